@@ -1,0 +1,1 @@
+"""The custom resources as pydantic models, and the generator that turns them into CRDs."""

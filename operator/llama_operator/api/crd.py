@@ -1,0 +1,246 @@
+"""From the pydantic models to structural CRD schemas; `make generate` commits the result (manifests/crds).
+
+Written here because no library covers it (docs/designs/0003-crds-from-pydantic.md). Descriptions come from the
+docstrings of the models, bounds from their annotations, cross-field rules from `api.rules`.
+"""
+
+import ast
+import functools
+import inspect
+import itertools
+import textwrap
+from dataclasses import dataclass, field
+from enum import Enum
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from llama_operator.api.meta import GROUP, VERSION, ObjectMeta
+from llama_operator.api.rules import RULES
+from llama_operator.api.v1alpha1.licenseacceptance import LicenseAcceptance
+from llama_operator.api.v1alpha1.llamadeployment import LlamaDeployment
+
+Schema = dict[str, Any]
+
+CONDITION_KEYS = ["type"]
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of `kubectl get`; `wide` shows it only with `-o wide`."""
+
+    name: str
+    type: str
+    path: str
+    wide: bool = False
+    format: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """A custom resource: its model, and what a model cannot say."""
+
+    model: type[BaseModel]
+    plural: str
+    short_names: tuple[str, ...]
+    scope: Literal["Namespaced", "Cluster"]
+    columns: tuple[Column, ...]
+    subresources: Schema = field(default_factory=dict)
+
+
+RESOURCES: tuple[Resource, ...] = (
+    Resource(
+        model=LlamaDeployment,
+        plural="llamadeployments",
+        short_names=("lld",),
+        scope="Namespaced",
+        columns=(
+            Column("Model", "string", ".spec.model.name"),
+            Column("Replicas", "integer", ".status.readyReplicas"),
+            Column("Wanted", "integer", ".status.replicas"),
+            Column("Ready", "string", ".status.conditions[?(@.type=='Ready')].status"),
+            Column("Reason", "string", ".status.conditions[?(@.type=='Ready')].reason"),
+            Column("Queue", "integer", ".status.queueDepth"),
+            Column("URL", "string", ".status.url"),
+            Column("Age", "date", ".metadata.creationTimestamp"),
+            Column("Precision", "string", ".status.plan.chosen.precision", wide=True),
+            Column("Accelerator", "string", ".status.plan.chosen.accelerator", wide=True),
+            Column("GPUs", "integer", ".status.plan.chosen.gpusPerReplica", wide=True),
+            Column("Revision", "string", ".status.revisions.active", wide=True),
+        ),
+        subresources={
+            "status": {},
+            "scale": {
+                "specReplicasPath": ".spec.replicas",
+                "statusReplicasPath": ".status.replicas",
+                "labelSelectorPath": ".status.selector",
+            },
+        },
+    ),
+    Resource(
+        model=LicenseAcceptance,
+        plural="licenseacceptances",
+        short_names=("lla",),
+        scope="Cluster",
+        columns=(
+            Column("Families", "string", ".spec.families"),
+            Column("Entity", "string", ".spec.legalEntity"),
+            Column("State", "string", ".spec.state"),
+            Column("Age", "date", ".metadata.creationTimestamp"),
+        ),
+    ),
+)
+
+
+def build(resource: Resource) -> Schema:
+    """Build the CustomResourceDefinition of `resource` as JSON."""
+    kind = resource.model.__name__
+    columns = [
+        {"name": c.name, "type": c.type, "jsonPath": c.path} | ({"priority": 1} if c.wide else {})
+        for c in resource.columns
+    ]
+    version: Schema = {
+        "name": VERSION,
+        "served": True,
+        "storage": True,
+        "schema": {"openAPIV3Schema": _object(resource.model)},
+        "additionalPrinterColumns": columns,
+    }
+    if resource.subresources:
+        version["subresources"] = resource.subresources
+    names: Schema = {
+        "kind": kind,
+        "listKind": f"{kind}List",
+        "plural": resource.plural,
+        "singular": kind.lower(),
+        "shortNames": list(resource.short_names),
+        "categories": ["llama"],
+    }
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{resource.plural}.{GROUP}"},
+        "spec": {"group": GROUP, "names": names, "scope": resource.scope, "versions": [version]},
+    }
+
+
+def _object(model: type[BaseModel]) -> Schema:
+    docs = field_docs(model)
+    properties: Schema = {}
+    required: list[str] = []
+    for name, info in model.model_fields.items():
+        alias = info.alias or name
+        schema = {"type": "object"} if info.annotation is ObjectMeta else _type(info.annotation, info.metadata)
+        if alias in {"apiVersion", "kind"}:
+            schema = {"type": "string"}
+        elif info.is_required():
+            if alias != "metadata":
+                required.append(alias)
+        elif (default := _default(info)) is not None and not _is_status(model):
+            schema["default"] = default
+        if name in docs:
+            schema["description"] = docs[name]
+        if alias == "conditions":
+            schema |= {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": CONDITION_KEYS}
+        properties[alias] = schema
+    result: Schema = {"type": "object", "description": _doc(model), "properties": properties}
+    if required:
+        result["required"] = sorted(required)
+    rules = [
+        {"rule": rule.cel, "message": f"{rule.field} {rule.message}"} | _field_path(rule.field)
+        for rule in RULES
+        if rule.model is model
+    ]
+    if rules:
+        result["x-kubernetes-validations"] = rules
+    return result
+
+
+def _field_path(path: str) -> Schema:
+    # The API server refuses a fieldPath into metadata.
+    return {} if path.startswith("metadata.") else {"fieldPath": f".{path}"}
+
+
+def _is_status(model: type[BaseModel]) -> bool:
+    # Defaults in status would be written back by the API server and look like our word.
+    return model.model_config.get("extra") == "ignore"
+
+
+def _default(info: FieldInfo) -> Any:
+    if info.default is PydanticUndefined or info.default is None:
+        return None
+    if isinstance(info.default, BaseModel):
+        return {}  # each field of it has its own default
+    return info.default.value if isinstance(info.default, Enum) else info.default
+
+
+def _type(annotation: Any, metadata: list[Any]) -> Schema:
+    if get_origin(annotation) is Annotated:
+        inner, *extra = get_args(annotation)
+        return _type(inner, [*extra, *metadata])
+    if get_origin(annotation) in {Union, UnionType}:
+        (inner,) = [arg for arg in get_args(annotation) if arg is not NoneType]
+        return _type(inner, metadata)
+    if get_origin(annotation) is Literal:
+        return {"type": "string", "enum": list(get_args(annotation))}
+    if get_origin(annotation) is tuple:
+        items = _type(get_args(annotation)[0], [])
+        return {"type": "array", "items": items} | _bounds(
+            metadata, {"min_length": "minItems", "max_length": "maxItems"}
+        )
+    return _plain(annotation, metadata)
+
+
+def _plain(annotation: Any, metadata: list[Any]) -> Schema:
+    if issubclass(annotation, BaseModel):
+        return _object(annotation)
+    if issubclass(annotation, Enum):
+        return {"type": "string", "enum": [member.value for member in annotation]}
+    if annotation is str:
+        return {"type": "string"} | _bounds(
+            metadata, {"min_length": "minLength", "max_length": "maxLength", "pattern": "pattern"}
+        )
+    if annotation is int:
+        return {"type": "integer", "format": "int64"} | _bounds(metadata, {"ge": "minimum", "le": "maximum"})
+    if annotation.__name__ == "datetime":
+        return {"type": "string", "format": "date-time"}
+    raise TypeError(f"{annotation!r} has no place in a structural schema; tests/unit/api/test_conventions.py says why")
+
+
+def _bounds(metadata: list[Any], names: dict[str, str]) -> Schema:
+    """Read bounds from annotations: `annotated_types` markers, and whole FieldInfos of nested `Annotated`."""
+    found: Schema = {}
+    for item in metadata:
+        if isinstance(item, FieldInfo):
+            found |= _bounds(item.metadata, names)
+            continue
+        for attribute, keyword in names.items():
+            value = getattr(item, attribute, None)
+            if value is not None:
+                found[keyword] = value
+    return found
+
+
+def _doc(model: type[BaseModel]) -> str:
+    return " ".join((inspect.getdoc(model) or "").split())
+
+
+@functools.cache
+def field_docs(model: type[BaseModel]) -> dict[str, str]:
+    """Docstrings below the fields of `model` and its bases, whitespace folded."""
+    docs: dict[str, str] = {}
+    for base in reversed(model.__mro__):
+        if not issubclass(base, BaseModel) or base is BaseModel:
+            continue
+        (tree,) = ast.parse(textwrap.dedent(inspect.getsource(base))).body
+        body = tree.body if isinstance(tree, ast.ClassDef) else []
+        for statement, following in itertools.pairwise(body):
+            match statement, following:
+                case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
+                    docs[name] = " ".join(text.split())
+                case _:
+                    pass
+    return docs

@@ -1,0 +1,100 @@
+"""What every custom resource of this group shares: base model, object metadata, conditions.
+
+Used by the versioned models (`api.v1alpha1`) and by `status`, which alone creates conditions.
+"""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
+from pydantic.alias_generators import to_camel
+
+GROUP = "llama-operator.io"
+VERSION = "v1alpha1"
+API_VERSION: Literal["llama-operator.io/v1alpha1"] = "llama-operator.io/v1alpha1"
+
+LABEL_DEPLOYMENT = f"{GROUP}/deployment"
+LABEL_REVISION = f"{GROUP}/revision"
+
+_ACRONYMS = {"Url": "URL", "Gpus": "GPUs", "Gpu": "GPU"}
+
+
+def api_name(field: str) -> str:
+    """Name of a Python field in the API: camelCase, with acronyms in capitals (`max_gpus` -> `maxGPUs`)."""
+    name = to_camel(field)
+    for plain, capitals in _ACRONYMS.items():
+        if name.endswith(plain):
+            return name.removesuffix(plain) + capitals
+    return name
+
+
+class ApiModel(BaseModel):
+    """Base of all API types: immutable, closed to unknown fields, camelCase outside and snake_case inside."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        alias_generator=api_name,
+        validate_by_name=True,
+        validate_by_alias=True,
+        # A string is not a number: what the API server would refuse, we refuse.
+        strict=True,
+    )
+
+    def to_api(self) -> dict[str, Any]:
+        """Render as the JSON that a person would write: API names, no unset optionals."""
+        return self.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+class StatusModel(ApiModel):
+    """Base of status types: written by us alone, and read back from an operator of another version."""
+
+    model_config = ConfigDict(extra="ignore", strict=False)
+
+
+class ObjectMeta(ApiModel):
+    """The part of metadata that the operator reads. The API server owns the rest."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    name: Annotated[str, Field(min_length=1, max_length=253)]
+    namespace: Annotated[str, Field(max_length=63)] = "default"
+    uid: str = ""
+    generation: int = 0
+    labels: dict[str, str] = Field(default_factory=dict)
+    annotations: dict[str, str] = Field(default_factory=dict)
+    deletion_timestamp: str | None = None
+
+
+class ConditionStatus(StrEnum):
+    """Status of a condition."""
+
+    TRUE = "True"
+    FALSE = "False"
+    UNKNOWN = "Unknown"
+
+
+def _rfc3339(moment: datetime) -> str:
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+Timestamp = Annotated[datetime, PlainSerializer(_rfc3339, return_type=str)]
+"""A moment, in UTC with whole seconds on the wire, as Kubernetes writes it."""
+
+
+class Condition(StatusModel):
+    """One observation about the current generation (a `metav1.Condition`)."""
+
+    type: Annotated[str, Field(min_length=1, max_length=316)]
+    """Name of the condition, unique in the list."""
+    status: ConditionStatus
+    """True, False or Unknown."""
+    observed_generation: Annotated[int, Field(ge=0)]
+    """Generation of the spec that this was observed for."""
+    last_transition_time: Timestamp
+    """When `status` last changed."""
+    reason: Annotated[str, Field(min_length=1, max_length=1024, pattern=r"^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$")]
+    """Why, as one CamelCase word that programs may rely on."""
+    message: Annotated[str, Field(max_length=32768)] = ""
+    """Why, for people, with what would unblock it."""

@@ -1,0 +1,260 @@
+"""The `LlamaDeployment` resource: what a user asks for.
+
+Read by `decide` (through `Observed`), by the CLI and by the CRD generator, which takes descriptions from the
+docstrings here, so `kubectl explain lld.spec` shows them. Cross-field rules stand twice: as CEL for the API server
+(`api.rules`) and as validators here, so that a manifest is refused in the same words with and without a cluster.
+"""
+
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from llama_operator.api.meta import API_VERSION, ApiModel, ObjectMeta
+from llama_operator.api.v1alpha1.llamadeployment_status import LlamaDeploymentStatus
+
+MAX_NAME_LENGTH = 38
+"""RayService names end at 47 characters (KubeRay); ours are `<deployment>-<8 characters>`."""
+
+
+class Precision(StrEnum):
+    """Number format of the weights."""
+
+    AUTO = "Auto"
+    BF16 = "BF16"
+    FP16 = "FP16"
+    FP8 = "FP8"
+    INT8 = "INT8"
+    INT4 = "INT4"
+
+
+class KVCacheDtype(StrEnum):
+    """Number format of the KV cache."""
+
+    AUTO = "Auto"
+    FP8 = "FP8"
+
+
+class ParallelismMode(StrEnum):
+    """Who chooses the tensor and pipeline parallel sizes."""
+
+    AUTO = "Auto"
+    MANUAL = "Manual"
+
+
+class ScalingMode(StrEnum):
+    """Who chooses the number of replicas."""
+
+    QUEUE_DEPTH = "QueueDepth"
+    MANUAL = "Manual"
+    EXTERNAL = "External"
+
+
+class Purpose(StrEnum):
+    """What the deployment is for, as far as licenses care."""
+
+    PRODUCTION = "Production"
+    EVALUATION = "Evaluation"
+    NON_COMMERCIAL_RESEARCH = "NonCommercialResearch"
+
+
+class RolloutStrategy(StrEnum):
+    """How a new revision replaces the old one."""
+
+    AUTO = "Auto"
+    BLUE_GREEN = "BlueGreen"
+    RECREATE = "Recreate"
+
+
+class Activation(StrEnum):
+    """Whether the deployment may hold hardware."""
+
+    ACTIVE = "Active"
+    SUSPENDED = "Suspended"
+
+
+class GraphMode(StrEnum):
+    """Whether vLLM captures graphs."""
+
+    CAPTURED = "Captured"
+    EAGER = "Eager"
+
+
+class PrefixCaching(StrEnum):
+    """Whether vLLM reuses the KV cache of common prefixes."""
+
+    ENABLED = "Enabled"
+    DISABLED = "Disabled"
+
+
+class LoadFormat(StrEnum):
+    """How vLLM reads the weights. All of them read safetensors; pickled weights are never loaded."""
+
+    AUTO = "Auto"
+    SAFETENSORS = "Safetensors"
+    RUNAI_STREAMER = "RunaiStreamer"
+    FASTSAFETENSORS = "Fastsafetensors"
+
+
+class ModelSpec(ApiModel):
+    """Which model, in which precision."""
+
+    name: Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$")]
+    """Name of a catalog entry, for example `llama-3.3-70b-instruct`; `kubectl llama models` lists them."""
+    precision: Precision = Precision.AUTO
+    """Precision of the weights. `Auto` takes the highest quality that fits the fewest GPUs; a named one is honored or
+    refused, never changed."""
+    variant: (
+        Annotated[str, Field(min_length=1, max_length=192, pattern=r"^[A-Za-z0-9._-]+/[A-Za-z0-9._-]+$")] | None
+    ) = None
+    """Repository (`owner/name`) of the variant, where a precision has several."""
+
+
+class ContextSpec(ApiModel):
+    """What one replica must be able to hold in its KV cache."""
+
+    max_model_length: Annotated[int, Field(ge=16, le=16_777_216)] | None = None
+    """Longest sequence in tokens, prompt and answer together. Default: what the model was trained for."""
+    concurrent_sequences: Annotated[int, Field(ge=1, le=4096)] = 1
+    """Sequences of full length that one replica must hold at the same time. Shorter ones leave room for more."""
+
+
+class HardwareSpec(ApiModel):
+    """On which accelerators, and how many at most."""
+
+    accelerator: Annotated[
+        str, Field(min_length=1, max_length=63, pattern=r"^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$")
+    ] = "Auto"
+    """Name of an accelerator of the catalog (for example `H100-80GB`, `L4-24GB`, `CPU`), or `Auto`: what the nodes'
+    labels tell."""
+    gpus_per_node: Annotated[int, Field(ge=1, le=72)] | None = None
+    """Accelerators in one node. Default: the usual node of this accelerator."""
+    max_gpus: Annotated[int, Field(ge=1, le=65_536)] | None = None
+    """Accelerators that all replicas together may use at most."""
+
+
+class ParallelismSpec(ApiModel):
+    """How one replica is sharded."""
+
+    mode: ParallelismMode = ParallelismMode.AUTO
+    """`Auto` plans both sizes from memory and divisibility; `Manual` takes those given here, or refuses them."""
+    tensor: Annotated[int, Field(ge=1, le=64)] | None = None
+    """Tensor parallel size: GPUs that share each layer. Must divide the model's attention heads."""
+    pipeline: Annotated[int, Field(ge=1, le=64)] | None = None
+    """Pipeline parallel size: groups of layers, one after the other. Default 1."""
+
+
+class EngineArguments(ApiModel):
+    """The engine arguments that may be set; all others belong to the plan."""
+
+    max_num_seqs: Annotated[int, Field(ge=1, le=4096)] | None = None
+    """Sequences that one replica computes at once; further requests wait and count as queue depth. Default: as many as
+    the KV cache is likely to hold."""
+    max_num_batched_tokens: Annotated[int, Field(ge=16, le=1_048_576)] | None = None
+    """Tokens in one step of the engine."""
+    graphs: GraphMode = GraphMode.CAPTURED
+    """`Eager` starts faster and computes slower. Always eager on CPU."""
+    prefix_caching: PrefixCaching = PrefixCaching.ENABLED
+    """Reuse the KV cache of common prefixes."""
+    load_format: LoadFormat = LoadFormat.AUTO
+    """How the weights are read."""
+    seed: Annotated[int, Field(ge=0, le=4_294_967_295)] = 0
+    """Seed of sampling."""
+
+
+class EngineSpec(ApiModel):
+    """Settings of vLLM."""
+
+    kv_cache_dtype: KVCacheDtype = KVCacheDtype.AUTO
+    """`Auto` keeps the precision of the model; `FP8` halves the memory of the KV cache."""
+    gpu_memory_utilization_percent: Annotated[int, Field(ge=10, le=99)] = 92
+    """Share of the GPU's total memory that the engine may use."""
+    arguments: EngineArguments = EngineArguments()
+    """Allow-listed engine arguments."""
+
+
+class ScalingSpec(ApiModel):
+    """How many replicas, and who decides."""
+
+    mode: ScalingMode = ScalingMode.QUEUE_DEPTH
+    """`QueueDepth` scales on waiting requests; `Manual` takes `spec.replicas`; `External` leaves `spec.replicas` to an
+    autoscaler that uses the scale subresource."""
+    min_replicas: Annotated[int, Field(ge=0, le=1024)] = 1
+    """Fewest replicas; 0 frees the hardware when idle."""
+    max_replicas: Annotated[int, Field(ge=1, le=1024)] = 1
+    """Most replicas."""
+    target_queue_depth: Annotated[int, Field(ge=1, le=10_000)] = 4
+    """Waiting requests that a replica may have before another one is added."""
+    max_queued_requests: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000
+    """Requests that may wait in one router before it answers 503."""
+    upscale_delay_seconds: Annotated[int, Field(ge=0, le=3600)] = 5
+    """How long the queue must be deep before a replica is added."""
+    downscale_delay_seconds: Annotated[int, Field(ge=0, le=86_400)] = 300
+    """How long a replica must be idle before it is removed."""
+
+
+class LicenseSpec(ApiModel):
+    """By which right the model is used. The operator records evidence; it gives no legal advice."""
+
+    acceptance: (
+        Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$")] | None
+    ) = None
+    """Name of the LicenseAcceptance that covers this model. Needed for every model under a license of its own."""
+    purpose: Purpose = Purpose.EVALUATION
+    """What the deployment is for."""
+    attribution_url: Annotated[str, Field(min_length=8, max_length=2048, pattern=r"^https?://[^\s]+$")] | None = None
+    """Page that carries the attribution which the license asks for. Recorded, never fetched."""
+
+
+class RolloutSpec(ApiModel):
+    """How changes that need new engines are rolled out."""
+
+    strategy: RolloutStrategy = RolloutStrategy.AUTO
+    """`BlueGreen` starts the new revision beside the old one; `Recreate` frees its hardware first; `Auto` decides by
+    the free hardware."""
+    progress_deadline_seconds: Annotated[int, Field(ge=60, le=86_400)] = 3600
+    """How long a new revision may take to serve before it is rolled back."""
+    drain_seconds: Annotated[int, Field(ge=0, le=86_400)] = 300
+    """How long the old revision may finish its requests after the traffic has moved."""
+
+
+class LlamaDeploymentSpec(ApiModel):
+    """What the user asks for."""
+
+    model: ModelSpec
+    """Which model, in which precision."""
+    context: ContextSpec = ContextSpec()
+    """What one replica must be able to hold."""
+    hardware: HardwareSpec = HardwareSpec()
+    """On which accelerators."""
+    parallelism: ParallelismSpec = ParallelismSpec()
+    """How one replica is sharded."""
+    engine: EngineSpec = EngineSpec()
+    """Settings of vLLM."""
+    scaling: ScalingSpec = ScalingSpec()
+    """How many replicas."""
+    replicas: Annotated[int, Field(ge=0, le=1024)] | None = None
+    """Number of replicas in scaling modes `Manual` and `External`; written by `kubectl scale`."""
+    license: LicenseSpec = LicenseSpec()
+    """By which right the model is used."""
+    rollout: RolloutSpec = RolloutSpec()
+    """How new revisions are rolled out."""
+    activation: Activation = Activation.ACTIVE
+    """`Suspended` keeps the object and frees its hardware."""
+    image: (
+        Annotated[str, Field(min_length=1, max_length=512, pattern=r"^[a-z0-9]([A-Za-z0-9._/:@-]*[A-Za-z0-9])?$")]
+        | None
+    ) = None
+    """Container image of the Ray pods. Default: the serving image of the operator's own version."""
+
+
+class LlamaDeployment(ApiModel):
+    """A Llama model, served by a Ray cluster of its own behind an OpenAI-compatible URL."""
+
+    api_version: Literal["llama-operator.io/v1alpha1"] = API_VERSION
+    kind: Literal["LlamaDeployment"] = "LlamaDeployment"
+    metadata: ObjectMeta
+    spec: LlamaDeploymentSpec
+    """What is asked for."""
+    status: LlamaDeploymentStatus | None = None
+    """What is."""

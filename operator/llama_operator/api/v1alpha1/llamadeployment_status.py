@@ -1,0 +1,121 @@
+"""Status of a `LlamaDeployment`: what is, for the generation named in it. Written by `status` alone."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from llama_operator.api.meta import Condition, StatusModel, Timestamp
+
+Name = Annotated[str, Field(max_length=253)]
+Text = Annotated[str, Field(max_length=1024)]
+Count = Annotated[int, Field(ge=0, le=9_007_199_254_740_991)]
+"""A whole number that JSON carries exactly."""
+
+
+class ChosenPlan(StatusModel):
+    """How one replica is sharded, with the memory that this takes on each GPU."""
+
+    model: Name
+    """Catalog entry."""
+    precision: Name
+    """Precision of the weights."""
+    repository: Text = ""
+    """Repository of the weights; empty for generated ones."""
+    accelerator: Name
+    """Accelerator of the catalog."""
+    tensor_parallel_size: Count
+    """GPUs that share each layer."""
+    pipeline_parallel_size: Count
+    """Groups of layers."""
+    gpus_per_replica: Count
+    """Accelerators of one replica."""
+    nodes_per_replica: Count
+    """Nodes of one replica."""
+    max_model_length: Count
+    """Longest sequence, in tokens."""
+    max_num_seqs: Count
+    """Sequences computed at once."""
+    memory_bytes_per_gpu: Count
+    """What the engine may use of each GPU."""
+    weight_bytes_per_gpu: Count
+    """Weights on the fullest GPU."""
+    reserve_bytes_per_gpu: Count
+    """Activations, graphs and communication buffers, estimated."""
+    kv_cache_bytes_per_gpu: Count
+    """What is left for the KV cache on the fullest GPU."""
+    kv_cache_tokens: Count
+    """Tokens that the KV cache of one replica holds."""
+
+
+class RejectedPlan(StatusModel):
+    """A candidate that does not fit, and why."""
+
+    candidate: Name
+    """Precision, accelerator, tensor and pipeline size in short."""
+    reason: Name
+    """Failed check, one CamelCase word."""
+    message: Text
+    """Its numbers, and what would make it fit."""
+
+
+class PlanStatus(StatusModel):
+    """The plan of the active revision."""
+
+    chosen: ChosenPlan | None = None
+    """The candidate that is used; absent when none fits."""
+    rejected: Annotated[tuple[RejectedPlan, ...], Field(max_length=16)] = ()
+    """The nearest candidates that do not fit."""
+
+
+class RevisionStatus(StatusModel):
+    """Which revisions exist."""
+
+    active: Name = ""
+    """RayService that gets the traffic."""
+    pending: Name = ""
+    """RayService that is being started."""
+    last_failed: Name = ""
+    """Last revision that did not make it."""
+    last_failed_reason: Text = ""
+    """Why it did not."""
+
+
+class ScalingEvent(StatusModel):
+    """One change of the number of replicas."""
+
+    time: Timestamp
+    """When it was seen."""
+    from_replicas: Count
+    """Replicas before."""
+    to_replicas: Count
+    """Replicas after."""
+    reason: Text
+    """Why."""
+
+
+class LlamaDeploymentStatus(StatusModel):
+    """What is, for the generation named in `observedGeneration`."""
+
+    observed_generation: Count = 0
+    """Generation of the spec that this status describes."""
+    conditions: Annotated[tuple[Condition, ...], Field(max_length=16)] = ()
+    """What is known: LicenseAccepted, ModelResolved, Planned, CapacityFound, ModelLoaded, EndpointReady, UpToDate, and
+    Ready, Reconciling, Stalled in sum."""
+    plan: PlanStatus | None = None
+    """How one replica is sharded."""
+    revisions: RevisionStatus | None = None
+    """Which revisions exist."""
+    replicas: Count = 0
+    """Replicas that are wanted."""
+    ready_replicas: Count = 0
+    """Replicas that serve."""
+    selector: Text = ""
+    """Label selector of the serving pods, for the scale subresource."""
+    queue_depth: Count | None = None
+    """Waiting requests, rounded to two digits; absent when it cannot be read."""
+    kv_cache_tokens: Count | None = None
+    """KV cache of one replica as the engine measured it, in tokens; absent until it is known."""
+    scaling_history: Annotated[tuple[ScalingEvent, ...], Field(max_length=10)] = ()
+    """Last changes of the number of replicas, newest first."""
+    url: Annotated[str, Field(max_length=2048)] = ""
+    """Base URL of the OpenAI API."""

@@ -1,0 +1,86 @@
+"""An invalid manifest names the field, what is wrong and what is allowed."""
+
+import pytest
+
+from llama_operator.api.manifest import parse
+from llama_operator.api.v1alpha1.llamadeployment import LlamaDeployment, Precision
+from llama_operator.errors import InvalidManifestError
+
+
+def deployment(**spec):
+    return {
+        "apiVersion": "llama-operator.io/v1alpha1",
+        "kind": "LlamaDeployment",
+        "metadata": {"name": "chat", "namespace": "team-a"},
+        "spec": {"model": {"name": "llama-3.1-8b"}} | spec,
+    }
+
+
+def problems(obj):
+    with pytest.raises(InvalidManifestError) as caught:
+        parse(obj)
+    return {problem.path: f"{problem.problem}; {problem.allowed}" for problem in caught.value.problems}
+
+
+def test_a_valid_manifest_becomes_typed():
+    parsed = parse(deployment(model={"name": "llama-3.1-8b", "precision": "BF16"}))
+    assert isinstance(parsed, LlamaDeployment)
+    assert parsed.spec.model.precision is Precision.BF16
+    assert parsed.spec.scaling.max_replicas == 1
+
+
+def test_an_unknown_field_names_its_neighbors():
+    found = problems(deployment(scaling={"maxReplica": 2}))
+    assert "did you mean maxReplicas?" in found["spec.scaling.maxReplica"]
+    assert "minReplicas" in found["spec.scaling.maxReplica"]
+
+
+def test_a_number_in_quotes_is_refused_as_the_api_server_would():
+    assert "whole number" in problems(deployment(scaling={"minReplicas": "1"}))["spec.scaling.minReplicas"]
+
+
+def test_a_boolean_is_not_a_number():
+    assert "is a boolean" in problems(deployment(scaling={"minReplicas": True}))["spec.scaling.minReplicas"]
+
+
+def test_more_replicas_at_least_than_at_most_are_refused():
+    found = problems(deployment(scaling={"minReplicas": 3, "maxReplicas": 2}))
+    assert "must be at least minReplicas" in found["spec.scaling.maxReplicas"]
+
+
+def test_an_enum_lists_what_is_allowed():
+    assert (
+        "Auto, BF16, FP16, FP8, INT8 or INT4"
+        in problems(deployment(model={"name": "m", "precision": "bf16"}))["spec.model.precision"]
+    )
+
+
+def test_bounds_are_named():
+    assert (
+        "at most 99"
+        in problems(deployment(engine={"gpuMemoryUtilizationPercent": 100}))["spec.engine.gpuMemoryUtilizationPercent"]
+    )
+
+
+def test_all_problems_are_told_at_once():
+    found = problems(deployment(context={"maxModelLength": 1, "foo": 2}, activation="Off"))
+    assert set(found) == {"spec.context.maxModelLength", "spec.context.foo", "spec.activation"}
+
+
+def test_a_missing_model_is_asked_for():
+    assert problems(deployment() | {"spec": {}}) == {"spec.model": "is required; set it"}
+
+
+def test_another_kind_or_version_is_told_what_is_known():
+    found = problems({"apiVersion": "v2", "kind": "LlamaDeploymentt"})
+    assert "LlamaDeployment" in found["kind"]
+    assert "llama-operator.io/v1alpha1" in found["apiVersion"]
+
+
+def test_a_name_that_is_too_long_is_refused_with_the_reason():
+    obj = deployment() | {"metadata": {"name": "a" * 39}}
+    assert "at most 38 characters" in problems(obj)["metadata.name"]
+
+
+def test_a_mapping_where_a_string_belongs_is_explained():
+    assert "must be an object with named fields" in problems(deployment(model="llama"))["spec.model"]
