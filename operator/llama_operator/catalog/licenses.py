@@ -1,0 +1,83 @@
+"""Facts about license families: who may use, what must be shown, what may be done with the output.
+
+The data is in `data/licenses.json`; `decide.license` turns it into checks whose ids are those of `rules`. Only short
+facts are kept here and the one-line notices that the licenses themselves ask for; the texts come with the weights. This is a
+record of terms for machines, not legal advice.
+"""
+
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from llama_operator.catalog.models import Count, Fact, Name
+
+
+class Tier(StrEnum):
+    """The set of duties that a family brings, from the fewest to the most."""
+
+    OTHER_LICENSE = "OtherLicense"
+    """Not a Llama license: nothing of ours to check."""
+    COMMUNITY_LLAMA_2 = "CommunityLlama2"
+    """Monthly-active-users limit, acceptable use, no training of other models."""
+    COMMUNITY_LLAMA_31_PLUS = "CommunityLlama31Plus"
+    """Attribution and name rule; training other models is allowed under that name rule."""
+    COMMUNITY_LLAMA_3 = "CommunityLlama3"
+    """Attribution and name rule, and no training of other models."""
+    NON_COMMERCIAL_RESEARCH = "NonCommercialResearch"
+    """Research alone."""
+    UNRESOLVED = "Unresolved"
+    """Lineage or text unknown: refused. No family has it; it is what a model without families gets."""
+
+
+_STRICTNESS = tuple(Tier)
+
+TextHash = Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
+"""First 16 hexadecimal digits of the SHA-256 of a text as published. Copies differ in quotes and line ends: compare
+normalized hashes, and take these for provenance only."""
+
+
+class LicenseFamily(Fact):
+    """One license version and what follows from it."""
+
+    id: Name
+    title: str
+    version_date: Annotated[str, Field(pattern=r"^\d{4}(-\d{2}){0,2}$")] | None
+    """Version or effective date, as precise as it is known."""
+    tier: Annotated[Tier, Field(strict=False)]
+    acceptance_required: bool
+    """Whether a LicenseAcceptance must exist before the model is served."""
+    active_users_threshold: Count | None
+    """Monthly active users of licensee and affiliates beyond which Meta must grant a license: users, not revenue."""
+    active_users_month: Annotated[str, Field(pattern=r"^\d{4}-\d{2}$")] | None
+    """The one calendar month in which they are counted: the one before the version's release."""
+    attribution: str | None
+    """Line to be displayed prominently; None when the license asks for none."""
+    name_prefix: str | None
+    """How the name of an AI model made with it must begin; None when the license has no name rule."""
+    notice: str | None
+    """Line of the Notice file that goes with every copy."""
+    output_use: Literal["Unrestricted", "SharedRestriction", "NoOtherModels", "AllowedWithName"]
+    """Whether output may improve other models: never (`NoOtherModels`), under the name rule (`AllowedWithName`), or
+    only as the weights themselves may be used (`SharedRestriction`)."""
+    eu_multimodal_denied: bool
+    """Whether multimodal models are not granted to licensees domiciled in the European Union (an overlay of the
+    tier: it binds multimodal models alone, and their end users not at all)."""
+    rules: Annotated[tuple[Annotated[str, Field(pattern=r"^P\d+$")], ...], Field(min_length=1)]
+    """Ids of the rules that apply, docs/licenses.md. P5b is house policy and P17 follows from a guard's own family:
+    neither is listed."""
+    license_text_sha256: tuple[TextHash, ...] = ()
+    policy_text_sha256: tuple[TextHash, ...] = ()
+    """Acceptable use policy, which the license incorporates."""
+    source: Annotated[tuple[str, ...], Field(min_length=1)]
+    notes: str = ""
+
+    @property
+    def research_only(self) -> bool:
+        """Whether only non-commercial research is allowed."""
+        return self.tier is Tier.NON_COMMERCIAL_RESEARCH
+
+    @property
+    def strictness(self) -> int:
+        """Rank of the tier: of several families that apply together, the highest names the model's tier."""
+        return _STRICTNESS.index(self.tier)

@@ -1,0 +1,254 @@
+"""The catalog as one value: look-ups by name, errors that name what is near, and the checks across data files.
+
+`load` is called by every entry point and its result handed down; `decide` looks everything up here. The data files are
+read and validated once per process, in a few milliseconds: the command line answers in less than 300.
+"""
+
+import difflib
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import TypeAdapter
+
+from llama_operator.catalog import accelerators as accelerator_facts
+from llama_operator.catalog.accelerators import Accelerator
+from llama_operator.catalog.licenses import LicenseFamily, Tier
+from llama_operator.catalog.models import Model, Variant
+from llama_operator.errors import LlamaOperatorError
+
+_DATA = Path(__file__).parent / "data"
+_MOST_SUGGESTIONS = 3
+
+_T = TypeVar("_T")
+
+
+class UnknownNameError(LlamaOperatorError, LookupError):
+    """The catalog has nothing of that name.
+
+    Attributes:
+        name: What was asked for.
+        nearest: Names that look like it, best first; may be empty.
+    """
+
+    kind = "entry"
+
+    def __init__(self, name: str, known: Iterable[str]) -> None:
+        choices = tuple(known)
+        self.name = name
+        self.nearest = _nearest(name, choices)
+        advice = f"did you mean {' or '.join(self.nearest)}?" if self.nearest else f"known are {', '.join(choices)}"
+        super().__init__(f"unknown {self.kind} {name!r}; {advice}")
+
+
+class UnknownModelError(UnknownNameError):
+    """The catalog has no such model."""
+
+    kind = "model"
+
+
+class UnknownAcceleratorError(UnknownNameError):
+    """The catalog has no such accelerator."""
+
+    kind = "accelerator"
+
+
+class UnknownLicenseError(UnknownNameError):
+    """The catalog has no such license family."""
+
+    kind = "license family"
+
+
+class CatalogError(LlamaOperatorError):
+    """The data files contradict each other: a defect of the package, or of what was added to it."""
+
+    def __init__(self, problems: Iterable[str]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("the catalog contradicts itself: " + "; ".join(self.problems))
+
+
+class Catalog:
+    """Models, accelerators and license families. Immutable; build another one to add to it.
+
+    Raises:
+        CatalogError: If ids repeat or a reference leads nowhere.
+    """
+
+    __slots__ = ("_accelerators", "_families", "_models")
+
+    def __init__(
+        self,
+        *,
+        models: Iterable[Model],
+        accelerators: Iterable[Accelerator],
+        license_families: Iterable[LicenseFamily],
+    ) -> None:
+        listed_models, listed_accelerators, listed_families = (
+            tuple(models),
+            tuple(accelerators),
+            tuple(license_families),
+        )
+        self._models: Mapping[str, Model] = {model.id: model for model in listed_models}
+        self._accelerators: Mapping[str, Accelerator] = {a.name: a for a in listed_accelerators}
+        self._families: Mapping[str, LicenseFamily] = {family.id: family for family in listed_families}
+        problems = [
+            *_repeated("model", (model.id for model in listed_models)),
+            *_repeated("accelerator", (accelerator.name for accelerator in listed_accelerators)),
+            *_repeated("license family", (family.id for family in listed_families)),
+            *(problem for model in listed_models for problem in self._contradictions(model)),
+        ]
+        if problems:
+            raise CatalogError(problems)
+
+    @property
+    def models(self) -> tuple[Model, ...]:
+        """All models, in the order of their ids."""
+        return tuple(self._models.values())
+
+    @property
+    def accelerators(self) -> tuple[Accelerator, ...]:
+        """All accelerators, in the order of their names."""
+        return tuple(self._accelerators.values())
+
+    @property
+    def families(self) -> tuple[LicenseFamily, ...]:
+        """All license families, in the order of their ids."""
+        return tuple(self._families.values())
+
+    @property
+    def accelerator_names(self) -> tuple[str, ...]:
+        """Names of all accelerators."""
+        return tuple(self._accelerators)
+
+    def model(self, model_id: str) -> Model:
+        """Return the model with this id.
+
+        Raises:
+            UnknownModelError: With the nearest ids.
+        """
+        try:
+            return self._models[model_id]
+        except KeyError:
+            raise UnknownModelError(model_id, self._models) from None
+
+    def accelerator(self, name: str) -> Accelerator:
+        """Return the accelerator of this name.
+
+        Raises:
+            UnknownAcceleratorError: With the nearest names.
+        """
+        try:
+            return self._accelerators[name]
+        except KeyError:
+            raise UnknownAcceleratorError(name, self._accelerators) from None
+
+    def license_family(self, family_id: str) -> LicenseFamily:
+        """Return the license family with this id.
+
+        Raises:
+            UnknownLicenseError: With the nearest ids.
+        """
+        try:
+            return self._families[family_id]
+        except KeyError:
+            raise UnknownLicenseError(family_id, self._families) from None
+
+    def license_families(self, model: Model, variant: Variant | None = None) -> tuple[LicenseFamily, ...]:
+        """Families whose duties apply together to `model`, and to this copy of it when `variant` is given.
+
+        Raises:
+            UnknownLicenseError: If a model that is not of this catalog names a family that it does not have.
+        """
+        ids = model.license_families + (variant.license_families if variant is not None else ())
+        return tuple(self.license_family(family_id) for family_id in dict.fromkeys(ids))
+
+    def eu_multimodal_denied(self, model: Model) -> bool:
+        """Whether `model` is multimodal and a family of its does not grant such models to licensees in the EU.
+
+        Serving it text-only changes nothing.
+        """
+        return model.modality != "Text" and any(f.eu_multimodal_denied for f in self.license_families(model))
+
+    def nearest(self, name: str) -> tuple[str, ...]:
+        """Model ids that look like `name`, best first; at most three, maybe none."""
+        return _nearest(name, self._models)
+
+    def identify(self, labels: Mapping[str, str]) -> Accelerator | None:
+        """Return the accelerator that a node's labels name; None for a node without a known card."""
+        return accelerator_facts.identify(labels, self._accelerators.values())
+
+    def _contradictions(self, model: Model) -> Iterator[str]:
+        for family in dict.fromkeys(
+            model.license_families + tuple(f for v in model.variants for f in v.license_families)
+        ):
+            if family not in self._families:
+                yield f"{model.id}: unknown license family {family}"
+            elif self._families[family].tier is Tier.UNRESOLVED:
+                yield f"{model.id}: {family} is unresolved; name the families whose duties apply"
+        yield from (
+            f"{model.id}: {repeated} twice"
+            for repeated in _duplicates(f"{v.precision} of {v.repository}" for v in model.variants)
+        )
+        yield from (
+            f"{model.id}: a variant without repository, although the model is not generated"
+            for variant in model.variants
+            if variant.repository is None and not model.generated
+        )
+        if model.derived_from is not None:
+            yield from self._lineage_contradictions(model, model.derived_from)
+
+    def _lineage_contradictions(self, model: Model, ancestor_id: str) -> Iterator[str]:
+        ancestor = self._models.get(ancestor_id)
+        if ancestor is None or ancestor is model:
+            yield f"{model.id}: derived from {ancestor_id}, which is no other model of the catalog"
+            return
+        dropped = [family for family in ancestor.license_families if family not in model.license_families]
+        if dropped:
+            yield f"{model.id}: a derivative keeps its ancestor's license, but {', '.join(dropped)} is missing"
+
+
+@cache
+def load() -> Catalog:
+    """Read the catalog that comes with the package; once per process.
+
+    Raises:
+        CatalogError: If the data files contradict each other.
+        pydantic.ValidationError: If one breaks its schema.
+    """
+    return Catalog(
+        models=_read("models.json", Model),
+        accelerators=_read("accelerators.json", Accelerator),
+        license_families=_read("licenses.json", LicenseFamily),
+    )
+
+
+def _read(name: str, entry: type[_T]) -> tuple[_T, ...]:
+    return TypeAdapter(tuple[entry, ...]).validate_json((_DATA / name).read_bytes())  # type: ignore[valid-type]
+
+
+def _nearest(name: str, known: Iterable[str]) -> tuple[str, ...]:
+    # Names differ in case, separators and a missing end more often than in letters.
+    wanted = _plain(name)
+    plain = {_plain(candidate): candidate for candidate in known}
+    begins = sorted(p for p in plain if wanted and (p.startswith(wanted) or wanted.startswith(p)))
+    alike = difflib.get_close_matches(wanted, plain, n=_MOST_SUGGESTIONS)
+    return tuple(plain[found] for found in dict.fromkeys(begins + alike))[:_MOST_SUGGESTIONS]
+
+
+def _plain(name: str) -> str:
+    return name.rpartition("/")[2].casefold().replace("_", "-").removeprefix("meta-").removeprefix("nvidia-")
+
+
+def _duplicates(values: Iterable[str]) -> list[str]:
+    seen: set[str] = set()
+    repeated = []
+    for value in values:
+        if value in seen:
+            repeated.append(value)
+        seen.add(value)
+    return repeated
+
+
+def _repeated(kind: str, ids: Iterable[str]) -> Iterator[str]:
+    return (f"{kind} {repeated} twice" for repeated in _duplicates(ids))
