@@ -1,0 +1,75 @@
+"""Builds the Serve application of a revision: `import_path` of every Serve config that the operator renders.
+
+Serve calls `build` in a process of its own with `args` from the config. The deployments are named by import path, so
+that this process, which runs before any replica can start, imports neither vLLM nor `ray.serve.llm`: it takes a second
+instead of seven, and the head needs no room for it. What may change while engines run is not known here: it comes from
+the config's `deployments[]` and replaces the values below, which only have to be safe.
+"""
+
+from typing import Any
+
+from ray import serve
+from ray.serve import Application
+
+from llama_serving.config import (
+    INGRESS_DEPLOYMENT,
+    METRICS_INTERVAL_SECONDS,
+    METRICS_WINDOW_SECONDS,
+    POLICY,
+    ServingConfig,
+)
+from llama_serving.llm_config import placement_bundles
+
+_SERVER = "llama_serving.server.LlamaServer"
+_INGRESS = "llama_serving.ingress.Ingress"
+_QUEUE_PER_REPLICA = 4
+_INGRESS_REQUESTS = 1000
+"""Requests in one ingress before another is added; an ingress only passes bytes on."""
+
+
+def build(args: dict[str, Any]) -> Application:
+    """Build the application.
+
+    Args:
+        args: A `ServingConfig` as JSON.
+
+    Raises:
+        pydantic.ValidationError: If `args` is not a `ServingConfig`; the message names the field.
+    """
+    config = ServingConfig.model_validate(args)
+    plain = config.model_dump(mode="json")
+    server = serve.deployment(**server_options(config))(_SERVER).bind(plain)
+    return serve.deployment(**ingress_options())(_INGRESS).bind(plain, server)
+
+
+def server_options(config: ServingConfig) -> dict[str, Any]:
+    """Options of the engine's deployment."""
+    return {
+        "name": config.server_deployment,
+        # Ray's own default for engines is a billion: nothing would ever queue in Serve, nor scale.
+        "max_ongoing_requests": config.engine.max_num_seqs + _QUEUE_PER_REPLICA,
+        "autoscaling_config": {
+            "min_replicas": 1,
+            "max_replicas": 1,
+            "target_ongoing_requests": _QUEUE_PER_REPLICA,
+            "metrics_interval_s": METRICS_INTERVAL_SECONDS,
+            "look_back_period_s": METRICS_WINDOW_SECONDS,
+            "policy": {"policy_function": POLICY},
+        },
+        "placement_group_bundles": placement_bundles(config),
+        "placement_group_strategy": config.placement.strategy,
+        # The bundles carry the CPUs.
+        "ray_actor_options": {"num_cpus": 0},
+    }
+
+
+def ingress_options() -> dict[str, Any]:
+    """Options of the deployment that answers HTTP."""
+    return {
+        "name": INGRESS_DEPLOYMENT,
+        # Far above the target: an ingress that is full would hide the queue from the engines' autoscaler.
+        "max_ongoing_requests": 100 * _INGRESS_REQUESTS,
+        # At least one also when every engine is gone, so that the first request finds someone to hold it.
+        "autoscaling_config": {"min_replicas": 1, "max_replicas": 4, "target_ongoing_requests": _INGRESS_REQUESTS},
+        "ray_actor_options": {"num_cpus": 0},
+    }

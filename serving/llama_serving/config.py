@@ -1,0 +1,256 @@
+"""The contract between the operator and the serving pods.
+
+The operator renders a `ServingConfig` into `applications[].args` of the Serve config; `llama_serving.app:build` reads
+it back. It is the only module of this package that the operator imports, so it imports nothing but pydantic.
+
+Everything in `ServingConfig` belongs to a revision: Serve restarts the engines when `args` change. What may change
+while engines run (replica bounds, queue limits, the target queue depth) is not here; it travels in the Serve config's
+`deployments[]` overrides, see `LiveSettings`.
+"""
+
+import re
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+IMPORT_PATH = "llama_serving.app:build"
+"""`applications[].import_path` of every Serve config that the operator renders."""
+
+APPLICATION_NAME = "llama"
+"""Name of the one Serve application in a RayService."""
+
+SERVER_CLASS = "LlamaServer"
+"""Class name of the engine's Serve deployment; Ray makes it the prefix of the deployment's name."""
+
+INGRESS_DEPLOYMENT = "OpenAiIngress"
+"""Name of the Serve deployment that answers HTTP."""
+
+POLICY = "llama_serving.autoscaling:QueueDepthPolicy"
+"""Import path of the autoscaling policy, never varied: a changed policy restarts every engine."""
+
+STATUS_PATH = "/llama/status"
+"""Path of the read-only status endpoint on the deployment's Service."""
+
+CPU_RAY_EXECUTOR_VARIABLE = "LLAMA_SERVING_CPU_RAY_EXECUTOR"
+"""Environment variable; `1` makes `llama_serving.cpu_ray_platform` vLLM's platform."""
+
+METRICS_INTERVAL_SECONDS = 1
+"""How often replicas and routers tell Serve's controller, and so the policy, how long their queues are."""
+
+METRICS_WINDOW_SECONDS = 3
+"""Over how long Serve averages them. Ray asks for more than one interval."""
+
+
+class Frozen(BaseModel):
+    """Immutable, closed to unknown fields: a typo in the contract fails at build time, not at the first request."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ModelSource(Frozen):
+    """Where the weights come from.
+
+    `HuggingFace`: `location` is `owner/name`. `Path`: an absolute folder that every pod sees. `Generated`: the serving
+    pod writes a tiny random checkpoint itself, deterministically, so that every node has the same weights.
+    """
+
+    kind: Literal["HuggingFace", "Path", "Generated"]
+    location: str = Field(min_length=1, max_length=512)
+    revision: str | None = Field(default=None, max_length=128)
+
+
+class EngineSettings(Frozen):
+    """vLLM's arguments that the plan fixes. Lengths are in tokens."""
+
+    tensor_parallel_size: int = Field(ge=1, le=64)
+    pipeline_parallel_size: int = Field(default=1, ge=1, le=64)
+    max_model_len: int = Field(ge=1)
+    max_num_seqs: int = Field(ge=1, le=4096)
+    max_num_batched_tokens: int | None = Field(default=None, ge=1)
+    dtype: Literal["auto", "bfloat16", "float16"] = "auto"
+    kv_cache_dtype: Literal["auto", "fp8"] = "auto"
+    quantization: str | None = Field(default=None, max_length=64)
+    allow_deprecated_quantization: bool = False
+    """For checkpoint formats that vLLM still reads but refuses by default."""
+    gpu_memory_utilization: float | None = Field(default=None, gt=0, le=1)
+    cpu_kv_cache_mib: int | None = Field(default=None, ge=1)
+    """Only on CPU: size of the KV cache per rank, in MiB. vLLM fills it with zeros, 4 s a GiB at every start."""
+    enforce_eager: bool = False
+    enable_prefix_caching: bool = True
+    load_format: str | None = Field(default=None, max_length=64)
+    seed: int = 0
+
+    @property
+    def cpu_kv_cache_bytes(self) -> int | None:
+        """Size of the KV cache per rank on CPU."""
+        return None if self.cpu_kv_cache_mib is None else self.cpu_kv_cache_mib * 1024**2
+
+
+class Placement(Frozen):
+    """How Ray places the ranks of one replica: one bundle a rank, `tensor x pipeline` bundles in one placement group."""
+
+    device: Literal["GPU", "CPU"]
+    accelerator_type: str | None = Field(default=None, max_length=64)
+    """Ray's name of the accelerator (for example `H100`); the worker group must declare it as a resource."""
+    strategy: Literal["STRICT_PACK", "PACK", "STRICT_SPREAD"] = "STRICT_PACK"
+    cpus_per_rank: int = Field(default=1, ge=0, le=256)
+
+
+class DeploymentIdentity(Frozen):
+    """Whose replicas these are; shown by the status endpoint and in traces."""
+
+    namespace: str = Field(min_length=1, max_length=63)
+    name: str = Field(min_length=1, max_length=63)
+    revision: str = Field(min_length=1, max_length=63)
+
+
+class ServingConfig(Frozen):
+    """`applications[].args`: one model, one engine shape."""
+
+    model_id: str = Field(min_length=1, max_length=128)
+    """Name in `/v1/models` and in requests."""
+    source: ModelSource
+    engine: EngineSettings
+    placement: Placement
+    identity: DeploymentIdentity
+
+    @model_validator(mode="after")
+    def _device_fits_engine(self) -> Self:
+        if self.placement.device == "GPU" and self.engine.gpu_memory_utilization is None:
+            raise ValueError("engine.gpu_memory_utilization must be set when placement.device is GPU")
+        if self.placement.device == "CPU" and self.engine.cpu_kv_cache_mib is None:
+            raise ValueError("engine.cpu_kv_cache_mib must be set when placement.device is CPU")
+        return self
+
+    @property
+    def server_deployment(self) -> str:
+        """Name of the engine's Serve deployment, the key of the `deployments[]` override."""
+        return server_deployment_name(self.model_id)
+
+    @property
+    def ranks(self) -> int:
+        """Processes of one replica that hold a shard: `tensor x pipeline`."""
+        return self.engine.tensor_parallel_size * self.engine.pipeline_parallel_size
+
+    @property
+    def cpu_across_nodes(self) -> bool:
+        """Whether CPU ranks are spread over Ray nodes, one each.
+
+        vLLM's Ray executor counts accelerators, so every node then has to declare one stand-in (`--num-gpus=1`).
+        """
+        return self.placement.device == "CPU" and self.ranks > 1 and self.placement.strategy == "STRICT_SPREAD"
+
+
+class LiveSettings(Frozen):
+    """What changes in place. Rendered into `deployments[]`, present from the first deploy.
+
+    The first *appearance* of an override restarts the engines, as does any change of its policy; later changes of
+    these numbers do not. Delays are in seconds.
+    """
+
+    min_replicas: int = Field(ge=0, le=1024)
+    max_replicas: int = Field(ge=1, le=1024)
+    target_queue_depth: int = Field(ge=1, le=100_000)
+    """Waiting requests a replica may have; the policy reads it as `target_ongoing_requests`."""
+    max_ongoing_requests: int = Field(ge=1, le=1_000_000)
+    """Requests a replica accepts (running + waiting in the engine); the rest waits in Serve's router, from where a
+    new replica can take it."""
+    max_queued_requests: int = Field(ge=-1, le=10_000_000)
+    """Requests that may wait in each router before it answers 503; -1 is no limit."""
+    upscale_delay_seconds: int = Field(default=5, ge=0, le=86_400)
+    downscale_delay_seconds: int = Field(default=300, ge=0, le=86_400)
+    graceful_shutdown_seconds: int = Field(default=300, ge=1, le=86_400)
+
+    @model_validator(mode="after")
+    def _bounds(self) -> Self:
+        if self.max_replicas < self.min_replicas:
+            raise ValueError("max_replicas must be at least min_replicas")
+        return self
+
+
+class ReplicaReport(Frozen):
+    """What one engine replica says about itself."""
+
+    replica: str
+    waiting: int = Field(ge=0)
+    running: int = Field(ge=0)
+    kv_cache_usage: float = Field(ge=0, le=1)
+    kv_cache_tokens: int | None = Field(default=None, ge=0)
+    """Measured by vLLM at start: tokens that the KV cache holds."""
+
+
+class ServingStatus(Frozen):
+    """Answer of the status endpoint (`STATUS_PATH`)."""
+
+    identity: DeploymentIdentity
+    model_id: str
+    replicas: int = Field(ge=0)
+    """Running replicas."""
+    target_replicas: int = Field(ge=0)
+    """Replicas that the autoscaler wants."""
+    queue_depth: int = Field(ge=0)
+    """Waiting requests: in the engines and in Serve's router."""
+    running_requests: int = Field(ge=0)
+    kv_cache_tokens: int | None = Field(default=None, ge=0)
+    """Smallest KV cache among the replicas, in tokens."""
+    reports: tuple[ReplicaReport, ...] = ()
+
+
+def server_deployment_name(model_id: str) -> str:
+    """Name that `ray.serve.llm` gives the deployment of `model_id` (`/` becomes `--`, `.` becomes `_`)."""
+    return f"{SERVER_CLASS}:{re.sub(r'[.]', '_', model_id.replace('/', '--'))}"
+
+
+def pod_environment(config: ServingConfig) -> dict[str, str]:
+    """Environment variables that every Ray pod of `config` needs, head and workers alike.
+
+    Ray hands a replica the environment of its node, and vLLM hands its own to the ranks, so what an engine needs must
+    be on every node.
+    """
+    environment = {
+        "DO_NOT_TRACK": "1",
+        # Imports vLLM into every process that Ray starts, whether it needs it or not.
+        "RAYLLM_ENABLE_WORKER_PROCESS_SETUP_HOOK": "0",
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "VLLM_NO_USAGE_STATS": "1",
+        # Tokenizers' own thread pool and forked processes dead-lock; Serve already runs requests concurrently.
+        "TOKENIZERS_PARALLELISM": "false",
+    }
+    if config.source.kind != "HuggingFace":
+        environment |= {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
+    if config.placement.device == "CPU":
+        threads = max(1, config.placement.cpus_per_rank)
+        environment |= {
+            # Pinning asks for one NUMA node a rank, and two replicas on a machine would pin to the same cores.
+            "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+            "OMP_NUM_THREADS": str(threads),
+            # Ray warns in every process that it will one day stop hiding accelerators; there are none.
+            "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+        }
+    if config.cpu_across_nodes:
+        environment[CPU_RAY_EXECUTOR_VARIABLE] = "1"
+    return environment
+
+
+def deployment_override(config: ServingConfig, live: LiveSettings) -> dict[str, Any]:
+    """Render `live` as the entry of `deployments[]`, as JSON.
+
+    It replaces the `autoscaling_config` that `llama_serving.app` builds as a whole, so everything that the policy
+    rests on stands here: without the interval its queue would be 10 s old.
+    """
+    return {
+        "name": config.server_deployment,
+        "max_ongoing_requests": live.max_ongoing_requests,
+        "max_queued_requests": live.max_queued_requests,
+        "graceful_shutdown_timeout_s": live.graceful_shutdown_seconds,
+        "autoscaling_config": {
+            "min_replicas": live.min_replicas,
+            "max_replicas": live.max_replicas,
+            "target_ongoing_requests": live.target_queue_depth,
+            "upscale_delay_s": live.upscale_delay_seconds,
+            "downscale_delay_s": live.downscale_delay_seconds,
+            "metrics_interval_s": METRICS_INTERVAL_SECONDS,
+            "look_back_period_s": METRICS_WINDOW_SECONDS,
+            "policy": {"policy_function": POLICY},
+        },
+    }

@@ -1,0 +1,17 @@
+"""A vLLM platform on which CPU ranks run on several Ray nodes. vLLM loads it as a platform plugin.
+
+Idle unless `LLAMA_SERVING_CPU_RAY_EXECUTOR=1`. vLLM's CPU platform knows no Ray, so tensor parallelism over nodes could
+only be tried on GPUs; this lets tests run the real placement, the real Ray executor and the real collectives without
+one. Every node must declare a stand-in accelerator (`ray start --num-gpus=1`): the executor asks for one a rank.
+"""
+
+import os
+
+from llama_serving.config import CPU_RAY_EXECUTOR_VARIABLE
+
+_PLATFORM = "llama_serving.cpu_ray_device.CpuRayPlatform"
+
+
+def register() -> str | None:
+    """Name the platform class if it is wanted; the entry point of `vllm.platform_plugins`."""
+    return _PLATFORM if os.environ.get(CPU_RAY_EXECUTOR_VARIABLE) == "1" else None

@@ -1,0 +1,89 @@
+"""Our vLLM engine: Ray's own, with the executor that fits a CPU and a tap on the scheduler's statistics.
+
+Everything that rests on internals of Ray and vLLM stands here, in two overridden methods; versions are pinned, and
+tests/serving runs it. Used by `server` in every replica.
+"""
+
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+from ray.llm._internal.serve.engines.vllm.vllm_engine import VLLMEngine
+from vllm.v1.metrics.loggers import AggregateStatLoggerBase
+
+_LOGGER = logging.getLogger("ray.serve")
+
+
+@dataclass(frozen=True, slots=True)
+class EngineLoad:
+    """What the scheduler said last: requests, KV cache usage (0 to 1), size of the KV cache in tokens, request slots."""
+
+    waiting: int = 0
+    running: int = 0
+    kv_usage: float = 0.0
+    kv_cache_tokens: int | None = None
+    slots: int = 0
+
+
+class LoadTap(AggregateStatLoggerBase):
+    """A vLLM stat logger that keeps the latest scheduler statistics."""
+
+    def __init__(self, vllm_config: Any, engine_indexes: list[int] | None = None) -> None:
+        del engine_indexes
+        self._cache = vllm_config.cache_config
+        self._slots: int = vllm_config.scheduler_config.max_num_seqs
+        self._latest: dict[int, Any] = {}
+
+    def record(
+        self, scheduler_stats: Any, iteration_stats: Any, mm_cache_stats: Any = None, engine_idx: int = 0
+    ) -> None:
+        """Keep the statistics of one scheduler step; vLLM calls this."""
+        del iteration_stats, mm_cache_stats
+        if scheduler_stats is not None:
+            self._latest[engine_idx] = scheduler_stats
+
+    def log_engine_initialized(self) -> None:
+        """Nothing to log."""
+
+    def load(self) -> EngineLoad:
+        """Return the latest statistics; before the first step the engine is idle."""
+        latest = self._latest.values()
+        blocks = self._cache.num_gpu_blocks
+        return EngineLoad(
+            waiting=sum(stats.num_waiting_reqs + stats.num_skipped_waiting_reqs for stats in latest),
+            running=sum(stats.num_running_reqs for stats in latest),
+            kv_usage=max((float(stats.kv_cache_usage) for stats in latest), default=0.0),
+            kv_cache_tokens=None if blocks is None else blocks * self._cache.block_size,
+            slots=self._slots,
+        )
+
+
+class LlamaEngine(VLLMEngine):
+    """Ray's vLLM engine with a `load`."""
+
+    def __init__(self, llm_config: Any) -> None:
+        super().__init__(llm_config)
+        self._tap: LoadTap | None = None
+
+    def load(self) -> EngineLoad | None:
+        """Return what the engine is doing; None when this version of vLLM cannot be tapped, or before the start."""
+        return None if self._tap is None else self._tap.load()
+
+    def _prepare_engine_config(self, callback_ctx: Any) -> Any:
+        arguments, frontend, config = super()._prepare_engine_config(callback_ctx)
+        parallel = config.parallel_config
+        if config.device_config.device_type == "cpu" and parallel.world_size == 1:
+            # Ray always asks for a process per rank on CPU. A single rank runs as well within the engine's process,
+            # which saves one import of vLLM (10 s on a small machine) and its memory.
+            arguments.distributed_executor_backend = parallel.distributed_executor_backend = "uni"
+        return arguments, frontend, config
+
+    def _start_async_llm_engine(self, vllm_engine_args: Any, vllm_engine_config: Any, placement_group: Any) -> Any:
+        client = super()._start_async_llm_engine(vllm_engine_args, vllm_engine_config, placement_group)
+        manager = getattr(client, "logger_manager", None)
+        if manager is None or not hasattr(manager, "stat_loggers"):
+            _LOGGER.error("vLLM's statistics cannot be tapped: the queue of this replica is unknown")
+            return client
+        self._tap = LoadTap(client.vllm_config)
+        manager.stat_loggers.append(self._tap)
+        return client

@@ -1,0 +1,66 @@
+"""The deployment that answers HTTP: `ray.serve.llm`'s OpenAI routes, and the status endpoint.
+
+Serve imports `Ingress` by its path, see `app`.
+"""
+
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import Request
+from fastapi.responses import JSONResponse
+from ray.llm._internal.serve.core.configs.openai_api_models import to_model_metadata
+from ray.llm._internal.serve.core.ingress.ingress import DEFAULT_ENDPOINTS, init
+from ray.serve.handle import DeploymentHandle
+from ray.serve.llm import LLMConfig
+from ray.serve.llm.ingress import OpenAiIngress, make_fastapi_ingress
+from starlette.exceptions import HTTPException
+
+from llama_serving.config import APPLICATION_NAME, STATUS_PATH, ServingConfig, ServingStatus
+from llama_serving.llm_config import llm_config_of
+from llama_serving.reporting import BoardClient, CountOpenRequests, OpenRequests, ReplicaCounts
+from llama_serving.status import summarize
+
+
+class StatusIngress(OpenAiIngress):
+    """The OpenAI routes for one model, and its status.
+
+    Args:
+        config: A `ServingConfig` as JSON.
+        server: Handle of the engine's deployment.
+    """
+
+    def __init__(self, config: dict[str, Any], server: DeploymentHandle) -> None:
+        self._config = ServingConfig.model_validate(config)
+        self._board = BoardClient()
+        self._counts = ReplicaCounts(APPLICATION_NAME, self._config.server_deployment)
+        model = self._config.model_id
+        card = to_model_metadata(model, LLMConfig.model_validate(llm_config_of(self._config)))
+        super().__init__(llm_deployments={model: server}, model_cards={model: card})
+
+    async def llama_status(self) -> ServingStatus:
+        """Replicas, queue and measured KV cache of this deployment."""
+        running, target = await self._counts.read()
+        reports, open_requests = await self._board.snapshot()
+        return summarize(self._config, reports=reports, open_requests=open_requests, running=running, target=target)
+
+
+async def refuse(request: Request, error: HTTPException) -> JSONResponse:
+    """Answer an error as OpenAI does; FastAPI's own form is not shown by OpenAI's clients."""
+    del request
+    status = HTTPStatus(error.status_code)
+    body = {"message": str(error.detail), "type": "invalid_request_error", "param": None, "code": status.name.lower()}
+    return JSONResponse({"error": body}, status_code=status, headers=error.headers)
+
+
+def _application() -> Any:
+    app = init()
+    app.add_exception_handler(HTTPException, refuse)
+    app.add_middleware(CountOpenRequests, requests=OpenRequests())
+    return app
+
+
+Ingress = make_fastapi_ingress(
+    StatusIngress,
+    app=_application(),
+    endpoint_map={**DEFAULT_ENDPOINTS, "llama_status": lambda app: app.get(STATUS_PATH)},
+)

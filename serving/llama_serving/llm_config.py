@@ -1,0 +1,58 @@
+"""Translates the contract into `ray.serve.llm`'s configuration. Pure; called by `app`, `server` and `ingress`.
+
+Light on purpose: it names Ray's fields in a dictionary instead of importing Ray's classes, which import vLLM.
+"""
+
+from typing import Any
+
+from llama_serving import checkpoint
+from llama_serving.config import ServingConfig
+
+_STREAM_BATCH_MILLISECONDS = 20
+"""How long tokens of a stream are collected: fewer messages between processes against smoother output."""
+
+
+def llm_config_of(config: ServingConfig) -> dict[str, Any]:
+    """Translate to `ray.serve.llm.LLMConfig`, as a dictionary of its fields."""
+    placement = config.placement
+    return {
+        "model_loading_config": {"model_id": config.model_id, "model_source": _model_source(config)},
+        "engine_kwargs": _engine_arguments(config),
+        # Ray refuses the accelerator type of a CPU.
+        "accelerator_type": placement.accelerator_type if placement.device == "GPU" else None,
+        "placement_group_config": {"bundles": placement_bundles(config), "strategy": placement.strategy},
+        "callback_config": {
+            "callback_class": "llama_serving.nodes.PrepareNodes",
+            "callback_kwargs": {"source": config.source.model_dump(mode="json")},
+        },
+        "experimental_configs": {"stream_batching_interval_ms": _STREAM_BATCH_MILLISECONDS},
+    }
+
+
+def placement_bundles(config: ServingConfig) -> list[dict[str, float]]:
+    """Return what Ray reserves for one replica: a bundle a rank. The replica itself lives in the first one."""
+    placement = config.placement
+    bundle: dict[str, float] = {}
+    if placement.cpus_per_rank:
+        bundle["CPU"] = placement.cpus_per_rank
+    if placement.device == "GPU" or config.cpu_across_nodes:
+        # Ray takes a bundle without GPU for a machine without GPU, and then keeps all ranks on one node.
+        bundle["GPU"] = 1
+    if placement.device == "GPU" and placement.accelerator_type is not None:
+        bundle[f"accelerator_type:{placement.accelerator_type}"] = 0.001
+    return [dict(bundle) for _ in range(config.ranks)]
+
+
+def _model_source(config: ServingConfig) -> str:
+    return str(checkpoint.default_folder()) if config.source.kind == "Generated" else config.source.location
+
+
+def _engine_arguments(config: ServingConfig) -> dict[str, Any]:
+    """Arguments of vLLM; those that are None are left to its own defaults."""
+    engine = config.engine
+    arguments = engine.model_dump(exclude={"cpu_kv_cache_mib"}) | {
+        # Without it vLLM on CPU reserves nearly all memory of the machine.
+        "kv_cache_memory_bytes": engine.cpu_kv_cache_bytes if config.placement.device == "CPU" else None,
+        "revision": config.source.revision,
+    }
+    return {name: value for name, value in arguments.items() if value is not None}

@@ -1,0 +1,44 @@
+"""Prepares the nodes of a replica's placement group before its engine starts.
+
+`ray.serve.llm` calls it in every replica (`callback_config`). Ray's own preparation starts a task that imports torch and
+vLLM on every node only to download the model; that is right for a model from a hub, and 15 seconds and a gigabyte for
+nothing when the weights are already on disk or are written here.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray.llm._internal.common.callbacks.base import CallbackBase
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from llama_serving import checkpoint
+from llama_serving.config import ModelSource
+
+
+class PrepareNodes(CallbackBase):
+    """Gives every node of the replica the model's files. Argument `source`: a `ModelSource` as JSON."""
+
+    async def on_before_node_init(self) -> None:
+        """Write the generated checkpoint on every node; leave only hub models to Ray's download."""
+        source = ModelSource.model_validate(self.kwargs["source"])
+        if source.kind == "HuggingFace":
+            return
+        self.ctx.run_init_node = False
+        if source.kind == "Generated":
+            await self._generate()
+
+    async def _generate(self) -> None:
+        folder = checkpoint.default_folder()
+        checkpoint.ensure(folder)
+        here = ray.get_runtime_context().get_node_id()
+        table = ray.util.placement_group_table(self.ctx.placement_group)
+        others = set(table["bundles_to_node_id"].values()) - {here}
+        tasks = [_generate_on(node, folder) for node in sorted(others)]
+        for task in tasks:
+            await task
+
+
+def _generate_on(node: str, folder: Path) -> Any:
+    affinity = NodeAffinitySchedulingStrategy(node_id=node, soft=False)
+    return ray.remote(checkpoint.ensure).options(num_cpus=0, scheduling_strategy=affinity).remote(folder)

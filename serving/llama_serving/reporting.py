@@ -1,0 +1,151 @@
+"""Carries the reports of engine replicas and ingresses to the status board, a small Ray actor on the head.
+
+Called by `server` and `ingress`. The board's process imports neither vLLM nor `ray.serve.llm`.
+"""
+
+import asyncio
+import contextlib
+import logging
+import math
+import time
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from typing import Any, Final
+
+import ray
+from ray import serve
+from ray.serve.schema import ReplicaState
+
+from llama_serving.config import ReplicaReport
+from llama_serving.status import StatusBoard
+
+REPORT_SECONDS: Final = 1.0
+"""Time between two reports of one sender."""
+
+_ACTOR = "llama-status-board"
+_NAMESPACE = "llama-serving"
+_HEAD_RESOURCE = "node:__internal_head__"
+_LOGGER = logging.getLogger("ray.serve")
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+
+class BoardClient:
+    """Talks to the board, which the first client creates. For use in a process that Ray runs."""
+
+    def __init__(self) -> None:
+        self._board: Any = None
+
+    def send(self, method: str, *arguments: object) -> None:
+        """Call a method of the board and do not wait; a report that is lost is followed by the next one."""
+        try:
+            getattr(self._actor(), method).remote(*arguments)
+        except ray.exceptions.RayError:
+            _LOGGER.warning("The status board cannot be reached", exc_info=True)
+            self._board = None
+
+    async def snapshot(self) -> tuple[tuple[ReplicaReport, ...], int]:
+        """Return `StatusBoard.snapshot`; nothing when the board has just died (Ray restarts it)."""
+        try:
+            found: tuple[tuple[ReplicaReport, ...], int] = await self._actor().snapshot.remote()
+        except ray.exceptions.RayError:
+            _LOGGER.warning("The status board cannot be reached", exc_info=True)
+            self._board = None
+            return (), 0
+        return found
+
+    def _actor(self) -> Any:
+        if self._board is None:
+            self._board = (
+                ray.remote(StatusBoard)
+                .options(
+                    name=_ACTOR,
+                    namespace=_NAMESPACE,
+                    get_if_exists=True,
+                    lifetime="detached",
+                    max_restarts=-1,
+                    num_cpus=0,
+                    # The head outlives the workers. And not within the placement group of the replica that asks first.
+                    resources={_HEAD_RESOURCE: 0.001},
+                    scheduling_strategy="DEFAULT",
+                )
+                .remote()
+            )
+        return self._board
+
+
+class ReplicaCounts:
+    """How many replicas of a deployment run and are wanted, as Serve's controller says.
+
+    Asks it at most once a second: anyone who reaches the status endpoint could keep it busy otherwise.
+    """
+
+    def __init__(self, application: str, deployment: str) -> None:
+        self._application = application
+        self._deployment = deployment
+        self._asked = -math.inf
+        self._found = (0, 0)
+
+    async def read(self) -> tuple[int, int]:
+        """Return running and wanted replicas."""
+        if time.monotonic() - self._asked >= REPORT_SECONDS:
+            self._asked = time.monotonic()
+            self._found = await asyncio.to_thread(self._ask)
+        return self._found
+
+    def _ask(self) -> tuple[int, int]:
+        application = serve.status().applications.get(self._application)
+        overview = application.deployments.get(self._deployment) if application is not None else None
+        if overview is None:
+            return 0, 0
+        states = overview.replica_states
+        wanted = sum(count for state, count in states.items() if state != ReplicaState.STOPPING)
+        return states.get(ReplicaState.RUNNING, 0), wanted
+
+
+class OpenRequests:
+    """How many requests an ingress has accepted and not answered; reports while there are any."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._board = BoardClient()
+        self._reporter: asyncio.Task[None] | None = None
+
+    @contextlib.contextmanager
+    def opened(self) -> Iterator[None]:
+        """Count one request for as long as the context is open."""
+        self._count += 1
+        if self._reporter is None or self._reporter.done():
+            self._reporter = asyncio.get_running_loop().create_task(self._report_until_idle())
+        try:
+            yield
+        finally:
+            self._count -= 1
+            if self._count == 0:
+                self._report()
+
+    async def _report_until_idle(self) -> None:
+        while self._count > 0:
+            self._report()
+            await asyncio.sleep(REPORT_SECONDS)
+
+    def _report(self) -> None:
+        self._board.send("report_ingress", serve.get_replica_context().replica_id.unique_id, self._count)
+
+
+class CountOpenRequests:
+    """Pure ASGI middleware that counts the requests which ask an engine for something."""
+
+    def __init__(self, app: ASGIApp, *, requests: OpenRequests) -> None:
+        self._app = app
+        self._requests = requests
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, counted if it is for an engine."""
+        if scope["type"] == "http" and scope["method"] == "POST":
+            with self._requests.opened():
+                await self._app(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)

@@ -1,0 +1,101 @@
+"""The engine's Serve deployment: `ray.serve.llm`'s server, which also tells how long its queue is.
+
+Serve runs one instance a replica. Its class name is part of the deployment's name (`config.server_deployment_name`).
+"""
+
+import asyncio
+import logging
+import os
+from typing import Any
+
+from ray import serve
+from ray.serve.llm import LLMConfig
+from ray.serve.llm.deployment import LLMServer
+
+from llama_serving.autoscaling import METRIC_KV_USAGE, METRIC_RUNNING, METRIC_SLOTS, METRIC_WAITING
+from llama_serving.config import ReplicaReport, ServingConfig
+from llama_serving.engine import LlamaEngine
+from llama_serving.llm_config import llm_config_of
+from llama_serving.reporting import REPORT_SECONDS, BoardClient
+
+_LOGGER = logging.getLogger("ray.serve")
+_ENGINE_OVERRIDE = "RAYLLM_VLLM_ENGINE_CLS"
+"""Ray's variable that names another engine class, for tests of placement without an engine."""
+
+
+class LlamaServer(LLMServer):
+    """`LLMServer` with queue metrics for the autoscaler and reports to the status board.
+
+    Args:
+        config: A `ServingConfig` as JSON.
+    """
+
+    async def __init__(self, config: dict[str, Any]) -> None:  # type: ignore[misc]  # Serve awaits it, as in the base
+        fields = llm_config_of(ServingConfig.model_validate(config))
+        await super().__init__(LLMConfig.model_validate(fields))
+
+    async def start(self) -> None:
+        """Start the engine, then report for as long as the replica lives."""
+        self._reporter: asyncio.Task[None] | None = None
+        await super().start()
+        self._reporter = asyncio.create_task(self._report_forever())
+
+    async def record_autoscaling_stats(self) -> dict[str, float]:
+        """Return the queue, for Serve's controller; it calls this about once a second.
+
+        Empty when the engine cannot tell: the policy then sees a replica that has not reported, and holds.
+        """
+        load = self._load()
+        if load is None:
+            return {}
+        return {
+            METRIC_WAITING: float(load.waiting),
+            METRIC_RUNNING: float(load.running),
+            METRIC_KV_USAGE: load.kv_usage,
+            METRIC_SLOTS: float(load.slots),
+        }
+
+    def _get_default_engine_class(self) -> Any:
+        if os.environ.get(_ENGINE_OVERRIDE):
+            return super()._get_default_engine_class()
+        return LlamaEngine
+
+    async def _start_engine(self) -> None:
+        # The base class then waits for an agent that reports usage to Ray's makers, another process of 0.8 GB, and
+        # does so even where reporting is switched off.
+        await self.engine.start()
+
+    def _load(self) -> Any:
+        read = getattr(self.engine, "load", None)
+        return None if read is None else read()
+
+    async def _report_forever(self) -> None:
+        board, replica = BoardClient(), serve.get_replica_context().replica_id.unique_id
+        try:
+            while True:
+                load = self._load()
+                if load is not None:
+                    board.send(
+                        "report_replica",
+                        ReplicaReport(
+                            replica=replica,
+                            waiting=load.waiting,
+                            running=load.running,
+                            kv_cache_usage=min(1.0, max(0.0, load.kv_usage)),
+                            kv_cache_tokens=load.kv_cache_tokens,
+                        ),
+                    )
+                await asyncio.sleep(REPORT_SECONDS)
+        except asyncio.CancelledError:
+            board.send("forget_replica", replica)
+            raise
+        except Exception:
+            _LOGGER.exception("This replica no longer reports its status")
+            raise
+
+    async def __del__(self) -> None:
+        """Serve calls and awaits this when it stops the replica."""
+        reporter = getattr(self, "_reporter", None)
+        if reporter is not None:
+            reporter.cancel()
+        await super().__del__()

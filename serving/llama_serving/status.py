@@ -1,0 +1,71 @@
+"""What the status endpoint tells, put together from reports. No Ray in it; `reporting` carries the reports.
+
+Engine replicas and ingresses push about once a second, so a busy engine is never asked anything, any number of
+ingresses see the same picture, and the answer is there while no engine runs.
+"""
+
+import time
+from collections.abc import Callable
+
+from llama_serving.config import ReplicaReport, ServingConfig, ServingStatus
+
+_EXPIRY_SECONDS = 10.0
+"""A sender that is silent for longer is gone; an engine that loads the machine may be late by seconds."""
+
+
+class StatusBoard:
+    """The latest report of every sender. `clock` is in seconds."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._replicas: dict[str, tuple[float, ReplicaReport]] = {}
+        self._ingresses: dict[str, tuple[float, int]] = {}
+
+    def report_replica(self, report: ReplicaReport) -> None:
+        """Remember what an engine replica says."""
+        self._replicas[report.replica] = (self._clock(), report)
+
+    def forget_replica(self, replica: str) -> None:
+        """Drop a replica that stops."""
+        self._replicas.pop(replica, None)
+
+    def report_ingress(self, ingress: str, open_requests: int) -> None:
+        """Remember how many requests an ingress has accepted and not answered yet."""
+        self._ingresses[ingress] = (self._clock(), open_requests)
+
+    def snapshot(self) -> tuple[tuple[ReplicaReport, ...], int]:
+        """Return the fresh reports, ordered by replica, and the open requests of all ingresses."""
+        oldest = self._clock() - _EXPIRY_SECONDS
+        self._replicas = {key: value for key, value in self._replicas.items() if value[0] >= oldest}
+        self._ingresses = {key: value for key, value in self._ingresses.items() if value[0] >= oldest}
+        reports = tuple(report for _, (_, report) in sorted(self._replicas.items()))
+        return reports, sum(count for _, count in self._ingresses.values())
+
+
+def summarize(
+    config: ServingConfig, *, reports: tuple[ReplicaReport, ...], open_requests: int, running: int, target: int
+) -> ServingStatus:
+    """Add up the reports.
+
+    What is open at the ingresses and does not run in an engine waits somewhere: in an engine or in Serve's router.
+
+    Args:
+        config: What the pods serve.
+        reports: Fresh reports of engine replicas.
+        open_requests: Requests that the ingresses have accepted and not answered.
+        running: Replicas that Serve calls running.
+        target: Replicas that Serve wants.
+    """
+    executing = sum(report.running for report in reports)
+    waiting = sum(report.waiting for report in reports)
+    tokens = [report.kv_cache_tokens for report in reports if report.kv_cache_tokens is not None]
+    return ServingStatus(
+        identity=config.identity,
+        model_id=config.model_id,
+        replicas=running,
+        target_replicas=target,
+        queue_depth=max(waiting, open_requests - executing),
+        running_requests=executing,
+        kv_cache_tokens=min(tokens, default=None),
+        reports=reports,
+    )

@@ -1,0 +1,368 @@
+"""A real Ray cluster for the serving tests: `ray start` in processes of its own, configured over the dashboard's API.
+
+That is how KubeRay does it. The test process itself never imports Ray: its import warns, and warnings are errors here.
+"""
+
+import concurrent.futures
+import contextlib
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import httpx
+import openai
+import psutil
+import pytest
+
+from llama_serving.config import (
+    APPLICATION_NAME,
+    IMPORT_PATH,
+    STATUS_PATH,
+    DeploymentIdentity,
+    EngineSettings,
+    LiveSettings,
+    ModelSource,
+    Placement,
+    ServingConfig,
+    ServingStatus,
+    deployment_override,
+    pod_environment,
+)
+
+SERVING_SOURCES = Path(__file__).parents[2] / "serving"
+READY_SECONDS = 240
+"""To the first answer on two cores, with other work beside it."""
+_MARKER = "LLAMA_SERVING_TEST_CLUSTER"
+_LOOPBACK = "127.0.0.1"
+T = TypeVar("T")
+
+
+def wait_for(condition: Callable[[], T], *, seconds: float, what: str) -> T:
+    """Return the first true value of `condition`, asked four times a second."""
+    deadline = time.monotonic() + seconds
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > deadline:
+            pytest.fail(f"waited {seconds:g} s for {what}; last seen: {value!r}")
+        time.sleep(0.25)
+
+
+class RayCluster:
+    """Ray nodes on this machine, with their own ports, folder and token."""
+
+    def __init__(self, environment: dict[str, str]) -> None:
+        self._mark = uuid.uuid4().hex
+        # Ray makes sockets in it, and the path of a socket may have 107 bytes.
+        self.folder = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))
+        token = self.folder / "token"
+        token.write_text(secrets.token_hex(32))
+        self._gcs, self._dashboard, self.http_port = _free_ports(3)
+        self._environment = {k: v for k, v in os.environ.items() if not k.startswith(("RAY_", "PYTEST"))} | {
+            **environment,
+            _MARKER: self._mark,
+            "PYTHONPATH": str(SERVING_SOURCES),
+            "RAY_AUTH_MODE": "token",
+            "RAY_AUTH_TOKEN_PATH": str(token),
+            "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0",
+            # Ray retitles its processes, which would overwrite the mark in their environment.
+            "SPT_NOENV": "1",
+            "TMPDIR": str(self.folder),
+        }
+        self._nodes: list[subprocess.Popen[bytes]] = []
+        self._api = httpx.Client(
+            base_url=f"http://{_LOOPBACK}:{self._dashboard}",
+            headers={"Authorization": f"Bearer {token.read_text()}"},
+            timeout=30,
+        )
+        self._http = httpx.Client(base_url=f"http://{_LOOPBACK}:{self.http_port}", timeout=30)
+
+    def start_node(self, *, cpus: int, stand_in_gpus: int = 0) -> None:
+        """Start the head at the first call, a worker node at every later one."""
+        role = ["--head", f"--port={self._gcs}", f"--dashboard-port={self._dashboard}", "--include-dashboard=true"]
+        if self._nodes:
+            role = [f"--address={_LOOPBACK}:{self._gcs}"]
+        else:
+            role += [f"--ray-client-server-port={_free_ports(1)[0]}", f"--temp-dir={self.folder}"]
+        names = ("agent-grpc", "agent-listen")
+        ports = dict(zip(names, _free_ports(len(names)), strict=True))
+        others = ("runtime-env-agent-port", "metrics-export-port", "node-manager-port", "object-manager-port")
+        ports_given = zip(others, _free_ports(len(others)), strict=True)
+        command = [
+            *(sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--disable-usage-stats"),
+            *role,
+            f"--node-ip-address={_LOOPBACK}",
+            f"--num-cpus={cpus}",
+            f"--num-gpus={stand_in_gpus}",
+            f"--object-store-memory={128 * 1024**2}",
+            f"--dashboard-agent-grpc-port={ports['agent-grpc']}",
+            f"--dashboard-agent-listen-port={ports['agent-listen']}",
+            *(f"--{name}={port}" for name, port in ports_given),
+        ]
+        with (self.folder / f"node-{len(self._nodes)}.log").open("wb") as log:
+            self._nodes.append(
+                subprocess.Popen(command, env=self._environment, stdout=log, stderr=log, cwd=self.folder)
+            )
+        wait_for(self._all_nodes_are_alive, seconds=60, what="the node")
+
+    def deploy(self, serve_config: dict[str, Any]) -> None:
+        """Replace the Serve config."""
+        response = self._api.put("/api/serve/applications/", json=serve_config)
+        assert response.status_code == httpx.codes.OK, response.text
+
+    def application(self) -> dict[str, Any]:
+        """Return what Ray says about the application; empty before it knows it."""
+        found: dict[str, Any] = self._serve_details()["applications"].get(APPLICATION_NAME, {})
+        return found
+
+    def replicas(self, deployment: str) -> dict[str, str]:
+        """Return the state of every replica of `deployment`, by its identifier."""
+        listed = self.application().get("deployments", {}).get(deployment, {}).get("replicas", [])
+        return {replica["replica_id"]: replica["state"] for replica in listed}
+
+    def deployment_config(self, deployment: str) -> dict[str, Any]:
+        """Return the settings of `deployment` that are in force."""
+        found: dict[str, Any] = self.application()["deployments"][deployment]["deployment_config"]
+        return found
+
+    def nodes_of_ranks(self) -> list[str]:
+        """Return the Ray node of every vLLM rank that is a Ray actor."""
+        workers = [actor for actor in self._state("actors") if (actor["name"] or "").startswith("vllm_Worker")]
+        return [worker["node_id"] for worker in workers if worker["state"] == "ALIVE"]
+
+    def wait_until_running(self) -> None:
+        """Wait for the application, and fail at once with Ray's own message when it cannot be deployed."""
+
+        def running() -> bool:
+            application = self.application()
+            if application.get("status") in {"DEPLOY_FAILED", "UNHEALTHY"}:
+                pytest.fail(f"{application['status']}: {application['message']} {application.get('deployments')}")
+            return application.get("status") == "RUNNING"
+
+        wait_for(running, seconds=READY_SECONDS, what="the application")
+
+    def client(self) -> openai.OpenAI:
+        """Return the unmodified OpenAI client."""
+        return openai.OpenAI(
+            base_url=f"http://{_LOOPBACK}:{self.http_port}/v1", api_key="none", timeout=120, max_retries=0
+        )
+
+    def async_client(self) -> openai.AsyncOpenAI:
+        """Return the unmodified asynchronous OpenAI client."""
+        return openai.AsyncOpenAI(
+            base_url=f"http://{_LOOPBACK}:{self.http_port}/v1", api_key="none", timeout=120, max_retries=0
+        )
+
+    def get(self, path: str) -> httpx.Response:
+        """GET from the serving port."""
+        return self._http.get(path)
+
+    def post(self, path: str, content: bytes) -> httpx.Response:
+        """POST a body that no client would send."""
+        return self._http.post(path, content=content, headers={"Content-Type": "application/json"})
+
+    def status(self) -> ServingStatus:
+        """Read the status endpoint."""
+        response = self.get(STATUS_PATH)
+        assert response.status_code == httpx.codes.OK, response.text
+        return ServingStatus.model_validate(response.json())
+
+    def processes(self) -> list[psutil.Process]:
+        """Return the processes that carry this cluster's mark."""
+        found = []
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error, OSError):
+                if process.environ().get(_MARKER) == self._mark and process.status() != psutil.STATUS_ZOMBIE:
+                    found.append(process)
+        return found
+
+    def stop(self) -> None:
+        """Stop every process and remove the folder; fail if a process is left."""
+        self._api.close()
+        self._http.close()
+        for node in reversed(self._nodes):
+            node.terminate()
+        for node in self._nodes:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                node.wait(10)
+        for process in self.processes():
+            with contextlib.suppress(psutil.Error):
+                process.kill()
+        for node in self._nodes:
+            node.wait()
+        wait_for(lambda: not self.processes(), seconds=10, what="the processes to be gone")
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _serve_details(self) -> dict[str, Any]:
+        details: dict[str, Any] = self._api.get("/api/serve/applications/").raise_for_status().json()
+        return details
+
+    def _all_nodes_are_alive(self) -> bool:
+        for index, node in enumerate(self._nodes):
+            if node.poll() is not None:
+                pytest.fail((self.folder / f"node-{index}.log").read_text())
+        try:
+            self._serve_details()
+            return len([node for node in self._state("nodes") if node["state"] == "ALIVE"]) == len(self._nodes)
+        except httpx.HTTPError:
+            return False
+
+    def _state(self, kind: str) -> list[dict[str, Any]]:
+        """List what Ray's state API knows."""
+        answer = self._api.get(f"/api/v0/{kind}", params={"detail": True}).raise_for_status().json()
+        found: list[dict[str, Any]] = answer["data"]["result"]["result"]
+        return found
+
+
+def _free_ports(count: int) -> list[int]:
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for found in sockets:
+            found.bind((_LOOPBACK, 0))
+        return [found.getsockname()[1] for found in sockets]
+
+
+def tiny_config(*, placement: Placement | None = None, **engine: Any) -> ServingConfig:
+    """Return the config of the generated model on CPU."""
+    settings = {
+        "tensor_parallel_size": 1,
+        "max_model_len": 512,
+        "max_num_seqs": 4,
+        "dtype": "bfloat16",
+        "cpu_kv_cache_mib": 64,
+        "enforce_eager": True,
+    }
+    return ServingConfig(
+        model_id="tiny-random-llama",
+        source=ModelSource(kind="Generated", location="tiny-random-llama"),
+        engine=EngineSettings.model_validate(settings | engine),
+        placement=placement or Placement(device="CPU"),
+        identity=DeploymentIdentity(namespace="team-a", name="chat", revision="chat-5f2c"),
+    )
+
+
+def live_settings(**changes: Any) -> LiveSettings:
+    """Return live settings that fit the tiny model: four requests run, four more may wait in the engine."""
+    values = {
+        "min_replicas": 1,
+        "max_replicas": 1,
+        "target_queue_depth": 4,
+        "max_ongoing_requests": 8,
+        "max_queued_requests": -1,
+        "upscale_delay_seconds": 1,
+        "graceful_shutdown_seconds": 5,
+    }
+    return LiveSettings.model_validate(values | changes)
+
+
+def serve_config(config: ServingConfig, live: LiveSettings, *, http_port: int) -> dict[str, Any]:
+    """Return the Serve config as the operator renders it."""
+    return {
+        # One proxy a machine: those of two nodes here would share the port without noticing.
+        "proxy_location": "HeadOnly",
+        "http_options": {"host": _LOOPBACK, "port": http_port, "request_timeout_s": 1800},
+        "applications": [
+            {
+                "name": APPLICATION_NAME,
+                "route_prefix": "/",
+                "import_path": IMPORT_PATH,
+                "args": config.model_dump(mode="json", exclude_none=True),
+                "deployments": [deployment_override(config, live)],
+            }
+        ],
+    }
+
+
+class Deployed:
+    """One deployed config on a cluster of its own."""
+
+    def __init__(self, cluster: RayCluster, config: ServingConfig) -> None:
+        self.cluster = cluster
+        self.config = config
+        self.model = config.model_id
+
+    def apply(self, live: LiveSettings) -> None:
+        """Deploy with these live settings."""
+        self.cluster.deploy(serve_config(self.config, live, http_port=self.cluster.http_port))
+
+    def greedy(self, prompt: str, tokens: int) -> str:
+        """Complete without randomness; one character is one token."""
+        completion = self.cluster.client().completions.create(
+            model=self.model, prompt=prompt, max_tokens=tokens, temperature=0
+        )
+        return completion.choices[0].text
+
+
+@contextlib.contextmanager
+def deployed(config: ServingConfig, live: LiveSettings, *, nodes: int = 1, gpus: int = 0) -> Iterator[Deployed]:
+    """Start a cluster, deploy `config` and wait until it runs; stop everything at the end."""
+    cluster = RayCluster(pod_environment(config))
+    try:
+        for _ in range(nodes):
+            cluster.start_node(cpus=4, stand_in_gpus=gpus)
+        running = Deployed(cluster, config)
+        running.apply(live)
+        cluster.wait_until_running()
+        yield running
+    finally:
+        cluster.stop()
+
+
+@pytest.fixture(scope="session")
+def app() -> Iterator[Deployed]:
+    """The tiny model in one replica, tensor parallel size 1; tests leave it as they found it."""
+    with deployed(tiny_config(), live_settings()) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def deploy() -> Callable[..., contextlib.AbstractContextManager[Deployed]]:
+    """Runs another config on a cluster of its own, for as long as the context is open."""
+
+    def start(*, nodes: int = 1, gpus: int = 0, placement: Placement | None = None, **engine: Any) -> Any:
+        return deployed(tiny_config(placement=placement, **engine), live_settings(), nodes=nodes, gpus=gpus)
+
+    return start
+
+
+@pytest.fixture(scope="session")
+def live() -> Callable[..., LiveSettings]:
+    """Makes live settings; see `live_settings`."""
+    return live_settings
+
+
+@pytest.fixture(scope="session")
+def eventually() -> Callable[..., Any]:
+    """Waits for a condition; see `wait_for`."""
+    return wait_for
+
+
+@pytest.fixture
+def load(app: Deployed) -> Iterator[Callable[[int], list["concurrent.futures.Future[int]"]]]:
+    """Starts requests in the background; each answers with the number of tokens that it got."""
+    pool = concurrent.futures.ThreadPoolExecutor(max_workers=64)
+    client = app.cluster.client()
+
+    def ask(tokens: int) -> int:
+        # The endings of the random model are rare, but not impossible.
+        answer = client.completions.create(
+            model=app.model, prompt="llama", max_tokens=tokens, extra_body={"ignore_eos": True}
+        )
+        return answer.usage.completion_tokens if answer.usage else 0
+
+    def start(requests: int, *, tokens: int) -> list["concurrent.futures.Future[int]"]:
+        return [pool.submit(ask, tokens) for _ in range(requests)]
+
+    yield start
+    pool.shutdown()
+    client.close()

@@ -1,0 +1,65 @@
+"""Live settings change without a restart, and the policy follows the queue."""
+
+import pytest
+
+pytestmark = [pytest.mark.serving, pytest.mark.timeout(600)]
+
+
+def running(app):
+    return {name for name, state in app.cluster.replicas(app.config.server_deployment).items() if state == "RUNNING"}
+
+
+def test_editing_live_settings_keeps_the_engine(app, live, eventually):
+    before = running(app)
+
+    app.apply(live(max_replicas=3, target_queue_depth=100, max_ongoing_requests=50, max_queued_requests=77))
+    deployed = eventually(
+        lambda: (
+            found
+            if (found := app.cluster.deployment_config(app.config.server_deployment))["max_queued_requests"] == 77
+            else None
+        ),
+        seconds=30,
+        what="Serve to take the edit over",
+    )
+    assert deployed["autoscaling_config"]["max_replicas"] == 3
+    assert deployed["autoscaling_config"]["target_ongoing_requests"] == 100
+    app.cluster.wait_until_running()
+    assert app.greedy("llama", tokens=4)
+    assert running(app) == before
+
+    app.apply(live())
+    app.cluster.wait_until_running()
+    assert running(app) == before
+
+
+def test_a_queue_brings_a_second_replica_and_idleness_takes_it_away(app, live, load, eventually):
+    app.apply(live(max_replicas=2, downscale_delay_seconds=3))
+    answers = []
+
+    def two_serve_while_requests_keep_coming():
+        unanswered = sum(not answer.done() for answer in answers)
+        answers.extend(load(max(0, 40 - unanswered), tokens=400))
+        status = app.cluster.status()
+        return status.replicas == len(status.reports) == 2 and min(report.running for report in status.reports) > 0
+
+    eventually(two_serve_while_requests_keep_coming, seconds=180, what="both replicas to work on the queue")
+    assert {answer.result() for answer in answers} == {400}
+
+    eventually(lambda: app.cluster.status().replicas == 1, seconds=60, what="one replica to be left")
+    app.apply(live())
+
+
+def test_an_idle_deployment_goes_to_zero_says_so_and_comes_back_on_a_request(app, live, eventually):
+    app.apply(live(min_replicas=0, downscale_delay_seconds=1))
+
+    eventually(lambda: not app.cluster.replicas(app.config.server_deployment), seconds=60, what="no replica")
+    empty = eventually(
+        lambda: found if (found := app.cluster.status()).reports == () else None, seconds=30, what="no report"
+    )
+    assert (empty.replicas, empty.target_replicas, empty.queue_depth, empty.running_requests) == (0, 0, 0, 0)
+    assert empty.kv_cache_tokens is None
+
+    assert app.greedy("llama", tokens=4)
+    app.apply(live())
+    app.cluster.wait_until_running()

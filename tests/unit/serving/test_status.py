@@ -1,0 +1,115 @@
+import pytest
+
+from llama_serving.config import (
+    DeploymentIdentity,
+    EngineSettings,
+    ModelSource,
+    Placement,
+    ReplicaReport,
+    ServingConfig,
+)
+from llama_serving.status import StatusBoard, summarize
+
+
+class Clock:
+    now = 1000.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def board(clock):
+    return StatusBoard(clock)
+
+
+@pytest.fixture
+def config():
+    return ServingConfig(
+        model_id="tiny",
+        source=ModelSource(kind="Generated", location="tiny"),
+        engine=EngineSettings(tensor_parallel_size=1, max_model_len=512, max_num_seqs=4, cpu_kv_cache_mib=64),
+        placement=Placement(device="CPU"),
+        identity=DeploymentIdentity(namespace="team-a", name="chat", revision="chat-1"),
+    )
+
+
+def report(replica="r1", waiting=0, running=0, tokens=None):
+    return ReplicaReport(replica=replica, waiting=waiting, running=running, kv_cache_usage=0.5, kv_cache_tokens=tokens)
+
+
+def test_an_empty_board_knows_nothing(board):
+    assert board.snapshot() == ((), 0)
+
+
+def test_the_latest_report_of_every_replica_counts(board):
+    board.report_replica(report("b", waiting=1))
+    board.report_replica(report("a", waiting=2))
+    board.report_replica(report("b", waiting=3))
+
+    reports, _ = board.snapshot()
+
+    assert [(found.replica, found.waiting) for found in reports] == [("a", 2), ("b", 3)]
+
+
+def test_open_requests_of_all_ingresses_add_up(board):
+    board.report_ingress("one", 3)
+    board.report_ingress("two", 4)
+    board.report_ingress("one", 5)
+
+    assert board.snapshot() == ((), 9)
+
+
+def test_a_sender_that_went_silent_is_forgotten(board, clock):
+    board.report_replica(report("gone"))
+    board.report_ingress("gone", 7)
+    clock.now += 11
+    board.report_replica(report("alive"))
+
+    assert board.snapshot() == ((report("alive"),), 0)
+
+
+def test_a_replica_that_says_goodbye_is_forgotten_at_once(board):
+    board.report_replica(report("r1"))
+    board.forget_replica("r1")
+    board.forget_replica("never-seen")
+
+    assert board.snapshot() == ((), 0)
+
+
+def test_without_a_replica_everything_is_zero(config):
+    status = summarize(config, reports=(), open_requests=0, running=0, target=0)
+
+    assert (status.replicas, status.target_replicas, status.queue_depth, status.running_requests) == (0, 0, 0, 0)
+    assert status.kv_cache_tokens is None
+    assert status.identity == config.identity
+
+
+def test_requests_that_wait_for_the_first_replica_are_a_queue(config):
+    assert summarize(config, reports=(), open_requests=6, running=0, target=1).queue_depth == 6
+
+
+def test_what_is_open_and_does_not_run_waits_in_an_engine_or_in_the_router(config):
+    reports = (report("a", waiting=4, running=4), report("b", waiting=1, running=4))
+
+    status = summarize(config, reports=reports, open_requests=30, running=2, target=3)
+
+    assert status.queue_depth == 30 - 8
+    assert status.running_requests == 8
+
+
+def test_the_engines_queue_counts_while_an_ingress_has_not_reported(config):
+    status = summarize(config, reports=(report(waiting=5, running=4),), open_requests=0, running=1, target=1)
+
+    assert status.queue_depth == 5
+
+
+def test_the_smallest_kv_cache_is_what_can_be_relied_on(config):
+    reports = (report("a", tokens=900), report("b", tokens=800), report("c"))
+
+    assert summarize(config, reports=reports, open_requests=0, running=3, target=3).kv_cache_tokens == 800
