@@ -1,0 +1,37 @@
+"""Replica bounds and queue limits: the live settings of a revision. Called by `decide.decision`."""
+
+from llama_operator.api.v1alpha1.llamadeployment import LlamaDeploymentSpec, ScalingMode
+from llama_serving.config import LiveSettings
+
+
+def wanted_replicas(spec: LlamaDeploymentSpec) -> int | None:
+    """Number of replicas that the user or an external autoscaler fixed; None when the queue decides."""
+    if spec.scaling.mode is ScalingMode.QUEUE_DEPTH:
+        return None
+    return spec.scaling.min_replicas if spec.replicas is None else spec.replicas
+
+
+def most_replicas(spec: LlamaDeploymentSpec) -> int:
+    """Most replicas that may ever run under this spec; what a limit on hardware has to hold."""
+    fixed = wanted_replicas(spec)
+    return max(1, spec.scaling.max_replicas if fixed is None else fixed)
+
+
+def live_settings(spec: LlamaDeploymentSpec, max_num_seqs: int) -> LiveSettings:
+    """Bounds and limits that may change while engines run.
+
+    A replica accepts what it computes at once and as many waiting requests as the target allows. The rest waits in
+    Serve's router, from where a new replica can take it: a request that an engine has accepted never moves.
+    """
+    scaling = spec.scaling
+    fixed = wanted_replicas(spec)
+    return LiveSettings(
+        min_replicas=scaling.min_replicas if fixed is None else fixed,
+        max_replicas=most_replicas(spec),
+        target_queue_depth=scaling.target_queue_depth,
+        max_ongoing_requests=max_num_seqs + scaling.target_queue_depth,
+        max_queued_requests=scaling.max_queued_requests,
+        upscale_delay_seconds=scaling.upscale_delay_seconds,
+        downscale_delay_seconds=scaling.downscale_delay_seconds,
+        graceful_shutdown_seconds=max(1, spec.rollout.drain_seconds),
+    )

@@ -1,0 +1,62 @@
+"""The Service and the NetworkPolicy of a deployment. Called by `desired.objects`."""
+
+from typing import Any
+
+from llama_operator.api.meta import LABEL_DEPLOYMENT
+from llama_operator.api.v1alpha1.llamadeployment import LlamaDeployment
+from llama_operator.decide.observed import Settings
+from llama_operator.desired import naming
+from llama_operator.desired.serve_config import HTTP_PORT
+
+_DASHBOARD_PORT = 8265
+_METRICS_PORT = 8080
+
+
+def service(deployment: LlamaDeployment, revision: str) -> dict[str, Any]:
+    """Build the stable Service: its selector names the revision that gets the traffic.
+
+    Traffic goes on while the operator is down, because KubeRay and kubelet alone keep the labels and the readiness.
+    """
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": naming.metadata(deployment, deployment.metadata.name),
+        "spec": {
+            "type": "ClusterIP",
+            "selector": naming.serving_selector(deployment, revision),
+            "ports": [
+                {"name": "http", "port": HTTP_PORT, "targetPort": HTTP_PORT, "protocol": "TCP", "appProtocol": "http"}
+            ],
+        },
+    }
+
+
+def network_policy(deployment: LlamaDeployment, settings: Settings) -> dict[str, Any]:
+    """Build the NetworkPolicy: whoever reaches Ray's ports runs code, so only the cluster itself and KubeRay do.
+
+    Requests may come from everywhere to the serve port, metrics be read from everywhere; authorization of requests is
+    not a matter of this policy.
+    """
+    own_pods = {"podSelector": {"matchLabels": {LABEL_DEPLOYMENT: deployment.metadata.name}}}
+    kuberay = {
+        "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": settings.kuberay_namespace}},
+        "podSelector": {"matchLabels": {"app.kubernetes.io/name": "kuberay-operator"}},
+    }
+    return {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": naming.metadata(deployment, deployment.metadata.name),
+        "spec": {
+            "podSelector": {"matchLabels": {LABEL_DEPLOYMENT: deployment.metadata.name}},
+            "policyTypes": ["Ingress"],
+            "ingress": [
+                {"from": [own_pods]},
+                {"from": [kuberay], "ports": [_tcp(_DASHBOARD_PORT), _tcp(HTTP_PORT)]},
+                {"ports": [_tcp(HTTP_PORT), _tcp(_METRICS_PORT)]},
+            ],
+        },
+    }
+
+
+def _tcp(port: int) -> dict[str, Any]:
+    return {"protocol": "TCP", "port": port}

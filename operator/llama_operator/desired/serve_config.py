@@ -1,0 +1,140 @@
+"""The Serve config of a revision: what Ray Serve runs, and with which live settings.
+
+Called by `desired.rayservice`. Everything under `args` belongs to the revision; everything that may change while
+engines run stands in `deployments[]`, which is there from the first deploy: the first appearance of an override, or a
+change of its policy, would restart the engines.
+"""
+
+from typing import Any
+
+import yaml
+
+from llama_operator.api.v1alpha1.llamadeployment import (
+    EngineArguments,
+    GraphMode,
+    KVCacheDtype,
+    LlamaDeployment,
+    LoadFormat,
+    PrefixCaching,
+)
+from llama_operator.catalog.models import Model
+from llama_operator.decide.memory import tokens_needed
+from llama_operator.decide.observed import Settings
+from llama_operator.decide.planner import Candidate
+from llama_serving.config import (
+    APPLICATION_NAME,
+    IMPORT_PATH,
+    DeploymentIdentity,
+    EngineSettings,
+    LiveSettings,
+    ModelSource,
+    Placement,
+    ServingConfig,
+    deployment_override,
+)
+
+HTTP_PORT = 8000
+"""Port of Serve's HTTP proxy in every pod, and of the deployment's Service."""
+
+_REQUEST_TIMEOUT_SECONDS = 1800
+"""A long answer takes minutes; a proxy that gives up earlier wastes what the GPU computed."""
+
+_MIB = 1 << 20
+_CPU_KV_LEAST_MIB = 64
+"""vLLM's CPU blocks hold 128 tokens; a few of them for every sequence of a small batch."""
+
+_DTYPES = {"BF16": "bfloat16", "FP16": "float16"}
+_LOAD_FORMATS = {
+    LoadFormat.AUTO: None,
+    LoadFormat.SAFETENSORS: "safetensors",
+    LoadFormat.RUNAI_STREAMER: "runai_streamer",
+    LoadFormat.FASTSAFETENSORS: "fastsafetensors",
+}
+
+
+def serving_config(
+    deployment: LlamaDeployment,
+    model: Model,
+    chosen: Candidate,
+    *,
+    revision: str,
+    max_model_length: int,
+    max_num_seqs: int,
+    settings: Settings,
+) -> ServingConfig:
+    """Build the contract with the serving pods."""
+    spec = deployment.spec
+    on_cpu = chosen.accelerator.device == "CPU"
+    arguments = spec.engine.arguments
+    return ServingConfig(
+        model_id=model.served_name,
+        source=_source(model, chosen, settings),
+        engine=EngineSettings(
+            tensor_parallel_size=chosen.sharding.tensor,
+            pipeline_parallel_size=chosen.sharding.pipeline,
+            max_model_len=max_model_length,
+            max_num_seqs=max_num_seqs,
+            max_num_batched_tokens=arguments.max_num_batched_tokens,
+            dtype=_DTYPES.get(chosen.variant.precision, "auto"),
+            kv_cache_dtype="fp8" if spec.engine.kv_cache_dtype is KVCacheDtype.FP8 else "auto",
+            quantization=chosen.variant.quantization,
+            allow_deprecated_quantization=any(
+                limit.argument == "allow_deprecated_quantization" for limit in chosen.variant.engine_limits
+            ),
+            gpu_memory_utilization=None if on_cpu else spec.engine.gpu_memory_utilization_percent / 100,
+            cpu_kv_cache_mib=_cpu_kv_mib(chosen, max_model_length, max_num_seqs) if on_cpu else None,
+            enforce_eager=on_cpu or arguments.graphs is GraphMode.EAGER,
+            enable_prefix_caching=arguments.prefix_caching is PrefixCaching.ENABLED,
+            load_format=_load_format(arguments),
+            seed=arguments.seed,
+        ),
+        placement=Placement(
+            device=chosen.accelerator.device,
+            accelerator_type=chosen.accelerator.ray_accelerator_type,
+            # Within a node a replica must not be cut in two; across nodes PACK fills whole nodes one after the other.
+            strategy="STRICT_PACK" if chosen.nodes == 1 else "PACK",
+        ),
+        identity=DeploymentIdentity(
+            namespace=deployment.metadata.namespace, name=deployment.metadata.name, revision=revision
+        ),
+    )
+
+
+def serve_config(config: ServingConfig, live: LiveSettings) -> dict[str, Any]:
+    """Build the Serve config (`ServeDeploySchema`) as JSON."""
+    return {
+        "proxy_location": "EveryNode",
+        "http_options": {"host": "0.0.0.0", "port": HTTP_PORT, "request_timeout_s": _REQUEST_TIMEOUT_SECONDS},  # noqa: S104 - inside the pod; the NetworkPolicy decides who reaches it
+        "applications": [
+            {
+                "name": APPLICATION_NAME,
+                "route_prefix": "/",
+                "import_path": IMPORT_PATH,
+                "args": config.model_dump(mode="json", exclude_none=True),
+                "deployments": [deployment_override(config, live)],
+            }
+        ],
+    }
+
+
+def to_yaml(config: dict[str, Any]) -> str:
+    """Render for `serveConfigV2`, the same bytes for the same config: KubeRay compares the string."""
+    return yaml.safe_dump(config, sort_keys=False, width=120, allow_unicode=True)
+
+
+def _source(model: Model, chosen: Candidate, settings: Settings) -> ModelSource:
+    if settings.weights_path:
+        return ModelSource(kind="Path", location=settings.weights_path)
+    if model.generated:
+        return ModelSource(kind="Generated", location=model.id)
+    return ModelSource(kind="HuggingFace", location=chosen.variant.repository or model.id)
+
+
+def _cpu_kv_mib(chosen: Candidate, max_model_length: int, max_num_seqs: int) -> int:
+    # As much as a full batch needs, not all that is left: on CPU vLLM fills the cache with zeros when it starts.
+    needed = min(chosen.memory.kv_tokens, tokens_needed(max_model_length, max_num_seqs))
+    return max(_CPU_KV_LEAST_MIB, -(-needed * chosen.memory.kv_bytes_per_token // _MIB))
+
+
+def _load_format(arguments: EngineArguments) -> str | None:
+    return _LOAD_FORMATS[arguments.load_format]

@@ -1,0 +1,1 @@
+"""What the operator says, pure: (Observed, Decision, failure, now) -> status. Only this package makes conditions."""

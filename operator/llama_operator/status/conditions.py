@@ -1,0 +1,223 @@
+"""The conditions of a LlamaDeployment, one function each, and their sum. Called by `status.summary`."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+
+from llama_operator.api.meta import Condition, ConditionStatus
+from llama_operator.api.reasons import ConditionType, Reason
+from llama_operator.decide.decision import Decision
+from llama_operator.decide.observed import Observed, RayServiceFacts
+
+_MESSAGE_LIMIT = 4096
+"""An engine's own message may be a whole traceback; its end says most."""
+
+_ENGINE_FAILED = frozenset({"DEPLOY_FAILED", "UNHEALTHY"})
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A condition before it has a time and a generation."""
+
+    type: ConditionType
+    status: ConditionStatus
+    reason: Reason
+    message: str = ""
+
+
+def findings(observed: Observed, decision: Decision, failure: str | None) -> tuple[Finding, ...]:
+    """All conditions, in order; the last three are derived from the others."""
+    parts = tuple(_parts(observed, decision))
+    return (*parts, *_sum(parts, decision, failure))
+
+
+def conditions(
+    found: tuple[Finding, ...], previous: tuple[Condition, ...], generation: int, now: datetime
+) -> tuple[Condition, ...]:
+    """Give findings their time: it moves only when the status of a condition does."""
+    before = {condition.type: condition for condition in previous}
+    result = []
+    for finding in found:
+        old = before.get(finding.type)
+        since = old.last_transition_time if old is not None and old.status is finding.status else now
+        result.append(
+            Condition(
+                type=finding.type,
+                status=finding.status,
+                observed_generation=generation,
+                last_transition_time=since.replace(microsecond=0),
+                reason=finding.reason,
+                message=finding.message[-_MESSAGE_LIMIT:],
+            )
+        )
+    return tuple(result)
+
+
+def _parts(observed: Observed, decision: Decision) -> Iterator[Finding]:
+    yield _license_accepted(decision)
+    yield _model_resolved(decision)
+    yield _planned(decision)
+    if decision.stopped:
+        for kind in (
+            ConditionType.CAPACITY_FOUND,
+            ConditionType.MODEL_LOADED,
+            ConditionType.ENDPOINT_READY,
+            ConditionType.UP_TO_DATE,
+        ):
+            yield Finding(kind, ConditionStatus.FALSE, Reason.SUSPENDED, "no hardware is held")
+        return
+    yield _capacity_found(observed, decision)
+    yield _model_loaded(observed, decision)
+    yield _endpoint_ready(observed, decision)
+    yield _up_to_date(observed, decision)
+
+
+def _license_accepted(decision: Decision) -> Finding:
+    kind, verdict = ConditionType.LICENSE_ACCEPTED, decision.license
+    if verdict is None:
+        return Finding(kind, ConditionStatus.UNKNOWN, Reason.WAITING, "the license follows from the model")
+    status = ConditionStatus.TRUE if verdict.allowed else ConditionStatus.FALSE
+    return Finding(kind, status, verdict.reason, verdict.message)
+
+
+def _model_resolved(decision: Decision) -> Finding:
+    kind = ConditionType.MODEL_RESOLVED
+    if (broken := _problem_of(decision, kind)) is not None:
+        return broken
+    if decision.model is None:
+        return Finding(kind, ConditionStatus.UNKNOWN, Reason.WAITING)
+    return Finding(kind, ConditionStatus.TRUE, Reason.MODEL_FOUND, f"{decision.model.id} is in the catalog")
+
+
+def _planned(decision: Decision) -> Finding:
+    kind = ConditionType.PLANNED
+    if (broken := _problem_of(decision, kind)) is not None:
+        return broken
+    if decision.plan is None or decision.plan.chosen is None:
+        return Finding(kind, ConditionStatus.UNKNOWN, Reason.WAITING, "an earlier condition has to become True first")
+    chosen = decision.plan.chosen
+    return Finding(
+        kind,
+        ConditionStatus.TRUE,
+        Reason.PLAN_FOUND,
+        f"{chosen.label}: {chosen.sharding.ranks} per replica, {chosen.nodes} node(s)",
+    )
+
+
+def _capacity_found(observed: Observed, decision: Decision) -> Finding:
+    kind, plan = ConditionType.CAPACITY_FOUND, decision.plan
+    if plan is None or plan.chosen is None or observed.nodes is None or decision.live is None:
+        return Finding(kind, ConditionStatus.UNKNOWN, Reason.WAITING, "the plan or the nodes are not known")
+    chosen = plan.chosen
+    have = sum(node.gpus for node in observed.nodes if node.accelerator == chosen.accelerator.name)
+    need = chosen.sharding.ranks * max(1, decision.live.min_replicas)
+    if have >= need:
+        return Finding(
+            kind, ConditionStatus.TRUE, Reason.NODES_FOUND, f"{have} {chosen.accelerator.name} exist, {need} are needed"
+        )
+    return Finding(
+        kind,
+        ConditionStatus.FALSE,
+        Reason.NODES_MISSING,
+        f"{have} {chosen.accelerator.name} exist, {need} are needed; pods wait until nodes are added",
+    )
+
+
+def _model_loaded(observed: Observed, decision: Decision) -> Finding:
+    kind = ConditionType.MODEL_LOADED
+    facts = _facts(observed, decision.rollout.wanted if decision.rollout else None)
+    if facts is None:
+        return Finding(
+            kind, ConditionStatus.FALSE if decision.rollout else ConditionStatus.UNKNOWN, *_waiting(decision)
+        )
+    if facts.application_status in _ENGINE_FAILED:
+        return Finding(kind, ConditionStatus.FALSE, Reason.ENGINE_FAILED, _engine_message(facts))
+    if facts.application_status != "RUNNING":
+        return Finding(kind, ConditionStatus.FALSE, Reason.STARTING, _starting_message(facts))
+    if observed.serving is not None and observed.serving.replicas == 0 and observed.serving.target_replicas == 0:
+        return Finding(kind, ConditionStatus.TRUE, Reason.SCALED_TO_ZERO, "no load; the next request starts an engine")
+    return Finding(kind, ConditionStatus.TRUE, Reason.ENGINE_RUNNING, "Serve reports the application as running")
+
+
+def _endpoint_ready(observed: Observed, decision: Decision) -> Finding:
+    kind = ConditionType.ENDPOINT_READY
+    # With a problem nothing moved: whichever revision served before still does.
+    candidates = [_facts(observed, decision.rollout.traffic)] if decision.rollout else list(observed.ray_services)
+    if any(facts is not None and facts.serves for facts in candidates):
+        return Finding(kind, ConditionStatus.TRUE, Reason.ENDPOINT_SERVING, "requests are answered")
+    return Finding(kind, ConditionStatus.FALSE, Reason.NO_ENDPOINT, "no pod is ready to answer requests yet")
+
+
+def _up_to_date(observed: Observed, decision: Decision) -> Finding:
+    kind, rollout = ConditionType.UP_TO_DATE, decision.rollout
+    if rollout is None:
+        reason, message = _waiting(decision)
+        return Finding(
+            kind, ConditionStatus.FALSE if observed.ray_services else ConditionStatus.UNKNOWN, reason, message
+        )
+    wanted = _facts(observed, rollout.wanted)
+    if rollout.complete and wanted is not None and wanted.serves:
+        return Finding(kind, ConditionStatus.TRUE, Reason.ROLLED_OUT, f"revision {rollout.wanted} serves")
+    return Finding(kind, ConditionStatus.FALSE, Reason.ROLLING_OUT, f"revision {rollout.wanted} is being started")
+
+
+def _sum(parts: tuple[Finding, ...], decision: Decision, failure: str | None) -> tuple[Finding, ...]:
+    ready = _ready(parts, decision, failure)
+    blocked = decision.problem is not None and failure is None
+    idle = blocked or decision.stopped or ready.status is ConditionStatus.TRUE
+    reconciling = Finding(
+        ConditionType.RECONCILING,
+        ConditionStatus.FALSE if idle else ConditionStatus.TRUE,
+        Reason.SETTLED if idle else Reason.PROGRESSING,
+        "" if idle else ready.message,
+    )
+    stalled = Finding(
+        ConditionType.STALLED,
+        ConditionStatus.TRUE if blocked else ConditionStatus.FALSE,
+        Reason.BLOCKED if blocked else Reason.PROGRESSING if not idle else Reason.SETTLED,
+        decision.problem.text if blocked and decision.problem else "",
+    )
+    return ready, reconciling, stalled
+
+
+def _ready(parts: tuple[Finding, ...], decision: Decision, failure: str | None) -> Finding:
+    kind = ConditionType.READY
+    if failure is not None:
+        return Finding(kind, ConditionStatus.UNKNOWN, Reason.INTERNAL_ERROR, failure)
+    if decision.problem is not None:
+        return Finding(kind, ConditionStatus.FALSE, decision.problem.reason, decision.problem.text)
+    if decision.stopped:
+        return Finding(kind, ConditionStatus.FALSE, Reason.SUSPENDED, "no hardware is held")
+    # Missing nodes do not make a serving model unready, and unknown ones do not keep it from getting ready.
+    needed = [part for part in parts if part.type is not ConditionType.CAPACITY_FOUND]
+    lacking = next((part for part in needed if part.status is not ConditionStatus.TRUE), None)
+    if lacking is None:
+        return Finding(kind, ConditionStatus.TRUE, Reason.SERVING, "the endpoint answers with the model asked for")
+    return Finding(kind, ConditionStatus.FALSE, lacking.reason, lacking.message)
+
+
+def _problem_of(decision: Decision, kind: ConditionType) -> Finding | None:
+    problem = decision.problem
+    if problem is None or problem.condition is not kind:
+        return None
+    return Finding(kind, ConditionStatus.FALSE, problem.reason, problem.text)
+
+
+def _waiting(decision: Decision) -> tuple[Reason, str]:
+    if decision.problem is not None:
+        return Reason.WAITING, f"{decision.problem.condition} has to become True first"
+    return Reason.STARTING, "the Ray cluster is being created"
+
+
+def _facts(observed: Observed, revision: str | None) -> RayServiceFacts | None:
+    return next((facts for facts in observed.ray_services if facts.name == revision), None)
+
+
+def _engine_message(facts: RayServiceFacts) -> str:
+    details = [f"{part.name}: {part.message}" for part in facts.deployments if part.message]
+    return " ".join([facts.application_message, *details]).strip() or f"Serve reports {facts.application_status}"
+
+
+def _starting_message(facts: RayServiceFacts) -> str:
+    busy = [f"{part.name} {part.status}" for part in facts.deployments if part.status != "HEALTHY"]
+    return ", ".join(busy) or facts.message or "the Ray cluster is starting"

@@ -1,0 +1,167 @@
+"""The planner shards as published recipes do, and says why everything else does not fit."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from llama_operator import catalog
+from llama_operator.api.reasons import Reason
+from llama_operator.decide.memory import GIB, tokens_needed
+from llama_operator.decide.planner import PlanRequest, plan
+
+KNOWN = catalog.load()
+
+
+def request(model="llama-3.3-70b-instruct", *, accelerator="H100-80GB", precisions=("BF16",), **changes):
+    found = KNOWN.model(model)
+    values = {
+        "model": found,
+        "variants": tuple(v for p in precisions if (v := found.default_variant(p)) is not None),
+        "accelerators": (KNOWN.accelerator(accelerator),),
+        "gpus_per_node": None,
+        "max_gpus": None,
+        "max_replicas": 1,
+        "max_model_length": 8192,
+        "concurrent_sequences": 1,
+        "utilization_percent": 92,
+        "kv_element_bytes": 2,
+    }
+    return PlanRequest(**(values | changes))
+
+
+def shape(found):
+    chosen = found.chosen
+    return (chosen.variant.precision, chosen.sharding.tensor, chosen.sharding.pipeline) if chosen else None
+
+
+def test_405b_in_bf16_takes_two_nodes_with_tensor_inside_each():
+    found = plan(request("llama-3.1-405b", max_model_length=32768))
+    assert shape(found) == ("BF16", 8, 2)
+    assert found.chosen.nodes == 2
+
+
+def test_405b_in_metas_fp8_takes_one_node():
+    assert shape(plan(request("llama-3.1-405b", precisions=("FP8",), max_model_length=131072))) == ("FP8", 8, 1)
+
+
+def test_fewer_gpus_win_over_quality():
+    assert shape(plan(request(precisions=("BF16", "FP8"), max_model_length=32768))) == ("FP8", 2, 1)
+
+
+def test_quality_wins_at_the_same_number_of_gpus():
+    assert shape(plan(request(precisions=("BF16", "FP8")))) == ("BF16", 2, 1)
+
+
+def test_a_tensor_size_that_does_not_divide_the_heads_names_those_that_do():
+    found = plan(request(tensor=6))
+    (rejection,) = found.rejected
+    assert rejection.reason is Reason.HEADS_NOT_DIVISIBLE
+    assert "1, 2, 4, 8" in rejection.message
+
+
+def test_a_named_size_is_honored_even_when_a_smaller_one_fits():
+    assert shape(plan(request("llama-3.1-8b", tensor=8))) == ("BF16", 8, 1)
+
+
+def test_weights_that_do_not_fit_tell_how_many_gpus_they_need():
+    found = plan(request(tensor=1))
+    (rejection,) = found.rejected
+    assert rejection.reason is Reason.WEIGHTS_DO_NOT_FIT
+    assert "needs at least 2" in rejection.message
+
+
+def test_a_context_that_does_not_fit_names_the_one_that_does_and_that_one_fits():
+    asked = request(tensor=2, max_model_length=131072)
+    (rejection,) = plan(asked).rejected
+    assert rejection.reason is Reason.KV_CACHE_TOO_SMALL
+    words = rejection.message.split("fits with maxModelLength ")[1].split()[0].rstrip(",")
+    length = int(words.replace(",", ""))
+    assert plan(request(tensor=2, max_model_length=length)).chosen is not None
+    assert plan(request(tensor=2, max_model_length=length + 16)).chosen is None
+
+
+def test_max_gpus_counts_all_replicas_and_tells_how_many_fit():
+    found = plan(request(max_gpus=8, max_replicas=3, tensor=4))
+    (rejection,) = found.rejected
+    assert rejection.reason is Reason.MAX_GPUS_EXCEEDED
+    assert "lower scaling.maxReplicas to 2" in rejection.message
+
+
+def test_a_replica_over_nodes_must_fill_them():
+    found = plan(request(tensor=16))
+    assert found.rejected[0].reason is Reason.PARALLELISM_SPANS_NODES
+
+
+def test_int4_groups_are_not_cut():
+    found = plan(request("llama-2-7b", precisions=("INT4",), accelerator="L4-24GB", tensor=8, max_model_length=2048))
+    if found.rejected:
+        assert found.rejected[0].reason is Reason.SHARD_NOT_ALIGNED
+
+
+def test_fp8_is_refused_where_no_kernel_has_it():
+    found = plan(request("llama-3.1-8b", precisions=("FP8",), accelerator="CPU"))
+    assert {rejection.reason for rejection in found.rejected} == {Reason.PRECISION_NOT_SUPPORTED}
+
+
+def test_pipeline_stages_on_cpu_are_refused():
+    found = plan(request("llama-3.2-1b", accelerator="CPU", tensor=1, pipeline=2, max_model_length=512))
+    assert found.rejected[0].reason is Reason.PIPELINE_NOT_SUPPORTED
+
+
+MODELS = st.sampled_from([m.id for m in KNOWN.models if not m.engine_constraints])
+CARDS = st.sampled_from([name for name in KNOWN.accelerator_names if name != "CPU"])
+
+
+@settings(max_examples=150, deadline=None)
+@given(model=MODELS, card=CARDS, length=st.integers(16, 131072), sequences=st.integers(1, 64))
+def test_a_chosen_plan_holds_what_was_asked(model, card, length, sequences):
+    facts = KNOWN.model(model)
+    asked = request(
+        model,
+        accelerator=card,
+        precisions=facts.precisions,
+        max_model_length=min(length, facts.context_length),
+        concurrent_sequences=sequences,
+    )
+    found = plan(asked).chosen
+    if found is None:
+        return
+    architecture, tensor = facts.architecture, found.sharding.tensor
+    assert architecture.num_attention_heads % tensor == 0
+    memory = found.memory
+    # Recomputed from the definition, not with the planner's own helpers.
+    card_bytes = KNOWN.accelerator(card).usable_memory_bytes * 0.92
+    assert memory.weights * found.sharding.ranks >= found.variant.weight_bytes * 0.999
+    assert memory.weights + memory.kv_bytes_per_token * tokens_needed(asked.max_model_length, sequences) < card_bytes
+    assert found.nodes == 1 or found.sharding.tensor == found.gpus_per_node
+
+
+@settings(max_examples=60, deadline=None)
+@given(model=MODELS, card=CARDS, length=st.integers(16, 65536))
+def test_a_longer_context_never_takes_fewer_gpus(model, card, length):
+    facts = KNOWN.model(model)
+
+    def gpus(tokens):
+        asked = request(
+            model, accelerator=card, precisions=facts.precisions, max_model_length=min(tokens, facts.context_length)
+        )
+        chosen = plan(asked).chosen
+        return chosen.sharding.ranks if chosen else 10**6
+
+    assert gpus(length) <= gpus(length * 2)
+
+
+@pytest.mark.parametrize("model", [m.id for m in KNOWN.models])
+def test_every_model_of_the_catalog_gets_an_answer_on_every_card(model):
+    facts = KNOWN.model(model)
+    for name in KNOWN.accelerator_names:
+        found = plan(request(model, accelerator=name, precisions=facts.precisions, max_model_length=2048))
+        assert found.chosen is not None or found.rejected
+        if found.chosen is not None:
+            assert found.chosen.memory.left_for_kv > 0
+            assert found.chosen.memory.budget < KNOWN.accelerator(name).usable_memory_bytes
+            assert found.max_num_seqs >= 1
+
+
+def test_a_gpu_has_the_memory_that_its_name_promises():
+    assert 79 * GIB < KNOWN.accelerator("H100-80GB").usable_memory_bytes < 80 * GIB

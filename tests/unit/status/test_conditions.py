@@ -1,0 +1,174 @@
+"""Status says what is, for the current generation only, and says the same thing twice in the same words."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from llama_operator.api.reasons import ConditionType, Reason
+from llama_operator.decide.decision import decide
+from llama_operator.decide.observed import NodeFacts
+from llama_operator.decide.revision import revision_of
+from llama_operator.status import summary
+from llama_serving.config import DeploymentIdentity, ServingStatus
+
+TINY = {"model": {"name": "tiny-random-llama"}, "hardware": {"accelerator": "CPU"}, "license": {}}
+
+
+def serving(**changes):
+    values = {
+        "model_id": "tiny-random-llama",
+        "replicas": 1,
+        "target_replicas": 1,
+        "queue_depth": 0,
+        "running_requests": 0,
+    }
+    return ServingStatus(
+        identity=DeploymentIdentity(namespace="team-a", name="chat", revision="r"), **(values | changes)
+    )
+
+
+@pytest.fixture
+def say(known, now):
+    def build(observed, *, failure=None, at=now):
+        return summary.build(observed, decide(observed, known), failure=failure, now=at)
+
+    return build
+
+
+def find(status, kind):
+    return next(condition for condition in status.conditions if condition.type == kind)
+
+
+def words(status):
+    return {condition.type: (condition.status, condition.reason) for condition in status.conditions}
+
+
+@pytest.fixture
+def wanted(deployment):
+    return revision_of(deployment(**TINY)).name
+
+
+def test_every_condition_is_set_from_the_first_look(observed, say):
+    status = say(observed(**TINY))
+    assert [condition.type for condition in status.conditions] == [kind.value for kind in ConditionType]
+    assert {condition.observed_generation for condition in status.conditions} == {1}
+
+
+def test_before_the_cluster_exists_it_is_reconciling_and_not_ready(observed, say):
+    found = words(say(observed(**TINY)))
+    assert found["Ready"] == ("False", "Starting")
+    assert found["Reconciling"] == ("True", "Progressing")
+    assert found["Stalled"][0] == "False"
+
+
+def test_a_serving_revision_is_ready_and_at_rest(observed, say, service_facts, wanted):
+    nodes = (NodeFacts("n", "CPU", 2),)
+    found = words(say(observed(**TINY, ray_services=(service_facts(wanted),), nodes=nodes, serving=serving())))
+    assert {kind for kind, (status, _) in found.items() if status != "True"} == {"Reconciling", "Stalled"}
+    assert found["Ready"] == ("True", "Serving")
+
+
+def test_kuberays_ready_alone_is_not_enough(observed, say, service_facts, wanted):
+    facts = service_facts(wanted, status="UNHEALTHY", message="engine core died")
+    status = say(observed(**TINY, ray_services=(facts,)))
+    assert find(status, "ModelLoaded").reason == Reason.ENGINE_FAILED
+    assert "engine core died" in find(status, "Ready").message
+
+
+def test_a_bad_new_spec_leaves_the_endpoint_ready_and_stalls(observed, say, service_facts):
+    spec = TINY | {"context": {"maxModelLength": 100_000}}
+    status = say(observed(**spec, ray_services=(service_facts("chat-old"),), serving=serving()))
+    found = words(status)
+    assert found["EndpointReady"] == ("True", "EndpointServing")
+    assert found["Ready"] == ("False", "ContextTooLong")
+    assert found["Stalled"][0] == "True"
+    assert found["Reconciling"][0] == "False"
+    assert "spec.context.maxModelLength" in find(status, "Stalled").message
+    assert status.revisions.active == "chat-old"
+
+
+def test_while_a_new_revision_starts_the_old_one_serves_and_ready_is_false(observed, say, service_facts, wanted):
+    facts = (service_facts("chat-old"), service_facts(wanted, status="DEPLOYING", endpoints=0))
+    status = say(observed(**TINY, ray_services=facts, serving=serving()))
+    found = words(status)
+    assert found["EndpointReady"][0] == "True"
+    assert found["UpToDate"] == ("False", "RollingOut")
+    assert found["Ready"][0] == "False"
+    assert (status.revisions.active, status.revisions.pending) == ("chat-old", wanted)
+
+
+def test_suspended_is_settled(observed, say):
+    found = words(say(observed(**TINY, activation="Suspended")))
+    assert found["Ready"] == ("False", "Suspended")
+    assert found["Reconciling"][0] == found["Stalled"][0] == "False"
+
+
+def test_an_unexpected_failure_is_unknown_not_false(observed, say):
+    found = words(say(observed(**TINY), failure="TimeoutError: the API server"))
+    assert found["Ready"] == ("Unknown", "InternalError")
+    assert found["Stalled"][0] == "False"
+
+
+def test_times_move_only_with_the_status_of_a_condition(observed, say, now):
+    first = say(observed(**TINY))
+    again = observed(**TINY)
+    again = replace(again, deployment=again.deployment.model_copy(update={"status": first}))
+    assert say(again, at=now + timedelta(hours=1)) == first
+
+
+def test_missing_nodes_are_told_but_do_not_unready_what_serves(observed, say, service_facts, wanted):
+    found = words(say(observed(**TINY, ray_services=(service_facts(wanted),), nodes=(), serving=serving())))
+    assert found["CapacityFound"] == ("False", "NodesMissing")
+    assert found["Ready"][0] == "True"
+
+
+def test_scaling_is_remembered_with_its_reason_and_bounded(observed, say, service_facts, wanted, now):
+    status = None
+    for count in [*range(1, 14)]:
+        given = observed(
+            **TINY, ray_services=(service_facts(wanted),), serving=serving(target_replicas=count, queue_depth=9)
+        )
+        if status is not None:
+            given = replace(given, deployment=given.deployment.model_copy(update={"status": status}))
+        status = say(given, at=now + timedelta(minutes=count))
+    assert len(status.scaling_history) == 10
+    newest = status.scaling_history[0]
+    assert (newest.from_replicas, newest.to_replicas) == (12, 13)
+    assert "9 requests wait" in newest.reason
+
+
+def test_without_the_status_endpoint_kubernetes_is_believed(observed, say, service_facts, wanted):
+    status = say(observed(**TINY, ray_services=(service_facts(wanted),)))
+    assert status.queue_depth is None
+    assert (status.replicas, status.ready_replicas) == (1, 1)
+    assert find(status, "Ready").status == "True"
+
+
+def test_an_endpoint_that_falls_silent_makes_no_scaling_history(observed, say, service_facts, wanted):
+    scaling = {"maxReplicas": 5}
+    told = observed(
+        **TINY, scaling=scaling, ray_services=(service_facts(wanted),), serving=serving(replicas=3, target_replicas=3)
+    )
+    before = say(told)
+    silent = observed(**TINY, scaling=scaling, ray_services=(service_facts(wanted),))
+    silent = replace(silent, deployment=silent.deployment.model_copy(update={"status": before}))
+    after = say(silent)
+    assert (after.replicas, after.ready_replicas) == (3, 3)
+    assert after.scaling_history == before.scaling_history
+
+
+@pytest.mark.parametrize(("depth", "shown"), [(0, 0), (99, 99), (101, 100), (149, 150), (12345, 12000)])
+def test_queue_depth_is_rounded_to_two_digits(depth, shown):
+    assert summary.rounded(depth) == shown
+
+
+def test_the_url_is_the_services_own_or_the_address_from_outside(observed, say):
+    assert say(observed(**TINY)).url == "http://chat.team-a.svc:8000/v1"
+    outside = replace(observed(**TINY), address="127.0.0.1:9001")
+    assert say(outside).url == "http://127.0.0.1:9001/v1"
+
+
+def test_status_survives_a_round_trip_through_json(observed, say):
+    status = say(observed(**TINY))
+    assert type(status).model_validate(status.to_api()) == status
