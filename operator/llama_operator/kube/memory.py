@@ -1,0 +1,321 @@
+"""A Kubernetes API server in this process: the twin on which `kubectl llama run` and the transition tests stand.
+
+One `MemoryCluster` is the state; each writer gets its own view of it with `client(field_manager)`. What of a real server
+is kept and what is left out stands in docs/designs/0002-in-memory-twin.md; tests/contract holds both to one suite.
+
+Every request first yields to the event loop once, so that requests of several tasks interleave as over a network, and is
+then done in one piece. One event loop, one thread.
+"""
+
+import asyncio
+import copy
+import uuid
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from types import MappingProxyType
+from typing import Any
+
+from llama_operator.kube import garbage, kinds, validation
+from llama_operator.kube.fields import Path, describe
+from llama_operator.kube.journal import Interceptor, PassThrough, Verb, Write
+from llama_operator.kube.managed_fields import (
+    Conflicts,
+    Manager,
+    Merged,
+    Operation,
+    apply,
+    json_merge,
+    update,
+)
+from llama_operator.kube.port import (
+    NO_PRECONDITIONS,
+    ConflictError,
+    InvalidError,
+    Kind,
+    Listing,
+    NotFoundError,
+    Object,
+    Preconditions,
+    Ref,
+    WatchEvent,
+)
+from llama_operator.kube.store import Owned, Store, Stored
+
+_NO_LABELS: Mapping[str, str] = MappingProxyType({})
+_USER_METADATA = ("annotations", "finalizers", "labels", "ownerReferences")
+_UID_NAMESPACE = uuid.UUID("6f0cbe07-7a5e-4b8c-93a5-5a4d27a1c3f0")
+_GARBAGE_COLLECTOR = "kube-controller-manager"
+_STATUS = "status"
+
+
+def _wall_clock() -> datetime:
+    return datetime.now(UTC)
+
+
+class MemoryCluster:
+    """State that several clients share.
+
+    Args:
+        now: The clock that timestamps come from, in UTC.
+        history: Changes that are kept for watches; a watch that is further behind gets `ExpiredError`.
+    """
+
+    def __init__(self, *, now: Callable[[], datetime] = _wall_clock, history: int = 1000) -> None:
+        self._store = Store(history)
+        self._now = now
+        self._uids = 0
+        self._writes: list[Write] = []
+
+    @property
+    def writes(self) -> tuple[Write, ...]:
+        """All writes so far, in order, those of the garbage collector included."""
+        return tuple(self._writes)
+
+    def client(self, field_manager: str, *, interceptor: Interceptor | None = None) -> "MemoryClient":
+        """Return a view that writes as `field_manager`, with `interceptor` before its writes."""
+        return MemoryClient(self, self._store, field_manager, interceptor or PassThrough())
+
+    def forget_history(self) -> None:
+        """Make every resourceVersion but the newest too old for a watch, as compaction does."""
+        self._store.forget()
+
+    def moment(self) -> datetime:
+        """Return the time now, in the whole seconds that Kubernetes keeps."""
+        return self._now().astimezone(UTC).replace(microsecond=0)
+
+    def new_uid(self) -> str:
+        """Return a uid that no object had; the same sequence in every run."""
+        self._uids += 1
+        return str(uuid.uuid5(_UID_NAMESPACE, str(self._uids)))
+
+    def commit(self, write: Write, new: Stored, interceptor: Interceptor) -> Stored:
+        """Store `new`, or remove the object when its deletion waits for nothing more; then collect garbage."""
+        interceptor.before(write)
+        new = self._record(write, new)
+        self._collect()
+        interceptor.after(write)
+        return new
+
+    def _record(self, write: Write, new: Stored) -> Stored:
+        new = replace(new, version=self._store.next_version())
+        if new.deleted is not None and not new.metadata.get("finalizers"):
+            self._store.remove(new)
+        else:
+            self._store.put(new)
+        self._writes.append(write)
+        return new
+
+    def _collect(self) -> None:
+        """Delete what has lost its last owner, until nothing more does. A real server does so a moment later."""
+        while (step := garbage.next_step(tuple(self._store))) is not None:
+            stored, lost = step
+            if lost is None:
+                new = marked_deleted(stored, self.moment())
+                self._record(Write(Verb.DELETE, stored.ref, _GARBAGE_COLLECTOR, ()), new)
+                continue
+            merged = garbage.without_owners(stored, lost, Manager(_GARBAGE_COLLECTOR, Operation.UPDATE))
+            new = written(stored, merged, self.moment())
+            self._record(Write(Verb.PATCH, stored.ref, _GARBAGE_COLLECTOR, described(merged.changed)), new)
+
+
+class MemoryClient:
+    """One writer's view of a `MemoryCluster`: the port `Cluster`, and the patch that rivals of ours write with."""
+
+    def __init__(self, cluster: MemoryCluster, store: Store, field_manager: str, interceptor: Interceptor) -> None:
+        self._cluster = cluster
+        self._store = store
+        self._field_manager = field_manager
+        self._interceptor = interceptor
+
+    async def get(self, ref: Ref) -> Object:
+        """Return a copy of the object, or raise `NotFoundError`."""
+        await asyncio.sleep(0)
+        return self._live(ref).to_object()
+
+    async def list(
+        self, kind: Kind, *, namespace: str | None = None, labels: Mapping[str, str] = _NO_LABELS
+    ) -> Listing:
+        """List a kind, by namespace and name; see `Cluster.list`."""
+        await asyncio.sleep(0)
+        found = (
+            stored.to_object()
+            for stored in self._store
+            if stored.ref.kind == kind
+            and namespace in {None, stored.ref.namespace}
+            and labels.items() <= stored.metadata.get("labels", {}).items()
+        )
+        return Listing(tuple(found), str(self._store.version))
+
+    def watch(self, kind: Kind, *, since: str, namespace: str | None = None) -> AsyncIterator[WatchEvent]:
+        """Yield every change after `since`; see `Cluster.watch`."""
+        return self._store.watch(kind, since=since, namespace=namespace)
+
+    async def apply(self, obj: Object, *, force: bool = True) -> Object:
+        """Server-side apply; see `Cluster.apply`."""
+        await asyncio.sleep(0)
+        ref, sent = _addressed(obj)
+        content = _writable(sent)
+        schema = kinds.schema(ref.kind)
+        if schema.status:
+            content.pop(_STATUS, None)
+        validation.check_content(content)
+        live = self._store.get(ref)
+        self._check_sent(ref, sent["metadata"], live)
+        manager = Manager(self._field_manager, Operation.APPLY)
+        base = live or self._blank(ref)
+        return self._finish(Verb.APPLY, base, self._merge(base, content, manager, force=force), new=live is None)
+
+    async def apply_status(self, obj: Object) -> Object:
+        """Server-side apply of the status; see `Cluster.apply_status`. Takes fields over from other managers."""
+        await asyncio.sleep(0)
+        ref, sent = _addressed(obj)
+        if not kinds.schema(ref.kind).status:
+            raise NotFoundError(f"{ref}: the kind has no status subresource")
+        content = {_STATUS: sent[_STATUS]} if _STATUS in sent else {}
+        validation.check_content(content)
+        live = self._live(ref)
+        self._check_sent(ref, sent["metadata"], live)
+        manager = Manager(self._field_manager, Operation.APPLY, _STATUS)
+        return self._finish(Verb.APPLY_STATUS, live, self._merge(live, content, manager, force=True))
+
+    async def merge_patch(self, ref: Ref, patch: Object) -> Object:
+        """Apply a JSON merge patch, as `kubectl edit`, `kubectl patch` and most controllers do: never a conflict.
+
+        Not part of the port: the product itself only applies. It makes rivals realistic, who remove what we own.
+        """
+        await asyncio.sleep(0)
+        live = self._live(ref)
+        self._check_sent(ref, patch.get("metadata", {}), live)
+        changes = _writable(copy.deepcopy(patch))
+        if kinds.schema(ref.kind).status:
+            changes.pop(_STATUS, None)
+        content = _tidy(json_merge(live.content, changes))
+        validation.check_content(content)
+        manager = Manager(self._field_manager, Operation.UPDATE)
+        merged = update(live.content, _ownership(live), content, manager, merging=kinds.schema(ref.kind).merging)
+        return self._finish(Verb.PATCH, live, merged)
+
+    async def delete(self, ref: Ref, *, preconditions: Preconditions = NO_PRECONDITIONS) -> None:
+        """Delete; see `Cluster.delete`. With finalizers the object stays, marked, until they are gone."""
+        await asyncio.sleep(0)
+        live = self._live(ref)
+        _check_expected(ref, live, preconditions)
+        if live.deleted is None:
+            new = marked_deleted(live, self._cluster.moment())
+            self._cluster.commit(Write(Verb.DELETE, ref, self._field_manager, ()), new, self._interceptor)
+
+    def _live(self, ref: Ref) -> Stored:
+        if (stored := self._store.get(ref)) is None:
+            raise NotFoundError(f"{ref} not found")
+        return stored
+
+    def _blank(self, ref: Ref) -> Stored:
+        generation = 0 if kinds.schema(ref.kind).generation else None
+        now = self._cluster.moment()
+        return Stored(ref, "", now, 0, generation, deleted=None, content={}, managers={})
+
+    def _check_sent(self, ref: Ref, metadata: Mapping[str, Any], live: Stored | None) -> None:
+        """A uid or resourceVersion in what is applied says which object is meant."""
+        expected = Preconditions(metadata.get("uid"), metadata.get("resourceVersion"))
+        if live is not None:
+            _check_expected(ref, live, expected)
+        elif expected != NO_PRECONDITIONS:
+            raise ConflictError(f"{ref}: `uid` or `resourceVersion` is given, and the object does not exist")
+
+    def _merge(self, live: Stored, content: Object, manager: Manager, *, force: bool) -> Merged:
+        merging = kinds.schema(live.ref.kind).merging
+        outcome = apply(live.content, _ownership(live), content, manager, merging=merging, force=force)
+        if isinstance(outcome, Conflicts):
+            raise ConflictError(f"{live.ref}: {outcome}")
+        return outcome
+
+    def _finish(self, verb: Verb, live: Stored, merged: Merged, *, new: bool = False) -> Object:
+        if not new and not merged.changed and merged.ownership == _ownership(live):
+            return live.to_object()
+        _check_change(live, merged.content, new=new)
+        result = written(live, merged, self._cluster.moment())
+        if new:
+            result = replace(result, uid=self._cluster.new_uid())
+        write = Write(verb, live.ref, self._field_manager, described(merged.changed), created=new)
+        return self._cluster.commit(write, result, self._interceptor).to_object()
+
+
+def marked_deleted(stored: Stored, moment: datetime) -> Stored:
+    """Return `stored` as it is once its deletion was asked for."""
+    return replace(stored, deleted=moment, generation=_next(stored.generation))
+
+
+def written(live: Stored, merged: Merged, moment: datetime) -> Stored:
+    """Return `live` after a write; who owns what he owned before keeps his time."""
+    asked = {"metadata"} | ({_STATUS} if kinds.schema(live.ref.kind).status else set())
+    more = any(path[0].removeprefix("f:") not in asked for path in merged.changed)
+    return replace(
+        live,
+        generation=_next(live.generation) if more or live.generation == 0 else live.generation,
+        content=merged.content,
+        managers={
+            manager: old if (old := live.managers.get(manager)) and old.paths == paths else Owned(paths, moment)
+            for manager, paths in merged.ownership.items()
+        },
+    )
+
+
+def described(paths: frozenset[Path]) -> tuple[str, ...]:
+    """Paths as Kubernetes writes them, sorted."""
+    return tuple(sorted(map(describe, paths)))
+
+
+def _next(generation: int | None) -> int | None:
+    return None if generation is None else generation + 1
+
+
+def _ownership(stored: Stored) -> dict[Manager, frozenset[Path]]:
+    return {manager: owned.paths for manager, owned in stored.managers.items()}
+
+
+def _addressed(obj: Object) -> tuple[Ref, Object]:
+    """Address of what is sent, and a copy of it."""
+    kind = kinds.find(obj.get("apiVersion"), obj.get("kind"))
+    if kind is None:
+        raise InvalidError(f"kind: no kind {obj.get('kind')!r} in {obj.get('apiVersion')!r}; kinds.py has those known")
+    sent = copy.deepcopy(obj)
+    metadata = sent.setdefault("metadata", {})
+    validation.check_address(kind, metadata)
+    if metadata.get("managedFields"):
+        raise InvalidError("metadata.managedFields: the server writes these; leave them out of an apply")
+    return Ref(kind, metadata.get("namespace") or "", metadata["name"]), sent
+
+
+def _writable(obj: Object) -> Object:
+    """The content of an object: without its address, and without what only the server writes."""
+    content = {name: value for name, value in obj.items() if name not in {"apiVersion", "kind", "metadata"}}
+    metadata = {name: value for name, value in obj.get("metadata", {}).items() if name in _USER_METADATA}
+    return content | ({"metadata": metadata} if metadata else {})
+
+
+def _tidy(content: Object) -> Object:
+    """Without lists and maps of metadata that are empty: the server drops them."""
+    metadata = {name: value for name, value in content.get("metadata", {}).items() if value}
+    rest = {name: value for name, value in content.items() if name != "metadata"}
+    return rest | ({"metadata": metadata} if metadata else {})
+
+
+def _check_expected(ref: Ref, live: Stored, expected: Preconditions) -> None:
+    if expected.uid is not None and expected.uid != live.uid:
+        raise ConflictError(f"{ref}: uid is {live.uid}, not {expected.uid}; the object was replaced, read it again")
+    if expected.resource_version is not None and expected.resource_version != str(live.version):
+        raise ConflictError(
+            f"{ref}: resourceVersion is {live.version}, not {expected.resource_version}; it changed, read it again"
+        )
+
+
+def _check_change(live: Stored, content: Mapping[str, Any], *, new: bool) -> None:
+    """Rules about the way from one state to the next."""
+    if live.deleted is not None:
+        finalizers = set(content.get("metadata", {}).get("finalizers", ()))
+        if added := finalizers - set(live.metadata.get("finalizers", ())):
+            raise InvalidError(f"metadata.finalizers: {sorted(added)} cannot be added, {live.ref} is being deleted")
+    for name in () if new else kinds.schema(live.ref.kind).immutable:
+        if content.get(name) != live.content.get(name):
+            raise InvalidError(f"{name}: cannot change in a {live.ref.kind.kind}; delete it and create another")

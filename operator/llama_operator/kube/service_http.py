@@ -1,0 +1,39 @@
+"""Reads the status endpoint of the serving pods through the deployment's Service. Wired in by the CLI and `main`.
+
+The only HTTP that the operator speaks besides the Kubernetes API. The host is the Service's own, never something that a
+user wrote; an answer that cannot be had or read is no answer, and nothing is scaled or restarted because of it.
+"""
+
+from http import HTTPStatus
+
+import aiohttp
+from pydantic import ValidationError
+
+from llama_serving.config import STATUS_PATH, ServingStatus
+
+_TIMEOUT_SECONDS = 2.0
+_ANSWER_LIMIT = 1 << 20
+_PORT = 8000
+
+
+class HttpServingReader:
+    """Reads `ServingStatus` over HTTP; one connection pool for all deployments."""
+
+    def __init__(self, session: aiohttp.ClientSession, *, cluster_domain: str = "cluster.local") -> None:
+        self._session = session
+        self._domain = cluster_domain
+
+    async def read(self, *, namespace: str, service: str, address: str) -> ServingStatus | None:
+        """Return what the pods behind `service` say about themselves, or None when they cannot be asked."""
+        host = address or f"{service}.{namespace}.svc.{self._domain}:{_PORT}"
+        timeout = aiohttp.ClientTimeout(total=_TIMEOUT_SECONDS)
+        try:
+            async with self._session.get(
+                f"http://{host}{STATUS_PATH}", timeout=timeout, allow_redirects=False
+            ) as answer:
+                if answer.status != HTTPStatus.OK:
+                    return None
+                body = await answer.content.read(_ANSWER_LIMIT)
+                return ServingStatus.model_validate_json(body)
+        except (aiohttp.ClientError, TimeoutError, ValidationError):
+            return None

@@ -1,0 +1,178 @@
+"""The state of the in-memory cluster: objects, one counter of versions, and the history that watches read.
+
+Called by `memory` alone, which decides what is written. Everything stored is immutable; copies leave.
+"""
+
+import asyncio
+import copy
+from collections import deque
+from collections.abc import AsyncIterator, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from llama_operator.kube.fields import Path, encode
+from llama_operator.kube.managed_fields import Manager
+from llama_operator.kube.port import EventType, ExpiredError, Kind, Object, Ref, WatchEvent
+
+_FIRST_VERSION = 1000
+"""Not 1: a cluster has a past before the first object of ours, and no watch can start there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Owned:
+    """What a manager owns of an object, and since when."""
+
+    paths: frozenset[Path]
+    time: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """One state of one object: its content, and apart from it what only the server writes."""
+
+    ref: Ref
+    uid: str
+    created: datetime
+    version: int
+    generation: int | None
+    deleted: datetime | None
+    """When its deletion was asked for; it stays until its finalizers are gone."""
+    content: Mapping[str, Any]
+    managers: Mapping[Manager, Owned]
+
+    @property
+    def metadata(self) -> Mapping[str, Any]:
+        """The part of metadata that users write."""
+        found: Mapping[str, Any] = self.content.get("metadata", {})
+        return found
+
+    def to_object(self) -> Object:
+        """Render as the API server answers; a copy."""
+        content = copy.deepcopy(dict(self.content))
+        metadata: dict[str, Any] = {"name": self.ref.name}
+        if self.ref.namespace:
+            metadata["namespace"] = self.ref.namespace
+        metadata |= {"uid": self.uid, "resourceVersion": str(self.version), "creationTimestamp": _rfc3339(self.created)}
+        if self.generation is not None:
+            metadata["generation"] = self.generation
+        if self.deleted is not None:
+            metadata |= {"deletionTimestamp": _rfc3339(self.deleted), "deletionGracePeriodSeconds": 0}
+        metadata |= content.pop("metadata", {})
+        if self.managers:
+            metadata["managedFields"] = [self._managed(manager) for manager in sorted(self.managers, key=_by_name)]
+        kind = self.ref.kind
+        return {"apiVersion": kind.api_version, "kind": kind.kind, "metadata": metadata, **content}
+
+    def _managed(self, manager: Manager) -> dict[str, Any]:
+        owned = self.managers[manager]
+        entry: dict[str, Any] = {
+            "manager": manager.name,
+            "operation": manager.operation.value,
+            "apiVersion": self.ref.kind.api_version,
+            "time": _rfc3339(owned.time),
+            "fieldsType": "FieldsV1",
+            "fieldsV1": encode(owned.paths),
+        }
+        return entry | {"subresource": manager.subresource} if manager.subresource else entry
+
+
+@dataclass(frozen=True, slots=True)
+class _Change:
+    type: EventType
+    stored: Stored
+
+
+class Store:
+    """Objects by address and the changes that led there, as many as `history` says."""
+
+    def __init__(self, history: int) -> None:
+        self._objects: dict[Ref, Stored] = {}
+        self._version = _FIRST_VERSION
+        self._forgotten = _FIRST_VERSION
+        self._changes: deque[_Change] = deque()
+        self._history = history
+        self._waiting: set[asyncio.Event] = set()
+
+    @property
+    def version(self) -> int:
+        """Version of the last write."""
+        return self._version
+
+    def next_version(self) -> int:
+        """Count a write."""
+        self._version += 1
+        return self._version
+
+    def get(self, ref: Ref) -> Stored | None:
+        """Return the object at `ref`, if there is one."""
+        return self._objects.get(ref)
+
+    def __iter__(self) -> Iterator[Stored]:
+        """All objects, by kind, namespace and name, as etcd keeps them."""
+        return iter([self._objects[ref] for ref in sorted(self._objects, key=_by_address)])
+
+    def put(self, stored: Stored) -> None:
+        """Add or replace an object."""
+        known = stored.ref in self._objects
+        self._objects[stored.ref] = stored
+        self._tell(_Change(EventType.MODIFIED if known else EventType.ADDED, stored))
+
+    def remove(self, last: Stored) -> None:
+        """Remove an object; watches see `last`."""
+        del self._objects[last.ref]
+        self._tell(_Change(EventType.DELETED, last))
+
+    def forget(self) -> None:
+        """Lose the history, as by compaction: only watches that start or stand at the present go on."""
+        self._changes.clear()
+        self._forgotten = self._version
+
+    async def watch(self, kind: Kind, *, since: str, namespace: str | None) -> AsyncIterator[WatchEvent]:
+        """Yield the changes after `since` in order, for ever.
+
+        Raises:
+            ExpiredError: If `since` is no version of this cluster, or changes after it are forgotten.
+        """
+        seen = int(since) if since.isdecimal() else -1
+        while True:
+            changes = self._after(seen, since)
+            if not changes:
+                await self._wait()
+            for change in changes:
+                seen = change.stored.version
+                ref = change.stored.ref
+                if ref.kind == kind and namespace in {None, ref.namespace}:
+                    yield WatchEvent(change.type, change.stored.to_object())
+
+    def _after(self, seen: int, since: str) -> list[_Change]:
+        if not self._forgotten <= seen <= self._version:
+            raise ExpiredError(f"resourceVersion {since!r} is too old or unknown; list again and watch from there")
+        return [change for change in self._changes if change.stored.version > seen]
+
+    async def _wait(self) -> None:
+        event = asyncio.Event()
+        self._waiting.add(event)
+        try:
+            await event.wait()
+        finally:
+            self._waiting.discard(event)
+
+    def _tell(self, change: _Change) -> None:
+        self._changes.append(change)
+        while len(self._changes) > self._history:
+            self._forgotten = self._changes.popleft().stored.version
+        for event in self._waiting:
+            event.set()
+
+
+def _by_name(manager: Manager) -> tuple[str, str, str]:
+    return manager.operation.value, manager.name, manager.subresource
+
+
+def _by_address(ref: Ref) -> tuple[str, str, str, str]:
+    return ref.kind.api_version, ref.kind.kind, ref.namespace, ref.name
+
+
+def _rfc3339(moment: datetime) -> str:
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
