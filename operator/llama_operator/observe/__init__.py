@@ -1,0 +1,1 @@
+"""All reads of one reconcile, into one frozen `Observed`."""

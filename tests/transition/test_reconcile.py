@@ -1,0 +1,205 @@
+"""State -> State: what stands in the cluster after the reconcile, whatever calls it made."""
+
+from contextlib import suppress
+
+import pytest
+import yaml
+
+from llama_operator.api.reasons import Reason
+from llama_operator.kube import kinds
+from llama_operator.kube.faults import CrashAfter, CrashError
+from llama_operator.kube.port import NotFoundError, Ref
+
+
+def condition(status, kind):
+    return next(found for found in status.conditions if found.type == kind)
+
+
+async def test_a_new_deployment_gets_its_objects_and_a_status(world):
+    ref = await world.apply_sample("tiny-cpu")
+    status = await world.reconcile(ref)
+    (service,) = await world.names(kinds.RAY_SERVICE)
+    assert service.startswith("tiny-")
+    assert await world.names(kinds.SERVICE) == ["tiny"]
+    assert await world.names(kinds.NETWORK_POLICY) == ["tiny"]
+    assert condition(status, "Ready").reason == Reason.STARTING
+    live = await world.user.get(ref)
+    assert live["status"] == status.to_api()
+
+
+async def test_a_reconcile_that_changes_nothing_writes_nothing(world):
+    ref = await world.apply_sample("tiny-cpu")
+    await world.reconcile(ref)
+    await world.reconcile(ref)  # now it sees its own RayService, and says so
+    before = await world.snapshot()
+    world.clock.advance(3600)
+    await world.reconcile(ref)
+    await world.reconcile(ref)
+    assert await world.snapshot() == before
+
+
+async def test_children_belong_to_the_deployment_and_go_with_it(world):
+    ref = await world.apply_sample("tiny-cpu")
+    await world.reconcile(ref)
+    await world.user.delete(ref)
+    assert await world.reconcile(ref) is None
+    assert await world.names(kinds.RAY_SERVICE) == []
+    assert await world.names(kinds.SERVICE) == []
+
+
+async def test_it_gets_ready_when_kuberay_and_serve_say_so(world):
+    ref = await world.apply_sample("tiny-cpu")
+    await world.reconcile(ref)
+    (name,) = await world.names(kinds.RAY_SERVICE)
+    await world.serve(name, status="DEPLOYING", endpoints=0)
+    assert condition(await world.reconcile(ref), "Ready").status == "False"
+    await world.serve(name)
+    assert condition(await world.reconcile(ref), "Ready").status == "True"
+
+
+async def test_live_fields_change_the_running_revision_in_place(world):
+    ref = await world.apply_sample("tiny-cpu")
+    await world.reconcile(ref)
+    (before,) = (await world.user.list(kinds.RAY_SERVICE)).items
+    await world.apply_sample("tiny-cpu", scaling={"minReplicas": 1, "maxReplicas": 7, "targetQueueDepth": 9})
+    await world.reconcile(ref)
+    (after,) = (await world.user.list(kinds.RAY_SERVICE)).items
+    old, new = (yaml.safe_load(item["spec"]["serveConfigV2"])["applications"][0] for item in (before, after))
+    assert before["metadata"]["uid"] == after["metadata"]["uid"]
+    assert old["args"] == new["args"], "a change of args would restart the engines"
+    assert new["deployments"][0]["autoscaling_config"]["max_replicas"] == 7
+
+
+async def test_a_new_revision_takes_the_traffic_only_when_it_serves_and_then_the_old_one_goes(world):
+    ref = await world.apply_sample("tiny-cpu")
+    await world.reconcile(ref)
+    (old,) = await world.names(kinds.RAY_SERVICE)
+    await world.serve(old)
+    await world.reconcile(ref)
+    await world.apply_sample("tiny-cpu", context={"maxModelLength": 512})
+    await world.reconcile(ref)
+    (new,) = set(await world.names(kinds.RAY_SERVICE)) - {old}
+    service = Ref(kinds.SERVICE, "default", "tiny")
+    assert (await world.user.get(service))["spec"]["selector"]["llama-operator.io/revision"] == old
+    await world.serve(new)
+    await world.reconcile(ref)
+    assert (await world.user.get(service))["spec"]["selector"]["llama-operator.io/revision"] == new
+    assert await world.names(kinds.RAY_SERVICE) == [new]
+
+
+@pytest.mark.parametrize(
+    ("spec", "reason"),
+    [
+        ({"model": {"name": "llama-9"}}, Reason.MODEL_UNKNOWN),
+        ({"context": {"maxModelLength": 99_999}}, Reason.CONTEXT_TOO_LONG),
+        ({"model": {"name": "llama-3.1-8b"}}, Reason.ACCEPTANCE_MISSING),
+        ({"hardware": {"accelerator": "CPU", "maxGPUs": 1}}, Reason.NOTHING_FITS),
+    ],
+)
+async def test_a_bad_spec_never_disturbs_what_serves(world, spec, reason):
+    ref = await world.apply_sample("tiny-cpu")
+    await world.reconcile(ref)
+    (name,) = await world.names(kinds.RAY_SERVICE)
+    await world.serve(name)
+    await world.reconcile(ref)
+    before = await world.snapshot()
+    await world.apply_sample("tiny-cpu", **spec)
+    status = await world.reconcile(ref)
+    after = await world.snapshot()
+    changed = {key for key in before | after if before.get(key) != after.get(key)}
+    assert changed == {("LlamaDeployment", "tiny")}
+    assert condition(status, "Ready").reason == reason
+    assert condition(status, "EndpointReady").status == "True"
+    assert status.observed_generation == 2
+
+
+async def test_an_acceptance_that_appears_unblocks(world):
+    ref = await world.apply_sample("llama-3.1-8b-l4")
+    status = await world.reconcile(ref)
+    assert condition(status, "LicenseAccepted").reason == Reason.ACCEPTANCE_NOT_FOUND
+    assert await world.names(kinds.RAY_SERVICE) == []
+    await world.apply_acceptance()
+    status = await world.reconcile(ref)
+    assert condition(status, "LicenseAccepted").status == "True"
+    assert len(await world.names(kinds.RAY_SERVICE)) == 1
+
+
+async def test_suspending_frees_the_hardware_and_resuming_brings_the_same_revision_back(world):
+    ref = await world.apply_sample("tiny-cpu")
+    await world.reconcile(ref)
+    (name,) = await world.names(kinds.RAY_SERVICE)
+    await world.apply_sample("tiny-cpu", activation="Suspended")
+    await world.reconcile(ref)
+    assert await world.names(kinds.RAY_SERVICE) == []
+    assert await world.names(kinds.SERVICE) == ["tiny"], "clients keep the name"
+    await world.apply_sample("tiny-cpu")
+    await world.reconcile(ref)
+    assert await world.names(kinds.RAY_SERVICE) == [name]
+
+
+async def test_drift_in_what_we_own_is_repaired_and_what_others_own_stays(world):
+    ref = await world.apply_sample("tiny-cpu")
+    await world.reconcile(ref)
+    service = Ref(kinds.SERVICE, "default", "tiny")
+    live = await world.user.get(service)
+    await world.user.apply(
+        {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": {"name": "tiny", "namespace": "default", "annotations": {"team": "a"}},
+            "spec": {"selector": {"llama-operator.io/revision": "stolen"}},
+        }
+    )
+    await world.reconcile(ref)
+    repaired = await world.user.get(service)
+    assert repaired["spec"]["selector"] == live["spec"]["selector"]
+    assert repaired["metadata"]["annotations"] == {"team": "a"}
+
+
+async def test_a_deleted_child_comes_back(world):
+    ref = await world.apply_sample("tiny-cpu")
+    await world.reconcile(ref)
+    (name,) = await world.names(kinds.RAY_SERVICE)
+    await world.user.delete(Ref(kinds.RAY_SERVICE, "default", name))
+    await world.reconcile(ref)
+    assert await world.names(kinds.RAY_SERVICE) == [name]
+
+
+async def test_a_deployment_that_is_gone_is_no_error(world):
+    assert await world.reconcile(Ref(kinds.LLAMA_DEPLOYMENT, "default", "nobody")) is None
+    with pytest.raises(NotFoundError):
+        await world.user.get(Ref(kinds.SERVICE, "default", "nobody"))
+
+
+async def drive(world, ref):
+    """Go on until nothing changes; KubeRay makes everything that is wanted serve."""
+    for _ in range(8):
+        await world.reconcile(ref)
+        for name in await world.names(kinds.RAY_SERVICE):
+            await world.serve(name)
+
+
+async def end_state(world):
+    found = {}
+    for kind in (kinds.RAY_SERVICE, kinds.SERVICE, kinds.NETWORK_POLICY):
+        for item in (await world.user.list(kind)).items:
+            found[kind.kind, item["metadata"]["name"]] = item["spec"]
+    return found
+
+
+@pytest.mark.parametrize("writes", range(9))
+async def test_a_crash_after_any_write_leads_to_the_same_end_state(make_world, writes):
+    undisturbed, crashing = make_world(), make_world()
+    for world in (undisturbed, crashing):
+        ref = await world.apply_sample("tiny-cpu")
+    await drive(undisturbed, ref)
+    crashing.ports = crashing.ports_with(crashing.memory.client("llama-operator", interceptor=CrashAfter(writes)))
+    with suppress(CrashError):
+        await drive(crashing, ref)
+    crashing.ports = crashing.ports_with(crashing.memory.client("llama-operator"))
+    await drive(crashing, ref)
+    for world in (undisturbed, crashing):
+        await world.apply_sample("tiny-cpu", context={"maxModelLength": 512})
+        await drive(world, ref)
+    assert await end_state(crashing) == await end_state(undisturbed)
+    assert len(await crashing.names(kinds.RAY_SERVICE)) == 1
