@@ -1,0 +1,187 @@
+"""Ports for one local Ray cluster: all of them explicit, so that two runs, or another Ray, never clash.
+
+Called by `cluster`. Left alone, Ray takes fixed ports (8000, 8265, 10001, 52365, 44227) and workers from 10000 to
+19999; a second cluster then fails, or worse: Serve's HTTP proxies bind with SO_REUSEPORT, so two of them share one
+port silently and answer each other's requests. Hence blocks of ports below the kernel's ephemeral range, a file lock
+for each block among the runs of one user, a check that every port is free, and a bound socket that holds the HTTP
+port for as long as the cluster lives.
+"""
+
+import errno
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from filelock import FileLock, Timeout
+
+from llama_operator.local.errors import LocalRunError, PortTakenError
+
+LOOPBACK = "127.0.0.1"
+
+_FIRST_PORT = 20700  # above Ray's own worker range
+_BLOCK = 120
+_BLOCKS = 100  # the last block ends at 32699, below Linux's ephemeral ports
+_NAMED = 11
+
+
+@dataclass(frozen=True, slots=True)
+class RayPorts:
+    """Every port that a Ray head node with Serve listens on, at the loopback address."""
+
+    gcs: int
+    dashboard: int
+    dashboard_metrics: int
+    client: int
+    agent_http: int
+    agent_grpc: int
+    runtime_env_agent: int
+    metrics_export: int
+    node_manager: int
+    object_manager: int
+    http: int
+    """Where Serve answers requests."""
+    worker_min: int
+    worker_max: int
+    """Workers listen on ports from `worker_min` to `worker_max`, both included."""
+
+
+def block_ports(index: int, *, http: int | None = None) -> RayPorts:
+    """Lay out block number `index` (0 to 99); `http` replaces the block's own HTTP port."""
+    base = _FIRST_PORT + index * _BLOCK
+    return RayPorts(
+        gcs=base,
+        dashboard=base + 1,
+        dashboard_metrics=base + 2,
+        client=base + 3,
+        agent_http=base + 4,
+        agent_grpc=base + 5,
+        runtime_env_agent=base + 6,
+        metrics_export=base + 7,
+        node_manager=base + 8,
+        object_manager=base + 9,
+        http=base + 10 if http is None else http,
+        worker_min=base + _NAMED,
+        worker_max=base + _BLOCK - 1,
+    )
+
+
+class PortReservation:
+    """The ports of one cluster while it lives. Use as a context manager, or call `close`."""
+
+    def __init__(self, ports: RayPorts, locks: list[FileLock], held: socket.socket) -> None:
+        self.ports = ports
+        self._locks = locks
+        self._held = held
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give the ports back; idempotent."""
+        self._held.close()
+        while self._locks:
+            self._locks.pop().release()
+
+
+def reserve(lock_dir: Path, *, http: int | None, pick: Callable[[int], int]) -> PortReservation:
+    """Reserve a whole block of free ports.
+
+    Args:
+        lock_dir: Folder of the lock files, shared by all runs of this user; created if absent.
+        http: The HTTP port that the user wants, or None for one of the block.
+        pick: Given n, a number from 0 to n - 1: the block to try first. Random in production, so that users who do
+            not share `lock_dir` rarely try the same one.
+
+    Raises:
+        PortTakenError: `http` is in use.
+        LocalRunError: No block is free.
+    """
+    lock_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    locks: list[FileLock] = []
+    if http is not None:
+        lock = _try_lock(lock_dir / f"port-{http}.lock")
+        if lock is None or not _is_free(http):
+            if lock is not None:
+                lock.release()
+            raise PortTakenError(
+                f"port {http} on {LOOPBACK} is in use; stop what listens there, or choose another port"
+            )
+        locks.append(lock)
+    try:
+        first = pick(_BLOCKS)
+        for step in range(_BLOCKS):
+            reservation = _try_block((first + step) % _BLOCKS, lock_dir, http, locks)
+            if reservation is not None:
+                return reservation
+    except BaseException:
+        _release(locks)
+        raise
+    _release(locks)
+    last = _FIRST_PORT + _BLOCKS * _BLOCK - 1
+    raise LocalRunError(
+        f"no {_BLOCK} free ports in a row between {_FIRST_PORT} and {last}; stop other local runs, "
+        "see them with `ss -ltnp`"
+    )
+
+
+def _try_block(index: int, lock_dir: Path, http: int | None, locks: list[FileLock]) -> PortReservation | None:
+    lock = _try_lock(lock_dir / f"block-{index}.lock")
+    if lock is None:
+        return None
+    ports = block_ports(index, http=http)
+    base = _FIRST_PORT + index * _BLOCK
+    held = _hold(ports.http) if all(_is_free(port) for port in range(base, base + _BLOCK)) else None
+    if held is None:
+        lock.release()
+        return None
+    return PortReservation(ports, [*locks, lock], held)
+
+
+def _release(locks: list[FileLock]) -> None:
+    for lock in locks:
+        lock.release()
+
+
+def _try_lock(path: Path) -> FileLock | None:
+    # thread_local=False: the lock belongs to the run, whichever thread releases it.
+    lock = FileLock(path, blocking=False, thread_local=False)
+    try:
+        lock.acquire()
+    except Timeout:
+        return None
+    return lock
+
+
+def _is_free(port: int) -> bool:
+    """Whether nobody listens on `port` or holds it, on any IPv4 address.
+
+    Without SO_REUSEPORT a port that a Serve proxy shares counts as taken; with SO_REUSEADDR one whose connections
+    are only in TIME_WAIT counts as free.
+    """
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            # All interfaces on purpose: a listener on any of them would collide. Nothing listens on this socket.
+            probe.bind(("", port))
+        except OSError as error:
+            if error.errno in {errno.EADDRINUSE, errno.EACCES}:
+                return False
+            raise
+    return True
+
+
+def _hold(port: int) -> socket.socket | None:
+    """Bind `port` without listening: Serve's proxies (SO_REUSEPORT, same user) may join, everybody else may not."""
+    held = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    try:
+        held.bind((LOOPBACK, port))
+    except OSError:
+        held.close()
+        return None
+    return held

@@ -1,0 +1,63 @@
+import signal
+import subprocess
+import sys
+
+from llama_operator.local import processes, rundir
+
+
+def start_marked(run_id):
+    return subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], env=processes.marker(run_id))
+
+
+def test_a_run_leaves_no_folder(tmp_path):
+    run = rundir.RunDirectory.create(tmp_path)
+    assert run.temp_dir.stat().st_mode & 0o777 == 0o700
+    assert run.token_file.stat().st_mode & 0o777 == 0o600
+    run.close()
+    assert not run.temp_dir.exists()
+    assert not run.path.exists()
+
+
+def test_every_run_has_its_own_token(tmp_path):
+    one, two = rundir.RunDirectory.create(tmp_path), rundir.RunDirectory.create(tmp_path)
+    assert one.token != two.token
+    one.close()
+    two.close()
+
+
+def test_a_sweep_leaves_live_runs_alone(tmp_path):
+    run = rundir.RunDirectory.create(tmp_path)
+    process = start_marked(run.run_id)
+    assert rundir.sweep(tmp_path) == []
+    assert process.poll() is None
+    assert run.temp_dir.exists()
+    process.kill()
+    process.wait()
+    run.close()
+
+
+def test_a_sweep_ends_and_removes_what_a_dead_owner_left(tmp_path):
+    code = "import pathlib, sys; from llama_operator.local.rundir import RunDirectory as R\nr = R.create(pathlib.Path(sys.argv[1])); print(r.run_id, r.temp_dir)"
+    output = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True)
+    run_id, temp_dir = output.stdout.split()
+    process = start_marked(run_id)
+    assert rundir.sweep(tmp_path) == [run_id]
+    assert process.wait(timeout=10) == -signal.SIGKILL
+    assert not rundir.Path(temp_dir).exists()
+    assert list((tmp_path / "runs").iterdir()) == []
+
+
+def test_kept_logs_outlive_the_run_and_do_not_pile_up(tmp_path):
+    for number in range(7):
+        run = rundir.RunDirectory.create(tmp_path)
+        (run.logs / f"c{number}.log").write_text("why")
+        kept = run.keep_logs(f"c{number}", run.temp_dir / "absent")
+        run.close()
+    assert (kept / "c6.log").read_text() == "why"
+    assert len(list((tmp_path / "logs").iterdir())) == 5
+
+
+def test_each_node_of_a_run_has_a_temporary_folder_of_its_own(tmp_path):
+    run = rundir.RunDirectory.create(tmp_path)
+    assert run.new_temp_dir() != run.new_temp_dir()
+    run.close()
