@@ -1,0 +1,60 @@
+"""Documents tell the truth about what can be checked: links lead somewhere, commands and numbers exist."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from llama_operator import catalog
+from llama_operator.api.reasons import ConditionType, Reason
+from llama_operator.api.reference import member_docs
+from llama_operator.cli.main import build_parser
+from llama_operator.decide.license import CHAIN
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_lead_somewhere(path):
+    text = path.read_text(encoding="utf-8")
+    for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", text):
+        if "://" not in target:
+            assert (path.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_make_targets_that_are_named_exist(path):
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), flags=re.MULTILINE))
+    for target in re.findall(r"(?:`|^)make ([a-z-]+)", path.read_text(encoding="utf-8"), flags=re.MULTILINE):
+        assert target in targets, f"make {target}"
+
+
+def test_commands_of_the_readme_are_understood():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    commands = re.findall(r"^\.venv/bin/kubectl-llama ([^#\n]+)", text, flags=re.MULTILINE)
+    assert commands
+    for command in commands:
+        arguments = re.findall(r'"([^"]*)"|(\S+)', command)
+        build_parser().parse_args([quoted or plain for quoted, plain in arguments])
+
+
+def test_the_readme_counts_models_and_accelerators_right():
+    known = catalog.load()
+    llamas = [model for model in known.models if not model.generated]
+    text = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    assert f"{len(llamas)} Llama models on {len(known.accelerators)} accelerators" in text
+
+
+@pytest.mark.parametrize("enum", [ConditionType, Reason])
+def test_every_condition_and_reason_has_a_meaning(enum):
+    assert {name for name, _ in member_docs(enum)} == {member.value for member in enum}
+
+
+def test_the_license_page_lists_the_rules_of_the_chain():
+    page = (ROOT / "docs" / "licenses.md").read_text(encoding="utf-8")
+    for check in CHAIN:
+        rule = re.match(r"(P\d+):", check.__doc__ or "")
+        assert rule, check.__name__
+        assert f"| {rule.group(1)} |" in page
+    assert "no legal advice" in " ".join(page.replace("*", "").split())
