@@ -5,6 +5,7 @@ Run by test_two_runs.py as `python owner_driver.py ROOT`.
 
 import asyncio
 import json
+import signal
 import sys
 from pathlib import Path
 
@@ -24,4 +25,6 @@ async def own(root: Path, ray_service: dict[str, object]) -> None:
 
 
 if __name__ == "__main__":
+    # A shell starts what it puts into the background with SIGINT ignored, and that is inherited: by the test, then by us.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     asyncio.run(own(Path(sys.argv[1]), json.load(sys.stdin)))

@@ -113,7 +113,7 @@ class RayCluster:
             self._nodes.append(
                 subprocess.Popen(command, env=self._environment, stdout=log, stderr=log, cwd=self.folder)
             )
-        wait_for(self._all_nodes_are_alive, seconds=60, what="the node")
+        wait_for(self._all_nodes_are_alive, seconds=180, what="the node")
 
     def deploy(self, serve_config: dict[str, Any]) -> None:
         """Replace the Serve config."""
@@ -200,7 +200,7 @@ class RayCluster:
                 process.kill()
         for node in self._nodes:
             node.wait()
-        wait_for(lambda: not self.processes(), seconds=10, what="the processes to be gone")
+        wait_for(lambda: not self.processes(), seconds=180, what="the processes to be gone")
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _serve_details(self) -> dict[str, Any]:

@@ -6,7 +6,9 @@ pytestmark = [pytest.mark.serving, pytest.mark.timeout(600)]
 
 
 def test_the_measured_kv_cache_has_the_size_that_was_asked_for(app, eventually):
-    status = eventually(lambda: found if (found := app.cluster.status()).reports else None, seconds=30, what="a report")
+    status = eventually(
+        lambda: found if (found := app.cluster.status()).reports else None, seconds=180, what="a report"
+    )
 
     # 64 MiB / (2 layers x 4 KV heads x head size 32 x keys and values x 2 bytes).
     assert status.kv_cache_tokens == 65_536
@@ -19,7 +21,7 @@ def test_the_queue_shows_while_more_is_asked_than_runs_and_is_gone_afterwards(ap
 
     busy = eventually(
         lambda: found if (found := app.cluster.status()).queue_depth > 8 and found.running_requests else None,
-        seconds=60,
+        seconds=180,
         what="a queue",
     )
     # Four run, four wait in the engine; the rest is with Serve's router, where a new replica could take it.
@@ -30,7 +32,7 @@ def test_the_queue_shows_while_more_is_asked_than_runs_and_is_gone_afterwards(ap
     assert [answer.result() for answer in answers] == [300] * 24
     idle = eventually(
         lambda: found if (found := app.cluster.status()).running_requests == found.queue_depth == 0 else None,
-        seconds=15,
+        seconds=180,
         what="the queue to be empty",
     )
     assert idle.replicas == 1
