@@ -128,7 +128,7 @@ def _with_rollout(decision: Decision, observed: Observed, result: Plan) -> Decis
         plan=result,
         max_model_length=decision.max_model_length,
         revision=revision,
-        rollout=roll_out(revision, observed.ray_services),
+        rollout=roll_out(revision, observed.ray_services, spec.rollout.strategy),
         live=live_settings(spec, result.max_num_seqs),
         stopped=spec.activation is Activation.SUSPENDED or wanted_replicas(spec) == 0,
     )

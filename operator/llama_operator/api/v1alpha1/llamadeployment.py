@@ -210,12 +210,13 @@ class RolloutSpec(ApiModel):
     """How changes that need new engines are rolled out."""
 
     strategy: RolloutStrategy = RolloutStrategy.AUTO
-    """`BlueGreen` starts the new revision beside the old one; `Recreate` frees its hardware first; `Auto` decides by
-    the free hardware."""
+    """`BlueGreen` starts the new revision beside the old one; `Recreate` frees its hardware first; `Auto` is
+    `BlueGreen` in this version."""
     progress_deadline_seconds: Annotated[int, Field(ge=60, le=86_400)] = 3600
-    """How long a new revision may take to serve before it is rolled back."""
+    """How long a new revision may take to serve before it is rolled back. Not enforced in this version."""
     drain_seconds: Annotated[int, Field(ge=0, le=86_400)] = 300
-    """How long the old revision may finish its requests after the traffic has moved."""
+    """How long a replica that is removed may finish its requests. In this version an old revision is not given that
+    time after the traffic has moved."""
 
 
 class LlamaDeploymentSpec(ApiModel):
