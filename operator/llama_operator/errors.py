@@ -1,9 +1,7 @@
 """The operator's own errors; few, named after what the reconcile does about them.
 
     LlamaOperatorError
-    ├── InvalidManifestError   the object breaks its schema or a rule; names every field; exit code 2 in the CLI
-    ├── BlockedError           nothing helps but a change by a person: becomes a condition, no retry
-    └── NotYetError            the world has to move first: becomes a condition, looked at again after a while
+    └── InvalidManifestError   the object breaks its schema or a rule; names every field; exit code 2 in the CLI
 
 Anything else that a reconcile raises is a defect or an outage: it backs off and shows as `Ready=Unknown`.
 """
@@ -45,22 +43,3 @@ class InvalidManifestError(LlamaOperatorError):
         self.subject = subject
         self.problems = tuple(problems)
         super().__init__(f"{subject} is invalid: " + "; ".join(str(problem) for problem in self.problems))
-
-
-class BlockedError(LlamaOperatorError):
-    """The reconcile cannot go on until a person changes something."""
-
-    def __init__(self, reason: str, message: str) -> None:
-        self.reason = reason
-        self.message = message
-        super().__init__(f"{reason}: {message}")
-
-
-class NotYetError(LlamaOperatorError):
-    """The reconcile has to wait for the world; look again after `after_seconds`."""
-
-    def __init__(self, reason: str, message: str, *, after_seconds: int) -> None:
-        self.reason = reason
-        self.message = message
-        self.after_seconds = after_seconds
-        super().__init__(f"{reason}: {message}")

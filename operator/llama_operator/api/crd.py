@@ -36,7 +36,6 @@ class Column:
     type: str
     path: str
     wide: bool = False
-    format: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,13 +35,9 @@ class ConditionType(StrEnum):
 class Reason(StrEnum):
     """Reasons of conditions, of rejected plans and of license denials."""
 
-    NOT_YET_REPORTED = "NotYetReported"
-    """Nothing is known yet for this generation."""
     WAITING = "Waiting"
     """An earlier condition has to become True first."""
 
-    INVALID_SPEC = "InvalidSpec"
-    """The spec breaks a rule that the API server did not check; the message names the field."""
     INTERNAL_ERROR = "InternalError"
     """The reconcile failed unexpectedly and is tried again; the operator's log has the trace."""
     SUSPENDED = "Suspended"

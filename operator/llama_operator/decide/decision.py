@@ -4,7 +4,7 @@
 of the decision, and a decision with a problem leaves alone what already runs.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from llama_operator.api.reasons import ConditionType, Reason
 from llama_operator.api.v1alpha1.llamadeployment import Activation, KVCacheDtype, LlamaDeploymentSpec, Precision
@@ -122,11 +122,8 @@ def _first(plan_problem: Problem | None, refused: Problem | None) -> Problem | N
 def _with_rollout(decision: Decision, observed: Observed, result: Plan) -> Decision:
     spec = observed.deployment.spec
     revision = revision_of(observed.deployment)
-    return Decision(
-        model=decision.model,
-        license=decision.license,
-        plan=result,
-        max_model_length=decision.max_model_length,
+    return replace(
+        decision,
         revision=revision,
         rollout=roll_out(revision, observed.ray_services, spec.rollout.strategy),
         live=live_settings(spec, result.max_num_seqs),

@@ -18,9 +18,9 @@ _MEMORY_GIB_BASE = 16
 _MEMORY_GIB_PER_GPU = 16
 """Host memory for loading (weights are read in shards), pinned buffers, and /dev/shm, which counts as memory."""
 _CPU_WORKER_MEMORY_GIB = 8
-"""A worker with one engine on CPU took 5.8 GB, see docs/local-mode.md."""
+"""An engine of the tiny model and its server take 1.4 GiB; the rest is for the weights and the KV cache of a larger one."""
 _HEAD_MEMORY_GIB = 8
-"""The head peaked at 4 GiB while it builds the application; an out-of-memory kill there takes the cluster down."""
+"""Generous: an out-of-memory kill of the head takes the whole cluster down, and an ingress may run there."""
 
 _PORTS = (("gcs-server", 6379), ("dashboard", 8265), ("client", 10001), ("metrics", 8080), ("serve", 8000))
 
