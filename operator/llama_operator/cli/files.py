@@ -62,7 +62,9 @@ def read(paths: list[str], *, name: str | None = None) -> Manifests:
         problem = f"one LlamaDeployment is needed, found: {names}"
         raise InvalidManifestError(", ".join(paths), [FieldProblem("kind", problem, "choose one with --name NAME")])
     acceptances = tuple(item for item in parsed if isinstance(item, LicenseAcceptance))
-    return Manifests(deployments[0], acceptances, tuple(ours))
+    chosen = deployments[0]
+    wanted = tuple(obj for obj, item in zip(ours, parsed, strict=True) if item is chosen or item in acceptances)
+    return Manifests(chosen, acceptances, wanted)
 
 
 def documents(path: str | Path) -> Iterator[dict[str, Any]]:

@@ -22,10 +22,7 @@ def command(paths: list[str], *, name: str | None, output: str) -> int:
     # Without a record at hand nobody has looked: the verdict then says so instead of claiming that there is none.
     observed = Observed(manifests.deployment, acceptances=manifests.acceptances or None)
     decision = decide(observed, catalog.load())
-    problem = decision.problem
-    if problem is not None and problem.invalid:
-        subject = f"LlamaDeployment {manifests.deployment.metadata.name}"
-        raise InvalidManifestError(subject, [FieldProblem(problem.field, problem.message)])
+    raise_if_invalid(decision, manifests.deployment.metadata.name)
     built = objects.build(observed, decision, Settings()).apply
     if output == "table":
         from llama_operator.cli import plan_table
@@ -33,7 +30,7 @@ def command(paths: list[str], *, name: str | None, output: str) -> int:
         plan_table.show(observed.deployment, decision, built)
     else:
         _print(output, document(observed, decision, built))
-    return _exit_code(decision)
+    return exit_code(decision)
 
 
 def document(observed: Observed, decision: Decision, built: tuple[dict[str, Any], ...]) -> dict[str, Any]:
@@ -82,7 +79,15 @@ def _print(output: str, content: dict[str, Any]) -> None:
     sys.stdout.write(yaml_text.dump(content["objects"]))
 
 
-def _exit_code(decision: Decision) -> int:
+def raise_if_invalid(decision: Decision, name: str) -> None:
+    """Raise InvalidManifestError if only a different manifest can cure the problem; also used by `cli.run`."""
+    problem = decision.problem
+    if problem is not None and problem.invalid:
+        raise InvalidManifestError(f"LlamaDeployment {name}", [FieldProblem(problem.field, problem.message)])
+
+
+def exit_code(decision: Decision) -> int:
+    """Exit code of a decision about a valid manifest; also used by `cli.run`."""
     if decision.problem is None:
         return EXIT_OK
     if decision.problem.condition is ConditionType.LICENSE_ACCEPTED:

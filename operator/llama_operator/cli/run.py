@@ -9,16 +9,15 @@ from rich.console import Console
 from rich.text import Text
 
 from llama_operator import catalog
-from llama_operator.api.reasons import ConditionType
 from llama_operator.cli import chat, files
-from llama_operator.cli.main import EXIT_DOES_NOT_FIT, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_LICENSE_REFUSED, EXIT_OK
+from llama_operator.cli.main import EXIT_DOES_NOT_FIT, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK
+from llama_operator.cli.plan import exit_code, raise_if_invalid
 from llama_operator.cli.progress_lines import ProgressLines
 from llama_operator.cli.session import LocalSession, RunFailedError, weights_folder
 from llama_operator.cli.status_table import status_table
 from llama_operator.cli.tour import tour
 from llama_operator.decide.decision import decide
 from llama_operator.decide.observed import Observed
-from llama_operator.errors import FieldProblem, InvalidManifestError
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +54,9 @@ def _refused(manifests: files.Manifests) -> int | None:
             print(f"error: {message}: set spec.hardware.accelerator to CPU and take a small model", file=sys.stderr)
             return EXIT_DOES_NOT_FIT
         return None
-    if problem.invalid:
-        subject = f"LlamaDeployment {manifests.deployment.metadata.name}"
-        raise InvalidManifestError(subject, [FieldProblem(problem.field, problem.message)])
+    raise_if_invalid(decision, manifests.deployment.metadata.name)
     print(f"error: {problem.reason}: {problem.text}", file=sys.stderr)
-    return EXIT_LICENSE_REFUSED if problem.condition is ConditionType.LICENSE_ACCEPTED else EXIT_DOES_NOT_FIT
+    return exit_code(decision)
 
 
 async def _run(manifests: files.Manifests, options: RunOptions, console: Console) -> int:

@@ -5,6 +5,7 @@ import json
 import pytest
 import yaml
 
+from llama_operator.cli import files
 from llama_operator.cli.main import main
 
 BASE = {
@@ -153,6 +154,8 @@ def test_two_deployments_need_a_name(tmp_path, capsys):
     assert main(["plan", "-f", str(path)]) == 2
     assert "--name" in capsys.readouterr().err
     assert main(["plan", "-f", str(path), "--name", "other", "-o", "json"]) == 0
+    (only,) = files.read([str(path)], name="other").objects
+    assert only["metadata"]["name"] == "other"
 
 
 def test_models_lists_the_catalog(capsys):
