@@ -93,9 +93,15 @@ def test_a_replica_over_nodes_must_fill_them():
 
 
 def test_int4_groups_are_not_cut():
-    found = plan(request("llama-2-7b", precisions=("INT4",), accelerator="L4-24GB", tensor=8, max_model_length=2048))
-    if found.rejected:
-        assert found.rejected[0].reason is Reason.SHARD_NOT_ALIGNED
+    native = KNOWN.model("llama-2-7b").default_variant("FP16")
+    int4 = native.model_copy(update={"precision": "INT4", "weight_bytes": 3_900_000_000})
+    reasons = {
+        size: [
+            r.reason for r in plan(request("llama-2-7b", variants=(int4,), tensor=size, max_model_length=2048)).rejected
+        ]
+        for size in (2, 8)
+    }
+    assert reasons == {2: [], 8: [Reason.SHARD_NOT_ALIGNED]}
 
 
 def test_fp8_is_refused_where_no_kernel_has_it():
