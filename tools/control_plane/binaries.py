@@ -1,0 +1,270 @@
+"""Builds the programs of a control plane from pinned Go modules, once per user. Run by `make control-plane`.
+
+Everything that one set of pins yields lies in one folder of the user's cache: programs, and the manifests that the
+modules carry (KWOK's stages, KubeRay's role, Karpenter's CRDs). Once they are there, Go is not needed any more.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import filelock
+import platformdirs
+
+from control_plane import toolchain
+
+MODULES: Final = Path(__file__).parent / "go"
+KUBERNETES: Final = "1.36.4"
+_COMPONENT: Final = "k8s.io/component-base/version"
+_STAMP: Final = f"-X {_COMPONENT}.gitVersion=v{KUBERNETES} -X {_COMPONENT}.gitMajor=1 -X {_COMPONENT}.gitMinor=36"
+_STRIP: Final = "-s -w"
+_ENVIRONMENT: Final = {"CGO_ENABLED": "0", "GOFLAGS": "-buildvcs=false", "GOTOOLCHAIN": "local"}
+_ASSETS: Final = ("etcd", "kube-apiserver", "kubectl")
+"""What KUBEBUILDER_ASSETS, known from controller-runtime's envtest, has."""
+
+
+class BuildError(Exception):
+    """A program cannot be had; the message says why, and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A program to build.
+
+    Attributes:
+        package: Go package.
+        module: Folder under `go/` whose pins it is built with.
+        stamped: Whether it is told Kubernetes' version, which it reports and checks.
+    """
+
+    package: str
+    module: str = "core"
+    stamped: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """A file or folder that a Go module carries beside its code.
+
+    Attributes:
+        source: Path inside of the module.
+        of: Go module.
+        module: Folder under `go/` that pins it.
+    """
+
+    source: str
+    of: str
+    module: str = "core"
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """What is built together, by path in the folder."""
+
+    purpose: str
+    programs: Mapping[str, Program]
+    manifests: Mapping[str, Manifest]
+
+
+def _kubernetes(name: str) -> Program:
+    return Program(f"k8s.io/kubernetes/cmd/{name}", stamped=True)
+
+
+def _cni(name: str) -> Program:
+    return Program(f"github.com/containernetworking/plugins/plugins/{name}")
+
+
+_KUBERAY: Final = "github.com/ray-project/kuberay/ray-operator"
+_KWOK: Final = "sigs.k8s.io/kwok"
+_KARPENTER: Final = "sigs.k8s.io/karpenter"
+_STAGES: Final = (
+    "node/fast/node-initialize.yaml",
+    "node/heartbeat-with-lease/node-heartbeat-with-lease.yaml",
+    "pod/fast/pod-ready.yaml",
+    "pod/fast/pod-complete.yaml",
+    "pod/fast/pod-delete.yaml",
+)
+GROUPS: Final[Mapping[str, Group]] = {
+    "core": Group(
+        "API server, controllers, scheduler, simulated nodes, KubeRay, Helm",
+        {
+            "etcd": Program("go.etcd.io/etcd/server/v3"),
+            **{
+                name: _kubernetes(name)
+                for name in ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubectl")
+            },
+            "kwok": Program("sigs.k8s.io/kwok/cmd/kwok", stamped=True),
+            "helm": Program("helm.sh/helm/v4/cmd/helm"),
+            "ray-operator": Program(_KUBERAY, "kuberay"),
+        },
+        {
+            **{f"manifests/kwok/{Path(stage).name}": Manifest(f"kustomize/stage/{stage}", _KWOK) for stage in _STAGES},
+            "manifests/kuberay/role.yaml": Manifest("config/rbac/role.yaml", _KUBERAY, "kuberay"),
+            "manifests/kuberay-crds": Manifest("config/crd/bases", _KUBERAY, "kuberay"),
+        },
+    ),
+    "node": Group(
+        "what a machine needs to run pods, beside containerd",
+        {
+            "kubelet": _kubernetes("kubelet"),
+            "kube-proxy": _kubernetes("kube-proxy"),
+            "cni/bridge": _cni("main/bridge"),
+            "cni/loopback": _cni("main/loopback"),
+            "cni/host-local": _cni("ipam/host-local"),
+            "coredns": Program("./coredns", "kuberay"),
+        },
+        {},
+    ),
+    "karpenter": Group(
+        "node autoscaling, with KWOK for a cloud",
+        {"karpenter": Program("sigs.k8s.io/karpenter/kwok", "karpenter")},
+        {
+            "manifests/karpenter-crds": Manifest("pkg/apis/crds", _KARPENTER, "karpenter"),
+            "manifests/karpenter-kwok-crds": Manifest("kwok/apis/crds", _KARPENTER, "karpenter"),
+        },
+    ),
+}
+
+_DEFAULT: Final = ("core", "karpenter")
+"""What the tests without root need."""
+
+
+def folder() -> Path:
+    """Where the programs are, or would be.
+
+    Keyed by the pins (of the modules, and of Go where it is fetched), the flags, the target and the programs that are
+    given. Not by a Go on the PATH: the programs have to be found when it is gone.
+    """
+    digest = hashlib.sha256()
+    for path in sorted(MODULES.glob("*/**/*")):
+        if path.is_file():
+            digest.update(path.relative_to(MODULES).as_posix().encode() + b"\0" + path.read_bytes())
+    digest.update(
+        json.dumps([toolchain.PACKAGE, _ENVIRONMENT, _STAMP, _STRIP, sys.platform, os.uname().machine]).encode()
+    )
+    digest.update(os.environ.get("KUBEBUILDER_ASSETS", "").encode())
+    return platformdirs.user_cache_path("llama-operator") / "control-plane" / digest.hexdigest()[:16]
+
+
+def missing(groups: Iterable[str] = ("core",)) -> tuple[str, ...]:
+    """What `ensure` would have to build."""
+    target = folder()
+    wanted = [name for group in groups for name in (*GROUPS[group].programs, *GROUPS[group].manifests)]
+    return tuple(name for name in wanted if not (target / name).exists())
+
+
+def ensure(groups: Sequence[str] = ("core",)) -> Path:
+    """Build what is not there; returns the folder. Of several processes that ask at once, one builds.
+
+    Args:
+        groups: Names in `GROUPS`.
+
+    Raises:
+        BuildError: Go is not to be had, or a build failed.
+    """
+    target = folder()
+    if not missing(groups):
+        return target
+    target.mkdir(parents=True, exist_ok=True)
+    with filelock.FileLock(target.with_suffix(".lock")):
+        names = missing(groups)
+        for group in (GROUPS[name] for name in groups):
+            _build(target, group, [name for name in names if name in group.programs])
+            for name in (each for each in names if each in group.manifests):
+                _extract(target / name, group.manifests[name])
+    return target
+
+
+def _build(target: Path, group: Group, names: Sequence[str]) -> None:
+    for place, name in enumerate(names, start=1):
+        if _given(target, name):
+            continue
+        program = group.programs[name]
+        start = time.monotonic()
+        print(f"==> {place}/{len(names)} building {name}", file=sys.stderr, flush=True)
+        with tempfile.TemporaryDirectory(dir=target, prefix="build-") as aside:
+            flags = f"{_STRIP} {_STAMP}" if program.stamped else _STRIP
+            built = Path(aside) / "program"
+            _go(program.module, "build", "-trimpath", "-ldflags", flags, "-o", str(built), program.package)
+            (target / name).parent.mkdir(exist_ok=True)
+            built.rename(target / name)
+        print(f"    {time.monotonic() - start:.0f} s", file=sys.stderr, flush=True)
+
+
+def _given(target: Path, name: str) -> bool:
+    assets = os.environ.get("KUBEBUILDER_ASSETS")
+    if not assets or name not in _ASSETS or not (found := Path(assets) / name).exists():
+        return False
+    (target / name).symlink_to(found.resolve())
+    return True
+
+
+def _extract(target: Path, manifest: Manifest) -> None:
+    _go(manifest.module, "mod", "download", manifest.of)
+    module = Path(_go(manifest.module, "list", "-m", "-f", "{{.Dir}}", manifest.of).strip())
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix="copy-") as aside:
+        copy = Path(aside) / "copy"
+        source = module / manifest.source
+        # The module cache is read-only, and the copies must not be.
+        if source.is_dir():
+            copy.mkdir()
+            for path in source.glob("*.yaml"):
+                shutil.copyfile(path, copy / path.name)
+        else:
+            shutil.copyfile(source, copy)
+        copy.rename(target)
+
+
+def _go(module: str, *arguments: str) -> str:
+    try:
+        command = (*toolchain.go_command(), *arguments)
+    except toolchain.NoGoError as error:
+        raise BuildError(str(error)) from error
+    environment = {**os.environ, **_ENVIRONMENT}
+    done = subprocess.run(command, cwd=MODULES / module, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise BuildError(f"go {' '.join(arguments)} failed in {MODULES / module}:\n{done.stderr[-2000:]}")
+    return done.stdout
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Build the groups that are named, or list what there is."""
+    parser = argparse.ArgumentParser(
+        prog="python -m control_plane.binaries",
+        description="Build a Kubernetes control plane from pinned Go modules into the cache: about 20 minutes of CPU, once.",
+        epilog="Groups: " + "; ".join(f"{name}: {group.purpose}" for name, group in GROUPS.items()),
+    )
+    parser.add_argument(
+        "groups", nargs="*", default=_DEFAULT, metavar="GROUP", help=f"what to build (default: {' '.join(_DEFAULT)})"
+    )
+    parser.add_argument("--list", action="store_true", help="say what is built and what is not, and build nothing")
+    options = parser.parse_args(arguments)
+    if unknown := sorted(set(options.groups) - set(GROUPS)):
+        parser.error(f"unknown group {unknown[0]!r}: choose from {', '.join(GROUPS)}")
+    if options.list:
+        print(folder())
+        for name, group in GROUPS.items():
+            absent = missing((name,))
+            print(f"  {name:<10} {'built' if not absent else 'missing: ' + ', '.join(absent)}  ({group.purpose})")
+        return 0
+    try:
+        print(ensure(options.groups))
+    except BuildError as error:
+        print(f"control-plane: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
