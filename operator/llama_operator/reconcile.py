@@ -7,19 +7,48 @@ A pass that changes nothing writes nothing. Status is written even when a step f
 import asyncio
 import contextlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Protocol
 
-from llama_operator.api.meta import API_VERSION
+from llama_operator.api.meta import API_VERSION, LABEL_DEPLOYMENT
 from llama_operator.api.v1alpha1.llamadeployment_status import LlamaDeploymentStatus
 from llama_operator.catalog import Catalog
 from llama_operator.decide.decision import Decision, decide
 from llama_operator.decide.observed import Observed, Settings
 from llama_operator.desired import objects
+from llama_operator.desired.rayservice import Bounds
+from llama_operator.errors import InvalidManifestError
 from llama_operator.kube import kinds
-from llama_operator.kube.port import Cluster, NotFoundError, Ref
+from llama_operator.kube.port import (
+    Cluster,
+    ConflictError,
+    JsonPatch,
+    Kind,
+    NotFoundError,
+    Object,
+    Preconditions,
+    Propagation,
+    Ref,
+)
 from llama_operator.observe.gather import ServingReader, observe
 from llama_operator.status import summary
+from llama_operator.status.events import EventFacts, events
+
+
+class EventSink(Protocol):
+    """Takes the events of a pass; never raises, never holds a pass up."""
+
+    async def record(self, regarding: Object, facts: EventFacts) -> None:
+        """Tell `facts` about the object `regarding` (its apiVersion, kind and metadata)."""
+        ...
+
+
+class NoEvents:
+    """Tells nobody."""
+
+    async def record(self, regarding: Object, facts: EventFacts) -> None:
+        """Do nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,22 +61,34 @@ class Ports:
     catalog: Catalog
     settings: Settings
     now: Callable[[], datetime]
+    events: EventSink = field(default_factory=NoEvents)
 
 
-async def reconcile(ports: Ports, ref: Ref) -> LlamaDeploymentStatus | None:
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a pass leaves behind."""
+
+    status: LlamaDeploymentStatus | None
+    """Status after the pass; None when the deployment is gone or going: its children follow by their owner
+    references."""
+    next_check: float | None = None
+    """Seconds until time alone changes something; None when only an event can."""
+
+
+async def reconcile(ports: Ports, ref: Ref) -> Outcome:
     """Bring the world nearer to what the deployment at `ref` asks for, and say how far it is.
 
-    Returns:
-        The status as it stands after the pass; None when the deployment is gone or going: its children follow by
-        their owner references.
-
     Raises:
-        InvalidManifestError: If the live object cannot be read as a LlamaDeployment.
         KubeError: If Kubernetes failed; the status then says so, unless it could not be written either.
     """
-    observed = await observe(ports.cluster, ref, catalog=ports.catalog, serving=ports.serving)
+    try:
+        observed = await observe(
+            ports.cluster, ref, catalog=ports.catalog, serving=ports.serving, now=ports.now().replace(microsecond=0)
+        )
+    except InvalidManifestError as error:
+        return await _refuse(ports, ref, error)
     if observed is None or observed.deployment.metadata.deletion_timestamp is not None:
-        return None
+        return Outcome(None)
     decision = decide(observed, ports.catalog)
     failure: str | None = None
     try:
@@ -59,31 +100,99 @@ async def reconcile(ports: Ports, ref: Ref) -> LlamaDeploymentStatus | None:
         raise
     finally:
         status = await _report(ports, observed, decision, failure)
-    return status
+    return Outcome(status, _next_check(observed, decision, ports.settings))
 
 
 async def _apply(ports: Ports, observed: Observed, decision: Decision) -> None:
     desired = objects.build(observed, decision, ports.settings)
-    for obj in desired.apply:
-        await ports.cluster.apply(obj)
     namespace = observed.deployment.metadata.namespace
-    for name in desired.delete:
+    for obj in desired.apply:
+        await ports.cluster.apply(obj, force=await _may_force(ports.cluster, obj))
+    for bounds in desired.bounds:
+        # KubeRay replaced the cluster meanwhile, or its groups: the next pass sees what is there now.
+        with contextlib.suppress(NotFoundError, ConflictError):
+            await ports.cluster.patch(Ref(kinds.RAY_CLUSTER, namespace, bounds.cluster), _bounds_patch(bounds))
+    for child in desired.delete:
         with contextlib.suppress(NotFoundError):
-            await ports.cluster.delete(Ref(kinds.RAY_SERVICE, namespace, name))
+            await ports.cluster.delete(
+                Ref(_kind(child), namespace, child.name),
+                preconditions=Preconditions(uid=child.uid or None),
+                # It stays visible until its pods are gone: a successor may have to wait for their hardware.
+                propagation=Propagation.FOREGROUND,
+            )
+
+
+async def _may_force(cluster: Cluster, obj: Object) -> bool:
+    """Whether `obj` may take fields over from others: not before it is ours.
+
+    Names with a revision's hash in them are ours alone. Those named as the deployment may belong to somebody who was
+    there first.
+    """
+    kind = kinds.find(obj["apiVersion"], obj["kind"])
+    if kind not in {kinds.SERVICE, kinds.NETWORK_POLICY}:
+        return True
+    metadata = obj["metadata"]
+    try:
+        live = await cluster.get(Ref(kind, metadata["namespace"], metadata["name"]))
+    except NotFoundError:
+        return False
+    labels: dict[str, str] = live["metadata"].get("labels") or {}
+    return labels.get(LABEL_DEPLOYMENT) == metadata["labels"][LABEL_DEPLOYMENT]
+
+
+def _kind(child: objects.Deletion) -> Kind:
+    found = kinds.find(child.api_version, child.kind)
+    if found is None:
+        raise ValueError(f"{child.kind} is not a kind of ours")
+    return found
+
+
+def _bounds_patch(bounds: Bounds) -> tuple[JsonPatch, ...]:
+    group = f"/spec/workerGroupSpecs/{bounds.index}"
+    return (
+        JsonPatch("test", f"{group}/groupName", bounds.group),
+        JsonPatch("add", f"{group}/minReplicas", bounds.min_pods),
+        JsonPatch("add", f"{group}/maxReplicas", bounds.max_pods),
+    )
 
 
 async def _report(ports: Ports, observed: Observed, decision: Decision, failure: str | None) -> LlamaDeploymentStatus:
-    status = summary.build(observed, decision, failure=failure, now=ports.now())
+    before = observed.deployment.status
+    status = summary.build(observed, decision, failure=failure, now=observed.now)
     metadata = observed.deployment.metadata
-    if status != observed.deployment.status:
+    regarding: Object = {
+        "apiVersion": API_VERSION,
+        "kind": observed.deployment.kind,
+        "metadata": {"name": metadata.name, "namespace": metadata.namespace},
+    }
+    if status != before:
         # Deleted meanwhile: there is nobody left to tell.
         with contextlib.suppress(NotFoundError):
-            await ports.cluster.apply_status(
-                {
-                    "apiVersion": API_VERSION,
-                    "kind": observed.deployment.kind,
-                    "metadata": {"name": metadata.name, "namespace": metadata.namespace},
-                    "status": status.to_api(),
-                }
-            )
+            await ports.cluster.apply_status(regarding | {"status": status.to_api()})
+    if failure is None:
+        named = regarding | {"metadata": regarding["metadata"] | {"uid": metadata.uid}}
+        for facts in events(observed, decision, before, status):
+            await ports.events.record(named, facts)
     return status
+
+
+async def _refuse(ports: Ports, ref: Ref, error: InvalidManifestError) -> Outcome:
+    """Say that the live object cannot be read, and leave everything that runs as it is."""
+    live = await ports.cluster.get(ref)
+    if "deletionTimestamp" in live["metadata"]:
+        return Outcome(None)
+    status = summary.invalid(live, error, now=ports.now())
+    if status.to_api() != live.get("status"):
+        await ports.cluster.apply_status({key: live[key] for key in ("apiVersion", "kind")} | _named(ref, status))
+    return Outcome(status)
+
+
+def _named(ref: Ref, status: LlamaDeploymentStatus) -> Object:
+    return {"metadata": {"name": ref.name, "namespace": ref.namespace}, "status": status.to_api()}
+
+
+def _next_check(observed: Observed, decision: Decision, settings: Settings) -> float | None:
+    times = [settings.serving_poll_seconds] if any(facts.serves for facts in observed.ray_services) else []
+    if decision.rollout is not None and decision.rollout.next_check is not None:
+        times.append(decision.rollout.next_check)
+    return min(times, default=None)

@@ -232,14 +232,9 @@ def pod_environment(config: ServingConfig) -> dict[str, str]:
     return environment
 
 
-def deployment_override(config: ServingConfig, live: LiveSettings) -> dict[str, Any]:
-    """Render `live` as the entry of `deployments[]`, as JSON.
-
-    It replaces the `autoscaling_config` that `llama_serving.app` builds as a whole, so everything that the policy
-    rests on stands here: without the interval its queue would be 10 s old.
-    """
+def live_override(live: LiveSettings) -> dict[str, Any]:
+    """Render the numbers of `live` as Serve names them; what is not a number of `live` is not here."""
     return {
-        "name": config.server_deployment,
         "max_ongoing_requests": live.max_ongoing_requests,
         "max_queued_requests": live.max_queued_requests,
         "graceful_shutdown_timeout_s": live.graceful_shutdown_seconds,
@@ -249,6 +244,22 @@ def deployment_override(config: ServingConfig, live: LiveSettings) -> dict[str, 
             "target_ongoing_requests": live.target_queue_depth,
             "upscale_delay_s": live.upscale_delay_seconds,
             "downscale_delay_s": live.downscale_delay_seconds,
+        },
+    }
+
+
+def deployment_override(config: ServingConfig, live: LiveSettings) -> dict[str, Any]:
+    """Render `live` as the entry of `deployments[]`, as JSON.
+
+    It replaces the `autoscaling_config` that `llama_serving.app` builds as a whole, so everything that the policy
+    rests on stands here: without the interval its queue would be 10 s old.
+    """
+    numbers = live_override(live)
+    return {
+        "name": config.server_deployment,
+        **numbers,
+        "autoscaling_config": {
+            **numbers["autoscaling_config"],
             "metrics_interval_s": METRICS_INTERVAL_SECONDS,
             "look_back_period_s": METRICS_WINDOW_SECONDS,
             "policy": {"policy_function": POLICY},

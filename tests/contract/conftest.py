@@ -1,21 +1,30 @@
 """What every implementation of the port must do, asked of one backend after another.
 
 A backend is anything that gives a client for a field manager: the port `Cluster`, and `merge_patch(ref, patch)` for what
-rivals do. The in-memory twin is one; a real API server with our CRDs and KubeRay's is another: it is added to
-`BACKENDS`, and nothing else changes. So the objects here are such that a real
-server admits them, and nothing is asserted about fields that a real server fills in.
+rivals do. The in-memory twin is one, a real API server with our CRDs and KubeRay's the other; tests that ask what only a
+real server has take `api_server` instead. The objects here are such that a real server admits them, and nothing is
+asserted about fields that a real server fills in.
 """
 
 import asyncio
 import itertools
+import os
+import uuid
+from contextlib import AsyncExitStack
+from pathlib import Path
 
 import pytest
 
 from llama_operator.kube import kinds
+from llama_operator.kube.client import connect
 from llama_operator.kube.memory import MemoryCluster
 from llama_operator.kube.port import NotFoundError, Ref
+from llama_operator.kube.transport import Request
 
+ROOT = Path(__file__).resolve().parents[2]
 PATIENCE_SECONDS = 20
+KUBECONFIG = "LLAMA_OPERATOR_TEST_KUBECONFIG"
+"""Names a kubeconfig of a running API server with all CRDs, instead of one that the tests start."""
 
 
 class MemoryBackend:
@@ -36,7 +45,43 @@ class MemoryBackend:
         return self._cluster.client(manager)
 
 
-BACKENDS = {"twin": MemoryBackend}
+class ApiServerBackend:
+    """A real API server; one for all tests, a namespace for each."""
+
+    def __init__(self, kubeconfig):
+        self._kubeconfig = kubeconfig
+        self._stack = AsyncExitStack()
+
+    async def start(self):
+        self._cluster = await self._stack.enter_async_context(connect(self._kubeconfig, page=2))
+        self.namespace = f"contract-{uuid.uuid4().hex[:10]}"
+        await self.ask("POST", "/api/v1/namespaces", {"metadata": {"name": self.namespace}})
+        return self.namespace
+
+    async def stop(self):
+        await self.ask("DELETE", f"/api/v1/namespaces/{self.namespace}")
+        await self._stack.aclose()
+
+    def client(self, manager):
+        return self._cluster.client(manager)
+
+    async def ask(self, method, path, body=None, **query):
+        """Sends what the port has no verb for."""
+        return await self._cluster._transport.send(Request(method, path, f"{method} {path}", query, body))
+
+
+@pytest.fixture(scope="session")
+def api_server_kubeconfig(tmp_path_factory):
+    """Kubeconfig of an API server with our CRDs and KubeRay's; without nodes, and with no KubeRay running."""
+    if found := os.environ.get(KUBECONFIG):
+        yield Path(found)
+        return
+    from control_plane import golden  # noqa: PLC0415 - only where it is needed
+    from control_plane.plane import ControlPlane  # noqa: PLC0415 - only where it is needed
+
+    # With the CRDs from the start: a garbage collector learns of kinds that come later after half a minute.
+    with ControlPlane(tmp_path_factory.mktemp("plane"), crds=golden.all_crds()) as plane:
+        yield plane.kubeconfig
 
 
 class Objects:
@@ -111,26 +156,24 @@ class Objects:
     def ray_service(self, name="chat-1", *, environment=(), workers=("h100",)):
         container = {"name": "ray", "image": "rayproject/ray:2.60.0"}
         head = container | ({"env": [{"name": key, "value": "1"} for key in environment]} if environment else {})
+        cluster = {"headGroupSpec": {"rayStartParams": {}, "template": {"spec": {"containers": [head]}}}}
+        if workers:
+            cluster["workerGroupSpecs"] = [
+                {
+                    "groupName": group,
+                    "replicas": 1,
+                    "minReplicas": 1,
+                    "maxReplicas": 1,
+                    "rayStartParams": {},
+                    "template": {"spec": {"containers": [container]}},
+                }
+                for group in workers
+            ]
         return {
             "apiVersion": "ray.io/v1",
             "kind": "RayService",
             "metadata": {"name": name, "namespace": self.namespace},
-            "spec": {
-                "rayClusterConfig": {
-                    "headGroupSpec": {"rayStartParams": {}, "template": {"spec": {"containers": [head]}}},
-                    "workerGroupSpecs": [
-                        {
-                            "groupName": group,
-                            "replicas": 1,
-                            "minReplicas": 1,
-                            "maxReplicas": 1,
-                            "rayStartParams": {},
-                            "template": {"spec": {"containers": [container]}},
-                        }
-                        for group in workers
-                    ],
-                }
-            },
+            "spec": {"rayClusterConfig": cluster},
         }
 
     def owned_by(self, *owners):
@@ -155,10 +198,22 @@ class Objects:
         return self.ref(kinds.LLAMA_DEPLOYMENT, "chat")
 
 
-@pytest.fixture(params=sorted(BACKENDS))
+@pytest.fixture(params=["twin", pytest.param("api server", marks=pytest.mark.control_plane)])
 async def backend(request):
-    found = BACKENDS[request.param]()
+    if request.param == "twin":
+        found = MemoryBackend()
+    else:
+        found = ApiServerBackend(request.getfixturevalue("api_server_kubeconfig"))
     found.namespace = await found.start()
+    yield found
+    await found.stop()
+
+
+@pytest.fixture
+async def api_server(request):
+    """A real API server, for tests of what the twin does not have; such tests are marked `control_plane`."""
+    found = ApiServerBackend(request.getfixturevalue("api_server_kubeconfig"))
+    await found.start()
     yield found
     await found.stop()
 
@@ -167,6 +222,12 @@ async def backend(request):
 def make_client(backend):
     """Gives a client for a field manager; all see one cluster."""
     return backend.client
+
+
+@pytest.fixture(scope="session")
+def builders():
+    """Builders of objects for a namespace."""
+    return Objects
 
 
 @pytest.fixture

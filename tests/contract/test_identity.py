@@ -3,7 +3,9 @@
 import pytest
 
 from llama_operator.kube import kinds
-from llama_operator.kube.port import ConflictError, NotFoundError, Preconditions
+from llama_operator.kube.port import ConflictError, InvalidError, NotFoundError, Preconditions
+
+STRANGER = "4b1f4f0a-0000-4000-8000-000000000000"
 
 
 async def test_a_new_object_has_uid_and_creation_time(ours, objects):
@@ -64,10 +66,46 @@ async def test_what_the_server_wrote_may_be_sent_back(ours, objects):
     assert again["metadata"]["uid"] == live["metadata"]["uid"]
 
 
-async def test_an_apply_for_another_uid_is_a_conflict(ours, objects):
+async def test_the_uid_of_an_object_cannot_change(ours, objects):
     await ours.apply(objects.llama())
+    with pytest.raises(InvalidError, match=r"metadata\.uid"):
+        await ours.apply(objects.llama(metadata={"uid": STRANGER}))
+
+
+async def test_an_apply_for_a_uid_that_is_nowhere_is_a_conflict(ours, objects):
     with pytest.raises(ConflictError, match="uid"):
-        await ours.apply(objects.llama(metadata={"uid": "4b1f4f0a-0000-4000-8000-000000000000"}))
+        await ours.apply(objects.llama(metadata={"uid": STRANGER}))
+
+
+async def test_a_resource_version_does_not_keep_an_object_from_being_created(ours, objects):
+    """So it is no guard against bringing back what was deleted; the uid is."""
+    live = await ours.apply(objects.llama(metadata={"resourceVersion": "1"}))
+    assert live["metadata"]["generation"] == 1
+
+
+async def test_a_status_is_applied_whatever_uid_is_sent(ours, objects):
+    await ours.apply(objects.llama())
+    live = await ours.apply_status(objects.llama(status={"replicas": 1}, metadata={"uid": STRANGER}))
+    assert live["status"]["replicas"] == 1
+
+
+async def test_a_status_for_an_old_resource_version_is_a_conflict(ours, objects):
+    old = await ours.apply(objects.llama())
+    await ours.apply(objects.llama(context={"maxModelLength": 4096}))
+    version = old["metadata"]["resourceVersion"]
+    with pytest.raises(ConflictError):
+        await ours.apply_status(objects.llama(status={"replicas": 1}, metadata={"resourceVersion": version}))
+
+
+async def test_resource_versions_of_an_object_are_numbers_that_grow(ours, user, objects):
+    """The cache orders states of an object by them."""
+    states = [await ours.apply(objects.llama())]
+    states += [await ours.apply(objects.llama(context={"maxModelLength": 1024 * i})) for i in range(1, 4)]
+    states += [await user.apply_status(objects.llama(status={"replicas": i})) for i in range(3)]
+    versions = [int(state["metadata"]["resourceVersion"]) for state in states]
+    assert versions == sorted(set(versions))
+    listing = await ours.list(kinds.LLAMA_DEPLOYMENT, namespace=objects.namespace)
+    assert int(listing.resource_version) >= versions[-1]
 
 
 async def test_an_apply_for_an_old_resource_version_is_a_conflict(ours, objects):

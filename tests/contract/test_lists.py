@@ -83,7 +83,7 @@ async def test_rules_of_a_network_policy_are_owned_whole(ours, user, objects):
 
 async def test_environment_of_the_head_merges_by_name(ours, user, objects):
     await ours.apply(objects.ray_service(environment=("A", "B")))
-    live = await user.apply(objects.ray_service(environment=("C",)), force=False)
+    live = await user.apply(objects.ray_service(environment=("C",), workers=()), force=False)
     assert sorted(environment_of(live)) == ["A", "B", "C"]
     live = await ours.apply(objects.ray_service(environment=("A",)))
     assert sorted(environment_of(live)) == ["A", "C"]

@@ -32,7 +32,11 @@ def render(path, known, now):
     decision = decide(observed, known)
     status = summary.build(observed, decision, failure=None, now=now)
     built = objects.build(observed, decision, Settings())
-    return decision, {"status": status.to_api(), "apply": list(built.apply), "delete": list(built.delete)}
+    return decision, {
+        "status": status.to_api(),
+        "apply": list(built.apply),
+        "delete": [child.name for child in built.delete],
+    }
 
 
 @pytest.mark.parametrize("path", DEPLOYMENTS, ids=lambda path: path.stem)

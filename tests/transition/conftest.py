@@ -17,6 +17,8 @@ from llama_operator.reconcile import Ports, reconcile
 
 SAMPLES = Path(__file__).resolve().parents[2] / "manifests" / "samples"
 
+CHILDREN = (kinds.CONTROLLER_REVISION, kinds.RAY_SERVICE, kinds.SERVICE, kinds.NETWORK_POLICY)
+
 
 class Clock:
     def __init__(self, start):
@@ -39,6 +41,16 @@ class Reader:
         return self.answer
 
 
+class Events:
+    """Keeps what was told."""
+
+    def __init__(self):
+        self.told = []
+
+    async def record(self, regarding, facts):
+        self.told.append((facts.type, facts.reason))
+
+
 class World:
     def __init__(self, now):
         self.clock = Clock(now)
@@ -46,10 +58,18 @@ class World:
         self.user = self.memory.client("kubectl")
         self.kuberay = self.memory.client("kuberay-operator")
         self.reader = Reader()
+        self.events = Events()
         self.ports = self.ports_with(self.memory.client("llama-operator"))
 
-    def ports_with(self, cluster):
-        return Ports(cluster=cluster, serving=self.reader, catalog=catalog.load(), settings=Settings(), now=self.clock)
+    def ports_with(self, cluster, **settings):
+        return Ports(
+            cluster=cluster,
+            serving=self.reader,
+            catalog=catalog.load(),
+            settings=Settings(**settings),
+            now=self.clock,
+            events=self.events,
+        )
 
     async def apply_sample(self, name, **spec):
         obj = yaml.safe_load((SAMPLES / f"{name}.yaml").read_text(encoding="utf-8"))
@@ -57,12 +77,55 @@ class World:
         await self.user.apply(json.loads(json.dumps(obj)))
         return Ref(kinds.LLAMA_DEPLOYMENT, obj["metadata"]["namespace"], obj["metadata"]["name"])
 
+    async def add_node(self, name, *, product="NVIDIA-H100-80GB-HBM3", gpus=8):
+        """A node with GPUs, labeled as NVIDIA's feature discovery does."""
+        address = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}}
+        amounts = {"cpu": "192", "nvidia.com/gpu": str(gpus)}
+        labels = {"nvidia.com/gpu.product": product}
+        await self.user.apply({**address, "metadata": {"name": name, "labels": labels}})
+        await self.user.apply_status({**address, "status": {"allocatable": amounts, "capacity": amounts}})
+
+    async def hold_gpus(self, name, node, gpus):
+        """A pod of somebody that holds GPUs of a node."""
+        resources = {"requests": {"nvidia.com/gpu": str(gpus)}}
+        spec = {"nodeName": node, "containers": [{"name": "train", "image": "acme/train:1", "resources": resources}]}
+        await self.user.apply(
+            {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": "default"}, "spec": spec}
+        )
+
     async def apply_acceptance(self):
         for obj in files.documents(SAMPLES / "license-acceptance.yaml"):
             await self.user.apply(obj)
 
+    async def ray_cluster(self, service, namespace="default"):
+        """Make the RayCluster that KubeRay makes for a RayService: it keeps the service until its pods are gone."""
+        live = await self.user.get(Ref(kinds.RAY_SERVICE, namespace, service))
+        owner = {key: live[key] for key in ("apiVersion", "kind")}
+        owner |= {"name": service, "uid": live["metadata"]["uid"], "controller": True, "blockOwnerDeletion": True}
+        await self.kuberay.apply(
+            {
+                "apiVersion": "ray.io/v1",
+                "kind": "RayCluster",
+                "metadata": {
+                    "name": f"{service}-abcde",
+                    "namespace": namespace,
+                    "labels": live["metadata"]["labels"],
+                    "ownerReferences": [owner],
+                    "finalizers": ["test/pods"],
+                },
+                "spec": live["spec"]["rayClusterConfig"],
+            }
+        )
+
+    async def pods_are_gone(self, service, namespace="default"):
+        """Let the RayCluster of a RayService go: its pods have ended."""
+        live = await self.user.get(Ref(kinds.RAY_CLUSTER, namespace, f"{service}-abcde"))
+        metadata = {"name": live["metadata"]["name"], "namespace": namespace}
+        await self.kuberay.apply({"apiVersion": "ray.io/v1", "kind": "RayCluster", "metadata": metadata})
+
     async def reconcile(self, ref):
-        return await reconcile(self.ports, ref)
+        self.outcome = await reconcile(self.ports, ref)
+        return self.outcome.status
 
     async def names(self, kind):
         return sorted(item["metadata"]["name"] for item in (await self.user.list(kind)).items)
@@ -70,7 +133,7 @@ class World:
     async def snapshot(self):
         """Everything but the deployment's own object, as far as it is observable."""
         found = {}
-        for kind in (kinds.RAY_SERVICE, kinds.SERVICE, kinds.NETWORK_POLICY, kinds.LLAMA_DEPLOYMENT):
+        for kind in (*CHILDREN, kinds.LLAMA_DEPLOYMENT):
             for item in (await self.user.list(kind)).items:
                 found[kind.kind, item["metadata"]["name"]] = item["metadata"]["resourceVersion"]
         return found

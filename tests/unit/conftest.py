@@ -25,13 +25,14 @@ def deployment():
 
 @pytest.fixture(scope="session")
 def observed():
-    def build(*, acceptances=None, nodes=None, ray_services=(), serving=None, **kwargs):
+    def build(*, acceptances=None, nodes=None, ray_services=(), serving=None, facts=None, **kwargs):
         return Observed(
             deployment_of(**({"license": {"acceptance": "acme"}} | kwargs)),
             acceptances=acceptances,
             nodes=nodes,
             ray_services=ray_services,
             serving=serving,
+            **(facts or {}),
         )
 
     return build
@@ -39,7 +40,7 @@ def observed():
 
 @pytest.fixture(scope="session")
 def service_facts():
-    def build(name, *, status="RUNNING", endpoints=1, message=""):
-        return RayServiceFacts(name, name, endpoints, status, message, ())
+    def build(name, *, status="RUNNING", endpoints=1, message="", **more):
+        return RayServiceFacts(name, name, endpoints, status, message, (), **more)
 
     return build

@@ -172,7 +172,8 @@ def _default(info: FieldInfo) -> Any:
     if info.default is PydanticUndefined or info.default is None:
         return None
     if isinstance(info.default, BaseModel):
-        return {}  # each field of it has its own default
+        # In full: the API server judges a default by the rules of its schema before it fills in nested defaults.
+        return info.default.model_dump(mode="json", by_alias=True, exclude_none=True)
     return info.default.value if isinstance(info.default, Enum) else info.default
 
 

@@ -16,6 +16,12 @@ API_VERSION: Literal["llama-operator.io/v1alpha1"] = "llama-operator.io/v1alpha1
 
 LABEL_DEPLOYMENT = f"{GROUP}/deployment"
 LABEL_REVISION = f"{GROUP}/revision"
+ANNOTATION_SERVED_AT = f"{GROUP}/served-at"
+ANNOTATION_FAILED_AT = f"{GROUP}/failed-at"
+ANNOTATION_FAILURE = f"{GROUP}/failure"
+ANNOTATION_STRATEGY = f"{GROUP}/strategy"
+ANNOTATION_STRATEGY_REASON = f"{GROUP}/strategy-reason"
+ANNOTATION_TRAFFIC_SINCE = f"{GROUP}/traffic-since"
 
 _ACRONYMS = {"Url": "URL", "Gpus": "GPUs", "Gpu": "GPU"}
 
@@ -75,11 +81,12 @@ class ConditionStatus(StrEnum):
     UNKNOWN = "Unknown"
 
 
-def _rfc3339(moment: datetime) -> str:
+def rfc3339(moment: datetime) -> str:
+    """Write a UTC time as Kubernetes does, in whole seconds."""
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-Timestamp = Annotated[datetime, PlainSerializer(_rfc3339, return_type=str)]
+Timestamp = Annotated[datetime, PlainSerializer(rfc3339, return_type=str)]
 """A moment, in UTC with whole seconds on the wire, as Kubernetes writes it."""
 
 

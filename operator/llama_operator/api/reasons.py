@@ -35,6 +35,8 @@ class ConditionType(StrEnum):
 class Reason(StrEnum):
     """Reasons of conditions, of rejected plans and of license denials."""
 
+    INVALID_SPEC = "InvalidSpec"
+    """The live object breaks a rule that the API server did not check; the message names the fields."""
     WAITING = "Waiting"
     """An earlier condition has to become True first."""
 
@@ -123,6 +125,8 @@ class Reason(StrEnum):
     """The active revision is the one that the spec asks for."""
     ROLLING_OUT = "RollingOut"
     """A revision that the spec asks for is being started."""
+    PROGRESS_DEADLINE_EXCEEDED = "ProgressDeadlineExceeded"
+    """A revision did not serve within spec.rollout.progressDeadlineSeconds; the one before it has the traffic."""
     SERVING = "Serving"
     """The endpoint answers with the model asked for."""
     PROGRESSING = "Progressing"

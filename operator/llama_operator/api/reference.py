@@ -44,6 +44,13 @@ def conditions() -> str:
     return "\n".join(lines) + "\n"
 
 
+def table(title: str, column: str, enum: type[Enum]) -> str:
+    """Every member of `enum` with its meaning."""
+    lines = [_GENERATED, f"# {title}\n", f"| {column} | meaning |", "|---|---|"]
+    lines += [f"| `{name}` | {text} |" for name, text in member_docs(enum)]
+    return "\n".join(lines) + "\n"
+
+
 def member_docs(enum: type[Enum]) -> Iterator[tuple[str, str]]:
     """Members of `enum` by value, with the docstring below each."""
     (tree,) = ast.parse(inspect.getsource(enum)).body
@@ -61,7 +68,8 @@ def member_docs(enum: type[Enum]) -> Iterator[tuple[str, str]]:
 
 def _rows(path: str, schema: dict[str, Any]) -> Iterator[str]:
     for name, field in schema.get("properties", {}).items():
-        default = f"`{field['default']}`" if "default" in field and field["default"] not in ({}, "", []) else ""
+        shown = "default" in field and field["type"] != "object" and field["default"] not in ("", [])
+        default = f"`{field['default']}`" if shown else ""
         if name in schema.get("required", ()):
             default = "required"
         text = field.get("description", "").replace("|", "\\|")

@@ -6,54 +6,27 @@ person takes to look up (docs/designs/0004-command-line.md).
 
 import argparse
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING
 
-from llama_operator import __version__
+from llama_operator.cli.arguments import build_parser
+from llama_operator.cli.exit_codes import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_INVALID, EXIT_OK
 from llama_operator.errors import InvalidManifestError, LlamaOperatorError
 
-EXIT_OK = 0
-EXIT_FAILED = 1
-EXIT_INVALID = 2
-EXIT_DOES_NOT_FIT = 3
-EXIT_LICENSE_REFUSED = 4
-EXIT_INTERRUPTED = 130
-
-EXIT_CODES: Mapping[int, str] = {
-    EXIT_OK: "it fits, or it was done",
-    EXIT_FAILED: "something failed",
-    EXIT_INVALID: "the manifest is invalid",
-    EXIT_DOES_NOT_FIT: "it does not fit",
-    EXIT_LICENSE_REFUSED: "the license refuses it",
-    EXIT_INTERRUPTED: "interrupted",
-}
-"""Exit codes of all commands with their meaning."""
-
-_EXIT_CODES = "exit codes:\n" + "".join(f"  {code:>3}  {meaning}\n" for code, meaning in EXIT_CODES.items())
-
-_PLAN_EXAMPLES = """\
-examples:
-  kubectl llama plan -f chat-70b.yaml                 what would be created, and why this sharding
-  kubectl llama plan -f chat-70b.yaml -o json         the same for programs
-  kubectl llama plan -f chat-70b.yaml -f accept.yaml  with the LicenseAcceptance that the cluster would have
-  kubectl llama plan -f chat-70b.yaml -o yaml         the objects, ready for kubectl diff -f -
-
-"""
-
-_RUN_EXAMPLES = """\
-examples:
-  kubectl llama run -f manifests/samples/tiny-cpu.yaml                 serve until Ctrl-C
-  kubectl llama run -f manifests/samples/tiny-cpu.yaml --once "Hello"  one answer, the status, then stop
-  kubectl llama run -f manifests/samples/tiny-cpu.yaml --tour          chat, stream, scale on a burst, then stop
-  kubectl llama run -f my-1b.yaml --weights ~/models/Llama-3.2-1B      weights from a folder on this machine
-
-"""
+if TYPE_CHECKING:
+    from llama_operator.cli.connection import Connection, Connector
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line and return the exit code."""
+def main(argv: Sequence[str] | None = None, *, connector: "Connector | None" = None) -> int:
+    """Run the command line and return the exit code.
+
+    Args:
+        argv: Arguments; None for those of the process.
+        connector: Opens the cluster for the commands that need one; None for the one that the kubeconfig names.
+    """
     arguments = build_parser().parse_args(argv)
     try:
-        return _dispatch(arguments)
+        return _dispatch(arguments, connector)
     except InvalidManifestError as error:
         _print_invalid(error)
         return EXIT_INVALID
@@ -68,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return EXIT_OK
 
 
-def _dispatch(arguments: argparse.Namespace) -> int:
+def _dispatch(arguments: argparse.Namespace, connector: "Connector | None") -> int:
     match arguments.command:
         case "plan":
             from llama_operator.cli import plan
@@ -78,7 +51,7 @@ def _dispatch(arguments: argparse.Namespace) -> int:
             from llama_operator.cli import models
 
             return models.command(arguments.model, output=arguments.output)
-        case _:
+        case "run":
             from llama_operator.cli import run
 
             return run.command(
@@ -91,62 +64,50 @@ def _dispatch(arguments: argparse.Namespace) -> int:
                     weights=arguments.weights,
                 ),
             )
+        case _:
+            from llama_operator.cli import connection
+
+            access = connection.Access(arguments.kubeconfig, arguments.context, getattr(arguments, "namespace", None))
+            return connection.run(access, connector or connection.from_kubeconfig, _on_cluster(arguments))
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """Build the parser of all commands."""
-    parser = argparse.ArgumentParser(
-        prog="kubectl llama",
-        description="Plan, run and inspect Llama models served by llama-operator.",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog=_EXIT_CODES,
-    )
-    parser.add_argument("--version", action="version", version=f"llama-operator {__version__}")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+def _on_cluster(arguments: argparse.Namespace) -> "Callable[[Connection], Awaitable[int]]":
+    """The command that works on a cluster, with its arguments; imports that command alone."""
+    as_json = arguments.output == "json"
+    match arguments.command:
+        case "get":
+            from llama_operator.cli import get
 
-    plan = _command(
-        commands, "plan", "how a manifest would be sharded, and what it needs; changes nothing", _PLAN_EXAMPLES
-    )
-    _add_files(plan)
-    plan.add_argument("-o", "--output", choices=("table", "json", "yaml"), default="table", help="default: table")
+            options = get.GetOptions(
+                name=arguments.name,
+                all_namespaces=arguments.all_namespaces,
+                as_json=as_json,
+                watch=arguments.watch,
+            )
+            return lambda cluster: get.command(cluster, options)
+        case "explain":
+            from llama_operator.cli import explain
 
-    run = _command(commands, "run", "serve a manifest on this machine, without Kubernetes", _RUN_EXAMPLES)
-    _add_files(run)
-    run.add_argument("--once", metavar="PROMPT", help="print the answer to PROMPT and the status table, then stop")
-    run.add_argument(
-        "--tour", action="store_true", help="show models, chat, streaming and scaling on a burst, then stop"
-    )
-    run.add_argument("--port", type=int, help="port of the URL (default: a free one)")
-    run.add_argument("--weights", metavar="DIR", help="folder with the model's safetensors and tokenizer")
+            return lambda cluster: explain.command(cluster, arguments.name, as_json=as_json)
+        case "diff":
+            from llama_operator.cli import diff
 
-    models = _command(commands, "models", "what the catalog knows: models, sizes, licenses", "")
-    models.add_argument("model", nargs="?", help="show one model")
-    models.add_argument("-o", "--output", choices=("table", "json"), default="table", help="default: table")
-    return parser
+            return lambda cluster: diff.command(
+                cluster, arguments.file, name=arguments.name, asked=arguments.namespace, as_json=as_json
+            )
+        case "history":
+            from llama_operator.cli import history
 
+            return lambda cluster: history.command(cluster, arguments.name, as_json=as_json)
+        case "rollback":
+            from llama_operator.cli import rollback
 
-def _command(
-    commands: "argparse._SubParsersAction[argparse.ArgumentParser]", name: str, summary: str, examples: str
-) -> argparse.ArgumentParser:
-    return commands.add_parser(
-        name,
-        help=summary,
-        description=summary[0].upper() + summary[1:] + ".",
-        epilog=examples + _EXIT_CODES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+            wanted = rollback.RollbackOptions(arguments.name, arguments.to_revision, dry_run=arguments.dry_run)
+            return lambda cluster: rollback.command(cluster, wanted, as_json=as_json)
+        case _:
+            from llama_operator.cli import doctor
 
-
-def _add_files(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "-f",
-        "--file",
-        action="append",
-        required=True,
-        metavar="FILE",
-        help="manifest, - for standard input; repeatable",
-    )
-    parser.add_argument("--name", help="which LlamaDeployment, where FILE holds several")
+            return lambda cluster: doctor.command(cluster, as_json=as_json)
 
 
 def _print_invalid(error: InvalidManifestError) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from llama_operator import catalog
 from llama_operator.catalog.models import Model
-from llama_operator.cli.main import EXIT_OK
+from llama_operator.cli.exit_codes import EXIT_OK
 from llama_operator.errors import FieldProblem, InvalidManifestError
 
 

@@ -8,12 +8,12 @@ from llama_operator import catalog
 from llama_operator.api.reasons import ConditionType
 from llama_operator.api.v1alpha1.llamadeployment_status import PlanStatus
 from llama_operator.cli import files, yaml_text
-from llama_operator.cli.main import EXIT_DOES_NOT_FIT, EXIT_LICENSE_REFUSED, EXIT_OK
+from llama_operator.cli.exit_codes import EXIT_DOES_NOT_FIT, EXIT_LICENSE_REFUSED, EXIT_OK
 from llama_operator.decide.decision import Decision, decide
 from llama_operator.decide.observed import Observed, Settings
+from llama_operator.decide.plan_status import rejected_plan
 from llama_operator.desired import objects
 from llama_operator.errors import FieldProblem, InvalidManifestError
-from llama_operator.status import summary
 
 
 def command(paths: list[str], *, name: str | None, output: str) -> int:
@@ -36,8 +36,8 @@ def command(paths: list[str], *, name: str | None, output: str) -> int:
 def document(observed: Observed, decision: Decision, built: tuple[dict[str, Any], ...]) -> dict[str, Any]:
     """The plan as JSON; a stable interface, documented in docs/plan.md."""
     verdict, metadata = decision.license, observed.deployment.metadata
-    plan = summary.plan_status(decision.plan, decision) or PlanStatus()
-    rejected = [summary.rejected_plan(item).to_api() for item in decision.plan.rejected] if decision.plan else []
+    plan = decision.plan_status or PlanStatus()
+    rejected = [rejected_plan(item).to_api() for item in decision.plan.rejected] if decision.plan else []
     return {
         "deployment": {"name": metadata.name, "namespace": metadata.namespace},
         "license": None

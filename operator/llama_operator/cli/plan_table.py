@@ -16,9 +16,10 @@ from llama_operator.decide.planner import Candidate, Plan
 _BAR_WIDTH = 48
 _REJECTED_SHOWN = 6
 _DETAILS: Mapping[str, Callable[[dict[str, Any]], str]] = {
-    "Service": lambda spec: f"selects revision {spec['selector'].get('llama-operator.io/revision')}",
+    "ControllerRevision": lambda _: "pins the plan: nothing but a change of the spec makes another",
+    "Service": lambda obj: f"selects revision {obj['spec']['selector'].get('llama-operator.io/revision')}",
     "NetworkPolicy": lambda _: "Ray's ports: the cluster itself and KubeRay alone",
-    "RayService": lambda spec: _group(spec["rayClusterConfig"]["workerGroupSpecs"][0]),
+    "RayService": lambda obj: _group(obj["spec"]["rayClusterConfig"]["workerGroupSpecs"][0]),
 }
 
 
@@ -108,7 +109,7 @@ def _objects(console: Console, objects: tuple[dict[str, Any], ...]) -> None:
     for heading in ("OBJECT", "NAME", "WHAT"):
         table.add_column(heading)
     for obj in objects:
-        table.add_row(obj["kind"], obj["metadata"]["name"], _DETAILS[obj["kind"]](obj["spec"]))
+        table.add_row(obj["kind"], obj["metadata"]["name"], _DETAILS[obj["kind"]](obj))
     console.print(table)
 
 

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from llama_operator import catalog
 from llama_operator.cli import chat, files
-from llama_operator.cli.main import EXIT_DOES_NOT_FIT, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK
+from llama_operator.cli.exit_codes import EXIT_DOES_NOT_FIT, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK
 from llama_operator.cli.plan import exit_code, raise_if_invalid
 from llama_operator.cli.progress_lines import ProgressLines
 from llama_operator.cli.session import LocalSession, RunFailedError, weights_folder

@@ -132,7 +132,7 @@ class LocalSession:
 
     async def _keep_reconciling(self, ports: Ports) -> None:
         while True:
-            status = await reconcile(ports, self.ref)
+            status = (await reconcile(ports, self.ref)).status
             if status is not None:
                 self.status = status
                 changed, self._changed = self._changed, asyncio.Event()

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from llama_operator.api.v1alpha1.llamadeployment_status import LlamaDeploymentStatus
 from llama_operator.cli import chat
-from llama_operator.cli.main import EXIT_FAILED, EXIT_OK
+from llama_operator.cli.exit_codes import EXIT_FAILED, EXIT_OK
 from llama_operator.cli.session import LocalSession
 from llama_operator.cli.status_table import status_table
 from llama_operator.errors import LlamaOperatorError

@@ -7,128 +7,123 @@ of the decision, and a decision with a problem leaves alone what already runs.
 from dataclasses import dataclass, replace
 
 from llama_operator.api.reasons import ConditionType, Reason
-from llama_operator.api.v1alpha1.llamadeployment import Activation, KVCacheDtype, LlamaDeploymentSpec, Precision
-from llama_operator.catalog import Catalog, UnknownAcceleratorError, UnknownModelError
-from llama_operator.catalog.accelerators import Accelerator
+from llama_operator.api.v1alpha1.llamadeployment import Activation
+from llama_operator.api.v1alpha1.llamadeployment_status import ChosenPlan, PlanStatus
+from llama_operator.catalog import Catalog, UnknownModelError
 from llama_operator.catalog.licenses import LicenseFamily
 from llama_operator.catalog.models import Model, Variant
 from llama_operator.decide.license import LicenseInput, LicenseVerdict, judge
-from llama_operator.decide.observed import NodeFacts, Observed
-from llama_operator.decide.planner import Plan, PlanRequest, plan
+from llama_operator.decide.observed import Observed, RevisionFacts
+from llama_operator.decide.plan_request import find_plan, nothing_fits
+from llama_operator.decide.plan_status import plan_status
+from llama_operator.decide.planner import Plan
+from llama_operator.decide.problem import Problem
 from llama_operator.decide.revision import Revision, revision_of
 from llama_operator.decide.rollout import Rollout, roll_out
-from llama_operator.decide.scaling import live_settings, most_replicas, wanted_replicas
-from llama_serving.config import LiveSettings
+from llama_operator.decide.scaling import most_replicas, wanted_replicas
+from llama_operator.decide.strategy import choose_strategy
 
-SUPPORTED_ENGINE_ARGUMENTS = frozenset({"allow_deprecated_quantization"})
-"""Engine arguments without which some variants do not load, and which we pass for those (`desired.serve_config`)."""
-
-_KV_BYTES_16_BIT = 2
-_KV_BYTES_FP8 = 1
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """Why the decision stops here: the condition that is False, and what a person can do."""
-
-    condition: ConditionType
-    reason: Reason
-    message: str
-    field: str = ""
-    """API path of the field to change, where one is to blame."""
-
-    @property
-    def text(self) -> str:
-        """The message with the field that it is about."""
-        return f"{self.field}: {self.message}" if self.field else self.message
-
-    @property
-    def invalid(self) -> bool:
-        """Whether only a different manifest can cure it: a wrong name or number, not a lack of hardware or rights."""
-        return self.reason in _INVALID
-
-
-_STRUCTURAL = frozenset(
-    {
-        Reason.HEADS_NOT_DIVISIBLE,
-        Reason.LAYERS_NOT_DIVISIBLE,
-        Reason.SHARD_NOT_ALIGNED,
-        Reason.PIPELINE_NOT_SUPPORTED,
-        Reason.PARALLELISM_SPANS_NODES,
-    }
-)
-"""Rejections that no hardware can cure: wrong when the user named the size, ordinary when the search tried it."""
-
-_ABOUT_PIPELINE = frozenset({Reason.LAYERS_NOT_DIVISIBLE, Reason.PIPELINE_NOT_SUPPORTED})
-
-_INVALID = _STRUCTURAL | {
-    Reason.MODEL_UNKNOWN,
-    Reason.VARIANT_UNKNOWN,
-    Reason.ENGINE_CONSTRAINT,
-    Reason.ACCELERATOR_UNKNOWN,
-    Reason.CONTEXT_TOO_LONG,
-}
+__all__ = ["Decision", "Problem", "decide"]
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
     """What shall be. Later parts are None when an earlier one has a problem."""
 
+    revision: Revision
+    """Revision that the spec asks for."""
     model: Model | None = None
     license: LicenseVerdict | None = None
     plan: Plan | None = None
+    """The search for a plan; None when the revision is pinned already, so that nothing was searched."""
+    plan_status: PlanStatus | None = None
+    """The plan as found or as pinned."""
     max_model_length: int = 0
     problem: Problem | None = None
     """What stands in the way; with a problem, nothing is started, changed or removed. A wrong manifest comes before a
     refused license, and that before a lack of hardware."""
-    revision: Revision | None = None
     rollout: Rollout | None = None
-    live: LiveSettings | None = None
     stopped: bool = False
     """Suspended, or scaled to zero by hand: no hardware is held."""
+
+    @property
+    def chosen(self) -> ChosenPlan | None:
+        """The sharding that is used; None when none fits."""
+        return None if self.plan_status is None else self.plan_status.chosen
 
 
 def decide(observed: Observed, catalog: Catalog) -> Decision:
     """Decide what shall be for the deployment in `observed`."""
     spec = observed.deployment.spec
+    revision = revision_of(observed.deployment)
     try:
         model = catalog.model(spec.model.name)
     except UnknownModelError as error:
         return Decision(
-            problem=Problem(ConditionType.MODEL_RESOLVED, Reason.MODEL_UNKNOWN, str(error), "spec.model.name")
+            revision, problem=Problem(ConditionType.MODEL_RESOLVED, Reason.MODEL_UNKNOWN, str(error), "spec.model.name")
         )
-    found = _find_plan(observed, model, catalog)
+    record = observed.record(revision.name)
+    if record is not None:
+        return _as_pinned(observed, catalog, model, revision, record)
+    found = find_plan(observed, model, catalog)
     variant = None if isinstance(found, Problem) or found[1].chosen is None else found[1].chosen.variant
-    verdict = judge(_license_input(observed, model, catalog.license_families(model, variant)))
-    refused = (
-        None
-        if verdict.allowed
-        else Problem(ConditionType.LICENSE_ACCEPTED, verdict.reason, verdict.message, "spec.license")
-    )
+    verdict, refused = _license(observed, catalog, model, variant)
     if isinstance(found, Problem):
-        return Decision(model=model, license=verdict, problem=_first(found, refused))
+        return Decision(revision, model, verdict, problem=_first(found, refused))
     request, result = found
-    unfit = _nothing_fits(request, result) if result.chosen is None else None
-    decision = Decision(model, verdict, result, request.max_model_length, _first(unfit, refused))
-    return decision if decision.problem else _with_rollout(decision, observed, result)
-
-
-def _first(plan_problem: Problem | None, refused: Problem | None) -> Problem | None:
-    if plan_problem is not None and plan_problem.invalid:
-        return plan_problem
-    return refused or plan_problem
-
-
-def _with_rollout(decision: Decision, observed: Observed, result: Plan) -> Decision:
-    spec = observed.deployment.spec
-    revision = revision_of(observed.deployment)
-    return replace(
-        decision,
-        revision=revision,
-        rollout=roll_out(revision, observed.ray_services, spec.rollout.strategy),
-        live=live_settings(spec, result.max_num_seqs),
-        stopped=spec.activation is Activation.SUSPENDED or wanted_replicas(spec) == 0,
+    decision = Decision(
+        revision,
+        model,
+        verdict,
+        result,
+        plan_status(model, result, max_model_length=request.max_model_length),
+        request.max_model_length,
+        _first(nothing_fits(request, result) if result.chosen is None else None, refused),
     )
+    return _with_rollout(decision, observed, None)
+
+
+def _as_pinned(
+    observed: Observed, catalog: Catalog, model: Model, revision: Revision, record: RevisionFacts
+) -> Decision:
+    """Decide with the plan that was pinned when the revision was made; nothing is planned again."""
+    chosen = record.plan.chosen
+    repository = chosen.repository if chosen else ""
+    variant = next((found for found in model.variants if (found.repository or "") == repository), None)
+    verdict, refused = _license(observed, catalog, model, variant)
+    decision = Decision(
+        revision,
+        model,
+        verdict,
+        plan_status=record.plan,
+        max_model_length=chosen.max_model_length if chosen else 0,
+        problem=refused or _beyond_max_gpus(observed, chosen),
+    )
+    return _with_rollout(decision, observed, record)
+
+
+def _beyond_max_gpus(observed: Observed, chosen: ChosenPlan | None) -> Problem | None:
+    """The bounds are live, the plan is pinned: together they may ask for more than the user allows."""
+    spec = observed.deployment.spec
+    limit, most = spec.hardware.max_gpus, most_replicas(spec)
+    if limit is None or chosen is None or chosen.gpus_per_replica * most <= limit:
+        return None
+    each = chosen.gpus_per_replica
+    return Problem(
+        ConditionType.PLANNED,
+        Reason.MAX_GPUS_EXCEEDED,
+        f"{most} × {each} GPUs of the running plan exceed maxGPUs {limit}; raise it to {each * most}, or lower the replicas",
+        "spec.hardware.maxGPUs",
+    )
+
+
+def _license(
+    observed: Observed, catalog: Catalog, model: Model, variant: Variant | None
+) -> tuple[LicenseVerdict, Problem | None]:
+    verdict = judge(_license_input(observed, model, catalog.license_families(model, variant)))
+    if verdict.allowed:
+        return verdict, None
+    return verdict, Problem(ConditionType.LICENSE_ACCEPTED, verdict.reason, verdict.message, "spec.license")
 
 
 def _license_input(observed: Observed, model: Model, families: tuple[LicenseFamily, ...]) -> LicenseInput:
@@ -145,122 +140,19 @@ def _license_input(observed: Observed, model: Model, families: tuple[LicenseFami
     )
 
 
-def _find_plan(observed: Observed, model: Model, catalog: Catalog) -> Problem | tuple[PlanRequest, Plan]:
-    spec = observed.deployment.spec
-    if (unloadable := _engine_problem(model)) is not None:
-        return unloadable
-    accelerators = _accelerators(spec, observed.nodes, catalog)
-    if isinstance(accelerators, Problem):
-        return accelerators
-    variants = _variants(spec, model)
-    if isinstance(variants, Problem):
-        return variants
-    trained_for = min(model.context_of(variant) for variant in variants)
-    if (too_long := _context_problem(spec, model, trained_for)) is not None:
-        return too_long
-    request = PlanRequest(
-        model=model,
-        variants=variants,
-        accelerators=accelerators,
-        gpus_per_node=spec.hardware.gpus_per_node,
-        max_gpus=spec.hardware.max_gpus,
-        max_replicas=most_replicas(spec),
-        max_model_length=spec.context.max_model_length or trained_for,
-        concurrent_sequences=spec.context.concurrent_sequences,
-        utilization_percent=spec.engine.gpu_memory_utilization_percent,
-        kv_element_bytes=_KV_BYTES_FP8 if spec.engine.kv_cache_dtype is KVCacheDtype.FP8 else _KV_BYTES_16_BIT,
-        tensor=spec.parallelism.tensor,
-        pipeline=spec.parallelism.pipeline,
-        max_num_seqs=spec.engine.arguments.max_num_seqs,
+def _first(plan_problem: Problem | None, refused: Problem | None) -> Problem | None:
+    if plan_problem is not None and plan_problem.invalid:
+        return plan_problem
+    return refused or plan_problem
+
+
+def _with_rollout(decision: Decision, observed: Observed, record: RevisionFacts | None) -> Decision:
+    if decision.problem is not None:
+        return decision
+    spec, wanted = observed.deployment.spec, decision.revision.name
+    strategy = choose_strategy(observed, wanted, decision.chosen, record)
+    return replace(
+        decision,
+        rollout=roll_out(wanted, observed, strategy),
+        stopped=spec.activation is Activation.SUSPENDED or wanted_replicas(spec) == 0,
     )
-    return request, plan(request)
-
-
-def _engine_problem(model: Model) -> Problem | None:
-    if not model.engine_constraints:
-        return None
-    return Problem(
-        ConditionType.MODEL_RESOLVED,
-        Reason.ENGINE_CONSTRAINT,
-        f"{model.id}: {'; '.join(model.engine_constraints)}",
-        "spec.model.name",
-    )
-
-
-def _context_problem(spec: LlamaDeploymentSpec, model: Model, trained_for: int) -> Problem | None:
-    asked = spec.context.max_model_length
-    if asked is None or asked <= trained_for:
-        return None
-    return Problem(
-        ConditionType.PLANNED,
-        Reason.CONTEXT_TOO_LONG,
-        f"{asked:,} is beyond the {trained_for:,} tokens that {model.id} was trained for; "
-        f"set it to at most {trained_for}",
-        "spec.context.maxModelLength",
-    )
-
-
-def _accelerators(
-    spec: LlamaDeploymentSpec, nodes: tuple[NodeFacts, ...] | None, catalog: Catalog
-) -> Problem | tuple[Accelerator, ...]:
-    named = spec.hardware.accelerator
-    if named != "Auto":
-        try:
-            return (catalog.accelerator(named),)
-        except UnknownAcceleratorError as error:
-            return Problem(ConditionType.PLANNED, Reason.ACCELERATOR_UNKNOWN, str(error), "spec.hardware.accelerator")
-    seen = sorted({node.accelerator for node in nodes or () if node.gpus})
-    found = [catalog.accelerator(name) for name in seen]
-    # A GPU that fits is preferred to a CPU that fits: nobody means the CPU of a GPU cluster.
-    gpus = [accelerator for accelerator in found if accelerator.device == "GPU"]
-    if gpus or found:
-        return tuple(gpus or found)
-    return Problem(
-        ConditionType.PLANNED,
-        Reason.ACCELERATOR_UNDECIDED,
-        "is Auto and no node with a known accelerator was seen; name one of " + ", ".join(catalog.accelerator_names),
-        "spec.hardware.accelerator",
-    )
-
-
-def _variants(spec: LlamaDeploymentSpec, model: Model) -> Problem | tuple[Variant, ...]:
-    wanted, repository = spec.model.precision, spec.model.variant
-    allowed = [
-        variant
-        for variant in model.variants
-        if (repository is None or variant.repository == repository)
-        and all(limit.argument in SUPPORTED_ENGINE_ARGUMENTS for limit in variant.engine_limits)
-        and (variant.precision == wanted.value or (wanted is Precision.AUTO and _auto_may_take(variant, repository)))
-    ]
-    if not allowed:
-        offered = ", ".join(
-            sorted({f"{v.precision} ({v.repository})" if v.repository else v.precision for v in model.variants})
-        )
-        asked = f"precision {wanted}" + (f" in {repository}" if repository else "")
-        return Problem(
-            ConditionType.MODEL_RESOLVED,
-            Reason.VARIANT_UNKNOWN,
-            f"{model.id} has no {asked}; it has {offered}",
-            "spec.model.variant" if repository else "spec.model.precision",
-        )
-    # The first of a precision is the default one; others must be named.
-    first = {variant.precision: variant for variant in reversed(allowed)}
-    return tuple(variant for variant in allowed if first[variant.precision] is variant)
-
-
-def _auto_may_take(variant: Variant, repository: str | None) -> bool:
-    # Auto never lowers quality below FP8 without being told to.
-    return repository is not None or variant.precision in {"BF16", "FP16", "FP8"}
-
-
-def _nothing_fits(request: PlanRequest, result: Plan) -> Problem:
-    kind = ConditionType.PLANNED
-    nearest = max(result.rejected, key=lambda rejection: rejection.candidate.memory.left_for_kv)
-    text = f"{nearest.candidate.label}: {nearest.message}"
-    if request.tensor is not None:
-        # Every candidate has the sizes that the user named: the reason is about them.
-        field = "spec.parallelism.pipeline" if nearest.reason in _ABOUT_PIPELINE else "spec.parallelism.tensor"
-        return Problem(kind, nearest.reason, text, field)
-    if len(result.rejected) == 1:
-        return Problem(kind, nearest.reason, text)
-    return Problem(kind, Reason.NOTHING_FITS, f"none of {len(result.rejected)} candidates fits; nearest is {text}")

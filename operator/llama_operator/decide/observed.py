@@ -1,10 +1,17 @@
 """What one reconcile knows: the input of every decision. Gathered by `observe`, built by hand in tests and by `plan`."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
 
 from llama_operator.api.v1alpha1.licenseacceptance import LicenseAcceptance
-from llama_operator.api.v1alpha1.llamadeployment import LlamaDeployment
+from llama_operator.api.v1alpha1.llamadeployment import LlamaDeployment, RolloutStrategy
+from llama_operator.api.v1alpha1.llamadeployment_status import PlanStatus
 from llama_serving.config import ServingStatus
+
+LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
+"""Time of an observation that nobody dated: nothing is overdue then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +48,78 @@ class RayServiceFacts:
     deployments: tuple[ServeDeploymentFacts, ...]
     message: str = ""
     """Message of KubeRay's own Ready condition, when it is not True."""
+    uid: str = ""
+    created: datetime | None = None
+    leaving: bool = False
+    """Being deleted: it stays until its pods have freed their hardware."""
+    holds_replicas: bool = False
+    """It has served before, and nothing says that its replicas are gone."""
 
     @property
     def serves(self) -> bool:
-        """Whether requests can be answered: KubeRay's Ready alone does not say so."""
-        return self.endpoints > 0 and self.application_status == "RUNNING"
+        """Whether requests can be answered: KubeRay's Ready alone does not say so.
+
+        Serve calls an application DEPLOYING again after every change of its bounds, until the last new replica is up;
+        those that it has go on answering.
+        """
+        if self.endpoints == 0 or self.leaving:
+            return False
+        return self.application_status == "RUNNING" or (self.application_status == "DEPLOYING" and self.holds_replicas)
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerGroupFacts:
+    """Bounds of one worker group of a RayCluster, in pods."""
+
+    name: str
+    min_pods: int
+    max_pods: int
+
+
+@dataclass(frozen=True, slots=True)
+class RayClusterFacts:
+    """A RayCluster that KubeRay made for a revision: it takes changed bounds from there alone."""
+
+    name: str
+    revision: str
+    groups: tuple[WorkerGroupFacts, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RevisionFacts:
+    """A revision as its ControllerRevision pins it.
+
+    What runs is built from here and never planned again: a new version of the operator, a new node or a changed
+    estimate must not restart a running model.
+    """
+
+    name: str
+    number: int
+    """Position in the history; the highest is the one asked for last."""
+    plan: PlanStatus
+    inputs: Mapping[str, Any]
+    """Restart fields of the spec as the user wrote them."""
+    serve_config: Mapping[str, Any]
+    """Serve config of the revision; its live part is replaced by what the spec says now."""
+    cluster: Mapping[str, Any]
+    """`rayClusterConfig` without the bounds of the worker groups."""
+    served_at: str = ""
+    """When it first served (RFC 3339); empty if it never did."""
+    failed_at: str = ""
+    """When it was given up; empty if it was not."""
+    failure: str = ""
+    """Why it was given up, in the engine's own words where there are some."""
+    strategy: RolloutStrategy | None = None
+    """What strategy `Auto` came to for this revision."""
+    strategy_reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TrafficFacts:
+    """Where the Service sends requests."""
+
+    revision: str
+    since: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +133,24 @@ class Observed:
     """Nodes; None when nobody looked."""
     ray_services: tuple[RayServiceFacts, ...] = ()
     """RayServices that belong to the deployment."""
+    revisions: tuple[RevisionFacts, ...] = ()
+    """Pinned revisions of the deployment."""
+    ray_clusters: tuple[RayClusterFacts, ...] = ()
+    """RayClusters of those RayServices."""
+    traffic: TrafficFacts | None = None
+    """Where the Service points; None while there is no Service."""
+    free: Mapping[str, tuple[int, ...]] | None = None
+    """Accelerators that no pod holds on each node that takes new pods, by accelerator; None when nobody counted."""
+    now: datetime = LONG_AGO
+    """Time of the observation, in UTC."""
     address: str = ""
     """`host:port` at which the Service can be reached from outside, where there is such an address."""
     serving: ServingStatus | None = None
     """What the serving pods say about themselves; None when they could not be asked."""
+
+    def record(self, revision: str) -> RevisionFacts | None:
+        """What is pinned of `revision`."""
+        return next((record for record in self.revisions if record.name == revision), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,5 +163,7 @@ class Settings:
     """Ray in that image; KubeRay chooses probes and flags by it."""
     kuberay_namespace: str = "kuberay-system"
     """Namespace of KubeRay's operator, which alone may reach the Ray dashboards."""
+    serving_poll_seconds: float = 15.0
+    """How often the status endpoint of a deployment that serves is asked: it sends no events."""
     weights_path: str = ""
     """Folder with the weights on every pod; overrides the model's own source. Used by the local mode."""

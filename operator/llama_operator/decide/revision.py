@@ -36,7 +36,11 @@ FIELD_CLASSES: Mapping[str, FieldClass] = {
     "scaling": FieldClass.LIVE,
     "replicas": FieldClass.LIVE,
     "license": FieldClass.LIVE,
-    "rollout": FieldClass.LIVE,
+    "rollout.strategy": FieldClass.LIVE,
+    "rollout.progressDeadlineSeconds": FieldClass.LIVE,
+    "rollout.drainSeconds": FieldClass.LIVE,
+    "rollout.revisionHistoryLimit": FieldClass.LIVE,
+    "rollout.restartedAt": FieldClass.RESTART,
     "activation": FieldClass.LIVE,
 }
 """Fields of the spec by API path; a path stands for everything below it."""
@@ -47,7 +51,9 @@ class Revision:
     """One immutable rollout unit."""
 
     name: str
-    """Name of its RayService and value of the revision label."""
+    """Name of its RayService and of its ControllerRevision, and value of the revision label."""
+    inputs: Mapping[str, Any]
+    """Restart fields as the user wrote them, nested as in the spec."""
 
 
 def revision_of(deployment: LlamaDeployment) -> Revision:
@@ -57,11 +63,23 @@ def revision_of(deployment: LlamaDeployment) -> Revision:
     restart a running model. So fields at their default are left out of the hash.
     """
     written = deployment.spec.model_dump(mode="json", by_alias=True, exclude_defaults=True)
-    inputs = {path: _at(written, path) for path, kind in FIELD_CLASSES.items() if kind is FieldClass.RESTART}
+    values = {path: _at(written, path) for path, kind in FIELD_CLASSES.items() if kind is FieldClass.RESTART}
+    set_by_user = {path: value for path, value in values.items() if value is not None}
     identity = [deployment.metadata.namespace, deployment.metadata.name]
-    canonical = json.dumps([identity, {k: v for k, v in inputs.items() if v is not None}], sort_keys=True)
+    canonical = json.dumps([identity, set_by_user], sort_keys=True)
     digest = hashlib.sha256(canonical.encode()).hexdigest()[:_HASH_LENGTH]
-    return Revision(f"{deployment.metadata.name}-{digest}")
+    return Revision(f"{deployment.metadata.name}-{digest}", _nested(set_by_user))
+
+
+def _nested(values: Mapping[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for path, value in values.items():
+        *parents, last = path.split(".")
+        place = found
+        for parent in parents:
+            place = place.setdefault(parent, {})
+        place[last] = value
+    return found
 
 
 def _at(values: Any, path: str) -> Any:

@@ -1,14 +1,27 @@
-"""Which revision gets the traffic and which RayServices may go. Called by `decide.decision`.
+"""Which revisions run, which gets the traffic and which are over. Called by `decide.decision`.
 
-A new revision starts beside the one that serves; traffic moves when the new one serves; then the old one goes. With
-strategy `Recreate` the old one goes at once, and the new one's pods take the hardware as it gets free.
+State is read from the cluster alone: RayServices with their age, the Service with its selector, and what the
+ControllerRevisions remember (first served, given up). See docs/designs/0008-revisions.md.
 """
 
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from llama_operator.api.v1alpha1.llamadeployment import RolloutStrategy
-from llama_operator.decide.observed import RayServiceFacts
-from llama_operator.decide.revision import Revision
+from llama_operator.decide.observed import Observed, RayServiceFacts
+from llama_operator.decide.strategy import Strategy
+
+ENGINE_FAILED = frozenset({"DEPLOY_FAILED", "UNHEALTHY"})
+"""Serve's words for an application that will not serve by waiting."""
+
+
+@dataclass(frozen=True, slots=True)
+class GivenUp:
+    """The wanted revision did not serve in time."""
+
+    message: str
+    now: bool
+    """Whether that was decided in this pass, and is still to be recorded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,23 +30,189 @@ class Rollout:
 
     wanted: str
     """Revision that the spec asks for."""
+    target: str
+    """Revision that runs or is being started: the wanted one, or the one gone back to."""
     traffic: str
     """Revision that the Service selects."""
-    obsolete: tuple[str, ...]
+    traffic_since: datetime | None
+    """When the traffic moved to it; None for the first revision, which took it over from nobody."""
+    run: tuple[str, ...]
+    """Revisions whose RayService shall exist."""
+    obsolete: tuple[RayServiceFacts, ...]
     """RayServices to delete now."""
+    strategy: Strategy
+    waiting_for: tuple[str, ...] = ()
+    """RayServices that hold the hardware that the target waits for."""
+    given_up: GivenUp | None = None
+    overdue: bool = False
+    """The wanted revision is late, and there is none to go back to."""
+    next_check: float | None = None
+    """Seconds until time alone changes something."""
 
     @property
     def complete(self) -> bool:
-        """Whether traffic goes to the wanted revision alone."""
-        return self.traffic == self.wanted and not self.obsolete
+        """Whether traffic goes to the wanted revision."""
+        return self.traffic == self.wanted and not self.waiting_for
 
 
-def roll_out(wanted: Revision, existing: tuple[RayServiceFacts, ...], strategy: RolloutStrategy) -> Rollout:
-    """Choose the revision for the traffic: the wanted one, unless only another one serves and may go on meanwhile."""
-    others = tuple(service for service in existing if service.name != wanted.name)
-    wanted_serves = any(service.serves for service in existing if service.name == wanted.name)
-    serving = next((service.name for service in others if service.serves), None)
-    if wanted_serves or serving is None or strategy is RolloutStrategy.RECREATE:
-        # An old revision that does not serve holds hardware for nothing, and may hold just what the new one needs.
-        return Rollout(wanted.name, wanted.name, tuple(service.name for service in others))
-    return Rollout(wanted.name, serving, tuple(service.name for service in others if service.name != serving))
+def roll_out(wanted: str, observed: Observed, strategy: Strategy) -> Rollout:
+    """Decide the next step towards the revision `wanted`."""
+    here = {service.name: service for service in observed.ray_services if not service.leaving}
+    deadline = _deadline(wanted, observed, here)
+    back = _fallback(wanted, observed, here)
+    given_up = _given_up(wanted, observed, here, deadline) if back else None
+    target = back if given_up and back else wanted
+    step = _Step(observed, here, target, wanted, strategy, given_up)
+    late = deadline is not None and observed.now >= deadline
+    if target in here and here[target].serves:
+        return step.drain()
+    # A revision that is gone back to and has to be started again needs the hardware of the one that failed.
+    if strategy.kind is RolloutStrategy.RECREATE or (given_up and target not in here):
+        return step.recreate(overdue=late, deadline=deadline)
+    return step.beside(overdue=late, deadline=deadline)
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """The step, once it is known where to go."""
+
+    observed: Observed
+    here: dict[str, RayServiceFacts]
+    target: str
+    wanted: str
+    strategy: Strategy
+    given_up: GivenUp | None
+
+    @property
+    def others(self) -> tuple[RayServiceFacts, ...]:
+        return tuple(service for service in self.here.values() if service.name != self.target)
+
+    def drain(self) -> Rollout:
+        """The target serves: it has the traffic, and what served before finishes its requests."""
+        since = self._since(self.target) or self.observed.now
+        until = since + timedelta(seconds=self.observed.deployment.spec.rollout.drain_seconds)
+        over = self.observed.now >= until
+        draining = tuple(
+            service for service in self.others if service.serves and not over and not self._failed(service)
+        )
+        return self._rollout(
+            traffic=self.target,
+            since=since if draining else None,
+            keep=(self.target, *(service.name for service in draining)),
+            next_check=(until - self.observed.now).total_seconds() if draining else None,
+        )
+
+    def recreate(self, *, overdue: bool, deadline: datetime | None) -> Rollout:
+        """The target starts when the hardware of all others is free."""
+        holding = tuple(service.name for service in self.observed.ray_services if service.name != self.target)
+        start = self.target in self.here or not (holding or self._leaving(self.target))
+        return self._rollout(
+            traffic=self.target,
+            keep=(self.target,) if start else (),
+            waiting_for=holding,
+            overdue=overdue,
+            next_check=self._until(deadline),
+        )
+
+    def beside(self, *, overdue: bool, deadline: datetime | None) -> Rollout:
+        """The target starts beside the revision that has the traffic."""
+        holder = self._holder()
+        keep = (self.target,) if holder is None else (holder.name, self.target)
+        return self._rollout(
+            traffic=self.target if holder is None else holder.name,
+            keep=keep,
+            overdue=overdue,
+            next_check=self._until(deadline),
+        )
+
+    def _holder(self) -> RayServiceFacts | None:
+        """The other revision that keeps the traffic for now.
+
+        One that serves; or the one that has the traffic and merely stumbles. One that never served, or whose engine
+        failed, holds hardware for nothing, and may hold just what the target needs.
+        """
+        traffic = self.observed.traffic.revision if self.observed.traffic else ""
+        has_it = self.here.get(traffic)
+        if has_it is not None and has_it.name != self.target and not self._failed(has_it):
+            served = any(record.name == traffic and record.served_at for record in self.observed.revisions)
+            if has_it.serves or (served and has_it.application_status not in ENGINE_FAILED):
+                return has_it
+        return next((service for service in self.others if service.serves and not self._failed(service)), None)
+
+    def _failed(self, service: RayServiceFacts) -> bool:
+        return self.given_up is not None and service.name == self.wanted
+
+    def _leaving(self, name: str) -> bool:
+        return any(service.name == name and service.leaving for service in self.observed.ray_services)
+
+    def _since(self, revision: str) -> datetime | None:
+        traffic = self.observed.traffic
+        if traffic is None:
+            return None
+        return traffic.since if traffic.revision == revision else self.observed.now
+
+    def _until(self, deadline: datetime | None) -> float | None:
+        if deadline is None or deadline <= self.observed.now:
+            return None
+        return (deadline - self.observed.now).total_seconds()
+
+    def _rollout(
+        self,
+        *,
+        traffic: str,
+        keep: tuple[str, ...],
+        waiting_for: tuple[str, ...] = (),
+        overdue: bool = False,
+        since: datetime | None = None,
+        next_check: float | None = None,
+    ) -> Rollout:
+        return Rollout(
+            wanted=self.wanted,
+            target=self.target,
+            traffic=traffic,
+            traffic_since=since or self._since(traffic),
+            # One that is being deleted cannot be had back before it is gone.
+            run=tuple(name for name in keep if not self._leaving(name)),
+            obsolete=tuple(service for service in self.here.values() if service.name not in keep),
+            strategy=self.strategy,
+            waiting_for=waiting_for,
+            given_up=self.given_up,
+            overdue=overdue and self.given_up is None,
+            next_check=next_check,
+        )
+
+
+def _deadline(wanted: str, observed: Observed, here: dict[str, RayServiceFacts]) -> datetime | None:
+    """When the wanted revision has to serve; None if it has done so, or has not been started."""
+    record = observed.record(wanted)
+    service = here.get(wanted)
+    if service is None or service.created is None or service.serves or (record is not None and record.served_at):
+        return None
+    return service.created + timedelta(seconds=observed.deployment.spec.rollout.progress_deadline_seconds)
+
+
+def _fallback(wanted: str, observed: Observed, here: dict[str, RayServiceFacts]) -> str | None:
+    """The revision to go back to: the one with the traffic, else the one that served last."""
+    served = [record for record in observed.revisions if record.name != wanted and record.served_at]
+    traffic = observed.traffic.revision if observed.traffic else ""
+    if traffic != wanted and (traffic in here or any(record.name == traffic for record in served)):
+        return traffic
+    newest = max(served, key=lambda record: (record.number, record.served_at), default=None)
+    return None if newest is None else newest.name
+
+
+def _given_up(
+    wanted: str, observed: Observed, here: dict[str, RayServiceFacts], deadline: datetime | None
+) -> GivenUp | None:
+    record = observed.record(wanted)
+    if record is not None and record.failed_at:
+        return GivenUp(record.failure, now=False)
+    if record is None or deadline is None or observed.now < deadline:
+        return None
+    return GivenUp(_why(here[wanted]), now=True)
+
+
+def _why(service: RayServiceFacts) -> str:
+    details = [f"{part.name}: {part.message}" for part in service.deployments if part.message]
+    found = " ".join([service.application_message, *details]).strip() or service.message
+    return found or "its pods did not start in time"

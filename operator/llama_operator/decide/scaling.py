@@ -17,6 +17,12 @@ def most_replicas(spec: LlamaDeploymentSpec) -> int:
     return max(1, spec.scaling.max_replicas if fixed is None else fixed)
 
 
+def least_replicas(spec: LlamaDeploymentSpec) -> int:
+    """Fewest replicas that run under this spec."""
+    fixed = wanted_replicas(spec)
+    return spec.scaling.min_replicas if fixed is None else fixed
+
+
 def live_settings(spec: LlamaDeploymentSpec, max_num_seqs: int) -> LiveSettings:
     """Bounds and limits that may change while engines run.
 
@@ -24,9 +30,8 @@ def live_settings(spec: LlamaDeploymentSpec, max_num_seqs: int) -> LiveSettings:
     Serve's router, from where a new replica can take it: a request that an engine has accepted never moves.
     """
     scaling = spec.scaling
-    fixed = wanted_replicas(spec)
     return LiveSettings(
-        min_replicas=scaling.min_replicas if fixed is None else fixed,
+        min_replicas=least_replicas(spec),
         max_replicas=most_replicas(spec),
         target_queue_depth=scaling.target_queue_depth,
         max_ongoing_requests=max_num_seqs + scaling.target_queue_depth,

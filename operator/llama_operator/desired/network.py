@@ -2,9 +2,10 @@
 
 from typing import Any
 
-from llama_operator.api.meta import LABEL_DEPLOYMENT
+from llama_operator.api.meta import ANNOTATION_TRAFFIC_SINCE, LABEL_DEPLOYMENT, rfc3339
 from llama_operator.api.v1alpha1.llamadeployment import LlamaDeployment
 from llama_operator.decide.observed import Settings
+from llama_operator.decide.rollout import Rollout
 from llama_operator.desired import naming
 from llama_operator.desired.serve_config import HTTP_PORT
 
@@ -12,18 +13,23 @@ _DASHBOARD_PORT = 8265
 _METRICS_PORT = 8080
 
 
-def service(deployment: LlamaDeployment, revision: str) -> dict[str, Any]:
+def service(deployment: LlamaDeployment, rollout: Rollout) -> dict[str, Any]:
     """Build the stable Service: its selector names the revision that gets the traffic.
 
     Traffic goes on while the operator is down, because KubeRay and kubelet alone keep the labels and the readiness.
+    Since when the selector is what it is stands beside it, so that both change in one write: from then on the revision
+    before is drained.
     """
+    metadata = naming.metadata(deployment, deployment.metadata.name)
+    if rollout.traffic_since is not None:
+        metadata["annotations"] = {ANNOTATION_TRAFFIC_SINCE: rfc3339(rollout.traffic_since)}
     return {
         "apiVersion": "v1",
         "kind": "Service",
-        "metadata": naming.metadata(deployment, deployment.metadata.name),
+        "metadata": metadata,
         "spec": {
             "type": "ClusterIP",
-            "selector": naming.serving_selector(deployment, revision),
+            "selector": naming.serving_selector(deployment, rollout.traffic),
             "ports": [
                 {"name": "http", "port": HTTP_PORT, "targetPort": HTTP_PORT, "protocol": "TCP", "appProtocol": "http"}
             ],

@@ -3,19 +3,29 @@
 from dataclasses import dataclass
 from typing import Any
 
-from llama_operator.api.v1alpha1.llamadeployment import LlamaDeployment
 from llama_operator.decide.decision import Decision
-from llama_operator.decide.observed import Observed, Settings
-from llama_operator.desired import network, rayservice
-from llama_operator.desired.serve_config import serving_config
+from llama_operator.decide.observed import Observed, RayServiceFacts, RevisionFacts, Settings
+from llama_operator.decide.rollout import Rollout
+from llama_operator.desired import network, rayservice, revision
+
+
+@dataclass(frozen=True, slots=True)
+class Deletion:
+    """A child to delete, if it is still the one that was looked at."""
+
+    api_version: str
+    kind: str
+    name: str
+    uid: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Desired:
-    """What to write, in this order: apply all of `apply`, then delete the RayServices named in `delete`."""
+    """What to write, in this order: a revision is pinned before it runs, and traffic moves before anything goes."""
 
     apply: tuple[dict[str, Any], ...] = ()
-    delete: tuple[str, ...] = ()
+    bounds: tuple[rayservice.Bounds, ...] = ()
+    delete: tuple[Deletion, ...] = ()
 
 
 def build(observed: Observed, decision: Decision, settings: Settings) -> Desired:
@@ -26,23 +36,39 @@ def build(observed: Observed, decision: Decision, settings: Settings) -> Desired
     if decision.problem is not None or decision.rollout is None:
         return Desired()
     deployment, rollout = observed.deployment, decision.rollout
-    fixtures = (network.network_policy(deployment, settings), network.service(deployment, rollout.traffic))
+    policy, service = network.network_policy(deployment, settings), network.service(deployment, rollout)
     if decision.stopped:
-        return Desired(apply=fixtures, delete=tuple(service.name for service in observed.ray_services))
-    return Desired(apply=(*fixtures, _ray_service(deployment, decision, settings)), delete=rollout.obsolete)
-
-
-def _ray_service(deployment: LlamaDeployment, decision: Decision, settings: Settings) -> dict[str, Any]:
-    plan, model, live, rollout = decision.plan, decision.model, decision.live, decision.rollout
-    if plan is None or plan.chosen is None or model is None or live is None or rollout is None:
-        raise ValueError("a decision without a problem has a model, a plan, a rollout and live settings")
-    config = serving_config(
-        deployment,
-        model,
-        plan.chosen,
-        revision=rollout.wanted,
-        max_model_length=decision.max_model_length,
-        max_num_seqs=plan.max_num_seqs,
-        settings=settings,
+        return Desired(
+            apply=(policy, service), delete=tuple(_ray_service(service) for service in observed.ray_services)
+        )
+    records = _records(observed, decision, rollout, settings)
+    running = [records[name] for name in rollout.run if name in records]
+    pinned = [record for name, record in records.items() if name == rollout.wanted or record != observed.record(name)]
+    return Desired(
+        apply=(
+            *(revision.build(observed, record) for record in pinned),
+            # Before the pods that it guards.
+            policy,
+            *(rayservice.build(deployment, record) for record in running),
+            service,
+        ),
+        bounds=tuple(
+            bounds for record in running for bounds in rayservice.bounds(deployment, record, observed.ray_clusters)
+        ),
+        delete=(
+            *(_ray_service(service) for service in rollout.obsolete),
+            *(Deletion(revision.API_VERSION, revision.KIND, name) for name in revision.over(observed, rollout)),
+        ),
     )
-    return rayservice.build(deployment, plan.chosen, config, live, settings=settings)
+
+
+def _records(observed: Observed, decision: Decision, rollout: Rollout, settings: Settings) -> dict[str, RevisionFacts]:
+    """Records of all revisions by name, the wanted one included, as they shall be."""
+    found = {record.name: record for record in observed.revisions}
+    if rollout.wanted not in found:
+        found[rollout.wanted] = revision.new(observed, decision, settings)
+    return {name: revision.brought_up_to_date(record, observed, rollout) for name, record in found.items()}
+
+
+def _ray_service(service: RayServiceFacts) -> Deletion:
+    return Deletion(rayservice.API_VERSION, rayservice.KIND, service.name, service.uid)

@@ -1,14 +1,18 @@
-"""The RayService of a revision. Called by `desired.objects`.
+"""The RayService of a revision. Called by `desired.revision` and `desired.objects`.
 
-KubeRay realizes it and restores it while our operator is down, but never upgrades it (`upgradeStrategy.type: None`):
-that is our part. See docs/designs/0001-shape.md.
+In two steps: a template when the revision is made, which is pinned and never rendered again; and in every pass the
+template with the live numbers in it. KubeRay realizes the result and restores it while our operator is down, but never
+upgrades it (`upgradeStrategy.type: None`): that is our part. See docs/designs/0001-shape.md and 0008-revisions.md.
 """
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from llama_operator.api.v1alpha1.llamadeployment import LlamaDeployment
-from llama_operator.decide.observed import Settings
+from llama_operator.decide.observed import RayClusterFacts, RevisionFacts, Settings
 from llama_operator.decide.planner import Candidate
+from llama_operator.decide.scaling import live_settings
 from llama_operator.desired import naming, pods, serve_config
 from llama_serving.config import LiveSettings, ServingConfig, pod_environment
 
@@ -19,35 +23,28 @@ _IDLE_TIMEOUT_SECONDS = 60
 """How long a worker without replicas keeps its node."""
 
 
-def build(
-    deployment: LlamaDeployment,
-    chosen: Candidate,
-    config: ServingConfig,
-    live: LiveSettings,
-    *,
-    settings: Settings,
-) -> dict[str, Any]:
-    """Build the RayService that runs `config` for `deployment`."""
-    revision = config.identity.revision
-    return {
-        "apiVersion": API_VERSION,
-        "kind": KIND,
-        "metadata": naming.metadata(deployment, revision, revision),
-        "spec": {
-            "upgradeStrategy": {"type": "None"},
-            "serveConfigV2": serve_config.to_yaml(serve_config.serve_config(config, live)),
-            "rayClusterConfig": _cluster(deployment, chosen, config, live, settings),
-        },
-    }
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """Bounds, in pods, that a worker group of an existing RayCluster shall get.
+
+    KubeRay takes them from the RayCluster alone, and all groups are one atomic list there, so they are patched.
+    """
+
+    cluster: str
+    index: int
+    """Position of the group in `spec.workerGroupSpecs`."""
+    group: str
+    min_pods: int
+    max_pods: int
 
 
-def _cluster(
-    deployment: LlamaDeployment, chosen: Candidate, config: ServingConfig, live: LiveSettings, settings: Settings
+def cluster_template(
+    deployment: LlamaDeployment, chosen: Candidate, config: ServingConfig, *, settings: Settings
 ) -> dict[str, Any]:
+    """Build the `rayClusterConfig` that runs `config`, without the bounds of its worker group."""
     image = deployment.spec.image or settings.image
     labels = naming.labels(deployment, config.identity.revision)
     environment = pod_environment(config)
-    nodes = chosen.nodes
     return {
         "rayVersion": settings.ray_version,
         "enableInTreeAutoscaling": True,
@@ -62,11 +59,60 @@ def _cluster(
         "workerGroupSpecs": [
             {
                 "groupName": chosen.accelerator.name.lower(),
-                "replicas": live.min_replicas * nodes,
-                "minReplicas": live.min_replicas * nodes,
-                "maxReplicas": live.max_replicas * nodes,
                 "rayStartParams": pods.worker_start_params(chosen),
                 "template": pods.worker_template(chosen, image=image, labels=labels, environment=environment),
             }
         ],
     }
+
+
+def build(deployment: LlamaDeployment, record: RevisionFacts) -> dict[str, Any]:
+    """Build the RayService of the revision `record`, with the bounds and limits that the spec has now."""
+    live = live_of(deployment, record)
+    nodes = _nodes(record)
+    cluster = dict(record.cluster)
+    cluster["workerGroupSpecs"] = [
+        {
+            "groupName": group["groupName"],
+            "replicas": live.min_replicas * nodes,
+            "minReplicas": live.min_replicas * nodes,
+            "maxReplicas": live.max_replicas * nodes,
+            **{key: value for key, value in group.items() if key != "groupName"},
+        }
+        for group in record.cluster["workerGroupSpecs"]
+    ]
+    return {
+        "apiVersion": API_VERSION,
+        "kind": KIND,
+        "metadata": naming.metadata(deployment, record.name, record.name),
+        "spec": {
+            "upgradeStrategy": {"type": "None"},
+            "serveConfigV2": serve_config.to_yaml(serve_config.with_live(record.serve_config, live)),
+            "rayClusterConfig": cluster,
+        },
+    }
+
+
+def bounds(
+    deployment: LlamaDeployment, record: RevisionFacts, clusters: tuple[RayClusterFacts, ...]
+) -> Iterator[Bounds]:
+    """Yield the bounds that RayClusters of the revision `record` do not have yet."""
+    live, nodes = live_of(deployment, record), _nodes(record)
+    least, most = live.min_replicas * nodes, live.max_replicas * nodes
+    ours = {group["groupName"] for group in record.cluster["workerGroupSpecs"]}
+    for cluster in clusters:
+        if cluster.revision != record.name:
+            continue
+        for index, group in enumerate(cluster.groups):
+            if group.name in ours and (group.min_pods, group.max_pods) != (least, most):
+                yield Bounds(cluster.name, index, group.name, least, most)
+
+
+def live_of(deployment: LlamaDeployment, record: RevisionFacts) -> LiveSettings:
+    """Live settings of the spec for an engine with the batch size of `record`."""
+    chosen = record.plan.chosen
+    return live_settings(deployment.spec, chosen.max_num_seqs if chosen else 1)
+
+
+def _nodes(record: RevisionFacts) -> int:
+    return record.plan.chosen.nodes_per_replica if record.plan.chosen else 1

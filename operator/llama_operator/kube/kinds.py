@@ -22,6 +22,8 @@ NODE: Final = Kind("v1", "Node", "nodes", namespaced=False)
 EVENT: Final = Kind("events.k8s.io/v1", "Event", "events")
 NETWORK_POLICY: Final = Kind("networking.k8s.io/v1", "NetworkPolicy", "networkpolicies")
 CONTROLLER_REVISION: Final = Kind("apps/v1", "ControllerRevision", "controllerrevisions")
+LEASE: Final = Kind("coordination.k8s.io/v1", "Lease", "leases")
+POD: Final = Kind("v1", "Pod", "pods")
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,5 +168,16 @@ _SCHEMAS: Final[Mapping[Kind, Schema]] = {
     EVENT: Schema(_merging({}, ["regarding", "related"])),
     NETWORK_POLICY: Schema(_merging({}, ["spec.podSelector"]), generation=True),
     CONTROLLER_REVISION: Schema(_merging({}, ["data"]), immutable=("data",)),
+    LEASE: Schema(_merging({})),
+    POD: Schema(
+        _merging(
+            _CONDITIONS
+            | {f"spec.{path}": keys for path, keys in _POD_LISTS.items()}
+            | {"status.podIPs": ("ip",), "status.hostIPs": ("ip",), "status.resourceClaimStatuses": ("name",)},
+            _below("spec", _POD_ATOMIC),
+        ),
+        status=True,
+        generation=True,
+    ),
 }
 _BY_NAME: Final[Mapping[tuple[object, object], Kind]] = {(kind.api_version, kind.kind): kind for kind in _SCHEMAS}

@@ -10,14 +10,15 @@ then done in one piece. One event loop, one thread.
 import asyncio
 import copy
 import uuid
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any
 
-from llama_operator.kube import garbage, kinds, validation
+from llama_operator.kube import garbage, json_patch, kinds, validation
 from llama_operator.kube.fields import Path, describe
+from llama_operator.kube.garbage import Action, Step
 from llama_operator.kube.journal import Interceptor, PassThrough, Verb, Write
 from llama_operator.kube.managed_fields import (
     Conflicts,
@@ -32,11 +33,13 @@ from llama_operator.kube.port import (
     NO_PRECONDITIONS,
     ConflictError,
     InvalidError,
+    JsonPatch,
     Kind,
     Listing,
     NotFoundError,
     Object,
     Preconditions,
+    Propagation,
     Ref,
     WatchEvent,
 )
@@ -93,7 +96,8 @@ class MemoryCluster:
         """Store `new`, or remove the object when its deletion waits for nothing more; then collect garbage."""
         interceptor.before(write)
         new = self._record(write, new)
-        self._collect()
+        if new.deleted is not None or self._store.ending or self._lacks_owner(new):
+            self._collect()
         interceptor.after(write)
         return new
 
@@ -106,17 +110,28 @@ class MemoryCluster:
         self._writes.append(write)
         return new
 
+    def _lacks_owner(self, stored: Stored) -> bool:
+        """Whether the object names an owner that is none. Saves looking at all objects after each write."""
+        homes = (self._store.home(owner["uid"]) for owner in stored.metadata.get("ownerReferences", ()))
+        return any(home not in {"", stored.ref.namespace} for home in homes)
+
     def _collect(self) -> None:
         """Delete what has lost its last owner, until nothing more does. A real server does so a moment later."""
         while (step := garbage.next_step(tuple(self._store))) is not None:
-            stored, lost = step
-            if lost is None:
-                new = marked_deleted(stored, self.moment())
-                self._record(Write(Verb.DELETE, stored.ref, _GARBAGE_COLLECTOR, ()), new)
-                continue
-            merged = garbage.without_owners(stored, lost, Manager(_GARBAGE_COLLECTOR, Operation.UPDATE))
-            new = written(stored, merged, self.moment())
-            self._record(Write(Verb.PATCH, stored.ref, _GARBAGE_COLLECTOR, described(merged.changed)), new)
+            self._step(step)
+
+    def _step(self, step: Step) -> None:
+        stored, collector = step.stored, Manager(_GARBAGE_COLLECTOR, Operation.UPDATE)
+        if step.action in {Action.DELETE, Action.DELETE_FOREGROUND}:
+            new = marked_deleted(stored, self.moment(), foreground=step.action is Action.DELETE_FOREGROUND)
+            self._record(Write(Verb.DELETE, stored.ref, _GARBAGE_COLLECTOR, ()), new)
+            return
+        if step.action is Action.STRIKE:
+            merged = garbage.without_owners(stored, step.owners, collector)
+        else:
+            merged = garbage.released(stored, collector)
+        new = written(stored, merged, self.moment())
+        self._record(Write(Verb.PATCH, stored.ref, _GARBAGE_COLLECTOR, described(merged.changed)), new)
 
 
 class MemoryClient:
@@ -134,7 +149,12 @@ class MemoryClient:
         return self._live(ref).to_object()
 
     async def list(
-        self, kind: Kind, *, namespace: str | None = None, labels: Mapping[str, str] = _NO_LABELS
+        self,
+        kind: Kind,
+        *,
+        namespace: str | None = None,
+        labels: Mapping[str, str] = _NO_LABELS,
+        fields: Mapping[str, str] = _NO_LABELS,
     ) -> Listing:
         """List a kind, by namespace and name; see `Cluster.list`."""
         await asyncio.sleep(0)
@@ -145,6 +165,8 @@ class MemoryClient:
             and namespace in {None, stored.ref.namespace}
             and labels.items() <= stored.metadata.get("labels", {}).items()
         )
+        if fields:
+            found = (obj for obj in found if all(_field(obj, path) == value for path, value in fields.items()))
         return Listing(tuple(found), str(self._store.version))
 
     def watch(self, kind: Kind, *, since: str, namespace: str | None = None) -> AsyncIterator[WatchEvent]:
@@ -175,9 +197,16 @@ class MemoryClient:
         content = {_STATUS: sent[_STATUS]} if _STATUS in sent else {}
         validation.check_content(content)
         live = self._live(ref)
-        self._check_sent(ref, sent["metadata"], live)
+        # The uid that is sent counts for nothing here: a server takes all metadata from the live object.
+        _check_expected(ref, live, Preconditions(resource_version=sent["metadata"].get("resourceVersion")))
         manager = Manager(self._field_manager, Operation.APPLY, _STATUS)
         return self._finish(Verb.APPLY_STATUS, live, self._merge(live, content, manager, force=True))
+
+    async def patch(self, ref: Ref, operations: Sequence[JsonPatch]) -> Object:
+        """Change parts of an object in place; see `Cluster.patch`."""
+        await asyncio.sleep(0)
+        live = self._live(ref)
+        return self._update(live, json_patch.apply(live.to_object(), operations, str(ref)))
 
     async def merge_patch(self, ref: Ref, patch: Object) -> Object:
         """Apply a JSON merge patch, as `kubectl edit`, `kubectl patch` and most controllers do: never a conflict.
@@ -187,23 +216,35 @@ class MemoryClient:
         await asyncio.sleep(0)
         live = self._live(ref)
         self._check_sent(ref, patch.get("metadata", {}), live)
-        changes = _writable(copy.deepcopy(patch))
-        if kinds.schema(ref.kind).status:
-            changes.pop(_STATUS, None)
-        content = _tidy(json_merge(live.content, changes))
-        validation.check_content(content)
-        manager = Manager(self._field_manager, Operation.UPDATE)
-        merged = update(live.content, _ownership(live), content, manager, merging=kinds.schema(ref.kind).merging)
-        return self._finish(Verb.PATCH, live, merged)
+        return self._update(live, json_merge(live.to_object(), copy.deepcopy(patch)))
 
-    async def delete(self, ref: Ref, *, preconditions: Preconditions = NO_PRECONDITIONS) -> None:
+    async def delete(
+        self,
+        ref: Ref,
+        *,
+        preconditions: Preconditions = NO_PRECONDITIONS,
+        propagation: Propagation = Propagation.BACKGROUND,
+    ) -> None:
         """Delete; see `Cluster.delete`. With finalizers the object stays, marked, until they are gone."""
         await asyncio.sleep(0)
         live = self._live(ref)
         _check_expected(ref, live, preconditions)
         if live.deleted is None:
-            new = marked_deleted(live, self._cluster.moment())
+            new = marked_deleted(live, self._cluster.moment(), foreground=propagation is Propagation.FOREGROUND)
             self._cluster.commit(Write(Verb.DELETE, ref, self._field_manager, ()), new, self._interceptor)
+
+    def _update(self, live: Stored, wanted: Object) -> Object:
+        """Replace an object by a changed copy of it, as patches do."""
+        self._check_sent(live.ref, wanted.get("metadata", {}), live)
+        content, schema = _writable(wanted), kinds.schema(live.ref.kind)
+        if schema.status:
+            content.pop(_STATUS, None)
+            content |= {_STATUS: live.content[_STATUS]} if _STATUS in live.content else {}
+        content = _tidy(content)
+        validation.check_content(content)
+        manager = Manager(self._field_manager, Operation.UPDATE)
+        merged = update(live.content, _ownership(live), content, manager, merging=schema.merging)
+        return self._finish(Verb.PATCH, live, merged)
 
     def _live(self, ref: Ref) -> Stored:
         if (stored := self._store.get(ref)) is None:
@@ -217,11 +258,13 @@ class MemoryClient:
 
     def _check_sent(self, ref: Ref, metadata: Mapping[str, Any], live: Stored | None) -> None:
         """A uid or resourceVersion in what is applied says which object is meant."""
-        expected = Preconditions(metadata.get("uid"), metadata.get("resourceVersion"))
+        uid, version = metadata.get("uid"), metadata.get("resourceVersion")
+        if live is None and uid is not None:
+            raise ConflictError(f"{ref}: uid mismatch: {uid} is given, and the object does not exist")
         if live is not None:
-            _check_expected(ref, live, expected)
-        elif expected != NO_PRECONDITIONS:
-            raise ConflictError(f"{ref}: `uid` or `resourceVersion` is given, and the object does not exist")
+            _check_expected(ref, live, Preconditions(resource_version=version))
+            if uid not in {None, live.uid}:
+                raise InvalidError(f"metadata.uid: {uid} is not that of {ref}, {live.uid}, which cannot change")
 
     def _merge(self, live: Stored, content: Object, manager: Manager, *, force: bool) -> Merged:
         merging = kinds.schema(live.ref.kind).merging
@@ -241,9 +284,10 @@ class MemoryClient:
         return self._cluster.commit(write, result, self._interceptor).to_object()
 
 
-def marked_deleted(stored: Stored, moment: datetime) -> Stored:
+def marked_deleted(stored: Stored, moment: datetime, *, foreground: bool) -> Stored:
     """Return `stored` as it is once its deletion was asked for."""
-    return replace(stored, deleted=moment, generation=_next(stored.generation))
+    marked = replace(stored, deleted=moment, generation=_next(stored.generation))
+    return garbage.waits(marked) if foreground else marked
 
 
 def written(live: Stored, merged: Merged, moment: datetime) -> Stored:
@@ -319,3 +363,11 @@ def _check_change(live: Stored, content: Mapping[str, Any], *, new: bool) -> Non
     for name in () if new else kinds.schema(live.ref.kind).immutable:
         if content.get(name) != live.content.get(name):
             raise InvalidError(f"{name}: cannot change in a {live.ref.kind.kind}; delete it and create another")
+
+
+def _field(obj: Object, path: str) -> Any:
+    """Value of a field for a field selector; the empty string where it is not set, as a server has it."""
+    value: Any = obj
+    for name in path.split("."):
+        value = value.get(name, "") if isinstance(value, dict) else ""
+    return value

@@ -4,10 +4,10 @@ Called by `observe`, `reconcile` and `local`. Implemented by `kube.memory` (in t
 one contract suite (tests/contract) runs against both. Objects are plain JSON dictionaries here and nowhere else.
 """
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias
 
 from typing_extensions import override
 
@@ -83,6 +83,14 @@ class ExpiredError(KubeError):
     """410: the resourceVersion of a watch is too old; list again."""
 
 
+class ForbiddenError(KubeError):
+    """401 or 403: the credentials, the rights of their owner, a quota, or a namespace that is ending forbid it."""
+
+
+class UnavailableError(KubeError):
+    """No answer, 429 or 5xx, after as many tries as a caller should wait for; the same request may help later."""
+
+
 @dataclass(frozen=True, slots=True)
 class Preconditions:
     """A delete happens only if the live object still matches what is set here."""
@@ -94,6 +102,30 @@ class Preconditions:
 NO_PRECONDITIONS = Preconditions()
 
 
+class Propagation(Enum):
+    """What a delete does to dependants, in Kubernetes' own words."""
+
+    BACKGROUND = "Background"
+    """The object goes at once, what it owned a moment later."""
+    FOREGROUND = "Foreground"
+    """The object stays, marked as being deleted, until everything that it owned with `blockOwnerDeletion` is gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class JsonPatch:
+    """One operation of a JSON patch (RFC 6902); `test` operations make a patch conditional.
+
+    Attributes:
+        op: `test`, `add`, `replace` or `remove`.
+        path: JSON pointer (RFC 6901).
+        value: What to test for or to set; ignored by `remove`.
+    """
+
+    op: Literal["test", "add", "replace", "remove"]
+    path: str
+    value: Any = None
+
+
 class Cluster(Protocol):
     """What the reconcile may ask of Kubernetes. Every method may raise `KubeError`; objects returned are copies."""
 
@@ -101,8 +133,19 @@ class Cluster(Protocol):
         """Return the object, or raise `NotFoundError`."""
         ...
 
-    async def list(self, kind: Kind, *, namespace: str | None = None, labels: Mapping[str, str] = ...) -> Listing:
-        """List a kind, in all namespaces when `namespace` is None; `labels` must all be equal."""
+    async def list(
+        self,
+        kind: Kind,
+        *,
+        namespace: str | None = None,
+        labels: Mapping[str, str] = ...,
+        fields: Mapping[str, str] = ...,
+    ) -> Listing:
+        """List a kind, in all namespaces when `namespace` is None; `labels` and `fields` must all be equal.
+
+        A server selects by few fields of each kind: `metadata.name` and `metadata.namespace`, and `spec.nodeName` of
+        pods.
+        """
         ...
 
     def watch(self, kind: Kind, *, since: str, namespace: str | None = None) -> AsyncIterator[WatchEvent]:
@@ -125,6 +168,14 @@ class Cluster(Protocol):
         """
         ...
 
-    async def delete(self, ref: Ref, *, preconditions: Preconditions = ...) -> None:
+    async def patch(self, ref: Ref, operations: Sequence[JsonPatch]) -> Object:
+        """Change parts of an object in place, also inside lists that server-side apply can only replace as a whole.
+
+        All operations or none: `ConflictError` if a `test` does not hold, `InvalidError` if a path does not exist.
+        A patch that changes nothing writes nothing.
+        """
+        ...
+
+    async def delete(self, ref: Ref, *, preconditions: Preconditions = ..., propagation: Propagation = ...) -> None:
         """Delete; dependants go by their ownerReferences. `NotFoundError` if absent, `ConflictError` if it changed."""
         ...

@@ -88,6 +88,8 @@ class Store:
 
     def __init__(self, history: int) -> None:
         self._objects: dict[Ref, Stored] = {}
+        self._homes: dict[str, str] = {}
+        self._ending: set[Ref] = set()
         self._version = _FIRST_VERSION
         self._forgotten = _FIRST_VERSION
         self._changes: deque[_Change] = deque()
@@ -112,15 +114,29 @@ class Store:
         """All objects, by kind, namespace and name, as etcd keeps them."""
         return iter([self._objects[ref] for ref in sorted(self._objects, key=_by_address)])
 
+    @property
+    def ending(self) -> bool:
+        """Whether the deletion of any object has begun and not ended."""
+        return bool(self._ending)
+
+    def home(self, uid: str) -> str | None:
+        """Namespace of the object with that uid, "" for a cluster-scoped one; None if there is none."""
+        return self._homes.get(uid)
+
     def put(self, stored: Stored) -> None:
         """Add or replace an object."""
         known = stored.ref in self._objects
         self._objects[stored.ref] = stored
+        self._homes[stored.uid] = stored.ref.namespace
+        if stored.deleted is not None:
+            self._ending.add(stored.ref)
         self._tell(_Change(EventType.MODIFIED if known else EventType.ADDED, stored))
 
     def remove(self, last: Stored) -> None:
         """Remove an object; watches see `last`."""
         del self._objects[last.ref]
+        del self._homes[last.uid]
+        self._ending.discard(last.ref)
         self._tell(_Change(EventType.DELETED, last))
 
     def forget(self) -> None:

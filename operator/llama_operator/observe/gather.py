@@ -4,20 +4,25 @@ The objects of Kubernetes end here: what leaves this module is typed and frozen.
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from datetime import datetime
 from typing import Any, Protocol
 
 from llama_operator.api.manifest import parse_as
-from llama_operator.api.meta import LABEL_DEPLOYMENT, LABEL_REVISION
+from llama_operator.api.meta import LABEL_DEPLOYMENT
 from llama_operator.api.v1alpha1.licenseacceptance import LicenseAcceptance
 from llama_operator.api.v1alpha1.llamadeployment import LlamaDeployment
 from llama_operator.catalog import Catalog
-from llama_operator.decide.observed import NodeFacts, Observed, RayServiceFacts, ServeDeploymentFacts
+from llama_operator.catalog.accelerators import Accelerator
+from llama_operator.decide import strategy
+from llama_operator.decide.observed import NodeFacts, Observed
+from llama_operator.decide.revision import revision_of
 from llama_operator.errors import InvalidManifestError
 from llama_operator.kube import kinds
 from llama_operator.kube.port import Cluster, NotFoundError, Object, Ref
-from llama_serving.config import APPLICATION_NAME, ServingStatus
+from llama_operator.observe import children
+from llama_serving.config import ServingStatus
 
 
 class ServingReader(Protocol):
@@ -43,8 +48,12 @@ class NoServingReader:
         return None
 
 
-async def observe(cluster: Cluster, ref: Ref, *, catalog: Catalog, serving: ServingReader) -> Observed | None:
+async def observe(
+    cluster: Cluster, ref: Ref, *, catalog: Catalog, serving: ServingReader, now: datetime
+) -> Observed | None:
     """Read the deployment at `ref` and all that matters to it; None when it does not exist.
+
+    `now` is the time of the pass, in UTC.
 
     Raises:
         InvalidManifestError: If the live object breaks a rule that the API server did not check.
@@ -56,23 +65,46 @@ async def observe(cluster: Cluster, ref: Ref, *, catalog: Catalog, serving: Serv
         return None
     deployment = parse_as(LlamaDeployment, live)
     own = {LABEL_DEPLOYMENT: ref.name}
-    acceptances, nodes, services, service = await asyncio.gather(
+    acceptances, nodes, services, clusters, revisions, service = await asyncio.gather(
         cluster.list(kinds.LICENSE_ACCEPTANCE),
         cluster.list(kinds.NODE),
         cluster.list(kinds.RAY_SERVICE, namespace=ref.namespace, labels=own),
+        cluster.list(kinds.RAY_CLUSTER, namespace=ref.namespace, labels=own),
+        cluster.list(kinds.CONTROLLER_REVISION, namespace=ref.namespace, labels=own),
         _service(cluster, ref),
     )
+    records = tuple(found for item in revisions.items if (found := children.revision_facts(item)) is not None)
+    served = {record.name for record in records if record.served_at}
     observed = Observed(
         deployment=deployment,
-        acceptances=tuple(found for item in acceptances.items if (found := _acceptance(item)) is not None),
+        acceptances=tuple(record for item in acceptances.items if (record := _acceptance(item)) is not None),
         nodes=tuple(facts for item in nodes.items if (facts := node_facts(item, catalog)) is not None),
-        ray_services=tuple(ray_service_facts(item) for item in services.items),
+        ray_services=tuple(
+            replace(facts, holds_replicas=facts.name in served)
+            for facts in map(children.ray_service_facts, services.items)
+        ),
+        ray_clusters=tuple(children.ray_cluster_facts(item) for item in clusters.items),
+        revisions=records,
+        traffic=children.traffic_facts(service, ref.name),
+        now=now,
         address=_address(service),
     )
+    if strategy.needs_count(observed, revision_of(deployment).name):
+        observed = replace(observed, free=await free_accelerators(cluster, nodes.items, catalog))
     if not any(facts.serves for facts in observed.ray_services):
         return observed
     status = await serving.read(namespace=ref.namespace, service=ref.name, address=observed.address)
-    return replace(observed, serving=status)
+    if status is None or status.replicas > 0 or status.target_replicas == 0:
+        return replace(observed, serving=status)
+    # It says itself that all its replicas are gone: what served once is starting anew.
+    gone = status.identity.revision
+    return replace(
+        observed,
+        serving=status,
+        ray_services=tuple(
+            replace(facts, holds_replicas=False) if facts.name == gone else facts for facts in observed.ray_services
+        ),
+    )
 
 
 def node_facts(node: Object, catalog: Catalog) -> NodeFacts | None:
@@ -89,31 +121,36 @@ def node_facts(node: Object, catalog: Catalog) -> NodeFacts | None:
     return NodeFacts(metadata["name"], accelerator.name, int(allocatable.get(accelerator.resource_name, "0")))
 
 
-def ray_service_facts(obj: Object) -> RayServiceFacts:
-    """What KubeRay reports about a RayService. Its own Ready means one endpoint, so the application is read too."""
-    metadata, status = obj["metadata"], obj.get("status") or {}
-    application = _application(status, "activeServiceStatus") or _application(status, "pendingServiceStatus")
-    deployments = application.get("serveDeploymentStatuses") or {}
-    conditions: list[Object] = status.get("conditions") or []
-    ready = next((found for found in conditions if found.get("type") == "Ready"), {})
-    return RayServiceFacts(
-        name=metadata["name"],
-        revision=(metadata.get("labels") or {}).get(LABEL_REVISION, ""),
-        endpoints=int(status.get("numServeEndpoints") or 0),
-        application_status=application.get("status", ""),
-        application_message=application.get("message", ""),
-        deployments=tuple(
-            ServeDeploymentFacts(name, found.get("status", ""), found.get("message", ""))
-            for name, found in sorted(deployments.items())
-        ),
-        message="" if ready.get("status") == "True" else ready.get("message", ""),
-    )
+async def free_accelerators(
+    cluster: Cluster, nodes: Iterable[Object], catalog: Catalog
+) -> Mapping[str, tuple[int, ...]]:
+    """Count the accelerators that no pod holds on each node that takes new pods, by accelerator.
 
-
-def _application(status: Mapping[str, Any], part: str) -> Mapping[str, Any]:
-    """State of our application; KubeRay calls a new cluster pending until its applications have run once."""
-    found: Mapping[str, Any] = ((status.get(part) or {}).get("applicationStatuses") or {}).get(APPLICATION_NAME) or {}
+    Asked only when a rollout has to choose between a second copy and downtime; pods are not watched for it.
+    """
+    free: dict[str, int] = {}
+    accelerators: dict[str, Accelerator] = {}
+    for node in nodes:
+        accelerator = catalog.identify(node["metadata"].get("labels") or {})
+        if accelerator is None or (node.get("spec") or {}).get("unschedulable"):
+            continue
+        name = node["metadata"]["name"]
+        allocatable = (node.get("status") or {}).get("allocatable") or {}
+        accelerators[name], free[name] = accelerator, int(allocatable.get(accelerator.resource_name, "0"))
+    # Node by node: a cluster has many more pods than those on GPU nodes, and nobody wants them all in memory.
+    for name, accelerator in accelerators.items():
+        for pod in (await cluster.list(kinds.POD, fields={"spec.nodeName": name})).items:
+            if (pod.get("status") or {}).get("phase") not in {"Succeeded", "Failed"}:
+                free[name] -= _requested(pod, accelerator.resource_name)
+    found: dict[str, tuple[int, ...]] = {}
+    for name, accelerator in accelerators.items():
+        found[accelerator.name] = (*found.get(accelerator.name, ()), max(0, free[name]))
     return found
+
+
+def _requested(pod: Object, resource: str) -> int:
+    containers = (pod.get("spec") or {}).get("containers") or ()
+    return sum(int(((each.get("resources") or {}).get("requests") or {}).get(resource, 0)) for each in containers)
 
 
 def _acceptance(obj: Object) -> LicenseAcceptance | None:

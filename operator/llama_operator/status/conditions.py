@@ -8,11 +8,15 @@ from llama_operator.api.meta import Condition, ConditionStatus
 from llama_operator.api.reasons import ConditionType, Reason
 from llama_operator.decide.decision import Decision
 from llama_operator.decide.observed import Observed, RayServiceFacts
+from llama_operator.decide.plan_status import label
+from llama_operator.decide.rollout import ENGINE_FAILED, Rollout
+from llama_operator.decide.scaling import least_replicas
+
+_CLUSTER_STARTS = "the Ray cluster is starting"
+"""Before and after KubeRay has said something: one status less to write."""
 
 _MESSAGE_LIMIT = 4096
 """An engine's own message may be a whole traceback; its end says most."""
-
-_ENGINE_FAILED = frozenset({"DEPLOY_FAILED", "UNHEALTHY"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +55,22 @@ def conditions(
             )
         )
     return tuple(result)
+
+
+def invalid(text: str) -> tuple[Finding, ...]:
+    """All conditions of a spec that cannot be read: nothing is known of it but that."""
+    derived = {ConditionType.READY, ConditionType.RECONCILING, ConditionType.STALLED}
+    unknown = (
+        Finding(kind, ConditionStatus.UNKNOWN, Reason.WAITING, "the spec has to become valid first")
+        for kind in ConditionType
+        if kind not in derived
+    )
+    return (
+        *unknown,
+        Finding(ConditionType.READY, ConditionStatus.FALSE, Reason.INVALID_SPEC, text),
+        Finding(ConditionType.RECONCILING, ConditionStatus.FALSE, Reason.SETTLED),
+        Finding(ConditionType.STALLED, ConditionStatus.TRUE, Reason.BLOCKED, text),
+    )
 
 
 def _parts(observed: Observed, decision: Decision) -> Iterator[Finding]:
@@ -93,50 +113,55 @@ def _planned(decision: Decision) -> Finding:
     kind = ConditionType.PLANNED
     if (broken := _problem_of(decision, kind)) is not None:
         return broken
-    if decision.plan is None or decision.plan.chosen is None:
+    chosen = decision.chosen
+    if chosen is None:
         return Finding(kind, ConditionStatus.UNKNOWN, Reason.WAITING, "an earlier condition has to become True first")
-    chosen = decision.plan.chosen
     return Finding(
         kind,
         ConditionStatus.TRUE,
         Reason.PLAN_FOUND,
-        f"{chosen.label}: {chosen.sharding.ranks} per replica, {chosen.nodes} node(s)",
+        f"{label(chosen)}: {chosen.gpus_per_replica} per replica, {chosen.nodes_per_replica} node(s)",
     )
 
 
 def _capacity_found(observed: Observed, decision: Decision) -> Finding:
-    kind, plan = ConditionType.CAPACITY_FOUND, decision.plan
-    if plan is None or plan.chosen is None or observed.nodes is None or decision.live is None:
+    kind, chosen = ConditionType.CAPACITY_FOUND, decision.chosen
+    if chosen is None or observed.nodes is None:
         return Finding(kind, ConditionStatus.UNKNOWN, Reason.WAITING, "the plan or the nodes are not known")
-    chosen = plan.chosen
-    have = sum(node.gpus for node in observed.nodes if node.accelerator == chosen.accelerator.name)
-    need = chosen.sharding.ranks * max(1, decision.live.min_replicas)
+    have = sum(node.gpus for node in observed.nodes if node.accelerator == chosen.accelerator)
+    need = chosen.gpus_per_replica * max(1, least_replicas(observed.deployment.spec))
     if have >= need:
+        # Without the number that exist: a node more or less is no reason to write a status.
         return Finding(
-            kind, ConditionStatus.TRUE, Reason.NODES_FOUND, f"{have} {chosen.accelerator.name} exist, {need} are needed"
+            kind, ConditionStatus.TRUE, Reason.NODES_FOUND, f"{need} {chosen.accelerator} are needed and exist"
         )
     return Finding(
         kind,
         ConditionStatus.FALSE,
         Reason.NODES_MISSING,
-        f"{have} {chosen.accelerator.name} exist, {need} are needed; pods wait until nodes are added",
+        f"{have} {chosen.accelerator} exist, {need} are needed; pods wait until nodes are added",
     )
 
 
 def _model_loaded(observed: Observed, decision: Decision) -> Finding:
     kind = ConditionType.MODEL_LOADED
-    facts = _facts(observed, decision.rollout.wanted if decision.rollout else None)
+    rollout = decision.rollout
+    if rollout is not None and rollout.given_up is not None:
+        return Finding(kind, ConditionStatus.FALSE, Reason.PROGRESS_DEADLINE_EXCEEDED, rollout.given_up.message)
+    facts = _facts(observed, rollout.wanted if rollout else None)
     if facts is None:
         return Finding(
             kind, ConditionStatus.FALSE if decision.rollout else ConditionStatus.UNKNOWN, *_waiting(decision)
         )
-    if facts.application_status in _ENGINE_FAILED:
+    if facts.application_status in ENGINE_FAILED:
         return Finding(kind, ConditionStatus.FALSE, Reason.ENGINE_FAILED, _engine_message(facts))
-    if facts.application_status != "RUNNING":
+    if not facts.serves and facts.application_status != "RUNNING":
         return Finding(kind, ConditionStatus.FALSE, Reason.STARTING, _starting_message(facts))
     if observed.serving is not None and observed.serving.replicas == 0 and observed.serving.target_replicas == 0:
         return Finding(kind, ConditionStatus.TRUE, Reason.SCALED_TO_ZERO, "no load; the next request starts an engine")
-    return Finding(kind, ConditionStatus.TRUE, Reason.ENGINE_RUNNING, "Serve reports the application as running")
+    return Finding(
+        kind, ConditionStatus.TRUE, Reason.ENGINE_RUNNING, "the engines that Serve counts on have loaded the model"
+    )
 
 
 def _endpoint_ready(observed: Observed, decision: Decision) -> Finding:
@@ -158,12 +183,39 @@ def _up_to_date(observed: Observed, decision: Decision) -> Finding:
     wanted = _facts(observed, rollout.wanted)
     if rollout.complete and wanted is not None and wanted.serves:
         return Finding(kind, ConditionStatus.TRUE, Reason.ROLLED_OUT, f"revision {rollout.wanted} serves")
-    return Finding(kind, ConditionStatus.FALSE, Reason.ROLLING_OUT, f"revision {rollout.wanted} is being started")
+    deadline = observed.deployment.spec.rollout.progress_deadline_seconds
+    if rollout.given_up is not None:
+        return Finding(
+            kind,
+            ConditionStatus.FALSE,
+            Reason.PROGRESS_DEADLINE_EXCEEDED,
+            f"revision {rollout.wanted} did not serve within {deadline} s and was removed, {rollout.target} has the "
+            f"traffic: {rollout.given_up.message}; correct the spec, or set spec.rollout.restartedAt to try again",
+        )
+    if rollout.overdue:
+        return Finding(
+            kind,
+            ConditionStatus.FALSE,
+            Reason.PROGRESS_DEADLINE_EXCEEDED,
+            f"revision {rollout.wanted} did not serve within {deadline} s; there is none to go back to, so it is tried on",
+        )
+    return Finding(kind, ConditionStatus.FALSE, Reason.ROLLING_OUT, _rolling_out_message(rollout))
+
+
+def _rolling_out_message(rollout: Rollout) -> str:
+    if rollout.waiting_for:
+        how = f"waits until {', '.join(rollout.waiting_for)} has freed its hardware"
+    elif rollout.traffic != rollout.wanted:
+        how = f"is being started beside {rollout.traffic}"
+    else:
+        return f"revision {rollout.wanted} is being started"
+    return f"revision {rollout.wanted} {how} ({rollout.strategy.kind}: {rollout.strategy.reason})"
 
 
 def _sum(parts: tuple[Finding, ...], decision: Decision, failure: str | None) -> tuple[Finding, ...]:
     ready = _ready(parts, decision, failure)
-    blocked = decision.problem is not None and failure is None
+    given_up = decision.rollout is not None and decision.rollout.given_up is not None and not decision.stopped
+    blocked = (decision.problem is not None or given_up) and failure is None
     idle = blocked or decision.stopped or ready.status is ConditionStatus.TRUE
     reconciling = Finding(
         ConditionType.RECONCILING,
@@ -175,7 +227,7 @@ def _sum(parts: tuple[Finding, ...], decision: Decision, failure: str | None) ->
         ConditionType.STALLED,
         ConditionStatus.TRUE if blocked else ConditionStatus.FALSE,
         Reason.BLOCKED if blocked else Reason.PROGRESSING if not idle else Reason.SETTLED,
-        decision.problem.text if blocked and decision.problem else "",
+        ("" if not blocked else decision.problem.text if decision.problem else ready.message),
     )
     return ready, reconciling, stalled
 
@@ -206,7 +258,7 @@ def _problem_of(decision: Decision, kind: ConditionType) -> Finding | None:
 def _waiting(decision: Decision) -> tuple[Reason, str]:
     if decision.problem is not None:
         return Reason.WAITING, f"{decision.problem.condition} has to become True first"
-    return Reason.STARTING, "the Ray cluster is being created"
+    return Reason.STARTING, _CLUSTER_STARTS
 
 
 def _facts(observed: Observed, revision: str | None) -> RayServiceFacts | None:
@@ -220,4 +272,4 @@ def _engine_message(facts: RayServiceFacts) -> str:
 
 def _starting_message(facts: RayServiceFacts) -> str:
     busy = [f"{part.name} {part.status}" for part in facts.deployments if part.status != "HEALTHY"]
-    return ", ".join(busy) or facts.message or "the Ray cluster is starting"
+    return ", ".join(busy) or facts.message or _CLUSTER_STARTS

@@ -1,24 +1,21 @@
 """The whole status of a LlamaDeployment. Called by the reconcile at the end of every pass, also of a failed one."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from math import floor, log10
+from typing import Any
+
+from pydantic import ValidationError
 
 from llama_operator.api.meta import LABEL_DEPLOYMENT, LABEL_REVISION
-from llama_operator.api.v1alpha1.llamadeployment_status import (
-    ChosenPlan,
-    LlamaDeploymentStatus,
-    PlanStatus,
-    RejectedPlan,
-    RevisionStatus,
-    ScalingEvent,
-)
+from llama_operator.api.v1alpha1.llamadeployment_status import LlamaDeploymentStatus, RevisionStatus, ScalingEvent
 from llama_operator.decide.decision import Decision
 from llama_operator.decide.observed import Observed
-from llama_operator.decide.planner import Plan, Rejection
+from llama_operator.decide.scaling import least_replicas, most_replicas
 from llama_operator.desired.serve_config import HTTP_PORT
+from llama_operator.errors import InvalidManifestError
 from llama_operator.status import conditions
 
-_REJECTED_SHOWN = 8
 _HISTORY = 10
 _TEXT_LIMIT = 1024
 
@@ -40,8 +37,8 @@ def build(observed: Observed, decision: Decision, *, failure: str | None, now: d
     return LlamaDeploymentStatus(
         observed_generation=deployment.metadata.generation,
         conditions=conditions.conditions(found, previous.conditions, deployment.metadata.generation, now),
-        plan=plan_status(decision.plan, decision),
-        revisions=_revisions(observed, decision),
+        plan=decision.plan_status,
+        revisions=_revisions(observed, decision, previous),
         replicas=replicas,
         ready_replicas=ready_replicas,
         selector=_selector(deployment.metadata.name, decision),
@@ -52,21 +49,28 @@ def build(observed: Observed, decision: Decision, *, failure: str | None, now: d
     )
 
 
-def plan_status(plan: Plan | None, decision: Decision) -> PlanStatus | None:
-    """The plan as users read it, with the rejected candidates nearest to fitting."""
-    if plan is None:
-        return None
-    return PlanStatus(
-        chosen=_chosen(plan, decision),
-        rejected=tuple(rejected_plan(rejection) for rejection in plan.rejected[:_REJECTED_SHOWN]),
+def invalid(live: Mapping[str, Any], error: InvalidManifestError, *, now: datetime) -> LlamaDeploymentStatus:
+    """Status of an object that passed the API server and breaks one of our rules: written under an older CRD, say.
+
+    What serves goes on serving, and what was known of it stays; the conditions are those of this generation.
+    """
+    previous = _previous(live)
+    generation = int(live["metadata"].get("generation", 0))
+    text = "; ".join(f"{found.path}: {found.problem}" for found in error.problems)
+    found = conditions.invalid(text)
+    return previous.model_copy(
+        update={
+            "observed_generation": generation,
+            "conditions": conditions.conditions(found, previous.conditions, generation, now),
+        }
     )
 
 
-def rejected_plan(rejection: Rejection) -> RejectedPlan:
-    """One rejected candidate as users read it."""
-    return RejectedPlan(
-        candidate=rejection.candidate.label, reason=rejection.reason, message=rejection.message[:_TEXT_LIMIT]
-    )
+def _previous(live: Mapping[str, Any]) -> LlamaDeploymentStatus:
+    try:
+        return LlamaDeploymentStatus.model_validate(live.get("status") or {})
+    except ValidationError:
+        return LlamaDeploymentStatus()
 
 
 def rounded(queue_depth: int) -> int:
@@ -76,49 +80,33 @@ def rounded(queue_depth: int) -> int:
     return round(queue_depth, 1 - floor(log10(queue_depth)))
 
 
-def _chosen(plan: Plan, decision: Decision) -> ChosenPlan | None:
-    chosen = plan.chosen
-    if chosen is None or decision.model is None:
-        return None
-    memory = chosen.memory
-    return ChosenPlan(
-        model=decision.model.id,
-        precision=chosen.variant.precision,
-        repository=chosen.variant.repository or "",
-        accelerator=chosen.accelerator.name,
-        tensor_parallel_size=chosen.sharding.tensor,
-        pipeline_parallel_size=chosen.sharding.pipeline,
-        gpus_per_replica=chosen.sharding.ranks,
-        nodes_per_replica=chosen.nodes,
-        max_model_length=decision.max_model_length,
-        max_num_seqs=plan.max_num_seqs,
-        memory_bytes_per_gpu=memory.budget,
-        weight_bytes_per_gpu=memory.weights,
-        reserve_bytes_per_gpu=memory.reserve,
-        kv_cache_bytes_per_gpu=memory.left_for_kv,
-        kv_cache_tokens=memory.kv_tokens,
-    )
-
-
-def _revisions(observed: Observed, decision: Decision) -> RevisionStatus | None:
+def _revisions(observed: Observed, decision: Decision, previous: LlamaDeploymentStatus) -> RevisionStatus | None:
     serving = next((facts.name for facts in observed.ray_services if facts.serves), "")
-    if decision.rollout is None:
-        return RevisionStatus(active=serving) if serving else None
-    wanted = decision.rollout.wanted
-    return RevisionStatus(active=serving, pending="" if serving == wanted or decision.stopped else wanted)
+    before = previous.revisions or RevisionStatus()
+    rollout = decision.rollout
+    if rollout is None:
+        found = before.model_copy(update={"active": serving, "pending": ""})
+        return found if found != RevisionStatus() else None
+    if rollout.given_up is not None:
+        before = RevisionStatus(last_failed=rollout.wanted, last_failed_reason=rollout.given_up.message[-_TEXT_LIMIT:])
+    active = rollout.traffic if any(f.serves for f in observed.ray_services if f.name == rollout.traffic) else serving
+    done = active == rollout.target or decision.stopped
+    return before.model_copy(update={"active": active, "pending": "" if done else rollout.target})
 
 
 def _replicas(observed: Observed, decision: Decision, previous: LlamaDeploymentStatus) -> tuple[int, int]:
     serves = any(facts.serves for facts in observed.ray_services)
     if decision.stopped:
         return 0, 0
-    least = decision.live.min_replicas if decision.live else 0
+    spec = observed.deployment.spec
+    known = decision.rollout is not None
+    least = least_replicas(spec) if known else 0
     if observed.serving is not None:
         return observed.serving.target_replicas, observed.serving.replicas
     if not serves:
         return least, 0
     # An endpoint that does not answer says nothing about replicas: what was known stands, as far as bounds allow it.
-    most = decision.live.max_replicas if decision.live else previous.replicas
+    most = most_replicas(spec) if known else previous.replicas
     return min(max(previous.replicas, least), most), min(max(previous.ready_replicas, least), most)
 
 

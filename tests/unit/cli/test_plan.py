@@ -57,7 +57,7 @@ def test_a_plan_that_fits_says_all_that_programs_need(plan):
     }  # fmt: skip
     assert wanted <= set(found["plan"]["chosen"])
     assert all({"reason", "message"} <= set(rejected) for rejected in found["plan"]["rejected"])
-    assert [obj["kind"] for obj in found["objects"]] == ["NetworkPolicy", "Service", "RayService"]
+    assert [obj["kind"] for obj in found["objects"]] == ["ControllerRevision", "NetworkPolicy", "RayService", "Service"]
 
 
 def test_what_does_not_fit_exits_with_3_and_says_the_nearest_change(plan):
@@ -115,7 +115,12 @@ def test_an_invalid_manifest_exits_with_2_and_names_the_field_on_one_screen(plan
 def test_yaml_output_is_the_objects_alone(plan):
     code, out, _ = plan(output="yaml")
     assert code == 0
-    assert [obj["kind"] for obj in yaml.safe_load_all(out)] == ["NetworkPolicy", "Service", "RayService"]
+    assert [obj["kind"] for obj in yaml.safe_load_all(out)] == [
+        "ControllerRevision",
+        "NetworkPolicy",
+        "RayService",
+        "Service",
+    ]
 
 
 def test_the_table_shows_license_plan_memory_and_objects(plan):

@@ -4,11 +4,9 @@ import pytest
 
 from llama_operator.api.manifest import parse
 from llama_operator.api.reasons import ConditionType, Reason
-from llama_operator.api.v1alpha1.llamadeployment import RolloutStrategy
 from llama_operator.decide.decision import decide
 from llama_operator.decide.observed import NodeFacts
 from llama_operator.decide.revision import FIELD_CLASSES, FieldClass, revision_of
-from llama_operator.decide.rollout import roll_out
 from llama_operator.decide.scaling import live_settings
 
 
@@ -147,29 +145,6 @@ def test_only_restart_fields_make_a_new_revision(deployment, change, restarts):
 
 def test_equal_specs_of_two_deployments_are_two_revisions(deployment):
     assert revision_of(deployment(namespace="a")).name != revision_of(deployment(namespace="b")).name
-
-
-def test_traffic_stays_with_the_old_revision_until_the_new_one_serves(deployment, service_facts):
-    wanted = revision_of(deployment())
-    old, new = service_facts("chat-old"), service_facts(wanted.name, status="DEPLOYING", endpoints=0)
-    starting = roll_out(wanted, (old, new), RolloutStrategy.AUTO)
-    assert (starting.traffic, starting.obsolete) == ("chat-old", ())
-    done = roll_out(wanted, (old, service_facts(wanted.name)), RolloutStrategy.AUTO)
-    assert (done.traffic, done.obsolete) == (wanted.name, ("chat-old",))
-
-
-def test_an_old_revision_that_does_not_serve_makes_room(deployment, service_facts):
-    wanted = revision_of(deployment())
-    found = roll_out(
-        wanted, (service_facts("chat-old", status="DEPLOY_FAILED", endpoints=0),), RolloutStrategy.BLUE_GREEN
-    )
-    assert found.obsolete == ("chat-old",)
-
-
-def test_recreate_frees_the_hardware_of_a_serving_revision_at_once(deployment, service_facts):
-    wanted = revision_of(deployment())
-    found = roll_out(wanted, (service_facts("chat-old"),), RolloutStrategy.RECREATE)
-    assert (found.traffic, found.obsolete) == (wanted.name, ("chat-old",))
 
 
 def test_manual_scaling_fixes_the_bounds(deployment):

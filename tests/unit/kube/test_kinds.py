@@ -64,11 +64,11 @@ def test_kuberays_kinds_merge_as_its_crds_say(kuberay_crds):
     assert check(kuberay_crds) == {kinds.RAY_SERVICE, kinds.RAY_CLUSTER}
 
 
-@pytest.mark.parametrize("kind", [kinds.SERVICE, kinds.NODE, kinds.EVENT, kinds.RAY_SERVICE, kinds.LICENSE_ACCEPTANCE])
+@pytest.mark.parametrize("kind", [kinds.SERVICE, kinds.NODE, kinds.EVENT, kinds.RAY_SERVICE, kinds.LEASE, kinds.POD])
 def test_a_kind_is_found_by_what_its_objects_say(kind):
     assert kinds.find(kind.api_version, kind.kind) == kind
 
 
 def test_an_unknown_kind_is_not_found():
-    assert kinds.find("v1", "Pod") is None
+    assert kinds.find("v1", "Secret") is None
     assert kinds.find("v2", "Service") is None

@@ -172,3 +172,11 @@ def test_the_url_is_the_services_own_or_the_address_from_outside(observed, say):
 def test_status_survives_a_round_trip_through_json(observed, say):
     status = say(observed(**TINY))
     assert type(status).model_validate(status.to_api()) == status
+
+
+def test_an_engine_that_is_added_makes_a_serving_model_not_unready(observed, say, service_facts, wanted):
+    adding = service_facts(wanted, status="DEPLOYING", holds_replicas=True)
+    found = words(say(observed(**TINY, ray_services=(adding,), serving=serving())))
+    assert found["Ready"] == ("True", "Serving")
+    first = service_facts(wanted, status="DEPLOYING")
+    assert words(say(observed(**TINY, ray_services=(first,))))["Ready"] == ("False", "Starting")

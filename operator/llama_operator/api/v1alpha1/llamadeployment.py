@@ -210,13 +210,19 @@ class RolloutSpec(ApiModel):
     """How changes that need new engines are rolled out."""
 
     strategy: RolloutStrategy = RolloutStrategy.AUTO
-    """`BlueGreen` starts the new revision beside the old one; `Recreate` frees its hardware first; `Auto` is
-    `BlueGreen` in this version."""
-    progress_deadline_seconds: Annotated[int, Field(ge=60, le=86_400)] = 3600
-    """How long a new revision may take to serve before it is rolled back. Not enforced in this version."""
+    """`BlueGreen` starts the new revision beside the old one and moves the traffic when it serves; `Recreate` frees the
+    old one's hardware first; `Auto` is `BlueGreen` where free accelerators and `maxGPUs` hold a second copy, else
+    `Recreate`. The status says which, and why."""
+    progress_deadline_seconds: Annotated[int, Field(ge=10, le=86_400)] = 3600
+    """How long a new revision may take to serve before it is given up and the one before it gets, or keeps, the
+    traffic. The first revision of a deployment has nothing to go back to and is tried on."""
     drain_seconds: Annotated[int, Field(ge=0, le=86_400)] = 300
-    """How long a replica that is removed may finish its requests. In this version an old revision is not given that
-    time after the traffic has moved."""
+    """How long an old revision lives on after the traffic has moved, and how long a replica that is removed may finish
+    its requests."""
+    revision_history_limit: Annotated[int, Field(ge=0, le=100)] = 5
+    """Old revisions that are kept to roll back to; they hold no hardware."""
+    restarted_at: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9:.+-]+$")] | None = None
+    """Any new value, by custom the time, starts a new revision of the same spec, planned anew."""
 
 
 class LlamaDeploymentSpec(ApiModel):

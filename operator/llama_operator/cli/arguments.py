@@ -1,0 +1,205 @@
+"""The parser of the command line: every command with its options and examples. Called by `cli.main` and `cli.reference`."""
+
+import argparse
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from llama_operator import __version__
+from llama_operator.cli.exit_codes import EXIT_CODES
+
+_Commands: TypeAlias = Any
+"""What `add_subparsers` returns; argparse has no public name for it."""
+
+_EXIT_CODES = "exit codes:\n" + "".join(f"  {code:>3}  {meaning}\n" for code, meaning in EXIT_CODES.items())
+
+_PLAN_EXAMPLES = """\
+examples:
+  kubectl llama plan -f chat-70b.yaml                 what would be created, and why this sharding
+  kubectl llama plan -f chat-70b.yaml -o json         the same for programs
+  kubectl llama plan -f chat-70b.yaml -f accept.yaml  with the LicenseAcceptance that the cluster would have
+  kubectl llama plan -f chat-70b.yaml -o yaml         the objects, ready for kubectl diff -f -
+
+"""
+
+_RUN_EXAMPLES = """\
+examples:
+  kubectl llama run -f manifests/samples/tiny-cpu.yaml                 serve until Ctrl-C
+  kubectl llama run -f manifests/samples/tiny-cpu.yaml --once "Hello"  one answer, the status, then stop
+  kubectl llama run -f manifests/samples/tiny-cpu.yaml --tour          chat, stream, scale on a burst, then stop
+  kubectl llama run -f my-1b.yaml --weights ~/models/Llama-3.2-1B      weights from a folder on this machine
+
+"""
+
+_GET_EXAMPLES = """\
+examples:
+  kubectl llama get                       what serves in this namespace, where, and why not
+  kubectl llama get -A                    in all namespaces
+  kubectl llama get chat-70b -o json      one deployment for programs
+  kubectl llama get --watch               follow it until Ctrl-C
+
+"""
+
+_EXPLAIN_EXAMPLES = """\
+examples:
+  kubectl llama explain chat-70b          every step to Ready, and what would unblock the first that fails
+  kubectl llama explain chat-70b -o json  the same for programs
+  until kubectl llama explain chat-70b; do sleep 10; done
+
+"""
+
+_DIFF_EXAMPLES = """\
+examples:
+  kubectl llama diff -f chat-70b.yaml            what kubectl apply would change, and whether engines restart
+  kubectl llama diff -f all.yaml chat-70b        one of several deployments in a file
+  kubectl llama diff -f chat-70b.yaml -o json    the same for programs
+
+"""
+
+_HISTORY_EXAMPLES = """\
+examples:
+  kubectl llama history chat-70b                 revisions, newest first: what changed, and what became of it
+
+"""
+
+_ROLLBACK_EXAMPLES = """\
+examples:
+  kubectl llama rollback chat-70b --dry-run          what would be written
+  kubectl llama rollback chat-70b                    to the revision that served before
+  kubectl llama rollback chat-70b --to-revision 3    to revision 3 of `kubectl llama history chat-70b`
+
+"""
+
+_DOCTOR_EXAMPLES = """\
+examples:
+  kubectl llama doctor                           what this cluster offers, and what is missing
+  kubectl llama doctor -o json                   the same for programs
+
+"""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Build the parser of all commands."""
+    parser = argparse.ArgumentParser(
+        prog="kubectl llama",
+        description="Plan, run and inspect Llama models served by llama-operator.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog=_EXIT_CODES,
+    )
+    parser.add_argument("--version", action="version", version=f"llama-operator {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    _add_offline(commands)
+    _add_reading(commands)
+    _add_revisions(commands)
+    return parser
+
+
+def _add_offline(commands: _Commands) -> None:
+    """Commands that need no cluster."""
+    plan = _command(
+        commands, "plan", "how a manifest would be sharded, and what it needs; changes nothing", _PLAN_EXAMPLES
+    )
+    _add_files(plan)
+    plan.add_argument("-o", "--output", choices=("table", "json", "yaml"), default="table", help="default: table")
+
+    run = _command(commands, "run", "serve a manifest on this machine, without Kubernetes", _RUN_EXAMPLES)
+    _add_files(run)
+    run.add_argument("--once", metavar="PROMPT", help="print the answer to PROMPT and the status table, then stop")
+    run.add_argument(
+        "--tour", action="store_true", help="show models, chat, streaming and scaling on a burst, then stop"
+    )
+    run.add_argument("--port", type=int, help="port of the URL (default: a free one)")
+    run.add_argument("--weights", metavar="DIR", help="folder with the model's safetensors and tokenizer")
+
+    models = _command(commands, "models", "what the catalog knows: models, sizes, licenses", "")
+    models.add_argument("model", nargs="?", help="show one model")
+    _add_output(models)
+
+
+def _add_reading(commands: _Commands) -> None:
+    """Commands that read a cluster."""
+    get = _command(commands, "get", "what serves in the cluster, where, and why not", _GET_EXAMPLES)
+    get.add_argument("name", nargs="?", help="show one deployment")
+    get.add_argument("-A", "--all-namespaces", action="store_true", help="in all namespaces")
+    get.add_argument("-w", "--watch", action="store_true", help="show every change until Ctrl-C")
+    _add_cluster(get)
+    _add_output(get)
+
+    explain = _command(
+        commands, "explain", "why a deployment is not Ready, step by step, and what would unblock it", _EXPLAIN_EXAMPLES
+    )
+    explain.add_argument("name", help="the deployment")
+    _add_cluster(explain)
+    _add_output(explain)
+
+    doctor = _command(
+        commands, "doctor", "what the cluster offers to llama-operator, and what is missing", _DOCTOR_EXAMPLES
+    )
+    _add_cluster(doctor, namespaced=False)
+    _add_output(doctor)
+
+
+def _add_revisions(commands: _Commands) -> None:
+    """Commands about the way from one spec to the next."""
+    diff = _command(
+        commands, "diff", "what applying a manifest would change, live or by a restart; changes nothing", _DIFF_EXAMPLES
+    )
+    diff.add_argument("name", nargs="?", help="which LlamaDeployment, where FILE holds several")
+    _add_file(diff)
+    _add_cluster(diff)
+    _add_output(diff)
+
+    history = _command(commands, "history", "the revisions of a deployment, newest first", _HISTORY_EXAMPLES)
+    history.add_argument("name", help="the deployment")
+    _add_cluster(history)
+    _add_output(history)
+
+    rollback = _command(
+        commands, "rollback", "write an older revision back into the spec of a deployment", _ROLLBACK_EXAMPLES
+    )
+    rollback.add_argument("name", help="the deployment")
+    rollback.add_argument(
+        "--to-revision", type=int, metavar="N", help="number in the history (default: the one that served before)"
+    )
+    rollback.add_argument("--dry-run", action="store_true", help="say what would be written, and write nothing")
+    _add_cluster(rollback)
+    _add_output(rollback)
+
+
+def _command(commands: _Commands, name: str, summary: str, examples: str) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name,
+        help=summary,
+        description=summary[0].upper() + summary[1:] + ".",
+        epilog=examples + _EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    return parser
+
+
+def _add_files(parser: argparse.ArgumentParser) -> None:
+    _add_file(parser)
+    parser.add_argument("--name", help="which LlamaDeployment, where FILE holds several")
+
+
+def _add_file(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "-f",
+        "--file",
+        action="append",
+        required=True,
+        metavar="FILE",
+        help="manifest, - for standard input; repeatable",
+    )
+
+
+def _add_output(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("-o", "--output", choices=("table", "json"), default="table", help="default: table")
+
+
+def _add_cluster(parser: argparse.ArgumentParser, *, namespaced: bool = True) -> None:
+    if namespaced:
+        parser.add_argument("-n", "--namespace", help="namespace (default: that of the context)")
+    parser.add_argument("--context", help="context of the kubeconfig (default: the current one)")
+    parser.add_argument(
+        "--kubeconfig", type=Path, metavar="FILE", help="kubeconfig (default: $KUBECONFIG, then ~/.kube/config)"
+    )

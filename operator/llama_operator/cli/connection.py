@@ -1,0 +1,215 @@
+"""Opens the cluster that a command works on, and turns what fails there into words that help. Called by `cli.main`.
+
+Everything goes through the port `Cluster`, so every command runs on the in-memory twin as on a real API server.
+"""
+
+import asyncio
+import difflib
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TypeAlias, TypeVar
+
+from llama_operator.api.meta import GROUP
+from llama_operator.errors import LlamaOperatorError
+from llama_operator.kube.port import (
+    Cluster,
+    ForbiddenError,
+    Kind,
+    KubeError,
+    Listing,
+    NotFoundError,
+    Object,
+    Ref,
+    UnavailableError,
+)
+
+FIELD_MANAGER = "kubectl-llama"
+"""Under which name `rollback` writes, as managedFields show it."""
+
+_FORBIDDEN = re.compile(
+    r'User "(?P<user>[^"]*)" cannot (?P<verb>\w+) resource "(?P<resource>[^"]*)" in API group "(?P<group>[^"]*)"'
+    r'(?: in the namespace "(?P<namespace>[^"]*)"| at the cluster scope)?'
+)
+"""What every API server says with a 403; the words are part of Kubernetes' own tests."""
+
+T = TypeVar("T")
+U = TypeVar("U")
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Which cluster, as the command line says it."""
+
+    kubeconfig: Path | None = None
+    context: str | None = None
+    namespace: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """Something that could not be read: an answer of its own, never the same as "there is none"."""
+
+    why: str
+    no_such_kind: bool = False
+    """Whether the cluster does not even know the kind: what brings it is not installed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """An open cluster, and what a command needs beside it."""
+
+    cluster: Cluster
+    namespace: str
+    """What `-n` says, else the namespace of the context."""
+    now: Callable[[], datetime]
+    server_version: Callable[[], Awaitable[str | Unknown]]
+    """Version of the API server, like `v1.37.0`."""
+
+
+Connector: TypeAlias = Callable[[Access], AbstractAsyncContextManager[Connection]]
+"""Opens a connection; tests give one that opens the in-memory twin."""
+
+
+class ClusterError(LlamaOperatorError):
+    """The cluster cannot do what the command needs; the message says what to do next."""
+
+
+def run(access: Access, connector: Connector, body: Callable[[Connection], Awaitable[int]]) -> int:
+    """Run `body` on the cluster of `access`; returns its exit code.
+
+    Raises:
+        ClusterError: If the cluster cannot be reached, lacks our CRDs, or refuses.
+    """
+    return asyncio.run(_run(access, connector, body))
+
+
+async def _run(access: Access, connector: Connector, body: Callable[[Connection], Awaitable[int]]) -> int:
+    try:
+        async with connector(access) as connection:
+            return await body(connection)
+    except KubeError as error:
+        raise ClusterError(explained(error)) from error
+
+
+async def permitted(reading: Awaitable[T]) -> T | Unknown:
+    """Return what was read, or that it may not be; anything else that fails ends the command."""
+    try:
+        return await reading
+    except ForbiddenError as error:
+        # Without a right in the message it is the credentials that are refused: then nothing can be read.
+        if (found := _FORBIDDEN.search(" ".join(str(error).split()))) is None:
+            raise
+        return Unknown(_right(found))
+
+
+async def readable(reading: Awaitable[T]) -> T | Unknown:
+    """Return what was read, or why it cannot be: a missing right, or a kind that the cluster does not have."""
+    try:
+        return await permitted(reading)
+    except NotFoundError as error:
+        return Unknown(explained(error), no_such_kind=True)
+
+
+async def facts_of(
+    cluster: Cluster,
+    kind: Kind,
+    read: Callable[[Object], T | None],
+    namespace: str | None = None,
+    labels: Mapping[str, str] | None = None,
+) -> tuple[T, ...] | Unknown:
+    """List a kind and read each item; those of which nothing can be read are left out.
+
+    A missing right is an answer too: what a command can do without must not end it.
+    """
+    listing = await readable(cluster.list(kind, namespace=namespace, labels=labels or {}))
+    if isinstance(listing, Unknown):
+        return listing
+    return tuple(found for item in listing.items if (found := read(item)) is not None)
+
+
+def known_or(found: T | Unknown, instead: U) -> T | U:
+    """What was read, or `instead` where it could not be."""
+    return instead if isinstance(found, Unknown) else found
+
+
+def explained(error: KubeError) -> str:
+    """Say what a refusal of the API server means, and what to do about it."""
+    text = " ".join(str(error).split())
+    if isinstance(error, UnavailableError):
+        return f"{text}; see that --kubeconfig and --context name the cluster that you mean"
+    found = _FORBIDDEN.search(text)
+    if found is None:
+        return text or type(error).__name__
+    where = f"-n {found['namespace']}" if found["namespace"] else "-A"
+    return (
+        f"{_right(found)}: an administrator has to grant it by a Role or ClusterRole "
+        f"(check: kubectl auth can-i {found['verb']} {_resource(found)} {where})"
+    )
+
+
+def _right(found: re.Match[str]) -> str:
+    where = f"in namespace {found['namespace']}" if found["namespace"] else "in all namespaces"
+    return f"{found['user']} may not {found['verb']} {_resource(found)} {where}"
+
+
+def _resource(found: re.Match[str]) -> str:
+    return found["resource"] + (f".{found['group']}" if found["group"] else "")
+
+
+async def get_or_explain(cluster: Cluster, ref: Ref) -> Object:
+    """Read one of our objects.
+
+    Raises:
+        ClusterError: If it does not exist, with the names that do; or if the cluster does not know its kind.
+    """
+    try:
+        return await cluster.get(ref)
+    except NotFoundError:
+        listing = await list_or_explain(cluster, ref.kind, ref.namespace)
+    names = [item["metadata"]["name"] for item in listing.items]
+    near = difflib.get_close_matches(ref.name, names, n=3) or names[:3]
+    hint = f"did you mean {', '.join(near)}?" if near else f"there is none in namespace {ref.namespace}; see -n and -A"
+    raise ClusterError(f"no {ref} exists: {hint}")
+
+
+async def list_or_explain(cluster: Cluster, kind: Kind, namespace: str | None) -> Listing:
+    """List a kind of ours, in all namespaces when `namespace` is None.
+
+    Raises:
+        ClusterError: If the cluster does not know the kind.
+    """
+    try:
+        return await cluster.list(kind, namespace=namespace)
+    except NotFoundError as error:
+        raise ClusterError(
+            f"this cluster has no {kind.plural}.{GROUP}: llama-operator is not installed here, or another version of "
+            f"it; `kubectl llama doctor` says what is missing"
+        ) from error
+
+
+@asynccontextmanager
+async def from_kubeconfig(access: Access) -> AsyncIterator[Connection]:
+    """Open the cluster that the kubeconfig names, or the one around us where we run in a pod.
+
+    Raises:
+        ClusterError: If there is no such configuration or context.
+    """
+    try:
+        from llama_operator.kube.client import connect
+    except ImportError as error:
+        raise ClusterError(
+            f"{error.name} is not installed: commands on a cluster need the Kubernetes client, which comes with "
+            "`pip install 'llama-operator[cli]'`"
+        ) from error
+
+    async with connect(kubeconfig=access.kubeconfig, context=access.context, field_manager=FIELD_MANAGER) as cluster:
+        yield Connection(
+            cluster=cluster,
+            namespace=access.namespace or cluster.namespace,
+            now=lambda: datetime.now(UTC),
+            server_version=cluster.server_version,
+        )

@@ -1,0 +1,190 @@
+"""`kubectl llama diff`: what applying a manifest would change, and whether engines restart for it."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from llama_operator import catalog
+from llama_operator.api.manifest import parse_as
+from llama_operator.api.meta import LABEL_DEPLOYMENT
+from llama_operator.api.v1alpha1.licenseacceptance import LicenseAcceptance
+from llama_operator.api.v1alpha1.llamadeployment import LlamaDeployment
+from llama_operator.api.v1alpha1.llamadeployment_status import ChosenPlan
+from llama_operator.cli import changes, diff_effect, files, output
+from llama_operator.cli.changes import Change
+from llama_operator.cli.connection import Connection, Unknown, facts_of, known_or, list_or_explain, readable
+from llama_operator.cli.exit_codes import EXIT_OK
+from llama_operator.cli.plan import exit_code, raise_if_invalid
+from llama_operator.decide import strategy
+from llama_operator.decide.decision import Decision, decide
+from llama_operator.decide.observed import Observed
+from llama_operator.decide.revision import revision_of
+from llama_operator.errors import FieldProblem, InvalidManifestError
+from llama_operator.kube import kinds
+from llama_operator.kube.port import Object
+from llama_operator.observe import children
+from llama_operator.observe.gather import free_accelerators, node_facts
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """What applying would do."""
+
+    before: LlamaDeployment | None
+    """The live object; None if there is none yet."""
+    after: LlamaDeployment
+    changed: tuple[Change, ...]
+    observed: Observed
+    """The world with the spec as it would be."""
+    unknown: tuple[str, ...]
+    """What of that world may not be read."""
+    decision: Decision
+
+    @property
+    def running(self) -> ChosenPlan | None:
+        """The plan of what runs now."""
+        status = self.before.status if self.before else None
+        return status.plan.chosen if status and status.plan else None
+
+    @property
+    def effect(self) -> str:
+        """What would happen, in one sentence."""
+        return diff_effect.effect(self.before, self.changed, self.observed, self.decision, seen=not self.unknown)
+
+
+async def command(
+    connection: Connection, paths: list[str], *, name: str | None, asked: str | None, as_json: bool
+) -> int:
+    """Compare the manifest in `paths` with the live object; returns the exit code.
+
+    Args:
+        connection: The cluster.
+        paths: Files.
+        name: Which deployment of the files; None for the only one.
+        asked: Namespace of the command line; None if it names none.
+        as_json: Whether to print JSON.
+    """
+    manifests = files.read(paths, name=name)
+    found = await _compare(connection, manifests, asked)
+    raise_if_invalid(found.decision, found.after.metadata.name)
+    if as_json:
+        output.print_json(document(found))
+    else:
+        from llama_operator.cli import diff_table
+
+        diff_table.show(output.console(), found)
+    return EXIT_OK if found.before and not found.changed else exit_code(found.decision)
+
+
+def document(found: Difference) -> dict[str, Any]:
+    """The difference as JSON; a stable interface, documented in docs/cli.md."""
+    decision, metadata = found.decision, found.after.metadata
+    record = found.observed.record(decision.revision.name)
+    chosen = decision.chosen
+    rollout, problem = decision.rollout, decision.problem
+    return {
+        "namespace": metadata.namespace,
+        "name": metadata.name,
+        "exists": found.before is not None,
+        "changes": [change.to_json() for change in found.changed],
+        "revision": {
+            "name": decision.revision.name,
+            "running": revision_of(found.before).name if found.before else "",
+            "exists": None if found.unknown else record is not None,
+            "number": record.number if record else None,
+        },
+        "plan": {
+            "running": found.running.to_api() if found.running else None,
+            "new": chosen.to_api() if chosen else None,
+        },
+        "strategy": {"name": str(rollout.strategy.kind), "reason": rollout.strategy.reason} if rollout else None,
+        "effect": found.effect,
+        "unknown": list(found.unknown),
+        "problem": None
+        if problem is None
+        else {
+            "condition": problem.condition,
+            "field": problem.field,
+            "reason": problem.reason,
+            "message": problem.message,
+        },
+    }
+
+
+async def _compare(connection: Connection, manifests: files.Manifests, asked: str | None) -> Difference:
+    written = next(obj for obj in manifests.objects if obj.get("kind") == kinds.LLAMA_DEPLOYMENT.kind)
+    name = manifests.deployment.metadata.name
+    namespace = _namespace(written, connection, asked)
+    listing = await list_or_explain(connection.cluster, kinds.LLAMA_DEPLOYMENT, namespace)
+    live = next((item for item in listing.items if item["metadata"]["name"] == name), None)
+    before = None if live is None else parse_as(LlamaDeployment, live)
+    after = _after(written, live, namespace)
+    observed, unknown = await world_with(connection, after, manifests.acceptances)
+    return Difference(
+        before=before,
+        after=after,
+        changed=changes.between(before.spec if before else None, after.spec),
+        observed=observed,
+        unknown=unknown,
+        decision=decide(observed, catalog.load()),
+    )
+
+
+def _namespace(written: Object, connection: Connection, asked: str | None) -> str:
+    named: str | None = (written.get("metadata") or {}).get("namespace")
+    if named is not None and asked is not None and named != asked:
+        problem = FieldProblem("metadata.namespace", f"is {named}, and -n says {asked}", "leave one of them out")
+        raise InvalidManifestError(f"LlamaDeployment {written['metadata']['name']}", [problem])
+    return named or connection.namespace
+
+
+def _after(written: Object, live: Object | None, namespace: str) -> LlamaDeployment:
+    if live is None:
+        return parse_as(LlamaDeployment, written | {"metadata": written["metadata"] | {"namespace": namespace}})
+    return parse_as(LlamaDeployment, live | {"spec": changes.after_apply(live, written)})
+
+
+async def world_with(
+    connection: Connection, after: LlamaDeployment, beside: tuple[LicenseAcceptance, ...]
+) -> tuple[Observed, tuple[str, ...]]:
+    """Read what a decision about `after` rests on, and what of what runs may not be read; also used by `cli.rollback`.
+
+    Records of licenses in `beside` go before those of the cluster.
+    """
+    cluster, known, metadata = connection.cluster, catalog.load(), after.metadata
+    namespace, own = metadata.namespace, {LABEL_DEPLOYMENT: metadata.name}
+    records = known_or(await facts_of(cluster, kinds.LICENSE_ACCEPTANCE, _acceptance), None)
+    nodes = known_or(await facts_of(cluster, kinds.NODE, lambda item: item), None)
+    services = await facts_of(cluster, kinds.RAY_SERVICE, children.ray_service_facts, namespace, own)
+    pinned = await facts_of(cluster, kinds.CONTROLLER_REVISION, children.revision_facts, namespace, own)
+    unknown = tuple(found.why for found in (services, pinned) if isinstance(found, Unknown) and not found.no_such_kind)
+    observed = Observed(
+        deployment=after,
+        acceptances=_together(beside, records),
+        nodes=None
+        if nodes is None
+        else tuple(facts for item in nodes if (facts := node_facts(item, known)) is not None),
+        ray_services=known_or(services, ()),
+        revisions=known_or(pinned, ()),
+        now=connection.now(),
+    )
+    if nodes is None or not strategy.needs_count(observed, revision_of(after).name):
+        return observed, unknown
+    free = await readable(free_accelerators(cluster, nodes, known))
+    return (observed if isinstance(free, Unknown) else replace(observed, free=free)), unknown
+
+
+def _together(
+    beside: tuple[LicenseAcceptance, ...], live: tuple[LicenseAcceptance, ...] | None
+) -> tuple[LicenseAcceptance, ...] | None:
+    """Records as they would be; None when nobody could look and the files have none either."""
+    if live is None:
+        return beside or None
+    names = {record.metadata.name for record in beside}
+    return (*beside, *(record for record in live if record.metadata.name not in names))
+
+
+def _acceptance(obj: Object) -> LicenseAcceptance | None:
+    try:
+        return parse_as(LicenseAcceptance, obj)
+    except InvalidManifestError:
+        return None

@@ -1,0 +1,122 @@
+"""What would unblock a condition, by its reason: a field to change or a command. Pure; called by `cli.explain_checks`."""
+
+from collections.abc import Mapping
+
+from llama_operator import catalog
+from llama_operator.api.meta import Condition
+from llama_operator.api.reasons import Reason
+from llama_operator.catalog import UnknownModelError
+from llama_operator.cli.connection import Unknown
+from llama_operator.cli.explain_facts import Facts
+
+_BY_REASON: Mapping[str, str] = {
+    Reason.INTERNAL_ERROR: "it is tried again; the operator's log has the trace: {logs}",
+    Reason.INVALID_SPEC: "{edit}: correct the fields that the message names",
+    Reason.SUSPENDED: "{edit}: spec.activation Active",
+    Reason.LINEAGE_UNRESOLVED: "ask the platform owner to add the model with its lineage to the catalog",
+    Reason.ACCEPTANCE_MISSING: (
+        "name a LicenseAcceptance for {families} in spec.license.acceptance; {records}; if there is none, whoever may "
+        "sign for the company creates one"
+    ),
+    Reason.ACCEPTANCE_NOT_FOUND: "correct spec.license.acceptance, or create a LicenseAcceptance for {families}; {records}",
+    Reason.ACCEPTANCE_TERMINATED: "name another LicenseAcceptance in spec.license.acceptance; {records}",
+    Reason.ACCEPTANCE_NAMESPACE_NOT_COVERED: (
+        "kubectl edit licenseacceptance {acceptance}: add {namespace} to spec.namespaces, if the license allows it there"
+    ),
+    Reason.ACCEPTANCE_FAMILY_NOT_COVERED: (
+        "accept {families} in a LicenseAcceptance and name that in spec.license.acceptance; {records}"
+    ),
+    Reason.RESEARCH_ONLY: (
+        "take a model whose license allows the purpose, or, if that is what it is, set spec.license.purpose to "
+        "NonCommercialResearch"
+    ),
+    Reason.MODEL_UNKNOWN: "spec.model.name: take one of `kubectl llama models`",
+    Reason.VARIANT_UNKNOWN: "spec.model: take a precision and variant of `kubectl llama models -o json`",
+    Reason.ENGINE_CONSTRAINT: "spec.model.name: take another model of `kubectl llama models`",
+    Reason.NOTHING_FITS: "{nearest}",
+    Reason.ACCELERATOR_UNKNOWN: "spec.hardware.accelerator: take one that the message names",
+    Reason.ACCELERATOR_UNDECIDED: (
+        "name the accelerator in spec.hardware.accelerator; or install NVIDIA's GPU feature discovery, which labels nodes"
+    ),
+    Reason.CONTEXT_TOO_LONG: "spec.context.maxModelLength: lower it as the message says",
+    Reason.PRECISION_NOT_SUPPORTED: "spec.model.precision, or another spec.hardware.accelerator",
+    Reason.HEADS_NOT_DIVISIBLE: "spec.parallelism.tensor: take a size that the message names, or mode Auto",
+    Reason.SHARD_NOT_ALIGNED: "spec.parallelism.tensor: take a smaller size, or mode Auto",
+    Reason.LAYERS_NOT_DIVISIBLE: "spec.parallelism.pipeline: take a smaller size, or mode Auto",
+    Reason.PIPELINE_NOT_SUPPORTED: "spec.parallelism.pipeline: 1 on this device",
+    Reason.PARALLELISM_SPANS_NODES: "spec.parallelism.tensor: at most the GPUs of a node, or mode Auto",
+    Reason.WEIGHTS_DO_NOT_FIT: "{nearest}",
+    Reason.KV_CACHE_TOO_SMALL: "{nearest}",
+    Reason.MAX_GPUS_EXCEEDED: "raise spec.hardware.maxGPUs, or lower spec.scaling.maxReplicas",
+    Reason.NODES_MISSING: "add nodes with the accelerator, or let a cluster autoscaler do it",
+    Reason.ENGINE_FAILED: "change what the engine's message names; `kubectl llama rollback {name}` goes back",
+    Reason.PROGRESS_DEADLINE_EXCEEDED: (
+        "change what the message names and apply again, or go back for good: kubectl llama rollback {name} -n "
+        "{namespace}; the same spec is tried once more after a new spec.rollout.restartedAt"
+    ),
+}
+"""A cure for every reason that waiting does not cure."""
+
+_NO_REJECTED = (
+    "lower spec.context.maxModelLength or concurrentSequences, take a lower spec.model.precision, or a larger "
+    "spec.hardware.accelerator; `kubectl llama plan -f FILE` shows every candidate"
+)
+
+
+def unblock(facts: Facts, found: Condition) -> str:
+    """What to do about the condition `found`; empty when only waiting helps."""
+    template = _BY_REASON.get(found.reason)
+    if template is None:
+        return ""
+    acceptance = facts.deployment.spec.license.acceptance if facts.deployment else None
+    return template.format(
+        name=facts.name,
+        namespace=facts.namespace,
+        edit=f"kubectl edit lld {facts.name} -n {facts.namespace}",
+        logs=f"kubectl logs {_operator_pod(facts)} | grep {facts.namespace}/{facts.name}",
+        acceptance=acceptance or "NAME",
+        families=_families(facts),
+        records=_records(facts),
+        nearest=_nearest(facts),
+    )
+
+
+def cures() -> frozenset[str]:
+    """Reasons for which there is a cure."""
+    return frozenset(_BY_REASON)
+
+
+def _operator_pod(facts: Facts) -> str:
+    lease = facts.lease
+    if lease is None or isinstance(lease, Unknown) or not lease.holder:
+        return "deployment/llama-operator"
+    # The identity of a holder begins with its pod's name.
+    return f"-n {lease.namespace} {lease.holder.partition('_')[0]}"
+
+
+def _families(facts: Facts) -> str:
+    """License families that the model needs accepted."""
+    if facts.deployment is None:
+        return "the model's license"
+    known = catalog.load()
+    try:
+        model = known.model(facts.deployment.spec.model.name)
+    except UnknownModelError:
+        return "the model's license"
+    return ", ".join(family.id for family in known.license_families(model) if family.acceptance_required)
+
+
+def _records(facts: Facts) -> str:
+    """The acceptances that exist, as far as they may be seen."""
+    if isinstance(facts.acceptances, Unknown):
+        return "list them: kubectl get licenseacceptances"
+    names = [f"{found.metadata.name} ({', '.join(found.spec.families)})" for found in facts.acceptances]
+    return f"there are: {', '.join(names[:5])}" if names else "there is none yet"
+
+
+def _nearest(facts: Facts) -> str:
+    """What the candidate that came nearest would need."""
+    rejected = facts.status.plan.rejected if facts.status.plan else ()
+    if not rejected:
+        return _NO_REJECTED
+    return f"nearest is {rejected[0].candidate}: {rejected[0].message}; {_NO_REJECTED}"

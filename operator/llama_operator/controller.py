@@ -1,0 +1,147 @@
+"""Runs the reconcile for every key that is asked for: workers over the pure `work_queue`. Wired in by `process`.
+
+One task gives out keys; each pass is a task of its own, at most `workers` of them. Only a leader runs it.
+"""
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Final
+
+from llama_operator.errors import LlamaOperatorError
+from llama_operator.kube.fenced import NotLeaderError
+from llama_operator.kube.port import KubeError, Ref
+from llama_operator.telemetry.passes import NO_PASSES, Outcome, PassRecorder
+from llama_operator.work_queue import BackOff, WorkQueue
+
+_LOG = logging.getLogger(__name__)
+_BACK_OFF: Final = BackOff()
+_STOPPED: Final = "the controller was stopped"
+
+Reconcile = Callable[[Ref], Awaitable[float | None]]
+"""One pass; returns the seconds after which to look again without an event, or None."""
+
+
+class Controller:
+    """Keeps reconciling.
+
+    Args:
+        reconcile: One pass.
+        workers: Passes at the same time, each for another key.
+        back_off: How long failed keys wait.
+        recorder: What is told about every pass.
+        clock: Monotonic seconds.
+        chance: Random numbers in [0, 1), for jitter.
+    """
+
+    def __init__(
+        self,
+        reconcile: Reconcile,
+        *,
+        workers: int,
+        back_off: BackOff = _BACK_OFF,
+        recorder: PassRecorder = NO_PASSES,
+        clock: Callable[[], float] = time.monotonic,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self._reconcile = reconcile
+        self._workers = workers
+        self._recorder = recorder
+        self._clock = clock
+        self._queue = WorkQueue(back_off, chance)
+        self._wake = asyncio.Event()
+        self._stopping = False
+        self._passes: dict[asyncio.Task[None], float] = {}
+
+    @property
+    def depth(self) -> int:
+        """Keys that wait for a worker."""
+        return self._queue.ready
+
+    @property
+    def running(self) -> int:
+        """Passes that run now."""
+        return len(self._passes)
+
+    @property
+    def failing(self) -> int:
+        """Keys whose last pass failed."""
+        return self._queue.failing
+
+    def oldest_pass_seconds(self) -> float:
+        """How long the oldest running pass runs already; 0 when none runs."""
+        return max((self._clock() - started for started in self._passes.values()), default=0.0)
+
+    def enqueue(self, ref: Ref, *, urgent: bool = False) -> None:
+        """Ask for a pass; `urgent` when what is asked for has changed. Cheap, and may be called before `run`."""
+        self._queue.add(ref, urgent=urgent)
+        self._wake.set()
+
+    def enqueue_all(self, refs: Iterable[Ref]) -> None:
+        """Ask for a pass of each."""
+        for ref in refs:
+            self._queue.add(ref)
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Give out keys until `stop`."""
+        loop = asyncio.get_running_loop()
+        while not self._stopping:
+            self._wake.clear()
+            self._start_passes()
+            # With all workers busy the end of a pass wakes, not the time: what is due could not start.
+            due = self._queue.next_due() if len(self._passes) < self._workers else None
+            timer = None if due is None else loop.call_later(max(0.0, due - self._clock()), self._wake.set)
+            try:
+                await self._wake.wait()
+            finally:
+                if timer is not None:
+                    timer.cancel()
+
+    async def stop(self, grace: float) -> None:
+        """Start no more passes; give those that run `grace` seconds, then cancel them. Returns when none is left."""
+        self._stopping = True
+        self._wake.set()
+        if self._passes and grace > 0:
+            await asyncio.wait(list(self._passes), timeout=grace)
+        left = list(self._passes)
+        for task in left:
+            task.cancel(_STOPPED)
+        await asyncio.gather(*left, return_exceptions=True)
+
+    def _start_passes(self) -> None:
+        while len(self._passes) < self._workers:
+            now = self._clock()
+            key = self._queue.take(now)
+            if key is None:
+                return
+            task = asyncio.create_task(self._pass(key), name=f"reconcile {key}")
+            self._passes[task] = now
+            task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        del self._passes[task]
+        self._wake.set()
+
+    async def _pass(self, key: Ref) -> None:
+        with self._recorder.record(key) as record:
+            try:
+                again = await self._reconcile(key)
+            except NotLeaderError as error:
+                # No failure of the deployment: the process is about to end, or holds the Lease again in a moment.
+                self._queue.failed(key, self._clock())
+                _LOG.info("reconcile ended before its end: %s", error)
+            except (LlamaOperatorError, KubeError) as error:
+                # Named errors say what is wrong by themselves; where they came from adds nothing.
+                wait = self._queue.failed(key, self._clock())
+                record.outcome = Outcome.ERROR
+                _LOG.warning("reconcile failed, tries again in %.1f s: %s", wait, error)
+            except Exception:  # noqa: BLE001 - one deployment must not stop all others; it is logged with its trace
+                wait = self._queue.failed(key, self._clock())
+                record.outcome = Outcome.ERROR
+                _LOG.exception("reconcile failed by a defect, tries again in %.1f s", wait)
+            else:
+                self._queue.succeeded(key, self._clock(), again_after=again)
+                record.outcome = Outcome.SUCCESS

@@ -1,0 +1,141 @@
+"""From a spec to what the planner is asked: model variants, accelerators, context. Called by `decide.decision`."""
+
+from llama_operator.api.reasons import ConditionType, Reason
+from llama_operator.api.v1alpha1.llamadeployment import KVCacheDtype, LlamaDeploymentSpec, Precision
+from llama_operator.catalog import Catalog, UnknownAcceleratorError
+from llama_operator.catalog.accelerators import Accelerator
+from llama_operator.catalog.models import Model, Variant
+from llama_operator.decide.observed import NodeFacts, Observed
+from llama_operator.decide.planner import Plan, PlanRequest, plan
+from llama_operator.decide.problem import Problem
+from llama_operator.decide.scaling import most_replicas
+
+SUPPORTED_ENGINE_ARGUMENTS = frozenset({"allow_deprecated_quantization"})
+"""Engine arguments without which some variants do not load, and which we pass for those (`desired.serve_config`)."""
+
+_KV_BYTES_16_BIT = 2
+_KV_BYTES_FP8 = 1
+_ABOUT_PIPELINE = frozenset({Reason.LAYERS_NOT_DIVISIBLE, Reason.PIPELINE_NOT_SUPPORTED})
+
+
+def find_plan(observed: Observed, model: Model, catalog: Catalog) -> Problem | tuple[PlanRequest, Plan]:
+    """Plan what the spec asks for; a Problem when the spec itself cannot be planned."""
+    spec = observed.deployment.spec
+    if (unloadable := _engine_problem(model)) is not None:
+        return unloadable
+    accelerators = _accelerators(spec, observed.nodes, catalog)
+    if isinstance(accelerators, Problem):
+        return accelerators
+    variants = _variants(spec, model)
+    if isinstance(variants, Problem):
+        return variants
+    trained_for = min(model.context_of(variant) for variant in variants)
+    if (too_long := _context_problem(spec, model, trained_for)) is not None:
+        return too_long
+    request = PlanRequest(
+        model=model,
+        variants=variants,
+        accelerators=accelerators,
+        gpus_per_node=spec.hardware.gpus_per_node,
+        max_gpus=spec.hardware.max_gpus,
+        max_replicas=most_replicas(spec),
+        max_model_length=spec.context.max_model_length or trained_for,
+        concurrent_sequences=spec.context.concurrent_sequences,
+        utilization_percent=spec.engine.gpu_memory_utilization_percent,
+        kv_element_bytes=_KV_BYTES_FP8 if spec.engine.kv_cache_dtype is KVCacheDtype.FP8 else _KV_BYTES_16_BIT,
+        tensor=spec.parallelism.tensor,
+        pipeline=spec.parallelism.pipeline,
+        max_num_seqs=spec.engine.arguments.max_num_seqs,
+    )
+    return request, plan(request)
+
+
+def _engine_problem(model: Model) -> Problem | None:
+    if not model.engine_constraints:
+        return None
+    return Problem(
+        ConditionType.MODEL_RESOLVED,
+        Reason.ENGINE_CONSTRAINT,
+        f"{model.id}: {'; '.join(model.engine_constraints)}",
+        "spec.model.name",
+    )
+
+
+def _context_problem(spec: LlamaDeploymentSpec, model: Model, trained_for: int) -> Problem | None:
+    asked = spec.context.max_model_length
+    if asked is None or asked <= trained_for:
+        return None
+    return Problem(
+        ConditionType.PLANNED,
+        Reason.CONTEXT_TOO_LONG,
+        f"{asked:,} is beyond the {trained_for:,} tokens that {model.id} was trained for; "
+        f"set it to at most {trained_for}",
+        "spec.context.maxModelLength",
+    )
+
+
+def _accelerators(
+    spec: LlamaDeploymentSpec, nodes: tuple[NodeFacts, ...] | None, catalog: Catalog
+) -> Problem | tuple[Accelerator, ...]:
+    named = spec.hardware.accelerator
+    if named != "Auto":
+        try:
+            return (catalog.accelerator(named),)
+        except UnknownAcceleratorError as error:
+            return Problem(ConditionType.PLANNED, Reason.ACCELERATOR_UNKNOWN, str(error), "spec.hardware.accelerator")
+    seen = sorted({node.accelerator for node in nodes or () if node.gpus})
+    found = [catalog.accelerator(name) for name in seen]
+    # A GPU that fits is preferred to a CPU that fits: nobody means the CPU of a GPU cluster.
+    gpus = [accelerator for accelerator in found if accelerator.device == "GPU"]
+    if gpus or found:
+        return tuple(gpus or found)
+    return Problem(
+        ConditionType.PLANNED,
+        Reason.ACCELERATOR_UNDECIDED,
+        "is Auto and no node with a known accelerator was seen; name one of " + ", ".join(catalog.accelerator_names),
+        "spec.hardware.accelerator",
+    )
+
+
+def _variants(spec: LlamaDeploymentSpec, model: Model) -> Problem | tuple[Variant, ...]:
+    wanted, repository = spec.model.precision, spec.model.variant
+    allowed = [
+        variant
+        for variant in model.variants
+        if (repository is None or variant.repository == repository)
+        and all(limit.argument in SUPPORTED_ENGINE_ARGUMENTS for limit in variant.engine_limits)
+        and (variant.precision == wanted.value or (wanted is Precision.AUTO and _auto_may_take(variant, repository)))
+    ]
+    if not allowed:
+        offered = ", ".join(
+            sorted({f"{v.precision} ({v.repository})" if v.repository else v.precision for v in model.variants})
+        )
+        asked = f"precision {wanted}" + (f" in {repository}" if repository else "")
+        return Problem(
+            ConditionType.MODEL_RESOLVED,
+            Reason.VARIANT_UNKNOWN,
+            f"{model.id} has no {asked}; it has {offered}",
+            "spec.model.variant" if repository else "spec.model.precision",
+        )
+    # The first of a precision is the default one; others must be named.
+    first = {variant.precision: variant for variant in reversed(allowed)}
+    return tuple(variant for variant in allowed if first[variant.precision] is variant)
+
+
+def _auto_may_take(variant: Variant, repository: str | None) -> bool:
+    # Auto never lowers quality below FP8 without being told to.
+    return repository is not None or variant.precision in {"BF16", "FP16", "FP8"}
+
+
+def nothing_fits(request: PlanRequest, result: Plan) -> Problem:
+    """The problem of a plan without a chosen candidate, told by the candidate that came nearest."""
+    kind = ConditionType.PLANNED
+    nearest = max(result.rejected, key=lambda rejection: rejection.candidate.memory.left_for_kv)
+    text = f"{nearest.candidate.label}: {nearest.message}"
+    if request.tensor is not None:
+        # Every candidate has the sizes that the user named: the reason is about them.
+        field = "spec.parallelism.pipeline" if nearest.reason in _ABOUT_PIPELINE else "spec.parallelism.tensor"
+        return Problem(kind, nearest.reason, text, field)
+    if len(result.rejected) == 1:
+        return Problem(kind, nearest.reason, text)
+    return Problem(kind, Reason.NOTHING_FITS, f"none of {len(result.rejected)} candidates fits; nearest is {text}")

@@ -1,0 +1,62 @@
+"""How a new revision replaces the old one: beside it, or after it. Called by `decide.decision`.
+
+What `Auto` comes to is pinned with the revision: free accelerators change while a rollout goes on.
+"""
+
+from dataclasses import dataclass
+
+from llama_operator.api.v1alpha1.llamadeployment import RolloutStrategy
+from llama_operator.api.v1alpha1.llamadeployment_status import ChosenPlan
+from llama_operator.decide.observed import Observed, RevisionFacts
+from llama_operator.decide.scaling import least_replicas, most_replicas
+
+
+@dataclass(frozen=True, slots=True)
+class Strategy:
+    """A strategy and why; never `Auto`."""
+
+    kind: RolloutStrategy
+    reason: str
+    pinned: bool = False
+    """Whether it is to be remembered with the revision: the user left the choice to us."""
+
+
+def choose_strategy(
+    observed: Observed, wanted: str, chosen: ChosenPlan | None, record: RevisionFacts | None
+) -> Strategy:
+    """Choose for the revision `wanted`, whose plan is `chosen` and whose record, if it has one, is `record`."""
+    asked = observed.deployment.spec.rollout.strategy
+    if asked is not RolloutStrategy.AUTO:
+        return Strategy(asked, "spec.rollout.strategy says so")
+    if record is not None and record.strategy is not None:
+        return Strategy(record.strategy, record.strategy_reason, pinned=True)
+    if chosen is None or all(service.name == wanted for service in observed.ray_services):
+        return Strategy(RolloutStrategy.BLUE_GREEN, "there is nothing to replace")
+    return _by_capacity(observed, chosen)
+
+
+def needs_count(observed: Observed, wanted: str) -> bool:
+    """Whether the choice for `wanted` will rest on how many accelerators are free, so that somebody must count them."""
+    if observed.deployment.spec.rollout.strategy is not RolloutStrategy.AUTO:
+        return False
+    known = any(record.name == wanted and record.strategy is not None for record in observed.revisions)
+    return not known and any(service.name != wanted for service in observed.ray_services)
+
+
+def _by_capacity(observed: Observed, chosen: ChosenPlan) -> Strategy:
+    spec = observed.deployment.spec
+    most = most_replicas(spec) * chosen.gpus_per_replica
+    limit = spec.hardware.max_gpus
+    if limit is not None and 2 * most > limit:
+        return Strategy(
+            RolloutStrategy.RECREATE, f"maxGPUs {limit} does not hold a second copy of up to {most} GPUs", pinned=True
+        )
+    if observed.free is None or chosen.accelerator == "CPU":
+        return Strategy(RolloutStrategy.BLUE_GREEN, "free hardware was not counted", pinned=True)
+    # Counted by pods: four free GPUs on two nodes hold no replica that needs four on one.
+    per_pod = chosen.gpus_per_replica // chosen.nodes_per_replica
+    need = max(1, least_replicas(spec)) * chosen.nodes_per_replica
+    room = sum(free // per_pod for free in observed.free.get(chosen.accelerator, ()))
+    kind = RolloutStrategy.BLUE_GREEN if room >= need else RolloutStrategy.RECREATE
+    pods = f"{need} pod(s) with {per_pod} {chosen.accelerator} each"
+    return Strategy(kind, f"a second copy needs {pods}, and there is room for {room}", pinned=True)

@@ -1,0 +1,113 @@
+"""ControllerRevisions: the memory of a deployment. Called by `desired.objects`.
+
+One for each revision, with everything that was decided when it was made: what the user wrote, the plan, the Serve
+config and the cluster. `data` cannot be changed once written (the API server holds that); what happens to the revision
+later stands in annotations.
+"""
+
+from dataclasses import replace
+from typing import Any
+
+from llama_operator.api.meta import (
+    ANNOTATION_FAILED_AT,
+    ANNOTATION_FAILURE,
+    ANNOTATION_SERVED_AT,
+    ANNOTATION_STRATEGY,
+    ANNOTATION_STRATEGY_REASON,
+    rfc3339,
+)
+from llama_operator.decide.decision import Decision
+from llama_operator.decide.observed import Observed, RevisionFacts, Settings
+from llama_operator.decide.rollout import Rollout
+from llama_operator.desired import naming, rayservice
+from llama_operator.desired.serve_config import serve_config, serving_config
+from llama_serving.config import LiveSettings
+
+API_VERSION = "apps/v1"
+KIND = "ControllerRevision"
+
+_FAILURE_LIMIT = 1024
+_PLACEHOLDER = LiveSettings(
+    min_replicas=0, max_replicas=1, target_queue_depth=1, max_ongoing_requests=1, max_queued_requests=-1
+)
+"""Live numbers in a pinned Serve config: never used, always replaced by those of the spec."""
+
+
+def new(observed: Observed, decision: Decision, settings: Settings) -> RevisionFacts:
+    """Pin what `decision` found for a revision that has no record yet."""
+    deployment, plan, model = observed.deployment, decision.plan, decision.model
+    if plan is None or plan.chosen is None or model is None or decision.plan_status is None:
+        raise ValueError("a decision without a problem and without a pinned revision has a plan")
+    config = serving_config(
+        deployment,
+        model,
+        plan.chosen,
+        revision=decision.revision.name,
+        max_model_length=decision.max_model_length,
+        max_num_seqs=plan.max_num_seqs,
+        settings=settings,
+    )
+    return RevisionFacts(
+        name=decision.revision.name,
+        number=_next_number(observed),
+        plan=decision.plan_status,
+        inputs=decision.revision.inputs,
+        serve_config=serve_config(config, _PLACEHOLDER),
+        cluster=rayservice.cluster_template(deployment, plan.chosen, config, settings=settings),
+    )
+
+
+def brought_up_to_date(record: RevisionFacts, observed: Observed, rollout: Rollout) -> RevisionFacts:
+    """The record with what has happened to its revision until now."""
+    strategy = rollout.strategy
+    if record.name == rollout.wanted:
+        newest = max((other.number for other in observed.revisions if other.name != record.name), default=0)
+        if record.number <= newest:
+            # Asked for again: as `kubectl rollout undo` does, it becomes the newest of the history.
+            record = replace(record, number=newest + 1)
+        if strategy.pinned and record.strategy is None:
+            record = replace(record, strategy=strategy.kind, strategy_reason=strategy.reason)
+        if rollout.given_up is not None and rollout.given_up.now:
+            message = rollout.given_up.message[-_FAILURE_LIMIT:]
+            record = replace(record, failed_at=rfc3339(observed.now), failure=message)
+    serves = any(service.name == record.name and service.serves for service in observed.ray_services)
+    return replace(record, served_at=rfc3339(observed.now)) if serves and not record.served_at else record
+
+
+def over(observed: Observed, rollout: Rollout) -> tuple[str, ...]:
+    """Names of records to forget: failures that nobody asks for any more, and history beyond its limit."""
+    busy = {rollout.wanted, rollout.target, rollout.traffic, *(service.name for service in observed.ray_services)}
+    idle = [record for record in observed.revisions if record.name not in busy]
+    failed = [record.name for record in idle if record.failed_at]
+    history = sorted((r for r in idle if not r.failed_at), key=lambda record: record.number, reverse=True)
+    limit = observed.deployment.spec.rollout.revision_history_limit
+    return (*failed, *(record.name for record in history[limit:]))
+
+
+def build(observed: Observed, record: RevisionFacts) -> dict[str, Any]:
+    """Build the ControllerRevision of `record`."""
+    metadata = naming.metadata(observed.deployment, record.name, record.name)
+    annotations = {
+        ANNOTATION_SERVED_AT: record.served_at,
+        ANNOTATION_FAILED_AT: record.failed_at,
+        ANNOTATION_FAILURE: record.failure,
+        ANNOTATION_STRATEGY: record.strategy.value if record.strategy else "",
+        ANNOTATION_STRATEGY_REASON: record.strategy_reason,
+    }
+    known = {name: value for name, value in annotations.items() if value}
+    return {
+        "apiVersion": API_VERSION,
+        "kind": KIND,
+        "metadata": metadata | ({"annotations": known} if known else {}),
+        "revision": record.number,
+        "data": {
+            "inputs": dict(record.inputs),
+            "plan": record.plan.to_api(),
+            "serveConfig": dict(record.serve_config),
+            "cluster": dict(record.cluster),
+        },
+    }
+
+
+def _next_number(observed: Observed) -> int:
+    return max((record.number for record in observed.revisions), default=0) + 1

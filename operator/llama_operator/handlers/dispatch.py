@@ -1,0 +1,119 @@
+"""From an event to the keys that are looked at again. Called by the kopf handlers of `registry`, and by nobody else.
+
+An event says that something changed, nothing more: the object goes into the cache, and what is reconciled reads it there.
+An object that the cache knows already, as after an own write, wakes nobody.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Final, Protocol
+
+from llama_operator.api.meta import LABEL_DEPLOYMENT
+from llama_operator.catalog import Catalog
+from llama_operator.handlers.watched import Concerns, Watched, slim
+from llama_operator.kube import kinds
+from llama_operator.kube.cache import ObjectCache
+from llama_operator.kube.port import Kind, Object, Ref
+from llama_operator.observe.gather import node_facts
+
+_CROWD_SECONDS: Final = 1.0
+"""Nodes come and go in crowds; all deployments are looked at once for each crowd."""
+
+
+class Enqueue(Protocol):
+    """Asks for a pass."""
+
+    def __call__(self, ref: Ref, *, urgent: bool = False) -> None:
+        """Ask for a pass of `ref`; `urgent` when what is asked for has changed."""
+        ...
+
+
+class Dispatcher:
+    """Feeds the cache and the queue.
+
+    Args:
+        cache: Takes the objects.
+        enqueue: Takes the keys.
+        catalog: Tells what a node offers.
+        later: Calls a function after some seconds.
+        count: Told the kind of every event.
+    """
+
+    def __init__(
+        self,
+        cache: ObjectCache,
+        enqueue: Enqueue,
+        *,
+        catalog: Catalog,
+        later: Callable[[float, Callable[[], None]], object],
+        count: Callable[[Kind], None] = lambda _: None,
+    ) -> None:
+        self._cache = cache
+        self._enqueue = enqueue
+        self._catalog = catalog
+        self._later = later
+        self._count = count
+        self._crowd = False
+
+    def changed(self, watched: Watched, obj: Object) -> None:
+        """An object was added or changed, or a list named it."""
+        self._count(watched.kind)
+        ref = _ref(watched.kind, obj)
+        before = self._cache.find(ref)
+        if self._cache.put(slim(watched.kind, obj)):
+            self._wake(watched, ref, before, obj)
+
+    def deleted(self, watched: Watched, obj: Object) -> None:
+        """An object is gone."""
+        self._count(watched.kind)
+        ref = _ref(watched.kind, obj)
+        if self._cache.remove(obj):
+            self._wake(watched, ref, obj, None)
+
+    def enqueue_all(self) -> None:
+        """Ask for a pass of every LlamaDeployment."""
+        self._crowd = False
+        for deployment in self._cache.list(kinds.LLAMA_DEPLOYMENT):
+            self._enqueue(_ref(kinds.LLAMA_DEPLOYMENT, deployment))
+
+    def _wake(self, watched: Watched, ref: Ref, before: Object | None, after: Object | None) -> None:
+        match watched.concerns:
+            case Concerns.ITSELF:
+                self._enqueue(ref, urgent=_asks_for(before) != _asks_for(after))
+            case Concerns.ITS_DEPLOYMENT:
+                name = _label(after or before or {})
+                if name:
+                    self._enqueue(Ref(kinds.LLAMA_DEPLOYMENT, ref.namespace, name))
+            case Concerns.WHO_NAMES_IT:
+                for key in self._naming(ref.name):
+                    self._enqueue(key, urgent=True)
+            case Concerns.EVERYBODY:
+                self._node(before, after)
+
+    def _naming(self, acceptance: str) -> Iterator[Ref]:
+        for deployment in self._cache.list(kinds.LLAMA_DEPLOYMENT):
+            if (deployment.get("spec", {}).get("license") or {}).get("acceptance") == acceptance:
+                yield _ref(kinds.LLAMA_DEPLOYMENT, deployment)
+
+    def _node(self, before: Object | None, after: Object | None) -> None:
+        """Heartbeats change nodes all the time; only what a plan would see counts."""
+        facts = [None if node is None else node_facts(node, self._catalog) for node in (before, after)]
+        if facts[0] != facts[1] and not self._crowd:
+            self._crowd = True
+            self._later(_CROWD_SECONDS, self.enqueue_all)
+
+
+def _ref(kind: Kind, obj: Object) -> Ref:
+    metadata = obj["metadata"]
+    return Ref(kind, metadata.get("namespace") or "", metadata["name"])
+
+
+def _label(obj: Object) -> str:
+    return str((obj["metadata"].get("labels") or {}).get(LABEL_DEPLOYMENT, ""))
+
+
+def _asks_for(deployment: Object | None) -> tuple[object, ...]:
+    """What of a LlamaDeployment its user decides; status is not part of it."""
+    if deployment is None:
+        return ()
+    metadata = deployment["metadata"]
+    return metadata.get("uid"), metadata.get("generation"), metadata.get("deletionTimestamp")

@@ -1,0 +1,117 @@
+"""Runs kopf inside our event loop, for as long as the process lives. Wired in by `process`.
+
+kopf watches; it is told the kinds that exist. A kind that appears later (KubeRay installed after us) gets a kopf of its own,
+because telling the first would need the right to read every CRD, and the memory for them.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from typing import Any, Final
+
+import kopf
+
+from llama_operator.handlers import registry
+from llama_operator.handlers.dispatch import Dispatcher
+from llama_operator.handlers.watched import Watched
+
+_LOG = logging.getLogger(__name__)
+# The type is not exported by kopf. Of use with peering alone, but kopf would make one of a user name, which a user id in
+# a pod need not have.
+_IDENTITY: Final[Any] = "llama-operator"
+_STOP_SECONDS: Final = 5.0
+_APPEARANCE_SECONDS: Final = 10.0
+"""How often missing kinds are looked for."""
+
+
+class WatchEndedError(Exception):
+    """kopf ended a watch that must not end; the process has to start again."""
+
+
+class Watches:
+    """All watches.
+
+    Args:
+        dispatcher: Takes the events.
+        namespaces: Where to watch; empty for everywhere.
+        login: kopf's login handler.
+        on_started: Called after each start of kopf, which takes the signal handlers of the process for itself.
+        appeared: Returns those of the given kinds that exist by now, after listing them into the cache.
+    """
+
+    def __init__(
+        self,
+        dispatcher: Dispatcher,
+        *,
+        namespaces: Sequence[str],
+        login: Callable[..., Awaitable[kopf.ConnectionInfo]],
+        on_started: Callable[[], None],
+        appeared: Callable[[Sequence[Watched]], Awaitable[Sequence[Watched]]],
+    ) -> None:
+        self._dispatcher = dispatcher
+        self._namespaces = namespaces
+        self._login = login
+        self._on_started = on_started
+        self._appeared = appeared
+        self.missing: tuple[Watched, ...] = ()
+        """Kinds that the cluster does not have."""
+
+    async def run(self, present: Sequence[Watched], missing: Sequence[Watched]) -> None:
+        """Watch until cancelled.
+
+        Args:
+            present: Kinds that exist.
+            missing: Kinds to wait for.
+
+        Raises:
+            WatchEndedError: If kopf gave up.
+        """
+        self.missing = tuple(missing)
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._watch(present))
+                while self.missing:
+                    await asyncio.sleep(_APPEARANCE_SECONDS)
+                    found = await self._appeared(self.missing)
+                    if found:
+                        _LOG.info("found by now, and watched: %s", ", ".join(each.kind.kind for each in found))
+                        self.missing = tuple(each for each in self.missing if each not in found)
+                        group.create_task(self._watch(found))
+        except* WatchEndedError as errors:
+            raise errors.exceptions[0] from None
+
+    async def _watch(self, watched: Sequence[Watched]) -> None:
+        if not watched:
+            return
+        tasks = await kopf.spawn_tasks(
+            registry=registry.build(watched, self._dispatcher, self._login),
+            settings=registry.settings(watched),
+            standalone=True,
+            identity=_IDENTITY,
+            clusterwide=not self._namespaces,
+            namespaces=self._namespaces,
+        )
+        self._on_started()
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            # First what kopf started by itself: it would use the connections that the rest closes.
+            await _stop({task for task in asyncio.all_tasks() if _is_of_kopf(task)} - set(tasks))
+            await _stop(tasks)
+        failure = next((task.exception() for task in done if not task.cancelled()), None)
+        raise WatchEndedError(f"kopf ended a watch: {failure or 'it was told to stop'}") from failure
+
+
+def _is_of_kopf(task: asyncio.Task[Any]) -> bool:
+    frame = getattr(task.get_coro(), "cr_frame", None)
+    return frame is not None and str(frame.f_globals.get("__name__")).startswith("kopf.")
+
+
+async def _stop(tasks: Collection[asyncio.Task[Any]]) -> None:
+    if not tasks:
+        return
+    for task in tasks:
+        task.cancel()
+    _, pending = await asyncio.wait(tasks, timeout=_STOP_SECONDS)
+    if pending:
+        _LOG.warning("kopf did not stop in %.0f s: %s", _STOP_SECONDS, ", ".join(task.get_name() for task in pending))

@@ -1,0 +1,192 @@
+"""What the watches have told so far: objects in memory, found by address and by label without a scan.
+
+Filled by the operator's event handlers and by `cached`, which puts what it wrote; read by `cached` alone. Pure state, one event
+loop. Objects in it are never changed by anybody: who takes one out to change it makes a copy first.
+"""
+
+import sys
+from collections import OrderedDict, defaultdict
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Final, TypeAlias, TypeVar
+
+from llama_operator.api.meta import LABEL_DEPLOYMENT
+from llama_operator.kube import kinds
+from llama_operator.kube.port import Kind, Listing, Object, Ref
+
+_NO_LABELS: Final[Mapping[str, str]] = MappingProxyType({})
+_SHORT: Final = 64
+"""Longest string, in characters, that is worth sharing."""
+_BURIED: Final = 10_000
+"""Uids of deleted objects that are remembered; events of an object come for seconds after its end, not for so many others."""
+_Bucket: TypeAlias = dict[Ref, None]
+_Key = TypeVar("_Key")
+
+
+@dataclass(slots=True)
+class _OfKind:
+    objects: dict[Ref, Object] = field(default_factory=dict)
+    by_namespace: defaultdict[str, _Bucket] = field(default_factory=lambda: defaultdict(dict))
+    by_label: defaultdict[tuple[str, str], _Bucket] = field(default_factory=lambda: defaultdict(dict))
+    """By namespace and value of the label that is indexed; the namespace "" stands for all."""
+    version: str = "0"
+    complete: bool = False
+
+
+class ObjectCache:
+    """Objects of the kinds that are watched.
+
+    The newest resourceVersion of an object wins, whatever the order of arrival, and what was deleted does not come back:
+    a late event of a state before our own write, or of an object before its deletion, changes nothing.
+
+    Args:
+        label: The label whose values are indexed; other labels are compared one by one.
+    """
+
+    def __init__(self, label: str = LABEL_DEPLOYMENT) -> None:
+        self._label = label
+        self._kinds: defaultdict[Kind, _OfKind] = defaultdict(_OfKind)
+        self._buried: OrderedDict[str, None] = OrderedDict()
+
+    def count(self, kind: Kind) -> int:
+        """Number of objects of a kind."""
+        return len(self._kinds[kind].objects)
+
+    def complete(self, kind: Kind) -> bool:
+        """Whether a listing of `kind` came in, so that what is not here does not exist."""
+        return self._kinds[kind].complete
+
+    def version(self, kind: Kind) -> str:
+        """Newest resourceVersion of `kind` that was seen; "0" before the first."""
+        return self._kinds[kind].version
+
+    def put(self, obj: Object) -> bool:
+        """Take over a state of an object.
+
+        Returns:
+            Whether it is news: False for a state older than, or the same as, the known one, and for the dead.
+        """
+        ref = address(obj)
+        if ref is None or obj["metadata"]["uid"] in self._buried:
+            return False
+        of_kind = self._kinds[ref.kind]
+        known = of_kind.objects.get(ref)
+        if known is not None and version_of(obj) <= version_of(known):
+            return False
+        self._store(of_kind, ref, obj, known)
+        return True
+
+    def remove(self, obj: Object) -> bool:
+        """Take over the end of an object, of which `obj` is the last state; False if it was not known."""
+        ref = address(obj)
+        if ref is None:
+            return False
+        self._bury(obj["metadata"]["uid"])
+        of_kind = self._kinds[ref.kind]
+        known = of_kind.objects.get(ref)
+        # An object of the same name that was made since is another.
+        if known is None or known["metadata"]["uid"] != obj["metadata"]["uid"]:
+            return False
+        self._drop(of_kind, ref, known)
+        return True
+
+    def replace(self, kind: Kind, listing: Listing) -> None:
+        """Take over a listing of `kind`: what is not in it and not newer than it is gone."""
+        of_kind = self._kinds[kind]
+        listed = {ref: item for item in listing.items if (ref := address(item)) is not None}
+        for ref, known in list(of_kind.objects.items()):
+            item = listed.get(ref)
+            gone = item is None and version_of(known) <= int(listing.resource_version)
+            if gone or (item is not None and item["metadata"]["uid"] != known["metadata"]["uid"]):
+                self._bury(known["metadata"]["uid"])
+                self._drop(of_kind, ref, known)
+        for item in listed.values():
+            self.put(item)
+        of_kind.version = max(of_kind.version, listing.resource_version, key=int)
+        of_kind.complete = True
+
+    def find(self, ref: Ref) -> Object | None:
+        """Return an object, not to be changed; None if there is none."""
+        return self._kinds[ref.kind].objects.get(ref)
+
+    def list(
+        self, kind: Kind, namespace: str | None = None, labels: Mapping[str, str] = _NO_LABELS
+    ) -> tuple[Object, ...]:
+        """Return the objects of a kind, by namespace and name, that have all `labels`; not to be changed."""
+        return tuple(self._select(self._kinds[kind], namespace, labels))
+
+    def _select(self, of_kind: _OfKind, namespace: str | None, labels: Mapping[str, str]) -> Iterator[Object]:
+        refs: Collection[Ref]
+        rest = dict(labels)
+        if (value := rest.pop(self._label, None)) is not None:
+            refs = of_kind.by_label.get((namespace or "", value), ())
+        elif namespace is not None:
+            refs = of_kind.by_namespace.get(namespace, ())
+        else:
+            refs = of_kind.objects
+        for ref in sorted(refs, key=_by_name) if len(refs) > 1 else refs:
+            obj = of_kind.objects[ref]
+            if rest.items() <= obj["metadata"].get("labels", {}).items():
+                yield obj
+
+    def _store(self, of_kind: _OfKind, ref: Ref, obj: Object, known: Object | None) -> None:
+        if known is not None:
+            if known["metadata"]["uid"] != obj["metadata"]["uid"]:
+                self._bury(known["metadata"]["uid"])
+            self._unindex(of_kind, ref, known)
+        # Who owns which field is half of many an object, and only a server needs it.
+        metadata = {name: value for name, value in obj["metadata"].items() if name != "managedFields"}
+        of_kind.objects[ref] = _shared({**obj, "metadata": metadata})
+        of_kind.by_namespace[ref.namespace][ref] = None
+        if (value := obj["metadata"].get("labels", {}).get(self._label)) is not None:
+            for namespace in {ref.namespace, ""}:
+                of_kind.by_label[namespace, value][ref] = None
+        of_kind.version = max(of_kind.version, obj["metadata"]["resourceVersion"], key=int)
+
+    def _drop(self, of_kind: _OfKind, ref: Ref, known: Object) -> None:
+        del of_kind.objects[ref]
+        self._unindex(of_kind, ref, known)
+        _discard(of_kind.by_namespace, ref.namespace, ref)
+
+    def _unindex(self, of_kind: _OfKind, ref: Ref, known: Object) -> None:
+        if (value := known["metadata"].get("labels", {}).get(self._label)) is not None:
+            for namespace in {ref.namespace, ""}:
+                _discard(of_kind.by_label, (namespace, value), ref)
+
+    def _bury(self, uid: str) -> None:
+        self._buried[uid] = None
+        while len(self._buried) > _BURIED:
+            self._buried.popitem(last=False)
+
+
+def address(obj: Object) -> Ref | None:
+    """Address of an object that a server gave; None for a kind that the product does not know."""
+    kind = kinds.find(obj.get("apiVersion"), obj.get("kind"))
+    metadata = obj["metadata"]
+    return None if kind is None else Ref(kind, metadata.get("namespace", ""), metadata["name"])
+
+
+def version_of(obj: Object) -> int:
+    """The resourceVersion as the number that orders the states of an object (KEP-5504)."""
+    return int(obj["metadata"]["resourceVersion"])
+
+
+def _discard(buckets: defaultdict[_Key, _Bucket], key: _Key, ref: Ref) -> None:
+    bucket = buckets[key]
+    bucket.pop(ref, None)
+    if not bucket:
+        del buckets[key]
+
+
+def _by_name(ref: Ref) -> tuple[str, str]:
+    return ref.namespace, ref.name
+
+
+def _shared(value: Any) -> Any:
+    """A copy whose keys and short strings are shared with all others: half the memory of a thousand like objects."""
+    if isinstance(value, dict):
+        return {sys.intern(key): _shared(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_shared(item) for item in value]
+    return sys.intern(value) if type(value) is str and len(value) <= _SHORT else value

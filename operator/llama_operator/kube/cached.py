@@ -1,0 +1,184 @@
+"""The port over a cache: reads cost nothing, and an apply that could change nothing is not sent.
+
+Wired in by the operator's process between the reconcile and the client. What was written is in the cache at once, so that a pass
+never decides on a state from before its own last write. A server would answer a needless apply by writing nothing; a
+thousand deployments that are looked at again make four thousand of them, which is seconds of its time.
+"""
+
+import contextlib
+import hashlib
+import json
+import marshal
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final, Literal, TypeAlias
+
+from llama_operator.kube.cache import ObjectCache, address
+from llama_operator.kube.port import (
+    NO_PRECONDITIONS,
+    Cluster,
+    JsonPatch,
+    Kind,
+    Listing,
+    NotFoundError,
+    Object,
+    Preconditions,
+    Propagation,
+    Ref,
+    WatchEvent,
+)
+
+_NO_LABELS: Final[Mapping[str, str]] = MappingProxyType({})
+_Part: TypeAlias = Literal["object", "status"]
+
+
+@dataclass(slots=True)
+class _Applied:
+    """Our last apply of one object: what we sent, what came of it, and the last version known to be no other."""
+
+    sent: bytes
+    outcome: bytes
+    version: str
+
+
+class CachedCluster:
+    """Reads watched kinds from memory; sends everything else on.
+
+    What is read is shared with the cache and with other readers: nobody may change it.
+
+    Args:
+        cache: What the watches fill.
+        inner: The cluster that writes go to.
+        kinds: The kinds that are watched. Until the first listing of one is in the cache, reads of it go to `inner`.
+    """
+
+    def __init__(self, cache: ObjectCache, inner: Cluster, *, kinds: Collection[Kind]) -> None:
+        self._cache = cache
+        self._inner = inner
+        self._watched = frozenset(kinds)
+        self._applied: dict[tuple[Ref, _Part], _Applied] = {}
+
+    async def get(self, ref: Ref) -> Object:
+        """Return the object as far as is known; see `Cluster.get`."""
+        if not self._reads(ref.kind):
+            return await self._inner.get(ref)
+        if (found := self._cache.find(ref)) is None:
+            raise NotFoundError(f"{ref} not found")
+        return found
+
+    async def list(
+        self,
+        kind: Kind,
+        *,
+        namespace: str | None = None,
+        labels: Mapping[str, str] = _NO_LABELS,
+        fields: Mapping[str, str] = _NO_LABELS,
+    ) -> Listing:
+        """List a kind as far as is known; see `Cluster.list`."""
+        if fields or not self._reads(kind):
+            return await self._inner.list(kind, namespace=namespace, labels=labels, fields=fields)
+        return Listing(self._cache.list(kind, namespace, labels), self._cache.version(kind))
+
+    def watch(self, kind: Kind, *, since: str, namespace: str | None = None) -> AsyncIterator[WatchEvent]:
+        """See `Cluster.watch`."""
+        return self._inner.watch(kind, since=since, namespace=namespace)
+
+    async def apply(self, obj: Object, *, force: bool = True) -> Object:
+        """Apply unless it is known to change nothing; see `Cluster.apply`."""
+        if (known := self._settled(obj, "object")) is not None:
+            return known
+        return self._remember(obj, "object", await self._inner.apply(obj, force=force))
+
+    async def apply_status(self, obj: Object) -> Object:
+        """Apply the status unless that is known to change nothing; see `Cluster.apply_status`."""
+        if (known := self._settled(obj, "status")) is not None:
+            return known
+        with self._burying(address(obj)):
+            return self._remember(obj, "status", await self._inner.apply_status(obj))
+
+    async def patch(self, ref: Ref, operations: Sequence[JsonPatch]) -> Object:
+        """See `Cluster.patch`."""
+        with self._burying(ref):
+            found = await self._inner.patch(ref, operations)
+        self._learn(found)
+        return found
+
+    async def delete(
+        self,
+        ref: Ref,
+        *,
+        preconditions: Preconditions = NO_PRECONDITIONS,
+        propagation: Propagation = Propagation.BACKGROUND,
+    ) -> None:
+        """Delete, and read what is left; see `Cluster.delete`."""
+        with self._burying(ref):
+            await self._inner.delete(ref, preconditions=preconditions, propagation=propagation)
+        if self._cache.find(ref) is not None:
+            with contextlib.suppress(NotFoundError), self._burying(ref):
+                self._learn(await self._inner.get(ref))
+
+    def _reads(self, kind: Kind) -> bool:
+        return kind in self._watched and self._cache.complete(kind)
+
+    def _settled(self, obj: Object, part: _Part) -> Object | None:
+        """The live object, if it is still what our last apply of the same made of it."""
+        ref = address(obj)
+        applied = self._applied.get((ref, part)) if ref else None
+        live = self._cache.find(ref) if ref else None
+        if applied is None or live is None or applied.sent != _digest(obj):
+            return None
+        version = live["metadata"]["resourceVersion"]
+        if version != applied.version:
+            if _outcome(live, part) != applied.outcome:
+                return None
+            # Something else changed; need not be looked at again.
+            applied.version = version
+        return live
+
+    def _remember(self, obj: Object, part: _Part, live: Object) -> Object:
+        self._learn(live)
+        if (ref := address(live)) and ref.kind in self._watched:
+            version = live["metadata"]["resourceVersion"]
+            self._applied[ref, part] = _Applied(_digest(obj), _outcome(live, part), version)
+        return live
+
+    def _learn(self, live: Object) -> None:
+        ref = address(live)
+        if ref and ref.kind in self._watched:
+            self._cache.put(live)
+
+    @contextlib.contextmanager
+    def _burying(self, ref: Ref | None) -> Iterator[None]:
+        """What the cluster does not find is gone, though no watch has said so yet."""
+        known = self._cache.find(ref) if ref else None
+        try:
+            yield
+        except NotFoundError:
+            if known is not None and ref is not None:
+                self._cache.remove(known)
+                self._applied.pop((ref, "object"), None)
+                self._applied.pop((ref, "status"), None)
+            raise
+
+
+def _outcome(live: Object, part: _Part) -> bytes:
+    """What of a live object an apply decides, and what says that it is the same object."""
+    if part == "status":
+        return _digest_of_live({"uid": live["metadata"]["uid"], "status": live.get("status")})
+    metadata = {
+        name: value for name, value in live["metadata"].items() if name not in {"managedFields", "resourceVersion"}
+    }
+    return _digest_of_live({**{name: value for name, value in live.items() if name != "status"}, "metadata": metadata})
+
+
+def _digest(content: Object) -> bytes:
+    """Digest of what is to be applied; keys are sorted: what was built from a pinned revision has them in another order."""
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    return hashlib.blake2b(text.encode(), digest_size=16).digest()
+
+
+def _digest_of_live(content: Object) -> bytes:
+    """Digest of what a server sent, which keeps its order; another order costs one request that changes nothing."""
+    # Version 2 knows no references, which depend on what is shared and not on what is equal.
+    return hashlib.blake2b(marshal.dumps(content, 2), digest_size=16).digest()

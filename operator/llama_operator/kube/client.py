@@ -1,0 +1,238 @@
+"""The port to Kubernetes on a real API server, by raw JSON over HTTP.
+
+Wired in by `main` and the CLI, which get it from `connect`. One contract suite holds it and the twin of `memory` to the same
+semantics; see docs/designs/0005-kubernetes-port.md.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from http import HTTPStatus
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final
+
+from llama_operator.kube import addresses, answers, credentials, json_patch, kinds
+from llama_operator.kube.port import (
+    NO_PRECONDITIONS,
+    ExpiredError,
+    InvalidError,
+    JsonPatch,
+    Kind,
+    Listing,
+    Object,
+    Preconditions,
+    Propagation,
+    Ref,
+    WatchEvent,
+)
+from llama_operator.kube.transport import RefusedError, Request, Transport
+from llama_operator.kube.watching import Watch
+
+_NO_LABELS: Mapping[str, str] = MappingProxyType({})
+_NO_QUERY: Mapping[str, str] = MappingProxyType({})
+_APPLY: Final = "application/apply-patch+yaml"
+_JSON_PATCH: Final = "application/json-patch+json"
+_MERGE_PATCH: Final = "application/merge-patch+json"
+_RACES: Final = 3
+"""Tries of an apply that lost a race; the server itself has tried several times by then."""
+
+
+class KubernetesCluster:
+    """One writer's view of a real cluster: the port `Cluster`. Made by `connect`."""
+
+    def __init__(self, transport: Transport, field_manager: str, *, namespace: str, page: int, silence: float) -> None:
+        self._transport = transport
+        self._field_manager = field_manager
+        self._page = page
+        self._silence = silence
+        self.namespace = namespace
+        """Namespace that the kubeconfig's context, or the pod, stands in."""
+
+    def client(self, field_manager: str) -> "KubernetesCluster":
+        """Return a view that writes as another field manager, over the same connections."""
+        return KubernetesCluster(
+            self._transport, field_manager, namespace=self.namespace, page=self._page, silence=self._silence
+        )
+
+    async def get(self, ref: Ref) -> Object:
+        """Return the object; see `Cluster.get`."""
+        return await self._object("GET", f"read of {ref}", addresses.of_object(ref))
+
+    async def list(
+        self,
+        kind: Kind,
+        *,
+        namespace: str | None = None,
+        labels: Mapping[str, str] = _NO_LABELS,
+        fields: Mapping[str, str] = _NO_LABELS,
+    ) -> Listing:
+        """List a kind in pages; see `Cluster.list`. Starts again, in one piece, when a page comes too late."""
+        try:
+            return await self._list(kind, namespace, labels, fields, self._page)
+        except ExpiredError:
+            return await self._list(kind, namespace, labels, fields, 0)
+
+    def watch(self, kind: Kind, *, since: str, namespace: str | None = None) -> AsyncIterator[WatchEvent]:
+        """Yield every change after `since`; see `Cluster.watch`. Reconnects by itself, without a gap."""
+        return Watch(self._transport, kind, namespace, silence=self._silence).events(since)
+
+    async def apply(self, obj: Object, *, force: bool = True) -> Object:
+        """Server-side apply; see `Cluster.apply`."""
+        return await self._apply(obj, "", force=force)
+
+    async def apply_status(self, obj: Object) -> Object:
+        """Server-side apply of the status; see `Cluster.apply_status`."""
+        sent = {name: obj[name] for name in ("apiVersion", "kind", "status") if name in obj}
+        metadata = {
+            name: value
+            for name, value in obj.get("metadata", {}).items()
+            if name in {"name", "namespace", "uid", "resourceVersion"}
+        }
+        return await self._apply(sent | {"metadata": metadata}, "status", force=True)
+
+    async def patch(self, ref: Ref, operations: Sequence[JsonPatch]) -> Object:
+        """Change parts of an object in place; see `Cluster.patch`."""
+        what = f"patch of {ref}"
+        request = Request(
+            "PATCH",
+            addresses.of_object(ref),
+            what,
+            self._manager(),
+            json_patch.encode(operations),
+            _JSON_PATCH,
+            repeatable=False,
+        )
+        try:
+            found: Object = await self._transport.exchange(request)
+        except RefusedError as refused:
+            error = answers.error(refused.status, refused.answer, what)
+            if refused.status != HTTPStatus.UNPROCESSABLE_ENTITY or not answers.is_unexplained(refused.answer):
+                raise error from None
+        else:
+            return found
+        # The server refuses such a patch without saying which operation it was: the object says it.
+        json_patch.apply(await self.get(ref), operations, str(ref))
+        raise error
+
+    async def delete(
+        self,
+        ref: Ref,
+        *,
+        preconditions: Preconditions = NO_PRECONDITIONS,
+        propagation: Propagation = Propagation.BACKGROUND,
+    ) -> None:
+        """Delete; see `Cluster.delete`."""
+        expected = {"uid": preconditions.uid, "resourceVersion": preconditions.resource_version}
+        options: Object = {
+            "apiVersion": "v1",
+            "kind": "DeleteOptions",
+            "propagationPolicy": propagation.value,
+            "preconditions": {name: value for name, value in expected.items() if value is not None},
+        }
+        request = Request("DELETE", addresses.of_object(ref), f"deletion of {ref}", _NO_QUERY, options)
+        await self._transport.send(request)
+
+    async def server_version(self) -> str:
+        """Version of the API server, as `v1.37.0`; every authenticated user may ask."""
+        found = await self._transport.send(Request("GET", "/version", "version of the API server", _NO_QUERY))
+        return str(found["gitVersion"])
+
+    async def merge_patch(self, ref: Ref, patch: Object) -> Object:
+        """Apply a JSON merge patch; not part of the port, see `MemoryClient.merge_patch`."""
+        path = addresses.of_object(ref)
+        return await self._object("PATCH", f"patch of {ref}", path, self._manager(), patch, _MERGE_PATCH)
+
+    async def _apply(self, obj: Object, subresource: str, *, force: bool) -> Object:
+        ref = _address(obj)
+        what = f"apply of {ref}" if not subresource else f"apply of {subresource} of {ref}"
+        query = self._manager() | {"force": "true" if force else "false"}
+        request = Request("PATCH", addresses.of_object(ref, subresource), what, query, obj, _APPLY)
+        # With a version or uid in it, a conflict is the answer that the caller wants to hear.
+        tries = 1 if {"uid", "resourceVersion"} & obj["metadata"].keys() else _RACES
+        while True:
+            tries -= 1
+            try:
+                found: Object = await self._transport.exchange(request)
+            except RefusedError as refused:
+                race = refused.status == HTTPStatus.CONFLICT and not answers.is_field_conflict(refused.answer)
+                if not race or not tries:
+                    raise answers.error(refused.status, refused.answer, what) from None
+            else:
+                return found
+
+    async def _list(
+        self, kind: Kind, namespace: str | None, labels: Mapping[str, str], fields: Mapping[str, str], page: int
+    ) -> Listing:
+        query = {"limit": str(page)} if page else {}
+        if fields:
+            query["fieldSelector"] = addresses.selector(fields)
+        if labels:
+            query["labelSelector"] = addresses.selector(labels)
+        items: list[Object] = []
+        path, what = addresses.of_kind(kind, namespace), f"list of {kind.kind}"
+        while True:
+            found = await self._object("GET", what, path, query)
+            items += found.get("items") or ()
+            if not (token := found["metadata"].get("continue")):
+                break
+            query["continue"] = token
+        for item in items:
+            # Lists of built-in kinds leave out what each item is.
+            item.setdefault("apiVersion", kind.api_version)
+            item.setdefault("kind", kind.kind)
+        return Listing(tuple(items), found["metadata"]["resourceVersion"])
+
+    async def _object(
+        self,
+        method: str,
+        what: str,
+        path: str,
+        query: Mapping[str, str] = _NO_QUERY,
+        body: Any = None,
+        content_type: str = "application/json",
+    ) -> Object:
+        found: Object = await self._transport.send(Request(method, path, what, query, body, content_type))
+        return found
+
+    def _manager(self) -> dict[str, str]:
+        return {"fieldManager": self._field_manager}
+
+
+@asynccontextmanager
+async def connect(
+    kubeconfig: Path | None = None,
+    context: str | None = None,
+    *,
+    field_manager: str = "llama-operator",
+    page: int = 500,
+    silence: float = 90.0,
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+) -> AsyncIterator[KubernetesCluster]:
+    """Connect to a cluster, for as long as the context lasts. Nothing is asked of the server yet.
+
+    Args:
+        kubeconfig: A file; None for the service account of the pod, else for what kubectl would use.
+        context: A context of that file; None for its current one.
+        field_manager: Name under which fields are owned.
+        page: Objects in one answer to a list.
+        silence: Seconds after which a watch that says nothing, not even a bookmark, is given up and resumed.
+        sleep: Waits between tries, for some seconds.
+
+    Raises:
+        CredentialsError: If there are no credentials, or they cannot be read.
+    """
+    access = await credentials.load(kubeconfig, context)
+    transport = Transport(access.configuration, access.renew, sleep=sleep)
+    try:
+        yield KubernetesCluster(transport, field_manager, namespace=access.namespace, page=page, silence=silence)
+    finally:
+        await transport.close()
+
+
+def _address(obj: Object) -> Ref:
+    kind = kinds.find(obj.get("apiVersion"), obj.get("kind"))
+    if kind is None:
+        raise InvalidError(f"kind: no kind {obj.get('kind')!r} in {obj.get('apiVersion')!r}; kinds.py has those known")
+    metadata = obj.get("metadata", {})
+    return Ref(kind, metadata.get("namespace") or "", str(metadata.get("name") or ""))

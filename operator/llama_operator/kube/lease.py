@@ -1,0 +1,217 @@
+"""Leader election by a `coordination.k8s.io` Lease: at most one process holds it, and knows until when for certain.
+
+Called by `process`; `kube.fenced` asks `Leadership` before every write. Why not the election of the official client library
+stands in docs/designs/0006-operator-process.md.
+
+The rules are those of Kubernetes' own components, so that both can share a Lease: whoever sees the same record for its whole
+duration, by its own monotonic clock, may replace it; writes are compare-and-swap on the resourceVersion. Clocks of different
+machines are never compared; the times in the record are for people.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from llama_operator.kube import kinds
+from llama_operator.kube.port import Cluster, ConflictError, JsonPatch, KubeError, NotFoundError, Object, Ref
+
+_LOG = logging.getLogger(__name__)
+_JITTER: Final = 0.2
+"""Share by which waits of a standby grow at random, so that several do not ask at the same moment."""
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseTiming:
+    """Times of an election, in seconds; `retry` < `renew` < `duration`.
+
+    Attributes:
+        duration: After the last renewal that they saw, others may take over.
+        renew: After the start of the last renewal that succeeded, the holder stops writing.
+        retry: Between two tries.
+    """
+
+    duration: float = 15.0
+    renew: float = 10.0
+    retry: float = 2.0
+
+
+class Leadership:
+    """Until when this process holds the Lease for certain.
+
+    Args:
+        clock: Seconds that go on while the process is stopped and while the machine sleeps.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._until = float("-inf")
+
+    def seconds_left(self) -> float:
+        """Seconds for which nobody else can have taken over; 0 or less when that is not certain."""
+        return self._until - self._clock()
+
+    def hold_until(self, until: float) -> None:
+        """Set the moment, in seconds of the clock."""
+        self._until = until
+
+    def give_up(self) -> None:
+        """Hold it no more."""
+        self._until = float("-inf")
+
+
+class LostLeaseError(Exception):
+    """The Lease could not be renewed in time, or another process holds it."""
+
+
+class LeaseElection:
+    """Gets the Lease, keeps it, and gives it back.
+
+    Args:
+        cluster: Where it is; must not be fenced by this very Lease.
+        ref: Which one.
+        identity: Name of this process, different from all others.
+        timing: Times.
+        leadership: Kept up to date.
+        clock: Monotonic seconds, the same as that of `leadership`.
+        now: Time for the record, in UTC.
+        sleep: Waits.
+        chance: Random numbers in [0, 1).
+    """
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        ref: Ref,
+        identity: str,
+        *,
+        timing: LeaseTiming,
+        leadership: Leadership,
+        clock: Callable[[], float],
+        now: Callable[[], datetime],
+        chance: Callable[[], float],
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._cluster = cluster
+        self._ref = ref
+        self._identity = identity
+        self._timing = timing
+        self._leadership = leadership
+        self._clock = clock
+        self._now = now
+        self._chance = chance
+        self._sleep = sleep
+        self._seen: tuple[str, float] = ("", float("-inf"))
+        """ResourceVersion last seen, and when it was seen first."""
+        self._holder = ""
+
+    async def acquire(self) -> None:
+        """Wait until this process holds the Lease. Outages are waited for."""
+        while True:
+            try:
+                if await self._try():
+                    _LOG.info("holds Lease %s/%s as %s", self._ref.namespace, self._ref.name, self._identity)
+                    return
+            except KubeError as error:
+                _LOG.warning("cannot ask for the Lease, tries again: %s", error)
+            await self._sleep(self._timing.retry * (1 + _JITTER * self._chance()))
+
+    async def keep(self) -> None:
+        """Renew for as long as that works.
+
+        Raises:
+            LostLeaseError: When it did not in time. `Leadership` ends at the same moment at the latest.
+        """
+        while True:
+            await self._sleep(min(self._timing.retry, max(0.0, self._leadership.seconds_left())))
+            left = self._leadership.seconds_left()
+            if left <= 0:
+                self._leadership.give_up()
+                raise LostLeaseError(f"the Lease was not renewed for {self._timing.renew} s")
+            try:
+                async with asyncio.timeout(left):
+                    renewed = await self._try()
+            except (KubeError, TimeoutError) as error:
+                _LOG.warning("the Lease was not renewed, tries again: %s", str(error) or type(error).__name__)
+                continue
+            if not renewed:
+                self._leadership.give_up()
+                raise LostLeaseError(f"{self._holder} holds the Lease now")
+
+    async def release(self) -> None:
+        """Give the Lease back, so that a standby need not wait for its end. A failure is logged only."""
+        self._leadership.give_up()
+        try:
+            async with asyncio.timeout(self._timing.retry):
+                live = await self._cluster.get(self._ref)
+                spec = live.get("spec") or {}
+                if spec.get("holderIdentity") == self._identity:
+                    # As client-go does: no holder, and so short that nobody waits for it.
+                    await self._swap(live, spec | {"holderIdentity": "", "leaseDurationSeconds": 1})
+                    _LOG.info("gave Lease %s/%s back", self._ref.namespace, self._ref.name)
+        except (KubeError, TimeoutError) as error:
+            _LOG.warning("could not give the Lease back; another replica takes over when it ends: %s", error)
+
+    async def _try(self) -> bool:
+        """Take or renew the Lease if that is allowed now; returns whether we hold it."""
+        started = self._clock()
+        try:
+            live = await self._cluster.get(self._ref)
+        except NotFoundError:
+            live = await self._create()
+        spec = live.get("spec") or {}
+        self._holder = spec.get("holderIdentity") or ""
+        if self._holder not in {"", self._identity} and not self._is_over(live, spec):
+            return False
+        try:
+            swapped = await self._swap(live, self._record(spec))
+        except ConflictError:
+            # Another process was faster; who, the next try will see.
+            return self._leadership.seconds_left() > 0 and self._holder == self._identity
+        self._see(swapped)
+        # Counted from before the request: others count from when they see it, which is later.
+        self._leadership.hold_until(started + self._timing.renew)
+        return True
+
+    async def _create(self) -> Object:
+        # Without a holder: two that create it at once make the same object, and the swap decides.
+        return await self._cluster.apply(
+            {
+                "apiVersion": kinds.LEASE.api_version,
+                "kind": kinds.LEASE.kind,
+                "metadata": {"name": self._ref.name, "namespace": self._ref.namespace},
+            }
+        )
+
+    def _is_over(self, live: Object, spec: dict[str, Any]) -> bool:
+        self._see(live)
+        duration = float(spec.get("leaseDurationSeconds") or self._timing.duration)
+        return self._clock() >= self._seen[1] + duration
+
+    def _see(self, live: Object) -> None:
+        version = live["metadata"]["resourceVersion"]
+        if version != self._seen[0]:
+            self._seen = (version, self._clock())
+
+    def _record(self, spec: dict[str, Any]) -> dict[str, Any]:
+        moment = self._now().strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        mine = self._holder == self._identity
+        transitions = int(spec.get("leaseTransitions") or 0)
+        return {
+            "holderIdentity": self._identity,
+            "leaseDurationSeconds": max(1, round(self._timing.duration)),
+            "acquireTime": spec.get("acquireTime", moment) if mine else moment,
+            "renewTime": moment,
+            "leaseTransitions": transitions if mine else transitions + 1,
+        }
+
+    async def _swap(self, live: Object, spec: dict[str, Any]) -> Object:
+        return await self._cluster.patch(
+            self._ref,
+            (
+                JsonPatch("test", "/metadata/resourceVersion", live["metadata"]["resourceVersion"]),
+                JsonPatch("add", "/spec", spec),
+            ),
+        )

@@ -1,0 +1,45 @@
+"""Entry point of `llama-operator`: settings and logs, then the process. Turns errors into exit codes."""
+
+import asyncio
+import logging
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from llama_operator.settings import SettingsError, load
+from llama_operator.telemetry import logs
+
+EXIT_STOPPED: Final = 0
+EXIT_FAILED: Final = 1
+EXIT_INVALID: Final = 2
+
+_LOG = logging.getLogger(__name__)
+
+
+def main(argv: Sequence[str] | None = None, environment: Mapping[str, str] = os.environ) -> int:
+    """Run the operator until it is told to stop.
+
+    Returns:
+        0 after a signal; 1 when the Lease was lost or a watch broke, so that Kubernetes starts it again; 2 for settings
+        or credentials that cannot work.
+    """
+    try:
+        settings = load(sys.argv[1:] if argv is None else argv, environment)
+    except SettingsError as error:
+        print(f"llama-operator: {error}".replace("\n", "\nllama-operator: "), file=sys.stderr)  # noqa: T201 - there is no log yet
+        return EXIT_INVALID
+    logs.configure(settings.log_format, settings.log_level)
+    # After the settings: `--help` and a wrong flag answer without the second that the clients take to load.
+    from llama_operator import process  # noqa: PLC0415
+    from llama_operator.kube.credentials import CredentialsError  # noqa: PLC0415
+
+    try:
+        return asyncio.run(process.run(settings, environment))
+    except CredentialsError as error:
+        _LOG.error("%s", error)
+        return EXIT_INVALID
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,105 @@
+"""From the JSON of what belongs to a deployment to typed facts. Called by `observe.gather`."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from pydantic import ValidationError
+
+from llama_operator.api import meta
+from llama_operator.api.v1alpha1.llamadeployment import RolloutStrategy
+from llama_operator.api.v1alpha1.llamadeployment_status import PlanStatus
+from llama_operator.decide.observed import (
+    RayClusterFacts,
+    RayServiceFacts,
+    RevisionFacts,
+    ServeDeploymentFacts,
+    TrafficFacts,
+    WorkerGroupFacts,
+)
+from llama_operator.kube.port import Object
+from llama_serving.config import APPLICATION_NAME
+
+
+def ray_service_facts(obj: Object) -> RayServiceFacts:
+    """What KubeRay reports about a RayService. Its own Ready means one endpoint, so the application is read too."""
+    metadata, status = obj["metadata"], obj.get("status") or {}
+    application = _application(status, "activeServiceStatus") or _application(status, "pendingServiceStatus")
+    deployments = application.get("serveDeploymentStatuses") or {}
+    conditions: list[Object] = status.get("conditions") or []
+    ready = next((found for found in conditions if found.get("type") == "Ready"), {})
+    return RayServiceFacts(
+        name=metadata["name"],
+        revision=(metadata.get("labels") or {}).get(meta.LABEL_REVISION, ""),
+        endpoints=int(status.get("numServeEndpoints") or 0),
+        application_status=application.get("status", ""),
+        application_message=application.get("message", ""),
+        deployments=tuple(
+            ServeDeploymentFacts(name, found.get("status", ""), found.get("message", ""))
+            for name, found in sorted(deployments.items())
+        ),
+        message="" if ready.get("status") == "True" else ready.get("message", ""),
+        uid=metadata.get("uid", ""),
+        created=_moment(metadata.get("creationTimestamp")),
+        leaving="deletionTimestamp" in metadata,
+    )
+
+
+def _application(status: Mapping[str, Any], part: str) -> Mapping[str, Any]:
+    """State of our application; KubeRay calls a new cluster pending until its applications have run once."""
+    found: Mapping[str, Any] = ((status.get(part) or {}).get("applicationStatuses") or {}).get(APPLICATION_NAME) or {}
+    return found
+
+
+def ray_cluster_facts(obj: Object) -> RayClusterFacts:
+    """Bounds of a RayCluster's worker groups."""
+    metadata = obj["metadata"]
+    groups = (obj.get("spec") or {}).get("workerGroupSpecs") or ()
+    return RayClusterFacts(
+        name=metadata["name"],
+        revision=(metadata.get("labels") or {}).get(meta.LABEL_REVISION, ""),
+        groups=tuple(
+            WorkerGroupFacts(group["groupName"], int(group.get("minReplicas") or 0), int(group.get("maxReplicas") or 0))
+            for group in groups
+        ),
+    )
+
+
+def revision_facts(obj: Object) -> RevisionFacts | None:
+    """What a ControllerRevision pins; None for one that was not written by this operator."""
+    metadata, data = obj["metadata"], obj.get("data") or {}
+    annotations = metadata.get("annotations") or {}
+    strategy = annotations.get(meta.ANNOTATION_STRATEGY, "")
+    try:
+        return RevisionFacts(
+            name=metadata["name"],
+            number=int(obj["revision"]),
+            plan=PlanStatus.model_validate(data["plan"]),
+            inputs=data["inputs"],
+            serve_config=data["serveConfig"],
+            cluster=data["cluster"],
+            served_at=annotations.get(meta.ANNOTATION_SERVED_AT, ""),
+            failed_at=annotations.get(meta.ANNOTATION_FAILED_AT, ""),
+            failure=annotations.get(meta.ANNOTATION_FAILURE, ""),
+            strategy=RolloutStrategy(strategy) if strategy else None,
+            strategy_reason=annotations.get(meta.ANNOTATION_STRATEGY_REASON, ""),
+        )
+    except (KeyError, ValueError, ValidationError):
+        return None
+
+
+def traffic_facts(service: Object, deployment: str) -> TrafficFacts | None:
+    """Where the Service of `deployment` points; None where there is none, or one of somebody else."""
+    if not service or (service["metadata"].get("labels") or {}).get(meta.LABEL_DEPLOYMENT) != deployment:
+        return None
+    selector = (service.get("spec") or {}).get("selector") or {}
+    since = (service["metadata"].get("annotations") or {}).get(meta.ANNOTATION_TRAFFIC_SINCE)
+    return TrafficFacts(selector.get(meta.LABEL_REVISION, ""), _moment(since))
+
+
+def _moment(written: str | None) -> datetime | None:
+    """Parse an RFC 3339 time; None if there is none, or none that can be read."""
+    try:
+        return datetime.fromisoformat(written) if written else None
+    except ValueError:
+        return None

@@ -1,0 +1,122 @@
+"""Events of a LlamaDeployment: what the operator did in a pass, and what people should look at.
+
+Called by the reconcile. Pure: an event follows from what was decided and from how the status changed, so a pass that
+changes nothing has none. docs/reference/events.md is generated from `EventReason`.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Literal
+
+from llama_operator.api.meta import Condition, ConditionStatus
+from llama_operator.api.reasons import ConditionType
+from llama_operator.api.v1alpha1.llamadeployment_status import LlamaDeploymentStatus
+from llama_operator.decide.decision import Decision
+from llama_operator.decide.observed import Observed
+from llama_operator.decide.rollout import Rollout
+
+_NOTE_LIMIT = 1024
+"""Kubernetes' own limit for the note of an event."""
+
+
+class EventReason(StrEnum):
+    """Reasons of events."""
+
+    REVISION_STARTED = "RevisionStarted"
+    """The RayService of a revision was created."""
+    REVISION_REMOVED = "RevisionRemoved"
+    """The RayService of a revision was deleted; its hardware gets free."""
+    TRAFFIC_MOVED = "TrafficMoved"
+    """The Service points to another revision."""
+    ROLLED_BACK = "RolledBack"
+    """A revision did not serve in time and was given up."""
+    BOUNDS_CHANGED = "BoundsChanged"
+    """The bounds of a running RayCluster were changed in place."""
+    READY = "Ready"
+    """The endpoint answers with the model asked for."""
+    NOT_READY = "NotReady"
+    """It did, and does no more."""
+    BLOCKED = "Blocked"
+    """Nothing will happen until somebody changes something; the note says what."""
+    SCALED = "Scaled"
+    """The number of replicas changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class EventFacts:
+    """One event, before it has a time and an object."""
+
+    type: Literal["Normal", "Warning"]
+    reason: str
+    action: str
+    """What the operator did or found, as one CamelCase word."""
+    note: str
+
+
+def events(
+    observed: Observed, decision: Decision, before: LlamaDeploymentStatus | None, after: LlamaDeploymentStatus
+) -> tuple[EventFacts, ...]:
+    """Events of one pass, in the order in which things happened."""
+    found: list[EventFacts] = []
+    rollout = decision.rollout
+    if rollout is not None and not decision.stopped:
+        found += _rollout_events(observed, rollout)
+    elif decision.stopped:
+        found += [_removed(service.name, "suspended") for service in observed.ray_services if not service.leaving]
+    previous = before or LlamaDeploymentStatus()
+    found += _condition_events(previous, after)
+    found += _scaling_events(previous, after)
+    return tuple(found)
+
+
+def _rollout_events(observed: Observed, rollout: Rollout) -> Iterator[EventFacts]:
+    here = {service.name for service in observed.ray_services}
+    if rollout.given_up is not None and rollout.given_up.now:
+        yield _event("Warning", EventReason.ROLLED_BACK, "RollBack", f"{rollout.wanted}: {rollout.given_up.message}")
+    for name in rollout.run:
+        if name not in here:
+            strategy = rollout.strategy
+            note = f"{name} ({strategy.kind}: {strategy.reason})"
+            yield _event("Normal", EventReason.REVISION_STARTED, "StartRevision", note)
+    if observed.traffic is not None and observed.traffic.revision not in {"", rollout.traffic}:
+        note = f"from {observed.traffic.revision} to {rollout.traffic}"
+        yield _event("Normal", EventReason.TRAFFIC_MOVED, "MoveTraffic", note)
+    for service in rollout.obsolete:
+        yield _removed(service.name, f"{rollout.traffic} has the traffic")
+
+
+def _removed(name: str, why: str) -> EventFacts:
+    return _event("Normal", EventReason.REVISION_REMOVED, "RemoveRevision", f"{name}: {why}")
+
+
+def _condition_events(before: LlamaDeploymentStatus, after: LlamaDeploymentStatus) -> Iterator[EventFacts]:
+    was, now = _condition(before, ConditionType.READY), _condition(after, ConditionType.READY)
+    if now is None:
+        return
+    if now.status is ConditionStatus.TRUE and (was is None or was.status is not ConditionStatus.TRUE):
+        yield _event("Normal", EventReason.READY, "Serve", f"{after.url} serves")
+    stalled, stalled_before = _condition(after, ConditionType.STALLED), _condition(before, ConditionType.STALLED)
+    blocked = stalled is not None and stalled.status is ConditionStatus.TRUE
+    told = stalled_before is not None and stalled_before.status is ConditionStatus.TRUE
+    if blocked and not (told and was is not None and was.reason == now.reason):
+        yield _event("Warning", EventReason.BLOCKED, "Wait", f"{now.reason}: {now.message}")
+    elif not blocked and was is not None and was.status is ConditionStatus.TRUE and now.status is not was.status:
+        yield _event("Warning", EventReason.NOT_READY, "Serve", f"{now.reason}: {now.message}")
+
+
+def _scaling_events(before: LlamaDeploymentStatus, after: LlamaDeploymentStatus) -> Iterator[EventFacts]:
+    if not before.scaling_history or after.scaling_history == before.scaling_history:
+        # The first entry is the start itself, which the revision's event tells.
+        return
+    change = after.scaling_history[0]
+    note = f"from {change.from_replicas} to {change.to_replicas} replicas: {change.reason}"
+    yield _event("Normal", EventReason.SCALED, "Scale", note)
+
+
+def _condition(status: LlamaDeploymentStatus, kind: ConditionType) -> Condition | None:
+    return next((condition for condition in status.conditions if condition.type == kind), None)
+
+
+def _event(kind: Literal["Normal", "Warning"], reason: EventReason, action: str, note: str) -> EventFacts:
+    return EventFacts(kind, reason, action, note[:_NOTE_LIMIT])

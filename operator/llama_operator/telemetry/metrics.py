@@ -1,0 +1,157 @@
+"""Numbers about the process, as OpenTelemetry instruments. Made by `export`; fed by `recorder`, `requests` and `process`.
+
+One table says which there are; docs/reference/metrics.md is made from it. Without an exporter the instruments are those of
+OpenTelemetry's API, which do nothing.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from opentelemetry.metrics import CallbackOptions, Counter, Histogram, Meter, Observation
+
+PREFIX: Final = "llama_operator"
+_DURATIONS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+
+
+class InstrumentKind(StrEnum):
+    """What a number is."""
+
+    COUNTER = "counter"
+    HISTOGRAM = "histogram"
+    GAUGE = "gauge"
+
+
+@dataclass(frozen=True, slots=True)
+class Instrument:
+    """One number.
+
+    Attributes:
+        name: Name below the prefix, in OpenTelemetry's notation.
+        kind: What it is.
+        unit: UCUM unit; braces are annotations.
+        labels: Names of its labels.
+        description: What it says, for users.
+    """
+
+    name: str
+    kind: InstrumentKind
+    unit: str
+    labels: tuple[str, ...]
+    description: str
+
+    @property
+    def prometheus_name(self) -> str:
+        """Name in /metrics."""
+        suffix = "_seconds" if self.unit == "s" else ""
+        total = "_total" if self.kind is InstrumentKind.COUNTER else ""
+        return f"{PREFIX}_{self.name.replace('.', '_')}{suffix}{total}"
+
+
+RECONCILES: Final = Instrument(
+    "reconciles", InstrumentKind.COUNTER, "{reconcile}", ("result",), "Passes by result: success, error or cancelled."
+)
+RECONCILE_DURATION: Final = Instrument(
+    "reconcile.duration", InstrumentKind.HISTOGRAM, "s", ("result",), "Duration of a pass, from start to status."
+)
+RETRIES: Final = Instrument(
+    "retries", InstrumentKind.COUNTER, "{retry}", (), "Passes that failed and were put back to be tried again."
+)
+WRITES: Final = Instrument(
+    "writes",
+    InstrumentKind.COUNTER,
+    "{write}",
+    ("kind", "verb", "result"),
+    "Writes sent to Kubernetes; an object that is as it should be is not sent. Result: success or error.",
+)
+EVENTS: Final = Instrument(
+    "watch.events", InstrumentKind.COUNTER, "{event}", ("kind",), "Events that the watches received."
+)
+QUEUE_DEPTH: Final = Instrument(
+    "queue.depth", InstrumentKind.GAUGE, "{deployment}", (), "LlamaDeployments that wait for a worker."
+)
+QUEUE_RUNNING: Final = Instrument(
+    "queue.running", InstrumentKind.GAUGE, "{deployment}", (), "LlamaDeployments that are being reconciled."
+)
+QUEUE_FAILING: Final = Instrument(
+    "queue.failing", InstrumentKind.GAUGE, "{deployment}", (), "LlamaDeployments whose last pass failed."
+)
+LEADER: Final = Instrument("leader", InstrumentKind.GAUGE, "1", (), "1 when this process may write, else 0.")
+CACHED: Final = Instrument("cache.objects", InstrumentKind.GAUGE, "{object}", ("kind",), "Objects in the cache.")
+DEPLOYMENTS: Final = Instrument(
+    "deployments",
+    InstrumentKind.GAUGE,
+    "{deployment}",
+    ("ready",),
+    "LlamaDeployments by the status of their condition Ready; Unknown also when there is none yet.",
+)
+INSTRUMENTS: Final = (
+    RECONCILES,
+    RECONCILE_DURATION,
+    RETRIES,
+    WRITES,
+    EVENTS,
+    QUEUE_DEPTH,
+    QUEUE_RUNNING,
+    QUEUE_FAILING,
+    LEADER,
+    CACHED,
+    DEPLOYMENTS,
+)
+
+Readings = Iterable[tuple[Mapping[str, str], float]]
+"""Values of a gauge by labels."""
+
+
+class Metrics:
+    """The instruments of one process.
+
+    Args:
+        meter: Where they are made.
+    """
+
+    def __init__(self, meter: Meter) -> None:
+        self._meter = meter
+        self.reconciles = self._counter(RECONCILES)
+        self.retries = self._counter(RETRIES)
+        self.writes = self._counter(WRITES)
+        self.events = self._counter(EVENTS)
+        self.reconcile_duration: Histogram = meter.create_histogram(
+            f"{PREFIX}.{RECONCILE_DURATION.name}",
+            unit=RECONCILE_DURATION.unit,
+            description=RECONCILE_DURATION.description,
+            explicit_bucket_boundaries_advisory=_DURATIONS,
+        )
+
+    def observe(self, gauge: Instrument, read: Callable[[], Readings]) -> None:
+        """Ask `read` for the values of a gauge whenever somebody wants to know."""
+
+        def callback(_: CallbackOptions) -> Iterator[Observation]:
+            for labels, value in read():
+                yield Observation(value, labels)
+
+        self._meter.create_observable_gauge(
+            f"{PREFIX}.{gauge.name}", [callback], unit=gauge.unit, description=gauge.description
+        )
+
+    def _counter(self, instrument: Instrument) -> Counter:
+        return self._meter.create_counter(
+            f"{PREFIX}.{instrument.name}", unit=instrument.unit, description=instrument.description
+        )
+
+
+def reference() -> str:
+    """Markdown reference of the metrics. Called by tools/generate.py."""
+    lines = [
+        "<!-- Generated by `make generate`. Do not edit. -->\n",
+        "# Metrics of the operator\n",
+        "Served at `/metrics` of the probe port; sent by OTLP when `OTEL_EXPORTER_OTLP_ENDPOINT` is set. Beside them stand",
+        "Python's own `process_*` metrics, memory and CPU among them.\n",
+        "| metric | kind | labels | meaning |",
+        "|---|---|---|---|",
+    ]
+    for each in INSTRUMENTS:
+        labels = ", ".join(f"`{label}`" for label in each.labels)
+        lines.append(f"| `{each.prometheus_name}` | {each.kind} | {labels} | {each.description} |")
+    return "\n".join(lines) + "\n"

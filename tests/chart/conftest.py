@@ -1,0 +1,101 @@
+"""Helm, and a control plane without nodes on which the charts are installed."""
+
+import json
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+CHART = ROOT / "charts" / "llama-operator"
+CRD_CHART = ROOT / "charts" / "llama-operator-crds"
+NAMESPACE = "llama-system"
+NEEDS = "needs Helm and a control plane: make control-plane"
+
+
+@pytest.fixture(scope="session")
+def binaries():
+    """Folder with helm, kubectl and the control plane."""
+    return pytest.importorskip("control_plane.binaries", reason=NEEDS).ensure()
+
+
+@pytest.fixture(scope="session")
+def helm(binaries, tmp_path_factory):
+    """Run Helm with nothing of the user's own configuration; returns the finished process."""
+    home = tmp_path_factory.mktemp("helm")
+    environment = {"PATH": "/usr/bin:/bin", "HOME": str(home)}
+
+    def run(*arguments, check=True):
+        done = subprocess.run(
+            [str(binaries / "helm"), *map(str, arguments)],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert not check or done.returncode == 0, done.stderr
+        return done
+
+    return run
+
+
+@pytest.fixture
+def render(helm, tmp_path):
+    """Objects of the chart, rendered with the values given as a dictionary."""
+
+    def run(values=None, *, chart=CHART, release="llama-operator", namespace=NAMESPACE):
+        path = tmp_path / "values.json"
+        path.write_text(json.dumps(values or {}))
+        done = helm("template", release, chart, "--namespace", namespace, "--values", path)
+        return [found for found in yaml.safe_load_all(done.stdout) if found]
+
+    return run
+
+
+@pytest.fixture
+def refusal(helm, tmp_path):
+    """What Helm says when it refuses values."""
+
+    def run(values):
+        path = tmp_path / "refused.json"
+        path.write_text(json.dumps(values))
+        done = helm("template", "llama-operator", CHART, "--values", path, check=False)
+        assert done.returncode != 0, "these values must be refused"
+        return done.stderr
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def bare_plane(binaries, kuberay_crds):
+    """A control plane with KubeRay's CRDs, and nobody who acts on them."""
+    control_plane = pytest.importorskip("control_plane.plane", reason=NEEDS)
+    with control_plane.ControlPlane() as plane:
+        plane.kubectl("apply", "--server-side", "--force-conflicts", "-f", kuberay_crds)
+        plane.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=60s")
+        yield plane
+
+
+@pytest.fixture
+def free_port():
+    """A port that was free a moment ago."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+@pytest.fixture(scope="session")
+def eventually():
+    """Ask again until the answer is true, or fail with what it was last."""
+
+    def ask(question, seconds=30):
+        end = time.monotonic() + seconds
+        while not (answer := question()):
+            assert time.monotonic() < end, f"still {answer!r} after {seconds} s"
+            time.sleep(0.1)
+        return answer
+
+    return ask

@@ -1,0 +1,159 @@
+"""The operator, started as its rendered Deployment says, with the token of its service account and the policies in force.
+
+What it writes here proves that the rights of the chart are enough; tests/chart/test_release.py proves that they are few.
+"""
+
+import json
+import os
+import subprocess
+import urllib.error
+import urllib.request
+from contextlib import contextmanager
+
+import pytest
+import yaml
+
+import rendered_operator
+
+pytestmark = [pytest.mark.control_plane, pytest.mark.timeout(240)]
+
+NAMESPACE = "llama-system"
+TEAM = "team-a"
+
+
+def get(plane, *arguments):
+    return json.loads(plane.kubectl("get", *arguments, "-o", "json").stdout)
+
+
+@pytest.fixture(scope="module")
+def plane(bare_plane, root, helm):
+    """The plane with everything that manifests/install.yaml holds."""
+    bare_plane.kubectl("apply", "--server-side", "--force-conflicts", "-f", root / "manifests" / "install.yaml")
+    bare_plane.kubectl("wait", "--for=condition=Established", "crd", "llamadeployments.llama-operator.io")
+    bare_plane.apply(
+        *({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}} for name in (TEAM, "team-b"))
+    )
+    yield bare_plane
+    bare_plane.kubectl("delete", "namespace", TEAM, "team-b", "--timeout=60s")
+    bare_plane.kubectl("delete", "--ignore-not-found", "--timeout=60s", "-f", root / "manifests" / "install.yaml")
+
+
+@pytest.fixture
+def start(plane, tmp_path, free_port):
+    """Start the operator of a rendered Deployment, ready; ends it after use, and holds it to a clean exit."""
+
+    @contextmanager
+    def run(deployment):
+        token = plane.kubectl("create", "token", "llama-operator", "-n", NAMESPACE, "--duration=1h").stdout.strip()
+        view = json.loads(plane.kubectl("config", "view", "--raw", "--flatten", "-o", "json").stdout)
+        kubeconfig = rendered_operator.token_kubeconfig(
+            tmp_path / "operator.kubeconfig",
+            cluster=view["clusters"][0]["cluster"],
+            token=token,
+            namespace=NAMESPACE,
+        )
+        outside = {
+            "LLAMA_OPERATOR_KUBECONFIG": str(kubeconfig),
+            "LLAMA_OPERATOR_PROBE_PORT": str(free_port),
+            # No pod of this plane can be reached.
+            "LLAMA_OPERATOR_SERVING_STATUS": "Off",
+        }
+        command = rendered_operator.rendered_operator_command(deployment, outside=outside)
+        environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), **command.environment}
+        log = tmp_path / "operator.log"
+        with log.open("wb") as output:
+            process = subprocess.Popen(command.arguments, env=environment, stdout=output, stderr=output)
+            try:
+                yield Operator(process, free_port, log)
+                process.terminate()
+                assert process.wait(command.grace_seconds) == 0, log.read_text()
+            finally:
+                process.kill()
+                process.wait()
+        assert token not in log.read_text()
+
+    return run
+
+
+class Operator:
+    """The running process."""
+
+    def __init__(self, process, port, log):
+        self.process, self.port, self.log = process, port, log
+
+    def answers(self, path):
+        assert self.process.poll() is None, self.log.read_text()
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as response:
+                return response.status == 200
+        except (urllib.error.URLError, ConnectionError):
+            return False
+
+    def refusals(self):
+        return [line for line in self.log.read_text().splitlines() if "forbidden" in line.lower() or "403" in line]
+
+
+def deployment_of(objects):
+    (found,) = [each for each in objects if each["kind"] == "Deployment"]
+    return found
+
+
+def sample(root, name, **metadata):
+    found = yaml.safe_load((root / "manifests" / "samples" / f"{name}.yaml").read_text())
+    found["metadata"] |= metadata
+    return found
+
+
+def test_the_rights_of_the_chart_are_enough_for_create_change_and_delete(plane, render, start, root, eventually):
+    of_tiny = ["-l", "llama-operator.io/deployment=tiny", "-n", TEAM]
+
+    def children():
+        found = {kind: get(plane, kind, *of_tiny)["items"] for kind in CHILDREN}
+        return found if all(found.values()) else None
+
+    with start(deployment_of(render())) as operator:
+        eventually(lambda: operator.answers("/readyz"))
+        assert operator.answers("/healthz")
+        assert operator.answers("/metrics")
+        plane.apply(sample(root, "tiny-cpu", namespace=TEAM))
+        found = eventually(children)
+        assert {kind: len(objects) for kind, objects in found.items()} == dict.fromkeys(CHILDREN, 1)
+        tiny = eventually(lambda: get(plane, "llamadeployment", "tiny", "-n", TEAM).get("status"))
+        assert "Ready" in {condition["type"] for condition in tiny["conditions"]}
+        (lease,) = get(plane, "leases", "-n", NAMESPACE)["items"]
+        assert lease["metadata"]["name"] == "llama-operator"
+
+        patch = json.dumps({"spec": {"scaling": {"maxReplicas": 3}}})
+        plane.kubectl("patch", "llamadeployment", "tiny", "-n", TEAM, "--type=merge", "-p", patch)
+        (name,) = [each["metadata"]["name"] for each in found["rayservices"]]
+
+        def bound():
+            service = get(plane, "rayservice", name, "-n", TEAM)
+            return service["spec"]["rayClusterConfig"]["workerGroupSpecs"][0]["maxReplicas"]
+
+        eventually(lambda: bound() == 3)
+        plane.kubectl("delete", "llamadeployment", "tiny", "-n", TEAM)
+        eventually(lambda: not any(get(plane, kind, *of_tiny)["items"] for kind in CHILDREN))
+        assert operator.refusals() == []
+
+
+CHILDREN = ("rayservices", "services", "networkpolicies", "controllerrevisions")
+
+
+def test_with_namespaces_the_rest_of_the_cluster_is_not_touched(plane, render, start, root, eventually):
+    objects = render({"namespaces": [TEAM]})
+    everywhere = "clusterrolebinding/llama-operator"
+    plane.kubectl("delete", everywhere)
+    plane.apply(*(each for each in objects if each["kind"] == "RoleBinding"))
+    try:
+        with start(deployment_of(objects)) as operator:
+            eventually(lambda: operator.answers("/readyz"))
+            plane.apply(sample(root, "tiny-cpu", namespace="team-b"), sample(root, "tiny-cpu", namespace=TEAM))
+            eventually(lambda: get(plane, "rayservices", "-n", TEAM)["items"])
+            assert "status" not in get(plane, "llamadeployment", "tiny", "-n", "team-b")
+            assert get(plane, "rayservices", "-n", "team-b")["items"] == []
+            assert operator.refusals() == []
+    finally:
+        plane.kubectl("delete", "llamadeployment", "tiny", "-n", TEAM, "--ignore-not-found")
+        plane.kubectl("delete", "llamadeployment", "tiny", "-n", "team-b", "--ignore-not-found")
+        plane.apply(*(each for each in render() if each["kind"] == "ClusterRoleBinding"))

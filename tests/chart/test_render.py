@@ -1,0 +1,246 @@
+"""What the charts render: shape, security and the agreement with the operator's own settings."""
+
+import json
+import re
+
+import kubernetes_validate
+import pytest
+import yaml
+
+import install_manifests
+from llama_operator.settings import OperatorSettings, load, options
+
+pytestmark = pytest.mark.control_plane
+
+EVERYTHING = {
+    "replicas": 3,
+    "namespaces": ["team-a", "team-b"],
+    "settings": {"servingImage": "registry.example/serving:1", "workers": 4, "graceSeconds": 60, "logLevel": "Debug"},
+    "kuberay": {"namespace": "ray", "serviceAccount": "kuberay"},
+    "image": {"digest": "sha256:" + "a" * 64, "pullSecrets": ["regcred"]},
+    "serviceAccount": {"name": "operator", "annotations": {"example.com/a": "b"}},
+    "networkPolicy": {"enabled": True, "extraEgress": [{"ports": [{"port": 4317}]}]},
+    "priorityClassName": "system-cluster-critical",
+    "nodeSelector": {"pool": "system"},
+    "tolerations": [{"key": "pool", "operator": "Exists"}],
+    "affinity": {"nodeAffinity": {}},
+    "extraEnv": [{"name": "OTEL_EXPORTER_OTLP_ENDPOINT", "value": "http://collector:4318"}],
+    "commonLabels": {"team": "platform"},
+    "podLabels": {"pod": "yes"},
+    "podAnnotations": {"note": "x"},
+}
+VARIANTS = {
+    "defaults": {},
+    "everything": EVERYTHING,
+    "single": {"replicas": 1, "admission": {"enabled": False}, "rbac": {"aggregate": False}},
+}
+
+
+def find(objects, kind, name=None):
+    return [o for o in objects if o["kind"] == kind and (name is None or o["metadata"]["name"] == name)]
+
+
+def only(objects, kind, name=None):
+    (found,) = find(objects, kind, name)
+    return found
+
+
+def container(objects):
+    (found,) = only(objects, "Deployment")["spec"]["template"]["spec"]["containers"]
+    return found
+
+
+def environment(objects):
+    return {variable["name"]: variable.get("value") for variable in container(objects)["env"]}
+
+
+@pytest.mark.parametrize("chart", ["llama-operator", "llama-operator-crds"])
+def test_helm_finds_nothing_to_complain_about(helm, root, chart):
+    assert "0 chart(s) failed" in helm("lint", "--strict", root / "charts" / chart).stdout
+
+
+@pytest.mark.parametrize("values", VARIANTS.values(), ids=VARIANTS)
+def test_every_object_is_valid_for_the_newest_kubernetes(render, values):
+    objects = render(values)
+    for each in objects:
+        kubernetes_validate.validate(each, "1.37", strict=True)
+    names = [(o["kind"], o["metadata"].get("namespace"), o["metadata"]["name"]) for o in objects]
+    assert len(set(names)) == len(names)
+
+
+@pytest.mark.parametrize("values", VARIANTS.values(), ids=VARIANTS)
+def test_every_variable_is_a_setting_that_the_operator_takes(render, values):
+    found = {name: value for name, value in environment(render(values)).items() if name.startswith("LLAMA_OPERATOR_")}
+    assert set(found) <= {option.variable for option in options()}
+    load([], {name: value or "filled-by-the-pod" for name, value in found.items()})
+
+
+def test_values_reach_the_operator(render):
+    found = environment(render(EVERYTHING))
+    settings = load([], {k: v or "llama-system" for k, v in found.items() if k.startswith("LLAMA_OPERATOR_")})
+    assert settings.namespaces == ("team-a", "team-b")
+    assert (settings.workers, settings.grace_seconds, settings.kuberay_namespace) == (4, 60, "ray")
+    assert settings.serving_image == "registry.example/serving:1"
+    assert found["OTEL_EXPORTER_OTLP_ENDPOINT"] == "http://collector:4318"
+
+
+def test_the_chart_gives_more_time_to_stop_than_the_operator_takes(render):
+    for values, seconds in (({}, OperatorSettings().grace_seconds), (EVERYTHING, 60)):
+        assert only(render(values), "Deployment")["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] > seconds
+
+
+def test_every_setting_is_a_value_or_decided_by_the_chart(root):
+    schema = json.loads((root / "charts/llama-operator/values.schema.json").read_text())
+    offered = set(schema["properties"]["settings"]["properties"])
+    assert offered == dict(install_manifests.settings_schema()).keys()
+    assert len(offered) + len(install_manifests.CHART_OWNED) == len(OperatorSettings.model_fields)
+
+
+def test_the_values_file_and_its_schema_name_the_same_values(root):
+    values = yaml.safe_load((root / "charts/llama-operator/values.yaml").read_text())
+    schema = json.loads((root / "charts/llama-operator/values.schema.json").read_text())
+
+    def names(part, prefix=""):
+        for key, value in part.get("properties", {}).items():
+            assert value.get("description"), f"{prefix}{key} has no description"
+            yield f"{prefix}{key}"
+            if value.get("additionalProperties") is False and not prefix.startswith("settings"):
+                yield from names(value, f"{prefix}{key}.")
+
+    def given(part, prefix=""):
+        for key, value in part.items():
+            yield f"{prefix}{key}"
+            if isinstance(value, dict):
+                yield from given(value, f"{prefix}{key}.")
+
+    described = {name for name in names(schema) if not name.startswith("settings.")}
+    inner = ("resources.requests.", "resources.limits.")
+    assert {name for name in given(values) if not name.startswith(inner)} == described - {"global"}
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"replica": 2}, "replica"),
+        ({"replicas": 0}, "replicas"),
+        ({"replicas": "2"}, "replicas"),
+        ({"namespaces": ["Team"]}, "namespaces"),
+        ({"settings": {"worker": 4}}, "worker"),
+        ({"settings": {"workers": 0}}, "workers"),
+        ({"settings": {"logLevel": "Loud"}}, "logLevel"),
+        ({"settings": {"probePort": 9}}, "probePort"),
+        ({"image": {"digest": "abc"}}, "digest"),
+        ({"admission": {"trustedUsers": ["a'] || true || 'b' in ['"]}}, "trustedUsers"),
+        ({"kuberay": {"serviceAccount": "x' || true || '"}}, "serviceAccount"),
+        ({"metrics": {"monitor": "Prometheus"}}, "monitor"),
+        ({"extraEnv": [{"name": "LLAMA_OPERATOR_WORKERS", "value": "1"}]}, "extraEnv"),
+        ({"serviceAccount": {"create": False}}, "serviceAccount.name is needed"),
+    ],
+    ids=str,
+)
+def test_wrong_values_are_refused_by_name(refusal, values, said):
+    assert said in refusal(values)
+
+
+@pytest.mark.parametrize("values", VARIANTS.values(), ids=VARIANTS)
+def test_the_rights_are_few_and_name_what_they_are_for(render, values):
+    operator = {"llama-operator", "llama-operator-cluster", "llama-operator-leader"}
+    roles = [o for o in render(values) if o["kind"] in {"ClusterRole", "Role"} and o["metadata"]["name"] in operator]
+    rules = [rule for role in roles for rule in role["rules"]]
+    assert len(roles) == 3
+    assert len(rules) <= 12
+    assert "*" not in json.dumps(rules)
+    assert "secrets" not in json.dumps(rules)
+    granted = {
+        f"{group}/{resource}".removeprefix("/"): " ".join(sorted(rule["verbs"]))
+        for rule in rules
+        if "resourceNames" not in rule
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        if (group, resource) not in {("", "networkpolicies"), ("networking.k8s.io", "services")}  # there are none
+    }
+    assert granted == {
+        "apps/controllerrevisions": "create delete get list patch watch",
+        "coordination.k8s.io/leases": "create",
+        "events.k8s.io/events": "create patch",
+        "llama-operator.io/licenseacceptances": "get list watch",
+        "llama-operator.io/llamadeployments": "get list watch",
+        "llama-operator.io/llamadeployments/finalizers": "patch update",
+        "llama-operator.io/llamadeployments/status": "patch update",
+        "networking.k8s.io/networkpolicies": "create get list patch watch",
+        "nodes": "get list watch",
+        "pods": "list",
+        "ray.io/rayclusters": "get list patch watch",
+        "ray.io/rayservices": "create delete get list patch watch",
+        "services": "create get list patch watch",
+    }
+    (named,) = [rule for rule in rules if "resourceNames" in rule]
+    assert named["resourceNames"] == [environment(render(values))["LLAMA_OPERATOR_LEASE_NAME"]]
+
+
+def test_with_namespaces_the_rights_to_write_end_at_their_border(render):
+    objects = render({"namespaces": ["team-a", "team-b"]})
+    assert [o["metadata"]["name"] for o in find(objects, "ClusterRoleBinding")] == ["llama-operator-cluster"]
+    bound = {o["metadata"]["namespace"] for o in find(objects, "RoleBinding", "llama-operator")}
+    assert bound == {"team-a", "team-b"}
+    (reading,) = find(objects, "ClusterRole", "llama-operator-cluster")
+    assert {verb for rule in reading["rules"] for verb in rule["verbs"]} == {"get", "list", "watch"}
+    for binding in find(objects, "ValidatingAdmissionPolicyBinding"):
+        (expression,) = binding["spec"]["matchResources"]["namespaceSelector"]["matchExpressions"]
+        assert expression["values"] == ["team-a", "team-b"]
+
+
+def test_the_probes_and_metrics_are_one_port(render):
+    objects = render({"metrics": {"monitor": "PodMonitor"}})
+    (port,) = container(objects)["ports"]
+    assert port == {"name": "probes", "containerPort": 8081, "protocol": "TCP"}
+    assert environment(objects)["LLAMA_OPERATOR_PROBE_PORT"] == "8081"
+    probes = {name: container(objects)[name]["httpGet"] for name in ("startupProbe", "livenessProbe", "readinessProbe")}
+    assert {probe["port"] for probe in probes.values()} == {"probes"}
+    assert probes["readinessProbe"]["path"] == "/readyz"
+    assert probes["livenessProbe"]["path"] == "/healthz"
+    (service_port,) = only(objects, "Service")["spec"]["ports"]
+    assert service_port["targetPort"] == "probes"
+    (endpoint,) = only(objects, "PodMonitor")["spec"]["podMetricsEndpoints"]
+    assert (endpoint["port"], endpoint["path"]) == ("probes", "/metrics")
+
+
+def test_a_service_monitor_selects_the_metrics_service(render):
+    objects = render({"metrics": {"monitor": "ServiceMonitor", "labels": {"release": "prometheus"}}})
+    monitor, service = only(objects, "ServiceMonitor"), only(objects, "Service")
+    assert monitor["spec"]["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items()
+    assert monitor["metadata"]["labels"]["release"] == "prometheus"
+    assert monitor["spec"]["endpoints"][0]["port"] == service["spec"]["ports"][0]["name"]
+
+
+def test_one_replica_has_no_disruption_budget_that_would_hold_a_drain_up(render):
+    assert find(render({"replicas": 1}), "PodDisruptionBudget") == []
+    assert only(render(), "PodDisruptionBudget")["spec"]["maxUnavailable"] == 1
+
+
+def test_accepting_a_license_is_no_right_of_the_built_in_roles(render):
+    aggregated = [
+        role
+        for role in find(render(), "ClusterRole")
+        if any(label.startswith("rbac.authorization.k8s.io/aggregate-to-") for label in role["metadata"]["labels"])
+    ]
+    assert len(aggregated) == 3
+    for rule in (rule for role in aggregated for rule in role["rules"]):
+        if "licenseacceptances" in rule["resources"]:
+            assert set(rule["verbs"]) == {"get", "list", "watch"}
+
+
+def test_names_follow_the_release(render):
+    objects = render(release="blue")
+    assert {o["metadata"]["name"] for o in find(objects, "Deployment")} == {"blue-llama-operator"}
+    assert environment(objects)["LLAMA_OPERATOR_LEASE_NAME"] == "blue-llama-operator"
+    policy = only(objects, "ValidatingAdmissionPolicy", "blue-llama-operator-owned-objects")
+    (operator,) = [v for v in policy["spec"]["variables"] if v["name"] == "operator"]
+    assert "'system:serviceaccount:llama-system:blue-llama-operator'" in operator["expression"]
+
+
+def test_both_charts_have_the_version_of_the_product(root):
+    product = re.search(r'^version = "([^"]+)"', (root / "pyproject.toml").read_text(), flags=re.MULTILINE)
+    for chart in ("llama-operator", "llama-operator-crds"):
+        described = yaml.safe_load((root / "charts" / chart / "Chart.yaml").read_text())
+        assert described["version"] == described["appVersion"] == product.group(1)

@@ -1,0 +1,192 @@
+"""What a real API server makes of our CRDs: rules, defaults, the scale subresource. The twin has none of these."""
+
+import pytest
+
+from llama_operator.api.manifest import parse
+from llama_operator.api.rules import RULES
+from llama_operator.errors import InvalidManifestError
+from llama_operator.kube import kinds
+from llama_operator.kube.port import InvalidError, JsonPatch, NotFoundError
+
+pytestmark = pytest.mark.control_plane
+
+BROKEN = {
+    "metadata.name": {"name": "chat.70b"},
+    "spec.scaling.maxReplicas": {"scaling": {"minReplicas": 3, "maxReplicas": 2}},
+    "spec.scaling.minReplicas": {"scaling": {"minReplicas": 0, "mode": "Manual"}},
+    "spec.parallelism.tensor": {"parallelism": {"mode": "Manual"}},
+    "spec.parallelism.mode": {"parallelism": {"tensor": 8}},
+    "spec.replicas": {"replicas": 2},
+    "spec.engine.arguments.maxNumSeqs": {
+        "context": {"concurrentSequences": 5},
+        "engine": {"arguments": {"maxNumSeqs": 4}},
+    },
+}
+
+
+@pytest.fixture
+def ours(api_server):
+    return api_server.client("llama-operator")
+
+
+@pytest.fixture
+def objects(api_server, builders):
+    return builders(api_server.namespace)
+
+
+@pytest.fixture
+def scale(api_server):
+    """Reads or writes the scale subresource of `chat`, as `kubectl scale` and autoscalers do."""
+    path = f"/apis/llama-operator.io/v1alpha1/namespaces/{api_server.namespace}/llamadeployments/chat/scale"
+
+    async def send(replicas=None, version=None):
+        if replicas is None:
+            return await api_server.ask("GET", path)
+        metadata = {"name": "chat", "namespace": api_server.namespace}
+        metadata |= {"resourceVersion": version} if version else {}
+        body = {"apiVersion": "autoscaling/v1", "kind": "Scale", "metadata": metadata, "spec": {"replicas": replicas}}
+        return await api_server.ask("PUT", path, body)
+
+    return send
+
+
+def test_every_rule_is_broken_by_a_case_here():
+    fields = {rule.field for rule in RULES}
+    assert {field for field in fields if any(path.endswith(field) for path in BROKEN)} == fields
+    assert len(BROKEN) == len(RULES)
+
+
+@pytest.mark.parametrize(("path", "spec"), BROKEN.items(), ids=str)
+async def test_what_breaks_a_rule_is_refused_with_the_field_and_the_words_of_the_command_line(
+    ours, objects, path, spec
+):
+    broken = objects.llama(**spec)
+    with pytest.raises(InvalidManifestError) as by_us:
+        parse(broken)
+    with pytest.raises(InvalidError) as by_the_server:
+        await ours.apply(broken)
+    (problem,) = by_us.value.problems
+    assert problem.path == path
+    (rule,) = [rule for rule in RULES if path.endswith(rule.field) and rule.message in str(problem)]
+    assert rule.message in str(by_the_server.value)
+    if path != "metadata.name":  # a fieldPath into metadata is not allowed
+        assert f"{path}: " in str(by_the_server.value)
+    with pytest.raises(NotFoundError):
+        await ours.get(objects.ref(kinds.LLAMA_DEPLOYMENT, broken["metadata"]["name"]))
+
+
+@pytest.mark.parametrize(("path", "spec"), list(BROKEN.items())[1:], ids=str)
+async def test_an_update_that_breaks_a_rule_is_refused_and_changes_nothing(ours, objects, path, spec):
+    before = await ours.apply(objects.llama())
+    with pytest.raises(InvalidError, match=path):
+        await ours.apply(objects.llama(**spec))
+    assert await ours.get(objects.chat) == before
+
+
+async def test_a_patch_that_breaks_a_rule_is_refused(ours, objects):
+    await ours.apply(objects.llama())
+    with pytest.raises(InvalidError, match=r"spec\.scaling\.maxReplicas"):
+        await ours.patch(objects.chat, [JsonPatch("replace", "/spec/scaling/minReplicas", 3)])
+
+
+async def test_an_unknown_field_is_refused_by_its_name(ours, objects):
+    with pytest.raises(InvalidError, match=r"\.spec\.surprise"):
+        await ours.apply(objects.llama(surprise=1))
+
+
+@pytest.mark.parametrize(
+    ("spec", "path"),
+    [
+        ({"replicas": "many"}, "spec.replicas"),
+        ({"scaling": {"maxReplicas": 0}}, "spec.scaling.maxReplicas"),
+        ({"activation": "Asleep"}, "spec.activation"),
+    ],
+)
+async def test_a_value_out_of_its_bounds_is_refused_by_its_field(ours, objects, spec, path):
+    with pytest.raises(InvalidError, match=path):
+        await ours.apply(objects.llama(**spec))
+
+
+async def test_a_status_that_breaks_its_schema_is_refused(ours, objects):
+    before = await ours.apply(objects.llama())
+    with pytest.raises(InvalidError, match=r"status\.replicas"):
+        await ours.apply_status(objects.llama(status={"replicas": "many"}))
+    assert await ours.get(objects.chat) == before
+
+
+async def test_the_server_fills_in_the_defaults_that_the_command_line_fills_in(ours, objects):
+    live = await ours.apply(objects.llama())
+    plain = {**objects.llama(), "spec": live["spec"]}
+    assert parse(plain).spec == parse(objects.llama()).spec
+    spec = parse(objects.llama()).spec.model_dump(mode="json", by_alias=True, exclude_none=True)
+    assert live["spec"] == spec
+
+
+async def test_a_default_belongs_to_nobody(ours, objects):
+    live = await ours.apply(objects.llama())
+    (entry,) = live["metadata"]["managedFields"]
+    assert entry["fieldsV1"] == {"f:spec": {"f:model": {"f:name": {}}}}
+
+
+async def test_a_field_that_is_given_up_gets_its_default_back(ours, objects):
+    await ours.apply(objects.llama(scaling={"maxReplicas": 4}))
+    live = await ours.apply(objects.llama())
+    assert live["spec"]["scaling"]["maxReplicas"] == 1
+
+
+async def test_scale_says_how_many_are_wanted_and_how_many_there_are(ours, objects, scale):
+    await ours.apply(objects.llama(scaling={"mode": "Manual", "maxReplicas": 4}, replicas=2))
+    selector = "llama-operator.io/deployment=chat"
+    await ours.apply_status(objects.llama(status={"replicas": 1, "selector": selector}))
+    found = await scale()
+    assert found["spec"]["replicas"] == 2
+    assert found["status"] == {"replicas": 1, "selector": selector}
+
+
+async def test_scaling_changes_spec_replicas(ours, objects, scale):
+    before = await ours.apply(objects.llama(scaling={"mode": "Manual", "maxReplicas": 4}, replicas=2))
+    await scale(3)
+    live = await ours.get(objects.chat)
+    assert live["spec"] == before["spec"] | {"replicas": 3}
+    assert live["metadata"]["generation"] == 2
+
+
+async def test_scaling_is_refused_where_the_autoscaler_owns_the_number(ours, objects, scale):
+    before = await ours.apply(objects.llama())
+    with pytest.raises(InvalidError, match=r"spec\.replicas.*scaling\.mode"):
+        await scale(3)
+    assert await ours.get(objects.chat) == before
+
+
+async def test_who_scaled_owns_the_number_and_an_apply_without_it_leaves_it(ours, objects, scale):
+    deployment = objects.llama(scaling={"mode": "External", "maxReplicas": 4})
+    await ours.apply(deployment)
+    await scale(3)
+    live = await ours.apply(deployment)
+    assert live["spec"]["replicas"] == 3
+
+
+async def test_license_acceptances_have_defaults_too(ours, objects):
+    live = await ours.apply(objects.acceptance())
+    assert live["spec"]["state"] == "Accepted"
+
+
+async def test_a_ray_service_that_is_applied_again_is_not_written_despite_its_defaults(ours, objects):
+    first = await ours.apply(objects.ray_service())
+    again = await ours.apply(objects.ray_service())
+    assert again["metadata"]["resourceVersion"] == first["metadata"]["resourceVersion"]
+
+
+async def test_a_kind_that_the_server_does_not_serve_says_what_to_install(ours, objects):
+    kind = kinds.Kind("llama-operator.io/v9", "LlamaDeployment", "llamadeployments")
+    with pytest.raises(NotFoundError, match="install its CRDs"):
+        await ours.list(kind, namespace=objects.namespace)
+
+
+async def test_a_map_that_an_apply_empties_becomes_null_and_is_refused(ours, objects):
+    """A flaw of the server's merge: so what is rendered must not empty a required map of a live object."""
+    full = objects.ray_service()
+    full["spec"]["rayClusterConfig"]["headGroupSpec"]["rayStartParams"] = {"num-cpus": "0"}
+    await ours.apply(full)
+    with pytest.raises(InvalidError, match=r"rayStartParams.*null"):
+        await ours.apply(objects.ray_service())

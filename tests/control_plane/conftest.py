@@ -1,0 +1,210 @@
+"""One control plane for the session, a namespace for each test. Nothing of them outlives the session."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from pathlib import Path
+
+import pytest
+import yaml
+
+from control_plane import binaries, golden, kuberay, nodes
+from control_plane.plane import ControlPlane
+
+COMMAND = "make control-plane"
+ROOT = Path(__file__).resolve().parents[2]
+SAMPLES = ROOT / "manifests" / "samples"
+PATIENCE = 90.0
+CHILDREN = "rayservices.ray.io,services,networkpolicies,controllerrevisions.apps"
+
+
+def pytest_collection_modifyitems(items):
+    for group, marker in (("core", "control_plane"), ("karpenter", "karpenter")):
+        if not (absent := binaries.missing((group,))):
+            continue
+        skip = pytest.mark.skip(reason=f"{absent[0]} is not built: {COMMAND}")
+        for item in items:
+            if item.get_closest_marker(marker):
+                item.add_marker(skip)
+
+
+@pytest.fixture(scope="session")
+def plane(tmp_path_factory):
+    """All CRDs, KWOK without nodes, KubeRay, and simulated dashboards."""
+    with ControlPlane(tmp_path_factory.mktemp("plane"), crds=golden.all_crds()) as running:
+        nodes.start_kwok(running)
+        kuberay.start(running)
+        yield running
+
+
+@pytest.fixture
+def kubeconfig(plane):
+    """Of the administrator."""
+    return plane.kubeconfig
+
+
+@pytest.fixture
+def namespace(plane):
+    """A fresh one; what the test left in it goes."""
+    name = f"test-{uuid.uuid4().hex[:8]}"
+    plane.kubectl("create", "namespace", name)
+    yield name
+    plane.kubectl("delete", "namespace", name, "--wait=false", "--ignore-not-found")
+
+
+def until(look, what, patience=PATIENCE):
+    """Wait until `look` returns something true; returns it."""
+    until = time.monotonic() + patience
+    while not (found := look()):
+        assert time.monotonic() < until, f"never came true: {what}"
+        time.sleep(0.25)
+    return found
+
+
+class User:
+    """What somebody with kubectl does and sees in one namespace."""
+
+    def __init__(self, plane, namespace):
+        self.plane, self.namespace = plane, namespace
+
+    def kubectl(self, *arguments, **options):
+        return self.plane.kubectl(*arguments, "-n", self.namespace, **options)
+
+    def get(self, kinds, *selector):
+        return json.loads(self.kubectl("get", kinds, *selector, "-o", "json", "--show-managed-fields").stdout)["items"]
+
+    def one(self, kind, name):
+        done = self.kubectl("get", kind, name, "-o", "json", check=False)
+        return json.loads(done.stdout) if done.returncode == 0 else None
+
+    def apply(self, sample, name="chat", **spec):
+        obj = yaml.safe_load((SAMPLES / f"{sample}.yaml").read_text(encoding="utf-8"))
+        obj["metadata"] = {"name": name, "namespace": self.namespace}
+        obj["spec"] |= spec
+        if obj["spec"].get("license", {}).get("acceptance"):
+            obj["spec"]["license"]["acceptance"] = self.namespace
+        self.kubectl("apply", "-f", "-", stdin=json.dumps(obj, default=str))
+
+    def accept(self):
+        spec = {
+            "families": ["llama-3.1", "llama-3.3"],
+            "legalEntity": "Acme GmbH",
+            "acceptedBy": "Jo Doe",
+            "acceptedOn": "2026-03-02",
+            "namespaces": [self.namespace],
+        }
+        record = {"apiVersion": "llama-operator.io/v1alpha1", "kind": "LicenseAcceptance", "spec": spec}
+        self.plane.apply(record | {"metadata": {"name": self.namespace}})
+
+    def condition(self, name, kind):
+        live = self.one("lld", name) or {}
+        found = (live.get("status") or {}).get("conditions", [])
+        current = (live.get("status") or {}).get("observedGeneration") == live.get("metadata", {}).get("generation")
+        return next(
+            (each for each in found if each["type"] == kind and current), {"status": "", "reason": "", "message": ""}
+        )
+
+    def ready(self, name="chat"):
+        until(lambda: self.condition(name, "Ready")["status"] == "True", f"{name} is Ready")
+
+    def services(self, name="chat"):
+        return {
+            each["metadata"]["name"]
+            for each in self.get("rayservices.ray.io", "-l", f"llama-operator.io/deployment={name}")
+        }
+
+    def traffic(self, name="chat"):
+        return self.one("service", name)["spec"]["selector"]["llama-operator.io/revision"]
+
+    def bounds(self, name):
+        """Bounds of the worker groups of the deployment's RayClusters."""
+        clusters = self.get("rayclusters.ray.io", "-l", f"llama-operator.io/deployment={name}")
+        groups = (group for each in clusters for group in each["spec"]["workerGroupSpecs"])
+        return [(group["minReplicas"], group["maxReplicas"]) for group in groups]
+
+    def pods(self, role):
+        """Pods of a role that nobody is deleting."""
+        found = self.get("pods", "-l", f"ray.io/node-type={role}")
+        return [each for each in found if "deletionTimestamp" not in each["metadata"]]
+
+    def written(self):
+        """What the operator owns, and when it wrote it last."""
+        return {
+            (obj["kind"], obj["metadata"]["name"]): (
+                obj["metadata"]["uid"],
+                [each for each in obj["metadata"]["managedFields"] if each["manager"] == "llama-operator"],
+            )
+            for obj in self.get(f"{CHILDREN},lld")
+        }
+
+
+class Operator:
+    """The operator's process."""
+
+    def __init__(self, kubeconfig, namespace, log, *flags):
+        self.command = [
+            sys.executable, "-m", "llama_operator.main",
+            f"--kubeconfig={kubeconfig}", f"--namespace={namespace}", f"--lease-namespace={namespace}",
+            "--serving-status=Off", "--probe-port=0", *flags,
+        ]  # fmt: skip
+        self.log = log
+        self.process = None
+
+    def start(self):
+        with self.log.open("a") as stream:
+            self.process = subprocess.Popen(self.command, stdout=stream, stderr=subprocess.STDOUT, cwd=ROOT)
+        return self
+
+    def stop(self, with_signal=signal.SIGTERM):
+        if self.process is not None and self.process.poll() is None:
+            self.process.send_signal(with_signal)
+            self.process.wait(30)
+
+
+@pytest.fixture
+def user(plane, namespace):
+    found = User(plane, namespace)
+    found.accept()
+    yield found
+    plane.kubectl("delete", "licenseacceptance", namespace, "--ignore-not-found")
+
+
+@pytest.fixture
+def make_operator(kubeconfig, namespace, tmp_path):
+    started = []
+
+    def make(*flags):
+        started.append(Operator(kubeconfig, namespace, tmp_path / f"operator-{len(started)}.log", *flags))
+        return started[-1].start()
+
+    yield make
+    for each in started:
+        each.stop()
+
+
+@pytest.fixture
+def operator(make_operator):
+    return make_operator()
+
+
+@pytest.fixture
+def eventually():
+    return until
+
+
+@pytest.fixture
+def eventual_holder(user):
+    """Wait until somebody holds the Lease, somebody else than the one named; returns who."""
+
+    def wait(other_than=""):
+        def holder():
+            lease = user.one("lease", "llama-operator") or {"spec": {}}
+            found = lease["spec"].get("holderIdentity", "")
+            return found if found != other_than else ""
+
+        return until(holder, "somebody leads")
+
+    return wait

@@ -1,0 +1,240 @@
+"""The operator as processes on a real API server: who leads, what a death costs, and that only the leader writes."""
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+import yaml
+
+pytestmark = pytest.mark.control_plane
+
+ROOT = Path(__file__).resolve().parents[2]
+SAMPLE = ROOT / "manifests" / "samples" / "tiny-cpu.yaml"
+PATIENCE = 60.0
+KINDS = "llamadeployments.llama-operator.io,rayservices.ray.io,services,networkpolicies,controllerrevisions"
+CHILDREN = "services,networkpolicies,controllerrevisions"
+
+
+def free_port():
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return found.getsockname()[1]
+
+
+def eventually(look, what):
+    """Wait until `look` returns something; returns it."""
+    until = time.monotonic() + PATIENCE
+    while not (found := look()):
+        assert time.monotonic() < until, f"never came true: {what}"
+        time.sleep(0.1)
+    return found
+
+
+class Replica:
+    """One operator process."""
+
+    def __init__(self, name, kubeconfig, namespace, logs, *flags, lease=(3, 2, 1)):
+        self.name = name
+        self.port = free_port()
+        self.log = logs / f"{name}.log"
+        duration, renew, retry = lease
+        command = [
+            sys.executable,
+            "-m",
+            "llama_operator.main",
+            f"--kubeconfig={kubeconfig}",
+            f"--namespace={namespace}",
+        ]
+        command += [f"--identity={name}", f"--lease-namespace={namespace}", f"--lease-duration-seconds={duration}"]
+        command += [f"--lease-renew-seconds={renew}", f"--lease-retry-seconds={retry}", "--serving-status=Off"]
+        command += [f"--probe-port={self.port}", "--probe-host=127.0.0.1", *flags]
+        with self.log.open("w") as stream:
+            self.process = subprocess.Popen(command, stdout=stream, stderr=subprocess.STDOUT, cwd=ROOT)
+
+    def ask(self, path):
+        """Status and text of a probe; None when nobody answers."""
+        try:
+            found = httpx.get(f"http://127.0.0.1:{self.port}{path}", timeout=5)
+        except httpx.TransportError:
+            assert self.process.poll() is None, self.log.read_text()
+            return None
+        return found.status_code, found.text
+
+    def ready(self):
+        return self.ask("/readyz") is not None and self.ask("/readyz")[0] == 200
+
+    def role(self):
+        return json.loads(self.ask("/readyz")[1])["details"]["role"]
+
+    def end(self, how=signal.SIGTERM):
+        self.process.send_signal(how)
+        return self.process.wait(timeout=30)
+
+    def __enter__(self):
+        eventually(self.ready, f"{self.name} is ready")
+        return self
+
+    def __exit__(self, *_):
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+
+
+class Scene:
+    """A namespace with a license accepted, and replicas in it."""
+
+    def __init__(self, plane, namespace, kubeconfig, logs):
+        self.plane, self.namespace, self.kubeconfig, self.logs = plane, namespace, kubeconfig, logs
+
+    def replica(self, name, *flags, **options):
+        return Replica(name, self.kubeconfig, self.namespace, self.logs, *flags, **options)
+
+    @contextmanager
+    def pair(self, *flags, **options):
+        """The leader and its standby."""
+        with self.replica("one", *flags, **options) as one:
+            eventually(lambda: one.role() == "leader", "the first replica leads")
+            with self.replica("two", *flags, **options) as two:
+                yield one, two
+
+    def create(self, *names):
+        sample = next(each for each in yaml.safe_load_all(SAMPLE.read_text()) if each["kind"] == "LlamaDeployment")
+        objects = [sample | {"metadata": {"name": name, "namespace": self.namespace}} for name in names]
+        self.plane.kubectl("apply", "-f", "-", stdin=yaml.safe_dump_all(objects))
+
+    def get(self, kinds):
+        done = self.plane.kubectl("get", kinds, "-n", self.namespace, "-o", "json", "--show-managed-fields")
+        return json.loads(done.stdout)["items"]
+
+    def served(self, *names):
+        """Whether each has its RayService, Service and a status for its generation."""
+        found = {
+            (obj["kind"], obj["metadata"]["name"].rpartition("-")[0] or obj["metadata"]["name"])
+            for obj in self.get("rayservices.ray.io")
+        }
+        services = {obj["metadata"]["name"] for obj in self.get("services")}
+        told = {
+            obj["metadata"]["name"]
+            for obj in self.get("llamadeployments.llama-operator.io")
+            if (obj.get("status") or {}).get("observedGeneration") == obj["metadata"]["generation"]
+        }
+        return all(("RayService", name) in found and name in services and name in told for name in names)
+
+    def holder(self):
+        lease = self.plane.kubectl("get", "lease", "llama-operator", "-n", self.namespace, "-o", "json", check=False)
+        return json.loads(lease.stdout)["spec"].get("holderIdentity", "") if lease.returncode == 0 else ""
+
+    def written(self):
+        """What the operator owns, and when it last changed it: others may write beside it."""
+        return {
+            (obj["kind"], obj["metadata"]["name"]): (
+                obj["metadata"]["uid"],
+                [each for each in obj["metadata"]["managedFields"] if each["manager"] == "llama-operator"],
+            )
+            for obj in self.get(KINDS)
+        }
+
+    def settled(self):
+        """Wait until the operator has nothing left to write; returns what it wrote."""
+        last, since = self.written(), time.monotonic()
+        until = time.monotonic() + PATIENCE
+        while time.monotonic() - since < 2.5:
+            time.sleep(0.5)
+            if (now := self.written()) != last:
+                last, since = now, time.monotonic()
+            assert time.monotonic() < until, "the operator does not stop writing"
+        return last
+
+
+@pytest.fixture
+def scene(plane, namespace, kubeconfig, tmp_path):
+    return Scene(plane, namespace, kubeconfig, tmp_path)
+
+
+def test_one_of_two_leads_and_a_deployment_gets_its_children_and_its_status(scene):
+    with scene.pair() as (one, two):
+        scene.create("chat")
+        eventually(lambda: scene.served("chat"), "chat has children and a status")
+        assert (one.role(), two.role()) == ("leader", "standby")
+        assert scene.holder() == "one"
+        assert one.ask("/healthz")[0] == two.ask("/healthz")[0] == 200
+        assert "llama_operator_leader 1.0" in one.ask("/metrics")[1]
+        assert "llama_operator_leader 0.0" in two.ask("/metrics")[1]
+        assert 'llama_operator_cache_objects{kind="RayService"} 1.0' in two.ask("/metrics")[1], "the standby is warm"
+        assert 'verb="apply"' not in two.ask("/metrics")[1], "the standby writes nothing"
+
+
+def test_after_the_death_of_the_leader_the_standby_takes_over_and_changes_nothing_that_is_right(scene):
+    with scene.pair() as (one, two):
+        scene.create("before")
+        eventually(lambda: scene.served("before"), "before is served")
+        before = scene.settled()
+        one.end(signal.SIGKILL)
+        scene.create("after")
+        eventually(lambda: two.role() == "leader", "the standby leads")
+        eventually(lambda: scene.served("before", "after"), "the new leader works")
+        after = scene.settled()
+        assert {key: value for key, value in after.items() if key in before} == before
+        assert scene.holder() == "two"
+
+
+def test_a_leader_that_was_stopped_past_its_lease_writes_nothing_and_ends(scene):
+    names = [f"chat{number}" for number in range(12)]
+    with scene.pair("--workers=1") as (one, two):
+        scene.create(*names)
+        eventually(lambda: scene.get("rayservices.ray.io"), "the first RayService exists")
+        one.process.send_signal(signal.SIGSTOP)
+        eventually(lambda: two.role() == "leader", "the standby leads")
+        eventually(lambda: scene.served(*names), "the new leader finished the work")
+        before = scene.settled()
+        # Work for it: what it finds when it goes on is not what it knew.
+        one.process.send_signal(signal.SIGCONT)
+        assert one.process.wait(timeout=30) == 1
+        assert "Lease" in one.log.read_text()
+        assert scene.settled() == before
+        assert (two.role(), scene.holder()) == ("leader", "two")
+
+
+def test_a_leader_that_is_asked_to_stop_hands_over_at_once_and_ends_well(scene):
+    # With such a long lease only giving it back makes the other lead in time.
+    with scene.pair(lease=(300, 200, 1)) as (one, two):
+        scene.create("chat")
+        eventually(lambda: scene.served("chat"), "chat is served")
+        assert one.end() == 0
+        eventually(lambda: two.role() == "leader", "the standby leads")
+        scene.create("next")
+        eventually(lambda: scene.served("next"), "the new leader works")
+
+
+def test_a_standby_that_is_asked_to_stop_ends_well_and_leaves_the_lease_alone(scene):
+    with scene.pair() as (one, two):
+        assert two.end() == 0
+        assert (one.role(), scene.holder()) == ("leader", "one")
+
+
+def test_a_restart_changes_no_object(scene):
+    with scene.replica("one") as one:
+        scene.create("chat", "code")
+        eventually(lambda: scene.served("chat", "code"), "both are served")
+        before = scene.settled()
+        versions = {obj["metadata"]["uid"]: obj["metadata"]["resourceVersion"] for obj in scene.get(CHILDREN)}
+        assert one.end() == 0
+    with scene.replica("again") as again:
+        eventually(lambda: again.role() == "leader", "it leads")
+        assert scene.settled() == before
+        assert {obj["metadata"]["uid"]: obj["metadata"]["resourceVersion"] for obj in scene.get(CHILDREN)} == versions
+
+
+def test_an_object_that_somebody_deleted_comes_back(scene):
+    with scene.replica("one"):
+        scene.create("chat")
+        eventually(lambda: scene.served("chat"), "chat is served")
+        scene.plane.kubectl("delete", "service", "chat", "-n", scene.namespace)
+        eventually(lambda: scene.served("chat"), "its Service is there again")

@@ -1,0 +1,167 @@
+"""The operator dies after every single write of every flow, and once more after the next; the end state is the same.
+
+`CrashAfter` stands where the network would: the n-th write happens, the writer never hears of it and does nothing more.
+Another operator then takes over. Invariants are judged after every write, not at the end alone.
+"""
+
+from contextlib import suppress
+
+import pytest
+
+from llama_operator.kube import kinds
+from llama_operator.kube.faults import CrashAfter, CrashError
+from llama_operator.kube.journal import PassThrough
+from llama_operator.kube.port import NotFoundError, Ref
+
+TINY = "tiny-cpu"
+BLUE_GREEN = {"strategy": "BlueGreen", "drainSeconds": 60, "progressDeadlineSeconds": 600}
+RECREATE = BLUE_GREEN | {"strategy": "Recreate"}
+SHORTER = {"maxModelLength": 512}
+
+
+class Watchdog:
+    """Judges the cluster after every write, then lets another interceptor have its way."""
+
+    def __init__(self, world, inner, most):
+        self._world, self._inner, self._most = world, inner, most
+
+    def before(self, write):
+        self._inner.before(write)
+
+    def after(self, write):
+        here = list(self._world.memory._store)
+        running = [stored for stored in here if stored.ref.kind is kinds.RAY_SERVICE]
+        pinned = {stored.ref.name for stored in here if stored.ref.kind is kinds.CONTROLLER_REVISION}
+        assert {stored.ref.name for stored in running} <= pinned, "nothing runs that is not pinned"
+        assert len(running) <= self._most, "never more copies than the strategy allows"
+        self._inner.after(write)
+
+
+async def drive(world, ref, *, healthy=None):
+    """Reconcile until nothing changes, KubeRay making everything serve, or only what is `healthy`."""
+    before = -1
+    while before != len(world.memory.writes):
+        before = len(world.memory.writes)
+        await world.reconcile(ref)
+        for name in await world.names(kinds.RAY_SERVICE):
+            if healthy is None or name in healthy:
+                await world.serve(name)
+            else:
+                await world.serve(name, status="DEPLOY_FAILED", endpoints=0, message="no kernel image")
+
+
+async def settle(world, ref):
+    await drive(world, ref)
+    world.clock.advance(60)
+    await drive(world, ref)
+
+
+def edit(context=None, **spec):
+    async def step(world, ref, play):
+        await world.apply_sample(TINY, **(spec | ({"context": context} if context else {})))
+        await play(lambda: settle(world, ref))
+
+    return step
+
+
+def failing(rollout):
+    """An upgrade to a revision that never serves: its deadline passes."""
+
+    async def step(world, ref, play):
+        healthy = set(await world.names(kinds.RAY_SERVICE))
+        await world.apply_sample(TINY, context=SHORTER, rollout=rollout)
+
+        async def until_given_up():
+            await drive(world, ref, healthy=healthy)
+            world.clock.advance(600)
+            await drive(world, ref, healthy=healthy)
+
+        await play(until_given_up)
+
+    return step
+
+
+async def remove(world, ref, play):
+    with suppress(NotFoundError):
+        await world.user.delete(ref)
+    await play(lambda: settle(world, ref))
+
+
+FLOWS = {
+    "create": (1, [edit(rollout=BLUE_GREEN)]),
+    "scale": (1, [edit(rollout=BLUE_GREEN), edit(rollout=BLUE_GREEN, scaling={"minReplicas": 2, "maxReplicas": 3})]),
+    "upgrade beside": (2, [edit(rollout=BLUE_GREEN), edit(SHORTER, rollout=BLUE_GREEN)]),
+    "upgrade after": (1, [edit(rollout=RECREATE), edit(SHORTER, rollout=RECREATE)]),
+    "roll back beside": (2, [edit(rollout=BLUE_GREEN), failing(BLUE_GREEN)]),
+    "roll back after": (1, [edit(rollout=RECREATE), failing(RECREATE)]),
+    "go back by hand": (2, [edit(rollout=BLUE_GREEN), edit(SHORTER, rollout=BLUE_GREEN), edit(rollout=BLUE_GREEN)]),
+    "suspend and resume": (1, [edit(rollout=BLUE_GREEN), edit(activation="Suspended"), edit(rollout=BLUE_GREEN)]),
+    "delete": (1, [edit(rollout=BLUE_GREEN), remove]),
+}
+"""Name -> (most copies at a time, steps)."""
+
+
+async def run(world, flow, crashes=()):
+    """Play a flow; each number of `crashes` is how many writes an operator lives to see."""
+    most, steps = FLOWS[flow]
+    lives = list(crashes)
+
+    def operator():
+        inner = CrashAfter(lives.pop(0)) if lives else PassThrough()
+        client = world.memory.client("llama-operator", interceptor=Watchdog(world, inner, most))
+        world.ports = world.ports_with(client)
+
+    async def play(script):
+        while True:
+            try:
+                return await script()
+            except CrashError:
+                operator()
+
+    operator()
+    ref = Ref(kinds.LLAMA_DEPLOYMENT, "default", "tiny")
+    start = world.clock.now
+    for number, step in enumerate(steps, 1):
+        await step(world, ref, play)
+        # The steps begin at the same times, however often somebody died in them.
+        world.clock.now = start
+        world.clock.advance(10_000 * number)
+
+
+async def end_state(world):
+    found = {}
+    for kind in (kinds.RAY_SERVICE, kinds.SERVICE, kinds.NETWORK_POLICY, kinds.CONTROLLER_REVISION):
+        for item in (await world.user.list(kind)).items:
+            content = {key: item.get(key) for key in ("spec", "data", "revision")}
+            marks = sorted(item["metadata"].get("annotations", {}))
+            found[kind.kind, item["metadata"]["name"]] = (content, marks)
+    return found
+
+
+def writes_of(world):
+    return sum(1 for write in world.memory.writes if write.manager == "llama-operator")
+
+
+@pytest.mark.parametrize("flow", FLOWS)
+async def test_a_crash_after_any_write_leads_to_the_same_end_state(make_world, flow):
+    undisturbed = make_world()
+    await run(undisturbed, flow)
+    expected, total = await end_state(undisturbed), writes_of(undisturbed)
+    assert total >= 5
+    for writes in range(total + 1):
+        world = make_world()
+        await run(world, flow, crashes=[writes])
+        assert await end_state(world) == expected, f"crash after write {writes} of {total}"
+        assert writes_of(world) <= total + 2, "work that was done is not done again"
+
+
+@pytest.mark.parametrize("flow", ["upgrade beside", "roll back after"])
+async def test_two_crashes_in_a_row_lead_there_too(make_world, flow):
+    undisturbed = make_world()
+    await run(undisturbed, flow)
+    expected, total = await end_state(undisturbed), writes_of(undisturbed)
+    for writes in range(total):
+        for again in (0, 1, 2):
+            world = make_world()
+            await run(world, flow, crashes=[writes, again])
+            assert await end_state(world) == expected, f"crashes after {writes} and then {again} writes"

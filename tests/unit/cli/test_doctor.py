@@ -1,0 +1,291 @@
+"""`kubectl llama doctor`: what a cluster offers, what is missing, and what nobody may say."""
+
+import asyncio
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from llama_operator import __version__
+from llama_operator.api import crd
+from llama_operator.cli import doctor_facts, foreign_kinds
+from llama_operator.cli.checks import State
+from llama_operator.cli.connection import Unknown
+from llama_operator.cli.doctor_checks import judge
+from llama_operator.cli.doctor_facts import CrdFacts, DeploymentFacts, DoctorFacts, NodeSummary, expected_fields
+from llama_operator.cli.explain_facts import LeaseFacts
+from llama_operator.kube import kinds
+from llama_operator.kube.port import ForbiddenError, UnavailableError
+
+OURS = ("llamadeployments.llama-operator.io", "licenseacceptances.llama-operator.io")
+
+
+@pytest.fixture
+def complete(now):
+    """A cluster that has everything."""
+    there = CrdFacts(("v1",), frozenset())
+    others = [*doctor_facts.KUBERAY, doctor_facts.GATEWAY_API, doctor_facts.KUEUE, doctor_facts.PROMETHEUS]
+    return DoctorFacts(
+        now=now,
+        server_version="v1.36.2",
+        crds={name: CrdFacts(("v1alpha1",), fields) for name, fields in expected_fields().items()}
+        | dict.fromkeys([*others, next(iter(doctor_facts.NETWORK_PLUGINS))], there),
+        lease=LeaseFacts("llama-system", "llama-operator-0", now - timedelta(seconds=2), 15),
+        operators=(DeploymentFacts("llama-system", "llama-operator", "acme/op:1", 2, 2, __version__),),
+        kuberays=(DeploymentFacts("kuberay-system", "kuberay-operator", "quay.io/kuberay/operator:v1.6.2", 1, 1),),
+        kuberay_versions=(),
+        policies=("llama-operator-owned-objects",),
+        bindings=("llama-operator-owned-objects",),
+        nodes=(NodeSummary("gpu-1", "H100-80GB", 8, "NVIDIA-H100-80GB-HBM3"), NodeSummary("cpu-1", "", 0)),
+        node_pools=("gpu",),
+        cluster_autoscaler=False,
+    )
+
+
+def found(facts, name):
+    return next(check for check in judge(facts) if check.name == name)
+
+
+def without(facts, *names):
+    return replace(facts, crds={**facts.crds, **dict.fromkeys(names)})
+
+
+def test_a_complete_cluster_passes_everything(complete):
+    assert {check.state for check in judge(complete)} == {State.PASSED}
+    assert not any(check.unblock for check in judge(complete))
+
+
+@pytest.mark.parametrize(
+    ("version", "state"),
+    [
+        ("v1.34.9", State.MISSING),
+        ("v1.35.0", State.PASSED),
+        ("v1.37.1-gke.100", State.PASSED),
+        ("v1.38.0", State.WARNING),
+        ("unknown", State.UNKNOWN),
+        (Unknown("no answer"), State.UNKNOWN),
+    ],
+)
+def test_the_api_server_is_of_a_supported_version(complete, version, state):
+    assert found(replace(complete, server_version=version), "api-server").state is state
+
+
+def test_our_crds_are_there_and_of_this_version(complete):
+    assert found(without(complete, OURS[0]), "crds").state is State.MISSING
+    for crd_facts, state, words in (
+        (CrdFacts(("v1",), frozenset()), State.MISSING, "does not serve v1alpha1"),
+        (CrdFacts(("v1alpha1",), frozenset()), State.WARNING, "is older than this command"),
+        (CrdFacts(("v1alpha1",), expected_fields()[OURS[0]] | {"spec.future"}), State.WARNING, "newer than"),
+        (Unknown("no right"), State.UNKNOWN, "no right"),
+    ):
+        check = found(replace(complete, crds={**complete.crds, OURS[0]: crd_facts}), "crds")
+        assert check.state is state
+        assert words in check.evidence
+
+
+@pytest.mark.parametrize(
+    ("changed", "state", "words"),
+    [
+        ({"lease": None, "operators": ()}, State.MISSING, "no Lease and no Deployment"),
+        ({"lease": None}, State.MISSING, "nobody holds its Lease"),
+        ({"lease": Unknown("no right")}, State.PASSED, "no right"),
+        ({"lease": Unknown("no right"), "operators": Unknown("no right")}, State.UNKNOWN, "no right"),
+        ({"operators": Unknown("no right")}, State.PASSED, "llama-operator-0 leads in llama-system"),
+    ],
+)
+def test_the_operator_runs_or_it_is_said(complete, changed, state, words):
+    check = found(replace(complete, **changed), "operator")
+    assert check.state is state
+    assert words in check.evidence
+
+
+def test_a_lease_that_ran_out_means_that_nobody_works(complete):
+    check = found(
+        replace(complete, lease=replace(complete.lease, renewed=complete.now - timedelta(hours=5))), "operator"
+    )
+    assert check.state is State.MISSING
+    assert "5h ago" in check.evidence
+
+
+def test_an_operator_of_another_version_is_a_warning(complete):
+    other = replace(complete.operators[0], version="9.9.9")
+    check = found(replace(complete, operators=(other,)), "operator")
+    assert check.state is State.WARNING
+    assert "9.9.9" in check.unblock
+
+
+@pytest.mark.parametrize(
+    ("image", "versions", "state"),
+    [
+        ("kuberay/operator:v1.6.1", (), State.MISSING),
+        ("kuberay/operator:1.7.0", (), State.PASSED),
+        ("kuberay/operator@sha256:abc", ("v1.6.2",), State.PASSED),
+        ("kuberay/operator@sha256:abc", ("v1.5.0",), State.MISSING),
+        ("kuberay/operator@sha256:abc", (), State.PASSED),
+    ],
+)
+def test_kuberay_is_new_enough_by_its_image_or_by_what_it_made(complete, image, versions, state):
+    deployment = replace(complete.kuberays[0], image=image)
+    check = found(replace(complete, kuberays=(deployment,), kuberay_versions=versions), "kuberay")
+    assert check.state is state
+
+
+def test_kuberay_is_there_and_runs(complete):
+    assert found(without(complete, "rayservices.ray.io"), "kuberay").state is State.MISSING
+    stopped = replace(complete, kuberays=(replace(complete.kuberays[0], ready=0),))
+    assert "kubectl describe deployment kuberay-operator" in found(stopped, "kuberay").unblock
+    unseen = found(replace(complete, kuberays=Unknown("no right")), "kuberay")
+    assert unseen.state is State.UNKNOWN
+    assert "no right" in unseen.evidence
+
+
+def test_the_admission_policy_is_there_and_bound(complete):
+    assert found(replace(complete, policies=()), "admission-policy").state is State.WARNING
+    assert found(replace(complete, bindings=()), "admission-policy").state is State.WARNING
+    assert found(replace(complete, policies=Unknown("no right")), "admission-policy").state is State.UNKNOWN
+
+
+def test_gpus_are_counted_and_unknown_ones_named(complete):
+    assert found(complete, "accelerators").evidence == "8 H100-80GB on 1 node(s)"
+    strange = NodeSummary("gpu-2", "", 8, "NVIDIA-H900-SUPER")
+    check = found(replace(complete, nodes=(*complete.nodes, strange)), "accelerators")
+    assert check.state is State.WARNING
+    assert "NVIDIA-H900-SUPER" in check.evidence
+    bare = NodeSummary("gpu-3", "", 8)
+    check = found(replace(complete, nodes=(*complete.nodes, bare)), "accelerators")
+    assert "gpu-3" in check.evidence
+    assert "feature discovery" in check.unblock
+    cordoned = replace(complete.nodes[0], usable=False)
+    assert "no node" in found(replace(complete, nodes=(cordoned,)), "accelerators").evidence
+    assert found(replace(complete, nodes=()), "accelerators").state is State.WARNING
+    assert found(replace(complete, nodes=Unknown("no right")), "accelerators").state is State.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("pools", "status", "state"),
+    [
+        (("gpu",), False, State.PASSED),
+        (None, True, State.PASSED),
+        ((), False, State.WARNING),
+        (None, False, State.WARNING),
+        (Unknown("no right"), False, State.UNKNOWN),
+        (None, Unknown("no right"), State.UNKNOWN),
+    ],
+)
+def test_something_adds_nodes_or_it_is_said(complete, pools, status, state):
+    check = found(replace(complete, node_pools=pools, cluster_autoscaler=status), "node-autoscaler")
+    assert check.state is state
+
+
+def test_a_network_plugin_that_nobody_knows_is_not_called_missing(complete):
+    check = found(without(complete, *doctor_facts.NETWORK_PLUGINS), "network-policy")
+    assert check.state is State.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("name", "crd_name"),
+    [
+        ("gateway-api", doctor_facts.GATEWAY_API),
+        ("kueue", doctor_facts.KUEUE),
+        ("prometheus", doctor_facts.PROMETHEUS),
+    ],
+)
+def test_what_nothing_needs_is_absent_not_missing(complete, name, crd_name):
+    assert found(without(complete, crd_name), name).state is State.ABSENT
+    unknown = replace(complete, crds={**complete.crds, crd_name: Unknown("no right")})
+    assert found(unknown, name).state is State.UNKNOWN
+
+
+def install(world):
+    """Put there what a real installation would."""
+    for resource in crd.RESOURCES:
+        built = crd.build(resource)
+        world.seed(foreign_kinds.CRD, built["metadata"]["name"], spec=built["spec"])
+    for name in (*doctor_facts.KUBERAY, doctor_facts.KARPENTER):
+        world.seed(foreign_kinds.CRD, name, spec={"versions": [{"name": "v1", "served": True}]})
+    part_of = {"app.kubernetes.io/part-of": "llama-operator"}
+    deployment(world, "llama-operator", part_of | {"app.kubernetes.io/component": "operator"}, f"acme/op:{__version__}")
+    deployment(world, "kuberay-operator", {"app.kubernetes.io/name": "kuberay-operator"}, "kuberay/operator:v1.6.2")
+    world.seed(
+        kinds.LEASE,
+        "llama-operator",
+        "llama-system",
+        spec={"holderIdentity": "op-0", "renewTime": "2026-03-02T09:29:59Z", "leaseDurationSeconds": 15},
+    )
+    world.seed(foreign_kinds.ADMISSION_POLICY, "llama-operator-owned-objects", metadata={"labels": part_of})
+    world.seed(
+        foreign_kinds.ADMISSION_BINDING,
+        "llama-operator-owned-objects",
+        metadata={"labels": part_of},
+        spec={"policyName": "llama-operator-owned-objects"},
+    )
+    world.seed(foreign_kinds.NODE_POOL, "gpu")
+    world.seed(
+        kinds.NODE,
+        "gpu-1",
+        metadata={"labels": {"nvidia.com/gpu.product": "NVIDIA-H100-80GB-HBM3"}},
+        status={"allocatable": {"nvidia.com/gpu": "8"}},
+    )
+
+
+def deployment(world, name, labels, image):
+    world.seed(
+        foreign_kinds.DEPLOYMENT,
+        name,
+        "llama-system",
+        metadata={"labels": labels},
+        spec={"replicas": 1, "template": {"spec": {"containers": [{"image": image}]}}},
+        status={"readyReplicas": 1},
+    )
+
+
+def test_an_installed_cluster_is_ready(world):
+    install(world)
+    code, found_ = world.json("doctor")
+    assert code == 0
+    assert found_["complete"] is True
+    states = {check["name"]: check["state"] for check in found_["checks"]}
+    needed = ("api-server", "crds", "operator", "kuberay", "admission-policy", "accelerators", "node-autoscaler")
+    assert {states[name] for name in needed} == {"Passed"}
+    code, out, _ = world.run("doctor")
+    assert "ready for LlamaDeployments; see network-policy" in out
+
+
+def test_an_empty_cluster_exits_with_5_and_says_what_to_install(world):
+    code, out, _ = world.run("doctor")
+    assert code == 5
+    assert "install KubeRay 1.6.2 or newer" in out
+    assert "not ready for LlamaDeployments: crds, operator, kuberay" in out
+
+
+def test_what_may_not_be_read_is_unknown_not_missing(world):
+    install(world)
+
+    class Blind:
+        async def get(self, ref):
+            raise ForbiddenError(f'User "jo" cannot get resource "{ref.kind.plural}" in API group ""')
+
+        async def list(self, kind, *, namespace=None, labels=None, fields=None):
+            raise ForbiddenError(f'User "jo" cannot list resource "{kind.plural}" in API group "" at the cluster scope')
+
+    world.client = Blind()
+    code, found_ = world.json("doctor")
+    assert code == 0
+    assert {check["state"] for check in found_["checks"] if check["name"] != "api-server"} == {"Unknown"}
+    assert any("jo may not list nodes in all namespaces" in check["evidence"] for check in found_["checks"])
+
+
+def test_a_cluster_that_does_not_answer_is_an_error_not_a_list_of_missing_things(world):
+    class Silent:
+        async def get(self, ref):
+            raise UnavailableError("no answer from the API server at https://10.0.0.1:6443")
+
+        async def list(self, kind, *, namespace=None, labels=None, fields=None):
+            raise UnavailableError("no answer from the API server at https://10.0.0.1:6443")
+
+    world.client = Silent()
+    code, _, err = world.run("doctor")
+    assert code == 1
+    assert "https://10.0.0.1:6443" in err
+    assert "--kubeconfig" in err
+    assert asyncio.run(world.user.list(kinds.NODE)).items == ()

@@ -1,0 +1,157 @@
+"""`kubectl llama explain` on a cluster: what it reads, what it says when it may not, and its exit code."""
+
+import asyncio
+
+from llama_operator.kube import kinds
+from llama_operator.kube.port import ForbiddenError
+
+REVISION = "chat-aaaaaaaa"
+LABELS = {"llama-operator.io/deployment": "chat", "llama-operator.io/revision": REVISION}
+
+
+def lease(world, *, renewed="2026-03-02T09:29:57.000000Z"):
+    world.seed(
+        kinds.LEASE,
+        "llama-operator",
+        "llama-system",
+        spec={"holderIdentity": "llama-operator-0_1", "renewTime": renewed, "leaseDurationSeconds": 15},
+    )
+
+
+def node(world, name, count="8"):
+    world.seed(
+        kinds.NODE,
+        name,
+        metadata={"labels": {"nvidia.com/gpu.product": "NVIDIA-H100-80GB-HBM3"}},
+        status={"allocatable": {"nvidia.com/gpu": count, "cpu": "192"}},
+    )
+
+
+def pod(world, name, namespace="team-a", *, labels=None, gpus="8", node="", **status):
+    container = {"name": "ray", "resources": {"limits": {"nvidia.com/gpu": gpus}}}
+    spec = {"containers": [container]} | ({"nodeName": node} if node else {})
+    world.seed(kinds.POD, name, namespace, metadata={"labels": labels or {}}, spec=spec, status=status)
+
+
+def ray(world, *, status="RUNNING"):
+    world.seed(
+        kinds.RAY_SERVICE,
+        REVISION,
+        "team-a",
+        metadata={"labels": LABELS},
+        status={
+            "numServeEndpoints": 1,
+            "activeServiceStatus": {"applicationStatuses": {"llama": {"status": status, "message": ""}}},
+            "conditions": [{"type": "Ready", "status": "True", "reason": "NonZeroServeEndpoints", "message": ""}],
+        },
+    )
+    world.seed(kinds.RAY_CLUSTER, f"{REVISION}-xyz", "team-a", metadata={"labels": LABELS}, status={"conditions": []})
+
+
+def checks(found):
+    return {check["name"]: check for check in found["checks"]}
+
+
+def test_a_deployment_that_serves_is_ready_and_every_check_says_why(world):
+    asyncio.run(world.serving())
+    lease(world)
+    node(world, "gpu-1")
+    ray(world)
+    pod(world, "head", labels=LABELS | {"ray.io/node-type": "head"}, gpus="0", node="cpu-1", phase="Running")
+    pod(world, "worker", labels=LABELS | {"ray.io/node-type": "worker"}, node="gpu-1", phase="Running")
+    code, found = world.json("explain", "chat")
+    assert code == 0
+    assert found["ready"] is True
+    assert {check["state"] for check in found["checks"]} == {"Passed"}
+    assert set(found["checks"][0]) == {"name", "state", "evidence", "unblock"}
+    code, out, _ = world.run("explain", "chat")
+    assert code == 0
+    assert "team-a/chat is Ready" in out
+
+
+def test_a_pod_without_a_node_shows_who_holds_the_gpus(world):
+    asyncio.run(world.serving())
+    node(world, "gpu-1")
+    message = "0/1 nodes are available: 1 Insufficient nvidia.com/gpu."
+    pod(
+        world,
+        "worker",
+        labels=LABELS,
+        phase="Pending",
+        conditions=[{"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": message}],
+    )
+    pod(world, "other", "team-b", node="gpu-1", phase="Running")
+    pod(world, "done", "team-c", node="gpu-1", phase="Succeeded")
+    check = checks(world.json("explain", "chat")[1])["capacity"]
+    assert check["state"] == "Failed"
+    assert message in check["evidence"]
+    assert "0 free; held by team-b 8)" in check["evidence"]
+
+
+def test_a_container_that_cannot_start_is_found_behind_its_status(world):
+    asyncio.run(world.serving())
+    ray(world)
+    waiting = {"state": {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off"}}}
+    ended = {"lastState": {"terminated": {"reason": "OOMKilled", "exitCode": 137}}}
+    pod(world, "worker", labels=LABELS, phase="Running", containerStatuses=[waiting | ended])
+    check = checks(world.json("explain", "chat")[1])["cluster"]
+    assert "CrashLoopBackOff, ended by OOMKilled" in check["evidence"]
+
+
+def test_a_new_deployment_without_an_operator_is_not_ready(world):
+    asyncio.run(world.deployment())
+    code, out, _ = world.run("explain", "chat")
+    assert code == 5
+    assert "no operator holds a Lease" in out
+    assert "team-a/chat is not Ready: see operator" in out
+
+
+def test_a_live_operator_that_has_not_looked_yet_is_waited_for(world):
+    asyncio.run(world.deployment())
+    lease(world)
+    code, out, _ = world.run("explain", "chat")
+    assert code == 5
+    assert "is not Ready yet: waiting for operator" in out
+
+
+def test_what_may_not_be_read_is_said_and_hides_nothing_else(world):
+    asyncio.run(world.serving())
+    world.client = Blind(world.client, {kinds.POD, kinds.NODE, kinds.LEASE})
+    code, found = world.json("explain", "chat")
+    assert code == 0
+    capacity = checks(found)["capacity"]
+    assert capacity["state"] == "Unknown"
+    assert "jo may not list pods in namespace team-a" in capacity["evidence"]
+    assert checks(found)["license"]["state"] == "Passed"
+
+
+def test_a_spec_that_breaks_a_rule_is_explained_by_its_field(world):
+    world.seed(kinds.LLAMA_DEPLOYMENT, "chat", "team-a", spec={"model": {"name": "llama-3.1-8b"}, "replicas": -1})
+    code, found = world.json("explain", "chat")
+    assert code == 5
+    assert "spec.replicas" in checks(found)["object"]["evidence"]
+
+
+def test_a_deployment_that_does_not_exist_is_an_error(world):
+    code, _, err = world.run("explain", "nobody")
+    assert code == 1
+    assert "no LlamaDeployment team-a/nobody exists" in err
+
+
+class Blind:
+    """A cluster on which some kinds may not be listed."""
+
+    def __init__(self, cluster, hidden):
+        self.cluster = cluster
+        self.hidden = hidden
+
+    async def get(self, ref):
+        return await self.cluster.get(ref)
+
+    async def list(self, kind, *, namespace=None, labels=None, fields=None):
+        if kind in self.hidden:
+            where = f'in the namespace "{namespace}"' if namespace else "at the cluster scope"
+            raise ForbiddenError(
+                f'{kind.plural} is forbidden: User "jo" cannot list resource "{kind.plural}" in API group "" {where}'
+            )
+        return await self.cluster.list(kind, namespace=namespace, labels=labels or {})

@@ -1,0 +1,405 @@
+"""The chain of checks behind `explain`: every outcome of every step, from facts alone."""
+
+import json
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from llama_operator.api.manifest import parse
+from llama_operator.api.meta import ConditionStatus
+from llama_operator.api.reasons import ConditionType, Reason
+from llama_operator.api.v1alpha1.llamadeployment_status import LlamaDeploymentStatus, PlanStatus, RevisionStatus
+from llama_operator.cli.checks import State
+from llama_operator.cli.connection import Unknown
+from llama_operator.cli.explain_checks import chain, ready
+from llama_operator.cli.explain_facts import ConditionFacts, Facts, HeldFacts, LeaseFacts, PodFacts, RayFacts
+from llama_operator.cli.revisions import Record
+from llama_operator.cli.unblock import cures
+from llama_operator.decide.observed import NodeFacts, RayServiceFacts, RevisionFacts, ServeDeploymentFacts
+from llama_operator.errors import FieldProblem
+
+REVISION = "chat-aaaaaaaa"
+NAMES = [
+    "object", "operator", "license", "model", "plan", "activation", "rollout", "capacity", "cluster", "engine",
+    "endpoint",
+]  # fmt: skip
+
+
+@pytest.fixture
+def happy(now, serving_facts):
+    """A deployment that serves, with an operator that is alive."""
+    chosen, conditions, spec = serving_facts
+    obj = {
+        "apiVersion": "llama-operator.io/v1alpha1",
+        "kind": "LlamaDeployment",
+        "metadata": {"name": "chat", "namespace": "team-a", "generation": 1},
+        "spec": spec,
+    }
+    status = LlamaDeploymentStatus.model_validate(
+        {
+            "observedGeneration": 1,
+            "conditions": conditions(),
+            "plan": {"chosen": chosen},
+            "revisions": {"active": REVISION},
+            "replicas": 2,
+            "readyReplicas": 2,
+            "url": "http://chat.team-a.svc:8000/v1",
+        }
+    )
+    return Facts(
+        namespace="team-a",
+        name="chat",
+        now=now,
+        generation=1,
+        deleted_at=None,
+        finalizers=(),
+        deployment=parse(json.loads(json.dumps(obj))),
+        problems=(),
+        status=status,
+        lease=LeaseFacts("llama-system", "llama-operator-abc_1", now - timedelta(seconds=3), 15),
+        nodes=(NodeFacts("gpu-1", "H100-80GB", 8), NodeFacts("gpu-2", "H100-80GB", 8), NodeFacts("cpu-1", "CPU", 32)),
+        pods=(pod("head", role="head"), pod("worker", role="worker")),
+        services=(ray_service("RUNNING"),),
+        clusters=(RayFacts(f"{REVISION}-xyz", REVISION),),
+    )
+
+
+def pod(name, *, role="worker", phase="Running", **kwargs):
+    return PodFacts(name=f"chat-{name}", revision=REVISION, role=role, phase=phase, ready=phase == "Running", **kwargs)
+
+
+def ray_service(status, message="", *, deployments=(), conditions=()):
+    facts = RayServiceFacts(REVISION, REVISION, 1, status, message, deployments)
+    return RayFacts(REVISION, REVISION, conditions, facts)
+
+
+def found(facts, name):
+    return next(check for check in chain(facts) if check.name == name)
+
+
+def with_condition(facts, kind, status, reason, message="the message", *, generation=1):
+    changed = tuple(
+        condition.model_copy(
+            update={
+                "status": ConditionStatus(status),
+                "reason": reason,
+                "message": message,
+                "observed_generation": generation,
+            }
+        )
+        if condition.type == kind
+        else condition
+        for condition in facts.status.conditions
+    )
+    return with_status(facts, conditions=changed)
+
+
+def with_status(facts, **changed):
+    return replace(facts, status=facts.status.model_copy(update=changed))
+
+
+def with_spec(facts, **changed):
+    spec = facts.deployment.spec.model_dump(mode="json", by_alias=True, exclude_none=True) | changed
+    obj = facts.deployment.model_dump(mode="json", by_alias=True, exclude_none=True) | {"spec": spec}
+    return replace(facts, deployment=parse(obj))
+
+
+def states(facts):
+    return {check.name: check.state for check in chain(facts)}
+
+
+def test_a_deployment_that_serves_passes_every_step_in_order(happy):
+    checks = chain(happy)
+    assert [check.name for check in checks] == NAMES
+    assert {check.state for check in checks} == {State.PASSED}
+    assert not any(check.unblock for check in checks)
+    assert ready(happy)
+
+
+def test_ready_of_an_older_spec_is_not_ready(happy):
+    assert not ready(replace(happy, generation=2))
+    assert not ready(with_condition(happy, ConditionType.READY, "False", Reason.STARTING))
+    assert not ready(with_status(happy, conditions=()))
+
+
+def test_a_deployment_that_is_being_deleted_skips_the_rest(happy):
+    checks = chain(replace(happy, deleted_at=happy.now - timedelta(minutes=5), finalizers=("acme.example/keep",)))
+    assert checks[0].state is State.FAILED
+    assert "acme.example/keep" in checks[0].evidence
+    assert {check.state for check in checks[1:]} == {State.SKIPPED}
+    assert [check.name for check in checks] == NAMES
+
+
+def test_a_spec_that_breaks_a_rule_names_the_field(happy):
+    facts = replace(happy, deployment=None, problems=(FieldProblem("spec.scaling.maxReplicas", "is 1", "raise it"),))
+    assert "spec.scaling.maxReplicas" in found(facts, "object").evidence
+    assert "spec.scaling.maxReplicas" in found(facts, "object").unblock
+
+
+@pytest.mark.parametrize(
+    ("lease", "generation", "state", "words"),
+    [
+        (None, 1, State.FAILED, "no operator holds a Lease"),
+        ("old", 1, State.FAILED, "does not renew its Lease"),
+        ("released", 1, State.FAILED, "gave up its Lease"),
+        ("alive", 2, State.WAITING, "the status is about generation 1, the spec is at 2"),
+        ("alive", 1, State.PASSED, "llama-operator-abc_1 leads, renewed 3s ago"),
+        (Unknown("no right"), 1, State.PASSED, "no right"),
+        (Unknown("no right"), 2, State.WAITING, "no right"),
+    ],
+)
+def test_the_operator_is_alive_and_keeps_up_or_it_is_said(happy, lease, generation, state, words):
+    leases = {
+        "old": replace(happy.lease, renewed=happy.now - timedelta(minutes=5)),
+        "released": replace(happy.lease, holder=""),
+        "alive": happy.lease,
+    }
+    facts = replace(happy, lease=leases.get(lease, lease) if isinstance(lease, str) else lease, generation=generation)
+    check = found(facts, "operator")
+    assert check.state is state
+    assert words in check.evidence
+    assert bool(check.unblock) == (state is State.FAILED)
+
+
+@pytest.mark.parametrize("name", ["license", "model", "plan"])
+def test_what_the_operator_has_not_judged_waits(happy, name):
+    assert found(with_status(happy, conditions=()), name).state is State.WAITING
+    check = found(replace(happy, generation=2), name)
+    assert check.state is State.WAITING
+    assert "older spec" in check.evidence
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        (ConditionType.LICENSE_ACCEPTED, "license"),
+        (ConditionType.MODEL_RESOLVED, "model"),
+        (ConditionType.PLANNED, "plan"),
+    ],
+)
+def test_a_judgment_that_waits_for_another_is_skipped(happy, kind, name):
+    assert found(with_condition(happy, kind, "Unknown", Reason.WAITING), name).state is State.SKIPPED
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "reason", "words"),
+    [
+        (ConditionType.LICENSE_ACCEPTED, "license", Reason.ACCEPTANCE_MISSING, "llama-3.3"),
+        (ConditionType.LICENSE_ACCEPTED, "license", Reason.ACCEPTANCE_NAMESPACE_NOT_COVERED, "acme: add team-a"),
+        (ConditionType.LICENSE_ACCEPTED, "license", Reason.ACCEPTANCE_NOT_FOUND, "there is none yet"),
+        (ConditionType.MODEL_RESOLVED, "model", Reason.MODEL_UNKNOWN, "kubectl llama models"),
+        (ConditionType.PLANNED, "plan", Reason.NOTHING_FITS, "spec.context.maxModelLength"),
+        (ConditionType.PLANNED, "plan", Reason.MAX_GPUS_EXCEEDED, "spec.hardware.maxGPUs"),
+    ],
+)
+def test_a_refusal_says_which_field_or_command_unblocks_it(happy, kind, name, reason, words):
+    check = found(with_condition(happy, kind, "False", reason), name)
+    assert check.state is State.FAILED
+    assert reason in check.evidence
+    assert "the message" in check.evidence
+    assert words in check.unblock
+
+
+def test_the_nearest_candidate_is_what_unblocks_a_plan(happy):
+    plan = PlanStatus.model_validate(
+        {"rejected": [{"candidate": "FP8 L4-24GB TP8", "reason": "WeightsDoNotFit", "message": "9 GiB over"}]}
+    )
+    check = found(with_condition(with_status(happy, plan=plan), ConditionType.PLANNED, "False", "NothingFits"), "plan")
+    assert "FP8 L4-24GB TP8: 9 GiB over" in check.unblock
+
+
+def test_records_that_may_not_be_seen_are_not_called_absent(happy):
+    facts = replace(happy, acceptances=Unknown("no right"))
+    check = found(
+        with_condition(facts, ConditionType.LICENSE_ACCEPTED, "False", Reason.ACCEPTANCE_NOT_FOUND), "license"
+    )
+    assert "kubectl get licenseacceptances" in check.unblock
+    assert "none" not in check.unblock
+
+
+def test_every_reason_that_does_not_pass_by_waiting_has_a_cure():
+    pass_by_themselves = {
+        Reason.WAITING, Reason.LICENSE_ALLOWED, Reason.LICENSE_NOT_NEEDED, Reason.ACCEPTANCE_NOT_CHECKED,
+        Reason.MODEL_FOUND, Reason.PLAN_FOUND, Reason.NODES_FOUND, Reason.STARTING, Reason.ENGINE_RUNNING,
+        Reason.SCALED_TO_ZERO, Reason.ENDPOINT_SERVING, Reason.NO_ENDPOINT, Reason.ROLLED_OUT, Reason.ROLLING_OUT,
+        Reason.SERVING, Reason.PROGRESSING, Reason.SETTLED, Reason.BLOCKED,
+    }  # fmt: skip
+    assert set(cures()) == set(Reason) - pass_by_themselves
+
+
+@pytest.mark.parametrize("reason", sorted(cures()))
+def test_every_cure_can_be_told(happy, reason):
+    check = found(with_condition(happy, ConditionType.PLANNED, "False", reason), "plan")
+    assert check.unblock
+    assert "{" not in check.unblock
+
+
+@pytest.mark.parametrize(
+    ("spec", "words"),
+    [
+        ({"activation": "Suspended"}, '"activation":"Active"'),
+        ({"scaling": {"mode": "Manual"}, "replicas": 0}, "kubectl scale lld chat -n team-a --replicas 1"),
+    ],
+)
+def test_a_deployment_told_to_hold_nothing_says_how_to_start_it(happy, spec, words):
+    facts = with_spec(happy, **spec)
+    assert found(facts, "activation").state is State.FAILED
+    assert words in found(facts, "activation").unblock
+    assert {states(facts)[name] for name in NAMES[6:]} == {State.SKIPPED}
+
+
+def test_a_rollout_says_which_revision_how_and_why(happy, now):
+    pinned = RevisionFacts(
+        "chat-bbbbbbbb", 2, PlanStatus(), {}, {}, {}, strategy="Recreate", strategy_reason="0 are free"
+    )
+    facts = with_status(happy, revisions=RevisionStatus(active=REVISION, pending="chat-bbbbbbbb"))
+    facts = with_condition(facts, ConditionType.UP_TO_DATE, "False", Reason.ROLLING_OUT)
+    check = found(replace(facts, records=(Record(pinned, now),)), "rollout")
+    assert check.state is State.WAITING
+    assert "chat-bbbbbbbb is on its way (revision 2, Recreate: 0 are free)" in check.evidence
+    assert f"{REVISION} has the traffic" in check.evidence
+    assert found(replace(facts, records=Unknown("no right")), "rollout").state is State.WAITING
+
+
+def test_a_rollout_that_was_given_up_fails_and_says_how_to_go_back(happy):
+    facts = with_condition(happy, ConditionType.UP_TO_DATE, "False", Reason.PROGRESS_DEADLINE_EXCEEDED, "CUDA error")
+    check = found(facts, "rollout")
+    assert check.state is State.FAILED
+    assert "CUDA error" in check.evidence
+    assert "kubectl llama rollback chat" in check.unblock
+
+
+def test_a_rollout_behind_an_earlier_step_is_skipped(happy):
+    facts = with_condition(happy, ConditionType.UP_TO_DATE, "False", Reason.WAITING, "Planned has to become True first")
+    assert found(facts, "rollout").state is State.SKIPPED
+
+
+def test_without_kuberay_nothing_makes_clusters(happy):
+    check = found(replace(happy, services=Unknown("no such kind", no_such_kind=True)), "cluster")
+    assert check.state is State.FAILED
+    assert "install KubeRay" in check.unblock
+
+
+def test_before_there_are_pods_the_operator_says_whether_nodes_are_missing(happy):
+    facts = with_condition(happy, ConditionType.CAPACITY_FOUND, "False", Reason.NODES_MISSING, "0 exist, 2 are needed")
+    check = found(replace(facts, pods=()), "capacity")
+    assert check.state is State.WAITING
+    assert "0 exist, 2 are needed" in check.evidence
+    assert found(replace(happy, pods=()), "capacity").state is State.PASSED
+
+
+def test_before_the_first_revision_there_is_nothing_to_see(happy):
+    facts = replace(with_status(happy, revisions=None, conditions=()), services=())
+    assert states(facts)["rollout"] is State.SKIPPED
+    assert states(facts)["cluster"] is State.SKIPPED
+    assert states(facts)["engine"] is State.SKIPPED
+    assert states(with_status(happy, plan=None))["capacity"] is State.SKIPPED
+
+
+def test_a_cluster_that_no_status_names_any_more_is_still_looked_at(happy):
+    facts = with_status(happy, revisions=None)
+    assert states(facts)["cluster"] is State.PASSED
+    assert states(facts)["engine"] is State.PASSED
+
+
+def test_a_pod_without_a_node_is_told_in_the_words_of_the_scheduler_with_who_holds_the_gpus(happy):
+    stuck = pod("worker-2", phase="Pending", unschedulable="0/3 nodes are available: 2 Insufficient nvidia.com/gpu.")
+    held = HeldFacts({"gpu-1": 8, "gpu-2": 7}, {"team-b": 12, "team-c": 3})
+    check = found(replace(happy, pods=(*happy.pods, stuck), held=held), "capacity")
+    assert check.state is State.FAILED
+    assert "2 Insufficient nvidia.com/gpu" in check.evidence
+    assert "16 on 2 node(s), 1 free; held by team-b 12, team-c 3" in check.evidence
+    assert "H100-80GB" in check.unblock
+
+
+def test_capacity_says_what_could_not_be_read(happy):
+    assert found(replace(happy, pods=Unknown("may not list pods")), "capacity").state is State.UNKNOWN
+    stuck = pod("w", phase="Pending", unschedulable="none fits")
+    facts = replace(happy, pods=(stuck,), nodes=Unknown("may not list nodes"), held=Unknown("may not list pods"))
+    check = found(facts, "capacity")
+    assert "may not list nodes" in check.evidence
+    assert "may not list pods" in check.evidence
+
+
+@pytest.mark.parametrize(
+    ("facts", "state", "words"),
+    [
+        ({"services": Unknown("no right")}, State.UNKNOWN, "no right"),
+        ({"services": ()}, State.WAITING, f"RayService {REVISION} does not exist yet"),
+        ({"clusters": ()}, State.WAITING, "no RayCluster"),
+        ({"pods": Unknown("no right")}, State.UNKNOWN, "no right"),
+        ({"pods": ()}, State.WAITING, "0 of 0 pods run"),
+        ({"pods": (pod("head", role="head"), pod("w", phase="Pending"))}, State.WAITING, "chat-w: Pending"),
+    ],
+)
+def test_the_cluster_waits_for_what_is_not_there_yet(happy, facts, state, words):
+    check = found(replace(happy, **facts), "cluster")
+    assert check.state is state
+    assert words in check.evidence
+
+
+@pytest.mark.parametrize(
+    ("broken", "words"),
+    [
+        (pod("w", phase="Pending", waiting="ImagePullBackOff", waiting_message="not found"), "spec.image"),
+        (pod("w", waiting="CrashLoopBackOff", last_exit="Error"), "kubectl logs -n team-a chat-w --previous"),
+        (pod("w", waiting="CrashLoopBackOff", last_exit="OOMKilled"), "more memory than its limit"),
+        (pod("w", waiting="CreateContainerConfigError"), "kubectl describe pod -n team-a chat-w"),
+    ],
+)
+def test_a_pod_that_cannot_start_fails_the_cluster_with_the_command_to_look_closer(happy, broken, words):
+    check = found(replace(happy, pods=(pod("head", role="head"), broken)), "cluster")
+    assert check.state is State.FAILED
+    assert broken.waiting in check.evidence
+    assert words in check.unblock
+
+
+def test_what_kuberay_refuses_or_cannot_make_fails_the_cluster(happy):
+    refused = ConditionFacts("Ready", "False", "ValidationFailed", "name is too long")
+    check = found(replace(happy, services=(ray_service("", conditions=(refused,)),)), "cluster")
+    assert check.state is State.FAILED
+    assert "name is too long" in check.evidence
+    quota = ConditionFacts("RayClusterReplicaFailure", "True", "FailedCreateWorkerPod", "exceeded quota: gpus")
+    check = found(replace(happy, clusters=(RayFacts("c", REVISION, (quota,)),)), "cluster")
+    assert check.state is State.FAILED
+    assert "exceeded quota: gpus" in check.evidence
+
+
+@pytest.mark.parametrize(
+    ("status", "message", "state"),
+    [
+        ("", "", State.WAITING),
+        ("DEPLOYING", "", State.WAITING),
+        ("RUNNING", "", State.PASSED),
+        ("DEPLOY_FAILED", "CUDA out of memory", State.FAILED),
+        ("UNHEALTHY", "replica died", State.FAILED),
+    ],
+)
+def test_the_engine_speaks_for_itself(happy, status, message, state):
+    check = found(replace(happy, services=(ray_service(status, message),)), "engine")
+    assert check.state is state
+    assert message in check.evidence
+    assert bool(check.unblock) == (state is State.FAILED)
+
+
+def test_an_engine_that_failed_says_where_its_log_is_and_what_such_words_usually_come_from(happy):
+    deployment = ServeDeploymentFacts("LLMServer", "UNHEALTHY", "ValueError: larger than the maximum KV cache")
+    check = found(replace(happy, services=(ray_service("DEPLOY_FAILED", deployments=(deployment,)),)), "engine")
+    assert "LLMServer UNHEALTHY: ValueError" in check.evidence
+    assert "spec.context.maxModelLength" in check.unblock
+    assert f"kubectl logs -n team-a -l llama-operator.io/revision={REVISION}" in check.unblock
+    assert found(replace(happy, services=Unknown("no right")), "engine").state is State.UNKNOWN
+
+
+def test_a_pending_revision_is_the_one_whose_pods_matter(happy):
+    facts = with_status(happy, revisions=RevisionStatus(active=REVISION, pending="chat-bbbbbbbb"))
+    assert "RayService chat-bbbbbbbb" in found(facts, "cluster").evidence
+    assert found(facts, "engine").state is State.WAITING
+
+
+def test_the_endpoint_waits_until_somebody_answers(happy):
+    facts = with_condition(happy, ConditionType.ENDPOINT_READY, "False", Reason.NO_ENDPOINT)
+    assert found(facts, "endpoint").state is State.WAITING
+    assert found(with_status(happy, conditions=()), "endpoint").state is State.WAITING
+    assert "2 of 2 replicas" in found(happy, "endpoint").evidence

@@ -1,0 +1,208 @@
+"""`kubectl llama get`: what serves, where, and why not; the same facts as a table, as JSON and as a stream."""
+
+import asyncio
+import json
+import re
+import shlex
+import subprocess
+import sys
+
+import pytest
+
+from llama_operator.cli import arguments, get_watch
+from llama_operator.cli.arguments import build_parser
+from llama_operator.cli.get import GetOptions
+from llama_operator.cli.main import main
+from llama_operator.kube import kinds
+from llama_operator.kube.port import KubeError, NotFoundError, Ref
+
+
+def started(*steps):
+    """Run what prepares the world before the command opens its own event loop."""
+
+    async def all_of_them():
+        for step in steps:
+            await step
+
+    asyncio.run(all_of_them())
+
+
+def test_the_table_says_what_serves_on_what_and_where(world):
+    started(world.serving())
+    code, out, _ = world.run("get")
+    assert code == 0
+    for words in (
+        "chat", "llama-3.3-70b-instruct", "FP8 2×H100-80GB", "2/2", "3", "True", "Serving", "aaaaaaaa",
+        "http://chat.team-a.svc:8000/v1",
+    ):  # fmt: skip
+        assert words in out
+    assert "NAMESPACE" not in out
+
+
+def test_json_has_every_fact_and_one_object_for_a_name(world):
+    started(world.serving())
+    code, found = world.json("get", "chat")
+    assert code == 0
+    assert found["plan"]["gpusPerReplica"] == 2
+    assert found["replicas"] == {"ready": 2, "wanted": 2}
+    assert found["ready"]["status"] == "True"
+    assert found["revision"] == {"active": "chat-aaaaaaaa", "pending": ""}
+    assert found["generation"] == found["observedGeneration"] == 1
+    assert found["created"] == "2026-03-02T09:30:00Z"
+    assert world.json("get")[1] == {"items": [found]}
+
+
+def test_all_namespaces_are_shown_with_their_names(world):
+    started(world.serving(), world.serving("code", "team-b"))
+    assert [item["name"] for item in world.json("get")[1]["items"]] == ["chat"]
+    assert [item["name"] for item in world.json("get", "-n", "team-b")[1]["items"]] == ["code"]
+    _, out, _ = world.run("get", "-A")
+    assert "NAMESPACE" in out
+    assert "team-b" in out
+
+
+def test_a_deployment_that_nobody_has_looked_at_yet_says_so(world):
+    started(world.deployment())
+    _, out, _ = world.run("get")
+    assert "Unknown" in out
+    assert "NotSeenYet" in out
+
+
+def test_a_status_about_an_older_spec_is_marked(world):
+    started(world.serving(), world.deployment(spec={"model": {"name": "llama-3.1-8b"}}))
+    _, out, _ = world.run("get")
+    assert "of an older spec" in out
+
+
+def test_a_revision_on_its_way_stands_beside_the_one_that_serves(world):
+    started(world.serving(status={"revisions": {"active": "chat-aaaaaaaa", "pending": "chat-bbbbbbbb"}}))
+    assert "aaaaaaaa → bbbbbbbb" in world.run("get")[1]
+
+
+def test_a_status_of_another_version_is_listed_with_what_can_be_read(world):
+    started(world.serving())
+    asyncio.run(world.operator.merge_patch(Ref(kinds.LLAMA_DEPLOYMENT, "team-a", "chat"), {"metadata": {}}))
+    world.seed(kinds.LLAMA_DEPLOYMENT, "odd", "team-a", spec={}, status={"replicas": "many"})
+    code, found = world.json("get")
+    assert code == 0
+    assert [item["name"] for item in found["items"]] == ["chat", "odd"]
+
+
+def test_a_name_that_does_not_exist_is_answered_with_the_nearest_one(world):
+    started(world.serving("chat-70b"))
+    code, _, err = world.run("get", "chat-7b")
+    assert code == 1
+    assert "did you mean chat-70b?" in err
+
+
+def test_an_empty_namespace_is_no_error(world):
+    code, out, _ = world.run("get")
+    assert code == 0
+    assert "No LlamaDeployment in namespace team-a" in out
+    assert world.json("get")[1] == {"items": []}
+
+
+class Refusing:
+    """A cluster that refuses every read, in the words of a real one."""
+
+    def __init__(self, error):
+        self.error = error
+
+    async def list(self, kind, *, namespace=None, labels=None, fields=None):
+        raise self.error
+
+    async def get(self, ref):
+        raise self.error
+
+
+def test_a_missing_right_is_named_with_the_command_that_checks_it(world):
+    world.client = Refusing(
+        KubeError(
+            'llamadeployments.llama-operator.io is forbidden: User "jo" cannot list resource "llamadeployments" in API '
+            'group "llama-operator.io" in the namespace "team-a"'
+        )
+    )
+    code, _, err = world.run("get")
+    assert code == 1
+    assert "jo may not list llamadeployments.llama-operator.io in namespace team-a" in err
+    assert "kubectl auth can-i list llamadeployments.llama-operator.io -n team-a" in err
+
+
+@pytest.mark.parametrize("command", [["get"], ["get", "chat"], ["get", "--watch"]])
+def test_a_cluster_without_our_crds_is_told_from_a_missing_object(world, command):
+    world.client = Refusing(NotFoundError("404 page not found"))
+    code, _, err = world.run(*command)
+    assert code == 1
+    assert "kubectl llama doctor" in err
+
+
+async def test_watch_follows_changes_and_deletions_as_lines_of_json(world, capsys):
+    await world.serving()
+    async with world.connect_as("team-a") as connection:
+        watching = asyncio.create_task(get_watch.command(connection, GetOptions(as_json=True, watch=True)))
+        await settle()
+        await world.serving("code")
+        await settle()
+        await world.user.delete(Ref(kinds.LLAMA_DEPLOYMENT, "team-a", "chat"))
+        await settle()
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
+    events = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [(event["type"], event["object"]["name"]) for event in events] == [
+        ("SEEN", "chat"), ("SEEN", "code"), ("SEEN", "code"), ("DELETED", "chat"),
+    ]  # fmt: skip
+
+
+async def test_watch_starts_over_when_the_cluster_has_forgotten_what_it_asks_for(world, capsys):
+    await world.serving()
+    async with world.connect_as("team-a") as connection:
+        watching = asyncio.create_task(get_watch.command(connection, GetOptions(watch=True)))
+        await settle()
+        await world.serving("code")
+        world.memory.forget_history()
+        await settle()
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
+    out = capsys.readouterr().out
+    assert out.count("team-a/chat") == 1
+    assert "team-a/code" in out
+
+
+async def settle():
+    for _ in range(50):
+        await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("command", ["get", "explain", "diff", "history", "rollback", "doctor"])
+def test_help_of_every_command_teaches_by_examples_and_lists_exit_codes(command, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main([command, "--help"])
+    assert caught.value.code == 0
+    out = capsys.readouterr().out
+    assert f"kubectl llama {command}" in out.split("examples:")[1]
+    assert "exit codes:" in out
+    assert "--context" in out
+
+
+def test_every_example_of_the_help_is_understood():
+    for line in re.findall(r"^ +(?:until )?kubectl llama ([^;#\n]*)", everything(), flags=re.MULTILINE):
+        command = re.split(r"\s{2,}", line)[0]
+        build_parser().parse_args(shlex.split(command))
+
+
+def everything():
+    texts = [value for name, value in vars(arguments).items() if name.endswith("_EXAMPLES")]
+    assert len(texts) >= 7
+    return "\n".join(texts)
+
+
+def test_a_command_on_a_cluster_imports_nothing_that_it_does_not_need():
+    code = (
+        "import sys\n"
+        "from llama_operator.cli.main import build_parser\n"
+        "build_parser().parse_args(['get'])\n"
+        "heavy = {'kubernetes', 'aiohttp', 'rich', 'pydantic', 'yaml'} & set(sys.modules)\n"
+        "sys.exit(f'imported: {heavy}' if heavy else 0)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,208 @@
+"""The queue's promises, on sequences of events that nobody would think of."""
+
+from collections import Counter
+
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from llama_operator.kube import kinds
+from llama_operator.kube.port import Ref
+from llama_operator.work_queue import BackOff, WorkQueue
+
+KEYS = [Ref(kinds.LLAMA_DEPLOYMENT, namespace, name) for namespace in ("a", "b", "c") for name in ("x", "y", "z")]
+A, B = KEYS[0], KEYS[3]
+
+
+def queue(**back_off):
+    return WorkQueue(BackOff(**back_off), chance=lambda: 0.0)
+
+
+def drain(work, now=0.0):
+    taken = []
+    while (key := work.take(now)) is not None:
+        taken.append(key)
+        work.succeeded(key, now)
+    return taken
+
+
+class Promises(RuleBasedStateMachine):
+    """A model of what was asked for, beside the queue."""
+
+    def __init__(self):
+        super().__init__()
+        self.now = 0.0
+        self.queue = WorkQueue(BackOff(first=1.0, longest=8.0), chance=lambda: 0.5)
+        self.running = set()
+        self.owed = set()
+        """Keys that were added and not given out since."""
+        self.turns = []
+
+    @rule(key=st.sampled_from(KEYS), urgent=st.booleans())
+    def add(self, key, urgent):
+        self.queue.add(key, urgent=urgent)
+        self.owed.add(key)
+
+    @rule(seconds=st.sampled_from([0.0, 0.5, 1.0, 3.0, 10.0]))
+    def wait(self, seconds):
+        self.now += seconds
+
+    @rule()
+    def take(self):
+        key = self.queue.take(self.now)
+        if key is not None:
+            assert key not in self.running, "one key runs twice at once"
+            self.running.add(key)
+            self.owed.discard(key)
+
+    @precondition(lambda self: self.running)
+    @rule(data=st.data(), again=st.sampled_from([None, 0.0, 2.0]))
+    def succeed(self, data, again):
+        key = data.draw(st.sampled_from(sorted(self.running, key=str)))
+        self.running.discard(key)
+        self.queue.succeeded(key, self.now, again_after=again)
+
+    @precondition(lambda self: self.running)
+    @rule(data=st.data())
+    def fail(self, data):
+        key = data.draw(st.sampled_from(sorted(self.running, key=str)))
+        self.running.discard(key)
+        assert 0 <= self.queue.failed(key, self.now) <= 8
+        # A key that failed is owed another pass, whoever asks.
+        self.owed.add(key)
+
+    @invariant()
+    def counts_what_runs(self):
+        assert self.queue.running == len(self.running)
+
+    def teardown(self):
+        for key in self.running:
+            self.queue.succeeded(key, self.now)
+        assert self.owed <= set(drain(self.queue, self.now + 100)), "a key was lost"
+
+
+TestPromises = Promises.TestCase
+
+
+@given(st.lists(st.sampled_from(KEYS), max_size=60), st.lists(st.booleans(), min_size=60, max_size=60))
+def test_namespaces_take_turns(keys, urgent):
+    work = queue()
+    for key, now in zip(keys, urgent, strict=False):
+        work.add(key, urgent=now)
+    left = Counter(key.namespace for key in set(keys))
+    waiting = dict.fromkeys(left, 0)
+    for key in drain(work):
+        left[key.namespace] -= 1
+        for namespace in waiting:
+            waiting[namespace] = 0 if namespace == key.namespace or not left[namespace] else waiting[namespace] + 1
+        assert all(others < len(waiting) for others in waiting.values()), "a namespace was passed over"
+
+
+def test_a_namespace_with_one_deployment_need_not_wait_for_one_with_a_hundred():
+    work = queue()
+    crowd = [Ref(kinds.LLAMA_DEPLOYMENT, "crowded", f"d{number}") for number in range(100)]
+    for key in crowd:
+        work.add(key)
+    work.add(B)
+    assert drain(work).index(B) == 1
+
+
+def test_what_a_user_changed_goes_before_what_only_may_have_changed():
+    work = queue()
+    for key in KEYS[:3]:
+        work.add(key)
+    work.add(KEYS[2], urgent=True)
+    assert drain(work) == [KEYS[2], KEYS[0], KEYS[1]]
+
+
+def test_a_key_that_is_added_often_is_given_out_once():
+    work = queue()
+    for _ in range(5):
+        work.add(A)
+    assert drain(work) == [A]
+
+
+def test_a_key_that_is_added_while_it_runs_comes_once_more_and_not_before():
+    work = queue()
+    work.add(A)
+    assert work.take(0) == A
+    work.add(A)
+    work.add(A)
+    assert work.take(0) is None
+    work.succeeded(A, 0)
+    assert drain(work) == [A]
+
+
+def test_a_key_comes_again_after_the_seconds_that_its_pass_asked_for():
+    work = queue()
+    work.add(A)
+    work.take(0)
+    work.succeeded(A, 10, again_after=5)
+    assert work.next_due() == 15
+    assert work.take(14.9) is None
+    assert work.take(15) == A
+
+
+def test_an_event_brings_a_later_look_forward_and_replaces_it():
+    work = queue()
+    work.add(A)
+    work.take(0)
+    work.succeeded(A, 0, again_after=60)
+    work.add(A)
+    assert drain(work, 1) == [A]
+    assert work.next_due() is None
+
+
+def test_failures_in_a_row_wait_longer_and_longer_up_to_a_limit():
+    work = queue(first=1, factor=2, longest=10)
+    waits = []
+    now = 0.0
+    work.add(A)
+    for _ in range(6):
+        assert work.take(now) == A
+        waits.append(work.failed(A, now))
+        now += waits[-1]
+    assert waits == [1, 2, 4, 8, 10, 10]
+
+
+def test_a_success_ends_the_row_of_failures():
+    work = queue(first=1)
+    work.add(A)
+    work.take(0)
+    work.failed(A, 0)
+    work.take(1)
+    work.succeeded(A, 1)
+    assert work.failing == 0
+    work.add(A)
+    work.take(2)
+    assert work.failed(A, 2) == 1
+
+
+def test_events_of_a_failing_key_wait_for_its_back_off_but_a_change_by_the_user_does_not():
+    work = queue(first=5)
+    work.add(A)
+    work.take(0)
+    work.failed(A, 0)
+    work.add(A)
+    assert work.take(1) is None
+    work.add(A, urgent=True)
+    assert work.take(1) == A
+
+
+def test_a_change_by_the_user_during_a_pass_that_fails_is_looked_at_at_once():
+    work = queue(first=5)
+    work.add(A)
+    work.take(0)
+    work.add(A, urgent=True)
+    assert work.failed(A, 0) == 0
+    assert work.take(0) == A
+
+
+@given(st.integers(1, 10_000), st.floats(0, 1, exclude_max=True))
+def test_waits_stay_within_their_limits(failures, chance):
+    assert 0 < BackOff(first=0.5, longest=60, jitter=0.2).seconds(failures, chance) <= 60
+
+
+def test_keys_that_failed_together_do_not_come_back_together():
+    back_off = BackOff()
+    assert back_off.seconds(3, 0.1) != back_off.seconds(3, 0.9)

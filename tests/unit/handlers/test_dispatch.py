@@ -1,0 +1,143 @@
+"""From events to keys, on a real cache: who is looked at again, and who is left alone."""
+
+import copy
+
+import pytest
+
+from llama_operator.api.meta import LABEL_DEPLOYMENT
+from llama_operator.handlers.dispatch import Dispatcher
+from llama_operator.handlers.watched import WATCHED
+from llama_operator.kube import kinds
+from llama_operator.kube.cache import ObjectCache
+from llama_operator.kube.port import Listing, Ref
+
+BY_KIND = {each.kind: each for each in WATCHED}
+CHAT = Ref(kinds.LLAMA_DEPLOYMENT, "team-a", "chat")
+
+
+def obj(kind, name, *, namespace="team-a", version=1, labels=None, **rest):
+    metadata = {"name": name, "uid": f"{kind.kind}-{name}", "resourceVersion": str(version), "labels": labels or {}}
+    if kind.namespaced:
+        metadata["namespace"] = namespace
+    return {"apiVersion": kind.api_version, "kind": kind.kind, "metadata": metadata, **rest}
+
+
+def deployment(name="chat", *, version=1, generation=1, acceptance="acme", **metadata):
+    found = obj(kinds.LLAMA_DEPLOYMENT, name, version=version, spec={"license": {"acceptance": acceptance}})
+    found["metadata"] |= {"generation": generation, **metadata}
+    return found
+
+
+def node(name="n1", *, version=1, gpus="8", heartbeat="", unschedulable=False):
+    labels = {"nvidia.com/gpu.product": "NVIDIA-H100-80GB-HBM3"}
+    status = {
+        "allocatable": {"nvidia.com/gpu": gpus, "cpu": "64"},
+        "conditions": [{"type": "Ready", "lastHeartbeatTime": heartbeat}],
+        "images": [{"names": ["example/image"]}] * 50,
+    }
+    return obj(kinds.NODE, name, version=version, labels=labels, spec={"unschedulable": unschedulable}, status=status)
+
+
+class Scene:
+    def __init__(self, catalog):
+        self.cache = ObjectCache()
+        for each in WATCHED:
+            self.cache.replace(each.kind, Listing((), "0"))
+        self.asked = []
+        self.timers = []
+        self.dispatcher = Dispatcher(
+            self.cache,
+            lambda ref, *, urgent=False: self.asked.append((ref, urgent)),
+            catalog=catalog,
+            later=lambda _, call: self.timers.append(call),
+        )
+
+    def changed(self, found):
+        self.asked.clear()
+        self.dispatcher.changed(BY_KIND[kinds.find(found["apiVersion"], found["kind"])], copy.deepcopy(found))
+        return self.asked
+
+    def deleted(self, found):
+        self.asked.clear()
+        self.dispatcher.deleted(BY_KIND[kinds.find(found["apiVersion"], found["kind"])], copy.deepcopy(found))
+        return self.asked
+
+
+@pytest.fixture
+def scene(known):
+    return Scene(known)
+
+
+def test_a_new_deployment_is_urgent(scene):
+    assert scene.changed(deployment()) == [(CHAT, True)]
+
+
+def test_a_changed_spec_is_urgent_and_a_changed_status_is_not(scene):
+    scene.changed(deployment())
+    assert scene.changed(deployment(version=2)) == [(CHAT, False)]
+    assert scene.changed(deployment(version=3, generation=2)) == [(CHAT, True)]
+    assert scene.changed(deployment(version=4, generation=2, deletionTimestamp="2026-03-02T09:30:00Z")) == [
+        (CHAT, True)
+    ]
+
+
+def test_an_object_that_is_known_already_wakes_nobody(scene):
+    scene.changed(deployment(version=7))
+    assert scene.changed(deployment(version=7)) == []
+    assert scene.changed(deployment(version=6, generation=9)) == []
+    assert scene.cache.find(CHAT)["metadata"]["resourceVersion"] == "7"
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [kinds.RAY_SERVICE, kinds.RAY_CLUSTER, kinds.SERVICE, kinds.NETWORK_POLICY, kinds.CONTROLLER_REVISION],
+    ids=lambda kind: kind.kind,
+)
+def test_a_child_wakes_the_deployment_that_its_label_names(scene, kind):
+    child = obj(kind, "chat-1a2b", labels={LABEL_DEPLOYMENT: "chat"})
+    assert scene.changed(child) == [(CHAT, False)]
+    assert scene.deleted(child) == [(CHAT, False)]
+    assert scene.cache.find(Ref(kind, "team-a", "chat-1a2b")) is None
+
+
+def test_a_child_that_lost_its_label_still_wakes_the_deployment_that_had_it(scene):
+    child = obj(kinds.SERVICE, "chat", labels={LABEL_DEPLOYMENT: "chat"})
+    scene.changed(child)
+    assert scene.deleted(obj(kinds.SERVICE, "chat", version=2)) in ([(CHAT, False)], [])
+
+
+def test_an_acceptance_wakes_those_who_name_it(scene):
+    for found in (deployment(), deployment("other", acceptance="another"), deployment("third")):
+        scene.changed(found)
+    asked = scene.changed(obj(kinds.LICENSE_ACCEPTANCE, "acme"))
+    assert {ref.name for ref, urgent in asked if urgent} == {"chat", "third"}
+
+
+def test_the_heartbeat_of_a_node_wakes_nobody(scene):
+    scene.changed(deployment())
+    scene.changed(node())
+    scene.timers.clear()
+    scene.dispatcher.enqueue_all()
+    scene.changed(node(version=2, heartbeat="2026-03-02T09:30:10Z"))
+    assert scene.timers == []
+
+
+def test_nodes_that_come_in_a_crowd_wake_everybody_once(scene):
+    scene.changed(deployment())
+    for number in range(5):
+        scene.changed(node(f"n{number}"))
+    assert len(scene.timers) == 1
+    scene.asked.clear()
+    scene.timers.pop()()
+    assert scene.asked == [(CHAT, False)]
+    scene.changed(node("n1", version=9, unschedulable=True))
+    assert len(scene.timers) == 1
+
+
+def test_what_nobody_reads_does_not_stay_in_memory(scene):
+    found = node()
+    found["metadata"]["managedFields"] = [{"manager": "kubelet"}]
+    scene.changed(found)
+    kept = scene.cache.find(Ref(kinds.NODE, "", "n1"))
+    assert "managedFields" not in kept["metadata"]
+    assert set(kept["status"]) == {"allocatable"}

@@ -1,0 +1,80 @@
+"""A list finds what a watch has missed, on the twin."""
+
+import pytest
+
+from llama_operator.handlers.resync import Resync
+from llama_operator.handlers.watched import WATCHED, Concerns, Watched
+from llama_operator.kube import kinds
+from llama_operator.kube.cache import ObjectCache
+from llama_operator.kube.memory import MemoryCluster
+from llama_operator.kube.port import Kind, NotFoundError, Ref
+
+ACCEPTANCES = next(each for each in WATCHED if each.kind == kinds.LICENSE_ACCEPTANCE)
+SERVICES = next(each for each in WATCHED if each.kind == kinds.SERVICE)
+UNKNOWN = Watched(Kind("example.com/v1", "Unknown", "unknowns"), Concerns.EVERYBODY)
+
+
+class OldServer:
+    """A server that does not have every kind."""
+
+    def __init__(self, inner):
+        self._inner = inner
+
+    async def list(self, kind, **selection):
+        if kind == UNKNOWN.kind:
+            raise NotFoundError("the server could not find the requested resource")
+        return await self._inner.list(kind, **selection)
+
+
+def service(name, namespace="team-a", *, ours=True):
+    labels = {"app.kubernetes.io/managed-by": "llama-operator"} if ours else {}
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": name, "namespace": namespace, "labels": labels},
+        "spec": {"ports": [{"port": 8000}]},
+    }
+
+
+@pytest.fixture
+def cache():
+    return ObjectCache()
+
+
+@pytest.fixture
+def server():
+    return MemoryCluster().client("somebody")
+
+
+def names(cache):
+    return {(obj["metadata"]["namespace"], obj["metadata"]["name"]) for obj in cache.list(kinds.SERVICE)}
+
+
+async def test_a_deletion_that_the_watch_missed_is_found(cache, server):
+    resync = Resync(server, cache, ())
+    await server.apply(service("chat"))
+    await server.apply(service("code"))
+    await resync.run([SERVICES])
+    await server.delete(Ref(kinds.SERVICE, "team-a", "chat"))
+    await resync.run([SERVICES])
+    assert names(cache) == {("team-a", "code")}
+
+
+async def test_only_what_is_ours_is_kept(cache, server):
+    await server.apply(service("chat"))
+    await server.apply(service("kubernetes", ours=False))
+    await Resync(server, cache, ()).run([SERVICES])
+    assert names(cache) == {("team-a", "chat")}
+
+
+async def test_with_namespaces_the_others_are_not_asked(cache, server):
+    for namespace in ("team-a", "team-b", "team-c"):
+        await server.apply(service("chat", namespace))
+    await Resync(server, cache, ("team-a", "team-c")).run([SERVICES, ACCEPTANCES])
+    assert names(cache) == {("team-a", "chat"), ("team-c", "chat")}
+
+
+async def test_a_kind_that_does_not_exist_is_reported_and_counts_as_empty(cache, server):
+    found = await Resync(OldServer(server), cache, ()).run([SERVICES, UNKNOWN])
+    assert (found.present, found.missing) == ((SERVICES,), (UNKNOWN,))
+    assert cache.complete(UNKNOWN.kind)

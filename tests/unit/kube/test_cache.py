@@ -1,0 +1,164 @@
+"""The cache of watched objects: the newest state wins, the dead stay dead, and labels are found without a scan."""
+
+import itertools
+
+import pytest
+
+from llama_operator.kube import kinds
+from llama_operator.kube.cache import ObjectCache
+from llama_operator.kube.port import Listing, Ref
+
+DEPLOYMENT = "llama-operator.io/deployment"
+
+
+def service(name="web", *, version=1, uid="u1", namespace="team-a", **labels):
+    metadata = {"name": name, "namespace": namespace, "uid": uid, "resourceVersion": str(version)}
+    return {"apiVersion": "v1", "kind": "Service", "metadata": metadata | ({"labels": labels} if labels else {})}
+
+
+def of(deployment, **kwargs):
+    return service(**{DEPLOYMENT: deployment}, **kwargs)
+
+
+def names(found):
+    return [obj["metadata"]["name"] for obj in found]
+
+
+WEB = Ref(kinds.SERVICE, "team-a", "web")
+
+
+@pytest.fixture
+def cache():
+    return ObjectCache()
+
+
+def version(cache, ref=WEB):
+    found = cache.find(ref)
+    return found and found["metadata"]["resourceVersion"]
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations([9, 10, 100])), ids=str)
+def test_the_newest_version_wins_in_whatever_order_states_come(cache, order):
+    for each in order:
+        cache.put(service(version=each))
+    assert version(cache) == "100"
+
+
+def test_only_news_is_news(cache):
+    assert cache.put(service(version=2))
+    assert not cache.put(service(version=2))
+    assert not cache.put(service(version=1))
+    assert cache.put(service(version=3))
+
+
+def test_what_was_deleted_does_not_come_back_by_a_late_event(cache):
+    cache.put(service(version=2))
+    assert cache.remove(service(version=3))
+    assert not cache.put(service(version=99))
+    assert cache.find(WEB) is None
+
+
+def test_another_object_of_the_same_name_may_come(cache):
+    cache.put(service(version=2))
+    cache.remove(service(version=3))
+    assert cache.put(service(version=4, uid="u2"))
+    assert cache.find(WEB)["metadata"]["uid"] == "u2"
+
+
+def test_the_late_end_of_an_object_leaves_its_successor(cache):
+    cache.put(service(version=4, uid="u2"))
+    assert not cache.remove(service(version=3, uid="u1"))
+    assert cache.find(WEB)["metadata"]["uid"] == "u2"
+
+
+def test_a_successor_buries_its_predecessor(cache):
+    cache.put(service(version=2, uid="u1"))
+    cache.put(service(version=5, uid="u2"))
+    cache.remove(service(version=5, uid="u2"))
+    assert not cache.put(service(version=6, uid="u1"))
+
+
+def test_a_listing_removes_what_it_does_not_have(cache):
+    cache.put(service("gone", version=2, uid="u1"))
+    cache.put(service("kept", version=3, uid="u2"))
+    cache.replace(kinds.SERVICE, Listing((service("kept", version=3, uid="u2"),), "5"))
+    assert names(cache.list(kinds.SERVICE)) == ["kept"]
+    assert not cache.put(service("gone", version=9, uid="u1"))
+
+
+def test_a_listing_leaves_what_is_newer_than_it(cache):
+    cache.put(service("new", version=7))
+    cache.put(service("changed", version=8, uid="u2"))
+    cache.replace(kinds.SERVICE, Listing((service("changed", version=3, uid="u2"),), "5"))
+    assert names(cache.list(kinds.SERVICE)) == ["changed", "new"]
+    assert version(cache, Ref(kinds.SERVICE, "team-a", "changed")) == "8"
+
+
+def test_only_a_listing_makes_a_kind_complete(cache):
+    cache.put(service())
+    assert not cache.complete(kinds.SERVICE)
+    cache.replace(kinds.SERVICE, Listing((), "1"))
+    assert cache.complete(kinds.SERVICE)
+    assert not cache.complete(kinds.NODE)
+
+
+def test_the_version_of_a_kind_is_the_newest_that_was_seen(cache):
+    assert cache.version(kinds.SERVICE) == "0"
+    cache.replace(kinds.SERVICE, Listing((service(version=3),), "9"))
+    assert cache.version(kinds.SERVICE) == "9"
+    cache.put(service(version=10))
+    assert cache.version(kinds.SERVICE) == "10"
+
+
+def test_objects_are_found_by_namespace_and_labels(cache):
+    cache.put(of("chat", name="a", uid="1", tier="1"))
+    cache.put(of("chat", name="b", uid="2", namespace="team-b"))
+    cache.put(of("code", name="c", uid="3"))
+    cache.put(service("d", uid="4", tier="1"))
+    assert names(cache.list(kinds.SERVICE, "team-a", {DEPLOYMENT: "chat"})) == ["a"]
+    assert names(cache.list(kinds.SERVICE, None, {DEPLOYMENT: "chat"})) == ["a", "b"]
+    assert names(cache.list(kinds.SERVICE, "team-a", {DEPLOYMENT: "chat", "tier": "2"})) == []
+    assert names(cache.list(kinds.SERVICE, None, {"tier": "1"})) == ["a", "d"]
+    assert names(cache.list(kinds.SERVICE, "team-a")) == ["a", "c", "d"]
+    assert names(cache.list(kinds.NODE)) == []
+
+
+def test_a_changed_label_moves_the_object(cache):
+    cache.put(of("chat", version=1))
+    cache.put(of("code", version=2))
+    assert names(cache.list(kinds.SERVICE, "team-a", {DEPLOYMENT: "chat"})) == []
+    assert names(cache.list(kinds.SERVICE, "team-a", {DEPLOYMENT: "code"})) == ["web"]
+    cache.remove(of("code", version=3))
+    assert names(cache.list(kinds.SERVICE, "team-a", {DEPLOYMENT: "code"})) == []
+
+
+def test_who_owns_which_field_is_not_kept(cache):
+    obj = service()
+    obj["metadata"]["managedFields"] = [{"manager": "kubectl"}]
+    cache.put(obj)
+    assert "managedFields" not in cache.find(WEB)["metadata"]
+    assert obj["metadata"]["managedFields"], "what was given stays as it is"
+
+
+def test_a_kind_that_nobody_knows_is_left_alone(cache):
+    unknown = service() | {"kind": "Secret"}
+    assert not cache.put(unknown)
+    assert not cache.remove(unknown)
+
+
+def test_finding_by_label_looks_at_no_other_object(cache):
+    """As many objects as 1,000 deployments have; each lookup may touch its own four only."""
+    touched = []
+
+    class Watching(dict):
+        def get(self, *args):
+            touched.append(self["name"])
+            return super().get(*args)
+
+    for number, part in itertools.product(range(1000), range(4)):
+        obj = of(f"chat-{number}", name=f"{number}-{part}", uid=f"{number}-{part}", part=str(part))
+        cache.put(obj)
+        stored = cache.find(Ref(kinds.SERVICE, "team-a", f"{number}-{part}"))
+        stored["metadata"] = Watching(stored["metadata"])
+    assert len(cache.list(kinds.SERVICE, "team-a", {DEPLOYMENT: "chat-7", "part": "1"})) == 1
+    assert sorted(touched) == ["7-0", "7-1", "7-2", "7-3"]

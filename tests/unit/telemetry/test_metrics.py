@@ -1,0 +1,137 @@
+"""Numbers and spans, through the real OpenTelemetry SDK."""
+
+import re
+
+import pytest
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+from llama_operator.kube import kinds
+from llama_operator.kube.memory import MemoryCluster
+from llama_operator.kube.port import NotFoundError, Ref
+from llama_operator.settings import Switch
+from llama_operator.telemetry.context import CURRENT_PASS
+from llama_operator.telemetry.export import Export, OtlpSettings
+from llama_operator.telemetry.metrics import INSTRUMENTS, QUEUE_DEPTH, InstrumentKind, Metrics, reference
+from llama_operator.telemetry.passes import Outcome
+from llama_operator.telemetry.recorder import Recorder
+from llama_operator.telemetry.requests import MeasuredCluster
+
+CHAT = Ref(kinds.LLAMA_DEPLOYMENT, "team-a", "chat")
+NOTHING_SENT = OtlpSettings(traces=False, metrics=False)
+SERVICE = {
+    "apiVersion": "v1",
+    "kind": "Service",
+    "metadata": {"name": "chat", "namespace": "team-a"},
+    "spec": {"ports": [{"port": 8000}]},
+}
+
+
+@pytest.fixture
+async def export():
+    async with Export(Switch.ENABLED, NOTHING_SENT) as found:
+        yield found
+
+
+def value(export, name, **labels):
+    """One number of /metrics."""
+    for line in export.scrape().decode().splitlines():
+        found = re.fullmatch(rf"{name}(?:\{{(.*)\}})? (\S+)", line)
+        if found and dict(re.findall(r'(\w+)="([^"]*)"', found[1] or "")) == labels:
+            return float(found[2])
+    return None
+
+
+def test_passes_are_counted_by_result_with_their_duration(export):
+    clock = iter([10.0, 10.5, 20.0, 21.0])
+    recorder = Recorder(Metrics(export.meter), None, clock=lambda: next(clock))
+    with recorder.record(CHAT) as record:
+        record.outcome = Outcome.SUCCESS
+    with recorder.record(CHAT) as record:
+        record.outcome = Outcome.ERROR
+    assert value(export, "llama_operator_reconciles_total", result="success") == 1
+    assert value(export, "llama_operator_reconciles_total", result="error") == 1
+    assert value(export, "llama_operator_retries_total") == 1
+    assert value(export, "llama_operator_reconcile_duration_seconds_sum", result="success") == 0.5
+
+
+def test_the_id_of_a_pass_is_known_inside_of_it_only(export):
+    recorder = Recorder(Metrics(export.meter), None, ids=lambda: "77aa")
+    with recorder.record(CHAT):
+        assert CURRENT_PASS.get().reconcile_id == "77aa"
+    assert CURRENT_PASS.get() is None
+
+
+def test_gauges_are_read_when_somebody_asks(export):
+    depth = 3
+    Metrics(export.meter).observe(QUEUE_DEPTH, lambda: [({}, depth)])
+    assert value(export, "llama_operator_queue_depth") == 3
+    depth = 5
+    assert value(export, "llama_operator_queue_depth") == 5
+
+
+async def test_writes_are_counted_by_kind_verb_and_result(export):
+    cluster = MeasuredCluster(MemoryCluster().client("llama-operator"), Metrics(export.meter), None)
+    await cluster.apply(SERVICE)
+    await cluster.apply(SERVICE)
+    await cluster.get(Ref(kinds.SERVICE, "team-a", "chat"))
+    with pytest.raises(NotFoundError):
+        await cluster.delete(Ref(kinds.SERVICE, "team-a", "other"))
+    name = "llama_operator_writes_total"
+    assert value(export, name, kind="Service", verb="apply", result="success") == 2
+    assert value(export, name, kind="Service", verb="delete", result="error") == 1
+    assert value(export, name, kind="Service", verb="get", result="success") is None
+
+
+async def test_a_pass_is_one_span_with_its_requests_below_it(export):
+    spans = InMemorySpanExporter()
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(SimpleSpanProcessor(spans))
+    tracer, metrics = provider.get_tracer("test"), Metrics(export.meter)
+    cluster = MeasuredCluster(MemoryCluster().client("llama-operator"), metrics, tracer)
+    with Recorder(metrics, tracer).record(CHAT) as record:
+        await cluster.apply(SERVICE)
+        record.outcome = Outcome.SUCCESS
+    request, whole = spans.get_finished_spans()
+    assert (request.name, whole.name) == ("apply Service", "reconcile")
+    assert request.parent.span_id == whole.context.span_id
+    assert whole.attributes["k8s.namespace.name"] == "team-a"
+    provider.shutdown()
+
+
+async def test_with_everything_off_nothing_is_counted_and_nothing_fails():
+    async with Export(Switch.DISABLED, NOTHING_SENT) as export:
+        with Recorder(Metrics(export.meter), None).record(CHAT) as record:
+            record.outcome = Outcome.SUCCESS
+        assert export.scrape() == b""
+
+
+async def test_every_number_that_is_documented_exists_and_no_other(export):
+    metrics = Metrics(export.meter)
+    for each in INSTRUMENTS:
+        labels = dict.fromkeys(each.labels, "x")
+        if each.kind is InstrumentKind.GAUGE:
+            metrics.observe(each, lambda labels=labels: [(labels, 1)])
+    metrics.reconciles.add(1, {"result": "x"})
+    metrics.reconcile_duration.record(1, {"result": "x"})
+    metrics.retries.add(1)
+    metrics.writes.add(1, {"kind": "x", "verb": "x", "result": "x"})
+    metrics.events.add(1, {"kind": "x"})
+    found = set(re.findall(r"^# TYPE (llama_operator_\w+)", export.scrape().decode(), re.MULTILINE))
+    assert found == {each.prometheus_name for each in INSTRUMENTS}
+    assert all(f"`{name}`" in reference() for name in found)
+
+
+@pytest.mark.parametrize(
+    ("environment", "traces", "metrics"),
+    [
+        ({}, False, False),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318"}, True, True),
+        ({"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://collector:4318"}, True, False),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318", "OTEL_METRICS_EXPORTER": "none"}, True, False),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318", "OTEL_SDK_DISABLED": "true"}, False, False),
+    ],
+)
+def test_the_standard_variables_say_what_is_sent(environment, traces, metrics):
+    assert OtlpSettings.read(environment) == OtlpSettings(traces=traces, metrics=metrics)
