@@ -136,8 +136,8 @@ async def _may_force(cluster: Cluster, obj: Object) -> bool:
         live = await cluster.get(Ref(kind, metadata["namespace"], metadata["name"]))
     except NotFoundError:
         return False
-    labels: dict[str, str] = live["metadata"].get("labels") or {}
-    return labels.get(LABEL_DEPLOYMENT) == metadata["labels"][LABEL_DEPLOYMENT]
+    owner = (live["metadata"].get("labels") or {}).get(LABEL_DEPLOYMENT)
+    return bool(owner == metadata["labels"][LABEL_DEPLOYMENT])
 
 
 def _kind(child: objects.Deletion) -> Kind:

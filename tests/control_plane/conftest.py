@@ -4,6 +4,7 @@ import json
 import signal
 import subprocess
 import sys
+import threading
 import time
 import uuid
 from pathlib import Path
@@ -142,7 +143,7 @@ class User:
 
 
 class Operator:
-    """The operator's process."""
+    """The operator's process; like a kubelet, it starts one again that ended by itself, say because it lost its Lease."""
 
     def __init__(self, kubeconfig, namespace, log, *flags):
         self.command = [
@@ -152,16 +153,36 @@ class Operator:
         ]  # fmt: skip
         self.log = log
         self.process = None
+        self.wanted = False
+        self.lock = threading.Lock()
 
     def start(self):
-        with self.log.open("a") as stream:
-            self.process = subprocess.Popen(self.command, stdout=stream, stderr=subprocess.STDOUT, cwd=ROOT)
+        self.wanted = True
+        self.spawn()
+        threading.Thread(target=self.tend, daemon=True).start()
         return self
 
+    def spawn(self):
+        with self.log.open("a") as stream:
+            self.process = subprocess.Popen(self.command, stdout=stream, stderr=subprocess.STDOUT, cwd=ROOT)
+
+    def tend(self):
+        while True:
+            self.process.wait()
+            with self.lock:
+                if not self.wanted:
+                    return
+                self.spawn()
+            # One that ends at once must not take the machine.
+            time.sleep(1)
+
     def stop(self, with_signal=signal.SIGTERM):
-        if self.process is not None and self.process.poll() is None:
-            self.process.send_signal(with_signal)
-            self.process.wait(30)
+        with self.lock:
+            self.wanted = False
+            process = self.process
+        if process is not None and process.poll() is None:
+            process.send_signal(with_signal)
+            process.wait(30)
 
 
 @pytest.fixture
@@ -183,6 +204,8 @@ def make_operator(kubeconfig, namespace, tmp_path):
     yield make
     for each in started:
         each.stop()
+        # Shown when the test failed.
+        print(f"--- {each.log.name}\n{each.log.read_text(encoding='utf-8')[-4000:]}")
 
 
 @pytest.fixture

@@ -38,9 +38,12 @@ def eventually(look, what):
 
 
 class Replica:
-    """One operator process."""
+    """One operator process, which nobody starts again.
 
-    def __init__(self, name, kubeconfig, namespace, logs, *flags, lease=(3, 2, 1)):
+    Its Lease is shorter than the default, and yet so long that a busy machine does not make it lose it.
+    """
+
+    def __init__(self, name, kubeconfig, namespace, logs, *flags, lease=(9, 7, 1)):
         self.name = name
         self.port = free_port()
         self.log = logs / f"{name}.log"
@@ -85,6 +88,8 @@ class Replica:
         if self.process.poll() is None:
             self.process.kill()
             self.process.wait()
+        # Shown when the test failed.
+        print(f"--- {self.name}\n{self.log.read_text(encoding='utf-8')[-4000:]}")
 
 
 class Scene:

@@ -71,8 +71,9 @@ class World:
             events=self.events,
         )
 
-    async def apply_sample(self, name, **spec):
-        obj = yaml.safe_load((SAMPLES / f"{name}.yaml").read_text(encoding="utf-8"))
+    async def apply_sample(self, sample, /, *, name=None, **spec):
+        obj = yaml.safe_load((SAMPLES / f"{sample}.yaml").read_text(encoding="utf-8"))
+        obj["metadata"]["name"] = name or obj["metadata"]["name"]
         obj["spec"] |= spec
         await self.user.apply(json.loads(json.dumps(obj)))
         return Ref(kinds.LLAMA_DEPLOYMENT, obj["metadata"]["namespace"], obj["metadata"]["name"])

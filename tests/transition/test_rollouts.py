@@ -59,10 +59,14 @@ async def test_an_operator_of_another_version_changes_nothing_that_runs(world, s
     world.ports = world.ports_with(
         world.memory.client("llama-operator"), image="llama-operator/llama-serving:9.9.9", ray_version="2.99.0"
     )
-    # Another estimate of the memory beside the weights: a plan made now would be another one.
-    monkeypatch.setattr("llama_operator.decide.memory.GIB", 1 << 29)
+    monkeypatch.setattr("llama_operator.decide.memory._RESERVE_SHARE", 0.01)
     await world.reconcile(ref)
     assert await world.snapshot() == before
+    pinned = await records(world)
+    await world.reconcile(await world.apply_sample(sample, name="another"))
+    (fresh,) = (found for name, found in (await records(world)).items() if name not in pinned)
+    (old,) = pinned.values()
+    assert fresh["data"]["plan"] != old["data"]["plan"], "a plan made now would be another one"
 
 
 async def test_nodes_that_come_and_change_change_nothing_that_runs(world):

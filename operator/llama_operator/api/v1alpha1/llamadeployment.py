@@ -211,7 +211,7 @@ class RolloutSpec(ApiModel):
 
     strategy: RolloutStrategy = RolloutStrategy.AUTO
     """`BlueGreen` starts the new revision beside the old one and moves the traffic when it serves; `Recreate` frees the
-    old one's hardware first; `Auto` is `BlueGreen` where free accelerators and `maxGPUs` hold a second copy, else
+    old one's hardware first, which cuts requests that run and leaves none served until the new one is up; `Auto` is `BlueGreen` where free accelerators and `maxGPUs` hold a second copy, else
     `Recreate`. The status says which, and why."""
     progress_deadline_seconds: Annotated[int, Field(ge=10, le=86_400)] = 3600
     """How long a new revision may take to serve before it is given up and the one before it gets, or keeps, the
