@@ -224,8 +224,8 @@ async def _complete(cluster: KubernetesCluster, count: int) -> bool:
     return True
 
 
-async def latency(cluster: KubernetesCluster, report: Report, *, changes: int, seconds: int) -> None:
-    """Time from a new deployment to its RayService while others change, as a client sees it."""
+async def latency(cluster: KubernetesCluster, report: Report, *, fleet: int, changes: int, seconds: int) -> None:
+    """Time from a new deployment to its RayService while others of `fleet` change, as a client sees it."""
     waiting: dict[str, float] = {}
     took: list[float] = []
     since = (await cluster.list(kinds.RAY_SERVICE)).resource_version
@@ -246,10 +246,8 @@ async def latency(cluster: KubernetesCluster, report: Report, *, changes: int, s
             waiting[name] = time.perf_counter()
             work = cluster.apply(sample(namespaces()[number % NAMESPACES], name))
         else:
-            changed = sample(
-                namespaces()[number % NAMESPACES],
-                f"chat-{number % 1000 // NAMESPACES * NAMESPACES + number % NAMESPACES}",
-            )
+            which = number % fleet
+            changed = sample(namespaces()[which % NAMESPACES], f"chat-{which}")
             changed["spec"]["scaling"]["targetQueueDepth"] = 1 + number % 97
             work = cluster.apply(changed)
         task = asyncio.ensure_future(work)
@@ -283,7 +281,7 @@ async def measure(plane: ControlPlane, count: int) -> None:
                 "deployments per second of the operator, and share of the raw writes",
                 f"{rate:,.1f} /s, {rate / most:.0%}",
             )
-            await latency(cluster, report, changes=50, seconds=20)
+            await latency(cluster, report, fleet=count, changes=50, seconds=20)
             report.add("operator memory at the end (PSS)", f"{process.memory_full_info().pss / 1e6:,.0f} MB")
     print()
     report.show()

@@ -14,7 +14,7 @@ from llama_operator.errors import LlamaOperatorError
 from llama_operator.kube.fenced import NotLeaderError
 from llama_operator.kube.port import KubeError, Ref
 from llama_operator.telemetry.passes import NO_PASSES, Outcome, PassRecorder
-from llama_operator.work_queue import BackOff, WorkQueue
+from llama_operator.work_queue import BackOff, Priority, WorkQueue
 
 _LOG = logging.getLogger(__name__)
 _BACK_OFF: Final = BackOff()
@@ -74,9 +74,9 @@ class Controller:
         """How long the oldest running pass runs already; 0 when none runs."""
         return max((self._clock() - started for started in self._passes.values()), default=0.0)
 
-    def enqueue(self, ref: Ref, *, urgent: bool = False) -> None:
-        """Ask for a pass; `urgent` when what is asked for has changed. Cheap, and may be called before `run`."""
-        self._queue.add(ref, urgent=urgent)
+    def enqueue(self, ref: Ref, priority: Priority = Priority.RECHECK) -> None:
+        """Ask for a pass. Cheap, and may be called before `run`."""
+        self._queue.add(ref, priority)
         self._wake.set()
 
     def enqueue_all(self, refs: Iterable[Ref]) -> None:

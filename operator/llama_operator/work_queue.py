@@ -8,9 +8,24 @@ namespaces take turns, so that one full of deployments does not delay another wi
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from enum import IntEnum
 from heapq import heappop, heappush
 
 from llama_operator.kube.port import Ref
+
+
+class Priority(IntEnum):
+    """Why a pass is asked for; within a namespace the highest goes first.
+
+    A burst of changes to what serves would else hold up the start of what does not serve yet, which takes minutes anyway.
+    """
+
+    RECHECK = 0
+    """Something that it rests on may have changed."""
+    CHANGED = 1
+    """What is asked for has changed."""
+    NEW = 2
+    """It has never been looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,19 +53,28 @@ class BackOff:
 
 @dataclass(slots=True)
 class _Lane:
-    """Keys of one namespace that are ready; what a user changed goes before what only may have changed."""
+    """Keys of one namespace that are ready, by priority; each once, in the order of their addition."""
 
-    urgent: dict[Ref, None] = field(default_factory=dict)
-    normal: dict[Ref, None] = field(default_factory=dict)
+    keys: dict[Priority, dict[Ref, None]] = field(
+        default_factory=lambda: {priority: {} for priority in reversed(Priority)}
+    )
+
+    def push(self, key: Ref, priority: Priority) -> None:
+        for other, keys in self.keys.items():
+            if key in keys:
+                if other >= priority:
+                    return
+                del keys[key]
+        self.keys[priority][key] = None
 
     def pop(self) -> Ref:
-        keys = self.urgent or self.normal
+        keys = next(keys for keys in self.keys.values() if keys)
         key = next(iter(keys))
         del keys[key]
         return key
 
-    def __bool__(self) -> bool:
-        return bool(self.urgent or self.normal)
+    def __len__(self) -> int:
+        return sum(len(keys) for keys in self.keys.values())
 
 
 class WorkQueue:
@@ -68,8 +92,8 @@ class WorkQueue:
         self._turns: deque[str] = deque()
         """Namespaces that have ready keys, each once, in the order of their turns."""
         self._running: set[Ref] = set()
-        self._again: dict[Ref, bool] = {}
-        """Running keys that were added meanwhile, with whether that was urgent."""
+        self._again: dict[Ref, Priority] = {}
+        """Running keys that were added meanwhile, with the highest priority of that."""
         self._due: dict[Ref, float] = {}
         self._heap: list[tuple[float, int, Ref]] = []
         self._pushed = 0
@@ -78,7 +102,7 @@ class WorkQueue:
     @property
     def ready(self) -> int:
         """Keys that could run now."""
-        return sum(len(lane.urgent) + len(lane.normal) for lane in self._lanes.values())
+        return sum(len(lane) for lane in self._lanes.values())
 
     @property
     def running(self) -> int:
@@ -90,23 +114,23 @@ class WorkQueue:
         """Keys whose last pass failed."""
         return len(self._failures)
 
-    def add(self, key: Ref, *, urgent: bool = False) -> None:
+    def add(self, key: Ref, priority: Priority = Priority.RECHECK) -> None:
         """Ask for a pass.
 
         Args:
             key: What to look at.
-            urgent: What is asked for has changed: goes before others of its namespace and ends a back-off. Other
-                changes wait for it, or the events of its own attempts would keep a failing key busy.
+            priority: Whatever is more than a recheck also ends a back-off. A recheck waits for it, or the events of its
+                own attempts would keep a failing key busy.
         """
         if key in self._running:
-            self._again[key] = urgent or self._again.get(key, False)
+            self._again[key] = max(priority, self._again.get(key, priority))
             return
-        if key in self._failures and key in self._due and not urgent:
+        if key in self._failures and key in self._due and priority is Priority.RECHECK:
             return
-        if urgent:
+        if priority > Priority.RECHECK:
             self._failures.pop(key, None)
         self._due.pop(key, None)
-        self._make_ready(key, urgent=urgent)
+        self._make_ready(key, priority)
 
     def take(self, now: float) -> Ref | None:
         """Give out the next key, or None when nothing is ready at time `now`."""
@@ -127,18 +151,19 @@ class WorkQueue:
         """Give a key back; it comes again when it was added meanwhile, or `again_after` seconds from `now`."""
         self._running.discard(key)
         self._failures.pop(key, None)
-        urgent = self._again.pop(key, None)
-        if urgent is not None:
-            self._make_ready(key, urgent=urgent)
+        again = self._again.pop(key, None)
+        if again is not None:
+            self._make_ready(key, again)
         elif again_after is not None:
             self._schedule(key, now + again_after)
 
     def failed(self, key: Ref, now: float) -> float:
         """Give a key back that failed; returns the seconds until it comes again."""
         self._running.discard(key)
-        if self._again.pop(key, False):
+        again = self._again.pop(key, Priority.RECHECK)
+        if again > Priority.RECHECK:
             self._failures.pop(key, None)
-            self._make_ready(key, urgent=True)
+            self._make_ready(key, again)
             return 0.0
         failures = self._failures[key] = self._failures.get(key, 0) + 1
         wait = self._back_off.seconds(failures, self._chance())
@@ -151,16 +176,12 @@ class WorkQueue:
             heappop(self._heap)
         return self._heap[0][0] if self._heap else None
 
-    def _make_ready(self, key: Ref, *, urgent: bool) -> None:
+    def _make_ready(self, key: Ref, priority: Priority = Priority.RECHECK) -> None:
         lane = self._lanes.get(key.namespace)
         if lane is None:
             lane = self._lanes[key.namespace] = _Lane()
             self._turns.append(key.namespace)
-        if urgent:
-            lane.normal.pop(key, None)
-            lane.urgent[key] = None
-        elif key not in lane.urgent:
-            lane.normal[key] = None
+        lane.push(key, priority)
 
     def _schedule(self, key: Ref, when: float) -> None:
         self._due[key] = when
@@ -172,4 +193,4 @@ class WorkQueue:
         while (due := self.next_due()) is not None and due <= now:
             key = heappop(self._heap)[2]
             del self._due[key]
-            self._make_ready(key, urgent=False)
+            self._make_ready(key)

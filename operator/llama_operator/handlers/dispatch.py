@@ -14,6 +14,7 @@ from llama_operator.kube import kinds
 from llama_operator.kube.cache import ObjectCache
 from llama_operator.kube.port import Kind, Object, Ref
 from llama_operator.observe.gather import node_facts
+from llama_operator.work_queue import Priority
 
 _CROWD_SECONDS: Final = 1.0
 """Nodes come and go in crowds; all deployments are looked at once for each crowd."""
@@ -22,8 +23,8 @@ _CROWD_SECONDS: Final = 1.0
 class Enqueue(Protocol):
     """Asks for a pass."""
 
-    def __call__(self, ref: Ref, *, urgent: bool = False) -> None:
-        """Ask for a pass of `ref`; `urgent` when what is asked for has changed."""
+    def __call__(self, ref: Ref, priority: Priority = Priority.RECHECK) -> None:
+        """Ask for a pass of `ref`."""
         ...
 
 
@@ -78,14 +79,14 @@ class Dispatcher:
     def _wake(self, watched: Watched, ref: Ref, before: Object | None, after: Object | None) -> None:
         match watched.concerns:
             case Concerns.ITSELF:
-                self._enqueue(ref, urgent=_asks_for(before) != _asks_for(after))
+                self._enqueue(ref, _priority(before, after))
             case Concerns.ITS_DEPLOYMENT:
                 name = _label(after or before or {})
                 if name:
                     self._enqueue(Ref(kinds.LLAMA_DEPLOYMENT, ref.namespace, name))
             case Concerns.WHO_NAMES_IT:
                 for key in self._naming(ref.name):
-                    self._enqueue(key, urgent=True)
+                    self._enqueue(key, Priority.CHANGED)
             case Concerns.EVERYBODY:
                 self._node(before, after)
 
@@ -109,6 +110,13 @@ def _ref(kind: Kind, obj: Object) -> Ref:
 
 def _label(obj: Object) -> str:
     return str((obj["metadata"].get("labels") or {}).get(LABEL_DEPLOYMENT, ""))
+
+
+def _priority(before: Object | None, after: Object | None) -> Priority:
+    if _asks_for(before) == _asks_for(after):
+        return Priority.RECHECK
+    # One that an earlier process has looked at is no news, though this one sees it for the first time.
+    return Priority.NEW if before is None and after is not None and not after.get("status") else Priority.CHANGED
 
 
 def _asks_for(deployment: Object | None) -> tuple[object, ...]:

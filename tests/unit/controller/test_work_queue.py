@@ -8,7 +8,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from llama_operator.kube import kinds
 from llama_operator.kube.port import Ref
-from llama_operator.work_queue import BackOff, WorkQueue
+from llama_operator.work_queue import BackOff, Priority, WorkQueue
 
 KEYS = [Ref(kinds.LLAMA_DEPLOYMENT, namespace, name) for namespace in ("a", "b", "c") for name in ("x", "y", "z")]
 A, B = KEYS[0], KEYS[3]
@@ -38,9 +38,9 @@ class Promises(RuleBasedStateMachine):
         """Keys that were added and not given out since."""
         self.turns = []
 
-    @rule(key=st.sampled_from(KEYS), urgent=st.booleans())
-    def add(self, key, urgent):
-        self.queue.add(key, urgent=urgent)
+    @rule(key=st.sampled_from(KEYS), priority=st.sampled_from(Priority))
+    def add(self, key, priority):
+        self.queue.add(key, priority)
         self.owed.add(key)
 
     @rule(seconds=st.sampled_from([0.0, 0.5, 1.0, 3.0, 10.0]))
@@ -84,12 +84,12 @@ class Promises(RuleBasedStateMachine):
 TestPromises = Promises.TestCase
 
 
-@given(st.lists(st.sampled_from(KEYS), max_size=60), st.lists(st.booleans(), min_size=60, max_size=60))
-def test_namespaces_take_turns(keys, urgent):
+@given(st.lists(st.tuples(st.sampled_from(KEYS), st.sampled_from(Priority)), max_size=60))
+def test_namespaces_take_turns(asked):
     work = queue()
-    for key, now in zip(keys, urgent, strict=False):
-        work.add(key, urgent=now)
-    left = Counter(key.namespace for key in set(keys))
+    for key, priority in asked:
+        work.add(key, priority)
+    left = Counter(key.namespace for key in {key for key, _ in asked})
     waiting = dict.fromkeys(left, 0)
     for key in drain(work):
         left[key.namespace] -= 1
@@ -111,8 +111,17 @@ def test_what_a_user_changed_goes_before_what_only_may_have_changed():
     work = queue()
     for key in KEYS[:3]:
         work.add(key)
-    work.add(KEYS[2], urgent=True)
+    work.add(KEYS[2], Priority.CHANGED)
     assert drain(work) == [KEYS[2], KEYS[0], KEYS[1]]
+
+
+def test_what_is_new_goes_before_what_was_changed_and_is_never_set_back():
+    work = queue()
+    work.add(KEYS[0], Priority.CHANGED)
+    work.add(KEYS[1], Priority.NEW)
+    work.add(KEYS[1])
+    work.add(KEYS[2], Priority.NEW)
+    assert drain(work) == [KEYS[1], KEYS[2], KEYS[0]]
 
 
 def test_a_key_that_is_added_often_is_given_out_once():
@@ -185,7 +194,7 @@ def test_events_of_a_failing_key_wait_for_its_back_off_but_a_change_by_the_user_
     work.failed(A, 0)
     work.add(A)
     assert work.take(1) is None
-    work.add(A, urgent=True)
+    work.add(A, Priority.CHANGED)
     assert work.take(1) == A
 
 
@@ -193,7 +202,7 @@ def test_a_change_by_the_user_during_a_pass_that_fails_is_looked_at_at_once():
     work = queue(first=5)
     work.add(A)
     work.take(0)
-    work.add(A, urgent=True)
+    work.add(A, Priority.CHANGED)
     assert work.failed(A, 0) == 0
     assert work.take(0) == A
 

@@ -10,6 +10,7 @@ from llama_operator.handlers.watched import WATCHED
 from llama_operator.kube import kinds
 from llama_operator.kube.cache import ObjectCache
 from llama_operator.kube.port import Listing, Ref
+from llama_operator.work_queue import Priority
 
 BY_KIND = {each.kind: each for each in WATCHED}
 CHAT = Ref(kinds.LLAMA_DEPLOYMENT, "team-a", "chat")
@@ -47,7 +48,7 @@ class Scene:
         self.timers = []
         self.dispatcher = Dispatcher(
             self.cache,
-            lambda ref, *, urgent=False: self.asked.append((ref, urgent)),
+            lambda ref, priority=Priority.RECHECK: self.asked.append((ref, priority)),
             catalog=catalog,
             later=lambda _, call: self.timers.append(call),
         )
@@ -68,16 +69,20 @@ def scene(known):
     return Scene(known)
 
 
-def test_a_new_deployment_is_urgent(scene):
-    assert scene.changed(deployment()) == [(CHAT, True)]
+def test_a_new_deployment_goes_first(scene):
+    assert scene.changed(deployment()) == [(CHAT, Priority.NEW)]
+
+
+def test_a_deployment_that_another_process_looked_at_is_not_new(scene):
+    assert scene.changed(deployment() | {"status": {"observedGeneration": 1}}) == [(CHAT, Priority.CHANGED)]
 
 
 def test_a_changed_spec_is_urgent_and_a_changed_status_is_not(scene):
     scene.changed(deployment())
-    assert scene.changed(deployment(version=2)) == [(CHAT, False)]
-    assert scene.changed(deployment(version=3, generation=2)) == [(CHAT, True)]
+    assert scene.changed(deployment(version=2)) == [(CHAT, Priority.RECHECK)]
+    assert scene.changed(deployment(version=3, generation=2)) == [(CHAT, Priority.CHANGED)]
     assert scene.changed(deployment(version=4, generation=2, deletionTimestamp="2026-03-02T09:30:00Z")) == [
-        (CHAT, True)
+        (CHAT, Priority.CHANGED)
     ]
 
 
@@ -95,22 +100,22 @@ def test_an_object_that_is_known_already_wakes_nobody(scene):
 )
 def test_a_child_wakes_the_deployment_that_its_label_names(scene, kind):
     child = obj(kind, "chat-1a2b", labels={LABEL_DEPLOYMENT: "chat"})
-    assert scene.changed(child) == [(CHAT, False)]
-    assert scene.deleted(child) == [(CHAT, False)]
+    assert scene.changed(child) == [(CHAT, Priority.RECHECK)]
+    assert scene.deleted(child) == [(CHAT, Priority.RECHECK)]
     assert scene.cache.find(Ref(kind, "team-a", "chat-1a2b")) is None
 
 
 def test_a_child_that_lost_its_label_still_wakes_the_deployment_that_had_it(scene):
     child = obj(kinds.SERVICE, "chat", labels={LABEL_DEPLOYMENT: "chat"})
     scene.changed(child)
-    assert scene.deleted(obj(kinds.SERVICE, "chat", version=2)) in ([(CHAT, False)], [])
+    assert scene.deleted(obj(kinds.SERVICE, "chat", version=2)) in ([(CHAT, Priority.RECHECK)], [])
 
 
 def test_an_acceptance_wakes_those_who_name_it(scene):
     for found in (deployment(), deployment("other", acceptance="another"), deployment("third")):
         scene.changed(found)
     asked = scene.changed(obj(kinds.LICENSE_ACCEPTANCE, "acme"))
-    assert {ref.name for ref, urgent in asked if urgent} == {"chat", "third"}
+    assert {ref.name for ref, priority in asked if priority is Priority.CHANGED} == {"chat", "third"}
 
 
 def test_the_heartbeat_of_a_node_wakes_nobody(scene):
@@ -129,7 +134,7 @@ def test_nodes_that_come_in_a_crowd_wake_everybody_once(scene):
     assert len(scene.timers) == 1
     scene.asked.clear()
     scene.timers.pop()()
-    assert scene.asked == [(CHAT, False)]
+    assert scene.asked == [(CHAT, Priority.RECHECK)]
     scene.changed(node("n1", version=9, unschedulable=True))
     assert len(scene.timers) == 1
 
