@@ -241,7 +241,7 @@ async def latency(cluster: KubernetesCluster, report: Report, *, fleet: int, cha
     began = time.perf_counter()
     for number in range(changes * seconds):
         await asyncio.sleep(max(0.0, began + number / changes - time.perf_counter()))
-        if number % 10 == 0:
+        if number % changes == 0:
             name = f"new-{number}"
             waiting[name] = time.perf_counter()
             work = cluster.apply(sample(namespaces()[number % NAMESPACES], name))
@@ -254,7 +254,7 @@ async def latency(cluster: KubernetesCluster, report: Report, *, fleet: int, cha
         pending.add(task)
         task.add_done_callback(pending.discard)
     await asyncio.gather(*pending)
-    for _ in range(100):
+    for _ in range(300):
         if not waiting:
             break
         await asyncio.sleep(0.1)
@@ -281,7 +281,7 @@ async def measure(plane: ControlPlane, count: int) -> None:
                 "deployments per second of the operator, and share of the raw writes",
                 f"{rate:,.1f} /s, {rate / most:.0%}",
             )
-            await latency(cluster, report, fleet=count, changes=50, seconds=20)
+            await latency(cluster, report, fleet=count, changes=50, seconds=60)
             report.add("operator memory at the end (PSS)", f"{process.memory_full_info().pss / 1e6:,.0f} MB")
     print()
     report.show()

@@ -75,7 +75,7 @@ def bare_plane(binaries, kuberay_crds):
     control_plane = pytest.importorskip("control_plane.plane", reason=NEEDS)
     with control_plane.ControlPlane() as plane:
         plane.kubectl("apply", "--server-side", "--force-conflicts", "-f", kuberay_crds)
-        plane.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=60s")
+        plane.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=240s")
         yield plane
 
 

@@ -8,7 +8,7 @@ import yaml
 
 import rendered_operator
 
-pytestmark = [pytest.mark.control_plane, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.control_plane, pytest.mark.timeout(600)]
 
 TEAM = "kuberay-team"
 KUBERAY = "kuberay-system"
@@ -59,12 +59,12 @@ def kuberay(bare_plane, binaries, root, tmp_path):
     with (tmp_path / "kuberay.log").open("wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log)
         yield plane, tmp_path / "kuberay.log"
-        plane.kubectl("delete", "namespace", TEAM, "--timeout=60s")
+        plane.kubectl("delete", "namespace", TEAM, "--timeout=240s")
         process.terminate()
         process.wait(20)
-    plane.kubectl("delete", "namespace", KUBERAY, "--timeout=60s")
+    plane.kubectl("delete", "namespace", KUBERAY, "--timeout=240s")
     plane.kubectl("delete", "clusterrolebinding", "kuberay-test")
-    plane.kubectl("delete", "--ignore-not-found", "--timeout=60s", "-f", root / "manifests" / "install.yaml")
+    plane.kubectl("delete", "--ignore-not-found", "--timeout=240s", "-f", root / "manifests" / "install.yaml")
 
 
 def test_kuberay_and_the_autoscaler_work_behind_the_policies(kuberay, root, eventually):

@@ -15,7 +15,7 @@ import yaml
 
 import rendered_operator
 
-pytestmark = [pytest.mark.control_plane, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.control_plane, pytest.mark.timeout(600)]
 
 NAMESPACE = "llama-system"
 TEAM = "team-a"
@@ -34,8 +34,8 @@ def plane(bare_plane, root, helm):
         *({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}} for name in (TEAM, "team-b"))
     )
     yield bare_plane
-    bare_plane.kubectl("delete", "namespace", TEAM, "team-b", "--timeout=60s")
-    bare_plane.kubectl("delete", "--ignore-not-found", "--timeout=60s", "-f", root / "manifests" / "install.yaml")
+    bare_plane.kubectl("delete", "namespace", TEAM, "team-b", "--timeout=240s")
+    bare_plane.kubectl("delete", "--ignore-not-found", "--timeout=240s", "-f", root / "manifests" / "install.yaml")
 
 
 @pytest.fixture

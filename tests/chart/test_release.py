@@ -10,7 +10,7 @@ import shutil
 import pytest
 import yaml
 
-pytestmark = [pytest.mark.control_plane, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.control_plane, pytest.mark.timeout(600)]
 
 NAMESPACE = "llama-system"
 ACCOUNT = f"system:serviceaccount:{NAMESPACE}:llama-operator"
@@ -32,7 +32,7 @@ def plane(bare_plane, root):
     bare_plane.kubectl("apply", "-f", root / "manifests" / "namespace" / "namespace.yaml")
     bare_plane.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": TEAM}})
     yield bare_plane
-    bare_plane.kubectl("delete", "namespace", TEAM, NAMESPACE, "--timeout=60s")
+    bare_plane.kubectl("delete", "namespace", TEAM, NAMESPACE, "--timeout=240s")
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +50,7 @@ def installed(release, charts, plane):
     """Both charts, installed with their defaults."""
     release("install", "llama-operator-crds", charts / "llama-operator-crds")
     notes = release("install", "llama-operator", charts / "llama-operator")
-    plane.kubectl("wait", "--for=condition=Established", "crd", "llamadeployments.llama-operator.io", "--timeout=30s")
+    plane.kubectl("wait", "--for=condition=Established", "crd", "llamadeployments.llama-operator.io", "--timeout=240s")
     return notes
 
 

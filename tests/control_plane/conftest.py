@@ -18,7 +18,7 @@ from control_plane.plane import ControlPlane
 COMMAND = "make control-plane"
 ROOT = Path(__file__).resolve().parents[2]
 SAMPLES = ROOT / "manifests" / "samples"
-PATIENCE = 90.0
+PATIENCE = 240.0
 CHILDREN = "rayservices.ray.io,services,networkpolicies,controllerrevisions.apps"
 
 

@@ -17,9 +17,11 @@ pytestmark = [pytest.mark.control_plane, pytest.mark.timeout(900)]
 
 KILLS = 20
 TAKEOVER_SECONDS = 20
-BESIDE = {"strategy": "BlueGreen", "drainSeconds": 1, "progressDeadlineSeconds": 20}
+BESIDE = {"strategy": "BlueGreen", "drainSeconds": 1}
 LEASE = ("--lease-duration-seconds=4", "--lease-renew-seconds=3", "--lease-retry-seconds=1")
 AFTER = BESIDE | {"strategy": "Recreate"}
+SOON_GIVEN_UP = BESIDE | {"progressDeadlineSeconds": 20}
+"""For the revision that is made to fail alone: on a busy machine a good one may need longer."""
 
 
 class Witness:
@@ -71,14 +73,14 @@ def flows(user, plane, name, stop, eventually):
             eventually(lambda before=before: before not in user.services(name), f"{name}: the old revision is gone")
             settled()
         before = settled()
-        user.apply("tiny-cpu", name=name, rollout=BESIDE, context={"maxModelLength": next(lengths)})
+        user.apply("tiny-cpu", name=name, rollout=SOON_GIVEN_UP, context={"maxModelLength": next(lengths)})
         failing = eventually(lambda old=before: user.services(name) - {old}, f"{name}: the next revision starts")
         plane.dashboards.set(user.namespace, *failing, application_status="DEPLOY_FAILED", message="broken")
         eventually(
             lambda: user.condition(name, "UpToDate")["reason"] in {"ProgressDeadlineExceeded", "RolledOut"},
             f"{name}: it is rolled back, or served before it broke",
         )
-        user.kubectl("delete", "lld", name, "--timeout=30s")
+        user.kubectl("delete", "lld", name, "--timeout=120s")
         eventually(lambda: not user.services(name), f"{name} leaves nothing")
 
 

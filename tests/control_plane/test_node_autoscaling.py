@@ -5,7 +5,7 @@ import pytest
 from control_plane import karpenter
 from control_plane.nodes import add_nodes, remove_nodes
 
-pytestmark = [pytest.mark.control_plane, pytest.mark.karpenter, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.control_plane, pytest.mark.karpenter, pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="module")
@@ -48,5 +48,5 @@ def test_a_replica_over_two_nodes_says_that_they_are_missing_gets_them_and_gives
     user.ready()
     assert user.condition("chat", "CapacityFound")["reason"] == "NodesFound"
     assert {each["spec"]["nodeName"] for each in user.pods("head")} == {head_node}
-    user.kubectl("delete", "lld", "chat", "--timeout=30s")
+    user.kubectl("delete", "lld", "chat", "--timeout=120s")
     eventually(lambda: not node_names(plane), "nobody needs the nodes, so they go", patience=150)

@@ -72,7 +72,7 @@ def applications(plane, namespace):
 
 def test_a_70b_gets_its_pods_on_h100_nodes_and_serves(plane, namespace, h100):
     plane.apply(ray_service(namespace))
-    plane.kubectl("wait", "--for=condition=Ready", "rayservice/chat", "-n", namespace, "--timeout=60s")
+    plane.kubectl("wait", "--for=condition=Ready", "rayservice/chat", "-n", namespace, "--timeout=240s")
     workers = plane.read("pods", "-n", namespace, "-l", "ray.io/node-type=worker")["items"]
     assert {each["spec"]["nodeName"] for each in workers} == set(h100)
     (config, *_) = plane.dashboards.puts(namespace, "chat")
