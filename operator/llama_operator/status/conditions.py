@@ -11,9 +11,14 @@ from llama_operator.decide.observed import Observed, RayServiceFacts
 from llama_operator.decide.plan_status import label
 from llama_operator.decide.rollout import ENGINE_FAILED, Rollout
 from llama_operator.decide.scaling import least_replicas
+from llama_operator.status import plan_check
 
 _CLUSTER_STARTS = "the Ray cluster is starting"
 """Before and after KubeRay has said something: one status less to write."""
+
+_TOLD_ONLY = frozenset({ConditionType.CAPACITY_FOUND, ConditionType.PLAN_ACCURATE})
+"""Conditions that Ready does not depend on: missing nodes do not make a serving model unready, and unknown ones do not
+keep it from getting ready; nor does a plan that was wrong."""
 
 _MESSAGE_LIMIT = 4096
 """An engine's own message may be a whole traceback; its end says most."""
@@ -85,11 +90,15 @@ def _parts(observed: Observed, decision: Decision) -> Iterator[Finding]:
             ConditionType.UP_TO_DATE,
         ):
             yield Finding(kind, ConditionStatus.FALSE, Reason.SUSPENDED, "no hardware is held")
+        yield Finding(
+            ConditionType.PLAN_ACCURATE, ConditionStatus.UNKNOWN, Reason.SUSPENDED, "no engine runs to measure"
+        )
         return
     yield _capacity_found(observed, decision)
     yield _model_loaded(observed, decision)
     yield _endpoint_ready(observed, decision)
     yield _up_to_date(observed, decision)
+    yield _plan_accurate(observed, decision)
 
 
 def _license_accepted(decision: Decision) -> Finding:
@@ -202,6 +211,13 @@ def _up_to_date(observed: Observed, decision: Decision) -> Finding:
     return Finding(kind, ConditionStatus.FALSE, Reason.ROLLING_OUT, _rolling_out_message(rollout))
 
 
+def _plan_accurate(observed: Observed, decision: Decision) -> Finding:
+    kind = ConditionType.PLAN_ACCURATE
+    if decision.rollout is None:
+        return Finding(kind, ConditionStatus.UNKNOWN, *_waiting(decision))
+    return Finding(kind, *plan_check.judge(plan_check.compare(observed, decision), observed))
+
+
 def _rolling_out_message(rollout: Rollout) -> str:
     if rollout.waiting_for:
         how = f"waits until {', '.join(rollout.waiting_for)} has freed its hardware"
@@ -240,8 +256,7 @@ def _ready(parts: tuple[Finding, ...], decision: Decision, failure: str | None) 
         return Finding(kind, ConditionStatus.FALSE, decision.problem.reason, decision.problem.text)
     if decision.stopped:
         return Finding(kind, ConditionStatus.FALSE, Reason.SUSPENDED, "no hardware is held")
-    # Missing nodes do not make a serving model unready, and unknown ones do not keep it from getting ready.
-    needed = [part for part in parts if part.type is not ConditionType.CAPACITY_FOUND]
+    needed = [part for part in parts if part.type not in _TOLD_ONLY]
     lacking = next((part for part in needed if part.status is not ConditionStatus.TRUE), None)
     if lacking is None:
         return Finding(kind, ConditionStatus.TRUE, Reason.SERVING, "the endpoint answers with the model asked for")

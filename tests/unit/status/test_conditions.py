@@ -65,7 +65,13 @@ def test_before_the_cluster_exists_it_is_reconciling_and_not_ready(observed, say
 def test_a_serving_revision_is_ready_and_at_rest(observed, say, service_facts, wanted):
     nodes = (NodeFacts("n", "CPU", 2),)
     found = words(say(observed(**TINY, ray_services=(service_facts(wanted),), nodes=nodes, serving=serving())))
-    assert {kind for kind, (status, _) in found.items() if status != "True"} == {"Reconciling", "Stalled"}
+    # Nobody has measured anything yet, and Ready does not wait for it.
+    assert {kind for kind, (status, _) in found.items() if status != "True"} == {
+        "PlanAccurate",
+        "Reconciling",
+        "Stalled",
+    }
+    assert found["PlanAccurate"] == ("Unknown", "NotMeasured")
     assert found["Ready"] == ("True", "Serving")
 
 

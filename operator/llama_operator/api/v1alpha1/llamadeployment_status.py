@@ -67,6 +67,21 @@ class PlanStatus(StatusModel):
     """The nearest candidates that do not fit."""
 
 
+class KVCacheStatus(StatusModel):
+    """The KV cache of one replica, as planned and as the engine measured it when it started."""
+
+    revision: Name
+    """Revision that was planned and measured."""
+    planned_tokens: Count
+    """Tokens that it should hold: what the plan left for it, or the size that was set (on CPU)."""
+    measured_tokens: Count
+    """Tokens that it holds; the smallest replica counts."""
+    planned_concurrency: Count
+    """Sequences of plan.chosen.maxModelLength that it should hold at once."""
+    measured_concurrency: Count
+    """Sequences of plan.chosen.maxModelLength that it holds at once."""
+
+
 class RevisionStatus(StatusModel):
     """Which revisions exist."""
 
@@ -99,8 +114,8 @@ class LlamaDeploymentStatus(StatusModel):
     observed_generation: Count = 0
     """Generation of the spec that this status describes."""
     conditions: Annotated[tuple[Condition, ...], Field(max_length=16)] = ()
-    """What is known: LicenseAccepted, ModelResolved, Planned, CapacityFound, ModelLoaded, EndpointReady, UpToDate, and
-    Ready, Reconciling, Stalled in sum."""
+    """What is known: LicenseAccepted, ModelResolved, Planned, CapacityFound, ModelLoaded, EndpointReady, UpToDate,
+    PlanAccurate, and Ready, Reconciling, Stalled in sum."""
     plan: PlanStatus | None = None
     """How one replica is sharded."""
     revisions: RevisionStatus | None = None
@@ -114,7 +129,9 @@ class LlamaDeploymentStatus(StatusModel):
     queue_depth: Count | None = None
     """Waiting requests, rounded to two digits; absent when it cannot be read."""
     kv_cache_tokens: Count | None = None
-    """KV cache of one replica as the engine measured it, in tokens; absent until it is known."""
+    """KV cache of one replica of what answers now, as its engine measured it, in tokens; absent until it is known."""
+    kv_cache: KVCacheStatus | None = None
+    """KV cache of the revision that the spec asks for, planned against measured; absent until it was measured."""
     scaling_history: Annotated[tuple[ScalingEvent, ...], Field(max_length=10)] = ()
     """Last changes of the number of replicas, newest first."""
     url: Annotated[str, Field(max_length=2048)] = ""
