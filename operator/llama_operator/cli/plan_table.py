@@ -1,6 +1,7 @@
 """The table form of `kubectl llama plan`, for people. Called by `cli.plan`."""
 
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from rich import box
@@ -8,13 +9,16 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from llama_operator.api.v1alpha1.llamadeployment import LlamaDeployment
+from llama_operator.api.v1alpha1.llamadeployment_status import ChosenPlan
+from llama_operator.cli import output, plan_json
 from llama_operator.decide.decision import Decision
-from llama_operator.decide.memory import GIB, Memory
+from llama_operator.decide.memory import GIB
+from llama_operator.decide.observed import NodeFacts, Observed
 from llama_operator.decide.planner import Candidate, Plan
 
 _BAR_WIDTH = 48
-_REJECTED_SHOWN = 6
+_FITTING_SHOWN = 4
+_REJECTED_SHOWN = 8
 _DETAILS: Mapping[str, Callable[[dict[str, Any]], str]] = {
     "ControllerRevision": lambda _: "pins the plan: nothing but a change of the spec makes another",
     "Service": lambda obj: f"selects revision {obj['spec']['selector'].get('llama-operator.io/revision')}",
@@ -23,12 +27,14 @@ _DETAILS: Mapping[str, Callable[[dict[str, Any]], str]] = {
 }
 
 
-def show(deployment: LlamaDeployment, decision: Decision, objects: tuple[dict[str, Any], ...]) -> None:
-    """Print license verdict, chosen candidate with its memory, rejected ones, and the objects."""
-    console = Console(highlight=False)
+def show(observed: Observed, decision: Decision, objects: tuple[dict[str, Any], ...]) -> None:
+    """Print license verdict, hardware, chosen candidate with its memory, all others, and the objects."""
+    console = output.console()
+    deployment = observed.deployment
     metadata = deployment.metadata
     console.print(f"[bold]{metadata.namespace}/{metadata.name}[/]  {deployment.spec.model.name}")
     _license(console, decision)
+    _hardware(console, observed, decision)
     if decision.plan is not None:
         _plan(console, decision, decision.plan)
     if decision.problem is not None:
@@ -45,10 +51,26 @@ def _license(console: Console, decision: Decision) -> None:
     console.print(Text.assemble(mark, f"license   {verdict.tier}: {verdict.message}"))
 
 
+def _hardware(console: Console, observed: Observed, decision: Decision) -> None:
+    if observed.nodes is None:
+        return
+    console.print(f"  nodes     {_nodes(observed.nodes)}", markup=False)
+    told = plan_json.capacity(observed, decision)
+    if told is not None and told.status != "Unknown":
+        mark = ("✓ ", "bold green") if told.status == "True" else ("! ", "yellow")
+        console.print(Text.assemble(mark, f"capacity  {told.message}"))
+
+
+def _nodes(nodes: tuple[NodeFacts, ...]) -> str:
+    groups = Counter((node.accelerator, node.gpus) for node in nodes)
+    shown = [f"{count} with {gpus} {accelerator}" for (accelerator, gpus), count in sorted(groups.items())]
+    return ", ".join(shown) or "none that takes pods"
+
+
 def _plan(console: Console, decision: Decision, plan: Plan) -> None:
-    if plan.chosen is not None:
+    if plan.chosen is not None and decision.chosen is not None:
         chosen = plan.chosen
-        unit = "GPU" if chosen.accelerator.device == "GPU" else "rank"
+        unit = _unit(chosen)
         console.print(
             Text.assemble(
                 ("✓ ", "bold green"),
@@ -62,46 +84,95 @@ def _plan(console: Console, decision: Decision, plan: Plan) -> None:
         )
         if chosen.variant.repository:
             console.print(f"  weights   {chosen.variant.repository}, {chosen.variant.weight_bytes / 1e9:,.1f} GB")
-        console.print(_bar(chosen.memory, unit))
+        for line in _estimates(decision.chosen):
+            console.print(f"  {line}", markup=False)
+        console.print(_bar(chosen))
+    elif plan.rejected:
+        nearest = max((rejection.candidate for rejection in plan.rejected), key=lambda c: c.memory.left_for_kv)
+        console.print(f"  nearest   {nearest.label}", markup=False)
+        console.print(_bar(nearest))
     _candidates(console, plan)
 
 
-def _bar(memory: Memory, unit: str) -> Text:
-    total = max(1, memory.budget)
+def _estimates(chosen: ChosenPlan) -> Iterator[str]:
+    """Lines about speed, cold start and price; each only where it was estimated."""
+    first, each = getattr(chosen, "time_to_first_token_ms", None), getattr(chosen, "time_per_output_token_us", None)
+    if first is not None and each is not None:
+        rate = getattr(chosen, "requests_per_minute", None)
+        sustained = "" if rate is None else f"; a replica sustains {rate:,} requests a minute"
+        yield f"speed     first token after {first:,} ms, then one every {each / 1000:,.1f} ms{sustained}"
+    if (seconds := getattr(chosen, "cold_start_seconds", None)) is not None:
+        yield f"start     about {_duration(seconds)} from nothing to the first answer"
+    if cents := getattr(chosen, "usd_per_hour_cents", None):
+        yield f"cost      {cents / 100:,.2f} USD an hour per replica"
+
+
+def _duration(seconds: int) -> str:
+    return f"{seconds} s" if seconds < 120 else f"{seconds / 60:.0f} min"  # noqa: PLR2004 - two minutes
+
+
+def _bar(candidate: Candidate) -> Text:
+    """Memory of the fullest GPU. What the engine may not use is left blank; what does not fit is beyond the bar."""
+    memory, card = candidate.memory, max(1, candidate.accelerator.usable_memory_bytes)
     parts = (
         (memory.weights, "█", "weights", "blue"),
         (memory.reserve, "▒", "reserve", "yellow"),
-        (memory.left_for_kv, "░", "KV", "green"),
+        (max(0, memory.left_for_kv), "░", "KV", "green"),
     )
+    scale = max(card, memory.weights + memory.reserve)
     bar = Text("  memory    ")
+    drawn = 0
     for size, glyph, _, color in parts:
-        bar.append(glyph * max(1, round(_BAR_WIDTH * size / total)), style=color)
+        width = max(1, round(_BAR_WIDTH * size / scale)) if size else 0
+        bar.append(glyph * width, style=color)
+        drawn += width
+    bar.append("·" * max(0, _BAR_WIDTH - drawn), style="dim")
     legend = " + ".join(f"{name} {size / GIB:.1f}" for size, _, name, _ in parts)
-    return bar.append(f"\n            {legend} = {memory.budget / GIB:.1f} GiB per {unit}")
+    missing = f"; {-memory.left_for_kv / GIB:.1f} GiB too much" if memory.left_for_kv < 0 else ""
+    return bar.append(
+        f"\n            {legend} of {memory.budget / GIB:.1f} GiB that the engine may use of each {_unit(candidate)} "
+        f"({card / GIB:.1f} GiB){missing}"
+    )
+
+
+def _unit(candidate: Candidate) -> str:
+    return "GPU" if candidate.accelerator.device == "GPU" else "rank"
 
 
 def _candidates(console: Console, plan: Plan) -> None:
-    if not plan.rejected and not plan.alternatives:
+    fitting = (*((plan.chosen,) if plan.chosen is not None else ()), *plan.alternatives[:_FITTING_SHOWN])
+    rejected = plan.rejected[:_REJECTED_SHOWN]
+    if not fitting and not rejected:
         return
+    priced = any(getattr(c, "usd_micros_per_hour", 0) for c in (*fitting, *(r.candidate for r in rejected)))
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("CANDIDATE", no_wrap=True)
+    table.add_column("GPUS", no_wrap=True, justify="right")
+    if priced:
+        table.add_column("USD/H", no_wrap=True, justify="right")
     table.add_column("FITS", no_wrap=True)
-    table.add_column("WHY")
-    for candidate in plan.alternatives[:2]:
-        table.add_row(candidate.label, "yes", _why_not_chosen(candidate, plan))
-    for rejection in plan.rejected[:_REJECTED_SHOWN]:
-        table.add_row(rejection.candidate.label, "no", f"{rejection.reason}: {rejection.message}")
-    hidden = len(plan.rejected) - _REJECTED_SHOWN
-    if hidden > 0:
-        table.add_row("…", "no", f"{hidden} more with -o json")
+    table.add_column("WHY", overflow="fold")
+
+    def row(candidate: Candidate, fits: str, why: str) -> None:
+        dollars = getattr(candidate, "usd_micros_per_hour", None)
+        price = (f"{dollars / 1e6:,.2f}" if dollars else "",) if priced else ()
+        table.add_row(candidate.label, str(candidate.sharding.ranks), *price, fits, why)
+
+    for candidate in fitting:
+        row(candidate, "yes", "chosen" if candidate is plan.chosen else plan_json.why_not_chosen(candidate, plan))
+    for rejection in rejected:
+        row(rejection.candidate, "no", f"{rejection.reason}: {_advised(rejection.message, rejection)}")
+    hidden = len(plan.alternatives) - _FITTING_SHOWN, len(plan.rejected) - _REJECTED_SHOWN
+    for count, fits in zip(hidden, ("yes", "no"), strict=True):
+        if count > 0:
+            table.add_row("…", *([""] * (2 if priced else 1)), fits, f"{count} more with -o json")
     console.print(table)
 
 
-def _why_not_chosen(candidate: Candidate, plan: Plan) -> str:
-    chosen = plan.chosen
-    if chosen is not None and candidate.sharding.ranks > chosen.sharding.ranks:
-        return f"takes {candidate.sharding.ranks} instead of {chosen.sharding.ranks}"
-    return "same size; lower quality"
+def _advised(message: str, rejection: Any) -> str:
+    """The message with the nearest change, where it does not say that itself."""
+    nearest = getattr(rejection, "nearest", "")
+    return f"{message}; {nearest}" if nearest and nearest not in message else message
 
 
 def _objects(console: Console, objects: tuple[dict[str, Any], ...]) -> None:
