@@ -34,8 +34,16 @@ class EngineCoefficients(Fact):
 
     name: Annotated[str, Field(min_length=1)]
     compute_efficiency_16_bit: Share
+    """Of the matrix products with 16-bit weights."""
     compute_efficiency_8_bit: Share
-    memory_efficiency: Share
+    attention_compute_efficiency: Share
+    """Of attention, which computes in 16 bits whatever the weights are."""
+    weight_read_efficiency: Share
+    cache_read_efficiency: Share
+    """Of reading the KV cache, whose blocks are scattered."""
+    overlap_exponent: Annotated[float, Field(ge=1)]
+    """How far a matrix product hides its memory traffic behind its arithmetic: (a^p + b^p)^(1/p) of both times; 1 adds
+    them, infinity takes the longer."""
     link_efficiency: Share
     link_latency_us: Annotated[float, Field(ge=0)]
     """Of one all-reduce, beside its bytes."""

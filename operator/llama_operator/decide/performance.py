@@ -1,7 +1,8 @@
 """Speed of one replica: time to first token, time per output token, and the rate it sustains.
 
-Called by `decide.planner` for each candidate that fits. A roofline with fitted shares: a step takes as long as its
-arithmetic or its memory traffic, whichever is longer, plus the all-reduces and a fixed overhead. Formulas, calibration
+Called by `decide.planner` for each candidate that fits. A roofline with fitted shares: the matrix products take
+as long as their arithmetic or their weights, attention as long as its arithmetic or its KV cache; the all-reduces and a
+fixed overhead come on top. Formulas, calibration
 and its error: docs/performance-model.md. An estimate for choosing between candidates; only a load test proves a rate.
 """
 
@@ -149,13 +150,15 @@ def replica_model(
     share = used.compute_efficiency_8_bit if native_8_bit else used.compute_efficiency_16_bit
     architecture = model.architecture
     heads = max(1, architecture.num_key_value_heads // sharding.tensor)
+    bandwidth = accelerator.memory_bandwidth_gb_per_second * 1e9
     return ReplicaModel(
         sharding=sharding,
         shape=_Shape.of(model, variant),
         kv_bytes_per_token=2 * architecture.self_attention_layers * heads * architecture.head_dim * kv_element_bytes,
         flops_per_second=(tflops or 0) * 1e12 * share,
-        attention_flops_per_second=accelerator.bf16_tflops * 1e12 * used.compute_efficiency_16_bit,
-        bytes_per_second=accelerator.memory_bandwidth_gb_per_second * 1e9 * used.memory_efficiency,
+        attention_flops_per_second=accelerator.bf16_tflops * 1e12 * used.attention_compute_efficiency,
+        weight_bytes_per_second=bandwidth * used.weight_read_efficiency,
+        cache_bytes_per_second=bandwidth * used.cache_read_efficiency,
         link=link,
         crosses_nodes=sharding.ranks > gpus_per_node,
         engine=used,
@@ -214,7 +217,8 @@ class ReplicaModel:
     flops_per_second: float
     """Of one card, in the precision of the matrix products; its share already taken."""
     attention_flops_per_second: float
-    bytes_per_second: float
+    weight_bytes_per_second: float
+    cache_bytes_per_second: float
     link: Link
     crosses_nodes: bool
     engine: EngineCoefficients
@@ -244,37 +248,38 @@ class ReplicaModel:
             concurrency=concurrency,
         )
 
-    def prefill_stage_seconds(self, prompt_tokens: int) -> float:
-        """Time that one stage needs for a prompt."""
-        # Each token attends to half of the prompt on average: two products of 2 x width x context flops per layer.
-        attention = 2 * self.shape.layers * self.shape.attention_width * float(prompt_tokens) ** 2
-        reads = math.ceil(prompt_tokens / _BATCHED_TOKENS)
-        tokens = float(prompt_tokens)
-        return self._stage_seconds(tokens, attention, reads, 0.0)
+    def prefill_stage_seconds(self, prompt_tokens: int, prompts: int = 1) -> float:
+        """Time that one stage needs for so many prompts together."""
+        tokens = float(prompt_tokens) * prompts
+        # Each token attends to half of its prompt on average: two products of 2 x width x context flops per layer.
+        attention = 2 * self.shape.layers * self.shape.attention_width * float(prompt_tokens) * tokens
+        return self._stage_seconds(tokens, attention, math.ceil(tokens / _BATCHED_TOKENS), 0.0)
 
     def decode_stage_seconds(self, batch: float, context_tokens: float) -> float:
         """Time that one stage needs for one token of each sequence of a micro-batch."""
         attention = 4 * self.shape.layers * self.shape.attention_width * context_tokens * batch
         return self._stage_seconds(batch, attention, 1, batch * context_tokens * self.kv_bytes_per_token)
 
-    def _stage_seconds(self, tokens: float, attention_flops: float, reads: int, kv_bytes: float) -> float:
-        tensor, stages = self.sharding.tensor, self.sharding.pipeline
-        compute = (
-            tokens * self.shape.flops_per_token / self.flops_per_second
-            + attention_flops / self.attention_flops_per_second
-        ) / tensor
-        memory = (reads * self.shape.bytes_read(tokens / reads) / tensor + kv_bytes) / self.bytes_per_second
-        overhead = reads * (self.engine.step_overhead_us + self.shape.layers / stages * self.engine.layer_overhead_us)
-        return max(compute, memory) / stages + self._link_seconds(tokens, reads) + overhead * 1e-6
+    def _stage_seconds(self, tokens: float, attention_flops: float, steps: int, cache_bytes: float) -> float:
+        tensor, stages, engine = self.sharding.tensor, self.sharding.pipeline, self.engine
+        compute = tokens * self.shape.flops_per_token / self.flops_per_second / tensor
+        weights = steps * self.shape.bytes_read(tokens / steps) / self.weight_bytes_per_second / tensor
+        longer, shorter = max(compute, weights), min(compute, weights)
+        products = longer * (1 + (shorter / longer) ** engine.overlap_exponent) ** (1 / engine.overlap_exponent)
+        attention = max(
+            attention_flops / self.attention_flops_per_second / tensor, cache_bytes / self.cache_bytes_per_second
+        )
+        overhead = steps * (engine.step_overhead_us + self.shape.layers / stages * engine.layer_overhead_us)
+        return (products + attention) / stages + self._link_seconds(tokens, steps) + overhead * 1e-6
 
-    def _link_seconds(self, tokens: float, reads: int) -> float:
+    def _link_seconds(self, tokens: float, steps: int) -> float:
         tensor, stages = self.sharding.tensor, self.sharding.pipeline
         size = tokens * self.shape.hidden * _ACTIVATION_BYTES
         seconds = 0.0
         if tensor > 1:
             per_second = self.link.gb_per_second * 1e9 * self.engine.link_efficiency
             # A ring moves every byte 2 (n - 1) / n times (Patarasuk and Yuan, 2009).
-            each = reads * self.engine.link_latency_us * 1e-6 + 2 * (tensor - 1) / tensor * size / per_second
+            each = steps * self.engine.link_latency_us * 1e-6 + 2 * (tensor - 1) / tensor * size / per_second
             seconds += _ALL_REDUCES_PER_LAYER * self.shape.layers / stages * each
         if stages > 1:
             between = self.link.node_gb_per_second if self.crosses_nodes else self.link.gb_per_second
