@@ -106,6 +106,8 @@ class Reason(StrEnum):
     """What is left for the KV cache does not hold the context."""
     MAX_GPUS_EXCEEDED = "MaxGPUsExceeded"
     """All replicas together would use more than hardware.maxGPUs."""
+    OBJECTIVES_NOT_MET = "ObjectivesNotMet"
+    """The predicted latency or rate misses spec.objectives."""
 
     NODES_FOUND = "NodesFound"
     """Enough nodes with the accelerator exist."""

@@ -117,6 +117,7 @@ def estimate(
     utilization_percent: int,
     kv_element_bytes: int,
     step: Step = _DEFAULT_STEP,
+    weights: "Weights | None" = None,
 ) -> Memory:
     """Estimate the memory of the rank that holds the fewest tokens: it bounds the KV cache of all.
 
@@ -128,21 +129,22 @@ def estimate(
         utilization_percent: Share of the card's total memory that the engine may use.
         kv_element_bytes: Bytes of one element of the KV cache.
         step: Largest step of the engine.
+        weights: What `weights_of` says of the variant, for callers that ask many times.
     """
     shape = model.architecture
     budget = accelerator.usable_memory_bytes * utilization_percent // 100
     reserve = reserve_bytes(shape, accelerator, sharding, step)
-    parts = _parts(shape, variant)
-    candidates = [
+    held = weights or weights_of(shape, variant)
+    stages = [
         Memory(
             budget,
-            parts.on(stage, sharding),
+            held.on(stage, sharding),
             reserve,
             *_kv_bytes(shape, stage.layers, sharding.tensor, kv_element_bytes),
         )
         for stage in _stages(shape.num_hidden_layers, sharding.pipeline)
     ]
-    return min(candidates, key=lambda memory: memory.left_for_kv // memory.kv_bytes_per_token)
+    return min(stages, key=lambda memory: memory.left_for_kv // memory.kv_bytes_per_token)
 
 
 def reserve_bytes(shape: Architecture, accelerator: Accelerator, sharding: Sharding, step: Step = _DEFAULT_STEP) -> int:
@@ -176,7 +178,7 @@ def _widest(shape: Architecture) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class _Stage:
+class Stage:
     """One kind of pipeline stage."""
 
     layers: int
@@ -185,18 +187,18 @@ class _Stage:
 
 
 @lru_cache(maxsize=1024)
-def _stages(layers: int, stages: int) -> tuple[_Stage, ...]:
+def _stages(layers: int, stages: int) -> tuple[Stage, ...]:
     """The stages that differ: the first, the longest between, the last."""
     cut = layers_of_stages(layers, stages)
     if stages == 1:
-        return (_Stage(layers, first=True, last=True),)
-    ends = (_Stage(cut[0], first=True, last=False), _Stage(cut[-1], first=False, last=True))
+        return (Stage(layers, first=True, last=True),)
+    ends = (Stage(cut[0], first=True, last=False), Stage(cut[-1], first=False, last=True))
     between = cut[1:-1]
-    return (*ends, _Stage(max(between), first=False, last=False)) if between else ends
+    return (*ends, Stage(max(between), first=False, last=False)) if between else ends
 
 
 @dataclass(frozen=True, slots=True)
-class _Parts:
+class Weights:
     """Bytes of a model's weights by where they lie."""
 
     layer: int
@@ -212,7 +214,7 @@ class _Parts:
     """Projections to keys and values of one layer: replicated where there are more ranks than KV heads."""
     kv_heads: int
 
-    def on(self, stage: _Stage, sharding: Sharding) -> int:
+    def on(self, stage: Stage, sharding: Sharding) -> int:
         """Weights on one rank of `stage`."""
         layers = -(-stage.layers // self.period) * self.period
         held = self.layer * layers + self.everywhere
@@ -226,7 +228,8 @@ class _Parts:
         return -(-(held + replicated) // tensor)
 
 
-def _parts(shape: Architecture, variant: Variant) -> _Parts:
+def weights_of(shape: Architecture, variant: Variant) -> Weights:
+    """Split the bytes of `variant` by where they lie: published bytes as a whole, the ends by formula."""
     hidden, moe = shape.hidden_size, shape.moe
     embedding = (variant.vocab_size or shape.vocab_size) * hidden * _WIDE
     vision = parameters(shape).vision * _WIDE if shape.vision is not None else 0
@@ -235,7 +238,7 @@ def _parts(shape: Architecture, variant: Variant) -> _Parts:
     apart = embedding * (1 if shape.tie_word_embeddings else 2) + vision
     in_layers = max(0, variant.weight_bytes - apart)
     # The two projections have the precision of the layers; 16 bits is what the widest variants keep them in.
-    return _Parts(
+    return Weights(
         layer=-(-in_layers // layers),
         period=1 if moe is None else layers // moe.moe_layers,
         embedding=embedding,
@@ -253,7 +256,8 @@ def _kv_bytes(shape: Architecture, layers: int, tensor: int, element_bytes: int)
     per_layer = 2 * max(1, shape.num_key_value_heads // tensor) * shape.head_dim * element_bytes
     cross = shape.cross_attention
     if cross is None:
-        return layers * per_layer, 0
-    text = -(-layers * shape.self_attention_layers // shape.num_hidden_layers)
+        # A stage without a layer is refused by another check; it must not divide by zero here.
+        return max(1, layers) * per_layer, 0
+    text = -(-max(1, layers) * shape.self_attention_layers // shape.num_hidden_layers)
     images = -(-layers * cross.layers // shape.num_hidden_layers)
     return text * per_layer, images * cross.vision_tokens_per_image * per_layer

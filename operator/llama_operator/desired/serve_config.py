@@ -21,9 +21,9 @@ from llama_operator.api.v1alpha1.llamadeployment import (
     PrefixCaching,
 )
 from llama_operator.catalog.models import Model
+from llama_operator.decide.candidate import Candidate
 from llama_operator.decide.memory import tokens_needed
 from llama_operator.decide.observed import Settings
-from llama_operator.decide.planner import Candidate
 from llama_serving.config import (
     APPLICATION_NAME,
     IMPORT_PATH,

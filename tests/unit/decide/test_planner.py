@@ -67,7 +67,8 @@ def test_weights_that_do_not_fit_tell_how_many_gpus_they_need():
     found = plan(request(tensor=1))
     (rejection,) = found.rejected
     assert rejection.reason is Reason.WEIGHTS_DO_NOT_FIT
-    assert "needs at least 2" in rejection.message
+    assert rejection.nearest == "needs 2 GPUs (TP2 PP1)"
+    assert rejection.message.endswith(rejection.nearest)
 
 
 def test_a_context_that_does_not_fit_names_the_one_that_does_and_that_one_fits():

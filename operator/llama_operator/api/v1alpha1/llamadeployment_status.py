@@ -45,6 +45,18 @@ class ChosenPlan(StatusModel):
     """What is left for the KV cache on the fullest GPU."""
     kv_cache_tokens: Count
     """Tokens that the KV cache of one replica holds."""
+    replicas_for_objectives: Count | None = None
+    """Replicas that the rate of spec.objectives needs; absent without a rate."""
+    time_to_first_token_ms: Count | None = None
+    """Estimated time to the first token at the rate that a replica sustains, in milliseconds."""
+    time_per_output_token_us: Count | None = None
+    """Estimated time between two tokens of an answer at that rate, in microseconds."""
+    requests_per_minute: Count | None = None
+    """Estimated rate that one replica sustains, within spec.objectives where there are any."""
+    cold_start_seconds: Count | None = None
+    """Estimated time from nothing to the first answer, a new node and its image included."""
+    usd_per_hour_cents: Count | None = None
+    """List price of one replica for one hour, in US cents; absent where the accelerator has no price."""
 
 
 class RejectedPlan(StatusModel):
@@ -56,6 +68,8 @@ class RejectedPlan(StatusModel):
     """Failed check, one CamelCase word."""
     message: Text
     """Its numbers, and what would make it fit."""
+    nearest: Text = ""
+    """The nearest change that would make it fit."""
 
 
 class PlanStatus(StatusModel):
