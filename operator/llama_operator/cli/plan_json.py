@@ -24,7 +24,7 @@ from llama_operator.status import conditions
 class _Part(ApiModel):
     """Part of the document; written by us alone, and free to grow."""
 
-    model_config = ConfigDict(extra="ignore", strict=False)
+    model_config = ConfigDict(extra="ignore", strict=False, json_schema_serialization_defaults_required=True)
 
 
 class DeploymentPart(_Part):
@@ -91,6 +91,8 @@ class CandidatePart(_Part):
 
 class ChosenPart(ChosenPlan):
     """The candidate that is used: what status.plan.chosen says, and its short name."""
+
+    model_config = ConfigDict(json_schema_serialization_defaults_required=True)
 
     candidate: str
     """Short name: precision, accelerator, tensor and pipeline size."""
@@ -187,11 +189,15 @@ def schema() -> dict[str, Any]:
     from llama_operator.api.crd import field_docs
 
     found: dict[str, Any] = PlanDocument.model_json_schema(by_alias=True, mode="serialization")
-    for model in (PlanDocument, *_models(PlanDocument)):
+    models: tuple[type[BaseModel], ...] = (PlanDocument, *_models(PlanDocument))
+    for model in models:
         part = found if model is PlanDocument else found["$defs"][model.__name__]
         for name, text in field_docs(model).items():
             if name in model.model_fields:
                 part["properties"][api_name(name)]["description"] = text
+        for field in part["properties"].values():
+            # Pydantic's titles are the names again, without their capitals.
+            field.pop("title", None)
     return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | found
 
 

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from llama_operator.api.reasons import Reason
 from llama_operator.api.v1alpha1.llamadeployment_status import ChosenPlan
 from llama_operator.cli import output, plan_json
 from llama_operator.decide.decision import Decision
@@ -39,6 +40,10 @@ def show(observed: Observed, decision: Decision, objects: tuple[dict[str, Any], 
         _plan(console, decision, decision.plan)
     if decision.problem is not None:
         console.print(Text.assemble(("✗ ", "bold red"), f"{decision.problem.reason}: {decision.problem.text}"))
+        if decision.problem.reason is Reason.ACCELERATOR_UNDECIDED and observed.nodes is None:
+            console.print(
+                Text.assemble(("→ ", "bold cyan"), "or say which nodes there are: --nodes FILE, or --cluster")
+            )
     if objects:
         _objects(console, objects)
 

@@ -137,18 +137,22 @@ def _capacity_found(observed: Observed, decision: Decision) -> Finding:
     kind, chosen = ConditionType.CAPACITY_FOUND, decision.chosen
     if chosen is None or observed.nodes is None:
         return Finding(kind, ConditionStatus.UNKNOWN, Reason.WAITING, "the plan or the nodes are not known")
-    have = sum(node.gpus for node in observed.nodes if node.accelerator == chosen.accelerator)
-    need = chosen.gpus_per_replica * max(1, least_replicas(observed.deployment.spec))
-    if have >= need:
+    inside = -(-chosen.gpus_per_replica // max(1, chosen.nodes_per_replica))
+    replicas = max(1, least_replicas(observed.deployment.spec))
+    fitting = [node.gpus for node in observed.nodes if node.accelerator == chosen.accelerator]
+    have, need = sum(fitting), chosen.gpus_per_replica * replicas
+    # What a replica takes of one node is never split over two.
+    if sum(gpus // max(1, inside) for gpus in fitting) >= chosen.nodes_per_replica * replicas:
         # Without the number that exist: a node more or less is no reason to write a status.
         return Finding(
             kind, ConditionStatus.TRUE, Reason.NODES_FOUND, f"{need} {chosen.accelerator} are needed and exist"
         )
+    whole = "" if have < need else f" with {inside} in one node"
     return Finding(
         kind,
         ConditionStatus.FALSE,
         Reason.NODES_MISSING,
-        f"{have} {chosen.accelerator} exist, {need} are needed; pods wait until nodes are added",
+        f"{have} {chosen.accelerator} exist, {need} are needed{whole}; pods wait until nodes are added",
     )
 
 
