@@ -71,7 +71,9 @@ def _entries(path: str) -> Iterator[tuple[str, dict[str, Any]]]:
             items = document.get("items", [document])
             prefix += ".items" if "items" in document else ""
         if not isinstance(items, list):
-            raise InvalidManifestError(path, [FieldProblem(prefix.removeprefix(".") or "(file)", f"is a {_type(items)}", _FORMS)])
+            raise InvalidManifestError(
+                path, [FieldProblem(prefix.removeprefix(".") or "(file)", f"is a {_type(items)}", _FORMS)]
+            )
         for index, entry in enumerate(items):
             where = f"{prefix}[{index}]".removeprefix(".")
             if not isinstance(entry, dict):

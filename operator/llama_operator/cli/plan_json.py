@@ -12,11 +12,12 @@ from pydantic import BaseModel, ConfigDict
 from llama_operator.api.meta import ApiModel, api_name
 from llama_operator.api.reasons import ConditionType
 from llama_operator.api.v1alpha1.llamadeployment_status import ChosenPlan
+from llama_operator.decide.candidate import Candidate, Rejection
+from llama_operator.decide.cold_start import stages, total_seconds
 from llama_operator.decide.decision import Decision
 from llama_operator.decide.license import LicenseVerdict
 from llama_operator.decide.observed import Observed
 from llama_operator.decide.plan_status import label
-from llama_operator.decide.planner import Candidate, Plan, Rejection
 from llama_operator.decide.problem import Problem
 from llama_operator.status import conditions
 
@@ -127,6 +128,23 @@ class PlanPart(_Part):
     """All that do not, in the order of the search."""
 
 
+class StagePart(_Part):
+    """One stage of a cold start."""
+
+    name: str
+    """Node, Image, Weights, Engine, Compile or Graphs."""
+    seconds: int
+
+
+class ColdStartPart(_Part):
+    """Estimated time from nothing to the first answer: a new node, no image on it, weights from their repository."""
+
+    seconds: int
+    """Sum of the stages."""
+    stages: tuple[StagePart, ...]
+    """In their order."""
+
+
 class CapacityPart(_Part):
     """Whether the nodes that were given hold the plan."""
 
@@ -154,6 +172,8 @@ class PlanDocument(_Part):
     license: LicensePart | None
     """Null when the model is not known."""
     plan: PlanPart
+    cold_start: ColdStartPart | None
+    """Null when nothing fits."""
     capacity: CapacityPart | None
     """Null when no nodes were given, or nothing fits."""
     problem: ProblemPart | None
@@ -169,10 +189,21 @@ def document(observed: Observed, decision: Decision, built: tuple[dict[str, Any]
         deployment=DeploymentPart(name=metadata.name, namespace=metadata.namespace),
         license=None if decision.license is None else _license(decision.license),
         plan=_plan(decision),
+        cold_start=cold_start(decision),
         capacity=capacity(observed, decision),
         problem=None if decision.problem is None else _problem(decision.problem),
         objects=built,
     ).model_dump(mode="json", by_alias=True)
+
+
+def cold_start(decision: Decision) -> ColdStartPart | None:
+    """Stages of a cold start of the chosen candidate; also used by the table."""
+    if decision.model is None or decision.plan is None or (chosen := decision.plan.chosen) is None:
+        return None
+    found = stages(decision.model, chosen.variant, chosen.accelerator, chosen.sharding)
+    return ColdStartPart(
+        seconds=total_seconds(found), stages=tuple(StagePart(name=each.name, seconds=each.seconds) for each in found)
+    )
 
 
 def capacity(observed: Observed, decision: Decision) -> CapacityPart | None:
@@ -201,12 +232,20 @@ def schema() -> dict[str, Any]:
     return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | found
 
 
-def why_not_chosen(candidate: Candidate, plan: Plan) -> str:
-    """Why a candidate that fits is not the one; also used by the table."""
-    chosen = plan.chosen
-    if chosen is not None and candidate.sharding.ranks > chosen.sharding.ranks:
-        return f"takes {candidate.sharding.ranks} instead of {chosen.sharding.ranks}"
-    return "same size; lower quality"
+def why_not_chosen(candidate: Candidate, chosen: Candidate) -> str:
+    """Why a candidate that fits is not the one, in the order in which the planner compares; also used by the table."""
+    if candidate.gpus != chosen.gpus:
+        rate = f" ({candidate.replicas} replicas for the rate)" if candidate.replicas > 1 else ""
+        return f"takes {candidate.gpus}{rate} instead of {chosen.gpus}"
+    prices = [found.usd_micros_per_hour * found.replicas for found in (candidate, chosen)]
+    if prices[0] != prices[1]:
+        asked, paid = (f"{price / 1e6:,.2f}" if price else "an unknown price" for price in prices)
+        return f"costs {asked} instead of {paid} USD an hour"
+    if candidate.variant.precision != chosen.variant.precision:
+        return f"same size; {candidate.variant.precision} instead of {chosen.variant.precision} weights"
+    if not candidate.accelerator.tensor_friendly and candidate.sharding.tensor > chosen.sharding.tensor:
+        return "same size; without a fast link between cards, stages talk less than shards of a layer"
+    return "same size; not faster by the estimate"
 
 
 def _license(verdict: LicenseVerdict) -> LicensePart:
@@ -227,8 +266,11 @@ def _plan(decision: Decision) -> PlanPart:
     return PlanPart(
         chosen=None if chosen is None else ChosenPart(candidate=label(chosen), **chosen.model_dump()),
         alternatives=()
-        if plan is None
-        else tuple(AlternativePart(**_candidate(c), message=why_not_chosen(c, plan)) for c in plan.alternatives),
+        if plan is None or plan.chosen is None
+        else tuple(
+            AlternativePart(**_candidate(found), message=why_not_chosen(found, plan.chosen))
+            for found in plan.alternatives
+        ),
         rejected=() if plan is None else tuple(_rejected(rejection) for rejection in plan.rejected),
     )
 
@@ -238,13 +280,12 @@ def _rejected(rejection: Rejection) -> RejectedPart:
         **_candidate(rejection.candidate),
         reason=rejection.reason,
         message=rejection.message,
-        nearest=getattr(rejection, "nearest", ""),
+        nearest=rejection.nearest,
     )
 
 
 def _candidate(candidate: Candidate) -> dict[str, Any]:
-    memory = candidate.memory
-    performance = getattr(candidate, "performance", None)
+    memory, speed = candidate.memory, candidate.performance
     return {
         "candidate": candidate.label,
         "precision": candidate.variant.precision,
@@ -259,10 +300,10 @@ def _candidate(candidate: Candidate) -> dict[str, Any]:
         "reserve_bytes_per_gpu": memory.reserve,
         "kv_cache_bytes_per_gpu": max(0, memory.left_for_kv),
         "kv_cache_tokens": memory.kv_tokens,
-        "usd_micros_per_hour": getattr(candidate, "usd_micros_per_hour", None) or None,
-        "time_to_first_token_ms": getattr(performance, "time_to_first_token_ms", None),
-        "time_per_output_token_us": getattr(performance, "time_per_output_token_us", None),
-        "requests_per_minute": getattr(performance, "requests_per_minute", None),
+        "usd_micros_per_hour": candidate.usd_micros_per_hour or None,
+        "time_to_first_token_ms": speed.time_to_first_token_ms if speed else None,
+        "time_per_output_token_us": speed.time_per_output_token_us if speed else None,
+        "requests_per_minute": speed.requests_per_minute if speed else None,
     }
 
 

@@ -12,10 +12,10 @@ from rich.text import Text
 from llama_operator.api.reasons import Reason
 from llama_operator.api.v1alpha1.llamadeployment_status import ChosenPlan
 from llama_operator.cli import output, plan_json
+from llama_operator.decide.candidate import Candidate, Plan
 from llama_operator.decide.decision import Decision
 from llama_operator.decide.memory import GIB
 from llama_operator.decide.observed import NodeFacts, Observed
-from llama_operator.decide.planner import Candidate, Plan
 
 _BAR_WIDTH = 48
 _FITTING_SHOWN = 4
@@ -89,7 +89,7 @@ def _plan(console: Console, decision: Decision, plan: Plan) -> None:
         )
         if chosen.variant.repository:
             console.print(f"  weights   {chosen.variant.repository}, {chosen.variant.weight_bytes / 1e9:,.1f} GB")
-        for line in _estimates(decision.chosen):
+        for line in _estimates(decision, decision.chosen):
             console.print(f"  {line}", markup=False)
         console.print(_bar(chosen))
     elif plan.rejected:
@@ -99,21 +99,25 @@ def _plan(console: Console, decision: Decision, plan: Plan) -> None:
     _candidates(console, plan)
 
 
-def _estimates(chosen: ChosenPlan) -> Iterator[str]:
+def _estimates(decision: Decision, chosen: ChosenPlan) -> Iterator[str]:
     """Lines about speed, cold start and price; each only where it was estimated."""
-    first, each = getattr(chosen, "time_to_first_token_ms", None), getattr(chosen, "time_per_output_token_us", None)
-    if first is not None and each is not None:
-        rate = getattr(chosen, "requests_per_minute", None)
-        sustained = "" if rate is None else f"; a replica sustains {rate:,} requests a minute"
-        yield f"speed     first token after {first:,} ms, then one every {each / 1000:,.1f} ms{sustained}"
-    if (seconds := getattr(chosen, "cold_start_seconds", None)) is not None:
-        yield f"start     about {_duration(seconds)} from nothing to the first answer"
-    if cents := getattr(chosen, "usd_per_hour_cents", None):
-        yield f"cost      {cents / 100:,.2f} USD an hour per replica"
+    first, each, rate = chosen.time_to_first_token_ms, chosen.time_per_output_token_us, chosen.requests_per_minute
+    if first is not None and each is not None and rate is not None:
+        yield (
+            f"speed     about {rate:,} requests a minute per replica, each with its first token after {first:,} ms and then "
+            f"one every {each / 1000:,.1f} ms"
+        )
+    if chosen.replicas_for_objectives is not None:
+        yield f"rate      spec.objectives needs {chosen.replicas_for_objectives} replica(s)"
+    if (cold := plan_json.cold_start(decision)) is not None:
+        stages = ", ".join(f"{stage.name.lower()} {_duration(stage.seconds)}" for stage in cold.stages if stage.seconds)
+        yield f"start     about {_duration(cold.seconds)} on a new node: {stages}"
+    if cents := chosen.usd_per_hour_cents:
+        yield f"cost      {cents / 100:,.2f} USD an hour per replica at list price; `kubectl llama cost` takes your own prices"
 
 
 def _duration(seconds: int) -> str:
-    return f"{seconds} s" if seconds < 120 else f"{seconds / 60:.0f} min"  # noqa: PLR2004 - two minutes
+    return f"{seconds} s" if seconds < 120 else f"{seconds / 60:.1f} min"  # noqa: PLR2004 - two minutes
 
 
 def _bar(candidate: Candidate) -> Text:
@@ -149,35 +153,29 @@ def _candidates(console: Console, plan: Plan) -> None:
     rejected = plan.rejected[:_REJECTED_SHOWN]
     if not fitting and not rejected:
         return
-    priced = any(getattr(c, "usd_micros_per_hour", 0) for c in (*fitting, *(r.candidate for r in rejected)))
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("CANDIDATE", no_wrap=True)
     table.add_column("GPUS", no_wrap=True, justify="right")
-    if priced:
-        table.add_column("USD/H", no_wrap=True, justify="right")
+    table.add_column("USD/H", no_wrap=True, justify="right")
     table.add_column("FITS", no_wrap=True)
     table.add_column("WHY", overflow="fold")
 
     def row(candidate: Candidate, fits: str, why: str) -> None:
-        dollars = getattr(candidate, "usd_micros_per_hour", None)
-        price = (f"{dollars / 1e6:,.2f}" if dollars else "",) if priced else ()
-        table.add_row(candidate.label, str(candidate.sharding.ranks), *price, fits, why)
+        dollars = candidate.usd_micros_per_hour
+        table.add_row(
+            candidate.label, str(candidate.sharding.ranks), f"{dollars / 1e6:,.2f}" if dollars else "", fits, why
+        )
 
     for candidate in fitting:
-        row(candidate, "yes", "chosen" if candidate is plan.chosen else plan_json.why_not_chosen(candidate, plan))
+        chosen = plan.chosen
+        why = "chosen" if chosen is None or candidate is chosen else plan_json.why_not_chosen(candidate, chosen)
+        row(candidate, "yes", why)
     for rejection in rejected:
-        row(rejection.candidate, "no", f"{rejection.reason}: {_advised(rejection.message, rejection)}")
-    hidden = len(plan.alternatives) - _FITTING_SHOWN, len(plan.rejected) - _REJECTED_SHOWN
-    for count, fits in zip(hidden, ("yes", "no"), strict=True):
+        row(rejection.candidate, "no", f"{rejection.reason}: {rejection.message}")
+    for count, fits in ((len(plan.alternatives) - _FITTING_SHOWN, "yes"), (len(plan.rejected) - _REJECTED_SHOWN, "no")):
         if count > 0:
-            table.add_row("…", *([""] * (2 if priced else 1)), fits, f"{count} more with -o json")
+            table.add_row("…", "", "", fits, f"{count} more with -o json")
     console.print(table)
-
-
-def _advised(message: str, rejection: Any) -> str:
-    """The message with the nearest change, where it does not say that itself."""
-    nearest = getattr(rejection, "nearest", "")
-    return f"{message}; {nearest}" if nearest and nearest not in message else message
 
 
 def _objects(console: Console, objects: tuple[dict[str, Any], ...]) -> None:

@@ -18,7 +18,7 @@ SAMPLES = [
     path for path in sorted((ROOT / "manifests/samples").glob("*.yaml")) if "kind: LlamaDeployment" in path.read_text()
 ]
 
-TOP = {"deployment", "license", "plan", "capacity", "problem", "objects"}
+TOP = {"deployment", "license", "plan", "coldStart", "capacity", "problem", "objects"}
 SIZES = {
     "candidate", "precision", "repository", "accelerator", "tensorParallelSize", "pipelineParallelSize",
     "gpusPerReplica", "nodesPerReplica", "memoryBytesPerGPU", "weightBytesPerGPU", "reserveBytesPerGPU",
@@ -100,6 +100,35 @@ def test_a_field_that_is_not_known_is_null_and_not_left_out(plan):
     assert found["plan"] == {"chosen": None, "alternatives": [], "rejected": []}
     _, found = plan(CASES["fits"])
     assert found["problem"] is None
+
+
+def test_a_cold_start_is_the_sum_of_its_stages(plan):
+    _, found = plan(CASES["fits"])
+    told = found["coldStart"]
+    assert told["seconds"] == sum(stage["seconds"] for stage in told["stages"]) > 0
+    assert told["seconds"] == found["plan"]["chosen"]["coldStartSeconds"]
+
+
+def test_why_another_candidate_was_not_chosen_follows_the_order_of_the_planner(plan):
+    _, found = plan(CASES["fits"])
+    chosen = found["plan"]["chosen"]
+    for other in found["plan"]["alternatives"]:
+        if other["gpusPerReplica"] > chosen["gpusPerReplica"]:
+            assert f"takes {other['gpusPerReplica']} instead of {chosen['gpusPerReplica']}" in other["message"]
+        else:
+            assert other["message"] == "same size; FP8 instead of BF16 weights"
+
+
+def test_without_a_fast_link_the_reason_is_the_link(plan, tmp_path):
+    spec = {"model": {"name": "llama-3.1-8b", "precision": "BF16"}, "context": {"maxModelLength": 8192}}
+    _, found = plan(spec | {"hardware": {"accelerator": "L4-24GB"}})
+    chosen, others = found["plan"]["chosen"], found["plan"]["alternatives"]
+    alike = [other for other in others if other["gpusPerReplica"] == chosen["gpusPerReplica"]]
+    assert all("stages talk less" in other["message"] for other in alike)
+    priced = tmp_path / "nodes.yaml"
+    priced.write_text("- {accelerator: L4-24GB}\n- {accelerator: A10G-24GB}\n", encoding="utf-8")
+    _, found = plan(spec, "--nodes", str(priced))
+    assert any("USD an hour" in other["message"] for other in found["plan"]["alternatives"])
 
 
 def test_memory_of_a_candidate_adds_up(plan):
