@@ -15,6 +15,9 @@ from llama_operator.decide.memory import GIB, KV_BLOCK_TOKENS, longest_context, 
 
 _LARGEST_TENSOR = 64
 
+_LARGEST_SHARE = 95
+"""Percent of a card's memory that is advised at most: the driver and its monitors need some of it too."""
+
 
 @dataclass(frozen=True, slots=True)
 class Failure:
@@ -114,7 +117,6 @@ def spans_whole_nodes(request: PlanRequest, candidate: Candidate) -> Failure | N
 
 def weights_fit(request: PlanRequest, candidate: Candidate) -> Failure | None:
     """Weights and reserve leave something for the KV cache."""
-    del request
     memory = candidate.memory
     if memory.left_for_kv > 0:
         return None
@@ -122,7 +124,7 @@ def weights_fit(request: PlanRequest, candidate: Candidate) -> Failure | None:
         Reason.WEIGHTS_DO_NOT_FIT,
         f"weights {gib(memory.weights)} + reserve {gib(memory.reserve)} exceed the {gib(memory.budget)} that the engine "
         f"may use of each {candidate.accelerator.name}",
-        "",
+        _larger_share(request, candidate),
     )
 
 
@@ -138,13 +140,24 @@ def context_fits(request: PlanRequest, candidate: Candidate) -> Failure | None:
         changes.append(f"fits with maxModelLength {shorter:,}")
     one = candidate.memory.kv_tokens_beside(1)
     if sequences > 1 and (fewer := (one - KV_BLOCK_TOKENS) // (tokens_needed(length, 1) - KV_BLOCK_TOKENS)) >= 1:
-        changes.append(f"with concurrentSequences {min(fewer, sequences - 1):,}")
+        changes.append(f"fits with concurrentSequences {min(fewer, sequences - 1):,}")
+    if share := _larger_share(request, candidate):
+        changes.append(share)
     return Failure(
         Reason.KV_CACHE_TOO_SMALL,
         f"KV cache {gib(candidate.memory.left_for_kv)} per GPU holds {held:,} tokens, {sequences} × {length:,} need "
         f"{needed:,}",
         ", or ".join(changes),
     )
+
+
+def _larger_share(request: PlanRequest, candidate: Candidate) -> str:
+    """The share of the card's memory that would hold everything, where it leaves other processes enough."""
+    memory, sequences = candidate.memory, request.concurrent_sequences
+    needed = memory.weights + memory.reserve + sequences * memory.kv_bytes_per_sequence
+    needed += tokens_needed(request.max_model_length, sequences) * memory.kv_bytes_per_token
+    percent = -(-needed * 100 // candidate.accelerator.usable_memory_bytes)
+    return f"fits with gpuMemoryUtilizationPercent {percent}" if percent <= _LARGEST_SHARE else ""
 
 
 def within_max_gpus(request: PlanRequest, candidate: Candidate) -> Failure | None:

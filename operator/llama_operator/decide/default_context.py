@@ -4,12 +4,10 @@ Called by `decide.plan_request`. A context that nobody asked for must not buy ha
 Llama 4 Scout was trained for ten million tokens, which would take five nodes of H100.
 """
 
-from dataclasses import replace
-
 from llama_operator.api.reasons import Reason
 from llama_operator.decide.candidate import Plan, PlanRequest
 from llama_operator.decide.memory import longest_context
-from llama_operator.decide.planner import plan
+from llama_operator.decide.planner import planner_of_lengths
 
 _USEFUL = 32_768
 """A context that serves most requests: the default may shrink to it before it takes another node."""
@@ -25,28 +23,17 @@ def plan_default_context(request: PlanRequest) -> tuple[PlanRequest, Plan]:
     candidate with `_USEFUL` tokens holds; else as much as any candidate holds. Without a candidate for `_LEAST` the
     rejections are those of `_LEAST`.
     """
-    trained = plan(request)
-    if request.max_model_length <= _USEFUL and trained.chosen is not None:
-        return request, trained
-    useful = plan(replace(request, max_model_length=min(_USEFUL, request.max_model_length)))
+    planned, sequences = planner_of_lengths(request), request.concurrent_sequences
+    trained = planned(request.max_model_length)
+    fitting = trained[1].chosen
+    if fitting is not None and (fitting.nodes == 1 or request.max_model_length <= _USEFUL):
+        return trained
+    _, useful = planned(min(_USEFUL, request.max_model_length))
     if useful.chosen is not None:
-        if trained.chosen is not None and trained.chosen.nodes <= useful.chosen.nodes:
-            return request, trained
-        held = useful.chosen.memory.kv_tokens_beside(request.concurrent_sequences)
-        length = min(request.max_model_length, longest_context(held, request.concurrent_sequences))
-        return _planned(request, length)
-    held = max(
-        (
-            rejection.candidate.memory.kv_tokens_beside(request.concurrent_sequences)
-            for rejection in useful.rejected
-            if rejection.reason is Reason.KV_CACHE_TOO_SMALL
-        ),
-        default=0,
-    )
-    length = longest_context(held, request.concurrent_sequences)
-    return _planned(request, max(length, min(_LEAST, request.max_model_length)))
-
-
-def _planned(request: PlanRequest, length: int) -> tuple[PlanRequest, Plan]:
-    shorter = replace(request, max_model_length=length)
-    return shorter, plan(shorter)
+        if fitting is not None and fitting.nodes <= useful.chosen.nodes:
+            return trained
+        held = longest_context(useful.chosen.memory.kv_tokens_beside(sequences), sequences)
+        return planned(min(request.max_model_length, held))
+    lacking = (found.candidate for found in useful.rejected if found.reason is Reason.KV_CACHE_TOO_SMALL)
+    held = max((longest_context(found.memory.kv_tokens_beside(sequences), sequences) for found in lacking), default=0)
+    return planned(max(held, min(_LEAST, request.max_model_length)))

@@ -213,6 +213,8 @@ class Weights:
     keys_and_values: int
     """Projections to keys and values of one layer: replicated where there are more ranks than KV heads."""
     kv_heads: int
+    on_every_rank: int
+    """Norms and router of one layer: tensor parallelism does not cut them."""
 
     def on(self, stage: Stage, sharding: Sharding) -> int:
         """Weights on one rank of `stage`."""
@@ -224,8 +226,9 @@ class Weights:
             # A tied output layer is a second copy of the embedding where the stages are apart.
             held += self.output if not (self.tied and stage.first) else 0
         tensor = sharding.tensor
-        replicated = max(0, tensor - self.kv_heads) * self.keys_and_values * stage.layers // self.kv_heads
-        return -(-(held + replicated) // tensor)
+        copies = max(0, tensor - self.kv_heads) * self.keys_and_values // self.kv_heads
+        copies += (tensor - 1) * self.on_every_rank
+        return -(-(held + copies * stage.layers) // tensor)
 
 
 def weights_of(shape: Architecture, variant: Variant) -> Weights:
@@ -247,6 +250,7 @@ def weights_of(shape: Architecture, variant: Variant) -> Weights:
         everywhere=vision,
         keys_and_values=2 * hidden * shape.num_key_value_heads * shape.head_dim * _WIDE,
         kv_heads=shape.num_key_value_heads,
+        on_every_rank=(2 + (0 if moe is None else moe.experts)) * hidden * _WIDE,
     )
 
 

@@ -5,23 +5,17 @@ fails rejects it with its numbers and the nearest change that would make it fit.
 hour, quality, speed. docs/planning.md has the rules.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 
 from llama_operator.api.reasons import Reason
-from llama_operator.catalog import prices
-from llama_operator.catalog.accelerators import Accelerator
-from llama_operator.catalog.models import Model
 from llama_operator.decide.candidate import Candidate, Objectives, Plan, PlanRequest, Rejection, sizes
 from llama_operator.decide.checks import CHECKS, Failure, meets_objectives, valid_tensor_sizes, within_max_gpus
-from llama_operator.decide.cost import usd_micros_per_hour
-from llama_operator.decide.memory import TYPICAL_MAX_NUM_SEQS, Sharding, Step, estimate, weights_of
+from llama_operator.decide.memory import TYPICAL_MAX_NUM_SEQS
 from llama_operator.decide.performance import Limits, Performance, Workload, predict, replicas_needed
+from llama_operator.decide.shardings import MAX_REPLICA_NODES, Candidates
 
 __all__ = ["Candidate", "Objectives", "Plan", "PlanRequest", "Rejection", "plan", "valid_tensor_sizes"]
-
-MAX_REPLICA_NODES = 8
-"""Pipelines over more nodes are not searched: no Llama needs them."""
 
 TYPICAL_LOAD = Workload(prompt_tokens=1155, output_tokens=211, requests_per_minute=0)
 """Load by which speed is told where no objectives are given: the averages of Azure's 2023 conversation trace."""
@@ -38,18 +32,33 @@ _UNPRICED = 1 << 60
 
 def plan(request: PlanRequest) -> Plan:
     """Search all candidates that the request allows."""
-    search = _Search(request)
+    return _plan(request, Candidates(request))
+
+
+def planner_of_lengths(request: PlanRequest) -> Callable[[int], tuple[PlanRequest, Plan]]:
+    """Plan `request` for one context length after the other: all but the context is estimated once."""
+    candidates = Candidates(request)
+
+    def planned(max_model_length: int) -> tuple[PlanRequest, Plan]:
+        asked = replace(request, max_model_length=max_model_length)
+        return asked, _plan(asked, candidates)
+
+    return planned
+
+
+def _plan(request: PlanRequest, candidates: Candidates) -> Plan:
+    verdicts = _Verdicts(request, candidates)
     fitting: list[Candidate] = []
     rejected: list[Rejection] = []
-    for memory_only in sorted(search.candidates(), key=lambda found: found.sharding.ranks):
-        candidate, failure = memory_only, search.failure(memory_only) or within_max_gpus(request, memory_only)
+    for memory_only in candidates.allowed():
+        candidate, failure = memory_only, verdicts.failure(memory_only) or within_max_gpus(request, memory_only)
         if failure is None and request.objectives is not None:
             candidate = with_speed(request, memory_only)
             failure = meets_objectives(request, candidate)
         if failure is None:
             fitting.append(candidate)
         else:
-            rejected.append(search.rejection(candidate, failure))
+            rejected.append(verdicts.rejection(candidate, failure))
     if not fitting:
         return Plan(None, (), tuple(rejected))
     chosen, *others = _ordered(request, fitting)
@@ -108,42 +117,22 @@ def _tokens_per_second(candidate: Candidate) -> int:
     return candidate.performance.output_tokens_per_second if candidate.performance else 0
 
 
-class _Search:
-    """The candidates of one request, and for a candidate that lacks memory the smallest one that does not.
+class _Verdicts:
+    """What the checks say of the candidates of one request, and which smallest one holds what another lacks."""
 
-    Everything is worked out once: a candidate is looked at again for each one that needs more GPUs.
-    """
-
-    def __init__(self, request: PlanRequest) -> None:
+    def __init__(self, request: PlanRequest, candidates: Candidates) -> None:
         self._request = request
-        self._step = Step(
-            batched_tokens=request.max_num_batched_tokens,
-            max_num_seqs=request.max_num_seqs or max(TYPICAL_MAX_NUM_SEQS, request.concurrent_sequences),
-            graphs=request.graphs,
-        )
-        table = request.prices or prices.load()
-        self._prices = {found.name: usd_micros_per_hour(table, found.name, 1) or 0 for found in request.accelerators}
-        self._weights = [weights_of(request.model.architecture, variant) for variant in request.variants]
-        self._made: dict[tuple[int, str, Sharding], Candidate] = {}
+        self._candidates = candidates
         self._failures: dict[int, Failure | None] = {}
         self._enough: dict[tuple[int, str], Candidate | None] = {}
 
     def failure(self, candidate: Candidate) -> Failure | None:
         """The first check that `candidate` fails; None when it holds what is asked for."""
+        # `candidates` keeps every candidate, so that an id is never given twice.
         if id(candidate) not in self._failures:
             found = (check(self._request, candidate) for check in CHECKS)
             self._failures[id(candidate)] = next((failure for failure in found if failure is not None), None)
         return self._failures[id(candidate)]
-
-    def candidates(self) -> Iterator[Candidate]:
-        """All candidates that the request allows, whether they fit or not."""
-        request = self._request
-        for number in range(len(request.variants)):
-            for accelerator in request.accelerators:
-                if request.tensor is not None:
-                    yield self._candidate(number, accelerator, Sharding(request.tensor, request.pipeline or 1))
-                else:
-                    yield from self._all(number, accelerator)
 
     def rejection(self, candidate: Candidate, failure: Failure) -> Rejection:
         """Tell why `candidate` does not fit, and what would."""
@@ -159,65 +148,14 @@ class _Search:
                 f"no sharding over up to {MAX_REPLICA_NODES} nodes holds it: use a lower precision, or a larger GPU"
             )
         needed = f"{enough.sharding.ranks} GPUs ({sizes(enough.sharding)})"
-        return f"{failure.nearest}, or with {needed}" if failure.nearest else f"needs {needed}"
+        return f"{failure.nearest}, or needs {needed}" if failure.nearest else f"needs {needed}"
 
     def _smallest(self, candidate: Candidate) -> Candidate | None:
-        """The smallest sharding that holds the same on the same card, whatever maxGPUs and the manifest say."""
-        number = next(n for n, variant in enumerate(self._request.variants) if variant is candidate.variant)
-        key = (number, candidate.accelerator.name)
+        key = (id(candidate.variant), candidate.accelerator.name)
         if key not in self._enough:
-            found = sorted(self._all(number, candidate.accelerator), key=lambda other: other.sharding.ranks)
-            self._enough[key] = next((other for other in found if self.failure(other) is None), None)
+            alike = self._candidates.like(candidate)
+            self._enough[key] = next((other for other in alike if self.failure(other) is None), None)
         return self._enough[key]
-
-    def _all(self, number: int, accelerator: Accelerator) -> list[Candidate]:
-        per_node = self._request.gpus_per_node or accelerator.gpus_per_node
-        found = shardings(self._request.model, accelerator, per_node)
-        return [self._candidate(number, accelerator, sharding) for sharding in found]
-
-    def _candidate(self, number: int, accelerator: Accelerator, sharding: Sharding) -> Candidate:
-        key = (number, accelerator.name, sharding)
-        if key not in self._made:
-            request, variant = self._request, self._request.variants[number]
-            memory = estimate(
-                request.model,
-                variant,
-                accelerator,
-                sharding,
-                utilization_percent=request.utilization_percent,
-                kv_element_bytes=request.kv_element_bytes,
-                step=self._step,
-                weights=self._weights[number],
-            )
-            per_node = request.gpus_per_node or accelerator.gpus_per_node
-            price = self._prices[accelerator.name] * sharding.ranks
-            self._made[key] = Candidate(variant, accelerator, sharding, per_node, memory, usd_micros_per_hour=price)
-        return self._made[key]
-
-
-def shardings(model: Model, accelerator: Accelerator, per_node: int) -> Iterable[Sharding]:
-    """Tensor and pipeline sizes worth trying on nodes of `per_node` cards.
-
-    Inside a node: tensor alone where the cards have a fast link, else every product of both that the node holds. Across
-    nodes: tensor inside each, one pipeline stage per node.
-    """
-    tensors = sorted({*_powers_of_two(per_node), *valid_tensor_sizes(model, per_node)})
-    if accelerator.device == "CPU":
-        return [Sharding(tensor, 1) for tensor in tensors]
-    layers = model.architecture.num_hidden_layers
-    stages = 1 if accelerator.tensor_friendly else min(layers, per_node)
-    inside = [
-        Sharding(tensor, pipeline) for tensor in tensors for pipeline in range(1, min(stages, per_node // tensor) + 1)
-    ]
-    across = [Sharding(per_node, nodes) for nodes in range(2, min(layers, MAX_REPLICA_NODES) + 1)]
-    return [*inside, *across]
-
-
-def _powers_of_two(largest: int) -> list[int]:
-    found = [1]
-    while found[-1] * 2 <= largest:
-        found.append(found[-1] * 2)
-    return found
 
 
 def _max_num_seqs(request: PlanRequest, chosen: Candidate) -> int:
