@@ -6,16 +6,19 @@ The hardware is what the manifest names, what `--nodes` has in a file, or what a
 import json
 import sys
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from llama_operator import catalog
 from llama_operator.api.reasons import ConditionType
 from llama_operator.cli import files, plan_json, yaml_text
-from llama_operator.cli.connection import ClusterError, Connection
 from llama_operator.cli.exit_codes import EXIT_DOES_NOT_FIT, EXIT_LICENSE_REFUSED, EXIT_OK
 from llama_operator.decide.decision import Decision, decide
 from llama_operator.decide.observed import Observed, Settings
 from llama_operator.desired import objects
 from llama_operator.errors import FieldProblem, InvalidManifestError
+
+if TYPE_CHECKING:
+    from llama_operator.cli.connection import Connection
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +48,7 @@ def command(options: PlanOptions) -> int:
     return _print(Observed(manifests.deployment, acceptances=manifests.acceptances or None, nodes=nodes), options)
 
 
-async def on_cluster(connection: Connection, options: PlanOptions) -> int:
+async def on_cluster(connection: "Connection", options: PlanOptions) -> int:
     """Plan with the nodes and license records of a live cluster; returns the exit code.
 
     What runs there is left aside: `kubectl llama diff` compares with that.
@@ -54,6 +57,7 @@ async def on_cluster(connection: Connection, options: PlanOptions) -> int:
         ClusterError: If the accelerator is to be found among nodes that may not be listed.
     """
     from llama_operator.cli import diff
+    from llama_operator.cli.connection import ClusterError
 
     manifests = files.read(options.paths, name=options.name)
     deployment = diff.in_namespace(manifests, connection, options.namespace)
