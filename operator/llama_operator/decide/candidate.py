@@ -103,7 +103,7 @@ class Plan:
     alternatives: tuple[Candidate, ...]
     """Other candidates that fit, best first."""
     rejected: tuple[Rejection, ...]
-    """In the order of the search: fewest GPUs first."""
+    """Nearest to fitting first."""
     max_num_seqs: int = 0
 
 

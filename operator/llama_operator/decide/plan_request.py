@@ -130,7 +130,7 @@ def _as_seen(accelerator: Accelerator, nodes: tuple[NodeFacts, ...]) -> Accelera
 def nothing_fits(request: PlanRequest, result: Plan) -> Problem:
     """The problem of a plan without a chosen candidate, told by the candidate that came nearest."""
     kind = ConditionType.PLANNED
-    nearest = max(result.rejected, key=lambda rejection: rejection.candidate.memory.left_for_kv)
+    nearest = result.rejected[0]
     text = f"{nearest.candidate.label}: {nearest.message}"
     if request.tensor is not None:
         # Every candidate has the sizes that the user named: the reason is about them.

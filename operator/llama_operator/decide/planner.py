@@ -59,6 +59,7 @@ def _plan(request: PlanRequest, candidates: Candidates) -> Plan:
             fitting.append(candidate)
         else:
             rejected.append(verdicts.rejection(candidate, failure))
+    rejected.sort(key=_distance)
     if not fitting:
         return Plan(None, (), tuple(rejected))
     chosen, *others = _ordered(request, fitting)
@@ -111,6 +112,27 @@ def _ordered(request: PlanRequest, fitting: list[Candidate]) -> list[Candidate]:
     timed = [found if found.performance else with_speed(request, found) for found in alike]
     timed.sort(key=lambda found: (-_tokens_per_second(found), preferred[found.accelerator.name]))
     return [*timed, *ordered[len(alike) :]]
+
+
+_NEAREST = (
+    Reason.OBJECTIVES_NOT_MET,
+    Reason.MAX_GPUS_EXCEEDED,
+    Reason.KV_CACHE_TOO_SMALL,
+    Reason.WEIGHTS_DO_NOT_FIT,
+)
+"""How far candidates came, the nearest first; whatever else rejects one makes it impossible on any hardware."""
+
+
+def _distance(rejection: Rejection) -> tuple[int, int, int]:
+    """How far a candidate is from fitting: the check that it fails, then what it misses, then its GPUs."""
+    candidate, reason = rejection.candidate, rejection.reason
+    missing = -candidate.memory.left_for_kv
+    if reason is Reason.OBJECTIVES_NOT_MET and candidate.performance is not None:
+        missing = candidate.performance.time_per_output_token_us
+    elif reason is Reason.MAX_GPUS_EXCEEDED:
+        missing = 0
+    reached = _NEAREST.index(reason) if reason in _NEAREST else len(_NEAREST)
+    return reached, missing, candidate.sharding.ranks
 
 
 def _tokens_per_second(candidate: Candidate) -> int:
