@@ -38,12 +38,14 @@ START = EngineCoefficients(
     compute_efficiency_8_bit=0.55,
     attention_compute_efficiency=0.4,
     weight_read_efficiency=0.8,
-    cache_read_efficiency=0.7,
+    cache_read_efficiency_16_bit=0.7,
+    cache_read_efficiency_8_bit=0.7,
     overlap_exponent=2.0,
     link_efficiency=0.6,
     link_latency_us=8.0,
     step_overhead_us=500.0,
     layer_overhead_us=10.0,
+    arrival_wait_steps=0.5,
     calibrated="not at all",
 )
 RUN_WEIGHT = 8
@@ -85,6 +87,7 @@ class Run(_Group):
     output_tokens_per_second: int
     """Of all replicas."""
     time_per_output_token_us: int | None
+    time_to_first_token_ms: int | None
 
 
 class Points(Fact):
@@ -249,6 +252,8 @@ def _of_group(group: StepGroup | Run, replica: ReplicaModel) -> Iterable[Residua
         yield Residual(
             group, "µs per output token, mean", group.time_per_output_token_us, found.time_per_output_token_us
         )
+    if group.time_to_first_token_ms is not None:
+        yield Residual(group, "ms to first token, mean", group.time_to_first_token_ms, found.time_to_first_token_ms)
 
 
 def _loss(groups: Iterable[StepGroup | Run], engine: EngineCoefficients) -> float:

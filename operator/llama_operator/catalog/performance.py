@@ -39,8 +39,10 @@ class EngineCoefficients(Fact):
     attention_compute_efficiency: Share
     """Of attention, which computes in 16 bits whatever the weights are."""
     weight_read_efficiency: Share
-    cache_read_efficiency: Share
+    cache_read_efficiency_16_bit: Share
     """Of reading the KV cache, whose blocks are scattered."""
+    cache_read_efficiency_8_bit: Share
+    """Of reading a KV cache with one byte per element, which must be converted too."""
     overlap_exponent: Annotated[float, Field(ge=1)]
     """How far a matrix product hides its memory traffic behind its arithmetic: (a^p + b^p)^(1/p) of both times; 1 adds
     them, infinity takes the longer."""
@@ -51,6 +53,8 @@ class EngineCoefficients(Fact):
     """Scheduling, sampling and detokenizing of one step."""
     layer_overhead_us: Annotated[float, Field(ge=0)]
     """Kernel launches and small operations of one layer in one step."""
+    arrival_wait_steps: Annotated[float, Field(ge=0)]
+    """Steps that a request waits for on average before one takes its prompt, on a loaded replica."""
     calibrated: Annotated[str, Field(min_length=1)]
     """On which figures."""
 

@@ -101,7 +101,7 @@ def predict(
     replica = replica_model(model, variant, accelerator, sharding, gpus_per_node, kv_element_bytes=kv_element_bytes)
     if replica is None:
         return None
-    held = kv_tokens // max(1, workload.prompt_tokens + workload.output_tokens)
+    held = sequences_held(kv_tokens, workload)
     low, high = 1, max(1, min(max_num_seqs, held))
     best = replica.at(low, workload)
     # Latencies grow with concurrency, so the highest one within the limits is found by halving.
@@ -113,6 +113,15 @@ def predict(
         else:
             high = middle - 1
     return best
+
+
+def sequences_held(kv_tokens: int, workload: Workload) -> int:
+    """Sequences that a KV cache holds when they are evenly spread over their length, as replaced ones are.
+
+    Together n of them hold at most n prompts and (n + 1) / 2 answers; one alone holds all of its answer.
+    """
+    prompt, output = workload.prompt_tokens, workload.output_tokens
+    return max(0, (2 * kv_tokens - output) // max(1, 2 * prompt + output))
 
 
 def replicas_needed(performance: Performance, workload: Workload) -> int:
@@ -151,6 +160,7 @@ def replica_model(
     architecture = model.architecture
     heads = max(1, architecture.num_key_value_heads // sharding.tensor)
     bandwidth = accelerator.memory_bandwidth_gb_per_second * 1e9
+    cache_share = used.cache_read_efficiency_8_bit if kv_element_bytes == 1 else used.cache_read_efficiency_16_bit
     return ReplicaModel(
         sharding=sharding,
         shape=_Shape.of(model, variant),
@@ -158,7 +168,7 @@ def replica_model(
         flops_per_second=(tflops or 0) * 1e12 * share,
         attention_flops_per_second=accelerator.bf16_tflops * 1e12 * used.attention_compute_efficiency,
         weight_bytes_per_second=bandwidth * used.weight_read_efficiency,
-        cache_bytes_per_second=bandwidth * used.cache_read_efficiency,
+        cache_bytes_per_second=bandwidth * cache_share,
         link=link,
         crosses_nodes=sharding.ranks > gpus_per_node,
         engine=used,
@@ -226,51 +236,57 @@ class ReplicaModel:
     def at(self, concurrency: int, workload: Workload) -> Performance:
         """Steady state with so many sequences in flight, each replaced when it ends.
 
-        Each stage works on one micro-batch at a time, so a request keeps it busy for its prefill and for its part of
-        as many decode steps as it has output tokens; everything that the others prefill meanwhile delays its tokens.
+        vLLM computes prompts in the same steps as the tokens of running answers. While a micro-batch of b sequences
+        makes `output` tokens each, b prompts arrive: one joins every `output / b`-th step, or `b / output` join each.
         """
         stages, prompt, output = self.sharding.pipeline, workload.prompt_tokens, max(1, workload.output_tokens)
-        batch = concurrency / stages if concurrency > stages else 1.0
-        prefill = self.prefill_stage_seconds(prompt)
-        decode = self.decode_stage_seconds(batch, prompt + output / 2)
-        busy = prefill + output * decode / batch
-        # One sequence cannot be in all stages at once: with fewer than there are stages some of them wait.
-        rate = min(1 / busy, concurrency / (stages * (prefill + output * decode)))
-        waiting = rate * prefill
-        queue = prefill * waiting / (2 * max(0.02, 1 - waiting))
-        first = stages * prefill + queue + (decode if concurrency > 1 else 0.0)
-        each = stages * decode + (concurrency - 1) * prefill / output
+        batch = max(1.0, concurrency / stages)
+        joining = max(1.0, batch / output)
+        mixed = self._step_seconds(prompt, joining, batch, prompt + output / 2)
+        plain = self._step_seconds(prompt, 0.0, batch, prompt + output / 2)
+        others = max(0.0, joining * output / batch - 1)
+        each_request = (mixed + others * plain) / joining
+        # With fewer sequences than stages some stages wait.
+        rate = min(1.0, concurrency / stages) / each_request
+        per_step = each_request * batch / output
+        # The first token comes with the step that the prompt joins, passed on through all stages.
+        waited = self.engine.arrival_wait_steps * per_step if concurrency > 1 else 0.0
+        first = stages * mixed + waited
+        per_token = max(stages * plain, (concurrency / rate - first) / max(1, output - 1))
         return Performance(
             time_to_first_token_ms=math.ceil(first * 1e3),
-            time_per_output_token_us=math.ceil(each * 1e6),
+            time_per_output_token_us=math.ceil(per_token * 1e6),
             output_tokens_per_second=int(rate * output),
             requests_per_minute=int(rate * 60),
             concurrency=concurrency,
         )
 
     def prefill_stage_seconds(self, prompt_tokens: int, prompts: int = 1) -> float:
-        """Time that one stage needs for so many prompts together."""
-        tokens = float(prompt_tokens) * prompts
-        # Each token attends to half of its prompt on average: two products of 2 x width x context flops per layer.
-        attention = 2 * self.shape.layers * self.shape.attention_width * float(prompt_tokens) * tokens
-        return self._stage_seconds(tokens, attention, math.ceil(tokens / _BATCHED_TOKENS), 0.0)
+        """Time that one stage needs for so many prompts together, and nothing else."""
+        return self._step_seconds(prompt_tokens, prompts, 0.0, 0.0)
 
     def decode_stage_seconds(self, batch: float, context_tokens: float) -> float:
-        """Time that one stage needs for one token of each sequence of a micro-batch."""
-        attention = 4 * self.shape.layers * self.shape.attention_width * context_tokens * batch
-        return self._stage_seconds(batch, attention, 1, batch * context_tokens * self.kv_bytes_per_token)
+        """Time that one stage needs for one token of each sequence of a micro-batch, and nothing else."""
+        return self._step_seconds(0, 0.0, batch, context_tokens)
 
-    def _stage_seconds(self, tokens: float, attention_flops: float, steps: int, cache_bytes: float) -> float:
-        tensor, stages, engine = self.sharding.tensor, self.sharding.pipeline, self.engine
-        compute = tokens * self.shape.flops_per_token / self.flops_per_second / tensor
-        weights = steps * self.shape.bytes_read(tokens / steps) / self.weight_bytes_per_second / tensor
+    def _step_seconds(self, prompt_tokens: int, prompts: float, batch: float, context_tokens: float) -> float:
+        """Time that one stage needs for `prompts` prompts and one token of each of `batch` sequences together."""
+        shape, engine = self.shape, self.engine
+        tensor, stages = self.sharding.tensor, self.sharding.pipeline
+        tokens = prompt_tokens * prompts + batch
+        steps = math.ceil(tokens / _BATCHED_TOKENS)
+        compute = tokens * shape.flops_per_token / self.flops_per_second / tensor
+        weights = steps * shape.bytes_read(tokens / steps) / self.weight_bytes_per_second / tensor
         longer, shorter = max(compute, weights), min(compute, weights)
         products = longer * (1 + (shorter / longer) ** engine.overlap_exponent) ** (1 / engine.overlap_exponent)
-        attention = max(
-            attention_flops / self.attention_flops_per_second / tensor, cache_bytes / self.cache_bytes_per_second
+        # A token of a prompt attends to half of it on average: two products of 2 x width x context flops per layer.
+        width = shape.layers * shape.attention_width / tensor / self.attention_flops_per_second
+        attention = 2 * width * prompts * float(prompt_tokens) ** 2 + max(
+            4 * width * batch * context_tokens,
+            batch * context_tokens * self.kv_bytes_per_token / self.cache_bytes_per_second,
         )
-        overhead = steps * (engine.step_overhead_us + self.shape.layers / stages * engine.layer_overhead_us)
-        return (products + attention) / stages + self._link_seconds(tokens, steps) + overhead * 1e-6
+        overhead = steps * (engine.step_overhead_us + shape.layers / stages * engine.layer_overhead_us) * 1e-6
+        return (products + attention) / stages + self._link_seconds(tokens, steps) + overhead
 
     def _link_seconds(self, tokens: float, steps: int) -> float:
         tensor, stages = self.sharding.tensor, self.sharding.pipeline
