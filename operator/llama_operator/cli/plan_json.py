@@ -125,7 +125,7 @@ class PlanPart(_Part):
     alternatives: tuple[AlternativePart, ...]
     """Others that fit, best first."""
     rejected: tuple[RejectedPart, ...]
-    """All that do not, in the order of the search."""
+    """All that do not, nearest to fitting first."""
 
 
 class StagePart(_Part):

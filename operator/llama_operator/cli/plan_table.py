@@ -84,18 +84,18 @@ def _plan(console: Console, decision: Decision, plan: Plan) -> None:
             )
         )
         console.print(
-            f"  context   {decision.max_model_length:,} tokens; KV cache holds {chosen.memory.kv_tokens:,}; "
+            f"  context   {decision.max_model_length:,} tokens; KV cache holds {decision.chosen.kv_cache_tokens:,}; "
             f"up to {plan.max_num_seqs} sequences at once"
         )
         if chosen.variant.repository:
             console.print(f"  weights   {chosen.variant.repository}, {chosen.variant.weight_bytes / 1e9:,.1f} GB")
         for line in _estimates(decision, decision.chosen):
             console.print(f"  {line}", markup=False)
-        console.print(_bar(chosen))
+        console.print(_bar(chosen, decision.chosen.kv_cache_bytes_per_gpu))
     elif plan.rejected:
-        nearest = max((rejection.candidate for rejection in plan.rejected), key=lambda c: c.memory.left_for_kv)
+        nearest = plan.rejected[0].candidate
         console.print(f"  nearest   {nearest.label}", markup=False)
-        console.print(_bar(nearest))
+        console.print(_bar(nearest, max(0, nearest.memory.left_for_kv)))
     _candidates(console, plan)
 
 
@@ -120,13 +120,13 @@ def _duration(seconds: int) -> str:
     return f"{seconds} s" if seconds < 120 else f"{seconds / 60:.1f} min"  # noqa: PLR2004 - two minutes
 
 
-def _bar(candidate: Candidate) -> Text:
-    """Memory of the fullest GPU. What the engine may not use is left blank; what does not fit is beyond the bar."""
+def _bar(candidate: Candidate, kv_bytes: int) -> Text:
+    """Memory of the fullest GPU; dots are what the engine does not take."""
     memory, card = candidate.memory, max(1, candidate.accelerator.usable_memory_bytes)
     parts = (
         (memory.weights, "█", "weights", "blue"),
         (memory.reserve, "▒", "reserve", "yellow"),
-        (max(0, memory.left_for_kv), "░", "KV", "green"),
+        (kv_bytes, "░", "KV", "green"),
     )
     scale = max(card, memory.weights + memory.reserve)
     bar = Text("  memory    ")

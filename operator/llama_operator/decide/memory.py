@@ -22,6 +22,9 @@ TYPICAL_MAX_NUM_SEQS = 256
 """Sequences that the sampler is sized for unless more are asked for: the planner sets no more by itself."""
 
 _MIB = 1 << 20
+_CPU_KV_LEAST_MIB = 64
+"""vLLM's CPU blocks hold 128 tokens; a few of them for every sequence of a small batch."""
+
 _WIDE = 2
 """Embeddings, output layer and image encoder stay in 16 bits in every quantized variant (docs/catalog.md)."""
 
@@ -88,6 +91,15 @@ def tokens_needed(max_model_length: int, concurrent_sequences: int) -> int:
     """KV cache tokens that hold the context: whole blocks per sequence, and vLLM's one null block."""
     per_sequence = math.ceil(max_model_length / KV_BLOCK_TOKENS) * KV_BLOCK_TOKENS
     return per_sequence * concurrent_sequences + KV_BLOCK_TOKENS
+
+
+def cpu_kv_cache_mib(memory: Memory, max_model_length: int, max_num_seqs: int) -> int:
+    """KV cache that the operator sets for each rank on a CPU, in MiB: there the engine takes what it is told to.
+
+    As much as a full batch needs, not all that is left: vLLM fills it with zeros at every start.
+    """
+    needed = min(memory.kv_tokens, tokens_needed(max_model_length, max_num_seqs))
+    return max(_CPU_KV_LEAST_MIB, -(-needed * memory.kv_bytes_per_token // _MIB))
 
 
 def longest_context(kv_tokens: int, concurrent_sequences: int) -> int:

@@ -123,7 +123,7 @@ def test_on_cpu_the_cache_is_compared_with_the_size_that_is_set(world, say):
     told = say(world(CPU, measured=mib * 1024))
     status, reason, message = accurate(told)
     assert (status, reason) == (ConditionStatus.TRUE, Reason.KV_CACHE_AS_PLANNED)
-    assert told.kv_cache.planned_tokens == mib * 1024
+    assert told.kv_cache.planned_tokens == told.plan.chosen.kv_cache_tokens == mib * 1024
     assert f"set to {mib:,} MiB" in message
     assert "nothing of the memory" in message
     assert accurate(say(world(CPU, measured=mib * 512)))[1] == Reason.KV_CACHE_SMALLER_THAN_PLANNED

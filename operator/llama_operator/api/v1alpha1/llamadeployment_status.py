@@ -42,7 +42,7 @@ class ChosenPlan(StatusModel):
     reserve_bytes_per_gpu: Count
     """Activations, graphs and communication buffers, estimated."""
     kv_cache_bytes_per_gpu: Count
-    """What is left for the KV cache on the fullest GPU."""
+    """What is left for the KV cache on the fullest GPU; on a CPU, the size that is set for it."""
     kv_cache_tokens: Count
     """Tokens that the KV cache of one replica holds."""
     replicas_for_objectives: Count | None = None
