@@ -283,6 +283,7 @@ class Operator:
         metrics.observe(numbers.LEADER, read(lambda: int(self._leadership.seconds_left() > 0)))
         metrics.observe(numbers.CACHED, lambda: [({"kind": kind.kind}, count) for kind, count in self._counts()])
         metrics.observe(numbers.DEPLOYMENTS, self._deployments)
+        metrics.observe(numbers.PLAN_RATIO, lambda: numbers.plan_ratios(self._cache.list(kinds.LLAMA_DEPLOYMENT)))
 
     def _counts(self) -> Iterator[tuple[Kind, int]]:
         for each in WATCHED:

@@ -168,7 +168,13 @@ class LiveSettings(Frozen):
         return self
 
 
-class ReplicaReport(Frozen):
+class Answer(Frozen):
+    """Base of what the pods tell. Fields of a newer version are passed over: the operator is not upgraded with them."""
+
+    model_config = ConfigDict(extra="ignore")
+
+
+class ReplicaReport(Answer):
     """What one engine replica says about itself."""
 
     replica: str
@@ -176,10 +182,12 @@ class ReplicaReport(Frozen):
     running: int = Field(ge=0)
     kv_cache_usage: float = Field(ge=0, le=1)
     kv_cache_tokens: int | None = Field(default=None, ge=0)
-    """Measured by vLLM at start: tokens that the KV cache holds."""
+    """Measured by vLLM at start: tokens that the KV cache holds, in whole blocks."""
+    max_concurrency: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    """The same as a number of sequences of the longest length; vLLM's own `Maximum concurrency`."""
 
 
-class ServingStatus(Frozen):
+class ServingStatus(Answer):
     """Answer of the status endpoint (`STATUS_PATH`)."""
 
     identity: DeploymentIdentity
@@ -193,6 +201,8 @@ class ServingStatus(Frozen):
     running_requests: int = Field(ge=0)
     kv_cache_tokens: int | None = Field(default=None, ge=0)
     """Smallest KV cache among the replicas, in tokens."""
+    max_concurrency: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    """Sequences of the longest length that the smallest KV cache holds at once."""
     reports: tuple[ReplicaReport, ...] = ()
 
 

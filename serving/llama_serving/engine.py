@@ -11,17 +11,24 @@ from typing import Any
 from ray.llm._internal.serve.engines.vllm.vllm_engine import VLLMEngine
 from vllm.v1.metrics.loggers import AggregateStatLoggerBase
 
+from llama_serving.kv_cache import kv_cache_size
+
 _LOGGER = logging.getLogger("ray.serve")
 
 
 @dataclass(frozen=True, slots=True)
 class EngineLoad:
-    """What the scheduler said last: requests, KV cache usage (0 to 1), size of the KV cache in tokens, request slots."""
+    """What the scheduler said last, and what the engine measured at its start.
+
+    Requests, KV cache usage (0 to 1), size of the KV cache in tokens and in sequences of the longest length (None while
+    it is not known), request slots.
+    """
 
     waiting: int = 0
     running: int = 0
     kv_usage: float = 0.0
     kv_cache_tokens: int | None = None
+    max_concurrency: float | None = None
     slots: int = 0
 
 
@@ -31,6 +38,7 @@ class LoadTap(AggregateStatLoggerBase):
     def __init__(self, vllm_config: Any, engine_indexes: list[int] | None = None) -> None:
         del engine_indexes
         self._cache = vllm_config.cache_config
+        self._model = vllm_config.model_config
         self._slots: int = vllm_config.scheduler_config.max_num_seqs
         self._latest: dict[int, Any] = {}
 
@@ -48,12 +56,13 @@ class LoadTap(AggregateStatLoggerBase):
     def load(self) -> EngineLoad:
         """Return the latest statistics; before the first step the engine is idle."""
         latest = self._latest.values()
-        blocks = self._cache.num_gpu_blocks
+        tokens, concurrency = kv_cache_size(self._cache, self._model.max_model_len)
         return EngineLoad(
             waiting=sum(stats.num_waiting_reqs + stats.num_skipped_waiting_reqs for stats in latest),
             running=sum(stats.num_running_reqs for stats in latest),
             kv_usage=max((float(stats.kv_cache_usage) for stats in latest), default=0.0),
-            kv_cache_tokens=None if blocks is None else blocks * self._cache.block_size,
+            kv_cache_tokens=tokens,
+            max_concurrency=concurrency,
             slots=self._slots,
         )
 

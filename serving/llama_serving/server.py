@@ -83,6 +83,7 @@ class LlamaServer(LLMServer):
                             running=load.running,
                             kv_cache_usage=min(1.0, max(0.0, load.kv_usage)),
                             kv_cache_tokens=load.kv_cache_tokens,
+                            max_concurrency=load.max_concurrency,
                         ),
                     )
                 await asyncio.sleep(REPORT_SECONDS)

@@ -59,6 +59,7 @@ def summarize(
     executing = sum(report.running for report in reports)
     waiting = sum(report.waiting for report in reports)
     tokens = [report.kv_cache_tokens for report in reports if report.kv_cache_tokens is not None]
+    concurrency = [report.max_concurrency for report in reports if report.max_concurrency is not None]
     return ServingStatus(
         identity=config.identity,
         model_id=config.model_id,
@@ -67,5 +68,6 @@ def summarize(
         queue_depth=max(waiting, open_requests - executing),
         running_requests=executing,
         kv_cache_tokens=min(tokens, default=None),
+        max_concurrency=min(concurrency, default=None),
         reports=reports,
     )

@@ -14,8 +14,10 @@ from llama_operator.api.v1alpha1.llamadeployment import (
     MAX_NAME_LENGTH,
     LlamaDeployment,
     LlamaDeploymentSpec,
+    ModelSpec,
     ParallelismMode,
     ParallelismSpec,
+    Precision,
     ScalingMode,
     ScalingSpec,
 )
@@ -68,6 +70,14 @@ def _replicas_has_an_owner(spec: LlamaDeploymentSpec) -> bool:
     return spec.replicas is None or spec.scaling.mode is not ScalingMode.QUEUE_DEPTH
 
 
+def _precisions_only_for_auto(model: ModelSpec) -> bool:
+    return not model.precisions or model.precision is Precision.AUTO
+
+
+def _no_precision_twice(model: ModelSpec) -> bool:
+    return len(set(model.precisions)) == len(model.precisions)
+
+
 def _batch_holds_sequences(spec: LlamaDeploymentSpec) -> bool:
     batch = spec.engine.arguments.max_num_seqs
     return batch is None or batch >= spec.context.concurrent_sequences
@@ -109,6 +119,20 @@ RULES: tuple[Rule, ...] = (
         cel="self.mode != 'Auto' || (!has(self.tensor) && !has(self.pipeline))",
         holds=_auto_has_no_sizes,
         message="must be Manual when tensor or pipeline is set; set mode to Manual, or remove the sizes",
+    ),
+    Rule(
+        model=ModelSpec,
+        field="precisions",
+        cel="!has(self.precisions) || self.precisions.size() == 0 || self.precision == 'Auto'",
+        holds=_precisions_only_for_auto,
+        message="may be set only when precision is Auto: a named precision is the only one; remove one of the two",
+    ),
+    Rule(
+        model=ModelSpec,
+        field="precisions",
+        cel="!has(self.precisions) || self.precisions.all(p, self.precisions.exists_one(q, p == q))",
+        holds=_no_precision_twice,
+        message="must name each precision once; remove the repeated ones",
     ),
     Rule(
         model=LlamaDeploymentSpec,

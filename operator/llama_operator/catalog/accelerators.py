@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from llama_operator.catalog.models import Count, Fact
+from llama_operator.catalog.models import Count, Fact, Precision
 
 _SHARING_LABEL = "nvidia.com/gpu.sharing-strategy"
 _NOT_SHARED = "none"
@@ -27,7 +27,7 @@ class Accelerator(Fact):
     """Whether public logs that name the card show the figure (it is rounded down), or it is taken for likely."""
     gpus_per_node: Count
     """Cards of the node as it is commonly rented; for the CPU, ranks that share a node."""
-    interconnect: Literal["NVLink", "PCIe", "None"]
+    interconnect: Literal["NVLink", "InfinityFabric", "PCIe", "None"]
     """Between the cards of a node."""
     memory_bandwidth_gb_per_second: Count | None
     """Datasheet, 1 GB = 1e9 bytes."""
@@ -38,6 +38,10 @@ class Accelerator(Fact):
     compute_capability: str | None
     fp8: Literal["Native", "WeightOnly", "None"]
     """`WeightOnly`: vLLM keeps FP8 weights and computes in 16 bits; it saves memory, not time."""
+    unsupported_precisions: tuple[Precision, ...] = ()
+    """Precisions that vLLM has no kernels for on this card, beside what `fp8` says."""
+    engine_batched_tokens: Count
+    """Tokens of one engine step where nobody sets them: vLLM's default for this card (`vllm/engine/arg_utils.py`)."""
     resource_name: str
     """Kubernetes resource that pods request."""
     ray_accelerator_type: str | None
@@ -47,6 +51,11 @@ class Accelerator(Fact):
     node_label_values: tuple[str, ...]
     """Values of the label that mean this card."""
     notes: str = ""
+
+    @property
+    def tensor_friendly(self) -> bool:
+        """Whether the cards of a node are linked fast enough to share every layer."""
+        return self.interconnect in {"NVLink", "InfinityFabric"}
 
 
 def identify(labels: Mapping[str, str], accelerators: Iterable[Accelerator]) -> Accelerator | None:

@@ -18,6 +18,8 @@ examples:
   kubectl llama plan -f chat-70b.yaml -o json         the same for programs
   kubectl llama plan -f chat-70b.yaml -f accept.yaml  with the LicenseAcceptance that the cluster would have
   kubectl llama plan -f chat-70b.yaml -o yaml         the objects, ready for kubectl diff -f -
+  kubectl llama plan -f auto.yaml --nodes nodes.yaml  hardware from a file: kubectl get nodes -o yaml > nodes.yaml
+  kubectl llama plan -f auto.yaml --cluster           hardware and licenses of the cluster of the current context
 
 """
 
@@ -99,6 +101,13 @@ def _add_offline(commands: _Commands) -> None:
         commands, "plan", "how a manifest would be sharded, and what it needs; changes nothing", _PLAN_EXAMPLES
     )
     _add_files(plan)
+    plan.add_argument(
+        "--nodes", metavar="FILE", help="nodes to plan for: output of kubectl get nodes, or a list of accelerators"
+    )
+    plan.add_argument(
+        "--cluster", action="store_true", help="plan for the nodes of a live cluster; changes nothing there"
+    )
+    _add_cluster(plan)
     plan.add_argument("-o", "--output", choices=("table", "json", "yaml"), default="table", help="default: table")
 
     run = _command(commands, "run", "serve a manifest on this machine, without Kubernetes", _RUN_EXAMPLES)

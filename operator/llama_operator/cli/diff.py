@@ -129,6 +129,16 @@ async def _compare(connection: Connection, manifests: files.Manifests, asked: st
     )
 
 
+def in_namespace(manifests: files.Manifests, connection: Connection, asked: str | None) -> LlamaDeployment:
+    """The deployment of the files in the namespace that it would get; used by `cli.plan`.
+
+    Raises:
+        InvalidManifestError: If the file and the command line name different ones.
+    """
+    written = next(obj for obj in manifests.objects if obj.get("kind") == kinds.LLAMA_DEPLOYMENT.kind)
+    return _after(written, None, _namespace(written, connection, asked))
+
+
 def _namespace(written: Object, connection: Connection, asked: str | None) -> str:
     named: str | None = (written.get("metadata") or {}).get("namespace")
     if named is not None and asked is not None and named != asked:

@@ -57,6 +57,7 @@ def _chain(facts: Facts) -> Iterator[Check]:
         return
     for step in _STEPS:
         yield step(facts)
+    yield from _memory(facts)
 
 
 def _skipped(names: tuple[str, ...], because: Check) -> Iterator[Check]:
@@ -197,6 +198,15 @@ def _endpoint(facts: Facts) -> Check:
         replicas = f"{facts.status.ready_replicas} of {facts.status.replicas} replicas"
         return Check(name, State.PASSED, f"{facts.status.url} answers, {replicas}")
     return Check(name, State.WAITING, f"{found.reason}: {found.message}")
+
+
+def _memory(facts: Facts) -> Iterator[Check]:
+    """What the engines measured against the plan, once they did: it keeps no deployment from being Ready."""
+    found = condition(facts, ConditionType.PLAN_ACCURATE)
+    if found is None or found.observed_generation < facts.generation or found.status is ConditionStatus.UNKNOWN:
+        return
+    harmful = found.reason == Reason.KV_CACHE_SMALLER_THAN_PLANNED
+    yield Check("memory", State.WARNING if harmful else State.PASSED, found.message, unblock(facts, found))
 
 
 _STEPS: tuple[_Step, ...] = (_rollout, explain_pods.capacity, explain_pods.cluster, explain_pods.engine, _endpoint)

@@ -74,15 +74,14 @@ def documents(path: str | Path) -> Iterator[dict[str, Any]]:
         InvalidManifestError: If it cannot be read or holds something else.
     """
     path = str(path)
-    text = _text(path)
-    if len(text) > _SIZE_LIMIT:
+    content = text(path)
+    if len(content) > _SIZE_LIMIT:
         raise InvalidManifestError(path, [FieldProblem("(file)", f"is larger than {_SIZE_LIMIT:,} bytes", "split it")])
     try:
-        _refuse_aliases(text)
-        loaded = list(yaml.load_all(text, Loader=_Loader))
+        found = loaded(content)
     except yaml.YAMLError as error:
         raise InvalidManifestError(path, [FieldProblem("(file)", f"is not YAML: {_one_line(error)}")]) from error
-    for number, document in enumerate(loaded, start=1):
+    for number, document in enumerate(found, start=1):
         if document is None:
             continue
         if not isinstance(document, dict):
@@ -93,6 +92,16 @@ def documents(path: str | Path) -> Iterator[dict[str, Any]]:
         yield document
 
 
+def loaded(content: str) -> list[Any]:
+    """Read every document of YAML text, with dates as the strings that were written.
+
+    Raises:
+        yaml.YAMLError: If it is none, or has aliases.
+    """
+    _refuse_aliases(content)
+    return list(yaml.load_all(content, Loader=_Loader))
+
+
 def _refuse_aliases(text: str) -> None:
     # A few hundred bytes of nested aliases become gigabytes once they are expanded.
     for event in yaml.parse(text, Loader=_Base):
@@ -100,7 +109,12 @@ def _refuse_aliases(text: str) -> None:
             raise yaml.YAMLError(f"alias *{event.anchor} is not allowed")
 
 
-def _text(path: str) -> str:
+def text(path: str) -> str:
+    """Read a file; `-` is standard input.
+
+    Raises:
+        InvalidManifestError: If it cannot be read.
+    """
     try:
         return sys.stdin.read() if path == "-" else Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from llama_operator.cli.arguments import build_parser
 from llama_operator.cli.exit_codes import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_INVALID, EXIT_OK
-from llama_operator.errors import InvalidManifestError, LlamaOperatorError
+from llama_operator.errors import FieldProblem, InvalidManifestError, LlamaOperatorError
 
 if TYPE_CHECKING:
     from llama_operator.cli.connection import Connection, Connector
@@ -44,9 +44,7 @@ def main(argv: Sequence[str] | None = None, *, connector: "Connector | None" = N
 def _dispatch(arguments: argparse.Namespace, connector: "Connector | None") -> int:
     match arguments.command:
         case "plan":
-            from llama_operator.cli import plan
-
-            return plan.command(arguments.file, name=arguments.name, output=arguments.output)
+            return _plan(arguments, connector)
         case "models":
             from llama_operator.cli import models
 
@@ -69,6 +67,29 @@ def _dispatch(arguments: argparse.Namespace, connector: "Connector | None") -> i
 
             access = connection.Access(arguments.kubeconfig, arguments.context, getattr(arguments, "namespace", None))
             return connection.run(access, connector or connection.from_kubeconfig, _on_cluster(arguments))
+
+
+def _plan(arguments: argparse.Namespace, connector: "Connector | None") -> int:
+    from llama_operator.cli import plan
+
+    options = plan.PlanOptions(
+        paths=arguments.file,
+        name=arguments.name,
+        output=arguments.output,
+        nodes=arguments.nodes,
+        namespace=arguments.namespace,
+    )
+    if not (arguments.cluster or arguments.context or arguments.kubeconfig):
+        return plan.command(options)
+    if options.nodes is not None:
+        problem = FieldProblem("--nodes", "and --cluster both say which hardware there is", "leave one of them out")
+        raise InvalidManifestError("the command line", [problem])
+    from llama_operator.cli import connection
+
+    access = connection.Access(arguments.kubeconfig, arguments.context, arguments.namespace)
+    return connection.run(
+        access, connector or connection.from_kubeconfig, lambda open_: plan.on_cluster(open_, options)
+    )
 
 
 def _on_cluster(arguments: argparse.Namespace) -> "Callable[[Connection], Awaitable[int]]":

@@ -1,82 +1,91 @@
-"""`kubectl llama plan`: what would be created for a manifest, why this sharding, and whether the license allows it."""
+"""`kubectl llama plan`: what would be created for a manifest, why this sharding, and whether the license allows it.
+
+The hardware is what the manifest names, what `--nodes` has in a file, or what a live cluster has. Nothing is changed.
+"""
 
 import json
 import sys
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from llama_operator import catalog
 from llama_operator.api.reasons import ConditionType
-from llama_operator.api.v1alpha1.llamadeployment_status import PlanStatus
-from llama_operator.cli import files, yaml_text
+from llama_operator.cli import files, plan_json, yaml_text
 from llama_operator.cli.exit_codes import EXIT_DOES_NOT_FIT, EXIT_LICENSE_REFUSED, EXIT_OK
 from llama_operator.decide.decision import Decision, decide
 from llama_operator.decide.observed import Observed, Settings
-from llama_operator.decide.plan_status import rejected_plan
 from llama_operator.desired import objects
 from llama_operator.errors import FieldProblem, InvalidManifestError
 
+if TYPE_CHECKING:
+    from llama_operator.cli.connection import Connection
 
-def command(paths: list[str], *, name: str | None, output: str) -> int:
-    """Plan the manifest in `paths` and print it; returns the exit code."""
-    manifests = files.read(paths, name=name)
+
+@dataclass(frozen=True, slots=True)
+class PlanOptions:
+    """What the command line says."""
+
+    paths: list[str]
+    """Manifests."""
+    name: str | None = None
+    """Which deployment of the files; None for the only one."""
+    output: str = "table"
+    nodes: str | None = None
+    """File with the hardware."""
+    namespace: str | None = None
+    """Namespace of the command line, for a live cluster."""
+
+
+def command(options: PlanOptions) -> int:
+    """Plan without a cluster and print the plan; returns the exit code."""
+    manifests, known = files.read(options.paths, name=options.name), catalog.load()
+    nodes = None
+    if options.nodes is not None:
+        from llama_operator.cli import nodes_file
+
+        nodes = nodes_file.read(options.nodes, known)
     # Without a record at hand nobody has looked: the verdict then says so instead of claiming that there is none.
-    observed = Observed(manifests.deployment, acceptances=manifests.acceptances or None)
+    return _print(Observed(manifests.deployment, acceptances=manifests.acceptances or None, nodes=nodes), options)
+
+
+async def on_cluster(connection: "Connection", options: PlanOptions) -> int:
+    """Plan with the nodes and license records of a live cluster; returns the exit code.
+
+    What runs there is left aside: `kubectl llama diff` compares with that.
+
+    Raises:
+        ClusterError: If the accelerator is to be found among nodes that may not be listed.
+    """
+    from llama_operator.cli import diff
+    from llama_operator.cli.connection import ClusterError
+
+    manifests = files.read(options.paths, name=options.name)
+    deployment = diff.in_namespace(manifests, connection, options.namespace)
+    world, _ = await diff.world_with(connection, deployment, manifests.acceptances)
+    if world.nodes is None and deployment.spec.hardware.accelerator == "Auto":
+        raise ClusterError(
+            "spec.hardware.accelerator is Auto, and you may not list the nodes of this cluster: name an accelerator, give "
+            "the nodes with --nodes FILE, or ask an administrator for the right to list nodes"
+        )
+    return _print(replace(world, revisions=(), ray_services=()), options)
+
+
+def _print(observed: Observed, options: PlanOptions) -> int:
     decision = decide(observed, catalog.load())
-    raise_if_invalid(decision, manifests.deployment.metadata.name)
+    raise_if_invalid(decision, observed.deployment.metadata.name)
     built = objects.build(observed, decision, Settings()).apply
-    if output == "table":
-        from llama_operator.cli import plan_table
+    match options.output:
+        case "table":
+            from llama_operator.cli import plan_table
 
-        plan_table.show(observed.deployment, decision, built)
-    else:
-        _print(output, document(observed, decision, built))
+            plan_table.show(observed, decision, built)
+        case "json":
+            json.dump(plan_json.document(observed, decision, built), sys.stdout, indent=2)
+            print()
+        case _:
+            # The objects alone: the stream can go to kubectl.
+            sys.stdout.write(yaml_text.dump(list(built)))
     return exit_code(decision)
-
-
-def document(observed: Observed, decision: Decision, built: tuple[dict[str, Any], ...]) -> dict[str, Any]:
-    """The plan as JSON; a stable interface, documented in docs/plan.md."""
-    verdict, metadata = decision.license, observed.deployment.metadata
-    plan = decision.plan_status or PlanStatus()
-    rejected = [rejected_plan(item).to_api() for item in decision.plan.rejected] if decision.plan else []
-    return {
-        "deployment": {"name": metadata.name, "namespace": metadata.namespace},
-        "license": None
-        if verdict is None
-        else {
-            "allowed": verdict.allowed,
-            "tier": verdict.tier,
-            "families": list(verdict.families),
-            "reason": verdict.reason,
-            "message": verdict.message,
-            "denials": [
-                {"rule": d.rule, "reason": d.reason, "message": d.message, "unblock": d.unblock}
-                for d in verdict.denials
-            ],
-        },
-        "plan": {
-            "chosen": plan.chosen.to_api() if plan.chosen else None,
-            "alternatives": [c.label for c in decision.plan.alternatives] if decision.plan else [],
-            "rejected": rejected,
-        },
-        "problem": None
-        if decision.problem is None
-        else {
-            "condition": decision.problem.condition,
-            "field": decision.problem.field,
-            "reason": decision.problem.reason,
-            "message": decision.problem.message,
-        },
-        "objects": list(built),
-    }
-
-
-def _print(output: str, content: dict[str, Any]) -> None:
-    if output == "json":
-        json.dump(content, sys.stdout, indent=2)
-        print()
-        return
-    # With -o yaml the objects alone: the stream can go to kubectl.
-    sys.stdout.write(yaml_text.dump(content["objects"]))
 
 
 def raise_if_invalid(decision: Decision, name: str) -> None:

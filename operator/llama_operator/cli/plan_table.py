@@ -1,6 +1,7 @@
 """The table form of `kubectl llama plan`, for people. Called by `cli.plan`."""
 
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from rich import box
@@ -8,13 +9,17 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from llama_operator.api.v1alpha1.llamadeployment import LlamaDeployment
+from llama_operator.api.reasons import Reason
+from llama_operator.api.v1alpha1.llamadeployment_status import ChosenPlan
+from llama_operator.cli import output, plan_json
+from llama_operator.decide.candidate import Candidate, Plan
 from llama_operator.decide.decision import Decision
-from llama_operator.decide.memory import GIB, Memory
-from llama_operator.decide.planner import Candidate, Plan
+from llama_operator.decide.memory import GIB
+from llama_operator.decide.observed import NodeFacts, Observed
 
 _BAR_WIDTH = 48
-_REJECTED_SHOWN = 6
+_FITTING_SHOWN = 4
+_REJECTED_SHOWN = 8
 _DETAILS: Mapping[str, Callable[[dict[str, Any]], str]] = {
     "ControllerRevision": lambda _: "pins the plan: nothing but a change of the spec makes another",
     "Service": lambda obj: f"selects revision {obj['spec']['selector'].get('llama-operator.io/revision')}",
@@ -23,16 +28,22 @@ _DETAILS: Mapping[str, Callable[[dict[str, Any]], str]] = {
 }
 
 
-def show(deployment: LlamaDeployment, decision: Decision, objects: tuple[dict[str, Any], ...]) -> None:
-    """Print license verdict, chosen candidate with its memory, rejected ones, and the objects."""
-    console = Console(highlight=False)
+def show(observed: Observed, decision: Decision, objects: tuple[dict[str, Any], ...]) -> None:
+    """Print license verdict, hardware, chosen candidate with its memory, all others, and the objects."""
+    console = output.console()
+    deployment = observed.deployment
     metadata = deployment.metadata
     console.print(f"[bold]{metadata.namespace}/{metadata.name}[/]  {deployment.spec.model.name}")
     _license(console, decision)
+    _hardware(console, observed, decision)
     if decision.plan is not None:
         _plan(console, decision, decision.plan)
     if decision.problem is not None:
         console.print(Text.assemble(("✗ ", "bold red"), f"{decision.problem.reason}: {decision.problem.text}"))
+        if decision.problem.reason is Reason.ACCELERATOR_UNDECIDED and observed.nodes is None:
+            console.print(
+                Text.assemble(("→ ", "bold cyan"), "or say which nodes there are: --nodes FILE, or --cluster")
+            )
     if objects:
         _objects(console, objects)
 
@@ -45,10 +56,26 @@ def _license(console: Console, decision: Decision) -> None:
     console.print(Text.assemble(mark, f"license   {verdict.tier}: {verdict.message}"))
 
 
+def _hardware(console: Console, observed: Observed, decision: Decision) -> None:
+    if observed.nodes is None:
+        return
+    console.print(f"  nodes     {_nodes(observed.nodes)}", markup=False)
+    told = plan_json.capacity(observed, decision)
+    if told is not None and told.status != "Unknown":
+        mark = ("✓ ", "bold green") if told.status == "True" else ("! ", "yellow")
+        console.print(Text.assemble(mark, f"capacity  {told.message}"))
+
+
+def _nodes(nodes: tuple[NodeFacts, ...]) -> str:
+    groups = Counter((node.accelerator, node.gpus) for node in nodes)
+    shown = [f"{count} with {gpus} {accelerator}" for (accelerator, gpus), count in sorted(groups.items())]
+    return ", ".join(shown) or "none that takes pods"
+
+
 def _plan(console: Console, decision: Decision, plan: Plan) -> None:
-    if plan.chosen is not None:
+    if plan.chosen is not None and decision.chosen is not None:
         chosen = plan.chosen
-        unit = "GPU" if chosen.accelerator.device == "GPU" else "rank"
+        unit = _unit(chosen)
         console.print(
             Text.assemble(
                 ("✓ ", "bold green"),
@@ -57,51 +84,98 @@ def _plan(console: Console, decision: Decision, plan: Plan) -> None:
             )
         )
         console.print(
-            f"  context   {decision.max_model_length:,} tokens; KV cache holds {chosen.memory.kv_tokens:,}; "
+            f"  context   {decision.max_model_length:,} tokens; KV cache holds {decision.chosen.kv_cache_tokens:,}; "
             f"up to {plan.max_num_seqs} sequences at once"
         )
         if chosen.variant.repository:
             console.print(f"  weights   {chosen.variant.repository}, {chosen.variant.weight_bytes / 1e9:,.1f} GB")
-        console.print(_bar(chosen.memory, unit))
+        for line in _estimates(decision, decision.chosen):
+            console.print(f"  {line}", markup=False)
+        console.print(_bar(chosen, decision.chosen.kv_cache_bytes_per_gpu))
+    elif plan.rejected:
+        nearest = plan.rejected[0].candidate
+        console.print(f"  nearest   {nearest.label}", markup=False)
+        console.print(_bar(nearest, max(0, nearest.memory.left_for_kv)))
     _candidates(console, plan)
 
 
-def _bar(memory: Memory, unit: str) -> Text:
-    total = max(1, memory.budget)
+def _estimates(decision: Decision, chosen: ChosenPlan) -> Iterator[str]:
+    """Lines about speed, cold start and price; each only where it was estimated."""
+    first, each, rate = chosen.time_to_first_token_ms, chosen.time_per_output_token_us, chosen.requests_per_minute
+    if first is not None and each is not None and rate is not None:
+        yield (
+            f"speed     about {rate:,} requests a minute per replica, each with its first token after {first:,} ms and then "
+            f"one every {each / 1000:,.1f} ms"
+        )
+    if chosen.replicas_for_objectives is not None:
+        yield f"rate      spec.objectives needs {chosen.replicas_for_objectives} replica(s)"
+    if (cold := plan_json.cold_start(decision)) is not None:
+        stages = ", ".join(f"{stage.name.lower()} {_duration(stage.seconds)}" for stage in cold.stages if stage.seconds)
+        yield f"start     about {_duration(cold.seconds)} on a new node: {stages}"
+    if cents := chosen.usd_per_hour_cents:
+        yield f"cost      {cents / 100:,.2f} USD an hour per replica at list price; `kubectl llama cost` takes your own prices"
+
+
+def _duration(seconds: int) -> str:
+    return f"{seconds} s" if seconds < 120 else f"{seconds / 60:.1f} min"  # noqa: PLR2004 - two minutes
+
+
+def _bar(candidate: Candidate, kv_bytes: int) -> Text:
+    """Memory of the fullest GPU; dots are what the engine does not take."""
+    memory, card = candidate.memory, max(1, candidate.accelerator.usable_memory_bytes)
     parts = (
         (memory.weights, "█", "weights", "blue"),
         (memory.reserve, "▒", "reserve", "yellow"),
-        (memory.left_for_kv, "░", "KV", "green"),
+        (kv_bytes, "░", "KV", "green"),
     )
+    scale = max(card, memory.weights + memory.reserve)
     bar = Text("  memory    ")
+    drawn = 0
     for size, glyph, _, color in parts:
-        bar.append(glyph * max(1, round(_BAR_WIDTH * size / total)), style=color)
+        width = max(1, round(_BAR_WIDTH * size / scale)) if size else 0
+        bar.append(glyph * width, style=color)
+        drawn += width
+    bar.append("·" * max(0, _BAR_WIDTH - drawn), style="dim")
     legend = " + ".join(f"{name} {size / GIB:.1f}" for size, _, name, _ in parts)
-    return bar.append(f"\n            {legend} = {memory.budget / GIB:.1f} GiB per {unit}")
+    missing = f"; {-memory.left_for_kv / GIB:.1f} GiB too much" if memory.left_for_kv < 0 else ""
+    return bar.append(
+        f"\n            {legend} of {memory.budget / GIB:.1f} GiB that the engine may use of each {_unit(candidate)} "
+        f"({card / GIB:.1f} GiB){missing}"
+    )
+
+
+def _unit(candidate: Candidate) -> str:
+    return "GPU" if candidate.accelerator.device == "GPU" else "rank"
 
 
 def _candidates(console: Console, plan: Plan) -> None:
-    if not plan.rejected and not plan.alternatives:
+    fitting = (*((plan.chosen,) if plan.chosen is not None else ()), *plan.alternatives[:_FITTING_SHOWN])
+    rejected = plan.rejected[:_REJECTED_SHOWN]
+    if not fitting and not rejected:
         return
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("CANDIDATE", no_wrap=True)
+    table.add_column("GPUS", no_wrap=True, justify="right")
+    table.add_column("USD/H", no_wrap=True, justify="right")
     table.add_column("FITS", no_wrap=True)
-    table.add_column("WHY")
-    for candidate in plan.alternatives[:2]:
-        table.add_row(candidate.label, "yes", _why_not_chosen(candidate, plan))
-    for rejection in plan.rejected[:_REJECTED_SHOWN]:
-        table.add_row(rejection.candidate.label, "no", f"{rejection.reason}: {rejection.message}")
-    hidden = len(plan.rejected) - _REJECTED_SHOWN
-    if hidden > 0:
-        table.add_row("…", "no", f"{hidden} more with -o json")
+    table.add_column("WHY", overflow="fold")
+
+    def row(candidate: Candidate, fits: str, why: str) -> None:
+        dollars = candidate.usd_micros_per_hour
+        table.add_row(
+            candidate.label, str(candidate.sharding.ranks), f"{dollars / 1e6:,.2f}" if dollars else "", fits, why
+        )
+
+    for candidate in fitting:
+        chosen = plan.chosen
+        why = "chosen" if chosen is None or candidate is chosen else plan_json.why_not_chosen(candidate, chosen)
+        row(candidate, "yes", why)
+    for rejection in rejected:
+        row(rejection.candidate, "no", f"{rejection.reason}: {rejection.message}")
+    for count, fits in ((len(plan.alternatives) - _FITTING_SHOWN, "yes"), (len(plan.rejected) - _REJECTED_SHOWN, "no")):
+        if count > 0:
+            table.add_row("…", "", "", fits, f"{count} more with -o json")
     console.print(table)
-
-
-def _why_not_chosen(candidate: Candidate, plan: Plan) -> str:
-    chosen = plan.chosen
-    if chosen is not None and candidate.sharding.ranks > chosen.sharding.ranks:
-        return f"takes {candidate.sharding.ranks} instead of {chosen.sharding.ranks}"
-    return "same size; lower quality"
 
 
 def _objects(console: Console, objects: tuple[dict[str, Any], ...]) -> None:

@@ -50,6 +50,14 @@ _BY_REASON: Mapping[str, str] = {
     Reason.MAX_GPUS_EXCEEDED: "raise spec.hardware.maxGPUs, or lower spec.scaling.maxReplicas",
     Reason.NODES_MISSING: "add nodes with the accelerator, or let a cluster autoscaler do it",
     Reason.ENGINE_FAILED: "change what the engine's message names; `kubectl llama rollback {name}` goes back",
+    Reason.OBJECTIVES_NOT_MET: (
+        "relax spec.objectives, or name a faster spec.hardware.accelerator; `kubectl llama plan -f FILE` shows what each "
+        "candidate reaches"
+    ),
+    Reason.KV_CACHE_SMALLER_THAN_PLANNED: (
+        "lower spec.context.maxModelLength or concurrentSequences, raise spec.engine.gpuMemoryUtilizationPercent, or name "
+        "a larger spec.parallelism.tensor; nothing has to be done while the load is small"
+    ),
     Reason.PROGRESS_DEADLINE_EXCEEDED: (
         "change what the message names and apply again, or go back for good: kubectl llama rollback {name} -n "
         "{namespace}; the same spec is tried once more after a new spec.rollout.restartedAt"

@@ -12,11 +12,11 @@ from llama_operator.api.v1alpha1.llamadeployment_status import ChosenPlan, PlanS
 from llama_operator.catalog import Catalog, UnknownModelError
 from llama_operator.catalog.licenses import LicenseFamily
 from llama_operator.catalog.models import Model, Variant
+from llama_operator.decide.candidate import Plan
 from llama_operator.decide.license import LicenseInput, LicenseVerdict, judge
 from llama_operator.decide.observed import Observed, RevisionFacts
 from llama_operator.decide.plan_request import find_plan, nothing_fits
 from llama_operator.decide.plan_status import plan_status
-from llama_operator.decide.planner import Plan
 from llama_operator.decide.problem import Problem
 from llama_operator.decide.revision import Revision, revision_of
 from llama_operator.decide.rollout import Rollout, roll_out

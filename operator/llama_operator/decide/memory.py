@@ -1,29 +1,32 @@
 """Memory of one rank: what the engine may use, what weights and reserve take, what is left for the KV cache.
 
-Called by `decide.planner`. Sizes are bytes on the fullest GPU, lengths are tokens. The formulas are vLLM's own
-(v1/worker/gpu_worker.py, v1/core/kv_cache_utils.py); published bytes beat formulas.
+Called by `decide.planner`. Sizes are bytes on the GPU that holds the fewest tokens, lengths are tokens. The formulas are
+vLLM's own (v1/worker/gpu_worker.py, v1/core/kv_cache_utils.py, distributed/utils.py); published bytes beat formulas, and
+the reserve follows `catalog.reserve`. docs/planning.md has the whole calculation.
 """
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
+from llama_operator.catalog import reserve as reserve_facts
 from llama_operator.catalog.accelerators import Accelerator
-from llama_operator.catalog.models import Model, Variant
+from llama_operator.catalog.formulas import parameters
+from llama_operator.catalog.models import Architecture, Model, Variant
 
 GIB = 1 << 30
 KV_BLOCK_TOKENS = 16
 """vLLM's block size on CUDA; a sequence takes whole blocks."""
 
-_EMBEDDING_BYTES = 2
-"""Embeddings and the output layer stay in 16 bits in every quantized variant (catalog, docs/catalog.md)."""
+TYPICAL_MAX_NUM_SEQS = 256
+"""Sequences that the sampler is sized for unless more are asked for: the planner sets no more by itself."""
 
-_RESERVE_DENSE = 5 * GIB
-_RESERVE_MOE = 9 * GIB
-"""Activations, graphs, communication buffers. Upper bounds implied by published working points: 70B FP8 on one H100
-leaves at most 4.7 to 5.0 GiB, Maverick FP8 on eight at most 8.8 GiB."""
+_MIB = 1 << 20
+_CPU_KV_LEAST_MIB = 64
+"""vLLM's CPU blocks hold 128 tokens; a few of them for every sequence of a small batch."""
 
-_RESERVE_SHARE = 0.10
-"""On small cards the same points scale with the card: about a tenth of a 24 GB card."""
+_WIDE = 2
+"""Embeddings, output layer and image encoder stay in 16 bits in every quantized variant (docs/catalog.md)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,14 +44,17 @@ class Sharding:
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """Memory of the fullest rank, in bytes."""
+    """Memory of the rank that holds the fewest tokens, in bytes."""
 
     budget: int
     """What the engine may use."""
     weights: int
     reserve: int
+    """Activations, graphs, communication buffers, the CUDA context."""
     kv_bytes_per_token: int
     """KV cache that one token takes on this rank."""
+    kv_bytes_per_sequence: int = 0
+    """What one sequence takes whatever its length: the image that cross-attention layers look at."""
 
     @property
     def left_for_kv(self) -> int:
@@ -61,6 +67,25 @@ class Memory:
         blocks = self.left_for_kv // (self.kv_bytes_per_token * KV_BLOCK_TOKENS)
         return max(0, blocks) * KV_BLOCK_TOKENS
 
+    def kv_tokens_beside(self, sequences: int) -> int:
+        """Tokens that the KV cache holds beside what `sequences` take whatever their length."""
+        images = sequences * -(-self.kv_bytes_per_sequence // self.kv_bytes_per_token)
+        return max(0, (self.kv_tokens - images) // KV_BLOCK_TOKENS * KV_BLOCK_TOKENS)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What one step of the engine computes at most: it sizes the activations."""
+
+    batched_tokens: int | None = None
+    """None for the engine's default on the card."""
+    max_num_seqs: int = TYPICAL_MAX_NUM_SEQS
+    graphs: bool = True
+    """Whether graphs are captured."""
+
+
+_DEFAULT_STEP = Step()
+
 
 def tokens_needed(max_model_length: int, concurrent_sequences: int) -> int:
     """KV cache tokens that hold the context: whole blocks per sequence, and vLLM's one null block."""
@@ -68,10 +93,31 @@ def tokens_needed(max_model_length: int, concurrent_sequences: int) -> int:
     return per_sequence * concurrent_sequences + KV_BLOCK_TOKENS
 
 
+def cpu_kv_cache_mib(memory: Memory, max_model_length: int, max_num_seqs: int) -> int:
+    """KV cache that the operator sets for each rank on a CPU, in MiB: there the engine takes what it is told to.
+
+    As much as a full batch needs, not all that is left: vLLM fills it with zeros at every start.
+    """
+    needed = min(memory.kv_tokens, tokens_needed(max_model_length, max_num_seqs))
+    return max(_CPU_KV_LEAST_MIB, -(-needed * memory.kv_bytes_per_token // _MIB))
+
+
 def longest_context(kv_tokens: int, concurrent_sequences: int) -> int:
     """Longest context that `kv_tokens` hold for so many sequences; 0 when there is none."""
     blocks = kv_tokens // KV_BLOCK_TOKENS - 1
     return max(0, blocks // concurrent_sequences) * KV_BLOCK_TOKENS
+
+
+def layers_of_stages(layers: int, stages: int) -> list[int]:
+    """Layers of each pipeline stage, as vLLM's `get_pp_indices` cuts them.
+
+    What does not divide goes to the stages before the last, from the back: the last has the output layer to carry, the
+    first the embedding.
+    """
+    cut = [layers // stages] * stages
+    for position in range(2, layers % stages + 2):
+        cut[-position] += 1
+    return cut
 
 
 def estimate(
@@ -82,8 +128,10 @@ def estimate(
     *,
     utilization_percent: int,
     kv_element_bytes: int,
+    step: Step = _DEFAULT_STEP,
+    weights: "Weights | None" = None,
 ) -> Memory:
-    """Estimate the memory of the fullest rank.
+    """Estimate the memory of the rank that holds the fewest tokens: it bounds the KV cache of all.
 
     Args:
         model: Architecture facts.
@@ -92,36 +140,140 @@ def estimate(
         sharding: Tensor and pipeline parallel sizes.
         utilization_percent: Share of the card's total memory that the engine may use.
         kv_element_bytes: Bytes of one element of the KV cache.
+        step: Largest step of the engine.
+        weights: What `weights_of` says of the variant, for callers that ask many times.
     """
-    usable = accelerator.usable_memory_bytes
-    return Memory(
-        budget=usable * utilization_percent // 100,
-        weights=_weights_per_rank(model, variant, sharding),
-        reserve=_reserve(model, accelerator),
-        kv_bytes_per_token=_kv_per_rank(model, sharding, kv_element_bytes),
+    shape = model.architecture
+    budget = accelerator.usable_memory_bytes * utilization_percent // 100
+    reserve = reserve_bytes(shape, accelerator, sharding, step)
+    held = weights or weights_of(shape, variant)
+    stages = [
+        Memory(
+            budget,
+            held.on(stage, sharding),
+            reserve,
+            *_kv_bytes(shape, stage.layers, sharding.tensor, kv_element_bytes),
+        )
+        for stage in _stages(shape.num_hidden_layers, sharding.pipeline)
+    ]
+    return min(stages, key=lambda memory: memory.left_for_kv // memory.kv_bytes_per_token)
+
+
+def reserve_bytes(shape: Architecture, accelerator: Accelerator, sharding: Sharding, step: Step = _DEFAULT_STEP) -> int:
+    """What the engine needs of a GPU beside weights and KV cache, after `catalog.reserve`."""
+    known = reserve_facts.load()
+    if accelerator.device == "CPU":
+        return accelerator.usable_memory_bytes * known.cpu_share_percent // 100
+    fixed = known.base_mib
+    if sharding.ranks > 1:
+        fixed += known.communication_mib
+    if step.graphs:
+        fixed += known.graph_mib_per_layer * -(-shape.num_hidden_layers // sharding.pipeline)
+    if shape.moe is not None:
+        fixed += known.experts_mib
+    if shape.vision is not None:
+        fixed += known.image_encoder_mib
+    tokens = step.batched_tokens or accelerator.engine_batched_tokens
+    widths = known.hidden_widths * shape.hidden_size + -(-known.feed_forward_widths * _widest(shape) // sharding.tensor)
+    activations = tokens * widths * _WIDE
+    logits = step.max_num_seqs * shape.vocab_size * known.logits_bytes_per_entry
+    return (fixed * _MIB + activations + logits) * (100 + known.margin_percent) // 100
+
+
+def _widest(shape: Architecture) -> int:
+    """Width of the widest feed-forward block that a token passes."""
+    moe = shape.moe
+    if moe is None:
+        return shape.intermediate_size
+    through_experts = moe.experts_per_token * shape.intermediate_size + moe.shared_intermediate_size
+    return max(moe.dense_intermediate_size, through_experts)
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One kind of pipeline stage."""
+
+    layers: int
+    first: bool
+    last: bool
+
+
+@lru_cache(maxsize=1024)
+def _stages(layers: int, stages: int) -> tuple[Stage, ...]:
+    """The stages that differ: the first, the longest between, the last."""
+    cut = layers_of_stages(layers, stages)
+    if stages == 1:
+        return (Stage(layers, first=True, last=True),)
+    ends = (Stage(cut[0], first=True, last=False), Stage(cut[-1], first=False, last=True))
+    between = cut[1:-1]
+    return (*ends, Stage(max(between), first=False, last=False)) if between else ends
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """Bytes of a model's weights by where they lie."""
+
+    layer: int
+    """One layer on average, rounded up."""
+    period: int
+    """Layers after which the kinds of layers repeat: routed experts may be in every second one."""
+    embedding: int
+    output: int
+    tied: bool
+    everywhere: int
+    """The image encoder, which every stage holds."""
+    keys_and_values: int
+    """Projections to keys and values of one layer: replicated where there are more ranks than KV heads."""
+    kv_heads: int
+    on_every_rank: int
+    """Norms and router of one layer: tensor parallelism does not cut them."""
+
+    def on(self, stage: Stage, sharding: Sharding) -> int:
+        """Weights on one rank of `stage`."""
+        layers = -(-stage.layers // self.period) * self.period
+        held = self.layer * layers + self.everywhere
+        if stage.first:
+            held += self.embedding
+        if stage.last:
+            # A tied output layer is a second copy of the embedding where the stages are apart.
+            held += self.output if not (self.tied and stage.first) else 0
+        tensor = sharding.tensor
+        copies = max(0, tensor - self.kv_heads) * self.keys_and_values // self.kv_heads
+        copies += (tensor - 1) * self.on_every_rank
+        return -(-(held + copies * stage.layers) // tensor)
+
+
+def weights_of(shape: Architecture, variant: Variant) -> Weights:
+    """Split the bytes of `variant` by where they lie: published bytes as a whole, the ends by formula."""
+    hidden, moe = shape.hidden_size, shape.moe
+    embedding = (variant.vocab_size or shape.vocab_size) * hidden * _WIDE
+    vision = parameters(shape).vision * _WIDE if shape.vision is not None else 0
+    layers = shape.num_hidden_layers
+    # What is in no layer: the embedding, the output layer unless it is the same, the image encoder.
+    apart = embedding * (1 if shape.tie_word_embeddings else 2) + vision
+    in_layers = max(0, variant.weight_bytes - apart)
+    # The two projections have the precision of the layers; 16 bits is what the widest variants keep them in.
+    return Weights(
+        layer=-(-in_layers // layers),
+        period=1 if moe is None else layers // moe.moe_layers,
+        embedding=embedding,
+        output=embedding,
+        tied=shape.tie_word_embeddings,
+        everywhere=vision,
+        keys_and_values=2 * hidden * shape.num_key_value_heads * shape.head_dim * _WIDE,
+        kv_heads=shape.num_key_value_heads,
+        on_every_rank=(2 + (0 if moe is None else moe.experts)) * hidden * _WIDE,
     )
 
 
-def _weights_per_rank(model: Model, variant: Variant, sharding: Sharding) -> int:
-    architecture = model.architecture
-    ends = 1 if architecture.tie_word_embeddings else 2
-    embedding = architecture.vocab_size * architecture.hidden_size * _EMBEDDING_BYTES
-    layers = architecture.num_hidden_layers
-    blocks = variant.weight_bytes - ends * embedding
-    stage_layers = math.ceil(layers / sharding.pipeline)
-    # With several stages the first holds the embedding and the last the output layer: one of them on the fullest rank.
-    on_stage = ends * embedding if sharding.pipeline == 1 else embedding
-    return math.ceil((blocks / layers * stage_layers + on_stage) / sharding.tensor)
-
-
-def _kv_per_rank(model: Model, sharding: Sharding, kv_element_bytes: int) -> int:
-    architecture = model.architecture
-    stage_layers = math.ceil(architecture.self_attention_layers / sharding.pipeline)
+def _kv_bytes(shape: Architecture, layers: int, tensor: int, element_bytes: int) -> tuple[int, int]:
+    """KV cache on one rank of a stage: bytes of a token, and of a sequence whatever its length."""
     # Beyond one KV head per rank the heads are replicated.
-    heads = max(1, architecture.num_key_value_heads // sharding.tensor)
-    return 2 * stage_layers * heads * architecture.head_dim * kv_element_bytes
-
-
-def _reserve(model: Model, accelerator: Accelerator) -> int:
-    by_architecture = _RESERVE_MOE if model.architecture.moe is not None else _RESERVE_DENSE
-    return min(by_architecture, int(accelerator.usable_memory_bytes * _RESERVE_SHARE))
+    per_layer = 2 * max(1, shape.num_key_value_heads // tensor) * shape.head_dim * element_bytes
+    cross = shape.cross_attention
+    if cross is None:
+        # A stage without a layer is refused by another check; it must not divide by zero here.
+        return max(1, layers) * per_layer, 0
+    text = -(-max(1, layers) * shape.self_attention_layers // shape.num_hidden_layers)
+    images = -(-layers * cross.layers // shape.num_hidden_layers)
+    return text * per_layer, images * cross.vision_tokens_per_image * per_layer

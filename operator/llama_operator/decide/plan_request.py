@@ -1,32 +1,37 @@
 """From a spec to what the planner is asked: model variants, accelerators, context. Called by `decide.decision`."""
 
 from llama_operator.api.reasons import ConditionType, Reason
-from llama_operator.api.v1alpha1.llamadeployment import KVCacheDtype, LlamaDeploymentSpec, Precision
+from llama_operator.api.v1alpha1.llamadeployment import GraphMode, KVCacheDtype, LlamaDeploymentSpec, ObjectivesSpec
 from llama_operator.catalog import Catalog, UnknownAcceleratorError
 from llama_operator.catalog.accelerators import Accelerator
-from llama_operator.catalog.models import Model, Variant
+from llama_operator.catalog.models import Model
+from llama_operator.decide.candidate import Objectives, Plan, PlanRequest
+from llama_operator.decide.default_context import plan_default_context
 from llama_operator.decide.observed import NodeFacts, Observed
-from llama_operator.decide.planner import Plan, PlanRequest, plan
+from llama_operator.decide.performance import Limits, Workload
+from llama_operator.decide.planner import plan
 from llama_operator.decide.problem import Problem
 from llama_operator.decide.scaling import most_replicas
-
-SUPPORTED_ENGINE_ARGUMENTS = frozenset({"allow_deprecated_quantization"})
-"""Engine arguments without which some variants do not load, and which we pass for those (`desired.serve_config`)."""
+from llama_operator.decide.variants import allowed_variants
 
 _KV_BYTES_16_BIT = 2
 _KV_BYTES_FP8 = 1
+_MICROSECONDS = 1000
 _ABOUT_PIPELINE = frozenset({Reason.LAYERS_NOT_DIVISIBLE, Reason.PIPELINE_NOT_SUPPORTED})
 
 
 def find_plan(observed: Observed, model: Model, catalog: Catalog) -> Problem | tuple[PlanRequest, Plan]:
-    """Plan what the spec asks for; a Problem when the spec itself cannot be planned."""
+    """Plan what the spec asks for; a Problem when the spec itself cannot be planned.
+
+    The request that comes back has the context that was planned: the one asked for, or the default.
+    """
     spec = observed.deployment.spec
     if (unloadable := _engine_problem(model)) is not None:
         return unloadable
     accelerators = _accelerators(spec, observed.nodes, catalog)
     if isinstance(accelerators, Problem):
         return accelerators
-    variants = _variants(spec, model)
+    variants = allowed_variants(spec, model)
     if isinstance(variants, Problem):
         return variants
     trained_for = min(model.context_of(variant) for variant in variants)
@@ -46,8 +51,23 @@ def find_plan(observed: Observed, model: Model, catalog: Catalog) -> Problem | t
         tensor=spec.parallelism.tensor,
         pipeline=spec.parallelism.pipeline,
         max_num_seqs=spec.engine.arguments.max_num_seqs,
+        max_num_batched_tokens=spec.engine.arguments.max_num_batched_tokens,
+        graphs=spec.engine.arguments.graphs is GraphMode.CAPTURED,
+        objectives=_objectives(spec.objectives),
     )
-    return request, plan(request)
+    if spec.context.max_model_length is not None:
+        return request, plan(request)
+    return plan_default_context(request)
+
+
+def _objectives(spec: ObjectivesSpec | None) -> Objectives | None:
+    if spec is None:
+        return None
+    each = spec.time_per_output_token_milliseconds
+    return Objectives(
+        Workload(spec.prompt_tokens, spec.output_tokens, spec.requests_per_minute or 0),
+        Limits(spec.time_to_first_token_milliseconds, None if each is None else each * _MICROSECONDS),
+    )
 
 
 def _engine_problem(model: Model) -> Problem | None:
@@ -83,8 +103,10 @@ def _accelerators(
             return (catalog.accelerator(named),)
         except UnknownAcceleratorError as error:
             return Problem(ConditionType.PLANNED, Reason.ACCELERATOR_UNKNOWN, str(error), "spec.hardware.accelerator")
-    seen = sorted({node.accelerator for node in nodes or () if node.gpus})
-    found = [catalog.accelerator(name) for name in seen]
+    found = [
+        _as_seen(catalog.accelerator(name), nodes or ())
+        for name in sorted({node.accelerator for node in nodes or () if node.gpus})
+    ]
     # A GPU that fits is preferred to a CPU that fits: nobody means the CPU of a GPU cluster.
     gpus = [accelerator for accelerator in found if accelerator.device == "GPU"]
     if gpus or found:
@@ -97,40 +119,18 @@ def _accelerators(
     )
 
 
-def _variants(spec: LlamaDeploymentSpec, model: Model) -> Problem | tuple[Variant, ...]:
-    wanted, repository = spec.model.precision, spec.model.variant
-    allowed = [
-        variant
-        for variant in model.variants
-        if (repository is None or variant.repository == repository)
-        and all(limit.argument in SUPPORTED_ENGINE_ARGUMENTS for limit in variant.engine_limits)
-        and (variant.precision == wanted.value or (wanted is Precision.AUTO and _auto_may_take(variant, repository)))
-    ]
-    if not allowed:
-        offered = ", ".join(
-            sorted({f"{v.precision} ({v.repository})" if v.repository else v.precision for v in model.variants})
-        )
-        asked = f"precision {wanted}" + (f" in {repository}" if repository else "")
-        return Problem(
-            ConditionType.MODEL_RESOLVED,
-            Reason.VARIANT_UNKNOWN,
-            f"{model.id} has no {asked}; it has {offered}",
-            "spec.model.variant" if repository else "spec.model.precision",
-        )
-    # The first of a precision is the default one; others must be named.
-    first = {variant.precision: variant for variant in reversed(allowed)}
-    return tuple(variant for variant in allowed if first[variant.precision] is variant)
-
-
-def _auto_may_take(variant: Variant, repository: str | None) -> bool:
-    # Auto never lowers quality below FP8 without being told to.
-    return repository is not None or variant.precision in {"BF16", "FP16", "FP8"}
+def _as_seen(accelerator: Accelerator, nodes: tuple[NodeFacts, ...]) -> Accelerator:
+    """The accelerator in nodes of the size that exists, not of the size that is commonly rented."""
+    if accelerator.device != "GPU":
+        return accelerator
+    largest = max(node.gpus for node in nodes if node.accelerator == accelerator.name)
+    return accelerator.model_copy(update={"gpus_per_node": largest})
 
 
 def nothing_fits(request: PlanRequest, result: Plan) -> Problem:
     """The problem of a plan without a chosen candidate, told by the candidate that came nearest."""
     kind = ConditionType.PLANNED
-    nearest = max(result.rejected, key=lambda rejection: rejection.candidate.memory.left_for_kv)
+    nearest = result.rejected[0]
     text = f"{nearest.candidate.label}: {nearest.message}"
     if request.tensor is not None:
         # Every candidate has the sizes that the user named: the reason is about them.

@@ -5,10 +5,14 @@ Called by `decide.decision`, which hands it on to the builders and to `status`.
 
 from llama_operator.api.v1alpha1.llamadeployment_status import ChosenPlan, PlanStatus, RejectedPlan
 from llama_operator.catalog.models import Model
-from llama_operator.decide.planner import Candidate, Plan, Rejection
+from llama_operator.decide.candidate import Candidate, Plan, Rejection, sizes
+from llama_operator.decide.cold_start import stages, total_seconds
+from llama_operator.decide.memory import KV_BLOCK_TOKENS, Sharding, cpu_kv_cache_mib
 
 _REJECTED_SHOWN = 8
 _TEXT_LIMIT = 1024
+_MICROS_PER_CENT = 10_000
+_MIB = 1 << 20
 
 
 def plan_status(model: Model, plan: Plan, *, max_model_length: int) -> PlanStatus:
@@ -24,18 +28,25 @@ def plan_status(model: Model, plan: Plan, *, max_model_length: int) -> PlanStatu
 def rejected_plan(rejection: Rejection) -> RejectedPlan:
     """One rejected candidate."""
     return RejectedPlan(
-        candidate=rejection.candidate.label, reason=rejection.reason, message=rejection.message[:_TEXT_LIMIT]
+        candidate=rejection.candidate.label,
+        reason=rejection.reason,
+        message=rejection.message[:_TEXT_LIMIT],
+        nearest=rejection.nearest[:_TEXT_LIMIT],
     )
 
 
 def label(chosen: ChosenPlan) -> str:
     """Short name of a chosen plan, as `Candidate.label` has it."""
-    sizes = f"TP{chosen.tensor_parallel_size} PP{chosen.pipeline_parallel_size}"
-    return f"{chosen.precision} {chosen.accelerator} {sizes}"
+    sharding = Sharding(chosen.tensor_parallel_size, chosen.pipeline_parallel_size)
+    return f"{chosen.precision} {chosen.accelerator} {sizes(sharding)}"
 
 
 def _chosen(model: Model, candidate: Candidate, *, max_model_length: int, max_num_seqs: int) -> ChosenPlan:
-    memory = candidate.memory
+    memory, speed = candidate.memory, candidate.performance
+    # On a CPU the operator sets the size of the KV cache; what the memory leaves is no part of it.
+    on_cpu = candidate.accelerator.device == "CPU"
+    kv_bytes = cpu_kv_cache_mib(memory, max_model_length, max_num_seqs) * _MIB if on_cpu else memory.left_for_kv
+    cold_start = stages(model, candidate.variant, candidate.accelerator, candidate.sharding)
     return ChosenPlan(
         model=model.id,
         precision=candidate.variant.precision,
@@ -50,6 +61,12 @@ def _chosen(model: Model, candidate: Candidate, *, max_model_length: int, max_nu
         memory_bytes_per_gpu=memory.budget,
         weight_bytes_per_gpu=memory.weights,
         reserve_bytes_per_gpu=memory.reserve,
-        kv_cache_bytes_per_gpu=memory.left_for_kv,
-        kv_cache_tokens=memory.kv_tokens,
+        kv_cache_bytes_per_gpu=kv_bytes,
+        kv_cache_tokens=kv_bytes // (memory.kv_bytes_per_token * KV_BLOCK_TOKENS) * KV_BLOCK_TOKENS,
+        replicas_for_objectives=candidate.replicas if candidate.replicas_counted else None,
+        time_to_first_token_ms=speed.time_to_first_token_ms if speed else None,
+        time_per_output_token_us=speed.time_per_output_token_us if speed else None,
+        requests_per_minute=speed.requests_per_minute if speed else None,
+        cold_start_seconds=total_seconds(cold_start),
+        usd_per_hour_cents=-(-candidate.usd_micros_per_hour // _MICROS_PER_CENT) or None,
     )

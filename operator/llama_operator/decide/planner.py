@@ -1,295 +1,190 @@
 """The planner: which precision, tensor and pipeline parallel size hold the model and its context on the fewest GPUs.
 
-Called by `decide.decision`. Every candidate passes an ordered list of named checks; the first that fails rejects it
-with its numbers and the nearest change that would make it fit.
+Called by `decide.plan_request`. Every candidate passes the ordered list of named checks (`decide.checks`); the first that
+fails rejects it with its numbers and the nearest change that would make it fit. Order of those that fit: GPUs, cost per
+hour, quality, speed. docs/planning.md has the rules.
 """
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import replace
 
 from llama_operator.api.reasons import Reason
-from llama_operator.catalog.accelerators import Accelerator
-from llama_operator.catalog.models import Model, Variant
-from llama_operator.decide.memory import GIB, Memory, Sharding, estimate, longest_context, tokens_needed
+from llama_operator.decide.candidate import Candidate, Objectives, Plan, PlanRequest, Rejection, sizes
+from llama_operator.decide.checks import CHECKS, Failure, meets_objectives, valid_tensor_sizes, within_max_gpus
+from llama_operator.decide.memory import TYPICAL_MAX_NUM_SEQS
+from llama_operator.decide.performance import Limits, Performance, Workload, predict, replicas_needed
+from llama_operator.decide.shardings import MAX_REPLICA_NODES, Candidates
 
-MAX_REPLICA_NODES = 8
-"""Pipelines over more nodes are not searched: no Llama needs them."""
+__all__ = ["Candidate", "Objectives", "Plan", "PlanRequest", "Rejection", "plan", "valid_tensor_sizes"]
 
-_INT4_GROUP = 128
-"""Group size of AWQ/GPTQ weights: row-parallel shards must hold whole groups."""
+TYPICAL_LOAD = Workload(prompt_tokens=1155, output_tokens=211, requests_per_minute=0)
+"""Load by which speed is told where no objectives are given: the averages of Azure's 2023 conversation trace."""
 
 _TYPICAL_TOKENS = 1024
-"""Prompt and answer of a usual chat request (Azure's 2023 conversation trace: 1,155 + 211 on average); the default of
-max_num_seqs assumes it, so that a replica takes as many requests as its KV cache is likely to hold."""
+"""Prompt and answer of a usual chat request, about; the default of max_num_seqs assumes it, so that a replica takes as
+many requests as its KV cache is likely to hold."""
 
-_MAX_NUM_SEQS = 256
-"""Beyond this, decoding gets slower per request faster than throughput grows."""
+_NO_LIMITS = Limits()
 
-
-@dataclass(frozen=True, slots=True)
-class PlanRequest:
-    """What is to be planned."""
-
-    model: Model
-    variants: tuple[Variant, ...]
-    """Allowed variants, best quality first."""
-    accelerators: tuple[Accelerator, ...]
-    """Allowed accelerators, preferred first."""
-    gpus_per_node: int | None
-    max_gpus: int | None
-    max_replicas: int
-    max_model_length: int
-    concurrent_sequences: int
-    utilization_percent: int
-    kv_element_bytes: int
-    tensor: int | None = None
-    """Named by the user: no other is tried."""
-    pipeline: int | None = None
-    max_num_seqs: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """One way to shard one replica."""
-
-    variant: Variant
-    accelerator: Accelerator
-    sharding: Sharding
-    gpus_per_node: int
-    memory: Memory
-
-    @property
-    def nodes(self) -> int:
-        """Nodes of one replica."""
-        return -(-self.sharding.ranks // self.gpus_per_node)
-
-    @property
-    def label(self) -> str:
-        """Short name for tables and messages."""
-        return f"{self.variant.precision} {self.accelerator.name} TP{self.sharding.tensor} PP{self.sharding.pipeline}"
-
-
-@dataclass(frozen=True, slots=True)
-class Rejection:
-    """A candidate that does not fit."""
-
-    candidate: Candidate
-    reason: Reason
-    message: str
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """Outcome of the search."""
-
-    chosen: Candidate | None
-    alternatives: tuple[Candidate, ...]
-    """Other candidates that fit, best first."""
-    rejected: tuple[Rejection, ...]
-    """In the order of the search: fewest GPUs first."""
-    max_num_seqs: int = 0
-
-
-Verdict = tuple[Reason, str] | None
-Check = Callable[[PlanRequest, Candidate], Verdict]
-
-
-def precision_supported(request: PlanRequest, candidate: Candidate) -> Verdict:
-    """The card can hold weights of this precision (FP8 needs units for it, or at least kernels that unpack it)."""
-    accelerator = candidate.accelerator
-    if candidate.variant.precision != "FP8" or accelerator.fp8 != "None":
-        return None
-    return (
-        Reason.PRECISION_NOT_SUPPORTED,
-        f"{accelerator.name} has no FP8 kernels in vLLM; use another precision or accelerator",
-    )
-
-
-def heads_divide(request: PlanRequest, candidate: Candidate) -> Verdict:
-    """Tensor size divides the attention heads, and divides or is a multiple of the KV heads (vLLM's own check)."""
-    heads, kv_heads = request.model.architecture.num_attention_heads, request.model.architecture.num_key_value_heads
-    tensor = candidate.sharding.tensor
-    if heads % tensor == 0 and (kv_heads % tensor == 0 or tensor % kv_heads == 0):
-        return None
-    sizes = ", ".join(str(size) for size in valid_tensor_sizes(request.model, 64))
-    return (
-        Reason.HEADS_NOT_DIVISIBLE,
-        (
-            f"tensor parallel size {tensor} does not divide {heads} attention heads and {kv_heads} KV heads evenly; "
-            f"possible sizes: {sizes}"
-        ),
-    )
-
-
-def device_pipelines(request: PlanRequest, candidate: Candidate) -> Verdict:
-    """Pipeline stages need a GPU: vLLM's eager mode, the only one used on CPU, fails at the first request with them."""
-    stages = candidate.sharding.pipeline
-    if stages == 1 or candidate.accelerator.device == "GPU":
-        return None
-    return Reason.PIPELINE_NOT_SUPPORTED, f"{stages} pipeline stages on CPU; use pipeline 1 there"
-
-
-def shards_align(request: PlanRequest, candidate: Candidate) -> Verdict:
-    """Row-parallel shards of a group-quantized layer hold whole groups, and every shard has whole columns."""
-    architecture, tensor = request.model.architecture, candidate.sharding.tensor
-    unit = _INT4_GROUP if candidate.variant.precision == "INT4" else 1
-    for name, width in (
-        ("intermediate size", architecture.intermediate_size),
-        ("attention width", architecture.num_attention_heads * architecture.head_dim),
-    ):
-        if width % (tensor * unit):
-            return (
-                Reason.SHARD_NOT_ALIGNED,
-                f"{name} {width} cannot be cut into {tensor} shards of whole groups of {unit}; use a smaller tensor size",
-            )
-    return None
-
-
-def layers_divide(request: PlanRequest, candidate: Candidate) -> Verdict:
-    """Every pipeline stage has a layer."""
-    layers, stages = request.model.architecture.num_hidden_layers, candidate.sharding.pipeline
-    if stages <= layers:
-        return None
-    return Reason.LAYERS_NOT_DIVISIBLE, f"{stages} pipeline stages for {layers} layers; use at most {layers}"
-
-
-def spans_whole_nodes(request: PlanRequest, candidate: Candidate) -> Verdict:
-    """A replica over several nodes fills them: tensor inside each node, pipeline across."""
-    del request
-    sharding, per_node = candidate.sharding, candidate.gpus_per_node
-    if sharding.ranks <= per_node or (sharding.tensor == per_node and sharding.ranks % per_node == 0):
-        return None
-    return (
-        Reason.PARALLELISM_SPANS_NODES,
-        (
-            f"{sharding.ranks} GPUs do not fit into one node of {per_node}; across nodes the tensor size must be {per_node} "
-            f"and the pipeline size the number of nodes"
-        ),
-    )
-
-
-def weights_fit(request: PlanRequest, candidate: Candidate) -> Verdict:
-    """Weights and reserve leave something for the KV cache."""
-    memory = candidate.memory
-    if memory.left_for_kv > 0:
-        return None
-    fewest = -(-memory.weights * candidate.sharding.ranks // max(1, memory.budget - memory.reserve))
-    return (
-        Reason.WEIGHTS_DO_NOT_FIT,
-        (
-            f"weights {_gib(memory.weights)} + reserve {_gib(memory.reserve)} exceed the {_gib(memory.budget)} that the engine "
-            f"may use of each {candidate.accelerator.name}; needs at least {fewest} of them"
-        ),
-    )
-
-
-def context_fits(request: PlanRequest, candidate: Candidate) -> Verdict:
-    """The KV cache holds `concurrent_sequences` sequences of `max_model_length`."""
-    needed = tokens_needed(request.max_model_length, request.concurrent_sequences)
-    held = candidate.memory.kv_tokens
-    if held >= needed:
-        return None
-    shorter = longest_context(held, request.concurrent_sequences)
-    advice = f"fits with maxModelLength {shorter:,}" if shorter else "use more GPUs"
-    if request.concurrent_sequences > 1 and (fewer := (held - 16) // tokens_needed(request.max_model_length, 1)) >= 1:
-        advice += f", or with concurrentSequences {fewer:,}"
-    return (
-        Reason.KV_CACHE_TOO_SMALL,
-        (
-            f"KV cache {_gib(candidate.memory.left_for_kv)} per GPU holds {held:,} tokens, "
-            f"{request.concurrent_sequences} × {request.max_model_length:,} need {needed:,}; {advice}"
-        ),
-    )
-
-
-def within_max_gpus(request: PlanRequest, candidate: Candidate) -> Verdict:
-    """All replicas together stay within hardware.maxGPUs."""
-    limit, each = request.max_gpus, candidate.sharding.ranks
-    if limit is None or each * request.max_replicas <= limit:
-        return None
-    held = limit // each
-    advice = f"lower scaling.maxReplicas to {held}" if held else "use a lower precision or a larger GPU"
-    return (
-        Reason.MAX_GPUS_EXCEEDED,
-        f"{request.max_replicas} × {each} GPUs exceed maxGPUs {limit}; raise maxGPUs to {each * request.max_replicas} or {advice}",
-    )
-
-
-CHECKS: tuple[Check, ...] = (
-    precision_supported,
-    heads_divide,
-    layers_divide,
-    device_pipelines,
-    shards_align,
-    spans_whole_nodes,
-    weights_fit,
-    context_fits,
-    within_max_gpus,
-)
-"""What a candidate must pass, in the order in which a rejection is most useful to read."""
+_UNPRICED = 1 << 60
+"""A card without a price comes after those that have one."""
 
 
 def plan(request: PlanRequest) -> Plan:
-    """Search all candidates; the fewest GPUs win, then quality, then the preferred accelerator."""
+    """Search all candidates that the request allows."""
+    return _plan(request, Candidates(request))
+
+
+def planner_of_lengths(request: PlanRequest) -> Callable[[int], tuple[PlanRequest, Plan]]:
+    """Plan `request` for one context length after the other: all but the context is estimated once."""
+    candidates = Candidates(request)
+
+    def planned(max_model_length: int) -> tuple[PlanRequest, Plan]:
+        asked = replace(request, max_model_length=max_model_length)
+        return asked, _plan(asked, candidates)
+
+    return planned
+
+
+def _plan(request: PlanRequest, candidates: Candidates) -> Plan:
+    verdicts = _Verdicts(request, candidates)
     fitting: list[Candidate] = []
     rejected: list[Rejection] = []
-    for candidate in sorted(_candidates(request), key=lambda c: c.sharding.ranks):
-        failure = next((found for check in CHECKS if (found := check(request, candidate)) is not None), None)
+    for memory_only in candidates.allowed():
+        candidate, failure = memory_only, verdicts.failure(memory_only) or within_max_gpus(request, memory_only)
+        if failure is None and request.objectives is not None:
+            candidate = with_speed(request, memory_only)
+            failure = meets_objectives(request, candidate)
         if failure is None:
             fitting.append(candidate)
         else:
-            rejected.append(Rejection(candidate, *failure))
+            rejected.append(verdicts.rejection(candidate, failure))
+    rejected.sort(key=_distance)
     if not fitting:
         return Plan(None, (), tuple(rejected))
-    chosen = fitting[0]
-    return Plan(chosen, tuple(fitting[1:]), tuple(rejected), max_num_seqs=_max_num_seqs(request, chosen))
+    chosen, *others = _ordered(request, fitting)
+    return Plan(chosen, tuple(others), tuple(rejected), max_num_seqs=_max_num_seqs(request, chosen))
 
 
-def valid_tensor_sizes(model: Model, largest: int) -> tuple[int, ...]:
-    """Tensor parallel sizes up to `largest` that divide the heads of `model`."""
-    heads, kv_heads = model.architecture.num_attention_heads, model.architecture.num_key_value_heads
-    return tuple(
-        size for size in range(1, largest + 1) if heads % size == 0 and (kv_heads % size == 0 or size % kv_heads == 0)
+def with_speed(request: PlanRequest, candidate: Candidate) -> Candidate:
+    """`candidate` with its estimated speed, and the replicas that the objectives' rate needs."""
+    workload = request.objectives.workload if request.objectives else TYPICAL_LOAD
+    speed = _speed(request, candidate, workload)
+    counted = workload.requests_per_minute > 0 and speed is not None
+    needed = replicas_needed(speed, workload) if counted and speed is not None else 1
+    return replace(candidate, performance=speed, replicas=needed, replicas_counted=counted)
+
+
+def _speed(request: PlanRequest, candidate: Candidate, workload: Workload) -> Performance | None:
+    return predict(
+        request.model,
+        candidate.variant,
+        candidate.accelerator,
+        candidate.sharding,
+        candidate.gpus_per_node,
+        candidate.memory.kv_tokens,
+        workload,
+        max_num_seqs=request.max_num_seqs or TYPICAL_MAX_NUM_SEQS,
+        kv_element_bytes=request.kv_element_bytes,
+        limits=request.objectives.limits if request.objectives else _NO_LIMITS,
     )
 
 
-def _candidates(request: PlanRequest) -> Iterator[Candidate]:
-    for variant in request.variants:
-        for accelerator in request.accelerators:
-            per_node = request.gpus_per_node or accelerator.gpus_per_node
-            for sharding in _shardings(request, per_node, accelerator.device):
-                memory = estimate(
-                    request.model,
-                    variant,
-                    accelerator,
-                    sharding,
-                    utilization_percent=request.utilization_percent,
-                    kv_element_bytes=request.kv_element_bytes,
-                )
-                yield Candidate(variant, accelerator, sharding, per_node, memory)
+def _ordered(request: PlanRequest, fitting: list[Candidate]) -> list[Candidate]:
+    """Best first: GPUs, cost per hour, quality, the user's order of accelerators, links, speed."""
+    quality = {id(variant): rank for rank, variant in enumerate(request.variants)}
+    preferred = {accelerator.name: rank for rank, accelerator in enumerate(request.accelerators)}
+
+    def key(candidate: Candidate) -> tuple[int, ...]:
+        # Where the cards of a node are linked by PCIe alone, stages talk less than shards of a layer.
+        tensor = 0 if candidate.accelerator.tensor_friendly else candidate.sharding.tensor
+        return (
+            candidate.gpus,
+            candidate.usd_micros_per_hour * candidate.replicas or _UNPRICED,
+            quality[id(candidate.variant)],
+            tensor,
+        )
+
+    ordered = sorted(fitting, key=key)
+    best = key(ordered[0])
+    alike = [candidate for candidate in ordered if key(candidate) == best]
+    # Only the best are told by speed: to estimate it for all would cost more than the search.
+    timed = [found if found.performance else with_speed(request, found) for found in alike]
+    timed.sort(key=lambda found: (-_tokens_per_second(found), preferred[found.accelerator.name]))
+    return [*timed, *ordered[len(alike) :]]
 
 
-def _shardings(request: PlanRequest, per_node: int, device: str) -> Iterable[Sharding]:
-    if request.tensor is not None:
-        return [Sharding(request.tensor, request.pipeline or 1)]
-    inside = [Sharding(size, 1) for size in _powers_of_two(per_node)]
-    across = [Sharding(per_node, nodes) for nodes in range(2, MAX_REPLICA_NODES + 1)]
-    return inside if device == "CPU" else [*inside, *across]
+_NEAREST = (
+    Reason.OBJECTIVES_NOT_MET,
+    Reason.MAX_GPUS_EXCEEDED,
+    Reason.KV_CACHE_TOO_SMALL,
+    Reason.WEIGHTS_DO_NOT_FIT,
+)
+"""How far candidates came, the nearest first; whatever else rejects one makes it impossible on any hardware."""
 
 
-def _powers_of_two(largest: int) -> list[int]:
-    sizes = [1]
-    while sizes[-1] * 2 <= largest:
-        sizes.append(sizes[-1] * 2)
-    return sizes
+def _distance(rejection: Rejection) -> tuple[int, int, int]:
+    """How far a candidate is from fitting: the check that it fails, then what it misses, then its GPUs."""
+    candidate, reason = rejection.candidate, rejection.reason
+    missing = -candidate.memory.left_for_kv
+    if reason is Reason.OBJECTIVES_NOT_MET and candidate.performance is not None:
+        missing = candidate.performance.time_per_output_token_us
+    elif reason is Reason.MAX_GPUS_EXCEEDED:
+        missing = 0
+    reached = _NEAREST.index(reason) if reason in _NEAREST else len(_NEAREST)
+    return reached, missing, candidate.sharding.ranks
+
+
+def _tokens_per_second(candidate: Candidate) -> int:
+    return candidate.performance.output_tokens_per_second if candidate.performance else 0
+
+
+class _Verdicts:
+    """What the checks say of the candidates of one request, and which smallest one holds what another lacks."""
+
+    def __init__(self, request: PlanRequest, candidates: Candidates) -> None:
+        self._request = request
+        self._candidates = candidates
+        self._failures: dict[int, Failure | None] = {}
+        self._enough: dict[tuple[int, str], Candidate | None] = {}
+
+    def failure(self, candidate: Candidate) -> Failure | None:
+        """The first check that `candidate` fails; None when it holds what is asked for."""
+        # `candidates` keeps every candidate, so that an id is never given twice.
+        if id(candidate) not in self._failures:
+            found = (check(self._request, candidate) for check in CHECKS)
+            self._failures[id(candidate)] = next((failure for failure in found if failure is not None), None)
+        return self._failures[id(candidate)]
+
+    def rejection(self, candidate: Candidate, failure: Failure) -> Rejection:
+        """Tell why `candidate` does not fit, and what would."""
+        nearest = failure.nearest
+        if failure.reason in {Reason.WEIGHTS_DO_NOT_FIT, Reason.KV_CACHE_TOO_SMALL}:
+            nearest = self._with_more_gpus(candidate, failure)
+        return Rejection(candidate, failure.reason, f"{failure.numbers}; {nearest}", nearest)
+
+    def _with_more_gpus(self, candidate: Candidate, failure: Failure) -> str:
+        enough = self._smallest(candidate)
+        if enough is None:
+            return failure.nearest or (
+                f"no sharding over up to {MAX_REPLICA_NODES} nodes holds it: use a lower precision, or a larger GPU"
+            )
+        needed = f"{enough.sharding.ranks} GPUs ({sizes(enough.sharding)})"
+        return f"{failure.nearest}, or needs {needed}" if failure.nearest else f"needs {needed}"
+
+    def _smallest(self, candidate: Candidate) -> Candidate | None:
+        key = (id(candidate.variant), candidate.accelerator.name)
+        if key not in self._enough:
+            alike = self._candidates.like(candidate)
+            self._enough[key] = next((other for other in alike if self.failure(other) is None), None)
+        return self._enough[key]
 
 
 def _max_num_seqs(request: PlanRequest, chosen: Candidate) -> int:
     if request.max_num_seqs is not None:
         return request.max_num_seqs
     likely = chosen.memory.kv_tokens // min(_TYPICAL_TOKENS, request.max_model_length)
-    return max(request.concurrent_sequences, min(_MAX_NUM_SEQS, likely))
-
-
-def _gib(size: int) -> str:
-    return f"{size / GIB:.1f} GiB"
+    if request.objectives is not None and chosen.performance is not None:
+        # A larger batch would answer more at once, each slower than was asked for.
+        likely = min(likely, chosen.performance.concurrency)
+    return max(request.concurrent_sequences, min(TYPICAL_MAX_NUM_SEQS, likely))

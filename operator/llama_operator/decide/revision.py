@@ -32,6 +32,7 @@ FIELD_CLASSES: Mapping[str, FieldClass] = {
     "hardware.maxGPUs": FieldClass.LIVE,
     "parallelism": FieldClass.RESTART,
     "engine": FieldClass.RESTART,
+    "objectives": FieldClass.RESTART,
     "image": FieldClass.RESTART,
     "scaling": FieldClass.LIVE,
     "replicas": FieldClass.LIVE,

@@ -7,7 +7,7 @@ nodes takes whole nodes, so that tensor groups stay inside them.
 import json
 from typing import Any
 
-from llama_operator.decide.planner import Candidate
+from llama_operator.decide.candidate import Candidate
 
 CONTAINER_HEAD = "ray-head"
 CONTAINER_WORKER = "ray-worker"

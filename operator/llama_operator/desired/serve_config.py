@@ -21,9 +21,9 @@ from llama_operator.api.v1alpha1.llamadeployment import (
     PrefixCaching,
 )
 from llama_operator.catalog.models import Model
-from llama_operator.decide.memory import tokens_needed
+from llama_operator.decide.candidate import Candidate
+from llama_operator.decide.memory import cpu_kv_cache_mib
 from llama_operator.decide.observed import Settings
-from llama_operator.decide.planner import Candidate
 from llama_serving.config import (
     APPLICATION_NAME,
     IMPORT_PATH,
@@ -45,10 +45,6 @@ _REQUEST_TIMEOUT_SECONDS = 1800
 
 _DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 """libyaml's emitter where it is there: ten times as fast, and one config is rendered in every pass."""
-
-_MIB = 1 << 20
-_CPU_KV_LEAST_MIB = 64
-"""vLLM's CPU blocks hold 128 tokens; a few of them for every sequence of a small batch."""
 
 _DTYPES = {"BF16": "bfloat16", "FP16": "float16"}
 _LOAD_FORMATS = {
@@ -89,7 +85,7 @@ def serving_config(
                 limit.argument == "allow_deprecated_quantization" for limit in chosen.variant.engine_limits
             ),
             gpu_memory_utilization=None if on_cpu else spec.engine.gpu_memory_utilization_percent / 100,
-            cpu_kv_cache_mib=_cpu_kv_mib(chosen, max_model_length, max_num_seqs) if on_cpu else None,
+            cpu_kv_cache_mib=cpu_kv_cache_mib(chosen.memory, max_model_length, max_num_seqs) if on_cpu else None,
             enforce_eager=on_cpu or arguments.graphs is GraphMode.EAGER,
             enable_prefix_caching=arguments.prefix_caching is PrefixCaching.ENABLED,
             load_format=_load_format(arguments),
@@ -159,12 +155,6 @@ def _source(model: Model, chosen: Candidate, settings: Settings) -> ModelSource:
     if model.generated:
         return ModelSource(kind="Generated", location=model.id)
     return ModelSource(kind="HuggingFace", location=chosen.variant.repository or model.id)
-
-
-def _cpu_kv_mib(chosen: Candidate, max_model_length: int, max_num_seqs: int) -> int:
-    # As much as a full batch needs, not all that is left: on CPU vLLM fills the cache with zeros when it starts.
-    needed = min(chosen.memory.kv_tokens, tokens_needed(max_model_length, max_num_seqs))
-    return max(_CPU_KV_LEAST_MIB, -(-needed * chosen.memory.kv_bytes_per_token // _MIB))
 
 
 def _load_format(arguments: EngineArguments) -> str | None:

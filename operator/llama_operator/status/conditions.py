@@ -11,9 +11,14 @@ from llama_operator.decide.observed import Observed, RayServiceFacts
 from llama_operator.decide.plan_status import label
 from llama_operator.decide.rollout import ENGINE_FAILED, Rollout
 from llama_operator.decide.scaling import least_replicas
+from llama_operator.status import plan_check
 
 _CLUSTER_STARTS = "the Ray cluster is starting"
 """Before and after KubeRay has said something: one status less to write."""
+
+_TOLD_ONLY = frozenset({ConditionType.CAPACITY_FOUND, ConditionType.PLAN_ACCURATE})
+"""Conditions that Ready does not depend on: missing nodes do not make a serving model unready, and unknown ones do not
+keep it from getting ready; nor does a plan that was wrong."""
 
 _MESSAGE_LIMIT = 4096
 """An engine's own message may be a whole traceback; its end says most."""
@@ -85,11 +90,15 @@ def _parts(observed: Observed, decision: Decision) -> Iterator[Finding]:
             ConditionType.UP_TO_DATE,
         ):
             yield Finding(kind, ConditionStatus.FALSE, Reason.SUSPENDED, "no hardware is held")
+        yield Finding(
+            ConditionType.PLAN_ACCURATE, ConditionStatus.UNKNOWN, Reason.SUSPENDED, "no engine runs to measure"
+        )
         return
     yield _capacity_found(observed, decision)
     yield _model_loaded(observed, decision)
     yield _endpoint_ready(observed, decision)
     yield _up_to_date(observed, decision)
+    yield _plan_accurate(observed, decision)
 
 
 def _license_accepted(decision: Decision) -> Finding:
@@ -128,18 +137,22 @@ def _capacity_found(observed: Observed, decision: Decision) -> Finding:
     kind, chosen = ConditionType.CAPACITY_FOUND, decision.chosen
     if chosen is None or observed.nodes is None:
         return Finding(kind, ConditionStatus.UNKNOWN, Reason.WAITING, "the plan or the nodes are not known")
-    have = sum(node.gpus for node in observed.nodes if node.accelerator == chosen.accelerator)
-    need = chosen.gpus_per_replica * max(1, least_replicas(observed.deployment.spec))
-    if have >= need:
+    inside = -(-chosen.gpus_per_replica // max(1, chosen.nodes_per_replica))
+    replicas = max(1, least_replicas(observed.deployment.spec))
+    fitting = [node.gpus for node in observed.nodes if node.accelerator == chosen.accelerator]
+    have, need = sum(fitting), chosen.gpus_per_replica * replicas
+    # What a replica takes of one node is never split over two.
+    if sum(gpus // max(1, inside) for gpus in fitting) >= chosen.nodes_per_replica * replicas:
         # Without the number that exist: a node more or less is no reason to write a status.
         return Finding(
             kind, ConditionStatus.TRUE, Reason.NODES_FOUND, f"{need} {chosen.accelerator} are needed and exist"
         )
+    whole = "" if have < need else f" with {inside} in one node"
     return Finding(
         kind,
         ConditionStatus.FALSE,
         Reason.NODES_MISSING,
-        f"{have} {chosen.accelerator} exist, {need} are needed; pods wait until nodes are added",
+        f"{have} {chosen.accelerator} exist, {need} are needed{whole}; pods wait until nodes are added",
     )
 
 
@@ -202,6 +215,13 @@ def _up_to_date(observed: Observed, decision: Decision) -> Finding:
     return Finding(kind, ConditionStatus.FALSE, Reason.ROLLING_OUT, _rolling_out_message(rollout))
 
 
+def _plan_accurate(observed: Observed, decision: Decision) -> Finding:
+    kind = ConditionType.PLAN_ACCURATE
+    if decision.rollout is None:
+        return Finding(kind, ConditionStatus.UNKNOWN, *_waiting(decision))
+    return Finding(kind, *plan_check.judge(plan_check.compare(observed, decision), observed))
+
+
 def _rolling_out_message(rollout: Rollout) -> str:
     if rollout.waiting_for:
         how = f"waits until {', '.join(rollout.waiting_for)} has freed its hardware"
@@ -240,8 +260,7 @@ def _ready(parts: tuple[Finding, ...], decision: Decision, failure: str | None) 
         return Finding(kind, ConditionStatus.FALSE, decision.problem.reason, decision.problem.text)
     if decision.stopped:
         return Finding(kind, ConditionStatus.FALSE, Reason.SUSPENDED, "no hardware is held")
-    # Missing nodes do not make a serving model unready, and unknown ones do not keep it from getting ready.
-    needed = [part for part in parts if part.type is not ConditionType.CAPACITY_FOUND]
+    needed = [part for part in parts if part.type not in _TOLD_ONLY]
     lacking = next((part for part in needed if part.status is not ConditionStatus.TRUE), None)
     if lacking is None:
         return Finding(kind, ConditionStatus.TRUE, Reason.SERVING, "the endpoint answers with the model asked for")

@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Literal
 
 from llama_operator.api.meta import Condition, ConditionStatus
-from llama_operator.api.reasons import ConditionType
+from llama_operator.api.reasons import ConditionType, Reason
 from llama_operator.api.v1alpha1.llamadeployment_status import LlamaDeploymentStatus
 from llama_operator.decide.decision import Decision
 from llama_operator.decide.observed import Observed
@@ -31,8 +31,6 @@ class EventReason(StrEnum):
     """The Service points to another revision."""
     ROLLED_BACK = "RolledBack"
     """A revision did not serve in time and was given up."""
-    BOUNDS_CHANGED = "BoundsChanged"
-    """The bounds of a running RayCluster were changed in place."""
     READY = "Ready"
     """The endpoint answers with the model asked for."""
     NOT_READY = "NotReady"
@@ -41,6 +39,8 @@ class EventReason(StrEnum):
     """Nothing will happen until somebody changes something; the note says what."""
     SCALED = "Scaled"
     """The number of replicas changed."""
+    PLAN_MISSED = "PlanMissed"
+    """The engines measured a KV cache that differs from the planned one by more than 10 %: a Warning when it is smaller."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +67,7 @@ def events(
     previous = before or LlamaDeploymentStatus()
     found += _condition_events(previous, after)
     found += _scaling_events(previous, after)
+    found += _plan_events(previous, after)
     return tuple(found)
 
 
@@ -112,6 +113,16 @@ def _scaling_events(before: LlamaDeploymentStatus, after: LlamaDeploymentStatus)
     change = after.scaling_history[0]
     note = f"from {change.from_replicas} to {change.to_replicas} replicas: {change.reason}"
     yield _event("Normal", EventReason.SCALED, "Scale", note)
+
+
+def _plan_events(before: LlamaDeploymentStatus, after: LlamaDeploymentStatus) -> Iterator[EventFacts]:
+    was, now = (_condition(status, ConditionType.PLAN_ACCURATE) for status in (before, after))
+    if now is None or now.status is not ConditionStatus.FALSE or (was is not None and was.reason == now.reason):
+        return
+    severity: Literal["Normal", "Warning"] = (
+        "Warning" if now.reason == Reason.KV_CACHE_SMALLER_THAN_PLANNED else "Normal"
+    )
+    yield _event(severity, EventReason.PLAN_MISSED, "ComparePlan", f"{now.reason}: {now.message}")
 
 
 def _condition(status: LlamaDeploymentStatus, kind: ConditionType) -> Condition | None:

@@ -14,7 +14,7 @@ from llama_operator.decide.observed import Observed
 from llama_operator.decide.scaling import least_replicas, most_replicas
 from llama_operator.desired.serve_config import HTTP_PORT
 from llama_operator.errors import InvalidManifestError
-from llama_operator.status import conditions
+from llama_operator.status import conditions, plan_check
 
 _HISTORY = 10
 _TEXT_LIMIT = 1024
@@ -43,7 +43,8 @@ def build(observed: Observed, decision: Decision, *, failure: str | None, now: d
         ready_replicas=ready_replicas,
         selector=_selector(deployment.metadata.name, decision),
         queue_depth=None if serving is None else rounded(serving.queue_depth),
-        kv_cache_tokens=serving.kv_cache_tokens if serving is not None else previous.kv_cache_tokens,
+        kv_cache_tokens=_kv_cache_tokens(observed, decision, previous),
+        kv_cache=plan_check.compare(observed, decision),
         scaling_history=_history(previous, replicas, observed, now),
         url=_url(observed, decision),
     )
@@ -108,6 +109,13 @@ def _replicas(observed: Observed, decision: Decision, previous: LlamaDeploymentS
     # An endpoint that does not answer says nothing about replicas: what was known stands, as far as bounds allow it.
     most = most_replicas(spec) if known else previous.replicas
     return min(max(previous.replicas, least), most), min(max(previous.ready_replicas, least), most)
+
+
+def _kv_cache_tokens(observed: Observed, decision: Decision, previous: LlamaDeploymentStatus) -> int | None:
+    if observed.serving is not None:
+        return observed.serving.kv_cache_tokens
+    serves = any(facts.serves for facts in observed.ray_services)
+    return previous.kv_cache_tokens if serves and not decision.stopped else None
 
 
 def _history(

@@ -7,7 +7,7 @@ OpenTelemetry's API, which do nothing.
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 
 from opentelemetry.metrics import CallbackOptions, Counter, Histogram, Meter, Observation
 
@@ -86,6 +86,14 @@ DEPLOYMENTS: Final = Instrument(
     ("ready",),
     "LlamaDeployments by the status of their condition Ready; Unknown also when there is none yet.",
 )
+PLAN_RATIO: Final = Instrument(
+    "plan.kv_cache.ratio",
+    InstrumentKind.GAUGE,
+    "1",
+    ("namespace", "deployment"),
+    "KV cache that the engines of a LlamaDeployment measured, divided by the planned one; below 0.9 the plan promised too "
+    "much. Absent until it was measured.",
+)
 INSTRUMENTS: Final = (
     RECONCILES,
     RECONCILE_DURATION,
@@ -98,6 +106,7 @@ INSTRUMENTS: Final = (
     LEADER,
     CACHED,
     DEPLOYMENTS,
+    PLAN_RATIO,
 )
 
 Readings = Iterable[tuple[Mapping[str, str], float]]
@@ -139,6 +148,16 @@ class Metrics:
         return self._meter.create_counter(
             f"{PREFIX}.{instrument.name}", unit=instrument.unit, description=instrument.description
         )
+
+
+def plan_ratios(deployments: Iterable[Mapping[str, Any]]) -> Readings:
+    """Values of `PLAN_RATIO` from LlamaDeployments as the API server has them."""
+    for deployment in deployments:
+        found = (deployment.get("status") or {}).get("kvCache") or {}
+        if planned := found.get("plannedTokens"):
+            metadata = deployment["metadata"]
+            labels = {"namespace": metadata["namespace"], "deployment": metadata["name"]}
+            yield labels, found.get("measuredTokens", 0) / planned
 
 
 def reference() -> str:

@@ -33,6 +33,11 @@ OBJECTS = {
         for tensor in ({}, {"tensor": 8})
         for pipeline in ({}, {"pipeline": 2})
     ],
+    ModelSpec: [
+        {"name": "m", "precision": precision} | precisions
+        for precision in ("Auto", "FP8")
+        for precisions in ({}, {"precisions": []}, {"precisions": ["BF16", "INT4"]}, {"precisions": ["FP8", "FP8"]})
+    ],
     LlamaDeploymentSpec: [
         MODEL | {"scaling": {"mode": mode}} | replicas
         for mode in ("QueueDepth", "Manual", "External")

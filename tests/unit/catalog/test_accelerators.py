@@ -9,7 +9,7 @@ CATALOG = load()
 GPUS = [accelerator for accelerator in CATALOG.accelerators if accelerator.device == "GPU"]
 GIB = 1 << 30
 
-RAY_NAMES = {"A10G", "L4", "L40S", "A100", "H100", "H200", "B200"}
+RAY_NAMES = {"A10G", "L4", "L40S", "A100", "H100", "H200", "B200", "AMD-Instinct-MI300X-OAM"}
 """Of `ray.util.accelerators`, what Ray 2.60 makes of the NVML names of these cards."""
 
 
@@ -34,6 +34,7 @@ def product(name: str) -> dict[str, str]:
         ("NVIDIA-A10G", "A10G-24GB"),
         ("NVIDIA-GeForce-RTX-3090", "RTX3090-24GB"),
         ("NVIDIA-GeForce-RTX-4090", "RTX4090-24GB"),
+        ("NVIDIA-GH200-480GB", "GH200-96GB"),
     ],
 )
 def test_a_node_is_identified_by_its_gpu_product(label: str, name: str) -> None:
@@ -75,10 +76,25 @@ def test_a_card_has_a_little_less_memory_than_its_name_says(accelerator: Acceler
 
 @pytest.mark.parametrize("accelerator", GPUS, ids=lambda accelerator: accelerator.name)
 def test_fp8_throughput_is_there_exactly_where_the_card_has_fp8_units(accelerator: Accelerator) -> None:
+    assert (accelerator.fp8_tflops is not None) == (accelerator.fp8 == "Native")
+
+
+@pytest.mark.parametrize(
+    "accelerator", [a for a in GPUS if a.resource_name == "nvidia.com/gpu"], ids=lambda accelerator: accelerator.name
+)
+def test_nvidia_cards_have_fp8_units_from_compute_capability_8_9(accelerator: Accelerator) -> None:
     assert accelerator.compute_capability is not None
     native = tuple(int(part) for part in accelerator.compute_capability.split(".")) >= (8, 9)
     assert (accelerator.fp8 == "Native") == native
-    assert (accelerator.fp8_tflops is not None) == native
+
+
+@pytest.mark.parametrize("accelerator", GPUS, ids=lambda accelerator: accelerator.name)
+def test_the_default_step_of_the_engine_follows_its_own_rule(accelerator: Accelerator) -> None:
+    # vllm/engine/arg_utils.py: by memory, the A100 being treated like the small cards.
+    memory = accelerator.usable_memory_bytes / GIB
+    large = 16384 if memory >= 160 else 8192
+    small = memory < 70 or accelerator.name.startswith("A100")
+    assert accelerator.engine_batched_tokens == (2048 if small else large)
 
 
 @pytest.mark.parametrize("accelerator", GPUS, ids=lambda accelerator: accelerator.name)

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from llama_operator.api.manifest import parse
-from llama_operator.api.meta import ConditionStatus
+from llama_operator.api.meta import Condition, ConditionStatus
 from llama_operator.api.reasons import ConditionType, Reason
 from llama_operator.api.v1alpha1.llamadeployment_status import LlamaDeploymentStatus, PlanStatus, RevisionStatus
 from llama_operator.cli.checks import State
@@ -218,12 +218,39 @@ def test_records_that_may_not_be_seen_are_not_called_absent(happy):
     assert "none" not in check.unblock
 
 
+@pytest.mark.parametrize(
+    ("status", "reason", "state"),
+    [
+        ("True", Reason.KV_CACHE_AS_PLANNED, State.PASSED),
+        ("False", Reason.KV_CACHE_LARGER_THAN_PLANNED, State.PASSED),
+        ("False", Reason.KV_CACHE_SMALLER_THAN_PLANNED, State.WARNING),
+        ("Unknown", Reason.NOT_MEASURED, None),
+    ],
+)
+def test_a_plan_that_was_wrong_is_a_warning_when_it_harms(happy, status, reason, state):
+    said = Condition(
+        type=ConditionType.PLAN_ACCURATE,
+        status=ConditionStatus(status),
+        reason=reason,
+        observed_generation=1,
+        last_transition_time=happy.now,
+        message="12 % less",
+    )
+    facts = with_status(happy, conditions=(*happy.status.conditions, said))
+    told = [check for check in chain(facts) if check.name == "memory"]
+    assert [check.state for check in told] == ([state] if state else [])
+    assert [bool(check.unblock) for check in told] == ([state is State.WARNING] if state else [])
+    # Said about an older spec, it says nothing of this one.
+    assert not [check for check in chain(replace(facts, generation=2)) if check.name == "memory"]
+
+
 def test_every_reason_that_does_not_pass_by_waiting_has_a_cure():
     pass_by_themselves = {
         Reason.WAITING, Reason.LICENSE_ALLOWED, Reason.LICENSE_NOT_NEEDED, Reason.ACCEPTANCE_NOT_CHECKED,
         Reason.MODEL_FOUND, Reason.PLAN_FOUND, Reason.NODES_FOUND, Reason.STARTING, Reason.ENGINE_RUNNING,
         Reason.SCALED_TO_ZERO, Reason.ENDPOINT_SERVING, Reason.NO_ENDPOINT, Reason.ROLLED_OUT, Reason.ROLLING_OUT,
-        Reason.SERVING, Reason.PROGRESSING, Reason.SETTLED, Reason.BLOCKED,
+        Reason.SERVING, Reason.PROGRESSING, Reason.SETTLED, Reason.BLOCKED, Reason.NOT_MEASURED,
+        Reason.KV_CACHE_AS_PLANNED, Reason.KV_CACHE_LARGER_THAN_PLANNED,
     }  # fmt: skip
     assert set(cures()) == set(Reason) - pass_by_themselves
 

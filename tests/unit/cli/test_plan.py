@@ -99,7 +99,7 @@ def test_an_acceptance_beside_the_manifest_is_checked(plan):
         ),
         ({"context": {"maxModelLength": 200000}}, "spec.context.maxModelLength", "at most 131072"),
         ({"hardware": {"accelerator": "H100"}}, "spec.hardware.accelerator", "H100-80GB"),
-        ({"model": {"name": "llama-3.3-70b-instruct", "precision": "FP16"}}, "spec.model.precision", "BF16"),
+        ({"model": {"name": "tiny-random-llama", "precision": "INT8"}}, "spec.model.precision", "BF16"),
     ],
 )
 @pytest.mark.parametrize("output", ["json", "table"])

@@ -1,12 +1,10 @@
 """The planner shards as published recipes do, and says why everything else does not fit."""
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from llama_operator import catalog
 from llama_operator.api.reasons import Reason
-from llama_operator.decide.memory import GIB, tokens_needed
+from llama_operator.decide.memory import GIB
 from llama_operator.decide.planner import PlanRequest, plan
 
 KNOWN = catalog.load()
@@ -67,7 +65,8 @@ def test_weights_that_do_not_fit_tell_how_many_gpus_they_need():
     found = plan(request(tensor=1))
     (rejection,) = found.rejected
     assert rejection.reason is Reason.WEIGHTS_DO_NOT_FIT
-    assert "needs at least 2" in rejection.message
+    assert rejection.nearest == "needs 2 GPUs (TP2 PP1)"
+    assert rejection.message.endswith(rejection.nearest)
 
 
 def test_a_context_that_does_not_fit_names_the_one_that_does_and_that_one_fits():
@@ -112,49 +111,6 @@ def test_fp8_is_refused_where_no_kernel_has_it():
 def test_pipeline_stages_on_cpu_are_refused():
     found = plan(request("llama-3.2-1b", accelerator="CPU", tensor=1, pipeline=2, max_model_length=512))
     assert found.rejected[0].reason is Reason.PIPELINE_NOT_SUPPORTED
-
-
-MODELS = st.sampled_from([m.id for m in KNOWN.models if not m.engine_constraints])
-CARDS = st.sampled_from([name for name in KNOWN.accelerator_names if name != "CPU"])
-
-
-@settings(max_examples=150, deadline=None)
-@given(model=MODELS, card=CARDS, length=st.integers(16, 131072), sequences=st.integers(1, 64))
-def test_a_chosen_plan_holds_what_was_asked(model, card, length, sequences):
-    facts = KNOWN.model(model)
-    asked = request(
-        model,
-        accelerator=card,
-        precisions=facts.precisions,
-        max_model_length=min(length, facts.context_length),
-        concurrent_sequences=sequences,
-    )
-    found = plan(asked).chosen
-    if found is None:
-        return
-    architecture, tensor = facts.architecture, found.sharding.tensor
-    assert architecture.num_attention_heads % tensor == 0
-    memory = found.memory
-    # Recomputed from the definition, not with the planner's own helpers.
-    card_bytes = KNOWN.accelerator(card).usable_memory_bytes * 0.92
-    assert memory.weights * found.sharding.ranks >= found.variant.weight_bytes * 0.999
-    assert memory.weights + memory.kv_bytes_per_token * tokens_needed(asked.max_model_length, sequences) < card_bytes
-    assert found.nodes == 1 or found.sharding.tensor == found.gpus_per_node
-
-
-@settings(max_examples=60, deadline=None)
-@given(model=MODELS, card=CARDS, length=st.integers(16, 65536))
-def test_a_longer_context_never_takes_fewer_gpus(model, card, length):
-    facts = KNOWN.model(model)
-
-    def gpus(tokens):
-        asked = request(
-            model, accelerator=card, precisions=facts.precisions, max_model_length=min(tokens, facts.context_length)
-        )
-        chosen = plan(asked).chosen
-        return chosen.sharding.ranks if chosen else 10**6
-
-    assert gpus(length) <= gpus(length * 2)
 
 
 @pytest.mark.parametrize("model", [m.id for m in KNOWN.models])

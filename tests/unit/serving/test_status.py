@@ -1,3 +1,5 @@
+from dataclasses import dataclass
+
 import pytest
 
 from llama_serving.config import (
@@ -8,6 +10,7 @@ from llama_serving.config import (
     ReplicaReport,
     ServingConfig,
 )
+from llama_serving.kv_cache import kv_cache_size
 from llama_serving.status import StatusBoard, summarize
 
 
@@ -39,8 +42,15 @@ def config():
     )
 
 
-def report(replica="r1", waiting=0, running=0, tokens=None):
-    return ReplicaReport(replica=replica, waiting=waiting, running=running, kv_cache_usage=0.5, kv_cache_tokens=tokens)
+def report(replica="r1", waiting=0, running=0, tokens=None, concurrency=None):
+    return ReplicaReport(
+        replica=replica,
+        waiting=waiting,
+        running=running,
+        kv_cache_usage=0.5,
+        kv_cache_tokens=tokens,
+        max_concurrency=concurrency,
+    )
 
 
 def test_an_empty_board_knows_nothing(board):
@@ -110,6 +120,55 @@ def test_the_engines_queue_counts_while_an_ingress_has_not_reported(config):
 
 
 def test_the_smallest_kv_cache_is_what_can_be_relied_on(config):
-    reports = (report("a", tokens=900), report("b", tokens=800), report("c"))
+    reports = (report("a", tokens=900, concurrency=1.8), report("b", tokens=800, concurrency=1.6), report("c"))
 
-    assert summarize(config, reports=reports, open_requests=0, running=3, target=3).kv_cache_tokens == 800
+    status = summarize(config, reports=reports, open_requests=0, running=3, target=3)
+
+    assert (status.kv_cache_tokens, status.max_concurrency) == (800, 1.6)
+
+
+def test_an_operator_understands_pods_that_are_newer_and_pods_that_are_older(config):
+    status = summarize(config, reports=(report(tokens=900, concurrency=1.8),), open_requests=0, running=1, target=1)
+    newer = status.model_dump(mode="json") | {"field_of_the_future": 1}
+    newer["reports"][0]["another"] = {}
+
+    assert type(status).model_validate(newer) == status
+
+    older = status.model_dump(mode="json")
+    del older["max_concurrency"], older["reports"][0]["max_concurrency"]
+    assert type(status).model_validate(older).max_concurrency is None
+
+
+@dataclass
+class CacheConfig:
+    """What vLLM knows of its cache."""
+
+    num_gpu_blocks: int | None
+    block_size: int = 16
+
+
+@dataclass
+class SelfAwareCacheConfig(CacheConfig):
+    kv_cache_max_concurrency: float | None = None
+
+
+@pytest.mark.parametrize(
+    ("cache", "length", "expected"),
+    [
+        (CacheConfig(None), 512, (None, None)),
+        (CacheConfig(100), 512, (1600, None)),
+        (SelfAwareCacheConfig(None), 512, (None, None)),
+        (SelfAwareCacheConfig(100), 512, (1600, None)),
+        (SelfAwareCacheConfig(100, kv_cache_max_concurrency=100 / 32), 512, (1600, 100 / 32)),
+        # A sequence of 500 takes the same 32 blocks.
+        (SelfAwareCacheConfig(100, kv_cache_max_concurrency=100 / 32), 500, (1600, 100 / 32)),
+        # One of 100 on CPU a whole block of 128.
+        (SelfAwareCacheConfig(7, 128, kv_cache_max_concurrency=7.0), 100, (7 * 128, 7.0)),
+        # Two kinds of attention: a sequence takes 32 blocks of one and 8 of the other from the same pool.
+        (SelfAwareCacheConfig(400, kv_cache_max_concurrency=10.0), 512, (5120, 10.0)),
+        # Three sequences and a third: floating point must not lose a token.
+        (SelfAwareCacheConfig(100, kv_cache_max_concurrency=100 / 30), 480, (1600, 100 / 30)),
+    ],
+)
+def test_the_measured_cache_is_told_in_whole_blocks(cache, length, expected):
+    assert kv_cache_size(cache, length) == expected

@@ -65,7 +65,13 @@ def test_before_the_cluster_exists_it_is_reconciling_and_not_ready(observed, say
 def test_a_serving_revision_is_ready_and_at_rest(observed, say, service_facts, wanted):
     nodes = (NodeFacts("n", "CPU", 2),)
     found = words(say(observed(**TINY, ray_services=(service_facts(wanted),), nodes=nodes, serving=serving())))
-    assert {kind for kind, (status, _) in found.items() if status != "True"} == {"Reconciling", "Stalled"}
+    # Nobody has measured anything yet, and Ready does not wait for it.
+    assert {kind for kind, (status, _) in found.items() if status != "True"} == {
+        "PlanAccurate",
+        "Reconciling",
+        "Stalled",
+    }
+    assert found["PlanAccurate"] == ("Unknown", "NotMeasured")
     assert found["Ready"] == ("True", "Serving")
 
 
@@ -121,6 +127,28 @@ def test_missing_nodes_are_told_but_do_not_unready_what_serves(observed, say, se
     found = words(say(observed(**TINY, ray_services=(service_facts(wanted),), nodes=(), serving=serving())))
     assert found["CapacityFound"] == ("False", "NodesMissing")
     assert found["Ready"][0] == "True"
+
+
+@pytest.mark.parametrize(
+    ("nodes", "found", "words_"),
+    [
+        ((8,), True, "4 H100-80GB are needed and exist"),
+        ((4, 2), True, "4 H100-80GB are needed and exist"),
+        ((2, 2, 2), False, "6 H100-80GB exist, 4 are needed with 4 in one node"),
+        ((2,), False, "2 H100-80GB exist, 4 are needed;"),
+        ((), False, "0 H100-80GB exist, 4 are needed;"),
+    ],
+)
+def test_gpus_in_nodes_that_are_too_small_for_a_replica_are_no_capacity(observed, say, nodes, found, words_):
+    spec = {
+        "model": {"name": "llama-3.1-8b", "precision": "BF16"},
+        "hardware": {"accelerator": "H100-80GB"},
+        "parallelism": {"mode": "Manual", "tensor": 4},
+    }
+    facts = tuple(NodeFacts(f"n{index}", "H100-80GB", gpus) for index, gpus in enumerate(nodes))
+    told = find(say(observed(**spec, nodes=facts)), "CapacityFound")
+    assert (told.status == "True") is found
+    assert words_ in told.message
 
 
 def test_scaling_is_remembered_with_its_reason_and_bounded(observed, say, service_facts, wanted, now):

@@ -13,7 +13,15 @@ from llama_operator.kube.port import NotFoundError, Ref
 from llama_operator.settings import Switch
 from llama_operator.telemetry.context import CURRENT_PASS
 from llama_operator.telemetry.export import Export, OtlpSettings
-from llama_operator.telemetry.metrics import INSTRUMENTS, QUEUE_DEPTH, InstrumentKind, Metrics, reference
+from llama_operator.telemetry.metrics import (
+    INSTRUMENTS,
+    PLAN_RATIO,
+    QUEUE_DEPTH,
+    InstrumentKind,
+    Metrics,
+    plan_ratios,
+    reference,
+)
 from llama_operator.telemetry.passes import Outcome
 from llama_operator.telemetry.recorder import Recorder
 from llama_operator.telemetry.requests import MeasuredCluster
@@ -69,6 +77,20 @@ def test_gauges_are_read_when_somebody_asks(export):
     assert value(export, "llama_operator_queue_depth") == 3
     depth = 5
     assert value(export, "llama_operator_queue_depth") == 5
+
+
+def test_the_plans_of_deployments_are_compared_with_what_was_measured(export):
+    kv_cache = {"revision": "chat-1", "plannedTokens": 1000, "measuredTokens": 850}
+    deployments = [
+        {"metadata": {"namespace": "team-a", "name": "chat"}, "status": {"kvCache": kv_cache}},
+        {"metadata": {"namespace": "team-a", "name": "starting"}, "status": {"conditions": []}},
+        {"metadata": {"namespace": "team-a", "name": "new"}},
+    ]
+    Metrics(export.meter).observe(PLAN_RATIO, lambda: plan_ratios(deployments))
+    name = "llama_operator_plan_kv_cache_ratio"
+    assert value(export, name, namespace="team-a", deployment="chat") == 0.85
+    assert value(export, name, namespace="team-a", deployment="starting") is None
+    assert value(export, name, namespace="team-a", deployment="new") is None
 
 
 async def test_writes_are_counted_by_kind_verb_and_result(export):

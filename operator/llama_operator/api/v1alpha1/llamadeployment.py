@@ -28,6 +28,16 @@ class Precision(StrEnum):
     INT4 = "INT4"
 
 
+class WeightPrecision(StrEnum):
+    """Number format of the weights that `precision: Auto` may choose."""
+
+    BF16 = "BF16"
+    FP16 = "FP16"
+    FP8 = "FP8"
+    INT8 = "INT8"
+    INT4 = "INT4"
+
+
 class KVCacheDtype(StrEnum):
     """Number format of the KV cache."""
 
@@ -104,6 +114,8 @@ class ModelSpec(ApiModel):
     precision: Precision = Precision.AUTO
     """Precision of the weights. `Auto` takes the highest quality that fits the fewest GPUs; a named one is honored or
     refused, never changed."""
+    precisions: Annotated[tuple[WeightPrecision, ...], Field(max_length=5, strict=False)] = ()
+    """Precisions among which `precision: Auto` may choose; it never goes below them. Default: the 16-bit one and FP8."""
     variant: (
         Annotated[str, Field(min_length=1, max_length=192, pattern=r"^[A-Za-z0-9._-]+/[A-Za-z0-9._-]+$")] | None
     ) = None
@@ -114,7 +126,8 @@ class ContextSpec(ApiModel):
     """What one replica must be able to hold in its KV cache."""
 
     max_model_length: Annotated[int, Field(ge=16, le=16_777_216)] | None = None
-    """Longest sequence in tokens, prompt and answer together. Default: what the model was trained for."""
+    """Longest sequence in tokens, prompt and answer together. Default: what the model was trained for, or as much of it
+    as the fewest nodes that serve the model hold; the plan says how much that is."""
     concurrent_sequences: Annotated[int, Field(ge=1, le=4096)] = 1
     """Sequences of full length that one replica must hold at the same time. Shorter ones leave room for more."""
 
@@ -193,6 +206,21 @@ class ScalingSpec(ApiModel):
     """How long a replica must be idle before it is removed."""
 
 
+class ObjectivesSpec(ApiModel):
+    """What the plan must reach, by estimate: a load, and the average latencies at that load."""
+
+    time_to_first_token_milliseconds: Annotated[int, Field(ge=1, le=600_000)] | None = None
+    """Longest time until the first token, on average. Default: no limit."""
+    time_per_output_token_milliseconds: Annotated[int, Field(ge=1, le=60_000)] | None = None
+    """Longest time between two tokens of an answer, on average. Default: no limit."""
+    requests_per_minute: Annotated[int, Field(ge=1, le=100_000_000)] | None = None
+    """Requests that all replicas together must sustain. Default: as many as one replica can."""
+    prompt_tokens: Annotated[int, Field(ge=1, le=16_777_216)] = 1155
+    """Tokens of a usual prompt. The default is the average of a public trace of conversations."""
+    output_tokens: Annotated[int, Field(ge=1, le=16_777_216)] = 211
+    """Tokens of a usual answer. The default is the average of a public trace of conversations."""
+
+
 class LicenseSpec(ApiModel):
     """By which right the model is used. The operator records evidence; it gives no legal advice."""
 
@@ -238,6 +266,8 @@ class LlamaDeploymentSpec(ApiModel):
     """How one replica is sharded."""
     engine: EngineSpec = EngineSpec()
     """Settings of vLLM."""
+    objectives: ObjectivesSpec | None = None
+    """Latencies and rate that choose among the plans that fit. Default: the fewest GPUs, whatever their speed."""
     scaling: ScalingSpec = ScalingSpec()
     """How many replicas."""
     replicas: Annotated[int, Field(ge=0, le=1024)] | None = None

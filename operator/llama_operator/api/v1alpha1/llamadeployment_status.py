@@ -42,9 +42,21 @@ class ChosenPlan(StatusModel):
     reserve_bytes_per_gpu: Count
     """Activations, graphs and communication buffers, estimated."""
     kv_cache_bytes_per_gpu: Count
-    """What is left for the KV cache on the fullest GPU."""
+    """What is left for the KV cache on the fullest GPU; on a CPU, the size that is set for it."""
     kv_cache_tokens: Count
     """Tokens that the KV cache of one replica holds."""
+    replicas_for_objectives: Count | None = None
+    """Replicas that the rate of spec.objectives needs; absent without a rate."""
+    time_to_first_token_ms: Count | None = None
+    """Estimated time to the first token at the rate that a replica sustains, in milliseconds."""
+    time_per_output_token_us: Count | None = None
+    """Estimated time between two tokens of an answer at that rate, in microseconds."""
+    requests_per_minute: Count | None = None
+    """Estimated rate that one replica sustains, within spec.objectives where there are any."""
+    cold_start_seconds: Count | None = None
+    """Estimated time from nothing to the first answer, a new node and its image included."""
+    usd_per_hour_cents: Count | None = None
+    """List price of one replica for one hour, in US cents; absent where the accelerator has no price."""
 
 
 class RejectedPlan(StatusModel):
@@ -56,6 +68,8 @@ class RejectedPlan(StatusModel):
     """Failed check, one CamelCase word."""
     message: Text
     """Its numbers, and what would make it fit."""
+    nearest: Text = ""
+    """The nearest change that would make it fit."""
 
 
 class PlanStatus(StatusModel):
@@ -65,6 +79,21 @@ class PlanStatus(StatusModel):
     """The candidate that is used; absent when none fits."""
     rejected: Annotated[tuple[RejectedPlan, ...], Field(max_length=16)] = ()
     """The nearest candidates that do not fit."""
+
+
+class KVCacheStatus(StatusModel):
+    """The KV cache of one replica, as planned and as the engine measured it when it started."""
+
+    revision: Name
+    """Revision that was planned and measured."""
+    planned_tokens: Count
+    """Tokens that it should hold: what the plan left for it, or the size that was set (on CPU)."""
+    measured_tokens: Count
+    """Tokens that it holds; the smallest replica counts."""
+    planned_concurrency: Count
+    """Sequences of plan.chosen.maxModelLength that it should hold at once."""
+    measured_concurrency: Count
+    """Sequences of plan.chosen.maxModelLength that it holds at once."""
 
 
 class RevisionStatus(StatusModel):
@@ -99,8 +128,8 @@ class LlamaDeploymentStatus(StatusModel):
     observed_generation: Count = 0
     """Generation of the spec that this status describes."""
     conditions: Annotated[tuple[Condition, ...], Field(max_length=16)] = ()
-    """What is known: LicenseAccepted, ModelResolved, Planned, CapacityFound, ModelLoaded, EndpointReady, UpToDate, and
-    Ready, Reconciling, Stalled in sum."""
+    """What is known: LicenseAccepted, ModelResolved, Planned, CapacityFound, ModelLoaded, EndpointReady, UpToDate,
+    PlanAccurate, and Ready, Reconciling, Stalled in sum."""
     plan: PlanStatus | None = None
     """How one replica is sharded."""
     revisions: RevisionStatus | None = None
@@ -114,7 +143,9 @@ class LlamaDeploymentStatus(StatusModel):
     queue_depth: Count | None = None
     """Waiting requests, rounded to two digits; absent when it cannot be read."""
     kv_cache_tokens: Count | None = None
-    """KV cache of one replica as the engine measured it, in tokens; absent until it is known."""
+    """KV cache of one replica of what answers now, as its engine measured it, in tokens; absent until it is known."""
+    kv_cache: KVCacheStatus | None = None
+    """KV cache of the revision that the spec asks for, planned against measured; absent until it was measured."""
     scaling_history: Annotated[tuple[ScalingEvent, ...], Field(max_length=10)] = ()
     """Last changes of the number of replicas, newest first."""
     url: Annotated[str, Field(max_length=2048)] = ""

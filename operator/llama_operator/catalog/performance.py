@@ -1,0 +1,91 @@
+"""Facts that the performance model needs: links between cards, and coefficients of the engine.
+
+The data is in `data/performance.json`; `decide.performance` predicts with it, `tools/calibrate_performance.py` writes
+the coefficients. Apart from `accelerators`: these figures are fitted, those are on datasheets.
+"""
+
+from functools import cache
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+
+from llama_operator.catalog.models import Fact
+
+_FILE = Path(__file__).parent / "data" / "performance.json"
+
+Share = Annotated[float, Field(gt=0, le=1)]
+"""Part of a datasheet figure that is reached."""
+
+
+class Link(Fact):
+    """How fast the cards of one kind reach each other; 1 GB = 1e9 bytes, one direction."""
+
+    accelerator: str
+    gb_per_second: Annotated[float, Field(gt=0)]
+    """Between two cards of a node."""
+    node_gb_per_second: Annotated[float, Field(gt=0)]
+    """Between two nodes, for each card."""
+    source: Annotated[str, Field(min_length=1)]
+
+
+class EngineCoefficients(Fact):
+    """What an engine reaches of the hardware, and what it adds to each step."""
+
+    name: Annotated[str, Field(min_length=1)]
+    compute_efficiency_16_bit: Share
+    """Of the matrix products with 16-bit weights."""
+    compute_efficiency_8_bit: Share
+    attention_compute_efficiency: Share
+    """Of attention, which computes in 16 bits whatever the weights are."""
+    weight_read_efficiency: Share
+    cache_read_efficiency_16_bit: Share
+    """Of reading the KV cache, whose blocks are scattered."""
+    cache_read_efficiency_8_bit: Share
+    """Of reading a KV cache with one byte per element, which must be converted too."""
+    overlap_exponent: Annotated[float, Field(ge=1)]
+    """How far a matrix product hides its memory traffic behind its arithmetic: (a^p + b^p)^(1/p) of both times; 1 adds
+    them, infinity takes the longer."""
+    link_efficiency: Share
+    link_latency_us: Annotated[float, Field(ge=0)]
+    """Of one all-reduce, beside its bytes."""
+    step_overhead_us: Annotated[float, Field(ge=0)]
+    """Scheduling, sampling and detokenizing of one step."""
+    layer_overhead_us: Annotated[float, Field(ge=0)]
+    """Kernel launches and small operations of one layer in one step."""
+    arrival_wait_steps: Annotated[float, Field(ge=0)]
+    """Steps that a request waits for on average before one takes its prompt, on a loaded replica."""
+    calibrated: Annotated[str, Field(min_length=1)]
+    """On which figures."""
+
+
+class PerformanceFacts(Fact):
+    """All of the data file."""
+
+    links: tuple[Link, ...]
+    engines: tuple[EngineCoefficients, ...]
+
+    def link(self, accelerator: str) -> Link | None:
+        """Link of an accelerator; None where it is unknown."""
+        return next((link for link in self.links if link.accelerator == accelerator), None)
+
+    def engine(self, name: str) -> EngineCoefficients:
+        """Coefficients of an engine.
+
+        Raises:
+            KeyError: If the data file has none of that name.
+        """
+        for engine in self.engines:
+            if engine.name == name:
+                return engine
+        raise KeyError(name)
+
+
+@cache
+def load() -> PerformanceFacts:
+    """Read the facts that come with the package; once per process.
+
+    Raises:
+        pydantic.ValidationError: If the file breaks its schema.
+    """
+    return PerformanceFacts.model_validate_json(_FILE.read_bytes())

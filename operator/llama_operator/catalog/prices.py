@@ -1,0 +1,59 @@
+"""Prices of accelerators: a table that comes with the package, and one that a user puts in its place.
+
+Read by `cli.cost` and `decide.cost`. Amounts are integers in millionths of a US dollar: a price must add up exactly.
+"""
+
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+
+from llama_operator.catalog.models import Count, Fact
+
+_FILE = Path(__file__).parent / "data" / "prices.json"
+
+
+class Price(Fact):
+    """What one card costs."""
+
+    accelerator: Annotated[str, Field(min_length=1, max_length=63)]
+    usd_micros_per_gpu_hour: Count
+    """Millionths of a US dollar for one card and hour, with its share of the node."""
+    source: str = ""
+
+
+class PriceTable(Fact):
+    """Prices of all accelerators that have one."""
+
+    basis: Annotated[str, Field(min_length=1)]
+    """Whose prices these are, and of when; shown beside every amount."""
+    prices: tuple[Price, ...]
+
+    def of(self, accelerator: str) -> int | None:
+        """Price of one card and hour in millionths of a US dollar; None where there is none."""
+        return next((p.usd_micros_per_gpu_hour for p in self.prices if p.accelerator == accelerator), None)
+
+
+@cache
+def load() -> PriceTable:
+    """Read the prices that come with the package; once per process.
+
+    Raises:
+        pydantic.ValidationError: If the file breaks its schema.
+    """
+    return PriceTable.model_validate_json(_FILE.read_bytes())
+
+
+def table(basis: str, dollars_per_gpu_hour: Mapping[str, float]) -> PriceTable:
+    """Make a table from prices in dollars, as a person writes them.
+
+    Raises:
+        pydantic.ValidationError: If a price is not positive.
+    """
+    prices = tuple(
+        Price(accelerator=name, usd_micros_per_gpu_hour=round(dollars * 1_000_000))
+        for name, dollars in dollars_per_gpu_hour.items()
+    )
+    return PriceTable(basis=basis, prices=prices)

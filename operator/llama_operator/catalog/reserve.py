@@ -1,0 +1,72 @@
+"""What the engine needs of a GPU beside weights and KV cache: constants of the estimate, and what they were fitted to.
+
+The data is in `data/reserve.json`; `decide.memory` applies the constants, the tests hold them against every working point,
+docs/planning.md tells how they were found.
+"""
+
+from functools import cache
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+
+from llama_operator.catalog.models import Count, Fact, Name, Precision
+
+_FILE = Path(__file__).parent / "data" / "reserve.json"
+
+
+class WorkingPoint(Fact):
+    """One published start of an engine: it bounds the reserve from above if it worked, from below if it failed."""
+
+    model: Name
+    precision: Precision
+    repository: str | None = None
+    weight_bytes: Count | None = None
+    """Weights that the source states where they are not those of the catalog's variant."""
+    accelerator: str
+    tensor: Count = 1
+    pipeline: Count = 1
+    utilization_percent: Count
+    kv_element_bytes: Count = 2
+    batched_tokens: Count | None = None
+    """Tokens of one step where the source sets them, or its engine's rule does; None for the card's default."""
+    tokens: Count
+    """KV cache tokens that were asked for."""
+    works: Annotated[bool, Field(strict=True)]
+    source: str
+
+
+class Reserve(Fact):
+    """Constants of the reserve. Sizes in MiB are per GPU."""
+
+    base_mib: Count
+    """CUDA context, libraries and what the allocator cannot use."""
+    communication_mib: Count
+    """Buffers of NCCL and of the all-reduce kernels, with more than one GPU."""
+    graph_mib_per_layer: Count
+    """Captured graphs, per layer on the GPU; none in eager mode."""
+    hidden_widths: Count
+    """16-bit buffers of the hidden size that one token holds at the peak: residual, norm, attention in and out."""
+    feed_forward_widths: Count
+    """16-bit buffers of the feed-forward width, divided by the tensor size: gate, up and their product."""
+    logits_bytes_per_entry: Count
+    """Bytes of the sampler per sequence and entry of the vocabulary: logits, their 32-bit copy, sorted values, indices."""
+    experts_mib: Count
+    """Workspace of the routed experts' kernels."""
+    image_encoder_mib: Count
+    """Image encoder at the largest image, which the engine runs once at the start, and its cache."""
+    margin_percent: Count
+    """Added to the sum: the allocator's fragments, drivers and versions differ."""
+    cpu_share_percent: Count
+    """On CPU, share of a rank's memory instead of all this."""
+    working_points: Annotated[tuple[WorkingPoint, ...], Field(min_length=1)]
+
+
+@cache
+def load() -> Reserve:
+    """Read the constants that come with the package; once per process.
+
+    Raises:
+        pydantic.ValidationError: If the file breaks its schema.
+    """
+    return Reserve.model_validate_json(_FILE.read_bytes())

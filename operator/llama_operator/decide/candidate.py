@@ -1,0 +1,112 @@
+"""What the planner is asked and what it answers: request, candidates, rejections, plan. Frozen values, no rules.
+
+Made by `decide.plan_request` and `decide.planner`; read by `decide.checks`, `desired`, `status` and the command line.
+"""
+
+from dataclasses import dataclass
+
+from llama_operator.api.reasons import Reason
+from llama_operator.catalog.accelerators import Accelerator
+from llama_operator.catalog.models import Model, Variant
+from llama_operator.catalog.prices import PriceTable
+from llama_operator.decide.memory import Memory, Sharding
+from llama_operator.decide.performance import Limits, Performance, Workload
+
+
+@dataclass(frozen=True, slots=True)
+class Objectives:
+    """What users must notice at least: a load, and the latencies at that load."""
+
+    workload: Workload
+    limits: Limits
+
+
+@dataclass(frozen=True, slots=True)
+class PlanRequest:
+    """What is to be planned."""
+
+    model: Model
+    variants: tuple[Variant, ...]
+    """Allowed variants, best quality first."""
+    accelerators: tuple[Accelerator, ...]
+    """Allowed accelerators, preferred first."""
+    gpus_per_node: int | None
+    max_gpus: int | None
+    max_replicas: int
+    max_model_length: int
+    concurrent_sequences: int
+    utilization_percent: int
+    kv_element_bytes: int
+    tensor: int | None = None
+    """Named by the user: no other is tried."""
+    pipeline: int | None = None
+    max_num_seqs: int | None = None
+    max_num_batched_tokens: int | None = None
+    graphs: bool = True
+    """Whether the engine captures graphs."""
+    objectives: Objectives | None = None
+    prices: PriceTable | None = None
+    """None for the list prices that come with the package."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One way to shard one replica."""
+
+    variant: Variant
+    accelerator: Accelerator
+    sharding: Sharding
+    gpus_per_node: int
+    memory: Memory
+    replicas: int = 1
+    """Replicas that the objectives' rate needs; 1 without a rate."""
+    replicas_counted: bool = False
+    """Whether a rate was asked for, so that `replicas` is its answer."""
+    performance: Performance | None = None
+    """Estimated speed of one replica; None where it was not needed or is not known."""
+    usd_micros_per_hour: int = 0
+    """Price of one replica; 0 where the price of the accelerator is not known."""
+
+    @property
+    def nodes(self) -> int:
+        """Nodes of one replica."""
+        return -(-self.sharding.ranks // self.gpus_per_node)
+
+    @property
+    def gpus(self) -> int:
+        """Accelerators of all replicas that the objectives need."""
+        return self.sharding.ranks * self.replicas
+
+    @property
+    def label(self) -> str:
+        """Short name for tables and messages."""
+        return f"{self.variant.precision} {self.accelerator.name} {sizes(self.sharding)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """A candidate that does not fit."""
+
+    candidate: Candidate
+    reason: Reason
+    message: str
+    """The failed check's numbers and `nearest`, in one sentence."""
+    nearest: str = ""
+    """Nearest change that would make it fit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Outcome of the search."""
+
+    chosen: Candidate | None
+    alternatives: tuple[Candidate, ...]
+    """Other candidates that fit, best first."""
+    rejected: tuple[Rejection, ...]
+    """Nearest to fitting first."""
+    max_num_seqs: int = 0
+
+
+def sizes(sharding: Sharding) -> str:
+    """Tensor and pipeline size in short."""
+    return f"TP{sharding.tensor} PP{sharding.pipeline}"

@@ -1,0 +1,247 @@
+"""Named checks that a candidate must pass, each with its numbers and the nearest change that would make it pass.
+
+Called by `decide.planner`, in the order of `CHECKS`. Pure functions of request and candidate; the planner adds to a lack
+of memory how many GPUs would do, because only the search knows that.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from llama_operator.api.reasons import Reason
+from llama_operator.catalog.formulas import INT4_GROUP
+from llama_operator.catalog.models import Model
+from llama_operator.decide.candidate import Candidate, PlanRequest
+from llama_operator.decide.memory import GIB, KV_BLOCK_TOKENS, longest_context, tokens_needed
+
+_LARGEST_TENSOR = 64
+
+_LARGEST_SHARE = 95
+"""Percent of a card's memory that is advised at most: the driver and its monitors need some of it too."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """What a candidate fails on."""
+
+    reason: Reason
+    numbers: str
+    nearest: str
+
+
+Check = Callable[[PlanRequest, Candidate], Failure | None]
+
+
+def precision_supported(request: PlanRequest, candidate: Candidate) -> Failure | None:
+    """The engine has kernels for this precision on this card (FP8: units for it, or at least kernels that unpack it)."""
+    accelerator, precision = candidate.accelerator, candidate.variant.precision
+    refused = precision in accelerator.unsupported_precisions
+    if not refused and not (precision == "FP8" and accelerator.fp8 == "None"):
+        return None
+    others = [p for p in request.model.precisions if p != precision and p not in accelerator.unsupported_precisions]
+    return Failure(
+        Reason.PRECISION_NOT_SUPPORTED,
+        f"vLLM has no {precision} kernels on {accelerator.name}",
+        f"use precision {' or '.join(others)}, or another accelerator" if others else "use another accelerator",
+    )
+
+
+def heads_divide(request: PlanRequest, candidate: Candidate) -> Failure | None:
+    """Tensor size divides the attention heads, and divides or is a multiple of the KV heads (vLLM's own check)."""
+    heads, kv_heads = request.model.architecture.num_attention_heads, request.model.architecture.num_key_value_heads
+    tensor = candidate.sharding.tensor
+    if _divides(heads, kv_heads, tensor):
+        return None
+    possible = ", ".join(str(size) for size in valid_tensor_sizes(request.model, _LARGEST_TENSOR))
+    return Failure(
+        Reason.HEADS_NOT_DIVISIBLE,
+        f"tensor parallel size {tensor} does not divide {heads} attention heads and {kv_heads} KV heads evenly",
+        f"possible sizes: {possible}",
+    )
+
+
+def layers_divide(request: PlanRequest, candidate: Candidate) -> Failure | None:
+    """Every pipeline stage has a layer."""
+    layers, stages = request.model.architecture.num_hidden_layers, candidate.sharding.pipeline
+    if stages <= layers:
+        return None
+    return Failure(
+        Reason.LAYERS_NOT_DIVISIBLE, f"{stages} pipeline stages for {layers} layers", f"use pipeline {layers} or less"
+    )
+
+
+def device_pipelines(request: PlanRequest, candidate: Candidate) -> Failure | None:
+    """Pipeline stages need a GPU: vLLM's eager mode, the only one used on CPU, fails at the first request with them."""
+    del request
+    stages = candidate.sharding.pipeline
+    if stages == 1 or candidate.accelerator.device == "GPU":
+        return None
+    return Failure(Reason.PIPELINE_NOT_SUPPORTED, f"{stages} pipeline stages on CPU", "use pipeline 1 there")
+
+
+def shards_align(request: PlanRequest, candidate: Candidate) -> Failure | None:
+    """Row-parallel shards of a group-quantized layer hold whole groups, and every shard has whole columns."""
+    if _aligned(request.model, candidate, candidate.sharding.tensor):
+        return None
+    shape, tensor = request.model.architecture, candidate.sharding.tensor
+    unit = _unit(candidate)
+    attention = shape.num_attention_heads * shape.head_dim
+    name, width = (
+        ("intermediate size", shape.intermediate_size)
+        if shape.intermediate_size % (tensor * unit)
+        else ("attention width", attention)
+    )
+    possible = [
+        size for size in valid_tensor_sizes(request.model, _LARGEST_TENSOR) if _aligned(request.model, candidate, size)
+    ]
+    return Failure(
+        Reason.SHARD_NOT_ALIGNED,
+        f"{name} {width:,} cannot be cut into {tensor} shards of whole groups of {unit}",
+        f"possible tensor sizes: {', '.join(map(str, possible))}",
+    )
+
+
+def spans_whole_nodes(request: PlanRequest, candidate: Candidate) -> Failure | None:
+    """A replica over several nodes fills them: tensor inside each node, pipeline across."""
+    del request
+    sharding, per_node = candidate.sharding, candidate.gpus_per_node
+    if sharding.ranks <= per_node or sharding.tensor == per_node:
+        return None
+    nodes = -(-sharding.ranks // per_node)
+    return Failure(
+        Reason.PARALLELISM_SPANS_NODES,
+        f"{sharding.ranks} GPUs do not fit into one node of {per_node}, and across nodes the tensor size must be "
+        f"{per_node} and the pipeline size the number of nodes",
+        f"use tensor {per_node} and pipeline {nodes}",
+    )
+
+
+def weights_fit(request: PlanRequest, candidate: Candidate) -> Failure | None:
+    """Weights and reserve leave something for the KV cache."""
+    memory = candidate.memory
+    if memory.left_for_kv > 0:
+        return None
+    return Failure(
+        Reason.WEIGHTS_DO_NOT_FIT,
+        f"weights {gib(memory.weights)} + reserve {gib(memory.reserve)} exceed the {gib(memory.budget)} that the engine "
+        f"may use of each {candidate.accelerator.name}",
+        _larger_share(request, candidate),
+    )
+
+
+def context_fits(request: PlanRequest, candidate: Candidate) -> Failure | None:
+    """The KV cache holds `concurrent_sequences` sequences of `max_model_length`: vLLM's check at its start, and ours."""
+    sequences, length = request.concurrent_sequences, request.max_model_length
+    needed = tokens_needed(length, sequences)
+    held = candidate.memory.kv_tokens_beside(sequences)
+    if held >= needed:
+        return None
+    changes = []
+    if shorter := longest_context(held, sequences):
+        changes.append(f"fits with maxModelLength {shorter:,}")
+    one = candidate.memory.kv_tokens_beside(1)
+    if sequences > 1 and (fewer := (one - KV_BLOCK_TOKENS) // (tokens_needed(length, 1) - KV_BLOCK_TOKENS)) >= 1:
+        changes.append(f"fits with concurrentSequences {min(fewer, sequences - 1):,}")
+    if share := _larger_share(request, candidate):
+        changes.append(share)
+    return Failure(
+        Reason.KV_CACHE_TOO_SMALL,
+        f"KV cache {gib(candidate.memory.left_for_kv)} per GPU holds {held:,} tokens, {sequences} × {length:,} need "
+        f"{needed:,}",
+        ", or ".join(changes),
+    )
+
+
+def _larger_share(request: PlanRequest, candidate: Candidate) -> str:
+    """The share of the card's memory that would hold everything, where it leaves other processes enough."""
+    memory, sequences = candidate.memory, request.concurrent_sequences
+    needed = memory.weights + memory.reserve + sequences * memory.kv_bytes_per_sequence
+    needed += tokens_needed(request.max_model_length, sequences) * memory.kv_bytes_per_token
+    percent = -(-needed * 100 // candidate.accelerator.usable_memory_bytes)
+    return f"fits with gpuMemoryUtilizationPercent {percent}" if percent <= _LARGEST_SHARE else ""
+
+
+def within_max_gpus(request: PlanRequest, candidate: Candidate) -> Failure | None:
+    """All replicas together stay within hardware.maxGPUs."""
+    limit, each = request.max_gpus, candidate.sharding.ranks
+    if limit is None or each * request.max_replicas <= limit:
+        return None
+    held = limit // each
+    advice = f"lower scaling.maxReplicas to {held}" if held else "use a lower precision or a larger GPU"
+    return Failure(
+        Reason.MAX_GPUS_EXCEEDED,
+        f"{request.max_replicas} × {each} GPUs exceed maxGPUs {limit}",
+        f"raise maxGPUs to {each * request.max_replicas}, or {advice}",
+    )
+
+
+CHECKS: tuple[Check, ...] = (
+    precision_supported,
+    heads_divide,
+    layers_divide,
+    device_pipelines,
+    shards_align,
+    spans_whole_nodes,
+    weights_fit,
+    context_fits,
+)
+"""What a candidate must pass, in the order in which a rejection is most useful to read; `within_max_gpus` and
+`meets_objectives` come after them: they judge the deployment, not the replica."""
+
+
+def meets_objectives(request: PlanRequest, candidate: Candidate) -> Failure | None:
+    """The predicted latencies are within the objectives, and scaling.maxReplicas sustains their rate."""
+    objectives, speed = request.objectives, candidate.performance
+    if objectives is None:
+        return None
+    if speed is None:
+        return Failure(
+            Reason.OBJECTIVES_NOT_MET,
+            f"there is no speed model for {candidate.accelerator.name}",
+            "remove spec.objectives, or use another accelerator",
+        )
+    first, each = objectives.limits.time_to_first_token_ms, objectives.limits.time_per_output_token_us
+    missed, loosened = [], []
+    if first is not None and speed.time_to_first_token_ms > first:
+        missed.append(f"first token after {speed.time_to_first_token_ms:,} ms instead of {first:,}")
+        loosened.append(f"timeToFirstTokenMilliseconds {speed.time_to_first_token_ms:,}")
+    if each is not None and speed.time_per_output_token_us > each:
+        missed.append(f"{speed.time_per_output_token_us / 1000:,.1f} ms per token instead of {each // 1000:,}")
+        loosened.append(f"timePerOutputTokenMilliseconds {-(-speed.time_per_output_token_us // 1000):,}")
+    if missed:
+        return Failure(
+            Reason.OBJECTIVES_NOT_MET,
+            f"even {speed.concurrency} at once: {' and '.join(missed)}",
+            f"fits with {' and '.join(loosened)}",
+        )
+    if candidate.replicas > request.max_replicas:
+        return Failure(
+            Reason.OBJECTIVES_NOT_MET,
+            f"a replica sustains {speed.requests_per_minute:,} requests a minute; {candidate.replicas:,} are needed for "
+            f"{objectives.workload.requests_per_minute:,}, scaling.maxReplicas allows {request.max_replicas:,}",
+            f"fits with scaling.maxReplicas {candidate.replicas:,}",
+        )
+    return None
+
+
+def valid_tensor_sizes(model: Model, largest: int) -> tuple[int, ...]:
+    """Tensor parallel sizes up to `largest` that divide the heads of `model`."""
+    heads, kv_heads = model.architecture.num_attention_heads, model.architecture.num_key_value_heads
+    return tuple(size for size in range(1, largest + 1) if _divides(heads, kv_heads, size))
+
+
+def gib(size: int) -> str:
+    """A size for people."""
+    return f"{size / GIB:.1f} GiB"
+
+
+def _divides(heads: int, kv_heads: int, tensor: int) -> bool:
+    return heads % tensor == 0 and (kv_heads % tensor == 0 or tensor % kv_heads == 0)
+
+
+def _unit(candidate: Candidate) -> int:
+    return INT4_GROUP if candidate.variant.precision == "INT4" else 1
+
+
+def _aligned(model: Model, candidate: Candidate, tensor: int) -> bool:
+    shape, shard = model.architecture, tensor * _unit(candidate)
+    return shape.intermediate_size % shard == 0 and (shape.num_attention_heads * shape.head_dim) % shard == 0

@@ -1,0 +1,73 @@
+"""How long a replica takes from nothing to its first answer, stage by stage.
+
+Called by `decide.planner` for the chosen candidate, and by `cli.cost`. A sum of published constants; each has its
+source in `catalog/data/cold_start.json`, and docs/performance-model.md compares the sum with published totals.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from llama_operator.catalog import cold_start as facts
+from llama_operator.catalog.accelerators import Accelerator
+from llama_operator.catalog.cold_start import WeightSourceName
+from llama_operator.catalog.models import Model, Variant
+from llama_operator.decide.memory import Sharding
+
+StageName = Literal["Node", "Image", "Weights", "Engine", "Compile", "Graphs"]
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One stage of a cold start."""
+
+    name: StageName
+    seconds: int
+    """Rounded up."""
+
+
+def stages(
+    model: Model,
+    variant: Variant,
+    accelerator: Accelerator,
+    sharding: Sharding,
+    source: WeightSourceName = "HuggingFace",
+    *,
+    node_ready: bool = False,
+    image_present: bool = False,
+) -> tuple[Stage, ...]:
+    """Predict the stages of a cold start, in their order.
+
+    Every node of a replica reads all of the weights: that is what a Hugging Face snapshot and a shared volume do.
+
+    Args:
+        model: Architecture facts.
+        variant: Weights; what is read can be more than what is loaded.
+        accelerator: Card; the CPU compiles nothing and captures no graphs, and its weights are made on the spot.
+        sharding: Tensor and pipeline parallel sizes.
+        source: Where the weights are read from.
+        node_ready: Whether a node waits already.
+        image_present: Whether the image is on the node already.
+    """
+    known, layers = facts.load(), model.architecture.num_hidden_layers
+    gpu = accelerator.device == "GPU"
+    stage_layers = math.ceil(layers / sharding.pipeline)
+    to_read = 0 if model.generated else variant.bytes_to_read
+    image = known.image_bytes.value / known.image_bytes_per_second.value
+    seconds: tuple[tuple[StageName, float], ...] = (
+        ("Node", 0 if node_ready else known.node_seconds.value),
+        ("Image", 0 if image_present else image),
+        ("Weights", to_read / known.weight_source(source).bytes_per_second),
+        ("Engine", known.engine_seconds.value + known.engine_seconds_per_rank.value * sharding.ranks),
+        (
+            "Compile",
+            known.compile_seconds.value + known.compile_milliseconds_per_layer.value * stage_layers / 1e3 if gpu else 0,
+        ),
+        ("Graphs", known.graph_milliseconds_per_layer.value * stage_layers / 1e3 if gpu else 0),
+    )
+    return tuple(Stage(name, math.ceil(length)) for name, length in seconds)
+
+
+def total_seconds(predicted: tuple[Stage, ...]) -> int:
+    """Sum of all stages."""
+    return sum(stage.seconds for stage in predicted)

@@ -1,0 +1,102 @@
+"""What a plan costs: per hour, per million tokens at a rate, and from how many tokens a day on it beats an API.
+
+Called by `decide.planner` and `cli.cost`. Amounts are integers in millionths of a US dollar, rounded to the next.
+"""
+
+from dataclasses import dataclass
+
+from llama_operator.catalog.prices import PriceTable
+from llama_operator.decide.performance import Performance, Workload
+
+_MINUTES_PER_HOUR = 60
+_HOURS_PER_DAY = 24
+_MINUTES_PER_DAY = _MINUTES_PER_HOUR * _HOURS_PER_DAY
+_MILLION = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class BreakEven:
+    """Comparison with an API that bills by tokens, prompt and answer alike."""
+
+    tokens_per_day: int
+    """From here on the deployment is cheaper than the API."""
+    reachable: bool
+    """Whether so many tokens are within what the replicas sustain."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What so many replicas cost; amounts in millionths of a US dollar."""
+
+    replicas: int
+    gpus: int
+    usd_micros_per_hour: int
+    requests_per_minute: int
+    """The rate that tokens are counted at: the one asked for, or all that the replicas sustain."""
+    tokens_per_day: int
+    """Prompt and answer, at that rate."""
+    usd_micros_per_million_tokens: int | None
+    """Prompt and answer alike, at that rate; None where nothing is served."""
+    usd_micros_per_million_output_tokens: int | None
+    """The whole bill over the answers alone."""
+    capacity_tokens_per_day: int
+    """Prompt and answer, at all that the replicas sustain."""
+    break_even: BreakEven | None
+    """None where no API price was given."""
+
+
+def usd_micros_per_hour(prices: PriceTable, accelerator: str, gpus: int) -> int | None:
+    """Price of `gpus` cards for one hour in millionths of a US dollar; None where the card has no price."""
+    each = prices.of(accelerator)
+    return None if each is None else each * gpus
+
+
+def cost(
+    usd_micros_per_gpu_hour: int,
+    gpus_per_replica: int,
+    replicas: int,
+    performance: Performance,
+    workload: Workload,
+    *,
+    api_usd_micros_per_million_tokens: int | None = None,
+) -> Cost:
+    """Work out the cost of `replicas`.
+
+    Args:
+        usd_micros_per_gpu_hour: Price of one card.
+        gpus_per_replica: Cards of one replica.
+        replicas: How many run, all day.
+        performance: What one of them sustains.
+        workload: Lengths of prompt and answer, and the rate; 0 for all that the replicas sustain.
+        api_usd_micros_per_million_tokens: Price of the API to compare with, for prompt and answer alike.
+    """
+    per_hour = usd_micros_per_gpu_hour * gpus_per_replica * replicas
+    capacity = performance.requests_per_minute * replicas
+    rate = min(workload.requests_per_minute or capacity, capacity)
+    each = workload.prompt_tokens + workload.output_tokens
+    per_day = per_hour * _HOURS_PER_DAY
+    tokens = rate * each * _MINUTES_PER_DAY
+    capacity_tokens = capacity * each * _MINUTES_PER_DAY
+    break_even = None
+    if api_usd_micros_per_million_tokens:
+        needed = _ceil_divide(per_day * _MILLION, api_usd_micros_per_million_tokens)
+        break_even = BreakEven(needed, reachable=needed <= capacity_tokens)
+    return Cost(
+        replicas=replicas,
+        gpus=gpus_per_replica * replicas,
+        usd_micros_per_hour=per_hour,
+        requests_per_minute=rate,
+        tokens_per_day=tokens,
+        usd_micros_per_million_tokens=_per_million(per_day, tokens),
+        usd_micros_per_million_output_tokens=_per_million(per_day, rate * workload.output_tokens * _MINUTES_PER_DAY),
+        capacity_tokens_per_day=capacity_tokens,
+        break_even=break_even,
+    )
+
+
+def _per_million(usd_micros: int, tokens: int) -> int | None:
+    return _ceil_divide(usd_micros * _MILLION, tokens) if tokens else None
+
+
+def _ceil_divide(value: int, by: int) -> int:
+    return -(-value // by)

@@ -1,0 +1,97 @@
+"""Every way to shard one replica that is worth trying, with the memory that it takes. Called by `decide.planner`.
+
+Nothing here depends on the context that is asked for: a search for another length looks at the same candidates.
+"""
+
+from llama_operator.catalog import prices
+from llama_operator.catalog.accelerators import Accelerator
+from llama_operator.catalog.models import Model
+from llama_operator.decide.candidate import Candidate, PlanRequest
+from llama_operator.decide.checks import valid_tensor_sizes
+from llama_operator.decide.cost import usd_micros_per_hour
+from llama_operator.decide.memory import TYPICAL_MAX_NUM_SEQS, Sharding, Step, estimate, weights_of
+
+MAX_REPLICA_NODES = 8
+"""Pipelines over more nodes are not searched: no Llama needs them."""
+
+
+def shardings(model: Model, accelerator: Accelerator, per_node: int) -> list[Sharding]:
+    """Tensor and pipeline sizes worth trying on nodes of `per_node` cards, fewest GPUs first.
+
+    Inside a node: tensor alone where the cards have a fast link, else every product of both that the node holds. Across
+    nodes: tensor inside each, one pipeline stage per node.
+    """
+    tensors = sorted({*_powers_of_two(per_node), *valid_tensor_sizes(model, per_node)})
+    if accelerator.device == "CPU":
+        return [Sharding(tensor, 1) for tensor in tensors]
+    layers = model.architecture.num_hidden_layers
+    stages = 1 if accelerator.tensor_friendly else min(layers, per_node)
+    inside = [
+        Sharding(tensor, pipeline) for tensor in tensors for pipeline in range(1, min(stages, per_node // tensor) + 1)
+    ]
+    across = [Sharding(per_node, nodes) for nodes in range(2, min(layers, MAX_REPLICA_NODES) + 1)]
+    return sorted([*inside, *across], key=lambda sharding: sharding.ranks)
+
+
+class Candidates:
+    """The candidates of one request, each estimated once however often it is looked at."""
+
+    def __init__(self, request: PlanRequest) -> None:
+        self._request = request
+        self._step = Step(
+            batched_tokens=request.max_num_batched_tokens,
+            max_num_seqs=request.max_num_seqs or max(TYPICAL_MAX_NUM_SEQS, request.concurrent_sequences),
+            graphs=request.graphs,
+        )
+        table = request.prices or prices.load()
+        self._prices = {found.name: usd_micros_per_hour(table, found.name, 1) or 0 for found in request.accelerators}
+        self._weights = [weights_of(request.model.architecture, variant) for variant in request.variants]
+        self._made: dict[tuple[int, str, Sharding], Candidate] = {}
+
+    def allowed(self) -> list[Candidate]:
+        """All that the request allows, fewest GPUs first, whether they fit or not."""
+        request = self._request
+        found: list[Candidate] = []
+        for number in range(len(request.variants)):
+            for accelerator in request.accelerators:
+                if request.tensor is not None:
+                    found.append(self._one(number, accelerator, Sharding(request.tensor, request.pipeline or 1)))
+                else:
+                    found += self._free(number, accelerator)
+        return sorted(found, key=lambda candidate: candidate.sharding.ranks)
+
+    def like(self, candidate: Candidate) -> list[Candidate]:
+        """All with the weights and the card of `candidate`, fewest GPUs first, whatever sizes the user named."""
+        number = next(n for n, variant in enumerate(self._request.variants) if variant is candidate.variant)
+        return self._free(number, candidate.accelerator)
+
+    def _free(self, number: int, accelerator: Accelerator) -> list[Candidate]:
+        per_node = self._request.gpus_per_node or accelerator.gpus_per_node
+        found = shardings(self._request.model, accelerator, per_node)
+        return [self._one(number, accelerator, sharding) for sharding in found]
+
+    def _one(self, number: int, accelerator: Accelerator, sharding: Sharding) -> Candidate:
+        key = (number, accelerator.name, sharding)
+        if key not in self._made:
+            request, variant = self._request, self._request.variants[number]
+            memory = estimate(
+                request.model,
+                variant,
+                accelerator,
+                sharding,
+                utilization_percent=request.utilization_percent,
+                kv_element_bytes=request.kv_element_bytes,
+                step=self._step,
+                weights=self._weights[number],
+            )
+            per_node = request.gpus_per_node or accelerator.gpus_per_node
+            price = self._prices[accelerator.name] * sharding.ranks
+            self._made[key] = Candidate(variant, accelerator, sharding, per_node, memory, usd_micros_per_hour=price)
+        return self._made[key]
+
+
+def _powers_of_two(largest: int) -> list[int]:
+    found = [1]
+    while found[-1] * 2 <= largest:
+        found.append(found[-1] * 2)
+    return found

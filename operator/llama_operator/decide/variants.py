@@ -1,0 +1,85 @@
+"""Which weights a spec allows: precision, repository, and what the engine can load. Called by `decide.plan_request`."""
+
+from llama_operator.api.reasons import ConditionType, Reason
+from llama_operator.api.v1alpha1.llamadeployment import LlamaDeploymentSpec, Precision
+from llama_operator.catalog.models import Model, Variant
+from llama_operator.decide.problem import Problem
+
+SUPPORTED_ENGINE_ARGUMENTS = frozenset({"allow_deprecated_quantization"})
+"""Engine arguments without which some variants do not load, and which we pass for those (`desired.serve_config`)."""
+
+_DEFAULT_PRECISIONS = frozenset({"BF16", "FP16", "FP8"})
+"""What Auto may choose unless `model.precisions` says otherwise: never below FP8."""
+
+_OTHER_16_BIT = {"BF16": "FP16", "FP16": "BF16"}
+
+
+def allowed_variants(spec: LlamaDeploymentSpec, model: Model) -> Problem | tuple[Variant, ...]:
+    """Variants among which the planner may choose, best quality first; a Problem when there is none.
+
+    The first of a precision in the catalog is its default; others are chosen by repository.
+    """
+    repository = spec.model.variant
+    wanted = _wanted(spec)
+    named = [
+        variant
+        for variant in (*model.variants, *_cast(model, wanted))
+        if (repository is None or variant.repository == repository)
+        and (variant.precision in wanted or (repository is not None and spec.model.precision is Precision.AUTO))
+        and not (spec.model.precisions and variant.precision not in wanted)
+    ]
+    if not named:
+        return _unknown(spec, model)
+    loadable = [variant for variant in named if _reason_not_to_load(variant) is None]
+    if not loadable:
+        return Problem(
+            ConditionType.MODEL_RESOLVED,
+            Reason.ENGINE_CONSTRAINT,
+            f"{model.id} {named[0].precision} ({named[0].repository}): {_reason_not_to_load(named[0])}",
+            _field(spec),
+        )
+    first = {variant.precision: variant for variant in reversed(loadable)}
+    return tuple(variant for variant in loadable if first[variant.precision] is variant)
+
+
+def _wanted(spec: LlamaDeploymentSpec) -> frozenset[str]:
+    if spec.model.precision is not Precision.AUTO:
+        return frozenset({spec.model.precision.value})
+    return frozenset(precision.value for precision in spec.model.precisions) or _DEFAULT_PRECISIONS
+
+
+def _cast(model: Model, wanted: frozenset[str]) -> list[Variant]:
+    """The 16-bit weights in the other 16-bit format, to which the engine casts them while loading; the same bytes.
+
+    Only where that format is wanted and the native one is not: a cast is nothing to choose among.
+    """
+    return [
+        variant.model_copy(update={"precision": other})
+        for variant in model.variants
+        if (other := _OTHER_16_BIT.get(variant.precision)) in wanted and variant.precision not in wanted
+    ]
+
+
+def _reason_not_to_load(variant: Variant) -> str | None:
+    limits = (limit for limit in variant.engine_limits if limit.argument not in SUPPORTED_ENGINE_ARGUMENTS)
+    return next((limit.sentence for limit in limits), None)
+
+
+def _unknown(spec: LlamaDeploymentSpec, model: Model) -> Problem:
+    offered = ", ".join(
+        sorted({f"{v.precision} ({v.repository})" if v.repository else v.precision for v in model.variants})
+    )
+    precisions = ", ".join(spec.model.precisions) or spec.model.precision
+    asked = f"precision {precisions}" + (f" in {spec.model.variant}" if spec.model.variant else "")
+    return Problem(
+        ConditionType.MODEL_RESOLVED,
+        Reason.VARIANT_UNKNOWN,
+        f"{model.id} has no {asked}; it has {offered}",
+        _field(spec),
+    )
+
+
+def _field(spec: LlamaDeploymentSpec) -> str:
+    if spec.model.variant:
+        return "spec.model.variant"
+    return "spec.model.precisions" if spec.model.precisions else "spec.model.precision"
