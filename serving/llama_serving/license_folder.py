@@ -5,6 +5,7 @@ same cache, of the same revision, with the same token.
 """
 
 import itertools
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,11 +13,14 @@ from huggingface_hub import HfApi, constants, snapshot_download
 
 from llama_serving import checkpoint
 from llama_serving.config import ModelSource
-from llama_serving.license_files import MOST_BYTES, MOST_FILES, kind_of
+from llama_serving.license_files import MOST_BYTES, MOST_FILES, kind_of, read_license_files
 
 
 class FolderUnavailableError(Exception):
     """The hub could not be asked, and its cache does not have the repository."""
+
+
+_COMMIT = re.compile("[0-9a-f]{40}")
 
 
 def license_folder(source: ModelSource, *, endpoint: str | None = None) -> Path:
@@ -37,17 +41,28 @@ def license_folder(source: ModelSource, *, endpoint: str | None = None) -> Path:
 
 
 def _from_hub(source: ModelSource, endpoint: str | None) -> Path:
+    cached = _cached(source)
+    # A commit never changes; and a hub that cannot be reached is tried for 20 seconds.
+    settled = constants.HF_HUB_OFFLINE or _COMMIT.fullmatch(source.revision or "") is not None
+    if cached is not None and settled and read_license_files(cached):
+        return cached
     try:
-        if constants.HF_HUB_OFFLINE:
-            return _cached(source)
-        api = HfApi(endpoint=endpoint)
+        return _downloaded(source, endpoint)
+    except FolderUnavailableError:
+        if cached is None:
+            raise
+        return cached
+
+
+def _downloaded(source: ModelSource, endpoint: str | None) -> Path:
+    if constants.HF_HUB_OFFLINE:
+        raise FolderUnavailableError(f"{source.location} is not in the cache, and the hub is switched off")
+    api = HfApi(endpoint=endpoint)
+    try:
         names = itertools.islice(_names(api, source), MOST_FILES)
         paths = [Path(api.hf_hub_download(source.location, name, revision=source.revision)) for name in names]
-    except Exception as error:  # noqa: BLE001 - the hub's client raises errors of several libraries
-        try:
-            return _cached(source)
-        except Exception:  # noqa: BLE001 - as above
-            raise FolderUnavailableError(f"{source.location} at the hub: {type(error).__name__}") from error
+    except Exception as error:  # the hub's client raises errors of several libraries
+        raise FolderUnavailableError(f"{source.location} at the hub: {type(error).__name__}") from error
     if not paths:
         raise FolderUnavailableError(f"{source.location} at the hub has no such file")
     return paths[0].parent
@@ -60,6 +75,9 @@ def _names(api: HfApi, source: ModelSource) -> Iterator[str]:
             yield entry.path
 
 
-def _cached(source: ModelSource) -> Path:
-    """Return the folder of the revision in the cache: somebody has put it there with its texts, or without."""
-    return Path(snapshot_download(source.location, revision=source.revision, local_files_only=True))
+def _cached(source: ModelSource) -> Path | None:
+    """Return the folder of the revision in the cache, with its texts or without; None when it is not there."""
+    try:
+        return Path(snapshot_download(source.location, revision=source.revision, local_files_only=True))
+    except (OSError, ValueError):
+        return None
