@@ -35,8 +35,10 @@ _SPACE = re.compile(r"\s+")
 
 
 def normalized(text: str) -> str:
-    """Reduce `text` to its words: NFKC, straight quotes and hyphens, no Markdown, words joined over line ends, single
-    spaces, lower case."""
+    """Reduce `text` to its words.
+
+    NFKC, straight quotes and hyphens, no Markdown, words joined over line ends, single spaces, lower case.
+    """
     plain = unicodedata.normalize("NFKC", text).translate(_PLAIN)
     joined = _LINK.sub(r"\1 \2", _CUT_WORD.sub("", plain))
     return _SPACE.sub(" ", _LIST_ITEM.sub("", _MARKUP.sub("", joined))).strip().casefold()
