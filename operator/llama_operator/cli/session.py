@@ -56,7 +56,8 @@ class LocalSession:
         self, manifests: Manifests, *, port: int | None, weights: str, on_progress: Callable[[Progress], None]
     ) -> None:
         self._manifests = manifests
-        self._settings = Settings(weights_path=weights)
+        # Nobody runs Jobs here; a token is the one that this machine has.
+        self._settings = Settings(weights_path=weights, checks_access=False)
         self._twin = MemoryCluster(now=_now)
         self._show = on_progress
         self._failure: Progress | None = None

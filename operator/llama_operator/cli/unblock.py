@@ -48,6 +48,20 @@ _BY_REASON: Mapping[str, str] = {
     Reason.WEIGHTS_DO_NOT_FIT: "{nearest}",
     Reason.KV_CACHE_TOO_SMALL: "{nearest}",
     Reason.MAX_GPUS_EXCEEDED: "raise spec.hardware.maxGPUs, or lower spec.scaling.maxReplicas",
+    Reason.ACCESS_CHECK_FAILED: "kubectl describe job -n {namespace} -l llama-operator.io/deployment={name}",
+    Reason.TOKEN_MISSING: (
+        "kubectl create secret generic hugging-face -n {namespace} --from-literal=token=hf_..., and name it in "
+        "spec.weights.tokenSecret"
+    ),
+    Reason.TOKEN_INVALID: "put another token into the Secret that spec.weights.tokenSecret names; it is asked again",
+    Reason.NOT_ACCEPTED: "ask for access on the model's page at huggingface.co, with the account of the token",
+    Reason.PENDING_REVIEW: "wait for the authors' answer, which comes by mail to the account of the token",
+    Reason.DENIED: "ask the authors of the repository, or use the token of another account",
+    Reason.NOT_FOUND: "correct the repository or revision, or use a token that may see it",
+    Reason.OFFLINE: (
+        "let pods of {namespace} reach the Hub (DNS and HTTPS), or have the platform owner set --hub-endpoint to a mirror; "
+        "it is asked again"
+    ),
     Reason.NODES_MISSING: "add nodes with the accelerator, or let a cluster autoscaler do it",
     Reason.ENGINE_FAILED: "change what the engine's message names; `kubectl llama rollback {name}` goes back",
     Reason.PROGRESS_DEADLINE_EXCEEDED: (

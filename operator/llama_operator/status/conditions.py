@@ -77,6 +77,7 @@ def _parts(observed: Observed, decision: Decision) -> Iterator[Finding]:
     yield _license_accepted(decision)
     yield _model_resolved(decision)
     yield _planned(decision)
+    yield _weights_accessible(decision)
     if decision.stopped:
         for kind in (
             ConditionType.CAPACITY_FOUND,
@@ -122,6 +123,17 @@ def _planned(decision: Decision) -> Finding:
         Reason.PLAN_FOUND,
         f"{label(chosen)}: {chosen.gpus_per_replica} per replica, {chosen.nodes_per_replica} node(s)",
     )
+
+
+def _weights_accessible(decision: Decision) -> Finding:
+    kind, found = ConditionType.WEIGHTS_ACCESSIBLE, decision.preflight
+    if found is None:
+        # Asked when nothing else stands in the way, and not before hardware is wanted.
+        return Finding(kind, ConditionStatus.UNKNOWN, Reason.WAITING, "it is asked before a revision starts")
+    if found.reason is Reason.ACCESS_CHECKING:
+        return Finding(kind, ConditionStatus.UNKNOWN, found.reason, found.message)
+    status = ConditionStatus.TRUE if found.passed else ConditionStatus.FALSE
+    return Finding(kind, status, found.reason, found.problem.text if found.problem else found.message)
 
 
 def _capacity_found(observed: Observed, decision: Decision) -> Finding:
@@ -258,6 +270,8 @@ def _problem_of(decision: Decision, kind: ConditionType) -> Finding | None:
 def _waiting(decision: Decision) -> tuple[Reason, str]:
     if decision.problem is not None:
         return Reason.WAITING, f"{decision.problem.condition} has to become True first"
+    if decision.preflight is not None and not decision.preflight.passed:
+        return Reason.WAITING, f"{ConditionType.WEIGHTS_ACCESSIBLE} has to become True first"
     return Reason.STARTING, _CLUSTER_STARTS
 
 
