@@ -20,7 +20,9 @@ from llama_operator.api.v1alpha1.llamadeployment import (
     LoadFormat,
     PrefixCaching,
 )
+from llama_operator.catalog.licenses import Tier
 from llama_operator.catalog.models import Model
+from llama_operator.decide.license import LicenseVerdict
 from llama_operator.decide.memory import tokens_needed
 from llama_operator.decide.observed import Settings
 from llama_operator.decide.planner import Candidate
@@ -29,6 +31,8 @@ from llama_serving.config import (
     IMPORT_PATH,
     DeploymentIdentity,
     EngineSettings,
+    LicenseDuties,
+    LicenseFamilyDuties,
     LiveSettings,
     ModelSource,
     Placement,
@@ -63,6 +67,7 @@ def serving_config(
     deployment: LlamaDeployment,
     model: Model,
     chosen: Candidate,
+    verdict: LicenseVerdict,
     *,
     revision: str,
     max_model_length: int,
@@ -104,6 +109,33 @@ def serving_config(
         identity=DeploymentIdentity(
             namespace=deployment.metadata.namespace, name=deployment.metadata.name, revision=revision
         ),
+        license=license_duties(verdict),
+    )
+
+
+def license_duties(verdict: LicenseVerdict) -> LicenseDuties | None:
+    """What the pods show and check for the licenses of `verdict`; None when no Llama license is among them.
+
+    A model under other licenses gets the same Serve config as before there were duties in it.
+    """
+    families = [family for family in verdict.duties.families if family.tier is not Tier.OTHER_LICENSE]
+    if not families:
+        return None
+    return LicenseDuties(
+        tier=verdict.tier,
+        families=tuple(
+            LicenseFamilyDuties(
+                id=family.id,
+                title=family.title,
+                attribution=family.attribution,
+                name_prefix=family.name_prefix,
+                notice=family.notice,
+                output_use=family.output_use,
+            )
+            for family in families
+        ),
+        # The agreement alone: acceptable use policies are part of it by their address, and few copies have a notice.
+        required_files=("License",) if verdict.duties.license_files == "Required" else (),
     )
 
 
