@@ -50,7 +50,7 @@ async def served(world):
         cluster=world.operator,
         serving=NoServingReader(),
         catalog=catalog.load(),
-        settings=Settings(),
+        settings=Settings(checks_access=False),
         now=lambda: datetime(2026, 3, 2, 9, 30, tzinfo=UTC),
     )
     await reconcile(ports, ref)

@@ -405,3 +405,19 @@ def test_the_endpoint_waits_until_somebody_answers(happy):
     assert found(facts, "endpoint").state is State.WAITING
     assert found(with_status(happy, conditions=()), "endpoint").state is State.WAITING
     assert "2 of 2 replicas" in found(happy, "endpoint").evidence
+
+
+@pytest.mark.parametrize(
+    ("status", "reason", "state"),
+    [
+        ("Unknown", Reason.ACCESS_CHECKING, State.WAITING),
+        ("False", Reason.ACCESS_CHECK_FAILED, State.WAITING),
+        ("False", Reason.OFFLINE, State.WAITING),
+        ("False", Reason.NOT_ACCEPTED, State.FAILED),
+        ("False", Reason.TOKEN_MISSING, State.FAILED),
+    ],
+)
+def test_a_question_that_is_asked_again_waits_and_a_refusal_fails(happy, status, reason, state):
+    check = found(with_condition(happy, ConditionType.WEIGHTS_ACCESSIBLE, status, reason, "words"), "weights")
+    assert check.state is state
+    assert f"{reason}: words" in check.evidence
