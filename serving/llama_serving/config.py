@@ -69,12 +69,13 @@ class Frozen(BaseModel):
 class ModelSource(Frozen):
     """Where the weights come from.
 
-    `HuggingFace`: `location` is `owner/name`. `Path`: an absolute folder that every pod sees. `Generated`: the serving
-    pod writes a tiny random checkpoint itself, deterministically, so that every node has the same weights.
+    `HuggingFace`: `location` is `owner/name`. `ObjectStore`: the URI of a folder, which each node downloads. `Path`: an
+    absolute folder that every pod sees. `Generated`: the serving pod writes a tiny random checkpoint itself,
+    deterministically, so that every node has the same weights.
     """
 
-    kind: Literal["HuggingFace", "Path", "Generated"]
-    location: str = Field(min_length=1, max_length=512)
+    kind: Literal["HuggingFace", "ObjectStore", "Path", "Generated"]
+    location: str = Field(min_length=1, max_length=1088)
     revision: str | None = Field(default=None, max_length=128)
 
 

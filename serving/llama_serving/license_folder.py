@@ -6,6 +6,7 @@ same cache, of the same revision, with the same token.
 
 import itertools
 import re
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,6 +21,7 @@ class FolderUnavailableError(Exception):
     """The hub could not be asked, and its cache does not have the repository."""
 
 
+_SUBSTRINGS = ("LICENSE", "LICENCE", "USE_POLICY", "NOTICE", "License", "Licence", "Use_Policy", "Notice")
 _COMMIT = re.compile("[0-9a-f]{40}")
 
 
@@ -37,7 +39,22 @@ def license_folder(source: ModelSource, *, endpoint: str | None = None) -> Path:
         return Path(source.location)
     if source.kind == "Generated":
         return checkpoint.default_folder()
+    if source.kind == "ObjectStore":
+        return _from_object_store(source)
     return _from_hub(source, endpoint)
+
+
+def _from_object_store(source: ModelSource) -> Path:
+    """Download the texts by the library that downloads the weights, with the same credentials of the pod."""
+    # Imports torch and vLLM: only a process that has them already comes here.
+    from ray.llm._internal.common.utils.cloud_utils import CloudFileSystem  # noqa: PLC0415
+
+    folder = Path(tempfile.mkdtemp(prefix="licenses-"))
+    try:
+        CloudFileSystem.download_files(str(folder), source.location, substrings_to_include=list(_SUBSTRINGS))
+    except Exception as error:
+        raise FolderUnavailableError(f"{source.location}: {type(error).__name__}") from error
+    return folder
 
 
 def _from_hub(source: ModelSource, endpoint: str | None) -> Path:

@@ -53,8 +53,9 @@ def worker_template(
     labels: dict[str, str],
     environment: dict[str, str],
     token: SecretKey | None = None,
+    claim: str | None = None,
 ) -> dict[str, Any]:
-    """Pod template of the workers; `token` names the Secret key with the Hub token."""
+    """Pod template of the workers; `token` names the Secret key with the Hub token, `claim` the volume of the weights."""
     container = _container(CONTAINER_WORKER, image, environment)
     spec: dict[str, Any] = {"automountServiceAccountToken": False, "securityContext": _POD_SECURITY}
     accelerator, devices = chosen.accelerator, gpus_per_pod(chosen)
@@ -73,7 +74,8 @@ def worker_template(
             container["securityContext"] = _CONTAINER_SECURITY | {
                 "capabilities": {"drop": ["ALL"], "add": ["IPC_LOCK"]}
             }
-    return {"metadata": {"labels": labels}, "spec": _with_token(spec | {"containers": [container]}, container, token)}
+    spec = _with_token(spec | {"containers": [container]}, container, token)
+    return {"metadata": {"labels": labels}, "spec": _with_claim(spec, container, claim)}
 
 
 def worker_start_params(chosen: Candidate) -> dict[str, str]:
@@ -91,6 +93,10 @@ def worker_start_params(chosen: Candidate) -> dict[str, str]:
     return {"resources": json.dumps(json.dumps({f"accelerator_type:{kind}": 1}))}
 
 
+WEIGHTS_FOLDER = "/models"
+"""Where the volume of a claim with weights is mounted in workers."""
+
+_WEIGHTS_VOLUME = "weights"
 _TOKEN_VOLUME = "hub-token"  # noqa: S105 - a name
 _TOKEN_FOLDER = "/var/run/llama-operator/hub"  # noqa: S105 - a path
 _TOKEN_FILE = "token"  # noqa: S105 - a name
@@ -125,6 +131,16 @@ def _with_token(spec: dict[str, Any], container: dict[str, Any], token: SecretKe
         "items": [{"key": token.key, "path": _TOKEN_FILE}],
     }
     return spec | {"volumes": [{"name": _TOKEN_VOLUME, "secret": source}]}
+
+
+def _with_claim(spec: dict[str, Any], container: dict[str, Any], claim: str | None) -> dict[str, Any]:
+    """Mount the claim with the weights, read-only: many pods of several deployments may share it."""
+    if claim is None:
+        return spec
+    mount = {"name": _WEIGHTS_VOLUME, "mountPath": WEIGHTS_FOLDER, "readOnly": True}
+    container["volumeMounts"] = [*container.get("volumeMounts", ()), mount]
+    volume = {"name": _WEIGHTS_VOLUME, "persistentVolumeClaim": {"claimName": claim, "readOnly": True}}
+    return spec | {"volumes": [*spec.get("volumes", ()), volume]}
 
 
 def _resources(*, cpu: int, memory_gib: int, gpus: tuple[str, int] | None = None) -> dict[str, Any]:

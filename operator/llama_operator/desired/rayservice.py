@@ -65,7 +65,12 @@ def cluster_template(
                 "groupName": chosen.accelerator.name.lower(),
                 "rayStartParams": pods.worker_start_params(chosen),
                 "template": pods.worker_template(
-                    chosen, image=image, labels=labels, environment=environment, token=token
+                    chosen,
+                    image=image,
+                    labels=labels,
+                    environment=environment,
+                    token=token,
+                    claim=None if settings.weights_path else chosen.variant.volume_claim,
                 ),
             }
         ],

@@ -26,6 +26,7 @@ from llama_operator.decide.license import LicenseVerdict
 from llama_operator.decide.memory import tokens_needed
 from llama_operator.decide.observed import Settings
 from llama_operator.decide.planner import Candidate
+from llama_operator.desired.pods import WEIGHTS_FOLDER
 from llama_serving.config import (
     APPLICATION_NAME,
     IMPORT_PATH,
@@ -190,7 +191,14 @@ def _source(model: Model, chosen: Candidate, settings: Settings) -> ModelSource:
         return ModelSource(kind="Path", location=settings.weights_path)
     if model.generated:
         return ModelSource(kind="Generated", location=model.id)
-    return ModelSource(kind="HuggingFace", location=chosen.variant.repository or model.id)
+    variant = chosen.variant
+    if variant.volume_claim is not None:
+        return ModelSource(kind="Path", location="/".join(filter(None, (WEIGHTS_FOLDER, variant.volume_path))))
+    if variant.uri is not None:
+        return ModelSource(kind="ObjectStore", location=variant.uri)
+    # What an administrator adds is one commit; the commits of catalog entries are hints.
+    revision = variant.revision if model.added else None
+    return ModelSource(kind="HuggingFace", location=variant.repository or model.id, revision=revision)
 
 
 def _cpu_kv_mib(chosen: Candidate, max_model_length: int, max_num_seqs: int) -> int:
