@@ -86,7 +86,9 @@ def reconciled(kubeconfig, namespace):
 
     async def run():
         async with connect(kubeconfig=kubeconfig) as cluster:
-            ports = Ports(cluster, NoServingReader(), catalog.load(), Settings(), lambda: datetime.now(UTC))
+            ports = Ports(
+                cluster, NoServingReader(), catalog.load(), Settings(checks_access=False), lambda: datetime.now(UTC)
+            )
             await reconcile(ports, Ref(kinds.LLAMA_DEPLOYMENT, namespace, "chat"))
 
     return lambda: asyncio.run(run())
