@@ -38,6 +38,9 @@ ABOUT_PATH = "/about"
 LICENSES_PATH = "/licenses"
 """Path of the license texts from the model's own folder."""
 
+LICENSE_FILES_MISSING = "LicenseFilesMissing"
+"""First word of the message of an engine that does not start for want of license files."""
+
 ATTRIBUTION_HEADER = "x-llama-attribution"
 """Response header with the line that the license wants displayed."""
 

@@ -15,7 +15,7 @@ from typing import Final
 
 from pydantic import Field
 
-from llama_serving.config import Frozen, LicenseDuties, LicenseFileKind
+from llama_serving.config import LICENSE_FILES_MISSING, Frozen, LicenseDuties, LicenseFileKind
 from llama_serving.license_text import text_hash
 
 MOST_BYTES: Final = 256 * 1024
@@ -87,7 +87,7 @@ def require(
         return
     place = f"its folder {folder}" if folder is not None else "its folder"
     raise LicenseFilesMissingError(
-        f"LicenseFilesMissing: {model_id} was not started: {place} has no readable {', '.join(missing)}"
+        f"{LICENSE_FILES_MISSING}: {model_id} was not started: {place} has no readable {', '.join(missing)}"
         f"{f' ({why})' if why else ''}, and the LicensePolicy asks for it (servedLicenseFiles: Required). Put the texts "
         f"that came with the weights beside config.json (plain text, at most {MOST_BYTES // 1024} KiB each), or take a "
         "repository that has them; then set spec.rollout.restartedAt"

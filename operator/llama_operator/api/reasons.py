@@ -192,6 +192,8 @@ class Reason(StrEnum):
     """No replica runs because there is no load; the next request starts one."""
     ENGINE_FAILED = "EngineFailed"
     """Serve reports that the engine cannot start or is unhealthy; the message is the engine's own."""
+    LICENSE_FILES_MISSING = "LicenseFilesMissing"
+    """The model's folder lacks the license files that a LicensePolicy asks for; no engine starts."""
     ENDPOINT_SERVING = "EndpointServing"
     """The Service has a ready endpoint and the application runs."""
     NO_ENDPOINT = "NoEndpoint"

@@ -112,7 +112,7 @@ class LocalSession:
             loaded, ready = conditions.get(ConditionType.MODEL_LOADED), conditions.get(ConditionType.READY)
             if ready is not None and ready.status is ConditionStatus.TRUE:
                 return self.status.url
-            if loaded is not None and loaded.reason == Reason.ENGINE_FAILED:
+            if loaded is not None and loaded.reason in {Reason.ENGINE_FAILED, Reason.LICENSE_FILES_MISSING}:
                 raise RunFailedError(loaded.message)
             await self.next_status()
 

@@ -108,6 +108,10 @@ _BY_REASON: Mapping[str, str] = {
         "it is asked again"
     ),
     Reason.NODES_MISSING: "add nodes with the accelerator, or let a cluster autoscaler do it",
+    Reason.LICENSE_FILES_MISSING: (
+        "put the license texts that came with the weights beside config.json, or have the platform owner change "
+        "servedLicenseFiles in the LicensePolicy; then set spec.rollout.restartedAt"
+    ),
     Reason.ENGINE_FAILED: "change what the engine's message names; `kubectl llama rollback {name}` goes back",
     Reason.PROGRESS_DEADLINE_EXCEEDED: (
         "change what the message names and apply again, or go back for good: kubectl llama rollback {name} -n "

@@ -7,6 +7,7 @@ from datetime import datetime
 from llama_operator.api.meta import Condition, ConditionStatus
 from llama_operator.api.reasons import ConditionType, Reason
 from llama_operator.decide.decision import Decision
+from llama_operator.decide.engine_message import engine_message, refusal
 from llama_operator.decide.observed import Observed, RayServiceFacts
 from llama_operator.decide.plan_status import label
 from llama_operator.decide.rollout import ENGINE_FAILED, Rollout
@@ -165,8 +166,12 @@ def _model_loaded(observed: Observed, decision: Decision) -> Finding:
         return Finding(
             kind, ConditionStatus.FALSE if decision.rollout else ConditionStatus.UNKNOWN, *_waiting(decision)
         )
+    refused = refusal(facts)
+    if refused and not facts.serves:
+        return Finding(kind, ConditionStatus.FALSE, Reason.LICENSE_FILES_MISSING, refused)
     if facts.application_status in ENGINE_FAILED:
-        return Finding(kind, ConditionStatus.FALSE, Reason.ENGINE_FAILED, _engine_message(facts))
+        message = engine_message(facts) or f"Serve reports {facts.application_status}"
+        return Finding(kind, ConditionStatus.FALSE, Reason.ENGINE_FAILED, message)
     if not facts.serves and facts.application_status != "RUNNING":
         return Finding(kind, ConditionStatus.FALSE, Reason.STARTING, _starting_message(facts))
     if observed.serving is not None and observed.serving.replicas == 0 and observed.serving.target_replicas == 0:
@@ -277,11 +282,6 @@ def _waiting(decision: Decision) -> tuple[Reason, str]:
 
 def _facts(observed: Observed, revision: str | None) -> RayServiceFacts | None:
     return next((facts for facts in observed.ray_services if facts.name == revision), None)
-
-
-def _engine_message(facts: RayServiceFacts) -> str:
-    details = [f"{part.name}: {part.message}" for part in facts.deployments if part.message]
-    return " ".join([facts.application_message, *details]).strip() or f"Serve reports {facts.application_status}"
 
 
 def _starting_message(facts: RayServiceFacts) -> str:
