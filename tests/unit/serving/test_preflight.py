@@ -152,3 +152,16 @@ def test_it_runs_as_the_pod_runs_it(hub, tmp_path):
     assert json.loads(log.read_text())["access"] == "PendingReview"
     assert json.loads(done.stdout) == json.loads(log.read_text())
     assert "hf_waiting" not in done.stdout + done.stderr
+
+
+def test_the_library_that_downloads_reads_the_token_where_pods_have_it(tmp_path):
+    """Ray pods get the token as a file; `desired.pods` says where by this variable."""
+    (tmp_path / "token").write_text("hf_accepted\n")
+    code = "import huggingface_hub; print(huggingface_hub.get_token())"
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "HUGGING_FACE"))}
+    for path, token in ((tmp_path / "token", "hf_accepted"), (tmp_path / "none", "None")):
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            env={**kept, "HF_TOKEN_PATH": str(path)}, capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        assert done.stdout.strip() == token
