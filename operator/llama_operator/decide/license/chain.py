@@ -4,7 +4,7 @@ Called by `decide.decision`. The terms are data (`catalog`), the rule ids are th
 enforces rules and records evidence; it gives no legal advice.
 """
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import replace
 
 from llama_operator.api.reasons import Reason
@@ -58,7 +58,7 @@ CHAIN: tuple[Check, ...] = (
 """The checks in the order in which they are reported."""
 
 
-def judge(given: LicenseInput, chain: Iterable[Check] = CHAIN) -> LicenseVerdict:
+def judge(given: LicenseInput, chain: Sequence[Check] = CHAIN) -> LicenseVerdict:
     """Run the whole chain; the first denial gives reason and message.
 
     Args:

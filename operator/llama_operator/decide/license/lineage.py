@@ -67,8 +67,9 @@ class Lineages:
             steps = (_step(model.id, ancestor, DerivationKind.FINETUNE, families), *ancestor.derivations)
         repository = (variant.repository if variant else None) or ""
         if repository and repository.partition("/")[0] not in self.facts.licensors and not steps:
-            # A copy by somebody else: quantized, or mirrored as it was.
-            kind = DerivationKind.QUANTIZED if variant and variant.quantization else DerivationKind.RENAMED
+            # A copy by somebody else: mirrored as it was, or quantized. What the engine quantizes is not in the copy.
+            stored = [each for each in model.variants if each.repository == repository]
+            kind = DerivationKind.QUANTIZED if all(each.quantization for each in stored) else DerivationKind.RENAMED
             base = tuple(f for f in families if f.id in model.license_families)
             steps = (Derivation(repository, model.id, kind, base, base),)
         return ModelFacts(
