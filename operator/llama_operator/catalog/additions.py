@@ -118,7 +118,7 @@ class Additions:
         return families or Unusable("neither spec.lineage nor spec.licenseFamilies tells its license", lineage=True)
 
 
-def _entry(  # noqa: PLR0913 - the parts of one entry
+def _entry(
     name: str,
     spec: LlamaModelSpec,
     shape: Architecture,

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from llama_operator.api.v1alpha1.licenseacceptance import AcceptanceState, LicenseAcceptance
+from llama_operator.decide.license import LicenseVerdict
 from llama_operator.decide.observed import Observed, RayServiceFacts
 
 NO_REVISION = ""
@@ -20,7 +21,7 @@ class Ending:
     """The way to zero.
 
     Attributes:
-        acceptance: The LicenseAcceptance that was terminated.
+        acceptance: The LicenseAcceptance that ended.
         since: When the Service stopped sending requests.
         serves_nobody: Whether it has stopped already, as far as the cluster shows.
         remove: RayServices to delete now; empty while they drain.
@@ -34,14 +35,14 @@ class Ending:
     next_check: float | None = None
 
 
-def ending(observed: Observed, families: tuple[str, ...]) -> Ending | None:
+def ending(observed: Observed, verdict: LicenseVerdict | None) -> Ending | None:
     """How the deployment ends; None unless an acceptance that it rests on was terminated.
 
     Args:
-        observed: What is known; the license chain has refused it already.
-        families: Ids of the license families that apply to the model; empty when they are not known.
+        observed: What is known; the deployment has a problem already.
+        verdict: Of the license chain; None when the model is not known.
     """
-    record = _terminated(observed, frozenset(families))
+    record = _terminated(observed, verdict)
     if record is None:
         return None
     traffic = observed.traffic
@@ -60,24 +61,26 @@ def ending(observed: Observed, families: tuple[str, ...]) -> Ending | None:
     )
 
 
-def _terminated(observed: Observed, families: frozenset[str]) -> LicenseAcceptance | None:
-    """The terminated acceptance that the deployment rests on.
+def _terminated(observed: Observed, verdict: LicenseVerdict | None) -> LicenseAcceptance | None:
+    """The terminated acceptance that the deployment rests on: the one that the spec names, or one of its license.
 
-    It is the one that the spec names. Naming none, or one that does not exist, is no way out: then any terminated one
-    for this namespace and license counts.
+    Naming none, or one that does not exist, is no way out: then a terminated one for this namespace and license counts.
     """
-    spec, namespace = observed.deployment.spec, observed.deployment.metadata.namespace
+    if verdict is not None and verdict.allowed:
+        return None
+    namespace = observed.deployment.metadata.namespace
     records = {record.metadata.name: record for record in observed.acceptances or ()}
-    named = records.get(spec.license.acceptance or "")
-    if named is not None:
-        return named if named.spec.state is AcceptanceState.TERMINATED else None
-    return next(
-        (
-            record
-            for record in records.values()
-            if record.spec.state is AcceptanceState.TERMINATED
-            and namespace in record.spec.namespaces
-            and families & set(record.spec.families)
-        ),
-        None,
-    )
+    ended = {name: each for name, each in records.items() if each.spec.state is AcceptanceState.TERMINATED}
+    named = observed.deployment.spec.license.acceptance or ""
+    if verdict is None:
+        return ended.get(named)
+    revoked = verdict.drain
+    if not revoked and named in records:
+        return None
+    families = set(verdict.families)
+    of_license = [record for record in ended.values() if families & set(record.spec.families)]
+    here = [record for record in of_license if namespace in record.spec.namespaces]
+    if not revoked:
+        return next(iter(here), None)
+    # A grant that ran out ends the license as well, although no record is terminated.
+    return ended.get(named) or next(iter(here or of_license), records.get(named))

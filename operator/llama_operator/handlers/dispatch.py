@@ -96,7 +96,7 @@ class Dispatcher:
                 if name:
                     self._enqueue(Ref(kinds.LLAMA_DEPLOYMENT, ref.namespace, name))
             case Concerns.WHO_NAMES_IT if _asks_for(before) != _asks_for(after):
-                self._enqueue(ref)
+                self._enqueue_records()
                 for key in self._naming(ref.name):
                     self._enqueue(key, urgent=True)
             case Concerns.LICENSES if _asks_for(before) != _asks_for(after):

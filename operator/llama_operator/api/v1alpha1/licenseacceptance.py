@@ -113,7 +113,7 @@ class LicenseAcceptanceStatus(ConditionedStatus):
     """What the operator makes of the record."""
 
     models: Annotated[tuple[Annotated[str, Field(max_length=253)], ...], Field(max_length=1024)] = ()
-    """LlamaModels whose license families it covers; the admission policies read it."""
+    """LlamaModels under a license that it accepts."""
     deployments: Annotated[int, Field(ge=0, le=9_007_199_254_740_991)] = 0
     """LlamaDeployments that name it."""
 

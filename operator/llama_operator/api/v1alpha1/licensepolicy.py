@@ -46,6 +46,13 @@ class Permission(StrEnum):
     REFUSED = "Refused"
 
 
+class UnknownAcceptances(StrEnum):
+    """What becomes of a deployment that names an acceptance nobody has seen."""
+
+    REFUSED = "Refused"
+    REPORTED = "Reported"
+
+
 class TierPolicy(ApiModel):
     """House rules for the models of one tier. All of them are house policy, none is license text."""
 
@@ -93,6 +100,9 @@ class LicensePolicySpec(ApiModel):
     """Rules for each tier; at most one entry for a tier."""
     unlisted_tiers: Permission = Permission.REFUSED
     """What holds for tiers without an entry. `OtherLicense` is always allowed unless it has one."""
+    unknown_acceptances: UnknownAcceptances = UnknownAcceptances.REFUSED
+    """Whether admission refuses a deployment that names a LicenseAcceptance which the operator has not seen. Apply the
+    acceptance first, the deployment a second later. `Reported` admits it; nothing starts, and its conditions say why."""
     licensee: Licensee | None = None
     """Entity and domicile that acceptances have to name; unset for a cluster of several entities."""
     served_license_files: Requirement = Requirement.NOT_REQUIRED
@@ -103,6 +113,9 @@ class LicensePolicySpec(ApiModel):
 
 class LicensePolicyStatus(ConditionedStatus):
     """What the operator makes of the policy."""
+
+    acceptances: Annotated[tuple[Annotated[str, Field(max_length=253)], ...], Field(max_length=4096)] | None = None
+    """LicenseAcceptances that exist: admission knows no other way to find out."""
 
 
 class LicensePolicy(ApiModel):

@@ -226,9 +226,7 @@ class LicenseSpec(ApiModel):
     """`TrainsModels` if answers improve other models: Llama 2 and 3 allow that for their own family alone, newer ones
     under a name rule."""
     trained_models: Annotated[
-        tuple[
-            Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$")], ...
-        ],
+        tuple[Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$")], ...],
         Field(max_length=16, strict=False),
     ] = ()
     """Models that the answers improve: catalog entries, LlamaModels, or the names that they will have."""
