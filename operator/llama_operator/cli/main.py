@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from llama_operator.cli.arguments import build_parser
 from llama_operator.cli.exit_codes import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_INVALID, EXIT_OK
-from llama_operator.errors import InvalidManifestError, LlamaOperatorError
+from llama_operator.errors import FieldProblem, InvalidManifestError, LlamaOperatorError
 
 if TYPE_CHECKING:
     from llama_operator.cli.connection import Connection, Connector
@@ -64,11 +64,34 @@ def _dispatch(arguments: argparse.Namespace, connector: "Connector | None") -> i
                     weights=arguments.weights,
                 ),
             )
+        case "license" if arguments.action == "verify" or arguments.file:
+            return _license_offline(arguments)
         case _:
             from llama_operator.cli import connection
 
             access = connection.Access(arguments.kubeconfig, arguments.context, getattr(arguments, "namespace", None))
             return connection.run(access, connector or connection.from_kubeconfig, _on_cluster(arguments))
+
+
+def _license_offline(arguments: argparse.Namespace) -> int:
+    """The commands about licenses that need no cluster."""
+    as_json = arguments.output == "json"
+    match arguments.action:
+        case "explain":
+            from llama_operator.cli import license_explain
+
+            return license_explain.explain_files(arguments.file, arguments.name, as_json=as_json)
+        case "report":
+            from llama_operator.cli import license_report
+
+            return license_report.report_files(arguments.file, arguments.names, form=arguments.output)
+        case _:
+            from llama_operator.cli import license_verify
+
+            options = license_verify.VerifyOptions(
+                tuple(arguments.files), arguments.after, arguments.head, mixed=arguments.mixed
+            )
+            return license_verify.command(options, as_json=as_json)
 
 
 def _on_cluster(arguments: argparse.Namespace) -> "Callable[[Connection], Awaitable[int]]":
@@ -104,6 +127,19 @@ def _on_cluster(arguments: argparse.Namespace) -> "Callable[[Connection], Awaita
 
             wanted = rollback.RollbackOptions(arguments.name, arguments.to_revision, dry_run=arguments.dry_run)
             return lambda cluster: rollback.command(cluster, wanted, as_json=as_json)
+        case "license" if arguments.action == "explain":
+            from llama_operator.cli import license_explain
+
+            if arguments.name is None:
+                problem = FieldProblem("NAME", "is missing", "name a deployment, or give its manifest with -f")
+                raise InvalidManifestError("the command line", [problem])
+            return lambda cluster: license_explain.explain(cluster, arguments.name, as_json=as_json)
+        case "license":
+            from llama_operator.cli import license_report
+
+            return lambda cluster: license_report.report(
+                cluster, arguments.names, all_namespaces=arguments.all_namespaces, form=arguments.output
+            )
         case _:
             from llama_operator.cli import doctor
 

@@ -19,8 +19,7 @@ from llama_operator.errors import FieldProblem, InvalidManifestError
 def command(paths: list[str], *, name: str | None, output: str) -> int:
     """Plan the manifest in `paths` and print it; returns the exit code."""
     manifests = files.read(paths, name=name)
-    # Without a record at hand nobody has looked: the verdict then says so instead of claiming that there is none.
-    observed = Observed(manifests.deployment, acceptances=manifests.acceptances or None)
+    observed = manifests.observed()
     decision = decide(observed, catalog.load())
     raise_if_invalid(decision, manifests.deployment.metadata.name)
     built = objects.build(observed, decision, Settings()).apply
@@ -49,7 +48,14 @@ def document(observed: Observed, decision: Decision, built: tuple[dict[str, Any]
             "reason": verdict.reason,
             "message": verdict.message,
             "denials": [
-                {"rule": d.rule, "reason": d.reason, "message": d.message, "unblock": d.unblock}
+                {
+                    "rule": d.rule,
+                    "reason": d.reason,
+                    "message": d.message,
+                    "unblock": d.unblock,
+                    "clause": d.clause,
+                    "origin": d.origin,
+                }
                 for d in verdict.denials
             ],
         },

@@ -62,7 +62,9 @@ def _plan(console: Console, decision: Decision, plan: Plan) -> None:
         )
         if chosen.variant.repository:
             gated = "; gated: needs spec.weights.tokenSecret" if chosen.variant.gated else ""
-            console.print(f"  weights   {chosen.variant.repository}, {chosen.variant.weight_bytes / 1e9:,.1f} GB{gated}")
+            console.print(
+                f"  weights   {chosen.variant.repository}, {chosen.variant.weight_bytes / 1e9:,.1f} GB{gated}"
+            )
         console.print(_bar(chosen.memory, unit))
     _candidates(console, plan)
 

@@ -83,7 +83,7 @@ class DecisionRecord:
     Attributes:
         time: When the chain decided, in UTC.
         deployment: The LlamaDeployment with the version of its spec: namespace, name, uid, generation.
-        asked: What that spec asks for: revision, model, purpose.
+        asked: What that spec asks for and declares: revision, model, acceptance, purpose, use, page of the attribution.
         outcome, reason, tier, families: The verdict.
         effect: What follows: `MayStart`, `NothingChanges` (nothing starts, and what runs goes on), `Drains` (no new requests)
             or `Ended` (nothing runs any more).
@@ -153,8 +153,11 @@ def decided(observed: Observed, decision: Decision) -> DecisionRecord | None:
         asked={
             "revision": decision.revision.name,
             "model": short(spec.model.name),
+            "acceptance": spec.license.acceptance or "",
             "purpose": spec.license.purpose.value,
             "useCase": spec.license.use_case.value,
+            "outputUse": spec.license.output_use.value,
+            "attributionURL": short(spec.license.attribution_url or ""),
         },
         outcome=Outcome.ALLOW if verdict is not None and verdict.allowed else Outcome.DENY,
         reason=_reason(decision),
