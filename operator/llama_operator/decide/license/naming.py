@@ -18,7 +18,8 @@ def begins_with(name: str, prefix: str) -> bool:
     begin with `Llama 3`.
     """
     words = re.escape(prefix).replace(r"\ ", "[ _-]")
-    return re.match(rf"{words}(?![0-9])", name, flags=re.IGNORECASE | re.ASCII) is not None
+    end = "(?![0-9])" if prefix[-1].isdigit() else ""
+    return re.match(words + end, name, flags=re.IGNORECASE | re.ASCII) is not None
 
 
 def prefixes(model: ModelFacts) -> tuple[str, ...]:
