@@ -55,7 +55,7 @@ RECORDS = (
     acceptance("acme-3-3"),
     acceptance("acme-2", "llama-2"),
     acceptance("acme-3", "llama-3"),
-    acceptance("research", "llama-1", purposes=["NonCommercialResearch"]),
+    acceptance("research", "llama-1"),
     acceptance("terminated", state="Terminated"),
     acceptance("other-team", namespaces=[OTHER]),
     acceptance("old-version", versionDate="2024-12-05"),
@@ -222,14 +222,15 @@ class TestPolicy:
         assert licensed.said(deployment()) == ""
 
 
+CHECKPOINT = {
+    "source": {"huggingFace": {"repository": "acme/chat", "revision": "0" * 40}},
+    "digest": "0" * 64,
+    "lineage": {"derivedFrom": [{"model": "llama-3.3-70b-instruct", "kind": "Finetune"}]},
+}
+
+
 class TestModel:
     """LlamaModels."""
-
-    SPEC = {
-        "source": {"huggingFace": {"repository": "acme/chat", "revision": "0" * 40}},
-        "digest": "0" * 64,
-        "lineage": {"derivedFrom": [{"model": "llama-3.3-70b-instruct", "kind": "Finetune"}]},
-    }
 
     @pytest.fixture
     def model(self, licensed, eventually):
@@ -237,7 +238,7 @@ class TestModel:
 
         def add(probe, resolved, required="Required"):
             licensed.write(
-                {"apiVersion": GROUP, "kind": "LlamaModel", "metadata": {"name": "acme-chat"}, "spec": self.SPEC}
+                {"apiVersion": GROUP, "kind": "LlamaModel", "metadata": {"name": "acme-chat"}, "spec": CHECKPOINT}
             )
             condition = {"type": "Resolved", "status": resolved, "reason": "X", "message": "nobody knows merged-x"}
             condition |= {"observedGeneration": 1, "lastTransitionTime": "2026-11-01T00:00:00Z"}
@@ -260,7 +261,9 @@ class TestModel:
     def test_its_digest_stays(self, model, licensed):
         model(deployment("acme-chat", None), "True")
         changed = {"apiVersion": GROUP, "kind": "LlamaModel", "metadata": {"name": "acme-chat"}}
-        assert "another content is another model" in licensed.said(changed | {"spec": self.SPEC | {"digest": "1" * 64}})
+        assert "another content is another model" in licensed.said(
+            changed | {"spec": CHECKPOINT | {"digest": "1" * 64}}
+        )
 
 
 @pytest.mark.parametrize(

@@ -180,9 +180,10 @@ def _architecture(facts: ArchitectureFingerprint, base: Model | None) -> Archite
             f"spec.architectureFingerprint.className {given['class_name']} needs a base in spec.lineage to be planned"
         )
     given = {"class_name": _DENSE, "tie_word_embeddings": False, "rope_theta": 10000.0, "dtype": "bfloat16"} | given
-    if {"hidden_size", "num_attention_heads"} <= given.keys():
-        given.setdefault("head_dim", given["hidden_size"] // given["num_attention_heads"])
-        given.setdefault("num_key_value_heads", given["num_attention_heads"])
+    if facts.hidden_size is not None and facts.num_attention_heads is not None:
+        # As transformers fills them in.
+        given.setdefault("head_dim", facts.hidden_size // facts.num_attention_heads)
+        given.setdefault("num_key_value_heads", facts.num_attention_heads)
     missing = [name for name, field in Architecture.model_fields.items() if field.is_required() and name not in given]
     if missing:
         names = ", ".join(ArchitectureFingerprint.model_fields[name].alias or name for name in missing)

@@ -27,7 +27,6 @@ from llama_operator.observe import children
 from llama_operator.observe.requester import requester
 from llama_serving.config import ServingStatus
 
-
 _T = TypeVar("_T", bound=ApiModel)
 
 
@@ -77,15 +76,15 @@ async def observe(
         return None
     deployment = parse_as(LlamaDeployment, live)
     own = {LABEL_DEPLOYMENT: ref.name}
-    acceptances, models, policies, nodes, services, clusters, revisions, service = await asyncio.gather(
-        acceptances_of(cluster),
-        models_of(cluster),
-        policies_of(cluster),
-        cluster.list(kinds.NODE),
-        cluster.list(kinds.RAY_SERVICE, namespace=ref.namespace, labels=own),
-        cluster.list(kinds.RAY_CLUSTER, namespace=ref.namespace, labels=own),
-        cluster.list(kinds.CONTROLLER_REVISION, namespace=ref.namespace, labels=own),
-        _service(cluster, ref),
+    (acceptances, models, policies), (nodes, services, clusters, revisions, service) = await asyncio.gather(
+        asyncio.gather(acceptances_of(cluster), models_of(cluster), policies_of(cluster)),
+        asyncio.gather(
+            cluster.list(kinds.NODE),
+            cluster.list(kinds.RAY_SERVICE, namespace=ref.namespace, labels=own),
+            cluster.list(kinds.RAY_CLUSTER, namespace=ref.namespace, labels=own),
+            cluster.list(kinds.CONTROLLER_REVISION, namespace=ref.namespace, labels=own),
+            _service(cluster, ref),
+        ),
     )
     records = tuple(found for item in revisions.items if (found := children.revision_facts(item)) is not None)
     served = {record.name for record in records if record.served_at}
