@@ -150,7 +150,7 @@ async def operator(kubeconfig: Path, folder: Path) -> AsyncIterator[tuple[psutil
     log = (folder / "operator.log").open("wb")
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "llama_operator.main",
-        "--kubeconfig", str(kubeconfig), "--serving-status", "Off", "--probe-host", "127.0.0.1",
+        "--kubeconfig", str(kubeconfig), "--serving-status", "Off", "--probe-host", "127.0.0.1", "--weights-preflight", "Disabled",
         "--probe-port", str(port), "--lease-namespace", "default", "--log-format", "Json",
         stdout=log, stderr=log,
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Writes what users install: CRDs as a chart, the schema of the chart's settings, manifests/base and manifests/install.yaml.
+"""Writes what users install: CRDs as a chart, facts and schema of the chart, manifests/base and manifests/install.yaml.
 
 The charts are the one source; what needs no Helm to install is their rendering. Called by `tools/generate.py`, or alone:
 `python tools/install_manifests.py [--check]`. The rendering needs Helm (`make control-plane` builds it). Without Helm a
@@ -18,6 +18,9 @@ import yaml
 from pydantic.alias_generators import to_camel
 
 from control_plane import binaries
+from llama_operator import catalog
+from llama_operator.catalog import lineage
+from llama_operator.decide.license import resolve
 from llama_operator.settings import OperatorSettings
 
 ROOT: Final = Path(__file__).resolve().parent.parent
@@ -78,7 +81,7 @@ def files() -> Iterator[tuple[Path, str]]:
 
 
 def chart_files() -> Iterator[tuple[Path, str]]:
-    """Files of the charts that other sources decide: CRDs, and the schema of `settings`."""
+    """Files of the charts that other sources decide: CRDs, the schema of `settings`, and license facts of the catalog."""
     for path in sorted((MANIFESTS / "crds").glob("*.yaml")):
         definition = yaml.safe_load(path.read_text(encoding="utf-8"))
         definition["metadata"]["annotations"] = {"helm.sh/resource-policy": "keep"}
@@ -92,6 +95,32 @@ def chart_files() -> Iterator[tuple[Path, str]]:
     schema = json.loads(_read(CHART / "values.schema.json"))
     schema["properties"]["settings"]["properties"] = dict(settings_schema())
     yield CHART / "values.schema.json", json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
+    yield CHART / "files" / "license-facts.json", json.dumps(license_facts(), indent=1) + "\n"
+
+
+def license_facts() -> dict[str, Any]:
+    """What of the catalog the admission policies know: CEL reads no files, so it becomes a part of their text.
+
+    `needs`: for each model the families that must be accepted; `tiers` and `versions` of these families; `research`:
+    those for research alone; `multimodal`: models that are not granted to licensees in `union`.
+    """
+    known, places = catalog.load(), lineage.load()
+    models = {model.id: resolve(model.id, known) for model in known.models}
+    families = {family.id: family for facts in models.values() for family in facts.needing_acceptance}
+    multimodal = (
+        name
+        for name, facts in models.items()
+        if facts.multimodal and any(family.eu_multimodal_denied for family in facts.families)
+    )
+    codes = (*places.european_union, *places.european_union_parts, *places.european_union_other_codes)
+    return {
+        "needs": {name: sorted(family.id for family in facts.needing_acceptance) for name, facts in models.items()},
+        "tiers": {name: str(family.tier) for name, family in sorted(families.items())},
+        "versions": {name: family.version_date or "" for name, family in sorted(families.items())},
+        "research": sorted(name for name, family in families.items() if family.research_only),
+        "multimodal": sorted(multimodal),
+        "union": sorted(codes),
+    }
 
 
 def settings_schema() -> Iterator[tuple[str, dict[str, Any]]]:

@@ -21,6 +21,9 @@ import aiohttp
 from llama_operator import __version__, catalog
 from llama_operator.api.reasons import ConditionType
 from llama_operator.controller import Controller
+from llama_operator.evidence import start
+from llama_operator.evidence.anchor import ANNOTATION_HEAD, LeaseAnchor
+from llama_operator.evidence.log import EvidenceError, HashChainLog, NoAnchor
 from llama_operator.handlers import registry
 from llama_operator.handlers.dispatch import Dispatcher
 from llama_operator.handlers.resync import Found, Resync
@@ -32,11 +35,13 @@ from llama_operator.kube.cached import CachedCluster
 from llama_operator.kube.client import KubernetesCluster, connect
 from llama_operator.kube.events import EventRecorder
 from llama_operator.kube.fenced import FencedCluster
+from llama_operator.kube.handover import Handover
 from llama_operator.kube.lease import Leadership, LeaseElection, LeaseTiming, LostLeaseError
 from llama_operator.kube.port import Kind, KubeError, Ref
 from llama_operator.kube.service_http import HttpServingReader
 from llama_operator.observe.gather import NoServingReader, ServingReader
 from llama_operator.reconcile import Ports, reconcile
+from llama_operator.record_pass import comment
 from llama_operator.settings import OperatorSettings, ServingStatusSource, Switch
 from llama_operator.signals import StopSignals
 from llama_operator.telemetry import metrics as numbers
@@ -106,6 +111,12 @@ class Operator:
         known = catalog.load()
         self._leadership = Leadership(boot_clock)
         self._cache = ObjectCache()
+        self._handover = Handover(ANNOTATION_HEAD)
+        self._election = _election(settings, cluster, self._leadership, self._handover)
+        self._sink = start.sink(settings.evidence_file)
+        self._evidence = HashChainLog(
+            self._sink.write, NoAnchor() if self._election is None else LeaseAnchor(self._election, self._leadership)
+        )
         writer = FencedCluster(MeasuredCluster(cluster, metrics, tracer), self._leadership, wrote=_note_write)
         self._ports = Ports(
             cluster=CachedCluster(self._cache, writer, kinds=tuple(each.kind for each in WATCHED)),
@@ -114,6 +125,7 @@ class Operator:
             settings=settings.decisions(),
             now=utc_now,
             events=EventRecorder(writer, now=utc_now),
+            evidence=self._evidence,
         )
         self._controller = Controller(
             self._reconcile, workers=settings.workers, recorder=Recorder(metrics, tracer), clock=time.monotonic
@@ -134,7 +146,6 @@ class Operator:
             on_started=signals.install,
             appeared=self._appeared,
         )
-        self._election = _election(settings, cluster, self._leadership)
         self._leading: asyncio.Task[None] | None = None
         self._primed = False
         self._leads = False
@@ -193,8 +204,14 @@ class Operator:
     async def _reconcile_all(self) -> None:
         # What a predecessor wrote last may not have come through our watches yet.
         await self._compare()
+        await self._begin_evidence()
         self._leads = True
         await self._controller.run()
+
+    async def _begin_evidence(self) -> None:
+        previous = start.previous(self._sink, self._handover.found)
+        term = _identity(self._settings) + "/0" if self._election is None else self._election.term
+        await self._evidence.begin(term, previous, utc_now())
 
     async def _keep_comparing(self) -> None:
         while True:
@@ -228,6 +245,8 @@ class Operator:
     async def _reconcile(self, ref: Ref) -> float | None:
         written: set[Kind] = set()
         _WRITTEN.set(written)
+        if ref.kind != kinds.LLAMA_DEPLOYMENT:
+            return await comment(self._ports.cluster, ref, catalog=self._ports.catalog, now=self._ports.now)
         next_check = (await reconcile(self._ports, ref)).next_check
         if not written:
             return next_check
@@ -320,18 +339,25 @@ def _serving(settings: OperatorSettings, http: aiohttp.ClientSession) -> Serving
     return HttpServingReader(http, cluster_domain=settings.cluster_domain)
 
 
-def _election(settings: OperatorSettings, cluster: KubernetesCluster, leadership: Leadership) -> LeaseElection | None:
+def _identity(settings: OperatorSettings) -> str:
+    return settings.identity or f"{socket.gethostname()}_{secrets.token_hex(4)}"
+
+
+def _election(
+    settings: OperatorSettings, cluster: KubernetesCluster, leadership: Leadership, handover: Handover
+) -> LeaseElection | None:
     if settings.leader_election is Switch.DISABLED:
         return None
     return LeaseElection(
         cluster,
         Ref(kinds.LEASE, settings.lease_namespace or cluster.namespace, settings.lease_name),
-        settings.identity or f"{socket.gethostname()}_{secrets.token_hex(4)}",
+        _identity(settings),
         timing=LeaseTiming(settings.lease_duration_seconds, settings.lease_renew_seconds, settings.lease_retry_seconds),
         leadership=leadership,
         clock=boot_clock,
         now=utc_now,
         chance=random.random,
+        handover=handover,
     )
 
 
@@ -340,7 +366,7 @@ def _report(failure: BaseException) -> None:
     for error in errors:
         if isinstance(error, BaseExceptionGroup):
             _report(error)
-        elif isinstance(error, LostLeaseError | WatchEndedError | KubeError):
+        elif isinstance(error, LostLeaseError | WatchEndedError | KubeError | EvidenceError):
             _LOG.error("ends, to be started again: %s", error)
         else:
             _LOG.error("ends because of a defect", exc_info=error)

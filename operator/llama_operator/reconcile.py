@@ -19,6 +19,7 @@ from llama_operator.decide.observed import Observed, Settings
 from llama_operator.desired import objects
 from llama_operator.desired.rayservice import Bounds
 from llama_operator.errors import InvalidManifestError
+from llama_operator.evidence.log import DecisionLog, NoDecisionLog
 from llama_operator.kube import kinds
 from llama_operator.kube.port import (
     Cluster,
@@ -62,6 +63,8 @@ class Ports:
     settings: Settings
     now: Callable[[], datetime]
     events: EventSink = field(default_factory=NoEvents)
+    evidence: DecisionLog = field(default_factory=NoDecisionLog)
+    """Where license decisions are recorded before they take effect."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,15 +86,23 @@ async def reconcile(ports: Ports, ref: Ref) -> Outcome:
     """
     try:
         observed = await observe(
-            ports.cluster, ref, catalog=ports.catalog, serving=ports.serving, now=ports.now().replace(microsecond=0)
+            ports.cluster,
+            ref,
+            catalog=ports.catalog,
+            serving=ports.serving,
+            now=ports.now().replace(microsecond=0),
+            checks_access=ports.settings.checks_access and not ports.settings.weights_path,
         )
     except InvalidManifestError as error:
         return await _refuse(ports, ref, error)
     if observed is None or observed.deployment.metadata.deletion_timestamp is not None:
+        await ports.evidence.removed(ref, ports.now())
         return Outcome(None)
     decision = decide(observed, ports.catalog)
     failure: str | None = None
     try:
+        # First: what cannot be recorded must not begin.
+        await ports.evidence.record(observed, decision)
         await _apply(ports, observed, decision)
     except asyncio.CancelledError:
         raise
@@ -193,6 +204,10 @@ def _named(ref: Ref, status: LlamaDeploymentStatus) -> Object:
 
 def _next_check(observed: Observed, decision: Decision, settings: Settings) -> float | None:
     times = [settings.serving_poll_seconds] if any(facts.serves for facts in observed.ray_services) else []
+    if decision.ending is not None and decision.ending.next_check is not None:
+        times.append(decision.ending.next_check)
     if decision.rollout is not None and decision.rollout.next_check is not None:
         times.append(decision.rollout.next_check)
+    if decision.preflight is not None and decision.preflight.next_check is not None:
+        times.append(decision.preflight.next_check)
     return min(times, default=None)

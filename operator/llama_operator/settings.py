@@ -71,6 +71,7 @@ _SCOPE: Final = Group("What it manages")
 _CONNECTION: Final = Group("Connection to Kubernetes")
 _LEADER: Final = Group("Leader election")
 _SERVING: Final = Group("Ray clusters it creates")
+_EVIDENCE: Final = Group("Evidence of license decisions")
 _TELEMETRY: Final = Group("Probes, metrics and logs")
 
 
@@ -114,10 +115,19 @@ class OperatorSettings(BaseModel):
     """Version of Ray in that image."""
     kuberay_namespace: Annotated[str, Field(pattern=_LABEL), _SERVING] = _DECISIONS.kuberay_namespace
     """Namespace of KubeRay's operator, which alone may reach the Ray dashboards."""
+    hub_endpoint: Annotated[
+        str, Field(pattern=r"^https?://[A-Za-z0-9.-]+(:[0-9]+)?(/[A-Za-z0-9._/-]*)?$"), _SERVING
+    ] = _DECISIONS.hub_endpoint
+    """Address of the Hugging Face Hub, or of a mirror; pods download weights from it. No LlamaDeployment can change it."""
+    weights_preflight: Annotated[Switch, _SERVING] = Switch.ENABLED
+    """Whether a Job asks the Hub for access to gated weights before a revision starts."""
     cluster_domain: Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"), _SERVING] = "cluster.local"
     """DNS domain of the cluster."""
     serving_status: Annotated[ServingStatusSource, _SERVING] = ServingStatusSource.SERVICE
     """Where queue depth and replicas come from: each deployment's Service, or nowhere (Off: pods cannot be reached)."""
+
+    evidence_file: Annotated[Path | None, _EVIDENCE] = None
+    """File that records of license decisions are appended to. Absent: standard output, apart from the log on standard error."""
 
     probe_host: Annotated[str, Field(min_length=1, max_length=253), _TELEMETRY] = "0.0.0.0"  # noqa: S104 - the kubelet asks from outside the pod
     """Address that /healthz, /readyz and /metrics listen on."""
@@ -151,7 +161,11 @@ class OperatorSettings(BaseModel):
     def decisions(self) -> Settings:
         """The part that decisions and objects depend on."""
         return Settings(
-            image=self.serving_image, ray_version=self.ray_version, kuberay_namespace=self.kuberay_namespace
+            image=self.serving_image,
+            ray_version=self.ray_version,
+            kuberay_namespace=self.kuberay_namespace,
+            hub_endpoint=self.hub_endpoint,
+            checks_access=self.weights_preflight is Switch.ENABLED,
         )
 
 

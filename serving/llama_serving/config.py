@@ -9,7 +9,8 @@ while engines run (replica bounds, queue limits, the target queue depth) is not 
 """
 
 import re
-from typing import Any, Literal, Self
+from enum import StrEnum
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -31,8 +32,29 @@ POLICY = "llama_serving.autoscaling:QueueDepthPolicy"
 STATUS_PATH = "/llama/status"
 """Path of the read-only status endpoint on the deployment's Service."""
 
+ABOUT_PATH = "/about"
+"""Path of the page that says what is served and under which license."""
+
+LICENSES_PATH = "/licenses"
+"""Path of the license texts from the model's own folder."""
+
+LICENSE_FILES_MISSING = "LicenseFilesMissing"
+"""First word of the message of an engine that does not start for want of license files."""
+
+ATTRIBUTION_HEADER = "x-llama-attribution"
+"""Response header with the line that the license wants displayed."""
+
+OUTPUT_TERMS_HEADER = "x-llama-output-terms"
+"""Response header that says whether the output may improve other models."""
+
 CPU_RAY_EXECUTOR_VARIABLE = "LLAMA_SERVING_CPU_RAY_EXECUTOR"
 """Environment variable; `1` makes `llama_serving.cpu_ray_platform` vLLM's platform."""
+
+HUB_ENDPOINT = "https://huggingface.co"
+"""Where weights are downloaded from, unless the platform owner names a mirror."""
+
+TOKEN_VARIABLE = "HF_TOKEN"  # noqa: S105 - a name
+"""Environment variable that holds the Hub token in the pod of the access check."""
 
 METRICS_INTERVAL_SECONDS = 1
 """How often replicas and routers tell Serve's controller, and so the policy, how long their queues are."""
@@ -50,12 +72,13 @@ class Frozen(BaseModel):
 class ModelSource(Frozen):
     """Where the weights come from.
 
-    `HuggingFace`: `location` is `owner/name`. `Path`: an absolute folder that every pod sees. `Generated`: the serving
-    pod writes a tiny random checkpoint itself, deterministically, so that every node has the same weights.
+    `HuggingFace`: `location` is `owner/name`. `ObjectStore`: the URI of a folder, which each node downloads. `Path`: an
+    absolute folder that every pod sees. `Generated`: the serving pod writes a tiny random checkpoint itself,
+    deterministically, so that every node has the same weights.
     """
 
-    kind: Literal["HuggingFace", "Path", "Generated"]
-    location: str = Field(min_length=1, max_length=512)
+    kind: Literal["HuggingFace", "ObjectStore", "Path", "Generated"]
+    location: str = Field(min_length=1, max_length=1088)
     revision: str | None = Field(default=None, max_length=128)
 
 
@@ -104,6 +127,40 @@ class DeploymentIdentity(Frozen):
     revision: str = Field(min_length=1, max_length=63)
 
 
+LicenseFileKind = Literal["License", "UsePolicy", "Notice"]
+"""What a file beside the weights is, by its name: `LICENSE*`, `USE_POLICY*`, `NOTICE*`."""
+
+OutputUse = Literal["Unrestricted", "SharedRestriction", "NoOtherModels", "AllowedWithName"]
+"""Whether output may improve other models, as the operator's catalog has it."""
+
+_HeaderText = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[!-~]([ -~]*[!-~])?$")]
+"""Printable ASCII: it travels in response headers."""
+
+
+class LicenseFamilyDuties(Frozen):
+    """What one license family wants shown, and its terms for the output; facts of the operator's catalog."""
+
+    id: str = Field(min_length=1, max_length=63, pattern=r"^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$")
+    title: str = Field(min_length=1, max_length=128)
+    attribution: _HeaderText | None = None
+    """Line to be displayed; None when the license asks for none."""
+    name_prefix: _HeaderText | None = None
+    """How the name of a model made with it, or with its output, must begin; None without a name rule."""
+    notice: str | None = Field(default=None, min_length=1, max_length=512)
+    """Line of the Notice file."""
+    output_use: OutputUse = "Unrestricted"
+
+
+class LicenseDuties(Frozen):
+    """What the serving pods show of a model's licenses, and what its folder must hold before an engine starts."""
+
+    tier: str = Field(min_length=1, max_length=63)
+    families: tuple[LicenseFamilyDuties, ...] = Field(min_length=1, max_length=16)
+    """All families whose duties apply together."""
+    required_files: tuple[LicenseFileKind, ...] = Field(default=(), max_length=3)
+    """Kinds of files without which the engine must not start."""
+
+
 class ServingConfig(Frozen):
     """`applications[].args`: one model, one engine shape."""
 
@@ -113,6 +170,8 @@ class ServingConfig(Frozen):
     engine: EngineSettings
     placement: Placement
     identity: DeploymentIdentity
+    license: LicenseDuties | None = None
+    """None when no license wants anything shown, and in configs that were pinned before the field existed."""
 
     @model_validator(mode="after")
     def _device_fits_engine(self) -> Self:
@@ -204,6 +263,40 @@ class ServingStatus(Answer):
     max_concurrency: float | None = Field(default=None, ge=0, allow_inf_nan=False)
     """Sequences of the longest length that the smallest KV cache holds at once."""
     reports: tuple[ReplicaReport, ...] = ()
+
+
+class HubAccess(StrEnum):
+    """What the Hub says about a token's right to download one repository at one revision."""
+
+    ACCESSIBLE = "Accessible"
+    """The files can be downloaded."""
+    TOKEN_MISSING = "TokenMissing"  # noqa: S105 - a word
+    """The repository wants a token and none was given."""
+    TOKEN_INVALID = "TokenInvalid"  # noqa: S105 - a word
+    """The Hub does not know the token, or the token may not read gated repositories."""
+    NOT_ACCEPTED = "NotAccepted"
+    """The account behind the token has not asked for access."""
+    PENDING_REVIEW = "PendingReview"
+    """The account has asked, and the authors of the repository have not answered yet."""
+    DENIED = "Denied"
+    """The authors refused the account, or the repository is disabled."""
+    NOT_FOUND = "NotFound"
+    """No such repository, revision or checkpoint is visible to the token."""
+    OFFLINE = "Offline"
+    """The Hub gave no usable answer."""
+
+
+class AccessVerdict(Frozen):
+    """The one line that the access check writes as its termination message (`llama_serving.preflight`)."""
+
+    access: HubAccess
+    repository: str = Field(max_length=192)
+    revision: str = Field(max_length=128)
+    """Revision that was asked for."""
+    commit: str = Field(default="", max_length=64)
+    """Commit that the revision is, where the Hub said so."""
+    message: str = Field(default="", max_length=1024)
+    """The Hub's own words, or those of the network."""
 
 
 def server_deployment_name(model_id: str) -> str:

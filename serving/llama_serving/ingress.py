@@ -1,4 +1,4 @@
-"""The deployment that answers HTTP: `ray.serve.llm`'s OpenAI routes, and the status endpoint.
+"""The deployment that answers HTTP: `ray.serve.llm`'s OpenAI routes, the status endpoint and the license pages.
 
 Serve imports `Ingress` by its path, see `app`.
 """
@@ -8,6 +8,7 @@ from typing import Any
 
 from fastapi import Request
 from fastapi.responses import JSONResponse
+from ray import serve
 from ray.llm._internal.serve.core.configs.openai_api_models import to_model_metadata
 from ray.llm._internal.serve.core.ingress.ingress import DEFAULT_ENDPOINTS, init
 from ray.serve.handle import DeploymentHandle
@@ -16,6 +17,9 @@ from ray.serve.llm.ingress import OpenAiIngress, make_fastapi_ingress
 from starlette.exceptions import HTTPException
 
 from llama_serving.config import APPLICATION_NAME, STATUS_PATH, ServingConfig, ServingStatus
+from llama_serving.license_headers import Headers, LicenseHeaders, headers_of
+from llama_serving.license_pages import model_metadata
+from llama_serving.license_routes import LicenseDesk, license_router
 from llama_serving.llm_config import llm_config_of
 from llama_serving.reporting import BoardClient, CountOpenRequests, OpenRequests, ReplicaCounts
 from llama_serving.status import summarize
@@ -34,7 +38,12 @@ class StatusIngress(OpenAiIngress):
         self._board = BoardClient()
         self._counts = ReplicaCounts(APPLICATION_NAME, self._config.server_deployment)
         model = self._config.model_id
-        card = to_model_metadata(model, LLMConfig.model_validate(llm_config_of(self._config)))
+        duties = self._config.license
+        self.license_desk = LicenseDesk(model, duties, self._board.licenses)
+        self.license_headers = headers_of(duties)
+        card = to_model_metadata(
+            model, LLMConfig.model_validate(llm_config_of(self._config)), model_metadata(model, duties)
+        )
         super().__init__(llm_deployments={model: server}, model_cards={model: card})
 
     async def llama_status(self) -> ServingStatus:
@@ -52,10 +61,24 @@ async def refuse(request: Request, error: HTTPException) -> JSONResponse:
     return JSONResponse({"error": body}, status_code=status, headers=error.headers)
 
 
+def _desk() -> LicenseDesk:
+    """Desk of the ingress in this process: Serve copies the application before the ingress exists."""
+    desk: LicenseDesk = serve.get_replica_context().servable_object.license_desk
+    return desk
+
+
+def _license_headers() -> Headers:
+    headers: Headers = serve.get_replica_context().servable_object.license_headers
+    return headers
+
+
 def _application() -> Any:
     app = init()
+    app.include_router(license_router(_desk))
     app.add_exception_handler(HTTPException, refuse)
     app.add_middleware(CountOpenRequests, requests=OpenRequests())
+    # Outermost, so that also an answer of the other layers carries them.
+    app.add_middleware(LicenseHeaders, headers=_license_headers)
     return app
 
 

@@ -20,9 +20,9 @@ class PrepareNodes(CallbackBase):
     """Gives every node of the replica the model's files. Argument `source`: a `ModelSource` as JSON."""
 
     async def on_before_node_init(self) -> None:
-        """Write the generated checkpoint on every node; leave only hub models to Ray's download."""
+        """Write the generated checkpoint on every node; leave only models from elsewhere to Ray's download."""
         source = ModelSource.model_validate(self.kwargs["source"])
-        if source.kind == "HuggingFace":
+        if source.kind in {"HuggingFace", "ObjectStore"}:
             return
         self.ctx.run_init_node = False
         if source.kind == "Generated":

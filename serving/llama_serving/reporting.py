@@ -16,6 +16,7 @@ from ray import serve
 from ray.serve.schema import ReplicaState
 
 from llama_serving.config import ReplicaReport
+from llama_serving.license_files import LicenseFile
 from llama_serving.status import StatusBoard
 
 REPORT_SECONDS: Final = 1.0
@@ -54,6 +55,16 @@ class BoardClient:
             _LOGGER.warning("The status board cannot be reached", exc_info=True)
             self._board = None
             return (), 0
+        return found
+
+    async def licenses(self) -> tuple[LicenseFile, ...] | None:
+        """Return `StatusBoard.licenses`; None also when the board has just died."""
+        try:
+            found: tuple[LicenseFile, ...] | None = await self._actor().licenses.remote()
+        except ray.exceptions.RayError:
+            _LOGGER.warning("The status board cannot be reached", exc_info=True)
+            self._board = None
+            return None
         return found
 
     def _actor(self) -> Any:

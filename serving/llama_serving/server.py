@@ -4,6 +4,7 @@ Serve runs one instance a replica. Its class name is part of the deployment's na
 """
 
 import asyncio
+import itertools
 import logging
 import os
 from typing import Any
@@ -15,12 +16,16 @@ from ray.serve.llm.deployment import LLMServer
 from llama_serving.autoscaling import METRIC_KV_USAGE, METRIC_RUNNING, METRIC_SLOTS, METRIC_WAITING
 from llama_serving.config import ReplicaReport, ServingConfig
 from llama_serving.engine import LlamaEngine
+from llama_serving.license_files import LicenseFile, read_license_files, require
+from llama_serving.license_folder import FolderUnavailableError, license_folder
 from llama_serving.llm_config import llm_config_of
 from llama_serving.reporting import REPORT_SECONDS, BoardClient
 
 _LOGGER = logging.getLogger("ray.serve")
 _ENGINE_OVERRIDE = "RAYLLM_VLLM_ENGINE_CLS"
 """Ray's variable that names another engine class, for tests of placement without an engine."""
+_ROUNDS_BETWEEN_LICENSES = 60
+"""Reports of the queue between two reports of the license texts, which are tens of KB."""
 
 
 class LlamaServer(LLMServer):
@@ -31,8 +36,8 @@ class LlamaServer(LLMServer):
     """
 
     async def __init__(self, config: dict[str, Any]) -> None:  # type: ignore[misc]  # Serve awaits it, as in the base
-        fields = llm_config_of(ServingConfig.model_validate(config))
-        await super().__init__(LLMConfig.model_validate(fields))
+        self._serving = ServingConfig.model_validate(config)
+        await super().__init__(LLMConfig.model_validate(llm_config_of(self._serving)))
 
     async def start(self) -> None:
         """Start the engine, then report for as long as the replica lives."""
@@ -61,6 +66,9 @@ class LlamaServer(LLMServer):
         return LlamaEngine
 
     async def _start_engine(self) -> None:
+        # Before any weight is read: an engine that a policy forbids must not hold a GPU for minutes first.
+        self._licenses = await asyncio.to_thread(_license_files, self._serving)
+        BoardClient().send("report_licenses", self._licenses)
         # The base class then waits for an agent that reports usage to Ray's makers, another process of 0.8 GB, and
         # does so even where reporting is switched off.
         await self.engine.start()
@@ -71,8 +79,12 @@ class LlamaServer(LLMServer):
 
     async def _report_forever(self) -> None:
         board, replica = BoardClient(), serve.get_replica_context().replica_id.unique_id
+        rounds = itertools.count()
         try:
             while True:
+                if next(rounds) % _ROUNDS_BETWEEN_LICENSES == 0:
+                    # Again and again: a board that died comes back empty.
+                    board.send("report_licenses", self._licenses)
                 load = self._load()
                 if load is not None:
                     board.send(
@@ -100,3 +112,19 @@ class LlamaServer(LLMServer):
         if reporter is not None:
             reporter.cancel()
         await super().__del__()
+
+
+def _license_files(config: ServingConfig) -> tuple[LicenseFile, ...]:
+    """Read the license texts of the model. Blocks.
+
+    Raises:
+        LicenseFilesMissingError: If the policy asks for one that is not there.
+    """
+    try:
+        folder, why = license_folder(config.source), ""
+    except FolderUnavailableError as error:
+        _LOGGER.warning("The license files of %s cannot be had: %s", config.model_id, error)
+        folder, why = None, str(error)
+    files = () if folder is None else read_license_files(folder)
+    require(files, model_id=config.model_id, duties=config.license, folder=folder, why=why)
+    return files

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 
 from llama_serving.config import ReplicaReport, ServingConfig, ServingStatus
+from llama_serving.license_files import LicenseFile
 
 _EXPIRY_SECONDS = 10.0
 """A sender that is silent for longer is gone; an engine that loads the machine may be late by seconds."""
@@ -20,6 +21,7 @@ class StatusBoard:
         self._clock = clock
         self._replicas: dict[str, tuple[float, ReplicaReport]] = {}
         self._ingresses: dict[str, tuple[float, int]] = {}
+        self._licenses: tuple[LicenseFile, ...] | None = None
 
     def report_replica(self, report: ReplicaReport) -> None:
         """Remember what an engine replica says."""
@@ -32,6 +34,14 @@ class StatusBoard:
     def report_ingress(self, ingress: str, open_requests: int) -> None:
         """Remember how many requests an ingress has accepted and not answered yet."""
         self._ingresses[ingress] = (self._clock(), open_requests)
+
+    def report_licenses(self, files: tuple[LicenseFile, ...]) -> None:
+        """Remember the license texts in the folder of the model; all replicas have the same, and they do not expire."""
+        self._licenses = files
+
+    def licenses(self) -> tuple[LicenseFile, ...] | None:
+        """Return the license texts; None while no engine has read them."""
+        return self._licenses
 
     def snapshot(self) -> tuple[tuple[ReplicaReport, ...], int]:
         """Return the fresh reports, ordered by replica, and the open requests of all ingresses."""

@@ -115,6 +115,11 @@ def test_the_rights_of_the_chart_are_enough_for_create_change_and_delete(plane, 
         eventually(lambda: operator.answers("/readyz"))
         assert operator.answers("/healthz")
         assert operator.answers("/metrics")
+        for name in ("license-acceptance", "llama-model", "license-policy"):
+            plane.kubectl("apply", "--server-side", "-f", root / "manifests" / "samples" / f"{name}.yaml")
+        for kind, (name, condition) in RECORDS.items():
+            asked = ["wait", kind, name, f"--for=condition={condition}", "--timeout=30s"]
+            plane.kubectl(*asked)
         plane.apply(sample(root, "tiny-cpu", namespace=TEAM))
         found = eventually(children)
         assert {kind: len(objects) for kind, objects in found.items()} == dict.fromkeys(CHILDREN, 1)
@@ -138,6 +143,12 @@ def test_the_rights_of_the_chart_are_enough_for_create_change_and_delete(plane, 
 
 
 CHILDREN = ("rayservices", "services", "networkpolicies", "controllerrevisions")
+RECORDS = {
+    "licenseacceptance": ("acme-llama-3-1", "Valid"),
+    "llamamodel": ("acme-support", "Resolved"),
+    "licensepolicy": ("house", "InForce"),
+}
+"""License records of the samples by kind, with the condition that the operator gives them."""
 
 
 def test_with_namespaces_the_rest_of_the_cluster_is_not_touched(plane, render, start, root, eventually):

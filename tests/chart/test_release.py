@@ -54,6 +54,10 @@ def installed(release, charts, plane):
     return notes
 
 
+POLICIES = 8
+"""Admission policies of the chart."""
+
+
 def get(plane, *arguments):
     return json.loads(plane.kubectl("get", *arguments, "-o", "json").stdout)
 
@@ -85,7 +89,7 @@ def test_restricted_pod_security_admits_the_pods(installed, plane, eventually):
 def test_the_policies_are_understood_by_the_api_server(installed, plane, eventually):
     def checked():
         found = get(plane, "validatingadmissionpolicies", "-l", "app.kubernetes.io/instance=llama-operator")["items"]
-        return found if len(found) == 2 and all("typeChecking" in p.get("status", {}) for p in found) else None
+        return found if len(found) == POLICIES and all("typeChecking" in p.get("status", {}) for p in found) else None
 
     for policy in eventually(checked):
         assert policy["status"]["typeChecking"] == {}, policy["metadata"]["name"]
@@ -97,6 +101,11 @@ ALLOWED = {
     ("llama-operator.io", "llamadeployments/finalizers"): "patch update",
     ("llama-operator.io", "llamadeployments/scale"): "",
     ("llama-operator.io", "licenseacceptances"): "get list watch",
+    ("llama-operator.io", "licenseacceptances/status"): "patch",
+    ("llama-operator.io", "licensepolicies"): "get list watch",
+    ("llama-operator.io", "licensepolicies/status"): "patch",
+    ("llama-operator.io", "llamamodels"): "get list watch",
+    ("llama-operator.io", "llamamodels/status"): "patch",
     ("ray.io", "rayservices"): "get list watch create patch delete",
     ("ray.io", "rayservices/status"): "",
     ("ray.io", "rayclusters"): "get list watch patch",
@@ -114,6 +123,8 @@ ALLOWED = {
     ("", "events"): "",
     ("apps", "controllerrevisions"): "get list watch create patch delete",
     ("apps", "deployments"): "",
+    ("batch", "jobs"): "get list watch create patch delete",
+    ("batch", "cronjobs"): "",
     ("networking.k8s.io", "networkpolicies"): "get list watch create patch",
     ("events.k8s.io", "events"): "create patch",
     ("coordination.k8s.io", "leases"): "",

@@ -14,6 +14,7 @@ import yaml
 
 from control_plane import binaries, golden, kuberay, nodes
 from control_plane.plane import ControlPlane
+from llama_operator.cli import files
 
 COMMAND = "make control-plane"
 ROOT = Path(__file__).resolve().parents[2]
@@ -90,15 +91,10 @@ class User:
         self.kubectl("apply", "-f", "-", stdin=json.dumps(obj, default=str))
 
     def accept(self):
-        spec = {
-            "families": ["llama-3.1", "llama-3.3"],
-            "legalEntity": "Acme GmbH",
-            "acceptedBy": "Jo Doe",
-            "acceptedOn": "2026-03-02",
-            "namespaces": [self.namespace],
-        }
-        record = {"apiVersion": "llama-operator.io/v1alpha1", "kind": "LicenseAcceptance", "spec": spec}
-        self.plane.apply(record | {"metadata": {"name": self.namespace}})
+        """Record the acceptance of the samples' licenses by the entity of this namespace."""
+        for number, obj in enumerate(files.documents(SAMPLES / "license-acceptance.yaml")):
+            name = f"{self.namespace}-{number}" if number else self.namespace
+            self.plane.apply(obj | {"metadata": {"name": name}, "spec": obj["spec"] | {"namespaces": [self.namespace]}})
 
     def condition(self, name, kind):
         live = self.one("lld", name) or {}
@@ -149,7 +145,7 @@ class Operator:
         self.command = [
             sys.executable, "-m", "llama_operator.main",
             f"--kubeconfig={kubeconfig}", f"--namespace={namespace}", f"--lease-namespace={namespace}",
-            "--serving-status=Off", "--probe-port=0", *flags,
+            "--serving-status=Off", "--weights-preflight=Disabled", "--probe-port=0", *flags,
         ]  # fmt: skip
         self.log = log
         self.process = None
@@ -190,7 +186,7 @@ def user(plane, namespace):
     found = User(plane, namespace)
     found.accept()
     yield found
-    plane.kubectl("delete", "licenseacceptance", namespace, "--ignore-not-found")
+    plane.kubectl("delete", "licenseacceptance", namespace, f"{namespace}-1", "--ignore-not-found")
 
 
 @pytest.fixture

@@ -67,24 +67,14 @@ def manifest(root, namespace, tmp_path):
 
 
 @pytest.fixture
-def applied(plane, manifest, namespace):
+def applied(plane, manifest, namespace, root):
     """Apply the manifest, with changes, as a user does."""
 
     def apply(**changes):
-        plane.apply(
-            {
-                "apiVersion": "llama-operator.io/v1alpha1",
-                "kind": "LicenseAcceptance",
-                "metadata": {"name": ACCEPTANCE},
-                "spec": {
-                    "families": ["llama-3.3"],
-                    "legalEntity": "Acme GmbH",
-                    "acceptedBy": "Jo Doe",
-                    "acceptedOn": "2026-03-02",
-                    "namespaces": [namespace],
-                },
-            }
-        )
+        for obj in files.documents(root / "manifests" / "samples" / "license-acceptance.yaml"):
+            if obj["spec"]["families"] == ["llama-3.3"]:
+                spec = obj["spec"] | {"namespaces": [namespace]}
+                plane.apply(obj | {"metadata": {"name": ACCEPTANCE}, "spec": spec})
         plane.kubectl("apply", "-n", namespace, "-f", str(manifest(**changes)))
 
     return apply
@@ -96,7 +86,9 @@ def reconciled(kubeconfig, namespace):
 
     async def run():
         async with connect(kubeconfig=kubeconfig) as cluster:
-            ports = Ports(cluster, NoServingReader(), catalog.load(), Settings(), lambda: datetime.now(UTC))
+            ports = Ports(
+                cluster, NoServingReader(), catalog.load(), Settings(checks_access=False), lambda: datetime.now(UTC)
+            )
             await reconcile(ports, Ref(kinds.LLAMA_DEPLOYMENT, namespace, "chat"))
 
     return lambda: asyncio.run(run())

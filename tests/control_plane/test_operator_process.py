@@ -56,7 +56,12 @@ class Replica:
             f"--namespace={namespace}",
         ]
         command += [f"--identity={name}", f"--lease-namespace={namespace}", f"--lease-duration-seconds={duration}"]
-        command += [f"--lease-renew-seconds={renew}", f"--lease-retry-seconds={retry}", "--serving-status=Off"]
+        command += [
+            f"--lease-renew-seconds={renew}",
+            f"--lease-retry-seconds={retry}",
+            "--serving-status=Off",
+            "--weights-preflight=Disabled",
+        ]
         command += [f"--probe-port={self.port}", "--probe-host=127.0.0.1", *flags]
         with self.log.open("w") as stream:
             self.process = subprocess.Popen(command, stdout=stream, stderr=subprocess.STDOUT, cwd=ROOT)

@@ -7,6 +7,9 @@ import pytest
 from llama_operator.api.manifest import parse
 from llama_operator.decide.observed import Observed, RayServiceFacts
 
+LICENSE = {"acceptance": "acme", "attributionURL": "https://acme.example/about"}
+"""What a deployment says about its license; the acceptance is not looked up unless a test gives some."""
+
 
 def deployment_of(*, name="chat", namespace="team-a", **spec):
     obj = {
@@ -27,7 +30,7 @@ def deployment():
 def observed():
     def build(*, acceptances=None, nodes=None, ray_services=(), serving=None, facts=None, **kwargs):
         return Observed(
-            deployment_of(**({"license": {"acceptance": "acme"}} | kwargs)),
+            deployment_of(**({"license": LICENSE} | kwargs)),
             acceptances=acceptances,
             nodes=nodes,
             ray_services=ray_services,

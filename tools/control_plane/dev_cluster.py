@@ -105,7 +105,8 @@ def _run(wanted: Sequence[tuple[str, int]], *, with_operator: bool, with_karpent
 def _start_operator(plane: ControlPlane) -> None:
     command = [
         *(sys.executable, "-m", "llama_operator.main", f"--kubeconfig={plane.kubeconfig}"),
-        *("--lease-namespace=default", "--serving-status=Off"),
+        # No pod runs there: nobody could ask the Hub.
+        *("--lease-namespace=default", "--serving-status=Off", "--weights-preflight=Disabled"),
     ]
     plane.processes.start("llama-operator", command)
 

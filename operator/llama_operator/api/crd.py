@@ -19,9 +19,11 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from llama_operator.api.meta import GROUP, VERSION, ObjectMeta
-from llama_operator.api.rules import RULES
+from llama_operator.api.rules import RULES, TRANSITIONS
 from llama_operator.api.v1alpha1.licenseacceptance import LicenseAcceptance
+from llama_operator.api.v1alpha1.licensepolicy import LicensePolicy
 from llama_operator.api.v1alpha1.llamadeployment import LlamaDeployment
+from llama_operator.api.v1alpha1.llamamodel import LlamaModel
 
 Schema = dict[str, Any]
 
@@ -88,8 +90,44 @@ RESOURCES: tuple[Resource, ...] = (
             Column("Families", "string", ".spec.families"),
             Column("Entity", "string", ".spec.legalEntity"),
             Column("State", "string", ".spec.state"),
+            Column("Valid", "string", ".status.conditions[?(@.type=='Valid')].status"),
+            Column("Reason", "string", ".status.conditions[?(@.type=='Valid')].reason"),
+            Column("Used by", "integer", ".status.deployments"),
+            Column("Age", "date", ".metadata.creationTimestamp"),
+            Column("Version", "string", ".spec.versionDate", wide=True),
+            Column("Namespaces", "string", ".spec.namespaces", wide=True),
+            Column("Review due", "string", ".spec.reviewDueOn", wide=True),
+        ),
+        subresources={"status": {}},
+    ),
+    Resource(
+        model=LlamaModel,
+        plural="llamamodels",
+        short_names=("llm",),
+        scope="Cluster",
+        columns=(
+            Column("From", "string", ".spec.lineage.derivedFrom[*].model"),
+            Column("Tier", "string", ".status.tier"),
+            Column("Families", "string", ".status.licenseFamilies"),
+            Column("Resolved", "string", ".status.conditions[?(@.type=='Resolved')].status"),
+            Column("Reason", "string", ".status.conditions[?(@.type=='Resolved')].reason"),
+            Column("Age", "date", ".metadata.creationTimestamp"),
+            Column("Digest", "string", ".spec.digest", wide=True),
+        ),
+        subresources={"status": {}},
+    ),
+    Resource(
+        model=LicensePolicy,
+        plural="licensepolicies",
+        short_names=("llp",),
+        scope="Cluster",
+        columns=(
+            Column("Tiers", "string", ".spec.tiers[*].tier"),
+            Column("Unlisted", "string", ".spec.unlistedTiers"),
+            Column("In force", "string", ".status.conditions[?(@.type=='InForce')].status"),
             Column("Age", "date", ".metadata.creationTimestamp"),
         ),
+        subresources={"status": {}},
     ),
 )
 
@@ -133,7 +171,7 @@ def _object(model: type[BaseModel]) -> Schema:
     for name, info in model.model_fields.items():
         alias = info.alias or name
         schema = {"type": "object"} if info.annotation is ObjectMeta else _type(info.annotation, info.metadata)
-        if alias in {"apiVersion", "kind"}:
+        if alias in {"apiVersion", "kind"} and get_origin(info.annotation) is Literal:
             schema = {"type": "string"}
         elif info.is_required():
             if alias != "metadata":
@@ -149,8 +187,8 @@ def _object(model: type[BaseModel]) -> Schema:
     if required:
         result["required"] = sorted(required)
     rules = [
-        {"rule": rule.cel, "message": f"{rule.field} {rule.message}"} | _field_path(rule.field)
-        for rule in RULES
+        {"rule": rule.cel, "message": f"{rule.field} {rule.message}".lstrip()} | _field_path(rule.field)
+        for rule in (*RULES, *TRANSITIONS)
         if rule.model is model
     ]
     if rules:
@@ -160,7 +198,7 @@ def _object(model: type[BaseModel]) -> Schema:
 
 def _field_path(path: str) -> Schema:
     # The API server refuses a fieldPath into metadata.
-    return {} if path.startswith("metadata.") else {"fieldPath": f".{path}"}
+    return {} if not path or path.startswith("metadata.") else {"fieldPath": f".{path}"}
 
 
 def _is_status(model: type[BaseModel]) -> bool:
@@ -174,6 +212,8 @@ def _default(info: FieldInfo) -> Any:
     if isinstance(info.default, BaseModel):
         # In full: the API server judges a default by the rules of its schema before it fills in nested defaults.
         return info.default.model_dump(mode="json", by_alias=True, exclude_none=True)
+    if isinstance(info.default, tuple):
+        return list(info.default)
     return info.default.value if isinstance(info.default, Enum) else info.default
 
 

@@ -14,19 +14,26 @@ from pydantic_core import ErrorDetails
 from llama_operator.api.meta import API_VERSION, ApiModel
 from llama_operator.api.rules import RULES
 from llama_operator.api.v1alpha1.licenseacceptance import LicenseAcceptance
+from llama_operator.api.v1alpha1.licensepolicy import LicensePolicy
 from llama_operator.api.v1alpha1.llamadeployment import LlamaDeployment
+from llama_operator.api.v1alpha1.llamamodel import LlamaModel
 from llama_operator.errors import FieldProblem, InvalidManifestError
 
-KINDS: Mapping[str, type[LlamaDeployment] | type[LicenseAcceptance]] = {
+AnyResource = LlamaDeployment | LicenseAcceptance | LlamaModel | LicensePolicy
+"""An object of our group."""
+
+KINDS: Mapping[str, type[AnyResource]] = {
     "LlamaDeployment": LlamaDeployment,
     "LicenseAcceptance": LicenseAcceptance,
+    "LlamaModel": LlamaModel,
+    "LicensePolicy": LicensePolicy,
 }
 """Kinds of our group by name."""
 
 T = TypeVar("T", bound=ApiModel)
 
 
-def parse(obj: Mapping[str, Any]) -> LlamaDeployment | LicenseAcceptance:
+def parse(obj: Mapping[str, Any]) -> AnyResource:
     """Parse an object of our group by its `kind`.
 
     Raises:

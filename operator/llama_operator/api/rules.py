@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel
 
+from llama_operator.api.v1alpha1.licenseacceptance import AcceptanceState, LicenseAcceptanceSpec
+from llama_operator.api.v1alpha1.licensepolicy import LicensePolicySpec
 from llama_operator.api.v1alpha1.llamadeployment import (
     MAX_NAME_LENGTH,
     LlamaDeployment,
@@ -20,6 +22,13 @@ from llama_operator.api.v1alpha1.llamadeployment import (
     Precision,
     ScalingMode,
     ScalingSpec,
+)
+from llama_operator.api.v1alpha1.llamamodel import (
+    LlamaModel,
+    LlamaModelSpec,
+    ModelSource,
+    ObjectStoreSource,
+    VolumeClaimSource,
 )
 
 _DNS_LABEL = "^[a-z]([a-z0-9-]*[a-z0-9])?$"
@@ -34,6 +43,25 @@ class Rule:
         field: API path of the field to blame, below that object.
         cel: The rule as CEL; `self` is the object.
         holds: The same rule in Python; takes an instance of `model`.
+        message: What is allowed and what to do.
+    """
+
+    model: type[BaseModel]
+    field: str
+    cel: str
+    holds: Callable[..., bool]
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """A rule over a change of one object: the API server alone can judge it.
+
+    Attributes:
+        model: The model whose instances it judges.
+        field: API path of the field to blame, below that object.
+        cel: The rule as CEL; `self` is the object, `oldSelf` what it was.
+        holds: The same rule in Python; takes two instances of `model`, old and new.
         message: What is allowed and what to do.
     """
 
@@ -82,6 +110,42 @@ def _batch_holds_sequences(spec: LlamaDeploymentSpec) -> bool:
     batch = spec.engine.arguments.max_num_seqs
     return batch is None or batch >= spec.context.concurrent_sequences
 
+
+def _ended_only_when_terminated(spec: LicenseAcceptanceSpec) -> bool:
+    return spec.terminated_on is None or spec.state is AcceptanceState.TERMINATED
+
+
+def _one_source(source: ModelSource) -> bool:
+    return [source.hugging_face, source.object_store, source.volume_claim].count(None) == 2  # noqa: PLR2004
+
+
+def _volume_path_stays_inside(claim: VolumeClaimSource) -> bool:
+    return ".." not in claim.path.split("/")
+
+
+def _uri_stays_inside(store: ObjectStoreSource) -> bool:
+    return ".." not in store.uri.split("/")
+
+
+def _model_name_fits(model: LlamaModel) -> bool:
+    return len(model.metadata.name) <= MAX_MODEL_NAME_LENGTH
+
+
+def _not_its_own_ancestor(model: LlamaModel) -> bool:
+    return all(ancestor.model != model.metadata.name for ancestor in model.spec.lineage.derived_from)
+
+
+def _states_a_license(spec: LlamaModelSpec) -> bool:
+    return bool(spec.lineage.derived_from or spec.license_families)
+
+
+def _each_tier_once(policy: LicensePolicySpec) -> bool:
+    tiers = [entry.tier for entry in policy.tiers]
+    return len(set(tiers)) == len(tiers)
+
+
+MAX_MODEL_NAME_LENGTH = 63
+"""`spec.model.name` of a deployment holds no more."""
 
 RULES: tuple[Rule, ...] = (
     Rule(
@@ -150,5 +214,134 @@ RULES: tuple[Rule, ...] = (
         holds=_batch_holds_sequences,
         message="must be at least context.concurrentSequences: memory would be held for sequences that are never "
         "computed together; raise maxNumSeqs or lower concurrentSequences",
+    ),
+    Rule(
+        model=LicenseAcceptanceSpec,
+        field="terminatedOn",
+        cel="!has(self.terminatedOn) || self.state == 'Terminated'",
+        holds=_ended_only_when_terminated,
+        message="may be set only when state is Terminated; set state to Terminated, or leave terminatedOn out",
+    ),
+    Rule(
+        model=ModelSource,
+        field="",
+        cel="[has(self.huggingFace), has(self.objectStore), has(self.volumeClaim)].filter(given, given).size() == 1",
+        holds=_one_source,
+        message="must have exactly one of huggingFace, objectStore and volumeClaim; set the one where the weights are",
+    ),
+    Rule(
+        model=VolumeClaimSource,
+        field="path",
+        cel="!self.path.matches('(^|/)[.][.](/|$)')",
+        holds=_volume_path_stays_inside,
+        message="must not leave the volume; write the folder without '..'",
+    ),
+    Rule(
+        model=ObjectStoreSource,
+        field="uri",
+        cel="!self.uri.matches('/[.][.](/|$)')",
+        holds=_uri_stays_inside,
+        message="must name one folder; write it without '..'",
+    ),
+    Rule(
+        model=LlamaModel,
+        field="metadata.name",
+        cel=f"self.metadata.name.size() <= {MAX_MODEL_NAME_LENGTH}",
+        holds=_model_name_fits,
+        message=f"must be at most {MAX_MODEL_NAME_LENGTH} characters: deployments name it in spec.model.name",
+    ),
+    Rule(
+        model=LlamaModel,
+        field="spec.lineage.derivedFrom",
+        cel="self.spec.lineage.derivedFrom.all(ancestor, ancestor.model != self.metadata.name)",
+        holds=_not_its_own_ancestor,
+        message="must not name the model itself; name the models that it was made from",
+    ),
+    Rule(
+        model=LlamaModelSpec,
+        field="lineage",
+        cel="self.lineage.derivedFrom.size() > 0 || self.licenseFamilies.size() > 0",
+        holds=_states_a_license,
+        message="must name what the model was made from, or licenseFamilies its own license; without both nobody knows "
+        "its duties",
+    ),
+    Rule(
+        model=LicensePolicySpec,
+        field="tiers",
+        cel="self.tiers.all(entry, self.tiers.exists_one(other, other.tier == entry.tier))",
+        holds=_each_tier_once,
+        message="must have at most one entry for a tier; put the rules of a tier into one entry",
+    ),
+)
+
+IMMUTABLE_EVIDENCE: tuple[str, ...] = (
+    "families",
+    "versionDate",
+    "textHashes",
+    "legalEntity",
+    "domicile",
+    "receivedAs",
+    "acceptedBy",
+    "acceptedOn",
+    "evidence",
+    "purposes",
+    "monthlyActiveUsers",
+    "metaGrant",
+    "tradeListCheckedOn",
+)
+"""Fields of an acceptance that stay as they were recorded."""
+
+
+def _same(field: str) -> str:
+    return f"has(self.{field}) == has(oldSelf.{field}) && (!has(self.{field}) || self.{field} == oldSelf.{field})"
+
+
+def _unchanged(field: str) -> Callable[[BaseModel, BaseModel], bool]:
+    def same(old: BaseModel, new: BaseModel) -> bool:
+        return old.model_dump(by_alias=True)[field] == new.model_dump(by_alias=True)[field]
+
+    return same
+
+
+def _stays_terminated(old: LicenseAcceptanceSpec, new: LicenseAcceptanceSpec) -> bool:
+    return old.state is AcceptanceState.ACCEPTED or new.state is AcceptanceState.TERMINATED
+
+
+def _end_is_set_once(old: LicenseAcceptanceSpec, new: LicenseAcceptanceSpec) -> bool:
+    return old.terminated_on is None or old.terminated_on == new.terminated_on
+
+
+TRANSITIONS: tuple[Transition, ...] = (
+    *(
+        Transition(
+            model=LicenseAcceptanceSpec,
+            field=field,
+            cel=_same(field),
+            holds=_unchanged(field),
+            message="cannot be changed, it is evidence: create another LicenseAcceptance, and set the state of this one "
+            "to Terminated if it no longer holds",
+        )
+        for field in IMMUTABLE_EVIDENCE
+    ),
+    Transition(
+        model=LicenseAcceptanceSpec,
+        field="state",
+        cel="oldSelf.state == 'Accepted' || self.state == 'Terminated'",
+        holds=_stays_terminated,
+        message="cannot go back from Terminated; create another LicenseAcceptance if there is a new acceptance",
+    ),
+    Transition(
+        model=LicenseAcceptanceSpec,
+        field="terminatedOn",
+        cel=f"!has(oldSelf.terminatedOn) || {_same('terminatedOn')}",
+        holds=_end_is_set_once,
+        message="cannot be changed once it is set; create another LicenseAcceptance if there is a new acceptance",
+    ),
+    Transition(
+        model=LlamaModelSpec,
+        field="digest",
+        cel="self.digest == oldSelf.digest",
+        holds=_unchanged("digest"),
+        message="cannot be changed: another content is another model; create another LlamaModel for it",
     ),
 )

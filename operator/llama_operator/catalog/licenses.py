@@ -36,6 +36,9 @@ TextHash = Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
 """First 16 hexadecimal digits of the SHA-256 of a text as published. Copies differ in quotes and line ends: compare
 normalized hashes, and take these for provenance only."""
 
+NormalizedHash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+"""SHA-256 of the normalized text (`llama_serving.license_text`): what an acceptance has to name."""
+
 
 class LicenseFamily(Fact):
     """One license version and what follows from it."""
@@ -69,6 +72,10 @@ class LicenseFamily(Fact):
     license_text_sha256: tuple[TextHash, ...] = ()
     policy_text_sha256: tuple[TextHash, ...] = ()
     """Acceptable use policy, which the license incorporates."""
+    license_text_hashes: tuple[NormalizedHash, ...] = ()
+    """Texts that count as this license; copies in other words have an entry of their own."""
+    policy_text_hashes: tuple[NormalizedHash, ...] = ()
+    """Texts that count as its acceptable use policy."""
     source: Annotated[tuple[str, ...], Field(min_length=1)]
     notes: str = ""
 

@@ -142,7 +142,13 @@ class Variant(Fact):
     repository: str | None
     """Hugging Face repository; None for weights that the project generates itself."""
     revision: str | None = None
-    """Commit at which somebody serves it in production, where known. A hint, not a pin."""
+    """Commit at which somebody serves it in production, where known: a hint, not a pin. Of an added model: the pin."""
+    uri: str | None = None
+    """Folder of an object store that holds the weights instead of a repository; added models alone have one."""
+    volume_claim: str | None = None
+    """PersistentVolumeClaim that holds the weights instead of a repository; added models alone have one."""
+    volume_path: str = ""
+    """Folder in that volume; empty for its root."""
     weight_bytes: Count
     """Weights of the whole model once loaded; 1 GB = 1e9 bytes."""
     stored_bytes: Count | None = None
@@ -186,6 +192,8 @@ class Model(Fact):
     """Families whose duties apply together; several where the published signals disagree, or by lineage."""
     derived_from: Name | None = None
     """Model of this catalog whose weights somebody other than its licensor changed."""
+    added: bool = False
+    """From a LlamaModel, not of the built-in catalog."""
     generated: bool = False
     """Random weights, made by the project itself: nothing is downloaded."""
     modality: Literal["Text", "TextAndImage"]

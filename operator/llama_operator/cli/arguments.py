@@ -78,6 +78,45 @@ examples:
 
 """
 
+_LICENSE_EXAMPLES = """\
+examples:
+  kubectl llama license explain chat-70b         every rule of the license chain, and what would unblock it
+  kubectl llama license report -A -o csv         what each deployment uses, by which right, with which duties
+  kubectl llama license verify evidence.jsonl    whether recorded decisions are as they were written
+
+"""
+
+_LICENSE_EXPLAIN_EXAMPLES = """\
+examples:
+  kubectl llama license explain chat-70b                       a deployment of the cluster
+  kubectl llama license explain -f chat-70b.yaml -f accept.yaml  a manifest, with the records beside it; needs no cluster
+  kubectl llama license explain chat-70b -o json               the same for programs
+
+It shows rules and evidence; it gives no legal advice.
+
+"""
+
+_LICENSE_REPORT_EXAMPLES = """\
+examples:
+  kubectl llama license report -A -o csv > licenses.csv  every deployment, for a spreadsheet
+  kubectl llama license report chat-70b chat-8b          some deployments of the namespace
+  kubectl llama license report -f all.yaml -o json       manifests, with the records beside them; needs no cluster
+
+It shows duties and evidence; it gives no legal advice.
+
+"""
+
+_LICENSE_VERIFY_EXAMPLES = """\
+examples:
+  kubectl llama license verify evidence.jsonl.1 evidence.jsonl   rotated files, the oldest first
+  kubectl logs -n llama-system deploy/llama-operator | kubectl llama license verify --mixed -
+  kubectl llama license verify evidence.jsonl --head "$(kubectl get lease -n llama-system llama-operator \\
+    -o jsonpath='{.metadata.annotations.llama-operator\\.io/license-evidence-head}')"
+
+Changes, insertions, removals and another order are found in any case; lines cut off at the end only against --head.
+
+"""
+
 
 def build_parser() -> argparse.ArgumentParser:
     """Build the parser of all commands."""
@@ -92,6 +131,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_offline(commands)
     _add_reading(commands)
     _add_revisions(commands)
+    _add_license(commands)
     return parser
 
 
@@ -174,6 +214,51 @@ def _add_revisions(commands: _Commands) -> None:
     _add_output(rollback)
 
 
+def _add_license(commands: _Commands) -> None:
+    """Commands about licenses and their evidence."""
+    group = _command(
+        commands, "license", "which rules apply to a model, by which right it runs, and the evidence", _LICENSE_EXAMPLES
+    )
+    actions = group.add_subparsers(dest="action", required=True, metavar="ACTION")
+
+    explain = _command(
+        actions,
+        "explain",
+        "every rule of the license chain with its outcome, its clause, and what would unblock it",
+        _LICENSE_EXPLAIN_EXAMPLES,
+    )
+    explain.add_argument("name", nargs="?", help="the deployment; with -f which of the files")
+    _add_file(explain, required=False)
+    _add_cluster(explain)
+    _add_output(explain)
+
+    report = _command(
+        actions,
+        "report",
+        "for auditors: tier, families, acceptance, duties and verdict of each deployment",
+        _LICENSE_REPORT_EXAMPLES,
+    )
+    report.add_argument("names", nargs="*", metavar="NAME", help="deployments (default: all of the namespace)")
+    report.add_argument("-A", "--all-namespaces", action="store_true", help="in all namespaces")
+    _add_file(report, required=False)
+    _add_cluster(report)
+    report.add_argument("-o", "--output", choices=("table", "json", "csv"), default="table", help="default: table")
+
+    verify = _command(
+        actions,
+        "verify",
+        "whether recorded license decisions were changed, removed, inserted or reordered",
+        _LICENSE_VERIFY_EXAMPLES,
+    )
+    verify.add_argument("files", nargs="+", metavar="FILE", help="the oldest first; - for standard input")
+    verify.add_argument(
+        "--after", metavar="HASH", help="last hash of the file before, where the first one is not given"
+    )
+    verify.add_argument("--head", metavar="HASH", help="last hash that there must be, kept apart from the log")
+    verify.add_argument("--mixed", action="store_true", help="lines of other logs stand between the records: skip them")
+    _add_output(verify)
+
+
 def _command(commands: _Commands, name: str, summary: str, examples: str) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = commands.add_parser(
         name,
@@ -190,12 +275,12 @@ def _add_files(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--name", help="which LlamaDeployment, where FILE holds several")
 
 
-def _add_file(parser: argparse.ArgumentParser) -> None:
+def _add_file(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
     parser.add_argument(
         "-f",
         "--file",
         action="append",
-        required=True,
+        required=required,
         metavar="FILE",
         help="manifest, - for standard input; repeatable",
     )

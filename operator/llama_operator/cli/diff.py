@@ -1,15 +1,17 @@
 """`kubectl llama diff`: what applying a manifest would change, and whether engines restart for it."""
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from llama_operator import catalog
 from llama_operator.api.manifest import parse_as
 from llama_operator.api.meta import LABEL_DEPLOYMENT
 from llama_operator.api.v1alpha1.licenseacceptance import LicenseAcceptance
+from llama_operator.api.v1alpha1.licensepolicy import LicensePolicy
 from llama_operator.api.v1alpha1.llamadeployment import LlamaDeployment
 from llama_operator.api.v1alpha1.llamadeployment_status import ChosenPlan
-from llama_operator.cli import changes, diff_effect, files, output
+from llama_operator.api.v1alpha1.llamamodel import LlamaModel
+from llama_operator.cli import changes, diff_effect, files, license_records, output
 from llama_operator.cli.changes import Change
 from llama_operator.cli.connection import Connection, Unknown, facts_of, known_or, list_or_explain, readable
 from llama_operator.cli.exit_codes import EXIT_OK
@@ -23,6 +25,8 @@ from llama_operator.kube import kinds
 from llama_operator.kube.port import Object
 from llama_operator.observe import children
 from llama_operator.observe.gather import free_accelerators, node_facts
+
+T = TypeVar("T", bound=LicenseAcceptance | LlamaModel | LicensePolicy)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +122,7 @@ async def _compare(connection: Connection, manifests: files.Manifests, asked: st
     live = next((item for item in listing.items if item["metadata"]["name"] == name), None)
     before = None if live is None else parse_as(LlamaDeployment, live)
     after = _after(written, live, namespace)
-    observed, unknown = await world_with(connection, after, manifests.acceptances)
+    observed, unknown = await world_with(connection, after, manifests)
     return Difference(
         before=before,
         after=after,
@@ -154,22 +158,24 @@ def _after(written: Object, live: Object | None, namespace: str) -> LlamaDeploym
 
 
 async def world_with(
-    connection: Connection, after: LlamaDeployment, beside: tuple[LicenseAcceptance, ...]
+    connection: Connection, after: LlamaDeployment, beside: files.Manifests | None
 ) -> tuple[Observed, tuple[str, ...]]:
     """Read what a decision about `after` rests on, and what of what runs may not be read; also used by `cli.rollback`.
 
-    Records of licenses in `beside` go before those of the cluster.
+    Records of licenses, models and policies in `beside` go before those of the cluster.
     """
     cluster, known, metadata = connection.cluster, catalog.load(), after.metadata
     namespace, own = metadata.namespace, {LABEL_DEPLOYMENT: metadata.name}
-    records = known_or(await facts_of(cluster, kinds.LICENSE_ACCEPTANCE, _acceptance), None)
+    records = await license_records.read(cluster)
     nodes = known_or(await facts_of(cluster, kinds.NODE, lambda item: item), None)
     services = await facts_of(cluster, kinds.RAY_SERVICE, children.ray_service_facts, namespace, own)
     pinned = await facts_of(cluster, kinds.CONTROLLER_REVISION, children.revision_facts, namespace, own)
     unknown = tuple(found.why for found in (services, pinned) if isinstance(found, Unknown) and not found.no_such_kind)
     observed = Observed(
         deployment=after,
-        acceptances=_together(beside, records),
+        acceptances=_together(beside.acceptances if beside else (), records.acceptances),
+        models=_together(beside.models if beside else (), records.models),
+        policies=_together(beside.policies if beside else (), records.policies),
         nodes=None
         if nodes is None
         else tuple(facts for item in nodes if (facts := node_facts(item, known)) is not None),
@@ -183,18 +189,9 @@ async def world_with(
     return (observed if isinstance(free, Unknown) else replace(observed, free=free)), unknown
 
 
-def _together(
-    beside: tuple[LicenseAcceptance, ...], live: tuple[LicenseAcceptance, ...] | None
-) -> tuple[LicenseAcceptance, ...] | None:
+def _together(beside: tuple[T, ...], live: tuple[T, ...] | None) -> tuple[T, ...] | None:
     """Records as they would be; None when nobody could look and the files have none either."""
     if live is None:
         return beside or None
     names = {record.metadata.name for record in beside}
     return (*beside, *(record for record in live if record.metadata.name not in names))
-
-
-def _acceptance(obj: Object) -> LicenseAcceptance | None:
-    try:
-        return parse_as(LicenseAcceptance, obj)
-    except InvalidManifestError:
-        return None

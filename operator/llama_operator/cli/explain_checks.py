@@ -47,7 +47,7 @@ def condition(facts: Facts, kind: ConditionType) -> Condition | None:
 def _chain(facts: Facts) -> Iterator[Check]:
     yield (first := _object(facts))
     if first.state is State.FAILED:
-        yield from _skipped(("operator", "license", "model", "plan", "activation", *_AFTER_A_STOP), first)
+        yield from _skipped(("operator", "license", "model", "plan", "weights", "activation", *_AFTER_A_STOP), first)
         return
     yield _operator(facts)
     yield from (_judged(facts, name, kind) for name, kind in _BY_OPERATOR)
@@ -115,7 +115,11 @@ _BY_OPERATOR = (
     ("license", ConditionType.LICENSE_ACCEPTED),
     ("model", ConditionType.MODEL_RESOLVED),
     ("plan", ConditionType.PLANNED),
+    ("weights", ConditionType.WEIGHTS_ACCESSIBLE),
 )
+
+_ASKING = frozenset({Reason.ACCESS_CHECKING, Reason.ACCESS_CHECK_FAILED, Reason.OFFLINE})
+"""The Hub is asked, or is asked again."""
 
 
 def _judged(facts: Facts, name: str, kind: ConditionType) -> Check:
@@ -126,6 +130,8 @@ def _judged(facts: Facts, name: str, kind: ConditionType) -> Check:
         return Check(name, State.WAITING, f"said about an older spec: {found.reason}: {found.message}")
     if found.status is ConditionStatus.TRUE:
         return Check(name, State.PASSED, _plan_evidence(facts, found) if name == "plan" else found.message)
+    if found.reason in _ASKING:
+        return Check(name, State.WAITING, f"{found.reason}: {found.message}", unblock(facts, found))
     if found.reason == Reason.WAITING or found.status is ConditionStatus.UNKNOWN:
         return Check(name, State.SKIPPED, found.message or "an earlier condition has to become True first")
     return Check(name, State.FAILED, f"{found.reason}: {found.message}", unblock(facts, found))

@@ -7,6 +7,7 @@ from llama_operator.api.reasons import ConditionType
 from llama_operator.cli.checks import Check, State
 from llama_operator.cli.connection import Unknown
 from llama_operator.cli.explain_facts import Facts, HeldFacts, PodFacts, RayFacts
+from llama_serving.config import LICENSE_FILES_MISSING
 
 _BROKEN_PODS = {
     "ImagePullBackOff": "spec.image, or the operator's default image: name one that the nodes can pull",
@@ -114,6 +115,7 @@ def engine(facts: Facts) -> Check:
 
 
 _ADVICE = (
+    (LICENSE_FILES_MISSING, "put the license texts beside the weights, or ask the platform owner (LicensePolicy)"),
     ("out of memory", "give the engine less to hold: lower spec.context or spec.engine.gpuMemoryUtilizationPercent"),
     ("KV cache", "lower spec.context.maxModelLength, or take more GPUs by spec.parallelism"),
     ("No space left", "give the pods more ephemeral storage, or weights on a volume"),

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,10 @@ import yaml
 
 from llama_operator.api.manifest import KINDS, parse
 from llama_operator.api.v1alpha1.licenseacceptance import LicenseAcceptance
+from llama_operator.api.v1alpha1.licensepolicy import LicensePolicy
 from llama_operator.api.v1alpha1.llamadeployment import LlamaDeployment
+from llama_operator.api.v1alpha1.llamamodel import LlamaModel
+from llama_operator.decide.observed import LONG_AGO, Observed
 from llama_operator.errors import FieldProblem, InvalidManifestError
 
 _SIZE_LIMIT = 3 * 1024 * 1024
@@ -37,6 +41,21 @@ class Manifests:
     acceptances: tuple[LicenseAcceptance, ...]
     objects: tuple[dict[str, Any], ...]
     """The same objects as JSON, as a person wrote them."""
+    models: tuple[LlamaModel, ...] = ()
+    policies: tuple[LicensePolicy, ...] = ()
+
+    def observed(self, now: datetime = LONG_AGO) -> Observed:
+        """What is known without a cluster.
+
+        Where no record is at hand nobody has looked: the verdict then says so instead of claiming that there is none.
+        """
+        return Observed(
+            self.deployment,
+            acceptances=self.acceptances or None,
+            models=self.models or None,
+            policies=self.policies or None,
+            now=now,
+        )
 
 
 def read(paths: list[str], *, name: str | None = None) -> Manifests:
@@ -49,6 +68,17 @@ def read(paths: list[str], *, name: str | None = None) -> Manifests:
     Raises:
         InvalidManifestError: If a file cannot be read or an object of ours is invalid; names all problems of an object.
     """
+    found = read_all(paths)
+    named = [each for each in found if name in {None, each.deployment.metadata.name}]
+    if len(named) != 1:
+        names = ", ".join(each.deployment.metadata.name for each in found) or "none"
+        problem = f"one LlamaDeployment is needed, found: {names}"
+        raise InvalidManifestError(", ".join(paths), [FieldProblem("kind", problem, "choose one with --name NAME")])
+    return named[0]
+
+
+def read_all(paths: list[str]) -> tuple[Manifests, ...]:
+    """Read every LlamaDeployment of `paths`, each with all the other objects of ours; raises as `read` does."""
     objects = [obj for path in paths for obj in documents(path)]
     ours = [
         obj
@@ -56,15 +86,18 @@ def read(paths: list[str], *, name: str | None = None) -> Manifests:
         if str(obj.get("apiVersion", "")).startswith("llama-operator.io/") or obj.get("kind") in KINDS
     ]
     parsed = [parse(obj) for obj in ours]
-    deployments = [item for item in parsed if isinstance(item, LlamaDeployment) and name in {None, item.metadata.name}]
-    if len(deployments) != 1:
-        names = ", ".join(item.metadata.name for item in parsed if isinstance(item, LlamaDeployment)) or "none"
-        problem = f"one LlamaDeployment is needed, found: {names}"
-        raise InvalidManifestError(", ".join(paths), [FieldProblem("kind", problem, "choose one with --name NAME")])
-    acceptances = tuple(item for item in parsed if isinstance(item, LicenseAcceptance))
-    chosen = deployments[0]
-    wanted = tuple(obj for obj, item in zip(ours, parsed, strict=True) if item is chosen or item in acceptances)
-    return Manifests(chosen, acceptances, wanted)
+    both = list(zip(ours, parsed, strict=True))
+    return tuple(
+        Manifests(
+            deployment,
+            tuple(item for item in parsed if isinstance(item, LicenseAcceptance)),
+            tuple(obj for obj, item in both if item is deployment or not isinstance(item, LlamaDeployment)),
+            tuple(item for item in parsed if isinstance(item, LlamaModel)),
+            tuple(item for item in parsed if isinstance(item, LicensePolicy)),
+        )
+        for deployment in parsed
+        if isinstance(deployment, LlamaDeployment)
+    )
 
 
 def documents(path: str | Path) -> Iterator[dict[str, Any]]:

@@ -62,6 +62,8 @@ def _dispatch(arguments: argparse.Namespace, connector: "Connector | None") -> i
                     weights=arguments.weights,
                 ),
             )
+        case "license" if arguments.action == "verify" or arguments.file:
+            return _license_offline(arguments)
         case _:
             from llama_operator.cli import connection
 
@@ -90,6 +92,27 @@ def _plan(arguments: argparse.Namespace, connector: "Connector | None") -> int:
     return connection.run(
         access, connector or connection.from_kubeconfig, lambda open_: plan.on_cluster(open_, options)
     )
+
+
+def _license_offline(arguments: argparse.Namespace) -> int:
+    """The commands about licenses that need no cluster."""
+    as_json = arguments.output == "json"
+    match arguments.action:
+        case "explain":
+            from llama_operator.cli import license_explain
+
+            return license_explain.explain_files(arguments.file, arguments.name, as_json=as_json)
+        case "report":
+            from llama_operator.cli import license_report
+
+            return license_report.report_files(arguments.file, arguments.names, form=arguments.output)
+        case _:
+            from llama_operator.cli import license_verify
+
+            options = license_verify.VerifyOptions(
+                tuple(arguments.files), arguments.after, arguments.head, mixed=arguments.mixed
+            )
+            return license_verify.command(options, as_json=as_json)
 
 
 def _on_cluster(arguments: argparse.Namespace) -> "Callable[[Connection], Awaitable[int]]":
@@ -125,6 +148,19 @@ def _on_cluster(arguments: argparse.Namespace) -> "Callable[[Connection], Awaita
 
             wanted = rollback.RollbackOptions(arguments.name, arguments.to_revision, dry_run=arguments.dry_run)
             return lambda cluster: rollback.command(cluster, wanted, as_json=as_json)
+        case "license" if arguments.action == "explain":
+            from llama_operator.cli import license_explain
+
+            if arguments.name is None:
+                problem = FieldProblem("NAME", "is missing", "name a deployment, or give its manifest with -f")
+                raise InvalidManifestError("the command line", [problem])
+            return lambda cluster: license_explain.explain(cluster, arguments.name, as_json=as_json)
+        case "license":
+            from llama_operator.cli import license_report
+
+            return lambda cluster: license_report.report(
+                cluster, arguments.names, all_namespaces=arguments.all_namespaces, form=arguments.output
+            )
         case _:
             from llama_operator.cli import doctor
 

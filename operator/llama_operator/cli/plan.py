@@ -44,8 +44,7 @@ def command(options: PlanOptions) -> int:
         from llama_operator.cli import nodes_file
 
         nodes = nodes_file.read(options.nodes, known)
-    # Without a record at hand nobody has looked: the verdict then says so instead of claiming that there is none.
-    return _print(Observed(manifests.deployment, acceptances=manifests.acceptances or None, nodes=nodes), options)
+    return _print(replace(manifests.observed(), nodes=nodes), options)
 
 
 async def on_cluster(connection: "Connection", options: PlanOptions) -> int:
@@ -61,7 +60,7 @@ async def on_cluster(connection: "Connection", options: PlanOptions) -> int:
 
     manifests = files.read(options.paths, name=options.name)
     deployment = diff.in_namespace(manifests, connection, options.namespace)
-    world, _ = await diff.world_with(connection, deployment, manifests.acceptances)
+    world, _ = await diff.world_with(connection, deployment, manifests)
     if world.nodes is None and deployment.spec.hardware.accelerator == "Auto":
         raise ClusterError(
             "spec.hardware.accelerator is Auto, and you may not list the nodes of this cluster: name an accelerator, give "

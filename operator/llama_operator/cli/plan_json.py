@@ -44,6 +44,10 @@ class DenialPart(_Part):
     message: str
     unblock: str
     """What would change it."""
+    clause: str
+    """Clause of the license that the rule rests on."""
+    origin: str
+    """`License`, `Record` (evidence that the operator wants) or `HousePolicy`."""
 
 
 class LicensePart(_Part):
@@ -256,7 +260,10 @@ def _license(verdict: LicenseVerdict) -> LicensePart:
         reason=verdict.reason,
         message=verdict.message,
         denials=tuple(
-            DenialPart(rule=d.rule, reason=d.reason, message=d.message, unblock=d.unblock) for d in verdict.denials
+            DenialPart(
+                rule=d.rule, reason=d.reason, message=d.message, unblock=d.unblock, clause=d.clause, origin=d.origin
+            )
+            for d in verdict.denials
         ),
     )
 

@@ -88,7 +88,10 @@ def _plan(console: Console, decision: Decision, plan: Plan) -> None:
             f"up to {plan.max_num_seqs} sequences at once"
         )
         if chosen.variant.repository:
-            console.print(f"  weights   {chosen.variant.repository}, {chosen.variant.weight_bytes / 1e9:,.1f} GB")
+            gated = "; gated: needs spec.weights.tokenSecret" if chosen.variant.gated else ""
+            console.print(
+                f"  weights   {chosen.variant.repository}, {chosen.variant.weight_bytes / 1e9:,.1f} GB{gated}"
+            )
         for line in _estimates(decision, decision.chosen):
             console.print(f"  {line}", markup=False)
         console.print(_bar(chosen, decision.chosen.kv_cache_bytes_per_gpu))

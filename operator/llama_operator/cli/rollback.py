@@ -136,7 +136,7 @@ async def _prepare(connection: Connection, ref: Ref, options: RollbackOptions) -
     records = await revisions.read(connection.cluster, ref.namespace, ref.name)
     target = choose(records, revision_of(before).name, options.to_revision)
     after = rolled_back(live, target.facts.inputs)
-    observed, unknown = await diff.world_with(connection, after, ())
+    observed, unknown = await diff.world_with(connection, after, None)
     decision = decide(observed, catalog.load())
     changed = changes.between(before.spec, after.spec)
     return Rollback(

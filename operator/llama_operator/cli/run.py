@@ -41,9 +41,19 @@ def command(paths: list[str], options: RunOptions) -> int:
     return asyncio.run(_run(manifests, options, console))
 
 
+def _observed(manifests: files.Manifests) -> Observed:
+    """What the reconcile will see: the files are all there is, so what is not in them does not exist."""
+    return Observed(
+        manifests.deployment,
+        acceptances=manifests.acceptances,
+        models=manifests.models,
+        policies=manifests.policies,
+    )
+
+
 def _refused(manifests: files.Manifests) -> int | None:
     """Refuse before anything is started what the reconcile would refuse; returns the exit code, or None."""
-    decision = decide(Observed(manifests.deployment, acceptances=manifests.acceptances), catalog.load())
+    decision = decide(_observed(manifests), catalog.load())
     problem = decision.problem
     if problem is None:
         chosen = decision.plan.chosen if decision.plan else None

@@ -56,7 +56,8 @@ class LocalSession:
         self, manifests: Manifests, *, port: int | None, weights: str, on_progress: Callable[[Progress], None]
     ) -> None:
         self._manifests = manifests
-        self._settings = Settings(weights_path=weights)
+        # Nobody runs Jobs here; a token is the one that this machine has.
+        self._settings = Settings(weights_path=weights, checks_access=False)
         self._twin = MemoryCluster(now=_now)
         self._show = on_progress
         self._failure: Progress | None = None
@@ -111,7 +112,7 @@ class LocalSession:
             loaded, ready = conditions.get(ConditionType.MODEL_LOADED), conditions.get(ConditionType.READY)
             if ready is not None and ready.status is ConditionStatus.TRUE:
                 return self.status.url
-            if loaded is not None and loaded.reason == Reason.ENGINE_FAILED:
+            if loaded is not None and loaded.reason in {Reason.ENGINE_FAILED, Reason.LICENSE_FILES_MISSING}:
                 raise RunFailedError(loaded.message)
             await self.next_status()
 

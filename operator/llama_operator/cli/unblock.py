@@ -30,6 +30,51 @@ _BY_REASON: Mapping[str, str] = {
         "take a model whose license allows the purpose, or, if that is what it is, set spec.license.purpose to "
         "NonCommercialResearch"
     ),
+    Reason.ACCEPTANCE_VERSION_WRONG: (
+        "record an acceptance of the version that the message names and name that in spec.license.acceptance; {records}"
+    ),
+    Reason.ACCEPTANCE_TEXT_MISSING: (
+        "record an acceptance with the hashes that the message names (docs/licenses.md lists them); {records}"
+    ),
+    Reason.ACCEPTANCE_TEXT_UNKNOWN: (
+        "record an acceptance of the published text (docs/licenses.md lists the hashes); {records}"
+    ),
+    Reason.ACCEPTANCE_DATE_WRONG: "record an acceptance with the day on which it was accepted; {records}",
+    Reason.ACCEPTANCE_PURPOSE_NOT_COVERED: "name an acceptance for the purpose of this deployment; {records}",
+    Reason.POLICY_REVIEW_DUE: (
+        "read the acceptable use policy again, then: kubectl edit licenseacceptance {acceptance}: spec.reviewDueOn"
+    ),
+    Reason.ACTIVE_USERS_NOT_ATTESTED: (
+        "record an acceptance with spec.monthlyActiveUsers for the month that the message names; {records}"
+    ),
+    Reason.ACTIVE_USERS_MONTH_WRONG: (
+        "record an acceptance with spec.monthlyActiveUsers for the month that the message names; {records}"
+    ),
+    Reason.META_GRANT_MISSING: (
+        "request a license from Meta and record it in spec.metaGrant of a new acceptance; or take another model"
+    ),
+    Reason.META_GRANT_EXPIRED: (
+        "have Meta extend its license and record that in spec.metaGrant of a new acceptance; or take another model"
+    ),
+    Reason.REATTESTATION_DUE: "record an acceptance with a new attestation of the same month (house policy); {records}",
+    Reason.EUROPEAN_UNION_NOT_GRANTED: (
+        "take a model that takes text alone; the domicile of the licensee counts, not where nodes or users are"
+    ),
+    Reason.DOMICILE_MISSING: "record an acceptance with spec.domicile; {records}",
+    Reason.TRADE_CONTROL: "ask whoever is responsible for trade control; the message names the LicensePolicy",
+    Reason.ATTRIBUTION_MISSING: "spec.license.attributionURL: the page that shows the line that the message names",
+    Reason.NAME_PREFIX_MISSING: "have spec.servedName of the LlamaModel begin as the message says",
+    Reason.TRADEMARK: "have spec.servedName of the LlamaModel changed",
+    Reason.OUTPUT_USE_NOT_ALLOWED: (
+        "take a model whose license allows it, or correct spec.license.outputUse and trainedModels"
+    ),
+    Reason.USE_CASE_NOT_ALLOWED: "take a model whose license allows spec.license.useCase",
+    Reason.SAFETY_REMOVED: "spec.model.name: take another model",
+    Reason.GUARD_NOT_ALLOWED: (
+        "spec.license.guardModel: take another guard, or cure what the message says about its license; {records}"
+    ),
+    Reason.LICENSEE_WRONG: "name an acceptance by the entity that the LicensePolicy has; {records}",
+    Reason.HOUSE_POLICY: "ask the platform owner, or keep within the LicensePolicy that the message names",
     Reason.MODEL_UNKNOWN: "spec.model.name: take one of `kubectl llama models`",
     Reason.VARIANT_UNKNOWN: "spec.model: take a precision and variant of `kubectl llama models -o json`",
     Reason.ENGINE_CONSTRAINT: "spec.model.name: take another model of `kubectl llama models`",
@@ -48,7 +93,25 @@ _BY_REASON: Mapping[str, str] = {
     Reason.WEIGHTS_DO_NOT_FIT: "{nearest}",
     Reason.KV_CACHE_TOO_SMALL: "{nearest}",
     Reason.MAX_GPUS_EXCEEDED: "raise spec.hardware.maxGPUs, or lower spec.scaling.maxReplicas",
+    Reason.ACCESS_CHECK_FAILED: "kubectl describe job -n {namespace} -l llama-operator.io/deployment={name}",
+    Reason.TOKEN_MISSING: (
+        "kubectl create secret generic hugging-face -n {namespace} --from-literal=token=hf_..., and name it in "
+        "spec.weights.tokenSecret"
+    ),
+    Reason.TOKEN_INVALID: "put another token into the Secret that spec.weights.tokenSecret names; it is asked again",
+    Reason.NOT_ACCEPTED: "ask for access on the model's page at huggingface.co, with the account of the token",
+    Reason.PENDING_REVIEW: "wait for the authors' answer, which comes by mail to the account of the token",
+    Reason.DENIED: "ask the authors of the repository, or use the token of another account",
+    Reason.NOT_FOUND: "correct the repository or revision, or use a token that may see it",
+    Reason.OFFLINE: (
+        "let pods of {namespace} reach the Hub (DNS and HTTPS), or have the platform owner set --hub-endpoint to a mirror; "
+        "it is asked again"
+    ),
     Reason.NODES_MISSING: "add nodes with the accelerator, or let a cluster autoscaler do it",
+    Reason.LICENSE_FILES_MISSING: (
+        "put the license texts that came with the weights beside config.json, or have the platform owner change "
+        "servedLicenseFiles in the LicensePolicy; then set spec.rollout.restartedAt"
+    ),
     Reason.ENGINE_FAILED: "change what the engine's message names; `kubectl llama rollback {name}` goes back",
     Reason.OBJECTIVES_NOT_MET: (
         "relax spec.objectives, or name a faster spec.hardware.accelerator; `kubectl llama plan -f FILE` shows what each "

@@ -9,14 +9,17 @@ from dataclasses import dataclass, replace
 from llama_operator.api.reasons import ConditionType, Reason
 from llama_operator.api.v1alpha1.llamadeployment import Activation
 from llama_operator.api.v1alpha1.llamadeployment_status import ChosenPlan, PlanStatus
-from llama_operator.catalog import Catalog, UnknownModelError
-from llama_operator.catalog.licenses import LicenseFamily
+from llama_operator.catalog import Catalog
 from llama_operator.catalog.models import Model, Variant
 from llama_operator.decide.candidate import Plan
-from llama_operator.decide.license import LicenseInput, LicenseVerdict, judge
+from llama_operator.decide.ending import Ending, ending
+from llama_operator.decide.license import LicenseVerdict, judge
+from llama_operator.decide.license.gather import license_input
+from llama_operator.decide.models import find_model
 from llama_operator.decide.observed import Observed, RevisionFacts
 from llama_operator.decide.plan_request import find_plan, nothing_fits
 from llama_operator.decide.plan_status import plan_status
+from llama_operator.decide.preflight import Preflight, check_access, pinned
 from llama_operator.decide.problem import Problem
 from llama_operator.decide.revision import Revision, revision_of
 from llama_operator.decide.rollout import Rollout, roll_out
@@ -42,9 +45,13 @@ class Decision:
     problem: Problem | None = None
     """What stands in the way; with a problem, nothing is started, changed or removed. A wrong manifest comes before a
     refused license, and that before a lack of hardware."""
+    preflight: Preflight | None = None
+    """Whether the weights may be downloaded; None while something else stands in the way, or hardware is not wanted."""
     rollout: Rollout | None = None
     stopped: bool = False
     """Suspended, or scaled to zero by hand: no hardware is held."""
+    ending: Ending | None = None
+    """How it goes to zero because an acceptance was terminated; with one there is a problem too."""
 
     @property
     def chosen(self) -> ChosenPlan | None:
@@ -54,20 +61,22 @@ class Decision:
 
 def decide(observed: Observed, catalog: Catalog) -> Decision:
     """Decide what shall be for the deployment in `observed`."""
+    return _with_ending(_decide(observed, catalog), observed)
+
+
+def _decide(observed: Observed, catalog: Catalog) -> Decision:
     spec = observed.deployment.spec
     revision = revision_of(observed.deployment)
-    try:
-        model = catalog.model(spec.model.name)
-    except UnknownModelError as error:
-        return Decision(
-            revision, problem=Problem(ConditionType.MODEL_RESOLVED, Reason.MODEL_UNKNOWN, str(error), "spec.model.name")
-        )
+    model = find_model(spec.model.name, observed.models, catalog)
+    if isinstance(model, Problem):
+        return Decision(revision, problem=model)
     record = observed.record(revision.name)
     if record is not None:
         return _as_pinned(observed, catalog, model, revision, record)
     found = find_plan(observed, model, catalog)
     variant = None if isinstance(found, Problem) or found[1].chosen is None else found[1].chosen.variant
-    verdict, refused = _license(observed, catalog, model, variant)
+    gpus = None if isinstance(found, Problem) or found[1].chosen is None else found[1].chosen.sharding.ranks
+    verdict, refused = _license(observed, catalog, model, variant, gpus)
     if isinstance(found, Problem):
         return Decision(revision, model, verdict, problem=_first(found, refused))
     request, result = found
@@ -80,7 +89,7 @@ def decide(observed: Observed, catalog: Catalog) -> Decision:
         request.max_model_length,
         _first(nothing_fits(request, result) if result.chosen is None else None, refused),
     )
-    return _with_rollout(decision, observed, None)
+    return _with_rollout(_with_preflight(decision, observed, variant), observed, None)
 
 
 def _as_pinned(
@@ -90,7 +99,7 @@ def _as_pinned(
     chosen = record.plan.chosen
     repository = chosen.repository if chosen else ""
     variant = next((found for found in model.variants if (found.repository or "") == repository), None)
-    verdict, refused = _license(observed, catalog, model, variant)
+    verdict, refused = _license(observed, catalog, model, variant, chosen.gpus_per_replica if chosen else None)
     decision = Decision(
         revision,
         model,
@@ -98,6 +107,7 @@ def _as_pinned(
         plan_status=record.plan,
         max_model_length=chosen.max_model_length if chosen else 0,
         problem=refused or _beyond_max_gpus(observed, chosen),
+        preflight=pinned(record, variant),
     )
     return _with_rollout(decision, observed, record)
 
@@ -118,26 +128,13 @@ def _beyond_max_gpus(observed: Observed, chosen: ChosenPlan | None) -> Problem |
 
 
 def _license(
-    observed: Observed, catalog: Catalog, model: Model, variant: Variant | None
+    observed: Observed, catalog: Catalog, model: Model, variant: Variant | None, gpus_per_replica: int | None = None
 ) -> tuple[LicenseVerdict, Problem | None]:
-    verdict = judge(_license_input(observed, model, catalog.license_families(model, variant)))
-    if verdict.allowed:
+    verdict = judge(license_input(observed, catalog, model.id, variant, gpus_per_replica))
+    if verdict.allowed or _stopped(observed):
+        # Nobody is kept from freeing the hardware.
         return verdict, None
     return verdict, Problem(ConditionType.LICENSE_ACCEPTED, verdict.reason, verdict.message, "spec.license")
-
-
-def _license_input(observed: Observed, model: Model, families: tuple[LicenseFamily, ...]) -> LicenseInput:
-    spec, metadata = observed.deployment.spec, observed.deployment.metadata
-    records = observed.acceptances or ()
-    named = spec.license.acceptance
-    return LicenseInput(
-        model=model.id,
-        families=families,
-        license=spec.license,
-        namespace=metadata.namespace,
-        acceptance=next((record for record in records if record.metadata.name == named), None),
-        looked_up=observed.acceptances is not None,
-    )
 
 
 def _first(plan_problem: Problem | None, refused: Problem | None) -> Problem | None:
@@ -146,13 +143,33 @@ def _first(plan_problem: Problem | None, refused: Problem | None) -> Problem | N
     return refused or plan_problem
 
 
-def _with_rollout(decision: Decision, observed: Observed, record: RevisionFacts | None) -> Decision:
-    if decision.problem is not None:
+def _with_preflight(decision: Decision, observed: Observed, variant: Variant | None) -> Decision:
+    """Ask for access to the weights of a revision that is about to be made."""
+    if decision.problem is not None or decision.model is None or variant is None or _stopped(observed):
         return decision
-    spec, wanted = observed.deployment.spec, decision.revision.name
+    found = check_access(observed, decision.revision.name, decision.model, variant)
+    return replace(decision, preflight=found, problem=found.problem)
+
+
+def _stopped(observed: Observed) -> bool:
+    spec = observed.deployment.spec
+    return spec.activation is Activation.SUSPENDED or wanted_replicas(spec) == 0
+
+
+def _with_rollout(decision: Decision, observed: Observed, record: RevisionFacts | None) -> Decision:
+    if decision.problem is not None or (decision.preflight is not None and not decision.preflight.passed):
+        return decision
+    wanted = decision.revision.name
     strategy = choose_strategy(observed, wanted, decision.chosen, record)
     return replace(
         decision,
         rollout=roll_out(wanted, observed, strategy),
-        stopped=spec.activation is Activation.SUSPENDED or wanted_replicas(spec) == 0,
+        stopped=_stopped(observed),
     )
+
+
+def _with_ending(decision: Decision, observed: Observed) -> Decision:
+    """A license that has ended stops what runs; whatever else is refused does not."""
+    if decision.problem is None:
+        return decision
+    return replace(decision, ending=ending(observed, decision.license))

@@ -1,14 +1,16 @@
 """What one reconcile knows: the input of every decision. Gathered by `observe`, built by hand in tests and by `plan`."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 from llama_operator.api.v1alpha1.licenseacceptance import LicenseAcceptance
+from llama_operator.api.v1alpha1.licensepolicy import LicensePolicy
 from llama_operator.api.v1alpha1.llamadeployment import LlamaDeployment, RolloutStrategy
 from llama_operator.api.v1alpha1.llamadeployment_status import PlanStatus
-from llama_serving.config import ServingStatus
+from llama_operator.api.v1alpha1.llamamodel import LlamaModel
+from llama_serving.config import HUB_ENDPOINT, AccessVerdict, ServingStatus
 
 LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 """Time of an observation that nobody dated: nothing is overdue then."""
@@ -112,6 +114,30 @@ class RevisionFacts:
     strategy: RolloutStrategy | None = None
     """What strategy `Auto` came to for this revision."""
     strategy_reason: str = ""
+    weights_checked_at: str = ""
+    """When the Hub let its weights be read, before it was made; empty if nobody asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class AccessCheckFacts:
+    """A Job that asks the Hub for access to weights, with what came of it."""
+
+    name: str
+    subject: str
+    """Digest of what it asks; see `decide.preflight.Subject`."""
+    attempt: int
+    """1 for the first Job of its subject."""
+    finished: datetime | None = None
+    """When it ended; None while it runs."""
+    succeeded: bool = False
+    """Whether it ended well: the probe does so only for an accessible repository."""
+    verdict: AccessVerdict | None = None
+    """What the probe wrote; None while there is nothing, or where the pod is gone or wrote something else."""
+    detail: str = ""
+    """Why its pod waits, or how it ended without a verdict."""
+    uid: str = ""
+    leaving: bool = False
+    """Being deleted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,12 +149,26 @@ class TrafficFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class Requester:
+    """Who last wrote the spec, as far as the object itself tells."""
+
+    user: str = ""
+    """What the annotation `llama-operator.io/requested-by` says; empty if nobody says it."""
+    manager: str = ""
+    """Field manager that wrote the spec last, for example `kubectl-client-side-apply`: a program, not a person."""
+
+
+@dataclass(frozen=True, slots=True)
 class Observed:
     """Everything a decision may rest on."""
 
     deployment: LlamaDeployment
     acceptances: tuple[LicenseAcceptance, ...] | None = ()
     """LicenseAcceptances that exist; None when nobody looked (a plan without a cluster)."""
+    models: tuple[LlamaModel, ...] | None = ()
+    """LlamaModels that exist, which add to the catalog; None when nobody looked."""
+    policies: tuple[LicensePolicy, ...] | None = ()
+    """LicensePolicies that exist: all of them apply; None when nobody looked."""
     nodes: tuple[NodeFacts, ...] | None = None
     """Nodes; None when nobody looked."""
     ray_services: tuple[RayServiceFacts, ...] = ()
@@ -137,6 +177,8 @@ class Observed:
     """Pinned revisions of the deployment."""
     ray_clusters: tuple[RayClusterFacts, ...] = ()
     """RayClusters of those RayServices."""
+    access_checks: tuple[AccessCheckFacts, ...] | None = None
+    """Jobs that ask the Hub for access; None when nobody checks access: weights are local, or it is switched off."""
     traffic: TrafficFacts | None = None
     """Where the Service points; None while there is no Service."""
     free: Mapping[str, tuple[int, ...]] | None = None
@@ -147,6 +189,8 @@ class Observed:
     """`host:port` at which the Service can be reached from outside, where there is such an address."""
     serving: ServingStatus | None = None
     """What the serving pods say about themselves; None when they could not be asked."""
+    requester: Requester = field(default_factory=Requester)
+    """Who asks for it; for the evidence alone, no decision rests on it."""
 
     def record(self, revision: str) -> RevisionFacts | None:
         """What is pinned of `revision`."""
@@ -165,5 +209,9 @@ class Settings:
     """Namespace of KubeRay's operator, which alone may reach the Ray dashboards."""
     serving_poll_seconds: float = 15.0
     """How often the status endpoint of a deployment that serves is asked: it sends no events."""
+    hub_endpoint: str = HUB_ENDPOINT
+    """Address of the Hugging Face Hub, or of a mirror of it."""
+    checks_access: bool = True
+    """Whether access to gated weights is checked before a revision starts."""
     weights_path: str = ""
     """Folder with the weights on every pod; overrides the model's own source. Used by the local mode."""

@@ -37,6 +37,8 @@ FIELD_CLASSES: Mapping[str, FieldClass] = {
     "scaling": FieldClass.LIVE,
     "replicas": FieldClass.LIVE,
     "license": FieldClass.LIVE,
+    # Pods name the Secret. What is in it may change at any time.
+    "weights": FieldClass.RESTART,
     "rollout.strategy": FieldClass.LIVE,
     "rollout.progressDeadlineSeconds": FieldClass.LIVE,
     "rollout.drainSeconds": FieldClass.LIVE,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from llama_operator.api.v1alpha1.llamadeployment import RolloutStrategy
+from llama_operator.decide.engine_message import engine_message
 from llama_operator.decide.observed import Observed, RayServiceFacts
 from llama_operator.decide.strategy import Strategy
 
@@ -213,6 +214,4 @@ def _given_up(
 
 
 def _why(service: RayServiceFacts) -> str:
-    details = [f"{part.name}: {part.message}" for part in service.deployments if part.message]
-    found = " ".join([service.application_message, *details]).strip() or service.message
-    return found or "its pods did not start in time"
+    return engine_message(service) or service.message or "its pods did not start in time"

@@ -1,9 +1,11 @@
 """The Service and the NetworkPolicy of a deployment. Called by `desired.objects`."""
 
+from datetime import datetime
 from typing import Any
 
 from llama_operator.api.meta import ANNOTATION_TRAFFIC_SINCE, LABEL_DEPLOYMENT, rfc3339
 from llama_operator.api.v1alpha1.llamadeployment import LlamaDeployment
+from llama_operator.decide.ending import NO_REVISION
 from llama_operator.decide.observed import Settings
 from llama_operator.decide.rollout import Rollout
 from llama_operator.desired import naming
@@ -20,16 +22,25 @@ def service(deployment: LlamaDeployment, rollout: Rollout) -> dict[str, Any]:
     Since when the selector is what it is stands beside it, so that both change in one write: from then on the revision
     before is drained.
     """
+    return _service(deployment, rollout.traffic, rollout.traffic_since)
+
+
+def idle_service(deployment: LlamaDeployment, since: datetime) -> dict[str, Any]:
+    """Build the Service of a deployment that ends: it selects no pod, since the moment that stands beside it."""
+    return _service(deployment, NO_REVISION, since)
+
+
+def _service(deployment: LlamaDeployment, revision: str, since: datetime | None) -> dict[str, Any]:
     metadata = naming.metadata(deployment, deployment.metadata.name)
-    if rollout.traffic_since is not None:
-        metadata["annotations"] = {ANNOTATION_TRAFFIC_SINCE: rfc3339(rollout.traffic_since)}
+    if since is not None:
+        metadata["annotations"] = {ANNOTATION_TRAFFIC_SINCE: rfc3339(since)}
     return {
         "apiVersion": "v1",
         "kind": "Service",
         "metadata": metadata,
         "spec": {
             "type": "ClusterIP",
-            "selector": naming.serving_selector(deployment, rollout.traffic),
+            "selector": naming.serving_selector(deployment, revision),
             "ports": [
                 {"name": "http", "port": HTTP_PORT, "targetPort": HTTP_PORT, "protocol": "TCP", "appProtocol": "http"}
             ],

@@ -4,9 +4,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from llama_operator.decide.decision import Decision
+from llama_operator.decide.ending import Ending
 from llama_operator.decide.observed import Observed, RayServiceFacts, RevisionFacts, Settings
 from llama_operator.decide.rollout import Rollout
-from llama_operator.desired import network, rayservice, revision
+from llama_operator.desired import network, preflight, rayservice, revision
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +34,11 @@ def build(observed: Observed, decision: Decision, settings: Settings) -> Desired
 
     A decision with a problem changes nothing: what already serves goes on serving.
     """
+    asking = _access_checks(observed, decision, settings)
+    if decision.ending is not None:
+        return _end(observed, decision.ending, asking)
     if decision.problem is not None or decision.rollout is None:
-        return Desired()
+        return asking
     deployment, rollout = observed.deployment, decision.rollout
     policy, service = network.network_policy(deployment, settings), network.service(deployment, rollout)
     if decision.stopped:
@@ -58,7 +62,32 @@ def build(observed: Observed, decision: Decision, settings: Settings) -> Desired
         delete=(
             *(_ray_service(service) for service in rollout.obsolete),
             *(Deletion(revision.API_VERSION, revision.KIND, name) for name in revision.over(observed, rollout)),
+            *asking.delete,
         ),
+    )
+
+
+def _end(observed: Observed, ending: Ending, asking: Desired) -> Desired:
+    """The Service sends nobody anywhere, and what runs goes when it has had its time."""
+    there = observed.traffic is not None
+    return Desired(
+        apply=(network.idle_service(observed.deployment, ending.since),) if there else (),
+        delete=(*(_ray_service(service) for service in ending.remove), *asking.delete),
+    )
+
+
+def _access_checks(observed: Observed, decision: Decision, settings: Settings) -> Desired:
+    """The Job that puts the next question about access, and those that nobody needs any more.
+
+    The new one first: how often was asked is known from what is there.
+    """
+    found = decision.preflight
+    if found is None:
+        return Desired()
+    job = () if found.start is None else (preflight.build(observed.deployment, *found.start, settings),)
+    return Desired(
+        apply=job,
+        delete=tuple(Deletion(preflight.API_VERSION, preflight.KIND, old.name, old.uid) for old in found.obsolete),
     )
 
 

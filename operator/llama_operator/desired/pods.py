@@ -7,6 +7,7 @@ nodes takes whole nodes, so that tensor groups stay inside them.
 import json
 from typing import Any
 
+from llama_operator.api.v1alpha1.llamadeployment import SecretKey
 from llama_operator.decide.candidate import Candidate
 
 CONTAINER_HEAD = "ray-head"
@@ -30,19 +31,31 @@ def gpus_per_pod(chosen: Candidate) -> int:
     return chosen.sharding.ranks if chosen.nodes == 1 else chosen.gpus_per_node
 
 
-def head_template(*, image: str, labels: dict[str, str], environment: dict[str, str]) -> dict[str, Any]:
-    """Pod template of the head: no GPU, no replicas; it runs Ray's and Serve's controllers."""
+def head_template(
+    *, image: str, labels: dict[str, str], environment: dict[str, str], token: SecretKey | None = None
+) -> dict[str, Any]:
+    """Pod template of the head: no GPU, no replicas; it runs Ray's and Serve's controllers.
+
+    `token` names the Secret key with the Hub token: the head may hold an ingress, which reads the model's settings.
+    """
     container = _container(CONTAINER_HEAD, image, environment)
     container["ports"] = [{"name": name, "containerPort": port} for name, port in _PORTS]
     container["resources"] = _resources(cpu=2, memory_gib=_HEAD_MEMORY_GIB)
     # The autoscaler beside the head needs its service account, so the token stays mounted here and only here.
-    return {"metadata": {"labels": labels}, "spec": {"securityContext": _POD_SECURITY, "containers": [container]}}
+    spec: dict[str, Any] = {"securityContext": _POD_SECURITY, "containers": [container]}
+    return {"metadata": {"labels": labels}, "spec": _with_token(spec, container, token)}
 
 
 def worker_template(
-    chosen: Candidate, *, image: str, labels: dict[str, str], environment: dict[str, str]
+    chosen: Candidate,
+    *,
+    image: str,
+    labels: dict[str, str],
+    environment: dict[str, str],
+    token: SecretKey | None = None,
+    claim: str | None = None,
 ) -> dict[str, Any]:
-    """Pod template of the workers."""
+    """Pod template of the workers; `token` names the Secret key with the Hub token, `claim` the volume of the weights."""
     container = _container(CONTAINER_WORKER, image, environment)
     spec: dict[str, Any] = {"automountServiceAccountToken": False, "securityContext": _POD_SECURITY}
     accelerator, devices = chosen.accelerator, gpus_per_pod(chosen)
@@ -61,7 +74,8 @@ def worker_template(
             container["securityContext"] = _CONTAINER_SECURITY | {
                 "capabilities": {"drop": ["ALL"], "add": ["IPC_LOCK"]}
             }
-    return {"metadata": {"labels": labels}, "spec": spec | {"containers": [container]}}
+    spec = _with_token(spec | {"containers": [container]}, container, token)
+    return {"metadata": {"labels": labels}, "spec": _with_claim(spec, container, claim)}
 
 
 def worker_start_params(chosen: Candidate) -> dict[str, str]:
@@ -79,6 +93,13 @@ def worker_start_params(chosen: Candidate) -> dict[str, str]:
     return {"resources": json.dumps(json.dumps({f"accelerator_type:{kind}": 1}))}
 
 
+WEIGHTS_FOLDER = "/models"
+"""Where the volume of a claim with weights is mounted in workers."""
+
+_WEIGHTS_VOLUME = "weights"
+_TOKEN_VOLUME = "hub-token"  # noqa: S105 - a name
+_TOKEN_FOLDER = "/var/run/llama-operator/hub"  # noqa: S105 - a path
+_TOKEN_FILE = "token"  # noqa: S105 - a name
 _POD_SECURITY: dict[str, Any] = {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
 _CONTAINER_SECURITY: dict[str, Any] = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
 
@@ -91,6 +112,35 @@ def _container(name: str, image: str, environment: dict[str, str]) -> dict[str, 
         "env": [{"name": key, "value": value} for key, value in sorted(environment.items())],
         "securityContext": _CONTAINER_SECURITY,
     }
+
+
+def _with_token(spec: dict[str, Any], container: dict[str, Any], token: SecretKey | None) -> dict[str, Any]:
+    """Put the Hub token into a pod, as a file that huggingface_hub finds by `HF_TOKEN_PATH`.
+
+    A file and no variable: a new token in the Secret reaches pods that run, and Ray copies `HF_TOKEN` into the runtime
+    environment of its actors, which everybody reads who may look at the cluster's state.
+    """
+    if token is None:
+        return spec
+    container["env"] = [*container["env"], {"name": "HF_TOKEN_PATH", "value": f"{_TOKEN_FOLDER}/{_TOKEN_FILE}"}]
+    container["volumeMounts"] = [{"name": _TOKEN_VOLUME, "mountPath": _TOKEN_FOLDER, "readOnly": True}]
+    source = {
+        "secretName": token.name,
+        # What is loaded already goes on serving without it.
+        "optional": True,
+        "items": [{"key": token.key, "path": _TOKEN_FILE}],
+    }
+    return spec | {"volumes": [{"name": _TOKEN_VOLUME, "secret": source}]}
+
+
+def _with_claim(spec: dict[str, Any], container: dict[str, Any], claim: str | None) -> dict[str, Any]:
+    """Mount the claim with the weights, read-only: many pods of several deployments may share it."""
+    if claim is None:
+        return spec
+    mount = {"name": _WEIGHTS_VOLUME, "mountPath": WEIGHTS_FOLDER, "readOnly": True}
+    container["volumeMounts"] = [*container.get("volumeMounts", ()), mount]
+    volume = {"name": _WEIGHTS_VOLUME, "persistentVolumeClaim": {"claimName": claim, "readOnly": True}}
+    return spec | {"volumes": [*spec.get("volumes", ()), volume]}
 
 
 def _resources(*, cpu: int, memory_gib: int, gpus: tuple[str, int] | None = None) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from llama_operator.decide.candidate import Candidate
 from llama_operator.decide.observed import RayClusterFacts, RevisionFacts, Settings
 from llama_operator.decide.scaling import live_settings
 from llama_operator.desired import naming, pods, serve_config
-from llama_serving.config import LiveSettings, ServingConfig, pod_environment
+from llama_serving.config import HUB_ENDPOINT, LiveSettings, ServingConfig, pod_environment
 
 API_VERSION = "ray.io/v1"
 KIND = "RayService"
@@ -44,7 +44,11 @@ def cluster_template(
     """Build the `rayClusterConfig` that runs `config`, without the bounds of its worker group."""
     image = deployment.spec.image or settings.image
     labels = naming.labels(deployment, config.identity.revision)
-    environment = pod_environment(config)
+    environment, token = pod_environment(config), None
+    if config.source.kind == "HuggingFace":
+        token = deployment.spec.weights.token_secret
+        if settings.hub_endpoint != HUB_ENDPOINT:
+            environment["HF_ENDPOINT"] = settings.hub_endpoint
     return {
         "rayVersion": settings.ray_version,
         "enableInTreeAutoscaling": True,
@@ -54,13 +58,20 @@ def cluster_template(
         "authOptions": {"mode": "token"},
         "headGroupSpec": {
             "rayStartParams": {"num-cpus": "0", "dashboard-host": "0.0.0.0"},  # noqa: S104 - KubeRay reaches it by the pod's address; token and NetworkPolicy guard it
-            "template": pods.head_template(image=image, labels=labels, environment=environment),
+            "template": pods.head_template(image=image, labels=labels, environment=environment, token=token),
         },
         "workerGroupSpecs": [
             {
                 "groupName": chosen.accelerator.name.lower(),
                 "rayStartParams": pods.worker_start_params(chosen),
-                "template": pods.worker_template(chosen, image=image, labels=labels, environment=environment),
+                "template": pods.worker_template(
+                    chosen,
+                    image=image,
+                    labels=labels,
+                    environment=environment,
+                    token=token,
+                    claim=None if settings.weights_path else chosen.variant.volume_claim,
+                ),
             }
         ],
     }

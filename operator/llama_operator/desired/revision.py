@@ -14,8 +14,10 @@ from llama_operator.api.meta import (
     ANNOTATION_SERVED_AT,
     ANNOTATION_STRATEGY,
     ANNOTATION_STRATEGY_REASON,
+    ANNOTATION_WEIGHTS_CHECKED_AT,
     rfc3339,
 )
+from llama_operator.api.reasons import Reason
 from llama_operator.decide.decision import Decision
 from llama_operator.decide.observed import Observed, RevisionFacts, Settings
 from llama_operator.decide.rollout import Rollout
@@ -36,12 +38,14 @@ _PLACEHOLDER = LiveSettings(
 def new(observed: Observed, decision: Decision, settings: Settings) -> RevisionFacts:
     """Pin what `decision` found for a revision that has no record yet."""
     deployment, plan, model = observed.deployment, decision.plan, decision.model
-    if plan is None or plan.chosen is None or model is None or decision.plan_status is None:
+    verdict, status = decision.license, decision.plan_status
+    if plan is None or plan.chosen is None or model is None or verdict is None or status is None:
         raise ValueError("a decision without a problem and without a pinned revision has a plan")
     config = serving_config(
         deployment,
         model,
         plan.chosen,
+        verdict,
         revision=decision.revision.name,
         max_model_length=decision.max_model_length,
         max_num_seqs=plan.max_num_seqs,
@@ -50,11 +54,17 @@ def new(observed: Observed, decision: Decision, settings: Settings) -> RevisionF
     return RevisionFacts(
         name=decision.revision.name,
         number=_next_number(observed),
-        plan=decision.plan_status,
+        plan=status,
         inputs=decision.revision.inputs,
         serve_config=serve_config(config, _PLACEHOLDER),
         cluster=rayservice.cluster_template(deployment, plan.chosen, config, settings=settings),
+        weights_checked_at=_checked_at(observed, decision),
     )
+
+
+def _checked_at(observed: Observed, decision: Decision) -> str:
+    preflight = decision.preflight
+    return rfc3339(observed.now) if preflight is not None and preflight.reason is Reason.ACCESSIBLE else ""
 
 
 def brought_up_to_date(record: RevisionFacts, observed: Observed, rollout: Rollout) -> RevisionFacts:
@@ -93,6 +103,7 @@ def build(observed: Observed, record: RevisionFacts) -> dict[str, Any]:
         ANNOTATION_FAILURE: record.failure,
         ANNOTATION_STRATEGY: record.strategy.value if record.strategy else "",
         ANNOTATION_STRATEGY_REASON: record.strategy_reason,
+        ANNOTATION_WEIGHTS_CHECKED_AT: record.weights_checked_at,
     }
     known = {name: value for name, value in annotations.items() if value}
     return {

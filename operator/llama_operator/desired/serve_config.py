@@ -20,15 +20,20 @@ from llama_operator.api.v1alpha1.llamadeployment import (
     LoadFormat,
     PrefixCaching,
 )
+from llama_operator.catalog.licenses import Tier
 from llama_operator.catalog.models import Model
 from llama_operator.decide.candidate import Candidate
+from llama_operator.decide.license import LicenseVerdict
 from llama_operator.decide.memory import cpu_kv_cache_mib
 from llama_operator.decide.observed import Settings
+from llama_operator.desired.pods import WEIGHTS_FOLDER
 from llama_serving.config import (
     APPLICATION_NAME,
     IMPORT_PATH,
     DeploymentIdentity,
     EngineSettings,
+    LicenseDuties,
+    LicenseFamilyDuties,
     LiveSettings,
     ModelSource,
     Placement,
@@ -59,6 +64,7 @@ def serving_config(
     deployment: LlamaDeployment,
     model: Model,
     chosen: Candidate,
+    verdict: LicenseVerdict,
     *,
     revision: str,
     max_model_length: int,
@@ -100,6 +106,33 @@ def serving_config(
         identity=DeploymentIdentity(
             namespace=deployment.metadata.namespace, name=deployment.metadata.name, revision=revision
         ),
+        license=license_duties(verdict),
+    )
+
+
+def license_duties(verdict: LicenseVerdict) -> LicenseDuties | None:
+    """What the pods show and check for the licenses of `verdict`; None when no Llama license is among them.
+
+    A model under other licenses gets the same Serve config as before there were duties in it.
+    """
+    families = [family for family in verdict.duties.families if family.tier is not Tier.OTHER_LICENSE]
+    if not families:
+        return None
+    return LicenseDuties(
+        tier=verdict.tier,
+        families=tuple(
+            LicenseFamilyDuties(
+                id=family.id,
+                title=family.title,
+                attribution=family.attribution,
+                name_prefix=family.name_prefix,
+                notice=family.notice,
+                output_use=family.output_use,
+            )
+            for family in families
+        ),
+        # The agreement alone: acceptable use policies are part of it by their address, and few copies have a notice.
+        required_files=("License",) if verdict.duties.license_files == "Required" else (),
     )
 
 
@@ -154,7 +187,14 @@ def _source(model: Model, chosen: Candidate, settings: Settings) -> ModelSource:
         return ModelSource(kind="Path", location=settings.weights_path)
     if model.generated:
         return ModelSource(kind="Generated", location=model.id)
-    return ModelSource(kind="HuggingFace", location=chosen.variant.repository or model.id)
+    variant = chosen.variant
+    if variant.volume_claim is not None:
+        return ModelSource(kind="Path", location="/".join(filter(None, (WEIGHTS_FOLDER, variant.volume_path))))
+    if variant.uri is not None:
+        return ModelSource(kind="ObjectStore", location=variant.uri)
+    # What an administrator adds is one commit; the commits of catalog entries are hints.
+    revision = variant.revision if model.added else None
+    return ModelSource(kind="HuggingFace", location=variant.repository or model.id, revision=revision)
 
 
 def _load_format(arguments: EngineArguments) -> str | None:

@@ -9,7 +9,7 @@ from typing import Final, Protocol
 
 from llama_operator.api.meta import LABEL_DEPLOYMENT
 from llama_operator.catalog import Catalog
-from llama_operator.handlers.watched import Concerns, Watched, slim
+from llama_operator.handlers.watched import RECORDS, Concerns, Watched, slim
 from llama_operator.kube import kinds
 from llama_operator.kube.cache import ObjectCache
 from llama_operator.kube.port import Kind, Object, Ref
@@ -71,7 +71,16 @@ class Dispatcher:
             self._wake(watched, ref, obj, None)
 
     def enqueue_all(self) -> None:
-        """Ask for a pass of every LlamaDeployment."""
+        """Ask for a pass of every LlamaDeployment, and of every license record."""
+        self._enqueue_records()
+        self._enqueue_deployments()
+
+    def _enqueue_records(self) -> None:
+        for kind in RECORDS:
+            for record in self._cache.list(kind):
+                self._enqueue(_ref(kind, record))
+
+    def _enqueue_deployments(self) -> None:
         self._crowd = False
         for deployment in self._cache.list(kinds.LLAMA_DEPLOYMENT):
             self._enqueue(_ref(kinds.LLAMA_DEPLOYMENT, deployment))
@@ -79,33 +88,52 @@ class Dispatcher:
     def _wake(self, watched: Watched, ref: Ref, before: Object | None, after: Object | None) -> None:
         match watched.concerns:
             case Concerns.ITSELF:
+                asked = _asks_for(before) != _asks_for(after)
                 self._enqueue(ref, _priority(before, after))
+                if asked:
+                    self._named_records(before, after)
             case Concerns.ITS_DEPLOYMENT:
                 name = _label(after or before or {})
                 if name:
                     self._enqueue(Ref(kinds.LLAMA_DEPLOYMENT, ref.namespace, name))
-            case Concerns.WHO_NAMES_IT:
+            case Concerns.WHO_NAMES_IT if _asks_for(before) != _asks_for(after):
+                self._enqueue_records()
                 for key in self._naming(ref.name):
                     self._enqueue(key, Priority.CHANGED)
+            case Concerns.LICENSES if _asks_for(before) != _asks_for(after):
+                self.enqueue_all()
+            case Concerns.WHO_NAMES_IT | Concerns.LICENSES:
+                pass
             case Concerns.EVERYBODY:
                 self._node(before, after)
 
     def _naming(self, acceptance: str) -> Iterator[Ref]:
         for deployment in self._cache.list(kinds.LLAMA_DEPLOYMENT):
-            if (deployment.get("spec", {}).get("license") or {}).get("acceptance") == acceptance:
+            if _acceptance(deployment) == acceptance:
                 yield _ref(kinds.LLAMA_DEPLOYMENT, deployment)
+
+    def _named_records(self, before: Object | None, after: Object | None) -> None:
+        """An acceptance says how many deployments rest on it."""
+        for name in {_acceptance(before or {}), _acceptance(after or {})} - {None}:
+            found = Ref(kinds.LICENSE_ACCEPTANCE, "", str(name))
+            if self._cache.find(found) is not None:
+                self._enqueue(found)
 
     def _node(self, before: Object | None, after: Object | None) -> None:
         """Heartbeats change nodes all the time; only what a plan would see counts."""
         facts = [None if node is None else node_facts(node, self._catalog) for node in (before, after)]
         if facts[0] != facts[1] and not self._crowd:
             self._crowd = True
-            self._later(_CROWD_SECONDS, self.enqueue_all)
+            self._later(_CROWD_SECONDS, self._enqueue_deployments)
 
 
 def _ref(kind: Kind, obj: Object) -> Ref:
     metadata = obj["metadata"]
     return Ref(kind, metadata.get("namespace") or "", metadata["name"])
+
+
+def _acceptance(deployment: Object) -> object:
+    return (deployment.get("spec", {}).get("license") or {}).get("acceptance")
 
 
 def _label(obj: Object) -> str:
@@ -119,9 +147,9 @@ def _priority(before: Object | None, after: Object | None) -> Priority:
     return Priority.NEW if before is None and after is not None and not after.get("status") else Priority.CHANGED
 
 
-def _asks_for(deployment: Object | None) -> tuple[object, ...]:
-    """What of a LlamaDeployment its user decides; status is not part of it."""
-    if deployment is None:
+def _asks_for(obj: Object | None) -> tuple[object, ...]:
+    """What of an object of ours its user decides; status is not part of it."""
+    if obj is None:
         return ()
-    metadata = deployment["metadata"]
+    metadata = obj["metadata"]
     return metadata.get("uid"), metadata.get("generation"), metadata.get("deletionTimestamp")

@@ -27,7 +27,9 @@ class Concerns(Enum):
     ITS_DEPLOYMENT = auto()
     """The LlamaDeployment that the label llama-operator.io/deployment names."""
     WHO_NAMES_IT = auto()
-    """LlamaDeployments that name the LicenseAcceptance."""
+    """The LicenseAcceptance, and LlamaDeployments that name it."""
+    LICENSES = auto()
+    """All LlamaDeployments and all license records, when what the object asks for has changed."""
     EVERYBODY = auto()
     """All of them, when what they look at has changed."""
 
@@ -54,9 +56,16 @@ WATCHED: Final = (
     Watched(kinds.CONTROLLER_REVISION, Concerns.ITS_DEPLOYMENT, _OURS),
     Watched(kinds.SERVICE, Concerns.ITS_DEPLOYMENT, _OURS),
     Watched(kinds.NETWORK_POLICY, Concerns.ITS_DEPLOYMENT, _OURS),
+    Watched(kinds.JOB, Concerns.ITS_DEPLOYMENT, _OURS),
     Watched(kinds.LICENSE_ACCEPTANCE, Concerns.WHO_NAMES_IT),
+    Watched(kinds.LLAMA_MODEL, Concerns.LICENSES),
+    Watched(kinds.LICENSE_POLICY, Concerns.LICENSES),
     Watched(kinds.NODE, Concerns.EVERYBODY),
 )
+
+
+RECORDS: Final = (kinds.LICENSE_ACCEPTANCE, kinds.LLAMA_MODEL, kinds.LICENSE_POLICY)
+"""Kinds that administrators write and the operator only comments on, in their status."""
 
 
 def slim(kind: Kind, obj: Object) -> Object:

@@ -6,7 +6,7 @@ loop. Objects in it are never changed by anybody: who takes one out to change it
 
 import sys
 from collections import OrderedDict, defaultdict
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Final, TypeAlias, TypeVar
@@ -135,8 +135,9 @@ class ObjectCache:
             if known["metadata"]["uid"] != obj["metadata"]["uid"]:
                 self._bury(known["metadata"]["uid"])
             self._unindex(of_kind, ref, known)
-        # Who owns which field is half of many an object, and only a server needs it.
         metadata = {name: value for name, value in obj["metadata"].items() if name != "managedFields"}
+        if ref.kind == kinds.LLAMA_DEPLOYMENT:
+            metadata["managedFields"] = _spec_writers(obj["metadata"].get("managedFields") or ())
         of_kind.objects[ref] = _shared({**obj, "metadata": metadata})
         of_kind.by_namespace[ref.namespace][ref] = None
         if (value := obj["metadata"].get("labels", {}).get(self._label)) is not None:
@@ -165,6 +166,15 @@ def address(obj: Object) -> Ref | None:
     kind = kinds.find(obj.get("apiVersion"), obj.get("kind"))
     metadata = obj["metadata"]
     return None if kind is None else Ref(kind, metadata.get("namespace", ""), metadata["name"])
+
+
+def _spec_writers(entries: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Who wrote the spec and when; which fields, half of many an object, only a server needs."""
+    return [
+        {"manager": entry.get("manager", ""), "time": entry.get("time", ""), "fieldsV1": {"f:spec": {}}}
+        for entry in entries
+        if not entry.get("subresource") and "f:spec" in (entry.get("fieldsV1") or {})
+    ]
 
 
 def version_of(obj: Object) -> int:

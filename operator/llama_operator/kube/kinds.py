@@ -15,6 +15,8 @@ LLAMA_DEPLOYMENT: Final = Kind("llama-operator.io/v1alpha1", "LlamaDeployment", 
 LICENSE_ACCEPTANCE: Final = Kind(
     "llama-operator.io/v1alpha1", "LicenseAcceptance", "licenseacceptances", namespaced=False
 )
+LICENSE_POLICY: Final = Kind("llama-operator.io/v1alpha1", "LicensePolicy", "licensepolicies", namespaced=False)
+LLAMA_MODEL: Final = Kind("llama-operator.io/v1alpha1", "LlamaModel", "llamamodels", namespaced=False)
 RAY_SERVICE: Final = Kind("ray.io/v1", "RayService", "rayservices")
 RAY_CLUSTER: Final = Kind("ray.io/v1", "RayCluster", "rayclusters")
 SERVICE: Final = Kind("v1", "Service", "services")
@@ -24,6 +26,7 @@ NETWORK_POLICY: Final = Kind("networking.k8s.io/v1", "NetworkPolicy", "networkpo
 CONTROLLER_REVISION: Final = Kind("apps/v1", "ControllerRevision", "controllerrevisions")
 LEASE: Final = Kind("coordination.k8s.io/v1", "Lease", "leases")
 POD: Final = Kind("v1", "Pod", "pods")
+JOB: Final = Kind("batch/v1", "Job", "jobs")
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +146,9 @@ def _ray_cluster_atomic(spec: str) -> list[str]:
 
 _SCHEMAS: Final[Mapping[Kind, Schema]] = {
     LLAMA_DEPLOYMENT: Schema(_merging(_CONDITIONS), status=True, generation=True),
-    LICENSE_ACCEPTANCE: Schema(_merging({}), generation=True),
+    LICENSE_ACCEPTANCE: Schema(_merging(_CONDITIONS), status=True, generation=True),
+    LICENSE_POLICY: Schema(_merging(_CONDITIONS), status=True, generation=True),
+    LLAMA_MODEL: Schema(_merging(_CONDITIONS), status=True, generation=True),
     RAY_CLUSTER: Schema(
         _merging(_CONDITIONS | _ray_cluster_lists("spec"), _ray_cluster_atomic("spec")), status=True, generation=True
     ),
@@ -169,6 +174,15 @@ _SCHEMAS: Final[Mapping[Kind, Schema]] = {
     NETWORK_POLICY: Schema(_merging({}, ["spec.podSelector"]), generation=True),
     CONTROLLER_REVISION: Schema(_merging({}, ["data"]), immutable=("data",)),
     LEASE: Schema(_merging({})),
+    JOB: Schema(
+        _merging(
+            _CONDITIONS | {f"spec.template.spec.{path}": keys for path, keys in _POD_LISTS.items()},
+            ["spec.selector", *_below("spec.template.spec", _POD_ATOMIC)],
+        ),
+        status=True,
+        generation=True,
+        short_name=True,
+    ),
     POD: Schema(
         _merging(
             _CONDITIONS

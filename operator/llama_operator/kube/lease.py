@@ -16,6 +16,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from llama_operator.kube import kinds
+from llama_operator.kube.handover import Handover
 from llama_operator.kube.port import Cluster, ConflictError, JsonPatch, KubeError, NotFoundError, Object, Ref
 
 _LOG = logging.getLogger(__name__)
@@ -79,6 +80,7 @@ class LeaseElection:
         now: Time for the record, in UTC.
         sleep: Waits.
         chance: Random numbers in [0, 1).
+        handover: What is left to the next holder; None: nothing.
     """
 
     def __init__(
@@ -93,6 +95,7 @@ class LeaseElection:
         now: Callable[[], datetime],
         chance: Callable[[], float],
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        handover: Handover | None = None,
     ) -> None:
         self._cluster = cluster
         self._ref = ref
@@ -103,15 +106,23 @@ class LeaseElection:
         self._now = now
         self._chance = chance
         self._sleep = sleep
+        self._handover = handover or Handover("")
+        self._writing = asyncio.Lock()
         self._seen: tuple[str, float] = ("", float("-inf"))
         """ResourceVersion last seen, and when it was seen first."""
         self._holder = ""
+        self._transitions = 0
+
+    @property
+    def term(self) -> str:
+        """Id of the time for which this process holds the Lease: its identity, and how often the Lease changed hands."""
+        return f"{self._identity}/{self._transitions}"
 
     async def acquire(self) -> None:
         """Wait until this process holds the Lease. Outages are waited for."""
         while True:
             try:
-                if await self._try():
+                if await self._alone():
                     _LOG.info("holds Lease %s/%s as %s", self._ref.namespace, self._ref.name, self._identity)
                     return
             except KubeError as error:
@@ -132,13 +143,29 @@ class LeaseElection:
                 raise LostLeaseError(f"the Lease was not renewed for {self._timing.renew} s")
             try:
                 async with asyncio.timeout(left):
-                    renewed = await self._try()
+                    renewed = await self._alone()
             except (KubeError, TimeoutError) as error:
                 _LOG.warning("the Lease was not renewed, tries again: %s", str(error) or type(error).__name__)
                 continue
             if not renewed:
                 self._leadership.give_up()
                 raise LostLeaseError(f"{self._holder} holds the Lease now")
+
+    async def hand_over(self, text: str) -> None:
+        """Leave `text` to the next holder; returns once the Lease has it. Several at once share one write.
+
+        Raises:
+            LostLeaseError: If another process holds the Lease.
+            KubeError: If the Lease cannot be written.
+        """
+        self._handover.left = text
+        async with self._writing:
+            if self._handover.written == self._handover.left:
+                return
+            if not await self._try():
+                raise LostLeaseError(f"{self._holder or 'another process'} holds the Lease now")
+            if self._handover.written != self._handover.left:
+                raise ConflictError("the Lease changed meanwhile")
 
     async def release(self) -> None:
         """Give the Lease back, so that a standby need not wait for its end. A failure is logged only."""
@@ -154,6 +181,10 @@ class LeaseElection:
         except (KubeError, TimeoutError) as error:
             _LOG.warning("could not give the Lease back; another replica takes over when it ends: %s", error)
 
+    async def _alone(self) -> bool:
+        async with self._writing:
+            return await self._try()
+
     async def _try(self) -> bool:
         """Take or renew the Lease if that is allowed now; returns whether we hold it."""
         started = self._clock()
@@ -165,12 +196,15 @@ class LeaseElection:
         self._holder = spec.get("holderIdentity") or ""
         if self._holder not in {"", self._identity} and not self._is_over(live, spec):
             return False
+        if self._holder != self._identity:
+            self._handover.read(live)
         try:
             swapped = await self._swap(live, self._record(spec))
         except ConflictError:
             # Another process was faster; who, the next try will see.
             return self._leadership.seconds_left() > 0 and self._holder == self._identity
         self._see(swapped)
+        self._transitions = int(swapped["spec"]["leaseTransitions"])
         # Counted from before the request: others count from when they see it, which is later.
         self._leadership.hold_until(started + self._timing.renew)
         return True
@@ -208,10 +242,14 @@ class LeaseElection:
         }
 
     async def _swap(self, live: Object, spec: dict[str, Any]) -> Object:
-        return await self._cluster.patch(
+        text = self._handover.left
+        swapped = await self._cluster.patch(
             self._ref,
             (
                 JsonPatch("test", "/metadata/resourceVersion", live["metadata"]["resourceVersion"]),
                 JsonPatch("add", "/spec", spec),
+                *self._handover.patch(live, text),
             ),
         )
+        self._handover.written = text
+        return swapped

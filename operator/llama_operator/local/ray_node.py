@@ -236,13 +236,17 @@ def _custom_resources(group: Mapping[str, Any]) -> dict[str, float]:
 
 
 def _plain_variables(group: Mapping[str, Any]) -> dict[str, str]:
-    """Variables with a value in the manifest; references to Secrets and pod fields have no meaning here."""
-    return {
+    """Variables with a value in the manifest; references to Secrets, pod fields and volumes have no meaning here."""
+    found = {
         variable["name"]: str(variable.get("value") or "")
         for container in _containers(group)[:1]
         for variable in container.get("env") or []
         if "valueFrom" not in variable
     }
+    mounts = tuple(
+        mount["mountPath"] for container in _containers(group)[:1] for mount in container.get("volumeMounts") or []
+    )
+    return {name: value for name, value in found.items() if not (mounts and value.startswith(mounts))}
 
 
 def _subject(ray_service: Mapping[str, Any]) -> str:

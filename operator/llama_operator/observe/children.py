@@ -1,6 +1,6 @@
 """From the JSON of what belongs to a deployment to typed facts. Called by `observe.gather`."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -10,6 +10,7 @@ from llama_operator.api import meta
 from llama_operator.api.v1alpha1.llamadeployment import RolloutStrategy
 from llama_operator.api.v1alpha1.llamadeployment_status import PlanStatus
 from llama_operator.decide.observed import (
+    AccessCheckFacts,
     RayClusterFacts,
     RayServiceFacts,
     RevisionFacts,
@@ -18,7 +19,10 @@ from llama_operator.decide.observed import (
     WorkerGroupFacts,
 )
 from llama_operator.kube.port import Object
-from llama_serving.config import APPLICATION_NAME
+from llama_serving.config import APPLICATION_NAME, AccessVerdict
+
+_DETAIL_LIMIT = 512
+"""A registry's own error may be long."""
 
 
 def ray_service_facts(obj: Object) -> RayServiceFacts:
@@ -83,6 +87,7 @@ def revision_facts(obj: Object) -> RevisionFacts | None:
             failure=annotations.get(meta.ANNOTATION_FAILURE, ""),
             strategy=RolloutStrategy(strategy) if strategy else None,
             strategy_reason=annotations.get(meta.ANNOTATION_STRATEGY_REASON, ""),
+            weights_checked_at=annotations.get(meta.ANNOTATION_WEIGHTS_CHECKED_AT, ""),
         )
     except (KeyError, ValueError, ValidationError):
         return None
@@ -95,6 +100,64 @@ def traffic_facts(service: Object, deployment: str) -> TrafficFacts | None:
     selector = (service.get("spec") or {}).get("selector") or {}
     since = (service["metadata"].get("annotations") or {}).get(meta.ANNOTATION_TRAFFIC_SINCE)
     return TrafficFacts(selector.get(meta.LABEL_REVISION, ""), _moment(since))
+
+
+def access_check_facts(job: Object, pods: Sequence[Object]) -> AccessCheckFacts:
+    """What came of a Job that asks for access to weights.
+
+    Args:
+        job: The Job.
+        pods: Its pods, as far as they still exist; their container's last word is the verdict.
+    """
+    metadata = job["metadata"]
+    annotations = metadata.get("annotations") or {}
+    conditions: list[Object] = (job.get("status") or {}).get("conditions") or []
+    ended = next(
+        (each for each in conditions if each["type"] in {"Complete", "Failed"} and each.get("status") == "True"), None
+    )
+    states = [_container_state(pod) for pod in pods]
+    words = [_verdict(state.get("terminated") or {}) for state in states]
+    detail = next((text for state in states if (text := _state_text(state))), "")
+    if ended is not None and ended["type"] == "Failed" and not detail:
+        detail = ended.get("message") or ended.get("reason") or ""
+    attempt = annotations.get(meta.ANNOTATION_ATTEMPT, "")
+    return AccessCheckFacts(
+        name=metadata["name"],
+        subject=annotations.get(meta.ANNOTATION_SUBJECT, ""),
+        attempt=int(attempt) if attempt.isdecimal() else 1,
+        finished=None if ended is None else _moment(ended.get("lastTransitionTime")) or _created(metadata),
+        succeeded=ended is not None and ended["type"] == "Complete",
+        verdict=next((word for word in words if word is not None), None) if ended else None,
+        detail=detail[:_DETAIL_LIMIT],
+        uid=metadata.get("uid", ""),
+        leaving="deletionTimestamp" in metadata,
+    )
+
+
+def _container_state(pod: Object) -> Object:
+    statuses = (pod.get("status") or {}).get("containerStatuses") or ()
+    found: Object = (statuses[0].get("state") or {}) if statuses else {}
+    return found
+
+
+def _state_text(state: Object) -> str:
+    """Why a container waits, or how it ended; what it said itself is no part of it."""
+    waiting, ended = state.get("waiting") or {}, state.get("terminated") or {}
+    if waiting:
+        return " ".join(part for part in (waiting.get("reason"), waiting.get("message")) if part)
+    return f"{ended.get('reason', 'Error')}, exit code {ended['exitCode']}" if ended.get("exitCode") else ""
+
+
+def _verdict(terminated: Object) -> AccessVerdict | None:
+    """What the probe wrote; None for anything else, an image without the probe say."""
+    try:
+        return AccessVerdict.model_validate_json(terminated.get("message") or "")
+    except ValidationError:
+        return None
+
+
+def _created(metadata: Mapping[str, Any]) -> datetime | None:
+    return _moment(metadata.get("creationTimestamp"))
 
 
 def _moment(written: str | None) -> datetime | None:

@@ -7,22 +7,27 @@ import asyncio
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from llama_operator.api.manifest import parse_as
-from llama_operator.api.meta import LABEL_DEPLOYMENT
+from llama_operator.api.meta import LABEL_DEPLOYMENT, LABEL_PREFLIGHT, ApiModel, ObjectMeta
 from llama_operator.api.v1alpha1.licenseacceptance import LicenseAcceptance
+from llama_operator.api.v1alpha1.licensepolicy import LicensePolicy, LicensePolicySpec
 from llama_operator.api.v1alpha1.llamadeployment import LlamaDeployment
+from llama_operator.api.v1alpha1.llamamodel import LlamaModel
 from llama_operator.catalog import Catalog
 from llama_operator.catalog.accelerators import Accelerator
 from llama_operator.decide import strategy
-from llama_operator.decide.observed import NodeFacts, Observed
+from llama_operator.decide.observed import AccessCheckFacts, NodeFacts, Observed
 from llama_operator.decide.revision import revision_of
 from llama_operator.errors import InvalidManifestError
 from llama_operator.kube import kinds
-from llama_operator.kube.port import Cluster, NotFoundError, Object, Ref
+from llama_operator.kube.port import Cluster, Kind, NotFoundError, Object, Ref
 from llama_operator.observe import children
+from llama_operator.observe.requester import requester
 from llama_serving.config import ServingStatus
+
+_T = TypeVar("_T", bound=ApiModel)
 
 
 class ServingReader(Protocol):
@@ -49,11 +54,17 @@ class NoServingReader:
 
 
 async def observe(
-    cluster: Cluster, ref: Ref, *, catalog: Catalog, serving: ServingReader, now: datetime
+    cluster: Cluster,
+    ref: Ref,
+    *,
+    catalog: Catalog,
+    serving: ServingReader,
+    now: datetime,
+    checks_access: bool = False,
 ) -> Observed | None:
     """Read the deployment at `ref` and all that matters to it; None when it does not exist.
 
-    `now` is the time of the pass, in UTC.
+    `now` is the time of the pass, in UTC. `checks_access` is whether access to gated weights is anybody's concern.
 
     Raises:
         InvalidManifestError: If the live object breaks a rule that the API server did not check.
@@ -65,19 +76,23 @@ async def observe(
         return None
     deployment = parse_as(LlamaDeployment, live)
     own = {LABEL_DEPLOYMENT: ref.name}
-    acceptances, nodes, services, clusters, revisions, service = await asyncio.gather(
-        cluster.list(kinds.LICENSE_ACCEPTANCE),
-        cluster.list(kinds.NODE),
-        cluster.list(kinds.RAY_SERVICE, namespace=ref.namespace, labels=own),
-        cluster.list(kinds.RAY_CLUSTER, namespace=ref.namespace, labels=own),
-        cluster.list(kinds.CONTROLLER_REVISION, namespace=ref.namespace, labels=own),
-        _service(cluster, ref),
+    (acceptances, models, policies), (nodes, services, clusters, revisions, service) = await asyncio.gather(
+        asyncio.gather(acceptances_of(cluster), models_of(cluster), policies_of(cluster)),
+        asyncio.gather(
+            cluster.list(kinds.NODE),
+            cluster.list(kinds.RAY_SERVICE, namespace=ref.namespace, labels=own),
+            cluster.list(kinds.RAY_CLUSTER, namespace=ref.namespace, labels=own),
+            cluster.list(kinds.CONTROLLER_REVISION, namespace=ref.namespace, labels=own),
+            _service(cluster, ref),
+        ),
     )
     records = tuple(found for item in revisions.items if (found := children.revision_facts(item)) is not None)
     served = {record.name for record in records if record.served_at}
     observed = Observed(
         deployment=deployment,
-        acceptances=tuple(record for item in acceptances.items if (record := _acceptance(item)) is not None),
+        acceptances=acceptances,
+        models=models,
+        policies=policies,
         nodes=tuple(facts for item in nodes.items if (facts := node_facts(item, catalog)) is not None),
         ray_services=tuple(
             replace(facts, holds_replicas=facts.name in served)
@@ -88,7 +103,10 @@ async def observe(
         traffic=children.traffic_facts(service, ref.name),
         now=now,
         address=_address(service),
+        requester=requester(live),
     )
+    if checks_access and observed.record(revision_of(deployment).name) is None:
+        observed = replace(observed, access_checks=await access_checks(cluster, ref))
     if strategy.needs_count(observed, revision_of(deployment).name):
         observed = replace(observed, free=await free_accelerators(cluster, nodes.items, catalog))
     if not any(facts.serves for facts in observed.ray_services):
@@ -105,6 +123,23 @@ async def observe(
             replace(facts, holds_replicas=False) if facts.name == gone else facts for facts in observed.ray_services
         ),
     )
+
+
+async def access_checks(cluster: Cluster, ref: Ref) -> tuple[AccessCheckFacts, ...]:
+    """Read the Jobs that ask for access to the weights of the deployment at `ref`.
+
+    The verdict stands in the status of a Job's pod: pods are read for it while a question is open, and not watched.
+    """
+    own = {LABEL_DEPLOYMENT: ref.name}
+    jobs = (await cluster.list(kinds.JOB, namespace=ref.namespace, labels=own)).items
+    found = []
+    for job in jobs:
+        name = (job["metadata"].get("labels") or {}).get(LABEL_PREFLIGHT)
+        if name != job["metadata"]["name"]:
+            continue
+        pods = (await cluster.list(kinds.POD, namespace=ref.namespace, labels={LABEL_PREFLIGHT: name})).items
+        found.append(children.access_check_facts(job, pods))
+    return tuple(found)
 
 
 def node_facts(node: Object, catalog: Catalog) -> NodeFacts | None:
@@ -153,11 +188,40 @@ def _requested(pod: Object, resource: str) -> int:
     return sum(int(((each.get("resources") or {}).get("requests") or {}).get(resource, 0)) for each in containers)
 
 
-def _acceptance(obj: Object) -> LicenseAcceptance | None:
+async def acceptances_of(cluster: Cluster) -> tuple[LicenseAcceptance, ...]:
+    """LicenseAcceptances that exist. One that breaks its schema accepts nothing: the chain says that it does not exist."""
+    items = await _records(cluster, kinds.LICENSE_ACCEPTANCE)
+    return tuple(record for item in items if (record := _parsed(LicenseAcceptance, item)) is not None)
+
+
+async def models_of(cluster: Cluster) -> tuple[LlamaModel, ...]:
+    """LlamaModels that exist. One that breaks its schema adds nothing."""
+    items = await _records(cluster, kinds.LLAMA_MODEL)
+    return tuple(record for item in items if (record := _parsed(LlamaModel, item)) is not None)
+
+
+async def policies_of(cluster: Cluster) -> tuple[LicensePolicy, ...]:
+    """LicensePolicies that exist. One that breaks its schema allows nothing: it lists no tier."""
+    items = await _records(cluster, kinds.LICENSE_POLICY)
+    return tuple(
+        _parsed(LicensePolicy, item)
+        or LicensePolicy(metadata=ObjectMeta(name=item["metadata"]["name"]), spec=LicensePolicySpec())
+        for item in items
+    )
+
+
+async def _records(cluster: Cluster, kind: Kind) -> tuple[Object, ...]:
     try:
-        return parse_as(LicenseAcceptance, obj)
+        return tuple((await cluster.list(kind)).items)
+    except NotFoundError:
+        # The definition is not installed: there are no such records.
+        return ()
+
+
+def _parsed(model: type[_T], obj: Object) -> _T | None:
+    try:
+        return parse_as(model, obj)
     except InvalidManifestError:
-        # A record that breaks its schema accepts nothing: the chain then says that it does not exist.
         return None
 
 

@@ -7,6 +7,7 @@ from datetime import datetime
 from llama_operator.api.meta import Condition, ConditionStatus
 from llama_operator.api.reasons import ConditionType, Reason
 from llama_operator.decide.decision import Decision
+from llama_operator.decide.engine_message import engine_message, refusal
 from llama_operator.decide.observed import Observed, RayServiceFacts
 from llama_operator.decide.plan_status import label
 from llama_operator.decide.rollout import ENGINE_FAILED, Rollout
@@ -82,6 +83,7 @@ def _parts(observed: Observed, decision: Decision) -> Iterator[Finding]:
     yield _license_accepted(decision)
     yield _model_resolved(decision)
     yield _planned(decision)
+    yield _weights_accessible(decision)
     if decision.stopped:
         for kind in (
             ConditionType.CAPACITY_FOUND,
@@ -133,6 +135,17 @@ def _planned(decision: Decision) -> Finding:
     )
 
 
+def _weights_accessible(decision: Decision) -> Finding:
+    kind, found = ConditionType.WEIGHTS_ACCESSIBLE, decision.preflight
+    if found is None:
+        # Asked when nothing else stands in the way, and not before hardware is wanted.
+        return Finding(kind, ConditionStatus.UNKNOWN, Reason.WAITING, "it is asked before a revision starts")
+    if found.reason is Reason.ACCESS_CHECKING:
+        return Finding(kind, ConditionStatus.UNKNOWN, found.reason, found.message)
+    status = ConditionStatus.TRUE if found.passed else ConditionStatus.FALSE
+    return Finding(kind, status, found.reason, found.problem.text if found.problem else found.message)
+
+
 def _capacity_found(observed: Observed, decision: Decision) -> Finding:
     kind, chosen = ConditionType.CAPACITY_FOUND, decision.chosen
     if chosen is None or observed.nodes is None:
@@ -166,8 +179,12 @@ def _model_loaded(observed: Observed, decision: Decision) -> Finding:
         return Finding(
             kind, ConditionStatus.FALSE if decision.rollout else ConditionStatus.UNKNOWN, *_waiting(decision)
         )
+    refused = refusal(facts)
+    if refused and not facts.serves:
+        return Finding(kind, ConditionStatus.FALSE, Reason.LICENSE_FILES_MISSING, refused)
     if facts.application_status in ENGINE_FAILED:
-        return Finding(kind, ConditionStatus.FALSE, Reason.ENGINE_FAILED, _engine_message(facts))
+        message = engine_message(facts) or f"Serve reports {facts.application_status}"
+        return Finding(kind, ConditionStatus.FALSE, Reason.ENGINE_FAILED, message)
     if not facts.serves and facts.application_status != "RUNNING":
         return Finding(kind, ConditionStatus.FALSE, Reason.STARTING, _starting_message(facts))
     if observed.serving is not None and observed.serving.replicas == 0 and observed.serving.target_replicas == 0:
@@ -277,16 +294,13 @@ def _problem_of(decision: Decision, kind: ConditionType) -> Finding | None:
 def _waiting(decision: Decision) -> tuple[Reason, str]:
     if decision.problem is not None:
         return Reason.WAITING, f"{decision.problem.condition} has to become True first"
+    if decision.preflight is not None and not decision.preflight.passed:
+        return Reason.WAITING, f"{ConditionType.WEIGHTS_ACCESSIBLE} has to become True first"
     return Reason.STARTING, _CLUSTER_STARTS
 
 
 def _facts(observed: Observed, revision: str | None) -> RayServiceFacts | None:
     return next((facts for facts in observed.ray_services if facts.name == revision), None)
-
-
-def _engine_message(facts: RayServiceFacts) -> str:
-    details = [f"{part.name}: {part.message}" for part in facts.deployments if part.message]
-    return " ".join([facts.application_message, *details]).strip() or f"Serve reports {facts.application_status}"
 
 
 def _starting_message(facts: RayServiceFacts) -> str:

@@ -13,6 +13,7 @@ from llama_operator.api.meta import Condition, ConditionStatus
 from llama_operator.api.reasons import ConditionType, Reason
 from llama_operator.api.v1alpha1.llamadeployment_status import LlamaDeploymentStatus
 from llama_operator.decide.decision import Decision
+from llama_operator.decide.ending import Ending
 from llama_operator.decide.observed import Observed
 from llama_operator.decide.rollout import Rollout
 
@@ -31,12 +32,20 @@ class EventReason(StrEnum):
     """The Service points to another revision."""
     ROLLED_BACK = "RolledBack"
     """A revision did not serve in time and was given up."""
+    ACCESS_CHECK_STARTED = "AccessCheckStarted"
+    """A Job asks the Hub whether the weights may be downloaded."""
+    WEIGHTS_ACCESSIBLE = "WeightsAccessible"
+    """The Hub lets them be downloaded."""
+    WEIGHTS_NOT_ACCESSIBLE = "WeightsNotAccessible"
+    """It does not, or could not be asked; the note says what to do."""
     READY = "Ready"
     """The endpoint answers with the model asked for."""
     NOT_READY = "NotReady"
     """It did, and does no more."""
     BLOCKED = "Blocked"
     """Nothing will happen until somebody changes something; the note says what."""
+    LICENSE_ENDED = "LicenseEnded"
+    """The acceptance was terminated: no new requests, then no hardware; the note says what else has to be deleted."""
     SCALED = "Scaled"
     """The number of replicas changed."""
     PLAN_MISSED = "PlanMissed"
@@ -62,9 +71,12 @@ def events(
     rollout = decision.rollout
     if rollout is not None and not decision.stopped:
         found += _rollout_events(observed, rollout)
+    elif decision.ending is not None:
+        found += _ending_events(observed, decision.ending)
     elif decision.stopped:
         found += [_removed(service.name, "suspended") for service in observed.ray_services if not service.leaving]
     previous = before or LlamaDeploymentStatus()
+    found += _access_events(decision, previous, after)
     found += _condition_events(previous, after)
     found += _scaling_events(previous, after)
     found += _plan_events(previous, after)
@@ -87,8 +99,38 @@ def _rollout_events(observed: Observed, rollout: Rollout) -> Iterator[EventFacts
         yield _removed(service.name, f"{rollout.traffic} has the traffic")
 
 
+def _ending_events(observed: Observed, ending: Ending) -> Iterator[EventFacts]:
+    if not ending.serves_nobody and observed.ray_services:
+        drain = observed.deployment.spec.rollout.drain_seconds
+        note = (
+            f"the license of LicenseAcceptance {ending.acceptance} has ended: no new requests, engines end within {drain} s. "
+            "Weights in the pods go with them. The operator keeps no other copy and deletes none: node caches, volumes, "
+            "images and mirrors have to be deleted by whoever made them"
+        )
+        yield _event("Warning", EventReason.LICENSE_ENDED, "EndLicense", note)
+    for service in ending.remove:
+        yield _removed(service.name, f"the license of {ending.acceptance} has ended")
+
+
 def _removed(name: str, why: str) -> EventFacts:
     return _event("Normal", EventReason.REVISION_REMOVED, "RemoveRevision", f"{name}: {why}")
+
+
+def _access_events(
+    decision: Decision, before: LlamaDeploymentStatus, after: LlamaDeploymentStatus
+) -> Iterator[EventFacts]:
+    preflight = decision.preflight
+    if preflight is not None and preflight.start is not None and preflight.start[1] == 1:
+        note = f"{preflight.start[0].repository} at {preflight.start[0].commit}"
+        yield _event("Normal", EventReason.ACCESS_CHECK_STARTED, "CheckAccess", note)
+    was, now = (_condition(status, ConditionType.WEIGHTS_ACCESSIBLE) for status in (before, after))
+    if now is None or (was is not None and was.reason == now.reason):
+        return
+    if now.reason == Reason.ACCESSIBLE:
+        yield _event("Normal", EventReason.WEIGHTS_ACCESSIBLE, "CheckAccess", now.message)
+    elif now.status is ConditionStatus.FALSE:
+        note = f"{now.reason}: {now.message}"
+        yield _event("Warning", EventReason.WEIGHTS_NOT_ACCESSIBLE, "CheckAccess", note)
 
 
 def _condition_events(before: LlamaDeploymentStatus, after: LlamaDeploymentStatus) -> Iterator[EventFacts]:

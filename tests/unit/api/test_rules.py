@@ -6,7 +6,9 @@ import pytest
 from cel_expr_python import cel
 
 from llama_operator.api.meta import ObjectMeta
-from llama_operator.api.rules import RULES
+from llama_operator.api.rules import IMMUTABLE_EVIDENCE, RULES, TRANSITIONS
+from llama_operator.api.v1alpha1.licenseacceptance import LicenseAcceptanceSpec
+from llama_operator.api.v1alpha1.licensepolicy import LicensePolicySpec
 from llama_operator.api.v1alpha1.llamadeployment import (
     LlamaDeployment,
     LlamaDeploymentSpec,
@@ -14,7 +16,43 @@ from llama_operator.api.v1alpha1.llamadeployment import (
     ParallelismSpec,
     ScalingSpec,
 )
+from llama_operator.api.v1alpha1.llamamodel import (
+    LlamaModel,
+    LlamaModelSpec,
+    ModelSource,
+    ObjectStoreSource,
+    VolumeClaimSource,
+)
 
+ACCEPTANCE = {
+    "families": ["llama-3.3"],
+    "legalEntity": "Acme",
+    "acceptedBy": "Jo",
+    "acceptedOn": "2026-03-02",
+    "namespaces": ["team-a"],
+}
+EVIDENCE = {
+    "families": ["llama-3.2"],
+    "versionDate": "2024-12-06",
+    "textHashes": ["0" * 64],
+    "legalEntity": "Other",
+    "domicile": "CH",
+    "receivedAs": "IntegratedEndUserProduct",
+    "acceptedBy": "Al",
+    "acceptedOn": "2026-03-03",
+    "evidence": "DOC-1",
+    "purposes": ["Production"],
+    "monthlyActiveUsers": {"month": "2024-11", "count": 1, "attestedBy": "Jo", "attestedOn": "2026-03-02"},
+    "metaGrant": {"reference": "G-1", "grantedOn": "2026-01-01"},
+    "tradeListCheckedOn": "2026-03-02",
+}
+"""Another value for every field that stays as it was recorded."""
+SOURCES = {
+    "huggingFace": {"repository": "acme/chat", "revision": "0" * 40},
+    "objectStore": {"uri": "s3://models/chat"},
+    "volumeClaim": {"name": "models"},
+}
+CHECKPOINT = {"source": {"volumeClaim": {"name": "models"}}, "digest": "0" * 64}
 MODEL = {"model": {"name": "m"}}
 OBJECTS = {
     LlamaDeployment: [
@@ -48,7 +86,67 @@ OBJECTS = {
         for held in (1, 4, 5)
         for batch in ({}, {"engine": {"arguments": {"maxNumSeqs": 4}}})
     ],
+    LicenseAcceptanceSpec: [
+        ACCEPTANCE | {"state": state} | ended
+        for state in ("Accepted", "Terminated")
+        for ended in ({}, {"terminatedOn": "2026-04-01"})
+    ],
+    ModelSource: [
+        {name: SOURCES[name] for name in names} for names in ((), *((name,) for name in SOURCES), (*SOURCES,))
+    ],
+    VolumeClaimSource: [{"name": "m", "path": path} for path in ("", "a/b", "a..b", "..", "a/../../b")],
+    ObjectStoreSource: [{"uri": uri} for uri in ("s3://m/a", "gs://m/a..b", "s3://m/../other")],
+    LlamaModel: [
+        {"metadata": {"name": name}, "spec": CHECKPOINT | {"lineage": {"derivedFrom": ancestors}}}
+        for name in ("chat", "a" * 63, "a" * 64)
+        for ancestors in (
+            [{"model": "llama-3.1-8b", "kind": "Finetune"}],
+            [{"model": "llama-3.1-8b", "kind": "Merge"}, {"model": "chat", "kind": "Merge"}],
+        )
+    ],
+    LlamaModelSpec: [
+        CHECKPOINT | lineage | families
+        for lineage in ({}, {"lineage": {"derivedFrom": [{"model": "m", "kind": "Finetune"}]}})
+        for families in ({}, {"licenseFamilies": ["mit"]})
+    ],
+    LicensePolicySpec: [
+        {"tiers": [{"tier": tier} for tier in tiers]}
+        for tiers in ((), ("OtherLicense",), ("OtherLicense", "CommunityLlama3"), ("OtherLicense", "OtherLicense"))
+    ],
 }
+CHANGES = {
+    LicenseAcceptanceSpec: [
+        ({}, {"namespaces": ["team-a", "team-b"]}),
+        ({}, {"reviewDueOn": "2027-01-01"}),
+        ({}, {"state": "Terminated", "terminatedOn": "2026-04-01"}),
+        ({"state": "Terminated"}, {"state": "Terminated", "terminatedOn": "2026-04-01"}),
+        ({"state": "Terminated", "terminatedOn": "2026-04-01"}, {"state": "Terminated"}),
+        ({"state": "Terminated"}, {"state": "Accepted"}),
+        *(change for name, value in EVIDENCE.items() for change in (({}, {name: value}), ({name: value}, {}))),
+    ],
+    LlamaModelSpec: [({}, {}), ({}, {"digest": "1" * 64}), ({}, {"servedName": "Llama-chat"})],
+}
+BEFORE = {LicenseAcceptanceSpec: ACCEPTANCE, LlamaModelSpec: CHECKPOINT | {"licenseFamilies": ["mit"]}}
+
+
+@pytest.mark.parametrize("rule", TRANSITIONS, ids=lambda rule: f"{rule.model.__name__}.{rule.field}")
+def test_a_change_is_judged_alike_by_cel_and_python(rule):
+    program = cel.NewEnv(variables={"self": cel.Type.DYN, "oldSelf": cel.Type.DYN}).compile(rule.cel)
+    verdicts = set()
+    for old, new in CHANGES[rule.model]:
+        instances = [rule.model.model_validate_json(json.dumps(BEFORE[rule.model] | each)) for each in (old, new)]
+        before, after = (each.model_dump(mode="json", by_alias=True, exclude_none=True) for each in instances)
+        verdict = program.eval(data={"self": after, "oldSelf": before}).value()
+        assert verdict == rule.holds(*instances), (old, new)
+        verdicts.add(verdict)
+    assert verdicts == {True, False}
+
+
+def test_all_that_an_acceptance_records_is_immutable_or_known_to_change():
+    fields = set(LicenseAcceptanceSpec.model_json_schema(by_alias=True)["properties"])
+    assert fields - {"namespaces", "reviewDueOn", "state", "terminatedOn"} == set(IMMUTABLE_EVIDENCE) == set(EVIDENCE)
+
+
 CASES = [
     pytest.param(rule, given, id=f"{rule.field}-{number}")
     for rule in RULES

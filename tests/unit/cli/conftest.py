@@ -33,12 +33,13 @@ SPEC = {
     "model": {"name": "llama-3.3-70b-instruct", "precision": "FP8"},
     "context": {"maxModelLength": 8192},
     "hardware": {"accelerator": "H100-80GB"},
-    "license": {"acceptance": "acme"},
+    "license": {"acceptance": "acme", "attributionURL": "https://acme.example/about"},
 }
 HAPPY = {
     "LicenseAccepted": ("True", "LicenseAllowed", "Llama 3.3 is accepted by Acme GmbH"),
     "ModelResolved": ("True", "ModelFound", "llama-3.3-70b-instruct is in the catalog"),
     "Planned": ("True", "PlanFound", "FP8 on H100-80GB: 2 per replica, 1 node(s)"),
+    "WeightsAccessible": ("True", "Accessible", "meta-llama/Llama-3.3-70B-Instruct may be downloaded"),
     "CapacityFound": ("True", "NodesFound", "8 H100-80GB exist, 2 are needed"),
     "ModelLoaded": ("True", "EngineRunning", "Serve reports the application as running"),
     "EndpointReady": ("True", "EndpointServing", "requests are answered"),

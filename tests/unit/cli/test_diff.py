@@ -3,6 +3,7 @@
 import asyncio
 import json
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 import yaml
@@ -15,17 +16,9 @@ from llama_operator.kube.port import ForbiddenError, Ref
 from llama_operator.observe.gather import NoServingReader
 from llama_operator.reconcile import Ports, reconcile
 
-ACCEPTANCE = {
-    "apiVersion": "llama-operator.io/v1alpha1",
-    "kind": "LicenseAcceptance",
-    "metadata": {"name": "acme"},
-    "spec": {
-        "families": ["llama-3.3"],
-        "legalEntity": "Acme GmbH",
-        "acceptedBy": "Jo Doe",
-        "acceptedOn": "2026-03-02",
-        "namespaces": ["team-a"],
-    },
+SAMPLE = Path(__file__).resolve().parents[3] / "manifests" / "samples" / "license-acceptance.yaml"
+ACCEPTANCE = next(obj for obj in files.documents(SAMPLE) if obj["spec"]["families"] == ["llama-3.3"]) | {
+    "metadata": {"name": "acme"}
 }
 
 
@@ -57,7 +50,7 @@ async def served(world):
         cluster=world.operator,
         serving=NoServingReader(),
         catalog=catalog.load(),
-        settings=Settings(),
+        settings=Settings(checks_access=False),
         now=lambda: datetime(2026, 3, 2, 9, 30, tzinfo=UTC),
     )
     await reconcile(ports, ref)
@@ -121,7 +114,7 @@ def test_suspending_frees_the_hardware(world, diff):
 
 def test_a_refused_change_leaves_alone_what_serves(world, diff):
     asyncio.run(served(world))
-    code, found, _ = diff(license={"acceptance": "nobody"})
+    code, found, _ = diff(license={"acceptance": "nobody", "attributionURL": "https://acme.example/about"})
     assert code == 4
     assert found["effect"].startswith("what serves goes on serving, nothing else happens: AcceptanceNotFound")
     code, found, _ = diff(hardware={"accelerator": "L4-24GB", "maxGPUs": 1})

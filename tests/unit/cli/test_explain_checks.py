@@ -21,7 +21,7 @@ from llama_operator.errors import FieldProblem
 
 REVISION = "chat-aaaaaaaa"
 NAMES = [
-    "object", "operator", "license", "model", "plan", "activation", "rollout", "capacity", "cluster", "engine",
+    "object", "operator", "license", "model", "plan", "weights", "activation", "rollout", "capacity", "cluster", "engine",
     "endpoint",
 ]  # fmt: skip
 
@@ -162,7 +162,7 @@ def test_the_operator_is_alive_and_keeps_up_or_it_is_said(happy, lease, generati
     assert bool(check.unblock) == (state is State.FAILED)
 
 
-@pytest.mark.parametrize("name", ["license", "model", "plan"])
+@pytest.mark.parametrize("name", ["license", "model", "plan", "weights"])
 def test_what_the_operator_has_not_judged_waits(happy, name):
     assert found(with_status(happy, conditions=()), name).state is State.WAITING
     check = found(replace(happy, generation=2), name)
@@ -176,6 +176,7 @@ def test_what_the_operator_has_not_judged_waits(happy, name):
         (ConditionType.LICENSE_ACCEPTED, "license"),
         (ConditionType.MODEL_RESOLVED, "model"),
         (ConditionType.PLANNED, "plan"),
+        (ConditionType.WEIGHTS_ACCESSIBLE, "weights"),
     ],
 )
 def test_a_judgment_that_waits_for_another_is_skipped(happy, kind, name):
@@ -251,6 +252,7 @@ def test_every_reason_that_does_not_pass_by_waiting_has_a_cure():
         Reason.SCALED_TO_ZERO, Reason.ENDPOINT_SERVING, Reason.NO_ENDPOINT, Reason.ROLLED_OUT, Reason.ROLLING_OUT,
         Reason.SERVING, Reason.PROGRESSING, Reason.SETTLED, Reason.BLOCKED, Reason.NOT_MEASURED,
         Reason.KV_CACHE_AS_PLANNED, Reason.KV_CACHE_LARGER_THAN_PLANNED,
+        Reason.ACCESSIBLE, Reason.NOT_GATED, Reason.ACCESS_NOT_CHECKED, Reason.ACCESS_CHECKING,
     }  # fmt: skip
     assert set(cures()) == set(Reason) - pass_by_themselves
 
@@ -273,7 +275,7 @@ def test_a_deployment_told_to_hold_nothing_says_how_to_start_it(happy, spec, wor
     facts = with_spec(happy, **spec)
     assert found(facts, "activation").state is State.FAILED
     assert words in found(facts, "activation").unblock
-    assert {states(facts)[name] for name in NAMES[6:]} == {State.SKIPPED}
+    assert {states(facts)[name] for name in NAMES[7:]} == {State.SKIPPED}
 
 
 def test_a_rollout_says_which_revision_how_and_why(happy, now):
@@ -430,3 +432,19 @@ def test_the_endpoint_waits_until_somebody_answers(happy):
     assert found(facts, "endpoint").state is State.WAITING
     assert found(with_status(happy, conditions=()), "endpoint").state is State.WAITING
     assert "2 of 2 replicas" in found(happy, "endpoint").evidence
+
+
+@pytest.mark.parametrize(
+    ("status", "reason", "state"),
+    [
+        ("Unknown", Reason.ACCESS_CHECKING, State.WAITING),
+        ("False", Reason.ACCESS_CHECK_FAILED, State.WAITING),
+        ("False", Reason.OFFLINE, State.WAITING),
+        ("False", Reason.NOT_ACCEPTED, State.FAILED),
+        ("False", Reason.TOKEN_MISSING, State.FAILED),
+    ],
+)
+def test_a_question_that_is_asked_again_waits_and_a_refusal_fails(happy, status, reason, state):
+    check = found(with_condition(happy, ConditionType.WEIGHTS_ACCESSIBLE, status, reason, "words"), "weights")
+    assert check.state is state
+    assert f"{reason}: words" in check.evidence

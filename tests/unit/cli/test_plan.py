@@ -1,6 +1,7 @@
 """`kubectl llama plan`: exit codes, errors that name the field, and a JSON document that programs can rely on."""
 
 import json
+from pathlib import Path
 
 import pytest
 import yaml
@@ -16,20 +17,12 @@ BASE = {
         "model": {"name": "llama-3.3-70b-instruct", "precision": "FP8"},
         "context": {"maxModelLength": 8192},
         "hardware": {"accelerator": "H100-80GB"},
-        "license": {"acceptance": "acme"},
+        "license": {"acceptance": "acme", "attributionURL": "https://acme.example/about"},
     },
 }
-ACCEPTANCE = {
-    "apiVersion": "llama-operator.io/v1alpha1",
-    "kind": "LicenseAcceptance",
-    "metadata": {"name": "acme"},
-    "spec": {
-        "families": ["llama-3.3"],
-        "legalEntity": "Acme GmbH",
-        "acceptedBy": "Jo Doe",
-        "acceptedOn": "2026-03-02",
-        "namespaces": ["team-a"],
-    },
+SAMPLE = Path(__file__).resolve().parents[3] / "manifests" / "samples" / "license-acceptance.yaml"
+ACCEPTANCE = next(obj for obj in files.documents(SAMPLE) if obj["spec"]["families"] == ["llama-3.3"]) | {
+    "metadata": {"name": "acme"}
 }
 
 

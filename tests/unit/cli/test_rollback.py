@@ -11,6 +11,7 @@ from llama_operator.kube import kinds
 from llama_operator.kube.port import ConflictError, JsonPatch, Ref
 
 REF = Ref(kinds.LLAMA_DEPLOYMENT, "team-a", "chat")
+SPEC_LICENSE = {"acceptance": "acme", "attributionURL": "https://acme.example/about"}
 OLD = {"model": {"name": "llama-3.3-70b-instruct", "precision": "FP8"}, "context": {"maxModelLength": 4096}}
 
 
@@ -112,7 +113,7 @@ def test_rollback_writes_the_inputs_of_the_revision_that_served_before_and_nothi
     assert found["written"] is True
     assert found["toRevision"] == {"number": 1, "name": "chat-11111111"}
     live = asyncio.run(world.user.get(REF))
-    assert live["spec"] == OLD | {"scaling": {"maxReplicas": 3}, "license": {"acceptance": "acme"}, "hardware": {}}
+    assert live["spec"] == OLD | {"scaling": {"maxReplicas": 3}, "license": SPEC_LICENSE, "hardware": {}}
     assert {entry["manager"] for entry in live["metadata"]["managedFields"]} >= {"kubectl-llama"}
 
 

@@ -13,7 +13,16 @@ from llama_operator.decide.scaling import live_settings
 def acceptance(**changes):
     spec = {
         "families": ["llama-3.1"],
+        "versionDate": "2024-07-23",
+        "textHashes": ["cdc25d6ea8173682a1021a4305adc2486cdb0bb3994a7e364f992225b3b2c434"],
         "legalEntity": "Acme GmbH",
+        "domicile": "DE",
+        "monthlyActiveUsers": {
+            "month": "2024-06",
+            "count": 120_000,
+            "attestedBy": "Jo Doe",
+            "attestedOn": "2026-03-02",
+        },
         "acceptedBy": "Jo Doe",
         "acceptedOn": "2026-03-02",
         "namespaces": ["team-a"],

@@ -40,7 +40,7 @@ BIG = {
     "model": {"name": "llama-3.1-405b", "precision": "BF16"},
     "context": {"maxModelLength": 8192},
     "hardware": {"accelerator": "H100-80GB"},
-    "license": {"acceptance": "acme"},
+    "license": {"acceptance": "acme", "attributionURL": "https://acme.example/about"},
 }
 
 

@@ -118,6 +118,35 @@ def test_an_acceptance_wakes_those_who_name_it(scene):
     assert {ref.name for ref, priority in asked if priority is Priority.CHANGED} == {"chat", "third"}
 
 
+def test_a_status_that_somebody_writes_on_an_acceptance_wakes_nobody(scene):
+    scene.changed(deployment())
+    scene.changed(obj(kinds.LICENSE_ACCEPTANCE, "acme"))
+    assert scene.changed(obj(kinds.LICENSE_ACCEPTANCE, "acme", version=2)) == []
+
+
+def test_an_acceptance_and_a_policy_say_anew_what_they_know_of_each_other(scene):
+    scene.changed(obj(kinds.LICENSE_POLICY, "house"))
+    asked = {ref.kind for ref, _ in scene.changed(obj(kinds.LICENSE_ACCEPTANCE, "acme"))}
+    assert asked == {kinds.LICENSE_ACCEPTANCE, kinds.LICENSE_POLICY}
+
+
+@pytest.mark.parametrize("kind", [kinds.LLAMA_MODEL, kinds.LICENSE_POLICY], ids=lambda kind: kind.kind)
+def test_a_model_or_policy_wakes_every_deployment_and_every_record(scene, kind):
+    for found in (deployment(), deployment("other"), obj(kinds.LICENSE_ACCEPTANCE, "acme")):
+        scene.changed(found)
+    record = obj(kind, "x")
+    assert {ref.name for ref, _ in scene.changed(record)} == {"chat", "other", "acme", "x"}
+    assert {ref.name for ref, _ in scene.deleted(record)} == {"chat", "other", "acme"}
+
+
+def test_a_deployment_that_names_an_acceptance_wakes_it_to_be_counted(scene):
+    for name in ("acme", "another"):
+        scene.changed(obj(kinds.LICENSE_ACCEPTANCE, name))
+    assert {ref.name for ref, _ in scene.changed(deployment())} == {"chat", "acme"}
+    moved = deployment(version=2, generation=2, acceptance="another")
+    assert {ref.name for ref, _ in scene.changed(moved)} == {"chat", "acme", "another"}
+
+
 def test_the_heartbeat_of_a_node_wakes_nobody(scene):
     scene.changed(deployment())
     scene.changed(node())

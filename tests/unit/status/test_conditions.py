@@ -7,7 +7,7 @@ import pytest
 
 from llama_operator.api.reasons import ConditionType, Reason
 from llama_operator.decide.decision import decide
-from llama_operator.decide.observed import NodeFacts
+from llama_operator.decide.observed import NodeFacts, ServeDeploymentFacts
 from llama_operator.decide.revision import revision_of
 from llama_operator.status import summary
 from llama_serving.config import DeploymentIdentity, ServingStatus
@@ -80,6 +80,22 @@ def test_kuberays_ready_alone_is_not_enough(observed, say, service_facts, wanted
     status = say(observed(**TINY, ray_services=(facts,)))
     assert find(status, "ModelLoaded").reason == Reason.ENGINE_FAILED
     assert "engine core died" in find(status, "Ready").message
+
+
+@pytest.mark.parametrize("status", ["DEPLOY_FAILED", "DEPLOYING"])
+def test_an_engine_that_refused_for_want_of_license_files_is_named_with_its_own_sentence(
+    observed, say, service_facts, wanted, status
+):
+    sentence = "LicenseFilesMissing: tiny was not started: its folder /models has no readable LICENSE*; put it there"
+    trace = (
+        f"ray::ServeReplica:\n  File server.py\nllama_serving.license_files.LicenseFilesMissingError: {sentence}\nmore"
+    )
+    part = ServeDeploymentFacts("LlamaServer:tiny", "DEPLOY_FAILED", f"failed to start 3 times\n{trace}")
+    facts = replace(service_facts(wanted, status=status, endpoints=0, message=""), deployments=(part,))
+
+    found = find(say(observed(**TINY, ray_services=(facts,))), "ModelLoaded")
+
+    assert (found.status, found.reason, found.message) == ("False", Reason.LICENSE_FILES_MISSING, sentence)
 
 
 def test_a_bad_new_spec_leaves_the_endpoint_ready_and_stalls(observed, say, service_facts):

@@ -1,6 +1,8 @@
 """The `LicenseAcceptance` resource: a cluster-scoped record that a legal entity accepted one license version.
 
-Read by `decide.license`. It is evidence, not the act of acceptance itself, and no legal advice.
+Read by `decide.license`, watched by the operator, judged by admission policies. It is evidence, not the act of
+acceptance itself, and no legal advice. What was accepted cannot be changed afterwards (`api.rules`): another text, another
+entity or another count is another record.
 """
 
 from enum import StrEnum
@@ -9,6 +11,20 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from llama_operator.api.meta import API_VERSION, ApiModel, ObjectMeta
+from llama_operator.api.v1alpha1.common import (
+    MAX_FAMILIES,
+    MAX_NAMESPACES,
+    MAX_PURPOSES,
+    ConditionedStatus,
+    Country,
+    Date,
+    FamilyId,
+    Month,
+    Namespace,
+    Party,
+    Sha256,
+)
+from llama_operator.api.v1alpha1.llamadeployment import Purpose
 
 
 class AcceptanceState(StrEnum):
@@ -18,28 +34,88 @@ class AcceptanceState(StrEnum):
     TERMINATED = "Terminated"
 
 
-class LicenseAcceptanceSpec(ApiModel):
-    """Who accepted which license, and for which namespaces."""
+class Receipt(StrEnum):
+    """How the licensee got the model."""
 
-    families: Annotated[
-        tuple[Annotated[str, Field(min_length=1, max_length=63)], ...], Field(min_length=1, max_length=16, strict=False)
-    ]
+    LICENSEE = "Licensee"
+    INTEGRATED_END_USER_PRODUCT = "IntegratedEndUserProduct"
+
+
+class MonthlyActiveUsers(ApiModel):
+    """What somebody attested about the users of the licensee and its affiliates, in the month that the license fixes."""
+
+    month: Month
+    """Calendar month that was counted, `YYYY-MM`: the one before the license version was released."""
+    count: Annotated[int, Field(ge=0, le=100_000_000_000)]
+    """Monthly active users of all products and services of the licensee and its affiliates together."""
+    attested_by: Party
+    """Person who attested it."""
+    attested_on: Date
+    """When, `YYYY-MM-DD`."""
+
+
+class MetaGrant(ApiModel):
+    """A license that Meta granted expressly, as a licensee above the limit of monthly active users needs one."""
+
+    reference: Annotated[str, Field(min_length=1, max_length=1024)]
+    """Where the document is kept: its number."""
+    granted_on: Date
+    """First day on which it holds, `YYYY-MM-DD`."""
+    expires_on: Date | None = None
+    """Last day on which it holds, `YYYY-MM-DD`; left out when it has no end."""
+
+
+class LicenseAcceptanceSpec(ApiModel):
+    """Who accepted which license, and for which namespaces.
+
+    Only `namespaces`, `reviewDueOn` and `state` (once, to `Terminated`) may change after creation.
+    """
+
+    families: Annotated[tuple[FamilyId, ...], Field(min_length=1, max_length=MAX_FAMILIES, strict=False)]
     """License families accepted, for example `llama-3.3`; a model under several needs them all."""
-    legal_entity: Annotated[str, Field(min_length=1, max_length=256)]
-    """Legal entity that accepted."""
-    accepted_by: Annotated[str, Field(min_length=1, max_length=256)]
+    version_date: Date | None = None
+    """Date of the license version that was accepted, `YYYY-MM-DD`, as the text itself has it."""
+    text_hashes: Annotated[tuple[Sha256, ...], Field(max_length=32, strict=False)] = ()
+    """SHA-256 of each text that was accepted (license, acceptable use policy), normalized as docs/licenses.md says."""
+    legal_entity: Party
+    """Legal entity that accepted: the licensee."""
+    domicile: Country | None = None
+    """Where the licensee is domiciled or has its principal place of business, as ISO 3166 alpha-2 code. Some families
+    grant multimodal models to nobody in the European Union; nodes and end users do not matter."""
+    received_as: Receipt = Receipt.LICENSEE
+    """`IntegratedEndUserProduct` if the model came as a part of a product for end users: the limit of monthly active
+    users then does not apply."""
+    accepted_by: Party
     """Person who accepted for the entity."""
-    accepted_on: Annotated[str, Field(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$", min_length=10, max_length=10)]
+    accepted_on: Date
     """Date of acceptance, `YYYY-MM-DD`."""
     evidence: Annotated[str, Field(max_length=1024)] = ""
     """Where the proof is kept: a ticket, a document number."""
-    namespaces: Annotated[
-        tuple[Annotated[str, Field(min_length=1, max_length=63)], ...],
-        Field(min_length=1, max_length=256, strict=False),
-    ]
-    """Namespaces whose deployments it covers."""
+    namespaces: Annotated[tuple[Namespace, ...], Field(min_length=1, max_length=MAX_NAMESPACES, strict=False)]
+    """Namespaces whose deployments it covers: those of the legal entity."""
+    purposes: Annotated[tuple[Purpose, ...], Field(max_length=MAX_PURPOSES, strict=False)] = ()
+    """Purposes it covers; empty for all that the license allows."""
+    monthly_active_users: MonthlyActiveUsers | None = None
+    """Attested number of monthly active users."""
+    meta_grant: MetaGrant | None = None
+    """License that Meta granted expressly, where the number needs one."""
+    trade_list_checked_on: Date | None = None
+    """When the licensee was last checked against trade control lists, `YYYY-MM-DD`."""
+    review_due_on: Date | None = None
+    """When the acceptable use policy, which changes under its URL, has to be read again, `YYYY-MM-DD`."""
     state: AcceptanceState = AcceptanceState.ACCEPTED
-    """`Terminated` refuses new deployments at once."""
+    """`Terminated` drains and stops every deployment that rests on this record. It cannot be taken back."""
+    terminated_on: Date | None = None
+    """When it ended, `YYYY-MM-DD`."""
+
+
+class LicenseAcceptanceStatus(ConditionedStatus):
+    """What the operator makes of the record."""
+
+    models: Annotated[tuple[Annotated[str, Field(max_length=253)], ...], Field(max_length=1024)] = ()
+    """LlamaModels under a license that it accepts."""
+    deployments: Annotated[int, Field(ge=0, le=9_007_199_254_740_991)] = 0
+    """LlamaDeployments that name it."""
 
 
 class LicenseAcceptance(ApiModel):
@@ -50,3 +126,5 @@ class LicenseAcceptance(ApiModel):
     metadata: ObjectMeta
     spec: LicenseAcceptanceSpec
     """What was accepted, by whom."""
+    status: LicenseAcceptanceStatus | None = None
+    """What the operator makes of it."""

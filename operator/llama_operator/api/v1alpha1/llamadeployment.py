@@ -221,6 +221,24 @@ class ObjectivesSpec(ApiModel):
     """Tokens of a usual answer. The default is the average of a public trace of conversations."""
 
 
+class OutputUse(StrEnum):
+    """Whether answers are used to improve other models, as far as whoever deploys it declares."""
+
+    NOT_FOR_TRAINING = "NotForTraining"
+    TRAINS_MODELS = "TrainsModels"
+
+
+class UseCase(StrEnum):
+    """Field of use, as far as licenses care."""
+
+    GENERAL = "General"
+    CRITICAL_INFRASTRUCTURE = "CriticalInfrastructure"
+    MILITARY = "Military"
+    WEAPONS = "Weapons"
+    SURVEILLANCE = "Surveillance"
+    BIOMETRIC_PROCESSING = "BiometricProcessing"
+
+
 class LicenseSpec(ApiModel):
     """By which right the model is used. The operator records evidence; it gives no legal advice."""
 
@@ -232,6 +250,39 @@ class LicenseSpec(ApiModel):
     """What the deployment is for."""
     attribution_url: Annotated[str, Field(min_length=8, max_length=2048, pattern=r"^https?://[^\s]+$")] | None = None
     """Page that carries the attribution which the license asks for. Recorded, never fetched."""
+    output_use: OutputUse = OutputUse.NOT_FOR_TRAINING
+    """`TrainsModels` if answers improve other models: Llama 2 and 3 allow that for their own family alone, newer ones
+    under a name rule."""
+    trained_models: Annotated[
+        tuple[Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$")], ...],
+        Field(max_length=16, strict=False),
+    ] = ()
+    """Models that the answers improve: catalog entries, LlamaModels, or the names that they will have."""
+    use_case: UseCase = UseCase.GENERAL
+    """What it is used for. The acceptable use policies rule some fields out."""
+    guard_model: (
+        Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$")] | None
+    ) = None
+    """Model that screens requests and answers, if there is one: catalog entry or LlamaModel. Llama Guard is a Llama
+    itself, so its license is judged too."""
+
+
+class SecretKey(ApiModel):
+    """A key of a Secret in the deployment's own namespace."""
+
+    name: Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$")]
+    """Name of the Secret."""
+    key: Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[A-Za-z0-9._-]+$")] = "token"
+    """Key in the Secret."""
+
+
+class WeightsSpec(ApiModel):
+    """How the weights are got."""
+
+    token_secret: SecretKey | None = None
+    """Secret with the Hugging Face token that may download the model. The operator only names it to pods of this
+    namespace and never reads it. A new token goes into the same Secret: nothing restarts, and new pods use it. Another
+    Secret is a new revision."""
 
 
 class RolloutSpec(ApiModel):
@@ -274,6 +325,8 @@ class LlamaDeploymentSpec(ApiModel):
     """Number of replicas in scaling modes `Manual` and `External`; written by `kubectl scale`."""
     license: LicenseSpec = LicenseSpec()
     """By which right the model is used."""
+    weights: WeightsSpec = WeightsSpec()
+    """How the weights are got."""
     rollout: RolloutSpec = RolloutSpec()
     """How new revisions are rolled out."""
     activation: Activation = Activation.ACTIVE

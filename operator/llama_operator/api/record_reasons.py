@@ -1,0 +1,65 @@
+"""The vocabulary of the license records' status: condition types and reasons of LlamaModel, LicenseAcceptance and LicensePolicy.
+
+Used by `status.records` alone; docs/reference/conditions.md is generated from here.
+"""
+
+from enum import StrEnum
+
+
+class RecordCondition(StrEnum):
+    """Condition types of the license records."""
+
+    RESOLVED = "Resolved"
+    """LlamaModel: the whole lineage is known, and nothing contradicts it."""
+    PLANNABLE = "Plannable"
+    """LlamaModel: enough is known of its shape to plan it."""
+    VALID = "Valid"
+    """LicenseAcceptance: what it records fits the license version that it names. Whether it covers a deployment says the
+    deployment."""
+    REVIEW_DUE = "ReviewDue"
+    """LicenseAcceptance: the acceptable use policy has to be read again (abnormal when True)."""
+    WEIGHTS_DELETED = "WeightsDeleted"
+    """LicenseAcceptance, once terminated: whether all copies of the weights are known to be gone."""
+    IN_FORCE = "InForce"
+    """LicensePolicy: the house rules are applied, beside those of all other policies."""
+
+
+class RecordReason(StrEnum):
+    """Reasons of the license records' conditions."""
+
+    LINEAGE_RESOLVED = "LineageResolved"
+    """Every ancestor is known; the message names the license families."""
+    LINEAGE_UNRESOLVED = "LineageUnresolved"
+    """An ancestor or a license is not known, or a name or a shape contradicts what is declared: it is refused."""
+    SHAPE_KNOWN = "ShapeKnown"
+    """Its shape is declared or that of its base."""
+    SHAPE_UNKNOWN = "ShapeUnknown"
+    """Its shape is not known; the message names the fields."""
+
+    RECORDED = "Recorded"
+    """Version and texts are those of the families."""
+    FAMILY_UNKNOWN = "FamilyUnknown"
+    """The catalog has no such license family."""
+    VERSION_MISSING = "VersionMissing"
+    """spec.versionDate is not set."""
+    VERSION_MISMATCH = "VersionMismatch"
+    """spec.versionDate is the date of none of the families."""
+    TEXT_MISSING = "TextMissing"
+    """spec.textHashes has no text of one of the families."""
+    TEXT_UNKNOWN = "TextUnknown"
+    """A hash in spec.textHashes is that of no known license text or policy."""
+    TERMINATED = "Terminated"
+    """spec.state is Terminated: nothing may rest on it."""
+    REVIEW_OVERDUE = "ReviewOverdue"
+    """spec.reviewDueOn is here or over."""
+    REVIEW_PLANNED = "ReviewPlanned"
+    """spec.reviewDueOn is ahead."""
+    REVIEW_NOT_PLANNED = "ReviewNotPlanned"
+    """spec.reviewDueOn is not set."""
+    NOT_RECORDED = "NotRecorded"
+    """The operator keeps no copies of weights and cannot see those of others; the message says who has to delete what."""
+
+    HOUSE_POLICY = "HousePolicy"
+    """It is applied. Its rules are the house's, not license text."""
+    ACCEPTANCES_MISSING = "AcceptancesMissing"
+    """It is applied, and names LicenseAcceptances that do not exist."""

@@ -1,0 +1,130 @@
+"""The `LicensePolicy` resource: what the platform owner allows for each license tier. House rules, never license text.
+
+Read by `decide.license` and by the admission policies. All policies that exist apply together: each can only take away.
+"""
+
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from llama_operator.api.meta import API_VERSION, ApiModel, ObjectMeta
+from llama_operator.api.v1alpha1.common import (
+    MAX_NAMESPACES,
+    MAX_PURPOSES,
+    ConditionedStatus,
+    Country,
+    Namespace,
+    Party,
+)
+from llama_operator.api.v1alpha1.llamadeployment import Purpose
+
+ResourceName = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$")]
+
+
+class LicenseTier(StrEnum):
+    """The set of duties that a license family brings (docs/licenses.md)."""
+
+    OTHER_LICENSE = "OtherLicense"
+    COMMUNITY_LLAMA_2 = "CommunityLlama2"
+    COMMUNITY_LLAMA_31_PLUS = "CommunityLlama31Plus"
+    COMMUNITY_LLAMA_3 = "CommunityLlama3"
+    NON_COMMERCIAL_RESEARCH = "NonCommercialResearch"
+
+
+class Requirement(StrEnum):
+    """Whether something is asked for."""
+
+    REQUIRED = "Required"
+    NOT_REQUIRED = "NotRequired"
+
+
+class Permission(StrEnum):
+    """Whether something is let through."""
+
+    ALLOWED = "Allowed"
+    REFUSED = "Refused"
+
+
+class UnknownAcceptances(StrEnum):
+    """What becomes of a deployment that names an acceptance nobody has seen."""
+
+    REFUSED = "Refused"
+    REPORTED = "Reported"
+
+
+class TierPolicy(ApiModel):
+    """House rules for the models of one tier. All of them are house policy, none is license text."""
+
+    tier: LicenseTier
+    """The tier that this entry is about."""
+    namespaces: Annotated[tuple[Namespace, ...], Field(max_length=MAX_NAMESPACES, strict=False)] = ()
+    """Namespaces that may use it; empty for all."""
+    purposes: Annotated[tuple[Purpose, ...], Field(max_length=MAX_PURPOSES, strict=False)] = ()
+    """Purposes it may be used for; empty for all."""
+    acceptances: Annotated[tuple[ResourceName, ...], Field(max_length=256, strict=False)] = ()
+    """LicenseAcceptances that may be named for it; empty for all that exist."""
+    max_gpus: Annotated[int, Field(ge=0, le=65_536)] | None = None
+    """GPUs that one deployment may use at most, all replicas together."""
+    max_replicas: Annotated[int, Field(ge=1, le=1024)] | None = None
+    """Replicas that one deployment may have at most."""
+    require_guard: Requirement = Requirement.NOT_REQUIRED
+    """Whether a deployment has to have a guard model in front of it."""
+    reattestation_days: Annotated[int, Field(ge=1, le=3650)] | None = None
+    """Days after which the attested number of monthly active users has to be attested anew. The licenses themselves
+    count one fixed month."""
+
+
+class Licensee(ApiModel):
+    """The one legal entity that uses this cluster, where there is one."""
+
+    legal_entity: Party
+    """Its name, as the LicenseAcceptances have it."""
+    domicile: Country | None = None
+    """Where it is domiciled or has its principal place of business, as ISO 3166 alpha-2 code."""
+
+
+class TradeList(ApiModel):
+    """What the house asks about trade control. The operator keeps no such list of its own."""
+
+    refused_countries: Annotated[tuple[Country, ...], Field(max_length=256, strict=False)] = ()
+    """Domiciles of licensees that are refused."""
+    max_check_age_days: Annotated[int, Field(ge=1, le=3650)] | None = None
+    """Days after which `tradeListCheckedOn` of an acceptance is too old; unset asks for no check."""
+
+
+class LicensePolicySpec(ApiModel):
+    """What this house allows. Everything here is house policy and may be stricter than a license, never looser."""
+
+    tiers: Annotated[tuple[TierPolicy, ...], Field(max_length=16, strict=False)] = ()
+    """Rules for each tier; at most one entry for a tier."""
+    unlisted_tiers: Permission = Permission.REFUSED
+    """What holds for tiers without an entry. `OtherLicense` is always allowed unless it has one."""
+    unknown_acceptances: UnknownAcceptances = UnknownAcceptances.REFUSED
+    """Whether admission refuses a deployment that names a LicenseAcceptance which the operator has not seen. Apply the
+    acceptance first, the deployment a second later. `Reported` admits it; nothing starts, and its conditions say why."""
+    licensee: Licensee | None = None
+    """Entity and domicile that acceptances have to name; unset for a cluster of several entities."""
+    served_license_files: Requirement = Requirement.NOT_REQUIRED
+    """Whether serving pods refuse a model folder without the license files that its families ask for."""
+    trade_list: TradeList = TradeList()
+    """Trade control."""
+
+
+class LicensePolicyStatus(ConditionedStatus):
+    """What the operator makes of the policy."""
+
+    acceptances: Annotated[tuple[Annotated[str, Field(max_length=253)], ...], Field(max_length=4096)] | None = None
+    """LicenseAcceptances that exist: admission knows no other way to find out."""
+
+
+class LicensePolicy(ApiModel):
+    """What the platform owner allows for each license tier: house policy, not license text."""
+
+    api_version: Literal["llama-operator.io/v1alpha1"] = API_VERSION
+    kind: Literal["LicensePolicy"] = "LicensePolicy"
+    metadata: ObjectMeta
+    spec: LicensePolicySpec
+    """What is allowed."""
+    status: LicensePolicyStatus | None = None
+    """What the operator makes of it."""

@@ -1,0 +1,198 @@
+"""The `LlamaModel` resource: a checkpoint that an administrator adds to the built-in catalog, pinned by digest.
+
+Read by `catalog.additions`, which makes a catalog entry of it, and by `decide.license`, which follows its lineage.
+"""
+
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from llama_operator.api.meta import API_VERSION, ApiModel, ObjectMeta
+from llama_operator.api.v1alpha1.common import MAX_FAMILIES, ConditionedStatus, FamilyId, Sha256
+
+ModelName = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$")]
+"""Id of a catalog entry, or name of a LlamaModel."""
+
+
+class DerivationKind(StrEnum):
+    """How a model came from another one."""
+
+    FINETUNE = "Finetune"
+    ADAPTER = "Adapter"
+    MERGE = "Merge"
+    QUANTIZED = "Quantized"
+    TRAINING_OUTPUT = "TrainingOutput"
+    RENAMED = "Renamed"
+
+
+class Modality(StrEnum):
+    """What the model takes in."""
+
+    TEXT = "Text"
+    TEXT_AND_IMAGE = "TextAndImage"
+
+
+class StoredPrecision(StrEnum):
+    """Number format of the weights as they are stored."""
+
+    BF16 = "BF16"
+    FP16 = "FP16"
+    FP8 = "FP8"
+    INT8 = "INT8"
+    INT4 = "INT4"
+
+
+class EmbeddingTie(StrEnum):
+    """Whether input embedding and output layer are one matrix."""
+
+    TIED = "Tied"
+    UNTIED = "Untied"
+
+
+class HuggingFaceSource(ApiModel):
+    """A repository of the Hugging Face Hub, at one commit."""
+
+    repository: Annotated[str, Field(min_length=3, max_length=192, pattern=r"^[A-Za-z0-9._-]+/[A-Za-z0-9._-]+$")]
+    """Repository, `owner/name`."""
+    revision: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$", min_length=40, max_length=40)]
+    """Commit, 40 hexadecimal digits. A branch or a tag can move and is not accepted."""
+
+
+class ObjectStoreSource(ApiModel):
+    """A folder of an object store."""
+
+    uri: Annotated[str, Field(min_length=6, max_length=1024, pattern=r"^(s3|gs|az)://[A-Za-z0-9][A-Za-z0-9._/=+-]*$")]
+    """Folder with the checkpoint, for example `s3://models/acme-chat/v3`. Only serving pods read it."""
+
+
+class VolumeClaimSource(ApiModel):
+    """A folder of a PersistentVolumeClaim in the namespace of the deployment."""
+
+    name: Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$")]
+    """Name of the claim."""
+    path: Annotated[str, Field(max_length=1024, pattern=r"^[A-Za-z0-9._-]*(/[A-Za-z0-9._-]+)*$")] = ""
+    """Folder in the volume, without leading slash; empty for its root."""
+
+
+class ModelSource(ApiModel):
+    """Where the weights are: exactly one of these."""
+
+    hugging_face: HuggingFaceSource | None = None
+    """A repository of the Hugging Face Hub."""
+    object_store: ObjectStoreSource | None = None
+    """A folder of an object store."""
+    volume_claim: VolumeClaimSource | None = None
+    """A folder of a PersistentVolumeClaim."""
+
+
+class Ancestor(ApiModel):
+    """A model whose weights or outputs went into this one."""
+
+    model: ModelName
+    """Catalog entry or LlamaModel."""
+    kind: DerivationKind
+    """How this model came from it."""
+
+
+class Lineage(ApiModel):
+    """Where the model comes from. Duties of every ancestor apply, whatever the model's own license says."""
+
+    derived_from: Annotated[tuple[Ancestor, ...], Field(max_length=16, strict=False)] = ()
+    """Every model that went into it: base, adapter, merged models, models whose outputs it was trained on. Empty states
+    that it comes from none."""
+
+
+class ArchitectureFingerprint(ApiModel):
+    """Facts of the checkpoint's own `config.json`. They have to fit the declared lineage."""
+
+    class_name: Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z][A-Za-z0-9]*$")] | None = None
+    """`architectures[0]`, for example `LlamaForCausalLM`."""
+    num_hidden_layers: Annotated[int, Field(ge=1, le=4096)] | None = None
+    """`num_hidden_layers`."""
+    hidden_size: Annotated[int, Field(ge=1, le=1_048_576)] | None = None
+    """`hidden_size`."""
+    intermediate_size: Annotated[int, Field(ge=1, le=4_194_304)] | None = None
+    """`intermediate_size`."""
+    num_attention_heads: Annotated[int, Field(ge=1, le=4096)] | None = None
+    """`num_attention_heads`."""
+    num_key_value_heads: Annotated[int, Field(ge=1, le=4096)] | None = None
+    """`num_key_value_heads`."""
+    head_dim: Annotated[int, Field(ge=1, le=4096)] | None = None
+    """`head_dim`, or `hidden_size / num_attention_heads`."""
+    vocab_size: Annotated[int, Field(ge=1, le=16_777_216)] | None = None
+    """`vocab_size`."""
+    max_position_embeddings: Annotated[int, Field(ge=1, le=134_217_728)] | None = None
+    """`max_position_embeddings`."""
+    rope_theta: Annotated[int, Field(ge=1, le=1_000_000_000_000)] | None = None
+    """`rope_theta`, as a whole number."""
+    embeddings: EmbeddingTie | None = None
+    """`Tied` if `tie_word_embeddings` is true."""
+
+
+class Weights(ApiModel):
+    """How the weights are stored."""
+
+    precision: StoredPrecision = StoredPrecision.BF16
+    """Number format of the linear layers."""
+    quantization: Annotated[str, Field(max_length=63, pattern=r"^[a-z0-9_-]*$")] = ""
+    """Method as vLLM names it, for example `compressed-tensors`; empty for 16-bit weights."""
+    size_bytes: Annotated[int, Field(ge=1, le=9_007_199_254_740_991)] | None = None
+    """Bytes of all weight files together. Default: computed from the shape, which is less exact."""
+
+
+class LlamaModelSpec(ApiModel):
+    """Which checkpoint, where from, and what it is made of."""
+
+    source: ModelSource
+    """Where the weights are."""
+    digest: Sha256
+    """SHA-256 of the manifest of the checkpoint's files (docs/licenses.md): another content is another LlamaModel."""
+    lineage: Lineage = Lineage()
+    """What it was made from."""
+    license_families: Annotated[tuple[FamilyId, ...], Field(max_length=MAX_FAMILIES, strict=False)] = ()
+    """License families that its publisher puts on it, for example `mit`. They come on top of those of its ancestors,
+    never instead of them."""
+    modality: Modality | None = None
+    """What it takes in. Default: that of its ancestors; a multimodal ancestor makes it multimodal for the license."""
+    architecture_fingerprint: ArchitectureFingerprint = ArchitectureFingerprint()
+    """Facts of its `config.json`. What is left out is as in the first ancestor that it got its weights from."""
+    context_length: Annotated[int, Field(ge=16, le=134_217_728)] | None = None
+    """Longest context in tokens. Default: as its base."""
+    weights: Weights = Weights()
+    """How the weights are stored."""
+    served_name: (
+        Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[A-Za-z0-9]([A-Za-z0-9 ._/-]*[A-Za-z0-9])?$")]
+        | None
+    ) = None
+    """Name of the model on the endpoint. Derivatives of Llama 3 and newer have to begin with `Llama`. Default: the name
+    of this object."""
+    tags: Annotated[
+        tuple[Annotated[str, Field(min_length=1, max_length=63)], ...], Field(max_length=64, strict=False)
+    ] = ()
+    """Tags of its publisher's model card, as they are."""
+
+
+class LlamaModelStatus(ConditionedStatus):
+    """What the operator found out about the model."""
+
+    tier: Annotated[str, Field(max_length=63)] = ""
+    """Strictest license tier of its lineage; `Unresolved` when the lineage is not known."""
+    license_families: Annotated[tuple[Annotated[str, Field(max_length=63)], ...], Field(max_length=64)] = ()
+    """License families whose duties apply: its own and those of every ancestor."""
+    acceptance_required: Annotated[str, Field(max_length=16)] = ""
+    """`Required` if one of them has to be accepted, else `NotRequired`."""
+    ancestors: Annotated[tuple[Annotated[str, Field(max_length=63)], ...], Field(max_length=256)] = ()
+    """Every model it comes from, nearest first."""
+
+
+class LlamaModel(ApiModel):
+    """A checkpoint that an administrator adds to the catalog, with its lineage, pinned by digest."""
+
+    api_version: Literal["llama-operator.io/v1alpha1"] = API_VERSION
+    kind: Literal["LlamaModel"] = "LlamaModel"
+    metadata: ObjectMeta
+    spec: LlamaModelSpec
+    """Which checkpoint."""
+    status: LlamaModelStatus | None = None
+    """What the operator found out."""

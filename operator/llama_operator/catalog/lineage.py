@@ -1,0 +1,83 @@
+"""Facts by which a model's true family is told from its names, and where a licensee is domiciled.
+
+The data is in `data/lineage.json`; `decide.license` reads it. A name never proves a license: it only adds duties, or
+makes a model unresolved that declares none. Only exact Hugging Face repositories are known to be independent.
+"""
+
+from functools import cache, cached_property
+from pathlib import Path
+from re import Pattern
+from re import compile as pattern_of
+from typing import Annotated
+
+from pydantic import Field
+
+from llama_operator.catalog.models import Fact, Name
+
+_DATA = Path(__file__).parent / "data" / "lineage.json"
+
+CountryCode = Annotated[str, Field(pattern=r"^[A-Z]{2}$")]
+
+
+class NameSignal(Fact):
+    """What a name says about the lineage. Of all signals the first whose pattern is found counts."""
+
+    pattern: str
+    """Regular expression, searched in the name in lower case with look-alike characters replaced."""
+    families: tuple[Name, ...]
+    """License families that then apply; none where the name tells a Llama but not which."""
+
+    @cached_property
+    def compiled(self) -> Pattern[str]:
+        """The pattern, ready for use."""
+        return pattern_of(self.pattern)
+
+
+class KnownRepository(Fact):
+    """A Hugging Face repository whose license is known."""
+
+    repository: str
+    license_family: Name
+
+
+class LineageFacts(Fact):
+    """All of them."""
+
+    name_signals: tuple[NameSignal, ...]
+    independent: tuple[KnownRepository, ...]
+    """Trained from scratch by others, although name or shape are those of a Llama."""
+    text_only: tuple[KnownRepository, ...]
+    """Without images, although other models under their license take some."""
+    licensors: tuple[str, ...]
+    """Owners on Hugging Face who publish unmodified weights of Meta."""
+    circumvention_words: tuple[str, ...]
+    """Words that publishers use for models whose safety training was removed."""
+    distillation_words: tuple[str, ...]
+    """Words of labels that say that the answers train another model."""
+    european_union: tuple[CountryCode, ...]
+    """Member states, ISO 3166-1 alpha-2."""
+    european_union_parts: tuple[CountryCode, ...]
+    """Parts of member states with a code of their own where the treaties apply: Åland and the outermost regions."""
+    european_union_other_codes: tuple[CountryCode, ...]
+    """Reserved codes that mean a member state, a part of one or the Union."""
+    countries: tuple[CountryCode, ...]
+    """Codes that are assigned, and XK."""
+    source: Annotated[tuple[str, ...], Field(min_length=1)]
+
+    def in_european_union(self, code: str) -> bool:
+        """Whether the country code means the European Union or a part of it."""
+        return code in self.european_union + self.european_union_parts + self.european_union_other_codes
+
+    def known_country(self, code: str) -> bool:
+        """Whether the code means a place at all."""
+        return code in self.countries or self.in_european_union(code)
+
+
+@cache
+def load() -> LineageFacts:
+    """Read the facts that come with the package; once per process.
+
+    Raises:
+        pydantic.ValidationError: If the file breaks its schema.
+    """
+    return LineageFacts.model_validate_json(_DATA.read_bytes())

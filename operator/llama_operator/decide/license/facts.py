@@ -1,0 +1,140 @@
+"""What the license chain knows about a model, and what it is given: frozen values.
+
+Built by `decide.license.lineage` and `decide.license.gather`, read by every check.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date
+
+from llama_operator.api.v1alpha1.licenseacceptance import LicenseAcceptance
+from llama_operator.api.v1alpha1.licensepolicy import LicensePolicy
+from llama_operator.api.v1alpha1.llamadeployment import LicenseSpec
+from llama_operator.api.v1alpha1.llamamodel import DerivationKind
+from llama_operator.catalog.licenses import LicenseFamily, Tier
+
+
+@dataclass(frozen=True, slots=True)
+class Derivation:
+    """One step of a lineage: `model` was made from `ancestor`."""
+
+    model: str
+    ancestor: str
+    kind: DerivationKind
+    ancestor_families: tuple[LicenseFamily, ...]
+    """Families that apply to the ancestor, its own ancestors' included."""
+    weights_families: tuple[LicenseFamily, ...]
+    """Families of all models whose weights are in `model`; empty when it was trained from scratch."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFacts:
+    """A model with the whole of its lineage."""
+
+    name: str
+    """As the deployment names it."""
+    served_name: str
+    families: tuple[LicenseFamily, ...]
+    """Families whose duties apply together: its own, those of every ancestor, and those that a signal tells."""
+    derivations: tuple[Derivation, ...] = ()
+    """Every step from the models at the root to this one, nearest first."""
+    original: bool = False
+    """Weights as Meta publishes them, from Meta's own repositories."""
+    guard: bool = False
+    """It, or one of its ancestors, is a guard: made to screen what others write."""
+    multimodal: bool = False
+    """It, or one of its ancestors, takes images; serving it text-only changes nothing."""
+    unresolved: tuple[str, ...] = ()
+    """Why the lineage is not known; a model with any reason is refused."""
+    signals: tuple[str, ...] = ()
+    """What names and shape told, in sentences."""
+    names: tuple[str, ...] = ()
+    """Every name and tag that it and its ancestors go by."""
+    source: str = ""
+    """Where the weights are."""
+    digest: str = ""
+    """Digest of the manifest of files; empty for catalog entries."""
+
+    @property
+    def tier(self) -> Tier:
+        """Tier of the strictest family; `Unresolved` when the lineage is not known."""
+        if self.unresolved or not self.families:
+            return Tier.UNRESOLVED
+        return max(self.families, key=lambda family: family.strictness).tier
+
+    @property
+    def kinds(self) -> frozenset[DerivationKind]:
+        """How it was derived, over all steps."""
+        return frozenset(step.kind for step in self.derivations)
+
+    @property
+    def ancestors(self) -> tuple[str, ...]:
+        """Every model it comes from, nearest first, each once."""
+        return tuple(dict.fromkeys(step.ancestor for step in self.derivations))
+
+    @property
+    def needing_acceptance(self) -> tuple[LicenseFamily, ...]:
+        """Families that must be accepted."""
+        return tuple(family for family in self.families if family.acceptance_required)
+
+    def under(self, rule: str) -> tuple[LicenseFamily, ...]:
+        """Families to which the rule applies."""
+        return tuple(family for family in self.families if rule in family.rules)
+
+
+@dataclass(frozen=True, slots=True)
+class LicenseInput:
+    """What the chain judges."""
+
+    model: ModelFacts
+    license: LicenseSpec
+    namespace: str
+    records: tuple[LicenseAcceptance, ...] | None
+    """Acceptances that exist; None when nobody looked for any (a plan without a cluster)."""
+    policies: tuple[LicensePolicy, ...] = ()
+    """House rules; all of them apply."""
+    guard: ModelFacts | None = None
+    """The guard model that screens requests and answers, if the deployment names one."""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    """Labels and annotations of the deployment."""
+    trained: tuple[ModelFacts, ...] = ()
+    """Models that the answers improve."""
+    most_gpus: int | None = None
+    """Accelerators that all replicas together may use; None while no plan is known."""
+    most_replicas: int = 1
+    today: date | None = None
+    """Day of the decision, in UTC; None when nobody said: then nothing is overdue."""
+
+    @property
+    def needing_acceptance(self) -> tuple[LicenseFamily, ...]:
+        """Families that must be accepted, the guard's included."""
+        guard = self.guard.needing_acceptance if self.guard else ()
+        return tuple({family.id: family for family in self.model.needing_acceptance + guard}.values())
+
+    @property
+    def record(self) -> LicenseAcceptance | None:
+        """The acceptance that the spec names, if it exists."""
+        named = self.license.acceptance
+        return next((record for record in self.records or () if record.metadata.name == named), None)
+
+    def candidates(self, family: LicenseFamily) -> tuple[LicenseAcceptance, ...]:
+        """Acceptances that may count for `family`: the named one, and others of the same entity for the namespace."""
+        leading = self.record
+        if leading is None:
+            return ()
+        others = (
+            record
+            for record in self.records or ()
+            if record.metadata.name != leading.metadata.name
+            and record.spec.legal_entity == leading.spec.legal_entity
+            and self.namespace in record.spec.namespaces
+        )
+        return tuple(record for record in (leading, *others) if family.id in record.spec.families)
+
+
+def day(text: str | None) -> date | None:
+    """The day that `text` (`YYYY-MM-DD`) means; None for one that no calendar has."""
+    try:
+        return date.fromisoformat(text) if text else None
+    except ValueError:
+        return None

@@ -1,0 +1,43 @@
+"""From what is observed to what the license chain judges. Pure; called by `decide.decision`."""
+
+from llama_operator.api.v1alpha1.llamadeployment import LicenseSpec
+from llama_operator.catalog import Catalog
+from llama_operator.catalog.models import Variant
+from llama_operator.decide.license.facts import LicenseInput, ModelFacts
+from llama_operator.decide.license.lineage import Lineages
+from llama_operator.decide.observed import LONG_AGO, Observed
+from llama_operator.decide.scaling import most_replicas
+
+
+def license_input(
+    observed: Observed, catalog: Catalog, model: str, variant: Variant | None, gpus_per_replica: int | None
+) -> LicenseInput:
+    """Gather what bears on the license of `model`.
+
+    Args:
+        observed: What is known of the deployment and of the cluster.
+        catalog: The built-in catalog; LlamaModels of `observed` are added to it.
+        model: Catalog entry or LlamaModel that is deployed.
+        variant: Copy of it that is chosen; None while none is.
+        gpus_per_replica: Accelerators that a replica takes; None while no plan is known.
+    """
+    spec, metadata = observed.deployment.spec, observed.deployment.metadata
+    lineages = Lineages.of(catalog, observed.models)
+    replicas = most_replicas(spec)
+    return LicenseInput(
+        model=lineages.resolve(model, variant),
+        license=spec.license,
+        namespace=metadata.namespace,
+        records=observed.acceptances,
+        policies=observed.policies or (),
+        guard=None if spec.license.guard_model is None else lineages.resolve(spec.license.guard_model),
+        labels=metadata.labels,
+        trained=_trained(spec.license, lineages),
+        most_gpus=None if gpus_per_replica is None else gpus_per_replica * replicas,
+        most_replicas=replicas,
+        today=None if observed.now == LONG_AGO else observed.now.date(),
+    )
+
+
+def _trained(spec: LicenseSpec, lineages: Lineages) -> tuple[ModelFacts, ...]:
+    return tuple(lineages.resolve(name) for name in spec.trained_models)

@@ -1,0 +1,141 @@
+"""Checks of what answers may be used for: P14 (own family alone) and P15 (under a name).
+
+Llama 2 and 3 forbid to improve other language models with their answers; LLaMA 1 passes its restriction on to them; newer
+ones allow it for models whose name begins with `Llama`.
+"""
+
+from collections.abc import Iterator
+
+from llama_operator.api.reasons import Reason
+from llama_operator.api.v1alpha1.llamadeployment import OutputUse
+from llama_operator.api.v1alpha1.llamamodel import DerivationKind
+from llama_operator.catalog import lineage
+from llama_operator.catalog.licenses import LicenseFamily
+from llama_operator.decide.license.check import Check, Found, under
+from llama_operator.decide.license.facts import LicenseInput
+from llama_operator.decide.license.naming import begins_with
+from llama_operator.decide.license.signals import word_in
+
+
+def _own_family_alone(given: LicenseInput) -> Found | None:
+    for family in given.model.under("P14"):
+        for target, families in _improved(given):
+            others = [each.id for each in families if each.id != family.id]
+            if others or not families:
+                return Found(
+                    f"answers of {given.model.name} may improve models of {family.title} alone, and {target} is under "
+                    f"{', '.join(others) or 'no Llama license that is known here'}",
+                    "train with the answers of a Llama 3.1 or newer, or correct spec.license.trainedModels",
+                    clause=_clause(family),
+                )
+    if given.license.output_use is OutputUse.TRAINS_MODELS and not given.license.trained_models:
+        family = given.model.under("P14")[0]
+        return Found(
+            f"answers of {given.model.name} may improve models of {family.title} alone, and spec.license.trainedModels "
+            "names none",
+            "name them in spec.license.trainedModels, or set spec.license.outputUse to NotForTraining if that is true",
+            clause=_clause(family),
+        )
+    return None
+
+
+def _improved(given: LicenseInput) -> Iterator[tuple[str, tuple[LicenseFamily, ...]]]:
+    """Models that answers of the model improve, with the license families of their weights."""
+    for target in given.trained:
+        families = target.needing_acceptance
+        # Being trained on the answers puts the families of the model on the target; they say nothing of its weights.
+        steps = [step for step in target.derivations if step.model == target.name]
+        yield target.name, steps[0].weights_families if steps else families
+
+
+def _not_made_in_breach(given: LicenseInput) -> Found | None:
+    for step in given.model.derivations:
+        if step.kind is not DerivationKind.TRAINING_OUTPUT:
+            continue
+        for family in step.ancestor_families:
+            others = [each.id for each in step.weights_families if each.id != family.id]
+            if family.output_use == "NoOtherModels" and (others or not step.weights_families):
+                return Found(
+                    f"{step.model} was trained on answers of {step.ancestor}, which {family.title} allows for its own "
+                    f"models alone; its weights are under {', '.join(others) or 'no Llama license'}",
+                    "choose another model",
+                    clause=_clause(family),
+                )
+    return None
+
+
+def _not_labeled(given: LicenseInput) -> Found | None:
+    found = word_in(given.labels.values(), lineage.load().distillation_words)
+    if found is None:
+        return None
+    family = given.model.under("P14")[0]
+    return Found(
+        f"a label of the deployment says {found[0]!r}: answers of {given.model.name} may improve models of "
+        f"{family.title} alone",
+        "take a Llama 3.1 or newer for that work, or correct the label",
+        clause=_clause(family),
+    )
+
+
+def _clause(family: LicenseFamily) -> str:
+    return "§2.a, data produced by the software" if family.research_only else "§1.b.v, output use"
+
+
+def _trained_under_name(given: LicenseInput) -> Found | None:
+    if given.license.output_use is not OutputUse.TRAINS_MODELS and not given.license.trained_models:
+        return None
+    prefixes = [family.name_prefix for family in given.model.under("P15") if family.name_prefix]
+    if not given.license.trained_models:
+        return Found(
+            f"answers of {given.model.name} may improve models whose name begins with Llama, and "
+            "spec.license.trainedModels names none",
+            "name them in spec.license.trainedModels",
+        )
+    served = {facts.name: facts.served_name for facts in given.trained}
+    for target in given.license.trained_models:
+        name = served.get(target, target)
+        wrong = next((prefix for prefix in prefixes if not begins_with(name, prefix)), None)
+        if wrong is not None:
+            return Found(
+                f"{target} is improved with answers of {given.model.name}: its name {name!r} has to begin with "
+                f'"{wrong}"',
+                f'name it with "{wrong}" at the beginning',
+            )
+    return None
+
+
+CHECKS: tuple[Check, ...] = (
+    Check(
+        "answers-improve-own-family-alone",
+        "P14",
+        "§1.b.v, output use",
+        Reason.OUTPUT_USE_NOT_ALLOWED,
+        _own_family_alone,
+        under("P14"),
+    ),
+    Check(
+        "not-made-from-forbidden-answers",
+        "P14",
+        "§1.b.v, output use",
+        Reason.OUTPUT_USE_NOT_ALLOWED,
+        _not_made_in_breach,
+        under("P14"),
+    ),
+    Check(
+        "no-distillation-label",
+        "P14",
+        "§1.b.v, output use",
+        Reason.OUTPUT_USE_NOT_ALLOWED,
+        _not_labeled,
+        under("P14"),
+    ),
+    Check(
+        "trained-models-named",
+        "P15",
+        "§1.b.i, last sentence: outputs and results",
+        Reason.OUTPUT_USE_NOT_ALLOWED,
+        _trained_under_name,
+        under("P15"),
+    ),
+)
+"""The checks of this module, in the order in which they are reported."""

@@ -1,0 +1,144 @@
+"""Checks of the limit of monthly active users: P5 (attested), P5b (house: attested anew), P6 (grant), P7 (exempt).
+
+The limit is users, not revenue: strictly more than 700 million monthly active users of all products of the licensee and
+its affiliates, in the one calendar month that the license version fixes. Growing later does not trip it.
+"""
+
+from collections.abc import Iterator
+from datetime import date, timedelta
+
+from llama_operator.api.reasons import Reason
+from llama_operator.api.v1alpha1.licenseacceptance import LicenseAcceptance, MetaGrant, MonthlyActiveUsers, Receipt
+from llama_operator.catalog.licenses import LicenseFamily
+from llama_operator.decide.license.acceptance import relied_on
+from llama_operator.decide.license.check import Check, Found, under
+from llama_operator.decide.license.facts import LicenseInput, day
+from llama_operator.decide.license.house import governing
+
+
+def gated(given: LicenseInput) -> Iterator[tuple[LicenseFamily, LicenseAcceptance]]:
+    """Families with a limit and the records that count for them, where P7 does not exempt the licensee."""
+    for family, record in relied_on(given):
+        exempt = record.spec.received_as is Receipt.INTEGRATED_END_USER_PRODUCT
+        if family.active_users_threshold is not None and not exempt:
+            yield family, record
+
+
+def above_limit(family: LicenseFamily, record: LicenseAcceptance) -> bool:
+    """Whether the attested number is strictly greater than the limit."""
+    users, limit = record.spec.monthly_active_users, family.active_users_threshold
+    return users is not None and limit is not None and users.count > limit
+
+
+def lapsed(grant: MetaGrant, today: date | None) -> bool:
+    """Whether the grant has ended."""
+    return today is not None and grant.expires_on is not None and today > (day(grant.expires_on) or date.min)
+
+
+def _attested(given: LicenseInput) -> Found | None:
+    for family, record in gated(given):
+        users = record.spec.monthly_active_users
+        if users is None:
+            return Found(
+                f"LicenseAcceptance {record.metadata.name} does not say how many monthly active users the licensee and "
+                f"its affiliates had in {family.active_users_month}",
+                f"attest the number in spec.monthlyActiveUsers, for month {family.active_users_month} "
+                f"({family.title}); it needs a license from Meta above {family.active_users_threshold:,}",
+            )
+        if users.month != family.active_users_month:
+            return Found(
+                f"LicenseAcceptance {record.metadata.name} attests the users of {users.month}; {family.title} counts those "
+                f"of {family.active_users_month}, whatever came later",
+                f"attest the number of {family.active_users_month}",
+                reason=Reason.ACTIVE_USERS_MONTH_WRONG,
+            )
+        if _too_early(users) or _in_future(users, given.today):
+            return Found(
+                f"LicenseAcceptance {record.metadata.name} attests the users of {users.month} on {users.attested_on}, "
+                "when they could not be known",
+                "attest the number on a day after that month",
+                reason=Reason.ACTIVE_USERS_MONTH_WRONG,
+            )
+    return None
+
+
+def _too_early(users: MonthlyActiveUsers) -> bool:
+    attested = day(users.attested_on)
+    return attested is None or users.attested_on[: len("YYYY-MM")] <= users.month
+
+
+def _in_future(users: MonthlyActiveUsers, today: date | None) -> bool:
+    attested = day(users.attested_on)
+    return today is not None and attested is not None and attested > today
+
+
+def _granted(given: LicenseInput) -> Found | None:
+    for family, record in gated(given):
+        users, grant = record.spec.monthly_active_users, record.spec.meta_grant
+        if users is None or not above_limit(family, record):
+            continue
+        over = (
+            f"{record.spec.legal_entity} had {users.count:,} monthly active users in {users.month}, more than "
+            f"{family.active_users_threshold:,}: {family.title} gives it no right"
+        )
+        if grant is None:
+            return Found(over, "request a license from Meta, and record it in spec.metaGrant of a new acceptance")
+        begins = day(grant.granted_on)
+        if begins is None or (given.today is not None and begins > given.today):
+            return Found(f"{over}, and the grant {grant.reference} begins on {grant.granted_on}", "wait for that day")
+        if lapsed(grant, given.today):
+            return Found(
+                f"{over}, and the grant {grant.reference} ended on {grant.expires_on}",
+                "have Meta extend the grant, and record that in a new acceptance",
+                reason=Reason.META_GRANT_EXPIRED,
+            )
+    return None
+
+
+def _attested_anew(given: LicenseInput) -> Found | None:
+    days = [entry.reattestation_days for _, entry in governing(given) if entry.reattestation_days is not None]
+    if not days or given.today is None:
+        return None
+    for _, record in gated(given):
+        users = record.spec.monthly_active_users
+        attested = day(users.attested_on) if users else None
+        if attested is not None and given.today > attested + timedelta(days=min(days)):
+            return Found(
+                f"house policy wants the number of monthly active users attested every {min(days)} days; LicenseAcceptance "
+                f"{record.metadata.name} has it of {attested}. The license itself asks once",
+                "record a new acceptance with a new attestation of the same month",
+            )
+    return None
+
+
+CHECKS: tuple[Check, ...] = (
+    Check(
+        "active-users-attested",
+        "P5",
+        "§2, additional commercial terms",
+        Reason.ACTIVE_USERS_NOT_ATTESTED,
+        _attested,
+        under("P5"),
+        needs_records=True,
+    ),
+    Check(
+        "active-users-granted",
+        "P6",
+        "§2, additional commercial terms",
+        Reason.META_GRANT_MISSING,
+        _granted,
+        under("P6"),
+        needs_records=True,
+    ),
+    Check(
+        "active-users-attested-anew",
+        "P5b",
+        "house policy, no license term",
+        Reason.REATTESTATION_DUE,
+        _attested_anew,
+        under("P5"),
+        needs_records=True,
+        origin="HousePolicy",
+    ),
+)
+"""The checks of this module, in the order in which they are reported."""

@@ -1,0 +1,128 @@
+"""What the license chain answers: allowed or not, why, which duties follow, and what it rests on. Built by `chain`.
+
+`desired` and the serving pods take the duties, the decision record takes the evidence.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from llama_operator.api.reasons import Reason
+from llama_operator.catalog.licenses import LicenseFamily, Tier
+from llama_operator.decide.license.check import Origin
+
+OutputTerms = Literal["", "no-other-llm", "name-prefix-Llama", "research-only"]
+"""What the header about the use of answers says; empty where no license restricts it."""
+
+Result = Literal["Allowed", "Denied", "NotApplicable", "NotChecked"]
+
+
+@dataclass(frozen=True, slots=True)
+class Denial:
+    """Why a check refused."""
+
+    reason: Reason
+    """One word for programs."""
+    rule: str
+    """Id of the rule, for example `P1`."""
+    message: str
+    """Why."""
+    unblock: str
+    """What would unblock it."""
+    clause: str = ""
+    """Clause that it rests on."""
+    check: str = ""
+    """Id of the check."""
+    origin: Origin = "License"
+    """Whether a license, the record or this house says so."""
+
+
+@dataclass(frozen=True, slots=True)
+class Duties:
+    """What has to be done while the model is served: the union over all its families."""
+
+    families: tuple[LicenseFamily, ...] = ()
+    """Facts of every family that applies, strictest first."""
+    attributions: tuple[str, ...] = ()
+    """Lines to be displayed prominently."""
+    notices: tuple[str, ...] = ()
+    """Lines of the Notice file that goes with every copy."""
+    name_prefixes: tuple[str, ...] = ()
+    """What the name of a model made with it has to begin with."""
+    output_terms: OutputTerms = ""
+    """What answers may be used for; the strictest of all families."""
+    license_files: Literal["Required", "NotRequired"] = "NotRequired"
+    """Whether serving pods refuse a folder without the license files: house policy."""
+    rules: tuple[str, ...] = ()
+    """Ids of the rules of all families."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What one check came to."""
+
+    check: str
+    rule: str
+    result: Result
+
+
+@dataclass(frozen=True, slots=True)
+class Attestation:
+    """What no machine can check: who said so, when, and where it stands."""
+
+    rule: str
+    statement: str
+    by: str
+    on: str
+    record: str
+    """Name of the LicenseAcceptance."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecordUsed:
+    """A LicenseAcceptance that the verdict rests on."""
+
+    name: str
+    uid: str
+    family: str
+    version_date: str
+    text_hashes: tuple[str, ...]
+    legal_entity: str
+    state: str
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What the verdict rests on."""
+
+    checks: tuple[Outcome, ...] = ()
+    """Every check of the chain."""
+    records: tuple[RecordUsed, ...] = ()
+    attestations: tuple[Attestation, ...] = ()
+    policies: tuple[str, ...] = ()
+    """LicensePolicies that were judged."""
+    lineage: tuple[str, ...] = ()
+    """Steps of the lineage, and what signals told, in sentences."""
+    text_hashes: tuple[str, ...] = ()
+    """Hashes of the license texts that count for the model's families."""
+    model_digest: str = ""
+    """Digest of the LlamaModel; empty for catalog entries."""
+    source: str = ""
+    """Where the weights are."""
+
+
+@dataclass(frozen=True, slots=True)
+class LicenseVerdict:
+    """Outcome of the chain."""
+
+    allowed: bool
+    tier: Tier
+    """Tier of the strictest family; `Unresolved` when the lineage is not known."""
+    families: tuple[str, ...]
+    reason: Reason
+    message: str
+    denials: tuple[Denial, ...] = ()
+    duties: Duties = Duties()
+    evidence: Evidence = Evidence()
+    drain: bool = False
+    """The right to what runs has ended: it is drained, scaled to zero, and its cached weights are deleted. Every other
+    refusal leaves alone what runs."""

@@ -1,0 +1,289 @@
+"""Finds what was changed, removed, inserted or reordered in recorded decisions. Pure over lines; called by `cli.license_verify`.
+
+What it can know: every line is bound to its own hash and, by `previous`, to all lines before it. Lines at the very end can
+be cut off unseen, unless the last hash is known from elsewhere: from the next term, from the Lease, or from a note.
+"""
+
+import json
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, Final
+
+from llama_operator.evidence.chain import FORMAT, GENESIS, LONGEST_LINE, canonical, digest
+
+TERM_STARTED: Final = "TermStarted"
+"""Event of the first line of every term."""
+_REMEMBERED: Final = 100_000
+"""Hashes to which a new term may link: many more than a process writes between its last handover and its end."""
+MOST_IN_FLIGHT: Final = 256
+"""Lines that a process can have written without having handed them over yet: one for each of its workers at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something that is not as it was written.
+
+    Attributes:
+        line: Number of the line, from 1; one more than there are for something that is missing at the end.
+        problem: What is wrong, for people.
+    """
+
+    line: int
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Something that does not hurt, and that a reader should know."""
+
+    line: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """What became of a verification.
+
+    Attributes:
+        lines: Lines read.
+        records: Lines that hold by themselves.
+        terms: Terms found.
+        head: Hash of the last line that holds; `GENESIS` if none does.
+        first_time, last_time: When the first and the last of them were written; empty if there is none.
+        findings: What is wrong, in the order of the lines.
+        notes: What to know beside that.
+    """
+
+    lines: int
+    records: int
+    terms: int
+    head: str
+    first_time: str
+    last_time: str
+    findings: tuple[Finding, ...]
+    notes: tuple[Note, ...]
+
+    @property
+    def intact(self) -> bool:
+        """Whether nothing is wrong, and there was anything at all."""
+        return not self.findings and self.records > 0
+
+
+class Verifier:
+    """Takes lines one after the other; memory does not grow with their number.
+
+    Args:
+        after: Hash of the last line of the file before; None if the lines begin with a term.
+        most_findings: How many findings to keep; the first ones say most.
+    """
+
+    def __init__(self, *, after: str | None = None, most_findings: int = 100) -> None:
+        self._most = most_findings
+        self._previous = after
+        self._term: str | None = None
+        self._next = 0
+        self._lines = 0
+        self._records = 0
+        self._terms = 0
+        self._times = ("", "")
+        self._findings: list[Finding] = []
+        self._notes: list[Note] = []
+        self._hashes: OrderedDict[str, int] = OrderedDict()
+        """The latest hashes with their lines."""
+        self._starts: list[int] = []
+        """Lines with which terms start."""
+        self._unread = 0
+        """Lines since the last one that holds: what follows cannot be compared with them."""
+
+    @property
+    def lines(self) -> int:
+        """Lines taken."""
+        return self._lines
+
+    @property
+    def full(self) -> bool:
+        """Whether more findings would not be kept."""
+        return len(self._findings) >= self._most
+
+    def take(self, line: bytes) -> None:
+        """Take the next line, with its end."""
+        self._lines += 1
+        record, problem = _read(line)
+        if record is None:
+            self._find(problem)
+            self._unread += 1
+            return
+        self._place(record)
+        self._unread = 0
+        self._records += 1
+        time = str(record.get("time", ""))
+        self._times = (self._times[0] or time, time)
+        self._remember(record)
+
+    def done(self, *, head: str | None = None) -> Verified:
+        """End of the lines.
+
+        Args:
+            head: Hash of the last line that there must be, known from elsewhere.
+        """
+        last = self._previous if self._records else None
+        if self._lines == 0:
+            self._findings.append(Finding(1, "there are no lines: everything was removed, or nothing was recorded"))
+        elif head is not None and head != last:
+            self._check_head(head)
+        return Verified(
+            lines=self._lines,
+            records=self._records,
+            terms=self._terms,
+            head=last or GENESIS,
+            first_time=self._times[0],
+            last_time=self._times[1],
+            findings=tuple(self._findings),
+            notes=tuple(self._notes),
+        )
+
+    def _check_head(self, head: str) -> None:
+        if head not in self._hashes:
+            problem = f"the line with the hash {head} is missing: the end was cut off, or the hash is of another log"
+            self._findings.append(Finding(self._lines + 1, problem))
+            return
+        line = self._hashes[head]
+        if self._lines - line > MOST_IN_FLIGHT:
+            problem = f"{self._lines - line} lines follow the line {line} that the given hash names as the last"
+            self._findings.append(Finding(line + 1, problem))
+        else:
+            self._notes.append(
+                Note(line + 1, f"{self._lines - line} lines were written after the given hash was known")
+            )
+
+    def _place(self, record: dict[str, Any]) -> None:
+        """Compare with the lines before."""
+        if (copied := self._hashes.get(record["hash"])) is not None:
+            self._find(f"is a copy of line {copied}")
+        elif record["sequence"] == 0:
+            self._start_term(record)
+        elif record["term"] != self._term:
+            self._begin_in_the_middle(record)
+        else:
+            self._continue(record)
+        self._term, self._next, self._previous = record["term"], record["sequence"] + 1, record["hash"]
+
+    def _continue(self, record: dict[str, Any]) -> None:
+        sequence, latest = record["sequence"], self._next + self._unread
+        if sequence > latest:
+            self._find(
+                f"has number {sequence} where {latest} is due: {sequence - latest} line(s) before it were removed"
+            )
+        elif sequence < self._next:
+            self._find(f"has number {sequence} where {self._next} is due: it was repeated or moved")
+        elif sequence == self._next and record["previous"] != self._previous:
+            self._find("does not follow the line before it: one of the two was replaced")
+
+    def _begin_in_the_middle(self, record: dict[str, Any]) -> None:
+        self._terms += 1
+        if self._unread:
+            return
+        if self._term is None and self._previous is not None:
+            if record["previous"] != self._previous:
+                self._find("does not follow the line whose hash was given: lines between them are missing")
+            return
+        hint = "" if self._term else "; give the files before this one first, or their last hash with --after"
+        self._find(f"is number {record['sequence']} of term {record['term']}: the lines before it are missing{hint}")
+
+    def _start_term(self, record: dict[str, Any]) -> None:
+        self._terms += 1
+        previous = record["previous"]
+        if record.get("event") != TERM_STARTED:
+            self._find("is the first of its term, and does not say so")
+        if self._previous is None and not self._unread:
+            if previous != GENESIS:
+                text = f"continues a log whose last hash is {previous}; it is not among these lines"
+                self._notes.append(Note(self._lines, text))
+        elif previous in self._hashes:
+            self._look_behind(self._hashes[previous])
+        elif previous != self._previous and not self._unread:
+            self._find(
+                "starts a chain of its own: it is of another installation, or what was before it was replaced"
+                if previous == GENESIS
+                else f"follows a line with the hash {previous}, which is missing: lines before it were removed"
+            )
+        self._starts.append(self._lines)
+
+    def _look_behind(self, linked: int) -> None:
+        """Look at lines that the new term does not know: a process that is killed cannot hand its last ones over."""
+        extra = self._lines - 1 - linked - self._unread
+        if extra <= 0:
+            return
+        starts = [line for line in self._starts if line > linked]
+        # A process hands its first line over before it decides anything, so only that one can stand alone.
+        longer = any(end - start > 1 for start, end in pairwise([*starts, self._lines]))
+        if extra > MOST_IN_FLIGHT or longer:
+            self._find(f"follows line {linked}: the {extra} line(s) between them are in no chain, they were inserted")
+        else:
+            text = f"{extra} line(s) were recorded as their process was killed: nothing was done on their ground"
+            self._notes.append(Note(linked + 1, text))
+
+    def _remember(self, record: dict[str, Any]) -> None:
+        self._hashes[record["hash"]] = self._lines
+        if len(self._hashes) > _REMEMBERED:
+            self._hashes.popitem(last=False)
+
+    def _find(self, problem: str) -> None:
+        if not self.full:
+            self._findings.append(Finding(self._lines, problem))
+
+
+def verify(lines: Iterable[bytes], *, after: str | None = None, head: str | None = None) -> Verified:
+    """Verify `lines`, each with its end; see `Verifier`."""
+    verifier = Verifier(after=after)
+    for line in lines:
+        verifier.take(line)
+    return verifier.done(head=head)
+
+
+def split(content: bytes) -> Iterator[bytes]:
+    """The lines of `content`; the last one without an end if it has none."""
+    start = 0
+    while start < len(content):
+        end = content.find(b"\n", start)
+        stop = len(content) if end < 0 else end + 1
+        yield content[start:stop]
+        start = stop
+
+
+def is_record(line: bytes) -> bool:
+    """Whether a line of a mixed log is one of ours, changed or not."""
+    return FORMAT.encode() in line
+
+
+def _read(line: bytes) -> tuple[dict[str, Any] | None, str]:
+    """The record of a line, and what is wrong with it by itself; no record if nothing can be said about its place."""
+    if len(line) > LONGEST_LINE:
+        return None, f"is longer than {LONGEST_LINE:,} bytes"
+    if not line.endswith(b"\n"):
+        return None, "has no end: it was cut off"
+    try:
+        record = json.loads(line[:-1].decode("ascii"))
+        written = canonical(record) + b"\n" if isinstance(record, dict) else b""
+    except (ValueError, RecursionError) as error:
+        return None, f"is not a record: {str(error)[:80] or 'nested too deeply'}"
+    if not isinstance(record, dict) or record.get("evidence") != FORMAT:
+        return None, f"is not a record of the format {FORMAT}"
+    if problem := _malformed(record):
+        return None, problem
+    if digest(record) != record["hash"]:
+        return None, "was changed: its hash does not fit its content"
+    if written != line:
+        return None, "was changed: it is not written as the operator writes records (spaces, order or escapes)"
+    return record, ""
+
+
+def _malformed(record: dict[str, Any]) -> str:
+    sequence = record.get("sequence")
+    if not isinstance(sequence, int) or isinstance(sequence, bool) or sequence < 0:
+        return "has no number in its term"
+    if missing := [name for name in ("term", "previous", "hash") if not isinstance(record.get(name), str)]:
+        return f"lacks {', '.join(missing)}"
+    return ""

@@ -1,0 +1,40 @@
+"""What one holder of the Lease leaves to the next: a short text in an annotation of the Lease.
+
+`lease` reads it when it takes the Lease, and writes it with every renewal and when it is asked to; `process` says what is left.
+It needs no right beyond those of the election, and no request beyond its own while nothing changes.
+"""
+
+from typing import Any
+
+from llama_operator.kube.port import JsonPatch, Object
+
+
+class Handover:
+    """The text of one annotation.
+
+    Args:
+        annotation: Its name.
+    """
+
+    def __init__(self, annotation: str) -> None:
+        self._annotation = annotation
+        self.found = ""
+        """What the holder before left; known once the Lease is held."""
+        self.left = ""
+        """What we leave; empty: what was found stays."""
+        self.written = ""
+        """What of ours the Lease has for certain."""
+
+    def read(self, live: Object) -> None:
+        """Take what the Lease `live` has, before it becomes ours."""
+        self.found = str((live["metadata"].get("annotations") or {}).get(self._annotation, ""))
+
+    def patch(self, live: Object, text: str) -> tuple[JsonPatch, ...]:
+        """Operations that leave `text` in the Lease `live`; none if it stands there, or if `text` is empty."""
+        annotations: dict[str, Any] | None = live["metadata"].get("annotations")
+        if not text or (annotations or {}).get(self._annotation) == text:
+            return ()
+        if not annotations:
+            return (JsonPatch("add", "/metadata/annotations", {self._annotation: text}),)
+        name = self._annotation.replace("~", "~0").replace("/", "~1")
+        return (JsonPatch("add", f"/metadata/annotations/{name}", text),)

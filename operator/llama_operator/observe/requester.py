@@ -1,0 +1,23 @@
+"""Who asks for a deployment: read from its metadata, for the evidence of license decisions. Pure; called by `gather`."""
+
+from llama_operator.api.meta import GROUP
+from llama_operator.decide.observed import Requester
+from llama_operator.kube.port import Object
+
+ANNOTATION_REQUESTED_BY = f"{GROUP}/requested-by"
+"""Set by whoever knows the person: a pipeline, a portal. The operator copies it and never relies on it."""
+
+
+def requester(live: Object) -> Requester:
+    """Who last wrote the spec of `live`."""
+    metadata = live["metadata"]
+    writers = [
+        entry
+        for entry in metadata.get("managedFields") or ()
+        if not entry.get("subresource") and "f:spec" in (entry.get("fieldsV1") or {})
+    ]
+    latest = max(writers, key=lambda entry: str(entry.get("time") or ""), default={})
+    return Requester(
+        user=str((metadata.get("annotations") or {}).get(ANNOTATION_REQUESTED_BY, "")),
+        manager=str(latest.get("manager") or ""),
+    )

@@ -1,0 +1,66 @@
+"""One pass over one license record: LlamaModel, LicenseAcceptance or LicensePolicy. Called by `process`, beside `reconcile`.
+
+The operator changes nothing that an administrator wrote: it writes the status, and only when that changes.
+"""
+
+import contextlib
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from llama_operator.api.manifest import parse_as
+from llama_operator.api.v1alpha1.licenseacceptance import LicenseAcceptance, LicenseAcceptanceStatus
+from llama_operator.api.v1alpha1.licensepolicy import LicensePolicy, LicensePolicyStatus
+from llama_operator.api.v1alpha1.llamamodel import LlamaModel, LlamaModelStatus
+from llama_operator.catalog import Catalog
+from llama_operator.kube import kinds
+from llama_operator.kube.port import Cluster, NotFoundError, Object, Ref
+from llama_operator.observe.gather import acceptances_of, models_of
+from llama_operator.status import records
+from llama_operator.status.records import Records
+
+AnyStatus = LlamaModelStatus | LicenseAcceptanceStatus | LicensePolicyStatus
+
+
+async def comment(cluster: Cluster, ref: Ref, *, catalog: Catalog, now: Callable[[], datetime]) -> float | None:
+    """Bring the status of the record at `ref` up to date; returns the seconds until a date may change it.
+
+    Raises:
+        InvalidManifestError: If the live record breaks a rule that the API server did not check.
+        KubeError: If Kubernetes failed.
+    """
+    try:
+        live = await cluster.get(ref)
+    except NotFoundError:
+        return None
+    if live["metadata"].get("deletionTimestamp"):
+        return None
+    moment = now().replace(microsecond=0)
+    found = Records(
+        catalog=catalog,
+        models=await models_of(cluster),
+        acceptances=await acceptances_of(cluster),
+        naming=await _naming(cluster) if ref.kind == kinds.LICENSE_ACCEPTANCE else (),
+        now=moment,
+    )
+    status = _status(live, ref, found).to_api()
+    if status != live.get("status"):
+        named = {"apiVersion": live["apiVersion"], "kind": live["kind"], "metadata": {"name": ref.name}}
+        with contextlib.suppress(NotFoundError):
+            await cluster.apply_status(named | {"status": status})
+    # Dates mean days, and a day begins at midnight.
+    tomorrow = (moment + timedelta(days=1)).replace(hour=0, minute=0, second=0)
+    return (tomorrow - moment).total_seconds() if ref.kind == kinds.LICENSE_ACCEPTANCE else None
+
+
+def _status(live: Object, ref: Ref, found: Records) -> AnyStatus:
+    if ref.kind == kinds.LLAMA_MODEL:
+        return records.of_model(parse_as(LlamaModel, live), found)
+    if ref.kind == kinds.LICENSE_ACCEPTANCE:
+        return records.of_acceptance(parse_as(LicenseAcceptance, live), found)
+    return records.of_policy(parse_as(LicensePolicy, live), found)
+
+
+async def _naming(cluster: Cluster) -> tuple[str, ...]:
+    """Which acceptance each deployment names; of the many facts about a deployment this one alone is needed."""
+    items = (await cluster.list(kinds.LLAMA_DEPLOYMENT)).items
+    return tuple(str(((item.get("spec") or {}).get("license") or {}).get("acceptance") or "") for item in items)

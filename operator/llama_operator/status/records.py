@@ -1,0 +1,225 @@
+"""Status of the license records: LlamaModel, LicenseAcceptance, LicensePolicy. Pure; called by `record_pass`.
+
+It comments on what an administrator wrote; whether a deployment may run is said by the deployment's own conditions.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from llama_operator.api.meta import Condition, ConditionStatus, rfc3339
+from llama_operator.api.record_reasons import RecordCondition, RecordReason
+from llama_operator.api.v1alpha1.licenseacceptance import (
+    AcceptanceState,
+    LicenseAcceptance,
+    LicenseAcceptanceSpec,
+    LicenseAcceptanceStatus,
+)
+from llama_operator.api.v1alpha1.licensepolicy import LicensePolicy, LicensePolicyStatus
+from llama_operator.api.v1alpha1.llamamodel import LlamaModel, LlamaModelStatus
+from llama_operator.catalog import Catalog, UnknownLicenseError
+from llama_operator.catalog.additions import Additions, Unusable
+from llama_operator.catalog.licenses import LicenseFamily
+from llama_operator.decide.license.facts import ModelFacts
+from llama_operator.decide.license.lineage import Lineages
+
+_MOST_MODELS = 1024
+_MOST_ACCEPTANCES = 4096
+_MESSAGE_LIMIT = 32768
+
+
+@dataclass(frozen=True, slots=True)
+class Records:
+    """All license records that exist, with what they are compared with.
+
+    Attributes:
+        catalog: Models and license families.
+        models: LlamaModels.
+        acceptances: LicenseAcceptances.
+        naming: For each LlamaDeployment the LicenseAcceptance that it names, or an empty string.
+        now: Time of the pass, in UTC.
+    """
+
+    catalog: Catalog
+    models: tuple[LlamaModel, ...]
+    acceptances: tuple[LicenseAcceptance, ...]
+    naming: tuple[str, ...]
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class _Finding:
+    type: RecordCondition
+    status: ConditionStatus
+    reason: RecordReason
+    message: str
+
+
+def of_model(model: LlamaModel, records: Records) -> LlamaModelStatus:
+    """Status of a LlamaModel."""
+    facts = Lineages.of(records.catalog, records.models).resolve(model.metadata.name)
+    entry = Additions(records.catalog, records.models).added(model.metadata.name)
+    required = "Required" if facts.needing_acceptance else "NotRequired"
+    return LlamaModelStatus(
+        observed_generation=model.metadata.generation,
+        conditions=_conditions(model, records, (_resolved(facts), _plannable(entry))),
+        tier=facts.tier,
+        license_families=tuple(family.id for family in facts.families),
+        acceptance_required="" if facts.unresolved else required,
+        ancestors=facts.ancestors,
+    )
+
+
+def _resolved(facts: ModelFacts) -> _Finding:
+    kind = RecordCondition.RESOLVED
+    if facts.unresolved:
+        text = "; ".join(facts.unresolved)
+        return _Finding(kind, ConditionStatus.FALSE, RecordReason.LINEAGE_UNRESOLVED, text)
+    text = "; ".join((f"under {', '.join(family.id for family in facts.families)}", *facts.signals))
+    return _Finding(kind, ConditionStatus.TRUE, RecordReason.LINEAGE_RESOLVED, text)
+
+
+def _plannable(entry: object) -> _Finding:
+    kind = RecordCondition.PLANNABLE
+    if isinstance(entry, Unusable):
+        return _Finding(kind, ConditionStatus.FALSE, RecordReason.SHAPE_UNKNOWN, entry.message)
+    return _Finding(kind, ConditionStatus.TRUE, RecordReason.SHAPE_KNOWN, "deployments may name it in spec.model.name")
+
+
+def of_acceptance(record: LicenseAcceptance, records: Records) -> LicenseAcceptanceStatus:
+    """Status of a LicenseAcceptance."""
+    findings = [_valid(record.spec, records.catalog), _review(record.spec, records.now)]
+    if record.spec.state is AcceptanceState.TERMINATED:
+        findings.append(_weights_deleted(record))
+    return LicenseAcceptanceStatus(
+        observed_generation=record.metadata.generation,
+        conditions=_conditions(record, records, findings),
+        models=_covered(record, records),
+        deployments=records.naming.count(record.metadata.name),
+    )
+
+
+def _covered(record: LicenseAcceptance, records: Records) -> tuple[str, ...]:
+    """LlamaModels under a license that it accepts; other records of the entity may have to cover the rest."""
+    lineages, families = Lineages.of(records.catalog, records.models), frozenset(record.spec.families)
+    resolved = (lineages.resolve(model.metadata.name) for model in records.models)
+    names = (facts.name for facts in resolved if families & {family.id for family in facts.needing_acceptance})
+    return tuple(sorted(names)[:_MOST_MODELS])
+
+
+def _valid(spec: LicenseAcceptanceSpec, catalog: Catalog) -> _Finding:
+    kind, wrong = RecordCondition.VALID, ConditionStatus.FALSE
+    if spec.state is AcceptanceState.TERMINATED:
+        since = f" since {spec.terminated_on}" if spec.terminated_on else ""
+        return _Finding(kind, wrong, RecordReason.TERMINATED, f"terminated{since}: nothing may rest on it")
+    families = []
+    for name in spec.families:
+        try:
+            families.append(catalog.license_family(name))
+        except UnknownLicenseError as error:
+            return _Finding(kind, wrong, RecordReason.FAMILY_UNKNOWN, f"spec.families: {error}")
+    if (reason := _wrong_version(spec, families)) is not None:
+        return _Finding(kind, wrong, *reason)
+    if (reason := _wrong_text(spec, families)) is not None:
+        return _Finding(kind, wrong, *reason)
+    text = (
+        f"{spec.legal_entity} accepted {', '.join(spec.families)} on {spec.accepted_on}, recorded by {spec.accepted_by}"
+    )
+    return _Finding(kind, ConditionStatus.TRUE, RecordReason.RECORDED, text)
+
+
+def _wrong_version(spec: LicenseAcceptanceSpec, families: Iterable[LicenseFamily]) -> tuple[RecordReason, str] | None:
+    dates = {
+        family.id: family.version_date for family in families if family.version_date and family.acceptance_required
+    }
+    if not dates:
+        return None
+    known = ", ".join(f"{name} {date}" for name, date in dates.items())
+    again = "it cannot be added later: record the acceptance anew"
+    if spec.version_date is None:
+        return RecordReason.VERSION_MISSING, f"spec.versionDate is not set, versions: {known}; {again}"
+    # Of some versions only the year is known.
+    if not any(spec.version_date.startswith(date) for date in dates.values()):
+        return RecordReason.VERSION_MISMATCH, f"spec.versionDate is {spec.version_date}, versions: {known}; {again}"
+    return None
+
+
+def _wrong_text(spec: LicenseAcceptanceSpec, families: Iterable[LicenseFamily]) -> tuple[RecordReason, str] | None:
+    given = set(spec.text_hashes)
+    known: set[str] = set()
+    for family in families:
+        texts = set(family.license_text_hashes)
+        known |= texts | set(family.policy_text_hashes)
+        if texts and not texts & given:
+            said = f"spec.textHashes has no text of {family.id}; record the acceptance anew with the hash of what was accepted"
+            return RecordReason.TEXT_MISSING, said
+    strange = sorted(given - known)
+    if strange:
+        return (
+            RecordReason.TEXT_UNKNOWN,
+            f"spec.textHashes: {strange[0]} is no known text of {', '.join(spec.families)}",
+        )
+    return None
+
+
+def _review(spec: LicenseAcceptanceSpec, now: datetime) -> _Finding:
+    kind, due = RecordCondition.REVIEW_DUE, spec.review_due_on
+    if due is None:
+        text = "spec.reviewDueOn is not set; the acceptable use policy changes under its URL"
+        return _Finding(kind, ConditionStatus.FALSE, RecordReason.REVIEW_NOT_PLANNED, text)
+    # Both are dates as ISO 8601 writes them, which sort as text.
+    if due <= rfc3339(now)[:10]:
+        text = f"read the acceptable use policy of {', '.join(spec.families)} again, then set spec.reviewDueOn anew"
+        return _Finding(kind, ConditionStatus.TRUE, RecordReason.REVIEW_OVERDUE, text)
+    return _Finding(kind, ConditionStatus.FALSE, RecordReason.REVIEW_PLANNED, f"due on {due}")
+
+
+def _weights_deleted(record: LicenseAcceptance) -> _Finding:
+    text = (
+        "the operator stops the deployments that name this record; what their pods had downloaded goes with the pods. It "
+        "keeps no copy of weights and cannot see others: PersistentVolumeClaims and object stores have to be emptied by "
+        f"the owners of {', '.join(record.spec.namespaces)}, node caches, images and mirrors by the platform owner. Keep "
+        "the proof where spec.evidence points to"
+    )
+    return _Finding(RecordCondition.WEIGHTS_DELETED, ConditionStatus.UNKNOWN, RecordReason.NOT_RECORDED, text)
+
+
+def of_policy(policy: LicensePolicy, records: Records) -> LicensePolicyStatus:
+    """Status of a LicensePolicy."""
+    existing = {record.metadata.name for record in records.acceptances}
+    named = {name for entry in policy.spec.tiers for name in entry.acceptances}
+    missing = sorted(named - existing)
+    text = "house policy, not license text; every LicensePolicy that exists applies"
+    reason = RecordReason.HOUSE_POLICY
+    if missing:
+        reason, text = RecordReason.ACCEPTANCES_MISSING, f"{text}; not found: {', '.join(missing)}"
+    return LicensePolicyStatus(
+        observed_generation=policy.metadata.generation,
+        conditions=_conditions(
+            policy, records, (_Finding(RecordCondition.IN_FORCE, ConditionStatus.TRUE, reason, text),)
+        ),
+        # More than fit leave the list out: admission then does not look, rather than refuse what exists.
+        acceptances=tuple(sorted(existing)) if len(existing) <= _MOST_ACCEPTANCES else None,
+    )
+
+
+def _conditions(
+    record: LlamaModel | LicenseAcceptance | LicensePolicy, records: Records, findings: Iterable[_Finding]
+) -> tuple[Condition, ...]:
+    """Findings with their time, which moves only when the status of a condition does."""
+    before = {condition.type: condition for condition in (record.status.conditions if record.status else ())}
+    result = []
+    for found in findings:
+        old = before.get(found.type)
+        since = old.last_transition_time if old is not None and old.status is found.status else records.now
+        result.append(
+            Condition(
+                type=found.type,
+                status=found.status,
+                observed_generation=record.metadata.generation,
+                last_transition_time=since.replace(microsecond=0),
+                reason=found.reason,
+                message=found.message[:_MESSAGE_LIMIT],
+            )
+        )
+    return tuple(result)

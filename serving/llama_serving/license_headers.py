@@ -1,0 +1,93 @@
+"""Response headers with what the licenses want shown: pure ASGI, so a stream passes chunk by chunk as it came.
+
+`ingress` puts the middleware around the OpenAI routes. Headers alone do not fulfill any license: they are there for
+programs, the about page is for people.
+"""
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any, Final
+
+from llama_serving.config import ATTRIBUTION_HEADER, OUTPUT_TERMS_HEADER, LicenseDuties, LicenseFamilyDuties
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+ASGIApp = Callable[[Message, Receive, Send], Awaitable[None]]
+Headers = tuple[tuple[bytes, bytes], ...]
+
+_ROUTES: Final = ("/v1/", "/tokenize", "/detokenize")
+_STRICTEST_FIRST: Final = ("NoOtherModels", "SharedRestriction", "AllowedWithName", "Unrestricted")
+_ALLOW_ORIGIN: Final = b"access-control-allow-origin"
+_EXPOSE: Final = b"access-control-expose-headers"
+
+
+class LicenseHeaders:
+    """Adds headers to every answer of an OpenAI route, errors and streams included.
+
+    Args:
+        app: The application.
+        headers: Says which headers; asked for each answer, because a Serve ingress is built before its config is known.
+    """
+
+    def __init__(self, app: ASGIApp, *, headers: Callable[[], Headers]) -> None:
+        self._app = app
+        self._headers = headers
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        """Pass the request on, and its answer back as it comes."""
+        if scope["type"] != "http" or not str(scope["path"]).startswith(_ROUTES):
+            await self._app(scope, receive, send)
+            return
+
+        async def with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message = {**message, "headers": _merged(message.get("headers", ()), self._headers())}
+            await send(message)
+
+        await self._app(scope, receive, with_headers)
+
+
+def headers_of(duties: LicenseDuties | None) -> Headers:
+    """Return the headers for `duties`: none when no license asks for anything."""
+    if duties is None:
+        return ()
+    values = {ATTRIBUTION_HEADER: ", ".join(attributions(duties)), OUTPUT_TERMS_HEADER: output_terms(duties)}
+    return tuple((name.encode(), value.encode("ascii")) for name, value in values.items() if value)
+
+
+def attributions(duties: LicenseDuties | None) -> tuple[str, ...]:
+    """Return the lines to display, each once."""
+    families = () if duties is None else duties.families
+    return tuple(dict.fromkeys(family.attribution for family in families if family.attribution is not None))
+
+
+def output_terms(duties: LicenseDuties) -> str:
+    """Return the terms of every family for the output, the strictest first; all of them apply.
+
+    The form is a list of tokens with parameters (RFC 9651): `AllowedWithName; family="llama-3.3"; name-prefix="Llama"`.
+    """
+    bound = [family for family in duties.families if family.output_use != "Unrestricted"]
+    return ", ".join(_term(family) for family in sorted(bound, key=lambda f: _STRICTEST_FIRST.index(f.output_use)))
+
+
+def _term(family: LicenseFamilyDuties) -> str:
+    term = f'{family.output_use}; family="{family.id}"'
+    if family.output_use == "AllowedWithName" and family.name_prefix is not None:
+        term += f"; name-prefix={_quoted(family.name_prefix)}"
+    return term
+
+
+def _quoted(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
+def _merged(present: Any, ours: Headers) -> list[tuple[bytes, bytes]]:
+    """Return `present` with our headers in it, shown also to scripts in browsers where the answer is."""
+    if not ours:
+        return list(present)
+    names = {name for name, _ in ours}
+    merged = [(name, value) for name, value in present if name.lower() not in names] + list(ours)
+    if any(name.lower() == _ALLOW_ORIGIN for name, _ in merged):
+        merged.append((_EXPOSE, b", ".join(name for name, _ in ours)))
+    return merged

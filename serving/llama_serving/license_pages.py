@@ -1,0 +1,141 @@
+"""What the license routes answer: the about page, the list of texts, the entry in the list of models. Pure.
+
+Called by `license_routes` and `ingress`. Lines and terms come from the config, texts from the model's own folder.
+"""
+
+import html
+from collections.abc import Iterable
+from typing import Any, Final
+from urllib.parse import quote
+
+from llama_serving.config import LICENSES_PATH, LicenseDuties, LicenseFamilyDuties
+from llama_serving.license_files import LicenseFile
+from llama_serving.license_headers import attributions, output_terms
+
+NO_ADVICE: Final = (
+    "What is shown here is a record of license facts for machines and people. It is not legal advice, and showing it "
+    "fulfills no duty by itself: read the license texts."
+)
+
+_OUTPUT: Final = {
+    "Unrestricted": "No rule of this license about what is done with the output.",
+    "NoOtherModels": "The output must not be used to improve any other large language model.",
+    "SharedRestriction": "The output may be used only as the weights themselves may be.",
+    "AllowedWithName": "An AI model that is made or improved with the output and made available must carry a name that "
+    "begins with “{prefix}”.",
+}
+
+_PAGE: Final = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title}</title>
+<style>
+body {{ font: 16px/1.5 system-ui, sans-serif; margin: 3rem auto; max-width: 42rem; padding: 0 1rem }}
+.attribution {{ font-size: 2rem; font-weight: 700; margin: .5rem 0 }}
+small {{ color: #555 }}
+</style>
+</head>
+<body>
+{body}
+</body>
+</html>
+"""
+
+
+def model_metadata(model_id: str, duties: LicenseDuties | None) -> dict[str, Any]:
+    """Return what the entry of the model in `/v1/models` says in its `metadata`; nothing without duties."""
+    if duties is None:
+        return {}
+    lines = attributions(duties)
+    return {
+        **({"attribution": ", ".join(lines)} if lines else {}),
+        "license": {**_facts(duties), "texts": texts_path(model_id)},
+    }
+
+
+def texts_path(model_id: str) -> str:
+    """Path of the texts of `model_id`."""
+    return f"{LICENSES_PATH}/{quote(model_id)}"
+
+
+def listing(model_id: str, duties: LicenseDuties | None, files: Iterable[LicenseFile] | None) -> dict[str, Any]:
+    """Return the list of the texts of a model, as JSON.
+
+    Args:
+        model_id: Name of the model.
+        duties: What its licenses want.
+        files: The texts; None while no engine has read them yet.
+    """
+    return {
+        "model": model_id,
+        "url": texts_path(model_id),
+        **_facts(duties),
+        "files": None if files is None else [_entry(model_id, file) for file in files],
+    }
+
+
+def joined(files: Iterable[LicenseFile]) -> str:
+    """Return all texts one after the other, each under its name."""
+    return "\n".join(f"===== {file.name} =====\n\n{file.text.strip()}\n" for file in files)
+
+
+def about_json(model_id: str, duties: LicenseDuties | None) -> dict[str, Any]:
+    """Return the about page for programs."""
+    return {"model": model_id, **_facts(duties), "licenses": texts_path(model_id), "note": NO_ADVICE}
+
+
+def about_html(model_id: str, duties: LicenseDuties | None) -> str:
+    """Return the about page for people: the line of the license first, in large type."""
+    model, families = html.escape(model_id), () if duties is None else duties.families
+    parts = [f"<h1>{model}</h1>"]
+    parts += [f'<p class="attribution">{html.escape(line)}</p>' for line in attributions(duties)]
+    for family in families:
+        parts.append(f"<h2>{html.escape(family.title)}</h2>")
+        if family.notice is not None:
+            parts.append(f"<p>{html.escape(family.notice)}</p>")
+        parts.append(f"<p>{html.escape(_output_sentence(family))}</p>")
+    if families:
+        parts.append(
+            f'<p><a href="{html.escape(texts_path(model_id))}">License texts that came with the weights</a></p>'
+        )
+    else:
+        parts.append("<p>No license of this model asks for a line to be shown.</p>")
+    parts.append(f"<p><small>{html.escape(NO_ADVICE)}</small></p>")
+    return _PAGE.format(title=f"About {model}", body="\n".join(parts))
+
+
+def _facts(duties: LicenseDuties | None) -> dict[str, Any]:
+    families = () if duties is None else duties.families
+    return {
+        "tier": "OtherLicense" if duties is None else duties.tier,
+        "attribution": list(attributions(duties)),
+        "outputTerms": "" if duties is None else output_terms(duties),
+        "families": [
+            {
+                "id": family.id,
+                "title": family.title,
+                "attribution": family.attribution,
+                "notice": family.notice,
+                "outputUse": family.output_use,
+                "outputTerms": _output_sentence(family),
+            }
+            for family in families
+        ],
+    }
+
+
+def _entry(model_id: str, file: LicenseFile) -> dict[str, Any]:
+    return {
+        "name": file.name,
+        "kind": file.kind,
+        "url": f"{texts_path(model_id)}/{quote(file.name)}",
+        "bytes": len(file.text.encode()),
+        "sha256": file.sha256,
+        "textHash": file.text_hash,
+    }
+
+
+def _output_sentence(family: LicenseFamilyDuties) -> str:
+    return _OUTPUT[family.output_use].format(prefix=family.name_prefix or "")

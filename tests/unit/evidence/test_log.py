@@ -1,0 +1,278 @@
+"""The log of decisions: one line for every verdict that is new, none that is not anchored, none that takes effect unrecorded."""
+
+import asyncio
+import json
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from llama_operator import catalog
+from llama_operator.cli import files
+from llama_operator.decide.decision import decide
+from llama_operator.decide.observed import Observed, Requester
+from llama_operator.evidence import start
+from llama_operator.evidence.chain import GENESIS
+from llama_operator.evidence.log import EvidenceError, HashChainLog, NoAnchor
+from llama_operator.evidence.sink import EvidenceFile
+from llama_operator.evidence.verify import split, verify
+from llama_operator.kube import kinds
+from llama_operator.kube.fenced import NotLeaderError
+from llama_operator.kube.port import Ref, UnavailableError
+
+SAMPLES = Path(__file__).resolve().parents[3] / "manifests" / "samples"
+NOW = datetime(2026, 3, 2, 9, 30, tzinfo=UTC)
+KNOWN = catalog.load()
+
+
+@pytest.fixture
+def manifests():
+    return files.read([str(SAMPLES / "llama-3.3-70b-fp8-h100.yaml"), str(SAMPLES / "license-acceptance.yaml")])
+
+
+@pytest.fixture
+def observed(manifests):
+    metadata = manifests.deployment.metadata.model_copy(update={"uid": "u-1", "generation": 3})
+    deployment = manifests.deployment.model_copy(update={"metadata": metadata})
+    return Observed(
+        deployment, acceptances=manifests.acceptances, now=NOW, requester=Requester("zoe@acme.example", "argocd")
+    )
+
+
+class Anchor:
+    def __init__(self):
+        self.heads, self.leads, self.fails = [], True, False
+
+    def ensure_leading(self):
+        if not self.leads:
+            raise NotLeaderError("no")
+
+    async def hold(self, head):
+        if self.fails:
+            raise UnavailableError("no")
+        self.heads.append(head)
+
+
+class Book:
+    """A log with the lines that it wrote."""
+
+    def __init__(self):
+        self.lines, self.anchor, self.full = [], Anchor(), False
+        self.log = HashChainLog(self._write, self.anchor)
+
+    def _write(self, line):
+        if self.full:
+            raise OSError(28, "No space left on device")
+        self.lines.append(line)
+
+    def records(self):
+        return [json.loads(line) for line in self.lines]
+
+    async def begin(self, term="operator/1", previous=GENESIS):
+        await self.log.begin(term, previous, NOW)
+
+    async def record(self, observed):
+        await self.log.record(observed, decide(observed, KNOWN))
+
+
+@pytest.fixture
+def book():
+    return Book()
+
+
+def with_spec(observed, **license_fields):
+    spec = observed.deployment.spec
+    changed = spec.model_copy(update={"license": spec.license.model_copy(update=license_fields)})
+    metadata = observed.deployment.metadata.model_copy(update={"generation": 4})
+    return replace(observed, deployment=observed.deployment.model_copy(update={"spec": changed, "metadata": metadata}))
+
+
+async def test_a_record_says_what_was_decided_on_what_ground_for_whom(book, observed, manifests):
+    await book.begin()
+    await book.record(observed)
+    started, record = book.records()
+    assert started["event"] == "TermStarted"
+    assert record["event"] == "Decided"
+    assert record["time"] == "2026-03-02T09:30:00Z"
+    assert record["deployment"]["uid"] == "u-1"
+    assert record["deployment"]["generation"] == 3
+    assert record["decision"] == "Allow"
+    assert record["reason"] == "LicenseAllowed"
+    assert record["tier"] == "CommunityLlama31Plus"
+    assert record["families"] == ["llama-3.3"]
+    assert record["acceptances"][0]["name"] == observed.deployment.spec.license.acceptance
+    assert all(len(found) == 64 for found in record["textHashes"])
+    assert record["textHashes"]
+    assert {rule["outcome"] for rule in record["rules"]} <= {"Allowed", "NotApplicable"}
+    assert {"rule": "P2", "check": "lineage-resolved", "outcome": "Allowed"} in record["rules"]
+    assert record["requester"] == {"user": "zoe@acme.example", "manager": "argocd"}
+    assert verify(book.lines).intact
+
+
+async def test_a_refusal_says_which_rule_and_clause(book, observed):
+    await book.begin()
+    await book.record(with_spec(observed, acceptance=None))
+    record = book.records()[-1]
+    assert (record["decision"], record["effect"]) == ("Deny", "NothingChanges")
+    refused = [rule for rule in record["rules"] if rule["outcome"] == "Denied"]
+    assert refused[0]["rule"] == "P1"
+    assert refused[0]["reason"] == "AcceptanceMissing"
+    assert refused[0]["clause"]
+    assert refused[0]["message"]
+
+
+async def test_a_model_that_nobody_knows_is_recorded_as_refused(book, observed):
+    await book.begin()
+    spec = observed.deployment.spec
+    renamed = spec.model_copy(update={"model": spec.model.model_copy(update={"name": "my-model"})})
+    await book.record(replace(observed, deployment=observed.deployment.model_copy(update={"spec": renamed})))
+    record = book.records()[-1]
+    assert (record["decision"], record["tier"], record["reason"]) == ("Deny", "Unresolved", "ModelUnknown")
+
+
+async def test_the_same_verdict_is_recorded_once_in_a_term(book, observed):
+    await book.begin()
+    await book.record(observed)
+    await book.record(replace(observed, now=NOW + timedelta(days=1)))
+    assert len(book.lines) == 2
+
+
+async def test_whatever_differs_is_recorded_anew(book, observed):
+    await book.begin()
+    refused = with_spec(observed, acceptance="another")
+    for each in (observed, refused, observed, replace(observed, requester=Requester("max", "kubectl"))):
+        await book.record(each)
+    assert [record["decision"] for record in book.records()[1:]] == ["Allow", "Deny", "Allow", "Allow"]
+
+
+async def test_a_new_term_records_every_verdict_again_and_goes_on_with_the_chain(observed):
+    first, second = Book(), Book()
+    await first.begin()
+    await first.record(observed)
+    await second.begin("operator/2", first.anchor.heads[-1])
+    await second.record(observed)
+    found = verify([*first.lines, *second.lines])
+    assert found.intact
+    assert (found.terms, found.records, found.notes) == (2, 4, ())
+
+
+async def test_the_end_of_a_deployment_is_recorded_once(book, observed):
+    metadata = observed.deployment.metadata
+    ref = Ref(kinds.LLAMA_DEPLOYMENT, metadata.namespace, metadata.name)
+    await book.begin()
+    await book.log.removed(ref, NOW)
+    await book.record(observed)
+    await book.log.removed(ref, NOW)
+    await book.log.removed(ref, NOW)
+    assert [record["event"] for record in book.records()] == ["TermStarted", "Decided", "Removed"]
+
+
+async def test_a_decision_that_cannot_be_written_is_an_error_and_leaves_no_gap(book, observed):
+    await book.begin()
+    book.full = True
+    with pytest.raises(EvidenceError, match="nothing is started"):
+        await book.record(observed)
+    book.full = False
+    await book.record(observed)
+    assert verify(book.lines).intact
+
+
+async def test_a_decision_whose_hash_could_not_be_anchored_is_recorded_again(book, observed):
+    await book.begin()
+    book.anchor.fails = True
+    with pytest.raises(UnavailableError):
+        await book.record(observed)
+    book.anchor.fails = False
+    await book.record(observed)
+    assert [record["event"] for record in book.records()] == ["TermStarted", "Decided", "Decided"]
+    assert verify(book.lines, head=book.anchor.heads[-1]).intact
+
+
+async def test_who_does_not_lead_writes_nothing(book, observed):
+    await book.begin()
+    book.anchor.leads = False
+    with pytest.raises(NotLeaderError):
+        await book.record(observed)
+    assert len(book.lines) == 1
+
+
+async def test_no_decision_is_recorded_before_a_term(book, observed):
+    with pytest.raises(EvidenceError):
+        await book.record(observed)
+
+
+async def test_many_at_once_make_one_chain(book, observed):
+    await book.begin()
+
+    def named(number):
+        metadata = observed.deployment.metadata.model_copy(update={"name": f"chat-{number}"})
+        return replace(observed, deployment=observed.deployment.model_copy(update={"metadata": metadata}))
+
+    await asyncio.gather(*(book.record(named(number)) for number in range(30)))
+    assert verify(book.lines, head=book.anchor.heads[-1]).intact
+    assert len(book.lines) == 31
+
+
+async def test_texts_of_users_cannot_make_a_line_too_long_or_break_it(book, observed):
+    await book.begin()
+    awkward = '\n"\\\u2028\U0001f999 token' * 400
+    await book.record(replace(observed, requester=Requester(awkward, awkward)))
+    assert verify(split(b"".join(book.lines))).intact
+    assert len(book.lines[-1]) < 16_384
+
+
+async def test_a_file_goes_on_where_it_ended(tmp_path, observed):
+    file = EvidenceFile(tmp_path / "evidence.jsonl")
+    for term in ("a/1", "b/2"):
+        log = HashChainLog(file.write, NoAnchor())
+        await log.begin(term, start.previous(file, ""), NOW)
+        await log.record(observed, decide(observed, KNOWN))
+    content = (tmp_path / "evidence.jsonl").read_bytes()
+    found = verify(split(content))
+    assert found.intact
+    assert found.terms == 2
+    assert file.head() == found.head
+
+
+async def test_a_line_that_a_crash_cut_off_stays_visible_and_alone(tmp_path, observed):
+    path = tmp_path / "evidence.jsonl"
+    file = EvidenceFile(path)
+    log = HashChainLog(file.write, NoAnchor())
+    await log.begin("a/1", GENESIS, NOW)
+    await log.record(observed, decide(observed, KNOWN))
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-10])
+    log = HashChainLog(file.write, NoAnchor())
+    await log.begin("b/2", start.previous(file, ""), NOW)
+    found = verify(split(path.read_bytes()))
+    assert [finding.line for finding in found.findings] == [2]
+    assert found.records == 2
+
+
+async def test_the_lease_goes_before_what_the_file_says(tmp_path, observed, caplog):
+    file = EvidenceFile(tmp_path / "evidence.jsonl")
+    log = HashChainLog(file.write, NoAnchor())
+    await log.begin("a/1", GENESIS, NOW)
+    head = file.head()
+    await log.record(observed, decide(observed, KNOWN))
+    assert start.previous(file, head) == head
+    assert start.previous(file, "") == file.head()
+    assert start.previous(file, "not a hash") == file.head()
+    assert "names no hash" in caplog.text
+
+
+def test_a_file_that_cannot_be_written_says_which_setting_it_is(tmp_path):
+    (tmp_path / "evidence.jsonl").mkdir()
+    with pytest.raises(EvidenceError, match="--evidence-file"):
+        start.previous(EvidenceFile(tmp_path / "evidence.jsonl"), "")
+
+
+def test_a_renamed_file_is_begun_anew(tmp_path):
+    path = tmp_path / "evidence.jsonl"
+    file = EvidenceFile(path)
+    file.write(b"one\n")
+    path.rename(tmp_path / "evidence.jsonl.1")
+    file.write(b"two\n")
+    assert path.read_bytes() == b"two\n"
+    assert path.stat().st_mode & 0o027 == 0, "others may neither read nor write it"
