@@ -174,9 +174,7 @@ def test_restarts_upgrades_and_nodes_write_nothing(eventually, user, make_operat
 
 
 @pytest.mark.parametrize("running", [True, False], ids=["operator up", "operator down"])
-def test_a_namespace_full_of_deployments_goes(
-    eventually, user, make_operator, plane, namespace, running
-):
+def test_a_namespace_full_of_deployments_goes(eventually, user, make_operator, plane, namespace, running):
     operator = make_operator()
     for number in range(20):
         user.apply("tiny-cpu", name=f"chat-{number}")
