@@ -35,14 +35,14 @@ class Records:
     Attributes:
         catalog: Models and license families.
         models: LlamaModels.
-        acceptances: LicenseAcceptances.
+        acceptances: Names of the LicenseAcceptances.
         naming: For each LlamaDeployment the LicenseAcceptance that it names, or an empty string.
         now: Time of the pass, in UTC.
     """
 
     catalog: Catalog
     models: tuple[LlamaModel, ...]
-    acceptances: tuple[LicenseAcceptance, ...]
+    acceptances: tuple[str, ...]
     naming: tuple[str, ...]
     now: datetime
 
@@ -186,7 +186,7 @@ def _weights_deleted(record: LicenseAcceptance) -> _Finding:
 
 def of_policy(policy: LicensePolicy, records: Records) -> LicensePolicyStatus:
     """Status of a LicensePolicy."""
-    existing = {record.metadata.name for record in records.acceptances}
+    existing = set(records.acceptances)
     named = {name for entry in policy.spec.tiers for name in entry.acceptances}
     missing = sorted(named - existing)
     text = "house policy, not license text; every LicensePolicy that exists applies"
