@@ -185,6 +185,7 @@ async def test_when_somebody_accepts_on_the_hub_the_next_question_starts_the_rev
     conditions = await cluster.passes()
     assert conditions["WeightsAccessible"].status == "True"
     assert len(await cluster.names(kinds.RAY_SERVICE)) == 1
+    assert len(await cluster.jobs()) == 1, "the refusal is history"
 
 
 async def test_a_deleted_job_is_the_way_to_ask_at_once(cluster, world):

@@ -127,7 +127,7 @@ def access_check_facts(job: Object, pods: Sequence[Object]) -> AccessCheckFacts:
         attempt=int(attempt) if attempt.isdecimal() else 1,
         finished=None if ended is None else _moment(ended.get("lastTransitionTime")) or _created(metadata),
         succeeded=ended is not None and ended["type"] == "Complete",
-        verdict=next((word for word in words if word is not None), None) if ended else None,
+        verdict=next((word for word in words if word is not None), None),
         detail=detail[:_DETAIL_LIMIT],
         uid=metadata.get("uid", ""),
         leaving="deletionTimestamp" in metadata,
