@@ -11,16 +11,7 @@ from llama_operator.api.reasons import Reason
 from llama_operator.api.v1alpha1.licenseacceptance import AcceptanceState, LicenseAcceptance
 from llama_operator.catalog.licenses import LicenseFamily
 from llama_operator.decide.license.check import Check, Found, under_acceptance
-from llama_operator.decide.license.facts import LicenseInput, day
-
-
-def same_party(one: str, other: str) -> bool:
-    """Whether two names mean the same entity: case, spaces and full stops do not count."""
-    return _party(one) == _party(other)
-
-
-def _party(name: str) -> str:
-    return " ".join(name.casefold().replace(".", "").replace(",", " ").split())
+from llama_operator.decide.license.facts import LicenseInput, day, same_party
 
 
 def version_fits(record: LicenseAcceptance, family: LicenseFamily) -> bool:
@@ -120,6 +111,25 @@ def _covers_namespace(given: LicenseInput) -> Found | None:
                 f"not {given.namespace}",
                 "have the namespace added to the acceptance if it is of the same legal entity, or deploy to one that "
                 "it covers",
+            )
+    return None
+
+
+def _one_licensee(given: LicenseInput) -> Found | None:
+    """A namespace belongs to one entity: nobody picks the licensee that suits best."""
+    leading = given.record
+    if leading is None:
+        return None
+    for other in given.records or ():
+        if (
+            other.spec.state is AcceptanceState.ACCEPTED
+            and given.namespace in other.spec.namespaces
+            and not same_party(other.spec.legal_entity, leading.spec.legal_entity)
+        ):
+            return Found(
+                f"namespace {given.namespace} is covered by acceptances of two entities: {leading.metadata.name} of "
+                f"{leading.spec.legal_entity} and {other.metadata.name} of {other.spec.legal_entity}",
+                f"take {given.namespace} out of spec.namespaces of the one that is not the licensee there",
             )
     return None
 
@@ -267,6 +277,16 @@ CHECKS: tuple[Check, ...] = (
         _covers_namespace,
         under_acceptance,
         needs_records=True,
+    ),
+    Check(
+        "one-licensee-in-namespace",
+        "P23",
+        "§1.a: the grant is to the licensee, non-transferable",
+        Reason.LICENSEE_AMBIGUOUS,
+        _one_licensee,
+        under_acceptance,
+        needs_records=True,
+        origin="Record",
     ),
     Check(
         "acceptance-covers-families",

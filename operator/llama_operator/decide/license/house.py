@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from llama_operator.api.reasons import Reason
 from llama_operator.api.v1alpha1.licensepolicy import LicensePolicy, Permission, Requirement, TierPolicy
 from llama_operator.catalog.licenses import Tier
-from llama_operator.decide.license.acceptance import relied_on_with_leading, same_party
+from llama_operator.decide.license.acceptance import relied_on_with_leading
 from llama_operator.decide.license.check import Check, Found, always, under_acceptance
-from llama_operator.decide.license.facts import LicenseInput
+from llama_operator.decide.license.facts import LicenseInput, same_party
 
 
 def governing(given: LicenseInput) -> Iterator[tuple[LicensePolicy, TierPolicy]]:
