@@ -84,6 +84,7 @@ def test_the_duties_of_the_license_reach_the_pods(model, attribution, prefix, us
 
     assert (family.attribution, family.name_prefix, family.output_use) == (attribution, prefix, use)
     assert "Community License" in family.notice
+    assert family.text_hashes
 
 
 def test_every_family_of_a_model_under_several_is_there():
