@@ -2,6 +2,7 @@
 
 import json
 import sys
+from datetime import UTC, datetime
 from typing import Any
 
 from llama_operator import catalog
@@ -19,7 +20,7 @@ from llama_operator.errors import FieldProblem, InvalidManifestError
 def command(paths: list[str], *, name: str | None, output: str) -> int:
     """Plan the manifest in `paths` and print it; returns the exit code."""
     manifests = files.read(paths, name=name)
-    observed = manifests.observed()
+    observed = manifests.observed(datetime.now(UTC))
     decision = decide(observed, catalog.load())
     raise_if_invalid(decision, manifests.deployment.metadata.name)
     built = objects.build(observed, decision, Settings()).apply
