@@ -264,3 +264,13 @@ def test_verify_keeps_little_of_a_line_that_never_ends(call, tmp_path):
     path = tmp_path / "zeros"
     path.write_bytes(b"\0" * (3 * chain.LONGEST_LINE))
     assert call("verify", str(path))[0] == 6
+
+
+@pytest.mark.parametrize("action", ["explain", "report", "verify"])
+def test_help_of_every_action_teaches_by_examples_and_lists_exit_codes(call, capsys, action):
+    with pytest.raises(SystemExit) as caught:
+        call(action, "--help")
+    assert caught.value.code == 0
+    out = capsys.readouterr().out
+    assert f"kubectl llama license {action}" in out.split("examples:")[1]
+    assert "exit codes:" in out
