@@ -1,5 +1,7 @@
 """What the Serve config of a revision says about licenses, and where the weights of a LlamaModel come from."""
 
+from dataclasses import replace
+
 import pytest
 import yaml
 
@@ -7,7 +9,7 @@ from llama_operator import catalog
 from llama_operator.api.manifest import parse
 from llama_operator.decide.decision import decide
 from llama_operator.decide.observed import Observed, Settings
-from llama_operator.desired import objects
+from llama_operator.desired import objects, revision
 from llama_serving.config import ServingConfig
 
 KNOWN = catalog.load()
@@ -47,8 +49,8 @@ def added(source, **lineage):
     )
 
 
-def built(model, *, accelerator="H100-80GB", policies=(), models=(), settings=Settings()):  # noqa: B008 - frozen
-    obj = {
+def manifest(model, accelerator):
+    return {
         "apiVersion": "llama-operator.io/v1alpha1",
         "kind": "LlamaDeployment",
         "metadata": {"name": "chat", "namespace": "team-a", "uid": "u-1"},
@@ -59,7 +61,10 @@ def built(model, *, accelerator="H100-80GB", policies=(), models=(), settings=Se
             "license": LICENSE,
         },
     }
-    observed = Observed(parse(obj), acceptances=None, policies=policies, models=models)
+
+
+def built(model, *, accelerator="H100-80GB", policies=(), models=(), settings=Settings()):  # noqa: B008 - frozen
+    observed = Observed(parse(manifest(model, accelerator)), acceptances=None, policies=policies, models=models)
     decision = decide(observed, KNOWN)
     assert decision.problem is None, decision.problem
     found = objects.build(observed, decision, settings).apply
@@ -171,3 +176,19 @@ def test_weights_on_this_machine_come_before_any_other_source():
     assert args["source"] == {"kind": "Path", "location": "/here"}
     (group,) = service["spec"]["rayClusterConfig"]["workerGroupSpecs"]
     assert "volumes" not in group["template"]["spec"]
+
+
+def test_a_pinned_revision_keeps_its_serve_config_whatever_policies_and_catalog_say_now():
+    deployment = manifest("llama-3.1-8b", "H100-80GB")
+    observed = Observed(parse(deployment), acceptances=None)
+    made = revision.new(observed, decide(observed, KNOWN), Settings())
+    (application,) = made.serve_config["applications"]
+    old = {key: value for key, value in application["args"].items() if key != "license"}
+    record = replace(made, serve_config={**made.serve_config, "applications": [{**application, "args": old}]})
+
+    later = replace(observed, revisions=(record,), policies=(policy("strict", "Required"),))
+    found = objects.build(later, decide(later, KNOWN), Settings()).apply
+
+    (service,) = (each for each in found if each["kind"] == "RayService")
+    assert "license" in application["args"]
+    assert yaml.safe_load(service["spec"]["serveConfigV2"])["applications"][0]["args"] == old
