@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llama_operator.evidence import chain
-from llama_operator.evidence.verify import split, verify
+from llama_operator.evidence.verify import is_record, split, verify
 
 
 def write(terms, *, handed_over=0):
@@ -91,6 +91,22 @@ def test_every_byte_counts_whatever_it_becomes():
             if value != small[place]:
                 changed = small[:place] + bytes([value]) + small[place + 1 :]
                 assert not verify(split(changed)).intact, (place, value)
+
+
+def test_every_byte_of_records_counts_between_lines_of_other_logs():
+    others = b'{"level":"info","message":"reconciled","object":{"name":"chat"}}\n'
+    records = write([1])
+    log = others + others.join(records) + others
+
+    def holds(content):
+        return verify(line for line in split(content) if is_record(line)).intact
+
+    assert holds(log)
+    for line in records:
+        for place in range(log.index(line), log.index(line) + len(line)):
+            for value in b'\n "0f':
+                if value != log[place]:
+                    assert not holds(log[:place] + bytes([value]) + log[place + 1 :]), (place, value)
 
 
 @settings(max_examples=300)
