@@ -98,6 +98,29 @@ def _not_revived(given: LicenseInput) -> Found | None:
     return None
 
 
+def ended_here(given: LicenseInput) -> bool:
+    """Whether an acceptance of the model's license for this namespace was terminated, and none came after it."""
+    needed = {family.id for family in given.model.needing_acceptance}
+    records = given.records or ()
+    return any(
+        ended.spec.state is AcceptanceState.TERMINATED
+        and given.namespace in ended.spec.namespaces
+        and bool(needed & set(ended.spec.families))
+        and not any(_replaces(record, ended, given.namespace) for record in records)
+        for ended in records
+    )
+
+
+def _replaces(record: LicenseAcceptance, ended: LicenseAcceptance, namespace: str) -> bool:
+    return (
+        record.spec.state is AcceptanceState.ACCEPTED
+        and namespace in record.spec.namespaces
+        and set(ended.spec.families) <= set(record.spec.families)
+        and same_party(record.spec.legal_entity, ended.spec.legal_entity)
+        and _after(record, ended)
+    )
+
+
 def _after(record: LicenseAcceptance, ended: LicenseAcceptance) -> bool:
     end, accepted = day(ended.spec.terminated_on), day(record.spec.accepted_on)
     return end is not None and accepted is not None and accepted > end

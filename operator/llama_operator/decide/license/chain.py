@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from llama_operator.api.reasons import Reason
-from llama_operator.api.v1alpha1.licenseacceptance import AcceptanceState
 from llama_operator.decide.license import acceptance, house, naming, output_use, territory, use, users
 from llama_operator.decide.license.check import Check, Found
 from llama_operator.decide.license.duties import duties_of, evidence_of
@@ -121,10 +120,16 @@ def _told(given: LicenseInput, denials: tuple[Denial, ...]) -> tuple[Reason, str
     )
 
 
+_ENDED = frozenset({Reason.ACCEPTANCE_TERMINATED, Reason.META_GRANT_EXPIRED})
+_OF_ACCEPTANCE = frozenset(check.id for check in acceptance.CHECKS if check.origin == "License")
+
+
 def _drains(given: LicenseInput, denials: tuple[Denial, ...]) -> bool:
-    """Whether a right that existed has ended: a terminated acceptance, or a grant of Meta that ran out."""
-    record = given.record
-    terminated = record is not None and record.spec.state is AcceptanceState.TERMINATED
-    reasons = {denial.reason for denial in denials}
-    ended = {Reason.ACCEPTANCE_TERMINATED, Reason.META_GRANT_EXPIRED}
-    return bool(reasons & ended) or (terminated and bool(given.model.needing_acceptance))
+    """Whether a right that existed has ended: a grant of Meta that ran out, or an acceptance that was terminated.
+
+    Naming another acceptance that does not hold is no way out of a termination.
+    """
+    if any(denial.reason in _ENDED for denial in denials):
+        return True
+    unaccepted = any(denial.check in _OF_ACCEPTANCE for denial in denials)
+    return unaccepted and acceptance.ended_here(given)
