@@ -32,7 +32,7 @@ def policy(name, served_license_files):
     )
 
 
-def added(source, **lineage):
+def added(source):
     return parse(
         {
             "apiVersion": "llama-operator.io/v1alpha1",
@@ -192,3 +192,12 @@ def test_a_pinned_revision_keeps_its_serve_config_whatever_policies_and_catalog_
     (service,) = (each for each in found if each["kind"] == "RayService")
     assert "license" in application["args"]
     assert yaml.safe_load(service["spec"]["serveConfigV2"])["applications"][0]["args"] == old
+
+
+def test_a_permissive_license_of_a_derivative_takes_no_duty_of_its_base_away():
+    model = added({"huggingFace": {"repository": "acme/Llama-chat", "revision": COMMIT}})
+    permissive = model.model_copy(update={"spec": model.spec.model_copy(update={"license_families": ("apache-2.0",)})})
+
+    duties = ServingConfig.model_validate(arguments("llama-acme-chat", models=(permissive,))).license
+
+    assert [(family.id, family.attribution) for family in duties.families] == [("llama-3.1", "Built with Llama")]
