@@ -125,6 +125,12 @@ def test_report_of_a_namespace_or_of_names(seeded):
     assert [row["name"] for row in document["items"]] == ["without"]
 
 
+def test_report_of_names_in_all_namespaces_is_refused(seeded):
+    code, _, err = seeded.run("license", "report", "-A", "chat-70b")
+    assert code == 2
+    assert "leave one of them out" in err
+
+
 def test_report_as_a_table_and_as_csv_say_the_same(seeded):
     _, table, _ = seeded.run("license", "report", "-A")
     assert 'show "Built with Llama"' in table
