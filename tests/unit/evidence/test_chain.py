@@ -109,7 +109,7 @@ def test_every_byte_of_records_counts_between_lines_of_other_logs():
                     assert not holds(log[:place] + bytes([value]) + log[place + 1 :]), (place, value)
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(st.data())
 def test_any_changed_byte_of_a_long_log_is_seen_at_its_line(data):
     number = data.draw(st.integers(0, len(LARGE) - 1))
@@ -121,7 +121,7 @@ def test_any_changed_byte_of_a_long_log_is_seen_at_its_line(data):
     assert found.findings[0].line == number + 1
 
 
-@settings(max_examples=100)
+@settings(max_examples=100, deadline=None)
 @given(st.integers(0, len(LARGE) - 2), st.integers(1, 20))
 def test_removed_lines_are_seen_unless_they_are_the_last_ones(start, count):
     left = LARGE[:start] + LARGE[start + count :]
@@ -131,7 +131,7 @@ def test_removed_lines_are_seen_unless_they_are_the_last_ones(start, count):
         assert not verify(left).intact
 
 
-@settings(max_examples=100)
+@settings(max_examples=100, deadline=None)
 @given(st.permutations(range(12)))
 def test_another_order_is_seen(order):
     lines = write([5, 5])
@@ -139,7 +139,7 @@ def test_another_order_is_seen(order):
     assert found.intact == (list(order) == sorted(order))
 
 
-@settings(max_examples=100)
+@settings(max_examples=100, deadline=None)
 @given(st.integers(0, len(LARGE)), st.integers(0, len(LARGE) - 1))
 def test_a_line_that_is_repeated_is_seen(place, which):
     assert not verify([*LARGE[:place], LARGE[which], *LARGE[place:]]).intact
