@@ -198,6 +198,7 @@ def of_policy(policy: LicensePolicy, records: Records) -> LicensePolicyStatus:
         conditions=_conditions(
             policy, records, (_Finding(RecordCondition.IN_FORCE, ConditionStatus.TRUE, reason, text),)
         ),
+        tiers=tuple(entry.tier for entry in policy.spec.tiers),
         # More than fit leave the list out: admission then does not look, rather than refuse what exists.
         acceptances=tuple(sorted(existing)) if len(existing) <= _MOST_ACCEPTANCES else None,
     )
