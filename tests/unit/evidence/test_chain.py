@@ -168,6 +168,13 @@ def test_a_forged_line_with_a_right_hash_of_its_own_does_not_fit():
     assert problems(lines) == [(7, "does not follow the line before it: one of the two was replaced")]
 
 
+@pytest.mark.parametrize("number", [1, 25, 27, 1000])
+def test_a_forged_line_with_a_number_that_is_not_due_is_seen(number):
+    last = json.loads(LARGE[-1])
+    line, _ = chain.seal({"event": "Decided"}, chain.Position(last["term"], number, last["hash"]))
+    assert problems([*LARGE, line])[0][0] == len(LARGE) + 1
+
+
 def test_a_tail_that_was_rewritten_with_right_hashes_is_seen_by_the_head_alone():
     """What a chain cannot know by itself; docs/evidence.md says so."""
     head = json.loads(LARGE[-1])["hash"]
