@@ -79,6 +79,7 @@ _BY_REASON: Mapping[str, str] = {
     Reason.LICENSEE_WRONG: "name an acceptance by the entity that the LicensePolicy has; {records}",
     Reason.HOUSE_POLICY: "ask the platform owner, or keep within the LicensePolicy that the message names",
     Reason.MODEL_UNKNOWN: "spec.model.name: take one of `kubectl llama models`",
+    Reason.MODEL_UNUSABLE: "have the LlamaModel completed with the fields that the message names",
     Reason.VARIANT_UNKNOWN: "spec.model: take a precision and variant of `kubectl llama models -o json`",
     Reason.ENGINE_CONSTRAINT: "spec.model.name: take another model of `kubectl llama models`",
     Reason.NOTHING_FITS: "{nearest}",

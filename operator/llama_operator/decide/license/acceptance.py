@@ -1,4 +1,4 @@
-"""Checks of the acceptance: P1 (recorded), P2 (right version), P20 (holds), P21 (policy reviewed), P23 (right entity).
+"""Checks of the acceptance: P1 (recorded), P2 (right version), P21 (policy reviewed), P23 (right entity).
 
 One record is about one license version. A model under several versions needs one of each; the record that the spec names
 leads, and others of the same entity for the same namespace count beside it.
@@ -67,63 +67,6 @@ def _exists(given: LicenseInput) -> Found | None:
         f"LicenseAcceptance {named} does not exist",
         f"create it (cluster-scoped, families: {_ids(given)}), or correct spec.license.acceptance",
     )
-
-
-def _holds(given: LicenseInput) -> Found | None:
-    for record in relied_on_with_leading(given):
-        if record.spec.state is not AcceptanceState.ACCEPTED:
-            return Found(
-                f"LicenseAcceptance {record.metadata.name} is terminated",
-                "stop using the model, or record a new acceptance",
-            )
-    return None
-
-
-def _not_revived(given: LicenseInput) -> Found | None:
-    """An acceptance of the same license by the same entity that ended does not live on in an older or parallel record."""
-    for family, record in relied_on(given):
-        for ended in given.records or ():
-            if (
-                ended.spec.state is AcceptanceState.TERMINATED
-                and family.id in ended.spec.families
-                and same_party(ended.spec.legal_entity, record.spec.legal_entity)
-                and record.spec.state is AcceptanceState.ACCEPTED
-                and not _after(record, ended)
-            ):
-                return Found(
-                    f"LicenseAcceptance {ended.metadata.name} of {family.id} by {ended.spec.legal_entity} is terminated, "
-                    f"and {record.metadata.name} was accepted before that",
-                    "record a new acceptance, dated after the end of the old one (terminatedOn)",
-                )
-    return None
-
-
-def ended_here(given: LicenseInput) -> bool:
-    """Whether an acceptance of the model's license for this namespace was terminated, and none came after it."""
-    needed = {family.id for family in given.model.needing_acceptance}
-    records = given.records or ()
-    return any(
-        ended.spec.state is AcceptanceState.TERMINATED
-        and given.namespace in ended.spec.namespaces
-        and bool(needed & set(ended.spec.families))
-        and not any(_replaces(record, ended, given.namespace) for record in records)
-        for ended in records
-    )
-
-
-def _replaces(record: LicenseAcceptance, ended: LicenseAcceptance, namespace: str) -> bool:
-    return (
-        record.spec.state is AcceptanceState.ACCEPTED
-        and namespace in record.spec.namespaces
-        and set(ended.spec.families) <= set(record.spec.families)
-        and same_party(record.spec.legal_entity, ended.spec.legal_entity)
-        and _after(record, ended)
-    )
-
-
-def _after(record: LicenseAcceptance, ended: LicenseAcceptance) -> bool:
-    end, accepted = day(ended.spec.terminated_on), day(record.spec.accepted_on)
-    return end is not None and accepted is not None and accepted > end
 
 
 def _covers_namespace(given: LicenseInput) -> Found | None:
@@ -256,7 +199,7 @@ def _short(hashes: tuple[str, ...]) -> str:
     return " or ".join(hashes) or "the SHA-256 of the normalized text"
 
 
-CHECKS: tuple[Check, ...] = (
+CHECKS_FIRST: tuple[Check, ...] = (
     Check(
         "acceptance-named",
         "P1",
@@ -274,24 +217,10 @@ CHECKS: tuple[Check, ...] = (
         under_acceptance,
         needs_records=True,
     ),
-    Check(
-        "acceptance-not-terminated",
-        "P20",
-        "§6 (LLaMA 1: §7), termination",
-        Reason.ACCEPTANCE_TERMINATED,
-        _holds,
-        under_acceptance,
-        needs_records=True,
-    ),
-    Check(
-        "acceptance-not-revived",
-        "P20",
-        "§6 (LLaMA 1: §7), termination",
-        Reason.ACCEPTANCE_TERMINATED,
-        _not_revived,
-        under_acceptance,
-        needs_records=True,
-    ),
+)
+"""Whether there is an acceptance at all."""
+
+CHECKS: tuple[Check, ...] = (
     Check(
         "acceptance-covers-namespace",
         "P23",
@@ -368,4 +297,4 @@ CHECKS: tuple[Check, ...] = (
         origin="Record",
     ),
 )
-"""The checks of this module, in the order in which they are reported."""
+"""Whether it is the right one: the other checks of this module, in the order in which they are reported."""
