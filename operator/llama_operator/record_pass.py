@@ -14,7 +14,7 @@ from llama_operator.api.v1alpha1.llamamodel import LlamaModel, LlamaModelStatus
 from llama_operator.catalog import Catalog
 from llama_operator.kube import kinds
 from llama_operator.kube.port import Cluster, NotFoundError, Object, Ref
-from llama_operator.observe.gather import acceptances_of, models_of
+from llama_operator.observe.gather import models_of
 from llama_operator.status import records
 from llama_operator.status.records import Records
 
@@ -38,7 +38,7 @@ async def comment(cluster: Cluster, ref: Ref, *, catalog: Catalog, now: Callable
     found = Records(
         catalog=catalog,
         models=await models_of(cluster),
-        acceptances=await acceptances_of(cluster),
+        acceptances=await _names(cluster) if ref.kind == kinds.LICENSE_POLICY else (),
         naming=await _naming(cluster) if ref.kind == kinds.LICENSE_ACCEPTANCE else (),
         now=moment,
     )
@@ -58,6 +58,11 @@ def _status(live: Object, ref: Ref, found: Records) -> AnyStatus:
     if ref.kind == kinds.LICENSE_ACCEPTANCE:
         return records.of_acceptance(parse_as(LicenseAcceptance, live), found)
     return records.of_policy(parse_as(LicensePolicy, live), found)
+
+
+async def _names(cluster: Cluster) -> tuple[str, ...]:
+    """Names of all acceptances; a thousand of them need not be understood for that."""
+    return tuple(item["metadata"]["name"] for item in (await cluster.list(kinds.LICENSE_ACCEPTANCE)).items)
 
 
 async def _naming(cluster: Cluster) -> tuple[str, ...]:

@@ -149,6 +149,8 @@ class LicenseFamilyDuties(Frozen):
     notice: str | None = Field(default=None, min_length=1, max_length=512)
     """Line of the Notice file."""
     output_use: OutputUse = "Unrestricted"
+    text_hashes: tuple[Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")], ...] = Field(default=(), max_length=32)
+    """Hashes (`license_text.text_hash`) of the texts of the license and its policy, as the catalog knows them."""
 
 
 class LicenseDuties(Frozen):

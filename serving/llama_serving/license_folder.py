@@ -53,7 +53,9 @@ def _from_object_store(source: ModelSource) -> Path:
     try:
         CloudFileSystem.download_files(str(folder), source.location, substrings_to_include=list(_SUBSTRINGS))
     except Exception as error:
-        raise FolderUnavailableError(f"{source.location}: {type(error).__name__}") from error
+        # Only what an import says is told: other messages may hold signed addresses.
+        why = f": {error}" if isinstance(error, ImportError) else ""
+        raise FolderUnavailableError(f"{source.location}: {type(error).__name__}{why}") from error
     return folder
 
 

@@ -72,7 +72,7 @@ def listing(model_id: str, duties: LicenseDuties | None, files: Iterable[License
         "model": model_id,
         "url": texts_path(model_id),
         **_facts(duties),
-        "files": None if files is None else [_entry(model_id, file) for file in files],
+        "files": None if files is None else [_entry(model_id, file, duties) for file in files],
     }
 
 
@@ -126,7 +126,8 @@ def _facts(duties: LicenseDuties | None) -> dict[str, Any]:
     }
 
 
-def _entry(model_id: str, file: LicenseFile) -> dict[str, Any]:
+def _entry(model_id: str, file: LicenseFile, duties: LicenseDuties | None) -> dict[str, Any]:
+    families = () if duties is None else duties.families
     return {
         "name": file.name,
         "kind": file.kind,
@@ -134,6 +135,8 @@ def _entry(model_id: str, file: LicenseFile) -> dict[str, Any]:
         "bytes": len(file.text.encode()),
         "sha256": file.sha256,
         "textHash": file.text_hash,
+        # Empty for a text that the catalog does not know: another version, an edited copy, or no license of the model.
+        "knownAs": [family.id for family in families if file.text_hash in family.text_hashes],
     }
 
 

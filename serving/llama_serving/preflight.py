@@ -28,9 +28,6 @@ _REQUEST_SECONDS: Final = 10.0
 _PAUSES: Final = (1.0, 3.0, 9.0)
 """Seconds before each further try when the Hub gave no usable answer; who started us tries again much later."""
 
-_TOO_MANY: Final = 429
-_SERVER_ERROR: Final = 500
-
 EXIT_CODES: Final = {
     HubAccess.ACCESSIBLE: 0,
     HubAccess.NOT_FOUND: os.EX_NOINPUT,
@@ -59,7 +56,7 @@ class Answer:
 def judge(answer: Answer, *, with_token: bool) -> HubAccess:
     """Say what an answer of the Hub means."""
     status, code, said = answer.status, answer.code, answer.message.lower()
-    if status is None or status >= _SERVER_ERROR or status == _TOO_MANY:
+    if status is None:
         return HubAccess.OFFLINE
     if status < 400:  # noqa: PLR2004 - the first status that is an error
         return HubAccess.ACCESSIBLE
@@ -75,6 +72,7 @@ def judge(answer: Answer, *, with_token: bool) -> HubAccess:
     if status == 403:  # noqa: PLR2004 - forbidden
         # A fine-grained token needs a permission of its own for gated repositories.
         return HubAccess.TOKEN_INVALID if "token" in said else HubAccess.DENIED
+    # Everything else, rate limits and failures of the server above all, says nothing about access.
     return HubAccess.NOT_FOUND if status in {404, 410} else HubAccess.OFFLINE
 
 

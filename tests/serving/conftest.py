@@ -304,18 +304,24 @@ class Deployed:
 
 
 @contextlib.contextmanager
-def deployed(config: ServingConfig, live: LiveSettings, *, nodes: int = 1, gpus: int = 0) -> Iterator[Deployed]:
-    """Start a cluster, deploy `config` and wait until it runs; stop everything at the end."""
+def on_a_cluster(config: ServingConfig, *, nodes: int = 1, gpus: int = 0) -> Iterator[Deployed]:
+    """Start a cluster for `config`, on which nothing is deployed yet; stop everything at the end."""
     cluster = RayCluster(pod_environment(config))
     try:
         for _ in range(nodes):
             cluster.start_node(cpus=4, stand_in_gpus=gpus)
-        running = Deployed(cluster, config)
-        running.apply(live)
-        cluster.wait_until_running()
-        yield running
+        yield Deployed(cluster, config)
     finally:
         cluster.stop()
+
+
+@contextlib.contextmanager
+def deployed(config: ServingConfig, live: LiveSettings, *, nodes: int = 1, gpus: int = 0) -> Iterator[Deployed]:
+    """Start a cluster, deploy `config` and wait until it runs; stop everything at the end."""
+    with on_a_cluster(config, nodes=nodes, gpus=gpus) as running:
+        running.apply(live)
+        running.cluster.wait_until_running()
+        yield running
 
 
 @pytest.fixture(scope="session")
@@ -333,6 +339,18 @@ def deploy() -> Callable[..., contextlib.AbstractContextManager[Deployed]]:
         return deployed(tiny_config(placement=placement, **engine), live_settings(), nodes=nodes, gpus=gpus)
 
     return start
+
+
+@pytest.fixture(scope="session")
+def idle_cluster() -> Callable[[ServingConfig], contextlib.AbstractContextManager[Deployed]]:
+    """Starts a cluster on which a test deploys what it likes, also what cannot run."""
+    return on_a_cluster
+
+
+@pytest.fixture(scope="session")
+def config() -> ServingConfig:
+    """The config of the generated model; tests change a copy."""
+    return tiny_config()
 
 
 @pytest.fixture(scope="session")

@@ -66,15 +66,16 @@ class Cluster:
         address = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": name, "namespace": NAMESPACE}}
         await self.kubelet.apply_status({**address, "status": {"conditions": [condition]}})
 
-    async def pod(self, job, state):
+    async def pod(self, job, state, **status):
         live = await self.world.user.get(Ref(kinds.JOB, NAMESPACE, job))
         template = live["spec"]["template"]
         metadata = {"name": f"{job}-x", "namespace": NAMESPACE, "labels": template["metadata"]["labels"]}
         address = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata}
         await self.kubelet.apply({**address, "spec": template["spec"]})
-        container = {"name": "preflight", "state": state, "image": "x", "imageID": "", "ready": False}
-        container["restartCount"] = 0
-        await self.kubelet.apply_status({**address, "status": {"phase": "Pending", "containerStatuses": [container]}})
+        if state is not None:
+            container = {"name": "preflight", "state": state, "image": "x", "imageID": "", "ready": False}
+            status["containerStatuses"] = [container | {"restartCount": 0}]
+        await self.kubelet.apply_status({**address, "status": {"phase": "Pending", **status}})
 
     async def names(self, kind):
         return await self.world.names(kind)
@@ -185,6 +186,7 @@ async def test_when_somebody_accepts_on_the_hub_the_next_question_starts_the_rev
     conditions = await cluster.passes()
     assert conditions["WeightsAccessible"].status == "True"
     assert len(await cluster.names(kinds.RAY_SERVICE)) == 1
+    assert len(await cluster.jobs()) == 1, "the refusal is history"
 
 
 async def test_a_deleted_job_is_the_way_to_ask_at_once(cluster, world):
@@ -266,12 +268,32 @@ async def test_a_pod_that_cannot_start_says_why(cluster, world):
     await cluster.pod(job["metadata"]["name"], {"waiting": {"reason": "ErrImagePull", "message": "not found"}})
     conditions = await cluster.passes()
     assert "ErrImagePull not found" in conditions["WeightsAccessible"].message
+    assert world.outcome.next_check == 30, "pods are not watched"
     ended = {"type": "Failed", "status": "True", "reason": "DeadlineExceeded", "message": "was active too long"}
     await cluster.finish(job["metadata"]["name"], ended | {"lastTransitionTime": rfc3339(world.clock.now)})
     await world.user.delete(Ref(kinds.POD, NAMESPACE, f"{job['metadata']['name']}-x"))
     conditions = await cluster.passes()
     assert conditions["WeightsAccessible"].reason == "AccessCheckFailed"
     assert "was active too long" in conditions["WeightsAccessible"].message
+
+
+async def test_a_pod_that_no_node_takes_says_why(cluster):
+    await cluster.deploy()
+    await cluster.passes()
+    job = await cluster.job()
+    no_room = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/1 nodes: no CPU"}
+    await cluster.pod(job["metadata"]["name"], None, conditions=[no_room])
+    assert "0/1 nodes: no CPU" in (await cluster.passes())["WeightsAccessible"].message
+
+
+async def test_a_pod_that_is_being_made_is_no_news(cluster, world):
+    await cluster.deploy()
+    await cluster.passes()
+    before = world.outcome.status
+    job = await cluster.job()
+    await cluster.pod(job["metadata"]["name"], {"waiting": {"reason": "ContainerCreating"}})
+    await cluster.passes()
+    assert world.outcome.status == before
 
 
 async def test_nothing_is_asked_while_no_hardware_is_wanted(cluster):

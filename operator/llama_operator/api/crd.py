@@ -106,7 +106,7 @@ RESOURCES: tuple[Resource, ...] = (
         short_names=("llm",),
         scope="Cluster",
         columns=(
-            Column("From", "string", ".spec.lineage.derivedFrom[*].model"),
+            Column("From", "string", ".status.ancestors"),
             Column("Tier", "string", ".status.tier"),
             Column("Families", "string", ".status.licenseFamilies"),
             Column("Resolved", "string", ".status.conditions[?(@.type=='Resolved')].status"),
@@ -122,7 +122,7 @@ RESOURCES: tuple[Resource, ...] = (
         short_names=("llp",),
         scope="Cluster",
         columns=(
-            Column("Tiers", "string", ".spec.tiers[*].tier"),
+            Column("Tiers", "string", ".status.tiers"),
             Column("Unlisted", "string", ".spec.unlistedTiers"),
             Column("In force", "string", ".status.conditions[?(@.type=='InForce')].status"),
             Column("Age", "date", ".metadata.creationTimestamp"),

@@ -114,6 +114,8 @@ class Reason(StrEnum):
     """The license of the guard model does not allow it here."""
     LICENSEE_WRONG = "LicenseeWrong"
     """The acceptance is of another entity, or another domicile, than house policy names."""
+    LICENSEE_AMBIGUOUS = "LicenseeAmbiguous"
+    """Acceptances of two entities cover the namespace: which of them is the licensee there is not known."""
     HOUSE_POLICY = "HousePolicy"
     """A LicensePolicy does not allow it; no license term."""
 

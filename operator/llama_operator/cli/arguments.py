@@ -110,8 +110,9 @@ _LICENSE_VERIFY_EXAMPLES = """\
 examples:
   kubectl llama license verify evidence.jsonl.1 evidence.jsonl   rotated files, the oldest first
   kubectl logs -n llama-system deploy/llama-operator | kubectl llama license verify --mixed -
-  kubectl llama license verify evidence.jsonl --head "$(kubectl get lease -n llama-system llama-operator \\
-    -o jsonpath='{.metadata.annotations.llama-operator\\.io/license-evidence-head}')"
+  kubectl llama license verify evidence.jsonl --head 593b...     with the last hash, which the operator's Lease has:
+  kubectl get lease -n llama-system llama-operator \\
+    -o jsonpath='{.metadata.annotations.llama-operator\\.io/license-evidence-head}'
 
 Changes, insertions, removals and another order are found in any case; lines cut off at the end only against --head.
 

@@ -8,6 +8,7 @@ from llama_operator.cli import license_judged, output
 from llama_operator.cli.connection import Connection
 from llama_operator.cli.exit_codes import EXIT_OK
 from llama_operator.cli.license_judged import DISCLAIMER, Found, Judged
+from llama_operator.errors import FieldProblem, InvalidManifestError
 
 _COLUMNS = (
     "namespace",
@@ -46,7 +47,14 @@ def report_files(paths: list[str], names: list[str], *, form: str) -> int:
 
 
 async def report(connection: Connection, names: list[str], *, all_namespaces: bool, form: str) -> int:
-    """Report on the deployments of a cluster; returns the exit code."""
+    """Report on the deployments of a cluster; returns the exit code.
+
+    Raises:
+        InvalidManifestError: If names are given for all namespaces: they belong to one.
+    """
+    if names and all_namespaces:
+        problem = FieldProblem("NAME", "belongs to one namespace, and -A says all", "leave one of them out")
+        raise InvalidManifestError("the command line", [problem])
     found = await license_judged.from_cluster(connection, names, all_namespaces=all_namespaces)
     return _show(found, form)
 

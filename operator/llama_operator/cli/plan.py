@@ -6,6 +6,7 @@ The hardware is what the manifest names, what `--nodes` has in a file, or what a
 import json
 import sys
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from llama_operator import catalog
@@ -44,7 +45,7 @@ def command(options: PlanOptions) -> int:
         from llama_operator.cli import nodes_file
 
         nodes = nodes_file.read(options.nodes, known)
-    return _print(replace(manifests.observed(), nodes=nodes), options)
+    return _print(replace(manifests.observed(datetime.now(UTC)), nodes=nodes), options)
 
 
 async def on_cluster(connection: "Connection", options: PlanOptions) -> int:

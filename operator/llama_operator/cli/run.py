@@ -4,6 +4,7 @@ import asyncio
 import signal
 import sys
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from rich.console import Console
 from rich.text import Text
@@ -48,6 +49,7 @@ def _observed(manifests: files.Manifests) -> Observed:
         acceptances=manifests.acceptances,
         models=manifests.models,
         policies=manifests.policies,
+        now=datetime.now(UTC),
     )
 
 

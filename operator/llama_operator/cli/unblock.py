@@ -73,9 +73,13 @@ _BY_REASON: Mapping[str, str] = {
     Reason.GUARD_NOT_ALLOWED: (
         "spec.license.guardModel: take another guard, or cure what the message says about its license; {records}"
     ),
+    Reason.LICENSEE_AMBIGUOUS: (
+        "have {namespace} taken out of the acceptances of all entities but the licensee's; {records}"
+    ),
     Reason.LICENSEE_WRONG: "name an acceptance by the entity that the LicensePolicy has; {records}",
     Reason.HOUSE_POLICY: "ask the platform owner, or keep within the LicensePolicy that the message names",
     Reason.MODEL_UNKNOWN: "spec.model.name: take one of `kubectl llama models`",
+    Reason.MODEL_UNUSABLE: "have the LlamaModel completed with the fields that the message names",
     Reason.VARIANT_UNKNOWN: "spec.model: take a precision and variant of `kubectl llama models -o json`",
     Reason.ENGINE_CONSTRAINT: "spec.model.name: take another model of `kubectl llama models`",
     Reason.NOTHING_FITS: "{nearest}",

@@ -28,6 +28,9 @@ from llama_operator.decide.strategy import choose_strategy
 
 __all__ = ["Decision", "Problem", "decide"]
 
+_CPU = "CPU"
+"""Name of the accelerator that is none."""
+
 
 @dataclass(frozen=True, slots=True)
 class Decision:
@@ -75,7 +78,9 @@ def _decide(observed: Observed, catalog: Catalog) -> Decision:
         return _as_pinned(observed, catalog, model, revision, record)
     found = find_plan(observed, model, catalog)
     variant = None if isinstance(found, Problem) or found[1].chosen is None else found[1].chosen.variant
-    gpus = None if isinstance(found, Problem) or found[1].chosen is None else found[1].chosen.sharding.ranks
+    gpus = None
+    if not isinstance(found, Problem) and (best := found[1].chosen) is not None:
+        gpus = _gpus(best.sharding.ranks, best.accelerator.name)
     verdict, refused = _license(observed, catalog, model, variant, gpus)
     if isinstance(found, Problem):
         return Decision(revision, model, verdict, problem=_first(found, refused))
@@ -99,7 +104,9 @@ def _as_pinned(
     chosen = record.plan.chosen
     repository = chosen.repository if chosen else ""
     variant = next((found for found in model.variants if (found.repository or "") == repository), None)
-    verdict, refused = _license(observed, catalog, model, variant, chosen.gpus_per_replica if chosen else None)
+    verdict, refused = _license(
+        observed, catalog, model, variant, _gpus(chosen.gpus_per_replica, chosen.accelerator) if chosen else None
+    )
     decision = Decision(
         revision,
         model,
@@ -125,6 +132,10 @@ def _beyond_max_gpus(observed: Observed, chosen: ChosenPlan | None) -> Problem |
         f"{most} × {each} GPUs of the running plan exceed maxGPUs {limit}; raise it to {each * most}, or lower the replicas",
         "spec.hardware.maxGPUs",
     )
+
+
+def _gpus(ranks: int, accelerator: str) -> int:
+    return 0 if accelerator == _CPU else ranks
 
 
 def _license(

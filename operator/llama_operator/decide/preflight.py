@@ -102,6 +102,9 @@ _BACK_OFF = {
 
 _NOT_CHECKED = Preflight(Reason.ACCESS_NOT_CHECKED, "the Hub was not asked whether the weights may be downloaded")
 
+_LOOK_AGAIN_SECONDS = 30.0
+"""Pods are not watched: so old is what status says about why one waits. The end of a Job wakes at once."""
+
 LONGEST_WAIT_SECONDS = 3600
 """A finished Job is looked at for so long."""
 
@@ -158,7 +161,12 @@ def _from_checks(subject: Subject, checks: tuple[AccessCheckFacts, ...], now: da
         return Preflight(Reason.ACCESS_CHECKING, _checking(subject, ""), start=(subject, 1), obsolete=_all(checks))
     newest, last = ours[-1], done[-1] if done else None
     if last is None:
-        return Preflight(Reason.ACCESS_CHECKING, _checking(subject, newest.detail), obsolete=_others(checks, newest))
+        return Preflight(
+            Reason.ACCESS_CHECKING,
+            _checking(subject, newest.detail),
+            obsolete=_others(checks, newest),
+            next_check=_LOOK_AGAIN_SECONDS,
+        )
     found = _found(subject, last)
     if found.passed:
         return Preflight(found.reason, found.message, obsolete=_others(checks, last))

@@ -128,6 +128,7 @@ def license_duties(verdict: LicenseVerdict) -> LicenseDuties | None:
                 name_prefix=family.name_prefix,
                 notice=family.notice,
                 output_use=family.output_use,
+                text_hashes=(*family.license_text_hashes, *family.policy_text_hashes),
             )
             for family in families
         ),

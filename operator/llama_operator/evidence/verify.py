@@ -19,6 +19,8 @@ _REMEMBERED: Final = 100_000
 """Hashes to which a new term may link: many more than a process writes between its last handover and its end."""
 MOST_IN_FLIGHT: Final = 256
 """Lines that a process can have written without having handed them over yet: one for each of its workers at most."""
+_MARKS: Final = (FORMAT.encode(), b'"hash":"', b'"previous":"', b'"sequence":', b'"term":"')
+"""What every record has, and no other line of the operator."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,8 +256,8 @@ def split(content: bytes) -> Iterator[bytes]:
 
 
 def is_record(line: bytes) -> bool:
-    """Whether a line of a mixed log is one of ours, changed or not."""
-    return FORMAT.encode() in line
+    """Whether a line of a mixed log is one of ours, changed or not: two of its five marks are enough."""
+    return sum(mark in line for mark in _MARKS) > 1
 
 
 def _read(line: bytes) -> tuple[dict[str, Any] | None, str]:

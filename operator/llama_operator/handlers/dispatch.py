@@ -97,7 +97,10 @@ class Dispatcher:
                 if name:
                     self._enqueue(Ref(kinds.LLAMA_DEPLOYMENT, ref.namespace, name))
             case Concerns.WHO_NAMES_IT if _asks_for(before) != _asks_for(after):
-                self._enqueue_records()
+                self._enqueue(ref)
+                # Policies tell admission which acceptances exist.
+                for policy in self._cache.list(kinds.LICENSE_POLICY):
+                    self._enqueue(_ref(kinds.LICENSE_POLICY, policy))
                 for key in self._naming(ref.name):
                     self._enqueue(key, Priority.CHANGED)
             case Concerns.LICENSES if _asks_for(before) != _asks_for(after):

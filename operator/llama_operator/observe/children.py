@@ -117,7 +117,7 @@ def access_check_facts(job: Object, pods: Sequence[Object]) -> AccessCheckFacts:
     )
     states = [_container_state(pod) for pod in pods]
     words = [_verdict(state.get("terminated") or {}) for state in states]
-    detail = next((text for state in states if (text := _state_text(state))), "")
+    detail = next((text for state, pod in zip(states, pods, strict=True) if (text := _state_text(state, pod))), "")
     if ended is not None and ended["type"] == "Failed" and not detail:
         detail = ended.get("message") or ended.get("reason") or ""
     attempt = annotations.get(meta.ANNOTATION_ATTEMPT, "")
@@ -127,7 +127,7 @@ def access_check_facts(job: Object, pods: Sequence[Object]) -> AccessCheckFacts:
         attempt=int(attempt) if attempt.isdecimal() else 1,
         finished=None if ended is None else _moment(ended.get("lastTransitionTime")) or _created(metadata),
         succeeded=ended is not None and ended["type"] == "Complete",
-        verdict=next((word for word in words if word is not None), None) if ended else None,
+        verdict=next((word for word in words if word is not None), None),
         detail=detail[:_DETAIL_LIMIT],
         uid=metadata.get("uid", ""),
         leaving="deletionTimestamp" in metadata,
@@ -140,9 +140,14 @@ def _container_state(pod: Object) -> Object:
     return found
 
 
-def _state_text(state: Object) -> str:
-    """Why a container waits, or how it ended; what it said itself is no part of it."""
+def _state_text(state: Object, pod: Object) -> str:
+    """Why a container or its pod waits, or how it ended; what it said itself is no part of it."""
     waiting, ended = state.get("waiting") or {}, state.get("terminated") or {}
+    if not state:
+        conditions = (pod.get("status") or {}).get("conditions") or ()
+        return next((each.get("message") or "" for each in conditions if each.get("reason") == "Unschedulable"), "")
+    if waiting.get("reason") == "ContainerCreating":
+        return ""
     if waiting:
         return " ".join(part for part in (waiting.get("reason"), waiting.get("message")) if part)
     return f"{ended.get('reason', 'Error')}, exit code {ended['exitCode']}" if ended.get("exitCode") else ""

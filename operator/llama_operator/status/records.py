@@ -35,14 +35,14 @@ class Records:
     Attributes:
         catalog: Models and license families.
         models: LlamaModels.
-        acceptances: LicenseAcceptances.
+        acceptances: Names of the LicenseAcceptances.
         naming: For each LlamaDeployment the LicenseAcceptance that it names, or an empty string.
         now: Time of the pass, in UTC.
     """
 
     catalog: Catalog
     models: tuple[LlamaModel, ...]
-    acceptances: tuple[LicenseAcceptance, ...]
+    acceptances: tuple[str, ...]
     naming: tuple[str, ...]
     now: datetime
 
@@ -186,7 +186,7 @@ def _weights_deleted(record: LicenseAcceptance) -> _Finding:
 
 def of_policy(policy: LicensePolicy, records: Records) -> LicensePolicyStatus:
     """Status of a LicensePolicy."""
-    existing = {record.metadata.name for record in records.acceptances}
+    existing = set(records.acceptances)
     named = {name for entry in policy.spec.tiers for name in entry.acceptances}
     missing = sorted(named - existing)
     text = "house policy, not license text; every LicensePolicy that exists applies"
@@ -198,6 +198,7 @@ def of_policy(policy: LicensePolicy, records: Records) -> LicensePolicyStatus:
         conditions=_conditions(
             policy, records, (_Finding(RecordCondition.IN_FORCE, ConditionStatus.TRUE, reason, text),)
         ),
+        tiers=tuple(entry.tier for entry in policy.spec.tiers),
         # More than fit leave the list out: admission then does not look, rather than refuse what exists.
         acceptances=tuple(sorted(existing)) if len(existing) <= _MOST_ACCEPTANCES else None,
     )

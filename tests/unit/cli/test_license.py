@@ -125,6 +125,12 @@ def test_report_of_a_namespace_or_of_names(seeded):
     assert [row["name"] for row in document["items"]] == ["without"]
 
 
+def test_report_of_names_in_all_namespaces_is_refused(seeded):
+    code, _, err = seeded.run("license", "report", "-A", "chat-70b")
+    assert code == 2
+    assert "leave one of them out" in err
+
+
 def test_report_as_a_table_and_as_csv_say_the_same(seeded):
     _, table, _ = seeded.run("license", "report", "-A")
     assert 'show "Built with Llama"' in table
@@ -264,3 +270,13 @@ def test_verify_keeps_little_of_a_line_that_never_ends(call, tmp_path):
     path = tmp_path / "zeros"
     path.write_bytes(b"\0" * (3 * chain.LONGEST_LINE))
     assert call("verify", str(path))[0] == 6
+
+
+@pytest.mark.parametrize("action", ["explain", "report", "verify"])
+def test_help_of_every_action_teaches_by_examples_and_lists_exit_codes(call, capsys, action):
+    with pytest.raises(SystemExit) as caught:
+        call(action, "--help")
+    assert caught.value.code == 0
+    out = capsys.readouterr().out
+    assert f"kubectl llama license {action}" in out.split("examples:")[1]
+    assert "exit codes:" in out

@@ -170,3 +170,12 @@ def test_help_teaches(command, capsys):
         main([*command, "--help"])
     assert caught.value.code == 0
     assert "exit codes" in capsys.readouterr().out
+
+
+def test_a_grant_that_has_expired_is_told_without_a_cluster(plan):
+    grant = {"reference": "G-1", "grantedOn": "2025-01-01", "expiresOn": "2025-12-31"}
+    above = ACCEPTANCE["spec"]["monthlyActiveUsers"] | {"count": 900_000_000}
+    spec = ACCEPTANCE["spec"] | {"monthlyActiveUsers": above, "metaGrant": grant}
+    code, out, _ = plan(ACCEPTANCE | {"spec": spec})
+    assert code == 4
+    assert json.loads(out)["license"]["reason"] == "MetaGrantExpired"

@@ -1,5 +1,7 @@
 """What the Serve config of a revision says about licenses, and where the weights of a LlamaModel come from."""
 
+from dataclasses import replace
+
 import pytest
 import yaml
 
@@ -7,7 +9,7 @@ from llama_operator import catalog
 from llama_operator.api.manifest import parse
 from llama_operator.decide.decision import decide
 from llama_operator.decide.observed import Observed, Settings
-from llama_operator.desired import objects
+from llama_operator.desired import objects, revision
 from llama_serving.config import ServingConfig
 
 KNOWN = catalog.load()
@@ -30,7 +32,7 @@ def policy(name, served_license_files):
     )
 
 
-def added(source, **lineage):
+def added(source):
     return parse(
         {
             "apiVersion": "llama-operator.io/v1alpha1",
@@ -47,8 +49,8 @@ def added(source, **lineage):
     )
 
 
-def built(model, *, accelerator="H100-80GB", policies=(), models=(), settings=Settings()):  # noqa: B008 - frozen
-    obj = {
+def manifest(model, accelerator):
+    return {
         "apiVersion": "llama-operator.io/v1alpha1",
         "kind": "LlamaDeployment",
         "metadata": {"name": "chat", "namespace": "team-a", "uid": "u-1"},
@@ -59,7 +61,10 @@ def built(model, *, accelerator="H100-80GB", policies=(), models=(), settings=Se
             "license": LICENSE,
         },
     }
-    observed = Observed(parse(obj), acceptances=None, policies=policies, models=models)
+
+
+def built(model, *, accelerator="H100-80GB", policies=(), models=(), settings=Settings()):  # noqa: B008 - frozen
+    observed = Observed(parse(manifest(model, accelerator)), acceptances=None, policies=policies, models=models)
     decision = decide(observed, KNOWN)
     assert decision.problem is None, decision.problem
     found = objects.build(observed, decision, settings).apply
@@ -84,6 +89,7 @@ def test_the_duties_of_the_license_reach_the_pods(model, attribution, prefix, us
 
     assert (family.attribution, family.name_prefix, family.output_use) == (attribution, prefix, use)
     assert "Community License" in family.notice
+    assert family.text_hashes
 
 
 def test_every_family_of_a_model_under_several_is_there():
@@ -170,3 +176,28 @@ def test_weights_on_this_machine_come_before_any_other_source():
     assert args["source"] == {"kind": "Path", "location": "/here"}
     (group,) = service["spec"]["rayClusterConfig"]["workerGroupSpecs"]
     assert "volumes" not in group["template"]["spec"]
+
+
+def test_a_pinned_revision_keeps_its_serve_config_whatever_policies_and_catalog_say_now():
+    deployment = manifest("llama-3.1-8b", "H100-80GB")
+    observed = Observed(parse(deployment), acceptances=None)
+    made = revision.new(observed, decide(observed, KNOWN), Settings())
+    (application,) = made.serve_config["applications"]
+    old = {key: value for key, value in application["args"].items() if key != "license"}
+    record = replace(made, serve_config={**made.serve_config, "applications": [{**application, "args": old}]})
+
+    later = replace(observed, revisions=(record,), policies=(policy("strict", "Required"),))
+    found = objects.build(later, decide(later, KNOWN), Settings()).apply
+
+    (service,) = (each for each in found if each["kind"] == "RayService")
+    assert "license" in application["args"]
+    assert yaml.safe_load(service["spec"]["serveConfigV2"])["applications"][0]["args"] == old
+
+
+def test_a_permissive_license_of_a_derivative_takes_no_duty_of_its_base_away():
+    model = added({"huggingFace": {"repository": "acme/Llama-chat", "revision": COMMIT}})
+    permissive = model.model_copy(update={"spec": model.spec.model_copy(update={"license_families": ("apache-2.0",)})})
+
+    duties = ServingConfig.model_validate(arguments("llama-acme-chat", models=(permissive,))).license
+
+    assert [(family.id, family.attribution) for family in duties.families] == [("llama-3.1", "Built with Llama")]

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llama_operator.evidence import chain
-from llama_operator.evidence.verify import split, verify
+from llama_operator.evidence.verify import is_record, split, verify
 
 
 def write(terms, *, handed_over=0):
@@ -93,7 +93,23 @@ def test_every_byte_counts_whatever_it_becomes():
                 assert not verify(split(changed)).intact, (place, value)
 
 
-@settings(max_examples=300)
+def test_every_byte_of_records_counts_between_lines_of_other_logs():
+    others = b'{"level":"info","message":"reconciled","object":{"name":"chat"}}\n'
+    records = write([1])
+    log = others + others.join(records) + others
+
+    def holds(content):
+        return verify(line for line in split(content) if is_record(line)).intact
+
+    assert holds(log)
+    for line in records:
+        for place in range(log.index(line), log.index(line) + len(line)):
+            for value in b'\n "0f':
+                if value != log[place]:
+                    assert not holds(log[:place] + bytes([value]) + log[place + 1 :]), (place, value)
+
+
+@settings(max_examples=300, deadline=None)
 @given(st.data())
 def test_any_changed_byte_of_a_long_log_is_seen_at_its_line(data):
     number = data.draw(st.integers(0, len(LARGE) - 1))
@@ -105,7 +121,7 @@ def test_any_changed_byte_of_a_long_log_is_seen_at_its_line(data):
     assert found.findings[0].line == number + 1
 
 
-@settings(max_examples=100)
+@settings(max_examples=100, deadline=None)
 @given(st.integers(0, len(LARGE) - 2), st.integers(1, 20))
 def test_removed_lines_are_seen_unless_they_are_the_last_ones(start, count):
     left = LARGE[:start] + LARGE[start + count :]
@@ -115,7 +131,7 @@ def test_removed_lines_are_seen_unless_they_are_the_last_ones(start, count):
         assert not verify(left).intact
 
 
-@settings(max_examples=100)
+@settings(max_examples=100, deadline=None)
 @given(st.permutations(range(12)))
 def test_another_order_is_seen(order):
     lines = write([5, 5])
@@ -123,7 +139,7 @@ def test_another_order_is_seen(order):
     assert found.intact == (list(order) == sorted(order))
 
 
-@settings(max_examples=100)
+@settings(max_examples=100, deadline=None)
 @given(st.integers(0, len(LARGE)), st.integers(0, len(LARGE) - 1))
 def test_a_line_that_is_repeated_is_seen(place, which):
     assert not verify([*LARGE[:place], LARGE[which], *LARGE[place:]]).intact
@@ -150,6 +166,13 @@ def test_a_forged_line_with_a_right_hash_of_its_own_does_not_fit():
     place = chain.Position(record["term"], record["sequence"], record["previous"])
     lines[5] = chain.seal(own, place)[0]
     assert problems(lines) == [(7, "does not follow the line before it: one of the two was replaced")]
+
+
+@pytest.mark.parametrize("number", [1, 25, 27, 1000])
+def test_a_forged_line_with_a_number_that_is_not_due_is_seen(number):
+    last = json.loads(LARGE[-1])
+    line, _ = chain.seal({"event": "Decided"}, chain.Position(last["term"], number, last["hash"]))
+    assert problems([*LARGE, line])[0][0] == len(LARGE) + 1
 
 
 def test_a_tail_that_was_rewritten_with_right_hashes_is_seen_by_the_head_alone():

@@ -113,6 +113,17 @@ def test_plain_variables_of_the_manifest_reach_ray_and_the_head_wins():
     assert "SECRET" not in result
 
 
+def test_a_variable_that_points_into_a_volume_is_left_out():
+    """This machine has no volumes of pods, but perhaps a token of its own."""
+    head = group(env=[{"name": "HF_TOKEN_PATH", "value": "/var/run/hub/token"}, {"name": "A", "value": "/var/run"}])
+    (container,) = head["template"]["spec"]["containers"]
+    assert environment(cluster(head))["HF_TOKEN_PATH"] == "/var/run/hub/token"
+    container["volumeMounts"] = [{"name": "hub-token", "mountPath": "/var/run/hub"}]
+    assert "HF_TOKEN_PATH" not in environment(cluster(head), inherited={})
+    assert environment(cluster(head), inherited={"HF_TOKEN_PATH": "/home/me"})["HF_TOKEN_PATH"] == "/home/me"
+    assert environment(cluster(head))["A"] == "/var/run"
+
+
 def test_another_ray_of_this_shell_cannot_interfere():
     assert "RAY_ADDRESS" not in environment(cluster(), inherited={"RAY_ADDRESS": "10.0.0.1:6379"})
 

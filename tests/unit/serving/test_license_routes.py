@@ -119,6 +119,14 @@ async def test_the_list_is_json_for_all_and_for_the_model(texts):
     assert "not legal advice" in whole["note"]
 
 
+async def test_the_list_says_which_texts_the_catalog_knows(texts):
+    known = LLAMA_33.model_copy(update={"text_hashes": (texts[0].text_hash,)})
+
+    (model,) = (await Served(duties(known, LLAMA_3), texts).ask("/licenses")).json()["models"]
+
+    assert [file["knownAs"] for file in model["files"]] == [["llama-3.3"], []]
+
+
 async def test_a_model_with_a_slash_and_a_space_in_its_name_has_its_texts(texts):
     served = Served(duties(LLAMA_33), texts, model="meta llama/Llama-3.3")
 

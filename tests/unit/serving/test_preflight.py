@@ -93,13 +93,6 @@ def test_a_line_end_after_the_token_is_no_part_of_it(run, hub, monkeypatch):
     assert preflight.main(["--repository", REPOSITORY, "--endpoint", hub.address, "--termination-log", os.devnull]) == 0
 
 
-def test_a_token_elsewhere_on_the_machine_is_not_used(run, hub, tmp_path, monkeypatch):
-    (tmp_path / "token").write_text("hf_accepted")
-    monkeypatch.setenv("HF_TOKEN_PATH", str(tmp_path / "token"))
-    assert run("")[1].access is HubAccess.TOKEN_MISSING
-    assert {token for _, _, token in hub.requests} == {""}
-
-
 def test_a_hub_that_stumbles_is_asked_again(run, hub):
     hub.script = [503, 429]
     assert run("hf_accepted")[1].access is HubAccess.ACCESSIBLE
@@ -140,18 +133,30 @@ def test_a_long_answer_stays_within_the_kubelets_limit(hub):
     assert len(verdict.model_dump_json().encode()) < 4096
 
 
-def test_it_runs_as_the_pod_runs_it(hub, tmp_path):
+def as_the_pod(hub, tmp_path, **environment):
     log = tmp_path / "log"
     command = [sys.executable, "-m", "llama_serving.preflight", "--repository", REPOSITORY, "--revision", "main"]
     done = subprocess.run(
         [*command, "--endpoint", hub.address, "--termination-log", str(log)],
-        env={**os.environ, "HF_TOKEN": "hf_waiting", "HF_HOME": "/nonexistent"},
+        env={**os.environ, "HF_HOME": "/nonexistent", **environment},
         capture_output=True, text=True, check=False,
     )  # fmt: skip
+    return done, json.loads(log.read_text())
+
+
+def test_it_runs_as_the_pod_runs_it(hub, tmp_path):
+    done, verdict = as_the_pod(hub, tmp_path, HF_TOKEN="hf_waiting")
     assert done.returncode == os.EX_NOPERM, done.stderr
-    assert json.loads(log.read_text())["access"] == "PendingReview"
-    assert json.loads(done.stdout) == json.loads(log.read_text())
+    assert verdict["access"] == "PendingReview"
+    assert json.loads(done.stdout) == verdict
     assert "hf_waiting" not in done.stdout + done.stderr
+
+
+def test_a_token_elsewhere_on_the_machine_is_not_used(hub, tmp_path):
+    (tmp_path / "token").write_text("hf_accepted")
+    _, verdict = as_the_pod(hub, tmp_path, HF_TOKEN="", HF_TOKEN_PATH=str(tmp_path / "token"))
+    assert verdict["access"] == "TokenMissing"
+    assert {token for _, _, token in hub.requests} == {""}
 
 
 def test_the_library_that_downloads_reads_the_token_where_pods_have_it(tmp_path):

@@ -69,7 +69,7 @@ def test_an_acceptance_of_the_right_version_and_text_is_valid(known, now):
         ({"textHashes": ["0" * 64]}, "TextMissing"),
         ({"state": "Terminated"}, "Terminated"),
     ],
-    ids=lambda value: str(value),
+    ids=str,
 )
 def test_an_acceptance_that_fits_no_license_says_so(known, now, change, reason):
     status = records.of_acceptance(acceptance(known, **change), world(known, now))
@@ -124,7 +124,7 @@ def test_a_model_of_unknown_lineage_is_unresolved(known, now):
 
 def test_a_policy_lists_the_acceptances_that_exist_and_misses_those_that_it_names(known, now):
     policy = obj("LicensePolicy", "house", {"tiers": [{"tier": "CommunityLlama2", "acceptances": ["acme", "gone"]}]})
-    status = records.of_policy(policy, world(known, now, acceptances=(acceptance(known),)))
+    status = records.of_policy(policy, world(known, now, acceptances=("acme",)))
     assert status.acceptances == ("acme",)
     assert condition(status, "InForce").reason == "AcceptancesMissing"
     assert "gone" in condition(status, "InForce").message

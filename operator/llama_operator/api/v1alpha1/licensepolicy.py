@@ -114,6 +114,8 @@ class LicensePolicySpec(ApiModel):
 class LicensePolicyStatus(ConditionedStatus):
     """What the operator makes of the policy."""
 
+    tiers: Annotated[tuple[Annotated[str, Field(max_length=63)], ...], Field(max_length=16)] = ()
+    """Tiers that it has rules for."""
     acceptances: Annotated[tuple[Annotated[str, Field(max_length=253)], ...], Field(max_length=4096)] | None = None
     """LicenseAcceptances that exist: admission knows no other way to find out."""
 

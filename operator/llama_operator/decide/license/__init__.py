@@ -2,7 +2,7 @@
 
     signals, fingerprint -> what names and shapes tell
     lineage              -> the families of a model: the union over every ancestor
-    acceptance, users, territory, naming, output_use, use, house -> checks by topic
+    acceptance, termination, users, territory, naming, output_use, use, house -> checks by topic
     chain                -> the checks in order: `judge`
     duties, verdict      -> what follows from it, and what it rests on
 

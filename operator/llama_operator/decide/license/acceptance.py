@@ -1,4 +1,4 @@
-"""Checks of the acceptance: P1 (recorded), P2 (right version), P20 (holds), P21 (policy reviewed), P23 (right entity).
+"""Checks of the acceptance: P1 (recorded), P2 (right version), P21 (policy reviewed), P23 (right entity).
 
 One record is about one license version. A model under several versions needs one of each; the record that the spec names
 leads, and others of the same entity for the same namespace count beside it.
@@ -11,16 +11,7 @@ from llama_operator.api.reasons import Reason
 from llama_operator.api.v1alpha1.licenseacceptance import AcceptanceState, LicenseAcceptance
 from llama_operator.catalog.licenses import LicenseFamily
 from llama_operator.decide.license.check import Check, Found, under_acceptance
-from llama_operator.decide.license.facts import LicenseInput, day
-
-
-def same_party(one: str, other: str) -> bool:
-    """Whether two names mean the same entity: case, spaces and full stops do not count."""
-    return _party(one) == _party(other)
-
-
-def _party(name: str) -> str:
-    return " ".join(name.casefold().replace(".", "").replace(",", " ").split())
+from llama_operator.decide.license.facts import LicenseInput, day, same_party
 
 
 def version_fits(record: LicenseAcceptance, family: LicenseFamily) -> bool:
@@ -78,40 +69,6 @@ def _exists(given: LicenseInput) -> Found | None:
     )
 
 
-def _holds(given: LicenseInput) -> Found | None:
-    for record in relied_on_with_leading(given):
-        if record.spec.state is not AcceptanceState.ACCEPTED:
-            return Found(
-                f"LicenseAcceptance {record.metadata.name} is terminated",
-                "stop using the model, or record a new acceptance",
-            )
-    return None
-
-
-def _not_revived(given: LicenseInput) -> Found | None:
-    """An acceptance of the same license by the same entity that ended does not live on in an older or parallel record."""
-    for family, record in relied_on(given):
-        for ended in given.records or ():
-            if (
-                ended.spec.state is AcceptanceState.TERMINATED
-                and family.id in ended.spec.families
-                and same_party(ended.spec.legal_entity, record.spec.legal_entity)
-                and record.spec.state is AcceptanceState.ACCEPTED
-                and not _after(record, ended)
-            ):
-                return Found(
-                    f"LicenseAcceptance {ended.metadata.name} of {family.id} by {ended.spec.legal_entity} is terminated, "
-                    f"and {record.metadata.name} was accepted before that",
-                    "record a new acceptance, dated after the end of the old one (terminatedOn)",
-                )
-    return None
-
-
-def _after(record: LicenseAcceptance, ended: LicenseAcceptance) -> bool:
-    end, accepted = day(ended.spec.terminated_on), day(record.spec.accepted_on)
-    return end is not None and accepted is not None and accepted > end
-
-
 def _covers_namespace(given: LicenseInput) -> Found | None:
     for record in relied_on_with_leading(given):
         if given.namespace not in record.spec.namespaces:
@@ -120,6 +77,25 @@ def _covers_namespace(given: LicenseInput) -> Found | None:
                 f"not {given.namespace}",
                 "have the namespace added to the acceptance if it is of the same legal entity, or deploy to one that "
                 "it covers",
+            )
+    return None
+
+
+def _one_licensee(given: LicenseInput) -> Found | None:
+    """A namespace belongs to one entity: nobody picks the licensee that suits best."""
+    leading = given.record
+    if leading is None:
+        return None
+    for other in given.records or ():
+        if (
+            other.spec.state is AcceptanceState.ACCEPTED
+            and given.namespace in other.spec.namespaces
+            and not same_party(other.spec.legal_entity, leading.spec.legal_entity)
+        ):
+            return Found(
+                f"namespace {given.namespace} is covered by acceptances of two entities: {leading.metadata.name} of "
+                f"{leading.spec.legal_entity} and {other.metadata.name} of {other.spec.legal_entity}",
+                f"take {given.namespace} out of spec.namespaces of the one that is not the licensee there",
             )
     return None
 
@@ -223,7 +199,7 @@ def _short(hashes: tuple[str, ...]) -> str:
     return " or ".join(hashes) or "the SHA-256 of the normalized text"
 
 
-CHECKS: tuple[Check, ...] = (
+CHECKS_FIRST: tuple[Check, ...] = (
     Check(
         "acceptance-named",
         "P1",
@@ -241,24 +217,10 @@ CHECKS: tuple[Check, ...] = (
         under_acceptance,
         needs_records=True,
     ),
-    Check(
-        "acceptance-not-terminated",
-        "P20",
-        "§6 (LLaMA 1: §7), termination",
-        Reason.ACCEPTANCE_TERMINATED,
-        _holds,
-        under_acceptance,
-        needs_records=True,
-    ),
-    Check(
-        "acceptance-not-revived",
-        "P20",
-        "§6 (LLaMA 1: §7), termination",
-        Reason.ACCEPTANCE_TERMINATED,
-        _not_revived,
-        under_acceptance,
-        needs_records=True,
-    ),
+)
+"""Whether there is an acceptance at all."""
+
+CHECKS: tuple[Check, ...] = (
     Check(
         "acceptance-covers-namespace",
         "P23",
@@ -267,6 +229,16 @@ CHECKS: tuple[Check, ...] = (
         _covers_namespace,
         under_acceptance,
         needs_records=True,
+    ),
+    Check(
+        "one-licensee-in-namespace",
+        "P23",
+        "§1.a: the grant is to the licensee, non-transferable",
+        Reason.LICENSEE_AMBIGUOUS,
+        _one_licensee,
+        under_acceptance,
+        needs_records=True,
+        origin="Record",
     ),
     Check(
         "acceptance-covers-families",
@@ -325,4 +297,4 @@ CHECKS: tuple[Check, ...] = (
         origin="Record",
     ),
 )
-"""The checks of this module, in the order in which they are reported."""
+"""Whether it is the right one: the other checks of this module, in the order in which they are reported."""

@@ -8,14 +8,20 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from llama_operator.api.reasons import Reason
-from llama_operator.api.v1alpha1.licenseacceptance import AcceptanceState
-from llama_operator.decide.license import acceptance, house, naming, output_use, territory, use, users
+from llama_operator.decide.license import acceptance, house, naming, output_use, termination, territory, use, users
 from llama_operator.decide.license.check import Check, Found
 from llama_operator.decide.license.duties import duties_of, evidence_of
 from llama_operator.decide.license.facts import LicenseInput
 from llama_operator.decide.license.verdict import Denial, LicenseVerdict, Outcome
 
-_OF_GUARDS: tuple[Check, ...] = (*use.CHECKS_FIRST, *acceptance.CHECKS, *users.CHECKS, *territory.CHECKS)
+_OF_GUARDS: tuple[Check, ...] = (
+    *use.CHECKS_FIRST,
+    *acceptance.CHECKS_FIRST,
+    *termination.CHECKS,
+    *acceptance.CHECKS,
+    *users.CHECKS,
+    *territory.CHECKS,
+)
 """Checks that a guard has to pass too: its answers are shown to nobody."""
 
 
@@ -46,6 +52,8 @@ _GUARD = Check(
 
 CHAIN: tuple[Check, ...] = (
     *use.CHECKS_FIRST,
+    *acceptance.CHECKS_FIRST,
+    *termination.CHECKS,
     *acceptance.CHECKS,
     *users.CHECKS,
     *territory.CHECKS,
@@ -121,10 +129,19 @@ def _told(given: LicenseInput, denials: tuple[Denial, ...]) -> tuple[Reason, str
     )
 
 
+_ENDED = frozenset({Reason.ACCEPTANCE_TERMINATED, Reason.META_GRANT_EXPIRED})
+_OF_ACCEPTANCE = frozenset(
+    check.id for check in (*acceptance.CHECKS_FIRST, *acceptance.CHECKS) if check.origin == "License"
+)
+"""Checks without which there is no acceptance that could stand in for one that ended."""
+
+
 def _drains(given: LicenseInput, denials: tuple[Denial, ...]) -> bool:
-    """Whether a right that existed has ended: a terminated acceptance, or a grant of Meta that ran out."""
-    record = given.record
-    terminated = record is not None and record.spec.state is AcceptanceState.TERMINATED
-    reasons = {denial.reason for denial in denials}
-    ended = {Reason.ACCEPTANCE_TERMINATED, Reason.META_GRANT_EXPIRED}
-    return bool(reasons & ended) or (terminated and bool(given.model.needing_acceptance))
+    """Whether a right that existed has ended: a grant of Meta that ran out, or an acceptance that was terminated.
+
+    Naming another acceptance that does not hold is no way out of a termination.
+    """
+    if any(denial.reason in _ENDED for denial in denials):
+        return True
+    unaccepted = any(denial.check in _OF_ACCEPTANCE for denial in denials)
+    return unaccepted and termination.ended_here(given)

@@ -63,6 +63,16 @@ def under(rule: str) -> Callable[[LicenseInput], bool]:
     return applies
 
 
+def in_a_house(given: LicenseInput) -> bool:
+    """Applies where there is a LicensePolicy."""
+    return bool(given.policies)
+
+
+def under_acceptance_in_a_house(given: LicenseInput) -> bool:
+    """Applies to models with a family that must be accepted, where there is a LicensePolicy."""
+    return in_a_house(given) and under_acceptance(given)
+
+
 def under_acceptance(given: LicenseInput) -> bool:
     """Applies to models with a family that must be accepted."""
     return bool(given.model.needing_acceptance)

@@ -126,7 +126,7 @@ class LicenseInput:
             record
             for record in self.records or ()
             if record.metadata.name != leading.metadata.name
-            and record.spec.legal_entity == leading.spec.legal_entity
+            and same_party(record.spec.legal_entity, leading.spec.legal_entity)
             and self.namespace in record.spec.namespaces
         )
         return tuple(record for record in (leading, *others) if family.id in record.spec.families)
@@ -138,3 +138,12 @@ def day(text: str | None) -> date | None:
         return date.fromisoformat(text) if text else None
     except ValueError:
         return None
+
+
+def same_party(one: str, other: str) -> bool:
+    """Whether two names mean the same entity: case, spaces and full stops do not count."""
+    return _party(one) == _party(other)
+
+
+def _party(name: str) -> str:
+    return " ".join(name.casefold().replace(".", "").replace(",", " ").split())

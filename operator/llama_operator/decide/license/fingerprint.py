@@ -18,6 +18,10 @@ KEEPS_WEIGHTS = frozenset(set(DerivationKind) - {DerivationKind.TRAINING_OUTPUT}
 _ADDED_TOKENS = 4096
 """Most rows that a vocabulary is extended by while it still counts as the same."""
 
+_LARGE = 100_000
+"""From here on a vocabulary may be extended by any number: no independent model is known that has the sizes of a Llama 3
+or newer and more words. With the sizes of LLaMA 1 and 2 there are several."""
+
 
 @dataclass(frozen=True, slots=True)
 class Shape:
@@ -107,7 +111,7 @@ def tells(shape: Shape, families: tuple[LicenseFamily, ...], catalog: Catalog) -
     nearest = min(shape.vocabulary - known.vocabulary for _, known in alike)
     models = tuple(model for model, known in alike if shape.vocabulary - known.vocabulary == nearest)
     declared = {family.id for family in families}
-    fitting = tuple(model for model in models if declared & set(model.license_families))
+    fitting = tuple(model for model in models if _needed(model, catalog) <= declared)
     if not fitting:
         names = ", ".join(model.id for model in models[:3])
         strange = f"spec.architectureFingerprint is the shape of {names} ({shape.text}), which its lineage has not"
@@ -134,5 +138,11 @@ def _of_same_length(shape: Shape, fitting: tuple[Model, ...], models: tuple[Mode
     return Told((*fitting, *exact), (first,), (sentence,))
 
 
+def _needed(model: Model, catalog: Catalog) -> set[str]:
+    return {family.id for family in catalog.license_families(model) if family.acceptance_required}
+
+
 def _same_words(shape: Shape, known: Shape) -> bool:
+    if known.vocabulary >= _LARGE:
+        return shape.vocabulary >= known.vocabulary
     return known.vocabulary <= shape.vocabulary <= known.vocabulary + _ADDED_TOKENS

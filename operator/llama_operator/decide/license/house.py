@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from llama_operator.api.reasons import Reason
 from llama_operator.api.v1alpha1.licensepolicy import LicensePolicy, Permission, Requirement, TierPolicy
 from llama_operator.catalog.licenses import Tier
-from llama_operator.decide.license.acceptance import relied_on_with_leading, same_party
-from llama_operator.decide.license.check import Check, Found, always, under_acceptance
-from llama_operator.decide.license.facts import LicenseInput
+from llama_operator.decide.license.acceptance import relied_on_with_leading
+from llama_operator.decide.license.check import Check, Found, in_a_house, under_acceptance_in_a_house
+from llama_operator.decide.license.facts import LicenseInput, same_party
 
 
 def governing(given: LicenseInput) -> Iterator[tuple[LicensePolicy, TierPolicy]]:
@@ -113,7 +113,7 @@ CHECKS: tuple[Check, ...] = (
         "§1.a: the grant is to the licensee; who that is here, says the house",
         Reason.LICENSEE_WRONG,
         _right_licensee,
-        under_acceptance,
+        under_acceptance_in_a_house,
         needs_records=True,
         origin="HousePolicy",
     ),
@@ -122,12 +122,12 @@ CHECKS: tuple[Check, ...] = (
             name, "House", "house policy, no license term", Reason.HOUSE_POLICY, finds, applies, records, "HousePolicy"
         )
         for name, finds, applies, records in (
-            ("house-tier", _tier_allowed, under_acceptance, False),
-            ("house-namespace", _namespace_allowed, always, False),
-            ("house-purpose", _purpose_allowed, always, False),
-            ("house-acceptance", _acceptance_allowed, under_acceptance, True),
-            ("house-size", _size_allowed, always, False),
-            ("house-guard", _guard_required, always, False),
+            ("house-tier", _tier_allowed, under_acceptance_in_a_house, False),
+            ("house-namespace", _namespace_allowed, in_a_house, False),
+            ("house-purpose", _purpose_allowed, in_a_house, False),
+            ("house-acceptance", _acceptance_allowed, under_acceptance_in_a_house, True),
+            ("house-size", _size_allowed, in_a_house, False),
+            ("house-guard", _guard_required, in_a_house, False),
         )
     ),
 )

@@ -10,9 +10,9 @@ from datetime import timedelta
 from llama_operator.api.reasons import Reason
 from llama_operator.api.v1alpha1.licenseacceptance import AcceptanceState
 from llama_operator.catalog import lineage
-from llama_operator.decide.license.acceptance import relied_on, relied_on_with_leading, same_party
-from llama_operator.decide.license.check import Check, Found, under_acceptance
-from llama_operator.decide.license.facts import LicenseInput, day
+from llama_operator.decide.license.acceptance import relied_on, relied_on_with_leading
+from llama_operator.decide.license.check import Check, Found, under_acceptance_in_a_house
+from llama_operator.decide.license.facts import LicenseInput, day, same_party
 
 
 def _multimodal_under_clause(given: LicenseInput) -> bool:
@@ -105,7 +105,7 @@ CHECKS: tuple[Check, ...] = (
         "§1.b.iv (LLaMA 1: §2.e), trade compliance; the list is the house's",
         Reason.TRADE_CONTROL,
         _not_refused_country,
-        under_acceptance,
+        under_acceptance_in_a_house,
         needs_records=True,
         origin="HousePolicy",
     ),
@@ -115,7 +115,7 @@ CHECKS: tuple[Check, ...] = (
         "§1.b.iv (LLaMA 1: §2.e), trade compliance; how often is the house's",
         Reason.TRADE_CONTROL,
         _trade_list_checked,
-        under_acceptance,
+        under_acceptance_in_a_house,
         needs_records=True,
         origin="HousePolicy",
     ),

@@ -11,7 +11,7 @@ from llama_operator.api.reasons import Reason
 from llama_operator.api.v1alpha1.licenseacceptance import LicenseAcceptance, MetaGrant, MonthlyActiveUsers, Receipt
 from llama_operator.catalog.licenses import LicenseFamily
 from llama_operator.decide.license.acceptance import relied_on
-from llama_operator.decide.license.check import Check, Found, under
+from llama_operator.decide.license.check import Check, Found, in_a_house, under
 from llama_operator.decide.license.facts import LicenseInput, day
 from llama_operator.decide.license.house import governing
 
@@ -136,7 +136,7 @@ CHECKS: tuple[Check, ...] = (
         "house policy, no license term",
         Reason.REATTESTATION_DUE,
         _attested_anew,
-        under("P5"),
+        lambda given: in_a_house(given) and bool(given.model.under("P5")),
         needs_records=True,
         origin="HousePolicy",
     ),

@@ -71,7 +71,19 @@ def objects(case, key, kind, default=()):
 
 def observed_of(case):
     """What the operator would see: every object parsed as the API server's schema would have it."""
-    known = {"case", "refused", "by", "attributions", "terms", "prefixes", "records", "models", "policies", "metadata"}
+    known = {
+        "case",
+        "refused",
+        "by",
+        "drains",
+        "attributions",
+        "terms",
+        "prefixes",
+        "records",
+        "models",
+        "policies",
+        "metadata",
+    }
     changes = {key: value for key, value in case.items() if key not in known}
     deployment = parse(
         {
@@ -139,6 +151,7 @@ def test_an_attempt_is_refused_for_its_reason_and_starts_nothing(number):
     assert (verdict.reason, first.check) == (case["refused"], case["by"]), verdict.message
     assert all((first.rule, first.message, first.unblock, first.clause)), "says why, and what would unblock it"
     assert "to unblock" in verdict.message
+    assert verdict.drain is ("drains" in case), "only a right that has ended stops what runs"
 
 
 @pytest.mark.parametrize("number", numbered(LEGAL))
@@ -147,6 +160,7 @@ def test_an_honest_use_is_allowed_with_its_duties(number):
     decision = found.decision
     assert decision.license is not None, decision.problem
     assert decision.license.allowed, decision.license.message
+    assert not decision.license.drain
     assert decision.problem is None or decision.problem.reason is Reason.ENGINE_CONSTRAINT
     assert decision.license == judge(found.given)
     duties = decision.license.duties

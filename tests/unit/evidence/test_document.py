@@ -1,0 +1,79 @@
+"""docs/evidence.md is the format for others: its fields are those of the records, and its program verifies them."""
+
+import json
+import re
+import subprocess
+import sys
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from llama_operator import catalog
+from llama_operator.cli import files
+from llama_operator.decide.decision import decide
+from llama_operator.decide.observed import Observed
+from llama_operator.evidence.chain import FORMAT, GENESIS
+from llama_operator.evidence.log import HashChainLog, NoAnchor
+from llama_operator.kube import kinds
+from llama_operator.kube.port import Ref
+
+ROOT = Path(__file__).resolve().parents[3]
+PAGE = (ROOT / "docs" / "evidence.md").read_text(encoding="utf-8")
+NOW = datetime(2026, 3, 2, 9, 30, tzinfo=UTC)
+
+
+@pytest.fixture
+async def lines():
+    """A term with an allowed, a refused and a removed deployment."""
+    samples = ROOT / "manifests" / "samples"
+    found = files.read([str(samples / "llama-3.3-70b-fp8-h100.yaml"), str(samples / "license-acceptance.yaml")])
+    observed = Observed(found.deployment, acceptances=found.acceptances, now=NOW)
+    written = []
+    log = HashChainLog(written.append, NoAnchor())
+    await log.begin("operator/1", GENESIS, NOW)
+    for each in (observed, replace(observed, acceptances=())):
+        await log.record(each, decide(each, catalog.load()))
+    metadata = found.deployment.metadata
+    await log.removed(Ref(kinds.LLAMA_DEPLOYMENT, metadata.namespace, metadata.name), NOW)
+    return written
+
+
+def test_the_fields_of_the_page_are_those_of_the_records(lines):
+    table = PAGE[PAGE.index("| field | what |") : PAGE.index("Texts that users write")]
+    documented = {
+        name
+        for row in re.findall(r"^\| (`[^|]*) \|", table, flags=re.MULTILINE)
+        for name in re.findall(r"`(\w+)`", row)
+    }
+    assert documented == {name for line in lines for name in json.loads(line)}
+
+
+def test_the_parts_of_records_are_on_the_page(lines):
+    parts = {
+        name
+        for line in lines
+        for field in ("rules", "acceptances", "attestations")
+        for part in json.loads(line).get(field, ())
+        for name in part
+    }
+    for name in parts | {"user", "manager", "namespace", "uid", "generation", FORMAT}:
+        assert f"`{name}`" in PAGE or f'"{name}"' in PAGE, name
+
+
+def test_the_program_of_the_page_verifies(lines):
+    (program,) = re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL)
+
+    def run(content):
+        return subprocess.run([sys.executable, "-c", program], input=content, capture_output=True, check=False)
+
+    assert run(b"".join(lines)).returncode == 0
+    changed = [lines[0], lines[1].replace(b"Allow", b"Alloy", 1), *lines[2:]]
+    assert b"line 2 was changed" in run(b"".join(changed)).stderr
+    assert b"line 2 was changed" in run(b"".join([lines[0], *lines[2:]])).stderr
+    assert b"line 1 was changed" in run(lines[0][:-1] + b"\r\n").stderr
+
+
+def test_the_page_says_what_it_is_not():
+    assert "no legal advice" in " ".join(PAGE.replace("*", "").split())
