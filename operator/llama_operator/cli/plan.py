@@ -33,7 +33,7 @@ class PlanOptions:
     nodes: str | None = None
     """File with the hardware."""
     namespace: str | None = None
-    """Namespace of the command line, for a live cluster."""
+    """Namespace of the command line; None if it names none."""
 
 
 def command(options: PlanOptions) -> int:
@@ -44,8 +44,13 @@ def command(options: PlanOptions) -> int:
         from llama_operator.cli import nodes_file
 
         nodes = nodes_file.read(options.nodes, known)
+    deployment = manifests.deployment
+    if options.namespace is not None:
+        from llama_operator.cli import diff
+
+        deployment = diff.in_namespace(manifests, options.namespace, options.namespace)
     # Without a record at hand nobody has looked: the verdict then says so instead of claiming that there is none.
-    return _print(Observed(manifests.deployment, acceptances=manifests.acceptances or None, nodes=nodes), options)
+    return _print(Observed(deployment, acceptances=manifests.acceptances or None, nodes=nodes), options)
 
 
 async def on_cluster(connection: "Connection", options: PlanOptions) -> int:
@@ -60,7 +65,7 @@ async def on_cluster(connection: "Connection", options: PlanOptions) -> int:
     from llama_operator.cli.connection import ClusterError
 
     manifests = files.read(options.paths, name=options.name)
-    deployment = diff.in_namespace(manifests, connection, options.namespace)
+    deployment = diff.in_namespace(manifests, connection.namespace, options.namespace)
     world, _ = await diff.world_with(connection, deployment, manifests.acceptances)
     if world.nodes is None and deployment.spec.hardware.accelerator == "Auto":
         raise ClusterError(
