@@ -208,7 +208,7 @@ def cold_start(decision: Decision) -> ColdStartPart | None:
 
 def capacity(observed: Observed, decision: Decision) -> CapacityPart | None:
     """Say whether the nodes hold the plan, in the words of the condition; also used by the table."""
-    if observed.nodes is None or decision.chosen is None or decision.problem is not None or decision.stopped:
+    if observed.nodes is None or decision.chosen is None or decision.stopped:
         return None
     found = conditions.findings(observed, decision, None)
     told = next(finding for finding in found if finding.type is ConditionType.CAPACITY_FOUND)

@@ -197,6 +197,7 @@ def test_a_live_cluster_gives_nodes_licenses_and_namespace(world, manifest):
     code, found = world.json("plan", "-f", manifest, "--cluster", "-n", "team-b")
     assert code == 4
     assert found["license"]["reason"] == "AcceptanceNamespaceNotCovered"
+    assert found["capacity"]["status"] == "True", "what the license refuses is planned all the same"
 
 
 def versions(world):
