@@ -77,19 +77,19 @@ async def on_cluster(connection: "Connection", options: PlanOptions) -> int:
 
 def _print(observed: Observed, options: PlanOptions) -> int:
     decision = decide(observed, catalog.load())
-    raise_if_invalid(decision, observed.deployment.metadata.name)
     built = objects.build(observed, decision, Settings()).apply
-    match options.output:
-        case "table":
-            from llama_operator.cli import plan_table
+    if options.output == "json":
+        # Also for what only another manifest can cure: a program wants the reason as much as a person.
+        json.dump(plan_json.document(observed, decision, built), sys.stdout, indent=2)
+        print()
+    raise_if_invalid(decision, observed.deployment.metadata.name)
+    if options.output == "table":
+        from llama_operator.cli import plan_table
 
-            plan_table.show(observed, decision, built)
-        case "json":
-            json.dump(plan_json.document(observed, decision, built), sys.stdout, indent=2)
-            print()
-        case _:
-            # The objects alone: the stream can go to kubectl.
-            sys.stdout.write(yaml_text.dump(list(built)))
+        plan_table.show(observed, decision, built)
+    elif options.output == "yaml":
+        # The objects alone: the stream can go to kubectl.
+        sys.stdout.write(yaml_text.dump(list(built)))
     return exit_code(decision)
 
 

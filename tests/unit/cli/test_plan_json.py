@@ -67,6 +67,17 @@ CASES = {
         "hardware": {"accelerator": "L40S-48GB"},
         "activation": "Suspended",
     },
+    "context-too-long": {
+        "model": {"name": "llama-3.3-70b-instruct"},
+        "hardware": {"accelerator": "H100-80GB"},
+        "context": {"maxModelLength": 1_000_000},
+    },
+    "heads": {
+        "model": {"name": "llama-3.3-70b-instruct", "precision": "FP8"},
+        "hardware": {"accelerator": "H100-80GB"},
+        "parallelism": {"mode": "Manual", "tensor": 6},
+    },
+    "unknown-model": {"model": {"name": "llama-9"}},
     "generated": {"model": {"name": "tiny-random-llama"}, "hardware": {"accelerator": "CPU"}, "license": {}},
 }
 
@@ -146,6 +157,17 @@ def test_with_a_rate_every_candidate_says_how_many_replicas_it_takes(plan):
     assert chosen["requestsPerMinute"] * chosen["replicasForObjectives"] >= 600
     assert all(each["gpusPerReplica"] * each["replicasForObjectives"] >= total for each in others)
     assert all(each["requestsPerMinute"] for each in others)
+
+
+def test_what_the_user_named_and_cannot_work_is_refused_with_its_reason(plan):
+    code, found = plan(CASES["heads"])
+    assert code == 2
+    assert found["plan"]["chosen"] is None
+    (rejected,) = found["plan"]["rejected"]
+    assert (rejected["reason"], rejected["tensorParallelSize"]) == ("HeadsNotDivisible", 6)
+    assert rejected["nearest"]
+    code, found = plan(CASES["context-too-long"])
+    assert (code, found["problem"]["reason"]) == (2, "ContextTooLong")
 
 
 def test_memory_of_a_candidate_adds_up(plan):
