@@ -122,9 +122,11 @@ class TestContext:
         found = planned(
             model={"precision": "FP8"},
             parallelism={"mode": "Manual", "tensor": 1},
-            engine={"gpuMemoryUtilizationPercent": 91},
+            engine={"gpuMemoryUtilizationPercent": 90},
         )
+        # 1,800 tokens or so are left.
         assert found.chosen is None
+        assert found.problem.reason is Reason.KV_CACHE_TOO_SMALL
 
 
 class TestObjectives:
