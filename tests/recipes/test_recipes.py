@@ -38,7 +38,7 @@ class Manifest:
             model["variant"] = row["repository"]
         hardware = {"accelerator": row["accelerator"], "gpusPerNode": row["gpus"] // row["nodes"]}
         length = self.length or row["maxModelLength"]
-        arguments = {name: row[name] for name in ("graphs", "maxNumSeqs") if name in row}
+        arguments = {name: row[name] for name in ("graphs", "maxNumSeqs", "maxNumBatchedTokens") if name in row}
         return {
             "apiVersion": "llama-operator.io/v1alpha1",
             "kind": "LlamaDeployment",
@@ -145,6 +145,9 @@ def table(known):
 def _line(known, row):
     length = f"{row['maxModelLength']:,} tokens" if row["maxModelLength"] else "no length named"
     keys = "FP8 KV, " if row["kvCacheDtype"] == "FP8" else ""
+    named = {"maxNumBatchedTokens": "tokens a step", "maxNumSeqs": "sequences"}
+    keys += "".join(f"{row[field]:,} {words}, " for field, words in named.items() if field in row)
+    keys += "eager, " if row.get("graphs") == "Eager" else ""
     recipe = (
         f"{row['model']} {row['precision']}, {row['gpus']} × {row['accelerator']}, TP{row['tensor']} PP{row['pipeline']}, "
         f"{keys}{length}, {row['utilizationPercent']} %, {row['engine']}"
@@ -152,8 +155,8 @@ def _line(known, row):
     decision = planned(known, row)
     chosen = decision.chosen
     if chosen is None:
-        rejected = decision.plan.rejected[0].nearest if decision.plan else "at most 131,072"
-        outcome, memory, tokens = f"refused, {decision.problem.reason}: {rejected}", "", ""
+        why = decision.plan.rejected[0].nearest if decision.plan else decision.problem.message
+        outcome, memory, tokens = f"refused, {decision.problem.reason}: {why}", "", ""
     else:
         outcome = f"fits, {chosen.max_model_length:,} tokens"
         parts = (chosen.weight_bytes_per_gpu, chosen.reserve_bytes_per_gpu, chosen.kv_cache_bytes_per_gpu)

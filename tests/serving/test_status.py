@@ -1,6 +1,23 @@
 """The status endpoint tells the truth about a loaded and an idle deployment."""
 
+from dataclasses import replace
+from datetime import UTC, datetime
+
 import pytest
+
+from llama_operator import catalog
+from llama_operator.api.manifest import parse
+from llama_operator.api.meta import API_VERSION
+from llama_operator.decide.decision import decide
+from llama_operator.decide.observed import Observed, RayServiceFacts, Settings
+from llama_operator.desired import revision
+from llama_operator.desired.serve_config import serve_config
+from llama_operator.status import summary
+from llama_serving.config import LiveSettings
+
+PLACEHOLDER = LiveSettings(
+    min_replicas=0, max_replicas=1, target_queue_depth=1, max_ongoing_requests=1, max_queued_requests=-1
+)
 
 pytestmark = [pytest.mark.serving, pytest.mark.timeout(600)]
 
@@ -12,8 +29,51 @@ def test_the_measured_kv_cache_has_the_size_that_was_asked_for(app, eventually):
 
     # 64 MiB / (2 layers x 4 KV heads x head size 32 x keys and values x 2 bytes).
     assert status.kv_cache_tokens == 65_536
+    # vLLM's own count of sequences of 512 tokens, which is how it tells the same size.
+    assert status.max_concurrency == 65_536 / app.config.engine.max_model_len
+    assert {(each.kv_cache_tokens, each.max_concurrency) for each in status.reports} == {(65_536, 128.0)}
     assert status.identity == app.config.identity
     assert (status.replicas, status.target_replicas) == (1, 1)
+
+
+def test_the_operator_finds_the_plan_accurate_by_what_the_pods_say(app, eventually):
+    answer = eventually(
+        lambda: found if (found := app.cluster.status()).reports else None, seconds=180, what="a report"
+    )
+    found = judged(app.config, answer)
+
+    assert (found.kv_cache.planned_tokens, found.kv_cache.measured_tokens) == (65_536, 65_536)
+    assert found.kv_cache.measured_concurrency == found.kv_cache.planned_concurrency == 128
+    (told,) = (each for each in found.conditions if each.type == "PlanAccurate")
+    assert (told.status, told.reason) == ("True", "KVCacheAsPlanned")
+
+
+def judged(config, answer):
+    """Status of a deployment whose pinned revision has `config`, when its pods give `answer`."""
+    now = datetime(2026, 3, 2, tzinfo=UTC)
+    name = config.identity.revision
+    spec = {
+        "model": {"name": "tiny-random-llama"},
+        "hardware": {"accelerator": "CPU"},
+        "context": {"maxModelLength": 512},
+    }
+    metadata = {"name": config.identity.name, "namespace": config.identity.namespace, "generation": 1}
+    deployment = parse({"apiVersion": API_VERSION, "kind": "LlamaDeployment", "metadata": metadata, "spec": spec})
+    decision = decide(Observed(deployment), catalog.load())
+    pinned = revision.new(Observed(deployment), decision, Settings())
+    # The operator would have chosen this cache by the load it plans for; here the test did.
+    pinned = replace(
+        pinned, name=name, serve_config=serve_config(config, PLACEHOLDER), served_at="2026-03-02T00:00:00Z"
+    )
+    rollout = replace(decision.rollout, wanted=name, target=name, traffic=name)
+    observed = Observed(
+        deployment,
+        ray_services=(RayServiceFacts(name, name, 1, "RUNNING", "", ()),),
+        revisions=(pinned,),
+        now=now,
+        serving=answer,
+    )
+    return summary.build(observed, replace(decision, rollout=rollout), failure=None, now=now)
 
 
 def test_the_queue_shows_while_more_is_asked_than_runs_and_is_gone_afterwards(app, load, eventually):

@@ -30,9 +30,13 @@ class WorkingPoint(Fact):
     kv_element_bytes: Count = 2
     batched_tokens: Count | None = None
     """Tokens of one step where the source sets them, or its engine's rule does; None for the card's default."""
+    max_num_seqs: Count = 256
+    eager: bool = False
     tokens: Count
     """KV cache tokens that were asked for."""
-    works: Annotated[bool, Field(strict=True)]
+    works: bool
+    kv_cache_bytes: Count | None = None
+    """KV cache of a GPU as the engine logged it, where the source has that."""
     source: str
 
 
@@ -46,13 +50,14 @@ class Reserve(Fact):
     graph_mib_per_layer: Count
     """Captured graphs, per layer on the GPU; none in eager mode."""
     hidden_widths: Count
-    """16-bit buffers of the hidden size that one token holds at the peak: residual, norm, attention in and out."""
+    """16-bit buffers of the hidden size that one token holds at the peak of a layer: residual, input, output."""
     feed_forward_widths: Count
     """16-bit buffers of the feed-forward width, divided by the tensor size: gate, up and their product."""
     logits_bytes_per_entry: Count
-    """Bytes of the sampler per sequence and entry of the vocabulary: logits, their 32-bit copy, sorted values, indices."""
+    """Bytes of the sampler per sequence and entry of the vocabulary: logits, their 32-bit copies, sorted values, 64-bit
+    indices. It runs after the layers: the peak is the larger of the two."""
     experts_mib: Count
-    """Workspace of the routed experts' kernels."""
+    """Workspace of the routed experts' kernels, while a layer runs."""
     image_encoder_mib: Count
     """Image encoder at the largest image, which the engine runs once at the start, and its cache."""
     margin_percent: Count

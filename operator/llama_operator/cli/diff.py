@@ -117,7 +117,7 @@ def document(found: Difference) -> dict[str, Any]:
 async def _compare(connection: Connection, manifests: files.Manifests, asked: str | None) -> Difference:
     written = next(obj for obj in manifests.objects if obj.get("kind") == kinds.LLAMA_DEPLOYMENT.kind)
     name = manifests.deployment.metadata.name
-    namespace = _namespace(written, connection, asked)
+    namespace = _namespace(written, connection.namespace, asked)
     listing = await list_or_explain(connection.cluster, kinds.LLAMA_DEPLOYMENT, namespace)
     live = next((item for item in listing.items if item["metadata"]["name"] == name), None)
     before = None if live is None else parse_as(LlamaDeployment, live)
@@ -133,22 +133,27 @@ async def _compare(connection: Connection, manifests: files.Manifests, asked: st
     )
 
 
-def in_namespace(manifests: files.Manifests, connection: Connection, asked: str | None) -> LlamaDeployment:
+def in_namespace(manifests: files.Manifests, default: str, asked: str | None) -> LlamaDeployment:
     """The deployment of the files in the namespace that it would get; used by `cli.plan`.
+
+    Args:
+        manifests: The files.
+        default: Namespace where neither the file nor the command line names one.
+        asked: Namespace of the command line.
 
     Raises:
         InvalidManifestError: If the file and the command line name different ones.
     """
     written = next(obj for obj in manifests.objects if obj.get("kind") == kinds.LLAMA_DEPLOYMENT.kind)
-    return _after(written, None, _namespace(written, connection, asked))
+    return _after(written, None, _namespace(written, default, asked))
 
 
-def _namespace(written: Object, connection: Connection, asked: str | None) -> str:
+def _namespace(written: Object, default: str, asked: str | None) -> str:
     named: str | None = (written.get("metadata") or {}).get("namespace")
     if named is not None and asked is not None and named != asked:
         problem = FieldProblem("metadata.namespace", f"is {named}, and -n says {asked}", "leave one of them out")
         raise InvalidManifestError(f"LlamaDeployment {written['metadata']['name']}", [problem])
-    return named or connection.namespace
+    return named or asked or default
 
 
 def _after(written: Object, live: Object | None, namespace: str) -> LlamaDeployment:

@@ -34,7 +34,7 @@ class PlanOptions:
     nodes: str | None = None
     """File with the hardware."""
     namespace: str | None = None
-    """Namespace of the command line, for a live cluster."""
+    """Namespace of the command line; None if it names none."""
 
 
 def command(options: PlanOptions) -> int:
@@ -45,7 +45,13 @@ def command(options: PlanOptions) -> int:
         from llama_operator.cli import nodes_file
 
         nodes = nodes_file.read(options.nodes, known)
-    return _print(replace(manifests.observed(datetime.now(UTC)), nodes=nodes), options)
+    observed = replace(manifests.observed(datetime.now(UTC)), nodes=nodes)
+    if options.namespace is not None:
+        from llama_operator.cli import diff
+
+        deployment = diff.in_namespace(manifests, options.namespace, options.namespace)
+        observed = replace(observed, deployment=deployment)
+    return _print(observed, options)
 
 
 async def on_cluster(connection: "Connection", options: PlanOptions) -> int:
@@ -60,7 +66,7 @@ async def on_cluster(connection: "Connection", options: PlanOptions) -> int:
     from llama_operator.cli.connection import ClusterError
 
     manifests = files.read(options.paths, name=options.name)
-    deployment = diff.in_namespace(manifests, connection, options.namespace)
+    deployment = diff.in_namespace(manifests, connection.namespace, options.namespace)
     world, _ = await diff.world_with(connection, deployment, manifests)
     if world.nodes is None and deployment.spec.hardware.accelerator == "Auto":
         raise ClusterError(
@@ -72,19 +78,19 @@ async def on_cluster(connection: "Connection", options: PlanOptions) -> int:
 
 def _print(observed: Observed, options: PlanOptions) -> int:
     decision = decide(observed, catalog.load())
-    raise_if_invalid(decision, observed.deployment.metadata.name)
     built = objects.build(observed, decision, Settings()).apply
-    match options.output:
-        case "table":
-            from llama_operator.cli import plan_table
+    if options.output == "json":
+        # Also for what only another manifest can cure: a program wants the reason as much as a person.
+        json.dump(plan_json.document(observed, decision, built), sys.stdout, indent=2)
+        print()
+    raise_if_invalid(decision, observed.deployment.metadata.name)
+    if options.output == "table":
+        from llama_operator.cli import plan_table
 
-            plan_table.show(observed, decision, built)
-        case "json":
-            json.dump(plan_json.document(observed, decision, built), sys.stdout, indent=2)
-            print()
-        case _:
-            # The objects alone: the stream can go to kubectl.
-            sys.stdout.write(yaml_text.dump(list(built)))
+        plan_table.show(observed, decision, built)
+    elif options.output == "yaml":
+        # The objects alone: the stream can go to kubectl.
+        sys.stdout.write(yaml_text.dump(list(built)))
     return exit_code(decision)
 
 

@@ -84,6 +84,8 @@ class CandidatePart(_Part):
     """What is left for the KV cache; 0 when the weights and the reserve leave nothing."""
     kv_cache_tokens: int
     """Tokens that the KV cache of one replica holds."""
+    replicas_for_objectives: int | None = None
+    """Replicas that the rate of spec.objectives needs; null without a rate."""
     usd_micros_per_hour: int | None = None
     """Price of the GPUs of one replica, in millionths of a dollar per hour; null without a price."""
     time_to_first_token_ms: int | None = None
@@ -212,7 +214,7 @@ def cold_start(decision: Decision) -> ColdStartPart | None:
 
 def capacity(observed: Observed, decision: Decision) -> CapacityPart | None:
     """Say whether the nodes hold the plan, in the words of the condition; also used by the table."""
-    if observed.nodes is None or decision.chosen is None or decision.problem is not None or decision.stopped:
+    if observed.nodes is None or decision.chosen is None or decision.stopped:
         return None
     found = conditions.findings(observed, decision, None)
     told = next(finding for finding in found if finding.type is ConditionType.CAPACITY_FOUND)
@@ -307,6 +309,7 @@ def _candidate(candidate: Candidate) -> dict[str, Any]:
         "reserve_bytes_per_gpu": memory.reserve,
         "kv_cache_bytes_per_gpu": max(0, memory.left_for_kv),
         "kv_cache_tokens": memory.kv_tokens,
+        "replicas_for_objectives": candidate.replicas if candidate.replicas_counted else None,
         "usd_micros_per_hour": candidate.usd_micros_per_hour or None,
         "time_to_first_token_ms": speed.time_to_first_token_ms if speed else None,
         "time_per_output_token_us": speed.time_per_output_token_us if speed else None,

@@ -164,10 +164,10 @@ def _candidates(console: Console, plan: Plan) -> None:
     table.add_column("WHY", overflow="fold")
 
     def row(candidate: Candidate, fits: str, why: str) -> None:
-        dollars = candidate.usd_micros_per_hour
-        table.add_row(
-            candidate.label, str(candidate.sharding.ranks), f"{dollars / 1e6:,.2f}" if dollars else "", fits, why
-        )
+        ranks, replicas = candidate.sharding.ranks, candidate.replicas
+        dollars = candidate.usd_micros_per_hour * replicas
+        gpus = f"{replicas} × {ranks}" if replicas > 1 else str(ranks)
+        table.add_row(candidate.label, gpus, f"{dollars / 1e6:,.2f}" if dollars else "", fits, why)
 
     for candidate in fitting:
         chosen = plan.chosen

@@ -103,7 +103,7 @@ class Plan:
     alternatives: tuple[Candidate, ...]
     """Other candidates that fit, best first."""
     rejected: tuple[Rejection, ...]
-    """Nearest to fitting first."""
+    """Nearest to fitting first; those larger than the chosen one after all others."""
     max_num_seqs: int = 0
 
 

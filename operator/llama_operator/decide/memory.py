@@ -169,15 +169,13 @@ def reserve_bytes(shape: Architecture, accelerator: Accelerator, sharding: Shard
         fixed += known.communication_mib
     if step.graphs:
         fixed += known.graph_mib_per_layer * -(-shape.num_hidden_layers // sharding.pipeline)
-    if shape.moe is not None:
-        fixed += known.experts_mib
     if shape.vision is not None:
         fixed += known.image_encoder_mib
     tokens = step.batched_tokens or accelerator.engine_batched_tokens
     widths = known.hidden_widths * shape.hidden_size + -(-known.feed_forward_widths * _widest(shape) // sharding.tensor)
-    activations = tokens * widths * _WIDE
-    logits = step.max_num_seqs * shape.vocab_size * known.logits_bytes_per_entry
-    return (fixed * _MIB + activations + logits) * (100 + known.margin_percent) // 100
+    layer = tokens * widths * _WIDE + (known.experts_mib * _MIB if shape.moe is not None else 0)
+    sampler = step.max_num_seqs * shape.vocab_size * known.logits_bytes_per_entry
+    return (fixed * _MIB + max(layer, sampler)) * (100 + known.margin_percent) // 100
 
 
 def _widest(shape: Architecture) -> int:

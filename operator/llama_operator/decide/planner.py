@@ -59,10 +59,11 @@ def _plan(request: PlanRequest, candidates: Candidates) -> Plan:
             fitting.append(candidate)
         else:
             rejected.append(verdicts.rejection(candidate, failure))
-    rejected.sort(key=_distance)
     if not fitting:
-        return Plan(None, (), tuple(rejected))
+        return Plan(None, (), tuple(sorted(rejected, key=_distance)))
     chosen, *others = _ordered(request, fitting)
+    # Beside a chosen one the smaller ones are of interest: they would have been cheaper.
+    rejected.sort(key=lambda found: (found.candidate.sharding.ranks > chosen.sharding.ranks, _distance(found)))
     return Plan(chosen, tuple(others), tuple(rejected), max_num_seqs=_max_num_seqs(request, chosen))
 
 

@@ -24,7 +24,13 @@ SIZES = {
     "gpusPerReplica", "nodesPerReplica", "memoryBytesPerGPU", "weightBytesPerGPU", "reserveBytesPerGPU",
     "kvCacheBytesPerGPU", "kvCacheTokens",
 }  # fmt: skip
-ESTIMATES = {"usdMicrosPerHour", "timeToFirstTokenMs", "timePerOutputTokenUs", "requestsPerMinute"}
+ESTIMATES = {
+    "replicasForObjectives",
+    "usdMicrosPerHour",
+    "timeToFirstTokenMs",
+    "timePerOutputTokenUs",
+    "requestsPerMinute",
+}
 
 
 @pytest.fixture
@@ -61,6 +67,17 @@ CASES = {
         "hardware": {"accelerator": "L40S-48GB"},
         "activation": "Suspended",
     },
+    "context-too-long": {
+        "model": {"name": "llama-3.3-70b-instruct"},
+        "hardware": {"accelerator": "H100-80GB"},
+        "context": {"maxModelLength": 1_000_000},
+    },
+    "heads": {
+        "model": {"name": "llama-3.3-70b-instruct", "precision": "FP8"},
+        "hardware": {"accelerator": "H100-80GB"},
+        "parallelism": {"mode": "Manual", "tensor": 6},
+    },
+    "unknown-model": {"model": {"name": "llama-9"}},
     "generated": {"model": {"name": "tiny-random-llama"}, "hardware": {"accelerator": "CPU"}, "license": {}},
 }
 
@@ -129,6 +146,28 @@ def test_without_a_fast_link_the_reason_is_the_link(plan, tmp_path):
     priced.write_text("- {accelerator: L4-24GB}\n- {accelerator: A10G-24GB}\n", encoding="utf-8")
     _, found = plan(spec, "--nodes", str(priced))
     assert any("USD an hour" in other["message"] for other in found["plan"]["alternatives"])
+
+
+def test_with_a_rate_every_candidate_says_how_many_replicas_it_takes(plan):
+    rate = {"requestsPerMinute": 600, "promptTokens": 1000, "outputTokens": 200}
+    scaling = {"minReplicas": 1, "maxReplicas": 16}
+    _, found = plan(CASES["fits"] | {"objectives": rate, "scaling": scaling})
+    chosen, others = found["plan"]["chosen"], found["plan"]["alternatives"]
+    total = chosen["gpusPerReplica"] * chosen["replicasForObjectives"]
+    assert chosen["requestsPerMinute"] * chosen["replicasForObjectives"] >= 600
+    assert all(each["gpusPerReplica"] * each["replicasForObjectives"] >= total for each in others)
+    assert all(each["requestsPerMinute"] for each in others)
+
+
+def test_what_the_user_named_and_cannot_work_is_refused_with_its_reason(plan):
+    code, found = plan(CASES["heads"])
+    assert code == 2
+    assert found["plan"]["chosen"] is None
+    (rejected,) = found["plan"]["rejected"]
+    assert (rejected["reason"], rejected["tensorParallelSize"]) == ("HeadsNotDivisible", 6)
+    assert rejected["nearest"]
+    code, found = plan(CASES["context-too-long"])
+    assert (code, found["problem"]["reason"]) == (2, "ContextTooLong")
 
 
 def test_memory_of_a_candidate_adds_up(plan):

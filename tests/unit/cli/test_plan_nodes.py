@@ -171,6 +171,17 @@ def test_two_sources_of_hardware_are_one_too_many(manifest, capsys):
     assert "--nodes" in capsys.readouterr().err
 
 
+def test_the_namespace_of_the_command_line_counts_without_a_cluster_too(manifest, tmp_path, capsys):
+    records = tmp_path / "records.yaml"
+    records.write_text(yaml.safe_dump(ACCEPTANCE), encoding="utf-8")
+    named = tmp_path / "named.yaml"
+    spec = AUTO["spec"] | {"hardware": {"accelerator": "H100-80GB"}}
+    named.write_text(yaml.safe_dump(AUTO | {"spec": spec}), encoding="utf-8")
+    for namespace, code in (("team-a", 0), ("team-b", 4)):
+        assert main(["plan", "-f", str(named), "-f", str(records), "-n", namespace, "-o", "json"]) == code
+        assert json.loads(capsys.readouterr().out)["deployment"]["namespace"] == namespace
+
+
 def test_a_live_cluster_gives_nodes_licenses_and_namespace(world, manifest):
     world.seed(
         kinds.NODE, "gpu-1", **{key: value for key, value in node().items() if key not in {"apiVersion", "kind"}}
@@ -186,6 +197,19 @@ def test_a_live_cluster_gives_nodes_licenses_and_namespace(world, manifest):
     code, found = world.json("plan", "-f", manifest, "--cluster", "-n", "team-b")
     assert code == 4
     assert found["license"]["reason"] == "AcceptanceNamespaceNotCovered"
+    assert found["capacity"]["status"] == "True", "what the license refuses is planned all the same"
+
+
+def versions(world):
+    async def listed():
+        found = [
+            await world.user.list(kind) for kind in (kinds.LLAMA_DEPLOYMENT, kinds.NODE, kinds.CONTROLLER_REVISION)
+        ]
+        return [
+            (item["metadata"]["name"], item["metadata"]["resourceVersion"]) for each in found for item in each.items
+        ]
+
+    return asyncio.run(listed())
 
 
 def test_a_live_cluster_is_not_changed_and_what_runs_there_is_left_aside(world, manifest):
@@ -193,10 +217,10 @@ def test_a_live_cluster_is_not_changed_and_what_runs_there_is_left_aside(world, 
     world.seed(
         kinds.NODE, "gpu-1", **{key: value for key, value in node().items() if key not in {"apiVersion", "kind"}}
     )
-    before = world.memory.snapshot() if hasattr(world.memory, "snapshot") else None
+    before = versions(world)
     _, found = world.json("plan", "-f", manifest, "--context", "prod")
     assert found["plan"]["rejected"]
-    assert before is None or world.memory.snapshot() == before
+    assert versions(world) == before
 
 
 def test_nodes_that_may_not_be_listed_are_an_error_only_where_they_are_needed(world, manifest, tmp_path, monkeypatch):
