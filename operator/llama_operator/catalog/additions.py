@@ -102,7 +102,10 @@ class Additions:
             return Unusable(
                 f"spec.lineage names {name}, which is neither in the catalog nor a LlamaModel{hint}", lineage=True
             )
-        found = self._found.get(name) or self._build(self._models[name], path)
+        if name not in self._found:
+            # Each once: models that were merged over and over have more paths than anybody can walk.
+            self._found[name] = self._build(self._models[name], path)
+        found = self._found[name]
         if isinstance(found, Unusable):
             return Unusable(f"its ancestor {name} cannot be used: {found.message}", lineage=found.lineage)
         return found

@@ -7,7 +7,7 @@ what names and shape tell is added; what does not fit together is unresolved, an
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from llama_operator.api.v1alpha1.llamamodel import Ancestor, DerivationKind, LlamaModel
 from llama_operator.catalog import Catalog, UnknownLicenseError, UnknownModelError
@@ -32,6 +32,8 @@ class Lineages:
     catalog: Catalog
     added: Mapping[str, LlamaModel]
     facts: LineageFacts
+    resolved: dict[str, ModelFacts] = field(default_factory=dict, repr=False, compare=False)
+    """LlamaModels that were followed already."""
 
     @classmethod
     def of(cls, catalog: Catalog, models: Iterable[LlamaModel] | None = ()) -> "Lineages":
@@ -53,9 +55,13 @@ class Lineages:
             return self._of_catalog(self.catalog.model(name), variant, path)
         except UnknownModelError:
             pass
-        if name in self.added:
-            return self._of_added(self.added[name], path)
-        return _unresolved(name, f"{name} is neither in the catalog nor a LlamaModel")
+        if name not in self.added:
+            return _unresolved(name, f"{name} is neither in the catalog nor a LlamaModel")
+        # Each once: models that were merged over and over have more paths than anybody can walk. What is reached from a
+        # circle is unresolved whichever way it was reached.
+        if name not in self.resolved:
+            self.resolved[name] = self._of_added(self.added[name], path)
+        return self.resolved[name]
 
     def _of_catalog(self, model: Model, variant: Variant | None, path: tuple[str, ...]) -> ModelFacts:
         families = self.catalog.license_families(model, variant)

@@ -8,6 +8,8 @@ from llama_operator import catalog
 from llama_operator.api.manifest import parse
 from llama_operator.api.v1alpha1.llamamodel import DerivationKind
 from llama_operator.catalog import lineage as facts_of_names
+from llama_operator.catalog.additions import Additions, Unusable
+from llama_operator.catalog.models import Model
 from llama_operator.decide.license import resolve
 from llama_operator.decide.license.naming import begins_with
 from llama_operator.decide.license.signals import called_a_llama, families_in
@@ -153,3 +155,14 @@ def test_a_look_alike_is_read_as_the_word(name):
 )
 def test_the_name_prefix_is_taken_at_its_word(name, prefix, fits):
     assert begins_with(name, prefix) is fits
+
+
+def test_models_that_were_merged_over_and_over_are_followed_once():
+    """2 to the power of 60 paths: a walk over all of them would never end."""
+    line = [model_of("g0", ("llama-3.1-8b", "Merge"), ("llama-3-8b", "Merge"))]
+    line += [model_of(f"g{n}", (f"g{n - 1}", "Merge"), (f"g{n - 1}", "Adapter")) for n in range(1, 60)]
+    assert [family.id for family in resolve("g59", CATALOG, line).families] == ["llama-3.1", "llama-3"]
+    assert isinstance(Additions(CATALOG, line).added("g59"), Model)
+    round_about = [model_of(f"c{n}", (f"c{(n + 1) % 12}", "Merge"), (f"c{(n + 5) % 12}", "Merge")) for n in range(12)]
+    assert resolve("c0", CATALOG, round_about).unresolved
+    assert isinstance(Additions(CATALOG, round_about).added("c0"), Unusable)
