@@ -57,7 +57,7 @@ class Manifest:
                 },
                 "scaling": {"minReplicas": 1, "maxReplicas": replicas},
                 # Named, and nobody looks it up here: licenses have tests of their own.
-                "license": {"acceptance": "acme"},
+                "license": {"acceptance": "acme", "attributionURL": "https://acme.example/about"},
             },
         }
 

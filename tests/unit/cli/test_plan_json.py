@@ -40,7 +40,7 @@ def plan(tmp_path, capsys):
             "apiVersion": "llama-operator.io/v1alpha1",
             "kind": "LlamaDeployment",
             "metadata": {"name": "chat", "namespace": "team-a"},
-            "spec": {"license": {"acceptance": "acme"}} | spec,
+            "spec": {"license": {"acceptance": "acme", "attributionURL": "https://acme.example/about"}} | spec,
         }
         path = tmp_path / "m.yaml"
         path.write_text(yaml.safe_dump(obj), encoding="utf-8")

@@ -21,7 +21,7 @@ AUTO = {
     "spec": {
         "model": {"name": "llama-3.3-70b-instruct"},
         "context": {"maxModelLength": 32768},
-        "license": {"acceptance": "acme"},
+        "license": {"acceptance": "acme", "attributionURL": "https://acme.example/about"},
     },
 }
 ACCEPTANCE = {
@@ -30,6 +30,15 @@ ACCEPTANCE = {
     "metadata": {"name": "acme"},
     "spec": {
         "families": ["llama-3.3"],
+        "versionDate": "2024-12-06",
+        "textHashes": ["ce9be40907bf3275c053d6ea24b9c7cc2dde6fb04046ccc9274d9860482f9e77"],
+        "domicile": "DE",
+        "monthlyActiveUsers": {
+            "month": "2024-11",
+            "count": 120000,
+            "attestedBy": "Jo Doe",
+            "attestedOn": "2026-03-02",
+        },
         "legalEntity": "Acme GmbH",
         "acceptedBy": "Jo Doe",
         "acceptedOn": "2026-03-02",

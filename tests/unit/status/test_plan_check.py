@@ -40,7 +40,7 @@ def world(observed, service_facts, deployment, known):
     """A deployment whose pinned revision serves, and how large its planned KV cache is."""
 
     def build(spec, *, measured=None, concurrency=None, answering=None, before=None, **changes):
-        spec = {"license": {"acceptance": "acme"}} | spec | changes
+        spec = {"license": {"acceptance": "acme", "attributionURL": "https://acme.example/about"}} | spec | changes
         name = revision_of(deployment(**spec)).name
         fresh = observed(**spec)
         pinned: RevisionFacts = revision.new(fresh, decide(fresh, known), Settings())
@@ -159,7 +159,7 @@ def test_a_measurement_stands_while_nobody_answers_and_nothing_is_written_for_it
 @pytest.mark.parametrize("changes", [{"activation": "Suspended"}, {"context": {"maxModelLength": 1_000_000}}])
 def test_without_a_rollout_there_is_nothing_to_judge(world, say, observed, changes, known, now):
     before = say(world(GPU, measured=0.8))
-    spec = {"license": {"acceptance": "acme"}} | GPU | changes
+    spec = {"license": {"acceptance": "acme", "attributionURL": "https://acme.example/about"}} | GPU | changes
     found = observed(**spec)
     found = replace(found, deployment=found.deployment.model_copy(update={"status": before}))
     told = summary.build(found, decide(found, known), failure=None, now=now)
