@@ -31,7 +31,9 @@ COEFFICIENTS = ROOT / "operator" / "llama_operator" / "catalog" / "data" / "perf
 DOCUMENT = ROOT / "docs" / "performance-model.md"
 BEGIN, END = "<!-- written by tools/calibrate_performance.py -->", "<!-- end -->"
 
-FITTED = tuple(name for name in EngineCoefficients.model_fields if name not in {"name", "calibrated"})
+FITTED = tuple(
+    name for name in EngineCoefficients.model_fields if name not in {"name", "calibrated", "pipeline_balance"}
+)
 START = EngineCoefficients(
     name="start",
     compute_efficiency_16_bit=0.7,
@@ -46,6 +48,7 @@ START = EngineCoefficients(
     step_overhead_us=500.0,
     layer_overhead_us=10.0,
     arrival_wait_steps=0.5,
+    pipeline_balance=0.9,
     calibrated="not at all",
 )
 RUN_WEIGHT = 8
@@ -154,7 +157,9 @@ def calibrate(points: Points) -> tuple[EngineCoefficients, ...]:
         found = fit(part, START)
         rounded = {key: round(getattr(found, key), DIGITS) for key in FITTED}
         text = "; ".join(sorted({f"{g.source}: {g.model} on {g.accelerator}, tensor {g.tensor}" for g in part}))
-        fitted.append(EngineCoefficients(name=name, calibrated=text, **rounded))
+        fitted.append(
+            EngineCoefficients(name=name, pipeline_balance=START.pipeline_balance, calibrated=text, **rounded)
+        )
     return tuple(fitted)
 
 

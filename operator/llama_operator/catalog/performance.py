@@ -6,7 +6,7 @@ the coefficients. Apart from `accelerators`: these figures are fitted, those are
 
 from functools import cache
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -24,6 +24,8 @@ class Link(Fact):
     accelerator: str
     gb_per_second: Annotated[float, Field(gt=0)]
     """Between two cards of a node."""
+    reduction: Literal["Ring", "Switch"]
+    """How an all-reduce runs: bytes go around all cards, or the switch adds them up (NVLink SHARP)."""
     node_gb_per_second: Annotated[float, Field(gt=0)]
     """Between two nodes, for each card."""
     source: Annotated[str, Field(min_length=1)]
@@ -53,6 +55,9 @@ class EngineCoefficients(Fact):
     """Scheduling, sampling and detokenizing of one step."""
     layer_overhead_us: Annotated[float, Field(ge=0)]
     """Kernel launches and small operations of one layer in one step."""
+    pipeline_balance: Share
+    """Part of the time that a pipeline stage is busy under full load: steps differ in length, so stages wait for each
+    other. Assumed; 1 stage never waits."""
     arrival_wait_steps: Annotated[float, Field(ge=0)]
     """Steps that a request waits for on average before one takes its prompt, on a loaded replica."""
     calibrated: Annotated[str, Field(min_length=1)]

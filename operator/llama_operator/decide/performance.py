@@ -246,6 +246,8 @@ class ReplicaModel:
         plain = self._step_seconds(prompt, 0.0, batch, prompt + output / 2)
         others = max(0.0, joining * output / batch - 1)
         each_request = (mixed + others * plain) / joining
+        if stages > 1:
+            each_request /= self.engine.pipeline_balance
         # With fewer sequences than stages some stages wait.
         rate = min(1.0, concurrency / stages) / each_request
         per_step = each_request * batch / output
@@ -294,8 +296,9 @@ class ReplicaModel:
         seconds = 0.0
         if tensor > 1:
             per_second = self.link.gb_per_second * 1e9 * self.engine.link_efficiency
-            # A ring moves every byte 2 (n - 1) / n times (Patarasuk and Yuan, 2009).
-            each = steps * self.engine.link_latency_us * 1e-6 + 2 * (tensor - 1) / tensor * size / per_second
+            # A ring moves every byte 2 (n - 1) / n times (Patarasuk and Yuan, 2009), a switch that adds up once.
+            moved = 1.0 if self.link.reduction == "Switch" else 2 * (tensor - 1) / tensor
+            each = steps * self.engine.link_latency_us * 1e-6 + moved * size / per_second
             seconds += _ALL_REDUCES_PER_LAYER * self.shape.layers / stages * each
         if stages > 1:
             between = self.link.node_gb_per_second if self.crosses_nodes else self.link.gb_per_second

@@ -47,6 +47,9 @@ def compare(observed: Observed, decision: Decision) -> KVCacheStatus | None:
         return kept
     whole = _whole_blocks(record.plan.chosen.max_model_length)
     measured, concurrency = serving.kv_cache_tokens, serving.max_concurrency
+    if kept is not None and kept.planned_tokens == planned and abs(measured - kept.measured_tokens) * 100 <= planned:
+        # Replicas differ by a few blocks, and which of them has just reported is no reason to write a status.
+        return kept
     return KVCacheStatus(
         revision=wanted,
         planned_tokens=planned,

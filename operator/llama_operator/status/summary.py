@@ -8,7 +8,12 @@ from typing import Any
 from pydantic import ValidationError
 
 from llama_operator.api.meta import LABEL_DEPLOYMENT, LABEL_REVISION
-from llama_operator.api.v1alpha1.llamadeployment_status import LlamaDeploymentStatus, RevisionStatus, ScalingEvent
+from llama_operator.api.v1alpha1.llamadeployment_status import (
+    KVCacheStatus,
+    LlamaDeploymentStatus,
+    RevisionStatus,
+    ScalingEvent,
+)
 from llama_operator.decide.decision import Decision
 from llama_operator.decide.observed import Observed
 from llama_operator.decide.scaling import least_replicas, most_replicas
@@ -33,7 +38,7 @@ def build(observed: Observed, decision: Decision, *, failure: str | None, now: d
     previous = deployment.status or LlamaDeploymentStatus()
     found = conditions.findings(observed, decision, failure)
     replicas, ready_replicas = _replicas(observed, decision, previous)
-    serving = observed.serving
+    serving, kv_cache = observed.serving, plan_check.compare(observed, decision)
     return LlamaDeploymentStatus(
         observed_generation=deployment.metadata.generation,
         conditions=conditions.conditions(found, previous.conditions, deployment.metadata.generation, now),
@@ -43,8 +48,8 @@ def build(observed: Observed, decision: Decision, *, failure: str | None, now: d
         ready_replicas=ready_replicas,
         selector=_selector(deployment.metadata.name, decision),
         queue_depth=None if serving is None else rounded(serving.queue_depth),
-        kv_cache_tokens=_kv_cache_tokens(observed, decision, previous),
-        kv_cache=plan_check.compare(observed, decision),
+        kv_cache_tokens=_kv_cache_tokens(observed, decision, previous, kv_cache),
+        kv_cache=kv_cache,
         scaling_history=_history(previous, replicas, observed, now),
         url=_url(observed, decision),
     )
@@ -111,9 +116,13 @@ def _replicas(observed: Observed, decision: Decision, previous: LlamaDeploymentS
     return min(max(previous.replicas, least), most), min(max(previous.ready_replicas, least), most)
 
 
-def _kv_cache_tokens(observed: Observed, decision: Decision, previous: LlamaDeploymentStatus) -> int | None:
+def _kv_cache_tokens(
+    observed: Observed, decision: Decision, previous: LlamaDeploymentStatus, measured: KVCacheStatus | None
+) -> int | None:
     if observed.serving is not None:
-        return observed.serving.kv_cache_tokens
+        # One number for one thing: the comparison does not follow every replica that comes and goes.
+        same = measured is not None and measured.revision == observed.serving.identity.revision
+        return measured.measured_tokens if measured is not None and same else observed.serving.kv_cache_tokens
     serves = any(facts.serves for facts in observed.ray_services)
     return previous.kv_cache_tokens if serves and not decision.stopped else None
 

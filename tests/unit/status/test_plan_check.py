@@ -156,6 +156,14 @@ def test_a_measurement_stands_while_nobody_answers_and_nothing_is_written_for_it
     assert again == first
 
 
+def test_a_few_blocks_more_or_less_write_nothing_and_what_matters_does(world, say):
+    first = say(world(GPU, measured=0.950))
+    assert say(world(GPU, measured=0.955, before=first)) == first
+    later = say(world(GPU, measured=0.85, before=first))
+    assert accurate(later)[1] == Reason.KV_CACHE_SMALLER_THAN_PLANNED
+    assert later.kv_cache_tokens == later.kv_cache.measured_tokens < first.kv_cache_tokens
+
+
 @pytest.mark.parametrize("changes", [{"activation": "Suspended"}, {"context": {"maxModelLength": 1_000_000}}])
 def test_without_a_rollout_there_is_nothing_to_judge(world, say, observed, changes, known, now):
     before = say(world(GPU, measured=0.8))
