@@ -148,7 +148,8 @@ async def _may_force(cluster: Cluster, obj: Object) -> bool:
     except NotFoundError:
         return False
     labels: dict[str, str] = live["metadata"].get("labels") or {}
-    return labels.get(LABEL_DEPLOYMENT) == metadata["labels"][LABEL_DEPLOYMENT]
+    owner: str = metadata["labels"][LABEL_DEPLOYMENT]
+    return labels.get(LABEL_DEPLOYMENT) == owner
 
 
 def _kind(child: objects.Deletion) -> Kind:
