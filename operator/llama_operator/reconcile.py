@@ -147,8 +147,9 @@ async def _may_force(cluster: Cluster, obj: Object) -> bool:
         live = await cluster.get(Ref(kind, metadata["namespace"], metadata["name"]))
     except NotFoundError:
         return False
-    owner = (live["metadata"].get("labels") or {}).get(LABEL_DEPLOYMENT)
-    return bool(owner == metadata["labels"][LABEL_DEPLOYMENT])
+    labels: dict[str, str] = live["metadata"].get("labels") or {}
+    owner: str = metadata["labels"][LABEL_DEPLOYMENT]
+    return labels.get(LABEL_DEPLOYMENT) == owner
 
 
 def _kind(child: objects.Deletion) -> Kind:

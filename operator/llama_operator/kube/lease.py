@@ -111,6 +111,7 @@ class LeaseElection:
         self._seen: tuple[str, float] = ("", float("-inf"))
         """ResourceVersion last seen, and when it was seen first."""
         self._holder = ""
+        self._taken = False
         self._transitions = 0
 
     @property
@@ -196,7 +197,8 @@ class LeaseElection:
         self._holder = spec.get("holderIdentity") or ""
         if self._holder not in {"", self._identity} and not self._is_over(live, spec):
             return False
-        if self._holder != self._identity:
+        if not self._taken:
+            # Also where it has our name already: a process before us may have had the same.
             self._handover.read(live)
         try:
             swapped = await self._swap(live, self._record(spec))
@@ -204,6 +206,7 @@ class LeaseElection:
             # Another process was faster; who, the next try will see.
             return self._leadership.seconds_left() > 0 and self._holder == self._identity
         self._see(swapped)
+        self._taken = True
         self._transitions = int(swapped["spec"]["leaseTransitions"])
         # Counted from before the request: others count from when they see it, which is later.
         self._leadership.hold_until(started + self._timing.renew)

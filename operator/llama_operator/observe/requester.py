@@ -16,7 +16,7 @@ def requester(live: Object) -> Requester:
         for entry in metadata.get("managedFields") or ()
         if not entry.get("subresource") and "f:spec" in (entry.get("fieldsV1") or {})
     ]
-    latest = max(writers, key=lambda entry: str(entry.get("time") or ""), default={})
+    latest: Object = max(writers, key=lambda entry: str(entry.get("time") or ""), default={})
     return Requester(
         user=str((metadata.get("annotations") or {}).get(ANNOTATION_REQUESTED_BY, "")),
         manager=str(latest.get("manager") or ""),

@@ -6,6 +6,7 @@ from datetime import datetime
 
 from llama_operator.api.meta import Condition, ConditionStatus
 from llama_operator.api.reasons import ConditionType, Reason
+from llama_operator.catalog.models import Model
 from llama_operator.decide.decision import Decision
 from llama_operator.decide.engine_message import engine_message, refusal
 from llama_operator.decide.observed import Observed, RayServiceFacts
@@ -117,7 +118,11 @@ def _model_resolved(decision: Decision) -> Finding:
         return broken
     if decision.model is None:
         return Finding(kind, ConditionStatus.UNKNOWN, Reason.WAITING)
-    return Finding(kind, ConditionStatus.TRUE, Reason.MODEL_FOUND, f"{decision.model.id} is in the catalog")
+    return Finding(kind, ConditionStatus.TRUE, Reason.MODEL_FOUND, _where(decision.model))
+
+
+def _where(model: Model) -> str:
+    return f"{model.id} is an added LlamaModel" if model.added else f"{model.id} is in the catalog"
 
 
 def _planned(decision: Decision) -> Finding:

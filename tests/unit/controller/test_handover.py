@@ -85,6 +85,23 @@ async def test_every_term_has_an_id_of_its_own(place):
     assert terms == ["one/1", "one/2"]
 
 
+async def test_a_process_that_is_started_again_with_the_same_name_finds_what_it_left(place):
+    one, _, anchor = place.process("one")
+    await one.acquire()
+    await anchor.hold("a" * 64)
+    again, found, _ = place.process("one")
+    await again.acquire()
+    assert found.found == "a" * 64
+
+
+async def test_what_was_found_stays_what_it_was_while_more_is_left(place):
+    one, found, anchor = place.process("one")
+    await one.acquire()
+    await anchor.hold("a" * 64)
+    await anchor.hold("b" * 64)
+    assert found.found == ""
+
+
 async def test_annotations_of_others_stay(place):
     one, _, anchor = place.process("one")
     await one.acquire()

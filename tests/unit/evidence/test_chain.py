@@ -168,6 +168,24 @@ def test_a_forged_line_with_a_right_hash_of_its_own_does_not_fit():
     assert problems(lines) == [(7, "does not follow the line before it: one of the two was replaced")]
 
 
+@pytest.mark.parametrize("place", [line for line, found in enumerate(LARGE) if b"TermStarted" in found])
+def test_the_first_line_of_a_term_that_is_repeated_is_seen(place):
+    for where in (place + 1, len(LARGE)):
+        found = problems([*LARGE[:where], LARGE[place], *LARGE[where:]])
+        assert found[0] == (where + 1, f"is a copy of line {place + 1}")
+
+
+def test_a_decision_that_begins_a_term_of_its_own_is_seen():
+    line, _ = chain.seal(
+        {"event": "Decided", "decision": "Allow"}, chain.Position("evil/1", 0, json.loads(LARGE[-1])["hash"])
+    )
+    assert problems([*LARGE, line])[0][0] == len(LARGE) + 1
+
+
+def test_a_last_line_that_was_cut_is_told_as_such():
+    assert problems([*LARGE[:-1], LARGE[-1][:-1]]) == [(len(LARGE), "has no end: it was cut off")]
+
+
 @pytest.mark.parametrize("number", [1, 25, 27, 1000])
 def test_a_forged_line_with_a_number_that_is_not_due_is_seen(number):
     last = json.loads(LARGE[-1])

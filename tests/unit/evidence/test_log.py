@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -266,6 +267,22 @@ def test_a_file_that_cannot_be_written_says_which_setting_it_is(tmp_path):
     (tmp_path / "evidence.jsonl").mkdir()
     with pytest.raises(EvidenceError, match="--evidence-file"):
         start.previous(EvidenceFile(tmp_path / "evidence.jsonl"), "")
+
+
+def test_a_disk_that_fills_up_in_the_middle_of_a_line_leaves_no_half_of_it(tmp_path, monkeypatch):
+    path, write, calls = tmp_path / "evidence.jsonl", os.write, []
+    EvidenceFile(path).write(b"one\n")
+
+    def half_then_full(handle, content):
+        calls.append(content)
+        if len(calls) > 1:
+            raise OSError(28, "No space left on device")
+        return write(handle, content[:2])
+
+    monkeypatch.setattr("llama_operator.evidence.sink.os.write", half_then_full)
+    with pytest.raises(OSError, match="No space"):
+        EvidenceFile(path).write(b"two\n")
+    assert path.read_bytes() == b"one\n"
 
 
 def test_a_renamed_file_is_begun_anew(tmp_path):

@@ -40,6 +40,8 @@ class ModelFacts:
     """Every step from the models at the root to this one, nearest first."""
     original: bool = False
     """Weights as Meta publishes them, from Meta's own repositories."""
+    independent: bool = False
+    """Known to be nobody's derivative although name or shape are those of a Llama, or made from such models alone."""
     guard: bool = False
     """It, or one of its ancestors, is a guard: made to screen what others write."""
     multimodal: bool = False

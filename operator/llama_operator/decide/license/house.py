@@ -72,9 +72,15 @@ def _size_allowed(given: LicenseInput) -> Found | None:
 def _guard_required(given: LicenseInput) -> Found | None:
     for policy, entry in governing(given):
         wanted = entry.require_guard is Requirement.REQUIRED and not given.model.guard
-        if wanted and (given.guard is None or given.guard.name == given.model.name):
+        if wanted and not _screens(given):
             return _refused(policy, entry, "with a guard in front alone: name its model in spec.license.guardModel")
     return None
+
+
+def _screens(given: LicenseInput) -> bool:
+    """Whether the guard is one: a Llama Guard, what comes from it, or a model that an administrator added for it."""
+    guard = given.guard
+    return guard is not None and guard.name != given.model.name and (guard.guard or bool(guard.digest))
 
 
 def _refused(policy: LicensePolicy, entry: TierPolicy, how: str) -> Found:

@@ -99,7 +99,8 @@ class Lineages:
         ]
         own = self._own_families(model, reasons)
         families = _union(own, *(ancestor.families for _, ancestor in above))
-        told, sentences = self._told(model, families, own, reasons)
+        independent = self._is_independent(model, above)
+        told, sentences = self._told(model, families, own, reasons, independent=independent)
         shape = self._shape(model, above, families, reasons)
         families = _union(families, told, shape.families)
         weights = _weights_families(own, above)
@@ -109,12 +110,18 @@ class Lineages:
             for step in (_step(name, ancestor, declared.kind, weights), *ancestor.derivations)
         ]
         reasons += [reason for _, ancestor in above for reason in ancestor.unresolved]
+        reasons += [
+            f"{declared.model} is generated at random: no weights come from it"
+            for declared, _ in above
+            if declared.kind in fingerprint.KEEPS_WEIGHTS and self._generated(declared.model)
+        ]
         return ModelFacts(
             name=name,
             served_name=spec.served_name or name,
             families=families,
             derivations=tuple(dict.fromkeys(steps)),
             original=not above and self._published_by_licensor(model),
+            independent=independent,
             guard=any(ancestor.guard for _, ancestor in above),
             multimodal=self._multimodal(model, above, families, shape.models),
             unresolved=tuple(dict.fromkeys(reasons)),
@@ -146,17 +153,20 @@ class Lineages:
         families: tuple[LicenseFamily, ...],
         own: tuple[LicenseFamily, ...],
         reasons: list[str],
+        *,
+        independent: bool,
     ) -> tuple[tuple[LicenseFamily, ...], tuple[str, ...]]:
         """Families that names and tags tell and nobody declared, with a sentence for each."""
-        if self._independent(model) and not model.spec.lineage.derived_from:
-            return (), ()
         declared = {family.id for family in families}
         llama = any(family.acceptance_required for family in families)
         found: dict[str, LicenseFamily] = {}
         sentences = []
+        known = model.spec.source.hugging_face.repository if model.spec.source.hugging_face and independent else ""
         for name in (*_names(model), *signals.telling_tags(model.spec.tags)):
+            if name == known and not model.spec.lineage.derived_from:
+                continue
             ids, any_llama = signals.families_in(name, self.facts)
-            if any_llama and not llama:
+            if any_llama and not llama and not independent:
                 reasons.append(
                     f"{name!r} is the name of a Llama, but LlamaModel {model.metadata.name} declares "
                     f"{', '.join(family.id for family in own) or 'no license'} and no ancestor under a Llama license"
@@ -166,7 +176,7 @@ class Lineages:
                     found[family_id] = self.catalog.license_family(family_id)
                     sentences.append(f"{name!r} tells {family_id}, which its lineage does not have: both apply")
         served = model.spec.served_name or ""
-        if signals.called_a_llama(served) and not llama:
+        if signals.called_a_llama(served) and not llama and not independent:
             reasons.append(f"it is served as {served!r} but declares no ancestor under a Llama license")
         return tuple(found.values()), tuple(sentences)
 
@@ -190,7 +200,7 @@ class Lineages:
             base = self._shape_of(declared.model, ())
             if base is not None and (text := fingerprint.contradiction(shape, base, declared)):
                 reasons.append(f"LlamaModel {model.metadata.name}: {text}")
-        if self._independent(model) and not above:
+        if self._is_independent(model, above):
             return fingerprint.Told()
         told = fingerprint.tells(shape, families, self.catalog)
         reasons += [f"LlamaModel {model.metadata.name}: {text}" for text in told.contradictions]
@@ -225,6 +235,17 @@ class Lineages:
             return any(each.modality != "Text" for each in same_shape)
         # Under a license that has multimodal models, and nothing tells that this is none of them.
         return not above and any(family.eu_multimodal_denied for family in families)
+
+    def _generated(self, name: str) -> bool:
+        try:
+            return self.catalog.model(name).generated
+        except UnknownModelError:
+            return False
+
+    def _is_independent(self, model: LlamaModel, above: list[tuple[Ancestor, ModelFacts]]) -> bool:
+        if not above:
+            return self._independent(model) is not None
+        return all(ancestor.independent for _, ancestor in above)
 
     def _published_by_licensor(self, model: LlamaModel) -> bool:
         source = model.spec.source.hugging_face

@@ -14,7 +14,7 @@ from llama_operator.catalog.licenses import LicenseFamily
 from llama_operator.decide.license.check import Check, Found, under
 from llama_operator.decide.license.facts import LicenseInput
 from llama_operator.decide.license.naming import begins_with
-from llama_operator.decide.license.signals import word_in
+from llama_operator.decide.license.signals import token_in
 
 
 def _own_family_alone(given: LicenseInput) -> Found | None:
@@ -65,12 +65,12 @@ def _not_made_in_breach(given: LicenseInput) -> Found | None:
 
 
 def _not_labeled(given: LicenseInput) -> Found | None:
-    found = word_in(given.labels.values(), lineage.load().distillation_words)
+    found = token_in((*given.labels.keys(), *given.labels.values()), lineage.load().distillation_words)
     if found is None:
         return None
     family = given.model.under("P14")[0]
     return Found(
-        f"a label of the deployment says {found[0]!r}: answers of {given.model.name} may improve models of "
+        f"a label of the deployment says {found!r}: answers of {given.model.name} may improve models of "
         f"{family.title} alone",
         "take a Llama 3.1 or newer for that work, or correct the label",
         clause=_clause(family),

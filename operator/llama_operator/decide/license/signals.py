@@ -68,3 +68,9 @@ def word_in(names: Iterable[str], words: Iterable[str]) -> tuple[str, str] | Non
             if _BETWEEN_LETTERS.sub("", word) in letters:
                 return name, word
     return None
+
+
+def token_in(texts: Iterable[str], words: Iterable[str]) -> str | None:
+    """The first of `texts` that has one of `words` as a word of its own."""
+    wanted = frozenset(words)
+    return next((text for text in texts if wanted & set(_BETWEEN_LETTERS.split(text.casefold()))), None)

@@ -102,6 +102,8 @@ def test_a_model_of_the_catalog_cannot_be_replaced():
         ("Llama-3_3-70B", {"llama-3.3"}),
         ("llama-3-3b", {"llama-3"}),
         ("llama-3b", set()),
+        ("TinyLlama-1.1B", set()),
+        ("Sheared-LLaMA-2.7B", set()),
         ("Llama-33B", {"llama-1"}),
         ("Llama-2-7b-chat", {"llama-2"}),
         ("Llama-4-Scout", {"llama-4"}),
