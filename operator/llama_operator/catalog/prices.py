@@ -46,14 +46,11 @@ def load() -> PriceTable:
     return PriceTable.model_validate_json(_FILE.read_bytes())
 
 
-def table(basis: str, dollars_per_gpu_hour: Mapping[str, float]) -> PriceTable:
-    """Make a table from prices in dollars, as a person writes them.
+def table(basis: str, usd_micros_per_gpu_hour: Mapping[str, int]) -> PriceTable:
+    """Make a table in place of the one that comes with the package.
 
     Raises:
         pydantic.ValidationError: If a price is not positive.
     """
-    prices = tuple(
-        Price(accelerator=name, usd_micros_per_gpu_hour=round(dollars * 1_000_000))
-        for name, dollars in dollars_per_gpu_hour.items()
-    )
-    return PriceTable(basis=basis, prices=prices)
+    found = tuple(Price(accelerator=name, usd_micros_per_gpu_hour=m) for name, m in usd_micros_per_gpu_hour.items())
+    return PriceTable(basis=basis, prices=found)

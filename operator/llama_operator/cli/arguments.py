@@ -23,6 +23,19 @@ examples:
 
 """
 
+_COST_EXAMPLES = """\
+Tokens are prompt and answer together, as most APIs count them. Speeds are estimates (docs/performance-model.md), list
+prices are not kept up to date: give your own as {basis: ..., usdPerGPUHour: {H100-80GB: 2.10}}.
+
+examples:
+  kubectl llama cost -f chat-70b.yaml                        per hour, per day and per million tokens at full load
+  kubectl llama cost -f chat-70b.yaml --requests-per-minute 60   the same at your load
+  kubectl llama cost -f chat-70b.yaml --prices ours.yaml     with your own prices
+  kubectl llama cost -f chat-70b.yaml --api-price 0.90       from how many tokens a day on it beats an API
+  kubectl llama cost -f chat-70b.yaml -o json                the same for programs
+
+"""
+
 _RUN_EXAMPLES = """\
 examples:
   kubectl llama run -f manifests/samples/tiny-cpu.yaml                 serve until Ctrl-C
@@ -151,6 +164,8 @@ def _add_offline(commands: _Commands) -> None:
     _add_cluster(plan)
     plan.add_argument("-o", "--output", choices=("table", "json", "yaml"), default="table", help="default: table")
 
+    _add_cost(commands)
+
     run = _command(commands, "run", "serve a manifest on this machine, without Kubernetes", _RUN_EXAMPLES)
     _add_files(run)
     run.add_argument("--once", metavar="PROMPT", help="print the answer to PROMPT and the status table, then stop")
@@ -163,6 +178,18 @@ def _add_offline(commands: _Commands) -> None:
     models = _command(commands, "models", "what the catalog knows: models, sizes, licenses", "")
     models.add_argument("model", nargs="?", help="show one model")
     _add_output(models)
+
+
+def _add_cost(commands: _Commands) -> None:
+    cost = _command(commands, "cost", "what a manifest would cost, per hour and per token", _COST_EXAMPLES)
+    _add_files(cost)
+    cost.add_argument("--prices", metavar="FILE", help="your prices (default: list prices that come with it)")
+    cost.add_argument("--api-price", metavar="USD", help="dollars per million tokens of an API to compare with")
+    cost.add_argument(
+        "--requests-per-minute", type=int, metavar="N", help="load (default: spec.objectives, else full load)"
+    )
+    cost.add_argument("--nodes", metavar="FILE", help="nodes to plan for, as in kubectl llama plan")
+    _add_output(cost)
 
 
 def _add_reading(commands: _Commands) -> None:

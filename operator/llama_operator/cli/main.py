@@ -45,6 +45,20 @@ def _dispatch(arguments: argparse.Namespace, connector: "Connector | None") -> i
     match arguments.command:
         case "plan":
             return _plan(arguments, connector)
+        case "cost":
+            from llama_operator.cli import cost
+
+            return cost.command(
+                cost.CostOptions(
+                    paths=arguments.file,
+                    name=arguments.name,
+                    prices=arguments.prices,
+                    api_price=arguments.api_price,
+                    requests_per_minute=arguments.requests_per_minute,
+                    nodes=arguments.nodes,
+                    output=arguments.output,
+                )
+            )
         case "models":
             from llama_operator.cli import models
 

@@ -254,7 +254,8 @@ class ReplicaModel:
         # The first token comes with the step that the prompt joins, passed on through all stages.
         waited = self.engine.arrival_wait_steps * per_step if concurrency > 1 else 0.0
         first = stages * mixed + waited
-        per_token = max(stages * plain, (concurrency / rate - first) / max(1, output - 1))
+        # Little's law: so many in flight at that rate are so long in the engine, their waiting not counted.
+        per_token = max(stages * plain, (concurrency / rate - stages * mixed) / max(1, output - 1))
         return Performance(
             time_to_first_token_ms=math.ceil(first * 1e3),
             time_per_output_token_us=math.ceil(per_token * 1e6),

@@ -5,6 +5,7 @@ fails rejects it with its numbers and the nearest change that would make it fit.
 hour, quality, speed. docs/planning.md has the rules.
 """
 
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -60,11 +61,10 @@ def _plan(request: PlanRequest, candidates: Candidates) -> Plan:
         else:
             rejected.append(verdicts.rejection(candidate, failure))
     if not fitting:
-        return Plan(None, (), tuple(sorted(rejected, key=_distance)))
+        return Plan(None, (), tuple(_nearest_first(rejected, largest=_first_over_budget(rejected))))
     chosen, *others = _ordered(request, fitting)
-    # Beside a chosen one the smaller ones are of interest: they would have been cheaper.
-    rejected.sort(key=lambda found: (found.candidate.sharding.ranks > chosen.sharding.ranks, _distance(found)))
-    return Plan(chosen, tuple(others), tuple(rejected), max_num_seqs=_max_num_seqs(request, chosen))
+    told = _nearest_first(rejected, largest=chosen.sharding.ranks)
+    return Plan(chosen, tuple(others), tuple(told), max_num_seqs=_max_num_seqs(request, chosen))
 
 
 def with_speed(request: PlanRequest, candidate: Candidate) -> Candidate:
@@ -85,7 +85,7 @@ def _speed(request: PlanRequest, candidate: Candidate, workload: Workload) -> Pe
         candidate.gpus_per_node,
         candidate.memory.kv_tokens,
         workload,
-        max_num_seqs=request.max_num_seqs or TYPICAL_MAX_NUM_SEQS,
+        max_num_seqs=request.max_num_seqs or max(TYPICAL_MAX_NUM_SEQS, request.concurrent_sequences),
         kv_element_bytes=request.kv_element_bytes,
         limits=request.objectives.limits if request.objectives else _NO_LIMITS,
     )
@@ -122,6 +122,17 @@ _NEAREST = (
     Reason.WEIGHTS_DO_NOT_FIT,
 )
 """How far candidates came, the nearest first; whatever else rejects one makes it impossible on any hardware."""
+
+
+def _nearest_first(rejected: list[Rejection], *, largest: int) -> list[Rejection]:
+    """Nearest to fitting first; those larger than `largest` after all others: they would only have cost more."""
+    return sorted(rejected, key=lambda found: (found.candidate.sharding.ranks > largest, _distance(found)))
+
+
+def _first_over_budget(rejected: list[Rejection]) -> int:
+    """GPUs of the smallest candidate that maxGPUs alone rejects; more than any has when there is none."""
+    over = (found.candidate.sharding.ranks for found in rejected if found.reason is Reason.MAX_GPUS_EXCEEDED)
+    return min(over, default=sys.maxsize)
 
 
 def _distance(rejection: Rejection) -> tuple[int, int, int]:

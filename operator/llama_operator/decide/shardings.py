@@ -14,6 +14,9 @@ from llama_operator.decide.memory import TYPICAL_MAX_NUM_SEQS, Sharding, Step, e
 MAX_REPLICA_NODES = 8
 """Pipelines over more nodes are not searched: no Llama needs them."""
 
+_MAX_STAGES_IN_NODE = 16
+"""No node without a fast link has more cards."""
+
 
 def shardings(model: Model, accelerator: Accelerator, per_node: int) -> list[Sharding]:
     """Tensor and pipeline sizes worth trying on nodes of `per_node` cards, fewest GPUs first.
@@ -25,7 +28,7 @@ def shardings(model: Model, accelerator: Accelerator, per_node: int) -> list[Sha
     if accelerator.device == "CPU":
         return [Sharding(tensor, 1) for tensor in tensors]
     layers = model.architecture.num_hidden_layers
-    stages = 1 if accelerator.tensor_friendly else min(layers, per_node)
+    stages = 1 if accelerator.tensor_friendly else min(layers, _MAX_STAGES_IN_NODE)
     inside = [
         Sharding(tensor, pipeline) for tensor in tensors for pipeline in range(1, min(stages, per_node // tensor) + 1)
     ]

@@ -21,7 +21,7 @@ CARDS = [name for name in KNOWN.accelerator_names if name != "CPU"]
 QUALITY: tuple[Precision, ...] = ("BF16", "FP16", "FP8", "INT8", "INT4")
 NONE = 10**9
 
-examples = settings(max_examples=80, deadline=None)
+examples = settings(max_examples=60, deadline=None)
 
 
 # vLLM's check at its start, written from vLLM's source and from tensor shapes alone. Nothing of the planner is used:

@@ -86,6 +86,20 @@ def test_max_gpus_counts_all_replicas_and_tells_how_many_fit():
     assert "lower scaling.maxReplicas to 2" in rejection.message
 
 
+def test_beyond_the_first_that_exceeds_max_gpus_larger_ones_come_last():
+    found = plan(request("llama-3.1-405b", max_gpus=8))
+    assert found.chosen is None
+    labels = [(r.candidate.sharding.ranks, r.reason) for r in found.rejected]
+    assert labels[:2] == [(16, Reason.MAX_GPUS_EXCEEDED), (8, Reason.WEIGHTS_DO_NOT_FIT)]
+    assert labels[-1][0] == 64
+
+
+def test_beside_a_chosen_plan_the_smaller_candidates_come_first_nearest_first():
+    found = plan(request(max_model_length=131072))
+    assert found.chosen.sharding.ranks == 4
+    assert [r.candidate.sharding.ranks for r in found.rejected] == [2, 1]
+
+
 def test_a_replica_over_nodes_must_fill_them():
     found = plan(request(tensor=16))
     assert found.rejected[0].reason is Reason.PARALLELISM_SPANS_NODES

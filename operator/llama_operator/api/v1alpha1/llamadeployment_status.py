@@ -38,11 +38,11 @@ class ChosenPlan(StatusModel):
     memory_bytes_per_gpu: Count
     """What the engine may use of each GPU."""
     weight_bytes_per_gpu: Count
-    """Weights on the fullest GPU."""
+    """Weights on the GPU whose room bounds the KV cache of all."""
     reserve_bytes_per_gpu: Count
     """Activations, graphs and communication buffers, estimated."""
     kv_cache_bytes_per_gpu: Count
-    """What is left for the KV cache on the fullest GPU; on a CPU, the size that is set for it."""
+    """What is left for the KV cache on that GPU; on a CPU, the size that is set for it."""
     kv_cache_tokens: Count
     """Tokens that the KV cache of one replica holds."""
     replicas_for_objectives: Count | None = None

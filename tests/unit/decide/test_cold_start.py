@@ -1,0 +1,64 @@
+"""Cold start: the published totals it was made from, and what each circumstance takes away."""
+
+import pytest
+
+from llama_operator import catalog
+from llama_operator.catalog import cold_start as facts
+from llama_operator.decide.cold_start import stages, total_seconds
+from llama_operator.decide.memory import Sharding
+
+KNOWN = catalog.load()
+
+
+def predicted(model="llama-3-70b", precision="BF16", accelerator="H100-80GB", tensor=4, pipeline=1, **more):
+    found = KNOWN.model(model)
+    return stages(
+        found, found.default_variant(precision), KNOWN.accelerator(accelerator), Sharding(tensor, pipeline), **more
+    )
+
+
+def seconds(name, found):
+    return next(stage.seconds for stage in found if stage.name == name)
+
+
+@pytest.mark.parametrize(
+    ("model", "tensor", "published"),
+    [("llama-3-70b", 4, 359.6), ("llama-3-8b", 1, 104.2)],
+)
+def test_published_starts_of_ray_serve_llm_on_ready_h100_nodes(model, tensor, published):
+    found = predicted(model, tensor=tensor, node_ready=True, image_present=True)
+    assert total_seconds(found) == pytest.approx(published, rel=0.15)
+
+
+def test_stages_come_in_the_order_in_which_they_happen():
+    assert [stage.name for stage in predicted()] == ["Node", "Image", "Weights", "Engine", "Compile", "Graphs"]
+
+
+def test_a_ready_node_with_the_image_skips_both():
+    found = predicted(node_ready=True, image_present=True)
+    assert (seconds("Node", found), seconds("Image", found)) == (0, 0)
+    assert seconds("Weights", found) == seconds("Weights", predicted())
+
+
+@pytest.mark.parametrize("source", [source.name for source in facts.load().weight_sources])
+def test_weights_take_as_long_as_their_source_is_slow(source):
+    rate = facts.load().weight_source(source).bytes_per_second
+    read = KNOWN.model("llama-3-70b").default_variant("BF16").bytes_to_read
+    assert seconds("Weights", predicted(source=source)) == pytest.approx(read / rate, abs=1)
+
+
+def test_what_is_read_counts_not_what_is_loaded():
+    variant = KNOWN.model("llama-3-70b").default_variant("FP8")
+    same = variant.bytes_to_read == KNOWN.model("llama-3-70b").default_variant("BF16").bytes_to_read
+    assert same == (seconds("Weights", predicted(precision="FP8")) == seconds("Weights", predicted()))
+
+
+def test_a_cpu_compiles_nothing_and_generated_weights_are_not_read():
+    found = predicted("tiny-random-llama", accelerator="CPU", tensor=1)
+    assert [seconds(name, found) for name in ("Weights", "Compile", "Graphs")] == [0, 0, 0]
+
+
+def test_every_constant_says_where_it_is_from():
+    content = facts.load().model_dump()
+    sources = [entry["source"] for key, entry in content.items() if key != "weight_sources"]
+    assert all([*sources, *(source["source"] for source in content["weight_sources"])])
