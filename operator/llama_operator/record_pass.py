@@ -16,7 +16,7 @@ from llama_operator.kube import kinds
 from llama_operator.kube.port import Cluster, NotFoundError, Object, Ref
 from llama_operator.observe.gather import models_of
 from llama_operator.status import records
-from llama_operator.status.records import Records
+from llama_operator.status.records import Records, Use
 
 AnyStatus = LlamaModelStatus | LicenseAcceptanceStatus | LicensePolicyStatus
 
@@ -39,7 +39,7 @@ async def comment(cluster: Cluster, ref: Ref, *, catalog: Catalog, now: Callable
         catalog=catalog,
         models=await models_of(cluster),
         acceptances=await _names(cluster) if ref.kind == kinds.LICENSE_POLICY else (),
-        naming=await _naming(cluster) if ref.kind == kinds.LICENSE_ACCEPTANCE else (),
+        uses=await _uses(cluster) if ref.kind == kinds.LICENSE_ACCEPTANCE else (),
         now=moment,
     )
     status = _status(live, ref, found).to_api()
@@ -65,7 +65,14 @@ async def _names(cluster: Cluster) -> tuple[str, ...]:
     return tuple(item["metadata"]["name"] for item in (await cluster.list(kinds.LICENSE_ACCEPTANCE)).items)
 
 
-async def _naming(cluster: Cluster) -> tuple[str, ...]:
-    """Which acceptance each deployment names; of the many facts about a deployment this one alone is needed."""
-    items = (await cluster.list(kinds.LLAMA_DEPLOYMENT)).items
-    return tuple(str(((item.get("spec") or {}).get("license") or {}).get("acceptance") or "") for item in items)
+async def _uses(cluster: Cluster) -> tuple[Use, ...]:
+    """Who names which acceptance; the rest of the deployments need not be understood for that."""
+    found = []
+    for item in (await cluster.list(kinds.LLAMA_DEPLOYMENT)).items:
+        metadata, spec = item["metadata"], item.get("spec") or {}
+        named = (spec.get("license") or {}).get("acceptance")
+        if named:
+            chosen = ((item.get("status") or {}).get("plan") or {}).get("chosen") or {}
+            weights = chosen.get("repository") or chosen.get("model") or ""
+            found.append(Use(named, f"{metadata['namespace']}/{metadata['name']}", weights))
+    return tuple(found)

@@ -7,6 +7,7 @@ from llama_operator.api.reasons import Reason
 from llama_operator.kube import kinds
 from llama_operator.kube.port import Ref
 from llama_operator.reconcile import reconcile
+from llama_operator.record_pass import comment
 
 SAMPLE = "llama-3.3-70b-fp8-h100"
 TEAM = "team-a"
@@ -53,6 +54,7 @@ async def test_a_terminated_acceptance_drains_and_then_frees_the_hardware(world,
     assert condition(outcome.status, "LicenseAccepted").reason == Reason.ACCEPTANCE_TERMINATED
     assert (await service(world))["spec"]["selector"][LABEL_REVISION] == "", "no new request"
     assert await ray_services(world) == running, "those that are answered may end"
+    assert condition(outcome.status, "EndpointReady").status == "False"
     assert ("Warning", "LicenseEnded") in world.events.told
     assert outcome.next_check <= 300
     since = (await service(world))["metadata"]["annotations"][ANNOTATION_TRAFFIC_SINCE]
@@ -123,6 +125,17 @@ async def test_the_end_of_another_license_stops_nothing(world, ref):
     status = await world.reconcile(ref)
     assert await ray_services(world) == running
     assert condition(status, "Ready").status == "True"
+
+
+async def test_the_record_says_which_weights_have_to_be_deleted_and_by_whom(world, ref):
+    await change(world, "acme-llama-3-3", state="Terminated")
+    record = Ref(kinds.LICENSE_ACCEPTANCE, "", "acme-llama-3-3")
+    await comment(world.ports.cluster, record, catalog=world.ports.catalog, now=world.clock)
+    live = await world.user.get(record)
+    (found,) = [each for each in live["status"]["conditions"] if each["type"] == "WeightsDeleted"]
+    assert found["status"] == "Unknown"
+    assert "by team-a/chat-70b" in found["message"]
+    assert live["status"]["deployments"] == 1
 
 
 async def test_what_does_not_serve_yet_has_nothing_to_finish(world):

@@ -201,6 +201,9 @@ def _model_loaded(observed: Observed, decision: Decision) -> Finding:
 
 def _endpoint_ready(observed: Observed, decision: Decision) -> Finding:
     kind = ConditionType.ENDPOINT_READY
+    if decision.ending is not None and decision.problem is not None:
+        text = f"the license of {decision.ending.acceptance} has ended: no request is sent to the engines any more"
+        return Finding(kind, ConditionStatus.FALSE, decision.problem.reason, text)
     # With a problem nothing moved: whichever revision served before still does.
     candidates = [_facts(observed, decision.rollout.traffic)] if decision.rollout else list(observed.ray_services)
     if any(facts is not None and facts.serves for facts in candidates):

@@ -29,6 +29,21 @@ _MESSAGE_LIMIT = 32768
 
 
 @dataclass(frozen=True, slots=True)
+class Use:
+    """A LlamaDeployment that names an acceptance.
+
+    Attributes:
+        acceptance: Name of the acceptance.
+        deployment: `namespace/name`.
+        weights: What it was planned with: repository or model; empty before the first plan.
+    """
+
+    acceptance: str
+    deployment: str
+    weights: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Records:
     """All license records that exist, with what they are compared with.
 
@@ -36,14 +51,14 @@ class Records:
         catalog: Models and license families.
         models: LlamaModels.
         acceptances: Names of the LicenseAcceptances.
-        naming: For each LlamaDeployment the LicenseAcceptance that it names, or an empty string.
+        uses: LlamaDeployments that name an acceptance.
         now: Time of the pass, in UTC.
     """
 
     catalog: Catalog
     models: tuple[LlamaModel, ...]
     acceptances: tuple[str, ...]
-    naming: tuple[str, ...]
+    uses: tuple[Use, ...]
     now: datetime
 
 
@@ -88,14 +103,15 @@ def _plannable(entry: object) -> _Finding:
 
 def of_acceptance(record: LicenseAcceptance, records: Records) -> LicenseAcceptanceStatus:
     """Status of a LicenseAcceptance."""
+    uses = tuple(use for use in records.uses if use.acceptance == record.metadata.name)
     findings = [_valid(record.spec, records.catalog), _review(record.spec, records.now)]
     if record.spec.state is AcceptanceState.TERMINATED:
-        findings.append(_weights_deleted(record))
+        findings.append(_weights_deleted(record, uses))
     return LicenseAcceptanceStatus(
         observed_generation=record.metadata.generation,
         conditions=_conditions(record, records, findings),
         models=_covered(record, records),
-        deployments=records.naming.count(record.metadata.name),
+        deployments=len(uses),
     )
 
 
@@ -174,9 +190,10 @@ def _review(spec: LicenseAcceptanceSpec, now: datetime) -> _Finding:
     return _Finding(kind, ConditionStatus.FALSE, RecordReason.REVIEW_PLANNED, f"due on {due}")
 
 
-def _weights_deleted(record: LicenseAcceptance) -> _Finding:
+def _weights_deleted(record: LicenseAcceptance, uses: Iterable[Use]) -> _Finding:
+    used = ", ".join(sorted(f"{use.weights} by {use.deployment}" for use in uses if use.weights))
     text = (
-        "the operator stops the deployments that name this record; what their pods had downloaded goes with the pods. It "
+        f"used: {used or 'nothing that still names it'}; the operator stops the deployments that name this record; what their pods had downloaded goes with the pods. It "
         "keeps no copy of weights and cannot see others: PersistentVolumeClaims and object stores have to be emptied by "
         f"the owners of {', '.join(record.spec.namespaces)}, node caches, images and mirrors by the platform owner. Keep "
         "the proof where spec.evidence points to"

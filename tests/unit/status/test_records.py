@@ -7,7 +7,7 @@ import pytest
 
 from llama_operator.api.manifest import parse
 from llama_operator.status import records
-from llama_operator.status.records import Records
+from llama_operator.status.records import Records, Use
 
 GROUP = "llama-operator.io/v1alpha1"
 
@@ -42,8 +42,8 @@ def model(name, *bases, **spec):
     return obj("LlamaModel", name, fields | spec)
 
 
-def world(known, now, *, models=(), acceptances=(), naming=()):
-    return Records(known, tuple(models), tuple(acceptances), tuple(naming), now)
+def world(known, now, *, models=(), acceptances=(), uses=()):
+    return Records(known, tuple(models), tuple(acceptances), tuple(uses), now)
 
 
 def condition(status, kind):
@@ -52,7 +52,8 @@ def condition(status, kind):
 
 def test_an_acceptance_of_the_right_version_and_text_is_valid(known, now):
     record = acceptance(known)
-    status = records.of_acceptance(record, world(known, now, naming=("acme", "", "acme", "other")))
+    uses = (Use("acme", "team-a/chat"), Use("other", "team-a/more"), Use("acme", "team-b/chat"))
+    status = records.of_acceptance(record, world(known, now, uses=uses))
     assert (condition(status, "Valid").status, condition(status, "Valid").reason) == ("True", "Recorded")
     assert status.deployments == 2
     assert status.observed_generation == 3
@@ -90,8 +91,11 @@ def test_a_review_is_due_from_its_day_on(known, now):
 
 
 def test_a_terminated_acceptance_names_who_has_to_delete_what_and_claims_nothing(known, now):
-    status = records.of_acceptance(acceptance(known, state="Terminated"), world(known, now))
+    uses = (Use("acme", "team-a/chat", "meta-llama/Llama-3.3-70B-Instruct"), Use("other", "team-b/x", "others/weights"))
+    status = records.of_acceptance(acceptance(known, state="Terminated"), world(known, now, uses=uses))
     found = condition(status, "WeightsDeleted")
+    assert "meta-llama/Llama-3.3-70B-Instruct by team-a/chat" in found.message
+    assert "others/weights" not in found.message
     assert found.status == "Unknown"
     assert "owners of team-a, team-b" in found.message
 

@@ -53,7 +53,7 @@ def evidence_of(given: LicenseInput, outcomes: tuple[Outcome, ...]) -> Evidence:
                 legal_entity=record.spec.legal_entity,
                 state=record.spec.state,
             )
-            for family, record in relied_on(given)
+            for family, record in sorted(relied_on(given), key=lambda pair: pair[1] is not given.record)
         ),
         attestations=_attestations(given),
         policies=tuple(policy.metadata.name for policy in given.policies),
@@ -62,7 +62,11 @@ def evidence_of(given: LicenseInput, outcomes: tuple[Outcome, ...]) -> Evidence:
             *model.signals,
             *model.unresolved,
         ),
-        text_hashes=tuple(each for family in model.families for each in family.license_text_hashes),
+        text_hashes=tuple(
+            sorted(
+                {each for family in model.families for each in family.license_text_hashes + family.policy_text_hashes}
+            )
+        ),
         model_digest=model.digest,
         source=model.source,
     )

@@ -8,7 +8,10 @@ from llama_operator.api.v1alpha1.llamamodel import DerivationKind
 from llama_operator.decide.license.check import Check, Found, under
 from llama_operator.decide.license.facts import LicenseInput, ModelFacts
 
-_MARKS = re.compile(r"(^|[^a-z])(meta|facebook)([^a-z]|$)", flags=re.IGNORECASE)
+_MARKS = re.compile(
+    r"(?<![a-z])((by|from|official)[ ._-]*meta|meta[ ._-]*(ai|llama|platforms)|facebook)(?![a-z])", flags=re.IGNORECASE
+)
+"""Names that look as if Meta had made the model; `meta` alone is an ordinary word, as in meta-analysis."""
 
 
 def begins_with(name: str, prefix: str) -> bool:

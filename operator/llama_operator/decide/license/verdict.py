@@ -97,13 +97,14 @@ class Evidence:
     checks: tuple[Outcome, ...] = ()
     """Every check of the chain."""
     records: tuple[RecordUsed, ...] = ()
+    """What counts for each family; the record that the spec names first."""
     attestations: tuple[Attestation, ...] = ()
     policies: tuple[str, ...] = ()
     """LicensePolicies that were judged."""
     lineage: tuple[str, ...] = ()
     """Steps of the lineage, and what signals told, in sentences."""
     text_hashes: tuple[str, ...] = ()
-    """Hashes of the license texts that count for the model's families."""
+    """Hashes of the license and policy texts that count for the model's families, sorted."""
     model_digest: str = ""
     """Digest of the LlamaModel; empty for catalog entries."""
     source: str = ""

@@ -6,11 +6,12 @@ from hypothesis import strategies as st
 
 from llama_operator import catalog
 from llama_operator.api.manifest import parse
+from llama_operator.api.v1alpha1.llamadeployment import LicenseSpec
 from llama_operator.api.v1alpha1.llamamodel import DerivationKind
 from llama_operator.catalog import lineage as facts_of_names
 from llama_operator.catalog.additions import Additions, Unusable
 from llama_operator.catalog.models import Model
-from llama_operator.decide.license import resolve
+from llama_operator.decide.license import LicenseInput, judge, resolve
 from llama_operator.decide.license.naming import begins_with
 from llama_operator.decide.license.signals import called_a_llama, families_in
 
@@ -168,3 +169,23 @@ def test_models_that_were_merged_over_and_over_are_followed_once():
     round_about = [model_of(f"c{n}", (f"c{(n + 1) % 12}", "Merge"), (f"c{(n + 5) % 12}", "Merge")) for n in range(12)]
     assert resolve("c0", CATALOG, round_about).unresolved
     assert isinstance(Additions(CATALOG, round_about).added("c0"), Unusable)
+
+
+SIZES = {"numHiddenLayers": 130, "hiddenSize": 17_000, "intermediateSize": 60_000, "numAttentionHeads": 140}
+
+
+@given(
+    ancestors=ancestors,
+    tags=st.lists(st.text(min_size=1, max_size=30), max_size=4),
+    families=st.sets(st.sampled_from(["mit", "apache-2.0", "none", "nvidia-open-model"])),
+    shape=st.fixed_dictionaries({}, optional={name: st.integers(1, most) for name, most in SIZES.items()}),
+    served=st.from_regex(r"[A-Za-z0-9]([A-Za-z0-9 ._/-]{0,30}[A-Za-z0-9])?", fullmatch=True),
+)
+def test_whatever_is_written_about_a_derivative_it_needs_an_acceptance(ancestors, tags, families, shape, served):
+    model = model_of(
+        "x", *ancestors, families=sorted(families), tags=tags, architectureFingerprint=shape, servedName=served
+    )
+    asked = LicenseInput(model=resolve("x", CATALOG, [model]), license=LicenseSpec(), namespace="team-a", records=())
+    verdict = judge(asked)
+    assert not verdict.allowed
+    assert verdict.denials[0].unblock

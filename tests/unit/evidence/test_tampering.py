@@ -1,0 +1,75 @@
+"""Any changed byte of decisions that the operator really recorded is found by `kubectl llama license verify`."""
+
+import asyncio
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from llama_operator import catalog
+from llama_operator.cli import files
+from llama_operator.cli.main import main
+from llama_operator.decide.decision import decide
+from llama_operator.evidence.chain import GENESIS
+from llama_operator.evidence.log import HashChainLog, NoAnchor
+from llama_operator.evidence.sink import EvidenceFile
+
+SAMPLES = Path(__file__).resolve().parents[3] / "manifests" / "samples"
+NOW = datetime(2026, 3, 2, 9, 30, tzinfo=UTC)
+
+
+async def record(path):
+    """Two terms over every sample, with and without the records of licenses."""
+    known = catalog.load()
+    for term, previous in (("operator/1", GENESIS), ("operator/2", None)):
+        log = HashChainLog(EvidenceFile(path).write, NoAnchor())
+        await log.begin(term, previous or EvidenceFile(path).head(), NOW)
+        for sample in sorted(SAMPLES.glob("*.yaml")):
+            if sample.name.startswith(("llama-", "tiny-")) and "LlamaDeployment" in sample.read_text(encoding="utf-8"):
+                observed = files.read([str(sample), str(SAMPLES / "license-acceptance.yaml")]).observed(NOW)
+                for each in (observed, replace(observed, acceptances=())):
+                    await log.record(each, decide(each, known))
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory):
+    path = tmp_path_factory.mktemp("evidence") / "evidence.jsonl"
+    asyncio.run(record(path))
+    return path
+
+
+def verify(path, content, *arguments):
+    path.write_bytes(content)
+    return main(["license", "verify", str(path), *arguments, "-o", "json"])
+
+
+def test_what_was_recorded_holds(recorded, tmp_path):
+    content = recorded.read_bytes()
+    assert content.count(b'"decision":"Allow"') > 3
+    assert content.count(b'"decision":"Deny"') > 3
+    assert verify(tmp_path / "copy", content) == 0
+
+
+@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_a_changed_byte_is_found(recorded, tmp_path, data):
+    content = recorded.read_bytes()
+    place = data.draw(st.integers(0, len(content) - 1))
+    change = data.draw(st.integers(1, 255))
+    changed = content[:place] + bytes([content[place] ^ change]) + content[place + 1 :]
+    assert verify(tmp_path / "copy", changed) == 6
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_bytes_that_are_added_or_removed_are_found(recorded, tmp_path, data):
+    content, head = recorded.read_bytes(), EvidenceFile(recorded).head()
+    place = data.draw(st.integers(0, len(content)))
+    added = data.draw(st.binary(max_size=20))
+    removed = data.draw(st.integers(0 if added else 1, 20))
+    changed = content[:place] + added + content[place + removed :]
+    if changed != content:
+        assert verify(tmp_path / "copy", changed, "--head", head) == 6
