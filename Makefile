@@ -110,7 +110,7 @@ images: ## Build the images of the operator and of the Ray pods (needs a contain
 
 .PHONY: clean
 clean: ## Remove the environment and caches
-	@rm -rf $(VENV) .uv .mypy_cache .ruff_cache .pytest_cache .hypothesis .lint-imports.log
+	@rm -rf $(VENV) .bench-plan-venv .uv .mypy_cache .ruff_cache .pytest_cache .hypothesis .lint-imports.log
 
 .PHONY: control-plane
 control-plane: $(STAMP) ## Build a Kubernetes control plane, KubeRay and Karpenter for the tests (20 minutes of CPU, once)
@@ -123,6 +123,24 @@ dev-cluster: $(STAMP) ## Run a simulated GPU cluster until Ctrl-C (ARGS=--help s
 .PHONY: bench
 bench: $(STAMP) ## Measure what users wait for, as ratios within one run
 	@$(BIN)/python tools/bench.py
+
+# AIConfigurator in an environment of its own: nothing of it is needed elsewhere. Its measurements come inside the wheel.
+BENCH_PLAN := .bench-plan-venv
+
+$(BENCH_PLAN)/.installed: requirements/bench-plan.txt | $(UV)
+	@echo "==> installing AIConfigurator into $(BENCH_PLAN)"
+	@$(UV) venv --quiet --clear --python "$$($(PYTHON) tools/find_python.py)" $(BENCH_PLAN)
+	@$(UV) pip sync --quiet --python $(BENCH_PLAN)/bin/python requirements/bench-plan.txt
+	@touch $@
+
+.PHONY: bench-plan
+bench-plan: $(BENCH_PLAN)/.installed ## Compare the planner's GPUs with AIConfigurator's on 208 questions (half an hour)
+	@PYTHONPATH=operator:serving:tools $(BENCH_PLAN)/bin/python tools/bench_plan_reference.py $(BENCH_PLAN)/reference.json
+	@PYTHONPATH=operator:serving:tools $(BENCH_PLAN)/bin/python tools/bench_plan.py $(BENCH_PLAN)/reference.json
+
+.PHONY: calibrate
+calibrate: $(STAMP) ## Fit the performance model to the published figures, and write its errors
+	@$(BIN)/python tools/calibrate_performance.py
 
 .PHONY: picture
 picture: $(STAMP) ## Draw docs/images/demo.svg from a real run of the demo

@@ -5,6 +5,7 @@ holds on another machine too. Nothing here passes or fails.
 """
 
 import asyncio
+import json
 import statistics
 import subprocess
 import sys
@@ -19,9 +20,11 @@ from rich.console import Console
 from rich.table import Table
 
 from llama_operator import catalog
+from llama_operator.api.v1alpha1.llamadeployment import LlamaDeployment
 from llama_operator.cli import files
 from llama_operator.decide.decision import decide
 from llama_operator.decide.observed import Observed, Settings
+from llama_operator.decide.plan_request import find_plan
 from llama_operator.kube import kinds
 from llama_operator.kube.memory import MemoryCluster
 from llama_operator.kube.port import Ref
@@ -32,6 +35,8 @@ ROOT = Path(__file__).resolve().parent.parent
 SAMPLE = ROOT / "manifests" / "samples" / "llama-3.1-405b-bf16-h100.yaml"
 PROCESS_RUNS = 15
 DEPLOYMENTS = 500
+MANIFEST = {"apiVersion": "llama-operator.io/v1alpha1", "kind": "LlamaDeployment"}
+OBJECTIVES = {"requestsPerMinute": 600, "timeToFirstTokenMilliseconds": 2000, "timePerOutputTokenMilliseconds": 50}
 
 
 def median_seconds(work: Callable[[], object], runs: int) -> float:
@@ -75,6 +80,30 @@ async def reconciles() -> tuple[float, float]:
     return times[0], times[2]
 
 
+def plans(known: catalog.Catalog, objectives: dict[str, int] | None) -> Callable[[], object]:
+    """Plan every model on every accelerator, as a manifest without further wishes or with objectives asks for it."""
+    asked = []
+    for model in known.models:
+        for accelerator in known.accelerator_names:
+            spec: dict[str, object] = {"model": {"name": model.id}, "hardware": {"accelerator": accelerator}}
+            if objectives is not None:
+                spec["objectives"] = objectives
+            manifest = {"metadata": {"name": "bench", "namespace": "default"}, "spec": spec}
+            deployment = LlamaDeployment.model_validate_json(json.dumps(MANIFEST | manifest))
+            asked.append((Observed(deployment, acceptances=None), model))
+    return lambda: [find_plan(observed, model, known) for observed, model in asked]
+
+
+def planner(known: catalog.Catalog, table: Table) -> None:
+    """Rows about the planner alone; one plan may take 5 ms, the whole catalog 2 s on one core."""
+    for label, objectives in (("", None), (", with objectives", OBJECTIVES)):
+        work = plans(known, objectives)
+        number = len(known.models) * len(known.accelerator_names)
+        whole = median_seconds(work, 3)
+        text = f"plans of {len(known.models)} models on {len(known.accelerator_names)} accelerators{label}"
+        table.add_row(text, f"{whole * 1e3:.0f} ms", f"{whole / number * 1e3:.2f} ms", "each")
+
+
 def main() -> int:
     """Measure and print."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
@@ -98,6 +127,7 @@ def main() -> int:
     table.add_row(
         "one decision (license, plan, revision)", f"{decision * 1e3:.2f} ms", f"{decision / plan:.3f}", "plan"
     )
+    planner(known, table)
     first, idle = asyncio.run(reconciles())
     table.add_row(
         "first pass of a reconcile, in memory", f"{first * 1e3:.2f} ms", f"{first / decision:.1f}", "decision"

@@ -103,15 +103,20 @@ def predict(
         return None
     held = sequences_held(kv_tokens, workload)
     low, high = 1, max(1, min(max_num_seqs, held))
+    best = replica.at(high, workload)
+    if high == low or best.within(limits):
+        return best
     best = replica.at(low, workload)
+    if not best.within(limits):
+        return best
     # Latencies grow with concurrency, so the highest one within the limits is found by halving.
-    while low < high:
-        middle = (low + high + 1) // 2
+    while high - low > 1:
+        middle = (low + high) // 2
         found = replica.at(middle, workload)
         if found.within(limits):
             low, best = middle, found
         else:
-            high = middle - 1
+            high = middle
     return best
 
 
