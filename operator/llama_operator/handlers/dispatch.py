@@ -17,7 +17,7 @@ from llama_operator.observe.gather import node_facts
 from llama_operator.work_queue import Priority
 
 _CROWD_SECONDS: Final = 1.0
-"""Nodes come and go in crowds; all deployments are looked at once for each crowd."""
+"""Nodes come and go in crowds, and so do deployments; what rests on them is looked at once for each crowd."""
 
 
 class Enqueue(Protocol):
@@ -54,6 +54,8 @@ class Dispatcher:
         self._later = later
         self._count = count
         self._crowd = False
+        self._named: set[Ref] = set()
+        """Acceptances that deployments of the current crowd name."""
 
     def changed(self, watched: Watched, obj: Object) -> None:
         """An object was added or changed, or a list named it."""
@@ -88,27 +90,29 @@ class Dispatcher:
     def _wake(self, watched: Watched, ref: Ref, before: Object | None, after: Object | None) -> None:
         match watched.concerns:
             case Concerns.ITSELF:
-                asked = _asks_for(before) != _asks_for(after)
                 self._enqueue(ref, _priority(before, after))
-                if asked:
+                if _asks_for(before) != _asks_for(after):
                     self._named_records(before, after)
             case Concerns.ITS_DEPLOYMENT:
                 name = _label(after or before or {})
                 if name:
                     self._enqueue(Ref(kinds.LLAMA_DEPLOYMENT, ref.namespace, name))
-            case Concerns.WHO_NAMES_IT if _asks_for(before) != _asks_for(after):
-                self._enqueue(ref)
-                # Policies tell admission which acceptances exist.
-                for policy in self._cache.list(kinds.LICENSE_POLICY):
-                    self._enqueue(_ref(kinds.LICENSE_POLICY, policy))
-                for key in self._naming(ref.name):
-                    self._enqueue(key, Priority.CHANGED)
-            case Concerns.LICENSES if _asks_for(before) != _asks_for(after):
-                self.enqueue_all()
             case Concerns.WHO_NAMES_IT | Concerns.LICENSES:
-                pass
+                if _asks_for(before) != _asks_for(after):
+                    self._record_changed(watched.concerns, ref)
             case Concerns.EVERYBODY:
                 self._node(before, after)
+
+    def _record_changed(self, concerns: Concerns, ref: Ref) -> None:
+        if concerns is Concerns.LICENSES:
+            self.enqueue_all()
+            return
+        self._enqueue(ref)
+        # Policies tell admission which acceptances exist.
+        for policy in self._cache.list(kinds.LICENSE_POLICY):
+            self._enqueue(_ref(kinds.LICENSE_POLICY, policy))
+        for key in self._naming(ref.name):
+            self._enqueue(key, Priority.CHANGED)
 
     def _naming(self, acceptance: str) -> Iterator[Ref]:
         for deployment in self._cache.list(kinds.LLAMA_DEPLOYMENT):
@@ -116,11 +120,17 @@ class Dispatcher:
                 yield _ref(kinds.LLAMA_DEPLOYMENT, deployment)
 
     def _named_records(self, before: Object | None, after: Object | None) -> None:
-        """An acceptance says how many deployments rest on it."""
+        """An acceptance says how many deployments rest on it: once for a crowd of them."""
         for name in {_acceptance(before or {}), _acceptance(after or {})} - {None}:
-            found = Ref(kinds.LICENSE_ACCEPTANCE, "", str(name))
-            if self._cache.find(found) is not None:
-                self._enqueue(found)
+            if not self._named:
+                self._later(_CROWD_SECONDS, self._enqueue_named)
+            self._named.add(Ref(kinds.LICENSE_ACCEPTANCE, "", str(name)))
+
+    def _enqueue_named(self) -> None:
+        for ref in self._named:
+            if self._cache.find(ref) is not None:
+                self._enqueue(ref)
+        self._named.clear()
 
     def _node(self, before: Object | None, after: Object | None) -> None:
         """Heartbeats change nodes all the time; only what a plan would see counts."""

@@ -58,6 +58,13 @@ class Scene:
         self.dispatcher.changed(BY_KIND[kinds.find(found["apiVersion"], found["kind"])], copy.deepcopy(found))
         return self.asked
 
+    def fire(self):
+        """Let a crowd pass; returns the names of whom that wakes."""
+        self.asked.clear()
+        while self.timers:
+            self.timers.pop()()
+        return {ref.name for ref, _ in self.asked}
+
     def deleted(self, found):
         self.asked.clear()
         self.dispatcher.deleted(BY_KIND[kinds.find(found["apiVersion"], found["kind"])], copy.deepcopy(found))
@@ -139,12 +146,16 @@ def test_a_model_or_policy_wakes_every_deployment_and_every_record(scene, kind):
     assert {ref.name for ref, _ in scene.deleted(record)} == {"chat", "other", "acme"}
 
 
-def test_a_deployment_that_names_an_acceptance_wakes_it_to_be_counted(scene):
+def test_a_crowd_of_deployments_wakes_the_acceptances_that_they_name_once(scene):
     for name in ("acme", "another"):
         scene.changed(obj(kinds.LICENSE_ACCEPTANCE, name))
-    assert {ref.name for ref, _ in scene.changed(deployment())} == {"chat", "acme"}
-    moved = deployment(version=2, generation=2, acceptance="another")
-    assert {ref.name for ref, _ in scene.changed(moved)} == {"chat", "acme", "another"}
+    for name in ("chat", "other", "third"):
+        scene.changed(deployment(name))
+    assert scene.fire() == {"acme"}
+    scene.changed(deployment(version=2, generation=2, acceptance="another"))
+    assert scene.fire() == {"acme", "another"}
+    scene.changed(deployment(version=3, generation=2, acceptance="another"))
+    assert scene.fire() == set(), "a status is no news"
 
 
 def test_the_heartbeat_of_a_node_wakes_nobody(scene):
@@ -158,6 +169,7 @@ def test_the_heartbeat_of_a_node_wakes_nobody(scene):
 
 def test_nodes_that_come_in_a_crowd_wake_everybody_once(scene):
     scene.changed(deployment())
+    scene.fire()
     for number in range(5):
         scene.changed(node(f"n{number}"))
     assert len(scene.timers) == 1
