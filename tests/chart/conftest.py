@@ -91,7 +91,7 @@ def free_port():
 def eventually():
     """Ask again until the answer is true, or fail with what it was last."""
 
-    def ask(question, seconds=30):
+    def ask(question, seconds=240):
         end = time.monotonic() + seconds
         while not (answer := question()):
             assert time.monotonic() < end, f"still {answer!r} after {seconds} s"
