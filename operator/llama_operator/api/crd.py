@@ -187,7 +187,7 @@ def _object(model: type[BaseModel]) -> Schema:
     if required:
         result["required"] = sorted(required)
     rules = [
-        {"rule": rule.cel, "message": f"{rule.field} {rule.message}".lstrip()} | _field_path(rule.field)
+        {"rule": rule.cel, "message": f"{rule.field} {rule.message}"} | _field_path(rule.field)
         for rule in (*RULES, *TRANSITIONS)
         if rule.model is model
     ]
@@ -198,7 +198,7 @@ def _object(model: type[BaseModel]) -> Schema:
 
 def _field_path(path: str) -> Schema:
     # The API server refuses a fieldPath into metadata.
-    return {} if not path or path.startswith("metadata.") else {"fieldPath": f".{path}"}
+    return {} if path.startswith("metadata.") else {"fieldPath": f".{path}"}
 
 
 def _is_status(model: type[BaseModel]) -> bool:
