@@ -19,7 +19,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from llama_operator.api.meta import GROUP, VERSION, ObjectMeta
-from llama_operator.api.rules import RULES, TRANSITIONS
+from llama_operator.api.rules import RULES, TRANSITIONS, Rule, Transition
 from llama_operator.api.v1alpha1.licenseacceptance import LicenseAcceptance
 from llama_operator.api.v1alpha1.licensepolicy import LicensePolicy
 from llama_operator.api.v1alpha1.llamadeployment import LlamaDeployment
@@ -186,9 +186,10 @@ def _object(model: type[BaseModel]) -> Schema:
     result: Schema = {"type": "object", "description": _doc(model), "properties": properties}
     if required:
         result["required"] = sorted(required)
+    known: tuple[Rule | Transition, ...] = (*RULES, *TRANSITIONS)
     rules = [
         {"rule": rule.cel, "message": f"{rule.field} {rule.message}"} | _field_path(rule.field)
-        for rule in (*RULES, *TRANSITIONS)
+        for rule in known
         if rule.model is model
     ]
     if rules:

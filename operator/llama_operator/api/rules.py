@@ -275,7 +275,7 @@ def _same(field: str) -> str:
 
 def _unchanged(field: str) -> Callable[[BaseModel, BaseModel], bool]:
     def same(old: BaseModel, new: BaseModel) -> bool:
-        return old.model_dump(by_alias=True)[field] == new.model_dump(by_alias=True)[field]
+        return bool(old.model_dump(by_alias=True)[field] == new.model_dump(by_alias=True)[field])
 
     return same
 
