@@ -120,6 +120,27 @@ class Objects:
             | spec,
         }
 
+    def llama_model(self, name="tuned", **spec):
+        return {
+            "apiVersion": "llama-operator.io/v1alpha1",
+            "kind": "LlamaModel",
+            "metadata": {"name": f"{self.namespace}-{name}"},
+            "spec": {
+                "source": {"volumeClaim": {"name": "models"}},
+                "digest": "0" * 64,
+                "lineage": {"derivedFrom": [{"model": "llama-3.1-8b", "kind": "Finetune"}]},
+            }
+            | spec,
+        }
+
+    def license_policy(self, name="house", **spec):
+        return {
+            "apiVersion": "llama-operator.io/v1alpha1",
+            "kind": "LicensePolicy",
+            "metadata": {"name": f"{self.namespace}-{name}"},
+            "spec": spec,
+        }
+
     def service(self, name="web", *, ports=(8000,), metadata=None, **spec):
         return {
             "apiVersion": "v1",

@@ -3,7 +3,7 @@
 import pytest
 
 from llama_operator.api.manifest import parse
-from llama_operator.api.rules import RULES
+from llama_operator.api.rules import RULES, TRANSITIONS
 from llama_operator.errors import InvalidManifestError
 from llama_operator.kube import kinds
 from llama_operator.kube.port import InvalidError, JsonPatch, NotFoundError
@@ -22,6 +22,37 @@ BROKEN = {
         "engine": {"arguments": {"maxNumSeqs": 4}},
     },
 }
+BROKEN_RECORDS = {
+    "spec.terminatedOn": ("acceptance", {"terminatedOn": "2026-04-01"}),
+    "spec.source": ("llama_model", {"source": {}}),
+    "spec.source.volumeClaim.path": ("llama_model", {"source": {"volumeClaim": {"name": "m", "path": "a/../../b"}}}),
+    "spec.source.objectStore.uri": ("llama_model", {"source": {"objectStore": {"uri": "s3://models/../others"}}}),
+    "metadata.name": ("llama_model", {"name": "a" * 64}),
+    "spec.lineage.derivedFrom": ("llama_model", {"name": "loop", "lineage": [("loop", "Merge")]}),
+    "spec.lineage": ("llama_model", {"lineage": []}),
+    "spec.tiers": ("license_policy", {"tiers": [{"tier": "CommunityLlama2"}, {"tier": "CommunityLlama2"}]}),
+}
+"""Builder and contents of a license record that breaks the rule on a field."""
+CHANGED_RECORDS = {
+    "spec.families": ("acceptance", {"families": ["llama-3.1", "llama-4"]}),
+    "spec.versionDate": ("acceptance", {"versionDate": "2024-07-23"}),
+    "spec.textHashes": ("acceptance", {"textHashes": ["0" * 64]}),
+    "spec.legalEntity": ("acceptance", {"legalEntity": "Other Ltd"}),
+    "spec.domicile": ("acceptance", {"domicile": "CH"}),
+    "spec.receivedAs": ("acceptance", {"receivedAs": "IntegratedEndUserProduct"}),
+    "spec.acceptedBy": ("acceptance", {"acceptedBy": "Al"}),
+    "spec.acceptedOn": ("acceptance", {"acceptedOn": "2026-03-03"}),
+    "spec.evidence": ("acceptance", {"evidence": "DOC-2"}),
+    "spec.purposes": ("acceptance", {"purposes": ["Production"]}),
+    "spec.monthlyActiveUsers": (
+        "acceptance",
+        {"monthlyActiveUsers": {"month": "2024-06", "count": 1, "attestedBy": "Jo", "attestedOn": "2026-03-02"}},
+    ),
+    "spec.metaGrant": ("acceptance", {"metaGrant": {"reference": "G-1", "grantedOn": "2026-01-01"}}),
+    "spec.tradeListCheckedOn": ("acceptance", {"tradeListCheckedOn": "2026-03-02"}),
+    "spec.digest": ("llama_model", {"digest": "1" * 64}),
+}
+"""Builder and contents of a change that a license record does not take."""
 
 
 @pytest.fixture
@@ -52,8 +83,56 @@ def scale(api_server):
 
 def test_every_rule_is_broken_by_a_case_here():
     fields = {rule.field for rule in RULES}
-    assert {field for field in fields if any(path.endswith(field) for path in BROKEN)} == fields
-    assert len(BROKEN) == len(RULES)
+    paths = [*BROKEN, *BROKEN_RECORDS]
+    assert {field for field in fields if any(path.endswith(field) for path in paths)} == fields
+    assert len(paths) == len(RULES)
+    # The state of an acceptance and its end have a test of their own below.
+    changes = {rule.field for rule in TRANSITIONS} - {"state", "terminatedOn"}
+    assert {path.removeprefix("spec.") for path in CHANGED_RECORDS} == changes
+
+
+def record(objects, builder, contents):
+    """A record of `contents`; `name` is its whole name, `lineage` a list of (model, kind)."""
+    spec = dict(contents)
+    name = spec.pop("name", None)
+    if "lineage" in spec:
+        spec["lineage"] = {"derivedFrom": [{"model": model, "kind": kind} for model, kind in spec["lineage"]]}
+    found = getattr(objects, builder)(**spec)
+    return found if name is None else found | {"metadata": {"name": name}}
+
+
+@pytest.mark.parametrize(("path", "case"), BROKEN_RECORDS.items(), ids=str)
+async def test_a_record_that_breaks_a_rule_is_refused_in_the_same_words(ours, objects, path, case):
+    broken = record(objects, *case)
+    with pytest.raises(InvalidManifestError) as by_us:
+        parse(broken)
+    with pytest.raises(InvalidError) as by_the_server:
+        await ours.apply(broken)
+    (problem,) = by_us.value.problems
+    assert problem.path == path
+    (rule,) = [rule for rule in RULES if path.endswith(rule.field) and rule.message in str(problem)]
+    assert rule.message in str(by_the_server.value)
+
+
+@pytest.mark.parametrize(("path", "case"), CHANGED_RECORDS.items(), ids=str)
+async def test_what_a_record_pins_cannot_be_changed_or_taken_away(ours, objects, path, case):
+    builder, change = case
+    (rule,) = [rule for rule in TRANSITIONS if path == f"spec.{rule.field}"]
+    for name, (before, after) in {"set": ({}, change), "taken": (change, {})}.items():
+        await ours.apply(getattr(objects, builder)(name, **before))
+        with pytest.raises(InvalidError) as refused:
+            await ours.apply(getattr(objects, builder)(name, **after))
+        assert f"{path}: " in str(refused.value)
+        assert rule.message in str(refused.value)
+
+
+async def test_an_acceptance_ends_once(ours, objects):
+    ended = {"state": "Terminated", "terminatedOn": "2026-04-01"}
+    await ours.apply(objects.acceptance())
+    await ours.apply(objects.acceptance(namespaces=["team-b"], reviewDueOn="2027-01-01", **ended))
+    for change in ({}, {"state": "Terminated"}, ended | {"terminatedOn": "2026-05-01"}):
+        with pytest.raises(InvalidError, match=r"spec\.(state|terminatedOn)"):
+            await ours.apply(objects.acceptance(namespaces=["team-b"], **change))
 
 
 @pytest.mark.parametrize(("path", "spec"), BROKEN.items(), ids=str)

@@ -186,10 +186,10 @@ def _object(model: type[BaseModel]) -> Schema:
     result: Schema = {"type": "object", "description": _doc(model), "properties": properties}
     if required:
         result["required"] = sorted(required)
-    every: tuple[Rule | Transition, ...] = (*RULES, *TRANSITIONS)
+    known: tuple[Rule | Transition, ...] = (*RULES, *TRANSITIONS)
     rules = [
-        {"rule": rule.cel, "message": f"{rule.field} {rule.message}".lstrip()} | _field_path(rule.field)
-        for rule in every
+        {"rule": rule.cel, "message": f"{rule.field} {rule.message}"} | _field_path(rule.field)
+        for rule in known
         if rule.model is model
     ]
     if rules:
@@ -199,7 +199,7 @@ def _object(model: type[BaseModel]) -> Schema:
 
 def _field_path(path: str) -> Schema:
     # The API server refuses a fieldPath into metadata.
-    return {} if not path or path.startswith("metadata.") else {"fieldPath": f".{path}"}
+    return {} if path.startswith("metadata.") else {"fieldPath": f".{path}"}
 
 
 def _is_status(model: type[BaseModel]) -> bool:

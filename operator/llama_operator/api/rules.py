@@ -26,7 +26,6 @@ from llama_operator.api.v1alpha1.llamadeployment import (
 from llama_operator.api.v1alpha1.llamamodel import (
     LlamaModel,
     LlamaModelSpec,
-    ModelSource,
     ObjectStoreSource,
     VolumeClaimSource,
 )
@@ -115,7 +114,8 @@ def _ended_only_when_terminated(spec: LicenseAcceptanceSpec) -> bool:
     return spec.terminated_on is None or spec.state is AcceptanceState.TERMINATED
 
 
-def _one_source(source: ModelSource) -> bool:
+def _one_source(spec: LlamaModelSpec) -> bool:
+    source = spec.source
     return [source.hugging_face, source.object_store, source.volume_claim].count(None) == 2  # noqa: PLR2004
 
 
@@ -223,9 +223,10 @@ RULES: tuple[Rule, ...] = (
         message="may be set only when state is Terminated; set state to Terminated, or leave terminatedOn out",
     ),
     Rule(
-        model=ModelSource,
-        field="",
-        cel="[has(self.huggingFace), has(self.objectStore), has(self.volumeClaim)].filter(given, given).size() == 1",
+        model=LlamaModelSpec,
+        field="source",
+        cel="[has(self.source.huggingFace), has(self.source.objectStore), has(self.source.volumeClaim)]"
+        ".filter(given, given).size() == 1",
         holds=_one_source,
         message="must have exactly one of huggingFace, objectStore and volumeClaim; set the one where the weights are",
     ),

@@ -19,7 +19,6 @@ from llama_operator.api.v1alpha1.llamadeployment import (
 from llama_operator.api.v1alpha1.llamamodel import (
     LlamaModel,
     LlamaModelSpec,
-    ModelSource,
     ObjectStoreSource,
     VolumeClaimSource,
 )
@@ -91,9 +90,6 @@ OBJECTS = {
         for state in ("Accepted", "Terminated")
         for ended in ({}, {"terminatedOn": "2026-04-01"})
     ],
-    ModelSource: [
-        {name: SOURCES[name] for name in names} for names in ((), *((name,) for name in SOURCES), (*SOURCES,))
-    ],
     VolumeClaimSource: [{"name": "m", "path": path} for path in ("", "a/b", "a..b", "..", "a/../../b")],
     ObjectStoreSource: [{"uri": uri} for uri in ("s3://m/a", "gs://m/a..b", "s3://m/../other")],
     LlamaModel: [
@@ -108,6 +104,10 @@ OBJECTS = {
         CHECKPOINT | lineage | families
         for lineage in ({}, {"lineage": {"derivedFrom": [{"model": "m", "kind": "Finetune"}]}})
         for families in ({}, {"licenseFamilies": ["mit"]})
+    ]
+    + [
+        CHECKPOINT | {"licenseFamilies": ["mit"], "source": {name: SOURCES[name] for name in names}}
+        for names in ((), *((name,) for name in SOURCES), (*SOURCES,))
     ],
     LicensePolicySpec: [
         {"tiers": [{"tier": tier} for tier in tiers]}
