@@ -218,7 +218,7 @@ class _Shape:
 
     def bytes_read(self, tokens: float) -> float:
         """Weights that a step over so many tokens reads, when tokens are routed evenly."""
-        return self.dense_bytes + self.expert_bytes * (1 - (1 - self.share_per_token) ** tokens)
+        return self.dense_bytes + self.expert_bytes * (1 - math.pow(1 - self.share_per_token, tokens))
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,7 +286,9 @@ class ReplicaModel:
         compute = tokens * shape.flops_per_token / self.flops_per_second / tensor
         weights = steps * shape.bytes_read(tokens / steps) / self.weight_bytes_per_second / tensor
         longer, shorter = max(compute, weights), min(compute, weights)
-        products = longer * (1 + (shorter / longer) ** engine.overlap_exponent) ** (1 / engine.overlap_exponent)
+        products = longer * math.pow(
+            1 + math.pow(shorter / longer, engine.overlap_exponent), 1 / engine.overlap_exponent
+        )
         # A token of a prompt attends to half of it on average: two products of 2 x width x context flops per layer.
         width = shape.layers * shape.attention_width / tensor / self.attention_flops_per_second
         attention = 2 * width * prompts * float(prompt_tokens) ** 2 + max(
