@@ -286,8 +286,9 @@ class ReplicaModel:
         compute = tokens * shape.flops_per_token / self.flops_per_second / tensor
         weights = steps * shape.bytes_read(tokens / steps) / self.weight_bytes_per_second / tensor
         longer, shorter = max(compute, weights), min(compute, weights)
-        exponent = engine.overlap_exponent
-        products = longer * math.pow(1 + math.pow(shorter / longer, exponent), 1 / exponent)
+        products = longer * math.pow(
+            1 + math.pow(shorter / longer, engine.overlap_exponent), 1 / engine.overlap_exponent
+        )
         # A token of a prompt attends to half of it on average: two products of 2 x width x context flops per layer.
         width = shape.layers * shape.attention_width / tensor / self.attention_flops_per_second
         attention = 2 * width * prompts * float(prompt_tokens) ** 2 + max(
