@@ -16,7 +16,7 @@ BASE = {
         "context": {"maxModelLength": 8192},
         "hardware": {"accelerator": "H100-80GB"},
         "scaling": {"minReplicas": 1, "maxReplicas": 4},
-        "license": {"acceptance": "acme"},
+        "license": {"acceptance": "acme", "attributionURL": "https://acme.example/about"},
     },
 }
 

@@ -22,7 +22,12 @@ def deployment(name="llama-3.3-70b-instruct", accelerator="H100-80GB", **spec):
         "apiVersion": "llama-operator.io/v1alpha1",
         "kind": "LlamaDeployment",
         "metadata": {"name": "chat", "namespace": "team-a"},
-        "spec": {"model": written, "hardware": hardware, "license": {"acceptance": "acme"}} | spec,
+        "spec": {
+            "model": written,
+            "hardware": hardware,
+            "license": {"acceptance": "acme", "attributionURL": "https://acme.example/about"},
+        }
+        | spec,
     }
     return parse_as(LlamaDeployment, content)
 
