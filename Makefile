@@ -45,7 +45,7 @@ test: $(STAMP) control-plane lint types ## Run everything: checks, fast tests, t
 	@echo "==> fast tests"
 	@$(BIN)/pytest -q -n auto --dist worksteal -m "$(FAST)"
 	@echo "==> tests on a real API server, KubeRay and simulated nodes"
-	@$(BIN)/pytest -q -n 2 --dist loadfile -m control_plane
+	@$(BIN)/pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m control_plane
 	@echo "==> tests on real Ray Serve and vLLM"
 	@$(BIN)/pytest -q -m serving
 	@echo "==> end to end: pods on a real kubelet"
@@ -58,7 +58,7 @@ test-fast: $(STAMP) ## Run the tests that need no more than Python
 
 .PHONY: test-control-plane
 test-control-plane: $(STAMP) control-plane ## Run the tests on a real API server, KubeRay and simulated nodes
-	@$(BIN)/pytest -q -n 2 --dist loadfile -m control_plane
+	@$(BIN)/pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m control_plane
 
 E2E_PACKAGES := containerd runc nftables iptables iproute2 procps
 

@@ -204,10 +204,14 @@ def test_an_upgrade_of_the_definitions_changes_them(installed, release, charts, 
     assert columns[-1]["name"] == "Added"
 
 
-def test_an_upgrade_of_the_operator_changes_settings_and_keeps_deployments(installed, release, charts, plane, root):
+def test_an_upgrade_of_the_operator_changes_settings_and_keeps_deployments(
+    installed, release, charts, plane, root, eventually
+):
     tiny = yaml.safe_load((root / "manifests" / "samples" / "tiny-cpu.yaml").read_text())
     tiny["metadata"]["namespace"] = TEAM
-    plane.apply(tiny)
+    apply = ["apply", "--server-side", "-f", "-"]
+    # The API server knows a definition at once, and its admission policies up to half a minute later.
+    eventually(lambda: plane.kubectl(*apply, stdin=yaml.safe_dump(tiny), check=False).returncode == 0)
     before = get(plane, "llamadeployment", "tiny", "-n", TEAM)
     release("upgrade", "llama-operator", charts / "llama-operator", "--set", "replicas=3,settings.workers=4")
     deployment = get(plane, "deployment", "llama-operator", "-n", NAMESPACE)

@@ -24,6 +24,8 @@ CHILDREN = "rayservices.ray.io,services,networkpolicies,controllerrevisions.apps
 
 
 def pytest_collection_modifyitems(items):
+    # The file that takes longest first, so that no worker waits for it at the end.
+    items.sort(key=lambda item: item.path.name != "test_leader_killed.py")
     for group, marker in (("core", "control_plane"), ("karpenter", "karpenter")):
         if not (absent := binaries.missing((group,))):
             continue

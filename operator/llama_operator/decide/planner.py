@@ -92,7 +92,7 @@ def _speed(request: PlanRequest, candidate: Candidate, workload: Workload) -> Pe
 
 
 def _ordered(request: PlanRequest, fitting: list[Candidate]) -> list[Candidate]:
-    """Best first: GPUs, cost per hour, quality, the user's order of accelerators, links, speed."""
+    """Best first: GPUs, cost per hour, quality, nodes of a replica, links, speed, the user's order of accelerators."""
     quality = {id(variant): rank for rank, variant in enumerate(request.variants)}
     preferred = {accelerator.name: rank for rank, accelerator in enumerate(request.accelerators)}
 
@@ -103,6 +103,8 @@ def _ordered(request: PlanRequest, fitting: list[Candidate]) -> list[Candidate]:
             candidate.gpus,
             candidate.usd_micros_per_hour * candidate.replicas or _UNPRICED,
             quality[id(candidate.variant)],
+            # The same GPUs in smaller replicas: one that is lost, or added, is less of the whole.
+            candidate.nodes,
             tensor,
         )
 
