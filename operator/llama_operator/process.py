@@ -5,6 +5,7 @@ docs/designs/0006-operator-process.md.
 """
 
 import asyncio
+import contextlib
 import logging
 import random
 import secrets
@@ -126,6 +127,7 @@ class Operator:
             now=utc_now,
             events=EventRecorder(writer, now=utc_now),
             evidence=self._evidence,
+            stage=contextlib.nullcontext if tracer is None else tracer.start_as_current_span,
         )
         self._controller = Controller(
             self._reconcile, workers=settings.workers, recorder=Recorder(metrics, tracer), clock=time.monotonic

@@ -65,6 +65,8 @@ class Ports:
     events: EventSink = field(default_factory=NoEvents)
     evidence: DecisionLog = field(default_factory=NoDecisionLog)
     """Where license decisions are recorded before they take effect."""
+    stage: Callable[[str], contextlib.AbstractContextManager[object]] = contextlib.nullcontext
+    """Entered around each part of a pass, for whoever measures: observe, decide, apply, report."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,32 +87,36 @@ async def reconcile(ports: Ports, ref: Ref) -> Outcome:
         KubeError: If Kubernetes failed; the status then says so, unless it could not be written either.
     """
     try:
-        observed = await observe(
-            ports.cluster,
-            ref,
-            catalog=ports.catalog,
-            serving=ports.serving,
-            now=ports.now().replace(microsecond=0),
-            checks_access=ports.settings.checks_access and not ports.settings.weights_path,
-        )
+        with ports.stage("observe"):
+            observed = await observe(
+                ports.cluster,
+                ref,
+                catalog=ports.catalog,
+                serving=ports.serving,
+                now=ports.now().replace(microsecond=0),
+                checks_access=ports.settings.checks_access and not ports.settings.weights_path,
+            )
     except InvalidManifestError as error:
         return await _refuse(ports, ref, error)
     if observed is None or observed.deployment.metadata.deletion_timestamp is not None:
         await ports.evidence.removed(ref, ports.now())
         return Outcome(None)
-    decision = decide(observed, ports.catalog)
+    with ports.stage("decide"):
+        decision = decide(observed, ports.catalog)
     failure: str | None = None
     try:
         # First: what cannot be recorded must not begin.
         await ports.evidence.record(observed, decision)
-        await _apply(ports, observed, decision)
+        with ports.stage("apply"):
+            await _apply(ports, observed, decision)
     except asyncio.CancelledError:
         raise
     except Exception as error:
         failure = f"{type(error).__name__}: {error}"
         raise
     finally:
-        status = await _report(ports, observed, decision, failure)
+        with ports.stage("report"):
+            status = await _report(ports, observed, decision, failure)
     return Outcome(status, _next_check(observed, decision, ports.settings))
 
 

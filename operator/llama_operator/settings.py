@@ -126,6 +126,9 @@ class OperatorSettings(BaseModel):
     serving_status: Annotated[ServingStatusSource, _SERVING] = ServingStatusSource.SERVICE
     """Where queue depth and replicas come from: each deployment's Service, or nowhere (Off: pods cannot be reached)."""
 
+    serving_poll_seconds: Annotated[int, Field(ge=1, le=3600), _SERVING] = int(_DECISIONS.serving_poll_seconds)
+    """Seconds between two questions to the status endpoint of a deployment that serves: it sends no events."""
+
     evidence_file: Annotated[Path | None, _EVIDENCE] = None
     """File that records of license decisions are appended to. Absent: standard output, apart from the log on standard error."""
 
@@ -166,6 +169,7 @@ class OperatorSettings(BaseModel):
             kuberay_namespace=self.kuberay_namespace,
             hub_endpoint=self.hub_endpoint,
             checks_access=self.weights_preflight is Switch.ENABLED,
+            serving_poll_seconds=self.serving_poll_seconds,
         )
 
 

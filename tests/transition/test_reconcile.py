@@ -1,5 +1,8 @@
 """State -> State: what stands in the cluster after the reconcile, whatever calls it made."""
 
+from contextlib import contextmanager
+from dataclasses import replace
+
 import pytest
 import yaml
 
@@ -196,3 +199,16 @@ async def test_a_service_of_somebody_else_is_not_taken_over(world):
     status = (await world.user.get(ref))["status"]
     ready = next(each for each in status["conditions"] if each["type"] == "Ready")
     assert "spec.selector" in ready["message"]
+
+
+async def test_each_part_of_a_pass_can_be_measured(world):
+    seen = []
+
+    @contextmanager
+    def stage(name):
+        seen.append(name)
+        yield
+
+    world.ports = replace(world.ports, stage=stage)
+    await world.reconcile(await world.apply_sample("tiny-cpu"))
+    assert seen == ["observe", "decide", "apply", "report"]
