@@ -99,3 +99,24 @@ def eventually():
         return answer
 
     return ask
+
+
+@pytest.fixture(scope="session")
+def licenses_are_held(eventually):
+    """Wait until all license policies of a plane work: the API server tells them of new definitions every 30 seconds."""
+
+    def wait(plane, namespace):
+        def refusal(model):
+            asked = {
+                "apiVersion": "llama-operator.io/v1alpha1",
+                "kind": "LlamaDeployment",
+                "metadata": {"name": "asked", "namespace": namespace},
+                "spec": {"model": {"name": model}},
+            }
+            dry_run = ("apply", "--server-side", "--dry-run=server", "-f", "-")
+            return plane.kubectl(*dry_run, stdin=json.dumps(asked), check=False).stderr
+
+        eventually(lambda: "must be accepted" in refusal("llama-3.3-70b-instruct"))
+        eventually(lambda: not refusal("tiny-random-llama"))
+
+    return wait

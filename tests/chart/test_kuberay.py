@@ -31,7 +31,7 @@ def binding(user):
 
 
 @pytest.fixture
-def kuberay(bare_plane, binaries, root, tmp_path):
+def kuberay(bare_plane, binaries, root, tmp_path, licenses_are_held):
     """KubeRay with the identity that its own chart gives it; all rights, so that the policies alone decide."""
     plane, account = bare_plane, f"system:serviceaccount:{KUBERAY}:kuberay-operator"
     plane.kubectl("apply", "--server-side", "--force-conflicts", "-f", root / "manifests" / "install.yaml")
@@ -42,6 +42,7 @@ def kuberay(bare_plane, binaries, root, tmp_path):
         {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": service_account},
         binding(account),
     )
+    licenses_are_held(plane, TEAM)
     view = json.loads(plane.kubectl("config", "view", "--raw", "--flatten", "-o", "json").stdout)
     kubeconfig = rendered_operator.token_kubeconfig(
         tmp_path / "kuberay.kubeconfig",

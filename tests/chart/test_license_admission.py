@@ -120,20 +120,19 @@ class Plane:
 
 
 @pytest.fixture(scope="module")
-def guarded(bare_plane, helm, root, eventually):
+def guarded(bare_plane, helm, root, licenses_are_held):
     """The plane with our definitions and the license policies of the chart."""
     for path in sorted((root / "manifests" / "crds").glob("*.yaml")):
         bare_plane.kubectl("apply", "--server-side", "--force-conflicts", "-f", path)
-    bare_plane.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=60s")
+    bare_plane.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=240s")
     rendered = helm(
         "template", "llama-operator", root / "charts" / "llama-operator", "-s", "templates/license-admission.yaml"
     ).stdout
     policies = [o for o in yaml.safe_load_all(rendered) if o]
     bare_plane.apply(*({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}} for name in (TEAM, OTHER)))
     bare_plane.apply(*policies)
-    plane = Plane(bare_plane)
-    eventually(lambda: plane.said(deployment(named=None)))
-    yield plane
+    licenses_are_held(bare_plane, TEAM)
+    yield Plane(bare_plane)
     leftovers = {"apiVersion": "v1", "kind": "List", "items": policies}
     bare_plane.kubectl("delete", "--ignore-not-found", "-f", "-", stdin=json.dumps(leftovers))
     bare_plane.kubectl("delete", "namespace", TEAM, OTHER, "--wait=false")

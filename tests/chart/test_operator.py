@@ -26,13 +26,14 @@ def get(plane, *arguments):
 
 
 @pytest.fixture(scope="module")
-def plane(bare_plane, root, helm):
+def plane(bare_plane, root, licenses_are_held):
     """The plane with everything that manifests/install.yaml holds."""
     bare_plane.kubectl("apply", "--server-side", "--force-conflicts", "-f", root / "manifests" / "install.yaml")
     bare_plane.kubectl("wait", "--for=condition=Established", "crd", "llamadeployments.llama-operator.io")
     bare_plane.apply(
         *({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}} for name in (TEAM, "team-b"))
     )
+    licenses_are_held(bare_plane, TEAM)
     yield bare_plane
     bare_plane.kubectl("delete", "namespace", TEAM, "team-b", "--timeout=240s")
     bare_plane.kubectl("delete", "--ignore-not-found", "--timeout=240s", "-f", root / "manifests" / "install.yaml")
@@ -120,7 +121,7 @@ def test_the_rights_of_the_chart_are_enough_for_create_change_and_delete(plane, 
         for name in ("license-acceptance", "llama-model", "license-policy"):
             plane.kubectl("apply", "--server-side", "-f", root / "manifests" / "samples" / f"{name}.yaml")
         for kind, (name, condition) in RECORDS.items():
-            asked = ["wait", kind, name, f"--for=condition={condition}", "--timeout=30s"]
+            asked = ["wait", kind, name, f"--for=condition={condition}", "--timeout=240s"]
             plane.kubectl(*asked)
         plane.apply(sample(root, "tiny-cpu", namespace=TEAM))
         found = eventually(children)

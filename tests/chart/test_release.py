@@ -205,13 +205,12 @@ def test_an_upgrade_of_the_definitions_changes_them(installed, release, charts, 
 
 
 def test_an_upgrade_of_the_operator_changes_settings_and_keeps_deployments(
-    installed, release, charts, plane, root, eventually
+    installed, release, charts, plane, root, licenses_are_held
 ):
     tiny = yaml.safe_load((root / "manifests" / "samples" / "tiny-cpu.yaml").read_text())
     tiny["metadata"]["namespace"] = TEAM
-    apply = ["apply", "--server-side", "-f", "-"]
-    # The API server knows a definition at once, and its admission policies up to half a minute later.
-    eventually(lambda: plane.kubectl(*apply, stdin=yaml.safe_dump(tiny), check=False).returncode == 0)
+    licenses_are_held(plane, TEAM)
+    plane.apply(tiny)
     before = get(plane, "llamadeployment", "tiny", "-n", TEAM)
     release("upgrade", "llama-operator", charts / "llama-operator", "--set", "replicas=3,settings.workers=4")
     deployment = get(plane, "deployment", "llama-operator", "-n", NAMESPACE)
