@@ -153,9 +153,12 @@ def context_fits(request: PlanRequest, candidate: Candidate) -> Failure | None:
 
 def _larger_share(request: PlanRequest, candidate: Candidate) -> str:
     """The share of the card's memory that would hold everything, where it leaves other processes enough."""
-    memory, sequences = candidate.memory, request.concurrent_sequences
-    needed = memory.weights + memory.reserve + sequences * memory.kv_bytes_per_sequence
-    needed += tokens_needed(request.max_model_length, sequences) * memory.kv_bytes_per_token
+    sequences = request.concurrent_sequences
+    tokens = tokens_needed(request.max_model_length, sequences)
+    needed = max(
+        rank.weights + rank.reserve + sequences * rank.kv_bytes_per_sequence + tokens * rank.kv_bytes_per_token
+        for rank in (candidate.memory, *candidate.memory.others)
+    )
     percent = -(-needed * 100 // candidate.accelerator.usable_memory_bytes)
     return f"fits with gpuMemoryUtilizationPercent {percent}" if percent <= _LARGEST_SHARE else ""
 

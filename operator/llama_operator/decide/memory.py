@@ -6,7 +6,7 @@ the reserve follows `catalog.reserve`. docs/planning.md has the whole calculatio
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from llama_operator.catalog import reserve as reserve_facts
@@ -55,6 +55,8 @@ class Memory:
     """KV cache that one token takes on this rank."""
     kv_bytes_per_sequence: int = 0
     """What one sequence takes whatever its length: the image that cross-attention layers look at."""
+    others: tuple["Memory", ...] = ()
+    """The other kinds of ranks: with another budget one of them may hold the fewest tokens."""
 
     @property
     def left_for_kv(self) -> int:
@@ -156,7 +158,10 @@ def estimate(
         )
         for stage in _stages(shape.num_hidden_layers, sharding.pipeline)
     ]
-    return min(stages, key=lambda memory: memory.left_for_kv // memory.kv_bytes_per_token)
+    fewest = min(stages, key=lambda memory: memory.left_for_kv // memory.kv_bytes_per_token)
+    return (
+        replace(fewest, others=tuple(stage for stage in stages if stage is not fewest)) if len(stages) > 1 else fewest
+    )
 
 
 def reserve_bytes(shape: Architecture, accelerator: Accelerator, sharding: Sharding, step: Step = _DEFAULT_STEP) -> int:
