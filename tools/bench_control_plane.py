@@ -34,7 +34,7 @@ from llama_operator.decide.observed import Observed, Settings
 from llama_operator.desired import objects
 from llama_operator.kube import kinds
 from llama_operator.kube.client import KubernetesCluster, connect
-from llama_operator.kube.port import Object, Ref
+from llama_operator.kube.port import Kind, Object, Ref
 from llama_operator.status import summary
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -188,6 +188,9 @@ def writes(port: int) -> float:
 async def fleet(cluster: KubernetesCluster, report: Report, count: int, port: int, process: psutil.Process) -> float:
     """Create `count` deployments at once and wait for all children and a first status; returns deployments per second."""
     places = list(itertools.islice(itertools.cycle(namespaces()), count))
+    watched = [asyncio.create_task(_seen(cluster, kind, count)) for kind in CHILDREN]
+    watched.append(asyncio.create_task(_seen(cluster, kinds.LLAMA_DEPLOYMENT, count, told=True)))
+    await asyncio.sleep(1)
     before, cpu = writes(port), sum(process.cpu_times()[:2])
     began = time.perf_counter()
     await spread(
@@ -195,12 +198,7 @@ async def fleet(cluster: KubernetesCluster, report: Report, count: int, port: in
         for number, place in enumerate(places)
     )
     created = time.perf_counter() - began
-    while True:
-        found = (await cluster.list(kinds.LLAMA_DEPLOYMENT)).items
-        told = sum(1 for item in found if (item.get("status") or {}).get("observedGeneration") == 1)
-        if told >= count and await _complete(cluster, count):
-            break
-        await asyncio.sleep(0.25)
+    await asyncio.gather(*watched)
     seconds = time.perf_counter() - began
     spent = sum(process.cpu_times()[:2]) - cpu
     await asyncio.sleep(10)
@@ -216,12 +214,15 @@ async def fleet(cluster: KubernetesCluster, report: Report, count: int, port: in
     return count / seconds
 
 
-async def _complete(cluster: KubernetesCluster, count: int) -> bool:
-    for kind in CHILDREN:
-        labels = {"app.kubernetes.io/managed-by": "llama-operator"}
-        if len((await cluster.list(kind, labels=labels)).items) < count:
-            return False
-    return True
+async def _seen(cluster: KubernetesCluster, kind: Kind, count: int, *, told: bool = False) -> None:
+    """Wait for `count` objects, with a status if `told`. By watching: lists of them all would cost more than they do."""
+    found: set[str] = set()
+    since = (await cluster.list(kind)).resource_version
+    async for event in cluster.watch(kind, since=since):
+        if not told or (event.object.get("status") or {}).get("observedGeneration") == 1:
+            found.add(event.object["metadata"]["uid"])
+        if len(found) >= count:
+            return
 
 
 async def latency(cluster: KubernetesCluster, report: Report, *, fleet: int, changes: int, seconds: int) -> None:
