@@ -84,7 +84,7 @@ def _plan(console: Console, decision: Decision, plan: Plan) -> None:
             )
         )
         console.print(
-            f"  context   {decision.max_model_length:,} tokens; KV cache holds {decision.chosen.kv_cache_tokens:,}; "
+            f"  context   {decision.chosen.max_model_length:,} tokens; KV cache holds {decision.chosen.kv_cache_tokens:,}; "
             f"up to {plan.max_num_seqs} sequences at once"
         )
         if chosen.variant.repository:

@@ -26,8 +26,6 @@ from llama_operator.decide.rollout import Rollout, roll_out
 from llama_operator.decide.scaling import most_replicas, wanted_replicas
 from llama_operator.decide.strategy import choose_strategy
 
-__all__ = ["Decision", "Problem", "decide"]
-
 _CPU = "CPU"
 """Name of the accelerator that is none."""
 
@@ -44,7 +42,6 @@ class Decision:
     """The search for a plan; None when the revision is pinned already, so that nothing was searched."""
     plan_status: PlanStatus | None = None
     """The plan as found or as pinned."""
-    max_model_length: int = 0
     problem: Problem | None = None
     """What stands in the way; with a problem, nothing is started, changed or removed. A wrong manifest comes before a
     refused license, and that before a lack of hardware."""
@@ -91,7 +88,6 @@ def _decide(observed: Observed, catalog: Catalog) -> Decision:
         verdict,
         result,
         plan_status(model, result, max_model_length=request.max_model_length),
-        request.max_model_length,
         _first(nothing_fits(request, result) if result.chosen is None else None, refused),
     )
     return _with_rollout(_with_preflight(decision, observed, variant), observed, None)
@@ -112,7 +108,6 @@ def _as_pinned(
         model,
         verdict,
         plan_status=record.plan,
-        max_model_length=chosen.max_model_length if chosen else 0,
         problem=refused or _beyond_max_gpus(observed, chosen),
         preflight=pinned(record, variant),
     )

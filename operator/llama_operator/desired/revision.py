@@ -39,7 +39,8 @@ def new(observed: Observed, decision: Decision, settings: Settings) -> RevisionF
     """Pin what `decision` found for a revision that has no record yet."""
     deployment, plan, model = observed.deployment, decision.plan, decision.model
     verdict, status = decision.license, decision.plan_status
-    if plan is None or plan.chosen is None or model is None or verdict is None or status is None:
+    chosen = decision.chosen
+    if plan is None or plan.chosen is None or model is None or verdict is None or status is None or chosen is None:
         raise ValueError("a decision without a problem and without a pinned revision has a plan")
     config = serving_config(
         deployment,
@@ -47,7 +48,7 @@ def new(observed: Observed, decision: Decision, settings: Settings) -> RevisionF
         plan.chosen,
         verdict,
         revision=decision.revision.name,
-        max_model_length=decision.max_model_length,
+        max_model_length=chosen.max_model_length,
         max_num_seqs=plan.max_num_seqs,
         settings=settings,
     )
