@@ -2,7 +2,7 @@
 
 Called by `decide.plan_request`. Every candidate passes the ordered list of named checks (`decide.checks`); the first that
 fails rejects it with its numbers and the nearest change that would make it fit. Order of those that fit: GPUs, cost per
-hour, quality, speed. docs/planning.md has the rules.
+hour, quality, nodes of a replica, links, speed. docs/planning.md has the rules.
 """
 
 import sys
