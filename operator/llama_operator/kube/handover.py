@@ -20,10 +20,27 @@ class Handover:
         self._annotation = annotation
         self.found = ""
         """What the holder before left; known once the Lease is held."""
-        self.left = ""
-        """What we leave; empty: what was found stays."""
-        self.written = ""
-        """What of ours the Lease has for certain."""
+        self._left = ""
+        self._asked = 0
+        self._kept = 0
+
+    def leave(self, text: str) -> int:
+        """Leave `text` with the next write; returns a number that says when it stands there (`kept`)."""
+        self._left = text
+        self._asked += 1
+        return self._asked
+
+    def kept(self, number: int) -> bool:
+        """Whether the Lease has for certain what `leave` gave `number` to, or what was left after it."""
+        return self._kept >= number
+
+    def to_write(self) -> tuple[str, int]:
+        """The text of the next write, empty to keep what is there, and the number to give to `wrote` after it."""
+        return self._left, self._asked
+
+    def wrote(self, number: int) -> None:
+        """Take note that the Lease has what `to_write` returned with `number`."""
+        self._kept = max(self._kept, number)
 
     def read(self, live: Object) -> None:
         """Take what the Lease `live` has, before it becomes ours."""

@@ -9,6 +9,7 @@ machines are never compared; the times in the record are for people.
 """
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -110,6 +111,8 @@ class LeaseElection:
         self._writing = asyncio.Lock()
         self._seen: tuple[str, float] = ("", float("-inf"))
         """ResourceVersion last seen, and when it was seen first."""
+        self._last: Object | None = None
+        """The Lease as our last write left it, for as long as nobody is known to have written since."""
         self._holder = ""
         self._taken = False
         self._transitions = 0
@@ -153,24 +156,28 @@ class LeaseElection:
                 raise LostLeaseError(f"{self._holder} holds the Lease now")
 
     async def hand_over(self, text: str) -> None:
-        """Leave `text` to the next holder; returns once the Lease has it. Several at once share one write.
+        """Leave `text` to the next holder; returns once the Lease has it, or what was left after it.
+
+        Several at once share one write.
 
         Raises:
             LostLeaseError: If another process holds the Lease.
             KubeError: If the Lease cannot be written.
         """
-        self._handover.left = text
+        number = self._handover.leave(text)
         async with self._writing:
-            if self._handover.written == self._handover.left:
+            # Whoever held the lock before us may have written our text, or one that was left after it.
+            if self._handover.kept(number):
                 return
             if not await self._try():
                 raise LostLeaseError(f"{self._holder or 'another process'} holds the Lease now")
-            if self._handover.written != self._handover.left:
+            if not self._handover.kept(number):
                 raise ConflictError("the Lease changed meanwhile")
 
     async def release(self) -> None:
         """Give the Lease back, so that a standby need not wait for its end. A failure is logged only."""
         self._leadership.give_up()
+        self._last = None
         try:
             async with asyncio.timeout(self._timing.retry):
                 live = await self._cluster.get(self._ref)
@@ -189,6 +196,13 @@ class LeaseElection:
     async def _try(self) -> bool:
         """Take or renew the Lease if that is allowed now; returns whether we hold it."""
         started = self._clock()
+        if (last := self._last) is not None:
+            # As client-go does: if nobody wrote since, the swap needs no read before it.
+            self._last = None
+            with contextlib.suppress(ConflictError, NotFoundError):
+                self._hold(await self._swap(last, self._record(last["spec"])), started)
+                return True
+            started = self._clock()
         try:
             live = await self._cluster.get(self._ref)
         except NotFoundError:
@@ -205,12 +219,17 @@ class LeaseElection:
         except ConflictError:
             # Another process was faster; who, the next try will see.
             return self._leadership.seconds_left() > 0 and self._holder == self._identity
+        self._hold(swapped, started)
+        return True
+
+    def _hold(self, swapped: Object, started: float) -> None:
         self._see(swapped)
+        self._last = swapped
+        self._holder = self._identity
         self._taken = True
         self._transitions = int(swapped["spec"]["leaseTransitions"])
         # Counted from before the request: others count from when they see it, which is later.
         self._leadership.hold_until(started + self._timing.renew)
-        return True
 
     async def _create(self) -> Object:
         # Without a holder: two that create it at once make the same object, and the swap decides.
@@ -245,7 +264,7 @@ class LeaseElection:
         }
 
     async def _swap(self, live: Object, spec: dict[str, Any]) -> Object:
-        text = self._handover.left
+        text, number = self._handover.to_write()
         swapped = await self._cluster.patch(
             self._ref,
             (
@@ -254,5 +273,5 @@ class LeaseElection:
                 *self._handover.patch(live, text),
             ),
         )
-        self._handover.written = text
+        self._handover.wrote(number)
         return swapped

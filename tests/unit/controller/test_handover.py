@@ -17,6 +17,33 @@ LEASE = Ref(kinds.LEASE, "system", "llama-operator")
 NOW = datetime(2026, 3, 2, 9, 30, tzinfo=UTC)
 
 
+class Slow:
+    """A cluster that answers after others had their turn, and counts requests."""
+
+    def __init__(self, inner):
+        self.inner = inner
+        self.requests = []
+
+    async def _wait(self, verb):
+        self.requests.append(verb)
+        for _ in range(20):
+            await asyncio.sleep(0)
+
+    async def get(self, ref):
+        await self._wait("get")
+        return await self.inner.get(ref)
+
+    async def apply(self, obj, *, force=True):
+        await self._wait("apply")
+        return await self.inner.apply(obj, force=force)
+
+    async def patch(self, ref, operations):
+        await self._wait("patch")
+        found = await self.inner.patch(ref, operations)
+        await self._wait("answer")
+        return found
+
+
 class Place:
     """A twin, and processes that want its Lease."""
 
@@ -24,10 +51,10 @@ class Place:
         self.seconds = 0.0
         self.twin = MemoryCluster(now=lambda: NOW)
 
-    def process(self, identity):
+    def process(self, identity, cluster=None):
         leadership, handover = Leadership(lambda: self.seconds), Handover(ANNOTATION_HEAD)
         election = LeaseElection(
-            self.twin.client("llama-operator"),
+            cluster or self.twin.client("llama-operator"),
             LEASE,
             identity,
             timing=LeaseTiming(15, 10, 2),
@@ -124,6 +151,33 @@ async def test_many_at_once_share_writes_and_the_last_stays(place):
     await asyncio.gather(*(anchor.hold(f"{number:064x}") for number in range(50)))
     assert await place.head() == f"{49:064x}"
     assert len(place.twin.writes) - before <= 2
+
+
+async def test_what_is_left_while_a_write_is_under_way_disturbs_nobody(place):
+    slow = Slow(place.twin.client("llama-operator"))
+    one, _, anchor = place.process("one", slow)
+    await one.acquire()
+    slow.requests.clear()
+
+    async def later(number):
+        for _ in range(number):
+            await asyncio.sleep(0)
+        await anchor.hold(f"{number:064x}")
+        return await place.head()
+
+    heads = await asyncio.gather(*(later(number) for number in range(60)))
+    assert all(int(head, 16) >= number for number, head in enumerate(heads))
+    assert slow.requests.count("patch") < 10
+    assert "get" not in slow.requests
+
+
+async def test_who_else_writes_the_lease_delays_what_is_left_and_stops_it_not(place):
+    slow = Slow(place.twin.client("llama-operator"))
+    one, _, anchor = place.process("one", slow)
+    await one.acquire()
+    await place.twin.client("other").merge_patch(LEASE, {"metadata": {"labels": {"a": "b"}}})
+    await anchor.hold("a" * 64)
+    assert await place.head() == "a" * 64
 
 
 async def test_who_lost_the_lease_can_leave_nothing(place):

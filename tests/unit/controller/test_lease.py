@@ -75,15 +75,19 @@ class Broken:
         self.inner = inner
         self.cut = False
 
-    async def get(self, ref):
+    def _ask(self):
         if self.cut:
             raise KubeError("no route to host")
+
+    async def get(self, ref):
+        self._ask()
         return await self.inner.get(ref)
 
     async def apply(self, obj, *, force=True):
         return await self.inner.apply(obj, force=force)
 
     async def patch(self, ref, operations):
+        self._ask()
         return await self.inner.patch(ref, operations)
 
 
