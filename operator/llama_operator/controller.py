@@ -1,6 +1,6 @@
 """Runs the reconcile for every key that is asked for: workers over the pure `work_queue`. Wired in by `process`.
 
-One task gives out keys; each pass is a task of its own, at most `workers` of them. Only a leader runs it.
+One task gives out keys; each pass is a task of its own; the queue says how many may run. Only a leader runs it.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from llama_operator.errors import LlamaOperatorError
 from llama_operator.kube.fenced import NotLeaderError
 from llama_operator.kube.port import KubeError, Ref
 from llama_operator.telemetry.passes import NO_PASSES, Outcome, PassRecorder
-from llama_operator.work_queue import BackOff, Priority, WorkQueue
+from llama_operator.work_queue import BackOff, Priority, Slots, WorkQueue
 
 _LOG = logging.getLogger(__name__)
 _BACK_OFF: Final = BackOff()
@@ -29,7 +29,7 @@ class Controller:
 
     Args:
         reconcile: One pass.
-        workers: Passes at the same time, each for another key.
+        slots: Passes at the same time, each for another key.
         back_off: How long failed keys wait.
         recorder: What is told about every pass.
         clock: Monotonic seconds.
@@ -40,17 +40,16 @@ class Controller:
         self,
         reconcile: Reconcile,
         *,
-        workers: int,
+        slots: Slots,
         back_off: BackOff = _BACK_OFF,
         recorder: PassRecorder = NO_PASSES,
         clock: Callable[[], float] = time.monotonic,
         chance: Callable[[], float] = random.random,
     ) -> None:
         self._reconcile = reconcile
-        self._workers = workers
         self._recorder = recorder
         self._clock = clock
-        self._queue = WorkQueue(back_off, chance)
+        self._queue = WorkQueue(back_off, chance, slots)
         self._wake = asyncio.Event()
         self._stopping = False
         self._passes: dict[asyncio.Task[None], float] = {}
@@ -91,8 +90,7 @@ class Controller:
         while not self._stopping:
             self._wake.clear()
             self._start_passes()
-            # With all workers busy the end of a pass wakes, not the time: what is due could not start.
-            due = self._queue.next_due() if len(self._passes) < self._workers else None
+            due = self._queue.next_due(self._clock())
             timer = None if due is None else loop.call_later(max(0.0, due - self._clock()), self._wake.set)
             try:
                 await self._wake.wait()
@@ -112,11 +110,7 @@ class Controller:
         await asyncio.gather(*left, return_exceptions=True)
 
     def _start_passes(self) -> None:
-        while len(self._passes) < self._workers:
-            now = self._clock()
-            key = self._queue.take(now)
-            if key is None:
-                return
+        while (key := self._queue.take(now := self._clock())) is not None:
             task = asyncio.create_task(self._pass(key), name=f"reconcile {key}")
             self._passes[task] = now
             task.add_done_callback(self._done)

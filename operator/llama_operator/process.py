@@ -21,6 +21,7 @@ import aiohttp
 
 from llama_operator import __version__, catalog
 from llama_operator.api.reasons import ConditionType
+from llama_operator.collection import collect_when_idle
 from llama_operator.controller import Controller
 from llama_operator.evidence import start
 from llama_operator.evidence.anchor import ANNOTATION_HEAD, LeaseAnchor
@@ -51,6 +52,7 @@ from llama_operator.telemetry.export import Export, OtlpSettings
 from llama_operator.telemetry.metrics import Metrics
 from llama_operator.telemetry.recorder import Recorder
 from llama_operator.telemetry.requests import MeasuredCluster
+from llama_operator.work_queue import Slots
 
 _LOG = logging.getLogger(__name__)
 _FOREVER: Final = float("inf")
@@ -130,7 +132,10 @@ class Operator:
             stage=contextlib.nullcontext if tracer is None else tracer.start_as_current_span,
         )
         self._controller = Controller(
-            self._reconcile, workers=settings.workers, recorder=Recorder(metrics, tracer), clock=time.monotonic
+            self._reconcile,
+            slots=Slots(settings.workers, kept=settings.workers // 2),
+            recorder=Recorder(metrics, tracer),
+            clock=time.monotonic,
         )
         loop = asyncio.get_running_loop()
         self._dispatcher = Dispatcher(
@@ -177,6 +182,7 @@ class Operator:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._watches.run(found.present, found.missing))
             group.create_task(self._keep_comparing())
+            group.create_task(collect_when_idle(lambda: bool(self._controller.running), time.monotonic))
             self._leading = group.create_task(self._lead())
 
     async def _prime(self) -> Found:

@@ -6,10 +6,10 @@ A pass that changes nothing writes nothing. Status is written even when a step f
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 
 from llama_operator.api.meta import API_VERSION, LABEL_DEPLOYMENT
 from llama_operator.api.v1alpha1.llamadeployment_status import LlamaDeploymentStatus
@@ -123,8 +123,8 @@ async def reconcile(ports: Ports, ref: Ref) -> Outcome:
 async def _apply(ports: Ports, observed: Observed, decision: Decision) -> None:
     desired = objects.build(observed, decision, ports.settings)
     namespace = observed.deployment.metadata.namespace
-    for obj in desired.apply:
-        await ports.cluster.apply(obj, force=await _may_force(ports.cluster, obj))
+    for step in desired.steps:
+        await _all(_apply_one(ports.cluster, obj) for obj in step)
     for bounds in desired.bounds:
         # KubeRay replaced the cluster meanwhile, or its groups: the next pass sees what is there now.
         with contextlib.suppress(NotFoundError, ConflictError):
@@ -137,6 +137,17 @@ async def _apply(ports: Ports, observed: Observed, decision: Decision) -> None:
                 # It stays visible until its pods are gone: a successor may have to wait for their hardware.
                 propagation=Propagation.FOREGROUND,
             )
+
+
+async def _apply_one(cluster: Cluster, obj: Object) -> None:
+    await cluster.apply(obj, force=await _may_force(cluster, obj))
+
+
+async def _all(work: Iterable[Coroutine[Any, Any, None]]) -> None:
+    """Do all of `work` side by side, to its end also where some of it fails; then raise the first failure."""
+    for outcome in await asyncio.gather(*work, return_exceptions=True):
+        if outcome is not None:
+            raise outcome
 
 
 async def _may_force(cluster: Cluster, obj: Object) -> bool:

@@ -82,8 +82,8 @@ class OperatorSettings(BaseModel):
 
     namespaces: Annotated[tuple[Annotated[str, Field(pattern=_LABEL)], ...], _SCOPE] = ()
     """Namespaces whose LlamaDeployments it manages; repeat the flag or separate by commas. Empty: all namespaces."""
-    workers: Annotated[int, Field(ge=1, le=256), _SCOPE] = 16
-    """Reconciles that run at the same time, each for another LlamaDeployment."""
+    workers: Annotated[int, Field(ge=1, le=256), _SCOPE] = 8
+    """Reconciles that run at the same time, each for another LlamaDeployment; half are kept for new ones."""
     resync_seconds: Annotated[int, Field(ge=10, le=86400), _SCOPE] = 600
     """Seconds between two full comparisons of the cache with the API server, each followed by a look at everything."""
     grace_seconds: Annotated[int, Field(ge=1, le=600), _SCOPE] = 20

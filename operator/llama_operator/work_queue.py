@@ -15,9 +15,10 @@ from llama_operator.kube.port import Ref
 
 
 class Priority(IntEnum):
-    """Why a pass is asked for; within a namespace the highest goes first.
+    """Why a pass is asked for.
 
-    A burst of changes to what serves would else hold up the start of what does not serve yet, which takes minutes anyway.
+    What is new goes before everything else; of the rest, within a namespace, the higher goes first. A burst of changes to
+    what serves would else hold up the start of what does not serve yet.
     """
 
     RECHECK = 0
@@ -26,6 +27,30 @@ class Priority(IntEnum):
     """What is asked for has changed."""
     NEW = 2
     """It has never been looked at."""
+
+
+@dataclass(frozen=True, slots=True)
+class Slots:
+    """How many keys run at once.
+
+    More passes than keep the API server busy do not end sooner, they only wait for each other. A new deployment that comes
+    meanwhile would wait with them; so while new ones come, the rest leaves half of the time to them: one pass at a time,
+    and after each a rest as long as the pass.
+
+    Attributes:
+        total: Most at once.
+        kept: Of these, how many are kept for what is new; at least one is left to the rest.
+        calm: Seconds after something new, for which the rest holds back.
+        pause: Seconds between two starts of the rest while something new waits or runs: a thousand new ones must not
+            stop a change to what serves.
+        longest_rest: Most seconds of a rest.
+    """
+
+    total: int
+    kept: int = 0
+    calm: float = 5.0
+    pause: float = 0.25
+    longest_rest: float = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,29 +77,50 @@ class BackOff:
 
 
 @dataclass(slots=True)
-class _Lane:
-    """Keys of one namespace that are ready, by priority; each once, in the order of their addition."""
+class _Line:
+    """Keys that are ready, each once: within a namespace by priority and in the order of their addition."""
 
-    keys: dict[Priority, dict[Ref, None]] = field(
-        default_factory=lambda: {priority: {} for priority in reversed(Priority)}
-    )
+    lanes: dict[str, dict[Priority, dict[Ref, None]]] = field(default_factory=dict)
+    turns: deque[str] = field(default_factory=deque)
+    """Namespaces that have ready keys, each once, in the order of their turns."""
 
     def push(self, key: Ref, priority: Priority) -> None:
-        for other, keys in self.keys.items():
+        lane = self.lanes.get(key.namespace)
+        if lane is None:
+            lane = self.lanes[key.namespace] = {each: {} for each in reversed(Priority)}
+            self.turns.append(key.namespace)
+        for other, keys in lane.items():
             if key in keys:
                 if other >= priority:
                     return
                 del keys[key]
-        self.keys[priority][key] = None
+        lane[priority][key] = None
 
-    def pop(self) -> Ref:
-        keys = next(keys for keys in self.keys.values() if keys)
+    def pop(self) -> tuple[Ref, Priority]:
+        namespace = self.turns.popleft()
+        lane = self.lanes[namespace]
+        priority, keys = next((priority, keys) for priority, keys in lane.items() if keys)
         key = next(iter(keys))
         del keys[key]
-        return key
+        if any(lane.values()):
+            self.turns.append(namespace)
+        else:
+            del self.lanes[namespace]
+        return key, priority
+
+    def discard(self, key: Ref) -> None:
+        lane = self.lanes.get(key.namespace, {})
+        for keys in lane.values():
+            keys.pop(key, None)
+        if lane and not any(lane.values()):
+            del self.lanes[key.namespace]
+            self.turns.remove(key.namespace)
+
+    def __contains__(self, key: Ref) -> bool:
+        return any(key in keys for keys in self.lanes.get(key.namespace, {}).values())
 
     def __len__(self) -> int:
-        return sum(len(keys) for keys in self.keys.values())
+        return sum(len(keys) for lane in self.lanes.values() for keys in lane.values())
 
 
 class WorkQueue:
@@ -83,26 +129,32 @@ class WorkQueue:
     Args:
         back_off: How long failed keys wait.
         chance: Random numbers in [0, 1).
+        slots: How many run at once.
     """
 
-    def __init__(self, back_off: BackOff, chance: Callable[[], float]) -> None:
+    def __init__(self, back_off: BackOff, chance: Callable[[], float], slots: Slots) -> None:
         self._back_off = back_off
         self._chance = chance
-        self._lanes: dict[str, _Lane] = {}
-        self._turns: deque[str] = deque()
-        """Namespaces that have ready keys, each once, in the order of their turns."""
-        self._running: set[Ref] = set()
+        self._slots = slots
+        self._new = _Line()
+        self._rest = _Line()
+        self._running: dict[Ref, tuple[Priority, float]] = {}
+        """Priority, and since when it runs."""
+        self._calm_until = float("-inf")
+        self._rest_until = float("-inf")
         self._again: dict[Ref, Priority] = {}
         """Running keys that were added meanwhile, with the highest priority of that."""
-        self._due: dict[Ref, float] = {}
+        self._due: dict[Ref, tuple[float, Priority]] = {}
         self._heap: list[tuple[float, int, Ref]] = []
         self._pushed = 0
         self._failures: dict[Ref, int] = {}
+        self._pause_ends: float | None = None
+        """While something new waits or runs: when the next of the rest may start."""
 
     @property
     def ready(self) -> int:
         """Keys that could run now."""
-        return sum(len(lane) for lane in self._lanes.values())
+        return len(self._new) + len(self._rest)
 
     @property
     def running(self) -> int:
@@ -129,68 +181,97 @@ class WorkQueue:
             return
         if priority > Priority.RECHECK:
             self._failures.pop(key, None)
-        self._due.pop(key, None)
-        self._make_ready(key, priority)
+        _, owed = self._due.pop(key, (0.0, priority))
+        self._make_ready(key, max(priority, owed))
 
     def take(self, now: float) -> Ref | None:
-        """Give out the next key, or None when nothing is ready at time `now`."""
+        """Give out the next key, or None when nothing is ready at time `now` for which there is a place."""
         self._promote(now)
-        if not self._turns:
+        new = self._new_ones_running()
+        if new or self._new:
+            self._calm_until = now + self._slots.calm
+            if self._pause_ends is None:
+                self._pause_ends = now + self._slots.pause
+        if len(self._running) >= self._slots.total:
             return None
-        namespace = self._turns.popleft()
-        lane = self._lanes[namespace]
-        key = lane.pop()
-        if lane:
-            self._turns.append(namespace)
+        if self._rest_may_start(now, running=len(self._running) - new):
+            key, priority = self._rest.pop()
+            if self._pause_ends is not None:
+                self._pause_ends = now + self._slots.pause
+        elif self._new:
+            key, priority = self._new.pop()
         else:
-            del self._lanes[namespace]
-        self._running.add(key)
+            return None
+        self._running[key] = (priority, now)
         return key
+
+    def _rest_may_start(self, now: float, *, running: int) -> bool:
+        if not self._rest:
+            return False
+        if now >= self._calm_until:
+            return running < max(1, self._slots.total - self._slots.kept)
+        return not running and now >= max(self._rest_until, self._pause_ends or 0.0)
 
     def succeeded(self, key: Ref, now: float, *, again_after: float | None = None) -> None:
         """Give a key back; it comes again when it was added meanwhile, or `again_after` seconds from `now`."""
-        self._running.discard(key)
+        self._give_back(key, now)
         self._failures.pop(key, None)
         again = self._again.pop(key, None)
         if again is not None:
             self._make_ready(key, again)
         elif again_after is not None:
-            self._schedule(key, now + again_after)
+            self._schedule(key, now + again_after, Priority.RECHECK)
 
     def failed(self, key: Ref, now: float) -> float:
-        """Give a key back that failed; returns the seconds until it comes again."""
-        self._running.discard(key)
+        """Give a key back that failed; returns the seconds until it comes again, as urgent as it was."""
+        priority = self._give_back(key, now)
         again = self._again.pop(key, Priority.RECHECK)
         if again > Priority.RECHECK:
             self._failures.pop(key, None)
-            self._make_ready(key, again)
+            self._make_ready(key, max(again, priority))
             return 0.0
         failures = self._failures[key] = self._failures.get(key, 0) + 1
         wait = self._back_off.seconds(failures, self._chance())
-        self._schedule(key, now + wait)
+        self._schedule(key, now + wait, priority)
         return wait
 
-    def next_due(self) -> float | None:
-        """Time at which the next waiting key becomes ready; None when none waits."""
-        while self._heap and self._due.get(self._heap[0][2]) != self._heap[0][0]:
+    def _give_back(self, key: Ref, now: float) -> Priority:
+        priority, since = self._running.pop(key)
+        if priority is not Priority.NEW:
+            self._rest_until = now + min(now - since, self._slots.longest_rest)
+        if not self._new and not self._new_ones_running():
+            self._pause_ends = None
+        return priority
+
+    def _new_ones_running(self) -> int:
+        return sum(priority is Priority.NEW for priority, _ in self._running.values())
+
+    def next_due(self, now: float) -> float | None:
+        """Time after `now` at which a key may start without anything else happening; None when there is none."""
+        times = [self._first_due()]
+        if self._rest:
+            times += [self._pause_ends, self._rest_until, self._calm_until]
+        return min((time for time in times if time is not None and time > now), default=None)
+
+    def _first_due(self) -> float | None:
+        while self._heap and self._due.get(self._heap[0][2], (None,))[0] != self._heap[0][0]:
             heappop(self._heap)
         return self._heap[0][0] if self._heap else None
 
-    def _make_ready(self, key: Ref, priority: Priority = Priority.RECHECK) -> None:
-        lane = self._lanes.get(key.namespace)
-        if lane is None:
-            lane = self._lanes[key.namespace] = _Lane()
-            self._turns.append(key.namespace)
-        lane.push(key, priority)
+    def _make_ready(self, key: Ref, priority: Priority) -> None:
+        if priority is Priority.NEW:
+            self._rest.discard(key)
+            self._new.push(key, priority)
+        elif key not in self._new:
+            self._rest.push(key, priority)
 
-    def _schedule(self, key: Ref, when: float) -> None:
-        self._due[key] = when
+    def _schedule(self, key: Ref, when: float, priority: Priority) -> None:
+        self._due[key] = (when, priority)
         self._pushed += 1
         # The count keeps keys from being compared.
         heappush(self._heap, (when, self._pushed, key))
 
     def _promote(self, now: float) -> None:
-        while (due := self.next_due()) is not None and due <= now:
+        while (due := self._first_due()) is not None and due <= now:
             key = heappop(self._heap)[2]
-            del self._due[key]
-            self._make_ready(key)
+            self._make_ready(key, self._due.pop(key)[1])

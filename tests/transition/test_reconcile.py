@@ -201,6 +201,23 @@ async def test_a_service_of_somebody_else_is_not_taken_over(world):
     assert "spec.selector" in ready["message"]
 
 
+async def test_what_fails_in_a_step_holds_up_nothing_beside_it(world):
+    service = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "tiny", "namespace": "default"}}
+    await world.user.apply(service | {"spec": {"selector": {"app": "web"}, "ports": [{"port": 80}]}})
+    ref = await world.apply_sample("tiny-cpu")
+    with pytest.raises(ConflictError):
+        await world.reconcile(ref)
+    assert len(await world.names(kinds.RAY_SERVICE)) == 1
+
+
+async def test_a_revision_is_pinned_and_guarded_before_its_pods_may_start(world):
+    await world.reconcile(await world.apply_sample("tiny-cpu"))
+    order = [write.ref.kind for write in world.memory.writes if write.manager == "llama-operator"]
+    pods = order.index(kinds.RAY_SERVICE)
+    assert order.index(kinds.CONTROLLER_REVISION) < pods
+    assert order.index(kinds.NETWORK_POLICY) < pods
+
+
 async def test_each_part_of_a_pass_can_be_measured(world):
     seen = []
 

@@ -10,6 +10,9 @@ from llama_operator.decide.cold_start import stages, total_seconds
 from llama_operator.decide.memory import KV_BLOCK_TOKENS, Sharding, cpu_kv_cache_mib
 
 _REJECTED_SHOWN = 8
+_REJECTED_BESIDE_CHOSEN = 3
+"""With a plan that fits, the others answer no question but "why not smaller"; `kubectl llama plan` has them all. Each costs
+the API server with every write of the object, and every revision keeps them."""
 _TEXT_LIMIT = 1024
 _MICROS_PER_CENT = 10_000
 _MIB = 1 << 20
@@ -20,9 +23,8 @@ def plan_status(model: Model, plan: Plan, *, max_model_length: int) -> PlanStatu
     chosen = None
     if plan.chosen is not None:
         chosen = _chosen(model, plan.chosen, max_model_length=max_model_length, max_num_seqs=plan.max_num_seqs)
-    return PlanStatus(
-        chosen=chosen, rejected=tuple(rejected_plan(rejection) for rejection in plan.rejected[:_REJECTED_SHOWN])
-    )
+    shown = _REJECTED_SHOWN if chosen is None else _REJECTED_BESIDE_CHOSEN
+    return PlanStatus(chosen=chosen, rejected=tuple(rejected_plan(rejection) for rejection in plan.rejected[:shown]))
 
 
 def rejected_plan(rejection: Rejection) -> RejectedPlan:

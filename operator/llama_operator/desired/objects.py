@@ -22,11 +22,22 @@ class Deletion:
 
 @dataclass(frozen=True, slots=True)
 class Desired:
-    """What to write, in this order: a revision is pinned before it runs, and traffic moves before anything goes."""
+    """What to write, in this order: a revision is pinned before it runs, and traffic moves before anything goes.
 
-    apply: tuple[dict[str, Any], ...] = ()
+    Attributes:
+        steps: Objects to apply; those of one step in any order or at once, after all of the step before.
+        bounds: Bounds of running clusters to change in place.
+        delete: Children to delete, last.
+    """
+
+    steps: tuple[tuple[dict[str, Any], ...], ...] = ()
     bounds: tuple[rayservice.Bounds, ...] = ()
     delete: tuple[Deletion, ...] = ()
+
+    @property
+    def apply(self) -> tuple[dict[str, Any], ...]:
+        """All objects to apply."""
+        return tuple(obj for step in self.steps for obj in step)
 
 
 def build(observed: Observed, decision: Decision, settings: Settings) -> Desired:
@@ -43,18 +54,16 @@ def build(observed: Observed, decision: Decision, settings: Settings) -> Desired
     policy, service = network.network_policy(deployment, settings), network.service(deployment, rollout)
     if decision.stopped:
         return Desired(
-            apply=(policy, service), delete=tuple(_ray_service(service) for service in observed.ray_services)
+            steps=((policy, service),), delete=tuple(_ray_service(service) for service in observed.ray_services)
         )
     records = _records(observed, decision, rollout, settings)
     running = [records[name] for name in rollout.run if name in records]
     pinned = [record for name, record in records.items() if name == rollout.wanted or record != observed.record(name)]
     return Desired(
-        apply=(
-            *(revision.build(observed, record) for record in pinned),
-            # Before the pods that it guards.
-            policy,
-            *(rayservice.build(deployment, record) for record in running),
-            service,
+        steps=(
+            # The policy before the pods that it guards.
+            (*(revision.build(observed, record) for record in pinned), policy),
+            (*(rayservice.build(deployment, record) for record in running), service),
         ),
         bounds=tuple(
             bounds for record in running for bounds in rayservice.bounds(deployment, record, observed.ray_clusters)
@@ -71,7 +80,7 @@ def _end(observed: Observed, ending: Ending, asking: Desired) -> Desired:
     """The Service sends nobody anywhere, and what runs goes when it has had its time."""
     there = observed.traffic is not None
     return Desired(
-        apply=(network.idle_service(observed.deployment, ending.since),) if there else (),
+        steps=((network.idle_service(observed.deployment, ending.since),),) if there else (),
         delete=(*(_ray_service(service) for service in ending.remove), *asking.delete),
     )
 
@@ -86,7 +95,7 @@ def _access_checks(observed: Observed, decision: Decision, settings: Settings) -
         return Desired()
     job = () if found.start is None else (preflight.build(observed.deployment, *found.start, settings),)
     return Desired(
-        apply=job,
+        steps=(job,),
         delete=tuple(Deletion(preflight.API_VERSION, preflight.KIND, old.name, old.uid) for old in found.obsolete),
     )
 

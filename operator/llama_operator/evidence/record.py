@@ -16,6 +16,7 @@ from llama_operator.catalog.licenses import Tier
 from llama_operator.decide.decision import Decision
 from llama_operator.decide.license import CHAIN, Evidence, LicenseVerdict
 from llama_operator.decide.observed import Observed, Requester
+from llama_operator.decide.scaling import most_replicas
 from llama_operator.evidence.chain import Json, digest
 
 MOST_CHARACTERS: Final = 400
@@ -83,7 +84,8 @@ class DecisionRecord:
     Attributes:
         time: When the chain decided, in UTC.
         deployment: The LlamaDeployment with the version of its spec: namespace, name, uid, generation.
-        asked: What that spec asks for and declares: revision, model, acceptance, purpose, use, page of the attribution.
+        asked: What that spec asks for and declares: revision, model, most replicas, acceptance, purpose, use, page of the
+            attribution.
         outcome, reason, tier, families: The verdict.
         effect: What follows: `MayStart`, `NothingChanges` (nothing starts, and what runs goes on), `Drains` (no new requests)
             or `Ended` (nothing runs any more).
@@ -130,10 +132,15 @@ class DecisionRecord:
         }
 
     def substance(self) -> str:
-        """What has to differ for a new line: all but the time, and the words of messages, which may count days."""
+        """What has to differ for a new line: all that the verdict is about and rests on.
+
+        Not the time, nor the words of messages, which may count days. Not the generation of the spec and who wrote it last:
+        a spec that asks for the same with another queue depth is no new decision.
+        """
         content = self.to_json()
         content["rules"] = [[rule.check, rule.outcome, rule.reason] for rule in self.rules]
-        return digest({name: value for name, value in content.items() if name != "time"})
+        content["deployment"] = self.deployment["uid"]
+        return digest({name: value for name, value in content.items() if name not in {"time", "requester"}})
 
 
 def decided(observed: Observed, decision: Decision) -> DecisionRecord | None:
@@ -153,6 +160,7 @@ def decided(observed: Observed, decision: Decision) -> DecisionRecord | None:
         asked={
             "revision": decision.revision.name,
             "model": short(spec.model.name),
+            "maxReplicas": most_replicas(spec),
             "acceptance": spec.license.acceptance or "",
             "purpose": spec.license.purpose.value,
             "useCase": spec.license.use_case.value,

@@ -7,7 +7,7 @@ from llama_operator.controller import Controller
 from llama_operator.kube import kinds
 from llama_operator.kube.port import KubeError, Ref
 from llama_operator.telemetry.passes import Outcome, PassRecord
-from llama_operator.work_queue import BackOff
+from llama_operator.work_queue import BackOff, Slots
 
 A, B, C = (Ref(kinds.LLAMA_DEPLOYMENT, "team", name) for name in "abc")
 
@@ -27,7 +27,7 @@ class Recording:
 
 @asynccontextmanager
 async def running(reconcile, **options):
-    controller = Controller(reconcile, **({"workers": 4} | options))
+    controller = Controller(reconcile, **({"slots": Slots(4)} | options))
     task = asyncio.create_task(controller.run())
     try:
         yield controller
@@ -58,7 +58,7 @@ class Passes:
 
 async def test_what_was_asked_for_before_the_start_is_done_after_it():
     passes = Passes()
-    controller = Controller(passes, workers=1)
+    controller = Controller(passes, slots=Slots(1))
     controller.enqueue(A)
     task = asyncio.create_task(controller.run())
     await passes.wait_for(1)
@@ -69,7 +69,7 @@ async def test_what_was_asked_for_before_the_start_is_done_after_it():
 
 async def test_no_more_passes_run_than_there_are_workers():
     passes = Passes()
-    async with running(passes, workers=2) as controller:
+    async with running(passes, slots=Slots(2)) as controller:
         controller.enqueue_all([A, B, C])
         await passes.wait_for(2)
         assert (controller.running, controller.depth) == (2, 1)
@@ -158,7 +158,7 @@ async def test_what_is_due_while_all_workers_are_busy_waits_without_being_asked_
             await gate.wait()
         return 1.0 if seen == [A] else None
 
-    async with running(reconcile, workers=1, clock=clock) as controller:
+    async with running(reconcile, slots=Slots(1), clock=clock) as controller:
         controller.enqueue(A)
         controller.enqueue(B)
         while B not in seen:  # noqa: ASYNC110 - passes of the loop are what this counts
@@ -176,7 +176,7 @@ async def test_what_is_due_while_all_workers_are_busy_waits_without_being_asked_
 
 async def test_a_graceful_stop_lets_running_passes_finish_and_starts_no_more():
     passes, recording = Passes(), Recording()
-    controller = Controller(passes, workers=1, recorder=recording)
+    controller = Controller(passes, slots=Slots(1), recorder=recording)
     task = asyncio.create_task(controller.run())
     controller.enqueue_all([A, B])
     await passes.wait_for(1)

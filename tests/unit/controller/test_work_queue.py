@@ -8,14 +8,17 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from llama_operator.kube import kinds
 from llama_operator.kube.port import Ref
-from llama_operator.work_queue import BackOff, Priority, WorkQueue
+from llama_operator.work_queue import BackOff, Priority, Slots, WorkQueue
 
 KEYS = [Ref(kinds.LLAMA_DEPLOYMENT, namespace, name) for namespace in ("a", "b", "c") for name in ("x", "y", "z")]
 A, B = KEYS[0], KEYS[3]
 
 
-def queue(**back_off):
-    return WorkQueue(BackOff(**back_off), chance=lambda: 0.0)
+PLENTY = Slots(100)
+
+
+def queue(*, slots=PLENTY, **back_off):
+    return WorkQueue(BackOff(**back_off), chance=lambda: 0.0, slots=slots)
 
 
 def drain(work, now=0.0):
@@ -32,7 +35,7 @@ class Promises(RuleBasedStateMachine):
     def __init__(self):
         super().__init__()
         self.now = 0.0
-        self.queue = WorkQueue(BackOff(first=1.0, longest=8.0), chance=lambda: 0.5)
+        self.queue = WorkQueue(BackOff(first=1.0, longest=8.0), chance=lambda: 0.5, slots=Slots(4, kept=2))
         self.running = set()
         self.owed = set()
         """Keys that were added and not given out since."""
@@ -73,7 +76,12 @@ class Promises(RuleBasedStateMachine):
 
     @invariant()
     def counts_what_runs(self):
-        assert self.queue.running == len(self.running)
+        assert self.queue.running == len(self.running) <= 4
+
+    @invariant()
+    def never_stands_still_without_an_end(self):
+        self.take()
+        assert self.running or not self.queue.ready or self.queue.next_due(self.now) is not None
 
     def teardown(self):
         for key in self.running:
@@ -89,9 +97,19 @@ def test_namespaces_take_turns(asked):
     work = queue()
     for key, priority in asked:
         work.add(key, priority)
-    left = Counter(key.namespace for key in {key for key, _ in asked})
+    new = {key for key, priority in asked if priority is Priority.NEW}
+    rest = {key for key, _ in asked} - new
+    taken = drain(work)
+    assert set(taken[: len(new)]) == new
+    in_turns(taken[: len(new)])
+    in_turns(taken[len(new) :])
+    assert set(taken[len(new) :]) == rest
+
+
+def in_turns(taken):
+    left = Counter(key.namespace for key in taken)
     waiting = dict.fromkeys(left, 0)
-    for key in drain(work):
+    for key in taken:
         left[key.namespace] -= 1
         for namespace in waiting:
             waiting[namespace] = 0 if namespace == key.namespace or not left[namespace] else waiting[namespace] + 1
@@ -124,6 +142,122 @@ def test_what_is_new_goes_before_what_was_changed_and_is_never_set_back():
     assert drain(work) == [KEYS[1], KEYS[2], KEYS[0]]
 
 
+def take_all(work, now=0.0):
+    taken = []
+    while (key := work.take(now)) is not None:
+        taken.append(key)
+    return taken
+
+
+def test_places_are_kept_for_what_is_new():
+    work = queue(slots=Slots(4, kept=2))
+    for key in KEYS:
+        work.add(key)
+    assert len(take_all(work)) == 2
+    work.add(KEYS[8], Priority.NEW)
+    work.add(KEYS[7], Priority.NEW)
+    assert take_all(work) == [KEYS[8], KEYS[7]]
+
+
+def test_while_something_new_waits_or_runs_the_rest_starts_one_by_one_with_pauses():
+    work = queue(slots=Slots(4, pause=1))
+    for key in KEYS[1:]:
+        work.add(key, Priority.CHANGED)
+    work.add(KEYS[0], Priority.NEW)
+    assert take_all(work) == [KEYS[0]]
+    assert work.next_due(0.5) == 1
+    (other,) = take_all(work, 1.0)
+    assert take_all(work, 1.1) == []
+    work.succeeded(other, 1.1)
+    assert take_all(work, 1.9) == []
+    (other,) = take_all(work, 2.0)
+    work.succeeded(other, 2.0)
+    work.succeeded(KEYS[0], 2.0)
+    assert len(take_all(work, 2.0)) == 1
+
+
+def test_a_crowd_of_new_ones_does_not_stop_what_serves():
+    work = queue(slots=Slots(3, pause=1))
+    crowd = [Ref(kinds.LLAMA_DEPLOYMENT, "crowded", f"d{number}") for number in range(100)]
+    for key in crowd:
+        work.add(key, Priority.NEW)
+    for key in KEYS:
+        work.add(key, Priority.CHANGED)
+    done = []
+    for tick in range(40):
+        running = take_all(work, tick / 4)
+        done += running
+        for key in running:
+            work.succeeded(key, tick / 4)
+    assert set(KEYS) <= set(done)
+
+
+def test_without_anything_new_the_rest_takes_its_places_at_once():
+    work = queue(slots=Slots(4, kept=2))
+    for key in KEYS:
+        work.add(key)
+    first, _ = take_all(work, 0)
+    work.succeeded(first, 30)
+    assert len(take_all(work, 30)) == 1
+
+
+def after_something_new(slots):
+    work = queue(slots=slots)
+    work.add(KEYS[8], Priority.NEW)
+    assert work.take(0) == KEYS[8]
+    for key in KEYS[:3]:
+        work.add(key)
+    work.succeeded(KEYS[8], 0)
+    return work
+
+
+def test_while_new_ones_come_the_rest_runs_one_by_one_and_leaves_half_of_the_time():
+    work = after_something_new(Slots(4, calm=10))
+    assert take_all(work, 0) == [KEYS[0]]
+    work.succeeded(KEYS[0], 2)
+    assert work.take(3.9) is None
+    assert work.next_due(3.9) == 4
+    assert take_all(work, 4) == [KEYS[1]]
+    assert work.next_due(4) == 10
+    assert take_all(work, 10) == [KEYS[2]]
+
+
+def test_a_pass_that_hung_is_followed_by_a_short_rest():
+    work = after_something_new(Slots(4, calm=1000, longest_rest=2))
+    work.take(0)
+    work.failed(KEYS[0], 600)
+    assert work.take(602) == KEYS[1]
+
+
+def test_what_is_new_waits_for_no_rest():
+    work = after_something_new(Slots(2, kept=1, calm=1000))
+    work.take(0)
+    work.succeeded(KEYS[0], 10)
+    for key in KEYS[6:8]:
+        work.add(key, Priority.NEW)
+        assert work.take(10) == key
+        work.succeeded(key, 10)
+
+
+def test_one_worker_does_what_is_new_first():
+    work = queue(slots=Slots(1))
+    work.add(KEYS[0])
+    assert drain(work) == [KEYS[0]]
+    for key, priority in ((KEYS[1], Priority.CHANGED), (KEYS[2], Priority.NEW), (KEYS[3], Priority.NEW)):
+        work.add(key, priority)
+    assert drain(work) == [KEYS[2], KEYS[3], KEYS[1]]
+
+
+def test_what_was_new_and_failed_is_still_as_urgent():
+    work = queue(first=5)
+    work.add(KEYS[0], Priority.NEW)
+    work.take(0)
+    work.failed(KEYS[0], 0)
+    work.add(KEYS[0])
+    work.add(KEYS[1], Priority.CHANGED)
+    assert work.take(5) == KEYS[0]
+
+
 def test_a_key_that_is_added_often_is_given_out_once():
     work = queue()
     for _ in range(5):
@@ -147,7 +281,7 @@ def test_a_key_comes_again_after_the_seconds_that_its_pass_asked_for():
     work.add(A)
     work.take(0)
     work.succeeded(A, 10, again_after=5)
-    assert work.next_due() == 15
+    assert work.next_due(10) == 15
     assert work.take(14.9) is None
     assert work.take(15) == A
 
@@ -159,7 +293,7 @@ def test_an_event_brings_a_later_look_forward_and_replaces_it():
     work.succeeded(A, 0, again_after=60)
     work.add(A)
     assert drain(work, 1) == [A]
-    assert work.next_due() is None
+    assert work.next_due(1) is None
 
 
 def test_failures_in_a_row_wait_longer_and_longer_up_to_a_limit():

@@ -89,6 +89,13 @@ def with_spec(observed, **license_fields):
     return replace(observed, deployment=observed.deployment.model_copy(update={"spec": changed, "metadata": metadata}))
 
 
+def with_scaling(observed, **scaling):
+    spec = observed.deployment.spec
+    changed = spec.model_copy(update={"scaling": spec.scaling.model_copy(update=scaling)})
+    metadata = observed.deployment.metadata.model_copy(update={"generation": 4})
+    return replace(observed, deployment=observed.deployment.model_copy(update={"spec": changed, "metadata": metadata}))
+
+
 async def test_a_record_says_what_was_decided_on_what_ground_for_whom(book, observed, manifests):
     await book.begin()
     await book.record(observed)
@@ -142,9 +149,26 @@ async def test_the_same_verdict_is_recorded_once_in_a_term(book, observed):
 async def test_whatever_differs_is_recorded_anew(book, observed):
     await book.begin()
     refused = with_spec(observed, acceptance="another")
-    for each in (observed, refused, observed, replace(observed, requester=Requester("max", "kubectl"))):
+    for each in (observed, refused, observed, with_scaling(observed, max_replicas=7)):
         await book.record(each)
     assert [record["decision"] for record in book.records()[1:]] == ["Allow", "Deny", "Allow", "Allow"]
+    assert book.records()[-1]["maxReplicas"] == 7
+
+
+async def test_an_edit_that_asks_for_the_same_is_no_new_decision(book, observed):
+    await book.begin()
+    await book.record(observed)
+    edited = with_scaling(observed, target_queue_depth=99)
+    await book.record(replace(edited, requester=Requester("max", "kubectl")))
+    assert len(book.lines) == 2
+
+
+async def test_another_deployment_of_the_same_name_is_a_new_decision(book, observed):
+    await book.begin()
+    await book.record(observed)
+    metadata = observed.deployment.metadata.model_copy(update={"uid": "u-2"})
+    await book.record(replace(observed, deployment=observed.deployment.model_copy(update={"metadata": metadata})))
+    assert len(book.lines) == 3
 
 
 async def test_a_new_term_records_every_verdict_again_and_goes_on_with_the_chain(observed):
