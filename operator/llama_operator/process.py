@@ -182,7 +182,7 @@ class Operator:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._watches.run(found.present, found.missing))
             group.create_task(self._keep_comparing())
-            group.create_task(collect_when_idle(lambda: bool(self._controller.running), time.monotonic))
+            group.create_task(collect_when_idle(self._busy, time.monotonic))
             self._leading = group.create_task(self._lead())
 
     async def _prime(self) -> Found:
@@ -282,6 +282,9 @@ class Operator:
             _LOG.warning("asked again: ends running reconciles at once")
             ending.cancel()
             await self._controller.stop(0)
+
+    def _busy(self) -> bool:
+        return bool(self._controller.running or self._controller.depth)
 
     def healthy(self) -> probes.Report:
         """Whether a restart would help: it answers, so its loop lives; a pass that hangs shows here."""
