@@ -93,12 +93,18 @@ examples:
 
 _LICENSE_EXAMPLES = """\
 examples:
+  kubectl llama license template llama-3.3-70b-instruct  the record that the model needs, to be filled in
   kubectl llama license explain chat-70b         every rule of the license chain, and what would unblock it
   kubectl llama license report -A -o csv         what each deployment uses, by which right, with which duties
   kubectl llama license verify evidence.jsonl    whether recorded decisions are as they were written
 
 """
 
+_LICENSE_TEMPLATE_EXAMPLES = """\
+examples:
+  kubectl llama license template llama-3.3-70b-instruct > acceptance.yaml   fill in what is empty, then kubectl apply -f
+  kubectl llama license template deepseek-r1-distill-llama-70b -o json      the same for programs
+"""
 _LICENSE_EXPLAIN_EXAMPLES = """\
 examples:
   kubectl llama license explain chat-70b                       a deployment of the cluster
@@ -248,6 +254,15 @@ def _add_license(commands: _Commands) -> None:
         commands, "license", "which rules apply to a model, by which right it runs, and the evidence", _LICENSE_EXAMPLES
     )
     actions = group.add_subparsers(dest="action", required=True, metavar="ACTION")
+
+    template = _command(
+        actions,
+        "template",
+        "the LicenseAcceptance that a model needs, with versions and text hashes; what only you know stays empty",
+        _LICENSE_TEMPLATE_EXAMPLES,
+    )
+    template.add_argument("model", metavar="MODEL", help="a model of `kubectl llama models`")
+    template.add_argument("-o", "--output", choices=("yaml", "json"), default="yaml", help="default: yaml")
 
     explain = _command(
         actions,

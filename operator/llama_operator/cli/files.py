@@ -101,7 +101,7 @@ def read_all(paths: list[str]) -> tuple[Manifests, ...]:
 
 
 def documents(path: str | Path) -> Iterator[dict[str, Any]]:
-    """Yield the objects of one file, as JSON.
+    """Yield the objects of one file, as JSON; those of a `List` one by one, as `kubectl get -o yaml` writes it.
 
     Raises:
         InvalidManifestError: If it cannot be read or holds something else.
@@ -117,12 +117,19 @@ def documents(path: str | Path) -> Iterator[dict[str, Any]]:
     for number, document in enumerate(found, start=1):
         if document is None:
             continue
-        if not isinstance(document, dict):
-            problem = FieldProblem(
-                f"(document {number})", f"is a {type(document).__name__}", "must be a Kubernetes object"
-            )
-            raise InvalidManifestError(path, [problem])
-        yield document
+        for place, obj in _unpacked(f"(document {number})", document):
+            if not isinstance(obj, dict):
+                problem = FieldProblem(place, f"is a {type(obj).__name__}", "must be a Kubernetes object")
+                raise InvalidManifestError(path, [problem])
+            yield obj
+
+
+def _unpacked(place: str, document: Any) -> Iterator[tuple[str, Any]]:
+    items = document.get("items") if isinstance(document, dict) and document.get("kind") == "List" else None
+    if isinstance(items, list):
+        yield from ((f"{place}.items[{index}]", item) for index, item in enumerate(items))
+    else:
+        yield place, document
 
 
 def loaded(content: str) -> list[Any]:

@@ -76,7 +76,7 @@ def _dispatch(arguments: argparse.Namespace, connector: "Connector | None") -> i
                     weights=arguments.weights,
                 ),
             )
-        case "license" if arguments.action == "verify" or arguments.file:
+        case "license" if arguments.action in {"template", "verify"} or arguments.file:
             return _license_offline(arguments)
         case _:
             from llama_operator.cli import connection
@@ -112,6 +112,10 @@ def _license_offline(arguments: argparse.Namespace) -> int:
     """The commands about licenses that need no cluster."""
     as_json = arguments.output == "json"
     match arguments.action:
+        case "template":
+            from llama_operator.cli import license_template
+
+            return license_template.command(arguments.model, as_json=as_json)
         case "explain":
             from llama_operator.cli import license_explain
 

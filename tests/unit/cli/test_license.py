@@ -7,9 +7,14 @@ import json
 from pathlib import Path
 
 import pytest
+import yaml
 
+from llama_operator import catalog
+from llama_operator.api.manifest import parse_as
+from llama_operator.api.v1alpha1.licenseacceptance import LicenseAcceptance
 from llama_operator.cli import files
 from llama_operator.cli.main import main
+from llama_operator.errors import InvalidManifestError
 from llama_operator.evidence import chain
 from llama_operator.kube.port import ForbiddenError
 
@@ -280,3 +285,55 @@ def test_help_of_every_action_teaches_by_examples_and_lists_exit_codes(call, cap
     out = capsys.readouterr().out
     assert f"kubectl llama license {action}" in out.split("examples:")[1]
     assert "exit codes:" in out
+
+
+NEED_A_RECORD = [
+    model.id
+    for model in catalog.load().models
+    if any(family.acceptance_required for family in catalog.load().license_families(model))
+]
+
+
+@pytest.mark.parametrize("model", NEED_A_RECORD)
+def test_a_template_is_refused_until_a_person_has_filled_it_in(call, model):
+    code, out, err = call("template", model)
+    assert code == 0
+    assert "Fill in" in err
+    assert "no legal advice" in err
+    for record in yaml.safe_load_all(out):
+        with pytest.raises(InvalidManifestError) as refused:
+            parse_as(LicenseAcceptance, record)
+        named = {problem.path for problem in refused.value.problems}
+        assert {"spec.legalEntity", "spec.acceptedBy", "spec.acceptedOn"} <= named
+
+
+def test_a_template_that_was_filled_in_lets_the_model_run(call, tmp_path):
+    _, out, _ = call("template", "llama-3.3-70b-instruct", "-o", "json")
+    (record,) = json.loads(out)["items"]
+    record["spec"] |= {"legalEntity": "Acme GmbH", "domicile": "DE", "acceptedBy": "Jo Doe", "acceptedOn": "2026-03-02"}
+    record["spec"]["monthlyActiveUsers"] |= {"count": 5, "attestedBy": "Jo Doe", "attestedOn": "2026-03-02"}
+    record["spec"]["namespaces"] = ["team-a"]
+    deployment = files.read([CHAT]).objects[0]
+    deployment["spec"]["license"]["acceptance"] = record["metadata"]["name"]
+    path = tmp_path / "all.json"
+    path.write_text(json.dumps({"apiVersion": "v1", "kind": "List", "items": [record, deployment]}), encoding="utf-8")
+    code, out, _ = call("explain", "-f", str(path))
+    assert code == 0, out
+
+
+def test_a_model_without_such_a_license_needs_no_record(call):
+    code, out, err = call("template", "tiny-random-llama")
+    assert (code, out) == (0, "")
+    assert "no license of it has to be accepted" in err
+
+
+def test_a_license_that_was_published_in_several_wordings_says_so(call):
+    assert "several wordings" in call("template", "llama-4-scout")[2]
+    assert "several wordings" not in call("template", "llama-3.3-70b-instruct")[2]
+
+
+def test_a_template_for_an_unknown_model_names_the_known_ones(call):
+    code, _, err = call("template", "my-model")
+    assert code == 2
+    assert "llama-3.3-70b-instruct" in err
+    assert "made of" in err

@@ -53,6 +53,16 @@ def test_a_plan_that_fits_says_all_that_programs_need(plan):
     assert [obj["kind"] for obj in found["objects"]] == ["ControllerRevision", "NetworkPolicy", "RayService", "Service"]
 
 
+def test_a_list_is_read_as_kubectl_writes_it(tmp_path, capsys):
+    path = tmp_path / "list.json"
+    path.write_text(json.dumps({"apiVersion": "v1", "kind": "List", "items": [BASE, ACCEPTANCE]}), encoding="utf-8")
+    assert main(["plan", "-f", str(path), "-o", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)["license"]["allowed"] is True
+    path.write_text(json.dumps({"apiVersion": "v1", "kind": "List", "items": [BASE, 7]}), encoding="utf-8")
+    assert main(["plan", "-f", str(path)]) == 2
+    assert "items[1]" in capsys.readouterr().err
+
+
 def test_what_does_not_fit_exits_with_3_and_says_the_nearest_change(plan):
     code, out, _ = plan(hardware={"accelerator": "L4-24GB", "maxGPUs": 2})
     found = json.loads(out)
