@@ -56,7 +56,7 @@ class Controller:
 
     @property
     def depth(self) -> int:
-        """Keys that wait for a worker."""
+        """Keys that wait for a worker or their turn."""
         return self._queue.ready
 
     @property
@@ -89,8 +89,8 @@ class Controller:
         loop = asyncio.get_running_loop()
         while not self._stopping:
             self._wake.clear()
-            self._start_passes()
-            due = self._queue.next_due(self._clock())
+            # The time of the last look: what became due since would else be overlooked.
+            due = self._queue.next_due(self._start_passes())
             timer = None if due is None else loop.call_later(max(0.0, due - self._clock()), self._wake.set)
             try:
                 await self._wake.wait()
@@ -109,11 +109,13 @@ class Controller:
             task.cancel(_STOPPED)
         await asyncio.gather(*left, return_exceptions=True)
 
-    def _start_passes(self) -> None:
+    def _start_passes(self) -> float:
+        """Start what may start; returns the time at which there was no more."""
         while (key := self._queue.take(now := self._clock())) is not None:
             task = asyncio.create_task(self._pass(key), name=f"reconcile {key}")
             self._passes[task] = now
             task.add_done_callback(self._done)
+        return now
 
     def _done(self, task: asyncio.Task[None]) -> None:
         del self._passes[task]

@@ -52,7 +52,7 @@ from llama_operator.telemetry.export import Export, OtlpSettings
 from llama_operator.telemetry.metrics import Metrics
 from llama_operator.telemetry.recorder import Recorder
 from llama_operator.telemetry.requests import MeasuredCluster
-from llama_operator.work_queue import Slots
+from llama_operator.work_queue import Priority, Slots
 
 _LOG = logging.getLogger(__name__)
 _FOREVER: Final = float("inf")
@@ -140,7 +140,7 @@ class Operator:
         loop = asyncio.get_running_loop()
         self._dispatcher = Dispatcher(
             self._cache,
-            self._controller.enqueue,
+            self._enqueue,
             catalog=known,
             later=loop.call_later,
             count=lambda kind: metrics.events.add(1, {"kind": kind.kind}),
@@ -155,6 +155,7 @@ class Operator:
         )
         self._leading: asyncio.Task[None] | None = None
         self._primed = False
+        self._takes_keys = False
         self._leads = False
         self._observe(metrics)
 
@@ -210,6 +211,7 @@ class Operator:
             group.create_task(self._reconcile_all())
 
     async def _reconcile_all(self) -> None:
+        self._takes_keys = True
         # What a predecessor wrote last may not have come through our watches yet.
         await self._compare()
         await self._begin_evidence()
@@ -282,6 +284,11 @@ class Operator:
             _LOG.warning("asked again: ends running reconciles at once")
             ending.cancel()
             await self._controller.stop(0)
+
+    def _enqueue(self, ref: Ref, priority: Priority = Priority.RECHECK) -> None:
+        # A standby would only pile them up; who takes over looks at everything first.
+        if self._takes_keys:
+            self._controller.enqueue(ref, priority)
 
     def _busy(self) -> bool:
         return bool(self._controller.running or self._controller.depth)

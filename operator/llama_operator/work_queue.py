@@ -10,15 +10,20 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import IntEnum
 from heapq import heappop, heappush
+from typing import Final
 
 from llama_operator.kube.port import Ref
 
+_URGENT_FAILURES: Final = 4
+"""Failures in a row after which a key is no longer treated as new: what fails for good must not hold back the rest for good."""
+_RECHECK_TURN: Final = 4
+"""Every so many keys of the rest one is a recheck, however many changes wait."""
+
 
 class Priority(IntEnum):
-    """Why a pass is asked for.
+    """Why a pass is asked for; the higher goes first.
 
-    What is new goes before everything else; of the rest, within a namespace, the higher goes first. A burst of changes to
-    what serves would else hold up the start of what does not serve yet.
+    A burst of changes to what serves would else hold up the start of what does not serve yet.
     """
 
     RECHECK = 0
@@ -43,14 +48,15 @@ class Slots:
         calm: Seconds after something new, for which the rest holds back.
         pause: Seconds between two starts of the rest while something new waits or runs: a thousand new ones must not
             stop a change to what serves.
-        longest_rest: Most seconds of a rest.
+        longest: Most seconds for which a pass of the rest keeps the others waiting, and then most seconds of its rest: one
+            that waits for a pod that does not answer costs the API server nothing.
     """
 
     total: int
     kept: int = 0
     calm: float = 5.0
     pause: float = 0.25
-    longest_rest: float = 2.0
+    longest: float = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,49 +84,42 @@ class BackOff:
 
 @dataclass(slots=True)
 class _Line:
-    """Keys that are ready, each once: within a namespace by priority and in the order of their addition."""
+    """Keys that are ready, each once: namespaces take turns, within one the first comes first."""
 
-    lanes: dict[str, dict[Priority, dict[Ref, None]]] = field(default_factory=dict)
+    lanes: dict[str, dict[Ref, None]] = field(default_factory=dict)
     turns: deque[str] = field(default_factory=deque)
     """Namespaces that have ready keys, each once, in the order of their turns."""
 
-    def push(self, key: Ref, priority: Priority) -> None:
+    def push(self, key: Ref) -> None:
         lane = self.lanes.get(key.namespace)
         if lane is None:
-            lane = self.lanes[key.namespace] = {each: {} for each in reversed(Priority)}
+            lane = self.lanes[key.namespace] = {}
             self.turns.append(key.namespace)
-        for other, keys in lane.items():
-            if key in keys:
-                if other >= priority:
-                    return
-                del keys[key]
-        lane[priority][key] = None
+        lane[key] = None
 
-    def pop(self) -> tuple[Ref, Priority]:
+    def pop(self) -> Ref:
         namespace = self.turns.popleft()
         lane = self.lanes[namespace]
-        priority, keys = next((priority, keys) for priority, keys in lane.items() if keys)
-        key = next(iter(keys))
-        del keys[key]
-        if any(lane.values()):
+        key = next(iter(lane))
+        del lane[key]
+        if lane:
             self.turns.append(namespace)
         else:
             del self.lanes[namespace]
-        return key, priority
+        return key
 
     def discard(self, key: Ref) -> None:
-        lane = self.lanes.get(key.namespace, {})
-        for keys in lane.values():
-            keys.pop(key, None)
-        if lane and not any(lane.values()):
-            del self.lanes[key.namespace]
-            self.turns.remove(key.namespace)
+        if key in self:
+            del self.lanes[key.namespace][key]
+            if not self.lanes[key.namespace]:
+                del self.lanes[key.namespace]
+                self.turns.remove(key.namespace)
 
     def __contains__(self, key: Ref) -> bool:
-        return any(key in keys for keys in self.lanes.get(key.namespace, {}).values())
+        return key in self.lanes.get(key.namespace, ())
 
     def __len__(self) -> int:
-        return sum(len(keys) for lane in self.lanes.values() for keys in lane.values())
+        return sum(map(len, self.lanes.values()))
 
 
 class WorkQueue:
@@ -136,8 +135,8 @@ class WorkQueue:
         self._back_off = back_off
         self._chance = chance
         self._slots = slots
-        self._new = _Line()
-        self._rest = _Line()
+        self._lines = {priority: _Line() for priority in Priority}
+        self._changes_in_a_row = 0
         self._running: dict[Ref, tuple[Priority, float]] = {}
         """Priority, and since when it runs."""
         self._calm_until = float("-inf")
@@ -153,8 +152,8 @@ class WorkQueue:
 
     @property
     def ready(self) -> int:
-        """Keys that could run now."""
-        return len(self._new) + len(self._rest)
+        """Keys that wait for a place; while new ones come, also for their turn."""
+        return sum(map(len, self._lines.values()))
 
     @property
     def running(self) -> int:
@@ -187,30 +186,44 @@ class WorkQueue:
     def take(self, now: float) -> Ref | None:
         """Give out the next key, or None when nothing is ready at time `now` for which there is a place."""
         self._promote(now)
-        new = self._new_ones_running()
-        if new or self._new:
+        if self._lines[Priority.NEW] or self._new_runs():
             self._calm_until = now + self._slots.calm
             if self._pause_ends is None:
                 self._pause_ends = now + self._slots.pause
         if len(self._running) >= self._slots.total:
             return None
-        if self._rest_may_start(now, running=len(self._running) - new):
-            key, priority = self._rest.pop()
+        if self._rest_may_start(now):
+            priority = self._next_of_the_rest()
             if self._pause_ends is not None:
                 self._pause_ends = now + self._slots.pause
-        elif self._new:
-            key, priority = self._new.pop()
+        elif self._lines[Priority.NEW]:
+            priority = Priority.NEW
         else:
             return None
+        key = self._lines[priority].pop()
         self._running[key] = (priority, now)
         return key
 
-    def _rest_may_start(self, now: float, *, running: int) -> bool:
-        if not self._rest:
+    def _rest_may_start(self, now: float) -> bool:
+        if not self._rest_waits():
             return False
+        started = [since for priority, since in self._running.values() if priority is not Priority.NEW]
         if now >= self._calm_until:
-            return running < max(1, self._slots.total - self._slots.kept)
-        return not running and now >= max(self._rest_until, self._pause_ends or 0.0)
+            return len(started) < max(1, self._slots.total - self._slots.kept)
+        if any(now < since + self._slots.longest for since in started):
+            return False
+        return now >= max(self._rest_until, self._pause_ends or now)
+
+    def _rest_waits(self) -> bool:
+        return bool(self._lines[Priority.CHANGED] or self._lines[Priority.RECHECK])
+
+    def _next_of_the_rest(self) -> Priority:
+        turn_of_a_recheck = self._lines[Priority.RECHECK] and self._changes_in_a_row >= _RECHECK_TURN - 1
+        if self._lines[Priority.CHANGED] and not turn_of_a_recheck:
+            self._changes_in_a_row += 1
+            return Priority.CHANGED
+        self._changes_in_a_row = 0
+        return Priority.RECHECK
 
     def succeeded(self, key: Ref, now: float, *, again_after: float | None = None) -> None:
         """Give a key back; it comes again when it was added meanwhile, or `again_after` seconds from `now`."""
@@ -223,7 +236,7 @@ class WorkQueue:
             self._schedule(key, now + again_after, Priority.RECHECK)
 
     def failed(self, key: Ref, now: float) -> float:
-        """Give a key back that failed; returns the seconds until it comes again, as urgent as it was."""
+        """Give a key back that failed; returns the seconds until it comes again, at first as urgent as it was."""
         priority = self._give_back(key, now)
         again = self._again.pop(key, Priority.RECHECK)
         if again > Priority.RECHECK:
@@ -232,25 +245,29 @@ class WorkQueue:
             return 0.0
         failures = self._failures[key] = self._failures.get(key, 0) + 1
         wait = self._back_off.seconds(failures, self._chance())
-        self._schedule(key, now + wait, priority)
+        self._schedule(key, now + wait, priority if failures < _URGENT_FAILURES else min(priority, Priority.CHANGED))
         return wait
 
     def _give_back(self, key: Ref, now: float) -> Priority:
         priority, since = self._running.pop(key)
         if priority is not Priority.NEW:
-            self._rest_until = now + min(now - since, self._slots.longest_rest)
-        if not self._new and not self._new_ones_running():
+            self._rest_until = now + min(now - since, self._slots.longest)
+        if not self._lines[Priority.NEW] and not self._new_runs():
             self._pause_ends = None
         return priority
 
-    def _new_ones_running(self) -> int:
-        return sum(priority is Priority.NEW for priority, _ in self._running.values())
+    def _new_runs(self) -> bool:
+        return any(priority is Priority.NEW for priority, _ in self._running.values())
 
     def next_due(self, now: float) -> float | None:
-        """Time after `now` at which a key may start without anything else happening; None when there is none."""
+        """Time after `now`, which was given to `take` last, at which a key may start without anything else happening.
+
+        None when there is none.
+        """
         times = [self._first_due()]
-        if self._rest:
+        if self._rest_waits():
             times += [self._pause_ends, self._rest_until, self._calm_until]
+            times += [since + self._slots.longest for _, since in self._running.values()]
         return min((time for time in times if time is not None and time > now), default=None)
 
     def _first_due(self) -> float | None:
@@ -259,11 +276,12 @@ class WorkQueue:
         return self._heap[0][0] if self._heap else None
 
     def _make_ready(self, key: Ref, priority: Priority) -> None:
-        if priority is Priority.NEW:
-            self._rest.discard(key)
-            self._new.push(key, priority)
-        elif key not in self._new:
-            self._rest.push(key, priority)
+        if any(key in self._lines[higher] for higher in Priority if higher > priority):
+            return
+        for lower in Priority:
+            if lower < priority:
+                self._lines[lower].discard(key)
+        self._lines[priority].push(key)
 
     def _schedule(self, key: Ref, when: float, priority: Priority) -> None:
         self._due[key] = (when, priority)

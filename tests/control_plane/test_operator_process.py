@@ -179,6 +179,7 @@ def test_one_of_two_leads_and_a_deployment_gets_its_children_and_its_status(scen
         assert "llama_operator_leader 0.0" in two.ask("/metrics")[1]
         assert 'llama_operator_cache_objects{kind="RayService"} 1.0' in two.ask("/metrics")[1], "the standby is warm"
         assert 'verb="apply"' not in two.ask("/metrics")[1], "the standby writes nothing"
+        assert "llama_operator_queue_depth 0.0" in two.ask("/metrics")[1], "the standby piles nothing up"
 
 
 def test_after_the_death_of_the_leader_the_standby_takes_over_and_changes_nothing_that_is_right(scene):

@@ -59,7 +59,7 @@ def record(family: LicenseFamily) -> dict[str, Any]:
         "metadata": {"name": family.id.replace(".", "-")},
         "spec": {
             "families": [family.id],
-            "versionDate": family.version_date if len(family.version_date or "") == _WHOLE_DATE else "",
+            **({"versionDate": family.version_date} if len(family.version_date or "") == _WHOLE_DATE else {}),
             "textHashes": [*family.license_text_hashes[:1], *family.policy_text_hashes[:1]],
             "legalEntity": "",
             "domicile": "",

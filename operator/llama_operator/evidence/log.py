@@ -109,6 +109,8 @@ class HashChainLog:
         key, substance = found.key, found.substance()
         if self._recorded.get(key) == substance:
             return
+        # From here on another verdict may stand in the log, whether or not its hash gets anchored.
+        self._recorded.pop(key, None)
         await self._append(found.to_json())
         # Only now: a pass that was cancelled before the hash was anchored records again.
         self._recorded[key] = substance

@@ -69,7 +69,7 @@ EVENTS: Final = Instrument(
     "watch.events", InstrumentKind.COUNTER, "{event}", ("kind",), "Events that the watches received."
 )
 QUEUE_DEPTH: Final = Instrument(
-    "queue.depth", InstrumentKind.GAUGE, "{deployment}", (), "LlamaDeployments that wait for a worker."
+    "queue.depth", InstrumentKind.GAUGE, "{deployment}", (), "LlamaDeployments that wait for a worker or their turn."
 )
 QUEUE_RUNNING: Final = Instrument(
     "queue.running", InstrumentKind.GAUGE, "{deployment}", (), "LlamaDeployments that are being reconciled."

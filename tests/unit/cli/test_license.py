@@ -307,12 +307,24 @@ def test_a_template_is_refused_until_a_person_has_filled_it_in(call, model):
         assert {"spec.legalEntity", "spec.acceptedBy", "spec.acceptedOn"} <= named
 
 
+def filled_in(record):
+    record["spec"] |= {"legalEntity": "Acme GmbH", "domicile": "DE", "acceptedBy": "Jo Doe", "acceptedOn": "2026-03-02"}
+    if "monthlyActiveUsers" in record["spec"]:
+        record["spec"]["monthlyActiveUsers"] |= {"count": 5, "attestedBy": "Jo Doe", "attestedOn": "2026-03-02"}
+    record["spec"]["namespaces"] = ["team-a"]
+    return record
+
+
+@pytest.mark.parametrize("model", NEED_A_RECORD)
+def test_what_the_advice_names_is_all_that_is_missing(call, model):
+    _, out, _ = call("template", model, "-o", "json")
+    for record in json.loads(out)["items"]:
+        assert parse_as(LicenseAcceptance, filled_in(record)).spec.families
+
+
 def test_a_template_that_was_filled_in_lets_the_model_run(call, tmp_path):
     _, out, _ = call("template", "llama-3.3-70b-instruct", "-o", "json")
-    (record,) = json.loads(out)["items"]
-    record["spec"] |= {"legalEntity": "Acme GmbH", "domicile": "DE", "acceptedBy": "Jo Doe", "acceptedOn": "2026-03-02"}
-    record["spec"]["monthlyActiveUsers"] |= {"count": 5, "attestedBy": "Jo Doe", "attestedOn": "2026-03-02"}
-    record["spec"]["namespaces"] = ["team-a"]
+    record = filled_in(json.loads(out)["items"][0])
     deployment = files.read([CHAT]).objects[0]
     deployment["spec"]["license"]["acceptance"] = record["metadata"]["name"]
     path = tmp_path / "all.json"

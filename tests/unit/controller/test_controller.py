@@ -205,3 +205,23 @@ async def test_the_age_of_the_oldest_pass_is_known():
         await passes.wait_for(1)
         now = 107.5
         assert controller.oldest_pass_seconds() == 7.5
+
+
+async def test_nothing_that_becomes_due_between_two_looks_at_the_clock_is_lost():
+    now, seen = 0.0, []
+
+    def clock():
+        nonlocal now
+        # Time goes on between any two looks, so that some keys become due right between them.
+        now += 0.0007
+        return now
+
+    async def reconcile(ref):
+        seen.append(ref)
+        return 0.0035 if len(seen) < 60 else None
+
+    async with running(reconcile, slots=Slots(1), clock=clock) as controller:
+        controller.enqueue(A)
+        async with asyncio.timeout(30):
+            while len(seen) < 60:  # noqa: ASYNC110 - the clock is what this counts
+                await asyncio.sleep(0.001)

@@ -93,17 +93,24 @@ TestPromises = Promises.TestCase
 
 
 @given(st.lists(st.tuples(st.sampled_from(KEYS), st.sampled_from(Priority)), max_size=60))
-def test_namespaces_take_turns(asked):
+def test_the_urgent_goes_first_and_namespaces_take_turns(asked):
     work = queue()
+    highest = {}
     for key, priority in asked:
         work.add(key, priority)
-    new = {key for key, priority in asked if priority is Priority.NEW}
-    rest = {key for key, _ in asked} - new
+        highest[key] = max(priority, highest.get(key, priority))
     taken = drain(work)
-    assert set(taken[: len(new)]) == new
-    in_turns(taken[: len(new)])
-    in_turns(taken[len(new) :])
-    assert set(taken[len(new) :]) == rest
+    assert sorted(map(str, taken)) == sorted(map(str, highest))
+    new = [key for key in taken if highest[key] is Priority.NEW]
+    assert taken[: len(new)] == new
+    for priority in Priority:
+        in_turns([key for key in taken if highest[key] is priority])
+    rest = [highest[key] for key in taken[len(new) :]]
+    for first in range(len(rest) - 3):
+        if Priority.RECHECK in rest[first:]:
+            assert Priority.RECHECK in rest[first : first + 4], "rechecks are starved"
+        if Priority.CHANGED in rest[first:]:
+            assert Priority.CHANGED in rest[first : first + 2], "a change waits for rechecks"
 
 
 def in_turns(taken):
@@ -212,7 +219,7 @@ def after_something_new(slots):
 
 
 def test_while_new_ones_come_the_rest_runs_one_by_one_and_leaves_half_of_the_time():
-    work = after_something_new(Slots(4, calm=10))
+    work = after_something_new(Slots(4, calm=10, longest=100))
     assert take_all(work, 0) == [KEYS[0]]
     work.succeeded(KEYS[0], 2)
     assert work.take(3.9) is None
@@ -223,10 +230,27 @@ def test_while_new_ones_come_the_rest_runs_one_by_one_and_leaves_half_of_the_tim
 
 
 def test_a_pass_that_hung_is_followed_by_a_short_rest():
-    work = after_something_new(Slots(4, calm=1000, longest_rest=2))
+    work = after_something_new(Slots(4, calm=1000, longest=2))
     work.take(0)
     work.failed(KEYS[0], 600)
     assert work.take(602) == KEYS[1]
+
+
+def test_a_pass_that_hangs_keeps_the_others_waiting_for_a_moment_only():
+    work = after_something_new(Slots(4, calm=1000, longest=2))
+    assert take_all(work, 0) == [KEYS[0]]
+    assert work.next_due(0) == 2
+    assert take_all(work, 1.9) == []
+    assert take_all(work, 2) == [KEYS[1]]
+
+
+def test_what_became_due_since_the_last_look_is_not_overlooked():
+    work = queue()
+    work.add(A)
+    work.take(0)
+    work.succeeded(A, 0, again_after=10)
+    assert work.take(9.999) is None
+    assert work.next_due(9.999) == 10
 
 
 def test_what_is_new_waits_for_no_rest():
@@ -256,6 +280,17 @@ def test_what_was_new_and_failed_is_still_as_urgent():
     work.add(KEYS[0])
     work.add(KEYS[1], Priority.CHANGED)
     assert work.take(5) == KEYS[0]
+
+
+def test_what_is_new_and_fails_for_good_holds_nobody_back():
+    work, now = queue(slots=Slots(4, calm=1), first=5), 0.0
+    work.add(KEYS[0], Priority.NEW)
+    for _ in range(4):
+        assert work.take(now) == KEYS[0]
+        now += work.failed(KEYS[0], now)
+    for key in KEYS[1:4]:
+        work.add(key)
+    assert len(take_all(work, now)) == 4
 
 
 def test_a_key_that_is_added_often_is_given_out_once():

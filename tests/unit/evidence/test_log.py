@@ -214,6 +214,18 @@ async def test_a_decision_whose_hash_could_not_be_anchored_is_recorded_again(boo
     assert verify(book.lines, head=book.anchor.heads[-1]).intact
 
 
+async def test_a_verdict_that_comes_back_after_one_that_was_not_anchored_is_recorded(book, observed):
+    await book.begin()
+    await book.record(observed)
+    book.anchor.fails = True
+    with pytest.raises(UnavailableError):
+        await book.record(with_spec(observed, acceptance="another"))
+    book.anchor.fails = False
+    await book.record(observed)
+    assert [record["decision"] for record in book.records()[1:]] == ["Allow", "Deny", "Allow"]
+    assert verify(book.lines, head=book.anchor.heads[-1]).intact
+
+
 async def test_who_does_not_lead_writes_nothing(book, observed):
     await book.begin()
     book.anchor.leads = False
