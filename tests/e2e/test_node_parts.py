@@ -6,7 +6,7 @@ from ipaddress import IPv4Network
 
 import pytest
 
-from control_plane.node import configuration, image, machine
+from control_plane.node import configuration, image, machine, runtime
 from control_plane.node.network import Network
 
 NETWORK = Network(90, IPv4Network("10.96.0.0/16"))
@@ -77,3 +77,11 @@ def test_a_boot_plan_says_what_to_run_and_what_to_leave_running(tmp_path):
         "log": str(tmp_path / "a.log"),
         "until": str(tmp_path / "socket"),
     }
+
+
+def test_what_a_pod_mounts_hides_nothing_that_lies_in_it():
+    places = ["/proc", "/dev", "/tmp/project/.venv", "/dev/shm", "/tmp", "/tmp/project/.venv/lib", "/etc/hosts"]
+    found = [each["destination"] for each in runtime.ordered([{"destination": place} for place in places])]
+    assert found.index("/tmp") < found.index("/tmp/project/.venv") < found.index("/tmp/project/.venv/lib")
+    assert found.index("/dev") < found.index("/dev/shm")
+    assert found[:3] == ["/proc", "/dev", "/tmp"]

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 import yaml
 
+from control_plane.node import runtime
 from control_plane.node.network import Network
 
 SOCKET = Path("/run/containerd.sock")
@@ -32,7 +33,7 @@ class Paths:
 
 
 def write(paths: Paths, network: Network, *, client_ca: str, dns_kubeconfig: Path) -> None:
-    """Write containerd.toml, base-spec.json, kubelet.yaml, Corefile and cni/bridge.conflist into the node's folder."""
+    """Write containerd.toml, base-spec.json, runtime, kubelet.yaml, Corefile and cni/bridge.conflist into the node's folder."""
     folder = paths.folder
     (folder / "cni").mkdir()
     (folder / "ca.crt").write_text(client_ca)
@@ -49,12 +50,19 @@ def write(paths: Paths, network: Network, *, client_ca: str, dns_kubeconfig: Pat
         "pause_image": PAUSE_IMAGE,
         "pods": network.pods,
         "root": folder / "containerd",
+        "runtime": _runtime(folder / "runtime"),
         "socket": SOCKET,
     }
     for name in ("containerd.toml", "kubelet.yaml", "Corefile"):
         (folder / name).write_text(_rendered(name, values))
     (folder / "cni" / "10-bridge.conflist").write_text(_rendered("bridge.conflist", values))
     (folder / "base-spec.json").write_text(json.dumps(base_spec(host_folders())))
+
+
+def _runtime(target: Path) -> Path:
+    target.write_text(f"#!{sys.executable} -I\n{Path(runtime.__file__).read_text()}")
+    target.chmod(0o755)
+    return target
 
 
 def _rendered(name: str, values: dict[str, Any]) -> str:
