@@ -205,14 +205,17 @@ class WorkQueue:
         return key
 
     def _rest_may_start(self, now: float) -> bool:
-        if not self._rest_waits():
+        started = self._rest_runs_since()
+        if not self._rest_waits() or len(started) >= max(1, self._slots.total - self._slots.kept):
             return False
-        started = [since for priority, since in self._running.values() if priority is not Priority.NEW]
         if now >= self._calm_until:
-            return len(started) < max(1, self._slots.total - self._slots.kept)
+            return True
         if any(now < since + self._slots.longest for since in started):
             return False
-        return now >= max(self._rest_until, self._pause_ends or now)
+        return now >= self._rest_until and (self._pause_ends is None or now >= self._pause_ends)
+
+    def _rest_runs_since(self) -> list[float]:
+        return [since for priority, since in self._running.values() if priority is not Priority.NEW]
 
     def _rest_waits(self) -> bool:
         return bool(self._lines[Priority.CHANGED] or self._lines[Priority.RECHECK])
@@ -267,7 +270,7 @@ class WorkQueue:
         times = [self._first_due()]
         if self._rest_waits():
             times += [self._pause_ends, self._rest_until, self._calm_until]
-            times += [since + self._slots.longest for _, since in self._running.values()]
+            times += [since + self._slots.longest for since in self._rest_runs_since()]
         return min((time for time in times if time is not None and time > now), default=None)
 
     def _first_due(self) -> float | None:

@@ -244,6 +244,13 @@ def test_a_pass_that_hangs_keeps_the_others_waiting_for_a_moment_only():
     assert take_all(work, 2) == [KEYS[1]]
 
 
+def test_passes_that_hang_never_take_the_places_kept_for_what_is_new():
+    work = after_something_new(Slots(4, kept=2, calm=1000, longest=2))
+    assert [len(take_all(work, now)) for now in (0, 2, 4, 6)] == [1, 1, 0, 0]
+    work.add(KEYS[7], Priority.NEW)
+    assert work.take(6) == KEYS[7]
+
+
 def test_what_became_due_since_the_last_look_is_not_overlooked():
     work = queue()
     work.add(A)
