@@ -221,3 +221,19 @@ def _no_record_is_left(kubeconfig):
                 await cluster.delete(Ref(kinds.LICENSE_ACCEPTANCE, "", ACCEPTANCE))
 
     asyncio.run(remove())
+
+
+@pytest.mark.parametrize("model", ["llama-1-7b", "llama-2-70b", "llama-3.3-70b-instruct", "llama-4-scout"])
+def test_the_api_server_refuses_a_template_until_it_is_filled_in(plane, model, capsys):
+    assert main(["license", "template", model]) == 0
+    template = capsys.readouterr().out
+    refused = plane.kubectl("apply", "--server-side", "--dry-run=server", "-f", "-", stdin=template, check=False)
+    assert refused.returncode != 0
+    for field in ("spec.legalEntity", "spec.acceptedBy", "spec.acceptedOn", "spec.namespaces"):
+        assert field in refused.stderr
+    record = yaml.safe_load(template)
+    record["spec"] |= {"legalEntity": "Acme", "domicile": "DE", "acceptedBy": "Jo Doe", "acceptedOn": "2026-03-02"}
+    record["spec"]["namespaces"] = ["team-a"]
+    if users := record["spec"].get("monthlyActiveUsers"):
+        users |= {"count": 5, "attestedBy": "Jo Doe", "attestedOn": "2026-03-02"}
+    plane.kubectl("apply", "--server-side", "--dry-run=server", "-f", "-", stdin=yaml.safe_dump(record))

@@ -23,7 +23,7 @@ _TO_FILL = {
     "acceptedOn": "when, YYYY-MM-DD",
     "evidence": "where the proof is kept; may stay empty",
     "monthlyActiveUsers": "users of all its products and affiliates in that month: count, attestedBy, attestedOn",
-    "namespaces": "whose deployments it covers: replace the example",
+    "namespaces": "namespaces of that entity, whose deployments it covers",
 }
 
 
@@ -67,7 +67,7 @@ def record(family: LicenseFamily) -> dict[str, Any]:
             "acceptedOn": "",
             **({} if family.active_users_month is None else {"monthlyActiveUsers": users}),
             "evidence": "",
-            "namespaces": ["default"],
+            "namespaces": [],
         },
     }
 
@@ -84,6 +84,9 @@ def _explain(name: str, families: list[LicenseFamily]) -> None:
         if len(family.license_text_hashes) > 1:
             print("  It was published in several wordings: take the hash of yours (docs/licenses.md).", file=sys.stderr)
     print("\nFill in; the API server refuses the record before:", file=sys.stderr)
+    counted = any(family.active_users_month for family in families)
     for field, what in _TO_FILL.items():
+        if field == "monthlyActiveUsers" and not counted:
+            continue
         print(f"  {field:<20}{what}", file=sys.stderr)
     print(f"\nThen kubectl apply -f it. {DISCLAIMER}", file=sys.stderr)
