@@ -21,7 +21,7 @@ from rich.table import Table
 
 from llama_operator import catalog
 from llama_operator.api.v1alpha1.llamadeployment import LlamaDeployment
-from llama_operator.cli import files
+from llama_operator.cli.shared import files
 from llama_operator.decide.decision import decide
 from llama_operator.decide.observed import Observed, Settings
 from llama_operator.decide.plan_request import find_plan

@@ -13,8 +13,8 @@ import yaml
 import install_manifests
 from llama_operator import settings_reference
 from llama_operator.api import crd, reference
-from llama_operator.cli import plan_json
 from llama_operator.cli import reference as cli_reference
+from llama_operator.cli.plan import document
 from llama_operator.status.events import EventReason
 from llama_operator.telemetry import metrics
 
@@ -32,7 +32,7 @@ def files() -> Iterator[tuple[Path, str]]:
     yield ROOT / "docs" / "reference" / "conditions.md", reference.conditions()
     yield ROOT / "docs" / "reference" / "events.md", reference.table("Events", "event", EventReason)
     yield ROOT / "docs" / "reference" / "cli.md", cli_reference.commands()
-    schema = json.dumps(plan_json.schema(), indent=2, ensure_ascii=False) + "\n"
+    schema = json.dumps(document.schema(), indent=2, ensure_ascii=False) + "\n"
     yield ROOT / "docs" / "reference" / "plan-output.schema.json", schema
     yield ROOT / "docs" / "reference" / "operator-settings.md", settings_reference.settings()
     yield ROOT / "docs" / "reference" / "metrics.md", metrics.reference()

@@ -14,7 +14,7 @@ import yaml
 
 from control_plane import binaries, golden, kuberay, nodes
 from control_plane.plane import ControlPlane
-from llama_operator.cli import files
+from llama_operator.cli.shared import files
 
 COMMAND = "make control-plane"
 ROOT = Path(__file__).resolve().parents[2]

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from llama_operator.cli import files, yaml_text
+from llama_operator.cli.shared import files, yaml_text
 from llama_operator.decide.decision import decide
 from llama_operator.decide.observed import Observed, Settings
 from llama_operator.desired import objects

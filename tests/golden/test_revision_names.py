@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from llama_operator.api.manifest import parse
-from llama_operator.cli import files
+from llama_operator.cli.shared import files
 from llama_operator.decide.revision import revision_of
 
 HERE = Path(__file__).resolve().parent

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from llama_operator import __version__
-from llama_operator.cli.exit_codes import EXIT_CODES
+from llama_operator.cli.shared.exit_codes import EXIT_CODES
 
 _Commands: TypeAlias = Any
 """What `add_subparsers` returns; argparse has no public name for it."""

@@ -10,11 +10,11 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING
 
 from llama_operator.cli.arguments import build_parser
-from llama_operator.cli.exit_codes import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_INVALID, EXIT_OK
+from llama_operator.cli.shared.exit_codes import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_INVALID, EXIT_OK
 from llama_operator.errors import FieldProblem, InvalidManifestError, LlamaOperatorError
 
 if TYPE_CHECKING:
-    from llama_operator.cli.connection import Connection, Connector
+    from llama_operator.cli.shared.connection import Connection, Connector
 
 
 def main(argv: Sequence[str] | None = None, *, connector: "Connector | None" = None) -> int:
@@ -46,7 +46,7 @@ def _dispatch(arguments: argparse.Namespace, connector: "Connector | None") -> i
         case "plan":
             return _plan(arguments, connector)
         case "cost":
-            from llama_operator.cli import cost
+            from llama_operator.cli.cost import command as cost
 
             return cost.command(
                 cost.CostOptions(
@@ -60,11 +60,11 @@ def _dispatch(arguments: argparse.Namespace, connector: "Connector | None") -> i
                 )
             )
         case "models":
-            from llama_operator.cli import models
+            from llama_operator.cli.models import command as models
 
             return models.command(arguments.model, output=arguments.output)
         case "run":
-            from llama_operator.cli import run
+            from llama_operator.cli.run import command as run
 
             return run.command(
                 arguments.file,
@@ -79,14 +79,14 @@ def _dispatch(arguments: argparse.Namespace, connector: "Connector | None") -> i
         case "license" if arguments.action in {"template", "verify"} or arguments.file:
             return _license_offline(arguments)
         case _:
-            from llama_operator.cli import connection
+            from llama_operator.cli.shared import connection
 
             access = connection.Access(arguments.kubeconfig, arguments.context, getattr(arguments, "namespace", None))
             return connection.run(access, connector or connection.from_kubeconfig, _on_cluster(arguments))
 
 
 def _plan(arguments: argparse.Namespace, connector: "Connector | None") -> int:
-    from llama_operator.cli import plan
+    from llama_operator.cli.plan import command as plan
 
     options = plan.PlanOptions(
         paths=arguments.file,
@@ -100,7 +100,7 @@ def _plan(arguments: argparse.Namespace, connector: "Connector | None") -> int:
     if options.nodes is not None:
         problem = FieldProblem("--nodes", "and --cluster both say which hardware there is", "leave one of them out")
         raise InvalidManifestError("the command line", [problem])
-    from llama_operator.cli import connection
+    from llama_operator.cli.shared import connection
 
     access = connection.Access(arguments.kubeconfig, arguments.context, arguments.namespace)
     return connection.run(
@@ -113,24 +113,24 @@ def _license_offline(arguments: argparse.Namespace) -> int:
     as_json = arguments.output == "json"
     match arguments.action:
         case "template":
-            from llama_operator.cli import license_template
+            from llama_operator.cli.license import template
 
-            return license_template.command(arguments.model, as_json=as_json)
+            return template.command(arguments.model, as_json=as_json)
         case "explain":
-            from llama_operator.cli import license_explain
+            from llama_operator.cli.license import explain as license_explain
 
             return license_explain.explain_files(arguments.file, arguments.name, as_json=as_json)
         case "report":
-            from llama_operator.cli import license_report
+            from llama_operator.cli.license import report
 
-            return license_report.report_files(arguments.file, arguments.names, form=arguments.output)
+            return report.report_files(arguments.file, arguments.names, form=arguments.output)
         case _:
-            from llama_operator.cli import license_verify
+            from llama_operator.cli.license import verify
 
-            options = license_verify.VerifyOptions(
+            options = verify.VerifyOptions(
                 tuple(arguments.files), arguments.after, arguments.head, mixed=arguments.mixed
             )
-            return license_verify.command(options, as_json=as_json)
+            return verify.command(options, as_json=as_json)
 
 
 def _on_cluster(arguments: argparse.Namespace) -> "Callable[[Connection], Awaitable[int]]":
@@ -138,7 +138,7 @@ def _on_cluster(arguments: argparse.Namespace) -> "Callable[[Connection], Awaita
     as_json = arguments.output == "json"
     match arguments.command:
         case "get":
-            from llama_operator.cli import get
+            from llama_operator.cli.get import command as get
 
             options = get.GetOptions(
                 name=arguments.name,
@@ -148,39 +148,39 @@ def _on_cluster(arguments: argparse.Namespace) -> "Callable[[Connection], Awaita
             )
             return lambda cluster: get.command(cluster, options)
         case "explain":
-            from llama_operator.cli import explain
+            from llama_operator.cli.explain import command as explain
 
             return lambda cluster: explain.command(cluster, arguments.name, as_json=as_json)
         case "diff":
-            from llama_operator.cli import diff
+            from llama_operator.cli.diff import command as diff
 
             return lambda cluster: diff.command(
                 cluster, arguments.file, name=arguments.name, asked=arguments.namespace, as_json=as_json
             )
         case "history":
-            from llama_operator.cli import history
+            from llama_operator.cli.history import command as history
 
             return lambda cluster: history.command(cluster, arguments.name, as_json=as_json)
         case "rollback":
-            from llama_operator.cli import rollback
+            from llama_operator.cli.rollback import command as rollback
 
             wanted = rollback.RollbackOptions(arguments.name, arguments.to_revision, dry_run=arguments.dry_run)
             return lambda cluster: rollback.command(cluster, wanted, as_json=as_json)
         case "license" if arguments.action == "explain":
-            from llama_operator.cli import license_explain
+            from llama_operator.cli.license import explain as license_explain
 
             if arguments.name is None:
                 problem = FieldProblem("NAME", "is missing", "name a deployment, or give its manifest with -f")
                 raise InvalidManifestError("the command line", [problem])
             return lambda cluster: license_explain.explain(cluster, arguments.name, as_json=as_json)
         case "license":
-            from llama_operator.cli import license_report
+            from llama_operator.cli.license import report
 
-            return lambda cluster: license_report.report(
+            return lambda cluster: report.report(
                 cluster, arguments.names, all_namespaces=arguments.all_namespaces, form=arguments.output
             )
         case _:
-            from llama_operator.cli import doctor
+            from llama_operator.cli.doctor import command as doctor
 
             return lambda cluster: doctor.command(cluster, as_json=as_json)
 

@@ -1,6 +1,6 @@
 """How long a replica takes from nothing to its first answer, stage by stage.
 
-Called by `decide.planner` for the chosen candidate, and by `cli.cost`. A sum of published constants; each has its
+Called by `decide.planner` for the chosen candidate, and by `cli.cost.command`. A sum of published constants; each has its
 source in `catalog/data/cold_start.json`, and docs/performance-model.md compares the sum with published totals.
 """
 

@@ -1,6 +1,6 @@
 """What a plan costs: per hour, per million tokens at a rate, and from how many tokens a day on it beats an API.
 
-Called by `decide.planner` and `cli.cost`. Amounts are integers in millionths of a US dollar, rounded to the next.
+Called by `decide.planner` and `cli.cost.command`. Amounts are integers in millionths of a US dollar, rounded to the next.
 """
 
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Finds what was changed, removed, inserted or reordered in recorded decisions. Pure over lines; called by `cli.license_verify`.
+"""Finds what was changed, removed, inserted or reordered in recorded decisions. Pure over lines; called by `cli.license.verify`.
 
 What it can know: every line is bound to its own hash and, by `previous`, to all lines before it. Lines at the very end can
 be cut off unseen, unless the last hash is known from elsewhere: from the next term, from the Lease, or from a note.

@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from llama_operator.cli.connection import Access, Connection
 from llama_operator.cli.main import main
+from llama_operator.cli.shared.connection import Access, Connection
 from llama_operator.kube.memory import MemoryCluster
 from llama_operator.kube.port import Ref
 from llama_operator.kube.store import Stored

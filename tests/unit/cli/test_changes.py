@@ -5,7 +5,7 @@ import json
 import pytest
 
 from llama_operator.api.v1alpha1.llamadeployment import LlamaDeploymentSpec
-from llama_operator.cli import changes
+from llama_operator.cli.shared import changes
 from llama_operator.decide.revision import FIELD_CLASSES, FieldClass
 
 MODEL = {"name": "llama-3.1-8b"}

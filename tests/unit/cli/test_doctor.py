@@ -8,12 +8,13 @@ import pytest
 
 from llama_operator import __version__
 from llama_operator.api import crd
-from llama_operator.cli import doctor_facts, foreign_kinds
-from llama_operator.cli.checks import State
-from llama_operator.cli.connection import Unknown
-from llama_operator.cli.doctor_checks import judge
-from llama_operator.cli.doctor_facts import CrdFacts, DeploymentFacts, DoctorFacts, NodeSummary, expected_fields
-from llama_operator.cli.explain_facts import LeaseFacts
+from llama_operator.cli.doctor import facts as doctor_facts
+from llama_operator.cli.doctor import kinds as foreign_kinds
+from llama_operator.cli.doctor.checks import judge
+from llama_operator.cli.doctor.facts import CrdFacts, DeploymentFacts, DoctorFacts, NodeSummary, expected_fields
+from llama_operator.cli.explain.facts import LeaseFacts
+from llama_operator.cli.shared.checks import State
+from llama_operator.cli.shared.connection import Unknown
 from llama_operator.kube import kinds
 from llama_operator.kube.port import ForbiddenError, UnavailableError
 

@@ -10,12 +10,12 @@ from llama_operator.api.manifest import parse
 from llama_operator.api.meta import Condition, ConditionStatus
 from llama_operator.api.reasons import ConditionType, Reason
 from llama_operator.api.v1alpha1.llamadeployment_status import LlamaDeploymentStatus, PlanStatus, RevisionStatus
-from llama_operator.cli.checks import State
-from llama_operator.cli.connection import Unknown
-from llama_operator.cli.explain_checks import chain, ready
-from llama_operator.cli.explain_facts import ConditionFacts, Facts, HeldFacts, LeaseFacts, PodFacts, RayFacts
-from llama_operator.cli.revisions import Record
-from llama_operator.cli.unblock import cures
+from llama_operator.cli.explain.chain import chain, ready
+from llama_operator.cli.explain.cures import cures
+from llama_operator.cli.explain.facts import ConditionFacts, Facts, HeldFacts, LeaseFacts, PodFacts, RayFacts
+from llama_operator.cli.shared.checks import State
+from llama_operator.cli.shared.connection import Unknown
+from llama_operator.cli.shared.revisions import Record
 from llama_operator.decide.observed import NodeFacts, RayServiceFacts, RevisionFacts, ServeDeploymentFacts
 from llama_operator.errors import FieldProblem
 

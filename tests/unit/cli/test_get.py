@@ -9,9 +9,10 @@ import sys
 
 import pytest
 
-from llama_operator.cli import arguments, get_watch
+from llama_operator.cli import arguments
 from llama_operator.cli.arguments import build_parser
-from llama_operator.cli.get import GetOptions
+from llama_operator.cli.get import watch
+from llama_operator.cli.get.command import GetOptions
 from llama_operator.cli.main import main
 from llama_operator.kube import kinds
 from llama_operator.kube.port import KubeError, NotFoundError, Ref
@@ -139,7 +140,7 @@ def test_a_cluster_without_our_crds_is_told_from_a_missing_object(world, command
 async def test_watch_follows_changes_and_deletions_as_lines_of_json(world, capsys):
     await world.serving()
     async with world.connect_as("team-a") as connection:
-        watching = asyncio.create_task(get_watch.command(connection, GetOptions(as_json=True, watch=True)))
+        watching = asyncio.create_task(watch.command(connection, GetOptions(as_json=True, watch=True)))
         await settle()
         await world.serving("code")
         await settle()
@@ -156,7 +157,7 @@ async def test_watch_follows_changes_and_deletions_as_lines_of_json(world, capsy
 async def test_watch_starts_over_when_the_cluster_has_forgotten_what_it_asks_for(world, capsys):
     await world.serving()
     async with world.connect_as("team-a") as connection:
-        watching = asyncio.create_task(get_watch.command(connection, GetOptions(watch=True)))
+        watching = asyncio.create_task(watch.command(connection, GetOptions(watch=True)))
         await settle()
         await world.serving("code")
         world.memory.forget_history()

@@ -12,8 +12,8 @@ import yaml
 from llama_operator import catalog
 from llama_operator.api.manifest import parse_as
 from llama_operator.api.v1alpha1.licenseacceptance import LicenseAcceptance
-from llama_operator.cli import files
 from llama_operator.cli.main import main
+from llama_operator.cli.shared import files
 from llama_operator.errors import InvalidManifestError
 from llama_operator.evidence import chain
 from llama_operator.kube.port import ForbiddenError

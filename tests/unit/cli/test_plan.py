@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from llama_operator.cli import files
 from llama_operator.cli.main import main
+from llama_operator.cli.shared import files
 
 BASE = {
     "apiVersion": "llama-operator.io/v1alpha1",

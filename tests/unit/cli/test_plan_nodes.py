@@ -7,8 +7,8 @@ import pytest
 import yaml
 
 from llama_operator import catalog
-from llama_operator.cli import nodes_file
 from llama_operator.cli.main import main
+from llama_operator.cli.plan import nodes_file
 from llama_operator.decide.observed import NodeFacts
 from llama_operator.errors import InvalidManifestError
 from llama_operator.kube import kinds

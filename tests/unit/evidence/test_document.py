@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from llama_operator import catalog
-from llama_operator.cli import files
+from llama_operator.cli.shared import files
 from llama_operator.decide.decision import decide
 from llama_operator.decide.observed import Observed
 from llama_operator.evidence.chain import FORMAT, GENESIS

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from llama_operator import catalog
-from llama_operator.cli import files
+from llama_operator.cli.shared import files
 from llama_operator.decide.decision import decide
 from llama_operator.decide.observed import Observed, Requester
 from llama_operator.evidence import start

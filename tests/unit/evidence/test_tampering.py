@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from llama_operator import catalog
-from llama_operator.cli import files
 from llama_operator.cli.main import main
+from llama_operator.cli.shared import files
 from llama_operator.decide.decision import decide
 from llama_operator.evidence.chain import GENESIS
 from llama_operator.evidence.log import HashChainLog, NoAnchor

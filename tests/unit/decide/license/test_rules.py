@@ -13,7 +13,7 @@ from llama_operator import catalog
 from llama_operator.api.manifest import parse
 from llama_operator.api.v1alpha1.llamadeployment import LicenseSpec, Purpose
 from llama_operator.catalog import lineage
-from llama_operator.cli import files
+from llama_operator.cli.shared import files
 from llama_operator.decide.license import LicenseInput, judge, resolve
 
 HERE = Path(__file__).resolve().parent

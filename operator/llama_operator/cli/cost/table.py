@@ -1,0 +1,83 @@
+"""The table form of `kubectl llama cost`, for people. Called by `cli.cost.command`."""
+
+from rich import box
+from rich.table import Table
+
+from llama_operator.cli.cost.command import Answer
+from llama_operator.cli.plan import document
+from llama_operator.cli.shared import output
+from llama_operator.decide.cost import Cost
+
+_MICROS = 1_000_000
+_HOURS_PER_DAY = 24
+
+
+def show(answer: Answer) -> None:
+    """Print the plan, the prices, a row for each number of replicas, and the break-even."""
+    console = output.console()
+    chosen, speed, workload = answer.chosen, answer.performance, answer.workload
+    console.print(f"[bold]{answer.deployment}[/]  {chosen.label}: {chosen.sharding.ranks} GPU(s) per replica")
+    console.print(f"  price     {_dollars(answer.usd_micros_per_gpu_hour)} per GPU and hour", markup=False)
+    console.print(f"            {answer.table.basis}", markup=False)
+    console.print(
+        f"  load      prompts of {workload.prompt_tokens:,} and answers of {workload.output_tokens:,} tokens; a replica "
+        f"sustains about {speed.requests_per_minute:,} requests a minute",
+        markup=False,
+    )
+    if (cold := document.cold_start(answer.decision)) is not None:
+        console.print(f"  start     about {cold.seconds:,} s, paid for before the first answer", markup=False)
+    console.print(_table(answer))
+    for line in _sentences(answer):
+        console.print(f"  {line}", markup=False)
+    if (problem := answer.decision.problem) is not None:
+        console.print(f"! {problem.reason}: {problem.text}", markup=False)
+
+
+def _table(answer: Answer) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for heading in ("REPLICAS", "GPUS", "$/HOUR", "$/DAY", "REQUESTS/MIN", "$/M TOKENS", "$/M OUTPUT TOKENS"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for name, found in answer.scenarios:
+        table.add_row(
+            f"{name} {found.replicas:,}",
+            f"{found.gpus:,}",
+            _dollars(found.usd_micros_per_hour),
+            _dollars(found.usd_micros_per_hour * _HOURS_PER_DAY),
+            f"{found.requests_per_minute:,}",
+            _optional(found.usd_micros_per_million_tokens),
+            _optional(found.usd_micros_per_million_output_tokens),
+        )
+    return table
+
+
+def _sentences(answer: Answer) -> list[str]:
+    rate = answer.workload.requests_per_minute
+    lines = [
+        f"Tokens are counted at {rate:,} requests a minute, or at all that the replicas sustain where that is less."
+        if rate
+        else "Tokens are counted at full load; say yours with --requests-per-minute, or in spec.objectives."
+    ]
+    api = answer.api_usd_micros_per_million_tokens
+    if api is None:
+        return lines
+    lines += [_break_even(name, found, api) for name, found in answer.scenarios if found.replicas]
+    return lines
+
+
+def _break_even(name: str, found: Cost, api: int) -> str:
+    even = found.break_even
+    if even is None:
+        return ""
+    begin = f"{name} ({found.replicas:,}): against an API at {_dollars(api)} per million tokens"
+    share = f"{even.tokens_per_day * 100 // max(1, found.capacity_tokens_per_day)} %"
+    if even.reachable:
+        return f"{begin} cheaper from {even.tokens_per_day:,} tokens a day on, {share} of what they sustain"
+    return f"{begin} never cheaper: it would take {even.tokens_per_day:,} tokens a day, {share} of what they sustain"
+
+
+def _optional(usd_micros: int | None) -> str:
+    return "-" if usd_micros is None else _dollars(usd_micros)
+
+
+def _dollars(usd_micros: int) -> str:
+    return f"{usd_micros / _MICROS:,.2f}" if usd_micros >= _MICROS // 10 else f"{usd_micros / _MICROS:,.4f}"

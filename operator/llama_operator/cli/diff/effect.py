@@ -1,0 +1,81 @@
+"""What applying a spec would do to what runs, in one sentence. Pure; called by `cli.diff.command`."""
+
+from llama_operator.api.v1alpha1.llamadeployment import LlamaDeployment, RolloutStrategy
+from llama_operator.cli.shared.changes import Change
+from llama_operator.decide.decision import Decision
+from llama_operator.decide.observed import Observed
+from llama_operator.decide.revision import revision_of
+
+_IN_PLACE = "changes the running cluster in place, no engine restarts"
+_REPLICAS = ("spec.scaling.", "spec.replicas")
+
+
+def effect(
+    before: LlamaDeployment | None,
+    changed: tuple[Change, ...],
+    observed: Observed,
+    decision: Decision,
+    *,
+    seen: bool,
+) -> str:
+    """Say what happens when the deployment of `observed` replaces `before`, and `decision` follows from it.
+
+    Without `seen`, nobody could look at what runs: then no more is said than the spec alone tells.
+    """
+    if before is not None and not changed:
+        return "changes nothing"
+    if decision.problem is not None:
+        return f"{_stays(observed)}: {decision.problem.reason}: {decision.problem.text}"
+    if decision.stopped:
+        return "frees all hardware: no engine runs until the deployment is active again"
+    revision = decision.revision.name
+    if before is None:
+        return f"creates the deployment: starts revision {revision}{_size(decision)}"
+    old = revision_of(before).name
+    if not seen:
+        return _IN_PLACE if old == revision else f"starts revision {revision} in place of {old}{_size(decision)}"
+    if old == revision:
+        return _in_place(changed, observed, revision)
+    return _replaces(observed, decision)
+
+
+def _stays(observed: Observed) -> str:
+    if any(service.serves for service in observed.ray_services):
+        return "what serves goes on serving, nothing else happens"
+    return "what runs stays as it is" if observed.ray_services else "nothing is started"
+
+
+def _in_place(changed: tuple[Change, ...], observed: Observed, revision: str) -> str:
+    if not any(service.name == revision for service in observed.ray_services):
+        return f"starts revision {revision}, which does not run now"
+    text = _IN_PLACE
+    if any(change.field.startswith(_REPLICAS) for change in changed):
+        text += "; replicas may be added or removed"
+    return text
+
+
+def _replaces(observed: Observed, decision: Decision) -> str:
+    revision, rollout = decision.revision.name, decision.rollout
+    record = observed.record(revision)
+    again = f" with the plan pinned as revision {record.number}" if record else ""
+    others = [service for service in observed.ray_services if service.name != revision]
+    if record is not None and record.failed_at:
+        return (
+            f"goes to revision {revision}, which was given up before ({record.failure or 'it did not serve in time'}): "
+            "it is not tried again without a new spec.rollout.restartedAt"
+        )
+    if rollout is None or not others:
+        return f"starts revision {revision}{again}{_size(decision)}"
+    old = next((service.name for service in others if service.serves), others[0].name)
+    why = f"({rollout.strategy.reason})"
+    if rollout.strategy.kind is RolloutStrategy.RECREATE:
+        return f"stops {old}, then starts revision {revision}{again} by Recreate {why}: nothing answers until it serves"
+    return f"starts revision {revision}{again} beside {old} by BlueGreen {why}{_size(decision)} until the old one is drained"
+
+
+def _size(decision: Decision) -> str:
+    chosen = decision.chosen
+    if chosen is None:
+        return ""
+    unit = "rank(s)" if chosen.accelerator == "CPU" else f"{chosen.accelerator}"
+    return f", which takes {chosen.gpus_per_replica} {unit} per replica"

@@ -1,0 +1,1 @@
+"""`kubectl llama doctor`: what a cluster offers, and what is missing."""

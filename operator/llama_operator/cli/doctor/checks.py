@@ -1,0 +1,262 @@
+"""What a cluster offers to llama-operator, judged. Pure: facts in, checks out; called by `cli.doctor.command`."""
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable
+
+from llama_operator import __version__
+from llama_operator.api.meta import VERSION
+from llama_operator.cli.doctor.facts import (
+    GATEWAY_API,
+    KUBERAY,
+    KUEUE,
+    NETWORK_PLUGINS,
+    PROMETHEUS,
+    CrdFacts,
+    DeploymentFacts,
+    DoctorFacts,
+    NodeSummary,
+    expected_fields,
+)
+from llama_operator.cli.shared.checks import Check, State
+from llama_operator.cli.shared.connection import Unknown, known_or
+from llama_operator.cli.shared.output import age
+
+OLDEST_KUBERNETES, NEWEST_KUBERNETES = (1, 35), (1, 37)
+"""Minor versions of Kubernetes that this version is for."""
+OLDEST_KUBERAY = (1, 6, 2)
+
+_INSTALL = "install the chart: docs/install.md"
+_NAMED = 4
+
+
+def judge(facts: DoctorFacts) -> tuple[Check, ...]:
+    """Judge everything, what is needed first."""
+    return tuple(check(facts) for check in _CHECKS)
+
+
+def _api_server(facts: DoctorFacts) -> Check:
+    name, found = "api-server", facts.server_version
+    if isinstance(found, Unknown):
+        return Check(name, State.UNKNOWN, found.why)
+    version = _version(found)[:2]
+    supported = f"{_text(OLDEST_KUBERNETES)} to {_text(NEWEST_KUBERNETES)}"
+    if not version:
+        return Check(name, State.UNKNOWN, f"version {found} cannot be compared with {supported}")
+    if version < OLDEST_KUBERNETES:
+        return Check(name, State.MISSING, f"{found}; supported is {supported}", "upgrade the cluster")
+    if version > NEWEST_KUBERNETES:
+        return Check(name, State.WARNING, f"{found} is newer than what was tested: {supported}")
+    return Check(name, State.PASSED, f"{found}; supported is {supported}")
+
+
+def _crds(facts: DoctorFacts) -> Check:
+    name = "crds"
+    expected = expected_fields()
+    found = {crd: facts.crds.get(crd) for crd in expected}
+    if unknown := _first_unknown(found.values()):
+        return Check(name, State.UNKNOWN, unknown.why)
+    absent = [crd for crd, facts_of_it in found.items() if facts_of_it is None]
+    if absent:
+        return Check(name, State.MISSING, f"not there: {', '.join(absent)}", "install llama-operator-crds")
+    for crd, wanted in expected.items():
+        live = found[crd]
+        if not isinstance(live, CrdFacts):
+            continue
+        if VERSION not in live.versions:
+            return Check(name, State.MISSING, f"{crd} does not serve {VERSION}", "upgrade llama-operator-crds")
+        if lacking := sorted(wanted - live.fields):
+            text = f"{crd} is older than this command ({__version__}): it lacks {_some(lacking)}"
+            return Check(name, State.WARNING, text, "upgrade llama-operator-crds")
+        if more := sorted(live.fields - wanted):
+            text = f"{crd} is newer than this command ({__version__}): it also has {_some(more)}"
+            return Check(name, State.WARNING, text, "upgrade this command")
+    return Check(name, State.PASSED, f"{', '.join(expected)} serve {VERSION} as of version {__version__}")
+
+
+def _operator(facts: DoctorFacts) -> Check:
+    name, lease = "operator", facts.lease
+    there = "; ".join(map(_deployment, known_or(facts.operators, ())))
+    if isinstance(lease, Unknown):
+        state = State.PASSED if any(_ready(facts.operators)) else State.UNKNOWN
+        return Check(name, state, f"{there or 'its Deployment is not seen'}; its Lease: {lease.why}")
+    if lease is None:
+        if there:
+            return Check(name, State.MISSING, f"{there}; nobody holds its Lease", "kubectl logs of that Deployment")
+        return Check(name, State.MISSING, "no Lease and no Deployment of it are there", _INSTALL)
+    if not lease.alive(facts.now):
+        last = age(lease.renewed, facts.now) or "never"
+        text = (
+            f"its Lease was last renewed {last} ago by {lease.holder or 'nobody'}; {there or 'no Deployment is seen'}"
+        )
+        return Check(name, State.MISSING, text, f"kubectl get deployments,pods -n {lease.namespace}")
+    text = f"{lease.holder} leads in {lease.namespace}, renewed {age(lease.renewed, facts.now)} ago"
+    other = [found for found in known_or(facts.operators, ()) if _another_version(found)]
+    if other:
+        hint = f"take the kubectl-llama of version {other[0].version}, or upgrade the operator"
+        return Check(name, State.WARNING, f"{text}; {there}, this command is {__version__}", hint)
+    return Check(name, State.PASSED, f"{text}; {there}" if there else text)
+
+
+def _kuberay(facts: DoctorFacts) -> Check:
+    name = "kuberay"
+    crds = {crd: facts.crds.get(crd) for crd in KUBERAY}
+    if unknown := _first_unknown(crds.values()):
+        return Check(name, State.UNKNOWN, unknown.why)
+    if absent := [crd for crd, found in crds.items() if found is None]:
+        hint = f"install KubeRay {_text(OLDEST_KUBERAY)} or newer"
+        return Check(name, State.MISSING, f"not there: {', '.join(absent)}", hint)
+    deployments = known_or(facts.kuberays, ())
+    there = "; ".join(map(_deployment, deployments))
+    version = _kuberay_version(facts, deployments)
+    if not version:
+        why = facts.kuberays.why if isinstance(facts.kuberays, Unknown) else "no image or RayCluster tells its version"
+        state = State.PASSED if there else State.UNKNOWN
+        return Check(name, state, f"CRDs are there; {there or 'its Deployment is not seen'}; {why}")
+    text = f"{_text(version)}; {there}" if there else _text(version)
+    if version < OLDEST_KUBERAY:
+        return Check(name, State.MISSING, text, f"upgrade KubeRay to {_text(OLDEST_KUBERAY)} or newer")
+    if deployments and not any(_ready(deployments)):
+        first = deployments[0]
+        return Check(name, State.MISSING, text, f"kubectl describe deployment {first.name} -n {first.namespace}")
+    return Check(name, State.PASSED, text)
+
+
+def _admission(facts: DoctorFacts) -> Check:
+    name = "admission-policy"
+    if isinstance(facts.policies, Unknown):
+        return Check(name, State.UNKNOWN, facts.policies.why)
+    if not facts.policies:
+        text = "none of ours: others may edit the RayServices of a LlamaDeployment"
+        return Check(name, State.WARNING, text, "install the chart with admission.enabled")
+    bound = known_or(facts.bindings, facts.policies)
+    if loose := [policy for policy in facts.policies if policy not in bound]:
+        return Check(name, State.WARNING, f"{', '.join(loose)}: without a binding it does nothing", _INSTALL)
+    return Check(name, State.PASSED, ", ".join(facts.policies))
+
+
+def _accelerators(facts: DoctorFacts) -> Check:
+    name = "accelerators"
+    if isinstance(facts.nodes, Unknown):
+        return Check(name, State.UNKNOWN, facts.nodes.why)
+    text = _counted(facts.nodes)
+    if unlabeled := [node.name for node in facts.nodes if node.gpus and not node.product]:
+        hint = "install NVIDIA's GPU feature discovery (part of the GPU Operator)"
+        return Check(
+            name, State.WARNING, f"{text}; {_some(unlabeled)}: GPUs without the label nvidia.com/gpu.product", hint
+        )
+    if strange := sorted({node.product for node in facts.nodes if node.product and not node.accelerator}):
+        hint = "they are not used: shared and sliced cards never are; others need an entry in the catalog"
+        return Check(name, State.WARNING, f"{text}; not known: {_some(strange)}", hint)
+    if not any(node.accelerator for node in facts.nodes):
+        return Check(
+            name, State.WARNING, f"{text}: models that need one wait until nodes are added", "add nodes with GPUs"
+        )
+    return Check(name, State.PASSED, text)
+
+
+def _counted(nodes: Iterable[NodeSummary]) -> str:
+    gpus: Counter[str] = Counter()
+    count: Counter[str] = Counter()
+    for node in nodes:
+        if node.accelerator and node.usable:
+            gpus[node.accelerator] += node.gpus
+            count[node.accelerator] += 1
+    found = [f"{gpus[kind]} {kind} on {count[kind]} node(s)" for kind in sorted(gpus)]
+    return ", ".join(found) or "no node with an accelerator that takes pods"
+
+
+def _autoscaler(facts: DoctorFacts) -> Check:
+    name, pools = "node-autoscaler", facts.node_pools
+    if isinstance(pools, tuple) and pools:
+        return Check(name, State.PASSED, f"Karpenter with NodePools {_some(sorted(pools))}")
+    if facts.cluster_autoscaler is True:
+        return Check(name, State.PASSED, "Cluster Autoscaler reports its status in kube-system")
+    if isinstance(pools, tuple):
+        return Check(name, State.WARNING, "Karpenter is there without a NodePool", "create a NodePool with GPUs")
+    unknown = _first_unknown((pools, facts.cluster_autoscaler))
+    if unknown:
+        return Check(name, State.UNKNOWN, unknown.why)
+    text = "neither Karpenter nor Cluster Autoscaler is seen: replicas wait until somebody adds nodes"
+    return Check(name, State.WARNING, text, "a managed cluster may have one that it does not show")
+
+
+def _network_policy(facts: DoctorFacts) -> Check:
+    name = "network-policy"
+    if plugins := [plugin for crd, plugin in NETWORK_PLUGINS.items() if isinstance(facts.crds.get(crd), CrdFacts)]:
+        return Check(name, State.PASSED, f"{plugins[0]} is there, which enforces NetworkPolicies")
+    return Check(
+        name,
+        State.UNKNOWN,
+        "the API does not tell whether the network plugin enforces NetworkPolicies, which keep others from Ray's ports",
+        "see what the network plugin of this cluster says about NetworkPolicy",
+    )
+
+
+def _optional(name: str, crd: str, there: str, absent: str) -> Callable[[DoctorFacts], Check]:
+    def check(facts: DoctorFacts) -> Check:
+        found = facts.crds.get(crd)
+        if isinstance(found, Unknown):
+            return Check(name, State.UNKNOWN, found.why)
+        if found is None:
+            return Check(name, State.ABSENT, absent)
+        return Check(name, State.PASSED, f"{there} ({', '.join(found.versions)})")
+
+    return check
+
+
+_CHECKS: tuple[Callable[[DoctorFacts], Check], ...] = (
+    _api_server,
+    _crds,
+    _operator,
+    _kuberay,
+    _admission,
+    _accelerators,
+    _autoscaler,
+    _network_policy,
+    _optional("gateway-api", GATEWAY_API, "Gateway API is there", "no Gateway API: Services are reached inside"),
+    _optional("kueue", KUEUE, "Kueue is there", "no Kueue: replicas do not queue for quota"),
+    _optional(
+        "prometheus",
+        PROMETHEUS,
+        "Prometheus Operator is there",
+        "no Prometheus Operator: scrape /metrics by other means",
+    ),
+)
+
+
+def _kuberay_version(facts: DoctorFacts, deployments: Iterable[DeploymentFacts]) -> tuple[int, ...]:
+    versions = [_version(deployment.image.rpartition(":")[2]) for deployment in deployments]
+    if not any(versions):
+        versions = [_version(found) for found in known_or(facts.kuberay_versions, ())]
+    return max(versions, default=())
+
+
+def _version(text: str) -> tuple[int, ...]:
+    found = re.match(r"v?(\d+)\.(\d+)(?:\.(\d+))?", text)
+    return tuple(int(part) for part in found.groups() if part is not None) if found else ()
+
+
+def _text(version: tuple[int, ...]) -> str:
+    return ".".join(map(str, version))
+
+
+def _deployment(found: DeploymentFacts) -> str:
+    return f"{found.namespace}/{found.name} {found.ready}/{found.wanted} ready, {found.image}"
+
+
+def _ready(deployments: Iterable[DeploymentFacts] | Unknown) -> list[DeploymentFacts]:
+    return [found for found in known_or(deployments, ()) if found.ready]
+
+
+def _another_version(found: DeploymentFacts) -> bool:
+    return bool(found.version) and found.version != __version__
+
+
+def _first_unknown(found: Iterable[object]) -> Unknown | None:
+    return next((item for item in found if isinstance(item, Unknown)), None)
+
+
+def _some(names: list[str]) -> str:
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more

@@ -1,0 +1,218 @@
+"""The chain of checks from a spec to an answer, in the order in which things happen. Pure: facts in, checks out.
+
+Called by `cli.explain.command`. What the operator has judged is taken from its conditions; what only the cluster knows (the
+scheduler's word, a pod that cannot pull its image) is added to it. The steps that pods take are in `explain_pods`.
+"""
+
+from collections.abc import Callable, Iterator
+from datetime import datetime
+
+from llama_operator.api.meta import Condition, ConditionStatus
+from llama_operator.api.reasons import ConditionType, Reason
+from llama_operator.api.v1alpha1.llamadeployment import Activation, ScalingMode
+from llama_operator.cli.explain import pods
+from llama_operator.cli.explain.cures import unblock
+from llama_operator.cli.explain.facts import Facts, LeaseFacts
+from llama_operator.cli.shared.checks import Check, State
+from llama_operator.cli.shared.connection import Unknown
+from llama_operator.cli.shared.output import age, plan_label
+
+_Step = Callable[[Facts], Check]
+
+_AFTER_A_STOP = ("rollout", "capacity", "cluster", "engine", "endpoint")
+"""Steps that mean nothing while the deployment is told to hold no hardware."""
+
+
+def chain(facts: Facts) -> tuple[Check, ...]:
+    """Judge every step; one that cannot mean anything before an earlier one has passed is skipped."""
+    return tuple(_chain(facts))
+
+
+def ready(facts: Facts) -> bool:
+    """Whether the deployment is Ready, and that is said about the current spec."""
+    found = condition(facts, ConditionType.READY)
+    return found is not None and found.status is ConditionStatus.TRUE and not behind(facts)
+
+
+def behind(facts: Facts) -> bool:
+    """Whether the status is about an older spec."""
+    return facts.status.observed_generation < facts.generation
+
+
+def condition(facts: Facts, kind: ConditionType) -> Condition | None:
+    """The condition of a type, if it was ever written."""
+    return next((found for found in facts.status.conditions if found.type == kind), None)
+
+
+def _chain(facts: Facts) -> Iterator[Check]:
+    yield (first := _object(facts))
+    if first.state is State.FAILED:
+        yield from _skipped(("operator", "license", "model", "plan", "weights", "activation", *_AFTER_A_STOP), first)
+        return
+    yield _operator(facts)
+    yield from (_judged(facts, name, kind) for name, kind in _BY_OPERATOR)
+    yield (activation := _activation(facts))
+    if activation.state is State.FAILED:
+        yield from _skipped(_AFTER_A_STOP, activation)
+        return
+    for step in _STEPS:
+        yield step(facts)
+    yield from _memory(facts)
+
+
+def _skipped(names: tuple[str, ...], because: Check) -> Iterator[Check]:
+    return (Check(name, State.SKIPPED, f"{because.name} has to pass first") for name in names)
+
+
+def _object(facts: Facts) -> Check:
+    name = "object"
+    if facts.deleted_at is not None:
+        held = f"; finalizers: {', '.join(facts.finalizers)}" if facts.finalizers else ""
+        return Check(
+            name,
+            State.FAILED,
+            f"is being deleted since {age(facts.deleted_at, facts.now)}{held}",
+            "wait for its children to go, then apply the manifest again",
+        )
+    if facts.problems:
+        return Check(
+            name,
+            State.FAILED,
+            "; ".join(str(problem) for problem in facts.problems),
+            f"kubectl edit lld {facts.name} -n {facts.namespace}: {facts.problems[0].path}",
+        )
+    return Check(name, State.PASSED, f"generation {facts.generation} is valid")
+
+
+def _operator(facts: Facts) -> Check:
+    name, lease = "operator", facts.lease
+    about = (
+        f"the status is about generation {facts.status.observed_generation}, the spec is at {facts.generation}"
+        if behind(facts)
+        else f"the status is about the current generation {facts.generation}"
+    )
+    if isinstance(lease, Unknown):
+        # A status that keeps up shows that somebody works.
+        return Check(name, State.WAITING if behind(facts) else State.PASSED, f"{about} (its Lease: {lease.why})")
+    if lease is None:
+        return Check(name, State.FAILED, f"no operator holds a Lease; {about}", _START_OPERATOR)
+    if not lease.alive(facts.now):
+        return Check(name, State.FAILED, f"{_silence(lease, facts.now)}; {about}", _START_OPERATOR)
+    text = f"{lease.holder} leads, renewed {age(lease.renewed, facts.now)} ago; {about}"
+    return Check(name, State.WAITING if behind(facts) else State.PASSED, text)
+
+
+_START_OPERATOR = "start the operator: `kubectl llama doctor` says what there is of it"
+
+
+def _silence(lease: LeaseFacts, now: datetime) -> str:
+    if not lease.holder:
+        return "no operator leads: the last one gave up its Lease"
+    return f"{lease.holder} does not renew its Lease any more: the last time {age(lease.renewed, now)} ago"
+
+
+_BY_OPERATOR = (
+    ("license", ConditionType.LICENSE_ACCEPTED),
+    ("model", ConditionType.MODEL_RESOLVED),
+    ("plan", ConditionType.PLANNED),
+    ("weights", ConditionType.WEIGHTS_ACCESSIBLE),
+)
+
+_ASKING = frozenset({Reason.ACCESS_CHECKING, Reason.ACCESS_CHECK_FAILED, Reason.OFFLINE})
+"""The Hub is asked, or is asked again."""
+
+
+def _judged(facts: Facts, name: str, kind: ConditionType) -> Check:
+    found = condition(facts, kind)
+    if found is None:
+        return Check(name, State.WAITING, "the operator has not looked at it yet")
+    if found.observed_generation < facts.generation:
+        return Check(name, State.WAITING, f"said about an older spec: {found.reason}: {found.message}")
+    if found.status is ConditionStatus.TRUE:
+        return Check(name, State.PASSED, _plan_evidence(facts, found) if name == "plan" else found.message)
+    if found.reason in _ASKING:
+        return Check(name, State.WAITING, f"{found.reason}: {found.message}", unblock(facts, found))
+    if found.reason == Reason.WAITING or found.status is ConditionStatus.UNKNOWN:
+        return Check(name, State.SKIPPED, found.message or "an earlier condition has to become True first")
+    return Check(name, State.FAILED, f"{found.reason}: {found.message}", unblock(facts, found))
+
+
+def _plan_evidence(facts: Facts, found: Condition) -> str:
+    chosen = facts.status.plan.chosen if facts.status.plan else None
+    if chosen is None:
+        return found.message
+    sizes = f"tensor {chosen.tensor_parallel_size} × pipeline {chosen.pipeline_parallel_size}"
+    return f"{plan_label(chosen)}, {sizes}, {chosen.max_model_length:,} tokens of context"
+
+
+def _activation(facts: Facts) -> Check:
+    name = "activation"
+    if facts.deployment is None:
+        return Check(name, State.SKIPPED, "the spec cannot be read")
+    spec, address = facts.deployment.spec, f"lld {facts.name} -n {facts.namespace}"
+    if spec.activation is Activation.SUSPENDED:
+        patch = '{"spec":{"activation":"Active"}}'
+        return Check(
+            name,
+            State.FAILED,
+            "spec.activation is Suspended: no hardware is held",
+            f"kubectl patch {address} --type merge -p '{patch}'",
+        )
+    if spec.scaling.mode is not ScalingMode.QUEUE_DEPTH and spec.replicas == 0:
+        return Check(
+            name, State.FAILED, "spec.replicas is 0: no hardware is held", f"kubectl scale {address} --replicas 1"
+        )
+    return Check(name, State.PASSED, "may hold hardware")
+
+
+def _rollout(facts: Facts) -> Check:
+    name, revisions = "rollout", facts.status.revisions
+    found = condition(facts, ConditionType.UP_TO_DATE)
+    if found is None:
+        return Check(name, State.SKIPPED, "no revision was started yet")
+    pending, active = (revisions.pending, revisions.active) if revisions else ("", "")
+    how = _strategy(facts, pending or active)
+    if found.status is ConditionStatus.TRUE:
+        return Check(name, State.PASSED, f"{found.message}{how}")
+    serves = f"; {active} has the traffic" if active else ""
+    if found.reason not in _UNDER_WAY:
+        return Check(name, State.FAILED, f"{found.reason}: {found.message}{serves}", unblock(facts, found))
+    if found.reason == Reason.WAITING:
+        return Check(name, State.SKIPPED, f"{found.message}{serves}")
+    coming = f"{pending} is on its way{how}{serves}; " if pending else ""
+    return Check(name, State.WAITING, f"{coming}{found.reason}: {found.message}")
+
+
+_UNDER_WAY = frozenset({Reason.WAITING, Reason.STARTING, Reason.ROLLING_OUT})
+"""Reasons of UpToDate that pass by waiting, or by what an earlier step says."""
+
+
+def _strategy(facts: Facts, revision: str) -> str:
+    if isinstance(facts.records, Unknown):
+        return ""
+    record = next((record for record in facts.records if record.name == revision), None)
+    if record is None or record.facts.strategy is None:
+        return ""
+    return f" (revision {record.number}, {record.facts.strategy}: {record.facts.strategy_reason})"
+
+
+def _endpoint(facts: Facts) -> Check:
+    name, found = "endpoint", condition(facts, ConditionType.ENDPOINT_READY)
+    if found is None or found.observed_generation < facts.generation:
+        return Check(name, State.WAITING, "the operator has not looked at it yet")
+    if found.status is ConditionStatus.TRUE:
+        replicas = f"{facts.status.ready_replicas} of {facts.status.replicas} replicas"
+        return Check(name, State.PASSED, f"{facts.status.url} answers, {replicas}")
+    return Check(name, State.WAITING, f"{found.reason}: {found.message}")
+
+
+def _memory(facts: Facts) -> Iterator[Check]:
+    """What the engines measured against the plan, once they did: it keeps no deployment from being Ready."""
+    found = condition(facts, ConditionType.PLAN_ACCURATE)
+    if found is None or found.observed_generation < facts.generation or found.status is ConditionStatus.UNKNOWN:
+        return
+    harmful = found.reason == Reason.KV_CACHE_SMALLER_THAN_PLANNED
+    yield Check("memory", State.WARNING if harmful else State.PASSED, found.message, unblock(facts, found))
+
+
+_STEPS: tuple[_Step, ...] = (_rollout, pods.capacity, pods.cluster, pods.engine, _endpoint)

@@ -1,0 +1,197 @@
+"""What would unblock a condition, by its reason: a field to change or a command. Pure; called by `cli.explain.chain`."""
+
+from collections.abc import Mapping
+
+from llama_operator import catalog
+from llama_operator.api.meta import Condition
+from llama_operator.api.reasons import Reason
+from llama_operator.catalog import UnknownModelError
+from llama_operator.cli.explain.facts import Facts
+from llama_operator.cli.shared.connection import Unknown
+
+_BY_REASON: Mapping[str, str] = {
+    Reason.INTERNAL_ERROR: "it is tried again; the operator's log has the trace: {logs}",
+    Reason.INVALID_SPEC: "{edit}: correct the fields that the message names",
+    Reason.SUSPENDED: "{edit}: spec.activation Active",
+    Reason.LINEAGE_UNRESOLVED: "ask the platform owner to add the model with its lineage to the catalog",
+    Reason.ACCEPTANCE_MISSING: (
+        "name a LicenseAcceptance for {families} in spec.license.acceptance; {records}; if there is none, whoever may "
+        "sign for the company creates one"
+    ),
+    Reason.ACCEPTANCE_NOT_FOUND: "correct spec.license.acceptance, or create a LicenseAcceptance for {families}; {records}",
+    Reason.ACCEPTANCE_TERMINATED: "name another LicenseAcceptance in spec.license.acceptance; {records}",
+    Reason.ACCEPTANCE_NAMESPACE_NOT_COVERED: (
+        "kubectl edit licenseacceptance {acceptance}: add {namespace} to spec.namespaces, if the license allows it there"
+    ),
+    Reason.ACCEPTANCE_FAMILY_NOT_COVERED: (
+        "accept {families} in a LicenseAcceptance and name that in spec.license.acceptance; {records}"
+    ),
+    Reason.RESEARCH_ONLY: (
+        "take a model whose license allows the purpose, or, if that is what it is, set spec.license.purpose to "
+        "NonCommercialResearch"
+    ),
+    Reason.ACCEPTANCE_VERSION_WRONG: (
+        "record an acceptance of the version that the message names and name that in spec.license.acceptance; {records}"
+    ),
+    Reason.ACCEPTANCE_TEXT_MISSING: (
+        "record an acceptance with the hashes that the message names (docs/licenses.md lists them); {records}"
+    ),
+    Reason.ACCEPTANCE_TEXT_UNKNOWN: (
+        "record an acceptance of the published text (docs/licenses.md lists the hashes); {records}"
+    ),
+    Reason.ACCEPTANCE_DATE_WRONG: "record an acceptance with the day on which it was accepted; {records}",
+    Reason.ACCEPTANCE_PURPOSE_NOT_COVERED: "name an acceptance for the purpose of this deployment; {records}",
+    Reason.POLICY_REVIEW_DUE: (
+        "read the acceptable use policy again, then: kubectl edit licenseacceptance {acceptance}: spec.reviewDueOn"
+    ),
+    Reason.ACTIVE_USERS_NOT_ATTESTED: (
+        "record an acceptance with spec.monthlyActiveUsers for the month that the message names; {records}"
+    ),
+    Reason.ACTIVE_USERS_MONTH_WRONG: (
+        "record an acceptance with spec.monthlyActiveUsers for the month that the message names; {records}"
+    ),
+    Reason.META_GRANT_MISSING: (
+        "request a license from Meta and record it in spec.metaGrant of a new acceptance; or take another model"
+    ),
+    Reason.META_GRANT_EXPIRED: (
+        "have Meta extend its license and record that in spec.metaGrant of a new acceptance; or take another model"
+    ),
+    Reason.REATTESTATION_DUE: "record an acceptance with a new attestation of the same month (house policy); {records}",
+    Reason.EUROPEAN_UNION_NOT_GRANTED: (
+        "take a model that takes text alone; the domicile of the licensee counts, not where nodes or users are"
+    ),
+    Reason.DOMICILE_MISSING: "record an acceptance with spec.domicile; {records}",
+    Reason.TRADE_CONTROL: "ask whoever is responsible for trade control; the message names the LicensePolicy",
+    Reason.ATTRIBUTION_MISSING: "spec.license.attributionURL: the page that shows the line that the message names",
+    Reason.NAME_PREFIX_MISSING: "have spec.servedName of the LlamaModel begin as the message says",
+    Reason.TRADEMARK: "have spec.servedName of the LlamaModel changed",
+    Reason.OUTPUT_USE_NOT_ALLOWED: (
+        "take a model whose license allows it, or correct spec.license.outputUse and trainedModels"
+    ),
+    Reason.USE_CASE_NOT_ALLOWED: "take a model whose license allows spec.license.useCase",
+    Reason.SAFETY_REMOVED: "spec.model.name: take another model",
+    Reason.GUARD_NOT_ALLOWED: (
+        "spec.license.guardModel: take another guard, or cure what the message says about its license; {records}"
+    ),
+    Reason.LICENSEE_AMBIGUOUS: (
+        "have {namespace} taken out of the acceptances of all entities but the licensee's; {records}"
+    ),
+    Reason.LICENSEE_WRONG: "name an acceptance by the entity that the LicensePolicy has; {records}",
+    Reason.HOUSE_POLICY: "ask the platform owner, or keep within the LicensePolicy that the message names",
+    Reason.MODEL_UNKNOWN: "spec.model.name: take one of `kubectl llama models`",
+    Reason.MODEL_UNUSABLE: "have the LlamaModel completed with the fields that the message names",
+    Reason.VARIANT_UNKNOWN: "spec.model: take a precision and variant of `kubectl llama models -o json`",
+    Reason.ENGINE_CONSTRAINT: "spec.model.name: take another model of `kubectl llama models`",
+    Reason.NOTHING_FITS: "{nearest}",
+    Reason.ACCELERATOR_UNKNOWN: "spec.hardware.accelerator: take one that the message names",
+    Reason.ACCELERATOR_UNDECIDED: (
+        "name the accelerator in spec.hardware.accelerator; or install NVIDIA's GPU feature discovery, which labels nodes"
+    ),
+    Reason.CONTEXT_TOO_LONG: "spec.context.maxModelLength: lower it as the message says",
+    Reason.PRECISION_NOT_SUPPORTED: "spec.model.precision, or another spec.hardware.accelerator",
+    Reason.HEADS_NOT_DIVISIBLE: "spec.parallelism.tensor: take a size that the message names, or mode Auto",
+    Reason.SHARD_NOT_ALIGNED: "spec.parallelism.tensor: take a smaller size, or mode Auto",
+    Reason.LAYERS_NOT_DIVISIBLE: "spec.parallelism.pipeline: take a smaller size, or mode Auto",
+    Reason.PIPELINE_NOT_SUPPORTED: "spec.parallelism.pipeline: 1 on this device",
+    Reason.PARALLELISM_SPANS_NODES: "spec.parallelism.tensor: at most the GPUs of a node, or mode Auto",
+    Reason.WEIGHTS_DO_NOT_FIT: "{nearest}",
+    Reason.KV_CACHE_TOO_SMALL: "{nearest}",
+    Reason.MAX_GPUS_EXCEEDED: "raise spec.hardware.maxGPUs, or lower spec.scaling.maxReplicas",
+    Reason.ACCESS_CHECK_FAILED: "kubectl describe job -n {namespace} -l llama-operator.io/deployment={name}",
+    Reason.TOKEN_MISSING: (
+        "kubectl create secret generic hugging-face -n {namespace} --from-literal=token=hf_..., and name it in "
+        "spec.weights.tokenSecret"
+    ),
+    Reason.TOKEN_INVALID: "put another token into the Secret that spec.weights.tokenSecret names; it is asked again",
+    Reason.NOT_ACCEPTED: "ask for access on the model's page at huggingface.co, with the account of the token",
+    Reason.PENDING_REVIEW: "wait for the authors' answer, which comes by mail to the account of the token",
+    Reason.DENIED: "ask the authors of the repository, or use the token of another account",
+    Reason.NOT_FOUND: "correct the repository or revision, or use a token that may see it",
+    Reason.OFFLINE: (
+        "let pods of {namespace} reach the Hub (DNS and HTTPS), or have the platform owner set --hub-endpoint to a mirror; "
+        "it is asked again"
+    ),
+    Reason.NODES_MISSING: "add nodes with the accelerator, or let a cluster autoscaler do it",
+    Reason.LICENSE_FILES_MISSING: (
+        "put the license texts that came with the weights beside config.json, or have the platform owner change "
+        "servedLicenseFiles in the LicensePolicy; then set spec.rollout.restartedAt"
+    ),
+    Reason.ENGINE_FAILED: "change what the engine's message names; `kubectl llama rollback {name}` goes back",
+    Reason.OBJECTIVES_NOT_MET: (
+        "relax spec.objectives, or name a faster spec.hardware.accelerator; `kubectl llama plan -f FILE` shows what each "
+        "candidate reaches"
+    ),
+    Reason.KV_CACHE_SMALLER_THAN_PLANNED: (
+        "lower spec.context.maxModelLength or concurrentSequences, raise spec.engine.gpuMemoryUtilizationPercent, or name "
+        "a larger spec.parallelism.tensor; nothing has to be done while the load is small"
+    ),
+    Reason.PROGRESS_DEADLINE_EXCEEDED: (
+        "change what the message names and apply again, or go back for good: kubectl llama rollback {name} -n "
+        "{namespace}; the same spec is tried once more after a new spec.rollout.restartedAt"
+    ),
+}
+"""A cure for every reason that waiting does not cure."""
+
+_NO_REJECTED = (
+    "lower spec.context.maxModelLength or concurrentSequences, take a lower spec.model.precision, or a larger "
+    "spec.hardware.accelerator; `kubectl llama plan -f FILE` shows every candidate"
+)
+
+
+def unblock(facts: Facts, found: Condition) -> str:
+    """What to do about the condition `found`; empty when only waiting helps."""
+    template = _BY_REASON.get(found.reason)
+    if template is None:
+        return ""
+    acceptance = facts.deployment.spec.license.acceptance if facts.deployment else None
+    return template.format(
+        name=facts.name,
+        namespace=facts.namespace,
+        edit=f"kubectl edit lld {facts.name} -n {facts.namespace}",
+        logs=f"kubectl logs {_operator_pod(facts)} | grep {facts.namespace}/{facts.name}",
+        acceptance=acceptance or "NAME",
+        families=_families(facts),
+        records=_records(facts),
+        nearest=_nearest(facts),
+    )
+
+
+def cures() -> frozenset[str]:
+    """Reasons for which there is a cure."""
+    return frozenset(_BY_REASON)
+
+
+def _operator_pod(facts: Facts) -> str:
+    lease = facts.lease
+    if lease is None or isinstance(lease, Unknown) or not lease.holder:
+        return "deployment/llama-operator"
+    # The identity of a holder begins with its pod's name.
+    return f"-n {lease.namespace} {lease.holder.partition('_')[0]}"
+
+
+def _families(facts: Facts) -> str:
+    """License families that the model needs accepted."""
+    if facts.deployment is None:
+        return "the model's license"
+    known = catalog.load()
+    try:
+        model = known.model(facts.deployment.spec.model.name)
+    except UnknownModelError:
+        return "the model's license"
+    return ", ".join(family.id for family in known.license_families(model) if family.acceptance_required)
+
+
+def _records(facts: Facts) -> str:
+    """The acceptances that exist, as far as they may be seen."""
+    if isinstance(facts.acceptances, Unknown):
+        return "list them: kubectl get licenseacceptances"
+    names = [f"{found.metadata.name} ({', '.join(found.spec.families)})" for found in facts.acceptances]
+    return f"there are: {', '.join(names[:5])}" if names else "there is none yet"
+
+
+def _nearest(facts: Facts) -> str:
+    """What the candidate that came nearest would need."""
+    rejected = facts.status.plan.rejected if facts.status.plan else ()
+    if not rejected:
+        return _NO_REJECTED
+    return f"nearest is {rejected[0].candidate}: {rejected[0].message}; {_NO_REJECTED}"

@@ -1,0 +1,105 @@
+"""What `kubectl llama explain` knows: the input of its chain of checks. Gathered by `explain_gather`, by hand in tests.
+
+What may not be read is `Unknown` with the reason: a missing right must not hide the rest.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from llama_operator.api.v1alpha1.licenseacceptance import LicenseAcceptance
+from llama_operator.api.v1alpha1.llamadeployment import LlamaDeployment
+from llama_operator.api.v1alpha1.llamadeployment_status import LlamaDeploymentStatus
+from llama_operator.cli.shared import revisions
+from llama_operator.cli.shared.connection import Unknown
+from llama_operator.decide.observed import NodeFacts, RayServiceFacts
+from llama_operator.errors import FieldProblem
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseFacts:
+    """Who leads, and when he last said so."""
+
+    namespace: str
+    holder: str
+    renewed: datetime | None
+    seconds: int
+    """How long a renewal holds."""
+
+    def alive(self, now: datetime) -> bool:
+        """Whether the holder still leads at `now`."""
+        return bool(self.holder) and self.renewed is not None and now - self.renewed <= timedelta(seconds=self.seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class PodFacts:
+    """A pod of the deployment."""
+
+    name: str
+    revision: str
+    role: str
+    """`head`, `worker`, or what else KubeRay calls it."""
+    phase: str
+    ready: bool = False
+    unschedulable: str = ""
+    """The scheduler's own message; empty when the pod has a node."""
+    waiting: str = ""
+    """Reason why a container waits, as Kubernetes words it: `ImagePullBackOff`."""
+    waiting_message: str = ""
+    last_exit: str = ""
+    """Why a container ended the last time: `OOMKilled`, `Error`; empty if it never did."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConditionFacts:
+    """A condition of an object of KubeRay."""
+
+    type: str
+    status: str
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class RayFacts:
+    """What KubeRay says about a RayService or RayCluster of the deployment."""
+
+    name: str
+    revision: str
+    conditions: tuple[ConditionFacts, ...] = ()
+    service: RayServiceFacts | None = None
+    """For a RayService, what the operator reads of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class HeldFacts:
+    """Accelerators that pods of the whole cluster hold."""
+
+    by_node: Mapping[str, int]
+    by_namespace: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """All that the chain of checks rests on."""
+
+    namespace: str
+    name: str
+    now: datetime
+    generation: int
+    deleted_at: datetime | None
+    finalizers: tuple[str, ...]
+    deployment: LlamaDeployment | None
+    """The spec; None if it breaks a rule."""
+    problems: tuple[FieldProblem, ...]
+    """The rules that it breaks."""
+    status: LlamaDeploymentStatus
+    lease: LeaseFacts | Unknown | None = None
+    acceptances: tuple[LicenseAcceptance, ...] | Unknown = ()
+    records: tuple[revisions.Record, ...] | Unknown = ()
+    nodes: tuple[NodeFacts, ...] | Unknown = ()
+    held: HeldFacts | Unknown | None = None
+    """None when nobody had to count: every pod has a node."""
+    pods: tuple[PodFacts, ...] | Unknown = ()
+    services: tuple[RayFacts, ...] | Unknown = ()
+    clusters: tuple[RayFacts, ...] | Unknown = ()

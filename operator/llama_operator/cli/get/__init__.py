@@ -1,0 +1,1 @@
+"""`kubectl llama get`: what serves, where, and why not."""

@@ -1,0 +1,1 @@
+"""`kubectl llama history`: the revisions of a deployment."""

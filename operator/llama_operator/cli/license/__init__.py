@@ -1,0 +1,1 @@
+"""`kubectl llama license`: records, rules and evidence of licenses."""

@@ -1,0 +1,156 @@
+"""`kubectl llama license report`: for auditors, what each deployment uses, by which right, with which duties."""
+
+import csv
+import sys
+from typing import Any
+
+from llama_operator.cli.license import judged as license_judged
+from llama_operator.cli.license.judged import DISCLAIMER, Found, Judged
+from llama_operator.cli.shared import output
+from llama_operator.cli.shared.connection import Connection
+from llama_operator.cli.shared.exit_codes import EXIT_OK
+from llama_operator.errors import FieldProblem, InvalidManifestError
+
+_COLUMNS = (
+    "namespace",
+    "name",
+    "model",
+    "verdict",
+    "reason",
+    "tier",
+    "families",
+    "acceptances",
+    "legalEntities",
+    "purpose",
+    "useCase",
+    "attribution",
+    "attributionURL",
+    "notice",
+    "namePrefixes",
+    "outputTerms",
+    "rules",
+    "textHashes",
+    "modelDigest",
+    "source",
+    "generation",
+    "message",
+)
+"""Columns of the CSV, in order; the same names as in the JSON."""
+_COLORS = {"Allow": "green", "NotChecked": "bold yellow", "Deny": "bold red"}
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+def report_files(paths: list[str], names: list[str], *, form: str) -> int:
+    """Report on the deployments of `paths`; returns the exit code."""
+    found = license_judged.from_files(paths)
+    chosen = tuple(each for each in found.judged if not names or each.deployment.metadata.name in names)
+    return _show(Found(chosen), form)
+
+
+async def report(connection: Connection, names: list[str], *, all_namespaces: bool, form: str) -> int:
+    """Report on the deployments of a cluster; returns the exit code.
+
+    Raises:
+        InvalidManifestError: If names are given for all namespaces: they belong to one.
+    """
+    if names and all_namespaces:
+        problem = FieldProblem("NAME", "belongs to one namespace, and -A says all", "leave one of them out")
+        raise InvalidManifestError("the command line", [problem])
+    found = await license_judged.from_cluster(connection, names, all_namespaces=all_namespaces)
+    return _show(found, form)
+
+
+def document(judged: Judged) -> dict[str, Any]:
+    """One deployment as JSON; a stable interface, documented in docs/cli.md."""
+    metadata, spec, verdict = judged.deployment.metadata, judged.deployment.spec, judged.verdict
+    evidence, duties = (verdict.evidence, verdict.duties) if verdict else (None, None)
+    used = evidence.records if evidence else ()
+    return {
+        "namespace": metadata.namespace,
+        "name": metadata.name,
+        "model": spec.model.name,
+        "verdict": "NotChecked" if judged.unchecked else "Allow" if judged.allowed else "Deny",
+        "reason": judged.reason,
+        "tier": str(verdict.tier) if verdict else "Unresolved",
+        "families": list(verdict.families) if verdict else [],
+        "acceptances": list(dict.fromkeys(record.name for record in used)),
+        "legalEntities": list(dict.fromkeys(record.legal_entity for record in used)),
+        "purpose": str(spec.license.purpose),
+        "useCase": str(spec.license.use_case),
+        "attribution": list(duties.attributions) if duties else [],
+        "attributionURL": spec.license.attribution_url or "",
+        "notice": list(duties.notices) if duties else [],
+        "namePrefixes": list(duties.name_prefixes) if duties else [],
+        "outputTerms": duties.output_terms if duties else "",
+        "rules": list(duties.rules) if duties else [],
+        "textHashes": list(evidence.text_hashes) if evidence else [],
+        "modelDigest": evidence.model_digest if evidence else "",
+        "source": evidence.source if evidence else "",
+        "generation": metadata.generation,
+        "message": judged.message,
+    }
+
+
+def _show(found: Found, form: str) -> int:
+    rows = [document(judged) for judged in found.judged]
+    match form:
+        case "json":
+            output.print_json(
+                {
+                    "items": rows,
+                    "invalid": [str(error) for error in found.invalid],
+                    "unknown": list(found.unknown),
+                    "disclaimer": DISCLAIMER,
+                }
+            )
+        case "csv":
+            writer = csv.writer(sys.stdout, lineterminator="\n")
+            writer.writerow(_COLUMNS)
+            writer.writerows([_cell(row[column]) for column in _COLUMNS] for row in rows)
+        case _:
+            _print(rows)
+    if form != "json":
+        for text in (*(f"{error} cannot be read" for error in found.invalid), *found.unknown):
+            print(f"warning: {text}", file=sys.stderr)
+    return EXIT_OK
+
+
+def _cell(value: Any) -> str:
+    """One cell; what a spreadsheet would take for a formula becomes text."""
+    text = "; ".join(value) if isinstance(value, list) else str(value)
+    return f"'{text}" if text.startswith(_FORMULA) else text
+
+
+def _print(rows: list[dict[str, Any]]) -> None:
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    if not rows:
+        print("No LlamaDeployment.")
+        return
+    console = output.console(wide=True)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for heading in ("DEPLOYMENT", "MODEL", "VERDICT", "TIER", "FAMILIES", "ACCEPTANCE", "DUTIES"):
+        table.add_column(heading, no_wrap=heading in {"DEPLOYMENT", "VERDICT", "TIER"}, overflow="fold")
+    for row in rows:
+        table.add_row(
+            f"{row['namespace']}/{row['name']}",
+            row["model"],
+            Text(row["verdict"] if row["verdict"] == "Allow" else row["reason"], style=_COLORS[row["verdict"]]),
+            row["tier"],
+            ", ".join(row["families"]),
+            ", ".join(row["acceptances"]),
+            _duties(row),
+        )
+    console.print(table)
+    console.print(Text(DISCLAIMER, style="dim"), soft_wrap=True)
+
+
+def _duties(row: dict[str, Any]) -> str:
+    found = [f'show "{line}"' for line in row["attribution"]]
+    found += [f"on {row['attributionURL']}"] if row["attributionURL"] and found else []
+    found += ["ship the notice"] if row["notice"] else []
+    found += [f"derived names begin with {' or '.join(row['namePrefixes'])}"] if row["namePrefixes"] else []
+    found += [f"answers: {row['outputTerms']}"] if row["outputTerms"] else []
+    return ", ".join(found)

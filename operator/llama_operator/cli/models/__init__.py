@@ -1,0 +1,1 @@
+"""`kubectl llama models`: the built-in catalog."""

@@ -1,0 +1,1 @@
+"""`kubectl llama plan`: how a manifest would be sharded, and what it needs."""

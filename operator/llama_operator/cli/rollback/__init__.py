@@ -1,0 +1,1 @@
+"""`kubectl llama rollback`: writes the spec of an earlier revision again."""

@@ -1,0 +1,1 @@
+"""`kubectl llama run`: serves a manifest on this machine."""

@@ -1,0 +1,126 @@
+"""`kubectl llama run`: serves a manifest on this machine, without Kubernetes, and shows what is happening meanwhile."""
+
+import asyncio
+import signal
+import sys
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from rich.console import Console
+from rich.text import Text
+
+from llama_operator import catalog
+from llama_operator.cli.plan.command import exit_code, raise_if_invalid
+from llama_operator.cli.run import chat
+from llama_operator.cli.run.progress_lines import ProgressLines
+from llama_operator.cli.run.session import LocalSession, RunFailedError, weights_folder
+from llama_operator.cli.run.status_table import status_table
+from llama_operator.cli.run.tour import tour
+from llama_operator.cli.shared import files
+from llama_operator.cli.shared.exit_codes import EXIT_DOES_NOT_FIT, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK
+from llama_operator.decide.decision import decide
+from llama_operator.decide.observed import Observed
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """What the user asked for on the command line."""
+
+    name: str | None = None
+    once: str | None = None
+    tour: bool = False
+    port: int | None = None
+    weights: str | None = None
+
+
+def command(paths: list[str], options: RunOptions) -> int:
+    """Serve the manifest in `paths` until Ctrl-C, or for one prompt; returns the exit code."""
+    manifests = files.read(paths, name=options.name)
+    refused = _refused(manifests)
+    if refused is not None:
+        return refused
+    console = Console(highlight=False)
+    return asyncio.run(_run(manifests, options, console))
+
+
+def _observed(manifests: files.Manifests) -> Observed:
+    """What the reconcile will see: the files are all there is, so what is not in them does not exist."""
+    return Observed(
+        manifests.deployment,
+        acceptances=manifests.acceptances,
+        models=manifests.models,
+        policies=manifests.policies,
+        now=datetime.now(UTC),
+    )
+
+
+def _refused(manifests: files.Manifests) -> int | None:
+    """Refuse before anything is started what the reconcile would refuse; returns the exit code, or None."""
+    decision = decide(_observed(manifests), catalog.load())
+    problem = decision.problem
+    if problem is None:
+        chosen = decision.plan.chosen if decision.plan else None
+        if chosen is not None and chosen.accelerator.device == "GPU":
+            message = (
+                f"the plan needs {chosen.sharding.ranks} {chosen.accelerator.name}; the local mode runs on the CPU"
+            )
+            print(f"error: {message}: set spec.hardware.accelerator to CPU and take a small model", file=sys.stderr)
+            return EXIT_DOES_NOT_FIT
+        return None
+    raise_if_invalid(decision, manifests.deployment.metadata.name)
+    print(f"error: {problem.reason}: {problem.text}", file=sys.stderr)
+    return exit_code(decision)
+
+
+async def _run(manifests: files.Manifests, options: RunOptions, console: Console) -> int:
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stopped.set)
+    serving = asyncio.create_task(_serve(manifests, options, console))
+    waiting = asyncio.create_task(stopped.wait())
+    await asyncio.wait({serving, waiting}, return_when=asyncio.FIRST_COMPLETED)
+    waiting.cancel()
+    if serving.done():
+        return serving.result()
+    console.print("stopping …")
+    serving.cancel()
+    await asyncio.gather(serving, return_exceptions=True)
+    return EXIT_INTERRUPTED
+
+
+async def _serve(manifests: files.Manifests, options: RunOptions, console: Console) -> int:
+    metadata = manifests.deployment.metadata
+    with ProgressLines(console) as lines:
+        session = LocalSession(
+            manifests, port=options.port, weights=weights_folder(options.weights), on_progress=lines.show
+        )
+        async with session:
+            try:
+                url = await session.ready()
+            except RunFailedError as error:
+                lines.close()
+                console.print(Text.assemble(("✗ ", "bold red"), str(error)))
+                return EXIT_FAILED
+            lines.close()
+            model = catalog.load().model(manifests.deployment.spec.model.name).served_name
+            console.print(f"[bold green]✓[/] {metadata.namespace}/{metadata.name} serves at [bold]{url}[/]")
+            if options.once is not None:
+                console.print(await chat.answer(url, model, options.once), markup=False)
+                console.print(status_table(session.ref, session.status))
+                return EXIT_OK
+            if options.tour:
+                return await tour(session, url, model, console)
+            console.print(chat.curl(url, model), markup=False, soft_wrap=True)
+            console.print("Ctrl-C stops it.")
+            await _show_changes(session, console)
+    return EXIT_OK
+
+
+async def _show_changes(session: LocalSession, console: Console) -> None:
+    before = session.status
+    while True:
+        status = await session.next_status()
+        if (status.replicas, status.ready_replicas) != (before.replicas, before.ready_replicas):
+            console.print(f"replicas {status.ready_replicas}/{status.replicas}, queue depth {status.queue_depth}")
+        before = status

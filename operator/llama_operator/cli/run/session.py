@@ -1,0 +1,181 @@
+"""Serves one LlamaDeployment on this machine: the reconcile on the in-memory twin, beside the local runtime.
+
+Used by `cli.run.command`. The runtime realizes what the reconcile creates, and feeds back what KubeRay would.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import aiohttp
+import psutil
+
+from llama_operator import catalog
+from llama_operator.api.meta import ConditionStatus
+from llama_operator.api.reasons import ConditionType, Reason
+from llama_operator.api.v1alpha1.llamadeployment_status import LlamaDeploymentStatus
+from llama_operator.cli.shared.files import Manifests
+from llama_operator.decide.observed import Settings
+from llama_operator.desired.naming import MANAGER
+from llama_operator.errors import LlamaOperatorError
+from llama_operator.kube import kinds
+from llama_operator.kube.memory import MemoryCluster
+from llama_operator.kube.port import Object, Ref
+from llama_operator.kube.service_http import HttpServingReader
+from llama_operator.local.progress import Progress, Stage
+from llama_operator.local.runtime import LocalRuntime
+from llama_operator.reconcile import Ports, reconcile
+
+_RESYNC_SECONDS = 1.0
+"""How often the reconcile looks without an event: the status endpoint sends none."""
+
+_USER = "kubectl"
+_KUBERAY = "kuberay-operator"
+_NODE = "this-machine"
+
+
+class RunFailedError(LlamaOperatorError):
+    """The deployment cannot serve on this machine; the message says why, and where the details are."""
+
+
+class LocalSession:
+    """Serves a manifest while it is entered; leaves nothing behind.
+
+    Args:
+        manifests: The deployment, and the LicenseAcceptances that the cluster would have.
+        port: Port of the URL; None for a free one.
+        weights: Folder with the weights, or empty for the model's own source.
+        on_progress: Called with every step of the local runtime.
+    """
+
+    def __init__(
+        self, manifests: Manifests, *, port: int | None, weights: str, on_progress: Callable[[Progress], None]
+    ) -> None:
+        self._manifests = manifests
+        # Nobody runs Jobs here; a token is the one that this machine has.
+        self._settings = Settings(weights_path=weights, checks_access=False)
+        self._twin = MemoryCluster(now=_now)
+        self._show = on_progress
+        self._failure: Progress | None = None
+        self._runtime = LocalRuntime(self._twin.client(_KUBERAY), http_port=port, on_progress=self._on_progress)
+        metadata = manifests.deployment.metadata
+        self.ref = Ref(kinds.LLAMA_DEPLOYMENT, metadata.namespace, metadata.name)
+        self.status = LlamaDeploymentStatus()
+        self._changed = asyncio.Event()
+        self._stack = contextlib.AsyncExitStack()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def __aenter__(self) -> Self:
+        """Create the objects and begin to realize them."""
+        async with contextlib.AsyncExitStack() as stack:
+            await stack.enter_async_context(self._runtime)
+            http = await stack.enter_async_context(aiohttp.ClientSession())
+            user = self._twin.client(_USER)
+            await user.apply(_node())
+            await user.apply_status(_node())
+            for obj in self._manifests.objects:
+                await user.apply(_with_namespace(obj, self.ref.namespace))
+            ports = Ports(
+                cluster=self._twin.client(MANAGER),
+                serving=HttpServingReader(http),
+                catalog=catalog.load(),
+                settings=self._settings,
+                now=_now,
+            )
+            self._tasks = [asyncio.create_task(self._runtime.run()), asyncio.create_task(self._keep_reconciling(ports))]
+            stack.push_async_callback(self._cancel)
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End everything that was started."""
+        await self._stack.aclose()
+
+    async def ready(self) -> str:
+        """Wait until the deployment is Ready; returns the base URL of its API.
+
+        Raises:
+            RunFailedError: A port is taken, Ray does not start, or the engine reports that it cannot.
+        """
+        while True:
+            if self._failure is not None:
+                # The runtime would try again for ever, as KubeRay does; somebody who waits wants to know.
+                log = f"\nlog: {self._failure.log}" if self._failure.log else ""
+                raise RunFailedError(f"{self._failure.text}{log}")
+            conditions = {condition.type: condition for condition in self.status.conditions}
+            loaded, ready = conditions.get(ConditionType.MODEL_LOADED), conditions.get(ConditionType.READY)
+            if ready is not None and ready.status is ConditionStatus.TRUE:
+                return self.status.url
+            if loaded is not None and loaded.reason in {Reason.ENGINE_FAILED, Reason.LICENSE_FILES_MISSING}:
+                raise RunFailedError(loaded.message)
+            await self.next_status()
+
+    async def next_status(self) -> LlamaDeploymentStatus:
+        """Wait for the next pass of the reconcile; raises what ended it, if something did."""
+        waiting = asyncio.create_task(self._changed.wait())
+        done, _ = await asyncio.wait({waiting, *self._tasks}, return_when=asyncio.FIRST_COMPLETED)
+        waiting.cancel()
+        for task in self._tasks:
+            if task in done:
+                await task
+        return self.status
+
+    def _on_progress(self, progress: Progress) -> None:
+        if progress.stage is Stage.FAILED:
+            self._failure = progress
+        self._show(progress)
+
+    async def _keep_reconciling(self, ports: Ports) -> None:
+        while True:
+            status = (await reconcile(ports, self.ref)).status
+            if status is not None:
+                self.status = status
+                changed, self._changed = self._changed, asyncio.Event()
+                changed.set()
+            await asyncio.sleep(_RESYNC_SECONDS)
+
+    async def _cancel(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _node() -> Object:
+    cpus = psutil.cpu_count() or 1
+    amounts = {"cpu": str(cpus), "memory": f"{psutil.virtual_memory().total // 1024}Ki"}
+    return {
+        "apiVersion": "v1",
+        "kind": "Node",
+        "metadata": {"name": _NODE},
+        "status": {"allocatable": amounts, "capacity": amounts},
+    }
+
+
+def _with_namespace(obj: dict[str, Any], namespace: str) -> Object:
+    if obj.get("kind") != kinds.LLAMA_DEPLOYMENT.kind:
+        return obj
+    return obj | {"metadata": obj["metadata"] | {"namespace": namespace}}
+
+
+def weights_folder(path: str | None) -> str:
+    """Check a folder with weights; returns its absolute path, or nothing for None.
+
+    Raises:
+        LlamaOperatorError: If it is no folder with a config and safetensors.
+    """
+    if path is None:
+        return ""
+    folder = Path(path).expanduser().resolve()
+    if not (folder / "config.json").is_file() or not any(folder.glob("*.safetensors")):
+        raise LlamaOperatorError(f"--weights {path}: must be a folder with config.json, a tokenizer and *.safetensors")
+    return str(folder)

@@ -1,0 +1,1 @@
+"""What several verbs use: the connection to a cluster, files of manifests, output, exit codes."""
