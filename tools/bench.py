@@ -26,8 +26,8 @@ from llama_operator.decide.decision import decide
 from llama_operator.decide.observed import Observed, Settings
 from llama_operator.decide.plan_request import find_plan
 from llama_operator.kube import kinds
-from llama_operator.kube.memory import MemoryCluster
 from llama_operator.kube.port import Ref
+from llama_operator.kube.twin.cluster import MemoryCluster
 from llama_operator.observe.gather import NoServingReader
 from llama_operator.reconcile import Ports, reconcile
 

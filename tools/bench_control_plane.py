@@ -33,8 +33,8 @@ from llama_operator.decide.decision import decide
 from llama_operator.decide.observed import Observed, Settings
 from llama_operator.desired import objects
 from llama_operator.kube import kinds
-from llama_operator.kube.client import KubernetesCluster, connect
 from llama_operator.kube.port import Kind, Object, Ref
+from llama_operator.kube.server.client import KubernetesCluster, connect
 from llama_operator.status import summary
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import Final
 
 from llama_operator.errors import LlamaOperatorError
-from llama_operator.kube.fenced import NotLeaderError
+from llama_operator.kube.leadership.fenced import NotLeaderError
 from llama_operator.kube.port import KubeError, Ref
 from llama_operator.telemetry.passes import NO_PASSES, Outcome, PassRecorder
 from llama_operator.work_queue import BackOff, Priority, Slots, WorkQueue

@@ -32,7 +32,7 @@ def main(argv: Sequence[str] | None = None, environment: Mapping[str, str] = os.
     logs.configure(settings.log_format, settings.log_level)
     # After the settings: `--help` and a wrong flag answer without the second that the clients take to load.
     from llama_operator import process  # noqa: PLC0415
-    from llama_operator.kube.credentials import CredentialsError  # noqa: PLC0415
+    from llama_operator.kube.server.credentials import CredentialsError  # noqa: PLC0415
 
     try:
         return asyncio.run(process.run(settings, environment))

@@ -32,16 +32,16 @@ from llama_operator.handlers.resync import Found, Resync
 from llama_operator.handlers.watched import WATCHED, Watched
 from llama_operator.handlers.watches import WatchEndedError, Watches
 from llama_operator.kube import kinds
-from llama_operator.kube.cache import ObjectCache
-from llama_operator.kube.cached import CachedCluster
-from llama_operator.kube.client import KubernetesCluster, connect
+from llama_operator.kube.cache.cluster import CachedCluster
+from llama_operator.kube.cache.objects import ObjectCache
 from llama_operator.kube.events import EventRecorder
-from llama_operator.kube.fenced import FencedCluster
-from llama_operator.kube.handover import Handover
-from llama_operator.kube.lease import Leadership, LeaseElection, LeaseTiming, LostLeaseError
+from llama_operator.kube.leadership.fenced import FencedCluster
+from llama_operator.kube.leadership.handover import Handover
+from llama_operator.kube.leadership.lease import Leadership, LeaseElection, LeaseTiming, LostLeaseError
 from llama_operator.kube.port import Kind, KubeError, Ref
-from llama_operator.kube.service_http import HttpServingReader
+from llama_operator.kube.server.client import KubernetesCluster, connect
 from llama_operator.observe.gather import NoServingReader, ServingReader
+from llama_operator.observe.serving_http import HttpServingReader
 from llama_operator.reconcile import Ports, reconcile
 from llama_operator.record_pass import comment
 from llama_operator.settings import OperatorSettings, ServingStatusSource, Switch

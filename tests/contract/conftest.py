@@ -16,10 +16,10 @@ from pathlib import Path
 import pytest
 
 from llama_operator.kube import kinds
-from llama_operator.kube.client import connect
-from llama_operator.kube.memory import MemoryCluster
 from llama_operator.kube.port import NotFoundError, Ref
-from llama_operator.kube.transport import Request
+from llama_operator.kube.server.client import connect
+from llama_operator.kube.server.transport import Request
+from llama_operator.kube.twin.cluster import MemoryCluster
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE_SECONDS = 20

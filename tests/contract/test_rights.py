@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from llama_operator.kube import kinds
-from llama_operator.kube.client import connect
 from llama_operator.kube.port import ForbiddenError
+from llama_operator.kube.server.client import connect
 
 pytestmark = pytest.mark.control_plane
 

@@ -13,8 +13,8 @@ from llama_operator.cli.main import main
 from llama_operator.cli.shared import files
 from llama_operator.decide.observed import Settings
 from llama_operator.kube import kinds
-from llama_operator.kube.client import connect
 from llama_operator.kube.port import NotFoundError, Ref
+from llama_operator.kube.server.client import connect
 from llama_operator.observe.gather import NoServingReader
 from llama_operator.reconcile import Ports, reconcile
 

@@ -9,8 +9,8 @@ import pytest
 from llama_operator import catalog
 from llama_operator.decide.observed import Settings
 from llama_operator.kube import kinds
-from llama_operator.kube.client import connect
 from llama_operator.kube.port import Ref
+from llama_operator.kube.server.client import connect
 from llama_operator.observe.gather import NoServingReader
 from llama_operator.reconcile import Ports, reconcile
 

@@ -9,7 +9,7 @@ import signal
 import sys
 from pathlib import Path
 
-from llama_operator.kube.memory import MemoryCluster
+from llama_operator.kube.twin.cluster import MemoryCluster
 from llama_operator.local.runtime import LocalRuntime
 
 

@@ -13,8 +13,8 @@ import pytest
 import pytest_asyncio
 
 from llama_operator.kube.kinds import RAY_SERVICE, SERVICE
-from llama_operator.kube.memory import MemoryCluster
 from llama_operator.kube.port import NotFoundError, Ref
+from llama_operator.kube.twin.cluster import MemoryCluster
 from llama_operator.local import processes
 from llama_operator.local.progress import Stage
 from llama_operator.local.runtime import LocalRuntime

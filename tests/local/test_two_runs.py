@@ -9,7 +9,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from llama_operator.kube.memory import MemoryCluster
+from llama_operator.kube.twin.cluster import MemoryCluster
 from llama_operator.local import processes
 from llama_operator.local.progress import Stage
 from llama_operator.local.runtime import LocalRuntime

@@ -10,8 +10,8 @@ import pytest
 
 from llama_operator.kube import kinds
 from llama_operator.kube.faults import CrashAfter, CrashError
-from llama_operator.kube.journal import PassThrough
 from llama_operator.kube.port import NotFoundError, Ref
+from llama_operator.kube.twin.journal import PassThrough
 
 TINY = "tiny-cpu"
 BLUE_GREEN = {"strategy": "BlueGreen", "drainSeconds": 60, "progressDeadlineSeconds": 600}

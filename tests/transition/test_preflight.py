@@ -11,8 +11,8 @@ import pytest
 from llama_operator.api.meta import rfc3339
 from llama_operator.kube import kinds
 from llama_operator.kube.faults import CrashAfter, CrashError
-from llama_operator.kube.journal import PassThrough
 from llama_operator.kube.port import NotFoundError, Ref
+from llama_operator.kube.twin.journal import PassThrough
 
 SAMPLE, NAMESPACE = "llama-3.1-8b-l4", "team-a"
 SECRET = {"tokenSecret": {"name": "hugging-face", "key": "token"}}

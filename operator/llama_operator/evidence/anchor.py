@@ -3,8 +3,8 @@
 from typing import Final
 
 from llama_operator.api.meta import GROUP
-from llama_operator.kube.fenced import NotLeaderError
-from llama_operator.kube.lease import Leadership, LeaseElection, LostLeaseError
+from llama_operator.kube.leadership.fenced import NotLeaderError
+from llama_operator.kube.leadership.lease import Leadership, LeaseElection, LostLeaseError
 
 ANNOTATION_HEAD: Final = f"{GROUP}/license-evidence-head"
 """Annotation of the Lease: hash of the last line of evidence."""

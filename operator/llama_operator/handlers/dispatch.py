@@ -11,7 +11,7 @@ from llama_operator.api.meta import LABEL_DEPLOYMENT
 from llama_operator.catalog import Catalog
 from llama_operator.handlers.watched import RECORDS, Concerns, Watched, slim
 from llama_operator.kube import kinds
-from llama_operator.kube.cache import ObjectCache
+from llama_operator.kube.cache.objects import ObjectCache
 from llama_operator.kube.port import Kind, Object, Ref
 from llama_operator.observe.gather import node_facts
 from llama_operator.work_queue import Priority

@@ -13,7 +13,7 @@ from typing_extensions import override
 
 from llama_operator.handlers.dispatch import Dispatcher
 from llama_operator.handlers.watched import Watched
-from llama_operator.kube import addresses, credentials
+from llama_operator.kube.server import addresses, credentials
 
 _LIST_PAGE: Final = 500
 _SERVER_TIMEOUT: Final = 290

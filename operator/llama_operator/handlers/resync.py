@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from llama_operator.handlers.watched import Watched, slim
-from llama_operator.kube.cache import ObjectCache
+from llama_operator.kube.cache.objects import ObjectCache
 from llama_operator.kube.port import Cluster, Listing, NotFoundError
 
 _LOG = logging.getLogger(__name__)

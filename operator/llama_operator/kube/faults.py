@@ -3,7 +3,7 @@
 See docs/designs/0002-in-memory-twin.md; the same experiment on a real API server needs a proxy before it.
 """
 
-from llama_operator.kube.journal import Write
+from llama_operator.kube.twin.journal import Write
 
 
 class CrashError(BaseException):

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from llama_operator.kube.fields import Merging, Names
 from llama_operator.kube.port import Kind
+from llama_operator.kube.twin.fields import Merging, Names
 
 LLAMA_DEPLOYMENT: Final = Kind("llama-operator.io/v1alpha1", "LlamaDeployment", "llamadeployments")
 LICENSE_ACCEPTANCE: Final = Kind(

@@ -1,6 +1,6 @@
 """The port to Kubernetes: the few verbs that a level-triggered reconcile needs.
 
-Called by `observe`, `reconcile` and `local`. Implemented by `kube.memory` (in this process) and by the real client;
+Called by `observe`, `reconcile` and `local`. Implemented by `kube.twin.cluster` (in this process) and by the real client;
 one contract suite (tests/contract) runs against both. Objects are plain JSON dictionaries here and nowhere else.
 """
 

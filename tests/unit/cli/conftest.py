@@ -8,9 +8,9 @@ import pytest
 
 from llama_operator.cli.main import main
 from llama_operator.cli.shared.connection import Access, Connection
-from llama_operator.kube.memory import MemoryCluster
 from llama_operator.kube.port import Ref
-from llama_operator.kube.store import Stored
+from llama_operator.kube.twin.cluster import MemoryCluster
+from llama_operator.kube.twin.store import Stored
 
 CHOSEN = {
     "model": "llama-3.3-70b-instruct",

@@ -7,11 +7,11 @@ import pytest
 
 from llama_operator.evidence.anchor import ANNOTATION_HEAD, LeaseAnchor
 from llama_operator.kube import kinds
-from llama_operator.kube.fenced import NotLeaderError
-from llama_operator.kube.handover import Handover
-from llama_operator.kube.lease import Leadership, LeaseElection, LeaseTiming, LostLeaseError
-from llama_operator.kube.memory import MemoryCluster
+from llama_operator.kube.leadership.fenced import NotLeaderError
+from llama_operator.kube.leadership.handover import Handover
+from llama_operator.kube.leadership.lease import Leadership, LeaseElection, LeaseTiming, LostLeaseError
 from llama_operator.kube.port import Ref
+from llama_operator.kube.twin.cluster import MemoryCluster
 
 LEASE = Ref(kinds.LEASE, "system", "llama-operator")
 NOW = datetime(2026, 3, 2, 9, 30, tzinfo=UTC)

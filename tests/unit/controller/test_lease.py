@@ -6,10 +6,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from llama_operator.kube import kinds
-from llama_operator.kube.fenced import FencedCluster, NotLeaderError
-from llama_operator.kube.lease import Leadership, LeaseElection, LeaseTiming, LostLeaseError
-from llama_operator.kube.memory import MemoryCluster
+from llama_operator.kube.leadership.fenced import FencedCluster, NotLeaderError
+from llama_operator.kube.leadership.lease import Leadership, LeaseElection, LeaseTiming, LostLeaseError
 from llama_operator.kube.port import KubeError, Ref
+from llama_operator.kube.twin.cluster import MemoryCluster
 
 LEASE = Ref(kinds.LEASE, "system", "llama-operator")
 START = datetime(2026, 3, 2, 9, 30, tzinfo=UTC)

@@ -19,7 +19,7 @@ from llama_operator.evidence.log import EvidenceError, HashChainLog, NoAnchor
 from llama_operator.evidence.sink import EvidenceFile
 from llama_operator.evidence.verify import split, verify
 from llama_operator.kube import kinds
-from llama_operator.kube.fenced import NotLeaderError
+from llama_operator.kube.leadership.fenced import NotLeaderError
 from llama_operator.kube.port import Ref, UnavailableError
 
 SAMPLES = Path(__file__).resolve().parents[3] / "manifests" / "samples"

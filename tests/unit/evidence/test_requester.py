@@ -6,9 +6,9 @@ import pytest
 
 from llama_operator.decide.observed import Requester
 from llama_operator.kube import kinds
-from llama_operator.kube.cache import ObjectCache
-from llama_operator.kube.memory import MemoryCluster
+from llama_operator.kube.cache.objects import ObjectCache
 from llama_operator.kube.port import Ref
+from llama_operator.kube.twin.cluster import MemoryCluster
 from llama_operator.observe.requester import requester
 
 REF = Ref(kinds.LLAMA_DEPLOYMENT, "team-a", "chat")

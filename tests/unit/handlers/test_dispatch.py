@@ -8,7 +8,7 @@ from llama_operator.api.meta import LABEL_DEPLOYMENT
 from llama_operator.handlers.dispatch import Dispatcher
 from llama_operator.handlers.watched import WATCHED
 from llama_operator.kube import kinds
-from llama_operator.kube.cache import ObjectCache
+from llama_operator.kube.cache.objects import ObjectCache
 from llama_operator.kube.port import Listing, Ref
 from llama_operator.work_queue import Priority
 

@@ -5,9 +5,9 @@ import pytest
 from llama_operator.handlers.resync import Resync
 from llama_operator.handlers.watched import WATCHED, Concerns, Watched
 from llama_operator.kube import kinds
-from llama_operator.kube.cache import ObjectCache
-from llama_operator.kube.memory import MemoryCluster
+from llama_operator.kube.cache.objects import ObjectCache
 from llama_operator.kube.port import Kind, NotFoundError, Ref
+from llama_operator.kube.twin.cluster import MemoryCluster
 
 ACCEPTANCES = next(each for each in WATCHED if each.kind == kinds.LICENSE_ACCEPTANCE)
 SERVICES = next(each for each in WATCHED if each.kind == kinds.SERVICE)

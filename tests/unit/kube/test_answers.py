@@ -2,7 +2,6 @@
 
 import pytest
 
-from llama_operator.kube import answers
 from llama_operator.kube.port import (
     ConflictError,
     ExpiredError,
@@ -12,6 +11,7 @@ from llama_operator.kube.port import (
     NotFoundError,
     UnavailableError,
 )
+from llama_operator.kube.server import answers
 
 DENIED = (
     'rayservices.ray.io "chat-1" is forbidden: User "system:serviceaccount:llama-operator:llama-operator" cannot patch'

@@ -5,7 +5,7 @@ import itertools
 import pytest
 
 from llama_operator.kube import kinds
-from llama_operator.kube.cache import ObjectCache
+from llama_operator.kube.cache.objects import ObjectCache
 from llama_operator.kube.port import Listing, Ref
 
 DEPLOYMENT = "llama-operator.io/deployment"

@@ -3,11 +3,11 @@
 import pytest
 
 from llama_operator.kube import kinds
-from llama_operator.kube.cache import ObjectCache
-from llama_operator.kube.cached import CachedCluster
-from llama_operator.kube.journal import PassThrough
-from llama_operator.kube.memory import MemoryCluster
+from llama_operator.kube.cache.cluster import CachedCluster
+from llama_operator.kube.cache.objects import ObjectCache
 from llama_operator.kube.port import JsonPatch, NotFoundError, Propagation, Ref
+from llama_operator.kube.twin.cluster import MemoryCluster
+from llama_operator.kube.twin.journal import PassThrough
 
 CHAT = Ref(kinds.LLAMA_DEPLOYMENT, "team-a", "chat")
 GUARD = Ref(kinds.NETWORK_POLICY, "team-a", "guard")

@@ -11,8 +11,6 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from llama_operator.kube import kinds
-from llama_operator.kube.client import connect
-from llama_operator.kube.credentials import CredentialsError
 from llama_operator.kube.port import (
     EventType,
     ExpiredError,
@@ -22,6 +20,8 @@ from llama_operator.kube.port import (
     Ref,
     UnavailableError,
 )
+from llama_operator.kube.server.client import connect
+from llama_operator.kube.server.credentials import CredentialsError
 
 WEB = Ref(kinds.SERVICE, "team-a", "web")
 TOKEN = "s3cr3t-token"

@@ -3,8 +3,8 @@
 import pytest
 
 from llama_operator.kube import kinds
-from llama_operator.kube.fields import compare, describe, encode, members
 from llama_operator.kube.port import InvalidError
+from llama_operator.kube.twin.fields import compare, describe, encode, members
 
 SERVICE = kinds.schema(kinds.SERVICE).merging
 LLAMA = kinds.schema(kinds.LLAMA_DEPLOYMENT).merging

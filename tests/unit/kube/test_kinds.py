@@ -4,7 +4,7 @@ import pytest
 import yaml
 
 from llama_operator.kube import kinds
-from llama_operator.kube.fields import KEY_DEFAULTS
+from llama_operator.kube.twin.fields import KEY_DEFAULTS
 
 
 def granular(schema, names=()):

@@ -8,9 +8,9 @@ import pytest
 
 from llama_operator.kube import kinds
 from llama_operator.kube.faults import CrashAfter, CrashError
-from llama_operator.kube.journal import PassThrough, Verb
-from llama_operator.kube.memory import MemoryCluster
 from llama_operator.kube.port import ConflictError, ExpiredError, InvalidError, NotFoundError, Ref
+from llama_operator.kube.twin.cluster import MemoryCluster
+from llama_operator.kube.twin.journal import PassThrough, Verb
 
 GUARD = Ref(kinds.NETWORK_POLICY, "team-a", "guard")
 

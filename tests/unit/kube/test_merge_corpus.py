@@ -4,8 +4,8 @@ import gzip
 import json
 from pathlib import Path
 
-from llama_operator.kube.fields import Merging, describe, encode
-from llama_operator.kube.managed_fields import Conflicts, Manager, Operation, apply, update
+from llama_operator.kube.twin.fields import Merging, describe, encode
+from llama_operator.kube.twin.managed_fields import Conflicts, Manager, Operation, apply, update
 
 CORPUS = Path(__file__).parent / "corpus" / "histories.json.gz"
 MERGING = Merging(

@@ -4,8 +4,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from llama_operator.kube import kinds
-from llama_operator.kube.fields import members
-from llama_operator.kube.managed_fields import Conflicts, Manager, Merged, Operation, apply
+from llama_operator.kube.twin.fields import members
+from llama_operator.kube.twin.managed_fields import Conflicts, Manager, Merged, Operation, apply
 
 OURS = Manager("llama-operator", Operation.APPLY)
 KUBECTL = Manager("kubectl", Operation.APPLY)

@@ -8,8 +8,8 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from llama_operator.kube import kinds
-from llama_operator.kube.memory import MemoryCluster
 from llama_operator.kube.port import NotFoundError, Ref
+from llama_operator.kube.twin.cluster import MemoryCluster
 from llama_operator.settings import Switch
 from llama_operator.telemetry.context import CURRENT_PASS
 from llama_operator.telemetry.export import Export, OtlpSettings

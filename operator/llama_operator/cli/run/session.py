@@ -23,11 +23,11 @@ from llama_operator.decide.observed import Settings
 from llama_operator.desired.naming import MANAGER
 from llama_operator.errors import LlamaOperatorError
 from llama_operator.kube import kinds
-from llama_operator.kube.memory import MemoryCluster
 from llama_operator.kube.port import Object, Ref
-from llama_operator.kube.service_http import HttpServingReader
+from llama_operator.kube.twin.cluster import MemoryCluster
 from llama_operator.local.progress import Progress, Stage
 from llama_operator.local.runtime import LocalRuntime
+from llama_operator.observe.serving_http import HttpServingReader
 from llama_operator.reconcile import Ports, reconcile
 
 _RESYNC_SECONDS = 1.0

@@ -199,7 +199,7 @@ async def from_kubeconfig(access: Access) -> AsyncIterator[Connection]:
         ClusterError: If there is no such configuration or context.
     """
     try:
-        from llama_operator.kube.client import connect
+        from llama_operator.kube.server.client import connect
     except ImportError as error:
         raise ClusterError(
             f"{error.name} is not installed: commands on a cluster need the Kubernetes client, which comes with "

@@ -22,8 +22,8 @@ from kubernetes.aio.utils.retry import Backoff, on_retry_after_error, retry_afte
 from typing_extensions import override
 from yarl import URL
 
-from llama_operator.kube import answers
 from llama_operator.kube.port import KubeError, UnavailableError
+from llama_operator.kube.server import answers
 
 _JSON: Final = "application/json"
 _RETRIES: Final = Backoff(steps=5, duration=0.1, factor=3.0, jitter=0.5, cap=10.0)

@@ -11,8 +11,8 @@ from enum import Enum
 from typing import Any
 
 from llama_operator.kube import kinds
-from llama_operator.kube.managed_fields import Manager, Merged, update
-from llama_operator.kube.store import Stored
+from llama_operator.kube.twin.managed_fields import Manager, Merged, update
+from llama_operator.kube.twin.store import Stored
 
 FOREGROUND = "foregroundDeletion"
 """The finalizer of an object that waits for what it owns."""

@@ -1,6 +1,6 @@
 """Leader election by a `coordination.k8s.io` Lease: at most one process holds it, and knows until when for certain.
 
-Called by `process`; `kube.fenced` asks `Leadership` before every write. Why not the election of the official client library
+Called by `process`; `kube.leadership.fenced` asks `Leadership` before every write. Why not the election of the official client library
 stands in docs/designs/0006-operator-process.md.
 
 The rules are those of Kubernetes' own components, so that both can share a Lease: whoever sees the same record for its whole
@@ -17,7 +17,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from llama_operator.kube import kinds
-from llama_operator.kube.handover import Handover
+from llama_operator.kube.leadership.handover import Handover
 from llama_operator.kube.port import Cluster, ConflictError, JsonPatch, KubeError, NotFoundError, Object, Ref
 
 _LOG = logging.getLogger(__name__)

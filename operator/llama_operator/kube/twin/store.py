@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from llama_operator.kube.fields import Path, encode
-from llama_operator.kube.managed_fields import Manager
 from llama_operator.kube.port import EventType, ExpiredError, Kind, Object, Ref, WatchEvent
+from llama_operator.kube.twin.fields import Path, encode
+from llama_operator.kube.twin.managed_fields import Manager
 
 _FIRST_VERSION = 1000
 """Not 1: a cluster has a past before the first object of ours, and no watch can start there."""

@@ -12,9 +12,9 @@ from typing import Final
 
 import aiohttp
 
-from llama_operator.kube import addresses, answers
 from llama_operator.kube.port import EventType, Kind, Object, UnavailableError, WatchEvent
-from llama_operator.kube.transport import Request, Transport, decode
+from llama_operator.kube.server import addresses, answers
+from llama_operator.kube.server.transport import Request, Transport, decode
 
 _LOG = logging.getLogger(__name__)
 _SERVER_TIMEOUT: Final = 290

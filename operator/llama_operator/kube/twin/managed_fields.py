@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 
 from typing_extensions import override
 
-from llama_operator.kube.fields import KEY_DEFAULTS, Merging, Names, Path, compare, describe, members
+from llama_operator.kube.twin.fields import KEY_DEFAULTS, Merging, Names, Path, compare, describe, members
 
 Content: TypeAlias = Mapping[str, Any]
 Ownership: TypeAlias = Mapping["Manager", frozenset[Path]]

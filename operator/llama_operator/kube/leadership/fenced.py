@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Final
 
 from llama_operator.kube import kinds
-from llama_operator.kube.lease import Leadership
+from llama_operator.kube.leadership.lease import Leadership
 from llama_operator.kube.port import (
     NO_PRECONDITIONS,
     Cluster,

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
-from llama_operator.kube import addresses, answers, credentials, json_patch, kinds
+from llama_operator.kube import json_patch, kinds
 from llama_operator.kube.port import (
     NO_PRECONDITIONS,
     ExpiredError,
@@ -26,8 +26,9 @@ from llama_operator.kube.port import (
     Ref,
     WatchEvent,
 )
-from llama_operator.kube.transport import RefusedError, Request, Transport
-from llama_operator.kube.watching import Watch
+from llama_operator.kube.server import addresses, answers, credentials
+from llama_operator.kube.server.transport import RefusedError, Request, Transport
+from llama_operator.kube.server.watching import Watch
 
 _NO_LABELS: Mapping[str, str] = MappingProxyType({})
 _NO_QUERY: Mapping[str, str] = MappingProxyType({})

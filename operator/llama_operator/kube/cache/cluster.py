@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final, Literal, TypeAlias
 
-from llama_operator.kube.cache import ObjectCache, address
+from llama_operator.kube.cache.objects import ObjectCache, address
 from llama_operator.kube.port import (
     NO_PRECONDITIONS,
     Cluster,

@@ -16,19 +16,7 @@ from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any
 
-from llama_operator.kube import garbage, json_patch, kinds, validation
-from llama_operator.kube.fields import Path, describe
-from llama_operator.kube.garbage import Action, Step
-from llama_operator.kube.journal import Interceptor, PassThrough, Verb, Write
-from llama_operator.kube.managed_fields import (
-    Conflicts,
-    Manager,
-    Merged,
-    Operation,
-    apply,
-    json_merge,
-    update,
-)
+from llama_operator.kube import json_patch, kinds
 from llama_operator.kube.port import (
     NO_PRECONDITIONS,
     ConflictError,
@@ -43,7 +31,20 @@ from llama_operator.kube.port import (
     Ref,
     WatchEvent,
 )
-from llama_operator.kube.store import Owned, Store, Stored
+from llama_operator.kube.twin import garbage, validation
+from llama_operator.kube.twin.fields import Path, describe
+from llama_operator.kube.twin.garbage import Action, Step
+from llama_operator.kube.twin.journal import Interceptor, PassThrough, Verb, Write
+from llama_operator.kube.twin.managed_fields import (
+    Conflicts,
+    Manager,
+    Merged,
+    Operation,
+    apply,
+    json_merge,
+    update,
+)
+from llama_operator.kube.twin.store import Owned, Store, Stored
 
 _NO_LABELS: Mapping[str, str] = MappingProxyType({})
 _USER_METADATA = ("annotations", "finalizers", "labels", "ownerReferences")

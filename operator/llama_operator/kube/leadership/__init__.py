@@ -1,0 +1,1 @@
+"""Which replica of the operator may write: Lease, handover and fence."""

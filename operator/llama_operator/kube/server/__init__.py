@@ -1,0 +1,1 @@
+"""The real API server: requests, answers, watches and credentials."""

@@ -1,0 +1,1 @@
+"""A Kubernetes API server in memory, for the laptop and the tests; tests/contract keeps it honest."""
