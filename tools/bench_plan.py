@@ -22,10 +22,10 @@ from bench_plan_reference import configuration
 from llama_operator import catalog
 from llama_operator.api.manifest import parse
 from llama_operator.api.v1alpha1.llamadeployment import LlamaDeployment
-from llama_operator.decide.candidate import Candidate
 from llama_operator.decide.decision import decide
 from llama_operator.decide.observed import Observed
-from llama_operator.decide.performance import Workload, replica_model
+from llama_operator.decide.plan.candidate import Candidate
+from llama_operator.decide.plan.performance import Workload, replica_model
 
 ROOT = Path(__file__).resolve().parent.parent
 REPORT = ROOT / "docs" / "bench-plan.md"

@@ -22,8 +22,8 @@ from llama_operator import catalog
 from llama_operator.catalog import performance as facts
 from llama_operator.catalog.models import Fact
 from llama_operator.catalog.performance import EngineCoefficients
-from llama_operator.decide.memory import Sharding
-from llama_operator.decide.performance import ReplicaModel, Workload, replica_model
+from llama_operator.decide.plan.memory import Sharding
+from llama_operator.decide.plan.performance import ReplicaModel, Workload, replica_model
 
 ROOT = Path(__file__).resolve().parent.parent
 POINTS = ROOT / "tools" / "performance_points.json"

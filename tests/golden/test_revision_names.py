@@ -11,7 +11,7 @@ import yaml
 
 from llama_operator.api.manifest import parse
 from llama_operator.cli.shared import files
-from llama_operator.decide.revision import revision_of
+from llama_operator.decide.rollout.revision import revision_of
 
 HERE = Path(__file__).resolve().parent
 SAMPLES = HERE.parents[1] / "manifests" / "samples"

@@ -59,7 +59,7 @@ async def test_an_operator_of_another_version_changes_nothing_that_runs(world, s
     world.ports = world.ports_with(
         world.memory.client("llama-operator"), image="llama-operator/llama-serving:9.9.9", ray_version="2.99.0"
     )
-    monkeypatch.setattr("llama_operator.decide.memory.reserve_bytes", lambda *_: 1 << 30)
+    monkeypatch.setattr("llama_operator.decide.plan.memory.reserve_bytes", lambda *_: 1 << 30)
     await world.reconcile(ref)
     assert await world.snapshot() == before
     pinned = await records(world)

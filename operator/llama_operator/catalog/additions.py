@@ -1,6 +1,6 @@
 """Catalog entries from LlamaModels: the one place in which a model that an administrator added becomes one that can be planned.
 
-Called by `decide.models`, for deployments and for the status of LlamaModels. A shape that is left out is that of the base.
+Called by `decide.find_model`, for deployments and for the status of LlamaModels. A shape that is left out is that of the base.
 License families are the union over the declared lineage; what names and shapes tell beyond it is added by the license
 chain (`decide.license.lineage`).
 """

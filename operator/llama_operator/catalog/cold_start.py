@@ -1,6 +1,6 @@
 """Constants of a cold start, each with its source: how long a node, an image, the weights and the engine take.
 
-The data is in `data/cold_start.json`; `decide.cold_start` adds them up.
+The data is in `data/cold_start.json`; `decide.plan.cold_start` adds them up.
 """
 
 from functools import cache

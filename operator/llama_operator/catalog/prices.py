@@ -1,6 +1,6 @@
 """Prices of accelerators: a table that comes with the package, and one that a user puts in its place.
 
-Read by `cli.cost.command` and `decide.cost`. Amounts are integers in millionths of a US dollar: a price must add up exactly.
+Read by `cli.cost.command` and `decide.plan.cost`. Amounts are integers in millionths of a US dollar: a price must add up exactly.
 """
 
 from collections.abc import Mapping

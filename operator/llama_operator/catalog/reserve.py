@@ -1,6 +1,6 @@
 """What the engine needs of a GPU beside weights and KV cache: constants of the estimate, and what they were fitted to.
 
-The data is in `data/reserve.json`; `decide.memory` applies the constants, the tests hold them against every working point,
+The data is in `data/reserve.json`; `decide.plan.memory` applies the constants, the tests hold them against every working point,
 docs/planning.md tells how they were found.
 """
 

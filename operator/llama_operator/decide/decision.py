@@ -11,20 +11,20 @@ from llama_operator.api.v1alpha1.llamadeployment import Activation
 from llama_operator.api.v1alpha1.llamadeployment_status import ChosenPlan, PlanStatus
 from llama_operator.catalog import Catalog
 from llama_operator.catalog.models import Model, Variant
-from llama_operator.decide.candidate import Plan
-from llama_operator.decide.ending import Ending, ending
+from llama_operator.decide.access_check import Preflight, check_access, pinned
+from llama_operator.decide.bounds import most_replicas, wanted_replicas
+from llama_operator.decide.find_model import find_model
 from llama_operator.decide.license import LicenseVerdict, judge
 from llama_operator.decide.license.gather import license_input
-from llama_operator.decide.models import find_model
 from llama_operator.decide.observed import Observed, RevisionFacts
-from llama_operator.decide.plan_request import find_plan, nothing_fits
-from llama_operator.decide.plan_status import plan_status
-from llama_operator.decide.preflight import Preflight, check_access, pinned
+from llama_operator.decide.plan.candidate import Plan
+from llama_operator.decide.plan.request import find_plan, nothing_fits
+from llama_operator.decide.plan.status import plan_status
 from llama_operator.decide.problem import Problem
-from llama_operator.decide.revision import Revision, revision_of
-from llama_operator.decide.rollout import Rollout, roll_out
-from llama_operator.decide.scaling import most_replicas, wanted_replicas
-from llama_operator.decide.strategy import choose_strategy
+from llama_operator.decide.rollout.ending import Ending, ending
+from llama_operator.decide.rollout.revision import Revision, revision_of
+from llama_operator.decide.rollout.rollout import Rollout, roll_out
+from llama_operator.decide.rollout.strategy import choose_strategy
 
 _CPU = "CPU"
 """Name of the accelerator that is none."""

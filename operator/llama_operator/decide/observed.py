@@ -124,7 +124,7 @@ class AccessCheckFacts:
 
     name: str
     subject: str
-    """Digest of what it asks; see `decide.preflight.Subject`."""
+    """Digest of what it asks; see `decide.access_check.Subject`."""
     attempt: int
     """1 for the first Job of its subject."""
     finished: datetime | None = None

@@ -5,9 +5,9 @@ from typing import Any
 
 from llama_operator.api.meta import ANNOTATION_TRAFFIC_SINCE, LABEL_DEPLOYMENT, rfc3339
 from llama_operator.api.v1alpha1.llamadeployment import LlamaDeployment
-from llama_operator.decide.ending import NO_REVISION
 from llama_operator.decide.observed import Settings
-from llama_operator.decide.rollout import Rollout
+from llama_operator.decide.rollout.ending import NO_REVISION
+from llama_operator.decide.rollout.rollout import Rollout
 from llama_operator.desired import naming
 from llama_operator.desired.serve_config import HTTP_PORT
 

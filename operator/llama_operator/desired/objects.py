@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from llama_operator.decide.decision import Decision
-from llama_operator.decide.ending import Ending
 from llama_operator.decide.observed import Observed, RayServiceFacts, RevisionFacts, Settings
-from llama_operator.decide.rollout import Rollout
+from llama_operator.decide.rollout.ending import Ending
+from llama_operator.decide.rollout.rollout import Rollout
 from llama_operator.desired import network, preflight, rayservice, revision
 
 

@@ -8,7 +8,7 @@ import json
 from typing import Any
 
 from llama_operator.api.v1alpha1.llamadeployment import SecretKey
-from llama_operator.decide.candidate import Candidate
+from llama_operator.decide.plan.candidate import Candidate
 
 CONTAINER_HEAD = "ray-head"
 CONTAINER_WORKER = "ray-worker"

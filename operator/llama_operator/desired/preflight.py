@@ -9,8 +9,8 @@ from typing import Any
 
 from llama_operator.api.meta import ANNOTATION_ATTEMPT, ANNOTATION_SUBJECT, LABEL_PREFLIGHT, LABEL_REVISION
 from llama_operator.api.v1alpha1.llamadeployment import LlamaDeployment
+from llama_operator.decide.access_check import LONGEST_WAIT_SECONDS, Subject
 from llama_operator.decide.observed import Settings
-from llama_operator.decide.preflight import LONGEST_WAIT_SECONDS, Subject
 from llama_operator.desired import naming
 from llama_serving.config import TOKEN_VARIABLE
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from llama_operator.api.v1alpha1.llamadeployment import LlamaDeployment
-from llama_operator.decide.candidate import Candidate
+from llama_operator.decide.bounds import live_settings
 from llama_operator.decide.observed import RayClusterFacts, RevisionFacts, Settings
-from llama_operator.decide.scaling import live_settings
+from llama_operator.decide.plan.candidate import Candidate
 from llama_operator.desired import naming, pods, serve_config
 from llama_serving.config import HUB_ENDPOINT, LiveSettings, ServingConfig, pod_environment
 

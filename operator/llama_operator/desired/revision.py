@@ -20,7 +20,7 @@ from llama_operator.api.meta import (
 from llama_operator.api.reasons import Reason
 from llama_operator.decide.decision import Decision
 from llama_operator.decide.observed import Observed, RevisionFacts, Settings
-from llama_operator.decide.rollout import Rollout
+from llama_operator.decide.rollout.rollout import Rollout
 from llama_operator.desired import naming, rayservice
 from llama_operator.desired.serve_config import serve_config, serving_config
 from llama_serving.config import LiveSettings

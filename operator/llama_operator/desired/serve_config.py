@@ -22,10 +22,10 @@ from llama_operator.api.v1alpha1.llamadeployment import (
 )
 from llama_operator.catalog.licenses import Tier
 from llama_operator.catalog.models import Model
-from llama_operator.decide.candidate import Candidate
 from llama_operator.decide.license import LicenseVerdict
-from llama_operator.decide.memory import cpu_kv_cache_mib
 from llama_operator.decide.observed import Settings
+from llama_operator.decide.plan.candidate import Candidate
+from llama_operator.decide.plan.memory import cpu_kv_cache_mib
 from llama_operator.desired.pods import WEIGHTS_FOLDER
 from llama_serving.config import (
     APPLICATION_NAME,

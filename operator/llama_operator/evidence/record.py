@@ -13,10 +13,10 @@ from typing import Final
 from llama_operator.api.meta import rfc3339
 from llama_operator.api.reasons import ConditionType
 from llama_operator.catalog.licenses import Tier
+from llama_operator.decide.bounds import most_replicas
 from llama_operator.decide.decision import Decision
 from llama_operator.decide.license import CHAIN, Evidence, LicenseVerdict
 from llama_operator.decide.observed import Observed, Requester
-from llama_operator.decide.scaling import most_replicas
 from llama_operator.evidence.chain import Json, digest
 
 MOST_CHARACTERS: Final = 400

@@ -17,9 +17,9 @@ from llama_operator.api.v1alpha1.llamadeployment import LlamaDeployment
 from llama_operator.api.v1alpha1.llamamodel import LlamaModel
 from llama_operator.catalog import Catalog
 from llama_operator.catalog.accelerators import Accelerator
-from llama_operator.decide import strategy
 from llama_operator.decide.observed import AccessCheckFacts, NodeFacts, Observed
-from llama_operator.decide.revision import revision_of
+from llama_operator.decide.rollout import strategy
+from llama_operator.decide.rollout.revision import revision_of
 from llama_operator.errors import InvalidManifestError
 from llama_operator.kube import kinds
 from llama_operator.kube.port import Cluster, Kind, NotFoundError, Object, Ref

@@ -7,12 +7,12 @@ from datetime import datetime
 from llama_operator.api.meta import Condition, ConditionStatus
 from llama_operator.api.reasons import ConditionType, Reason
 from llama_operator.catalog.models import Model
+from llama_operator.decide.bounds import least_replicas
 from llama_operator.decide.decision import Decision
-from llama_operator.decide.engine_message import engine_message, refusal
 from llama_operator.decide.observed import Observed, RayServiceFacts
-from llama_operator.decide.plan_status import label
-from llama_operator.decide.rollout import ENGINE_FAILED, Rollout
-from llama_operator.decide.scaling import least_replicas
+from llama_operator.decide.plan.status import label
+from llama_operator.decide.rollout.engine_message import engine_message, refusal
+from llama_operator.decide.rollout.rollout import ENGINE_FAILED, Rollout
 from llama_operator.status import plan_check
 
 _CLUSTER_STARTS = "the Ray cluster is starting"

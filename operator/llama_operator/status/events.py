@@ -13,9 +13,9 @@ from llama_operator.api.meta import Condition, ConditionStatus
 from llama_operator.api.reasons import ConditionType, Reason
 from llama_operator.api.v1alpha1.llamadeployment_status import LlamaDeploymentStatus
 from llama_operator.decide.decision import Decision
-from llama_operator.decide.ending import Ending
 from llama_operator.decide.observed import Observed
-from llama_operator.decide.rollout import Rollout
+from llama_operator.decide.rollout.ending import Ending
+from llama_operator.decide.rollout.rollout import Rollout
 
 _NOTE_LIMIT = 1024
 """Kubernetes' own limit for the note of an event."""

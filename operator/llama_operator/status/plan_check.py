@@ -12,8 +12,8 @@ from llama_operator.api.meta import ConditionStatus
 from llama_operator.api.reasons import Reason
 from llama_operator.api.v1alpha1.llamadeployment_status import ChosenPlan, KVCacheStatus
 from llama_operator.decide.decision import Decision
-from llama_operator.decide.memory import KV_BLOCK_TOKENS, tokens_needed
 from llama_operator.decide.observed import Observed, RevisionFacts
+from llama_operator.decide.plan.memory import KV_BLOCK_TOKENS, tokens_needed
 
 TOLERANCE_PERCENT = 10
 """A plan that is off by more than this was wrong."""

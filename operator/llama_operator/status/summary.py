@@ -14,9 +14,9 @@ from llama_operator.api.v1alpha1.llamadeployment_status import (
     RevisionStatus,
     ScalingEvent,
 )
+from llama_operator.decide.bounds import least_replicas, most_replicas
 from llama_operator.decide.decision import Decision
 from llama_operator.decide.observed import Observed
-from llama_operator.decide.scaling import least_replicas, most_replicas
 from llama_operator.desired.serve_config import HTTP_PORT
 from llama_operator.errors import InvalidManifestError
 from llama_operator.status import conditions, plan_check

@@ -6,7 +6,7 @@ import pytest
 
 from llama_operator.api.v1alpha1.llamadeployment import LlamaDeploymentSpec
 from llama_operator.cli.shared import changes
-from llama_operator.decide.revision import FIELD_CLASSES, FieldClass
+from llama_operator.decide.rollout.revision import FIELD_CLASSES, FieldClass
 
 MODEL = {"name": "llama-3.1-8b"}
 

@@ -6,7 +6,7 @@ import pytest
 
 from llama_operator.api import meta
 from llama_operator.api.manifest import parse
-from llama_operator.decide.revision import revision_of
+from llama_operator.decide.rollout.revision import revision_of
 from llama_operator.kube import kinds
 from llama_operator.kube.port import ConflictError, JsonPatch, Ref
 

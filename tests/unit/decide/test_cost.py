@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 from llama_operator import catalog
 from llama_operator.catalog import prices
-from llama_operator.decide.cost import cost, usd_micros_per_hour
-from llama_operator.decide.performance import Performance, Workload
+from llama_operator.decide.plan.cost import cost, usd_micros_per_hour
+from llama_operator.decide.plan.performance import Performance, Workload
 
 SPEED = Performance(100, 10_000, 1000, 60, 10)
 DOLLAR = 1_000_000

@@ -4,10 +4,10 @@ import pytest
 
 from llama_operator.api.manifest import parse
 from llama_operator.api.reasons import ConditionType, Reason
+from llama_operator.decide.bounds import live_settings
 from llama_operator.decide.decision import decide
 from llama_operator.decide.observed import NodeFacts
-from llama_operator.decide.revision import FIELD_CLASSES, FieldClass, revision_of
-from llama_operator.decide.scaling import live_settings
+from llama_operator.decide.rollout.revision import FIELD_CLASSES, FieldClass, revision_of
 
 
 def acceptance(**changes):

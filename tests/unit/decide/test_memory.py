@@ -4,7 +4,15 @@ import pytest
 
 from llama_operator import catalog
 from llama_operator.catalog import reserve
-from llama_operator.decide.memory import GIB, Sharding, Step, estimate, longest_context, reserve_bytes, tokens_needed
+from llama_operator.decide.plan.memory import (
+    GIB,
+    Sharding,
+    Step,
+    estimate,
+    longest_context,
+    reserve_bytes,
+    tokens_needed,
+)
 
 KNOWN = catalog.load()
 POINTS = reserve.load().working_points

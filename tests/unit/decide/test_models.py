@@ -7,7 +7,7 @@ import pytest
 from llama_operator.api.manifest import parse
 from llama_operator.api.reasons import Reason
 from llama_operator.decide.decision import decide
-from llama_operator.decide.models import find_model
+from llama_operator.decide.find_model import find_model
 from llama_operator.decide.observed import Observed
 from llama_operator.decide.problem import Problem
 

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llama_operator import catalog
-from llama_operator.decide.memory import Sharding
-from llama_operator.decide.performance import (
+from llama_operator.decide.plan.memory import Sharding
+from llama_operator.decide.plan.performance import (
     Limits,
     Performance,
     Workload,

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from llama_operator import catalog
 from llama_operator.catalog.models import Precision
-from llama_operator.decide.candidate import Objectives, PlanRequest
-from llama_operator.decide.memory import layers_of_stages
-from llama_operator.decide.performance import Limits, Workload
-from llama_operator.decide.planner import plan
+from llama_operator.decide.plan.candidate import Objectives, PlanRequest
+from llama_operator.decide.plan.memory import layers_of_stages
+from llama_operator.decide.plan.performance import Limits, Workload
+from llama_operator.decide.plan.planner import plan
 
 KNOWN = catalog.load()
 SERVED = [m for m in KNOWN.models if not m.engine_constraints]
@@ -96,7 +96,7 @@ def feed_forward(shape, layers):
 
 @st.composite
 def requests(draw, models=SERVED):
-    """A request as `decide.plan_request` makes it."""
+    """A request as `decide.plan.request` makes it."""
     model = draw(st.sampled_from([m.id for m in models]))
     facts = KNOWN.model(model)
     wanted = draw(st.sets(st.sampled_from(facts.precisions), min_size=1))

@@ -9,7 +9,7 @@ from llama_operator.api.v1alpha1.llamadeployment import LlamaDeployment
 from llama_operator.catalog import Catalog
 from llama_operator.decide.decision import decide
 from llama_operator.decide.observed import Observed
-from llama_operator.decide.revision import revision_of
+from llama_operator.decide.rollout.revision import revision_of
 from llama_operator.errors import InvalidManifestError
 
 KNOWN = catalog.load()

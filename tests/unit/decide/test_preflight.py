@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from llama_operator.api.reasons import Reason
 from llama_operator.api.v1alpha1.llamadeployment import SecretKey
 from llama_operator.api.v1alpha1.llamadeployment_status import ChosenPlan, PlanStatus
-from llama_operator.decide import preflight
+from llama_operator.decide import access_check
+from llama_operator.decide.access_check import DEFAULT_REVISION, Subject, check_access, hub_revision, pinned
 from llama_operator.decide.observed import LONG_AGO, AccessCheckFacts, RevisionFacts
-from llama_operator.decide.preflight import DEFAULT_REVISION, Subject, check_access, hub_revision, pinned
 from llama_serving.config import AccessVerdict, HubAccess
 
 REVISION = "chat-01234567"
@@ -116,7 +116,7 @@ def test_the_back_off_of_every_answer(ask, job, access, waits):
 
 
 def test_no_wait_is_longer_than_jobs_are_looked_at():
-    assert all(each.most <= preflight.LONGEST_WAIT_SECONDS for each in preflight._BACK_OFF.values())
+    assert all(each.most <= access_check.LONGEST_WAIT_SECONDS for each in access_check._BACK_OFF.values())
 
 
 def test_while_it_is_asked_again_the_last_answer_stands(ask, job):

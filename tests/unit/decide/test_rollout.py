@@ -8,8 +8,8 @@ import pytest
 from llama_operator.api.v1alpha1.llamadeployment import RolloutStrategy
 from llama_operator.api.v1alpha1.llamadeployment_status import ChosenPlan, PlanStatus
 from llama_operator.decide.observed import RevisionFacts, TrafficFacts
-from llama_operator.decide.rollout import roll_out
-from llama_operator.decide.strategy import Strategy, choose_strategy, needs_count
+from llama_operator.decide.rollout.rollout import roll_out
+from llama_operator.decide.rollout.strategy import Strategy, choose_strategy, needs_count
 
 OLD, NEW = "chat-old", "chat-new"
 BESIDE = Strategy(RolloutStrategy.BLUE_GREEN, "test")

@@ -6,8 +6,8 @@ import kubernetes_validate
 import pytest
 
 from llama_operator.api.v1alpha1.llamadeployment import MAX_NAME_LENGTH, SecretKey
+from llama_operator.decide.access_check import LONGEST_WAIT_SECONDS, Subject
 from llama_operator.decide.observed import Settings
-from llama_operator.decide.preflight import LONGEST_WAIT_SECONDS, Subject
 from llama_operator.desired import pods, preflight
 
 TOKEN = SecretKey(name="hugging-face", key="token")

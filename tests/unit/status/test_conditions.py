@@ -8,7 +8,7 @@ import pytest
 from llama_operator.api.reasons import ConditionType, Reason
 from llama_operator.decide.decision import decide
 from llama_operator.decide.observed import NodeFacts, ServeDeploymentFacts
-from llama_operator.decide.revision import revision_of
+from llama_operator.decide.rollout.revision import revision_of
 from llama_operator.status import summary
 from llama_serving.config import DeploymentIdentity, ServingStatus
 

@@ -8,7 +8,7 @@ from llama_operator.api.meta import ConditionStatus
 from llama_operator.api.reasons import Reason
 from llama_operator.decide.decision import decide
 from llama_operator.decide.observed import RevisionFacts, Settings
-from llama_operator.decide.revision import revision_of
+from llama_operator.decide.rollout.revision import revision_of
 from llama_operator.desired import revision
 from llama_operator.status import events, summary
 from llama_serving.config import DeploymentIdentity, ServingStatus

@@ -16,13 +16,13 @@ from llama_operator.cli.plan import command as plan
 from llama_operator.cli.plan import document as plan_json
 from llama_operator.cli.shared import files, output
 from llama_operator.cli.shared.exit_codes import EXIT_OK
-from llama_operator.decide.candidate import Candidate
-from llama_operator.decide.cost import Cost, cost
+from llama_operator.decide.bounds import most_replicas
 from llama_operator.decide.decision import Decision, decide
 from llama_operator.decide.observed import Observed
-from llama_operator.decide.performance import Performance, Workload
-from llama_operator.decide.planner import TYPICAL_LOAD
-from llama_operator.decide.scaling import most_replicas
+from llama_operator.decide.plan.candidate import Candidate
+from llama_operator.decide.plan.cost import Cost, cost
+from llama_operator.decide.plan.performance import Performance, Workload
+from llama_operator.decide.plan.planner import TYPICAL_LOAD
 from llama_operator.errors import FieldProblem, InvalidManifestError
 
 _MICROS = 1_000_000
@@ -207,7 +207,7 @@ def _workload(spec: LlamaDeploymentSpec, options: CostOptions) -> Workload:
 
 
 def _planned(workload: Workload, speed: Performance) -> int:
-    from llama_operator.decide.performance import replicas_needed
+    from llama_operator.decide.plan.performance import replicas_needed
 
     return replicas_needed(speed, workload)
 

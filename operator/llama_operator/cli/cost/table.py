@@ -6,7 +6,7 @@ from rich.table import Table
 from llama_operator.cli.cost.command import Answer
 from llama_operator.cli.plan import document
 from llama_operator.cli.shared import output
-from llama_operator.decide.cost import Cost
+from llama_operator.decide.plan.cost import Cost
 
 _MICROS = 1_000_000
 _HOURS_PER_DAY = 24

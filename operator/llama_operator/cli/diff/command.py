@@ -17,10 +17,10 @@ from llama_operator.cli.shared import changes, files, license_records, output
 from llama_operator.cli.shared.changes import Change
 from llama_operator.cli.shared.connection import Connection, Unknown, facts_of, known_or, list_or_explain, readable
 from llama_operator.cli.shared.exit_codes import EXIT_OK
-from llama_operator.decide import strategy
 from llama_operator.decide.decision import Decision, decide
 from llama_operator.decide.observed import Observed
-from llama_operator.decide.revision import revision_of
+from llama_operator.decide.rollout import strategy
+from llama_operator.decide.rollout.revision import revision_of
 from llama_operator.errors import FieldProblem, InvalidManifestError
 from llama_operator.kube import kinds
 from llama_operator.kube.port import Object

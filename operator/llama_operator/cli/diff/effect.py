@@ -4,7 +4,7 @@ from llama_operator.api.v1alpha1.llamadeployment import LlamaDeployment, Rollout
 from llama_operator.cli.shared.changes import Change
 from llama_operator.decide.decision import Decision
 from llama_operator.decide.observed import Observed
-from llama_operator.decide.revision import revision_of
+from llama_operator.decide.rollout.revision import revision_of
 
 _IN_PLACE = "changes the running cluster in place, no engine restarts"
 _REPLICAS = ("spec.scaling.", "spec.replicas")

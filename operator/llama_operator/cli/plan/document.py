@@ -12,12 +12,12 @@ from pydantic import BaseModel, ConfigDict
 from llama_operator.api.meta import ApiModel, api_name
 from llama_operator.api.reasons import ConditionType
 from llama_operator.api.v1alpha1.llamadeployment_status import ChosenPlan
-from llama_operator.decide.candidate import Candidate, Rejection
-from llama_operator.decide.cold_start import stages, total_seconds
 from llama_operator.decide.decision import Decision
 from llama_operator.decide.license import LicenseVerdict
 from llama_operator.decide.observed import Observed
-from llama_operator.decide.plan_status import label
+from llama_operator.decide.plan.candidate import Candidate, Rejection
+from llama_operator.decide.plan.cold_start import stages, total_seconds
+from llama_operator.decide.plan.status import label
 from llama_operator.decide.problem import Problem
 from llama_operator.status import conditions
 

@@ -13,10 +13,10 @@ from llama_operator.api.reasons import Reason
 from llama_operator.api.v1alpha1.llamadeployment_status import ChosenPlan
 from llama_operator.cli.plan import document
 from llama_operator.cli.shared import output
-from llama_operator.decide.candidate import Candidate, Plan
 from llama_operator.decide.decision import Decision
-from llama_operator.decide.memory import GIB
 from llama_operator.decide.observed import NodeFacts, Observed
+from llama_operator.decide.plan.candidate import Candidate, Plan
+from llama_operator.decide.plan.memory import GIB
 
 _BAR_WIDTH = 48
 _FITTING_SHOWN = 4

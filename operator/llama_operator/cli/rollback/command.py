@@ -20,7 +20,7 @@ from llama_operator.cli.shared.connection import ClusterError, Connection, get_o
 from llama_operator.cli.shared.exit_codes import EXIT_OK
 from llama_operator.cli.shared.revisions import Record
 from llama_operator.decide.decision import decide
-from llama_operator.decide.revision import FIELD_CLASSES, FieldClass, revision_of
+from llama_operator.decide.rollout.revision import FIELD_CLASSES, FieldClass, revision_of
 from llama_operator.kube import kinds
 from llama_operator.kube.port import ConflictError, JsonPatch, Object, Ref
 

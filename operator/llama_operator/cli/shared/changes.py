@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from llama_operator.api.v1alpha1.llamadeployment import LlamaDeploymentSpec
-from llama_operator.decide.revision import FIELD_CLASSES, FieldClass
+from llama_operator.decide.rollout.revision import FIELD_CLASSES, FieldClass
 from llama_operator.kube.port import Object
 
 _LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"

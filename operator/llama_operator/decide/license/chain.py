@@ -8,10 +8,19 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from llama_operator.api.reasons import Reason
-from llama_operator.decide.license import acceptance, house, naming, output_use, termination, territory, use, users
 from llama_operator.decide.license.check import Check, Found
 from llama_operator.decide.license.duties import duties_of, evidence_of
 from llama_operator.decide.license.facts import LicenseInput
+from llama_operator.decide.license.rules import (
+    acceptance,
+    house,
+    naming,
+    output_use,
+    termination,
+    territory,
+    use,
+    users,
+)
 from llama_operator.decide.license.verdict import Denial, LicenseVerdict, Outcome
 
 _OF_GUARDS: tuple[Check, ...] = (

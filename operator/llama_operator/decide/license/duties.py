@@ -4,9 +4,9 @@ from collections.abc import Iterable
 
 from llama_operator.api.v1alpha1.licensepolicy import Requirement
 from llama_operator.catalog.licenses import LicenseFamily
-from llama_operator.decide.license.acceptance import relied_on, relied_on_with_leading
 from llama_operator.decide.license.facts import LicenseInput
-from llama_operator.decide.license.naming import prefixes
+from llama_operator.decide.license.rules.acceptance import relied_on, relied_on_with_leading
+from llama_operator.decide.license.rules.naming import prefixes
 from llama_operator.decide.license.verdict import Attestation, Duties, Evidence, Outcome, OutputTerms, RecordUsed
 
 

@@ -3,10 +3,10 @@
 from llama_operator.api.v1alpha1.llamadeployment import LicenseSpec
 from llama_operator.catalog import Catalog
 from llama_operator.catalog.models import Variant
+from llama_operator.decide.bounds import most_replicas
 from llama_operator.decide.license.facts import LicenseInput, ModelFacts
 from llama_operator.decide.license.lineage import Lineages
 from llama_operator.decide.observed import LONG_AGO, Observed
-from llama_operator.decide.scaling import most_replicas
 
 
 def license_input(

@@ -12,7 +12,7 @@ from llama_operator.catalog import lineage as facts_of_names
 from llama_operator.catalog.additions import Additions, Unusable
 from llama_operator.catalog.models import Model
 from llama_operator.decide.license import LicenseInput, judge, resolve
-from llama_operator.decide.license.naming import begins_with
+from llama_operator.decide.license.rules.naming import begins_with
 from llama_operator.decide.license.signals import called_a_llama, families_in
 
 CATALOG = catalog.load()

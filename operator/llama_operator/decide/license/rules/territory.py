@@ -10,9 +10,9 @@ from datetime import timedelta
 from llama_operator.api.reasons import Reason
 from llama_operator.api.v1alpha1.licenseacceptance import AcceptanceState
 from llama_operator.catalog import lineage
-from llama_operator.decide.license.acceptance import relied_on, relied_on_with_leading
 from llama_operator.decide.license.check import Check, Found, under_acceptance_in_a_house
 from llama_operator.decide.license.facts import LicenseInput, day, same_party
+from llama_operator.decide.license.rules.acceptance import relied_on, relied_on_with_leading
 
 
 def _multimodal_under_clause(given: LicenseInput) -> bool:

@@ -1,13 +1,13 @@
 """The context of a deployment that names none: what the model was trained for, as far as few nodes hold it.
 
-Called by `decide.plan_request`. A context that nobody asked for must not buy hardware, nor stand in the way of a plan:
+Called by `decide.plan.request`. A context that nobody asked for must not buy hardware, nor stand in the way of a plan:
 Llama 4 Scout was trained for ten million tokens, which would take five nodes of H100.
 """
 
 from llama_operator.api.reasons import Reason
-from llama_operator.decide.candidate import Plan, PlanRequest
-from llama_operator.decide.memory import longest_context
-from llama_operator.decide.planner import planner_of_lengths
+from llama_operator.decide.plan.candidate import Plan, PlanRequest
+from llama_operator.decide.plan.memory import longest_context
+from llama_operator.decide.plan.planner import planner_of_lengths
 
 _USEFUL = 32_768
 """A context that serves most requests: the default may shrink to it before it takes another node."""

@@ -6,9 +6,9 @@ another one that does not hold is no way out.
 
 from llama_operator.api.reasons import Reason
 from llama_operator.api.v1alpha1.licenseacceptance import AcceptanceState, LicenseAcceptance
-from llama_operator.decide.license.acceptance import relied_on, relied_on_with_leading
 from llama_operator.decide.license.check import Check, Found, under_acceptance
 from llama_operator.decide.license.facts import LicenseInput, day, same_party
+from llama_operator.decide.license.rules.acceptance import relied_on, relied_on_with_leading
 
 
 def _holds(given: LicenseInput) -> Found | None:

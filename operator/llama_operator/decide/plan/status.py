@@ -5,9 +5,9 @@ Called by `decide.decision`, which hands it on to the builders and to `status`.
 
 from llama_operator.api.v1alpha1.llamadeployment_status import ChosenPlan, PlanStatus, RejectedPlan
 from llama_operator.catalog.models import Model
-from llama_operator.decide.candidate import Candidate, Plan, Rejection, sizes
-from llama_operator.decide.cold_start import stages, total_seconds
-from llama_operator.decide.memory import KV_BLOCK_TOKENS, Sharding, cpu_kv_cache_mib
+from llama_operator.decide.plan.candidate import Candidate, Plan, Rejection, sizes
+from llama_operator.decide.plan.cold_start import stages, total_seconds
+from llama_operator.decide.plan.memory import KV_BLOCK_TOKENS, Sharding, cpu_kv_cache_mib
 
 _REJECTED_SHOWN = 8
 _REJECTED_BESIDE_CHOSEN = 3

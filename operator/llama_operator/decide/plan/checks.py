@@ -1,6 +1,6 @@
 """Named checks that a candidate must pass, each with its numbers and the nearest change that would make it pass.
 
-Called by `decide.planner`, in the order of `CHECKS`. Pure functions of request and candidate; the planner adds to a lack
+Called by `decide.plan.planner`, in the order of `CHECKS`. Pure functions of request and candidate; the planner adds to a lack
 of memory how many GPUs would do, because only the search knows that.
 """
 
@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from llama_operator.api.reasons import Reason
 from llama_operator.catalog.formulas import INT4_GROUP
 from llama_operator.catalog.models import Model
-from llama_operator.decide.candidate import Candidate, PlanRequest
-from llama_operator.decide.memory import GIB, KV_BLOCK_TOKENS, longest_context, tokens_needed
+from llama_operator.decide.plan.candidate import Candidate, PlanRequest
+from llama_operator.decide.plan.memory import GIB, KV_BLOCK_TOKENS, longest_context, tokens_needed
 
 _LARGEST_TENSOR = 64
 

@@ -1,6 +1,6 @@
 """Speed of one replica: time to first token, time per output token, and the rate it sustains.
 
-Called by `decide.planner` for each candidate that fits. A roofline with fitted shares: the matrix products take
+Called by `decide.plan.planner` for each candidate that fits. A roofline with fitted shares: the matrix products take
 as long as their arithmetic or their weights, attention as long as its arithmetic or its KV cache; the all-reduces and a
 fixed overhead come on top. Formulas, calibration
 and its error: docs/performance-model.md. An estimate for choosing between candidates; only a load test proves a rate.
@@ -13,7 +13,7 @@ from llama_operator.catalog import performance as facts
 from llama_operator.catalog.accelerators import Accelerator
 from llama_operator.catalog.models import Model, Variant
 from llama_operator.catalog.performance import EngineCoefficients, Link
-from llama_operator.decide.memory import Sharding
+from llama_operator.decide.plan.memory import Sharding
 
 _ENGINE = "vLLM"
 _ACTIVATION_BYTES = 2

@@ -1,6 +1,6 @@
 """How long a replica takes from nothing to its first answer, stage by stage.
 
-Called by `decide.planner` for the chosen candidate, and by `cli.cost.command`. A sum of published constants; each has its
+Called by `decide.plan.planner` for the chosen candidate, and by `cli.cost.command`. A sum of published constants; each has its
 source in `catalog/data/cold_start.json`, and docs/performance-model.md compares the sum with published totals.
 """
 
@@ -12,7 +12,7 @@ from llama_operator.catalog import cold_start as facts
 from llama_operator.catalog.accelerators import Accelerator
 from llama_operator.catalog.cold_start import WeightSourceName
 from llama_operator.catalog.models import Model, Variant
-from llama_operator.decide.memory import Sharding
+from llama_operator.decide.plan.memory import Sharding
 
 StageName = Literal["Node", "Image", "Weights", "Engine", "Compile", "Graphs"]
 

@@ -1,6 +1,6 @@
 """Memory of one rank: what the engine may use, what weights and reserve take, what is left for the KV cache.
 
-Called by `decide.planner`. Sizes are bytes on the GPU that holds the fewest tokens, lengths are tokens. The formulas are
+Called by `decide.plan.planner`. Sizes are bytes on the GPU that holds the fewest tokens, lengths are tokens. The formulas are
 vLLM's own (v1/worker/gpu_worker.py, v1/core/kv_cache_utils.py, distributed/utils.py); published bytes beat formulas, and
 the reserve follows `catalog.reserve`. docs/planning.md has the whole calculation.
 """

@@ -1,12 +1,12 @@
 """What a plan costs: per hour, per million tokens at a rate, and from how many tokens a day on it beats an API.
 
-Called by `decide.planner` and `cli.cost.command`. Amounts are integers in millionths of a US dollar, rounded to the next.
+Called by `decide.plan.planner` and `cli.cost.command`. Amounts are integers in millionths of a US dollar, rounded to the next.
 """
 
 from dataclasses import dataclass
 
 from llama_operator.catalog.prices import PriceTable
-from llama_operator.decide.performance import Performance, Workload
+from llama_operator.decide.plan.performance import Performance, Workload
 
 _MINUTES_PER_HOUR = 60
 _HOURS_PER_DAY = 24

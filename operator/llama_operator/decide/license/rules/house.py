@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from llama_operator.api.reasons import Reason
 from llama_operator.api.v1alpha1.licensepolicy import LicensePolicy, Permission, Requirement, TierPolicy
 from llama_operator.catalog.licenses import Tier
-from llama_operator.decide.license.acceptance import relied_on_with_leading
 from llama_operator.decide.license.check import Check, Found, in_a_house, under_acceptance_in_a_house
 from llama_operator.decide.license.facts import LicenseInput, same_party
+from llama_operator.decide.license.rules.acceptance import relied_on_with_leading
 
 
 def governing(given: LicenseInput) -> Iterator[tuple[LicensePolicy, TierPolicy]]:

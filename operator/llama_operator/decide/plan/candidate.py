@@ -1,6 +1,6 @@
 """What the planner is asked and what it answers: request, candidates, rejections, plan. Frozen values, no rules.
 
-Made by `decide.plan_request` and `decide.planner`; read by `decide.checks`, `desired`, `status` and the command line.
+Made by `decide.plan.request` and `decide.plan.planner`; read by `decide.plan.checks`, `desired`, `status` and the command line.
 """
 
 from dataclasses import dataclass
@@ -9,8 +9,8 @@ from llama_operator.api.reasons import Reason
 from llama_operator.catalog.accelerators import Accelerator
 from llama_operator.catalog.models import Model, Variant
 from llama_operator.catalog.prices import PriceTable
-from llama_operator.decide.memory import Memory, Sharding
-from llama_operator.decide.performance import Limits, Performance, Workload
+from llama_operator.decide.plan.memory import Memory, Sharding
+from llama_operator.decide.plan.performance import Limits, Performance, Workload
 
 
 @dataclass(frozen=True, slots=True)

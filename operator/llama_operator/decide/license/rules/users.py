@@ -10,10 +10,10 @@ from datetime import date, timedelta
 from llama_operator.api.reasons import Reason
 from llama_operator.api.v1alpha1.licenseacceptance import LicenseAcceptance, MetaGrant, MonthlyActiveUsers, Receipt
 from llama_operator.catalog.licenses import LicenseFamily
-from llama_operator.decide.license.acceptance import relied_on
 from llama_operator.decide.license.check import Check, Found, in_a_house, under
 from llama_operator.decide.license.facts import LicenseInput, day
-from llama_operator.decide.license.house import governing
+from llama_operator.decide.license.rules.acceptance import relied_on
+from llama_operator.decide.license.rules.house import governing
 
 
 def gated(given: LicenseInput) -> Iterator[tuple[LicenseFamily, LicenseAcceptance]]:

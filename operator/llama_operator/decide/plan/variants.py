@@ -1,4 +1,4 @@
-"""Which weights a spec allows: precision, repository, and what the engine can load. Called by `decide.plan_request`."""
+"""Which weights a spec allows: precision, repository, and what the engine can load. Called by `decide.plan.request`."""
 
 from llama_operator.api.reasons import ConditionType, Reason
 from llama_operator.api.v1alpha1.llamadeployment import LlamaDeploymentSpec, Precision

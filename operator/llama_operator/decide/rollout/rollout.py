@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from llama_operator.api.v1alpha1.llamadeployment import RolloutStrategy
-from llama_operator.decide.engine_message import engine_message
 from llama_operator.decide.observed import Observed, RayServiceFacts
-from llama_operator.decide.strategy import Strategy
+from llama_operator.decide.rollout.engine_message import engine_message
+from llama_operator.decide.rollout.strategy import Strategy
 
 ENGINE_FAILED = frozenset({"DEPLOY_FAILED", "UNHEALTHY"})
 """Serve's words for an application that will not serve by waiting."""

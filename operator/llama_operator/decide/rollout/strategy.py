@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from llama_operator.api.v1alpha1.llamadeployment import RolloutStrategy
 from llama_operator.api.v1alpha1.llamadeployment_status import ChosenPlan
+from llama_operator.decide.bounds import least_replicas, most_replicas
 from llama_operator.decide.observed import Observed, RevisionFacts
-from llama_operator.decide.scaling import least_replicas, most_replicas
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,14 +5,14 @@ from llama_operator.api.v1alpha1.llamadeployment import GraphMode, KVCacheDtype,
 from llama_operator.catalog import Catalog, UnknownAcceleratorError
 from llama_operator.catalog.accelerators import Accelerator
 from llama_operator.catalog.models import Model
-from llama_operator.decide.candidate import Objectives, Plan, PlanRequest
-from llama_operator.decide.default_context import plan_default_context
+from llama_operator.decide.bounds import most_replicas
 from llama_operator.decide.observed import NodeFacts, Observed
-from llama_operator.decide.performance import Limits, Workload
-from llama_operator.decide.planner import plan
+from llama_operator.decide.plan.candidate import Objectives, Plan, PlanRequest
+from llama_operator.decide.plan.default_context import plan_default_context
+from llama_operator.decide.plan.performance import Limits, Workload
+from llama_operator.decide.plan.planner import plan
+from llama_operator.decide.plan.variants import allowed_variants
 from llama_operator.decide.problem import Problem
-from llama_operator.decide.scaling import most_replicas
-from llama_operator.decide.variants import allowed_variants
 
 _KV_BYTES_16_BIT = 2
 _KV_BYTES_FP8 = 1

@@ -1,4 +1,4 @@
-"""Every way to shard one replica that is worth trying, with the memory that it takes. Called by `decide.planner`.
+"""Every way to shard one replica that is worth trying, with the memory that it takes. Called by `decide.plan.planner`.
 
 Nothing here depends on the context that is asked for: a search for another length looks at the same candidates.
 """
@@ -6,10 +6,10 @@ Nothing here depends on the context that is asked for: a search for another leng
 from llama_operator.catalog import prices
 from llama_operator.catalog.accelerators import Accelerator
 from llama_operator.catalog.models import Model
-from llama_operator.decide.candidate import Candidate, PlanRequest
-from llama_operator.decide.checks import valid_tensor_sizes
-from llama_operator.decide.cost import usd_micros_per_hour
-from llama_operator.decide.memory import TYPICAL_MAX_NUM_SEQS, Sharding, Step, estimate, weights_of
+from llama_operator.decide.plan.candidate import Candidate, PlanRequest
+from llama_operator.decide.plan.checks import valid_tensor_sizes
+from llama_operator.decide.plan.cost import usd_micros_per_hour
+from llama_operator.decide.plan.memory import TYPICAL_MAX_NUM_SEQS, Sharding, Step, estimate, weights_of
 
 MAX_REPLICA_NODES = 8
 """Pipelines over more nodes are not searched: no Llama needs them."""

@@ -1,6 +1,6 @@
 """The planner: which precision, tensor and pipeline parallel size hold the model and its context on the fewest GPUs.
 
-Called by `decide.plan_request`. Every candidate passes the ordered list of named checks (`decide.checks`); the first that
+Called by `decide.plan.request`. Every candidate passes the ordered list of named checks (`decide.plan.checks`); the first that
 fails rejects it with its numbers and the nearest change that would make it fit. Order of those that fit: GPUs, cost per
 hour, quality, nodes of a replica, links, speed. docs/planning.md has the rules.
 """
@@ -10,11 +10,11 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from llama_operator.api.reasons import Reason
-from llama_operator.decide.candidate import Candidate, Objectives, Plan, PlanRequest, Rejection, sizes
-from llama_operator.decide.checks import CHECKS, Failure, meets_objectives, valid_tensor_sizes, within_max_gpus
-from llama_operator.decide.memory import TYPICAL_MAX_NUM_SEQS
-from llama_operator.decide.performance import Limits, Performance, Workload, predict, replicas_needed
-from llama_operator.decide.shardings import MAX_REPLICA_NODES, Candidates
+from llama_operator.decide.plan.candidate import Candidate, Objectives, Plan, PlanRequest, Rejection, sizes
+from llama_operator.decide.plan.checks import CHECKS, Failure, meets_objectives, valid_tensor_sizes, within_max_gpus
+from llama_operator.decide.plan.memory import TYPICAL_MAX_NUM_SEQS
+from llama_operator.decide.plan.performance import Limits, Performance, Workload, predict, replicas_needed
+from llama_operator.decide.plan.shardings import MAX_REPLICA_NODES, Candidates
 
 __all__ = ["Candidate", "Objectives", "Plan", "PlanRequest", "Rejection", "plan", "valid_tensor_sizes"]
 

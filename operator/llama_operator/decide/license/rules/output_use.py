@@ -13,7 +13,7 @@ from llama_operator.catalog import lineage
 from llama_operator.catalog.licenses import LicenseFamily
 from llama_operator.decide.license.check import Check, Found, under
 from llama_operator.decide.license.facts import LicenseInput
-from llama_operator.decide.license.naming import begins_with
+from llama_operator.decide.license.rules.naming import begins_with
 from llama_operator.decide.license.signals import token_in
 
 

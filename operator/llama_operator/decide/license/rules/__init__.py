@@ -1,0 +1,1 @@
+"""The checks of the license chain, a module a subject."""

@@ -1,0 +1,1 @@
+"""Pure: which variant, accelerator and sharding serve a model, and what each candidate needs."""
