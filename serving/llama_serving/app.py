@@ -20,8 +20,8 @@ from llama_serving.config import (
 )
 from llama_serving.llm_config import placement_bundles
 
-_SERVER = "llama_serving.server.LlamaServer"
-_INGRESS = "llama_serving.ingress.Ingress"
+_SERVER = "llama_serving.engine.server.LlamaServer"
+_INGRESS = "llama_serving.ingress.application.Ingress"
 _QUEUE_PER_REPLICA = 4
 _INGRESS_REQUESTS = 1000
 """Requests in one ingress before another is added; an ingress only passes bytes on."""

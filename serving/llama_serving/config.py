@@ -289,7 +289,7 @@ class HubAccess(StrEnum):
 
 
 class AccessVerdict(Frozen):
-    """The one line that the access check writes as its termination message (`llama_serving.preflight`)."""
+    """The one line that the access check writes as its termination message (`llama_serving.access_check`)."""
 
     access: HubAccess
     repository: str = Field(max_length=192)

@@ -9,7 +9,7 @@ import os
 
 from llama_serving.config import CPU_RAY_EXECUTOR_VARIABLE
 
-_PLATFORM = "llama_serving.cpu_ray_device.CpuRayPlatform"
+_PLATFORM = "llama_serving.engine.cpu_ray.platform.CpuRayPlatform"
 
 
 def register() -> str | None:

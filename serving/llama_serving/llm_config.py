@@ -5,8 +5,8 @@ Light on purpose: it names Ray's fields in a dictionary instead of importing Ray
 
 from typing import Any
 
-from llama_serving import checkpoint
 from llama_serving.config import ServingConfig
+from llama_serving.generated import checkpoint
 
 _STREAM_BATCH_MILLISECONDS = 20
 """How long tokens of a stream are collected: fewer messages between processes against smoother output."""
@@ -22,7 +22,7 @@ def llm_config_of(config: ServingConfig) -> dict[str, Any]:
         "accelerator_type": placement.accelerator_type if placement.device == "GPU" else None,
         "placement_group_config": {"bundles": placement_bundles(config), "strategy": placement.strategy},
         "callback_config": {
-            "callback_class": "llama_serving.nodes.PrepareNodes",
+            "callback_class": "llama_serving.engine.nodes.PrepareNodes",
             "callback_kwargs": {"source": config.source.model_dump(mode="json")},
         },
         "experimental_configs": {"stream_batching_interval_ms": _STREAM_BATCH_MILLISECONDS},

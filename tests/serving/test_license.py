@@ -3,8 +3,8 @@
 import httpx
 import pytest
 
-from llama_serving import checkpoint
 from llama_serving.config import LicenseDuties, LicenseFamilyDuties, ModelSource
+from llama_serving.generated import checkpoint
 
 pytestmark = [pytest.mark.serving, pytest.mark.timeout(900)]
 

@@ -37,7 +37,7 @@ TextHash = Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
 normalized hashes, and take these for provenance only."""
 
 NormalizedHash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-"""SHA-256 of the normalized text (`llama_serving.license_text`): what an acceptance has to name."""
+"""SHA-256 of the normalized text (`llama_serving.licenses.text`): what an acceptance has to name."""
 
 
 class LicenseFamily(Fact):

@@ -6,7 +6,8 @@ import sys
 import pytest
 from tokenizers import Tokenizer
 
-from llama_serving import checkpoint, tiny_tokenizer
+from llama_serving.generated import checkpoint
+from llama_serving.generated import tokenizer as tiny_tokenizer
 
 FILES = {"config.json", "generation_config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"}
 
@@ -27,7 +28,9 @@ def tokenizer(folder):
 
 def test_the_same_bytes_come_out_everywhere(folder, tmp_path):
     again = tmp_path / "elsewhere" / "tiny"
-    subprocess.run([sys.executable, "-m", "llama_serving.checkpoint", str(again)], check=True, capture_output=True)
+    subprocess.run(
+        [sys.executable, "-m", "llama_serving.generated.checkpoint", str(again)], check=True, capture_output=True
+    )
 
     assert read(again) == read(folder)
     assert set(read(folder)) == FILES

@@ -6,7 +6,7 @@ import os
 import pytest
 
 from llama_serving.config import LicenseDuties, LicenseFamilyDuties
-from llama_serving.license_files import MOST_BYTES, MOST_FILES, LicenseFilesMissingError, read_license_files, require
+from llama_serving.licenses.files import MOST_BYTES, MOST_FILES, LicenseFilesMissingError, read_license_files, require
 
 DUTIES = LicenseDuties(
     tier="CommunityLlama31Plus",

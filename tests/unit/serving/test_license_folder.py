@@ -10,8 +10,8 @@ import pytest
 from huggingface_hub import constants
 
 from llama_serving.config import ModelSource
-from llama_serving.license_files import MOST_BYTES, read_license_files
-from llama_serving.license_folder import FolderUnavailableError, license_folder
+from llama_serving.licenses.files import MOST_BYTES, read_license_files
+from llama_serving.licenses.folder import FolderUnavailableError, license_folder
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 REPOSITORY = "meta-llama/Llama-3.3-70B-Instruct"

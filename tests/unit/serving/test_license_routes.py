@@ -10,10 +10,10 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, StreamingResponse
 
 from llama_serving.config import LicenseDuties, LicenseFamilyDuties
-from llama_serving.license_files import read_license_files
-from llama_serving.license_headers import LicenseHeaders, headers_of
-from llama_serving.license_pages import model_metadata
-from llama_serving.license_routes import LicenseDesk, license_router, preferred
+from llama_serving.licenses.files import read_license_files
+from llama_serving.licenses.headers import LicenseHeaders, headers_of
+from llama_serving.licenses.pages import model_metadata
+from llama_serving.licenses.routes import LicenseDesk, license_router, preferred
 
 LLAMA_33 = LicenseFamilyDuties(
     id="llama-3.3",

@@ -2,7 +2,7 @@
 
 import pytest
 
-from llama_serving.license_text import text_hash
+from llama_serving.licenses.text import text_hash
 
 TEXT = '"Agreement" means the terms and condi-\ntions for use of the Llama Materials.\n\n1. License Rights\n'
 

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from llama_serving import preflight
+from llama_serving import access_check
 from llama_serving.config import AccessVerdict, HubAccess
 
 REPOSITORY = "meta-llama/Llama-3.1-8B-Instruct"
@@ -32,13 +32,13 @@ CASES = [
 @pytest.fixture
 def run(hub, tmp_path, monkeypatch, capfd):
     """Runs the probe as the pod does; returns exit code and verdict."""
-    monkeypatch.setattr(preflight, "_PAUSES", (0, 0))
+    monkeypatch.setattr(access_check, "_PAUSES", (0, 0))
 
     def call(token, *, repository=REPOSITORY, revision="main", endpoint=None):
         monkeypatch.setenv("HF_TOKEN", token)
         log = tmp_path / "termination-log"
         arguments = ["--repository", repository, "--revision", revision, "--endpoint", endpoint or hub.address]
-        code = preflight.main([*arguments, "--termination-log", str(log)])
+        code = access_check.main([*arguments, "--termination-log", str(log)])
         written = log.read_text(encoding="utf-8")
         out, err = capfd.readouterr()
         assert written.count("\n") == 1, "one line"
@@ -90,7 +90,9 @@ def test_without_a_token_a_repository_that_is_not_there_looks_gated(run):
 def test_a_line_end_after_the_token_is_no_part_of_it(run, hub, monkeypatch):
     assert run("hf_accepted")[0] == 0
     monkeypatch.setenv("HF_TOKEN", "hf_accepted\n")
-    assert preflight.main(["--repository", REPOSITORY, "--endpoint", hub.address, "--termination-log", os.devnull]) == 0
+    assert (
+        access_check.main(["--repository", REPOSITORY, "--endpoint", hub.address, "--termination-log", os.devnull]) == 0
+    )
 
 
 def test_a_hub_that_stumbles_is_asked_again(run, hub):
@@ -122,14 +124,14 @@ def test_no_network_is_offline(run, endpoint):
 
 
 def test_a_token_that_is_echoed_is_not_passed_on(run, hub, monkeypatch):
-    echo = preflight.Answer(403, "GatedRepo", "no access for hf_stranger at all")
-    verdict = preflight.check(REPOSITORY, "main", "hf_stranger", hub.address, ask=lambda *_: echo)
+    echo = access_check.Answer(403, "GatedRepo", "no access for hf_stranger at all")
+    verdict = access_check.check(REPOSITORY, "main", "hf_stranger", hub.address, ask=lambda *_: echo)
     assert "hf_stranger" not in verdict.model_dump_json()
 
 
 def test_a_long_answer_stays_within_the_kubelets_limit(hub):
-    chatty = preflight.Answer(403, "GatedRepo", 'ü"\n' * 10_000)
-    verdict = preflight.check(REPOSITORY, "main", "hf_x", hub.address, ask=lambda *_: chatty)
+    chatty = access_check.Answer(403, "GatedRepo", 'ü"\n' * 10_000)
+    verdict = access_check.check(REPOSITORY, "main", "hf_x", hub.address, ask=lambda *_: chatty)
     assert len(verdict.model_dump_json().encode()) < 4096
 
 

@@ -2,6 +2,7 @@ from dataclasses import dataclass
 
 import pytest
 
+from llama_serving.board.status import StatusBoard, summarize
 from llama_serving.config import (
     DeploymentIdentity,
     EngineSettings,
@@ -10,8 +11,7 @@ from llama_serving.config import (
     ReplicaReport,
     ServingConfig,
 )
-from llama_serving.kv_cache import kv_cache_size
-from llama_serving.status import StatusBoard, summarize
+from llama_serving.engine.kv_cache import kv_cache_size
 
 
 class Clock:

@@ -14,9 +14,9 @@ from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from llama_serving import license_pages
 from llama_serving.config import ABOUT_PATH, LICENSES_PATH, LicenseDuties
-from llama_serving.license_files import LicenseFile
+from llama_serving.licenses import pages
+from llama_serving.licenses.files import LicenseFile
 
 _KEEP_SECONDS = 30.0
 _RETRY_AFTER_SECONDS = 30
@@ -97,22 +97,22 @@ def license_router(desk: Callable[[], LicenseDesk]) -> APIRouter:
     async def about(accept: Accept = "*/*") -> Response:
         here = desk()
         if preferred(accept, "text/html", _JSON) == _JSON:
-            return JSONResponse(license_pages.about_json(here.model_id, here.duties), headers=_SAFE)
-        return HTMLResponse(license_pages.about_html(here.model_id, here.duties), headers=_PAGE_SAFE)
+            return JSONResponse(pages.about_json(here.model_id, here.duties), headers=_SAFE)
+        return HTMLResponse(pages.about_html(here.model_id, here.duties), headers=_PAGE_SAFE)
 
     @router.get(LICENSES_PATH)
     async def licenses() -> Response:
         here = desk()
-        model = license_pages.listing(here.model_id, here.duties, await here.files())
-        return JSONResponse({"models": [model], "note": license_pages.NO_ADVICE}, headers=_SAFE)
+        model = pages.listing(here.model_id, here.duties, await here.files())
+        return JSONResponse({"models": [model], "note": pages.NO_ADVICE}, headers=_SAFE)
 
     @router.get(LICENSES_PATH + "/{path:path}")
     async def texts(path: str, accept: Accept = "*/*") -> Response:
         here = desk()
         if path == here.model_id and preferred(accept, "text/plain", _JSON) == _JSON:
-            return JSONResponse(license_pages.listing(path, here.duties, await here.files()), headers=_SAFE)
+            return JSONResponse(pages.listing(path, here.duties, await here.files()), headers=_SAFE)
         found = await here.chosen(path)
-        text = license_pages.joined(found) if path == here.model_id else found[0].text
+        text = pages.joined(found) if path == here.model_id else found[0].text
         return PlainTextResponse(text, headers=_SAFE)
 
     return router

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from huggingface_hub import HfApi, constants, snapshot_download
 
-from llama_serving import checkpoint
 from llama_serving.config import ModelSource
-from llama_serving.license_files import MOST_BYTES, MOST_FILES, kind_of, read_license_files
+from llama_serving.generated import checkpoint
+from llama_serving.licenses.files import MOST_BYTES, MOST_FILES, kind_of, read_license_files
 
 
 class FolderUnavailableError(Exception):

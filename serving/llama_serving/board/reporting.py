@@ -15,9 +15,9 @@ import ray
 from ray import serve
 from ray.serve.schema import ReplicaState
 
+from llama_serving.board.status import StatusBoard
 from llama_serving.config import ReplicaReport
-from llama_serving.license_files import LicenseFile
-from llama_serving.status import StatusBoard
+from llama_serving.licenses.files import LicenseFile
 
 REPORT_SECONDS: Final = 1.0
 """Time between two reports of one sender."""

@@ -1,7 +1,7 @@
 """Writes the `tiny-random-llama` checkpoint: a real Llama architecture with random weights, and its tokenizer.
 
 It proves the serving path on any machine without a download. Called by `nodes` on every node before an engine starts,
-and by hand: `python -m llama_serving.checkpoint DIR`. The same bytes come out everywhere, because tensor-parallel
+and by hand: `python -m llama_serving.generated.checkpoint DIR`. The same bytes come out everywhere, because tensor-parallel
 ranks on different nodes must read one model. It needs numpy but not torch: it also runs in small processes.
 """
 
@@ -18,7 +18,7 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from llama_serving import tiny_tokenizer
+from llama_serving.generated import tokenizer
 
 NAME: Final = "tiny-random-llama"
 """Model identifier of the generated checkpoint."""
@@ -81,8 +81,8 @@ def _write(folder: Path) -> None:
     documents = {
         "config.json": _config(),
         "generation_config.json": _generation_config(),
-        "tokenizer.json": tiny_tokenizer.tokenizer(),
-        "tokenizer_config.json": tiny_tokenizer.tokenizer_config(_config()["max_position_embeddings"]),
+        "tokenizer.json": tokenizer.tokenizer(),
+        "tokenizer_config.json": tokenizer.tokenizer_config(_config()["max_position_embeddings"]),
     }
     for name, document in documents.items():
         (folder / name).write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -112,8 +112,8 @@ def _config() -> dict[str, Any]:
         "model_type": "llama",
         "attention_bias": False,
         "attention_dropout": 0.0,
-        "bos_token_id": tiny_tokenizer.BEGIN_OF_TEXT,
-        "eos_token_id": [tiny_tokenizer.END_OF_TEXT, tiny_tokenizer.END_OF_TURN],
+        "bos_token_id": tokenizer.BEGIN_OF_TEXT,
+        "eos_token_id": [tokenizer.END_OF_TEXT, tokenizer.END_OF_TURN],
         "head_dim": _HEAD_DIM,
         "hidden_act": "silu",
         "hidden_size": _HIDDEN,
@@ -131,14 +131,14 @@ def _config() -> dict[str, Any]:
         "tie_word_embeddings": False,
         "torch_dtype": "bfloat16",
         "use_cache": True,
-        "vocab_size": tiny_tokenizer.VOCABULARY_SIZE,
+        "vocab_size": tokenizer.VOCABULARY_SIZE,
     }
 
 
 def _generation_config() -> dict[str, Any]:
     return {
-        "bos_token_id": tiny_tokenizer.BEGIN_OF_TEXT,
-        "eos_token_id": [tiny_tokenizer.END_OF_TEXT, tiny_tokenizer.END_OF_TURN],
+        "bos_token_id": tokenizer.BEGIN_OF_TEXT,
+        "eos_token_id": [tokenizer.END_OF_TEXT, tokenizer.END_OF_TURN],
         "do_sample": True,
         "temperature": 0.6,
         "top_p": 0.9,
@@ -153,7 +153,7 @@ def _weights() -> Iterator[tuple[str, Floats]]:
     """
     source = np.random.PCG64(_SEED)
     common = np.sign(_noise(source, _HIDDEN)).astype(np.float32)
-    embeddings = _noise(source, tiny_tokenizer.VOCABULARY_SIZE, _HIDDEN)
+    embeddings = _noise(source, tokenizer.VOCABULARY_SIZE, _HIDDEN)
     yield "model.embed_tokens.weight", embeddings + common
     for layer in range(_LAYERS):
         prefix = f"model.layers.{layer}"
@@ -174,12 +174,12 @@ def _weights() -> Iterator[tuple[str, Floats]]:
     spread = np.float32(_LOGIT_SPREAD / _HIDDEN**0.5)
     likes = _preferences()[:, None] * (common / _HIDDEN)[None, :]
     against_repeats = embeddings * np.float32(_REPEAT / _HIDDEN)
-    yield "lm_head.weight", _noise(source, tiny_tokenizer.VOCABULARY_SIZE, _HIDDEN) * spread + likes + against_repeats
+    yield "lm_head.weight", _noise(source, tokenizer.VOCABULARY_SIZE, _HIDDEN) * spread + likes + against_repeats
 
 
 def _preferences() -> Floats:
     """Offset of every token's logit, about: lower-case letters and the space are likely, other ASCII rare."""
-    offsets = np.full(tiny_tokenizer.VOCABULARY_SIZE, _UNLIKELY, np.float32)
+    offsets = np.full(tokenizer.VOCABULARY_SIZE, _UNLIKELY, np.float32)
     offsets[0x21:0x7F] = _RARE
     offsets[ord("a") : ord("z") + 1] = 0
     offsets[ord(" ")] = 0
@@ -202,14 +202,14 @@ def _bfloat16(values: Floats) -> bytes:
 
 
 def _recipe_digest() -> str:
-    sources = (Path(__file__), Path(tiny_tokenizer.__file__))
+    sources = (Path(__file__), Path(tokenizer.__file__))
     return hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:10]
 
 
 def main(arguments: list[str]) -> int:
     """Write the checkpoint to the folder named on the command line, or to the default one."""
     if len(arguments) > 1:
-        print("usage: python -m llama_serving.checkpoint [DIR]", file=sys.stderr)  # noqa: T201 - a command line
+        print("usage: python -m llama_serving.generated.checkpoint [DIR]", file=sys.stderr)  # noqa: T201 - a command line
         return 2
     print(ensure(Path(arguments[0]) if arguments else default_folder()))  # noqa: T201 - a command line
     return 0

@@ -14,12 +14,12 @@ from ray.serve.llm import LLMConfig
 from ray.serve.llm.deployment import LLMServer
 
 from llama_serving.autoscaling import METRIC_KV_USAGE, METRIC_RUNNING, METRIC_SLOTS, METRIC_WAITING
+from llama_serving.board.reporting import REPORT_SECONDS, BoardClient
 from llama_serving.config import ReplicaReport, ServingConfig
-from llama_serving.engine import LlamaEngine
-from llama_serving.license_files import LicenseFile, read_license_files, require
-from llama_serving.license_folder import FolderUnavailableError, license_folder
+from llama_serving.engine.vllm import LlamaEngine
+from llama_serving.licenses.files import LicenseFile, read_license_files, require
+from llama_serving.licenses.folder import FolderUnavailableError, license_folder
 from llama_serving.llm_config import llm_config_of
-from llama_serving.reporting import REPORT_SECONDS, BoardClient
 
 _LOGGER = logging.getLogger("ray.serve")
 _ENGINE_OVERRIDE = "RAYLLM_VLLM_ENGINE_CLS"

@@ -11,4 +11,4 @@ class CpuRayPlatform(CpuPlatform):
     @classmethod
     def get_device_communicator_cls(cls) -> str:
         """Name the communicator that does not take shared memory for granted."""
-        return "llama_serving.cpu_ray_communicator.NetworkCommunicator"
+        return "llama_serving.engine.cpu_ray.communicator.NetworkCommunicator"

@@ -16,13 +16,13 @@ from ray.serve.llm import LLMConfig
 from ray.serve.llm.ingress import OpenAiIngress, make_fastapi_ingress
 from starlette.exceptions import HTTPException
 
+from llama_serving.board.reporting import BoardClient, CountOpenRequests, OpenRequests, ReplicaCounts
+from llama_serving.board.status import summarize
 from llama_serving.config import APPLICATION_NAME, STATUS_PATH, ServingConfig, ServingStatus
-from llama_serving.license_headers import Headers, LicenseHeaders, headers_of
-from llama_serving.license_pages import model_metadata
-from llama_serving.license_routes import LicenseDesk, license_router
+from llama_serving.licenses.headers import Headers, LicenseHeaders, headers_of
+from llama_serving.licenses.pages import model_metadata
+from llama_serving.licenses.routes import LicenseDesk, license_router
 from llama_serving.llm_config import llm_config_of
-from llama_serving.reporting import BoardClient, CountOpenRequests, OpenRequests, ReplicaCounts
-from llama_serving.status import summarize
 
 
 class StatusIngress(OpenAiIngress):

@@ -16,7 +16,7 @@ from typing import Final
 from pydantic import Field
 
 from llama_serving.config import LICENSE_FILES_MISSING, Frozen, LicenseDuties, LicenseFileKind
-from llama_serving.license_text import text_hash
+from llama_serving.licenses.text import text_hash
 
 MOST_BYTES: Final = 256 * 1024
 """Size of the largest file that is read; the longest Llama license has 20 KB."""

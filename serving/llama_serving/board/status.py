@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 
 from llama_serving.config import ReplicaReport, ServingConfig, ServingStatus
-from llama_serving.license_files import LicenseFile
+from llama_serving.licenses.files import LicenseFile
 
 _EXPIRY_SECONDS = 10.0
 """A sender that is silent for longer is gone; an engine that loads the machine may be late by seconds."""

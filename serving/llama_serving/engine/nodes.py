@@ -12,8 +12,8 @@ import ray
 from ray.llm._internal.common.callbacks.base import CallbackBase
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from llama_serving import checkpoint
 from llama_serving.config import ModelSource
+from llama_serving.generated import checkpoint
 
 
 class PrepareNodes(CallbackBase):

@@ -9,8 +9,8 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from llama_serving.config import LICENSES_PATH, LicenseDuties, LicenseFamilyDuties
-from llama_serving.license_files import LicenseFile
-from llama_serving.license_headers import attributions, output_terms
+from llama_serving.licenses.files import LicenseFile
+from llama_serving.licenses.headers import attributions, output_terms
 
 NO_ADVICE: Final = (
     "What is shown here is a record of license facts for machines and people. It is not legal advice, and showing it "

@@ -11,7 +11,7 @@ from typing import Any
 from ray.llm._internal.serve.engines.vllm.vllm_engine import VLLMEngine
 from vllm.v1.metrics.loggers import AggregateStatLoggerBase
 
-from llama_serving.kv_cache import kv_cache_size
+from llama_serving.engine.kv_cache import kv_cache_size
 
 _LOGGER = logging.getLogger("ray.serve")
 

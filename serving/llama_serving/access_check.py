@@ -1,0 +1,155 @@
+"""Asks the Hub whether a token may download a repository at a revision, before anybody waits for a GPU.
+
+Runs as `python -m llama_serving.preflight --repository OWNER/NAME --revision REVISION` in a Job of the tenant's own
+namespace, where the token is (docs/preflight.md). It makes the request that a download begins with, by the library that
+downloads, and writes one line, an `AccessVerdict`, as the container's termination message. The token is never written.
+
+Which answer means what is not documented by the Hub; the rules of `judge` follow `hf_raise_for_status` of
+huggingface_hub (`utils/_http.py`) and the messages that people quote in its issues.
+"""
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from llama_serving.config import HUB_ENDPOINT, TOKEN_VARIABLE, AccessVerdict, HubAccess
+
+PROBED_FILE: Final = "config.json"
+"""Every checkpoint that the engine can load has it, and the gate holds for it: unlike README and LICENSE, which the Hub
+gives to anybody."""
+
+_MESSAGE_LIMIT: Final = 1024
+_REQUEST_SECONDS: Final = 10.0
+_PAUSES: Final = (1.0, 3.0, 9.0)
+"""Seconds before each further try when the Hub gave no usable answer; who started us tries again much later."""
+
+EXIT_CODES: Final = {
+    HubAccess.ACCESSIBLE: 0,
+    HubAccess.NOT_FOUND: os.EX_NOINPUT,
+    HubAccess.OFFLINE: os.EX_TEMPFAIL,
+}
+"""Exit codes after sysexits.h; every other verdict is `EX_NOPERM`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back of one request.
+
+    Attributes:
+        status: HTTP status; None when there was no answer at all.
+        code: Header `X-Error-Code`.
+        message: Header `X-Error-Message`, or what the network said.
+        commit: Commit that the revision is.
+    """
+
+    status: int | None
+    code: str = ""
+    message: str = ""
+    commit: str = ""
+
+
+def judge(answer: Answer, *, with_token: bool) -> HubAccess:
+    """Say what an answer of the Hub means."""
+    status, code, said = answer.status, answer.code, answer.message.lower()
+    if status is None:
+        return HubAccess.OFFLINE
+    if status < 400:  # noqa: PLR2004 - the first status that is an error
+        return HubAccess.ACCESSIBLE
+    if status == 401 and not with_token:  # noqa: PLR2004 - unauthorized
+        # Gated, private, or not there at all: to somebody without a token the Hub does not say which.
+        return HubAccess.TOKEN_MISSING
+    if code in {"RevisionNotFound", "EntryNotFound", "RepoNotFound"}:
+        return HubAccess.NOT_FOUND
+    if status == 401:  # noqa: PLR2004 - unauthorized
+        return HubAccess.TOKEN_INVALID
+    if code == "GatedRepo":
+        return _at_the_gate(said)
+    if status == 403:  # noqa: PLR2004 - forbidden
+        # A fine-grained token needs a permission of its own for gated repositories.
+        return HubAccess.TOKEN_INVALID if "token" in said else HubAccess.DENIED
+    # Everything else, rate limits and failures of the server above all, says nothing about access.
+    return HubAccess.NOT_FOUND if status in {404, 410} else HubAccess.OFFLINE
+
+
+def _at_the_gate(said: str) -> HubAccess:
+    if "awaiting a review" in said:
+        return HubAccess.PENDING_REVIEW
+    if "rejected" in said:
+        return HubAccess.DENIED
+    return HubAccess.NOT_ACCEPTED
+
+
+def ask(repository: str, revision: str, token: str, endpoint: str) -> Answer:
+    """Ask the Hub for the head of `PROBED_FILE`, once."""
+    # Here and not above: the library reads its settings from the environment when it is imported.
+    from huggingface_hub import get_hf_file_metadata, hf_hub_url  # noqa: PLC0415
+    from huggingface_hub.errors import HfHubHTTPError  # noqa: PLC0415
+
+    url = hf_hub_url(repository, PROBED_FILE, revision=revision, endpoint=endpoint)
+    try:
+        # False: without a token of our own none is looked for on the disk either.
+        found = get_hf_file_metadata(url, token=token or False, timeout=_REQUEST_SECONDS)
+    except HfHubHTTPError as error:
+        headers = error.response.headers
+        said = headers.get("X-Error-Message") or f"HTTP {error.response.status_code}"
+        return Answer(error.response.status_code, headers.get("X-Error-Code") or "", said)
+    except Exception as error:  # noqa: BLE001 - the library's transport differs by version, and its errors have no base
+        return Answer(None, message=f"{type(error).__name__}: {error}")
+    return Answer(200, commit=found.commit_hash or "")
+
+
+def check(
+    repository: str,
+    revision: str,
+    token: str,
+    endpoint: str,
+    *,
+    ask: Callable[[str, str, str, str], Answer] = ask,
+    sleep: Callable[[float], object] = time.sleep,
+) -> AccessVerdict:
+    """Ask until there is a usable answer, a few times at most."""
+    for pause in (*_PAUSES, None):
+        answer = ask(repository, revision, token, endpoint)
+        access = judge(answer, with_token=bool(token))
+        if access is not HubAccess.OFFLINE or pause is None:
+            break
+        sleep(pause)
+    message = _without(token, answer.message)
+    if access is HubAccess.NOT_FOUND and answer.code == "EntryNotFound":
+        message = f"the repository has no {PROBED_FILE}, without which the engine cannot load it"
+    return AccessVerdict(
+        access=access,
+        repository=repository,
+        revision=revision,
+        commit=answer.commit[:64],
+        message=" ".join(message.split())[:_MESSAGE_LIMIT],
+    )
+
+
+def _without(token: str, text: str) -> str:
+    """Leave the token out, should a proxy or a library ever echo it."""
+    return text.replace(token, "***") if token else text
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Check, write the verdict, and return the exit code."""
+    parser = argparse.ArgumentParser(prog="llama_serving.access_check", description=__doc__, allow_abbrev=False)
+    parser.add_argument("--repository", required=True, help="repository on the Hub, OWNER/NAME")
+    parser.add_argument("--revision", default="main", help="branch, tag or commit")
+    parser.add_argument("--endpoint", default=HUB_ENDPOINT, help="address of the Hub; the operator's setting")
+    parser.add_argument(
+        "--termination-log", type=Path, default=Path("/dev/termination-log"), help="file for the verdict"
+    )
+    given = parser.parse_args(argv)
+    # Spaces and line ends come from `kubectl create secret --from-file`.
+    token = os.environ.get(TOKEN_VARIABLE, "").strip()
+    verdict = check(given.repository, given.revision, token, given.endpoint)
+    line = verdict.model_dump_json(exclude_defaults=True) + "\n"
+    given.termination_log.write_text(line, encoding="utf-8")
+    sys.stdout.write(line)
+    return EXIT_CODES.get(verdict.access, os.EX_NOPERM)

@@ -1,0 +1,1 @@
+"""What replicas report about themselves, and the status that follows from it."""

@@ -1,0 +1,1 @@
+"""The vLLM engine inside a replica, and the nodes that it runs on."""

@@ -1,0 +1,1 @@
+"""The tiny Llama that the project generates itself."""

@@ -1,0 +1,1 @@
+"""What answers HTTP in the serving pods."""

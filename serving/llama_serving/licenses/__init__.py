@@ -1,0 +1,1 @@
+"""License texts, attribution and output terms, as the serving pods show them."""
