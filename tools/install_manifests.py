@@ -21,7 +21,7 @@ from control_plane import binaries
 from llama_operator import catalog
 from llama_operator.catalog import lineage
 from llama_operator.decide.license import resolve
-from llama_operator.settings import OperatorSettings
+from llama_operator.settings.operator import OperatorSettings
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 CHART: Final = ROOT / "charts" / "llama-operator"

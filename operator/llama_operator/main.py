@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from llama_operator.settings import SettingsError, load
+from llama_operator.settings.operator import SettingsError, load
 from llama_operator.telemetry import logs
 
 EXIT_STOPPED: Final = 0
@@ -31,11 +31,11 @@ def main(argv: Sequence[str] | None = None, environment: Mapping[str, str] = os.
         return EXIT_INVALID
     logs.configure(settings.log_format, settings.log_level)
     # After the settings: `--help` and a wrong flag answer without the second that the clients take to load.
-    from llama_operator import process  # noqa: PLC0415
     from llama_operator.kube.server.credentials import CredentialsError  # noqa: PLC0415
+    from llama_operator.process import operator  # noqa: PLC0415
 
     try:
-        return asyncio.run(process.run(settings, environment))
+        return asyncio.run(operator.run(settings, environment))
     except CredentialsError as error:
         _LOG.error("%s", error)
         return EXIT_INVALID

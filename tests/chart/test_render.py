@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 import install_manifests
-from llama_operator.settings import OperatorSettings, load, options
+from llama_operator.settings.operator import OperatorSettings, load, options
 
 pytestmark = pytest.mark.control_plane
 

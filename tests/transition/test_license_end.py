@@ -6,8 +6,8 @@ from llama_operator.api.meta import ANNOTATION_TRAFFIC_SINCE, LABEL_REVISION
 from llama_operator.api.reasons import Reason
 from llama_operator.kube import kinds
 from llama_operator.kube.port import Ref
-from llama_operator.reconcile import reconcile
-from llama_operator.record_pass import comment
+from llama_operator.reconcile.deployment import reconcile
+from llama_operator.reconcile.license_records import comment
 
 SAMPLE = "llama-3.3-70b-fp8-h100"
 TEAM = "team-a"

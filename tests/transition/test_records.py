@@ -7,7 +7,7 @@ import yaml
 from llama_operator.cli.shared import files
 from llama_operator.kube import kinds
 from llama_operator.kube.port import Ref
-from llama_operator.record_pass import comment
+from llama_operator.reconcile.license_records import comment
 
 SAMPLES = Path(__file__).resolve().parents[2] / "manifests" / "samples"
 

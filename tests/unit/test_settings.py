@@ -4,7 +4,7 @@ import pytest
 
 from llama_operator import __version__
 from llama_operator.decide.observed import Settings
-from llama_operator.settings import (
+from llama_operator.settings.operator import (
     LogLevel,
     OperatorSettings,
     ServingStatusSource,

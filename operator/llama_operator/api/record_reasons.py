@@ -1,6 +1,6 @@
 """The vocabulary of the license records' status: condition types and reasons of LlamaModel, LicenseAcceptance and LicensePolicy.
 
-Used by `status.records` alone; docs/reference/conditions.md is generated from here.
+Used by `status.license_records` alone; docs/reference/conditions.md is generated from here.
 """
 
 from enum import StrEnum

@@ -1,6 +1,6 @@
 """May the weights be downloaded? Asked before a revision is made, and so before any GPU. Called by `decide.decision`.
 
-The question is put to the Hub by a Job in the tenant's namespace (`desired.preflight`), which has the tenant's token; this
+The question is put to the Hub by a Job in the tenant's namespace (`desired.access_check`), which has the tenant's token; this
 module reads what came of the Jobs and says whether to wait, to go on, to stop, or to ask again. That it was answered well
 is pinned with the revision, so it is not asked again for one that has run. See docs/preflight.md.
 """

@@ -7,7 +7,7 @@ from llama_operator.decide.decision import Decision
 from llama_operator.decide.observed import Observed, RayServiceFacts, RevisionFacts, Settings
 from llama_operator.decide.rollout.ending import Ending
 from llama_operator.decide.rollout.rollout import Rollout
-from llama_operator.desired import network, preflight, rayservice, revision
+from llama_operator.desired import access_check, network, rayservice, revision
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,10 +93,12 @@ def _access_checks(observed: Observed, decision: Decision, settings: Settings) -
     found = decision.preflight
     if found is None:
         return Desired()
-    job = () if found.start is None else (preflight.build(observed.deployment, *found.start, settings),)
+    job = () if found.start is None else (access_check.build(observed.deployment, *found.start, settings),)
     return Desired(
         steps=(job,),
-        delete=tuple(Deletion(preflight.API_VERSION, preflight.KIND, old.name, old.uid) for old in found.obsolete),
+        delete=tuple(
+            Deletion(access_check.API_VERSION, access_check.KIND, old.name, old.uid) for old in found.obsolete
+        ),
     )
 
 

@@ -14,7 +14,7 @@ from llama_operator.kube import kinds
 from llama_operator.kube.cache.objects import ObjectCache
 from llama_operator.kube.port import Kind, Object, Ref
 from llama_operator.observe.gather import node_facts
-from llama_operator.work_queue import Priority
+from llama_operator.work.queue import Priority
 
 _CROWD_SECONDS: Final = 1.0
 """Nodes come and go in crowds, and so do deployments; what rests on them is looked at once for each crowd."""

@@ -17,7 +17,7 @@ from opentelemetry.trace import NoOpTracerProvider, Tracer
 from typing_extensions import override
 
 from llama_operator import __version__
-from llama_operator.settings import PROGRAM, Switch
+from llama_operator.settings.operator import PROGRAM, Switch
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.resources import Resource

@@ -12,7 +12,7 @@ from typing import Any, Final, TextIO
 
 from typing_extensions import override
 
-from llama_operator.settings import LogFormat, LogLevel
+from llama_operator.settings.operator import LogFormat, LogLevel
 from llama_operator.telemetry.context import CURRENT_PASS
 
 _QUIET: Final = ("kopf", "asyncio", "aiohttp", "kubernetes", "opentelemetry", "urllib3")

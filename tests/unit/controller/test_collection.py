@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from llama_operator import collection
+from llama_operator.process import full_collections
 
 
 class Place:
@@ -24,7 +24,7 @@ class Place:
 
 @pytest.fixture
 def place(monkeypatch):
-    monkeypatch.setattr(collection, "_LOOK_SECONDS", 0.001)
+    monkeypatch.setattr(full_collections, "_LOOK_SECONDS", 0.001)
     found = Place()
     gc.callbacks.append(found.note)
     yield found
@@ -33,7 +33,7 @@ def place(monkeypatch):
 
 @asynccontextmanager
 async def running(place):
-    task = asyncio.create_task(collection.collect_when_idle(lambda: place.busy, lambda: place.now))
+    task = asyncio.create_task(full_collections.collect_when_idle(lambda: place.busy, lambda: place.now))
     await asyncio.sleep(0)
     try:
         yield

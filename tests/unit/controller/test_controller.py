@@ -3,11 +3,11 @@
 import asyncio
 from contextlib import asynccontextmanager, contextmanager
 
-from llama_operator.controller import Controller
 from llama_operator.kube import kinds
 from llama_operator.kube.port import KubeError, Ref
 from llama_operator.telemetry.passes import Outcome, PassRecord
-from llama_operator.work_queue import BackOff, Slots
+from llama_operator.work.controller import Controller
+from llama_operator.work.queue import BackOff, Slots
 
 A, B, C = (Ref(kinds.LLAMA_DEPLOYMENT, "team", name) for name in "abc")
 

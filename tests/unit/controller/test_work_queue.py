@@ -8,7 +8,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from llama_operator.kube import kinds
 from llama_operator.kube.port import Ref
-from llama_operator.work_queue import BackOff, Priority, Slots, WorkQueue
+from llama_operator.work.queue import BackOff, Priority, Slots, WorkQueue
 
 KEYS = [Ref(kinds.LLAMA_DEPLOYMENT, namespace, name) for namespace in ("a", "b", "c") for name in ("x", "y", "z")]
 A, B = KEYS[0], KEYS[3]

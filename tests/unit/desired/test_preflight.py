@@ -8,7 +8,7 @@ import pytest
 from llama_operator.api.v1alpha1.llamadeployment import MAX_NAME_LENGTH, SecretKey
 from llama_operator.decide.access_check import LONGEST_WAIT_SECONDS, Subject
 from llama_operator.decide.observed import Settings
-from llama_operator.desired import pods, preflight
+from llama_operator.desired import access_check, pods
 
 TOKEN = SecretKey(name="hugging-face", key="token")
 SUBJECT = Subject("chat-01234567", "meta-llama/Llama-3.1-8B-Instruct", "main", TOKEN)
@@ -16,7 +16,7 @@ SUBJECT = Subject("chat-01234567", "meta-llama/Llama-3.1-8B-Instruct", "main", T
 
 @pytest.fixture
 def job(deployment):
-    return preflight.build(deployment(), SUBJECT, 1, Settings())
+    return access_check.build(deployment(), SUBJECT, 1, Settings())
 
 
 @pytest.fixture
@@ -38,10 +38,10 @@ def test_it_belongs_to_its_deployment_and_goes_by_itself(job):
 
 def test_the_name_fits_and_follows_from_what_is_asked_and_how_often(deployment):
     long = deployment(name="a" * MAX_NAME_LENGTH)
-    assert len(preflight.job_name(long, SUBJECT, 10**6)) <= 57
-    names = {preflight.job_name(long, SUBJECT, attempt) for attempt in range(1, 50)}
+    assert len(access_check.job_name(long, SUBJECT, 10**6)) <= 57
+    names = {access_check.job_name(long, SUBJECT, attempt) for attempt in range(1, 50)}
     assert len(names) == 49
-    assert preflight.job_name(long, SUBJECT, 3) in names
+    assert access_check.job_name(long, SUBJECT, 3) in names
 
 
 def test_the_token_is_named_and_never_held(job, pod):
@@ -56,7 +56,7 @@ def test_the_token_is_named_and_never_held(job, pod):
 
 def test_without_a_token_no_secret_is_named(deployment):
     subject = Subject("chat-01234567", "o/r", "main", None)
-    assert "secretKeyRef" not in json.dumps(preflight.build(deployment(), subject, 1, Settings()))
+    assert "secretKeyRef" not in json.dumps(access_check.build(deployment(), subject, 1, Settings()))
 
 
 def test_the_pod_is_restricted_and_has_no_rights(pod):
@@ -85,7 +85,7 @@ def test_it_is_no_pod_of_the_ray_cluster(job):
 
 def test_the_endpoint_is_the_platforms_and_the_image_the_deployments(deployment):
     settings = Settings(hub_endpoint="https://hub.acme.example")
-    job = preflight.build(deployment(image="acme/llama:2"), SUBJECT, 1, settings)
+    job = access_check.build(deployment(image="acme/llama:2"), SUBJECT, 1, settings)
     (container,) = job["spec"]["template"]["spec"]["containers"]
     command = container["command"]
     assert command[command.index("--endpoint") + 1] == "https://hub.acme.example"

@@ -10,7 +10,7 @@ from llama_operator.handlers.watched import WATCHED
 from llama_operator.kube import kinds
 from llama_operator.kube.cache.objects import ObjectCache
 from llama_operator.kube.port import Listing, Ref
-from llama_operator.work_queue import Priority
+from llama_operator.work.queue import Priority
 
 BY_KIND = {each.kind: each for each in WATCHED}
 CHAT = Ref(kinds.LLAMA_DEPLOYMENT, "team-a", "chat")

@@ -6,8 +6,8 @@ from datetime import timedelta
 import pytest
 
 from llama_operator.api.manifest import parse
-from llama_operator.status import records
-from llama_operator.status.records import Records, Use
+from llama_operator.status import license_records
+from llama_operator.status.license_records import Records, Use
 
 GROUP = "llama-operator.io/v1alpha1"
 
@@ -53,7 +53,7 @@ def condition(status, kind):
 def test_an_acceptance_of_the_right_version_and_text_is_valid(known, now):
     record = acceptance(known)
     uses = (Use("acme", "team-a/chat"), Use("other", "team-a/more"), Use("acme", "team-b/chat"))
-    status = records.of_acceptance(record, world(known, now, uses=uses))
+    status = license_records.of_acceptance(record, world(known, now, uses=uses))
     assert (condition(status, "Valid").status, condition(status, "Valid").reason) == ("True", "Recorded")
     assert status.deployments == 2
     assert status.observed_generation == 3
@@ -73,26 +73,26 @@ def test_an_acceptance_of_the_right_version_and_text_is_valid(known, now):
     ids=str,
 )
 def test_an_acceptance_that_fits_no_license_says_so(known, now, change, reason):
-    status = records.of_acceptance(acceptance(known, **change), world(known, now))
+    status = license_records.of_acceptance(acceptance(known, **change), world(known, now))
     assert (condition(status, "Valid").status, condition(status, "Valid").reason) == ("False", reason)
 
 
 def test_an_unknown_text_beside_a_known_one_is_strange(known, now):
     hashes = [*known.license_family("llama-3.3").license_text_hashes, "0" * 64]
-    status = records.of_acceptance(acceptance(known, textHashes=hashes), world(known, now))
+    status = license_records.of_acceptance(acceptance(known, textHashes=hashes), world(known, now))
     assert condition(status, "Valid").reason == "TextUnknown"
 
 
 def test_a_review_is_due_from_its_day_on(known, now):
     day = now.date()
     for due, expected in ((day + timedelta(days=1), "False"), (day, "True"), (day - timedelta(days=1), "True")):
-        status = records.of_acceptance(acceptance(known, reviewDueOn=due.isoformat()), world(known, now))
+        status = license_records.of_acceptance(acceptance(known, reviewDueOn=due.isoformat()), world(known, now))
         assert condition(status, "ReviewDue").status == expected
 
 
 def test_a_terminated_acceptance_names_who_has_to_delete_what_and_claims_nothing(known, now):
     uses = (Use("acme", "team-a/chat", "meta-llama/Llama-3.3-70B-Instruct"), Use("other", "team-b/x", "others/weights"))
-    status = records.of_acceptance(acceptance(known, state="Terminated"), world(known, now, uses=uses))
+    status = license_records.of_acceptance(acceptance(known, state="Terminated"), world(known, now, uses=uses))
     found = condition(status, "WeightsDeleted")
     assert "meta-llama/Llama-3.3-70B-Instruct by team-a/chat" in found.message
     assert "others/weights" not in found.message
@@ -102,14 +102,14 @@ def test_a_terminated_acceptance_names_who_has_to_delete_what_and_claims_nothing
 
 def test_an_acceptance_lists_the_added_models_under_its_license(known, now):
     models = (model("tuned", "llama-3.3-70b-instruct"), model("older", "llama-3.1-8b"), model("child", "tuned"))
-    status = records.of_acceptance(acceptance(known), world(known, now, models=models))
+    status = license_records.of_acceptance(acceptance(known), world(known, now, models=models))
     assert status.models == ("child", "tuned")
 
 
 def test_a_model_says_its_lineage_and_that_it_can_be_planned(known, now):
     tuned = model("tuned", "llama-3.3-70b-instruct", licenseFamilies=["mit"])
     child = model("child", "tuned")
-    status = records.of_model(child, world(known, now, models=(tuned, child)))
+    status = license_records.of_model(child, world(known, now, models=(tuned, child)))
     assert status.tier == "CommunityLlama31Plus"
     assert set(status.license_families) == {"mit", "llama-3.3"}
     assert status.ancestors == ("tuned", "llama-3.3-70b-instruct")
@@ -119,7 +119,7 @@ def test_a_model_says_its_lineage_and_that_it_can_be_planned(known, now):
 
 def test_a_model_of_unknown_lineage_is_unresolved(known, now):
     lost = model("lost", "merged-by-somebody")
-    status = records.of_model(lost, world(known, now, models=(lost,)))
+    status = license_records.of_model(lost, world(known, now, models=(lost,)))
     assert (status.tier, status.acceptance_required) == ("Unresolved", "")
     assert condition(status, "Resolved").status == "False"
     assert "merged-by-somebody" in condition(status, "Resolved").message
@@ -128,7 +128,7 @@ def test_a_model_of_unknown_lineage_is_unresolved(known, now):
 
 def test_a_policy_lists_the_acceptances_that_exist_and_misses_those_that_it_names(known, now):
     policy = obj("LicensePolicy", "house", {"tiers": [{"tier": "CommunityLlama2", "acceptances": ["acme", "gone"]}]})
-    status = records.of_policy(policy, world(known, now, acceptances=("acme",)))
+    status = license_records.of_policy(policy, world(known, now, acceptances=("acme",)))
     assert status.acceptances == ("acme",)
     assert condition(status, "InForce").reason == "AcceptancesMissing"
     assert "gone" in condition(status, "InForce").message
@@ -136,11 +136,11 @@ def test_a_policy_lists_the_acceptances_that_exist_and_misses_those_that_it_name
 
 
 def test_the_time_of_a_condition_moves_only_with_its_status(known, now):
-    first = records.of_acceptance(acceptance(known), world(known, now))
+    first = license_records.of_acceptance(acceptance(known), world(known, now))
     again = acceptance(known, status=first.to_api())
     later = now + timedelta(days=1)
-    assert records.of_acceptance(again, world(known, later)) == first
+    assert license_records.of_acceptance(again, world(known, later)) == first
     ended = acceptance(known, status=first.to_api(), state="Terminated")
-    changed = records.of_acceptance(ended, world(known, later))
+    changed = license_records.of_acceptance(ended, world(known, later))
     assert condition(changed, "Valid").last_transition_time == later.replace(microsecond=0)
     assert condition(changed, "ReviewDue").last_transition_time == now.replace(microsecond=0)

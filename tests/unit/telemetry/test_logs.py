@@ -8,7 +8,7 @@ import pytest
 
 from llama_operator.kube import kinds
 from llama_operator.kube.port import Ref
-from llama_operator.settings import LogFormat, LogLevel
+from llama_operator.settings.operator import LogFormat, LogLevel
 from llama_operator.telemetry import logs
 from llama_operator.telemetry.context import CURRENT_PASS, PassContext
 
@@ -39,13 +39,13 @@ def running_pass():
 
 def test_a_line_of_a_pass_names_the_object_and_the_pass(lines, running_pass):
     stream = lines()
-    logging.getLogger("llama_operator.reconcile").warning("no answer from %s", "chat")
+    logging.getLogger("llama_operator.reconcile.deployment").warning("no answer from %s", "chat")
     line = json.loads(stream.getvalue())
     assert line.pop("time").endswith("+00:00")
     assert line == {
         "level": "warning",
         "message": "no answer from chat",
-        "logger": "llama_operator.reconcile",
+        "logger": "llama_operator.reconcile.deployment",
         "object": {"kind": "LlamaDeployment", "namespace": "team-a", "name": "chat"},
         "reconcileId": "1f2e3d4c",
     }

@@ -10,9 +10,10 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from llama_operator.kube import kinds
 from llama_operator.kube.port import NotFoundError, Ref
 from llama_operator.kube.twin.cluster import MemoryCluster
-from llama_operator.settings import Switch
+from llama_operator.settings.operator import Switch
 from llama_operator.telemetry.context import CURRENT_PASS
 from llama_operator.telemetry.export import Export, OtlpSettings
+from llama_operator.telemetry.measured import MeasuredCluster
 from llama_operator.telemetry.metrics import (
     INSTRUMENTS,
     PLAN_RATIO,
@@ -24,7 +25,6 @@ from llama_operator.telemetry.metrics import (
 )
 from llama_operator.telemetry.passes import Outcome
 from llama_operator.telemetry.recorder import Recorder
-from llama_operator.telemetry.requests import MeasuredCluster
 
 CHAT = Ref(kinds.LLAMA_DEPLOYMENT, "team-a", "chat")
 NOTHING_SENT = OtlpSettings(traces=False, metrics=False)

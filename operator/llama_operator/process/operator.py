@@ -21,8 +21,6 @@ import aiohttp
 
 from llama_operator import __version__, catalog
 from llama_operator.api.reasons import ConditionType
-from llama_operator.collection import collect_when_idle
-from llama_operator.controller import Controller
 from llama_operator.evidence import start
 from llama_operator.evidence.anchor import ANNOTATION_HEAD, LeaseAnchor
 from llama_operator.evidence.log import EvidenceError, HashChainLog, NoAnchor
@@ -42,17 +40,19 @@ from llama_operator.kube.port import Kind, KubeError, Ref
 from llama_operator.kube.server.client import KubernetesCluster, connect
 from llama_operator.observe.gather import NoServingReader, ServingReader
 from llama_operator.observe.serving_http import HttpServingReader
-from llama_operator.reconcile import Ports, reconcile
-from llama_operator.record_pass import comment
-from llama_operator.settings import OperatorSettings, ServingStatusSource, Switch
-from llama_operator.signals import StopSignals
+from llama_operator.process.full_collections import collect_when_idle
+from llama_operator.process.stop_signals import StopSignals
+from llama_operator.reconcile.deployment import Ports, reconcile
+from llama_operator.reconcile.license_records import comment
+from llama_operator.settings.operator import OperatorSettings, ServingStatusSource, Switch
 from llama_operator.telemetry import metrics as numbers
 from llama_operator.telemetry import probes
 from llama_operator.telemetry.export import Export, OtlpSettings
+from llama_operator.telemetry.measured import MeasuredCluster
 from llama_operator.telemetry.metrics import Metrics
 from llama_operator.telemetry.recorder import Recorder
-from llama_operator.telemetry.requests import MeasuredCluster
-from llama_operator.work_queue import Priority, Slots
+from llama_operator.work.controller import Controller
+from llama_operator.work.queue import Priority, Slots
 
 _LOG = logging.getLogger(__name__)
 _FOREVER: Final = float("inf")

@@ -14,7 +14,7 @@ from llama_operator.errors import LlamaOperatorError
 from llama_operator.kube.leadership.fenced import NotLeaderError
 from llama_operator.kube.port import KubeError, Ref
 from llama_operator.telemetry.passes import NO_PASSES, Outcome, PassRecorder
-from llama_operator.work_queue import BackOff, Priority, Slots, WorkQueue
+from llama_operator.work.queue import BackOff, Priority, Slots, WorkQueue
 
 _LOG = logging.getLogger(__name__)
 _BACK_OFF: Final = BackOff()

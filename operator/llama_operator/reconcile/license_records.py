@@ -15,8 +15,8 @@ from llama_operator.catalog import Catalog
 from llama_operator.kube import kinds
 from llama_operator.kube.port import Cluster, NotFoundError, Object, Ref
 from llama_operator.observe.gather import models_of
-from llama_operator.status import records
-from llama_operator.status.records import Records, Use
+from llama_operator.status import license_records
+from llama_operator.status.license_records import Records, Use
 
 AnyStatus = LlamaModelStatus | LicenseAcceptanceStatus | LicensePolicyStatus
 
@@ -54,10 +54,10 @@ async def comment(cluster: Cluster, ref: Ref, *, catalog: Catalog, now: Callable
 
 def _status(live: Object, ref: Ref, found: Records) -> AnyStatus:
     if ref.kind == kinds.LLAMA_MODEL:
-        return records.of_model(parse_as(LlamaModel, live), found)
+        return license_records.of_model(parse_as(LlamaModel, live), found)
     if ref.kind == kinds.LICENSE_ACCEPTANCE:
-        return records.of_acceptance(parse_as(LicenseAcceptance, live), found)
-    return records.of_policy(parse_as(LicensePolicy, live), found)
+        return license_records.of_acceptance(parse_as(LicenseAcceptance, live), found)
+    return license_records.of_policy(parse_as(LicensePolicy, live), found)
 
 
 async def _names(cluster: Cluster) -> tuple[str, ...]:

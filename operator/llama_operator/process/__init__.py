@@ -1,0 +1,1 @@
+"""The operator's process: its parts, made, joined, started and stopped."""

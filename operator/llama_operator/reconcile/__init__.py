@@ -1,0 +1,1 @@
+"""One pass: over a deployment, or over a license record."""

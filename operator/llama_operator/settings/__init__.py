@@ -1,0 +1,1 @@
+"""Settings of the operator, from flags and environment."""

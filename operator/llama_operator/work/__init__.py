@@ -1,0 +1,1 @@
+"""The queue of keys to reconcile, and the workers that take them."""
