@@ -75,7 +75,7 @@ lint: $(STAMP) ## Check style, layers and generated files
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/ruff format --quiet --check .
 	@$(BIN)/lint-imports --no-cache > .lint-imports.log || { cat .lint-imports.log; exit 1; }
-	@$(BIN)/python tools/generate.py --check
+	@PYTHONPATH=tools $(BIN)/python -m generate --check
 
 .PHONY: types
 types: $(STAMP) ## Check types (mypy, strict)
@@ -88,7 +88,7 @@ format: $(STAMP) ## Format the code
 
 .PHONY: generate
 generate: $(STAMP) ## Write the CRDs and the generated references
-	@$(BIN)/python tools/generate.py
+	@PYTHONPATH=tools $(BIN)/python -m generate
 
 .PHONY: golden
 golden: $(STAMP) ## Rewrite the golden cases after a wanted change; read the diff
@@ -101,7 +101,7 @@ lock: $(UV) ## Compile requirements/all.txt from pyproject.toml
 
 .PHONY: bench-control-plane
 bench-control-plane: $(STAMP) control-plane ## Measure the operator on a real API server beside that server's raw ceiling
-	@PYTHONPATH=tools $(BIN)/python tools/bench_control_plane.py
+	@PYTHONPATH=tools $(BIN)/python -m bench.control_plane
 
 .PHONY: images
 images: ## Build the images of the operator and of the Ray pods (needs a container engine)
@@ -122,7 +122,7 @@ dev-cluster: $(STAMP) ## Run a simulated GPU cluster until Ctrl-C (ARGS=--help s
 
 .PHONY: bench
 bench: $(STAMP) ## Measure what users wait for, as ratios within one run
-	@$(BIN)/python tools/bench.py
+	@PYTHONPATH=tools $(BIN)/python -m bench.waits
 
 # AIConfigurator in an environment of its own: nothing of it is needed elsewhere. Its measurements come inside the wheel.
 BENCH_PLAN := .bench-plan-venv
@@ -135,12 +135,12 @@ $(BENCH_PLAN)/.installed: requirements/bench-plan.txt | $(UV)
 
 .PHONY: bench-plan
 bench-plan: $(BENCH_PLAN)/.installed ## Compare the planner's GPUs with AIConfigurator's on 208 questions (half an hour)
-	@PYTHONPATH=operator:serving:tools $(BENCH_PLAN)/bin/python tools/bench_plan_reference.py $(BENCH_PLAN)/reference.json
-	@PYTHONPATH=operator:serving:tools $(BENCH_PLAN)/bin/python tools/bench_plan.py $(BENCH_PLAN)/reference.json
+	@PYTHONPATH=operator:serving:tools $(BENCH_PLAN)/bin/python -m bench.plan_reference $(BENCH_PLAN)/reference.json
+	@PYTHONPATH=operator:serving:tools $(BENCH_PLAN)/bin/python -m bench.plan $(BENCH_PLAN)/reference.json
 
 .PHONY: calibrate
 calibrate: $(STAMP) ## Fit the performance model to the published figures, and write its errors
-	@$(BIN)/python tools/calibrate_performance.py
+	@PYTHONPATH=tools $(BIN)/python -m bench.calibrate $(ARGS)
 
 .PHONY: picture
 picture: $(STAMP) ## Draw docs/images/demo.svg from a real run of the demo

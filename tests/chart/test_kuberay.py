@@ -6,7 +6,7 @@ import subprocess
 import pytest
 import yaml
 
-import rendered_operator
+from control_plane import rendered_operator
 
 pytestmark = [pytest.mark.control_plane, pytest.mark.timeout(600)]
 

@@ -6,7 +6,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
-import install_manifests
+from generate import install_manifests
 
 OVERLAYS = ("development", "namespaced", "production")
 

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 import pytest
 import yaml
 
-import rendered_operator
+from control_plane import rendered_operator
 
 pytestmark = [pytest.mark.control_plane, pytest.mark.timeout(600)]
 

@@ -7,7 +7,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
-import install_manifests
+from generate import install_manifests
 from llama_operator.settings.operator import OperatorSettings, load, options
 
 pytestmark = pytest.mark.control_plane

@@ -76,11 +76,10 @@ def api_server_kubeconfig(tmp_path_factory):
     if found := os.environ.get(KUBECONFIG):
         yield Path(found)
         return
-    from control_plane import golden  # noqa: PLC0415 - only where it is needed
-    from control_plane.plane import ControlPlane  # noqa: PLC0415 - only where it is needed
+    from control_plane import saved_planes  # noqa: PLC0415 - only where it is needed
 
     # With the CRDs from the start: a garbage collector learns of kinds that come later after half a minute.
-    with ControlPlane(tmp_path_factory.mktemp("plane"), crds=golden.all_crds()) as plane:
+    with saved_planes.control_plane(tmp_path_factory.mktemp("plane")) as plane:
         yield plane.kubeconfig
 
 

@@ -12,8 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from control_plane import binaries, golden, kuberay, nodes
-from control_plane.plane import ControlPlane
+from control_plane import binaries, kuberay, nodes, saved_planes
 from llama_operator.cli.shared import files
 
 COMMAND = "make control-plane"
@@ -38,7 +37,7 @@ def pytest_collection_modifyitems(items):
 @pytest.fixture(scope="session")
 def plane(tmp_path_factory):
     """All CRDs, KWOK without nodes, KubeRay, and simulated dashboards."""
-    with ControlPlane(tmp_path_factory.mktemp("plane"), crds=golden.all_crds()) as running:
+    with saved_planes.control_plane(tmp_path_factory.mktemp("plane")) as running:
         nodes.start_kwok(running)
         kuberay.start(running)
         yield running

@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from control_plane import golden
+from control_plane import saved_planes
 from control_plane.nodes import add_nodes, remove_nodes
-from control_plane.plane import ControlPlane
 
 pytestmark = pytest.mark.control_plane
 
@@ -90,7 +89,7 @@ def test_what_serve_says_is_what_kuberay_reports(plane, namespace, h100):
 
 def test_a_plane_starts_from_the_saved_one_with_its_crds_and_leaves_nothing(tmp_path):
     for number in range(2):
-        with ControlPlane(tmp_path / str(number), crds=golden.all_crds(), bare=True) as plane:
+        with saved_planes.control_plane(tmp_path / str(number), bare=True) as plane:
             names = {each["metadata"]["name"] for each in plane.read("crd")["items"]}
             pids = [plane.processes.pid(name) for name in plane.processes.names()]
         assert {"rayservices.ray.io", "llamadeployments.llama-operator.io"} <= names

@@ -17,9 +17,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from control_plane import binaries, golden, kuberay
+from control_plane import binaries, kuberay, saved_planes
 from control_plane.node.real_node import NodeSettings, missing, real_node
-from control_plane.plane import SERVICE_RANGE, ControlPlane
+from control_plane.plane import SERVICE_RANGE
 from llama_operator import __version__
 from llama_operator.decide.observed import Settings
 
@@ -209,7 +209,7 @@ def eventually():
 
 @pytest.fixture(scope="session")
 def plane(tmp_path_factory):
-    with ControlPlane(tmp_path_factory.mktemp("plane"), crds=golden.all_crds()) as running:
+    with saved_planes.control_plane(tmp_path_factory.mktemp("plane")) as running:
         kuberay.start(running, simulated=False)
         yield running
 

@@ -9,9 +9,9 @@ from contextlib import suppress
 import pytest
 
 from llama_operator.kube import kinds
-from llama_operator.kube.faults import CrashAfter, CrashError
 from llama_operator.kube.port import NotFoundError, Ref
 from llama_operator.kube.twin.journal import PassThrough
+from support.faults import CrashAfter, CrashError
 
 TINY = "tiny-cpu"
 BLUE_GREEN = {"strategy": "BlueGreen", "drainSeconds": 60, "progressDeadlineSeconds": 600}

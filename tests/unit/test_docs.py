@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from generate.api_reference import member_docs
 from llama_operator import catalog
 from llama_operator.api.reasons import ConditionType, Reason
-from llama_operator.api.reference import member_docs
 from llama_operator.cli.main import build_parser
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -6,7 +6,7 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from control_plane import golden, karpenter, kuberay, nodes
+from control_plane import karpenter, kuberay, nodes, saved_planes
 from control_plane.binaries import BuildError
 from control_plane.plane import ControlPlane
 from control_plane.processes import PlaneError
@@ -83,7 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(wanted: Sequence[tuple[str, int]], *, with_operator: bool, with_karpenter: bool) -> None:
     print("==> starting the control plane (the first time, this builds it and saves its CRDs)", flush=True)
     with contextlib.ExitStack() as stack:
-        plane = stack.enter_context(ControlPlane(crds=golden.all_crds()))
+        plane = stack.enter_context(saved_planes.control_plane())
         kuberay.start(plane)
         for name, count in wanted:
             nodes.add_nodes(plane, name, count)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from control_plane import golden
+from control_plane import saved_planes
 from control_plane.dashboards import Dashboards
 from control_plane.plane import ControlPlane
 from control_plane.processes import answers, free_port, free_ports
@@ -28,7 +28,7 @@ def start(plane: ControlPlane, *, simulated: bool = True) -> None:
     """
     crds = plane.kubectl("get", "crd", "rayservices.ray.io", "-o", "name", check=False)
     if crds.returncode != 0:
-        plane.kubectl("apply", "--server-side", "-f", golden.kuberay_crds())
+        plane.kubectl("apply", "--server-side", "-f", saved_planes.kuberay_crds())
         plane.kubectl("wait", "--for=condition=Established", "--timeout=60s", "crd", "rayservices.ray.io")
     plane.kubectl("apply", "--server-side", "-f", plane.binaries / "manifests" / "kuberay" / "role.yaml")
     plane.apply(_binding())

@@ -1,6 +1,6 @@
 """A Kubernetes control plane on loopback: etcd, API server, controllers, scheduler. The tests and `dev_cluster` start it.
 
-It starts from a saved etcd that has the CRDs already, when there is one (`golden`), on free ports, with fresh keys.
+It starts on free ports, with fresh keys, from an empty etcd or from a saved one (`saved_planes`).
 """
 
 import datetime as dt
@@ -11,12 +11,12 @@ import ssl
 import subprocess
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
-from control_plane import binaries, golden
+from control_plane import binaries
 from control_plane.dashboards import Dashboards
 from control_plane.identities import Authority
 from control_plane.processes import PlaneError, Processes, answers, free_port, free_ports
@@ -33,7 +33,7 @@ class ControlPlane:
 
     Args:
         directory: Folder for its files and logs, which stay; None for a temporary one, which goes.
-        crds: Files or folders with CRDs that it shall have from the start (see `golden.CRDS`).
+        saved: Folder of a saved etcd to start from a copy of; None for an empty one (see `saved_planes.control_plane`).
         audit: Whether to log writes (`audit_log`, read by `audit.writes`).
         bare: Whether only etcd and the API server run; then nothing is garbage collected, and no pod is bound.
 
@@ -58,11 +58,11 @@ class ControlPlane:
         self,
         directory: Path | None = None,
         *,
-        crds: Sequence[Path] = (),
+        saved: Path | None = None,
         audit: bool = False,
         bare: bool = False,
     ) -> None:
-        self._asked, self._crds, self._audit, self._bare = directory, tuple(crds), audit, bare
+        self._asked, self._saved, self._audit, self._bare = directory, saved, audit, bare
         self._etcd = ""
         self._api_context: ssl.SSLContext | None = None
 
@@ -79,13 +79,12 @@ class ControlPlane:
             BuildError: The programs are absent and cannot be built.
         """
         self.binaries = binaries.ensure()
-        saved = golden.ensure(self._crds, ControlPlane) if self._crds else None
         self.directory = (self._asked or Path(tempfile.mkdtemp(prefix="llama-plane-"))).absolute()
         self.directory.mkdir(parents=True, exist_ok=True)
         self.processes = Processes(self.directory)
         try:
-            self._prepare(saved)
-            self._start_etcd(restored=saved is not None)
+            self._prepare()
+            self._start_etcd(restored=self._saved is not None)
             self._start_api_server()
             if not self._bare:
                 self._start_controllers()
@@ -152,13 +151,13 @@ class ControlPlane:
         self.processes.stop("kube-apiserver", _GRACE_SECONDS)
         self.processes.stop("etcd", _GRACE_SECONDS)
 
-    def _prepare(self, saved: Path | None) -> None:
+    def _prepare(self) -> None:
         keys = self.directory / "keys"
         shutil.rmtree(keys, ignore_errors=True)
         keys.mkdir(mode=0o700)
         shutil.rmtree(self.directory / "etcd", ignore_errors=True)
-        if saved is not None:
-            shutil.copytree(saved, self.directory / "etcd")
+        if self._saved is not None:
+            shutil.copytree(self._saved, self.directory / "etcd")
         self._authority = Authority(keys, dt.datetime.now(dt.UTC))
         port = free_port()
         self.server = f"https://127.0.0.1:{port}"

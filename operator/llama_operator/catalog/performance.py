@@ -1,6 +1,6 @@
 """Facts that the performance model needs: links between cards, and coefficients of the engine.
 
-The data is in `data/performance.json`; `decide.plan.performance` predicts with it, `tools/calibrate_performance.py` writes
+The data is in `data/performance.json`; `decide.plan.performance` predicts with it, `make calibrate` writes
 the coefficients. Apart from `accelerators`: these figures are fitted, those are on datasheets.
 """
 

@@ -46,10 +46,11 @@ def _dispatch(arguments: argparse.Namespace, connector: "Connector | None") -> i
         case "plan":
             return _plan(arguments, connector)
         case "cost":
+            from llama_operator.cli.cost import answer
             from llama_operator.cli.cost import command as cost
 
             return cost.command(
-                cost.CostOptions(
+                answer.CostOptions(
                     paths=arguments.file,
                     name=arguments.name,
                     prices=arguments.prices,
@@ -139,8 +140,9 @@ def _on_cluster(arguments: argparse.Namespace) -> "Callable[[Connection], Awaita
     match arguments.command:
         case "get":
             from llama_operator.cli.get import command as get
+            from llama_operator.cli.get import rows
 
-            options = get.GetOptions(
+            options = rows.GetOptions(
                 name=arguments.name,
                 all_namespaces=arguments.all_namespaces,
                 as_json=as_json,

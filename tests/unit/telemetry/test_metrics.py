@@ -7,6 +7,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
+from generate.process_reference import metrics as reference
 from llama_operator.kube import kinds
 from llama_operator.kube.port import NotFoundError, Ref
 from llama_operator.kube.twin.cluster import MemoryCluster
@@ -21,7 +22,6 @@ from llama_operator.telemetry.metrics import (
     InstrumentKind,
     Metrics,
     plan_ratios,
-    reference,
 )
 from llama_operator.telemetry.passes import Outcome
 from llama_operator.telemetry.recorder import Recorder

@@ -4,64 +4,12 @@ Works on the same decision as `kubectl llama plan`. Prices are a table that the 
 plan. docs/cost.md documents the JSON.
 """
 
-from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
-from typing import Any
-
 from llama_operator import catalog
-from llama_operator.api.v1alpha1.llamadeployment import LlamaDeploymentSpec
-from llama_operator.catalog import prices
-from llama_operator.catalog.prices import PriceTable
-from llama_operator.cli.plan import command as plan
-from llama_operator.cli.plan import document as plan_json
-from llama_operator.cli.shared import files, output
+from llama_operator.cli.cost.answer import CostOptions, document, work_out
+from llama_operator.cli.shared import files, outcome, output
 from llama_operator.cli.shared.exit_codes import EXIT_OK
-from llama_operator.decide.bounds import most_replicas
 from llama_operator.decide.decision import Decision, decide
 from llama_operator.decide.observed import Observed
-from llama_operator.decide.plan.candidate import Candidate
-from llama_operator.decide.plan.cost import Cost, cost
-from llama_operator.decide.plan.performance import Performance, Workload
-from llama_operator.decide.plan.planner import TYPICAL_LOAD
-from llama_operator.errors import FieldProblem, InvalidManifestError
-
-_MICROS = 1_000_000
-_COMMAND_LINE = "the command line"
-
-
-@dataclass(frozen=True, slots=True)
-class CostOptions:
-    """What the command line says."""
-
-    paths: list[str]
-    """Manifests."""
-    name: str | None = None
-    """Which deployment of the files; None for the only one."""
-    prices: str | None = None
-    """File with the user's prices; None for the list prices that come with the package."""
-    api_price: str | None = None
-    """Dollars that an API asks for a million tokens; None for no comparison."""
-    requests_per_minute: int | None = None
-    """Rate in place of the one in spec.objectives."""
-    nodes: str | None = None
-    """File with the hardware."""
-    output: str = "table"
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """Everything that is printed."""
-
-    deployment: str
-    decision: Decision
-    chosen: Candidate
-    performance: Performance
-    workload: Workload
-    table: PriceTable
-    usd_micros_per_gpu_hour: int
-    api_usd_micros_per_million_tokens: int | None
-    scenarios: tuple[tuple[str, Cost], ...]
-    """Name and cost, by number of replicas."""
 
 
 def command(options: CostOptions) -> int:
@@ -79,11 +27,11 @@ def command(options: CostOptions) -> int:
     observed = Observed(manifests.deployment, acceptances=manifests.acceptances or None, nodes=nodes)
     decision = decide(observed, known)
     metadata = manifests.deployment.metadata
-    plan.raise_if_invalid(decision, metadata.name)
+    outcome.raise_if_invalid(decision, metadata.name)
     chosen = decision.plan.chosen if decision.plan is not None else None
     if chosen is None:
         _tell(decision, options.output)
-        return plan.exit_code(decision)
+        return outcome.exit_code(decision)
     answer = work_out(f"{metadata.namespace}/{metadata.name}", manifests.deployment.spec, decision, chosen, options)
     if options.output == "json":
         output.print_json(document(answer))
@@ -94,142 +42,6 @@ def command(options: CostOptions) -> int:
     return EXIT_OK
 
 
-def work_out(
-    name: str, spec: LlamaDeploymentSpec, decision: Decision, chosen: Candidate, options: CostOptions
-) -> Answer:
-    """Work out the cost of the chosen candidate for the fewest, the planned and the most replicas."""
-    table = prices.load() if options.prices is None else read_prices(options.prices)
-    each = table.of(chosen.accelerator.name)
-    if each is None:
-        raise _no_price(chosen.accelerator.name, table, options.prices)
-    speed = chosen.performance
-    if speed is None:
-        problem = f"there is no speed model for {chosen.accelerator.name}, so no cost per token"
-        raise InvalidManifestError(name, [FieldProblem("spec.hardware.accelerator", problem, "name a GPU")])
-    workload = _workload(spec, options)
-    api = None if options.api_price is None else _dollars(options.api_price, "--api-price")
-    counts = {
-        "minimum": spec.scaling.min_replicas,
-        "planned": _planned(workload, speed),
-        "maximum": most_replicas(spec),
-    }
-    if not workload.requests_per_minute:
-        del counts["planned"]
-    scenarios = tuple(
-        (
-            scenario,
-            cost(each, chosen.sharding.ranks, replicas, speed, workload, api_usd_micros_per_million_tokens=api),
-        )
-        for scenario, replicas in counts.items()
-    )
-    return Answer(name, decision, chosen, speed, workload, table, each, api, scenarios)
-
-
-def document(answer: Answer) -> dict[str, Any]:
-    """The answer as JSON; a stable interface, documented in docs/cost.md."""
-    chosen, speed, workload = answer.chosen, answer.performance, answer.workload
-    cold = plan_json.cold_start(answer.decision)
-    return {
-        "deployment": answer.deployment,
-        "plan": {
-            "precision": chosen.variant.precision,
-            "accelerator": chosen.accelerator.name,
-            "tensorParallelSize": chosen.sharding.tensor,
-            "pipelineParallelSize": chosen.sharding.pipeline,
-            "gpusPerReplica": chosen.sharding.ranks,
-        },
-        "prices": {"basis": answer.table.basis, "usdMicrosPerGPUHour": answer.usd_micros_per_gpu_hour},
-        "workload": {
-            "promptTokens": workload.prompt_tokens,
-            "outputTokens": workload.output_tokens,
-            "requestsPerMinute": workload.requests_per_minute or None,
-        },
-        "replica": {
-            "requestsPerMinute": speed.requests_per_minute,
-            "outputTokensPerSecond": speed.output_tokens_per_second,
-            "timeToFirstTokenMs": speed.time_to_first_token_ms,
-            "timePerOutputTokenUs": speed.time_per_output_token_us,
-            "concurrency": speed.concurrency,
-            "coldStartSeconds": cold.seconds if cold is not None else None,
-        },
-        "apiUsdMicrosPerMillionTokens": answer.api_usd_micros_per_million_tokens,
-        "scenarios": [_scenario(name, found) for name, found in answer.scenarios],
-    }
-
-
-def read_prices(path: str) -> PriceTable:
-    """Read the prices of a user: `basis` and `usdPerGPUHour`, a price in dollars for each accelerator.
-
-    Raises:
-        InvalidManifestError: If the file cannot be read or holds something else.
-    """
-    found = list(files.documents(path))
-    content = found[0] if len(found) == 1 else {}
-    by_name, basis = content.get("usdPerGPUHour"), content.get("basis", f"prices of {path}")
-    known = catalog.load().accelerator_names
-    problems = [] if len(found) == 1 else [FieldProblem("(file)", f"holds {len(found)} documents", "must hold one")]
-    problems += [
-        FieldProblem(key, "is unknown", "known are basis and usdPerGPUHour") for key in content if key not in _KEYS
-    ]
-    if not isinstance(basis, str) or not basis:
-        problems.append(FieldProblem("basis", "is no text", "say whose prices these are, and of when"))
-    if not isinstance(by_name, dict) or not by_name:
-        problems.append(FieldProblem("usdPerGPUHour", "is missing", "a map such as {H100-80GB: 2.10}"))
-        raise InvalidManifestError(path, problems)
-    amounts = {}
-    for name, dollars in by_name.items():
-        field = f"usdPerGPUHour.{name}"
-        if name not in known:
-            problems.append(FieldProblem(field, "is an unknown accelerator", f"known are {', '.join(known)}"))
-        elif (micros := _micros(dollars)) is None:
-            problems.append(FieldProblem(field, f"is {dollars!r}", _AMOUNT))
-        else:
-            amounts[name] = micros
-    if problems:
-        raise InvalidManifestError(path, problems)
-    return prices.table(str(basis), amounts)
-
-
-_KEYS = frozenset({"basis", "usdPerGPUHour"})
-_AMOUNT = "must be dollars from 0.000001 to 1,000,000"
-
-
-def _workload(spec: LlamaDeploymentSpec, options: CostOptions) -> Workload:
-    asked = spec.objectives
-    prompt, answer = TYPICAL_LOAD.prompt_tokens, TYPICAL_LOAD.output_tokens
-    rate = options.requests_per_minute
-    if rate is not None and rate < 1:
-        raise InvalidManifestError(_COMMAND_LINE, [FieldProblem("--requests-per-minute", f"is {rate}", "at least 1")])
-    if asked is not None:
-        prompt, answer = asked.prompt_tokens, asked.output_tokens
-        rate = rate or asked.requests_per_minute
-    return Workload(prompt, answer, rate or 0)
-
-
-def _planned(workload: Workload, speed: Performance) -> int:
-    from llama_operator.decide.plan.performance import replicas_needed
-
-    return replicas_needed(speed, workload)
-
-
-def _scenario(name: str, found: Cost) -> dict[str, Any]:
-    even = found.break_even
-    return {
-        "name": name,
-        "replicas": found.replicas,
-        "gpus": found.gpus,
-        "usdMicrosPerHour": found.usd_micros_per_hour,
-        "requestsPerMinute": found.requests_per_minute,
-        "tokensPerDay": found.tokens_per_day,
-        "capacityTokensPerDay": found.capacity_tokens_per_day,
-        "usdMicrosPerMillionTokens": found.usd_micros_per_million_tokens,
-        "usdMicrosPerMillionOutputTokens": found.usd_micros_per_million_output_tokens,
-        "breakEven": None
-        if even is None
-        else {"tokensPerDay": even.tokens_per_day, "reachable": "Yes" if even.reachable else "No"},
-    }
-
-
 def _tell(decision: Decision, form: str) -> None:
     problem = decision.problem
     reason, message = (problem.reason, problem.text) if problem else ("NothingFits", "no plan, so no cost")
@@ -237,34 +49,3 @@ def _tell(decision: Decision, form: str) -> None:
         output.print_json({"scenarios": [], "problem": {"reason": reason, "message": message}})
     else:
         output.console().print(f"✗ {reason}: {message}", markup=False)
-
-
-def _no_price(accelerator: str, table: PriceTable, path: str | None) -> InvalidManifestError:
-    where = path or "the list prices"
-    priced = ", ".join(price.accelerator for price in table.prices)
-    return InvalidManifestError(
-        where,
-        [
-            FieldProblem(
-                f"usdPerGPUHour.{accelerator}", f"is missing; priced are {priced}", "give it with --prices FILE"
-            )
-        ],
-    )
-
-
-def _dollars(text: str, option: str) -> int:
-    micros = _micros(text)
-    if micros is None:
-        raise InvalidManifestError(_COMMAND_LINE, [FieldProblem(option, f"is {text!r}", _AMOUNT)])
-    return micros
-
-
-def _micros(dollars: object) -> int | None:
-    if isinstance(dollars, bool):
-        return None
-    try:
-        micros = Decimal(str(dollars)) * _MICROS
-        found = int(micros.to_integral_value())
-    except (InvalidOperation, ValueError, OverflowError):
-        return None
-    return found if 1 <= found <= _MICROS * _MICROS else None

@@ -3,7 +3,7 @@
 from rich import box
 from rich.table import Table
 
-from llama_operator.cli.cost.command import Answer
+from llama_operator.cli.cost.answer import Answer
 from llama_operator.cli.plan import document
 from llama_operator.cli.shared import output
 from llama_operator.decide.plan.cost import Cost

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from llama_operator.cli.diff.command import Difference
+from llama_operator.cli.diff.difference import Difference
 from llama_operator.cli.shared.changes import Change
 from llama_operator.cli.shared.output import plan_label
 from llama_operator.decide.rollout.revision import FieldClass

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator
 
-from llama_operator.cli.get.command import GetOptions, Row, document, row_of, table
+from llama_operator.cli.get.rows import GetOptions, Row, document, row_of, table
 from llama_operator.cli.shared import output
 from llama_operator.cli.shared.connection import Connection, list_or_explain
 from llama_operator.cli.shared.exit_codes import EXIT_OK

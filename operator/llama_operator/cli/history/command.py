@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from llama_operator.api.meta import rfc3339
-from llama_operator.cli.get.command import row_of
+from llama_operator.cli.get.rows import row_of
 from llama_operator.cli.shared import changes, output, revisions
 from llama_operator.cli.shared.changes import Change
 from llama_operator.cli.shared.connection import Connection, get_or_explain

@@ -10,14 +10,11 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from llama_operator import catalog
-from llama_operator.api.reasons import ConditionType
 from llama_operator.cli.plan import document
-from llama_operator.cli.shared import files, yaml_text
-from llama_operator.cli.shared.exit_codes import EXIT_DOES_NOT_FIT, EXIT_LICENSE_REFUSED, EXIT_OK
-from llama_operator.decide.decision import Decision, decide
+from llama_operator.cli.shared import files, outcome, yaml_text
+from llama_operator.decide.decision import decide
 from llama_operator.decide.observed import Observed, Settings
 from llama_operator.desired import objects
-from llama_operator.errors import FieldProblem, InvalidManifestError
 
 if TYPE_CHECKING:
     from llama_operator.cli.shared.connection import Connection
@@ -48,9 +45,9 @@ def command(options: PlanOptions) -> int:
         nodes = nodes_file.read(options.nodes, known)
     observed = replace(manifests.observed(datetime.now(UTC)), nodes=nodes)
     if options.namespace is not None:
-        from llama_operator.cli.diff import command as diff
+        from llama_operator.cli.shared import world
 
-        deployment = diff.in_namespace(manifests, options.namespace, options.namespace)
+        deployment = world.in_namespace(manifests, options.namespace, options.namespace)
         observed = replace(observed, deployment=deployment)
     return _print(observed, options)
 
@@ -63,18 +60,18 @@ async def on_cluster(connection: "Connection", options: PlanOptions) -> int:
     Raises:
         ClusterError: If the accelerator is to be found among nodes that may not be listed.
     """
-    from llama_operator.cli.diff import command as diff
+    from llama_operator.cli.shared import world
     from llama_operator.cli.shared.connection import ClusterError
 
     manifests = files.read(options.paths, name=options.name)
-    deployment = diff.in_namespace(manifests, connection.namespace, options.namespace)
-    world, _ = await diff.world_with(connection, deployment, manifests)
-    if world.nodes is None and deployment.spec.hardware.accelerator == "Auto":
+    deployment = world.in_namespace(manifests, connection.namespace, options.namespace)
+    observed, _ = await world.world_with(connection, deployment, manifests)
+    if observed.nodes is None and deployment.spec.hardware.accelerator == "Auto":
         raise ClusterError(
             "spec.hardware.accelerator is Auto, and you may not list the nodes of this cluster: name an accelerator, give "
             "the nodes with --nodes FILE, or ask an administrator for the right to list nodes"
         )
-    return _print(replace(world, revisions=(), ray_services=()), options)
+    return _print(replace(observed, revisions=(), ray_services=()), options)
 
 
 def _print(observed: Observed, options: PlanOptions) -> int:
@@ -84,7 +81,7 @@ def _print(observed: Observed, options: PlanOptions) -> int:
         # Also for what only another manifest can cure: a program wants the reason as much as a person.
         json.dump(document.document(observed, decision, built), sys.stdout, indent=2)
         print()
-    raise_if_invalid(decision, observed.deployment.metadata.name)
+    outcome.raise_if_invalid(decision, observed.deployment.metadata.name)
     if options.output == "table":
         from llama_operator.cli.plan import table as plan_table
 
@@ -92,20 +89,4 @@ def _print(observed: Observed, options: PlanOptions) -> int:
     elif options.output == "yaml":
         # The objects alone: the stream can go to kubectl.
         sys.stdout.write(yaml_text.dump(list(built)))
-    return exit_code(decision)
-
-
-def raise_if_invalid(decision: Decision, name: str) -> None:
-    """Raise InvalidManifestError if only a different manifest can cure the problem; also used by `cli.run.command`."""
-    problem = decision.problem
-    if problem is not None and problem.invalid:
-        raise InvalidManifestError(f"LlamaDeployment {name}", [FieldProblem(problem.field, problem.message)])
-
-
-def exit_code(decision: Decision) -> int:
-    """Exit code of a decision about a valid manifest; also used by `cli.run.command`."""
-    if decision.problem is None:
-        return EXIT_OK
-    if decision.problem.condition is ConditionType.LICENSE_ACCEPTED:
-        return EXIT_LICENSE_REFUSED
-    return EXIT_DOES_NOT_FIT
+    return outcome.exit_code(decision)

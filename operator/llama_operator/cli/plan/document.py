@@ -222,7 +222,7 @@ def capacity(observed: Observed, decision: Decision) -> CapacityPart | None:
 
 
 def schema() -> dict[str, Any]:
-    """JSON schema of the document. Called by tools/generate.py."""
+    """JSON schema of the document. Called by `make generate`."""
     from llama_operator.api.crd import field_docs
 
     found: dict[str, Any] = PlanDocument.model_json_schema(by_alias=True, mode="serialization")

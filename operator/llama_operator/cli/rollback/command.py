@@ -11,10 +11,9 @@ from typing import Any
 from llama_operator import catalog
 from llama_operator.api.manifest import parse_as
 from llama_operator.api.v1alpha1.llamadeployment import LlamaDeployment
-from llama_operator.cli.diff import command as diff
 from llama_operator.cli.diff import effect as diff_effect
 from llama_operator.cli.rollback import gitops
-from llama_operator.cli.shared import changes, output, revisions
+from llama_operator.cli.shared import changes, output, revisions, world
 from llama_operator.cli.shared.changes import Change
 from llama_operator.cli.shared.connection import ClusterError, Connection, get_or_explain
 from llama_operator.cli.shared.exit_codes import EXIT_OK
@@ -139,7 +138,7 @@ async def _prepare(connection: Connection, ref: Ref, options: RollbackOptions) -
     records = await revisions.read(connection.cluster, ref.namespace, ref.name)
     target = choose(records, revision_of(before).name, options.to_revision)
     after = rolled_back(live, target.facts.inputs)
-    observed, unknown = await diff.world_with(connection, after, None)
+    observed, unknown = await world.world_with(connection, after, None)
     decision = decide(observed, catalog.load())
     changed = changes.between(before.spec, after.spec)
     return Rollback(

@@ -10,7 +10,6 @@ from rich.console import Console
 from rich.text import Text
 
 from llama_operator import catalog
-from llama_operator.cli.plan.command import exit_code, raise_if_invalid
 from llama_operator.cli.run import chat
 from llama_operator.cli.run.progress_lines import ProgressLines
 from llama_operator.cli.run.session import LocalSession, RunFailedError, weights_folder
@@ -18,6 +17,7 @@ from llama_operator.cli.run.status_table import status_table
 from llama_operator.cli.run.tour import tour
 from llama_operator.cli.shared import files
 from llama_operator.cli.shared.exit_codes import EXIT_DOES_NOT_FIT, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK
+from llama_operator.cli.shared.outcome import exit_code, raise_if_invalid
 from llama_operator.decide.decision import decide
 from llama_operator.decide.observed import Observed
 

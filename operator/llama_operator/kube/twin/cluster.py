@@ -31,7 +31,7 @@ from llama_operator.kube.port import (
     Ref,
     WatchEvent,
 )
-from llama_operator.kube.twin import garbage, validation
+from llama_operator.kube.twin import garbage, schemas, validation
 from llama_operator.kube.twin.fields import Path, describe
 from llama_operator.kube.twin.garbage import Action, Step
 from llama_operator.kube.twin.journal import Interceptor, PassThrough, Verb, Write
@@ -179,7 +179,7 @@ class MemoryClient:
         await asyncio.sleep(0)
         ref, sent = _addressed(obj)
         content = _writable(sent)
-        schema = kinds.schema(ref.kind)
+        schema = schemas.schema(ref.kind)
         if schema.status:
             content.pop(_STATUS, None)
         validation.check_content(content)
@@ -193,7 +193,7 @@ class MemoryClient:
         """Server-side apply of the status; see `Cluster.apply_status`. Takes fields over from other managers."""
         await asyncio.sleep(0)
         ref, sent = _addressed(obj)
-        if not kinds.schema(ref.kind).status:
+        if not schemas.schema(ref.kind).status:
             raise NotFoundError(f"{ref}: the kind has no status subresource")
         content = {_STATUS: sent[_STATUS]} if _STATUS in sent else {}
         validation.check_content(content)
@@ -237,7 +237,7 @@ class MemoryClient:
     def _update(self, live: Stored, wanted: Object) -> Object:
         """Replace an object by a changed copy of it, as patches do."""
         self._check_sent(live.ref, wanted.get("metadata", {}), live)
-        content, schema = _writable(wanted), kinds.schema(live.ref.kind)
+        content, schema = _writable(wanted), schemas.schema(live.ref.kind)
         if schema.status:
             content.pop(_STATUS, None)
             content |= {_STATUS: live.content[_STATUS]} if _STATUS in live.content else {}
@@ -253,7 +253,7 @@ class MemoryClient:
         return stored
 
     def _blank(self, ref: Ref) -> Stored:
-        generation = 0 if kinds.schema(ref.kind).generation else None
+        generation = 0 if schemas.schema(ref.kind).generation else None
         now = self._cluster.moment()
         return Stored(ref, "", now, 0, generation, deleted=None, content={}, managers={})
 
@@ -268,7 +268,7 @@ class MemoryClient:
                 raise InvalidError(f"metadata.uid: {uid} is not that of {ref}, {live.uid}, which cannot change")
 
     def _merge(self, live: Stored, content: Object, manager: Manager, *, force: bool) -> Merged:
-        merging = kinds.schema(live.ref.kind).merging
+        merging = schemas.schema(live.ref.kind).merging
         outcome = apply(live.content, _ownership(live), content, manager, merging=merging, force=force)
         if isinstance(outcome, Conflicts):
             raise ConflictError(f"{live.ref}: {outcome}")
@@ -293,7 +293,7 @@ def marked_deleted(stored: Stored, moment: datetime, *, foreground: bool) -> Sto
 
 def written(live: Stored, merged: Merged, moment: datetime) -> Stored:
     """Return `live` after a write; who owns what he owned before keeps his time."""
-    asked = {"metadata"} | ({_STATUS} if kinds.schema(live.ref.kind).status else set())
+    asked = {"metadata"} | ({_STATUS} if schemas.schema(live.ref.kind).status else set())
     more = any(path[0].removeprefix("f:") not in asked for path in merged.changed)
     return replace(
         live,
@@ -361,7 +361,7 @@ def _check_change(live: Stored, content: Mapping[str, Any], *, new: bool) -> Non
         finalizers = set(content.get("metadata", {}).get("finalizers", ()))
         if added := finalizers - set(live.metadata.get("finalizers", ())):
             raise InvalidError(f"metadata.finalizers: {sorted(added)} cannot be added, {live.ref} is being deleted")
-    for name in () if new else kinds.schema(live.ref.kind).immutable:
+    for name in () if new else schemas.schema(live.ref.kind).immutable:
         if content.get(name) != live.content.get(name):
             raise InvalidError(f"{name}: cannot change in a {live.ref.kind.kind}; delete it and create another")
 

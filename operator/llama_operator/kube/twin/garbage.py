@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
 
-from llama_operator.kube import kinds
+from llama_operator.kube.twin import schemas
 from llama_operator.kube.twin.managed_fields import Manager, Merged, update
 from llama_operator.kube.twin.store import Stored
 
@@ -92,4 +92,4 @@ def _with(stored: Stored, name: str, values: list[Any]) -> dict[str, Any]:
 
 def _updated(stored: Stored, content: dict[str, Any], manager: Manager) -> Merged:
     ownership = {name: owned.paths for name, owned in stored.managers.items()}
-    return update(stored.content, ownership, content, manager, merging=kinds.schema(stored.ref.kind).merging)
+    return update(stored.content, ownership, content, manager, merging=schemas.schema(stored.ref.kind).merging)

@@ -8,8 +8,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from llama_operator.kube import kinds
 from llama_operator.kube.port import InvalidError, Kind, Object
+from llama_operator.kube.twin import schemas
 
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 _SUBDOMAIN = re.compile(rf"{_LABEL.pattern}(\.{_LABEL.pattern})*")
@@ -26,7 +26,7 @@ def check_address(kind: Kind, metadata: Mapping[str, Any]) -> None:
         InvalidError: With the field, and what is right.
     """
     name, namespace = metadata.get("name"), metadata.get("namespace")
-    short = kinds.schema(kind).short_name
+    short = schemas.schema(kind).short_name
     pattern, longest = (_LABEL, _LABEL_LENGTH) if short else (_SUBDOMAIN, _NAME_LENGTH)
     if not isinstance(name, str) or not pattern.fullmatch(name) or len(name) > longest:
         shape = "no dots" if short else "dots between"

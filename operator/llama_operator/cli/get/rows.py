@@ -1,0 +1,163 @@
+"""One deployment as a row of a table or as JSON. Called by `cli.get.command`, `cli.get.watch` and `history`."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from llama_operator.api.meta import Condition
+from llama_operator.api.reasons import ConditionType
+from llama_operator.api.v1alpha1.llamadeployment_status import LlamaDeploymentStatus
+from llama_operator.cli.shared import output
+from llama_operator.cli.shared.connection import Connection, get_or_explain, list_or_explain
+from llama_operator.kube import kinds
+from llama_operator.kube.port import Object, Ref
+
+if TYPE_CHECKING:
+    from rich.table import Table
+    from rich.text import Text
+
+
+@dataclass(frozen=True, slots=True)
+class GetOptions:
+    """What the user asked for on the command line."""
+
+    name: str | None = None
+    all_namespaces: bool = False
+    as_json: bool = False
+    watch: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One deployment, as far as the table and the JSON show it."""
+
+    namespace: str
+    name: str
+    model: str
+    created: datetime | None
+    generation: int
+    status: LlamaDeploymentStatus
+
+    @property
+    def ready(self) -> Condition | None:
+        """The condition Ready, once somebody has written it."""
+        return next((found for found in self.status.conditions if found.type == ConditionType.READY), None)
+
+    @property
+    def behind(self) -> bool:
+        """Whether the status is about an older spec than the one that is there."""
+        return self.status.observed_generation < self.generation
+
+    @property
+    def reason(self) -> str:
+        """Why it is Ready or not, for people."""
+        if self.ready is None:
+            return "NotSeenYet"
+        return f"{self.ready.reason} (of an older spec)" if self.behind else self.ready.reason
+
+
+async def read(connection: Connection, options: GetOptions) -> list[Row]:
+    """Read the deployments that `options` names; raises ClusterError if a named one does not exist."""
+    if options.name is not None:
+        ref = Ref(kinds.LLAMA_DEPLOYMENT, connection.namespace, options.name)
+        return [row_of(await get_or_explain(connection.cluster, ref))]
+    namespace = None if options.all_namespaces else connection.namespace
+    listing = await list_or_explain(connection.cluster, kinds.LLAMA_DEPLOYMENT, namespace)
+    return [row_of(item) for item in listing.items]
+
+
+def row_of(obj: Object) -> Row:
+    """What of an object is shown. Lenient: a deployment of another version is listed, with what can be read."""
+    metadata = obj["metadata"]
+    try:
+        status = LlamaDeploymentStatus.model_validate(obj.get("status") or {})
+    except ValidationError:
+        status = LlamaDeploymentStatus()
+    return Row(
+        namespace=metadata.get("namespace", ""),
+        name=metadata["name"],
+        model=str(((obj.get("spec") or {}).get("model") or {}).get("name", "")),
+        created=output.moment(metadata.get("creationTimestamp")),
+        generation=metadata.get("generation", 0),
+        status=status,
+    )
+
+
+def document(row: Row) -> dict[str, Any]:
+    """One deployment as JSON; a stable interface, documented in docs/cli.md."""
+    status, ready = row.status, row.ready
+    chosen = status.plan.chosen if status.plan else None
+    return {
+        "namespace": row.namespace,
+        "name": row.name,
+        "model": row.model,
+        "plan": chosen.to_api() if chosen else None,
+        "replicas": {"ready": status.ready_replicas, "wanted": status.replicas},
+        "queueDepth": status.queue_depth,
+        "ready": {
+            "status": str(ready.status) if ready else "Unknown",
+            "reason": ready.reason if ready else "",
+            "message": ready.message if ready else "",
+        },
+        "revision": {
+            "active": status.revisions.active if status.revisions else "",
+            "pending": status.revisions.pending if status.revisions else "",
+        },
+        "generation": row.generation,
+        "observedGeneration": status.observed_generation,
+        "created": row.created.isoformat().replace("+00:00", "Z") if row.created else None,
+        "url": status.url,
+    }
+
+
+def table(rows: list[Row], *, namespaces: bool, now: datetime) -> "Table":
+    """Build the table."""
+    from rich import box
+    from rich.table import Table
+
+    found = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    headings = ("NAME", "MODEL", "PLAN", "REPLICAS", "QUEUE", "READY", "REASON", "REVISION", "AGE", "URL")
+    for heading in ("NAMESPACE", *headings) if namespaces else headings:
+        found.add_column(
+            heading,
+            no_wrap=heading not in {"URL", "PLAN", "REASON"},
+            overflow="fold" if heading == "URL" else "ellipsis",
+        )
+    for row in rows:
+        cells = _cells(row, now)
+        found.add_row(*((row.namespace, *cells) if namespaces else cells))
+    return found
+
+
+def _cells(row: Row, now: datetime) -> "tuple[str | Text, ...]":
+    status = row.status
+    return (
+        row.name,
+        row.model,
+        output.plan_label(status.plan.chosen if status.plan else None),
+        f"{status.ready_replicas}/{status.replicas}",
+        "" if status.queue_depth is None else str(status.queue_depth),
+        _ready_cell(row),
+        row.reason,
+        _revision_cell(row),
+        output.age(row.created, now),
+        status.url,
+    )
+
+
+def _ready_cell(row: Row) -> "Text":
+    from rich.text import Text
+
+    status = str(row.ready.status) if row.ready else "Unknown"
+    return Text(status, style={"True": "green", "False": "red"}.get(status, "yellow"))
+
+
+def _revision_cell(row: Row) -> str:
+    """Revisions without the deployment's own name, which stands in the first column."""
+    revisions = row.status.revisions
+    if revisions is None:
+        return ""
+    active, pending = (name.removeprefix(f"{row.name}-") for name in (revisions.active, revisions.pending))
+    return f"{active or '-'} → {pending}" if pending and pending != active else active

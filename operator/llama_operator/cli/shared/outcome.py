@@ -1,0 +1,22 @@
+"""What a decision means for the command line: an error, or an exit code. Called by the verbs that decide."""
+
+from llama_operator.api.reasons import ConditionType
+from llama_operator.cli.shared.exit_codes import EXIT_DOES_NOT_FIT, EXIT_LICENSE_REFUSED, EXIT_OK
+from llama_operator.decide.decision import Decision
+from llama_operator.errors import FieldProblem, InvalidManifestError
+
+
+def raise_if_invalid(decision: Decision, name: str) -> None:
+    """Raise InvalidManifestError if only a different manifest can cure the problem."""
+    problem = decision.problem
+    if problem is not None and problem.invalid:
+        raise InvalidManifestError(f"LlamaDeployment {name}", [FieldProblem(problem.field, problem.message)])
+
+
+def exit_code(decision: Decision) -> int:
+    """Exit code of a decision about a valid manifest."""
+    if decision.problem is None:
+        return EXIT_OK
+    if decision.problem.condition is ConditionType.LICENSE_ACCEPTED:
+        return EXIT_LICENSE_REFUSED
+    return EXIT_DOES_NOT_FIT

@@ -1,0 +1,197 @@
+"""`kubectl llama plan`: exit codes, errors that name the field, and a JSON document that programs can rely on."""
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from llama_operator.cli.main import main
+from llama_operator.cli.shared import files
+
+BASE = {
+    "apiVersion": "llama-operator.io/v1alpha1",
+    "kind": "LlamaDeployment",
+    "metadata": {"name": "chat", "namespace": "team-a"},
+    "spec": {
+        "model": {"name": "llama-3.3-70b-instruct", "precision": "FP8"},
+        "context": {"maxModelLength": 8192},
+        "hardware": {"accelerator": "H100-80GB"},
+        "license": {"acceptance": "acme", "attributionURL": "https://acme.example/about"},
+    },
+}
+SAMPLE = Path(__file__).resolve().parents[4] / "manifests" / "samples" / "license-acceptance.yaml"
+ACCEPTANCE = next(obj for obj in files.documents(SAMPLE) if obj["spec"]["families"] == ["llama-3.3"]) | {
+    "metadata": {"name": "acme"}
+}
+
+
+@pytest.fixture
+def plan(tmp_path, capsys):
+    def run(*documents, output="json", **spec):
+        found = [BASE | {"spec": BASE["spec"] | spec}, *documents]
+        path = tmp_path / "m.yaml"
+        path.write_text(yaml.safe_dump_all(found), encoding="utf-8")
+        code = main(["plan", "-f", str(path), "-o", output])
+        return code, *capsys.readouterr()
+
+    return run
+
+
+def test_a_plan_that_fits_says_all_that_programs_need(plan):
+    code, out, _ = plan()
+    found = json.loads(out)
+    assert code == 0
+    assert found["license"]["allowed"] is True
+    assert found["license"]["tier"] == "CommunityLlama31Plus"
+    wanted = {
+        "precision", "accelerator", "tensorParallelSize", "pipelineParallelSize", "gpusPerReplica", "nodesPerReplica",
+        "weightBytesPerGPU", "kvCacheTokens", "maxModelLength",
+    }  # fmt: skip
+    assert wanted <= set(found["plan"]["chosen"])
+    assert all({"reason", "message"} <= set(rejected) for rejected in found["plan"]["rejected"])
+    assert [obj["kind"] for obj in found["objects"]] == ["ControllerRevision", "NetworkPolicy", "RayService", "Service"]
+
+
+def test_a_list_is_read_as_kubectl_writes_it(tmp_path, capsys):
+    path = tmp_path / "list.json"
+    path.write_text(json.dumps({"apiVersion": "v1", "kind": "List", "items": [BASE, ACCEPTANCE]}), encoding="utf-8")
+    assert main(["plan", "-f", str(path), "-o", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)["license"]["allowed"] is True
+    path.write_text(json.dumps({"apiVersion": "v1", "kind": "List", "items": [BASE, 7]}), encoding="utf-8")
+    assert main(["plan", "-f", str(path)]) == 2
+    assert "items[1]" in capsys.readouterr().err
+
+
+def test_what_does_not_fit_exits_with_3_and_says_the_nearest_change(plan):
+    code, out, _ = plan(hardware={"accelerator": "L4-24GB", "maxGPUs": 2})
+    found = json.loads(out)
+    assert code == 3
+    assert found["plan"]["chosen"] is None
+    assert found["problem"]["message"]
+    assert found["objects"] == []
+
+
+def test_a_refused_license_exits_with_4_and_still_plans(plan):
+    code, out, _ = plan(license={})
+    found = json.loads(out)
+    assert code == 4
+    assert found["license"]["allowed"] is False
+    assert found["plan"]["chosen"] is not None
+
+
+def test_an_acceptance_beside_the_manifest_is_checked(plan):
+    assert plan(ACCEPTANCE)[0] == 0
+    other = ACCEPTANCE | {"spec": ACCEPTANCE["spec"] | {"families": ["llama-3.1"]}}
+    code, out, _ = plan(other)
+    assert code == 4
+    assert json.loads(out)["license"]["reason"] == "AcceptanceFamilyNotCovered"
+
+
+@pytest.mark.parametrize(
+    ("spec", "field", "words"),
+    [
+        ({"scalling": {}}, "spec.scalling", "did you mean scaling?"),
+        ({"scaling": {"minReplicas": "1"}}, "spec.scaling.minReplicas", "must be a whole number"),
+        ({"scaling": {"minReplicas": 2, "maxReplicas": 1}}, "spec.scaling.maxReplicas", "must be at least minReplicas"),
+        ({"model": {"name": "llama-3.3-70b"}}, "spec.model.name", "llama-3.3-70b-instruct"),
+        (
+            {"parallelism": {"mode": "Manual", "tensor": 6}, "license": {}},
+            "spec.parallelism.tensor",
+            "possible sizes: 1, 2, 4, 8",
+        ),
+        ({"context": {"maxModelLength": 200000}}, "spec.context.maxModelLength", "at most 131072"),
+        ({"hardware": {"accelerator": "H100"}}, "spec.hardware.accelerator", "H100-80GB"),
+        ({"model": {"name": "tiny-random-llama", "precision": "INT8"}}, "spec.model.precision", "BF16"),
+    ],
+)
+@pytest.mark.parametrize("output", ["json", "table"])
+def test_an_invalid_manifest_exits_with_2_and_names_the_field_on_one_screen(plan, spec, field, words, output):
+    code, out, err = plan(output=output, **spec)
+    assert code == 2
+    assert field in err
+    assert words in err
+    assert len(err.splitlines()) <= 24
+    if out:
+        # What can be read and never work is told to programs too.
+        assert output == "json"
+        found = json.loads(out)
+        assert found["problem"]["field"] == field
+        assert found["plan"]["chosen"] is None
+        assert found["objects"] == []
+
+
+def test_yaml_output_is_the_objects_alone(plan):
+    code, out, _ = plan(output="yaml")
+    assert code == 0
+    assert [obj["kind"] for obj in yaml.safe_load_all(out)] == [
+        "ControllerRevision",
+        "NetworkPolicy",
+        "RayService",
+        "Service",
+    ]
+
+
+def test_the_table_shows_license_plan_memory_and_objects(plan):
+    _, out, _ = plan(output="table")
+    for words in ("license", "tensor", "weights", "reserve", "KV", "RayService"):
+        assert words in out
+
+
+def test_a_missing_file_is_an_error_with_its_name(capsys):
+    assert main(["plan", "-f", "/nowhere/x.yaml"]) == 2
+    assert "/nowhere/x.yaml" in capsys.readouterr().err
+
+
+def test_yaml_that_is_none_is_explained(tmp_path, capsys):
+    path = tmp_path / "x.yaml"
+    path.write_text("a: [", encoding="utf-8")
+    assert main(["plan", "-f", str(path)]) == 2
+    assert "is not YAML" in capsys.readouterr().err
+
+
+def test_aliases_are_refused_before_they_can_explode(tmp_path, capsys):
+    path = tmp_path / "x.yaml"
+    path.write_text("a: &a [1, 2]\nb: [*a, *a]\n", encoding="utf-8")
+    assert main(["plan", "-f", str(path)]) == 2
+    assert "alias *a is not allowed" in capsys.readouterr().err
+
+
+def test_a_date_stays_the_string_that_was_written(plan):
+    assert plan(ACCEPTANCE)[0] == 0
+
+
+def test_two_deployments_need_a_name(tmp_path, capsys):
+    path = tmp_path / "x.yaml"
+    second = BASE | {"metadata": {"name": "other"}}
+    path.write_text(yaml.safe_dump_all([BASE, second]), encoding="utf-8")
+    assert main(["plan", "-f", str(path)]) == 2
+    assert "--name" in capsys.readouterr().err
+    assert main(["plan", "-f", str(path), "--name", "other", "-o", "json"]) == 0
+    (only,) = files.read([str(path)], name="other").objects
+    assert only["metadata"]["name"] == "other"
+
+
+def test_models_lists_the_catalog(capsys):
+    assert main(["models", "-o", "json"]) == 0
+    assert len(json.loads(capsys.readouterr().out)) > 30
+    assert main(["models"]) == 0
+    assert "llama-3.1-405b" in capsys.readouterr().out
+    assert main(["models", "llama-9"]) == 2
+
+
+@pytest.mark.parametrize("command", [[], ["plan"], ["run"], ["models"]])
+def test_help_teaches(command, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main([*command, "--help"])
+    assert caught.value.code == 0
+    assert "exit codes" in capsys.readouterr().out
+
+
+def test_a_grant_that_has_expired_is_told_without_a_cluster(plan):
+    grant = {"reference": "G-1", "grantedOn": "2025-01-01", "expiresOn": "2025-12-31"}
+    above = ACCEPTANCE["spec"]["monthlyActiveUsers"] | {"count": 900_000_000}
+    spec = ACCEPTANCE["spec"] | {"monthlyActiveUsers": above, "metaGrant": grant}
+    code, out, _ = plan(ACCEPTANCE | {"spec": spec})
+    assert code == 4
+    assert json.loads(out)["license"]["reason"] == "MetaGrantExpired"
