@@ -13,8 +13,10 @@ from llama_operator.api.v1alpha1.llamadeployment import LlamaDeployment
 from llama_operator.decide.bounds import live_settings
 from llama_operator.decide.observed import RayClusterFacts, RevisionFacts, Settings
 from llama_operator.decide.plan.candidate import Candidate
-from llama_operator.desired import naming, pods, serve_config
-from llama_serving.config import HUB_ENDPOINT, LiveSettings, ServingConfig, pod_environment
+from llama_operator.desired import naming, serve_config
+from llama_operator.desired.pods import head, weights, worker
+from llama_operator.desired.pods.parts import PodParts
+from llama_serving.config import LiveSettings, ServingConfig, pod_environment
 
 API_VERSION = "ray.io/v1"
 KIND = "RayService"
@@ -43,12 +45,12 @@ def cluster_template(
 ) -> dict[str, Any]:
     """Build the `rayClusterConfig` that runs `config`, without the bounds of its worker group."""
     image = deployment.spec.image or settings.image
-    labels = naming.labels(deployment, config.identity.revision)
-    environment, token = pod_environment(config), None
+    # Sorted: the order says nothing, and a stable one shows changes only.
+    environment = dict(sorted(pod_environment(config).items()))
+    common = PodParts(labels=naming.labels(deployment, config.identity.revision), environment=environment)
     if config.source.kind == "HuggingFace":
-        token = deployment.spec.weights.token_secret
-        if settings.hub_endpoint != HUB_ENDPOINT:
-            environment["HF_ENDPOINT"] = settings.hub_endpoint
+        common += weights.hub(settings.hub_endpoint) + weights.token_file(deployment.spec.weights.token_secret)
+    volume = weights.claim(None if settings.weights_path else chosen.variant.volume_claim)
     return {
         "rayVersion": settings.ray_version,
         "enableInTreeAutoscaling": True,
@@ -58,20 +60,13 @@ def cluster_template(
         "authOptions": {"mode": "token"},
         "headGroupSpec": {
             "rayStartParams": {"num-cpus": "0", "dashboard-host": "0.0.0.0"},  # noqa: S104 - KubeRay reaches it by the pod's address; token and NetworkPolicy guard it
-            "template": pods.head_template(image=image, labels=labels, environment=environment, token=token),
+            "template": head.template(image, common),
         },
         "workerGroupSpecs": [
             {
                 "groupName": chosen.accelerator.name.lower(),
-                "rayStartParams": pods.worker_start_params(chosen),
-                "template": pods.worker_template(
-                    chosen,
-                    image=image,
-                    labels=labels,
-                    environment=environment,
-                    token=token,
-                    claim=None if settings.weights_path else chosen.variant.volume_claim,
-                ),
+                "rayStartParams": worker.start_params(chosen),
+                "template": worker.template(chosen, image, common + volume),
             }
         ],
     }

@@ -17,9 +17,9 @@ from llama_operator.api.v1alpha1.llamadeployment_status import (
 from llama_operator.decide.bounds import least_replicas, most_replicas
 from llama_operator.decide.decision import Decision
 from llama_operator.decide.observed import Observed
-from llama_operator.desired.serve_config import HTTP_PORT
 from llama_operator.errors import InvalidManifestError
 from llama_operator.status import conditions, plan_check
+from llama_serving.config import HTTP_PORT
 
 _HISTORY = 10
 _TEXT_LIMIT = 1024
