@@ -66,7 +66,7 @@ class World:
             cluster=cluster,
             serving=self.reader,
             catalog=catalog.load(),
-            # Without Jobs, which nobody runs here; test_preflight.py has them.
+            # Without Jobs, which nothing runs here; test_access_check.py has them.
             settings=Settings(**({"checks_access": False} | settings)),
             now=self.clock,
             events=self.events,

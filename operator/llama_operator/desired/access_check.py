@@ -17,9 +17,10 @@ from llama_operator.desired.pods.parts import RESTRICTED, PodParts
 
 API_VERSION = "batch/v1"
 KIND = "Job"
+# The old word stays on live objects (container, names, labels) and in the command: Jobs of an older operator carry it,
+# NetworkPolicies of users select it, and older images know the module by it.
 _CONTAINER = "preflight"
 _MODULE = "llama_serving.preflight"
-# Jobs and pods of older operators live under the old word, and images answer to it: on live objects it stays.
 
 _DEADLINE_SECONDS = 1800
 """The probe gives up after a minute. The other minutes are for pulling the image, which the head needs as well."""

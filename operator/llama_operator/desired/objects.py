@@ -90,7 +90,7 @@ def _access_checks(observed: Observed, decision: Decision, settings: Settings) -
 
     The new one first: how often was asked is known from what is there.
     """
-    found = decision.preflight
+    found = decision.access_check
     if found is None:
         return Desired()
     job = () if found.start is None else (access_check.build(observed.deployment, *found.start, settings),)

@@ -64,8 +64,8 @@ def new(observed: Observed, decision: Decision, settings: Settings) -> RevisionF
 
 
 def _checked_at(observed: Observed, decision: Decision) -> str:
-    preflight = decision.preflight
-    return rfc3339(observed.now) if preflight is not None and preflight.reason is Reason.ACCESSIBLE else ""
+    check = decision.access_check
+    return rfc3339(observed.now) if check is not None and check.reason is Reason.ACCESSIBLE else ""
 
 
 def brought_up_to_date(record: RevisionFacts, observed: Observed, rollout: Rollout) -> RevisionFacts:

@@ -226,6 +226,6 @@ def _next_check(observed: Observed, decision: Decision, settings: Settings) -> f
         times.append(decision.ending.next_check)
     if decision.rollout is not None and decision.rollout.next_check is not None:
         times.append(decision.rollout.next_check)
-    if decision.preflight is not None and decision.preflight.next_check is not None:
-        times.append(decision.preflight.next_check)
+    if decision.access_check is not None and decision.access_check.next_check is not None:
+        times.append(decision.access_check.next_check)
     return min(times, default=None)

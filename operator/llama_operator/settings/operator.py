@@ -119,6 +119,7 @@ class OperatorSettings(BaseModel):
         str, Field(pattern=r"^https?://[A-Za-z0-9.-]+(:[0-9]+)?(/[A-Za-z0-9._/-]*)?$"), _SERVING
     ] = _DECISIONS.hub_endpoint
     """Address of the Hugging Face Hub, or of a mirror; pods download weights from it. No LlamaDeployment can change it."""
+    # The flag and its chart value keep the old word: installations set them.
     weights_preflight: Annotated[Switch, _SERVING] = Switch.ENABLED
     """Whether a Job asks the Hub for access to gated weights before a revision starts."""
     cluster_domain: Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"), _SERVING] = "cluster.local"

@@ -141,7 +141,7 @@ def _planned(decision: Decision) -> Finding:
 
 
 def _weights_accessible(decision: Decision) -> Finding:
-    kind, found = ConditionType.WEIGHTS_ACCESSIBLE, decision.preflight
+    kind, found = ConditionType.WEIGHTS_ACCESSIBLE, decision.access_check
     if found is None:
         # Asked when nothing else stands in the way, and not before hardware is wanted.
         return Finding(kind, ConditionStatus.UNKNOWN, Reason.WAITING, "it is asked before a revision starts")
@@ -302,7 +302,7 @@ def _problem_of(decision: Decision, kind: ConditionType) -> Finding | None:
 def _waiting(decision: Decision) -> tuple[Reason, str]:
     if decision.problem is not None:
         return Reason.WAITING, f"{decision.problem.condition} has to become True first"
-    if decision.preflight is not None and not decision.preflight.passed:
+    if decision.access_check is not None and not decision.access_check.passed:
         return Reason.WAITING, f"{ConditionType.WEIGHTS_ACCESSIBLE} has to become True first"
     return Reason.STARTING, _CLUSTER_STARTS
 

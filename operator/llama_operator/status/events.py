@@ -119,9 +119,9 @@ def _removed(name: str, why: str) -> EventFacts:
 def _access_events(
     decision: Decision, before: LlamaDeploymentStatus, after: LlamaDeploymentStatus
 ) -> Iterator[EventFacts]:
-    preflight = decision.preflight
-    if preflight is not None and preflight.start is not None and preflight.start[1] == 1:
-        note = f"{preflight.start[0].repository} at {preflight.start[0].commit}"
+    check = decision.access_check
+    if check is not None and check.start is not None and check.start[1] == 1:
+        note = f"{check.start[0].repository} at {check.start[0].commit}"
         yield _event("Normal", EventReason.ACCESS_CHECK_STARTED, "CheckAccess", note)
     was, now = (_condition(status, ConditionType.WEIGHTS_ACCESSIBLE) for status in (before, after))
     if now is None or (was is not None and was.reason == now.reason):

@@ -119,8 +119,8 @@ _ADVICE = (
     ("out of memory", "give the engine less to hold: lower spec.context or spec.engine.gpuMemoryUtilizationPercent"),
     ("KV cache", "lower spec.context.maxModelLength, or take more GPUs by spec.parallelism"),
     ("No space left", "give the pods more ephemeral storage, or weights on a volume"),
-    ("gated", "the Hub does not give the weights to the token of spec.weights.tokenSecret: see docs/preflight.md"),
-    ("401", "the Hub does not give the weights to the token of spec.weights.tokenSecret: see docs/preflight.md"),
+    ("gated", "the Hub does not give the weights to the token of spec.weights.tokenSecret: see docs/access-check.md"),
+    ("401", "the Hub does not give the weights to the token of spec.weights.tokenSecret: see docs/access-check.md"),
     ("No module named", "the image lacks what the engine needs: correct spec.image"),
 )
 """What an engine's message usually comes from. The first that is found in it is told."""
