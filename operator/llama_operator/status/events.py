@@ -149,8 +149,7 @@ def _condition_events(before: LlamaDeploymentStatus, after: LlamaDeploymentStatu
 
 
 def _scaling_events(before: LlamaDeploymentStatus, after: LlamaDeploymentStatus) -> Iterator[EventFacts]:
-    if not before.scaling_history or after.scaling_history == before.scaling_history:
-        # The first entry is the start itself, which the revision's event tells.
+    if not after.scaling_history or after.scaling_history == before.scaling_history:
         return
     change = after.scaling_history[0]
     note = f"from {change.from_replicas} to {change.to_replicas} replicas: {change.reason}"
