@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from llama_operator.decide.rollout.rollout import ENGINE_FAILED
 from llama_operator.errors import InvalidManifestError
 from llama_operator.kube.port import NotFoundError, Object
 from llama_operator.local import node_process, ray_node
@@ -33,7 +34,6 @@ _POLL_LOADING = 0.5
 _POLL_SERVING = 1.0
 _LONGEST_PAUSE = 30.0
 _COLOR = re.compile(r"\x1b\[[0-9;]*m")
-_BROKEN = frozenset({"DEPLOY_FAILED", "UNHEALTHY"})
 
 
 @dataclass(slots=True)
@@ -267,7 +267,7 @@ def _trouble(applications: Sequence[ApplicationState]) -> str:
     return "\n".join(
         f"application {app.name} is {app.status}: {_last_line(app.message)}"
         for app in applications
-        if app.status in _BROKEN
+        if app.status in ENGINE_FAILED
     )
 
 

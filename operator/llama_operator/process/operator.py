@@ -42,8 +42,9 @@ from llama_operator.observe.gather import NoServingReader, ServingReader
 from llama_operator.observe.serving_http import HttpServingReader
 from llama_operator.process.full_collections import collect_when_idle
 from llama_operator.process.stop_signals import StopSignals
-from llama_operator.reconcile.deployment import Ports, reconcile
-from llama_operator.reconcile.license_records import comment
+from llama_operator.reconcile.deployment import reconcile
+from llama_operator.reconcile.license_records import reconcile_record
+from llama_operator.reconcile.ports import Ports
 from llama_operator.settings.operator import OperatorSettings, ServingStatusSource, Switch
 from llama_operator.telemetry import metrics as numbers
 from llama_operator.telemetry import probes
@@ -256,7 +257,7 @@ class Operator:
         written: set[Kind] = set()
         _WRITTEN.set(written)
         if ref.kind != kinds.LLAMA_DEPLOYMENT:
-            return await comment(self._ports.cluster, ref, catalog=self._ports.catalog, now=self._ports.now)
+            return await reconcile_record(self._ports.cluster, ref, catalog=self._ports.catalog, now=self._ports.now)
         next_check = (await reconcile(self._ports, ref)).next_check
         if not written:
             return next_check

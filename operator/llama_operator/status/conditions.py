@@ -1,10 +1,8 @@
-"""The conditions of a LlamaDeployment, one function each, and their sum. Called by `status.summary`."""
+"""The conditions of a LlamaDeployment, one function each, and what follows from all of them. Called by `status.summary`."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import datetime
 
-from llama_operator.api.meta import Condition, ConditionStatus
+from llama_operator.api.meta import ConditionStatus
 from llama_operator.api.reasons import ConditionType, Reason
 from llama_operator.catalog.models import Model
 from llama_operator.decide.bounds import least_replicas
@@ -14,58 +12,29 @@ from llama_operator.decide.plan.status import label
 from llama_operator.decide.rollout.engine_message import engine_message, refusal
 from llama_operator.decide.rollout.rollout import ENGINE_FAILED, Rollout
 from llama_operator.status import plan_check
+from llama_operator.status.finding import Finding
 
 _CLUSTER_STARTS = "the Ray cluster is starting"
-"""Before and after KubeRay has said something: one status less to write."""
+"""The same words before and after KubeRay reports: one status less to write."""
 
 _TOLD_ONLY = frozenset({ConditionType.CAPACITY_FOUND, ConditionType.PLAN_ACCURATE})
-"""Conditions that Ready does not depend on: missing nodes do not make a serving model unready, and unknown ones do not
-keep it from getting ready; nor does a plan that was wrong."""
-
-_MESSAGE_LIMIT = 4096
-"""An engine's own message may be a whole traceback; its end says most."""
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """A condition before it has a time and a generation."""
-
-    type: ConditionType
-    status: ConditionStatus
-    reason: Reason
-    message: str = ""
+"""Conditions that Ready does not depend on: neither missing or unknown nodes nor a wrong plan make a serving model unready."""
 
 
 def findings(observed: Observed, decision: Decision, failure: str | None) -> tuple[Finding, ...]:
-    """All conditions, in order; the last three are derived from the others."""
+    """All conditions, in order; the last three follow from the others.
+
+    Args:
+        observed: What this pass knows.
+        decision: What it decided.
+        failure: What went wrong unexpectedly, or None.
+    """
     parts = tuple(_parts(observed, decision))
     return (*parts, *_sum(parts, decision, failure))
 
 
-def conditions(
-    found: tuple[Finding, ...], previous: tuple[Condition, ...], generation: int, now: datetime
-) -> tuple[Condition, ...]:
-    """Give findings their time: it moves only when the status of a condition does."""
-    before = {condition.type: condition for condition in previous}
-    result = []
-    for finding in found:
-        old = before.get(finding.type)
-        since = old.last_transition_time if old is not None and old.status is finding.status else now
-        result.append(
-            Condition(
-                type=finding.type,
-                status=finding.status,
-                observed_generation=generation,
-                last_transition_time=since.replace(microsecond=0),
-                reason=finding.reason,
-                message=finding.message[-_MESSAGE_LIMIT:],
-            )
-        )
-    return tuple(result)
-
-
 def invalid(text: str) -> tuple[Finding, ...]:
-    """All conditions of a spec that cannot be read: nothing is known of it but that."""
+    """All conditions of a spec that cannot be read; `text` says why."""
     derived = {ConditionType.READY, ConditionType.RECONCILING, ConditionType.STALLED}
     unknown = (
         Finding(kind, ConditionStatus.UNKNOWN, Reason.WAITING, "the spec has to become valid first")
@@ -141,14 +110,14 @@ def _planned(decision: Decision) -> Finding:
 
 
 def _weights_accessible(decision: Decision) -> Finding:
-    kind, found = ConditionType.WEIGHTS_ACCESSIBLE, decision.access_check
-    if found is None:
-        # Asked when nothing else stands in the way, and not before hardware is wanted.
+    kind, check = ConditionType.WEIGHTS_ACCESSIBLE, decision.access_check
+    if check is None:
+        # The question comes when nothing else stands in the way, and not before hardware is wanted.
         return Finding(kind, ConditionStatus.UNKNOWN, Reason.WAITING, "it is asked before a revision starts")
-    if found.reason is Reason.ACCESS_CHECKING:
-        return Finding(kind, ConditionStatus.UNKNOWN, found.reason, found.message)
-    status = ConditionStatus.TRUE if found.passed else ConditionStatus.FALSE
-    return Finding(kind, status, found.reason, found.problem.text if found.problem else found.message)
+    if check.reason is Reason.ACCESS_CHECKING:
+        return Finding(kind, ConditionStatus.UNKNOWN, check.reason, check.message)
+    status = ConditionStatus.TRUE if check.passed else ConditionStatus.FALSE
+    return Finding(kind, status, check.reason, check.problem.text if check.problem else check.message)
 
 
 def _capacity_found(observed: Observed, decision: Decision) -> Finding:
@@ -204,7 +173,7 @@ def _endpoint_ready(observed: Observed, decision: Decision) -> Finding:
     if decision.ending is not None and decision.problem is not None:
         text = f"the license of {decision.ending.acceptance} has ended: no request is sent to the engines any more"
         return Finding(kind, ConditionStatus.FALSE, decision.problem.reason, text)
-    # With a problem nothing moved: whichever revision served before still does.
+    # With a problem nothing moved: the revision that served before still does.
     candidates = [_facts(observed, decision.rollout.traffic)] if decision.rollout else list(observed.ray_services)
     if any(facts is not None and facts.serves for facts in candidates):
         return Finding(kind, ConditionStatus.TRUE, Reason.ENDPOINT_SERVING, "requests are answered")
@@ -257,24 +226,23 @@ def _rolling_out_message(rollout: Rollout) -> str:
     return f"revision {rollout.wanted} {how} ({rollout.strategy.kind}: {rollout.strategy.reason})"
 
 
-def _sum(parts: tuple[Finding, ...], decision: Decision, failure: str | None) -> tuple[Finding, ...]:
+def _sum(parts: tuple[Finding, ...], decision: Decision, failure: str | None) -> Iterator[Finding]:
     ready = _ready(parts, decision, failure)
     given_up = decision.rollout is not None and decision.rollout.given_up is not None and not decision.stopped
     blocked = (decision.problem is not None or given_up) and failure is None
     idle = blocked or decision.stopped or ready.status is ConditionStatus.TRUE
-    reconciling = Finding(
-        ConditionType.RECONCILING,
-        ConditionStatus.FALSE if idle else ConditionStatus.TRUE,
-        Reason.SETTLED if idle else Reason.PROGRESSING,
-        "" if idle else ready.message,
-    )
-    stalled = Finding(
-        ConditionType.STALLED,
-        ConditionStatus.TRUE if blocked else ConditionStatus.FALSE,
-        Reason.BLOCKED if blocked else Reason.PROGRESSING if not idle else Reason.SETTLED,
-        ("" if not blocked else decision.problem.text if decision.problem else ready.message),
-    )
-    return ready, reconciling, stalled
+    reconciling, stalled = ConditionType.RECONCILING, ConditionType.STALLED
+    yes, no = ConditionStatus.TRUE, ConditionStatus.FALSE
+    yield ready
+    if not idle:
+        yield Finding(reconciling, yes, Reason.PROGRESSING, ready.message)
+        yield Finding(stalled, no, Reason.PROGRESSING)
+        return
+    yield Finding(reconciling, no, Reason.SETTLED)
+    if blocked:
+        yield Finding(stalled, yes, Reason.BLOCKED, decision.problem.text if decision.problem else ready.message)
+    else:
+        yield Finding(stalled, no, Reason.SETTLED)
 
 
 def _ready(parts: tuple[Finding, ...], decision: Decision, failure: str | None) -> Finding:

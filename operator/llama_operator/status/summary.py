@@ -1,12 +1,13 @@
 """The whole status of a LlamaDeployment. Called by the reconcile at the end of every pass, also of a failed one."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from math import floor, log10
 from typing import Any
 
 from pydantic import ValidationError
 
+from llama_operator.api.meta import Condition
 from llama_operator.api.v1alpha1.llamadeployment_status import (
     KVCacheStatus,
     LlamaDeploymentStatus,
@@ -16,9 +17,13 @@ from llama_operator.decide.decision import Decision
 from llama_operator.decide.observed import Observed
 from llama_operator.errors import InvalidManifestError
 from llama_operator.status import conditions, plan_check, scaling
+from llama_operator.status.finding import Finding
+from llama_operator.status.finding import conditions as dated
 from llama_serving.config import HTTP_PORT
 
 _TEXT_LIMIT = 1024
+_MESSAGE_END = slice(-4096, None)
+"""An engine's own message may be a whole traceback; its end says most."""
 
 
 def build(observed: Observed, decision: Decision, *, failure: str | None, now: datetime) -> LlamaDeploymentStatus:
@@ -32,12 +37,12 @@ def build(observed: Observed, decision: Decision, *, failure: str | None, now: d
     """
     deployment = observed.deployment
     previous = deployment.status or LlamaDeploymentStatus()
-    found = conditions.findings(observed, decision, failure)
+    findings = conditions.findings(observed, decision, failure)
     counted, told = scaling.scaling(observed, decision, previous, now), scaling.answer(observed, decision)
     kv_cache = plan_check.compare(observed, decision)
     return LlamaDeploymentStatus(
         observed_generation=deployment.metadata.generation,
-        conditions=conditions.conditions(found, previous.conditions, deployment.metadata.generation, now),
+        conditions=_conditions(findings, previous, deployment.metadata.generation, now),
         plan=decision.plan_status,
         revisions=_revisions(observed, decision, previous),
         replicas=counted.wanted,
@@ -52,20 +57,30 @@ def build(observed: Observed, decision: Decision, *, failure: str | None, now: d
 
 
 def invalid(live: Mapping[str, Any], error: InvalidManifestError, *, now: datetime) -> LlamaDeploymentStatus:
-    """Status of an object that passed the API server and breaks one of our rules: written under an older CRD, say.
+    """Status of an object that the API server accepted and that breaks one of our rules: under an older CRD, for example.
 
-    What serves goes on serving, and what was known of it stays; the conditions are those of this generation.
+    What serves goes on serving, and the status keeps what was known of it; the conditions are those of this generation.
+
+    Args:
+        live: The object as it stands.
+        error: What is wrong with it.
+        now: Time of the pass, in UTC.
     """
     previous = _previous(live)
     generation = int(live["metadata"].get("generation", 0))
-    text = "; ".join(f"{found.path}: {found.problem}" for found in error.problems)
-    found = conditions.invalid(text)
+    findings = conditions.invalid("; ".join(f"{problem.path}: {problem.problem}" for problem in error.problems))
     return previous.model_copy(
         update={
             "observed_generation": generation,
-            "conditions": conditions.conditions(found, previous.conditions, generation, now),
+            "conditions": _conditions(findings, previous, generation, now),
         }
     )
+
+
+def _conditions(
+    findings: Iterable[Finding], previous: LlamaDeploymentStatus, generation: int, now: datetime
+) -> tuple[Condition, ...]:
+    return dated(findings, previous.conditions, generation=generation, now=now, shown=_MESSAGE_END)
 
 
 def _previous(live: Mapping[str, Any]) -> LlamaDeploymentStatus:
@@ -76,7 +91,7 @@ def _previous(live: Mapping[str, Any]) -> LlamaDeploymentStatus:
 
 
 def rounded(queue_depth: int) -> int:
-    """Round to two digits: status is not a metric, and must not be written for every request."""
+    """Round a number of requests to two digits: status is no metric, and must not be written for every request."""
     if queue_depth < 100:  # noqa: PLR2004 - two digits
         return queue_depth
     return round(queue_depth, 1 - floor(log10(queue_depth)))
@@ -87,8 +102,8 @@ def _revisions(observed: Observed, decision: Decision, previous: LlamaDeployment
     before = previous.revisions or RevisionStatus()
     rollout = decision.rollout
     if rollout is None:
-        found = before.model_copy(update={"active": serving, "pending": ""})
-        return found if found != RevisionStatus() else None
+        known = before.model_copy(update={"active": serving, "pending": ""})
+        return known if known != RevisionStatus() else None
     if rollout.given_up is not None:
         before = RevisionStatus(last_failed=rollout.wanted, last_failed_reason=rollout.given_up.message[-_TEXT_LIMIT:])
     active = rollout.traffic if any(f.serves for f in observed.ray_services if f.name == rollout.traffic) else serving
