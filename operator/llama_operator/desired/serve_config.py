@@ -1,8 +1,8 @@
 """The Serve config of a revision: what Ray Serve runs, and with which live settings.
 
-Called by `desired.rayservice`. Everything under `args` belongs to the revision; everything that may change while
-engines run stands in `deployments[]`, which is there from the first deploy: the first appearance of an override, or a
-change of its policy, would restart the engines.
+Called by `desired.rayservice` and `desired.revision`. Everything under `args` belongs to the revision. Everything that
+may change while engines run is in `deployments[]`, from the first deploy on: to add an override later, or to change its
+policy, would restart the engines.
 """
 
 import functools

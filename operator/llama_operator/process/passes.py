@@ -23,14 +23,14 @@ def note_write(kind: Kind) -> None:
 
 
 async def run_pass(ports: Ports, ref: Ref) -> float | None:
-    """Reconcile what stands at `ref`: a deployment or a license record.
+    """Reconcile the object at `ref`: a deployment or a license record.
 
     Returns:
         Seconds after which to look again without an event; None for never.
 
     Raises:
         KubeError: If Kubernetes failed.
-        LlamaOperatorError: If the object or the evidence stands in the way.
+        LlamaOperatorError: If the object breaks a rule, or a decision cannot be recorded.
     """
     written: set[Kind] = set()
     _WRITTEN.set(written)

@@ -97,7 +97,7 @@ def wire(settings: OperatorSettings, export: Export, cluster: KubernetesCluster,
 
 
 def boot_clock() -> float:
-    """Seconds that go on while the machine sleeps, unlike those of the event loop: a Lease ends meanwhile."""
+    """Seconds that go on while the machine sleeps, unlike those of the event loop: a Lease can end in a sleep."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 

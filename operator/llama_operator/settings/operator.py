@@ -104,7 +104,7 @@ class OperatorSettings(BaseModel):
     ray_version: Annotated[str, Field(pattern=r"^[0-9]+\.[0-9]+\.[0-9]+$"), _SERVING] = _DECISIONS.ray_version
     """Version of Ray in that image."""
     kuberay_namespace: Annotated[str, Field(pattern=_LABEL), _SERVING] = _DECISIONS.kuberay_namespace
-    """Namespace of KubeRay's operator, which alone may reach the Ray dashboards."""
+    """Namespace of KubeRay's operator; only it may reach the Ray dashboards."""
     hub_endpoint: Annotated[
         str, Field(pattern=r"^https?://[A-Za-z0-9.-]+(:[0-9]+)?(/[A-Za-z0-9._/-]*)?$"), _SERVING
     ] = _DECISIONS.hub_endpoint
@@ -128,7 +128,7 @@ class OperatorSettings(BaseModel):
     probe_port: Annotated[int, Field(ge=0, le=65535), _TELEMETRY] = 8080
     """Port of /healthz, /readyz and /metrics; 0: none of them."""
     metrics: Annotated[Switch, _TELEMETRY] = Switch.ENABLED
-    """Whether /metrics answers. Export by OTLP is switched on by OTEL_EXPORTER_OTLP_ENDPOINT alone."""
+    """Whether /metrics answers. Only OTEL_EXPORTER_OTLP_ENDPOINT switches export by OTLP on."""
     log_format: Annotated[LogFormat, _TELEMETRY] = LogFormat.AUTO
     """Json: one object a line. Text: for people. Auto: Text on a terminal, else Json."""
     log_level: Annotated[LogLevel, _TELEMETRY] = LogLevel.INFO

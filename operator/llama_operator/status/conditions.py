@@ -14,6 +14,7 @@ from llama_operator.decide.rollout.rollout import ENGINE_FAILED, Rollout
 from llama_operator.status import plan_check
 from llama_operator.status.finding import Finding
 
+_TRUE, _FALSE, _UNKNOWN = ConditionStatus.TRUE, ConditionStatus.FALSE, ConditionStatus.UNKNOWN
 _CLUSTER_STARTS = "the Ray cluster is starting"
 """The same words before and after KubeRay reports: one status less to write."""
 
@@ -37,15 +38,15 @@ def invalid(text: str) -> tuple[Finding, ...]:
     """All conditions of a spec that cannot be read; `text` says why."""
     derived = {ConditionType.READY, ConditionType.RECONCILING, ConditionType.STALLED}
     unknown = (
-        Finding(kind, ConditionStatus.UNKNOWN, Reason.WAITING, "the spec has to become valid first")
+        Finding(kind, _UNKNOWN, Reason.WAITING, "the spec has to become valid first")
         for kind in ConditionType
         if kind not in derived
     )
     return (
         *unknown,
-        Finding(ConditionType.READY, ConditionStatus.FALSE, Reason.INVALID_SPEC, text),
-        Finding(ConditionType.RECONCILING, ConditionStatus.FALSE, Reason.SETTLED),
-        Finding(ConditionType.STALLED, ConditionStatus.TRUE, Reason.BLOCKED, text),
+        Finding(ConditionType.READY, _FALSE, Reason.INVALID_SPEC, text),
+        Finding(ConditionType.RECONCILING, _FALSE, Reason.SETTLED),
+        Finding(ConditionType.STALLED, _TRUE, Reason.BLOCKED, text),
     )
 
 
@@ -61,10 +62,8 @@ def _parts(observed: Observed, decision: Decision) -> Iterator[Finding]:
             ConditionType.ENDPOINT_READY,
             ConditionType.UP_TO_DATE,
         ):
-            yield Finding(kind, ConditionStatus.FALSE, Reason.SUSPENDED, "no hardware is held")
-        yield Finding(
-            ConditionType.PLAN_ACCURATE, ConditionStatus.UNKNOWN, Reason.SUSPENDED, "no engine runs to measure"
-        )
+            yield Finding(kind, _FALSE, Reason.SUSPENDED, "no hardware is held")
+        yield Finding(ConditionType.PLAN_ACCURATE, _UNKNOWN, Reason.SUSPENDED, "no engine runs to measure")
         return
     yield _capacity_found(observed, decision)
     yield _model_loaded(observed, decision)
@@ -76,8 +75,8 @@ def _parts(observed: Observed, decision: Decision) -> Iterator[Finding]:
 def _license_accepted(decision: Decision) -> Finding:
     kind, verdict = ConditionType.LICENSE_ACCEPTED, decision.license
     if verdict is None:
-        return Finding(kind, ConditionStatus.UNKNOWN, Reason.WAITING, "the license follows from the model")
-    status = ConditionStatus.TRUE if verdict.allowed else ConditionStatus.FALSE
+        return Finding(kind, _UNKNOWN, Reason.WAITING, "the license follows from the model")
+    status = _TRUE if verdict.allowed else _FALSE
     return Finding(kind, status, verdict.reason, verdict.message)
 
 
@@ -86,8 +85,8 @@ def _model_resolved(decision: Decision) -> Finding:
     if (broken := _problem_of(decision, kind)) is not None:
         return broken
     if decision.model is None:
-        return Finding(kind, ConditionStatus.UNKNOWN, Reason.WAITING)
-    return Finding(kind, ConditionStatus.TRUE, Reason.MODEL_FOUND, _where(decision.model))
+        return Finding(kind, _UNKNOWN, Reason.WAITING)
+    return Finding(kind, _TRUE, Reason.MODEL_FOUND, _where(decision.model))
 
 
 def _where(model: Model) -> str:
@@ -100,10 +99,10 @@ def _planned(decision: Decision) -> Finding:
         return broken
     chosen = decision.chosen
     if chosen is None:
-        return Finding(kind, ConditionStatus.UNKNOWN, Reason.WAITING, "an earlier condition has to become True first")
+        return Finding(kind, _UNKNOWN, Reason.WAITING, "an earlier condition has to become True first")
     return Finding(
         kind,
-        ConditionStatus.TRUE,
+        _TRUE,
         Reason.PLAN_FOUND,
         f"{label(chosen)}: {chosen.gpus_per_replica} per replica, {chosen.nodes_per_replica} node(s)",
     )
@@ -113,17 +112,17 @@ def _weights_accessible(decision: Decision) -> Finding:
     kind, check = ConditionType.WEIGHTS_ACCESSIBLE, decision.access_check
     if check is None:
         # The question comes when nothing else stands in the way, and not before hardware is wanted.
-        return Finding(kind, ConditionStatus.UNKNOWN, Reason.WAITING, "it is asked before a revision starts")
+        return Finding(kind, _UNKNOWN, Reason.WAITING, "it is asked before a revision starts")
     if check.reason is Reason.ACCESS_CHECKING:
-        return Finding(kind, ConditionStatus.UNKNOWN, check.reason, check.message)
-    status = ConditionStatus.TRUE if check.passed else ConditionStatus.FALSE
+        return Finding(kind, _UNKNOWN, check.reason, check.message)
+    status = _TRUE if check.passed else _FALSE
     return Finding(kind, status, check.reason, check.problem.text if check.problem else check.message)
 
 
 def _capacity_found(observed: Observed, decision: Decision) -> Finding:
     kind, chosen = ConditionType.CAPACITY_FOUND, decision.chosen
     if chosen is None or observed.nodes is None:
-        return Finding(kind, ConditionStatus.UNKNOWN, Reason.WAITING, "the plan or the nodes are not known")
+        return Finding(kind, _UNKNOWN, Reason.WAITING, "the plan or the nodes are not known")
     inside = -(-chosen.gpus_per_replica // max(1, chosen.nodes_per_replica))
     replicas = max(1, least_replicas(observed.deployment.spec))
     fitting = [node.gpus for node in observed.nodes if node.accelerator == chosen.accelerator]
@@ -131,13 +130,11 @@ def _capacity_found(observed: Observed, decision: Decision) -> Finding:
     # What a replica takes of one node is never split over two.
     if sum(gpus // max(1, inside) for gpus in fitting) >= chosen.nodes_per_replica * replicas:
         # Without the number that exist: a node more or less is no reason to write a status.
-        return Finding(
-            kind, ConditionStatus.TRUE, Reason.NODES_FOUND, f"{need} {chosen.accelerator} are needed and exist"
-        )
+        return Finding(kind, _TRUE, Reason.NODES_FOUND, f"{need} {chosen.accelerator} are needed and exist")
     whole = "" if have < need else f" with {inside} in one node"
     return Finding(
         kind,
-        ConditionStatus.FALSE,
+        _FALSE,
         Reason.NODES_MISSING,
         f"{have} {chosen.accelerator} exist, {need} are needed{whole}; pods wait until nodes are added",
     )
@@ -147,54 +144,48 @@ def _model_loaded(observed: Observed, decision: Decision) -> Finding:
     kind = ConditionType.MODEL_LOADED
     rollout = decision.rollout
     if rollout is not None and rollout.given_up is not None:
-        return Finding(kind, ConditionStatus.FALSE, Reason.PROGRESS_DEADLINE_EXCEEDED, rollout.given_up.message)
+        return Finding(kind, _FALSE, Reason.PROGRESS_DEADLINE_EXCEEDED, rollout.given_up.message)
     facts = _facts(observed, rollout.wanted if rollout else None)
     if facts is None:
-        return Finding(
-            kind, ConditionStatus.FALSE if decision.rollout else ConditionStatus.UNKNOWN, *_waiting(decision)
-        )
+        return Finding(kind, _FALSE if decision.rollout else _UNKNOWN, *_waiting(decision))
     refused = refusal(facts)
     if refused and not facts.serves:
-        return Finding(kind, ConditionStatus.FALSE, Reason.LICENSE_FILES_MISSING, refused)
+        return Finding(kind, _FALSE, Reason.LICENSE_FILES_MISSING, refused)
     if facts.application_status in ENGINE_FAILED:
         message = engine_message(facts) or f"Serve reports {facts.application_status}"
-        return Finding(kind, ConditionStatus.FALSE, Reason.ENGINE_FAILED, message)
+        return Finding(kind, _FALSE, Reason.ENGINE_FAILED, message)
     if not facts.serves and facts.application_status != "RUNNING":
-        return Finding(kind, ConditionStatus.FALSE, Reason.STARTING, _starting_message(facts))
+        return Finding(kind, _FALSE, Reason.STARTING, _starting_message(facts))
     if observed.serving is not None and observed.serving.replicas == 0 and observed.serving.target_replicas == 0:
-        return Finding(kind, ConditionStatus.TRUE, Reason.SCALED_TO_ZERO, "no load; the next request starts an engine")
-    return Finding(
-        kind, ConditionStatus.TRUE, Reason.ENGINE_RUNNING, "the engines that Serve counts on have loaded the model"
-    )
+        return Finding(kind, _TRUE, Reason.SCALED_TO_ZERO, "no load; the next request starts an engine")
+    return Finding(kind, _TRUE, Reason.ENGINE_RUNNING, "the engines that Serve counts on have loaded the model")
 
 
 def _endpoint_ready(observed: Observed, decision: Decision) -> Finding:
     kind = ConditionType.ENDPOINT_READY
     if decision.ending is not None and decision.problem is not None:
         text = f"the license of {decision.ending.acceptance} has ended: no request is sent to the engines any more"
-        return Finding(kind, ConditionStatus.FALSE, decision.problem.reason, text)
+        return Finding(kind, _FALSE, decision.problem.reason, text)
     # With a problem nothing moved: the revision that served before still does.
     candidates = [_facts(observed, decision.rollout.traffic)] if decision.rollout else list(observed.ray_services)
     if any(facts is not None and facts.serves for facts in candidates):
-        return Finding(kind, ConditionStatus.TRUE, Reason.ENDPOINT_SERVING, "requests are answered")
-    return Finding(kind, ConditionStatus.FALSE, Reason.NO_ENDPOINT, "no pod is ready to answer requests yet")
+        return Finding(kind, _TRUE, Reason.ENDPOINT_SERVING, "requests are answered")
+    return Finding(kind, _FALSE, Reason.NO_ENDPOINT, "no pod is ready to answer requests yet")
 
 
 def _up_to_date(observed: Observed, decision: Decision) -> Finding:
     kind, rollout = ConditionType.UP_TO_DATE, decision.rollout
     if rollout is None:
         reason, message = _waiting(decision)
-        return Finding(
-            kind, ConditionStatus.FALSE if observed.ray_services else ConditionStatus.UNKNOWN, reason, message
-        )
+        return Finding(kind, _FALSE if observed.ray_services else _UNKNOWN, reason, message)
     wanted = _facts(observed, rollout.wanted)
     if rollout.complete and wanted is not None and wanted.serves:
-        return Finding(kind, ConditionStatus.TRUE, Reason.ROLLED_OUT, f"revision {rollout.wanted} serves")
+        return Finding(kind, _TRUE, Reason.ROLLED_OUT, f"revision {rollout.wanted} serves")
     deadline = observed.deployment.spec.rollout.progress_deadline_seconds
     if rollout.given_up is not None:
         return Finding(
             kind,
-            ConditionStatus.FALSE,
+            _FALSE,
             Reason.PROGRESS_DEADLINE_EXCEEDED,
             f"revision {rollout.wanted} did not serve within {deadline} s and was removed, {rollout.target} has the "
             f"traffic: {rollout.given_up.message}; correct the spec, or set spec.rollout.restartedAt to try again",
@@ -202,17 +193,17 @@ def _up_to_date(observed: Observed, decision: Decision) -> Finding:
     if rollout.overdue:
         return Finding(
             kind,
-            ConditionStatus.FALSE,
+            _FALSE,
             Reason.PROGRESS_DEADLINE_EXCEEDED,
             f"revision {rollout.wanted} did not serve within {deadline} s; there is none to go back to, so it is tried on",
         )
-    return Finding(kind, ConditionStatus.FALSE, Reason.ROLLING_OUT, _rolling_out_message(rollout))
+    return Finding(kind, _FALSE, Reason.ROLLING_OUT, _rolling_out_message(rollout))
 
 
 def _plan_accurate(observed: Observed, decision: Decision) -> Finding:
     kind = ConditionType.PLAN_ACCURATE
     if decision.rollout is None:
-        return Finding(kind, ConditionStatus.UNKNOWN, *_waiting(decision))
+        return Finding(kind, _UNKNOWN, *_waiting(decision))
     return Finding(kind, *plan_check.judge(plan_check.compare(observed, decision), observed))
 
 
@@ -230,41 +221,40 @@ def _sum(parts: tuple[Finding, ...], decision: Decision, failure: str | None) ->
     ready = _ready(parts, decision, failure)
     given_up = decision.rollout is not None and decision.rollout.given_up is not None and not decision.stopped
     blocked = (decision.problem is not None or given_up) and failure is None
-    idle = blocked or decision.stopped or ready.status is ConditionStatus.TRUE
+    idle = blocked or decision.stopped or ready.status is _TRUE
     reconciling, stalled = ConditionType.RECONCILING, ConditionType.STALLED
-    yes, no = ConditionStatus.TRUE, ConditionStatus.FALSE
     yield ready
     if not idle:
-        yield Finding(reconciling, yes, Reason.PROGRESSING, ready.message)
-        yield Finding(stalled, no, Reason.PROGRESSING)
+        yield Finding(reconciling, _TRUE, Reason.PROGRESSING, ready.message)
+        yield Finding(stalled, _FALSE, Reason.PROGRESSING)
         return
-    yield Finding(reconciling, no, Reason.SETTLED)
+    yield Finding(reconciling, _FALSE, Reason.SETTLED)
     if blocked:
-        yield Finding(stalled, yes, Reason.BLOCKED, decision.problem.text if decision.problem else ready.message)
+        yield Finding(stalled, _TRUE, Reason.BLOCKED, decision.problem.text if decision.problem else ready.message)
     else:
-        yield Finding(stalled, no, Reason.SETTLED)
+        yield Finding(stalled, _FALSE, Reason.SETTLED)
 
 
 def _ready(parts: tuple[Finding, ...], decision: Decision, failure: str | None) -> Finding:
     kind = ConditionType.READY
     if failure is not None:
-        return Finding(kind, ConditionStatus.UNKNOWN, Reason.INTERNAL_ERROR, failure)
+        return Finding(kind, _UNKNOWN, Reason.INTERNAL_ERROR, failure)
     if decision.problem is not None:
-        return Finding(kind, ConditionStatus.FALSE, decision.problem.reason, decision.problem.text)
+        return Finding(kind, _FALSE, decision.problem.reason, decision.problem.text)
     if decision.stopped:
-        return Finding(kind, ConditionStatus.FALSE, Reason.SUSPENDED, "no hardware is held")
+        return Finding(kind, _FALSE, Reason.SUSPENDED, "no hardware is held")
     needed = [part for part in parts if part.type not in _TOLD_ONLY]
-    lacking = next((part for part in needed if part.status is not ConditionStatus.TRUE), None)
+    lacking = next((part for part in needed if part.status is not _TRUE), None)
     if lacking is None:
-        return Finding(kind, ConditionStatus.TRUE, Reason.SERVING, "the endpoint answers with the model asked for")
-    return Finding(kind, ConditionStatus.FALSE, lacking.reason, lacking.message)
+        return Finding(kind, _TRUE, Reason.SERVING, "the endpoint answers with the model asked for")
+    return Finding(kind, _FALSE, lacking.reason, lacking.message)
 
 
 def _problem_of(decision: Decision, kind: ConditionType) -> Finding | None:
     problem = decision.problem
     if problem is None or problem.condition is not kind:
         return None
-    return Finding(kind, ConditionStatus.FALSE, problem.reason, problem.text)
+    return Finding(kind, _FALSE, problem.reason, problem.text)
 
 
 def _waiting(decision: Decision) -> tuple[Reason, str]:

@@ -1,8 +1,8 @@
-"""How many replicas there are, and the history of that: it holds only changes that Serve made. Called by `status.summary`.
+"""How many replicas there are, and how that changed: only changes that Serve made. Called by `status.summary`.
 
-Serve decides on replicas, and only its answer says how many it wants. An endpoint that does not answer says nothing, so
-the last number stands, and the answer after the gap is compared with that. A new run of Serve starts with the fewest
-replicas that the spec allows, so this is the number that its first answer is compared with.
+Serve decides on replicas, and only its answer says how many it wants. While the status endpoint is silent, the last number
+is kept, and the next answer is compared with it. A new run of Serve begins with the fewest replicas that the spec allows,
+so its first answer is compared with that number.
 """
 
 from dataclasses import dataclass, replace
@@ -72,7 +72,7 @@ def scaling(observed: Observed, decision: Decision, previous: LlamaDeploymentSta
 
 
 def _before(observed: Observed, decision: Decision, previous: LlamaDeploymentStatus) -> int:
-    """Replicas that stand until Serve says another number."""
+    """Replicas that hold until Serve says another number."""
     if decision.rollout is None:
         return previous.replicas
     traffic = decision.rollout.traffic
@@ -83,7 +83,7 @@ def _before(observed: Observed, decision: Decision, previous: LlamaDeploymentSta
 
 
 def _unsaid(observed: Observed, decision: Decision, previous: LlamaDeploymentStatus, before: int) -> Scaling:
-    """What stands while Serve is silent: the last number, as far as the bounds allow it."""
+    """What holds while Serve is silent: the last number, as far as the bounds allow it."""
     serves, history = any(facts.serves for facts in observed.ray_services), previous.scaling_history
     ready = previous.ready_replicas if serves else 0
     if decision.rollout is None:
