@@ -1,4 +1,4 @@
-"""Entry point of `llama-operator`: settings and logs, then the process. Turns errors into exit codes."""
+"""Entry point of `llama-operator`: settings and logs, then the process. It turns errors into exit codes."""
 
 import asyncio
 import logging
@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from llama_operator.settings.operator import SettingsError, load
+from llama_operator.settings.options import SettingsError, load
 from llama_operator.telemetry import logs
 
 EXIT_STOPPED: Final = 0
@@ -18,7 +18,11 @@ _LOG = logging.getLogger(__name__)
 
 
 def main(argv: Sequence[str] | None = None, environment: Mapping[str, str] = os.environ) -> int:
-    """Run the operator until it is told to stop.
+    """Run the operator until a signal stops it.
+
+    Args:
+        argv: Arguments without the program's name; None for those of this process.
+        environment: Environment variables.
 
     Returns:
         0 after a signal; 1 when the Lease was lost or a watch broke, so that Kubernetes starts it again; 2 for settings

@@ -1,7 +1,7 @@
 """Asks the Hub whether a token may download a repository at a revision, before anybody waits for a GPU.
 
 Runs as `python -m llama_serving.preflight --repository OWNER/NAME --revision REVISION` in a Job of the tenant's own
-namespace, where the token is (docs/preflight.md). It makes the request that a download begins with, by the library that
+namespace, where the token is (docs/access-check.md). It makes the request that a download begins with, by the library that
 downloads, and writes one line, an `AccessVerdict`, as the container's termination message. The token is never written.
 
 Which answer means what is not documented by the Hub; the rules of `judge` follow `hf_raise_for_status` of

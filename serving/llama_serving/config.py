@@ -29,6 +29,9 @@ INGRESS_DEPLOYMENT = "OpenAiIngress"
 POLICY = "llama_serving.autoscaling:QueueDepthPolicy"
 """Import path of the autoscaling policy, never varied: a changed policy restarts every engine."""
 
+HTTP_PORT = 8000
+"""Port of Serve's HTTP proxy in every pod, and of the deployment's Service."""
+
 STATUS_PATH = "/llama/status"
 """Path of the read-only status endpoint on the deployment's Service."""
 

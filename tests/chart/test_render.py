@@ -8,7 +8,8 @@ import pytest
 import yaml
 
 from generate import install_manifests
-from llama_operator.settings.operator import OperatorSettings, load, options
+from llama_operator.settings.operator import OperatorSettings
+from llama_operator.settings.options import load, options
 
 pytestmark = pytest.mark.control_plane
 

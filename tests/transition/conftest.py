@@ -13,7 +13,8 @@ from llama_operator.decide.observed import Settings
 from llama_operator.kube import kinds
 from llama_operator.kube.port import Ref
 from llama_operator.kube.twin.cluster import MemoryCluster
-from llama_operator.reconcile.deployment import Ports, reconcile
+from llama_operator.reconcile.deployment import reconcile
+from llama_operator.reconcile.ports import Ports
 
 SAMPLES = Path(__file__).resolve().parents[2] / "manifests" / "samples"
 
@@ -66,7 +67,7 @@ class World:
             cluster=cluster,
             serving=self.reader,
             catalog=catalog.load(),
-            # Without Jobs, which nobody runs here; test_preflight.py has them.
+            # Without Jobs, which nothing runs here; test_access_check.py has them.
             settings=Settings(**({"checks_access": False} | settings)),
             now=self.clock,
             events=self.events,

@@ -7,7 +7,7 @@ from llama_operator.api.reasons import Reason
 from llama_operator.kube import kinds
 from llama_operator.kube.port import Ref
 from llama_operator.reconcile.deployment import reconcile
-from llama_operator.reconcile.license_records import comment
+from llama_operator.reconcile.license_records import reconcile_record
 
 SAMPLE = "llama-3.3-70b-fp8-h100"
 TEAM = "team-a"
@@ -130,7 +130,7 @@ async def test_the_end_of_another_license_stops_nothing(world, ref):
 async def test_the_record_says_which_weights_have_to_be_deleted_and_by_whom(world, ref):
     await change(world, "acme-llama-3-3", state="Terminated")
     record = Ref(kinds.LICENSE_ACCEPTANCE, "", "acme-llama-3-3")
-    await comment(world.ports.cluster, record, catalog=world.ports.catalog, now=world.clock)
+    await reconcile_record(world.ports.cluster, record, catalog=world.ports.catalog, now=world.clock)
     live = await world.user.get(record)
     (found,) = [each for each in live["status"]["conditions"] if each["type"] == "WeightsDeleted"]
     assert found["status"] == "Unknown"

@@ -7,7 +7,7 @@ import yaml
 from llama_operator.cli.shared import files
 from llama_operator.kube import kinds
 from llama_operator.kube.port import Ref
-from llama_operator.reconcile.license_records import comment
+from llama_operator.reconcile.license_records import reconcile_record
 
 SAMPLES = Path(__file__).resolve().parents[2] / "manifests" / "samples"
 
@@ -17,7 +17,7 @@ POLICY = Ref(kinds.LICENSE_POLICY, "", "house")
 
 
 async def say(world, ref):
-    return await comment(world.ports.cluster, ref, catalog=world.ports.catalog, now=world.clock)
+    return await reconcile_record(world.ports.cluster, ref, catalog=world.ports.catalog, now=world.clock)
 
 
 async def live(world, ref):

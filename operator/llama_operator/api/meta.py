@@ -16,8 +16,8 @@ API_VERSION: Literal["llama-operator.io/v1alpha1"] = "llama-operator.io/v1alpha1
 
 LABEL_DEPLOYMENT = f"{GROUP}/deployment"
 LABEL_REVISION = f"{GROUP}/revision"
-LABEL_PREFLIGHT = f"{GROUP}/preflight"
-"""On the Job and the pods of an access check; its value is the Job's name."""
+LABEL_ACCESS_CHECK = f"{GROUP}/preflight"
+"""On the Job and the pods of an access check; its value is the Job's name. The text stays: live objects carry it."""
 ANNOTATION_ATTEMPT = f"{GROUP}/attempt"
 ANNOTATION_SUBJECT = f"{GROUP}/subject"
 ANNOTATION_WEIGHTS_CHECKED_AT = f"{GROUP}/weights-checked-at"

@@ -1,13 +1,13 @@
-"""May the weights be downloaded? Asked before a revision is made, and so before any GPU. Called by `decide.decision`.
+"""May the weights be downloaded? Asked before a revision is made, so before it takes a GPU. Called by `decide.decision`.
 
-The question is put to the Hub by a Job in the tenant's namespace (`desired.access_check`), which has the tenant's token; this
-module reads what came of the Jobs and says whether to wait, to go on, to stop, or to ask again. That it was answered well
-is pinned with the revision, so it is not asked again for one that has run. See docs/preflight.md.
+A Job in the tenant's namespace (`desired.access_check`) asks the Hub, because the tenant's token is there. This module
+reads what the Jobs answered and says whether to wait, to go on, to stop, or to ask again. A successful check is stored
+with the revision and not repeated. See docs/access-check.md.
 """
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from llama_operator.api.reasons import ConditionType, Reason
@@ -26,7 +26,7 @@ class Subject:
     """What is asked, and with whose token."""
 
     revision: str
-    """Revision of the deployment: asking for it anew, by `restartedAt` say, asks the Hub anew."""
+    """Revision of the deployment: a new one, by `restartedAt` for example, asks the Hub again."""
     repository: str
     """`owner/name` on the Hub."""
     commit: str
@@ -42,20 +42,20 @@ class Subject:
 
 
 @dataclass(frozen=True, slots=True)
-class Preflight:
+class AccessCheck:
     """What is known about access, and what to do next about it."""
 
     reason: Reason
     message: str
-    """For people; the same from pass to pass as long as nothing changes."""
+    """For people; the same from pass to pass while nothing changes."""
     start: tuple[Subject, int] | None = None
-    """Question to put now, and how often it will have been put with that."""
+    """Question to ask now, and the number of this attempt, from 1."""
     obsolete: tuple[AccessCheckFacts, ...] = ()
-    """Jobs that nobody needs any more."""
+    """Jobs to delete: no question needs them any more."""
     next_check: float | None = None
-    """Seconds until it is asked again."""
+    """Seconds until the next attempt."""
     field: str = ""
-    """API path of the field to change, where one is to blame."""
+    """API path of the field to change, if one is to blame."""
 
     @property
     def passed(self) -> bool:
@@ -64,7 +64,7 @@ class Preflight:
 
     @property
     def problem(self) -> Problem | None:
-        """What a person has to do; None when it passed, or may by waiting."""
+        """What a person has to do; None if the check passed, or if waiting may cure it."""
         if self.passed or self.reason in _BY_WAITING:
             return None
         return Problem(ConditionType.WEIGHTS_ACCESSIBLE, self.reason, self.message, self.field)
@@ -76,21 +76,21 @@ _BY_WAITING = frozenset({Reason.ACCESS_CHECKING, Reason.ACCESS_CHECK_FAILED, Rea
 
 @dataclass(frozen=True, slots=True)
 class BackOff:
-    """Seconds between two questions: doubled each time, up to a most."""
+    """Seconds between two attempts: doubled each time, up to `most`."""
 
     first: float
     most: float
 
     def after(self, attempt: int) -> timedelta:
-        """How long to wait after the n-th attempt."""
+        """How long to wait after attempt number `attempt`, from 1."""
         return timedelta(seconds=min(self.most, self.first * 2 ** min(attempt - 1, 16)))
 
 
 _SOON = BackOff(30, 900)
 _LATER = BackOff(60, 900)
-"""Somebody is at it: a form is filled in, a Secret made. The operator may not watch Secrets, so it asks again."""
+"""A person is at work: fills in a form, makes a Secret. The operator may not watch Secrets, so it asks again."""
 _RARELY = BackOff(60, 3600)
-"""Waiting alone rarely cures it."""
+"""Waiting rarely cures it."""
 _BACK_OFF = {
     Reason.TOKEN_MISSING: _LATER,
     Reason.TOKEN_INVALID: _LATER,
@@ -100,33 +100,46 @@ _BACK_OFF = {
     Reason.NOT_FOUND: _RARELY,
 }
 
-_NOT_CHECKED = Preflight(Reason.ACCESS_NOT_CHECKED, "the Hub was not asked whether the weights may be downloaded")
+_NOT_CHECKED = AccessCheck(Reason.ACCESS_NOT_CHECKED, "the Hub was not asked whether the weights may be downloaded")
 
 _LOOK_AGAIN_SECONDS = 30.0
-"""Pods are not watched: so old is what status says about why one waits. The end of a Job wakes at once."""
+"""The operator does not watch pods, so this is how old the reason can be for which one waits. The end of a Job is watched."""
 
 LONGEST_WAIT_SECONDS = 3600
-"""A finished Job is looked at for so long."""
+"""The answer of a finished Job is needed for at most this time."""
 
 
-def pinned(record: RevisionFacts, variant: Variant | None) -> Preflight:
-    """What is known of a revision that was made already; nothing is asked again."""
+def pinned(record: RevisionFacts, variant: Variant | None) -> AccessCheck:
+    """What is known of a revision that exists already; the Hub is not asked again.
+
+    Args:
+        record: The revision as pinned.
+        variant: Weights that it serves; None if the catalog no longer has them.
+    """
     chosen = record.plan.chosen
     if record.weights_checked_at:
-        return Preflight(Reason.ACCESSIBLE, _accessible(chosen.repository if chosen else ""))
+        return AccessCheck(Reason.ACCESSIBLE, _accessible(chosen.repository if chosen else ""))
     return _open_to_all(variant) or _NOT_CHECKED
 
 
 def hub_revision(model: Model, variant: Variant) -> str:
     """Branch or commit of the Hub that pods download.
 
-    An administrator pins a commit. In the catalog one is a hint, and the engine takes the default branch.
+    A model that an administrator added names a commit. In the catalog a commit is a hint, and the engine takes the
+    default branch.
     """
     return (variant.revision if model.added else None) or DEFAULT_REVISION
 
 
-def check_access(observed: Observed, revision: str, model: Model, variant: Variant) -> Preflight:
-    """Say what is known about access to `variant` for a `revision` that is not made yet."""
+def check_access(observed: Observed, revision: str, model: Model, variant: Variant) -> AccessCheck:
+    """Say what is known about access to the weights of a revision that does not exist yet.
+
+    Args:
+        observed: What this pass knows; `access_checks` are the Jobs so far.
+        revision: Name of the revision.
+        model: The model that it would serve.
+        variant: The weights that it would serve.
+    """
     free = _open_to_all(variant)
     if free is not None or variant.repository is None:
         return free or _NOT_CHECKED
@@ -134,7 +147,7 @@ def check_access(observed: Observed, revision: str, model: Model, variant: Varia
         return _NOT_CHECKED
     token = observed.deployment.spec.weights.token_secret
     if token is None and variant.gated:
-        return Preflight(
+        return AccessCheck(
             Reason.TOKEN_MISSING,
             f"{variant.repository} is gated: name the Secret with a Hugging Face token that may read it",
             obsolete=_all(observed.access_checks),
@@ -144,60 +157,58 @@ def check_access(observed: Observed, revision: str, model: Model, variant: Varia
     return _from_checks(subject, observed.access_checks, observed.now)
 
 
-def _open_to_all(variant: Variant | None) -> Preflight | None:
+def _open_to_all(variant: Variant | None) -> AccessCheck | None:
     if variant is None:
         return None
     if variant.repository is None:
-        return Preflight(Reason.NOT_GATED, "the weights do not come from the Hub")
-    return Preflight(Reason.NOT_GATED, f"{variant.repository} is open to all") if variant.gated is False else None
+        return AccessCheck(Reason.NOT_GATED, "the weights do not come from the Hub")
+    return AccessCheck(Reason.NOT_GATED, f"{variant.repository} is open to all") if variant.gated is False else None
 
 
-def _from_checks(subject: Subject, checks: tuple[AccessCheckFacts, ...], now: datetime) -> Preflight:
+def _from_checks(subject: Subject, checks: tuple[AccessCheckFacts, ...], now: datetime) -> AccessCheck:
     ours = sorted(
         (check for check in checks if check.subject == subject.digest and not check.leaving), key=lambda c: c.attempt
     )
     done = [check for check in ours if check.finished is not None]
     if not ours:
-        return Preflight(Reason.ACCESS_CHECKING, _checking(subject, ""), start=(subject, 1), obsolete=_all(checks))
+        return AccessCheck(Reason.ACCESS_CHECKING, _checking(subject, ""), start=(subject, 1), obsolete=_all(checks))
     newest, last = ours[-1], done[-1] if done else None
     if last is None:
-        return Preflight(
+        return AccessCheck(
             Reason.ACCESS_CHECKING,
             _checking(subject, newest.detail),
             obsolete=_others(checks, newest),
             next_check=_LOOK_AGAIN_SECONDS,
         )
-    found = _found(subject, last)
-    if found.passed:
-        return Preflight(found.reason, found.message, obsolete=_others(checks, last))
-    # While it is asked again, what was answered stands: status moves when the answer does.
+    answer = _answer(subject, last)
+    if answer.passed:
+        return replace(answer, obsolete=_others(checks, last))
+    # While a repeated question runs, the last answer stands: status changes when the answer does.
     finished = last.finished or now
-    due = finished + _BACK_OFF.get(found.reason, _SOON).after(last.attempt)
+    due = finished + _BACK_OFF.get(answer.reason, _SOON).after(last.attempt)
     again = newest is last and now >= due
-    return Preflight(
-        found.reason,
-        found.message,
+    return replace(
+        answer,
         start=(subject, last.attempt + 1) if again else None,
         obsolete=_others(checks, last, newest),
         next_check=(due - now).total_seconds() if newest is last and not again else None,
-        field=found.field,
     )
 
 
-def _found(subject: Subject, check: AccessCheckFacts) -> Preflight:
+def _answer(subject: Subject, check: AccessCheckFacts) -> AccessCheck:
     """What a finished Job says."""
     verdict, repository = check.verdict, subject.repository
     if check.succeeded or (verdict is not None and verdict.access is HubAccess.ACCESSIBLE):
-        return Preflight(Reason.ACCESSIBLE, _accessible(repository))
+        return AccessCheck(Reason.ACCESSIBLE, _accessible(repository))
     if verdict is None:
         how = check.detail or "its pod left no word"
-        return Preflight(
+        return AccessCheck(
             Reason.ACCESS_CHECK_FAILED, f"Job {check.name} ended without an answer, it is tried again: {how}"
         )
     reason = Reason(verdict.access.value)
     message = _ADVICE[verdict.access].format(repository=repository, at=subject.commit)
     said = f"; the Hub: {verdict.message}" if verdict.message else ""
-    return Preflight(reason, message + said, field=TOKEN_FIELD if reason in _TOKEN_FAULTS else "")
+    return AccessCheck(reason, message + said, field=TOKEN_FIELD if reason in _TOKEN_FAULTS else "")
 
 
 _TOKEN_FAULTS = frozenset({Reason.TOKEN_MISSING, Reason.TOKEN_INVALID})

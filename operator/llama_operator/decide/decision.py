@@ -11,7 +11,7 @@ from llama_operator.api.v1alpha1.llamadeployment import Activation
 from llama_operator.api.v1alpha1.llamadeployment_status import ChosenPlan, PlanStatus
 from llama_operator.catalog import Catalog
 from llama_operator.catalog.models import Model, Variant
-from llama_operator.decide.access_check import Preflight, check_access, pinned
+from llama_operator.decide.access_check import AccessCheck, check_access, pinned
 from llama_operator.decide.bounds import most_replicas, wanted_replicas
 from llama_operator.decide.find_model import find_model
 from llama_operator.decide.license import LicenseVerdict, judge
@@ -45,7 +45,7 @@ class Decision:
     problem: Problem | None = None
     """What stands in the way; with a problem, nothing is started, changed or removed. A wrong manifest comes before a
     refused license, and that before a lack of hardware."""
-    preflight: Preflight | None = None
+    access_check: AccessCheck | None = None
     """Whether the weights may be downloaded; None while something else stands in the way, or hardware is not wanted."""
     rollout: Rollout | None = None
     stopped: bool = False
@@ -90,7 +90,7 @@ def _decide(observed: Observed, catalog: Catalog) -> Decision:
         plan_status(model, result, max_model_length=request.max_model_length),
         _first(nothing_fits(request, result) if result.chosen is None else None, refused),
     )
-    return _with_rollout(_with_preflight(decision, observed, variant), observed, None)
+    return _with_rollout(_with_access_check(decision, observed, variant), observed, None)
 
 
 def _as_pinned(
@@ -109,7 +109,7 @@ def _as_pinned(
         verdict,
         plan_status=record.plan,
         problem=refused or _beyond_max_gpus(observed, chosen),
-        preflight=pinned(record, variant),
+        access_check=pinned(record, variant),
     )
     return _with_rollout(decision, observed, record)
 
@@ -149,12 +149,12 @@ def _first(plan_problem: Problem | None, refused: Problem | None) -> Problem | N
     return refused or plan_problem
 
 
-def _with_preflight(decision: Decision, observed: Observed, variant: Variant | None) -> Decision:
+def _with_access_check(decision: Decision, observed: Observed, variant: Variant | None) -> Decision:
     """Ask for access to the weights of a revision that is about to be made."""
     if decision.problem is not None or decision.model is None or variant is None or _stopped(observed):
         return decision
     found = check_access(observed, decision.revision.name, decision.model, variant)
-    return replace(decision, preflight=found, problem=found.problem)
+    return replace(decision, access_check=found, problem=found.problem)
 
 
 def _stopped(observed: Observed) -> bool:
@@ -163,7 +163,7 @@ def _stopped(observed: Observed) -> bool:
 
 
 def _with_rollout(decision: Decision, observed: Observed, record: RevisionFacts | None) -> Decision:
-    if decision.problem is not None or (decision.preflight is not None and not decision.preflight.passed):
+    if decision.problem is not None or (decision.access_check is not None and not decision.access_check.passed):
         return decision
     wanted = decision.revision.name
     strategy = choose_strategy(observed, wanted, decision.chosen, record)

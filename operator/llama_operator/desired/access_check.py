@@ -1,25 +1,29 @@
 """The Job that asks the Hub whether the weights may be downloaded. Called by `desired.objects`.
 
-It runs in the tenant's namespace, because the token is there: the operator only names the Secret. Its name follows from
-what it asks and how often that was asked, and no Job is ever changed, so a crash between two writes repeats nothing.
+It runs in the tenant's namespace, because the token is there: the operator only names the Secret. The name of the Job
+follows from the question and the attempt, and the operator changes no Job, so a crash between two writes repeats nothing.
 """
 
 import hashlib
 from typing import Any
 
-from llama_operator.api.meta import ANNOTATION_ATTEMPT, ANNOTATION_SUBJECT, LABEL_PREFLIGHT, LABEL_REVISION
+from llama_operator.api.meta import ANNOTATION_ATTEMPT, ANNOTATION_SUBJECT, LABEL_ACCESS_CHECK, LABEL_REVISION
 from llama_operator.api.v1alpha1.llamadeployment import LlamaDeployment
 from llama_operator.decide.access_check import LONGEST_WAIT_SECONDS, Subject
 from llama_operator.decide.observed import Settings
 from llama_operator.desired import naming
-from llama_serving.config import TOKEN_VARIABLE
+from llama_operator.desired.pods import weights
+from llama_operator.desired.pods.parts import RESTRICTED, PodParts
 
 API_VERSION = "batch/v1"
 KIND = "Job"
-CONTAINER = "preflight"
+# The old word stays on live objects (container, names, labels) and in the command: Jobs of an older operator carry it,
+# NetworkPolicies of users select it, and older images know the module by it.
+_CONTAINER = "preflight"
+_MODULE = "llama_serving.preflight"
 
 _DEADLINE_SECONDS = 1800
-"""The probe gives up after a minute; the rest is for pulling the image, which the head of the cluster needs as well."""
+"""The probe gives up after a minute. The other minutes are for pulling the image, which the head needs as well."""
 _TTL_SECONDS = 2 * LONGEST_WAIT_SECONDS
 _CPU, _MEMORY = "100m", "256Mi"
 """A Python process with one HTTPS connection takes 60 MiB."""
@@ -38,14 +42,8 @@ def build(deployment: LlamaDeployment, subject: Subject, attempt: int, settings:
     """
     name = job_name(deployment, subject, attempt)
     metadata = naming.metadata(deployment, name)
-    metadata["labels"] |= {LABEL_PREFLIGHT: name, LABEL_REVISION: subject.revision}
+    metadata["labels"] |= {LABEL_ACCESS_CHECK: name, LABEL_REVISION: subject.revision}
     metadata["annotations"] = {ANNOTATION_SUBJECT: subject.digest, ANNOTATION_ATTEMPT: str(attempt)}
-    pod_labels = {
-        "app.kubernetes.io/name": "llama-preflight",
-        "app.kubernetes.io/instance": deployment.metadata.name,
-        "app.kubernetes.io/managed-by": naming.MANAGER,
-        LABEL_PREFLIGHT: name,
-    }
     return {
         "apiVersion": API_VERSION,
         "kind": KIND,
@@ -58,46 +56,33 @@ def build(deployment: LlamaDeployment, subject: Subject, attempt: int, settings:
             },
             "activeDeadlineSeconds": _DEADLINE_SECONDS,
             "ttlSecondsAfterFinished": _TTL_SECONDS,
-            "template": {"metadata": {"labels": pod_labels}, "spec": _pod(deployment, subject, settings)},
+            "template": _pod(deployment, subject, name, settings),
         },
     }
 
 
-def _pod(deployment: LlamaDeployment, subject: Subject, settings: Settings) -> dict[str, Any]:
-    environment: list[dict[str, Any]] = [
-        {"name": "DO_NOT_TRACK", "value": "1"},
-        {"name": "HF_HOME", "value": "/nonexistent"},
-        {"name": "PYTHONDONTWRITEBYTECODE", "value": "1"},
-    ]
-    if subject.token is not None:
-        # Optional: a Secret that is not there shall be a verdict, not a pod that never starts.
-        source = {"name": subject.token.name, "key": subject.token.key, "optional": True}
-        environment.append({"name": TOKEN_VARIABLE, "valueFrom": {"secretKeyRef": source}})
-    module = ["python", "-m", "llama_serving.preflight"]
+def _pod(deployment: LlamaDeployment, subject: Subject, name: str, settings: Settings) -> dict[str, Any]:
+    parts = PodParts(
+        labels={
+            "app.kubernetes.io/name": "llama-preflight",
+            "app.kubernetes.io/instance": deployment.metadata.name,
+            "app.kubernetes.io/managed-by": naming.MANAGER,
+            LABEL_ACCESS_CHECK: name,
+        },
+        environment={"DO_NOT_TRACK": "1", "HF_HOME": "/nonexistent", "PYTHONDONTWRITEBYTECODE": "1"},
+        container_security={"readOnlyRootFilesystem": True},
+    )
     asked = ["--repository", subject.repository, "--revision", subject.commit, "--endpoint", settings.hub_endpoint]
-    return {
-        "restartPolicy": "Never",
-        "automountServiceAccountToken": False,
-        "enableServiceLinks": False,
-        "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
-        "containers": [
-            {
-                "name": CONTAINER,
-                "image": deployment.spec.image or settings.image,
-                "imagePullPolicy": "IfNotPresent",
-                "command": [*module, *asked],
-                "env": environment,
-                "resources": {
-                    "requests": {"cpu": _CPU, "memory": _MEMORY},
-                    "limits": {"cpu": "1", "memory": _MEMORY},
-                },
-                "securityContext": {
-                    "allowPrivilegeEscalation": False,
-                    "capabilities": {"drop": ["ALL"]},
-                    "readOnlyRootFilesystem": True,
-                },
-                "terminationMessagePath": "/dev/termination-log",
-                "terminationMessagePolicy": "File",
-            }
-        ],
+    container = {
+        "name": _CONTAINER,
+        "image": deployment.spec.image or settings.image,
+        "imagePullPolicy": "IfNotPresent",
+        "command": ["python", "-m", _MODULE, *asked],
+        "env": [],
+        "resources": {"requests": {"cpu": _CPU, "memory": _MEMORY}, "limits": {"cpu": "1", "memory": _MEMORY}},
+        "securityContext": {},
+        "terminationMessagePath": "/dev/termination-log",
+        "terminationMessagePolicy": "File",
     }
+    own = {"restartPolicy": "Never", "automountServiceAccountToken": False, "enableServiceLinks": False}
+    return (RESTRICTED + parts + weights.token_variable(subject.token)).template(container, own)

@@ -10,27 +10,27 @@ MANAGER = "llama-operator"
 
 
 def labels(deployment: LlamaDeployment, revision: str | None = None) -> dict[str, str]:
-    """Labels of an object of `deployment`, and of its `revision` where it belongs to one."""
-    found = {
+    """Labels of an object of `deployment`, and of its `revision` if it belongs to one."""
+    common = {
         "app.kubernetes.io/name": "llama",
         "app.kubernetes.io/instance": deployment.metadata.name,
         "app.kubernetes.io/managed-by": MANAGER,
         LABEL_DEPLOYMENT: deployment.metadata.name,
     }
-    return found if revision is None else found | {LABEL_REVISION: revision}
+    return common if revision is None else common | {LABEL_REVISION: revision}
 
 
 def serving_selector(deployment: LlamaDeployment, revision: str) -> dict[str, str]:
-    """Labels of the pods of `revision` that KubeRay holds fit to serve."""
+    """Labels of the pods of `revision` that can serve, as KubeRay sees it."""
     return {LABEL_DEPLOYMENT: deployment.metadata.name, LABEL_REVISION: revision, "ray.io/serve": "true"}
 
 
 def metadata(deployment: LlamaDeployment, name: str, revision: str | None = None) -> dict[str, Any]:
     """Metadata of a namespaced child named `name`; owned by the deployment once that has a uid."""
     owner: ObjectMeta = deployment.metadata
-    found: dict[str, Any] = {"name": name, "namespace": owner.namespace, "labels": labels(deployment, revision)}
+    built: dict[str, Any] = {"name": name, "namespace": owner.namespace, "labels": labels(deployment, revision)}
     if owner.uid:
-        found["ownerReferences"] = [
+        built["ownerReferences"] = [
             {
                 "apiVersion": API_VERSION,
                 "kind": deployment.kind,
@@ -40,4 +40,4 @@ def metadata(deployment: LlamaDeployment, name: str, revision: str | None = None
                 "blockOwnerDeletion": True,
             }
         ]
-    return found
+    return built

@@ -9,24 +9,22 @@ from llama_operator.decide.observed import Settings
 from llama_operator.decide.rollout.ending import NO_REVISION
 from llama_operator.decide.rollout.rollout import Rollout
 from llama_operator.desired import naming
-from llama_operator.desired.serve_config import HTTP_PORT
-
-_DASHBOARD_PORT = 8265
-_METRICS_PORT = 8080
+from llama_operator.desired.pods.head import DASHBOARD_PORT, METRICS_PORT
+from llama_serving.config import HTTP_PORT
 
 
 def service(deployment: LlamaDeployment, rollout: Rollout) -> dict[str, Any]:
     """Build the stable Service: its selector names the revision that gets the traffic.
 
-    Traffic goes on while the operator is down, because KubeRay and kubelet alone keep the labels and the readiness.
-    Since when the selector is what it is stands beside it, so that both change in one write: from then on the revision
+    Traffic goes on while the operator is down, because only KubeRay and the kubelet keep the labels and the readiness.
+    An annotation records when the selector last changed, and both change in one write: from then on the revision
     before is drained.
     """
     return _service(deployment, rollout.traffic, rollout.traffic_since)
 
 
 def idle_service(deployment: LlamaDeployment, since: datetime) -> dict[str, Any]:
-    """Build the Service of a deployment that ends: it selects no pod, since the moment that stands beside it."""
+    """Build the Service of a deployment that ends: it selects no pod; its annotation records `since`."""
     return _service(deployment, NO_REVISION, since)
 
 
@@ -49,10 +47,9 @@ def _service(deployment: LlamaDeployment, revision: str, since: datetime | None)
 
 
 def network_policy(deployment: LlamaDeployment, settings: Settings) -> dict[str, Any]:
-    """Build the NetworkPolicy: whoever reaches Ray's ports runs code, so only the cluster itself and KubeRay do.
+    """Build the NetworkPolicy: a client that reaches Ray's ports can run code, so only the cluster and KubeRay reach them.
 
-    Requests may come from everywhere to the serve port, metrics be read from everywhere; authorization of requests is
-    not a matter of this policy.
+    The ports for requests and for metrics are open to all: this policy does not authorize requests.
     """
     own_pods = {"podSelector": {"matchLabels": {LABEL_DEPLOYMENT: deployment.metadata.name}}}
     kuberay = {
@@ -68,8 +65,8 @@ def network_policy(deployment: LlamaDeployment, settings: Settings) -> dict[str,
             "policyTypes": ["Ingress"],
             "ingress": [
                 {"from": [own_pods]},
-                {"from": [kuberay], "ports": [_tcp(_DASHBOARD_PORT), _tcp(HTTP_PORT)]},
-                {"ports": [_tcp(HTTP_PORT), _tcp(_METRICS_PORT)]},
+                {"from": [kuberay], "ports": [_tcp(DASHBOARD_PORT), _tcp(HTTP_PORT)]},
+                {"ports": [_tcp(HTTP_PORT), _tcp(METRICS_PORT)]},
             ],
         },
     }

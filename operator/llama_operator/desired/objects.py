@@ -22,7 +22,7 @@ class Deletion:
 
 @dataclass(frozen=True, slots=True)
 class Desired:
-    """What to write, in this order: a revision is pinned before it runs, and traffic moves before anything goes.
+    """What to write, in this order: a revision is pinned before it runs, and traffic moves before anything is deleted.
 
     Attributes:
         steps: Objects to apply; those of one step in any order or at once, after all of the step before.
@@ -41,9 +41,12 @@ class Desired:
 
 
 def build(observed: Observed, decision: Decision, settings: Settings) -> Desired:
-    """Build what shall exist.
+    """Build what shall exist. A decision with a problem changes nothing: what already serves goes on serving.
 
-    A decision with a problem changes nothing: what already serves goes on serving.
+    Args:
+        observed: What this pass knows.
+        decision: What it decided.
+        settings: Settings of the operator.
     """
     asking = _access_checks(observed, decision, settings)
     if decision.ending is not None:
@@ -77,37 +80,36 @@ def build(observed: Observed, decision: Decision, settings: Settings) -> Desired
 
 
 def _end(observed: Observed, ending: Ending, asking: Desired) -> Desired:
-    """The Service sends nobody anywhere, and what runs goes when it has had its time."""
-    there = observed.traffic is not None
+    """The Service sends requests to no pod, and what runs is deleted at the end of its time."""
     return Desired(
-        steps=((network.idle_service(observed.deployment, ending.since),),) if there else (),
+        steps=((network.idle_service(observed.deployment, ending.since),),) if observed.traffic is not None else (),
         delete=(*(_ray_service(service) for service in ending.remove), *asking.delete),
     )
 
 
 def _access_checks(observed: Observed, decision: Decision, settings: Settings) -> Desired:
-    """The Job that puts the next question about access, and those that nobody needs any more.
+    """The Job that asks the next question about access, and those whose answer is no longer needed.
 
-    The new one first: how often was asked is known from what is there.
+    The new one first: the Jobs that exist say how often was asked.
     """
-    found = decision.preflight
-    if found is None:
+    check = decision.access_check
+    if check is None:
         return Desired()
-    job = () if found.start is None else (access_check.build(observed.deployment, *found.start, settings),)
+    job = () if check.start is None else (access_check.build(observed.deployment, *check.start, settings),)
     return Desired(
         steps=(job,),
         delete=tuple(
-            Deletion(access_check.API_VERSION, access_check.KIND, old.name, old.uid) for old in found.obsolete
+            Deletion(access_check.API_VERSION, access_check.KIND, old.name, old.uid) for old in check.obsolete
         ),
     )
 
 
 def _records(observed: Observed, decision: Decision, rollout: Rollout, settings: Settings) -> dict[str, RevisionFacts]:
-    """Records of all revisions by name, the wanted one included, as they shall be."""
-    found = {record.name: record for record in observed.revisions}
-    if rollout.wanted not in found:
-        found[rollout.wanted] = revision.new(observed, decision, settings)
-    return {name: revision.brought_up_to_date(record, observed, rollout) for name, record in found.items()}
+    """All revisions by name, the wanted one included, as they shall be pinned."""
+    pinned = {record.name: record for record in observed.revisions}
+    if rollout.wanted not in pinned:
+        pinned[rollout.wanted] = revision.new(observed, decision, settings)
+    return {name: revision.brought_up_to_date(record, observed, rollout) for name, record in pinned.items()}
 
 
 def _ray_service(service: RayServiceFacts) -> Deletion:

@@ -1,7 +1,7 @@
 """The RayService of a revision. Called by `desired.revision` and `desired.objects`.
 
-In two steps: a template when the revision is made, which is pinned and never rendered again; and in every pass the
-template with the live numbers in it. KubeRay realizes the result and restores it while our operator is down, but never
+It has two steps. When a revision is made, its template is rendered, pinned, and never rendered again. In every pass the
+live numbers are put into the template. KubeRay realizes the result and restores it while our operator is down, but never
 upgrades it (`upgradeStrategy.type: None`): that is our part. See docs/designs/0001-shape.md and 0008-revisions.md.
 """
 
@@ -13,8 +13,10 @@ from llama_operator.api.v1alpha1.llamadeployment import LlamaDeployment
 from llama_operator.decide.bounds import live_settings
 from llama_operator.decide.observed import RayClusterFacts, RevisionFacts, Settings
 from llama_operator.decide.plan.candidate import Candidate
-from llama_operator.desired import naming, pods, serve_config
-from llama_serving.config import HUB_ENDPOINT, LiveSettings, ServingConfig, pod_environment
+from llama_operator.desired import naming, serve_config
+from llama_operator.desired.pods import head, weights, worker
+from llama_operator.desired.pods.parts import PodParts
+from llama_serving.config import LiveSettings, ServingConfig, pod_environment
 
 API_VERSION = "ray.io/v1"
 KIND = "RayService"
@@ -27,7 +29,7 @@ _IDLE_TIMEOUT_SECONDS = 60
 class Bounds:
     """Bounds, in pods, that a worker group of an existing RayCluster shall get.
 
-    KubeRay takes them from the RayCluster alone, and all groups are one atomic list there, so they are patched.
+    KubeRay takes them from the RayCluster only, and all groups are one atomic list there, so they are patched.
     """
 
     cluster: str
@@ -41,14 +43,21 @@ class Bounds:
 def cluster_template(
     deployment: LlamaDeployment, chosen: Candidate, config: ServingConfig, *, settings: Settings
 ) -> dict[str, Any]:
-    """Build the `rayClusterConfig` that runs `config`, without the bounds of its worker group."""
+    """Build the `rayClusterConfig` that runs `config`, without the bounds of its worker group.
+
+    Args:
+        deployment: The deployment.
+        chosen: The plan of one replica.
+        config: What the pods serve.
+        settings: Settings of the operator.
+    """
     image = deployment.spec.image or settings.image
-    labels = naming.labels(deployment, config.identity.revision)
-    environment, token = pod_environment(config), None
+    # Sorted: the order says nothing, and a stable one shows changes only.
+    environment = dict(sorted(pod_environment(config).items()))
+    common = PodParts(labels=naming.labels(deployment, config.identity.revision), environment=environment)
     if config.source.kind == "HuggingFace":
-        token = deployment.spec.weights.token_secret
-        if settings.hub_endpoint != HUB_ENDPOINT:
-            environment["HF_ENDPOINT"] = settings.hub_endpoint
+        common += weights.hub(settings.hub_endpoint) + weights.token_file(deployment.spec.weights.token_secret)
+    volume = weights.claim(None if settings.weights_path else chosen.variant.volume_claim)
     return {
         "rayVersion": settings.ray_version,
         "enableInTreeAutoscaling": True,
@@ -58,30 +67,28 @@ def cluster_template(
         "authOptions": {"mode": "token"},
         "headGroupSpec": {
             "rayStartParams": {"num-cpus": "0", "dashboard-host": "0.0.0.0"},  # noqa: S104 - KubeRay reaches it by the pod's address; token and NetworkPolicy guard it
-            "template": pods.head_template(image=image, labels=labels, environment=environment, token=token),
+            "template": head.template(image, common),
         },
         "workerGroupSpecs": [
             {
                 "groupName": chosen.accelerator.name.lower(),
-                "rayStartParams": pods.worker_start_params(chosen),
-                "template": pods.worker_template(
-                    chosen,
-                    image=image,
-                    labels=labels,
-                    environment=environment,
-                    token=token,
-                    claim=None if settings.weights_path else chosen.variant.volume_claim,
-                ),
+                "rayStartParams": worker.start_params(chosen),
+                "template": worker.template(chosen, image, common + volume),
             }
         ],
     }
 
 
-def build(deployment: LlamaDeployment, record: RevisionFacts) -> dict[str, Any]:
-    """Build the RayService of the revision `record`, with the bounds and limits that the spec has now."""
-    live = live_of(deployment, record)
-    nodes = _nodes(record)
-    cluster = dict(record.cluster)
+def build(deployment: LlamaDeployment, pinned: RevisionFacts) -> dict[str, Any]:
+    """Build the RayService of a revision, with the bounds and limits that the spec has now.
+
+    Args:
+        deployment: Its spec has the live settings.
+        pinned: The revision.
+    """
+    live = live_of(deployment, pinned)
+    nodes = _nodes(pinned)
+    cluster = dict(pinned.cluster)
     cluster["workerGroupSpecs"] = [
         {
             "groupName": group["groupName"],
@@ -90,40 +97,46 @@ def build(deployment: LlamaDeployment, record: RevisionFacts) -> dict[str, Any]:
             "maxReplicas": live.max_replicas * nodes,
             **{key: value for key, value in group.items() if key != "groupName"},
         }
-        for group in record.cluster["workerGroupSpecs"]
+        for group in pinned.cluster["workerGroupSpecs"]
     ]
     return {
         "apiVersion": API_VERSION,
         "kind": KIND,
-        "metadata": naming.metadata(deployment, record.name, record.name),
+        "metadata": naming.metadata(deployment, pinned.name, pinned.name),
         "spec": {
             "upgradeStrategy": {"type": "None"},
-            "serveConfigV2": serve_config.to_yaml(serve_config.with_live(record.serve_config, live)),
+            "serveConfigV2": serve_config.to_yaml(serve_config.with_live(pinned.serve_config, live)),
             "rayClusterConfig": cluster,
         },
     }
 
 
 def bounds(
-    deployment: LlamaDeployment, record: RevisionFacts, clusters: tuple[RayClusterFacts, ...]
+    deployment: LlamaDeployment, pinned: RevisionFacts, clusters: tuple[RayClusterFacts, ...]
 ) -> Iterator[Bounds]:
-    """Yield the bounds that RayClusters of the revision `record` do not have yet."""
-    live, nodes = live_of(deployment, record), _nodes(record)
+    """Yield the bounds that the RayClusters of a revision do not have yet.
+
+    Args:
+        deployment: Its spec has the bounds, in replicas.
+        pinned: The revision.
+        clusters: RayClusters of all revisions.
+    """
+    live, nodes = live_of(deployment, pinned), _nodes(pinned)
     least, most = live.min_replicas * nodes, live.max_replicas * nodes
-    ours = {group["groupName"] for group in record.cluster["workerGroupSpecs"]}
+    ours = {group["groupName"] for group in pinned.cluster["workerGroupSpecs"]}
     for cluster in clusters:
-        if cluster.revision != record.name:
+        if cluster.revision != pinned.name:
             continue
         for index, group in enumerate(cluster.groups):
             if group.name in ours and (group.min_pods, group.max_pods) != (least, most):
                 yield Bounds(cluster.name, index, group.name, least, most)
 
 
-def live_of(deployment: LlamaDeployment, record: RevisionFacts) -> LiveSettings:
-    """Live settings of the spec for an engine with the batch size of `record`."""
-    chosen = record.plan.chosen
+def live_of(deployment: LlamaDeployment, pinned: RevisionFacts) -> LiveSettings:
+    """Live settings of the spec, for an engine with the batch size that the revision pins."""
+    chosen = pinned.plan.chosen
     return live_settings(deployment.spec, chosen.max_num_seqs if chosen else 1)
 
 
-def _nodes(record: RevisionFacts) -> int:
-    return record.plan.chosen.nodes_per_replica if record.plan.chosen else 1
+def _nodes(pinned: RevisionFacts) -> int:
+    return pinned.plan.chosen.nodes_per_replica if pinned.plan.chosen else 1

@@ -1,8 +1,7 @@
 """ControllerRevisions: the memory of a deployment. Called by `desired.objects`.
 
 One for each revision, with everything that was decided when it was made: what the user wrote, the plan, the Serve
-config and the cluster. `data` cannot be changed once written (the API server holds that); what happens to the revision
-later stands in annotations.
+config and the cluster. The API server refuses to change `data`; annotations say what happens to the revision later.
 """
 
 from dataclasses import replace
@@ -36,7 +35,7 @@ _PLACEHOLDER = LiveSettings(
 
 
 def new(observed: Observed, decision: Decision, settings: Settings) -> RevisionFacts:
-    """Pin what `decision` found for a revision that has no record yet."""
+    """Pin what `decision` says, for a revision that does not exist yet."""
     deployment, plan, model = observed.deployment, decision.plan, decision.model
     verdict, status = decision.license, decision.plan_status
     chosen = decision.chosen
@@ -64,62 +63,62 @@ def new(observed: Observed, decision: Decision, settings: Settings) -> RevisionF
 
 
 def _checked_at(observed: Observed, decision: Decision) -> str:
-    preflight = decision.preflight
-    return rfc3339(observed.now) if preflight is not None and preflight.reason is Reason.ACCESSIBLE else ""
+    check = decision.access_check
+    return rfc3339(observed.now) if check is not None and check.reason is Reason.ACCESSIBLE else ""
 
 
-def brought_up_to_date(record: RevisionFacts, observed: Observed, rollout: Rollout) -> RevisionFacts:
-    """The record with what has happened to its revision until now."""
+def brought_up_to_date(pinned: RevisionFacts, observed: Observed, rollout: Rollout) -> RevisionFacts:
+    """The revision with what has happened to it until now."""
     strategy = rollout.strategy
-    if record.name == rollout.wanted:
-        newest = max((other.number for other in observed.revisions if other.name != record.name), default=0)
-        if record.number <= newest:
-            # Asked for again: as `kubectl rollout undo` does, it becomes the newest of the history.
-            record = replace(record, number=newest + 1)
-        if strategy.pinned and record.strategy is None:
-            record = replace(record, strategy=strategy.kind, strategy_reason=strategy.reason)
+    if pinned.name == rollout.wanted:
+        newest = max((other.number for other in observed.revisions if other.name != pinned.name), default=0)
+        if pinned.number <= newest:
+            # The spec asks for it again: as with `kubectl rollout undo`, it becomes the newest of the history.
+            pinned = replace(pinned, number=newest + 1)
+        if strategy.pinned and pinned.strategy is None:
+            pinned = replace(pinned, strategy=strategy.kind, strategy_reason=strategy.reason)
         if rollout.given_up is not None and rollout.given_up.now:
             message = rollout.given_up.message[-_FAILURE_LIMIT:]
-            record = replace(record, failed_at=rfc3339(observed.now), failure=message)
-    serves = any(service.name == record.name and service.serves for service in observed.ray_services)
-    return replace(record, served_at=rfc3339(observed.now)) if serves and not record.served_at else record
+            pinned = replace(pinned, failed_at=rfc3339(observed.now), failure=message)
+    serves = any(service.name == pinned.name and service.serves for service in observed.ray_services)
+    return replace(pinned, served_at=rfc3339(observed.now)) if serves and not pinned.served_at else pinned
 
 
 def over(observed: Observed, rollout: Rollout) -> tuple[str, ...]:
-    """Names of records to forget: failures that nobody asks for any more, and history beyond its limit."""
+    """Names of revisions to forget: failed ones that the spec no longer asks for, and history beyond its limit."""
     busy = {rollout.wanted, rollout.target, rollout.traffic, *(service.name for service in observed.ray_services)}
-    idle = [record for record in observed.revisions if record.name not in busy]
-    failed = [record.name for record in idle if record.failed_at]
-    history = sorted((r for r in idle if not r.failed_at), key=lambda record: record.number, reverse=True)
+    idle = [pinned for pinned in observed.revisions if pinned.name not in busy]
+    failed = [pinned.name for pinned in idle if pinned.failed_at]
+    history = sorted((r for r in idle if not r.failed_at), key=lambda pinned: pinned.number, reverse=True)
     limit = observed.deployment.spec.rollout.revision_history_limit
-    return (*failed, *(record.name for record in history[limit:]))
+    return (*failed, *(pinned.name for pinned in history[limit:]))
 
 
-def build(observed: Observed, record: RevisionFacts) -> dict[str, Any]:
-    """Build the ControllerRevision of `record`."""
-    metadata = naming.metadata(observed.deployment, record.name, record.name)
+def build(observed: Observed, pinned: RevisionFacts) -> dict[str, Any]:
+    """Build the ControllerRevision that pins a revision."""
+    metadata = naming.metadata(observed.deployment, pinned.name, pinned.name)
     annotations = {
-        ANNOTATION_SERVED_AT: record.served_at,
-        ANNOTATION_FAILED_AT: record.failed_at,
-        ANNOTATION_FAILURE: record.failure,
-        ANNOTATION_STRATEGY: record.strategy.value if record.strategy else "",
-        ANNOTATION_STRATEGY_REASON: record.strategy_reason,
-        ANNOTATION_WEIGHTS_CHECKED_AT: record.weights_checked_at,
+        ANNOTATION_SERVED_AT: pinned.served_at,
+        ANNOTATION_FAILED_AT: pinned.failed_at,
+        ANNOTATION_FAILURE: pinned.failure,
+        ANNOTATION_STRATEGY: pinned.strategy.value if pinned.strategy else "",
+        ANNOTATION_STRATEGY_REASON: pinned.strategy_reason,
+        ANNOTATION_WEIGHTS_CHECKED_AT: pinned.weights_checked_at,
     }
     known = {name: value for name, value in annotations.items() if value}
     return {
         "apiVersion": API_VERSION,
         "kind": KIND,
         "metadata": metadata | ({"annotations": known} if known else {}),
-        "revision": record.number,
+        "revision": pinned.number,
         "data": {
-            "inputs": dict(record.inputs),
-            "plan": record.plan.to_api(),
-            "serveConfig": dict(record.serve_config),
-            "cluster": dict(record.cluster),
+            "inputs": dict(pinned.inputs),
+            "plan": pinned.plan.to_api(),
+            "serveConfig": dict(pinned.serve_config),
+            "cluster": dict(pinned.cluster),
         },
     }
 
 
 def _next_number(observed: Observed) -> int:
-    return max((record.number for record in observed.revisions), default=0) + 1
+    return max((pinned.number for pinned in observed.revisions), default=0) + 1

@@ -1,8 +1,8 @@
 """The Serve config of a revision: what Ray Serve runs, and with which live settings.
 
-Called by `desired.rayservice`. Everything under `args` belongs to the revision; everything that may change while
-engines run stands in `deployments[]`, which is there from the first deploy: the first appearance of an override, or a
-change of its policy, would restart the engines.
+Called by `desired.rayservice` and `desired.revision`. Everything under `args` belongs to the revision. Everything that
+may change while engines run is in `deployments[]`, from the first deploy on: to add an override later, or to change its
+policy, would restart the engines.
 """
 
 import functools
@@ -26,9 +26,10 @@ from llama_operator.decide.license import LicenseVerdict
 from llama_operator.decide.observed import Settings
 from llama_operator.decide.plan.candidate import Candidate
 from llama_operator.decide.plan.memory import cpu_kv_cache_mib
-from llama_operator.desired.pods import WEIGHTS_FOLDER
+from llama_operator.desired.pods.weights import WEIGHTS_FOLDER
 from llama_serving.config import (
     APPLICATION_NAME,
+    HTTP_PORT,
     IMPORT_PATH,
     DeploymentIdentity,
     EngineSettings,
@@ -41,9 +42,6 @@ from llama_serving.config import (
     deployment_override,
     live_override,
 )
-
-HTTP_PORT = 8000
-"""Port of Serve's HTTP proxy in every pod, and of the deployment's Service."""
 
 _REQUEST_TIMEOUT_SECONDS = 1800
 """A long answer takes minutes; a proxy that gives up earlier wastes what the GPU computed."""

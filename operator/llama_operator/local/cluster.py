@@ -1,7 +1,7 @@
 """One RayService made real: keeps a Ray node running for it, its Serve config submitted and its status current.
 
 Called by `runtime`, one instance for each RayService. Everything is repeated from what is there now (level-triggered),
-in KubeRay's order: the dashboard must answer a GET, then the config is put, then health is read for ever.
+in KubeRay's order: the dashboard must answer a GET, then the config is put, then its health is read until the end.
 """
 
 import asyncio
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from llama_operator.decide.rollout.rollout import ENGINE_FAILED
 from llama_operator.errors import InvalidManifestError
 from llama_operator.kube.port import NotFoundError, Object
 from llama_operator.local import node_process, ray_node
@@ -33,7 +34,6 @@ _POLL_LOADING = 0.5
 _POLL_SERVING = 1.0
 _LONGEST_PAUSE = 30.0
 _COLOR = re.compile(r"\x1b\[[0-9;]*m")
-_BROKEN = frozenset({"DEPLOY_FAILED", "UNHEALTHY"})
 
 
 @dataclass(slots=True)
@@ -47,7 +47,7 @@ class _Life:
     """Why `submitted` was refused; empty if it was taken."""
     answered: bool = False
     verified: bool = False
-    """Whether the HTTP port was seen to be answered by our processes alone, since the proxy became healthy."""
+    """Whether, since the proxy became healthy, only processes of ours answered on the HTTP port."""
     served: bool = False
 
 
@@ -141,7 +141,7 @@ class LocalCluster:
             follow = asyncio.create_task(self._follow(life))
             try:
                 await asyncio.wait({ended, follow}, return_when=asyncio.FIRST_COMPLETED)
-                # A defect in `_follow` surfaces here; else one of the two tells why this life is over.
+                # A defect in `_follow` surfaces here; else one of the two says why this life is over.
                 reason = ended.result() if ended.done() else follow.result()
                 return life.served, reason, self._keep_logs(node)
             except asyncio.CancelledError:
@@ -166,7 +166,7 @@ class LocalCluster:
             try:
                 await self._observe(life)
             except DashboardUnavailableError as error:
-                # KubeRay keeps its last status too; whether the node is dead is told by `ended`.
+                # KubeRay keeps its last status too; `ended` says whether the node is dead.
                 if not life.answered and loop.time() > deadline:
                     return f"Ray has not come up in {_START_SECONDS:.0f} s: {error}"
             except InvalidManifestError as error:
@@ -199,7 +199,7 @@ class LocalCluster:
         self._tell(life, applications, trouble)
 
     async def _healthy_or_strangers(self, life: _Life) -> bool | str:
-        """Whether our own proxy answers; a text if somebody else does on the same port."""
+        """Whether our own proxy answers; a text if another process does on the same port."""
         if not await life.dashboard.proxy_is_healthy():
             life.verified = False
             return False
@@ -244,7 +244,7 @@ class LocalCluster:
             return
         before, self._status = self.endpoint, status
         metadata = self._service["metadata"]
-        # Deleted meanwhile: the watch tells `runtime`, which cancels us.
+        # It was deleted: the watch reports that to `runtime`, which cancels us.
         with contextlib.suppress(NotFoundError):
             await self._machine.kube.apply_status(
                 {
@@ -263,11 +263,11 @@ def _generation(ray_service: Object) -> int:
 
 
 def _trouble(applications: Sequence[ApplicationState]) -> str:
-    """What Serve says about applications that failed: the end of each message, where the exception stands."""
+    """What Serve says about applications that failed: the end of each message, which has the exception."""
     return "\n".join(
         f"application {app.name} is {app.status}: {_last_line(app.message)}"
         for app in applications
-        if app.status in _BROKEN
+        if app.status in ENGINE_FAILED
     )
 
 

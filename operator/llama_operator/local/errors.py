@@ -12,4 +12,4 @@ class PortTakenError(LocalRunError):
 
 
 class ServiceFailedError(LocalRunError):
-    """A RayService reached the stage `Failed` while somebody waited for it to serve."""
+    """A RayService reached the stage `Failed` while the command waited for it to serve."""

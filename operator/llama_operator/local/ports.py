@@ -1,6 +1,6 @@
 """Ports for one local Ray cluster: all of them explicit, so that two runs, or another Ray, never clash.
 
-Called by `cluster`. Left alone, Ray takes fixed ports (8000, 8265, 10001, 52365, 44227) and workers from 10000 to
+Called by `cluster`. By default Ray takes fixed ports (8000, 8265, 10001, 52365, 44227) and workers from 10000 to
 19999; a second cluster then fails, or worse: Serve's HTTP proxies bind with SO_REUSEPORT, so two of them share one
 port silently and answer each other's requests. Hence blocks of ports below the kernel's ephemeral range, a file lock
 for each block among the runs of one user, a check that every port is free, and a bound socket that holds the HTTP
@@ -158,7 +158,7 @@ def _try_lock(path: Path) -> FileLock | None:
 
 
 def _is_free(port: int) -> bool:
-    """Whether nobody listens on `port` or holds it, on any IPv4 address.
+    """Whether no process listens on `port` or holds it, on any IPv4 address.
 
     Without SO_REUSEPORT a port that a Serve proxy shares counts as taken; with SO_REUSEADDR one whose connections
     are only in TIME_WAIT counts as free.

@@ -36,7 +36,7 @@ def find(marks: Mapping[str, str]) -> list[psutil.Process]:
 
 def _matching(marks: Mapping[str, str]) -> Iterator[psutil.Process]:
     for process in psutil.process_iter():
-        # Other users' processes deny access; processes that end meanwhile are gone, which is what callers want.
+        # Other users' processes deny access; processes that have ended are gone, which is what callers want.
         with contextlib.suppress(psutil.Error, OSError):
             environment = process.environ()
             if process.pid != os.getpid() and all(environment.get(name) == value for name, value in marks.items()):
@@ -102,7 +102,7 @@ async def stop(leader: asyncio.subprocess.Process, marks: Mapping[str, str], *, 
 
 
 def listeners(port: int) -> set[int]:
-    """Process ids that answer on a TCP port at the loopback address; -1 stands for owners that are hidden from us."""
+    """Process ids that answer on a TCP port at the loopback address; -1 for owners that are hidden from us."""
     return {
         connection.pid if connection.pid is not None else -1
         for connection in psutil.net_connections("tcp")

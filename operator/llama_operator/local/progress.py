@@ -1,4 +1,4 @@
-"""What a local run tells the person who waits for it; the command line shows these events as they come."""
+"""What a local run reports to the person who waits for it; the command line shows these events as they come."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 class Stage(StrEnum):
-    """Where one RayService (or the whole run) stands, in the usual order."""
+    """How far one RayService (or the whole run) is, in the usual order."""
 
     CLEANING_UP = "CleaningUp"
     """Ending what an earlier run that was killed has left."""
@@ -33,7 +33,7 @@ class Progress:
     """One step of a local run.
 
     Attributes:
-        stage: Where it stands.
+        stage: How far it is.
         service: `namespace/name` of the RayService; empty for the run as a whole.
         text: What is happening, for people, on one or (failures) several lines.
         since: When this stage began; it stays while only the text changes.

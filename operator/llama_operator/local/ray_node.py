@@ -94,7 +94,7 @@ def head_command(spec: Mapping[str, Any], *, python: Path, ports: RayPorts, temp
         temp_dir: Root of Ray's session folders and sockets; at most 40 bytes long.
     """
     node = resources(spec)
-    given = spec["headGroupSpec"].get("rayStartParams") or {}
+    params = spec["headGroupSpec"].get("rayStartParams") or {}
     flags: dict[str, object] = {
         "node-ip-address": LOOPBACK,
         "port": ports.gcs,
@@ -123,7 +123,7 @@ def head_command(spec: Mapping[str, Any], *, python: Path, ports: RayPorts, temp
         flags["num-gpus"] = node.gpus
     if node.custom:
         flags["resources"] = json.dumps(node.custom)
-    flags |= {name: given[name] for name in _PASSED_THROUGH if name in given}
+    flags |= {name: params[name] for name in _PASSED_THROUGH if name in params}
     # The autoscaler's monitor has nothing to scale on one machine.
     switches = ("--head", "--block", "--disable-usage-stats", "--no-monitor")
     return (*_ray(python), "start", *switches, *(f"--{name}={value}" for name, value in flags.items()))
@@ -146,7 +146,7 @@ def head_environment(
 
     Args:
         spec: `spec.rayClusterConfig`.
-        cluster: Name of the RayCluster, as KubeRay tells its pods.
+        cluster: Name of the RayCluster, as KubeRay gives it to its pods.
         inherited: Environment of this process.
         marks: Variables that mark the processes of the run.
         token_file: File with the bearer token of the dashboard and of Ray's own connections.
@@ -237,7 +237,7 @@ def _custom_resources(group: Mapping[str, Any]) -> dict[str, float]:
 
 def _plain_variables(group: Mapping[str, Any]) -> dict[str, str]:
     """Variables with a value in the manifest; references to Secrets, pod fields and volumes have no meaning here."""
-    found = {
+    variables = {
         variable["name"]: str(variable.get("value") or "")
         for container in _containers(group)[:1]
         for variable in container.get("env") or []
@@ -246,7 +246,7 @@ def _plain_variables(group: Mapping[str, Any]) -> dict[str, str]:
     mounts = tuple(
         mount["mountPath"] for container in _containers(group)[:1] for mount in container.get("volumeMounts") or []
     )
-    return {name: value for name, value in found.items() if not (mounts and value.startswith(mounts))}
+    return {name: value for name, value in variables.items() if not (mounts and value.startswith(mounts))}
 
 
 def _subject(ray_service: Mapping[str, Any]) -> str:

@@ -2,7 +2,7 @@
 
 Called by `runtime`. A run owns a folder in the user's cache (owner, token, logs, lock) and a short-named temporary
 folder for Ray (Unix socket paths may have 107 bytes). The kernel drops the file lock when its owner dies, however it
-dies, so a lock that can be taken means: nobody will clean this up but us.
+dies, so if the lock can be taken, only we can clean this up.
 """
 
 import contextlib
@@ -32,7 +32,7 @@ _KEPT_LOGS = 5
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """Who runs it: `pid` alone could have been given to another process since."""
+    """Which process runs it: another one may have the same `pid` since."""
 
     run_id: str
     pid: int
@@ -93,7 +93,7 @@ class RunDirectory:
         return self.token_file.read_text(encoding="ascii")
 
     def new_temp_dir(self) -> Path:
-        """Make a folder for one Ray node, with a name as short as can be; whoever asked for it removes it."""
+        """Make a folder for one Ray node, with a name as short as can be; the caller removes it."""
         for number in itertools.count():
             with contextlib.suppress(FileExistsError):
                 folder = self.temp_dir / str(number)

@@ -1,7 +1,7 @@
 """Pure: what a Ray cluster shows -> the status that KubeRay 1.6 would write for its RayService.
 
 Called by `cluster`. The rules follow KubeRay's RayService controller (v1.6.2, `calculateStatus`): a first cluster is
-*pending* until all its applications have run once, then it is *active* for ever; endpoints count the healthy proxy
+*pending* until all its applications have run once, then it stays *active*; endpoints count the healthy proxy
 of the active cluster and nothing else, so `Ready` stays True when an application fails later.
 """
 

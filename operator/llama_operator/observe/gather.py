@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any, Protocol, TypeVar
 
 from llama_operator.api.manifest import parse_as
-from llama_operator.api.meta import LABEL_DEPLOYMENT, LABEL_PREFLIGHT, ApiModel, ObjectMeta
+from llama_operator.api.meta import LABEL_ACCESS_CHECK, LABEL_DEPLOYMENT, ApiModel, ObjectMeta
 from llama_operator.api.v1alpha1.licenseacceptance import LicenseAcceptance
 from llama_operator.api.v1alpha1.licensepolicy import LicensePolicy, LicensePolicySpec
 from llama_operator.api.v1alpha1.llamadeployment import LlamaDeployment
@@ -134,10 +134,10 @@ async def access_checks(cluster: Cluster, ref: Ref) -> tuple[AccessCheckFacts, .
     jobs = (await cluster.list(kinds.JOB, namespace=ref.namespace, labels=own)).items
     found = []
     for job in jobs:
-        name = (job["metadata"].get("labels") or {}).get(LABEL_PREFLIGHT)
+        name = (job["metadata"].get("labels") or {}).get(LABEL_ACCESS_CHECK)
         if name != job["metadata"]["name"]:
             continue
-        pods = (await cluster.list(kinds.POD, namespace=ref.namespace, labels={LABEL_PREFLIGHT: name})).items
+        pods = (await cluster.list(kinds.POD, namespace=ref.namespace, labels={LABEL_ACCESS_CHECK: name})).items
         found.append(children.access_check_facts(job, pods))
     return tuple(found)
 

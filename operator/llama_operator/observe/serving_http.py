@@ -9,11 +9,10 @@ from http import HTTPStatus
 import aiohttp
 from pydantic import ValidationError
 
-from llama_serving.config import STATUS_PATH, ServingStatus
+from llama_serving.config import HTTP_PORT, STATUS_PATH, ServingStatus
 
 _TIMEOUT_SECONDS = 2.0
 _ANSWER_LIMIT = 1 << 20
-_PORT = 8000
 
 
 class HttpServingReader:
@@ -25,7 +24,7 @@ class HttpServingReader:
 
     async def read(self, *, namespace: str, service: str, address: str) -> ServingStatus | None:
         """Return what the pods behind `service` say about themselves, or None when they cannot be asked."""
-        host = address or f"{service}.{namespace}.svc.{self._domain}:{_PORT}"
+        host = address or f"{service}.{namespace}.svc.{self._domain}:{HTTP_PORT}"
         timeout = aiohttp.ClientTimeout(total=_TIMEOUT_SECONDS)
         try:
             async with self._session.get(

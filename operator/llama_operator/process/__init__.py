@@ -1,1 +1,1 @@
-"""The operator's process: its parts, made, joined, started and stopped."""
+"""The operator's process: its parts are made, joined, started and stopped here."""

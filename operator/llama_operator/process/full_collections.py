@@ -1,8 +1,8 @@
-"""Keeps Python's full garbage collections out of reconciles. Run by `process`.
+"""Keeps Python's full garbage collections out of reconciles. Run by `process.operator`.
 
-A full collection looks at every object of the cache while nothing else runs: 0.1 s for 300 deployments, and allocations start
-one every few seconds under load. Nearly everything here is freed by its reference count, and young cycles by the cheap
-collections of the young; so full ones can wait until nobody waits for them.
+A full collection looks at every object of the cache while nothing else runs: 0.1 s for 300 deployments, and under load
+allocations start one every few seconds. Reference counts free nearly everything here, and the cheap collections of young
+objects free young cycles. So a full one can wait until no pass waits.
 """
 
 import asyncio
@@ -14,16 +14,16 @@ _LOOK_SECONDS: Final = 1.0
 _IDLE_SECONDS: Final = 60.0
 """Between two full collections while there are idle moments."""
 _LONGEST_SECONDS: Final = 900.0
-"""Without one, a collection comes anyway."""
+"""Between two full collections if there is no idle moment."""
 _NEVER: Final = 1_000_000
-"""Collections of the middle generation before a full one; more than a process lives to see."""
+"""Collections of the middle generation before a full one: more than any process reaches."""
 
 
 async def collect_when_idle(busy: Callable[[], bool], clock: Callable[[], float]) -> None:
     """Take full collections over from the interpreter until cancelled.
 
     Args:
-        busy: Whether somebody would wait for a collection.
+        busy: Whether a pass would wait for a collection.
         clock: Monotonic seconds.
     """
     young, middle, old = gc.get_threshold()

@@ -1,72 +1,56 @@
-"""The operator as one process: all parts are made and joined here, started in order, and stopped in order. Called by `main`.
+"""The operator as one process: what `wiring` made is started in order, and stopped in order. Called by `main`.
 
 Every replica watches and keeps its cache warm; the one that holds the Lease reconciles. See
 docs/designs/0006-operator-process.md.
 """
 
 import asyncio
-import contextlib
 import logging
 import random
-import secrets
-import socket
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AsyncExitStack
-from contextvars import ContextVar
-from datetime import UTC, datetime
 from typing import Any, Final
 
 import aiohttp
 
-from llama_operator import __version__, catalog
-from llama_operator.api.reasons import ConditionType
+from llama_operator import __version__
 from llama_operator.evidence import start
-from llama_operator.evidence.anchor import ANNOTATION_HEAD, LeaseAnchor
-from llama_operator.evidence.log import EvidenceError, HashChainLog, NoAnchor
+from llama_operator.evidence.log import EvidenceError
 from llama_operator.handlers import registry
 from llama_operator.handlers.dispatch import Dispatcher
 from llama_operator.handlers.resync import Found, Resync
 from llama_operator.handlers.watched import WATCHED, Watched
 from llama_operator.handlers.watches import WatchEndedError, Watches
-from llama_operator.kube import kinds
-from llama_operator.kube.cache.cluster import CachedCluster
-from llama_operator.kube.cache.objects import ObjectCache
-from llama_operator.kube.events import EventRecorder
-from llama_operator.kube.leadership.fenced import FencedCluster
-from llama_operator.kube.leadership.handover import Handover
-from llama_operator.kube.leadership.lease import Leadership, LeaseElection, LeaseTiming, LostLeaseError
-from llama_operator.kube.port import Kind, KubeError, Ref
+from llama_operator.kube.leadership.lease import LostLeaseError
+from llama_operator.kube.port import KubeError, Ref
 from llama_operator.kube.server.client import KubernetesCluster, connect
-from llama_operator.observe.gather import NoServingReader, ServingReader
-from llama_operator.observe.serving_http import HttpServingReader
+from llama_operator.process import gauges
 from llama_operator.process.full_collections import collect_when_idle
 from llama_operator.process.stop_signals import StopSignals
-from llama_operator.reconcile.deployment import Ports, reconcile
-from llama_operator.reconcile.license_records import comment
-from llama_operator.settings.operator import OperatorSettings, ServingStatusSource, Switch
-from llama_operator.telemetry import metrics as numbers
+from llama_operator.process.wiring import utc_now, wire
+from llama_operator.settings.operator import OperatorSettings
 from llama_operator.telemetry import probes
 from llama_operator.telemetry.export import Export, OtlpSettings
-from llama_operator.telemetry.measured import MeasuredCluster
-from llama_operator.telemetry.metrics import Metrics
-from llama_operator.telemetry.recorder import Recorder
-from llama_operator.work.controller import Controller
-from llama_operator.work.queue import Priority, Slots
+from llama_operator.work.queue import Priority
 
 _LOG = logging.getLogger(__name__)
 _FOREVER: Final = float("inf")
 _STUCK_SECONDS: Final = 900.0
 """A pass that runs longer than any chain of requests with all their retries hangs."""
 _RETRY_SECONDS: Final = 5.0
-_SETTLE_SECONDS: Final = 0.5
-"""After a pass that wrote; the first news from KubeRay come meanwhile, and one pass serves both."""
-_WRITTEN: ContextVar[set[Kind] | None] = ContextVar("llama_operator_written", default=None)
-"""Kinds that the running pass wrote, other than status and events."""
 
 
 async def run(settings: OperatorSettings, environment: Mapping[str, str]) -> int:
-    """Run until a signal or a failure that only a restart mends; returns the exit code."""
+    """Run until a signal, or a failure that only a restart mends.
+
+    Args:
+        settings: All settings.
+        environment: Environment variables: those of OpenTelemetry are read.
+
+    Returns:
+        The exit code of the process.
+    """
     signals = StopSignals()
     signals.install()
     async with AsyncExitStack() as stack:
@@ -89,7 +73,7 @@ async def run(settings: OperatorSettings, environment: Mapping[str, str]) -> int
 
 
 class Operator:
-    """The parts of the process, joined.
+    """The process: its parts, and when each of them runs.
 
     Args:
         settings: All settings.
@@ -109,43 +93,17 @@ class Operator:
     ) -> None:
         self._settings = settings
         self._signals = signals
-        metrics = Metrics(export.meter)
-        tracer = export.tracer if export.traces else None
-        known = catalog.load()
-        self._leadership = Leadership(boot_clock)
-        self._cache = ObjectCache()
-        self._handover = Handover(ANNOTATION_HEAD)
-        self._election = _election(settings, cluster, self._leadership, self._handover)
-        self._sink = start.sink(settings.evidence_file)
-        self._evidence = HashChainLog(
-            self._sink.write, NoAnchor() if self._election is None else LeaseAnchor(self._election, self._leadership)
-        )
-        writer = FencedCluster(MeasuredCluster(cluster, metrics, tracer), self._leadership, wrote=_note_write)
-        self._ports = Ports(
-            cluster=CachedCluster(self._cache, writer, kinds=tuple(each.kind for each in WATCHED)),
-            serving=_serving(settings, http),
-            catalog=known,
-            settings=settings.decisions(),
-            now=utc_now,
-            events=EventRecorder(writer, now=utc_now),
-            evidence=self._evidence,
-            stage=contextlib.nullcontext if tracer is None else tracer.start_as_current_span,
-        )
-        self._controller = Controller(
-            self._reconcile,
-            slots=Slots(settings.workers, kept=settings.workers // 2),
-            recorder=Recorder(metrics, tracer),
-            clock=time.monotonic,
-        )
+        self._parts = parts = wire(settings, export, cluster, http)
+        self._controller = parts.controller
         loop = asyncio.get_running_loop()
         self._dispatcher = Dispatcher(
-            self._cache,
+            parts.cache,
             self._enqueue,
-            catalog=known,
+            catalog=parts.catalog,
             later=loop.call_later,
-            count=lambda kind: metrics.events.add(1, {"kind": kind.kind}),
+            count=lambda kind: parts.metrics.events.add(1, {"kind": kind.kind}),
         )
-        self._resync = Resync(cluster, self._cache, settings.namespaces)
+        self._resync = Resync(cluster, parts.cache, settings.namespaces)
         self._watches = Watches(
             self._dispatcher,
             namespaces=settings.namespaces,
@@ -157,10 +115,10 @@ class Operator:
         self._primed = False
         self._takes_keys = False
         self._leads = False
-        self._observe(metrics)
+        gauges.observe(parts.metrics, parts.controller, parts.leadership, parts.cache)
 
     async def run(self) -> int:
-        """Start everything, wait for a reason to end, end everything in order."""
+        """Start everything, wait for a reason to end, and end everything in order; returns the exit code."""
         _LOG.info(
             "llama-operator %s starts; namespaces: %s", __version__, ", ".join(self._settings.namespaces) or "all"
         )
@@ -201,27 +159,29 @@ class Operator:
             return found
 
     async def _lead(self) -> None:
-        if self._election is None:
-            self._leadership.hold_until(_FOREVER)
+        election = self._parts.election
+        if election is None:
+            self._parts.leadership.hold_until(_FOREVER)
             await self._reconcile_all()
             return
-        await self._election.acquire()
+        await election.acquire()
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._election.keep())
+            group.create_task(election.keep())
             group.create_task(self._reconcile_all())
 
     async def _reconcile_all(self) -> None:
         self._takes_keys = True
-        # What a predecessor wrote last may not have come through our watches yet.
+        # The last writes of the leader before may not have come through our watches yet.
         await self._compare()
         await self._begin_evidence()
         self._leads = True
         await self._controller.run()
 
     async def _begin_evidence(self) -> None:
-        previous = start.previous(self._sink, self._handover.found)
-        term = _identity(self._settings) + "/0" if self._election is None else self._election.term
-        await self._evidence.begin(term, previous, utc_now())
+        parts = self._parts
+        previous = start.previous(parts.sink, parts.handover.found)
+        term = f"{parts.identity}/0" if parts.election is None else parts.election.term
+        await parts.evidence.begin(term, previous, utc_now())
 
     async def _keep_comparing(self) -> None:
         while True:
@@ -252,25 +212,14 @@ class Operator:
             self._dispatcher.enqueue_all()
         return found
 
-    async def _reconcile(self, ref: Ref) -> float | None:
-        written: set[Kind] = set()
-        _WRITTEN.set(written)
-        if ref.kind != kinds.LLAMA_DEPLOYMENT:
-            return await comment(self._ports.cluster, ref, catalog=self._ports.catalog, now=self._ports.now)
-        next_check = (await reconcile(self._ports, ref)).next_check
-        if not written:
-            return next_check
-        # The events of own writes wake nobody, and status was made before them: look once more at what came of it.
-        return _SETTLE_SECONDS if next_check is None else min(next_check, _SETTLE_SECONDS)
-
     async def _stop(self, tasks: Collection[asyncio.Task[Any]], *, graceful: bool) -> None:
         """End passes while the Lease is still renewed, then give it back, then end the watches."""
         await self._end_passes(self._settings.grace_seconds if graceful else 0)
         if self._leading is not None:
             self._leading.cancel()
             await asyncio.wait({self._leading})
-        if self._election is not None and graceful:
-            await self._election.release()
+        if self._parts.election is not None and graceful:
+            await self._parts.election.release()
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -286,7 +235,7 @@ class Operator:
             await self._controller.stop(0)
 
     def _enqueue(self, ref: Ref, priority: Priority = Priority.RECHECK) -> None:
-        # A standby would only pile them up; who takes over looks at everything first.
+        # A standby would only pile them up; when it takes over, it looks at everything first.
         if self._takes_keys:
             self._controller.enqueue(ref, priority)
 
@@ -294,12 +243,12 @@ class Operator:
         return bool(self._controller.running or self._controller.depth)
 
     def healthy(self) -> probes.Report:
-        """Whether a restart would help: it answers, so its loop lives; a pass that hangs shows here."""
+        """Whether the process works. If this answers, the event loop does; here a pass shows that hangs."""
         oldest = self._controller.oldest_pass_seconds()
         return probes.Report(oldest < _STUCK_SECONDS, {"oldestReconcileSeconds": f"{oldest:.1f}"})
 
     def ready(self) -> probes.Report:
-        """Whether it reconciles, or could at once if the leader went."""
+        """Whether it reconciles, or could do so at once if the leader ended."""
         missing = ", ".join(each.kind.kind for each in self._watches.missing)
         return probes.Report(
             self._primed,
@@ -309,74 +258,6 @@ class Operator:
                 "missing": missing or "nothing",
             },
         )
-
-    def _observe(self, metrics: Metrics) -> None:
-        def read(value: Callable[[], float]) -> Callable[[], numbers.Readings]:
-            return lambda: [({}, value())]
-
-        metrics.observe(numbers.QUEUE_DEPTH, read(lambda: self._controller.depth))
-        metrics.observe(numbers.QUEUE_RUNNING, read(lambda: self._controller.running))
-        metrics.observe(numbers.QUEUE_FAILING, read(lambda: self._controller.failing))
-        metrics.observe(numbers.LEADER, read(lambda: int(self._leadership.seconds_left() > 0)))
-        metrics.observe(numbers.CACHED, lambda: [({"kind": kind.kind}, count) for kind, count in self._counts()])
-        metrics.observe(numbers.DEPLOYMENTS, self._deployments)
-        metrics.observe(numbers.PLAN_RATIO, lambda: numbers.plan_ratios(self._cache.list(kinds.LLAMA_DEPLOYMENT)))
-
-    def _counts(self) -> Iterator[tuple[Kind, int]]:
-        for each in WATCHED:
-            yield each.kind, self._cache.count(each.kind)
-
-    def _deployments(self) -> numbers.Readings:
-        found = {"True": 0, "False": 0, "Unknown": 0}
-        for deployment in self._cache.list(kinds.LLAMA_DEPLOYMENT):
-            conditions = (deployment.get("status") or {}).get("conditions") or ()
-            ready = next((each["status"] for each in conditions if each["type"] == ConditionType.READY), "Unknown")
-            found[ready] += 1
-        return [({"ready": status}, count) for status, count in found.items()]
-
-
-def _note_write(kind: Kind) -> None:
-    written = _WRITTEN.get()
-    if written is not None and kind != kinds.EVENT:
-        written.add(kind)
-
-
-def boot_clock() -> float:
-    """Seconds that go on while the machine sleeps, unlike those of the event loop: a Lease ends meanwhile."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
-
-
-def utc_now() -> datetime:
-    """Time of the wall clock."""
-    return datetime.now(UTC)
-
-
-def _serving(settings: OperatorSettings, http: aiohttp.ClientSession) -> ServingReader:
-    if settings.serving_status is ServingStatusSource.OFF:
-        return NoServingReader()
-    return HttpServingReader(http, cluster_domain=settings.cluster_domain)
-
-
-def _identity(settings: OperatorSettings) -> str:
-    return settings.identity or f"{socket.gethostname()}_{secrets.token_hex(4)}"
-
-
-def _election(
-    settings: OperatorSettings, cluster: KubernetesCluster, leadership: Leadership, handover: Handover
-) -> LeaseElection | None:
-    if settings.leader_election is Switch.DISABLED:
-        return None
-    return LeaseElection(
-        cluster,
-        Ref(kinds.LEASE, settings.lease_namespace or cluster.namespace, settings.lease_name),
-        _identity(settings),
-        timing=LeaseTiming(settings.lease_duration_seconds, settings.lease_renew_seconds, settings.lease_retry_seconds),
-        leadership=leadership,
-        clock=boot_clock,
-        now=utc_now,
-        chance=random.random,
-        handover=handover,
-    )
 
 
 def _report(failure: BaseException) -> None:

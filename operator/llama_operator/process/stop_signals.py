@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT: the first asks for a graceful end, the second for one at once. Used by `process`."""
+"""SIGTERM and SIGINT: the first asks for a graceful end, the second for one at once. Used by `process.operator`."""
 
 import asyncio
 import signal
@@ -17,7 +17,7 @@ class StopSignals:
         """It should end now."""
 
     def install(self) -> None:
-        """Take the signals; to be called again after others took them."""
+        """Handle the signals. Call it again after a library has installed its own handlers."""
         loop = asyncio.get_running_loop()
         for each in _SIGNALS:
             loop.add_signal_handler(each, self.receive)

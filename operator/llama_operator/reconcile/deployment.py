@@ -1,4 +1,4 @@
-"""One reconcile of one LlamaDeployment: observe, decide, build, apply, report. Called by whoever watches.
+"""One reconcile of one LlamaDeployment: observe, decide, build, apply, report. Called by `process` and the local mode.
 
 Level-triggered: it takes an address, not an event, and serves create, update, resume, child events and resync alike.
 A pass that changes nothing writes nothing. Status is written even when a step failed.
@@ -6,67 +6,20 @@ A pass that changes nothing writes nothing. Status is written even when a step f
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Coroutine, Iterable
-from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Any, Protocol
+from dataclasses import dataclass
 
-from llama_operator.api.meta import API_VERSION, LABEL_DEPLOYMENT
+from llama_operator.api.meta import API_VERSION
 from llama_operator.api.v1alpha1.llamadeployment_status import LlamaDeploymentStatus
-from llama_operator.catalog import Catalog
 from llama_operator.decide.decision import Decision, decide
 from llama_operator.decide.observed import Observed, Settings
 from llama_operator.desired import objects
-from llama_operator.desired.rayservice import Bounds
 from llama_operator.errors import InvalidManifestError
-from llama_operator.evidence.log import DecisionLog, NoDecisionLog
-from llama_operator.kube import kinds
-from llama_operator.kube.port import (
-    Cluster,
-    ConflictError,
-    JsonPatch,
-    Kind,
-    NotFoundError,
-    Object,
-    Preconditions,
-    Propagation,
-    Ref,
-)
-from llama_operator.observe.gather import ServingReader, observe
+from llama_operator.kube.port import NotFoundError, Object, Ref
+from llama_operator.observe.gather import observe
+from llama_operator.reconcile.ports import Ports
+from llama_operator.reconcile.writes import write
 from llama_operator.status import summary
-from llama_operator.status.events import EventFacts, events
-
-
-class EventSink(Protocol):
-    """Takes the events of a pass; never raises, never holds a pass up."""
-
-    async def record(self, regarding: Object, facts: EventFacts) -> None:
-        """Tell `facts` about the object `regarding` (its apiVersion, kind and metadata)."""
-        ...
-
-
-class NoEvents:
-    """Tells nobody."""
-
-    async def record(self, regarding: Object, facts: EventFacts) -> None:
-        """Do nothing."""
-
-
-@dataclass(frozen=True, slots=True)
-class Ports:
-    """What a reconcile needs from outside."""
-
-    cluster: Cluster
-    """Writes under field manager `llama-operator`."""
-    serving: ServingReader
-    catalog: Catalog
-    settings: Settings
-    now: Callable[[], datetime]
-    events: EventSink = field(default_factory=NoEvents)
-    evidence: DecisionLog = field(default_factory=NoDecisionLog)
-    """Where license decisions are recorded before they take effect."""
-    stage: Callable[[str], contextlib.AbstractContextManager[object]] = contextlib.nullcontext
-    """Entered around each part of a pass, for whoever measures: observe, decide, apply, report."""
+from llama_operator.status.events import events
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,14 +27,17 @@ class Outcome:
     """What a pass leaves behind."""
 
     status: LlamaDeploymentStatus | None
-    """Status after the pass; None when the deployment is gone or going: its children follow by their owner
-    references."""
+    """Status after the pass; None if the deployment is gone or going: its children follow by their owner references."""
     next_check: float | None = None
-    """Seconds until time alone changes something; None when only an event can."""
+    """Seconds until the passing of time changes something; None if only an event can."""
 
 
 async def reconcile(ports: Ports, ref: Ref) -> Outcome:
     """Bring the world nearer to what the deployment at `ref` asks for, and say how far it is.
+
+    Args:
+        ports: The outside.
+        ref: Address of the deployment, which may be gone.
 
     Raises:
         KubeError: If Kubernetes failed; the status then says so, unless it could not be written either.
@@ -108,7 +64,8 @@ async def reconcile(ports: Ports, ref: Ref) -> Outcome:
         # First: what cannot be recorded must not begin.
         await ports.evidence.record(observed, decision)
         with ports.stage("apply"):
-            await _apply(ports, observed, decision)
+            desired = objects.build(observed, decision, ports.settings)
+            await write(ports.cluster, ref.namespace, desired)
     except asyncio.CancelledError:
         raise
     except Exception as error:
@@ -118,71 +75,6 @@ async def reconcile(ports: Ports, ref: Ref) -> Outcome:
         with ports.stage("report"):
             status = await _report(ports, observed, decision, failure)
     return Outcome(status, _next_check(observed, decision, ports.settings))
-
-
-async def _apply(ports: Ports, observed: Observed, decision: Decision) -> None:
-    desired = objects.build(observed, decision, ports.settings)
-    namespace = observed.deployment.metadata.namespace
-    for step in desired.steps:
-        await _all(_apply_one(ports.cluster, obj) for obj in step)
-    for bounds in desired.bounds:
-        # KubeRay replaced the cluster meanwhile, or its groups: the next pass sees what is there now.
-        with contextlib.suppress(NotFoundError, ConflictError):
-            await ports.cluster.patch(Ref(kinds.RAY_CLUSTER, namespace, bounds.cluster), _bounds_patch(bounds))
-    for child in desired.delete:
-        with contextlib.suppress(NotFoundError):
-            await ports.cluster.delete(
-                Ref(_kind(child), namespace, child.name),
-                preconditions=Preconditions(uid=child.uid or None),
-                # It stays visible until its pods are gone: a successor may have to wait for their hardware.
-                propagation=Propagation.FOREGROUND,
-            )
-
-
-async def _apply_one(cluster: Cluster, obj: Object) -> None:
-    await cluster.apply(obj, force=await _may_force(cluster, obj))
-
-
-async def _all(work: Iterable[Coroutine[Any, Any, None]]) -> None:
-    """Do all of `work` side by side, to its end also where some of it fails; then raise the first failure."""
-    for outcome in await asyncio.gather(*work, return_exceptions=True):
-        if outcome is not None:
-            raise outcome
-
-
-async def _may_force(cluster: Cluster, obj: Object) -> bool:
-    """Whether `obj` may take fields over from others: not before it is ours.
-
-    Names with a revision's hash in them are ours alone. Those named as the deployment may belong to somebody who was
-    there first.
-    """
-    kind = kinds.find(obj["apiVersion"], obj["kind"])
-    if kind not in {kinds.SERVICE, kinds.NETWORK_POLICY}:
-        return True
-    metadata = obj["metadata"]
-    try:
-        live = await cluster.get(Ref(kind, metadata["namespace"], metadata["name"]))
-    except NotFoundError:
-        return False
-    labels: dict[str, str] = live["metadata"].get("labels") or {}
-    owner: str = metadata["labels"][LABEL_DEPLOYMENT]
-    return labels.get(LABEL_DEPLOYMENT) == owner
-
-
-def _kind(child: objects.Deletion) -> Kind:
-    found = kinds.find(child.api_version, child.kind)
-    if found is None:
-        raise ValueError(f"{child.kind} is not a kind of ours")
-    return found
-
-
-def _bounds_patch(bounds: Bounds) -> tuple[JsonPatch, ...]:
-    group = f"/spec/workerGroupSpecs/{bounds.index}"
-    return (
-        JsonPatch("test", f"{group}/groupName", bounds.group),
-        JsonPatch("add", f"{group}/minReplicas", bounds.min_pods),
-        JsonPatch("add", f"{group}/maxReplicas", bounds.max_pods),
-    )
 
 
 async def _report(ports: Ports, observed: Observed, decision: Decision, failure: str | None) -> LlamaDeploymentStatus:
@@ -195,7 +87,7 @@ async def _report(ports: Ports, observed: Observed, decision: Decision, failure:
         "metadata": {"name": metadata.name, "namespace": metadata.namespace},
     }
     if status != before:
-        # Deleted meanwhile: there is nobody left to tell.
+        # It may be deleted by now: then it needs no status.
         with contextlib.suppress(NotFoundError):
             await ports.cluster.apply_status(regarding | {"status": status.to_api()})
     if failure is None:
@@ -221,11 +113,7 @@ def _named(ref: Ref, status: LlamaDeploymentStatus) -> Object:
 
 
 def _next_check(observed: Observed, decision: Decision, settings: Settings) -> float | None:
-    times = [settings.serving_poll_seconds] if any(facts.serves for facts in observed.ray_services) else []
-    if decision.ending is not None and decision.ending.next_check is not None:
-        times.append(decision.ending.next_check)
-    if decision.rollout is not None and decision.rollout.next_check is not None:
-        times.append(decision.rollout.next_check)
-    if decision.preflight is not None and decision.preflight.next_check is not None:
-        times.append(decision.preflight.next_check)
-    return min(times, default=None)
+    poll = settings.serving_poll_seconds if any(facts.serves for facts in observed.ray_services) else None
+    waiting = (decision.ending, decision.rollout, decision.access_check)
+    times = (poll, *(part.next_check for part in waiting if part is not None))
+    return min((seconds for seconds in times if seconds is not None), default=None)

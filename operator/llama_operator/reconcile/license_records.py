@@ -1,6 +1,6 @@
-"""One pass over one license record: LlamaModel, LicenseAcceptance or LicensePolicy. Called by `process`, beside `reconcile`.
+"""One pass over one license record: a LlamaModel, LicenseAcceptance or LicensePolicy. Called by `process`.
 
-The operator changes nothing that an administrator wrote: it writes the status, and only when that changes.
+The operator changes nothing that an administrator wrote. It writes the status, and only if that changes.
 """
 
 import contextlib
@@ -21,8 +21,19 @@ from llama_operator.status.license_records import Records, Use
 AnyStatus = LlamaModelStatus | LicenseAcceptanceStatus | LicensePolicyStatus
 
 
-async def comment(cluster: Cluster, ref: Ref, *, catalog: Catalog, now: Callable[[], datetime]) -> float | None:
-    """Bring the status of the record at `ref` up to date; returns the seconds until a date may change it.
+async def reconcile_record(
+    cluster: Cluster, ref: Ref, *, catalog: Catalog, now: Callable[[], datetime]
+) -> float | None:
+    """Bring the status of a license record up to date.
+
+    Args:
+        cluster: Where the records are.
+        ref: Address of the record, which may be gone.
+        catalog: Models and license families.
+        now: Time of the wall clock, in UTC.
+
+    Returns:
+        Seconds until a date may change the status; None if only an event can.
 
     Raises:
         InvalidManifestError: If the live record breaks a rule that the API server did not check.
@@ -35,14 +46,14 @@ async def comment(cluster: Cluster, ref: Ref, *, catalog: Catalog, now: Callable
     if live["metadata"].get("deletionTimestamp"):
         return None
     moment = now().replace(microsecond=0)
-    found = Records(
+    records = Records(
         catalog=catalog,
         models=await models_of(cluster),
         acceptances=await _names(cluster) if ref.kind == kinds.LICENSE_POLICY else (),
         uses=await _uses(cluster) if ref.kind == kinds.LICENSE_ACCEPTANCE else (),
         now=moment,
     )
-    status = _status(live, ref, found).to_api()
+    status = _status(live, ref, records).to_api()
     if status != live.get("status"):
         named = {"apiVersion": live["apiVersion"], "kind": live["kind"], "metadata": {"name": ref.name}}
         with contextlib.suppress(NotFoundError):
@@ -52,27 +63,27 @@ async def comment(cluster: Cluster, ref: Ref, *, catalog: Catalog, now: Callable
     return (tomorrow - moment).total_seconds() if ref.kind == kinds.LICENSE_ACCEPTANCE else None
 
 
-def _status(live: Object, ref: Ref, found: Records) -> AnyStatus:
+def _status(live: Object, ref: Ref, records: Records) -> AnyStatus:
     if ref.kind == kinds.LLAMA_MODEL:
-        return license_records.of_model(parse_as(LlamaModel, live), found)
+        return license_records.of_model(parse_as(LlamaModel, live), records)
     if ref.kind == kinds.LICENSE_ACCEPTANCE:
-        return license_records.of_acceptance(parse_as(LicenseAcceptance, live), found)
-    return license_records.of_policy(parse_as(LicensePolicy, live), found)
+        return license_records.of_acceptance(parse_as(LicenseAcceptance, live), records)
+    return license_records.of_policy(parse_as(LicensePolicy, live), records)
 
 
 async def _names(cluster: Cluster) -> tuple[str, ...]:
-    """Names of all acceptances; a thousand of them need not be understood for that."""
+    """Names of all acceptances, which are not parsed for that: there may be a thousand."""
     return tuple(item["metadata"]["name"] for item in (await cluster.list(kinds.LICENSE_ACCEPTANCE)).items)
 
 
 async def _uses(cluster: Cluster) -> tuple[Use, ...]:
-    """Who names which acceptance; the rest of the deployments need not be understood for that."""
-    found = []
+    """Which deployment names which acceptance; their other fields are not parsed for that."""
+    uses = []
     for item in (await cluster.list(kinds.LLAMA_DEPLOYMENT)).items:
         metadata, spec = item["metadata"], item.get("spec") or {}
         named = (spec.get("license") or {}).get("acceptance")
         if named:
             chosen = ((item.get("status") or {}).get("plan") or {}).get("chosen") or {}
             weights = chosen.get("repository") or chosen.get("model") or ""
-            found.append(Use(named, f"{metadata['namespace']}/{metadata['name']}", weights))
-    return tuple(found)
+            uses.append(Use(named, f"{metadata['namespace']}/{metadata['name']}", weights))
+    return tuple(uses)

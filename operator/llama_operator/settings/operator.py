@@ -1,32 +1,22 @@
-"""Settings of the operator process, from flags and the environment. Read once, by `main`; `llama-operator --help` shows them.
+"""Settings of the operator process, as one table: the fields of `OperatorSettings`. Used by `process` and `options`.
 
-A flag wins over its environment variable, which wins over the default. One table (the fields of `OperatorSettings`) is the
-source of the parser, of the environment's names, of the messages and of docs/reference/operator-settings.md.
+The table is the source of the flags, of the names in the environment, of the messages, of the chart's schema and of
+docs/reference/operator-settings.md.
 """
 
-import argparse
-from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Final, Self
+from typing import Annotated, Final, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
-from pydantic.fields import FieldInfo
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from llama_operator import __version__
 from llama_operator.decide.observed import Settings
-from llama_operator.errors import LlamaOperatorError
 
 PROGRAM: Final = "llama-operator"
-ENVIRONMENT_PREFIX: Final = "LLAMA_OPERATOR_"
 _LABEL: Final = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"
 _DECISIONS: Final = Settings()
 """Defaults of what decisions depend on have one home."""
-
-
-class SettingsError(LlamaOperatorError):
-    """A setting has a value that is not allowed; the message names the flag, the variable and what is allowed."""
 
 
 class Switch(StrEnum):
@@ -114,11 +104,12 @@ class OperatorSettings(BaseModel):
     ray_version: Annotated[str, Field(pattern=r"^[0-9]+\.[0-9]+\.[0-9]+$"), _SERVING] = _DECISIONS.ray_version
     """Version of Ray in that image."""
     kuberay_namespace: Annotated[str, Field(pattern=_LABEL), _SERVING] = _DECISIONS.kuberay_namespace
-    """Namespace of KubeRay's operator, which alone may reach the Ray dashboards."""
+    """Namespace of KubeRay's operator; only it may reach the Ray dashboards."""
     hub_endpoint: Annotated[
         str, Field(pattern=r"^https?://[A-Za-z0-9.-]+(:[0-9]+)?(/[A-Za-z0-9._/-]*)?$"), _SERVING
     ] = _DECISIONS.hub_endpoint
     """Address of the Hugging Face Hub, or of a mirror; pods download weights from it. No LlamaDeployment can change it."""
+    # The flag and its chart value keep the old word: installations set them.
     weights_preflight: Annotated[Switch, _SERVING] = Switch.ENABLED
     """Whether a Job asks the Hub for access to gated weights before a revision starts."""
     cluster_domain: Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"), _SERVING] = "cluster.local"
@@ -137,7 +128,7 @@ class OperatorSettings(BaseModel):
     probe_port: Annotated[int, Field(ge=0, le=65535), _TELEMETRY] = 8080
     """Port of /healthz, /readyz and /metrics; 0: none of them."""
     metrics: Annotated[Switch, _TELEMETRY] = Switch.ENABLED
-    """Whether /metrics answers. Export by OTLP is switched on by OTEL_EXPORTER_OTLP_ENDPOINT alone."""
+    """Whether /metrics answers. Only OTEL_EXPORTER_OTLP_ENDPOINT switches export by OTLP on."""
     log_format: Annotated[LogFormat, _TELEMETRY] = LogFormat.AUTO
     """Json: one object a line. Text: for people. Auto: Text on a terminal, else Json."""
     log_level: Annotated[LogLevel, _TELEMETRY] = LogLevel.INFO
@@ -171,105 +162,3 @@ class OperatorSettings(BaseModel):
             checks_access=self.weights_preflight is Switch.ENABLED,
             serving_poll_seconds=self.serving_poll_seconds,
         )
-
-
-@dataclass(frozen=True, slots=True)
-class Option:
-    """One setting as users write it."""
-
-    field: str
-    group: str
-    description: str
-    default: str
-    choices: tuple[str, ...] = ()
-    repeatable: bool = False
-
-    @property
-    def flag(self) -> str:
-        """Flag of the command line; that of a list is singular: it takes one value at a time."""
-        name = self.field.removesuffix("s") if self.repeatable else self.field
-        return "--" + name.replace("_", "-")
-
-    @property
-    def variable(self) -> str:
-        """Environment variable."""
-        return ENVIRONMENT_PREFIX + self.field.upper()
-
-
-def options() -> Iterator[Option]:
-    """All settings, in the order of the help."""
-    for name, info in OperatorSettings.model_fields.items():
-        group = next(part for part in info.metadata if isinstance(part, Group))
-        default = info.default
-        yield Option(
-            field=name,
-            group=group.title,
-            description=info.description or "",
-            default="" if default is None or default == () else str(default),
-            choices=_choices(info),
-            repeatable=default == (),
-        )
-
-
-def _choices(info: FieldInfo) -> tuple[str, ...]:
-    kind = info.annotation
-    return tuple(str(member) for member in kind) if isinstance(kind, type) and issubclass(kind, StrEnum) else ()
-
-
-def build_parser() -> argparse.ArgumentParser:
-    """Build the parser of `llama-operator`."""
-    parser = argparse.ArgumentParser(
-        prog=PROGRAM,
-        description="Manages LlamaDeployments: turns each into a Ray cluster that serves its model, through KubeRay.",
-        epilog=(
-            "Every flag has an environment variable, shown beside it; the flag wins. Traces and metrics go to an "
-            "OpenTelemetry collector when OTEL_EXPORTER_OTLP_ENDPOINT is set; the other OTEL_* variables apply as well."
-        ),
-        allow_abbrev=False,
-    )
-    parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
-    groups: dict[str, Any] = {}
-    for option in options():
-        if option.group not in groups:
-            groups[option.group] = parser.add_argument_group(option.group)
-        default = f"default: {option.default}; " if option.default else ""
-        groups[option.group].add_argument(
-            option.flag,
-            dest=option.field,
-            action="append" if option.repeatable else "store",
-            default=argparse.SUPPRESS,
-            metavar="|".join(option.choices) or option.flag.rsplit("-", 1)[-1].upper(),
-            help=f"{option.description} ({default}{option.variable})".replace("%", "%%"),
-        )
-    return parser
-
-
-def load(argv: Sequence[str], environment: Mapping[str, str]) -> OperatorSettings:
-    """Read the settings.
-
-    Args:
-        argv: Arguments of the command line, without the program's name.
-        environment: The environment; an empty variable counts as absent.
-
-    Raises:
-        SettingsError: If a value is not allowed; all wrong values are named at once.
-        SystemExit: For `--help`, `--version` and flags that do not exist, as argparse does.
-    """
-    given = vars(build_parser().parse_args(argv))
-    found = {option.field: value for option in options() if (value := environment.get(option.variable))}
-    try:
-        return OperatorSettings.model_validate(found | given)
-    except ValidationError as error:
-        raise SettingsError("\n".join(_explain(error))) from None
-
-
-def _explain(error: ValidationError) -> Iterator[str]:
-    known = {option.field: option for option in options()}
-    for problem in error.errors(include_url=False):
-        message = problem["msg"].removeprefix("Value error, ")
-        if not problem["loc"]:
-            yield message
-            continue
-        option = known[str(problem["loc"][0])]
-        allowed = f"one of {', '.join(option.choices)}" if option.choices else message[:1].lower() + message[1:]
-        yield f"{option.flag} (or {option.variable}): {problem['input']!r} is not allowed; {allowed}"

@@ -1,10 +1,8 @@
-"""The conditions of a LlamaDeployment, one function each, and their sum. Called by `status.summary`."""
+"""The conditions of a LlamaDeployment, one function each, and what follows from all of them. Called by `status.summary`."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import datetime
 
-from llama_operator.api.meta import Condition, ConditionStatus
+from llama_operator.api.meta import ConditionStatus
 from llama_operator.api.reasons import ConditionType, Reason
 from llama_operator.catalog.models import Model
 from llama_operator.decide.bounds import least_replicas
@@ -14,69 +12,41 @@ from llama_operator.decide.plan.status import label
 from llama_operator.decide.rollout.engine_message import engine_message, refusal
 from llama_operator.decide.rollout.rollout import ENGINE_FAILED, Rollout
 from llama_operator.status import plan_check
+from llama_operator.status.finding import Finding
 
+_TRUE, _FALSE, _UNKNOWN = ConditionStatus.TRUE, ConditionStatus.FALSE, ConditionStatus.UNKNOWN
 _CLUSTER_STARTS = "the Ray cluster is starting"
-"""Before and after KubeRay has said something: one status less to write."""
+"""The same words before and after KubeRay reports: one status less to write."""
 
 _TOLD_ONLY = frozenset({ConditionType.CAPACITY_FOUND, ConditionType.PLAN_ACCURATE})
-"""Conditions that Ready does not depend on: missing nodes do not make a serving model unready, and unknown ones do not
-keep it from getting ready; nor does a plan that was wrong."""
-
-_MESSAGE_LIMIT = 4096
-"""An engine's own message may be a whole traceback; its end says most."""
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """A condition before it has a time and a generation."""
-
-    type: ConditionType
-    status: ConditionStatus
-    reason: Reason
-    message: str = ""
+"""Conditions that Ready does not depend on: neither missing or unknown nodes nor a wrong plan make a serving model unready."""
 
 
 def findings(observed: Observed, decision: Decision, failure: str | None) -> tuple[Finding, ...]:
-    """All conditions, in order; the last three are derived from the others."""
+    """All conditions, in order; the last three follow from the others.
+
+    Args:
+        observed: What this pass knows.
+        decision: What it decided.
+        failure: What went wrong unexpectedly, or None.
+    """
     parts = tuple(_parts(observed, decision))
     return (*parts, *_sum(parts, decision, failure))
 
 
-def conditions(
-    found: tuple[Finding, ...], previous: tuple[Condition, ...], generation: int, now: datetime
-) -> tuple[Condition, ...]:
-    """Give findings their time: it moves only when the status of a condition does."""
-    before = {condition.type: condition for condition in previous}
-    result = []
-    for finding in found:
-        old = before.get(finding.type)
-        since = old.last_transition_time if old is not None and old.status is finding.status else now
-        result.append(
-            Condition(
-                type=finding.type,
-                status=finding.status,
-                observed_generation=generation,
-                last_transition_time=since.replace(microsecond=0),
-                reason=finding.reason,
-                message=finding.message[-_MESSAGE_LIMIT:],
-            )
-        )
-    return tuple(result)
-
-
 def invalid(text: str) -> tuple[Finding, ...]:
-    """All conditions of a spec that cannot be read: nothing is known of it but that."""
+    """All conditions of a spec that cannot be read; `text` says why."""
     derived = {ConditionType.READY, ConditionType.RECONCILING, ConditionType.STALLED}
     unknown = (
-        Finding(kind, ConditionStatus.UNKNOWN, Reason.WAITING, "the spec has to become valid first")
+        Finding(kind, _UNKNOWN, Reason.WAITING, "the spec has to become valid first")
         for kind in ConditionType
         if kind not in derived
     )
     return (
         *unknown,
-        Finding(ConditionType.READY, ConditionStatus.FALSE, Reason.INVALID_SPEC, text),
-        Finding(ConditionType.RECONCILING, ConditionStatus.FALSE, Reason.SETTLED),
-        Finding(ConditionType.STALLED, ConditionStatus.TRUE, Reason.BLOCKED, text),
+        Finding(ConditionType.READY, _FALSE, Reason.INVALID_SPEC, text),
+        Finding(ConditionType.RECONCILING, _FALSE, Reason.SETTLED),
+        Finding(ConditionType.STALLED, _TRUE, Reason.BLOCKED, text),
     )
 
 
@@ -92,10 +62,8 @@ def _parts(observed: Observed, decision: Decision) -> Iterator[Finding]:
             ConditionType.ENDPOINT_READY,
             ConditionType.UP_TO_DATE,
         ):
-            yield Finding(kind, ConditionStatus.FALSE, Reason.SUSPENDED, "no hardware is held")
-        yield Finding(
-            ConditionType.PLAN_ACCURATE, ConditionStatus.UNKNOWN, Reason.SUSPENDED, "no engine runs to measure"
-        )
+            yield Finding(kind, _FALSE, Reason.SUSPENDED, "no hardware is held")
+        yield Finding(ConditionType.PLAN_ACCURATE, _UNKNOWN, Reason.SUSPENDED, "no engine runs to measure")
         return
     yield _capacity_found(observed, decision)
     yield _model_loaded(observed, decision)
@@ -107,8 +75,8 @@ def _parts(observed: Observed, decision: Decision) -> Iterator[Finding]:
 def _license_accepted(decision: Decision) -> Finding:
     kind, verdict = ConditionType.LICENSE_ACCEPTED, decision.license
     if verdict is None:
-        return Finding(kind, ConditionStatus.UNKNOWN, Reason.WAITING, "the license follows from the model")
-    status = ConditionStatus.TRUE if verdict.allowed else ConditionStatus.FALSE
+        return Finding(kind, _UNKNOWN, Reason.WAITING, "the license follows from the model")
+    status = _TRUE if verdict.allowed else _FALSE
     return Finding(kind, status, verdict.reason, verdict.message)
 
 
@@ -117,8 +85,8 @@ def _model_resolved(decision: Decision) -> Finding:
     if (broken := _problem_of(decision, kind)) is not None:
         return broken
     if decision.model is None:
-        return Finding(kind, ConditionStatus.UNKNOWN, Reason.WAITING)
-    return Finding(kind, ConditionStatus.TRUE, Reason.MODEL_FOUND, _where(decision.model))
+        return Finding(kind, _UNKNOWN, Reason.WAITING)
+    return Finding(kind, _TRUE, Reason.MODEL_FOUND, _where(decision.model))
 
 
 def _where(model: Model) -> str:
@@ -131,30 +99,30 @@ def _planned(decision: Decision) -> Finding:
         return broken
     chosen = decision.chosen
     if chosen is None:
-        return Finding(kind, ConditionStatus.UNKNOWN, Reason.WAITING, "an earlier condition has to become True first")
+        return Finding(kind, _UNKNOWN, Reason.WAITING, "an earlier condition has to become True first")
     return Finding(
         kind,
-        ConditionStatus.TRUE,
+        _TRUE,
         Reason.PLAN_FOUND,
         f"{label(chosen)}: {chosen.gpus_per_replica} per replica, {chosen.nodes_per_replica} node(s)",
     )
 
 
 def _weights_accessible(decision: Decision) -> Finding:
-    kind, found = ConditionType.WEIGHTS_ACCESSIBLE, decision.preflight
-    if found is None:
-        # Asked when nothing else stands in the way, and not before hardware is wanted.
-        return Finding(kind, ConditionStatus.UNKNOWN, Reason.WAITING, "it is asked before a revision starts")
-    if found.reason is Reason.ACCESS_CHECKING:
-        return Finding(kind, ConditionStatus.UNKNOWN, found.reason, found.message)
-    status = ConditionStatus.TRUE if found.passed else ConditionStatus.FALSE
-    return Finding(kind, status, found.reason, found.problem.text if found.problem else found.message)
+    kind, check = ConditionType.WEIGHTS_ACCESSIBLE, decision.access_check
+    if check is None:
+        # The question comes when nothing else stands in the way, and not before hardware is wanted.
+        return Finding(kind, _UNKNOWN, Reason.WAITING, "it is asked before a revision starts")
+    if check.reason is Reason.ACCESS_CHECKING:
+        return Finding(kind, _UNKNOWN, check.reason, check.message)
+    status = _TRUE if check.passed else _FALSE
+    return Finding(kind, status, check.reason, check.problem.text if check.problem else check.message)
 
 
 def _capacity_found(observed: Observed, decision: Decision) -> Finding:
     kind, chosen = ConditionType.CAPACITY_FOUND, decision.chosen
     if chosen is None or observed.nodes is None:
-        return Finding(kind, ConditionStatus.UNKNOWN, Reason.WAITING, "the plan or the nodes are not known")
+        return Finding(kind, _UNKNOWN, Reason.WAITING, "the plan or the nodes are not known")
     inside = -(-chosen.gpus_per_replica // max(1, chosen.nodes_per_replica))
     replicas = max(1, least_replicas(observed.deployment.spec))
     fitting = [node.gpus for node in observed.nodes if node.accelerator == chosen.accelerator]
@@ -162,13 +130,11 @@ def _capacity_found(observed: Observed, decision: Decision) -> Finding:
     # What a replica takes of one node is never split over two.
     if sum(gpus // max(1, inside) for gpus in fitting) >= chosen.nodes_per_replica * replicas:
         # Without the number that exist: a node more or less is no reason to write a status.
-        return Finding(
-            kind, ConditionStatus.TRUE, Reason.NODES_FOUND, f"{need} {chosen.accelerator} are needed and exist"
-        )
+        return Finding(kind, _TRUE, Reason.NODES_FOUND, f"{need} {chosen.accelerator} are needed and exist")
     whole = "" if have < need else f" with {inside} in one node"
     return Finding(
         kind,
-        ConditionStatus.FALSE,
+        _FALSE,
         Reason.NODES_MISSING,
         f"{have} {chosen.accelerator} exist, {need} are needed{whole}; pods wait until nodes are added",
     )
@@ -178,54 +144,48 @@ def _model_loaded(observed: Observed, decision: Decision) -> Finding:
     kind = ConditionType.MODEL_LOADED
     rollout = decision.rollout
     if rollout is not None and rollout.given_up is not None:
-        return Finding(kind, ConditionStatus.FALSE, Reason.PROGRESS_DEADLINE_EXCEEDED, rollout.given_up.message)
+        return Finding(kind, _FALSE, Reason.PROGRESS_DEADLINE_EXCEEDED, rollout.given_up.message)
     facts = _facts(observed, rollout.wanted if rollout else None)
     if facts is None:
-        return Finding(
-            kind, ConditionStatus.FALSE if decision.rollout else ConditionStatus.UNKNOWN, *_waiting(decision)
-        )
+        return Finding(kind, _FALSE if decision.rollout else _UNKNOWN, *_waiting(decision))
     refused = refusal(facts)
     if refused and not facts.serves:
-        return Finding(kind, ConditionStatus.FALSE, Reason.LICENSE_FILES_MISSING, refused)
+        return Finding(kind, _FALSE, Reason.LICENSE_FILES_MISSING, refused)
     if facts.application_status in ENGINE_FAILED:
         message = engine_message(facts) or f"Serve reports {facts.application_status}"
-        return Finding(kind, ConditionStatus.FALSE, Reason.ENGINE_FAILED, message)
+        return Finding(kind, _FALSE, Reason.ENGINE_FAILED, message)
     if not facts.serves and facts.application_status != "RUNNING":
-        return Finding(kind, ConditionStatus.FALSE, Reason.STARTING, _starting_message(facts))
+        return Finding(kind, _FALSE, Reason.STARTING, _starting_message(facts))
     if observed.serving is not None and observed.serving.replicas == 0 and observed.serving.target_replicas == 0:
-        return Finding(kind, ConditionStatus.TRUE, Reason.SCALED_TO_ZERO, "no load; the next request starts an engine")
-    return Finding(
-        kind, ConditionStatus.TRUE, Reason.ENGINE_RUNNING, "the engines that Serve counts on have loaded the model"
-    )
+        return Finding(kind, _TRUE, Reason.SCALED_TO_ZERO, "no load; the next request starts an engine")
+    return Finding(kind, _TRUE, Reason.ENGINE_RUNNING, "the engines that Serve counts on have loaded the model")
 
 
 def _endpoint_ready(observed: Observed, decision: Decision) -> Finding:
     kind = ConditionType.ENDPOINT_READY
     if decision.ending is not None and decision.problem is not None:
         text = f"the license of {decision.ending.acceptance} has ended: no request is sent to the engines any more"
-        return Finding(kind, ConditionStatus.FALSE, decision.problem.reason, text)
-    # With a problem nothing moved: whichever revision served before still does.
+        return Finding(kind, _FALSE, decision.problem.reason, text)
+    # With a problem nothing moved: the revision that served before still does.
     candidates = [_facts(observed, decision.rollout.traffic)] if decision.rollout else list(observed.ray_services)
     if any(facts is not None and facts.serves for facts in candidates):
-        return Finding(kind, ConditionStatus.TRUE, Reason.ENDPOINT_SERVING, "requests are answered")
-    return Finding(kind, ConditionStatus.FALSE, Reason.NO_ENDPOINT, "no pod is ready to answer requests yet")
+        return Finding(kind, _TRUE, Reason.ENDPOINT_SERVING, "requests are answered")
+    return Finding(kind, _FALSE, Reason.NO_ENDPOINT, "no pod is ready to answer requests yet")
 
 
 def _up_to_date(observed: Observed, decision: Decision) -> Finding:
     kind, rollout = ConditionType.UP_TO_DATE, decision.rollout
     if rollout is None:
         reason, message = _waiting(decision)
-        return Finding(
-            kind, ConditionStatus.FALSE if observed.ray_services else ConditionStatus.UNKNOWN, reason, message
-        )
+        return Finding(kind, _FALSE if observed.ray_services else _UNKNOWN, reason, message)
     wanted = _facts(observed, rollout.wanted)
     if rollout.complete and wanted is not None and wanted.serves:
-        return Finding(kind, ConditionStatus.TRUE, Reason.ROLLED_OUT, f"revision {rollout.wanted} serves")
+        return Finding(kind, _TRUE, Reason.ROLLED_OUT, f"revision {rollout.wanted} serves")
     deadline = observed.deployment.spec.rollout.progress_deadline_seconds
     if rollout.given_up is not None:
         return Finding(
             kind,
-            ConditionStatus.FALSE,
+            _FALSE,
             Reason.PROGRESS_DEADLINE_EXCEEDED,
             f"revision {rollout.wanted} did not serve within {deadline} s and was removed, {rollout.target} has the "
             f"traffic: {rollout.given_up.message}; correct the spec, or set spec.rollout.restartedAt to try again",
@@ -233,17 +193,17 @@ def _up_to_date(observed: Observed, decision: Decision) -> Finding:
     if rollout.overdue:
         return Finding(
             kind,
-            ConditionStatus.FALSE,
+            _FALSE,
             Reason.PROGRESS_DEADLINE_EXCEEDED,
             f"revision {rollout.wanted} did not serve within {deadline} s; there is none to go back to, so it is tried on",
         )
-    return Finding(kind, ConditionStatus.FALSE, Reason.ROLLING_OUT, _rolling_out_message(rollout))
+    return Finding(kind, _FALSE, Reason.ROLLING_OUT, _rolling_out_message(rollout))
 
 
 def _plan_accurate(observed: Observed, decision: Decision) -> Finding:
     kind = ConditionType.PLAN_ACCURATE
     if decision.rollout is None:
-        return Finding(kind, ConditionStatus.UNKNOWN, *_waiting(decision))
+        return Finding(kind, _UNKNOWN, *_waiting(decision))
     return Finding(kind, *plan_check.judge(plan_check.compare(observed, decision), observed))
 
 
@@ -257,52 +217,50 @@ def _rolling_out_message(rollout: Rollout) -> str:
     return f"revision {rollout.wanted} {how} ({rollout.strategy.kind}: {rollout.strategy.reason})"
 
 
-def _sum(parts: tuple[Finding, ...], decision: Decision, failure: str | None) -> tuple[Finding, ...]:
+def _sum(parts: tuple[Finding, ...], decision: Decision, failure: str | None) -> Iterator[Finding]:
     ready = _ready(parts, decision, failure)
     given_up = decision.rollout is not None and decision.rollout.given_up is not None and not decision.stopped
     blocked = (decision.problem is not None or given_up) and failure is None
-    idle = blocked or decision.stopped or ready.status is ConditionStatus.TRUE
-    reconciling = Finding(
-        ConditionType.RECONCILING,
-        ConditionStatus.FALSE if idle else ConditionStatus.TRUE,
-        Reason.SETTLED if idle else Reason.PROGRESSING,
-        "" if idle else ready.message,
-    )
-    stalled = Finding(
-        ConditionType.STALLED,
-        ConditionStatus.TRUE if blocked else ConditionStatus.FALSE,
-        Reason.BLOCKED if blocked else Reason.PROGRESSING if not idle else Reason.SETTLED,
-        ("" if not blocked else decision.problem.text if decision.problem else ready.message),
-    )
-    return ready, reconciling, stalled
+    idle = blocked or decision.stopped or ready.status is _TRUE
+    reconciling, stalled = ConditionType.RECONCILING, ConditionType.STALLED
+    yield ready
+    if not idle:
+        yield Finding(reconciling, _TRUE, Reason.PROGRESSING, ready.message)
+        yield Finding(stalled, _FALSE, Reason.PROGRESSING)
+        return
+    yield Finding(reconciling, _FALSE, Reason.SETTLED)
+    if blocked:
+        yield Finding(stalled, _TRUE, Reason.BLOCKED, decision.problem.text if decision.problem else ready.message)
+    else:
+        yield Finding(stalled, _FALSE, Reason.SETTLED)
 
 
 def _ready(parts: tuple[Finding, ...], decision: Decision, failure: str | None) -> Finding:
     kind = ConditionType.READY
     if failure is not None:
-        return Finding(kind, ConditionStatus.UNKNOWN, Reason.INTERNAL_ERROR, failure)
+        return Finding(kind, _UNKNOWN, Reason.INTERNAL_ERROR, failure)
     if decision.problem is not None:
-        return Finding(kind, ConditionStatus.FALSE, decision.problem.reason, decision.problem.text)
+        return Finding(kind, _FALSE, decision.problem.reason, decision.problem.text)
     if decision.stopped:
-        return Finding(kind, ConditionStatus.FALSE, Reason.SUSPENDED, "no hardware is held")
+        return Finding(kind, _FALSE, Reason.SUSPENDED, "no hardware is held")
     needed = [part for part in parts if part.type not in _TOLD_ONLY]
-    lacking = next((part for part in needed if part.status is not ConditionStatus.TRUE), None)
+    lacking = next((part for part in needed if part.status is not _TRUE), None)
     if lacking is None:
-        return Finding(kind, ConditionStatus.TRUE, Reason.SERVING, "the endpoint answers with the model asked for")
-    return Finding(kind, ConditionStatus.FALSE, lacking.reason, lacking.message)
+        return Finding(kind, _TRUE, Reason.SERVING, "the endpoint answers with the model asked for")
+    return Finding(kind, _FALSE, lacking.reason, lacking.message)
 
 
 def _problem_of(decision: Decision, kind: ConditionType) -> Finding | None:
     problem = decision.problem
     if problem is None or problem.condition is not kind:
         return None
-    return Finding(kind, ConditionStatus.FALSE, problem.reason, problem.text)
+    return Finding(kind, _FALSE, problem.reason, problem.text)
 
 
 def _waiting(decision: Decision) -> tuple[Reason, str]:
     if decision.problem is not None:
         return Reason.WAITING, f"{decision.problem.condition} has to become True first"
-    if decision.preflight is not None and not decision.preflight.passed:
+    if decision.access_check is not None and not decision.access_check.passed:
         return Reason.WAITING, f"{ConditionType.WEIGHTS_ACCESSIBLE} has to become True first"
     return Reason.STARTING, _CLUSTER_STARTS
 

@@ -1,7 +1,6 @@
-"""Events of a LlamaDeployment: what the operator did in a pass, and what people should look at.
+"""Events of a LlamaDeployment: what the operator did in a pass, and what people should look at. Called by the reconcile.
 
-Called by the reconcile. Pure: an event follows from what was decided and from how the status changed, so a pass that
-changes nothing has none. docs/reference/events.md is generated from `EventReason`.
+An event follows from what was decided and from how the status changed, so a pass that changes nothing has no events. docs/reference/events.md is generated from `EventReason`.
 """
 
 from collections.abc import Iterator
@@ -27,7 +26,7 @@ class EventReason(StrEnum):
     REVISION_STARTED = "RevisionStarted"
     """The RayService of a revision was created."""
     REVISION_REMOVED = "RevisionRemoved"
-    """The RayService of a revision was deleted; its hardware gets free."""
+    """The RayService of a revision was deleted, which frees its hardware."""
     TRAFFIC_MOVED = "TrafficMoved"
     """The Service points to another revision."""
     ROLLED_BACK = "RolledBack"
@@ -35,19 +34,19 @@ class EventReason(StrEnum):
     ACCESS_CHECK_STARTED = "AccessCheckStarted"
     """A Job asks the Hub whether the weights may be downloaded."""
     WEIGHTS_ACCESSIBLE = "WeightsAccessible"
-    """The Hub lets them be downloaded."""
+    """The Hub lets the weights be downloaded."""
     WEIGHTS_NOT_ACCESSIBLE = "WeightsNotAccessible"
-    """It does not, or could not be asked; the note says what to do."""
+    """The Hub does not let them be downloaded, or could not be asked; the note says what to do."""
     READY = "Ready"
     """The endpoint answers with the model asked for."""
     NOT_READY = "NotReady"
-    """It did, and does no more."""
+    """The endpoint answered, and does not any more."""
     BLOCKED = "Blocked"
-    """Nothing will happen until somebody changes something; the note says what."""
+    """It waits for a person to change something; the note says what."""
     LICENSE_ENDED = "LicenseEnded"
     """The acceptance was terminated: no new requests, then no hardware; the note says what else has to be deleted."""
     SCALED = "Scaled"
-    """The number of replicas changed."""
+    """Serve changed the number of replicas."""
     PLAN_MISSED = "PlanMissed"
     """The engines measured a KV cache that differs from the planned one by more than 10 %: a Warning when it is smaller."""
 
@@ -59,28 +58,35 @@ class EventFacts:
     type: Literal["Normal", "Warning"]
     reason: str
     action: str
-    """What the operator did or found, as one CamelCase word."""
+    """What the operator did or saw, as one CamelCase word."""
     note: str
 
 
 def events(
     observed: Observed, decision: Decision, before: LlamaDeploymentStatus | None, after: LlamaDeploymentStatus
 ) -> tuple[EventFacts, ...]:
-    """Events of one pass, in the order in which things happened."""
-    found: list[EventFacts] = []
+    """Events of one pass, in the order in which things happened.
+
+    Args:
+        observed: What the pass knew.
+        decision: What it decided.
+        before: The status that the pass before wrote; None if there was none.
+        after: The status that this pass writes.
+    """
+    happened: list[EventFacts] = []
     rollout = decision.rollout
     if rollout is not None and not decision.stopped:
-        found += _rollout_events(observed, rollout)
+        happened += _rollout_events(observed, rollout)
     elif decision.ending is not None:
-        found += _ending_events(observed, decision.ending)
+        happened += _ending_events(observed, decision.ending)
     elif decision.stopped:
-        found += [_removed(service.name, "suspended") for service in observed.ray_services if not service.leaving]
+        happened += [_removed(service.name, "suspended") for service in observed.ray_services if not service.leaving]
     previous = before or LlamaDeploymentStatus()
-    found += _access_events(decision, previous, after)
-    found += _condition_events(previous, after)
-    found += _scaling_events(previous, after)
-    found += _plan_events(previous, after)
-    return tuple(found)
+    happened += _access_events(decision, previous, after)
+    happened += _condition_events(previous, after)
+    happened += _scaling_events(previous, after)
+    happened += _plan_events(previous, after)
+    return tuple(happened)
 
 
 def _rollout_events(observed: Observed, rollout: Rollout) -> Iterator[EventFacts]:
@@ -105,7 +111,7 @@ def _ending_events(observed: Observed, ending: Ending) -> Iterator[EventFacts]:
         note = (
             f"the license of LicenseAcceptance {ending.acceptance} has ended: no new requests, engines end within {drain} s. "
             "Weights in the pods go with them. The operator keeps no other copy and deletes none: node caches, volumes, "
-            "images and mirrors have to be deleted by whoever made them"
+            "images and mirrors have to be deleted by those who made them"
         )
         yield _event("Warning", EventReason.LICENSE_ENDED, "EndLicense", note)
     for service in ending.remove:
@@ -119,9 +125,9 @@ def _removed(name: str, why: str) -> EventFacts:
 def _access_events(
     decision: Decision, before: LlamaDeploymentStatus, after: LlamaDeploymentStatus
 ) -> Iterator[EventFacts]:
-    preflight = decision.preflight
-    if preflight is not None and preflight.start is not None and preflight.start[1] == 1:
-        note = f"{preflight.start[0].repository} at {preflight.start[0].commit}"
+    check = decision.access_check
+    if check is not None and check.start is not None and check.start[1] == 1:
+        note = f"{check.start[0].repository} at {check.start[0].commit}"
         yield _event("Normal", EventReason.ACCESS_CHECK_STARTED, "CheckAccess", note)
     was, now = (_condition(status, ConditionType.WEIGHTS_ACCESSIBLE) for status in (before, after))
     if now is None or (was is not None and was.reason == now.reason):
@@ -141,16 +147,15 @@ def _condition_events(before: LlamaDeploymentStatus, after: LlamaDeploymentStatu
         yield _event("Normal", EventReason.READY, "Serve", f"{after.url} serves")
     stalled, stalled_before = _condition(after, ConditionType.STALLED), _condition(before, ConditionType.STALLED)
     blocked = stalled is not None and stalled.status is ConditionStatus.TRUE
-    told = stalled_before is not None and stalled_before.status is ConditionStatus.TRUE
-    if blocked and not (told and was is not None and was.reason == now.reason):
+    was_blocked = stalled_before is not None and stalled_before.status is ConditionStatus.TRUE
+    if blocked and not (was_blocked and was is not None and was.reason == now.reason):
         yield _event("Warning", EventReason.BLOCKED, "Wait", f"{now.reason}: {now.message}")
     elif not blocked and was is not None and was.status is ConditionStatus.TRUE and now.status is not was.status:
         yield _event("Warning", EventReason.NOT_READY, "Serve", f"{now.reason}: {now.message}")
 
 
 def _scaling_events(before: LlamaDeploymentStatus, after: LlamaDeploymentStatus) -> Iterator[EventFacts]:
-    if not before.scaling_history or after.scaling_history == before.scaling_history:
-        # The first entry is the start itself, which the revision's event tells.
+    if not after.scaling_history or after.scaling_history == before.scaling_history:
         return
     change = after.scaling_history[0]
     note = f"from {change.from_replicas} to {change.to_replicas} replicas: {change.reason}"

@@ -1,6 +1,6 @@
-"""Status of the license records: LlamaModel, LicenseAcceptance, LicensePolicy. Pure; called by `record_pass`.
+"""Status of the license records: LlamaModel, LicenseAcceptance, LicensePolicy. Called by `reconcile.license_records`.
 
-It comments on what an administrator wrote; whether a deployment may run is said by the deployment's own conditions.
+It comments on what an administrator wrote. The conditions of a deployment say whether that may run.
 """
 
 from collections.abc import Iterable
@@ -22,10 +22,11 @@ from llama_operator.catalog.additions import Additions, Unusable
 from llama_operator.catalog.licenses import LicenseFamily
 from llama_operator.decide.license.facts import ModelFacts
 from llama_operator.decide.license.lineage import Lineages
+from llama_operator.status.finding import Finding, conditions
 
 _MOST_MODELS = 1024
 _MOST_ACCEPTANCES = 4096
-_MESSAGE_LIMIT = 32768
+_MESSAGE_START = slice(32768)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,7 @@ class Use:
 
 @dataclass(frozen=True, slots=True)
 class Records:
-    """All license records that exist, with what they are compared with.
+    """All license records, and what they are compared with.
 
     Attributes:
         catalog: Models and license families.
@@ -60,14 +61,6 @@ class Records:
     acceptances: tuple[str, ...]
     uses: tuple[Use, ...]
     now: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class _Finding:
-    type: RecordCondition
-    status: ConditionStatus
-    reason: RecordReason
-    message: str
 
 
 def of_model(model: LlamaModel, records: Records) -> LlamaModelStatus:
@@ -85,20 +78,20 @@ def of_model(model: LlamaModel, records: Records) -> LlamaModelStatus:
     )
 
 
-def _resolved(facts: ModelFacts) -> _Finding:
+def _resolved(facts: ModelFacts) -> Finding:
     kind = RecordCondition.RESOLVED
     if facts.unresolved:
         text = "; ".join(facts.unresolved)
-        return _Finding(kind, ConditionStatus.FALSE, RecordReason.LINEAGE_UNRESOLVED, text)
+        return Finding(kind, ConditionStatus.FALSE, RecordReason.LINEAGE_UNRESOLVED, text)
     text = "; ".join((f"under {', '.join(family.id for family in facts.families)}", *facts.signals))
-    return _Finding(kind, ConditionStatus.TRUE, RecordReason.LINEAGE_RESOLVED, text)
+    return Finding(kind, ConditionStatus.TRUE, RecordReason.LINEAGE_RESOLVED, text)
 
 
-def _plannable(entry: object) -> _Finding:
+def _plannable(entry: object) -> Finding:
     kind = RecordCondition.PLANNABLE
     if isinstance(entry, Unusable):
-        return _Finding(kind, ConditionStatus.FALSE, RecordReason.SHAPE_UNKNOWN, entry.message)
-    return _Finding(kind, ConditionStatus.TRUE, RecordReason.SHAPE_KNOWN, "deployments may name it in spec.model.name")
+        return Finding(kind, ConditionStatus.FALSE, RecordReason.SHAPE_UNKNOWN, entry.message)
+    return Finding(kind, ConditionStatus.TRUE, RecordReason.SHAPE_KNOWN, "deployments may name it in spec.model.name")
 
 
 def of_acceptance(record: LicenseAcceptance, records: Records) -> LicenseAcceptanceStatus:
@@ -123,25 +116,25 @@ def _covered(record: LicenseAcceptance, records: Records) -> tuple[str, ...]:
     return tuple(sorted(names)[:_MOST_MODELS])
 
 
-def _valid(spec: LicenseAcceptanceSpec, catalog: Catalog) -> _Finding:
+def _valid(spec: LicenseAcceptanceSpec, catalog: Catalog) -> Finding:
     kind, wrong = RecordCondition.VALID, ConditionStatus.FALSE
     if spec.state is AcceptanceState.TERMINATED:
         since = f" since {spec.terminated_on}" if spec.terminated_on else ""
-        return _Finding(kind, wrong, RecordReason.TERMINATED, f"terminated{since}: nothing may rest on it")
+        return Finding(kind, wrong, RecordReason.TERMINATED, f"terminated{since}: nothing may rest on it")
     families = []
     for name in spec.families:
         try:
             families.append(catalog.license_family(name))
         except UnknownLicenseError as error:
-            return _Finding(kind, wrong, RecordReason.FAMILY_UNKNOWN, f"spec.families: {error}")
+            return Finding(kind, wrong, RecordReason.FAMILY_UNKNOWN, f"spec.families: {error}")
     if (reason := _wrong_version(spec, families)) is not None:
-        return _Finding(kind, wrong, *reason)
+        return Finding(kind, wrong, *reason)
     if (reason := _wrong_text(spec, families)) is not None:
-        return _Finding(kind, wrong, *reason)
+        return Finding(kind, wrong, *reason)
     text = (
         f"{spec.legal_entity} accepted {', '.join(spec.families)} on {spec.accepted_on}, recorded by {spec.accepted_by}"
     )
-    return _Finding(kind, ConditionStatus.TRUE, RecordReason.RECORDED, text)
+    return Finding(kind, ConditionStatus.TRUE, RecordReason.RECORDED, text)
 
 
 def _wrong_version(spec: LicenseAcceptanceSpec, families: Iterable[LicenseFamily]) -> tuple[RecordReason, str] | None:
@@ -178,19 +171,19 @@ def _wrong_text(spec: LicenseAcceptanceSpec, families: Iterable[LicenseFamily]) 
     return None
 
 
-def _review(spec: LicenseAcceptanceSpec, now: datetime) -> _Finding:
+def _review(spec: LicenseAcceptanceSpec, now: datetime) -> Finding:
     kind, due = RecordCondition.REVIEW_DUE, spec.review_due_on
     if due is None:
         text = "spec.reviewDueOn is not set; the acceptable use policy changes under its URL"
-        return _Finding(kind, ConditionStatus.FALSE, RecordReason.REVIEW_NOT_PLANNED, text)
+        return Finding(kind, ConditionStatus.FALSE, RecordReason.REVIEW_NOT_PLANNED, text)
     # Both are dates as ISO 8601 writes them, which sort as text.
     if due <= rfc3339(now)[:10]:
         text = f"read the acceptable use policy of {', '.join(spec.families)} again, then set spec.reviewDueOn anew"
-        return _Finding(kind, ConditionStatus.TRUE, RecordReason.REVIEW_OVERDUE, text)
-    return _Finding(kind, ConditionStatus.FALSE, RecordReason.REVIEW_PLANNED, f"due on {due}")
+        return Finding(kind, ConditionStatus.TRUE, RecordReason.REVIEW_OVERDUE, text)
+    return Finding(kind, ConditionStatus.FALSE, RecordReason.REVIEW_PLANNED, f"due on {due}")
 
 
-def _weights_deleted(record: LicenseAcceptance, uses: Iterable[Use]) -> _Finding:
+def _weights_deleted(record: LicenseAcceptance, uses: Iterable[Use]) -> Finding:
     used = ", ".join(sorted(f"{use.weights} by {use.deployment}" for use in uses if use.weights))
     text = (
         f"used: {used or 'nothing that still names it'}; the operator stops the deployments that name this record; what their pods had downloaded goes with the pods. It "
@@ -198,7 +191,7 @@ def _weights_deleted(record: LicenseAcceptance, uses: Iterable[Use]) -> _Finding
         f"the owners of {', '.join(record.spec.namespaces)}, node caches, images and mirrors by the platform owner. Keep "
         "the proof where spec.evidence points to"
     )
-    return _Finding(RecordCondition.WEIGHTS_DELETED, ConditionStatus.UNKNOWN, RecordReason.NOT_RECORDED, text)
+    return Finding(RecordCondition.WEIGHTS_DELETED, ConditionStatus.UNKNOWN, RecordReason.NOT_RECORDED, text)
 
 
 def of_policy(policy: LicensePolicy, records: Records) -> LicensePolicyStatus:
@@ -213,7 +206,7 @@ def of_policy(policy: LicensePolicy, records: Records) -> LicensePolicyStatus:
     return LicensePolicyStatus(
         observed_generation=policy.metadata.generation,
         conditions=_conditions(
-            policy, records, (_Finding(RecordCondition.IN_FORCE, ConditionStatus.TRUE, reason, text),)
+            policy, records, (Finding(RecordCondition.IN_FORCE, ConditionStatus.TRUE, reason, text),)
         ),
         tiers=tuple(entry.tier for entry in policy.spec.tiers),
         # More than fit leave the list out: admission then does not look, rather than refuse what exists.
@@ -222,22 +215,8 @@ def of_policy(policy: LicensePolicy, records: Records) -> LicensePolicyStatus:
 
 
 def _conditions(
-    record: LlamaModel | LicenseAcceptance | LicensePolicy, records: Records, findings: Iterable[_Finding]
+    record: LlamaModel | LicenseAcceptance | LicensePolicy, records: Records, findings: Iterable[Finding]
 ) -> tuple[Condition, ...]:
-    """Findings with their time, which moves only when the status of a condition does."""
-    before = {condition.type: condition for condition in (record.status.conditions if record.status else ())}
-    result = []
-    for found in findings:
-        old = before.get(found.type)
-        since = old.last_transition_time if old is not None and old.status is found.status else records.now
-        result.append(
-            Condition(
-                type=found.type,
-                status=found.status,
-                observed_generation=record.metadata.generation,
-                last_transition_time=since.replace(microsecond=0),
-                reason=found.reason,
-                message=found.message[:_MESSAGE_LIMIT],
-            )
-        )
-    return tuple(result)
+    previous = record.status.conditions if record.status else ()
+    generation = record.metadata.generation
+    return conditions(findings, previous, generation=generation, now=records.now, shown=_MESSAGE_START)

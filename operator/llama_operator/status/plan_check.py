@@ -1,7 +1,7 @@
 """Whether the plan was right: the KV cache that the engines measured, against the one that was planned.
 
 Called by `status.summary`, which shows both numbers, and by `status.conditions`, which judges them. vLLM measures its
-memory once, at the start of an engine, so what a revision measured stays true of it while nobody can be asked.
+memory once, at the start of an engine, so the measurement of a revision stays true while no engine can be asked.
 """
 
 from collections.abc import Mapping
@@ -30,7 +30,7 @@ Judgement = tuple[ConditionStatus, Reason, str]
 def compare(observed: Observed, decision: Decision) -> KVCacheStatus | None:
     """Planned and measured KV cache of the revision that the spec asks for; None until both are known.
 
-    A measurement of another revision is none: while a new one starts, the pods that answer still are of the old one.
+    A measurement of another revision does not count: while a new one starts, pods of the old one answer.
     """
     if decision.rollout is None or decision.stopped:
         return None
@@ -79,8 +79,8 @@ def set_mib(record: RevisionFacts) -> int | None:
     """Size of the KV cache that the pinned config sets for each rank, in MiB; None where the engine chooses it."""
     applications: list[Mapping[str, Any]] = record.serve_config.get("applications") or []
     engine = applications[0].get("args", {}).get("engine", {}) if applications else {}
-    found: int | None = engine.get("cpu_kv_cache_mib")
-    return found
+    mib: int | None = engine.get("cpu_kv_cache_mib")
+    return mib
 
 
 def judge(found: KVCacheStatus | None, observed: Observed) -> Judgement:

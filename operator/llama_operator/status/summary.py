@@ -1,28 +1,29 @@
 """The whole status of a LlamaDeployment. Called by the reconcile at the end of every pass, also of a failed one."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from math import floor, log10
 from typing import Any
 
 from pydantic import ValidationError
 
-from llama_operator.api.meta import LABEL_DEPLOYMENT, LABEL_REVISION
+from llama_operator.api.meta import Condition
 from llama_operator.api.v1alpha1.llamadeployment_status import (
     KVCacheStatus,
     LlamaDeploymentStatus,
     RevisionStatus,
-    ScalingEvent,
 )
-from llama_operator.decide.bounds import least_replicas, most_replicas
 from llama_operator.decide.decision import Decision
 from llama_operator.decide.observed import Observed
-from llama_operator.desired.serve_config import HTTP_PORT
 from llama_operator.errors import InvalidManifestError
-from llama_operator.status import conditions, plan_check
+from llama_operator.status import conditions, plan_check, scaling
+from llama_operator.status.finding import Finding
+from llama_operator.status.finding import conditions as dated
+from llama_serving.config import HTTP_PORT
 
-_HISTORY = 10
 _TEXT_LIMIT = 1024
+_MESSAGE_END = slice(-4096, None)
+"""An engine's own message may be a whole traceback; its end says most."""
 
 
 def build(observed: Observed, decision: Decision, *, failure: str | None, now: datetime) -> LlamaDeploymentStatus:
@@ -36,40 +37,50 @@ def build(observed: Observed, decision: Decision, *, failure: str | None, now: d
     """
     deployment = observed.deployment
     previous = deployment.status or LlamaDeploymentStatus()
-    found = conditions.findings(observed, decision, failure)
-    replicas, ready_replicas = _replicas(observed, decision, previous)
-    serving, kv_cache = observed.serving, plan_check.compare(observed, decision)
+    findings = conditions.findings(observed, decision, failure)
+    counted, told = scaling.scaling(observed, decision, previous, now), scaling.answer(observed, decision)
+    kv_cache = plan_check.compare(observed, decision)
     return LlamaDeploymentStatus(
         observed_generation=deployment.metadata.generation,
-        conditions=conditions.conditions(found, previous.conditions, deployment.metadata.generation, now),
+        conditions=_conditions(findings, previous, deployment.metadata.generation, now),
         plan=decision.plan_status,
         revisions=_revisions(observed, decision, previous),
-        replicas=replicas,
-        ready_replicas=ready_replicas,
-        selector=_selector(deployment.metadata.name, decision),
-        queue_depth=None if serving is None else rounded(serving.queue_depth),
+        replicas=counted.wanted,
+        ready_replicas=counted.ready,
+        selector=scaling.selector(observed, decision),
+        queue_depth=None if told is None else rounded(told.queue_depth),
         kv_cache_tokens=_kv_cache_tokens(observed, decision, previous, kv_cache),
         kv_cache=kv_cache,
-        scaling_history=_history(previous, replicas, observed, now),
+        scaling_history=counted.history,
         url=_url(observed, decision),
     )
 
 
 def invalid(live: Mapping[str, Any], error: InvalidManifestError, *, now: datetime) -> LlamaDeploymentStatus:
-    """Status of an object that passed the API server and breaks one of our rules: written under an older CRD, say.
+    """Status of an object that the API server accepted and that breaks one of our rules: under an older CRD, for example.
 
-    What serves goes on serving, and what was known of it stays; the conditions are those of this generation.
+    What serves goes on serving, and the status keeps what was known of it; the conditions are those of this generation.
+
+    Args:
+        live: The object as it stands.
+        error: What is wrong with it.
+        now: Time of the pass, in UTC.
     """
     previous = _previous(live)
     generation = int(live["metadata"].get("generation", 0))
-    text = "; ".join(f"{found.path}: {found.problem}" for found in error.problems)
-    found = conditions.invalid(text)
+    findings = conditions.invalid("; ".join(f"{problem.path}: {problem.problem}" for problem in error.problems))
     return previous.model_copy(
         update={
             "observed_generation": generation,
-            "conditions": conditions.conditions(found, previous.conditions, generation, now),
+            "conditions": _conditions(findings, previous, generation, now),
         }
     )
+
+
+def _conditions(
+    findings: Iterable[Finding], previous: LlamaDeploymentStatus, generation: int, now: datetime
+) -> tuple[Condition, ...]:
+    return dated(findings, previous.conditions, generation=generation, now=now, shown=_MESSAGE_END)
 
 
 def _previous(live: Mapping[str, Any]) -> LlamaDeploymentStatus:
@@ -80,7 +91,7 @@ def _previous(live: Mapping[str, Any]) -> LlamaDeploymentStatus:
 
 
 def rounded(queue_depth: int) -> int:
-    """Round to two digits: status is not a metric, and must not be written for every request."""
+    """Round a number of requests to two digits: status is no metric, and must not be written for every request."""
     if queue_depth < 100:  # noqa: PLR2004 - two digits
         return queue_depth
     return round(queue_depth, 1 - floor(log10(queue_depth)))
@@ -91,29 +102,13 @@ def _revisions(observed: Observed, decision: Decision, previous: LlamaDeployment
     before = previous.revisions or RevisionStatus()
     rollout = decision.rollout
     if rollout is None:
-        found = before.model_copy(update={"active": serving, "pending": ""})
-        return found if found != RevisionStatus() else None
+        known = before.model_copy(update={"active": serving, "pending": ""})
+        return known if known != RevisionStatus() else None
     if rollout.given_up is not None:
         before = RevisionStatus(last_failed=rollout.wanted, last_failed_reason=rollout.given_up.message[-_TEXT_LIMIT:])
     active = rollout.traffic if any(f.serves for f in observed.ray_services if f.name == rollout.traffic) else serving
     done = active == rollout.target or decision.stopped
     return before.model_copy(update={"active": active, "pending": "" if done else rollout.target})
-
-
-def _replicas(observed: Observed, decision: Decision, previous: LlamaDeploymentStatus) -> tuple[int, int]:
-    serves = any(facts.serves for facts in observed.ray_services)
-    if decision.stopped:
-        return 0, 0
-    spec = observed.deployment.spec
-    known = decision.rollout is not None
-    least = least_replicas(spec) if known else 0
-    if observed.serving is not None:
-        return observed.serving.target_replicas, observed.serving.replicas
-    if not serves:
-        return least, 0
-    # An endpoint that does not answer says nothing about replicas: what was known stands, as far as bounds allow it.
-    most = most_replicas(spec) if known else previous.replicas
-    return min(max(previous.replicas, least), most), min(max(previous.ready_replicas, least), most)
 
 
 def _kv_cache_tokens(
@@ -125,35 +120,6 @@ def _kv_cache_tokens(
         return measured.measured_tokens if measured is not None and same else observed.serving.kv_cache_tokens
     serves = any(facts.serves for facts in observed.ray_services)
     return previous.kv_cache_tokens if serves and not decision.stopped else None
-
-
-def _history(
-    previous: LlamaDeploymentStatus, replicas: int, observed: Observed, now: datetime
-) -> tuple[ScalingEvent, ...]:
-    if replicas == previous.replicas:
-        return previous.scaling_history
-    event = ScalingEvent(
-        time=now.replace(microsecond=0),
-        from_replicas=previous.replicas,
-        to_replicas=replicas,
-        reason=_scaling_reason(previous.replicas, replicas, observed),
-    )
-    return (event, *previous.scaling_history)[:_HISTORY]
-
-
-def _scaling_reason(before: int, after: int, observed: Observed) -> str:
-    scaling, serving = observed.deployment.spec.scaling, observed.serving
-    if serving is None:
-        return "bounds of the spec"
-    if after > before:
-        return f"{serving.queue_depth} requests wait, {scaling.target_queue_depth} per replica is the target"
-    return f"{serving.queue_depth} requests wait: fewer replicas hold the target of {scaling.target_queue_depth}"
-
-
-def _selector(name: str, decision: Decision) -> str:
-    if decision.rollout is None:
-        return ""
-    return f"{LABEL_DEPLOYMENT}={name},{LABEL_REVISION}={decision.rollout.traffic},ray.io/serve=true"
 
 
 def _url(observed: Observed, decision: Decision) -> str:

@@ -13,7 +13,8 @@ from typing import Any, Final
 
 import ray
 from ray import serve
-from ray.serve.schema import ReplicaState
+from ray.serve.context import _get_global_client
+from ray.serve.schema import ReplicaState, ServeInstanceDetails
 
 from llama_serving.board.status import StatusBoard
 from llama_serving.config import ReplicaReport
@@ -97,23 +98,26 @@ class ReplicaCounts:
         self._application = application
         self._deployment = deployment
         self._asked = -math.inf
-        self._found = (0, 0)
+        self._answer: tuple[int, int] | None = None
 
-    async def read(self) -> tuple[int, int]:
-        """Return running and wanted replicas."""
+    async def read(self) -> tuple[int, int] | None:
+        """Return running and wanted replicas; None if the controller does not know them, as after its own restart."""
         if time.monotonic() - self._asked >= REPORT_SECONDS:
             self._asked = time.monotonic()
-            self._found = await asyncio.to_thread(self._ask)
-        return self._found
+            self._answer = await asyncio.to_thread(self._ask)
+        return self._answer
 
-    def _ask(self) -> tuple[int, int]:
-        application = serve.status().applications.get(self._application)
-        overview = application.deployments.get(self._deployment) if application is not None else None
-        if overview is None:
-            return 0, 0
-        states = overview.replica_states
-        wanted = sum(count for state, count in states.items() if state != ReplicaState.STOPPING)
-        return states.get(ReplicaState.RUNNING, 0), wanted
+    def _ask(self) -> tuple[int, int] | None:
+        client = _get_global_client(raise_if_no_controller_running=False)
+        if client is None:
+            return None
+        # As `serve.status()` does, which leaves the target out. Replicas that live are not it: one may have just died.
+        application = ServeInstanceDetails(**client.get_serve_details()).applications.get(self._application)
+        deployment = application.deployments.get(self._deployment) if application is not None else None
+        if deployment is None:
+            return None
+        running = sum(replica.state == ReplicaState.RUNNING for replica in deployment.replicas)
+        return running, deployment.target_num_replicas
 
 
 class OpenRequests:

@@ -48,7 +48,10 @@ class StatusIngress(OpenAiIngress):
 
     async def llama_status(self) -> ServingStatus:
         """Replicas, queue and measured KV cache of this deployment."""
-        running, target = await self._counts.read()
+        counts = await self._counts.read()
+        if counts is None:
+            raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, "Serve does not say how many replicas there are")
+        running, target = counts
         reports, open_requests = await self._board.snapshot()
         return summarize(self._config, reports=reports, open_requests=open_requests, running=running, target=target)
 

@@ -175,7 +175,7 @@ def test_where_nobody_looks_nothing_is_held_up(ask):
 
 
 def test_what_runs_is_never_asked_about_again(gated):
-    record = RevisionFacts(REVISION, 1, preflight_plan(gated), {}, {}, {})
+    record = RevisionFacts(REVISION, 1, pinned_plan(gated), {}, {}, {})
     assert pinned(record, gated).reason is Reason.ACCESS_NOT_CHECKED
     assert pinned(record, gated.model_copy(update={"gated": False})).reason is Reason.NOT_GATED
     found = pinned(replace(record, weights_checked_at="2026-03-02T09:30:00Z"), gated)
@@ -190,7 +190,7 @@ def test_an_added_model_is_asked_about_at_its_commit_and_the_catalogs_hint_is_no
     assert hub_revision(model.model_copy(update={"added": True}), variant) == commit
 
 
-def preflight_plan(variant):
+def pinned_plan(variant):
     numbers = {name: 1 for name, field in ChosenPlan.model_fields.items() if field.annotation is int}
     words = {"model": "llama-3.1-8b", "precision": "BF16", "accelerator": "L4-24GB", "repository": variant.repository}
     return PlanStatus(chosen=ChosenPlan(**numbers | words))

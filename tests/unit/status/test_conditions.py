@@ -167,39 +167,11 @@ def test_gpus_in_nodes_that_are_too_small_for_a_replica_are_no_capacity(observed
     assert words_ in told.message
 
 
-def test_scaling_is_remembered_with_its_reason_and_bounded(observed, say, service_facts, wanted, now):
-    status = None
-    for count in [*range(1, 14)]:
-        given = observed(
-            **TINY, ray_services=(service_facts(wanted),), serving=serving(target_replicas=count, queue_depth=9)
-        )
-        if status is not None:
-            given = replace(given, deployment=given.deployment.model_copy(update={"status": status}))
-        status = say(given, at=now + timedelta(minutes=count))
-    assert len(status.scaling_history) == 10
-    newest = status.scaling_history[0]
-    assert (newest.from_replicas, newest.to_replicas) == (12, 13)
-    assert "9 requests wait" in newest.reason
-
-
 def test_without_the_status_endpoint_kubernetes_is_believed(observed, say, service_facts, wanted):
     status = say(observed(**TINY, ray_services=(service_facts(wanted),)))
     assert status.queue_depth is None
     assert (status.replicas, status.ready_replicas) == (1, 1)
     assert find(status, "Ready").status == "True"
-
-
-def test_an_endpoint_that_falls_silent_makes_no_scaling_history(observed, say, service_facts, wanted):
-    scaling = {"maxReplicas": 5}
-    told = observed(
-        **TINY, scaling=scaling, ray_services=(service_facts(wanted),), serving=serving(replicas=3, target_replicas=3)
-    )
-    before = say(told)
-    silent = observed(**TINY, scaling=scaling, ray_services=(service_facts(wanted),))
-    silent = replace(silent, deployment=silent.deployment.model_copy(update={"status": before}))
-    after = say(silent)
-    assert (after.replicas, after.ready_replicas) == (3, 3)
-    assert after.scaling_history == before.scaling_history
 
 
 @pytest.mark.parametrize(("depth", "shown"), [(0, 0), (99, 99), (101, 100), (149, 150), (12345, 12000)])

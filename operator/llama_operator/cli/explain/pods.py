@@ -7,6 +7,7 @@ from llama_operator.api.reasons import ConditionType
 from llama_operator.cli.explain.facts import Facts, HeldFacts, PodFacts, RayFacts
 from llama_operator.cli.shared.checks import Check, State
 from llama_operator.cli.shared.connection import Unknown
+from llama_operator.decide.rollout.rollout import ENGINE_FAILED
 from llama_serving.config import LICENSE_FILES_MISSING
 
 _BROKEN_PODS = {
@@ -20,7 +21,6 @@ _BROKEN_PODS = {
 }
 """Reasons of a waiting container that do not pass by waiting, and what to do."""
 
-_ENGINE_FAILED = frozenset({"DEPLOY_FAILED", "UNHEALTHY"})
 _MOST_NAMED = 3
 _NO_REVISION = "no revision was started yet"
 
@@ -106,7 +106,7 @@ def engine(facts: Facts) -> Check:
         return Check(name, State.WAITING, f"Serve has not reported yet{said}")
     details = " ".join(f"{part.name} {part.status}: {part.message}".rstrip(": ") for part in service.deployments)
     text = f"Serve says {service.application_status} {service.application_message} {details}".strip()
-    if service.application_status in _ENGINE_FAILED:
+    if service.application_status in ENGINE_FAILED:
         logs = f"kubectl logs -n {facts.namespace} -l llama-operator.io/revision={revision} --tail 200 --prefix"
         return Check(name, State.FAILED, text, f"{_advice(text)}; whole log: {logs}")
     if service.application_status == "RUNNING":
@@ -119,8 +119,8 @@ _ADVICE = (
     ("out of memory", "give the engine less to hold: lower spec.context or spec.engine.gpuMemoryUtilizationPercent"),
     ("KV cache", "lower spec.context.maxModelLength, or take more GPUs by spec.parallelism"),
     ("No space left", "give the pods more ephemeral storage, or weights on a volume"),
-    ("gated", "the Hub does not give the weights to the token of spec.weights.tokenSecret: see docs/preflight.md"),
-    ("401", "the Hub does not give the weights to the token of spec.weights.tokenSecret: see docs/preflight.md"),
+    ("gated", "the Hub does not give the weights to the token of spec.weights.tokenSecret: see docs/access-check.md"),
+    ("401", "the Hub does not give the weights to the token of spec.weights.tokenSecret: see docs/access-check.md"),
     ("No module named", "the image lacks what the engine needs: correct spec.image"),
 )
 """What an engine's message usually comes from. The first that is found in it is told."""

@@ -5,15 +5,8 @@ import pytest
 from generate.process_reference import settings as reference
 from llama_operator import __version__
 from llama_operator.decide.observed import Settings
-from llama_operator.settings.operator import (
-    LogLevel,
-    OperatorSettings,
-    ServingStatusSource,
-    SettingsError,
-    build_parser,
-    load,
-    options,
-)
+from llama_operator.settings.operator import LogLevel, OperatorSettings, ServingStatusSource
+from llama_operator.settings.options import SettingsError, build_parser, load, options
 
 
 def test_without_anything_the_defaults_hold():

@@ -1,0 +1,46 @@
+"""What /metrics shows of the process: read when it is asked for. Called by `process.operator` once, at the start."""
+
+from collections.abc import Callable
+
+from llama_operator.api.reasons import ConditionType
+from llama_operator.handlers.watched import WATCHED
+from llama_operator.kube import kinds
+from llama_operator.kube.cache.objects import ObjectCache
+from llama_operator.kube.leadership.lease import Leadership
+from llama_operator.telemetry import metrics as numbers
+from llama_operator.telemetry.metrics import Metrics
+from llama_operator.work.controller import Controller
+
+
+def observe(metrics: Metrics, controller: Controller, leadership: Leadership, cache: ObjectCache) -> None:
+    """Register the gauges.
+
+    Args:
+        metrics: Where they are registered.
+        controller: Its queue and its passes are counted.
+        leadership: Whether this process leads.
+        cache: Its objects are counted.
+    """
+
+    def read(value: Callable[[], float]) -> Callable[[], numbers.Readings]:
+        return lambda: [({}, value())]
+
+    def cached() -> numbers.Readings:
+        return [({"kind": each.kind.kind}, cache.count(each.kind)) for each in WATCHED]
+
+    metrics.observe(numbers.QUEUE_DEPTH, read(lambda: controller.depth))
+    metrics.observe(numbers.QUEUE_RUNNING, read(lambda: controller.running))
+    metrics.observe(numbers.QUEUE_FAILING, read(lambda: controller.failing))
+    metrics.observe(numbers.LEADER, read(lambda: int(leadership.seconds_left() > 0)))
+    metrics.observe(numbers.CACHED, cached)
+    metrics.observe(numbers.DEPLOYMENTS, lambda: _deployments(cache))
+    metrics.observe(numbers.PLAN_RATIO, lambda: numbers.plan_ratios(cache.list(kinds.LLAMA_DEPLOYMENT)))
+
+
+def _deployments(cache: ObjectCache) -> numbers.Readings:
+    by_ready = {"True": 0, "False": 0, "Unknown": 0}
+    for deployment in cache.list(kinds.LLAMA_DEPLOYMENT):
+        conditions = (deployment.get("status") or {}).get("conditions") or ()
+        ready = next((each["status"] for each in conditions if each["type"] == ConditionType.READY), "Unknown")
+        by_ready[ready] += 1
+    return [({"ready": status}, count) for status, count in by_ready.items()]

@@ -1,0 +1,51 @@
+"""What a reconcile needs from outside. Wired in by `process`, the local mode and tests."""
+
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+
+from llama_operator.catalog import Catalog
+from llama_operator.decide.observed import Settings
+from llama_operator.evidence.log import DecisionLog, NoDecisionLog
+from llama_operator.kube.port import Cluster, Object
+from llama_operator.observe.gather import ServingReader
+from llama_operator.status.events import EventFacts
+
+
+class EventSink(Protocol):
+    """Takes the events of a pass; never raises, never holds a pass up."""
+
+    async def record(self, regarding: Object, facts: EventFacts) -> None:
+        """Publish an event.
+
+        Args:
+            regarding: The object that it is about: its apiVersion, kind and metadata.
+            facts: What happened.
+        """
+        ...
+
+
+class NoEvents:
+    """Publishes nothing."""
+
+    async def record(self, regarding: Object, facts: EventFacts) -> None:
+        """Do nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """The outside, as a reconcile sees it."""
+
+    cluster: Cluster
+    """Writes under field manager `llama-operator`."""
+    serving: ServingReader
+    catalog: Catalog
+    settings: Settings
+    now: Callable[[], datetime]
+    events: EventSink = field(default_factory=NoEvents)
+    evidence: DecisionLog = field(default_factory=NoDecisionLog)
+    """Records license decisions before they take effect."""
+    stage: Callable[[str], contextlib.AbstractContextManager[object]] = contextlib.nullcontext
+    """Entered around each part of a pass, for measurements: observe, decide, apply, report."""

@@ -1,0 +1,130 @@
+"""How many replicas there are, and how that changed: only changes that Serve made. Called by `status.summary`.
+
+Serve decides on replicas, and only its answer says how many it wants. While the status endpoint is silent, the last number
+is kept, and the next answer is compared with it. A new run of Serve begins with the fewest replicas that the spec allows,
+so its first answer is compared with that number.
+"""
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from llama_operator.api.meta import LABEL_DEPLOYMENT, LABEL_REVISION
+from llama_operator.api.v1alpha1.llamadeployment import LlamaDeploymentSpec
+from llama_operator.api.v1alpha1.llamadeployment_status import LlamaDeploymentStatus, ScalingEvent
+from llama_operator.decide.bounds import least_replicas, most_replicas
+from llama_operator.decide.decision import Decision
+from llama_operator.decide.observed import Observed, RayServiceFacts
+from llama_serving.config import ServingStatus
+
+_HISTORY = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Scaling:
+    """Replicas for the status.
+
+    Attributes:
+        wanted: Replicas that Serve wants, as far as it is known.
+        ready: Replicas that serve.
+        history: Changes of `wanted` that Serve made, newest first.
+    """
+
+    wanted: int
+    ready: int
+    history: tuple[ScalingEvent, ...]
+
+
+def answer(observed: Observed, decision: Decision) -> ServingStatus | None:
+    """What Serve says about the revision that has the traffic; None if it is silent, or pods of another one answered."""
+    serving, revision = observed.serving, None
+    if decision.rollout is not None:
+        revision = decision.rollout.traffic
+    elif observed.traffic is not None:
+        revision = observed.traffic.revision
+    return serving if serving is not None and revision in {None, serving.identity.revision} else None
+
+
+def scaling(observed: Observed, decision: Decision, previous: LlamaDeploymentStatus, now: datetime) -> Scaling:
+    """Count the replicas, and remember a change that Serve made.
+
+    Args:
+        observed: What this pass knows.
+        decision: What it decided.
+        previous: The status that the pass before wrote; a default one if there is none.
+        now: Time of the pass, in UTC.
+    """
+    if decision.stopped:
+        return Scaling(0, 0, previous.scaling_history)
+    told, before = answer(observed, decision), _before(observed, decision, previous)
+    silence = previous.queue_depth is None
+    if told is not None:
+        after = Scaling(told.target_replicas, told.replicas, previous.scaling_history)
+        comparable = not (silence and _went_back(observed))
+    else:
+        after = _unsaid(observed, decision, previous, before)
+        # Serve runs and follows its bounds, also if it cannot be asked.
+        comparable = after.ready > 0
+    if after.wanted == before or not comparable or previous.observed_generation == 0:
+        return after
+    reason = _reason(observed.deployment.spec, told, before, after.wanted, silence=silence)
+    event = ScalingEvent(time=now.replace(microsecond=0), from_replicas=before, to_replicas=after.wanted, reason=reason)
+    return replace(after, history=(event, *previous.scaling_history)[:_HISTORY])
+
+
+def _before(observed: Observed, decision: Decision, previous: LlamaDeploymentStatus) -> int:
+    """Replicas that hold until Serve says another number."""
+    if decision.rollout is None:
+        return previous.replicas
+    traffic = decision.rollout.traffic
+    moved = previous.selector not in {"", selector(observed, decision)}
+    moved |= observed.traffic is not None and observed.traffic.revision != traffic
+    runs = _service(observed, traffic) is not None and not moved
+    return previous.replicas if runs else least_replicas(observed.deployment.spec)
+
+
+def _unsaid(observed: Observed, decision: Decision, previous: LlamaDeploymentStatus, before: int) -> Scaling:
+    """What holds while Serve is silent: the last number, as far as the bounds allow it."""
+    serves, history = any(facts.serves for facts in observed.ray_services), previous.scaling_history
+    ready = previous.ready_replicas if serves else 0
+    if decision.rollout is None:
+        # With a problem nothing moves; but a license that has ended takes the replicas away.
+        remain = serves or (observed.ray_services and decision.ending is None)
+        return Scaling(before if remain else 0, ready, history)
+    service = _service(observed, decision.rollout.traffic)
+    if not serves and service is not None and service.holds_replicas:
+        # It stumbles: whether Serve has followed new bounds is known when it answers again.
+        return Scaling(before, ready, history)
+    least, most = least_replicas(observed.deployment.spec), most_replicas(observed.deployment.spec)
+    return Scaling(min(max(before, least), most), min(max(ready, least), most) if serves else 0, history)
+
+
+def _service(observed: Observed, revision: str) -> RayServiceFacts | None:
+    return next((facts for facts in observed.ray_services if facts.name == revision and not facts.leaving), None)
+
+
+def _went_back(observed: Observed) -> bool:
+    """Whether the traffic came back to a revision that had served before: how many replicas it kept is not known."""
+    traffic = observed.traffic
+    if traffic is None or traffic.since is None:
+        return False
+    served = next((revision.served_at for revision in observed.revisions if revision.name == traffic.revision), "")
+    return bool(served) and datetime.fromisoformat(served) < traffic.since
+
+
+def _reason(spec: LlamaDeploymentSpec, told: ServingStatus | None, before: int, after: int, *, silence: bool) -> str:
+    if told is None or not least_replicas(spec) <= before <= most_replicas(spec):
+        return "bounds of the spec"
+    waiting, target = f"{told.queue_depth} requests wait", spec.scaling.target_queue_depth
+    if silence:
+        return f"while the status endpoint did not answer; now {waiting}, {target} per replica is the target"
+    if after > before:
+        return f"{waiting}, {target} per replica is the target"
+    return f"{waiting}: fewer replicas hold the target of {target}"
+
+
+def selector(observed: Observed, decision: Decision) -> str:
+    """Label selector of the pods that get the traffic, for the scale subresource; empty if it is not known."""
+    if decision.rollout is None:
+        return ""
+    name, revision = observed.deployment.metadata.name, decision.rollout.traffic
+    return f"{LABEL_DEPLOYMENT}={name},{LABEL_REVISION}={revision},ray.io/serve=true"
