@@ -7,12 +7,15 @@ one contract suite (tests/contract) runs against both. Objects are plain JSON di
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, Literal, Protocol, TypeAlias
+from types import MappingProxyType
+from typing import Any, Final, Literal, Protocol, TypeAlias
 
 from typing_extensions import override
 
 Object: TypeAlias = dict[str, Any]
 """A Kubernetes object as JSON."""
+NO_LABELS: Final[Mapping[str, str]] = MappingProxyType({})
+"""Selects everything."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,13 +9,17 @@ import contextlib
 import hashlib
 import json
 import marshal
-from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
-from typing import Final, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
-from llama_operator.kube.cache.objects import ObjectCache, address
+from typing_extensions import override
+
+from llama_operator.kube.cache.objects import ObjectCache
+from llama_operator.kube.delegating import Delegating
+from llama_operator.kube.kinds import address
 from llama_operator.kube.port import (
+    NO_LABELS,
     NO_PRECONDITIONS,
     Cluster,
     JsonPatch,
@@ -26,10 +30,8 @@ from llama_operator.kube.port import (
     Preconditions,
     Propagation,
     Ref,
-    WatchEvent,
 )
 
-_NO_LABELS: Final[Mapping[str, str]] = MappingProxyType({})
 _Part: TypeAlias = Literal["object", "status"]
 
 
@@ -42,7 +44,7 @@ class _Applied:
     version: str
 
 
-class CachedCluster:
+class CachedCluster(Delegating):
     """Reads watched kinds from memory; sends everything else on.
 
     What is read is shared with the cache and with other readers: nobody may change it.
@@ -54,11 +56,12 @@ class CachedCluster:
     """
 
     def __init__(self, cache: ObjectCache, inner: Cluster, *, kinds: Collection[Kind]) -> None:
+        super().__init__(inner)
         self._cache = cache
-        self._inner = inner
         self._watched = frozenset(kinds)
         self._applied: dict[tuple[Ref, _Part], _Applied] = {}
 
+    @override
     async def get(self, ref: Ref) -> Object:
         """Return the object as far as is known; see `Cluster.get`."""
         if not self._reads(ref.kind):
@@ -67,29 +70,28 @@ class CachedCluster:
             raise NotFoundError(f"{ref} not found")
         return found
 
+    @override
     async def list(
         self,
         kind: Kind,
         *,
         namespace: str | None = None,
-        labels: Mapping[str, str] = _NO_LABELS,
-        fields: Mapping[str, str] = _NO_LABELS,
+        labels: Mapping[str, str] = NO_LABELS,
+        fields: Mapping[str, str] = NO_LABELS,
     ) -> Listing:
         """List a kind as far as is known; see `Cluster.list`."""
         if fields or not self._reads(kind):
             return await self._inner.list(kind, namespace=namespace, labels=labels, fields=fields)
         return Listing(self._cache.list(kind, namespace, labels), self._cache.version(kind))
 
-    def watch(self, kind: Kind, *, since: str, namespace: str | None = None) -> AsyncIterator[WatchEvent]:
-        """See `Cluster.watch`."""
-        return self._inner.watch(kind, since=since, namespace=namespace)
-
+    @override
     async def apply(self, obj: Object, *, force: bool = True) -> Object:
         """Apply unless it is known to change nothing; see `Cluster.apply`."""
         if (known := self._settled(obj, "object")) is not None:
             return known
         return self._remember(obj, "object", await self._inner.apply(obj, force=force))
 
+    @override
     async def apply_status(self, obj: Object) -> Object:
         """Apply the status unless that is known to change nothing; see `Cluster.apply_status`."""
         if (known := self._settled(obj, "status")) is not None:
@@ -97,6 +99,7 @@ class CachedCluster:
         with self._burying(address(obj)):
             return self._remember(obj, "status", await self._inner.apply_status(obj))
 
+    @override
     async def patch(self, ref: Ref, operations: Sequence[JsonPatch]) -> Object:
         """See `Cluster.patch`."""
         with self._burying(ref):
@@ -104,6 +107,7 @@ class CachedCluster:
         self._learn(found)
         return found
 
+    @override
     async def delete(
         self,
         ref: Ref,

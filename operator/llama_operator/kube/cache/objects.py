@@ -8,14 +8,13 @@ import sys
 from collections import OrderedDict, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Any, Final, TypeAlias, TypeVar
 
 from llama_operator.api.meta import LABEL_DEPLOYMENT
 from llama_operator.kube import kinds
-from llama_operator.kube.port import Kind, Listing, Object, Ref
+from llama_operator.kube.kinds import address
+from llama_operator.kube.port import NO_LABELS, Kind, Listing, Object, Ref
 
-_NO_LABELS: Final[Mapping[str, str]] = MappingProxyType({})
 _SHORT: Final = 64
 """Longest string, in characters, that is worth sharing."""
 _BURIED: Final = 10_000
@@ -111,7 +110,7 @@ class ObjectCache:
         return self._kinds[ref.kind].objects.get(ref)
 
     def list(
-        self, kind: Kind, namespace: str | None = None, labels: Mapping[str, str] = _NO_LABELS
+        self, kind: Kind, namespace: str | None = None, labels: Mapping[str, str] = NO_LABELS
     ) -> tuple[Object, ...]:
         """Return the objects of a kind, by namespace and name, that have all `labels`; not to be changed."""
         return tuple(self._select(self._kinds[kind], namespace, labels))
@@ -159,13 +158,6 @@ class ObjectCache:
         self._buried[uid] = None
         while len(self._buried) > _BURIED:
             self._buried.popitem(last=False)
-
-
-def address(obj: Object) -> Ref | None:
-    """Address of an object that a server gave; None for a kind that the product does not know."""
-    kind = kinds.find(obj.get("apiVersion"), obj.get("kind"))
-    metadata = obj["metadata"]
-    return None if kind is None else Ref(kind, metadata.get("namespace", ""), metadata["name"])
 
 
 def _spec_writers(entries: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:

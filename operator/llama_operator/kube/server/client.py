@@ -14,9 +14,9 @@ from typing import Any, Final
 
 from llama_operator.kube import json_patch, kinds
 from llama_operator.kube.port import (
+    NO_LABELS,
     NO_PRECONDITIONS,
     ExpiredError,
-    InvalidError,
     JsonPatch,
     Kind,
     Listing,
@@ -30,7 +30,6 @@ from llama_operator.kube.server import addresses, answers, credentials
 from llama_operator.kube.server.transport import RefusedError, Request, Transport
 from llama_operator.kube.server.watching import Watch
 
-_NO_LABELS: Mapping[str, str] = MappingProxyType({})
 _NO_QUERY: Mapping[str, str] = MappingProxyType({})
 _APPLY: Final = "application/apply-patch+yaml"
 _JSON_PATCH: Final = "application/json-patch+json"
@@ -65,8 +64,8 @@ class KubernetesCluster:
         kind: Kind,
         *,
         namespace: str | None = None,
-        labels: Mapping[str, str] = _NO_LABELS,
-        fields: Mapping[str, str] = _NO_LABELS,
+        labels: Mapping[str, str] = NO_LABELS,
+        fields: Mapping[str, str] = NO_LABELS,
     ) -> Listing:
         """List a kind in pages; see `Cluster.list`. Starts again, in one piece, when a page comes too late."""
         try:
@@ -145,7 +144,7 @@ class KubernetesCluster:
         return await self._object("PATCH", f"patch of {ref}", path, self._manager(), patch, _MERGE_PATCH)
 
     async def _apply(self, obj: Object, subresource: str, *, force: bool) -> Object:
-        ref = _address(obj)
+        ref = kinds.address_to_write(obj)
         what = f"apply of {ref}" if not subresource else f"apply of {subresource} of {ref}"
         query = self._manager() | {"force": "true" if force else "false"}
         request = Request("PATCH", addresses.of_object(ref, subresource), what, query, obj, _APPLY)
@@ -229,11 +228,3 @@ async def connect(
         yield KubernetesCluster(transport, field_manager, namespace=access.namespace, page=page, silence=silence)
     finally:
         await transport.close()
-
-
-def _address(obj: Object) -> Ref:
-    kind = kinds.find(obj.get("apiVersion"), obj.get("kind"))
-    if kind is None:
-        raise InvalidError(f"kind: no kind {obj.get('kind')!r} in {obj.get('apiVersion')!r}; kinds.py has those known")
-    metadata = obj.get("metadata", {})
-    return Ref(kind, metadata.get("namespace") or "", str(metadata.get("name") or ""))

@@ -13,11 +13,11 @@ import uuid
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from types import MappingProxyType
 from typing import Any
 
 from llama_operator.kube import json_patch, kinds
 from llama_operator.kube.port import (
+    NO_LABELS,
     NO_PRECONDITIONS,
     ConflictError,
     InvalidError,
@@ -46,7 +46,6 @@ from llama_operator.kube.twin.managed_fields import (
 )
 from llama_operator.kube.twin.store import Owned, Store, Stored
 
-_NO_LABELS: Mapping[str, str] = MappingProxyType({})
 _USER_METADATA = ("annotations", "finalizers", "labels", "ownerReferences")
 _UID_NAMESPACE = uuid.UUID("6f0cbe07-7a5e-4b8c-93a5-5a4d27a1c3f0")
 _GARBAGE_COLLECTOR = "kube-controller-manager"
@@ -154,8 +153,8 @@ class MemoryClient:
         kind: Kind,
         *,
         namespace: str | None = None,
-        labels: Mapping[str, str] = _NO_LABELS,
-        fields: Mapping[str, str] = _NO_LABELS,
+        labels: Mapping[str, str] = NO_LABELS,
+        fields: Mapping[str, str] = NO_LABELS,
     ) -> Listing:
         """List a kind, by namespace and name; see `Cluster.list`."""
         await asyncio.sleep(0)
@@ -321,9 +320,7 @@ def _ownership(stored: Stored) -> dict[Manager, frozenset[Path]]:
 
 def _addressed(obj: Object) -> tuple[Ref, Object]:
     """Address of what is sent, and a copy of it."""
-    kind = kinds.find(obj.get("apiVersion"), obj.get("kind"))
-    if kind is None:
-        raise InvalidError(f"kind: no kind {obj.get('kind')!r} in {obj.get('apiVersion')!r}; kinds.py has those known")
+    kind = kinds.address_to_write(obj).kind
     sent = copy.deepcopy(obj)
     metadata = sent.setdefault("metadata", {})
     validation.check_address(kind, metadata)
