@@ -86,8 +86,45 @@ class ExpiredError(KubeError):
     """410: the resourceVersion of a watch is too old; list again."""
 
 
+@dataclass(frozen=True, slots=True)
+class Right:
+    """A verb on a resource, in the terms of a Role.
+
+    Attributes:
+        user: Name of the user or service account.
+        verb: `get`, `list`, `watch`, `create`, `patch`, `delete`.
+        resource: Plural name: `rayservices`.
+        group: API group; empty for the core group.
+        subresource: `status`; empty for the object itself.
+        namespace: Where; empty for the whole cluster.
+        name: Of which object; empty for all.
+    """
+
+    user: str
+    verb: str
+    resource: str
+    group: str
+    subresource: str = ""
+    namespace: str = ""
+    name: str = ""
+
+    @property
+    def target(self) -> str:
+        """The resource as `kubectl` takes it: `rayservices.ray.io`."""
+        return f"{self.resource}.{self.group}" if self.group else self.resource
+
+
 class ForbiddenError(KubeError):
-    """401 or 403: the credentials, the rights of their owner, a quota, or a namespace that is ending forbid it."""
+    """401 or 403: the credentials, the rights of their owner, a quota, or a namespace that is ending forbid it.
+
+    Args:
+        message: What was asked, and the server's words.
+        missing: The right that the user lacks; None where something else forbids it.
+    """
+
+    def __init__(self, message: str, missing: Right | None = None) -> None:
+        super().__init__(message)
+        self.missing = missing
 
 
 class UnavailableError(KubeError):

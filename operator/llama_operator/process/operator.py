@@ -20,19 +20,19 @@ from typing import Any, Final
 import aiohttp
 
 from llama_operator import __version__, catalog
+from llama_operator.api.meta import LABEL_DEPLOYMENT
 from llama_operator.api.reasons import ConditionType
 from llama_operator.evidence import start
 from llama_operator.evidence.anchor import ANNOTATION_HEAD, LeaseAnchor
 from llama_operator.evidence.log import EvidenceError, HashChainLog, NoAnchor
 from llama_operator.handlers import registry
 from llama_operator.handlers.dispatch import Dispatcher
-from llama_operator.handlers.resync import Found, Resync
-from llama_operator.handlers.watched import WATCHED, Watched
+from llama_operator.handlers.resync import Kinds, Resync
+from llama_operator.handlers.watched import WATCHED, Watched, kept
 from llama_operator.handlers.watches import WatchEndedError, Watches
 from llama_operator.kube import kinds
 from llama_operator.kube.cache.cluster import CachedCluster
 from llama_operator.kube.cache.objects import ObjectCache
-from llama_operator.kube.events import EventRecorder
 from llama_operator.kube.leadership.fenced import FencedCluster
 from llama_operator.kube.leadership.handover import Handover
 from llama_operator.kube.leadership.lease import Leadership, LeaseElection, LeaseTiming, LostLeaseError
@@ -43,6 +43,7 @@ from llama_operator.observe.serving_http import HttpServingReader
 from llama_operator.process.full_collections import collect_when_idle
 from llama_operator.process.stop_signals import StopSignals
 from llama_operator.reconcile.deployment import Ports, reconcile
+from llama_operator.reconcile.event_recorder import EventRecorder
 from llama_operator.reconcile.license_records import comment
 from llama_operator.settings.operator import OperatorSettings, ServingStatusSource, Switch
 from llama_operator.telemetry import metrics as numbers
@@ -113,7 +114,7 @@ class Operator:
         tracer = export.tracer if export.traces else None
         known = catalog.load()
         self._leadership = Leadership(boot_clock)
-        self._cache = ObjectCache()
+        self._cache = ObjectCache(index=LABEL_DEPLOYMENT, keep=kept)
         self._handover = Handover(ANNOTATION_HEAD)
         self._election = _election(settings, cluster, self._leadership, self._handover)
         self._sink = start.sink(settings.evidence_file)
@@ -186,7 +187,7 @@ class Operator:
             group.create_task(collect_when_idle(self._busy, time.monotonic))
             self._leading = group.create_task(self._lead())
 
-    async def _prime(self) -> Found:
+    async def _prime(self) -> Kinds:
         """Fill the cache; the API server may come up after us."""
         while True:
             try:

@@ -6,12 +6,10 @@ loop. Objects in it are never changed by anybody: who takes one out to change it
 
 import sys
 from collections import OrderedDict, defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias, TypeVar
 
-from llama_operator.api.meta import LABEL_DEPLOYMENT
-from llama_operator.kube import kinds
 from llama_operator.kube.kinds import address
 from llama_operator.kube.port import NO_LABELS, Kind, Listing, Object, Ref
 
@@ -40,11 +38,13 @@ class ObjectCache:
     a late event of a state before our own write, or of an object before its deletion, changes nothing.
 
     Args:
-        label: The label whose values are indexed; other labels are compared one by one.
+        index: The label whose values are indexed; other labels are compared one by one.
+        keep: Returns what the cache keeps of an object; it may share parts with it.
     """
 
-    def __init__(self, label: str = LABEL_DEPLOYMENT) -> None:
-        self._label = label
+    def __init__(self, *, index: str = "", keep: Callable[[Kind, Object], Object] = lambda _, obj: obj) -> None:
+        self._label = index
+        self._keep = keep
         self._kinds: defaultdict[Kind, _OfKind] = defaultdict(_OfKind)
         self._buried: OrderedDict[str, None] = OrderedDict()
 
@@ -134,10 +134,7 @@ class ObjectCache:
             if known["metadata"]["uid"] != obj["metadata"]["uid"]:
                 self._bury(known["metadata"]["uid"])
             self._unindex(of_kind, ref, known)
-        metadata = {name: value for name, value in obj["metadata"].items() if name != "managedFields"}
-        if ref.kind == kinds.LLAMA_DEPLOYMENT:
-            metadata["managedFields"] = _spec_writers(obj["metadata"].get("managedFields") or ())
-        of_kind.objects[ref] = _shared({**obj, "metadata": metadata})
+        of_kind.objects[ref] = _shared(self._keep(ref.kind, obj))
         of_kind.by_namespace[ref.namespace][ref] = None
         if (value := obj["metadata"].get("labels", {}).get(self._label)) is not None:
             for namespace in {ref.namespace, ""}:
@@ -158,15 +155,6 @@ class ObjectCache:
         self._buried[uid] = None
         while len(self._buried) > _BURIED:
             self._buried.popitem(last=False)
-
-
-def _spec_writers(entries: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Who wrote the spec and when; which fields, half of many an object, only a server needs."""
-    return [
-        {"manager": entry.get("manager", ""), "time": entry.get("time", ""), "fieldsV1": {"f:spec": {}}}
-        for entry in entries
-        if not entry.get("subresource") and "f:spec" in (entry.get("fieldsV1") or {})
-    ]
 
 
 def version_of(obj: Object) -> int:

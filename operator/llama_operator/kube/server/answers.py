@@ -16,6 +16,7 @@ from llama_operator.kube.port import (
     InvalidError,
     KubeError,
     NotFoundError,
+    Right,
     UnavailableError,
 )
 
@@ -30,9 +31,11 @@ _BY_STATUS: Final[Mapping[int, type[KubeError]]] = {
     HTTPStatus.UNPROCESSABLE_ENTITY: InvalidError,
     HTTPStatus.TOO_MANY_REQUESTS: UnavailableError,
 }
-_RIGHT = re.compile(
-    r'User "(?P<user>[^"]*)" cannot (?P<verb>\w+) resource "(?P<resource>[^"]*)" in API group "(?P<group>[^"]*)"'
+_MISSING = re.compile(
+    r'User "(?P<user>[^"]*)" cannot (?P<verb>\w+) resource "(?P<resource>[^"/]*)/?(?P<subresource>[^"]*)"'
+    r' in API group "(?P<group>[^"]*)"(?: in the namespace "(?P<namespace>[^"]*)")?'
 )
+"""What every API server says of a missing right: user and verb are only in the message. Kubernetes' own tests hold the words."""
 _UNTYPED = ("failed to create typed patch object", "failed to create manager for existing fields")
 _FIELD_CONFLICT = "FieldManagerConflict"
 
@@ -50,11 +53,13 @@ def error(status: int, answer: Mapping[str, Any], what: str) -> KubeError:
     if is_untyped(answer):
         kind = InvalidError
     if status == HTTPStatus.NOT_FOUND and not answer:
-        # What does not exist in a kind that exists is told by a `Status`.
+        # A 404 without a Status body means that the kind itself is unknown.
         return kind(f"{what}: the API server does not serve this kind; install its CRDs")
     if status == HTTPStatus.UNAUTHORIZED:
         return kind(f"{what}: the API server does not accept the credentials ({message}); renew or replace them")
-    return kind(f"{what}: {message}{_advice(status, message)}")
+    if status == HTTPStatus.FORBIDDEN and (missing := _missing_right(answer)) is not None:
+        return ForbiddenError(f"{what}: {message}. {_advice(missing)}", missing)
+    return kind(f"{what}: {message}")
 
 
 def is_field_conflict(answer: Mapping[str, Any]) -> bool:
@@ -73,8 +78,14 @@ def is_untyped(answer: Mapping[str, Any]) -> bool:
     return str(answer.get("message") or "").startswith(_UNTYPED)
 
 
-def _advice(status: int, message: str) -> str:
-    if status == HTTPStatus.FORBIDDEN and (found := _RIGHT.search(message)):
-        group = f"API group {found['group']}" if found["group"] else "the core API group"
-        return f". Missing right: verb `{found['verb']}` on `{found['resource']}` in {group}; grant it by a role"
-    return ""
+def _missing_right(answer: Mapping[str, Any]) -> Right | None:
+    if (match := _MISSING.search(" ".join(str(answer.get("message") or "").split()))) is None:
+        return None
+    parts = {name: value or "" for name, value in match.groupdict().items()}
+    return Right(**parts, name=str((answer.get("details") or {}).get("name") or ""))
+
+
+def _advice(missing: Right) -> str:
+    resource = f"{missing.resource}/{missing.subresource}" if missing.subresource else missing.resource
+    group = f"API group {missing.group}" if missing.group else "the core API group"
+    return f"Missing right: verb `{missing.verb}` on `{resource}` in {group}; grant it by a role"
