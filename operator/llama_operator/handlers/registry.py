@@ -9,15 +9,16 @@ keeps no state, and posts no event of its own; a user can delete everything whil
 A new kind is one handler here and one line in `watched`.
 """
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 from typing import Any, Final
 
 import kopf
 from typing_extensions import override
 
-from llama_operator.handlers import watched
-from llama_operator.handlers.watched import Watched
+from llama_operator.handlers.watched import BY_KIND, Watched
+from llama_operator.kube import kinds
+from llama_operator.kube.port import Kind
 from llama_operator.kube.server import addresses, credentials
 
 _LIST_PAGE: Final = 500
@@ -32,94 +33,91 @@ HANDLERS: Final = kopf.OperatorRegistry()
 """The handlers of all kinds; `build` takes those whose kinds exist."""
 
 
-def dispatch(event: kopf.RawEvent, param: Watched, memo: kopf.Memo, **_: Any) -> None:
+def dispatch(event: kopf.RawEvent, param: Kind, memo: kopf.Memo, **_: Any) -> None:
     """Put the object of an event into the cache and name what to look at again.
 
     Args:
         event: What happened, and to which object.
-        param: The kind, and whom its changes concern; from the decorator.
+        param: The kind; from the decorator.
         memo: Has the `dispatcher`; from `watches`.
     """
     # The dictionary belongs to this call: no other handler of kopf sees it.
     obj: dict[str, Any] = dict(event["object"])
-    if event["type"] == "DELETED":
-        memo.dispatcher.deleted(param, obj)
-    else:
-        memo.dispatcher.changed(param, obj)
+    take = memo.dispatcher.deleted if event["type"] == "DELETED" else memo.dispatcher.changed
+    take(BY_KIND[param], obj)
 
 
-@kopf.on.event("llama-operator.io", "v1alpha1", "llamadeployments", param=watched.LLAMA_DEPLOYMENT, registry=HANDLERS)
+@kopf.on.event("llama-operator.io", "v1alpha1", "llamadeployments", param=kinds.LLAMA_DEPLOYMENT, registry=HANDLERS)
 async def llama_deployment(**change: Any) -> None:
     """A user asks for something else, or our own status was written."""
     dispatch(**change)
 
 
-@kopf.on.event("ray.io", "v1", "rayservices", param=watched.RAY_SERVICE, registry=HANDLERS)
+@kopf.on.event("ray.io", "v1", "rayservices", param=kinds.RAY_SERVICE, registry=HANDLERS)
 async def ray_service(**change: Any) -> None:
     """KubeRay reports on a revision, or a revision is gone."""
     dispatch(**change)
 
 
-@kopf.on.event("ray.io", "v1", "rayclusters", param=watched.RAY_CLUSTER, registry=HANDLERS)
+@kopf.on.event("ray.io", "v1", "rayclusters", param=kinds.RAY_CLUSTER, registry=HANDLERS)
 async def ray_cluster(**change: Any) -> None:
     """KubeRay made the cluster of a revision, whose bounds may have to follow."""
     dispatch(**change)
 
 
-@kopf.on.event("apps", "v1", "controllerrevisions", param=watched.CONTROLLER_REVISION, registry=HANDLERS)
+@kopf.on.event("apps", "v1", "controllerrevisions", param=kinds.CONTROLLER_REVISION, registry=HANDLERS)
 async def controller_revision(**change: Any) -> None:
     """A pinned revision changed or is gone."""
     dispatch(**change)
 
 
-@kopf.on.event("", "v1", "services", param=watched.SERVICE, registry=HANDLERS)
+@kopf.on.event("", "v1", "services", param=kinds.SERVICE, registry=HANDLERS)
 async def service(**change: Any) -> None:
     """The endpoint of a deployment changed or is gone."""
     dispatch(**change)
 
 
-@kopf.on.event("networking.k8s.io", "v1", "networkpolicies", param=watched.NETWORK_POLICY, registry=HANDLERS)
+@kopf.on.event("networking.k8s.io", "v1", "networkpolicies", param=kinds.NETWORK_POLICY, registry=HANDLERS)
 async def network_policy(**change: Any) -> None:
     """The fence around the pods changed or is gone."""
     dispatch(**change)
 
 
-@kopf.on.event("batch", "v1", "jobs", param=watched.JOB, registry=HANDLERS)
+@kopf.on.event("batch", "v1", "jobs", param=kinds.JOB, registry=HANDLERS)
 async def job(**change: Any) -> None:
     """A check of the access to the weights ended."""
     dispatch(**change)
 
 
-@kopf.on.event(
-    "llama-operator.io", "v1alpha1", "licenseacceptances", param=watched.LICENSE_ACCEPTANCE, registry=HANDLERS
-)
+@kopf.on.event("llama-operator.io", "v1alpha1", "licenseacceptances", param=kinds.LICENSE_ACCEPTANCE, registry=HANDLERS)
 async def license_acceptance(**change: Any) -> None:
     """An acceptance came, changed or ended."""
     dispatch(**change)
 
 
-@kopf.on.event("llama-operator.io", "v1alpha1", "llamamodels", param=watched.LLAMA_MODEL, registry=HANDLERS)
+@kopf.on.event("llama-operator.io", "v1alpha1", "llamamodels", param=kinds.LLAMA_MODEL, registry=HANDLERS)
 async def llama_model(**change: Any) -> None:
     """A model of the house came, changed or went."""
     dispatch(**change)
 
 
-@kopf.on.event("llama-operator.io", "v1alpha1", "licensepolicies", param=watched.LICENSE_POLICY, registry=HANDLERS)
+@kopf.on.event("llama-operator.io", "v1alpha1", "licensepolicies", param=kinds.LICENSE_POLICY, registry=HANDLERS)
 async def license_policy(**change: Any) -> None:
     """The policy of the house changed."""
     dispatch(**change)
 
 
-@kopf.on.event("", "v1", "nodes", param=watched.NODE, registry=HANDLERS)
+@kopf.on.event("", "v1", "nodes", param=kinds.NODE, registry=HANDLERS)
 async def node(**change: Any) -> None:
     """Hardware came, changed or went."""
     dispatch(**change)
 
 
-def build(present: Sequence[Watched], login: Callable[..., Awaitable[kopf.ConnectionInfo]]) -> kopf.OperatorRegistry:
+def build(watched: Iterable[Watched], login: Callable[..., Awaitable[kopf.ConnectionInfo]]) -> kopf.OperatorRegistry:
     """Make a registry with the handlers of some kinds, and the login."""
     registry = kopf.OperatorRegistry()
     kopf.on.login(registry=registry)(login)
+    present = {one.kind for one in watched}
     # kopf has no public way to take some handlers of a registry.
     for handler in HANDLERS._watching.get_all_handlers():  # noqa: SLF001
         if handler.param in present:
@@ -127,7 +125,7 @@ def build(present: Sequence[Watched], login: Callable[..., Awaitable[kopf.Connec
     return registry
 
 
-def settings(present: Iterable[Watched]) -> kopf.OperatorSettings:
+def settings(watched: Iterable[Watched]) -> kopf.OperatorSettings:
     """Settings of kopf for these kinds."""
     options = kopf.OperatorSettings()
     options.posting.enabled = False
@@ -140,7 +138,7 @@ def settings(present: Iterable[Watched]) -> kopf.OperatorSettings:
     options.networking.connect_timeout = _CONNECT_TIMEOUT
     options.networking.request_timeout = _REQUEST_TIMEOUT
     options.queueing.idle_timeout = _IDLE_SECONDS
-    for kind, labels in ((one.kind, one.labels) for one in present if one.labels):
+    for kind, labels in ((one.kind, one.labels) for one in watched if one.labels):
         group, _, version = kind.api_version.rpartition("/")
         options.watching.label_selectors[group, version, kind.plural] = addresses.selector(labels)
     return options

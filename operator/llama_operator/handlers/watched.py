@@ -48,32 +48,21 @@ class Watched:
     labels: Mapping[str, str] = field(default_factory=lambda: NO_LABELS)
 
 
-LLAMA_DEPLOYMENT: Final = Watched(kinds.LLAMA_DEPLOYMENT, Concerns.ITSELF)
-RAY_SERVICE: Final = Watched(kinds.RAY_SERVICE, Concerns.ITS_DEPLOYMENT, _OURS)
-RAY_CLUSTER: Final = Watched(kinds.RAY_CLUSTER, Concerns.ITS_DEPLOYMENT, _OURS)
-CONTROLLER_REVISION: Final = Watched(kinds.CONTROLLER_REVISION, Concerns.ITS_DEPLOYMENT, _OURS)
-SERVICE: Final = Watched(kinds.SERVICE, Concerns.ITS_DEPLOYMENT, _OURS)
-NETWORK_POLICY: Final = Watched(kinds.NETWORK_POLICY, Concerns.ITS_DEPLOYMENT, _OURS)
-JOB: Final = Watched(kinds.JOB, Concerns.ITS_DEPLOYMENT, _OURS)
-LICENSE_ACCEPTANCE: Final = Watched(kinds.LICENSE_ACCEPTANCE, Concerns.DEPLOYMENTS_THAT_NAME_IT)
-LLAMA_MODEL: Final = Watched(kinds.LLAMA_MODEL, Concerns.LICENSES)
-LICENSE_POLICY: Final = Watched(kinds.LICENSE_POLICY, Concerns.LICENSES)
-NODE: Final = Watched(kinds.NODE, Concerns.ALL_DEPLOYMENTS)
-
 WATCHED: Final = (
-    LLAMA_DEPLOYMENT,
-    RAY_SERVICE,
-    RAY_CLUSTER,
-    CONTROLLER_REVISION,
-    SERVICE,
-    NETWORK_POLICY,
-    JOB,
-    LICENSE_ACCEPTANCE,
-    LLAMA_MODEL,
-    LICENSE_POLICY,
-    NODE,
+    Watched(kinds.LLAMA_DEPLOYMENT, Concerns.ITSELF),
+    Watched(kinds.RAY_SERVICE, Concerns.ITS_DEPLOYMENT, _OURS),
+    Watched(kinds.RAY_CLUSTER, Concerns.ITS_DEPLOYMENT, _OURS),
+    Watched(kinds.CONTROLLER_REVISION, Concerns.ITS_DEPLOYMENT, _OURS),
+    Watched(kinds.SERVICE, Concerns.ITS_DEPLOYMENT, _OURS),
+    Watched(kinds.NETWORK_POLICY, Concerns.ITS_DEPLOYMENT, _OURS),
+    Watched(kinds.JOB, Concerns.ITS_DEPLOYMENT, _OURS),
+    Watched(kinds.LICENSE_ACCEPTANCE, Concerns.DEPLOYMENTS_THAT_NAME_IT),
+    Watched(kinds.LLAMA_MODEL, Concerns.LICENSES),
+    Watched(kinds.LICENSE_POLICY, Concerns.LICENSES),
+    Watched(kinds.NODE, Concerns.ALL_DEPLOYMENTS),
 )
-"""All of them, in the order in which they are listed at the start."""
+"""In the order in which they are listed at the start."""
+BY_KIND: Final = {watched.kind: watched for watched in WATCHED}
 
 RECORDS: Final = (kinds.LICENSE_ACCEPTANCE, kinds.LLAMA_MODEL, kinds.LICENSE_POLICY)
 """Kinds that administrators write and the operator only comments on, in their status."""

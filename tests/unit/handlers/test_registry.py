@@ -4,7 +4,8 @@ import kopf
 import pytest
 
 from llama_operator.handlers import registry
-from llama_operator.handlers.watched import RAY_CLUSTER, RAY_SERVICE, SERVICE, WATCHED
+from llama_operator.handlers.watched import BY_KIND, WATCHED
+from llama_operator.kube import kinds
 
 
 class Taken:
@@ -35,13 +36,13 @@ def test_every_watched_kind_has_one_handler_on_its_address():
         selector = handler.selector
         group = f"{selector.group}/" if selector.group else ""
         addresses[f"{group}{selector.version}", selector.any_name] = handler.param
-    assert addresses == {(one.kind.api_version, one.kind.plural): one for one in WATCHED}
+    assert addresses == {(one.kind.api_version, one.kind.plural): one.kind for one in WATCHED}
 
 
 def test_only_kinds_that_exist_are_watched():
-    present = tuple(one for one in WATCHED if one not in (RAY_SERVICE, RAY_CLUSTER))
+    present = tuple(one for one in WATCHED if one.kind not in {kinds.RAY_SERVICE, kinds.RAY_CLUSTER})
     built = registry.build(present, login)
-    assert [handler.param for handler in handlers_of(built)] == list(present)
+    assert [handler.param for handler in handlers_of(built)] == [one.kind for one in present]
     assert len(handlers_of(registry.HANDLERS)) == len(WATCHED), "the handlers of all kinds stay"
 
 
@@ -61,11 +62,11 @@ async def test_every_handler_gives_the_object_to_the_dispatcher(handler, event, 
     await handler.fn(
         event={"type": event, "object": obj}, param=handler.param, memo=kopf.Memo(dispatcher=dispatcher), **more
     )
-    assert dispatcher.taken == [(what, handler.param, obj)]
+    assert dispatcher.taken == [(what, BY_KIND[handler.param], obj)]
 
 
 def test_what_is_ours_is_asked_for_by_its_label():
     selectors = registry.settings(WATCHED).watching.label_selectors
     assert selectors["", "v1", "services"] == "app.kubernetes.io/managed-by=llama-operator"
     assert len(selectors) == sum(bool(one.labels) for one in WATCHED)
-    assert SERVICE.labels
+    assert BY_KIND[kinds.SERVICE].labels

@@ -1,7 +1,7 @@
-"""What the watches have told so far: objects in memory, found by address and by label without a scan.
+"""What the watches have reported so far: objects in memory, found by address and by label without a scan.
 
-Filled by the operator's event handlers and by `cached`, which puts what it wrote; read by `cached` alone. Pure state, one event
-loop. Objects in it are never changed by anybody: who takes one out to change it makes a copy first.
+The event handlers fill it, and `cache.cluster`, which puts the results of its writes; both read it. Pure state, one event loop.
+Objects in it never change: code that wants to change one makes a copy first.
 """
 
 import sys
@@ -26,7 +26,7 @@ class _OfKind:
     objects: dict[Ref, Object] = field(default_factory=dict)
     by_namespace: defaultdict[str, _Bucket] = field(default_factory=lambda: defaultdict(dict))
     by_label: defaultdict[tuple[str, str], _Bucket] = field(default_factory=lambda: defaultdict(dict))
-    """By namespace and value of the label that is indexed; the namespace "" stands for all."""
+    """By namespace and value of the indexed label; the namespace "" means all."""
     version: str = "0"
     complete: bool = False
 
@@ -64,7 +64,7 @@ class ObjectCache:
         """Take over a state of an object.
 
         Returns:
-            Whether it is news: False for a state older than, or the same as, the known one, and for the dead.
+            Whether it is news: False for a state that is not newer than the known one, and for a deleted object.
         """
         ref = address(obj)
         if ref is None or obj["metadata"]["uid"] in self._buried:
@@ -84,14 +84,14 @@ class ObjectCache:
         self._bury(obj["metadata"]["uid"])
         of_kind = self._kinds[ref.kind]
         known = of_kind.objects.get(ref)
-        # An object of the same name that was made since is another.
+        # An object of the same name that was created since is another one.
         if known is None or known["metadata"]["uid"] != obj["metadata"]["uid"]:
             return False
         self._drop(of_kind, ref, known)
         return True
 
     def replace(self, kind: Kind, listing: Listing) -> None:
-        """Take over a listing of `kind`: what is not in it and not newer than it is gone."""
+        """Take over a listing of `kind`: an object that is neither in it nor newer than it is gone."""
         of_kind = self._kinds[kind]
         listed = {ref: item for item in listing.items if (ref := address(item)) is not None}
         for ref, known in list(of_kind.objects.items()):
