@@ -51,7 +51,7 @@ from llama_operator.telemetry import probes
 from llama_operator.telemetry.export import Export, OtlpSettings
 from llama_operator.telemetry.measured import MeasuredCluster
 from llama_operator.telemetry.metrics import Metrics
-from llama_operator.telemetry.recorder import Recorder
+from llama_operator.telemetry.pass_meter import PassMeter
 from llama_operator.work.controller import Controller
 from llama_operator.work.queue import Priority, Slots
 
@@ -135,7 +135,7 @@ class Operator:
         self._controller = Controller(
             self._reconcile,
             slots=Slots(settings.workers, kept=settings.workers // 2),
-            recorder=Recorder(metrics, tracer),
+            meter=PassMeter(metrics, tracer),
             clock=time.monotonic,
         )
         loop = asyncio.get_running_loop()
