@@ -80,9 +80,8 @@ def kept(kind: Kind, obj: Object) -> Object:
     slim = obj | {"metadata": metadata}
     if kind == kinds.RAY_CLUSTER:
         groups = (obj.get("spec") or {}).get("workerGroupSpecs") or ()
-        bounds = [{name: group[name] for name in _BOUNDS if name in group} for group in groups]
-        slim = {name: value for name, value in slim.items() if name != "status"}
-        slim["spec"] = {"workerGroupSpecs": bounds}
+        slim["spec"] = {"workerGroupSpecs": [{name: one[name] for name in _BOUNDS if name in one} for one in groups]}
+        slim.pop("status", None)
     if kind == kinds.NODE:
         status = obj.get("status") or {}
         slim["status"] = {name: status[name] for name in ("allocatable", "capacity") if name in status}

@@ -1,7 +1,7 @@
 """The port to Kubernetes: the few verbs that a level-triggered reconcile needs.
 
-Called by `observe`, `reconcile` and `local`. Implemented by `kube.twin.cluster` (in this process) and by the real client;
-one contract suite (tests/contract) runs against both. Objects are plain JSON dictionaries here and nowhere else.
+Called by `observe`, `reconcile`, `local` and the command line. `twin.cluster` (in this process) and `server.client` implement it;
+one contract suite (tests/contract) runs against both. Only here are objects plain JSON dictionaries.
 """
 
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -204,7 +204,7 @@ class Cluster(Protocol):
     async def apply_status(self, obj: Object) -> Object:
         """Server-side apply of the status subresource; only `status` of `obj` counts. `NotFoundError` if absent.
 
-        Takes the fields over from whoever else wrote them: there is one author of a status.
+        Takes the fields over from other writers: a status has one author.
         """
         ...
 

@@ -220,7 +220,7 @@ class Operator:
         await self._controller.run()
 
     async def _begin_evidence(self) -> None:
-        previous = start.previous(self._sink, self._handover.found)
+        previous = start.previous(self._sink, self._handover.received)
         term = _identity(self._settings) + "/0" if self._election is None else self._election.term
         await self._evidence.begin(term, previous, utc_now())
 

@@ -1,4 +1,4 @@
-"""Runs the reconcile for every key that is asked for: workers over the pure `work.queue`. Wired in by `process`.
+"""Runs the reconcile for every key: passes in tasks, chosen by the pure `work.queue`. Wired in by `process`.
 
 One task gives out keys; each pass is a task of its own; the queue says how many may run. Only a leader runs it.
 """
@@ -7,7 +7,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 from llama_operator.errors import LlamaOperatorError
@@ -76,12 +76,6 @@ class Controller:
     def enqueue(self, ref: Ref, priority: Priority = Priority.RECHECK) -> None:
         """Ask for a pass. Cheap, and may be called before `run`."""
         self._queue.add(ref, priority)
-        self._wake.set()
-
-    def enqueue_all(self, refs: Iterable[Ref]) -> None:
-        """Ask for a pass of each."""
-        for ref in refs:
-            self._queue.add(ref)
         self._wake.set()
 
     async def run(self) -> None:

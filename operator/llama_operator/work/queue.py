@@ -140,7 +140,7 @@ class WorkQueue:
         self._running: dict[Ref, tuple[Priority, float]] = {}
         """Priority, and the time of the start."""
         self._again: dict[Ref, Priority] = {}
-        """Running keys that were added meanwhile, with the highest priority of that."""
+        """Running keys that were added since their start, with the highest priority."""
         self._due: dict[Ref, tuple[float, Priority]] = {}
         self._heap: list[tuple[float, int, Ref]] = []
         self._pushed = 0
@@ -166,8 +166,8 @@ class WorkQueue:
 
         Args:
             key: What to look at.
-            priority: Whatever is more than a recheck also ends a back-off. A recheck waits for it, or the events of its
-                own attempts would keep a failing key busy.
+            priority: A priority above RECHECK also ends a back-off. A recheck waits for it: the events of a failing key's
+                own attempts must not keep it busy.
         """
         if key in self._running:
             self._again[key] = max(priority, self._again.get(key, priority))
@@ -217,7 +217,7 @@ class WorkQueue:
         return Priority.RECHECK
 
     def succeeded(self, key: Ref, now: float, *, again_after: float | None = None) -> None:
-        """Give a key back; it comes again when it was added meanwhile, or `again_after` seconds from `now`."""
+        """Give a key back; it comes again at once if it was added since its start, else `again_after` seconds from `now`."""
         del self._running[key]
         self._failures.pop(key, None)
         again = self._again.pop(key, None)
@@ -227,7 +227,7 @@ class WorkQueue:
             self._schedule(key, now + again_after, Priority.RECHECK)
 
     def failed(self, key: Ref, now: float) -> float:
-        """Give a key back that failed; returns the seconds until it comes again, at first as urgent as it was."""
+        """Give a key back that failed; returns the seconds until it comes again, at first with the same priority."""
         priority, _ = self._running.pop(key)
         again = self._again.pop(key, Priority.RECHECK)
         if again > Priority.RECHECK:

@@ -70,7 +70,8 @@ async def test_what_was_asked_for_before_the_start_is_done_after_it():
 async def test_no_more_passes_run_than_there_are_workers():
     passes = Passes()
     async with running(passes, slots=Slots(2)) as controller:
-        controller.enqueue_all([A, B, C])
+        for key in (A, B, C):
+            controller.enqueue(key)
         await passes.wait_for(2)
         assert (controller.running, controller.depth) == (2, 1)
         passes.gates[A].set()
@@ -105,7 +106,8 @@ async def test_a_failed_pass_is_tried_again_and_the_others_go_on():
 
     recording = Recording()
     async with running(reconcile, back_off=BackOff(first=0.001), meter=recording) as controller:
-        controller.enqueue_all([A, B])
+        for key in (A, B):
+            controller.enqueue(key)
         await done.wait()
     assert tries.count(A) == 2
     assert (A, Outcome.ERROR) in recording.outcomes
@@ -121,7 +123,8 @@ async def test_a_defect_in_one_pass_does_not_end_the_controller():
         done.set()
 
     async with running(reconcile) as controller:
-        controller.enqueue_all([A, B])
+        for key in (A, B):
+            controller.enqueue(key)
         await done.wait()
         assert controller.failing == 1
 
@@ -178,7 +181,8 @@ async def test_a_graceful_stop_lets_running_passes_finish_and_starts_no_more():
     passes, recording = Passes(), Recording()
     controller = Controller(passes, slots=Slots(1), meter=recording)
     task = asyncio.create_task(controller.run())
-    controller.enqueue_all([A, B])
+    for key in (A, B):
+        controller.enqueue(key)
     await passes.wait_for(1)
     stopping = asyncio.create_task(controller.stop(30))
     await asyncio.sleep(0)

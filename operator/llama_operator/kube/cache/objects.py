@@ -124,7 +124,7 @@ class ObjectCache:
             refs = of_kind.by_namespace.get(namespace, ())
         else:
             refs = of_kind.objects
-        for ref in sorted(refs, key=_by_name) if len(refs) > 1 else refs:
+        for ref in sorted(refs, key=lambda ref: (ref.namespace, ref.name)) if len(refs) > 1 else refs:
             obj = of_kind.objects[ref]
             if rest.items() <= obj["metadata"].get("labels", {}).items():
                 yield obj
@@ -167,10 +167,6 @@ def _discard(buckets: defaultdict[_Key, _Bucket], key: _Key, ref: Ref) -> None:
     bucket.pop(ref, None)
     if not bucket:
         del buckets[key]
-
-
-def _by_name(ref: Ref) -> tuple[str, str]:
-    return ref.namespace, ref.name
 
 
 def _shared(value: Any) -> Any:

@@ -180,7 +180,7 @@ class LeaseElection:
             if not await self._take():
                 raise LostLeaseError(f"{self._holder or 'another process'} holds the Lease now")
             if not self._handover.kept(number):
-                raise ConflictError("the Lease changed meanwhile")
+                raise ConflictError("another process wrote the Lease at the same time")
 
     async def release(self) -> None:
         """Give the Lease back, so that a standby need not wait for its end. A failure is logged only."""
@@ -191,7 +191,7 @@ class LeaseElection:
                 live = await self._cluster.get(self._ref)
                 spec = live.get("spec") or {}
                 if spec.get("holderIdentity") == self._identity:
-                    # As client-go does: no holder, and so short that nobody waits for it.
+                    # As client-go does: no holder, and so short a time that no standby waits for its end.
                     await self._swap(live, spec | {"holderIdentity": "", "leaseDurationSeconds": 1})
                     _LOG.info("gave Lease %s/%s back", self._ref.namespace, self._ref.name)
         except (KubeError, TimeoutError) as error:
@@ -249,7 +249,10 @@ class LeaseElection:
         try:
             return await self._cluster.get(self._ref)
         except NotFoundError:
-            return await self._create()
+            # Without a holder: two that create it at once make the same object, and the swap decides.
+            metadata = {"name": self._ref.name, "namespace": self._ref.namespace}
+            lease = {"apiVersion": kinds.LEASE.api_version, "kind": kinds.LEASE.kind, "metadata": metadata}
+            return await self._cluster.apply(lease)
 
     def _hold(self, swapped: Object, started: float) -> None:
         self._see(swapped)
@@ -259,16 +262,6 @@ class LeaseElection:
         self._transitions = int(swapped["spec"]["leaseTransitions"])
         # Counted from before the request: others count from when they see it, which is later.
         self._leadership.hold_until(started + self._timing.renew)
-
-    async def _create(self) -> Object:
-        # Without a holder: two that create it at once make the same object, and the swap decides.
-        return await self._cluster.apply(
-            {
-                "apiVersion": kinds.LEASE.api_version,
-                "kind": kinds.LEASE.kind,
-                "metadata": {"name": self._ref.name, "namespace": self._ref.namespace},
-            }
-        )
 
     def _is_over(self, live: Object, spec: dict[str, Any]) -> bool:
         self._see(live)

@@ -1,7 +1,7 @@
 """What an API server's answer means: the error of the port that an HTTP status and a `Status` object stand for.
 
-Pure. Called by `transport` for answers, and by `client` for the errors that come through a watch. Messages are those of the
-server, which name the object and the field; nothing of the request, whose headers hold a token, goes into them.
+Pure. Called by `transport` and `client` for answers, and by `watching` for the errors that come through a watch. The messages are
+the server's: they name the object and the field. Nothing of the request, whose headers hold a token, goes into them.
 """
 
 import re
@@ -45,7 +45,7 @@ def error(status: int, answer: Mapping[str, Any], what: str) -> KubeError:
 
     Args:
         status: HTTP status, or the code of a `Status` that came through a watch.
-        answer: The `Status` object; empty when the body was none, as from a proxy in between.
+        answer: The `Status` object; empty if the body was not one, as from a proxy in between.
         what: What was asked, for the message: `apply of Service team-a/chat`.
     """
     message = str(answer.get("message") or "").strip() or f"HTTP status {status}"
@@ -63,18 +63,18 @@ def error(status: int, answer: Mapping[str, Any], what: str) -> KubeError:
 
 
 def is_field_conflict(answer: Mapping[str, Any]) -> bool:
-    """Whether a 409 says that another manager owns a field; other conflicts are races that a second try wins."""
+    """Whether a 409 says that another manager owns a field. Other conflicts are races, which a second try wins."""
     causes = (answer.get("details") or {}).get("causes") or ()
     return any(cause.get("reason") == _FIELD_CONFLICT for cause in causes)
 
 
 def is_unexplained(answer: Mapping[str, Any]) -> bool:
-    """Whether a 422 names no field: the server says so of a JSON patch that it could not do, without the reason."""
+    """Whether a 422 names no field: a server answers so to a JSON patch that failed, and does not say why."""
     return not (answer.get("details") or {}).get("causes")
 
 
 def is_untyped(answer: Mapping[str, Any]) -> bool:
-    """Whether an applied object does not fit its schema: the server answers that with 500, though it is our mistake."""
+    """Whether an applied object does not fit its schema: a server answers with 500, though it is our mistake."""
     return str(answer.get("message") or "").startswith(_UNTYPED)
 
 

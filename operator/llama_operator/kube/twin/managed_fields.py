@@ -4,8 +4,8 @@ Pure, and free of any idea of a server: `twin.cluster` calls it for every write.
 (https://kubernetes.io/docs/reference/using-api/server-side-apply/) and structured-merge-diff implements;
 docs/designs/0002-in-memory-twin.md says what is left out.
 
-"Content" is an object without its identity (apiVersion, kind, name, namespace) and without what the server writes (uid,
-resourceVersion, ...): nobody can own those.
+"Content" is an object without its identity (apiVersion, kind, name, namespace) and without the fields that the server writes
+(uid, resourceVersion, ...): no manager can own those.
 """
 
 from collections.abc import Mapping
@@ -90,7 +90,7 @@ def apply(
 
 
 def update(live: Content, ownership: Ownership, content: Content, manager: Manager, *, merging: Merging) -> Merged:
-    """Replace the object by `content`: the writer owns what it changed, nobody owns what is gone. Never a conflict."""
+    """Replace the object by `content`: the writer owns the fields that it changed. Never a conflict."""
     difference = compare(live, content, merging)
     touched = difference.changed | difference.removed
     remaining = _without({other: paths for other, paths in ownership.items() if other != manager}, touched)
