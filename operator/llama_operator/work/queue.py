@@ -202,8 +202,7 @@ class WorkQueue:
         if not self._background_waits() or background >= max(1, self._slots.total - self._slots.kept):
             return False
         counted = {priority for priority, since in self._running.values() if now < since + self._slots.patience}
-        new_waits_or_runs = bool(self._lines[Priority.NEW]) or Priority.NEW in counted
-        return not new_waits_or_runs or counted <= {Priority.NEW}
+        return Priority.NEW not in counted or counted == {Priority.NEW}
 
     def _background_waits(self) -> bool:
         return bool(self._lines[Priority.CHANGED] or self._lines[Priority.RECHECK])

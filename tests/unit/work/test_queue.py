@@ -275,6 +275,13 @@ def test_a_new_one_that_hangs_holds_the_background_back_for_a_moment_only():
     assert take_all(work, 2) == [KEYS[2]]
 
 
+def test_one_place_is_left_to_the_background_however_many_are_kept():
+    work = queue(slots=Slots(2, kept=2))
+    for key in KEYS[:2]:
+        work.add(key)
+    assert take_all(work) == [KEYS[0]]
+
+
 def test_passes_that_hang_never_take_the_places_kept_for_what_is_new():
     work = queue(slots=Slots(4, kept=2, patience=2))
     work.add(KEYS[8], Priority.NEW)
@@ -333,7 +340,7 @@ def test_what_was_new_and_failed_is_still_as_urgent():
     assert work.take(5) == KEYS[0]
 
 
-def test_what_is_new_and_fails_for_good_holds_nobody_back():
+def test_what_is_new_and_fails_for_good_does_not_hold_the_others_back():
     work, now = queue(slots=Slots(4), first=5), 0.0
     work.add(KEYS[0], Priority.NEW)
     for _ in range(4):
@@ -344,7 +351,7 @@ def test_what_is_new_and_fails_for_good_holds_nobody_back():
     assert len(take_all(work, now)) == 4
 
 
-def test_what_is_new_and_waits_for_its_back_off_holds_nobody_back():
+def test_what_is_new_and_waits_for_its_back_off_does_not_hold_the_others_back():
     work = queue(slots=Slots(4), first=5)
     work.add(KEYS[0], Priority.NEW)
     work.take(0)
