@@ -16,7 +16,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from types import MappingProxyType
 from typing import Any, Final
@@ -60,7 +60,7 @@ class Request:
     method: str
     path: str
     what: str
-    query: Mapping[str, str] = NO_QUERY
+    query: Mapping[str, str] = field(default_factory=lambda: NO_QUERY)
     body: Any = None
     content_type: str = _JSON
     repeatable: bool = True
