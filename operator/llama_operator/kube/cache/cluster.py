@@ -145,8 +145,7 @@ class CachedCluster(Delegating):
         return live
 
     def _learn(self, live: Object) -> None:
-        ref = address(live)
-        if ref and ref.kind in self._watched:
+        if (ref := address(live)) and ref.kind in self._watched:
             self._cache.put(live)
 
     @override
