@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from llama_operator.kube import kinds
-from llama_operator.kube.events import EventRecorder
 from llama_operator.kube.port import KubeError
+from llama_operator.reconcile.event_recorder import EventRecorder
 from llama_operator.status.events import EventFacts
 
 STARTED = EventFacts("Normal", "RevisionStarted", "StartRevision", "chat-1 (BlueGreen: there is room)")

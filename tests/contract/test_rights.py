@@ -1,26 +1,26 @@
-"""What a server answers to somebody without rights: refused, with the right that is missing by its name."""
+"""What a server answers to a user without rights: it refuses, and names the missing right."""
 
 import base64
 import json
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from llama_operator.kube import kinds
-from llama_operator.kube.port import ForbiddenError
+from llama_operator.kube.port import ForbiddenError, Right
 from llama_operator.kube.server.client import connect
-
-pytestmark = pytest.mark.control_plane
+from support.rights import WithoutRights
 
 
 @pytest.fixture
-async def as_token(api_server, tmp_path):
-    """Gives a client that shows a token to the server of the tests."""
+async def as_token(tmp_path):
+    """Gives a client that shows a token to a server of the tests."""
     stack = AsyncExitStack()
 
-    async def make(token):
-        configuration = api_server._cluster._transport._configuration
+    async def make(server, token):
+        configuration = server._cluster._transport._configuration
         authority = base64.b64encode(Path(configuration.ssl_ca_cert).read_bytes()).decode()  # noqa: ASYNC240
         cluster = {"server": configuration.host, "certificate-authority-data": authority}
         config = {
@@ -38,38 +38,67 @@ async def as_token(api_server, tmp_path):
 
 
 @pytest.fixture
-async def powerless(api_server, as_token):
-    """A client with the token of a service account to which no role is bound."""
-    accounts = f"/api/v1/namespaces/{api_server.namespace}/serviceaccounts"
-    await api_server.ask("POST", accounts, {"metadata": {"name": "powerless"}})
+async def powerless(backend, as_token, ours):
+    """A client of a user to whom no role is bound, and that user's name."""
+    if not hasattr(backend, "ask"):
+        return WithoutRights(ours, user="powerless"), "powerless"
+    accounts = f"/api/v1/namespaces/{backend.namespace}/serviceaccounts"
+    await backend.ask("POST", accounts, {"metadata": {"name": "powerless"}})
     body = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}}
-    answer = await api_server.ask("POST", f"{accounts}/powerless/token", body)
-    return await as_token(answer["status"]["token"])
+    answer = await backend.ask("POST", f"{accounts}/powerless/token", body)
+    client = await as_token(backend, answer["status"]["token"])
+    return client, f"system:serviceaccount:{backend.namespace}:powerless"
 
 
-@pytest.fixture
-def objects(api_server, builders):
-    return builders(api_server.namespace)
+async def test_a_missing_right_is_named_by_its_fields(powerless, objects):
+    client, user = powerless
+    ours, place = "llama-operator.io", objects.namespace
+    services = Right(user, "watch", "services", "")
+    for request, missing in (
+        (client.get(objects.chat), Right(user, "get", "llamadeployments", ours, "", place, "chat")),
+        (
+            client.list(kinds.LLAMA_DEPLOYMENT, namespace=place),
+            Right(user, "list", "llamadeployments", ours, "", place),
+        ),
+        (client.list(kinds.NODE), Right(user, "list", "nodes", "")),
+        (client.apply(objects.llama()), Right(user, "patch", "llamadeployments", ours, "", place, "chat")),
+        (
+            client.apply_status(objects.llama(status={"replicas": 1})),
+            Right(user, "patch", "llamadeployments", ours, "status", place, "chat"),
+        ),
+        (client.patch(objects.chat, []), Right(user, "patch", "llamadeployments", ours, "", place, "chat")),
+        (client.delete(objects.chat), Right(user, "delete", "llamadeployments", ours, "", place, "chat")),
+        (anext(client.watch(kinds.SERVICE, since="1")), services),
+        (anext(client.watch(kinds.SERVICE, since="1", namespace=place)), replace(services, namespace=place)),
+    ):
+        with pytest.raises(ForbiddenError) as refused:
+            await request
+        assert refused.value.missing == missing
 
 
-async def test_a_missing_right_is_named_by_verb_and_resource(powerless, objects):
+async def test_a_missing_right_is_named_in_the_message(powerless, objects):
+    client, _ = powerless
     with pytest.raises(ForbiddenError, match=r"verb `patch` on `llamadeployments` in API group llama-operator\.io"):
-        await powerless.apply(objects.llama())
+        await client.apply(objects.llama())
     with pytest.raises(ForbiddenError, match=r"verb `patch` on `llamadeployments/status`"):
-        await powerless.apply_status(objects.llama(status={"replicas": 1}))
+        await client.apply_status(objects.llama(status={"replicas": 1}))
     with pytest.raises(ForbiddenError, match=r"verb `list` on `nodes` in the core API group"):
-        await powerless.list(kinds.NODE)
+        await client.list(kinds.NODE)
     with pytest.raises(ForbiddenError, match=r"verb `watch` on `services`"):
-        await anext(powerless.watch(kinds.SERVICE, since="1"))
+        await anext(client.watch(kinds.SERVICE, since="1"))
 
 
-async def test_a_token_that_is_none_is_refused_and_not_repeated_in_the_message(as_token, objects):
-    stranger = await as_token("not-a-token-of-this-cluster")
+@pytest.mark.control_plane
+async def test_a_token_that_is_none_is_refused_and_not_repeated_in_the_message(as_token, api_server, builders):
+    objects = builders(api_server.namespace)
+    stranger = await as_token(api_server, "not-a-token-of-this-cluster")
     with pytest.raises(ForbiddenError, match="does not accept the credentials") as refused:
         await stranger.get(objects.chat)
     assert "not-a-token" not in str(refused.value)
+    assert refused.value.missing is None
 
 
+@pytest.mark.control_plane
 async def test_a_namespace_that_does_not_exist_is_named(api_server, builders):
     with pytest.raises(Exception, match='namespaces "nowhere-at-all" not found'):
         await api_server.client("llama-operator").apply(builders("nowhere-at-all").llama())

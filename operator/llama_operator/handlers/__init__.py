@@ -1,1 +1,1 @@
-"""kopf, and kopf only: events fill the cache and name the LlamaDeployments to look at again. Nothing is decided here."""
+"""kopf, and only here: events fill the cache and name the LlamaDeployments to look at again. No decision is made here."""

@@ -1,7 +1,7 @@
-"""From an event to the keys that are looked at again. Called by the kopf handlers of `registry`, and by nobody else.
+"""From an event to the keys that are looked at again. Only the kopf handlers of `registry` call it.
 
-An event says that something changed, nothing more: the object goes into the cache, and what is reconciled reads it there.
-An object that the cache knows already, as after an own write, wakes nobody.
+An event says only that something changed: the object goes into the cache, and the reconcile reads it there.
+An object that the cache already knows, as after an own write, wakes no key.
 """
 
 from collections.abc import Callable, Iterator
@@ -9,7 +9,7 @@ from typing import Final, Protocol
 
 from llama_operator.api.meta import LABEL_DEPLOYMENT
 from llama_operator.catalog import Catalog
-from llama_operator.handlers.watched import RECORDS, Concerns, Watched, slim
+from llama_operator.handlers.watched import RECORDS, Concerns, Watched
 from llama_operator.kube import kinds
 from llama_operator.kube.cache.objects import ObjectCache
 from llama_operator.kube.port import Kind, Object, Ref
@@ -17,7 +17,7 @@ from llama_operator.observe.gather import node_facts
 from llama_operator.work.queue import Priority
 
 _CROWD_SECONDS: Final = 1.0
-"""Nodes come and go in crowds, and so do deployments; what rests on them is looked at once for each crowd."""
+"""Nodes come and go in crowds, and so do deployments; one look serves each crowd."""
 
 
 class Enqueue(Protocol):
@@ -36,7 +36,7 @@ class Dispatcher:
         enqueue: Takes the keys.
         catalog: Tells what a node offers.
         later: Calls a function after some seconds.
-        count: Told the kind of every event.
+        count: Counts an event by its kind.
     """
 
     def __init__(
@@ -58,15 +58,15 @@ class Dispatcher:
         """Acceptances that deployments of the current crowd name."""
 
     def changed(self, watched: Watched, obj: Object) -> None:
-        """An object was added or changed, or a list named it."""
+        """Take over an object that was added or changed, or that a list named."""
         self._count(watched.kind)
         ref = _ref(watched.kind, obj)
         before = self._cache.find(ref)
-        if self._cache.put(slim(watched.kind, obj)):
+        if self._cache.put(obj):
             self._wake(watched, ref, before, obj)
 
     def deleted(self, watched: Watched, obj: Object) -> None:
-        """An object is gone."""
+        """Take over the end of an object."""
         self._count(watched.kind)
         ref = _ref(watched.kind, obj)
         if self._cache.remove(obj):
@@ -97,10 +97,10 @@ class Dispatcher:
                 name = _label(after or before or {})
                 if name:
                     self._enqueue(Ref(kinds.LLAMA_DEPLOYMENT, ref.namespace, name))
-            case Concerns.WHO_NAMES_IT | Concerns.LICENSES:
+            case Concerns.DEPLOYMENTS_THAT_NAME_IT | Concerns.LICENSES:
                 if _asks_for(before) != _asks_for(after):
                     self._record_changed(watched.concerns, ref)
-            case Concerns.EVERYBODY:
+            case Concerns.ALL_DEPLOYMENTS:
                 self._node(before, after)
 
     def _record_changed(self, concerns: Concerns, ref: Ref) -> None:
@@ -120,7 +120,7 @@ class Dispatcher:
                 yield _ref(kinds.LLAMA_DEPLOYMENT, deployment)
 
     def _named_records(self, before: Object | None, after: Object | None) -> None:
-        """An acceptance says how many deployments rest on it: once for a crowd of them."""
+        """An acceptance counts the deployments that rest on it: once for a crowd of them."""
         for name in {_acceptance(before or {}), _acceptance(after or {})} - {None}:
             if not self._named:
                 self._later(_CROWD_SECONDS, self._enqueue_named)
@@ -156,12 +156,12 @@ def _label(obj: Object) -> str:
 def _priority(before: Object | None, after: Object | None) -> Priority:
     if _asks_for(before) == _asks_for(after):
         return Priority.RECHECK
-    # One that an earlier process has looked at is no news, though this one sees it for the first time.
+    # A deployment with a status is not new: an earlier process looked at it.
     return Priority.NEW if before is None and after is not None and not after.get("status") else Priority.CHANGED
 
 
 def _asks_for(obj: Object | None) -> tuple[object, ...]:
-    """What of an object of ours its user decides; status is not part of it."""
+    """What a user decides about an object of ours; status is not part of it."""
     if obj is None:
         return ()
     metadata = obj["metadata"]

@@ -1,7 +1,12 @@
-"""The kopf handlers: one `on.event` for each kind that is watched, and the login. Called by `watches`.
+"""The kopf handlers: one `@kopf.on.event` for each kind that is watched, and the login. Called by `watches`.
 
-No other kind of handler is used: kopf then adds no annotation and no finalizer, keeps no state in the objects, and posts no
-event of its own.
+All handlers do the same: they put the object into the cache and name the keys to look at again. The operator is
+level-triggered. A pass reads all of the state and decides on that, never on the event that woke it, so an event that is
+lost, late or told twice changes nothing. Handlers for creation, update and deletion would decide on the difference, and
+kopf would keep what it has handled in annotations and finalizers of the objects. With `on.event` kopf adds neither,
+keeps no state, and posts no event of its own; a user can delete everything while the operator is down.
+
+A new kind is one handler here and one line in `watched`.
 """
 
 from collections.abc import Awaitable, Callable, Iterable
@@ -11,90 +16,159 @@ from typing import Any, Final
 import kopf
 from typing_extensions import override
 
-from llama_operator.handlers.dispatch import Dispatcher
-from llama_operator.handlers.watched import Watched
+from llama_operator.handlers.watched import BY_KIND, Watched
+from llama_operator.kube import kinds
+from llama_operator.kube.port import Kind
 from llama_operator.kube.server import addresses, credentials
 
 _LIST_PAGE: Final = 500
 _SERVER_TIMEOUT: Final = 290
-"""Seconds after which the server ends a watch in good order, below the idle limits of usual proxies. An integer, as the API wants it."""
+"""Seconds after which the server ends a watch in good order, below the idle limits of usual proxies. The API wants an integer."""
 _CONNECT_TIMEOUT: Final = 5.0
 _REQUEST_TIMEOUT: Final = 60.0
 _IDLE_SECONDS: Final = 1.0
 """How long kopf's task for one object waits for another event of it; shorter is less memory under load."""
 
+HANDLERS: Final = kopf.OperatorRegistry()
+"""The handlers of all kinds; `build` takes those whose kinds exist."""
 
-def build(
-    watched: Iterable[Watched], dispatcher: Dispatcher, login: Callable[..., Awaitable[kopf.ConnectionInfo]]
-) -> kopf.OperatorRegistry:
-    """Register the handlers of some kinds."""
+
+def dispatch(event: kopf.RawEvent, param: Kind, memo: kopf.Memo, **_: Any) -> None:
+    """Put the object of an event into the cache and name what to look at again.
+
+    Args:
+        event: What happened, and to which object.
+        param: The kind; from the decorator.
+        memo: Has the `dispatcher`; from `watches`.
+    """
+    # The dictionary belongs to this call: no other handler of kopf sees it.
+    obj: dict[str, Any] = dict(event["object"])
+    take = memo.dispatcher.deleted if event["type"] == "DELETED" else memo.dispatcher.changed
+    take(BY_KIND[param], obj)
+
+
+@kopf.on.event("llama-operator.io", "v1alpha1", "llamadeployments", param=kinds.LLAMA_DEPLOYMENT, registry=HANDLERS)
+async def llama_deployment(**change: Any) -> None:
+    """A user asks for something else, or our own status was written."""
+    dispatch(**change)
+
+
+@kopf.on.event("ray.io", "v1", "rayservices", param=kinds.RAY_SERVICE, registry=HANDLERS)
+async def ray_service(**change: Any) -> None:
+    """KubeRay reports on a revision, or a revision is gone."""
+    dispatch(**change)
+
+
+@kopf.on.event("ray.io", "v1", "rayclusters", param=kinds.RAY_CLUSTER, registry=HANDLERS)
+async def ray_cluster(**change: Any) -> None:
+    """KubeRay made the cluster of a revision, whose bounds may have to follow."""
+    dispatch(**change)
+
+
+@kopf.on.event("apps", "v1", "controllerrevisions", param=kinds.CONTROLLER_REVISION, registry=HANDLERS)
+async def controller_revision(**change: Any) -> None:
+    """A pinned revision changed or is gone."""
+    dispatch(**change)
+
+
+@kopf.on.event("", "v1", "services", param=kinds.SERVICE, registry=HANDLERS)
+async def service(**change: Any) -> None:
+    """The endpoint of a deployment changed or is gone."""
+    dispatch(**change)
+
+
+@kopf.on.event("networking.k8s.io", "v1", "networkpolicies", param=kinds.NETWORK_POLICY, registry=HANDLERS)
+async def network_policy(**change: Any) -> None:
+    """The fence around the pods changed or is gone."""
+    dispatch(**change)
+
+
+@kopf.on.event("batch", "v1", "jobs", param=kinds.JOB, registry=HANDLERS)
+async def job(**change: Any) -> None:
+    """A check of the access to the weights ended."""
+    dispatch(**change)
+
+
+@kopf.on.event("llama-operator.io", "v1alpha1", "licenseacceptances", param=kinds.LICENSE_ACCEPTANCE, registry=HANDLERS)
+async def license_acceptance(**change: Any) -> None:
+    """An acceptance came, changed or ended."""
+    dispatch(**change)
+
+
+@kopf.on.event("llama-operator.io", "v1alpha1", "llamamodels", param=kinds.LLAMA_MODEL, registry=HANDLERS)
+async def llama_model(**change: Any) -> None:
+    """A model of the house came, changed or went."""
+    dispatch(**change)
+
+
+@kopf.on.event("llama-operator.io", "v1alpha1", "licensepolicies", param=kinds.LICENSE_POLICY, registry=HANDLERS)
+async def license_policy(**change: Any) -> None:
+    """The policy of the house changed."""
+    dispatch(**change)
+
+
+@kopf.on.event("", "v1", "nodes", param=kinds.NODE, registry=HANDLERS)
+async def node(**change: Any) -> None:
+    """Hardware came, changed or went."""
+    dispatch(**change)
+
+
+def build(watched: Iterable[Watched], login: Callable[..., Awaitable[kopf.ConnectionInfo]]) -> kopf.OperatorRegistry:
+    """Make a registry with the handlers of some kinds, and the login."""
     registry = kopf.OperatorRegistry()
     kopf.on.login(registry=registry)(login)
-    for each in watched:
-        group, _, version = each.kind.api_version.rpartition("/")
-        kopf.on.event(group, version, each.kind.plural, registry=registry, id=each.kind.plural)(
-            _handler(each, dispatcher)
-        )
+    present = {one.kind for one in watched}
+    # kopf has no public way to take some handlers of a registry.
+    for handler in HANDLERS._watching.get_all_handlers():  # noqa: SLF001
+        if handler.param in present:
+            registry._watching.append(handler)  # noqa: SLF001
     return registry
-
-
-def _handler(watched: Watched, dispatcher: Dispatcher) -> Callable[..., Awaitable[None]]:
-    async def handle(event: kopf.RawEvent, **_: Any) -> None:
-        # The dictionary is ours alone: no other handler of kopf sees it.
-        obj: dict[str, Any] = dict(event["object"])
-        if event["type"] == "DELETED":
-            dispatcher.deleted(watched, obj)
-        else:
-            dispatcher.changed(watched, obj)
-
-    return handle
 
 
 def settings(watched: Iterable[Watched]) -> kopf.OperatorSettings:
     """Settings of kopf for these kinds."""
-    found = kopf.OperatorSettings()
-    found.posting.enabled = False
+    options = kopf.OperatorSettings()
+    options.posting.enabled = False
     # What appears later is found by `watches`, without reading every CRD of the cluster.
-    found.scanning.disabled = True
-    found.persistence.diffbase_storage = _NoDifferences()
-    found.watching.server_timeout = _SERVER_TIMEOUT
-    found.watching.connect_timeout = _CONNECT_TIMEOUT
-    found.watching.chunk_size = _LIST_PAGE
-    found.networking.connect_timeout = _CONNECT_TIMEOUT
-    found.networking.request_timeout = _REQUEST_TIMEOUT
-    found.queueing.idle_timeout = _IDLE_SECONDS
-    for each in watched:
-        if each.labels:
-            group, _, version = each.kind.api_version.rpartition("/")
-            found.watching.label_selectors[group, version, each.kind.plural] = addresses.selector(each.labels)
-    return found
+    options.scanning.disabled = True
+    options.persistence.diffbase_storage = _NoDifferences()
+    options.watching.server_timeout = _SERVER_TIMEOUT
+    options.watching.connect_timeout = _CONNECT_TIMEOUT
+    options.watching.chunk_size = _LIST_PAGE
+    options.networking.connect_timeout = _CONNECT_TIMEOUT
+    options.networking.request_timeout = _REQUEST_TIMEOUT
+    options.queueing.idle_timeout = _IDLE_SECONDS
+    for kind, labels in ((one.kind, one.labels) for one in watched if one.labels):
+        group, _, version = kind.api_version.rpartition("/")
+        options.watching.label_selectors[group, version, kind.plural] = addresses.selector(labels)
+    return options
 
 
 def login(kubeconfig: Path | None, context: str | None) -> Callable[..., Awaitable[kopf.ConnectionInfo]]:
-    """Make kopf's login handler: the same credentials as those of the client, read anew each time they are refused."""
+    """Make kopf's login handler: the same credentials as those of the client, read again each time the server refuses them."""
 
     async def handle(**_: Any) -> kopf.ConnectionInfo:
-        found = (await credentials.load(kubeconfig, context)).configuration
-        header = await found.get_api_key_with_prefix("BearerToken", alias="authorization") or ""
+        configuration = (await credentials.load(kubeconfig, context)).configuration
+        header = await configuration.get_api_key_with_prefix("BearerToken", alias="authorization") or ""
         scheme, _separator, token = header.rpartition(" ")
         return kopf.ConnectionInfo(
-            server=found.host,
-            ca_path=found.ssl_ca_cert,
-            insecure=not found.verify_ssl,
-            username=found.username or None,
-            password=found.password or None,
+            server=configuration.host,
+            ca_path=configuration.ssl_ca_cert,
+            insecure=not configuration.verify_ssl,
+            username=configuration.username or None,
+            password=configuration.password or None,
             scheme=scheme or None,
             token=token or None,
-            certificate_path=found.cert_file,
-            private_key_path=found.key_file,
-            proxy_url=found.proxy,
+            certificate_path=configuration.cert_file,
+            private_key_path=configuration.key_file,
+            proxy_url=configuration.proxy,
         )
 
     return handle
 
 
 class _NoDifferences(kopf.DiffBaseStorage):
-    """Compares nothing: kopf else copies every object of every event, to find out what `on.event` never asks."""
+    """Compares nothing. kopf would otherwise copy the object of every event, for a difference that `on.event` never asks for."""
 
     @override
     def build(self, *, body: kopf.Body, extra_fields: Iterable[Any] | None = None) -> kopf.BodyEssence:

@@ -1,14 +1,14 @@
-"""Lists what is watched into the cache: at the start, when a replica takes over, and every now and then. Called by `process`.
+"""Lists the watched kinds into the cache: at the start, when a replica takes over, and now and then. Called by `process`.
 
-A watch may miss a deletion: after a gap it starts from a new list, which cannot name what is gone. A list that replaces what
-the cache holds finds that out.
+A watch may miss a deletion: after a gap it starts from a new list, which cannot name what is gone. A list that replaces
+what the cache holds corrects that.
 """
 
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from llama_operator.handlers.watched import Watched, slim
+from llama_operator.handlers.watched import Watched
 from llama_operator.kube.cache.objects import ObjectCache
 from llama_operator.kube.port import Cluster, Listing, NotFoundError
 
@@ -16,7 +16,7 @@ _LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class Kinds:
     """Which kinds the cluster has."""
 
     present: tuple[Watched, ...]
@@ -28,7 +28,7 @@ class Resync:
 
     Args:
         cluster: The API server itself, not the cache.
-        cache: What is brought up to date.
+        cache: Is brought up to date.
         namespaces: Where to look; empty for everywhere.
     """
 
@@ -37,25 +37,24 @@ class Resync:
         self._cache = cache
         self._namespaces = namespaces
 
-    async def run(self, watched: Sequence[Watched]) -> Found:
-        """List some kinds; what the API server does not have leaves the cache.
+    async def run(self, watched: Sequence[Watched]) -> Kinds:
+        """List some kinds; what the API server no longer has leaves the cache.
 
         Raises:
             KubeError: If a list fails for another reason than that the kind does not exist.
         """
         present, missing = [], []
-        for each in watched:
+        for one in watched:
             try:
-                listing = await self._list(each)
+                listing = await self._list(one)
             except NotFoundError:
-                # Nothing of it exists, and whoever writes it is told so by the API server.
-                self._cache.replace(each.kind, Listing((), "0"))
-                missing.append(each)
+                # The kind is not installed; writes will fail with a clear error.
+                self._cache.replace(one.kind, Listing((), "0"))
+                missing.append(one)
                 continue
-            items = tuple(slim(each.kind, obj) for obj in listing.items)
-            self._cache.replace(each.kind, Listing(items, listing.resource_version))
-            present.append(each)
-        return Found(tuple(present), tuple(missing))
+            self._cache.replace(one.kind, listing)
+            present.append(one)
+        return Kinds(tuple(present), tuple(missing))
 
     async def _list(self, watched: Watched) -> Listing:
         if not (watched.kind.namespaced and self._namespaces):
@@ -63,6 +62,6 @@ class Resync:
         parts = [
             await self._cluster.list(watched.kind, namespace=name, labels=watched.labels) for name in self._namespaces
         ]
-        # The oldest: whatever changed after it may be newer in the cache than in one of the lists.
+        # The oldest version: an object that changed after it may be newer in the cache than in one of the lists.
         oldest = min((part.resource_version for part in parts), key=int)
         return Listing(tuple(obj for part in parts for obj in part.items), oldest)

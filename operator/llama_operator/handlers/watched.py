@@ -1,37 +1,36 @@
-"""Which kinds are watched, and which LlamaDeployments a change of each concerns. Used by `dispatch`, `watches` and `resync`.
+"""Which kinds are watched, which LlamaDeployments a change of each concerns, and what the cache keeps of an object.
 
-Another kind is another line here.
+Used by all of `handlers`. A new kind is one line here and one handler in `registry`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
 from llama_operator.desired.naming import MANAGER
 from llama_operator.kube import kinds
-from llama_operator.kube.port import Kind, Object
+from llama_operator.kube.port import NO_LABELS, Kind, Object
 
-_NO_LABELS: Final[Mapping[str, str]] = MappingProxyType({})
 _OURS: Final[Mapping[str, str]] = MappingProxyType({"app.kubernetes.io/managed-by": MANAGER})
 
 _BOUNDS: Final = ("groupName", "minReplicas", "maxReplicas")
 
 
 class Concerns(Enum):
-    """Whom a change concerns."""
+    """Which objects a change concerns."""
 
     ITSELF = auto()
     """The LlamaDeployment that changed."""
     ITS_DEPLOYMENT = auto()
     """The LlamaDeployment that the label llama-operator.io/deployment names."""
-    WHO_NAMES_IT = auto()
-    """The LicenseAcceptance, and LlamaDeployments that name it."""
+    DEPLOYMENTS_THAT_NAME_IT = auto()
+    """The LicenseAcceptance, and the LlamaDeployments that name it."""
     LICENSES = auto()
-    """All LlamaDeployments and all license records, when what the object asks for has changed."""
-    EVERYBODY = auto()
-    """All of them, when what they look at has changed."""
+    """All LlamaDeployments and all license records, if the spec of the object changed."""
+    ALL_DEPLOYMENTS = auto()
+    """All LlamaDeployments, if a fact changed that they look at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,13 +39,13 @@ class Watched:
 
     Attributes:
         kind: Which.
-        concerns: Whom a change concerns.
+        concerns: Which objects a change concerns.
         labels: Only objects with these labels are asked for.
     """
 
     kind: Kind
     concerns: Concerns
-    labels: Mapping[str, str] = field(default_factory=lambda: _NO_LABELS)
+    labels: Mapping[str, str] = field(default_factory=lambda: NO_LABELS)
 
 
 WATCHED: Final = (
@@ -57,27 +56,42 @@ WATCHED: Final = (
     Watched(kinds.SERVICE, Concerns.ITS_DEPLOYMENT, _OURS),
     Watched(kinds.NETWORK_POLICY, Concerns.ITS_DEPLOYMENT, _OURS),
     Watched(kinds.JOB, Concerns.ITS_DEPLOYMENT, _OURS),
-    Watched(kinds.LICENSE_ACCEPTANCE, Concerns.WHO_NAMES_IT),
+    Watched(kinds.LICENSE_ACCEPTANCE, Concerns.DEPLOYMENTS_THAT_NAME_IT),
     Watched(kinds.LLAMA_MODEL, Concerns.LICENSES),
     Watched(kinds.LICENSE_POLICY, Concerns.LICENSES),
-    Watched(kinds.NODE, Concerns.EVERYBODY),
+    Watched(kinds.NODE, Concerns.ALL_DEPLOYMENTS),
 )
-
+"""In the order in which they are listed at the start."""
+BY_KIND: Final = {watched.kind: watched for watched in WATCHED}
 
 RECORDS: Final = (kinds.LICENSE_ACCEPTANCE, kinds.LLAMA_MODEL, kinds.LICENSE_POLICY)
 """Kinds that administrators write and the operator only comments on, in their status."""
 
 
-def slim(kind: Kind, obj: Object) -> Object:
-    """Leave out what is large and read by nobody.
+def kept(kind: Kind, obj: Object) -> Object:
+    """What the cache keeps of an object: without what is large and never read.
 
-    A node lists every image that it holds; a RayCluster repeats its RayService, and only its bounds are compared.
+    managedFields are half of many an object; only who wrote the spec of a LlamaDeployment is read. A node lists every
+    image that it holds. A RayCluster repeats its RayService, and only its bounds are compared.
     """
+    metadata = {name: value for name, value in obj["metadata"].items() if name != "managedFields"}
+    if kind == kinds.LLAMA_DEPLOYMENT:
+        metadata["managedFields"] = _spec_writers(obj["metadata"].get("managedFields") or ())
+    slim = obj | {"metadata": metadata}
     if kind == kinds.RAY_CLUSTER:
         groups = (obj.get("spec") or {}).get("workerGroupSpecs") or ()
-        bounds = [{name: group[name] for name in _BOUNDS if name in group} for group in groups]
-        return {name: value for name, value in obj.items() if name != "status"} | {"spec": {"workerGroupSpecs": bounds}}
-    if kind != kinds.NODE:
-        return obj
-    status = obj.get("status") or {}
-    return obj | {"status": {name: status[name] for name in ("allocatable", "capacity") if name in status}}
+        slim["spec"] = {"workerGroupSpecs": [{name: one[name] for name in _BOUNDS if name in one} for one in groups]}
+        slim.pop("status", None)
+    if kind == kinds.NODE:
+        status = obj.get("status") or {}
+        slim["status"] = {name: status[name] for name in ("allocatable", "capacity") if name in status}
+    return slim
+
+
+def _spec_writers(entries: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Who wrote the spec and when, without the single fields, which only a server needs."""
+    return [
+        {"manager": entry.get("manager", ""), "time": entry.get("time", ""), "fieldsV1": {"f:spec": {}}}
+        for entry in entries
+        if not entry.get("subresource") and "f:spec" in (entry.get("fieldsV1") or {})
+    ]

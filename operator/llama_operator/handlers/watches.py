@@ -1,7 +1,13 @@
 """Runs kopf inside our event loop, for as long as the process lives. Wired in by `process`.
 
-kopf watches; it is told the kinds that exist. A kind that appears later (KubeRay installed after us) gets a kopf of its own,
-because telling the first would need the right to read every CRD, and the memory for them.
+kopf watches the kinds that exist. A kind that appears later (KubeRay installed after us) gets a kopf of its own: the first
+one could learn of it only with the right to read every CRD, and the memory for them.
+
+Why `spawn_tasks`, and an end of our own: `kopf.run` and `kopf.operator` end in `kopf.run_tasks`, which cancels every task of
+the loop that started after it, ours too (a TODO in its code says so). So we end kopf's tasks here, and have to tell them
+from ours. A loop of its own for kopf, in a thread with a `stop_flag`, would not need that. But the cache and the queue belong
+to one loop: then each event would cross threads, and a pass could no longer rely on a cache that stands still between two
+awaits.
 """
 
 import asyncio
@@ -16,8 +22,8 @@ from llama_operator.handlers.dispatch import Dispatcher
 from llama_operator.handlers.watched import Watched
 
 _LOG = logging.getLogger(__name__)
-# The type is not exported by kopf. Of use with peering alone, but kopf would make one of a user name, which a user id in
-# a pod need not have.
+# Only peering uses it. Without one kopf calls getpass, which fails for a user id without a name. kopf does not export
+# the type.
 _IDENTITY: Final[Any] = "llama-operator"
 _STOP_SECONDS: Final = 5.0
 _APPEARANCE_SECONDS: Final = 10.0
@@ -32,7 +38,7 @@ class Watches:
     """All watches.
 
     Args:
-        dispatcher: Takes the events.
+        dispatcher: Gets the events.
         namespaces: Where to watch; empty for everywhere.
         login: kopf's login handler.
         on_started: Called after each start of kopf, which takes the signal handlers of the process for itself.
@@ -72,11 +78,11 @@ class Watches:
                 group.create_task(self._watch(present))
                 while self.missing:
                     await asyncio.sleep(_APPEARANCE_SECONDS)
-                    found = await self._appeared(self.missing)
-                    if found:
-                        _LOG.info("found by now, and watched: %s", ", ".join(each.kind.kind for each in found))
-                        self.missing = tuple(each for each in self.missing if each not in found)
-                        group.create_task(self._watch(found))
+                    present = await self._appeared(self.missing)
+                    if present:
+                        _LOG.info("appeared, and are watched now: %s", ", ".join(one.kind.kind for one in present))
+                        self.missing = tuple(one for one in self.missing if one not in present)
+                        group.create_task(self._watch(present))
         except* WatchEndedError as errors:
             raise errors.exceptions[0] from None
 
@@ -84,7 +90,8 @@ class Watches:
         if not watched:
             return
         tasks = await kopf.spawn_tasks(
-            registry=registry.build(watched, self._dispatcher, self._login),
+            registry=registry.build(watched, self._login),
+            memo=kopf.Memo(dispatcher=self._dispatcher),
             settings=registry.settings(watched),
             standalone=True,
             identity=_IDENTITY,
@@ -95,7 +102,7 @@ class Watches:
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            # First what kopf started by itself: it would use the connections that the rest closes.
+            # First the tasks that kopf's tasks started: they use connections that the latter close.
             await _stop({task for task in asyncio.all_tasks() if _is_of_kopf(task)} - set(tasks))
             await _stop(tasks)
         failure = next((task.exception() for task in done if not task.cancelled()), None)
@@ -103,6 +110,7 @@ class Watches:
 
 
 def _is_of_kopf(task: asyncio.Task[Any]) -> bool:
+    """Whether kopf started a task: it hands out its first tasks only, and marks none of the others."""
     frame = getattr(task.get_coro(), "cr_frame", None)
     return frame is not None and str(frame.f_globals.get("__name__")).startswith("kopf.")
 

@@ -1,6 +1,6 @@
 """JSON patches (RFC 6902) for the port: what a server does with one, and which operation it was that failed.
 
-Pure. Called by `memory`, which does them, and by `client`, whose server refuses them without saying why.
+Pure. Called by `twin.cluster`, which applies them, and by `server.client`, whose server does not say which one failed.
 """
 
 from collections.abc import Sequence

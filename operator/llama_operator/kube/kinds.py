@@ -1,9 +1,9 @@
-"""The kinds that the product reads or writes. Used by everybody who addresses an object."""
+"""The kinds that the product reads or writes, and the addresses of objects. Used wherever an object is addressed."""
 
 from collections.abc import Mapping
 from typing import Final
 
-from llama_operator.kube.port import Kind
+from llama_operator.kube.port import InvalidError, Kind, Object, Ref
 
 LLAMA_DEPLOYMENT: Final = Kind("llama-operator.io/v1alpha1", "LlamaDeployment", "llamadeployments")
 LICENSE_ACCEPTANCE: Final = Kind(
@@ -46,3 +46,21 @@ _BY_NAME: Final[Mapping[tuple[object, object], Kind]] = {(kind.api_version, kind
 def find(api_version: object, kind: object) -> Kind | None:
     """Look a kind up by what an object says of itself; None for one that the product does not know."""
     return _BY_NAME.get((api_version, kind))
+
+
+def address(obj: Object) -> Ref | None:
+    """Address of an object; None for a kind that the product does not know."""
+    kind = find(obj.get("apiVersion"), obj.get("kind"))
+    metadata = obj.get("metadata") or {}
+    return None if kind is None else Ref(kind, metadata.get("namespace") or "", str(metadata.get("name") or ""))
+
+
+def address_to_write(obj: Object) -> Ref:
+    """Address of an object that is about to be written.
+
+    Raises:
+        InvalidError: If the product does not know its kind.
+    """
+    if (ref := address(obj)) is None:
+        raise InvalidError(f"kind: no kind {obj.get('kind')!r} in {obj.get('apiVersion')!r}; kinds.py has those known")
+    return ref

@@ -1,18 +1,21 @@
 """The port to Kubernetes: the few verbs that a level-triggered reconcile needs.
 
-Called by `observe`, `reconcile` and `local`. Implemented by `kube.twin.cluster` (in this process) and by the real client;
-one contract suite (tests/contract) runs against both. Objects are plain JSON dictionaries here and nowhere else.
+Called by `observe`, `reconcile`, `local` and the command line. `twin.cluster` (in this process) and `server.client` implement it;
+one contract suite (tests/contract) runs against both. Only here are objects plain JSON dictionaries.
 """
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, Literal, Protocol, TypeAlias
+from types import MappingProxyType
+from typing import Any, Final, Literal, Protocol, TypeAlias
 
 from typing_extensions import override
 
 Object: TypeAlias = dict[str, Any]
 """A Kubernetes object as JSON."""
+NO_LABELS: Final[Mapping[str, str]] = MappingProxyType({})
+"""Selects everything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +86,45 @@ class ExpiredError(KubeError):
     """410: the resourceVersion of a watch is too old; list again."""
 
 
+@dataclass(frozen=True, slots=True)
+class Right:
+    """A verb on a resource, in the terms of a Role.
+
+    Attributes:
+        user: Name of the user or service account.
+        verb: `get`, `list`, `watch`, `create`, `patch`, `delete`.
+        resource: Plural name: `rayservices`.
+        group: API group; empty for the core group.
+        subresource: `status`; empty for the object itself.
+        namespace: Where; empty for the whole cluster.
+        name: Of which object; empty for all.
+    """
+
+    user: str
+    verb: str
+    resource: str
+    group: str
+    subresource: str = ""
+    namespace: str = ""
+    name: str = ""
+
+    @property
+    def target(self) -> str:
+        """The resource as `kubectl` takes it: `rayservices.ray.io`."""
+        return f"{self.resource}.{self.group}" if self.group else self.resource
+
+
 class ForbiddenError(KubeError):
-    """401 or 403: the credentials, the rights of their owner, a quota, or a namespace that is ending forbid it."""
+    """401 or 403: the credentials, the rights of their owner, a quota, or a namespace that is ending forbid it.
+
+    Args:
+        message: What was asked, and the server's words.
+        missing: The right that the user lacks; None where something else forbids it.
+    """
+
+    def __init__(self, message: str, missing: Right | None = None) -> None:
+        super().__init__(message)
+        self.missing = missing
 
 
 class UnavailableError(KubeError):
@@ -164,7 +204,7 @@ class Cluster(Protocol):
     async def apply_status(self, obj: Object) -> Object:
         """Server-side apply of the status subresource; only `status` of `obj` counts. `NotFoundError` if absent.
 
-        Takes the fields over from whoever else wrote them: there is one author of a status.
+        Takes the fields over from other writers: a status has one author.
         """
         ...
 

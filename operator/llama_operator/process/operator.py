@@ -19,7 +19,7 @@ from llama_operator.evidence import start
 from llama_operator.evidence.log import EvidenceError
 from llama_operator.handlers import registry
 from llama_operator.handlers.dispatch import Dispatcher
-from llama_operator.handlers.resync import Found, Resync
+from llama_operator.handlers.resync import Kinds, Resync
 from llama_operator.handlers.watched import WATCHED, Watched
 from llama_operator.handlers.watches import WatchEndedError, Watches
 from llama_operator.kube.leadership.lease import LostLeaseError
@@ -144,7 +144,7 @@ class Operator:
             group.create_task(collect_when_idle(self._busy, time.monotonic))
             self._leading = group.create_task(self._lead())
 
-    async def _prime(self) -> Found:
+    async def _prime(self) -> Kinds:
         """Fill the cache; the API server may come up after us."""
         while True:
             try:
@@ -179,7 +179,7 @@ class Operator:
 
     async def _begin_evidence(self) -> None:
         parts = self._parts
-        previous = start.previous(parts.sink, parts.handover.found)
+        previous = start.previous(parts.sink, parts.handover.received)
         term = f"{parts.identity}/0" if parts.election is None else parts.election.term
         await parts.evidence.begin(term, previous, utc_now())
 

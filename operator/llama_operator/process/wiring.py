@@ -12,16 +12,16 @@ from functools import partial
 import aiohttp
 
 from llama_operator import catalog
+from llama_operator.api.meta import LABEL_DEPLOYMENT
 from llama_operator.catalog import Catalog
 from llama_operator.evidence import start
 from llama_operator.evidence.anchor import ANNOTATION_HEAD, LeaseAnchor
 from llama_operator.evidence.log import HashChainLog, NoAnchor
 from llama_operator.evidence.sink import EvidenceFile, EvidenceStream
-from llama_operator.handlers.watched import WATCHED
+from llama_operator.handlers.watched import WATCHED, kept
 from llama_operator.kube import kinds
 from llama_operator.kube.cache.cluster import CachedCluster
 from llama_operator.kube.cache.objects import ObjectCache
-from llama_operator.kube.events import EventRecorder
 from llama_operator.kube.leadership.fenced import FencedCluster
 from llama_operator.kube.leadership.handover import Handover
 from llama_operator.kube.leadership.lease import Leadership, LeaseElection, LeaseTiming
@@ -30,12 +30,13 @@ from llama_operator.kube.server.client import KubernetesCluster
 from llama_operator.observe.gather import NoServingReader, ServingReader
 from llama_operator.observe.serving_http import HttpServingReader
 from llama_operator.process.passes import note_write, run_pass
+from llama_operator.reconcile.event_recorder import EventRecorder
 from llama_operator.reconcile.ports import Ports
 from llama_operator.settings.operator import OperatorSettings, ServingStatusSource, Switch
 from llama_operator.telemetry.export import Export
 from llama_operator.telemetry.measured import MeasuredCluster
 from llama_operator.telemetry.metrics import Metrics
-from llama_operator.telemetry.recorder import Recorder
+from llama_operator.telemetry.pass_meter import PassMeter
 from llama_operator.work.controller import Controller
 from llama_operator.work.queue import Slots
 
@@ -71,7 +72,8 @@ def wire(settings: OperatorSettings, export: Export, cluster: KubernetesCluster,
         http: For the serving pods' status endpoint.
     """
     metrics, tracer = Metrics(export.meter), export.tracer if export.traces else None
-    known, cache, sink = catalog.load(), ObjectCache(), start.sink(settings.evidence_file)
+    known, sink = catalog.load(), start.sink(settings.evidence_file)
+    cache = ObjectCache(index=LABEL_DEPLOYMENT, keep=kept)
     leadership, handover = Leadership(boot_clock), Handover(ANNOTATION_HEAD)
     identity = settings.identity or f"{socket.gethostname()}_{secrets.token_hex(4)}"
     election = _election(settings, cluster, identity, leadership, handover)
@@ -90,7 +92,7 @@ def wire(settings: OperatorSettings, export: Export, cluster: KubernetesCluster,
     controller = Controller(
         partial(run_pass, ports),
         slots=Slots(settings.workers, kept=settings.workers // 2),
-        recorder=Recorder(metrics, tracer),
+        meter=PassMeter(metrics, tracer),
         clock=time.monotonic,
     )
     return Parts(known, metrics, cache, leadership, handover, election, identity, sink, evidence, controller)

@@ -1,4 +1,4 @@
-"""Which object and which pass the running task is about. Set by `recorder`, read by `logs`."""
+"""Which object and which pass the running task is about. Set by `pass_meter`, read by `logs`."""
 
 from contextvars import ContextVar
 from dataclasses import dataclass

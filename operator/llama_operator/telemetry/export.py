@@ -134,7 +134,7 @@ class Export(AbstractAsyncContextManager["Export"]):
 def _resource() -> "Resource":
     from opentelemetry.sdk.resources import SERVICE_NAME, SERVICE_VERSION, Resource
 
-    found = Resource.create({SERVICE_VERSION: __version__})
+    resource = Resource.create({SERVICE_VERSION: __version__})
     # OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES go before our own name.
-    unnamed = str(found.attributes[SERVICE_NAME]).startswith("unknown_service")
-    return found.merge(Resource({SERVICE_NAME: PROGRAM})) if unnamed else found
+    unnamed = str(resource.attributes[SERVICE_NAME]).startswith("unknown_service")
+    return resource.merge(Resource({SERVICE_NAME: PROGRAM})) if unnamed else resource

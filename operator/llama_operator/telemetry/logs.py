@@ -45,10 +45,10 @@ def object_of(record: logging.LogRecord) -> dict[str, str] | None:
     current = CURRENT_PASS.get()
     if current is not None:
         return {"kind": current.ref.kind.kind, "namespace": current.ref.namespace, "name": current.ref.name}
-    found: dict[str, Any] | None = getattr(record, "k8s_ref", None)
-    if found is None:
+    named: dict[str, Any] | None = getattr(record, "k8s_ref", None)
+    if named is None:
         return None
-    return {key: str(found.get(key) or "") for key in ("kind", "namespace", "name")}
+    return {key: str(named.get(key) or "") for key in ("kind", "namespace", "name")}
 
 
 class JsonFormatter(logging.Formatter):
@@ -62,8 +62,8 @@ class JsonFormatter(logging.Formatter):
             "message": record.getMessage(),
             "logger": record.name,
         }
-        if (found := object_of(record)) is not None:
-            line["object"] = found
+        if (subject := object_of(record)) is not None:
+            line["object"] = subject
         if (current := CURRENT_PASS.get()) is not None:
             line["reconcileId"] = current.reconcile_id
         if record.exc_info:
@@ -77,7 +77,7 @@ class TextFormatter(logging.Formatter):
     @override
     def format(self, record: logging.LogRecord) -> str:
         moment = datetime.fromtimestamp(record.created, UTC).strftime("%H:%M:%S.%f")[:-3]
-        found = object_of(record)
-        subject = f"{found['namespace']}/{found['name']}: ".removeprefix("/") if found else ""
+        about = object_of(record)
+        subject = f"{about['namespace']}/{about['name']}: ".removeprefix("/") if about else ""
         text = f"{moment} {record.levelname:<7} {subject}{record.getMessage()}"
         return f"{text}\n{self.formatException(record.exc_info)}" if record.exc_info else text

@@ -1,105 +1,46 @@
-"""Counts the writes to Kubernetes and gives each request its span. Wired in by `process` between the cache and the client."""
+"""Counts the writes to Kubernetes and gives each request its span. Wired in by `process` between the fence and the client."""
 
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from types import MappingProxyType
-from typing import Final
+from collections.abc import AsyncIterator
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 
 from opentelemetry.trace import SpanKind, Tracer
+from typing_extensions import override
 
-from llama_operator.kube.port import (
-    NO_PRECONDITIONS,
-    Cluster,
-    JsonPatch,
-    Kind,
-    Listing,
-    Object,
-    Preconditions,
-    Propagation,
-    Ref,
-    WatchEvent,
-)
+from llama_operator.kube.delegating import Delegating, Verb
+from llama_operator.kube.port import Cluster, Ref
 from llama_operator.telemetry.metrics import Metrics
 
-_NO_LABELS: Final[Mapping[str, str]] = MappingProxyType({})
 
-
-class MeasuredCluster:
+class MeasuredCluster(Delegating):
     """Does what `inner` does, and counts.
 
     Args:
         inner: The cluster itself.
         metrics: Counts writes.
-        tracer: Makes a span for each request; None when nobody would see them.
+        tracer: Makes a span for each request; None when no collector would get it.
     """
 
     def __init__(self, inner: Cluster, metrics: Metrics, tracer: Tracer | None) -> None:
-        self._inner = inner
+        super().__init__(inner)
         self._metrics = metrics
         self._tracer = tracer
 
-    async def get(self, ref: Ref) -> Object:
-        """See `Cluster.get`."""
-        with self._span("get", ref.kind.kind, ref.name):
-            return await self._inner.get(ref)
-
-    async def list(
-        self,
-        kind: Kind,
-        *,
-        namespace: str | None = None,
-        labels: Mapping[str, str] = _NO_LABELS,
-        fields: Mapping[str, str] = _NO_LABELS,
-    ) -> Listing:
-        """See `Cluster.list`."""
-        with self._span("list", kind.kind, ""):
-            return await self._inner.list(kind, namespace=namespace, labels=labels, fields=fields)
-
-    def watch(self, kind: Kind, *, since: str, namespace: str | None = None) -> AsyncIterator[WatchEvent]:
-        """See `Cluster.watch`."""
-        return self._inner.watch(kind, since=since, namespace=namespace)
-
-    async def apply(self, obj: Object, *, force: bool = True) -> Object:
-        """See `Cluster.apply`."""
-        with self._write("apply", obj["kind"], obj["metadata"]["name"]):
-            return await self._inner.apply(obj, force=force)
-
-    async def apply_status(self, obj: Object) -> Object:
-        """See `Cluster.apply_status`."""
-        with self._write("apply_status", obj["kind"], obj["metadata"]["name"]):
-            return await self._inner.apply_status(obj)
-
-    async def patch(self, ref: Ref, operations: Sequence[JsonPatch]) -> Object:
-        """See `Cluster.patch`."""
-        with self._write("patch", ref.kind.kind, ref.name):
-            return await self._inner.patch(ref, operations)
-
-    async def delete(
-        self,
-        ref: Ref,
-        *,
-        preconditions: Preconditions = NO_PRECONDITIONS,
-        propagation: Propagation = Propagation.BACKGROUND,
-    ) -> None:
-        """See `Cluster.delete`."""
-        with self._write("delete", ref.kind.kind, ref.name):
-            await self._inner.delete(ref, preconditions=preconditions, propagation=propagation)
-
-    @contextmanager
-    def _write(self, verb: str, kind: str, name: str) -> Iterator[None]:
+    @override
+    @asynccontextmanager
+    async def _around(self, verb: Verb, ref: Ref) -> AsyncIterator[None]:
         result = "error"
         try:
-            with self._span(verb, kind, name):
+            with self._span(verb, ref):
                 yield
             result = "success"
         finally:
-            self._metrics.writes.add(1, {"kind": kind, "verb": verb, "result": result})
+            if verb.writes:
+                self._metrics.writes.add(1, {"kind": ref.kind.kind, "verb": verb.value, "result": result})
 
-    @contextmanager
-    def _span(self, verb: str, kind: str, name: str) -> Iterator[None]:
+    def _span(self, verb: Verb, ref: Ref) -> AbstractContextManager[object]:
         if self._tracer is None:
-            yield
-            return
-        attributes = {"k8s.object.kind": kind, "k8s.object.name": name}
-        with self._tracer.start_as_current_span(f"{verb} {kind}", kind=SpanKind.CLIENT, attributes=attributes):
-            yield
+            return nullcontext()
+        attributes = {"k8s.object.kind": ref.kind.kind, "k8s.object.name": ref.name}
+        return self._tracer.start_as_current_span(
+            f"{verb.value} {ref.kind.kind}", kind=SpanKind.CLIENT, attributes=attributes
+        )

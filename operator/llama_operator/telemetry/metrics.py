@@ -1,4 +1,4 @@
-"""Numbers about the process, as OpenTelemetry instruments. Made by `export`; fed by `recorder`, `requests` and `process`.
+"""Numbers about the process, as OpenTelemetry instruments. Made by `export`; fed by `pass_meter`, `measured` and `process`.
 
 One table says which there are; docs/reference/metrics.md is made from it. Without an exporter the instruments are those of
 OpenTelemetry's API, which do nothing.
@@ -134,7 +134,7 @@ class Metrics:
         )
 
     def observe(self, gauge: Instrument, read: Callable[[], Readings]) -> None:
-        """Ask `read` for the values of a gauge whenever somebody wants to know."""
+        """Ask `read` for the values of a gauge each time that they are exported."""
 
         def callback(_: CallbackOptions) -> Iterator[Observation]:
             for labels, value in read():
@@ -153,8 +153,8 @@ class Metrics:
 def plan_ratios(deployments: Iterable[Mapping[str, Any]]) -> Readings:
     """Values of `PLAN_RATIO` from LlamaDeployments as the API server has them."""
     for deployment in deployments:
-        found = (deployment.get("status") or {}).get("kvCache") or {}
-        if planned := found.get("plannedTokens"):
+        cache = (deployment.get("status") or {}).get("kvCache") or {}
+        if planned := cache.get("plannedTokens"):
             metadata = deployment["metadata"]
             labels = {"namespace": metadata["namespace"], "deployment": metadata["name"]}
-            yield labels, found.get("measuredTokens", 0) / planned
+            yield labels, cache.get("measuredTokens", 0) / planned

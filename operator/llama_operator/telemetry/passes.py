@@ -1,4 +1,4 @@
-"""What is told about each pass of the reconcile. The controller calls a `PassRecorder`; `recorder` is the real one."""
+"""How passes of the reconcile are measured. The controller calls a `Meter`; `pass_meter` has the real one."""
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -13,7 +13,7 @@ class Outcome(StrEnum):
     """How a pass ended."""
 
     SUCCESS = "success"
-    """Everything that could be done was done; what blocks the deployment stands in its status."""
+    """Everything that could be done was done; the status says what blocks the deployment."""
     ERROR = "error"
     """It failed and is tried again."""
     CANCELLED = "cancelled"
@@ -21,27 +21,27 @@ class Outcome(StrEnum):
 
 
 @dataclass(slots=True)
-class PassRecord:
+class MeasuredPass:
     """One pass while it runs; the controller sets how it ended."""
 
     outcome: Outcome = Outcome.CANCELLED
 
 
-class PassRecorder(Protocol):
-    """Accompanies passes."""
+class Meter(Protocol):
+    """Measures passes."""
 
-    def record(self, ref: Ref) -> AbstractContextManager[PassRecord]:
-        """Accompany one pass of `ref`."""
+    def measure(self, ref: Ref) -> AbstractContextManager[MeasuredPass]:
+        """Meter one pass of `ref`, for as long as it is entered."""
         ...
 
 
-class _NoPasses:
+class _Nothing:
     @contextmanager
-    def record(self, ref: Ref) -> Iterator[PassRecord]:
-        """Tell nobody."""
+    def measure(self, ref: Ref) -> Iterator[MeasuredPass]:
+        """Meter nothing."""
         del ref
-        yield PassRecord()
+        yield MeasuredPass()
 
 
-NO_PASSES: PassRecorder = _NoPasses()
-"""Tells nobody."""
+NO_METER: Meter = _Nothing()
+"""Measures nothing."""

@@ -1,4 +1,4 @@
-"""Runs the reconcile for every key that is asked for: workers over the pure `work_queue`. Wired in by `process`.
+"""Runs the reconcile for every key: passes in tasks, chosen by the pure `work.queue`. Wired in by `process`.
 
 One task gives out keys; each pass is a task of its own; the queue says how many may run. Only a leader runs it.
 """
@@ -7,13 +7,13 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 from llama_operator.errors import LlamaOperatorError
 from llama_operator.kube.leadership.fenced import NotLeaderError
 from llama_operator.kube.port import KubeError, Ref
-from llama_operator.telemetry.passes import NO_PASSES, Outcome, PassRecorder
+from llama_operator.telemetry.passes import NO_METER, Meter, Outcome
 from llama_operator.work.queue import BackOff, Priority, Slots, WorkQueue
 
 _LOG = logging.getLogger(__name__)
@@ -31,7 +31,7 @@ class Controller:
         reconcile: One pass.
         slots: Passes at the same time, each for another key.
         back_off: How long failed keys wait.
-        recorder: What is told about every pass.
+        meter: Measures every pass.
         clock: Monotonic seconds.
         chance: Random numbers in [0, 1), for jitter.
     """
@@ -42,12 +42,12 @@ class Controller:
         *,
         slots: Slots,
         back_off: BackOff = _BACK_OFF,
-        recorder: PassRecorder = NO_PASSES,
+        meter: Meter = NO_METER,
         clock: Callable[[], float] = time.monotonic,
         chance: Callable[[], float] = random.random,
     ) -> None:
         self._reconcile = reconcile
-        self._recorder = recorder
+        self._meter = meter
         self._clock = clock
         self._queue = WorkQueue(back_off, chance, slots)
         self._wake = asyncio.Event()
@@ -78,18 +78,12 @@ class Controller:
         self._queue.add(ref, priority)
         self._wake.set()
 
-    def enqueue_all(self, refs: Iterable[Ref]) -> None:
-        """Ask for a pass of each."""
-        for ref in refs:
-            self._queue.add(ref)
-        self._wake.set()
-
     async def run(self) -> None:
         """Give out keys until `stop`."""
         loop = asyncio.get_running_loop()
         while not self._stopping:
             self._wake.clear()
-            # The time of the last look: what became due since would else be overlooked.
+            # The time of the last look: a key that became due since then must not be overlooked.
             due = self._queue.next_due(self._start_passes())
             timer = None if due is None else loop.call_later(max(0.0, due - self._clock()), self._wake.set)
             try:
@@ -110,7 +104,7 @@ class Controller:
         await asyncio.gather(*left, return_exceptions=True)
 
     def _start_passes(self) -> float:
-        """Start what may start; returns the time at which there was no more."""
+        """Start every pass that may start; returns the time at which none was left."""
         while (key := self._queue.take(now := self._clock())) is not None:
             task = asyncio.create_task(self._pass(key), name=f"reconcile {key}")
             self._passes[task] = now
@@ -122,22 +116,22 @@ class Controller:
         self._wake.set()
 
     async def _pass(self, key: Ref) -> None:
-        with self._recorder.record(key) as record:
+        with self._meter.measure(key) as measured:
             try:
                 again = await self._reconcile(key)
             except NotLeaderError as error:
-                # No failure of the deployment: the process is about to end, or holds the Lease again in a moment.
+                # Not a failure of the deployment: the process is about to end, or holds the Lease again in a moment.
                 self._queue.failed(key, self._clock())
                 _LOG.info("reconcile ended before its end: %s", error)
             except (LlamaOperatorError, KubeError) as error:
-                # Named errors say what is wrong by themselves; where they came from adds nothing.
+                # Named errors say what is wrong; a trace would add nothing.
                 wait = self._queue.failed(key, self._clock())
-                record.outcome = Outcome.ERROR
+                measured.outcome = Outcome.ERROR
                 _LOG.warning("reconcile failed, tries again in %.1f s: %s", wait, error)
             except Exception:  # noqa: BLE001 - one deployment must not stop all others; it is logged with its trace
                 wait = self._queue.failed(key, self._clock())
-                record.outcome = Outcome.ERROR
+                measured.outcome = Outcome.ERROR
                 _LOG.exception("reconcile failed by a defect, tries again in %.1f s", wait)
             else:
                 self._queue.succeeded(key, self._clock(), again_after=again)
-                record.outcome = Outcome.SUCCESS
+                measured.outcome = Outcome.SUCCESS

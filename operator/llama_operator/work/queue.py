@@ -1,8 +1,11 @@
-"""Which LlamaDeployment is looked at next: keys that wait, run, back off or are due later. Called by `controller` alone.
+"""Which LlamaDeployment is looked at next: keys that wait, run, back off or are due later. Only `work.controller` calls it.
 
-Pure: time and randomness are arguments, nothing here waits. What it promises (tests/unit/controller holds it to that):
-a key is never given out twice at once; a key that was added is given out after the addition, or waits for its back-off;
-namespaces take turns, so that one full of deployments does not delay another with one.
+Pure: time and randomness are arguments, nothing here waits. It promises (tests/unit/work holds it to that):
+a key never runs twice at once; a key that was added is given out after the addition, or waits for its back-off;
+namespaces take turns, so that a crowded namespace does not delay a small one.
+
+What is new goes first. Everything else is background: it gets one place at a time while something new waits or runs.
+docs/designs/0006-operator-process.md has the figures for that rule, and for those that it replaced.
 """
 
 from collections import deque
@@ -15,48 +18,44 @@ from typing import Final
 from llama_operator.kube.port import Ref
 
 _URGENT_FAILURES: Final = 4
-"""Failures in a row after which a key is no longer treated as new: what fails for good must not hold back the rest for good."""
+"""Failures in a row after which a key counts as background: a key that fails for good must not hold back the others."""
+_BACKGROUND_TURN: Final = 10
+"""While new keys wait, one start of so many is a background one: a thousand new ones must not stop a change to what serves."""
 _RECHECK_TURN: Final = 4
-"""Every so many keys of the rest one is a recheck, however many changes wait."""
+"""One background start of so many is a recheck, however many changes wait."""
 
 
 class Priority(IntEnum):
     """Why a pass is asked for; the higher goes first.
 
-    A burst of changes to what serves would else hold up the start of what does not serve yet.
+    Otherwise a burst of changes to what serves would hold up the start of what does not serve yet.
     """
 
     RECHECK = 0
-    """Something that it rests on may have changed."""
+    """Something that the deployment depends on may have changed. Background."""
     CHANGED = 1
-    """What is asked for has changed."""
+    """The user changed the spec. Background."""
     NEW = 2
-    """It has never been looked at."""
+    """No pass has looked at it yet."""
 
 
 @dataclass(frozen=True, slots=True)
 class Slots:
-    """How many keys run at once.
+    """How many passes run at once.
 
-    More passes than keep the API server busy do not end sooner, they only wait for each other. A new deployment that comes
-    meanwhile would wait with them; so while new ones come, the rest leaves half of the time to them: one pass at a time,
-    and after each a rest as long as the pass.
+    More passes than keep the API server busy do not end sooner, they only wait for each other, and a new deployment
+    would wait with them. So background passes run one at a time while something new waits or runs.
 
     Attributes:
-        total: Most at once.
-        kept: Of these, how many are kept for what is new; at least one is left to the rest.
-        calm: Seconds after something new, for which the rest holds back.
-        pause: Seconds between two starts of the rest while something new waits or runs: a thousand new ones must not
-            stop a change to what serves.
-        longest: Most seconds for which a pass of the rest keeps the others waiting, and then most seconds of its rest: one
-            that waits for a pod that does not answer costs the API server nothing.
+        total: Upper limit of passes at once.
+        kept: How many of these background passes never take; one place is theirs in any case.
+        patience: Seconds after which a pass no longer counts as running for that rule. A pass that waits for a pod that
+            does not answer costs the API server nothing, and must not hold up the others.
     """
 
     total: int
     kept: int = 0
-    calm: float = 5.0
-    pause: float = 0.25
-    longest: float = 2.0
+    patience: float = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,19 +135,16 @@ class WorkQueue:
         self._chance = chance
         self._slots = slots
         self._lines = {priority: _Line() for priority in Priority}
+        self._new_in_a_row = 0
         self._changes_in_a_row = 0
         self._running: dict[Ref, tuple[Priority, float]] = {}
-        """Priority, and since when it runs."""
-        self._calm_until = float("-inf")
-        self._rest_until = float("-inf")
+        """Priority, and the time of the start."""
         self._again: dict[Ref, Priority] = {}
-        """Running keys that were added meanwhile, with the highest priority of that."""
+        """Running keys that were added since their start, with the highest priority."""
         self._due: dict[Ref, tuple[float, Priority]] = {}
         self._heap: list[tuple[float, int, Ref]] = []
         self._pushed = 0
         self._failures: dict[Ref, int] = {}
-        self._pause_ends: float | None = None
-        """While something new waits or runs: when the next of the rest may start."""
 
     @property
     def ready(self) -> int:
@@ -170,8 +166,8 @@ class WorkQueue:
 
         Args:
             key: What to look at.
-            priority: Whatever is more than a recheck also ends a back-off. A recheck waits for it, or the events of its
-                own attempts would keep a failing key busy.
+            priority: A priority above RECHECK also ends a back-off. A recheck waits for it: the events of a failing key's
+                own attempts must not keep it busy.
         """
         if key in self._running:
             self._again[key] = max(priority, self._again.get(key, priority))
@@ -184,43 +180,34 @@ class WorkQueue:
         self._make_ready(key, max(priority, owed))
 
     def take(self, now: float) -> Ref | None:
-        """Give out the next key, or None when nothing is ready at time `now` for which there is a place."""
+        """Give out the next key, or None when no key is ready at time `now` or there is no place for it."""
         self._promote(now)
-        if self._lines[Priority.NEW] or self._new_runs():
-            self._calm_until = now + self._slots.calm
-            if self._pause_ends is None:
-                self._pause_ends = now + self._slots.pause
-        if len(self._running) >= self._slots.total:
-            return None
-        if self._rest_may_start(now):
-            priority = self._next_of_the_rest()
-            if self._pause_ends is not None:
-                self._pause_ends = now + self._slots.pause
-        elif self._lines[Priority.NEW]:
-            priority = Priority.NEW
-        else:
+        if len(self._running) >= self._slots.total or (priority := self._next_priority(now)) is None:
             return None
         key = self._lines[priority].pop()
         self._running[key] = (priority, now)
         return key
 
-    def _rest_may_start(self, now: float) -> bool:
-        started = self._rest_runs_since()
-        if not self._rest_waits() or len(started) >= max(1, self._slots.total - self._slots.kept):
-            return False
-        if now >= self._calm_until:
-            return True
-        if any(now < since + self._slots.longest for since in started):
-            return False
-        return now >= self._rest_until and (self._pause_ends is None or now >= self._pause_ends)
+    def _next_priority(self, now: float) -> Priority | None:
+        new_waits = bool(self._lines[Priority.NEW])
+        its_turn = not new_waits or self._new_in_a_row >= _BACKGROUND_TURN - 1
+        if its_turn and self._background_may_start(now):
+            self._new_in_a_row = 0
+            return self._next_background()
+        self._new_in_a_row += new_waits
+        return Priority.NEW if new_waits else None
 
-    def _rest_runs_since(self) -> list[float]:
-        return [since for priority, since in self._running.values() if priority is not Priority.NEW]
+    def _background_may_start(self, now: float) -> bool:
+        background = sum(priority is not Priority.NEW for priority, _ in self._running.values())
+        if not self._background_waits() or background >= max(1, self._slots.total - self._slots.kept):
+            return False
+        counted = {priority for priority, since in self._running.values() if now < since + self._slots.patience}
+        return Priority.NEW not in counted or counted == {Priority.NEW}
 
-    def _rest_waits(self) -> bool:
+    def _background_waits(self) -> bool:
         return bool(self._lines[Priority.CHANGED] or self._lines[Priority.RECHECK])
 
-    def _next_of_the_rest(self) -> Priority:
+    def _next_background(self) -> Priority:
         turn_of_a_recheck = self._lines[Priority.RECHECK] and self._changes_in_a_row >= _RECHECK_TURN - 1
         if self._lines[Priority.CHANGED] and not turn_of_a_recheck:
             self._changes_in_a_row += 1
@@ -229,8 +216,8 @@ class WorkQueue:
         return Priority.RECHECK
 
     def succeeded(self, key: Ref, now: float, *, again_after: float | None = None) -> None:
-        """Give a key back; it comes again when it was added meanwhile, or `again_after` seconds from `now`."""
-        self._give_back(key, now)
+        """Give a key back; it comes again at once if it was added since its start, else `again_after` seconds from `now`."""
+        del self._running[key]
         self._failures.pop(key, None)
         again = self._again.pop(key, None)
         if again is not None:
@@ -239,8 +226,8 @@ class WorkQueue:
             self._schedule(key, now + again_after, Priority.RECHECK)
 
     def failed(self, key: Ref, now: float) -> float:
-        """Give a key back that failed; returns the seconds until it comes again, at first as urgent as it was."""
-        priority = self._give_back(key, now)
+        """Give a key back that failed; returns the seconds until it comes again, at first with the same priority."""
+        priority, _ = self._running.pop(key)
         again = self._again.pop(key, Priority.RECHECK)
         if again > Priority.RECHECK:
             self._failures.pop(key, None)
@@ -251,26 +238,14 @@ class WorkQueue:
         self._schedule(key, now + wait, priority if failures < _URGENT_FAILURES else min(priority, Priority.CHANGED))
         return wait
 
-    def _give_back(self, key: Ref, now: float) -> Priority:
-        priority, since = self._running.pop(key)
-        if priority is not Priority.NEW:
-            self._rest_until = now + min(now - since, self._slots.longest)
-        if not self._lines[Priority.NEW] and not self._new_runs():
-            self._pause_ends = None
-        return priority
-
-    def _new_runs(self) -> bool:
-        return any(priority is Priority.NEW for priority, _ in self._running.values())
-
     def next_due(self, now: float) -> float | None:
         """Time after `now`, which was given to `take` last, at which a key may start without anything else happening.
 
         None when there is none.
         """
         times = [self._first_due()]
-        if self._rest_waits():
-            times += [self._pause_ends, self._rest_until, self._calm_until]
-            times += [since + self._slots.longest for since in self._rest_runs_since()]
+        if self._background_waits():
+            times += [since + self._slots.patience for _, since in self._running.values()]
         return min((time for time in times if time is not None and time > now), default=None)
 
     def _first_due(self) -> float | None:

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from llama_operator.decide.observed import Requester
+from llama_operator.handlers.watched import kept
 from llama_operator.kube import kinds
 from llama_operator.kube.cache.objects import ObjectCache
 from llama_operator.kube.port import Ref
@@ -30,7 +31,7 @@ def deployment(model="llama-3.3-70b-instruct", **metadata):
 
 
 def cached(live):
-    cache = ObjectCache()
+    cache = ObjectCache(keep=kept)
     cache.put(live)
     return next(iter(cache.list(kinds.LLAMA_DEPLOYMENT)))
 

@@ -6,7 +6,7 @@ import pytest
 
 from llama_operator.api.meta import LABEL_DEPLOYMENT
 from llama_operator.handlers.dispatch import Dispatcher
-from llama_operator.handlers.watched import WATCHED
+from llama_operator.handlers.watched import WATCHED, kept
 from llama_operator.kube import kinds
 from llama_operator.kube.cache.objects import ObjectCache
 from llama_operator.kube.port import Listing, Ref
@@ -41,7 +41,7 @@ def node(name="n1", *, version=1, gpus="8", heartbeat="", unschedulable=False):
 
 class Scene:
     def __init__(self, catalog):
-        self.cache = ObjectCache()
+        self.cache = ObjectCache(index=LABEL_DEPLOYMENT, keep=kept)
         for each in WATCHED:
             self.cache.replace(each.kind, Listing((), "0"))
         self.asked = []

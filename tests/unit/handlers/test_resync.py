@@ -11,7 +11,7 @@ from llama_operator.kube.twin.cluster import MemoryCluster
 
 ACCEPTANCES = next(each for each in WATCHED if each.kind == kinds.LICENSE_ACCEPTANCE)
 SERVICES = next(each for each in WATCHED if each.kind == kinds.SERVICE)
-UNKNOWN = Watched(Kind("example.com/v1", "Unknown", "unknowns"), Concerns.EVERYBODY)
+UNKNOWN = Watched(Kind("example.com/v1", "Unknown", "unknowns"), Concerns.ALL_DEPLOYMENTS)
 
 
 class OldServer:

@@ -1,6 +1,6 @@
-"""What is left out of the cache is read by nobody."""
+"""What the cache leaves out is never read."""
 
-from llama_operator.handlers.watched import slim
+from llama_operator.handlers.watched import kept
 from llama_operator.kube import kinds
 from llama_operator.observe.children import ray_cluster_facts
 
@@ -17,7 +17,19 @@ def test_a_ray_cluster_keeps_its_bounds_and_loses_what_repeats_its_ray_service()
         },
         "status": {"state": "ready"},
     }
-    kept = slim(kinds.RAY_CLUSTER, cluster)
-    assert ray_cluster_facts(kept) == ray_cluster_facts(cluster)
-    assert "acme/ray" not in str(kept)
-    assert "status" not in kept
+    slim = kept(kinds.RAY_CLUSTER, cluster)
+    assert ray_cluster_facts(slim) == ray_cluster_facts(cluster)
+    assert "acme/ray" not in str(slim)
+    assert "status" not in slim
+
+
+def test_who_owns_which_field_is_left_out():
+    metadata = {"name": "web", "managedFields": [{"manager": "kubectl"}]}
+    obj = {"apiVersion": "v1", "kind": "Service", "metadata": metadata}
+    assert kept(kinds.SERVICE, obj) == obj | {"metadata": {"name": "web"}}
+    assert metadata["managedFields"], "the object itself stays as it is"
+
+
+def test_a_node_loses_its_images():
+    node = {"metadata": {"name": "n"}, "status": {"capacity": {"cpu": "1"}, "images": [{"names": ["a"]}]}}
+    assert kept(kinds.NODE, node)["status"] == {"capacity": {"cpu": "1"}}

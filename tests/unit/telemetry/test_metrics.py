@@ -23,8 +23,8 @@ from llama_operator.telemetry.metrics import (
     Metrics,
     plan_ratios,
 )
+from llama_operator.telemetry.pass_meter import PassMeter
 from llama_operator.telemetry.passes import Outcome
-from llama_operator.telemetry.recorder import Recorder
 
 CHAT = Ref(kinds.LLAMA_DEPLOYMENT, "team-a", "chat")
 NOTHING_SENT = OtlpSettings(traces=False, metrics=False)
@@ -53,11 +53,11 @@ def value(export, name, **labels):
 
 def test_passes_are_counted_by_result_with_their_duration(export):
     clock = iter([10.0, 10.5, 20.0, 21.0])
-    recorder = Recorder(Metrics(export.meter), None, clock=lambda: next(clock))
-    with recorder.record(CHAT) as record:
-        record.outcome = Outcome.SUCCESS
-    with recorder.record(CHAT) as record:
-        record.outcome = Outcome.ERROR
+    meter = PassMeter(Metrics(export.meter), None, clock=lambda: next(clock))
+    with meter.measure(CHAT) as measured:
+        measured.outcome = Outcome.SUCCESS
+    with meter.measure(CHAT) as measured:
+        measured.outcome = Outcome.ERROR
     assert value(export, "llama_operator_reconciles_total", result="success") == 1
     assert value(export, "llama_operator_reconciles_total", result="error") == 1
     assert value(export, "llama_operator_retries_total") == 1
@@ -65,8 +65,8 @@ def test_passes_are_counted_by_result_with_their_duration(export):
 
 
 def test_the_id_of_a_pass_is_known_inside_of_it_only(export):
-    recorder = Recorder(Metrics(export.meter), None, ids=lambda: "77aa")
-    with recorder.record(CHAT):
+    meter = PassMeter(Metrics(export.meter), None, ids=lambda: "77aa")
+    with meter.measure(CHAT):
         assert CURRENT_PASS.get().reconcile_id == "77aa"
     assert CURRENT_PASS.get() is None
 
@@ -112,9 +112,9 @@ async def test_a_pass_is_one_span_with_its_requests_below_it(export):
     provider.add_span_processor(SimpleSpanProcessor(spans))
     tracer, metrics = provider.get_tracer("test"), Metrics(export.meter)
     cluster = MeasuredCluster(MemoryCluster().client("llama-operator"), metrics, tracer)
-    with Recorder(metrics, tracer).record(CHAT) as record:
+    with PassMeter(metrics, tracer).measure(CHAT) as measured:
         await cluster.apply(SERVICE)
-        record.outcome = Outcome.SUCCESS
+        measured.outcome = Outcome.SUCCESS
     request, whole = spans.get_finished_spans()
     assert (request.name, whole.name) == ("apply Service", "reconcile")
     assert request.parent.span_id == whole.context.span_id
@@ -124,8 +124,8 @@ async def test_a_pass_is_one_span_with_its_requests_below_it(export):
 
 async def test_with_everything_off_nothing_is_counted_and_nothing_fails():
     async with Export(Switch.DISABLED, NOTHING_SENT) as export:
-        with Recorder(Metrics(export.meter), None).record(CHAT) as record:
-            record.outcome = Outcome.SUCCESS
+        with PassMeter(Metrics(export.meter), None).measure(CHAT) as measured:
+            measured.outcome = Outcome.SUCCESS
         assert export.scrape() == b""
 
 

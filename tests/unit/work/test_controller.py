@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager, contextmanager
 
 from llama_operator.kube import kinds
 from llama_operator.kube.port import KubeError, Ref
-from llama_operator.telemetry.passes import Outcome, PassRecord
+from llama_operator.telemetry.passes import MeasuredPass, Outcome
 from llama_operator.work.controller import Controller
 from llama_operator.work.queue import BackOff, Slots
 
@@ -17,8 +17,8 @@ class Recording:
         self.outcomes = []
 
     @contextmanager
-    def record(self, ref):
-        found = PassRecord()
+    def measure(self, ref):
+        found = MeasuredPass()
         try:
             yield found
         finally:
@@ -70,7 +70,8 @@ async def test_what_was_asked_for_before_the_start_is_done_after_it():
 async def test_no_more_passes_run_than_there_are_workers():
     passes = Passes()
     async with running(passes, slots=Slots(2)) as controller:
-        controller.enqueue_all([A, B, C])
+        for key in (A, B, C):
+            controller.enqueue(key)
         await passes.wait_for(2)
         assert (controller.running, controller.depth) == (2, 1)
         passes.gates[A].set()
@@ -104,8 +105,9 @@ async def test_a_failed_pass_is_tried_again_and_the_others_go_on():
             done.set()
 
     recording = Recording()
-    async with running(reconcile, back_off=BackOff(first=0.001), recorder=recording) as controller:
-        controller.enqueue_all([A, B])
+    async with running(reconcile, back_off=BackOff(first=0.001), meter=recording) as controller:
+        for key in (A, B):
+            controller.enqueue(key)
         await done.wait()
     assert tries.count(A) == 2
     assert (A, Outcome.ERROR) in recording.outcomes
@@ -121,7 +123,8 @@ async def test_a_defect_in_one_pass_does_not_end_the_controller():
         done.set()
 
     async with running(reconcile) as controller:
-        controller.enqueue_all([A, B])
+        for key in (A, B):
+            controller.enqueue(key)
         await done.wait()
         assert controller.failing == 1
 
@@ -176,9 +179,10 @@ async def test_what_is_due_while_all_workers_are_busy_waits_without_being_asked_
 
 async def test_a_graceful_stop_lets_running_passes_finish_and_starts_no_more():
     passes, recording = Passes(), Recording()
-    controller = Controller(passes, slots=Slots(1), recorder=recording)
+    controller = Controller(passes, slots=Slots(1), meter=recording)
     task = asyncio.create_task(controller.run())
-    controller.enqueue_all([A, B])
+    for key in (A, B):
+        controller.enqueue(key)
     await passes.wait_for(1)
     stopping = asyncio.create_task(controller.stop(30))
     await asyncio.sleep(0)
@@ -190,7 +194,7 @@ async def test_a_graceful_stop_lets_running_passes_finish_and_starts_no_more():
 
 async def test_a_stop_without_grace_cancels_running_passes():
     passes, recording = Passes(), Recording()
-    async with running(passes, recorder=recording) as controller:
+    async with running(passes, meter=recording) as controller:
         controller.enqueue(A)
         await passes.wait_for(1)
     assert recording.outcomes == [(A, Outcome.CANCELLED)]

@@ -2,6 +2,7 @@
 
 from collections import Counter
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -166,40 +167,68 @@ def test_places_are_kept_for_what_is_new():
     assert take_all(work) == [KEYS[8], KEYS[7]]
 
 
-def test_while_something_new_waits_or_runs_the_rest_starts_one_by_one_with_pauses():
-    work = queue(slots=Slots(4, pause=1))
+def test_while_something_new_runs_background_passes_run_one_at_a_time():
+    work = queue(slots=Slots(4))
     for key in KEYS[1:]:
         work.add(key, Priority.CHANGED)
     work.add(KEYS[0], Priority.NEW)
-    assert take_all(work) == [KEYS[0]]
-    assert work.next_due(0.5) == 1
-    (other,) = take_all(work, 1.0)
-    assert take_all(work, 1.1) == []
-    work.succeeded(other, 1.1)
-    assert take_all(work, 1.9) == []
-    (other,) = take_all(work, 2.0)
-    work.succeeded(other, 2.0)
-    work.succeeded(KEYS[0], 2.0)
-    assert len(take_all(work, 2.0)) == 1
+    new, other = take_all(work)
+    assert new == KEYS[0]
+    assert take_all(work, 1.5) == []
+    work.succeeded(other, 1.5)
+    (other,) = take_all(work, 1.5)
+    work.succeeded(new, 1.6)
+    assert len(take_all(work, 1.6)) == 3
 
 
-def test_a_crowd_of_new_ones_does_not_stop_what_serves():
-    work = queue(slots=Slots(3, pause=1))
-    crowd = [Ref(kinds.LLAMA_DEPLOYMENT, "crowded", f"d{number}") for number in range(100)]
-    for key in crowd:
+def test_while_something_new_waits_no_second_background_pass_starts():
+    work = queue(slots=Slots(2, patience=100))
+    for key in KEYS[:3]:
         work.add(key, Priority.NEW)
-    for key in KEYS:
+    for key in KEYS[3:6]:
         work.add(key, Priority.CHANGED)
-    done = []
-    for tick in range(40):
+    running = take_all(work)
+    started = list(running)
+    while running:
+        assert sum(key in KEYS[3:6] for key in running) <= 1 or not set(KEYS[:3]) - set(started)
+        work.succeeded(running.pop(0), 0)
+        for key in take_all(work):
+            running.append(key)
+            started.append(key)
+    assert started[:3] == KEYS[:3]
+    assert set(started) == set(KEYS[:6])
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3, 16])
+def test_however_many_new_ones_come_changes_and_rechecks_have_their_turns(workers):
+    work = queue(slots=Slots(workers, kept=workers // 2))
+    for key in KEYS[:6]:
+        work.add(key, Priority.CHANGED)
+    for key in KEYS[6:]:
+        work.add(key)
+    started = []
+    for tick in range(200):
+        for number in range(2 * workers):
+            work.add(Ref(kinds.LLAMA_DEPLOYMENT, "crowded", f"d{tick}-{number}"), Priority.NEW)
         running = take_all(work, tick / 4)
-        done += running
+        started += running
         for key in running:
             work.succeeded(key, tick / 4)
-    assert set(KEYS) <= set(done)
+    assert set(KEYS) <= set(started)
+    assert len(started) == 200 * workers, "a place stayed empty"
 
 
-def test_without_anything_new_the_rest_takes_its_places_at_once():
+def test_one_start_of_ten_is_left_to_the_background_while_new_ones_wait():
+    work = queue(slots=Slots(1))
+    for number in range(100):
+        work.add(Ref(kinds.LLAMA_DEPLOYMENT, "crowded", f"d{number}"), Priority.NEW)
+    work.add(A, Priority.CHANGED)
+    work.add(B)
+    started = drain(work)
+    assert [started.index(A), started.index(B)] == [9, 19]
+
+
+def test_without_anything_new_the_background_takes_its_places_at_once():
     work = queue(slots=Slots(4, kept=2))
     for key in KEYS:
         work.add(key)
@@ -208,47 +237,69 @@ def test_without_anything_new_the_rest_takes_its_places_at_once():
     assert len(take_all(work, 30)) == 1
 
 
-def after_something_new(slots):
-    work = queue(slots=slots)
+def test_once_the_new_ones_are_done_the_background_takes_its_places_at_once():
+    work = queue(slots=Slots(4, kept=2))
     work.add(KEYS[8], Priority.NEW)
-    assert work.take(0) == KEYS[8]
     for key in KEYS[:3]:
         work.add(key)
-    work.succeeded(KEYS[8], 0)
-    return work
+    assert take_all(work, 0) == [KEYS[8], KEYS[0]]
+    work.succeeded(KEYS[8], 0.1)
+    assert take_all(work, 0.1) == [KEYS[1]]
 
 
-def test_while_new_ones_come_the_rest_runs_one_by_one_and_leaves_half_of_the_time():
-    work = after_something_new(Slots(4, calm=10, longest=100))
-    assert take_all(work, 0) == [KEYS[0]]
-    work.succeeded(KEYS[0], 2)
-    assert work.take(3.9) is None
-    assert work.next_due(3.9) == 4
-    assert take_all(work, 4) == [KEYS[1]]
-    assert work.next_due(4) == 10
-    assert take_all(work, 10) == [KEYS[2]]
-
-
-def test_a_pass_that_hung_is_followed_by_a_short_rest():
-    work = after_something_new(Slots(4, calm=1000, longest=2))
-    work.take(0)
-    work.failed(KEYS[0], 600)
-    assert work.take(602) == KEYS[1]
-
-
-def test_a_pass_that_hangs_keeps_the_others_waiting_for_a_moment_only():
-    work = after_something_new(Slots(4, calm=1000, longest=2))
-    assert take_all(work, 0) == [KEYS[0]]
+def test_a_background_pass_that_hangs_keeps_the_others_waiting_for_a_moment_only():
+    work = queue(slots=Slots(4, patience=2))
+    work.add(KEYS[8], Priority.NEW)
+    for key in KEYS[:3]:
+        work.add(key)
+    assert take_all(work, 0) == [KEYS[8], KEYS[0]]
     assert work.next_due(0) == 2
+    work.succeeded(KEYS[8], 1.5)
+    work.add(KEYS[7], Priority.NEW)
+    assert take_all(work, 1.5) == [KEYS[7]]
+    assert work.next_due(1.5) == 2
     assert take_all(work, 1.9) == []
     assert take_all(work, 2) == [KEYS[1]]
 
 
+def test_a_new_one_that_hangs_holds_the_background_back_for_a_moment_only():
+    work = queue(slots=Slots(4, patience=2))
+    work.add(KEYS[8], Priority.NEW)
+    for key in KEYS[:3]:
+        work.add(key)
+    assert take_all(work, 0) == [KEYS[8], KEYS[0]]
+    work.succeeded(KEYS[0], 1)
+    assert take_all(work, 1) == [KEYS[1]]
+    assert take_all(work, 1.9) == []
+    assert work.next_due(1.9) == 2
+    assert take_all(work, 2) == [KEYS[2]]
+
+
+def test_one_place_is_left_to_the_background_however_many_are_kept():
+    work = queue(slots=Slots(2, kept=2))
+    for key in KEYS[:2]:
+        work.add(key)
+    assert take_all(work) == [KEYS[0]]
+
+
 def test_passes_that_hang_never_take_the_places_kept_for_what_is_new():
-    work = after_something_new(Slots(4, kept=2, calm=1000, longest=2))
-    assert [len(take_all(work, now)) for now in (0, 2, 4, 6)] == [1, 1, 0, 0]
+    work = queue(slots=Slots(4, kept=2, patience=2))
+    work.add(KEYS[8], Priority.NEW)
+    for key in KEYS[:4]:
+        work.add(key)
+    assert take_all(work, 0) == [KEYS[8], KEYS[0]]
+    assert [len(take_all(work, now)) for now in (2, 4, 6)] == [1, 0, 0]
     work.add(KEYS[7], Priority.NEW)
     assert work.take(6) == KEYS[7]
+
+
+def test_background_passes_that_hang_keep_the_places_of_others_only_until_they_end():
+    work = queue(slots=Slots(2, kept=1))
+    for key in KEYS[:2]:
+        work.add(key)
+    assert take_all(work, 0) == [KEYS[0]]
+    work.failed(KEYS[0], 600)
+    assert work.take(600) == KEYS[1]
 
 
 def test_what_became_due_since_the_last_look_is_not_overlooked():
@@ -260,10 +311,10 @@ def test_what_became_due_since_the_last_look_is_not_overlooked():
     assert work.next_due(9.999) == 10
 
 
-def test_what_is_new_waits_for_no_rest():
-    work = after_something_new(Slots(2, kept=1, calm=1000))
-    work.take(0)
-    work.succeeded(KEYS[0], 10)
+def test_what_is_new_waits_for_no_background_pass():
+    work = queue(slots=Slots(2, kept=1))
+    work.add(KEYS[0])
+    assert work.take(0) == KEYS[0]
     for key in KEYS[6:8]:
         work.add(key, Priority.NEW)
         assert work.take(10) == key
@@ -289,8 +340,8 @@ def test_what_was_new_and_failed_is_still_as_urgent():
     assert work.take(5) == KEYS[0]
 
 
-def test_what_is_new_and_fails_for_good_holds_nobody_back():
-    work, now = queue(slots=Slots(4, calm=1), first=5), 0.0
+def test_what_is_new_and_fails_for_good_does_not_hold_the_others_back():
+    work, now = queue(slots=Slots(4), first=5), 0.0
     work.add(KEYS[0], Priority.NEW)
     for _ in range(4):
         assert work.take(now) == KEYS[0]
@@ -298,6 +349,16 @@ def test_what_is_new_and_fails_for_good_holds_nobody_back():
     for key in KEYS[1:4]:
         work.add(key)
     assert len(take_all(work, now)) == 4
+
+
+def test_what_is_new_and_waits_for_its_back_off_does_not_hold_the_others_back():
+    work = queue(slots=Slots(4), first=5)
+    work.add(KEYS[0], Priority.NEW)
+    work.take(0)
+    work.failed(KEYS[0], 0)
+    for key in KEYS[1:5]:
+        work.add(key)
+    assert len(take_all(work, 1)) == 4
 
 
 def test_a_key_that_is_added_often_is_given_out_once():

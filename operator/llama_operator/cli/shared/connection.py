@@ -5,7 +5,6 @@ Everything goes through the port `Cluster`, so every command runs on the in-memo
 
 import asyncio
 import difflib
-import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
@@ -24,17 +23,12 @@ from llama_operator.kube.port import (
     NotFoundError,
     Object,
     Ref,
+    Right,
     UnavailableError,
 )
 
 FIELD_MANAGER = "kubectl-llama"
 """Under which name `rollback` writes, as managedFields show it."""
-
-_FORBIDDEN = re.compile(
-    r'User "(?P<user>[^"]*)" cannot (?P<verb>\w+) resource "(?P<resource>[^"]*)" in API group "(?P<group>[^"]*)"'
-    r'(?: in the namespace "(?P<namespace>[^"]*)"| at the cluster scope)?'
-)
-"""What every API server says with a 403; the words are part of Kubernetes' own tests."""
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -100,10 +94,10 @@ async def permitted(reading: Awaitable[T]) -> T | Unknown:
     try:
         return await reading
     except ForbiddenError as error:
-        # Without a right in the message it is the credentials that are refused: then nothing can be read.
-        if (found := _FORBIDDEN.search(" ".join(str(error).split()))) is None:
+        # If no right is missing, the server refuses the credentials: then nothing can be read.
+        if error.missing is None:
             raise
-        return Unknown(_right(found))
+        return Unknown(_lacks(error.missing))
 
 
 async def readable(reading: Awaitable[T]) -> T | Unknown:
@@ -141,23 +135,21 @@ def explained(error: KubeError) -> str:
     text = " ".join(str(error).split())
     if isinstance(error, UnavailableError):
         return f"{text}; see that --kubeconfig and --context name the cluster that you mean"
-    found = _FORBIDDEN.search(text)
-    if found is None:
+    missing = error.missing if isinstance(error, ForbiddenError) else None
+    if missing is None:
         return text or type(error).__name__
-    where = f"-n {found['namespace']}" if found["namespace"] else "-A"
+    where = f"-n {missing.namespace}" if missing.namespace else "-A"
+    part = f" --subresource={missing.subresource}" if missing.subresource else ""
     return (
-        f"{_right(found)}: an administrator has to grant it by a Role or ClusterRole "
-        f"(check: kubectl auth can-i {found['verb']} {_resource(found)} {where})"
+        f"{_lacks(missing)}: an administrator has to grant it by a Role or ClusterRole "
+        f"(check: kubectl auth can-i {missing.verb} {missing.target}{part} {where})"
     )
 
 
-def _right(found: re.Match[str]) -> str:
-    where = f"in namespace {found['namespace']}" if found["namespace"] else "in all namespaces"
-    return f"{found['user']} may not {found['verb']} {_resource(found)} {where}"
-
-
-def _resource(found: re.Match[str]) -> str:
-    return found["resource"] + (f".{found['group']}" if found["group"] else "")
+def _lacks(missing: Right) -> str:
+    where = f"in namespace {missing.namespace}" if missing.namespace else "in all namespaces"
+    part = f"the {missing.subresource} of " if missing.subresource else ""
+    return f"{missing.user} may not {missing.verb} {part}{missing.target} {where}"
 
 
 async def get_or_explain(cluster: Cluster, ref: Ref) -> Object:

@@ -1,21 +1,25 @@
 """The port over a cache: reads cost nothing, and an apply that could change nothing is not sent.
 
-Wired in by the operator's process between the reconcile and the client. What was written is in the cache at once, so that a pass
-never decides on a state from before its own last write. A server would answer a needless apply by writing nothing; a
-thousand deployments that are looked at again make four thousand of them, which is seconds of its time.
+Wired in by `process` between the reconcile and the client. The result of a write is in the cache at once, so a pass never
+decides on a state from before its own last write. A server would answer a needless apply by writing nothing. But a look
+at a thousand deployments makes four thousand needless applies, which cost it seconds.
 """
 
 import contextlib
 import hashlib
 import json
 import marshal
-from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
-from typing import Final, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
-from llama_operator.kube.cache.objects import ObjectCache, address
+from typing_extensions import override
+
+from llama_operator.kube.cache.objects import ObjectCache
+from llama_operator.kube.delegating import Delegating, Verb
+from llama_operator.kube.kinds import address
 from llama_operator.kube.port import (
+    NO_LABELS,
     NO_PRECONDITIONS,
     Cluster,
     JsonPatch,
@@ -26,84 +30,82 @@ from llama_operator.kube.port import (
     Preconditions,
     Propagation,
     Ref,
-    WatchEvent,
 )
 
-_NO_LABELS: Final[Mapping[str, str]] = MappingProxyType({})
 _Part: TypeAlias = Literal["object", "status"]
 
 
 @dataclass(slots=True)
 class _Applied:
-    """Our last apply of one object: what we sent, what came of it, and the last version known to be no other."""
+    """Our last apply of one object: request, result, and the last resourceVersion at which the result still held."""
 
     sent: bytes
     outcome: bytes
     version: str
 
 
-class CachedCluster:
+class CachedCluster(Delegating):
     """Reads watched kinds from memory; sends everything else on.
 
-    What is read is shared with the cache and with other readers: nobody may change it.
+    Objects that are read are shared with the cache and with other readers: a reader must not change them.
 
     Args:
-        cache: What the watches fill.
+        cache: The watches fill it.
         inner: The cluster that writes go to.
         kinds: The kinds that are watched. Until the first listing of one is in the cache, reads of it go to `inner`.
     """
 
     def __init__(self, cache: ObjectCache, inner: Cluster, *, kinds: Collection[Kind]) -> None:
+        super().__init__(inner)
         self._cache = cache
-        self._inner = inner
         self._watched = frozenset(kinds)
         self._applied: dict[tuple[Ref, _Part], _Applied] = {}
 
+    @override
     async def get(self, ref: Ref) -> Object:
         """Return the object as far as is known; see `Cluster.get`."""
         if not self._reads(ref.kind):
-            return await self._inner.get(ref)
-        if (found := self._cache.find(ref)) is None:
+            return await super().get(ref)
+        if (known := self._cache.find(ref)) is None:
             raise NotFoundError(f"{ref} not found")
-        return found
+        return known
 
+    @override
     async def list(
         self,
         kind: Kind,
         *,
         namespace: str | None = None,
-        labels: Mapping[str, str] = _NO_LABELS,
-        fields: Mapping[str, str] = _NO_LABELS,
+        labels: Mapping[str, str] = NO_LABELS,
+        fields: Mapping[str, str] = NO_LABELS,
     ) -> Listing:
         """List a kind as far as is known; see `Cluster.list`."""
         if fields or not self._reads(kind):
-            return await self._inner.list(kind, namespace=namespace, labels=labels, fields=fields)
+            return await super().list(kind, namespace=namespace, labels=labels, fields=fields)
         return Listing(self._cache.list(kind, namespace, labels), self._cache.version(kind))
 
-    def watch(self, kind: Kind, *, since: str, namespace: str | None = None) -> AsyncIterator[WatchEvent]:
-        """See `Cluster.watch`."""
-        return self._inner.watch(kind, since=since, namespace=namespace)
-
+    @override
     async def apply(self, obj: Object, *, force: bool = True) -> Object:
         """Apply unless it is known to change nothing; see `Cluster.apply`."""
         if (known := self._settled(obj, "object")) is not None:
             return known
-        return self._remember(obj, "object", await self._inner.apply(obj, force=force))
+        return self._remember(obj, "object", await super().apply(obj, force=force))
 
+    @override
     async def apply_status(self, obj: Object) -> Object:
         """Apply the status unless that is known to change nothing; see `Cluster.apply_status`."""
         if (known := self._settled(obj, "status")) is not None:
             return known
-        with self._burying(address(obj)):
-            return self._remember(obj, "status", await self._inner.apply_status(obj))
+        return self._remember(obj, "status", await super().apply_status(obj))
 
+    @override
     async def patch(self, ref: Ref, operations: Sequence[JsonPatch]) -> Object:
         """See `Cluster.patch`."""
-        with self._burying(ref):
-            found = await self._inner.patch(ref, operations)
-        self._learn(found)
-        return found
+        live = await super().patch(ref, operations)
+        self._learn(live)
+        return live
 
+    @override
     async def delete(
         self,
         ref: Ref,
@@ -112,11 +114,10 @@ class CachedCluster:
         propagation: Propagation = Propagation.BACKGROUND,
     ) -> None:
         """Delete, and read what is left; see `Cluster.delete`."""
-        with self._burying(ref):
-            await self._inner.delete(ref, preconditions=preconditions, propagation=propagation)
+        await super().delete(ref, preconditions=preconditions, propagation=propagation)
         if self._cache.find(ref) is not None:
-            with contextlib.suppress(NotFoundError), self._burying(ref):
-                self._learn(await self._inner.get(ref))
+            with contextlib.suppress(NotFoundError):
+                self._learn(await super().get(ref))
 
     def _reads(self, kind: Kind) -> bool:
         return kind in self._watched and self._cache.complete(kind)
@@ -132,7 +133,7 @@ class CachedCluster:
         if version != applied.version:
             if _outcome(live, part) != applied.outcome:
                 return None
-            # Something else changed; need not be looked at again.
+            # Something else changed; the next look need not compare again.
             applied.version = version
         return live
 
@@ -144,18 +145,18 @@ class CachedCluster:
         return live
 
     def _learn(self, live: Object) -> None:
-        ref = address(live)
-        if ref and ref.kind in self._watched:
+        if (ref := address(live)) and ref.kind in self._watched:
             self._cache.put(live)
 
-    @contextlib.contextmanager
-    def _burying(self, ref: Ref | None) -> Iterator[None]:
-        """What the cluster does not find is gone, though no watch has said so yet."""
-        known = self._cache.find(ref) if ref else None
+    @override
+    @contextlib.asynccontextmanager
+    async def _around(self, verb: Verb, ref: Ref) -> AsyncIterator[None]:
+        """Drop what the cluster does not find: it is gone, though no watch has said so yet."""
+        known = self._cache.find(ref)
         try:
             yield
         except NotFoundError:
-            if known is not None and ref is not None:
+            if known is not None:
                 self._cache.remove(known)
                 self._applied.pop((ref, "object"), None)
                 self._applied.pop((ref, "status"), None)

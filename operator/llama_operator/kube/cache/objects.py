@@ -1,21 +1,18 @@
-"""What the watches have told so far: objects in memory, found by address and by label without a scan.
+"""What the watches have reported so far: objects in memory, found by address and by label without a scan.
 
-Filled by the operator's event handlers and by `cached`, which puts what it wrote; read by `cached` alone. Pure state, one event
-loop. Objects in it are never changed by anybody: who takes one out to change it makes a copy first.
+The event handlers fill it, and `cache.cluster`, which puts the results of its writes; both read it. Pure state, one event loop.
+Objects in it never change: code that wants to change one makes a copy first.
 """
 
 import sys
 from collections import OrderedDict, defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Any, Final, TypeAlias, TypeVar
 
-from llama_operator.api.meta import LABEL_DEPLOYMENT
-from llama_operator.kube import kinds
-from llama_operator.kube.port import Kind, Listing, Object, Ref
+from llama_operator.kube.kinds import address
+from llama_operator.kube.port import NO_LABELS, Kind, Listing, Object, Ref
 
-_NO_LABELS: Final[Mapping[str, str]] = MappingProxyType({})
 _SHORT: Final = 64
 """Longest string, in characters, that is worth sharing."""
 _BURIED: Final = 10_000
@@ -29,7 +26,7 @@ class _OfKind:
     objects: dict[Ref, Object] = field(default_factory=dict)
     by_namespace: defaultdict[str, _Bucket] = field(default_factory=lambda: defaultdict(dict))
     by_label: defaultdict[tuple[str, str], _Bucket] = field(default_factory=lambda: defaultdict(dict))
-    """By namespace and value of the label that is indexed; the namespace "" stands for all."""
+    """By namespace and value of the indexed label; the namespace "" means all."""
     version: str = "0"
     complete: bool = False
 
@@ -41,11 +38,13 @@ class ObjectCache:
     a late event of a state before our own write, or of an object before its deletion, changes nothing.
 
     Args:
-        label: The label whose values are indexed; other labels are compared one by one.
+        index: The label whose values are indexed; other labels are compared one by one.
+        keep: Returns what the cache keeps of an object; it may share parts with it.
     """
 
-    def __init__(self, label: str = LABEL_DEPLOYMENT) -> None:
-        self._label = label
+    def __init__(self, *, index: str = "", keep: Callable[[Kind, Object], Object] = lambda _, obj: obj) -> None:
+        self._label = index
+        self._keep = keep
         self._kinds: defaultdict[Kind, _OfKind] = defaultdict(_OfKind)
         self._buried: OrderedDict[str, None] = OrderedDict()
 
@@ -65,7 +64,7 @@ class ObjectCache:
         """Take over a state of an object.
 
         Returns:
-            Whether it is news: False for a state older than, or the same as, the known one, and for the dead.
+            Whether it is news: False for a state that is not newer than the known one, and for a deleted object.
         """
         ref = address(obj)
         if ref is None or obj["metadata"]["uid"] in self._buried:
@@ -85,14 +84,14 @@ class ObjectCache:
         self._bury(obj["metadata"]["uid"])
         of_kind = self._kinds[ref.kind]
         known = of_kind.objects.get(ref)
-        # An object of the same name that was made since is another.
+        # An object of the same name that was created since is another one.
         if known is None or known["metadata"]["uid"] != obj["metadata"]["uid"]:
             return False
         self._drop(of_kind, ref, known)
         return True
 
     def replace(self, kind: Kind, listing: Listing) -> None:
-        """Take over a listing of `kind`: what is not in it and not newer than it is gone."""
+        """Take over a listing of `kind`: an object that is neither in it nor newer than it is gone."""
         of_kind = self._kinds[kind]
         listed = {ref: item for item in listing.items if (ref := address(item)) is not None}
         for ref, known in list(of_kind.objects.items()):
@@ -111,7 +110,7 @@ class ObjectCache:
         return self._kinds[ref.kind].objects.get(ref)
 
     def list(
-        self, kind: Kind, namespace: str | None = None, labels: Mapping[str, str] = _NO_LABELS
+        self, kind: Kind, namespace: str | None = None, labels: Mapping[str, str] = NO_LABELS
     ) -> tuple[Object, ...]:
         """Return the objects of a kind, by namespace and name, that have all `labels`; not to be changed."""
         return tuple(self._select(self._kinds[kind], namespace, labels))
@@ -125,7 +124,7 @@ class ObjectCache:
             refs = of_kind.by_namespace.get(namespace, ())
         else:
             refs = of_kind.objects
-        for ref in sorted(refs, key=_by_name) if len(refs) > 1 else refs:
+        for ref in sorted(refs, key=lambda ref: (ref.namespace, ref.name)) if len(refs) > 1 else refs:
             obj = of_kind.objects[ref]
             if rest.items() <= obj["metadata"].get("labels", {}).items():
                 yield obj
@@ -135,10 +134,7 @@ class ObjectCache:
             if known["metadata"]["uid"] != obj["metadata"]["uid"]:
                 self._bury(known["metadata"]["uid"])
             self._unindex(of_kind, ref, known)
-        metadata = {name: value for name, value in obj["metadata"].items() if name != "managedFields"}
-        if ref.kind == kinds.LLAMA_DEPLOYMENT:
-            metadata["managedFields"] = _spec_writers(obj["metadata"].get("managedFields") or ())
-        of_kind.objects[ref] = _shared({**obj, "metadata": metadata})
+        of_kind.objects[ref] = _shared(self._keep(ref.kind, obj))
         of_kind.by_namespace[ref.namespace][ref] = None
         if (value := obj["metadata"].get("labels", {}).get(self._label)) is not None:
             for namespace in {ref.namespace, ""}:
@@ -161,22 +157,6 @@ class ObjectCache:
             self._buried.popitem(last=False)
 
 
-def address(obj: Object) -> Ref | None:
-    """Address of an object that a server gave; None for a kind that the product does not know."""
-    kind = kinds.find(obj.get("apiVersion"), obj.get("kind"))
-    metadata = obj["metadata"]
-    return None if kind is None else Ref(kind, metadata.get("namespace", ""), metadata["name"])
-
-
-def _spec_writers(entries: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Who wrote the spec and when; which fields, half of many an object, only a server needs."""
-    return [
-        {"manager": entry.get("manager", ""), "time": entry.get("time", ""), "fieldsV1": {"f:spec": {}}}
-        for entry in entries
-        if not entry.get("subresource") and "f:spec" in (entry.get("fieldsV1") or {})
-    ]
-
-
 def version_of(obj: Object) -> int:
     """The resourceVersion as the number that orders the states of an object (KEP-5504)."""
     return int(obj["metadata"]["resourceVersion"])
@@ -187,10 +167,6 @@ def _discard(buckets: defaultdict[_Key, _Bucket], key: _Key, ref: Ref) -> None:
     bucket.pop(ref, None)
     if not bucket:
         del buckets[key]
-
-
-def _by_name(ref: Ref) -> tuple[str, str]:
-    return ref.namespace, ref.name
 
 
 def _shared(value: Any) -> Any:

@@ -1,7 +1,7 @@
 """What one holder of the Lease leaves to the next: a short text in an annotation of the Lease.
 
-`lease` reads it when it takes the Lease, and writes it with every renewal and when it is asked to; `process` says what is left.
-It needs no right beyond those of the election, and no request beyond its own while nothing changes.
+`lease` reads it when it takes the Lease, and writes it with every renewal and in `hand_over`; the log of evidence is what leaves
+a text. It needs no right beyond those of the election, and no request beyond its own while nothing changes.
 """
 
 from typing import Any
@@ -18,20 +18,20 @@ class Handover:
 
     def __init__(self, annotation: str) -> None:
         self._annotation = annotation
-        self.found = ""
-        """What the holder before left; known once the Lease is held."""
+        self.received = ""
+        """The text of the holder before; known once the Lease is held."""
         self._left = ""
         self._asked = 0
         self._kept = 0
 
     def leave(self, text: str) -> int:
-        """Leave `text` with the next write; returns a number that says when it stands there (`kept`)."""
+        """Leave `text` with the next write; returns the number to ask `kept` with."""
         self._left = text
         self._asked += 1
         return self._asked
 
     def kept(self, number: int) -> bool:
-        """Whether the Lease has for certain what `leave` gave `number` to, or what was left after it."""
+        """Whether the Lease certainly has the text of `number`, or a later one."""
         return self._kept >= number
 
     def to_write(self) -> tuple[str, int]:
@@ -39,15 +39,15 @@ class Handover:
         return self._left, self._asked
 
     def wrote(self, number: int) -> None:
-        """Take note that the Lease has what `to_write` returned with `number`."""
+        """Note that the Lease has the text that `to_write` returned with `number`."""
         self._kept = max(self._kept, number)
 
     def read(self, live: Object) -> None:
-        """Take what the Lease `live` has, before it becomes ours."""
-        self.found = str((live["metadata"].get("annotations") or {}).get(self._annotation, ""))
+        """Take the text of the Lease `live`, before it becomes ours."""
+        self.received = str((live["metadata"].get("annotations") or {}).get(self._annotation, ""))
 
     def patch(self, live: Object, text: str) -> tuple[JsonPatch, ...]:
-        """Operations that leave `text` in the Lease `live`; none if it stands there, or if `text` is empty."""
+        """Operations that leave `text` in the Lease `live`; none if it is there already, or if `text` is empty."""
         annotations: dict[str, Any] | None = live["metadata"].get("annotations")
         if not text or (annotations or {}).get(self._annotation) == text:
             return ()

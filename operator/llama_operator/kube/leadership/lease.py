@@ -1,11 +1,11 @@
 """Leader election by a `coordination.k8s.io` Lease: at most one process holds it, and knows until when for certain.
 
-Called by `process`; `kube.leadership.fenced` asks `Leadership` before every write. Why not the election of the official client library
-stands in docs/designs/0006-operator-process.md.
+Called by `process`; `kube.leadership.fenced` asks `Leadership` before every write. docs/designs/0006-operator-process.md says
+why the election of the official client library is not used.
 
-The rules are those of Kubernetes' own components, so that both can share a Lease: whoever sees the same record for its whole
-duration, by its own monotonic clock, may replace it; writes are compare-and-swap on the resourceVersion. Clocks of different
-machines are never compared; the times in the record are for people.
+The rules are those of Kubernetes' own components, so that both can share a Lease. A process that sees the same record for its
+whole duration, by its own monotonic clock, may replace it. Writes are compare-and-swap on the resourceVersion. Clocks of
+different machines are never compared; the times in the record are for people.
 """
 
 import asyncio
@@ -52,7 +52,7 @@ class Leadership:
         self._until = float("-inf")
 
     def seconds_left(self) -> float:
-        """Seconds for which nobody else can have taken over; 0 or less when that is not certain."""
+        """Seconds for which no other process can have taken over; 0 or less when that is not certain."""
         return self._until - self._clock()
 
     def hold_until(self, until: float) -> None:
@@ -73,15 +73,15 @@ class LeaseElection:
 
     Args:
         cluster: Where it is; must not be fenced by this very Lease.
-        ref: Which one.
+        ref: Address of the Lease.
         identity: Name of this process, different from all others.
         timing: Times.
-        leadership: Kept up to date.
+        leadership: Is kept up to date.
         clock: Monotonic seconds, the same as that of `leadership`.
         now: Time for the record, in UTC.
         sleep: Waits.
         chance: Random numbers in [0, 1).
-        handover: What is left to the next holder; None: nothing.
+        handover: What this holder leaves to the next; None for nothing.
     """
 
     def __init__(
@@ -112,21 +112,21 @@ class LeaseElection:
         self._seen: tuple[str, float] = ("", float("-inf"))
         """ResourceVersion last seen, and when it was seen first."""
         self._last: Object | None = None
-        """The Lease as our last write left it, for as long as nobody is known to have written since."""
+        """The Lease as our last write left it; None once another write may have followed."""
         self._holder = ""
         self._taken = False
         self._transitions = 0
 
     @property
     def term(self) -> str:
-        """Id of the time for which this process holds the Lease: its identity, and how often the Lease changed hands."""
+        """Id of this holder's time: its identity, and how often the Lease changed hands."""
         return f"{self._identity}/{self._transitions}"
 
     async def acquire(self) -> None:
         """Wait until this process holds the Lease. Outages are waited for."""
         while True:
             try:
-                if await self._alone():
+                if await self._try():
                     _LOG.info("holds Lease %s/%s as %s", self._ref.namespace, self._ref.name, self._identity)
                     return
             except KubeError as error:
@@ -147,7 +147,7 @@ class LeaseElection:
                 raise LostLeaseError(f"the Lease was not renewed for {self._timing.renew} s")
             try:
                 async with asyncio.timeout(left):
-                    renewed = await self._alone()
+                    renewed = await self._try()
             except (KubeError, TimeoutError) as error:
                 _LOG.warning("the Lease was not renewed, tries again: %s", str(error) or type(error).__name__)
                 continue
@@ -156,9 +156,18 @@ class LeaseElection:
                 raise LostLeaseError(f"{self._holder} holds the Lease now")
 
     async def hand_over(self, text: str) -> None:
-        """Leave `text` to the next holder; returns once the Lease has it, or what was left after it.
+        """Leave `text` to the next holder; returns once the Lease has it, or a text that was left after it.
 
-        Several at once share one write.
+        Several calls at once share one write:
+
+        ==============================================  =======================================
+        when it is this call's turn to write            then
+        ==============================================  =======================================
+        another call wrote this text, or a later one    done
+        another process holds the Lease                 `LostLeaseError`
+        our write was done                              done
+        a write of another came between                 `ConflictError`; the Lease is still ours
+        ==============================================  =======================================
 
         Raises:
             LostLeaseError: If another process holds the Lease.
@@ -166,13 +175,12 @@ class LeaseElection:
         """
         number = self._handover.leave(text)
         async with self._writing:
-            # Whoever held the lock before us may have written our text, or one that was left after it.
             if self._handover.kept(number):
                 return
-            if not await self._try():
+            if not await self._take():
                 raise LostLeaseError(f"{self._holder or 'another process'} holds the Lease now")
             if not self._handover.kept(number):
-                raise ConflictError("the Lease changed meanwhile")
+                raise ConflictError("another process wrote the Lease at the same time")
 
     async def release(self) -> None:
         """Give the Lease back, so that a standby need not wait for its end. A failure is logged only."""
@@ -183,30 +191,34 @@ class LeaseElection:
                 live = await self._cluster.get(self._ref)
                 spec = live.get("spec") or {}
                 if spec.get("holderIdentity") == self._identity:
-                    # As client-go does: no holder, and so short that nobody waits for it.
+                    # As client-go does: no holder, and so short a time that no standby waits for its end.
                     await self._swap(live, spec | {"holderIdentity": "", "leaseDurationSeconds": 1})
                     _LOG.info("gave Lease %s/%s back", self._ref.namespace, self._ref.name)
         except (KubeError, TimeoutError) as error:
             _LOG.warning("could not give the Lease back; another replica takes over when it ends: %s", error)
 
-    async def _alone(self) -> bool:
-        async with self._writing:
-            return await self._try()
-
     async def _try(self) -> bool:
-        """Take or renew the Lease if that is allowed now; returns whether we hold it."""
+        async with self._writing:
+            return await self._take()
+
+    async def _take(self) -> bool:
+        """Take or renew the Lease if that is allowed now; returns whether this process holds it.
+
+        =====================================================  ===========================================
+        the Lease                                              then
+        =====================================================  ===========================================
+        is as our last write left it, as far as we know        swap without a read; if that fails, as below
+        does not exist                                         create it without a holder, and swap
+        has no holder, or has us                               swap
+        has another, whose time is over by our clock           swap
+        has another, whose time is not over                    not ours
+        changes between our read and our swap                  ours only if it had us and our time lasts
+        =====================================================  ===========================================
+        """
+        if await self._renew_unread():
+            return True
         started = self._clock()
-        if (last := self._last) is not None:
-            # As client-go does: if nobody wrote since, the swap needs no read before it.
-            self._last = None
-            with contextlib.suppress(ConflictError, NotFoundError):
-                self._hold(await self._swap(last, self._record(last["spec"])), started)
-                return True
-            started = self._clock()
-        try:
-            live = await self._cluster.get(self._ref)
-        except NotFoundError:
-            live = await self._create()
+        live = await self._read_or_create()
         spec = live.get("spec") or {}
         self._holder = spec.get("holderIdentity") or ""
         if self._holder not in {"", self._identity} and not self._is_over(live, spec):
@@ -215,12 +227,32 @@ class LeaseElection:
             # Also where it has our name already: a process before us may have had the same.
             self._handover.read(live)
         try:
-            swapped = await self._swap(live, self._record(spec))
+            swapped = await self._swap(live, self._renewed(spec))
         except ConflictError:
-            # Another process was faster; who, the next try will see.
+            # Another process was faster; the next try sees which.
             return self._leadership.seconds_left() > 0 and self._holder == self._identity
         self._hold(swapped, started)
         return True
+
+    async def _renew_unread(self) -> bool:
+        """Renew without a read, as client-go does: if no other process wrote since, the swap needs none."""
+        if (last := self._last) is None:
+            return False
+        self._last = None
+        started = self._clock()
+        with contextlib.suppress(ConflictError, NotFoundError):
+            self._hold(await self._swap(last, self._renewed(last["spec"])), started)
+            return True
+        return False
+
+    async def _read_or_create(self) -> Object:
+        try:
+            return await self._cluster.get(self._ref)
+        except NotFoundError:
+            # Without a holder: two that create it at once make the same object, and the swap decides.
+            metadata = {"name": self._ref.name, "namespace": self._ref.namespace}
+            lease = {"apiVersion": kinds.LEASE.api_version, "kind": kinds.LEASE.kind, "metadata": metadata}
+            return await self._cluster.apply(lease)
 
     def _hold(self, swapped: Object, started: float) -> None:
         self._see(swapped)
@@ -230,16 +262,6 @@ class LeaseElection:
         self._transitions = int(swapped["spec"]["leaseTransitions"])
         # Counted from before the request: others count from when they see it, which is later.
         self._leadership.hold_until(started + self._timing.renew)
-
-    async def _create(self) -> Object:
-        # Without a holder: two that create it at once make the same object, and the swap decides.
-        return await self._cluster.apply(
-            {
-                "apiVersion": kinds.LEASE.api_version,
-                "kind": kinds.LEASE.kind,
-                "metadata": {"name": self._ref.name, "namespace": self._ref.namespace},
-            }
-        )
 
     def _is_over(self, live: Object, spec: dict[str, Any]) -> bool:
         self._see(live)
@@ -251,7 +273,8 @@ class LeaseElection:
         if version != self._seen[0]:
             self._seen = (version, self._clock())
 
-    def _record(self, spec: dict[str, Any]) -> dict[str, Any]:
+    def _renewed(self, spec: dict[str, Any]) -> dict[str, Any]:
+        """The record in the Lease as client-go writes it, with us as its holder from now on."""
         moment = self._now().strftime("%Y-%m-%dT%H:%M:%S.%fZ")
         mine = self._holder == self._identity
         transitions = int(spec.get("leaseTransitions") or 0)

@@ -1,4 +1,4 @@
-"""Paths of the Kubernetes REST API. Pure; called by `client`.
+"""Paths of the Kubernetes REST API. Pure; called by `client`, `watching` and kopf's settings.
 
 https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-uris
 """
@@ -34,7 +34,7 @@ def selector(labels: Mapping[str, str]) -> str:
 
 
 def _segment(field: str, value: str) -> str:
-    """Quote a name; all else that is wrong with it the server says."""
+    """Quote a name. The server judges what else is wrong with it."""
     if not value or value in {".", ".."} or "/" in value or "%" in value:
         raise InvalidError(f"{field}: {value!r} is not a name; use lower case letters, digits and `-`")
     return quote(value, safe="")

@@ -1,7 +1,7 @@
 """What an API server's answer means: the error of the port that an HTTP status and a `Status` object stand for.
 
-Pure. Called by `transport` for answers, and by `client` for the errors that come through a watch. Messages are those of the
-server, which name the object and the field; nothing of the request, whose headers hold a token, goes into them.
+Pure. Called by `transport` and `client` for answers, and by `watching` for the errors that come through a watch. The messages are
+the server's: they name the object and the field. Nothing of the request, whose headers hold a token, goes into them.
 """
 
 import re
@@ -16,6 +16,7 @@ from llama_operator.kube.port import (
     InvalidError,
     KubeError,
     NotFoundError,
+    Right,
     UnavailableError,
 )
 
@@ -30,9 +31,11 @@ _BY_STATUS: Final[Mapping[int, type[KubeError]]] = {
     HTTPStatus.UNPROCESSABLE_ENTITY: InvalidError,
     HTTPStatus.TOO_MANY_REQUESTS: UnavailableError,
 }
-_RIGHT = re.compile(
-    r'User "(?P<user>[^"]*)" cannot (?P<verb>\w+) resource "(?P<resource>[^"]*)" in API group "(?P<group>[^"]*)"'
+_MISSING = re.compile(
+    r'User "(?P<user>[^"]*)" cannot (?P<verb>\w+) resource "(?P<resource>[^"/]*)/?(?P<subresource>[^"]*)"'
+    r' in API group "(?P<group>[^"]*)"(?: in the namespace "(?P<namespace>[^"]*)")?'
 )
+"""What every API server says of a missing right: user and verb are only in the message. Kubernetes' own tests hold the words."""
 _UNTYPED = ("failed to create typed patch object", "failed to create manager for existing fields")
 _FIELD_CONFLICT = "FieldManagerConflict"
 
@@ -42,7 +45,7 @@ def error(status: int, answer: Mapping[str, Any], what: str) -> KubeError:
 
     Args:
         status: HTTP status, or the code of a `Status` that came through a watch.
-        answer: The `Status` object; empty when the body was none, as from a proxy in between.
+        answer: The `Status` object; empty if the body was not one, as from a proxy in between.
         what: What was asked, for the message: `apply of Service team-a/chat`.
     """
     message = str(answer.get("message") or "").strip() or f"HTTP status {status}"
@@ -50,31 +53,39 @@ def error(status: int, answer: Mapping[str, Any], what: str) -> KubeError:
     if is_untyped(answer):
         kind = InvalidError
     if status == HTTPStatus.NOT_FOUND and not answer:
-        # What does not exist in a kind that exists is told by a `Status`.
+        # A 404 without a Status body means that the kind itself is unknown.
         return kind(f"{what}: the API server does not serve this kind; install its CRDs")
     if status == HTTPStatus.UNAUTHORIZED:
         return kind(f"{what}: the API server does not accept the credentials ({message}); renew or replace them")
-    return kind(f"{what}: {message}{_advice(status, message)}")
+    if status == HTTPStatus.FORBIDDEN and (missing := _missing_right(answer)) is not None:
+        return ForbiddenError(f"{what}: {message}. {_advice(missing)}", missing)
+    return kind(f"{what}: {message}")
 
 
 def is_field_conflict(answer: Mapping[str, Any]) -> bool:
-    """Whether a 409 says that another manager owns a field; other conflicts are races that a second try wins."""
+    """Whether a 409 says that another manager owns a field. Other conflicts are races, which a second try wins."""
     causes = (answer.get("details") or {}).get("causes") or ()
     return any(cause.get("reason") == _FIELD_CONFLICT for cause in causes)
 
 
 def is_unexplained(answer: Mapping[str, Any]) -> bool:
-    """Whether a 422 names no field: the server says so of a JSON patch that it could not do, without the reason."""
+    """Whether a 422 names no field: a server answers so to a JSON patch that failed, and does not say why."""
     return not (answer.get("details") or {}).get("causes")
 
 
 def is_untyped(answer: Mapping[str, Any]) -> bool:
-    """Whether an applied object does not fit its schema: the server answers that with 500, though it is our mistake."""
+    """Whether an applied object does not fit its schema: a server answers with 500, though it is our mistake."""
     return str(answer.get("message") or "").startswith(_UNTYPED)
 
 
-def _advice(status: int, message: str) -> str:
-    if status == HTTPStatus.FORBIDDEN and (found := _RIGHT.search(message)):
-        group = f"API group {found['group']}" if found["group"] else "the core API group"
-        return f". Missing right: verb `{found['verb']}` on `{found['resource']}` in {group}; grant it by a role"
-    return ""
+def _missing_right(answer: Mapping[str, Any]) -> Right | None:
+    if (match := _MISSING.search(" ".join(str(answer.get("message") or "").split()))) is None:
+        return None
+    parts = {name: value or "" for name, value in match.groupdict().items()}
+    return Right(**parts, name=str((answer.get("details") or {}).get("name") or ""))
+
+
+def _advice(missing: Right) -> str:
+    resource = f"{missing.resource}/{missing.subresource}" if missing.subresource else missing.resource
+    group = f"API group {missing.group}" if missing.group else "the core API group"
+    return f"Missing right: verb `{missing.verb}` on `{resource}` in {group}; grant it by a role"

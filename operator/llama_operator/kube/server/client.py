@@ -1,6 +1,6 @@
 """The port to Kubernetes on a real API server, by raw JSON over HTTP.
 
-Wired in by `main` and the CLI, which get it from `connect`. One contract suite holds it and the twin of `memory` to the same
+`process` and the command line get it from `connect`. One contract suite holds it and the in-memory twin to the same
 semantics; see docs/designs/0005-kubernetes-port.md.
 """
 
@@ -9,14 +9,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from contextlib import asynccontextmanager
 from http import HTTPStatus
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, Final
 
 from llama_operator.kube import json_patch, kinds
 from llama_operator.kube.port import (
+    NO_LABELS,
     NO_PRECONDITIONS,
     ExpiredError,
-    InvalidError,
     JsonPatch,
     Kind,
     Listing,
@@ -27,16 +26,14 @@ from llama_operator.kube.port import (
     WatchEvent,
 )
 from llama_operator.kube.server import addresses, answers, credentials
-from llama_operator.kube.server.transport import RefusedError, Request, Transport
+from llama_operator.kube.server.transport import NO_QUERY, RefusedError, Request, Transport
 from llama_operator.kube.server.watching import Watch
 
-_NO_LABELS: Mapping[str, str] = MappingProxyType({})
-_NO_QUERY: Mapping[str, str] = MappingProxyType({})
 _APPLY: Final = "application/apply-patch+yaml"
 _JSON_PATCH: Final = "application/json-patch+json"
 _MERGE_PATCH: Final = "application/merge-patch+json"
 _RACES: Final = 3
-"""Tries of an apply that lost a race; the server itself has tried several times by then."""
+"""Tries of an apply that loses races; before each answer the server itself has tried several times."""
 
 
 class KubernetesCluster:
@@ -48,7 +45,7 @@ class KubernetesCluster:
         self._page = page
         self._silence = silence
         self.namespace = namespace
-        """Namespace that the kubeconfig's context, or the pod, stands in."""
+        """Namespace of the kubeconfig's context, or of the pod."""
 
     def client(self, field_manager: str) -> "KubernetesCluster":
         """Return a view that writes as another field manager, over the same connections."""
@@ -65,8 +62,8 @@ class KubernetesCluster:
         kind: Kind,
         *,
         namespace: str | None = None,
-        labels: Mapping[str, str] = _NO_LABELS,
-        fields: Mapping[str, str] = _NO_LABELS,
+        labels: Mapping[str, str] = NO_LABELS,
+        fields: Mapping[str, str] = NO_LABELS,
     ) -> Listing:
         """List a kind in pages; see `Cluster.list`. Starts again, in one piece, when a page comes too late."""
         try:
@@ -105,14 +102,14 @@ class KubernetesCluster:
             repeatable=False,
         )
         try:
-            found: Object = await self._transport.exchange(request)
+            patched: Object = await self._transport.exchange(request)
         except RefusedError as refused:
             error = answers.error(refused.status, refused.answer, what)
             if refused.status != HTTPStatus.UNPROCESSABLE_ENTITY or not answers.is_unexplained(refused.answer):
                 raise error from None
         else:
-            return found
-        # The server refuses such a patch without saying which operation it was: the object says it.
+            return patched
+        # The server does not say which operation failed: trying them on the object does.
         json_patch.apply(await self.get(ref), operations, str(ref))
         raise error
 
@@ -131,36 +128,36 @@ class KubernetesCluster:
             "propagationPolicy": propagation.value,
             "preconditions": {name: value for name, value in expected.items() if value is not None},
         }
-        request = Request("DELETE", addresses.of_object(ref), f"deletion of {ref}", _NO_QUERY, options)
+        request = Request("DELETE", addresses.of_object(ref), f"deletion of {ref}", NO_QUERY, options)
         await self._transport.send(request)
 
     async def server_version(self) -> str:
         """Version of the API server, as `v1.37.0`; every authenticated user may ask."""
-        found = await self._transport.send(Request("GET", "/version", "version of the API server", _NO_QUERY))
-        return str(found["gitVersion"])
+        answer = await self._transport.send(Request("GET", "/version", "version of the API server"))
+        return str(answer["gitVersion"])
 
     async def merge_patch(self, ref: Ref, patch: Object) -> Object:
-        """Apply a JSON merge patch; not part of the port, see `MemoryClient.merge_patch`."""
+        """Apply a JSON merge patch; not part of the port. Tests write with it as other managers do."""
         path = addresses.of_object(ref)
         return await self._object("PATCH", f"patch of {ref}", path, self._manager(), patch, _MERGE_PATCH)
 
     async def _apply(self, obj: Object, subresource: str, *, force: bool) -> Object:
-        ref = _address(obj)
+        ref = kinds.address_to_write(obj)
         what = f"apply of {ref}" if not subresource else f"apply of {subresource} of {ref}"
         query = self._manager() | {"force": "true" if force else "false"}
         request = Request("PATCH", addresses.of_object(ref, subresource), what, query, obj, _APPLY)
-        # With a version or uid in it, a conflict is the answer that the caller wants to hear.
+        # With a version or uid in it, the caller wants to hear of a conflict.
         tries = 1 if {"uid", "resourceVersion"} & obj["metadata"].keys() else _RACES
         while True:
             tries -= 1
             try:
-                found: Object = await self._transport.exchange(request)
+                applied: Object = await self._transport.exchange(request)
             except RefusedError as refused:
                 race = refused.status == HTTPStatus.CONFLICT and not answers.is_field_conflict(refused.answer)
                 if not race or not tries:
                     raise answers.error(refused.status, refused.answer, what) from None
             else:
-                return found
+                return applied
 
     async def _list(
         self, kind: Kind, namespace: str | None, labels: Mapping[str, str], fields: Mapping[str, str], page: int
@@ -173,28 +170,28 @@ class KubernetesCluster:
         items: list[Object] = []
         path, what = addresses.of_kind(kind, namespace), f"list of {kind.kind}"
         while True:
-            found = await self._object("GET", what, path, query)
-            items += found.get("items") or ()
-            if not (token := found["metadata"].get("continue")):
+            answer = await self._object("GET", what, path, query)
+            items += answer.get("items") or ()
+            if not (token := answer["metadata"].get("continue")):
                 break
             query["continue"] = token
         for item in items:
-            # Lists of built-in kinds leave out what each item is.
+            # Lists of built-in kinds leave out the kind of each item.
             item.setdefault("apiVersion", kind.api_version)
             item.setdefault("kind", kind.kind)
-        return Listing(tuple(items), found["metadata"]["resourceVersion"])
+        return Listing(tuple(items), answer["metadata"]["resourceVersion"])
 
     async def _object(
         self,
         method: str,
         what: str,
         path: str,
-        query: Mapping[str, str] = _NO_QUERY,
+        query: Mapping[str, str] = NO_QUERY,
         body: Any = None,
         content_type: str = "application/json",
     ) -> Object:
-        found: Object = await self._transport.send(Request(method, path, what, query, body, content_type))
-        return found
+        answer: Object = await self._transport.send(Request(method, path, what, query, body, content_type))
+        return answer
 
     def _manager(self) -> dict[str, str]:
         return {"fieldManager": self._field_manager}
@@ -210,7 +207,7 @@ async def connect(
     silence: float = 90.0,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> AsyncIterator[KubernetesCluster]:
-    """Connect to a cluster, for as long as the context lasts. Nothing is asked of the server yet.
+    """Connect to a cluster, for as long as the context lasts. Sends no request yet.
 
     Args:
         kubeconfig: A file; None for the service account of the pod, else for what kubectl would use.
@@ -229,11 +226,3 @@ async def connect(
         yield KubernetesCluster(transport, field_manager, namespace=access.namespace, page=page, silence=silence)
     finally:
         await transport.close()
-
-
-def _address(obj: Object) -> Ref:
-    kind = kinds.find(obj.get("apiVersion"), obj.get("kind"))
-    if kind is None:
-        raise InvalidError(f"kind: no kind {obj.get('kind')!r} in {obj.get('apiVersion')!r}; kinds.py has those known")
-    metadata = obj.get("metadata", {})
-    return Ref(kind, metadata.get("namespace") or "", str(metadata.get("name") or ""))

@@ -1,7 +1,7 @@
 """Where the API server is and who we are to it: a kubeconfig, or the service account of the pod.
 
-Called by `client.connect`. Reading a kubeconfig with its credential plugins, and a service account's token, is the official
-library's; what it is asked for, and what it says when that fails, is here.
+Called by `client.connect` and by kopf's login handler. The official library reads kubeconfigs, credential plugins and the token
+of a service account. This module calls it and turns its errors into ours.
 """
 
 import os
@@ -30,7 +30,7 @@ class Access:
 
     Attributes:
         configuration: The library's configuration; it reloads a service account's token by itself each minute.
-        namespace: Namespace that is meant where none is named.
+        namespace: Namespace of requests that name none.
         renew: Loads the credentials again into `configuration`.
     """
 
@@ -72,7 +72,7 @@ async def _in_cluster(configuration: Configuration) -> Access:
 
 async def _from_file(configuration: Configuration, kubeconfig: Path | None, context: str | None) -> Access:
     files = str(kubeconfig) if kubeconfig else os.environ.get("KUBECONFIG") or str(Path.home() / ".kube" / "config")
-    # The library logs, and goes on with no server at all, when a file is missing.
+    # If the file is missing, the library only logs, and goes on without a server.
     if not _exists(files):
         raise CredentialsError(f"no kubeconfig at {files}; name one with --kubeconfig or KUBECONFIG")
     namespace = _DEFAULT_NAMESPACE

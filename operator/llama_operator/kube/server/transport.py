@@ -1,16 +1,24 @@
 """HTTP to an API server: one connection pool, credentials that renew themselves, and bounded retries.
 
-Called by `client` alone. The official client library gives what is hard: kubeconfigs, credential plugins, TLS, and the
-retry rules of client-go. Requests then go to its aiohttp session as bytes, past its models and serializers: these cost
-more time for each request than the rest of a reconcile.
+Only `client` and `watching` call it. The official client library gives what is hard: kubeconfigs, credential plugins, TLS, and
+the retry rules of client-go. Requests then go to its aiohttp session as bytes, past its API classes, because these do not
+
+- tell a 409 that is a lost race from one that names the owner of a field;
+- bound a `Retry-After` that asks for minutes;
+- keep a watch over a connection that is open and silent;
+- name the right that is missing;
+- let one contract suite hold the server and the in-memory twin to the same behavior.
+
+Time is the smallest reason: the library spends 0.11 ms on sanitizing a RayService of 5 KB, beside 0.05 ms of json.dumps.
 """
 
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
+from types import MappingProxyType
 from typing import Any, Final
 from urllib.parse import urlencode
 from urllib.request import getproxies, proxy_bypass
@@ -25,11 +33,12 @@ from yarl import URL
 from llama_operator.kube.port import KubeError, UnavailableError
 from llama_operator.kube.server import answers
 
+NO_QUERY: Final[Mapping[str, str]] = MappingProxyType({})
 _JSON: Final = "application/json"
 _RETRIES: Final = Backoff(steps=5, duration=0.1, factor=3.0, jitter=0.5, cap=10.0)
 """0.1, 0.3, 0.9 and 2.7 s between tries, or what the server asks for."""
 _LONGEST_RETRY_AFTER: Final = 30.0
-"""A server that wants more patience than this gets its next request from the next reconcile."""
+"""In seconds. If a server asks for a longer wait, the next reconcile sends the next request."""
 _REQUEST_TIMEOUT: Final = aiohttp.ClientTimeout(total=35, sock_connect=5)
 """A little more than an API server takes for one request (`--request-timeout` is for long ones, writes end in 34 s)."""
 
@@ -51,14 +60,14 @@ class Request:
     method: str
     path: str
     what: str
-    query: Mapping[str, str]
+    query: Mapping[str, str] = field(default_factory=lambda: NO_QUERY)
     body: Any = None
     content_type: str = _JSON
     repeatable: bool = True
 
 
 class RefusedError(Exception):
-    """An answer that is no success, with what a retry needs to know."""
+    """An answer that is not a success, with the facts that a retry needs."""
 
     def __init__(self, status: int, answer: Mapping[str, Any], headers: Mapping[str, str]) -> None:
         self.status = status
@@ -72,7 +81,7 @@ class Transport:
 
     Args:
         configuration: Where it is and who we are; the library's own.
-        renew: Loads the credentials anew, when the server refuses those that we have.
+        renew: Loads the credentials again, when the server refuses those that we have.
         sleep: Waits between tries.
     """
 
@@ -228,7 +237,10 @@ def _environment_proxy(server: URL) -> str | None:
 
 
 def _is_passing(refused: RefusedError, *, repeatable: bool) -> bool:
-    """Whether the same request may be answered otherwise in a moment. 429 is never begun; nor is what asks to wait."""
+    """Whether the same request may succeed in a moment.
+
+    A server has not begun a request that it answers with 429, or with a wish to wait; so these may be sent again in any case.
+    """
     asked = retry_after_seconds(refused)
     if answers.is_untyped(refused.answer):
         return False
@@ -241,10 +253,10 @@ def _is_passing(refused: RefusedError, *, repeatable: bool) -> bool:
 
 def _status(content: bytes) -> Mapping[str, Any]:
     try:
-        found = json.loads(content)
+        status = json.loads(content)
     except ValueError:
         return {}
-    return found if isinstance(found, dict) else {}
+    return status if isinstance(status, dict) else {}
 
 
 def decode(line: bytes) -> tuple[str, dict[str, Any]]:

@@ -1,7 +1,7 @@
 """A watch on a real API server that goes on: through timeouts, lost connections and silence.
 
 Called by `client`. A watch that breaks continues from the last resourceVersion that it knows, of an event or a bookmark, so
-that no change is lost or told twice. It ends only when the server has forgotten that version (`ExpiredError`) or refuses.
+that no change is lost or comes twice. It ends only when the server has forgotten that version (`ExpiredError`) or refuses.
 """
 
 import logging
@@ -21,7 +21,7 @@ _SERVER_TIMEOUT: Final = 290
 """Seconds after which the server ends the watch in good order, below the idle limits of usual proxies."""
 _TYPES: Final = {event.value: event for event in EventType}
 _BACKOFF: Final = (0.0, 0.1, 0.5, 1.0, 2.0, 5.0, 10.0)
-"""Seconds before each try, by the number of those that failed before it; the last for ever."""
+"""Seconds before each try, by the number of tries that failed before it; the last repeats."""
 
 
 class Watch:
@@ -29,8 +29,8 @@ class Watch:
 
     Args:
         transport: The way to the API server.
-        kind: What to watch.
-        namespace: Where; None for all namespaces.
+        kind: Kind to watch.
+        namespace: Namespace; None for all namespaces.
         silence: Seconds without a byte after which the connection counts as dead. Bookmarks come about once a minute.
     """
 
@@ -48,7 +48,7 @@ class Watch:
         self._silence = silence
 
     async def events(self, since: str) -> AsyncIterator[WatchEvent]:
-        """Yield every change after `since`, for ever.
+        """Yield every change after `since`, without an end.
 
         Raises:
             ExpiredError: If the server does not know `since`, or a version that it gave later, any more.
@@ -67,7 +67,7 @@ class Watch:
                             yield WatchEvent(_TYPES[kind], obj)
             except (UnavailableError, aiohttp.ClientError, TimeoutError) as error:
                 reason = str(error) or type(error).__name__
-            # One that told nothing counts as failed, however it ended: else a server that hangs up makes a busy loop.
+            # A connection without an event counts as failed, however it ended: a server that hangs up must not make a busy loop.
             wait = _BACKOFF[min(failures, len(_BACKOFF) - 1)]
             _LOG.debug("%s goes on in %.1f s: %s", self._what, wait, reason)
             await self._transport.sleep(wait)

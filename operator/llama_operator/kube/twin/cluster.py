@@ -1,10 +1,11 @@
 """A Kubernetes API server in this process: the twin on which `kubectl llama run` and the transition tests stand.
 
-One `MemoryCluster` is the state; each writer gets its own view of it with `client(field_manager)`. What of a real server
-is kept and what is left out stands in docs/designs/0002-in-memory-twin.md; tests/contract holds both to one suite.
+One `MemoryCluster` is the state; each writer gets its own view of it with `client(field_manager)`.
+docs/designs/0002-in-memory-twin.md says what it has of a real server and what it leaves out; one suite, tests/contract, holds
+both to the same behavior.
 
-Every request first yields to the event loop once, so that requests of several tasks interleave as over a network, and is
-then done in one piece. One event loop, one thread.
+Every request first yields to the event loop once, so that requests of several tasks interleave as over a network. Then it runs
+in one piece. One event loop, one thread.
 """
 
 import asyncio
@@ -13,11 +14,11 @@ import uuid
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from types import MappingProxyType
 from typing import Any
 
 from llama_operator.kube import json_patch, kinds
 from llama_operator.kube.port import (
+    NO_LABELS,
     NO_PRECONDITIONS,
     ConflictError,
     InvalidError,
@@ -46,7 +47,6 @@ from llama_operator.kube.twin.managed_fields import (
 )
 from llama_operator.kube.twin.store import Owned, Store, Stored
 
-_NO_LABELS: Mapping[str, str] = MappingProxyType({})
 _USER_METADATA = ("annotations", "finalizers", "labels", "ownerReferences")
 _UID_NAMESPACE = uuid.UUID("6f0cbe07-7a5e-4b8c-93a5-5a4d27a1c3f0")
 _GARBAGE_COLLECTOR = "kube-controller-manager"
@@ -112,7 +112,7 @@ class MemoryCluster:
         return new
 
     def _lacks_owner(self, stored: Stored) -> bool:
-        """Whether the object names an owner that is none. Saves looking at all objects after each write."""
+        """Whether an owner that the object names does not exist. Saves a look at all objects after each write."""
         homes = (self._store.home(owner["uid"]) for owner in stored.metadata.get("ownerReferences", ()))
         return any(home not in {"", stored.ref.namespace} for home in homes)
 
@@ -154,12 +154,12 @@ class MemoryClient:
         kind: Kind,
         *,
         namespace: str | None = None,
-        labels: Mapping[str, str] = _NO_LABELS,
-        fields: Mapping[str, str] = _NO_LABELS,
+        labels: Mapping[str, str] = NO_LABELS,
+        fields: Mapping[str, str] = NO_LABELS,
     ) -> Listing:
         """List a kind, by namespace and name; see `Cluster.list`."""
         await asyncio.sleep(0)
-        found = (
+        objects = (
             stored.to_object()
             for stored in self._store
             if stored.ref.kind == kind
@@ -167,8 +167,8 @@ class MemoryClient:
             and labels.items() <= stored.metadata.get("labels", {}).items()
         )
         if fields:
-            found = (obj for obj in found if all(_field(obj, path) == value for path, value in fields.items()))
-        return Listing(tuple(found), str(self._store.version))
+            objects = (obj for obj in objects if all(_field(obj, path) == value for path, value in fields.items()))
+        return Listing(tuple(objects), str(self._store.version))
 
     def watch(self, kind: Kind, *, since: str, namespace: str | None = None) -> AsyncIterator[WatchEvent]:
         """Yield every change after `since`; see `Cluster.watch`."""
@@ -258,7 +258,7 @@ class MemoryClient:
         return Stored(ref, "", now, 0, generation, deleted=None, content={}, managers={})
 
     def _check_sent(self, ref: Ref, metadata: Mapping[str, Any], live: Stored | None) -> None:
-        """A uid or resourceVersion in what is applied says which object is meant."""
+        """Check the uid and resourceVersion in an applied object: they say which object the writer means."""
         uid, version = metadata.get("uid"), metadata.get("resourceVersion")
         if live is None and uid is not None:
             raise ConflictError(f"{ref}: uid mismatch: {uid} is given, and the object does not exist")
@@ -292,7 +292,7 @@ def marked_deleted(stored: Stored, moment: datetime, *, foreground: bool) -> Sto
 
 
 def written(live: Stored, merged: Merged, moment: datetime) -> Stored:
-    """Return `live` after a write; who owns what he owned before keeps his time."""
+    """Return `live` after a write; a manager whose fields stay the same keeps its time."""
     asked = {"metadata"} | ({_STATUS} if schemas.schema(live.ref.kind).status else set())
     more = any(path[0].removeprefix("f:") not in asked for path in merged.changed)
     return replace(
@@ -320,10 +320,8 @@ def _ownership(stored: Stored) -> dict[Manager, frozenset[Path]]:
 
 
 def _addressed(obj: Object) -> tuple[Ref, Object]:
-    """Address of what is sent, and a copy of it."""
-    kind = kinds.find(obj.get("apiVersion"), obj.get("kind"))
-    if kind is None:
-        raise InvalidError(f"kind: no kind {obj.get('kind')!r} in {obj.get('apiVersion')!r}; kinds.py has those known")
+    """Address of an applied object, and a copy of the object."""
+    kind = kinds.address_to_write(obj).kind
     sent = copy.deepcopy(obj)
     metadata = sent.setdefault("metadata", {})
     validation.check_address(kind, metadata)
@@ -333,14 +331,14 @@ def _addressed(obj: Object) -> tuple[Ref, Object]:
 
 
 def _writable(obj: Object) -> Object:
-    """The content of an object: without its address, and without what only the server writes."""
+    """The content of an object: without its address, and without the fields that only the server writes."""
     content = {name: value for name, value in obj.items() if name not in {"apiVersion", "kind", "metadata"}}
     metadata = {name: value for name, value in obj.get("metadata", {}).items() if name in _USER_METADATA}
     return content | ({"metadata": metadata} if metadata else {})
 
 
 def _tidy(content: Object) -> Object:
-    """Without lists and maps of metadata that are empty: the server drops them."""
+    """Content without empty lists and maps of metadata: the server drops them."""
     metadata = {name: value for name, value in content.get("metadata", {}).items() if value}
     rest = {name: value for name, value in content.items() if name != "metadata"}
     return rest | ({"metadata": metadata} if metadata else {})
@@ -356,7 +354,7 @@ def _check_expected(ref: Ref, live: Stored, expected: Preconditions) -> None:
 
 
 def _check_change(live: Stored, content: Mapping[str, Any], *, new: bool) -> None:
-    """Rules about the way from one state to the next."""
+    """Check the rules about a change from one state to the next."""
     if live.deleted is not None:
         finalizers = set(content.get("metadata", {}).get("finalizers", ()))
         if added := finalizers - set(live.metadata.get("finalizers", ())):

@@ -1,4 +1,4 @@
-"""Addresses of fields, and what of an object can be owned: the ground on which server-side apply stands.
+"""Addresses of fields, and which parts of an object can be owned: the base of server-side apply.
 
 Pure. Called by `managed_fields` for the merge and by `store` for `metadata.managedFields`.
 
@@ -90,13 +90,13 @@ class Merging:
         Raises:
             InvalidError: If two items have the same key.
         """
-        found: dict[str, Any] = {}
+        items_by_element: dict[str, Any] = {}
         for item in items:
             element = self.item_element(names, item)
-            if element in found:
+            if element in items_by_element:
                 raise InvalidError(f"{'.'.join(names)}: duplicate entries for {describe((element,))}; keep one")
-            found[element] = item
-        return found
+            items_by_element[element] = item
+        return items_by_element
 
     def keyed(self, names: Names) -> bool:
         """Whether the list at `names` is a list map or a set."""

@@ -1,6 +1,6 @@
-"""Garbage collection by owner references: what the controller manager does after an owner is gone, or while it waits.
+"""Garbage collection by owner references: what the controller manager does once an owner is gone, or while it waits.
 
-Pure. Called by `memory` after every write. In background deletion the owner goes first, then what it owned; in foreground
+Pure. `twin.cluster` calls it after every write. In background deletion the owner goes first, then what it owned; in foreground
 deletion the owner stays, with a finalizer, until what it owned with `blockOwnerDeletion` is gone.
 Rules: https://kubernetes.io/docs/concepts/architecture/garbage-collection/
 """
@@ -81,8 +81,8 @@ def released(stored: Stored, manager: Manager) -> Merged:
 
 
 def _owners(stored: Stored) -> Sequence[Mapping[str, Any]]:
-    found: Sequence[Mapping[str, Any]] = stored.metadata.get("ownerReferences", ())
-    return found
+    owners: Sequence[Mapping[str, Any]] = stored.metadata.get("ownerReferences", ())
+    return owners
 
 
 def _with(stored: Stored, name: str, values: list[Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What is known about a write, and where others may stand in its way. Used by `memory` and by those who watch it.
+"""The facts about a write, and the place where a test may stop it. Used by `twin.cluster` and its tests.
 
 The journal answers "did this reconcile write anything, and what?"; the interceptor is the place where a test makes a
 write fail or its writer die. Neither is part of how a write works.

@@ -1,11 +1,11 @@
 """Server-side apply as functions: (object, who owns what, what is applied, by whom) -> (object, who owns what).
 
-Pure, and free of any idea of a server: called by `memory` for every write. The rules are those that Kubernetes documents
-(https://kubernetes.io/docs/reference/using-api/server-side-apply/) and structured-merge-diff implements; what is left
-out stands in docs/designs/0002-in-memory-twin.md.
+Pure, and free of any idea of a server: `twin.cluster` calls it for every write. The rules are those that Kubernetes documents
+(https://kubernetes.io/docs/reference/using-api/server-side-apply/) and structured-merge-diff implements;
+docs/designs/0002-in-memory-twin.md says what is left out.
 
-"Content" is an object without its identity (apiVersion, kind, name, namespace) and without what the server writes (uid,
-resourceVersion, ...): nobody can own those.
+"Content" is an object without its identity (apiVersion, kind, name, namespace) and without the fields that the server writes
+(uid, resourceVersion, ...): no manager can own those.
 """
 
 from collections.abc import Mapping
@@ -56,20 +56,20 @@ class Conflicts:
 
     @override
     def __str__(self) -> str:
-        """Name every manager and field, and what to do."""
-        found = [
+        """Every manager and field, and what to do."""
+        conflicts = [
             f'conflict with "{manager.name}"'
             + (f" with subresource {manager.subresource!r}" if manager.subresource else "")
             + f": {', '.join(sorted(map(describe, paths)))}"
             for manager, paths in sorted(self.fields.items(), key=lambda pair: pair[0].name)
         ]
-        return f"{'; '.join(found)}. Leave these fields out, send the values that they have, or apply with force"
+        return f"{'; '.join(conflicts)}. Leave these fields out, send the values that they have, or apply with force"
 
 
 def apply(
     live: Content, ownership: Ownership, applied: Content, manager: Manager, *, merging: Merging, force: bool
 ) -> Merged | Conflicts:
-    """Apply: what is sent becomes so and ours; what we sent before and not now goes, unless another owns it too.
+    """Apply: fields that are sent get their value and become ours; those sent before and not now go, unless another owns them.
 
     Raises:
         InvalidError: If items of a list map in `applied` lack their key or have it twice.
@@ -80,7 +80,7 @@ def apply(
     dropped = ownership.get(manager, frozenset()) - kept
     content = _prune(_merge_map(live, applied, (), merging), dropped, kept, merging)
     difference = compare(live, content, merging)
-    conflicts = {other: found for other, paths in others.items() if (found := paths & difference.changed)}
+    conflicts = {other: taken for other, paths in others.items() if (taken := paths & difference.changed)}
     if conflicts and not force:
         return Conflicts(conflicts)
     remaining = _without(others, difference.changed | difference.removed)
@@ -90,7 +90,7 @@ def apply(
 
 
 def update(live: Content, ownership: Ownership, content: Content, manager: Manager, *, merging: Merging) -> Merged:
-    """Replace the object by `content`: the writer owns what it changed, nobody owns what is gone. Never a conflict."""
+    """Replace the object by `content`: the writer owns the fields that it changed. Never a conflict."""
     difference = compare(live, content, merging)
     touched = difference.changed | difference.removed
     remaining = _without({other: paths for other, paths in ownership.items() if other != manager}, touched)
@@ -154,20 +154,24 @@ def _merge_item(live: Any, applied: Any, names: Names, merging: Merging) -> Any:
 
 
 def _order(live: list[str], applied: list[str]) -> list[str]:
-    """Order of a merged list: that of the applied items, the others staying where they stood among them."""
+    """Order of a merged list: applied items in the order of `applied`, live ones that are not applied where they stood.
+
+    live `a X b`, applied `b N a` give `X b N a`: `a` comes after `b` as applied, so what stood before `b` goes first.
+    """
     known, wanted = set(live), set(applied)
-    shared = iter([element for element in applied if element in known])
-    expected = next(shared, None)
-    waiting, ordered = list(applied), list[str]()
+    shared = [element for element in applied if element in known]
+    ordered: list[str] = []
+    placed = 0
     for element in live:
         if element not in wanted:
             ordered.append(element)
-        elif element == expected:
-            upto = waiting.index(element) + 1
-            ordered += waiting[:upto]
-            waiting = waiting[upto:]
-            expected = next(shared, None)
-    return ordered + waiting
+        elif shared and element == shared[0]:
+            # With it go the new ones that `applied` has before it.
+            upto = applied.index(element) + 1
+            ordered += applied[placed:upto]
+            placed = upto
+            shared.pop(0)
+    return ordered + applied[placed:]
 
 
 def _prune(
@@ -196,15 +200,24 @@ class _Pruning:
     def of_map(self, value: Content, path: Path, names: Names) -> dict[str, Any]:
         left = {}
         for name, child in value.items():
-            inside = (*path, f"f:{name}")
-            rest = self.of(child, inside, (*names, name))
-            container = self.merging.granular_map((*names, name), child) or self.merging.keyed((*names, name))
-            emptied = container and bool(child) and not rest
-            # An object in which something remains stays: others put it there.
-            gone = inside in self.dropped and not (container and rest)
-            if not gone and not (emptied and inside not in self.kept):
-                left[name] = rest
+            inside, inside_names = (*path, f"f:{name}"), (*names, name)
+            pruned = self.of(child, inside, inside_names)
+            if self._stays(inside, child, pruned, container=self._is_container(inside_names, child)):
+                left[name] = pruned
         return left
+
+    def _stays(self, path: Path, child: Any, pruned: Any, *, container: bool) -> bool:
+        """Whether a field is left: not if it was dropped, or lost all that it held and is not owned itself."""
+        if container and pruned:
+            # In an object that was dropped, what remains belongs to others.
+            return True
+        if path in self.dropped:
+            return False
+        emptied = container and bool(child)
+        return not emptied or path in self.kept
+
+    def _is_container(self, names: Names, child: Any) -> bool:
+        return self.merging.granular_map(names, child) or self.merging.keyed(names)
 
     def of_list(self, items: list[Any], path: Path, names: Names) -> list[Any]:
         left = []

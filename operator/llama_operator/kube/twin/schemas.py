@@ -1,4 +1,4 @@
-"""What of the schemas of our kinds decides how writes merge. Used by the twin only.
+"""The parts of the schemas of our kinds that decide how writes merge. Only the twin uses them.
 
 A real API server has these facts from its own types and from the CRDs; tests/unit/kube compares this table with our CRDs
 and with KubeRay's.
@@ -20,7 +20,7 @@ class Schema:
     Attributes:
         merging: Which lists and maps merge, and how.
         status: Whether status is a subresource: written apart from the rest, and never by a plain apply.
-        generation: Whether `metadata.generation` counts the changes of what is asked for.
+        generation: Whether `metadata.generation` counts the changes of the spec.
         short_name: Whether names have 63 characters without dots, as DNS labels, instead of 253 with dots.
         immutable: Top-level fields that cannot change once set.
     """

@@ -1,6 +1,6 @@
 """The state of the in-memory cluster: objects, one counter of versions, and the history that watches read.
 
-Called by `memory` alone, which decides what is written. Everything stored is immutable; copies leave.
+Only `twin.cluster` calls it and decides what is written. Stored objects are immutable; readers get copies.
 """
 
 import asyncio
@@ -44,8 +44,8 @@ class Stored:
     @property
     def metadata(self) -> Mapping[str, Any]:
         """The part of metadata that users write."""
-        found: Mapping[str, Any] = self.content.get("metadata", {})
-        return found
+        metadata: Mapping[str, Any] = self.content.get("metadata", {})
+        return metadata
 
     def to_object(self) -> Object:
         """Render as the API server answers; a copy."""
@@ -145,7 +145,7 @@ class Store:
         self._forgotten = self._version
 
     async def watch(self, kind: Kind, *, since: str, namespace: str | None) -> AsyncIterator[WatchEvent]:
-        """Yield the changes after `since` in order, for ever.
+        """Yield the changes after `since` in order, without an end.
 
         Raises:
             ExpiredError: If `since` is no version of this cluster, or changes after it are forgotten.

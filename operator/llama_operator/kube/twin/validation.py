@@ -1,6 +1,6 @@
-"""Rules that an API server has for every object, whatever its kind: names, labels, owners, plain JSON.
+"""Rules that an API server has for objects of every kind: names, labels, owners, plain JSON.
 
-Pure. Called by `memory` before a write. Schemas of kinds are not checked here: `api` does that for ours.
+Pure. `twin.cluster` calls it before a write. Schemas of kinds are not checked here: `api` does that for ours.
 Rules: https://kubernetes.io/docs/concepts/overview/working-with-objects/names/ and .../labels/.
 """
 

@@ -12,10 +12,11 @@ from llama_operator import catalog
 from llama_operator.cli.shared import files
 from llama_operator.decide.observed import Settings
 from llama_operator.kube import kinds
-from llama_operator.kube.port import ForbiddenError, Ref
+from llama_operator.kube.port import Ref
 from llama_operator.observe.gather import NoServingReader
 from llama_operator.reconcile.deployment import reconcile
 from llama_operator.reconcile.ports import Ports
+from support.rights import WithoutRights
 
 SAMPLE = Path(__file__).resolve().parents[4] / "manifests" / "samples" / "license-acceptance.yaml"
 ACCEPTANCE = next(obj for obj in files.documents(SAMPLE) if obj["spec"]["families"] == ["llama-3.3"]) | {
@@ -171,7 +172,7 @@ def test_the_table_names_fields_classes_revision_and_effect(world, diff):
 
 def test_without_the_right_to_see_nodes_the_rest_is_still_told(world, diff):
     asyncio.run(served(world))
-    world.client = Blind(world.client, {kinds.NODE, kinds.LICENSE_ACCEPTANCE})
+    world.client = WithoutRights(world.client, kinds.NODE, kinds.LICENSE_ACCEPTANCE)
     code, found, _ = diff(context={"maxModelLength": 131072})
     assert code == 0
     assert found["plan"]["new"]
@@ -179,7 +180,7 @@ def test_without_the_right_to_see_nodes_the_rest_is_still_told(world, diff):
 
 def test_without_the_right_to_see_what_runs_nothing_is_claimed_about_it(world, diff):
     asyncio.run(served(world))
-    world.client = Blind(world.client, {kinds.RAY_SERVICE, kinds.CONTROLLER_REVISION})
+    world.client = WithoutRights(world.client, kinds.RAY_SERVICE, kinds.CONTROLLER_REVISION)
     _, found, _ = diff(scaling={"maxReplicas": 2})
     assert found["revision"]["exists"] is None
     assert found["effect"] == "changes the running cluster in place, no engine restarts"
@@ -194,16 +195,3 @@ def test_one_deployment_of_several_is_chosen_by_its_name(world, diff, tmp_path):
     code, found, _ = diff("chat", documents=[ACCEPTANCE, other])
     assert code == 0
     assert found["name"] == "chat"
-
-
-class Blind:
-    """A cluster on which some kinds may not be listed."""
-
-    def __init__(self, cluster, hidden):
-        self.cluster = cluster
-        self.hidden = hidden
-
-    async def list(self, kind, *, namespace=None, labels=None, fields=None):
-        if kind in self.hidden:
-            raise ForbiddenError(f'User "jo" cannot list resource "{kind.plural}" in API group "" at the cluster scope')
-        return await self.cluster.list(kind, namespace=namespace, labels=labels or {})

@@ -16,7 +16,8 @@ from llama_operator.cli.explain.facts import LeaseFacts
 from llama_operator.cli.shared.checks import State
 from llama_operator.cli.shared.connection import Unknown
 from llama_operator.kube import kinds
-from llama_operator.kube.port import ForbiddenError, UnavailableError
+from llama_operator.kube.port import UnavailableError
+from support.rights import WithoutRights
 
 OURS = ("llamadeployments.llama-operator.io", "licenseacceptances.llama-operator.io")
 
@@ -262,14 +263,7 @@ def test_an_empty_cluster_exits_with_5_and_says_what_to_install(world):
 def test_what_may_not_be_read_is_unknown_not_missing(world):
     install(world)
 
-    class Blind:
-        async def get(self, ref):
-            raise ForbiddenError(f'User "jo" cannot get resource "{ref.kind.plural}" in API group ""')
-
-        async def list(self, kind, *, namespace=None, labels=None, fields=None):
-            raise ForbiddenError(f'User "jo" cannot list resource "{kind.plural}" in API group "" at the cluster scope')
-
-    world.client = Blind()
+    world.client = WithoutRights(world.client)
     code, found_ = world.json("doctor")
     assert code == 0
     assert {check["state"] for check in found_["checks"] if check["name"] != "api-server"} == {"Unknown"}

@@ -3,7 +3,7 @@
 import asyncio
 
 from llama_operator.kube import kinds
-from llama_operator.kube.port import ForbiddenError
+from support.rights import WithoutRights
 
 REVISION = "chat-aaaaaaaa"
 LABELS = {"llama-operator.io/deployment": "chat", "llama-operator.io/revision": REVISION}
@@ -116,7 +116,7 @@ def test_a_live_operator_that_has_not_looked_yet_is_waited_for(world):
 
 def test_what_may_not_be_read_is_said_and_hides_nothing_else(world):
     asyncio.run(world.serving())
-    world.client = Blind(world.client, {kinds.POD, kinds.NODE, kinds.LEASE})
+    world.client = WithoutRights(world.client, kinds.POD, kinds.NODE, kinds.LEASE)
     code, found = world.json("explain", "chat")
     assert code == 0
     capacity = checks(found)["capacity"]
@@ -136,22 +136,3 @@ def test_a_deployment_that_does_not_exist_is_an_error(world):
     code, _, err = world.run("explain", "nobody")
     assert code == 1
     assert "no LlamaDeployment team-a/nobody exists" in err
-
-
-class Blind:
-    """A cluster on which some kinds may not be listed."""
-
-    def __init__(self, cluster, hidden):
-        self.cluster = cluster
-        self.hidden = hidden
-
-    async def get(self, ref):
-        return await self.cluster.get(ref)
-
-    async def list(self, kind, *, namespace=None, labels=None, fields=None):
-        if kind in self.hidden:
-            where = f'in the namespace "{namespace}"' if namespace else "at the cluster scope"
-            raise ForbiddenError(
-                f'{kind.plural} is forbidden: User "jo" cannot list resource "{kind.plural}" in API group "" {where}'
-            )
-        return await self.cluster.list(kind, namespace=namespace, labels=labels or {})

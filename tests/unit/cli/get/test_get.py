@@ -15,7 +15,8 @@ from llama_operator.cli.get import watch
 from llama_operator.cli.get.command import GetOptions
 from llama_operator.cli.main import main
 from llama_operator.kube import kinds
-from llama_operator.kube.port import KubeError, NotFoundError, Ref
+from llama_operator.kube.port import NotFoundError, Ref
+from support.rights import WithoutRights
 
 
 def started(*steps):
@@ -117,12 +118,7 @@ class Refusing:
 
 
 def test_a_missing_right_is_named_with_the_command_that_checks_it(world):
-    world.client = Refusing(
-        KubeError(
-            'llamadeployments.llama-operator.io is forbidden: User "jo" cannot list resource "llamadeployments" in API '
-            'group "llama-operator.io" in the namespace "team-a"'
-        )
-    )
+    world.client = WithoutRights(world.client)
     code, _, err = world.run("get")
     assert code == 1
     assert "jo may not list llamadeployments.llama-operator.io in namespace team-a" in err

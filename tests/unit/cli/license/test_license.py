@@ -16,7 +16,8 @@ from llama_operator.cli.main import main
 from llama_operator.cli.shared import files
 from llama_operator.errors import InvalidManifestError
 from llama_operator.evidence import chain
-from llama_operator.kube.port import ForbiddenError
+from llama_operator.kube import kinds
+from support.rights import WithoutRights
 
 SAMPLES = Path(__file__).resolve().parents[4] / "manifests" / "samples"
 CHAT, RECORDS = str(SAMPLES / "llama-3.3-70b-fp8-h100.yaml"), str(SAMPLES / "license-acceptance.yaml")
@@ -146,21 +147,7 @@ def test_report_as_a_table_and_as_csv_say_the_same(seeded):
 
 
 def test_report_says_what_it_may_not_read(seeded, monkeypatch):
-    inner = seeded.client
-
-    class Blind:
-        def __getattr__(self, name):
-            return getattr(inner, name)
-
-        async def list(self, kind, **options):
-            if kind.kind == "LicenseAcceptance":
-                raise ForbiddenError(
-                    'User "zoe" cannot list resource "licenseacceptances" in API group "llama-operator.io" '
-                    "at the cluster scope"
-                )
-            return await inner.list(kind, **options)
-
-    monkeypatch.setattr(seeded, "client", Blind())
+    monkeypatch.setattr(seeded, "client", WithoutRights(seeded.client, kinds.LICENSE_ACCEPTANCE, user="zoe"))
     _, document = seeded.json("license", "report")
     assert "zoe may not list licenseacceptances" in document["unknown"][0]
     assert document["items"][0]["verdict"] == "NotChecked"

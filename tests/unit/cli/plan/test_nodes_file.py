@@ -12,7 +12,7 @@ from llama_operator.cli.plan import nodes_file
 from llama_operator.decide.observed import NodeFacts
 from llama_operator.errors import InvalidManifestError
 from llama_operator.kube import kinds
-from llama_operator.kube.port import ForbiddenError
+from support.rights import WithoutRights
 
 AUTO = {
     "apiVersion": "llama-operator.io/v1alpha1",
@@ -233,19 +233,7 @@ def test_a_live_cluster_is_not_changed_and_what_runs_there_is_left_aside(world, 
 
 
 def test_nodes_that_may_not_be_listed_are_an_error_only_where_they_are_needed(world, manifest, tmp_path, monkeypatch):
-    class Forbidden:
-        def __init__(self, client):
-            self._client = client
-
-        def __getattr__(self, name):
-            return getattr(self._client, name)
-
-        async def list(self, kind, **more):
-            if kind == kinds.NODE:
-                raise ForbiddenError('User "jo" cannot list resource "nodes" in API group "" at the cluster scope')
-            return await self._client.list(kind, **more)
-
-    monkeypatch.setattr(world, "client", Forbidden(world.client))
+    monkeypatch.setattr(world, "client", WithoutRights(world.client, kinds.NODE))
     code, _, err = world.run("plan", "-f", manifest, "--cluster")
     assert code == 1
     assert "--nodes FILE" in err

@@ -29,7 +29,7 @@ WEB = Ref(kinds.SERVICE, "team-a", "web")
 
 @pytest.fixture
 def cache():
-    return ObjectCache()
+    return ObjectCache(index=DEPLOYMENT)
 
 
 def version(cache, ref=WEB):
@@ -132,12 +132,13 @@ def test_a_changed_label_moves_the_object(cache):
     assert names(cache.list(kinds.SERVICE, "team-a", {DEPLOYMENT: "code"})) == []
 
 
-def test_who_owns_which_field_is_not_kept(cache):
+def test_it_keeps_what_it_is_told_to_keep():
+    cache = ObjectCache(keep=lambda kind, obj: {**obj, "kept": kind.kind})
     obj = service()
-    obj["metadata"]["managedFields"] = [{"manager": "kubectl"}]
     cache.put(obj)
-    assert "managedFields" not in cache.find(WEB)["metadata"]
-    assert obj["metadata"]["managedFields"], "what was given stays as it is"
+    assert cache.find(WEB) == obj | {"kept": "Service"}
+    cache.replace(kinds.SERVICE, Listing((service(version=2),), "2"))
+    assert cache.find(WEB) == service(version=2) | {"kept": "Service"}
 
 
 def test_a_kind_that_nobody_knows_is_left_alone(cache):

@@ -81,12 +81,12 @@ def place():
 async def test_the_first_finds_nothing_and_the_next_what_was_left(place):
     one, found, anchor = place.process("one")
     await one.acquire()
-    assert found.found == ""
+    assert found.received == ""
     await anchor.hold("a" * 64)
     await one.release()
     two, found, _ = place.process("two")
     await two.acquire()
-    assert found.found == "a" * 64
+    assert found.received == "a" * 64
 
 
 async def test_what_was_left_survives_a_holder_that_is_killed_and_one_that_leaves_nothing(place):
@@ -98,7 +98,7 @@ async def test_what_was_left_survives_a_holder_that_is_killed_and_one_that_leave
         await waiting._try()
         place.seconds += 15
         await waiting.acquire()
-        assert found.found == "a" * 64
+        assert found.received == "a" * 64
         assert await place.head() == "a" * 64
 
 
@@ -118,7 +118,7 @@ async def test_a_process_that_is_started_again_with_the_same_name_finds_what_it_
     await anchor.hold("a" * 64)
     again, found, _ = place.process("one")
     await again.acquire()
-    assert found.found == "a" * 64
+    assert found.received == "a" * 64
 
 
 async def test_what_was_found_stays_what_it_was_while_more_is_left(place):
@@ -126,7 +126,7 @@ async def test_what_was_found_stays_what_it_was_while_more_is_left(place):
     await one.acquire()
     await anchor.hold("a" * 64)
     await anchor.hold("b" * 64)
-    assert found.found == ""
+    assert found.received == ""
 
 
 async def test_annotations_of_others_stay(place):

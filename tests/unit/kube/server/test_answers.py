@@ -9,6 +9,7 @@ from llama_operator.kube.port import (
     InvalidError,
     KubeError,
     NotFoundError,
+    Right,
     UnavailableError,
 )
 from llama_operator.kube.server import answers
@@ -45,13 +46,26 @@ def test_a_status_is_an_error_of_the_port_with_the_servers_words(status, kind):
 
 
 def test_a_missing_right_is_named():
-    error = answers.error(403, {"message": DENIED}, "apply of RayService team-a/chat-1")
+    details = {"name": "chat-1", "group": "ray.io", "kind": "rayservices"}
+    error = answers.error(403, {"message": DENIED, "details": details}, "apply of RayService team-a/chat-1")
     assert "Missing right: verb `patch` on `rayservices` in API group ray.io" in str(error)
+    user = "system:serviceaccount:llama-operator:llama-operator"
+    assert error.missing == Right(user, "patch", "rayservices", "ray.io", "", "team-a", "chat-1")
+    assert error.missing.target == "rayservices.ray.io"
+
+
+def test_a_missing_right_on_a_subresource_in_the_core_group_names_both():
+    message = 'User "jo" cannot get resource "pods/log" in API group ""'
+    missing = answers.error(403, {"message": message}, "read").missing
+    assert missing == Right("jo", "get", "pods", "", "log")
+    assert missing.target == "pods"
 
 
 def test_another_prohibition_is_told_as_it_is():
     message = 'pods "a" is forbidden: exceeded quota: compute'
-    assert str(answers.error(403, {"message": message}, "apply")) == f"apply: {message}"
+    error = answers.error(403, {"message": message}, "apply")
+    assert str(error) == f"apply: {message}"
+    assert error.missing is None
 
 
 def test_credentials_that_are_not_accepted_say_what_to_do():

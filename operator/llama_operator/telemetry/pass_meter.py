@@ -1,4 +1,4 @@
-"""Accompanies each pass: its id in the logs, its span, its numbers. Given to the controller by `process`."""
+"""Measures each pass: its id in the logs, its span, its numbers. `process` gives it to the controller."""
 
 import secrets
 import time
@@ -10,7 +10,7 @@ from opentelemetry.trace import Status, StatusCode, Tracer
 from llama_operator.kube.port import Ref
 from llama_operator.telemetry.context import CURRENT_PASS, PassContext
 from llama_operator.telemetry.metrics import Metrics
-from llama_operator.telemetry.passes import Outcome, PassRecord
+from llama_operator.telemetry.passes import MeasuredPass, Outcome
 
 
 def new_id() -> str:
@@ -18,12 +18,12 @@ def new_id() -> str:
     return secrets.token_hex(4)
 
 
-class Recorder:
-    """A `PassRecorder` for logs, metrics and traces.
+class PassMeter:
+    """A `Meter` for logs, metrics and traces.
 
     Args:
         metrics: Counts passes.
-        tracer: Makes a span for each pass; None when nobody would see them.
+        tracer: Makes a span for each pass; None when no collector would get it.
         clock: Monotonic seconds.
         ids: Makes ids of passes.
     """
@@ -42,25 +42,25 @@ class Recorder:
         self._ids = ids
 
     @contextmanager
-    def record(self, ref: Ref) -> Iterator[PassRecord]:
-        """Accompany one pass."""
+    def measure(self, ref: Ref) -> Iterator[MeasuredPass]:
+        """Meter one pass of `ref`, for as long as it is entered."""
         current = PassContext(ref, self._ids())
         token = CURRENT_PASS.set(current)
-        found = PassRecord()
+        running = MeasuredPass()
         started = self._clock()
         try:
-            with self._span(current, found):
-                yield found
+            with self._span(current, running):
+                yield running
         finally:
             CURRENT_PASS.reset(token)
-            labels = {"result": found.outcome.value}
+            labels = {"result": running.outcome.value}
             self._metrics.reconciles.add(1, labels)
             self._metrics.reconcile_duration.record(self._clock() - started, labels)
-            if found.outcome is Outcome.ERROR:
+            if running.outcome is Outcome.ERROR:
                 self._metrics.retries.add(1)
 
     @contextmanager
-    def _span(self, current: PassContext, found: PassRecord) -> Iterator[None]:
+    def _span(self, current: PassContext, running: MeasuredPass) -> Iterator[None]:
         if self._tracer is None:
             yield
             return
@@ -71,5 +71,5 @@ class Recorder:
         }
         with self._tracer.start_as_current_span("reconcile", attributes=attributes) as span:
             yield
-            if found.outcome is Outcome.ERROR:
+            if running.outcome is Outcome.ERROR:
                 span.set_status(Status(StatusCode.ERROR))

@@ -1,7 +1,7 @@
-"""Kubernetes events, told once: what repeats becomes a series, and one object cannot flood the cluster.
+"""Writes Kubernetes events: repeated ones become a series, and one object cannot flood the cluster.
 
-Called by the reconcile with what happened in a pass. Events are news, not state: when one cannot be written, the log says so and the
-pass goes on. They are written by server-side apply, as everything, so that the operator needs one right less.
+The reconcile calls it with the events of a pass. Events are news, not state: if one cannot be written, the log says so and the
+pass goes on. They are written by server-side apply, as everything is, so the operator needs one right less.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from llama_operator.status.events import EventFacts
 _LOG = logging.getLogger(__name__)
 _PATIENCE_SECONDS: Final = 5.0
 _SERIES: Final = timedelta(minutes=30)
-"""What comes again later than this is told anew; the cluster forgets an event an hour after its last write."""
+"""An event that comes again later than this is a new one; the cluster forgets an event an hour after its last write."""
 _BURST: Final = 25
 _REFILL: Final = timedelta(minutes=5)
 """Writes about one object: 25 at once, then one every five minutes; the limits of Kubernetes' own components."""
