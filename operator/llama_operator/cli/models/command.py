@@ -1,5 +1,6 @@
 """`kubectl llama models`: the catalog on the command line."""
 
+import argparse
 import json
 import sys
 from typing import Any
@@ -51,3 +52,8 @@ def _sizes(model: Model) -> str:
     for variant in model.variants:
         smallest.setdefault(variant.precision, variant.weight_bytes)
     return ", ".join(f"{precision} {size / 1e9:.1f} GB" for precision, size in smallest.items())
+
+
+def run(arguments: argparse.Namespace, _connector: object) -> int:
+    """Run the command as the command line asks for it; returns the exit code."""
+    return command(arguments.model, output=arguments.output)

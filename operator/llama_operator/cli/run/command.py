@@ -1,5 +1,6 @@
 """`kubectl llama run`: serves a manifest on this machine, without Kubernetes, and shows what is happening meanwhile."""
 
+import argparse
 import asyncio
 import signal
 import sys
@@ -124,3 +125,17 @@ async def _show_changes(session: LocalSession, console: Console) -> None:
         if (status.replicas, status.ready_replicas) != (before.replicas, before.ready_replicas):
             console.print(f"replicas {status.ready_replicas}/{status.replicas}, queue depth {status.queue_depth}")
         before = status
+
+
+def run(arguments: argparse.Namespace, _connector: object) -> int:
+    """Run the command as the command line asks for it; returns the exit code."""
+    return command(
+        arguments.file,
+        RunOptions(
+            name=arguments.name,
+            once=arguments.once,
+            tour=arguments.tour,
+            port=arguments.port,
+            weights=arguments.weights,
+        ),
+    )
