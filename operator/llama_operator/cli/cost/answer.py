@@ -13,6 +13,7 @@ from llama_operator.cli.shared import files
 from llama_operator.decide.bounds import most_replicas
 from llama_operator.decide.decision import Decision
 from llama_operator.decide.plan.candidate import Candidate
+from llama_operator.decide.plan.cold_start import total_seconds
 from llama_operator.decide.plan.cost import Cost, cost
 from llama_operator.decide.plan.performance import Performance, Workload
 from llama_operator.decide.plan.planner import TYPICAL_LOAD
@@ -93,7 +94,7 @@ def work_out(
 def document(answer: Answer) -> dict[str, Any]:
     """The answer as JSON; a stable interface, documented in docs/cost.md."""
     chosen, speed, workload = answer.chosen, answer.performance, answer.workload
-    cold = plan_json.cold_start(answer.decision)
+    stages = plan_json.cold_start(answer.decision)
     return {
         "deployment": answer.deployment,
         "plan": {
@@ -115,7 +116,7 @@ def document(answer: Answer) -> dict[str, Any]:
             "timeToFirstTokenMs": speed.time_to_first_token_ms,
             "timePerOutputTokenUs": speed.time_per_output_token_us,
             "concurrency": speed.concurrency,
-            "coldStartSeconds": cold.seconds if cold is not None else None,
+            "coldStartSeconds": total_seconds(stages) if stages else None,
         },
         "apiUsdMicrosPerMillionTokens": answer.api_usd_micros_per_million_tokens,
         "scenarios": [_scenario(name, found) for name, found in answer.scenarios],

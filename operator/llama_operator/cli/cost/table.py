@@ -6,6 +6,7 @@ from rich.table import Table
 from llama_operator.cli.cost.answer import Answer
 from llama_operator.cli.plan import document
 from llama_operator.cli.shared import output
+from llama_operator.decide.plan.cold_start import total_seconds
 from llama_operator.decide.plan.cost import Cost
 
 _MICROS = 1_000_000
@@ -24,8 +25,8 @@ def show(answer: Answer) -> None:
         f"sustains about {speed.requests_per_minute:,} requests a minute",
         markup=False,
     )
-    if (cold := document.cold_start(answer.decision)) is not None:
-        console.print(f"  start     about {cold.seconds:,} s, paid for before the first answer", markup=False)
+    if stages := document.cold_start(answer.decision):
+        console.print(f"  start     about {total_seconds(stages):,} s, paid for before the first answer", markup=False)
     console.print(_table(answer))
     for line in _sentences(answer):
         console.print(f"  {line}", markup=False)

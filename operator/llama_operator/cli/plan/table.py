@@ -16,6 +16,7 @@ from llama_operator.cli.shared import output
 from llama_operator.decide.decision import Decision
 from llama_operator.decide.observed import NodeFacts, Observed
 from llama_operator.decide.plan.candidate import Candidate, Plan
+from llama_operator.decide.plan.cold_start import total_seconds
 from llama_operator.decide.plan.memory import GIB
 
 _BAR_WIDTH = 48
@@ -113,9 +114,9 @@ def _estimates(decision: Decision, chosen: ChosenPlan) -> Iterator[str]:
         )
     if chosen.replicas_for_objectives is not None:
         yield f"rate      spec.objectives needs {chosen.replicas_for_objectives} replica(s)"
-    if (cold := document.cold_start(decision)) is not None:
-        stages = ", ".join(f"{stage.name.lower()} {_duration(stage.seconds)}" for stage in cold.stages if stage.seconds)
-        yield f"start     about {_duration(cold.seconds)} on a new node: {stages}"
+    if stages := document.cold_start(decision):
+        parts = ", ".join(f"{stage.name.lower()} {_duration(stage.seconds)}" for stage in stages if stage.seconds)
+        yield f"start     about {_duration(total_seconds(stages))} on a new node: {parts}"
     if cents := chosen.usd_per_hour_cents:
         yield f"cost      {cents / 100:,.2f} USD an hour per replica at list price; `kubectl llama cost` takes your own prices"
 
