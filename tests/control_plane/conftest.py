@@ -93,7 +93,7 @@ class User:
 
     def accept(self):
         """Record the acceptance of the samples' licenses by the entity of this namespace."""
-        for number, obj in enumerate(files.documents(SAMPLES / "license-acceptance.yaml")):
+        for number, obj in enumerate(documents(SAMPLES / "license-acceptance.yaml")):
             name = f"{self.namespace}-{number}" if number else self.namespace
             self.plane.apply(obj | {"metadata": {"name": name}, "spec": obj["spec"] | {"namespaces": [self.namespace]}})
 

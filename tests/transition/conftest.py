@@ -96,7 +96,7 @@ class World:
         )
 
     async def apply_acceptance(self):
-        for obj in files.documents(SAMPLES / "license-acceptance.yaml"):
+        for obj in documents(SAMPLES / "license-acceptance.yaml"):
             await self.user.apply(obj)
 
     async def ray_cluster(self, service, namespace="default"):

@@ -26,7 +26,7 @@ async def live(world, ref):
 
 async def apply_samples(world):
     for name in ("license-acceptance", "llama-model", "license-policy"):
-        for obj in files.documents(SAMPLES / f"{name}.yaml"):
+        for obj in documents(SAMPLES / f"{name}.yaml"):
             await world.user.apply(obj)
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from llama_operator.cli.shared.exit_codes import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_INVALID, EXIT_OK
 from llama_operator.cli.verbs import parse
-from llama_operator.errors import InvalidManifestError, LlamaOperatorError
+from llama_operator.errors import InvalidManifestError, InvalidManifestsError, LlamaOperatorError
 
 if TYPE_CHECKING:
     from llama_operator.cli.shared.connection import Connector
@@ -31,7 +31,8 @@ def main(argv: Sequence[str] | None = None, *, connector: "Connector | None" = N
     try:
         return _loaded(arguments.run)(arguments, connector)
     except InvalidManifestError as error:
-        _print_invalid(error)
+        for part in error.errors if isinstance(error, InvalidManifestsError) else (error,):
+            _print_invalid(part)
         return EXIT_INVALID
     except LlamaOperatorError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -9,7 +9,7 @@ from llama_operator.api.v1alpha1.llamadeployment import LlamaDeploymentSpec
 from llama_operator.catalog import prices
 from llama_operator.catalog.prices import PriceTable
 from llama_operator.cli.plan import document as plan_json
-from llama_operator.cli.shared import files
+from llama_operator.cli.shared.documents import documents
 from llama_operator.decide.bounds import most_replicas
 from llama_operator.decide.decision import Decision
 from llama_operator.decide.plan.candidate import Candidate
@@ -129,11 +129,11 @@ def read_prices(path: str) -> PriceTable:
     Raises:
         InvalidManifestError: If the file cannot be read or holds something else.
     """
-    found = list(files.documents(path))
-    content = found[0] if len(found) == 1 else {}
+    held = list(documents(path))
+    content = held[0] if len(held) == 1 else {}
     by_name, basis = content.get("usdPerGPUHour"), content.get("basis", f"prices of {path}")
     known = catalog.load().accelerator_names
-    problems = [] if len(found) == 1 else [FieldProblem("(file)", f"holds {len(found)} documents", "must hold one")]
+    problems = [] if len(held) == 1 else [FieldProblem("(file)", f"holds {len(held)} documents", "must hold one")]
     problems += [
         FieldProblem(key, "is unknown", "known are basis and usdPerGPUHour") for key in content if key not in _KEYS
     ]

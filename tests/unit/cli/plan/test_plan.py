@@ -8,6 +8,7 @@ import yaml
 
 from llama_operator.cli.main import main
 from llama_operator.cli.shared import files
+from llama_operator.cli.shared.documents import documents
 
 BASE = {
     "apiVersion": "llama-operator.io/v1alpha1",
@@ -21,7 +22,7 @@ BASE = {
     },
 }
 SAMPLE = Path(__file__).resolve().parents[4] / "manifests" / "samples" / "license-acceptance.yaml"
-ACCEPTANCE = next(obj for obj in files.documents(SAMPLE) if obj["spec"]["families"] == ["llama-3.3"]) | {
+ACCEPTANCE = next(obj for obj in documents(SAMPLE) if obj["spec"]["families"] == ["llama-3.3"]) | {
     "metadata": {"name": "acme"}
 }
 
@@ -154,7 +155,7 @@ def test_aliases_are_refused_before_they_can_explode(tmp_path, capsys):
     path = tmp_path / "x.yaml"
     path.write_text("a: &a [1, 2]\nb: [*a, *a]\n", encoding="utf-8")
     assert main(["plan", "-f", str(path)]) == 2
-    assert "alias *a is not allowed" in capsys.readouterr().err
+    assert "alias *a in line 2 is not allowed" in capsys.readouterr().err
 
 
 def test_a_date_stays_the_string_that_was_written(plan):
