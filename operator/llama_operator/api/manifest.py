@@ -122,12 +122,13 @@ def _broken_rules(value: BaseModel, path: str, wrong: Collection[Path], at: Path
 
 def _in_doubt_by(model: type[BaseModel], obj: Any, detail: ErrorDetails) -> list[Path]:
     """Fields whose values are unknown because of an error; an unknown field may be any of the absent ones beside it."""
-    *around, name = _location(detail)
+    location = _location(detail)
     if detail["type"] != "extra_forbidden":
-        return [(*around, name)]
+        return [location]
+    around = location[:-1]
     for part in around:
         obj = obj[part]
-    return [(*around, field) for field in _fields_at(model, tuple(around)) if field not in obj]
+    return [(*around, field) for field in _fields_at(model, around) if field not in obj]
 
 
 def _in_doubt(rule: Rule, wrong: Collection[Path], at: Path) -> bool:

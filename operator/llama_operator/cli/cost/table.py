@@ -1,6 +1,5 @@
 """The table form of `kubectl llama cost`, for people. Called by `cli.cost.command`."""
 
-from rich import box
 from rich.table import Table
 
 from llama_operator.cli.cost.answer import Answer
@@ -27,7 +26,7 @@ def show(answer: Answer) -> None:
     )
     if stages := document.cold_start(answer.decision):
         console.print(f"  start     about {total_seconds(stages):,} s, paid for before the first answer", markup=False)
-    console.print(_table(answer))
+    output.show_table(console, _table(answer))
     for line in _sentences(answer):
         console.print(f"  {line}", markup=False)
     if (problem := answer.decision.problem) is not None:
@@ -35,9 +34,8 @@ def show(answer: Answer) -> None:
 
 
 def _table(answer: Answer) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for heading in ("REPLICAS", "GPUS", "$/HOUR", "$/DAY", "REQUESTS/MIN", "$/M TOKENS", "$/M OUTPUT TOKENS"):
-        table.add_column(heading, justify="right", no_wrap=True)
+    headings = ("REPLICAS", "GPUS", "$/HOUR", "$/DAY", "REQUESTS/MIN", "$/M TOKENS", "$/M OUTPUT TOKENS")
+    table = output.table(*headings, right=headings, whole=headings[:-2])
     for name, found in answer.scenarios:
         table.add_row(
             f"{name} {found.replicas:,}",

@@ -18,7 +18,7 @@ async def command(connection: Connection, options: GetOptions) -> int:
     if options.as_json:
         output.print_json(document(rows[0]) if options.name else {"items": [document(row) for row in rows]})
     elif rows:
-        output.console(wide=True).print(table(rows, namespaces=options.all_namespaces, now=connection.now()))
+        output.show_table(output.console(), table(rows, namespaces=options.all_namespaces, now=connection.now()))
     else:
         where = "any namespace" if options.all_namespaces else f"namespace {connection.namespace}"
         output.console().print(f"No LlamaDeployment in {where}.")

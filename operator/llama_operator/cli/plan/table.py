@@ -4,9 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from rich import box
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from llama_operator.api.reasons import Reason
@@ -28,6 +26,7 @@ _DETAILS: Mapping[str, Callable[[dict[str, Any]], str]] = {
     "NetworkPolicy": lambda _: "Ray's ports: the cluster itself and KubeRay alone",
     "RayService": lambda obj: _group(obj["spec"]["rayClusterConfig"]["workerGroupSpecs"][0]),
 }
+"""What there is to say about an object, by its kind; about the other kinds the name says it all."""
 
 
 def show(observed: Observed, decision: Decision, objects: tuple[dict[str, Any], ...]) -> None:
@@ -158,12 +157,15 @@ def _candidates(console: Console, plan: Plan) -> None:
     rejected = plan.rejected[:_REJECTED_SHOWN]
     if not fitting and not rejected:
         return
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("CANDIDATE", no_wrap=True)
-    table.add_column("GPUS", no_wrap=True, justify="right")
-    table.add_column("USD/H", no_wrap=True, justify="right")
-    table.add_column("FITS", no_wrap=True)
-    table.add_column("WHY", overflow="fold")
+    table = output.table(
+        "CANDIDATE",
+        "GPUS",
+        "USD/H",
+        "FITS",
+        "WHY",
+        right=("GPUS", "USD/H"),
+        whole=("CANDIDATE", "GPUS", "USD/H", "FITS"),
+    )
 
     def row(candidate: Candidate, fits: str, why: str) -> None:
         ranks, replicas = candidate.sharding.ranks, candidate.replicas
@@ -180,16 +182,15 @@ def _candidates(console: Console, plan: Plan) -> None:
     for count, fits in ((len(plan.alternatives) - _FITTING_SHOWN, "yes"), (len(plan.rejected) - _REJECTED_SHOWN, "no")):
         if count > 0:
             table.add_row("…", "", "", fits, f"{count} more with -o json")
-    console.print(table)
+    output.show_table(console, table)
 
 
 def _objects(console: Console, objects: tuple[dict[str, Any], ...]) -> None:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for heading in ("OBJECT", "NAME", "WHAT"):
-        table.add_column(heading)
+    table = output.table("OBJECT", "NAME", "WHAT", whole=("OBJECT", "NAME"))
     for obj in objects:
-        table.add_row(obj["kind"], obj["metadata"]["name"], _DETAILS[obj["kind"]](obj))
-    console.print(table)
+        detail = _DETAILS.get(obj["kind"])
+        table.add_row(obj["kind"], obj["metadata"]["name"], detail(obj) if detail is not None else "")
+    output.show_table(console, table)
 
 
 def _group(group: dict[str, Any]) -> str:
