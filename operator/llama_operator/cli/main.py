@@ -43,6 +43,9 @@ def main(argv: Sequence[str] | None = None, *, connector: "Connector | None" = N
         # `kubectl llama ... | head` is no error; keep the interpreter from complaining at exit.
         sys.stderr.close()
         return EXIT_OK
+    except OSError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return EXIT_FAILED
 
 
 def _loaded(path: str) -> Callable[[argparse.Namespace, "Connector | None"], int]:

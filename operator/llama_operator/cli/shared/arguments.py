@@ -44,7 +44,7 @@ def add_file(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
         action="append",
         required=required,
         metavar="FILE",
-        help="manifest, - for standard input; repeatable",
+        help="manifest, or folder of manifests; - for standard input; repeatable",
     )
 
 

@@ -56,22 +56,7 @@ def read(paths: list[str], *, name: str | None = None) -> Manifests:
     named = [manifests for manifests in every if name in {None, manifests.deployment.metadata.name}]
     if len(named) == 1:
         return named[0]
-    names = ", ".join(f"{manifests.deployment.metadata.name} ({manifests.path})" for manifests in every) or "none"
-    same = len({manifests.deployment.metadata.name for manifests in named}) == 1
-    raise InvalidManifestError(
-        ", ".join(paths),
-        [
-            FieldProblem(
-                "kind",
-                f"one LlamaDeployment is needed, there are: {names}" if every else "there is no LlamaDeployment",
-                ""
-                if not every
-                else "leave out the files of the others"
-                if same
-                else "choose one by its name: --name NAME, for diff and license only NAME",
-            )
-        ],
-    )
+    raise InvalidManifestError(", ".join(paths), [_choice(every, named, name)])
 
 
 def read_all(paths: list[str]) -> tuple[Manifests, ...]:
@@ -112,3 +97,15 @@ def _parsed(
     except InvalidManifestError as error:
         errors.append(InvalidManifestError(f"{error.subject} in {path}", error.problems))
         return ()
+
+
+def _choice(every: tuple[Manifests, ...], named: list[Manifests], name: str | None) -> FieldProblem:
+    """Say why the files do not tell which deployment is meant."""
+    if not every:
+        return FieldProblem("kind", "there is no LlamaDeployment", "give the file of one with -f")
+    names = ", ".join(f"{manifests.deployment.metadata.name} ({manifests.path})" for manifests in every)
+    if not named:
+        return FieldProblem("metadata.name", f"there is no LlamaDeployment {name}", f"there are {names}")
+    if len({manifests.deployment.metadata.name for manifests in named}) == 1:
+        return FieldProblem("metadata.name", f"the same name stands twice: {names}", "leave out one of the files")
+    return FieldProblem("kind", f"one LlamaDeployment is needed, there are {names}", "say which one by its name")

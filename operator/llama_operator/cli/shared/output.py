@@ -6,6 +6,8 @@ from collections.abc import Collection
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from typing_extensions import override
+
 from llama_operator.api.v1alpha1.llamadeployment_status import ChosenPlan
 
 if TYPE_CHECKING:
@@ -39,8 +41,17 @@ def console(*, wide: bool = False) -> "Console":
     """
     from rich.console import Console
 
-    console = Console(highlight=False)
-    return Console(highlight=False, width=max(console.width, _WIDE)) if wide or not console.is_terminal else console
+    class Piped(Console):
+        """Leaves a pipe that its reader closed to `cli.main`, which ends without an error."""
+
+        @override
+        def on_broken_pipe(self) -> None:
+            raise BrokenPipeError
+
+    made = Piped(highlight=False)
+    if wide or not made.is_terminal:
+        made.width = max(made.width, _WIDE)
+    return made
 
 
 def table(*headings: str, right: Collection[str] = (), whole: Collection[str] = ()) -> "Table":
