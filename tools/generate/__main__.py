@@ -10,9 +10,8 @@ from pathlib import Path
 
 import yaml
 
-from generate import api_reference, cli_reference, install_manifests, process_reference
+from generate import api_reference, cli_reference, install_manifests, plan_schema, process_reference
 from llama_operator.api import crd
-from llama_operator.cli.plan import schema as plan_schema
 from llama_operator.status.events import EventReason
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -1,6 +1,7 @@
-"""The JSON of `kubectl llama plan -o json`, as `cli.plan.schema` describes it. Called by `cli.plan.command`.
+"""The JSON of `kubectl llama plan -o json`: a stable interface. Called by `cli.plan.command`; the tables use parts of it.
 
-Some of its parts stand in the tables of `plan` and `cost` too.
+docs/reference/plan-output.schema.json is the interface, docs/plan-output.md explains it. Fields are added, never renamed or
+removed; every field is always there, null where nothing is known.
 """
 
 from typing import Any

@@ -1,14 +1,18 @@
 """`kubectl llama plan`: exit codes, errors that name the field, and a JSON document that programs can rely on."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 import yaml
 
+from llama_operator import catalog
 from llama_operator.cli.main import main
+from llama_operator.cli.plan import table
 from llama_operator.cli.shared import files
 from llama_operator.cli.shared.documents import documents
+from llama_operator.decide.decision import decide
 
 BASE = {
     "apiVersion": "llama-operator.io/v1alpha1",
@@ -196,3 +200,10 @@ def test_a_grant_that_has_expired_is_told_without_a_cluster(plan):
     code, out, _ = plan(ACCEPTANCE | {"spec": spec})
     assert code == 4
     assert json.loads(out)["license"]["reason"] == "MetaGrantExpired"
+
+
+def test_the_table_shows_an_object_of_a_kind_that_it_does_not_know(capsys):
+    observed = files.read(["manifests/samples/tiny-cpu.yaml"]).observed()
+    claim = {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "tiny-weights"}}
+    table.show(observed, decide(observed, catalog.load()), (claim,))
+    assert re.search(r"PersistentVolumeClaim +tiny-weights", capsys.readouterr().out)

@@ -1,4 +1,4 @@
-"""The schema of `kubectl llama plan -o json`: a stable interface. Called by `make generate` and by tests only.
+"""The schema of `kubectl llama plan -o json`: a stable interface. Called by `generate`.
 
 The models below are the interface: docs/reference/plan-output.schema.json is generated from them, and docs/plan-output.md
 explains them. Fields are added, never renamed or removed; every field is always there, null where nothing is known.
