@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from control_plane import binaries, kuberay, nodes, saved_planes
-from llama_operator.cli.shared import files
+from llama_operator.cli.shared.documents import documents
 
 COMMAND = "make control-plane"
 ROOT = Path(__file__).resolve().parents[2]

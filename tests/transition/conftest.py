@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from llama_operator import catalog
-from llama_operator.cli.shared import files
+from llama_operator.cli.shared.documents import documents
 from llama_operator.decide.observed import Settings
 from llama_operator.kube import kinds
 from llama_operator.kube.port import Ref

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import yaml
 
-from llama_operator.cli.shared import files
+from llama_operator.cli.shared.documents import documents
 from llama_operator.kube import kinds
 from llama_operator.kube.port import Ref
 from llama_operator.reconcile.license_records import comment

@@ -108,4 +108,8 @@ def _choice(every: tuple[Manifests, ...], named: list[Manifests], name: str | No
         return FieldProblem("metadata.name", f"there is no LlamaDeployment {name}", f"there are {names}")
     if len({manifests.deployment.metadata.name for manifests in named}) == 1:
         return FieldProblem("metadata.name", f"the same name stands twice: {names}", "leave out one of the files")
-    return FieldProblem("kind", f"one LlamaDeployment is needed, there are {names}", "say which one by its name")
+    return FieldProblem(
+        "kind",
+        f"one LlamaDeployment is needed, there are {names}",
+        "say which one: --name NAME; for diff and license only NAME",
+    )
