@@ -18,13 +18,7 @@ examples:
 
 def register(commands: Commands) -> None:
     """Add the command."""
-    parser = add_command(
-        commands,
-        "cost",
-        "what a manifest would cost, per hour and per token",
-        _EXAMPLES,
-        run="llama_operator.cli.cost.command:run",
-    )
+    parser = add_command(commands, "cost", "what a manifest would cost, per hour and per token", _EXAMPLES)
     add_file(parser)
     add_name(parser)
     parser.add_argument("--prices", metavar="FILE", help="your prices (default: list prices that come with it)")

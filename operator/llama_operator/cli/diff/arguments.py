@@ -14,11 +14,7 @@ examples:
 def register(commands: Commands) -> None:
     """Add the command."""
     parser = add_command(
-        commands,
-        "diff",
-        "what applying a manifest would change, live or by a restart; changes nothing",
-        _EXAMPLES,
-        run="llama_operator.cli.diff.command:run",
+        commands, "diff", "what applying a manifest would change, live or by a restart; changes nothing", _EXAMPLES
     )
     parser.add_argument("name", nargs="?", help="which LlamaDeployment, where FILE holds several")
     add_file(parser)

@@ -13,11 +13,7 @@ examples:
 def register(commands: Commands) -> None:
     """Add the command."""
     parser = add_command(
-        commands,
-        "doctor",
-        "what the cluster offers to llama-operator, and what is missing",
-        _EXAMPLES,
-        run="llama_operator.cli.doctor.command:run",
+        commands, "doctor", "what the cluster offers to llama-operator, and what is missing", _EXAMPLES
     )
     add_cluster(parser, namespaced=False)
     add_output(parser)

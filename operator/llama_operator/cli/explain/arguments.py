@@ -14,11 +14,7 @@ examples:
 def register(commands: Commands) -> None:
     """Add the command."""
     parser = add_command(
-        commands,
-        "explain",
-        "why a deployment is not Ready, step by step, and what would unblock it",
-        _EXAMPLES,
-        run="llama_operator.cli.explain.command:run",
+        commands, "explain", "why a deployment is not Ready, step by step, and what would unblock it", _EXAMPLES
     )
     parser.add_argument("name", help="the deployment")
     add_cluster(parser)

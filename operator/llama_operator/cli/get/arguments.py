@@ -14,13 +14,7 @@ examples:
 
 def register(commands: Commands) -> None:
     """Add the command."""
-    parser = add_command(
-        commands,
-        "get",
-        "what serves in the cluster, where, and why not",
-        _EXAMPLES,
-        run="llama_operator.cli.get.command:run",
-    )
+    parser = add_command(commands, "get", "what serves in the cluster, where, and why not", _EXAMPLES)
     parser.add_argument("name", nargs="?", help="show one deployment")
     parser.add_argument("-A", "--all-namespaces", action="store_true", help="in all namespaces")
     parser.add_argument("-w", "--watch", action="store_true", help="show every change until Ctrl-C")

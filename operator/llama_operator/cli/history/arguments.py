@@ -11,13 +11,7 @@ examples:
 
 def register(commands: Commands) -> None:
     """Add the command."""
-    parser = add_command(
-        commands,
-        "history",
-        "the revisions of a deployment, newest first",
-        _EXAMPLES,
-        run="llama_operator.cli.history.command:run",
-    )
+    parser = add_command(commands, "history", "the revisions of a deployment, newest first", _EXAMPLES)
     parser.add_argument("name", help="the deployment")
     add_cluster(parser)
     add_output(parser)

@@ -1,6 +1,6 @@
 """Arguments of `kubectl llama license` and its actions. Called by `cli.verbs`; imports argparse only."""
 
-from llama_operator.cli.shared.arguments import Commands, add_cluster, add_command, add_file, add_output
+from llama_operator.cli.shared.arguments import Commands, add_cluster, add_command, add_file, add_group, add_output
 
 _EXAMPLES = """\
 examples:
@@ -48,7 +48,7 @@ Changes, insertions, removals and another order are found in any case; lines cut
 
 def register(commands: Commands) -> None:
     """Add the command and its actions."""
-    group = add_command(
+    group = add_group(
         commands, "license", "which rules apply to a model, by which right it runs, and the evidence", _EXAMPLES
     )
     actions = group.add_subparsers(dest="action", required=True, metavar="ACTION")
@@ -64,7 +64,7 @@ def _add_template(actions: Commands) -> None:
         "template",
         "the LicenseAcceptance that a model needs, with versions and text hashes; what only you know stays empty",
         _TEMPLATE_EXAMPLES,
-        run="llama_operator.cli.license.template:run",
+        module="license.template",
     )
     template.add_argument("model", metavar="MODEL", help="a model of `kubectl llama models`")
     add_output(template, "yaml", "json")
@@ -76,7 +76,7 @@ def _add_explain(actions: Commands) -> None:
         "explain",
         "every rule of the license chain with its outcome, its clause, and what would unblock it",
         _EXPLAIN_EXAMPLES,
-        run="llama_operator.cli.license.explain:run",
+        module="license.explain",
     )
     explain.add_argument("name", nargs="?", help="the deployment; with -f which of the files")
     add_file(explain, required=False)
@@ -90,7 +90,7 @@ def _add_report(actions: Commands) -> None:
         "report",
         "for auditors: tier, families, acceptance, duties and verdict of each deployment",
         _REPORT_EXAMPLES,
-        run="llama_operator.cli.license.report:run",
+        module="license.report",
     )
     report.add_argument("names", nargs="*", metavar="NAME", help="deployments (default: all of the namespace)")
     report.add_argument("-A", "--all-namespaces", action="store_true", help="in all namespaces")
@@ -105,7 +105,7 @@ def _add_verify(actions: Commands) -> None:
         "verify",
         "whether recorded license decisions were changed, removed, inserted or reordered",
         _VERIFY_EXAMPLES,
-        run="llama_operator.cli.license.verify:run",
+        module="license.verify",
     )
     verify.add_argument("files", nargs="+", metavar="FILE", help="the oldest first; - for standard input")
     verify.add_argument(

@@ -5,12 +5,6 @@ from llama_operator.cli.shared.arguments import Commands, add_command, add_outpu
 
 def register(commands: Commands) -> None:
     """Add the command."""
-    parser = add_command(
-        commands,
-        "models",
-        "what the catalog knows: models, sizes, licenses",
-        "",
-        run="llama_operator.cli.models.command:run",
-    )
+    parser = add_command(commands, "models", "what the catalog knows: models, sizes, licenses", "")
     parser.add_argument("model", nargs="?", help="show one model")
     add_output(parser)

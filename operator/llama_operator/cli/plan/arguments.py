@@ -17,11 +17,7 @@ examples:
 def register(commands: Commands) -> None:
     """Add the command."""
     parser = add_command(
-        commands,
-        "plan",
-        "how a manifest would be sharded, and what it needs; changes nothing",
-        _EXAMPLES,
-        run="llama_operator.cli.plan.command:run",
+        commands, "plan", "how a manifest would be sharded, and what it needs; changes nothing", _EXAMPLES
     )
     add_file(parser)
     add_name(parser)

@@ -13,13 +13,7 @@ examples:
 
 def register(commands: Commands) -> None:
     """Add the command."""
-    parser = add_command(
-        commands,
-        "rollback",
-        "write an older revision back into the spec of a deployment",
-        _EXAMPLES,
-        run="llama_operator.cli.rollback.command:run",
-    )
+    parser = add_command(commands, "rollback", "write an older revision back into the spec of a deployment", _EXAMPLES)
     parser.add_argument("name", help="the deployment")
     parser.add_argument(
         "--to-revision", type=int, metavar="N", help="number in the history (default: the one that served before)"

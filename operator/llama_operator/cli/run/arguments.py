@@ -14,13 +14,7 @@ examples:
 
 def register(commands: Commands) -> None:
     """Add the command."""
-    parser = add_command(
-        commands,
-        "run",
-        "serve a manifest on this machine, without Kubernetes",
-        _EXAMPLES,
-        run="llama_operator.cli.run.command:run",
-    )
+    parser = add_command(commands, "run", "serve a manifest on this machine, without Kubernetes", _EXAMPLES)
     add_file(parser)
     add_name(parser)
     parser.add_argument("--once", metavar="PROMPT", help="print the answer to PROMPT and the status table, then stop")

@@ -15,16 +15,8 @@ Commands: TypeAlias = Any
 EXIT_CODES_TEXT = "exit codes:\n" + "".join(f"  {code:>3}  {meaning}\n" for code, meaning in EXIT_CODES.items())
 
 
-def add_command(commands: Commands, name: str, summary: str, examples: str, **defaults: str) -> argparse.ArgumentParser:
-    """Add the parser of one command.
-
-    Args:
-        commands: Where to add it.
-        name: The word that the user types.
-        summary: What the command does, in one line without a full stop.
-        examples: Text below the options; empty for none.
-        defaults: `run` is the function that does the work, as `module:function`; `cli.main` loads it.
-    """
+def add_group(commands: Commands, name: str, summary: str, examples: str) -> argparse.ArgumentParser:
+    """Add the parser of a word that has commands below it; arguments as of `add_command`."""
     parser: argparse.ArgumentParser = commands.add_parser(
         name,
         help=summary,
@@ -32,7 +24,24 @@ def add_command(commands: Commands, name: str, summary: str, examples: str, **de
         epilog=examples + EXIT_CODES_TEXT,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.set_defaults(**defaults)
+    return parser
+
+
+def add_command(
+    commands: Commands, name: str, summary: str, examples: str, *, module: str = ""
+) -> argparse.ArgumentParser:
+    """Add the parser of one command.
+
+    Args:
+        commands: Where to add it.
+        name: The word that the user types.
+        summary: What the command does, in one line without a full stop.
+        examples: Text below the options; empty for none.
+        module: Module in `llama_operator.cli` whose function `run` does the work; `cli.main` loads it. By default the
+            module `command` in the folder of the verb.
+    """
+    parser = add_group(commands, name, summary, examples)
+    parser.set_defaults(run=f"llama_operator.cli.{module or f'{name}.command'}:run")
     return parser
 
 
