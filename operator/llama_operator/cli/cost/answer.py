@@ -65,8 +65,8 @@ def work_out(
 ) -> Answer:
     """Work out the cost of the chosen candidate for the fewest, the planned and the most replicas."""
     table = prices.load() if options.prices is None else read_prices(options.prices)
-    each = table.of(chosen.accelerator.name)
-    if each is None:
+    price = table.of(chosen.accelerator.name)
+    if price is None:
         raise _no_price(chosen.accelerator.name, table, options.prices)
     speed = chosen.performance
     if speed is None:
@@ -84,11 +84,11 @@ def work_out(
     scenarios = tuple(
         (
             scenario,
-            cost(each, chosen.sharding.ranks, replicas, speed, workload, api_usd_micros_per_million_tokens=api),
+            cost(price, chosen.sharding.ranks, replicas, speed, workload, api_usd_micros_per_million_tokens=api),
         )
         for scenario, replicas in counts.items()
     )
-    return Answer(name, decision, chosen, speed, workload, table, each, api, scenarios)
+    return Answer(name, decision, chosen, speed, workload, table, price, api, scenarios)
 
 
 def document(answer: Answer) -> dict[str, Any]:
@@ -119,7 +119,7 @@ def document(answer: Answer) -> dict[str, Any]:
             "coldStartSeconds": total_seconds(stages) if stages else None,
         },
         "apiUsdMicrosPerMillionTokens": answer.api_usd_micros_per_million_tokens,
-        "scenarios": [_scenario(name, found) for name, found in answer.scenarios],
+        "scenarios": [_scenario(name, figures) for name, figures in answer.scenarios],
     }
 
 
@@ -180,18 +180,18 @@ def _planned(workload: Workload, speed: Performance) -> int:
     return replicas_needed(speed, workload)
 
 
-def _scenario(name: str, found: Cost) -> dict[str, Any]:
-    even = found.break_even
+def _scenario(name: str, figures: Cost) -> dict[str, Any]:
+    even = figures.break_even
     return {
         "name": name,
-        "replicas": found.replicas,
-        "gpus": found.gpus,
-        "usdMicrosPerHour": found.usd_micros_per_hour,
-        "requestsPerMinute": found.requests_per_minute,
-        "tokensPerDay": found.tokens_per_day,
-        "capacityTokensPerDay": found.capacity_tokens_per_day,
-        "usdMicrosPerMillionTokens": found.usd_micros_per_million_tokens,
-        "usdMicrosPerMillionOutputTokens": found.usd_micros_per_million_output_tokens,
+        "replicas": figures.replicas,
+        "gpus": figures.gpus,
+        "usdMicrosPerHour": figures.usd_micros_per_hour,
+        "requestsPerMinute": figures.requests_per_minute,
+        "tokensPerDay": figures.tokens_per_day,
+        "capacityTokensPerDay": figures.capacity_tokens_per_day,
+        "usdMicrosPerMillionTokens": figures.usd_micros_per_million_tokens,
+        "usdMicrosPerMillionOutputTokens": figures.usd_micros_per_million_output_tokens,
         "breakEven": None
         if even is None
         else {"tokensPerDay": even.tokens_per_day, "reachable": "Yes" if even.reachable else "No"},
@@ -223,7 +223,7 @@ def _micros(dollars: object) -> int | None:
         return None
     try:
         micros = Decimal(str(dollars)) * _MICROS
-        found = int(micros.to_integral_value())
+        rounded = int(micros.to_integral_value())
     except (InvalidOperation, ValueError, OverflowError):
         return None
-    return found if 1 <= found <= _MICROS * _MICROS else None
+    return rounded if 1 <= rounded <= _MICROS * _MICROS else None

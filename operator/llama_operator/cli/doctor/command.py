@@ -12,7 +12,7 @@ from llama_operator.cli.shared.exit_codes import EXIT_NOT_READY, EXIT_OK
 
 
 async def command(connection: Connection, *, as_json: bool) -> int:
-    """Look at the cluster and print what was found; returns the exit code: 0 when nothing that is needed is missing."""
+    """Look at the cluster and print the checks; returns the exit code: 0 if nothing that is needed is missing."""
     judged = doctor_checks.judge(await facts.gather(connection))
     if as_json:
         output.print_json(document(judged))

@@ -9,7 +9,7 @@ from llama_operator.cli.shared.exit_codes import EXIT_OK
 
 
 async def command(connection: Connection, options: GetOptions) -> int:
-    """Print the deployments asked for; with `watch`, again whenever one changes."""
+    """Print the deployments that `options` names; with `watch`, again after every change."""
     if options.watch:
         from llama_operator.cli.get import watch as get_watch
 

@@ -57,10 +57,10 @@ def command(options: PlanOptions) -> int:
 async def on_cluster(connection: "Connection", options: PlanOptions) -> int:
     """Plan with the nodes and license records of a live cluster; returns the exit code.
 
-    What runs there is left aside: `kubectl llama diff` compares with that.
+    It ignores what runs there: `kubectl llama diff` compares with that.
 
     Raises:
-        ClusterError: If the accelerator is to be found among nodes that may not be listed.
+        ClusterError: If the accelerator has to come from nodes that the user may not list.
     """
     from llama_operator.cli.shared import world
     from llama_operator.cli.shared.connection import ClusterError
@@ -89,7 +89,7 @@ def _print(observed: Observed, options: PlanOptions) -> int:
 
         plan_table.show(observed, decision, built)
     elif options.output == "yaml":
-        # The objects alone: the stream can go to kubectl.
+        # Only the objects: the stream can go to kubectl.
         sys.stdout.write(yaml_text.dump(list(built)))
     return outcome.exit_code(decision)
 

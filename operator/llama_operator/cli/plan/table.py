@@ -21,9 +21,9 @@ _BAR_WIDTH = 48
 _FITTING_SHOWN = 4
 _REJECTED_SHOWN = 8
 _DETAILS: Mapping[str, Callable[[dict[str, Any]], str]] = {
-    "ControllerRevision": lambda _: "pins the plan: nothing but a change of the spec makes another",
+    "ControllerRevision": lambda _: "pins the plan: only a change of the spec makes another",
     "Service": lambda obj: f"selects revision {obj['spec']['selector'].get('llama-operator.io/revision')}",
-    "NetworkPolicy": lambda _: "Ray's ports: the cluster itself and KubeRay alone",
+    "NetworkPolicy": lambda _: "Ray's ports: only the cluster itself and KubeRay",
     "RayService": lambda obj: _group(obj["spec"]["rayClusterConfig"]["workerGroupSpecs"][0]),
 }
 """What there is to say about an object, by its kind; about the other kinds the name says it all."""
@@ -104,12 +104,12 @@ def _plan(console: Console, decision: Decision, plan: Plan) -> None:
 
 
 def _estimates(decision: Decision, chosen: ChosenPlan) -> Iterator[str]:
-    """Lines about speed, cold start and price; each only where it was estimated."""
-    first, each, rate = chosen.time_to_first_token_ms, chosen.time_per_output_token_us, chosen.requests_per_minute
-    if first is not None and each is not None and rate is not None:
+    """Lines about speed, cold start and price, as far as they were estimated."""
+    first, token, rate = chosen.time_to_first_token_ms, chosen.time_per_output_token_us, chosen.requests_per_minute
+    if first is not None and token is not None and rate is not None:
         yield (
             f"speed     about {rate:,} requests a minute per replica, each with its first token after {first:,} ms and then "
-            f"one every {each / 1000:,.1f} ms"
+            f"one every {token / 1000:,.1f} ms"
         )
     if chosen.replicas_for_objectives is not None:
         yield f"rate      spec.objectives needs {chosen.replicas_for_objectives} replica(s)"

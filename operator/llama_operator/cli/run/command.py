@@ -1,4 +1,4 @@
-"""`kubectl llama run`: serves a manifest on this machine, without Kubernetes, and shows what is happening meanwhile."""
+"""`kubectl llama run`: serves a manifest on this machine, without Kubernetes, and shows its progress."""
 
 import argparse
 import asyncio
