@@ -43,3 +43,16 @@ class InvalidManifestError(LlamaOperatorError):
         self.subject = subject
         self.problems = tuple(problems)
         super().__init__(f"{subject} is invalid: " + "; ".join(str(problem) for problem in self.problems))
+
+
+class InvalidManifestsError(InvalidManifestError):
+    """Several manifests are invalid; `errors` has one for each."""
+
+    def __init__(self, errors: Sequence[InvalidManifestError]) -> None:
+        self.errors = tuple(errors)
+        problems = [
+            FieldProblem(f"{error.subject}: {problem.path}", problem.problem, problem.allowed)
+            for error in errors
+            for problem in error.problems
+        ]
+        super().__init__(", ".join(error.subject for error in errors), problems)

@@ -69,7 +69,7 @@ METRICS_WINDOW_SECONDS = 3
 class Frozen(BaseModel):
     """Immutable, closed to unknown fields: a typo in the contract fails at build time, not at the first request."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
 
 class ModelSource(Frozen):

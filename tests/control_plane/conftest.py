@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from control_plane import binaries, kuberay, nodes, saved_planes
-from llama_operator.cli.shared import files
+from llama_operator.cli.shared.documents import documents
 
 COMMAND = "make control-plane"
 ROOT = Path(__file__).resolve().parents[2]
@@ -93,7 +93,7 @@ class User:
 
     def accept(self):
         """Record the acceptance of the samples' licenses by the entity of this namespace."""
-        for number, obj in enumerate(files.documents(SAMPLES / "license-acceptance.yaml")):
+        for number, obj in enumerate(documents(SAMPLES / "license-acceptance.yaml")):
             name = f"{self.namespace}-{number}" if number else self.namespace
             self.plane.apply(obj | {"metadata": {"name": name}, "spec": obj["spec"] | {"namespaces": [self.namespace]}})
 

@@ -10,7 +10,7 @@ import yaml
 
 from llama_operator import catalog
 from llama_operator.cli.main import main
-from llama_operator.cli.shared import files
+from llama_operator.cli.shared.documents import documents
 from llama_operator.decide.observed import Settings
 from llama_operator.kube import kinds
 from llama_operator.kube.port import NotFoundError, Ref
@@ -51,7 +51,7 @@ def manifest(root, namespace, tmp_path):
     """Write the sample of a 70B model, for this namespace, with changes; returns the file."""
 
     def write(**changes):
-        (obj,) = files.documents(root / "manifests" / "samples" / "llama-3.3-70b-fp8-h100.yaml")
+        (obj,) = documents(root / "manifests" / "samples" / "llama-3.3-70b-fp8-h100.yaml")
         obj["metadata"] = {"name": "chat"}
         obj["spec"]["license"]["acceptance"] = ACCEPTANCE
         for path, value in changes.items():
@@ -72,7 +72,7 @@ def applied(plane, manifest, namespace, root):
     """Apply the manifest, with changes, as a user does."""
 
     def apply(**changes):
-        for obj in files.documents(root / "manifests" / "samples" / "license-acceptance.yaml"):
+        for obj in documents(root / "manifests" / "samples" / "license-acceptance.yaml"):
             if obj["spec"]["families"] == ["llama-3.3"]:
                 spec = obj["spec"] | {"namespaces": [namespace]}
                 plane.apply(obj | {"metadata": {"name": ACCEPTANCE}, "spec": spec})

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from llama_operator import catalog
-from llama_operator.cli.shared import files
+from llama_operator.cli.shared.documents import documents
 from llama_operator.decide.observed import Settings
 from llama_operator.kube import kinds
 from llama_operator.kube.port import Ref
@@ -97,7 +97,7 @@ class World:
         )
 
     async def apply_acceptance(self):
-        for obj in files.documents(SAMPLES / "license-acceptance.yaml"):
+        for obj in documents(SAMPLES / "license-acceptance.yaml"):
             await self.user.apply(obj)
 
     async def ray_cluster(self, service, namespace="default"):

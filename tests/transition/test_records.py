@@ -4,7 +4,7 @@ from pathlib import Path
 
 import yaml
 
-from llama_operator.cli.shared import files
+from llama_operator.cli.shared.documents import documents
 from llama_operator.kube import kinds
 from llama_operator.kube.port import Ref
 from llama_operator.reconcile.license_records import reconcile_record
@@ -26,7 +26,7 @@ async def live(world, ref):
 
 async def apply_samples(world):
     for name in ("license-acceptance", "llama-model", "license-policy"):
-        for obj in files.documents(SAMPLES / f"{name}.yaml"):
+        for obj in documents(SAMPLES / f"{name}.yaml"):
             await world.user.apply(obj)
 
 

@@ -8,7 +8,7 @@ import pytest
 from generate.api_reference import member_docs
 from llama_operator import catalog
 from llama_operator.api.reasons import ConditionType, Reason
-from llama_operator.cli.main import build_parser
+from llama_operator.cli.verbs import build_parser
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]

@@ -10,9 +10,8 @@ from pathlib import Path
 
 import yaml
 
-from generate import api_reference, cli_reference, install_manifests, process_reference
+from generate import api_reference, cli_reference, install_manifests, plan_schema, process_reference
 from llama_operator.api import crd
-from llama_operator.cli.plan import document
 from llama_operator.status.events import EventReason
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -29,7 +28,7 @@ def files() -> Iterator[tuple[Path, str]]:
     yield ROOT / "docs" / "reference" / "conditions.md", api_reference.conditions()
     yield ROOT / "docs" / "reference" / "events.md", api_reference.table("Events", "event", EventReason)
     yield ROOT / "docs" / "reference" / "cli.md", cli_reference.commands()
-    schema = json.dumps(document.schema(), indent=2, ensure_ascii=False) + "\n"
+    schema = json.dumps(plan_schema.schema(), indent=2, ensure_ascii=False) + "\n"
     yield ROOT / "docs" / "reference" / "plan-output.schema.json", schema
     yield ROOT / "docs" / "reference" / "operator-settings.md", process_reference.settings()
     yield ROOT / "docs" / "reference" / "metrics.md", process_reference.metrics()

@@ -51,6 +51,8 @@ class ApiModel(BaseModel):
         validate_by_alias=True,
         # A string is not a number: what the API server would refuse, we refuse.
         strict=True,
+        # A process that uses one kind of object need not build the validators of all of them.
+        defer_build=True,
     )
 
     def to_api(self) -> dict[str, Any]:

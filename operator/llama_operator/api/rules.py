@@ -51,6 +51,15 @@ class Rule:
     holds: Callable[..., bool]
     message: str
 
+    @property
+    def inputs(self) -> tuple[tuple[str, ...], ...]:
+        """API paths of the fields that it reads, below that object."""
+        return tuple(tuple(path[1:].split(".")) for path in _READ.findall(self.cel))
+
+
+_READ = re.compile(r"self((?:\.[A-Za-z]+(?![A-Za-z_(]))+)")
+"""A path that CEL reads; a name before a parenthesis is a function, no field."""
+
 
 @dataclass(frozen=True, slots=True)
 class Transition:

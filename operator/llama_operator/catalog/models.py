@@ -19,7 +19,7 @@ Name = Annotated[str, Field(min_length=1, pattern=r"^[a-z0-9]([a-z0-9.-]*[a-z0-9
 class Fact(BaseModel):
     """Base of everything in the catalog: frozen, and a misspelled field in a data file is an error."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, defer_build=True)
 
 
 class RopeScaling(Fact):

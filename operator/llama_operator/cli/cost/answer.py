@@ -9,10 +9,11 @@ from llama_operator.api.v1alpha1.llamadeployment import LlamaDeploymentSpec
 from llama_operator.catalog import prices
 from llama_operator.catalog.prices import PriceTable
 from llama_operator.cli.plan import document as plan_json
-from llama_operator.cli.shared import files
+from llama_operator.cli.shared.documents import documents
 from llama_operator.decide.bounds import most_replicas
 from llama_operator.decide.decision import Decision
 from llama_operator.decide.plan.candidate import Candidate
+from llama_operator.decide.plan.cold_start import total_seconds
 from llama_operator.decide.plan.cost import Cost, cost
 from llama_operator.decide.plan.performance import Performance, Workload
 from llama_operator.decide.plan.planner import TYPICAL_LOAD
@@ -64,8 +65,8 @@ def work_out(
 ) -> Answer:
     """Work out the cost of the chosen candidate for the fewest, the planned and the most replicas."""
     table = prices.load() if options.prices is None else read_prices(options.prices)
-    each = table.of(chosen.accelerator.name)
-    if each is None:
+    price = table.of(chosen.accelerator.name)
+    if price is None:
         raise _no_price(chosen.accelerator.name, table, options.prices)
     speed = chosen.performance
     if speed is None:
@@ -83,17 +84,17 @@ def work_out(
     scenarios = tuple(
         (
             scenario,
-            cost(each, chosen.sharding.ranks, replicas, speed, workload, api_usd_micros_per_million_tokens=api),
+            cost(price, chosen.sharding.ranks, replicas, speed, workload, api_usd_micros_per_million_tokens=api),
         )
         for scenario, replicas in counts.items()
     )
-    return Answer(name, decision, chosen, speed, workload, table, each, api, scenarios)
+    return Answer(name, decision, chosen, speed, workload, table, price, api, scenarios)
 
 
 def document(answer: Answer) -> dict[str, Any]:
     """The answer as JSON; a stable interface, documented in docs/cost.md."""
     chosen, speed, workload = answer.chosen, answer.performance, answer.workload
-    cold = plan_json.cold_start(answer.decision)
+    stages = plan_json.cold_start(answer.decision)
     return {
         "deployment": answer.deployment,
         "plan": {
@@ -115,10 +116,10 @@ def document(answer: Answer) -> dict[str, Any]:
             "timeToFirstTokenMs": speed.time_to_first_token_ms,
             "timePerOutputTokenUs": speed.time_per_output_token_us,
             "concurrency": speed.concurrency,
-            "coldStartSeconds": cold.seconds if cold is not None else None,
+            "coldStartSeconds": total_seconds(stages) if stages else None,
         },
         "apiUsdMicrosPerMillionTokens": answer.api_usd_micros_per_million_tokens,
-        "scenarios": [_scenario(name, found) for name, found in answer.scenarios],
+        "scenarios": [_scenario(name, figures) for name, figures in answer.scenarios],
     }
 
 
@@ -128,11 +129,11 @@ def read_prices(path: str) -> PriceTable:
     Raises:
         InvalidManifestError: If the file cannot be read or holds something else.
     """
-    found = list(files.documents(path))
-    content = found[0] if len(found) == 1 else {}
+    held = list(documents(path))
+    content = held[0] if len(held) == 1 else {}
     by_name, basis = content.get("usdPerGPUHour"), content.get("basis", f"prices of {path}")
     known = catalog.load().accelerator_names
-    problems = [] if len(found) == 1 else [FieldProblem("(file)", f"holds {len(found)} documents", "must hold one")]
+    problems = [] if len(held) == 1 else [FieldProblem("(file)", f"holds {len(held)} documents", "must hold one")]
     problems += [
         FieldProblem(key, "is unknown", "known are basis and usdPerGPUHour") for key in content if key not in _KEYS
     ]
@@ -179,18 +180,18 @@ def _planned(workload: Workload, speed: Performance) -> int:
     return replicas_needed(speed, workload)
 
 
-def _scenario(name: str, found: Cost) -> dict[str, Any]:
-    even = found.break_even
+def _scenario(name: str, figures: Cost) -> dict[str, Any]:
+    even = figures.break_even
     return {
         "name": name,
-        "replicas": found.replicas,
-        "gpus": found.gpus,
-        "usdMicrosPerHour": found.usd_micros_per_hour,
-        "requestsPerMinute": found.requests_per_minute,
-        "tokensPerDay": found.tokens_per_day,
-        "capacityTokensPerDay": found.capacity_tokens_per_day,
-        "usdMicrosPerMillionTokens": found.usd_micros_per_million_tokens,
-        "usdMicrosPerMillionOutputTokens": found.usd_micros_per_million_output_tokens,
+        "replicas": figures.replicas,
+        "gpus": figures.gpus,
+        "usdMicrosPerHour": figures.usd_micros_per_hour,
+        "requestsPerMinute": figures.requests_per_minute,
+        "tokensPerDay": figures.tokens_per_day,
+        "capacityTokensPerDay": figures.capacity_tokens_per_day,
+        "usdMicrosPerMillionTokens": figures.usd_micros_per_million_tokens,
+        "usdMicrosPerMillionOutputTokens": figures.usd_micros_per_million_output_tokens,
         "breakEven": None
         if even is None
         else {"tokensPerDay": even.tokens_per_day, "reachable": "Yes" if even.reachable else "No"},
@@ -222,7 +223,7 @@ def _micros(dollars: object) -> int | None:
         return None
     try:
         micros = Decimal(str(dollars)) * _MICROS
-        found = int(micros.to_integral_value())
+        rounded = int(micros.to_integral_value())
     except (InvalidOperation, ValueError, OverflowError):
         return None
-    return found if 1 <= found <= _MICROS * _MICROS else None
+    return rounded if 1 <= rounded <= _MICROS * _MICROS else None

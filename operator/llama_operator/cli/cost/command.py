@@ -4,6 +4,8 @@ Works on the same decision as `kubectl llama plan`. Prices are a table that the 
 plan. docs/cost.md documents the JSON.
 """
 
+import argparse
+
 from llama_operator import catalog
 from llama_operator.cli.cost.answer import CostOptions, document, work_out
 from llama_operator.cli.shared import files, outcome, output
@@ -49,3 +51,18 @@ def _tell(decision: Decision, form: str) -> None:
         output.print_json({"scenarios": [], "problem": {"reason": reason, "message": message}})
     else:
         output.console().print(f"✗ {reason}: {message}", markup=False)
+
+
+def run(arguments: argparse.Namespace, _connector: object) -> int:
+    """Run the command as the command line asks for it; returns the exit code."""
+    return command(
+        CostOptions(
+            paths=arguments.file,
+            name=arguments.name,
+            prices=arguments.prices,
+            api_price=arguments.api_price,
+            requests_per_minute=arguments.requests_per_minute,
+            nodes=arguments.nodes,
+            output=arguments.output,
+        )
+    )

@@ -1,11 +1,11 @@
 """The table form of `kubectl llama cost`, for people. Called by `cli.cost.command`."""
 
-from rich import box
 from rich.table import Table
 
 from llama_operator.cli.cost.answer import Answer
 from llama_operator.cli.plan import document
 from llama_operator.cli.shared import output
+from llama_operator.decide.plan.cold_start import total_seconds
 from llama_operator.decide.plan.cost import Cost
 
 _MICROS = 1_000_000
@@ -24,9 +24,9 @@ def show(answer: Answer) -> None:
         f"sustains about {speed.requests_per_minute:,} requests a minute",
         markup=False,
     )
-    if (cold := document.cold_start(answer.decision)) is not None:
-        console.print(f"  start     about {cold.seconds:,} s, paid for before the first answer", markup=False)
-    console.print(_table(answer))
+    if stages := document.cold_start(answer.decision):
+        console.print(f"  start     about {total_seconds(stages):,} s, paid for before the first answer", markup=False)
+    output.show_table(console, _table(answer))
     for line in _sentences(answer):
         console.print(f"  {line}", markup=False)
     if (problem := answer.decision.problem) is not None:
@@ -34,18 +34,17 @@ def show(answer: Answer) -> None:
 
 
 def _table(answer: Answer) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for heading in ("REPLICAS", "GPUS", "$/HOUR", "$/DAY", "REQUESTS/MIN", "$/M TOKENS", "$/M OUTPUT TOKENS"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    for name, found in answer.scenarios:
+    headings = ("REPLICAS", "GPUS", "$/HOUR", "$/DAY", "REQUESTS/MIN", "$/M TOKENS", "$/M OUTPUT TOKENS")
+    table = output.table(*headings, right=headings, whole=headings[:-2])
+    for name, figures in answer.scenarios:
         table.add_row(
-            f"{name} {found.replicas:,}",
-            f"{found.gpus:,}",
-            _dollars(found.usd_micros_per_hour),
-            _dollars(found.usd_micros_per_hour * _HOURS_PER_DAY),
-            f"{found.requests_per_minute:,}",
-            _optional(found.usd_micros_per_million_tokens),
-            _optional(found.usd_micros_per_million_output_tokens),
+            f"{name} {figures.replicas:,}",
+            f"{figures.gpus:,}",
+            _dollars(figures.usd_micros_per_hour),
+            _dollars(figures.usd_micros_per_hour * _HOURS_PER_DAY),
+            f"{figures.requests_per_minute:,}",
+            _optional(figures.usd_micros_per_million_tokens),
+            _optional(figures.usd_micros_per_million_output_tokens),
         )
     return table
 
@@ -60,16 +59,16 @@ def _sentences(answer: Answer) -> list[str]:
     api = answer.api_usd_micros_per_million_tokens
     if api is None:
         return lines
-    lines += [_break_even(name, found, api) for name, found in answer.scenarios if found.replicas]
+    lines += [_break_even(name, figures, api) for name, figures in answer.scenarios if figures.replicas]
     return lines
 
 
-def _break_even(name: str, found: Cost, api: int) -> str:
-    even = found.break_even
+def _break_even(name: str, figures: Cost, api: int) -> str:
+    even = figures.break_even
     if even is None:
         return ""
-    begin = f"{name} ({found.replicas:,}): against an API at {_dollars(api)} per million tokens"
-    share = f"{even.tokens_per_day * 100 // max(1, found.capacity_tokens_per_day)} %"
+    begin = f"{name} ({figures.replicas:,}): against an API at {_dollars(api)} per million tokens"
+    share = f"{even.tokens_per_day * 100 // max(1, figures.capacity_tokens_per_day)} %"
     if even.reachable:
         return f"{begin} cheaper from {even.tokens_per_day:,} tokens a day on, {share} of what they sustain"
     return f"{begin} never cheaper: it would take {even.tokens_per_day:,} tokens a day, {share} of what they sustain"

@@ -1,11 +1,13 @@
 """`kubectl llama diff`: what applying a manifest would change, and whether engines restart for it."""
 
+import argparse
+
 from llama_operator import catalog
 from llama_operator.api.manifest import parse_as
 from llama_operator.api.v1alpha1.llamadeployment import LlamaDeployment
 from llama_operator.cli.diff.difference import Difference, document
 from llama_operator.cli.shared import changes, files, outcome, output, world
-from llama_operator.cli.shared.connection import Connection, list_or_explain
+from llama_operator.cli.shared.connection import Connection, Connector, list_or_explain, on_cluster
 from llama_operator.cli.shared.exit_codes import EXIT_OK
 from llama_operator.decide.decision import decide
 from llama_operator.kube import kinds
@@ -51,4 +53,19 @@ async def _compare(connection: Connection, manifests: files.Manifests, asked: st
         observed=observed,
         unknown=unknown,
         decision=decide(observed, catalog.load()),
+    )
+
+
+def run(arguments: argparse.Namespace, connector: Connector | None) -> int:
+    """Run the command as the command line asks for it; returns the exit code."""
+    return on_cluster(
+        arguments,
+        connector,
+        lambda cluster: command(
+            cluster,
+            arguments.file,
+            name=arguments.name,
+            asked=arguments.namespace,
+            as_json=arguments.output == "json",
+        ),
     )

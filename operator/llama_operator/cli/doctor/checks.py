@@ -36,31 +36,31 @@ def judge(facts: DoctorFacts) -> tuple[Check, ...]:
 
 
 def _api_server(facts: DoctorFacts) -> Check:
-    name, found = "api-server", facts.server_version
-    if isinstance(found, Unknown):
-        return Check(name, State.UNKNOWN, found.why)
-    version = _version(found)[:2]
+    name, server = "api-server", facts.server_version
+    if isinstance(server, Unknown):
+        return Check(name, State.UNKNOWN, server.why)
+    version = _version(server)[:2]
     supported = f"{_text(OLDEST_KUBERNETES)} to {_text(NEWEST_KUBERNETES)}"
     if not version:
-        return Check(name, State.UNKNOWN, f"version {found} cannot be compared with {supported}")
+        return Check(name, State.UNKNOWN, f"version {server} cannot be compared with {supported}")
     if version < OLDEST_KUBERNETES:
-        return Check(name, State.MISSING, f"{found}; supported is {supported}", "upgrade the cluster")
+        return Check(name, State.MISSING, f"{server}; supported is {supported}", "upgrade the cluster")
     if version > NEWEST_KUBERNETES:
-        return Check(name, State.WARNING, f"{found} is newer than what was tested: {supported}")
-    return Check(name, State.PASSED, f"{found}; supported is {supported}")
+        return Check(name, State.WARNING, f"{server} is newer than what was tested: {supported}")
+    return Check(name, State.PASSED, f"{server}; supported is {supported}")
 
 
 def _crds(facts: DoctorFacts) -> Check:
     name = "crds"
     expected = expected_fields()
-    found = {crd: facts.crds.get(crd) for crd in expected}
-    if unknown := _first_unknown(found.values()):
+    live_crds = {crd: facts.crds.get(crd) for crd in expected}
+    if unknown := _first_unknown(live_crds.values()):
         return Check(name, State.UNKNOWN, unknown.why)
-    absent = [crd for crd, facts_of_it in found.items() if facts_of_it is None]
+    absent = [crd for crd, facts_of_it in live_crds.items() if facts_of_it is None]
     if absent:
         return Check(name, State.MISSING, f"not there: {', '.join(absent)}", "install llama-operator-crds")
     for crd, wanted in expected.items():
-        live = found[crd]
+        live = live_crds[crd]
         if not isinstance(live, CrdFacts):
             continue
         if VERSION not in live.versions:
@@ -82,16 +82,16 @@ def _operator(facts: DoctorFacts) -> Check:
         return Check(name, state, f"{there or 'its Deployment is not seen'}; its Lease: {lease.why}")
     if lease is None:
         if there:
-            return Check(name, State.MISSING, f"{there}; nobody holds its Lease", "kubectl logs of that Deployment")
+            return Check(name, State.MISSING, f"{there}; no process holds its Lease", "kubectl logs of that Deployment")
         return Check(name, State.MISSING, "no Lease and no Deployment of it are there", _INSTALL)
     if not lease.alive(facts.now):
         last = age(lease.renewed, facts.now) or "never"
         text = (
-            f"its Lease was last renewed {last} ago by {lease.holder or 'nobody'}; {there or 'no Deployment is seen'}"
+            f"its Lease was last renewed {last} ago by {lease.holder or 'no one'}; {there or 'no Deployment is seen'}"
         )
         return Check(name, State.MISSING, text, f"kubectl get deployments,pods -n {lease.namespace}")
     text = f"{lease.holder} leads in {lease.namespace}, renewed {age(lease.renewed, facts.now)} ago"
-    other = [found for found in known_or(facts.operators, ()) if _another_version(found)]
+    other = [deployment for deployment in known_or(facts.operators, ()) if _another_version(deployment)]
     if other:
         hint = f"take the kubectl-llama of version {other[0].version}, or upgrade the operator"
         return Check(name, State.WARNING, f"{text}; {there}, this command is {__version__}", hint)
@@ -103,7 +103,7 @@ def _kuberay(facts: DoctorFacts) -> Check:
     crds = {crd: facts.crds.get(crd) for crd in KUBERAY}
     if unknown := _first_unknown(crds.values()):
         return Check(name, State.UNKNOWN, unknown.why)
-    if absent := [crd for crd, found in crds.items() if found is None]:
+    if absent := [crd for crd, definition in crds.items() if definition is None]:
         hint = f"install KubeRay {_text(OLDEST_KUBERAY)} or newer"
         return Check(name, State.MISSING, f"not there: {', '.join(absent)}", hint)
     deployments = known_or(facts.kuberays, ())
@@ -162,8 +162,8 @@ def _counted(nodes: Iterable[NodeSummary]) -> str:
         if node.accelerator and node.usable:
             gpus[node.accelerator] += node.gpus
             count[node.accelerator] += 1
-    found = [f"{gpus[kind]} {kind} on {count[kind]} node(s)" for kind in sorted(gpus)]
-    return ", ".join(found) or "no node with an accelerator that takes pods"
+    groups = [f"{gpus[kind]} {kind} on {count[kind]} node(s)" for kind in sorted(gpus)]
+    return ", ".join(groups) or "no node with an accelerator that takes pods"
 
 
 def _autoscaler(facts: DoctorFacts) -> Check:
@@ -177,7 +177,7 @@ def _autoscaler(facts: DoctorFacts) -> Check:
     unknown = _first_unknown((pools, facts.cluster_autoscaler))
     if unknown:
         return Check(name, State.UNKNOWN, unknown.why)
-    text = "neither Karpenter nor Cluster Autoscaler is seen: replicas wait until somebody adds nodes"
+    text = "neither Karpenter nor Cluster Autoscaler is seen: replicas wait until a person adds nodes"
     return Check(name, State.WARNING, text, "a managed cluster may have one that it does not show")
 
 
@@ -195,12 +195,12 @@ def _network_policy(facts: DoctorFacts) -> Check:
 
 def _optional(name: str, crd: str, there: str, absent: str) -> Callable[[DoctorFacts], Check]:
     def check(facts: DoctorFacts) -> Check:
-        found = facts.crds.get(crd)
-        if isinstance(found, Unknown):
-            return Check(name, State.UNKNOWN, found.why)
-        if found is None:
+        definition = facts.crds.get(crd)
+        if isinstance(definition, Unknown):
+            return Check(name, State.UNKNOWN, definition.why)
+        if definition is None:
             return Check(name, State.ABSENT, absent)
-        return Check(name, State.PASSED, f"{there} ({', '.join(found.versions)})")
+        return Check(name, State.PASSED, f"{there} ({', '.join(definition.versions)})")
 
     return check
 
@@ -228,33 +228,33 @@ _CHECKS: tuple[Callable[[DoctorFacts], Check], ...] = (
 def _kuberay_version(facts: DoctorFacts, deployments: Iterable[DeploymentFacts]) -> tuple[int, ...]:
     versions = [_version(deployment.image.rpartition(":")[2]) for deployment in deployments]
     if not any(versions):
-        versions = [_version(found) for found in known_or(facts.kuberay_versions, ())]
+        versions = [_version(text) for text in known_or(facts.kuberay_versions, ())]
     return max(versions, default=())
 
 
 def _version(text: str) -> tuple[int, ...]:
-    found = re.match(r"v?(\d+)\.(\d+)(?:\.(\d+))?", text)
-    return tuple(int(part) for part in found.groups() if part is not None) if found else ()
+    parts = re.match(r"v?(\d+)\.(\d+)(?:\.(\d+))?", text)
+    return tuple(int(part) for part in parts.groups() if part is not None) if parts else ()
 
 
 def _text(version: tuple[int, ...]) -> str:
     return ".".join(map(str, version))
 
 
-def _deployment(found: DeploymentFacts) -> str:
-    return f"{found.namespace}/{found.name} {found.ready}/{found.wanted} ready, {found.image}"
+def _deployment(deployment: DeploymentFacts) -> str:
+    return f"{deployment.namespace}/{deployment.name} {deployment.ready}/{deployment.wanted} ready, {deployment.image}"
 
 
 def _ready(deployments: Iterable[DeploymentFacts] | Unknown) -> list[DeploymentFacts]:
-    return [found for found in known_or(deployments, ()) if found.ready]
+    return [deployment for deployment in known_or(deployments, ()) if deployment.ready]
 
 
-def _another_version(found: DeploymentFacts) -> bool:
-    return bool(found.version) and found.version != __version__
+def _another_version(deployment: DeploymentFacts) -> bool:
+    return bool(deployment.version) and deployment.version != __version__
 
 
-def _first_unknown(found: Iterable[object]) -> Unknown | None:
-    return next((item for item in found if isinstance(item, Unknown)), None)
+def _first_unknown(items: Iterable[object]) -> Unknown | None:
+    return next((item for item in items if isinstance(item, Unknown)), None)
 
 
 def _some(names: list[str]) -> str:

@@ -1,17 +1,18 @@
 """`kubectl llama doctor`: what a cluster offers to llama-operator, and what is missing."""
 
+import argparse
 from typing import Any
 
 from llama_operator import __version__
 from llama_operator.cli.doctor import checks as doctor_checks
 from llama_operator.cli.doctor import facts
 from llama_operator.cli.shared import checks, output
-from llama_operator.cli.shared.connection import Connection
+from llama_operator.cli.shared.connection import Connection, Connector, on_cluster
 from llama_operator.cli.shared.exit_codes import EXIT_NOT_READY, EXIT_OK
 
 
 async def command(connection: Connection, *, as_json: bool) -> int:
-    """Look at the cluster and print what was found; returns the exit code: 0 when nothing that is needed is missing."""
+    """Look at the cluster and print the checks; returns the exit code: 0 if nothing that is needed is missing."""
     judged = doctor_checks.judge(await facts.gather(connection))
     if as_json:
         output.print_json(document(judged))
@@ -43,3 +44,8 @@ def _verdict(judged: tuple[checks.Check, ...]) -> Any:
     weak = [check.name for check in judged if check.state in {checks.State.WARNING, checks.State.UNKNOWN}]
     rest = f"; see {', '.join(weak)}" if weak else ""
     return Text.assemble(("ready for LlamaDeployments", "bold green"), rest)
+
+
+def run(arguments: argparse.Namespace, connector: Connector | None) -> int:
+    """Run the command as the command line asks for it; returns the exit code."""
+    return on_cluster(arguments, connector, lambda cluster: command(cluster, as_json=arguments.output == "json"))

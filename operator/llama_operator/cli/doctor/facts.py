@@ -137,21 +137,21 @@ async def gather(connection: Connection) -> DoctorFacts:
 def expected_fields() -> Mapping[str, frozenset[str]]:
     """Fields of our own CRDs, by the name of the CRD, as this version has them."""
     built = [crd.build(resource) for resource in crd.RESOURCES]
-    return {found["metadata"]["name"]: frozenset(_fields(_newest_schema(found))) for found in built}
+    return {crd["metadata"]["name"]: frozenset(_fields(_newest_schema(crd))) for crd in built}
 
 
 async def _crds(cluster: Cluster) -> Mapping[str, CrdFacts | Unknown | None]:
     ours = list(expected_fields())
     names = [*ours, *KUBERAY, GATEWAY_API, KARPENTER, KUEUE, PROMETHEUS, *NETWORK_PLUGINS]
-    found = await asyncio.gather(*(_existing(cluster, Ref(foreign_kinds.CRD, "", name)) for name in names))
+    objects = await asyncio.gather(*(_existing(cluster, Ref(foreign_kinds.CRD, "", name)) for name in names))
     return {
         name: _crd(item, deep=name in ours) if isinstance(item, dict) else item
-        for name, item in zip(names, found, strict=True)
+        for name, item in zip(names, objects, strict=True)
     }
 
 
 async def _existing(cluster: Cluster, ref: Ref) -> Object | Unknown | None:
-    """Read one object; None says that it does not exist, Unknown that nobody knows."""
+    """Read one object; None if it does not exist, Unknown if that cannot be known."""
     try:
         return await permitted(cluster.get(ref))
     except NotFoundError:
@@ -159,12 +159,12 @@ async def _existing(cluster: Cluster, ref: Ref) -> Object | Unknown | None:
 
 
 async def _kuberays(cluster: Cluster) -> tuple[DeploymentFacts, ...] | Unknown:
-    found: tuple[DeploymentFacts, ...] | Unknown = ()
+    deployments: tuple[DeploymentFacts, ...] | Unknown = ()
     for labels in _KUBERAY_LABELS:
-        found = await facts_of(cluster, foreign_kinds.DEPLOYMENT, _deployment, None, labels)
-        if found:
-            return found
-    return found
+        deployments = await facts_of(cluster, foreign_kinds.DEPLOYMENT, _deployment, None, labels)
+        if deployments:
+            return deployments
+    return deployments
 
 
 async def _node_pools(cluster: Cluster, karpenter: CrdFacts | Unknown | None) -> tuple[str, ...] | Unknown | None:
@@ -174,12 +174,12 @@ async def _node_pools(cluster: Cluster, karpenter: CrdFacts | Unknown | None) ->
 
 
 async def _cluster_autoscaler(cluster: Cluster) -> bool | Unknown:
-    found = await _existing(cluster, Ref(foreign_kinds.CONFIG_MAP, "kube-system", _CLUSTER_AUTOSCALER))
-    return found if isinstance(found, Unknown) else found is not None
+    config_map = await _existing(cluster, Ref(foreign_kinds.CONFIG_MAP, "kube-system", _CLUSTER_AUTOSCALER))
+    return config_map if isinstance(config_map, Unknown) else config_map is not None
 
 
 def _crd(obj: Object, *, deep: bool) -> CrdFacts:
-    versions = tuple(found["name"] for found in obj["spec"]["versions"] if found.get("served", True))
+    versions = tuple(version["name"] for version in obj["spec"]["versions"] if version.get("served", True))
     return CrdFacts(versions, frozenset(_fields(_newest_schema(obj))) if deep else frozenset())
 
 

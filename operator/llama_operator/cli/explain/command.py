@@ -1,5 +1,6 @@
 """`kubectl llama explain`: why a deployment is not Ready, as a chain of checks with what would unblock each."""
 
+import argparse
 from typing import Any
 
 from llama_operator.api.reasons import ConditionType
@@ -7,7 +8,7 @@ from llama_operator.cli.explain import chain as explain_checks
 from llama_operator.cli.explain import gather
 from llama_operator.cli.explain.facts import Facts
 from llama_operator.cli.shared import checks, output
-from llama_operator.cli.shared.connection import Connection, get_or_explain
+from llama_operator.cli.shared.connection import Connection, Connector, get_or_explain, on_cluster
 from llama_operator.cli.shared.exit_codes import EXIT_NOT_READY, EXIT_OK
 from llama_operator.kube import kinds
 from llama_operator.kube.port import Ref
@@ -56,3 +57,10 @@ def _verdict(facts: Facts, chain: tuple[checks.Check, ...]) -> Any:
     if failed:
         return Text.assemble((f"{address} is not Ready", "bold red"), f": see {', '.join(failed)}")
     return Text.assemble((f"{address} is not Ready yet", "bold yellow"), f": waiting for {', '.join(waiting) or 'it'}")
+
+
+def run(arguments: argparse.Namespace, connector: Connector | None) -> int:
+    """Run the command as the command line asks for it; returns the exit code."""
+    return on_cluster(
+        arguments, connector, lambda cluster: command(cluster, arguments.name, as_json=arguments.output == "json")
+    )

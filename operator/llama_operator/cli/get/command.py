@@ -1,13 +1,15 @@
 """`kubectl llama get`: the deployments of a cluster in one table that says what serves, where, and why not."""
 
+import argparse
+
 from llama_operator.cli.get.rows import GetOptions, document, read, table
 from llama_operator.cli.shared import output
-from llama_operator.cli.shared.connection import Connection
+from llama_operator.cli.shared.connection import Connection, Connector, on_cluster
 from llama_operator.cli.shared.exit_codes import EXIT_OK
 
 
 async def command(connection: Connection, options: GetOptions) -> int:
-    """Print the deployments asked for; with `watch`, again whenever one changes."""
+    """Print the deployments that `options` names; with `watch`, again after every change."""
     if options.watch:
         from llama_operator.cli.get import watch as get_watch
 
@@ -16,8 +18,19 @@ async def command(connection: Connection, options: GetOptions) -> int:
     if options.as_json:
         output.print_json(document(rows[0]) if options.name else {"items": [document(row) for row in rows]})
     elif rows:
-        output.console(wide=True).print(table(rows, namespaces=options.all_namespaces, now=connection.now()))
+        output.show_table(output.console(), table(rows, namespaces=options.all_namespaces, now=connection.now()))
     else:
         where = "any namespace" if options.all_namespaces else f"namespace {connection.namespace}"
         output.console().print(f"No LlamaDeployment in {where}.")
     return EXIT_OK
+
+
+def run(arguments: argparse.Namespace, connector: Connector | None) -> int:
+    """Run the command as the command line asks for it; returns the exit code."""
+    options = GetOptions(
+        name=arguments.name,
+        all_namespaces=arguments.all_namespaces,
+        as_json=arguments.output == "json",
+        watch=arguments.watch,
+    )
+    return on_cluster(arguments, connector, lambda cluster: command(cluster, options))

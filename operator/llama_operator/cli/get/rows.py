@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
+_HEADINGS = ("NAME", "MODEL", "PLAN", "REPLICAS", "QUEUE", "READY", "REASON", "REVISION", "AGE", "URL")
+
 
 @dataclass(frozen=True, slots=True)
 class GetOptions:
@@ -42,8 +44,8 @@ class Row:
 
     @property
     def ready(self) -> Condition | None:
-        """The condition Ready, once somebody has written it."""
-        return next((found for found in self.status.conditions if found.type == ConditionType.READY), None)
+        """The condition Ready; None before the operator wrote it."""
+        return next((condition for condition in self.status.conditions if condition.type == ConditionType.READY), None)
 
     @property
     def behind(self) -> bool:
@@ -114,21 +116,12 @@ def document(row: Row) -> dict[str, Any]:
 
 def table(rows: list[Row], *, namespaces: bool, now: datetime) -> "Table":
     """Build the table."""
-    from rich import box
-    from rich.table import Table
-
-    found = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    headings = ("NAME", "MODEL", "PLAN", "REPLICAS", "QUEUE", "READY", "REASON", "REVISION", "AGE", "URL")
-    for heading in ("NAMESPACE", *headings) if namespaces else headings:
-        found.add_column(
-            heading,
-            no_wrap=heading not in {"URL", "PLAN", "REASON"},
-            overflow="fold" if heading == "URL" else "ellipsis",
-        )
+    headings = (*(("NAMESPACE",) if namespaces else ()), *_HEADINGS)
+    made = output.table(*headings, whole=tuple(heading for heading in headings if heading != "URL"))
     for row in rows:
         cells = _cells(row, now)
-        found.add_row(*((row.namespace, *cells) if namespaces else cells))
-    return found
+        made.add_row(*((row.namespace, *cells) if namespaces else cells))
+    return made
 
 
 def _cells(row: Row, now: datetime) -> "tuple[str | Text, ...]":

@@ -1,5 +1,6 @@
 """`kubectl llama history`: the revisions of a deployment, what each changed, and what became of it."""
 
+import argparse
 from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -8,7 +9,7 @@ from llama_operator.api.meta import rfc3339
 from llama_operator.cli.get.rows import row_of
 from llama_operator.cli.shared import changes, output, revisions
 from llama_operator.cli.shared.changes import Change
-from llama_operator.cli.shared.connection import Connection, get_or_explain
+from llama_operator.cli.shared.connection import Connection, Connector, get_or_explain, on_cluster
 from llama_operator.cli.shared.exit_codes import EXIT_OK
 from llama_operator.cli.shared.revisions import Record
 from llama_operator.kube import kinds
@@ -101,3 +102,10 @@ def _what(record: Record, records: Sequence[Record]) -> str:
 
 def _short(value: Any) -> str:
     return "-" if value is None else str(value)
+
+
+def run(arguments: argparse.Namespace, connector: Connector | None) -> int:
+    """Run the command as the command line asks for it; returns the exit code."""
+    return on_cluster(
+        arguments, connector, lambda cluster: command(cluster, arguments.name, as_json=arguments.output == "json")
+    )

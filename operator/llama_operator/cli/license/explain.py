@@ -1,12 +1,13 @@
 """`kubectl llama license explain`: every rule with its outcome, its clause, and what would unblock it."""
 
+import argparse
 import sys
 from typing import Any
 
 from llama_operator.cli.license import judged as license_judged
 from llama_operator.cli.license.judged import DISCLAIMER, Found, Judged
 from llama_operator.cli.shared import checks, output
-from llama_operator.cli.shared.connection import Connection
+from llama_operator.cli.shared.connection import Connection, Connector, on_cluster
 from llama_operator.cli.shared.exit_codes import EXIT_LICENSE_REFUSED, EXIT_OK
 from llama_operator.errors import FieldProblem, InvalidManifestError
 from llama_operator.evidence.record import RuleRecord
@@ -131,3 +132,14 @@ def _check(rule: RuleRecord) -> checks.Check:
     else:
         evidence = f"{house}{rule.clause}"
     return checks.Check(f"{rule.rule:<6}{rule.check}", state, evidence, rule.unblock)
+
+
+def run(arguments: argparse.Namespace, connector: Connector | None) -> int:
+    """Run the command as the command line asks for it; returns the exit code."""
+    as_json = arguments.output == "json"
+    if arguments.file:
+        return explain_files(arguments.file, arguments.name, as_json=as_json)
+    if arguments.name is None:
+        problem = FieldProblem("NAME", "is missing", "name a deployment, or give its manifest with -f")
+        raise InvalidManifestError("the command line", [problem])
+    return on_cluster(arguments, connector, lambda cluster: explain(cluster, arguments.name, as_json=as_json))

@@ -1,5 +1,6 @@
 """`kubectl llama license report`: for auditors, what each deployment uses, by which right, with which duties."""
 
+import argparse
 import csv
 import sys
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 from llama_operator.cli.license import judged as license_judged
 from llama_operator.cli.license.judged import DISCLAIMER, Found, Judged
 from llama_operator.cli.shared import output
-from llama_operator.cli.shared.connection import Connection
+from llama_operator.cli.shared.connection import Connection, Connector, on_cluster
 from llama_operator.cli.shared.exit_codes import EXIT_OK
 from llama_operator.errors import FieldProblem, InvalidManifestError
 
@@ -154,3 +155,16 @@ def _duties(row: dict[str, Any]) -> str:
     found += [f"derived names begin with {' or '.join(row['namePrefixes'])}"] if row["namePrefixes"] else []
     found += [f"answers: {row['outputTerms']}"] if row["outputTerms"] else []
     return ", ".join(found)
+
+
+def run(arguments: argparse.Namespace, connector: Connector | None) -> int:
+    """Run the command as the command line asks for it; returns the exit code."""
+    if arguments.file:
+        return report_files(arguments.file, arguments.names, form=arguments.output)
+    return on_cluster(
+        arguments,
+        connector,
+        lambda cluster: report(
+            cluster, arguments.names, all_namespaces=arguments.all_namespaces, form=arguments.output
+        ),
+    )

@@ -3,6 +3,7 @@
 What only the licensee knows stays empty, so that no API server takes the record before a person has filled it in.
 """
 
+import argparse
 import json
 import sys
 from typing import Any
@@ -90,3 +91,8 @@ def _explain(name: str, families: list[LicenseFamily]) -> None:
             continue
         print(f"  {field:<20}{what}", file=sys.stderr)
     print(f"\nThen kubectl apply -f it. {DISCLAIMER}", file=sys.stderr)
+
+
+def run(arguments: argparse.Namespace, _connector: object) -> int:
+    """Run the command as the command line asks for it; returns the exit code."""
+    return command(arguments.model, as_json=arguments.output == "json")

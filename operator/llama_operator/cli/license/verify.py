@@ -1,5 +1,6 @@
 """`kubectl llama license verify`: whether recorded decisions are as they were written."""
 
+import argparse
 import re
 import sys
 import time
@@ -144,3 +145,9 @@ def _print(verified: Verified, places: list[tuple[str, int]]) -> None:
         console.print(Text(f"last hash: {verified.head}"), soft_wrap=True)
     else:
         console.print(Text.assemble(("not intact", "bold red"), f": {counted}"), soft_wrap=True)
+
+
+def run(arguments: argparse.Namespace, _connector: object) -> int:
+    """Run the command as the command line asks for it; returns the exit code."""
+    options = VerifyOptions(tuple(arguments.files), arguments.after, arguments.head, mixed=arguments.mixed)
+    return command(options, as_json=arguments.output == "json")

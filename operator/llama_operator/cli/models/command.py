@@ -1,40 +1,39 @@
 """`kubectl llama models`: the catalog on the command line."""
 
-import json
-import sys
+import argparse
 from typing import Any
 
 from llama_operator import catalog
 from llama_operator.catalog.models import Model
+from llama_operator.cli.shared import output
 from llama_operator.cli.shared.exit_codes import EXIT_OK
 from llama_operator.errors import FieldProblem, InvalidManifestError
 
 
-def command(name: str | None, *, output: str) -> int:
+def command(name: str | None, *, as_json: bool) -> int:
     """Print all models, or all facts of one."""
     known = catalog.load()
     try:
         models = known.models if name is None else (known.model(name),)
     except catalog.UnknownModelError as error:
         raise InvalidManifestError("the command line", [FieldProblem("MODEL", str(error))]) from error
-    if output == "json":
-        json.dump([model.model_dump(mode="json") for model in models], sys.stdout, indent=2)
-        print()
-        return EXIT_OK
-    _table(models)
+    if as_json:
+        output.print_json([model.model_dump(mode="json") for model in models])
+    else:
+        _table(models)
     return EXIT_OK
 
 
 def _table(models: tuple[Model, ...]) -> None:
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for heading in ("MODEL", "PARAMETERS", "CONTEXT", "LICENSE", "WEIGHTS"):
-        table.add_column(
-            heading, justify="right" if heading in {"PARAMETERS", "CONTEXT"} else "left", no_wrap=heading == "MODEL"
-        )
+    table = output.table(
+        "MODEL",
+        "PARAMETERS",
+        "CONTEXT",
+        "LICENSE",
+        "WEIGHTS",
+        right=("PARAMETERS", "CONTEXT"),
+        whole=("MODEL", "PARAMETERS", "CONTEXT"),
+    )
     for model in models:
         table.add_row(
             model.id,
@@ -43,7 +42,7 @@ def _table(models: tuple[Model, ...]) -> None:
             ", ".join(model.license_families),
             _sizes(model),
         )
-    Console().print(table)
+    output.show_table(output.console(), table)
 
 
 def _sizes(model: Model) -> str:
@@ -51,3 +50,8 @@ def _sizes(model: Model) -> str:
     for variant in model.variants:
         smallest.setdefault(variant.precision, variant.weight_bytes)
     return ", ".join(f"{precision} {size / 1e9:.1f} GB" for precision, size in smallest.items())
+
+
+def run(arguments: argparse.Namespace, _connector: object) -> int:
+    """Run the command as the command line asks for it; returns the exit code."""
+    return command(arguments.model, as_json=arguments.output == "json")

@@ -3,6 +3,7 @@
 The hardware is what the manifest names, what `--nodes` has in a file, or what a live cluster has. Nothing is changed.
 """
 
+import argparse
 import json
 import sys
 from dataclasses import dataclass, replace
@@ -15,9 +16,10 @@ from llama_operator.cli.shared import files, outcome, yaml_text
 from llama_operator.decide.decision import decide
 from llama_operator.decide.observed import Observed, Settings
 from llama_operator.desired import objects
+from llama_operator.errors import FieldProblem, InvalidManifestError
 
 if TYPE_CHECKING:
-    from llama_operator.cli.shared.connection import Connection
+    from llama_operator.cli.shared.connection import Connection, Connector
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +57,10 @@ def command(options: PlanOptions) -> int:
 async def on_cluster(connection: "Connection", options: PlanOptions) -> int:
     """Plan with the nodes and license records of a live cluster; returns the exit code.
 
-    What runs there is left aside: `kubectl llama diff` compares with that.
+    It ignores what runs there: `kubectl llama diff` compares with that.
 
     Raises:
-        ClusterError: If the accelerator is to be found among nodes that may not be listed.
+        ClusterError: If the accelerator has to come from nodes that the user may not list.
     """
     from llama_operator.cli.shared import world
     from llama_operator.cli.shared.connection import ClusterError
@@ -87,6 +89,25 @@ def _print(observed: Observed, options: PlanOptions) -> int:
 
         plan_table.show(observed, decision, built)
     elif options.output == "yaml":
-        # The objects alone: the stream can go to kubectl.
+        # Only the objects: the stream can go to kubectl.
         sys.stdout.write(yaml_text.dump(list(built)))
     return outcome.exit_code(decision)
+
+
+def run(arguments: argparse.Namespace, connector: "Connector | None") -> int:
+    """Run the command as the command line asks for it; returns the exit code."""
+    options = PlanOptions(
+        paths=arguments.file,
+        name=arguments.name,
+        output=arguments.output,
+        nodes=arguments.nodes,
+        namespace=arguments.namespace,
+    )
+    if not (arguments.cluster or arguments.context or arguments.kubeconfig):
+        return command(options)
+    if options.nodes is not None:
+        problem = FieldProblem("--nodes", "and --cluster both say which hardware there is", "leave one of them out")
+        raise InvalidManifestError("the command line", [problem])
+    from llama_operator.cli.shared import connection
+
+    return connection.on_cluster(arguments, connector, lambda cluster: on_cluster(cluster, options))

@@ -4,18 +4,16 @@ Three forms, as YAML or JSON: what `kubectl get nodes -o yaml` (or `-o json`) pr
 list of `{accelerator, gpusPerNode, count}`. Called by `cli.plan.command`.
 """
 
-import json
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Annotated, Any
 
-import yaml
 from pydantic import Field
 
 from llama_operator.api.manifest import parse_as
 from llama_operator.api.meta import ApiModel
 from llama_operator.catalog import Catalog, UnknownAcceleratorError
-from llama_operator.cli.shared import files
+from llama_operator.cli.shared.documents import loaded, type_name
 from llama_operator.decide.observed import NodeFacts
 from llama_operator.errors import FieldProblem, InvalidManifestError
 from llama_operator.kube import kinds
@@ -23,7 +21,7 @@ from llama_operator.kube.port import Object
 from llama_operator.observe.gather import node_facts
 
 _SIZE_LIMIT = 64 << 20
-"""A thousand nodes as kubectl prints them, with the images that they hold."""
+"""In characters: a thousand nodes as kubectl prints them, with the images that they hold."""
 
 _MOST_NODES = 10_000
 _FORMS = "give what `kubectl get nodes -o yaml` prints, or a list of {accelerator, gpusPerNode, count}"
@@ -44,27 +42,28 @@ def read(path: str, catalog: Catalog) -> tuple[NodeFacts, ...]:
         InvalidManifestError: If the file cannot be read, or an entry is neither a Node nor a group of nodes; names all
             fields that are wrong.
     """
-    found: list[NodeFacts] = []
+    nodes: list[NodeFacts] = []
     problems: list[FieldProblem] = []
     for where, entry in _entries(path):
         if entry.get("kind") == kinds.NODE.kind or "metadata" in entry:
             facts, wrong = _node(where, entry, catalog)
         else:
             facts, wrong = _group(where, entry, catalog)
-        found += facts
+        nodes += facts
         problems += wrong
     if problems:
         raise InvalidManifestError(path, problems)
-    if not found:
+    if not nodes:
         raise InvalidManifestError(path, [FieldProblem("(file)", "has no node that takes pods", _FORMS)])
-    if len(found) > _MOST_NODES:
+    if len(nodes) > _MOST_NODES:
         raise InvalidManifestError(path, [FieldProblem("(file)", f"has more than {_MOST_NODES:,} nodes", "give fewer")])
-    return tuple(found)
+    return tuple(nodes)
 
 
 def _entries(path: str) -> Iterator[tuple[str, dict[str, Any]]]:
     """Every entry with the path at which it stands."""
-    for number, document in enumerate(_documents(path), start=1):
+    documents = (document for document in loaded(path, limit=_SIZE_LIMIT) if document is not None)
+    for number, document in enumerate(documents, start=1):
         prefix = f"(document {number})" if number > 1 else ""
         items: Any = document
         if isinstance(document, dict):
@@ -72,34 +71,13 @@ def _entries(path: str) -> Iterator[tuple[str, dict[str, Any]]]:
             prefix += ".items" if "items" in document else ""
         if not isinstance(items, list):
             raise InvalidManifestError(
-                path, [FieldProblem(prefix.removeprefix(".") or "(file)", f"is a {_type(items)}", _FORMS)]
+                path, [FieldProblem(prefix.removeprefix(".") or "(file)", f"is {type_name(items)}", _FORMS)]
             )
         for index, entry in enumerate(items):
             where = f"{prefix}[{index}]".removeprefix(".")
             if not isinstance(entry, dict):
-                raise InvalidManifestError(path, [FieldProblem(where, f"is a {_type(entry)}", _FORMS)])
+                raise InvalidManifestError(path, [FieldProblem(where, f"is {type_name(entry)}", _FORMS)])
             yield where, entry
-
-
-def _documents(path: str) -> Iterator[Any]:
-    text = files.text(path)
-    if len(text) > _SIZE_LIMIT:
-        raise InvalidManifestError(
-            path, [FieldProblem("(file)", f"is larger than {_SIZE_LIMIT:,} bytes", "give fewer nodes")]
-        )
-    if text.lstrip()[:1] in {"{", "["}:
-        # Ten times as fast as YAML, of which it is a part; what only looks like it is left to the other reader.
-        try:
-            yield json.loads(text)
-        except ValueError:
-            pass
-        else:
-            return
-    try:
-        yield from (document for document in files.loaded(text) if document is not None)
-    except yaml.YAMLError as error:
-        problem = f"is not YAML: {' '.join(str(error).split())}"
-        raise InvalidManifestError(path, [FieldProblem("(file)", problem)]) from error
 
 
 def _node(where: str, obj: Object, catalog: Catalog) -> tuple[list[NodeFacts], list[FieldProblem]]:
@@ -125,7 +103,7 @@ def _group(where: str, entry: dict[str, Any], catalog: Catalog) -> tuple[list[No
     try:
         group = parse_as(_NodeGroup, entry)
     except InvalidManifestError as error:
-        return [], [replace(found, path=f"{where}.{found.path}") for found in error.problems]
+        return [], [replace(problem, path=f"{where}.{problem.path}") for problem in error.problems]
     try:
         accelerator = catalog.accelerator(group.accelerator)
     except UnknownAcceleratorError as error:
@@ -133,7 +111,3 @@ def _group(where: str, entry: dict[str, Any], catalog: Catalog) -> tuple[list[No
     gpus = group.gpus_per_node or accelerator.gpus_per_node
     names = (f"{accelerator.name.lower()}-{where.strip('[]')}-{number}" for number in range(group.count))
     return [NodeFacts(name, accelerator.name, gpus) for name in names], []
-
-
-def _type(value: Any) -> str:
-    return {list: "list", str: "text", int: "number", float: "number", bool: "boolean"}.get(type(value), "mapping")

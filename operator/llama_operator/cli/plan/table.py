@@ -4,9 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from rich import box
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from llama_operator.api.reasons import Reason
@@ -16,17 +14,19 @@ from llama_operator.cli.shared import output
 from llama_operator.decide.decision import Decision
 from llama_operator.decide.observed import NodeFacts, Observed
 from llama_operator.decide.plan.candidate import Candidate, Plan
+from llama_operator.decide.plan.cold_start import total_seconds
 from llama_operator.decide.plan.memory import GIB
 
 _BAR_WIDTH = 48
 _FITTING_SHOWN = 4
 _REJECTED_SHOWN = 8
 _DETAILS: Mapping[str, Callable[[dict[str, Any]], str]] = {
-    "ControllerRevision": lambda _: "pins the plan: nothing but a change of the spec makes another",
+    "ControllerRevision": lambda _: "pins the plan: only a change of the spec makes another",
     "Service": lambda obj: f"selects revision {obj['spec']['selector'].get('llama-operator.io/revision')}",
-    "NetworkPolicy": lambda _: "Ray's ports: the cluster itself and KubeRay alone",
+    "NetworkPolicy": lambda _: "Ray's ports: only the cluster itself and KubeRay",
     "RayService": lambda obj: _group(obj["spec"]["rayClusterConfig"]["workerGroupSpecs"][0]),
 }
+"""What there is to say about an object, by its kind; about the other kinds the name says it all."""
 
 
 def show(observed: Observed, decision: Decision, objects: tuple[dict[str, Any], ...]) -> None:
@@ -104,18 +104,18 @@ def _plan(console: Console, decision: Decision, plan: Plan) -> None:
 
 
 def _estimates(decision: Decision, chosen: ChosenPlan) -> Iterator[str]:
-    """Lines about speed, cold start and price; each only where it was estimated."""
-    first, each, rate = chosen.time_to_first_token_ms, chosen.time_per_output_token_us, chosen.requests_per_minute
-    if first is not None and each is not None and rate is not None:
+    """Lines about speed, cold start and price, as far as they were estimated."""
+    first, token, rate = chosen.time_to_first_token_ms, chosen.time_per_output_token_us, chosen.requests_per_minute
+    if first is not None and token is not None and rate is not None:
         yield (
             f"speed     about {rate:,} requests a minute per replica, each with its first token after {first:,} ms and then "
-            f"one every {each / 1000:,.1f} ms"
+            f"one every {token / 1000:,.1f} ms"
         )
     if chosen.replicas_for_objectives is not None:
         yield f"rate      spec.objectives needs {chosen.replicas_for_objectives} replica(s)"
-    if (cold := document.cold_start(decision)) is not None:
-        stages = ", ".join(f"{stage.name.lower()} {_duration(stage.seconds)}" for stage in cold.stages if stage.seconds)
-        yield f"start     about {_duration(cold.seconds)} on a new node: {stages}"
+    if stages := document.cold_start(decision):
+        parts = ", ".join(f"{stage.name.lower()} {_duration(stage.seconds)}" for stage in stages if stage.seconds)
+        yield f"start     about {_duration(total_seconds(stages))} on a new node: {parts}"
     if cents := chosen.usd_per_hour_cents:
         yield f"cost      {cents / 100:,.2f} USD an hour per replica at list price; `kubectl llama cost` takes your own prices"
 
@@ -157,12 +157,15 @@ def _candidates(console: Console, plan: Plan) -> None:
     rejected = plan.rejected[:_REJECTED_SHOWN]
     if not fitting and not rejected:
         return
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("CANDIDATE", no_wrap=True)
-    table.add_column("GPUS", no_wrap=True, justify="right")
-    table.add_column("USD/H", no_wrap=True, justify="right")
-    table.add_column("FITS", no_wrap=True)
-    table.add_column("WHY", overflow="fold")
+    table = output.table(
+        "CANDIDATE",
+        "GPUS",
+        "USD/H",
+        "FITS",
+        "WHY",
+        right=("GPUS", "USD/H"),
+        whole=("CANDIDATE", "GPUS", "USD/H", "FITS"),
+    )
 
     def row(candidate: Candidate, fits: str, why: str) -> None:
         ranks, replicas = candidate.sharding.ranks, candidate.replicas
@@ -179,16 +182,15 @@ def _candidates(console: Console, plan: Plan) -> None:
     for count, fits in ((len(plan.alternatives) - _FITTING_SHOWN, "yes"), (len(plan.rejected) - _REJECTED_SHOWN, "no")):
         if count > 0:
             table.add_row("…", "", "", fits, f"{count} more with -o json")
-    console.print(table)
+    output.show_table(console, table)
 
 
 def _objects(console: Console, objects: tuple[dict[str, Any], ...]) -> None:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for heading in ("OBJECT", "NAME", "WHAT"):
-        table.add_column(heading)
+    table = output.table("OBJECT", "NAME", "WHAT", whole=("OBJECT", "NAME"))
     for obj in objects:
-        table.add_row(obj["kind"], obj["metadata"]["name"], _DETAILS[obj["kind"]](obj))
-    console.print(table)
+        detail = _DETAILS.get(obj["kind"])
+        table.add_row(obj["kind"], obj["metadata"]["name"], detail(obj) if detail is not None else "")
+    output.show_table(console, table)
 
 
 def _group(group: dict[str, Any]) -> str:

@@ -3,6 +3,7 @@
 The operator does the rest: to it, a rollback is a spec like any other, whose plan happens to be pinned already.
 """
 
+import argparse
 import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from llama_operator.cli.diff import effect as diff_effect
 from llama_operator.cli.rollback import gitops
 from llama_operator.cli.shared import changes, output, revisions, world
 from llama_operator.cli.shared.changes import Change
-from llama_operator.cli.shared.connection import ClusterError, Connection, get_or_explain
+from llama_operator.cli.shared.connection import ClusterError, Connection, Connector, get_or_explain, on_cluster
 from llama_operator.cli.shared.exit_codes import EXIT_OK
 from llama_operator.cli.shared.revisions import Record
 from llama_operator.decide.decision import decide
@@ -192,3 +193,11 @@ def _set(values: Object, path: str, value: Any) -> None:
         values.pop(last, None)
     else:
         values[last] = value
+
+
+def run(arguments: argparse.Namespace, connector: Connector | None) -> int:
+    """Run the command as the command line asks for it; returns the exit code."""
+    options = RollbackOptions(arguments.name, arguments.to_revision, dry_run=arguments.dry_run)
+    return on_cluster(
+        arguments, connector, lambda cluster: command(cluster, options, as_json=arguments.output == "json")
+    )

@@ -38,8 +38,8 @@ async def answer(url: str, model: str, prompt: str) -> str:
         LlamaOperatorError: If the endpoint refuses, with its own words.
     """
     async with aiohttp.ClientSession(timeout=_TIMEOUT) as http:
-        found = await post(http, f"{url}/chat/completions", body(model, prompt))
-    text: str = found["choices"][0]["message"]["content"]
+        reply = await post(http, f"{url}/chat/completions", body(model, prompt))
+    text: str = reply["choices"][0]["message"]["content"]
     return text
 
 
@@ -48,8 +48,8 @@ async def post(http: aiohttp.ClientSession, url: str, content: dict[str, Any]) -
     async with http.post(url, json=content) as response:
         if response.status != HTTPStatus.OK:
             raise LlamaOperatorError(f"{url} answered {response.status}: {(await response.text())[:500]}")
-        found: dict[str, Any] = await response.json()
-        return found
+        parsed: dict[str, Any] = await response.json()
+        return parsed
 
 
 async def pieces(http: aiohttp.ClientSession, url: str, model: str, prompt: str) -> AsyncIterator[str]:

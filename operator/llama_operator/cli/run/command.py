@@ -1,5 +1,6 @@
-"""`kubectl llama run`: serves a manifest on this machine, without Kubernetes, and shows what is happening meanwhile."""
+"""`kubectl llama run`: serves a manifest on this machine, without Kubernetes, and shows its progress."""
 
+import argparse
 import asyncio
 import signal
 import sys
@@ -10,10 +11,9 @@ from rich.console import Console
 from rich.text import Text
 
 from llama_operator import catalog
-from llama_operator.cli.run import chat
+from llama_operator.cli.run import chat, status_table
 from llama_operator.cli.run.progress_lines import ProgressLines
 from llama_operator.cli.run.session import LocalSession, RunFailedError, weights_folder
-from llama_operator.cli.run.status_table import status_table
 from llama_operator.cli.run.tour import tour
 from llama_operator.cli.shared import files
 from llama_operator.cli.shared.exit_codes import EXIT_DOES_NOT_FIT, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK
@@ -107,7 +107,7 @@ async def _serve(manifests: files.Manifests, options: RunOptions, console: Conso
             console.print(f"[bold green]✓[/] {metadata.namespace}/{metadata.name} serves at [bold]{url}[/]")
             if options.once is not None:
                 console.print(await chat.answer(url, model, options.once), markup=False)
-                console.print(status_table(session.ref, session.status))
+                status_table.show(console, session.ref, session.status)
                 return EXIT_OK
             if options.tour:
                 return await tour(session, url, model, console)
@@ -124,3 +124,17 @@ async def _show_changes(session: LocalSession, console: Console) -> None:
         if (status.replicas, status.ready_replicas) != (before.replicas, before.ready_replicas):
             console.print(f"replicas {status.ready_replicas}/{status.replicas}, queue depth {status.queue_depth}")
         before = status
+
+
+def run(arguments: argparse.Namespace, _connector: object) -> int:
+    """Run the command as the command line asks for it; returns the exit code."""
+    return command(
+        arguments.file,
+        RunOptions(
+            name=arguments.name,
+            once=arguments.once,
+            tour=arguments.tour,
+            port=arguments.port,
+            weights=arguments.weights,
+        ),
+    )

@@ -106,7 +106,7 @@ class LocalSession:
         """
         while True:
             if self._failure is not None:
-                # The runtime would try again for ever, as KubeRay does; somebody who waits wants to know.
+                # The runtime would try again without end, as KubeRay does; a person who waits wants to know.
                 log = f"\nlog: {self._failure.log}" if self._failure.log else ""
                 raise RunFailedError(f"{self._failure.text}{log}")
             conditions = {condition.type: condition for condition in self.status.conditions}

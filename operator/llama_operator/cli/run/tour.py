@@ -8,9 +8,8 @@ import aiohttp
 from rich.console import Console
 
 from llama_operator.api.v1alpha1.llamadeployment_status import LlamaDeploymentStatus
-from llama_operator.cli.run import chat
+from llama_operator.cli.run import chat, status_table
 from llama_operator.cli.run.session import LocalSession
-from llama_operator.cli.run.status_table import status_table
 from llama_operator.cli.shared.exit_codes import EXIT_FAILED, EXIT_OK
 from llama_operator.errors import LlamaOperatorError
 
@@ -31,7 +30,7 @@ async def tour(session: LocalSession, url: str, model: str, console: Console) ->
         await _chat(http, url, model, console)
         await _stream(http, url, model, console)
         lost = await _burst(session, http, url, model, console)
-    console.print(status_table(session.ref, session.status))
+    status_table.show(console, session.ref, session.status)
     for event in session.status.scaling_history:
         console.print(f"  {event.time:%H:%M:%S}  {event.from_replicas} → {event.to_replicas} replicas: {event.reason}")
     if lost:

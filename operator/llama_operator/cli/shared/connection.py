@@ -1,8 +1,9 @@
-"""Opens the cluster that a command works on, and turns what fails there into words that help. Called by `cli.main`.
+"""Opens the cluster that a command works on, and turns what fails there into words that help. Called by the verbs.
 
 Everything goes through the port `Cluster`, so every command runs on the in-memory twin as on a real API server.
 """
 
+import argparse
 import asyncio
 import difflib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -79,6 +80,20 @@ def run(access: Access, connector: Connector, body: Callable[[Connection], Await
         ClusterError: If the cluster cannot be reached, lacks our CRDs, or refuses.
     """
     return asyncio.run(_run(access, connector, body))
+
+
+def on_cluster(
+    arguments: argparse.Namespace, connector: Connector | None, body: Callable[[Connection], Awaitable[int]]
+) -> int:
+    """Run `body` on the cluster that a command line names; raises as `run` does.
+
+    Args:
+        arguments: The parsed command line.
+        connector: Opens the cluster; None for the one of the kubeconfig.
+        body: The command.
+    """
+    access = Access(arguments.kubeconfig, arguments.context, getattr(arguments, "namespace", None))
+    return run(access, connector or from_kubeconfig, body)
 
 
 async def _run(access: Access, connector: Connector, body: Callable[[Connection], Awaitable[int]]) -> int:

@@ -2,16 +2,22 @@
 
 import json
 import sys
+from collections.abc import Collection
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
+
+from typing_extensions import override
 
 from llama_operator.api.v1alpha1.llamadeployment_status import ChosenPlan
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
 
 _WIDE = 240
 """Characters that hold every table; lines are as long as what stands in them."""
+_WIDEST = 10_000
+"""More characters than a cell of a table ever has."""
 _MINUTE, _HOUR, _DAY = 60, 3600, 86_400
 
 
@@ -35,8 +41,52 @@ def console(*, wide: bool = False) -> "Console":
     """
     from rich.console import Console
 
-    found = Console(highlight=False)
-    return Console(highlight=False, width=max(found.width, _WIDE)) if wide or not found.is_terminal else found
+    class Piped(Console):
+        """Leaves a pipe that its reader closed to `cli.main`, which ends without an error."""
+
+        @override
+        def on_broken_pipe(self) -> None:
+            raise BrokenPipeError
+
+    made = Piped(highlight=False)
+    if wide or not made.is_terminal:
+        made.width = max(made.width, _WIDE)
+    return made
+
+
+def table(*headings: str, right: Collection[str] = (), whole: Collection[str] = ()) -> "Table":
+    """Make an empty table.
+
+    Args:
+        headings: The columns.
+        right: Which of them are numbers.
+        whole: Which of them are never broken into lines.
+    """
+    from rich import box
+    from rich.table import Table
+
+    made = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for heading in headings:
+        made.add_column(
+            heading, justify="right" if heading in right else "left", no_wrap=heading in whole, overflow="fold"
+        )
+    return made
+
+
+def show_table(console: "Console", rows: "Table") -> None:
+    """Print a table without cutting a word; if the terminal is too narrow for that, it wraps the lines, as for kubectl."""
+    from rich.measure import Measurement
+
+    needed = len(rows.columns) + 1  # what the box draws
+    for column in rows.columns:
+        texts = (column.header, *column.cells)
+        cells = [Measurement.get(console, console.options.update(width=_WIDEST), text) for text in texts]
+        column.min_width = max(cell.maximum if column.no_wrap else cell.minimum for cell in cells)
+        needed += column.min_width + sum(rows.padding[1::2])
+    width = console.width
+    console.width = max(width, needed)
+    console.print(rows)
+    console.width = width
 
 
 def moment(text: str | None) -> datetime | None:

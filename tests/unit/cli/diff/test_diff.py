@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from llama_operator import catalog
-from llama_operator.cli.shared import files
+from llama_operator.cli.shared.documents import documents
 from llama_operator.decide.observed import Settings
 from llama_operator.kube import kinds
 from llama_operator.kube.port import Ref
@@ -19,7 +19,7 @@ from llama_operator.reconcile.ports import Ports
 from support.rights import WithoutRights
 
 SAMPLE = Path(__file__).resolve().parents[4] / "manifests" / "samples" / "license-acceptance.yaml"
-ACCEPTANCE = next(obj for obj in files.documents(SAMPLE) if obj["spec"]["families"] == ["llama-3.3"]) | {
+ACCEPTANCE = next(obj for obj in documents(SAMPLE) if obj["spec"]["families"] == ["llama-3.3"]) | {
     "metadata": {"name": "acme"}
 }
 
@@ -191,7 +191,7 @@ def test_without_the_right_to_see_what_runs_nothing_is_claimed_about_it(world, d
 
 
 def test_one_deployment_of_several_is_chosen_by_its_name(world, diff, tmp_path):
-    other = next(iter(files.documents("manifests/samples/tiny-cpu.yaml"))) | {}
+    other = next(iter(documents("manifests/samples/tiny-cpu.yaml"))) | {}
     code, found, _ = diff("chat", documents=[ACCEPTANCE, other])
     assert code == 0
     assert found["name"] == "chat"

@@ -89,7 +89,7 @@ def test_our_crds_are_there_and_of_this_version(complete):
     ("changed", "state", "words"),
     [
         ({"lease": None, "operators": ()}, State.MISSING, "no Lease and no Deployment"),
-        ({"lease": None}, State.MISSING, "nobody holds its Lease"),
+        ({"lease": None}, State.MISSING, "no process holds its Lease"),
         ({"lease": Unknown("no right")}, State.PASSED, "no right"),
         ({"lease": Unknown("no right"), "operators": Unknown("no right")}, State.UNKNOWN, "no right"),
         ({"operators": Unknown("no right")}, State.PASSED, "llama-operator-0 leads in llama-system"),

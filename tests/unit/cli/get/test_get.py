@@ -2,18 +2,11 @@
 
 import asyncio
 import json
-import re
-import shlex
-import subprocess
-import sys
 
 import pytest
 
-from llama_operator.cli import arguments
-from llama_operator.cli.arguments import build_parser
 from llama_operator.cli.get import watch
 from llama_operator.cli.get.command import GetOptions
-from llama_operator.cli.main import main
 from llama_operator.kube import kinds
 from llama_operator.kube.port import NotFoundError, Ref
 from support.rights import WithoutRights
@@ -168,38 +161,3 @@ async def test_watch_starts_over_when_the_cluster_has_forgotten_what_it_asks_for
 async def settle():
     for _ in range(50):
         await asyncio.sleep(0)
-
-
-@pytest.mark.parametrize("command", ["get", "explain", "diff", "history", "rollback", "doctor"])
-def test_help_of_every_command_teaches_by_examples_and_lists_exit_codes(command, capsys):
-    with pytest.raises(SystemExit) as caught:
-        main([command, "--help"])
-    assert caught.value.code == 0
-    out = capsys.readouterr().out
-    assert f"kubectl llama {command}" in out.split("examples:")[1]
-    assert "exit codes:" in out
-    assert "--context" in out
-
-
-def test_every_example_of_the_help_is_understood():
-    for line in re.findall(r"^ +(?:until )?kubectl llama ([^;#>\n]*)", everything(), flags=re.MULTILINE):
-        command = re.split(r"\s{2,}", line)[0]
-        build_parser().parse_args(shlex.split(command))
-
-
-def everything():
-    texts = [value for name, value in vars(arguments).items() if name.endswith("_EXAMPLES")]
-    assert len(texts) >= 7
-    return "\n".join(texts)
-
-
-def test_a_command_on_a_cluster_imports_nothing_that_it_does_not_need():
-    code = (
-        "import sys\n"
-        "from llama_operator.cli.main import build_parser\n"
-        "build_parser().parse_args(['get'])\n"
-        "heavy = {'kubernetes', 'aiohttp', 'rich', 'pydantic', 'yaml'} & set(sys.modules)\n"
-        "sys.exit(f'imported: {heavy}' if heavy else 0)\n"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr

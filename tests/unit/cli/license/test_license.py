@@ -14,6 +14,7 @@ from llama_operator.api.manifest import parse_as
 from llama_operator.api.v1alpha1.licenseacceptance import LicenseAcceptance
 from llama_operator.cli.main import main
 from llama_operator.cli.shared import files
+from llama_operator.cli.shared.documents import documents
 from llama_operator.errors import InvalidManifestError
 from llama_operator.evidence import chain
 from llama_operator.kube import kinds
@@ -38,7 +39,7 @@ def seeded(world):
 
     async def seed():
         for path in (RECORDS, CHAT):
-            for obj in files.documents(path):
+            for obj in documents(path):
                 await world.user.apply(json.loads(json.dumps(obj)))
         await world.deployment(
             "without",
@@ -157,7 +158,7 @@ def test_a_cell_of_the_csv_is_never_a_formula(call, tmp_path):
     manifest = files.read([CHAT]).objects[0]
     manifest["spec"]["model"]["name"] = "llama-3.3-70b-instruct"
     manifest["metadata"]["name"] = "chat"
-    records = list(files.documents(RECORDS))
+    records = list(documents(RECORDS))
     for record in records:
         record["spec"]["legalEntity"] = '=HYPERLINK("http://evil.example")'
     path = tmp_path / "all.yaml"

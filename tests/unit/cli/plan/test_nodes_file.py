@@ -111,7 +111,7 @@ def test_nodes_that_take_no_pods_do_not_count(read):
         ("- {accelerator: H100-80GB, gpusPerNode: 0}", "[0].gpusPerNode", "at least 1"),
         ("- {gpusPerNode: 8}", "[0].accelerator", "is required"),
         ("- 3", "[0]", "is a number"),
-        ("just text", "(file)", "is a text"),
+        ("just text", "(file)", "is text"),
         ("", "(file)", "has no node"),
         ("- {accelerator: H100-80GB, count: 0}", "(file)", "has no node"),
         ("items: {a: 1}", "items", "is a mapping"),

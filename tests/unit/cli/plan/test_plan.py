@@ -1,13 +1,18 @@
 """`kubectl llama plan`: exit codes, errors that name the field, and a JSON document that programs can rely on."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 import yaml
 
+from llama_operator import catalog
 from llama_operator.cli.main import main
+from llama_operator.cli.plan import table
 from llama_operator.cli.shared import files
+from llama_operator.cli.shared.documents import documents
+from llama_operator.decide.decision import decide
 
 BASE = {
     "apiVersion": "llama-operator.io/v1alpha1",
@@ -21,7 +26,7 @@ BASE = {
     },
 }
 SAMPLE = Path(__file__).resolve().parents[4] / "manifests" / "samples" / "license-acceptance.yaml"
-ACCEPTANCE = next(obj for obj in files.documents(SAMPLE) if obj["spec"]["families"] == ["llama-3.3"]) | {
+ACCEPTANCE = next(obj for obj in documents(SAMPLE) if obj["spec"]["families"] == ["llama-3.3"]) | {
     "metadata": {"name": "acme"}
 }
 
@@ -154,7 +159,7 @@ def test_aliases_are_refused_before_they_can_explode(tmp_path, capsys):
     path = tmp_path / "x.yaml"
     path.write_text("a: &a [1, 2]\nb: [*a, *a]\n", encoding="utf-8")
     assert main(["plan", "-f", str(path)]) == 2
-    assert "alias *a is not allowed" in capsys.readouterr().err
+    assert "alias *a in line 2 is not allowed" in capsys.readouterr().err
 
 
 def test_a_date_stays_the_string_that_was_written(plan):
@@ -195,3 +200,10 @@ def test_a_grant_that_has_expired_is_told_without_a_cluster(plan):
     code, out, _ = plan(ACCEPTANCE | {"spec": spec})
     assert code == 4
     assert json.loads(out)["license"]["reason"] == "MetaGrantExpired"
+
+
+def test_the_table_shows_an_object_of_a_kind_that_it_does_not_know(capsys):
+    observed = files.read(["manifests/samples/tiny-cpu.yaml"]).observed()
+    claim = {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "tiny-weights"}}
+    table.show(observed, decide(observed, catalog.load()), (claim,))
+    assert re.search(r"PersistentVolumeClaim +tiny-weights", capsys.readouterr().out)

@@ -13,12 +13,12 @@ from llama_operator import catalog
 from llama_operator.api.manifest import parse
 from llama_operator.api.v1alpha1.llamadeployment import LicenseSpec, Purpose
 from llama_operator.catalog import lineage
-from llama_operator.cli.shared import files
+from llama_operator.cli.shared.documents import documents
 from llama_operator.decide.license import LicenseInput, judge, resolve
 
 HERE = Path(__file__).resolve().parent
 CATALOG, PLACES = catalog.load(), lineage.load()
-(OBJECTS,) = (document["cases"] for document in files.documents(HERE / "objects.yaml"))
+(OBJECTS,) = (document["cases"] for document in documents(HERE / "objects.yaml"))
 RECORDS = {obj["metadata"]["name"]: obj for obj in OBJECTS if obj["kind"] == "LicenseAcceptance"}
 GATED = {
     "llama-2-7b": "llama-2",

@@ -15,7 +15,7 @@ import pytest
 from llama_operator import catalog
 from llama_operator.api.manifest import parse
 from llama_operator.api.reasons import ConditionType, Reason
-from llama_operator.cli.shared import files
+from llama_operator.cli.shared.documents import documents
 from llama_operator.decide.decision import Decision, decide
 from llama_operator.decide.license import CHAIN, judge
 from llama_operator.decide.license.gather import license_input
@@ -40,7 +40,7 @@ OUTSIDE_THE_CHAIN = {"schema", "decide"}
 
 
 def table(name):
-    return next(iter(files.documents(HERE / name)))["cases"]
+    return next(iter(documents(HERE / name)))["cases"]
 
 
 OBJECTS = {(obj["kind"], obj["metadata"]["name"]): obj for obj in table("objects.yaml")}
