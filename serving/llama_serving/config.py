@@ -130,8 +130,39 @@ class DeploymentIdentity(Frozen):
 LicenseFileKind = Literal["License", "UsePolicy", "Notice"]
 """What a file beside the weights is, by its name: `LICENSE*`, `USE_POLICY*`, `NOTICE*`."""
 
-OutputUse = Literal["Unrestricted", "SharedRestriction", "NoOtherModels", "AllowedWithName"]
-"""Whether output may improve other models, as the operator's catalog has it."""
+
+class OutputTerms(StrEnum):
+    """What a license says about the use of output: the one list for catalog, verdicts, headers and pages.
+
+    Strictest first: where several families apply, their terms are listed in this order.
+    """
+
+    sentence: str
+    """For people; `{prefix}` is how a name must begin."""
+
+    def __new__(cls, value: str, sentence: str) -> Self:
+        """Make a member that equals `value` and has `sentence` beside it."""
+        member = str.__new__(cls, value)
+        member._value_ = value
+        member.sentence = sentence
+        return member
+
+    NO_OTHER_MODELS = "NoOtherModels", "The output must not be used to improve any other large language model."
+    SHARED_RESTRICTION = "SharedRestriction", "The output may be used only as the weights themselves may be."
+    ALLOWED_WITH_NAME = (
+        "AllowedWithName",
+        (
+            "An AI model that is made or improved with the output and made available must carry a name that begins with "
+            "“{prefix}”."
+        ),
+    )
+    UNRESTRICTED = "Unrestricted", "No rule of this license about what is done with the output."
+
+    @property
+    def strictness(self) -> int:
+        """Rank, 0 for the strictest."""
+        return list(OutputTerms).index(self)
+
 
 _HeaderText = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[!-~]([ -~]*[!-~])?$")]
 """Printable ASCII: it travels in response headers."""
@@ -148,7 +179,7 @@ class LicenseFamilyDuties(Frozen):
     """How the name of a model made with it, or with its output, must begin; None without a name rule."""
     notice: str | None = Field(default=None, min_length=1, max_length=512)
     """Line of the Notice file."""
-    output_use: OutputUse = "Unrestricted"
+    output_use: OutputTerms = OutputTerms.UNRESTRICTED
     text_hashes: tuple[Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")], ...] = Field(default=(), max_length=32)
     """Hashes (`license_text.text_hash`) of the texts of the license and its policy, as the catalog knows them."""
 

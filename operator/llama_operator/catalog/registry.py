@@ -14,7 +14,7 @@ from pydantic import TypeAdapter
 
 from llama_operator.catalog import accelerators as accelerator_facts
 from llama_operator.catalog.accelerators import Accelerator
-from llama_operator.catalog.licenses import LicenseFamily, Tier
+from llama_operator.catalog.licenses import LicenseFamily
 from llama_operator.catalog.models import Model, Variant
 from llama_operator.errors import LlamaOperatorError
 
@@ -184,8 +184,6 @@ class Catalog:
         ):
             if family not in self._families:
                 yield f"{model.id}: unknown license family {family}"
-            elif self._families[family].tier is Tier.UNRESOLVED:
-                yield f"{model.id}: {family} is unresolved; name the families whose duties apply"
         yield from (
             f"{model.id}: {repeated} twice"
             for repeated in _duplicates(f"{v.precision} of {v.repository}" for v in model.variants)

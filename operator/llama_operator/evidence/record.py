@@ -12,7 +12,7 @@ from typing import Final
 
 from llama_operator.api.meta import rfc3339
 from llama_operator.api.reasons import ConditionType
-from llama_operator.catalog.licenses import Tier
+from llama_operator.api.v1alpha1.licensepolicy import UNRESOLVED
 from llama_operator.decide.bounds import most_replicas
 from llama_operator.decide.decision import Decision
 from llama_operator.decide.license import CHAIN, Evidence, LicenseVerdict
@@ -169,7 +169,7 @@ def decided(observed: Observed, decision: Decision) -> DecisionRecord | None:
         },
         outcome=Outcome.ALLOW if verdict is not None and verdict.allowed else Outcome.DENY,
         reason=_reason(decision),
-        tier=(verdict.tier if verdict else Tier.UNRESOLVED).value,
+        tier=str(verdict.tier if verdict else UNRESOLVED),
         families=verdict.families if verdict else (),
         effect=_effect(observed, decision),
         removes=tuple(sorted(found.name for found in decision.ending.remove)) if decision.ending else (),

@@ -7,7 +7,13 @@ programs, the about page is for people.
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Final
 
-from llama_serving.config import ATTRIBUTION_HEADER, OUTPUT_TERMS_HEADER, LicenseDuties, LicenseFamilyDuties
+from llama_serving.config import (
+    ATTRIBUTION_HEADER,
+    OUTPUT_TERMS_HEADER,
+    LicenseDuties,
+    LicenseFamilyDuties,
+    OutputTerms,
+)
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -16,7 +22,6 @@ ASGIApp = Callable[[Message, Receive, Send], Awaitable[None]]
 Headers = tuple[tuple[bytes, bytes], ...]
 
 _ROUTES: Final = ("/v1/", "/tokenize", "/detokenize")
-_STRICTEST_FIRST: Final = ("NoOtherModels", "SharedRestriction", "AllowedWithName", "Unrestricted")
 _ALLOW_ORIGIN: Final = b"access-control-allow-origin"
 _EXPOSE: Final = b"access-control-expose-headers"
 
@@ -66,13 +71,13 @@ def output_terms(duties: LicenseDuties) -> str:
 
     The form is a list of tokens with parameters (RFC 9651): `AllowedWithName; family="llama-3.3"; name-prefix="Llama"`.
     """
-    bound = [family for family in duties.families if family.output_use != "Unrestricted"]
-    return ", ".join(_term(family) for family in sorted(bound, key=lambda f: _STRICTEST_FIRST.index(f.output_use)))
+    bound = [family for family in duties.families if family.output_use is not OutputTerms.UNRESTRICTED]
+    return ", ".join(_term(family) for family in sorted(bound, key=lambda family: family.output_use.strictness))
 
 
 def _term(family: LicenseFamilyDuties) -> str:
     term = f'{family.output_use}; family="{family.id}"'
-    if family.output_use == "AllowedWithName" and family.name_prefix is not None:
+    if family.output_use is OutputTerms.ALLOWED_WITH_NAME and family.name_prefix is not None:
         term += f"; name-prefix={_quoted(family.name_prefix)}"
     return term
 

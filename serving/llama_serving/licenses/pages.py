@@ -17,14 +17,6 @@ NO_ADVICE: Final = (
     "fulfills no duty by itself: read the license texts."
 )
 
-_OUTPUT: Final = {
-    "Unrestricted": "No rule of this license about what is done with the output.",
-    "NoOtherModels": "The output must not be used to improve any other large language model.",
-    "SharedRestriction": "The output may be used only as the weights themselves may be.",
-    "AllowedWithName": "An AI model that is made or improved with the output and made available must carry a name that "
-    "begins with “{prefix}”.",
-}
-
 _PAGE: Final = """<!doctype html>
 <html lang="en">
 <head>
@@ -141,4 +133,4 @@ def _entry(model_id: str, file: LicenseFile, duties: LicenseDuties | None) -> di
 
 
 def _output_sentence(family: LicenseFamilyDuties) -> str:
-    return _OUTPUT[family.output_use].format(prefix=family.name_prefix or "")
+    return family.output_use.sentence.format(prefix=family.name_prefix or "")

@@ -4,7 +4,7 @@ Read by `decide.license` and by the admission policies. All policies that exist 
 """
 
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
@@ -23,13 +23,25 @@ ResourceName = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[a-
 
 
 class LicenseTier(StrEnum):
-    """The set of duties that a license family brings (docs/licenses.md)."""
+    """The set of duties that a license family brings, from the fewest to the most (docs/licenses.md)."""
 
     OTHER_LICENSE = "OtherLicense"
+    """Not a Llama license: the operator checks nothing."""
     COMMUNITY_LLAMA_2 = "CommunityLlama2"
+    """Limit of monthly active users, acceptable use, no training of other models."""
     COMMUNITY_LLAMA_31_PLUS = "CommunityLlama31Plus"
+    """Attribution and name rule; training other models is allowed under that name rule."""
     COMMUNITY_LLAMA_3 = "CommunityLlama3"
+    """Attribution and name rule, and no training of other models."""
     NON_COMMERCIAL_RESEARCH = "NonCommercialResearch"
+    """Only research."""
+
+
+UNRESOLVED: Final = "Unresolved"
+"""Stands for the tier of a model whose lineage or license text is unknown. The operator refuses it; no family has it."""
+
+Tier = LicenseTier | Literal["Unresolved"]
+"""Tier of a model."""
 
 
 class Requirement(StrEnum):

@@ -81,7 +81,7 @@ def document(judged: Judged) -> dict[str, Any]:
         "attributionURL": spec.license.attribution_url or "",
         "notice": list(duties.notices) if duties else [],
         "namePrefixes": list(duties.name_prefixes) if duties else [],
-        "outputTerms": duties.output_terms if duties else "",
+        "outputTerms": ", ".join(duties.output_terms) if duties else "",
         "rules": list(duties.rules) if duties else [],
         "textHashes": list(evidence.text_hashes) if evidence else [],
         "modelDigest": evidence.model_digest if evidence else "",

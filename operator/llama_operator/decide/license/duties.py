@@ -7,7 +7,8 @@ from llama_operator.catalog.licenses import LicenseFamily
 from llama_operator.decide.license.facts import LicenseInput
 from llama_operator.decide.license.rules.acceptance import relied_on, relied_on_with_leading
 from llama_operator.decide.license.rules.naming import prefixes
-from llama_operator.decide.license.verdict import Attestation, Duties, Evidence, Outcome, OutputTerms, RecordUsed
+from llama_operator.decide.license.verdict import Attestation, Duties, Evidence, Outcome, RecordUsed
+from llama_serving.config import OutputTerms
 
 
 def duties_of(given: LicenseInput) -> Duties:
@@ -29,13 +30,9 @@ def _each_once(values: Iterable[str | None]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(value for value in values if value))
 
 
-def _output_terms(families: tuple[LicenseFamily, ...]) -> OutputTerms:
-    uses = {family.output_use for family in families}
-    if "SharedRestriction" in uses:
-        return "research-only"
-    if "NoOtherModels" in uses:
-        return "no-other-llm"
-    return "name-prefix-Llama" if "AllowedWithName" in uses else ""
+def _output_terms(families: tuple[LicenseFamily, ...]) -> tuple[OutputTerms, ...]:
+    terms = {family.output_use for family in families} - {OutputTerms.UNRESTRICTED}
+    return tuple(sorted(terms, key=lambda term: term.strictness))
 
 
 def evidence_of(given: LicenseInput, outcomes: tuple[Outcome, ...]) -> Evidence:

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from datetime import date
 
 from llama_operator.api.v1alpha1.licenseacceptance import LicenseAcceptance
-from llama_operator.api.v1alpha1.licensepolicy import LicensePolicy
+from llama_operator.api.v1alpha1.licensepolicy import UNRESOLVED, LicensePolicy, Tier
 from llama_operator.api.v1alpha1.llamadeployment import LicenseSpec
 from llama_operator.api.v1alpha1.llamamodel import DerivationKind
-from llama_operator.catalog.licenses import LicenseFamily, Tier
+from llama_operator.catalog.licenses import LicenseFamily
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ class ModelFacts:
     def tier(self) -> Tier:
         """Tier of the strictest family; `Unresolved` when the lineage is not known."""
         if self.unresolved or not self.families:
-            return Tier.UNRESOLVED
+            return UNRESOLVED
         return max(self.families, key=lambda family: family.strictness).tier
 
     @property

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from llama_operator.api.reasons import Reason
-from llama_operator.catalog.licenses import LicenseFamily, Tier
+from llama_operator.api.v1alpha1.licensepolicy import Tier
+from llama_operator.catalog.licenses import LicenseFamily
 from llama_operator.decide.license.check import Origin
-
-OutputTerms = Literal["", "no-other-llm", "name-prefix-Llama", "research-only"]
-"""What the header about the use of answers says; empty where no license restricts it."""
+from llama_serving.config import OutputTerms
 
 Result = Literal["Allowed", "Denied", "NotApplicable", "NotChecked"]
 
@@ -48,8 +47,8 @@ class Duties:
     """Lines of the Notice file that goes with every copy."""
     name_prefixes: tuple[str, ...] = ()
     """What the name of a model made with it has to begin with."""
-    output_terms: OutputTerms = ""
-    """What answers may be used for; the strictest of all families."""
+    output_terms: tuple[OutputTerms, ...] = ()
+    """What restricts the use of answers, strictest first; all of them apply."""
     license_files: Literal["Required", "NotRequired"] = "NotRequired"
     """Whether serving pods refuse a folder without the license files: house policy."""
     rules: tuple[str, ...] = ()

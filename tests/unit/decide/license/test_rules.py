@@ -142,6 +142,6 @@ def test_duties_are_the_union_and_the_strictest_terms_win():
     duties = judge(asked("llama-guard-2-8b", *records)).duties
     assert duties.attributions == ("Built with Meta Llama 3",)
     assert len(duties.notices) == 2
-    assert duties.output_terms == "no-other-llm"
+    assert duties.output_terms == ("NoOtherModels",)
     assert duties.families[0].id == "llama-3", "strictest first"
     assert {"P5", "P11", "P14"} <= set(duties.rules)

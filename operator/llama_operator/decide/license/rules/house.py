@@ -6,8 +6,7 @@ House rules, never license text. All policies apply together, and each can only 
 from collections.abc import Iterator
 
 from llama_operator.api.reasons import Reason
-from llama_operator.api.v1alpha1.licensepolicy import LicensePolicy, Permission, Requirement, TierPolicy
-from llama_operator.catalog.licenses import Tier
+from llama_operator.api.v1alpha1.licensepolicy import UNRESOLVED, LicensePolicy, Permission, Requirement, TierPolicy
 from llama_operator.decide.license.check import Check, Found, in_a_house, under_acceptance_in_a_house
 from llama_operator.decide.license.facts import LicenseInput, same_party
 from llama_operator.decide.license.rules.acceptance import relied_on_with_leading
@@ -27,7 +26,7 @@ def _tier_allowed(given: LicenseInput) -> Found | None:
     tiers = {str(family.tier) for family in given.model.families if family.acceptance_required}
     for policy in given.policies:
         missing = sorted(tiers - {str(entry.tier) for entry in policy.spec.tiers})
-        if missing and policy.spec.unlisted_tiers is Permission.REFUSED and Tier.UNRESOLVED not in missing:
+        if missing and policy.spec.unlisted_tiers is Permission.REFUSED and UNRESOLVED not in missing:
             return Found(
                 f"LicensePolicy {policy.metadata.name} has no entry for tier {missing[0]}",
                 "ask the platform owner to allow the tier",

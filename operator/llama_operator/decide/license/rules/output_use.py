@@ -15,6 +15,7 @@ from llama_operator.decide.license.check import Check, Found, under
 from llama_operator.decide.license.facts import LicenseInput
 from llama_operator.decide.license.rules.naming import begins_with
 from llama_operator.decide.license.signals import token_in
+from llama_serving.config import OutputTerms
 
 
 def _own_family_alone(given: LicenseInput) -> Found | None:
@@ -54,7 +55,7 @@ def _not_made_in_breach(given: LicenseInput) -> Found | None:
             continue
         for family in step.ancestor_families:
             others = [each.id for each in step.weights_families if each.id != family.id]
-            if family.output_use == "NoOtherModels" and (others or not step.weights_families):
+            if family.output_use is OutputTerms.NO_OTHER_MODELS and (others or not step.weights_families):
                 return Found(
                     f"{step.model} was trained on answers of {step.ancestor}, which {family.title} allows for its own "
                     f"models alone; its weights are under {', '.join(others) or 'no Llama license'}",
