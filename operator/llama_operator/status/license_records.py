@@ -72,7 +72,7 @@ class _Finding:
 
 def of_model(model: LlamaModel, records: Records) -> LlamaModelStatus:
     """Status of a LlamaModel."""
-    facts = Lineages.of(records.catalog, records.models).resolve(model.metadata.name)
+    facts = Lineages(records.catalog, records.models).resolve(model.metadata.name)
     entry = Additions(records.catalog, records.models).added(model.metadata.name)
     required = "Required" if facts.needing_acceptance else "NotRequired"
     return LlamaModelStatus(
@@ -117,7 +117,7 @@ def of_acceptance(record: LicenseAcceptance, records: Records) -> LicenseAccepta
 
 def _covered(record: LicenseAcceptance, records: Records) -> tuple[str, ...]:
     """LlamaModels under a license that it accepts; other records of the entity may have to cover the rest."""
-    lineages, families = Lineages.of(records.catalog, records.models), frozenset(record.spec.families)
+    lineages, families = Lineages(records.catalog, records.models), frozenset(record.spec.families)
     resolved = (lineages.resolve(model.metadata.name) for model in records.models)
     names = (facts.name for facts in resolved if families & {family.id for family in facts.needing_acceptance})
     return tuple(sorted(names)[:_MOST_MODELS])

@@ -22,7 +22,7 @@ def license_input(
         gpus_per_replica: Accelerators that a replica takes; None while no plan is known.
     """
     spec, metadata = observed.deployment.spec, observed.deployment.metadata
-    lineages = Lineages.of(catalog, observed.models)
+    lineages = Lineages(catalog, observed.models)
     replicas = most_replicas(spec)
     return LicenseInput(
         model=lineages.resolve(model, variant),
