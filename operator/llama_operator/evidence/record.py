@@ -232,7 +232,7 @@ def _evidence(observed: Observed, found: Evidence) -> dict[str, Json]:
                 "legalEntity": short(used.legal_entity),
                 "state": str(used.state),
             }
-            for used in found.records[:MOST_ITEMS]
+            for used in found.acceptances[:MOST_ITEMS]
         ],
         "attestations": [
             {
@@ -240,7 +240,7 @@ def _evidence(observed: Observed, found: Evidence) -> dict[str, Json]:
                 "statement": short(said.statement),
                 "by": short(said.by),
                 "on": said.on,
-                "acceptance": said.record,
+                "acceptance": said.acceptance,
             }
             for said in found.attestations[:MOST_ITEMS]
         ],

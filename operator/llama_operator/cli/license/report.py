@@ -64,7 +64,7 @@ def document(judged: Judged) -> dict[str, Any]:
     """One deployment as JSON; a stable interface, documented in docs/cli.md."""
     metadata, spec, verdict = judged.deployment.metadata, judged.deployment.spec, judged.verdict
     evidence, duties = (verdict.evidence, verdict.duties) if verdict else (None, None)
-    used = evidence.records if evidence else ()
+    used = evidence.acceptances if evidence else ()
     return {
         "namespace": metadata.namespace,
         "name": metadata.name,
