@@ -1,8 +1,8 @@
-"""Facts about license families: who may use, what must be shown, what may be done with the output.
+"""Facts about license families: who may use a model, what must be shown, what its output may be used for.
 
-The data is in `data/licenses.json`; `decide.license` turns it into checks whose ids are those of `rules`. Only short
-facts are kept here and the one-line notices that the licenses themselves ask for; the texts come with the weights. This is a
-record of terms for machines, not legal advice.
+The data is in `data/licenses.json`; `decide.license` turns it into checks whose ids are those of `rules`. It holds
+only short facts and the one-line notices that the licenses ask for; the texts come with the weights. This is a record of
+terms for machines, not legal advice.
 """
 
 from typing import Annotated
@@ -14,15 +14,15 @@ from llama_operator.catalog.models import Count, Fact, Name
 from llama_serving.config import OutputTerms
 
 TextHash = Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
-"""First 16 hexadecimal digits of the SHA-256 of a text as published. Copies differ in quotes and line ends: compare
-normalized hashes, and take these for provenance only."""
+"""First 16 hexadecimal digits of the SHA-256 of a text as published. Copies differ in quotes and line ends: these
+hashes only show the origin; compare the normalized ones."""
 
 NormalizedHash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-"""SHA-256 of the normalized text (`llama_serving.licenses.text`): what an acceptance has to name."""
+"""SHA-256 of the normalized text (`llama_serving.licenses.text`): what an acceptance must name."""
 
 
 class LicenseFamily(Fact):
-    """One license version and what follows from it."""
+    """One license version, and what follows from it."""
 
     id: Name
     title: str
@@ -36,16 +36,16 @@ class LicenseFamily(Fact):
     active_users_month: Annotated[str, Field(pattern=r"^\d{4}-\d{2}$")] | None
     """The one calendar month in which they are counted: the one before the version's release."""
     attribution: str | None
-    """Line to be displayed prominently; None when the license asks for none."""
+    """Line to be displayed prominently; None if the license asks for none."""
     name_prefix: str | None
-    """How the name of an AI model made with it must begin; None when the license has no name rule."""
+    """How the name of an AI model made with it must begin; None if the license has no name rule."""
     notice: str | None
     """Line of the Notice file that goes with every copy."""
     output_use: Annotated[OutputTerms, Field(strict=False)]
     """What the license says about the use of output."""
     eu_multimodal_denied: bool
-    """Whether multimodal models are not granted to licensees domiciled in the European Union (an overlay of the
-    tier: it binds multimodal models alone, and their end users not at all)."""
+    """Whether multimodal models are not granted to licensees domiciled in the European Union (in addition to
+    the tier: it binds only multimodal models, and not their end users)."""
     rules: Annotated[tuple[Annotated[str, Field(pattern=r"^P\d+$")], ...], Field(min_length=1)]
     """Ids of the rules that apply, docs/licenses.md. P5b is house policy and P17 follows from a guard's own family:
     neither is listed."""
