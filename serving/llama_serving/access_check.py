@@ -1,4 +1,4 @@
-"""Asks the Hub whether a token may download a repository at a revision, before anybody waits for a GPU.
+"""Asks the Hub whether a token may download a repository at a revision, before a pod waits for a GPU.
 
 Runs as `python -m llama_serving.preflight --repository OWNER/NAME --revision REVISION` in a Job of the tenant's own
 namespace, where the token is (docs/preflight.md). It makes the request that a download begins with, by the library that
@@ -61,7 +61,7 @@ def judge(answer: Answer, *, with_token: bool) -> HubAccess:
     if status < 400:  # noqa: PLR2004 - the first status that is an error
         return HubAccess.ACCESSIBLE
     if status == 401 and not with_token:  # noqa: PLR2004 - unauthorized
-        # Gated, private, or not there at all: to somebody without a token the Hub does not say which.
+        # Gated, private, or not there at all: without a token the Hub does not say which.
         return HubAccess.TOKEN_MISSING
     if code in {"RevisionNotFound", "EntryNotFound", "RepoNotFound"}:
         return HubAccess.NOT_FOUND

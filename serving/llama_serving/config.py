@@ -1,11 +1,11 @@
 """The contract between the operator and the serving pods.
 
 The operator renders a `ServingConfig` into `applications[].args` of the Serve config; `llama_serving.app:build` reads
-it back. It is the only module of this package that the operator imports, so it imports nothing but pydantic.
+it back. It is the only module of this package that the operator imports: it imports only pydantic.
 
 Everything in `ServingConfig` belongs to a revision: Serve restarts the engines when `args` change. What may change
-while engines run (replica bounds, queue limits, the target queue depth) is not here; it travels in the Serve config's
-`deployments[]` overrides, see `LiveSettings`.
+while engines run (replica bounds, queue limits, the target queue depth) is in the `deployments[]` overrides of the Serve
+config instead: see `LiveSettings`.
 """
 
 import re
@@ -39,10 +39,10 @@ LICENSES_PATH = "/licenses"
 """Path of the license texts from the model's own folder."""
 
 LICENSE_FILES_MISSING = "LicenseFilesMissing"
-"""First word of the message of an engine that does not start for want of license files."""
+"""First word of the message of an engine that does not start because license files are missing."""
 
 ATTRIBUTION_HEADER = "x-llama-attribution"
-"""Response header with the line that the license wants displayed."""
+"""Response header with the line that the license asks to display."""
 
 OUTPUT_TERMS_HEADER = "x-llama-output-terms"
 """Response header that says whether the output may improve other models."""
@@ -57,10 +57,10 @@ TOKEN_VARIABLE = "HF_TOKEN"  # noqa: S105 - a name
 """Environment variable that holds the Hub token in the pod of the access check."""
 
 METRICS_INTERVAL_SECONDS = 1
-"""How often replicas and routers tell Serve's controller, and so the policy, how long their queues are."""
+"""How often replicas and routers report the length of their queues to Serve's controller, which calls the policy."""
 
 METRICS_WINDOW_SECONDS = 3
-"""Over how long Serve averages them. Ray asks for more than one interval."""
+"""Over how many seconds Serve averages the reports. Ray requires more than one interval."""
 
 
 class Frozen(BaseModel):
@@ -83,7 +83,7 @@ class ModelSource(Frozen):
 
 
 class EngineSettings(Frozen):
-    """vLLM's arguments that the plan fixes. Lengths are in tokens."""
+    """Arguments of vLLM that the plan fixes. Lengths are in tokens."""
 
     tensor_parallel_size: int = Field(ge=1, le=64)
     pipeline_parallel_size: int = Field(default=1, ge=1, le=64)
@@ -110,7 +110,7 @@ class EngineSettings(Frozen):
 
 
 class Placement(Frozen):
-    """How Ray places the ranks of one replica: one bundle a rank, `tensor x pipeline` bundles in one placement group."""
+    """How Ray places the ranks of one replica: one bundle for each rank, all in one placement group."""
 
     device: Literal["GPU", "CPU"]
     accelerator_type: str | None = Field(default=None, max_length=64)
@@ -120,7 +120,7 @@ class Placement(Frozen):
 
 
 class DeploymentIdentity(Frozen):
-    """Whose replicas these are; shown by the status endpoint and in traces."""
+    """The deployment to which the replicas belong; the status endpoint and traces show it."""
 
     namespace: str = Field(min_length=1, max_length=63)
     name: str = Field(min_length=1, max_length=63)
@@ -128,7 +128,7 @@ class DeploymentIdentity(Frozen):
 
 
 LicenseFileKind = Literal["License", "UsePolicy", "Notice"]
-"""What a file beside the weights is, by its name: `LICENSE*`, `USE_POLICY*`, `NOTICE*`."""
+"""Kind of a file beside the weights, by its name: `LICENSE*`, `USE_POLICY*`, `NOTICE*`."""
 
 
 class OutputTerms(StrEnum):
@@ -169,27 +169,27 @@ _HeaderText = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[!-~
 
 
 class LicenseFamilyDuties(Frozen):
-    """What one license family wants shown, and its terms for the output; facts of the operator's catalog."""
+    """What one license family asks to show, and its terms for the output: facts of the operator's catalog."""
 
     id: str = Field(min_length=1, max_length=63, pattern=r"^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$")
     title: str = Field(min_length=1, max_length=128)
     attribution: _HeaderText | None = None
-    """Line to be displayed; None when the license asks for none."""
+    """Line to display; None if the license asks for none."""
     name_prefix: _HeaderText | None = None
     """How the name of a model made with it, or with its output, must begin; None without a name rule."""
     notice: str | None = Field(default=None, min_length=1, max_length=512)
     """Line of the Notice file."""
     output_use: OutputTerms = OutputTerms.UNRESTRICTED
     text_hashes: tuple[Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")], ...] = Field(default=(), max_length=32)
-    """Hashes (`license_text.text_hash`) of the texts of the license and its policy, as the catalog knows them."""
+    """Hashes (`licenses.text.text_hash`) of the texts of the license and its policy, as the catalog knows them."""
 
 
 class LicenseDuties(Frozen):
-    """What the serving pods show of a model's licenses, and what its folder must hold before an engine starts."""
+    """What the serving pods show of a model's licenses, and which files its folder must have before an engine starts."""
 
     tier: str = Field(min_length=1, max_length=63)
     families: tuple[LicenseFamilyDuties, ...] = Field(min_length=1, max_length=16)
-    """All families whose duties apply together."""
+    """All families whose duties apply."""
     required_files: tuple[LicenseFileKind, ...] = Field(default=(), max_length=3)
     """Kinds of files without which the engine must not start."""
 
@@ -204,7 +204,7 @@ class ServingConfig(Frozen):
     placement: Placement
     identity: DeploymentIdentity
     license: LicenseDuties | None = None
-    """None when no license wants anything shown, and in configs that were pinned before the field existed."""
+    """None if no license asks to show anything, and in configs that were pinned before the field existed."""
 
     @model_validator(mode="after")
     def _device_fits_engine(self) -> Self:
@@ -234,7 +234,7 @@ class ServingConfig(Frozen):
 
 
 class LiveSettings(Frozen):
-    """What changes in place. Rendered into `deployments[]`, present from the first deploy.
+    """Settings that change in place. They are rendered into `deployments[]`, from the first deploy on.
 
     The first *appearance* of an override restarts the engines, as does any change of its policy; later changes of
     these numbers do not. Delays are in seconds.
@@ -243,10 +243,10 @@ class LiveSettings(Frozen):
     min_replicas: int = Field(ge=0, le=1024)
     max_replicas: int = Field(ge=1, le=1024)
     target_queue_depth: int = Field(ge=1, le=100_000)
-    """Waiting requests a replica may have; the policy reads it as `target_ongoing_requests`."""
+    """Waiting requests that a replica may have; the policy reads it as `target_ongoing_requests`."""
     max_ongoing_requests: int = Field(ge=1, le=1_000_000)
-    """Requests a replica accepts (running + waiting in the engine); the rest waits in Serve's router, from where a
-    new replica can take it."""
+    """Requests a replica accepts (running + waiting in the engine); further requests wait in Serve's router, from
+    where a new replica can take them."""
     max_queued_requests: int = Field(ge=-1, le=10_000_000)
     """Requests that may wait in each router before it answers 503; -1 is no limit."""
     upscale_delay_seconds: int = Field(default=5, ge=0, le=86_400)
@@ -261,7 +261,7 @@ class LiveSettings(Frozen):
 
 
 class Answer(Frozen):
-    """Base of what the pods tell. Fields of a newer version are passed over: the operator is not upgraded with them."""
+    """Base of what the pods answer. The operator ignores fields of a newer version, because pods may be newer than it."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -304,7 +304,7 @@ class HubAccess(StrEnum):
     ACCESSIBLE = "Accessible"
     """The files can be downloaded."""
     TOKEN_MISSING = "TokenMissing"  # noqa: S105 - a word
-    """The repository wants a token and none was given."""
+    """The repository asks for a token, and there is none."""
     TOKEN_INVALID = "TokenInvalid"  # noqa: S105 - a word
     """The Hub does not know the token, or the token may not read gated repositories."""
     NOT_ACCEPTED = "NotAccepted"
@@ -314,7 +314,7 @@ class HubAccess(StrEnum):
     DENIED = "Denied"
     """The authors refused the account, or the repository is disabled."""
     NOT_FOUND = "NotFound"
-    """No such repository, revision or checkpoint is visible to the token."""
+    """The token sees no such repository, revision or checkpoint."""
     OFFLINE = "Offline"
     """The Hub gave no usable answer."""
 
@@ -325,11 +325,11 @@ class AccessVerdict(Frozen):
     access: HubAccess
     repository: str = Field(max_length=192)
     revision: str = Field(max_length=128)
-    """Revision that was asked for."""
+    """Revision that was checked."""
     commit: str = Field(default="", max_length=64)
-    """Commit that the revision is, where the Hub said so."""
+    """Commit of the revision, if the Hub said it."""
     message: str = Field(default="", max_length=1024)
-    """The Hub's own words, or those of the network."""
+    """The words of the Hub, or of the network error."""
 
 
 def server_deployment_name(model_id: str) -> str:
@@ -369,7 +369,7 @@ def pod_environment(config: ServingConfig) -> dict[str, str]:
 
 
 def live_override(live: LiveSettings) -> dict[str, Any]:
-    """Render the numbers of `live` as Serve names them; what is not a number of `live` is not here."""
+    """Render the numbers of `live`, and nothing else, under the names that Serve gives them."""
     return {
         "max_ongoing_requests": live.max_ongoing_requests,
         "max_queued_requests": live.max_queued_requests,
@@ -387,8 +387,8 @@ def live_override(live: LiveSettings) -> dict[str, Any]:
 def deployment_override(config: ServingConfig, live: LiveSettings) -> dict[str, Any]:
     """Render `live` as the entry of `deployments[]`, as JSON.
 
-    It replaces the `autoscaling_config` that `llama_serving.app` builds as a whole, so everything that the policy
-    rests on stands here: without the interval its queue would be 10 s old.
+    It replaces the `autoscaling_config` that `llama_serving.app` builds as a whole, so it repeats
+    everything that the policy needs: without the interval the queue that it sees would be 10 s old.
     """
     numbers = live_override(live)
     return {

@@ -76,7 +76,7 @@ REFUSED = {
     "of a newer family": (deployment("llama-3-8b", "acme-3-3"), "needs llama-3 (P2)"),
     "of another version": (deployment(named="old-version"), "needs version 2024-12-06 (P2)"),
     "for another purpose": (deployment(named="evaluation"), "spec.license.purpose is Production"),
-    "research model in production": (deployment("llama-1-7b", "research"), "non-commercial research alone (P4)"),
+    "research model in production": (deployment("llama-1-7b", "research"), "only for non-commercial research (P4)"),
     "multimodal for a licensee in the union": (deployment("llama-3.2-11b-vision", "gmbh-3-2"), "domicile DE"),
     "multimodal for a licensee of no country": (deployment("llama-4-scout", "nowhere-4"), "domicile (none)"),
 }

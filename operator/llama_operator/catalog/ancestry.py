@@ -17,7 +17,7 @@ _MOST_STEPS = 64
 _T = TypeVar("_T")
 
 Above = tuple[tuple[Ancestor, _T | None], ...]
-"""The declared ancestors, each once, with what they came to; None for a name that nothing has."""
+"""The declared ancestors, without repetition, each with its value; None for a name that nothing has."""
 
 
 class Ancestry(Generic[_T]):

@@ -97,7 +97,7 @@ class Dispatcher:
                 name = _label(after or before or {})
                 if name:
                     self._enqueue(Ref(kinds.LLAMA_DEPLOYMENT, ref.namespace, name))
-            case Concerns.WHO_NAMES_IT | Concerns.LICENSES:
+            case Concerns.ITSELF_AND_ITS_USERS | Concerns.LICENSES:
                 if _asks_for(before) != _asks_for(after):
                     self._record_changed(watched.concerns, ref)
             case Concerns.EVERYBODY:

@@ -26,7 +26,7 @@ class Concerns(Enum):
     """The LlamaDeployment that changed."""
     ITS_DEPLOYMENT = auto()
     """The LlamaDeployment that the label llama-operator.io/deployment names."""
-    WHO_NAMES_IT = auto()
+    ITSELF_AND_ITS_USERS = auto()
     """The LicenseAcceptance, and LlamaDeployments that name it."""
     LICENSES = auto()
     """All LlamaDeployments and all license records, when what the object asks for has changed."""
@@ -57,7 +57,7 @@ WATCHED: Final = (
     Watched(kinds.SERVICE, Concerns.ITS_DEPLOYMENT, _OURS),
     Watched(kinds.NETWORK_POLICY, Concerns.ITS_DEPLOYMENT, _OURS),
     Watched(kinds.JOB, Concerns.ITS_DEPLOYMENT, _OURS),
-    Watched(kinds.LICENSE_ACCEPTANCE, Concerns.WHO_NAMES_IT),
+    Watched(kinds.LICENSE_ACCEPTANCE, Concerns.ITSELF_AND_ITS_USERS),
     Watched(kinds.LLAMA_MODEL, Concerns.LICENSES),
     Watched(kinds.LICENSE_POLICY, Concerns.LICENSES),
     Watched(kinds.NODE, Concerns.EVERYBODY),

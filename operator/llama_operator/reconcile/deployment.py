@@ -106,7 +106,7 @@ async def reconcile(ports: Ports, ref: Ref) -> Outcome:
     failure: str | None = None
     try:
         # First: what cannot be recorded must not begin.
-        await ports.evidence.record(observed, decision)
+        await ports.evidence.append(observed, decision)
         with ports.stage("apply"):
             await _apply(ports, observed, decision)
     except asyncio.CancelledError:

@@ -1,4 +1,4 @@
-"""The size of the KV cache as vLLM measured it, told in the terms of the plan. Called by `engine`; no vLLM in it."""
+"""Converts the size of the KV cache that vLLM measured into the terms of the plan. Called by `engine`; no vLLM in it."""
 
 import math
 from typing import Any
@@ -17,7 +17,7 @@ def kv_cache_size(cache_config: Any, max_model_length: int) -> tuple[int | None,
         max_model_length: Longest sequence, in tokens.
 
     Returns:
-        Both None before vLLM has measured anything; the concurrency alone None where vLLM has no word for it.
+        Both None before vLLM has measured anything; only the concurrency None if vLLM does not say it.
     """
     blocks, block_size = cache_config.num_gpu_blocks, cache_config.block_size
     if blocks is None:

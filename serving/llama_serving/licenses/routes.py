@@ -1,7 +1,7 @@
 """The HTTP routes about licenses: `/about`, `/licenses`, `/licenses/{model}`, `/licenses/{model}/{file}`.
 
-`ingress` includes them beside the OpenAI routes. They never touch a file: the texts were read when the engine started,
-and a name in a path is only compared with the names of what was read.
+`ingress` includes them beside the OpenAI routes. They never touch a file. The engine read the texts when it
+started, and a name in a path is only compared with the names of those texts.
 """
 
 import math
@@ -32,9 +32,9 @@ class LicenseDesk:
 
     Args:
         model_id: Name in `/v1/models`.
-        duties: What its licenses want shown.
-        read: Reads the texts; None while no engine has read them yet.
-        clock: In seconds; texts are asked for again after a while, because an engine that restarts reads them again.
+        duties: What its licenses ask to show.
+        read: Reads the texts; None if no engine has read them yet.
+        clock: In seconds. After a while the texts are read again, because an engine that restarts reads them again.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class LicenseDesk:
         self._found: tuple[LicenseFile, ...] | None = None
 
     async def files(self) -> tuple[LicenseFile, ...] | None:
-        """Return the texts; those found last when nobody can say it now."""
+        """Return the texts; the last known ones if they cannot be read now."""
         if self._found is None or self._clock() - self._asked >= _KEEP_SECONDS:
             found = await self._read()
             if found is not None:

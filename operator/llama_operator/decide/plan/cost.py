@@ -38,7 +38,7 @@ class Cost:
     usd_micros_per_million_tokens: int | None
     """Prompt and answer alike, at that rate; None if nothing is served."""
     usd_micros_per_million_output_tokens: int | None
-    """The whole bill over the answers alone."""
+    """The whole bill, divided only by the tokens of answers."""
     capacity_tokens_per_day: int
     """Prompt and answer, at all that the replicas sustain."""
     break_even: BreakEven | None
