@@ -54,10 +54,6 @@ class Additions:
             catalog, models, built_in=lambda model: model, added=self._build, circle=_circle
         )
 
-    def entry(self, name: str) -> Model | Unusable | None:
-        """Return the entry of this name, or why a LlamaModel is none; None when nothing has the name."""
-        return self._ancestry.of(name)
-
     def added(self, name: str) -> Model | Unusable | None:
         """Return the entry that a LlamaModel becomes, or why it is none; None when there is no LlamaModel of the name."""
         if name not in self._names:

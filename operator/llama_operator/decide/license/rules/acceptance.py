@@ -4,14 +4,14 @@ An acceptance is about one license version. A model under several versions needs
 names leads; others of the same entity for the same namespace count beside it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import date
 
 from llama_operator.api.reasons import Reason
 from llama_operator.api.v1alpha1.licenseacceptance import AcceptanceState, LicenseAcceptance
 from llama_operator.catalog.licenses import LicenseFamily
 from llama_operator.decide.license.accepted import text_is_named, unknown_texts, version_fits
-from llama_operator.decide.license.check import Check, Refusal, under_acceptance
+from llama_operator.decide.license.check import Check, Origin, Refusal, under_acceptance
 from llama_operator.decide.license.facts import LicenseInput, day, same_party
 
 
@@ -189,95 +189,42 @@ def _ids(case: LicenseInput) -> str:
     return ", ".join(family.id for family in case.model.needing_acceptance)
 
 
+def _check(
+    name: str,
+    rule: str,
+    clause: str,
+    reason: Reason,
+    refuses: Callable[[LicenseInput], Refusal | None],
+    origin: Origin = "License",
+) -> Check:
+    """A check of the acceptances, for models with a family that must be accepted."""
+    return Check(name, rule, clause, reason, refuses, under_acceptance, needs_acceptances=True, origin=origin)
+
+
+_USE = "preamble: use is acceptance"
+_TEXT = "preamble: what is accepted is this text"
+_VERSIONS = "preamble: each version is an agreement of its own"
+_DATE = "version date at the head of the license"
+_GRANT = "§1.a: the grant is to the licensee, non-transferable"
+_POLICY = "§1.b.iv: the acceptable use policy may change at its URL"
+_RECORD = "what the acceptance itself says"
+
 CHECKS_FIRST: tuple[Check, ...] = (
-    Check("acceptance-named", "P1", "preamble: use is acceptance", Reason.ACCEPTANCE_MISSING, _named, under_acceptance),
-    Check(
-        "acceptance-exists",
-        "P1",
-        "preamble: use is acceptance",
-        Reason.ACCEPTANCE_NOT_FOUND,
-        _exists,
-        under_acceptance,
-        needs_acceptances=True,
-    ),
+    Check("acceptance-named", "P1", _USE, Reason.ACCEPTANCE_MISSING, _named, under_acceptance),
+    _check("acceptance-exists", "P1", _USE, Reason.ACCEPTANCE_NOT_FOUND, _exists),
 )
 """Whether there is an acceptance at all."""
 
 CHECKS: tuple[Check, ...] = (
-    Check(
-        "acceptance-covers-namespace",
-        "P23",
-        "§1.a: the grant is to the licensee, non-transferable",
-        Reason.ACCEPTANCE_NAMESPACE_NOT_COVERED,
-        _covers_namespace,
-        under_acceptance,
-        needs_acceptances=True,
+    _check("acceptance-covers-namespace", "P23", _GRANT, Reason.ACCEPTANCE_NAMESPACE_NOT_COVERED, _covers_namespace),
+    _check("one-licensee-in-namespace", "P23", _GRANT, Reason.LICENSEE_AMBIGUOUS, _one_licensee, "Record"),
+    _check("acceptance-covers-families", "P2", _VERSIONS, Reason.ACCEPTANCE_FAMILY_NOT_COVERED, _covers_families),
+    _check("acceptance-of-right-version", "P2", _DATE, Reason.ACCEPTANCE_VERSION_WRONG, _right_version),
+    _check("acceptance-of-right-text", "P1", _TEXT, Reason.ACCEPTANCE_TEXT_UNKNOWN, _right_text),
+    _check("acceptance-dated", "P1", _USE, Reason.ACCEPTANCE_DATE_WRONG, _dated),
+    _check(
+        "acceptance-covers-purpose", "P1", _RECORD, Reason.ACCEPTANCE_PURPOSE_NOT_COVERED, _covers_purpose, "Record"
     ),
-    Check(
-        "one-licensee-in-namespace",
-        "P23",
-        "§1.a: the grant is to the licensee, non-transferable",
-        Reason.LICENSEE_AMBIGUOUS,
-        _one_licensee,
-        under_acceptance,
-        needs_acceptances=True,
-        origin="Record",
-    ),
-    Check(
-        "acceptance-covers-families",
-        "P2",
-        "preamble: each version is an agreement of its own",
-        Reason.ACCEPTANCE_FAMILY_NOT_COVERED,
-        _covers_families,
-        under_acceptance,
-        needs_acceptances=True,
-    ),
-    Check(
-        "acceptance-of-right-version",
-        "P2",
-        "version date at the head of the license",
-        Reason.ACCEPTANCE_VERSION_WRONG,
-        _right_version,
-        under_acceptance,
-        needs_acceptances=True,
-    ),
-    Check(
-        "acceptance-of-right-text",
-        "P1",
-        "preamble: what is accepted is this text",
-        Reason.ACCEPTANCE_TEXT_UNKNOWN,
-        _right_text,
-        under_acceptance,
-        needs_acceptances=True,
-    ),
-    Check(
-        "acceptance-dated",
-        "P1",
-        "preamble: use is acceptance",
-        Reason.ACCEPTANCE_DATE_WRONG,
-        _dated,
-        under_acceptance,
-        needs_acceptances=True,
-    ),
-    Check(
-        "acceptance-covers-purpose",
-        "P1",
-        "what the acceptance itself says",
-        Reason.ACCEPTANCE_PURPOSE_NOT_COVERED,
-        _covers_purpose,
-        under_acceptance,
-        needs_acceptances=True,
-        origin="Record",
-    ),
-    Check(
-        "policy-reviewed",
-        "P21",
-        "§1.b.iv: the acceptable use policy may change at its URL",
-        Reason.POLICY_REVIEW_DUE,
-        _reviewed,
-        under_acceptance,
-        needs_acceptances=True,
-        origin="Record",
-    ),
+    _check("policy-reviewed", "P21", _POLICY, Reason.POLICY_REVIEW_DUE, _reviewed, "Record"),
 )
 """Whether it is the right one: the other checks of this module, in the order in which they are reported."""
