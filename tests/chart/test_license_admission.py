@@ -220,9 +220,9 @@ class TestPolicy:
     @pytest.mark.parametrize(
         ("rule", "asked", "said"),
         [
-            ({"namespaces": [OTHER]}, deployment(), "in other namespaces than licensed-a"),
+            ({"namespaces": [OTHER]}, deployment(), "only in namespaces other than licensed-a"),
             ({"purposes": ["Evaluation"]}, deployment(), "for purpose Production"),
-            ({"acceptances": ["another"]}, deployment(), "by other acceptances than acme-3-3"),
+            ({"acceptances": ["another"]}, deployment(), "only by acceptances other than acme-3-3"),
             ({"maxReplicas": 2}, deployment(scaling={"maxReplicas": 3}), "fewer replicas"),
         ],
         ids=["namespace", "purpose", "acceptance", "replicas"],
@@ -278,9 +278,7 @@ class TestModel:
     def test_its_digest_stays(self, model, licensed):
         model(deployment("acme-chat", None), "True")
         changed = {"apiVersion": GROUP, "kind": "LlamaModel", "metadata": {"name": "acme-chat"}}
-        assert "another content is another model" in licensed.said(
-            changed | {"spec": CHECKPOINT | {"digest": "1" * 64}}
-        )
+        assert "other files are another model" in licensed.said(changed | {"spec": CHECKPOINT | {"digest": "1" * 64}})
 
 
 @pytest.mark.parametrize(

@@ -183,15 +183,15 @@ def rules(verdict: LicenseVerdict) -> tuple[RuleRecord, ...]:
     """Return the result of every check, in the order of the chain; `kubectl llama license` uses it too."""
     checks = {check.id: check for check in CHAIN}
     denials = {denial.check: denial for denial in verdict.denials}
-    found = []
+    results = []
     for ran in verdict.evidence.checks:
         check, denial = checks[ran.check], denials.get(ran.check)
         if denial is None:
-            found.append(RuleRecord(ran.rule, ran.check, ran.result, check.origin, check.clause))
+            results.append(RuleRecord(ran.rule, ran.check, ran.result, check.origin, check.clause))
             continue
         refusal = (denial.origin, denial.clause, denial.reason.value, denial.message, denial.unblock)
-        found.append(RuleRecord(ran.rule, ran.check, ran.result, *refusal))
-    return tuple(found)
+        results.append(RuleRecord(ran.rule, ran.check, ran.result, *refusal))
+    return tuple(results)
 
 
 def short(text: str) -> str:

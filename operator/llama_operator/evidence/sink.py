@@ -53,11 +53,11 @@ class EvidenceFile:
             return GENESIS
         for line in reversed(lines):
             try:
-                record = json.loads(line)
+                entry = json.loads(line)
             except ValueError:
                 continue
-            if isinstance(record, dict) and record.get("evidence") == FORMAT and isinstance(record.get("hash"), str):
-                return str(record["hash"])
+            if isinstance(entry, dict) and entry.get("evidence") == FORMAT and isinstance(entry.get("hash"), str):
+                return str(entry["hash"])
         return GENESIS
 
     def repair(self) -> bool:

@@ -112,17 +112,17 @@ class Verifier:
     def take(self, line: bytes) -> None:
         """Take the next line, with its end."""
         self._lines += 1
-        record, problem = _read(line)
-        if record is None:
+        entry, problem = _read(line)
+        if entry is None:
             self._find(problem)
             self._unread += 1
             return
-        self._place(record)
+        self._place(entry)
         self._unread = 0
         self._records += 1
-        time = str(record.get("time", ""))
+        time = str(entry.get("time", ""))
         self._times = (self._times[0] or time, time)
-        self._remember(record)
+        self._remember(entry)
 
     def done(self, *, head: str | None = None) -> Verified:
         """Return the result after the last line.
@@ -160,44 +160,44 @@ class Verifier:
                 Note(line + 1, f"{self._lines - line} lines were written after the given hash was known")
             )
 
-    def _place(self, record: dict[str, Any]) -> None:
+    def _place(self, entry: dict[str, Any]) -> None:
         """Compare with the lines before."""
-        if (copied := self._hashes.get(record["hash"])) is not None:
+        if (copied := self._hashes.get(entry["hash"])) is not None:
             self._find(f"is a copy of line {copied}")
-        elif record["sequence"] == 0:
-            self._start_term(record)
-        elif record["term"] != self._term:
-            self._begin_in_the_middle(record)
+        elif entry["sequence"] == 0:
+            self._start_term(entry)
+        elif entry["term"] != self._term:
+            self._begin_in_the_middle(entry)
         else:
-            self._continue(record)
-        self._term, self._next, self._previous = record["term"], record["sequence"] + 1, record["hash"]
+            self._continue(entry)
+        self._term, self._next, self._previous = entry["term"], entry["sequence"] + 1, entry["hash"]
 
-    def _continue(self, record: dict[str, Any]) -> None:
-        sequence, latest = record["sequence"], self._next + self._unread
+    def _continue(self, entry: dict[str, Any]) -> None:
+        sequence, latest = entry["sequence"], self._next + self._unread
         if sequence > latest:
             self._find(
                 f"has number {sequence} where {latest} is due: {sequence - latest} line(s) before it were removed"
             )
         elif sequence < self._next:
             self._find(f"has number {sequence} where {self._next} is due: it was repeated or moved")
-        elif sequence == self._next and record["previous"] != self._previous:
+        elif sequence == self._next and entry["previous"] != self._previous:
             self._find("does not follow the line before it: one of the two was replaced")
 
-    def _begin_in_the_middle(self, record: dict[str, Any]) -> None:
+    def _begin_in_the_middle(self, entry: dict[str, Any]) -> None:
         self._terms += 1
         if self._unread:
             return
         if self._term is None and self._previous is not None:
-            if record["previous"] != self._previous:
+            if entry["previous"] != self._previous:
                 self._find("does not follow the line whose hash was given: lines between them are missing")
             return
         hint = "" if self._term else "; give the files before this one first, or their last hash with --after"
-        self._find(f"is number {record['sequence']} of term {record['term']}: the lines before it are missing{hint}")
+        self._find(f"is number {entry['sequence']} of term {entry['term']}: the lines before it are missing{hint}")
 
-    def _start_term(self, record: dict[str, Any]) -> None:
+    def _start_term(self, entry: dict[str, Any]) -> None:
         self._terms += 1
-        previous = record["previous"]
-        if record.get("event") != TERM_STARTED:
+        previous = entry["previous"]
+        if entry.get("event") != TERM_STARTED:
             self._find("is the first of its term, and does not say so")
         if self._previous is None and not self._unread:
             if previous != GENESIS:
@@ -227,8 +227,8 @@ class Verifier:
             text = f"{extra} line(s) were recorded when their process was killed: the operator did not act on them"
             self._notes.append(Note(linked + 1, text))
 
-    def _remember(self, record: dict[str, Any]) -> None:
-        self._hashes[record["hash"]] = self._lines
+    def _remember(self, entry: dict[str, Any]) -> None:
+        self._hashes[entry["hash"]] = self._lines
         if len(self._hashes) > _REMEMBERED:
             self._hashes.popitem(last=False)
 
@@ -267,25 +267,25 @@ def _read(line: bytes) -> tuple[dict[str, Any] | None, str]:
     if not line.endswith(b"\n"):
         return None, "has no end: it was cut off"
     try:
-        record = json.loads(line[:-1].decode("ascii"))
-        written = canonical(record) + b"\n" if isinstance(record, dict) else b""
+        entry = json.loads(line[:-1].decode("ascii"))
+        written = canonical(entry) + b"\n" if isinstance(entry, dict) else b""
     except (ValueError, RecursionError) as error:
         return None, f"is not a record: {str(error)[:80] or 'nested too deeply'}"
-    if not isinstance(record, dict) or record.get("evidence") != FORMAT:
+    if not isinstance(entry, dict) or entry.get("evidence") != FORMAT:
         return None, f"is not a record of the format {FORMAT}"
-    if problem := _malformed(record):
+    if problem := _malformed(entry):
         return None, problem
-    if digest(record) != record["hash"]:
+    if digest(entry) != entry["hash"]:
         return None, "was changed: its hash does not fit its content"
     if written != line:
         return None, "was changed: it is not written as the operator writes records (spaces, order or escapes)"
-    return record, ""
+    return entry, ""
 
 
-def _malformed(record: dict[str, Any]) -> str:
-    sequence = record.get("sequence")
+def _malformed(entry: dict[str, Any]) -> str:
+    sequence = entry.get("sequence")
     if not isinstance(sequence, int) or isinstance(sequence, bool) or sequence < 0:
         return "has no number in its term"
-    if missing := [name for name in ("term", "previous", "hash") if not isinstance(record.get(name), str)]:
+    if missing := [name for name in ("term", "previous", "hash") if not isinstance(entry.get(name), str)]:
         return f"lacks {', '.join(missing)}"
     return ""

@@ -57,9 +57,9 @@ class Performance:
 
     def within(self, limits: Limits) -> bool:
         """Whether both latencies are within `limits`."""
-        first, each = limits.time_to_first_token_ms, limits.time_per_output_token_us
-        return (first is None or self.time_to_first_token_ms <= first) and (
-            each is None or self.time_per_output_token_us <= each
+        first_ms, token_us = limits.time_to_first_token_ms, limits.time_per_output_token_us
+        return (first_ms is None or self.time_to_first_token_ms <= first_ms) and (
+            token_us is None or self.time_per_output_token_us <= token_us
         )
 
 
