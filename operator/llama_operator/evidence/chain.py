@@ -31,8 +31,8 @@ class Position:
     Attributes:
         term: Id of the term: one process, as long as it leads.
         sequence: Number of the next line in the term; the first is 0.
-        previous: Hash of the line before it, 64 hexadecimal digits; for the first line of a term that of the last line
-            which the term before is known to have written, `GENESIS` if there was none.
+        previous: Hash of the line before it, 64 hexadecimal digits. For the first line of a term it is the last known hash of
+            the term before, or `GENESIS` if there was none.
     """
 
     term: str

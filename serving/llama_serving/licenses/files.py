@@ -1,7 +1,7 @@
 """Reads the license texts beside a model's weights. Called by `server` before an engine starts.
 
-Others published or uploaded the folder, so nothing in it is trusted: names are matched, not joined; a link may not lead out
-of the folder; sizes and counts are bounded; files that are not text are left out.
+Others published or uploaded the folder, so nothing in it is trusted. Names are matched, not joined. A link may not lead out
+of the folder. Sizes and counts are bounded, and files that are not text are left out.
 """
 
 import hashlib

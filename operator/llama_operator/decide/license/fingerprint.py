@@ -19,8 +19,8 @@ _ADDED_TOKENS = 4096
 """Upper limit on the rows that a vocabulary may be extended by and still count as the same."""
 
 _LARGE = 100_000
-"""A vocabulary of at least this many rows may be extended by any number: no independent model is known that has the sizes of
-a Llama 3 or newer and a larger vocabulary. With the sizes of LLaMA 1 and 2 there are several."""
+"""A vocabulary of at least this many rows may be extended by any number. No independent model is known with the sizes of a
+Llama 3 or newer and a larger vocabulary; with the sizes of LLaMA 1 and 2 there are several."""
 
 _VERSIONS_BY_LENGTH_SINCE = "2024"
 """Year of the first license versions that differ in the trained length of their models."""

@@ -1,8 +1,8 @@
 """Speed of one replica: time to first token, time per output token, and the rate it sustains.
 
-Called by `decide.plan.planner` for each candidate that fits. A roofline with fitted shares: a matrix product takes the time
-of its arithmetic or of reading its weights, attention that of its arithmetic or of reading its KV cache, whichever is longer.
-All-reduces and a fixed overhead are added. docs/performance-model.md has the formulas, the calibration and its error. The
+Called by `decide.plan.planner` for each candidate that fits. A roofline with fitted shares. A matrix product takes the time
+of its arithmetic or of reading its weights, whichever is longer; attention that of its arithmetic or of reading its KV
+cache. All-reduces and a fixed overhead are added. docs/performance-model.md has the formulas, the calibration and its error. The
 estimate serves to choose between candidates; only a load test proves a rate.
 """
 
