@@ -182,9 +182,7 @@ class Lineages:
             for family_id in family_ids:
                 if family_id not in declared_ids | implied.keys():
                     implied[family_id] = self._catalog.license_family(family_id)
-                    sentences.append(
-                        f"the name {name!r} stands for {family_id}, which its lineage does not have: both apply"
-                    )
+                    sentences.append(f"{name!r} implies {family_id}, which its lineage does not have: both apply")
         served = model.spec.served_name or ""
         if hidden and signals.called_a_llama(served):
             contradictions.append(f"it is served as {served!r} but declares no ancestor under a Llama license")
