@@ -1,4 +1,4 @@
-"""The vocabulary of the license records' status: condition types and reasons of LlamaModel, LicenseAcceptance and LicensePolicy.
+"""Condition types and reasons of the license records: LlamaModel, LicenseAcceptance and LicensePolicy.
 
 Used only by `status.license_records`; docs/reference/conditions.md is generated from here.
 """

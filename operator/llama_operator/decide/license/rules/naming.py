@@ -72,7 +72,8 @@ def _no_marks(case: LicenseInput) -> Refusal | None:
         return None
     return Refusal(
         f"{case.model.name} is no model of Meta, but is served as {name!r}",
-        'set spec.servedName of the LlamaModel to a name without the marks of Meta; "Llama" at its beginning stays where a license asks for it',
+        "set spec.servedName of the LlamaModel to a name without the marks of Meta; Llama at its beginning stays if a "
+        "license asks for it",
     )
 
 
