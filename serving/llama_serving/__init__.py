@@ -1,1 +1,1 @@
-"""What runs in the Ray pods of a LlamaDeployment; `config` alone is imported by the operator, and imports no Ray."""
+"""What runs in the Ray pods of a LlamaDeployment. The operator imports only `config`, which imports no Ray."""

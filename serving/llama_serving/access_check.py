@@ -1,4 +1,4 @@
-"""Asks the Hub whether a token may download a repository at a revision, before anybody waits for a GPU.
+"""Asks the Hub whether a token may download a repository at a revision, before a pod waits for a GPU.
 
 Runs as `python -m llama_serving.preflight --repository OWNER/NAME --revision REVISION` in a Job of the tenant's own
 namespace, where the token is (docs/access-check.md). It makes the request that a download begins with, by the library that
@@ -61,7 +61,7 @@ def judge(answer: Answer, *, with_token: bool) -> HubAccess:
     if status < 400:  # noqa: PLR2004 - the first status that is an error
         return HubAccess.ACCESSIBLE
     if status == 401 and not with_token:  # noqa: PLR2004 - unauthorized
-        # Gated, private, or not there at all: to somebody without a token the Hub does not say which.
+        # Gated, private, or not there at all: without a token the Hub does not say which.
         return HubAccess.TOKEN_MISSING
     if code in {"RevisionNotFound", "EntryNotFound", "RepoNotFound"}:
         return HubAccess.NOT_FOUND
@@ -93,14 +93,14 @@ def ask(repository: str, revision: str, token: str, endpoint: str) -> Answer:
     url = hf_hub_url(repository, PROBED_FILE, revision=revision, endpoint=endpoint)
     try:
         # False: without a token of our own none is looked for on the disk either.
-        found = get_hf_file_metadata(url, token=token or False, timeout=_REQUEST_SECONDS)
+        metadata = get_hf_file_metadata(url, token=token or False, timeout=_REQUEST_SECONDS)
     except HfHubHTTPError as error:
         headers = error.response.headers
         said = headers.get("X-Error-Message") or f"HTTP {error.response.status_code}"
         return Answer(error.response.status_code, headers.get("X-Error-Code") or "", said)
     except Exception as error:  # noqa: BLE001 - the library's transport differs by version, and its errors have no base
         return Answer(None, message=f"{type(error).__name__}: {error}")
-    return Answer(200, commit=found.commit_hash or "")
+    return Answer(200, commit=metadata.commit_hash or "")
 
 
 def check(
@@ -145,11 +145,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--termination-log", type=Path, default=Path("/dev/termination-log"), help="file for the verdict"
     )
-    given = parser.parse_args(argv)
+    arguments = parser.parse_args(argv)
     # Spaces and line ends come from `kubectl create secret --from-file`.
     token = os.environ.get(TOKEN_VARIABLE, "").strip()
-    verdict = check(given.repository, given.revision, token, given.endpoint)
+    verdict = check(arguments.repository, arguments.revision, token, arguments.endpoint)
     line = verdict.model_dump_json(exclude_defaults=True) + "\n"
-    given.termination_log.write_text(line, encoding="utf-8")
+    arguments.termination_log.write_text(line, encoding="utf-8")
     sys.stdout.write(line)
     return EXIT_CODES.get(verdict.access, os.EX_NOPERM)

@@ -1,9 +1,9 @@
 """Builds the Serve application of a revision: `import_path` of every Serve config that the operator renders.
 
-Serve calls `build` in a process of its own with `args` from the config. The deployments are named by import path, so
-that this process, which runs before any replica can start, imports neither vLLM nor `ray.serve.llm`: it takes a second
-instead of seven, and the head needs no room for it. What may change while engines run is not known here: it comes from
-the config's `deployments[]` and replaces the values below, which only have to be safe.
+Serve calls `build` in a process of its own, with `args` from the config, before any replica can start. `build` names the
+deployments by import path, so this process imports neither vLLM nor `ray.serve.llm`: it takes a second instead of seven,
+and the head needs no memory for it. Settings that may change while engines run come from the config's `deployments[]`.
+They replace the values below, which only have to be safe.
 """
 
 from typing import Any

@@ -1,8 +1,8 @@
 """Decides how many engine replicas a queue needs.
 
-`decide` is pure, so that Serve's controller, the simulator and the tests run the same code. `QueueDepthPolicy` adapts
-it to Ray Serve, which pickles this module by value into its controller and calls the policy about ten times a second:
-it imports nothing beyond the standard library and never blocks.
+`decide` is pure: Serve's controller, the simulator and the tests run the same code. `QueueDepthPolicy` adapts it to Ray
+Serve. Serve pickles this module by value into its controller and calls the policy about ten times a second, so the module
+imports only the standard library and never blocks.
 """
 
 import logging

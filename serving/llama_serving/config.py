@@ -1,11 +1,11 @@
 """The contract between the operator and the serving pods.
 
 The operator renders a `ServingConfig` into `applications[].args` of the Serve config; `llama_serving.app:build` reads
-it back. It is the only module of this package that the operator imports, so it imports nothing but pydantic.
+it back. It is the only module of this package that the operator imports: it imports only pydantic.
 
 Everything in `ServingConfig` belongs to a revision: Serve restarts the engines when `args` change. What may change
-while engines run (replica bounds, queue limits, the target queue depth) is not here; it travels in the Serve config's
-`deployments[]` overrides, see `LiveSettings`.
+while engines run (replica bounds, queue limits, the target queue depth) is in the `deployments[]` overrides of the Serve
+config instead: see `LiveSettings`.
 """
 
 import re
@@ -42,10 +42,10 @@ LICENSES_PATH = "/licenses"
 """Path of the license texts from the model's own folder."""
 
 LICENSE_FILES_MISSING = "LicenseFilesMissing"
-"""First word of the message of an engine that does not start for want of license files."""
+"""First word of the message of an engine that does not start because license files are missing."""
 
 ATTRIBUTION_HEADER = "x-llama-attribution"
-"""Response header with the line that the license wants displayed."""
+"""Response header with the line that the license asks to display."""
 
 OUTPUT_TERMS_HEADER = "x-llama-output-terms"
 """Response header that says whether the output may improve other models."""
@@ -60,10 +60,10 @@ TOKEN_VARIABLE = "HF_TOKEN"  # noqa: S105 - a name
 """Environment variable that holds the Hub token in the pod of the access check."""
 
 METRICS_INTERVAL_SECONDS = 1
-"""How often replicas and routers tell Serve's controller, and so the policy, how long their queues are."""
+"""How often replicas and routers report the length of their queues to Serve's controller, which calls the policy."""
 
 METRICS_WINDOW_SECONDS = 3
-"""Over how long Serve averages them. Ray asks for more than one interval."""
+"""Over how many seconds Serve averages the reports. Ray requires more than one interval."""
 
 
 class Frozen(BaseModel):
@@ -86,7 +86,7 @@ class ModelSource(Frozen):
 
 
 class EngineSettings(Frozen):
-    """vLLM's arguments that the plan fixes. Lengths are in tokens."""
+    """Arguments of vLLM that the plan fixes. Lengths are in tokens."""
 
     tensor_parallel_size: int = Field(ge=1, le=64)
     pipeline_parallel_size: int = Field(default=1, ge=1, le=64)
@@ -113,7 +113,7 @@ class EngineSettings(Frozen):
 
 
 class Placement(Frozen):
-    """How Ray places the ranks of one replica: one bundle a rank, `tensor x pipeline` bundles in one placement group."""
+    """How Ray places the ranks of one replica: one bundle for each rank, all in one placement group."""
 
     device: Literal["GPU", "CPU"]
     accelerator_type: str | None = Field(default=None, max_length=64)
@@ -123,7 +123,7 @@ class Placement(Frozen):
 
 
 class DeploymentIdentity(Frozen):
-    """Whose replicas these are; shown by the status endpoint and in traces."""
+    """The deployment to which the replicas belong; the status endpoint and traces show it."""
 
     namespace: str = Field(min_length=1, max_length=63)
     name: str = Field(min_length=1, max_length=63)
@@ -131,37 +131,68 @@ class DeploymentIdentity(Frozen):
 
 
 LicenseFileKind = Literal["License", "UsePolicy", "Notice"]
-"""What a file beside the weights is, by its name: `LICENSE*`, `USE_POLICY*`, `NOTICE*`."""
+"""Kind of a file beside the weights, by its name: `LICENSE*`, `USE_POLICY*`, `NOTICE*`."""
 
-OutputUse = Literal["Unrestricted", "SharedRestriction", "NoOtherModels", "AllowedWithName"]
-"""Whether output may improve other models, as the operator's catalog has it."""
+
+class OutputTerms(StrEnum):
+    """What a license says about the use of output: the one list for catalog, verdicts, headers and pages.
+
+    Strictest first: where several families apply, their terms are listed in this order.
+    """
+
+    sentence: str
+    """For people; `{prefix}` is how a name must begin."""
+
+    def __new__(cls, value: str, sentence: str) -> Self:
+        """Make a member that equals `value` and has `sentence` beside it."""
+        member = str.__new__(cls, value)
+        member._value_ = value
+        member.sentence = sentence
+        return member
+
+    NO_OTHER_MODELS = "NoOtherModels", "The output must not be used to improve any other large language model."
+    SHARED_RESTRICTION = "SharedRestriction", "The output may be used only as the weights themselves may be."
+    ALLOWED_WITH_NAME = (
+        "AllowedWithName",
+        (
+            "An AI model that is made or improved with the output and made available must carry a name that begins with "
+            "“{prefix}”."
+        ),
+    )
+    UNRESTRICTED = "Unrestricted", "No rule of this license about what is done with the output."
+
+    @property
+    def strictness(self) -> int:
+        """Rank, 0 for the strictest."""
+        return list(OutputTerms).index(self)
+
 
 _HeaderText = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[!-~]([ -~]*[!-~])?$")]
 """Printable ASCII: it travels in response headers."""
 
 
 class LicenseFamilyDuties(Frozen):
-    """What one license family wants shown, and its terms for the output; facts of the operator's catalog."""
+    """What one license family asks to show, and its terms for the output: facts of the operator's catalog."""
 
     id: str = Field(min_length=1, max_length=63, pattern=r"^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$")
     title: str = Field(min_length=1, max_length=128)
     attribution: _HeaderText | None = None
-    """Line to be displayed; None when the license asks for none."""
+    """Line to display; None if the license asks for none."""
     name_prefix: _HeaderText | None = None
     """How the name of a model made with it, or with its output, must begin; None without a name rule."""
     notice: str | None = Field(default=None, min_length=1, max_length=512)
     """Line of the Notice file."""
-    output_use: OutputUse = "Unrestricted"
+    output_use: OutputTerms = OutputTerms.UNRESTRICTED
     text_hashes: tuple[Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")], ...] = Field(default=(), max_length=32)
-    """Hashes (`license_text.text_hash`) of the texts of the license and its policy, as the catalog knows them."""
+    """Hashes (`licenses.text.text_hash`) of the texts of the license and its policy, as the catalog knows them."""
 
 
 class LicenseDuties(Frozen):
-    """What the serving pods show of a model's licenses, and what its folder must hold before an engine starts."""
+    """What the serving pods show of a model's licenses, and which files its folder must have before an engine starts."""
 
     tier: str = Field(min_length=1, max_length=63)
     families: tuple[LicenseFamilyDuties, ...] = Field(min_length=1, max_length=16)
-    """All families whose duties apply together."""
+    """All families whose duties apply."""
     required_files: tuple[LicenseFileKind, ...] = Field(default=(), max_length=3)
     """Kinds of files without which the engine must not start."""
 
@@ -176,7 +207,7 @@ class ServingConfig(Frozen):
     placement: Placement
     identity: DeploymentIdentity
     license: LicenseDuties | None = None
-    """None when no license wants anything shown, and in configs that were pinned before the field existed."""
+    """None if no license asks to show anything, and in configs that were pinned before the field existed."""
 
     @model_validator(mode="after")
     def _device_fits_engine(self) -> Self:
@@ -206,7 +237,7 @@ class ServingConfig(Frozen):
 
 
 class LiveSettings(Frozen):
-    """What changes in place. Rendered into `deployments[]`, present from the first deploy.
+    """Settings that change in place. They are rendered into `deployments[]`, from the first deploy on.
 
     The first *appearance* of an override restarts the engines, as does any change of its policy; later changes of
     these numbers do not. Delays are in seconds.
@@ -215,10 +246,10 @@ class LiveSettings(Frozen):
     min_replicas: int = Field(ge=0, le=1024)
     max_replicas: int = Field(ge=1, le=1024)
     target_queue_depth: int = Field(ge=1, le=100_000)
-    """Waiting requests a replica may have; the policy reads it as `target_ongoing_requests`."""
+    """Waiting requests that a replica may have; the policy reads it as `target_ongoing_requests`."""
     max_ongoing_requests: int = Field(ge=1, le=1_000_000)
-    """Requests a replica accepts (running + waiting in the engine); the rest waits in Serve's router, from where a
-    new replica can take it."""
+    """Requests a replica accepts (running + waiting in the engine); further requests wait in Serve's router, from
+    where a new replica can take them."""
     max_queued_requests: int = Field(ge=-1, le=10_000_000)
     """Requests that may wait in each router before it answers 503; -1 is no limit."""
     upscale_delay_seconds: int = Field(default=5, ge=0, le=86_400)
@@ -233,7 +264,7 @@ class LiveSettings(Frozen):
 
 
 class Answer(Frozen):
-    """Base of what the pods tell. Fields of a newer version are passed over: the operator is not upgraded with them."""
+    """Base of what the pods answer. The operator ignores fields of a newer version, because pods may be newer than it."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -276,7 +307,7 @@ class HubAccess(StrEnum):
     ACCESSIBLE = "Accessible"
     """The files can be downloaded."""
     TOKEN_MISSING = "TokenMissing"  # noqa: S105 - a word
-    """The repository wants a token and none was given."""
+    """The repository asks for a token, and there is none."""
     TOKEN_INVALID = "TokenInvalid"  # noqa: S105 - a word
     """The Hub does not know the token, or the token may not read gated repositories."""
     NOT_ACCEPTED = "NotAccepted"
@@ -286,7 +317,7 @@ class HubAccess(StrEnum):
     DENIED = "Denied"
     """The authors refused the account, or the repository is disabled."""
     NOT_FOUND = "NotFound"
-    """No such repository, revision or checkpoint is visible to the token."""
+    """The token sees no such repository, revision or checkpoint."""
     OFFLINE = "Offline"
     """The Hub gave no usable answer."""
 
@@ -297,11 +328,11 @@ class AccessVerdict(Frozen):
     access: HubAccess
     repository: str = Field(max_length=192)
     revision: str = Field(max_length=128)
-    """Revision that was asked for."""
+    """Revision that was checked."""
     commit: str = Field(default="", max_length=64)
-    """Commit that the revision is, where the Hub said so."""
+    """Commit of the revision, if the Hub said it."""
     message: str = Field(default="", max_length=1024)
-    """The Hub's own words, or those of the network."""
+    """The words of the Hub, or of the network error."""
 
 
 def server_deployment_name(model_id: str) -> str:
@@ -341,7 +372,7 @@ def pod_environment(config: ServingConfig) -> dict[str, str]:
 
 
 def live_override(live: LiveSettings) -> dict[str, Any]:
-    """Render the numbers of `live` as Serve names them; what is not a number of `live` is not here."""
+    """Render the numbers of `live`, and nothing else, under the names that Serve gives them."""
     return {
         "max_ongoing_requests": live.max_ongoing_requests,
         "max_queued_requests": live.max_queued_requests,
@@ -359,8 +390,8 @@ def live_override(live: LiveSettings) -> dict[str, Any]:
 def deployment_override(config: ServingConfig, live: LiveSettings) -> dict[str, Any]:
     """Render `live` as the entry of `deployments[]`, as JSON.
 
-    It replaces the `autoscaling_config` that `llama_serving.app` builds as a whole, so everything that the policy
-    rests on stands here: without the interval its queue would be 10 s old.
+    It replaces the `autoscaling_config` that `llama_serving.app` builds as a whole, so it repeats
+    everything that the policy needs: without the interval the queue that it sees would be 10 s old.
     """
     numbers = live_override(live)
     return {

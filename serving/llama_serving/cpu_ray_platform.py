@@ -1,8 +1,8 @@
 """A vLLM platform on which CPU ranks run on several Ray nodes. vLLM loads it as a platform plugin.
 
-Idle unless `LLAMA_SERVING_CPU_RAY_EXECUTOR=1`. vLLM's CPU platform knows no Ray, so tensor parallelism over nodes could
-only be tried on GPUs; this lets tests run the real placement, the real Ray executor and the real collectives without
-one. Every node must declare a stand-in accelerator (`ray start --num-gpus=1`): the executor asks for one a rank.
+Idle unless `LLAMA_SERVING_CPU_RAY_EXECUTOR=1`. vLLM's CPU platform does not support Ray, so tensor parallelism across
+nodes would need GPUs. With this platform, tests run the real placement, the real Ray executor and the real collectives on
+CPUs. Every node must declare a stand-in accelerator (`ray start --num-gpus=1`): the executor asks for one a rank.
 """
 
 import os

@@ -76,7 +76,7 @@ REFUSED = {
     "of a newer family": (deployment("llama-3-8b", "acme-3-3"), "needs llama-3 (P2)"),
     "of another version": (deployment(named="old-version"), "needs version 2024-12-06 (P2)"),
     "for another purpose": (deployment(named="evaluation"), "spec.license.purpose is Production"),
-    "research model in production": (deployment("llama-1-7b", "research"), "non-commercial research alone (P4)"),
+    "research model in production": (deployment("llama-1-7b", "research"), "only for non-commercial research (P4)"),
     "multimodal for a licensee in the union": (deployment("llama-3.2-11b-vision", "gmbh-3-2"), "domicile DE"),
     "multimodal for a licensee of no country": (deployment("llama-4-scout", "nowhere-4"), "domicile (none)"),
 }
@@ -220,9 +220,9 @@ class TestPolicy:
     @pytest.mark.parametrize(
         ("rule", "asked", "said"),
         [
-            ({"namespaces": [OTHER]}, deployment(), "in other namespaces than licensed-a"),
+            ({"namespaces": [OTHER]}, deployment(), "only in namespaces other than licensed-a"),
             ({"purposes": ["Evaluation"]}, deployment(), "for purpose Production"),
-            ({"acceptances": ["another"]}, deployment(), "by other acceptances than acme-3-3"),
+            ({"acceptances": ["another"]}, deployment(), "only by acceptances other than acme-3-3"),
             ({"maxReplicas": 2}, deployment(scaling={"maxReplicas": 3}), "fewer replicas"),
         ],
         ids=["namespace", "purpose", "acceptance", "replicas"],
@@ -278,9 +278,7 @@ class TestModel:
     def test_its_digest_stays(self, model, licensed):
         model(deployment("acme-chat", None), "True")
         changed = {"apiVersion": GROUP, "kind": "LlamaModel", "metadata": {"name": "acme-chat"}}
-        assert "another content is another model" in licensed.said(
-            changed | {"spec": CHECKPOINT | {"digest": "1" * 64}}
-        )
+        assert "other files are another model" in licensed.said(changed | {"spec": CHECKPOINT | {"digest": "1" * 64}})
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""From the pydantic models to structural CRD schemas; `make generate` commits the result (manifests/crds).
+"""Makes structural CRD schemas from the pydantic models; `make generate` writes the result (manifests/crds).
 
 Written here because no library covers it (docs/designs/0003-crds-from-pydantic.md). Descriptions come from the
 docstrings of the models, bounds from their annotations, cross-field rules from `api.rules`.
@@ -42,7 +42,7 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Resource:
-    """A custom resource: its model, and what a model cannot say."""
+    """A custom resource: its model, and what a pydantic model cannot express."""
 
     model: type[BaseModel]
     plural: str
@@ -203,7 +203,7 @@ def _field_path(path: str) -> Schema:
 
 
 def _is_status(model: type[BaseModel]) -> bool:
-    # Defaults in status would be written back by the API server and look like our word.
+    # The API server would write defaults in status, and they would look as if the operator had written them.
     return model.model_config.get("extra") == "ignore"
 
 
@@ -253,16 +253,16 @@ def _plain(annotation: Any, metadata: list[Any]) -> Schema:
 
 def _bounds(metadata: list[Any], names: dict[str, str]) -> Schema:
     """Read bounds from annotations: `annotated_types` markers, and whole FieldInfos of nested `Annotated`."""
-    found: Schema = {}
+    bounds: Schema = {}
     for item in metadata:
         if isinstance(item, FieldInfo):
-            found |= _bounds(item.metadata, names)
+            bounds |= _bounds(item.metadata, names)
             continue
         for attribute, keyword in names.items():
             value = getattr(item, attribute, None)
             if value is not None:
-                found[keyword] = value
-    return found
+                bounds[keyword] = value
+    return bounds
 
 
 def _doc(model: type[BaseModel]) -> str:

@@ -1,6 +1,6 @@
 """What every custom resource of this group shares: base model, object metadata, conditions.
 
-Used by the versioned models (`api.v1alpha1`) and by `status`, which alone creates conditions.
+Used by the versioned models (`api.v1alpha1`) and by `status`, the only room that makes conditions.
 """
 
 from datetime import datetime
@@ -32,7 +32,7 @@ _ACRONYMS = {"Url": "URL", "Gpus": "GPUs", "Gpu": "GPU"}
 
 
 def api_name(field: str) -> str:
-    """Name of a Python field in the API: camelCase, with acronyms in capitals (`max_gpus` -> `maxGPUs`)."""
+    """Return the API name of a Python field: camelCase, with acronyms in capitals (`max_gpus` -> `maxGPUs`)."""
     name = to_camel(field)
     for plain, capitals in _ACRONYMS.items():
         if name.endswith(plain):
@@ -49,7 +49,7 @@ class ApiModel(BaseModel):
         alias_generator=api_name,
         validate_by_name=True,
         validate_by_alias=True,
-        # A string is not a number: what the API server would refuse, we refuse.
+        # A string is not a number: we refuse what the API server would refuse.
         strict=True,
         # A process that uses one kind of object need not build the validators of all of them.
         defer_build=True,
@@ -61,7 +61,7 @@ class ApiModel(BaseModel):
 
 
 class StatusModel(ApiModel):
-    """Base of status types: written by us alone, and read back from an operator of another version."""
+    """Base of status types: only the operator writes them, and it may read those of another version."""
 
     model_config = ConfigDict(extra="ignore", strict=False)
 

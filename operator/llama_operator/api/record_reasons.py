@@ -1,6 +1,6 @@
-"""The vocabulary of the license records' status: condition types and reasons of LlamaModel, LicenseAcceptance and LicensePolicy.
+"""Condition types and reasons of the license records: LlamaModel, LicenseAcceptance and LicensePolicy.
 
-Used by `status.license_records` alone; docs/reference/conditions.md is generated from here.
+Used only by `status.license_records`; docs/reference/conditions.md is generated from here.
 """
 
 from enum import StrEnum
@@ -12,16 +12,16 @@ class RecordCondition(StrEnum):
     RESOLVED = "Resolved"
     """LlamaModel: the whole lineage is known, and nothing contradicts it."""
     PLANNABLE = "Plannable"
-    """LlamaModel: enough is known of its shape to plan it."""
+    """LlamaModel: enough is known about its shape to plan it."""
     VALID = "Valid"
-    """LicenseAcceptance: what it records fits the license version that it names. Whether it covers a deployment says the
-    deployment."""
+    """LicenseAcceptance: what it records fits the license version that it names. The conditions of a deployment say
+    whether it covers that deployment."""
     REVIEW_DUE = "ReviewDue"
     """LicenseAcceptance: the acceptable use policy has to be read again (abnormal when True)."""
     WEIGHTS_DELETED = "WeightsDeleted"
     """LicenseAcceptance, once terminated: whether all copies of the weights are known to be gone."""
     IN_FORCE = "InForce"
-    """LicensePolicy: the house rules are applied, beside those of all other policies."""
+    """LicensePolicy: its house rules apply, together with those of all other policies."""
 
 
 class RecordReason(StrEnum):
@@ -30,9 +30,9 @@ class RecordReason(StrEnum):
     LINEAGE_RESOLVED = "LineageResolved"
     """Every ancestor is known; the message names the license families."""
     LINEAGE_UNRESOLVED = "LineageUnresolved"
-    """An ancestor or a license is not known, or a name or a shape contradicts what is declared: it is refused."""
+    """An ancestor or a license is not known, or a name or a shape contradicts what is declared; the model is refused."""
     SHAPE_KNOWN = "ShapeKnown"
-    """Its shape is declared or that of its base."""
+    """Its shape is declared, or it is that of its base."""
     SHAPE_UNKNOWN = "ShapeUnknown"
     """Its shape is not known; the message names the fields."""
 
@@ -49,17 +49,17 @@ class RecordReason(StrEnum):
     TEXT_UNKNOWN = "TextUnknown"
     """A hash in spec.textHashes is that of no known license text or policy."""
     TERMINATED = "Terminated"
-    """spec.state is Terminated: nothing may rest on it."""
+    """spec.state is Terminated: no deployment may rely on it."""
     REVIEW_OVERDUE = "ReviewOverdue"
-    """spec.reviewDueOn is here or over."""
+    """spec.reviewDueOn is today or earlier."""
     REVIEW_PLANNED = "ReviewPlanned"
-    """spec.reviewDueOn is ahead."""
+    """spec.reviewDueOn is in the future."""
     REVIEW_NOT_PLANNED = "ReviewNotPlanned"
     """spec.reviewDueOn is not set."""
     NOT_RECORDED = "NotRecorded"
     """The operator keeps no copies of weights and cannot see those of others; the message says who has to delete what."""
 
     HOUSE_POLICY = "HousePolicy"
-    """It is applied. Its rules are the house's, not license text."""
+    """The policy applies. Its rules are house policy, not license text."""
     ACCEPTANCES_MISSING = "AcceptancesMissing"
-    """It is applied, and names LicenseAcceptances that do not exist."""
+    """The policy applies, and names LicenseAcceptances that do not exist."""

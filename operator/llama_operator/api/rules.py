@@ -1,7 +1,7 @@
 """Cross-field rules of the custom resources, each once as CEL (for the API server) and once as Python (for us).
 
 `api.crd` writes the CEL into the CRD; `api.manifest` runs the Python. tests/unit/api/test_rules.py runs both sides of
-every rule over the same objects, so that they cannot drift apart.
+every rule over the same objects, so they cannot differ.
 """
 
 import re
@@ -63,7 +63,7 @@ _READ = re.compile(r"self((?:\.[A-Za-z]+(?![A-Za-z_(]))+)")
 
 @dataclass(frozen=True, slots=True)
 class Transition:
-    """A rule over a change of one object: the API server alone can judge it.
+    """A rule over a change of one object: only the API server can judge it.
 
     Attributes:
         model: The model whose instances it judges.
@@ -154,7 +154,7 @@ def _each_tier_once(policy: LicensePolicySpec) -> bool:
 
 
 MAX_MODEL_NAME_LENGTH = 63
-"""`spec.model.name` of a deployment holds no more."""
+"""Upper limit on the length of `spec.model.name` of a deployment."""
 
 RULES: tuple[Rule, ...] = (
     Rule(
@@ -163,7 +163,7 @@ RULES: tuple[Rule, ...] = (
         cel=f"self.metadata.name.size() <= {MAX_NAME_LENGTH} && self.metadata.name.matches('{_DNS_LABEL}')",
         holds=_name_fits,
         message=f"must be at most {MAX_NAME_LENGTH} characters, lower case letters, digits and '-', "
-        "beginning with a letter: it becomes part of the names of Services and RayServices",
+        "and begin with a letter: it becomes part of the names of Services and RayServices",
     ),
     Rule(
         model=ScalingSpec,
@@ -221,8 +221,8 @@ RULES: tuple[Rule, ...] = (
         cel="!has(self.engine.arguments.maxNumSeqs) || "
         "self.engine.arguments.maxNumSeqs >= self.context.concurrentSequences",
         holds=_batch_holds_sequences,
-        message="must be at least context.concurrentSequences: memory would be held for sequences that are never "
-        "computed together; raise maxNumSeqs or lower concurrentSequences",
+        message="must be at least context.concurrentSequences: the operator would hold memory for sequences that "
+        "are never computed together; raise maxNumSeqs or lower concurrentSequences",
     ),
     Rule(
         model=LicenseAcceptanceSpec,
@@ -272,8 +272,8 @@ RULES: tuple[Rule, ...] = (
         field="lineage",
         cel="self.lineage.derivedFrom.size() > 0 || self.licenseFamilies.size() > 0",
         holds=_states_a_license,
-        message="must name what the model was made from, or licenseFamilies its own license; without both nobody knows "
-        "its duties",
+        message="must name what the model was made from, or licenseFamilies must name its own license: without both its duties "
+        "are unknown",
     ),
     Rule(
         model=LicensePolicySpec,
@@ -328,7 +328,7 @@ TRANSITIONS: tuple[Transition, ...] = (
             field=field,
             cel=_same(field),
             holds=_unchanged(field),
-            message="cannot be changed, it is evidence: create another LicenseAcceptance, and set the state of this one "
+            message="cannot be changed, because it is evidence: create another LicenseAcceptance, and set the state of this one "
             "to Terminated if it no longer holds",
         )
         for field in IMMUTABLE_EVIDENCE
@@ -352,6 +352,6 @@ TRANSITIONS: tuple[Transition, ...] = (
         field="digest",
         cel="self.digest == oldSelf.digest",
         holds=_unchanged("digest"),
-        message="cannot be changed: another content is another model; create another LlamaModel for it",
+        message="cannot be changed: other files are another model; create another LlamaModel for them",
     ),
 )

@@ -41,13 +41,13 @@ class Accelerator(Fact):
     unsupported_precisions: tuple[Precision, ...] = ()
     """Precisions that vLLM has no kernels for on this card, beside what `fp8` says."""
     engine_batched_tokens: Count
-    """Tokens of one engine step where nobody sets them: vLLM's default for this card (`vllm/engine/arg_utils.py`)."""
+    """Tokens of one engine step if they are not set: vLLM's default for this card (`vllm/engine/arg_utils.py`)."""
     resource_name: str
     """Kubernetes resource that pods request."""
     ray_accelerator_type: str | None
     """What Ray detects on such a node and accepts as `accelerator_type`; None where Ray has no name for it."""
     node_label: str
-    """Node label that tells the card (NVIDIA GPU feature discovery); empty where none does."""
+    """Node label that names the card (NVIDIA GPU feature discovery); empty if none does."""
     node_label_values: tuple[str, ...]
     """Values of the label that mean this card."""
     notes: str = ""

@@ -1,11 +1,11 @@
-"""Catalog entries from LlamaModels: the one place in which a model that an administrator added becomes one that can be planned.
+"""Catalog entries from LlamaModels: the one place that makes a model to plan with of what an administrator added.
 
-Called by `decide.find_model`, for deployments and for the status of LlamaModels. A shape that is left out is that of the base.
-License families are the union over the declared lineage; what names and shapes tell beyond it is added by the license
-chain (`decide.license.lineage`).
+Called by `decide.find_model` for deployments, and for the status of LlamaModels. A shape that is left out is that of the
+base. License families are the union over the declared lineage; the license chain (`decide.license.lineage`) adds those
+that names and shapes imply.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from llama_operator.api.v1alpha1.llamamodel import (
@@ -16,11 +16,11 @@ from llama_operator.api.v1alpha1.llamamodel import (
     LlamaModelSpec,
 )
 from llama_operator.catalog import formulas
+from llama_operator.catalog.ancestry import Above, Ancestry
 from llama_operator.catalog.models import Architecture, Model, Variant
 from llama_operator.catalog.registry import Catalog, UnknownLicenseError, UnknownModelError
 
 _DENSE = "LlamaForCausalLM"
-_MOST_STEPS = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class Unusable:
 
     Attributes:
         message: Which field, and what to do.
-        lineage: Whether it is the lineage that is not known.
+        lineage: Whether the cause is a lineage that is not known.
     """
 
     message: str
@@ -44,47 +44,23 @@ class Additions:
         models: What administrators added.
     """
 
-    __slots__ = ("_catalog", "_found", "_models")
+    __slots__ = ("_ancestry", "_catalog", "_names")
 
     def __init__(self, catalog: Catalog, models: Iterable[LlamaModel]) -> None:
+        models = tuple(models)
         self._catalog = catalog
-        self._models: Mapping[str, LlamaModel] = {model.metadata.name: model for model in models}
-        self._found: dict[str, Model | Unusable] = {}
-
-    def entry(self, name: str) -> Model | Unusable | None:
-        """The entry of this name, or why a LlamaModel is none; None when nothing has the name."""
-        try:
-            return self._catalog.model(name)
-        except UnknownModelError:
-            return self.added(name)
+        self._names = frozenset(model.metadata.name for model in models)
+        self._ancestry = Ancestry[Model | Unusable](
+            catalog, models, built_in=lambda model: model, added=self._build, circle=_circle
+        )
 
     def added(self, name: str) -> Model | Unusable | None:
-        """What a LlamaModel comes to; None when there is none of that name."""
-        if name not in self._models:
+        """Return the entry that a LlamaModel becomes, or why it is none; None when there is no LlamaModel of the name."""
+        if name not in self._names:
             return None
-        if name not in self._found:
-            self._found[name] = self._build(self._models[name], ())
-        return self._found[name]
-
-    def _build(self, model: LlamaModel, path: tuple[str, ...]) -> Model | Unusable:
-        name, spec = model.metadata.name, model.spec
         if self._is_built_in(name):
             return Unusable(f"the catalog has a model named {name}; give the LlamaModel another name")
-        if name in path or len(path) > _MOST_STEPS:
-            circle = " -> ".join((*path, name))
-            return Unusable(f"spec.lineage leads in a circle: {circle}; correct derivedFrom", lineage=True)
-        ancestors: list[tuple[DerivationKind, Model]] = []
-        for step in spec.lineage.derived_from:
-            found = self._ancestor(step.model, (*path, name))
-            if isinstance(found, Unusable):
-                return found
-            ancestors.append((step.kind, found))
-        families = self._families(spec, [found for _, found in ancestors])
-        if isinstance(families, Unusable):
-            return families
-        base = next((found for kind, found in ancestors if kind is not DerivationKind.TRAINING_OUTPUT), None)
-        shape = _architecture(spec.architecture_fingerprint, base)
-        return shape if isinstance(shape, Unusable) else _entry(name, spec, shape, families, ancestors, base)
+        return self._ancestry.of(name)
 
     def _is_built_in(self, name: str) -> bool:
         try:
@@ -93,22 +69,31 @@ class Additions:
             return False
         return True
 
-    def _ancestor(self, name: str, path: tuple[str, ...]) -> Model | Unusable:
-        if self._is_built_in(name):
-            return self._catalog.model(name)
-        if name not in self._models:
-            near = ", ".join(self._catalog.nearest(name))
-            hint = f"; did you mean {near}?" if near else ""
-            return Unusable(
-                f"spec.lineage names {name}, which is neither in the catalog nor a LlamaModel{hint}", lineage=True
-            )
-        if name not in self._found:
-            # Each once: models that were merged over and over have more paths than anybody can walk.
-            self._found[name] = self._build(self._models[name], path)
-        found = self._found[name]
-        if isinstance(found, Unusable):
-            return Unusable(f"its ancestor {name} cannot be used: {found.message}", lineage=found.lineage)
-        return found
+    def _build(self, model: LlamaModel, above: Above[Model | Unusable]) -> Model | Unusable:
+        spec = model.spec
+        ancestors: list[tuple[DerivationKind, Model]] = []
+        for declared, ancestor in above:
+            if ancestor is None:
+                return self._unknown(declared.model)
+            if isinstance(ancestor, Unusable):
+                message = f"its ancestor {declared.model} cannot be used: {ancestor.message}"
+                return Unusable(message, lineage=ancestor.lineage)
+            ancestors.append((declared.kind, ancestor))
+        families = self._families(spec, [ancestor for _, ancestor in ancestors])
+        if isinstance(families, Unusable):
+            return families
+        base = next((ancestor for kind, ancestor in ancestors if kind is not DerivationKind.TRAINING_OUTPUT), None)
+        shape = _architecture(spec.architecture_fingerprint, base)
+        if isinstance(shape, Unusable):
+            return shape
+        return _entry(model.metadata.name, spec, shape, families, ancestors, base)
+
+    def _unknown(self, ancestor: str) -> Unusable:
+        near = ", ".join(self._catalog.nearest(ancestor))
+        hint = f"; did you mean {near}?" if near else ""
+        return Unusable(
+            f"spec.lineage names {ancestor}, which is neither in the catalog nor a LlamaModel{hint}", lineage=True
+        )
 
     def _families(self, spec: LlamaModelSpec, ancestors: Iterable[Model]) -> tuple[str, ...] | Unusable:
         for family in spec.license_families:
@@ -116,9 +101,14 @@ class Additions:
                 self._catalog.license_family(family)
             except UnknownLicenseError as error:
                 return Unusable(f"spec.licenseFamilies: {error}", lineage=True)
-        inherited = (family for found in ancestors for family in found.license_families)
+        inherited = (family for ancestor in ancestors for family in ancestor.license_families)
         families = tuple(dict.fromkeys((*spec.license_families, *inherited)))
-        return families or Unusable("neither spec.lineage nor spec.licenseFamilies tells its license", lineage=True)
+        return families or Unusable("neither spec.lineage nor spec.licenseFamilies says its license", lineage=True)
+
+
+def _circle(name: str, path: str) -> Unusable:
+    del name
+    return Unusable(f"spec.lineage leads in a circle: {path}; correct derivedFrom", lineage=True)
 
 
 def _entry(
@@ -143,7 +133,7 @@ def _entry(
         bytes_source="published" if weights.size_bytes else "formula",
         quantization=weights.quantization or None,
     )
-    multimodal = spec.modality == "TextAndImage" or any(found.modality != "Text" for _, found in ancestors)
+    multimodal = spec.modality == "TextAndImage" or any(ancestor.modality != "Text" for _, ancestor in ancestors)
     return Model(
         id=name,
         family=base.family if base else name,
@@ -163,32 +153,40 @@ def _entry(
     )
 
 
-def _architecture(facts: ArchitectureFingerprint, base: Model | None) -> Architecture | Unusable:
-    given = facts.model_dump(exclude_none=True, exclude={"embeddings"})
-    if facts.embeddings is not None:
-        given["tie_word_embeddings"] = facts.embeddings is EmbeddingTie.TIED
-    if "rope_theta" in given:
-        given["rope_theta"] = float(given["rope_theta"])
+def _architecture(fingerprint: ArchitectureFingerprint, base: Model | None) -> Architecture | Unusable:
+    declared = fingerprint.model_dump(exclude_none=True, exclude={"embeddings"})
+    if fingerprint.embeddings is not None:
+        declared["tie_word_embeddings"] = fingerprint.embeddings is EmbeddingTie.TIED
+    if "rope_theta" in declared:
+        declared["rope_theta"] = float(declared["rope_theta"])
     if base is not None:
-        known = base.architecture.model_dump()
-        if given.get("class_name", known["class_name"]) != known["class_name"]:
+        inherited = base.architecture.model_dump()
+        if declared.get("class_name", inherited["class_name"]) != inherited["class_name"]:
             return Unusable(
-                f"spec.architectureFingerprint.className is {given['class_name']}, but {base.id}, which it has its "
-                f"weights from, is a {known['class_name']}",
+                f"spec.architectureFingerprint.className is {declared['class_name']}, but {base.id}, which it has its "
+                f"weights from, is a {inherited['class_name']}",
                 lineage=True,
             )
-        return Architecture.model_validate(known | given)
-    if given.get("class_name", _DENSE) != _DENSE:
+        return Architecture.model_validate(inherited | declared)
+    if declared.get("class_name", _DENSE) != _DENSE:
         return Unusable(
-            f"spec.architectureFingerprint.className {given['class_name']} needs a base in spec.lineage to be planned"
+            f"spec.architectureFingerprint.className {declared['class_name']} needs a base in spec.lineage to be planned"
         )
-    given = {"class_name": _DENSE, "tie_word_embeddings": False, "rope_theta": 10000.0, "dtype": "bfloat16"} | given
-    if facts.hidden_size is not None and facts.num_attention_heads is not None:
+    declared = {
+        "class_name": _DENSE,
+        "tie_word_embeddings": False,
+        "rope_theta": 10000.0,
+        "dtype": "bfloat16",
+    } | declared
+    if fingerprint.hidden_size is not None and fingerprint.num_attention_heads is not None:
         # As transformers fills them in.
-        given.setdefault("head_dim", facts.hidden_size // facts.num_attention_heads)
-        given.setdefault("num_key_value_heads", facts.num_attention_heads)
-    missing = [name for name, field in Architecture.model_fields.items() if field.is_required() and name not in given]
+        declared.setdefault("head_dim", fingerprint.hidden_size // fingerprint.num_attention_heads)
+        declared.setdefault("num_key_value_heads", fingerprint.num_attention_heads)
+    required = [name for name, field in Architecture.model_fields.items() if field.is_required()]
+    missing = [name for name in required if name not in declared]
     if missing:
         names = ", ".join(ArchitectureFingerprint.model_fields[name].alias or name for name in missing)
-        return Unusable(f"spec.architectureFingerprint needs {names}: the model has no base whose shape it could have")
-    return Architecture.model_validate(given)
+        return Unusable(
+            f"spec.architectureFingerprint needs {names}: the model has no base that it could take them from"
+        )
+    return Architecture.model_validate(declared)

@@ -41,7 +41,7 @@ class ColdStartFacts(Fact):
     """Compressed, as pulled."""
     image_bytes_per_second: Constant
     engine_seconds: Constant
-    """Processes, imports and memory profiling, whatever the model."""
+    """Processes, imports and memory profiling, for every model."""
     engine_seconds_per_rank: Constant
     """What each further rank adds: workers, communicators."""
     compile_seconds: Constant

@@ -1,8 +1,8 @@
-"""Sizes from shapes: parameters, bytes of weights, KV cache per token.
+"""Calculates sizes from shapes: parameters, bytes of weights, KV cache per token.
 
-Pure functions of an `Architecture`. The tests recompute every figure of the catalog with them; `LlamaModel` objects
-without published sizes are sized by them. A published size beats every result of this module: publishers leave
-layers unquantized at will.
+Pure functions of an `Architecture`. The tests recompute every figure of the catalog with them. `catalog.additions` uses them
+for LlamaModels without published sizes. A published size takes precedence over every result of this module: publishers
+decide which layers they leave unquantized.
 """
 
 from dataclasses import dataclass
@@ -20,11 +20,11 @@ _PIXEL_CHANNELS = 3
 
 @dataclass(frozen=True, slots=True)
 class Parameters:
-    """Parameters by what quantization does to them.
+    """Numbers of parameters, grouped by what quantization does to them.
 
     Attributes:
         linear: Linear layers of the text blocks: attention projections and feed-forward weights, all experts.
-            These are what FP8, INT8 and INT4 checkpoints shrink.
+            FP8, INT8 and INT4 checkpoints shrink these.
         embeddings: Input embedding and, unless tied, output layer.
         small: Norms, gates and routers.
         vision: Image encoder and projector.
@@ -45,7 +45,10 @@ def parameters(architecture: Architecture) -> Parameters:
     """Count the parameters of a model.
 
     Source: the layer definitions of Hugging Face transformers (`modeling_llama`, `modeling_mllama`,
-    `modeling_llama4`); the results equal the published counts of every model with confidence High.
+    `modeling_llama4`). The results equal the published counts of every model with confidence High.
+
+    Args:
+        architecture: Shape of the model.
     """
     h, layers = architecture.hidden_size, architecture.num_hidden_layers
     cross = architecture.cross_attention
@@ -60,7 +63,13 @@ def parameters(architecture: Architecture) -> Parameters:
 
 
 def active_parameters(architecture: Architecture) -> int:
-    """Parameters of the language model that one token passes: the routed experts it is sent to, no image encoder."""
+    """Return how many parameters of the language model one token passes: only the experts to which it is routed.
+
+    The image encoder does not count.
+
+    Args:
+        architecture: Shape of the model.
+    """
     counted = parameters(architecture)
     text = counted.total - counted.vision
     moe = architecture.moe
@@ -71,11 +80,15 @@ def active_parameters(architecture: Architecture) -> int:
 
 
 def weight_bytes(architecture: Architecture, precision: Precision) -> int:
-    """Bytes of the weights when the linear layers of the text blocks have `precision` and the rest 16 bits.
+    """Return the bytes of the weights if the linear layers of the text blocks have `precision` and the rest 16 bits.
 
-    FP8 and INT8 take 1 byte a weight (scales are ignored: below 0.1 %), INT4 half a byte and a 16-bit scale per
-    `INT4_GROUP`. Checked against published sizes: 70B w8a8 within 0.1 %. Formulas lie for checkpoints that keep more
-    layers wide: Meta's own FP8 of the 405B is 19 % larger.
+    FP8 and INT8 take 1 byte a weight (the scales, below 0.1 %, do not count), INT4 half a byte and a 16-bit scale for each
+    `INT4_GROUP`. Compared with published sizes: 70B w8a8 within 0.1 %. The result is too small for checkpoints that keep
+    more layers in 16 bits: Meta's own FP8 of the 405B is 19 % larger.
+
+    Args:
+        architecture: Shape of the model.
+        precision: Number format of the linear layers.
     """
     counted = parameters(architecture)
     rest = _WIDE * (counted.total - counted.linear)
@@ -89,10 +102,14 @@ def weight_bytes(architecture: Architecture, precision: Precision) -> int:
 
 
 def kv_bytes_per_token(architecture: Architecture, element_bytes: int = _WIDE) -> int:
-    """KV cache of one token in all self-attention layers, in bytes.
+    """Return the KV cache of one token in all self-attention layers, in bytes.
 
     2 (key and value) × layers × KV heads × head size × `element_bytes`. With chunked attention it is an upper bound:
-    beyond a chunk only the layers with full attention grow.
+    beyond a chunk only the cache of layers with full attention grows.
+
+    Args:
+        architecture: Shape of the model.
+        element_bytes: Bytes of one element of the cache: 2, or 1 in FP8.
     """
     return (
         2
@@ -104,7 +121,12 @@ def kv_bytes_per_token(architecture: Architecture, element_bytes: int = _WIDE) -
 
 
 def kv_bytes_per_image(architecture: Architecture, element_bytes: int = _WIDE) -> int:
-    """Cross-attention cache of one image of the largest size, in bytes; 0 where images are ordinary tokens."""
+    """Return the cross-attention cache of one image of the largest size, in bytes; 0 if images are ordinary tokens.
+
+    Args:
+        architecture: Shape of the model.
+        element_bytes: Bytes of one element of the cache: 2, or 1 in FP8.
+    """
     cross = architecture.cross_attention
     if cross is None:
         return 0
@@ -113,7 +135,7 @@ def kv_bytes_per_image(architecture: Architecture, element_bytes: int = _WIDE) -
 
 
 def shape_of(model: Model, variant: Variant) -> Architecture:
-    """Architecture of one variant: the model's, with what this repository does differently."""
+    """Return the architecture of one variant: that of the model, with what its repository changes."""
     architecture = model.architecture
     if variant.vocab_size is not None:
         architecture = architecture.model_copy(update={"vocab_size": variant.vocab_size})

@@ -1,53 +1,34 @@
-"""Facts about license families: who may use, what must be shown, what may be done with the output.
+"""Facts about license families: who may use a model, what must be shown, what its output may be used for.
 
-The data is in `data/licenses.json`; `decide.license` turns it into checks whose ids are those of `rules`. Only short
-facts are kept here and the one-line notices that the licenses themselves ask for; the texts come with the weights. This is a
-record of terms for machines, not legal advice.
+The data is in `data/licenses.json`; `decide.license` turns it into checks whose ids are those of `rules`. It holds
+only short facts and the one-line notices that the licenses ask for; the texts come with the weights. This is a record of
+terms for machines, not legal advice.
 """
 
-from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field
 
+from llama_operator.api.v1alpha1.licensepolicy import LicenseTier
 from llama_operator.catalog.models import Count, Fact, Name
-
-
-class Tier(StrEnum):
-    """The set of duties that a family brings, from the fewest to the most."""
-
-    OTHER_LICENSE = "OtherLicense"
-    """Not a Llama license: nothing of ours to check."""
-    COMMUNITY_LLAMA_2 = "CommunityLlama2"
-    """Monthly-active-users limit, acceptable use, no training of other models."""
-    COMMUNITY_LLAMA_31_PLUS = "CommunityLlama31Plus"
-    """Attribution and name rule; training other models is allowed under that name rule."""
-    COMMUNITY_LLAMA_3 = "CommunityLlama3"
-    """Attribution and name rule, and no training of other models."""
-    NON_COMMERCIAL_RESEARCH = "NonCommercialResearch"
-    """Research alone."""
-    UNRESOLVED = "Unresolved"
-    """Lineage or text unknown: refused. No family has it; it is what a model without families gets."""
-
-
-_STRICTNESS = tuple(Tier)
+from llama_serving.config import OutputTerms
 
 TextHash = Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
-"""First 16 hexadecimal digits of the SHA-256 of a text as published. Copies differ in quotes and line ends: compare
-normalized hashes, and take these for provenance only."""
+"""First 16 hexadecimal digits of the SHA-256 of a text as published. Copies differ in quotes and line ends: these
+hashes only show the origin; compare the normalized ones."""
 
 NormalizedHash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-"""SHA-256 of the normalized text (`llama_serving.licenses.text`): what an acceptance has to name."""
+"""SHA-256 of the normalized text (`llama_serving.licenses.text`): what an acceptance must name."""
 
 
 class LicenseFamily(Fact):
-    """One license version and what follows from it."""
+    """One license version, and what follows from it."""
 
     id: Name
     title: str
     version_date: Annotated[str, Field(pattern=r"^\d{4}(-\d{2}){0,2}$")] | None
     """Version or effective date, as precise as it is known."""
-    tier: Annotated[Tier, Field(strict=False)]
+    tier: Annotated[LicenseTier, Field(strict=False)]
     acceptance_required: bool
     """Whether a LicenseAcceptance must exist before the model is served."""
     active_users_threshold: Count | None
@@ -55,17 +36,16 @@ class LicenseFamily(Fact):
     active_users_month: Annotated[str, Field(pattern=r"^\d{4}-\d{2}$")] | None
     """The one calendar month in which they are counted: the one before the version's release."""
     attribution: str | None
-    """Line to be displayed prominently; None when the license asks for none."""
+    """Line to be displayed prominently; None if the license asks for none."""
     name_prefix: str | None
-    """How the name of an AI model made with it must begin; None when the license has no name rule."""
+    """How the name of an AI model made with it must begin; None if the license has no name rule."""
     notice: str | None
     """Line of the Notice file that goes with every copy."""
-    output_use: Literal["Unrestricted", "SharedRestriction", "NoOtherModels", "AllowedWithName"]
-    """Whether output may improve other models: never (`NoOtherModels`), under the name rule (`AllowedWithName`), or
-    only as the weights themselves may be used (`SharedRestriction`)."""
+    output_use: Annotated[OutputTerms, Field(strict=False)]
+    """What the license says about the use of output."""
     eu_multimodal_denied: bool
-    """Whether multimodal models are not granted to licensees domiciled in the European Union (an overlay of the
-    tier: it binds multimodal models alone, and their end users not at all)."""
+    """Whether multimodal models are not granted to licensees domiciled in the European Union (in addition to
+    the tier: it binds only multimodal models, and not their end users)."""
     rules: Annotated[tuple[Annotated[str, Field(pattern=r"^P\d+$")], ...], Field(min_length=1)]
     """Ids of the rules that apply, docs/licenses.md. P5b is house policy and P17 follows from a guard's own family:
     neither is listed."""
@@ -82,9 +62,9 @@ class LicenseFamily(Fact):
     @property
     def research_only(self) -> bool:
         """Whether only non-commercial research is allowed."""
-        return self.tier is Tier.NON_COMMERCIAL_RESEARCH
+        return self.tier is LicenseTier.NON_COMMERCIAL_RESEARCH
 
     @property
     def strictness(self) -> int:
         """Rank of the tier: of several families that apply together, the highest names the model's tier."""
-        return _STRICTNESS.index(self.tier)
+        return list(LicenseTier).index(self.tier)

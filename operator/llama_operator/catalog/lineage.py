@@ -1,7 +1,7 @@
-"""Facts by which a model's true family is told from its names, and where a licensee is domiciled.
+"""Facts that reveal the true family of a model from its names, and the countries of the European Union.
 
-The data is in `data/lineage.json`; `decide.license` reads it. A name never proves a license: it only adds duties, or
-makes a model unresolved that declares none. Only exact Hugging Face repositories are known to be independent.
+The data is in `data/lineage.json`; `decide.license` reads it. A name never proves a license. It only adds
+duties, or makes a model that declares no license unresolved. Only exact Hugging Face repositories are known to be independent.
 """
 
 from functools import cache, cached_property
@@ -20,12 +20,12 @@ CountryCode = Annotated[str, Field(pattern=r"^[A-Z]{2}$")]
 
 
 class NameSignal(Fact):
-    """What a name says about the lineage. Of all signals the first whose pattern is found counts."""
+    """What a name says about the lineage. Each signal removes what it matched; the next one reads the rest."""
 
     pattern: str
     """Regular expression, searched in the name in lower case with look-alike characters replaced."""
     families: tuple[Name, ...]
-    """License families that then apply; none where the name tells a Llama but not which."""
+    """License families that then apply; none if the name is that of a Llama but does not say which."""
 
     @cached_property
     def compiled(self) -> Pattern[str]:
@@ -41,13 +41,13 @@ class KnownRepository(Fact):
 
 
 class LineageFacts(Fact):
-    """All of them."""
+    """All facts of the data file."""
 
     name_signals: tuple[NameSignal, ...]
     independent: tuple[KnownRepository, ...]
-    """Trained from scratch by others, although name or shape are those of a Llama."""
+    """Models that others trained from scratch, although name or shape are those of a Llama."""
     text_only: tuple[KnownRepository, ...]
-    """Without images, although other models under their license take some."""
+    """Models without images, although other models under their license take images."""
     licensors: tuple[str, ...]
     """Owners on Hugging Face who publish unmodified weights of Meta."""
     circumvention_words: tuple[str, ...]

@@ -17,7 +17,7 @@ Name = Annotated[str, Field(min_length=1, pattern=r"^[a-z0-9]([a-z0-9.-]*[a-z0-9
 
 
 class Fact(BaseModel):
-    """Base of everything in the catalog: frozen, and a misspelled field in a data file is an error."""
+    """Base of everything in the catalog: frozen, and closed to misspelled fields in a data file."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, defer_build=True)
 
@@ -43,7 +43,7 @@ class MixtureOfExperts(Fact):
     dense_layers: Annotated[int, Field(ge=0)] = 0
     shared_intermediate_size: Count
     dense_intermediate_size: Annotated[int, Field(ge=0)] = 0
-    """Width of the dense blocks; 0 when every layer has experts."""
+    """Width of the dense blocks; 0 if every layer has experts."""
 
 
 class ChunkedAttention(Fact):
@@ -52,7 +52,7 @@ class ChunkedAttention(Fact):
     chunk_size: Count
     """Tokens of a chunk."""
     full_attention_interval: Count
-    """Every so many layers one has full attention: its KV cache alone grows beyond `chunk_size`."""
+    """One of so many layers has full attention: only its KV cache grows beyond `chunk_size`."""
 
 
 class CrossAttention(Fact):
@@ -93,7 +93,7 @@ class Architecture(Fact):
     num_hidden_layers: Count
     hidden_size: Count
     intermediate_size: Count
-    """Width of the gated feed-forward block; of one expert where there are several."""
+    """Width of the gated feed-forward block; of one expert if there are several."""
     num_attention_heads: Count
     num_key_value_heads: Count
     head_dim: Count
@@ -118,13 +118,13 @@ class Architecture(Fact):
 
 
 class EngineLimit(Fact):
-    """Why the engine cannot load a model or variant as it is."""
+    """Why the engine cannot load a model or a variant without more."""
 
     engine: Literal["vLLM"]
     last_version: str | None = None
-    """Last version that loads it; None when it still loads, with `argument`."""
+    """Last version that loads it; None if versions of today load it with `argument`."""
     argument: str | None = None
-    """Engine argument without which it is refused."""
+    """Engine argument that it needs."""
     reason: str
 
     @property
@@ -142,29 +142,29 @@ class Variant(Fact):
     repository: str | None
     """Hugging Face repository; None for weights that the project generates itself."""
     revision: str | None = None
-    """Commit at which somebody serves it in production, where known: a hint, not a pin. Of an added model: the pin."""
+    """Commit that is known to be served in production: a hint, not a pin. Of an added model: the pin."""
     uri: str | None = None
-    """Folder of an object store that holds the weights instead of a repository; added models alone have one."""
+    """Folder of an object store that holds the weights instead of a repository; only added models have one."""
     volume_claim: str | None = None
-    """PersistentVolumeClaim that holds the weights instead of a repository; added models alone have one."""
+    """PersistentVolumeClaim that holds the weights instead of a repository; only added models have one."""
     volume_path: str = ""
     """Folder in that volume; empty for its root."""
     weight_bytes: Count
     """Weights of the whole model once loaded; 1 GB = 1e9 bytes."""
     stored_bytes: Count | None = None
-    """Bytes to read when they differ from `weight_bytes`: a variant that the engine quantizes while loading."""
+    """Bytes to read if they differ from `weight_bytes`: a variant that the engine quantizes while loading."""
     bytes_source: Literal["published", "formula"]
     """Published sizes always win; `formula` is `catalog.formulas.weight_bytes`."""
     quantization: str | None = None
     """Method as vLLM's `quantization` argument names it; None for 16-bit weights."""
     gated: bool | None = None
-    """Whether Hugging Face wants a token and accepted terms; None when unknown. Says nothing about the license."""
+    """Whether Hugging Face asks for a token and accepted terms; None if unknown. It says nothing about the license."""
     context_length: Count | None = None
-    """Longest context in tokens where it differs from the model's."""
+    """Longest context in tokens if it differs from the model's."""
     vocab_size: Count | None = None
-    """Vocabulary where it differs from the model's."""
+    """Vocabulary if it differs from the model's."""
     image_size: Count | None = None
-    """Edge of an image tile where it differs from the model's."""
+    """Edge of an image tile if it differs from the model's."""
     license_families: tuple[Name, ...] = ()
     """Families that the publisher of this copy adds to the model's own."""
     engine_limits: tuple[EngineLimit, ...] = ()
@@ -189,9 +189,9 @@ class Model(Fact):
     id: Name
     family: Name
     license_families: Annotated[tuple[Name, ...], Field(min_length=1)]
-    """Families whose duties apply together; several where the published signals disagree, or by lineage."""
+    """Families whose duties apply together; several if published sources disagree, or by lineage."""
     derived_from: Name | None = None
-    """Model of this catalog whose weights somebody other than its licensor changed."""
+    """Model of this catalog whose weights this one changes; its publisher is not the licensor."""
     added: bool = False
     """From a LlamaModel, not of the built-in catalog."""
     generated: bool = False
@@ -208,7 +208,7 @@ class Model(Fact):
     served_name: str
     """Default name on the endpoint; begins as the license of a derivative asks."""
     variants: Annotated[tuple[Variant, ...], Field(min_length=1)]
-    """Best quality first; the first of a precision is its default, others are chosen by repository."""
+    """Best quality first; the first of a precision is its default, a spec chooses others by repository."""
     excluded: tuple[ExcludedRepository, ...] = ()
     engine_limits: tuple[EngineLimit, ...] = ()
     source: Annotated[tuple[str, ...], Field(min_length=1)]
@@ -218,12 +218,12 @@ class Model(Fact):
 
     @property
     def engine_constraints(self) -> tuple[str, ...]:
-        """Why today's engine cannot serve the model, in sentences; empty when it can."""
+        """Why the engine of today cannot serve the model, in sentences; empty if it can."""
         return tuple(limit.sentence for limit in self.engine_limits)
 
     @property
     def repositories(self) -> tuple[str, ...]:
-        """Repositories of all variants, in their order, each once."""
+        """Repositories of all variants, in their order, without repetition."""
         return tuple(dict.fromkeys(v.repository for v in self.variants if v.repository is not None))
 
     @property
@@ -232,9 +232,9 @@ class Model(Fact):
         return tuple(dict.fromkeys(variant.precision for variant in self.variants))
 
     def default_variant(self, precision: Precision) -> Variant | None:
-        """The variant that `precision` means when no repository is named; None when there is none."""
+        """Return the variant that `precision` means if the spec names no repository; None if there is none."""
         return next((variant for variant in self.variants if variant.precision == precision), None)
 
     def context_of(self, variant: Variant) -> int:
-        """Longest context of `variant` in tokens."""
+        """Return the longest context of `variant`, in tokens."""
         return variant.context_length or self.context_length

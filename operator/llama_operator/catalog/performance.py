@@ -1,7 +1,7 @@
 """Facts that the performance model needs: links between cards, and coefficients of the engine.
 
-The data is in `data/performance.json`; `decide.plan.performance` predicts with it, `make calibrate` writes
-the coefficients. Apart from `accelerators`: these figures are fitted, those are on datasheets.
+The data is in `data/performance.json`. `decide.plan.performance` predicts with it, and `make calibrate` writes the
+coefficients. These figures are fitted; those in `accelerators` come from datasheets.
 """
 
 from functools import cache
@@ -32,14 +32,14 @@ class Link(Fact):
 
 
 class EngineCoefficients(Fact):
-    """What an engine reaches of the hardware, and what it adds to each step."""
+    """The share of the hardware's speed that an engine reaches, and the time that it adds to each step."""
 
     name: Annotated[str, Field(min_length=1)]
     compute_efficiency_16_bit: Share
     """Of the matrix products with 16-bit weights."""
     compute_efficiency_8_bit: Share
     attention_compute_efficiency: Share
-    """Of attention, which computes in 16 bits whatever the weights are."""
+    """Of attention, which computes in 16 bits for weights of every precision."""
     weight_read_efficiency: Share
     cache_read_efficiency_16_bit: Share
     """Of reading the KV cache, whose blocks are scattered."""
@@ -47,7 +47,7 @@ class EngineCoefficients(Fact):
     """Of reading a KV cache with one byte per element, which must be converted too."""
     overlap_exponent: Annotated[float, Field(ge=1)]
     """How far a matrix product hides its memory traffic behind its arithmetic: (a^p + b^p)^(1/p) of both times; 1 adds
-    them, infinity takes the longer."""
+    them, infinity takes the longer one."""
     link_efficiency: Share
     link_latency_us: Annotated[float, Field(ge=0)]
     """Of one all-reduce, beside its bytes."""
@@ -61,7 +61,7 @@ class EngineCoefficients(Fact):
     arrival_wait_steps: Annotated[float, Field(ge=0)]
     """Steps that a request waits for on average before one takes its prompt, on a loaded replica."""
     calibrated: Annotated[str, Field(min_length=1)]
-    """On which figures."""
+    """The figures that it was fitted to."""
 
 
 class PerformanceFacts(Fact):
@@ -71,7 +71,7 @@ class PerformanceFacts(Fact):
     engines: tuple[EngineCoefficients, ...]
 
     def link(self, accelerator: str) -> Link | None:
-        """Link of an accelerator; None where it is unknown."""
+        """Link of an accelerator; None if it is unknown."""
         return next((link for link in self.links if link.accelerator == accelerator), None)
 
     def engine(self, name: str) -> EngineCoefficients:

@@ -52,5 +52,5 @@ def table(basis: str, usd_micros_per_gpu_hour: Mapping[str, int]) -> PriceTable:
     Raises:
         pydantic.ValidationError: If a price is not positive.
     """
-    found = tuple(Price(accelerator=name, usd_micros_per_gpu_hour=m) for name, m in usd_micros_per_gpu_hour.items())
-    return PriceTable(basis=basis, prices=found)
+    listed = tuple(Price(accelerator=name, usd_micros_per_gpu_hour=m) for name, m in usd_micros_per_gpu_hour.items())
+    return PriceTable(basis=basis, prices=listed)

@@ -1,6 +1,6 @@
-"""The catalog as one value: look-ups by name, errors that name what is near, and the checks across data files.
+"""The catalog as one value: look-ups by name, errors that suggest similar names, and the checks across data files.
 
-`load` is called by every entry point and its result handed down; `decide` looks everything up here. The data files are
+Every entry point calls `load` and passes the result on; `decide` looks everything up here. The data files are
 read and validated once per process, in a few milliseconds: the command line answers in less than 300.
 """
 
@@ -14,7 +14,7 @@ from pydantic import TypeAdapter
 
 from llama_operator.catalog import accelerators as accelerator_facts
 from llama_operator.catalog.accelerators import Accelerator
-from llama_operator.catalog.licenses import LicenseFamily, Tier
+from llama_operator.catalog.licenses import LicenseFamily
 from llama_operator.catalog.models import Model, Variant
 from llama_operator.errors import LlamaOperatorError
 
@@ -28,8 +28,8 @@ class UnknownNameError(LlamaOperatorError, LookupError):
     """The catalog has nothing of that name.
 
     Attributes:
-        name: What was asked for.
-        nearest: Names that look like it, best first; may be empty.
+        name: The name that was looked up.
+        nearest: Similar names, best first; may be empty.
     """
 
     kind = "entry"
@@ -61,7 +61,7 @@ class UnknownLicenseError(UnknownNameError):
 
 
 class CatalogError(LlamaOperatorError):
-    """The data files contradict each other: a defect of the package, or of what was added to it."""
+    """The data files contradict each other: a defect of the package, or of an addition to it."""
 
     def __init__(self, problems: Iterable[str]) -> None:
         self.problems = tuple(problems)
@@ -155,23 +155,23 @@ class Catalog:
             raise UnknownLicenseError(family_id, self._families) from None
 
     def license_families(self, model: Model, variant: Variant | None = None) -> tuple[LicenseFamily, ...]:
-        """Families whose duties apply together to `model`, and to this copy of it when `variant` is given.
+        """Families whose duties apply together to `model`, and to this copy of it if `variant` is given.
 
         Raises:
-            UnknownLicenseError: If a model that is not of this catalog names a family that it does not have.
+            UnknownLicenseError: If a model that is not of this catalog names an unknown family.
         """
         ids = model.license_families + (variant.license_families if variant is not None else ())
         return tuple(self.license_family(family_id) for family_id in dict.fromkeys(ids))
 
     def eu_multimodal_denied(self, model: Model) -> bool:
-        """Whether `model` is multimodal and a family of its does not grant such models to licensees in the EU.
+        """Whether `model` is multimodal, and one of its families does not grant such models to licensees in the EU.
 
-        Serving it text-only changes nothing.
+        It makes no difference whether the model is served text-only.
         """
         return model.modality != "Text" and any(f.eu_multimodal_denied for f in self.license_families(model))
 
     def nearest(self, name: str) -> tuple[str, ...]:
-        """Model ids that look like `name`, best first; at most three, maybe none."""
+        """Return model ids that look like `name`, best first: at most three, or none."""
         return _nearest(name, self._models)
 
     def identify(self, labels: Mapping[str, str]) -> Accelerator | None:
@@ -184,8 +184,6 @@ class Catalog:
         ):
             if family not in self._families:
                 yield f"{model.id}: unknown license family {family}"
-            elif self._families[family].tier is Tier.UNRESOLVED:
-                yield f"{model.id}: {family} is unresolved; name the families whose duties apply"
         yield from (
             f"{model.id}: {repeated} twice"
             for repeated in _duplicates(f"{v.precision} of {v.repository}" for v in model.variants)
@@ -233,7 +231,7 @@ def _nearest(name: str, known: Iterable[str]) -> tuple[str, ...]:
     plain = {_plain(candidate): candidate for candidate in known}
     begins = sorted(p for p in plain if wanted and (p.startswith(wanted) or wanted.startswith(p)))
     alike = difflib.get_close_matches(wanted, plain, n=_MOST_SUGGESTIONS)
-    return tuple(plain[found] for found in dict.fromkeys(begins + alike))[:_MOST_SUGGESTIONS]
+    return tuple(plain[match] for match in dict.fromkeys(begins + alike))[:_MOST_SUGGESTIONS]
 
 
 def _plain(name: str) -> str:

@@ -1,7 +1,7 @@
 """What the engine needs of a GPU beside weights and KV cache: constants of the estimate, and what they were fitted to.
 
-The data is in `data/reserve.json`; `decide.plan.memory` applies the constants, the tests hold them against every working point,
-docs/planning.md tells how they were found.
+The data is in `data/reserve.json`; `decide.plan.memory` applies the constants, the tests compare them with every working point,
+docs/planning.md says how they were found.
 """
 
 from functools import cache
@@ -22,21 +22,21 @@ class WorkingPoint(Fact):
     precision: Precision
     repository: str | None = None
     weight_bytes: Count | None = None
-    """Weights that the source states where they are not those of the catalog's variant."""
+    """Weights that the source states if they are not those of the catalog's variant."""
     accelerator: str
     tensor: Count = 1
     pipeline: Count = 1
     utilization_percent: Count
     kv_element_bytes: Count = 2
     batched_tokens: Count | None = None
-    """Tokens of one step where the source sets them, or its engine's rule does; None for the card's default."""
+    """Tokens of one step if the source or a rule of its engine sets them; None for the card's default."""
     max_num_seqs: Count = 256
     eager: bool = False
     tokens: Count
-    """KV cache tokens that were asked for."""
+    """KV cache tokens that the start asked for."""
     works: bool
     kv_cache_bytes: Count | None = None
-    """KV cache of a GPU as the engine logged it, where the source has that."""
+    """KV cache of a GPU as the engine logged it, if the source says it."""
     source: str
 
 

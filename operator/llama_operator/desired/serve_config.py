@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 
+from llama_operator.api.v1alpha1.licensepolicy import LicenseTier
 from llama_operator.api.v1alpha1.llamadeployment import (
     EngineArguments,
     GraphMode,
@@ -20,7 +21,6 @@ from llama_operator.api.v1alpha1.llamadeployment import (
     LoadFormat,
     PrefixCaching,
 )
-from llama_operator.catalog.licenses import Tier
 from llama_operator.catalog.models import Model
 from llama_operator.decide.license import LicenseVerdict
 from llama_operator.decide.observed import Settings
@@ -113,7 +113,7 @@ def license_duties(verdict: LicenseVerdict) -> LicenseDuties | None:
 
     A model under other licenses gets the same Serve config as before there were duties in it.
     """
-    families = [family for family in verdict.duties.families if family.tier is not Tier.OTHER_LICENSE]
+    families = [family for family in verdict.duties.families if family.tier is not LicenseTier.OTHER_LICENSE]
     if not families:
         return None
     return LicenseDuties(

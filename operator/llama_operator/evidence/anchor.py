@@ -1,4 +1,4 @@
-"""Anchors the hash of the last line of evidence in the Lease, which whoever may read logs cannot write. Wired in by `process`."""
+"""Anchors the hash of the last line of evidence in the Lease, which log readers cannot write. Wired in by `process`."""
 
 from typing import Final
 
@@ -14,8 +14,8 @@ class LeaseAnchor:
     """The Lease of the leader election.
 
     Args:
-        election: What holds it.
-        leadership: Until when it is held for certain.
+        election: Holds the Lease, and writes it.
+        leadership: Knows until when the Lease is certainly held.
     """
 
     def __init__(self, election: LeaseElection, leadership: Leadership) -> None:
@@ -25,10 +25,10 @@ class LeaseAnchor:
     def ensure_leading(self) -> None:
         """Raise NotLeaderError if another process may be writing the log by now."""
         if self._leadership.seconds_left() <= 0:
-            raise NotLeaderError("the Lease is not held for certain, so no decision may be recorded")
+            raise NotLeaderError("the Lease is not certainly held, so no decision may be recorded")
 
     async def hold(self, head: str) -> None:
-        """Write `head` into the Lease; several at once share one write."""
+        """Write `head` into the Lease; several calls at once share one write."""
         try:
             await self._election.hand_over(head)
         except LostLeaseError as error:

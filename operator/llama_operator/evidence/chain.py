@@ -1,7 +1,7 @@
-"""A hash chain over lines of JSON: every line names the line before it, and carries a hash of itself.
+"""A hash chain over lines of JSON: every line has the hash of the line before it, and a hash of itself.
 
-Pure. Called by `evidence.log`, which writes lines, and by `evidence.verify`, which reads them. The format is documented in
-docs/evidence.md, so that others can verify it with their own programs.
+Pure. Called by `evidence.log`, which writes lines, and by `evidence.verify`, which reads them. docs/evidence.md documents
+the format, so that others can verify it with their own programs.
 """
 
 import hashlib
@@ -11,17 +11,17 @@ from dataclasses import dataclass, replace
 from typing import Final, TypeAlias
 
 Json: TypeAlias = "str | int | list[Json] | dict[str, Json] | None"
-"""What a record may hold. No fractions: there is no one way to write them."""
+"""What a line may hold. No fractions: they can be written in several ways."""
 
 FORMAT: Final = "llama-operator.io/license-evidence/v1"
 """Value of `evidence` in every line: the mark by which log shippers select them, and the version of the format."""
 GENESIS: Final = "0" * 64
-"""What the first line of the first term names as the line before it."""
+"""Hash of the line before the first line of the first term."""
 LONGEST_LINE: Final = 262_144
-"""Bytes that no line exceeds, its end included."""
+"""Upper limit on the bytes of a line, its end included."""
 
 OWN_FIELDS: Final = ("evidence", "hash", "previous", "sequence", "term")
-"""Fields that the chain adds to a record."""
+"""Fields that the chain adds to the content of a line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +31,8 @@ class Position:
     Attributes:
         term: Id of the term: one process, as long as it leads.
         sequence: Number of the next line in the term; the first is 0.
-        previous: Hash of the line before it, 64 hexadecimal digits; for the first line of a term that of the last line
-            which the term before is known to have written, `GENESIS` if there was none.
+        previous: Hash of the line before it, 64 hexadecimal digits. For the first line of a term it is the last known hash of
+            the term before, or `GENESIS` if there was none.
     """
 
     term: str
@@ -41,14 +41,14 @@ class Position:
 
 
 def canonical(content: Mapping[str, Json]) -> bytes:
-    """The one way to write `content`: sorted keys, no spaces, ASCII alone (others as JSON escapes, in small letters)."""
+    """Return the one way to write `content`: sorted keys, no spaces, only ASCII (other characters as JSON escapes, in small letters)."""
     return json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False).encode(
         "ascii"
     )
 
 
 def digest(content: Mapping[str, Json]) -> str:
-    """SHA-256 of the canonical form of everything but the field `hash`, as 64 hexadecimal digits."""
+    """Return the SHA-256 of the canonical form of everything but the field `hash`, as 64 hexadecimal digits."""
     return hashlib.sha256(canonical({key: value for key, value in content.items() if key != "hash"})).hexdigest()
 
 
@@ -56,13 +56,13 @@ def seal(content: Mapping[str, Json], position: Position) -> tuple[bytes, Positi
     """Write `content` as the line at `position`.
 
     Returns:
-        The line with its end, and where the next one goes.
+        The line with its end, and the position of the next line.
 
     Raises:
         ValueError: If `content` uses a field of the chain, or the line is too long.
     """
     if taken := sorted(set(OWN_FIELDS) & set(content)):
-        raise ValueError(f"{', '.join(taken)}: fields of the chain, not of a record")
+        raise ValueError(f"{', '.join(taken)}: fields of the chain, not of its content")
     line: dict[str, Json] = {
         **content,
         "evidence": FORMAT,
@@ -73,5 +73,5 @@ def seal(content: Mapping[str, Json], position: Position) -> tuple[bytes, Positi
     own = digest(line)
     written = canonical({**line, "hash": own}) + b"\n"
     if len(written) > LONGEST_LINE:
-        raise ValueError(f"a record of {len(written):,} bytes is longer than {LONGEST_LINE:,}")
+        raise ValueError(f"a line of {len(written):,} bytes is longer than {LONGEST_LINE:,}")
     return written, replace(position, sequence=position.sequence + 1, previous=own)

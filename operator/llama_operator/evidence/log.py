@@ -1,7 +1,7 @@
 """Writes license decisions as a hash chain: one line for every verdict that differs from the last one. Used by `reconcile`.
 
-Every line is written, and its hash anchored outside of the log, before anything is done on the ground of the decision. So a
-decision that cannot be recorded starts nothing. See docs/designs/0010-evidence.md.
+The operator writes every line, and anchors its hash outside of the log, before it acts on the decision. So a decision that
+cannot be recorded starts nothing. See docs/designs/0010-evidence.md.
 """
 
 from collections.abc import Callable, Mapping
@@ -19,14 +19,14 @@ from llama_operator.kube.port import Ref
 
 
 class EvidenceError(LlamaOperatorError):
-    """A decision could not be recorded; nothing may be done on its ground."""
+    """A decision could not be recorded; the operator must not act on it."""
 
 
 class DecisionLog(Protocol):
     """Records decisions before they take effect."""
 
-    async def record(self, observed: Observed, decision: Decision) -> None:
-        """Record `decision` about `observed`, unless it is what was recorded last.
+    async def append(self, observed: Observed, decision: Decision) -> None:
+        """Append `decision` about `observed`, unless it equals the last one that was recorded.
 
         Raises:
             EvidenceError: If that is not possible.
@@ -35,14 +35,14 @@ class DecisionLog(Protocol):
         ...
 
     async def removed(self, ref: Ref, now: datetime) -> None:
-        """Record that the deployment at `ref` is gone, if a decision about it was recorded; raises as `record` does."""
+        """Record that the deployment at `ref` is gone, if a decision about it was recorded; raises as `append` does."""
         ...
 
 
 class NoDecisionLog:
     """Records nothing: for a run on one machine."""
 
-    async def record(self, observed: Observed, decision: Decision) -> None:
+    async def append(self, observed: Observed, decision: Decision) -> None:
         """Do nothing."""
 
     async def removed(self, ref: Ref, now: datetime) -> None:
@@ -50,7 +50,7 @@ class NoDecisionLog:
 
 
 class Anchor(Protocol):
-    """Keeps the hash of the last line where whoever can change the log cannot change it."""
+    """Keeps the hash of the last line in a place that writers of the log cannot change."""
 
     def ensure_leading(self) -> None:
         """Raise NotLeaderError if another process may be writing the log by now."""
@@ -62,7 +62,7 @@ class Anchor(Protocol):
 
 
 class NoAnchor:
-    """For a single process without a Lease: the log alone links one term to the next."""
+    """For a single process without a Lease: only the log links one term to the next."""
 
     def ensure_leading(self) -> None:
         """Do nothing."""
@@ -87,10 +87,10 @@ class HashChainLog:
         """Substance of the last record of each deployment, by namespace and name."""
 
     async def begin(self, term: str, previous: str, now: datetime) -> None:
-        """Begin the term: its first line says so, and follows the line with the hash `previous`.
+        """Begin the term with a first line, which follows the line with the hash `previous`.
 
         Raises:
-            EvidenceError: If nothing can be written.
+            EvidenceError: If the line cannot be written.
             KubeError: If the hash of the line could not be anchored.
         """
         self._position = Position(term, previous=previous)
@@ -101,18 +101,18 @@ class HashChainLog:
         }
         await self._append(started)
 
-    async def record(self, observed: Observed, decision: Decision) -> None:
-        """See `DecisionLog.record`. A term records the verdict of every deployment at least once."""
-        found = decided(observed, decision)
-        if found is None:
+    async def append(self, observed: Observed, decision: Decision) -> None:
+        """See `DecisionLog.append`. A term records the verdict of every deployment at least once."""
+        line = decided(observed, decision)
+        if line is None:
             return
-        key, substance = found.key, found.substance()
+        key, substance = line.key, line.substance()
         if self._recorded.get(key) == substance:
             return
-        # From here on another verdict may stand in the log, whether or not its hash gets anchored.
+        # From here on the log may hold another verdict, whether or not its hash gets anchored.
         self._recorded.pop(key, None)
-        await self._append(found.to_json())
-        # Only now: a pass that was cancelled before the hash was anchored records again.
+        await self._append(line.to_json())
+        # Only now: a pass that was cancelled before the hash was anchored appends the line again.
         self._recorded[key] = substance
 
     async def removed(self, ref: Ref, now: datetime) -> None:
@@ -135,7 +135,7 @@ class HashChainLog:
         self._anchor.ensure_leading()
         try:
             line, following = seal(content, self._position)
-            # Not in a thread: two lines must not change places, and a cancelled pass must not leave half a step behind.
+            # Not in a thread: two lines must not change places, and a cancelled pass must not leave half a line.
             self._write(line)
         except (OSError, ValueError) as error:
             raise EvidenceError(f"the license decision cannot be recorded, so nothing is started: {error}") from error

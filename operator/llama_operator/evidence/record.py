@@ -1,7 +1,7 @@
-"""What is recorded of a license decision: which rules came out how, on what evidence, for whom. Pure; called by `evidence.log`.
+"""The content of a line of evidence: the result of every rule, what it rests on, and who asked. Pure; called by `evidence.log`.
 
-A record is evidence of what the operator decided and why. It is no legal advice, and it holds no token, no Secret and no
-request or answer of a model.
+A line is evidence of what the operator decided and why. It is no legal advice. It holds no token, no Secret, and no request
+or answer of a model.
 """
 
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from typing import Final
 
 from llama_operator.api.meta import rfc3339
 from llama_operator.api.reasons import ConditionType
-from llama_operator.catalog.licenses import Tier
+from llama_operator.api.v1alpha1.licensepolicy import UNRESOLVED
 from llama_operator.decide.bounds import most_replicas
 from llama_operator.decide.decision import Decision
 from llama_operator.decide.license import CHAIN, Evidence, LicenseVerdict
@@ -21,14 +21,14 @@ from llama_operator.evidence.chain import Json, digest
 
 MOST_CHARACTERS: Final = 400
 MOST_ITEMS: Final = 32
-"""Longest text and list of a record, where others decide on the length: a line must fit into a log."""
+"""Upper limits on texts and lists whose length users decide: a line must fit into a log."""
 
 
 class Event(StrEnum):
     """What a line is about."""
 
     TERM_STARTED = "TermStarted"
-    """A process began to decide; the chain goes on from the one before."""
+    """A process began to decide; the chain continues that of the process before."""
     DECIDED = "Decided"
     """The license chain came to a verdict that differs from the last one recorded in this term."""
     REMOVED = "Removed"
@@ -44,14 +44,14 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RuleRecord:
-    """How one check of the chain came out.
+    """Result of one check of the chain.
 
     Attributes:
         rule: Id of the rule in docs/licenses.md, for example `P5`.
         check: Id of the check.
         outcome: `Allowed`, `Denied`, `NotApplicable` or `NotChecked`.
-        origin: `License`, `Record` or `HousePolicy`: a house rule is no term of a license.
-        clause: Clause on which it rests.
+        origin: `License`, `Record` or `HousePolicy`; a house rule is no term of a license.
+        clause: Clause of the license that says so.
         reason, message, unblock: Why it refused, and what would unblock it; empty otherwise.
     """
 
@@ -65,11 +65,11 @@ class RuleRecord:
     unblock: str = ""
 
     def to_json(self) -> dict[str, Json]:
-        """Render; a refusal alone has clause, reason and message, which stand in the documents for all others."""
-        found: dict[str, Json] = {"rule": self.rule, "check": self.check, "outcome": self.outcome}
+        """Render; only a refusal has clause, reason and message. docs/licenses.md has the clauses of all others."""
+        result: dict[str, Json] = {"rule": self.rule, "check": self.check, "outcome": self.outcome}
         if not self.reason:
-            return found
-        return found | {
+            return result
+        return result | {
             "origin": self.origin,
             "clause": short(self.clause),
             "reason": self.reason,
@@ -79,20 +79,20 @@ class RuleRecord:
 
 @dataclass(frozen=True, slots=True)
 class DecisionRecord:
-    """One decision, as far as it is recorded.
+    """What is recorded of one decision.
 
     Attributes:
         time: When the chain decided, in UTC.
         deployment: The LlamaDeployment with the version of its spec: namespace, name, uid, generation.
-        asked: What that spec asks for and declares: revision, model, most replicas, acceptance, purpose, use, page of the
-            attribution.
+        asked: What that spec asks for and declares: revision, model, maximum of replicas, acceptance, purpose, use, page of
+            the attribution.
         outcome, reason, tier, families: The verdict.
-        effect: What follows: `MayStart`, `NothingChanges` (nothing starts, and what runs goes on), `Drains` (no new requests)
-            or `Ended` (nothing runs any more).
+        effect: What follows: `MayStart`, `NothingChanges` (nothing starts, and what runs continues), `Drains` (no new
+            requests) or `Ended` (nothing runs).
         removes: RayServices that are deleted because the right to them has ended.
         rules: Every check, in the order of the chain.
         evidence: What the verdict rests on.
-        requester: Who last wrote the spec, as far as Kubernetes tells.
+        requester: Who last wrote the spec, if Kubernetes says it.
     """
 
     time: datetime
@@ -132,10 +132,10 @@ class DecisionRecord:
         }
 
     def substance(self) -> str:
-        """What has to differ for a new line: all that the verdict is about and rests on.
+        """Return a digest of what has to differ for a new line: all that the verdict is about and rests on.
 
-        Not the time, nor the words of messages, which may count days. Not the generation of the spec and who wrote it last:
-        a spec that asks for the same with another queue depth is no new decision.
+        The time does not count, nor do the words of messages, which may count days. The generation of the spec and its last
+        writer do not count either: a spec that asks for the same with another queue depth is no new decision.
         """
         content = self.to_json()
         content["rules"] = [[rule.check, rule.outcome, rule.reason] for rule in self.rules]
@@ -144,7 +144,7 @@ class DecisionRecord:
 
 
 def decided(observed: Observed, decision: Decision) -> DecisionRecord | None:
-    """Record of `decision`; None where no license was judged, and nothing else refused the model."""
+    """Return what to record of `decision`; None if no license was judged, and nothing else refused the model."""
     deployment, verdict = observed.deployment, decision.license
     metadata, spec = deployment.metadata, deployment.spec
     if verdict is None and (decision.problem is None or decision.problem.condition is not ConditionType.MODEL_RESOLVED):
@@ -169,10 +169,10 @@ def decided(observed: Observed, decision: Decision) -> DecisionRecord | None:
         },
         outcome=Outcome.ALLOW if verdict is not None and verdict.allowed else Outcome.DENY,
         reason=_reason(decision),
-        tier=(verdict.tier if verdict else Tier.UNRESOLVED).value,
+        tier=str(verdict.tier if verdict else UNRESOLVED),
         families=verdict.families if verdict else (),
         effect=_effect(observed, decision),
-        removes=tuple(sorted(found.name for found in decision.ending.remove)) if decision.ending else (),
+        removes=tuple(sorted(removed.name for removed in decision.ending.remove)) if decision.ending else (),
         rules=rules(verdict) if verdict else (),
         evidence=_evidence(observed, verdict.evidence if verdict else Evidence()),
         requester=observed.requester,
@@ -180,22 +180,22 @@ def decided(observed: Observed, decision: Decision) -> DecisionRecord | None:
 
 
 def rules(verdict: LicenseVerdict) -> tuple[RuleRecord, ...]:
-    """How every check came out, in the order of the chain; also used by `kubectl llama license`."""
+    """Return the result of every check, in the order of the chain; `kubectl llama license` uses it too."""
     checks = {check.id: check for check in CHAIN}
     denials = {denial.check: denial for denial in verdict.denials}
-    found = []
+    results = []
     for ran in verdict.evidence.checks:
         check, denial = checks[ran.check], denials.get(ran.check)
         if denial is None:
-            found.append(RuleRecord(ran.rule, ran.check, ran.result, check.origin, check.clause))
+            results.append(RuleRecord(ran.rule, ran.check, ran.result, check.origin, check.clause))
             continue
-        told = (denial.origin, denial.clause, denial.reason.value, denial.message, denial.unblock)
-        found.append(RuleRecord(ran.rule, ran.check, ran.result, *told))
-    return tuple(found)
+        refusal = (denial.origin, denial.clause, denial.reason.value, denial.message, denial.unblock)
+        results.append(RuleRecord(ran.rule, ran.check, ran.result, *refusal))
+    return tuple(results)
 
 
 def short(text: str) -> str:
-    """`text`, cut where a user made it longer than a record should be."""
+    """Return `text`, cut if it is longer than a line should hold."""
     return text if len(text) <= MOST_CHARACTERS else text[: MOST_CHARACTERS - 3] + "..."
 
 
@@ -213,14 +213,14 @@ def _effect(observed: Observed, decision: Decision) -> str:
     return "Drains" if observed.ray_services else "Ended"
 
 
-def _evidence(observed: Observed, found: Evidence) -> dict[str, Json]:
-    live = {record.metadata.name: record.metadata for record in observed.acceptances or ()}
+def _evidence(observed: Observed, evidence: Evidence) -> dict[str, Json]:
+    live = {acceptance.metadata.name: acceptance.metadata for acceptance in observed.acceptances or ()}
     return {
-        "modelDigest": found.model_digest,
-        "modelSource": short(found.source),
-        "textHashes": list[Json](sorted(set(found.text_hashes))),
-        "lineage": [short(step) for step in found.lineage[:MOST_ITEMS]],
-        "policies": list(found.policies[:MOST_ITEMS]),
+        "modelDigest": evidence.model_digest,
+        "modelSource": short(evidence.source),
+        "textHashes": list[Json](sorted(set(evidence.text_hashes))),
+        "lineage": [short(step) for step in evidence.lineage[:MOST_ITEMS]],
+        "policies": list(evidence.policies[:MOST_ITEMS]),
         "acceptances": [
             {
                 "name": used.name,
@@ -232,7 +232,7 @@ def _evidence(observed: Observed, found: Evidence) -> dict[str, Json]:
                 "legalEntity": short(used.legal_entity),
                 "state": str(used.state),
             }
-            for used in found.records[:MOST_ITEMS]
+            for used in evidence.acceptances[:MOST_ITEMS]
         ],
         "attestations": [
             {
@@ -240,8 +240,8 @@ def _evidence(observed: Observed, found: Evidence) -> dict[str, Json]:
                 "statement": short(said.statement),
                 "by": short(said.by),
                 "on": said.on,
-                "acceptance": said.record,
+                "acceptance": said.acceptance,
             }
-            for said in found.attestations[:MOST_ITEMS]
+            for said in evidence.attestations[:MOST_ITEMS]
         ],
     }

@@ -1,6 +1,6 @@
-"""Where the lines of evidence go: a file of their own, or standard output. Wired in by `process`.
+"""Writes the lines of evidence: to a file of their own, or to standard output. Wired in by `process`.
 
-Effects. A line is written whole or not at all, as far as the system lets us.
+Effects. A line is written whole or not at all, as far as the system allows.
 """
 
 import json
@@ -11,11 +11,11 @@ from typing import BinaryIO, Final
 from llama_operator.evidence.chain import FORMAT, GENESIS, LONGEST_LINE
 
 _MODE: Final = 0o640
-"""Readable for a log shipper of the same group, writable for the operator alone."""
+"""A log shipper of the same group can read it; only the operator can write it."""
 
 
 class EvidenceFile:
-    """A file that lines are appended to. Opened for every line: it may be renamed away at any time (log rotation)."""
+    """A file to which lines are appended. It is opened for every line, because log rotation may rename it at any time."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -24,7 +24,7 @@ class EvidenceFile:
         """Append `line` and wait until the disk has it.
 
         Raises:
-            OSError: If that is not possible; the file is as it was before.
+            OSError: If that is not possible; the file then is as it was before.
         """
         handle = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, _MODE)
         try:
@@ -39,7 +39,7 @@ class EvidenceFile:
             os.close(handle)
 
     def head(self) -> str:
-        """Hash of the last line that is a record; `GENESIS` if there is no file, or no record at its end.
+        """Return the hash of the last line that is a record; `GENESIS` if there is no file, or no record at its end.
 
         Raises:
             OSError: If it cannot be read.
@@ -53,15 +53,15 @@ class EvidenceFile:
             return GENESIS
         for line in reversed(lines):
             try:
-                record = json.loads(line)
+                entry = json.loads(line)
             except ValueError:
                 continue
-            if isinstance(record, dict) and record.get("evidence") == FORMAT and isinstance(record.get("hash"), str):
-                return str(record["hash"])
+            if isinstance(entry, dict) and entry.get("evidence") == FORMAT and isinstance(entry.get("hash"), str):
+                return str(entry["hash"])
         return GENESIS
 
     def repair(self) -> bool:
-        """End a last line that was cut off by a crash, so that the next one stands alone; returns whether there was one.
+        """End a last line that a crash cut off, so that the next one is a line of its own; return whether there was one.
 
         Raises:
             OSError: If the file cannot be read or written.

@@ -1,4 +1,4 @@
-"""With what a term of evidence starts: where its lines go, and which line its first one follows. Called by `process`."""
+"""Prepares a term of evidence: where its lines go, and which line its first one follows. Called by `process`."""
 
 import logging
 import re
@@ -15,16 +15,16 @@ _HASH: Final = re.compile(r"[0-9a-f]{64}")
 
 
 def sink(path: Path | None) -> EvidenceFile | EvidenceStream:
-    """The file at `path`, else standard output."""
+    """Return the file at `path`, or standard output if there is none."""
     return EvidenceStream(sys.stdout.buffer) if path is None else EvidenceFile(path)
 
 
 def previous(target: EvidenceFile | EvidenceStream, anchored: str) -> str:
-    """Hash of the line that the first one of the new term follows.
+    """Return the hash of the line that the first line of the new term follows.
 
     Args:
-        target: Where lines go; the end of a file is made ready for the next one.
-        anchored: What the Lease says; it goes before what the file says, which others may have changed.
+        target: Where lines go; a line that was cut off at the end of a file is ended.
+        anchored: Hash in the Lease, or empty; it takes precedence over the file, which others may have changed.
 
     Raises:
         EvidenceError: If the file cannot be read or written.
@@ -34,7 +34,7 @@ def previous(target: EvidenceFile | EvidenceStream, anchored: str) -> str:
         try:
             if target.repair():
                 _LOG.warning(
-                    "the last line of the evidence was cut off; it stays as it is, and the chain goes on after it"
+                    "the last line of the evidence was cut off; it stays as it is, and the chain continues after it"
                 )
             written = target.head()
         except OSError as error:
@@ -42,6 +42,9 @@ def previous(target: EvidenceFile | EvidenceStream, anchored: str) -> str:
     if not anchored:
         return written
     if _HASH.fullmatch(anchored) is None:
-        _LOG.warning("the Lease names no hash as the end of the evidence, but %r; goes by the log alone", anchored[:80])
+        _LOG.warning(
+            "the Lease has %r instead of the hash of the last line of evidence; the chain continues from the log",
+            anchored[:80],
+        )
         return written
     return anchored

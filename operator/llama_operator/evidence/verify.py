@@ -1,7 +1,7 @@
-"""Finds what was changed, removed, inserted or reordered in recorded decisions. Pure over lines; called by `cli.license.verify`.
+"""Finds what was changed, removed, inserted or reordered in recorded decisions. Pure; called by `cli.license.verify`.
 
-What it can know: every line is bound to its own hash and, by `previous`, to all lines before it. Lines at the very end can
-be cut off unseen, unless the last hash is known from elsewhere: from the next term, from the Lease, or from a note.
+Its own hash binds every line, and `previous` binds it to all lines before it. A removal of lines at the very end shows only
+if the last hash is known from elsewhere: from the next term, from the Lease, or from a note.
 """
 
 import json
@@ -16,9 +16,9 @@ from llama_operator.evidence.chain import FORMAT, GENESIS, LONGEST_LINE, canonic
 TERM_STARTED: Final = "TermStarted"
 """Event of the first line of every term."""
 _REMEMBERED: Final = 100_000
-"""Hashes to which a new term may link: many more than a process writes between its last handover and its end."""
+"""Number of hashes to which a new term may link: far more than a process writes between its last handover and its end."""
 MOST_IN_FLIGHT: Final = 256
-"""Lines that a process can have written without having handed them over yet: one for each of its workers at most."""
+"""Upper limit on the lines that a process may have written and not handed over yet: one for each of its workers."""
 _MARKS: Final = (FORMAT.encode(), b'"hash":"', b'"previous":"', b'"sequence":', b'"term":"')
 """What every record has, and no other line of the operator."""
 
@@ -28,7 +28,7 @@ class Finding:
     """Something that is not as it was written.
 
     Attributes:
-        line: Number of the line, from 1; one more than there are for something that is missing at the end.
+        line: Number of the line, from 1; the number after the last one if something is missing at the end.
         problem: What is wrong, for people.
     """
 
@@ -38,7 +38,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """Something that does not hurt, and that a reader should know."""
+    """Something harmless that a reader should know."""
 
     line: int
     text: str
@@ -46,16 +46,16 @@ class Note:
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """What became of a verification.
+    """Result of a verification.
 
     Attributes:
         lines: Lines read.
-        records: Lines that hold by themselves.
+        records: Lines that are correct by themselves.
         terms: Terms found.
-        head: Hash of the last line that holds; `GENESIS` if none does.
+        head: Hash of the last correct line; `GENESIS` if there is none.
         first_time, last_time: When the first and the last of them were written; empty if there is none.
         findings: What is wrong, in the order of the lines.
-        notes: What to know beside that.
+        notes: What else to know.
     """
 
     lines: int
@@ -69,16 +69,16 @@ class Verified:
 
     @property
     def intact(self) -> bool:
-        """Whether nothing is wrong, and there was anything at all."""
+        """Whether nothing is wrong, and there is at least one correct line."""
         return not self.findings and self.records > 0
 
 
 class Verifier:
-    """Takes lines one after the other; memory does not grow with their number.
+    """Verifies lines one after the other; its memory does not grow with their number.
 
     Args:
         after: Hash of the last line of the file before; None if the lines begin with a term.
-        most_findings: How many findings to keep; the first ones say most.
+        most_findings: How many findings to keep: the first ones, which say most.
     """
 
     def __init__(self, *, after: str | None = None, most_findings: int = 100) -> None:
@@ -97,7 +97,7 @@ class Verifier:
         self._starts: list[int] = []
         """Lines with which terms start."""
         self._unread = 0
-        """Lines since the last one that holds: what follows cannot be compared with them."""
+        """Lines since the last correct one: the next line cannot be compared with them."""
 
     @property
     def lines(self) -> int:
@@ -106,29 +106,29 @@ class Verifier:
 
     @property
     def full(self) -> bool:
-        """Whether more findings would not be kept."""
+        """Whether it keeps no more findings."""
         return len(self._findings) >= self._most
 
     def take(self, line: bytes) -> None:
         """Take the next line, with its end."""
         self._lines += 1
-        record, problem = _read(line)
-        if record is None:
+        entry, problem = _read(line)
+        if entry is None:
             self._find(problem)
             self._unread += 1
             return
-        self._place(record)
+        self._place(entry)
         self._unread = 0
         self._records += 1
-        time = str(record.get("time", ""))
+        time = str(entry.get("time", ""))
         self._times = (self._times[0] or time, time)
-        self._remember(record)
+        self._remember(entry)
 
     def done(self, *, head: str | None = None) -> Verified:
-        """End of the lines.
+        """Return the result after the last line.
 
         Args:
-            head: Hash of the last line that there must be, known from elsewhere.
+            head: Hash that the last line must have, known from elsewhere.
         """
         last = self._previous if self._records else None
         if self._lines == 0:
@@ -160,44 +160,44 @@ class Verifier:
                 Note(line + 1, f"{self._lines - line} lines were written after the given hash was known")
             )
 
-    def _place(self, record: dict[str, Any]) -> None:
+    def _place(self, entry: dict[str, Any]) -> None:
         """Compare with the lines before."""
-        if (copied := self._hashes.get(record["hash"])) is not None:
+        if (copied := self._hashes.get(entry["hash"])) is not None:
             self._find(f"is a copy of line {copied}")
-        elif record["sequence"] == 0:
-            self._start_term(record)
-        elif record["term"] != self._term:
-            self._begin_in_the_middle(record)
+        elif entry["sequence"] == 0:
+            self._start_term(entry)
+        elif entry["term"] != self._term:
+            self._begin_in_the_middle(entry)
         else:
-            self._continue(record)
-        self._term, self._next, self._previous = record["term"], record["sequence"] + 1, record["hash"]
+            self._continue(entry)
+        self._term, self._next, self._previous = entry["term"], entry["sequence"] + 1, entry["hash"]
 
-    def _continue(self, record: dict[str, Any]) -> None:
-        sequence, latest = record["sequence"], self._next + self._unread
+    def _continue(self, entry: dict[str, Any]) -> None:
+        sequence, latest = entry["sequence"], self._next + self._unread
         if sequence > latest:
             self._find(
                 f"has number {sequence} where {latest} is due: {sequence - latest} line(s) before it were removed"
             )
         elif sequence < self._next:
             self._find(f"has number {sequence} where {self._next} is due: it was repeated or moved")
-        elif sequence == self._next and record["previous"] != self._previous:
+        elif sequence == self._next and entry["previous"] != self._previous:
             self._find("does not follow the line before it: one of the two was replaced")
 
-    def _begin_in_the_middle(self, record: dict[str, Any]) -> None:
+    def _begin_in_the_middle(self, entry: dict[str, Any]) -> None:
         self._terms += 1
         if self._unread:
             return
         if self._term is None and self._previous is not None:
-            if record["previous"] != self._previous:
+            if entry["previous"] != self._previous:
                 self._find("does not follow the line whose hash was given: lines between them are missing")
             return
         hint = "" if self._term else "; give the files before this one first, or their last hash with --after"
-        self._find(f"is number {record['sequence']} of term {record['term']}: the lines before it are missing{hint}")
+        self._find(f"is number {entry['sequence']} of term {entry['term']}: the lines before it are missing{hint}")
 
-    def _start_term(self, record: dict[str, Any]) -> None:
+    def _start_term(self, entry: dict[str, Any]) -> None:
         self._terms += 1
-        previous = record["previous"]
-        if record.get("event") != TERM_STARTED:
+        previous = entry["previous"]
+        if entry.get("event") != TERM_STARTED:
             self._find("is the first of its term, and does not say so")
         if self._previous is None and not self._unread:
             if previous != GENESIS:
@@ -214,21 +214,21 @@ class Verifier:
         self._starts.append(self._lines)
 
     def _look_behind(self, linked: int) -> None:
-        """Look at lines that the new term does not know: a process that is killed cannot hand its last ones over."""
+        """Look at lines that the new term does not know: a killed process cannot hand over its last ones."""
         extra = self._lines - 1 - linked - self._unread
         if extra <= 0:
             return
         starts = [line for line in self._starts if line > linked]
-        # A process hands its first line over before it decides anything, so only that one can stand alone.
+        # A process hands over its first line before it decides anything: only that line can be without others.
         longer = any(end - start > 1 for start, end in pairwise([*starts, self._lines]))
         if extra > MOST_IN_FLIGHT or longer:
             self._find(f"follows line {linked}: the {extra} line(s) between them are in no chain, they were inserted")
         else:
-            text = f"{extra} line(s) were recorded as their process was killed: nothing was done on their ground"
+            text = f"{extra} line(s) were recorded when their process was killed: the operator did not act on them"
             self._notes.append(Note(linked + 1, text))
 
-    def _remember(self, record: dict[str, Any]) -> None:
-        self._hashes[record["hash"]] = self._lines
+    def _remember(self, entry: dict[str, Any]) -> None:
+        self._hashes[entry["hash"]] = self._lines
         if len(self._hashes) > _REMEMBERED:
             self._hashes.popitem(last=False)
 
@@ -246,7 +246,7 @@ def verify(lines: Iterable[bytes], *, after: str | None = None, head: str | None
 
 
 def split(content: bytes) -> Iterator[bytes]:
-    """The lines of `content`; the last one without an end if it has none."""
+    """Yield the lines of `content` with their ends; the last one may have none."""
     start = 0
     while start < len(content):
         end = content.find(b"\n", start)
@@ -256,36 +256,36 @@ def split(content: bytes) -> Iterator[bytes]:
 
 
 def is_record(line: bytes) -> bool:
-    """Whether a line of a mixed log is one of ours, changed or not: two of its five marks are enough."""
+    """Whether a line of a mixed log is a line of evidence, changed or not: two of its five marks are enough."""
     return sum(mark in line for mark in _MARKS) > 1
 
 
 def _read(line: bytes) -> tuple[dict[str, Any] | None, str]:
-    """The record of a line, and what is wrong with it by itself; no record if nothing can be said about its place."""
+    """The record of a line, and what is wrong with the line by itself; no record if its place cannot be checked."""
     if len(line) > LONGEST_LINE:
         return None, f"is longer than {LONGEST_LINE:,} bytes"
     if not line.endswith(b"\n"):
         return None, "has no end: it was cut off"
     try:
-        record = json.loads(line[:-1].decode("ascii"))
-        written = canonical(record) + b"\n" if isinstance(record, dict) else b""
+        entry = json.loads(line[:-1].decode("ascii"))
+        written = canonical(entry) + b"\n" if isinstance(entry, dict) else b""
     except (ValueError, RecursionError) as error:
         return None, f"is not a record: {str(error)[:80] or 'nested too deeply'}"
-    if not isinstance(record, dict) or record.get("evidence") != FORMAT:
+    if not isinstance(entry, dict) or entry.get("evidence") != FORMAT:
         return None, f"is not a record of the format {FORMAT}"
-    if problem := _malformed(record):
+    if problem := _malformed(entry):
         return None, problem
-    if digest(record) != record["hash"]:
+    if digest(entry) != entry["hash"]:
         return None, "was changed: its hash does not fit its content"
     if written != line:
         return None, "was changed: it is not written as the operator writes records (spaces, order or escapes)"
-    return record, ""
+    return entry, ""
 
 
-def _malformed(record: dict[str, Any]) -> str:
-    sequence = record.get("sequence")
+def _malformed(entry: dict[str, Any]) -> str:
+    sequence = entry.get("sequence")
     if not isinstance(sequence, int) or isinstance(sequence, bool) or sequence < 0:
         return "has no number in its term"
-    if missing := [name for name in ("term", "previous", "hash") if not isinstance(record.get(name), str)]:
+    if missing := [name for name in ("term", "previous", "hash") if not isinstance(entry.get(name), str)]:
         return f"lacks {', '.join(missing)}"
     return ""

@@ -62,7 +62,7 @@ async def reconcile(ports: Ports, ref: Ref) -> Outcome:
     failure: str | None = None
     try:
         # First: what cannot be recorded must not begin.
-        await ports.evidence.record(observed, decision)
+        await ports.evidence.append(observed, decision)
         with ports.stage("apply"):
             desired = objects.build(observed, decision, ports.settings)
             await write(ports.cluster, ref.namespace, desired)

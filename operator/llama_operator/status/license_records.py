@@ -3,7 +3,7 @@
 It comments on what an administrator wrote. The conditions of a deployment say whether that may run.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -20,6 +20,7 @@ from llama_operator.api.v1alpha1.llamamodel import LlamaModel, LlamaModelStatus
 from llama_operator.catalog import Catalog, UnknownLicenseError
 from llama_operator.catalog.additions import Additions, Unusable
 from llama_operator.catalog.licenses import LicenseFamily
+from llama_operator.decide.license.accepted import text_is_named, unknown_texts, version_fits
 from llama_operator.decide.license.facts import ModelFacts
 from llama_operator.decide.license.lineage import Lineages
 from llama_operator.status.finding import Finding, conditions
@@ -65,7 +66,7 @@ class Records:
 
 def of_model(model: LlamaModel, records: Records) -> LlamaModelStatus:
     """Status of a LlamaModel."""
-    facts = Lineages.of(records.catalog, records.models).resolve(model.metadata.name)
+    facts = Lineages(records.catalog, records.models).resolve(model.metadata.name)
     entry = Additions(records.catalog, records.models).added(model.metadata.name)
     required = "Required" if facts.needing_acceptance else "NotRequired"
     return LlamaModelStatus(
@@ -110,7 +111,7 @@ def of_acceptance(record: LicenseAcceptance, records: Records) -> LicenseAccepta
 
 def _covered(record: LicenseAcceptance, records: Records) -> tuple[str, ...]:
     """LlamaModels under a license that it accepts; other records of the entity may have to cover the rest."""
-    lineages, families = Lineages.of(records.catalog, records.models), frozenset(record.spec.families)
+    lineages, families = Lineages(records.catalog, records.models), frozenset(record.spec.families)
     resolved = (lineages.resolve(model.metadata.name) for model in records.models)
     names = (facts.name for facts in resolved if families & {family.id for family in facts.needing_acceptance})
     return tuple(sorted(names)[:_MOST_MODELS])
@@ -137,37 +138,26 @@ def _valid(spec: LicenseAcceptanceSpec, catalog: Catalog) -> Finding:
     return Finding(kind, ConditionStatus.TRUE, RecordReason.RECORDED, text)
 
 
-def _wrong_version(spec: LicenseAcceptanceSpec, families: Iterable[LicenseFamily]) -> tuple[RecordReason, str] | None:
-    dates = {
-        family.id: family.version_date for family in families if family.version_date and family.acceptance_required
-    }
-    if not dates:
-        return None
-    known = ", ".join(f"{name} {date}" for name, date in dates.items())
-    again = "it cannot be added later: record the acceptance anew"
-    if spec.version_date is None:
+def _wrong_version(spec: LicenseAcceptanceSpec, families: Sequence[LicenseFamily]) -> tuple[RecordReason, str] | None:
+    needing = [family for family in families if family.acceptance_required]
+    unfit = [family for family in needing if not version_fits(spec, family)]
+    known = ", ".join(f"{family.id} {family.version_date}" for family in needing)
+    again = "it cannot be added later: record a new acceptance"
+    if unfit and spec.version_date is None:
         return RecordReason.VERSION_MISSING, f"spec.versionDate is not set, versions: {known}; {again}"
-    # Of some versions only the year is known.
-    if not any(spec.version_date.startswith(date) for date in dates.values()):
+    if unfit and len(unfit) == len(needing):
         return RecordReason.VERSION_MISMATCH, f"spec.versionDate is {spec.version_date}, versions: {known}; {again}"
     return None
 
 
-def _wrong_text(spec: LicenseAcceptanceSpec, families: Iterable[LicenseFamily]) -> tuple[RecordReason, str] | None:
-    given = set(spec.text_hashes)
-    known: set[str] = set()
+def _wrong_text(spec: LicenseAcceptanceSpec, families: Sequence[LicenseFamily]) -> tuple[RecordReason, str] | None:
     for family in families:
-        texts = set(family.license_text_hashes)
-        known |= texts | set(family.policy_text_hashes)
-        if texts and not texts & given:
-            said = f"spec.textHashes has no text of {family.id}; record the acceptance anew with the hash of what was accepted"
-            return RecordReason.TEXT_MISSING, said
-    strange = sorted(given - known)
-    if strange:
-        return (
-            RecordReason.TEXT_UNKNOWN,
-            f"spec.textHashes: {strange[0]} is no known text of {', '.join(spec.families)}",
-        )
+        if not text_is_named(spec, family):
+            again = "record a new acceptance with the hash of the text that was accepted"
+            return RecordReason.TEXT_MISSING, f"spec.textHashes has no text of {family.id}; {again}"
+    if unknown := unknown_texts(spec, families):
+        text = f"spec.textHashes: {min(unknown)} is no known text of {', '.join(spec.families)}"
+        return RecordReason.TEXT_UNKNOWN, text
     return None
 
 

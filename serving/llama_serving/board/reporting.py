@@ -49,24 +49,24 @@ class BoardClient:
             self._board = None
 
     async def snapshot(self) -> tuple[tuple[ReplicaReport, ...], int]:
-        """Return `StatusBoard.snapshot`; nothing when the board has just died (Ray restarts it)."""
+        """Return `StatusBoard.snapshot`; nothing if the board has just died (Ray restarts it)."""
         try:
-            found: tuple[tuple[ReplicaReport, ...], int] = await self._actor().snapshot.remote()
+            reports: tuple[tuple[ReplicaReport, ...], int] = await self._actor().snapshot.remote()
         except ray.exceptions.RayError:
             _LOGGER.warning("The status board cannot be reached", exc_info=True)
             self._board = None
             return (), 0
-        return found
+        return reports
 
     async def licenses(self) -> tuple[LicenseFile, ...] | None:
-        """Return `StatusBoard.licenses`; None also when the board has just died."""
+        """Return `StatusBoard.licenses`; None also if the board has just died."""
         try:
-            found: tuple[LicenseFile, ...] | None = await self._actor().licenses.remote()
+            texts: tuple[LicenseFile, ...] | None = await self._actor().licenses.remote()
         except ray.exceptions.RayError:
             _LOGGER.warning("The status board cannot be reached", exc_info=True)
             self._board = None
             return None
-        return found
+        return texts
 
     def _actor(self) -> Any:
         if self._board is None:

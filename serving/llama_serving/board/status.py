@@ -1,7 +1,7 @@
-"""What the status endpoint tells, put together from reports. No Ray in it; `reporting` carries the reports.
+"""Puts the answer of the status endpoint together from reports. No Ray in it; `reporting` carries the reports.
 
-Engine replicas and ingresses push about once a second, so a busy engine is never asked anything, any number of
-ingresses see the same picture, and the answer is there while no engine runs.
+Engine replicas and ingresses push their reports about once a second. So a busy engine is never asked, all ingresses see the
+same state, and there is an answer while no engine runs.
 """
 
 import time

@@ -1,8 +1,8 @@
 """Prepares the nodes of a replica's placement group before its engine starts.
 
-`ray.serve.llm` calls it in every replica (`callback_config`). Ray's own preparation starts a task that imports torch and
-vLLM on every node only to download the model; that is right for a model from a hub, and 15 seconds and a gigabyte for
-nothing when the weights are already on disk or are written here.
+`ray.serve.llm` calls it in every replica (`callback_config`). Ray's own preparation starts a task on every node that imports
+torch and vLLM, only to download the model. That is right for a model from a hub. If the weights are already on disk, or are
+written here, it would waste 15 seconds and a gigabyte.
 """
 
 from pathlib import Path

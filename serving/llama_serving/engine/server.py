@@ -1,4 +1,4 @@
-"""The engine's Serve deployment: `ray.serve.llm`'s server, which also tells how long its queue is.
+"""The engine's Serve deployment: the server of `ray.serve.llm`, which also reports the length of its queue.
 
 Serve runs one instance a replica. Its class name is part of the deployment's name (`config.server_deployment_name`).
 """
@@ -48,7 +48,7 @@ class LlamaServer(LLMServer):
     async def record_autoscaling_stats(self) -> dict[str, float]:
         """Return the queue, for Serve's controller; it calls this about once a second.
 
-        Empty when the engine cannot tell: the policy then sees a replica that has not reported, and holds.
+        Empty if the engine does not know it: the policy then sees a replica that has not reported, and changes nothing.
         """
         load = self._load()
         if load is None:
@@ -66,7 +66,7 @@ class LlamaServer(LLMServer):
         return LlamaEngine
 
     async def _start_engine(self) -> None:
-        # Before any weight is read: an engine that a policy forbids must not hold a GPU for minutes first.
+        # Before the weights are read: an engine that a policy forbids must not hold a GPU for minutes.
         self._licenses = await asyncio.to_thread(_license_files, self._serving)
         BoardClient().send("report_licenses", self._licenses)
         # The base class then waits for an agent that reports usage to Ray's makers, another process of 0.8 GB, and
@@ -83,7 +83,7 @@ class LlamaServer(LLMServer):
         try:
             while True:
                 if next(rounds) % _ROUNDS_BETWEEN_LICENSES == 0:
-                    # Again and again: a board that died comes back empty.
+                    # Repeatedly: a board that died comes back empty.
                     board.send("report_licenses", self._licenses)
                 load = self._load()
                 if load is not None:
@@ -118,12 +118,12 @@ def _license_files(config: ServingConfig) -> tuple[LicenseFile, ...]:
     """Read the license texts of the model. Blocks.
 
     Raises:
-        LicenseFilesMissingError: If the policy asks for one that is not there.
+        LicenseFilesMissingError: If the policy asks for a file that is missing.
     """
     try:
         folder, why = license_folder(config.source), ""
     except FolderUnavailableError as error:
-        _LOGGER.warning("The license files of %s cannot be had: %s", config.model_id, error)
+        _LOGGER.warning("The license files of %s are not available: %s", config.model_id, error)
         folder, why = None, str(error)
     files = () if folder is None else read_license_files(folder)
     require(files, model_id=config.model_id, duties=config.license, folder=folder, why=why)

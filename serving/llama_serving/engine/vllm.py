@@ -1,6 +1,6 @@
 """Our vLLM engine: Ray's own, with the executor that fits a CPU and a tap on the scheduler's statistics.
 
-Everything that rests on internals of Ray and vLLM stands here, in two overridden methods; versions are pinned, and
+Only this module depends on internals of Ray and vLLM, in two overridden methods. Versions are pinned, and
 tests/serving runs it. Used by `server` in every replica.
 """
 

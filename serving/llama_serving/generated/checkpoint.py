@@ -148,8 +148,8 @@ def _generation_config() -> dict[str, Any]:
 def _weights() -> Iterator[tuple[str, Floats]]:
     """Yield every tensor in a fixed order.
 
-    All embeddings share one direction, the residual stream keeps it, and the output layer reads it as a constant: that
-    is how an architecture without an output bias prefers printable letters.
+    All embeddings share one direction. The residual stream keeps it, and the output layer reads it as a constant: so an
+    architecture without an output bias prefers printable letters.
     """
     source = np.random.PCG64(_SEED)
     common = np.sign(_noise(source, _HIDDEN)).astype(np.float32)

@@ -1,7 +1,7 @@
 """Reads the license texts beside a model's weights. Called by `server` before an engine starts.
 
-The folder belongs to whoever published or uploaded the weights, so nothing in it is trusted: names are matched, not
-joined; a link may not lead out of the folder; sizes and counts are bounded; what is not text is left out.
+Others published or uploaded the folder, so nothing in it is trusted. Names are matched, not joined. A link may not lead out
+of the folder. Sizes and counts are bounded, and files that are not text are left out.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ from llama_serving.config import LICENSE_FILES_MISSING, Frozen, LicenseDuties, L
 from llama_serving.licenses.text import text_hash
 
 MOST_BYTES: Final = 256 * 1024
-"""Size of the largest file that is read; the longest Llama license has 20 KB."""
+"""Largest file that is read; the longest Llama license has 20 KB."""
 MOST_FILES: Final = 16
 
 _LOGGER = logging.getLogger("ray.serve")
@@ -30,7 +30,7 @@ _PATTERNS: Final[dict[LicenseFileKind, str]] = {"License": "LICENSE*", "UsePolic
 
 
 class LicenseFilesMissingError(RuntimeError):
-    """A policy asks for license files that the model's folder does not have. The engine must not start."""
+    """A policy asks for license files that the model's folder lacks. The engine must not start."""
 
 
 class LicenseFile(Frozen):
@@ -42,13 +42,13 @@ class LicenseFile(Frozen):
     sha256: str
     """Of the bytes as they are in the folder."""
     text_hash: str
-    """Of the words, `license_text.text_hash`: what acceptances record."""
+    """Of the words, by `licenses.text.text_hash`: what acceptances record."""
 
 
 def kind_of(name: str) -> LicenseFileKind | None:
-    """Tell what a file is by its name; None when it is no license file, or not a text by its suffix.
+    """Return the kind of a file by its name; None if it is no license file, or its suffix is not that of a text.
 
-    The word ends where the name does, or at a mark: `LICENSE-MIT.txt` is one, `noticed.md` is not.
+    The word must end at the end of the name or at a mark: `LICENSE-MIT.txt` is a license file, `noticed.md` is not.
     """
     suffix = Path(name).suffix.lower()
     # A version is no suffix: `LICENSE-3.1`.
@@ -58,7 +58,7 @@ def kind_of(name: str) -> LicenseFileKind | None:
 
 
 def read_license_files(folder: Path) -> tuple[LicenseFile, ...]:
-    """Read the license files at the top of `folder`, licenses first; empty when there are none, or no such folder."""
+    """Read the license files at the top of `folder`, licenses first; empty if there are none, or no such folder."""
     order = list(_PATTERNS)
     return tuple(sorted(_read_all(folder), key=lambda file: (order.index(file.kind), file.name)))
 
@@ -72,11 +72,11 @@ def require(
         files: What was read.
         model_id: Name of the model, for the message.
         duties: What is asked for.
-        folder: Where it was looked for; None when the folder could not be had.
-        why: Why it could not.
+        folder: The folder that was read; None if it was not available.
+        why: Why it was not available.
 
     Raises:
-        LicenseFilesMissingError: If one is not. Its message is a single line and begins with `LicenseFilesMissing`: Serve
+        LicenseFilesMissingError: If one is missing. Its message is a single line and begins with `LicenseFilesMissing`: Serve
             passes it on in the status of the application.
     """
     if duties is None:
@@ -126,7 +126,7 @@ def _content(root: Path, name: str) -> bytes | None:
                 "The license file %s is a link that leads out of the model's folder, and is not shown", name
             )
             return None
-        # Not blocking: opening a pipe would wait for a writer.
+        # Without blocking: opening a pipe would wait for a writer.
         with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 return None

@@ -1,7 +1,7 @@
 """Finds the folder with a model's license texts. Called by `server` before an engine starts.
 
-vLLM downloads weights and configuration from the hub, not the texts beside them, so those are fetched here: into the
-same cache, of the same revision, with the same token.
+vLLM downloads weights and configuration from the hub, but not the texts beside them. This module fetches those: into the same
+cache, from the same revision, with the same token.
 """
 
 import itertools
@@ -26,7 +26,7 @@ _COMMIT = re.compile("[0-9a-f]{40}")
 
 
 def license_folder(source: ModelSource, *, endpoint: str | None = None) -> Path:
-    """Return the folder; for a hub model after its license files have been downloaded. Blocks.
+    """Return the folder; download the license files of a hub model first. Blocks.
 
     Args:
         source: Where the weights come from.
@@ -45,7 +45,7 @@ def license_folder(source: ModelSource, *, endpoint: str | None = None) -> Path:
 
 
 def _from_object_store(source: ModelSource) -> Path:
-    """Download the texts by the library that downloads the weights, with the same credentials of the pod."""
+    """Download the texts with the library that downloads the weights, and with the same credentials of the pod."""
     # Imports torch and vLLM: only a process that has them already comes here.
     from ray.llm._internal.common.utils.cloud_utils import CloudFileSystem  # noqa: PLC0415
 
@@ -53,7 +53,7 @@ def _from_object_store(source: ModelSource) -> Path:
     try:
         CloudFileSystem.download_files(str(folder), source.location, substrings_to_include=list(_SUBSTRINGS))
     except Exception as error:
-        # Only what an import says is told: other messages may hold signed addresses.
+        # Only the message of a failed import is passed on: other messages may hold signed addresses.
         why = f": {error}" if isinstance(error, ImportError) else ""
         raise FolderUnavailableError(f"{source.location}: {type(error).__name__}{why}") from error
     return folder
@@ -61,7 +61,7 @@ def _from_object_store(source: ModelSource) -> Path:
 
 def _from_hub(source: ModelSource, endpoint: str | None) -> Path:
     cached = _cached(source)
-    # A commit never changes; and a hub that cannot be reached is tried for 20 seconds.
+    # A commit never changes, and the client tries an unreachable hub for 20 seconds.
     settled = constants.HF_HUB_OFFLINE or _COMMIT.fullmatch(source.revision or "") is not None
     if cached is not None and settled and read_license_files(cached):
         return cached
@@ -95,7 +95,7 @@ def _names(api: HfApi, source: ModelSource) -> Iterator[str]:
 
 
 def _cached(source: ModelSource) -> Path | None:
-    """Return the folder of the revision in the cache, with its texts or without; None when it is not there."""
+    """Return the folder of the revision in the cache, with or without its texts; None if it is not there."""
     try:
         return Path(snapshot_download(source.location, revision=source.revision, local_files_only=True))
     except (OSError, ValueError):

@@ -1,13 +1,19 @@
-"""Response headers with what the licenses want shown: pure ASGI, so a stream passes chunk by chunk as it came.
+"""Adds response headers with what the licenses ask to show. Pure ASGI: a stream passes chunk by chunk, as it came.
 
-`ingress` puts the middleware around the OpenAI routes. Headers alone do not fulfill any license: they are there for
-programs, the about page is for people.
+`ingress` puts the middleware around the OpenAI routes. Headers by themselves fulfill no license: they are for programs; the
+about page is for people.
 """
 
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Final
 
-from llama_serving.config import ATTRIBUTION_HEADER, OUTPUT_TERMS_HEADER, LicenseDuties, LicenseFamilyDuties
+from llama_serving.config import (
+    ATTRIBUTION_HEADER,
+    OUTPUT_TERMS_HEADER,
+    LicenseDuties,
+    LicenseFamilyDuties,
+    OutputTerms,
+)
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -16,7 +22,6 @@ ASGIApp = Callable[[Message, Receive, Send], Awaitable[None]]
 Headers = tuple[tuple[bytes, bytes], ...]
 
 _ROUTES: Final = ("/v1/", "/tokenize", "/detokenize")
-_STRICTEST_FIRST: Final = ("NoOtherModels", "SharedRestriction", "AllowedWithName", "Unrestricted")
 _ALLOW_ORIGIN: Final = b"access-control-allow-origin"
 _EXPOSE: Final = b"access-control-expose-headers"
 
@@ -26,7 +31,7 @@ class LicenseHeaders:
 
     Args:
         app: The application.
-        headers: Says which headers; asked for each answer, because a Serve ingress is built before its config is known.
+        headers: Returns the headers. It is called for each answer, because a Serve ingress exists before its config.
     """
 
     def __init__(self, app: ASGIApp, *, headers: Callable[[], Headers]) -> None:
@@ -48,7 +53,7 @@ class LicenseHeaders:
 
 
 def headers_of(duties: LicenseDuties | None) -> Headers:
-    """Return the headers for `duties`: none when no license asks for anything."""
+    """Return the headers for `duties`: none if no license asks for anything."""
     if duties is None:
         return ()
     values = {ATTRIBUTION_HEADER: ", ".join(attributions(duties)), OUTPUT_TERMS_HEADER: output_terms(duties)}
@@ -56,23 +61,23 @@ def headers_of(duties: LicenseDuties | None) -> Headers:
 
 
 def attributions(duties: LicenseDuties | None) -> tuple[str, ...]:
-    """Return the lines to display, each once."""
+    """Return the lines to display, without repetition."""
     families = () if duties is None else duties.families
     return tuple(dict.fromkeys(family.attribution for family in families if family.attribution is not None))
 
 
 def output_terms(duties: LicenseDuties) -> str:
-    """Return the terms of every family for the output, the strictest first; all of them apply.
+    """Return the terms of every family for the output, strictest first; all of them apply.
 
     The form is a list of tokens with parameters (RFC 9651): `AllowedWithName; family="llama-3.3"; name-prefix="Llama"`.
     """
-    bound = [family for family in duties.families if family.output_use != "Unrestricted"]
-    return ", ".join(_term(family) for family in sorted(bound, key=lambda f: _STRICTEST_FIRST.index(f.output_use)))
+    bound = [family for family in duties.families if family.output_use is not OutputTerms.UNRESTRICTED]
+    return ", ".join(_term(family) for family in sorted(bound, key=lambda family: family.output_use.strictness))
 
 
 def _term(family: LicenseFamilyDuties) -> str:
     term = f'{family.output_use}; family="{family.id}"'
-    if family.output_use == "AllowedWithName" and family.name_prefix is not None:
+    if family.output_use is OutputTerms.ALLOWED_WITH_NAME and family.name_prefix is not None:
         term += f"; name-prefix={_quoted(family.name_prefix)}"
     return term
 
@@ -83,7 +88,7 @@ def _quoted(text: str) -> str:
 
 
 def _merged(present: Any, ours: Headers) -> list[tuple[bytes, bytes]]:
-    """Return `present` with our headers in it, shown also to scripts in browsers where the answer is."""
+    """Return `present` with our headers; if scripts in browsers may see the answer, they may see these headers too."""
     if not ours:
         return list(present)
     names = {name for name, _ in ours}

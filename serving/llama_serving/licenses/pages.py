@@ -1,6 +1,6 @@
-"""What the license routes answer: the about page, the list of texts, the entry in the list of models. Pure.
+"""Content of the license routes: the about page, the list of texts, the entry in the list of models. Pure.
 
-Called by `license_routes` and `ingress`. Lines and terms come from the config, texts from the model's own folder.
+Called by `licenses.routes` and `ingress`. Lines and terms come from the config, texts from the model's own folder.
 """
 
 import html
@@ -16,14 +16,6 @@ NO_ADVICE: Final = (
     "What is shown here is a record of license facts for machines and people. It is not legal advice, and showing it "
     "fulfills no duty by itself: read the license texts."
 )
-
-_OUTPUT: Final = {
-    "Unrestricted": "No rule of this license about what is done with the output.",
-    "NoOtherModels": "The output must not be used to improve any other large language model.",
-    "SharedRestriction": "The output may be used only as the weights themselves may be.",
-    "AllowedWithName": "An AI model that is made or improved with the output and made available must carry a name that "
-    "begins with “{prefix}”.",
-}
 
 _PAGE: Final = """<!doctype html>
 <html lang="en">
@@ -45,7 +37,7 @@ small {{ color: #555 }}
 
 
 def model_metadata(model_id: str, duties: LicenseDuties | None) -> dict[str, Any]:
-    """Return what the entry of the model in `/v1/models` says in its `metadata`; nothing without duties."""
+    """Return the `metadata` of the model's entry in `/v1/models`; empty without duties."""
     if duties is None:
         return {}
     lines = attributions(duties)
@@ -56,7 +48,7 @@ def model_metadata(model_id: str, duties: LicenseDuties | None) -> dict[str, Any
 
 
 def texts_path(model_id: str) -> str:
-    """Path of the texts of `model_id`."""
+    """Return the path of the texts of `model_id`."""
     return f"{LICENSES_PATH}/{quote(model_id)}"
 
 
@@ -65,8 +57,8 @@ def listing(model_id: str, duties: LicenseDuties | None, files: Iterable[License
 
     Args:
         model_id: Name of the model.
-        duties: What its licenses want.
-        files: The texts; None while no engine has read them yet.
+        duties: What its licenses ask to show.
+        files: The texts; None if no engine has read them yet.
     """
     return {
         "model": model_id,
@@ -135,10 +127,10 @@ def _entry(model_id: str, file: LicenseFile, duties: LicenseDuties | None) -> di
         "bytes": len(file.text.encode()),
         "sha256": file.sha256,
         "textHash": file.text_hash,
-        # Empty for a text that the catalog does not know: another version, an edited copy, or no license of the model.
+        # Empty if the catalog does not know the text: another version, an edited copy, or no license of the model.
         "knownAs": [family.id for family in families if file.text_hash in family.text_hashes],
     }
 
 
 def _output_sentence(family: LicenseFamilyDuties) -> str:
-    return _OUTPUT[family.output_use].format(prefix=family.name_prefix or "")
+    return family.output_use.sentence.format(prefix=family.name_prefix or "")

@@ -1,7 +1,7 @@
 """The HTTP routes about licenses: `/about`, `/licenses`, `/licenses/{model}`, `/licenses/{model}/{file}`.
 
-`ingress` includes them beside the OpenAI routes. They never touch a file: the texts were read when the engine started,
-and a name in a path is only compared with the names of what was read.
+`ingress` includes them beside the OpenAI routes. They never touch a file. The engine read the texts when it
+started, and a name in a path is only compared with the names of those texts.
 """
 
 import math
@@ -32,9 +32,9 @@ class LicenseDesk:
 
     Args:
         model_id: Name in `/v1/models`.
-        duties: What its licenses want shown.
-        read: Reads the texts; None while no engine has read them yet.
-        clock: In seconds; texts are asked for again after a while, because an engine that restarts reads them again.
+        duties: What its licenses ask to show.
+        read: Reads the texts; None if no engine has read them yet.
+        clock: In seconds. After a while the texts are read again, because an engine that restarts reads them again.
     """
 
     def __init__(
@@ -50,15 +50,15 @@ class LicenseDesk:
         self._read = read
         self._clock = clock
         self._asked = -math.inf
-        self._found: tuple[LicenseFile, ...] | None = None
+        self._texts: tuple[LicenseFile, ...] | None = None
 
     async def files(self) -> tuple[LicenseFile, ...] | None:
-        """Return the texts; those found last when nobody can say it now."""
-        if self._found is None or self._clock() - self._asked >= _KEEP_SECONDS:
-            found = await self._read()
-            if found is not None:
-                self._found, self._asked = found, self._clock()
-        return self._found
+        """Return the texts; the last known ones if they cannot be read now."""
+        if self._texts is None or self._clock() - self._asked >= _KEEP_SECONDS:
+            texts = await self._read()
+            if texts is not None:
+                self._texts, self._asked = texts, self._clock()
+        return self._texts
 
     async def chosen(self, path: str) -> tuple[LicenseFile, ...]:
         """Return the texts at `path`: all of the model, or the one that is named after it.
@@ -82,11 +82,11 @@ class LicenseDesk:
                 f"{self.model_id} came without license files (LICENSE*, USE_POLICY*, NOTICE*); "
                 "put them beside the weights and restart the deployment",
             )
-        found = files if name is None else tuple(file for file in files if file.name == name)
-        if not found:
+        chosen = files if name is None else tuple(file for file in files if file.name == name)
+        if not chosen:
             names = ", ".join(file.name for file in files)
             raise HTTPException(404, f"{self.model_id} has no license file {name!r}; it has {names}")
-        return found
+        return chosen
 
 
 def license_router(desk: Callable[[], LicenseDesk]) -> APIRouter:
@@ -111,8 +111,8 @@ def license_router(desk: Callable[[], LicenseDesk]) -> APIRouter:
         here = desk()
         if path == here.model_id and preferred(accept, "text/plain", _JSON) == _JSON:
             return JSONResponse(pages.listing(path, here.duties, await here.files()), headers=_SAFE)
-        found = await here.chosen(path)
-        text = pages.joined(found) if path == here.model_id else found[0].text
+        texts = await here.chosen(path)
+        text = pages.joined(texts) if path == here.model_id else texts[0].text
         return PlainTextResponse(text, headers=_SAFE)
 
     return router
@@ -135,8 +135,8 @@ def _quality(accept: str, media: str) -> float:
 
 
 def _q(parameters: list[str]) -> float:
-    given = next((parameter[2:] for parameter in parameters if parameter.startswith("q=")), "1")
+    quality = next((parameter[2:] for parameter in parameters if parameter.startswith("q=")), "1")
     try:
-        return min(1.0, max(0.0, float(given)))
+        return min(1.0, max(0.0, float(quality)))
     except ValueError:
         return 0.0

@@ -1,8 +1,8 @@
-"""Identity of a license text: the same words have the same hash, whatever their quotes, markup and line ends.
+"""Identity of a license text: the same words have the same hash with any quotes, markup and line ends.
 
-Copies of one license differ in bytes between repositories, so a plain SHA-256 gives false mismatches, and an edited copy
-must not pass for the original. The operator compares the hashes of acceptances with those of its catalog; the serving
-pods may compare the files beside the weights. Pure; imports nothing of ours.
+Copies of one license differ in bytes between repositories: a plain SHA-256 gives false mismatches. An edited copy must not
+pass for the original. `licenses.files` hashes the files beside the weights; users hash the text that they accept with it
+(docs/licenses.md). Pure; imports nothing of ours.
 """
 
 import hashlib

@@ -6,6 +6,7 @@ import pytest
 
 from llama_operator.api.manifest import parse
 from llama_operator.catalog.additions import Additions, Unusable
+from llama_operator.decide.find_model import find_model
 
 DIGEST = "0" * 64
 SHAPE = {
@@ -31,7 +32,7 @@ def model(name="acme-chat", *derived, families=(), **spec):
 
 
 def entry(known, *models, name="acme-chat"):
-    return Additions(known, models).entry(name)
+    return Additions(known, models).added(name)
 
 
 def test_what_is_left_out_is_as_in_the_base(known):
@@ -101,8 +102,8 @@ def test_too_little_is_said_by_field(known, models, said, lineage):
 
 def test_the_name_of_a_catalog_entry_cannot_be_taken(known):
     taken = model("llama-3.1-8b", families=["mit"], architectureFingerprint=SHAPE)
-    assert entry(known, taken, name="llama-3.1-8b") == known.model("llama-3.1-8b")
-    assert "another name" in Additions(known, (taken,)).added("llama-3.1-8b").message
+    assert find_model("llama-3.1-8b", (taken,), known) == known.model("llama-3.1-8b")
+    assert "another name" in entry(known, taken, name="llama-3.1-8b").message
 
 
 def test_a_name_that_nobody_has_is_nothing(known):

@@ -1,9 +1,12 @@
 """License families as data: what the license chain rests on."""
 
+import json
+
 import pytest
+from pydantic import ValidationError
 
 from llama_operator.catalog import UnknownLicenseError, load
-from llama_operator.catalog.licenses import LicenseFamily, Tier
+from llama_operator.catalog.licenses import LicenseFamily
 from llama_operator.catalog.models import Model
 
 CATALOG = load()
@@ -110,8 +113,10 @@ def test_of_several_families_the_strictest_names_the_tier() -> None:
     assert [family.id for family in ranked] == ["mit", "llama-3.1", "llama-3", "llama-1"]
 
 
-def test_no_family_is_unresolved() -> None:
-    assert Tier.UNRESOLVED not in {family.tier for family in FAMILIES}
+def test_no_family_can_be_unresolved() -> None:
+    facts = FAMILIES[0].model_dump(mode="json") | {"tier": "Unresolved"}
+    with pytest.raises(ValidationError, match="tier"):
+        LicenseFamily.model_validate_json(json.dumps(facts))
 
 
 def test_multimodal_models_of_3_2_and_4_are_not_granted_in_the_european_union() -> None:

@@ -34,7 +34,7 @@ async def lines():
     log = HashChainLog(written.append, NoAnchor())
     await log.begin("operator/1", GENESIS, NOW)
     for each in (observed, replace(observed, acceptances=())):
-        await log.record(each, decide(each, catalog.load()))
+        await log.append(each, decide(each, catalog.load()))
     metadata = found.deployment.metadata
     await log.removed(Ref(kinds.LLAMA_DEPLOYMENT, metadata.namespace, metadata.name), NOW)
     return written

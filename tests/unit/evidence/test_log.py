@@ -73,8 +73,8 @@ class Book:
     async def begin(self, term="operator/1", previous=GENESIS):
         await self.log.begin(term, previous, NOW)
 
-    async def record(self, observed):
-        await self.log.record(observed, decide(observed, KNOWN))
+    async def append(self, observed):
+        await self.log.append(observed, decide(observed, KNOWN))
 
 
 @pytest.fixture
@@ -98,7 +98,7 @@ def with_scaling(observed, **scaling):
 
 async def test_a_record_says_what_was_decided_on_what_ground_for_whom(book, observed, manifests):
     await book.begin()
-    await book.record(observed)
+    await book.append(observed)
     started, record = book.records()
     assert started["event"] == "TermStarted"
     assert record["event"] == "Decided"
@@ -120,7 +120,7 @@ async def test_a_record_says_what_was_decided_on_what_ground_for_whom(book, obse
 
 async def test_a_refusal_says_which_rule_and_clause(book, observed):
     await book.begin()
-    await book.record(with_spec(observed, acceptance=None))
+    await book.append(with_spec(observed, acceptance=None))
     record = book.records()[-1]
     assert (record["decision"], record["effect"]) == ("Deny", "NothingChanges")
     refused = [rule for rule in record["rules"] if rule["outcome"] == "Denied"]
@@ -134,15 +134,15 @@ async def test_a_model_that_nobody_knows_is_recorded_as_refused(book, observed):
     await book.begin()
     spec = observed.deployment.spec
     renamed = spec.model_copy(update={"model": spec.model.model_copy(update={"name": "my-model"})})
-    await book.record(replace(observed, deployment=observed.deployment.model_copy(update={"spec": renamed})))
+    await book.append(replace(observed, deployment=observed.deployment.model_copy(update={"spec": renamed})))
     record = book.records()[-1]
     assert (record["decision"], record["tier"], record["reason"]) == ("Deny", "Unresolved", "ModelUnknown")
 
 
 async def test_the_same_verdict_is_recorded_once_in_a_term(book, observed):
     await book.begin()
-    await book.record(observed)
-    await book.record(replace(observed, now=NOW + timedelta(days=1)))
+    await book.append(observed)
+    await book.append(replace(observed, now=NOW + timedelta(days=1)))
     assert len(book.lines) == 2
 
 
@@ -150,33 +150,33 @@ async def test_whatever_differs_is_recorded_anew(book, observed):
     await book.begin()
     refused = with_spec(observed, acceptance="another")
     for each in (observed, refused, observed, with_scaling(observed, max_replicas=7)):
-        await book.record(each)
+        await book.append(each)
     assert [record["decision"] for record in book.records()[1:]] == ["Allow", "Deny", "Allow", "Allow"]
     assert book.records()[-1]["maxReplicas"] == 7
 
 
 async def test_an_edit_that_asks_for_the_same_is_no_new_decision(book, observed):
     await book.begin()
-    await book.record(observed)
+    await book.append(observed)
     edited = with_scaling(observed, target_queue_depth=99)
-    await book.record(replace(edited, requester=Requester("max", "kubectl")))
+    await book.append(replace(edited, requester=Requester("max", "kubectl")))
     assert len(book.lines) == 2
 
 
 async def test_another_deployment_of_the_same_name_is_a_new_decision(book, observed):
     await book.begin()
-    await book.record(observed)
+    await book.append(observed)
     metadata = observed.deployment.metadata.model_copy(update={"uid": "u-2"})
-    await book.record(replace(observed, deployment=observed.deployment.model_copy(update={"metadata": metadata})))
+    await book.append(replace(observed, deployment=observed.deployment.model_copy(update={"metadata": metadata})))
     assert len(book.lines) == 3
 
 
 async def test_a_new_term_records_every_verdict_again_and_goes_on_with_the_chain(observed):
     first, second = Book(), Book()
     await first.begin()
-    await first.record(observed)
+    await first.append(observed)
     await second.begin("operator/2", first.anchor.heads[-1])
-    await second.record(observed)
+    await second.append(observed)
     found = verify([*first.lines, *second.lines])
     assert found.intact
     assert (found.terms, found.records, found.notes) == (2, 4, ())
@@ -187,7 +187,7 @@ async def test_the_end_of_a_deployment_is_recorded_once(book, observed):
     ref = Ref(kinds.LLAMA_DEPLOYMENT, metadata.namespace, metadata.name)
     await book.begin()
     await book.log.removed(ref, NOW)
-    await book.record(observed)
+    await book.append(observed)
     await book.log.removed(ref, NOW)
     await book.log.removed(ref, NOW)
     assert [record["event"] for record in book.records()] == ["TermStarted", "Decided", "Removed"]
@@ -197,9 +197,9 @@ async def test_a_decision_that_cannot_be_written_is_an_error_and_leaves_no_gap(b
     await book.begin()
     book.full = True
     with pytest.raises(EvidenceError, match="nothing is started"):
-        await book.record(observed)
+        await book.append(observed)
     book.full = False
-    await book.record(observed)
+    await book.append(observed)
     assert verify(book.lines).intact
 
 
@@ -207,21 +207,21 @@ async def test_a_decision_whose_hash_could_not_be_anchored_is_recorded_again(boo
     await book.begin()
     book.anchor.fails = True
     with pytest.raises(UnavailableError):
-        await book.record(observed)
+        await book.append(observed)
     book.anchor.fails = False
-    await book.record(observed)
+    await book.append(observed)
     assert [record["event"] for record in book.records()] == ["TermStarted", "Decided", "Decided"]
     assert verify(book.lines, head=book.anchor.heads[-1]).intact
 
 
 async def test_a_verdict_that_comes_back_after_one_that_was_not_anchored_is_recorded(book, observed):
     await book.begin()
-    await book.record(observed)
+    await book.append(observed)
     book.anchor.fails = True
     with pytest.raises(UnavailableError):
-        await book.record(with_spec(observed, acceptance="another"))
+        await book.append(with_spec(observed, acceptance="another"))
     book.anchor.fails = False
-    await book.record(observed)
+    await book.append(observed)
     assert [record["decision"] for record in book.records()[1:]] == ["Allow", "Deny", "Allow"]
     assert verify(book.lines, head=book.anchor.heads[-1]).intact
 
@@ -230,13 +230,13 @@ async def test_who_does_not_lead_writes_nothing(book, observed):
     await book.begin()
     book.anchor.leads = False
     with pytest.raises(NotLeaderError):
-        await book.record(observed)
+        await book.append(observed)
     assert len(book.lines) == 1
 
 
 async def test_no_decision_is_recorded_before_a_term(book, observed):
     with pytest.raises(EvidenceError):
-        await book.record(observed)
+        await book.append(observed)
 
 
 async def test_many_at_once_make_one_chain(book, observed):
@@ -246,7 +246,7 @@ async def test_many_at_once_make_one_chain(book, observed):
         metadata = observed.deployment.metadata.model_copy(update={"name": f"chat-{number}"})
         return replace(observed, deployment=observed.deployment.model_copy(update={"metadata": metadata}))
 
-    await asyncio.gather(*(book.record(named(number)) for number in range(30)))
+    await asyncio.gather(*(book.append(named(number)) for number in range(30)))
     assert verify(book.lines, head=book.anchor.heads[-1]).intact
     assert len(book.lines) == 31
 
@@ -254,7 +254,7 @@ async def test_many_at_once_make_one_chain(book, observed):
 async def test_texts_of_users_cannot_make_a_line_too_long_or_break_it(book, observed):
     await book.begin()
     awkward = '\n"\\\u2028\U0001f999 token' * 400
-    await book.record(replace(observed, requester=Requester(awkward, awkward)))
+    await book.append(replace(observed, requester=Requester(awkward, awkward)))
     assert verify(split(b"".join(book.lines))).intact
     assert len(book.lines[-1]) < 16_384
 
@@ -264,7 +264,7 @@ async def test_a_file_goes_on_where_it_ended(tmp_path, observed):
     for term in ("a/1", "b/2"):
         log = HashChainLog(file.write, NoAnchor())
         await log.begin(term, start.previous(file, ""), NOW)
-        await log.record(observed, decide(observed, KNOWN))
+        await log.append(observed, decide(observed, KNOWN))
     content = (tmp_path / "evidence.jsonl").read_bytes()
     found = verify(split(content))
     assert found.intact
@@ -277,7 +277,7 @@ async def test_a_line_that_a_crash_cut_off_stays_visible_and_alone(tmp_path, obs
     file = EvidenceFile(path)
     log = HashChainLog(file.write, NoAnchor())
     await log.begin("a/1", GENESIS, NOW)
-    await log.record(observed, decide(observed, KNOWN))
+    await log.append(observed, decide(observed, KNOWN))
     whole = path.read_bytes()
     path.write_bytes(whole[:-10])
     log = HashChainLog(file.write, NoAnchor())
@@ -292,11 +292,11 @@ async def test_the_lease_goes_before_what_the_file_says(tmp_path, observed, capl
     log = HashChainLog(file.write, NoAnchor())
     await log.begin("a/1", GENESIS, NOW)
     head = file.head()
-    await log.record(observed, decide(observed, KNOWN))
+    await log.append(observed, decide(observed, KNOWN))
     assert start.previous(file, head) == head
     assert start.previous(file, "") == file.head()
     assert start.previous(file, "not a hash") == file.head()
-    assert "names no hash" in caplog.text
+    assert "instead of the hash" in caplog.text
 
 
 def test_a_file_that_cannot_be_written_says_which_setting_it_is(tmp_path):

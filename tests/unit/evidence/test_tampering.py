@@ -31,7 +31,7 @@ async def record(path):
             if sample.name.startswith(("llama-", "tiny-")) and "LlamaDeployment" in sample.read_text(encoding="utf-8"):
                 observed = files.read([str(sample), str(SAMPLES / "license-acceptance.yaml")]).observed(NOW)
                 for each in (observed, replace(observed, acceptances=())):
-                    await log.record(each, decide(each, known))
+                    await log.append(each, decide(each, known))
 
 
 @pytest.fixture(scope="module")

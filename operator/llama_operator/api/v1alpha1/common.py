@@ -1,4 +1,4 @@
-"""Types that several of the license resources share: names, dates and hashes, bounded as the API rules want them.
+"""Types that several of the license resources share: names, dates and hashes, within the bounds that Kubernetes asks of an API.
 
 Used by `licenseacceptance`, `licensepolicy` and `llamamodel`.
 """
@@ -30,7 +30,7 @@ MAX_PURPOSES = 3
 
 
 class ConditionedStatus(StatusModel):
-    """What every one of these resources reports."""
+    """What each of these resources reports."""
 
     observed_generation: Annotated[int, Field(ge=0)] = 0
     """Generation of the spec that this status is about."""

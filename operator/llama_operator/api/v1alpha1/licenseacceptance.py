@@ -1,8 +1,8 @@
 """The `LicenseAcceptance` resource: a cluster-scoped record that a legal entity accepted one license version.
 
 Read by `decide.license`, watched by the operator, judged by admission policies. It is evidence, not the act of
-acceptance itself, and no legal advice. What was accepted cannot be changed afterwards (`api.rules`): another text, another
-entity or another count is another record.
+acceptance itself, and no legal advice. What was accepted cannot change afterwards (`api.rules`): another text, another
+entity or another count needs another LicenseAcceptance.
 """
 
 from enum import StrEnum
@@ -42,7 +42,7 @@ class Receipt(StrEnum):
 
 
 class MonthlyActiveUsers(ApiModel):
-    """What somebody attested about the users of the licensee and its affiliates, in the month that the license fixes."""
+    """Attested number of users of the licensee and its affiliates, in the month that the license fixes."""
 
     month: Month
     """Calendar month that was counted, `YYYY-MM`: the one before the license version was released."""
@@ -51,18 +51,18 @@ class MonthlyActiveUsers(ApiModel):
     attested_by: Party
     """Person who attested it."""
     attested_on: Date
-    """When, `YYYY-MM-DD`."""
+    """Day of the attestation, `YYYY-MM-DD`."""
 
 
 class MetaGrant(ApiModel):
-    """A license that Meta granted expressly, as a licensee above the limit of monthly active users needs one."""
+    """A license that Meta granted expressly; a licensee above the limit of monthly active users needs one."""
 
     reference: Annotated[str, Field(min_length=1, max_length=1024)]
-    """Where the document is kept: its number."""
+    """Where the document is kept, for example its number."""
     granted_on: Date
     """First day on which it holds, `YYYY-MM-DD`."""
     expires_on: Date | None = None
-    """Last day on which it holds, `YYYY-MM-DD`; left out when it has no end."""
+    """Last day on which it holds, `YYYY-MM-DD`; leave it out if it has no end."""
 
 
 class LicenseAcceptanceSpec(ApiModel):
@@ -72,45 +72,45 @@ class LicenseAcceptanceSpec(ApiModel):
     """
 
     families: Annotated[tuple[FamilyId, ...], Field(min_length=1, max_length=MAX_FAMILIES, strict=False)]
-    """License families accepted, for example `llama-3.3`; a model under several needs them all."""
+    """License families that were accepted, for example `llama-3.3`. A model under several families needs all of them."""
     version_date: Date | None = None
-    """Date of the license version that was accepted, `YYYY-MM-DD`, as the text itself has it."""
+    """Date of the license version that was accepted, `YYYY-MM-DD`, as written in the license text."""
     text_hashes: Annotated[tuple[Sha256, ...], Field(max_length=32, strict=False)] = ()
     """SHA-256 of each text that was accepted (license, acceptable use policy), normalized as docs/licenses.md says."""
     legal_entity: Party
     """Legal entity that accepted: the licensee."""
     domicile: Country | None = None
     """Where the licensee is domiciled or has its principal place of business, as ISO 3166 alpha-2 code. Some families
-    grant multimodal models to nobody in the European Union; nodes and end users do not matter."""
+    grant multimodal models to no licensee in the European Union. Where nodes and end users are does not matter."""
     received_as: Receipt = Receipt.LICENSEE
-    """`IntegratedEndUserProduct` if the model came as a part of a product for end users: the limit of monthly active
-    users then does not apply."""
+    """`IntegratedEndUserProduct` if the licensee received the model as part of a product for end users: then the limit of
+    monthly active users does not apply."""
     accepted_by: Party
     """Person who accepted for the entity."""
     accepted_on: Date
     """Date of acceptance, `YYYY-MM-DD`."""
     evidence: Annotated[str, Field(max_length=1024)] = ""
-    """Where the proof is kept: a ticket, a document number."""
+    """Where the proof is kept, for example a ticket or a document number."""
     namespaces: Annotated[tuple[Namespace, ...], Field(min_length=1, max_length=MAX_NAMESPACES, strict=False)]
-    """Namespaces whose deployments it covers: those of the legal entity."""
+    """Namespaces whose deployments it covers; all of them belong to the legal entity."""
     purposes: Annotated[tuple[Purpose, ...], Field(max_length=MAX_PURPOSES, strict=False)] = ()
     """Purposes it covers; empty for all that the license allows."""
     monthly_active_users: MonthlyActiveUsers | None = None
     """Attested number of monthly active users."""
     meta_grant: MetaGrant | None = None
-    """License that Meta granted expressly, where the number needs one."""
+    """License that Meta granted expressly, if the number needs one."""
     trade_list_checked_on: Date | None = None
     """When the licensee was last checked against trade control lists, `YYYY-MM-DD`."""
     review_due_on: Date | None = None
-    """When the acceptable use policy, which changes under its URL, has to be read again, `YYYY-MM-DD`."""
+    """When the acceptable use policy has to be read again, `YYYY-MM-DD`: its text may change at the same URL."""
     state: AcceptanceState = AcceptanceState.ACCEPTED
-    """`Terminated` drains and stops every deployment that rests on this record. It cannot be taken back."""
+    """`Terminated` drains and stops every deployment that relies on this acceptance. It cannot be undone."""
     terminated_on: Date | None = None
     """When it ended, `YYYY-MM-DD`."""
 
 
 class LicenseAcceptanceStatus(ConditionedStatus):
-    """What the operator makes of the record."""
+    """What the operator found in the acceptance."""
 
     models: Annotated[tuple[Annotated[str, Field(max_length=253)], ...], Field(max_length=1024)] = ()
     """LlamaModels under a license that it accepts."""
@@ -125,6 +125,6 @@ class LicenseAcceptance(ApiModel):
     kind: Literal["LicenseAcceptance"] = "LicenseAcceptance"
     metadata: ObjectMeta
     spec: LicenseAcceptanceSpec
-    """What was accepted, by whom."""
+    """What was accepted, and by whom."""
     status: LicenseAcceptanceStatus | None = None
-    """What the operator makes of it."""
+    """What the operator found."""

@@ -1,10 +1,10 @@
 """The `LicensePolicy` resource: what the platform owner allows for each license tier. House rules, never license text.
 
-Read by `decide.license` and by the admission policies. All policies that exist apply together: each can only take away.
+Read by `decide.license` and by the admission policies. All policies that exist apply together; each can only take away.
 """
 
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
@@ -23,38 +23,50 @@ ResourceName = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[a-
 
 
 class LicenseTier(StrEnum):
-    """The set of duties that a license family brings (docs/licenses.md)."""
+    """The set of duties that a license family brings, from the fewest to the most (docs/licenses.md)."""
 
     OTHER_LICENSE = "OtherLicense"
+    """Not a Llama license: the operator checks nothing."""
     COMMUNITY_LLAMA_2 = "CommunityLlama2"
+    """Limit of monthly active users, acceptable use, no training of other models."""
     COMMUNITY_LLAMA_31_PLUS = "CommunityLlama31Plus"
+    """Attribution and name rule; training other models is allowed under that name rule."""
     COMMUNITY_LLAMA_3 = "CommunityLlama3"
+    """Attribution and name rule, and no training of other models."""
     NON_COMMERCIAL_RESEARCH = "NonCommercialResearch"
+    """Only research."""
+
+
+UNRESOLVED: Final = "Unresolved"
+"""Stands for the tier of a model whose lineage or license text is unknown. The operator refuses it; no family has it."""
+
+Tier = LicenseTier | Literal["Unresolved"]
+"""Tier of a model."""
 
 
 class Requirement(StrEnum):
-    """Whether something is asked for."""
+    """Whether something is required."""
 
     REQUIRED = "Required"
     NOT_REQUIRED = "NotRequired"
 
 
 class Permission(StrEnum):
-    """Whether something is let through."""
+    """Whether something is allowed."""
 
     ALLOWED = "Allowed"
     REFUSED = "Refused"
 
 
 class UnknownAcceptances(StrEnum):
-    """What becomes of a deployment that names an acceptance nobody has seen."""
+    """What happens to a deployment that names an acceptance that the operator has not seen."""
 
     REFUSED = "Refused"
     REPORTED = "Reported"
 
 
 class TierPolicy(ApiModel):
-    """House rules for the models of one tier. All of them are house policy, none is license text."""
+    """House rules for the models of one tier: house policy, not license text."""
 
     tier: LicenseTier
     """The tier that this entry is about."""
@@ -65,59 +77,59 @@ class TierPolicy(ApiModel):
     acceptances: Annotated[tuple[ResourceName, ...], Field(max_length=256, strict=False)] = ()
     """LicenseAcceptances that may be named for it; empty for all that exist."""
     max_gpus: Annotated[int, Field(ge=0, le=65_536)] | None = None
-    """GPUs that one deployment may use at most, all replicas together."""
+    """Upper limit on the GPUs of one deployment, all replicas together."""
     max_replicas: Annotated[int, Field(ge=1, le=1024)] | None = None
-    """Replicas that one deployment may have at most."""
+    """Upper limit on the replicas of one deployment."""
     require_guard: Requirement = Requirement.NOT_REQUIRED
-    """Whether a deployment has to have a guard model in front of it."""
+    """Whether a deployment must have a guard model in front of it."""
     reattestation_days: Annotated[int, Field(ge=1, le=3650)] | None = None
-    """Days after which the attested number of monthly active users has to be attested anew. The licenses themselves
-    count one fixed month."""
+    """Days after which the number of monthly active users must be attested again. The licenses themselves count one fixed
+    month."""
 
 
 class Licensee(ApiModel):
-    """The one legal entity that uses this cluster, where there is one."""
+    """The one legal entity that uses this cluster, if there is one."""
 
     legal_entity: Party
-    """Its name, as the LicenseAcceptances have it."""
+    """Its name, as it is in the LicenseAcceptances."""
     domicile: Country | None = None
     """Where it is domiciled or has its principal place of business, as ISO 3166 alpha-2 code."""
 
 
 class TradeList(ApiModel):
-    """What the house asks about trade control. The operator keeps no such list of its own."""
+    """House rules for trade control. The operator has no trade control list of its own."""
 
     refused_countries: Annotated[tuple[Country, ...], Field(max_length=256, strict=False)] = ()
-    """Domiciles of licensees that are refused."""
+    """Countries whose licensees are refused."""
     max_check_age_days: Annotated[int, Field(ge=1, le=3650)] | None = None
-    """Days after which `tradeListCheckedOn` of an acceptance is too old; unset asks for no check."""
+    """Days after which `tradeListCheckedOn` of an acceptance is too old; if it is not set, no check is required."""
 
 
 class LicensePolicySpec(ApiModel):
-    """What this house allows. Everything here is house policy and may be stricter than a license, never looser."""
+    """What this house, the organization that runs the cluster, allows. It may be stricter than a license, never looser."""
 
     tiers: Annotated[tuple[TierPolicy, ...], Field(max_length=16, strict=False)] = ()
     """Rules for each tier; at most one entry for a tier."""
     unlisted_tiers: Permission = Permission.REFUSED
-    """What holds for tiers without an entry. `OtherLicense` is always allowed unless it has one."""
+    """Whether tiers without an entry are allowed. `OtherLicense` without an entry always is."""
     unknown_acceptances: UnknownAcceptances = UnknownAcceptances.REFUSED
     """Whether admission refuses a deployment that names a LicenseAcceptance which the operator has not seen. Apply the
-    acceptance first, the deployment a second later. `Reported` admits it; nothing starts, and its conditions say why."""
+    acceptance first, and the deployment a second later. `Reported` admits it: nothing starts, and its conditions say why."""
     licensee: Licensee | None = None
-    """Entity and domicile that acceptances have to name; unset for a cluster of several entities."""
+    """Entity and domicile that acceptances must name; not set in a cluster of several entities."""
     served_license_files: Requirement = Requirement.NOT_REQUIRED
-    """Whether serving pods refuse a model folder without the license files that its families ask for."""
+    """Whether serving pods refuse a model folder that lacks the license files that its families ask for."""
     trade_list: TradeList = TradeList()
     """Trade control."""
 
 
 class LicensePolicyStatus(ConditionedStatus):
-    """What the operator makes of the policy."""
+    """What the operator found in the policy."""
 
     tiers: Annotated[tuple[Annotated[str, Field(max_length=63)], ...], Field(max_length=16)] = ()
     """Tiers that it has rules for."""
     acceptances: Annotated[tuple[Annotated[str, Field(max_length=253)], ...], Field(max_length=4096)] | None = None
-    """LicenseAcceptances that exist: admission knows no other way to find out."""
+    """LicenseAcceptances that exist: admission reads them here, because it cannot look elsewhere."""
 
 
 class LicensePolicy(ApiModel):
@@ -129,4 +141,4 @@ class LicensePolicy(ApiModel):
     spec: LicensePolicySpec
     """What is allowed."""
     status: LicensePolicyStatus | None = None
-    """What the operator makes of it."""
+    """What the operator found."""

@@ -1,8 +1,8 @@
 """The `LlamaDeployment` resource: what a user asks for.
 
-Read by `decide` (through `Observed`), by the CLI and by the CRD generator, which takes descriptions from the
-docstrings here, so `kubectl explain lld.spec` shows them. Cross-field rules stand twice: as CEL for the API server
-(`api.rules`) and as validators here, so that a manifest is refused in the same words with and without a cluster.
+Read by `decide` (through `Observed`), by the CLI and by the CRD generator. The generator takes the descriptions from the
+docstrings here: `kubectl explain lld.spec` shows them. Cross-field rules are in `api.rules`, as CEL for the API server and
+as Python for manifests, with one message for both.
 """
 
 from enum import StrEnum
@@ -14,7 +14,7 @@ from llama_operator.api.meta import API_VERSION, ApiModel, ObjectMeta
 from llama_operator.api.v1alpha1.llamadeployment_status import LlamaDeploymentStatus
 
 MAX_NAME_LENGTH = 38
-"""RayService names end at 47 characters (KubeRay); ours are `<deployment>-<8 characters>`."""
+"""KubeRay allows RayService names of at most 47 characters; ours are `<deployment>-<8 characters>`."""
 
 
 class Precision(StrEnum):
@@ -61,7 +61,7 @@ class ScalingMode(StrEnum):
 
 
 class Purpose(StrEnum):
-    """What the deployment is for, as far as licenses care."""
+    """What the deployment is for, as licenses distinguish it."""
 
     PRODUCTION = "Production"
     EVALUATION = "Evaluation"
@@ -98,7 +98,7 @@ class PrefixCaching(StrEnum):
 
 
 class LoadFormat(StrEnum):
-    """How vLLM reads the weights. All of them read safetensors; pickled weights are never loaded."""
+    """How vLLM reads the weights. All formats read safetensors; vLLM never loads pickled weights."""
 
     AUTO = "Auto"
     SAFETENSORS = "Safetensors"
@@ -112,63 +112,63 @@ class ModelSpec(ApiModel):
     name: Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$")]
     """Name of a catalog entry, for example `llama-3.3-70b-instruct`; `kubectl llama models` lists them."""
     precision: Precision = Precision.AUTO
-    """Precision of the weights. `Auto` takes the highest quality that fits the fewest GPUs; a named one is honored or
-    refused, never changed."""
+    """Precision of the weights. `Auto` takes the highest quality that fits on the fewest GPUs. The operator uses a named
+    precision or refuses it; it never takes another one."""
     precisions: Annotated[tuple[WeightPrecision, ...], Field(max_length=5, strict=False)] = ()
-    """Precisions among which `precision: Auto` may choose; it never goes below them. Default: the 16-bit one and FP8."""
+    """Precisions that `precision: Auto` may choose from. Default: 16-bit and FP8."""
     variant: (
         Annotated[str, Field(min_length=1, max_length=192, pattern=r"^[A-Za-z0-9._-]+/[A-Za-z0-9._-]+$")] | None
     ) = None
-    """Repository (`owner/name`) of the variant, where a precision has several."""
+    """Repository (`owner/name`) of the variant, if a precision has several."""
 
 
 class ContextSpec(ApiModel):
     """What one replica must be able to hold in its KV cache."""
 
     max_model_length: Annotated[int, Field(ge=16, le=16_777_216)] | None = None
-    """Longest sequence in tokens, prompt and answer together. Default: what the model was trained for, or as much of it
-    as the fewest nodes that serve the model hold; the plan says how much that is."""
+    """Longest sequence in tokens, prompt and answer together. Default: the length that the model was trained for, or the
+    part of it that fits on the fewest nodes that can serve the model. The plan says how much that is."""
     concurrent_sequences: Annotated[int, Field(ge=1, le=4096)] = 1
-    """Sequences of full length that one replica must hold at the same time. Shorter ones leave room for more."""
+    """Sequences of full length that one replica must hold at the same time. It can hold more if they are shorter."""
 
 
 class HardwareSpec(ApiModel):
-    """On which accelerators, and how many at most."""
+    """Which accelerators, and at most how many."""
 
     accelerator: Annotated[
         str, Field(min_length=1, max_length=63, pattern=r"^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$")
     ] = "Auto"
-    """Name of an accelerator of the catalog (for example `H100-80GB`, `L4-24GB`, `CPU`), or `Auto`: what the nodes'
-    labels tell."""
+    """Name of an accelerator of the catalog (for example `H100-80GB`, `L4-24GB`, `CPU`). `Auto` reads it from the labels
+    of the nodes."""
     gpus_per_node: Annotated[int, Field(ge=1, le=72)] | None = None
     """Accelerators in one node. Default: the usual node of this accelerator."""
     max_gpus: Annotated[int, Field(ge=1, le=65_536)] | None = None
-    """Accelerators that all replicas together may use at most."""
+    """Upper limit on the accelerators of all replicas together."""
 
 
 class ParallelismSpec(ApiModel):
     """How one replica is sharded."""
 
     mode: ParallelismMode = ParallelismMode.AUTO
-    """`Auto` plans both sizes from memory and divisibility; `Manual` takes those given here, or refuses them."""
+    """`Auto` plans both sizes from memory and divisibility. `Manual` takes the sizes below, or refuses them."""
     tensor: Annotated[int, Field(ge=1, le=64)] | None = None
     """Tensor parallel size: GPUs that share each layer. Must divide the model's attention heads."""
     pipeline: Annotated[int, Field(ge=1, le=64)] | None = None
-    """Pipeline parallel size: groups of layers, one after the other. Default 1."""
+    """Pipeline parallel size: groups of layers that compute one after the other. Default: 1."""
 
 
 class EngineArguments(ApiModel):
-    """The engine arguments that may be set; all others belong to the plan."""
+    """The engine arguments that may be set; the plan sets all others."""
 
     max_num_seqs: Annotated[int, Field(ge=1, le=4096)] | None = None
-    """Sequences that one replica computes at once; further requests wait and count as queue depth. Default: as many as
-    the KV cache is likely to hold."""
+    """Sequences that one replica computes at once. Further requests wait and count as queue depth. Default: the number
+    that the KV cache is likely to hold."""
     max_num_batched_tokens: Annotated[int, Field(ge=16, le=1_048_576)] | None = None
     """Tokens in one step of the engine."""
     graphs: GraphMode = GraphMode.CAPTURED
-    """`Eager` starts faster and computes slower. Always eager on CPU."""
+    """`Eager` starts faster and computes slower. A CPU always computes eagerly."""
     prefix_caching: PrefixCaching = PrefixCaching.ENABLED
-    """Reuse the KV cache of common prefixes."""
+    """Whether requests with the same beginning share its KV cache."""
     load_format: LoadFormat = LoadFormat.AUTO
     """How the weights are read."""
     seed: Annotated[int, Field(ge=0, le=4_294_967_295)] = 0
@@ -187,27 +187,27 @@ class EngineSpec(ApiModel):
 
 
 class ScalingSpec(ApiModel):
-    """How many replicas, and who decides."""
+    """How many replicas, and who sets their number."""
 
     mode: ScalingMode = ScalingMode.QUEUE_DEPTH
-    """`QueueDepth` scales on waiting requests; `Manual` takes `spec.replicas`; `External` leaves `spec.replicas` to an
-    autoscaler that uses the scale subresource."""
+    """`QueueDepth` scales on waiting requests. `Manual` takes `spec.replicas`. With `External`, an autoscaler writes
+    `spec.replicas` through the scale subresource."""
     min_replicas: Annotated[int, Field(ge=0, le=1024)] = 1
-    """Fewest replicas; 0 frees the hardware when idle."""
+    """Lower limit on replicas; 0 frees the hardware when there is no load."""
     max_replicas: Annotated[int, Field(ge=1, le=1024)] = 1
-    """Most replicas."""
+    """Upper limit on replicas."""
     target_queue_depth: Annotated[int, Field(ge=1, le=10_000)] = 4
     """Waiting requests that a replica may have before another one is added."""
     max_queued_requests: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000
     """Requests that may wait in one router before it answers 503."""
     upscale_delay_seconds: Annotated[int, Field(ge=0, le=3600)] = 5
-    """How long the queue must be deep before a replica is added."""
+    """How long the queue must exceed its target before a replica is added."""
     downscale_delay_seconds: Annotated[int, Field(ge=0, le=86_400)] = 300
     """How long a replica must be idle before it is removed."""
 
 
 class ObjectivesSpec(ApiModel):
-    """What the plan must reach, by estimate: a load, and the average latencies at that load."""
+    """Estimates that the plan must reach: a load, and the average latencies at that load."""
 
     time_to_first_token_milliseconds: Annotated[int, Field(ge=1, le=600_000)] | None = None
     """Longest time until the first token, on average. Default: no limit."""
@@ -222,14 +222,14 @@ class ObjectivesSpec(ApiModel):
 
 
 class OutputUse(StrEnum):
-    """Whether answers are used to improve other models, as far as whoever deploys it declares."""
+    """Whether answers are used to improve other models, as the user who deploys it declares."""
 
     NOT_FOR_TRAINING = "NotForTraining"
     TRAINS_MODELS = "TrainsModels"
 
 
 class UseCase(StrEnum):
-    """Field of use, as far as licenses care."""
+    """Field of use, as licenses distinguish it."""
 
     GENERAL = "General"
     CRITICAL_INFRASTRUCTURE = "CriticalInfrastructure"
@@ -240,18 +240,18 @@ class UseCase(StrEnum):
 
 
 class LicenseSpec(ApiModel):
-    """By which right the model is used. The operator records evidence; it gives no legal advice."""
+    """The right by which the model is used. The operator records evidence; it gives no legal advice."""
 
     acceptance: (
         Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$")] | None
     ) = None
-    """Name of the LicenseAcceptance that covers this model. Needed for every model under a license of its own."""
+    """Name of the LicenseAcceptance that covers this model. Needed for every model whose license asks for an acceptance."""
     purpose: Purpose = Purpose.EVALUATION
     """What the deployment is for."""
     attribution_url: Annotated[str, Field(min_length=8, max_length=2048, pattern=r"^https?://[^\s]+$")] | None = None
-    """Page that carries the attribution which the license asks for. Recorded, never fetched."""
+    """Page that shows the attribution that the license asks for. The operator records it and never fetches it."""
     output_use: OutputUse = OutputUse.NOT_FOR_TRAINING
-    """`TrainsModels` if answers improve other models: Llama 2 and 3 allow that for their own family alone, newer ones
+    """`TrainsModels` if answers improve other models. Llama 2 and 3 allow that only for their own family, newer ones
     under a name rule."""
     trained_models: Annotated[
         tuple[Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$")], ...],
@@ -259,12 +259,12 @@ class LicenseSpec(ApiModel):
     ] = ()
     """Models that the answers improve: catalog entries, LlamaModels, or the names that they will have."""
     use_case: UseCase = UseCase.GENERAL
-    """What it is used for. The acceptable use policies rule some fields out."""
+    """What it is used for. The acceptable use policies exclude some fields."""
     guard_model: (
         Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$")] | None
     ) = None
-    """Model that screens requests and answers, if there is one: catalog entry or LlamaModel. Llama Guard is a Llama
-    itself, so its license is judged too."""
+    """Model that screens requests and answers, if there is one: catalog entry or LlamaModel. Llama Guard is itself a
+    Llama: the operator judges its license too."""
 
 
 class SecretKey(ApiModel):
@@ -277,31 +277,32 @@ class SecretKey(ApiModel):
 
 
 class WeightsSpec(ApiModel):
-    """How the weights are got."""
+    """How pods get the weights."""
 
     token_secret: SecretKey | None = None
-    """Secret with the Hugging Face token that may download the model. The operator only names it to pods of this
-    namespace and never reads it. A new token goes into the same Secret: nothing restarts, and new pods use it. Another
-    Secret is a new revision."""
+    """Secret with the Hugging Face token that may download the model. The operator never reads it; it only names it to
+    pods of this namespace. To change the token, write the new one into the same Secret: nothing restarts, and new pods
+    use it. Another Secret is a new revision."""
 
 
 class RolloutSpec(ApiModel):
-    """How changes that need new engines are rolled out."""
+    """How the operator rolls out changes that need new engines."""
 
     strategy: RolloutStrategy = RolloutStrategy.AUTO
-    """`BlueGreen` starts the new revision beside the old one and moves the traffic when it serves; `Recreate` frees the
-    old one's hardware first, which cuts requests that run and leaves none served until the new one is up; `Auto` is `BlueGreen` where free accelerators and `maxGPUs` hold a second copy, else
-    `Recreate`. The status says which, and why."""
+    """`BlueGreen` starts the new revision beside the old one and moves the traffic when the new one serves. `Recreate`
+    frees the hardware of the old one first: requests that run are cut, and none are served until the new one is up.
+    `Auto` is `BlueGreen` if free accelerators and `maxGPUs` have room for a second copy, else `Recreate`. The status says
+    which one, and why."""
     progress_deadline_seconds: Annotated[int, Field(ge=10, le=86_400)] = 3600
-    """How long a new revision may take to serve before it is given up and the one before it gets, or keeps, the
-    traffic. The first revision of a deployment has nothing to go back to and is tried on."""
+    """How long a new revision may take until it serves. After that the operator gives it up, and the revision before it
+    gets or keeps the traffic. The first revision of a deployment has none before it: the operator keeps trying."""
     drain_seconds: Annotated[int, Field(ge=0, le=86_400)] = 300
-    """How long an old revision lives on after the traffic has moved, and how long a replica that is removed may finish
-    its requests."""
+    """How long an old revision runs after the traffic has moved, and how long a removed replica may take to finish its
+    requests."""
     revision_history_limit: Annotated[int, Field(ge=0, le=100)] = 5
-    """Old revisions that are kept to roll back to; they hold no hardware."""
+    """Number of old revisions that are kept for a rollback; they hold no hardware."""
     restarted_at: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9:.+-]+$")] | None = None
-    """Any new value, by custom the time, starts a new revision of the same spec, planned anew."""
+    """Any new value, usually the time, starts a new revision of the same spec with a new plan."""
 
 
 class LlamaDeploymentSpec(ApiModel):
@@ -310,32 +311,32 @@ class LlamaDeploymentSpec(ApiModel):
     model: ModelSpec
     """Which model, in which precision."""
     context: ContextSpec = ContextSpec()
-    """What one replica must be able to hold."""
+    """What one replica must be able to hold in its KV cache."""
     hardware: HardwareSpec = HardwareSpec()
-    """On which accelerators."""
+    """Which accelerators."""
     parallelism: ParallelismSpec = ParallelismSpec()
     """How one replica is sharded."""
     engine: EngineSpec = EngineSpec()
     """Settings of vLLM."""
     objectives: ObjectivesSpec | None = None
-    """Latencies and rate that choose among the plans that fit. Default: the fewest GPUs, whatever their speed."""
+    """Latencies and rate by which the operator chooses among the plans that fit. Default: the fewest GPUs, at any speed."""
     scaling: ScalingSpec = ScalingSpec()
     """How many replicas."""
     replicas: Annotated[int, Field(ge=0, le=1024)] | None = None
     """Number of replicas in scaling modes `Manual` and `External`; written by `kubectl scale`."""
     license: LicenseSpec = LicenseSpec()
-    """By which right the model is used."""
+    """The right by which the model is used."""
     weights: WeightsSpec = WeightsSpec()
-    """How the weights are got."""
+    """How pods get the weights."""
     rollout: RolloutSpec = RolloutSpec()
-    """How new revisions are rolled out."""
+    """How the operator rolls out new revisions."""
     activation: Activation = Activation.ACTIVE
     """`Suspended` keeps the object and frees its hardware."""
     image: (
         Annotated[str, Field(min_length=1, max_length=512, pattern=r"^[a-z0-9]([A-Za-z0-9._/:@-]*[A-Za-z0-9])?$")]
         | None
     ) = None
-    """Container image of the Ray pods. Default: the serving image of the operator's own version."""
+    """Container image of the Ray pods. Default: the serving image of the operator's version."""
 
 
 class LlamaDeployment(ApiModel):
@@ -345,6 +346,6 @@ class LlamaDeployment(ApiModel):
     kind: Literal["LlamaDeployment"] = "LlamaDeployment"
     metadata: ObjectMeta
     spec: LlamaDeploymentSpec
-    """What is asked for."""
+    """What the user asks for."""
     status: LlamaDeploymentStatus | None = None
-    """What is."""
+    """What exists."""

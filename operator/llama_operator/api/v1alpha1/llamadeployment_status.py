@@ -1,4 +1,4 @@
-"""Status of a `LlamaDeployment`: what is, for the generation named in it. Written by `status` alone."""
+"""Status of a `LlamaDeployment`: what exists, for the generation named in it. Only `status` writes it."""
 
 from typing import Annotated
 
@@ -13,7 +13,7 @@ Count = Annotated[int, Field(ge=0, le=9_007_199_254_740_991)]
 
 
 class ChosenPlan(StatusModel):
-    """How one replica is sharded, with the memory that this takes on each GPU."""
+    """How one replica is sharded, and how much memory that takes on each GPU."""
 
     model: Name
     """Catalog entry."""
@@ -38,11 +38,11 @@ class ChosenPlan(StatusModel):
     memory_bytes_per_gpu: Count
     """What the engine may use of each GPU."""
     weight_bytes_per_gpu: Count
-    """Weights on the GPU whose room bounds the KV cache of all."""
+    """Weights on the GPU with the least room, which limits the KV cache of all GPUs."""
     reserve_bytes_per_gpu: Count
     """Activations, graphs and communication buffers, estimated."""
     kv_cache_bytes_per_gpu: Count
-    """What is left for the KV cache on that GPU; on a CPU, the size that is set for it."""
+    """What remains for the KV cache on that GPU; on a CPU, the size that is set for it."""
     kv_cache_tokens: Count
     """Tokens that the KV cache of one replica holds."""
     replicas_for_objectives: Count | None = None
@@ -52,18 +52,18 @@ class ChosenPlan(StatusModel):
     time_per_output_token_us: Count | None = None
     """Estimated time between two tokens of an answer at that rate, in microseconds."""
     requests_per_minute: Count | None = None
-    """Estimated rate that one replica sustains, within spec.objectives where there are any."""
+    """Estimated rate that one replica sustains, within spec.objectives if there are any."""
     cold_start_seconds: Count | None = None
-    """Estimated time from nothing to the first answer, a new node and its image included."""
+    """Estimated time from no replica to the first answer, a new node and its image included."""
     usd_per_hour_cents: Count | None = None
-    """List price of one replica for one hour, in US cents; absent where the accelerator has no price."""
+    """List price of one replica for one hour, in US cents; absent if the accelerator has no price."""
 
 
 class RejectedPlan(StatusModel):
     """A candidate that does not fit, and why."""
 
     candidate: Name
-    """Precision, accelerator, tensor and pipeline size in short."""
+    """Precision, accelerator, tensor and pipeline size, in one line."""
     reason: Name
     """Failed check, one CamelCase word."""
     message: Text
@@ -76,7 +76,7 @@ class PlanStatus(StatusModel):
     """The plan of the active revision."""
 
     chosen: ChosenPlan | None = None
-    """The candidate that is used; absent when none fits."""
+    """The candidate that is used; absent if none fits."""
     rejected: Annotated[tuple[RejectedPlan, ...], Field(max_length=16)] = ()
     """The nearest candidates that do not fit."""
 
@@ -85,11 +85,11 @@ class KVCacheStatus(StatusModel):
     """The KV cache of one replica, as planned and as the engine measured it when it started."""
 
     revision: Name
-    """Revision that was planned and measured."""
+    """Revision that the figures are about."""
     planned_tokens: Count
-    """Tokens that it should hold: what the plan left for it, or the size that was set (on CPU)."""
+    """Tokens that it should hold by the plan, or by the size that was set (on CPU)."""
     measured_tokens: Count
-    """Tokens that it holds; the smallest replica counts."""
+    """Tokens that it holds in the replica with the fewest."""
     planned_concurrency: Count
     """Sequences of plan.chosen.maxModelLength that it should hold at once."""
     measured_concurrency: Count
@@ -102,18 +102,18 @@ class RevisionStatus(StatusModel):
     active: Name = ""
     """RayService that gets the traffic."""
     pending: Name = ""
-    """RayService that is being started."""
+    """RayService that is starting."""
     last_failed: Name = ""
-    """Last revision that did not make it."""
+    """Last revision that did not come to serve."""
     last_failed_reason: Text = ""
-    """Why it did not."""
+    """Why it did not serve."""
 
 
 class ScalingEvent(StatusModel):
     """One change of the number of replicas."""
 
     time: Timestamp
-    """When it was seen."""
+    """When the operator saw it."""
     from_replicas: Count
     """Replicas before."""
     to_replicas: Count
@@ -123,13 +123,13 @@ class ScalingEvent(StatusModel):
 
 
 class LlamaDeploymentStatus(StatusModel):
-    """What is, for the generation named in `observedGeneration`."""
+    """What exists, for the generation named in `observedGeneration`."""
 
     observed_generation: Count = 0
     """Generation of the spec that this status describes."""
     conditions: Annotated[tuple[Condition, ...], Field(max_length=16)] = ()
-    """What is known: LicenseAccepted, ModelResolved, Planned, CapacityFound, ModelLoaded, EndpointReady, UpToDate,
-    PlanAccurate, and Ready, Reconciling, Stalled in sum."""
+    """What the operator knows: LicenseAccepted, ModelResolved, Planned, CapacityFound, ModelLoaded, EndpointReady, UpToDate,
+    PlanAccurate; in sum: Ready, Reconciling, Stalled."""
     plan: PlanStatus | None = None
     """How one replica is sharded."""
     revisions: RevisionStatus | None = None
@@ -141,11 +141,11 @@ class LlamaDeploymentStatus(StatusModel):
     selector: Text = ""
     """Label selector of the serving pods, for the scale subresource."""
     queue_depth: Count | None = None
-    """Waiting requests, rounded to two digits; absent when it cannot be read."""
+    """Waiting requests, rounded to two digits; absent if the operator cannot read it."""
     kv_cache_tokens: Count | None = None
-    """KV cache of one replica of what answers now, as its engine measured it, in tokens; absent until it is known."""
+    """KV cache of one replica that answers now, in tokens, as its engine measured it; absent until it is known."""
     kv_cache: KVCacheStatus | None = None
-    """KV cache of the revision that the spec asks for, planned against measured; absent until it was measured."""
+    """KV cache of the revision that the spec asks for, as planned and as measured; absent until it was measured."""
     scaling_history: Annotated[tuple[ScalingEvent, ...], Field(max_length=10)] = ()
     """Last changes of the number of replicas, newest first."""
     url: Annotated[str, Field(max_length=2048)] = ""

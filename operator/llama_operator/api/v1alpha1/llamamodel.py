@@ -16,7 +16,7 @@ ModelName = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[a-z0-9
 
 
 class DerivationKind(StrEnum):
-    """How a model came from another one."""
+    """How a model was made from another one."""
 
     FINETUNE = "Finetune"
     ADAPTER = "Adapter"
@@ -27,7 +27,7 @@ class DerivationKind(StrEnum):
 
 
 class Modality(StrEnum):
-    """What the model takes in."""
+    """What the model takes as input."""
 
     TEXT = "Text"
     TEXT_AND_IMAGE = "TextAndImage"
@@ -76,7 +76,7 @@ class VolumeClaimSource(ApiModel):
 
 
 class ModelSource(ApiModel):
-    """Where the weights are: exactly one of these."""
+    """Where the weights are; set exactly one of these."""
 
     hugging_face: HuggingFaceSource | None = None
     """A repository of the Hugging Face Hub."""
@@ -92,19 +92,19 @@ class Ancestor(ApiModel):
     model: ModelName
     """Catalog entry or LlamaModel."""
     kind: DerivationKind
-    """How this model came from it."""
+    """How this model was made from it."""
 
 
 class Lineage(ApiModel):
-    """Where the model comes from. Duties of every ancestor apply, whatever the model's own license says."""
+    """Where the model comes from. The duties of every ancestor apply, also if the model has a license of its own."""
 
     derived_from: Annotated[tuple[Ancestor, ...], Field(max_length=16, strict=False)] = ()
-    """Every model that went into it: base, adapter, merged models, models whose outputs it was trained on. Empty states
-    that it comes from none."""
+    """Every model that went into it: base, adapter, merged models, models whose outputs it was trained on. Empty means
+    that it comes from no other model."""
 
 
 class ArchitectureFingerprint(ApiModel):
-    """Facts of the checkpoint's own `config.json`. They have to fit the declared lineage."""
+    """Facts of the checkpoint's own `config.json`. They must fit the declared lineage."""
 
     class_name: Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z][A-Za-z0-9]*$")] | None = None
     """`architectures[0]`, for example `LlamaForCausalLM`."""
@@ -138,23 +138,23 @@ class Weights(ApiModel):
     quantization: Annotated[str, Field(max_length=63, pattern=r"^[a-z0-9_-]*$")] = ""
     """Method as vLLM names it, for example `compressed-tensors`; empty for 16-bit weights."""
     size_bytes: Annotated[int, Field(ge=1, le=9_007_199_254_740_991)] | None = None
-    """Bytes of all weight files together. Default: computed from the shape, which is less exact."""
+    """Size of all weight files together, in bytes. Default: computed from the shape, which is less exact."""
 
 
 class LlamaModelSpec(ApiModel):
-    """Which checkpoint, where from, and what it is made of."""
+    """Which checkpoint, where it is, and what it was made from."""
 
     source: ModelSource
     """Where the weights are."""
     digest: Sha256
-    """SHA-256 of the manifest of the checkpoint's files (docs/licenses.md): another content is another LlamaModel."""
+    """SHA-256 of the manifest of the checkpoint's files (docs/licenses.md). Other files are another LlamaModel."""
     lineage: Lineage = Lineage()
     """What it was made from."""
     license_families: Annotated[tuple[FamilyId, ...], Field(max_length=MAX_FAMILIES, strict=False)] = ()
-    """License families that its publisher puts on it, for example `mit`. They come on top of those of its ancestors,
-    never instead of them."""
+    """License families under which its publisher puts it, for example `mit`. They add to those of its ancestors and
+    never replace them."""
     modality: Modality | None = None
-    """What it takes in. Default: that of its ancestors; a multimodal ancestor makes it multimodal for the license."""
+    """What it takes as input. Default: as its ancestors. A multimodal ancestor makes it multimodal for the license."""
     architecture_fingerprint: ArchitectureFingerprint = ArchitectureFingerprint()
     """Facts of its `config.json`. What is left out is as in the first ancestor that it got its weights from."""
     context_length: Annotated[int, Field(ge=16, le=134_217_728)] | None = None
@@ -170,20 +170,20 @@ class LlamaModelSpec(ApiModel):
     tags: Annotated[
         tuple[Annotated[str, Field(min_length=1, max_length=63)], ...], Field(max_length=64, strict=False)
     ] = ()
-    """Tags of its publisher's model card, as they are."""
+    """Tags of its publisher's model card, unchanged."""
 
 
 class LlamaModelStatus(ConditionedStatus):
     """What the operator found out about the model."""
 
     tier: Annotated[str, Field(max_length=63)] = ""
-    """Strictest license tier of its lineage; `Unresolved` when the lineage is not known."""
+    """Strictest license tier of its lineage; `Unresolved` if the lineage is not known."""
     license_families: Annotated[tuple[Annotated[str, Field(max_length=63)], ...], Field(max_length=64)] = ()
     """License families whose duties apply: its own and those of every ancestor."""
     acceptance_required: Annotated[str, Field(max_length=16)] = ""
     """`Required` if one of them has to be accepted, else `NotRequired`."""
     ancestors: Annotated[tuple[Annotated[str, Field(max_length=63)], ...], Field(max_length=256)] = ()
-    """Every model it comes from, nearest first."""
+    """Every model that it comes from, nearest first."""
 
 
 class LlamaModel(ApiModel):

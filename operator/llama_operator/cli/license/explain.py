@@ -54,7 +54,13 @@ def document(judged: Judged, unknown: tuple[str, ...] = ()) -> dict[str, Any]:
         "message": judged.message,
         "rules": [_rule(rule) for rule in judged.rules],
         "attested": [
-            {"rule": said.rule, "statement": said.statement, "by": said.by, "on": said.on, "acceptance": said.record}
+            {
+                "rule": said.rule,
+                "statement": said.statement,
+                "by": said.by,
+                "on": said.on,
+                "acceptance": said.acceptance,
+            }
             for said in (evidence.attestations if evidence else ())
         ],
         "lineage": list(evidence.lineage) if evidence else [],
@@ -100,7 +106,7 @@ def _print(judged: Judged, unknown: tuple[str, ...]) -> None:
             console.print(Text(f"  lineage: {step}", style="dim"), soft_wrap=True)
         checks.show(console, [_check(rule) for rule in judged.rules])
         for said in verdict.evidence.attestations:
-            who = f"{said.by or 'nobody'} on {said.on or 'no date'}, {said.record}"
+            who = f"{said.by or 'nobody'} on {said.on or 'no date'}, {said.acceptance}"
             console.print(Text(f"attested, not checked: {said.rule} {said.statement} ({who})"), soft_wrap=True)
     subject, style = _said(judged)
     console.print(Text.assemble((subject, style), f": {judged.message}"), soft_wrap=True)

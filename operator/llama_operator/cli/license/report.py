@@ -65,7 +65,7 @@ def document(judged: Judged) -> dict[str, Any]:
     """One deployment as JSON; a stable interface, documented in docs/cli.md."""
     metadata, spec, verdict = judged.deployment.metadata, judged.deployment.spec, judged.verdict
     evidence, duties = (verdict.evidence, verdict.duties) if verdict else (None, None)
-    used = evidence.records if evidence else ()
+    used = evidence.acceptances if evidence else ()
     return {
         "namespace": metadata.namespace,
         "name": metadata.name,
@@ -82,7 +82,7 @@ def document(judged: Judged) -> dict[str, Any]:
         "attributionURL": spec.license.attribution_url or "",
         "notice": list(duties.notices) if duties else [],
         "namePrefixes": list(duties.name_prefixes) if duties else [],
-        "outputTerms": duties.output_terms if duties else "",
+        "outputTerms": ", ".join(duties.output_terms) if duties else "",
         "rules": list(duties.rules) if duties else [],
         "textHashes": list(evidence.text_hashes) if evidence else [],
         "modelDigest": evidence.model_digest if evidence else "",

@@ -15,7 +15,7 @@ from llama_operator.decide.plan.cold_start import Stage, stages, total_seconds
 from llama_operator.decide.plan.status import label
 from llama_operator.decide.problem import Problem
 from llama_operator.status import conditions
-from llama_operator.status.conditions import Finding
+from llama_operator.status.finding import Finding
 
 
 def document(observed: Observed, decision: Decision, built: tuple[dict[str, Any], ...]) -> dict[str, Any]:

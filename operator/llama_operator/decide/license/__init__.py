@@ -1,10 +1,11 @@
 """The license chain: which license families apply to a model, and whether a deployment may use it.
 
-    signals, fingerprint -> what names and shapes tell
+    signals, fingerprint -> what names and shapes imply
     lineage              -> the families of a model: the union over every ancestor
-    acceptance, termination, users, territory, naming, output_use, use, house -> checks by topic
+    accepted             -> whether an acceptance is about a version and a text
+    rules                -> the checks, a module a subject
     chain                -> the checks in order: `judge`
-    duties, verdict      -> what follows from it, and what it rests on
+    duties, verdict      -> what follows from the verdict, and what it rests on
 
 Pure. `decide.decision` calls `judge`; docs/licenses.md lists the rules. It gives no legal advice.
 """

@@ -1,6 +1,6 @@
-"""The license chain: ordered, named, pure checks. The first denial decides, all of them are kept for `explain`.
+"""The license chain: ordered, named, pure checks. The first denial gives the reason; `explain` shows all of them.
 
-Called by `decide.decision`. The terms are data (`catalog`), the rule ids are those of docs/licenses.md. The chain
+Called by `decide.decision`. The terms are data (`catalog`). The ids of the rules are those of docs/licenses.md. The chain
 enforces rules and records evidence; it gives no legal advice.
 """
 
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from llama_operator.api.reasons import Reason
-from llama_operator.decide.license.check import Check, Found
+from llama_operator.decide.license.check import Check, Refusal
 from llama_operator.decide.license.duties import duties_of, evidence_of
 from llama_operator.decide.license.facts import LicenseInput
 from llama_operator.decide.license.rules import (
@@ -31,22 +31,19 @@ _OF_GUARDS: tuple[Check, ...] = (
     *users.CHECKS,
     *territory.CHECKS,
 )
-"""Checks that a guard has to pass too: its answers are shown to nobody."""
+"""Checks that a guard has to pass too; no others, because no user sees its answers."""
 
 
-def _guard_allowed(given: LicenseInput) -> Found | None:
-    guard = given.guard
+def _guard_allowed(case: LicenseInput) -> Refusal | None:
+    guard = case.guard
     if guard is None:
         return None
-    alone = replace(given, model=guard, guard=None, trained=())
+    case_of_guard = replace(case, model=guard, guard=None, trained=())
     for check in _OF_GUARDS:
-        found = _run(check, alone)[1]
-        if found is not None:
-            return Found(
-                f"the guard {guard.name} is a model with a license of its own: {found.message}",
-                found.unblock,
-                clause=found.clause or check.clause,
-            )
+        refusal = _run(check, case_of_guard)[1]
+        if refusal is not None:
+            message = f"the guard {guard.name} is a model with a license of its own: {refusal.message}"
+            return Refusal(message, refusal.unblock, clause=refusal.clause or check.clause)
     return None
 
 
@@ -56,7 +53,7 @@ _GUARD = Check(
     "the clauses of the guard's own license",
     Reason.GUARD_NOT_ALLOWED,
     _guard_allowed,
-    lambda given: given.guard is not None,
+    lambda case: case.guard is not None,
 )
 
 CHAIN: tuple[Check, ...] = (
@@ -75,63 +72,66 @@ CHAIN: tuple[Check, ...] = (
 """The checks in the order in which they are reported."""
 
 
-def judge(given: LicenseInput, chain: Sequence[Check] = CHAIN) -> LicenseVerdict:
+def judge(case: LicenseInput, chain: Sequence[Check] = CHAIN) -> LicenseVerdict:
     """Run the whole chain; the first denial gives reason and message.
 
     Args:
-        given: What is judged.
-        chain: Checks to run; others than `CHAIN` only to prove what a check is for.
+        case: A model, who uses it for what, and the acceptances and policies that exist.
+        chain: Checks to run; tests pass others than `CHAIN` to prove that each check is needed.
+
+    Returns:
+        The verdict with all denials, the duties, and the evidence that it rests on.
     """
-    ran = [(check, *_run(check, given)) for check in chain]
-    denials = tuple(_denial(check, found) for check, _, found in ran if found is not None)
+    ran = [(check, *_run(check, case)) for check in chain]
+    denials = tuple(_denial(check, refusal) for check, _, refusal in ran if refusal is not None)
     outcomes = tuple(outcome for _, outcome, _ in ran)
-    reason, message = _told(given, denials)
+    reason, message = _headline(case, denials)
     return LicenseVerdict(
         allowed=not denials,
-        tier=given.model.tier,
-        families=tuple(family.id for family in given.model.families),
+        tier=case.model.tier,
+        families=tuple(family.id for family in case.model.families),
         reason=reason,
         message=message,
         denials=denials,
-        duties=duties_of(given),
-        evidence=evidence_of(given, outcomes),
-        drain=_drains(given, denials),
+        duties=duties_of(case),
+        evidence=evidence_of(case, outcomes),
+        drain=_drains(case, denials),
     )
 
 
-def _run(check: Check, given: LicenseInput) -> tuple[Outcome, Found | None]:
-    if not check.applies(given):
+def _run(check: Check, case: LicenseInput) -> tuple[Outcome, Refusal | None]:
+    if not check.applies(case):
         return Outcome(check.id, check.rule, "NotApplicable"), None
-    if check.needs_records and given.records is None:
+    if check.needs_acceptances and case.acceptances is None:
         return Outcome(check.id, check.rule, "NotChecked"), None
-    found = check.finds(given)
-    return Outcome(check.id, check.rule, "Allowed" if found is None else "Denied"), found
+    refusal = check.refuses(case)
+    return Outcome(check.id, check.rule, "Allowed" if refusal is None else "Denied"), refusal
 
 
-def _denial(check: Check, found: Found) -> Denial:
+def _denial(check: Check, refusal: Refusal) -> Denial:
     return Denial(
-        reason=found.reason or check.reason,
+        reason=refusal.reason or check.reason,
         rule=check.rule,
-        message=found.message,
-        unblock=found.unblock,
-        clause=found.clause or check.clause,
+        message=refusal.message,
+        unblock=refusal.unblock,
+        clause=refusal.clause or check.clause,
         check=check.id,
         origin=check.origin,
     )
 
 
-def _told(given: LicenseInput, denials: tuple[Denial, ...]) -> tuple[Reason, str]:
+def _headline(case: LicenseInput, denials: tuple[Denial, ...]) -> tuple[Reason, str]:
+    """The one reason and message of the verdict."""
     if denials:
         first = denials[0]
         rests_on = "house policy" if first.origin == "HousePolicy" else f"rule {first.rule}, {first.clause}"
         return first.reason, f"{first.message} ({rests_on}); to unblock: {first.unblock}"
-    if not given.model.needing_acceptance:
-        return Reason.LICENSE_NOT_NEEDED, f"{given.model.name} needs no acceptance"
-    if given.records is None:
-        named = f"LicenseAcceptance {given.license.acceptance}"
-        not_seen = f"{named} was not looked up: add its manifest to the files, or ask the cluster"
-        return Reason.ACCEPTANCE_NOT_CHECKED, not_seen
-    names = dict.fromkeys(record.metadata.name for record in acceptance.relied_on_with_leading(given))
+    if not case.model.needing_acceptance:
+        return Reason.LICENSE_NOT_NEEDED, f"{case.model.name} needs no acceptance"
+    if case.acceptances is None:
+        unread = f"LicenseAcceptance {case.license.acceptance} was not looked up"
+        return Reason.ACCEPTANCE_NOT_CHECKED, f"{unread}: add its manifest to the files, or ask the cluster"
+    names = dict.fromkeys(used.metadata.name for used in acceptance.acceptances_used(case))
     return (
         Reason.LICENSE_ALLOWED,
         f"LicenseAcceptance {' and '.join(names)} {'covers' if len(names) == 1 else 'cover'} it",
@@ -142,15 +142,15 @@ _ENDED = frozenset({Reason.ACCEPTANCE_TERMINATED, Reason.META_GRANT_EXPIRED})
 _OF_ACCEPTANCE = frozenset(
     check.id for check in (*acceptance.CHECKS_FIRST, *acceptance.CHECKS) if check.origin == "License"
 )
-"""Checks without which there is no acceptance that could stand in for one that ended."""
+"""Checks that an acceptance has to pass to replace one that ended."""
 
 
-def _drains(given: LicenseInput, denials: tuple[Denial, ...]) -> bool:
-    """Whether a right that existed has ended: a grant of Meta that ran out, or an acceptance that was terminated.
+def _drains(case: LicenseInput, denials: tuple[Denial, ...]) -> bool:
+    """Whether a right that existed has ended: a grant of Meta expired, or an acceptance was terminated.
 
-    Naming another acceptance that does not hold is no way out of a termination.
+    Naming another acceptance that does not hold does not undo a termination.
     """
     if any(denial.reason in _ENDED for denial in denials):
         return True
     unaccepted = any(denial.check in _OF_ACCEPTANCE for denial in denials)
-    return unaccepted and termination.ended_here(given)
+    return unaccepted and termination.ended_here(case)

@@ -1,4 +1,4 @@
-"""What a check of the license chain is, and what it answers. Used by every module of checks and by `chain`."""
+"""What a check of the license chain is, and what it returns. Used by every module of `rules` and by `chain`."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,11 +8,11 @@ from llama_operator.api.reasons import Reason
 from llama_operator.decide.license.facts import LicenseInput
 
 Origin = Literal["License", "Record", "HousePolicy"]
-"""Where a rule comes from: the text of a license, the evidence that this operator wants, or what this house decided."""
+"""Source of a rule: the text of a license, the evidence that the operator requires, or a decision of this house."""
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class Refusal:
     """Why a check refuses."""
 
     message: str
@@ -20,7 +20,7 @@ class Found:
     clause: str = ""
     """Clause in the words of the license at hand; empty for the check's own."""
     reason: Reason | None = None
-    """Where it differs from the check's own."""
+    """None for the check's own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,49 +30,49 @@ class Check:
     Attributes:
         id: Name of the check, unique.
         rule: Id of the rule in docs/licenses.md, for example `P5`.
-        clause: Clause that it rests on.
-        reason: One word for programs, when it refuses.
-        finds: Returns why it refuses, or None.
-        applies: Whether the rule has anything to say about the input.
-        needs_records: Whether it can be judged only when acceptances were looked up.
-        origin: Where the rule comes from.
+        clause: Clause of the license that says so.
+        reason: One word for programs if it refuses.
+        refuses: Returns why it refuses, or None.
+        applies: Whether the rule is about this case at all.
+        needs_acceptances: Whether it can be judged only if the acceptances were read.
+        origin: Source of the rule.
     """
 
     id: str
     rule: str
     clause: str
     reason: Reason
-    finds: Callable[[LicenseInput], Found | None]
+    refuses: Callable[[LicenseInput], Refusal | None]
     applies: Callable[[LicenseInput], bool]
-    needs_records: bool = False
+    needs_acceptances: bool = False
     origin: Origin = "License"
 
 
-def always(given: LicenseInput) -> bool:
+def always(case: LicenseInput) -> bool:
     """Applies to every model."""
-    del given
+    del case
     return True
 
 
 def under(rule: str) -> Callable[[LicenseInput], bool]:
     """Applies to models under a family that has the rule."""
 
-    def applies(given: LicenseInput) -> bool:
-        return bool(given.model.under(rule))
+    def applies(case: LicenseInput) -> bool:
+        return bool(case.model.under(rule))
 
     return applies
 
 
-def in_a_house(given: LicenseInput) -> bool:
-    """Applies where there is a LicensePolicy."""
-    return bool(given.policies)
+def in_a_house(case: LicenseInput) -> bool:
+    """Applies if there is a LicensePolicy."""
+    return bool(case.policies)
 
 
-def under_acceptance_in_a_house(given: LicenseInput) -> bool:
-    """Applies to models with a family that must be accepted, where there is a LicensePolicy."""
-    return in_a_house(given) and under_acceptance(given)
+def under_acceptance_in_a_house(case: LicenseInput) -> bool:
+    """Applies to models with a family that must be accepted, if there is a LicensePolicy."""
+    return in_a_house(case) and under_acceptance(case)
 
 
-def under_acceptance(given: LicenseInput) -> bool:
+def under_acceptance(case: LicenseInput) -> bool:
     """Applies to models with a family that must be accepted."""
-    return bool(given.model.needing_acceptance)
+    return bool(case.model.needing_acceptance)

@@ -1,4 +1,4 @@
-"""What the license chain knows about a model, and what it is given: frozen values.
+"""What the license chain judges: the facts about a model, and the case of one deployment. Frozen values.
 
 Built by `decide.license.lineage` and `decide.license.gather`, read by every check.
 """
@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from datetime import date
 
 from llama_operator.api.v1alpha1.licenseacceptance import LicenseAcceptance
-from llama_operator.api.v1alpha1.licensepolicy import LicensePolicy
+from llama_operator.api.v1alpha1.licensepolicy import UNRESOLVED, LicensePolicy, Tier
 from llama_operator.api.v1alpha1.llamadeployment import LicenseSpec
 from llama_operator.api.v1alpha1.llamamodel import DerivationKind
-from llama_operator.catalog.licenses import LicenseFamily, Tier
+from llama_operator.catalog.licenses import LicenseFamily
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +35,13 @@ class ModelFacts:
     """As the deployment names it."""
     served_name: str
     families: tuple[LicenseFamily, ...]
-    """Families whose duties apply together: its own, those of every ancestor, and those that a signal tells."""
+    """Families whose duties apply together: its own, those of every ancestor, and those that names or shape imply."""
     derivations: tuple[Derivation, ...] = ()
     """Every step from the models at the root to this one, nearest first."""
     original: bool = False
     """Weights as Meta publishes them, from Meta's own repositories."""
     independent: bool = False
-    """Known to be nobody's derivative although name or shape are those of a Llama, or made from such models alone."""
+    """Known to be no derivative although name or shape are those of a Llama, or made only from such models."""
     guard: bool = False
     """It, or one of its ancestors, is a guard: made to screen what others write."""
     multimodal: bool = False
@@ -49,7 +49,7 @@ class ModelFacts:
     unresolved: tuple[str, ...] = ()
     """Why the lineage is not known; a model with any reason is refused."""
     signals: tuple[str, ...] = ()
-    """What names and shape told, in sentences."""
+    """What names and shape imply, in sentences."""
     names: tuple[str, ...] = ()
     """Every name and tag that it and its ancestors go by."""
     source: str = ""
@@ -61,7 +61,7 @@ class ModelFacts:
     def tier(self) -> Tier:
         """Tier of the strictest family; `Unresolved` when the lineage is not known."""
         if self.unresolved or not self.families:
-            return Tier.UNRESOLVED
+            return UNRESOLVED
         return max(self.families, key=lambda family: family.strictness).tier
 
     @property
@@ -71,7 +71,7 @@ class ModelFacts:
 
     @property
     def ancestors(self) -> tuple[str, ...]:
-        """Every model it comes from, nearest first, each once."""
+        """Every model that it comes from, nearest first, without repetition."""
         return tuple(dict.fromkeys(step.ancestor for step in self.derivations))
 
     @property
@@ -86,13 +86,13 @@ class ModelFacts:
 
 @dataclass(frozen=True, slots=True)
 class LicenseInput:
-    """What the chain judges."""
+    """One case for the chain: a model, its use, and the acceptances and policies that exist."""
 
     model: ModelFacts
     license: LicenseSpec
     namespace: str
-    records: tuple[LicenseAcceptance, ...] | None
-    """Acceptances that exist; None when nobody looked for any (a plan without a cluster)."""
+    acceptances: tuple[LicenseAcceptance, ...] | None
+    """Acceptances that exist; None if they were not read (a plan without a cluster)."""
     policies: tuple[LicensePolicy, ...] = ()
     """House rules; all of them apply."""
     guard: ModelFacts | None = None
@@ -102,10 +102,10 @@ class LicenseInput:
     trained: tuple[ModelFacts, ...] = ()
     """Models that the answers improve."""
     most_gpus: int | None = None
-    """Accelerators that all replicas together may use; None while no plan is known."""
+    """Accelerators that all replicas together may use; None if there is no plan yet."""
     most_replicas: int = 1
     today: date | None = None
-    """Day of the decision, in UTC; None when nobody said: then nothing is overdue."""
+    """Day of the decision, in UTC; None if it is not known: then nothing is overdue."""
 
     @property
     def needing_acceptance(self) -> tuple[LicenseFamily, ...]:
@@ -114,24 +114,24 @@ class LicenseInput:
         return tuple({family.id: family for family in self.model.needing_acceptance + guard}.values())
 
     @property
-    def record(self) -> LicenseAcceptance | None:
+    def acceptance(self) -> LicenseAcceptance | None:
         """The acceptance that the spec names, if it exists."""
         named = self.license.acceptance
-        return next((record for record in self.records or () if record.metadata.name == named), None)
+        return next((acceptance for acceptance in self.acceptances or () if acceptance.metadata.name == named), None)
 
     def candidates(self, family: LicenseFamily) -> tuple[LicenseAcceptance, ...]:
         """Acceptances that may count for `family`: the named one, and others of the same entity for the namespace."""
-        leading = self.record
+        leading = self.acceptance
         if leading is None:
             return ()
         others = (
-            record
-            for record in self.records or ()
-            if record.metadata.name != leading.metadata.name
-            and same_party(record.spec.legal_entity, leading.spec.legal_entity)
-            and self.namespace in record.spec.namespaces
+            acceptance
+            for acceptance in self.acceptances or ()
+            if acceptance.metadata.name != leading.metadata.name
+            and same_party(acceptance.spec.legal_entity, leading.spec.legal_entity)
+            and self.namespace in acceptance.spec.namespaces
         )
-        return tuple(record for record in (leading, *others) if family.id in record.spec.families)
+        return tuple(acceptance for acceptance in (leading, *others) if family.id in acceptance.spec.families)
 
 
 def day(text: str | None) -> date | None:

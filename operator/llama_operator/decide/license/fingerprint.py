@@ -1,8 +1,8 @@
-"""The shape of a checkpoint against its declared lineage. Pure; called by `decide.license.lineage`.
+"""Compares the shape of a checkpoint with its declared lineage. Pure; called by `decide.license.lineage`.
 
-Weights can be renamed, their shape cannot: a model that has the shape of a Llama and declares none, or has another
-shape than the model it says it comes from, contradicts itself. Heads of keys and values do not count: some copies
-duplicate them. The class name does not count: it can be edited without changing what is computed.
+Weights can be renamed, their shape cannot. A model contradicts itself if it has the shape of a Llama and declares none, or
+has another shape than the model that it says it comes from. The number of key-value heads does not count: some copies
+duplicate them. The class name does not count: an edit of it changes nothing that is computed.
 """
 
 from dataclasses import dataclass, fields, replace
@@ -16,16 +16,19 @@ KEEPS_WEIGHTS = frozenset(set(DerivationKind) - {DerivationKind.TRAINING_OUTPUT}
 """Kinds of derivation in which weights of the ancestor are in the model, so that it has the ancestor's shape."""
 
 _ADDED_TOKENS = 4096
-"""Most rows that a vocabulary is extended by while it still counts as the same."""
+"""Upper limit on the rows that a vocabulary may be extended by and still count as the same."""
 
 _LARGE = 100_000
-"""From here on a vocabulary may be extended by any number: no independent model is known that has the sizes of a Llama 3
-or newer and more words. With the sizes of LLaMA 1 and 2 there are several."""
+"""A vocabulary of at least this many rows may be extended by any number. No independent model is known with the sizes of a
+Llama 3 or newer and a larger vocabulary; with the sizes of LLaMA 1 and 2 there are several."""
+
+_VERSIONS_BY_LENGTH_SINCE = "2024"
+"""Year of the first license versions that differ in the trained length of their models."""
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """The sizes that tell a checkpoint; a vocabulary of 0 and a length of 0 are not known."""
+    """The sizes that identify a checkpoint; 0 stands for a vocabulary or a length that is not known."""
 
     layers: int
     hidden: int
@@ -36,7 +39,7 @@ class Shape:
 
     @property
     def body(self) -> tuple[int, int, int, int]:
-        """What no fine-tuning changes."""
+        """The sizes that no fine-tuning changes."""
         return (self.layers, self.hidden, self.intermediate, self.heads)
 
     @property
@@ -46,15 +49,17 @@ class Shape:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """What a shape tells."""
+class ShapeEvidence:
+    """What a shape says about the origin of a model."""
 
     models: tuple[Model, ...] = ()
-    """Models of the catalog that have it."""
+    """Models of the catalog that have the same shape."""
     families: tuple[LicenseFamily, ...] = ()
-    """Families that apply by it and were not declared."""
+    """Families that the shape implies and the lineage does not declare."""
     sentences: tuple[str, ...] = ()
+    """Why those families apply."""
     contradictions: tuple[str, ...] = ()
+    """Why the declared lineage cannot be true."""
 
 
 def of_architecture(architecture: Architecture) -> Shape:
@@ -69,15 +74,15 @@ def of_architecture(architecture: Architecture) -> Shape:
     )
 
 
-def of_declared(found: ArchitectureFingerprint, inherited: Shape | None) -> Shape | None:
-    """Shape that a fingerprint tells, completed from `inherited`; None when that is not enough to tell one."""
+def of_declared(fingerprint: ArchitectureFingerprint, inherited: Shape | None) -> Shape | None:
+    """Shape that a fingerprint declares, completed from `inherited`; None when sizes are missing."""
     declared = {
-        "layers": found.num_hidden_layers,
-        "hidden": found.hidden_size,
-        "intermediate": found.intermediate_size,
-        "heads": found.num_attention_heads,
-        "vocabulary": found.vocab_size,
-        "length": found.max_position_embeddings,
+        "layers": fingerprint.num_hidden_layers,
+        "hidden": fingerprint.hidden_size,
+        "intermediate": fingerprint.intermediate_size,
+        "heads": fingerprint.num_attention_heads,
+        "vocabulary": fingerprint.vocab_size,
+        "length": fingerprint.max_position_embeddings,
     }
     known = {name: value for name, value in declared.items() if value is not None}
     if inherited is not None:
@@ -102,47 +107,53 @@ def contradiction(shape: Shape, base: Shape, declared: Ancestor) -> str:
     )
 
 
-def tells(shape: Shape, families: tuple[LicenseFamily, ...], catalog: Catalog) -> Told:
-    """What the shape tells beyond the families that are declared."""
-    alike = [(model, of_architecture(model.architecture)) for model in catalog.models if not model.generated]
-    alike = [(model, known) for model, known in alike if known.body == shape.body and _same_words(shape, known)]
+def evidence_of_shape(shape: Shape, declared: tuple[LicenseFamily, ...], catalog: Catalog) -> ShapeEvidence:
+    """Compare a shape with those of the catalog.
+
+    Args:
+        shape: Shape of the model.
+        declared: Families that its lineage and its own license declare.
+        catalog: Models whose shapes are known.
+    """
+    shapes = [(model, of_architecture(model.architecture)) for model in catalog.models if not model.generated]
+    alike = [(model, shape.vocabulary - known.vocabulary) for model, known in shapes if _alike(shape, known)]
     if not alike:
-        return Told()
-    nearest = min(shape.vocabulary - known.vocabulary for _, known in alike)
-    models = tuple(model for model, known in alike if shape.vocabulary - known.vocabulary == nearest)
-    declared = {family.id for family in families}
-    fitting = tuple(model for model in models if _needed(model, catalog) <= declared)
+        return ShapeEvidence()
+    fewest_added_words = min(added_words for _, added_words in alike)
+    models = tuple(model for model, added_words in alike if added_words == fewest_added_words)
+    declared_ids = {family.id for family in declared}
+    fitting = tuple(model for model in models if _needed(model, catalog) <= declared_ids)
     if not fitting:
         names = ", ".join(model.id for model in models[:3])
-        strange = f"spec.architectureFingerprint is the shape of {names} ({shape.text}), which its lineage has not"
-        return Told(models, contradictions=(strange,))
-    return _of_same_length(shape, fitting, models, catalog)
+        undeclared = (
+            f"spec.architectureFingerprint is the shape of {names} ({shape.text}), which its lineage does not have"
+        )
+        return ShapeEvidence(models, contradictions=(undeclared,))
+    same_length = tuple(model for model in models if model.architecture.max_position_embeddings == shape.length)
+    if not same_length or set(same_length) & set(fitting):
+        return ShapeEvidence(fitting)
+    return _evidence_of_length(shape, fitting, same_length, catalog)
 
 
-def _of_same_length(shape: Shape, fitting: tuple[Model, ...], models: tuple[Model, ...], catalog: Catalog) -> Told:
-    """Of models with one shape, trained length tells the version: Llama 3.1 is Llama 3 with a longer one."""
-    exact = tuple(model for model in models if model.architecture.max_position_embeddings == shape.length)
-    if not exact or set(exact) & set(fitting):
-        return Told(fitting)
-    added = {
-        family.id: family
-        for model in exact
-        if model.derived_from is None
-        for family in catalog.license_families(model)
-        if not family.research_only
-    }
-    if not added or min(known.version_date or "" for known in added.values()) < "2024":
-        return Told(fitting)
-    first = next(iter(added.values()))
-    sentence = f"its length of {shape.length} is that of {exact[0].id}: {first.id} applies too"
-    return Told((*fitting, *exact), (first,), (sentence,))
+def _evidence_of_length(
+    shape: Shape, fitting: tuple[Model, ...], same_length: tuple[Model, ...], catalog: Catalog
+) -> ShapeEvidence:
+    """Of models with one shape the trained length gives the version: Llama 3.1 is Llama 3 with a longer one."""
+    originals = (model for model in same_length if model.derived_from is None)
+    families = [f for model in originals for f in catalog.license_families(model) if not f.research_only]
+    if not families or min(family.version_date or "" for family in families) < _VERSIONS_BY_LENGTH_SINCE:
+        return ShapeEvidence(fitting)
+    first = families[0]
+    sentence = f"its length of {shape.length} is that of {same_length[0].id}: {first.id} applies too"
+    return ShapeEvidence((*fitting, *same_length), (first,), (sentence,))
 
 
 def _needed(model: Model, catalog: Catalog) -> set[str]:
     return {family.id for family in catalog.license_families(model) if family.acceptance_required}
 
 
-def _same_words(shape: Shape, known: Shape) -> bool:
-    if known.vocabulary >= _LARGE:
-        return shape.vocabulary >= known.vocabulary
-    return known.vocabulary <= shape.vocabulary <= known.vocabulary + _ADDED_TOKENS
+def _alike(shape: Shape, known: Shape) -> bool:
+    """Whether `shape` can be that of a model of shape `known` whose vocabulary was extended."""
+    if shape.body != known.body or shape.vocabulary < known.vocabulary:
+        return False
+    return known.vocabulary >= _LARGE or shape.vocabulary <= known.vocabulary + _ADDED_TOKENS

@@ -1,4 +1,4 @@
-"""From what is observed to what the license chain judges. Pure; called by `decide.decision`."""
+"""Makes a case for the license chain from what was observed. Pure; called by `decide.decision`."""
 
 from llama_operator.api.v1alpha1.llamadeployment import LicenseSpec
 from llama_operator.catalog import Catalog
@@ -12,23 +12,23 @@ from llama_operator.decide.observed import LONG_AGO, Observed
 def license_input(
     observed: Observed, catalog: Catalog, model: str, variant: Variant | None, gpus_per_replica: int | None
 ) -> LicenseInput:
-    """Gather what bears on the license of `model`.
+    """Gather everything that the license of `model` depends on.
 
     Args:
-        observed: What is known of the deployment and of the cluster.
+        observed: What was read of the deployment and of the cluster.
         catalog: The built-in catalog; LlamaModels of `observed` are added to it.
         model: Catalog entry or LlamaModel that is deployed.
-        variant: Copy of it that is chosen; None while none is.
-        gpus_per_replica: Accelerators that a replica takes; None while no plan is known.
+        variant: Copy of it that is chosen; None if there is none yet.
+        gpus_per_replica: Accelerators of one replica; None if there is no plan yet.
     """
     spec, metadata = observed.deployment.spec, observed.deployment.metadata
-    lineages = Lineages.of(catalog, observed.models)
+    lineages = Lineages(catalog, observed.models)
     replicas = most_replicas(spec)
     return LicenseInput(
         model=lineages.resolve(model, variant),
         license=spec.license,
         namespace=metadata.namespace,
-        records=observed.acceptances,
+        acceptances=observed.acceptances,
         policies=observed.policies or (),
         guard=None if spec.license.guard_model is None else lineages.resolve(spec.license.guard_model),
         labels=metadata.labels,

@@ -1,6 +1,6 @@
-"""What names say about a model: license families, removed safety, answers that train another model. Pure.
+"""Reads the name of a model: license families, removed safety, answers that train another model. Pure.
 
-Called by `decide.license.lineage` and by the checks. A name only ever adds duties: nothing is allowed because of one.
+Called by `decide.license.lineage` and by the checks. A name only adds duties: nothing is allowed because of a name.
 """
 
 import re
@@ -44,18 +44,18 @@ def called_a_llama(name: str) -> bool:
 
 
 def families_in(name: str, facts: LineageFacts) -> tuple[tuple[str, ...], bool]:
-    """Ids of the license families that the name tells, and whether it tells a Llama at all."""
-    left, found, any_llama = reduced(name), list[str](), False
+    """Ids of the license families that the name implies, and whether it is the name of a Llama at all."""
+    remaining, families, any_llama = reduced(name), list[str](), False
     for signal in facts.name_signals:
-        left, hits = signal.compiled.subn(" ", left)
+        remaining, hits = signal.compiled.subn(" ", remaining)
         if hits:
             any_llama = True
-            found += signal.families
-    return tuple(dict.fromkeys(found)), any_llama
+            families += signal.families
+    return tuple(dict.fromkeys(families)), any_llama
 
 
-def telling_tags(tags: Iterable[str]) -> tuple[str, ...]:
-    """Tags that name a license or a base model. Others, such as `llama` for the architecture, say nothing about it."""
+def license_tags(tags: Iterable[str]) -> tuple[str, ...]:
+    """Tags that name a license or a base model; others, such as `llama` for the architecture, say nothing about it."""
     return tuple(tag for tag in tags if _LABELED.match(tag))
 
 

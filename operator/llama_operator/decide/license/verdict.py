@@ -1,17 +1,16 @@
-"""What the license chain answers: allowed or not, why, which duties follow, and what it rests on. Built by `chain`.
+"""The verdict of the license chain: allowed or not, why, the duties, and the evidence. Built by `chain`.
 
-`desired` and the serving pods take the duties, the decision record takes the evidence.
+`desired` passes the duties to the serving pods; the decision log takes the evidence.
 """
 
 from dataclasses import dataclass
 from typing import Literal
 
 from llama_operator.api.reasons import Reason
-from llama_operator.catalog.licenses import LicenseFamily, Tier
+from llama_operator.api.v1alpha1.licensepolicy import Tier
+from llama_operator.catalog.licenses import LicenseFamily
 from llama_operator.decide.license.check import Origin
-
-OutputTerms = Literal["", "no-other-llm", "name-prefix-Llama", "research-only"]
-"""What the header about the use of answers says; empty where no license restricts it."""
+from llama_serving.config import OutputTerms
 
 Result = Literal["Allowed", "Denied", "NotApplicable", "NotChecked"]
 
@@ -29,16 +28,16 @@ class Denial:
     unblock: str
     """What would unblock it."""
     clause: str = ""
-    """Clause that it rests on."""
+    """Clause of the license that says so."""
     check: str = ""
     """Id of the check."""
     origin: Origin = "License"
-    """Whether a license, the record or this house says so."""
+    """Source of the rule."""
 
 
 @dataclass(frozen=True, slots=True)
 class Duties:
-    """What has to be done while the model is served: the union over all its families."""
+    """What to do while the model is served: the union over all its families."""
 
     families: tuple[LicenseFamily, ...] = ()
     """Facts of every family that applies, strictest first."""
@@ -48,8 +47,8 @@ class Duties:
     """Lines of the Notice file that goes with every copy."""
     name_prefixes: tuple[str, ...] = ()
     """What the name of a model made with it has to begin with."""
-    output_terms: OutputTerms = ""
-    """What answers may be used for; the strictest of all families."""
+    output_terms: tuple[OutputTerms, ...] = ()
+    """What restricts the use of answers, strictest first; all of them apply."""
     license_files: Literal["Required", "NotRequired"] = "NotRequired"
     """Whether serving pods refuse a folder without the license files: house policy."""
     rules: tuple[str, ...] = ()
@@ -58,7 +57,7 @@ class Duties:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What one check came to."""
+    """Result of one check."""
 
     check: str
     rule: str
@@ -67,18 +66,18 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Attestation:
-    """What no machine can check: who said so, when, and where it stands."""
+    """A fact that no machine can check: who said it, when, and in which acceptance."""
 
     rule: str
     statement: str
     by: str
     on: str
-    record: str
+    acceptance: str
     """Name of the LicenseAcceptance."""
 
 
 @dataclass(frozen=True, slots=True)
-class RecordUsed:
+class AcceptanceUsed:
     """A LicenseAcceptance that the verdict rests on."""
 
     name: str
@@ -96,13 +95,13 @@ class Evidence:
 
     checks: tuple[Outcome, ...] = ()
     """Every check of the chain."""
-    records: tuple[RecordUsed, ...] = ()
-    """What counts for each family; the record that the spec names first."""
+    acceptances: tuple[AcceptanceUsed, ...] = ()
+    """What counts for each family; first the acceptance that the spec names."""
     attestations: tuple[Attestation, ...] = ()
     policies: tuple[str, ...] = ()
     """LicensePolicies that were judged."""
     lineage: tuple[str, ...] = ()
-    """Steps of the lineage, and what signals told, in sentences."""
+    """Steps of the lineage, and what names and shape imply, in sentences."""
     text_hashes: tuple[str, ...] = ()
     """Hashes of the license and policy texts that count for the model's families, sorted."""
     model_digest: str = ""
@@ -125,5 +124,5 @@ class LicenseVerdict:
     duties: Duties = Duties()
     evidence: Evidence = Evidence()
     drain: bool = False
-    """The right to what runs has ended: it is drained, scaled to zero, and its cached weights are deleted. Every other
-    refusal leaves alone what runs."""
+    """The right to what runs has ended: it is drained, scaled to zero, and its cached weights are deleted. No other refusal
+    touches what runs."""

@@ -1,4 +1,4 @@
-"""What the planner is asked and what it answers: request, candidates, rejections, plan. Frozen values, no rules.
+"""Input and output of the planner: request, candidates, rejections, plan. Frozen values, no rules.
 
 Made by `decide.plan.request` and `decide.plan.planner`; read by `decide.plan.checks`, `desired`, `status` and the command line.
 """
@@ -15,7 +15,7 @@ from llama_operator.decide.plan.performance import Limits, Performance, Workload
 
 @dataclass(frozen=True, slots=True)
 class Objectives:
-    """What users must notice at least: a load, and the latencies at that load."""
+    """What the plan must reach: a load, and the latencies at that load."""
 
     workload: Workload
     limits: Limits
@@ -23,7 +23,7 @@ class Objectives:
 
 @dataclass(frozen=True, slots=True)
 class PlanRequest:
-    """What is to be planned."""
+    """What to plan. Lengths are in tokens."""
 
     model: Model
     variants: tuple[Variant, ...]
@@ -38,7 +38,7 @@ class PlanRequest:
     utilization_percent: int
     kv_element_bytes: int
     tensor: int | None = None
-    """Named by the user: no other is tried."""
+    """Set by the user: no other size is tried."""
     pipeline: int | None = None
     max_num_seqs: int | None = None
     max_num_batched_tokens: int | None = None
@@ -59,13 +59,13 @@ class Candidate:
     gpus_per_node: int
     memory: Memory
     replicas: int = 1
-    """Replicas that the objectives' rate needs; 1 without a rate."""
+    """Replicas that the rate of the objectives needs; 1 without a rate."""
     replicas_counted: bool = False
-    """Whether a rate was asked for, so that `replicas` is its answer."""
+    """Whether `replicas` follows from a rate of the objectives."""
     performance: Performance | None = None
-    """Estimated speed of one replica; None where it was not needed or is not known."""
+    """Estimated speed of one replica; None if it was not needed or is not known."""
     usd_micros_per_hour: int = 0
-    """Price of one replica; 0 where the price of the accelerator is not known."""
+    """Price of one replica for one hour, in millionths of a US dollar; 0 if the accelerator has no price."""
 
     @property
     def nodes(self) -> int:
@@ -103,10 +103,10 @@ class Plan:
     alternatives: tuple[Candidate, ...]
     """Other candidates that fit, best first."""
     rejected: tuple[Rejection, ...]
-    """Nearest to fitting first; those larger than the chosen one after all others."""
+    """Nearest to fitting first; candidates that are larger than the chosen one come last."""
     max_num_seqs: int = 0
 
 
 def sizes(sharding: Sharding) -> str:
-    """Tensor and pipeline size in short."""
+    """Write tensor and pipeline size in short, for example `TP8 PP2`."""
     return f"TP{sharding.tensor} PP{sharding.pipeline}"

@@ -1,7 +1,7 @@
 """Named checks that a candidate must pass, each with its numbers and the nearest change that would make it pass.
 
-Called by `decide.plan.planner`, in the order of `CHECKS`. Pure functions of request and candidate; the planner adds to a lack
-of memory how many GPUs would do, because only the search knows that.
+Called by `decide.plan.planner`, in the order of `CHECKS`. Pure functions of request and candidate. If memory is short, the
+planner adds how many GPUs would be enough, because only the search knows that.
 """
 
 from collections.abc import Callable
@@ -16,12 +16,12 @@ from llama_operator.decide.plan.memory import GIB, KV_BLOCK_TOKENS, longest_cont
 _LARGEST_TENSOR = 64
 
 _LARGEST_SHARE = 95
-"""Percent of a card's memory that is advised at most: the driver and its monitors need some of it too."""
+"""Upper limit of the advised share of a card's memory, in percent: the driver and its monitors need some of it too."""
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """What a candidate fails on."""
+    """The check that a candidate fails: its numbers, and the nearest change that would pass."""
 
     reason: Reason
     numbers: str
@@ -70,16 +70,16 @@ def layers_divide(request: PlanRequest, candidate: Candidate) -> Failure | None:
 
 
 def device_pipelines(request: PlanRequest, candidate: Candidate) -> Failure | None:
-    """Pipeline stages need a GPU: vLLM's eager mode, the only one used on CPU, fails at the first request with them."""
+    """Pipeline stages need a GPU: on a CPU vLLM uses only eager mode, which fails with them at the first request."""
     del request
     stages = candidate.sharding.pipeline
     if stages == 1 or candidate.accelerator.device == "GPU":
         return None
-    return Failure(Reason.PIPELINE_NOT_SUPPORTED, f"{stages} pipeline stages on CPU", "use pipeline 1 there")
+    return Failure(Reason.PIPELINE_NOT_SUPPORTED, f"{stages} pipeline stages on CPU", "use pipeline 1 on CPU")
 
 
 def shards_align(request: PlanRequest, candidate: Candidate) -> Failure | None:
-    """Row-parallel shards of a group-quantized layer hold whole groups, and every shard has whole columns."""
+    """Row-parallel shards of a group-quantized layer hold whole groups, and every shard holds whole columns."""
     if _aligned(request.model, candidate, candidate.sharding.tensor):
         return None
     shape, tensor = request.model.architecture, candidate.sharding.tensor
@@ -101,7 +101,7 @@ def shards_align(request: PlanRequest, candidate: Candidate) -> Failure | None:
 
 
 def spans_whole_nodes(request: PlanRequest, candidate: Candidate) -> Failure | None:
-    """A replica over several nodes fills them: tensor inside each node, pipeline across."""
+    """A replica on several nodes fills them: tensor parallel inside each node, pipeline parallel across nodes."""
     del request
     sharding, per_node = candidate.sharding, candidate.gpus_per_node
     if sharding.ranks <= per_node or sharding.tensor == per_node:
@@ -116,7 +116,7 @@ def spans_whole_nodes(request: PlanRequest, candidate: Candidate) -> Failure | N
 
 
 def weights_fit(request: PlanRequest, candidate: Candidate) -> Failure | None:
-    """Weights and reserve leave something for the KV cache."""
+    """Weights and reserve leave memory for the KV cache."""
     memory = candidate.memory
     if memory.left_for_kv > 0:
         return None
@@ -129,7 +129,7 @@ def weights_fit(request: PlanRequest, candidate: Candidate) -> Failure | None:
 
 
 def context_fits(request: PlanRequest, candidate: Candidate) -> Failure | None:
-    """The KV cache holds `concurrent_sequences` sequences of `max_model_length`: vLLM's check at its start, and ours."""
+    """The KV cache holds `concurrent_sequences` sequences of `max_model_length` tokens; vLLM checks one of them at its start."""
     sequences, length = request.concurrent_sequences, request.max_model_length
     needed = tokens_needed(length, sequences)
     held = candidate.memory.kv_tokens_beside(sequences)
@@ -152,7 +152,7 @@ def context_fits(request: PlanRequest, candidate: Candidate) -> Failure | None:
 
 
 def _larger_share(request: PlanRequest, candidate: Candidate) -> str:
-    """The share of the card's memory that would hold everything, where it leaves other processes enough."""
+    """The share of the card's memory that would hold everything; empty if it left too little for other processes."""
     sequences = request.concurrent_sequences
     tokens = tokens_needed(request.max_model_length, sequences)
     needed = max(
@@ -165,15 +165,15 @@ def _larger_share(request: PlanRequest, candidate: Candidate) -> str:
 
 def within_max_gpus(request: PlanRequest, candidate: Candidate) -> Failure | None:
     """All replicas together stay within hardware.maxGPUs."""
-    limit, each = request.max_gpus, candidate.sharding.ranks
-    if limit is None or each * request.max_replicas <= limit:
+    limit, per_replica = request.max_gpus, candidate.sharding.ranks
+    if limit is None or per_replica * request.max_replicas <= limit:
         return None
-    held = limit // each
+    held = limit // per_replica
     advice = f"lower scaling.maxReplicas to {held}" if held else "use a lower precision or a larger GPU"
     return Failure(
         Reason.MAX_GPUS_EXCEEDED,
-        f"{request.max_replicas} × {each} GPUs exceed maxGPUs {limit}",
-        f"raise maxGPUs to {each * request.max_replicas}, or {advice}",
+        f"{request.max_replicas} × {per_replica} GPUs exceed maxGPUs {limit}",
+        f"raise maxGPUs to {per_replica * request.max_replicas}, or {advice}",
     )
 
 
@@ -187,7 +187,7 @@ CHECKS: tuple[Check, ...] = (
     weights_fit,
     context_fits,
 )
-"""What a candidate must pass, in the order in which a rejection is most useful to read; `within_max_gpus` and
+"""What a candidate must pass, in the order that makes a rejection most useful to read. `within_max_gpus` and
 `meets_objectives` come after them: they judge the deployment, not the replica."""
 
 
@@ -202,18 +202,18 @@ def meets_objectives(request: PlanRequest, candidate: Candidate) -> Failure | No
             f"there is no speed model for {candidate.accelerator.name}",
             "remove spec.objectives, or use another accelerator",
         )
-    first, each = objectives.limits.time_to_first_token_ms, objectives.limits.time_per_output_token_us
+    first_ms, token_us = objectives.limits.time_to_first_token_ms, objectives.limits.time_per_output_token_us
     missed, loosened = [], []
-    if first is not None and speed.time_to_first_token_ms > first:
-        missed.append(f"first token after {speed.time_to_first_token_ms:,} ms instead of {first:,}")
+    if first_ms is not None and speed.time_to_first_token_ms > first_ms:
+        missed.append(f"first token after {speed.time_to_first_token_ms:,} ms instead of {first_ms:,}")
         loosened.append(f"timeToFirstTokenMilliseconds {speed.time_to_first_token_ms:,}")
-    if each is not None and speed.time_per_output_token_us > each:
-        missed.append(f"{speed.time_per_output_token_us / 1000:,.1f} ms per token instead of {each // 1000:,}")
+    if token_us is not None and speed.time_per_output_token_us > token_us:
+        missed.append(f"{speed.time_per_output_token_us / 1000:,.1f} ms per token instead of {token_us // 1000:,}")
         loosened.append(f"timePerOutputTokenMilliseconds {-(-speed.time_per_output_token_us // 1000):,}")
     if missed:
         return Failure(
             Reason.OBJECTIVES_NOT_MET,
-            f"even {speed.concurrency} at once: {' and '.join(missed)}",
+            f"even with {speed.concurrency} at once: {' and '.join(missed)}",
             f"fits with {' and '.join(loosened)}",
         )
     if candidate.replicas > request.max_replicas:
@@ -227,13 +227,13 @@ def meets_objectives(request: PlanRequest, candidate: Candidate) -> Failure | No
 
 
 def valid_tensor_sizes(model: Model, largest: int) -> tuple[int, ...]:
-    """Tensor parallel sizes up to `largest` that divide the heads of `model`."""
+    """Return the tensor parallel sizes up to `largest` that divide the heads of `model`, the smallest first."""
     heads, kv_heads = model.architecture.num_attention_heads, model.architecture.num_key_value_heads
     return tuple(size for size in range(1, largest + 1) if _divides(heads, kv_heads, size))
 
 
 def gib(size: int) -> str:
-    """A size for people."""
+    """Write a size in bytes as GiB, for people."""
     return f"{size / GIB:.1f} GiB"
 
 

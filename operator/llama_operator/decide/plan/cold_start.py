@@ -1,4 +1,4 @@
-"""How long a replica takes from nothing to its first answer, stage by stage.
+"""Time that a replica takes from nothing to its first answer, stage by stage.
 
 Called by `decide.plan.planner` for the chosen candidate, and by `cli.cost.command`. A sum of published constants; each has its
 source in `catalog/data/cold_start.json`, and docs/performance-model.md compares the sum with published totals.
@@ -42,12 +42,15 @@ def stages(
 
     Args:
         model: Architecture facts.
-        variant: Weights; what is read can be more than what is loaded.
-        accelerator: Card; the CPU compiles nothing and captures no graphs, and its weights are made on the spot.
+        variant: Weights; a start may read more bytes than it keeps.
+        accelerator: Card; on the CPU nothing is compiled and no graphs are captured.
         sharding: Tensor and pipeline parallel sizes.
         source: Where the weights are read from.
-        node_ready: Whether a node waits already.
+        node_ready: Whether a node is there already.
         image_present: Whether the image is on the node already.
+
+    Returns:
+        Every stage with its seconds, rounded up; 0 for one that is not needed.
     """
     known, layers = facts.load(), model.architecture.num_hidden_layers
     gpu = accelerator.device == "GPU"
@@ -69,5 +72,5 @@ def stages(
 
 
 def total_seconds(predicted: tuple[Stage, ...]) -> int:
-    """Sum of all stages."""
+    """Return the sum of all stages, in seconds."""
     return sum(stage.seconds for stage in predicted)

@@ -1,6 +1,6 @@
-"""What a plan costs: per hour, per million tokens at a rate, and from how many tokens a day on it beats an API.
+"""Cost of a plan: per hour, per million tokens at a rate, and the tokens a day above which it is cheaper than an API.
 
-Called by `decide.plan.planner` and `cli.cost.command`. Amounts are integers in millionths of a US dollar, rounded to the next.
+Called by `decide.plan.planner` and `cli.cost.command`. Amounts are integers in millionths of a US dollar, rounded up.
 """
 
 from dataclasses import dataclass
@@ -19,36 +19,36 @@ class BreakEven:
     """Comparison with an API that bills by tokens, prompt and answer alike."""
 
     tokens_per_day: int
-    """From here on the deployment is cheaper than the API."""
+    """With more tokens a day the deployment is cheaper than the API."""
     reachable: bool
-    """Whether so many tokens are within what the replicas sustain."""
+    """Whether the replicas sustain so many tokens."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What so many replicas cost; amounts in millionths of a US dollar."""
+    """Cost of a number of replicas; amounts in millionths of a US dollar."""
 
     replicas: int
     gpus: int
     usd_micros_per_hour: int
     requests_per_minute: int
-    """The rate that tokens are counted at: the one asked for, or all that the replicas sustain."""
+    """Rate at which the tokens are counted: the rate of the workload, or all that the replicas sustain."""
     tokens_per_day: int
     """Prompt and answer, at that rate."""
     usd_micros_per_million_tokens: int | None
-    """Prompt and answer alike, at that rate; None where nothing is served."""
+    """Prompt and answer alike, at that rate; None if nothing is served."""
     usd_micros_per_million_output_tokens: int | None
-    """The whole bill over the answers alone."""
+    """The whole bill, divided only by the tokens of answers."""
     capacity_tokens_per_day: int
     """Prompt and answer, at all that the replicas sustain."""
     break_even: BreakEven | None
-    """None where no API price was given."""
+    """None if no API price was given."""
 
 
 def usd_micros_per_hour(prices: PriceTable, accelerator: str, gpus: int) -> int | None:
-    """Price of `gpus` cards for one hour in millionths of a US dollar; None where the card has no price."""
-    each = prices.of(accelerator)
-    return None if each is None else each * gpus
+    """Return the price of `gpus` cards for one hour, in millionths of a US dollar; None if the card has no price."""
+    per_gpu = prices.of(accelerator)
+    return None if per_gpu is None else per_gpu * gpus
 
 
 def cost(
@@ -60,23 +60,24 @@ def cost(
     *,
     api_usd_micros_per_million_tokens: int | None = None,
 ) -> Cost:
-    """Work out the cost of `replicas`.
+    """Calculate the cost of `replicas` replicas.
 
     Args:
-        usd_micros_per_gpu_hour: Price of one card.
+        usd_micros_per_gpu_hour: Price of one card for one hour, in millionths of a US dollar.
         gpus_per_replica: Cards of one replica.
-        replicas: How many run, all day.
-        performance: What one of them sustains.
+        replicas: Number of replicas that run all day.
+        performance: Rate that one of them sustains.
         workload: Lengths of prompt and answer, and the rate; 0 for all that the replicas sustain.
-        api_usd_micros_per_million_tokens: Price of the API to compare with, for prompt and answer alike.
+        api_usd_micros_per_million_tokens: Price of the API to compare with, in millionths of a US dollar, for prompt and
+            answer alike; None for no comparison.
     """
     per_hour = usd_micros_per_gpu_hour * gpus_per_replica * replicas
     capacity = performance.requests_per_minute * replicas
     rate = min(workload.requests_per_minute or capacity, capacity)
-    each = workload.prompt_tokens + workload.output_tokens
+    tokens_per_request = workload.prompt_tokens + workload.output_tokens
     per_day = per_hour * _HOURS_PER_DAY
-    tokens = rate * each * _MINUTES_PER_DAY
-    capacity_tokens = capacity * each * _MINUTES_PER_DAY
+    tokens = rate * tokens_per_request * _MINUTES_PER_DAY
+    capacity_tokens = capacity * tokens_per_request * _MINUTES_PER_DAY
     break_even = None
     if api_usd_micros_per_million_tokens:
         needed = _ceil_divide(per_day * _MILLION, api_usd_micros_per_million_tokens)

@@ -1,6 +1,6 @@
-"""The context of a deployment that names none: what the model was trained for, as far as few nodes hold it.
+"""The context of a deployment that names none: the trained length of the model, or the part of it that few nodes hold.
 
-Called by `decide.plan.request`. A context that nobody asked for must not buy hardware, nor stand in the way of a plan:
+Called by `decide.plan.request`. A default context must not buy hardware, and must not prevent a plan:
 Llama 4 Scout was trained for ten million tokens, which would take five nodes of H100.
 """
 
@@ -10,18 +10,24 @@ from llama_operator.decide.plan.memory import longest_context
 from llama_operator.decide.plan.planner import planner_of_lengths
 
 _USEFUL = 32_768
-"""A context that serves most requests: the default may shrink to it before it takes another node."""
+"""Tokens; enough for most requests. The default shrinks to this length before it takes another node."""
 
 _LEAST = 2048
-"""Less than this is not worth serving unless somebody asks for it."""
+"""Tokens; a shorter context is useful only if a user asks for it."""
 
 
 def plan_default_context(request: PlanRequest) -> tuple[PlanRequest, Plan]:
-    """Plan `request`, whose length is what the model was trained for, with a length that fits.
+    """Plan `request` with a length that fits.
 
-    The trained length, if the fewest nodes that hold `_USEFUL` tokens hold it as well; else as much as the smallest
-    candidate with `_USEFUL` tokens holds; else as much as any candidate holds. Without a candidate for `_LEAST` the
-    rejections are those of `_LEAST`.
+    It is the trained length, if the fewest nodes that hold `_USEFUL` tokens hold it too. Else it is what the smallest
+    candidate with `_USEFUL` tokens holds, else the most that any candidate holds. If no candidate holds `_LEAST` tokens,
+    the rejections are those of `_LEAST`.
+
+    Args:
+        request: Its `max_model_length` is the length that the model was trained for, in tokens.
+
+    Returns:
+        The request with the length that was planned, and its plan.
     """
     planned, sequences = planner_of_lengths(request), request.concurrent_sequences
     trained = planned(request.max_model_length)
@@ -34,6 +40,8 @@ def plan_default_context(request: PlanRequest) -> tuple[PlanRequest, Plan]:
             return trained
         held = longest_context(useful.chosen.memory.kv_tokens_beside(sequences), sequences)
         return planned(min(request.max_model_length, held))
-    lacking = (found.candidate for found in useful.rejected if found.reason is Reason.KV_CACHE_TOO_SMALL)
-    held = max((longest_context(found.memory.kv_tokens_beside(sequences), sequences) for found in lacking), default=0)
+    lacking = (rejection.candidate for rejection in useful.rejected if rejection.reason is Reason.KV_CACHE_TOO_SMALL)
+    held = max(
+        (longest_context(candidate.memory.kv_tokens_beside(sequences), sequences) for candidate in lacking), default=0
+    )
     return planned(max(held, min(_LEAST, request.max_model_length)))

@@ -1,8 +1,8 @@
-"""Memory of one rank: what the engine may use, what weights and reserve take, what is left for the KV cache.
+"""Memory of one rank: what the engine may use, what weights and reserve take, what remains for the KV cache.
 
-Called by `decide.plan.planner`. Sizes are bytes on the GPU that holds the fewest tokens, lengths are tokens. The formulas are
-vLLM's own (v1/worker/gpu_worker.py, v1/core/kv_cache_utils.py, distributed/utils.py); published bytes beat formulas, and
-the reserve follows `catalog.reserve`. docs/planning.md has the whole calculation.
+Called by `decide.plan.planner`. Sizes are bytes on the GPU that holds the fewest tokens; lengths are tokens. The formulas are
+those of vLLM (v1/worker/gpu_worker.py, v1/core/kv_cache_utils.py, distributed/utils.py). Published bytes take precedence over
+formulas. The reserve follows `catalog.reserve`. docs/planning.md has the whole calculation.
 """
 
 import math
@@ -19,14 +19,14 @@ KV_BLOCK_TOKENS = 16
 """vLLM's block size on CUDA; a sequence takes whole blocks."""
 
 TYPICAL_MAX_NUM_SEQS = 256
-"""Sequences that the sampler is sized for unless more are asked for: the planner sets no more by itself."""
+"""Sequences that the sampler is sized for unless the spec asks for more: by itself the planner sets no more."""
 
 _MIB = 1 << 20
 _CPU_KV_LEAST_MIB = 64
-"""vLLM's CPU blocks hold 128 tokens; a few of them for every sequence of a small batch."""
+"""Lower limit. vLLM's blocks on a CPU hold 128 tokens; this is a few blocks for every sequence of a small batch."""
 
 _WIDE = 2
-"""Embeddings, output layer and image encoder stay in 16 bits in every quantized variant (docs/catalog.md)."""
+"""Bytes of a 16-bit weight: embeddings, output layer and image encoder of every quantized variant (docs/catalog.md)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,15 +52,15 @@ class Memory:
     reserve: int
     """Activations, graphs, communication buffers, the CUDA context."""
     kv_bytes_per_token: int
-    """KV cache that one token takes on this rank."""
+    """KV cache of one token on this rank."""
     kv_bytes_per_sequence: int = 0
-    """What one sequence takes whatever its length: the image that cross-attention layers look at."""
+    """What one sequence takes at any length: the image that cross-attention layers attend to."""
     others: tuple["Memory", ...] = ()
-    """The other kinds of ranks: with another budget one of them may hold the fewest tokens."""
+    """The other kinds of ranks; with another budget one of them may hold the fewest tokens."""
 
     @property
     def left_for_kv(self) -> int:
-        """Bytes for the KV cache; negative when the weights alone do not fit."""
+        """Bytes that remain for the KV cache; negative if weights and reserve do not fit."""
         return self.budget - self.weights - self.reserve
 
     @property
@@ -70,17 +70,17 @@ class Memory:
         return max(0, blocks) * KV_BLOCK_TOKENS
 
     def kv_tokens_beside(self, sequences: int) -> int:
-        """Tokens that the KV cache holds beside what `sequences` take whatever their length."""
+        """Return how many tokens the KV cache holds beside what `sequences` sequences take at any length."""
         images = sequences * -(-self.kv_bytes_per_sequence // self.kv_bytes_per_token)
         return max(0, (self.kv_tokens - images) // KV_BLOCK_TOKENS * KV_BLOCK_TOKENS)
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What one step of the engine computes at most: it sizes the activations."""
+    """The largest step of the engine: it determines the size of the activations."""
 
     batched_tokens: int | None = None
-    """None for the engine's default on the card."""
+    """Tokens; None for the engine's default on the card."""
     max_num_seqs: int = TYPICAL_MAX_NUM_SEQS
     graphs: bool = True
     """Whether graphs are captured."""
@@ -90,31 +90,41 @@ _DEFAULT_STEP = Step()
 
 
 def tokens_needed(max_model_length: int, concurrent_sequences: int) -> int:
-    """KV cache tokens that hold the context: whole blocks per sequence, and vLLM's one null block."""
+    """Return the KV cache tokens that hold a context: whole blocks for each sequence, and vLLM's one null block.
+
+    Args:
+        max_model_length: Length of a sequence, in tokens.
+        concurrent_sequences: Sequences at the same time.
+    """
     per_sequence = math.ceil(max_model_length / KV_BLOCK_TOKENS) * KV_BLOCK_TOKENS
     return per_sequence * concurrent_sequences + KV_BLOCK_TOKENS
 
 
 def cpu_kv_cache_mib(memory: Memory, max_model_length: int, max_num_seqs: int) -> int:
-    """KV cache that the operator sets for each rank on a CPU, in MiB: there the engine takes what it is told to.
+    """Return the size of the KV cache that the operator sets for each rank on a CPU, in MiB.
 
-    As much as a full batch needs, not all that is left: vLLM fills it with zeros at every start.
+    It is what a full batch needs, not all that remains: vLLM fills it with zeros at every start.
+
+    Args:
+        memory: Memory of the rank.
+        max_model_length: Length of a sequence, in tokens.
+        max_num_seqs: Sequences of a full batch.
     """
     needed = min(memory.kv_tokens, tokens_needed(max_model_length, max_num_seqs))
     return max(_CPU_KV_LEAST_MIB, -(-needed * memory.kv_bytes_per_token // _MIB))
 
 
 def longest_context(kv_tokens: int, concurrent_sequences: int) -> int:
-    """Longest context that `kv_tokens` hold for so many sequences; 0 when there is none."""
+    """Return the longest context, in tokens, that `kv_tokens` hold for so many sequences; 0 if there is none."""
     blocks = kv_tokens // KV_BLOCK_TOKENS - 1
     return max(0, blocks // concurrent_sequences) * KV_BLOCK_TOKENS
 
 
 def layers_of_stages(layers: int, stages: int) -> list[int]:
-    """Layers of each pipeline stage, as vLLM's `get_pp_indices` cuts them.
+    """Return the layers of each pipeline stage, as vLLM's `get_pp_indices` cuts them.
 
-    What does not divide goes to the stages before the last, from the back: the last has the output layer to carry, the
-    first the embedding.
+    The remainder goes to the stages before the last, from the back: the last stage also holds the output layer, and the
+    first one the embedding.
     """
     cut = [layers // stages] * stages
     for position in range(2, layers % stages + 2):
@@ -133,7 +143,7 @@ def estimate(
     step: Step = _DEFAULT_STEP,
     weights: "Weights | None" = None,
 ) -> Memory:
-    """Estimate the memory of the rank that holds the fewest tokens: it bounds the KV cache of all.
+    """Estimate the memory of the rank that holds the fewest tokens: it limits the KV cache of all ranks.
 
     Args:
         model: Architecture facts.
@@ -143,7 +153,7 @@ def estimate(
         utilization_percent: Share of the card's total memory that the engine may use.
         kv_element_bytes: Bytes of one element of the KV cache.
         step: Largest step of the engine.
-        weights: What `weights_of` says of the variant, for callers that ask many times.
+        weights: Result of `weights_of` for the variant, for callers that estimate many shardings.
     """
     shape = model.architecture
     budget = accelerator.usable_memory_bytes * utilization_percent // 100
@@ -165,7 +175,14 @@ def estimate(
 
 
 def reserve_bytes(shape: Architecture, accelerator: Accelerator, sharding: Sharding, step: Step = _DEFAULT_STEP) -> int:
-    """What the engine needs of a GPU beside weights and KV cache, after `catalog.reserve`."""
+    """Return the bytes that the engine needs on each GPU beside weights and KV cache, by the constants of `catalog.reserve`.
+
+    Args:
+        shape: Architecture facts.
+        accelerator: Card; on a CPU the reserve is a share of its memory.
+        sharding: Tensor and pipeline parallel sizes.
+        step: Largest step of the engine.
+    """
     known = reserve_facts.load()
     if accelerator.device == "CPU":
         return accelerator.usable_memory_bytes * known.cpu_share_percent // 100
@@ -184,7 +201,7 @@ def reserve_bytes(shape: Architecture, accelerator: Accelerator, sharding: Shard
 
 
 def _widest(shape: Architecture) -> int:
-    """Width of the widest feed-forward block that a token passes."""
+    """Width of the widest feed-forward block that a token passes, in elements."""
     moe = shape.moe
     if moe is None:
         return shape.intermediate_size
@@ -203,7 +220,7 @@ class Stage:
 
 @lru_cache(maxsize=1024)
 def _stages(layers: int, stages: int) -> tuple[Stage, ...]:
-    """The stages that differ: the first, the longest between, the last."""
+    """The stages that can differ: the first, the longest in between, the last."""
     cut = layers_of_stages(layers, stages)
     if stages == 1:
         return (Stage(layers, first=True, last=True),)
@@ -214,31 +231,31 @@ def _stages(layers: int, stages: int) -> tuple[Stage, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """Bytes of a model's weights by where they lie."""
+    """Bytes of a model's weights, by the place where they lie."""
 
     layer: int
     """One layer on average, rounded up."""
     period: int
-    """Layers after which the kinds of layers repeat: routed experts may be in every second one."""
+    """Layers after which the kinds of layers repeat; routed experts may be in every second layer."""
     embedding: int
     output: int
     tied: bool
     everywhere: int
     """The image encoder, which every stage holds."""
     keys_and_values: int
-    """Projections to keys and values of one layer: replicated where there are more ranks than KV heads."""
+    """Projections to keys and values of one layer; replicated if there are more ranks than KV heads."""
     kv_heads: int
     on_every_rank: int
-    """Norms and router of one layer: tensor parallelism does not cut them."""
+    """Norms and router of one layer; tensor parallelism does not cut them."""
 
     def on(self, stage: Stage, sharding: Sharding) -> int:
-        """Weights on one rank of `stage`."""
+        """Return the bytes of weights on one rank of `stage`."""
         layers = -(-stage.layers // self.period) * self.period
         held = self.layer * layers + self.everywhere
         if stage.first:
             held += self.embedding
         if stage.last:
-            # A tied output layer is a second copy of the embedding where the stages are apart.
+            # A tied output layer is a second copy of the embedding if another stage has the embedding.
             held += self.output if not (self.tied and stage.first) else 0
         tensor = sharding.tensor
         copies = max(0, tensor - self.kv_heads) * self.keys_and_values // self.kv_heads
@@ -247,15 +264,15 @@ class Weights:
 
 
 def weights_of(shape: Architecture, variant: Variant) -> Weights:
-    """Split the bytes of `variant` by where they lie: published bytes as a whole, the ends by formula."""
+    """Split the bytes of `variant` by place: the total is published, the embedding and the output layer follow formulas."""
     hidden, moe = shape.hidden_size, shape.moe
     embedding = (variant.vocab_size or shape.vocab_size) * hidden * _WIDE
     vision = parameters(shape).vision * _WIDE if shape.vision is not None else 0
     layers = shape.num_hidden_layers
-    # What is in no layer: the embedding, the output layer unless it is the same, the image encoder.
+    # Outside the layers: the embedding, the output layer unless it is tied, the image encoder.
     apart = embedding * (1 if shape.tie_word_embeddings else 2) + vision
     in_layers = max(0, variant.weight_bytes - apart)
-    # The two projections have the precision of the layers; 16 bits is what the widest variants keep them in.
+    # The projections have the precision of the layers; this assumes 16 bits, as in the widest variants.
     return Weights(
         layer=-(-in_layers // layers),
         period=1 if moe is None else layers // moe.moe_layers,
@@ -270,12 +287,12 @@ def weights_of(shape: Architecture, variant: Variant) -> Weights:
 
 
 def _kv_bytes(shape: Architecture, layers: int, tensor: int, element_bytes: int) -> tuple[int, int]:
-    """KV cache on one rank of a stage: bytes of a token, and of a sequence whatever its length."""
+    """KV cache on one rank of a stage: bytes of a token, and of a sequence at any length."""
     # Beyond one KV head per rank the heads are replicated.
     per_layer = 2 * max(1, shape.num_key_value_heads // tensor) * shape.head_dim * element_bytes
     cross = shape.cross_attention
     if cross is None:
-        # A stage without a layer is refused by another check; it must not divide by zero here.
+        # Another check refuses a stage without a layer; it must not cause a division by zero here.
         return max(1, layers) * per_layer, 0
     text = -(-max(1, layers) * shape.self_attention_layers // shape.num_hidden_layers)
     images = -(-layers * cross.layers // shape.num_hidden_layers)

@@ -1,9 +1,9 @@
 """Speed of one replica: time to first token, time per output token, and the rate it sustains.
 
-Called by `decide.plan.planner` for each candidate that fits. A roofline with fitted shares: the matrix products take
-as long as their arithmetic or their weights, attention as long as its arithmetic or its KV cache; the all-reduces and a
-fixed overhead come on top. Formulas, calibration
-and its error: docs/performance-model.md. An estimate for choosing between candidates; only a load test proves a rate.
+Called by `decide.plan.planner` for each candidate that fits. A roofline with fitted shares. A matrix product takes the time
+of its arithmetic or of reading its weights, whichever is longer; attention that of its arithmetic or of reading its KV
+cache. All-reduces and a fixed overhead are added. docs/performance-model.md has the formulas, the calibration and its error. The
+estimate serves to choose between candidates; only a load test proves a rate.
 """
 
 import math
@@ -18,8 +18,8 @@ from llama_operator.decide.plan.memory import Sharding
 _ENGINE = "vLLM"
 _ACTIVATION_BYTES = 2
 _BATCHED_TOKENS = 8192
-"""Tokens that vLLM takes into one step at most (`max_num_batched_tokens` of a server on H100): a longer prompt reads
-the weights once per so many tokens."""
+"""Upper limit on the tokens of one step of vLLM (`max_num_batched_tokens` of a server on H100). A longer prompt takes several
+steps, and each of them reads the weights."""
 
 _ALL_REDUCES_PER_LAYER = 2
 """After attention and after the feed-forward block (Megatron-LM, arXiv 1909.08053)."""
@@ -27,12 +27,12 @@ _ALL_REDUCES_PER_LAYER = 2
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """What the whole deployment has to serve."""
+    """The load of the whole deployment."""
 
     prompt_tokens: int
     output_tokens: int
     requests_per_minute: int
-    """Over all replicas; 0 for as many as they can."""
+    """Of all replicas together; 0 for as many as they can serve."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,15 +51,15 @@ class Performance:
     time_per_output_token_us: int
     output_tokens_per_second: int
     requests_per_minute: int
-    """What one replica sustains; rounded down."""
+    """Rate that one replica sustains, rounded down."""
     concurrency: int
     """Sequences in flight at that rate."""
 
     def within(self, limits: Limits) -> bool:
         """Whether both latencies are within `limits`."""
-        first, each = limits.time_to_first_token_ms, limits.time_per_output_token_us
-        return (first is None or self.time_to_first_token_ms <= first) and (
-            each is None or self.time_per_output_token_us <= each
+        first_ms, token_us = limits.time_to_first_token_ms, limits.time_per_output_token_us
+        return (first_ms is None or self.time_to_first_token_ms <= first_ms) and (
+            token_us is None or self.time_per_output_token_us <= token_us
         )
 
 
@@ -81,22 +81,22 @@ def predict(
 ) -> Performance | None:
     """Predict one replica at the highest concurrency within its KV cache and `limits`.
 
-    Where even one sequence alone breaks a limit the answer is for one sequence: compare it with `Performance.within`.
+    If a single sequence already exceeds a limit, the result is for that sequence: compare it with `Performance.within`.
 
     Args:
         model: Architecture facts.
         variant: Weights and their precision.
         accelerator: Card.
         sharding: Tensor and pipeline parallel sizes.
-        gpus_per_node: Cards of a node; stages beyond them talk over the network.
+        gpus_per_node: Cards of a node; stages on other nodes are reached over the network.
         kv_tokens: Tokens that the KV cache of the replica holds.
         workload: Lengths of prompt and answer; its rate does not matter here.
-        max_num_seqs: Most sequences that the engine takes at once.
+        max_num_seqs: Upper limit on the sequences that the engine computes at once.
         kv_element_bytes: Bytes of one element of the KV cache.
         limits: Latencies to keep.
 
     Returns:
-        None for a card whose speed is not known (the CPU).
+        The prediction; None for a card whose speed is not known (the CPU).
     """
     replica = replica_model(model, variant, accelerator, sharding, gpus_per_node, kv_element_bytes=kv_element_bytes)
     if replica is None:
@@ -112,25 +112,29 @@ def predict(
     # Latencies grow with concurrency, so the highest one within the limits is found by halving.
     while high - low > 1:
         middle = (low + high) // 2
-        found = replica.at(middle, workload)
-        if found.within(limits):
-            low, best = middle, found
+        slower = replica.at(middle, workload)
+        if slower.within(limits):
+            low, best = middle, slower
         else:
             high = middle
     return best
 
 
 def sequences_held(kv_tokens: int, workload: Workload) -> int:
-    """Sequences that a KV cache holds when they are evenly spread over their length, as replaced ones are.
+    """Return how many sequences a KV cache holds in steady state, when they are evenly spread over their lengths.
 
-    Together n of them hold at most n prompts and (n + 1) / 2 answers; one alone holds all of its answer.
+    Together n sequences hold at most n prompts and (n + 1) / 2 answers; a single one holds its whole answer.
+
+    Args:
+        kv_tokens: Tokens that the KV cache holds.
+        workload: Lengths of prompt and answer, in tokens.
     """
     prompt, output = workload.prompt_tokens, workload.output_tokens
     return max(0, (2 * kv_tokens - output) // max(1, 2 * prompt + output))
 
 
 def replicas_needed(performance: Performance, workload: Workload) -> int:
-    """Replicas that sustain the rate of `workload` together; at least 1."""
+    """Return how many replicas together sustain the requests per minute of `workload`; at least 1."""
     return max(1, math.ceil(workload.requests_per_minute / max(1, performance.requests_per_minute)))
 
 
@@ -144,7 +148,7 @@ def replica_model(
     kv_element_bytes: int = 2,
     engine: EngineCoefficients | None = None,
 ) -> "ReplicaModel | None":
-    """Build the model of one replica; None for a card whose speed is not known.
+    """Build the model of one replica.
 
     Args:
         model: Architecture facts.
@@ -154,6 +158,9 @@ def replica_model(
         gpus_per_node: Cards of a node.
         kv_element_bytes: Bytes of one element of the KV cache.
         engine: Coefficients; None for those of vLLM. The calibration passes others.
+
+    Returns:
+        The model; None for a card whose speed is not known.
     """
     link = facts.load().link(accelerator.name)
     if link is None or accelerator.memory_bandwidth_gb_per_second is None or accelerator.bf16_tflops is None:
@@ -188,13 +195,13 @@ class _Shape:
     hidden: int
     attention_width: int
     flops_per_token: float
-    """Of the matrix products, attention over the context not counted."""
+    """Operations of the matrix products, without attention over the context."""
     dense_bytes: float
-    """Weights that every step reads."""
+    """Bytes of the weights that every step reads."""
     expert_bytes: float
-    """Weights of the routed experts, of which a step reads those that one of its tokens is routed to."""
+    """Bytes of the routed experts; a step reads those to which at least one of its tokens is routed."""
     share_per_token: float
-    """Share of the routed experts that one token takes."""
+    """Share of the routed experts that one token passes."""
 
     @staticmethod
     def of(model: Model, variant: Variant) -> "_Shape":
@@ -217,20 +224,20 @@ class _Shape:
         )
 
     def bytes_read(self, tokens: float) -> float:
-        """Weights that a step over so many tokens reads, when tokens are routed evenly."""
+        """Return the bytes of weights that a step over `tokens` tokens reads, if tokens are routed evenly."""
         return self.dense_bytes + self.expert_bytes * (1 - math.pow(1 - self.share_per_token, tokens))
 
 
 @dataclass(frozen=True, slots=True)
 class ReplicaModel:
-    """One replica with everything that does not depend on the load; times in seconds."""
+    """One replica: everything that does not depend on the load. Times are in seconds."""
 
     sharding: Sharding
     shape: _Shape
     kv_bytes_per_token: float
-    """On one rank, for the layers of all stages."""
+    """On one rank, as if it held the layers of all stages."""
     flops_per_second: float
-    """Of one card, in the precision of the matrix products; its share already taken."""
+    """What one card reaches in the precision of the matrix products."""
     attention_flops_per_second: float
     weight_bytes_per_second: float
     cache_bytes_per_second: float
@@ -239,76 +246,86 @@ class ReplicaModel:
     engine: EngineCoefficients
 
     def at(self, concurrency: int, workload: Workload) -> Performance:
-        """Steady state with so many sequences in flight, each replaced when it ends.
+        """Predict the steady state: `concurrency` sequences in flight, and a new one for each that ends.
 
-        vLLM computes prompts in the same steps as the tokens of running answers. While a micro-batch of b sequences
-        makes `output` tokens each, b prompts arrive: one joins every `output / b`-th step, or `b / output` join each.
+        vLLM computes prompts in the same steps as the tokens of running answers. While each of the b sequences of a
+        micro-batch makes `output` tokens, b prompts arrive: one joins every `output / b`-th step, or `b / output` join
+        each step.
+
+        Args:
+            concurrency: Sequences in flight in the replica.
+            workload: Lengths of prompt and answer, in tokens; its rate does not matter here.
         """
         stages, prompt, output = self.sharding.pipeline, workload.prompt_tokens, max(1, workload.output_tokens)
-        batch = max(1.0, concurrency / stages)
-        joining = max(1.0, batch / output)
-        mixed = self._step_seconds(prompt, joining, batch, prompt + output / 2)
-        plain = self._step_seconds(prompt, 0.0, batch, prompt + output / 2)
-        others = max(0.0, joining * output / batch - 1)
-        each_request = (mixed + others * plain) / joining
+        micro_batch = max(1.0, concurrency / stages)
+        # On average, half of an answer is already in the context.
+        context_tokens = prompt + output / 2
+        prompts_per_mixed_step = max(1.0, micro_batch / output)
+        mixed_step = self._step_seconds(prompt, prompts_per_mixed_step, micro_batch, context_tokens)
+        plain_step = self._step_seconds(prompt, 0.0, micro_batch, context_tokens)
+        plain_per_mixed = max(0.0, prompts_per_mixed_step * output / micro_batch - 1)
+        seconds_per_request = (mixed_step + plain_per_mixed * plain_step) / prompts_per_mixed_step
         if stages > 1:
-            each_request /= self.engine.pipeline_balance
-        # With fewer sequences than stages some stages wait.
-        rate = min(1.0, concurrency / stages) / each_request
-        per_step = each_request * batch / output
-        # The first token comes with the step that the prompt joins, passed on through all stages.
-        waited = self.engine.arrival_wait_steps * per_step if concurrency > 1 else 0.0
-        first = stages * mixed + waited
-        # Little's law: so many in flight at that rate are so long in the engine, their waiting not counted.
-        per_token = max(stages * plain, (concurrency / rate - stages * mixed) / max(1, output - 1))
+            seconds_per_request /= self.engine.pipeline_balance
+        # With fewer sequences than stages some stages have nothing to do.
+        requests_per_second = min(1.0, concurrency / stages) / seconds_per_request
+        average_step = seconds_per_request * micro_batch / output
+        # The first token comes with the step that the prompt joins, after it has passed all stages.
+        waiting = self.engine.arrival_wait_steps * average_step if concurrency > 1 else 0.0
+        first_token = stages * mixed_step + waiting
+        # Little's law: sequences in flight / requests per second = seconds in the engine, without the waiting.
+        seconds_in_engine = concurrency / requests_per_second
+        seconds_per_token = max(stages * plain_step, (seconds_in_engine - stages * mixed_step) / max(1, output - 1))
         return Performance(
-            time_to_first_token_ms=math.ceil(first * 1e3),
-            time_per_output_token_us=math.ceil(per_token * 1e6),
-            output_tokens_per_second=int(rate * output),
-            requests_per_minute=int(rate * 60),
+            time_to_first_token_ms=math.ceil(first_token * 1e3),
+            time_per_output_token_us=math.ceil(seconds_per_token * 1e6),
+            output_tokens_per_second=int(requests_per_second * output),
+            requests_per_minute=int(requests_per_second * 60),
             concurrency=concurrency,
         )
 
     def prefill_stage_seconds(self, prompt_tokens: int, prompts: int = 1) -> float:
-        """Time that one stage needs for so many prompts together, and nothing else."""
+        """Return the seconds that one stage needs for `prompts` prompts of `prompt_tokens` each, and nothing else."""
         return self._step_seconds(prompt_tokens, prompts, 0.0, 0.0)
 
     def decode_stage_seconds(self, batch: float, context_tokens: float) -> float:
-        """Time that one stage needs for one token of each sequence of a micro-batch, and nothing else."""
+        """Return the seconds that one stage needs for one token of each of `batch` sequences, and nothing else."""
         return self._step_seconds(0, 0.0, batch, context_tokens)
 
     def _step_seconds(self, prompt_tokens: int, prompts: float, batch: float, context_tokens: float) -> float:
-        """Time that one stage needs for `prompts` prompts and one token of each of `batch` sequences together."""
+        """Seconds that one stage needs for `prompts` prompts and one token of each of `batch` sequences together."""
         shape, engine = self.shape, self.engine
         tensor, stages = self.sharding.tensor, self.sharding.pipeline
         tokens = prompt_tokens * prompts + batch
         steps = math.ceil(tokens / _BATCHED_TOKENS)
-        compute = tokens * shape.flops_per_token / self.flops_per_second / tensor
-        weights = steps * shape.bytes_read(tokens / steps) / self.weight_bytes_per_second / tensor
-        longer, shorter = max(compute, weights), min(compute, weights)
+        arithmetic = tokens * shape.flops_per_token / self.flops_per_second / tensor
+        reading_weights = steps * shape.bytes_read(tokens / steps) / self.weight_bytes_per_second / tensor
+        longer, shorter = max(arithmetic, reading_weights), min(arithmetic, reading_weights)
+        # The p-norm of both times: the shorter one is partly hidden behind the longer one.
         products = longer * math.pow(
             1 + math.pow(shorter / longer, engine.overlap_exponent), 1 / engine.overlap_exponent
         )
-        # A token of a prompt attends to half of it on average: two products of 2 x width x context flops per layer.
-        width = shape.layers * shape.attention_width / tensor / self.attention_flops_per_second
-        attention = 2 * width * prompts * float(prompt_tokens) ** 2 + max(
-            4 * width * batch * context_tokens,
-            batch * context_tokens * self.kv_bytes_per_token / self.cache_bytes_per_second,
-        )
+        # Two products of 2 x width x context flops per layer; a token of a prompt attends to half of it on average.
+        seconds_per_pair = shape.layers * shape.attention_width / tensor / self.attention_flops_per_second
+        prompt_attention = 2 * seconds_per_pair * prompts * float(prompt_tokens) ** 2
+        answer_attention = 4 * seconds_per_pair * batch * context_tokens
+        reading_cache = batch * context_tokens * self.kv_bytes_per_token / self.cache_bytes_per_second
+        attention = prompt_attention + max(answer_attention, reading_cache)
         overhead = steps * (engine.step_overhead_us + shape.layers / stages * engine.layer_overhead_us) * 1e-6
         return (products + attention) / stages + self._link_seconds(tokens, steps) + overhead
 
     def _link_seconds(self, tokens: float, steps: int) -> float:
+        """Seconds that one stage needs for its all-reduces, and to hand its activations to the next stage."""
         tensor, stages = self.sharding.tensor, self.sharding.pipeline
-        size = tokens * self.shape.hidden * _ACTIVATION_BYTES
+        activation_bytes = tokens * self.shape.hidden * _ACTIVATION_BYTES
         seconds = 0.0
         if tensor > 1:
-            per_second = self.link.gb_per_second * 1e9 * self.engine.link_efficiency
+            bytes_per_second = self.link.gb_per_second * 1e9 * self.engine.link_efficiency
             # A ring moves every byte 2 (n - 1) / n times (Patarasuk and Yuan, 2009), a switch that adds up once.
-            moved = 1.0 if self.link.reduction == "Switch" else 2 * (tensor - 1) / tensor
-            each = steps * self.engine.link_latency_us * 1e-6 + moved * size / per_second
-            seconds += _ALL_REDUCES_PER_LAYER * self.shape.layers / stages * each
+            moves = 1.0 if self.link.reduction == "Switch" else 2 * (tensor - 1) / tensor
+            all_reduce = steps * self.engine.link_latency_us * 1e-6 + moves * activation_bytes / bytes_per_second
+            seconds += _ALL_REDUCES_PER_LAYER * self.shape.layers / stages * all_reduce
         if stages > 1:
             between = self.link.node_gb_per_second if self.crosses_nodes else self.link.gb_per_second
-            seconds += size / tensor / (between * 1e9 * self.engine.link_efficiency)
+            seconds += activation_bytes / tensor / (between * 1e9 * self.engine.link_efficiency)
         return seconds

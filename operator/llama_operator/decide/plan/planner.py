@@ -1,8 +1,8 @@
-"""The planner: which precision, tensor and pipeline parallel size hold the model and its context on the fewest GPUs.
+"""The planner: finds the precision, tensor and pipeline size that hold the model and its context on the fewest GPUs.
 
-Called by `decide.plan.request`. Every candidate passes the ordered list of named checks (`decide.plan.checks`); the first that
-fails rejects it with its numbers and the nearest change that would make it fit. Order of those that fit: GPUs, cost per
-hour, quality, nodes of a replica, links, speed. docs/planning.md has the rules.
+Called by `decide.plan.request`. Every candidate passes the ordered list of named checks (`decide.plan.checks`); the first one that
+fails rejects the candidate, with its numbers and the nearest change that would make it fit. The candidates that fit are
+ordered by GPUs, cost per hour, quality, nodes of a replica, links, speed. docs/planning.md has the rules.
 """
 
 import sys
@@ -19,30 +19,34 @@ from llama_operator.decide.plan.shardings import MAX_REPLICA_NODES, Candidates
 __all__ = ["Candidate", "Objectives", "Plan", "PlanRequest", "Rejection", "plan", "valid_tensor_sizes"]
 
 TYPICAL_LOAD = Workload(prompt_tokens=1155, output_tokens=211, requests_per_minute=0)
-"""Load by which speed is told where no objectives are given: the averages of Azure's 2023 conversation trace."""
+"""Load for the estimate of speed if there are no objectives: the averages of Azure's 2023 conversation trace."""
 
 _TYPICAL_TOKENS = 1024
-"""Prompt and answer of a usual chat request, about; the default of max_num_seqs assumes it, so that a replica takes as
-many requests as its KV cache is likely to hold."""
+"""Tokens of a usual chat request, prompt and answer together. The default of max_num_seqs assumes it: a replica then takes
+as many requests as its KV cache is likely to hold."""
 
 _NO_LIMITS = Limits()
 
 _UNPRICED = 1 << 60
-"""A card without a price comes after those that have one."""
+"""Price that orders a card without a price after all others."""
 
 
 def plan(request: PlanRequest) -> Plan:
-    """Search all candidates that the request allows."""
+    """Search all candidates that the request allows.
+
+    Returns:
+        The best candidate, if one fits, the others that fit, and why the rest does not.
+    """
     return _plan(request, Candidates(request))
 
 
 def planner_of_lengths(request: PlanRequest) -> Callable[[int], tuple[PlanRequest, Plan]]:
-    """Plan `request` for one context length after the other: all but the context is estimated once."""
+    """Return a function that plans `request` for a context length in tokens; what does not depend on it is estimated once."""
     candidates = Candidates(request)
 
     def planned(max_model_length: int) -> tuple[PlanRequest, Plan]:
-        asked = replace(request, max_model_length=max_model_length)
-        return asked, _plan(asked, candidates)
+        with_length = replace(request, max_model_length=max_model_length)
+        return with_length, _plan(with_length, candidates)
 
     return planned
 
@@ -63,12 +67,12 @@ def _plan(request: PlanRequest, candidates: Candidates) -> Plan:
     if not fitting:
         return Plan(None, (), tuple(_nearest_first(rejected, largest=_first_over_budget(rejected))))
     chosen, *others = _ordered(request, fitting)
-    told = _nearest_first(rejected, largest=chosen.sharding.ranks)
-    return Plan(chosen, tuple(others), tuple(told), max_num_seqs=_max_num_seqs(request, chosen))
+    nearest = _nearest_first(rejected, largest=chosen.sharding.ranks)
+    return Plan(chosen, tuple(others), tuple(nearest), max_num_seqs=_max_num_seqs(request, chosen))
 
 
 def with_speed(request: PlanRequest, candidate: Candidate) -> Candidate:
-    """`candidate` with its estimated speed, and the replicas that the objectives' rate needs."""
+    """Return `candidate` with its estimated speed, and with the replicas that the rate of the objectives needs."""
     workload = request.objectives.workload if request.objectives else TYPICAL_LOAD
     speed = _speed(request, candidate, workload)
     counted = workload.requests_per_minute > 0 and speed is not None
@@ -97,13 +101,13 @@ def _ordered(request: PlanRequest, fitting: list[Candidate]) -> list[Candidate]:
     preferred = {accelerator.name: rank for rank, accelerator in enumerate(request.accelerators)}
 
     def key(candidate: Candidate) -> tuple[int, ...]:
-        # Where the cards of a node are linked by PCIe alone, stages talk less than shards of a layer.
+        # If only PCIe links the cards of a node, stages need less communication than shards of a layer.
         tensor = 0 if candidate.accelerator.tensor_friendly else candidate.sharding.tensor
         return (
             candidate.gpus,
             candidate.usd_micros_per_hour * candidate.replicas or _UNPRICED,
             quality[id(candidate.variant)],
-            # The same GPUs in smaller replicas: one that is lost, or added, is less of the whole.
+            # With the same GPUs in smaller replicas, a replica that is lost or added is a smaller part of the whole.
             candidate.nodes,
             tensor,
         )
@@ -111,9 +115,9 @@ def _ordered(request: PlanRequest, fitting: list[Candidate]) -> list[Candidate]:
     ordered = sorted(fitting, key=key)
     best = key(ordered[0])
     alike = [candidate for candidate in ordered if key(candidate) == best]
-    # Only the best are told by speed: to estimate it for all would cost more than the search.
-    timed = [found if found.performance else with_speed(request, found) for found in alike]
-    timed.sort(key=lambda found: (-_tokens_per_second(found), preferred[found.accelerator.name]))
+    # Speed decides only among the best: an estimate for all would cost more than the search.
+    timed = [candidate if candidate.performance else with_speed(request, candidate) for candidate in alike]
+    timed.sort(key=lambda candidate: (-_tokens_per_second(candidate), preferred[candidate.accelerator.name]))
     return [*timed, *ordered[len(alike) :]]
 
 
@@ -123,17 +127,17 @@ _NEAREST = (
     Reason.KV_CACHE_TOO_SMALL,
     Reason.WEIGHTS_DO_NOT_FIT,
 )
-"""How far candidates came, the nearest first; whatever else rejects one makes it impossible on any hardware."""
+"""Reasons of rejection, the nearest to fitting first; any other reason excludes a candidate on any hardware."""
 
 
 def _nearest_first(rejected: list[Rejection], *, largest: int) -> list[Rejection]:
-    """Nearest to fitting first; those larger than `largest` after all others: they would only have cost more."""
-    return sorted(rejected, key=lambda found: (found.candidate.sharding.ranks > largest, _distance(found)))
+    """Nearest to fitting first; those with more GPUs than `largest` come last, because they would only cost more."""
+    return sorted(rejected, key=lambda rejection: (rejection.candidate.sharding.ranks > largest, _distance(rejection)))
 
 
 def _first_over_budget(rejected: list[Rejection]) -> int:
-    """GPUs of the smallest candidate that maxGPUs alone rejects; more than any has when there is none."""
-    over = (found.candidate.sharding.ranks for found in rejected if found.reason is Reason.MAX_GPUS_EXCEEDED)
+    """GPUs of the smallest candidate that only maxGPUs rejects; more than any has if there is none."""
+    over = (other.candidate.sharding.ranks for other in rejected if other.reason is Reason.MAX_GPUS_EXCEEDED)
     return min(over, default=sys.maxsize)
 
 
@@ -154,7 +158,7 @@ def _tokens_per_second(candidate: Candidate) -> int:
 
 
 class _Verdicts:
-    """What the checks say of the candidates of one request, and which smallest one holds what another lacks."""
+    """Results of the checks for the candidates of one request, and the smallest candidate that has enough memory."""
 
     def __init__(self, request: PlanRequest, candidates: Candidates) -> None:
         self._request = request
@@ -163,15 +167,15 @@ class _Verdicts:
         self._enough: dict[tuple[int, str], Candidate | None] = {}
 
     def failure(self, candidate: Candidate) -> Failure | None:
-        """The first check that `candidate` fails; None when it holds what is asked for."""
-        # `candidates` keeps every candidate, so that an id is never given twice.
+        """Return the first check that `candidate` fails; None if it passes all of them."""
+        # `candidates` keeps every candidate: no id is used twice.
         if id(candidate) not in self._failures:
-            found = (check(self._request, candidate) for check in CHECKS)
-            self._failures[id(candidate)] = next((failure for failure in found if failure is not None), None)
+            failures = (check(self._request, candidate) for check in CHECKS)
+            self._failures[id(candidate)] = next((failure for failure in failures if failure is not None), None)
         return self._failures[id(candidate)]
 
     def rejection(self, candidate: Candidate, failure: Failure) -> Rejection:
-        """Tell why `candidate` does not fit, and what would."""
+        """Say why `candidate` does not fit, and what would."""
         nearest = failure.nearest
         if failure.reason in {Reason.WEIGHTS_DO_NOT_FIT, Reason.KV_CACHE_TOO_SMALL}:
             nearest = self._with_more_gpus(candidate, failure)
@@ -181,7 +185,7 @@ class _Verdicts:
         enough = self._smallest(candidate)
         if enough is None:
             return failure.nearest or (
-                f"no sharding over up to {MAX_REPLICA_NODES} nodes holds it: use a lower precision, or a larger GPU"
+                f"no sharding on up to {MAX_REPLICA_NODES} nodes holds it: use a lower precision, or a larger GPU"
             )
         needed = f"{enough.sharding.ranks} GPUs ({sizes(enough.sharding)})"
         return f"{failure.nearest}, or needs {needed}" if failure.nearest else f"needs {needed}"
@@ -199,6 +203,6 @@ def _max_num_seqs(request: PlanRequest, chosen: Candidate) -> int:
         return request.max_num_seqs
     likely = chosen.memory.kv_tokens // min(_TYPICAL_TOKENS, request.max_model_length)
     if request.objectives is not None and chosen.performance is not None:
-        # A larger batch would answer more at once, each slower than was asked for.
+        # A larger batch would answer more requests at once, but each of them slower than the objectives allow.
         likely = min(likely, chosen.performance.concurrency)
     return max(request.concurrent_sequences, min(TYPICAL_MAX_NUM_SEQS, likely))

@@ -1,4 +1,4 @@
-"""From a spec to what the planner is asked: model variants, accelerators, context. Called by `decide.decision`."""
+"""Makes the request to the planner from a spec: model variants, accelerators, context. Called by `decide.decision`."""
 
 from llama_operator.api.reasons import ConditionType, Reason
 from llama_operator.api.v1alpha1.llamadeployment import GraphMode, KVCacheDtype, LlamaDeploymentSpec, ObjectivesSpec
@@ -21,9 +21,16 @@ _ABOUT_PIPELINE = frozenset({Reason.LAYERS_NOT_DIVISIBLE, Reason.PIPELINE_NOT_SU
 
 
 def find_plan(observed: Observed, model: Model, catalog: Catalog) -> Problem | tuple[PlanRequest, Plan]:
-    """Plan what the spec asks for; a Problem when the spec itself cannot be planned.
+    """Plan what the spec asks for.
 
-    The request that comes back has the context that was planned: the one asked for, or the default.
+    Args:
+        observed: The deployment and the nodes of the cluster.
+        model: The model that the spec names.
+        catalog: Accelerators.
+
+    Returns:
+        The request with the context that was planned (that of the spec, or the default), and its plan. A Problem if the
+        spec itself cannot be planned.
     """
     spec = observed.deployment.spec
     if (unloadable := _engine_problem(model)) is not None:
@@ -63,10 +70,10 @@ def find_plan(observed: Observed, model: Model, catalog: Catalog) -> Problem | t
 def _objectives(spec: ObjectivesSpec | None) -> Objectives | None:
     if spec is None:
         return None
-    each = spec.time_per_output_token_milliseconds
+    token_ms = spec.time_per_output_token_milliseconds
     return Objectives(
         Workload(spec.prompt_tokens, spec.output_tokens, spec.requests_per_minute or 0),
-        Limits(spec.time_to_first_token_milliseconds, None if each is None else each * _MICROSECONDS),
+        Limits(spec.time_to_first_token_milliseconds, None if token_ms is None else token_ms * _MICROSECONDS),
     )
 
 
@@ -88,7 +95,7 @@ def _context_problem(spec: LlamaDeploymentSpec, model: Model, trained_for: int) 
     return Problem(
         ConditionType.PLANNED,
         Reason.CONTEXT_TOO_LONG,
-        f"{asked:,} is beyond the {trained_for:,} tokens that {model.id} was trained for; "
+        f"{asked:,} is more than the {trained_for:,} tokens that {model.id} was trained for; "
         f"set it to at most {trained_for}",
         "spec.context.maxModelLength",
     )
@@ -103,24 +110,25 @@ def _accelerators(
             return (catalog.accelerator(named),)
         except UnknownAcceleratorError as error:
             return Problem(ConditionType.PLANNED, Reason.ACCELERATOR_UNKNOWN, str(error), "spec.hardware.accelerator")
-    found = [
+    seen = [
         _as_seen(catalog.accelerator(name), nodes or ())
         for name in sorted({node.accelerator for node in nodes or () if node.gpus})
     ]
-    # A GPU that fits is preferred to a CPU that fits: nobody means the CPU of a GPU cluster.
-    gpus = [accelerator for accelerator in found if accelerator.device == "GPU"]
-    if gpus or found:
-        return tuple(gpus or found)
+    # In a cluster with GPUs, Auto never means the CPU.
+    gpus = [accelerator for accelerator in seen if accelerator.device == "GPU"]
+    if seen:
+        return tuple(gpus or seen)
     return Problem(
         ConditionType.PLANNED,
         Reason.ACCELERATOR_UNDECIDED,
-        "is Auto and no node with a known accelerator was seen; name one of " + ", ".join(catalog.accelerator_names),
+        "is Auto, and the cluster has no node with a known accelerator; name one of "
+        + ", ".join(catalog.accelerator_names),
         "spec.hardware.accelerator",
     )
 
 
 def _as_seen(accelerator: Accelerator, nodes: tuple[NodeFacts, ...]) -> Accelerator:
-    """The accelerator in nodes of the size that exists, not of the size that is commonly rented."""
+    """The accelerator with the number of cards that the nodes have, not that of a commonly rented node."""
     if accelerator.device != "GPU":
         return accelerator
     largest = max(node.gpus for node in nodes if node.accelerator == accelerator.name)
@@ -128,7 +136,7 @@ def _as_seen(accelerator: Accelerator, nodes: tuple[NodeFacts, ...]) -> Accelera
 
 
 def nothing_fits(request: PlanRequest, result: Plan) -> Problem:
-    """The problem of a plan without a chosen candidate, told by the candidate that came nearest."""
+    """Return the problem of a plan without a chosen candidate; its message is about the candidate that came nearest."""
     kind = ConditionType.PLANNED
     nearest = result.rejected[0]
     text = f"{nearest.candidate.label}: {nearest.message}"

@@ -1,6 +1,6 @@
-"""Every way to shard one replica that is worth trying, with the memory that it takes. Called by `decide.plan.planner`.
+"""Lists every way to shard one replica that is worth trying, and its memory. Called by `decide.plan.planner`.
 
-Nothing here depends on the context that is asked for: a search for another length looks at the same candidates.
+Nothing here depends on the context: a search for another length looks at the same candidates.
 """
 
 from llama_operator.catalog import prices
@@ -12,17 +12,17 @@ from llama_operator.decide.plan.cost import usd_micros_per_hour
 from llama_operator.decide.plan.memory import TYPICAL_MAX_NUM_SEQS, Sharding, Step, estimate, weights_of
 
 MAX_REPLICA_NODES = 8
-"""Pipelines over more nodes are not searched: no Llama needs them."""
+"""Pipelines on more nodes are not searched: no Llama needs them."""
 
 _MAX_STAGES_IN_NODE = 16
-"""No node without a fast link has more cards."""
+"""No node without a fast link has more cards than this."""
 
 
 def shardings(model: Model, accelerator: Accelerator, per_node: int) -> list[Sharding]:
-    """Tensor and pipeline sizes worth trying on nodes of `per_node` cards, fewest GPUs first.
+    """Return the tensor and pipeline sizes worth trying on nodes of `per_node` cards, fewest GPUs first.
 
-    Inside a node: tensor alone where the cards have a fast link, else every product of both that the node holds. Across
-    nodes: tensor inside each, one pipeline stage per node.
+    Inside a node: only tensor parallel if the cards have a fast link, else every product of both sizes that the node
+    holds. Across nodes: tensor parallel inside each node, one pipeline stage a node.
     """
     tensors = sorted({*_powers_of_two(per_node), *valid_tensor_sizes(model, per_node)})
     if accelerator.device == "CPU":
@@ -37,7 +37,7 @@ def shardings(model: Model, accelerator: Accelerator, per_node: int) -> list[Sha
 
 
 class Candidates:
-    """The candidates of one request, each estimated once however often it is looked at."""
+    """The candidates of one request; each is estimated once."""
 
     def __init__(self, request: PlanRequest) -> None:
         self._request = request
@@ -47,31 +47,31 @@ class Candidates:
             graphs=request.graphs,
         )
         table = request.prices or prices.load()
-        self._prices = {found.name: usd_micros_per_hour(table, found.name, 1) or 0 for found in request.accelerators}
+        self._prices = {card.name: usd_micros_per_hour(table, card.name, 1) or 0 for card in request.accelerators}
         self._weights = [weights_of(request.model.architecture, variant) for variant in request.variants]
         self._made: dict[tuple[int, str, Sharding], Candidate] = {}
 
     def allowed(self) -> list[Candidate]:
-        """All that the request allows, fewest GPUs first, whether they fit or not."""
+        """Return all candidates that the request allows, fewest GPUs first, whether they fit or not."""
         request = self._request
-        found: list[Candidate] = []
+        candidates: list[Candidate] = []
         for number in range(len(request.variants)):
             for accelerator in request.accelerators:
                 if request.tensor is not None:
-                    found.append(self._one(number, accelerator, Sharding(request.tensor, request.pipeline or 1)))
+                    candidates.append(self._one(number, accelerator, Sharding(request.tensor, request.pipeline or 1)))
                 else:
-                    found += self._free(number, accelerator)
-        return sorted(found, key=lambda candidate: candidate.sharding.ranks)
+                    candidates += self._free(number, accelerator)
+        return sorted(candidates, key=lambda candidate: candidate.sharding.ranks)
 
     def like(self, candidate: Candidate) -> list[Candidate]:
-        """All with the weights and the card of `candidate`, fewest GPUs first, whatever sizes the user named."""
+        """Return all candidates with the weights and the card of `candidate`, fewest GPUs first, of any size."""
         number = next(n for n, variant in enumerate(self._request.variants) if variant is candidate.variant)
         return self._free(number, candidate.accelerator)
 
     def _free(self, number: int, accelerator: Accelerator) -> list[Candidate]:
         per_node = self._request.gpus_per_node or accelerator.gpus_per_node
-        found = shardings(self._request.model, accelerator, per_node)
-        return [self._one(number, accelerator, sharding) for sharding in found]
+        possible = shardings(self._request.model, accelerator, per_node)
+        return [self._one(number, accelerator, sharding) for sharding in possible]
 
     def _one(self, number: int, accelerator: Accelerator, sharding: Sharding) -> Candidate:
         key = (number, accelerator.name, sharding)
@@ -94,7 +94,4 @@ class Candidates:
 
 
 def _powers_of_two(largest: int) -> list[int]:
-    found = [1]
-    while found[-1] * 2 <= largest:
-        found.append(found[-1] * 2)
-    return found
+    return [1 << power for power in range(largest.bit_length())]

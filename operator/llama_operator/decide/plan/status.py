@@ -1,6 +1,6 @@
-"""The plan as users read it, in status and in `kubectl llama plan`, and as a revision pins it.
+"""Writes the plan as users read it, in status and in `kubectl llama plan`, and as a revision pins it.
 
-Called by `decide.decision`, which hands it on to the builders and to `status`.
+Called by `decide.decision`, which passes it to the builders and to `status`.
 """
 
 from llama_operator.api.v1alpha1.llamadeployment_status import ChosenPlan, PlanStatus, RejectedPlan
@@ -11,15 +11,15 @@ from llama_operator.decide.plan.memory import KV_BLOCK_TOKENS, Sharding, cpu_kv_
 
 _REJECTED_SHOWN = 8
 _REJECTED_BESIDE_CHOSEN = 3
-"""With a plan that fits, the others answer no question but "why not smaller"; `kubectl llama plan` has them all. Each costs
-the API server with every write of the object, and every revision keeps them."""
+"""With a plan that fits, the others only answer "why not smaller"; `kubectl llama plan` has all of them. Each one costs the
+API server at every write of the object, and every revision keeps it."""
 _TEXT_LIMIT = 1024
 _MICROS_PER_CENT = 10_000
 _MIB = 1 << 20
 
 
 def plan_status(model: Model, plan: Plan, *, max_model_length: int) -> PlanStatus:
-    """The plan, with the rejected candidates nearest to fitting."""
+    """Return the plan, with the rejected candidates that are nearest to fitting."""
     chosen = None
     if plan.chosen is not None:
         chosen = _chosen(model, plan.chosen, max_model_length=max_model_length, max_num_seqs=plan.max_num_seqs)
@@ -28,7 +28,7 @@ def plan_status(model: Model, plan: Plan, *, max_model_length: int) -> PlanStatu
 
 
 def rejected_plan(rejection: Rejection) -> RejectedPlan:
-    """One rejected candidate."""
+    """Return one rejected candidate."""
     return RejectedPlan(
         candidate=rejection.candidate.label,
         reason=rejection.reason,
@@ -38,14 +38,14 @@ def rejected_plan(rejection: Rejection) -> RejectedPlan:
 
 
 def label(chosen: ChosenPlan) -> str:
-    """Short name of a chosen plan, as `Candidate.label` has it."""
+    """Return the short name of a chosen plan, as `Candidate.label` writes it."""
     sharding = Sharding(chosen.tensor_parallel_size, chosen.pipeline_parallel_size)
     return f"{chosen.precision} {chosen.accelerator} {sizes(sharding)}"
 
 
 def _chosen(model: Model, candidate: Candidate, *, max_model_length: int, max_num_seqs: int) -> ChosenPlan:
     memory, speed = candidate.memory, candidate.performance
-    # On a CPU the operator sets the size of the KV cache; what the memory leaves is no part of it.
+    # On a CPU the operator sets the size of the KV cache; it does not take all memory that remains.
     on_cpu = candidate.accelerator.device == "CPU"
     kv_bytes = cpu_kv_cache_mib(memory, max_model_length, max_num_seqs) * _MIB if on_cpu else memory.left_for_kv
     cold_start = stages(model, candidate.variant, candidate.accelerator, candidate.sharding)

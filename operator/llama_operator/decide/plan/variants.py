@@ -1,4 +1,4 @@
-"""Which weights a spec allows: precision, repository, and what the engine can load. Called by `decide.plan.request`."""
+"""Finds the weights that a spec allows: precision, repository, and what the engine can load. Called by `decide.plan.request`."""
 
 from llama_operator.api.reasons import ConditionType, Reason
 from llama_operator.api.v1alpha1.llamadeployment import LlamaDeploymentSpec, Precision
@@ -6,7 +6,7 @@ from llama_operator.catalog.models import Model, Variant
 from llama_operator.decide.problem import Problem
 
 SUPPORTED_ENGINE_ARGUMENTS = frozenset({"allow_deprecated_quantization"})
-"""Engine arguments without which some variants do not load, and which we pass for those (`desired.serve_config`)."""
+"""Engine arguments that some variants need to load; `desired.serve_config` passes them."""
 
 _DEFAULT_PRECISIONS = frozenset({"BF16", "FP16", "FP8"})
 """What Auto may choose unless `model.precisions` says otherwise: never below FP8."""
@@ -15,9 +15,9 @@ _OTHER_16_BIT = {"BF16": "FP16", "FP16": "BF16"}
 
 
 def allowed_variants(spec: LlamaDeploymentSpec, model: Model) -> Problem | tuple[Variant, ...]:
-    """Variants among which the planner may choose, best quality first; a Problem when there is none.
+    """Return the variants that the planner may choose from, best quality first; a Problem if there is none.
 
-    The first of a precision in the catalog is its default; others are chosen by repository.
+    The first variant of a precision in the catalog is its default; a spec chooses others by repository.
     """
     repository = spec.model.variant
     wanted = _wanted(spec)
@@ -51,7 +51,7 @@ def _wanted(spec: LlamaDeploymentSpec) -> frozenset[str]:
 def _cast(model: Model, wanted: frozenset[str]) -> list[Variant]:
     """The 16-bit weights in the other 16-bit format, to which the engine casts them while loading; the same bytes.
 
-    Only where that format is wanted and the native one is not: a cast is nothing to choose among.
+    Only if that format is wanted and the native one is not: a cast is no further choice.
     """
     return [
         variant.model_copy(update={"precision": other})

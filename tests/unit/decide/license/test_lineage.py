@@ -185,7 +185,9 @@ def test_whatever_is_written_about_a_derivative_it_needs_an_acceptance(ancestors
     model = model_of(
         "x", *ancestors, families=sorted(families), tags=tags, architectureFingerprint=shape, servedName=served
     )
-    asked = LicenseInput(model=resolve("x", CATALOG, [model]), license=LicenseSpec(), namespace="team-a", records=())
+    asked = LicenseInput(
+        model=resolve("x", CATALOG, [model]), license=LicenseSpec(), namespace="team-a", acceptances=()
+    )
     verdict = judge(asked)
     assert not verdict.allowed
     assert verdict.denials[0].unblock

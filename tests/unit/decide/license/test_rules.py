@@ -46,7 +46,7 @@ def asked(model, *records, **more):
         model=resolve(model, CATALOG),
         license=license_spec,
         namespace="team-a",
-        records=records,
+        acceptances=records,
         today=date(2026, 3, 2),
         **more,
     )
@@ -108,7 +108,7 @@ def test_a_code_that_means_no_country_is_none(code):
 @pytest.mark.parametrize("model", [m.id for m in CATALOG.models if not m.generated])
 def test_no_llama_is_allowed_without_a_record_and_every_refusal_helps(model):
     given_nothing = LicenseInput(
-        model=resolve(model, CATALOG), license=LicenseSpec(), namespace="team-a", records=(), today=date(2026, 3, 2)
+        model=resolve(model, CATALOG), license=LicenseSpec(), namespace="team-a", acceptances=(), today=date(2026, 3, 2)
     )
     verdict = judge(given_nothing)
     assert not verdict.allowed
@@ -118,7 +118,7 @@ def test_no_llama_is_allowed_without_a_record_and_every_refusal_helps(model):
 
 
 def test_what_nobody_looked_up_is_said_to_be_unchecked():
-    verdict = judge(replace(asked("llama-3.1-8b", record("llama-3.1")), records=None))
+    verdict = judge(replace(asked("llama-3.1-8b", record("llama-3.1")), acceptances=None))
     assert verdict.allowed
     assert verdict.reason == "AcceptanceNotChecked"
     unchecked = {outcome.check for outcome in verdict.evidence.checks if outcome.result == "NotChecked"}
@@ -131,7 +131,7 @@ def test_a_verdict_holds_who_attested_what_and_when():
     )
     attested = {(each.rule, each.by, each.on) for each in verdict.evidence.attestations}
     assert {("P1", "Jo Doe", "2025-06-02"), ("P5", "Sam Roe", "2025-06-02"), ("P6", "Jo Doe", "2025-06-02")} <= attested
-    (used,) = verdict.evidence.records
+    (used,) = verdict.evidence.acceptances
     assert (used.name, used.uid, used.family) == ("acme-llama-4", "uid-acme-llama-4", "llama-4")
     assert used.text_hashes
     assert [outcome.rule for outcome in verdict.evidence.checks].count("P8") == 1
@@ -142,6 +142,6 @@ def test_duties_are_the_union_and_the_strictest_terms_win():
     duties = judge(asked("llama-guard-2-8b", *records)).duties
     assert duties.attributions == ("Built with Meta Llama 3",)
     assert len(duties.notices) == 2
-    assert duties.output_terms == "no-other-llm"
+    assert duties.output_terms == ("NoOtherModels",)
     assert duties.families[0].id == "llama-3", "strictest first"
     assert {"P5", "P11", "P14"} <= set(duties.rules)

@@ -1,112 +1,112 @@
 """Checks of LicensePolicies: what this house allows for each tier.
 
-House rules, never license text. All policies apply together, and each can only take away.
+The house is the organization that runs this cluster. Its rules are no license text. All policies apply together, and each
+can only take away.
 """
 
 from collections.abc import Iterator
 
 from llama_operator.api.reasons import Reason
-from llama_operator.api.v1alpha1.licensepolicy import LicensePolicy, Permission, Requirement, TierPolicy
-from llama_operator.catalog.licenses import Tier
-from llama_operator.decide.license.check import Check, Found, in_a_house, under_acceptance_in_a_house
+from llama_operator.api.v1alpha1.licensepolicy import UNRESOLVED, LicensePolicy, Permission, Requirement, TierPolicy
+from llama_operator.decide.license.check import Check, Refusal, in_a_house, under_acceptance_in_a_house
 from llama_operator.decide.license.facts import LicenseInput, same_party
-from llama_operator.decide.license.rules.acceptance import relied_on_with_leading
+from llama_operator.decide.license.rules.acceptance import acceptances_used
 
 
-def governing(given: LicenseInput) -> Iterator[tuple[LicensePolicy, TierPolicy]]:
-    """Entries of the policies for any tier that the model's families bring: the duties of all of them apply."""
-    tiers = {str(family.tier) for family in given.model.families if family.acceptance_required}
-    tiers = tiers or {str(given.model.tier)}
-    for policy in given.policies:
+def governing(case: LicenseInput) -> Iterator[tuple[LicensePolicy, TierPolicy]]:
+    """Entries of the policies for the tiers of the model's families; all of them apply."""
+    tiers = {str(family.tier) for family in case.model.families if family.acceptance_required}
+    tiers = tiers or {str(case.model.tier)}
+    for policy in case.policies:
         for entry in policy.spec.tiers:
             if str(entry.tier) in tiers:
                 yield policy, entry
 
 
-def _tier_allowed(given: LicenseInput) -> Found | None:
-    tiers = {str(family.tier) for family in given.model.families if family.acceptance_required}
-    for policy in given.policies:
+def _tier_allowed(case: LicenseInput) -> Refusal | None:
+    tiers = {str(family.tier) for family in case.model.families if family.acceptance_required}
+    for policy in case.policies:
         missing = sorted(tiers - {str(entry.tier) for entry in policy.spec.tiers})
-        if missing and policy.spec.unlisted_tiers is Permission.REFUSED and Tier.UNRESOLVED not in missing:
-            return Found(
+        if missing and policy.spec.unlisted_tiers is Permission.REFUSED and UNRESOLVED not in missing:
+            return Refusal(
                 f"LicensePolicy {policy.metadata.name} has no entry for tier {missing[0]}",
                 "ask the platform owner to allow the tier",
             )
     return None
 
 
-def _namespace_allowed(given: LicenseInput) -> Found | None:
-    for policy, entry in governing(given):
-        if entry.namespaces and given.namespace not in entry.namespaces:
-            return _refused(policy, entry, f"for {', '.join(entry.namespaces)} alone, not for {given.namespace}")
+def _namespace_allowed(case: LicenseInput) -> Refusal | None:
+    for policy, entry in governing(case):
+        if entry.namespaces and case.namespace not in entry.namespaces:
+            return _refused(policy, entry, f"only for {', '.join(entry.namespaces)}, not for {case.namespace}")
     return None
 
 
-def _purpose_allowed(given: LicenseInput) -> Found | None:
-    for policy, entry in governing(given):
-        if entry.purposes and given.license.purpose not in entry.purposes:
-            return _refused(policy, entry, f"for {', '.join(entry.purposes)} alone, not for {given.license.purpose}")
+def _purpose_allowed(case: LicenseInput) -> Refusal | None:
+    for policy, entry in governing(case):
+        if entry.purposes and case.license.purpose not in entry.purposes:
+            return _refused(policy, entry, f"only for {', '.join(entry.purposes)}, not for {case.license.purpose}")
     return None
 
 
-def _acceptance_allowed(given: LicenseInput) -> Found | None:
-    for policy, entry in governing(given):
+def _acceptance_allowed(case: LicenseInput) -> Refusal | None:
+    for policy, entry in governing(case):
         if not entry.acceptances:
             continue
-        for record in relied_on_with_leading(given):
-            if record.metadata.name not in entry.acceptances:
+        for acceptance in acceptances_used(case):
+            if acceptance.metadata.name not in entry.acceptances:
                 names = ", ".join(entry.acceptances)
-                return _refused(policy, entry, f"by the acceptances {names} alone, not by {record.metadata.name}")
+                return _refused(policy, entry, f"only by the acceptances {names}, not by {acceptance.metadata.name}")
     return None
 
 
-def _size_allowed(given: LicenseInput) -> Found | None:
-    for policy, entry in governing(given):
-        if entry.max_replicas is not None and given.most_replicas > entry.max_replicas:
-            return _refused(policy, entry, f"with {entry.max_replicas} replicas at most, not {given.most_replicas}")
-        if entry.max_gpus is not None and (given.most_gpus or 0) > entry.max_gpus:
-            return _refused(policy, entry, f"with {entry.max_gpus} GPUs at most, not {given.most_gpus}")
+def _size_allowed(case: LicenseInput) -> Refusal | None:
+    for policy, entry in governing(case):
+        if entry.max_replicas is not None and case.most_replicas > entry.max_replicas:
+            return _refused(policy, entry, f"with at most {entry.max_replicas} replicas, not {case.most_replicas}")
+        if entry.max_gpus is not None and (case.most_gpus or 0) > entry.max_gpus:
+            return _refused(policy, entry, f"with at most {entry.max_gpus} GPUs, not {case.most_gpus}")
     return None
 
 
-def _guard_required(given: LicenseInput) -> Found | None:
-    for policy, entry in governing(given):
-        wanted = entry.require_guard is Requirement.REQUIRED and not given.model.guard
-        if wanted and not _screens(given):
-            return _refused(policy, entry, "with a guard in front alone: name its model in spec.license.guardModel")
+def _guard_required(case: LicenseInput) -> Refusal | None:
+    for policy, entry in governing(case):
+        wanted = entry.require_guard is Requirement.REQUIRED and not case.model.guard
+        if wanted and not _screens(case):
+            return _refused(policy, entry, "only with a guard in front: name its model in spec.license.guardModel")
     return None
 
 
-def _screens(given: LicenseInput) -> bool:
+def _screens(case: LicenseInput) -> bool:
     """Whether the guard is one: a Llama Guard, what comes from it, or a model that an administrator added for it."""
-    guard = given.guard
-    return guard is not None and guard.name != given.model.name and (guard.guard or bool(guard.digest))
+    guard = case.guard
+    return guard is not None and guard.name != case.model.name and (guard.guard or bool(guard.digest))
 
 
-def _refused(policy: LicensePolicy, entry: TierPolicy, how: str) -> Found:
-    return Found(
+def _refused(policy: LicensePolicy, entry: TierPolicy, how: str) -> Refusal:
+    return Refusal(
         f"house policy: LicensePolicy {policy.metadata.name} allows tier {entry.tier} {how}",
         "change the deployment, or ask the platform owner; this is no license term",
     )
 
 
-def _right_licensee(given: LicenseInput) -> Found | None:
-    for policy in given.policies:
+def _right_licensee(case: LicenseInput) -> Refusal | None:
+    for policy in case.policies:
         licensee = policy.spec.licensee
         if licensee is None:
             continue
-        for record in relied_on_with_leading(given):
-            entity, domicile = record.spec.legal_entity, record.spec.domicile
+        for acceptance in acceptances_used(case):
+            entity, domicile = acceptance.spec.legal_entity, acceptance.spec.domicile
             if not same_party(entity, licensee.legal_entity):
-                return Found(
+                return Refusal(
                     f"LicensePolicy {policy.metadata.name} says that the licensee here is {licensee.legal_entity}; "
-                    f"LicenseAcceptance {record.metadata.name} is of {entity}",
+                    f"LicenseAcceptance {acceptance.metadata.name} is of {entity}",
                     f"record an acceptance by {licensee.legal_entity}",
                 )
             if licensee.domicile is not None and domicile is not None and domicile != licensee.domicile:
-                return Found(
+                return Refusal(
                     f"LicensePolicy {policy.metadata.name} has {licensee.legal_entity} in {licensee.domicile}; "
-                    f"LicenseAcceptance {record.metadata.name} has it in {domicile}",
+                    f"LicenseAcceptance {acceptance.metadata.name} has it in {domicile}",
                     "record the true domicile in both",
                 )
     return None
@@ -116,18 +116,25 @@ CHECKS: tuple[Check, ...] = (
     Check(
         "right-licensee",
         "P23",
-        "§1.a: the grant is to the licensee; who that is here, says the house",
+        "§1.a: the grant is to the licensee; the house says who that is here",
         Reason.LICENSEE_WRONG,
         _right_licensee,
         under_acceptance_in_a_house,
-        needs_records=True,
+        needs_acceptances=True,
         origin="HousePolicy",
     ),
     *(
         Check(
-            name, "House", "house policy, no license term", Reason.HOUSE_POLICY, finds, applies, records, "HousePolicy"
+            name,
+            "House",
+            "house policy, no license term",
+            Reason.HOUSE_POLICY,
+            refuses,
+            applies,
+            needs_acceptances,
+            "HousePolicy",
         )
-        for name, finds, applies, records in (
+        for name, refuses, applies, needs_acceptances in (
             ("house-tier", _tier_allowed, under_acceptance_in_a_house, False),
             ("house-namespace", _namespace_allowed, in_a_house, False),
             ("house-purpose", _purpose_allowed, in_a_house, False),

@@ -5,13 +5,13 @@ from urllib.parse import urlsplit
 
 from llama_operator.api.reasons import Reason
 from llama_operator.api.v1alpha1.llamamodel import DerivationKind
-from llama_operator.decide.license.check import Check, Found, under
+from llama_operator.decide.license.check import Check, Refusal, under
 from llama_operator.decide.license.facts import LicenseInput, ModelFacts
 
 _MARKS = re.compile(
     r"(?<![a-z])((by|from|official)[ ._-]*meta|meta[ ._-]*(ai|llama|platforms)|facebook)(?![a-z])", flags=re.IGNORECASE
 )
-"""Names that look as if Meta had made the model; `meta` alone is an ordinary word, as in meta-analysis."""
+"""Names that look as if Meta had made the model; `meta` by itself is an ordinary word, as in meta-analysis."""
 
 
 def begins_with(name: str, prefix: str) -> bool:
@@ -26,32 +26,32 @@ def begins_with(name: str, prefix: str) -> bool:
 
 
 def prefixes(model: ModelFacts) -> tuple[str, ...]:
-    """What its name has to begin with; empty for weights as Meta publishes them, which the rule is not about."""
+    """What its name has to begin with; empty for weights as Meta publishes them, to which the rule does not apply."""
     if model.original:
         return ()
     return tuple(dict.fromkeys(family.name_prefix for family in model.families if family.name_prefix))
 
 
-def _attributed(given: LicenseInput) -> Found | None:
-    lines = tuple(dict.fromkeys(f'"{family.attribution}"' for family in given.model.under("P11")))
-    url = given.license.attribution_url
+def _attributed(case: LicenseInput) -> Refusal | None:
+    lines = tuple(dict.fromkeys(f'"{family.attribution}"' for family in case.model.under("P11")))
+    url = case.license.attribution_url
     if url is None:
-        return Found(
+        return Refusal(
             f"{' and '.join(lines)} has to be displayed on a website, user interface, blog post, about page or in the "
             "product documentation, and spec.license.attributionURL names none",
             "set spec.license.attributionURL to the page that has the line",
         )
     if not urlsplit(url).hostname:
-        return Found(f"spec.license.attributionURL {url} has no host", "set it to the page that has the line")
+        return Refusal(f"spec.license.attributionURL {url} has no host", "set it to the page that has the line")
     return None
 
 
-def _named(given: LicenseInput) -> Found | None:
-    name = given.model.served_name
-    for prefix in prefixes(given.model):
+def _named(case: LicenseInput) -> Refusal | None:
+    name = case.model.served_name
+    for prefix in prefixes(case.model):
         if not begins_with(name, prefix):
-            return Found(
-                f"{given.model.name} comes from {_from(given.model)} and is served as {name!r}: its name has to begin "
+            return Refusal(
+                f"{case.model.name} comes from {_from(case.model)} and is served as {name!r}: its name has to begin "
                 f'with "{prefix}"',
                 f'set spec.servedName of the LlamaModel to a name that begins with "{prefix}", for example '
                 f"{prefix.replace(' ', '-')}-{name}",
@@ -63,28 +63,22 @@ def _from(model: ModelFacts) -> str:
     return ", ".join(model.ancestors) or " and ".join(family.title for family in model.needing_acceptance)
 
 
-def _no_marks(given: LicenseInput) -> Found | None:
+def _no_marks(case: LicenseInput) -> Refusal | None:
     """A derivative may not look as if Meta made it; weights of Meta under their own names may."""
-    name = given.model.served_name
-    if given.model.original or given.model.kinds <= {DerivationKind.QUANTIZED, DerivationKind.RENAMED}:
+    name = case.model.served_name
+    if case.model.original or case.model.kinds <= {DerivationKind.QUANTIZED, DerivationKind.RENAMED}:
         return None
     if not _MARKS.search(name):
         return None
-    return Found(
-        f"{given.model.name} is no model of Meta, but is served as {name!r}",
-        "set spec.servedName of the LlamaModel to a name without the marks of Meta; Llama at its beginning is asked for",
+    return Refusal(
+        f"{case.model.name} is no model of Meta, but is served as {name!r}",
+        "set spec.servedName of the LlamaModel to a name without the marks of Meta; Llama at its beginning stays if a "
+        "license asks for it",
     )
 
 
 CHECKS: tuple[Check, ...] = (
-    Check(
-        "attribution-url",
-        "P11",
-        "§1.b.i (B), attribution",
-        Reason.ATTRIBUTION_MISSING,
-        _attributed,
-        under("P11"),
-    ),
+    Check("attribution-url", "P11", "§1.b.i (B), attribution", Reason.ATTRIBUTION_MISSING, _attributed, under("P11")),
     Check(
         "name-prefix",
         "P12",
@@ -93,13 +87,6 @@ CHECKS: tuple[Check, ...] = (
         _named,
         under("P12"),
     ),
-    Check(
-        "no-marks-of-meta",
-        "P22",
-        "§5.a (LLaMA 1: §9), trademarks",
-        Reason.TRADEMARK,
-        _no_marks,
-        under("P22"),
-    ),
+    Check("no-marks-of-meta", "P22", "§5.a (LLaMA 1: §9), trademarks", Reason.TRADEMARK, _no_marks, under("P22")),
 )
 """The checks of this module, in the order in which they are reported."""

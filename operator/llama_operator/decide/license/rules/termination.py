@@ -1,70 +1,70 @@
 """Checks of whether an acceptance still holds (P20), and whether what runs has lost its right.
 
-An acceptance that was terminated ends the license: no older or parallel record of the same entity revives it, and naming
-another one that does not hold is no way out.
+A terminated acceptance ends the license. No older or parallel acceptance of the same entity revives it, and naming another
+one that does not hold is no way out.
 """
 
 from llama_operator.api.reasons import Reason
 from llama_operator.api.v1alpha1.licenseacceptance import AcceptanceState, LicenseAcceptance
-from llama_operator.decide.license.check import Check, Found, under_acceptance
+from llama_operator.decide.license.check import Check, Refusal, under_acceptance
 from llama_operator.decide.license.facts import LicenseInput, day, same_party
-from llama_operator.decide.license.rules.acceptance import relied_on, relied_on_with_leading
+from llama_operator.decide.license.rules.acceptance import acceptance_by_family, acceptances_used
 
 
-def _holds(given: LicenseInput) -> Found | None:
-    for record in relied_on_with_leading(given):
-        if record.spec.state is not AcceptanceState.ACCEPTED:
-            return Found(
-                f"LicenseAcceptance {record.metadata.name} is terminated",
+def _holds(case: LicenseInput) -> Refusal | None:
+    for acceptance in acceptances_used(case):
+        if acceptance.spec.state is not AcceptanceState.ACCEPTED:
+            return Refusal(
+                f"LicenseAcceptance {acceptance.metadata.name} is terminated",
                 "stop using the model, or record a new acceptance",
             )
     return None
 
 
-def _not_revived(given: LicenseInput) -> Found | None:
-    """An acceptance of the same license by the same entity that ended does not live on in an older or parallel record."""
-    for family, record in relied_on(given):
-        for ended in given.records or ():
+def _not_revived(case: LicenseInput) -> Refusal | None:
+    """An acceptance of the same license by the same entity that ended does not live on in an older or parallel one."""
+    for family, acceptance in acceptance_by_family(case):
+        for ended in case.acceptances or ():
             if (
                 ended.spec.state is AcceptanceState.TERMINATED
                 and family.id in ended.spec.families
-                and same_party(ended.spec.legal_entity, record.spec.legal_entity)
-                and record.spec.state is AcceptanceState.ACCEPTED
-                and not _not_before(record, ended)
+                and same_party(ended.spec.legal_entity, acceptance.spec.legal_entity)
+                and acceptance.spec.state is AcceptanceState.ACCEPTED
+                and not _not_before(acceptance, ended)
             ):
-                return Found(
+                return Refusal(
                     f"LicenseAcceptance {ended.metadata.name} of {family.id} by {ended.spec.legal_entity} is terminated, "
-                    f"and {record.metadata.name} was accepted before that",
+                    f"and {acceptance.metadata.name} was accepted before that",
                     "record a new acceptance, dated on the day on which the old one ended (terminatedOn) or later",
                 )
     return None
 
 
-def ended_here(given: LicenseInput) -> bool:
+def ended_here(case: LicenseInput) -> bool:
     """Whether an acceptance of the model's license for this namespace was terminated, and none came after it."""
-    needed = {family.id for family in given.model.needing_acceptance}
-    records = given.records or ()
+    needed = {family.id for family in case.model.needing_acceptance}
+    acceptances = case.acceptances or ()
     return any(
         ended.spec.state is AcceptanceState.TERMINATED
-        and given.namespace in ended.spec.namespaces
+        and case.namespace in ended.spec.namespaces
         and bool(needed & set(ended.spec.families))
-        and not any(_replaces(record, ended, given.namespace) for record in records)
-        for ended in records
+        and not any(_replaces(acceptance, ended, case.namespace) for acceptance in acceptances)
+        for ended in acceptances
     )
 
 
-def _replaces(record: LicenseAcceptance, ended: LicenseAcceptance, namespace: str) -> bool:
+def _replaces(acceptance: LicenseAcceptance, ended: LicenseAcceptance, namespace: str) -> bool:
     return (
-        record.spec.state is AcceptanceState.ACCEPTED
-        and namespace in record.spec.namespaces
-        and set(ended.spec.families) <= set(record.spec.families)
-        and same_party(record.spec.legal_entity, ended.spec.legal_entity)
-        and _not_before(record, ended)
+        acceptance.spec.state is AcceptanceState.ACCEPTED
+        and namespace in acceptance.spec.namespaces
+        and set(ended.spec.families) <= set(acceptance.spec.families)
+        and same_party(acceptance.spec.legal_entity, ended.spec.legal_entity)
+        and _not_before(acceptance, ended)
     )
 
 
-def _not_before(record: LicenseAcceptance, ended: LicenseAcceptance) -> bool:
-    end, accepted = day(ended.spec.terminated_on), day(record.spec.accepted_on)
+def _not_before(acceptance: LicenseAcceptance, ended: LicenseAcceptance) -> bool:
+    end, accepted = day(ended.spec.terminated_on), day(acceptance.spec.accepted_on)
     return end is not None and accepted is not None and accepted >= end
 
 
@@ -76,7 +76,7 @@ CHECKS: tuple[Check, ...] = (
         Reason.ACCEPTANCE_TERMINATED,
         _holds,
         under_acceptance,
-        needs_records=True,
+        needs_acceptances=True,
     ),
     Check(
         "acceptance-not-revived",
@@ -85,7 +85,7 @@ CHECKS: tuple[Check, ...] = (
         Reason.ACCEPTANCE_TERMINATED,
         _not_revived,
         under_acceptance,
-        needs_records=True,
+        needs_acceptances=True,
     ),
 )
 """The checks of this module, in the order in which they are reported."""

@@ -1,11 +1,11 @@
-"""Checks of the model and its use: P2 (lineage known), P4 (research alone), P16 (field), P18 (safety removed)."""
+"""Checks of the model and its use: P2 (lineage known), P4 (research only), P16 (field), P18 (safety removed)."""
 
 from collections.abc import Iterator
 
 from llama_operator.api.reasons import Reason
 from llama_operator.api.v1alpha1.llamadeployment import Purpose, UseCase
 from llama_operator.catalog import lineage
-from llama_operator.decide.license.check import Check, Found, always, under
+from llama_operator.decide.license.check import Check, Refusal, always, under
 from llama_operator.decide.license.facts import LicenseInput, ModelFacts
 from llama_operator.decide.license.signals import word_in
 
@@ -18,52 +18,52 @@ _RULED_OUT_IN_RESEARCH = frozenset(
 """Fields that the license of LLaMA 1 rules out."""
 
 
-def _resolved(given: LicenseInput) -> Found | None:
-    model = given.model
+def _resolved(case: LicenseInput) -> Refusal | None:
+    model = case.model
     if not model.unresolved and model.families:
         return None
     why = "; ".join(model.unresolved) or f"the license of {model.name} is not resolved"
-    return Found(
+    return Refusal(
         why,
         "ask the platform owner to declare the true lineage in a LlamaModel (spec.lineage.derivedFrom, "
         "spec.licenseFamilies, spec.architectureFingerprint), or take a model of the catalog",
     )
 
 
-def _research(given: LicenseInput) -> Found | None:
-    if given.license.purpose is Purpose.NON_COMMERCIAL_RESEARCH:
+def _research(case: LicenseInput) -> Refusal | None:
+    if case.license.purpose is Purpose.NON_COMMERCIAL_RESEARCH:
         return None
-    title = given.model.under("P4")[0].title
-    return Found(
-        f"{title} allows non-commercial research alone; spec.license.purpose is {given.license.purpose}",
+    title = case.model.under("P4")[0].title
+    return Refusal(
+        f"{title} allows only non-commercial research; spec.license.purpose is {case.license.purpose}",
         "set spec.license.purpose to NonCommercialResearch if that is true, or choose another model",
     )
 
 
-def _field_allowed(given: LicenseInput) -> Found | None:
-    used = given.license.use_case
-    for family in given.model.families:
+def _field_allowed(case: LicenseInput) -> Refusal | None:
+    use_case = case.license.use_case
+    for family in case.model.families:
         ruled_out = _RULED_OUT_IN_RESEARCH if family.research_only else _RULED_OUT
-        if family.acceptance_required and used in ruled_out:
-            return Found(
-                f"spec.license.useCase is {used}, which {family.title} rules out",
-                "choose a model whose license allows it; a separate permission of Meta is not modeled here",
+        if family.acceptance_required and use_case in ruled_out:
+            return Refusal(
+                f"spec.license.useCase is {use_case}, which {family.title} rules out",
+                "choose a model whose license allows it; the operator does not model a separate permission of Meta",
                 clause="§2.a, restrictions" if family.research_only else "",
             )
     return None
 
 
-def _llama(given: LicenseInput) -> bool:
-    return bool(given.model.needing_acceptance)
+def _llama(case: LicenseInput) -> bool:
+    return bool(case.model.needing_acceptance)
 
 
-def _safety_kept(given: LicenseInput) -> Found | None:
-    found = word_in(_all_names(given.model), lineage.load().circumvention_words)
-    if found is None:
+def _safety_kept(case: LicenseInput) -> Refusal | None:
+    match = word_in(_all_names(case.model), lineage.load().circumvention_words)
+    if match is None:
         return None
-    return Found(
-        f"{found[0]!r} says that safety measures were removed ({found[1]}), which "
-        f"{given.model.under('P18')[0].title} forbids",
+    name, word = match
+    return Refusal(
+        f"{name!r} says that safety measures were removed ({word}), which {case.model.under('P18')[0].title} forbids",
         "choose another model",
     )
 
@@ -83,12 +83,7 @@ CHECKS_FIRST: tuple[Check, ...] = (
         always,
     ),
     Check(
-        "research-only",
-        "P4",
-        "§1.a and §2.a, non-commercial research",
-        Reason.RESEARCH_ONLY,
-        _research,
-        under("P4"),
+        "research-only", "P4", "§1.a and §2.a, non-commercial research", Reason.RESEARCH_ONLY, _research, under("P4")
     ),
 )
 """What is reported before the acceptance is looked at."""

@@ -1,4 +1,4 @@
-"""Checks of the limit of monthly active users: P5 (attested), P5b (house: attested anew), P6 (grant), P7 (exempt).
+"""Checks of the limit of monthly active users: P5 (attested), P5b (house: attested again), P6 (grant), P7 (exempt).
 
 The limit is users, not revenue: strictly more than 700 million monthly active users of all products of the licensee and
 its affiliates, in the one calendar month that the license version fixes. Growing later does not trip it.
@@ -10,23 +10,23 @@ from datetime import date, timedelta
 from llama_operator.api.reasons import Reason
 from llama_operator.api.v1alpha1.licenseacceptance import LicenseAcceptance, MetaGrant, MonthlyActiveUsers, Receipt
 from llama_operator.catalog.licenses import LicenseFamily
-from llama_operator.decide.license.check import Check, Found, in_a_house, under
+from llama_operator.decide.license.check import Check, Refusal, in_a_house, under
 from llama_operator.decide.license.facts import LicenseInput, day
-from llama_operator.decide.license.rules.acceptance import relied_on
+from llama_operator.decide.license.rules.acceptance import acceptance_by_family
 from llama_operator.decide.license.rules.house import governing
 
 
-def gated(given: LicenseInput) -> Iterator[tuple[LicenseFamily, LicenseAcceptance]]:
-    """Families with a limit and the records that count for them, where P7 does not exempt the licensee."""
-    for family, record in relied_on(given):
-        exempt = record.spec.received_as is Receipt.INTEGRATED_END_USER_PRODUCT
+def gated(case: LicenseInput) -> Iterator[tuple[LicenseFamily, LicenseAcceptance]]:
+    """Families with a limit and the acceptances that count for them, unless P7 exempts the licensee."""
+    for family, acceptance in acceptance_by_family(case):
+        exempt = acceptance.spec.received_as is Receipt.INTEGRATED_END_USER_PRODUCT
         if family.active_users_threshold is not None and not exempt:
-            yield family, record
+            yield family, acceptance
 
 
-def above_limit(family: LicenseFamily, record: LicenseAcceptance) -> bool:
+def above_limit(family: LicenseFamily, acceptance: LicenseAcceptance) -> bool:
     """Whether the attested number is strictly greater than the limit."""
-    users, limit = record.spec.monthly_active_users, family.active_users_threshold
+    users, limit = acceptance.spec.monthly_active_users, family.active_users_threshold
     return users is not None and limit is not None and users.count > limit
 
 
@@ -35,27 +35,27 @@ def lapsed(grant: MetaGrant, today: date | None) -> bool:
     return today is not None and grant.expires_on is not None and today > (day(grant.expires_on) or date.min)
 
 
-def _attested(given: LicenseInput) -> Found | None:
-    for family, record in gated(given):
-        users = record.spec.monthly_active_users
+def _attested(case: LicenseInput) -> Refusal | None:
+    for family, acceptance in gated(case):
+        users = acceptance.spec.monthly_active_users
         if users is None:
-            return Found(
-                f"LicenseAcceptance {record.metadata.name} does not say how many monthly active users the licensee and "
+            return Refusal(
+                f"LicenseAcceptance {acceptance.metadata.name} does not say how many monthly active users the licensee and "
                 f"its affiliates had in {family.active_users_month}",
                 f"attest the number in spec.monthlyActiveUsers, for month {family.active_users_month} "
-                f"({family.title}); it needs a license from Meta above {family.active_users_threshold:,}",
+                f"({family.title}); above {family.active_users_threshold:,}, Meta has to grant a license",
             )
         if users.month != family.active_users_month:
-            return Found(
-                f"LicenseAcceptance {record.metadata.name} attests the users of {users.month}; {family.title} counts those "
-                f"of {family.active_users_month}, whatever came later",
+            return Refusal(
+                f"LicenseAcceptance {acceptance.metadata.name} attests the users of {users.month}; {family.title} counts those "
+                f"of {family.active_users_month}, not those of another month",
                 f"attest the number of {family.active_users_month}",
                 reason=Reason.ACTIVE_USERS_MONTH_WRONG,
             )
-        if _too_early(users) or _in_future(users, given.today):
-            return Found(
-                f"LicenseAcceptance {record.metadata.name} attests the users of {users.month} on {users.attested_on}, "
-                "when they could not be known",
+        if _too_early(users) or _in_future(users, case.today):
+            return Refusal(
+                f"LicenseAcceptance {acceptance.metadata.name} attests the users of {users.month} on {users.attested_on}, "
+                "when that number could not be known",
                 "attest the number on a day after that month",
                 reason=Reason.ACTIVE_USERS_MONTH_WRONG,
             )
@@ -72,22 +72,22 @@ def _in_future(users: MonthlyActiveUsers, today: date | None) -> bool:
     return today is not None and attested is not None and attested > today
 
 
-def _granted(given: LicenseInput) -> Found | None:
-    for family, record in gated(given):
-        users, grant = record.spec.monthly_active_users, record.spec.meta_grant
-        if users is None or not above_limit(family, record):
+def _granted(case: LicenseInput) -> Refusal | None:
+    for family, acceptance in gated(case):
+        users, grant = acceptance.spec.monthly_active_users, acceptance.spec.meta_grant
+        if users is None or not above_limit(family, acceptance):
             continue
         over = (
-            f"{record.spec.legal_entity} had {users.count:,} monthly active users in {users.month}, more than "
+            f"{acceptance.spec.legal_entity} had {users.count:,} monthly active users in {users.month}, more than "
             f"{family.active_users_threshold:,}: {family.title} gives it no right"
         )
         if grant is None:
-            return Found(over, "request a license from Meta, and record it in spec.metaGrant of a new acceptance")
+            return Refusal(over, "request a license from Meta, and record it in spec.metaGrant of a new acceptance")
         begins = day(grant.granted_on)
-        if begins is None or (given.today is not None and begins > given.today):
-            return Found(f"{over}, and the grant {grant.reference} begins on {grant.granted_on}", "wait for that day")
-        if lapsed(grant, given.today):
-            return Found(
+        if begins is None or (case.today is not None and begins > case.today):
+            return Refusal(f"{over}, and the grant {grant.reference} begins on {grant.granted_on}", "wait for that day")
+        if lapsed(grant, case.today):
+            return Refusal(
                 f"{over}, and the grant {grant.reference} ended on {grant.expires_on}",
                 "have Meta extend the grant, and record that in a new acceptance",
                 reason=Reason.META_GRANT_EXPIRED,
@@ -95,17 +95,17 @@ def _granted(given: LicenseInput) -> Found | None:
     return None
 
 
-def _attested_anew(given: LicenseInput) -> Found | None:
-    days = [entry.reattestation_days for _, entry in governing(given) if entry.reattestation_days is not None]
-    if not days or given.today is None:
+def _attested_again(case: LicenseInput) -> Refusal | None:
+    days = [entry.reattestation_days for _, entry in governing(case) if entry.reattestation_days is not None]
+    if not days or case.today is None:
         return None
-    for _, record in gated(given):
-        users = record.spec.monthly_active_users
+    for _, acceptance in gated(case):
+        users = acceptance.spec.monthly_active_users
         attested = day(users.attested_on) if users else None
-        if attested is not None and given.today > attested + timedelta(days=min(days)):
-            return Found(
+        if attested is not None and case.today > attested + timedelta(days=min(days)):
+            return Refusal(
                 f"house policy wants the number of monthly active users attested every {min(days)} days; LicenseAcceptance "
-                f"{record.metadata.name} has it of {attested}. The license itself asks once",
+                f"{acceptance.metadata.name} has it of {attested}. The license itself asks once",
                 "record a new acceptance with a new attestation of the same month",
             )
     return None
@@ -119,7 +119,7 @@ CHECKS: tuple[Check, ...] = (
         Reason.ACTIVE_USERS_NOT_ATTESTED,
         _attested,
         under("P5"),
-        needs_records=True,
+        needs_acceptances=True,
     ),
     Check(
         "active-users-granted",
@@ -128,16 +128,16 @@ CHECKS: tuple[Check, ...] = (
         Reason.META_GRANT_MISSING,
         _granted,
         under("P6"),
-        needs_records=True,
+        needs_acceptances=True,
     ),
     Check(
         "active-users-attested-anew",
         "P5b",
         "house policy, no license term",
         Reason.REATTESTATION_DUE,
-        _attested_anew,
-        lambda given: in_a_house(given) and bool(given.model.under("P5")),
-        needs_records=True,
+        _attested_again,
+        lambda case: in_a_house(case) and bool(case.model.under("P5")),
+        needs_acceptances=True,
         origin="HousePolicy",
     ),
 )
