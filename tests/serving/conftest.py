@@ -38,12 +38,23 @@ from llama_serving.config import (
     pod_environment,
 )
 
+FOLDER = Path(__file__).parent
 SERVING_SOURCES = Path(__file__).parents[2] / "serving"
 READY_SECONDS = 240
 """To the first answer on two cores, with other work beside it."""
+FILES = ("test_openai.py", "test_scaling.py", "test_status.py", "test_sharding.py", "test_license.py")
+"""In this order one application replaces another least often."""
 _MARKER = "LLAMA_SERVING_TEST_CLUSTER"
 _LOOPBACK = "127.0.0.1"
 T = TypeVar("T")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Sort our own files; those of other folders keep their places."""
+    places = [place for place, item in enumerate(items) if item.path.parent == FOLDER]
+    ours = sorted((items[place] for place in places), key=lambda item: FILES.index(item.path.name))
+    for place, item in zip(places, ours, strict=True):
+        items[place] = item
 
 
 def wait_for(condition: Callable[[], T], *, seconds: float, what: str) -> T:
@@ -266,7 +277,12 @@ def live_settings(**changes: Any) -> LiveSettings:
 
 
 def serve_config(config: ServingConfig, live: LiveSettings, *, http_port: int) -> dict[str, Any]:
-    """Return the Serve config as the operator renders it."""
+    """Return the Serve config as the operator renders it.
+
+    Each revision has Ray pods of its own in production. Here all share one cluster, so what the pods of `config` have in
+    their environment beyond those of `tiny_config` comes with the application.
+    """
+    own = pod_environment(config).items() - pod_environment(tiny_config()).items()
     return {
         # One proxy a machine: those of two nodes here would share the port without noticing.
         "proxy_location": "HeadOnly",
@@ -276,6 +292,7 @@ def serve_config(config: ServingConfig, live: LiveSettings, *, http_port: int) -
                 "name": APPLICATION_NAME,
                 "route_prefix": "/",
                 "import_path": IMPORT_PATH,
+                "runtime_env": {"env_vars": dict(own)},
                 "args": config.model_dump(mode="json", exclude_none=True),
                 "deployments": [deployment_override(config, live)],
             }
@@ -284,7 +301,7 @@ def serve_config(config: ServingConfig, live: LiveSettings, *, http_port: int) -
 
 
 class Deployed:
-    """One deployed config on a cluster of its own."""
+    """One config on the cluster."""
 
     def __init__(self, cluster: RayCluster, config: ServingConfig) -> None:
         self.cluster = cluster
@@ -292,7 +309,7 @@ class Deployed:
         self.model = config.model_id
 
     def apply(self, live: LiveSettings) -> None:
-        """Deploy with these live settings."""
+        """Deploy with these live settings, in place of what was deployed before."""
         self.cluster.deploy(serve_config(self.config, live, http_port=self.cluster.http_port))
 
     def greedy(self, prompt: str, tokens: int) -> str:
@@ -303,54 +320,45 @@ class Deployed:
         return completion.choices[0].text
 
 
-@contextlib.contextmanager
-def on_a_cluster(config: ServingConfig, *, nodes: int = 1, gpus: int = 0) -> Iterator[Deployed]:
-    """Start a cluster for `config`, on which nothing is deployed yet; stop everything at the end."""
-    cluster = RayCluster(pod_environment(config))
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[RayCluster]:
+    """One Ray cluster for all: two nodes with a stand-in GPU each, on which one application replaces another."""
+    running = RayCluster(pod_environment(tiny_config()))
     try:
-        for _ in range(nodes):
-            cluster.start_node(cpus=4, stand_in_gpus=gpus)
-        yield Deployed(cluster, config)
+        for _ in range(2):
+            running.start_node(cpus=4, stand_in_gpus=1)
+        yield running
     finally:
-        cluster.stop()
-
-
-@contextlib.contextmanager
-def deployed(config: ServingConfig, live: LiveSettings, *, nodes: int = 1, gpus: int = 0) -> Iterator[Deployed]:
-    """Start a cluster, deploy `config` and wait until it runs; stop everything at the end."""
-    with on_a_cluster(config, nodes=nodes, gpus=gpus) as running:
-        running.apply(live)
-        running.cluster.wait_until_running()
-        yield running
+        running.stop()
 
 
 @pytest.fixture(scope="session")
-def app() -> Iterator[Deployed]:
+def deploy(cluster: RayCluster) -> Callable[[ServingConfig], Deployed]:
+    """Makes a config the one that runs; nothing happens if it runs already."""
+    current: list[ServingConfig] = []
+
+    def bring(config: ServingConfig, *, wait: bool = True) -> Deployed:
+        deployed = Deployed(cluster, config)
+        if current != [config]:
+            current[:] = [config]
+            deployed.apply(live_settings())
+            if wait:
+                cluster.wait_until_running()
+        return deployed
+
+    return bring
+
+
+@pytest.fixture
+def app(deploy: Callable[[ServingConfig], Deployed]) -> Deployed:
     """The tiny model in one replica, tensor parallel size 1; tests leave it as they found it."""
-    with deployed(tiny_config(), live_settings()) as running:
-        yield running
+    return deploy(tiny_config())
 
 
 @pytest.fixture(scope="session")
-def deploy() -> Callable[..., contextlib.AbstractContextManager[Deployed]]:
-    """Runs another config on a cluster of its own, for as long as the context is open."""
-
-    def start(*, nodes: int = 1, gpus: int = 0, placement: Placement | None = None, **engine: Any) -> Any:
-        return deployed(tiny_config(placement=placement, **engine), live_settings(), nodes=nodes, gpus=gpus)
-
-    return start
-
-
-@pytest.fixture(scope="session")
-def idle_cluster() -> Callable[[ServingConfig], contextlib.AbstractContextManager[Deployed]]:
-    """Starts a cluster on which a test deploys what it likes, also what cannot run."""
-    return on_a_cluster
-
-
-@pytest.fixture(scope="session")
-def config() -> ServingConfig:
-    """The config of the generated model; tests change a copy."""
-    return tiny_config()
+def config() -> Callable[..., ServingConfig]:
+    """Makes configs of the generated model; see `tiny_config`."""
+    return tiny_config
 
 
 @pytest.fixture(scope="session")
