@@ -93,7 +93,7 @@ def eventually():
         end = time.monotonic() + seconds
         while not (answer := question()):
             assert time.monotonic() < end, f"still {answer!r} after {seconds} s"
-            time.sleep(0.1)
+            time.sleep(0.3)
         return answer
 
     return ask

@@ -76,11 +76,12 @@ def namespace(plane):
 
 
 def until(look, what, patience=PATIENCE):
-    """Wait until `look` returns something true; returns it."""
-    until = time.monotonic() + patience
+    """Wait until `look` returns something true; returns it. A look is a kubectl, so what takes long is looked at less often."""
+    end, pause = time.monotonic() + patience, 0.2
     while not (found := look()):
-        assert time.monotonic() < until, f"never came true: {what}"
-        time.sleep(0.25)
+        assert time.monotonic() < end, f"never came true: {what}"
+        time.sleep(pause)
+        pause = min(1.0, pause * 1.2)
     return found
 
 
@@ -215,7 +216,7 @@ class Operator:
             process = self.process
         if process is not None and process.poll() is None:
             process.send_signal(with_signal)
-            process.wait(30)
+            process.wait(120)
 
 
 @pytest.fixture

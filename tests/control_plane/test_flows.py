@@ -37,7 +37,7 @@ def test_a_replica_gets_whole_pods_on_as_few_h100_nodes_as_it_needs(eventually, 
 
 def test_kubectl_shows_waits_scales_and_deletes(eventually, user, operator, h100_nodes, plane):
     user.apply("llama-3.3-70b-fp8-h100", scaling={"mode": "Manual"}, replicas=1)
-    user.kubectl("wait", "--for=condition=Ready", "lld/chat", "--timeout=90s")
+    user.kubectl("wait", "--for=condition=Ready", "lld/chat", "--timeout=240s")
     line = user.kubectl("get", "lld", "chat", "--no-headers").stdout
     assert "llama-3.3-70b-instruct" in line
     assert "Serving" in line

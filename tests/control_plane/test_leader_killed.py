@@ -79,7 +79,7 @@ def flows(user, plane, name, stop, eventually):
             lambda: user.condition(name, "UpToDate")["reason"] in {"ProgressDeadlineExceeded", "RolledOut"},
             f"{name}: it is rolled back, or served before it broke",
         )
-        user.kubectl("delete", "lld", name, "--timeout=120s")
+        user.kubectl("delete", "lld", name, "--timeout=240s")
         eventually(lambda: not user.services(name), f"{name} leaves nothing")
 
 

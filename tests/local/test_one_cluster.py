@@ -20,7 +20,7 @@ from llama_operator.local import processes
 from llama_operator.local.progress import Stage
 from llama_operator.local.runtime import LocalRuntime
 
-pytestmark = [pytest.mark.serving, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.serving, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(900)]
 
 RAY_SERVICE_REF = Ref(RAY_SERVICE, "team-a", "hello")
 SERVICE_REF = Ref(SERVICE, "team-a", "hello")
