@@ -6,14 +6,13 @@ from datetime import UTC, datetime
 import pytest
 
 from llama_operator import catalog
-from llama_operator.api.manifest import parse
-from llama_operator.api.meta import API_VERSION
 from llama_operator.decide.decision import decide
-from llama_operator.decide.observed import Observed, RayServiceFacts, Settings
+from llama_operator.decide.observed import Observed, Settings
 from llama_operator.desired import revision
 from llama_operator.desired.serve_config import serve_config
 from llama_operator.status import summary
 from llama_serving.config import LiveSettings
+from support.deployments import deployment_of, service_facts_of
 
 PLACEHOLDER = LiveSettings(
     min_replicas=0, max_replicas=1, target_queue_depth=1, max_ongoing_requests=1, max_queued_requests=-1
@@ -52,13 +51,13 @@ def judged(config, answer):
     """Status of a deployment whose pinned revision has `config`, when its pods give `answer`."""
     now = datetime(2026, 3, 2, tzinfo=UTC)
     name = config.identity.revision
-    spec = {
-        "model": {"name": "tiny-random-llama"},
-        "hardware": {"accelerator": "CPU"},
-        "context": {"maxModelLength": 512},
-    }
-    metadata = {"name": config.identity.name, "namespace": config.identity.namespace, "generation": 1}
-    deployment = parse({"apiVersion": API_VERSION, "kind": "LlamaDeployment", "metadata": metadata, "spec": spec})
+    deployment = deployment_of(
+        name=config.identity.name,
+        namespace=config.identity.namespace,
+        model={"name": "tiny-random-llama"},
+        hardware={"accelerator": "CPU"},
+        context={"maxModelLength": 512},
+    )
     decision = decide(Observed(deployment), catalog.load())
     pinned = revision.new(Observed(deployment), decision, Settings())
     # The operator would have chosen this cache by the load it plans for; here the test did.
@@ -68,7 +67,7 @@ def judged(config, answer):
     rollout = replace(decision.rollout, wanted=name, target=name, traffic=name)
     observed = Observed(
         deployment,
-        ray_services=(RayServiceFacts(name, name, 1, "RUNNING", "", ()),),
+        ray_services=(service_facts_of(name),),
         revisions=(pinned,),
         now=now,
         serving=answer,
