@@ -37,7 +37,7 @@ demo: $(STAMP) ## Serve the tiny sample with real Ray Serve and vLLM, chat with 
 	@$(BIN)/kubectl-llama run -f manifests/samples/tiny-cpu.yaml --tour
 
 # What the stages run, and the memory that each needs, is in tools/stages/table.py.
-STAGES := PYTHONPATH=tools $(BIN)/python -m stages
+STAGES := cd tools && ../$(BIN)/python -m stages
 
 .PHONY: test
 test: $(STAMP) control-plane e2e-parts kuberay-crds ## Run everything, as far as the machine allows side by side (about 12 minutes)

@@ -40,7 +40,7 @@ from llama_serving.config import (
 
 FOLDER = Path(__file__).parent
 SERVING_SOURCES = Path(__file__).parents[2] / "serving"
-READY_SECONDS = 240
+READY_SECONDS = 600
 """To the first answer on two cores, with other work beside it."""
 FILES = ("test_openai.py", "test_scaling.py", "test_status.py", "test_sharding.py", "test_license.py")
 """In this order one application replaces another least often."""
@@ -94,9 +94,9 @@ class RayCluster:
         self._api = httpx.Client(
             base_url=f"http://{_LOOPBACK}:{self._dashboard}",
             headers={"Authorization": f"Bearer {token.read_text()}"},
-            timeout=30,
+            timeout=120,
         )
-        self._http = httpx.Client(base_url=f"http://{_LOOPBACK}:{self.http_port}", timeout=30)
+        self._http = httpx.Client(base_url=f"http://{_LOOPBACK}:{self.http_port}", timeout=120)
 
     def start_node(self, *, cpus: int, stand_in_gpus: int = 0) -> None:
         """Start the head at the first call, a worker node at every later one."""
@@ -124,7 +124,7 @@ class RayCluster:
             self._nodes.append(
                 subprocess.Popen(command, env=self._environment, stdout=log, stderr=log, cwd=self.folder)
             )
-        wait_for(self._all_nodes_are_alive, seconds=180, what="the node")
+        wait_for(self._all_nodes_are_alive, seconds=300, what="the node")
 
     def deploy(self, serve_config: dict[str, Any]) -> None:
         """Replace the Serve config."""
@@ -211,7 +211,7 @@ class RayCluster:
                 process.kill()
         for node in self._nodes:
             node.wait()
-        wait_for(lambda: not self.processes(), seconds=180, what="the processes to be gone")
+        wait_for(lambda: not self.processes(), seconds=300, what="the processes to be gone")
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _serve_details(self) -> dict[str, Any]:
@@ -340,10 +340,11 @@ def deploy(cluster: RayCluster) -> Callable[[ServingConfig], Deployed]:
     def bring(config: ServingConfig, *, wait: bool = True) -> Deployed:
         deployed = Deployed(cluster, config)
         if current != [config]:
-            current[:] = [config]
+            current.clear()
             deployed.apply(live_settings())
             if wait:
                 cluster.wait_until_running()
+            current.append(config)
         return deployed
 
     return bring

@@ -5,7 +5,7 @@ import pytest
 from llama_serving.config import LicenseDuties, LicenseFamilyDuties, ModelSource
 from llama_serving.generated import checkpoint
 
-pytestmark = [pytest.mark.serving, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.serving, pytest.mark.timeout(1800)]
 
 DUTIES = LicenseDuties(
     tier="CommunityLlama31Plus",
@@ -36,7 +36,7 @@ def refused_then_served(deploy, config, folder, eventually):
     here = deploy(config().model_copy(update=changes), wait=False)
     refused = eventually(
         lambda: found if (found := here.cluster.application()).get("status") == "DEPLOY_FAILED" else None,
-        seconds=400,
+        seconds=600,
         what="the deployment to be refused",
     )
     (folder / "LICENSE.txt").write_text("The agreement, as it came with the weights.\n")

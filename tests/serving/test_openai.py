@@ -6,7 +6,7 @@ import httpx
 import openai
 import pytest
 
-pytestmark = [pytest.mark.serving, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.serving, pytest.mark.timeout(1800)]
 
 QUESTION = [{"role": "user", "content": "What is a llama?"}]
 

@@ -4,7 +4,7 @@ import pytest
 
 from llama_serving.config import Placement
 
-pytestmark = [pytest.mark.serving, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.serving, pytest.mark.timeout(1800)]
 
 PROMPTS = ("KubeRay places", "Zebra 123", "Alpaca")
 """The best token leads by at least 0.14 logits at every step: far from what rounding may change."""

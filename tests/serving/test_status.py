@@ -18,12 +18,12 @@ PLACEHOLDER = LiveSettings(
     min_replicas=0, max_replicas=1, target_queue_depth=1, max_ongoing_requests=1, max_queued_requests=-1
 )
 
-pytestmark = [pytest.mark.serving, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.serving, pytest.mark.timeout(1800)]
 
 
 def test_the_measured_kv_cache_has_the_size_that_was_asked_for(app, eventually):
     status = eventually(
-        lambda: found if (found := app.cluster.status()).reports else None, seconds=180, what="a report"
+        lambda: found if (found := app.cluster.status()).reports else None, seconds=300, what="a report"
     )
 
     # 64 MiB / (2 layers x 4 KV heads x head size 32 x keys and values x 2 bytes).
@@ -37,7 +37,7 @@ def test_the_measured_kv_cache_has_the_size_that_was_asked_for(app, eventually):
 
 def test_the_operator_finds_the_plan_accurate_by_what_the_pods_say(app, eventually):
     answer = eventually(
-        lambda: found if (found := app.cluster.status()).reports else None, seconds=180, what="a report"
+        lambda: found if (found := app.cluster.status()).reports else None, seconds=300, what="a report"
     )
     found = judged(app.config, answer)
 
@@ -80,7 +80,7 @@ def test_the_queue_shows_while_more_is_asked_than_runs_and_is_gone_afterwards(ap
 
     busy = eventually(
         lambda: found if (found := app.cluster.status()).queue_depth > 8 and found.running_requests else None,
-        seconds=180,
+        seconds=300,
         what="a queue",
     )
     # Four run, four wait in the engine; the rest is with Serve's router, where a new replica could take it.
@@ -91,7 +91,7 @@ def test_the_queue_shows_while_more_is_asked_than_runs_and_is_gone_afterwards(ap
     assert [answer.result() for answer in answers] == [300] * 24
     idle = eventually(
         lambda: found if (found := app.cluster.status()).running_requests == found.queue_depth == 0 else None,
-        seconds=180,
+        seconds=300,
         what="the queue to be empty",
     )
     assert idle.replicas == 1

@@ -26,8 +26,9 @@ def main() -> int:
     chosen = [each for each in STAGES if not options.names or each.name in options.names]
     seed = os.environ.setdefault(_SEED, str(random.randrange(10_000)))  # noqa: S311 - no secret
     _say(f"==> {_SEED}={seed} (when leaders are killed)")
-    # A terminated run tidies up like an interrupted one.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # A terminated run tidies up like an interrupted one. In the background of a shell SIGINT is ignored, and stages inherit that.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.default_int_handler)
     try:
         results = Runner(_FOLDER, options.at_once, _say).run(chosen)
     except KeyboardInterrupt:
