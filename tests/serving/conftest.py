@@ -44,6 +44,8 @@ READY_SECONDS = 600
 """To the first answer on two cores, with other work beside it."""
 FILES = ("test_openai.py", "test_scaling.py", "test_status.py", "test_sharding.py", "test_license.py")
 """In this order one application replaces another least often."""
+_STARTS = 3
+"""Ray gives a node half a minute to come up, which a busy machine may not have; a pod would be started again too."""
 _MARKER = "LLAMA_SERVING_TEST_CLUSTER"
 _LOOPBACK = "127.0.0.1"
 T = TypeVar("T")
@@ -105,10 +107,11 @@ class RayCluster:
             role = [f"--address={_LOOPBACK}:{self._gcs}"]
         else:
             role += [f"--ray-client-server-port={_free_ports(1)[0]}", f"--temp-dir={self.folder}"]
-        names = ("agent-grpc", "agent-listen")
-        ports = dict(zip(names, _free_ports(len(names)), strict=True))
-        others = ("runtime-env-agent-port", "metrics-export-port", "node-manager-port", "object-manager-port")
-        ports_given = zip(others, _free_ports(len(others)), strict=True)
+        flags = (
+            *("dashboard-agent-grpc-port", "dashboard-agent-listen-port", "runtime-env-agent-port"),
+            *("metrics-export-port", "node-manager-port", "object-manager-port"),
+        )
+        ports = zip(flags, _free_ports(len(flags)), strict=True)
         command = [
             *(sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--disable-usage-stats"),
             *role,
@@ -116,15 +119,22 @@ class RayCluster:
             f"--num-cpus={cpus}",
             f"--num-gpus={stand_in_gpus}",
             f"--object-store-memory={128 * 1024**2}",
-            f"--dashboard-agent-grpc-port={ports['agent-grpc']}",
-            f"--dashboard-agent-listen-port={ports['agent-listen']}",
-            *(f"--{name}={port}" for name, port in ports_given),
+            *(f"--{flag}={port}" for flag, port in ports),
         ]
-        with (self.folder / f"node-{len(self._nodes)}.log").open("wb") as log:
-            self._nodes.append(
-                subprocess.Popen(command, env=self._environment, stdout=log, stderr=log, cwd=self.folder)
+        log = self.folder / f"node-{len(self._nodes)}.log"
+        for _ in range(_STARTS):
+            with log.open("ab") as stream:
+                node = subprocess.Popen(command, env=self._environment, stdout=stream, stderr=stream, cwd=self.folder)
+            self._nodes.append(node)
+            wait_for(
+                lambda node=node: node.poll() is not None or self._all_nodes_are_alive(), seconds=300, what="the node"
             )
-        wait_for(self._all_nodes_are_alive, seconds=300, what="the node")
+            if node.poll() is None:
+                return
+            self._nodes.remove(node)
+            if not self._nodes:
+                self._kill_all()
+        pytest.fail(log.read_text())
 
     def deploy(self, serve_config: dict[str, Any]) -> None:
         """Replace the Serve config."""
@@ -206,22 +216,22 @@ class RayCluster:
         for node in self._nodes:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 node.wait(10)
-        for process in self.processes():
-            with contextlib.suppress(psutil.Error):
-                process.kill()
+        self._kill_all()
         for node in self._nodes:
             node.wait()
         wait_for(lambda: not self.processes(), seconds=300, what="the processes to be gone")
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _kill_all(self) -> None:
+        for process in self.processes():
+            with contextlib.suppress(psutil.Error):
+                process.kill()
 
     def _serve_details(self) -> dict[str, Any]:
         details: dict[str, Any] = self._api.get("/api/serve/applications/").raise_for_status().json()
         return details
 
     def _all_nodes_are_alive(self) -> bool:
-        for index, node in enumerate(self._nodes):
-            if node.poll() is not None:
-                pytest.fail((self.folder / f"node-{index}.log").read_text())
         try:
             self._serve_details()
             return len([node for node in self._state("nodes") if node["state"] == "ALIVE"]) == len(self._nodes)

@@ -53,7 +53,7 @@ STAGES: Final = (
     Stage(
         "control-plane",
         _pytest("-n", "2", "--dist", "loadfile", "--no-loadscope-reorder", "-m", "control_plane"),
-        5.0,
+        7.0,
     ),
     Stage("serving", _pytest("-m", "serving", "tests/serving"), 5.0),
     Stage("e2e", _pytest("-x", "-rs", "-m", "e2e", "tests/e2e"), 9.0),
