@@ -17,7 +17,9 @@ CHILDREN = "rayservices.ray.io,services,networkpolicies,controllerrevisions.apps
         ("llama-3.1-405b-bf16-h100", [8, 8]),
     ],
 )
-def test_a_replica_gets_whole_pods_on_as_few_h100_nodes_as_it_needs(eventually, user, operator, nodes, sample, gpus):
+def test_a_replica_gets_whole_pods_on_as_few_h100_nodes_as_it_needs(
+    eventually, user, operator, h100_nodes, sample, gpus
+):
     user.apply(sample)
     user.ready()
 
