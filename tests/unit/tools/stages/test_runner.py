@@ -165,5 +165,7 @@ def test_every_test_belongs_to_exactly_one_stage(root):
     texts = [(path.parent.name, path.read_text()) for path in (root / "tests").rglob("test_*.py")]
     serving = {folder for folder, text in texts if re.search(r"pytest\.mark\.serving\b", text)}
     ends = {folder for folder, text in texts if re.search(r"pytest\.mark\.e2e\b", text)}
+    planes = {folder for folder, text in texts if re.search(r"pytest\.mark\.control_plane\b", text)}
+    assert planes | {"contract"} == {"control_plane", "chart", "contract"}
     assert serving == {"serving", "local"}
     assert ends == {"e2e"}
