@@ -36,39 +36,45 @@ install: $(STAMP) ## Create the environment (Ray, vLLM for CPU, development tool
 demo: $(STAMP) ## Serve the tiny sample with real Ray Serve and vLLM, chat with it, scale it on a burst
 	@$(BIN)/kubectl-llama run -f manifests/samples/tiny-cpu.yaml --tour
 
-# What needs neither Ray, nor a control plane, nor a node.
-FAST := not serving and not control_plane and not e2e
+# What the stages run, and the memory that each needs, is in tools/stages/table.py.
+STAGES := cd tools && ../$(BIN)/python -m stages
 
 .PHONY: test
-test: $(STAMP) control-plane lint types ## Run everything: checks, fast tests, then those on the real parts (minutes)
-	@$(BIN)/python tools/kuberay_crds.py > /dev/null
-	@echo "==> fast tests"
-	@$(BIN)/pytest -q -n auto --dist worksteal -m "$(FAST)"
-	@echo "==> tests on a real API server, KubeRay and simulated nodes"
-	@$(BIN)/pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m control_plane
-	@echo "==> tests on real Ray Serve and vLLM"
-	@$(BIN)/pytest -q -m serving
-	@echo "==> end to end: pods on a real kubelet"
-	@$(MAKE) --no-print-directory e2e
+test: $(STAMP) control-plane e2e-parts kuberay-crds ## Run everything, as far as the machine allows side by side (about 12 minutes)
+	@$(STAGES)
+
+.PHONY: test-nightly
+test-nightly: export LLAMA_OPERATOR_TEST_KILLS := 20
+test-nightly: test ## Run everything as `make test` does, with 20 dead leaders instead of 5
 
 .PHONY: test-fast
-test-fast: $(STAMP) ## Run the tests that need no more than Python
-	@$(BIN)/python tools/kuberay_crds.py > /dev/null
-	@$(BIN)/pytest -q -n auto --dist worksteal -m "$(FAST)"
+test-fast: $(STAMP) kuberay-crds ## Run the tests that need no more than Python (about a minute)
+	@$(STAGES) fast
 
 .PHONY: test-control-plane
 test-control-plane: $(STAMP) control-plane ## Run the tests on a real API server, KubeRay and simulated nodes
-	@$(BIN)/pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m control_plane
+	@$(STAGES) control-plane
+
+.PHONY: test-serving
+test-serving: $(STAMP) ## Run the tests on real Ray Serve and vLLM
+	@$(STAGES) serving local
+
+.PHONY: e2e
+e2e: $(STAMP) e2e-parts ## Run pods on a real kubelet, with real Ray Serve and vLLM in them (root)
+	@$(STAGES) e2e
+
+.PHONY: kuberay-crds
+kuberay-crds: $(STAMP)
+	@$(BIN)/python tools/kuberay_crds.py > /dev/null
 
 E2E_PACKAGES := containerd runc nftables iptables iproute2 procps
 
-.PHONY: e2e
-e2e: $(STAMP) ## Run pods on a real kubelet, with real Ray Serve and vLLM in them (root; minutes)
+.PHONY: e2e-parts
+e2e-parts: $(STAMP)
 	@if test "$$(id -u)" = 0 && test -f /etc/debian_version && ! type containerd runc nft iptables ip sysctl > /dev/null 2>&1; then \
 	  echo "==> installing $(E2E_PACKAGES)"; \
 	  apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq -y install --no-install-recommends $(E2E_PACKAGES) > /dev/null; fi
 	@if PYTHONPATH=tools $(BIN)/python -m control_plane.node; then $(MAKE) --no-print-directory control-plane GROUPS="core node"; fi
-	@$(BIN)/pytest -q -x -rs -m e2e tests/e2e
 
 .PHONY: lint
 lint: $(STAMP) ## Check style, layers and generated files
@@ -110,7 +116,7 @@ images: ## Build the images of the operator and of the Ray pods (needs a contain
 
 .PHONY: clean
 clean: ## Remove the environment and caches
-	@rm -rf $(VENV) .bench-plan-venv .uv .mypy_cache .ruff_cache .pytest_cache .hypothesis .lint-imports.log
+	@rm -rf $(VENV) .bench-plan-venv .uv .mypy_cache .ruff_cache .pytest_cache .hypothesis .stages .lint-imports.log
 
 .PHONY: control-plane
 control-plane: $(STAMP) ## Build a Kubernetes control plane, KubeRay and Karpenter for the tests (20 minutes of CPU, once)

@@ -70,12 +70,10 @@ def refusal(helm, tmp_path):
 
 
 @pytest.fixture(scope="session")
-def bare_plane(binaries, kuberay_crds):
-    """A control plane with KubeRay's CRDs, and nobody who acts on them."""
-    control_plane = pytest.importorskip("control_plane.plane", reason=NEEDS)
-    with control_plane.ControlPlane() as plane:
-        plane.kubectl("apply", "--server-side", "--force-conflicts", "-f", kuberay_crds)
-        plane.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=240s")
+def bare_plane(binaries):
+    """A control plane with our CRDs and KubeRay's, and nobody who acts on them."""
+    saved_planes = pytest.importorskip("control_plane.saved_planes", reason=NEEDS)
+    with saved_planes.control_plane() as plane:
         yield plane
 
 
@@ -95,7 +93,7 @@ def eventually():
         end = time.monotonic() + seconds
         while not (answer := question()):
             assert time.monotonic() < end, f"still {answer!r} after {seconds} s"
-            time.sleep(0.1)
+            time.sleep(0.3)
         return answer
 
     return ask

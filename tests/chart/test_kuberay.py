@@ -62,7 +62,7 @@ def kuberay(bare_plane, binaries, root, tmp_path, licenses_are_held):
         yield plane, tmp_path / "kuberay.log"
         plane.kubectl("delete", "namespace", TEAM, "--timeout=240s")
         process.terminate()
-        process.wait(20)
+        process.wait(120)
     plane.kubectl("delete", "namespace", KUBERAY, "--timeout=240s")
     plane.kubectl("delete", "clusterrolebinding", "kuberay-test")
     plane.kubectl("delete", "--ignore-not-found", "--timeout=240s", "-f", root / "manifests" / "install.yaml")

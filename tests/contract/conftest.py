@@ -22,7 +22,7 @@ from llama_operator.kube.server.transport import Request
 from llama_operator.kube.twin.cluster import MemoryCluster
 
 ROOT = Path(__file__).resolve().parents[2]
-PATIENCE_SECONDS = 20
+PATIENCE_SECONDS = 120
 KUBECONFIG = "LLAMA_OPERATOR_TEST_KUBECONFIG"
 """Names a kubeconfig of a running API server with all CRDs, instead of one that the tests start."""
 

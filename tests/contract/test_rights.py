@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from llama_operator.kube import kinds
-from llama_operator.kube.port import ForbiddenError, Right
+from llama_operator.kube.port import ForbiddenError, NotFoundError, Right
 from llama_operator.kube.server.client import connect
 from support.rights import WithoutRights
 
@@ -100,5 +100,5 @@ async def test_a_token_that_is_none_is_refused_and_not_repeated_in_the_message(a
 
 @pytest.mark.control_plane
 async def test_a_namespace_that_does_not_exist_is_named(api_server, builders):
-    with pytest.raises(Exception, match='namespaces "nowhere-at-all" not found'):
+    with pytest.raises(NotFoundError, match='namespaces "nowhere-at-all" not found'):
         await api_server.client("llama-operator").apply(builders("nowhere-at-all").llama())

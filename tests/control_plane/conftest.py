@@ -22,9 +22,26 @@ PATIENCE = 240.0
 CHILDREN = "rayservices.ray.io,services,networkpolicies,controllerrevisions.apps"
 
 
+LONGEST = (
+    "test_operator_process.py",
+    "test_leader_killed.py",
+    "test_flows.py",
+    "test_rollout_flows.py",
+    "test_node_autoscaling.py",
+    "test_admission.py",
+    "test_license_admission.py",
+    "test_kuberay.py",
+    "test_operator.py",
+    "test_cli.py",
+)
+"""Files that take longest, in the order in which they start: no worker shall wait for another's at the end.
+
+Measured; `pytest --durations=0` shows what to change.
+"""
+
+
 def pytest_collection_modifyitems(items):
-    # The file that takes longest first, so that no worker waits for it at the end.
-    items.sort(key=lambda item: item.path.name != "test_leader_killed.py")
+    items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
     for group, marker in (("core", "control_plane"), ("karpenter", "karpenter")):
         if not (absent := binaries.missing((group,))):
             continue
@@ -59,11 +76,12 @@ def namespace(plane):
 
 
 def until(look, what, patience=PATIENCE):
-    """Wait until `look` returns something true; returns it."""
-    until = time.monotonic() + patience
+    """Wait until `look` returns something true; returns it. A look is a kubectl, so what takes long is looked at less often."""
+    end, pause = time.monotonic() + patience, 0.2
     while not (found := look()):
-        assert time.monotonic() < until, f"never came true: {what}"
-        time.sleep(0.25)
+        assert time.monotonic() < end, f"never came true: {what}"
+        time.sleep(pause)
+        pause = min(1.0, pause * 1.2)
     return found
 
 
@@ -128,15 +146,34 @@ class User:
         found = self.get("pods", "-l", f"ray.io/node-type={role}")
         return [each for each in found if "deletionTimestamp" not in each["metadata"]]
 
-    def written(self):
-        """What the operator owns, and when it wrote it last."""
+    def written(self, name=""):
+        """What the operator owns, of one deployment or of all, and when it wrote it last."""
         return {
             (obj["kind"], obj["metadata"]["name"]): (
                 obj["metadata"]["uid"],
                 [each for each in obj["metadata"]["managedFields"] if each["manager"] == "llama-operator"],
             )
             for obj in self.get(f"{CHILDREN},lld")
+            if f"{obj['metadata']['name']}-".startswith(f"{name}-" if name else "")
         }
+
+    def wait_for_kuberay(self, name="chat", reconciles=1):
+        """Wait until KubeRay has reconciled the RayServices of the deployment so often, from beginning to end."""
+        looks = self.plane.dashboards.looks
+        before = looks(self.namespace, f"{name}-")
+        # The first look may belong to a reconcile that began before, and the last to one that has not ended.
+        until(lambda: looks(self.namespace, f"{name}-") >= before + reconciles + 2, f"KubeRay looks after {name}")
+
+    def at_rest(self, name="chat"):
+        """Wait until the operator has nothing left to write; returns what it wrote."""
+        until(lambda: self.condition(name, "Reconciling")["status"] == "False", f"{name} is at rest")
+        last = None
+        end = time.monotonic() + PATIENCE
+        while (now := self.written(name)) != last:
+            assert time.monotonic() < end, "the operator does not stop writing"
+            last = now
+            self.wait_for_kuberay(name)
+        return now
 
 
 class Operator:
@@ -179,7 +216,7 @@ class Operator:
             process = self.process
         if process is not None and process.poll() is None:
             process.send_signal(with_signal)
-            process.wait(30)
+            process.wait(120)
 
 
 @pytest.fixture
@@ -213,6 +250,14 @@ def operator(make_operator):
 @pytest.fixture
 def eventually():
     return until
+
+
+@pytest.fixture(scope="module")
+def h100_nodes(plane):
+    """Two nodes with eight H100 each."""
+    names = nodes.add_nodes(plane, "h100-8", 2)
+    yield names
+    nodes.remove_nodes(plane, names)
 
 
 @pytest.fixture

@@ -48,5 +48,5 @@ def test_a_replica_over_two_nodes_says_that_they_are_missing_gets_them_and_gives
     user.ready()
     assert user.condition("chat", "CapacityFound")["reason"] == "NodesFound"
     assert {each["spec"]["nodeName"] for each in user.pods("head")} == {head_node}
-    user.kubectl("delete", "lld", "chat", "--timeout=120s")
+    user.kubectl("delete", "lld", "chat", "--timeout=240s")
     eventually(lambda: not node_names(plane), "nobody needs the nodes, so they go", patience=150)

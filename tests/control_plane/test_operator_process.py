@@ -33,7 +33,7 @@ def eventually(look, what):
     until = time.monotonic() + PATIENCE
     while not (found := look()):
         assert time.monotonic() < until, f"never came true: {what}"
-        time.sleep(0.1)
+        time.sleep(0.3)
     return found
 
 

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.control_plane
 PRODUCT = "NVIDIA-H100-80GB-HBM3"
 
 
-def eventually(look, what, seconds=60):
+def eventually(look, what, seconds=240):
     end = time.monotonic() + seconds
     while not (found := look()):
         assert time.monotonic() < end, f"never came true: {what}"

@@ -32,7 +32,7 @@ NODE = NodeSettings(
 )
 NAMESPACE = "default"
 OPERATOR_NAMESPACE = "llama-operator"
-OPERATOR_SECONDS = 120
+OPERATOR_SECONDS = 300
 FAILED = ("DEPLOY_FAILED",)
 BAD_WAITING = (
     "CrashLoopBackOff",

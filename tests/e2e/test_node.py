@@ -10,7 +10,7 @@ import pytest
 from control_plane import binaries
 from control_plane.node.real_node import NodeSettings, real_node
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
 SETTINGS = NodeSettings(name="alone", images=("example/any:1",), promised={"cpu": "4"})
 

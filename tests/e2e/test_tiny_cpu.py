@@ -13,7 +13,7 @@ CLIENTS = 16
 """Requests at once: four run, and what waits is more than the queue that one replica may have."""
 START_SECONDS = 600
 SCALE_SECONDS = 400
-GONE_SECONDS = 180
+GONE_SECONDS = 300
 
 
 def test_the_tiny_sample_serves_scales_is_upgraded_and_leaves_nothing(cluster, endpoint, root):
@@ -72,7 +72,7 @@ def change_limits(cluster, **scaling):
     before = revisions_that_run(cluster)
     cluster.patch(NAME, {"scaling": scaling})
     wanted = cluster.deployment(NAME)["spec"]["scaling"]
-    cluster.until(lambda: live_limits(cluster) == limits(wanted), seconds=30, what="the new limits to be in place")
+    cluster.until(lambda: live_limits(cluster) == limits(wanted), seconds=180, what="the new limits to be in place")
     assert revisions_that_run(cluster) == before
     assert len(cluster.items("rayclusters")) == 1
 

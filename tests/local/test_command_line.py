@@ -16,7 +16,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 SAMPLE = ROOT / "manifests" / "samples" / "tiny-cpu.yaml"
 MARKER = "LLAMA_OPERATOR_LOCAL_RUN"
-PATIENCE_SECONDS = 240
+PATIENCE_SECONDS = 600
 
 pytestmark = pytest.mark.serving
 
@@ -39,7 +39,7 @@ def start(tmp_path):
     for process in started:
         if process.poll() is None:
             process.send_signal(signal.SIGINT)
-            process.wait(timeout=60)
+            process.wait(timeout=180)
         process.stdout.close()
 
 
@@ -67,7 +67,7 @@ def wait_for_line(process, words):
     raise AssertionError(f"{words!r} never came:\n{''.join(seen)}")
 
 
-@pytest.mark.timeout(PATIENCE_SECONDS + 60)
+@pytest.mark.timeout(1800)
 def test_once_prints_the_answer_and_the_status_and_leaves_nothing(start, tmp_path):
     process = start("--once", "Hello")
     output, _ = process.communicate(timeout=PATIENCE_SECONDS)
@@ -78,30 +78,30 @@ def test_once_prints_the_answer_and_the_status_and_leaves_nothing(start, tmp_pat
     assert mine(tmp_path) == []
 
 
-@pytest.mark.timeout(PATIENCE_SECONDS)
+@pytest.mark.timeout(1800)
 def test_ctrl_c_while_it_starts_leaves_nothing(start, tmp_path):
     process = start()
     wait_for_line(process, "submitting the Serve config")
     assert mine(tmp_path)
     process.send_signal(signal.SIGINT)
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=180)
     assert process.returncode == 130, output
     assert mine(tmp_path) == []
 
 
-@pytest.mark.timeout(PATIENCE_SECONDS)
+@pytest.mark.timeout(1800)
 def test_what_a_killed_run_left_is_ended_by_the_next_start(start, tmp_path):
     killed = start()
     wait_for_line(killed, "submitting the Serve config")
     killed.kill()
-    killed.wait(timeout=60)
+    killed.wait(timeout=180)
     left = set(mine(tmp_path))
     assert left, "Ray outlives its owner"
     following = start()
     wait_for_line(following, "killed run")
     assert not left & set(mine(tmp_path))
     following.send_signal(signal.SIGINT)
-    following.communicate(timeout=60)
+    following.communicate(timeout=180)
     assert mine(tmp_path) == []
 
 
@@ -110,7 +110,7 @@ def test_a_port_that_is_taken_is_told_at_once(start, tmp_path):
         other.bind(("127.0.0.1", 0))
         other.listen()
         process = start("--port", str(other.getsockname()[1]))
-        output, _ = process.communicate(timeout=60)
+        output, _ = process.communicate(timeout=180)
     assert process.returncode == 1, output
     assert "is in use" in output
     assert mine(tmp_path) == []

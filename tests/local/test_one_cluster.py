@@ -5,6 +5,7 @@ import signal
 import socket
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 import aiohttp
 import grpc
@@ -19,10 +20,21 @@ from llama_operator.local import processes
 from llama_operator.local.progress import Stage
 from llama_operator.local.runtime import LocalRuntime
 
-pytestmark = [pytest.mark.serving, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.serving, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(900)]
 
 RAY_SERVICE_REF = Ref(RAY_SERVICE, "team-a", "hello")
 SERVICE_REF = Ref(SERVICE, "team-a", "hello")
+
+
+class Clock:
+    """The time, and how often the runtime asked for it: at least once in each look at its cluster."""
+
+    def __init__(self):
+        self.asked = 0
+
+    def __call__(self):
+        self.asked += 1
+        return datetime.now(UTC)
 
 
 @dataclass
@@ -32,6 +44,7 @@ class Bench:
     twin: MemoryCluster
     build: object
     eventually: object
+    clock: Clock = field(default_factory=Clock)
     events: list = field(default_factory=list)
     runtime: LocalRuntime | None = None
 
@@ -105,7 +118,7 @@ def condition(status, name):
 @asynccontextmanager
 async def running(bench, **options):
     async with LocalRuntime(
-        bench.twin.client("kuberay-operator"), on_progress=bench.events.append, **options
+        bench.twin.client("kuberay-operator"), on_progress=bench.events.append, clock=bench.clock, **options
     ) as runtime:
         bench.runtime = runtime
         task = asyncio.create_task(runtime.run())
@@ -154,7 +167,8 @@ async def test_the_status_is_what_kuberay_would_write(bench):
 async def test_a_status_that_does_not_change_is_not_written_again(bench):
     await bench.serve("hello")
     before = (await bench.settled())["metadata"]["resourceVersion"]
-    await asyncio.sleep(2.5)
+    asked = bench.clock.asked
+    await bench.eventually(lambda: bench.clock.asked >= asked + 6)  # two looks at least
     assert (await bench.twin.client("test").get(RAY_SERVICE_REF))["metadata"]["resourceVersion"] == before
 
 

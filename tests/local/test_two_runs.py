@@ -16,7 +16,7 @@ from llama_operator.local.runtime import LocalRuntime
 
 DRIVER = Path(__file__).with_name("owner_driver.py")
 
-pytestmark = [pytest.mark.serving, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.serving, pytest.mark.timeout(900)]
 
 
 def temporary_folders(run_id):

@@ -38,12 +38,25 @@ from llama_serving.config import (
     pod_environment,
 )
 
+FOLDER = Path(__file__).parent
 SERVING_SOURCES = Path(__file__).parents[2] / "serving"
-READY_SECONDS = 240
+READY_SECONDS = 600
 """To the first answer on two cores, with other work beside it."""
+FILES = ("test_openai.py", "test_scaling.py", "test_status.py", "test_sharding.py", "test_license.py")
+"""In this order one application replaces another least often."""
+_STARTS = 3
+"""Ray gives a node half a minute to come up, which a busy machine may not have; a pod would be started again too."""
 _MARKER = "LLAMA_SERVING_TEST_CLUSTER"
 _LOOPBACK = "127.0.0.1"
 T = TypeVar("T")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Sort our own files; those of other folders keep their places."""
+    places = [place for place, item in enumerate(items) if item.path.parent == FOLDER]
+    ours = sorted((items[place] for place in places), key=lambda item: FILES.index(item.path.name))
+    for place, item in zip(places, ours, strict=True):
+        items[place] = item
 
 
 def wait_for(condition: Callable[[], T], *, seconds: float, what: str) -> T:
@@ -83,9 +96,9 @@ class RayCluster:
         self._api = httpx.Client(
             base_url=f"http://{_LOOPBACK}:{self._dashboard}",
             headers={"Authorization": f"Bearer {token.read_text()}"},
-            timeout=30,
+            timeout=120,
         )
-        self._http = httpx.Client(base_url=f"http://{_LOOPBACK}:{self.http_port}", timeout=30)
+        self._http = httpx.Client(base_url=f"http://{_LOOPBACK}:{self.http_port}", timeout=120)
 
     def start_node(self, *, cpus: int, stand_in_gpus: int = 0) -> None:
         """Start the head at the first call, a worker node at every later one."""
@@ -94,10 +107,11 @@ class RayCluster:
             role = [f"--address={_LOOPBACK}:{self._gcs}"]
         else:
             role += [f"--ray-client-server-port={_free_ports(1)[0]}", f"--temp-dir={self.folder}"]
-        names = ("agent-grpc", "agent-listen")
-        ports = dict(zip(names, _free_ports(len(names)), strict=True))
-        others = ("runtime-env-agent-port", "metrics-export-port", "node-manager-port", "object-manager-port")
-        ports_given = zip(others, _free_ports(len(others)), strict=True)
+        flags = (
+            *("dashboard-agent-grpc-port", "dashboard-agent-listen-port", "runtime-env-agent-port"),
+            *("metrics-export-port", "node-manager-port", "object-manager-port"),
+        )
+        ports = zip(flags, _free_ports(len(flags)), strict=True)
         command = [
             *(sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--disable-usage-stats"),
             *role,
@@ -105,15 +119,22 @@ class RayCluster:
             f"--num-cpus={cpus}",
             f"--num-gpus={stand_in_gpus}",
             f"--object-store-memory={128 * 1024**2}",
-            f"--dashboard-agent-grpc-port={ports['agent-grpc']}",
-            f"--dashboard-agent-listen-port={ports['agent-listen']}",
-            *(f"--{name}={port}" for name, port in ports_given),
+            *(f"--{flag}={port}" for flag, port in ports),
         ]
-        with (self.folder / f"node-{len(self._nodes)}.log").open("wb") as log:
-            self._nodes.append(
-                subprocess.Popen(command, env=self._environment, stdout=log, stderr=log, cwd=self.folder)
+        log = self.folder / f"node-{len(self._nodes)}.log"
+        for _ in range(_STARTS):
+            with log.open("ab") as stream:
+                node = subprocess.Popen(command, env=self._environment, stdout=stream, stderr=stream, cwd=self.folder)
+            self._nodes.append(node)
+            wait_for(
+                lambda node=node: node.poll() is not None or self._all_nodes_are_alive(), seconds=300, what="the node"
             )
-        wait_for(self._all_nodes_are_alive, seconds=180, what="the node")
+            if node.poll() is None:
+                return
+            self._nodes.remove(node)
+            if not self._nodes:
+                self._kill_all()
+        pytest.fail(log.read_text())
 
     def deploy(self, serve_config: dict[str, Any]) -> None:
         """Replace the Serve config."""
@@ -195,22 +216,22 @@ class RayCluster:
         for node in self._nodes:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 node.wait(10)
+        self._kill_all()
+        for node in self._nodes:
+            node.wait()
+        wait_for(lambda: not self.processes(), seconds=300, what="the processes to be gone")
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _kill_all(self) -> None:
         for process in self.processes():
             with contextlib.suppress(psutil.Error):
                 process.kill()
-        for node in self._nodes:
-            node.wait()
-        wait_for(lambda: not self.processes(), seconds=180, what="the processes to be gone")
-        shutil.rmtree(self.folder, ignore_errors=True)
 
     def _serve_details(self) -> dict[str, Any]:
         details: dict[str, Any] = self._api.get("/api/serve/applications/").raise_for_status().json()
         return details
 
     def _all_nodes_are_alive(self) -> bool:
-        for index, node in enumerate(self._nodes):
-            if node.poll() is not None:
-                pytest.fail((self.folder / f"node-{index}.log").read_text())
         try:
             self._serve_details()
             return len([node for node in self._state("nodes") if node["state"] == "ALIVE"]) == len(self._nodes)
@@ -266,7 +287,12 @@ def live_settings(**changes: Any) -> LiveSettings:
 
 
 def serve_config(config: ServingConfig, live: LiveSettings, *, http_port: int) -> dict[str, Any]:
-    """Return the Serve config as the operator renders it."""
+    """Return the Serve config as the operator renders it.
+
+    Each revision has Ray pods of its own in production. Here all share one cluster, so what the pods of `config` have in
+    their environment beyond those of `tiny_config` comes with the application.
+    """
+    own = pod_environment(config).items() - pod_environment(tiny_config()).items()
     return {
         # One proxy a machine: those of two nodes here would share the port without noticing.
         "proxy_location": "HeadOnly",
@@ -276,6 +302,7 @@ def serve_config(config: ServingConfig, live: LiveSettings, *, http_port: int) -
                 "name": APPLICATION_NAME,
                 "route_prefix": "/",
                 "import_path": IMPORT_PATH,
+                "runtime_env": {"env_vars": dict(own)},
                 "args": config.model_dump(mode="json", exclude_none=True),
                 "deployments": [deployment_override(config, live)],
             }
@@ -284,7 +311,7 @@ def serve_config(config: ServingConfig, live: LiveSettings, *, http_port: int) -
 
 
 class Deployed:
-    """One deployed config on a cluster of its own."""
+    """One config on the cluster."""
 
     def __init__(self, cluster: RayCluster, config: ServingConfig) -> None:
         self.cluster = cluster
@@ -292,7 +319,7 @@ class Deployed:
         self.model = config.model_id
 
     def apply(self, live: LiveSettings) -> None:
-        """Deploy with these live settings."""
+        """Deploy with these live settings, in place of what was deployed before."""
         self.cluster.deploy(serve_config(self.config, live, http_port=self.cluster.http_port))
 
     def greedy(self, prompt: str, tokens: int) -> str:
@@ -303,54 +330,46 @@ class Deployed:
         return completion.choices[0].text
 
 
-@contextlib.contextmanager
-def on_a_cluster(config: ServingConfig, *, nodes: int = 1, gpus: int = 0) -> Iterator[Deployed]:
-    """Start a cluster for `config`, on which nothing is deployed yet; stop everything at the end."""
-    cluster = RayCluster(pod_environment(config))
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[RayCluster]:
+    """One Ray cluster for all: two nodes with a stand-in GPU each, on which one application replaces another."""
+    running = RayCluster(pod_environment(tiny_config()))
     try:
-        for _ in range(nodes):
-            cluster.start_node(cpus=4, stand_in_gpus=gpus)
-        yield Deployed(cluster, config)
+        for _ in range(2):
+            running.start_node(cpus=4, stand_in_gpus=1)
+        yield running
     finally:
-        cluster.stop()
-
-
-@contextlib.contextmanager
-def deployed(config: ServingConfig, live: LiveSettings, *, nodes: int = 1, gpus: int = 0) -> Iterator[Deployed]:
-    """Start a cluster, deploy `config` and wait until it runs; stop everything at the end."""
-    with on_a_cluster(config, nodes=nodes, gpus=gpus) as running:
-        running.apply(live)
-        running.cluster.wait_until_running()
-        yield running
+        running.stop()
 
 
 @pytest.fixture(scope="session")
-def app() -> Iterator[Deployed]:
+def deploy(cluster: RayCluster) -> Callable[[ServingConfig], Deployed]:
+    """Makes a config the one that runs; nothing happens if it runs already."""
+    current: list[ServingConfig] = []
+
+    def bring(config: ServingConfig, *, wait: bool = True) -> Deployed:
+        deployed = Deployed(cluster, config)
+        if current != [config]:
+            current.clear()
+            deployed.apply(live_settings())
+            if wait:
+                cluster.wait_until_running()
+            current.append(config)
+        return deployed
+
+    return bring
+
+
+@pytest.fixture
+def app(deploy: Callable[[ServingConfig], Deployed]) -> Deployed:
     """The tiny model in one replica, tensor parallel size 1; tests leave it as they found it."""
-    with deployed(tiny_config(), live_settings()) as running:
-        yield running
+    return deploy(tiny_config())
 
 
 @pytest.fixture(scope="session")
-def deploy() -> Callable[..., contextlib.AbstractContextManager[Deployed]]:
-    """Runs another config on a cluster of its own, for as long as the context is open."""
-
-    def start(*, nodes: int = 1, gpus: int = 0, placement: Placement | None = None, **engine: Any) -> Any:
-        return deployed(tiny_config(placement=placement, **engine), live_settings(), nodes=nodes, gpus=gpus)
-
-    return start
-
-
-@pytest.fixture(scope="session")
-def idle_cluster() -> Callable[[ServingConfig], contextlib.AbstractContextManager[Deployed]]:
-    """Starts a cluster on which a test deploys what it likes, also what cannot run."""
-    return on_a_cluster
-
-
-@pytest.fixture(scope="session")
-def config() -> ServingConfig:
-    """The config of the generated model; tests change a copy."""
-    return tiny_config()
+def config() -> Callable[..., ServingConfig]:
+    """Makes configs of the generated model; see `tiny_config`."""
+    return tiny_config
 
 
 @pytest.fixture(scope="session")

@@ -2,10 +2,11 @@
 
 import asyncio
 
+import httpx
 import openai
 import pytest
 
-pytestmark = [pytest.mark.serving, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.serving, pytest.mark.timeout(1800)]
 
 QUESTION = [{"role": "user", "content": "What is a llama?"}]
 
@@ -87,3 +88,13 @@ async def test_fifty_parallel_requests_all_get_their_answer(app):
         )
 
     assert [answer.usage.completion_tokens for answer in answers] == [8] * 50
+
+
+def test_the_generated_model_has_no_license_and_so_no_line_and_no_header(app):
+    listed = app.cluster.get("/v1/models")
+
+    assert listed.status_code == httpx.codes.OK
+    assert not [name for name in listed.headers if name.startswith("x-llama")]
+    assert "license" not in listed.json()["data"][0]["metadata"]
+    assert 'class="attribution"' not in app.cluster.get("/about").text
+    assert "without license files" in app.cluster.get(f"/licenses/{app.model}").json()["error"]["message"]

@@ -2,7 +2,7 @@
 
 import pytest
 
-pytestmark = [pytest.mark.serving, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.serving, pytest.mark.timeout(1800)]
 
 
 def running(app):
@@ -19,7 +19,7 @@ def test_editing_live_settings_keeps_the_engine(app, live, eventually):
             if (found := app.cluster.deployment_config(app.config.server_deployment))["max_queued_requests"] == 77
             else None
         ),
-        seconds=180,
+        seconds=300,
         what="Serve to take the edit over",
     )
     assert deployed["autoscaling_config"]["max_replicas"] == 3
@@ -43,19 +43,19 @@ def test_a_queue_brings_a_second_replica_and_idleness_takes_it_away(app, live, l
         status = app.cluster.status()
         return status.replicas == len(status.reports) == 2 and min(report.running for report in status.reports) > 0
 
-    eventually(two_serve_while_requests_keep_coming, seconds=180, what="both replicas to work on the queue")
+    eventually(two_serve_while_requests_keep_coming, seconds=300, what="both replicas to work on the queue")
     assert {answer.result() for answer in answers} == {400}
 
-    eventually(lambda: app.cluster.status().replicas == 1, seconds=180, what="one replica to be left")
+    eventually(lambda: app.cluster.status().replicas == 1, seconds=300, what="one replica to be left")
     app.apply(live())
 
 
 def test_an_idle_deployment_goes_to_zero_says_so_and_comes_back_on_a_request(app, live, eventually):
     app.apply(live(min_replicas=0, downscale_delay_seconds=1))
 
-    eventually(lambda: not app.cluster.replicas(app.config.server_deployment), seconds=180, what="no replica")
+    eventually(lambda: not app.cluster.replicas(app.config.server_deployment), seconds=300, what="no replica")
     empty = eventually(
-        lambda: found if (found := app.cluster.status()).reports == () else None, seconds=180, what="no report"
+        lambda: found if (found := app.cluster.status()).reports == () else None, seconds=300, what="no report"
     )
     assert (empty.replicas, empty.target_replicas, empty.queue_depth, empty.running_requests) == (0, 0, 0, 0)
     assert empty.kv_cache_tokens is None

@@ -6,25 +6,24 @@ from datetime import UTC, datetime
 import pytest
 
 from llama_operator import catalog
-from llama_operator.api.manifest import parse
-from llama_operator.api.meta import API_VERSION
 from llama_operator.decide.decision import decide
-from llama_operator.decide.observed import Observed, RayServiceFacts, Settings
+from llama_operator.decide.observed import Observed, Settings
 from llama_operator.desired import revision
 from llama_operator.desired.serve_config import serve_config
 from llama_operator.status import summary
 from llama_serving.config import LiveSettings
+from support.deployments import deployment_of, service_facts_of
 
 PLACEHOLDER = LiveSettings(
     min_replicas=0, max_replicas=1, target_queue_depth=1, max_ongoing_requests=1, max_queued_requests=-1
 )
 
-pytestmark = [pytest.mark.serving, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.serving, pytest.mark.timeout(1800)]
 
 
 def test_the_measured_kv_cache_has_the_size_that_was_asked_for(app, eventually):
     status = eventually(
-        lambda: found if (found := app.cluster.status()).reports else None, seconds=180, what="a report"
+        lambda: found if (found := app.cluster.status()).reports else None, seconds=300, what="a report"
     )
 
     # 64 MiB / (2 layers x 4 KV heads x head size 32 x keys and values x 2 bytes).
@@ -38,7 +37,7 @@ def test_the_measured_kv_cache_has_the_size_that_was_asked_for(app, eventually):
 
 def test_the_operator_finds_the_plan_accurate_by_what_the_pods_say(app, eventually):
     answer = eventually(
-        lambda: found if (found := app.cluster.status()).reports else None, seconds=180, what="a report"
+        lambda: found if (found := app.cluster.status()).reports else None, seconds=300, what="a report"
     )
     found = judged(app.config, answer)
 
@@ -52,13 +51,13 @@ def judged(config, answer):
     """Status of a deployment whose pinned revision has `config`, when its pods give `answer`."""
     now = datetime(2026, 3, 2, tzinfo=UTC)
     name = config.identity.revision
-    spec = {
-        "model": {"name": "tiny-random-llama"},
-        "hardware": {"accelerator": "CPU"},
-        "context": {"maxModelLength": 512},
-    }
-    metadata = {"name": config.identity.name, "namespace": config.identity.namespace, "generation": 1}
-    deployment = parse({"apiVersion": API_VERSION, "kind": "LlamaDeployment", "metadata": metadata, "spec": spec})
+    deployment = deployment_of(
+        name=config.identity.name,
+        namespace=config.identity.namespace,
+        model={"name": "tiny-random-llama"},
+        hardware={"accelerator": "CPU"},
+        context={"maxModelLength": 512},
+    )
     decision = decide(Observed(deployment), catalog.load())
     pinned = revision.new(Observed(deployment), decision, Settings())
     # The operator would have chosen this cache by the load it plans for; here the test did.
@@ -68,7 +67,7 @@ def judged(config, answer):
     rollout = replace(decision.rollout, wanted=name, target=name, traffic=name)
     observed = Observed(
         deployment,
-        ray_services=(RayServiceFacts(name, name, 1, "RUNNING", "", ()),),
+        ray_services=(service_facts_of(name),),
         revisions=(pinned,),
         now=now,
         serving=answer,
@@ -81,7 +80,7 @@ def test_the_queue_shows_while_more_is_asked_than_runs_and_is_gone_afterwards(ap
 
     busy = eventually(
         lambda: found if (found := app.cluster.status()).queue_depth > 8 and found.running_requests else None,
-        seconds=180,
+        seconds=300,
         what="a queue",
     )
     # Four run, four wait in the engine; the rest is with Serve's router, where a new replica could take it.
@@ -92,7 +91,7 @@ def test_the_queue_shows_while_more_is_asked_than_runs_and_is_gone_afterwards(ap
     assert [answer.result() for answer in answers] == [300] * 24
     idle = eventually(
         lambda: found if (found := app.cluster.status()).running_requests == found.queue_depth == 0 else None,
-        seconds=180,
+        seconds=300,
         what="the queue to be empty",
     )
     assert idle.replicas == 1

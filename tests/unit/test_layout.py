@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -51,6 +52,31 @@ def test_there_is_no_yaml_in_python_strings():
     sources = [*(ROOT / "operator").rglob("*.py"), *(ROOT / "serving").rglob("*.py")]
     guilty = [str(path) for path in sources if "apiVersion: " in path.read_text(encoding="utf-8")]
     assert guilty == []
+
+
+MOST_MODULES = 16
+"""As many as a reader takes in at a glance; `__init__` is not counted."""
+
+
+def test_no_folder_has_more_modules_than_a_reader_takes_in():
+    counts = Counter(
+        path.parent.relative_to(ROOT)
+        for room in ("operator", "serving", "tests", "tools")
+        for path in (ROOT / room).rglob("*.py")
+        if path.name != "__init__.py"
+    )
+    assert {str(folder): count for folder, count in counts.items() if count > MOST_MODULES} == {}
+
+
+def test_unit_tests_lie_in_folders_with_the_names_of_those_they_test():
+    unit = ROOT / "tests" / "unit"
+    sources = {"serving": ROOT / "serving" / "llama_serving", "tools": ROOT / "tools"}
+    strangers = []
+    for folder in {path.parent.relative_to(unit) for path in unit.rglob("test_*.py")} - {Path()}:
+        first, *others = folder.parts
+        mirrored = sources.get(first, ROOT / "operator" / "llama_operator" / first).joinpath(*others)
+        strangers += [] if mirrored.is_dir() else [str(folder)]
+    assert strangers == []
 
 
 def test_no_committed_file_names_a_package_index():

@@ -80,6 +80,12 @@ async def puts(request: web.Request) -> web.Response:
     return web.json_response(found)
 
 
+async def looks(request: web.Request) -> web.Response:
+    """How often KubeRay has asked the clusters of a name."""
+    found = request.app[SERVE].looks(request.match_info["namespace"], request.match_info["prefix"])
+    return web.json_response(found)
+
+
 def application(server: str) -> web.Application:
     """The routes; the caller adds the session."""
     app = web.Application(client_max_size=64 * 2**20)
@@ -87,6 +93,7 @@ def application(server: str) -> web.Application:
     app.router.add_get("/simulated/ready", health)
     app.router.add_put("/simulated/{namespace}/{prefix}", set_behavior)
     app.router.add_get("/simulated/{namespace}/{prefix}", puts)
+    app.router.add_get("/simulated/{namespace}/{prefix}/looks", looks)
     app.router.add_get(r"/{path:api/v1/namespaces/[^/]+/pods/[^/]+/proxy/-/healthz}", health)
     app.router.add_route("*", r"/{path:api/v1/namespaces/[^/]+/services/.*}", dashboard)
     app.router.add_route("*", "/{path:.*}", forward)

@@ -46,8 +46,14 @@ class Dashboards:
         found: list[Mapping[str, Any]] = json.loads(self._ask("GET", namespace, prefix))
         return found
 
-    def _ask(self, method: str, namespace: str, prefix: str, body: Mapping[str, Any] | None = None) -> bytes:
-        path = f"{self.url}/simulated/{urllib.parse.quote(namespace)}/{urllib.parse.quote(prefix)}"
+    def looks(self, namespace: str, prefix: str) -> int:
+        """How often KubeRay has asked the clusters of a name how they fare: once in every reconcile of a RayService."""
+        return int(json.loads(self._ask("GET", namespace, prefix, what="/looks")))
+
+    def _ask(
+        self, method: str, namespace: str, prefix: str, body: Mapping[str, Any] | None = None, what: str = ""
+    ) -> bytes:
+        path = f"{self.url}/simulated/{urllib.parse.quote(namespace)}/{urllib.parse.quote(prefix)}{what}"
         data = None if body is None else json.dumps(body).encode()
         headers = {"Content-Type": "application/json"}
         request = urllib.request.Request(path, data=data, headers=headers, method=method)  # noqa: S310 - our own loopback

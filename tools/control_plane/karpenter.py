@@ -32,7 +32,7 @@ def start(plane: ControlPlane) -> None:
     for folder in _CRDS:
         plane.kubectl("apply", "--server-side", "-f", programs / "manifests" / folder)
     kinds = ("nodepools.karpenter.sh", "nodeclaims.karpenter.sh", "kwoknodeclasses.karpenter.kwok.sh")
-    plane.kubectl("wait", "--for=condition=Established", "--timeout=60s", "crd", *kinds)
+    plane.kubectl("wait", "--for=condition=Established", "--timeout=240s", "crd", *kinds)
     plane.apply(_binding())
     metrics, probes = free_ports(2)
     environment = {

@@ -29,7 +29,7 @@ def start(plane: ControlPlane, *, simulated: bool = True) -> None:
     crds = plane.kubectl("get", "crd", "rayservices.ray.io", "-o", "name", check=False)
     if crds.returncode != 0:
         plane.kubectl("apply", "--server-side", "-f", saved_planes.kuberay_crds())
-        plane.kubectl("wait", "--for=condition=Established", "--timeout=60s", "crd", "rayservices.ray.io")
+        plane.kubectl("wait", "--for=condition=Established", "--timeout=240s", "crd", "rayservices.ray.io")
     plane.kubectl("apply", "--server-side", "-f", plane.binaries / "manifests" / "kuberay" / "role.yaml")
     plane.apply(_binding())
     proxy = _start_proxy(plane) if simulated else None

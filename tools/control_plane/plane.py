@@ -24,7 +24,7 @@ from control_plane.processes import PlaneError, Processes, answers, free_port, f
 SERVICE_RANGE: Final = "10.96.0.0/16"
 _MASTERS: Final = ("system:masters",)
 _GRACE_SECONDS: Final = 3.0
-_OWN_SECONDS: Final = 30.0
+_OWN_SECONDS: Final = 180.0
 _POLICY: Final = Path(__file__).with_name("audit-policy.yaml")
 
 

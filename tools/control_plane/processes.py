@@ -92,7 +92,7 @@ class Processes:
         for name in names:
             self.stop(name, max(0.0, end - time.monotonic()))
 
-    def await_(self, name: str, probe: Callable[[], bool], seconds: float = 90.0) -> None:
+    def await_(self, name: str, probe: Callable[[], bool], seconds: float = 180.0) -> None:
         """Wait until `probe` says that the child is ready.
 
         Raises:

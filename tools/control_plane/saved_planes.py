@@ -71,7 +71,7 @@ def _make(target: Path, crds: Sequence[Path]) -> None:
     ):
         for path in crds:
             made.kubectl("apply", "--server-side", "-f", path)
-        made.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=60s")
+        made.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=240s")
         made.stop_api_server_and_etcd()
         (Path(aside) / "etcd").rename(target)
 

@@ -1,5 +1,6 @@
 """What Ray Serve says of itself, for clusters that do not exist. Used by `dashboard_proxy`; knows nothing of HTTP."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
@@ -43,6 +44,7 @@ class SimulatedServe:
         self._now = now
         self._clusters: dict[tuple[str, str], _Cluster] = {}
         self._behaviors: dict[tuple[str, str], Behavior] = {}
+        self._looks: Counter[tuple[str, str]] = Counter()
 
     def put(self, namespace: str, cluster: str, config: Mapping[str, Any]) -> None:
         """A configuration was submitted. One that changes nothing disturbs nothing, as with Serve."""
@@ -62,8 +64,15 @@ class SimulatedServe:
         )
         return [config for cluster in clusters for config in cluster.configs]
 
+    def looks(self, namespace: str, prefix: str) -> int:
+        """How often the applications of clusters whose names begin with `prefix` were asked for."""
+        return sum(
+            count for (where, name), count in self._looks.items() if where == namespace and name.startswith(prefix)
+        )
+
     def applications(self, namespace: str, cluster: str) -> Mapping[str, Any]:
         """Answer of the dashboard: nothing, until a configuration was submitted."""
+        self._looks[namespace, cluster] += 1
         found = self._clusters.get((namespace, cluster))
         if found is None:
             return {}

@@ -27,7 +27,7 @@ from control_plane.node.machine import NodeFailedError, Step
 from control_plane.node.network import Network, free
 from control_plane.node.relay import relay
 
-_BOOT_SECONDS = 90.0
+_BOOT_SECONDS = 240.0
 _POLL_SECONDS = 0.1
 _NAMESPACE = "k8s.io"
 """Where containerd keeps what belongs to Kubernetes."""

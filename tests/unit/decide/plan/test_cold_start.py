@@ -48,9 +48,11 @@ def test_weights_take_as_long_as_their_source_is_slow(source):
 
 
 def test_what_is_read_counts_not_what_is_loaded():
-    variant = KNOWN.model("llama-3-70b").default_variant("FP8")
-    same = variant.bytes_to_read == KNOWN.model("llama-3-70b").default_variant("BF16").bytes_to_read
-    assert same == (seconds("Weights", predicted(precision="FP8")) == seconds("Weights", predicted()))
+    whole, quantized = (KNOWN.model("llama-3-70b").default_variant(precision) for precision in ("BF16", "FP8"))
+    assert quantized.weight_bytes < 0.6 * whole.weight_bytes, "the engine quantizes what it has read in 16 bits"
+    assert seconds("Weights", predicted(precision="FP8")) == seconds("Weights", predicted(precision="BF16"))
+    stored = seconds("Weights", predicted("llama-3.1-70b", precision="FP8"))
+    assert stored < 0.6 * seconds("Weights", predicted("llama-3.1-70b", precision="BF16")), "stored in 8 bits"
 
 
 def test_a_cpu_compiles_nothing_and_generated_weights_are_not_read():

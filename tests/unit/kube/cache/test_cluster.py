@@ -5,7 +5,7 @@ import pytest
 from llama_operator.kube import kinds
 from llama_operator.kube.cache.cluster import CachedCluster
 from llama_operator.kube.cache.objects import ObjectCache
-from llama_operator.kube.port import JsonPatch, NotFoundError, Propagation, Ref
+from llama_operator.kube.port import InvalidError, JsonPatch, NotFoundError, Propagation, Ref
 from llama_operator.kube.twin.cluster import MemoryCluster
 from llama_operator.kube.twin.journal import PassThrough
 
@@ -195,7 +195,7 @@ async def test_after_a_restart_everything_is_applied_once_and_nothing_is_written
 async def test_an_apply_that_failed_is_sent_again(world):
     wrong = policy(labels={"team": "two words"})
     for _ in range(2):
-        with pytest.raises(Exception, match=r"metadata\.labels"):
+        with pytest.raises(InvalidError, match=r"metadata\.labels"):
             await world.ours.apply(wrong)
     assert world.inner.requests == ["apply", "apply"]
 

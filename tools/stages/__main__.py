@@ -1,0 +1,52 @@
+"""Entry point: runs the stages that are named, prints the table and the sums; see the package."""
+
+import argparse
+import os
+import random
+import signal
+import sys
+from typing import Final
+
+from stages.report import closing_line, table
+from stages.runner import Runner
+from stages.table import ROOT, STAGES
+
+_FOLDER: Final = ROOT / ".stages"
+_SEED: Final = "LLAMA_OPERATOR_TEST_SEED"
+
+
+def main() -> int:
+    """Run; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m stages", description="Run the stages of `make test` side by side.")
+    parser.add_argument("names", nargs="*", metavar="STAGE", help=f"of {', '.join(each.name for each in STAGES)}")
+    parser.add_argument("--at-once", type=int, default=(os.cpu_count() or 1) + 1, help="stages that run side by side")
+    options = parser.parse_args()
+    if unknown := sorted(set(options.names) - {each.name for each in STAGES}):
+        parser.error(f"unknown stage {unknown[0]!r}: choose from {', '.join(each.name for each in STAGES)}")
+    chosen = [each for each in STAGES if not options.names or each.name in options.names]
+    seed = os.environ.setdefault(_SEED, str(random.randrange(10_000)))  # noqa: S311 - no secret
+    _say(f"==> {_SEED}={seed} (when leaders are killed)")
+    # A terminated run tidies up like an interrupted one. In the background of a shell SIGINT is ignored, and stages inherit that.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.default_int_handler)
+    try:
+        results = Runner(_FOLDER, options.at_once, _say).run(chosen)
+    except KeyboardInterrupt:
+        _say("==> interrupted; all stages have ended")
+        return 130
+    _say(f"\n{table(results)}\n")
+    for result in results:
+        if not result.good and len(chosen) > 1 and result.status is not None:
+            _say(f"{result.name} failed: {_FOLDER / result.name}.log")
+    _say(closing_line(results))
+    return 0 if all(result.good for result in results) else 1
+
+
+def _say(text: str) -> None:
+    # In one piece: several threads say something.
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,59 @@
+"""The stages of `make test`: what each runs, and the memory that it needs. Read by `__main__`.
+
+Times and peaks were measured on two cores; CONTRIBUTING.md has them.
+"""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+ROOT: Final = Path(__file__).resolve().parents[2]
+_PROGRAMS: Final = Path(sys.executable).parent
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """What runs as one process, with all that it starts.
+
+    Attributes:
+        name: How it is asked for, and what its lines begin with.
+        command: Program and arguments.
+        memory_gib: Memory that it needs at its peak. It waits until so much is there.
+        quick: Whether it runs before all others: they are not started when it fails.
+        tests: Whether it is pytest, which then reports to a file.
+    """
+
+    name: str
+    command: tuple[str, ...]
+    memory_gib: float = 1.0
+    quick: bool = False
+    tests: bool = True
+
+
+def _program(name: str) -> str:
+    return str(_PROGRAMS / name)
+
+
+def _pytest(*arguments: str) -> tuple[str, ...]:
+    # Without pytest's own cache: stages that run side by side would write the same file.
+    return (_program("pytest"), "-q", "-p", "no:cacheprovider", *arguments)
+
+
+_TWO_WORKERS: Final = ("-n", "2", "--dist", "loadfile", "--no-loadscope-reorder")
+_ON_PLANES: Final = ("tests/control_plane", "tests/chart", "tests/contract")
+STAGES: Final = (
+    Stage("lint", ("make", "--no-print-directory", "lint"), 0.5, quick=True, tests=False),
+    Stage("types", (_program("mypy"),), 1.0, quick=True, tests=False),
+    Stage(
+        "fast",
+        _pytest("-n", "auto", "--dist", "worksteal", "-m", "not serving and not control_plane and not e2e"),
+        1.5,
+        quick=True,
+    ),
+    # Those that take longest first.
+    Stage("control-plane", _pytest(*_TWO_WORKERS, "-m", "control_plane", *_ON_PLANES), 7.0),
+    Stage("serving", _pytest("-m", "serving", "tests/serving"), 5.0),
+    Stage("e2e", _pytest("-x", "-rs", "-m", "e2e", "tests/e2e"), 9.0),
+    Stage("local", _pytest("-m", "serving", "tests/local"), 4.0),
+)
