@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from llama_operator.api import paths
 from llama_operator.api.meta import API_VERSION, ApiModel
 from llama_operator.api.rules import RULES
 from llama_operator.api.v1alpha1.licenseacceptance import LicenseAcceptance
@@ -77,21 +78,13 @@ def _subject(obj: Mapping[str, Any]) -> str:
 def _broken_rules(value: BaseModel, path: str) -> Iterator[FieldProblem]:
     for rule in RULES:
         if isinstance(value, rule.model) and not rule.holds(value):
-            found = _value_at(value, rule.field)
-            yield FieldProblem(
-                f"{path}{rule.field}", f"is {found!r}" if found is not None else "is not set", rule.message
-            )
+            written = paths.at(value.model_dump(mode="json", by_alias=True), rule.field)
+            problem = "is not set" if written is None else f"is {written!r}"
+            yield FieldProblem(f"{path}{rule.field}", problem, rule.message)
     for name, info in type(value).model_fields.items():
         child = getattr(value, name)
         if isinstance(child, BaseModel) and name != "status":
             yield from _broken_rules(child, f"{path}{info.alias or name}.")
-
-
-def _value_at(value: BaseModel, path: str) -> Any:
-    found: Any = value.model_dump(mode="json", by_alias=True)
-    for part in path.split("."):
-        found = found.get(part) if isinstance(found, dict) else None
-    return found
 
 
 _TYPE_ERRORS: Mapping[str, str] = {

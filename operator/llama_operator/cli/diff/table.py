@@ -12,7 +12,7 @@ from rich.text import Text
 from llama_operator.cli.diff.difference import Difference
 from llama_operator.cli.shared.changes import Change
 from llama_operator.cli.shared.output import plan_label
-from llama_operator.decide.rollout.revision import FieldClass
+from llama_operator.decide.rollout.fields import FieldClass
 
 _COLORS = {FieldClass.LIVE: "green", FieldClass.RESTART: "yellow"}
 

@@ -3,7 +3,6 @@
 The operator does the rest: to it, a rollback is a spec like any other, whose plan happens to be pinned already.
 """
 
-import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +18,8 @@ from llama_operator.cli.shared.connection import ClusterError, Connection, get_o
 from llama_operator.cli.shared.exit_codes import EXIT_OK
 from llama_operator.cli.shared.revisions import Record
 from llama_operator.decide.decision import decide
-from llama_operator.decide.rollout.revision import FIELD_CLASSES, FieldClass, revision_of
+from llama_operator.decide.rollout.fields import FIELDS
+from llama_operator.decide.rollout.revision import revision_of
 from llama_operator.kube import kinds
 from llama_operator.kube.port import ConflictError, JsonPatch, Object, Ref
 
@@ -99,37 +99,13 @@ def choose(records: tuple[Record, ...], wanted: str, number: int | None) -> Reco
     return found
 
 
-def operations(live: Object, inputs: Mapping[str, Any]) -> tuple[JsonPatch, ...]:
-    """The patch that writes `inputs` into the spec of `live`: every restart field, and no other.
+def operations(live: Object, spec: Mapping[str, Any]) -> tuple[JsonPatch, ...]:
+    """The patch that gives `live` another spec; the server records as ours only what differs.
 
     It holds only for the object as it was read: an edit in between makes it fail instead of getting lost.
     """
-    spec: Object = live.get("spec") or {}
-    found = [JsonPatch("test", "/metadata/resourceVersion", live["metadata"]["resourceVersion"])]
-    made: set[str] = set()
-    for path, kind in FIELD_CLASSES.items():
-        if kind is not FieldClass.RESTART:
-            continue
-        parent, _, _ = path.rpartition(".")
-        value, before = _at(inputs, path), _at(spec, path)
-        pointer = f"/spec/{path.replace('.', '/')}"
-        if value is None:
-            found += [JsonPatch("remove", pointer)] if before is not None else []
-        elif value != before:
-            if parent and _at(spec, parent) is None and parent not in made:
-                found.append(JsonPatch("add", f"/spec/{parent}", {}))
-                made.add(parent)
-            found.append(JsonPatch("add", pointer, value))
-    return tuple(found)
-
-
-def rolled_back(live: Object, inputs: Mapping[str, Any]) -> LlamaDeployment:
-    """The deployment as it would be with `inputs`."""
-    spec: Object = copy.deepcopy(live.get("spec") or {})
-    for path, kind in FIELD_CLASSES.items():
-        if kind is FieldClass.RESTART:
-            _set(spec, path, _at(inputs, path))
-    return parse_as(LlamaDeployment, live | {"spec": spec})
+    version = live["metadata"]["resourceVersion"]
+    return JsonPatch("test", "/metadata/resourceVersion", version), JsonPatch("replace", "/spec", spec)
 
 
 async def _prepare(connection: Connection, ref: Ref, options: RollbackOptions) -> Rollback:
@@ -137,14 +113,15 @@ async def _prepare(connection: Connection, ref: Ref, options: RollbackOptions) -
     before = parse_as(LlamaDeployment, live)
     records = await revisions.read(connection.cluster, ref.namespace, ref.name)
     target = choose(records, revision_of(before).name, options.to_revision)
-    after = rolled_back(live, target.facts.inputs)
+    spec = FIELDS.rolled_back(live["spec"], target.facts.inputs)
+    after = parse_as(LlamaDeployment, live | {"spec": spec})
     observed, unknown = await world.world_with(connection, after, None)
     decision = decide(observed, catalog.load())
     changed = changes.between(before.spec, after.spec)
     return Rollback(
         live=live,
         target=target,
-        operations=operations(live, target.facts.inputs),
+        operations=operations(live, spec),
         changed=changed,
         effect=diff_effect.effect(before, changed, observed, decision, seen=not unknown),
         advice=gitops.advice(live),
@@ -174,21 +151,3 @@ def _show(found: Rollback, ref: Ref, *, written: bool) -> None:
     console.print(Text.assemble(("! ", "yellow"), found.advice), soft_wrap=True)
     if written:
         console.print(f"  follow it: kubectl llama get {ref.name} -n {ref.namespace} --watch", markup=False)
-
-
-def _at(values: Any, path: str) -> Any:
-    for part in path.split("."):
-        values = values.get(part) if isinstance(values, Mapping) else None
-    return values
-
-
-def _set(values: Object, path: str, value: Any) -> None:
-    *parents, last = path.split(".")
-    for parent in parents:
-        if value is None and parent not in values:
-            return
-        values = values.setdefault(parent, {})
-    if value is None:
-        values.pop(last, None)
-    else:
-        values[last] = value
