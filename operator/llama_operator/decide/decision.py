@@ -70,7 +70,7 @@ def _decide(observed: Observed, catalog: Catalog) -> Decision:
     model = find_model(spec.model.name, observed.models, catalog)
     if isinstance(model, Problem):
         return Decision(revision, problem=model)
-    record = observed.record(revision.name)
+    record = observed.pinned(revision.name)
     if record is not None:
         return _as_pinned(observed, catalog, model, revision, record)
     found = find_plan(observed, model, catalog)

@@ -37,6 +37,16 @@ class ServeDeploymentFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class ConditionFacts:
+    """A condition of an object of KubeRay, in its own words."""
+
+    type: str
+    status: str
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class RayServiceFacts:
     """A RayService of ours, with what KubeRay reports about it."""
 
@@ -56,6 +66,7 @@ class RayServiceFacts:
     """Being deleted: it stays until its pods have freed their hardware."""
     holds_replicas: bool = False
     """It has served before, and nothing says that its replicas are gone."""
+    conditions: tuple[ConditionFacts, ...] = ()
 
     @property
     def serves(self) -> bool:
@@ -80,11 +91,13 @@ class WorkerGroupFacts:
 
 @dataclass(frozen=True, slots=True)
 class RayClusterFacts:
-    """A RayCluster that KubeRay made for a revision: it takes changed bounds from there alone."""
+    """A RayCluster that KubeRay made for a revision: it takes changed bounds only from there."""
 
     name: str
     revision: str
-    groups: tuple[WorkerGroupFacts, ...]
+    groups: tuple[WorkerGroupFacts, ...] = ()
+    conditions: tuple[ConditionFacts, ...] = ()
+    """Empty in the operator, which keeps no status of RayClusters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +129,8 @@ class RevisionFacts:
     strategy_reason: str = ""
     weights_checked_at: str = ""
     """When the Hub let its weights be read, before it was made; empty if nobody asked."""
+    created: datetime | None = None
+    """When it was pinned."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +174,16 @@ class Requester:
 
 
 @dataclass(frozen=True, slots=True)
+class Unread:
+    """A kind that was not read, or not fully, because a right is missing."""
+
+    kind: str
+    """Its plural, as in `nodes`."""
+    why: str
+    """Who lacks which right."""
+
+
+@dataclass(frozen=True, slots=True)
 class Observed:
     """Everything a decision may rest on."""
 
@@ -190,11 +215,13 @@ class Observed:
     serving: ServingStatus | None = None
     """What the serving pods say about themselves; None when they could not be asked."""
     requester: Requester = field(default_factory=Requester)
-    """Who asks for it; for the evidence alone, no decision rests on it."""
+    """Who asks for it; only the evidence has it, no decision rests on it."""
+    unknown: tuple[Unread, ...] = ()
+    """What the asker may not read; empty in the operator, which fails instead."""
 
-    def record(self, revision: str) -> RevisionFacts | None:
-        """What is pinned of `revision`."""
-        return next((record for record in self.revisions if record.name == revision), None)
+    def pinned(self, revision: str) -> RevisionFacts | None:
+        """What is pinned of `revision`; None if it was never made, or is forgotten."""
+        return next((facts for facts in self.revisions if facts.name == revision), None)
 
 
 @dataclass(frozen=True, slots=True)

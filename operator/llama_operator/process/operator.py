@@ -38,7 +38,7 @@ from llama_operator.kube.leadership.handover import Handover
 from llama_operator.kube.leadership.lease import Leadership, LeaseElection, LeaseTiming, LostLeaseError
 from llama_operator.kube.port import Kind, KubeError, Ref
 from llama_operator.kube.server.client import KubernetesCluster, connect
-from llama_operator.observe.gather import NoServingReader, ServingReader
+from llama_operator.observe.serving import NoServingReader, ServingReader
 from llama_operator.observe.serving_http import HttpServingReader
 from llama_operator.process.full_collections import collect_when_idle
 from llama_operator.process.stop_signals import StopSignals

@@ -32,7 +32,8 @@ from llama_operator.kube.port import (
     Propagation,
     Ref,
 )
-from llama_operator.observe.gather import ServingReader, observe
+from llama_operator.observe.gather import observe
+from llama_operator.observe.serving import ServingReader
 from llama_operator.status import summary
 from llama_operator.status.events import EventFacts, events
 

@@ -15,7 +15,7 @@ from llama_operator.cli.explain.gather import lease_of
 from llama_operator.cli.shared.connection import Connection, Unknown, facts_of, permitted, readable
 from llama_operator.kube import kinds
 from llama_operator.kube.port import Cluster, NotFoundError, Object, Ref
-from llama_operator.observe.gather import node_facts
+from llama_operator.observe.capacity import node_facts
 
 KUBERAY = ("rayservices.ray.io", "rayclusters.ray.io")
 GATEWAY_API = "httproutes.gateway.networking.k8s.io"

@@ -1,7 +1,7 @@
 """The chain of checks from a spec to an answer, in the order in which things happen. Pure: facts in, checks out.
 
 Called by `cli.explain.command`. What the operator has judged is taken from its conditions; what only the cluster knows (the
-scheduler's word, a pod that cannot pull its image) is added to it. The steps that pods take are in `explain_pods`.
+scheduler's word, a pod that cannot pull its image) is added to it. The steps that pods take are in `cli.explain.pods`.
 """
 
 from collections.abc import Callable, Iterator
@@ -188,12 +188,12 @@ _UNDER_WAY = frozenset({Reason.WAITING, Reason.STARTING, Reason.ROLLING_OUT})
 
 
 def _strategy(facts: Facts, revision: str) -> str:
-    if isinstance(facts.records, Unknown):
+    if isinstance(facts.revisions, Unknown):
         return ""
-    record = next((record for record in facts.records if record.name == revision), None)
-    if record is None or record.facts.strategy is None:
+    pinned = next((entry for entry in facts.revisions if entry.name == revision), None)
+    if pinned is None or pinned.strategy is None:
         return ""
-    return f" (revision {record.number}, {record.facts.strategy}: {record.facts.strategy_reason})"
+    return f" (revision {pinned.number}, {pinned.strategy}: {pinned.strategy_reason})"
 
 
 def _endpoint(facts: Facts) -> Check:

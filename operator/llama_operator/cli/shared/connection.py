@@ -100,10 +100,18 @@ async def permitted(reading: Awaitable[T]) -> T | Unknown:
     try:
         return await reading
     except ForbiddenError as error:
-        # Without a right in the message it is the credentials that are refused: then nothing can be read.
-        if (found := _FORBIDDEN.search(" ".join(str(error).split()))) is None:
-            raise
-        return Unknown(_right(found))
+        return Unknown(missing_right(error))
+
+
+def missing_right(error: ForbiddenError) -> str:
+    """Return who lacks which right.
+
+    Raises:
+        ForbiddenError: The same, if it names no right: the credentials are refused, and nothing can be read with them.
+    """
+    if (found := _FORBIDDEN.search(" ".join(str(error).split()))) is None:
+        raise error
+    return _right(found)
 
 
 async def readable(reading: Awaitable[T]) -> T | Unknown:

@@ -185,7 +185,7 @@ class _Step:
 
 def _deadline(wanted: str, observed: Observed, here: dict[str, RayServiceFacts]) -> datetime | None:
     """When the wanted revision has to serve; None if it has done so, or has not been started."""
-    record = observed.record(wanted)
+    record = observed.pinned(wanted)
     service = here.get(wanted)
     if service is None or service.created is None or service.serves or (record is not None and record.served_at):
         return None
@@ -205,7 +205,7 @@ def _fallback(wanted: str, observed: Observed, here: dict[str, RayServiceFacts])
 def _given_up(
     wanted: str, observed: Observed, here: dict[str, RayServiceFacts], deadline: datetime | None
 ) -> GivenUp | None:
-    record = observed.record(wanted)
+    record = observed.pinned(wanted)
     if record is not None and record.failed_at:
         return GivenUp(record.failure, now=False)
     if record is None or deadline is None or observed.now < deadline:

@@ -13,7 +13,7 @@ from llama_operator.cli.shared import files
 from llama_operator.decide.observed import Settings
 from llama_operator.kube import kinds
 from llama_operator.kube.port import ForbiddenError, Ref
-from llama_operator.observe.gather import NoServingReader
+from llama_operator.observe.serving import NoServingReader
 from llama_operator.reconcile.deployment import Ports, reconcile
 
 SAMPLE = Path(__file__).resolve().parents[4] / "manifests" / "samples" / "license-acceptance.yaml"
@@ -201,6 +201,9 @@ class Blind:
     def __init__(self, cluster, hidden):
         self.cluster = cluster
         self.hidden = hidden
+
+    async def get(self, ref):
+        return await self.cluster.get(ref)
 
     async def list(self, kind, *, namespace=None, labels=None, fields=None):
         if kind in self.hidden:
