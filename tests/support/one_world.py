@@ -15,6 +15,7 @@ from llama_operator.cli.diff.difference import Difference
 from llama_operator.cli.shared import files
 from llama_operator.cli.shared.connection import Connection
 from llama_operator.decide.decision import Decision, decide
+from llama_operator.decide.platform import Platform
 from llama_operator.errors import InvalidManifestError
 from llama_operator.kube.port import NotFoundError
 from llama_operator.observe.gather import observe
@@ -38,7 +39,7 @@ async def compared(world, ref) -> Difference:
     """What the command computes for the live spec, read from a file as a person would have it."""
     live = await world.user.get(ref)
     manifest = {name: live[name] for name in ("apiVersion", "kind", "spec")} | {"metadata": {"name": ref.name}}
-    connection = Connection(cluster=world.user, namespace=ref.namespace, now=world.clock, server_version=_version)
+    connection = Connection(cluster=world.user, namespace=ref.namespace, now=world.clock, platform=_platform)
     return await compare(connection, _read(manifest), None)
 
 
@@ -68,5 +69,5 @@ def _read(manifest) -> files.Manifests:
         return files.read([str(path)])
 
 
-async def _version():
-    return "v1.37.0"
+async def _platform():
+    return Platform()

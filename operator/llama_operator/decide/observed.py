@@ -10,6 +10,7 @@ from llama_operator.api.v1alpha1.licensepolicy import LicensePolicy
 from llama_operator.api.v1alpha1.llamadeployment import LlamaDeployment, RolloutStrategy
 from llama_operator.api.v1alpha1.llamadeployment_status import PlanStatus
 from llama_operator.api.v1alpha1.llamamodel import LlamaModel
+from llama_operator.decide.platform import Platform
 from llama_serving.config import HUB_ENDPOINT, AccessVerdict, ServingStatus
 
 LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
@@ -98,6 +99,8 @@ class RayClusterFacts:
     groups: tuple[WorkerGroupFacts, ...] = ()
     conditions: tuple[ConditionFacts, ...] = ()
     """Empty in the operator, which keeps no status of RayClusters."""
+    kuberay: str = ""
+    """Version of the KubeRay that made it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,6 +219,8 @@ class Observed:
     """What the serving pods say about themselves; None when they could not be asked."""
     requester: Requester = field(default_factory=Requester)
     """Who asks for it; only the evidence has it, no decision rests on it."""
+    platform: Platform = field(default_factory=Platform)
+    """Versions and kinds of the cluster."""
     unknown: tuple[Unread, ...] = ()
     """What the asker may not read; empty in the operator, which fails instead."""
 

@@ -22,6 +22,7 @@ from llama_operator.decide.observed import (
 from llama_operator.kube.port import Object
 from llama_serving.config import APPLICATION_NAME, AccessVerdict
 
+_KUBERAY_VERSION = "ray.io/kuberay-version"
 _DETAIL_LIMIT = 512
 """A registry's own error may be long."""
 
@@ -76,6 +77,7 @@ def ray_cluster_facts(obj: Object) -> RayClusterFacts:
             for group in groups
         ),
         conditions=_conditions(obj.get("status") or {}),
+        kuberay=(metadata.get("annotations") or {}).get(_KUBERAY_VERSION, ""),
     )
 
 

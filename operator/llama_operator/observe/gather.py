@@ -14,6 +14,7 @@ from llama_operator.api.meta import LABEL_DEPLOYMENT, LABEL_PREFLIGHT
 from llama_operator.api.v1alpha1.llamadeployment import LlamaDeployment
 from llama_operator.catalog import Catalog
 from llama_operator.decide.observed import AccessCheckFacts, NodeFacts, Observed
+from llama_operator.decide.platform import Platform
 from llama_operator.decide.rollout import strategy
 from llama_operator.decide.rollout.revision import revision_of
 from llama_operator.kube import kinds
@@ -27,6 +28,7 @@ from llama_operator.observe.rights import Rights, Strict
 from llama_operator.observe.serving import ServingReader, with_serving
 
 _STRICT = Strict()
+_UNKNOWN = Platform()
 
 
 async def observe(
@@ -36,6 +38,7 @@ async def observe(
     catalog: Catalog,
     serving: ServingReader,
     now: datetime,
+    platform: Platform = _UNKNOWN,
     checks_access: bool = False,
 ) -> Observed | None:
     """Read the deployment at `ref` and all that matters to it; None when it does not exist.
@@ -46,6 +49,7 @@ async def observe(
         catalog: Tells what a node offers.
         serving: Asks the serving pods.
         now: Time of the observation, in UTC.
+        platform: What the cluster can do.
         checks_access: Whether access to gated weights is checked before a revision starts.
 
     Raises:
@@ -58,7 +62,7 @@ async def observe(
         return None
     deployment = parse_as(LlamaDeployment, live)
     observed = await world_of(
-        cluster, deployment, catalog=catalog, serving=serving, now=now, checks_access=checks_access
+        cluster, deployment, catalog=catalog, serving=serving, now=now, platform=platform, checks_access=checks_access
     )
     return replace(observed, requester=requester(live))
 
@@ -70,6 +74,7 @@ async def world_of(
     catalog: Catalog,
     serving: ServingReader,
     now: datetime,
+    platform: Platform = _UNKNOWN,
     checks_access: bool = False,
     counts_free: bool = True,
     rights: Rights = _STRICT,
@@ -82,6 +87,7 @@ async def world_of(
         catalog: Tells what a node offers.
         serving: Asks the serving pods.
         now: Time of the observation, in UTC.
+        platform: What the cluster can do.
         checks_access: Whether access to gated weights is checked before a revision starts.
         counts_free: Whether free accelerators are counted where the strategy of a rollout rests on them.
         rights: What happens when a part may not be read.
@@ -90,7 +96,7 @@ async def world_of(
         KubeError: If Kubernetes cannot be read.
     """
     ref = Ref(kinds.LLAMA_DEPLOYMENT, deployment.metadata.namespace, deployment.metadata.name)
-    observed, nodes = await _World(cluster, ref, catalog, rights).read(Observed(deployment, now=now))
+    observed, nodes = await _World(cluster, ref, catalog, rights).read(Observed(deployment, now=now, platform=platform))
     wanted = revision_of(deployment).name
     if checks_access and observed.pinned(wanted) is None:
         observed = replace(observed, access_checks=await rights.read(kinds.JOB, access_checks(cluster, ref), None))
@@ -128,6 +134,7 @@ class _World:
         )
         revisions = tuple(facts for item in pinned if (facts := children.revision_facts(item)) is not None)
         served = {facts.name for facts in revisions if facts.served_at}
+        ray_clusters = tuple(map(children.ray_cluster_facts, clusters))
         observed = replace(
             observed,
             acceptances=acceptances,
@@ -138,7 +145,8 @@ class _World:
                 replace(facts, holds_replicas=facts.name in served)
                 for facts in map(children.ray_service_facts, services)
             ),
-            ray_clusters=tuple(map(children.ray_cluster_facts, clusters)),
+            ray_clusters=ray_clusters,
+            platform=observed.platform.seen(facts.kuberay for facts in ray_clusters),
             revisions=revisions,
             traffic=children.traffic_facts(service, self._ref.name),
             address=_address(service),

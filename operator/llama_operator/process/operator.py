@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from contextvars import ContextVar
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -21,6 +22,7 @@ import aiohttp
 
 from llama_operator import __version__, catalog
 from llama_operator.api.reasons import ConditionType
+from llama_operator.decide.platform import Platform
 from llama_operator.evidence import start
 from llama_operator.evidence.anchor import ANNOTATION_HEAD, LeaseAnchor
 from llama_operator.evidence.log import EvidenceError, HashChainLog, NoAnchor
@@ -38,6 +40,7 @@ from llama_operator.kube.leadership.handover import Handover
 from llama_operator.kube.leadership.lease import Leadership, LeaseElection, LeaseTiming, LostLeaseError
 from llama_operator.kube.port import Kind, KubeError, Ref
 from llama_operator.kube.server.client import KubernetesCluster, connect
+from llama_operator.observe.platform import read_platform
 from llama_operator.observe.serving import NoServingReader, ServingReader
 from llama_operator.observe.serving_http import HttpServingReader
 from llama_operator.process.full_collections import collect_when_idle
@@ -108,6 +111,7 @@ class Operator:
         signals: StopSignals,
     ) -> None:
         self._settings = settings
+        self._server = cluster
         self._signals = signals
         metrics = Metrics(export.meter)
         tracer = export.tracer if export.traces else None
@@ -215,8 +219,18 @@ class Operator:
         # What a predecessor wrote last may not have come through our watches yet.
         await self._compare()
         await self._begin_evidence()
+        self._ports = replace(self._ports, platform=await self._read_platform())
         self._leads = True
         await self._controller.run()
+
+    async def _read_platform(self) -> Platform:
+        try:
+            platform = await read_platform(self._server)
+        except KubeError as error:
+            _LOG.warning("cannot ask the API server what it can do, goes on without: %s", error)
+            return Platform()
+        _LOG.info("the API server is Kubernetes %s", platform.kubernetes or "of a version that it does not tell")
+        return platform
 
     async def _begin_evidence(self) -> None:
         previous = start.previous(self._sink, self._handover.found)
@@ -249,6 +263,7 @@ class Operator:
             _LOG.warning("cannot look for kinds that were missing: %s", error)
             return ()
         if found:
+            self._ports = replace(self._ports, platform=await self._read_platform())
             self._dispatcher.enqueue_all()
         return found
 

@@ -16,6 +16,7 @@ from llama_operator.api.v1alpha1.llamadeployment_status import LlamaDeploymentSt
 from llama_operator.catalog import Catalog
 from llama_operator.decide.decision import Decision, decide
 from llama_operator.decide.observed import Observed, Settings
+from llama_operator.decide.platform import Platform
 from llama_operator.desired import objects
 from llama_operator.desired.rayservice import Bounds
 from llama_operator.errors import InvalidManifestError
@@ -63,6 +64,8 @@ class Ports:
     catalog: Catalog
     settings: Settings
     now: Callable[[], datetime]
+    platform: Platform = field(default_factory=Platform)
+    """What the cluster can do."""
     events: EventSink = field(default_factory=NoEvents)
     evidence: DecisionLog = field(default_factory=NoDecisionLog)
     """Where license decisions are recorded before they take effect."""
@@ -95,6 +98,7 @@ async def reconcile(ports: Ports, ref: Ref) -> Outcome:
                 catalog=ports.catalog,
                 serving=ports.serving,
                 now=ports.now().replace(microsecond=0),
+                platform=ports.platform,
                 checks_access=ports.settings.checks_access and not ports.settings.weights_path,
             )
     except InvalidManifestError as error:

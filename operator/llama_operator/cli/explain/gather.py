@@ -21,6 +21,7 @@ from llama_operator.kube import kinds
 from llama_operator.kube.port import Cluster, Object
 from llama_operator.observe import capacity
 
+_RAY_SERVICES = "rayservices.ray.io"
 _LEASE = "llama-operator"
 """Name of the Lease that the leading operator holds, or the end of it where a release has another name."""
 
@@ -56,6 +57,8 @@ async def gather(connection: Connection, live: Object) -> Facts:
 def _seen(facts: Facts, observed: Observed) -> Facts:
     """Add what the operator reads too; what may not be read is Unknown."""
     unread = {part.kind: Unknown(part.why) for part in observed.unknown}
+    if observed.platform.lacks(_RAY_SERVICES):
+        unread[kinds.RAY_SERVICE.plural] = Unknown(f"the API server has no {_RAY_SERVICES}", no_such_kind=True)
     return replace(
         facts,
         acceptances=unread.get(kinds.LICENSE_ACCEPTANCE.plural, observed.acceptances or ()),

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TypeAlias, TypeVar
 
 from llama_operator.api.meta import GROUP
+from llama_operator.decide.platform import Platform
 from llama_operator.errors import LlamaOperatorError
 from llama_operator.kube.port import (
     Cluster,
@@ -26,6 +27,7 @@ from llama_operator.kube.port import (
     Ref,
     UnavailableError,
 )
+from llama_operator.observe.platform import read_platform
 
 FIELD_MANAGER = "kubectl-llama"
 """Under which name `rollback` writes, as managedFields show it."""
@@ -66,8 +68,8 @@ class Connection:
     namespace: str
     """What `-n` says, else the namespace of the context."""
     now: Callable[[], datetime]
-    server_version: Callable[[], Awaitable[str | Unknown]]
-    """Version of the API server, like `v1.37.0`."""
+    platform: Callable[[], Awaitable[Platform]]
+    """What the cluster can do; asked for once."""
 
 
 Connector: TypeAlias = Callable[[Access], AbstractAsyncContextManager[Connection]]
@@ -215,9 +217,16 @@ async def from_kubeconfig(access: Access) -> AsyncIterator[Connection]:
         ) from error
 
     async with connect(kubeconfig=access.kubeconfig, context=access.context, field_manager=FIELD_MANAGER) as cluster:
+        known: list[Platform] = []
+
+        async def platform() -> Platform:
+            if not known:
+                known.append(await read_platform(cluster))
+            return known[0]
+
         yield Connection(
             cluster=cluster,
             namespace=access.namespace or cluster.namespace,
             now=lambda: datetime.now(UTC),
-            server_version=cluster.server_version,
+            platform=platform,
         )

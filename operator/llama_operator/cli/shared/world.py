@@ -86,6 +86,7 @@ async def observed_with(
         catalog=catalog.load(),
         serving=NoServingReader(),
         now=connection.now().replace(microsecond=0),
+        platform=await connection.platform(),
         checks_access=rollout and _checks_access(deployment),
         counts_free=rollout,
         rights=Lenient(missing_right),
