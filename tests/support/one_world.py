@@ -18,21 +18,15 @@ from llama_operator.decide.decision import Decision, decide
 from llama_operator.decide.platform import Platform
 from llama_operator.errors import InvalidManifestError
 from llama_operator.kube.port import NotFoundError
-from llama_operator.observe.gather import observe
+from llama_operator.observe.gather import Observer
 
 
 async def decided(world, ref) -> Decision:
     """What the operator decides about the world as it is now."""
     settings = world.ports.settings
-    observed = await observe(
-        world.user,
-        ref,
-        catalog=catalog.load(),
-        serving=world.reader,
-        now=world.clock(),
-        checks_access=settings.checks_access and not settings.weights_path,
-    )
-    return decide(observed, catalog.load())
+    checks_access = settings.checks_access and not settings.weights_path
+    observer = Observer(world.user, catalog.load(), world.reader, checks_access=checks_access)
+    return decide(await observer.observe(ref, world.clock()), catalog.load())
 
 
 async def compared(world, ref) -> Difference:

@@ -1,10 +1,12 @@
 """Reads what the cluster can do: every authenticated user may ask for it. Called by `process` and by the CLI, once each."""
 
+import contextlib
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Protocol
 
 from llama_operator.decide.platform import Platform
-from llama_operator.kube.port import ForbiddenError, NotFoundError
+from llama_operator.kube.port import KubeError
 
 
 class Server(Protocol):
@@ -20,16 +22,10 @@ class Server(Protocol):
 
 
 async def read_platform(server: Server) -> Platform:
-    """Read versions and kinds; what the server refuses to tell is not known.
-
-    Raises:
-        KubeError: If it does not answer.
-    """
-    kubernetes, kinds = "", None
-    try:
-        kubernetes = await server.server_version()
-        kinds = await server.served_kinds()
-    except (ForbiddenError, NotFoundError):
-        # Some distributions close these addresses.
-        pass
-    return Platform(kubernetes=kubernetes, kinds=kinds)
+    """Read versions and kinds; what the server does not tell is not known."""
+    platform = Platform()
+    # Nothing ends because of it: a server that does not answer fails what matters too.
+    with contextlib.suppress(KubeError):
+        platform = replace(platform, kubernetes=await server.server_version())
+        platform = replace(platform, kinds=await server.served_kinds())
+    return platform

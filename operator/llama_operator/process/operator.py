@@ -22,7 +22,6 @@ import aiohttp
 
 from llama_operator import __version__, catalog
 from llama_operator.api.reasons import ConditionType
-from llama_operator.decide.platform import Platform
 from llama_operator.evidence import start
 from llama_operator.evidence.anchor import ANNOTATION_HEAD, LeaseAnchor
 from llama_operator.evidence.log import EvidenceError, HashChainLog, NoAnchor
@@ -219,18 +218,13 @@ class Operator:
         # What a predecessor wrote last may not have come through our watches yet.
         await self._compare()
         await self._begin_evidence()
-        self._ports = replace(self._ports, platform=await self._read_platform())
+        await self._look_at_platform()
         self._leads = True
         await self._controller.run()
 
-    async def _read_platform(self) -> Platform:
-        try:
-            platform = await read_platform(self._server)
-        except KubeError as error:
-            _LOG.warning("cannot ask the API server what it can do, goes on without: %s", error)
-            return Platform()
-        _LOG.info("the API server is Kubernetes %s", platform.kubernetes or "of a version that it does not tell")
-        return platform
+    async def _look_at_platform(self) -> None:
+        self._ports = replace(self._ports, platform=await read_platform(self._server))
+        _LOG.info("Kubernetes version: %s", self._ports.platform.kubernetes or "not known")
 
     async def _begin_evidence(self) -> None:
         previous = start.previous(self._sink, self._handover.found)
@@ -263,7 +257,7 @@ class Operator:
             _LOG.warning("cannot look for kinds that were missing: %s", error)
             return ()
         if found:
-            self._ports = replace(self._ports, platform=await self._read_platform())
+            await self._look_at_platform()
             self._dispatcher.enqueue_all()
         return found
 

@@ -14,7 +14,7 @@ from llama_operator.kube.port import ForbiddenError, NotFoundError, Ref
 from llama_operator.kube.server import answers
 from llama_operator.kube.twin.cluster import MemoryCluster
 from llama_operator.observe import capacity
-from llama_operator.observe.gather import observe, world_of
+from llama_operator.observe.gather import Observer
 from llama_operator.observe.read_once import ReadOnce
 from llama_operator.observe.rights import Lenient
 from llama_operator.observe.serving import NoServingReader
@@ -83,17 +83,8 @@ def deployment(**spec):
 
 
 def read(cluster, wanted=None, **more):
-    return asyncio.run(
-        world_of(
-            cluster,
-            wanted or deployment(),
-            catalog=catalog.load(),
-            serving=NoServingReader(),
-            now=NOW,
-            checks_access=True,
-            **more,
-        )
-    )
+    observer = Observer(cluster, catalog.load(), NoServingReader(), checks_access=True, **more)
+    return asyncio.run(observer.around(wanted or deployment(), NOW))
 
 
 @pytest.fixture
@@ -173,13 +164,8 @@ def test_the_operator_asks_for_each_part_once(memory):
         await memory.client("kubectl").apply(
             {name: live[name] for name in ("apiVersion", "kind", "spec")} | {"metadata": ADDRESS}
         )
-        return await observe(
-            tenant,
-            Ref(kinds.LLAMA_DEPLOYMENT, "team-a", "chat"),
-            catalog=catalog.load(),
-            serving=NoServingReader(),
-            now=NOW,
-        )
+        observer = Observer(tenant, catalog.load(), NoServingReader())
+        return await observer.observe(Ref(kinds.LLAMA_DEPLOYMENT, "team-a", "chat"), NOW)
 
     assert asyncio.run(look()).unknown == ()
     lists = [("list", kind.plural) for kind in READ if kind not in {kinds.SERVICE, kinds.JOB}]

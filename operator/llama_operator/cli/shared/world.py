@@ -20,7 +20,7 @@ from llama_operator.decide.observed import Observed, Unread
 from llama_operator.errors import FieldProblem, InvalidManifestError
 from llama_operator.kube import kinds
 from llama_operator.kube.port import Object
-from llama_operator.observe.gather import world_of
+from llama_operator.observe.gather import Observer
 from llama_operator.observe.reads import Reads
 from llama_operator.observe.rights import Lenient
 from llama_operator.observe.serving import NoServingReader
@@ -80,17 +80,16 @@ async def observed_with(
         reads: Where to read, if not from the cluster of `connection`.
         rollout: Whether it matters how a rollout would go: what the Hub said, and which accelerators are free.
     """
-    observed = await world_of(
+    observer = Observer(
         reads or connection.cluster,
-        deployment,
-        catalog=catalog.load(),
-        serving=NoServingReader(),
-        now=connection.now().replace(microsecond=0),
+        catalog.load(),
+        NoServingReader(),
         platform=await connection.platform(),
         checks_access=rollout and _checks_access(deployment),
         counts_free=rollout,
         rights=Lenient(missing_right),
     )
+    observed = await observer.around(deployment, connection.now().replace(microsecond=0))
     observed = replace(observed, unknown=(*observed.unknown, *_not_asked(observed)))
     if beside is None:
         return observed

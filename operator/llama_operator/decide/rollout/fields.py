@@ -13,6 +13,7 @@ all revisions that do not set the field in question, and no other edit is:
 A new section needs a row from its first day: a Live row below a section *without* one would split it into its fields.
 """
 
+import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -56,6 +57,13 @@ class FieldTable:
             ".".join(parts[:length]) for parts in map(_parts, self._by_path) for length in range(1, len(parts))
         }
 
+        self._nested = any(
+            row.kind is FieldClass.LIVE and row.path.startswith(f"{above}.")
+            for row in self.rows
+            for above, section in self._by_path.items()
+            if section.kind is FieldClass.RESTART
+        )
+
     def row(self, path: str) -> FieldRow | None:
         """Return the row that stands for the field at `path`; None if the table forgot it."""
         parts = _parts(path)
@@ -73,7 +81,14 @@ class FieldTable:
         Only what differs from its default counts as written. A section that restarts is one value.
         """
         written = spec.model_dump(mode="json", by_alias=True, exclude_defaults=True)
-        return dict(self._values(spec, written, ""))
+        for path in paths.leaves(written):
+            if self.class_of(path) is FieldClass.LIVE:
+                written = paths.without(written, path)
+        if self._nested:
+            # What is left of a section that restarts may be its default now.
+            rest = type(spec).model_validate_json(json.dumps(written))
+            written = rest.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+        return dict(self._values(written, ""))
 
     def rolled_back(self, spec: Mapping[str, Any], inputs: Mapping[str, Any]) -> dict[str, Any]:
         """Return `spec` with `inputs` in place of all its fields that restart; both as JSON."""
@@ -81,35 +96,14 @@ class FieldTable:
         rolled: dict[str, Any] = paths.merged(paths.nested(live), inputs)
         return rolled
 
-    def _values(self, section: BaseModel, written: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+    def _values(self, written: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
         for name, value in written.items():
-            path, row = f"{prefix}{name}", self._by_path.get(f"{prefix}{name}")
-            if path not in self._split:
-                if self.class_of(path) is FieldClass.RESTART:
-                    yield path, value
-            elif row is None or row.kind is FieldClass.LIVE:
-                yield from self._values(_below(section, name), value, f"{path}.")
-            elif kept := self._without_live(section, name, value, prefix):
-                yield path, kept[name]
-
-    def _without_live(self, section: BaseModel, name: str, value: Any, prefix: str) -> dict[str, Any]:
-        """Return the field `name` of `section` without what is Live below it; empty if that leaves its default."""
-        path = f"{prefix}{name}"
-        if path not in self._split:
-            return {name: value} if self.class_of(path) is FieldClass.RESTART else {}
-        inner: dict[str, Any] = {}
-        for below, item in value.items():
-            inner |= self._without_live(_below(section, name), below, item, f"{path}.")
-        # A section that may be absent means something by being there.
-        return {name: inner} if inner or _default(section, name) is None else {}
-
-
-def _below(section: BaseModel, name: str) -> Any:
-    return next(getattr(section, field) for field, info in type(section).model_fields.items() if info.alias == name)
-
-
-def _default(section: BaseModel, name: str) -> Any:
-    return next(info.default for info in type(section).model_fields.values() if info.alias == name)
+            path = f"{prefix}{name}"
+            row = self._by_path.get(path)
+            if path in self._split and (row is None or row.kind is FieldClass.LIVE):
+                yield from self._values(value, f"{path}.")
+            elif self.class_of(path) is FieldClass.RESTART:
+                yield path, value
 
 
 def _parts(path: str) -> list[str]:
