@@ -14,7 +14,7 @@ from llama_operator.decide.platform import Platform
 from llama_serving.config import HUB_ENDPOINT, AccessVerdict, ServingStatus
 
 LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
-"""Time of an observation that nobody dated: nothing is overdue then."""
+"""Time of an observation without a date: nothing is overdue then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +131,7 @@ class RevisionFacts:
     """What strategy `Auto` came to for this revision."""
     strategy_reason: str = ""
     weights_checked_at: str = ""
-    """When the Hub let its weights be read, before it was made; empty if nobody asked."""
+    """When the Hub let its weights be read, before it was made; empty if it was not asked."""
     created: datetime | None = None
     """When it was pinned."""
 
@@ -171,7 +171,7 @@ class Requester:
     """Who last wrote the spec, as far as the object itself tells."""
 
     user: str = ""
-    """What the annotation `llama-operator.io/requested-by` says; empty if nobody says it."""
+    """What the annotation `llama-operator.io/requested-by` says; empty if there is none."""
     manager: str = ""
     """Field manager that wrote the spec last, for example `kubectl-client-side-apply`: a program, not a person."""
 
@@ -188,17 +188,17 @@ class Unread:
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """Everything a decision may rest on."""
+    """Everything that a decision may rest on."""
 
     deployment: LlamaDeployment
     acceptances: tuple[LicenseAcceptance, ...] | None = ()
-    """LicenseAcceptances that exist; None when nobody looked (a plan without a cluster)."""
+    """LicenseAcceptances that exist; None when they were not read (a plan without a cluster)."""
     models: tuple[LlamaModel, ...] | None = ()
-    """LlamaModels that exist, which add to the catalog; None when nobody looked."""
+    """LlamaModels that exist, which add to the catalog; None when they were not read."""
     policies: tuple[LicensePolicy, ...] | None = ()
-    """LicensePolicies that exist: all of them apply; None when nobody looked."""
+    """LicensePolicies that exist: all of them apply; None when they were not read."""
     nodes: tuple[NodeFacts, ...] | None = None
-    """Nodes; None when nobody looked."""
+    """Nodes; None when they were not read."""
     ray_services: tuple[RayServiceFacts, ...] = ()
     """RayServices that belong to the deployment."""
     revisions: tuple[RevisionFacts, ...] = ()
@@ -206,11 +206,11 @@ class Observed:
     ray_clusters: tuple[RayClusterFacts, ...] = ()
     """RayClusters of those RayServices."""
     access_checks: tuple[AccessCheckFacts, ...] | None = None
-    """Jobs that ask the Hub for access; None when nobody checks access: weights are local, or it is switched off."""
+    """Jobs that ask the Hub for access; None when access is not checked: weights are local, or the check is switched off."""
     traffic: TrafficFacts | None = None
     """Where the Service points; None while there is no Service."""
     free: Mapping[str, tuple[int, ...]] | None = None
-    """Accelerators that no pod holds on each node that takes new pods, by accelerator; None when nobody counted."""
+    """Accelerators that no pod holds on each node that takes new pods, by accelerator; None when they were not counted."""
     now: datetime = LONG_AGO
     """Time of the observation, in UTC."""
     address: str = ""
@@ -238,7 +238,7 @@ class Settings:
     ray_version: str = "2.60.0"
     """Ray in that image; KubeRay chooses probes and flags by it."""
     kuberay_namespace: str = "kuberay-system"
-    """Namespace of KubeRay's operator, which alone may reach the Ray dashboards."""
+    """Namespace of KubeRay's operator, the only one that may reach the Ray dashboards."""
     serving_poll_seconds: float = 15.0
     """How often the status endpoint of a deployment that serves is asked: it sends no events."""
     hub_endpoint: str = HUB_ENDPOINT

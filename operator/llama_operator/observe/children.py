@@ -107,7 +107,7 @@ def revision_facts(obj: Object) -> RevisionFacts | None:
 
 
 def traffic_facts(service: Object, deployment: str) -> TrafficFacts | None:
-    """Where the Service of `deployment` points; None where there is none, or one of somebody else."""
+    """Where the Service of `deployment` points; None where there is none, or one that belongs to something else."""
     if not service or (service["metadata"].get("labels") or {}).get(meta.LABEL_DEPLOYMENT) != deployment:
         return None
     selector = (service.get("spec") or {}).get("selector") or {}
@@ -149,8 +149,8 @@ def access_check_facts(job: Object, pods: Sequence[Object]) -> AccessCheckFacts:
 
 def _container_state(pod: Object) -> Object:
     statuses = (pod.get("status") or {}).get("containerStatuses") or ()
-    found: Object = (statuses[0].get("state") or {}) if statuses else {}
-    return found
+    state: Object = (statuses[0].get("state") or {}) if statuses else {}
+    return state
 
 
 def _state_text(state: Object, pod: Object) -> str:

@@ -19,7 +19,7 @@ from llama_operator.cli.doctor.facts import (
     expected_fields,
 )
 from llama_operator.cli.shared.checks import Check, State
-from llama_operator.cli.shared.connection import Unknown, known_or
+from llama_operator.cli.shared.connection import Unknown, value_or
 from llama_operator.cli.shared.output import age
 from llama_operator.decide.platform import version
 
@@ -75,7 +75,7 @@ def _crds(facts: DoctorFacts) -> Check:
 
 def _operator(facts: DoctorFacts) -> Check:
     name, lease = "operator", facts.lease
-    there = "; ".join(map(_deployment, known_or(facts.operators, ())))
+    there = "; ".join(map(_deployment, value_or(facts.operators, ())))
     if isinstance(lease, Unknown):
         state = State.PASSED if any(_ready(facts.operators)) else State.UNKNOWN
         return Check(name, state, f"{there or 'its Deployment is not seen'}; its Lease: {lease.why}")
@@ -88,7 +88,7 @@ def _operator(facts: DoctorFacts) -> Check:
         text = f"its Lease was last renewed {last} ago by {lease.holder or 'no process'}; {there or 'no Deployment is seen'}"
         return Check(name, State.MISSING, text, f"kubectl get deployments,pods -n {lease.namespace}")
     text = f"{lease.holder} leads in {lease.namespace}, renewed {age(lease.renewed, facts.now)} ago"
-    other = [operator for operator in known_or(facts.operators, ()) if _another_version(operator)]
+    other = [operator for operator in value_or(facts.operators, ()) if _another_version(operator)]
     if other:
         hint = f"take the kubectl-llama of version {other[0].version}, or upgrade the operator"
         return Check(name, State.WARNING, f"{text}; {there}, this command is {__version__}", hint)
@@ -102,7 +102,7 @@ def _kuberay(facts: DoctorFacts) -> Check:
     if absent := [kind for kind in KUBERAY if platform.lacks(kind)]:
         hint = f"install KubeRay {_text(OLDEST_KUBERAY)} or newer"
         return Check(name, State.MISSING, f"not there: {', '.join(absent)}", hint)
-    deployments = known_or(facts.kuberays, ())
+    deployments = value_or(facts.kuberays, ())
     there = "; ".join(map(_deployment, deployments))
     if not platform.kuberay:
         why = facts.kuberays.why if isinstance(facts.kuberays, Unknown) else "no image or RayCluster tells its version"
@@ -125,7 +125,7 @@ def _admission(facts: DoctorFacts) -> Check:
     if not facts.policies:
         text = "none of ours: others may edit the RayServices of a LlamaDeployment"
         return Check(name, State.WARNING, text, "install the chart with admission.enabled")
-    bound = known_or(facts.bindings, facts.policies)
+    bound = value_or(facts.bindings, facts.policies)
     if loose := [policy for policy in facts.policies if policy not in bound]:
         return Check(name, State.WARNING, f"{', '.join(loose)}: without a binding it does nothing", _INSTALL)
     return Check(name, State.PASSED, ", ".join(facts.policies))
@@ -230,7 +230,7 @@ def _deployment(facts: DeploymentFacts) -> str:
 
 
 def _ready(deployments: Iterable[DeploymentFacts] | Unknown) -> list[DeploymentFacts]:
-    return [deployment for deployment in known_or(deployments, ()) if deployment.ready]
+    return [deployment for deployment in value_or(deployments, ()) if deployment.ready]
 
 
 def _another_version(operator: DeploymentFacts) -> bool:

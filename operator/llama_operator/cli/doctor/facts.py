@@ -12,7 +12,14 @@ from llama_operator.catalog import Catalog
 from llama_operator.cli.doctor import kinds as foreign_kinds
 from llama_operator.cli.explain.facts import LeaseFacts
 from llama_operator.cli.explain.gather import lease_of
-from llama_operator.cli.shared.connection import Connection, Unknown, facts_of, known_or, permitted, readable
+from llama_operator.cli.shared.connection import (
+    Connection,
+    Unknown,
+    list_facts,
+    read_if_permitted,
+    read_if_possible,
+    value_or,
+)
 from llama_operator.decide.platform import Platform
 from llama_operator.kube import kinds
 from llama_operator.kube.port import Cluster, NotFoundError, Object, Ref
@@ -104,19 +111,19 @@ class DoctorFacts:
 async def gather(connection: Connection) -> DoctorFacts:
     """Look at everything; what may not be read becomes Unknown."""
     cluster, known = connection.cluster, catalog.load()
-    platform, lease = await asyncio.gather(connection.platform(), readable(lease_of(cluster)))
+    platform, lease = await asyncio.gather(connection.platform(), read_if_possible(lease_of(cluster)))
     operators, kuberays, ray_clusters = await asyncio.gather(
-        facts_of(cluster, foreign_kinds.DEPLOYMENT, _deployment, None, _OPERATOR),
+        list_facts(cluster, foreign_kinds.DEPLOYMENT, _deployment, None, _OPERATOR),
         _kuberays(cluster),
-        facts_of(cluster, kinds.RAY_CLUSTER, ray_cluster_facts),
+        list_facts(cluster, kinds.RAY_CLUSTER, ray_cluster_facts),
     )
     policies, bindings, nodes = await asyncio.gather(
-        facts_of(cluster, foreign_kinds.ADMISSION_POLICY, _name, None, _PART_OF),
-        facts_of(cluster, foreign_kinds.ADMISSION_BINDING, _policy_of, None, _PART_OF),
-        facts_of(cluster, kinds.NODE, lambda item: _node(item, known)),
+        list_facts(cluster, foreign_kinds.ADMISSION_POLICY, _name, None, _PART_OF),
+        list_facts(cluster, foreign_kinds.ADMISSION_BINDING, _policy_of, None, _PART_OF),
+        list_facts(cluster, kinds.NODE, lambda item: _node(item, known)),
     )
-    images = [deployment.image.rpartition(":")[2] for deployment in known_or(kuberays, ())]
-    made = [ray_cluster.kuberay for ray_cluster in known_or(ray_clusters, ())]
+    images = [deployment.image.rpartition(":")[2] for deployment in value_or(kuberays, ())]
+    made = [ray_cluster.kuberay for ray_cluster in value_or(ray_clusters, ())]
     return DoctorFacts(
         now=connection.now(),
         platform=platform.seen(images).seen(made),
@@ -147,7 +154,7 @@ async def _crds(cluster: Cluster) -> Mapping[str, CrdFacts | Unknown | None]:
 async def _existing(cluster: Cluster, ref: Ref) -> Object | Unknown | None:
     """Read one object; None if it does not exist, Unknown if it may not be read."""
     try:
-        return await permitted(cluster.get(ref))
+        return await read_if_permitted(cluster.get(ref))
     except NotFoundError:
         return None
 
@@ -155,7 +162,7 @@ async def _existing(cluster: Cluster, ref: Ref) -> Object | Unknown | None:
 async def _kuberays(cluster: Cluster) -> tuple[DeploymentFacts, ...] | Unknown:
     deployments: tuple[DeploymentFacts, ...] | Unknown = ()
     for labels in _KUBERAY_LABELS:
-        deployments = await facts_of(cluster, foreign_kinds.DEPLOYMENT, _deployment, None, labels)
+        deployments = await list_facts(cluster, foreign_kinds.DEPLOYMENT, _deployment, None, labels)
         if deployments:
             return deployments
     return deployments
@@ -166,7 +173,7 @@ async def _node_pools(cluster: Cluster, platform: Platform) -> tuple[str, ...] |
         return Unknown(NO_DISCOVERY)
     if not platform.has(KARPENTER):
         return None
-    return await facts_of(cluster, foreign_kinds.NODE_POOL, _name)
+    return await list_facts(cluster, foreign_kinds.NODE_POOL, _name)
 
 
 async def _cluster_autoscaler(cluster: Cluster) -> bool | Unknown:

@@ -13,7 +13,7 @@ from llama_operator.api.v1alpha1.llamadeployment import LlamaDeployment
 from llama_operator.api.v1alpha1.llamadeployment_status import LlamaDeploymentStatus
 from llama_operator.cli.explain.facts import Facts, HeldFacts, LeaseFacts, PodFacts
 from llama_operator.cli.shared import world
-from llama_operator.cli.shared.connection import Connection, Unknown, facts_of, readable
+from llama_operator.cli.shared.connection import Connection, Unknown, list_facts, read_if_possible
 from llama_operator.cli.shared.output import moment
 from llama_operator.decide.observed import Observed
 from llama_operator.errors import FieldProblem, InvalidManifestError
@@ -47,8 +47,8 @@ async def gather(connection: Connection, live: Object) -> Facts:
     own = {LABEL_DEPLOYMENT: facts.name}
     observed, lease, pods = await asyncio.gather(
         world.observed_with(connection, deployment, rollout=False),
-        readable(lease_of(cluster)),
-        facts_of(cluster, kinds.POD, pod_facts, facts.namespace, own),
+        read_if_possible(lease_of(cluster)),
+        list_facts(cluster, kinds.POD, pod_facts, facts.namespace, own),
     )
     held = await _held_if_needed(cluster, pods, _resource(catalog.load(), facts.status))
     return replace(_seen(facts, observed), lease=lease, pods=pods, held=held)
@@ -141,7 +141,7 @@ async def _held_if_needed(
     # All pods of a large cluster are many megabytes: they are read only when a pod of ours waits for a node.
     if isinstance(own, Unknown) or not any(pod.unschedulable for pod in own):
         return None
-    everywhere = await readable(cluster.list(kinds.POD))
+    everywhere = await read_if_possible(cluster.list(kinds.POD))
     return everywhere if isinstance(everywhere, Unknown) else _held(everywhere.items, resource)
 
 

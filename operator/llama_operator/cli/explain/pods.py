@@ -126,7 +126,7 @@ _ADVICE = (
     ("401", "the Hub does not give the weights to the token of spec.weights.tokenSecret: see docs/preflight.md"),
     ("No module named", "the image lacks what the engine needs: correct spec.image"),
 )
-"""What an engine's message usually comes from. The first that is found in it is told."""
+"""What an engine's message usually comes from. The first whose words are in it is shown."""
 
 
 def _advice(text: str) -> str:
@@ -136,8 +136,8 @@ def _advice(text: str) -> str:
 
 def _lacking(facts: Facts) -> str:
     """What the operator says about missing nodes; empty if none are missing, or it has not said."""
-    found = next((c for c in facts.status.conditions if c.type == ConditionType.CAPACITY_FOUND), None)
-    return found.message if found is not None and found.status is ConditionStatus.FALSE else ""
+    lacking = next((c for c in facts.status.conditions if c.type == ConditionType.CAPACITY_FOUND), None)
+    return lacking.message if lacking is not None and lacking.status is ConditionStatus.FALSE else ""
 
 
 def _exist(facts: Facts, accelerator: str) -> str:

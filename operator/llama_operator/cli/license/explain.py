@@ -99,7 +99,7 @@ def _print(judged: Judged, unknown: tuple[str, ...]) -> None:
             console.print(Text(f"  lineage: {step}", style="dim"), soft_wrap=True)
         checks.show(console, [_check(rule) for rule in judged.rules])
         for said in verdict.evidence.attestations:
-            who = f"{said.by or 'nobody'} on {said.on or 'no date'}, {said.record}"
+            who = f"{said.by or 'no person'} on {said.on or 'no date'}, {said.record}"
             console.print(Text(f"attested, not checked: {said.rule} {said.statement} ({who})"), soft_wrap=True)
     subject, style = _said(judged)
     console.print(Text.assemble((subject, style), f": {judged.message}"), soft_wrap=True)

@@ -44,7 +44,7 @@ def of_inputs(before: Mapping[str, Any] | None, after: Mapping[str, Any]) -> tup
 def after_apply(live: Object, manifest: Object) -> Object:
     """The spec of `live` once `manifest` is applied to it, as kubectl merges the two.
 
-    What the manifest does not name and somebody else wrote stays (`kubectl scale` writes spec.replicas); what an
+    What the manifest does not name and another writer wrote stays (`kubectl scale` writes spec.replicas); what an
     earlier apply wrote and this manifest no longer names goes.
     """
     spec: Object = live.get("spec") or {}

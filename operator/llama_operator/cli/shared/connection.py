@@ -97,7 +97,7 @@ async def _run(access: Access, connector: Connector, body: Callable[[Connection]
         raise ClusterError(explained(error)) from error
 
 
-async def permitted(reading: Awaitable[T]) -> T | Unknown:
+async def read_if_permitted(reading: Awaitable[T]) -> T | Unknown:
     """Return what was read, or that it may not be; anything else that fails ends the command."""
     try:
         return await reading
@@ -116,15 +116,15 @@ def missing_right(error: ForbiddenError) -> str:
     return _right(found)
 
 
-async def readable(reading: Awaitable[T]) -> T | Unknown:
+async def read_if_possible(reading: Awaitable[T]) -> T | Unknown:
     """Return what was read, or why it cannot be: a missing right, or a kind that the cluster does not have."""
     try:
-        return await permitted(reading)
+        return await read_if_permitted(reading)
     except NotFoundError as error:
         return Unknown(explained(error), no_such_kind=True)
 
 
-async def facts_of(
+async def list_facts(
     cluster: Cluster,
     kind: Kind,
     read: Callable[[Object], T | None],
@@ -135,15 +135,15 @@ async def facts_of(
 
     A missing right is an answer too: what a command can do without must not end it.
     """
-    listing = await readable(cluster.list(kind, namespace=namespace, labels=labels or {}))
+    listing = await read_if_possible(cluster.list(kind, namespace=namespace, labels=labels or {}))
     if isinstance(listing, Unknown):
         return listing
-    return tuple(found for item in listing.items if (found := read(item)) is not None)
+    return tuple(facts for item in listing.items if (facts := read(item)) is not None)
 
 
-def known_or(found: T | Unknown, instead: U) -> T | U:
-    """What was read, or `instead` where it could not be."""
-    return instead if isinstance(found, Unknown) else found
+def value_or(reading: T | Unknown, default: U) -> T | U:
+    """Return what was read, or `default` if it could not be read."""
+    return default if isinstance(reading, Unknown) else reading
 
 
 def explained(error: KubeError) -> str:

@@ -128,9 +128,9 @@ FIELDS = FieldTable(
         FieldRow("license", _LIVE, "the license chain judges it; engines do not see it"),
         FieldRow("weights", _RESTART, "pods name the Secret; what is in it may change at any time"),
         FieldRow("rollout.strategy", _LIVE, "says how the next revision starts"),
-        FieldRow("rollout.progressDeadlineSeconds", _LIVE, "the operator alone watches it"),
+        FieldRow("rollout.progressDeadlineSeconds", _LIVE, "only the operator watches it"),
         FieldRow("rollout.drainSeconds", _LIVE, "Serve takes a new time while replicas run"),
-        FieldRow("rollout.revisionHistoryLimit", _LIVE, "the operator alone keeps the history"),
+        FieldRow("rollout.revisionHistoryLimit", _LIVE, "only the operator keeps the history"),
         FieldRow("rollout.restartedAt", _RESTART, "asks for new engines, and for nothing else"),
         FieldRow("activation", _LIVE, "the same revision goes, and comes back"),
     )

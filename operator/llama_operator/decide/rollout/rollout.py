@@ -1,6 +1,6 @@
 """Which revisions run, which gets the traffic and which are over. Called by `decide.decision`.
 
-State is read from the cluster alone: RayServices with their age, the Service with its selector, and what the
+State is read only from the cluster: RayServices with their age, the Service with its selector, and what the
 ControllerRevisions remember (first served, given up). See docs/designs/0008-revisions.md.
 """
 
@@ -36,7 +36,7 @@ class Rollout:
     traffic: str
     """Revision that the Service selects."""
     traffic_since: datetime | None
-    """When the traffic moved to it; None for the first revision, which took it over from nobody."""
+    """When the traffic moved to it; None for the first revision, which had none before it."""
     run: tuple[str, ...]
     """Revisions whose RayService shall exist."""
     obsolete: tuple[RayServiceFacts, ...]
@@ -48,7 +48,7 @@ class Rollout:
     overdue: bool = False
     """The wanted revision is late, and there is none to go back to."""
     next_check: float | None = None
-    """Seconds until time alone changes something."""
+    """Seconds until something changes by time."""
 
     @property
     def complete(self) -> bool:
