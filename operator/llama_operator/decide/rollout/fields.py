@@ -53,20 +53,11 @@ class FieldTable:
     def __init__(self, rows: Iterable[FieldRow]) -> None:
         self.rows = tuple(rows)
         self._by_path = {row.path: row for row in self.rows}
-        self._split = {
-            ".".join(parts[:length]) for parts in map(_parts, self._by_path) for length in range(1, len(parts))
-        }
-
-        self._nested = any(
-            row.kind is FieldClass.LIVE and row.path.startswith(f"{above}.")
-            for row in self.rows
-            for above, section in self._by_path.items()
-            if section.kind is FieldClass.RESTART
-        )
+        self._nested = any(row.kind is FieldClass.RESTART and self._splits(row.path) for row in self.rows)
 
     def row(self, path: str) -> FieldRow | None:
         """Return the row that stands for the field at `path`; None if the table forgot it."""
-        parts = _parts(path)
+        parts = path.split(".")
         above = (self._by_path.get(".".join(parts[:length])) for length in range(len(parts), 0, -1))
         return next((row for row in above if row is not None), None)
 
@@ -96,18 +87,18 @@ class FieldTable:
         rolled: dict[str, Any] = paths.merged(paths.nested(live), inputs)
         return rolled
 
+    def _splits(self, path: str) -> bool:
+        """Whether fields below `path` have rows of their own."""
+        return any(row.path.startswith(f"{path}.") for row in self.rows)
+
     def _values(self, written: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
         for name, value in written.items():
             path = f"{prefix}{name}"
             row = self._by_path.get(path)
-            if path in self._split and (row is None or row.kind is FieldClass.LIVE):
+            if self._splits(path) and (row is None or row.kind is FieldClass.LIVE):
                 yield from self._values(value, f"{path}.")
             elif self.class_of(path) is FieldClass.RESTART:
                 yield path, value
-
-
-def _parts(path: str) -> list[str]:
-    return path.split(".")
 
 
 _RESTART, _LIVE = FieldClass.RESTART, FieldClass.LIVE
