@@ -11,7 +11,7 @@ from llama_operator.decide.observed import Settings
 from llama_operator.kube import kinds
 from llama_operator.kube.port import Ref
 from llama_operator.kube.server.client import connect
-from llama_operator.observe.gather import NoServingReader
+from llama_operator.observe.serving import NoServingReader
 from llama_operator.reconcile.deployment import reconcile
 from llama_operator.reconcile.ports import Ports
 

@@ -15,6 +15,7 @@ from llama_operator.kube.port import Ref
 from llama_operator.kube.twin.cluster import MemoryCluster
 from llama_operator.reconcile.deployment import reconcile
 from llama_operator.reconcile.ports import Ports
+from support import one_world
 
 SAMPLES = Path(__file__).resolve().parents[2] / "manifests" / "samples"
 
@@ -60,6 +61,8 @@ class World:
         self.kuberay = self.memory.client("kuberay-operator")
         self.reader = Reader()
         self.events = Events()
+        self.compares = True
+        self.agreed = 0
         self.ports = self.ports_with(self.memory.client("llama-operator"))
 
     def ports_with(self, cluster, **settings):
@@ -128,6 +131,9 @@ class World:
 
     async def reconcile(self, ref):
         self.outcome = await reconcile(self.ports, ref)
+        if self.compares:
+            # Every flow of every test here: what a person is told is what the operator does.
+            self.agreed += await one_world.agree(self, ref)
         return self.outcome.status
 
     async def names(self, kind):

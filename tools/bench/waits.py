@@ -30,7 +30,7 @@ from llama_operator.decide.plan.request import find_plan
 from llama_operator.kube import kinds
 from llama_operator.kube.port import Ref
 from llama_operator.kube.twin.cluster import MemoryCluster
-from llama_operator.observe.gather import NoServingReader
+from llama_operator.observe.serving import NoServingReader
 from llama_operator.reconcile.deployment import reconcile
 from llama_operator.reconcile.ports import Ports
 

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import yaml
 
-from generate import api_reference, cli_reference, install_manifests, plan_schema, process_reference
+from generate import api_reference, cli_reference, field_reference, install_manifests, plan_schema, process_reference
 from llama_operator.api import crd
+from llama_operator.decide.rollout.fields import FIELDS
 from llama_operator.status.events import EventReason
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -25,6 +26,7 @@ def files() -> Iterator[tuple[Path, str]]:
         text = HEADER + yaml.safe_dump(definition, sort_keys=False, width=120, allow_unicode=True)
         yield ROOT / "manifests" / "crds" / f"{definition['metadata']['name']}.yaml", text
         yield ROOT / "docs" / "reference" / f"{resource.model.__name__.lower()}.md", api_reference.resource(resource)
+    yield ROOT / "docs" / "reference" / "fields.md", field_reference.fields(FIELDS)
     yield ROOT / "docs" / "reference" / "conditions.md", api_reference.conditions()
     yield ROOT / "docs" / "reference" / "events.md", api_reference.table("Events", "event", EventReason)
     yield ROOT / "docs" / "reference" / "cli.md", cli_reference.commands()

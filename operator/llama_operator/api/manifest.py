@@ -11,6 +11,7 @@ from typing import Any, TypeAlias, TypeVar
 from pydantic import BaseModel, ValidationError, create_model
 from pydantic_core import ErrorDetails
 
+from llama_operator.api import paths
 from llama_operator.api.meta import API_VERSION, ApiModel
 from llama_operator.api.rules import RULES, Rule
 from llama_operator.api.v1alpha1.licenseacceptance import LicenseAcceptance
@@ -109,10 +110,9 @@ def _subject(obj: Mapping[str, Any]) -> str:
 def _broken_rules(value: BaseModel, path: str, wrong: Collection[Path], at: Path) -> Iterator[FieldProblem]:
     for rule in RULES:
         if isinstance(value, rule.model) and not _in_doubt(rule, wrong, at) and not rule.holds(value):
-            actual = _value_at(value, rule.field)
-            yield FieldProblem(
-                f"{path}{rule.field}", f"is {actual!r}" if actual is not None else "is not set", rule.message
-            )
+            written = paths.at(value.model_dump(mode="json", by_alias=True, warnings=False), rule.field)
+            problem = "is not set" if written is None else f"is {written!r}"
+            yield FieldProblem(f"{path}{rule.field}", problem, rule.message)
     for name, info in type(value).model_fields.items():
         child = getattr(value, name, None)
         if isinstance(child, BaseModel) and name != "status":
@@ -135,13 +135,6 @@ def _in_doubt(rule: Rule, wrong: Collection[Path], at: Path) -> bool:
     """Whether a field that the rule reads, or one around or below it, is wrong itself."""
     inputs = [(*at, *path) for path in rule.inputs]
     return any(field[: len(path)] == path[: len(field)] for field in inputs for path in wrong)
-
-
-def _value_at(value: BaseModel, path: str) -> Any:
-    part: Any = value.model_dump(mode="json", by_alias=True, warnings=False)
-    for name in path.split("."):
-        part = part.get(name) if isinstance(part, dict) else None
-    return part
 
 
 _TYPE_ERRORS: Mapping[str, str] = {

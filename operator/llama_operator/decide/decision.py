@@ -1,7 +1,7 @@
 """From what is observed to what shall be: resolve the model, judge its license, plan, roll out.
 
 `decide` is called by the reconcile and by `kubectl llama plan`; it never fails for what a user wrote: a problem is part
-of the decision, and a decision with a problem leaves alone what already runs.
+of the decision, and a decision with a problem changes nothing that runs.
 """
 
 from dataclasses import dataclass, replace
@@ -70,18 +70,17 @@ def _decide(observed: Observed, catalog: Catalog) -> Decision:
     model = find_model(spec.model.name, observed.models, catalog)
     if isinstance(model, Problem):
         return Decision(revision, problem=model)
-    record = observed.record(revision.name)
-    if record is not None:
-        return _as_pinned(observed, catalog, model, revision, record)
-    found = find_plan(observed, model, catalog)
-    variant = None if isinstance(found, Problem) or found[1].chosen is None else found[1].chosen.variant
-    gpus = None
-    if not isinstance(found, Problem) and (best := found[1].chosen) is not None:
-        gpus = _gpus(best.sharding.ranks, best.accelerator.name)
+    pinned_facts = observed.pinned(revision.name)
+    if pinned_facts is not None:
+        return _as_pinned(observed, catalog, model, revision, pinned_facts)
+    search = find_plan(observed, model, catalog)
+    best = None if isinstance(search, Problem) else search[1].chosen
+    variant = None if best is None else best.variant
+    gpus = None if best is None else _gpus(best.sharding.ranks, best.accelerator.name)
     verdict, refused = _license(observed, catalog, model, variant, gpus)
-    if isinstance(found, Problem):
-        return Decision(revision, model, verdict, problem=_first(found, refused))
-    request, result = found
+    if isinstance(search, Problem):
+        return Decision(revision, model, verdict, problem=_first(search, refused))
+    request, result = search
     decision = Decision(
         revision,
         model,
@@ -99,10 +98,9 @@ def _as_pinned(
     """Decide with the plan that was pinned when the revision was made; nothing is planned again."""
     chosen = record.plan.chosen
     repository = chosen.repository if chosen else ""
-    variant = next((found for found in model.variants if (found.repository or "") == repository), None)
-    verdict, refused = _license(
-        observed, catalog, model, variant, _gpus(chosen.gpus_per_replica, chosen.accelerator) if chosen else None
-    )
+    variant = next((one for one in model.variants if (one.repository or "") == repository), None)
+    gpus = _gpus(chosen.gpus_per_replica, chosen.accelerator) if chosen else None
+    verdict, refused = _license(observed, catalog, model, variant, gpus)
     decision = Decision(
         revision,
         model,
@@ -138,7 +136,7 @@ def _license(
 ) -> tuple[LicenseVerdict, Problem | None]:
     verdict = judge(license_input(observed, catalog, model.id, variant, gpus_per_replica))
     if verdict.allowed or _stopped(observed):
-        # Nobody is kept from freeing the hardware.
+        # No license keeps a user from freeing the hardware.
         return verdict, None
     return verdict, Problem(ConditionType.LICENSE_ACCEPTED, verdict.reason, verdict.message, "spec.license")
 
@@ -175,7 +173,7 @@ def _with_rollout(decision: Decision, observed: Observed, record: RevisionFacts 
 
 
 def _with_ending(decision: Decision, observed: Observed) -> Decision:
-    """A license that has ended stops what runs; whatever else is refused does not."""
+    """A license that has ended stops what runs; no other refusal does."""
     if decision.problem is None:
         return decision
     return replace(decision, ending=ending(observed, decision.license))

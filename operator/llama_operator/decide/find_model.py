@@ -16,17 +16,17 @@ FIELD = "spec.model.name"
 
 
 def find_model(name: str, models: Iterable[LlamaModel] | None, catalog: Catalog) -> Model | Problem:
-    """Find a model by name; `models` are the LlamaModels that exist, None when nobody looked."""
+    """Find a model by name; `models` are the LlamaModels that exist, None when they were not read."""
     try:
         return catalog.model(name)
     except UnknownModelError as error:
         unknown = str(error)
-    found = Additions(catalog, models or ()).added(name)
-    if found is None:
+    added = Additions(catalog, models or ()).added(name)
+    if added is None:
         if models is None:
             unknown += "; LlamaModels were not looked up: add its manifest to the files, or ask the cluster"
         return Problem(ConditionType.MODEL_RESOLVED, Reason.MODEL_UNKNOWN, unknown, FIELD)
-    if isinstance(found, Unusable):
-        reason = Reason.LINEAGE_UNRESOLVED if found.lineage else Reason.MODEL_UNUSABLE
-        return Problem(ConditionType.MODEL_RESOLVED, reason, f"LlamaModel {name}: {found.message}", FIELD)
-    return found
+    if isinstance(added, Unusable):
+        reason = Reason.LINEAGE_UNRESOLVED if added.lineage else Reason.MODEL_UNUSABLE
+        return Problem(ConditionType.MODEL_RESOLVED, reason, f"LlamaModel {name}: {added.message}", FIELD)
+    return added

@@ -10,10 +10,11 @@ from llama_operator.api.v1alpha1.licensepolicy import LicensePolicy
 from llama_operator.api.v1alpha1.llamadeployment import LlamaDeployment, RolloutStrategy
 from llama_operator.api.v1alpha1.llamadeployment_status import PlanStatus
 from llama_operator.api.v1alpha1.llamamodel import LlamaModel
+from llama_operator.decide.platform import Platform
 from llama_serving.config import HUB_ENDPOINT, AccessVerdict, ServingStatus
 
 LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
-"""Time of an observation that nobody dated: nothing is overdue then."""
+"""Time of an observation without a date: nothing is overdue then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,16 @@ class ServeDeploymentFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class ConditionFacts:
+    """A condition of an object of KubeRay, in its own words."""
+
+    type: str
+    status: str
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class RayServiceFacts:
     """A RayService of ours, with what KubeRay reports about it."""
 
@@ -56,6 +67,7 @@ class RayServiceFacts:
     """Being deleted: it stays until its pods have freed their hardware."""
     holds_replicas: bool = False
     """It has served before, and nothing says that its replicas are gone."""
+    conditions: tuple[ConditionFacts, ...] = ()
 
     @property
     def serves(self) -> bool:
@@ -80,11 +92,15 @@ class WorkerGroupFacts:
 
 @dataclass(frozen=True, slots=True)
 class RayClusterFacts:
-    """A RayCluster that KubeRay made for a revision: it takes changed bounds from there alone."""
+    """A RayCluster that KubeRay made for a revision: it takes changed bounds only from there."""
 
     name: str
     revision: str
-    groups: tuple[WorkerGroupFacts, ...]
+    groups: tuple[WorkerGroupFacts, ...] = ()
+    conditions: tuple[ConditionFacts, ...] = ()
+    """Empty in the operator, which keeps no status of RayClusters."""
+    kuberay: str = ""
+    """Version of the KubeRay that made it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +131,9 @@ class RevisionFacts:
     """What strategy `Auto` came to for this revision."""
     strategy_reason: str = ""
     weights_checked_at: str = ""
-    """When the Hub let its weights be read, before it was made; empty if nobody asked."""
+    """When the Hub let its weights be read, before it was made; empty if it was not asked."""
+    created: datetime | None = None
+    """When it was pinned."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,24 +171,34 @@ class Requester:
     """Who last wrote the spec, as far as the object itself tells."""
 
     user: str = ""
-    """What the annotation `llama-operator.io/requested-by` says; empty if nobody says it."""
+    """What the annotation `llama-operator.io/requested-by` says; empty if there is none."""
     manager: str = ""
     """Field manager that wrote the spec last, for example `kubectl-client-side-apply`: a program, not a person."""
 
 
 @dataclass(frozen=True, slots=True)
+class Unread:
+    """A kind that was not read, or not fully, because a right is missing."""
+
+    kind: str
+    """Its plural, as in `nodes`."""
+    why: str
+    """Who lacks which right."""
+
+
+@dataclass(frozen=True, slots=True)
 class Observed:
-    """Everything a decision may rest on."""
+    """Everything that a decision may rest on."""
 
     deployment: LlamaDeployment
     acceptances: tuple[LicenseAcceptance, ...] | None = ()
-    """LicenseAcceptances that exist; None when nobody looked (a plan without a cluster)."""
+    """LicenseAcceptances that exist; None when they were not read (a plan without a cluster)."""
     models: tuple[LlamaModel, ...] | None = ()
-    """LlamaModels that exist, which add to the catalog; None when nobody looked."""
+    """LlamaModels that exist, which add to the catalog; None when they were not read."""
     policies: tuple[LicensePolicy, ...] | None = ()
-    """LicensePolicies that exist: all of them apply; None when nobody looked."""
+    """LicensePolicies that exist: all of them apply; None when they were not read."""
     nodes: tuple[NodeFacts, ...] | None = None
-    """Nodes; None when nobody looked."""
+    """Nodes; None when they were not read."""
     ray_services: tuple[RayServiceFacts, ...] = ()
     """RayServices that belong to the deployment."""
     revisions: tuple[RevisionFacts, ...] = ()
@@ -178,11 +206,11 @@ class Observed:
     ray_clusters: tuple[RayClusterFacts, ...] = ()
     """RayClusters of those RayServices."""
     access_checks: tuple[AccessCheckFacts, ...] | None = None
-    """Jobs that ask the Hub for access; None when nobody checks access: weights are local, or it is switched off."""
+    """Jobs that ask the Hub for access; None when access is not checked: weights are local, or the check is switched off."""
     traffic: TrafficFacts | None = None
     """Where the Service points; None while there is no Service."""
     free: Mapping[str, tuple[int, ...]] | None = None
-    """Accelerators that no pod holds on each node that takes new pods, by accelerator; None when nobody counted."""
+    """Accelerators that no pod holds on each node that takes new pods, by accelerator; None when they were not counted."""
     now: datetime = LONG_AGO
     """Time of the observation, in UTC."""
     address: str = ""
@@ -190,11 +218,15 @@ class Observed:
     serving: ServingStatus | None = None
     """What the serving pods say about themselves; None when they could not be asked."""
     requester: Requester = field(default_factory=Requester)
-    """Who asks for it; for the evidence alone, no decision rests on it."""
+    """Who asks for it; only the evidence has it, no decision rests on it."""
+    platform: Platform = field(default_factory=Platform)
+    """Versions and kinds of the cluster."""
+    unknown: tuple[Unread, ...] = ()
+    """What the asker may not read; empty in the operator, which fails instead."""
 
-    def record(self, revision: str) -> RevisionFacts | None:
-        """What is pinned of `revision`."""
-        return next((record for record in self.revisions if record.name == revision), None)
+    def pinned(self, revision: str) -> RevisionFacts | None:
+        """What is pinned of `revision`; None if it was never made, or is forgotten."""
+        return next((facts for facts in self.revisions if facts.name == revision), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +238,7 @@ class Settings:
     ray_version: str = "2.60.0"
     """Ray in that image; KubeRay chooses probes and flags by it."""
     kuberay_namespace: str = "kuberay-system"
-    """Namespace of KubeRay's operator, which alone may reach the Ray dashboards."""
+    """Namespace of KubeRay's operator, the only one that may reach the Ray dashboards."""
     serving_poll_seconds: float = 15.0
     """How often the status endpoint of a deployment that serves is asked: it sends no events."""
     hub_endpoint: str = HUB_ENDPOINT

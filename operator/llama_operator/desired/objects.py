@@ -61,7 +61,7 @@ def build(observed: Observed, decision: Decision, settings: Settings) -> Desired
         )
     records = _records(observed, decision, rollout, settings)
     running = [records[name] for name in rollout.run if name in records]
-    pinned = [record for name, record in records.items() if name == rollout.wanted or record != observed.record(name)]
+    pinned = [record for name, record in records.items() if name == rollout.wanted or record != observed.pinned(name)]
     return Desired(
         steps=(
             # The policy before the pods that it guards.

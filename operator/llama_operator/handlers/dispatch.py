@@ -13,7 +13,7 @@ from llama_operator.handlers.watched import RECORDS, Concerns, Watched
 from llama_operator.kube import kinds
 from llama_operator.kube.cache.objects import ObjectCache
 from llama_operator.kube.port import Kind, Object, Ref
-from llama_operator.observe.gather import node_facts
+from llama_operator.observe.capacity import node_facts
 from llama_operator.work.queue import Priority
 
 _CROWD_SECONDS: Final = 1.0

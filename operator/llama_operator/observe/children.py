@@ -11,6 +11,7 @@ from llama_operator.api.v1alpha1.llamadeployment import RolloutStrategy
 from llama_operator.api.v1alpha1.llamadeployment_status import PlanStatus
 from llama_operator.decide.observed import (
     AccessCheckFacts,
+    ConditionFacts,
     RayClusterFacts,
     RayServiceFacts,
     RevisionFacts,
@@ -21,6 +22,7 @@ from llama_operator.decide.observed import (
 from llama_operator.kube.port import Object
 from llama_serving.config import APPLICATION_NAME, AccessVerdict
 
+_KUBERAY_VERSION = "ray.io/kuberay-version"
 _DETAIL_LIMIT = 512
 """A registry's own error may be long."""
 
@@ -30,8 +32,8 @@ def ray_service_facts(obj: Object) -> RayServiceFacts:
     metadata, status = obj["metadata"], obj.get("status") or {}
     application = _application(status, "activeServiceStatus") or _application(status, "pendingServiceStatus")
     deployments = application.get("serveDeploymentStatuses") or {}
-    conditions: list[Object] = status.get("conditions") or []
-    ready = next((found for found in conditions if found.get("type") == "Ready"), {})
+    conditions = _conditions(status)
+    ready = next((condition for condition in conditions if condition.type == "Ready"), None)
     return RayServiceFacts(
         name=metadata["name"],
         revision=(metadata.get("labels") or {}).get(meta.LABEL_REVISION, ""),
@@ -39,20 +41,28 @@ def ray_service_facts(obj: Object) -> RayServiceFacts:
         application_status=application.get("status", ""),
         application_message=application.get("message", ""),
         deployments=tuple(
-            ServeDeploymentFacts(name, found.get("status", ""), found.get("message", ""))
-            for name, found in sorted(deployments.items())
+            ServeDeploymentFacts(name, said.get("status", ""), said.get("message", ""))
+            for name, said in sorted(deployments.items())
         ),
-        message="" if ready.get("status") == "True" else ready.get("message", ""),
+        message="" if ready is None or ready.status == "True" else ready.message,
         uid=metadata.get("uid", ""),
         created=_moment(metadata.get("creationTimestamp")),
         leaving="deletionTimestamp" in metadata,
+        conditions=conditions,
+    )
+
+
+def _conditions(status: Mapping[str, Any]) -> tuple[ConditionFacts, ...]:
+    return tuple(
+        ConditionFacts(*(condition.get(name, "") for name in ("type", "status", "reason", "message")))
+        for condition in status.get("conditions") or ()
     )
 
 
 def _application(status: Mapping[str, Any], part: str) -> Mapping[str, Any]:
     """State of our application; KubeRay calls a new cluster pending until its applications have run once."""
-    found: Mapping[str, Any] = ((status.get(part) or {}).get("applicationStatuses") or {}).get(APPLICATION_NAME) or {}
-    return found
+    state: Mapping[str, Any] = ((status.get(part) or {}).get("applicationStatuses") or {}).get(APPLICATION_NAME) or {}
+    return state
 
 
 def ray_cluster_facts(obj: Object) -> RayClusterFacts:
@@ -66,6 +76,8 @@ def ray_cluster_facts(obj: Object) -> RayClusterFacts:
             WorkerGroupFacts(group["groupName"], int(group.get("minReplicas") or 0), int(group.get("maxReplicas") or 0))
             for group in groups
         ),
+        conditions=_conditions(obj.get("status") or {}),
+        kuberay=(metadata.get("annotations") or {}).get(_KUBERAY_VERSION, ""),
     )
 
 
@@ -88,13 +100,14 @@ def revision_facts(obj: Object) -> RevisionFacts | None:
             strategy=RolloutStrategy(strategy) if strategy else None,
             strategy_reason=annotations.get(meta.ANNOTATION_STRATEGY_REASON, ""),
             weights_checked_at=annotations.get(meta.ANNOTATION_WEIGHTS_CHECKED_AT, ""),
+            created=_created(metadata),
         )
     except (KeyError, ValueError, ValidationError):
         return None
 
 
 def traffic_facts(service: Object, deployment: str) -> TrafficFacts | None:
-    """Where the Service of `deployment` points; None where there is none, or one of somebody else."""
+    """Where the Service of `deployment` points; None where there is none, or one that belongs to something else."""
     if not service or (service["metadata"].get("labels") or {}).get(meta.LABEL_DEPLOYMENT) != deployment:
         return None
     selector = (service.get("spec") or {}).get("selector") or {}
@@ -136,8 +149,8 @@ def access_check_facts(job: Object, pods: Sequence[Object]) -> AccessCheckFacts:
 
 def _container_state(pod: Object) -> Object:
     statuses = (pod.get("status") or {}).get("containerStatuses") or ()
-    found: Object = (statuses[0].get("state") or {}) if statuses else {}
-    return found
+    state: Object = (statuses[0].get("state") or {}) if statuses else {}
+    return state
 
 
 def _state_text(state: Object, pod: Object) -> str:

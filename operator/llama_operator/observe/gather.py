@@ -1,231 +1,150 @@
-"""Reads everything that one reconcile may need, through ports. Called by `reconcile` alone.
+"""Reads everything that a decision rests on, through ports: one world for the operator and for every command.
 
-The objects of Kubernetes end here: what leaves this module is typed and frozen.
+Called by `reconcile` and by the CLI. The objects of Kubernetes end here: what leaves this module is typed and frozen.
 """
 
 import asyncio
-from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
 from llama_operator.api.manifest import parse_as
-from llama_operator.api.meta import LABEL_ACCESS_CHECK, LABEL_DEPLOYMENT, ApiModel, ObjectMeta
-from llama_operator.api.v1alpha1.licenseacceptance import LicenseAcceptance
-from llama_operator.api.v1alpha1.licensepolicy import LicensePolicy, LicensePolicySpec
+from llama_operator.api.meta import LABEL_ACCESS_CHECK, LABEL_DEPLOYMENT
 from llama_operator.api.v1alpha1.llamadeployment import LlamaDeployment
-from llama_operator.api.v1alpha1.llamamodel import LlamaModel
 from llama_operator.catalog import Catalog
-from llama_operator.catalog.accelerators import Accelerator
-from llama_operator.decide.observed import AccessCheckFacts, NodeFacts, Observed
+from llama_operator.decide.observed import AccessCheckFacts, Observed
+from llama_operator.decide.platform import Platform
 from llama_operator.decide.rollout import strategy
 from llama_operator.decide.rollout.revision import revision_of
-from llama_operator.errors import InvalidManifestError
 from llama_operator.kube import kinds
-from llama_operator.kube.port import Cluster, Kind, NotFoundError, Object, Ref
+from llama_operator.kube.port import Kind, NotFoundError, Object, Ref
 from llama_operator.observe import children
+from llama_operator.observe.capacity import free_accelerators, node_facts
+from llama_operator.observe.license_records import acceptances_of, models_of, policies_of
+from llama_operator.observe.reads import Reads
 from llama_operator.observe.requester import requester
-from llama_serving.config import ServingStatus
+from llama_operator.observe.rights import Rights, Strict
+from llama_operator.observe.serving import ServingReader, with_serving
 
-_T = TypeVar("_T", bound=ApiModel)
 
+@dataclass(frozen=True, slots=True)
+class Observer:
+    """Reads the world of one deployment after the other.
 
-class ServingReader(Protocol):
-    """Asks the serving pods of a deployment for their status."""
+    Attributes:
+        cluster: Where to read.
+        catalog: Tells what a node offers.
+        serving: Asks the serving pods.
+        platform: What the cluster can do.
+        checks_access: Whether access to gated weights is checked before a revision starts.
+        counts_free: Whether free accelerators are counted where the strategy of a rollout rests on them.
+        rights: What happens when a part may not be read.
+    """
 
-    async def read(self, *, namespace: str, service: str, address: str) -> ServingStatus | None:
-        """Return the status, or None when it cannot be had; never raises for that.
+    cluster: Reads
+    catalog: Catalog
+    serving: ServingReader
+    platform: Platform = field(default_factory=Platform)
+    checks_access: bool = False
+    counts_free: bool = True
+    rights: Rights = field(default_factory=Strict)
+
+    async def observe(self, ref: Ref, now: datetime) -> Observed | None:
+        """Read the deployment at `ref` and all that matters to it; None when it does not exist.
+
+        Raises:
+            InvalidManifestError: If the live object breaks a rule that the API server did not check.
+            KubeError: If Kubernetes cannot be read.
+        """
+        try:
+            live = await self.cluster.get(ref)
+        except NotFoundError:
+            return None
+        return replace(await self.around(parse_as(LlamaDeployment, live), now), requester=requester(live))
+
+    async def around(self, deployment: LlamaDeployment, now: datetime) -> Observed:
+        """Read all that matters to `deployment`, whose spec need not be applied yet.
 
         Args:
-            namespace: Namespace of the Service.
-            service: Name of the Service.
-            address: `host:port` from outside the cluster; empty when there is none.
+            deployment: The deployment as it is, or as it would be.
+            now: Time of the observation, in UTC.
+
+        Raises:
+            KubeError: If Kubernetes cannot be read.
         """
-        ...
+        read, wanted = self.rights.read, revision_of(deployment).name
+        ref = Ref(kinds.LLAMA_DEPLOYMENT, deployment.metadata.namespace, deployment.metadata.name)
+        observed, nodes = await self._always(Observed(deployment, now=now, platform=self.platform), ref)
+        if self.checks_access and observed.pinned(wanted) is None:
+            checks = await read(kinds.JOB, access_checks(self.cluster, ref), None)
+            observed = replace(observed, access_checks=checks)
+        if self.counts_free and observed.nodes is not None and strategy.needs_count(observed, wanted):
+            free = await read(kinds.POD, free_accelerators(self.cluster, nodes, self.catalog), None)
+            observed = replace(observed, free=free)
+        return replace(await with_serving(observed, self.serving), unknown=self.rights.unknown)
+
+    async def _always(self, observed: Observed, ref: Ref) -> tuple[Observed, tuple[Object, ...]]:
+        """Add what every decision needs; also returns the Nodes, for what only some decisions count."""
+        cluster, read = self.cluster, self.rights.read
+        (acceptances, models, policies), (nodes, services, clusters, pinned, service) = await asyncio.gather(
+            asyncio.gather(
+                read(kinds.LICENSE_ACCEPTANCE, acceptances_of(cluster), None),
+                read(kinds.LLAMA_MODEL, models_of(cluster), None),
+                read(kinds.LICENSE_POLICY, policies_of(cluster), None),
+            ),
+            asyncio.gather(
+                read(kinds.NODE, cluster.list(kinds.NODE), None),
+                self._own(kinds.RAY_SERVICE, ref),
+                self._own(kinds.RAY_CLUSTER, ref),
+                self._own(kinds.CONTROLLER_REVISION, ref),
+                read(kinds.SERVICE, _service(cluster, ref), {}),
+            ),
+        )
+        revisions = tuple(facts for item in pinned if (facts := children.revision_facts(item)) is not None)
+        served = {facts.name for facts in revisions if facts.served_at}
+        ray_services = map(children.ray_service_facts, services)
+        ray_clusters = tuple(map(children.ray_cluster_facts, clusters))
+        items = () if nodes is None else nodes.items
+        capacity = tuple(node for item in items if (node := node_facts(item, self.catalog)) is not None)
+        observed = replace(
+            observed,
+            acceptances=acceptances,
+            models=models,
+            policies=policies,
+            nodes=None if nodes is None else capacity,
+            ray_services=tuple(replace(facts, holds_replicas=facts.name in served) for facts in ray_services),
+            ray_clusters=ray_clusters,
+            revisions=revisions,
+            traffic=children.traffic_facts(service, ref.name),
+            address=_address(service),
+            platform=observed.platform.seen(facts.kuberay for facts in ray_clusters),
+        )
+        return observed, items
+
+    async def _own(self, kind: Kind, ref: Ref) -> tuple[Object, ...]:
+        reading = self.cluster.list(kind, namespace=ref.namespace, labels={LABEL_DEPLOYMENT: ref.name})
+        listing = await self.rights.read(kind, reading, None)
+        return () if listing is None else listing.items
 
 
-class NoServingReader:
-    """Asks nobody."""
-
-    async def read(self, *, namespace: str, service: str, address: str) -> ServingStatus | None:
-        """Return None."""
-        del namespace, service, address
-        return None
-
-
-async def observe(
-    cluster: Cluster,
-    ref: Ref,
-    *,
-    catalog: Catalog,
-    serving: ServingReader,
-    now: datetime,
-    checks_access: bool = False,
-) -> Observed | None:
-    """Read the deployment at `ref` and all that matters to it; None when it does not exist.
-
-    `now` is the time of the pass, in UTC. `checks_access` is whether access to gated weights is anybody's concern.
-
-    Raises:
-        InvalidManifestError: If the live object breaks a rule that the API server did not check.
-        KubeError: If Kubernetes cannot be read.
-    """
-    try:
-        live = await cluster.get(ref)
-    except NotFoundError:
-        return None
-    deployment = parse_as(LlamaDeployment, live)
-    own = {LABEL_DEPLOYMENT: ref.name}
-    (acceptances, models, policies), (nodes, services, clusters, revisions, service) = await asyncio.gather(
-        asyncio.gather(acceptances_of(cluster), models_of(cluster), policies_of(cluster)),
-        asyncio.gather(
-            cluster.list(kinds.NODE),
-            cluster.list(kinds.RAY_SERVICE, namespace=ref.namespace, labels=own),
-            cluster.list(kinds.RAY_CLUSTER, namespace=ref.namespace, labels=own),
-            cluster.list(kinds.CONTROLLER_REVISION, namespace=ref.namespace, labels=own),
-            _service(cluster, ref),
-        ),
-    )
-    records = tuple(found for item in revisions.items if (found := children.revision_facts(item)) is not None)
-    served = {record.name for record in records if record.served_at}
-    observed = Observed(
-        deployment=deployment,
-        acceptances=acceptances,
-        models=models,
-        policies=policies,
-        nodes=tuple(facts for item in nodes.items if (facts := node_facts(item, catalog)) is not None),
-        ray_services=tuple(
-            replace(facts, holds_replicas=facts.name in served)
-            for facts in map(children.ray_service_facts, services.items)
-        ),
-        ray_clusters=tuple(children.ray_cluster_facts(item) for item in clusters.items),
-        revisions=records,
-        traffic=children.traffic_facts(service, ref.name),
-        now=now,
-        address=_address(service),
-        requester=requester(live),
-    )
-    if checks_access and observed.record(revision_of(deployment).name) is None:
-        observed = replace(observed, access_checks=await access_checks(cluster, ref))
-    if strategy.needs_count(observed, revision_of(deployment).name):
-        observed = replace(observed, free=await free_accelerators(cluster, nodes.items, catalog))
-    if not any(facts.serves for facts in observed.ray_services):
-        return observed
-    status = await serving.read(namespace=ref.namespace, service=ref.name, address=observed.address)
-    if status is None or status.replicas > 0 or status.target_replicas == 0:
-        return replace(observed, serving=status)
-    # It says itself that all its replicas are gone: what served once is starting anew.
-    gone = status.identity.revision
-    return replace(
-        observed,
-        serving=status,
-        ray_services=tuple(
-            replace(facts, holds_replicas=False) if facts.name == gone else facts for facts in observed.ray_services
-        ),
-    )
-
-
-async def access_checks(cluster: Cluster, ref: Ref) -> tuple[AccessCheckFacts, ...]:
+async def access_checks(cluster: Reads, ref: Ref) -> tuple[AccessCheckFacts, ...]:
     """Read the Jobs that ask for access to the weights of the deployment at `ref`.
 
     The verdict stands in the status of a Job's pod: pods are read for it while a question is open, and not watched.
     """
     own = {LABEL_DEPLOYMENT: ref.name}
-    jobs = (await cluster.list(kinds.JOB, namespace=ref.namespace, labels=own)).items
-    found = []
-    for job in jobs:
+    checks = []
+    for job in (await cluster.list(kinds.JOB, namespace=ref.namespace, labels=own)).items:
         name = (job["metadata"].get("labels") or {}).get(LABEL_ACCESS_CHECK)
         if name != job["metadata"]["name"]:
             continue
         pods = (await cluster.list(kinds.POD, namespace=ref.namespace, labels={LABEL_ACCESS_CHECK: name})).items
-        found.append(children.access_check_facts(job, pods))
-    return tuple(found)
+        checks.append(children.access_check_facts(job, pods))
+    return tuple(checks)
 
 
-def node_facts(node: Object, catalog: Catalog) -> NodeFacts | None:
-    """What a Node offers; None when it takes no new pods."""
-    spec, status = node.get("spec") or {}, node.get("status") or {}
-    if spec.get("unschedulable"):
-        return None
-    metadata = node["metadata"]
-    allocatable: Mapping[str, str] = status.get("allocatable") or {}
-    accelerator = catalog.identify(metadata.get("labels") or {})
-    if accelerator is None:
-        cpu = catalog.accelerator("CPU")
-        return NodeFacts(metadata["name"], cpu.name, int(_cpus(allocatable.get("cpu", "0"))))
-    return NodeFacts(metadata["name"], accelerator.name, int(allocatable.get(accelerator.resource_name, "0")))
-
-
-async def free_accelerators(
-    cluster: Cluster, nodes: Iterable[Object], catalog: Catalog
-) -> Mapping[str, tuple[int, ...]]:
-    """Count the accelerators that no pod holds on each node that takes new pods, by accelerator.
-
-    Asked only when a rollout has to choose between a second copy and downtime; pods are not watched for it.
-    """
-    free: dict[str, int] = {}
-    accelerators: dict[str, Accelerator] = {}
-    for node in nodes:
-        accelerator = catalog.identify(node["metadata"].get("labels") or {})
-        if accelerator is None or (node.get("spec") or {}).get("unschedulable"):
-            continue
-        name = node["metadata"]["name"]
-        allocatable = (node.get("status") or {}).get("allocatable") or {}
-        accelerators[name], free[name] = accelerator, int(allocatable.get(accelerator.resource_name, "0"))
-    # Node by node: a cluster has many more pods than those on GPU nodes, and nobody wants them all in memory.
-    for name, accelerator in accelerators.items():
-        for pod in (await cluster.list(kinds.POD, fields={"spec.nodeName": name})).items:
-            if (pod.get("status") or {}).get("phase") not in {"Succeeded", "Failed"}:
-                free[name] -= _requested(pod, accelerator.resource_name)
-    found: dict[str, tuple[int, ...]] = {}
-    for name, accelerator in accelerators.items():
-        found[accelerator.name] = (*found.get(accelerator.name, ()), max(0, free[name]))
-    return found
-
-
-def _requested(pod: Object, resource: str) -> int:
-    containers = (pod.get("spec") or {}).get("containers") or ()
-    return sum(int(((each.get("resources") or {}).get("requests") or {}).get(resource, 0)) for each in containers)
-
-
-async def acceptances_of(cluster: Cluster) -> tuple[LicenseAcceptance, ...]:
-    """LicenseAcceptances that exist. One that breaks its schema accepts nothing: the chain says that it does not exist."""
-    items = await _records(cluster, kinds.LICENSE_ACCEPTANCE)
-    return tuple(record for item in items if (record := _parsed(LicenseAcceptance, item)) is not None)
-
-
-async def models_of(cluster: Cluster) -> tuple[LlamaModel, ...]:
-    """LlamaModels that exist. One that breaks its schema adds nothing."""
-    items = await _records(cluster, kinds.LLAMA_MODEL)
-    return tuple(record for item in items if (record := _parsed(LlamaModel, item)) is not None)
-
-
-async def policies_of(cluster: Cluster) -> tuple[LicensePolicy, ...]:
-    """LicensePolicies that exist. One that breaks its schema allows nothing: it lists no tier."""
-    items = await _records(cluster, kinds.LICENSE_POLICY)
-    return tuple(
-        _parsed(LicensePolicy, item)
-        or LicensePolicy(metadata=ObjectMeta(name=item["metadata"]["name"]), spec=LicensePolicySpec())
-        for item in items
-    )
-
-
-async def _records(cluster: Cluster, kind: Kind) -> tuple[Object, ...]:
-    try:
-        return tuple((await cluster.list(kind)).items)
-    except NotFoundError:
-        # The definition is not installed: there are no such records.
-        return ()
-
-
-def _parsed(model: type[_T], obj: Object) -> _T | None:
-    try:
-        return parse_as(model, obj)
-    except InvalidManifestError:
-        return None
-
-
-async def _service(cluster: Cluster, ref: Ref) -> Object:
+async def _service(cluster: Reads, ref: Ref) -> Object:
     try:
         return await cluster.get(Ref(kinds.SERVICE, ref.namespace, ref.name))
     except NotFoundError:
@@ -240,7 +159,3 @@ def _address(service: Mapping[str, Any]) -> str:
         if host and ports:
             return f"{host}:{ports[0]['port']}"
     return ""
-
-
-def _cpus(quantity: str) -> float:
-    return int(quantity.removesuffix("m")) / 1000 if quantity.endswith("m") else float(quantity)

@@ -5,7 +5,7 @@ from llama_operator.decide.observed import Requester
 from llama_operator.kube.port import Object
 
 ANNOTATION_REQUESTED_BY = f"{GROUP}/requested-by"
-"""Set by whoever knows the person: a pipeline, a portal. The operator copies it and never relies on it."""
+"""Set by what knows the person: a pipeline, a portal. The operator copies it and never relies on it."""
 
 
 def requester(live: Object) -> Requester:

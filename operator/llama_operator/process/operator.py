@@ -25,6 +25,7 @@ from llama_operator.handlers.watches import WatchEndedError, Watches
 from llama_operator.kube.leadership.lease import LostLeaseError
 from llama_operator.kube.port import KubeError, Ref
 from llama_operator.kube.server.client import KubernetesCluster, connect
+from llama_operator.observe.platform import read_platform
 from llama_operator.process import gauges
 from llama_operator.process.full_collections import collect_when_idle
 from llama_operator.process.stop_signals import StopSignals
@@ -92,6 +93,7 @@ class Operator:
         signals: StopSignals,
     ) -> None:
         self._settings = settings
+        self._server = cluster
         self._signals = signals
         self._parts = parts = wire(settings, export, cluster, http)
         self._controller = parts.controller
@@ -174,8 +176,13 @@ class Operator:
         # The last writes of the leader before may not have come through our watches yet.
         await self._compare()
         await self._begin_evidence()
+        await self._look_at_platform()
         self._leads = True
         await self._controller.run()
+
+    async def _look_at_platform(self) -> None:
+        self._parts.platform.value = await read_platform(self._server)
+        _LOG.info("Kubernetes version: %s", self._parts.platform.value.kubernetes or "not known")
 
     async def _begin_evidence(self) -> None:
         parts = self._parts
@@ -209,6 +216,7 @@ class Operator:
             _LOG.warning("cannot look for kinds that were missing: %s", error)
             return ()
         if found:
+            await self._look_at_platform()
             self._dispatcher.enqueue_all()
         return found
 

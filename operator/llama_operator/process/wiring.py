@@ -5,7 +5,7 @@ import random
 import secrets
 import socket
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 
@@ -14,6 +14,7 @@ import aiohttp
 from llama_operator import catalog
 from llama_operator.api.meta import LABEL_DEPLOYMENT
 from llama_operator.catalog import Catalog
+from llama_operator.decide.platform import Platform
 from llama_operator.evidence import start
 from llama_operator.evidence.anchor import ANNOTATION_HEAD, LeaseAnchor
 from llama_operator.evidence.log import HashChainLog, NoAnchor
@@ -27,7 +28,7 @@ from llama_operator.kube.leadership.handover import Handover
 from llama_operator.kube.leadership.lease import Leadership, LeaseElection, LeaseTiming
 from llama_operator.kube.port import Ref
 from llama_operator.kube.server.client import KubernetesCluster
-from llama_operator.observe.gather import NoServingReader, ServingReader
+from llama_operator.observe.serving import NoServingReader, ServingReader
 from llama_operator.observe.serving_http import HttpServingReader
 from llama_operator.process.passes import note_write, run_pass
 from llama_operator.reconcile.event_recorder import EventRecorder
@@ -39,6 +40,17 @@ from llama_operator.telemetry.metrics import Metrics
 from llama_operator.telemetry.pass_meter import PassMeter
 from llama_operator.work.controller import Controller
 from llama_operator.work.queue import Slots
+
+
+@dataclass(slots=True)
+class CurrentPlatform:
+    """What the cluster can do; the process looks again when it becomes leader and when kinds appear."""
+
+    value: Platform = field(default_factory=Platform)
+
+    def __call__(self) -> Platform:
+        """Return what is known now."""
+        return self.value
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +70,7 @@ class Parts:
     sink: EvidenceFile | EvidenceStream
     """Where records of license decisions go."""
     evidence: HashChainLog
+    platform: CurrentPlatform
     controller: Controller
     """Runs a pass for each key that it gets."""
 
@@ -79,12 +92,14 @@ def wire(settings: OperatorSettings, export: Export, cluster: KubernetesCluster,
     election = _election(settings, cluster, identity, leadership, handover)
     evidence = HashChainLog(sink.write, NoAnchor() if election is None else LeaseAnchor(election, leadership))
     writer = FencedCluster(MeasuredCluster(cluster, metrics, tracer), leadership, wrote=note_write)
+    platform = CurrentPlatform()
     ports = Ports(
         cluster=CachedCluster(cache, writer, kinds=tuple(each.kind for each in WATCHED)),
         serving=_serving(settings, http),
         catalog=known,
         settings=settings.decisions(),
         now=utc_now,
+        platform=platform,
         events=EventRecorder(writer, now=utc_now),
         evidence=evidence,
         stage=contextlib.nullcontext if tracer is None else tracer.start_as_current_span,
@@ -95,7 +110,7 @@ def wire(settings: OperatorSettings, export: Export, cluster: KubernetesCluster,
         meter=PassMeter(metrics, tracer),
         clock=time.monotonic,
     )
-    return Parts(known, metrics, cache, leadership, handover, election, identity, sink, evidence, controller)
+    return Parts(known, metrics, cache, leadership, handover, election, identity, sink, evidence, platform, controller)
 
 
 def boot_clock() -> float:

@@ -15,7 +15,7 @@ from llama_operator.decide.observed import Observed, Settings
 from llama_operator.desired import objects
 from llama_operator.errors import InvalidManifestError
 from llama_operator.kube.port import NotFoundError, Object, Ref
-from llama_operator.observe.gather import observe
+from llama_operator.observe.gather import Observer
 from llama_operator.reconcile.ports import Ports
 from llama_operator.reconcile.writes import write
 from llama_operator.status import summary
@@ -44,14 +44,9 @@ async def reconcile(ports: Ports, ref: Ref) -> Outcome:
     """
     try:
         with ports.stage("observe"):
-            observed = await observe(
-                ports.cluster,
-                ref,
-                catalog=ports.catalog,
-                serving=ports.serving,
-                now=ports.now().replace(microsecond=0),
-                checks_access=ports.settings.checks_access and not ports.settings.weights_path,
-            )
+            checks_access = ports.settings.checks_access and not ports.settings.weights_path
+            observer = Observer(ports.cluster, ports.catalog, ports.serving, ports.platform(), checks_access)
+            observed = await observer.observe(ref, ports.now().replace(microsecond=0))
     except InvalidManifestError as error:
         return await _refuse(ports, ref, error)
     if observed is None or observed.deployment.metadata.deletion_timestamp is not None:

@@ -14,7 +14,7 @@ from llama_operator.api.v1alpha1.llamamodel import LlamaModel, LlamaModelStatus
 from llama_operator.catalog import Catalog
 from llama_operator.kube import kinds
 from llama_operator.kube.port import Cluster, NotFoundError, Object, Ref
-from llama_operator.observe.gather import models_of
+from llama_operator.observe.license_records import models_of
 from llama_operator.status import license_records
 from llama_operator.status.license_records import Records, Use
 

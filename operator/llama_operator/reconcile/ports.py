@@ -8,9 +8,10 @@ from typing import Protocol
 
 from llama_operator.catalog import Catalog
 from llama_operator.decide.observed import Settings
+from llama_operator.decide.platform import Platform
 from llama_operator.evidence.log import DecisionLog, NoDecisionLog
 from llama_operator.kube.port import Cluster, Object
-from llama_operator.observe.gather import ServingReader
+from llama_operator.observe.serving import ServingReader
 from llama_operator.status.events import EventFacts
 
 
@@ -44,6 +45,8 @@ class Ports:
     catalog: Catalog
     settings: Settings
     now: Callable[[], datetime]
+    platform: Callable[[], Platform] = Platform
+    """What the cluster can do, as far as the process knows now."""
     events: EventSink = field(default_factory=NoEvents)
     evidence: DecisionLog = field(default_factory=NoDecisionLog)
     """Records license decisions before they take effect."""

@@ -38,7 +38,7 @@ def compare(observed: Observed, decision: Decision) -> KVCacheStatus | None:
     status = observed.deployment.status
     before = status.kv_cache if status is not None else None
     kept = before if before is not None and before.revision == wanted else None
-    record, serving = observed.record(wanted), observed.serving
+    record, serving = observed.pinned(wanted), observed.serving
     if record is None or serving is None or serving.identity.revision != wanted or serving.kv_cache_tokens is None:
         # No replica runs or none answers: the last measurement of this revision stands.
         return kept
@@ -85,7 +85,7 @@ def set_mib(record: RevisionFacts) -> int | None:
 
 def judge(found: KVCacheStatus | None, observed: Observed) -> Judgement:
     """Status, reason and message of the condition PlanAccurate."""
-    record = observed.record(found.revision) if found is not None else None
+    record = observed.pinned(found.revision) if found is not None else None
     chosen = record.plan.chosen if record is not None else None
     if found is None or record is None or chosen is None or found.planned_tokens == 0:
         return ConditionStatus.UNKNOWN, Reason.NOT_MEASURED, _NOT_MEASURED

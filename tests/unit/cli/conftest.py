@@ -8,6 +8,8 @@ import pytest
 
 from llama_operator.cli.main import main
 from llama_operator.cli.shared.connection import Access, Connection
+from llama_operator.decide.platform import Platform
+from llama_operator.kube import kinds
 from llama_operator.kube.port import Ref
 from llama_operator.kube.twin.cluster import MemoryCluster
 from llama_operator.kube.twin.store import Stored
@@ -71,20 +73,23 @@ class World:
         self.user = self.memory.client("kubectl")
         self.operator = self.memory.client("llama-operator")
         self.kuberay = self.memory.client("kuberay-operator")
-        self.version = "v1.37.0"
+        self.platform = Platform(
+            kubernetes="v1.37.0",
+            kinds={f"{kind.plural}.{kind.api_version.rpartition('/')[0]}": ("v1",) for kind in kinds.ALL},
+        )
         self._capsys = capsys
         self.client = self.memory.client("kubectl-llama")
 
     @asynccontextmanager
     async def connect(self, access):
-        async def version():
-            return self.version
+        async def platform():
+            return self.platform
 
         yield Connection(
             cluster=self.client,
             namespace=access.namespace or "team-a",
             now=lambda: self.now,
-            server_version=version,
+            platform=platform,
         )
 
     def connect_as(self, namespace):

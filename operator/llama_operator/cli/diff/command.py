@@ -1,6 +1,7 @@
 """`kubectl llama diff`: what applying a manifest would change, and whether engines restart for it."""
 
 import argparse
+from dataclasses import replace
 
 from llama_operator import catalog
 from llama_operator.api.manifest import parse_as
@@ -26,18 +27,31 @@ async def command(
         as_json: Whether to print JSON.
     """
     manifests = files.read(paths, name=name)
-    found = await _compare(connection, manifests, asked)
-    outcome.raise_if_invalid(found.decision, found.after.metadata.name)
+    difference = await compare(connection, manifests, asked)
+    outcome.raise_if_invalid(difference.decision, difference.after.metadata.name)
     if as_json:
-        output.print_json(document(found))
+        output.print_json(document(difference))
     else:
         from llama_operator.cli.diff import table as diff_table
 
-        diff_table.show(output.console(), found)
-    return EXIT_OK if found.before and not found.changed else outcome.exit_code(found.decision)
+        diff_table.show(output.console(), difference)
+    if difference.before and not difference.changed:
+        return EXIT_OK
+    return outcome.exit_code(difference.decision)
 
 
-async def _compare(connection: Connection, manifests: files.Manifests, asked: str | None) -> Difference:
+async def compare(connection: Connection, manifests: files.Manifests, asked: str | None) -> Difference:
+    """Read what is there, and decide as the operator would once `manifests` are applied.
+
+    Args:
+        connection: The cluster.
+        manifests: The deployment, with the license records beside it.
+        asked: Namespace of the command line; None if it names none.
+
+    Raises:
+        ClusterError: If llama-operator is not installed.
+    """
+    known = catalog.load()
     written = next(obj for obj in manifests.objects if obj.get("kind") == kinds.LLAMA_DEPLOYMENT.kind)
     name = manifests.deployment.metadata.name
     namespace = world.namespace_of(written, connection.namespace, asked)
@@ -45,14 +59,16 @@ async def _compare(connection: Connection, manifests: files.Manifests, asked: st
     live = next((item for item in listing.items if item["metadata"]["name"] == name), None)
     before = None if live is None else parse_as(LlamaDeployment, live)
     after = world.after_apply(written, live, namespace)
-    observed, unknown = await world.world_with(connection, after, manifests)
+    observed = await world.observed_with(connection, after, manifests)
+    decision = decide(observed, known)
+    waits = decision.access_check is not None and not decision.access_check.passed and decision.problem is None
     return Difference(
         before=before,
         after=after,
         changed=changes.between(before.spec if before else None, after.spec),
         observed=observed,
-        unknown=unknown,
-        decision=decide(observed, catalog.load()),
+        decision=decision,
+        later=decide(replace(observed, access_checks=None), known) if waits else decision,
     )
 
 

@@ -6,6 +6,7 @@ from typing import Any
 from llama_operator.api.v1alpha1.llamadeployment import LlamaDeployment
 from llama_operator.api.v1alpha1.llamadeployment_status import ChosenPlan
 from llama_operator.cli.diff import effect as diff_effect
+from llama_operator.cli.shared import world
 from llama_operator.cli.shared.changes import Change
 from llama_operator.decide.decision import Decision
 from llama_operator.decide.observed import Observed
@@ -22,9 +23,10 @@ class Difference:
     changed: tuple[Change, ...]
     observed: Observed
     """The world with the spec as it would be."""
-    unknown: tuple[str, ...]
-    """What of that world may not be read."""
     decision: Decision
+    """What the operator would decide."""
+    later: Decision
+    """What follows once the Hub lets the weights be read: the same, if it is not asked."""
 
     @property
     def running(self) -> ChosenPlan | None:
@@ -35,33 +37,40 @@ class Difference:
     @property
     def effect(self) -> str:
         """What would happen, in one sentence."""
-        return diff_effect.effect(self.before, self.changed, self.observed, self.decision, seen=not self.unknown)
+        text = diff_effect.effect(self.before, self.changed, self.observed, self.later, seen=not self.unseen)
+        waits = self.later is not self.decision and (self.changed or self.before is None)
+        return f"{text}; it starts when the Hub lets its weights be read" if waits else text
+
+    @property
+    def unseen(self) -> tuple[str, ...]:
+        """Why it is not known what runs; empty if it is."""
+        return world.unseen(self.observed)
 
 
-def document(found: Difference) -> dict[str, Any]:
+def document(difference: Difference) -> dict[str, Any]:
     """The difference as JSON; a stable interface, documented in docs/cli.md."""
-    decision, metadata = found.decision, found.after.metadata
-    record = found.observed.record(decision.revision.name)
-    chosen = decision.chosen
-    rollout, problem = decision.rollout, decision.problem
+    decision, metadata = difference.decision, difference.after.metadata
+    pinned = difference.observed.pinned(decision.revision.name)
+    chosen, running = decision.chosen, difference.running
+    rollout, problem = difference.later.rollout, decision.problem
     return {
         "namespace": metadata.namespace,
         "name": metadata.name,
-        "exists": found.before is not None,
-        "changes": [change.to_json() for change in found.changed],
+        "exists": difference.before is not None,
+        "changes": [change.to_json() for change in difference.changed],
         "revision": {
             "name": decision.revision.name,
-            "running": revision_of(found.before).name if found.before else "",
-            "exists": None if found.unknown else record is not None,
-            "number": record.number if record else None,
+            "running": revision_of(difference.before).name if difference.before else "",
+            "exists": None if difference.unseen else pinned is not None,
+            "number": pinned.number if pinned else None,
         },
         "plan": {
-            "running": found.running.to_api() if found.running else None,
+            "running": running.to_api() if running else None,
             "new": chosen.to_api() if chosen else None,
         },
         "strategy": {"name": str(rollout.strategy.kind), "reason": rollout.strategy.reason} if rollout else None,
-        "effect": found.effect,
-        "unknown": list(found.unknown),
+        "effect": difference.effect,
+        "unknown": list(world.whys(difference.observed.unknown)),
         "problem": None
         if problem is None
         else {

@@ -20,7 +20,7 @@ def effect(
 ) -> str:
     """Say what happens when the deployment of `observed` replaces `before`, and `decision` follows from it.
 
-    Without `seen`, nobody could look at what runs: then no more is said than the spec alone tells.
+    Without `seen`, the user may not read what runs: then only what the spec alone tells is said.
     """
     if before is not None and not changed:
         return "changes nothing"
@@ -56,12 +56,12 @@ def _in_place(changed: tuple[Change, ...], observed: Observed, revision: str) ->
 
 def _replaces(observed: Observed, decision: Decision) -> str:
     revision, rollout = decision.revision.name, decision.rollout
-    record = observed.record(revision)
-    again = f" with the plan pinned as revision {record.number}" if record else ""
+    pinned = observed.pinned(revision)
+    again = f" with the plan pinned as revision {pinned.number}" if pinned else ""
     others = [service for service in observed.ray_services if service.name != revision]
-    if record is not None and record.failed_at:
+    if pinned is not None and pinned.failed_at:
         return (
-            f"goes to revision {revision}, which was given up before ({record.failure or 'it did not serve in time'}): "
+            f"goes to revision {revision}, which was given up before ({pinned.failure or 'it did not serve in time'}): "
             "it is not tried again without a new spec.rollout.restartedAt"
         )
     if rollout is None or not others:

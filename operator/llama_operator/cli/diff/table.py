@@ -10,24 +10,27 @@ from rich.table import Table
 from rich.text import Text
 
 from llama_operator.cli.diff.difference import Difference
+from llama_operator.cli.shared import world
 from llama_operator.cli.shared.changes import Change
 from llama_operator.cli.shared.output import plan_label
-from llama_operator.decide.rollout.revision import FieldClass
+from llama_operator.decide.rollout.fields import FieldClass
 
 _COLORS = {FieldClass.LIVE: "green", FieldClass.RESTART: "yellow"}
 
 
-def show(console: Console, found: Difference) -> None:
-    """Print the changed fields, the revisions, the plans, and what would happen."""
-    metadata = found.after.metadata
-    known = "" if found.before else "  (does not exist yet)"
+def show(console: Console, difference: Difference) -> None:
+    """Print the changed fields, the revisions, the plans, what would happen, and what was not read."""
+    metadata = difference.after.metadata
+    known = "" if difference.before else "  (does not exist yet)"
     console.print(Text.assemble((f"{metadata.namespace}/{metadata.name}", "bold"), known))
-    if found.changed:
-        console.print(fields(found.changed))
-    if found.changed or found.before is None:
-        _revision(console, found)
-    mark = ("✗ ", "bold red") if found.decision.problem else ("→ ", "bold cyan")
-    console.print(Text.assemble(mark, found.effect))
+    if difference.changed:
+        console.print(fields(difference.changed))
+    if difference.changed or difference.before is None:
+        _revision(console, difference)
+    mark = ("✗ ", "bold red") if difference.decision.problem else ("→ ", "bold cyan")
+    console.print(Text.assemble(mark, difference.effect))
+    for why in world.whys(difference.observed.unknown):
+        console.print(Text.assemble(("? ", "yellow"), why))
 
 
 def fields(changed: Iterable[Change]) -> Table:
@@ -43,16 +46,19 @@ def fields(changed: Iterable[Change]) -> Table:
     return table
 
 
-def _revision(console: Console, found: Difference) -> None:
-    decision = found.decision
-    record = found.observed.record(decision.revision.name)
-    pinned = f"known as revision {record.number}: its plan is used again" if record else "new"
-    if found.unknown:
-        pinned = f"whether it is new is not known: {'; '.join(found.unknown)}"
-    console.print(f"revision  {decision.revision.name} ({pinned})", markup=False)
+def _revision(console: Console, difference: Difference) -> None:
+    decision = difference.decision
+    pinned = difference.observed.pinned(decision.revision.name)
+    if difference.unseen:
+        history = "whether it is new is not known"
+    elif pinned is not None:
+        history = f"known as revision {pinned.number}: its plan is used again"
+    else:
+        history = "new"
+    console.print(f"revision  {decision.revision.name} ({history})", markup=False)
     if decision.chosen is None:
         return
-    before, after = plan_label(found.running), plan_label(decision.chosen)
+    before, after = plan_label(difference.running), plan_label(decision.chosen)
     console.print(f"plan      {after if before in {'', after} else f'{before} → {after}'}", markup=False)
 
 

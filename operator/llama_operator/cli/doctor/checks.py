@@ -1,6 +1,5 @@
 """What a cluster offers to llama-operator, judged. Pure: facts in, checks out; called by `cli.doctor.command`."""
 
-import re
 from collections import Counter
 from collections.abc import Callable, Iterable
 
@@ -11,6 +10,7 @@ from llama_operator.cli.doctor.facts import (
     KUBERAY,
     KUEUE,
     NETWORK_PLUGINS,
+    NO_DISCOVERY,
     PROMETHEUS,
     CrdFacts,
     DeploymentFacts,
@@ -19,8 +19,9 @@ from llama_operator.cli.doctor.facts import (
     expected_fields,
 )
 from llama_operator.cli.shared.checks import Check, State
-from llama_operator.cli.shared.connection import Unknown, known_or
+from llama_operator.cli.shared.connection import Unknown, value_or
 from llama_operator.cli.shared.output import age
+from llama_operator.decide.platform import version
 
 OLDEST_KUBERNETES, NEWEST_KUBERNETES = (1, 35), (1, 37)
 """Minor versions of Kubernetes that this version is for."""
@@ -36,39 +37,37 @@ def judge(facts: DoctorFacts) -> tuple[Check, ...]:
 
 
 def _api_server(facts: DoctorFacts) -> Check:
-    name, server = "api-server", facts.server_version
-    if isinstance(server, Unknown):
-        return Check(name, State.UNKNOWN, server.why)
-    version = _version(server)[:2]
+    name, told = "api-server", facts.platform.kubernetes
+    numbers = version(told)[:2]
     supported = f"{_text(OLDEST_KUBERNETES)} to {_text(NEWEST_KUBERNETES)}"
-    if not version:
-        return Check(name, State.UNKNOWN, f"version {server} cannot be compared with {supported}")
-    if version < OLDEST_KUBERNETES:
-        return Check(name, State.MISSING, f"{server}; supported is {supported}", "upgrade the cluster")
-    if version > NEWEST_KUBERNETES:
-        return Check(name, State.WARNING, f"{server} is newer than what was tested: {supported}")
-    return Check(name, State.PASSED, f"{server}; supported is {supported}")
+    if not numbers:
+        return Check(name, State.UNKNOWN, f"version {told or '(not told)'} cannot be compared with {supported}")
+    if numbers < OLDEST_KUBERNETES:
+        return Check(name, State.MISSING, f"{told}; supported is {supported}", "upgrade the cluster")
+    if numbers > NEWEST_KUBERNETES:
+        return Check(name, State.WARNING, f"{told} is newer than what was tested: {supported}")
+    return Check(name, State.PASSED, f"{told}; supported is {supported}")
 
 
 def _crds(facts: DoctorFacts) -> Check:
     name = "crds"
     expected = expected_fields()
-    live_crds = {crd: facts.crds.get(crd) for crd in expected}
-    if unknown := _first_unknown(live_crds.values()):
+    live = {crd: facts.crds.get(crd) for crd in expected}
+    if unknown := _first_unknown(live.values()):
         return Check(name, State.UNKNOWN, unknown.why)
-    absent = [crd for crd, facts_of_it in live_crds.items() if facts_of_it is None]
+    absent = [crd for crd, definition in live.items() if definition is None]
     if absent:
         return Check(name, State.MISSING, f"not there: {', '.join(absent)}", "install llama-operator-crds")
     for crd, wanted in expected.items():
-        live = live_crds[crd]
-        if not isinstance(live, CrdFacts):
+        definition = live[crd]
+        if not isinstance(definition, CrdFacts):
             continue
-        if VERSION not in live.versions:
+        if VERSION not in definition.versions:
             return Check(name, State.MISSING, f"{crd} does not serve {VERSION}", "upgrade llama-operator-crds")
-        if lacking := sorted(wanted - live.fields):
+        if lacking := sorted(wanted - definition.fields):
             text = f"{crd} is older than this command ({__version__}): it lacks {_some(lacking)}"
             return Check(name, State.WARNING, text, "upgrade llama-operator-crds")
-        if more := sorted(live.fields - wanted):
+        if more := sorted(definition.fields - wanted):
             text = f"{crd} is newer than this command ({__version__}): it also has {_some(more)}"
             return Check(name, State.WARNING, text, "upgrade this command")
     return Check(name, State.PASSED, f"{', '.join(expected)} serve {VERSION} as of version {__version__}")
@@ -76,7 +75,7 @@ def _crds(facts: DoctorFacts) -> Check:
 
 def _operator(facts: DoctorFacts) -> Check:
     name, lease = "operator", facts.lease
-    there = "; ".join(map(_deployment, known_or(facts.operators, ())))
+    there = "; ".join(map(_deployment, value_or(facts.operators, ())))
     if isinstance(lease, Unknown):
         state = State.PASSED if any(_ready(facts.operators)) else State.UNKNOWN
         return Check(name, state, f"{there or 'its Deployment is not seen'}; its Lease: {lease.why}")
@@ -86,12 +85,10 @@ def _operator(facts: DoctorFacts) -> Check:
         return Check(name, State.MISSING, "no Lease and no Deployment of it are there", _INSTALL)
     if not lease.alive(facts.now):
         last = age(lease.renewed, facts.now) or "never"
-        text = (
-            f"its Lease was last renewed {last} ago by {lease.holder or 'no one'}; {there or 'no Deployment is seen'}"
-        )
+        text = f"its Lease was last renewed {last} ago by {lease.holder or 'no process'}; {there or 'no Deployment is seen'}"
         return Check(name, State.MISSING, text, f"kubectl get deployments,pods -n {lease.namespace}")
     text = f"{lease.holder} leads in {lease.namespace}, renewed {age(lease.renewed, facts.now)} ago"
-    other = [deployment for deployment in known_or(facts.operators, ()) if _another_version(deployment)]
+    other = [operator for operator in value_or(facts.operators, ()) if _another_version(operator)]
     if other:
         hint = f"take the kubectl-llama of version {other[0].version}, or upgrade the operator"
         return Check(name, State.WARNING, f"{text}; {there}, this command is {__version__}", hint)
@@ -99,22 +96,21 @@ def _operator(facts: DoctorFacts) -> Check:
 
 
 def _kuberay(facts: DoctorFacts) -> Check:
-    name = "kuberay"
-    crds = {crd: facts.crds.get(crd) for crd in KUBERAY}
-    if unknown := _first_unknown(crds.values()):
-        return Check(name, State.UNKNOWN, unknown.why)
-    if absent := [crd for crd, definition in crds.items() if definition is None]:
+    name, platform = "kuberay", facts.platform
+    if platform.kinds is None:
+        return Check(name, State.UNKNOWN, NO_DISCOVERY)
+    if absent := [kind for kind in KUBERAY if platform.lacks(kind)]:
         hint = f"install KubeRay {_text(OLDEST_KUBERAY)} or newer"
         return Check(name, State.MISSING, f"not there: {', '.join(absent)}", hint)
-    deployments = known_or(facts.kuberays, ())
+    deployments = value_or(facts.kuberays, ())
     there = "; ".join(map(_deployment, deployments))
-    version = _kuberay_version(facts, deployments)
-    if not version:
+    if not platform.kuberay:
         why = facts.kuberays.why if isinstance(facts.kuberays, Unknown) else "no image or RayCluster tells its version"
         state = State.PASSED if there else State.UNKNOWN
         return Check(name, state, f"CRDs are there; {there or 'its Deployment is not seen'}; {why}")
-    text = f"{_text(version)}; {there}" if there else _text(version)
-    if version < OLDEST_KUBERAY:
+    number = _text(version(platform.kuberay))
+    text = f"{number}; {there}" if there else number
+    if not platform.kuberay_at_least(OLDEST_KUBERAY):
         return Check(name, State.MISSING, text, f"upgrade KubeRay to {_text(OLDEST_KUBERAY)} or newer")
     if deployments and not any(_ready(deployments)):
         first = deployments[0]
@@ -129,7 +125,7 @@ def _admission(facts: DoctorFacts) -> Check:
     if not facts.policies:
         text = "none of ours: others may edit the RayServices of a LlamaDeployment"
         return Check(name, State.WARNING, text, "install the chart with admission.enabled")
-    bound = known_or(facts.bindings, facts.policies)
+    bound = value_or(facts.bindings, facts.policies)
     if loose := [policy for policy in facts.policies if policy not in bound]:
         return Check(name, State.WARNING, f"{', '.join(loose)}: without a binding it does nothing", _INSTALL)
     return Check(name, State.PASSED, ", ".join(facts.policies))
@@ -162,8 +158,8 @@ def _counted(nodes: Iterable[NodeSummary]) -> str:
         if node.accelerator and node.usable:
             gpus[node.accelerator] += node.gpus
             count[node.accelerator] += 1
-    groups = [f"{gpus[kind]} {kind} on {count[kind]} node(s)" for kind in sorted(gpus)]
-    return ", ".join(groups) or "no node with an accelerator that takes pods"
+    parts = [f"{gpus[kind]} {kind} on {count[kind]} node(s)" for kind in sorted(gpus)]
+    return ", ".join(parts) or "no node with an accelerator that takes pods"
 
 
 def _autoscaler(facts: DoctorFacts) -> Check:
@@ -177,13 +173,13 @@ def _autoscaler(facts: DoctorFacts) -> Check:
     unknown = _first_unknown((pools, facts.cluster_autoscaler))
     if unknown:
         return Check(name, State.UNKNOWN, unknown.why)
-    text = "neither Karpenter nor Cluster Autoscaler is seen: replicas wait until a person adds nodes"
+    text = "neither Karpenter nor Cluster Autoscaler is seen: replicas wait until nodes are added"
     return Check(name, State.WARNING, text, "a managed cluster may have one that it does not show")
 
 
 def _network_policy(facts: DoctorFacts) -> Check:
     name = "network-policy"
-    if plugins := [plugin for crd, plugin in NETWORK_PLUGINS.items() if isinstance(facts.crds.get(crd), CrdFacts)]:
+    if plugins := [plugin for kind, plugin in NETWORK_PLUGINS.items() if facts.platform.has(kind)]:
         return Check(name, State.PASSED, f"{plugins[0]} is there, which enforces NetworkPolicies")
     return Check(
         name,
@@ -193,14 +189,14 @@ def _network_policy(facts: DoctorFacts) -> Check:
     )
 
 
-def _optional(name: str, crd: str, there: str, absent: str) -> Callable[[DoctorFacts], Check]:
+def _optional(name: str, kind: str, there: str, absent: str) -> Callable[[DoctorFacts], Check]:
     def check(facts: DoctorFacts) -> Check:
-        definition = facts.crds.get(crd)
-        if isinstance(definition, Unknown):
-            return Check(name, State.UNKNOWN, definition.why)
-        if definition is None:
+        served = facts.platform.kinds
+        if served is None:
+            return Check(name, State.UNKNOWN, NO_DISCOVERY)
+        if kind not in served:
             return Check(name, State.ABSENT, absent)
-        return Check(name, State.PASSED, f"{there} ({', '.join(definition.versions)})")
+        return Check(name, State.PASSED, f"{there} ({', '.join(served[kind])})")
 
     return check
 
@@ -225,36 +221,24 @@ _CHECKS: tuple[Callable[[DoctorFacts], Check], ...] = (
 )
 
 
-def _kuberay_version(facts: DoctorFacts, deployments: Iterable[DeploymentFacts]) -> tuple[int, ...]:
-    versions = [_version(deployment.image.rpartition(":")[2]) for deployment in deployments]
-    if not any(versions):
-        versions = [_version(text) for text in known_or(facts.kuberay_versions, ())]
-    return max(versions, default=())
-
-
-def _version(text: str) -> tuple[int, ...]:
-    parts = re.match(r"v?(\d+)\.(\d+)(?:\.(\d+))?", text)
-    return tuple(int(part) for part in parts.groups() if part is not None) if parts else ()
-
-
 def _text(version: tuple[int, ...]) -> str:
     return ".".join(map(str, version))
 
 
-def _deployment(deployment: DeploymentFacts) -> str:
-    return f"{deployment.namespace}/{deployment.name} {deployment.ready}/{deployment.wanted} ready, {deployment.image}"
+def _deployment(facts: DeploymentFacts) -> str:
+    return f"{facts.namespace}/{facts.name} {facts.ready}/{facts.wanted} ready, {facts.image}"
 
 
 def _ready(deployments: Iterable[DeploymentFacts] | Unknown) -> list[DeploymentFacts]:
-    return [deployment for deployment in known_or(deployments, ()) if deployment.ready]
+    return [deployment for deployment in value_or(deployments, ()) if deployment.ready]
 
 
-def _another_version(deployment: DeploymentFacts) -> bool:
-    return bool(deployment.version) and deployment.version != __version__
+def _another_version(operator: DeploymentFacts) -> bool:
+    return bool(operator.version) and operator.version != __version__
 
 
-def _first_unknown(items: Iterable[object]) -> Unknown | None:
-    return next((item for item in items if isinstance(item, Unknown)), None)
+def _first_unknown(facts: Iterable[object]) -> Unknown | None:
+    return next((item for item in facts if isinstance(item, Unknown)), None)
 
 
 def _some(names: list[str]) -> str:

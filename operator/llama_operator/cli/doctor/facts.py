@@ -12,10 +12,19 @@ from llama_operator.catalog import Catalog
 from llama_operator.cli.doctor import kinds as foreign_kinds
 from llama_operator.cli.explain.facts import LeaseFacts
 from llama_operator.cli.explain.gather import lease_of
-from llama_operator.cli.shared.connection import Connection, Unknown, facts_of, permitted, readable
+from llama_operator.cli.shared.connection import (
+    Connection,
+    Unknown,
+    list_facts,
+    read_if_permitted,
+    read_if_possible,
+    value_or,
+)
+from llama_operator.decide.platform import Platform
 from llama_operator.kube import kinds
 from llama_operator.kube.port import Cluster, NotFoundError, Object, Ref
-from llama_operator.observe.gather import node_facts
+from llama_operator.observe.capacity import node_facts
+from llama_operator.observe.children import ray_cluster_facts
 
 KUBERAY = ("rayservices.ray.io", "rayclusters.ray.io")
 GATEWAY_API = "httproutes.gateway.networking.k8s.io"
@@ -28,7 +37,8 @@ NETWORK_PLUGINS: Mapping[str, str] = {
     "antreaagentinfos.crd.antrea.io": "Antrea",
     "policyendpoints.networking.k8s.aws": "the Amazon VPC network policy agent",
 }
-"""CRDs that tell a network plugin which enforces NetworkPolicies."""
+"""Kinds of network plugins that enforce NetworkPolicies."""
+NO_DISCOVERY = "the API server does not tell which kinds it serves"
 
 _PART_OF = {"app.kubernetes.io/part-of": "llama-operator"}
 _OPERATOR = _PART_OF | {"app.kubernetes.io/component": "operator"}
@@ -37,7 +47,6 @@ _KUBERAY_LABELS = (
     {"app.kubernetes.io/component": "kuberay-operator"},
 )
 """As KubeRay's chart and its kustomization label it."""
-_KUBERAY_VERSION = "ray.io/kuberay-version"
 _PRODUCT = "nvidia.com/gpu.product"
 _GPU = "nvidia.com/gpu"
 _CLUSTER_AUTOSCALER = "cluster-autoscaler-status"
@@ -50,7 +59,7 @@ class CrdFacts:
     versions: tuple[str, ...]
     """Served versions."""
     fields: frozenset[str]
-    """Paths of the fields of its newest version; of our own CRDs only."""
+    """Paths of the fields of its newest version."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,14 +94,12 @@ class DoctorFacts:
     """All that the checks rest on."""
 
     now: datetime
-    server_version: str | Unknown
+    platform: Platform
     crds: Mapping[str, CrdFacts | Unknown | None]
-    """By name; None for one that is not there."""
+    """Our own CRDs by name; None for one that is not there."""
     lease: LeaseFacts | Unknown | None
     operators: tuple[DeploymentFacts, ...] | Unknown
     kuberays: tuple[DeploymentFacts, ...] | Unknown
-    kuberay_versions: tuple[str, ...] | Unknown
-    """Versions of KubeRay that made the RayClusters of today."""
     policies: tuple[str, ...] | Unknown
     bindings: tuple[str, ...] | Unknown
     nodes: tuple[NodeSummary, ...] | Unknown
@@ -104,32 +111,30 @@ class DoctorFacts:
 async def gather(connection: Connection) -> DoctorFacts:
     """Look at everything; what may not be read becomes Unknown."""
     cluster, known = connection.cluster, catalog.load()
-    version, lease = await asyncio.gather(connection.server_version(), readable(lease_of(cluster)))
-    operators, kuberays, versions = await asyncio.gather(
-        facts_of(cluster, foreign_kinds.DEPLOYMENT, _deployment, None, _OPERATOR),
+    platform, lease = await asyncio.gather(connection.platform(), read_if_possible(lease_of(cluster)))
+    operators, kuberays, ray_clusters = await asyncio.gather(
+        list_facts(cluster, foreign_kinds.DEPLOYMENT, _deployment, None, _OPERATOR),
         _kuberays(cluster),
-        facts_of(
-            cluster, kinds.RAY_CLUSTER, lambda item: (item["metadata"].get("annotations") or {}).get(_KUBERAY_VERSION)
-        ),
+        list_facts(cluster, kinds.RAY_CLUSTER, ray_cluster_facts),
     )
     policies, bindings, nodes = await asyncio.gather(
-        facts_of(cluster, foreign_kinds.ADMISSION_POLICY, _name, None, _PART_OF),
-        facts_of(cluster, foreign_kinds.ADMISSION_BINDING, _policy_of, None, _PART_OF),
-        facts_of(cluster, kinds.NODE, lambda item: _node(item, known)),
+        list_facts(cluster, foreign_kinds.ADMISSION_POLICY, _name, None, _PART_OF),
+        list_facts(cluster, foreign_kinds.ADMISSION_BINDING, _policy_of, None, _PART_OF),
+        list_facts(cluster, kinds.NODE, lambda item: _node(item, known)),
     )
-    crds = await _crds(cluster)
+    images = [deployment.image.rpartition(":")[2] for deployment in value_or(kuberays, ())]
+    made = [ray_cluster.kuberay for ray_cluster in value_or(ray_clusters, ())]
     return DoctorFacts(
         now=connection.now(),
-        server_version=version,
-        crds=crds,
+        platform=platform.seen(images).seen(made),
+        crds=await _crds(cluster),
         lease=lease,
         operators=operators,
         kuberays=kuberays,
-        kuberay_versions=versions,
         policies=policies,
         bindings=bindings,
         nodes=nodes,
-        node_pools=await _node_pools(cluster, crds[KARPENTER]),
+        node_pools=await _node_pools(cluster, platform),
         cluster_autoscaler=await _cluster_autoscaler(cluster),
     )
 
@@ -137,23 +142,19 @@ async def gather(connection: Connection) -> DoctorFacts:
 def expected_fields() -> Mapping[str, frozenset[str]]:
     """Fields of our own CRDs, by the name of the CRD, as this version has them."""
     built = [crd.build(resource) for resource in crd.RESOURCES]
-    return {crd["metadata"]["name"]: frozenset(_fields(_newest_schema(crd))) for crd in built}
+    return {definition["metadata"]["name"]: frozenset(_fields(_newest_schema(definition))) for definition in built}
 
 
 async def _crds(cluster: Cluster) -> Mapping[str, CrdFacts | Unknown | None]:
-    ours = list(expected_fields())
-    names = [*ours, *KUBERAY, GATEWAY_API, KARPENTER, KUEUE, PROMETHEUS, *NETWORK_PLUGINS]
-    objects = await asyncio.gather(*(_existing(cluster, Ref(foreign_kinds.CRD, "", name)) for name in names))
-    return {
-        name: _crd(item, deep=name in ours) if isinstance(item, dict) else item
-        for name, item in zip(names, objects, strict=True)
-    }
+    names = list(expected_fields())
+    live = await asyncio.gather(*(_existing(cluster, Ref(foreign_kinds.CRD, "", name)) for name in names))
+    return {name: _crd(item) if isinstance(item, dict) else item for name, item in zip(names, live, strict=True)}
 
 
 async def _existing(cluster: Cluster, ref: Ref) -> Object | Unknown | None:
-    """Read one object; None if it does not exist, Unknown if that cannot be known."""
+    """Read one object; None if it does not exist, Unknown if it may not be read."""
     try:
-        return await permitted(cluster.get(ref))
+        return await read_if_permitted(cluster.get(ref))
     except NotFoundError:
         return None
 
@@ -161,26 +162,28 @@ async def _existing(cluster: Cluster, ref: Ref) -> Object | Unknown | None:
 async def _kuberays(cluster: Cluster) -> tuple[DeploymentFacts, ...] | Unknown:
     deployments: tuple[DeploymentFacts, ...] | Unknown = ()
     for labels in _KUBERAY_LABELS:
-        deployments = await facts_of(cluster, foreign_kinds.DEPLOYMENT, _deployment, None, labels)
+        deployments = await list_facts(cluster, foreign_kinds.DEPLOYMENT, _deployment, None, labels)
         if deployments:
             return deployments
     return deployments
 
 
-async def _node_pools(cluster: Cluster, karpenter: CrdFacts | Unknown | None) -> tuple[str, ...] | Unknown | None:
-    if not isinstance(karpenter, CrdFacts):
-        return karpenter
-    return await facts_of(cluster, foreign_kinds.NODE_POOL, _name)
+async def _node_pools(cluster: Cluster, platform: Platform) -> tuple[str, ...] | Unknown | None:
+    if platform.kinds is None:
+        return Unknown(NO_DISCOVERY)
+    if not platform.has(KARPENTER):
+        return None
+    return await list_facts(cluster, foreign_kinds.NODE_POOL, _name)
 
 
 async def _cluster_autoscaler(cluster: Cluster) -> bool | Unknown:
-    config_map = await _existing(cluster, Ref(foreign_kinds.CONFIG_MAP, "kube-system", _CLUSTER_AUTOSCALER))
-    return config_map if isinstance(config_map, Unknown) else config_map is not None
+    status = await _existing(cluster, Ref(foreign_kinds.CONFIG_MAP, "kube-system", _CLUSTER_AUTOSCALER))
+    return status if isinstance(status, Unknown) else status is not None
 
 
-def _crd(obj: Object, *, deep: bool) -> CrdFacts:
+def _crd(obj: Object) -> CrdFacts:
     versions = tuple(version["name"] for version in obj["spec"]["versions"] if version.get("served", True))
-    return CrdFacts(versions, frozenset(_fields(_newest_schema(obj))) if deep else frozenset())
+    return CrdFacts(versions, frozenset(_fields(_newest_schema(obj))))
 
 
 def _newest_schema(obj: Object) -> Mapping[str, Any]:

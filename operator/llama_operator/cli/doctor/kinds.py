@@ -1,4 +1,4 @@
-"""Kinds that the command line reads and no part of the product writes. Used by `doctor`."""
+"""Kinds that the command line only reads, and no part of the product writes. Used by `doctor`."""
 
 from typing import Final
 

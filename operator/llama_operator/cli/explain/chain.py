@@ -1,7 +1,7 @@
 """The chain of checks from a spec to an answer, in the order in which things happen. Pure: facts in, checks out.
 
 Called by `cli.explain.command`. What the operator has judged is taken from its conditions; what only the cluster knows (the
-scheduler's word, a pod that cannot pull its image) is added to it. The steps that pods take are in `explain_pods`.
+scheduler's word, a pod that cannot pull its image) is added to it. The steps that pods take are in `cli.explain.pods`.
 """
 
 from collections.abc import Callable, Iterator
@@ -30,8 +30,8 @@ def chain(facts: Facts) -> tuple[Check, ...]:
 
 def ready(facts: Facts) -> bool:
     """Whether the deployment is Ready, and that is said about the current spec."""
-    found = condition(facts, ConditionType.READY)
-    return found is not None and found.status is ConditionStatus.TRUE and not behind(facts)
+    condition = condition_of(facts, ConditionType.READY)
+    return condition is not None and condition.status is ConditionStatus.TRUE and not behind(facts)
 
 
 def behind(facts: Facts) -> bool:
@@ -39,9 +39,9 @@ def behind(facts: Facts) -> bool:
     return facts.status.observed_generation < facts.generation
 
 
-def condition(facts: Facts, kind: ConditionType) -> Condition | None:
+def condition_of(facts: Facts, kind: ConditionType) -> Condition | None:
     """The condition of a type, if it was ever written."""
-    return next((found for found in facts.status.conditions if found.type == kind), None)
+    return next((one for one in facts.status.conditions if one.type == kind), None)
 
 
 def _chain(facts: Facts) -> Iterator[Check]:
@@ -92,7 +92,7 @@ def _operator(facts: Facts) -> Check:
         else f"the status is about the current generation {facts.generation}"
     )
     if isinstance(lease, Unknown):
-        # A status that keeps up shows that somebody works.
+        # A status that keeps up shows that an operator works.
         return Check(name, State.WAITING if behind(facts) else State.PASSED, f"{about} (its Lease: {lease.why})")
     if lease is None:
         return Check(name, State.FAILED, f"no operator holds a Lease; {about}", _START_OPERATOR)
@@ -123,24 +123,24 @@ _ASKING = frozenset({Reason.ACCESS_CHECKING, Reason.ACCESS_CHECK_FAILED, Reason.
 
 
 def _judged(facts: Facts, name: str, kind: ConditionType) -> Check:
-    found = condition(facts, kind)
-    if found is None:
+    condition = condition_of(facts, kind)
+    if condition is None:
         return Check(name, State.WAITING, "the operator has not looked at it yet")
-    if found.observed_generation < facts.generation:
-        return Check(name, State.WAITING, f"said about an older spec: {found.reason}: {found.message}")
-    if found.status is ConditionStatus.TRUE:
-        return Check(name, State.PASSED, _plan_evidence(facts, found) if name == "plan" else found.message)
-    if found.reason in _ASKING:
-        return Check(name, State.WAITING, f"{found.reason}: {found.message}", unblock(facts, found))
-    if found.reason == Reason.WAITING or found.status is ConditionStatus.UNKNOWN:
-        return Check(name, State.SKIPPED, found.message or "an earlier condition has to become True first")
-    return Check(name, State.FAILED, f"{found.reason}: {found.message}", unblock(facts, found))
+    if condition.observed_generation < facts.generation:
+        return Check(name, State.WAITING, f"said about an older spec: {condition.reason}: {condition.message}")
+    if condition.status is ConditionStatus.TRUE:
+        return Check(name, State.PASSED, _plan_evidence(facts, condition) if name == "plan" else condition.message)
+    if condition.reason in _ASKING:
+        return Check(name, State.WAITING, f"{condition.reason}: {condition.message}", unblock(facts, condition))
+    if condition.reason == Reason.WAITING or condition.status is ConditionStatus.UNKNOWN:
+        return Check(name, State.SKIPPED, condition.message or "an earlier condition has to become True first")
+    return Check(name, State.FAILED, f"{condition.reason}: {condition.message}", unblock(facts, condition))
 
 
-def _plan_evidence(facts: Facts, found: Condition) -> str:
+def _plan_evidence(facts: Facts, condition: Condition) -> str:
     chosen = facts.status.plan.chosen if facts.status.plan else None
     if chosen is None:
-        return found.message
+        return condition.message
     sizes = f"tensor {chosen.tensor_parallel_size} × pipeline {chosen.pipeline_parallel_size}"
     return f"{plan_label(chosen)}, {sizes}, {chosen.max_model_length:,} tokens of context"
 
@@ -167,20 +167,20 @@ def _activation(facts: Facts) -> Check:
 
 def _rollout(facts: Facts) -> Check:
     name, revisions = "rollout", facts.status.revisions
-    found = condition(facts, ConditionType.UP_TO_DATE)
-    if found is None:
+    condition = condition_of(facts, ConditionType.UP_TO_DATE)
+    if condition is None:
         return Check(name, State.SKIPPED, "no revision was started yet")
     pending, active = (revisions.pending, revisions.active) if revisions else ("", "")
     how = _strategy(facts, pending or active)
-    if found.status is ConditionStatus.TRUE:
-        return Check(name, State.PASSED, f"{found.message}{how}")
+    if condition.status is ConditionStatus.TRUE:
+        return Check(name, State.PASSED, f"{condition.message}{how}")
     serves = f"; {active} has the traffic" if active else ""
-    if found.reason not in _UNDER_WAY:
-        return Check(name, State.FAILED, f"{found.reason}: {found.message}{serves}", unblock(facts, found))
-    if found.reason == Reason.WAITING:
-        return Check(name, State.SKIPPED, f"{found.message}{serves}")
+    if condition.reason not in _UNDER_WAY:
+        return Check(name, State.FAILED, f"{condition.reason}: {condition.message}{serves}", unblock(facts, condition))
+    if condition.reason == Reason.WAITING:
+        return Check(name, State.SKIPPED, f"{condition.message}{serves}")
     coming = f"{pending} is on its way{how}{serves}; " if pending else ""
-    return Check(name, State.WAITING, f"{coming}{found.reason}: {found.message}")
+    return Check(name, State.WAITING, f"{coming}{condition.reason}: {condition.message}")
 
 
 _UNDER_WAY = frozenset({Reason.WAITING, Reason.STARTING, Reason.ROLLING_OUT})
@@ -188,31 +188,35 @@ _UNDER_WAY = frozenset({Reason.WAITING, Reason.STARTING, Reason.ROLLING_OUT})
 
 
 def _strategy(facts: Facts, revision: str) -> str:
-    if isinstance(facts.records, Unknown):
+    if isinstance(facts.revisions, Unknown):
         return ""
-    record = next((record for record in facts.records if record.name == revision), None)
-    if record is None or record.facts.strategy is None:
+    pinned = next((entry for entry in facts.revisions if entry.name == revision), None)
+    if pinned is None or pinned.strategy is None:
         return ""
-    return f" (revision {record.number}, {record.facts.strategy}: {record.facts.strategy_reason})"
+    return f" (revision {pinned.number}, {pinned.strategy}: {pinned.strategy_reason})"
 
 
 def _endpoint(facts: Facts) -> Check:
-    name, found = "endpoint", condition(facts, ConditionType.ENDPOINT_READY)
-    if found is None or found.observed_generation < facts.generation:
+    name, condition = "endpoint", condition_of(facts, ConditionType.ENDPOINT_READY)
+    if condition is None or condition.observed_generation < facts.generation:
         return Check(name, State.WAITING, "the operator has not looked at it yet")
-    if found.status is ConditionStatus.TRUE:
+    if condition.status is ConditionStatus.TRUE:
         replicas = f"{facts.status.ready_replicas} of {facts.status.replicas} replicas"
         return Check(name, State.PASSED, f"{facts.status.url} answers, {replicas}")
-    return Check(name, State.WAITING, f"{found.reason}: {found.message}")
+    return Check(name, State.WAITING, f"{condition.reason}: {condition.message}")
 
 
 def _memory(facts: Facts) -> Iterator[Check]:
     """What the engines measured against the plan, once they did: it keeps no deployment from being Ready."""
-    found = condition(facts, ConditionType.PLAN_ACCURATE)
-    if found is None or found.observed_generation < facts.generation or found.status is ConditionStatus.UNKNOWN:
+    condition = condition_of(facts, ConditionType.PLAN_ACCURATE)
+    if (
+        condition is None
+        or condition.observed_generation < facts.generation
+        or condition.status is ConditionStatus.UNKNOWN
+    ):
         return
-    harmful = found.reason == Reason.KV_CACHE_SMALLER_THAN_PLANNED
-    yield Check("memory", State.WARNING if harmful else State.PASSED, found.message, unblock(facts, found))
+    harmful = condition.reason == Reason.KV_CACHE_SMALLER_THAN_PLANNED
+    yield Check("memory", State.WARNING if harmful else State.PASSED, condition.message, unblock(facts, condition))
 
 
 _STEPS: tuple[_Step, ...] = (_rollout, pods.capacity, pods.cluster, pods.engine, _endpoint)

@@ -29,7 +29,7 @@ async def command(connection: Connection, name: str, *, as_json: bool) -> int:
 
 def document(facts: Facts, chain: tuple[checks.Check, ...]) -> dict[str, Any]:
     """The explanation as JSON; a stable interface, documented in docs/cli.md."""
-    ready = explain_checks.condition(facts, ConditionType.READY)
+    ready = explain_checks.condition_of(facts, ConditionType.READY)
     return {
         "namespace": facts.namespace,
         "name": facts.name,

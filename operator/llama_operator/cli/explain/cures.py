@@ -15,8 +15,8 @@ _BY_REASON: Mapping[str, str] = {
     Reason.SUSPENDED: "{edit}: spec.activation Active",
     Reason.LINEAGE_UNRESOLVED: "ask the platform owner to add the model with its lineage to the catalog",
     Reason.ACCEPTANCE_MISSING: (
-        "name a LicenseAcceptance for {families} in spec.license.acceptance; {records}; if there is none, whoever may "
-        "sign for the company creates one"
+        "name a LicenseAcceptance for {families} in spec.license.acceptance; {records}; if there is none, a person who "
+        "may sign for the company creates one"
     ),
     Reason.ACCEPTANCE_NOT_FOUND: "correct spec.license.acceptance, or create a LicenseAcceptance for {families}; {records}",
     Reason.ACCEPTANCE_TERMINATED: "name another LicenseAcceptance in spec.license.acceptance; {records}",
@@ -58,10 +58,10 @@ _BY_REASON: Mapping[str, str] = {
     ),
     Reason.REATTESTATION_DUE: "record an acceptance with a new attestation of the same month (house policy); {records}",
     Reason.EUROPEAN_UNION_NOT_GRANTED: (
-        "take a model that takes text alone; the domicile of the licensee counts, not where nodes or users are"
+        "take a model that takes only text; the domicile of the licensee counts, not where nodes or users are"
     ),
     Reason.DOMICILE_MISSING: "record an acceptance with spec.domicile; {records}",
-    Reason.TRADE_CONTROL: "ask whoever is responsible for trade control; the message names the LicensePolicy",
+    Reason.TRADE_CONTROL: "ask the person responsible for trade control; the message names the LicensePolicy",
     Reason.ATTRIBUTION_MISSING: "spec.license.attributionURL: the page that shows the line that the message names",
     Reason.NAME_PREFIX_MISSING: "have spec.servedName of the LlamaModel begin as the message says",
     Reason.TRADEMARK: "have spec.servedName of the LlamaModel changed",
@@ -138,9 +138,9 @@ _NO_REJECTED = (
 )
 
 
-def unblock(facts: Facts, found: Condition) -> str:
-    """What to do about the condition `found`; empty when only waiting helps."""
-    template = _BY_REASON.get(found.reason)
+def unblock(facts: Facts, condition: Condition) -> str:
+    """What to do about a condition; empty when only waiting helps."""
+    template = _BY_REASON.get(condition.reason)
     if template is None:
         return ""
     acceptance = facts.deployment.spec.license.acceptance if facts.deployment else None
@@ -185,7 +185,7 @@ def _records(facts: Facts) -> str:
     """The acceptances that exist, as far as they may be seen."""
     if isinstance(facts.acceptances, Unknown):
         return "list them: kubectl get licenseacceptances"
-    names = [f"{found.metadata.name} ({', '.join(found.spec.families)})" for found in facts.acceptances]
+    names = [f"{record.metadata.name} ({', '.join(record.spec.families)})" for record in facts.acceptances]
     return f"there are: {', '.join(names[:5])}" if names else "there is none yet"
 
 

@@ -1,4 +1,4 @@
-"""What `kubectl llama explain` knows: the input of its chain of checks. Gathered by `explain_gather`, by hand in tests.
+"""What `kubectl llama explain` knows: the input of its chain of checks. Gathered by `cli.explain.gather`, by hand in tests.
 
 What may not be read is `Unknown` with the reason: a missing right must not hide the rest.
 """
@@ -10,9 +10,8 @@ from datetime import datetime, timedelta
 from llama_operator.api.v1alpha1.licenseacceptance import LicenseAcceptance
 from llama_operator.api.v1alpha1.llamadeployment import LlamaDeployment
 from llama_operator.api.v1alpha1.llamadeployment_status import LlamaDeploymentStatus
-from llama_operator.cli.shared import revisions
 from llama_operator.cli.shared.connection import Unknown
-from llama_operator.decide.observed import NodeFacts, RayServiceFacts
+from llama_operator.decide.observed import NodeFacts, RayClusterFacts, RayServiceFacts, RevisionFacts
 from llama_operator.errors import FieldProblem
 
 
@@ -51,27 +50,6 @@ class PodFacts:
 
 
 @dataclass(frozen=True, slots=True)
-class ConditionFacts:
-    """A condition of an object of KubeRay."""
-
-    type: str
-    status: str
-    reason: str
-    message: str
-
-
-@dataclass(frozen=True, slots=True)
-class RayFacts:
-    """What KubeRay says about a RayService or RayCluster of the deployment."""
-
-    name: str
-    revision: str
-    conditions: tuple[ConditionFacts, ...] = ()
-    service: RayServiceFacts | None = None
-    """For a RayService, what the operator reads of it."""
-
-
-@dataclass(frozen=True, slots=True)
 class HeldFacts:
     """Accelerators that pods of the whole cluster hold."""
 
@@ -96,10 +74,10 @@ class Facts:
     status: LlamaDeploymentStatus
     lease: LeaseFacts | Unknown | None = None
     acceptances: tuple[LicenseAcceptance, ...] | Unknown = ()
-    records: tuple[revisions.Record, ...] | Unknown = ()
+    revisions: tuple[RevisionFacts, ...] | Unknown = ()
     nodes: tuple[NodeFacts, ...] | Unknown = ()
     held: HeldFacts | Unknown | None = None
-    """None when nobody had to count: every pod has a node."""
+    """None when there was nothing to count: every pod has a node."""
     pods: tuple[PodFacts, ...] | Unknown = ()
-    services: tuple[RayFacts, ...] | Unknown = ()
-    clusters: tuple[RayFacts, ...] | Unknown = ()
+    services: tuple[RayServiceFacts, ...] | Unknown = ()
+    clusters: tuple[RayClusterFacts, ...] | Unknown = ()

@@ -2,26 +2,26 @@
 
 import asyncio
 from collections.abc import Iterable, Mapping
-from typing import Any
+from dataclasses import replace
 
 from pydantic import ValidationError
 
 from llama_operator import catalog
 from llama_operator.api.manifest import parse_as
 from llama_operator.api.meta import LABEL_DEPLOYMENT, LABEL_REVISION
-from llama_operator.api.v1alpha1.licenseacceptance import LicenseAcceptance
 from llama_operator.api.v1alpha1.llamadeployment import LlamaDeployment
 from llama_operator.api.v1alpha1.llamadeployment_status import LlamaDeploymentStatus
-from llama_operator.cli.explain.facts import ConditionFacts, Facts, HeldFacts, LeaseFacts, PodFacts, RayFacts
-from llama_operator.cli.shared import revisions
-from llama_operator.cli.shared.connection import Connection, Unknown, facts_of, readable
+from llama_operator.cli.explain.facts import Facts, HeldFacts, LeaseFacts, PodFacts
+from llama_operator.cli.shared import world
+from llama_operator.cli.shared.connection import Connection, Unknown, list_facts, read_if_possible
 from llama_operator.cli.shared.output import moment
+from llama_operator.decide.observed import Observed
 from llama_operator.errors import FieldProblem, InvalidManifestError
 from llama_operator.kube import kinds
 from llama_operator.kube.port import Cluster, Object
-from llama_operator.observe import children
-from llama_operator.observe.gather import node_facts
+from llama_operator.observe import capacity
 
+_RAY_SERVICES = "rayservices.ray.io"
 _LEASE = "llama-operator"
 """Name of the Lease that the leading operator holds, or the end of it where a release has another name."""
 
@@ -29,40 +29,43 @@ _LEASE = "llama-operator"
 async def gather(connection: Connection, live: Object) -> Facts:
     """Read what may matter to the deployment `live`."""
     cluster, metadata = connection.cluster, live["metadata"]
-    namespace, name = metadata["namespace"], metadata["name"]
-    own = {LABEL_DEPLOYMENT: name}
-    known, status = catalog.load(), _status(live)
     deployment, problems = _parsed(live)
-    lease, records = await asyncio.gather(
-        readable(lease_of(cluster)), readable(revisions.read(cluster, namespace, name))
-    )
-    acceptances, nodes = await asyncio.gather(
-        facts_of(cluster, kinds.LICENSE_ACCEPTANCE, _acceptance),
-        facts_of(cluster, kinds.NODE, lambda item: node_facts(item, known)),
-    )
-    pods, services, clusters = await asyncio.gather(
-        facts_of(cluster, kinds.POD, pod_facts, namespace, own),
-        facts_of(cluster, kinds.RAY_SERVICE, _service, namespace, own),
-        facts_of(cluster, kinds.RAY_CLUSTER, _ray, namespace, own),
-    )
-    return Facts(
-        namespace=namespace,
-        name=name,
+    facts = Facts(
+        namespace=metadata["namespace"],
+        name=metadata["name"],
         now=connection.now(),
         generation=metadata.get("generation", 0),
         deleted_at=moment(metadata.get("deletionTimestamp")),
         finalizers=tuple(metadata.get("finalizers") or ()),
         deployment=deployment,
         problems=problems,
-        status=status,
-        lease=lease,
-        acceptances=acceptances,
-        records=records,
-        nodes=nodes,
-        held=await _held_if_needed(cluster, pods, _resource(known, status)),
-        pods=pods,
-        services=services,
-        clusters=clusters,
+        status=_status(live),
+    )
+    if deployment is None:
+        # The first check says so, and skips all others.
+        return facts
+    own = {LABEL_DEPLOYMENT: facts.name}
+    observed, lease, pods = await asyncio.gather(
+        world.observed_with(connection, deployment, rollout=False),
+        read_if_possible(lease_of(cluster)),
+        list_facts(cluster, kinds.POD, pod_facts, facts.namespace, own),
+    )
+    held = await _held_if_needed(cluster, pods, _resource(catalog.load(), facts.status))
+    return replace(_seen(facts, observed), lease=lease, pods=pods, held=held)
+
+
+def _seen(facts: Facts, observed: Observed) -> Facts:
+    """Add what the operator reads too; what may not be read is Unknown."""
+    unread = {part.kind: Unknown(part.why) for part in observed.unknown}
+    if observed.platform.lacks(_RAY_SERVICES):
+        unread[kinds.RAY_SERVICE.plural] = Unknown(f"the API server has no {_RAY_SERVICES}", no_such_kind=True)
+    return replace(
+        facts,
+        acceptances=unread.get(kinds.LICENSE_ACCEPTANCE.plural, observed.acceptances or ()),
+        revisions=unread.get(kinds.CONTROLLER_REVISION.plural, observed.revisions),
+        nodes=unread.get(kinds.NODE.plural, observed.nodes or ()),
+        services=unread.get(kinds.RAY_SERVICE.plural, observed.ray_services),
+        clusters=unread.get(kinds.RAY_CLUSTER.plural, observed.ray_clusters),
     )
 
 
@@ -80,19 +83,12 @@ def _status(live: Object) -> LlamaDeploymentStatus:
         return LlamaDeploymentStatus()
 
 
-def _acceptance(item: Object) -> LicenseAcceptance | None:
-    try:
-        return parse_as(LicenseAcceptance, item)
-    except InvalidManifestError:
-        return None
-
-
 async def lease_of(cluster: Cluster) -> LeaseFacts | None:
     """Read the Lease of the operator, wherever it is installed; None for none."""
     listing = await cluster.list(kinds.LEASE)
-    found = [lease_facts(item) for item in listing.items if item["metadata"]["name"].endswith(_LEASE)]
-    # An abandoned one of an earlier installation may lie beside it.
-    return max(found, key=lambda lease: lease.renewed.timestamp() if lease.renewed else 0.0, default=None)
+    leases = [lease_facts(item) for item in listing.items if item["metadata"]["name"].endswith(_LEASE)]
+    # One that an earlier installation left behind may be there too.
+    return max(leases, key=lambda lease: lease.renewed.timestamp() if lease.renewed else 0.0, default=None)
 
 
 def lease_facts(obj: Object) -> LeaseFacts:
@@ -111,10 +107,10 @@ def pod_facts(obj: Object) -> PodFacts:
     metadata, status = obj["metadata"], obj.get("status") or {}
     labels: Mapping[str, str] = metadata.get("labels") or {}
     conditions: Iterable[Object] = status.get("conditions") or ()
-    by_type = {found.get("type"): found for found in conditions}
+    by_type = {condition.get("type"): condition for condition in conditions}
     containers = [*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())]
     waiting: Object = next(
-        (found["state"]["waiting"] for found in containers if (found.get("state") or {}).get("waiting")), {}
+        (one["state"]["waiting"] for one in containers if (one.get("state") or {}).get("waiting")), {}
     )
     scheduled = by_type.get("PodScheduled", {})
     return PodFacts(
@@ -139,32 +135,13 @@ def _last_exit(containers: Iterable[Object]) -> str:
     return ""
 
 
-def _ray(obj: Object) -> RayFacts:
-    conditions: Iterable[Object] = (obj.get("status") or {}).get("conditions") or ()
-    return RayFacts(
-        name=obj["metadata"]["name"],
-        revision=(obj["metadata"].get("labels") or {}).get(LABEL_REVISION, ""),
-        conditions=tuple(
-            ConditionFacts(
-                found.get("type", ""), found.get("status", ""), found.get("reason", ""), found.get("message", "")
-            )
-            for found in conditions
-        ),
-    )
-
-
-def _service(obj: Object) -> RayFacts:
-    found = _ray(obj)
-    return RayFacts(found.name, found.revision, found.conditions, children.ray_service_facts(obj))
-
-
 async def _held_if_needed(
     cluster: Cluster, own: tuple[PodFacts, ...] | Unknown, resource: str
 ) -> HeldFacts | Unknown | None:
     # All pods of a large cluster are many megabytes: they are read only when a pod of ours waits for a node.
     if isinstance(own, Unknown) or not any(pod.unschedulable for pod in own):
         return None
-    everywhere = await readable(cluster.list(kinds.POD))
+    everywhere = await read_if_possible(cluster.list(kinds.POD))
     return everywhere if isinstance(everywhere, Unknown) else _held(everywhere.items, resource)
 
 
@@ -181,17 +158,9 @@ def _held(pods: Iterable[Object], resource: str) -> HeldFacts:
     by_node: dict[str, int] = {}
     by_namespace: dict[str, int] = {}
     for pod in pods:
-        spec = pod.get("spec") or {}
-        node, count = spec.get("nodeName"), _requested(spec, resource)
-        if not node or not count or (pod.get("status") or {}).get("phase") in {"Succeeded", "Failed"}:
-            continue
-        namespace = pod["metadata"].get("namespace", "")
-        by_node[node] = by_node.get(node, 0) + count
-        by_namespace[namespace] = by_namespace.get(namespace, 0) + count
+        node, count = (pod.get("spec") or {}).get("nodeName"), capacity.held(pod, resource)
+        if node and count:
+            namespace = pod["metadata"].get("namespace", "")
+            by_node[node] = by_node.get(node, 0) + count
+            by_namespace[namespace] = by_namespace.get(namespace, 0) + count
     return HeldFacts(by_node, by_namespace)
-
-
-def _requested(spec: Mapping[str, Any], resource: str) -> int:
-    containers: Iterable[Object] = spec.get("containers") or ()
-    # Accelerators cannot be overcommitted: requests and limits are the same.
-    return sum(int(((found.get("resources") or {}).get("limits") or {}).get(resource, 0)) for found in containers)

@@ -1,14 +1,18 @@
-"""The steps that pods take: nodes for them, the Ray cluster, the engine. Pure; called by `explain_checks`."""
+"""The steps that pods take: nodes for them, the Ray cluster, the engine. Pure; called by `cli.explain.chain`."""
 
 from collections.abc import Iterable
+from typing import TypeVar
 
 from llama_operator.api.meta import ConditionStatus
 from llama_operator.api.reasons import ConditionType
-from llama_operator.cli.explain.facts import Facts, HeldFacts, PodFacts, RayFacts
+from llama_operator.cli.explain.facts import Facts, HeldFacts, PodFacts
 from llama_operator.cli.shared.checks import Check, State
 from llama_operator.cli.shared.connection import Unknown
+from llama_operator.decide.observed import RayClusterFacts, RayServiceFacts
 from llama_operator.decide.rollout.rollout import ENGINE_FAILED
 from llama_serving.config import LICENSE_FILES_MISSING
+
+_Child = TypeVar("_Child", RayServiceFacts, RayClusterFacts)
 
 _BROKEN_PODS = {
     "ImagePullBackOff": "spec.image, or the operator's default image: name one that the nodes can pull",
@@ -99,8 +103,7 @@ def engine(facts: Facts) -> Check:
         return Check(name, State.UNKNOWN, facts.services.why)
     if not revision:
         return Check(name, State.SKIPPED, _NO_REVISION)
-    found = _of(facts.services, revision)
-    service = found.service if found else None
+    service = _of(facts.services, revision)
     if service is None or not service.application_status:
         said = f"; KubeRay says: {service.message}" if service and service.message else ""
         return Check(name, State.WAITING, f"Serve has not reported yet{said}")
@@ -123,7 +126,7 @@ _ADVICE = (
     ("401", "the Hub does not give the weights to the token of spec.weights.tokenSecret: see docs/access-check.md"),
     ("No module named", "the image lacks what the engine needs: correct spec.image"),
 )
-"""What an engine's message usually comes from. The first that is found in it is told."""
+"""What an engine's message usually comes from. The first whose words are in it is shown."""
 
 
 def _advice(text: str) -> str:
@@ -133,8 +136,8 @@ def _advice(text: str) -> str:
 
 def _lacking(facts: Facts) -> str:
     """What the operator says about missing nodes; empty if none are missing, or it has not said."""
-    found = next((c for c in facts.status.conditions if c.type == ConditionType.CAPACITY_FOUND), None)
-    return found.message if found is not None and found.status is ConditionStatus.FALSE else ""
+    lacking = next((c for c in facts.status.conditions if c.type == ConditionType.CAPACITY_FOUND), None)
+    return lacking.message if lacking is not None and lacking.status is ConditionStatus.FALSE else ""
 
 
 def _exist(facts: Facts, accelerator: str) -> str:
@@ -165,11 +168,11 @@ def _more_nodes(accelerator: str) -> str:
     )
 
 
-def _of(found: Iterable[RayFacts], revision: str) -> RayFacts | None:
-    return next((item for item in found if revision in {item.name, item.revision}), None)
+def _of(children: Iterable[_Child], revision: str) -> _Child | None:
+    return next((child for child in children if revision in {child.name, child.revision}), None)
 
 
-def _refused(service: RayFacts) -> Check | None:
+def _refused(service: RayServiceFacts) -> Check | None:
     ready = next((c for c in service.conditions if c.type == "Ready"), None)
     if ready is None or ready.reason not in {"ValidationFailed", "InitializingTimeout"}:
         return None
@@ -197,7 +200,7 @@ def _broken(facts: Facts, pods: Iterable[PodFacts]) -> Check | None:
     return Check("cluster", State.FAILED, f"{pod.name}: {pod.waiting}{ended}: {pod.waiting_message}", f"{cure}; {look}")
 
 
-def _running(facts: Facts, made: RayFacts, pods: tuple[PodFacts, ...]) -> Check:
+def _running(facts: Facts, made: RayClusterFacts, pods: tuple[PodFacts, ...]) -> Check:
     if isinstance(facts.pods, Unknown):
         return Check("cluster", State.UNKNOWN, f"RayCluster {made.name} exists; its pods: {facts.pods.why}")
     running = [pod for pod in pods if pod.phase == "Running"]

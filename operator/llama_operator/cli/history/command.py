@@ -11,7 +11,7 @@ from llama_operator.cli.shared import changes, output, revisions
 from llama_operator.cli.shared.changes import Change
 from llama_operator.cli.shared.connection import Connection, Connector, get_or_explain, on_cluster
 from llama_operator.cli.shared.exit_codes import EXIT_OK
-from llama_operator.cli.shared.revisions import Record
+from llama_operator.decide.observed import RevisionFacts
 from llama_operator.kube import kinds
 from llama_operator.kube.port import Ref
 
@@ -26,47 +26,46 @@ async def command(connection: Connection, name: str, *, as_json: bool) -> int:
     """Print the revisions of the deployment `name`, newest first."""
     ref = Ref(kinds.LLAMA_DEPLOYMENT, connection.namespace, name)
     status = row_of(await get_or_explain(connection.cluster, ref)).status
-    records = await revisions.read(connection.cluster, ref.namespace, name)
-    states = [revisions.state_of(record, status) for record in records]
+    history = await revisions.read(connection.cluster, ref.namespace, name)
+    states = [revisions.state_of(entry, status) for entry in history]
     if as_json:
-        found = [document(record, state, records) for record, state in zip(records, states, strict=True)]
-        output.print_json({"namespace": ref.namespace, "name": name, "revisions": found})
-    elif records:
-        output.console(wide=True).print(_table(records, states, connection.now()))
+        documents = [document(entry, state, history) for entry, state in zip(history, states, strict=True)]
+        output.print_json({"namespace": ref.namespace, "name": name, "revisions": documents})
+    elif history:
+        output.console(wide=True).print(_table(history, states, connection.now()))
     else:
         output.console().print(f"{ref} has no revision yet: `kubectl llama explain {name}` says why.", markup=False)
     return EXIT_OK
 
 
-def document(record: Record, state: str, records: Sequence[Record]) -> dict[str, Any]:
+def document(entry: RevisionFacts, state: str, history: Sequence[RevisionFacts]) -> dict[str, Any]:
     """One revision as JSON; a stable interface, documented in docs/cli.md."""
-    facts = record.facts
     return {
-        "number": record.number,
-        "name": record.name,
+        "number": entry.number,
+        "name": entry.name,
         "state": state,
-        "created": rfc3339(record.created) if record.created else None,
-        "servedAt": facts.served_at or None,
-        "failedAt": facts.failed_at or None,
-        "failure": facts.failure,
-        "strategy": str(facts.strategy) if facts.strategy else None,
-        "strategyReason": facts.strategy_reason,
-        "plan": facts.plan.chosen.to_api() if facts.plan.chosen else None,
-        "inputs": dict(facts.inputs),
-        "changes": [change.to_json() for change in _changed(record, records)],
+        "created": rfc3339(entry.created) if entry.created else None,
+        "servedAt": entry.served_at or None,
+        "failedAt": entry.failed_at or None,
+        "failure": entry.failure,
+        "strategy": str(entry.strategy) if entry.strategy else None,
+        "strategyReason": entry.strategy_reason,
+        "plan": entry.plan.chosen.to_api() if entry.plan.chosen else None,
+        "inputs": dict(entry.inputs),
+        "changes": [change.to_json() for change in _changed(entry, history)],
     }
 
 
-def _changed(record: Record, records: Sequence[Record]) -> tuple[Change, ...]:
+def _changed(entry: RevisionFacts, history: Sequence[RevisionFacts]) -> tuple[Change, ...]:
     """What the revision changed against the one before it; nothing for the oldest that is known."""
-    older = [other for other in records if other.number < record.number]
+    older = [other for other in history if other.number < entry.number]
     if not older:
         return ()
     before = max(older, key=lambda other: other.number)
-    return changes.of_inputs(before.facts.inputs, record.facts.inputs)
+    return changes.of_inputs(before.inputs, entry.inputs)
 
 
-def _table(records: Sequence[Record], states: Sequence[str], now: datetime) -> "Table":
+def _table(history: Sequence[RevisionFacts], states: Sequence[str], now: datetime) -> "Table":
     from rich import box
     from rich.table import Table
     from rich.text import Text
@@ -75,28 +74,28 @@ def _table(records: Sequence[Record], states: Sequence[str], now: datetime) -> "
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for heading in ("NUMBER", "NAME", "STATE", "AGE", "SERVED", "PLAN", "CHANGED"):
         table.add_column(heading, no_wrap=heading != "CHANGED", overflow="fold")
-    for record, state in zip(records, states, strict=True):
-        served = output.moment(record.facts.served_at)
+    for entry, state in zip(history, states, strict=True):
+        served = output.moment(entry.served_at)
         table.add_row(
-            str(record.number),
-            record.name,
+            str(entry.number),
+            entry.name,
             Text(state, style=colors.get(state, "")),
-            output.age(record.created, now),
+            output.age(entry.created, now),
             f"{output.age(served, now)} ago" if served else "never",
-            output.plan_label(record.facts.plan.chosen),
-            Text(_what(record, records)),
+            output.plan_label(entry.plan.chosen),
+            Text(_what(entry, history)),
         )
     return table
 
 
-def _what(record: Record, records: Sequence[Record]) -> str:
-    changed = _changed(record, records)
+def _what(entry: RevisionFacts, history: Sequence[RevisionFacts]) -> str:
+    changed = _changed(entry, history)
     shown = [
         f"{change.field.removeprefix('spec.')}: {_short(change.before)} → {_short(change.after)}"
         for change in changed[:_MOST_SHOWN]
     ]
     shown += [f"and {len(changed) - _MOST_SHOWN} more"] if len(changed) > _MOST_SHOWN else []
-    shown += [f"given up: {record.facts.failure or 'it did not serve in time'}"] if record.facts.failed_at else []
+    shown += [f"given up: {entry.failure or 'it did not serve in time'}"] if entry.failed_at else []
     return "\n".join(shown)
 
 

@@ -5,7 +5,7 @@ import sys
 from typing import Any
 
 from llama_operator.cli.license import judged as license_judged
-from llama_operator.cli.license.judged import DISCLAIMER, Found, Judged
+from llama_operator.cli.license.judged import DISCLAIMER, Judged, Judgments
 from llama_operator.cli.shared import checks, output
 from llama_operator.cli.shared.connection import Connection, Connector, on_cluster
 from llama_operator.cli.shared.exit_codes import EXIT_LICENSE_REFUSED, EXIT_OK
@@ -22,21 +22,21 @@ _STATES = {
 
 def explain_files(paths: list[str], name: str | None, *, as_json: bool) -> int:
     """Explain the deployment of `paths` by the records beside it; returns the exit code: 0 when it is allowed."""
-    found = license_judged.from_files(paths)
-    named = [each for each in found.judged if name in {None, each.deployment.metadata.name}]
+    judgments = license_judged.from_files(paths)
+    named = [judged for judged in judgments.judged if name in {None, judged.deployment.metadata.name}]
     if len(named) != 1:
-        names = ", ".join(each.deployment.metadata.name for each in found.judged)
+        names = ", ".join(judged.deployment.metadata.name for judged in judgments.judged)
         problem = FieldProblem("kind", f"one LlamaDeployment is needed, found: {names}", "name it on the command line")
         raise InvalidManifestError(", ".join(paths), [problem])
-    return _show(Found(tuple(named)), as_json=as_json)
+    return _show(Judgments(tuple(named)), as_json=as_json)
 
 
 async def explain(connection: Connection, name: str, *, as_json: bool) -> int:
     """Explain the deployment `name` of a cluster; returns the exit code."""
-    found = await license_judged.from_cluster(connection, [name])
-    if found.invalid:
-        raise found.invalid[0]
-    return _show(found, as_json=as_json)
+    judgments = await license_judged.from_cluster(connection, [name])
+    if judgments.invalid:
+        raise judgments.invalid[0]
+    return _show(judgments, as_json=as_json)
 
 
 def document(judged: Judged, unknown: tuple[str, ...] = ()) -> dict[str, Any]:
@@ -84,12 +84,12 @@ def _rule(rule: RuleRecord) -> dict[str, str]:
     }
 
 
-def _show(found: Found, *, as_json: bool) -> int:
-    judged = found.judged[0]
+def _show(judgments: Judgments, *, as_json: bool) -> int:
+    judged = judgments.judged[0]
     if as_json:
-        output.print_json(document(judged, found.unknown))
+        output.print_json(document(judged, judgments.unknown))
     else:
-        _print(judged, found.unknown)
+        _print(judged, judgments.unknown)
     return EXIT_OK if judged.allowed else EXIT_LICENSE_REFUSED
 
 
@@ -106,7 +106,7 @@ def _print(judged: Judged, unknown: tuple[str, ...]) -> None:
             console.print(Text(f"  lineage: {step}", style="dim"), soft_wrap=True)
         checks.show(console, [_check(rule) for rule in judged.rules])
         for said in verdict.evidence.attestations:
-            who = f"{said.by or 'nobody'} on {said.on or 'no date'}, {said.acceptance}"
+            who = f"{said.by or 'no person'} on {said.on or 'no date'}, {said.acceptance}"
             console.print(Text(f"attested, not checked: {said.rule} {said.statement} ({who})"), soft_wrap=True)
     subject, style = _said(judged)
     console.print(Text.assemble((subject, style), f": {judged.message}"), soft_wrap=True)

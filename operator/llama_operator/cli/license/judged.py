@@ -3,22 +3,25 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 
 from llama_operator import catalog
 from llama_operator.api.manifest import parse_as
-from llama_operator.api.meta import LABEL_DEPLOYMENT
 from llama_operator.api.v1alpha1.llamadeployment import LlamaDeployment
-from llama_operator.cli.shared import files, license_records
-from llama_operator.cli.shared.connection import Connection, Unknown, facts_of, get_or_explain, list_or_explain
+from llama_operator.cli.shared import files, world
+from llama_operator.cli.shared.connection import Connection, get_or_explain, list_or_explain
 from llama_operator.decide.decision import Decision, decide
 from llama_operator.decide.license import LicenseVerdict
-from llama_operator.decide.observed import Observed, RevisionFacts
+from llama_operator.decide.observed import Observed, Unread
 from llama_operator.errors import FieldProblem, InvalidManifestError
 from llama_operator.evidence.record import RuleRecord, rules
 from llama_operator.kube import kinds
-from llama_operator.kube.port import Object, Ref
-from llama_operator.observe import children
+from llama_operator.kube.port import Ref
+from llama_operator.observe.read_once import ReadOnce
+
+_LICENSES = frozenset(
+    kind.plural
+    for kind in (kinds.LICENSE_ACCEPTANCE, kinds.LLAMA_MODEL, kinds.LICENSE_POLICY, kinds.CONTROLLER_REVISION)
+)
 
 DISCLAIMER = (
     "This shows which rules the operator enforces and what evidence it has. It is no legal advice, and an acceptance record "
@@ -80,13 +83,13 @@ class Judged:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class Judgments:
     """What was judged.
 
     Attributes:
-        judged: Deployments in the order in which they were found.
+        judged: Deployments in the order of the files, or of the cluster.
         invalid: Objects that cannot be read, with their problems.
-        unknown: What of the cluster may not be read.
+        unknown: What of the cluster the user may not read, as far as a license rests on it.
     """
 
     judged: tuple[Judged, ...]
@@ -94,7 +97,7 @@ class Found:
     unknown: tuple[str, ...] = ()
 
 
-def from_files(paths: list[str]) -> Found:
+def from_files(paths: list[str]) -> Judgments:
     """Judge every LlamaDeployment of `paths` by the records beside it, today.
 
     Raises:
@@ -105,11 +108,11 @@ def from_files(paths: list[str]) -> Found:
     if not manifests:
         problem = FieldProblem("kind", "a LlamaDeployment is needed, found: none", "add its file with -f")
         raise InvalidManifestError(", ".join(paths), [problem])
-    observed = [each.observed(now) for each in manifests]
-    return Found(tuple(Judged(each, decide(each, known)) for each in observed))
+    observed = [manifest.observed(now) for manifest in manifests]
+    return Judgments(tuple(Judged(facts, decide(facts, known)) for facts in observed))
 
 
-async def from_cluster(connection: Connection, names: Iterable[str], *, all_namespaces: bool = False) -> Found:
+async def from_cluster(connection: Connection, names: Iterable[str], *, all_namespaces: bool = False) -> Judgments:
     """Judge deployments of a cluster by the records that it has.
 
     Args:
@@ -121,36 +124,29 @@ async def from_cluster(connection: Connection, names: Iterable[str], *, all_name
         ClusterError: If a named deployment does not exist, or llama-operator is not installed.
     """
     namespace = None if all_namespaces else connection.namespace
-    live = [
+    named = [
         await get_or_explain(connection.cluster, Ref(kinds.LLAMA_DEPLOYMENT, connection.namespace, name))
         for name in names
-    ] or (await list_or_explain(connection.cluster, kinds.LLAMA_DEPLOYMENT, namespace)).items
-    records = await license_records.read(connection.cluster)
-    pinned = await facts_of(connection.cluster, kinds.CONTROLLER_REVISION, _pinned, namespace)
-    revisions = () if isinstance(pinned, Unknown) else pinned
-    # Without the right to see them the plan is made anew; its variant may be another one than that which runs.
-    unknown = (*records.unknown, *((pinned.why,) if isinstance(pinned, Unknown) and not pinned.no_such_kind else ()))
-    judged, invalid, known = [], [], catalog.load()
+    ]
+    live = named or (await list_or_explain(connection.cluster, kinds.LLAMA_DEPLOYMENT, namespace)).items
+    # One by one: each list is read once, so what is told of one deployment holds for the others too.
+    reads = connection.cluster if named else ReadOnce(connection.cluster, namespace)
+    known = catalog.load()
+    judged, invalid, unread = [], [], []
     for obj in live:
         try:
             deployment = parse_as(LlamaDeployment, obj)
         except InvalidManifestError as error:
             invalid.append(error)
             continue
-        key = (deployment.metadata.namespace, deployment.metadata.name)
-        observed = Observed(
-            deployment,
-            acceptances=records.acceptances,
-            models=records.models,
-            policies=records.policies,
-            revisions=tuple(facts for owner, facts in revisions if owner == key),
-            now=connection.now(),
-        )
+        observed = await world.observed_with(connection, deployment, reads=reads, rollout=False)
         judged.append(Judged(observed, decide(observed, known)))
-    return Found(tuple(judged), tuple(invalid), unknown)
+        unread += [part for part in observed.unknown if _matters(part, observed)]
+    return Judgments(tuple(judged), tuple(invalid), world.whys(unread))
 
 
-def _pinned(obj: Object) -> tuple[tuple[str, str], RevisionFacts] | None:
-    facts = children.revision_facts(obj)
-    owner: Any = (obj["metadata"].get("labels") or {}).get(LABEL_DEPLOYMENT)
-    return None if facts is None or owner is None else ((obj["metadata"]["namespace"], owner), facts)
+def _matters(part: Unread, observed: Observed) -> bool:
+    """Whether a license rests on it: on records, and on which weights run, which nodes may choose."""
+    if part.kind == kinds.NODE.plural:
+        return observed.deployment.spec.hardware.accelerator == "Auto"
+    return part.kind in _LICENSES

@@ -6,7 +6,7 @@ import sys
 from typing import Any
 
 from llama_operator.cli.license import judged as license_judged
-from llama_operator.cli.license.judged import DISCLAIMER, Found, Judged
+from llama_operator.cli.license.judged import DISCLAIMER, Judged, Judgments
 from llama_operator.cli.shared import output
 from llama_operator.cli.shared.connection import Connection, Connector, on_cluster
 from llama_operator.cli.shared.exit_codes import EXIT_OK
@@ -43,9 +43,9 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 def report_files(paths: list[str], names: list[str], *, form: str) -> int:
     """Report on the deployments of `paths`; returns the exit code."""
-    found = license_judged.from_files(paths)
-    chosen = tuple(each for each in found.judged if not names or each.deployment.metadata.name in names)
-    return _show(Found(chosen), form)
+    judgments = license_judged.from_files(paths)
+    chosen = tuple(judged for judged in judgments.judged if not names or judged.deployment.metadata.name in names)
+    return _show(Judgments(chosen), form)
 
 
 async def report(connection: Connection, names: list[str], *, all_namespaces: bool, form: str) -> int:
@@ -57,8 +57,8 @@ async def report(connection: Connection, names: list[str], *, all_namespaces: bo
     if names and all_namespaces:
         problem = FieldProblem("NAME", "belongs to one namespace, and -A says all", "leave one of them out")
         raise InvalidManifestError("the command line", [problem])
-    found = await license_judged.from_cluster(connection, names, all_namespaces=all_namespaces)
-    return _show(found, form)
+    judgments = await license_judged.from_cluster(connection, names, all_namespaces=all_namespaces)
+    return _show(judgments, form)
 
 
 def document(judged: Judged) -> dict[str, Any]:
@@ -70,7 +70,7 @@ def document(judged: Judged) -> dict[str, Any]:
         "namespace": metadata.namespace,
         "name": metadata.name,
         "model": spec.model.name,
-        "verdict": "NotChecked" if judged.unchecked else "Allow" if judged.allowed else "Deny",
+        "verdict": _verdict(judged),
         "reason": judged.reason,
         "tier": str(verdict.tier) if verdict else "Unresolved",
         "families": list(verdict.families) if verdict else [],
@@ -92,15 +92,21 @@ def document(judged: Judged) -> dict[str, Any]:
     }
 
 
-def _show(found: Found, form: str) -> int:
-    rows = [document(judged) for judged in found.judged]
+def _verdict(judged: Judged) -> str:
+    if judged.unchecked:
+        return "NotChecked"
+    return "Allow" if judged.allowed else "Deny"
+
+
+def _show(judgments: Judgments, form: str) -> int:
+    rows = [document(judged) for judged in judgments.judged]
     match form:
         case "json":
             output.print_json(
                 {
                     "items": rows,
-                    "invalid": [str(error) for error in found.invalid],
-                    "unknown": list(found.unknown),
+                    "invalid": [str(error) for error in judgments.invalid],
+                    "unknown": list(judgments.unknown),
                     "disclaimer": DISCLAIMER,
                 }
             )
@@ -111,7 +117,7 @@ def _show(found: Found, form: str) -> int:
         case _:
             _print(rows)
     if form != "json":
-        for text in (*(f"{error} cannot be read" for error in found.invalid), *found.unknown):
+        for text in (*(f"{error} cannot be read" for error in judgments.invalid), *judgments.unknown):
             print(f"warning: {text}", file=sys.stderr)
     return EXIT_OK
 
@@ -149,12 +155,12 @@ def _print(rows: list[dict[str, Any]]) -> None:
 
 
 def _duties(row: dict[str, Any]) -> str:
-    found = [f'show "{line}"' for line in row["attribution"]]
-    found += [f"on {row['attributionURL']}"] if row["attributionURL"] and found else []
-    found += ["ship the notice"] if row["notice"] else []
-    found += [f"derived names begin with {' or '.join(row['namePrefixes'])}"] if row["namePrefixes"] else []
-    found += [f"answers: {row['outputTerms']}"] if row["outputTerms"] else []
-    return ", ".join(found)
+    duties = [f'show "{line}"' for line in row["attribution"]]
+    duties += [f"on {row['attributionURL']}"] if row["attributionURL"] and duties else []
+    duties += ["ship the notice"] if row["notice"] else []
+    duties += [f"derived names begin with {' or '.join(row['namePrefixes'])}"] if row["namePrefixes"] else []
+    duties += [f"answers: {row['outputTerms']}"] if row["outputTerms"] else []
+    return ", ".join(duties)
 
 
 def run(arguments: argparse.Namespace, connector: Connector | None) -> int:

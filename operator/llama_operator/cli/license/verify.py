@@ -70,7 +70,7 @@ def document(verified: Verified, places: list[tuple[str, int]]) -> dict[str, Any
         "head": verified.head,
         "firstTime": verified.first_time,
         "lastTime": verified.last_time,
-        "findings": [_located(found.line, found.problem, places) for found in verified.findings],
+        "findings": [_located(finding.line, finding.problem, places) for finding in verified.findings],
         "notes": [_located(note.line, note.text, places) for note in verified.notes],
     }
 
@@ -132,7 +132,7 @@ def _print(verified: Verified, places: list[tuple[str, int]]) -> None:
 
     console = output.console()
     for color, items in (
-        ("red", [(found.line, found.problem) for found in verified.findings]),
+        ("red", [(finding.line, finding.problem) for finding in verified.findings]),
         ("yellow", [(note.line, note.text) for note in verified.notes]),
     ):
         for line, text in items:

@@ -67,13 +67,14 @@ async def on_cluster(connection: "Connection", options: PlanOptions) -> int:
 
     manifests = files.read(options.paths, name=options.name)
     deployment = world.in_namespace(manifests, connection.namespace, options.namespace)
-    observed, _ = await world.world_with(connection, deployment, manifests)
+    observed = await world.observed_with(connection, deployment, manifests, rollout=False)
     if observed.nodes is None and deployment.spec.hardware.accelerator == "Auto":
         raise ClusterError(
             "spec.hardware.accelerator is Auto, and you may not list the nodes of this cluster: name an accelerator, give "
             "the nodes with --nodes FILE, or ask an administrator for the right to list nodes"
         )
-    return _print(replace(observed, revisions=(), ray_services=()), options)
+    empty = replace(observed, revisions=(), ray_services=(), ray_clusters=(), traffic=None)
+    return _print(empty, options)
 
 
 def _print(observed: Observed, options: PlanOptions) -> int:

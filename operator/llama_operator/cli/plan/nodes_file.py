@@ -18,7 +18,7 @@ from llama_operator.decide.observed import NodeFacts
 from llama_operator.errors import FieldProblem, InvalidManifestError
 from llama_operator.kube import kinds
 from llama_operator.kube.port import Object
-from llama_operator.observe.gather import node_facts
+from llama_operator.observe.capacity import node_facts
 
 _SIZE_LIMIT = 64 << 20
 """In characters: a thousand nodes as kubectl prints them, with the images that they hold."""

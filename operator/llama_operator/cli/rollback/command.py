@@ -4,7 +4,6 @@ The operator does the rest: to it, a rollback is a spec like any other, whose pl
 """
 
 import argparse
-import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -18,9 +17,10 @@ from llama_operator.cli.shared import changes, output, revisions, world
 from llama_operator.cli.shared.changes import Change
 from llama_operator.cli.shared.connection import ClusterError, Connection, Connector, get_or_explain, on_cluster
 from llama_operator.cli.shared.exit_codes import EXIT_OK
-from llama_operator.cli.shared.revisions import Record
 from llama_operator.decide.decision import decide
-from llama_operator.decide.rollout.revision import FIELD_CLASSES, FieldClass, revision_of
+from llama_operator.decide.observed import RevisionFacts
+from llama_operator.decide.rollout.fields import FIELDS
+from llama_operator.decide.rollout.revision import revision_of
 from llama_operator.kube import kinds
 from llama_operator.kube.port import ConflictError, JsonPatch, Object, Ref
 
@@ -39,44 +39,47 @@ class Rollback:
     """What would be written, and what follows from it."""
 
     live: Object
-    target: Record
+    target: RevisionFacts
     operations: tuple[JsonPatch, ...]
     changed: tuple[Change, ...]
     effect: str
     advice: str
+    unknown: tuple[str, ...]
+    """What of the world the user may not read."""
 
 
 async def command(connection: Connection, options: RollbackOptions, *, as_json: bool) -> int:
-    """Roll the deployment back, or say what that would be."""
+    """Roll the deployment back, or say what that would do."""
     ref = Ref(kinds.LLAMA_DEPLOYMENT, connection.namespace, options.name)
-    found = await _prepare(connection, ref, options)
+    rollback = await _prepare(connection, ref, options)
     if not options.dry_run:
-        await _write(connection, ref, found)
+        await _write(connection, ref, rollback)
     if as_json:
-        output.print_json(document(found, ref, written=not options.dry_run))
+        output.print_json(document(rollback, ref, written=not options.dry_run))
     else:
-        _show(found, ref, written=not options.dry_run)
+        _show(rollback, ref, written=not options.dry_run)
     return EXIT_OK
 
 
-def document(found: Rollback, ref: Ref, *, written: bool) -> dict[str, Any]:
+def document(rollback: Rollback, ref: Ref, *, written: bool) -> dict[str, Any]:
     """The rollback as JSON; a stable interface, documented in docs/cli.md."""
     return {
         "namespace": ref.namespace,
         "name": ref.name,
         "written": written,
-        "toRevision": {"number": found.target.number, "name": found.target.name},
-        "changes": [change.to_json() for change in found.changed],
-        "effect": found.effect,
-        "advice": found.advice,
+        "toRevision": {"number": rollback.target.number, "name": rollback.target.name},
+        "changes": [change.to_json() for change in rollback.changed],
+        "effect": rollback.effect,
+        "advice": rollback.advice,
+        "unknown": list(rollback.unknown),
     }
 
 
-def choose(records: tuple[Record, ...], wanted: str, number: int | None) -> Record:
+def choose(history: tuple[RevisionFacts, ...], wanted: str, number: int | None) -> RevisionFacts:
     """The revision to go back to: the one of that number, else the newest that has served and is not `wanted`.
 
     Args:
-        records: The history.
+        history: All revisions of the deployment.
         wanted: Name of the revision that the spec asks for now.
         number: Number in the history; None for the one that served before.
 
@@ -84,115 +87,77 @@ def choose(records: tuple[Record, ...], wanted: str, number: int | None) -> Reco
         ClusterError: If there is none, or the spec asks for it already.
     """
     if number is None:
-        served = [record for record in records if record.name != wanted and record.facts.served_at]
+        served = [entry for entry in history if entry.name != wanted and entry.served_at]
         if not served:
             raise ClusterError(
                 "there is no older revision that ever served; `kubectl llama history NAME` lists all, --to-revision "
                 "takes any of them"
             )
-        return max(served, key=lambda record: record.number)
-    found = next((record for record in records if record.number == number), None)
-    if found is None:
-        known = ", ".join(str(record.number) for record in records) or "none"
+        return max(served, key=lambda entry: entry.number)
+    target = next((entry for entry in history if entry.number == number), None)
+    if target is None:
+        known = ", ".join(str(entry.number) for entry in history) or "none"
         raise ClusterError(f"there is no revision {number}; there are: {known}")
-    if found.name == wanted:
-        raise ClusterError(f"the spec asks for revision {number} ({found.name}) already: there is nothing to roll back")
-    return found
+    if target.name == wanted:
+        raise ClusterError(
+            f"the spec asks for revision {number} ({target.name}) already: there is nothing to roll back"
+        )
+    return target
 
 
-def operations(live: Object, inputs: Mapping[str, Any]) -> tuple[JsonPatch, ...]:
-    """The patch that writes `inputs` into the spec of `live`: every restart field, and no other.
+def operations(live: Object, spec: Mapping[str, Any]) -> tuple[JsonPatch, ...]:
+    """The patch that gives `live` another spec; the server records as ours only what differs.
 
     It holds only for the object as it was read: an edit in between makes it fail instead of getting lost.
     """
-    spec: Object = live.get("spec") or {}
-    found = [JsonPatch("test", "/metadata/resourceVersion", live["metadata"]["resourceVersion"])]
-    made: set[str] = set()
-    for path, kind in FIELD_CLASSES.items():
-        if kind is not FieldClass.RESTART:
-            continue
-        parent, _, _ = path.rpartition(".")
-        value, before = _at(inputs, path), _at(spec, path)
-        pointer = f"/spec/{path.replace('.', '/')}"
-        if value is None:
-            found += [JsonPatch("remove", pointer)] if before is not None else []
-        elif value != before:
-            if parent and _at(spec, parent) is None and parent not in made:
-                found.append(JsonPatch("add", f"/spec/{parent}", {}))
-                made.add(parent)
-            found.append(JsonPatch("add", pointer, value))
-    return tuple(found)
-
-
-def rolled_back(live: Object, inputs: Mapping[str, Any]) -> LlamaDeployment:
-    """The deployment as it would be with `inputs`."""
-    spec: Object = copy.deepcopy(live.get("spec") or {})
-    for path, kind in FIELD_CLASSES.items():
-        if kind is FieldClass.RESTART:
-            _set(spec, path, _at(inputs, path))
-    return parse_as(LlamaDeployment, live | {"spec": spec})
+    version = live["metadata"]["resourceVersion"]
+    return JsonPatch("test", "/metadata/resourceVersion", version), JsonPatch("replace", "/spec", spec)
 
 
 async def _prepare(connection: Connection, ref: Ref, options: RollbackOptions) -> Rollback:
     live = await get_or_explain(connection.cluster, ref)
     before = parse_as(LlamaDeployment, live)
-    records = await revisions.read(connection.cluster, ref.namespace, ref.name)
-    target = choose(records, revision_of(before).name, options.to_revision)
-    after = rolled_back(live, target.facts.inputs)
-    observed, unknown = await world.world_with(connection, after, None)
+    history = await revisions.read(connection.cluster, ref.namespace, ref.name)
+    target = choose(history, revision_of(before).name, options.to_revision)
+    spec = FIELDS.rolled_back(live["spec"], target.inputs)
+    after = parse_as(LlamaDeployment, live | {"spec": spec})
+    observed = await world.observed_with(connection, after)
     decision = decide(observed, catalog.load())
     changed = changes.between(before.spec, after.spec)
     return Rollback(
         live=live,
         target=target,
-        operations=operations(live, target.facts.inputs),
+        operations=operations(live, spec),
         changed=changed,
-        effect=diff_effect.effect(before, changed, observed, decision, seen=not unknown),
+        effect=diff_effect.effect(before, changed, observed, decision, seen=not world.unseen(observed)),
         advice=gitops.advice(live),
+        unknown=world.whys(observed.unknown),
     )
 
 
-async def _write(connection: Connection, ref: Ref, found: Rollback) -> None:
+async def _write(connection: Connection, ref: Ref, rollback: Rollback) -> None:
     try:
-        await connection.cluster.patch(ref, found.operations)
+        await connection.cluster.patch(ref, rollback.operations)
     except ConflictError as error:
         raise ClusterError(
-            f"{ref} was changed meanwhile, nothing was written: see `kubectl llama history {ref.name}`, then try again"
+            f"{ref} was changed in the meantime, so nothing was written: see `kubectl llama history {ref.name}`, then try again"
         ) from error
 
 
-def _show(found: Rollback, ref: Ref, *, written: bool) -> None:
+def _show(rollback: Rollback, ref: Ref, *, written: bool) -> None:
     from rich.text import Text
 
     from llama_operator.cli.diff import table as diff_table
 
     console = output.console()
-    target = f"revision {found.target.number} ({found.target.name})"
+    target = f"revision {rollback.target.number} ({rollback.target.name})"
     head = "rolled back to" if written else "would be rolled back to"
     console.print(Text.assemble((f"{ref.namespace}/{ref.name}", "bold"), f" {head} {target}"), soft_wrap=True)
-    console.print(diff_table.fields(found.changed))
-    console.print(Text.assemble(("→ ", "bold cyan"), found.effect), soft_wrap=True)
-    console.print(Text.assemble(("! ", "yellow"), found.advice), soft_wrap=True)
+    console.print(diff_table.fields(rollback.changed))
+    console.print(Text.assemble(("→ ", "bold cyan"), rollback.effect), soft_wrap=True)
+    console.print(Text.assemble(("! ", "yellow"), rollback.advice), soft_wrap=True)
     if written:
         console.print(f"  follow it: kubectl llama get {ref.name} -n {ref.namespace} --watch", markup=False)
-
-
-def _at(values: Any, path: str) -> Any:
-    for part in path.split("."):
-        values = values.get(part) if isinstance(values, Mapping) else None
-    return values
-
-
-def _set(values: Object, path: str, value: Any) -> None:
-    *parents, last = path.split(".")
-    for parent in parents:
-        if value is None and parent not in values:
-            return
-        values = values.setdefault(parent, {})
-    if value is None:
-        values.pop(last, None)
-    else:
-        values[last] = value
 
 
 def run(arguments: argparse.Namespace, connector: Connector | None) -> int:

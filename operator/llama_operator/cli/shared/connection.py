@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TypeAlias, TypeVar
 
 from llama_operator.api.meta import GROUP
+from llama_operator.decide.platform import Platform
 from llama_operator.errors import LlamaOperatorError
 from llama_operator.kube.port import (
     Cluster,
@@ -27,6 +28,7 @@ from llama_operator.kube.port import (
     Right,
     UnavailableError,
 )
+from llama_operator.observe.platform import read_platform
 
 FIELD_MANAGER = "kubectl-llama"
 """Under which name `rollback` writes, as managedFields show it."""
@@ -61,8 +63,8 @@ class Connection:
     namespace: str
     """What `-n` says, else the namespace of the context."""
     now: Callable[[], datetime]
-    server_version: Callable[[], Awaitable[str | Unknown]]
-    """Version of the API server, like `v1.37.0`."""
+    platform: Callable[[], Awaitable[Platform]]
+    """What the cluster can do; asked for once."""
 
 
 Connector: TypeAlias = Callable[[Access], AbstractAsyncContextManager[Connection]]
@@ -104,26 +106,34 @@ async def _run(access: Access, connector: Connector, body: Callable[[Connection]
         raise ClusterError(explained(error)) from error
 
 
-async def permitted(reading: Awaitable[T]) -> T | Unknown:
+async def read_if_permitted(reading: Awaitable[T]) -> T | Unknown:
     """Return what was read, or that it may not be; anything else that fails ends the command."""
     try:
         return await reading
     except ForbiddenError as error:
-        # If no right is missing, the server refuses the credentials: then nothing can be read.
-        if error.missing is None:
-            raise
-        return Unknown(_lacks(error.missing))
+        return Unknown(missing_right(error))
 
 
-async def readable(reading: Awaitable[T]) -> T | Unknown:
+def missing_right(error: ForbiddenError) -> str:
+    """Return who lacks which right.
+
+    Raises:
+        ForbiddenError: The same, if it names no right: the credentials are refused, and nothing can be read with them.
+    """
+    if error.missing is None:
+        raise error
+    return _lacks(error.missing)
+
+
+async def read_if_possible(reading: Awaitable[T]) -> T | Unknown:
     """Return what was read, or why it cannot be: a missing right, or a kind that the cluster does not have."""
     try:
-        return await permitted(reading)
+        return await read_if_permitted(reading)
     except NotFoundError as error:
         return Unknown(explained(error), no_such_kind=True)
 
 
-async def facts_of(
+async def list_facts(
     cluster: Cluster,
     kind: Kind,
     read: Callable[[Object], T | None],
@@ -134,15 +144,15 @@ async def facts_of(
 
     A missing right is an answer too: what a command can do without must not end it.
     """
-    listing = await readable(cluster.list(kind, namespace=namespace, labels=labels or {}))
+    listing = await read_if_possible(cluster.list(kind, namespace=namespace, labels=labels or {}))
     if isinstance(listing, Unknown):
         return listing
-    return tuple(found for item in listing.items if (found := read(item)) is not None)
+    return tuple(facts for item in listing.items if (facts := read(item)) is not None)
 
 
-def known_or(found: T | Unknown, instead: U) -> T | U:
-    """What was read, or `instead` where it could not be."""
-    return instead if isinstance(found, Unknown) else found
+def value_or(reading: T | Unknown, default: U) -> T | U:
+    """Return what was read, or `default` if it could not be read."""
+    return default if isinstance(reading, Unknown) else reading
 
 
 def explained(error: KubeError) -> str:
@@ -214,9 +224,16 @@ async def from_kubeconfig(access: Access) -> AsyncIterator[Connection]:
         ) from error
 
     async with connect(kubeconfig=access.kubeconfig, context=access.context, field_manager=FIELD_MANAGER) as cluster:
+        known: list[Platform] = []
+
+        async def platform() -> Platform:
+            if not known:
+                known.append(await read_platform(cluster))
+            return known[0]
+
         yield Connection(
             cluster=cluster,
             namespace=access.namespace or cluster.namespace,
             now=lambda: datetime.now(UTC),
-            server_version=cluster.server_version,
+            platform=platform,
         )

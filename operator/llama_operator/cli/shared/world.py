@@ -1,27 +1,35 @@
-"""What a decision about a manifest would rest on in a live cluster. Called by `diff`, `rollback` and `plan --cluster`."""
+"""What a decision about a manifest would rest on in a live cluster. Called by `diff`, `rollback`, `license`, `plan --cluster`.
 
+The world is the operator's own: `observe.gather` reads it for both. Only the rights are those of the user.
+"""
+
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import TypeVar
 
 from llama_operator import catalog
 from llama_operator.api.manifest import parse_as
-from llama_operator.api.meta import LABEL_DEPLOYMENT
+from llama_operator.api.reasons import ConditionType, Reason
 from llama_operator.api.v1alpha1.licenseacceptance import LicenseAcceptance
 from llama_operator.api.v1alpha1.licensepolicy import LicensePolicy
 from llama_operator.api.v1alpha1.llamadeployment import LlamaDeployment
 from llama_operator.api.v1alpha1.llamamodel import LlamaModel
-from llama_operator.cli.shared import changes, files, license_records
-from llama_operator.cli.shared.connection import Connection, Unknown, facts_of, known_or, readable
-from llama_operator.decide.observed import Observed
-from llama_operator.decide.rollout import strategy
-from llama_operator.decide.rollout.revision import revision_of
+from llama_operator.cli.shared import changes, files
+from llama_operator.cli.shared.connection import Connection, missing_right
+from llama_operator.decide.observed import Observed, Unread
 from llama_operator.errors import FieldProblem, InvalidManifestError
 from llama_operator.kube import kinds
 from llama_operator.kube.port import Object
-from llama_operator.observe import children
-from llama_operator.observe.gather import free_accelerators, node_facts
+from llama_operator.observe.gather import Observer
+from llama_operator.observe.reads import Reads
+from llama_operator.observe.rights import Lenient
+from llama_operator.observe.serving import NoServingReader
 
 T = TypeVar("T", bound=LicenseAcceptance | LlamaModel | LicensePolicy)
+
+_REPLICAS = "replicas"
+_RUNNING = frozenset({kinds.RAY_SERVICE.plural, kinds.CONTROLLER_REVISION.plural, kinds.SERVICE.plural, _REPLICAS})
+"""What of the world tells what runs."""
 
 
 def in_namespace(manifests: files.Manifests, default: str, asked: str | None) -> LlamaDeployment:
@@ -55,40 +63,80 @@ def after_apply(written: Object, live: Object | None, namespace: str) -> LlamaDe
     return parse_as(LlamaDeployment, live | {"spec": changes.after_apply(live, written)})
 
 
-async def world_with(
-    connection: Connection, after: LlamaDeployment, beside: files.Manifests | None
-) -> tuple[Observed, tuple[str, ...]]:
-    """Read what a decision about `after` rests on, and what of what runs may not be read; also used by `cli.rollback.command`.
+async def observed_with(
+    connection: Connection,
+    deployment: LlamaDeployment,
+    beside: files.Manifests | None = None,
+    *,
+    reads: Reads | None = None,
+    rollout: bool = True,
+) -> Observed:
+    """Read the world of `deployment` as it is, or as it would be once it is applied.
 
-    Records of licenses, models and policies in `beside` go before those of the cluster.
+    Args:
+        connection: The cluster.
+        deployment: Its spec need not be applied yet.
+        beside: Files whose license records, models and policies go before those of the cluster.
+        reads: Where to read, if not from the cluster of `connection`.
+        rollout: Whether it matters how a rollout would go: what the Hub said, and which accelerators are free.
     """
-    cluster, known, metadata = connection.cluster, catalog.load(), after.metadata
-    namespace, own = metadata.namespace, {LABEL_DEPLOYMENT: metadata.name}
-    records = await license_records.read(cluster)
-    nodes = known_or(await facts_of(cluster, kinds.NODE, lambda item: item), None)
-    services = await facts_of(cluster, kinds.RAY_SERVICE, children.ray_service_facts, namespace, own)
-    pinned = await facts_of(cluster, kinds.CONTROLLER_REVISION, children.revision_facts, namespace, own)
-    unknown = tuple(found.why for found in (services, pinned) if isinstance(found, Unknown) and not found.no_such_kind)
-    observed = Observed(
-        deployment=after,
-        acceptances=_together(beside.acceptances if beside else (), records.acceptances),
-        models=_together(beside.models if beside else (), records.models),
-        policies=_together(beside.policies if beside else (), records.policies),
-        nodes=None
-        if nodes is None
-        else tuple(facts for item in nodes if (facts := node_facts(item, known)) is not None),
-        ray_services=known_or(services, ()),
-        revisions=known_or(pinned, ()),
-        now=connection.now(),
+    observer = Observer(
+        reads or connection.cluster,
+        catalog.load(),
+        NoServingReader(),
+        platform=await connection.platform(),
+        checks_access=rollout and _checks_access(deployment),
+        counts_free=rollout,
+        rights=Lenient(missing_right),
     )
-    if nodes is None or not strategy.needs_count(observed, revision_of(after).name):
-        return observed, unknown
-    free = await readable(free_accelerators(cluster, nodes, known))
-    return (observed if isinstance(free, Unknown) else replace(observed, free=free)), unknown
+    observed = await observer.around(deployment, connection.now().replace(microsecond=0))
+    observed = replace(observed, unknown=(*observed.unknown, *_not_asked(observed)))
+    if beside is None:
+        return observed
+    return replace(
+        observed,
+        acceptances=_together(beside.acceptances, observed.acceptances),
+        models=_together(beside.models, observed.models),
+        policies=_together(beside.policies, observed.policies),
+    )
+
+
+def unseen(observed: Observed) -> tuple[str, ...]:
+    """Return why it is not known what runs; empty if it is."""
+    return whys(part for part in observed.unknown if part.kind in _RUNNING)
+
+
+def whys(unknown: Iterable[Unread]) -> tuple[str, ...]:
+    """Return the reasons, each once."""
+    return tuple(dict.fromkeys(part.why for part in unknown))
+
+
+def _checks_access(deployment: LlamaDeployment) -> bool:
+    """Whether the operator checks access to weights: it does, unless it says about this deployment that it does not."""
+    conditions = deployment.status.conditions if deployment.status else ()
+    return not any(
+        condition.type == ConditionType.WEIGHTS_ACCESSIBLE and condition.reason == Reason.ACCESS_NOT_CHECKED
+        for condition in conditions
+    )
+
+
+def _not_asked(observed: Observed) -> tuple[Unread, ...]:
+    """What only the serving pods know: whether replicas are left while Serve deploys an application again.
+
+    The operator asks the pods. If its last answer was that replicas are ready, Serve keeps them while it deploys.
+    """
+    status = observed.deployment.status
+    if status is not None and status.ready_replicas > 0:
+        return ()
+    return tuple(
+        Unread(_REPLICAS, f"only the operator can ask the pods of {service.name} whether replicas are left")
+        for service in observed.ray_services
+        if service.serves and service.application_status == "DEPLOYING"
+    )
 
 
 def _together(beside: tuple[T, ...], live: tuple[T, ...] | None) -> tuple[T, ...] | None:
-    """Records as they would be; None when nobody could look and the files have none either."""
+    """Records as they would be; None when they may not be read and the files have none either."""
     if live is None:
         return beside or None
     names = {record.metadata.name for record in beside}

@@ -1,7 +1,7 @@
-"""What becomes of a deployment whose license has ended: no new requests, time to finish, then no hardware. Pure.
+"""The end of a deployment whose license has ended: no new requests, time to finish, then no hardware. Pure.
 
-Called by `decide.decision` after the license chain refused. What else the chain refuses leaves alone what runs; an
-acceptance that was terminated does not (rule P20): the Service selects nothing from now on, and after `drainSeconds`
+Called by `decide.decision` after the license chain refused. Other refusals change nothing that runs. A terminated
+acceptance does (rule P20): the Service selects nothing from now on, and after `drainSeconds`
 every RayService goes. The records of the revisions stay: with a new acceptance the same revision comes back.
 """
 
@@ -50,7 +50,7 @@ def ending(observed: Observed, verdict: LicenseVerdict | None) -> Ending | None:
     since = traffic.since if cut and traffic is not None and traffic.since is not None else observed.now
     until = since + timedelta(seconds=observed.deployment.spec.rollout.drain_seconds)
     running = tuple(service for service in observed.ray_services if not service.leaving)
-    # Without a Service nobody has sent it requests; what serves nothing has none to finish.
+    # Without a Service no requests were sent; what serves nothing has none to finish.
     drains = traffic is not None and observed.now < until and any(service.serves for service in running)
     return Ending(
         acceptance=record.metadata.name,

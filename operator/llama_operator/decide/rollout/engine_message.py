@@ -9,7 +9,7 @@ _REFUSAL = re.compile(rf"\b{LICENSE_FILES_MISSING}: [^\n]+")
 
 
 def engine_message(service: RayServiceFacts) -> str:
-    """Return what Serve says about the application and its deployments; a refusal alone where there is one.
+    """Return what Serve says about the application and its deployments; only the refusal if there is one.
 
     Serve wraps what an engine raised into several traces. Empty when Serve says nothing.
     """
@@ -20,7 +20,7 @@ def engine_message(service: RayServiceFacts) -> str:
 def refusal(service: RayServiceFacts) -> str:
     """Return the sentence with which an engine refused to start for want of license files; empty if none did."""
     for message in (service.application_message, *(part.message for part in service.deployments)):
-        found = _REFUSAL.findall(message)
-        if found:
-            return str(found[-1]).strip()
+        refusals = _REFUSAL.findall(message)
+        if refusals:
+            return str(refusals[-1]).strip()
     return ""

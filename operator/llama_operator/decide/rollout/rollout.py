@@ -1,6 +1,6 @@
 """Which revisions run, which gets the traffic and which are over. Called by `decide.decision`.
 
-State is read from the cluster alone: RayServices with their age, the Service with its selector, and what the
+State is read only from the cluster: RayServices with their age, the Service with its selector, and what the
 ControllerRevisions remember (first served, given up). See docs/designs/0008-revisions.md.
 """
 
@@ -36,7 +36,7 @@ class Rollout:
     traffic: str
     """Revision that the Service selects."""
     traffic_since: datetime | None
-    """When the traffic moved to it; None for the first revision, which took it over from nobody."""
+    """When the traffic moved to it; None for the first revision, which had none before it."""
     run: tuple[str, ...]
     """Revisions whose RayService shall exist."""
     obsolete: tuple[RayServiceFacts, ...]
@@ -48,7 +48,7 @@ class Rollout:
     overdue: bool = False
     """The wanted revision is late, and there is none to go back to."""
     next_check: float | None = None
-    """Seconds until time alone changes something."""
+    """Seconds until something changes by time."""
 
     @property
     def complete(self) -> bool:
@@ -185,7 +185,7 @@ class _Step:
 
 def _deadline(wanted: str, observed: Observed, here: dict[str, RayServiceFacts]) -> datetime | None:
     """When the wanted revision has to serve; None if it has done so, or has not been started."""
-    record = observed.record(wanted)
+    record = observed.pinned(wanted)
     service = here.get(wanted)
     if service is None or service.created is None or service.serves or (record is not None and record.served_at):
         return None
@@ -205,7 +205,7 @@ def _fallback(wanted: str, observed: Observed, here: dict[str, RayServiceFacts])
 def _given_up(
     wanted: str, observed: Observed, here: dict[str, RayServiceFacts], deadline: datetime | None
 ) -> GivenUp | None:
-    record = observed.record(wanted)
+    record = observed.pinned(wanted)
     if record is not None and record.failed_at:
         return GivenUp(record.failure, now=False)
     if record is None or deadline is None or observed.now < deadline:

@@ -36,7 +36,7 @@ def choose_strategy(
 
 
 def needs_count(observed: Observed, wanted: str) -> bool:
-    """Whether the choice for `wanted` will rest on how many accelerators are free, so that somebody must count them."""
+    """Whether the choice for `wanted` will rest on how many accelerators are free, so that they must be counted."""
     if observed.deployment.spec.rollout.strategy is not RolloutStrategy.AUTO:
         return False
     known = any(record.name == wanted and record.strategy is not None for record in observed.revisions)

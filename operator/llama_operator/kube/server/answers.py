@@ -62,6 +62,19 @@ def error(status: int, answer: Mapping[str, Any], what: str) -> KubeError:
     return kind(f"{what}: {message}")
 
 
+def served_kinds(answer: Mapping[str, Any]) -> Mapping[str, tuple[str, ...]] | None:
+    """Return the versions by `plural.group` of an `APIGroupDiscoveryList`; None if the answer is something else."""
+    if answer.get("kind") != "APIGroupDiscoveryList":
+        return None
+    served: dict[str, tuple[str, ...]] = {}
+    for group in answer.get("items") or ():
+        for version in group.get("versions") or ():
+            for resource in version.get("resources") or ():
+                kind = f"{resource['resource']}.{group['metadata']['name']}"
+                served[kind] = (*served.get(kind, ()), version["version"])
+    return served
+
+
 def is_field_conflict(answer: Mapping[str, Any]) -> bool:
     """Whether a 409 says that another manager owns a field. Other conflicts are races, which a second try wins."""
     causes = (answer.get("details") or {}).get("causes") or ()

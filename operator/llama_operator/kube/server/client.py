@@ -32,6 +32,8 @@ from llama_operator.kube.server.watching import Watch
 _APPLY: Final = "application/apply-patch+yaml"
 _JSON_PATCH: Final = "application/json-patch+json"
 _MERGE_PATCH: Final = "application/merge-patch+json"
+_DISCOVERY: Final = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
+"""All groups with their kinds in one answer, instead of one answer for each group."""
 _RACES: Final = 3
 """Tries of an apply that loses races; before each answer the server itself has tried several times."""
 
@@ -135,6 +137,14 @@ class KubernetesCluster:
         """Version of the API server, as `v1.37.0`; every authenticated user may ask."""
         answer = await self._transport.send(Request("GET", "/version", "version of the API server"))
         return str(answer["gitVersion"])
+
+    async def served_kinds(self) -> Mapping[str, tuple[str, ...]] | None:
+        """Served versions of every kind outside the core group, by `plural.group`; None if the server does not tell.
+
+        Every authenticated user may ask.
+        """
+        request = Request("GET", "/apis", "discovery of kinds", NO_QUERY, accept=_DISCOVERY)
+        return answers.served_kinds(await self._transport.send(request))
 
     async def merge_patch(self, ref: Ref, patch: Object) -> Object:
         """Apply a JSON merge patch; not part of the port. Tests write with it as other managers do."""

@@ -54,6 +54,7 @@ class Request:
         query: Parameters of the query.
         body: Sent as JSON.
         content_type: Media type of the body.
+        accept: Media type of the answer.
         repeatable: Whether doing it twice is the same as once, so that it may be sent again after a connection broke.
     """
 
@@ -63,6 +64,7 @@ class Request:
     query: Mapping[str, str] = field(default_factory=lambda: NO_QUERY)
     body: Any = None
     content_type: str = _JSON
+    accept: str = _JSON
     repeatable: bool = True
 
 
@@ -184,7 +186,7 @@ class Transport:
         return answer
 
     async def _ask(self, request: Request, body: bytes | None, limits: aiohttp.ClientTimeout) -> aiohttp.ClientResponse:
-        headers = {"Accept": _JSON, "Accept-Encoding": "identity"}
+        headers = {"Accept": request.accept, "Accept-Encoding": "identity"}
         if body is not None:
             headers["Content-Type"] = request.content_type
         if authorization := await self._configuration.get_api_key_with_prefix("BearerToken", alias="authorization"):

@@ -16,6 +16,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
+from llama_operator.api import paths
 from llama_operator.kube import json_patch, kinds
 from llama_operator.kube.port import (
     NO_LABELS,
@@ -42,7 +43,6 @@ from llama_operator.kube.twin.managed_fields import (
     Merged,
     Operation,
     apply,
-    json_merge,
     update,
 )
 from llama_operator.kube.twin.store import Owned, Store, Stored
@@ -217,7 +217,7 @@ class MemoryClient:
         await asyncio.sleep(0)
         live = self._live(ref)
         self._check_sent(ref, patch.get("metadata", {}), live)
-        return self._update(live, json_merge(live.to_object(), copy.deepcopy(patch)))
+        return self._update(live, paths.merged(live.to_object(), copy.deepcopy(patch)))
 
     async def delete(
         self,

@@ -100,19 +100,6 @@ def update(live: Content, ownership: Ownership, content: Content, manager: Manag
     return Merged(dict(content), remaining, difference.fields)
 
 
-def json_merge(target: Any, patch: Any) -> Any:
-    """Apply a JSON merge patch (RFC 7396): objects merge, null removes, everything else replaces."""
-    if not isinstance(patch, Mapping):
-        return patch
-    merged = dict(target) if isinstance(target, Mapping) else {}
-    for name, value in patch.items():
-        if value is None:
-            merged.pop(name, None)
-        else:
-            merged[name] = json_merge(merged.get(name), value)
-    return merged
-
-
 def _without(ownership: Ownership, paths: frozenset[Path]) -> dict[Manager, frozenset[Path]]:
     return {manager: rest for manager, owned in ownership.items() if (rest := owned - paths)}
 

@@ -13,7 +13,7 @@ from llama_operator.cli.shared.documents import documents
 from llama_operator.decide.observed import Settings
 from llama_operator.kube import kinds
 from llama_operator.kube.port import Ref
-from llama_operator.observe.gather import NoServingReader
+from llama_operator.observe.serving import NoServingReader
 from llama_operator.reconcile.deployment import reconcile
 from llama_operator.reconcile.ports import Ports
 from support.rights import WithoutRights
@@ -188,6 +188,67 @@ def test_without_the_right_to_see_what_runs_nothing_is_claimed_about_it(world, d
     _, found, _ = diff(context={"maxModelLength": 131072})
     assert found["effect"].startswith(f"starts revision {found['revision']['name']} in place of ")
     assert "is not known" in diff(output="table", context={"maxModelLength": 131072})[1]
+
+
+async def redeploys(world, *, ready):
+    """Serve calls the application DEPLOYING, as after every change of its bounds; the operator has seen `ready` replicas."""
+    (service,) = (await world.user.list(kinds.RAY_SERVICE)).items
+    address = {name: service["metadata"][name] for name in ("name", "namespace")}
+    deploying = {"activeServiceStatus": {"applicationStatuses": {"llama": {"status": "DEPLOYING"}}}}
+    status = {"numServeEndpoints": 1} | deploying
+    await world.kuberay.apply_status(
+        {"apiVersion": "ray.io/v1", "kind": "RayService", "metadata": address, "status": status}
+    )
+    live = await world.user.get(Ref(kinds.LLAMA_DEPLOYMENT, "team-a", "chat"))
+    address = {name: live["metadata"][name] for name in ("name", "namespace")}
+    told = {name: live[name] for name in ("apiVersion", "kind")} | {
+        "metadata": address,
+        "status": live["status"] | {"replicas": 1, "readyReplicas": ready},
+    }
+    await world.operator.apply_status(told)
+    return service["metadata"]["name"]
+
+
+def test_what_serves_keeps_the_traffic_while_serve_deploys_it_again(world, diff):
+    asyncio.run(served(world))
+    old = asyncio.run(redeploys(world, ready=1))
+    _, found, _ = diff(context={"maxModelLength": 131072}, rollout={"strategy": "BlueGreen"})
+    assert f"beside {old} by BlueGreen" in found["effect"]
+    assert found["unknown"] == []
+
+
+def test_what_only_the_pods_know_is_said_and_nothing_claimed_about_it(world, diff):
+    asyncio.run(served(world))
+    old = asyncio.run(redeploys(world, ready=0))
+    _, found, _ = diff(context={"maxModelLength": 131072}, rollout={"strategy": "BlueGreen"})
+    assert found["effect"].startswith(f"starts revision {found['revision']['name']} in place of {old}")
+    assert found["unknown"] == [f"only the operator can ask the pods of {old} whether replicas are left"]
+
+
+def test_a_revision_that_waits_for_the_hub_is_told_so_as_the_operator_will_ask(world, diff):
+    asyncio.run(world.user.apply(ACCEPTANCE))
+    _, found, _ = diff()
+    assert found["effect"].endswith("; it starts when the Hub lets its weights be read")
+    assert found["strategy"]["name"] == "BlueGreen"
+    asyncio.run(served(world))
+    _, found, _ = diff(context={"maxModelLength": 131072})
+    assert "Hub" not in found["effect"], "this operator says in its status that it does not ask"
+
+
+def test_a_gated_model_without_a_token_is_refused_as_the_operator_will(world, diff):
+    gated = {
+        "model": {"name": "llama-3.3-70b-instruct", "precision": "BF16"},
+        "hardware": {"accelerator": "H200-141GB"},
+    }
+    asyncio.run(world.user.apply(ACCEPTANCE))
+    code, found, _ = diff(**gated)
+    assert (code, found["problem"]["reason"]) == (3, "TokenMissing")
+
+
+def test_the_table_lists_what_was_not_read(world, diff):
+    asyncio.run(served(world))
+    world.client = WithoutRights(world.client, kinds.NODE)
+    assert "? jo may not list nodes in all namespaces" in diff(output="table", scaling={"maxReplicas": 2})[1]
 
 
 def test_one_deployment_of_several_is_chosen_by_its_name(world, diff, tmp_path):

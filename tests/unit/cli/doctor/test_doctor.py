@@ -15,6 +15,7 @@ from llama_operator.cli.doctor.facts import CrdFacts, DeploymentFacts, DoctorFac
 from llama_operator.cli.explain.facts import LeaseFacts
 from llama_operator.cli.shared.checks import State
 from llama_operator.cli.shared.connection import Unknown
+from llama_operator.decide.platform import Platform
 from llama_operator.kube import kinds
 from llama_operator.kube.port import UnavailableError
 from support.rights import WithoutRights
@@ -25,17 +26,18 @@ OURS = ("llamadeployments.llama-operator.io", "licenseacceptances.llama-operator
 @pytest.fixture
 def complete(now):
     """A cluster that has everything."""
-    there = CrdFacts(("v1",), frozenset())
     others = [*doctor_facts.KUBERAY, doctor_facts.GATEWAY_API, doctor_facts.KUEUE, doctor_facts.PROMETHEUS]
     return DoctorFacts(
         now=now,
-        server_version="v1.36.2",
-        crds={name: CrdFacts(("v1alpha1",), fields) for name, fields in expected_fields().items()}
-        | dict.fromkeys([*others, next(iter(doctor_facts.NETWORK_PLUGINS))], there),
+        platform=Platform(
+            kubernetes="v1.36.2",
+            kuberay="v1.6.2",
+            kinds=dict.fromkeys([*others, next(iter(doctor_facts.NETWORK_PLUGINS))], ("v1",)),
+        ),
+        crds={name: CrdFacts(("v1alpha1",), fields) for name, fields in expected_fields().items()},
         lease=LeaseFacts("llama-system", "llama-operator-0", now - timedelta(seconds=2), 15),
         operators=(DeploymentFacts("llama-system", "llama-operator", "acme/op:1", 2, 2, __version__),),
         kuberays=(DeploymentFacts("kuberay-system", "kuberay-operator", "quay.io/kuberay/operator:v1.6.2", 1, 1),),
-        kuberay_versions=(),
         policies=("llama-operator-owned-objects",),
         bindings=("llama-operator-owned-objects",),
         nodes=(NodeSummary("gpu-1", "H100-80GB", 8, "NVIDIA-H100-80GB-HBM3"), NodeSummary("cpu-1", "", 0)),
@@ -49,7 +51,12 @@ def found(facts, name):
 
 
 def without(facts, *names):
-    return replace(facts, crds={**facts.crds, **dict.fromkeys(names)})
+    served = {name: versions for name, versions in facts.platform.kinds.items() if name not in names}
+    return replace(facts, platform=replace(facts.platform, kinds=served))
+
+
+def undiscovered(facts):
+    return replace(facts, platform=replace(facts.platform, kinds=None))
 
 
 def test_a_complete_cluster_passes_everything(complete):
@@ -65,15 +72,17 @@ def test_a_complete_cluster_passes_everything(complete):
         ("v1.37.1-gke.100", State.PASSED),
         ("v1.38.0", State.WARNING),
         ("unknown", State.UNKNOWN),
-        (Unknown("no answer"), State.UNKNOWN),
+        ("", State.UNKNOWN),
     ],
 )
 def test_the_api_server_is_of_a_supported_version(complete, version, state):
-    assert found(replace(complete, server_version=version), "api-server").state is state
+    told = replace(complete, platform=replace(complete.platform, kubernetes=version))
+    assert found(told, "api-server").state is state
 
 
 def test_our_crds_are_there_and_of_this_version(complete):
-    assert found(without(complete, OURS[0]), "crds").state is State.MISSING
+    absent = replace(complete, crds={**complete.crds, OURS[0]: None})
+    assert found(absent, "crds").state is State.MISSING
     for crd_facts, state, words in (
         (CrdFacts(("v1",), frozenset()), State.MISSING, "does not serve v1alpha1"),
         (CrdFacts(("v1alpha1",), frozenset()), State.WARNING, "is older than this command"),
@@ -128,7 +137,8 @@ def test_an_operator_of_another_version_is_a_warning(complete):
 )
 def test_kuberay_is_new_enough_by_its_image_or_by_what_it_made(complete, image, versions, state):
     deployment = replace(complete.kuberays[0], image=image)
-    check = found(replace(complete, kuberays=(deployment,), kuberay_versions=versions), "kuberay")
+    platform = replace(complete.platform, kuberay="").seen([image.rpartition(":")[2]]).seen(versions)
+    check = found(replace(complete, kuberays=(deployment,), platform=platform), "kuberay")
     assert check.state is state
 
 
@@ -136,9 +146,11 @@ def test_kuberay_is_there_and_runs(complete):
     assert found(without(complete, "rayservices.ray.io"), "kuberay").state is State.MISSING
     stopped = replace(complete, kuberays=(replace(complete.kuberays[0], ready=0),))
     assert "kubectl describe deployment kuberay-operator" in found(stopped, "kuberay").unblock
-    unseen = found(replace(complete, kuberays=Unknown("no right")), "kuberay")
+    untold = replace(complete.platform, kuberay="")
+    unseen = found(replace(complete, kuberays=Unknown("no right"), platform=untold), "kuberay")
     assert unseen.state is State.UNKNOWN
     assert "no right" in unseen.evidence
+    assert found(undiscovered(complete), "kuberay").state is State.UNKNOWN
 
 
 def test_the_admission_policy_is_there_and_bound(complete):
@@ -194,8 +206,7 @@ def test_a_network_plugin_that_nobody_knows_is_not_called_missing(complete):
 )
 def test_what_nothing_needs_is_absent_not_missing(complete, name, crd_name):
     assert found(without(complete, crd_name), name).state is State.ABSENT
-    unknown = replace(complete, crds={**complete.crds, crd_name: Unknown("no right")})
-    assert found(unknown, name).state is State.UNKNOWN
+    assert found(undiscovered(complete), name).state is State.UNKNOWN
 
 
 def install(world):
@@ -203,8 +214,8 @@ def install(world):
     for resource in crd.RESOURCES:
         built = crd.build(resource)
         world.seed(foreign_kinds.CRD, built["metadata"]["name"], spec=built["spec"])
-    for name in (*doctor_facts.KUBERAY, doctor_facts.KARPENTER):
-        world.seed(foreign_kinds.CRD, name, spec={"versions": [{"name": "v1", "served": True}]})
+    served = dict.fromkeys((*doctor_facts.KUBERAY, doctor_facts.KARPENTER), ("v1",))
+    world.platform = replace(world.platform, kinds=served)
     part_of = {"app.kubernetes.io/part-of": "llama-operator"}
     deployment(world, "llama-operator", part_of | {"app.kubernetes.io/component": "operator"}, f"acme/op:{__version__}")
     deployment(world, "kuberay-operator", {"app.kubernetes.io/name": "kuberay-operator"}, "kuberay/operator:v1.6.2")
@@ -254,6 +265,7 @@ def test_an_installed_cluster_is_ready(world):
 
 
 def test_an_empty_cluster_exits_with_5_and_says_what_to_install(world):
+    world.platform = replace(world.platform, kinds={})
     code, out, _ = world.run("doctor")
     assert code == 5
     assert "install KubeRay 1.6.2 or newer" in out
@@ -264,6 +276,7 @@ def test_what_may_not_be_read_is_unknown_not_missing(world):
     install(world)
 
     world.client = WithoutRights(world.client)
+    world.platform = replace(world.platform, kinds=None)
     code, found_ = world.json("doctor")
     assert code == 0
     assert {check["state"] for check in found_["checks"] if check["name"] != "api-server"} == {"Unknown"}

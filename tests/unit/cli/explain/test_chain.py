@@ -12,11 +12,17 @@ from llama_operator.api.reasons import ConditionType, Reason
 from llama_operator.api.v1alpha1.llamadeployment_status import LlamaDeploymentStatus, PlanStatus, RevisionStatus
 from llama_operator.cli.explain.chain import chain, ready
 from llama_operator.cli.explain.cures import cures
-from llama_operator.cli.explain.facts import ConditionFacts, Facts, HeldFacts, LeaseFacts, PodFacts, RayFacts
+from llama_operator.cli.explain.facts import Facts, HeldFacts, LeaseFacts, PodFacts
 from llama_operator.cli.shared.checks import State
 from llama_operator.cli.shared.connection import Unknown
-from llama_operator.cli.shared.revisions import Record
-from llama_operator.decide.observed import NodeFacts, RayServiceFacts, RevisionFacts, ServeDeploymentFacts
+from llama_operator.decide.observed import (
+    ConditionFacts,
+    NodeFacts,
+    RayClusterFacts,
+    RayServiceFacts,
+    RevisionFacts,
+    ServeDeploymentFacts,
+)
 from llama_operator.errors import FieldProblem
 
 REVISION = "chat-aaaaaaaa"
@@ -61,7 +67,7 @@ def happy(now, serving_facts):
         nodes=(NodeFacts("gpu-1", "H100-80GB", 8), NodeFacts("gpu-2", "H100-80GB", 8), NodeFacts("cpu-1", "CPU", 32)),
         pods=(pod("head", role="head"), pod("worker", role="worker")),
         services=(ray_service("RUNNING"),),
-        clusters=(RayFacts(f"{REVISION}-xyz", REVISION),),
+        clusters=(RayClusterFacts(f"{REVISION}-xyz", REVISION),),
     )
 
 
@@ -70,8 +76,7 @@ def pod(name, *, role="worker", phase="Running", **kwargs):
 
 
 def ray_service(status, message="", *, deployments=(), conditions=()):
-    facts = RayServiceFacts(REVISION, REVISION, 1, status, message, deployments)
-    return RayFacts(REVISION, REVISION, conditions, facts)
+    return RayServiceFacts(REVISION, REVISION, 1, status, message, deployments, conditions=conditions)
 
 
 def found(facts, name):
@@ -284,11 +289,11 @@ def test_a_rollout_says_which_revision_how_and_why(happy, now):
     )
     facts = with_status(happy, revisions=RevisionStatus(active=REVISION, pending="chat-bbbbbbbb"))
     facts = with_condition(facts, ConditionType.UP_TO_DATE, "False", Reason.ROLLING_OUT)
-    check = found(replace(facts, records=(Record(pinned, now),)), "rollout")
+    check = found(replace(facts, revisions=(pinned,)), "rollout")
     assert check.state is State.WAITING
     assert "chat-bbbbbbbb is on its way (revision 2, Recreate: 0 are free)" in check.evidence
     assert f"{REVISION} has the traffic" in check.evidence
-    assert found(replace(facts, records=Unknown("no right")), "rollout").state is State.WAITING
+    assert found(replace(facts, revisions=Unknown("no right")), "rollout").state is State.WAITING
 
 
 def test_a_rollout_that_was_given_up_fails_and_says_how_to_go_back(happy):
@@ -390,7 +395,7 @@ def test_what_kuberay_refuses_or_cannot_make_fails_the_cluster(happy):
     assert check.state is State.FAILED
     assert "name is too long" in check.evidence
     quota = ConditionFacts("RayClusterReplicaFailure", "True", "FailedCreateWorkerPod", "exceeded quota: gpus")
-    check = found(replace(happy, clusters=(RayFacts("c", REVISION, (quota,)),)), "cluster")
+    check = found(replace(happy, clusters=(RayClusterFacts("c", REVISION, conditions=(quota,)),)), "cluster")
     assert check.state is State.FAILED
     assert "exceeded quota: gpus" in check.evidence
 

@@ -1,6 +1,9 @@
 """`kubectl llama explain` on a cluster: what it reads, what it says when it may not, and its exit code."""
 
 import asyncio
+from dataclasses import replace
+
+import pytest
 
 from llama_operator.kube import kinds
 from support.rights import WithoutRights
@@ -136,3 +139,19 @@ def test_a_deployment_that_does_not_exist_is_an_error(world):
     code, _, err = world.run("explain", "nobody")
     assert code == 1
     assert "no LlamaDeployment team-a/nobody exists" in err
+
+
+@pytest.mark.parametrize(
+    ("served", "state", "words"),
+    [
+        ({}, "Failed", "KubeRay is not installed"),
+        ({"rayservices.ray.io": ("v1",)}, "Waiting", "RayService chat-aaaaaaaa does not exist yet"),
+        (None, "Waiting", "RayService chat-aaaaaaaa does not exist yet"),
+    ],
+)
+def test_explain_says_that_a_kind_is_missing_only_if_the_server_says_so(world, served, state, words):
+    asyncio.run(world.serving())
+    world.platform = replace(world.platform, kinds=served)
+    check = checks(world.json("explain", "chat")[1])["cluster"]
+    assert check["state"] == state
+    assert words in check["evidence"]

@@ -113,7 +113,7 @@ def test_rollback_writes_the_inputs_of_the_revision_that_served_before_and_nothi
     assert found["written"] is True
     assert found["toRevision"] == {"number": 1, "name": "chat-11111111"}
     live = asyncio.run(world.user.get(REF))
-    assert live["spec"] == OLD | {"scaling": {"maxReplicas": 3}, "license": SPEC_LICENSE, "hardware": {}}
+    assert live["spec"] == OLD | {"scaling": {"maxReplicas": 3}, "license": SPEC_LICENSE}
     assert {entry["manager"] for entry in live["metadata"]["managedFields"]} >= {"kubectl-llama"}
 
 

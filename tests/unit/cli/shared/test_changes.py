@@ -2,11 +2,9 @@
 
 import json
 
-import pytest
-
 from llama_operator.api.v1alpha1.llamadeployment import LlamaDeploymentSpec
 from llama_operator.cli.shared import changes
-from llama_operator.decide.rollout.revision import FIELD_CLASSES, FieldClass
+from llama_operator.decide.rollout.fields import FieldClass
 
 MODEL = {"name": "llama-3.1-8b"}
 
@@ -32,17 +30,6 @@ def test_a_default_that_is_written_out_is_no_change():
 def test_a_new_deployment_is_all_change():
     found = {change.field: change.after for change in changes.between(None, spec())}
     assert found["spec.model.name"] == "llama-3.1-8b"
-
-
-@pytest.mark.parametrize(("path", "kind"), FIELD_CLASSES.items())
-def test_the_class_of_a_field_is_that_of_the_one_table(path, kind):
-    assert changes.class_of(path) is kind
-    assert changes.class_of(f"{path}.below") is kind
-
-
-def test_a_field_that_the_table_does_not_have_counts_as_a_restart():
-    assert changes.class_of("somethingNew") is FieldClass.RESTART
-    assert changes.class_of("hardware.somethingNew") is FieldClass.RESTART
 
 
 def live(spec, **metadata):

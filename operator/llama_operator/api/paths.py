@@ -1,0 +1,61 @@
+"""Nested values by path, and the merge patch. Pure; used by all that compare, name or patch parts of an object.
+
+A path is the names of the fields with dots between them, as in `hardware.maxGPUs`: no field of our API has a dot in its name.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+
+def at(values: Any, path: str) -> Any:
+    """Return the value at `path`; None if there is none."""
+    for name in path.split("."):
+        values = values.get(name) if isinstance(values, Mapping) else None
+    return values
+
+
+def leaves(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return every value that is not a mapping, by path and in order; empty mappings have none."""
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            flat |= leaves(value, f"{prefix}{name}.")
+        else:
+            flat[f"{prefix}{name}"] = value
+    return flat
+
+
+def nested(flat: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the mapping that has the values of `flat` at their paths; the opposite of `leaves`."""
+    values: dict[str, Any] = {}
+    for path, value in flat.items():
+        *parents, last = path.split(".")
+        place = values
+        for parent in parents:
+            place = place.setdefault(parent, {})
+        place[last] = value
+    return values
+
+
+def without(values: Mapping[str, Any], path: str) -> dict[str, Any]:
+    """Return `values` without what stands at `path`; mappings around it stay, also if they are empty then."""
+    name, _, below = path.partition(".")
+    inner = values.get(name)
+    if below and not isinstance(inner, Mapping):
+        return dict(values)
+    kept = {key: value for key, value in values.items() if key != name}
+    # In its old place: people compare what they see.
+    return {key: without(inner, below) if key == name else kept[key] for key in values} if below and inner else kept
+
+
+def merged(target: Any, patch: Any) -> Any:
+    """Apply a JSON merge patch (RFC 7396): objects merge, null removes, everything else replaces."""
+    if not isinstance(patch, Mapping):
+        return patch
+    values = dict(target) if isinstance(target, Mapping) else {}
+    for name, value in patch.items():
+        if value is None:
+            values.pop(name, None)
+        else:
+            values[name] = merged(values.get(name), value)
+    return values

@@ -1,0 +1,129 @@
+"""What a change of each field of the spec does: the one table. Read by `revision`, `diff`, `rollback` and the reference.
+
+A row stands for its path and everything below it, except where a longer path has a row of its own. A field without a row
+restarts, so that a field that the table forgets can never change what runs unseen.
+
+The names of revisions follow from the table, and another name restarts every model that runs. So these edits are safe for
+all revisions that do not set the field in question, and no other edit is:
+
+- a Live row below the row of a section: the section is then named without that field, which is as if it were not set;
+- a Restart row for a field that had none: it goes under its own path with and without the row;
+- a Restart row below a Live one: the field goes under its own path, the section stays out.
+
+A new section needs a row from its first day: a Live row below a section *without* one would split it into its fields.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from pydantic import BaseModel
+
+from llama_operator.api import paths
+
+
+class FieldClass(StrEnum):
+    """What a change of a field does."""
+
+    RESTART = "Restart"
+    """New engines are needed: a new revision."""
+    LIVE = "Live"
+    """Changed in place, engines go on."""
+
+
+@dataclass(frozen=True, slots=True)
+class FieldRow:
+    """The class of a field, or of a section."""
+
+    path: str
+    """API path below `spec`."""
+    kind: FieldClass
+    why: str
+
+
+class FieldTable:
+    """Rows, and what follows from them.
+
+    Args:
+        rows: The rows; no path twice.
+    """
+
+    def __init__(self, rows: Iterable[FieldRow]) -> None:
+        self.rows = tuple(rows)
+        self._by_path = {row.path: row for row in self.rows}
+        self._nested = any(row.kind is FieldClass.RESTART and self._splits(row.path) for row in self.rows)
+
+    def row(self, path: str) -> FieldRow | None:
+        """Return the row that stands for the field at `path`; None if the table forgot it."""
+        parts = path.split(".")
+        above = (self._by_path.get(".".join(parts[:length])) for length in range(len(parts), 0, -1))
+        return next((row for row in above if row is not None), None)
+
+    def class_of(self, path: str) -> FieldClass:
+        """Return the class of the field at `path` below `spec`."""
+        row = self.row(path)
+        return FieldClass.RESTART if row is None else row.kind
+
+    def restart_values(self, spec: BaseModel) -> dict[str, Any]:
+        """Return what the user wrote into the fields of `spec` that restart, as JSON by path.
+
+        Only what differs from its default counts as written. A section that restarts is one value.
+        """
+        written = spec.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+        for path in paths.leaves(written):
+            if self.class_of(path) is FieldClass.LIVE:
+                written = paths.without(written, path)
+        if self._nested:
+            # What is left of a section that restarts may be its default now.
+            rest = type(spec).model_validate_json(json.dumps(written))
+            written = rest.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+        return dict(self._values(written, ""))
+
+    def rolled_back(self, spec: Mapping[str, Any], inputs: Mapping[str, Any]) -> dict[str, Any]:
+        """Return `spec` with `inputs` in place of all its fields that restart; both as JSON."""
+        live = {path: value for path, value in paths.leaves(spec).items() if self.class_of(path) is FieldClass.LIVE}
+        rolled: dict[str, Any] = paths.merged(paths.nested(live), inputs)
+        return rolled
+
+    def _splits(self, path: str) -> bool:
+        """Whether fields below `path` have rows of their own."""
+        return any(row.path.startswith(f"{path}.") for row in self.rows)
+
+    def _values(self, written: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+        for name, value in written.items():
+            path = f"{prefix}{name}"
+            row = self._by_path.get(path)
+            if self._splits(path) and (row is None or row.kind is FieldClass.LIVE):
+                yield from self._values(value, f"{path}.")
+            elif self.class_of(path) is FieldClass.RESTART:
+                yield path, value
+
+
+_RESTART, _LIVE = FieldClass.RESTART, FieldClass.LIVE
+
+FIELDS = FieldTable(
+    (
+        FieldRow("model", _RESTART, "other weights are loaded"),
+        FieldRow("context", _RESTART, "the engine sizes its KV cache when it starts"),
+        FieldRow("hardware.accelerator", _RESTART, "pods move to other nodes"),
+        FieldRow("hardware.gpusPerNode", _RESTART, "replicas are cut into other pods"),
+        FieldRow("hardware.maxGPUs", _LIVE, "a limit for the plan; what runs is checked against it"),
+        FieldRow("parallelism", _RESTART, "weights are sharded when they are loaded"),
+        FieldRow("engine", _RESTART, "vLLM takes its arguments when it starts"),
+        FieldRow("objectives", _RESTART, "another plan may reach them"),
+        FieldRow("image", _RESTART, "pods start from it"),
+        FieldRow("scaling", _LIVE, "Serve takes new bounds and targets while replicas run"),
+        FieldRow("replicas", _LIVE, "Serve adds or removes replicas, the others go on"),
+        FieldRow("license", _LIVE, "the license chain judges it; engines do not see it"),
+        FieldRow("weights", _RESTART, "pods name the Secret; what is in it may change at any time"),
+        FieldRow("rollout.strategy", _LIVE, "says how the next revision starts"),
+        FieldRow("rollout.progressDeadlineSeconds", _LIVE, "only the operator watches it"),
+        FieldRow("rollout.drainSeconds", _LIVE, "Serve takes a new time while replicas run"),
+        FieldRow("rollout.revisionHistoryLimit", _LIVE, "only the operator keeps the history"),
+        FieldRow("rollout.restartedAt", _RESTART, "asks for new engines, and for nothing else"),
+        FieldRow("activation", _LIVE, "the same revision goes, and comes back"),
+    )
+)
+"""The table for `LlamaDeployment.spec`."""

@@ -1,0 +1,65 @@
+"""What happens when a part of the world may not be read. Called by `observe.gather`; the CLI makes the lenient one.
+
+The operator has every right that it needs: without one it must not act. A person who asks what would happen may lack some,
+and gets an answer from the rest, with what was not read beside it.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Protocol, TypeVar
+
+from llama_operator.decide.observed import Unread
+from llama_operator.kube.port import ForbiddenError, Kind, NotFoundError
+
+T = TypeVar("T")
+U = TypeVar("U")
+
+
+class Rights(Protocol):
+    """Decides what becomes of a part that may not be read."""
+
+    @property
+    def unknown(self) -> tuple[Unread, ...]:
+        """What was not read until now, and why."""
+        ...
+
+    async def read(self, kind: Kind, reading: Awaitable[T], otherwise: U) -> T | U:
+        """Return what `reading` of `kind` returns, or `otherwise` where it cannot be read."""
+        ...
+
+
+class Strict:
+    """Whatever cannot be read fails."""
+
+    unknown: tuple[Unread, ...] = ()
+
+    async def read(self, kind: Kind, reading: Awaitable[T], otherwise: U) -> T | U:
+        """Return what `reading` returns; raises what it raises."""
+        del kind, otherwise
+        return await reading
+
+
+class Lenient:
+    """A missing right is told and stops nothing; a kind that is not installed has no objects.
+
+    Args:
+        why: Says which right is missing; raises the error again if none is, as for credentials that are refused.
+    """
+
+    def __init__(self, why: Callable[[ForbiddenError], str]) -> None:
+        self._why = why
+        self._unread: dict[Unread, None] = {}
+
+    @property
+    def unknown(self) -> tuple[Unread, ...]:
+        """What was not read until now, and why."""
+        return tuple(self._unread)
+
+    async def read(self, kind: Kind, reading: Awaitable[T], otherwise: U) -> T | U:
+        """Return what `reading` returns, or `otherwise`, and remember why."""
+        try:
+            return await reading
+        except NotFoundError:
+            return otherwise
+        except ForbiddenError as error:
+            self._unread[Unread(kind.plural, self._why(error))] = None
+            return otherwise
