@@ -5,12 +5,15 @@ config and the cluster. `data` cannot be changed once written (the API server ho
 later stands in annotations.
 """
 
+import json
 from dataclasses import replace
 from typing import Any
 
 from llama_operator.api.meta import (
     ANNOTATION_FAILED_AT,
     ANNOTATION_FAILURE,
+    ANNOTATION_LICENSE,
+    ANNOTATION_LICENSE_END,
     ANNOTATION_SERVED_AT,
     ANNOTATION_STRATEGY,
     ANNOTATION_STRATEGY_REASON,
@@ -19,7 +22,7 @@ from llama_operator.api.meta import (
 )
 from llama_operator.api.reasons import Reason
 from llama_operator.decide.decision import Decision
-from llama_operator.decide.observed import Observed, RevisionFacts, Settings
+from llama_operator.decide.observed import LicenseEnd, Observed, RevisionFacts, Settings
 from llama_operator.decide.rollout.rollout import Rollout
 from llama_operator.desired import naming, rayservice
 from llama_operator.desired.serve_config import serve_config, serving_config
@@ -85,6 +88,20 @@ def brought_up_to_date(record: RevisionFacts, observed: Observed, rollout: Rollo
     return replace(record, served_at=rfc3339(observed.now)) if serves and not record.served_at else record
 
 
+def with_license(record: RevisionFacts, observed: Observed, decision: Decision) -> RevisionFacts:
+    """The record with what the spec declares while it asks for the revision, and with the end of its license."""
+    judged = decision.verdict_of(record.name)
+    if judged is not None and judged.verdict.allowed and record.name == decision.revision.name:
+        record = replace(record, license=observed.deployment.spec.license)
+    return with_license_end(record, decision)
+
+
+def with_license_end(record: RevisionFacts, decision: Decision) -> RevisionFacts:
+    """The record with the end of its license, or without one that a newer acceptance has stopped."""
+    judged = decision.verdict_of(record.name)
+    return record if judged is None else replace(record, license_end=judged.end)
+
+
 def over(observed: Observed, rollout: Rollout) -> tuple[str, ...]:
     """Names of records to forget: failures that nobody asks for any more, and history beyond its limit."""
     busy = {rollout.wanted, rollout.target, rollout.traffic, *(service.name for service in observed.ray_services)}
@@ -105,6 +122,8 @@ def build(observed: Observed, record: RevisionFacts) -> dict[str, Any]:
         ANNOTATION_STRATEGY: record.strategy.value if record.strategy else "",
         ANNOTATION_STRATEGY_REASON: record.strategy_reason,
         ANNOTATION_WEIGHTS_CHECKED_AT: record.weights_checked_at,
+        ANNOTATION_LICENSE: _json(record.license.to_api()) if record.license is not None else "",
+        ANNOTATION_LICENSE_END: _json(_end_to_json(record.license_end)) if record.license_end is not None else "",
     }
     known = {name: value for name, value in annotations.items() if value}
     return {
@@ -119,6 +138,20 @@ def build(observed: Observed, record: RevisionFacts) -> dict[str, Any]:
             "cluster": dict(record.cluster),
         },
     }
+
+
+def _end_to_json(end: LicenseEnd) -> dict[str, Any]:
+    return {
+        "acceptance": end.acceptance,
+        "entity": end.entity,
+        "families": list(end.families),
+        "on": end.on,
+        "at": rfc3339(end.at) if end.at is not None else None,
+    }
+
+
+def _json(value: dict[str, Any]) -> str:
+    return json.dumps(value, sort_keys=True)
 
 
 def _next_number(observed: Observed) -> int:

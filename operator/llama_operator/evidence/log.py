@@ -14,7 +14,7 @@ from llama_operator.decide.decision import Decision
 from llama_operator.decide.observed import Observed
 from llama_operator.errors import LlamaOperatorError
 from llama_operator.evidence.chain import Json, Position, seal
-from llama_operator.evidence.record import Event, decided
+from llama_operator.evidence.record import DecisionRecord, Event, decided
 from llama_operator.kube.port import Ref
 
 
@@ -83,8 +83,8 @@ class HashChainLog:
         self._write = write
         self._anchor = anchor
         self._position: Position | None = None
-        self._recorded: dict[tuple[str, str], str] = {}
-        """Substance of the last record of each deployment, by namespace and name."""
+        self._recorded: dict[tuple[str, str, str], str] = {}
+        """Substance of the last record of each revision that was recorded, see `DecisionRecord.key`."""
 
     async def begin(self, term: str, previous: str, now: datetime) -> None:
         """Begin the term: its first line says so, and follows the line with the hash `previous`.
@@ -103,9 +103,10 @@ class HashChainLog:
 
     async def record(self, observed: Observed, decision: Decision) -> None:
         """See `DecisionLog.record`. A term records the verdict of every deployment at least once."""
-        found = decided(observed, decision)
-        if found is None:
-            return
+        for found in decided(observed, decision):
+            await self._record(found)
+
+    async def _record(self, found: DecisionRecord) -> None:
         key, substance = found.key, found.substance()
         if self._recorded.get(key) == substance:
             return
@@ -117,8 +118,8 @@ class HashChainLog:
 
     async def removed(self, ref: Ref, now: datetime) -> None:
         """See `DecisionLog.removed`."""
-        key = (ref.namespace, ref.name)
-        if key not in self._recorded:
+        known = [key for key in self._recorded if key[:2] == (ref.namespace, ref.name)]
+        if not known:
             return
         await self._append(
             {
@@ -127,7 +128,8 @@ class HashChainLog:
                 "deployment": {"namespace": ref.namespace, "name": ref.name},
             }
         )
-        self._recorded.pop(key, None)
+        for key in known:
+            self._recorded.pop(key, None)
 
     async def _append(self, content: Mapping[str, Json]) -> None:
         if self._position is None:

@@ -4,7 +4,7 @@ Called by the reconcile. Pure: an event follows from what was decided and from h
 changes nothing has none. docs/reference/events.md is generated from `EventReason`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
@@ -70,11 +70,11 @@ def events(
     found: list[EventFacts] = []
     rollout = decision.rollout
     if rollout is not None and not decision.stopped:
-        found += _rollout_events(observed, rollout)
-    elif decision.ending is not None:
-        found += _ending_events(observed, decision.ending)
+        found += _rollout_events(observed, rollout, decision.ending.revisions if decision.ending else ())
     elif decision.stopped:
         found += [_removed(service.name, "suspended") for service in observed.ray_services if not service.leaving]
+    if decision.ending is not None and not decision.stopped:
+        found += _ending_events(observed, decision.ending)
     previous = before or LlamaDeploymentStatus()
     found += _access_events(decision, previous, after)
     found += _condition_events(previous, after)
@@ -83,7 +83,7 @@ def events(
     return tuple(found)
 
 
-def _rollout_events(observed: Observed, rollout: Rollout) -> Iterator[EventFacts]:
+def _rollout_events(observed: Observed, rollout: Rollout, ended: Collection[str]) -> Iterator[EventFacts]:
     here = {service.name for service in observed.ray_services}
     if rollout.given_up is not None and rollout.given_up.now:
         yield _event("Warning", EventReason.ROLLED_BACK, "RollBack", f"{rollout.wanted}: {rollout.given_up.message}")
@@ -96,11 +96,15 @@ def _rollout_events(observed: Observed, rollout: Rollout) -> Iterator[EventFacts
         note = f"from {observed.traffic.revision} to {rollout.traffic}"
         yield _event("Normal", EventReason.TRAFFIC_MOVED, "MoveTraffic", note)
     for service in rollout.obsolete:
+        if service.name in ended:
+            # The end of the license says why.
+            continue
         yield _removed(service.name, f"{rollout.traffic} has the traffic")
 
 
 def _ending_events(observed: Observed, ending: Ending) -> Iterator[EventFacts]:
-    if not ending.serves_nobody and observed.ray_services:
+    here = {service.name for service in observed.ray_services}
+    if ending.holds_traffic and here & set(ending.revisions):
         drain = observed.deployment.spec.rollout.drain_seconds
         note = (
             f"the license of LicenseAcceptance {ending.acceptance} has ended: no new requests, engines end within {drain} s. "

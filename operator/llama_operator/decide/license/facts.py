@@ -12,6 +12,7 @@ from llama_operator.api.v1alpha1.licensepolicy import LicensePolicy
 from llama_operator.api.v1alpha1.llamadeployment import LicenseSpec
 from llama_operator.api.v1alpha1.llamamodel import DerivationKind
 from llama_operator.catalog.licenses import LicenseFamily, Tier
+from llama_operator.decide.observed import LicenseEnd
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +105,8 @@ class LicenseInput:
     most_gpus: int | None = None
     """Accelerators that all replicas together may use; None while no plan is known."""
     most_replicas: int = 1
+    ends: tuple[LicenseEnd, ...] = ()
+    """Ends of licenses that revisions of this deployment remember."""
     today: date | None = None
     """Day of the decision, in UTC; None when nobody said: then nothing is overdue."""
 

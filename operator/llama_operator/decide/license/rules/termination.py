@@ -40,6 +40,22 @@ def _not_revived(given: LicenseInput) -> Found | None:
     return None
 
 
+def _after_the_end(given: LicenseInput) -> Found | None:
+    """An end that a revision remembers holds also when the terminated record is gone."""
+    for family, record in relied_on(given):
+        accepted = day(record.spec.accepted_on)
+        for end in given.ends:
+            if family.id not in end.families or not same_party(end.entity, record.spec.legal_entity):
+                continue
+            if accepted is None or accepted < (day(end.on) or accepted):
+                return Found(
+                    f"the license {family.id} of {end.entity} ended on {end.on} (LicenseAcceptance {end.acceptance}), and "
+                    f"{record.metadata.name} was accepted before that",
+                    f"record a new acceptance, dated {end.on} or later",
+                )
+    return None
+
+
 def ended_here(given: LicenseInput) -> bool:
     """Whether an acceptance of the model's license for this namespace was terminated, and none came after it."""
     needed = {family.id for family in given.model.needing_acceptance}
@@ -85,6 +101,15 @@ CHECKS: tuple[Check, ...] = (
         Reason.ACCEPTANCE_TERMINATED,
         _not_revived,
         under_acceptance,
+        needs_records=True,
+    ),
+    Check(
+        "acceptance-after-the-end",
+        "P20",
+        "§6 (LLaMA 1: §7), termination",
+        Reason.ACCEPTANCE_TERMINATED,
+        _after_the_end,
+        lambda given: bool(given.ends) and under_acceptance(given),
         needs_records=True,
     ),
 )
