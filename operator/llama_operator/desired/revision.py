@@ -21,6 +21,7 @@ from llama_operator.api.meta import (
     rfc3339,
 )
 from llama_operator.api.reasons import Reason
+from llama_operator.api.v1alpha1.llamadeployment import LicenseSpec
 from llama_operator.decide.decision import Decision
 from llama_operator.decide.observed import LicenseEnd, Observed, RevisionFacts, Settings
 from llama_operator.decide.rollout.rollout import Rollout
@@ -122,7 +123,7 @@ def build(observed: Observed, record: RevisionFacts) -> dict[str, Any]:
         ANNOTATION_STRATEGY: record.strategy.value if record.strategy else "",
         ANNOTATION_STRATEGY_REASON: record.strategy_reason,
         ANNOTATION_WEIGHTS_CHECKED_AT: record.weights_checked_at,
-        ANNOTATION_LICENSE: _json(record.license.to_api()) if record.license is not None else "",
+        ANNOTATION_LICENSE: _json(_written(record.license)) if record.license is not None else "",
         ANNOTATION_LICENSE_END: _json(_end_to_json(record.license_end)) if record.license_end is not None else "",
     }
     known = {name: value for name, value in annotations.items() if value}
@@ -148,6 +149,11 @@ def _end_to_json(end: LicenseEnd) -> dict[str, Any]:
         "on": end.on,
         "at": rfc3339(end.at) if end.at is not None else None,
     }
+
+
+def _written(license_spec: LicenseSpec) -> dict[str, Any]:
+    """What differs from the defaults."""
+    return license_spec.model_dump(mode="json", by_alias=True, exclude_defaults=True)
 
 
 def _json(value: dict[str, Any]) -> str:

@@ -120,6 +120,9 @@ def end_of(
     acceptance = terminated(observed, license_spec, verdict)
     if acceptance is None:
         return before
+    if before is not None and acceptance.spec.state is AcceptanceState.ACCEPTED:
+        # The day of the end stays: it says which acceptances are newer.
+        return replace(before, at=observed.now)
     return LicenseEnd(
         acceptance=acceptance.metadata.name,
         entity=acceptance.spec.legal_entity,
