@@ -12,7 +12,8 @@ from llama_operator.kube import kinds
 from llama_operator.kube.port import Ref
 from llama_operator.kube.server.client import connect
 from llama_operator.observe.gather import NoServingReader
-from llama_operator.reconcile.deployment import Ports, reconcile
+from llama_operator.reconcile.deployment import reconcile
+from llama_operator.reconcile.ports import Ports
 
 pytestmark = pytest.mark.control_plane
 

@@ -16,7 +16,8 @@ from llama_operator.kube import kinds
 from llama_operator.kube.port import NotFoundError, Ref
 from llama_operator.kube.server.client import connect
 from llama_operator.observe.gather import NoServingReader
-from llama_operator.reconcile.deployment import Ports, reconcile
+from llama_operator.reconcile.deployment import reconcile
+from llama_operator.reconcile.ports import Ports
 
 pytestmark = pytest.mark.control_plane
 

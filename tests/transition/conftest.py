@@ -13,7 +13,8 @@ from llama_operator.decide.observed import Settings
 from llama_operator.kube import kinds
 from llama_operator.kube.port import Ref
 from llama_operator.kube.twin.cluster import MemoryCluster
-from llama_operator.reconcile.deployment import Ports, reconcile
+from llama_operator.reconcile.deployment import reconcile
+from llama_operator.reconcile.ports import Ports
 
 SAMPLES = Path(__file__).resolve().parents[2] / "manifests" / "samples"
 

@@ -117,8 +117,10 @@ async def test_a_spec_that_cannot_be_read_keeps_no_terminated_one_alive(world, r
     await terminate(world)
     live = await world.user.get(world.ref)
     spec = live["spec"] | {"parallelism": {"mode": "Manual"}}
-    await world.user.apply({key: live[key] for key in ("apiVersion", "kind")} | {
-        "metadata": {"name": NAME, "namespace": TEAM}, "spec": spec})
+    await world.user.apply(
+        {key: live[key] for key in ("apiVersion", "kind")}
+        | {"metadata": {"name": NAME, "namespace": TEAM}, "spec": spec}
+    )
     world.clock.advance(1)
     await settle(world)
     world.clock.advance(301)

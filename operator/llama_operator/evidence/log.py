@@ -18,6 +18,10 @@ from llama_operator.evidence.record import DecisionRecord, Event, decided
 from llama_operator.kube.port import Ref
 
 
+_ORPHANS = Event.ORPHAN_ENDED.value
+"""Third part of the key of what was recorded about orphans; no revision has such a name."""
+
+
 class EvidenceError(LlamaOperatorError):
     """A decision could not be recorded; nothing may be done on its ground."""
 
@@ -38,6 +42,10 @@ class DecisionLog(Protocol):
         """Record that the deployment at `ref` is gone, if a decision about it was recorded; raises as `record` does."""
         ...
 
+    async def orphaned(self, ref: Ref, services: tuple[str, ...], now: datetime) -> None:
+        """Record that `services` outlived the deployment at `ref` and are ended, once; raises as `record` does."""
+        ...
+
 
 class NoDecisionLog:
     """Records nothing: for a run on one machine."""
@@ -46,6 +54,9 @@ class NoDecisionLog:
         """Do nothing."""
 
     async def removed(self, ref: Ref, now: datetime) -> None:
+        """Do nothing."""
+
+    async def orphaned(self, ref: Ref, services: tuple[str, ...], now: datetime) -> None:
         """Do nothing."""
 
 
@@ -115,10 +126,11 @@ class HashChainLog:
         await self._append(found.to_json())
         # Only now: a pass that was cancelled before the hash was anchored records again.
         self._recorded[key] = substance
+        self._recorded.pop((*key[:2], _ORPHANS), None)
 
     async def removed(self, ref: Ref, now: datetime) -> None:
         """See `DecisionLog.removed`."""
-        known = [key for key in self._recorded if key[:2] == (ref.namespace, ref.name)]
+        known = [key for key in self._recorded if key[:2] == (ref.namespace, ref.name) and key[2] != _ORPHANS]
         if not known:
             return
         await self._append(
@@ -130,6 +142,21 @@ class HashChainLog:
         )
         for key in known:
             self._recorded.pop(key, None)
+
+    async def orphaned(self, ref: Ref, services: tuple[str, ...], now: datetime) -> None:
+        """See `DecisionLog.orphaned`."""
+        key, substance = (ref.namespace, ref.name, _ORPHANS), ",".join(sorted(services))
+        if self._recorded.get(key) == substance:
+            return
+        await self._append(
+            {
+                "event": Event.ORPHAN_ENDED.value,
+                "time": rfc3339(now),
+                "deployment": {"namespace": ref.namespace, "name": ref.name},
+                "removes": list[Json](sorted(services)),
+            }
+        )
+        self._recorded[key] = substance
 
     async def _append(self, content: Mapping[str, Json]) -> None:
         if self._position is None:

@@ -33,6 +33,8 @@ class Event(StrEnum):
     """A process began to decide; the chain goes on from the one before."""
     DECIDED = "Decided"
     """The license chain came to a verdict that differs from the last one recorded in this term."""
+    ORPHAN_ENDED = "OrphanEnded"
+    """RayServices outlived their LlamaDeployment without an owner, and are ended."""
     REMOVED = "Removed"
     """A deployment with a recorded verdict is gone."""
 

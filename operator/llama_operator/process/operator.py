@@ -42,8 +42,9 @@ from llama_operator.observe.gather import NoServingReader, ServingReader
 from llama_operator.observe.serving_http import HttpServingReader
 from llama_operator.process.full_collections import collect_when_idle
 from llama_operator.process.stop_signals import StopSignals
-from llama_operator.reconcile.deployment import Ports, reconcile
+from llama_operator.reconcile.deployment import reconcile
 from llama_operator.reconcile.license_records import comment
+from llama_operator.reconcile.ports import Ports
 from llama_operator.settings.operator import OperatorSettings, ServingStatusSource, Switch
 from llama_operator.telemetry import metrics as numbers
 from llama_operator.telemetry import probes

@@ -6,20 +6,17 @@ A pass that changes nothing writes nothing. Status is written even when a step f
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Coroutine, Iterable
-from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Any, Protocol
+from collections.abc import Coroutine, Iterable
+from dataclasses import dataclass
+from typing import Any
 
 from llama_operator.api.meta import API_VERSION, LABEL_DEPLOYMENT
 from llama_operator.api.v1alpha1.llamadeployment_status import LlamaDeploymentStatus
-from llama_operator.catalog import Catalog
 from llama_operator.decide.decision import Decision, decide
 from llama_operator.decide.observed import Observed, Settings
 from llama_operator.desired import objects
 from llama_operator.desired.rayservice import Bounds
 from llama_operator.errors import InvalidManifestError
-from llama_operator.evidence.log import DecisionLog, NoDecisionLog
 from llama_operator.kube import kinds
 from llama_operator.kube.port import (
     Cluster,
@@ -32,41 +29,11 @@ from llama_operator.kube.port import (
     Propagation,
     Ref,
 )
-from llama_operator.observe.gather import ServingReader, observe
+from llama_operator.observe.gather import observe
+from llama_operator.reconcile.orphans import end_orphans
+from llama_operator.reconcile.ports import Ports
 from llama_operator.status import summary
-from llama_operator.status.events import EventFacts, events
-
-
-class EventSink(Protocol):
-    """Takes the events of a pass; never raises, never holds a pass up."""
-
-    async def record(self, regarding: Object, facts: EventFacts) -> None:
-        """Tell `facts` about the object `regarding` (its apiVersion, kind and metadata)."""
-        ...
-
-
-class NoEvents:
-    """Tells nobody."""
-
-    async def record(self, regarding: Object, facts: EventFacts) -> None:
-        """Do nothing."""
-
-
-@dataclass(frozen=True, slots=True)
-class Ports:
-    """What a reconcile needs from outside."""
-
-    cluster: Cluster
-    """Writes under field manager `llama-operator`."""
-    serving: ServingReader
-    catalog: Catalog
-    settings: Settings
-    now: Callable[[], datetime]
-    events: EventSink = field(default_factory=NoEvents)
-    evidence: DecisionLog = field(default_factory=NoDecisionLog)
-    """Where license decisions are recorded before they take effect."""
-    stage: Callable[[str], contextlib.AbstractContextManager[object]] = contextlib.nullcontext
-    """Entered around each part of a pass, for whoever measures: observe, decide, apply, report."""
+from llama_operator.status.events import events
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +65,10 @@ async def reconcile(ports: Ports, ref: Ref) -> Outcome:
             )
     except InvalidManifestError as error:
         return await _refuse(ports, ref, error)
-    if observed is None or observed.deployment.metadata.deletion_timestamp is not None:
+    if observed is None:
+        await ports.evidence.removed(ref, ports.now())
+        return Outcome(None, await end_orphans(ports, ref))
+    if observed.deployment.metadata.deletion_timestamp is not None:
         await ports.evidence.removed(ref, ports.now())
         return Outcome(None)
     with ports.stage("decide"):

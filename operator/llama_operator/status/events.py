@@ -46,6 +46,8 @@ class EventReason(StrEnum):
     """Nothing will happen until somebody changes something; the note says what."""
     LICENSE_ENDED = "LicenseEnded"
     """The acceptance was terminated: no new requests, then no hardware; the note says what else has to be deleted."""
+    ORPHAN_ENDED = "OrphanEnded"
+    """A RayService outlived its LlamaDeployment without an owner: no new requests, then no hardware."""
     SCALED = "Scaled"
     """The number of replicas changed."""
     PLAN_MISSED = "PlanMissed"
@@ -114,6 +116,18 @@ def _ending_events(observed: Observed, ending: Ending) -> Iterator[EventFacts]:
         yield _event("Warning", EventReason.LICENSE_ENDED, "EndLicense", note)
     for service in ending.remove:
         yield _removed(service.name, f"the license of {ending.acceptance} has ended")
+
+
+def orphan_events(name: str, *, cut: bool, removed: bool) -> Iterator[EventFacts]:
+    """Events about a RayService whose LlamaDeployment is gone; `name` is its own."""
+    if cut:
+        note = (
+            f"{name} outlived its LlamaDeployment, so nothing judges its license: it gets no new requests and is deleted. "
+            "Delete deployments without --cascade=orphan"
+        )
+        yield _event("Warning", EventReason.ORPHAN_ENDED, "EndOrphan", note)
+    if removed:
+        yield _removed(name, "its LlamaDeployment is gone")
 
 
 def _removed(name: str, why: str) -> EventFacts:

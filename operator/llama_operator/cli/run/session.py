@@ -28,7 +28,8 @@ from llama_operator.kube.twin.cluster import MemoryCluster
 from llama_operator.local.progress import Progress, Stage
 from llama_operator.local.runtime import LocalRuntime
 from llama_operator.observe.serving_http import HttpServingReader
-from llama_operator.reconcile.deployment import Ports, reconcile
+from llama_operator.reconcile.deployment import reconcile
+from llama_operator.reconcile.ports import Ports
 
 _RESYNC_SECONDS = 1.0
 """How often the reconcile looks without an event: the status endpoint sends none."""

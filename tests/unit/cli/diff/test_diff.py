@@ -14,7 +14,8 @@ from llama_operator.decide.observed import Settings
 from llama_operator.kube import kinds
 from llama_operator.kube.port import ForbiddenError, Ref
 from llama_operator.observe.gather import NoServingReader
-from llama_operator.reconcile.deployment import Ports, reconcile
+from llama_operator.reconcile.deployment import reconcile
+from llama_operator.reconcile.ports import Ports
 
 SAMPLE = Path(__file__).resolve().parents[4] / "manifests" / "samples" / "license-acceptance.yaml"
 ACCEPTANCE = next(obj for obj in files.documents(SAMPLE) if obj["spec"]["families"] == ["llama-3.3"]) | {
