@@ -112,7 +112,13 @@ def of_acceptance(record: LicenseAcceptance, records: Records) -> LicenseAccepta
         conditions=_conditions(record, records, findings),
         models=_covered(record, records),
         deployments=len(uses),
+        first_named_on=_first_named(record, uses, records.now),
     )
+
+
+def _first_named(record: LicenseAcceptance, uses: tuple[Use, ...], now: datetime) -> str | None:
+    before = record.status.first_named_on if record.status else None
+    return before or (rfc3339(now)[:10] if uses else None)
 
 
 def _covered(record: LicenseAcceptance, records: Records) -> tuple[str, ...]:

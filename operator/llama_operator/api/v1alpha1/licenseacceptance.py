@@ -116,6 +116,8 @@ class LicenseAcceptanceStatus(ConditionedStatus):
     """LlamaModels under a license that it accepts."""
     deployments: Annotated[int, Field(ge=0, le=9_007_199_254_740_991)] = 0
     """LlamaDeployments that name it."""
+    first_named_on: Date | None = None
+    """Day on which a LlamaDeployment first named it, `YYYY-MM-DD` in UTC. From then on it is evidence and cannot be deleted."""
 
 
 class LicenseAcceptance(ApiModel):
