@@ -17,7 +17,6 @@ from llama_operator.evidence.chain import Json, Position, seal
 from llama_operator.evidence.record import DecisionRecord, Event, decided
 from llama_operator.kube.port import Ref
 
-
 _ORPHANS = Event.ORPHAN_ENDED.value
 """Third part of the key of what was recorded about orphans; no revision has such a name."""
 
