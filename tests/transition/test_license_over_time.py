@@ -49,7 +49,9 @@ async def terminate(world):
 async def want(world, model=FREE_MODEL, **spec):
     """Ask for another model under no acceptance."""
     hardware = {"hardware": {"accelerator": "H100-80GB"}} if "hardware" not in spec else {}
-    await world.apply_sample(SAMPLE, model=model, license={"purpose": "Production"}, **hardware, **spec)
+    await world.apply_sample(
+        SAMPLE, model=model, license={"purpose": "Production"}, context={"maxModelLength": 1024}, **hardware, **spec
+    )
 
 
 async def selected(world):
