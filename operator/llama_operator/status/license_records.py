@@ -24,6 +24,7 @@ from llama_operator.decide.license.facts import ModelFacts
 from llama_operator.decide.license.lineage import Lineages
 
 _MOST_MODELS = 1024
+_MOST_USERS = 64
 _MOST_ACCEPTANCES = 4096
 _MESSAGE_LIMIT = 32768
 
@@ -112,6 +113,7 @@ def of_acceptance(record: LicenseAcceptance, records: Records) -> LicenseAccepta
         conditions=_conditions(record, records, findings),
         models=_covered(record, records),
         deployments=len(uses),
+        used_by=tuple(sorted(use.deployment for use in uses)[:_MOST_USERS]),
         first_named_on=_first_named(record, uses, records.now),
     )
 
@@ -131,6 +133,11 @@ def _covered(record: LicenseAcceptance, records: Records) -> tuple[str, ...]:
 
 def _valid(spec: LicenseAcceptanceSpec, catalog: Catalog) -> _Finding:
     kind, wrong = RecordCondition.VALID, ConditionStatus.FALSE
+    if spec.state is AcceptanceState.SUPERSEDED:
+        text = f"superseded by {spec.superseded_by}, which counts in its place"
+        return _Finding(kind, wrong, RecordReason.SUPERSEDED, text)
+    if spec.state is AcceptanceState.WITHDRAWN:
+        return _Finding(kind, wrong, RecordReason.WITHDRAWN, "withdrawn: nothing starts on it, and what runs goes on")
     if spec.state is AcceptanceState.TERMINATED:
         since = f" since {spec.terminated_on}" if spec.terminated_on else ""
         return _Finding(kind, wrong, RecordReason.TERMINATED, f"terminated{since}: nothing may rest on it")

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
 
-from llama_operator.api.v1alpha1.licenseacceptance import LicenseAcceptance
+from llama_operator.api.v1alpha1.licenseacceptance import AcceptanceState, LicenseAcceptance
 from llama_operator.api.v1alpha1.licensepolicy import LicensePolicy
 from llama_operator.api.v1alpha1.llamadeployment import LicenseSpec
 from llama_operator.api.v1alpha1.llamamodel import DerivationKind
@@ -85,6 +85,10 @@ class ModelFacts:
         return tuple(family for family in self.families if rule in family.rules)
 
 
+_RETIRED = frozenset({AcceptanceState.SUPERSEDED, AcceptanceState.WITHDRAWN})
+"""States of records that count for nothing any more, although no license has ended."""
+
+
 @dataclass(frozen=True, slots=True)
 class LicenseInput:
     """What the chain judges."""
@@ -118,9 +122,21 @@ class LicenseInput:
 
     @property
     def record(self) -> LicenseAcceptance | None:
-        """The acceptance that the spec names, if it exists."""
-        named = self.license.acceptance
-        return next((record for record in self.records or () if record.metadata.name == named), None)
+        """The acceptance that the spec names, or the one that counts in its place; None if there is none.
+
+        One in state `Superseded` only where successors lead in a circle.
+        """
+        record, seen = self.named(self.license.acceptance), set[str]()
+        while (
+            record is not None and record.spec.state is AcceptanceState.SUPERSEDED and record.metadata.name not in seen
+        ):
+            seen.add(record.metadata.name)
+            record = self.named(record.spec.superseded_by)
+        return record
+
+    def named(self, name: str | None) -> LicenseAcceptance | None:
+        """The acceptance called `name`, if it exists."""
+        return next((record for record in self.records or () if record.metadata.name == name), None)
 
     def candidates(self, family: LicenseFamily) -> tuple[LicenseAcceptance, ...]:
         """Acceptances that may count for `family`: the named one, and others of the same entity for the namespace."""
@@ -133,6 +149,7 @@ class LicenseInput:
             if record.metadata.name != leading.metadata.name
             and same_party(record.spec.legal_entity, leading.spec.legal_entity)
             and self.namespace in record.spec.namespaces
+            and record.spec.state not in _RETIRED
         )
         return tuple(record for record in (leading, *others) if family.id in record.spec.families)
 

@@ -30,9 +30,14 @@ def relied_on(given: LicenseInput) -> Iterator[tuple[LicenseFamily, LicenseAccep
             yield family, max(found, key=lambda record: _rank(given, family, record))
 
 
-def _rank(given: LicenseInput, family: LicenseFamily, record: LicenseAcceptance) -> tuple[bool, bool, bool, str, str]:
+def _rank(
+    given: LicenseInput, family: LicenseFamily, record: LicenseAcceptance
+) -> tuple[bool, bool, bool, bool, str, str]:
+    """What counts first: the right version, then the record that the spec names; a newer one does not shadow it."""
+    leading = given.record
     return (
         version_fits(record, family),
+        leading is not None and record.metadata.name == leading.metadata.name,
         given.namespace in record.spec.namespaces,
         record.spec.state is AcceptanceState.ACCEPTED,
         record.spec.accepted_on,
@@ -63,6 +68,12 @@ def _exists(given: LicenseInput) -> Found | None:
     named = given.license.acceptance
     if named is None or given.record is not None:
         return None
+    superseded = given.named(named)
+    if superseded is not None:
+        return Found(
+            f"LicenseAcceptance {named} is superseded by one that does not exist ({superseded.spec.superseded_by})",
+            "create the successor, or name another acceptance in spec.license.acceptance",
+        )
     return Found(
         f"LicenseAcceptance {named} does not exist",
         f"create it (cluster-scoped, families: {_ids(given)}), or correct spec.license.acceptance",

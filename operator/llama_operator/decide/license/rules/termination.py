@@ -13,7 +13,19 @@ from llama_operator.decide.license.rules.acceptance import relied_on, relied_on_
 
 def _holds(given: LicenseInput) -> Found | None:
     for record in relied_on_with_leading(given):
-        if record.spec.state is not AcceptanceState.ACCEPTED:
+        if record.spec.state is AcceptanceState.WITHDRAWN:
+            return Found(
+                f"LicenseAcceptance {record.metadata.name} is withdrawn",
+                "name an acceptance that holds; what runs goes on",
+                reason=Reason.ACCEPTANCE_WITHDRAWN,
+            )
+        if record.spec.state is AcceptanceState.SUPERSEDED:
+            return Found(
+                f"the successors of LicenseAcceptance {record.metadata.name} lead in a circle",
+                "name an acceptance that holds; what runs goes on",
+                reason=Reason.ACCEPTANCE_WITHDRAWN,
+            )
+        if record.spec.state is AcceptanceState.TERMINATED:
             return Found(
                 f"LicenseAcceptance {record.metadata.name} is terminated",
                 "stop using the model, or record a new acceptance",
