@@ -5,6 +5,7 @@ operator: a model whose license has ended is never started and never gets the tr
 """
 
 from contextlib import suppress
+from datetime import timedelta
 
 import pytest
 
@@ -52,6 +53,7 @@ async def prepare(world):
     await world.apply_sample(SAMPLE)
     await drive(world)
     (world.first,) = await world.names(kinds.RAY_SERVICE)
+    world.recorded = (await world.user.get(Ref(kinds.LICENSE_ACCEPTANCE, "", ACCEPTANCE)))["spec"]
 
 
 async def drive(world, healthy=None):
@@ -71,12 +73,13 @@ async def settle(world, healthy=None):
     await drive(world, healthy)
 
 
-async def acceptance(world, name=ACCEPTANCE, *, of=ACCEPTANCE, **spec):
-    """Write a LicenseAcceptance as another one is, but for some fields."""
-    live = await world.user.get(Ref(kinds.LICENSE_ACCEPTANCE, "", of))
-    obj = {key: live[key] for key in ("apiVersion", "kind")} | {"metadata": {"name": name}}
-    changed = live["spec"] | spec
-    await world.user.apply(obj | {"spec": {key: value for key, value in changed.items() if value is not None}})
+async def acceptance(world, name=ACCEPTANCE, **spec):
+    """Write a LicenseAcceptance: the one in use as it is, or another one as that was at first, but for some fields."""
+    obj = {"apiVersion": "llama-operator.io/v1alpha1", "kind": "LicenseAcceptance", "metadata": {"name": name}}
+    written = world.recorded
+    with suppress(NotFoundError):
+        written = (await world.user.get(Ref(kinds.LICENSE_ACCEPTANCE, "", name)))["spec"]
+    await world.user.apply(obj | {"spec": {key: value for key, value in (written | spec).items() if value is not None}})
 
 
 async def terminate(world):
@@ -157,6 +160,36 @@ async def moved_to_another_entity(world):
     await world.apply_sample(SAMPLE, license=LICENSE | {"acceptance": "globex"})
 
 
+async def a_namespace_is_retired(world):
+    """The record of a namespace that has closed is withdrawn; the one that is used is another one of the same entity."""
+    await acceptance(world, "closed", namespaces=["closed"])
+    await acceptance(world, "closed", state="Withdrawn")
+
+
+async def a_typo_is_corrected(world):
+    """The record in use gets a successor with its true, older date."""
+    await acceptance(world, "acme-corrected", legalEntity="Acme Incorporated", acceptedOn="2025-01-15")
+    await acceptance(world, state="Superseded", supersededBy="acme-corrected")
+
+
+async def the_named_record_is_withdrawn(world):
+    """Nothing starts on it any more, and what runs goes on."""
+    await acceptance(world, state="Withdrawn")
+
+
+async def a_grant_ends_at_midnight(world):
+    """The license that Meta granted to a large licensee ends with the day."""
+    users = {"month": "2024-11", "count": 800_000_000, "attestedBy": "Sam Roe", "attestedOn": "2026-01-15"}
+    grant = {"reference": "META-1", "grantedOn": "2026-01-01", "expiresOn": "2026-03-02"}
+    await acceptance(world, "large", monthlyActiveUsers=users, metaGrant=grant)
+    await acceptance(world, namespaces=["somewhere-else"])
+    await acceptance(world, state="Superseded", supersededBy="large")
+    await drive(world)
+    assert await world.names(kinds.RAY_SERVICE) == [world.first]
+    world.clock.now = world.clock.now.replace(hour=0, minute=0) + timedelta(days=1)
+    world.ended = world.first
+
+
 async def all_while_the_operator_is_down(world):
     await want_free(world)
     await terminate(world)
@@ -174,6 +207,10 @@ FLOWS = {
     "terminated, deleted, and an older record written": (revived_by_an_older_record, "nothing"),
     "terminated, and accepted again": (replaced_by_a_newer_record, "first"),
     "terminated": (terminate, "nothing"),
+    "a namespace is retired": (a_namespace_is_retired, "first"),
+    "a typo is corrected": (a_typo_is_corrected, "first"),
+    "the named record is withdrawn": (the_named_record_is_withdrawn, "first"),
+    "a grant ends at midnight": (a_grant_ends_at_midnight, "nothing"),
     "moved to another entity": (moved_to_another_entity, "first"),
     "terminated and edited while the operator is down": (all_while_the_operator_is_down, "other"),
     "orphaned": (orphan, "nothing"),
@@ -195,16 +232,15 @@ async def run(world, flow, crashes=()):
     operator()
     start, begun = world.clock.now, len(world.memory.writes)
     end = lambda: settle(world, set() if failing else None)  # noqa: E731 - played twice
-    for script in (lambda: act(world), end, end):
+    for number, script in enumerate((lambda: act(world), end, end)):
         while True:
+            # A step begins at the same time, however often the operator died in it.
+            world.clock.now = start + number * timedelta(days=1)
             try:
                 await script()
                 break
             except CrashError:
                 operator()
-        # The steps begin at the same times, however often the operator died in them.
-        world.clock.now = start
-        world.clock.advance(10_000)
     return sum(1 for write in list(world.memory.writes)[begun:] if write.manager == "llama-operator")
 
 
