@@ -309,14 +309,9 @@ def test_an_acceptance_changes_its_namespaces_and_its_review_and_ends_once(licen
     )
 
 
-def test_an_acceptance_that_holds_is_not_deleted(licensed):
-    def delete(name, *groups):
-        as_somebody = ["--as=officer", *(f"--as-group={group}" for group in ("system:authenticated", *groups))]
-        done = licensed.plane.kubectl(
-            "delete", "licenseacceptance", name, "--dry-run=server", *as_somebody, check=False
-        )
-        return "" if done.returncode == 0 else done.stderr
-
+@pytest.fixture
+def delete(licensed):
+    """What the API server says when an officer deletes something; empty when it lets that through. Nothing is deleted."""
     licensed.plane.apply(
         {
             "apiVersion": "rbac.authorization.k8s.io/v1",
@@ -326,9 +321,42 @@ def test_an_acceptance_that_holds_is_not_deleted(licensed):
             "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "officer"}],
         }
     )
-    assert "is evidence and still holds" in delete("acme-3-3")
-    assert delete("terminated") == ""
-    assert delete("acme-3-3", "system:masters") == ""
+
+    def refusal(*arguments, groups=()):
+        officer = ["--as=officer", *(f"--as-group={group}" for group in ("system:authenticated", *groups))]
+        done = licensed.plane.kubectl("delete", *arguments, "--dry-run=server", *officer, check=False)
+        return "" if done.returncode == 0 else done.stderr
+
+    return refusal
+
+
+@pytest.mark.parametrize(
+    ("name", "status", "said"),
+    [
+        ("acme-3-3", None, "the operator has not looked at it yet"),
+        ("acme-3-3", {"deployments": 1, "firstNamedOn": "2026-03-02"}, "have named it since 2026-03-02"),
+        ("acme-3-3", {"deployments": 0, "firstNamedOn": "2026-03-02"}, "have named it since 2026-03-02"),
+        ("terminated", {"deployments": 0, "firstNamedOn": "2026-03-02"}, "have named it since 2026-03-02"),
+        ("evaluation", {"deployments": 0}, ""),
+    ],
+)
+def test_an_acceptance_that_something_rested_on_is_not_deleted(licensed, delete, name, status, said):
+    if status is not None:
+        licensed.status("LicenseAcceptance", name, status)
+    refused = delete("licenseacceptance", name)
+    assert said in refused
+    assert bool(refused) is bool(said)
+    assert delete("licenseacceptance", name, groups=["system:masters"]) == ""
+
+
+@pytest.mark.parametrize("how", ["orphan", "background", "foreground"])
+def test_a_deployment_is_not_deleted_without_its_ray_clusters(licensed, delete, how):
+    licensed.write(deployment())
+    refused = delete("llamadeployment", "chat", "-n", TEAM, f"--cascade={how}")
+    assert ("cannot be deleted with --cascade=orphan" in refused) is (how == "orphan")
+    assert bool(refused) is (how == "orphan")
+    assert delete("llamadeployment", "chat", "-n", TEAM, "--cascade=orphan", groups=["system:masters"]) == ""
+    licensed.delete("llamadeployment", "chat", "-n", TEAM)
 
 
 def test_nobody_signs_for_somebody_else(licensed):

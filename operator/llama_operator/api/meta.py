@@ -26,6 +26,10 @@ ANNOTATION_FAILED_AT = f"{GROUP}/failed-at"
 ANNOTATION_FAILURE = f"{GROUP}/failure"
 ANNOTATION_STRATEGY = f"{GROUP}/strategy"
 ANNOTATION_STRATEGY_REASON = f"{GROUP}/strategy-reason"
+ANNOTATION_LICENSE = f"{GROUP}/license"
+"""On a ControllerRevision: what the spec declared about the license while it asked for that revision, as JSON."""
+ANNOTATION_LICENSE_END = f"{GROUP}/license-end"
+"""On a ControllerRevision: when and by which record the right to its model ended, as JSON."""
 ANNOTATION_TRAFFIC_SINCE = f"{GROUP}/traffic-since"
 
 _ACRONYMS = {"Url": "URL", "Gpus": "GPUs", "Gpu": "GPU"}

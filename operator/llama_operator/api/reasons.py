@@ -62,6 +62,8 @@ class Reason(StrEnum):
     """The model's license needs an acceptance and spec.license.acceptance names none."""
     ACCEPTANCE_NOT_FOUND = "AcceptanceNotFound"
     """No LicenseAcceptance of that name exists."""
+    ACCEPTANCE_WITHDRAWN = "AcceptanceWithdrawn"
+    """The named LicenseAcceptance was withdrawn: what runs goes on, and nothing starts on it."""
     ACCEPTANCE_TERMINATED = "AcceptanceTerminated"
     """The acceptance no longer holds."""
     ACCEPTANCE_NAMESPACE_NOT_COVERED = "AcceptanceNamespaceNotCovered"

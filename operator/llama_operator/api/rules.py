@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel
 
-from llama_operator.api.v1alpha1.licenseacceptance import AcceptanceState, LicenseAcceptanceSpec
+from llama_operator.api.v1alpha1.licenseacceptance import AcceptanceState, LicenseAcceptance, LicenseAcceptanceSpec
 from llama_operator.api.v1alpha1.licensepolicy import LicensePolicySpec
 from llama_operator.api.v1alpha1.llamadeployment import (
     MAX_NAME_LENGTH,
@@ -123,6 +123,14 @@ def _ended_only_when_terminated(spec: LicenseAcceptanceSpec) -> bool:
     return spec.terminated_on is None or spec.state is AcceptanceState.TERMINATED
 
 
+def _names_its_successor(spec: LicenseAcceptanceSpec) -> bool:
+    return (spec.superseded_by is not None) == (spec.state is AcceptanceState.SUPERSEDED)
+
+
+def _not_its_own_successor(record: LicenseAcceptance) -> bool:
+    return record.spec.superseded_by != record.metadata.name
+
+
 def _one_source(spec: LlamaModelSpec) -> bool:
     source = spec.source
     return [source.hugging_face, source.object_store, source.volume_claim].count(None) == 2  # noqa: PLR2004
@@ -232,6 +240,21 @@ RULES: tuple[Rule, ...] = (
         message="may be set only when state is Terminated; set state to Terminated, or leave terminatedOn out",
     ),
     Rule(
+        model=LicenseAcceptanceSpec,
+        field="supersededBy",
+        cel="has(self.supersededBy) == (self.state == 'Superseded')",
+        holds=_names_its_successor,
+        message="must name the LicenseAcceptance that counts instead when state is Superseded, and must be left out in any "
+        "other state",
+    ),
+    Rule(
+        model=LicenseAcceptance,
+        field="spec.supersededBy",
+        cel="!has(self.spec.supersededBy) || self.spec.supersededBy != self.metadata.name",
+        holds=_not_its_own_successor,
+        message="must not name the record itself; name the one that counts instead",
+    ),
+    Rule(
         model=LlamaModelSpec,
         field="source",
         cel="[has(self.source.huggingFace), has(self.source.objectStore), has(self.source.volumeClaim)]"
@@ -313,12 +336,16 @@ def _unchanged(field: str) -> Callable[[BaseModel, BaseModel], bool]:
     return same
 
 
-def _stays_terminated(old: LicenseAcceptanceSpec, new: LicenseAcceptanceSpec) -> bool:
-    return old.state is AcceptanceState.ACCEPTED or new.state is AcceptanceState.TERMINATED
+def _state_is_set_once(old: LicenseAcceptanceSpec, new: LicenseAcceptanceSpec) -> bool:
+    return old.state in {AcceptanceState.ACCEPTED, new.state}
 
 
 def _end_is_set_once(old: LicenseAcceptanceSpec, new: LicenseAcceptanceSpec) -> bool:
     return old.terminated_on is None or old.terminated_on == new.terminated_on
+
+
+def _successor_is_set_once(old: LicenseAcceptanceSpec, new: LicenseAcceptanceSpec) -> bool:
+    return old.superseded_by is None or old.superseded_by == new.superseded_by
 
 
 TRANSITIONS: tuple[Transition, ...] = (
@@ -328,17 +355,18 @@ TRANSITIONS: tuple[Transition, ...] = (
             field=field,
             cel=_same(field),
             holds=_unchanged(field),
-            message="cannot be changed, because it is evidence: create another LicenseAcceptance, and set the state of this one "
-            "to Terminated if it no longer holds",
+            message="cannot be changed, it is evidence: create another LicenseAcceptance, and set the state of this one "
+            "to Superseded, with supersededBy, if the other one corrects it; nothing stops then",
         )
         for field in IMMUTABLE_EVIDENCE
     ),
     Transition(
         model=LicenseAcceptanceSpec,
         field="state",
-        cel="oldSelf.state == 'Accepted' || self.state == 'Terminated'",
-        holds=_stays_terminated,
-        message="cannot go back from Terminated; create another LicenseAcceptance if there is a new acceptance",
+        cel="oldSelf.state == 'Accepted' || self.state == oldSelf.state",
+        holds=_state_is_set_once,
+        message="cannot be changed once it is Superseded, Withdrawn or Terminated; create another LicenseAcceptance if there "
+        "is a new acceptance",
     ),
     Transition(
         model=LicenseAcceptanceSpec,
@@ -346,6 +374,13 @@ TRANSITIONS: tuple[Transition, ...] = (
         cel=f"!has(oldSelf.terminatedOn) || {_same('terminatedOn')}",
         holds=_end_is_set_once,
         message="cannot be changed once it is set; create another LicenseAcceptance if there is a new acceptance",
+    ),
+    Transition(
+        model=LicenseAcceptanceSpec,
+        field="supersededBy",
+        cel=f"!has(oldSelf.supersededBy) || {_same('supersededBy')}",
+        holds=_successor_is_set_once,
+        message="cannot be changed once it is set; if the successor is wrong, too, set its state to Superseded",
     ),
     Transition(
         model=LlamaModelSpec,

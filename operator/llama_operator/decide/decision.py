@@ -15,7 +15,8 @@ from llama_operator.decide.access_check import AccessCheck, check_access, pinned
 from llama_operator.decide.bounds import most_replicas, wanted_replicas
 from llama_operator.decide.find_model import find_model
 from llama_operator.decide.license import LicenseVerdict, judge
-from llama_operator.decide.license.gather import license_input
+from llama_operator.decide.license.gather import gpus_of, license_input
+from llama_operator.decide.license.running import RevisionVerdict, end_of, judge_others, model_of
 from llama_operator.decide.observed import Observed, RevisionFacts
 from llama_operator.decide.plan.candidate import Plan
 from llama_operator.decide.plan.request import find_plan, nothing_fits
@@ -23,11 +24,8 @@ from llama_operator.decide.plan.status import plan_status
 from llama_operator.decide.problem import Problem
 from llama_operator.decide.rollout.ending import Ending, ending
 from llama_operator.decide.rollout.revision import Revision, revision_of
-from llama_operator.decide.rollout.rollout import Rollout, roll_out
+from llama_operator.decide.rollout.rollout import Barred, Rollout, roll_out
 from llama_operator.decide.rollout.strategy import choose_strategy
-
-_CPU = "CPU"
-"""Name of the accelerator that is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +36,9 @@ class Decision:
     """Revision that the spec asks for."""
     model: Model | None = None
     license: LicenseVerdict | None = None
+    """Verdict about the model that the spec asks for."""
+    verdicts: tuple[RevisionVerdict, ...] = ()
+    """Verdicts about revisions: the wanted one, where its model is known, and all others that run or may be gone back to."""
     plan: Plan | None = None
     """The search for a plan; None when the revision is pinned already, so that nothing was searched."""
     plan_status: PlanStatus | None = None
@@ -51,7 +52,16 @@ class Decision:
     stopped: bool = False
     """Suspended, or scaled to zero by hand: no hardware is held."""
     ending: Ending | None = None
-    """How it goes to zero because an acceptance was terminated; with one there is a problem too."""
+    """How revisions go to zero because an acceptance was terminated."""
+
+    def verdict_of(self, revision: str) -> RevisionVerdict | None:
+        """Verdict about `revision`; None if it was not judged."""
+        return next((judged for judged in self.verdicts if judged.revision == revision), None)
+
+    def may_start(self, revision: str) -> bool:
+        """Whether `revision` may be started or given more hardware."""
+        judged = self.verdict_of(revision)
+        return judged is not None and judged.verdict.allowed
 
     @property
     def chosen(self) -> ChosenPlan | None:
@@ -61,10 +71,28 @@ class Decision:
 
 def decide(observed: Observed, catalog: Catalog) -> Decision:
     """Decide what shall be for the deployment in `observed`."""
-    return _with_ending(_decide(observed, catalog), observed)
+    decision = _judged(_decide(observed, catalog), observed, catalog)
+    decision = replace(decision, ending=ending(observed, decision.verdicts))
+    return _with_rollout(decision, observed)
+
+
+def _judged(decision: Decision, observed: Observed, catalog: Catalog) -> Decision:
+    """Add the verdicts about revisions: an unknown or broken spec changes nothing of what is known about what runs."""
+    others = judge_others(observed, catalog, decision.revision.name)
+    verdict, spec = decision.license, observed.deployment.spec
+    wanted = observed.pinned(decision.revision.name)
+    if verdict is None:
+        return replace(decision, verdicts=(*judge_others(observed, catalog, ""),))
+    end = end_of(observed, spec.license, verdict, wanted)
+    model = model_of(wanted) if wanted is not None else spec.model.name
+    return replace(
+        decision,
+        verdicts=(RevisionVerdict(decision.revision.name, model, spec.license, verdict, end), *others),
+    )
 
 
 def _decide(observed: Observed, catalog: Catalog) -> Decision:
+    """Decide as far as the wanted revision is concerned."""
     spec = observed.deployment.spec
     revision = revision_of(observed.deployment)
     model = find_model(spec.model.name, observed.models, catalog)
@@ -76,7 +104,7 @@ def _decide(observed: Observed, catalog: Catalog) -> Decision:
     search = find_plan(observed, model, catalog)
     best = None if isinstance(search, Problem) else search[1].chosen
     variant = None if best is None else best.variant
-    gpus = None if best is None else _gpus(best.sharding.ranks, best.accelerator.name)
+    gpus = None if best is None else gpus_of(best.sharding.ranks, best.accelerator.name)
     verdict, refused = _license(observed, catalog, model, variant, gpus)
     if isinstance(search, Problem):
         return Decision(revision, model, verdict, problem=_first(search, refused))
@@ -85,11 +113,11 @@ def _decide(observed: Observed, catalog: Catalog) -> Decision:
         revision,
         model,
         verdict,
-        result,
-        plan_status(model, result, max_model_length=request.max_model_length),
-        _first(nothing_fits(request, result) if result.chosen is None else None, refused),
+        plan=result,
+        plan_status=plan_status(model, result, max_model_length=request.max_model_length),
+        problem=_first(nothing_fits(request, result) if result.chosen is None else None, refused),
     )
-    return _with_rollout(_with_access_check(decision, observed, variant), observed, None)
+    return _with_access_check(decision, observed, variant)
 
 
 def _as_pinned(
@@ -99,9 +127,9 @@ def _as_pinned(
     chosen = record.plan.chosen
     repository = chosen.repository if chosen else ""
     variant = next((one for one in model.variants if (one.repository or "") == repository), None)
-    gpus = _gpus(chosen.gpus_per_replica, chosen.accelerator) if chosen else None
+    gpus = gpus_of(chosen.gpus_per_replica, chosen.accelerator) if chosen else None
     verdict, refused = _license(observed, catalog, model, variant, gpus)
-    decision = Decision(
+    return Decision(
         revision,
         model,
         verdict,
@@ -109,7 +137,6 @@ def _as_pinned(
         problem=refused or _beyond_max_gpus(observed, chosen),
         access_check=pinned(record, variant),
     )
-    return _with_rollout(decision, observed, record)
 
 
 def _beyond_max_gpus(observed: Observed, chosen: ChosenPlan | None) -> Problem | None:
@@ -125,10 +152,6 @@ def _beyond_max_gpus(observed: Observed, chosen: ChosenPlan | None) -> Problem |
         f"{most} × {each} GPUs of the running plan exceed maxGPUs {limit}; raise it to {each * most}, or lower the replicas",
         "spec.hardware.maxGPUs",
     )
-
-
-def _gpus(ranks: int, accelerator: str) -> int:
-    return 0 if accelerator == _CPU else ranks
 
 
 def _license(
@@ -160,20 +183,23 @@ def _stopped(observed: Observed) -> bool:
     return spec.activation is Activation.SUSPENDED or wanted_replicas(spec) == 0
 
 
-def _with_rollout(decision: Decision, observed: Observed, record: RevisionFacts | None) -> Decision:
+def _with_rollout(decision: Decision, observed: Observed) -> Decision:
     if decision.problem is not None or (decision.access_check is not None and not decision.access_check.passed):
         return decision
     wanted = decision.revision.name
-    strategy = choose_strategy(observed, wanted, decision.chosen, record)
+    strategy = choose_strategy(observed, wanted, decision.chosen, observed.pinned(wanted))
+    ended = frozenset(decision.ending.revisions) if decision.ending else frozenset()
+    barred = Barred(
+        ended=ended,
+        draining=frozenset(decision.ending.drain) if decision.ending else frozenset(),
+        refused=frozenset(
+            judged.revision
+            for judged in decision.verdicts
+            if not judged.verdict.allowed and judged.revision not in ended
+        ),
+    )
     return replace(
         decision,
-        rollout=roll_out(wanted, observed, strategy),
+        rollout=roll_out(wanted, observed, strategy, barred),
         stopped=_stopped(observed),
     )
-
-
-def _with_ending(decision: Decision, observed: Observed) -> Decision:
-    """A license that has ended stops what runs; no other refusal does."""
-    if decision.problem is None:
-        return decision
-    return replace(decision, ending=ending(observed, decision.license))

@@ -7,7 +7,7 @@ from typing import Any
 
 from llama_operator.api.v1alpha1.licenseacceptance import LicenseAcceptance
 from llama_operator.api.v1alpha1.licensepolicy import LicensePolicy
-from llama_operator.api.v1alpha1.llamadeployment import LlamaDeployment, RolloutStrategy
+from llama_operator.api.v1alpha1.llamadeployment import LicenseSpec, LlamaDeployment, RolloutStrategy
 from llama_operator.api.v1alpha1.llamadeployment_status import PlanStatus
 from llama_operator.api.v1alpha1.llamamodel import LlamaModel
 from llama_operator.decide.platform import Platform
@@ -104,6 +104,26 @@ class RayClusterFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class LicenseEnd:
+    """The end of the right to a revision's model, remembered with the revision.
+
+    It outlives the record that it came from: what has begun to end goes on to end, and a license that has ended is not
+    revived by an older acceptance.
+    """
+
+    acceptance: str
+    """Name of the LicenseAcceptance that was terminated."""
+    entity: str
+    """Legal entity whose license ended."""
+    families: tuple[str, ...]
+    """License families that ended."""
+    on: str
+    """Day on which it ended, `YYYY-MM-DD`."""
+    at: datetime | None
+    """When the engines began to end, in UTC; None once a newer acceptance has taken over."""
+
+
+@dataclass(frozen=True, slots=True)
 class RevisionFacts:
     """A revision as its ControllerRevision pins it.
 
@@ -134,6 +154,10 @@ class RevisionFacts:
     """When the Hub let its weights be read, before it was made; empty if it was not asked."""
     created: datetime | None = None
     """When it was pinned."""
+    license: LicenseSpec | None = None
+    """What the spec declared about the license while it asked for this revision; None for one of an older operator."""
+    license_end: LicenseEnd | None = None
+    """Whether the right to its model has ended, and when."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from typing import Any
 
 from llama_operator.decide.decision import Decision
 from llama_operator.decide.observed import Observed, RayServiceFacts, RevisionFacts, Settings
-from llama_operator.decide.rollout.ending import Ending
+from llama_operator.decide.rollout.ending import NO_REVISION
 from llama_operator.decide.rollout.rollout import Rollout
 from llama_operator.desired import access_check, network, rayservice, revision
 
@@ -49,22 +49,22 @@ def build(observed: Observed, decision: Decision, settings: Settings) -> Desired
         settings: Settings of the operator.
     """
     asking = _access_checks(observed, decision, settings)
-    if decision.ending is not None:
-        return _end(observed, decision.ending, asking)
-    if decision.problem is not None or decision.rollout is None:
-        return asking
+    if decision.rollout is None or decision.problem is not None:
+        return _end(observed, decision, asking)
     deployment, rollout = observed.deployment, decision.rollout
     policy, service = network.network_policy(deployment, settings), network.service(deployment, rollout)
     if decision.stopped:
         return Desired(
-            steps=((policy, service),), delete=tuple(_ray_service(service) for service in observed.ray_services)
+            steps=((*_license_ends(observed, decision), policy, service),),
+            delete=tuple(_ray_service(service) for service in observed.ray_services),
         )
     records = _records(observed, decision, rollout, settings)
-    running = [records[name] for name in rollout.run if name in records]
+    # What the chain refuses goes on as it is: it gets no new bounds, and it is not made again.
+    running = [records[name] for name in rollout.run if name in records and decision.may_start(name)]
     pinned = [record for name, record in records.items() if name == rollout.wanted or record != observed.pinned(name)]
     return Desired(
         steps=(
-            # The policy before the pods that it guards.
+            # The end of a license is remembered before anything is done about it, and the policy comes before its pods.
             (*(revision.build(observed, record) for record in pinned), policy),
             (*(rayservice.build(deployment, record) for record in running), service),
         ),
@@ -79,12 +79,29 @@ def build(observed: Observed, decision: Decision, settings: Settings) -> Desired
     )
 
 
-def _end(observed: Observed, ending: Ending, asking: Desired) -> Desired:
-    """The Service sends requests to no pod, and what runs is deleted at the end of its time."""
+def _end(observed: Observed, decision: Decision, asking: Desired) -> Desired:
+    """With a problem in the spec only an ended license changes what runs.
+
+    Its revisions get no request from now on, and go when they have had their time.
+    """
+    ending = decision.ending
+    if ending is None:
+        return asking
+    steps = [_license_ends(observed, decision), *asking.steps]
+    traffic = observed.traffic
+    if traffic is not None and (ending.holds_traffic or traffic.revision == NO_REVISION):
+        since = ending.since if ending.holds_traffic else traffic.since or ending.since
+        steps.append((network.idle_service(observed.deployment, since),))
     return Desired(
-        steps=((network.idle_service(observed.deployment, ending.since),),) if observed.traffic is not None else (),
+        steps=tuple(steps),
         delete=(*(_ray_service(service) for service in ending.remove), *asking.delete),
     )
+
+
+def _license_ends(observed: Observed, decision: Decision) -> tuple[dict[str, Any], ...]:
+    """Records whose license has ended, or has come back, since they were written."""
+    changed = ((record, revision.with_license_end(record, decision)) for record in observed.revisions)
+    return tuple(revision.build(observed, new) for old, new in changed if new != old)
 
 
 def _access_checks(observed: Observed, decision: Decision, settings: Settings) -> Desired:
@@ -109,7 +126,10 @@ def _records(observed: Observed, decision: Decision, rollout: Rollout, settings:
     pinned = {record.name: record for record in observed.revisions}
     if rollout.wanted not in pinned:
         pinned[rollout.wanted] = revision.new(observed, decision, settings)
-    return {name: revision.brought_up_to_date(record, observed, rollout) for name, record in pinned.items()}
+    return {
+        name: revision.with_license(revision.brought_up_to_date(record, observed, rollout), observed, decision)
+        for name, record in pinned.items()
+    }
 
 
 def _ray_service(service: RayServiceFacts) -> Deletion:

@@ -4,12 +4,15 @@ One for each revision, with everything that was decided when it was made: what t
 config and the cluster. The API server refuses to change `data`; annotations say what happens to the revision later.
 """
 
+import json
 from dataclasses import replace
 from typing import Any
 
 from llama_operator.api.meta import (
     ANNOTATION_FAILED_AT,
     ANNOTATION_FAILURE,
+    ANNOTATION_LICENSE,
+    ANNOTATION_LICENSE_END,
     ANNOTATION_SERVED_AT,
     ANNOTATION_STRATEGY,
     ANNOTATION_STRATEGY_REASON,
@@ -17,8 +20,9 @@ from llama_operator.api.meta import (
     rfc3339,
 )
 from llama_operator.api.reasons import Reason
+from llama_operator.api.v1alpha1.llamadeployment import LicenseSpec
 from llama_operator.decide.decision import Decision
-from llama_operator.decide.observed import Observed, RevisionFacts, Settings
+from llama_operator.decide.observed import LicenseEnd, Observed, RevisionFacts, Settings
 from llama_operator.decide.rollout.rollout import Rollout
 from llama_operator.desired import naming, rayservice
 from llama_operator.desired.serve_config import serve_config, serving_config
@@ -84,6 +88,20 @@ def brought_up_to_date(pinned: RevisionFacts, observed: Observed, rollout: Rollo
     return replace(pinned, served_at=rfc3339(observed.now)) if serves and not pinned.served_at else pinned
 
 
+def with_license(record: RevisionFacts, observed: Observed, decision: Decision) -> RevisionFacts:
+    """The record with what the spec declares while it asks for the revision, and with the end of its license."""
+    judged = decision.verdict_of(record.name)
+    if judged is not None and judged.verdict.allowed and record.name == decision.revision.name:
+        record = replace(record, license=observed.deployment.spec.license)
+    return with_license_end(record, decision)
+
+
+def with_license_end(record: RevisionFacts, decision: Decision) -> RevisionFacts:
+    """The record with the end of its license, or without one that a newer acceptance has stopped."""
+    judged = decision.verdict_of(record.name)
+    return record if judged is None else replace(record, license_end=judged.end)
+
+
 def over(observed: Observed, rollout: Rollout) -> tuple[str, ...]:
     """Names of revisions to forget: failed ones that the spec no longer asks for, and history beyond its limit."""
     busy = {rollout.wanted, rollout.target, rollout.traffic, *(service.name for service in observed.ray_services)}
@@ -104,6 +122,8 @@ def build(observed: Observed, pinned: RevisionFacts) -> dict[str, Any]:
         ANNOTATION_STRATEGY: pinned.strategy.value if pinned.strategy else "",
         ANNOTATION_STRATEGY_REASON: pinned.strategy_reason,
         ANNOTATION_WEIGHTS_CHECKED_AT: pinned.weights_checked_at,
+        ANNOTATION_LICENSE: _json(_written(pinned.license)) if pinned.license is not None else "",
+        ANNOTATION_LICENSE_END: _json(_end_to_json(pinned.license_end)) if pinned.license_end is not None else "",
     }
     known = {name: value for name, value in annotations.items() if value}
     return {
@@ -118,6 +138,25 @@ def build(observed: Observed, pinned: RevisionFacts) -> dict[str, Any]:
             "cluster": dict(pinned.cluster),
         },
     }
+
+
+def _end_to_json(end: LicenseEnd) -> dict[str, Any]:
+    return {
+        "acceptance": end.acceptance,
+        "entity": end.entity,
+        "families": list(end.families),
+        "on": end.on,
+        "at": rfc3339(end.at) if end.at is not None else None,
+    }
+
+
+def _written(license_spec: LicenseSpec) -> dict[str, Any]:
+    """What differs from the defaults."""
+    return license_spec.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+
+
+def _json(value: dict[str, Any]) -> str:
+    return json.dumps(value, sort_keys=True)
 
 
 def _next_number(observed: Observed) -> int:

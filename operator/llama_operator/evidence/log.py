@@ -14,8 +14,11 @@ from llama_operator.decide.decision import Decision
 from llama_operator.decide.observed import Observed
 from llama_operator.errors import LlamaOperatorError
 from llama_operator.evidence.chain import Json, Position, seal
-from llama_operator.evidence.record import Event, decided
+from llama_operator.evidence.record import DecisionRecord, Event, decided
 from llama_operator.kube.port import Ref
+
+_ORPHANS = Event.ORPHAN_ENDED.value
+"""Third part of the key of what was recorded about orphans; no revision has such a name."""
 
 
 class EvidenceError(LlamaOperatorError):
@@ -38,6 +41,10 @@ class DecisionLog(Protocol):
         """Record that the deployment at `ref` is gone, if a decision about it was recorded; raises as `append` does."""
         ...
 
+    async def orphaned(self, ref: Ref, services: tuple[str, ...], now: datetime) -> None:
+        """Record that `services` outlived the deployment at `ref` and are ended, once; raises as `record` does."""
+        ...
+
 
 class NoDecisionLog:
     """Records nothing: for a run on one machine."""
@@ -46,6 +53,9 @@ class NoDecisionLog:
         """Do nothing."""
 
     async def removed(self, ref: Ref, now: datetime) -> None:
+        """Do nothing."""
+
+    async def orphaned(self, ref: Ref, services: tuple[str, ...], now: datetime) -> None:
         """Do nothing."""
 
 
@@ -83,8 +93,8 @@ class HashChainLog:
         self._write = write
         self._anchor = anchor
         self._position: Position | None = None
-        self._recorded: dict[tuple[str, str], str] = {}
-        """Substance of the last record of each deployment, by namespace and name."""
+        self._recorded: dict[tuple[str, str, str], str] = {}
+        """Substance of the last record of each revision that was recorded, see `DecisionRecord.key`."""
 
     async def begin(self, term: str, previous: str, now: datetime) -> None:
         """Begin the term with a first line, which follows the line with the hash `previous`.
@@ -103,9 +113,10 @@ class HashChainLog:
 
     async def append(self, observed: Observed, decision: Decision) -> None:
         """See `DecisionLog.append`. A term records the verdict of every deployment at least once."""
-        line = decided(observed, decision)
-        if line is None:
-            return
+        for line in decided(observed, decision):
+            await self._append_if_new(line)
+
+    async def _append_if_new(self, line: DecisionRecord) -> None:
         key, substance = line.key, line.substance()
         if self._recorded.get(key) == substance:
             return
@@ -114,11 +125,12 @@ class HashChainLog:
         await self._append(line.to_json())
         # Only now: a pass that was cancelled before the hash was anchored appends the line again.
         self._recorded[key] = substance
+        self._recorded.pop((*key[:2], _ORPHANS), None)
 
     async def removed(self, ref: Ref, now: datetime) -> None:
         """See `DecisionLog.removed`."""
-        key = (ref.namespace, ref.name)
-        if key not in self._recorded:
+        known = [key for key in self._recorded if key[:2] == (ref.namespace, ref.name) and key[2] != _ORPHANS]
+        if not known:
             return
         await self._append(
             {
@@ -127,7 +139,23 @@ class HashChainLog:
                 "deployment": {"namespace": ref.namespace, "name": ref.name},
             }
         )
-        self._recorded.pop(key, None)
+        for key in known:
+            self._recorded.pop(key, None)
+
+    async def orphaned(self, ref: Ref, services: tuple[str, ...], now: datetime) -> None:
+        """See `DecisionLog.orphaned`."""
+        key, substance = (ref.namespace, ref.name, _ORPHANS), ",".join(sorted(services))
+        if self._recorded.get(key) == substance:
+            return
+        await self._append(
+            {
+                "event": Event.ORPHAN_ENDED.value,
+                "time": rfc3339(now),
+                "deployment": {"namespace": ref.namespace, "name": ref.name},
+                "removes": list[Json](sorted(services)),
+            }
+        )
+        self._recorded[key] = substance
 
     async def _append(self, content: Mapping[str, Json]) -> None:
         if self._position is None:

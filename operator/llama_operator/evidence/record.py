@@ -13,9 +13,11 @@ from typing import Final
 from llama_operator.api.meta import rfc3339
 from llama_operator.api.reasons import ConditionType
 from llama_operator.api.v1alpha1.licensepolicy import UNRESOLVED
+from llama_operator.api.v1alpha1.llamadeployment import LicenseSpec
 from llama_operator.decide.bounds import most_replicas
 from llama_operator.decide.decision import Decision
 from llama_operator.decide.license import CHAIN, Evidence, LicenseVerdict
+from llama_operator.decide.license.running import RevisionVerdict
 from llama_operator.decide.observed import Observed, Requester
 from llama_operator.evidence.chain import Json, digest
 
@@ -31,6 +33,8 @@ class Event(StrEnum):
     """A process began to decide; the chain continues that of the process before."""
     DECIDED = "Decided"
     """The license chain came to a verdict that differs from the last one recorded in this term."""
+    ORPHAN_ENDED = "OrphanEnded"
+    """RayServices outlived their LlamaDeployment without an owner, and are ended."""
     REMOVED = "Removed"
     """A deployment with a recorded verdict is gone."""
 
@@ -93,6 +97,7 @@ class DecisionRecord:
         rules: Every check, in the order of the chain.
         evidence: What the verdict rests on.
         requester: Who last wrote the spec, if Kubernetes says it.
+        running: Name of the revision, if the spec asks for another one; empty for the wanted one.
     """
 
     time: datetime
@@ -107,11 +112,12 @@ class DecisionRecord:
     rules: tuple[RuleRecord, ...]
     evidence: Mapping[str, Json]
     requester: Requester
+    running: str = ""
 
     @property
-    def key(self) -> tuple[str, str]:
-        """Namespace and name."""
-        return str(self.deployment["namespace"]), str(self.deployment["name"])
+    def key(self) -> tuple[str, str, str]:
+        """Namespace and name of the deployment, and whether it is about the wanted revision or which other one."""
+        return str(self.deployment["namespace"]), str(self.deployment["name"]), self.running
 
     def to_json(self) -> dict[str, Json]:
         """Render as the fields of a line, without those of the chain."""
@@ -143,40 +149,90 @@ class DecisionRecord:
         return digest({name: value for name, value in content.items() if name not in {"time", "requester"}})
 
 
-def decided(observed: Observed, decision: Decision) -> DecisionRecord | None:
-    """Return what to record of `decision`; None if no license was judged, and nothing else refused the model."""
-    deployment, verdict = observed.deployment, decision.license
-    metadata, spec = deployment.metadata, deployment.spec
-    if verdict is None and (decision.problem is None or decision.problem.condition is not ConditionType.MODEL_RESOLVED):
-        return None
+def decided(observed: Observed, decision: Decision) -> tuple[DecisionRecord, ...]:
+    """Records of `decision`: of the wanted revision, and of every other one that has the traffic or whose license has ended.
+
+    None for the wanted one where no license was judged, and nothing else refused the model.
+    """
+    wanted, traffic = decision.revision.name, observed.traffic.revision if observed.traffic else ""
+    here = {service.name for service in observed.ray_services}
+    others = [
+        judged
+        for judged in decision.verdicts
+        if judged.revision in here and judged.revision != wanted and (judged.revision == traffic or judged.ended)
+    ]
+    unknown_model = decision.problem is not None and decision.problem.condition is ConditionType.MODEL_RESOLVED
+    asked = decision.license is not None or unknown_model
+    return (
+        *((_of_wanted(observed, decision),) if asked else ()),
+        *(_of_running(observed, decision, judged) for judged in others),
+    )
+
+
+def _of_wanted(observed: Observed, decision: Decision) -> DecisionRecord:
+    spec, verdict = observed.deployment.spec, decision.license
     return DecisionRecord(
         time=observed.now,
-        deployment={
-            "namespace": metadata.namespace,
-            "name": metadata.name,
-            "uid": metadata.uid,
-            "generation": metadata.generation,
-        },
-        asked={
-            "revision": decision.revision.name,
-            "model": short(spec.model.name),
-            "maxReplicas": most_replicas(spec),
-            "acceptance": spec.license.acceptance or "",
-            "purpose": spec.license.purpose.value,
-            "useCase": spec.license.use_case.value,
-            "outputUse": spec.license.output_use.value,
-            "attributionURL": short(spec.license.attribution_url or ""),
-        },
+        deployment=_deployment(observed),
+        asked=_asked(observed, decision.revision.name, spec.model.name, spec.license),
         outcome=Outcome.ALLOW if verdict is not None and verdict.allowed else Outcome.DENY,
         reason=_reason(decision),
         tier=str(verdict.tier if verdict else UNRESOLVED),
         families=verdict.families if verdict else (),
         effect=_effect(observed, decision),
-        removes=tuple(sorted(removed.name for removed in decision.ending.remove)) if decision.ending else (),
+        removes=_removes(decision, decision.revision.name),
         rules=rules(verdict) if verdict else (),
         evidence=_evidence(observed, verdict.evidence if verdict else Evidence()),
         requester=observed.requester,
     )
+
+
+def _of_running(observed: Observed, decision: Decision, judged: RevisionVerdict) -> DecisionRecord:
+    verdict = judged.verdict
+    unchanged = "GoesOn" if verdict.allowed else "NothingChanges"
+    return DecisionRecord(
+        time=observed.now,
+        deployment=_deployment(observed),
+        asked=_asked(observed, judged.revision, judged.model, judged.license),
+        outcome=Outcome.ALLOW if verdict.allowed else Outcome.DENY,
+        reason=verdict.reason.value,
+        tier=str(verdict.tier),
+        families=verdict.families,
+        effect="Drains" if judged.ended else unchanged,
+        removes=_removes(decision, judged.revision),
+        rules=rules(verdict),
+        evidence=_evidence(observed, verdict.evidence),
+        requester=observed.requester,
+        running=judged.revision,
+    )
+
+
+def _deployment(observed: Observed) -> dict[str, Json]:
+    metadata = observed.deployment.metadata
+    return {
+        "namespace": metadata.namespace,
+        "name": metadata.name,
+        "uid": metadata.uid,
+        "generation": metadata.generation,
+    }
+
+
+def _asked(observed: Observed, revision: str, model: str, license_spec: LicenseSpec) -> dict[str, Json]:
+    return {
+        "revision": revision,
+        "model": short(model),
+        "maxReplicas": most_replicas(observed.deployment.spec),
+        "acceptance": license_spec.acceptance or "",
+        "purpose": license_spec.purpose.value,
+        "useCase": license_spec.use_case.value,
+        "outputUse": license_spec.output_use.value,
+        "attributionURL": short(license_spec.attribution_url or ""),
+    }
+
+
+def _removes(decision: Decision, revision: str) -> tuple[str, ...]:
+    """The RayService of `revision`, if it is deleted because the right to it has ended."""
+    return tuple(gone.name for gone in decision.ending.remove if gone.name == revision) if decision.ending else ()
 
 
 def rules(verdict: LicenseVerdict) -> tuple[RuleRecord, ...]:
@@ -208,7 +264,10 @@ def _reason(decision: Decision) -> str:
 def _effect(observed: Observed, decision: Decision) -> str:
     if decision.license is not None and decision.license.allowed:
         return "MayStart"
-    if decision.ending is None:
+    judged = decision.verdict_of(decision.revision.name)
+    # An unknown model has no verdict, but what runs may have ended.
+    ended = decision.ending is not None if judged is None else judged.ended
+    if not ended:
         return "NothingChanges"
     return "Drains" if observed.ray_services else "Ended"
 

@@ -86,6 +86,11 @@ class Dispatcher:
         self._crowd = False
         for deployment in self._cache.list(kinds.LLAMA_DEPLOYMENT):
             self._enqueue(_ref(kinds.LLAMA_DEPLOYMENT, deployment))
+        # One that outlived its deployment has nobody else to ask for it.
+        for service in self._cache.list(kinds.RAY_SERVICE):
+            deployment_ref = Ref(kinds.LLAMA_DEPLOYMENT, service["metadata"]["namespace"], _label(service))
+            if deployment_ref.name and self._cache.find(deployment_ref) is None:
+                self._enqueue(deployment_ref)
 
     def _wake(self, watched: Watched, ref: Ref, before: Object | None, after: Object | None) -> None:
         match watched.concerns:

@@ -1,5 +1,6 @@
 """From the JSON of what belongs to a deployment to typed facts. Called by `observe.gather`."""
 
+import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -7,11 +8,13 @@ from typing import Any
 from pydantic import ValidationError
 
 from llama_operator.api import meta
-from llama_operator.api.v1alpha1.llamadeployment import RolloutStrategy
+from llama_operator.api.v1alpha1.llamadeployment import LicenseSpec, RolloutStrategy
 from llama_operator.api.v1alpha1.llamadeployment_status import PlanStatus
 from llama_operator.decide.observed import (
+    LONG_AGO,
     AccessCheckFacts,
     ConditionFacts,
+    LicenseEnd,
     RayClusterFacts,
     RayServiceFacts,
     RevisionFacts,
@@ -101,9 +104,37 @@ def revision_facts(obj: Object) -> RevisionFacts | None:
             strategy_reason=annotations.get(meta.ANNOTATION_STRATEGY_REASON, ""),
             weights_checked_at=annotations.get(meta.ANNOTATION_WEIGHTS_CHECKED_AT, ""),
             created=_created(metadata),
+            license=_declared(annotations.get(meta.ANNOTATION_LICENSE, "")),
+            license_end=_license_end(annotations.get(meta.ANNOTATION_LICENSE_END, "")),
         )
     except (KeyError, ValueError, ValidationError):
         return None
+
+
+def _declared(text: str) -> LicenseSpec | None:
+    """Declarations about the license; None where there are none, or none that can be read."""
+    try:
+        return LicenseSpec.model_validate_json(text) if text else None
+    except ValidationError:
+        return None
+
+
+def _license_end(text: str) -> LicenseEnd | None:
+    """The end of a license. One that cannot be read is still an end: it never frees a revision."""
+    if not text:
+        return None
+    try:
+        end = json.loads(text)
+        at = end["at"]
+        return LicenseEnd(
+            str(end["acceptance"]),
+            str(end["entity"]),
+            tuple(str(family) for family in end["families"]),
+            str(end["on"]),
+            None if at is None else _moment(str(at)) or LONG_AGO,
+        )
+    except (ValueError, TypeError, KeyError):
+        return LicenseEnd("", "", (), "", LONG_AGO)
 
 
 def traffic_facts(service: Object, deployment: str) -> TrafficFacts | None:

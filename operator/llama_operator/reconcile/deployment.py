@@ -16,6 +16,7 @@ from llama_operator.desired import objects
 from llama_operator.errors import InvalidManifestError
 from llama_operator.kube.port import NotFoundError, Object, Ref
 from llama_operator.observe.gather import Observer
+from llama_operator.reconcile.orphans import end_orphans
 from llama_operator.reconcile.ports import Ports
 from llama_operator.reconcile.writes import write
 from llama_operator.status import summary
@@ -49,7 +50,10 @@ async def reconcile(ports: Ports, ref: Ref) -> Outcome:
             observed = await observer.observe(ref, ports.now().replace(microsecond=0))
     except InvalidManifestError as error:
         return await _refuse(ports, ref, error)
-    if observed is None or observed.deployment.metadata.deletion_timestamp is not None:
+    if observed is None:
+        await ports.evidence.removed(ref, ports.now())
+        return Outcome(None, await end_orphans(ports, ref))
+    if observed.deployment.metadata.deletion_timestamp is not None:
         await ports.evidence.removed(ref, ports.now())
         return Outcome(None)
     with ports.stage("decide"):

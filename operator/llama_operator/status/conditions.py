@@ -7,8 +7,10 @@ from llama_operator.api.reasons import ConditionType, Reason
 from llama_operator.catalog.models import Model
 from llama_operator.decide.bounds import least_replicas
 from llama_operator.decide.decision import Decision
+from llama_operator.decide.license.running import RevisionVerdict
 from llama_operator.decide.observed import Observed, RayServiceFacts
 from llama_operator.decide.plan.status import label
+from llama_operator.decide.rollout.ending import Ending
 from llama_operator.decide.rollout.engine_message import engine_message, refusal
 from llama_operator.decide.rollout.rollout import ENGINE_FAILED, Rollout
 from llama_operator.status import plan_check
@@ -51,7 +53,7 @@ def invalid(text: str) -> tuple[Finding, ...]:
 
 
 def _parts(observed: Observed, decision: Decision) -> Iterator[Finding]:
-    yield _license_accepted(decision)
+    yield _license_accepted(observed, decision)
     yield _model_resolved(decision)
     yield _planned(decision)
     yield _weights_accessible(decision)
@@ -72,12 +74,27 @@ def _parts(observed: Observed, decision: Decision) -> Iterator[Finding]:
     yield _plan_accurate(observed, decision)
 
 
-def _license_accepted(decision: Decision) -> Finding:
+def _license_accepted(observed: Observed, decision: Decision) -> Finding:
     kind, verdict = ConditionType.LICENSE_ACCEPTED, decision.license
+    running = _refused_revision(observed, decision)
+    if running is not None and (verdict is None or verdict.allowed):
+        return Finding(kind, ConditionStatus.FALSE, running.verdict.reason, _of_revision(running))
     if verdict is None:
         return Finding(kind, _UNKNOWN, Reason.WAITING, "the license follows from the model")
     status = _TRUE if verdict.allowed else _FALSE
     return Finding(kind, status, verdict.reason, verdict.message)
+
+
+def _refused_revision(observed: Observed, decision: Decision) -> RevisionVerdict | None:
+    """A revision in the cluster, other than the wanted one, that its license does not allow; first the one with the traffic."""
+    here = {service.name for service in observed.ray_services if not service.leaving} - {decision.revision.name}
+    traffic = observed.traffic.revision if observed.traffic else ""
+    refused = [judged for judged in decision.verdicts if judged.revision in here and not judged.verdict.allowed]
+    return min(refused, key=lambda judged: judged.revision != traffic, default=None)
+
+
+def _of_revision(judged: RevisionVerdict) -> str:
+    return f"revision {judged.revision} ({judged.model}): {judged.verdict.message}"
 
 
 def _model_resolved(decision: Decision) -> Finding:
@@ -163,14 +180,20 @@ def _model_loaded(observed: Observed, decision: Decision) -> Finding:
 
 def _endpoint_ready(observed: Observed, decision: Decision) -> Finding:
     kind = ConditionType.ENDPOINT_READY
-    if decision.ending is not None and decision.problem is not None:
-        text = f"the license of {decision.ending.acceptance} has ended: no request is sent to the engines any more"
-        return Finding(kind, _FALSE, decision.problem.reason, text)
+    if decision.ending is not None and _ended_what_served(observed, decision.ending):
+        ended = ", ".join(decision.ending.revisions)
+        text = f"the license of {decision.ending.acceptance} has ended: no request is sent to {ended} any more"
+        return Finding(kind, _FALSE, Reason.ACCEPTANCE_TERMINATED, text)
     # With a problem nothing moved: the revision that served before still does.
     candidates = [_facts(observed, decision.rollout.traffic)] if decision.rollout else list(observed.ray_services)
     if any(facts is not None and facts.serves for facts in candidates):
         return Finding(kind, _TRUE, Reason.ENDPOINT_SERVING, "requests are answered")
     return Finding(kind, _FALSE, Reason.NO_ENDPOINT, "no pod is ready to answer requests yet")
+
+
+def _ended_what_served(observed: Observed, ending: Ending) -> bool:
+    """Whether no revision but those that ended could answer."""
+    return not any(facts.serves and facts.name not in ending.revisions for facts in observed.ray_services)
 
 
 def _up_to_date(observed: Observed, decision: Decision) -> Finding:

@@ -3,7 +3,7 @@
 An event follows from what was decided and from how the status changed, so a pass that changes nothing has no events. docs/reference/events.md is generated from `EventReason`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
@@ -45,6 +45,8 @@ class EventReason(StrEnum):
     """It waits for a person to change something; the note says what."""
     LICENSE_ENDED = "LicenseEnded"
     """The acceptance was terminated: no new requests, then no hardware; the note says what else has to be deleted."""
+    ORPHAN_ENDED = "OrphanEnded"
+    """A RayService outlived its LlamaDeployment without an owner: no new requests, then no hardware."""
     SCALED = "Scaled"
     """Serve changed the number of replicas."""
     PLAN_MISSED = "PlanMissed"
@@ -76,11 +78,11 @@ def events(
     happened: list[EventFacts] = []
     rollout = decision.rollout
     if rollout is not None and not decision.stopped:
-        happened += _rollout_events(observed, rollout)
-    elif decision.ending is not None:
-        happened += _ending_events(observed, decision.ending)
+        happened += _rollout_events(observed, rollout, decision.ending.revisions if decision.ending else ())
     elif decision.stopped:
         happened += [_removed(service.name, "suspended") for service in observed.ray_services if not service.leaving]
+    if decision.ending is not None and not decision.stopped:
+        happened += _ending_events(observed, decision.ending)
     previous = before or LlamaDeploymentStatus()
     happened += _access_events(decision, previous, after)
     happened += _condition_events(previous, after)
@@ -89,7 +91,7 @@ def events(
     return tuple(happened)
 
 
-def _rollout_events(observed: Observed, rollout: Rollout) -> Iterator[EventFacts]:
+def _rollout_events(observed: Observed, rollout: Rollout, ended: Collection[str]) -> Iterator[EventFacts]:
     here = {service.name for service in observed.ray_services}
     if rollout.given_up is not None and rollout.given_up.now:
         yield _event("Warning", EventReason.ROLLED_BACK, "RollBack", f"{rollout.wanted}: {rollout.given_up.message}")
@@ -102,11 +104,15 @@ def _rollout_events(observed: Observed, rollout: Rollout) -> Iterator[EventFacts
         note = f"from {observed.traffic.revision} to {rollout.traffic}"
         yield _event("Normal", EventReason.TRAFFIC_MOVED, "MoveTraffic", note)
     for service in rollout.obsolete:
+        if service.name in ended:
+            # The end of the license says why.
+            continue
         yield _removed(service.name, f"{rollout.traffic} has the traffic")
 
 
 def _ending_events(observed: Observed, ending: Ending) -> Iterator[EventFacts]:
-    if not ending.serves_nobody and observed.ray_services:
+    here = {service.name for service in observed.ray_services}
+    if ending.holds_traffic and here & set(ending.revisions):
         drain = observed.deployment.spec.rollout.drain_seconds
         note = (
             f"the license of LicenseAcceptance {ending.acceptance} has ended: no new requests, engines end within {drain} s. "
@@ -116,6 +122,18 @@ def _ending_events(observed: Observed, ending: Ending) -> Iterator[EventFacts]:
         yield _event("Warning", EventReason.LICENSE_ENDED, "EndLicense", note)
     for service in ending.remove:
         yield _removed(service.name, f"the license of {ending.acceptance} has ended")
+
+
+def orphan_events(name: str, *, cut: bool, removed: bool) -> Iterator[EventFacts]:
+    """Events about a RayService whose LlamaDeployment is gone; `name` is its own."""
+    if cut:
+        note = (
+            f"{name} outlived its LlamaDeployment, so nothing judges its license: it gets no new requests and is deleted. "
+            "Delete deployments without --cascade=orphan"
+        )
+        yield _event("Warning", EventReason.ORPHAN_ENDED, "EndOrphan", note)
+    if removed:
+        yield _removed(name, "its LlamaDeployment is gone")
 
 
 def _removed(name: str, why: str) -> EventFacts:

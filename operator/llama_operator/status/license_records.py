@@ -26,6 +26,7 @@ from llama_operator.decide.license.lineage import Lineages
 from llama_operator.status.finding import Finding, conditions
 
 _MOST_MODELS = 1024
+_MOST_USERS = 64
 _MOST_ACCEPTANCES = 4096
 _MESSAGE_START = slice(32768)
 
@@ -106,7 +107,14 @@ def of_acceptance(record: LicenseAcceptance, records: Records) -> LicenseAccepta
         conditions=_conditions(record, records, findings),
         models=_covered(record, records),
         deployments=len(uses),
+        used_by=tuple(sorted(use.deployment for use in uses)[:_MOST_USERS]),
+        first_named_on=_first_named(record, uses, records.now),
     )
+
+
+def _first_named(record: LicenseAcceptance, uses: tuple[Use, ...], now: datetime) -> str | None:
+    before = record.status.first_named_on if record.status else None
+    return before or (rfc3339(now)[:10] if uses else None)
 
 
 def _covered(record: LicenseAcceptance, records: Records) -> tuple[str, ...]:
@@ -119,6 +127,11 @@ def _covered(record: LicenseAcceptance, records: Records) -> tuple[str, ...]:
 
 def _valid(spec: LicenseAcceptanceSpec, catalog: Catalog) -> Finding:
     kind, wrong = RecordCondition.VALID, ConditionStatus.FALSE
+    if spec.state is AcceptanceState.SUPERSEDED:
+        text = f"superseded by {spec.superseded_by}, which counts in its place"
+        return Finding(kind, wrong, RecordReason.SUPERSEDED, text)
+    if spec.state is AcceptanceState.WITHDRAWN:
+        return Finding(kind, wrong, RecordReason.WITHDRAWN, "withdrawn: nothing starts on it, and what runs goes on")
     if spec.state is AcceptanceState.TERMINATED:
         since = f" since {spec.terminated_on}" if spec.terminated_on else ""
         return Finding(kind, wrong, RecordReason.TERMINATED, f"terminated{since}: nothing may rest on it")

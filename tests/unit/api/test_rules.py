@@ -7,7 +7,7 @@ from cel_expr_python import cel
 
 from llama_operator.api.meta import ObjectMeta
 from llama_operator.api.rules import IMMUTABLE_EVIDENCE, RULES, TRANSITIONS
-from llama_operator.api.v1alpha1.licenseacceptance import LicenseAcceptanceSpec
+from llama_operator.api.v1alpha1.licenseacceptance import LicenseAcceptance, LicenseAcceptanceSpec
 from llama_operator.api.v1alpha1.licensepolicy import LicensePolicySpec
 from llama_operator.api.v1alpha1.llamadeployment import (
     LlamaDeployment,
@@ -87,8 +87,12 @@ OBJECTS = {
     ],
     LicenseAcceptanceSpec: [
         ACCEPTANCE | {"state": state} | ended
-        for state in ("Accepted", "Terminated")
-        for ended in ({}, {"terminatedOn": "2026-04-01"})
+        for state in ("Accepted", "Superseded", "Withdrawn", "Terminated")
+        for ended in ({}, {"terminatedOn": "2026-04-01"}, {"supersededBy": "acme-again"})
+    ],
+    LicenseAcceptance: [
+        {"metadata": {"name": "acme"}, "spec": ACCEPTANCE | state}
+        for state in ({}, *({"state": "Superseded", "supersededBy": name} for name in ("acme", "acme-again")))
     ],
     VolumeClaimSource: [{"name": "m", "path": path} for path in ("", "a/b", "a..b", "..", "a/../../b")],
     ObjectStoreSource: [{"uri": uri} for uri in ("s3://m/a", "gs://m/a..b", "s3://m/../other")],
@@ -114,6 +118,7 @@ OBJECTS = {
         for tiers in ((), ("OtherLicense",), ("OtherLicense", "CommunityLlama3"), ("OtherLicense", "OtherLicense"))
     ],
 }
+STATES = ("Accepted", "Superseded", "Withdrawn", "Terminated")
 CHANGES = {
     LicenseAcceptanceSpec: [
         ({}, {"namespaces": ["team-a", "team-b"]}),
@@ -121,7 +126,9 @@ CHANGES = {
         ({}, {"state": "Terminated", "terminatedOn": "2026-04-01"}),
         ({"state": "Terminated"}, {"state": "Terminated", "terminatedOn": "2026-04-01"}),
         ({"state": "Terminated", "terminatedOn": "2026-04-01"}, {"state": "Terminated"}),
-        ({"state": "Terminated"}, {"state": "Accepted"}),
+        *(({"state": before}, {"state": after}) for before in STATES for after in STATES),
+        *(({"supersededBy": before}, {"supersededBy": after}) for before in ("a", "b") for after in ("a", "b")),
+        ({"supersededBy": "a"}, {}),
         *(change for name, value in EVIDENCE.items() for change in (({}, {name: value}), ({name: value}, {}))),
     ],
     LlamaModelSpec: [({}, {}), ({}, {"digest": "1" * 64}), ({}, {"servedName": "Llama-chat"})],
@@ -144,7 +151,8 @@ def test_a_change_is_judged_alike_by_cel_and_python(rule):
 
 def test_all_that_an_acceptance_records_is_immutable_or_known_to_change():
     fields = set(LicenseAcceptanceSpec.model_json_schema(by_alias=True)["properties"])
-    assert fields - {"namespaces", "reviewDueOn", "state", "terminatedOn"} == set(IMMUTABLE_EVIDENCE) == set(EVIDENCE)
+    may_change = {"namespaces", "reviewDueOn", "state", "supersededBy", "terminatedOn"}
+    assert fields - may_change == set(IMMUTABLE_EVIDENCE) == set(EVIDENCE)
 
 
 CASES = [

@@ -21,8 +21,10 @@ Namespace = Annotated[str, Field(min_length=1, max_length=63)]
 """Name of a namespace."""
 FamilyId = Annotated[str, Field(min_length=1, max_length=63)]
 """Id of a license family of the catalog, for example `llama-3.3`."""
-Party = Annotated[str, Field(min_length=1, max_length=256)]
-"""A person or a legal entity."""
+Party = Annotated[str, Field(min_length=1, max_length=256, pattern=r"\S")]
+"""A person or a legal entity; not only spaces."""
+RecordName = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$")]
+"""Name of a LicenseAcceptance."""
 
 MAX_FAMILIES = 16
 MAX_NAMESPACES = 256

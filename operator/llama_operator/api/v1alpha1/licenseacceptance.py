@@ -22,6 +22,7 @@ from llama_operator.api.v1alpha1.common import (
     Month,
     Namespace,
     Party,
+    RecordName,
     Sha256,
 )
 from llama_operator.api.v1alpha1.llamadeployment import Purpose
@@ -31,7 +32,13 @@ class AcceptanceState(StrEnum):
     """Whether the acceptance still holds."""
 
     ACCEPTED = "Accepted"
+    """It holds."""
+    SUPERSEDED = "Superseded"
+    """Another record says the same in better words: `supersededBy` names it, and it counts in place of this one. Nothing stops."""
+    WITHDRAWN = "Withdrawn"
+    """Nothing needs it any more, for example because its namespaces have closed. Nothing stops, and nothing starts on it."""
     TERMINATED = "Terminated"
+    """The license has ended: what rests on it is drained and stopped."""
 
 
 class Receipt(StrEnum):
@@ -68,7 +75,7 @@ class MetaGrant(ApiModel):
 class LicenseAcceptanceSpec(ApiModel):
     """Who accepted which license, and for which namespaces.
 
-    Only `namespaces`, `reviewDueOn` and `state` (once, to `Terminated`) may change after creation.
+    Only `namespaces`, `reviewDueOn` and, once, `state` may change after creation.
     """
 
     families: Annotated[tuple[FamilyId, ...], Field(min_length=1, max_length=MAX_FAMILIES, strict=False)]
@@ -104,7 +111,10 @@ class LicenseAcceptanceSpec(ApiModel):
     review_due_on: Date | None = None
     """When the acceptable use policy has to be read again, `YYYY-MM-DD`: its text may change at the same URL."""
     state: AcceptanceState = AcceptanceState.ACCEPTED
-    """`Terminated` drains and stops every deployment that relies on this acceptance. It cannot be undone."""
+    """`Superseded` corrects a record: the one in `supersededBy` counts in its place. `Withdrawn` retires it. `Terminated` says
+    that the license has ended: it drains and stops every deployment that rests on this record. None can be taken back."""
+    superseded_by: RecordName | None = None
+    """Name of the LicenseAcceptance that counts in place of this one, in state `Superseded`."""
     terminated_on: Date | None = None
     """When it ended, `YYYY-MM-DD`."""
 
@@ -116,6 +126,10 @@ class LicenseAcceptanceStatus(ConditionedStatus):
     """LlamaModels under a license that it accepts."""
     deployments: Annotated[int, Field(ge=0, le=9_007_199_254_740_991)] = 0
     """LlamaDeployments that name it."""
+    used_by: Annotated[tuple[Annotated[str, Field(max_length=127)], ...], Field(max_length=64)] = ()
+    """LlamaDeployments that name it, as `namespace/name`, sorted; the first 64."""
+    first_named_on: Date | None = None
+    """Day on which a LlamaDeployment first named it, `YYYY-MM-DD` in UTC. From then on it is evidence and cannot be deleted."""
 
 
 class LicenseAcceptance(ApiModel):

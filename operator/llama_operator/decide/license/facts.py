@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
 
-from llama_operator.api.v1alpha1.licenseacceptance import LicenseAcceptance
+from llama_operator.api.v1alpha1.licenseacceptance import AcceptanceState, LicenseAcceptance
 from llama_operator.api.v1alpha1.licensepolicy import UNRESOLVED, LicensePolicy, Tier
 from llama_operator.api.v1alpha1.llamadeployment import LicenseSpec
 from llama_operator.api.v1alpha1.llamamodel import DerivationKind
 from llama_operator.catalog.licenses import LicenseFamily
+from llama_operator.decide.observed import LicenseEnd
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +85,10 @@ class ModelFacts:
         return tuple(family for family in self.families if rule in family.rules)
 
 
+_RETIRED = frozenset({AcceptanceState.SUPERSEDED, AcceptanceState.WITHDRAWN})
+"""States of records that count for nothing any more, although no license has ended."""
+
+
 @dataclass(frozen=True, slots=True)
 class LicenseInput:
     """One case for the chain: a model, its use, and the acceptances and policies that exist."""
@@ -104,6 +109,8 @@ class LicenseInput:
     most_gpus: int | None = None
     """Accelerators that all replicas together may use; None if there is no plan yet."""
     most_replicas: int = 1
+    ends: tuple[LicenseEnd, ...] = ()
+    """Ends of licenses that revisions of this deployment remember."""
     today: date | None = None
     """Day of the decision, in UTC; None if it is not known: then nothing is overdue."""
 
@@ -115,9 +122,23 @@ class LicenseInput:
 
     @property
     def acceptance(self) -> LicenseAcceptance | None:
-        """The acceptance that the spec names, if it exists."""
-        named = self.license.acceptance
-        return next((acceptance for acceptance in self.acceptances or () if acceptance.metadata.name == named), None)
+        """The acceptance that the spec names, or the one that counts in its place; None if there is none.
+
+        One in state `Superseded` only if successors lead in a circle.
+        """
+        leading, seen = self.named(self.license.acceptance), set[str]()
+        while (
+            leading is not None
+            and leading.spec.state is AcceptanceState.SUPERSEDED
+            and leading.metadata.name not in seen
+        ):
+            seen.add(leading.metadata.name)
+            leading = self.named(leading.spec.superseded_by)
+        return leading
+
+    def named(self, name: str | None) -> LicenseAcceptance | None:
+        """The acceptance called `name`, if it exists."""
+        return next((acceptance for acceptance in self.acceptances or () if acceptance.metadata.name == name), None)
 
     def candidates(self, family: LicenseFamily) -> tuple[LicenseAcceptance, ...]:
         """Acceptances that may count for `family`: the named one, and others of the same entity for the namespace."""
@@ -130,6 +151,7 @@ class LicenseInput:
             if acceptance.metadata.name != leading.metadata.name
             and same_party(acceptance.spec.legal_entity, leading.spec.legal_entity)
             and self.namespace in acceptance.spec.namespaces
+            and acceptance.spec.state not in _RETIRED
         )
         return tuple(acceptance for acceptance in (leading, *others) if family.id in acceptance.spec.families)
 

@@ -8,6 +8,14 @@ from llama_operator.decide.license.facts import LicenseInput, ModelFacts
 from llama_operator.decide.license.lineage import Lineages
 from llama_operator.decide.observed import LONG_AGO, Observed
 
+_CPU = "CPU"
+"""Name of the accelerator that is none."""
+
+
+def gpus_of(ranks: int, accelerator: str) -> int:
+    """Accelerators that a replica of `ranks` ranks takes: none on a CPU."""
+    return 0 if accelerator == _CPU else ranks
+
 
 def license_input(
     observed: Observed, catalog: Catalog, model: str, variant: Variant | None, gpus_per_replica: int | None
@@ -35,6 +43,7 @@ def license_input(
         trained=_trained(spec.license, lineages),
         most_gpus=None if gpus_per_replica is None else gpus_per_replica * replicas,
         most_replicas=replicas,
+        ends=tuple(pinned.license_end for pinned in observed.revisions if pinned.license_end is not None),
         today=None if observed.now == LONG_AGO else observed.now.date(),
     )
 

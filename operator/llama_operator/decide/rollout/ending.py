@@ -1,86 +1,88 @@
-"""The end of a deployment whose license has ended: no new requests, time to finish, then no hardware. Pure.
+"""What becomes of revisions whose license has ended: no new requests, time to finish, then no hardware. Pure.
 
-Called by `decide.decision` after the license chain refused. Other refusals change nothing that runs. A terminated
-acceptance does (rule P20): the Service selects nothing from now on, and after `drainSeconds`
-every RayService goes. The records of the revisions stay: with a new acceptance the same revision comes back.
+Called by `decide.decision` with the verdicts of all revisions. What else the chain refuses leaves alone what runs; an
+acceptance that was terminated does not (rule P20): no Service selects the revision from now on, and after `drainSeconds` its
+RayService goes. The records of the revisions stay: with a new acceptance the same revision comes back.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from llama_operator.api.v1alpha1.licenseacceptance import AcceptanceState, LicenseAcceptance
-from llama_operator.decide.license import LicenseVerdict
+from llama_operator.decide.license.running import RevisionVerdict
 from llama_operator.decide.observed import Observed, RayServiceFacts
 
 NO_REVISION = ""
-"""What the Service selects while a deployment ends: no pod has this revision."""
+"""What the Service selects while no revision may have the traffic: no pod has this revision."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """The way to zero.
+    """The way to zero of the revisions that ended.
 
     Attributes:
         acceptance: The LicenseAcceptance that ended.
-        since: When the Service stopped sending requests.
-        serves_nobody: Whether it has stopped already, as far as the cluster shows.
-        remove: RayServices to delete now; empty while they drain.
-        next_check: Seconds until the drain is over; None when only an event matters.
+        revisions: Names of the revisions, in the order in which they were judged.
+        since: When the first of them began to end, in UTC.
+        holds_traffic: Whether the Service still selects one of them.
+        drain: Those that may still finish their requests.
+        remove: RayServices to delete now.
+        next_check: Seconds until a drain is over; None when only an event matters.
     """
 
     acceptance: str
+    revisions: tuple[str, ...]
     since: datetime
-    serves_nobody: bool
+    holds_traffic: bool
+    drain: tuple[str, ...] = ()
     remove: tuple[RayServiceFacts, ...] = ()
     next_check: float | None = None
 
 
-def ending(observed: Observed, verdict: LicenseVerdict | None) -> Ending | None:
-    """How the deployment ends; None unless an acceptance that it rests on was terminated.
+def ending(observed: Observed, verdicts: Iterable[RevisionVerdict]) -> Ending | None:
+    """How revisions end; None unless the license of one has ended.
 
     Args:
-        observed: What is known; the deployment has a problem already.
-        verdict: Of the license chain; None when the model is not known.
+        observed: What is known.
+        verdicts: Of all revisions that were judged.
     """
-    record = _terminated(observed, verdict)
-    if record is None:
+    ends = {judged.revision: judged.end for judged in verdicts if judged.end is not None and judged.end.at is not None}
+    if not ends:
         return None
+    drain_time = timedelta(seconds=observed.deployment.spec.rollout.drain_seconds)
     traffic = observed.traffic
-    cut = traffic is not None and traffic.revision == NO_REVISION
-    since = traffic.since if cut and traffic is not None and traffic.since is not None else observed.now
-    until = since + timedelta(seconds=observed.deployment.spec.rollout.drain_seconds)
-    running = tuple(service for service in observed.ray_services if not service.leaving)
-    # Without a Service no requests were sent; what serves nothing has none to finish.
-    drains = traffic is not None and observed.now < until and any(service.serves for service in running)
+    drain: list[str] = []
+    remove: list[RayServiceFacts] = []
+    times: list[datetime] = []
+    for service in observed.ray_services:
+        end = ends.get(service.name)
+        if service.leaving or end is None or end.at is None:
+            continue
+        until = _began(observed, end.at) + drain_time
+        # Without a Service no request was sent; what serves nothing has none to finish.
+        if traffic is not None and service.serves and observed.now < until:
+            drain.append(service.name)
+            times.append(until)
+        else:
+            remove.append(service)
+    first = next(iter(ends.values()))
     return Ending(
-        acceptance=record.metadata.name,
-        since=since,
-        serves_nobody=cut,
-        remove=() if drains else running,
-        next_check=(until - observed.now).total_seconds() if drains else None,
+        acceptance=first.acceptance,
+        revisions=tuple(ends),
+        since=min(_began(observed, end.at) for end in ends.values() if end.at is not None),
+        holds_traffic=traffic is not None and traffic.revision in ends,
+        drain=tuple(drain),
+        remove=tuple(remove),
+        next_check=(min(times) - observed.now).total_seconds() if times else None,
     )
 
 
-def _terminated(observed: Observed, verdict: LicenseVerdict | None) -> LicenseAcceptance | None:
-    """The terminated acceptance that the deployment rests on: the one that the spec names, or one of its license.
+def _began(observed: Observed, at: datetime) -> datetime:
+    """When the engines got no more requests.
 
-    Naming none, or one that does not exist, is no way out: then a terminated one for this namespace and license counts.
+    An operator of version 0.1.0 remembered that beside the Service's selector only.
     """
-    if verdict is not None and verdict.allowed:
-        return None
-    namespace = observed.deployment.metadata.namespace
-    records = {record.metadata.name: record for record in observed.acceptances or ()}
-    ended = {name: each for name, each in records.items() if each.spec.state is AcceptanceState.TERMINATED}
-    named = observed.deployment.spec.license.acceptance or ""
-    if verdict is None:
-        return ended.get(named)
-    revoked = verdict.drain
-    if not revoked and named in records:
-        return None
-    families = set(verdict.families)
-    of_license = [record for record in ended.values() if families & set(record.spec.families)]
-    here = [record for record in of_license if namespace in record.spec.namespaces]
-    if not revoked:
-        return next(iter(here), None)
-    # A grant that ran out ends the license as well, although no record is terminated.
-    return ended.get(named) or next(iter(here or of_license), records.get(named))
+    traffic = observed.traffic
+    if traffic is not None and traffic.revision == NO_REVISION and traffic.since is not None:
+        return min(at, traffic.since)
+    return at

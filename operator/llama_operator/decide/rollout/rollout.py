@@ -17,6 +17,21 @@ ENGINE_FAILED = frozenset({"DEPLOY_FAILED", "UNHEALTHY"})
 
 
 @dataclass(frozen=True, slots=True)
+class Barred:
+    """Revisions that the license chain keeps from something."""
+
+    ended: frozenset[str] = frozenset()
+    """The right to them has ended: they get no traffic, are not gone back to, and go."""
+    draining: frozenset[str] = frozenset()
+    """Those of `ended` that may still finish their requests."""
+    refused: frozenset[str] = frozenset()
+    """They may go on as they are, but are not started."""
+
+
+NOTHING_BARRED = Barred()
+
+
+@dataclass(frozen=True, slots=True)
 class GivenUp:
     """The wanted revision did not serve in time."""
 
@@ -56,14 +71,14 @@ class Rollout:
         return self.traffic == self.wanted and not self.waiting_for
 
 
-def roll_out(wanted: str, observed: Observed, strategy: Strategy) -> Rollout:
-    """Decide the next step towards the revision `wanted`."""
+def roll_out(wanted: str, observed: Observed, strategy: Strategy, barred: Barred = NOTHING_BARRED) -> Rollout:
+    """Decide the next step towards the revision `wanted`, which is not barred."""
     here = {service.name: service for service in observed.ray_services if not service.leaving}
     deadline = _deadline(wanted, observed, here)
-    back = _fallback(wanted, observed, here)
+    back = _fallback(wanted, observed, here, barred)
     given_up = _given_up(wanted, observed, here, deadline) if back else None
     target = back if given_up and back else wanted
-    step = _Step(observed, here, target, wanted, strategy, given_up)
+    step = _Step(observed, here, target, wanted, strategy, given_up, barred)
     late = deadline is not None and observed.now >= deadline
     if target in here and here[target].serves:
         return step.drain()
@@ -83,10 +98,16 @@ class _Step:
     wanted: str
     strategy: Strategy
     given_up: GivenUp | None
+    barred: Barred
 
     @property
     def others(self) -> tuple[RayServiceFacts, ...]:
-        return tuple(service for service in self.here.values() if service.name != self.target)
+        """Revisions other than the target that may have traffic."""
+        return tuple(
+            service
+            for service in self.here.values()
+            if service.name != self.target and service.name not in self.barred.ended
+        )
 
     def drain(self) -> Rollout:
         """The target serves: it has the traffic, and what served before finishes its requests."""
@@ -99,7 +120,7 @@ class _Step:
         return self._rollout(
             traffic=self.target,
             since=since if draining else None,
-            keep=(self.target, *(service.name for service in draining)),
+            keep=(self.target, *(service.name for service in draining), *self.barred.draining),
             next_check=(until - self.observed.now).total_seconds() if draining else None,
         )
 
@@ -119,6 +140,7 @@ class _Step:
         """The target starts beside the revision that has the traffic."""
         holder = self._holder()
         keep = (self.target,) if holder is None else (holder.name, self.target)
+        keep = (*keep, *self.barred.draining)
         return self._rollout(
             traffic=self.target if holder is None else holder.name,
             keep=keep,
@@ -134,7 +156,7 @@ class _Step:
         """
         traffic = self.observed.traffic.revision if self.observed.traffic else ""
         has_it = self.here.get(traffic)
-        if has_it is not None and has_it.name != self.target and not self._failed(has_it):
+        if has_it is not None and has_it in self.others and not self._failed(has_it):
             served = any(record.name == traffic and record.served_at for record in self.observed.revisions)
             if has_it.serves or (served and has_it.application_status not in ENGINE_FAILED):
                 return has_it
@@ -173,7 +195,7 @@ class _Step:
             traffic=traffic,
             traffic_since=since or self._since(traffic),
             # One that is being deleted cannot be had back before it is gone.
-            run=tuple(name for name in keep if not self._leaving(name)),
+            run=tuple(name for name in keep if name not in self.barred.ended and not self._leaving(name)),
             obsolete=tuple(service for service in self.here.values() if service.name not in keep),
             strategy=self.strategy,
             waiting_for=waiting_for,
@@ -192,11 +214,23 @@ def _deadline(wanted: str, observed: Observed, here: dict[str, RayServiceFacts])
     return service.created + timedelta(seconds=observed.deployment.spec.rollout.progress_deadline_seconds)
 
 
-def _fallback(wanted: str, observed: Observed, here: dict[str, RayServiceFacts]) -> str | None:
-    """The revision to go back to: the one with the traffic, else the one that served last."""
-    served = [record for record in observed.revisions if record.name != wanted and record.served_at]
+def _fallback(wanted: str, observed: Observed, here: dict[str, RayServiceFacts], barred: Barred) -> str | None:
+    """The revision to go back to: the one with the traffic, else the one that served last.
+
+    Not one whose license has ended; and one that the license chain refuses only if it runs.
+    """
+    closed = barred.ended | {name for name in barred.refused if name not in here}
+    served = [
+        record
+        for record in observed.revisions
+        if record.name != wanted and record.served_at and record.name not in closed
+    ]
     traffic = observed.traffic.revision if observed.traffic else ""
-    if traffic != wanted and (traffic in here or any(record.name == traffic for record in served)):
+    if (
+        traffic != wanted
+        and traffic not in closed
+        and (traffic in here or any(record.name == traffic for record in served))
+    ):
         return traffic
     newest = max(served, key=lambda record: (record.number, record.served_at), default=None)
     return None if newest is None else newest.name

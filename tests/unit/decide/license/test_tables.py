@@ -15,11 +15,12 @@ import pytest
 from llama_operator import catalog
 from llama_operator.api.manifest import parse
 from llama_operator.api.reasons import ConditionType, Reason
+from llama_operator.api.v1alpha1.llamadeployment_status import PlanStatus
 from llama_operator.cli.shared.documents import documents
 from llama_operator.decide.decision import Decision, decide
 from llama_operator.decide.license import CHAIN, judge
 from llama_operator.decide.license.gather import license_input
-from llama_operator.decide.observed import Observed
+from llama_operator.decide.observed import LicenseEnd, Observed, RevisionFacts
 from llama_operator.errors import InvalidManifestError
 
 HERE = Path(__file__).resolve().parent
@@ -69,6 +70,14 @@ def objects(case, key, kind, default=()):
         yield parse(json.loads(json.dumps(merged(base, {"metadata": metadata, "spec": written.get("spec", {})}))))
 
 
+def an_ended_revision(end):
+    """An older revision that remembers the end of its license."""
+    families = tuple(end["families"])
+    remembered = LicenseEnd(end["acceptance"], end["entity"], families, end["on"], at=None)
+    plan = PlanStatus.model_validate({"chosen": None, "rejected": []})
+    return RevisionFacts("chat-old", 1, plan, {}, {}, {}, license_end=remembered)
+
+
 def observed_of(case):
     """What the operator would see: every object parsed as the API server's schema would have it."""
     known = {
@@ -83,6 +92,7 @@ def observed_of(case):
         "models",
         "policies",
         "metadata",
+        "ended",
     }
     changes = {key: value for key, value in case.items() if key not in known}
     deployment = parse(
@@ -100,6 +110,7 @@ def observed_of(case):
         acceptances=tuple(objects(case, "records", "LicenseAcceptance", default)),
         models=tuple(objects(case, "models", "LlamaModel")),
         policies=tuple(objects(case, "policies", "LicensePolicy")),
+        revisions=tuple(an_ended_revision(end) for end in case.get("ended", ())),
         now=TODAY,
     )
 

@@ -25,9 +25,12 @@ def acceptance_by_family(case: LicenseInput) -> Iterator[tuple[LicenseFamily, Li
 
 def _rank(
     case: LicenseInput, family: LicenseFamily, acceptance: LicenseAcceptance
-) -> tuple[bool, bool, bool, str, str]:
+) -> tuple[bool, bool, bool, bool, str, str]:
+    """What counts first: the right version, then the acceptance that the spec names; a newer one does not shadow it."""
+    leading = case.acceptance
     return (
         version_fits(acceptance.spec, family),
+        leading is not None and acceptance.metadata.name == leading.metadata.name,
         case.namespace in acceptance.spec.namespaces,
         acceptance.spec.state is AcceptanceState.ACCEPTED,
         acceptance.spec.accepted_on,
@@ -58,6 +61,12 @@ def _exists(case: LicenseInput) -> Refusal | None:
     named = case.license.acceptance
     if named is None or case.acceptance is not None:
         return None
+    superseded = case.named(named)
+    if superseded is not None:
+        return Refusal(
+            f"LicenseAcceptance {named} is superseded by one that does not exist ({superseded.spec.superseded_by})",
+            "create the successor, or name another acceptance in spec.license.acceptance",
+        )
     return Refusal(
         f"LicenseAcceptance {named} does not exist",
         f"create it (cluster-scoped, families: {_ids(case)}), or correct spec.license.acceptance",

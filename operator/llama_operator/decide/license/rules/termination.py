@@ -13,7 +13,19 @@ from llama_operator.decide.license.rules.acceptance import acceptance_by_family,
 
 def _holds(case: LicenseInput) -> Refusal | None:
     for acceptance in acceptances_used(case):
-        if acceptance.spec.state is not AcceptanceState.ACCEPTED:
+        if acceptance.spec.state is AcceptanceState.WITHDRAWN:
+            return Refusal(
+                f"LicenseAcceptance {acceptance.metadata.name} is withdrawn",
+                "name an acceptance that holds; what runs goes on",
+                reason=Reason.ACCEPTANCE_WITHDRAWN,
+            )
+        if acceptance.spec.state is AcceptanceState.SUPERSEDED:
+            return Refusal(
+                f"the successors of LicenseAcceptance {acceptance.metadata.name} lead in a circle",
+                "name an acceptance that holds; what runs goes on",
+                reason=Reason.ACCEPTANCE_WITHDRAWN,
+            )
+        if acceptance.spec.state is AcceptanceState.TERMINATED:
             return Refusal(
                 f"LicenseAcceptance {acceptance.metadata.name} is terminated",
                 "stop using the model, or record a new acceptance",
@@ -36,6 +48,22 @@ def _not_revived(case: LicenseInput) -> Refusal | None:
                     f"LicenseAcceptance {ended.metadata.name} of {family.id} by {ended.spec.legal_entity} is terminated, "
                     f"and {acceptance.metadata.name} was accepted before that",
                     "record a new acceptance, dated on the day on which the old one ended (terminatedOn) or later",
+                )
+    return None
+
+
+def _after_the_end(case: LicenseInput) -> Refusal | None:
+    """An end that a revision remembers holds also when the terminated acceptance is gone."""
+    for family, acceptance in acceptance_by_family(case):
+        accepted = day(acceptance.spec.accepted_on)
+        for end in case.ends:
+            if family.id not in end.families or not same_party(end.entity, acceptance.spec.legal_entity):
+                continue
+            if accepted is None or accepted < (day(end.on) or accepted):
+                return Refusal(
+                    f"the license {family.id} of {end.entity} ended on {end.on} (LicenseAcceptance {end.acceptance}), and "
+                    f"{acceptance.metadata.name} was accepted before that",
+                    f"record a new acceptance, dated {end.on} or later",
                 )
     return None
 
@@ -85,6 +113,15 @@ CHECKS: tuple[Check, ...] = (
         Reason.ACCEPTANCE_TERMINATED,
         _not_revived,
         under_acceptance,
+        needs_acceptances=True,
+    ),
+    Check(
+        "acceptance-after-the-end",
+        "P20",
+        "§6 (LLaMA 1: §7), termination",
+        Reason.ACCEPTANCE_TERMINATED,
+        _after_the_end,
+        lambda case: bool(case.ends) and under_acceptance(case),
         needs_acceptances=True,
     ),
 )

@@ -8,10 +8,16 @@ from collections.abc import Iterator
 from datetime import date, timedelta
 
 from llama_operator.api.reasons import Reason
-from llama_operator.api.v1alpha1.licenseacceptance import LicenseAcceptance, MetaGrant, MonthlyActiveUsers, Receipt
+from llama_operator.api.v1alpha1.licenseacceptance import (
+    AcceptanceState,
+    LicenseAcceptance,
+    MetaGrant,
+    MonthlyActiveUsers,
+    Receipt,
+)
 from llama_operator.catalog.licenses import LicenseFamily
 from llama_operator.decide.license.check import Check, Refusal, in_a_house, under
-from llama_operator.decide.license.facts import LicenseInput, day
+from llama_operator.decide.license.facts import LicenseInput, day, same_party
 from llama_operator.decide.license.rules.acceptance import acceptance_by_family
 from llama_operator.decide.license.rules.house import governing
 
@@ -28,6 +34,24 @@ def above_limit(family: LicenseFamily, acceptance: LicenseAcceptance) -> bool:
     """Whether the attested number is strictly greater than the limit."""
     users, limit = acceptance.spec.monthly_active_users, family.active_users_threshold
     return users is not None and limit is not None and users.count > limit
+
+
+def _largest(case: LicenseInput, family: LicenseFamily, acceptance: LicenseAcceptance) -> LicenseAcceptance:
+    """Of the records of the same entity about the same month the one with the most users: the stricter one counts."""
+    users = acceptance.spec.monthly_active_users
+    month = users.month if users else family.active_users_month
+    about = [
+        other
+        for other in case.acceptances or ()
+        if other.spec.state is AcceptanceState.ACCEPTED
+        and same_party(other.spec.legal_entity, acceptance.spec.legal_entity)
+        and other.spec.monthly_active_users is not None
+        and other.spec.monthly_active_users.month == month
+    ]
+    return max(
+        (acceptance, *about),
+        key=lambda other: other.spec.monthly_active_users.count if other.spec.monthly_active_users else -1,
+    )
 
 
 def lapsed(grant: MetaGrant, today: date | None) -> bool:
@@ -74,11 +98,13 @@ def _in_future(users: MonthlyActiveUsers, today: date | None) -> bool:
 
 def _granted(case: LicenseInput) -> Refusal | None:
     for family, acceptance in gated(case):
-        users, grant = acceptance.spec.monthly_active_users, acceptance.spec.meta_grant
-        if users is None or not above_limit(family, acceptance):
+        counted, grant = _largest(case, family, acceptance), acceptance.spec.meta_grant
+        users = counted.spec.monthly_active_users
+        if users is None or not above_limit(family, counted):
             continue
+        said = "" if counted is acceptance else f" as LicenseAcceptance {counted.metadata.name} says,"
         over = (
-            f"{acceptance.spec.legal_entity} had {users.count:,} monthly active users in {users.month}, more than "
+            f"{acceptance.spec.legal_entity} had {users.count:,} monthly active users in {users.month},{said} more than "
             f"{family.active_users_threshold:,}: {family.title} gives it no right"
         )
         if grant is None:

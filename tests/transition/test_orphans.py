@@ -1,0 +1,96 @@
+"""What a deletion with --cascade=orphan leaves behind: it ends, is told and recorded, or is taken over by who comes back."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from llama_operator.api.meta import LABEL_REVISION
+from llama_operator.evidence.log import HashChainLog, NoAnchor
+from llama_operator.kube import kinds
+from llama_operator.kube.port import JsonPatch, Ref
+
+TINY, NAME, SPACE = "tiny-cpu", "tiny", "default"
+
+
+@pytest.fixture
+async def left_behind(world, now):
+    """A RayService that serves, without its deployment; `world.lines` has the evidence."""
+    world.lines = []
+    evidence = HashChainLog(world.lines.append, NoAnchor())
+    await evidence.begin("test/1", "0" * 64, now)
+    world.ports = replace(world.ports, evidence=evidence)
+    world.ref = await world.apply_sample(TINY)
+    await world.reconcile(world.ref)
+    (name,) = await world.names(kinds.RAY_SERVICE)
+    await world.serve(name)
+    await world.reconcile(world.ref)
+    await orphan(world)
+    return name
+
+
+async def orphan(world):
+    """What the API server and its garbage collector do: the owner references go, then the deployment."""
+    collector = world.memory.client("generic-garbage-collector")
+    for kind in (kinds.RAY_SERVICE, kinds.SERVICE, kinds.NETWORK_POLICY, kinds.CONTROLLER_REVISION):
+        for live in (await world.user.list(kind)).items:
+            ref = Ref(kind, SPACE, live["metadata"]["name"])
+            await collector.patch(ref, [JsonPatch("remove", "/metadata/ownerReferences")])
+    await world.user.delete(world.ref)
+
+
+def recorded(world, event):
+    lines = [json.loads(line) for line in world.lines]
+    return [line for line in lines if line["event"] == event]
+
+
+async def selected(world):
+    return (await world.user.get(Ref(kinds.SERVICE, SPACE, NAME)))["spec"]["selector"][LABEL_REVISION]
+
+
+async def test_it_gets_no_request_finishes_and_goes(world, left_behind):
+    await world.reconcile(world.ref)
+    assert await selected(world) == ""
+    assert await world.names(kinds.RAY_SERVICE) == [left_behind], "requests may finish"
+    assert ("Warning", "OrphanEnded") in world.events.told
+    assert 0 < world.outcome.next_check <= 300
+    world.clock.advance(299)
+    await world.reconcile(world.ref)
+    assert await world.names(kinds.RAY_SERVICE) == [left_behind]
+    world.clock.advance(2)
+    await world.reconcile(world.ref)
+    assert await world.names(kinds.RAY_SERVICE) == []
+    (line,) = recorded(world, "OrphanEnded")
+    assert line["removes"] == [left_behind]
+
+
+async def test_a_pass_over_nothing_left_writes_nothing(world, left_behind):
+    for _ in range(2):
+        await world.reconcile(world.ref)
+        world.clock.advance(301)
+    await world.reconcile(world.ref)
+    before = len(world.memory.writes)
+    await world.reconcile(world.ref)
+    assert len(world.memory.writes) == before
+
+
+async def test_a_deployment_that_comes_back_takes_it_over(world, left_behind):
+    await world.reconcile(world.ref)
+    await world.apply_sample(TINY)
+    await world.reconcile(world.ref)
+    await world.reconcile(world.ref)
+    world.clock.advance(1000)
+    await world.reconcile(world.ref)
+    assert await world.names(kinds.RAY_SERVICE) == [left_behind]
+    assert await selected(world) == left_behind
+    live = await world.user.get(Ref(kinds.RAY_SERVICE, SPACE, left_behind))
+    assert [owner["kind"] for owner in live["metadata"]["ownerReferences"]] == ["LlamaDeployment"]
+
+
+async def test_what_has_an_owner_is_left_to_the_garbage_collector(world):
+    ref = await world.apply_sample(TINY)
+    await world.reconcile(ref)
+    writes = len(world.memory.writes)
+    await world.user.delete(ref)
+    await world.reconcile(ref)
+    assert all(write.manager != "llama-operator" for write in list(world.memory.writes)[writes:])
