@@ -76,6 +76,18 @@ def decide(observed: Observed, catalog: Catalog) -> Decision:
     return _with_rollout(decision, observed)
 
 
+def decide_ends(observed: Observed, catalog: Catalog, problem: Problem) -> Decision:
+    """Decide what a spec that cannot be read leaves to decide: the ends of licenses of what runs.
+
+    Args:
+        observed: What is known; its spec is one that was pinned, not the one that cannot be read.
+        catalog: The built-in catalog.
+        problem: What is wrong with the spec.
+    """
+    verdicts = judge_others(observed, catalog, "")
+    return Decision(Revision("", {}), verdicts=verdicts, problem=problem, ending=ending(observed, verdicts))
+
+
 def _judged(decision: Decision, observed: Observed, catalog: Catalog) -> Decision:
     """Add the verdicts about revisions: an unknown or broken spec changes nothing of what is known about what runs."""
     others = judge_others(observed, catalog, decision.revision.name)

@@ -4,6 +4,7 @@ Called by `reconcile` and by the CLI. The objects of Kubernetes end here: what l
 """
 
 import asyncio
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -17,6 +18,7 @@ from llama_operator.decide.observed import AccessCheckFacts, Observed
 from llama_operator.decide.platform import Platform
 from llama_operator.decide.rollout import strategy
 from llama_operator.decide.rollout.revision import revision_of
+from llama_operator.errors import InvalidManifestError
 from llama_operator.kube import kinds
 from llama_operator.kube.port import Kind, NotFoundError, Object, Ref
 from llama_operator.observe import children
@@ -26,6 +28,8 @@ from llama_operator.observe.reads import Reads
 from llama_operator.observe.requester import requester
 from llama_operator.observe.rights import Rights, Strict
 from llama_operator.observe.serving import ServingReader, with_serving
+
+_ADDRESS = ("apiVersion", "kind", "metadata")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +87,31 @@ class Observer:
             free = await read(kinds.POD, free_accelerators(self.cluster, nodes, self.catalog), None)
             observed = replace(observed, free=free)
         return replace(await with_serving(observed, self.serving), unknown=self.rights.unknown)
+
+    async def behind(self, live: Object, now: datetime) -> Observed | None:
+        """Read what runs behind an object that cannot be understood, with the newest pinned spec in place of its own.
+
+        Args:
+            live: The object.
+            now: Time of the observation, in UTC.
+
+        Returns:
+            None if no revision is pinned.
+
+        Raises:
+            KubeError: If Kubernetes cannot be read.
+        """
+        metadata = live["metadata"]
+        own = await self._own(
+            kinds.CONTROLLER_REVISION, Ref(kinds.LLAMA_DEPLOYMENT, metadata["namespace"], metadata["name"])
+        )
+        revisions = [facts for item in own if (facts := children.revision_facts(item)) is not None]
+        for pinned in sorted(revisions, key=lambda facts: facts.number, reverse=True):
+            spec = dict(pinned.inputs) | ({"license": pinned.license.to_api()} if pinned.license else {})
+            with contextlib.suppress(InvalidManifestError):
+                deployment = parse_as(LlamaDeployment, {key: live[key] for key in _ADDRESS} | {"spec": spec})
+                return await self.around(deployment, now)
+        return None
 
     async def _always(self, observed: Observed, ref: Ref) -> tuple[Observed, tuple[Object, ...]]:
         """Add what every decision needs; also returns the Nodes, for what only some decisions count."""

@@ -9,9 +9,11 @@ import contextlib
 from dataclasses import dataclass
 
 from llama_operator.api.meta import API_VERSION
+from llama_operator.api.reasons import ConditionType, Reason
 from llama_operator.api.v1alpha1.llamadeployment_status import LlamaDeploymentStatus
-from llama_operator.decide.decision import Decision, decide
+from llama_operator.decide.decision import Decision, decide, decide_ends
 from llama_operator.decide.observed import Observed, Settings
+from llama_operator.decide.problem import Problem
 from llama_operator.desired import objects
 from llama_operator.errors import InvalidManifestError
 from llama_operator.kube.port import NotFoundError, Object, Ref
@@ -43,13 +45,13 @@ async def reconcile(ports: Ports, ref: Ref) -> Outcome:
     Raises:
         KubeError: If Kubernetes failed; the status then says so, unless it could not be written either.
     """
+    checks_access = ports.settings.checks_access and not ports.settings.weights_path
+    observer = Observer(ports.cluster, ports.catalog, ports.serving, ports.platform(), checks_access)
     try:
         with ports.stage("observe"):
-            checks_access = ports.settings.checks_access and not ports.settings.weights_path
-            observer = Observer(ports.cluster, ports.catalog, ports.serving, ports.platform(), checks_access)
             observed = await observer.observe(ref, ports.now().replace(microsecond=0))
     except InvalidManifestError as error:
-        return await _refuse(ports, ref, error)
+        return await _refuse(ports, ref, error, observer)
     if observed is None:
         await ports.evidence.removed(ref, ports.now())
         return Outcome(None, await end_orphans(ports, ref))
@@ -96,15 +98,25 @@ async def _report(ports: Ports, observed: Observed, decision: Decision, failure:
     return status
 
 
-async def _refuse(ports: Ports, ref: Ref, error: InvalidManifestError) -> Outcome:
-    """Say that the live object cannot be read, and leave everything that runs as it is."""
+async def _refuse(ports: Ports, ref: Ref, error: InvalidManifestError, observer: Observer) -> Outcome:
+    """Say that the live object cannot be read, and leave everything that runs as it is, unless its license has ended."""
     live = await ports.cluster.get(ref)
     if "deletionTimestamp" in live["metadata"]:
         return Outcome(None)
     status = summary.invalid(live, error, now=ports.now())
     if status.to_api() != live.get("status"):
         await ports.cluster.apply_status({key: live[key] for key in ("apiVersion", "kind")} | _named(ref, status))
-    return Outcome(status)
+    observed = await observer.behind(live, ports.now().replace(microsecond=0))
+    if observed is None:
+        return Outcome(status)
+    first = error.problems[0]
+    problem = Problem(ConditionType.READY, Reason.INVALID_SPEC, first.problem, first.path)
+    decision = decide_ends(observed, ports.catalog, problem)
+    await ports.evidence.append(observed, decision)
+    await write(ports.cluster, ref.namespace, objects.build(observed, decision, ports.settings))
+    for facts in events(observed, decision, status, status):
+        await ports.events.record({key: live[key] for key in ("apiVersion", "kind", "metadata")}, facts)
+    return Outcome(status, None if decision.ending is None else decision.ending.next_check)
 
 
 def _named(ref: Ref, status: LlamaDeploymentStatus) -> Object:
