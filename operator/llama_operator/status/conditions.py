@@ -186,7 +186,8 @@ def _model_loaded(observed: Observed, decision: Decision) -> Finding:
         )
     refused = refusal(facts)
     if refused and not facts.serves:
-        return Finding(kind, ConditionStatus.FALSE, Reason.LICENSE_FILES_MISSING, refused)
+        reason = Reason.CHECKPOINT_REFUSED if refused.startswith(CHECKPOINT_REFUSED) else Reason.LICENSE_FILES_MISSING
+        return Finding(kind, ConditionStatus.FALSE, reason, refused)
     if facts.application_status in ENGINE_FAILED:
         message = engine_message(facts) or f"Serve reports {facts.application_status}"
         return Finding(kind, ConditionStatus.FALSE, Reason.ENGINE_FAILED, message)
