@@ -308,6 +308,8 @@ class ServingStatus(Answer):
     """Smallest KV cache among the replicas, in tokens."""
     max_concurrency: float | None = Field(default=None, ge=0, allow_inf_nan=False)
     """Sequences of the longest length that the smallest KV cache holds at once."""
+    engine_version: str | None = Field(default=None, max_length=64)
+    """Oldest version of vLLM among the replicas; None while none runs, and from pods that are older than the field."""
     reports: tuple[ReplicaReport, ...] = ()
 
 
@@ -343,6 +345,12 @@ class AccessVerdict(Frozen):
     """Commit that the revision is, where the Hub said so."""
     message: str = Field(default="", max_length=1024)
     """The Hub's own words, or those of the network."""
+
+
+def version_key(version: str) -> tuple[int, ...]:
+    """The release numbers of a version, to compare it: `0.32.1rc2+cu129` is (0, 32, 1); empty for what is none."""
+    release = re.match(r"v?(\d{1,9}(?:\.\d{1,9})*)", version)
+    return tuple(int(number) for number in release[1].split(".")) if release else ()
 
 
 def server_deployment_name(model_id: str) -> str:

@@ -151,7 +151,7 @@ class Variant(Fact):
     repository: str | None
     """Hugging Face repository; None for weights that the project generates itself."""
     revision: str | None = None
-    """Commit at which somebody serves it in production, where known: a hint, not a pin. Of an added model: the pin."""
+    """Commit that is downloaded; None where none is known, and then the default branch is."""
     uri: str | None = None
     """Folder of an object store that holds the weights instead of a repository; added models alone have one."""
     volume_claim: str | None = None

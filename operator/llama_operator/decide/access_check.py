@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 
 from llama_operator.api.reasons import ConditionType, Reason
 from llama_operator.api.v1alpha1.llamadeployment import SecretKey
-from llama_operator.catalog.models import Model, Variant
+from llama_operator.catalog.models import Variant
 from llama_operator.decide.observed import AccessCheckFacts, Observed, RevisionFacts
 from llama_operator.decide.problem import Problem
 from llama_serving.config import HubAccess
@@ -117,15 +117,12 @@ def pinned(record: RevisionFacts, variant: Variant | None) -> Preflight:
     return _open_to_all(variant) or _NOT_CHECKED
 
 
-def hub_revision(model: Model, variant: Variant) -> str:
-    """Branch or commit of the Hub that pods download.
-
-    An administrator pins a commit. In the catalog one is a hint, and the engine takes the default branch.
-    """
-    return (variant.revision if model.added else None) or DEFAULT_REVISION
+def hub_revision(variant: Variant) -> str:
+    """Commit of the Hub that pods download; the default branch where the catalog knows none."""
+    return variant.revision or DEFAULT_REVISION
 
 
-def check_access(observed: Observed, revision: str, model: Model, variant: Variant) -> Preflight:
+def check_access(observed: Observed, revision: str, variant: Variant) -> Preflight:
     """Say what is known about access to `variant` for a `revision` that is not made yet."""
     free = _open_to_all(variant)
     if free is not None or variant.repository is None:
@@ -140,7 +137,7 @@ def check_access(observed: Observed, revision: str, model: Model, variant: Varia
             obsolete=_all(observed.access_checks),
             field=TOKEN_FIELD,
         )
-    subject = Subject(revision, variant.repository, hub_revision(model, variant), token)
+    subject = Subject(revision, variant.repository, hub_revision(variant), token)
     return _from_checks(subject, observed.access_checks, observed.now)
 
 

@@ -153,7 +153,7 @@ def _with_preflight(decision: Decision, observed: Observed, variant: Variant | N
     """Ask for access to the weights of a revision that is about to be made."""
     if decision.problem is not None or decision.model is None or variant is None or _stopped(observed):
         return decision
-    found = check_access(observed, decision.revision.name, decision.model, variant)
+    found = check_access(observed, decision.revision.name, variant)
     return replace(decision, preflight=found, problem=found.problem)
 
 

@@ -196,9 +196,7 @@ def _source(model: Model, chosen: Candidate, settings: Settings) -> ModelSource:
         return ModelSource(kind="Path", location="/".join(filter(None, (WEIGHTS_FOLDER, variant.volume_path))))
     if variant.uri is not None:
         return ModelSource(kind="ObjectStore", location=variant.uri)
-    # What an administrator adds is one commit; the commits of catalog entries are hints.
-    revision = variant.revision if model.added else None
-    return ModelSource(kind="HuggingFace", location=variant.repository or model.id, revision=revision)
+    return ModelSource(kind="HuggingFace", location=variant.repository or model.id, revision=variant.revision)
 
 
 def _load_format(arguments: EngineArguments) -> str | None:

@@ -77,10 +77,12 @@ class HashChainLog:
     Args:
         write: Appends one line to the log, all of it or nothing; raises OSError.
         anchor: Where the hash of the last line is kept.
+        default_image: Image of deployments that name none.
     """
 
-    def __init__(self, write: Callable[[bytes], None], anchor: Anchor) -> None:
+    def __init__(self, write: Callable[[bytes], None], anchor: Anchor, *, default_image: str = "") -> None:
         self._write = write
+        self._default_image = default_image
         self._anchor = anchor
         self._position: Position | None = None
         self._recorded: dict[tuple[str, str], str] = {}
@@ -103,7 +105,7 @@ class HashChainLog:
 
     async def record(self, observed: Observed, decision: Decision) -> None:
         """See `DecisionLog.record`. A term records the verdict of every deployment at least once."""
-        found = decided(observed, decision)
+        found = decided(observed, decision, default_image=self._default_image)
         if found is None:
             return
         key, substance = found.key, found.substance()

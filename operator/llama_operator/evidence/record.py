@@ -18,6 +18,7 @@ from llama_operator.decide.decision import Decision
 from llama_operator.decide.license import CHAIN, Evidence, LicenseVerdict
 from llama_operator.decide.observed import Observed, Requester
 from llama_operator.evidence.chain import Json, digest
+from llama_operator.evidence.weights import what_runs
 
 MOST_CHARACTERS: Final = 400
 MOST_ITEMS: Final = 32
@@ -143,8 +144,14 @@ class DecisionRecord:
         return digest({name: value for name, value in content.items() if name not in {"time", "requester"}})
 
 
-def decided(observed: Observed, decision: Decision) -> DecisionRecord | None:
-    """Record of `decision`; None where no license was judged, and nothing else refused the model."""
+def decided(observed: Observed, decision: Decision, *, default_image: str = "") -> DecisionRecord | None:
+    """Record of `decision`; None where no license was judged, and nothing else refused the model.
+
+    Args:
+        observed: What the decision rests on.
+        decision: What was decided.
+        default_image: Image of a deployment that names none.
+    """
     deployment, verdict = observed.deployment, decision.license
     metadata, spec = deployment.metadata, deployment.spec
     if verdict is None and (decision.problem is None or decision.problem.condition is not ConditionType.MODEL_RESOLVED):
@@ -174,7 +181,8 @@ def decided(observed: Observed, decision: Decision) -> DecisionRecord | None:
         effect=_effect(observed, decision),
         removes=tuple(sorted(found.name for found in decision.ending.remove)) if decision.ending else (),
         rules=rules(verdict) if verdict else (),
-        evidence=_evidence(observed, verdict.evidence if verdict else Evidence()),
+        evidence=_evidence(observed, verdict.evidence if verdict else Evidence())
+        | what_runs(observed, decision, default_image=default_image),
         requester=observed.requester,
     )
 

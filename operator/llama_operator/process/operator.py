@@ -118,7 +118,9 @@ class Operator:
         self._election = _election(settings, cluster, self._leadership, self._handover)
         self._sink = start.sink(settings.evidence_file)
         self._evidence = HashChainLog(
-            self._sink.write, NoAnchor() if self._election is None else LeaseAnchor(self._election, self._leadership)
+            self._sink.write,
+            NoAnchor() if self._election is None else LeaseAnchor(self._election, self._leadership),
+            default_image=settings.serving_image,
         )
         writer = FencedCluster(MeasuredCluster(cluster, metrics, tracer), self._leadership, wrote=_note_write)
         self._ports = Ports(

@@ -13,7 +13,8 @@ from llama_operator.decide.observed import Observed, RayServiceFacts
 from llama_operator.decide.plan.status import label
 from llama_operator.decide.rollout.engine_message import engine_message, refusal
 from llama_operator.decide.rollout.rollout import ENGINE_FAILED, Rollout
-from llama_operator.status import plan_check
+from llama_operator.status import engine_version, plan_check
+from llama_serving.config import CHECKPOINT_REFUSED
 
 _CLUSTER_STARTS = "the Ray cluster is starting"
 """Before and after KubeRay has said something: one status less to write."""
@@ -193,6 +194,8 @@ def _model_loaded(observed: Observed, decision: Decision) -> Finding:
         return Finding(kind, ConditionStatus.FALSE, Reason.ENGINE_FAILED, message)
     if not facts.serves and facts.application_status != "RUNNING":
         return Finding(kind, ConditionStatus.FALSE, Reason.STARTING, _starting_message(facts))
+    if (old := engine_version.too_old(observed, rollout.wanted if rollout else "")) is not None:
+        return Finding(kind, ConditionStatus.FALSE, Reason.ENGINE_TOO_OLD, old)
     if observed.serving is not None and observed.serving.replicas == 0 and observed.serving.target_replicas == 0:
         return Finding(kind, ConditionStatus.TRUE, Reason.SCALED_TO_ZERO, "no load; the next request starts an engine")
     return Finding(

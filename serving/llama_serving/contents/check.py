@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from llama_serving.config import CHECKPOINT_REFUSED, DeclaredContents, ServingConfig
-from llama_serving.contents import places, weights
+from llama_serving.contents import headers, places, weights
 from llama_serving.contents.places import CONFIG, MOST_CONFIG_BYTES, MOST_INDEX_BYTES
 from llama_serving.contents.shape import differences
 
@@ -39,7 +39,7 @@ def check_source(config: ServingConfig) -> bool:
     if declared is None or source.kind == "Generated":
         return True
     if source.kind == "Path":
-        _check_folder(config.model_id, Path(source.location), declared, whole=True)
+        _check_folder(config, Path(source.location), declared, whole=True)
         return True
     try:
         place = places.look_at(source)
@@ -49,7 +49,7 @@ def check_source(config: ServingConfig) -> bool:
     where = source.location
     faults = [*_shape_faults(place.config, declared)]
     if place.sizes is not None:
-        faults += weights.faults(place.sizes, place.index, declared)
+        faults += weights.faults(place.sizes, place.index, declared, reads_all=_streams(config))
     _refuse(config.model_id, where, faults, declared)
     return True
 
@@ -71,8 +71,8 @@ def check_loaded(config: ServingConfig, location: str, *, looked_at: bool) -> No
     folder = Path(location) if Path(location).is_dir() else places.cached(source)
     if folder is not None:
         # A cache of the Hub has the weights only later, and weights that are streamed are never on disk.
-        streamed = source.kind == "ObjectStore" and config.engine.load_format in _STREAMING
-        _check_folder(config.model_id, folder, declared, whole=source.kind != "HuggingFace" and not streamed)
+        streamed = source.kind == "ObjectStore" and _streams(config)
+        _check_folder(config, folder, declared, whole=source.kind != "HuggingFace" and not streamed)
     elif not looked_at:
         raise CheckpointRefusedError(
             f"{CHECKPOINT_REFUSED}: {config.model_id} was not started: its files at {source.location} could not be "
@@ -80,12 +80,30 @@ def check_loaded(config: ServingConfig, location: str, *, looked_at: bool) -> No
         )
 
 
-def _check_folder(model_id: str, folder: Path, declared: DeclaredContents, *, whole: bool) -> None:
+def _streams(config: ServingConfig) -> bool:
+    return config.engine.load_format in _STREAMING
+
+
+def _check_folder(config: ServingConfig, folder: Path, declared: DeclaredContents, *, whole: bool) -> None:
     """Check a folder on this node; its weights only if `whole`, because a cache may not have them yet."""
-    faults = [*_shape_faults(_read(folder / CONFIG, MOST_CONFIG_BYTES), declared)]
-    if whole:
-        faults += _weight_faults(folder, declared)
-    _refuse(model_id, str(folder), faults, declared)
+    content = _read(folder / CONFIG, MOST_CONFIG_BYTES)
+    faults = [*_shape_faults(content, declared)]
+    if content is None and (hint := _hint(folder)):
+        faults.append(hint)
+    elif whole:
+        faults += _weight_faults(folder, declared, reads_all=_streams(config))
+    _refuse(config.model_id, str(folder), faults, declared)
+
+
+def _hint(folder: Path) -> str:
+    """Say what a folder without config.json probably is; empty if nothing tells."""
+    if (folder / "snapshots").is_dir():
+        return "it is the folder of a cache of the Hub: the model is in snapshots/COMMIT below it"
+    if (folder / "adapter_config.json").is_file():
+        return "it is an adapter: merge it into its base model"
+    if (folder / "params.json").is_file():
+        return "it has a params.json, which is the format of Mistral or of Meta's own downloads: take the copy for transformers"
+    return ""
 
 
 def _shape_faults(content: bytes | None, declared: DeclaredContents) -> Iterator[str]:
@@ -103,24 +121,17 @@ def _shape_faults(content: bytes | None, declared: DeclaredContents) -> Iterator
     yield from (f"{CONFIG}: {difference}" for difference in differences(parsed, declared))
 
 
-def _weight_faults(folder: Path, declared: DeclaredContents) -> list[str]:
+def _weight_faults(folder: Path, declared: DeclaredContents, *, reads_all: bool) -> list[str]:
     try:
         sizes = {entry.name: entry.stat().st_size for entry in os.scandir(folder) if entry.is_file()}
     except OSError as error:
         return [f"it cannot be read: {error.strerror}"]
     index = places.parsed(_read(folder / weights.INDEX, MOST_INDEX_BYTES)) if weights.INDEX in sizes else None
-    faults = [*weights.faults(sizes, index, declared)]
-    if faults:
-        return faults
+    found = [*weights.faults(sizes, index, declared, reads_all=reads_all)]
+    if found:
+        return found
     names = sorted(name for name in sizes if name.endswith(".safetensors"))
-    return [fault for name in weights.read_by_engine(names, index) if (fault := _header_fault(folder / name))]
-
-
-def _header_fault(path: Path) -> str:
-    try:
-        return weights.truncated(path)
-    except OSError as error:
-        return f"{path.name} cannot be read: {error.strerror}"
+    return [*headers.faults(folder, weights.read_by_engine(names, index), declared)]
 
 
 def _read(path: Path, most: int) -> bytes | None:

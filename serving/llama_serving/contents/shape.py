@@ -65,11 +65,10 @@ def _classes(config: dict[str, Any], declared: DeclaredContents) -> Iterator[str
 
 def _size(levels: Levels, name: str, wanted: tuple[int, ...], declared: DeclaredContents) -> Iterator[str]:
     stated = _stated(levels, name)
-    if not stated and name == "num_key_value_heads":
+    own = set(wanted) & set(declared.sizes.get("num_attention_heads", ()))
+    if not stated and name == "num_key_value_heads" and own:
         # Every attention head then has its own.
-        stated = _stated(levels, "num_attention_heads")
-        if set(wanted) & set(declared.sizes.get("num_attention_heads", ())):
-            return
+        return
     if not stated and name not in _OPTIONAL:
         yield f"it has no {name}, declared {_either(wanted)}"
     for label, value in stated:

@@ -1,14 +1,10 @@
-"""Judges the list of a model's files: are all weights there, whole, of the declared size, and no pickles? Pure but for headers.
+"""Judges the list of a model's files: are all weights there, of the declared size, and no pickles? Pure.
 
-Called by `contents.check`. A pickle can run code of whoever made it when it is read, so weights are read from
-safetensors only.
+Called by `contents.check`. A pickle can run code of its maker when it is read, so weights are read from safetensors only.
 """
 
-import json
 import re
-import struct
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any, Final
 
 from llama_serving.config import DeclaredContents
@@ -21,20 +17,19 @@ _PICKLES: Final = (".bin", ".pt", ".pth", ".pkl", ".ckpt")
 _OF_TRAINING: Final = re.compile(r"(training_args|optimizer|scheduler|rng_state|trainer_state).*")
 _ADAPTER: Final = "adapter_model.safetensors"
 _SHARD: Final = re.compile(r"(.*)-(\d{1,6})-of-(\d{1,6})\.safetensors")
-_LARGEST_HEADER: Final = 100_000_000
-"""Bytes; the limit of the format itself."""
 _SHOWN: Final = 3
-_LFS: Final = b"version "
-"""How a pointer of Git LFS begins."""
 
 
-def faults(sizes: Mapping[str, int], index: Any, declared: DeclaredContents | None) -> Iterator[str]:
+def faults(
+    sizes: Mapping[str, int], index: Any, declared: DeclaredContents, *, reads_all: bool = False
+) -> Iterator[str]:
     """Say what is wrong with the files at the top of a model's folder.
 
     Args:
         sizes: Bytes of every file, by its name.
         index: Content of the file `INDEX` as JSON; None if there is none.
-        declared: Which sizes were declared; None if nothing was.
+        declared: Which sizes were declared.
+        reads_all: Whether the engine reads every safetensors file, in the index or not, as the Run:ai streamer does.
     """
     here = sorted(name for name in sizes if name.endswith(_SAFETENSORS) and name != _ADAPTER)
     if not here:
@@ -48,39 +43,19 @@ def faults(sizes: Mapping[str, int], index: Any, declared: DeclaredContents | No
             yield f"{INDEX} has no weight_map that names files"
             return
         if missing := sorted(named - set(here)):
-            yield f"{INDEX} names {_some(missing)}, which {'is' if len(missing) == 1 else 'are'} not there"
-    if declared is not None:
-        yield from _not_as_declared(sizes, read_by_engine(here, index), declared)
+            yield (
+                f"{INDEX} names {_some(missing)}, which {'is' if len(missing) == 1 else 'are'} not there (finish the upload, "
+                "or remove an index that is left over)"
+            )
+        if reads_all and (more := sorted(set(here) - named)):
+            yield f"{_some(more)} is not in {INDEX}, and loadFormat RunaiStreamer would read it too: remove it"
+    yield from _not_as_declared(sizes, here if reads_all else read_by_engine(here, index), declared)
 
 
 def read_by_engine(names: list[str], index: Any) -> list[str]:
     """The weight files that the engine reads: those that the index names, where there is one."""
     named = None if index is None else _named(index)
     return sorted(set(names) & named) if named else names
-
-
-def truncated(path: Path) -> str:
-    """Say what is wrong with one safetensors file on disk by its header; empty if it is whole.
-
-    Raises:
-        OSError: If it cannot be read.
-    """
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        start = file.read(8)
-        if start == _LFS:
-            return f"{path.name} is a pointer of Git LFS and no weights (git lfs pull)"
-        length = struct.unpack("<Q", start)[0] if len(start) == len(_LFS) else 0
-        if not 0 < length <= min(_LARGEST_HEADER, size - len(start)):
-            return f"{path.name} is no safetensors file, or its beginning is damaged ({size} bytes)"
-        header = file.read(length)
-    try:
-        content = json.loads(header)
-        ends = [tensor["data_offsets"][1] for name, tensor in content.items() if name != "__metadata__"]
-        whole = 8 + length + max(ends, default=0)
-    except (ValueError, RecursionError, AttributeError, KeyError, TypeError, IndexError):
-        return f"{path.name} is no safetensors file: its header cannot be read"
-    return "" if whole == size else f"{path.name} has {size} bytes, its header says {whole}: it is not whole"
 
 
 def _without_safetensors(sizes: Mapping[str, int]) -> str:
@@ -103,9 +78,10 @@ def _unindexed(here: list[str]) -> Iterator[str]:
     for name in here:
         if (shard := _SHARD.fullmatch(name)) is not None:
             sets.setdefault((shard[1], int(shard[3])), set()).add(int(shard[2]))
-    if len(sets) > 1:
-        each = ", ".join(f"{stem}-*-of-{total}" for stem, total in sorted(sets))
-        yield f"it has the shards of {len(sets)} checkpoints ({each}) and no {INDEX} that says which counts"
+    single = [name for name in here if _SHARD.fullmatch(name) is None]
+    if len(sets) > 1 or (sets and single):
+        each = ", ".join([*(f"{stem}-*-of-{total}" for stem, total in sorted(sets)), *single[:_SHOWN]])
+        yield f"it has the files of several checkpoints ({each}) and no {INDEX} that says which count"
         return
     for (stem, total), numbers in sets.items():
         if missing := total - len(numbers):

@@ -104,6 +104,8 @@ class LicenseInput:
     most_gpus: int | None = None
     """Accelerators that all replicas together may use; None while no plan is known."""
     most_replicas: int = 1
+    image: str = ""
+    """Image that the deployment names for its pods; empty for the operator's own."""
     today: date | None = None
     """Day of the decision, in UTC; None when nobody said: then nothing is overdue."""
 

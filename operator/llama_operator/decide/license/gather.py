@@ -35,6 +35,7 @@ def license_input(
         trained=_trained(spec.license, lineages),
         most_gpus=None if gpus_per_replica is None else gpus_per_replica * replicas,
         most_replicas=replicas,
+        image=spec.image or "",
         today=None if observed.now == LONG_AGO else observed.now.date(),
     )
 
