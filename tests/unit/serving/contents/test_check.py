@@ -91,6 +91,24 @@ def test_the_message_says_where_which_field_declared_seen_and_what_to_do(folder)
     )
 
 
+def test_llama_4_on_the_claim_of_a_model_under_another_license_is_refused_with_what_an_administrator_can_do(folder):
+    declared = DECLARED.model_copy(
+        update={"declared_by": "LlamaModel acme-chat", "architectures": (), "model_types": ()}
+    )
+    scout = {"num_hidden_layers": 48, "hidden_size": 5120, "num_local_experts": 16}
+    (folder / "config.json").write_text(
+        json.dumps({"model_type": "llama4", "text_config": CONFIG | scout, "vision_config": {"hidden_size": 1408}})
+    )
+    assert refusal(folder, declared) == (
+        f"CheckpointRefused: chat was not started: {folder} is not what LlamaModel acme-chat declares: config.json: "
+        "text_config.num_hidden_layers is 48, declared num_hidden_layers 16; config.json: text_config.hidden_size is 5120, "
+        "declared hidden_size 2048; config.json: text_config.num_local_experts is 16, declared a model without experts; "
+        "config.json: it has a vision_config, declared is a model of text only. Put the declared weights there, or have an "
+        "administrator declare what is there in the LlamaModel (spec.architectureFingerprint, spec.weights, spec.lineage); "
+        "then set spec.rollout.restartedAt"
+    )
+
+
 def test_many_differences_are_one_line_that_a_condition_can_hold(folder):
     (folder / "config.json").write_text(json.dumps(dict.fromkeys(CONFIG, "é" * 5000) | {"num_local_experts": "x" * 9}))
     text = refusal(folder)
