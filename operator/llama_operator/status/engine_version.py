@@ -32,7 +32,7 @@ def _told_before(observed: Observed, revision: str) -> str | None:
         (
             condition.message
             for condition in status.conditions
-            if condition.type is ConditionType.MODEL_LOADED
+            if condition.type == ConditionType.MODEL_LOADED
             and condition.reason == Reason.ENGINE_TOO_OLD
             and f"revision {revision} " in condition.message
         ),

@@ -11,7 +11,7 @@ from llama_operator.api.reasons import Reason
 from llama_operator.api.v1alpha1.llamadeployment import SecretKey
 from llama_operator.api.v1alpha1.llamadeployment_status import ChosenPlan, PlanStatus
 from llama_operator.decide import access_check
-from llama_operator.decide.access_check import DEFAULT_REVISION, Subject, check_access, hub_revision, pinned
+from llama_operator.decide.access_check import Subject, check_access, hub_revision, pinned
 from llama_operator.decide.observed import LONG_AGO, AccessCheckFacts, RevisionFacts
 from llama_serving.config import AccessVerdict, HubAccess
 
@@ -39,7 +39,7 @@ def ask(observed, known, gated, now):
 
 @pytest.fixture
 def subject(gated):
-    return Subject(REVISION, gated.repository, DEFAULT_REVISION, SecretKey(name="hugging-face", key="token"))
+    return Subject(REVISION, gated.repository, gated.revision, SecretKey(name="hugging-face", key="token"))
 
 
 @pytest.fixture
@@ -227,7 +227,7 @@ def ask_pure(observed, known):
 def build(known):
     variant = known.model("llama-3.1-8b").default_variant("BF16")
     token = SecretKey(name="hugging-face", key="token")
-    digest = Subject(REVISION, variant.repository, DEFAULT_REVISION, token).digest
+    digest = Subject(REVISION, variant.repository, hub_revision(variant), token).digest
 
     def make(attempt, access, ended, leaving, number):
         verdict = None if access is None or not ended else AccessVerdict(access=access, repository="o/r", revision="m")

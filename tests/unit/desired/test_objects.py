@@ -101,7 +101,7 @@ def test_weights_on_disk_have_to_be_those_of_the_model_and_generated_ones_need_n
 def test_no_pickles_are_loaded_whatever_the_load_format():
     formats = {
         name: serve(TINY | {"engine": {"arguments": {"loadFormat": name}}})["args"]["engine"]["load_format"]
-        for name in ("Auto", "Safetensors", "RunaiStreamer", "FastSafetensors")
+        for name in ("Auto", "Safetensors", "RunaiStreamer", "Fastsafetensors")
     }
     # Of vLLM's formats, these read safetensors only.
     assert set(formats.values()) == {"safetensors", "runai_streamer", "fastsafetensors"}

@@ -23,9 +23,11 @@ def serving(**changes):
         "queue_depth": 0,
         "running_requests": 0,
     }
-    return ServingStatus(
-        identity=DeploymentIdentity(namespace="team-a", name="chat", revision="r"), **(values | changes)
-    )
+    return ServingStatus(**({"identity": identity("r")} | values | changes))
+
+
+def identity(revision):
+    return DeploymentIdentity(namespace="team-a", name="chat", revision=revision)
 
 
 @pytest.fixture
@@ -106,10 +108,6 @@ def test_a_folder_that_is_not_what_was_declared_is_named_with_its_own_sentence(o
     found = find(say(observed(**TINY, ray_services=(facts,))), "ModelLoaded")
 
     assert (found.status, found.reason, found.message) == ("False", Reason.CHECKPOINT_REFUSED, sentence)
-
-
-def identity(revision):
-    return DeploymentIdentity(namespace="team-a", name="chat", revision=revision)
 
 
 @pytest.mark.parametrize(
