@@ -44,6 +44,12 @@ LICENSES_PATH = "/licenses"
 LICENSE_FILES_MISSING = "LicenseFilesMissing"
 """First word of the message of an engine that does not start because license files are missing."""
 
+CHECKPOINT_REFUSED = "CheckpointRefused"
+"""First word of the message of an engine that does not start because the model's folder is not what was declared."""
+
+LEAST_ENGINE_VERSION = "0.32.0"
+"""Oldest vLLM whose replicas count as ready: the checks of model folders rest on what it loads and how."""
+
 ATTRIBUTION_HEADER = "x-llama-attribution"
 """Response header with the line that the license asks to display."""
 
@@ -197,6 +203,40 @@ class LicenseDuties(Frozen):
     """Kinds of files without which the engine must not start."""
 
 
+class DeclaredFile(Frozen):
+    """A weight file that was declared."""
+
+    name: str = Field(min_length=1, max_length=255)
+    """Name in the model's folder."""
+    size_bytes: int = Field(ge=0)
+
+
+class DeclaredContents(Frozen):
+    """What the model's folder has to hold before an engine starts. Checked by `llama_serving.contents`.
+
+    Only what no fine-tuning and no quantization changes stands here.
+    """
+
+    declared_by: str = Field(min_length=1, max_length=128)
+    """Who declares it, for messages: `LlamaModel acme-chat` or `the catalog's llama-3.1-8b`."""
+    architectures: tuple[Annotated[str, Field(max_length=128)], ...] = Field(default=(), max_length=8)
+    """Class names that `architectures` of config.json may have; empty if none was declared."""
+    model_types: tuple[Annotated[str, Field(max_length=128)], ...] = Field(default=(), max_length=8)
+    """The same for `model_type`."""
+    sizes: dict[str, tuple[Annotated[int, Field(ge=1)], ...]] = Field(default_factory=dict, max_length=16)
+    """Fields of config.json with the values that each may have."""
+    vocab_size: int | None = Field(default=None, ge=1)
+    """A vocabulary may have grown by some added tokens."""
+    experts: int = Field(default=0, ge=0)
+    """Routed experts of a layer; 0 for a dense model."""
+    takes_images: bool = False
+    """Whether a part for images may be there."""
+    weight_bytes: int | None = Field(default=None, ge=1)
+    """Bytes of all weight files together; None if nobody declared them."""
+    files: tuple[DeclaredFile, ...] = Field(default=(), max_length=512)
+    """All weight files; empty if nobody declared them."""
+
+
 class ServingConfig(Frozen):
     """`applications[].args`: one model, one engine shape."""
 
@@ -208,6 +248,8 @@ class ServingConfig(Frozen):
     identity: DeploymentIdentity
     license: LicenseDuties | None = None
     """None if no license asks to show anything, and in configs that were pinned before the field existed."""
+    contents: DeclaredContents | None = None
+    """None for weights that the pods generate, and in configs that were pinned before the field existed."""
 
     @model_validator(mode="after")
     def _device_fits_engine(self) -> Self:
@@ -280,6 +322,8 @@ class ReplicaReport(Answer):
     """Measured by vLLM at start: tokens that the KV cache holds, in whole blocks."""
     max_concurrency: float | None = Field(default=None, ge=0, allow_inf_nan=False)
     """The same as a number of sequences of the longest length; vLLM's own `Maximum concurrency`."""
+    engine_version: str | None = Field(default=None, max_length=64)
+    """Version of vLLM; None from pods that are older than the field."""
 
 
 class ServingStatus(Answer):
@@ -298,6 +342,8 @@ class ServingStatus(Answer):
     """Smallest KV cache among the replicas, in tokens."""
     max_concurrency: float | None = Field(default=None, ge=0, allow_inf_nan=False)
     """Sequences of the longest length that the smallest KV cache holds at once."""
+    engine_version: str | None = Field(default=None, max_length=64)
+    """Oldest version of vLLM among the replicas; None while none runs, and from pods that are older than the field."""
     reports: tuple[ReplicaReport, ...] = ()
 
 
@@ -333,6 +379,12 @@ class AccessVerdict(Frozen):
     """Commit of the revision, if the Hub said it."""
     message: str = Field(default="", max_length=1024)
     """The words of the Hub, or of the network error."""
+
+
+def version_key(version: str) -> tuple[int, ...]:
+    """The release numbers of a version, to compare it: `0.32.1rc2+cu129` is (0, 32, 1); empty for what is none."""
+    release = re.match(r"v?(\d{1,9}(?:\.\d{1,9})*)", version)
+    return tuple(int(number) for number in release[1].split(".")) if release else ()
 
 
 def server_deployment_name(model_id: str) -> str:

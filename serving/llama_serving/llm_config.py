@@ -54,5 +54,7 @@ def _engine_arguments(config: ServingConfig) -> dict[str, Any]:
         # Without it vLLM on CPU reserves nearly all memory of the machine.
         "kv_cache_memory_bytes": engine.cpu_kv_cache_bytes if config.placement.device == "CPU" else None,
         "revision": config.source.revision,
+        # Left to itself, vLLM prefers a params.json beside it, which nobody compares with what was declared.
+        "config_format": "hf" if config.contents is not None else None,
     }
     return {name: value for name, value in arguments.items() if value is not None}

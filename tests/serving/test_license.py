@@ -2,7 +2,7 @@
 
 import pytest
 
-from llama_serving.config import LicenseDuties, LicenseFamilyDuties, ModelSource
+from llama_serving.config import DeclaredContents, LicenseDuties, LicenseFamilyDuties, ModelSource
 from llama_serving.generated import checkpoint
 
 pytestmark = [pytest.mark.serving, pytest.mark.timeout(1800)]
@@ -20,6 +20,14 @@ DUTIES = LicenseDuties(
     ),
     required_files=("License",),
 )
+DECLARED = DeclaredContents(
+    declared_by="LlamaModel tiny",
+    architectures=("LlamaForCausalLM",),
+    model_types=("llama",),
+    sizes={"num_hidden_layers": (2,), "hidden_size": (256,), "intermediate_size": (512,), "num_key_value_heads": (4,)},
+    vocab_size=512,
+)
+"""So that the engine of these tests is one that has looked at its folder, before and after."""
 TERMS = 'AllowedWithName; family="llama-3.3"; name-prefix="Llama"'
 
 
@@ -32,7 +40,7 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def refused_then_served(deploy, config, folder, eventually):
     """What Ray said of the deployment without a license file, and the deployment after the file was put there."""
-    changes = {"source": ModelSource(kind="Path", location=str(folder)), "license": DUTIES}
+    changes = {"source": ModelSource(kind="Path", location=str(folder)), "license": DUTIES, "contents": DECLARED}
     here = deploy(config().model_copy(update=changes), wait=False)
     refused = eventually(
         lambda: found if (found := here.cluster.application()).get("status") == "DEPLOY_FAILED" else None,

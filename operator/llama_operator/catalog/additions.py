@@ -17,7 +17,7 @@ from llama_operator.api.v1alpha1.llamamodel import (
 )
 from llama_operator.catalog import formulas
 from llama_operator.catalog.ancestry import Above, Ancestry
-from llama_operator.catalog.models import Architecture, Model, Variant
+from llama_operator.catalog.models import Architecture, Model, Variant, WeightFile
 from llama_operator.catalog.registry import Catalog, UnknownLicenseError, UnknownModelError
 
 _DENSE = "LlamaForCausalLM"
@@ -132,6 +132,7 @@ def _entry(
         weight_bytes=weights.size_bytes or formulas.weight_bytes(shape, weights.precision.value),
         bytes_source="published" if weights.size_bytes else "formula",
         quantization=weights.quantization or None,
+        files=tuple(WeightFile(name=file.name, size_bytes=file.size_bytes) for file in weights.files),
     )
     multimodal = spec.modality == "TextAndImage" or any(ancestor.modality != "Text" for _, ancestor in ancestors)
     return Model(
@@ -140,6 +141,7 @@ def _entry(
         license_families=families,
         modality="TextAndImage" if multimodal else "Text",
         architecture=shape,
+        class_declared=base is not None or spec.architecture_fingerprint.class_name is not None,
         params_total=counted.total,
         params_active=formulas.active_parameters(shape),
         context_length=length,

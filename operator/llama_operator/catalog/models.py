@@ -96,6 +96,8 @@ class Architecture(Fact):
     """Width of the gated feed-forward block; of one expert if there are several."""
     num_attention_heads: Count
     num_key_value_heads: Count
+    duplicated_key_value_heads: Annotated[tuple[Count, ...], Field(strict=False)] = ()
+    """Numbers that some published copies have, in which every head of keys and values stands several times."""
     head_dim: Count
     vocab_size: Count
     tie_word_embeddings: bool
@@ -135,6 +137,13 @@ class EngineLimit(Fact):
         return f"needs {self.engine} with {self.argument}: {self.reason}"
 
 
+class WeightFile(Fact):
+    """A file with weights; known of added models only."""
+
+    name: str
+    size_bytes: Annotated[int, Field(ge=0)]
+
+
 class Variant(Fact):
     """Weights in one precision, in one repository."""
 
@@ -142,7 +151,7 @@ class Variant(Fact):
     repository: str | None
     """Hugging Face repository; None for weights that the project generates itself."""
     revision: str | None = None
-    """Commit that is known to be served in production: a hint, not a pin. Of an added model: the pin."""
+    """Commit that is downloaded; None where none is known, and then the default branch is."""
     uri: str | None = None
     """Folder of an object store that holds the weights instead of a repository; only added models have one."""
     volume_claim: str | None = None
@@ -164,7 +173,9 @@ class Variant(Fact):
     vocab_size: Count | None = None
     """Vocabulary if it differs from the model's."""
     image_size: Count | None = None
-    """Edge of an image tile if it differs from the model's."""
+    """Edge of an image tile where it differs from the model's."""
+    files: tuple[WeightFile, ...] = ()
+    """All weight files, where they are declared."""
     license_families: tuple[Name, ...] = ()
     """Families that the publisher of this copy adds to the model's own."""
     engine_limits: tuple[EngineLimit, ...] = ()
@@ -198,6 +209,9 @@ class Model(Fact):
     """Random weights, made by the project itself: nothing is downloaded."""
     modality: Literal["Text", "TextAndImage"]
     architecture: Architecture
+    class_declared: bool = True
+    """Whether `architecture.class_name` is a fact, and no assumption about an added model that names neither a class nor
+    a base."""
     params_total: Count
     params_active: Count
     """Parameters of the language model that one token passes; the image encoder does not count."""

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 
 from llama_operator.api.reasons import ConditionType, Reason
 from llama_operator.api.v1alpha1.llamadeployment import SecretKey
-from llama_operator.catalog.models import Model, Variant
+from llama_operator.catalog.models import Variant
 from llama_operator.decide.observed import AccessCheckFacts, Observed, RevisionFacts
 from llama_operator.decide.problem import Problem
 from llama_serving.config import HubAccess
@@ -122,22 +122,17 @@ def pinned(record: RevisionFacts, variant: Variant | None) -> AccessCheck:
     return _open_to_all(variant) or _NOT_CHECKED
 
 
-def hub_revision(model: Model, variant: Variant) -> str:
-    """Branch or commit of the Hub that pods download.
-
-    A model that an administrator added names a commit. In the catalog a commit is a hint, and the engine takes the
-    default branch.
-    """
-    return (variant.revision if model.added else None) or DEFAULT_REVISION
+def hub_revision(variant: Variant) -> str:
+    """Commit of the Hub that pods download; the default branch if the catalog knows none."""
+    return variant.revision or DEFAULT_REVISION
 
 
-def check_access(observed: Observed, revision: str, model: Model, variant: Variant) -> AccessCheck:
+def check_access(observed: Observed, revision: str, variant: Variant) -> AccessCheck:
     """Say what is known about access to the weights of a revision that does not exist yet.
 
     Args:
         observed: What this pass knows; `access_checks` are the Jobs so far.
         revision: Name of the revision.
-        model: The model that it would serve.
         variant: The weights that it would serve.
     """
     free = _open_to_all(variant)
@@ -153,7 +148,7 @@ def check_access(observed: Observed, revision: str, model: Model, variant: Varia
             obsolete=_all(observed.access_checks),
             field=TOKEN_FIELD,
         )
-    subject = Subject(revision, variant.repository, hub_revision(model, variant), token)
+    subject = Subject(revision, variant.repository, hub_revision(variant), token)
     return _from_checks(subject, observed.access_checks, observed.now)
 
 

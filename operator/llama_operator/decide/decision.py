@@ -186,7 +186,7 @@ def _with_access_check(decision: Decision, observed: Observed, variant: Variant 
     """Ask for access to the weights of a revision that is about to be made."""
     if decision.problem is not None or decision.model is None or variant is None or _stopped(observed):
         return decision
-    found = check_access(observed, decision.revision.name, decision.model, variant)
+    found = check_access(observed, decision.revision.name, variant)
     return replace(decision, access_check=found, problem=found.problem)
 
 

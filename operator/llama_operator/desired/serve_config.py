@@ -26,6 +26,7 @@ from llama_operator.decide.license import LicenseVerdict
 from llama_operator.decide.observed import Settings
 from llama_operator.decide.plan.candidate import Candidate
 from llama_operator.decide.plan.memory import cpu_kv_cache_mib
+from llama_operator.desired.contents import declared_contents
 from llama_operator.desired.pods.weights import WEIGHTS_FOLDER
 from llama_serving.config import (
     APPLICATION_NAME,
@@ -51,7 +52,8 @@ _DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 _DTYPES = {"BF16": "bfloat16", "FP16": "float16"}
 _LOAD_FORMATS = {
-    LoadFormat.AUTO: None,
+    # vLLM's own `auto` falls back to pickles, which can run code of whoever made them.
+    LoadFormat.AUTO: "safetensors",
     LoadFormat.SAFETENSORS: "safetensors",
     LoadFormat.RUNAI_STREAMER: "runai_streamer",
     LoadFormat.FASTSAFETENSORS: "fastsafetensors",
@@ -105,6 +107,7 @@ def serving_config(
             namespace=deployment.metadata.namespace, name=deployment.metadata.name, revision=revision
         ),
         license=license_duties(verdict),
+        contents=None if model.generated and not settings.weights_path else declared_contents(model, chosen.variant),
     )
 
 
@@ -191,9 +194,7 @@ def _source(model: Model, chosen: Candidate, settings: Settings) -> ModelSource:
         return ModelSource(kind="Path", location="/".join(filter(None, (WEIGHTS_FOLDER, variant.volume_path))))
     if variant.uri is not None:
         return ModelSource(kind="ObjectStore", location=variant.uri)
-    # What an administrator adds is one commit; the commits of catalog entries are hints.
-    revision = variant.revision if model.added else None
-    return ModelSource(kind="HuggingFace", location=variant.repository or model.id, revision=revision)
+    return ModelSource(kind="HuggingFace", location=variant.repository or model.id, revision=variant.revision)
 
 
 def _load_format(arguments: EngineArguments) -> str | None:

@@ -87,10 +87,12 @@ class HashChainLog:
     Args:
         write: Appends one line to the log, all of it or nothing; raises OSError.
         anchor: Where the hash of the last line is kept.
+        default_image: Image of deployments that name none.
     """
 
-    def __init__(self, write: Callable[[bytes], None], anchor: Anchor) -> None:
+    def __init__(self, write: Callable[[bytes], None], anchor: Anchor, *, default_image: str = "") -> None:
         self._write = write
+        self._default_image = default_image
         self._anchor = anchor
         self._position: Position | None = None
         self._recorded: dict[tuple[str, str, str], str] = {}
@@ -113,7 +115,7 @@ class HashChainLog:
 
     async def append(self, observed: Observed, decision: Decision) -> None:
         """See `DecisionLog.append`. A term records the verdict of every deployment at least once."""
-        for line in decided(observed, decision):
+        for line in decided(observed, decision, default_image=self._default_image):
             await self._append_if_new(line)
 
     async def _append_if_new(self, line: DecisionRecord) -> None:

@@ -20,6 +20,7 @@ from llama_operator.decide.license import CHAIN, Evidence, LicenseVerdict
 from llama_operator.decide.license.running import RevisionVerdict
 from llama_operator.decide.observed import Observed, Requester
 from llama_operator.evidence.chain import Json, digest
+from llama_operator.evidence.weights import what_is_pinned, what_runs
 
 MOST_CHARACTERS: Final = 400
 MOST_ITEMS: Final = 32
@@ -149,10 +150,15 @@ class DecisionRecord:
         return digest({name: value for name, value in content.items() if name not in {"time", "requester"}})
 
 
-def decided(observed: Observed, decision: Decision) -> tuple[DecisionRecord, ...]:
+def decided(observed: Observed, decision: Decision, *, default_image: str = "") -> tuple[DecisionRecord, ...]:
     """Records of `decision`: of the wanted revision, and of every other one that has the traffic or whose license has ended.
 
-    None for the wanted one where no license was judged, and nothing else refused the model.
+    None for the wanted one if no license was judged, and nothing else refused the model.
+
+    Args:
+        observed: What the decision rests on.
+        decision: What was decided.
+        default_image: Image of a deployment that names none.
     """
     wanted, traffic = decision.revision.name, observed.traffic.revision if observed.traffic else ""
     here = {service.name for service in observed.ray_services}
@@ -164,12 +170,12 @@ def decided(observed: Observed, decision: Decision) -> tuple[DecisionRecord, ...
     unknown_model = decision.problem is not None and decision.problem.condition is ConditionType.MODEL_RESOLVED
     asked = decision.license is not None or unknown_model
     return (
-        *((_of_wanted(observed, decision),) if asked else ()),
+        *((_of_wanted(observed, decision, default_image),) if asked else ()),
         *(_of_running(observed, decision, judged) for judged in others),
     )
 
 
-def _of_wanted(observed: Observed, decision: Decision) -> DecisionRecord:
+def _of_wanted(observed: Observed, decision: Decision, default_image: str) -> DecisionRecord:
     spec, verdict = observed.deployment.spec, decision.license
     return DecisionRecord(
         time=observed.now,
@@ -182,13 +188,14 @@ def _of_wanted(observed: Observed, decision: Decision) -> DecisionRecord:
         effect=_effect(observed, decision),
         removes=_removes(decision, decision.revision.name),
         rules=rules(verdict) if verdict else (),
-        evidence=_evidence(observed, verdict.evidence if verdict else Evidence()),
+        evidence=_evidence(observed, verdict.evidence if verdict else Evidence())
+        | what_runs(observed, decision, default_image=default_image),
         requester=observed.requester,
     )
 
 
 def _of_running(observed: Observed, decision: Decision, judged: RevisionVerdict) -> DecisionRecord:
-    verdict = judged.verdict
+    verdict, pinned = judged.verdict, observed.pinned(judged.revision)
     unchanged = "GoesOn" if verdict.allowed else "NothingChanges"
     return DecisionRecord(
         time=observed.now,
@@ -201,7 +208,7 @@ def _of_running(observed: Observed, decision: Decision, judged: RevisionVerdict)
         effect="Drains" if judged.ended else unchanged,
         removes=_removes(decision, judged.revision),
         rules=rules(verdict),
-        evidence=_evidence(observed, verdict.evidence),
+        evidence=_evidence(observed, verdict.evidence) | ({} if pinned is None else what_is_pinned(pinned)),
         requester=observed.requester,
         running=judged.revision,
     )

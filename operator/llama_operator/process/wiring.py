@@ -90,7 +90,8 @@ def wire(settings: OperatorSettings, export: Export, cluster: KubernetesCluster,
     leadership, handover = Leadership(boot_clock), Handover(ANNOTATION_HEAD)
     identity = settings.identity or f"{socket.gethostname()}_{secrets.token_hex(4)}"
     election = _election(settings, cluster, identity, leadership, handover)
-    evidence = HashChainLog(sink.write, NoAnchor() if election is None else LeaseAnchor(election, leadership))
+    anchor = NoAnchor() if election is None else LeaseAnchor(election, leadership)
+    evidence = HashChainLog(sink.write, anchor, default_image=settings.serving_image)
     writer = FencedCluster(MeasuredCluster(cluster, metrics, tracer), leadership, wrote=note_write)
     platform = CurrentPlatform()
     ports = Ports(

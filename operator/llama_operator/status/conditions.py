@@ -13,8 +13,9 @@ from llama_operator.decide.plan.status import label
 from llama_operator.decide.rollout.ending import Ending
 from llama_operator.decide.rollout.engine_message import engine_message, refusal
 from llama_operator.decide.rollout.rollout import ENGINE_FAILED, Rollout
-from llama_operator.status import plan_check
+from llama_operator.status import engine_version, plan_check
 from llama_operator.status.finding import Finding
+from llama_serving.config import CHECKPOINT_REFUSED
 
 _TRUE, _FALSE, _UNKNOWN = ConditionStatus.TRUE, ConditionStatus.FALSE, ConditionStatus.UNKNOWN
 _CLUSTER_STARTS = "the Ray cluster is starting"
@@ -167,12 +168,15 @@ def _model_loaded(observed: Observed, decision: Decision) -> Finding:
         return Finding(kind, _FALSE if decision.rollout else _UNKNOWN, *_waiting(decision))
     refused = refusal(facts)
     if refused and not facts.serves:
-        return Finding(kind, _FALSE, Reason.LICENSE_FILES_MISSING, refused)
+        reason = Reason.CHECKPOINT_REFUSED if refused.startswith(CHECKPOINT_REFUSED) else Reason.LICENSE_FILES_MISSING
+        return Finding(kind, _FALSE, reason, refused)
     if facts.application_status in ENGINE_FAILED:
         message = engine_message(facts) or f"Serve reports {facts.application_status}"
         return Finding(kind, _FALSE, Reason.ENGINE_FAILED, message)
     if not facts.serves and facts.application_status != "RUNNING":
         return Finding(kind, _FALSE, Reason.STARTING, _starting_message(facts))
+    if (old := engine_version.too_old(observed, rollout.wanted if rollout else "")) is not None:
+        return Finding(kind, _FALSE, Reason.ENGINE_TOO_OLD, old)
     if observed.serving is not None and observed.serving.replicas == 0 and observed.serving.target_replicas == 0:
         return Finding(kind, _TRUE, Reason.SCALED_TO_ZERO, "no load; the next request starts an engine")
     return Finding(kind, _TRUE, Reason.ENGINE_RUNNING, "the engines that Serve counts on have loaded the model")

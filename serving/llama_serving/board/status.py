@@ -7,7 +7,7 @@ same state, and there is an answer while no engine runs.
 import time
 from collections.abc import Callable
 
-from llama_serving.config import ReplicaReport, ServingConfig, ServingStatus
+from llama_serving.config import ReplicaReport, ServingConfig, ServingStatus, version_key
 from llama_serving.licenses.files import LicenseFile
 
 _EXPIRY_SECONDS = 10.0
@@ -70,6 +70,7 @@ def summarize(
     waiting = sum(report.waiting for report in reports)
     tokens = [report.kv_cache_tokens for report in reports if report.kv_cache_tokens is not None]
     concurrency = [report.max_concurrency for report in reports if report.max_concurrency is not None]
+    versions = [report.engine_version for report in reports if report.engine_version is not None]
     return ServingStatus(
         identity=config.identity,
         model_id=config.model_id,
@@ -79,5 +80,6 @@ def summarize(
         running_requests=executing,
         kv_cache_tokens=min(tokens, default=None),
         max_concurrency=min(concurrency, default=None),
+        engine_version=min(versions, key=version_key, default=None),
         reports=reports,
     )

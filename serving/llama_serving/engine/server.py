@@ -16,7 +16,8 @@ from ray.serve.llm.deployment import LLMServer
 from llama_serving.autoscaling import METRIC_KV_USAGE, METRIC_RUNNING, METRIC_SLOTS, METRIC_WAITING
 from llama_serving.board.reporting import REPORT_SECONDS, BoardClient
 from llama_serving.config import ReplicaReport, ServingConfig
-from llama_serving.engine.vllm import LlamaEngine
+from llama_serving.contents.check import check_source
+from llama_serving.engine.vllm import ENGINE_VERSION, LlamaEngine
 from llama_serving.licenses.files import LicenseFile, read_license_files, require
 from llama_serving.licenses.folder import FolderUnavailableError, license_folder
 from llama_serving.llm_config import llm_config_of
@@ -69,6 +70,9 @@ class LlamaServer(LLMServer):
         # Before the weights are read: an engine that a policy forbids must not hold a GPU for minutes.
         self._licenses = await asyncio.to_thread(_license_files, self._serving)
         BoardClient().send("report_licenses", self._licenses)
+        looked_at = await asyncio.to_thread(check_source, self._serving)
+        if isinstance(self.engine, LlamaEngine):
+            self.engine.checks(self._serving, looked_at=looked_at)
         # The base class then waits for an agent that reports usage to Ray's makers, another process of 0.8 GB, and
         # does so even where reporting is switched off.
         await self.engine.start()
@@ -96,6 +100,7 @@ class LlamaServer(LLMServer):
                             kv_cache_usage=min(1.0, max(0.0, load.kv_usage)),
                             kv_cache_tokens=load.kv_cache_tokens,
                             max_concurrency=load.max_concurrency,
+                            engine_version=ENGINE_VERSION,
                         ),
                     )
                 await asyncio.sleep(REPORT_SECONDS)

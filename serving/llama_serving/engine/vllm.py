@@ -9,9 +9,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from ray.llm._internal.serve.engines.vllm.vllm_engine import VLLMEngine
+from vllm import __version__
 from vllm.v1.metrics.loggers import AggregateStatLoggerBase
 
+from llama_serving.config import ServingConfig
+from llama_serving.contents.check import check_loaded
 from llama_serving.engine.kv_cache import kv_cache_size
+
+ENGINE_VERSION: str = __version__
+"""Version of vLLM that runs here."""
 
 _LOGGER = logging.getLogger("ray.serve")
 
@@ -68,11 +74,17 @@ class LoadTap(AggregateStatLoggerBase):
 
 
 class LlamaEngine(VLLMEngine):
-    """Ray's vLLM engine with a `load`."""
+    """Ray's vLLM engine with a `load`, which checks the model's files before it reads them."""
 
     def __init__(self, llm_config: Any) -> None:
         super().__init__(llm_config)
         self._tap: LoadTap | None = None
+        self._serving: ServingConfig | None = None
+        self._looked_at = False
+
+    def checks(self, config: ServingConfig, *, looked_at: bool) -> None:
+        """Remember what is declared; `looked_at` says whether the files were seen before they were downloaded."""
+        self._serving, self._looked_at = config, looked_at
 
     def load(self) -> EngineLoad | None:
         """Return what the engine is doing; None when this version of vLLM cannot be tapped, or before the start."""
@@ -80,6 +92,9 @@ class LlamaEngine(VLLMEngine):
 
     def _prepare_engine_config(self, callback_ctx: Any) -> Any:
         arguments, frontend, config = super()._prepare_engine_config(callback_ctx)
+        if self._serving is not None:
+            # After every download, and before a weight is read.
+            check_loaded(self._serving, str(config.model_config.model), looked_at=self._looked_at)
         parallel = config.parallel_config
         if config.device_config.device_type == "cpu" and parallel.world_size == 1:
             # Ray always asks for a process per rank on CPU. A single rank runs as well within the engine's process,

@@ -166,3 +166,15 @@ def test_an_unknown_field_in_a_data_file_is_an_error() -> None:
     entry = model("llama-3.1-8b").model_dump(mode="json") | {"parameters": 8}
     with pytest.raises(ValidationError, match="parameters"):
         Model.model_validate_json(json.dumps(entry))
+
+
+def test_a_pin_is_a_whole_commit_and_the_same_for_every_variant_of_a_repository():
+    pins = {}
+    for model in load().models:
+        for variant in model.variants:
+            pins.setdefault(variant.repository, set()).add(variant.revision)
+    assert {len(commits) for commits in pins.values()} == {1}
+    known = [commit for (commit,) in pins.values() if commit is not None]
+    assert all(len(commit) == 40 and set(commit) <= set("0123456789abcdef") for commit in known)
+    assert len(known) >= 44
+    assert len(set(known)) == len(known)

@@ -11,7 +11,7 @@ from llama_operator.api.reasons import Reason
 from llama_operator.api.v1alpha1.llamadeployment import SecretKey
 from llama_operator.api.v1alpha1.llamadeployment_status import ChosenPlan, PlanStatus
 from llama_operator.decide import access_check
-from llama_operator.decide.access_check import DEFAULT_REVISION, Subject, check_access, hub_revision, pinned
+from llama_operator.decide.access_check import Subject, check_access, hub_revision, pinned
 from llama_operator.decide.observed import LONG_AGO, AccessCheckFacts, RevisionFacts
 from llama_serving.config import AccessVerdict, HubAccess
 
@@ -32,14 +32,14 @@ def ask(observed, known, gated, now):
     def call(*checks, variant=None, looked=True, seconds=0, weights=SECRET):
         found = observed(weights=weights, facts={"access_checks": checks if looked else None})
         found = replace(found, now=now + timedelta(seconds=seconds))
-        return check_access(found, REVISION, known.model("llama-3.1-8b"), variant or gated)
+        return check_access(found, REVISION, variant or gated)
 
     return call
 
 
 @pytest.fixture
 def subject(gated):
-    return Subject(REVISION, gated.repository, DEFAULT_REVISION, SecretKey(name="hugging-face", key="token"))
+    return Subject(REVISION, gated.repository, gated.revision, SecretKey(name="hugging-face", key="token"))
 
 
 @pytest.fixture
@@ -183,11 +183,11 @@ def test_what_runs_is_never_asked_about_again(gated):
     assert found.passed
 
 
-def test_an_added_model_is_asked_about_at_its_commit_and_the_catalogs_hint_is_none(known, gated):
-    model, commit = known.model("llama-3.1-8b"), "a" * 40
+def test_a_model_is_asked_about_at_its_commit_where_there_is_one(gated):
+    commit = "a" * 40
     variant = gated.model_copy(update={"revision": commit})
-    assert hub_revision(model, variant) == "main"
-    assert hub_revision(model.model_copy(update={"added": True}), variant) == commit
+    assert hub_revision(variant) == commit
+    assert hub_revision(variant.model_copy(update={"revision": None})) == "main"
 
 
 def pinned_plan(variant):
@@ -218,7 +218,7 @@ def ask_pure(observed, known):
 
     def call(jobs, seconds):
         facts = {"access_checks": jobs, "now": LONG_AGO + timedelta(seconds=seconds)}
-        return check_access(observed(weights=SECRET, facts=facts), REVISION, model, model.default_variant("BF16"))
+        return check_access(observed(weights=SECRET, facts=facts), REVISION, model.default_variant("BF16"))
 
     return call
 
@@ -227,7 +227,7 @@ def ask_pure(observed, known):
 def build(known):
     variant = known.model("llama-3.1-8b").default_variant("BF16")
     token = SecretKey(name="hugging-face", key="token")
-    digest = Subject(REVISION, variant.repository, DEFAULT_REVISION, token).digest
+    digest = Subject(REVISION, variant.repository, hub_revision(variant), token).digest
 
     def make(attempt, access, ended, leaving, number):
         verdict = None if access is None or not ended else AccessVerdict(access=access, repository="o/r", revision="m")

@@ -128,11 +128,19 @@ def test_a_config_from_before_the_field_existed_is_read():
     assert ServingConfig.model_validate(old).license is None
 
 
-def test_a_catalog_model_follows_the_default_branch_of_its_repository():
+def test_a_catalog_model_is_pinned_to_its_commit_where_one_is_known():
+    known = KNOWN.model("llama-3.1-8b").variants[0]
     assert arguments("llama-3.1-8b")["source"] == {
         "kind": "HuggingFace",
-        "location": KNOWN.model("llama-3.1-8b").variants[0].repository,
+        "location": known.repository,
+        "revision": known.revision,
     }
+
+
+def test_a_catalog_model_without_a_known_commit_follows_the_default_branch_of_its_repository():
+    (variant, *_) = (v for v in KNOWN.model("meditron-7b").variants if v.precision == "BF16")
+    assert variant.revision is None
+    assert arguments("meditron-7b")["source"] == {"kind": "HuggingFace", "location": variant.repository}
 
 
 def test_a_hub_model_that_an_administrator_added_is_pinned_to_its_commit():

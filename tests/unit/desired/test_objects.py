@@ -92,6 +92,28 @@ def test_weights_on_disk_override_the_source():
     assert source == {"kind": "Path", "location": "/weights"}
 
 
+def test_weights_on_disk_have_to_be_those_of_the_model_and_generated_ones_need_no_check():
+    assert "contents" not in serve(TINY)["args"]
+    declared = serve(TINY, settings_=Settings(weights_path="/weights"))["args"]["contents"]
+    assert (declared["declared_by"], declared["sizes"]["num_hidden_layers"]) == ("the catalog's tiny-random-llama", [2])
+
+
+def test_no_pickles_are_loaded_whatever_the_load_format():
+    formats = {
+        name: serve(TINY | {"engine": {"arguments": {"loadFormat": name}}})["args"]["engine"]["load_format"]
+        for name in ("Auto", "Safetensors", "RunaiStreamer", "Fastsafetensors")
+    }
+    # Of vLLM's formats, these read safetensors only.
+    assert set(formats.values()) == {"safetensors", "runai_streamer", "fastsafetensors"}
+    assert serve(TINY)["args"]["engine"]["load_format"] == "safetensors"
+
+
+def test_a_model_of_the_catalog_is_downloaded_at_its_commit():
+    source = serve(BIG | {"model": {"name": "llama-3.1-8b", "precision": "BF16"}})["args"]["source"]
+    assert source["revision"] == KNOWN.model("llama-3.1-8b").default_variant("BF16").revision
+    assert len(source["revision"]) == 40
+
+
 def test_a_derivative_is_served_under_the_name_that_its_license_asks_for():
     spec = BIG | {"model": {"name": "meditron3-70b"}}
     assert serve(spec)["args"]["model_id"].startswith("Llama")

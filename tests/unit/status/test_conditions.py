@@ -23,9 +23,11 @@ def serving(**changes):
         "queue_depth": 0,
         "running_requests": 0,
     }
-    return ServingStatus(
-        identity=DeploymentIdentity(namespace="team-a", name="chat", revision="r"), **(values | changes)
-    )
+    return ServingStatus(**({"identity": identity("r")} | values | changes))
+
+
+def identity(revision):
+    return DeploymentIdentity(namespace="team-a", name="chat", revision=revision)
 
 
 @pytest.fixture
@@ -96,6 +98,56 @@ def test_an_engine_that_refused_for_want_of_license_files_is_named_with_its_own_
     found = find(say(observed(**TINY, ray_services=(facts,))), "ModelLoaded")
 
     assert (found.status, found.reason, found.message) == ("False", Reason.LICENSE_FILES_MISSING, sentence)
+
+
+def test_a_folder_that_is_not_what_was_declared_is_named_with_its_own_sentence(observed, say, service_facts, wanted):
+    sentence = "CheckpointRefused: tiny was not started: /models is not what LlamaModel acme declares: x"
+    trace = f"llama_serving.contents.check.CheckpointRefusedError: {sentence}\nmore"
+    facts = service_facts(wanted, status="DEPLOY_FAILED", endpoints=0, message=trace)
+
+    found = find(say(observed(**TINY, ray_services=(facts,))), "ModelLoaded")
+
+    assert (found.status, found.reason, found.message) == ("False", Reason.CHECKPOINT_REFUSED, sentence)
+
+
+@pytest.mark.parametrize(
+    ("version", "ready"),
+    [
+        ("0.32.0", True),
+        ("0.32.1rc2+cu129", True),
+        ("1.0", True),
+        ("v0.33.0", True),
+        (None, True),
+        ("0.31.9", False),
+        ("0.9.2", False),
+        ("0.4", False),
+        ("nightly", False),
+    ],
+)
+def test_engines_older_than_the_floor_do_not_count_as_ready(observed, say, service_facts, wanted, version, ready):
+    tells = serving(identity=identity(wanted), engine_version=version)
+    status = say(observed(**TINY, ray_services=(service_facts(wanted),), serving=tells))
+
+    found = find(status, "ModelLoaded")
+    assert (found.reason == Reason.ENGINE_TOO_OLD) is not ready
+    assert (find(status, "Ready").reason == Reason.ENGINE_TOO_OLD) is not ready
+    assert ready or f"run vLLM {version}, and 0.32.0 or newer is needed" in found.message
+
+
+def test_the_version_of_a_revision_that_is_replaced_says_nothing_of_the_new_one(observed, say, service_facts, wanted):
+    old = serving(identity=identity("chat-old"), engine_version="0.9.0")
+    status = say(observed(**TINY, ray_services=(service_facts(wanted),), serving=old))
+    assert find(status, "ModelLoaded").reason != Reason.ENGINE_TOO_OLD
+
+
+def test_an_engine_that_was_too_old_stays_so_while_nobody_answers(observed, say, service_facts, wanted, deployment):
+    tells = serving(identity=identity(wanted), engine_version="0.9.0")
+    before = say(observed(**TINY, ray_services=(service_facts(wanted),), serving=tells))
+    silent = observed(**TINY, ray_services=(service_facts(wanted),), serving=None)
+    silent = replace(silent, deployment=silent.deployment.model_copy(update={"status": before}))
+    assert find(say(silent), "ModelLoaded") == find(before, "ModelLoaded")
+    fresh = serving(identity=identity(wanted), engine_version="0.32.0")
+    assert find(say(replace(silent, serving=fresh)), "ModelLoaded").reason == Reason.ENGINE_RUNNING
 
 
 def test_a_bad_new_spec_leaves_the_endpoint_ready_and_stalls(observed, say, service_facts):

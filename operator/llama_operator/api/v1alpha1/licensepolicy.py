@@ -22,6 +22,17 @@ from llama_operator.api.v1alpha1.llamadeployment import Purpose
 ResourceName = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$")]
 
 
+ImagePattern = Annotated[
+    str,
+    Field(
+        min_length=3,
+        max_length=512,
+        pattern=r"^[a-z0-9][A-Za-z0-9._:-]*(/[A-Za-z0-9._:@-]+)*([A-Za-z0-9]|/\*|/[a-z0-9._-]+[:@]\*)$",
+    ),
+]
+"""A whole image reference, or a prefix that ends with `/*`, `:*` or `@*`."""
+
+
 class LicenseTier(StrEnum):
     """The set of duties that a license family brings, from the fewest to the most (docs/licenses.md)."""
 
@@ -119,6 +130,11 @@ class LicensePolicySpec(ApiModel):
     """Entity and domicile that acceptances must name; not set in a cluster of several entities."""
     served_license_files: Requirement = Requirement.NOT_REQUIRED
     """Whether serving pods refuse a model folder that lacks the license files that its families ask for."""
+    images: Annotated[tuple[ImagePattern, ...], Field(max_length=64, strict=False)] = ()
+    """Images that `spec.image` of a deployment may name; empty for any. An entry is a whole reference as the deployment
+    writes it (`registry.example.com/serving:1.2`, no registry is added), or it ends with `/*` (everything below that path),
+    `:*` (every tag of that repository) or `@*` (every digest of it). The image of the operator's own setting is always
+    allowed."""
     trade_list: TradeList = TradeList()
     """Trade control."""
 

@@ -130,6 +130,15 @@ class ArchitectureFingerprint(ApiModel):
     """`Tied` if `tie_word_embeddings` is true."""
 
 
+class DeclaredWeightFile(ApiModel):
+    """A file with weights."""
+
+    name: Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*\.safetensors$")]
+    """Name in the model's folder, for example `model-00001-of-00004.safetensors`."""
+    size_bytes: Annotated[int, Field(ge=0, le=9_007_199_254_740_991)]
+    """Its size."""
+
+
 class Weights(ApiModel):
     """How the weights are stored."""
 
@@ -138,7 +147,11 @@ class Weights(ApiModel):
     quantization: Annotated[str, Field(max_length=63, pattern=r"^[a-z0-9_-]*$")] = ""
     """Method as vLLM names it, for example `compressed-tensors`; empty for 16-bit weights."""
     size_bytes: Annotated[int, Field(ge=1, le=9_007_199_254_740_991)] | None = None
-    """Size of all weight files together, in bytes. Default: computed from the shape, which is less exact."""
+    """Bytes of all weight files together. Default: computed from the shape, which is less exact. If it is set, pods refuse
+    a folder whose files differ from it by more than 1 %."""
+    files: Annotated[tuple[DeclaredWeightFile, ...], Field(max_length=512, strict=False)] = ()
+    """Every weight file with its size (`stat -c '%n %s' *.safetensors`). If it is set, pods refuse a folder with other
+    files or sizes."""
 
 
 class LlamaModelSpec(ApiModel):

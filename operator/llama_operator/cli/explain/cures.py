@@ -116,6 +116,11 @@ _BY_REASON: Mapping[str, str] = {
         "put the license texts that came with the weights beside config.json, or have the platform owner change "
         "servedLicenseFiles in the LicensePolicy; then set spec.rollout.restartedAt"
     ),
+    Reason.CHECKPOINT_REFUSED: (
+        "put the declared weights into the folder, or have an administrator declare what is there as a LlamaModel; then set "
+        "spec.rollout.restartedAt"
+    ),
+    Reason.ENGINE_TOO_OLD: "take an image with a newer engine: spec.image, or the operator's --image",
     Reason.ENGINE_FAILED: "change what the engine's message names; `kubectl llama rollback {name}` goes back",
     Reason.OBJECTIVES_NOT_MET: (
         "relax spec.objectives, or name a faster spec.hardware.accelerator; `kubectl llama plan -f FILE` shows what each "

@@ -10,7 +10,7 @@ from llama_operator.cli.shared.checks import Check, State
 from llama_operator.cli.shared.connection import Unknown
 from llama_operator.decide.observed import RayClusterFacts, RayServiceFacts
 from llama_operator.decide.rollout.rollout import ENGINE_FAILED
-from llama_serving.config import LICENSE_FILES_MISSING
+from llama_serving.config import CHECKPOINT_REFUSED, LICENSE_FILES_MISSING
 
 _Child = TypeVar("_Child", RayServiceFacts, RayClusterFacts)
 
@@ -119,6 +119,7 @@ def engine(facts: Facts) -> Check:
 
 _ADVICE = (
     (LICENSE_FILES_MISSING, "put the license texts beside the weights, or ask the platform owner (LicensePolicy)"),
+    (CHECKPOINT_REFUSED, "put the declared weights there, or have them declared as what they are (LlamaModel)"),
     ("out of memory", "give the engine less to hold: lower spec.context or spec.engine.gpuMemoryUtilizationPercent"),
     ("KV cache", "lower spec.context.maxModelLength, or take more GPUs by spec.parallelism"),
     ("No space left", "give the pods more ephemeral storage, or weights on a volume"),

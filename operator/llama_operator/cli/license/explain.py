@@ -11,6 +11,7 @@ from llama_operator.cli.shared.connection import Connection, Connector, on_clust
 from llama_operator.cli.shared.exit_codes import EXIT_LICENSE_REFUSED, EXIT_OK
 from llama_operator.errors import FieldProblem, InvalidManifestError
 from llama_operator.evidence.record import RuleRecord
+from llama_operator.evidence.weights import what_runs
 
 _STATES = {
     "Allowed": checks.State.PASSED,
@@ -66,9 +67,18 @@ def document(judged: Judged, unknown: tuple[str, ...] = ()) -> dict[str, Any]:
         "lineage": list(evidence.lineage) if evidence else [],
         "textHashes": list(evidence.text_hashes) if evidence else [],
         "modelDigest": evidence.model_digest if evidence else "",
+        "source": _source(judged),
+        "image": what_runs(judged.observed, judged.decision, default_image="")["image"],
         "unknown": list(unknown),
         "disclaimer": DISCLAIMER,
     }
+
+
+def _source(judged: Judged) -> str:
+    """Where the weights are, with the commit where there is one."""
+    runs = what_runs(judged.observed, judged.decision, default_image="")
+    judged_source = judged.verdict.evidence.source if judged.verdict else ""
+    return str(runs.get("modelSource") or judged_source)
 
 
 def _rule(rule: RuleRecord) -> dict[str, str]:
@@ -102,6 +112,9 @@ def _print(judged: Judged, unknown: tuple[str, ...]) -> None:
     if verdict is not None:
         titles = " and ".join(family.title for family in verdict.duties.families) or "no license that is known"
         console.print(Text(f"{judged.address}: {model} is under {titles} (tier {verdict.tier})"), soft_wrap=True)
+        digest = verdict.evidence.model_digest
+        weights = f"{_source(judged) or 'generated'}{f', files {digest}' if digest else ''}"
+        console.print(Text(f"  weights: {weights}", style="dim"), soft_wrap=True)
         for step in verdict.evidence.lineage:
             console.print(Text(f"  lineage: {step}", style="dim"), soft_wrap=True)
         checks.show(console, [_check(rule) for rule in judged.rules])

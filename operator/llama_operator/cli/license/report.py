@@ -11,6 +11,7 @@ from llama_operator.cli.shared import output
 from llama_operator.cli.shared.connection import Connection, Connector, on_cluster
 from llama_operator.cli.shared.exit_codes import EXIT_OK
 from llama_operator.errors import FieldProblem, InvalidManifestError
+from llama_operator.evidence.weights import what_runs
 
 _COLUMNS = (
     "namespace",
@@ -33,6 +34,8 @@ _COLUMNS = (
     "textHashes",
     "modelDigest",
     "source",
+    "commit",
+    "image",
     "generation",
     "message",
 )
@@ -66,6 +69,7 @@ def document(judged: Judged) -> dict[str, Any]:
     metadata, spec, verdict = judged.deployment.metadata, judged.deployment.spec, judged.verdict
     evidence, duties = (verdict.evidence, verdict.duties) if verdict else (None, None)
     used = evidence.acceptances if evidence else ()
+    runs = what_runs(judged.observed, judged.decision, default_image="")
     return {
         "namespace": metadata.namespace,
         "name": metadata.name,
@@ -86,7 +90,9 @@ def document(judged: Judged) -> dict[str, Any]:
         "rules": list(duties.rules) if duties else [],
         "textHashes": list(evidence.text_hashes) if evidence else [],
         "modelDigest": evidence.model_digest if evidence else "",
-        "source": evidence.source if evidence else "",
+        "source": runs.get("modelSource") or (evidence.source if evidence else ""),
+        "commit": runs["modelCommit"],
+        "image": runs["image"],
         "generation": metadata.generation,
         "message": judged.message,
     }

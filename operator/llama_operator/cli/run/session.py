@@ -39,6 +39,10 @@ _KUBERAY = "kuberay-operator"
 _NODE = "this-machine"
 
 
+_REFUSED = frozenset({Reason.ENGINE_FAILED, Reason.LICENSE_FILES_MISSING, Reason.CHECKPOINT_REFUSED})
+"""Reasons that trying again does not change."""
+
+
 class RunFailedError(LlamaOperatorError):
     """The deployment cannot serve on this machine; the message says why, and where the details are."""
 
@@ -113,7 +117,7 @@ class LocalSession:
             loaded, ready = conditions.get(ConditionType.MODEL_LOADED), conditions.get(ConditionType.READY)
             if ready is not None and ready.status is ConditionStatus.TRUE:
                 return self.status.url
-            if loaded is not None and loaded.reason in {Reason.ENGINE_FAILED, Reason.LICENSE_FILES_MISSING}:
+            if loaded is not None and loaded.reason in _REFUSED:
                 raise RunFailedError(loaded.message)
             await self.next_status()
 

@@ -111,6 +111,8 @@ class LicenseInput:
     most_replicas: int = 1
     ends: tuple[LicenseEnd, ...] = ()
     """Ends of licenses that revisions of this deployment remember."""
+    image: str = ""
+    """Image that the deployment names for its pods; empty for the operator's own."""
     today: date | None = None
     """Day of the decision, in UTC; None if it is not known: then nothing is overdue."""
 

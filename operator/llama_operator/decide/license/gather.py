@@ -44,6 +44,7 @@ def license_input(
         most_gpus=None if gpus_per_replica is None else gpus_per_replica * replicas,
         most_replicas=replicas,
         ends=tuple(pinned.license_end for pinned in observed.revisions if pinned.license_end is not None),
+        image=spec.image or "",
         today=None if observed.now == LONG_AGO else observed.now.date(),
     )
 

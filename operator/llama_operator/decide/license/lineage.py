@@ -103,7 +103,7 @@ class Lineages:
             multimodal=model.modality != "Text" or (ancestor is not None and ancestor.multimodal),
             unresolved=ancestor.unresolved if ancestor else (),
             names=tuple(dict.fromkeys(name for name in (model.id, repository) if name)),
-            source=f"https://huggingface.co/{repository}" if repository else "",
+            source=_hub(repository, variant.revision if variant else None) if repository else "",
         )
 
     def _of_added(self, model: LlamaModel, above: Above[_Resolved]) -> _Resolved:
@@ -314,10 +314,14 @@ def _names(model: LlamaModel) -> tuple[str, ...]:
     return tuple(name for name in (model.metadata.name, *places) if name)
 
 
+def _hub(repository: str, commit: str | None) -> str:
+    return f"https://huggingface.co/{repository}{f'@{commit}' if commit else ''}"
+
+
 def _source(model: LlamaModel) -> str:
     source = model.spec.source
     if source.hugging_face is not None:
-        return f"https://huggingface.co/{source.hugging_face.repository}@{source.hugging_face.revision}"
+        return _hub(source.hugging_face.repository, source.hugging_face.revision)
     if source.object_store is not None:
         return source.object_store.uri
     return f"volumeClaim:{source.volume_claim.name}/{source.volume_claim.path}" if source.volume_claim else ""

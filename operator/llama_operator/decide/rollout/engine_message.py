@@ -3,9 +3,9 @@
 import re
 
 from llama_operator.decide.observed import RayServiceFacts
-from llama_serving.config import LICENSE_FILES_MISSING
+from llama_serving.config import CHECKPOINT_REFUSED, LICENSE_FILES_MISSING
 
-_REFUSAL = re.compile(rf"\b{LICENSE_FILES_MISSING}: [^\n]+")
+_REFUSAL = re.compile(rf"\b(?:{LICENSE_FILES_MISSING}|{CHECKPOINT_REFUSED}): [^\n]+")
 
 
 def engine_message(service: RayServiceFacts) -> str:
@@ -18,7 +18,7 @@ def engine_message(service: RayServiceFacts) -> str:
 
 
 def refusal(service: RayServiceFacts) -> str:
-    """Return the sentence with which an engine refused to start for want of license files; empty if none did."""
+    """Return the sentence with which an engine refused to start on the model's folder; empty if none did."""
     for message in (service.application_message, *(part.message for part in service.deployments)):
         refusals = _REFUSAL.findall(message)
         if refusals:

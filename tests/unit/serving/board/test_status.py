@@ -172,3 +172,12 @@ class SelfAwareCacheConfig(CacheConfig):
 )
 def test_the_measured_cache_is_told_in_whole_blocks(cache, length, expected):
     assert kv_cache_size(cache, length) == expected
+
+
+def test_the_oldest_engine_among_the_replicas_is_told(config):
+    versions = ["0.33.0", "0.9.1", None, "0.32.0+cpu"]
+    reports = tuple(report(f"r{n}").model_copy(update={"engine_version": v}) for n, v in enumerate(versions))
+    told = [
+        summarize(config, reports=some, open_requests=0, running=1, target=1).engine_version for some in (reports, ())
+    ]
+    assert told == ["0.9.1", None]

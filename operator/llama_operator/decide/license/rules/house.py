@@ -69,6 +69,35 @@ def _size_allowed(case: LicenseInput) -> Refusal | None:
     return None
 
 
+def _image_allowed(case: LicenseInput) -> Refusal | None:
+    for policy in case.policies:
+        allowed = policy.spec.images
+        if case.image and allowed and not any(image_matches(case.image, pattern) for pattern in allowed):
+            return Refusal(
+                f"house policy: LicensePolicy {policy.metadata.name} allows only the images {', '.join(allowed)}, not "
+                f"{case.image}",
+                "name one of them in spec.image, leave it out for the operator's own, or ask the platform owner; this is no "
+                "license term",
+            )
+    return None
+
+
+def image_matches(image: str, pattern: str) -> bool:
+    """Whether an entry of `spec.images` covers an image reference.
+
+    Args:
+        image: Reference as the deployment writes it.
+        pattern: A whole reference, or a prefix that ends with `/*`, `:*` or `@*`.
+    """
+    if not pattern.endswith("*"):
+        return image == pattern
+    prefix, rest = pattern[:-1], image[len(pattern) - 1 :]
+    if not image.startswith(prefix) or not rest or ".." in image:
+        return False
+    # A tag or a digest has no slash: what follows a port is another repository.
+    return prefix.endswith("/") or "/" not in rest
+
+
 def _guard_required(case: LicenseInput) -> Refusal | None:
     for policy, entry in governing(case):
         wanted = entry.require_guard is Requirement.REQUIRED and not case.model.guard
@@ -141,6 +170,7 @@ CHECKS: tuple[Check, ...] = (
             ("house-acceptance", _acceptance_allowed, under_acceptance_in_a_house, True),
             ("house-size", _size_allowed, in_a_house, False),
             ("house-guard", _guard_required, in_a_house, False),
+            ("house-image", _image_allowed, in_a_house, False),
         )
     ),
 )

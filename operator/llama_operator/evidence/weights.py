@@ -1,0 +1,67 @@
+"""Which image and which weights a revision runs, from what is pinned of it. Pure.
+
+Called by `evidence.record` and `kubectl llama license`. A revision that was made before the catalog pinned a commit runs the
+default branch, whatever the catalog says now.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from llama_operator.decide.decision import Decision
+from llama_operator.decide.observed import Observed, RevisionFacts
+from llama_operator.evidence.chain import Json
+
+
+def what_runs(observed: Observed, decision: Decision, *, default_image: str) -> dict[str, Json]:
+    """Return image, repository and commit as fields of a line.
+
+    Args:
+        observed: What is known of the deployment, with the records of its revisions.
+        decision: The decision that is recorded; its revision is meant.
+        default_image: Image of a revision that is about to be made and names none.
+    """
+    pinned = observed.pinned(decision.revision.name)
+    chosen = decision.chosen
+    if pinned is not None:
+        return what_is_pinned(pinned)
+    image = observed.deployment.spec.image or default_image
+    if chosen is None or decision.model is None or not chosen.repository:
+        return _fields(image, {})
+    wanted = (chosen.repository, chosen.precision)
+    commits = (v.revision for v in decision.model.variants if (v.repository, v.precision) == wanted)
+    return _fields(image, {"location": chosen.repository, "revision": next(commits, None)})
+
+
+def what_is_pinned(pinned: RevisionFacts) -> dict[str, Json]:
+    """Return image, repository and commit of a revision that has been made, as fields of a line."""
+    source = _arguments(pinned.serve_config).get("source") or {}
+    return _fields(_image(pinned.cluster), source if source.get("kind") == "HuggingFace" else {})
+
+
+def _fields(image: str, source: Mapping[str, Any]) -> dict[str, Json]:
+    return {
+        "image": image,
+        "modelRepository": str(source.get("location") or ""),
+        "modelCommit": str(source.get("revision") or ""),
+    } | _source(source)
+
+
+def _source(source: Mapping[str, Any]) -> dict[str, Json]:
+    """The address of what is downloaded, which takes the place of the one that was judged."""
+    if not source.get("location"):
+        return {}
+    commit = source.get("revision")
+    return {"modelSource": f"https://huggingface.co/{source['location']}{f'@{commit}' if commit else ''}"}
+
+
+def _image(cluster: Mapping[str, Any]) -> str:
+    """Image of the workers, which run the engine."""
+    groups = cluster.get("workerGroupSpecs") or [{}]
+    containers = groups[0].get("template", {}).get("spec", {}).get("containers") or [{}]
+    return str(containers[0].get("image") or "")
+
+
+def _arguments(serve_config: Mapping[str, Any]) -> Mapping[str, Any]:
+    applications = serve_config.get("applications") or [{}]
+    found: Mapping[str, Any] = applications[0].get("args") or {}
+    return found
