@@ -129,7 +129,11 @@ def _license_offline(arguments: argparse.Namespace) -> int:
             from llama_operator.cli.license import verify
 
             options = verify.VerifyOptions(
-                tuple(arguments.files), arguments.after, arguments.head, mixed=arguments.mixed
+                tuple(arguments.files),
+                arguments.after,
+                arguments.head,
+                mixed=arguments.mixed,
+                public_keys=tuple(arguments.public_key),
             )
             return verify.command(options, as_json=as_json)
 

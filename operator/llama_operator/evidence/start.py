@@ -1,17 +1,20 @@
 """With what a term of evidence starts: where its lines go, and which line its first one follows. Called by `process`."""
 
 import logging
-import re
 import sys
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING
 
+from llama_operator.evidence import head
 from llama_operator.evidence.chain import GENESIS
 from llama_operator.evidence.log import EvidenceError
+from llama_operator.evidence.pem import KeyFileError
 from llama_operator.evidence.sink import EvidenceFile, EvidenceStream
 
+if TYPE_CHECKING:
+    from llama_operator.evidence.keys import SigningKey
+
 _LOG = logging.getLogger(__name__)
-_HASH: Final = re.compile(r"[0-9a-f]{64}")
 
 
 def sink(path: Path | None) -> EvidenceFile | EvidenceStream:
@@ -19,12 +22,35 @@ def sink(path: Path | None) -> EvidenceFile | EvidenceStream:
     return EvidenceStream(sys.stdout.buffer) if path is None else EvidenceFile(path)
 
 
+def signer(path: Path | None) -> "SigningKey | None":
+    """What signs lines: the key in the file at `path`, read once; None without one.
+
+    Raises:
+        KeyFileError: If it cannot sign; the message names the setting.
+    """
+    if path is None:
+        return None
+    setting = "--evidence-signing-key (or LLAMA_OPERATOR_EVIDENCE_SIGNING_KEY)"
+    try:
+        # Only here: the library takes a tenth of a second to load.
+        from llama_operator.evidence import keys  # noqa: PLC0415
+    except ImportError as error:
+        raise KeyFileError(f"{setting}: needs the library cryptography, which cannot be loaded: {error}") from None
+    try:
+        key = keys.signing_key(path)
+    except KeyFileError as error:
+        raise KeyFileError(f"{setting}: {path} {error}") from None
+    _LOG.info("signs the evidence with the key %s", key.key)
+    return key
+
+
 def previous(target: EvidenceFile | EvidenceStream, anchored: str) -> str:
     """Hash of the line that the first one of the new term follows.
 
     Args:
         target: Where lines go; the end of a file is made ready for the next one.
-        anchored: What the Lease says; it goes before what the file says, which others may have changed.
+        anchored: What the Lease says, as `evidence.head` writes it; it goes before what the file says, which others may
+            have changed. A signature is not checked: no key of the past is at hand, and verification sees who signed.
 
     Raises:
         EvidenceError: If the file cannot be read or written.
@@ -41,7 +67,8 @@ def previous(target: EvidenceFile | EvidenceStream, anchored: str) -> str:
             raise EvidenceError(f"the evidence file cannot be used: {error}; see --evidence-file") from error
     if not anchored:
         return written
-    if _HASH.fullmatch(anchored) is None:
+    end = head.read(anchored)
+    if end is None:
         _LOG.warning("the Lease names no hash as the end of the evidence, but %r; goes by the log alone", anchored[:80])
         return written
-    return anchored
+    return end.hash

@@ -23,6 +23,7 @@ from llama_operator import __version__, catalog
 from llama_operator.api.reasons import ConditionType
 from llama_operator.evidence import start
 from llama_operator.evidence.anchor import ANNOTATION_HEAD, LeaseAnchor
+from llama_operator.evidence.chain import Signer
 from llama_operator.evidence.log import EvidenceError, HashChainLog, NoAnchor
 from llama_operator.handlers import registry
 from llama_operator.handlers.dispatch import Dispatcher
@@ -67,13 +68,14 @@ _WRITTEN: ContextVar[set[Kind] | None] = ContextVar("llama_operator_written", de
 
 async def run(settings: OperatorSettings, environment: Mapping[str, str]) -> int:
     """Run until a signal or a failure that only a restart mends; returns the exit code."""
+    signer = start.signer(settings.evidence_signing_key)
     signals = StopSignals()
     signals.install()
     async with AsyncExitStack() as stack:
         export = await stack.enter_async_context(Export(settings.metrics, OtlpSettings.read(environment)))
         cluster = await stack.enter_async_context(connect(settings.kubeconfig, settings.context or None))
         http = await stack.enter_async_context(aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()))
-        operator = Operator(settings, export, cluster, http, signals)
+        operator = Operator(settings, export, cluster, http, signals, signer)
         if settings.probe_port:
             address = await stack.enter_async_context(
                 probes.serve(
@@ -97,6 +99,7 @@ class Operator:
         cluster: The API server.
         http: For the serving pods' status endpoint.
         signals: When to stop.
+        signer: Signs evidence; None: it is not signed.
     """
 
     def __init__(
@@ -106,6 +109,7 @@ class Operator:
         cluster: KubernetesCluster,
         http: aiohttp.ClientSession,
         signals: StopSignals,
+        signer: Signer | None = None,
     ) -> None:
         self._settings = settings
         self._signals = signals
@@ -118,7 +122,9 @@ class Operator:
         self._election = _election(settings, cluster, self._leadership, self._handover)
         self._sink = start.sink(settings.evidence_file)
         self._evidence = HashChainLog(
-            self._sink.write, NoAnchor() if self._election is None else LeaseAnchor(self._election, self._leadership)
+            self._sink.write,
+            NoAnchor() if self._election is None else LeaseAnchor(self._election, self._leadership),
+            signer,
         )
         writer = FencedCluster(MeasuredCluster(cluster, metrics, tracer), self._leadership, wrote=_note_write)
         self._ports = Ports(
