@@ -21,6 +21,7 @@ MAKE_PUBLIC: Final = "take the public key with `openssl pkey -in key.pem -pubout
 _BLOCK: Final = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----(.*?)-----END \1-----", re.DOTALL)
 _PRIVATE: Final = "PRIVATE KEY"
 _PUBLIC: Final = "PUBLIC KEY"
+_VERSION_2: Final = b"\x02\x01\x01"
 _OTHERS: Final = {
     "OPENSSH PRIVATE KEY": "holds a key in the format of ssh-keygen",
     "RSA PRIVATE KEY": "holds an RSA key, and only Ed25519 is used",
@@ -47,12 +48,16 @@ def private_key(content: bytes) -> bytes:
     Raises:
         KeyFileError: If there is none, or more than one.
     """
-    blocks = [block for block in _blocks(content, MAKE_PRIVATE) if block.label != _PUBLIC]
+    # Parameters of a curve stand before the key that old programs write.
+    blocks = [block for block in _blocks(content, MAKE_PRIVATE) if block.label not in {_PUBLIC, "EC PARAMETERS"}]
     if not blocks:
         raise KeyFileError(f"holds only a public key, and signing needs the private one; {MAKE_PRIVATE}")
     if len(blocks) > 1:
         raise KeyFileError(f"holds {len(blocks)} keys or certificates; keep the one private key that signs")
-    return _decode(blocks[0], _PRIVATE, MAKE_PRIVATE)
+    der = _decode(blocks[0], _PRIVATE, MAKE_PRIVATE)
+    if der[2:5] == _VERSION_2:
+        raise KeyFileError(f"is PKCS8 of version 2, as ring and others write it, and version 1 is due; {MAKE_PRIVATE}")
+    return der
 
 
 def public_keys(content: bytes) -> list[bytes]:
@@ -63,7 +68,7 @@ def public_keys(content: bytes) -> list[bytes]:
     """
     blocks = _blocks(content, MAKE_PUBLIC)
     if any(block.label == _PRIVATE for block in blocks):
-        raise KeyFileError(f"holds a private key, which verifying does not need and should not see; {MAKE_PUBLIC}")
+        raise KeyFileError(f"holds a private key, which verification does not need and should not see; {MAKE_PUBLIC}")
     return [_decode(block, _PUBLIC, MAKE_PUBLIC) for block in blocks]
 
 
@@ -83,10 +88,12 @@ def _no_text(content: bytes) -> str:
         return "is empty"
     if len(content) > LARGEST_FILE:
         return f"is longer than {LARGEST_FILE:,} bytes, so it is no key"
-    if content[:2] in {b"\xff\xfe", b"\xfe\xff"}:
+    if content[:2] in {b"\xff\xfe", b"\xfe\xff"} or b"-\0-\0" in content:
         return "is UTF-16 text, which `>` of PowerShell writes; let openssl write the file with -out"
     if content[:1] == b"\x30" and b"-----BEGIN" not in content:
-        return "is DER, or another binary form, and not PEM: `openssl pkey -inform DER` reads it"
+        return (
+            "is DER or another binary form, and not PEM: `openssl pkey -inform DER -in FILE -out key.pem` rewrites it"
+        )
     return ""
 
 
@@ -107,7 +114,7 @@ def _no_block(text: str) -> str:
 def _decode(block: _Block, wanted: str, cure: str) -> bytes:
     if block.label.startswith("ENCRYPTED ") or "Proc-Type:" in block.body:
         raise KeyFileError(
-            "is protected by a passphrase, which nobody can enter here: write it without one with "
+            "is protected by a passphrase, which cannot be entered here: write it without one with "
             "`openssl pkey -in FILE -out key.pem`, and protect it by the rights on the Secret"
         )
     if block.label != wanted:
