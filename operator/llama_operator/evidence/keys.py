@@ -55,7 +55,7 @@ def signing_key(path: Path) -> SigningKey:
     Raises:
         KeyFileError: If it is none that can sign.
     """
-    der = pem.private_key(_read(path))
+    der = pem.private_key(_read(path, "; is the Secret mounted, and is this the name of its key?"))
     try:
         private = load_der_private_key(der, password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm):
@@ -105,13 +105,13 @@ def _kind(key: object) -> str:
     return next((said for start, said in _NAMES.items() if name.startswith(start)), "another kind of")
 
 
-def _read(path: Path) -> bytes:
+def _read(path: Path, if_missing: str = "") -> bytes:
     """The content, at most a byte more than a key file may have; one read, so that a file that is swapped is never mixed."""
     try:
         with path.open("rb") as file:
             return file.read(pem.LARGEST_FILE + 1)
     except FileNotFoundError:
-        raise KeyFileError("does not exist; is the Secret mounted, and is this the name of its key?") from None
+        raise KeyFileError(f"does not exist{if_missing}") from None
     except IsADirectoryError:
         raise KeyFileError("is a folder; name the file in it") from None
     except PermissionError:
