@@ -203,7 +203,7 @@ def test_evidence_is_signed_and_the_lease_has_the_signed_head(plane, render, sta
         eventually(lambda: b'"event":"Decided"' in operator.log.read_bytes())
         eventually(lambda: verified(operator.log, *with_key, "--head", lease_head())[0] == 0)
         head = json.loads(lease_head())
-        # Whoever may patch the Lease: the leader puts back what it left.
+        # As a person does who may patch the Lease: the leader puts back what it left.
         forged = json.dumps({"metadata": {"annotations": {"llama-operator.io/license-evidence-head": "0" * 64}}})
         plane.kubectl("patch", "lease", "llama-operator", "-n", NAMESPACE, "--type=merge", "-p", forged)
         eventually(lambda: lease_head() == json.dumps(head, sort_keys=True, separators=(",", ":")))

@@ -75,7 +75,7 @@ def public_keys(path: Path) -> dict[str, Callable[[bytes, str], bool]]:
     Raises:
         KeyFileError: If it holds anything but public keys of Ed25519.
     """
-    found: dict[str, Callable[[bytes, str], bool]] = {}
+    checks: dict[str, Callable[[bytes, str], bool]] = {}
     for der in pem.public_keys(_read(path)):
         try:
             public = load_der_public_key(der)
@@ -83,8 +83,8 @@ def public_keys(path: Path) -> dict[str, Callable[[bytes, str], bool]]:
             raise KeyFileError(f"holds no public key that can be read; {pem.MAKE_PUBLIC}") from None
         if not isinstance(public, Ed25519PublicKey):
             raise KeyFileError(f"holds {_kind(public)} key, and only Ed25519 is used; {pem.MAKE_PUBLIC}")
-        found[fingerprint(public)] = _verifies(public)
-    return found
+        checks[fingerprint(public)] = _verifies(public)
+    return checks
 
 
 def _verifies(public: Ed25519PublicKey) -> Callable[[bytes, str], bool]:
@@ -94,7 +94,7 @@ def _verifies(public: Ed25519PublicKey) -> Callable[[bytes, str], bool]:
             public.verify(decoded, message)
         except (InvalidSignature, ValueError):
             return False
-        # One way to write a signature: otherwise somebody without the key could make another line of the last one.
+        # One way to write a signature: otherwise a person without the key could make another line of the last one.
         return base64.b64encode(decoded).decode("ascii") == signature
 
     return fits

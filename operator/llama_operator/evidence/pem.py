@@ -77,7 +77,7 @@ def _blocks(content: bytes, cure: str) -> list[_Block]:
         raise KeyFileError(f"{problem}; {cure}")
     # Line ends of any system, none at the end, indented, or written as \n by templates: none changes what it says.
     text = content.decode("utf-8", "replace").replace("\\r", "").replace("\\n", "\n")
-    blocks = [_Block(*found.groups()) for found in _BLOCK.finditer(text)]
+    blocks = [_Block(*match.groups()) for match in _BLOCK.finditer(text)]
     if not blocks:
         raise KeyFileError(f"{_no_block(text)}; {cure}")
     return blocks

@@ -88,7 +88,7 @@ class SignatureCheck:
             first = record["sequence"] == 0 and record["previous"] == GENESIS
             self._from_the_start = first and not self._continued
         if not _well_formed(key, signature):
-            self._find(line, "names a key without a signature, or a signature without a key, or none that can be one")
+            self._find(line, "has a key without a signature, a signature without a key, or one that is malformed")
             key = UNSIGNED
         self._compare(line, record["term"], key)
         if key == UNSIGNED:
@@ -146,7 +146,9 @@ class SignatureCheck:
     def _signed_line(self, line: int) -> None:
         self._end_run()
         if self._waiting:
-            self._note(1, f"{_count(self._waiting)} no signature of their own; that of line {line} covers them")
+            self._note(
+                1, f"{_count(self._waiting)} no signature; that of line {line} covers all that its chain leads back to"
+            )
             self._waiting = 0
 
     def _extend(self, line: int, problem: str) -> None:

@@ -1,4 +1,4 @@
-"""Signed evidence: what somebody can do to log and Lease without the key, and what of it is seen."""
+"""Signed evidence: what people can do to log and Lease without the key, and what of it is seen."""
 
 import base64
 import json
@@ -155,7 +155,7 @@ TAMPERED = {
         LAST + 1,
         "does not fit",
     ),
-    "signature that is none": (put_signature(SIGNED, LAST, signature="x"), LAST + 1, "none that can be one"),
+    "signature that is none": (put_signature(SIGNED, LAST, signature="x"), LAST + 1, "malformed"),
     "signature in other base64": (
         put_signature(SIGNED, LAST, signature=other_base64(json.loads(SIGNED[LAST])["signature"])),
         LAST + 1,
@@ -200,7 +200,7 @@ def test_signatures_that_are_swapped_between_lines_do_not_fit(public, one, other
 
 @settings(max_examples=60, deadline=None)
 @given(st.integers(0, LAST), st.sampled_from(["Allow", "Deny", ""]), st.booleans())
-def test_whoever_seals_from_a_line_on_without_the_key_is_seen(public, start, decision, forge):
+def test_lines_that_are_sealed_again_from_one_on_without_the_key_are_seen(public, start, decision, forge):
     """The head of the Lease is rewritten as well: only signatures tell."""
     forged = list(SIGNED[:start])
     previous = json.loads(SIGNED[start - 1])["hash"] if start else chain.GENESIS
@@ -252,10 +252,29 @@ def test_lines_from_before_signing_began_are_covered_by_the_first_signed_one(pub
     assert verified.intact
     texts = [note.text for note in verified.notes]
     assert any(f"from here on lines are signed by the key {ONE.key}" in text for text in texts)
-    assert any("that of line 4 covers them" in text for text in texts)
+    assert any("that of line 4 covers all" in text for text in texts)
     for number in range(3):
         changed = reseal(lines[:3], change={"count": number + 7}) + lines[3:]
         assert not verify(changed, keys=public(1)).intact
+
+
+def test_lines_that_the_chain_does_not_lead_back_to_are_told_apart(public):
+    """Put in between before signing began: the note of a killed process says that nothing rests on them."""
+    lines, _ = log((2, None), (1, ONE))
+    last = json.loads(lines[2])
+    line, _ = chain.seal({"event": "Decided", "decision": "Allow"}, chain.Position(last["term"], 3, last["hash"]), None)
+    verified = verify([*lines[:3], line, *lines[3:]], keys=public(1))
+    assert any("nothing was done on their ground" in note.text and note.line == 4 for note in verified.notes)
+
+
+def test_lines_that_are_put_where_a_killed_process_left_some_need_a_signature(public):
+    lines, _ = log((2, ONE), (1, ONE))
+    last = json.loads(lines[2])
+    position = chain.Position(last["term"], 3, last["hash"])
+    line, _ = chain.seal({"event": "Decided", "decision": "Allow"}, position, None)
+    assert verify([*lines[:3], line, *lines[3:]]).findings
+    forged, _ = chain.seal({"event": "Decided", "decision": "Allow"}, position, key(2))
+    assert "none of those given" in said([*lines[:3], forged, *lines[3:]], keys=public(1))
 
 
 def test_lines_before_the_file_could_hide_that_signing_had_begun(public):

@@ -98,13 +98,13 @@ def _public_keys(paths: Sequence[str]) -> PublicKeys | None:
         problem = f"needs the library cryptography, which cannot be loaded: {error}"
         cure = "it comes with `pip install 'llama-operator[cli]'`"
         raise InvalidManifestError("the command line", [FieldProblem("--public-key", problem, cure)]) from error
-    found: dict[str, Callable[[bytes, str], bool]] = {}
+    checks: dict[str, Callable[[bytes, str], bool]] = {}
     for path in paths:
         try:
-            found |= keys.public_keys(Path(path))
+            checks |= keys.public_keys(Path(path))
         except KeyFileError as error:
             raise InvalidManifestError(path, [FieldProblem("--public-key", str(error))]) from error
-    return found
+    return checks
 
 
 def _take(path: str, verifier: Verifier, *, mixed: bool) -> None:
