@@ -25,8 +25,8 @@ def main(argv: Sequence[str] | None = None, environment: Mapping[str, str] = os.
         environment: Environment variables.
 
     Returns:
-        0 after a signal; 1 when the Lease was lost or a watch broke, so that Kubernetes starts it again; 2 for settings
-        or credentials that cannot work.
+        0 after a signal; 1 when the Lease was lost or a watch broke, so that Kubernetes starts it again; 2 for settings,
+        credentials or a key file that cannot work.
     """
     try:
         settings = load(sys.argv[1:] if argv is None else argv, environment)
@@ -35,12 +35,13 @@ def main(argv: Sequence[str] | None = None, environment: Mapping[str, str] = os.
         return EXIT_INVALID
     logs.configure(settings.log_format, settings.log_level)
     # After the settings: `--help` and a wrong flag answer without the second that the clients take to load.
+    from llama_operator.evidence.pem import KeyFileError  # noqa: PLC0415
     from llama_operator.kube.server.credentials import CredentialsError  # noqa: PLC0415
     from llama_operator.process import operator  # noqa: PLC0415
 
     try:
         return asyncio.run(operator.run(settings, environment))
-    except CredentialsError as error:
+    except (CredentialsError, KeyFileError) as error:
         _LOG.error("%s", error)
         return EXIT_INVALID
 

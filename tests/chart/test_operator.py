@@ -12,8 +12,11 @@ from contextlib import contextmanager
 
 import pytest
 import yaml
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from control_plane import rendered_operator
+from llama_operator.cli.main import main
 
 pytestmark = [pytest.mark.control_plane, pytest.mark.timeout(600)]
 
@@ -171,3 +174,45 @@ def test_with_namespaces_the_rest_of_the_cluster_is_not_touched(plane, render, s
         plane.kubectl("delete", "llamadeployment", "tiny", "-n", TEAM, "--ignore-not-found")
         plane.kubectl("delete", "llamadeployment", "tiny", "-n", "team-b", "--ignore-not-found")
         plane.apply(*(each for each in render() if each["kind"] == "ClusterRoleBinding"))
+
+
+def test_evidence_is_signed_and_the_lease_has_the_signed_head(plane, render, start, root, tmp_path, eventually, capsys):
+    key = Ed25519PrivateKey.generate()
+    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    (tmp_path / "key.pem").write_bytes(private)
+    public = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    (tmp_path / "public.pem").write_bytes(public)
+    deployment = deployment_of(render({"evidence": {"signingKeySecret": {"name": "evidence-key"}}}))
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    (variable,) = [each for each in container["env"] if each["name"] == "LLAMA_OPERATOR_EVIDENCE_SIGNING_KEY"]
+    variable["value"] = str(tmp_path / "key.pem")
+
+    def verified(log, *arguments):
+        code = main(["license", "verify", "--mixed", str(log), "-o", "json", *arguments])
+        return code, json.loads(capsys.readouterr().out)
+
+    def lease_head():
+        annotations = get(plane, "lease", "llama-operator", "-n", NAMESPACE)["metadata"].get("annotations") or {}
+        return annotations.get("llama-operator.io/license-evidence-head", "")
+
+    with_key = ["--public-key", str(tmp_path / "public.pem")]
+    with start(deployment) as operator:
+        eventually(lambda: operator.answers("/readyz"))
+        plane.kubectl("apply", "--server-side", "-f", root / "manifests" / "samples" / "license-acceptance.yaml")
+        plane.apply(sample(root, "tiny-cpu", namespace=TEAM))
+        eventually(lambda: b'"event":"Decided"' in operator.log.read_bytes())
+        eventually(lambda: verified(operator.log, *with_key, "--head", lease_head())[0] == 0)
+        head = json.loads(lease_head())
+        # As a person does who may patch the Lease: the leader puts back what it left.
+        forged = json.dumps({"metadata": {"annotations": {"llama-operator.io/license-evidence-head": "0" * 64}}})
+        plane.kubectl("patch", "lease", "llama-operator", "-n", NAMESPACE, "--type=merge", "-p", forged)
+        eventually(lambda: lease_head() == json.dumps(head, sort_keys=True, separators=(",", ":")))
+        plane.kubectl("delete", "llamadeployment", "tiny", "-n", TEAM, "--timeout=240s")
+        log = operator.log
+    code, document = verified(log, *with_key, "--head", lease_head())
+    assert code == 0, document
+    assert document["signatures"]["unsigned"] == 0
+    (used,) = document["signatures"]["keys"]
+    assert used["key"] in log.read_text()
+    assert verified(log, *with_key, "--head", json.dumps(head | {"sequence": 99}))[0] == 6
+    assert private.decode().splitlines()[1] not in log.read_text()

@@ -20,6 +20,7 @@ EVERYTHING = {
     "kuberay": {"namespace": "ray", "serviceAccount": "kuberay"},
     "image": {"digest": "sha256:" + "a" * 64, "pullSecrets": ["regcred"]},
     "serviceAccount": {"name": "operator", "annotations": {"example.com/a": "b"}},
+    "evidence": {"signingKeySecret": {"name": "evidence-key", "key": "private.pem"}},
     "networkPolicy": {"enabled": True, "extraEgress": [{"ports": [{"port": 4317}]}]},
     "priorityClassName": "system-cluster-critical",
     "nodeSelector": {"pool": "system"},
@@ -149,11 +150,42 @@ def test_the_values_file_and_its_schema_name_the_same_values(root):
         ({"metrics": {"monitor": "Prometheus"}}, "monitor"),
         ({"extraEnv": [{"name": "LLAMA_OPERATOR_WORKERS", "value": "1"}]}, "extraEnv"),
         ({"serviceAccount": {"create": False}}, "serviceAccount.name is needed"),
+        ({"evidence": {"signingKeySecret": {"name": "Key"}}}, "name"),
+        ({"evidence": {"signingKeySecret": {"name": "a", "key": "../token"}}}, "key"),
+        ({"evidence": {"signingKeySecret": {"name": "a", "key": ""}}}, "key"),
+        ({"evidence": {"signingKey": "a"}}, "signingKey"),
+        ({"settings": {"evidenceSigningKey": "/tmp/key.pem"}}, "evidenceSigningKey"),
     ],
     ids=str,
 )
 def test_wrong_values_are_refused_by_name(refusal, values, said):
     assert said in refusal(values)
+
+
+def test_the_key_of_evidence_is_a_file_that_the_kubelet_mounts_for_the_process_alone(render):
+    pod = only(render(EVERYTHING), "Deployment")["spec"]["template"]["spec"]
+    (volume,) = [each for each in pod["volumes"] if "secret" in each]
+    assert volume["secret"] == {
+        "secretName": "evidence-key",
+        "defaultMode": 0o440,
+        "items": [{"key": "private.pem", "path": "key.pem"}],
+    }
+    # Of root, and of the group that the process has: mode 0440 lets it in, and no other user.
+    assert pod["securityContext"]["fsGroup"] == pod["securityContext"]["runAsGroup"]
+    (mount,) = [each for each in pod["containers"][0]["volumeMounts"] if each["name"] == volume["name"]]
+    assert mount["readOnly"] is True
+    # A folder and no subPath, which would never see another key.
+    assert set(mount) == {"name", "mountPath", "readOnly"}
+    assert environment(render(EVERYTHING))["LLAMA_OPERATOR_EVIDENCE_SIGNING_KEY"] == f"{mount['mountPath']}/key.pem"
+
+
+def test_without_a_secret_nothing_is_mounted_and_nothing_is_signed(render):
+    rendered = render({"evidence": {"signingKeySecret": {"name": ""}}})
+    assert rendered == render()
+    assert [set(each) for each in only(rendered, "Deployment")["spec"]["template"]["spec"]["volumes"]] == [
+        {"name", "emptyDir"}
+    ]
+    assert "LLAMA_OPERATOR_EVIDENCE_SIGNING_KEY" not in environment(rendered)
 
 
 @pytest.mark.parametrize("values", VARIANTS.values(), ids=VARIANTS)

@@ -41,6 +41,7 @@ CHART_OWNED: Final = frozenset(
         "lease_name",
         "lease_namespace",
         "identity",
+        "evidence_signing_key",
         "kuberay_namespace",
         "probe_host",
         "probe_port",

@@ -7,7 +7,7 @@ from llama_operator.kube.leadership.fenced import NotLeaderError
 from llama_operator.kube.leadership.lease import Leadership, LeaseElection, LostLeaseError
 
 ANNOTATION_HEAD: Final = f"{GROUP}/license-evidence-head"
-"""Annotation of the Lease: hash of the last line of evidence."""
+"""Annotation of the Lease: the last line of evidence, as `evidence.head` writes it."""
 
 
 class LeaseAnchor:

@@ -8,7 +8,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Final, TypeAlias
+from typing import Final, Protocol, TypeAlias
 
 Json: TypeAlias = "str | int | list[Json] | dict[str, Json] | None"
 """What a line may hold. No fractions: they can be written in several ways."""
@@ -20,8 +20,21 @@ GENESIS: Final = "0" * 64
 LONGEST_LINE: Final = 262_144
 """Upper limit on the bytes of a line, its end included."""
 
-OWN_FIELDS: Final = ("evidence", "hash", "previous", "sequence", "term")
+OWN_FIELDS: Final = ("evidence", "hash", "previous", "sequence", "signature", "signedBy", "term")
 """Fields that the chain adds to the content of a line."""
+
+
+class Signer(Protocol):
+    """Signs lines."""
+
+    @property
+    def key(self) -> str:
+        """Fingerprint of the public key."""
+        ...
+
+    def sign(self, message: bytes) -> str:
+        """Signature of `message`, in base64."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +65,24 @@ def digest(content: Mapping[str, Json]) -> str:
     return hashlib.sha256(canonical({key: value for key, value in content.items() if key != "hash"})).hexdigest()
 
 
-def seal(content: Mapping[str, Json], position: Position) -> tuple[bytes, Position]:
+def signed(content: Mapping[str, Json], signer: Signer) -> dict[str, Json]:
+    """`content` with the key that signs it and the signature over both."""
+    named: dict[str, Json] = {**content, "signedBy": signer.key}
+    return {**named, "signature": signer.sign(canonical(named))}
+
+
+def signed_content(content: Mapping[str, Json]) -> bytes:
+    """What the signature of `content` is over: the canonical form of all else."""
+    return canonical({key: value for key, value in content.items() if key != "signature"})
+
+
+def seal(content: Mapping[str, Json], position: Position, signer: Signer | None = None) -> tuple[bytes, Position]:
     """Write `content` as the line at `position`.
+
+    Args:
+        content: The record.
+        position: Where it goes.
+        signer: Signs it; None: it gets no signature. The hash covers the signature, so it cannot be taken off unseen.
 
     Returns:
         The line with its end, and the position of the next line.
@@ -70,6 +99,8 @@ def seal(content: Mapping[str, Json], position: Position) -> tuple[bytes, Positi
         "sequence": position.sequence,
         "previous": position.previous,
     }
+    if signer is not None:
+        line = signed(line, signer)
     own = digest(line)
     written = canonical({**line, "hash": own}) + b"\n"
     if len(written) > LONGEST_LINE:

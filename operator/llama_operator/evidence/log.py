@@ -13,7 +13,8 @@ from llama_operator.api.meta import rfc3339
 from llama_operator.decide.decision import Decision
 from llama_operator.decide.observed import Observed
 from llama_operator.errors import LlamaOperatorError
-from llama_operator.evidence.chain import Json, Position, seal
+from llama_operator.evidence import head
+from llama_operator.evidence.chain import Json, Position, Signer, seal
 from llama_operator.evidence.record import DecisionRecord, Event, decided
 from llama_operator.kube.port import Ref
 
@@ -67,7 +68,7 @@ class Anchor(Protocol):
         ...
 
     async def hold(self, head: str) -> None:
-        """Keep `head`, the hash of the last line; raises KubeError if it cannot be kept."""
+        """Keep `head`, as `evidence.head` writes it; raises KubeError if it cannot be kept."""
         ...
 
 
@@ -87,13 +88,17 @@ class HashChainLog:
     Args:
         write: Appends one line to the log, all of it or nothing; raises OSError.
         anchor: Where the hash of the last line is kept.
+        signer: Signs each line and what is anchored; None: nothing is signed.
         default_image: Image of deployments that name none.
     """
 
-    def __init__(self, write: Callable[[bytes], None], anchor: Anchor, *, default_image: str = "") -> None:
+    def __init__(
+        self, write: Callable[[bytes], None], anchor: Anchor, signer: Signer | None = None, *, default_image: str = ""
+    ) -> None:
         self._write = write
         self._default_image = default_image
         self._anchor = anchor
+        self._signer = signer
         self._position: Position | None = None
         self._recorded: dict[tuple[str, str, str], str] = {}
         """Substance of the last record of each revision that was recorded, see `DecisionRecord.key`."""
@@ -164,10 +169,10 @@ class HashChainLog:
             raise EvidenceError("no term has begun, so no decision can be recorded")
         self._anchor.ensure_leading()
         try:
-            line, following = seal(content, self._position)
+            line, following = seal(content, self._position, self._signer)
             # Not in a thread: two lines must not change places, and a cancelled pass must not leave half a line.
             self._write(line)
         except (OSError, ValueError) as error:
             raise EvidenceError(f"the license decision cannot be recorded, so nothing is started: {error}") from error
         self._position = following
-        await self._anchor.hold(following.previous)
+        await self._anchor.hold(head.write(following, self._signer))

@@ -2,6 +2,7 @@
 
 Its own hash binds every line, and `previous` binds it to all lines before it. A removal of lines at the very end shows only
 if the last hash is known from elsewhere: from the next term, from the Lease, or from a note.
+What signatures add is in `evidence.signatures`.
 """
 
 import json
@@ -11,7 +12,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Final
 
+from llama_operator.evidence import head as heads
 from llama_operator.evidence.chain import FORMAT, GENESIS, LONGEST_LINE, canonical, digest
+from llama_operator.evidence.signatures import PublicKeys, SignatureCheck, SignatureSummary
 
 TERM_STARTED: Final = "TermStarted"
 """Event of the first line of every term."""
@@ -56,6 +59,7 @@ class Verified:
         first_time, last_time: When the first and the last of them were written; empty if there is none.
         findings: What is wrong, in the order of the lines.
         notes: What else to know.
+        signatures: Who signed.
     """
 
     lines: int
@@ -66,6 +70,7 @@ class Verified:
     last_time: str
     findings: tuple[Finding, ...]
     notes: tuple[Note, ...]
+    signatures: SignatureSummary
 
     @property
     def intact(self) -> bool:
@@ -79,9 +84,10 @@ class Verifier:
     Args:
         after: Hash of the last line of the file before; None if the lines begin with a term.
         most_findings: How many findings to keep: the first ones, which say most.
+        keys: Public keys, of which one must have signed each line since signing began; None: signatures are not checked.
     """
 
-    def __init__(self, *, after: str | None = None, most_findings: int = 100) -> None:
+    def __init__(self, *, after: str | None = None, most_findings: int = 100, keys: PublicKeys | None = None) -> None:
         self._most = most_findings
         self._previous = after
         self._term: str | None = None
@@ -98,6 +104,10 @@ class Verifier:
         """Lines with which terms start."""
         self._unread = 0
         """Lines since the last correct one: the next line cannot be compared with them."""
+        self._keys = keys
+        self._signatures = SignatureCheck(
+            keys, self._find_at, lambda line, text: self._notes.append(Note(line, text)), continued=after is not None
+        )
 
     @property
     def lines(self) -> int:
@@ -118,6 +128,7 @@ class Verifier:
             self._unread += 1
             return
         self._place(entry)
+        self._signatures.take(self._lines, entry)
         self._unread = 0
         self._records += 1
         time = str(entry.get("time", ""))
@@ -128,13 +139,15 @@ class Verifier:
         """Return the result after the last line.
 
         Args:
-            head: Hash that the last line must have, known from elsewhere.
+            head: The last line that there must be, known from elsewhere: its hash, or what the Lease has of it.
         """
         last = self._previous if self._records else None
+        signatures = self._signatures.done()
+        anchored = None if head is None else self._anchored(head)
         if self._lines == 0:
             self._findings.append(Finding(1, "there are no lines: everything was removed, or nothing was recorded"))
-        elif head is not None and head != last:
-            self._check_head(head)
+        elif anchored is not None and anchored != last:
+            self._check_head(anchored)
         return Verified(
             lines=self._lines,
             records=self._records,
@@ -142,9 +155,26 @@ class Verifier:
             head=last or GENESIS,
             first_time=self._times[0],
             last_time=self._times[1],
-            findings=tuple(self._findings),
-            notes=tuple(self._notes),
+            findings=tuple(sorted(self._findings, key=lambda item: item.line)),
+            notes=tuple(sorted(self._notes, key=lambda item: item.line)),
+            signatures=signatures,
         )
+
+    def _anchored(self, text: str) -> str | None:
+        """The hash that `text` names as the last one; a finding if a key should have signed that and did not."""
+        anchored = heads.read(text)
+        problem = ""
+        if anchored is None:
+            problem = "is neither a hash nor what the operator leaves in its Lease: it was changed"
+        elif anchored.signed_by and self._keys is not None:
+            fits = self._keys.get(anchored.signed_by)
+            if fits is None:
+                problem = f"is signed by the key {anchored.signed_by}, which is none of those given"
+            elif not fits(anchored.message, anchored.signature):
+                problem = f"has a signature that does not fit: the key {anchored.signed_by} did not sign it"
+        if problem:
+            self._find_at(self._lines + 1, f"the given head {problem}")
+        return anchored.hash if anchored else None
 
     def _check_head(self, head: str) -> None:
         if head not in self._hashes:
@@ -233,13 +263,18 @@ class Verifier:
             self._hashes.popitem(last=False)
 
     def _find(self, problem: str) -> None:
+        self._find_at(self._lines, problem)
+
+    def _find_at(self, line: int, problem: str) -> None:
         if not self.full:
-            self._findings.append(Finding(self._lines, problem))
+            self._findings.append(Finding(line, problem))
 
 
-def verify(lines: Iterable[bytes], *, after: str | None = None, head: str | None = None) -> Verified:
+def verify(
+    lines: Iterable[bytes], *, after: str | None = None, head: str | None = None, keys: PublicKeys | None = None
+) -> Verified:
     """Verify `lines`, each with its end; see `Verifier`."""
-    verifier = Verifier(after=after)
+    verifier = Verifier(after=after, keys=keys)
     for line in lines:
         verifier.take(line)
     return verifier.done(head=head)

@@ -16,6 +16,7 @@ import aiohttp
 
 from llama_operator import __version__
 from llama_operator.evidence import start
+from llama_operator.evidence.chain import Signer
 from llama_operator.evidence.log import EvidenceError
 from llama_operator.handlers import registry
 from llama_operator.handlers.dispatch import Dispatcher
@@ -52,13 +53,15 @@ async def run(settings: OperatorSettings, environment: Mapping[str, str]) -> int
     Returns:
         The exit code of the process.
     """
+    # First: a key that cannot sign ends the process before anything is watched.
+    signer = start.signer(settings.evidence_signing_key)
     signals = StopSignals()
     signals.install()
     async with AsyncExitStack() as stack:
         export = await stack.enter_async_context(Export(settings.metrics, OtlpSettings.read(environment)))
         cluster = await stack.enter_async_context(connect(settings.kubeconfig, settings.context or None))
         http = await stack.enter_async_context(aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()))
-        operator = Operator(settings, export, cluster, http, signals)
+        operator = Operator(settings, export, cluster, http, signals, signer)
         if settings.probe_port:
             address = await stack.enter_async_context(
                 probes.serve(
@@ -82,6 +85,7 @@ class Operator:
         cluster: The API server.
         http: For the serving pods' status endpoint.
         signals: When to stop.
+        signer: Signs evidence; None: it is not signed.
     """
 
     def __init__(
@@ -91,11 +95,12 @@ class Operator:
         cluster: KubernetesCluster,
         http: aiohttp.ClientSession,
         signals: StopSignals,
+        signer: Signer | None = None,
     ) -> None:
         self._settings = settings
         self._server = cluster
         self._signals = signals
-        self._parts = parts = wire(settings, export, cluster, http)
+        self._parts = parts = wire(settings, export, cluster, http, signer)
         self._controller = parts.controller
         loop = asyncio.get_running_loop()
         self._dispatcher = Dispatcher(

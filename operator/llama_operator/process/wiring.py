@@ -17,6 +17,7 @@ from llama_operator.catalog import Catalog
 from llama_operator.decide.platform import Platform
 from llama_operator.evidence import start
 from llama_operator.evidence.anchor import ANNOTATION_HEAD, LeaseAnchor
+from llama_operator.evidence.chain import Signer
 from llama_operator.evidence.log import HashChainLog, NoAnchor
 from llama_operator.evidence.sink import EvidenceFile, EvidenceStream
 from llama_operator.handlers.watched import WATCHED, kept
@@ -75,7 +76,13 @@ class Parts:
     """Runs a pass for each key that it gets."""
 
 
-def wire(settings: OperatorSettings, export: Export, cluster: KubernetesCluster, http: aiohttp.ClientSession) -> Parts:
+def wire(
+    settings: OperatorSettings,
+    export: Export,
+    cluster: KubernetesCluster,
+    http: aiohttp.ClientSession,
+    signer: Signer | None,
+) -> Parts:
     """Make the parts and join them; nothing runs yet.
 
     Args:
@@ -83,6 +90,7 @@ def wire(settings: OperatorSettings, export: Export, cluster: KubernetesCluster,
         export: Where numbers and spans go.
         cluster: The API server.
         http: For the serving pods' status endpoint.
+        signer: Signs evidence; None: it is not signed.
     """
     metrics, tracer = Metrics(export.meter), export.tracer if export.traces else None
     known, sink = catalog.load(), start.sink(settings.evidence_file)
@@ -91,7 +99,7 @@ def wire(settings: OperatorSettings, export: Export, cluster: KubernetesCluster,
     identity = settings.identity or f"{socket.gethostname()}_{secrets.token_hex(4)}"
     election = _election(settings, cluster, identity, leadership, handover)
     anchor = NoAnchor() if election is None else LeaseAnchor(election, leadership)
-    evidence = HashChainLog(sink.write, anchor, default_image=settings.serving_image)
+    evidence = HashChainLog(sink.write, anchor, signer, default_image=settings.serving_image)
     writer = FencedCluster(MeasuredCluster(cluster, metrics, tracer), leadership, wrote=note_write)
     platform = CurrentPlatform()
     ports = Ports(

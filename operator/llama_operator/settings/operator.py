@@ -122,6 +122,8 @@ class OperatorSettings(BaseModel):
 
     evidence_file: Annotated[Path | None, _EVIDENCE] = None
     """File that records of license decisions are appended to. Absent: standard output, apart from the log on standard error."""
+    evidence_signing_key: Annotated[Path | None, _EVIDENCE] = None
+    """File with the Ed25519 key (PEM, PKCS8) that signs these records; read at the start. Absent: they are not signed."""
 
     probe_host: Annotated[str, Field(min_length=1, max_length=253), _TELEMETRY] = "0.0.0.0"  # noqa: S104 - the kubelet asks from outside the pod
     """Address that /healthz, /readyz and /metrics listen on."""

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -9,11 +10,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from llama_operator import catalog
 from llama_operator.cli.shared import files
 from llama_operator.decide.decision import decide
 from llama_operator.decide.observed import Observed
+from llama_operator.evidence import keys
 from llama_operator.evidence.chain import FORMAT, GENESIS
 from llama_operator.evidence.log import HashChainLog, NoAnchor
 from llama_operator.kube import kinds
@@ -22,6 +26,7 @@ from llama_operator.kube.port import Ref
 ROOT = Path(__file__).resolve().parents[3]
 PAGE = (ROOT / "docs" / "evidence.md").read_text(encoding="utf-8")
 NOW = datetime(2026, 3, 2, 9, 30, tzinfo=UTC)
+KEY = Ed25519PrivateKey.from_private_bytes(b"k" * 32)
 
 
 @pytest.fixture
@@ -31,7 +36,7 @@ async def lines():
     found = files.read([str(samples / "llama-3.3-70b-fp8-h100.yaml"), str(samples / "license-acceptance.yaml")])
     observed = Observed(found.deployment, acceptances=found.acceptances, now=NOW)
     written = []
-    log = HashChainLog(written.append, NoAnchor())
+    log = HashChainLog(written.append, NoAnchor(), keys.SigningKey(KEY))
     await log.begin("operator/1", GENESIS, NOW)
     for each in (observed, replace(observed, acceptances=())):
         await log.append(each, decide(each, catalog.load()))
@@ -63,7 +68,7 @@ def test_the_parts_of_records_are_on_the_page(lines):
 
 
 def test_the_program_of_the_page_verifies(lines):
-    (program,) = re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL)
+    program, _ = re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL)
 
     def run(content):
         return subprocess.run([sys.executable, "-c", program], input=content, capture_output=True, check=False)
@@ -73,6 +78,17 @@ def test_the_program_of_the_page_verifies(lines):
     assert b"line 2 was changed" in run(b"".join(changed)).stderr
     assert b"line 2 was changed" in run(b"".join([lines[0], *lines[2:]])).stderr
     assert b"line 1 was changed" in run(lines[0][:-1] + b"\r\n").stderr
+
+
+def test_the_other_program_of_the_page_takes_a_line_apart_for_openssl(lines, tmp_path):
+    _, program = re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL)
+    subprocess.run([sys.executable, "-c", program], input=lines[1], cwd=tmp_path, check=True)
+    KEY.public_key().verify((tmp_path / "signature").read_bytes(), (tmp_path / "message").read_bytes())
+    public = KEY.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    (tmp_path / "public.pem").write_bytes(public)
+    if shutil.which("openssl"):
+        (command,) = re.findall(r"^openssl pkeyutl .*$", PAGE, flags=re.MULTILINE)
+        subprocess.run(command.split(), cwd=tmp_path, check=True, capture_output=True)
 
 
 def test_the_page_says_what_it_is_not():

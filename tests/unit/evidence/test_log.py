@@ -8,12 +8,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from llama_operator import catalog
 from llama_operator.cli.shared import files
 from llama_operator.decide.decision import decide
 from llama_operator.decide.observed import Observed, Requester
-from llama_operator.evidence import start
+from llama_operator.evidence import keys, start
 from llama_operator.evidence.chain import GENESIS
 from llama_operator.evidence.log import EvidenceError, HashChainLog, NoAnchor
 from llama_operator.evidence.sink import EvidenceFile
@@ -224,6 +225,29 @@ async def test_a_verdict_that_comes_back_after_one_that_was_not_anchored_is_reco
     await book.append(observed)
     assert [record["decision"] for record in book.records()[1:]] == ["Allow", "Deny", "Allow"]
     assert verify(book.lines, head=book.anchor.heads[-1]).intact
+
+
+async def test_a_signed_log_leaves_a_signed_head_that_the_next_term_follows(tmp_path, observed):
+    signer = keys.SigningKey(Ed25519PrivateKey.generate())
+    file, anchor = EvidenceFile(tmp_path / "evidence.jsonl"), Anchor()
+    for term in ("a/1", "b/2"):
+        log = HashChainLog(file.write, anchor, signer)
+        await log.begin(term, start.previous(file, anchor.heads[-1] if anchor.heads else ""), NOW)
+        await log.record(observed, decide(observed, KNOWN))
+    lines = list(split((tmp_path / "evidence.jsonl").read_bytes()))
+    assert {json.loads(line)["signedBy"] for line in lines} == {signer.key}
+    assert [json.loads(text)["sequence"] for text in anchor.heads] == [0, 1, 0, 1]
+    assert json.loads(anchor.heads[-1])["hash"] == json.loads(lines[-1])["hash"]
+    found = verify(lines, head=anchor.heads[-1])
+    assert (found.intact, found.terms) == (True, 2)
+
+
+async def test_what_is_signed_in_the_lease_is_no_hash_where_it_was_changed(tmp_path, observed, caplog):
+    file, anchor = EvidenceFile(tmp_path / "evidence.jsonl"), Anchor()
+    log = HashChainLog(file.write, anchor, keys.SigningKey(Ed25519PrivateKey.generate()))
+    await log.begin("a/1", GENESIS, NOW)
+    assert start.previous(file, anchor.heads[-1].replace('"term"', '"name"')) == file.head()
+    assert "names no hash" in caplog.text
 
 
 async def test_who_does_not_lead_writes_nothing(book, observed):

@@ -41,7 +41,10 @@ examples:
   kubectl get lease -n llama-system llama-operator \\
     -o jsonpath='{.metadata.annotations.llama-operator\\.io/license-evidence-head}'
 
-Changes, insertions, removals and another order are found in any case; lines cut off at the end only against --head.
+  kubectl llama license verify evidence.jsonl --public-key public.pem   whether the operator's key signed each line
+
+Changes, insertions, removals and another order are found in any case; lines cut off at the end only against --head, and a
+log that was rewritten from end to end only against --head or --public-key.
 
 """
 
@@ -111,6 +114,15 @@ def _add_verify(actions: Commands) -> None:
     verify.add_argument(
         "--after", metavar="HASH", help="last hash of the file before, where the first one is not given"
     )
-    verify.add_argument("--head", metavar="HASH", help="last hash that there must be, kept apart from the log")
+    verify.add_argument(
+        "--head", metavar="HASH", help="last hash that there must be, kept apart from the log; or what the Lease has"
+    )
+    verify.add_argument(
+        "--public-key",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="public key (Ed25519, PEM) that must have signed the lines; repeat it for each key of the time",
+    )
     verify.add_argument("--mixed", action="store_true", help="lines of other logs stand between the records: skip them")
     add_output(verify)

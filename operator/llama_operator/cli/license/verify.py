@@ -4,7 +4,7 @@ import argparse
 import re
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -13,6 +13,8 @@ from llama_operator.cli.shared import output
 from llama_operator.cli.shared.exit_codes import EXIT_OK, EXIT_TAMPERED
 from llama_operator.errors import FieldProblem, InvalidManifestError
 from llama_operator.evidence.chain import LONGEST_LINE
+from llama_operator.evidence.pem import KeyFileError
+from llama_operator.evidence.signatures import PublicKeys, SignatureSummary
 from llama_operator.evidence.verify import Verified, Verifier, is_record
 
 _HASH = re.compile(r"[0-9a-f]{64}")
@@ -29,12 +31,14 @@ class VerifyOptions:
         after: Hash of the last line before the first file.
         head: Hash of the last line that there must be.
         mixed: Whether lines of other logs stand between the records.
+        public_keys: Files with the keys of which one must have signed; none: signatures are not checked.
     """
 
     paths: tuple[str, ...]
     after: str | None = None
     head: str | None = None
     mixed: bool = False
+    public_keys: tuple[str, ...] = ()
 
 
 def command(options: VerifyOptions, *, as_json: bool) -> int:
@@ -43,16 +47,18 @@ def command(options: VerifyOptions, *, as_json: bool) -> int:
     Raises:
         InvalidManifestError: If a file cannot be read, or an option is no hash.
     """
-    for flag, value in (("--after", options.after), ("--head", options.head)):
-        if value is not None and _HASH.fullmatch(value) is None:
+    # What starts as JSON is what the Lease says: whether that was changed is a finding, and no wrong argument.
+    head = (options.head or "").strip() or options.head
+    for flag, value in (("--after", options.after), ("--head", head)):
+        if value is not None and not value.startswith("{") and _HASH.fullmatch(value) is None:
             problem = FieldProblem(flag, f"{value!r} is no hash", "give 64 hexadecimal digits in small letters")
             raise InvalidManifestError("the command line", [problem])
-    verifier = Verifier(after=options.after)
+    verifier = Verifier(after=options.after, keys=_public_keys(options.public_keys))
     places: list[tuple[str, int]] = []
     for path in options.paths:
         places.append((path, verifier.lines))
         _take(path, verifier, mixed=options.mixed)
-    verified = verifier.done(head=options.head)
+    verified = verifier.done(head=head)
     if as_json:
         output.print_json(document(verified, places))
     else:
@@ -72,7 +78,34 @@ def document(verified: Verified, places: list[tuple[str, int]]) -> dict[str, Any
         "lastTime": verified.last_time,
         "findings": [_located(finding.line, finding.problem, places) for finding in verified.findings],
         "notes": [_located(note.line, note.text, places) for note in verified.notes],
+        "signatures": {
+            "checked": verified.signatures.checked,
+            "signed": verified.signatures.signed,
+            "unsigned": verified.signatures.unsigned,
+            "keys": [
+                {"key": key, "lines": lines, "given": key in verified.signatures.given}
+                for key, lines in verified.signatures.keys.items()
+            ],
+        },
     }
+
+
+def _public_keys(paths: Sequence[str]) -> PublicKeys | None:
+    if not paths:
+        return None
+    try:
+        from llama_operator.evidence import keys
+    except ImportError as error:
+        problem = f"needs the library cryptography, which cannot be loaded: {error}"
+        cure = "it comes with `pip install 'llama-operator[cli]'`"
+        raise InvalidManifestError("the command line", [FieldProblem("--public-key", problem, cure)]) from error
+    checks: dict[str, Callable[[bytes, str], bool]] = {}
+    for path in paths:
+        try:
+            checks |= keys.public_keys(Path(path))
+        except KeyFileError as error:
+            raise InvalidManifestError(path, [FieldProblem("--public-key", str(error))]) from error
+    return checks
 
 
 def _take(path: str, verifier: Verifier, *, mixed: bool) -> None:
@@ -143,11 +176,24 @@ def _print(verified: Verified, places: list[tuple[str, int]]) -> None:
     if verified.intact:
         console.print(Text.assemble(("intact", "bold green"), f": {counted}"), soft_wrap=True)
         console.print(Text(f"last hash: {verified.head}"), soft_wrap=True)
+        if verified.signatures.checked:
+            console.print(Text(_signed(verified.signatures)), soft_wrap=True)
     else:
         console.print(Text.assemble(("not intact", "bold red"), f": {counted}"), soft_wrap=True)
 
 
+def _signed(signatures: SignatureSummary) -> str:
+    lines = ", ".join(f"{lines:,} by {key}" for key, lines in signatures.keys.items())
+    return f"signed: {lines}"
+
+
 def run(arguments: argparse.Namespace, _connector: object) -> int:
     """Run the command as the command line asks for it; returns the exit code."""
-    options = VerifyOptions(tuple(arguments.files), arguments.after, arguments.head, mixed=arguments.mixed)
+    options = VerifyOptions(
+        tuple(arguments.files),
+        arguments.after,
+        arguments.head,
+        mixed=arguments.mixed,
+        public_keys=tuple(arguments.public_key),
+    )
     return command(options, as_json=arguments.output == "json")

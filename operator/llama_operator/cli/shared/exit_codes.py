@@ -18,7 +18,7 @@ EXIT_CODES: Mapping[int, str] = {
     EXIT_DOES_NOT_FIT: "it does not fit (plan, diff, run)",
     EXIT_LICENSE_REFUSED: "the license refuses it (plan, diff, run, license explain)",
     EXIT_NOT_READY: "it is not Ready (explain), or something that is needed is missing (doctor)",
-    EXIT_TAMPERED: "recorded decisions were changed, removed, inserted or reordered (license verify)",
+    EXIT_TAMPERED: "recorded decisions were changed, removed, inserted or reordered, or are not signed (license verify)",
     EXIT_INTERRUPTED: "interrupted",
 }
 """Exit codes of all commands with their meaning."""

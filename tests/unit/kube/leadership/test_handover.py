@@ -144,6 +144,17 @@ async def test_annotations_of_others_stay(place):
     assert annotations == {"a.example/b": "c", ANNOTATION_HEAD: "a" * 64}
 
 
+async def test_what_others_put_in_its_place_is_put_right_by_the_next_renewal(place):
+    one, _, anchor = place.process("one")
+    await one.acquire()
+    await anchor.hold("a" * 64)
+    forged = {"metadata": {"annotations": {ANNOTATION_HEAD: "b" * 64}}}
+    await place.twin.client("other").merge_patch(LEASE, forged)
+    assert await place.head() == "b" * 64
+    await one._try()
+    assert await place.head() == "a" * 64
+
+
 async def test_many_at_once_share_writes_and_the_last_stays(place):
     one, _, anchor = place.process("one")
     await one.acquire()
