@@ -10,7 +10,7 @@ port for as long as the cluster lives.
 import errno
 import socket
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
@@ -50,21 +50,10 @@ class RayPorts:
 def block_ports(index: int, *, http: int | None = None) -> RayPorts:
     """Lay out block number `index` (0 to 99); `http` replaces the block's own HTTP port."""
     base = _FIRST_PORT + index * _BLOCK
-    return RayPorts(
-        gcs=base,
-        dashboard=base + 1,
-        dashboard_metrics=base + 2,
-        client=base + 3,
-        agent_http=base + 4,
-        agent_grpc=base + 5,
-        runtime_env_agent=base + 6,
-        metrics_export=base + 7,
-        node_manager=base + 8,
-        object_manager=base + 9,
-        http=base + 10 if http is None else http,
-        worker_min=base + _NAMED,
-        worker_max=base + _BLOCK - 1,
-    )
+    # In the order of the fields: the named ports, the workers' first one and their last one.
+    numbers = (*range(base, base + _NAMED + 1), base + _BLOCK - 1)
+    ports = RayPorts(*numbers)
+    return ports if http is None else replace(ports, http=http)
 
 
 class PortReservation:

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from llama_operator.kube import json_patch, kinds
 from llama_operator.kube.port import (
+    BACKGROUND,
     NO_LABELS,
     NO_PRECONDITIONS,
     ExpiredError,
@@ -23,6 +24,7 @@ from llama_operator.kube.port import (
     Preconditions,
     Propagation,
     Ref,
+    Selector,
     WatchEvent,
 )
 from llama_operator.kube.server import addresses, answers, credentials
@@ -60,12 +62,7 @@ class KubernetesCluster:
         return await self._object("GET", f"read of {ref}", addresses.of_object(ref))
 
     async def list(
-        self,
-        kind: Kind,
-        *,
-        namespace: str | None = None,
-        labels: Mapping[str, str] = NO_LABELS,
-        fields: Mapping[str, str] = NO_LABELS,
+        self, kind: Kind, *, namespace: str | None = None, labels: Selector = NO_LABELS, fields: Selector = NO_LABELS
     ) -> Listing:
         """List a kind in pages; see `Cluster.list`. Starts again, in one piece, when a page comes too late."""
         try:
@@ -116,11 +113,7 @@ class KubernetesCluster:
         raise error
 
     async def delete(
-        self,
-        ref: Ref,
-        *,
-        preconditions: Preconditions = NO_PRECONDITIONS,
-        propagation: Propagation = Propagation.BACKGROUND,
+        self, ref: Ref, *, preconditions: Preconditions = NO_PRECONDITIONS, propagation: Propagation = BACKGROUND
     ) -> None:
         """Delete; see `Cluster.delete`."""
         expected = {"uid": preconditions.uid, "resourceVersion": preconditions.resource_version}

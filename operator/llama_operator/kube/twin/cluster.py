@@ -19,6 +19,7 @@ from typing import Any
 from llama_operator.api import paths
 from llama_operator.kube import json_patch, kinds
 from llama_operator.kube.port import (
+    BACKGROUND,
     NO_LABELS,
     NO_PRECONDITIONS,
     ConflictError,
@@ -31,6 +32,7 @@ from llama_operator.kube.port import (
     Preconditions,
     Propagation,
     Ref,
+    Selector,
     WatchEvent,
 )
 from llama_operator.kube.twin import garbage, schemas, validation
@@ -150,12 +152,7 @@ class MemoryClient:
         return self._live(ref).to_object()
 
     async def list(
-        self,
-        kind: Kind,
-        *,
-        namespace: str | None = None,
-        labels: Mapping[str, str] = NO_LABELS,
-        fields: Mapping[str, str] = NO_LABELS,
+        self, kind: Kind, *, namespace: str | None = None, labels: Selector = NO_LABELS, fields: Selector = NO_LABELS
     ) -> Listing:
         """List a kind, by namespace and name; see `Cluster.list`."""
         await asyncio.sleep(0)
@@ -220,11 +217,7 @@ class MemoryClient:
         return self._update(live, paths.merged(live.to_object(), copy.deepcopy(patch)))
 
     async def delete(
-        self,
-        ref: Ref,
-        *,
-        preconditions: Preconditions = NO_PRECONDITIONS,
-        propagation: Propagation = Propagation.BACKGROUND,
+        self, ref: Ref, *, preconditions: Preconditions = NO_PRECONDITIONS, propagation: Propagation = BACKGROUND
     ) -> None:
         """Delete; see `Cluster.delete`. With finalizers the object stays, marked, until they are gone."""
         await asyncio.sleep(0)
