@@ -23,7 +23,7 @@ from llama_operator.observe import children
 from llama_operator.observe.capacity import free_accelerators, node_facts
 from llama_operator.observe.license_records import acceptances_of, models_of, policies_of
 from llama_operator.observe.requester import requester
-from llama_operator.observe.rights import Rights, Strict
+from llama_operator.observe.rights import Rights
 from llama_operator.observe.serving import ServingReader, with_serving
 
 
@@ -47,7 +47,7 @@ class Observer:
     platform: Platform = field(default_factory=Platform)
     checks_access: bool = False
     counts_free: bool = True
-    rights: Rights = field(default_factory=Strict)
+    rights: Rights = field(default_factory=Rights)
 
     async def observe(self, ref: Ref, now: datetime) -> Observed | None:
         """Read the deployment at `ref` and all that matters to it; None when it does not exist.

@@ -39,14 +39,7 @@ from llama_operator.kube.twin import garbage, schemas, validation
 from llama_operator.kube.twin.fields import Path, describe
 from llama_operator.kube.twin.garbage import Action, Step
 from llama_operator.kube.twin.journal import Interceptor, PassThrough, Verb, Write
-from llama_operator.kube.twin.managed_fields import (
-    Conflicts,
-    Manager,
-    Merged,
-    Operation,
-    apply,
-    update,
-)
+from llama_operator.kube.twin.managed_fields import Conflicts, Manager, Merged, Operation, apply, update
 from llama_operator.kube.twin.store import Owned, Store, Stored
 
 _USER_METADATA = ("annotations", "finalizers", "labels", "ownerReferences")
@@ -237,7 +230,7 @@ class MemoryClient:
         content = _tidy(content)
         validation.check_content(content)
         manager = Manager(self._field_manager, Operation.UPDATE)
-        merged = update(live.content, _ownership(live), content, manager, merging=schema.merging)
+        merged = update(live.content, live.ownership, content, manager, merging=schema.merging)
         return self._finish(Verb.PATCH, live, merged)
 
     def _live(self, ref: Ref) -> Stored:
@@ -262,13 +255,13 @@ class MemoryClient:
 
     def _merge(self, live: Stored, content: Object, manager: Manager, *, force: bool) -> Merged:
         merging = schemas.schema(live.ref.kind).merging
-        outcome = apply(live.content, _ownership(live), content, manager, merging=merging, force=force)
+        outcome = apply(live.content, live.ownership, content, manager, merging=merging, force=force)
         if isinstance(outcome, Conflicts):
             raise ConflictError(f"{live.ref}: {outcome}")
         return outcome
 
     def _finish(self, verb: Verb, live: Stored, merged: Merged, *, new: bool = False) -> Object:
-        if not new and not merged.changed and merged.ownership == _ownership(live):
+        if not new and not merged.changed and merged.ownership == live.ownership:
             return live.to_object()
         _check_change(live, merged.content, new=new)
         result = written(live, merged, self._cluster.moment())
@@ -306,10 +299,6 @@ def described(paths: frozenset[Path]) -> tuple[str, ...]:
 
 def _next(generation: int | None) -> int | None:
     return None if generation is None else generation + 1
-
-
-def _ownership(stored: Stored) -> dict[Manager, frozenset[Path]]:
-    return {manager: owned.paths for manager, owned in stored.managers.items()}
 
 
 def _addressed(obj: Object) -> tuple[Ref, Object]:
