@@ -7,6 +7,7 @@ for each block among the runs of one user, a check that every port is free, and 
 port for as long as the cluster lives.
 """
 
+import contextlib
 import errno
 import socket
 from collections.abc import Callable
@@ -92,25 +93,23 @@ def reserve(lock_dir: Path, *, http: int | None, pick: Callable[[int], int]) -> 
     """
     lock_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     locks: list[FileLock] = []
-    if http is not None:
-        lock = _try_lock(lock_dir / f"port-{http}.lock")
-        if lock is None or not _is_free(http):
+    with contextlib.ExitStack() as given_back:
+        if http is not None:
+            lock = _try_lock(lock_dir / f"port-{http}.lock")
             if lock is not None:
-                lock.release()
-            raise PortTakenError(
-                f"port {http} on {LOOPBACK} is in use; stop what listens there, or choose another port"
-            )
-        locks.append(lock)
-    try:
+                given_back.callback(lock.release)
+                locks.append(lock)
+            if lock is None or not _is_free(http):
+                raise PortTakenError(
+                    f"port {http} on {LOOPBACK} is in use; stop what listens there, or choose another port"
+                )
         first = pick(_BLOCKS)
         for step in range(_BLOCKS):
             reservation = _try_block((first + step) % _BLOCKS, lock_dir, http, locks)
             if reservation is not None:
+                # From here on the reservation gives them back.
+                given_back.pop_all()
                 return reservation
-    except BaseException:
-        _release(locks)
-        raise
-    _release(locks)
     last = _FIRST_PORT + _BLOCKS * _BLOCK - 1
     raise LocalRunError(
         f"no {_BLOCK} free ports in a row between {_FIRST_PORT} and {last}; stop other local runs, "
@@ -129,11 +128,6 @@ def _try_block(index: int, lock_dir: Path, http: int | None, locks: list[FileLoc
         lock.release()
         return None
     return PortReservation(ports, [*locks, lock], held)
-
-
-def _release(locks: list[FileLock]) -> None:
-    for lock in locks:
-        lock.release()
 
 
 def _try_lock(path: Path) -> FileLock | None:
