@@ -14,6 +14,7 @@ from llama_operator.decide.decision import Decision, decide
 from llama_operator.decide.observed import Observed, Settings
 from llama_operator.desired import objects
 from llama_operator.errors import InvalidManifestError
+from llama_operator.kube import kinds
 from llama_operator.kube.port import NotFoundError, Object, Ref
 from llama_operator.observe.gather import Observer
 from llama_operator.reconcile.ports import Ports
@@ -99,12 +100,8 @@ async def _refuse(ports: Ports, ref: Ref, error: InvalidManifestError) -> Outcom
         return Outcome(None)
     status = summary.invalid(live, error, now=ports.now())
     if status.to_api() != live.get("status"):
-        await ports.cluster.apply_status({key: live[key] for key in ("apiVersion", "kind")} | _named(ref, status))
+        await ports.cluster.apply_status(kinds.identity(live) | {"status": status.to_api()})
     return Outcome(status)
-
-
-def _named(ref: Ref, status: LlamaDeploymentStatus) -> Object:
-    return {"metadata": {"name": ref.name, "namespace": ref.namespace}, "status": status.to_api()}
 
 
 def _next_check(observed: Observed, decision: Decision, settings: Settings) -> float | None:
