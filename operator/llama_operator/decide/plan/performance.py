@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from llama_operator.catalog import performance as facts
 from llama_operator.catalog.accelerators import Accelerator
+from llama_operator.catalog.formulas import kv_bytes_per_layer
 from llama_operator.catalog.models import Model, Variant
 from llama_operator.catalog.performance import EngineCoefficients, Link
 from llama_operator.decide.plan.memory import Sharding
@@ -170,13 +171,13 @@ def replica_model(
     tflops = accelerator.fp8_tflops if native_8_bit else accelerator.bf16_tflops
     share = used.compute_efficiency_8_bit if native_8_bit else used.compute_efficiency_16_bit
     architecture = model.architecture
-    heads = max(1, architecture.num_key_value_heads // sharding.tensor)
     bandwidth = accelerator.memory_bandwidth_gb_per_second * 1e9
     cache_share = used.cache_read_efficiency_8_bit if kv_element_bytes == 1 else used.cache_read_efficiency_16_bit
     return ReplicaModel(
         sharding=sharding,
         shape=_Shape.of(model, variant),
-        kv_bytes_per_token=2 * architecture.self_attention_layers * heads * architecture.head_dim * kv_element_bytes,
+        kv_bytes_per_token=architecture.self_attention_layers
+        * kv_bytes_per_layer(architecture, sharding.tensor, kv_element_bytes),
         flops_per_second=(tflops or 0) * 1e12 * share,
         attention_flops_per_second=accelerator.bf16_tflops * 1e12 * used.attention_compute_efficiency,
         weight_bytes_per_second=bandwidth * used.weight_read_efficiency,
