@@ -99,8 +99,7 @@ class Additions:
         return families or Unusable("neither spec.lineage nor spec.licenseFamilies says its license", lineage=True)
 
 
-def _circle(name: str, path: str) -> Unusable:
-    del name
+def _circle(_: str, path: str) -> Unusable:
     return Unusable(f"spec.lineage leads in a circle: {path}; correct derivedFrom", lineage=True)
 
 

@@ -34,8 +34,7 @@ def compare(observed: Observed, decision: Decision) -> KVCacheStatus | None:
     if decision.rollout is None or decision.stopped:
         return None
     wanted = decision.rollout.wanted
-    status = observed.deployment.status
-    before = status.kv_cache if status is not None else None
+    before = observed.deployment.status.kv_cache if observed.deployment.status is not None else None
     kept = before if before is not None and before.revision == wanted else None
     record, serving = observed.pinned(wanted), observed.serving
     if record is None or serving is None or serving.identity.revision != wanted or serving.kv_cache_tokens is None:

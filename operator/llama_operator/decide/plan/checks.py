@@ -69,9 +69,8 @@ def layers_divide(request: PlanRequest, candidate: Candidate) -> Failure | None:
     )
 
 
-def device_pipelines(request: PlanRequest, candidate: Candidate) -> Failure | None:
+def device_pipelines(_: PlanRequest, candidate: Candidate) -> Failure | None:
     """Pipeline stages need a GPU: on a CPU vLLM uses only eager mode, which fails with them at the first request."""
-    del request
     stages = candidate.sharding.pipeline
     if stages == 1 or candidate.accelerator.device == "GPU":
         return None
@@ -100,9 +99,8 @@ def shards_align(request: PlanRequest, candidate: Candidate) -> Failure | None:
     )
 
 
-def spans_whole_nodes(request: PlanRequest, candidate: Candidate) -> Failure | None:
+def spans_whole_nodes(_: PlanRequest, candidate: Candidate) -> Failure | None:
     """A replica on several nodes fills them: tensor parallel inside each node, pipeline parallel across nodes."""
-    del request
     sharding, per_node = candidate.sharding, candidate.gpus_per_node
     if sharding.ranks <= per_node or sharding.tensor == per_node:
         return None

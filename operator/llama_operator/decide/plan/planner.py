@@ -13,7 +13,7 @@ from llama_operator.api.reasons import Reason
 from llama_operator.decide.plan.candidate import Candidate, Objectives, Plan, PlanRequest, Rejection, sizes
 from llama_operator.decide.plan.checks import CHECKS, Failure, meets_objectives, within_max_gpus
 from llama_operator.decide.plan.memory import TYPICAL_MAX_NUM_SEQS
-from llama_operator.decide.plan.performance import Limits, Workload, predict, replicas_needed
+from llama_operator.decide.plan.performance import Limits, Workload, replica_model, replicas_needed
 from llama_operator.decide.plan.shardings import MAX_REPLICA_NODES, Candidates
 
 TYPICAL_LOAD = Workload(prompt_tokens=1155, output_tokens=211, requests_per_minute=0)
@@ -73,18 +73,17 @@ def with_speed(request: PlanRequest, candidate: Candidate) -> Candidate:
     """Return `candidate` with its estimated speed, and with the replicas that the rate of the objectives needs."""
     objectives = request.objectives or _TYPICAL
     workload = objectives.workload
-    speed = predict(
+    replica = replica_model(
         request.model,
         candidate.variant,
         candidate.accelerator,
         candidate.sharding,
         candidate.gpus_per_node,
-        candidate.memory.kv_tokens,
-        workload,
-        max_num_seqs=request.max_num_seqs or max(TYPICAL_MAX_NUM_SEQS, request.concurrent_sequences),
         kv_element_bytes=request.kv_element_bytes,
-        limits=objectives.limits,
     )
+    batch = request.max_num_seqs or max(TYPICAL_MAX_NUM_SEQS, request.concurrent_sequences)
+    held, limits = candidate.memory.kv_tokens, objectives.limits
+    speed = replica.best(held, workload, max_num_seqs=batch, limits=limits) if replica is not None else None
     counted = speed is not None and workload.requests_per_minute > 0
     needed = replicas_needed(speed, workload) if speed is not None and counted else 1
     return replace(candidate, performance=speed, replicas=needed, replicas_counted=counted)

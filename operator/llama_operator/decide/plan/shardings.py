@@ -45,8 +45,7 @@ class Candidates:
             max_num_seqs=request.max_num_seqs or max(TYPICAL_MAX_NUM_SEQS, request.concurrent_sequences),
             graphs=request.graphs,
         )
-        table = request.prices or prices.load()
-        self._prices = {card.name: table.of(card.name) or 0 for card in request.accelerators}
+        self._prices = {card.name: prices.load().of(card.name) or 0 for card in request.accelerators}
         self._weights = [weights_of(request.model.architecture, variant) for variant in request.variants]
         self._made: dict[tuple[int, str, Sharding], Candidate] = {}
 
