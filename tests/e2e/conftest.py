@@ -32,7 +32,7 @@ NODE = NodeSettings(
 )
 NAMESPACE = "default"
 OPERATOR_NAMESPACE = "llama-operator"
-OPERATOR_SECONDS = 300
+OPERATOR_SECONDS = 600
 FAILED = ("DEPLOY_FAILED",)
 BAD_WAITING = (
     "CrashLoopBackOff",

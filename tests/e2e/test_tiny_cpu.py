@@ -4,16 +4,16 @@ import httpx
 import pytest
 import yaml
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(2400)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(4800)]
 
 NAME = "tiny"
 MODEL = "tiny-random-llama"
 TOKENS = 16
 CLIENTS = 16
 """Requests at once: four run, and what waits is more than the queue that one replica may have."""
-START_SECONDS = 600
-SCALE_SECONDS = 400
-GONE_SECONDS = 300
+START_SECONDS = 1200
+SCALE_SECONDS = 800
+GONE_SECONDS = 600
 
 
 def test_the_tiny_sample_serves_scales_is_upgraded_and_leaves_nothing(cluster, endpoint, root):

@@ -54,6 +54,6 @@ STAGES: Final = (
     # Those that take longest first.
     Stage("control-plane", _pytest(*_TWO_WORKERS, "-m", "control_plane", *_ON_PLANES), 7.0),
     Stage("serving", _pytest("-m", "serving", "tests/serving"), 5.0),
-    Stage("e2e", _pytest("-x", "-rs", "-m", "e2e", "tests/e2e"), 9.0),
+    Stage("e2e", _pytest("-x", "-rs", "-m", "e2e", "tests/e2e"), 7.5),
     Stage("local", _pytest("-m", "serving", "tests/local"), 4.0),
 )

@@ -1,6 +1,7 @@
 """Facts about models, licenses and accelerators, as data files that are validated once.
 
     data/*.json -> models, accelerators, licenses: typed facts
+                   packaged: reads each file once
                    formulas: sizes from shapes, where nothing is published
                    registry: the catalog as one value
 

@@ -70,11 +70,4 @@ def identify(labels: Mapping[str, str], accelerators: Iterable[Accelerator]) -> 
     """
     if labels.get(_SHARING_LABEL, _NOT_SHARED) != _NOT_SHARED:
         return None
-    return next(
-        (
-            accelerator
-            for accelerator in accelerators
-            if labels.get(accelerator.node_label) in accelerator.node_label_values
-        ),
-        None,
-    )
+    return next((card for card in accelerators if labels.get(card.node_label) in card.node_label_values), None)

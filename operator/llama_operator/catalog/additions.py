@@ -18,7 +18,7 @@ from llama_operator.api.v1alpha1.llamamodel import (
 from llama_operator.catalog import formulas
 from llama_operator.catalog.ancestry import Above, Ancestry
 from llama_operator.catalog.models import Architecture, Model, Variant, WeightFile
-from llama_operator.catalog.registry import Catalog, UnknownLicenseError, UnknownModelError
+from llama_operator.catalog.registry import Catalog, UnknownLicenseError
 
 _DENSE = "LlamaForCausalLM"
 
@@ -58,16 +58,9 @@ class Additions:
         """Return the entry that a LlamaModel becomes, or why it is none; None when there is no LlamaModel of the name."""
         if name not in self._names:
             return None
-        if self._is_built_in(name):
+        if any(model.id == name for model in self._catalog.models):
             return Unusable(f"the catalog has a model named {name}; give the LlamaModel another name")
         return self._ancestry.of(name)
-
-    def _is_built_in(self, name: str) -> bool:
-        try:
-            self._catalog.model(name)
-        except UnknownModelError:
-            return False
-        return True
 
     def _build(self, model: LlamaModel, above: Above[Model | Unusable]) -> Model | Unusable:
         spec = model.spec
@@ -106,8 +99,7 @@ class Additions:
         return families or Unusable("neither spec.lineage nor spec.licenseFamilies says its license", lineage=True)
 
 
-def _circle(name: str, path: str) -> Unusable:
-    del name
+def _circle(_: str, path: str) -> Unusable:
     return Unusable(f"spec.lineage leads in a circle: {path}; correct derivedFrom", lineage=True)
 
 

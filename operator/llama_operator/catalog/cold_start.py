@@ -3,15 +3,12 @@
 The data is in `data/cold_start.json`; `decide.plan.cold_start` adds them up.
 """
 
-from functools import cache
-from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field
 
 from llama_operator.catalog.models import Count, Fact
-
-_FILE = Path(__file__).parent / "data" / "cold_start.json"
+from llama_operator.catalog.packaged import packaged
 
 WeightSourceName = Literal["HuggingFace", "ObjectStore", "NetworkVolume", "LocalDisk"]
 """Where a pod reads its weights from."""
@@ -56,17 +53,8 @@ class ColdStartFacts(Fact):
         Raises:
             KeyError: If the data file lacks it.
         """
-        for source in self.weight_sources:
-            if source.name == name:
-                return source
-        raise KeyError(name)
+        return {source.name: source for source in self.weight_sources}[name]
 
 
-@cache
-def load() -> ColdStartFacts:
-    """Read the constants that come with the package; once per process.
-
-    Raises:
-        pydantic.ValidationError: If the file breaks its schema.
-    """
-    return ColdStartFacts.model_validate_json(_FILE.read_bytes())
+load = packaged("cold_start.json", ColdStartFacts)
+"""Reads the constants that come with the package."""

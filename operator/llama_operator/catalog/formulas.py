@@ -7,7 +7,7 @@ decide which layers they leave unquantized.
 
 from dataclasses import dataclass
 
-from llama_operator.catalog.models import Architecture, Model, Precision, Variant, VisionEncoder
+from llama_operator.catalog.models import Architecture, Precision, VisionEncoder
 
 INT4_GROUP = 128
 """Weights that share one 16-bit scale in AWQ, GPTQ and w4a16 checkpoints."""
@@ -111,38 +111,20 @@ def kv_bytes_per_token(architecture: Architecture, element_bytes: int = _WIDE) -
         architecture: Shape of the model.
         element_bytes: Bytes of one element of the cache: 2, or 1 in FP8.
     """
-    return (
-        2
-        * architecture.self_attention_layers
-        * architecture.num_key_value_heads
-        * architecture.head_dim
-        * element_bytes
-    )
+    return architecture.self_attention_layers * kv_bytes_per_layer(architecture, 1, element_bytes)
 
 
-def kv_bytes_per_image(architecture: Architecture, element_bytes: int = _WIDE) -> int:
-    """Return the cross-attention cache of one image of the largest size, in bytes; 0 if images are ordinary tokens.
+def kv_bytes_per_layer(architecture: Architecture, tensor: int, element_bytes: int) -> int:
+    """Return the KV cache of one token in one layer on one rank, in bytes.
+
+    Beyond one KV head per rank the heads are replicated.
 
     Args:
         architecture: Shape of the model.
-        element_bytes: Bytes of one element of the cache: 2, or 1 in FP8.
+        tensor: Tensor parallel size.
+        element_bytes: Bytes of one element of the cache.
     """
-    cross = architecture.cross_attention
-    if cross is None:
-        return 0
-    per_layer = 2 * architecture.num_key_value_heads * architecture.head_dim * element_bytes
-    return cross.layers * cross.vision_tokens_per_image * per_layer
-
-
-def shape_of(model: Model, variant: Variant) -> Architecture:
-    """Return the architecture of one variant: that of the model, with what its repository changes."""
-    architecture = model.architecture
-    if variant.vocab_size is not None:
-        architecture = architecture.model_copy(update={"vocab_size": variant.vocab_size})
-    if variant.image_size is not None and architecture.vision is not None:
-        vision = architecture.vision.model_copy(update={"image_size": variant.image_size})
-        architecture = architecture.model_copy(update={"vision": vision})
-    return architecture
+    return 2 * max(1, architecture.num_key_value_heads // tensor) * architecture.head_dim * element_bytes
 
 
 def _attention(architecture: Architecture) -> int:

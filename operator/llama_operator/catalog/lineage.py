@@ -4,8 +4,7 @@ The data is in `data/lineage.json`; `decide.license` reads it. A name never prov
 duties, or makes a model that declares no license unresolved. Only exact Hugging Face repositories are known to be independent.
 """
 
-from functools import cache, cached_property
-from pathlib import Path
+from functools import cached_property
 from re import Pattern
 from re import compile as pattern_of
 from typing import Annotated
@@ -13,8 +12,7 @@ from typing import Annotated
 from pydantic import Field
 
 from llama_operator.catalog.models import Fact, Name
-
-_DATA = Path(__file__).parent / "data" / "lineage.json"
+from llama_operator.catalog.packaged import packaged
 
 CountryCode = Annotated[str, Field(pattern=r"^[A-Z]{2}$")]
 
@@ -73,11 +71,5 @@ class LineageFacts(Fact):
         return code in self.countries or self.in_european_union(code)
 
 
-@cache
-def load() -> LineageFacts:
-    """Read the facts that come with the package; once per process.
-
-    Raises:
-        pydantic.ValidationError: If the file breaks its schema.
-    """
-    return LineageFacts.model_validate_json(_DATA.read_bytes())
+load = packaged("lineage.json", LineageFacts)
+"""Reads the facts that come with the package."""

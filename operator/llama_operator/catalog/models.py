@@ -236,11 +236,6 @@ class Model(Fact):
         return tuple(limit.sentence for limit in self.engine_limits)
 
     @property
-    def repositories(self) -> tuple[str, ...]:
-        """Repositories of all variants, in their order, without repetition."""
-        return tuple(dict.fromkeys(v.repository for v in self.variants if v.repository is not None))
-
-    @property
     def precisions(self) -> tuple[Precision, ...]:
         """Precisions on offer, best quality first."""
         return tuple(dict.fromkeys(variant.precision for variant in self.variants))

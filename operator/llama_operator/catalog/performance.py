@@ -4,15 +4,12 @@ The data is in `data/performance.json`. `decide.plan.performance` predicts with 
 coefficients. These figures are fitted; those in `accelerators` come from datasheets.
 """
 
-from functools import cache
-from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field
 
 from llama_operator.catalog.models import Fact
-
-_FILE = Path(__file__).parent / "data" / "performance.json"
+from llama_operator.catalog.packaged import packaged
 
 Share = Annotated[float, Field(gt=0, le=1)]
 """Part of a datasheet figure that is reached."""
@@ -80,17 +77,8 @@ class PerformanceFacts(Fact):
         Raises:
             KeyError: If the data file has none of that name.
         """
-        for engine in self.engines:
-            if engine.name == name:
-                return engine
-        raise KeyError(name)
+        return {engine.name: engine for engine in self.engines}[name]
 
 
-@cache
-def load() -> PerformanceFacts:
-    """Read the facts that come with the package; once per process.
-
-    Raises:
-        pydantic.ValidationError: If the file breaks its schema.
-    """
-    return PerformanceFacts.model_validate_json(_FILE.read_bytes())
+load = packaged("performance.json", PerformanceFacts)
+"""Reads the facts that come with the package."""

@@ -4,15 +4,12 @@ Read by `cli.cost.command` and `decide.plan.cost`. Amounts are integers in milli
 """
 
 from collections.abc import Mapping
-from functools import cache
-from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field
 
 from llama_operator.catalog.models import Count, Fact
-
-_FILE = Path(__file__).parent / "data" / "prices.json"
+from llama_operator.catalog.packaged import packaged
 
 
 class Price(Fact):
@@ -36,14 +33,8 @@ class PriceTable(Fact):
         return next((p.usd_micros_per_gpu_hour for p in self.prices if p.accelerator == accelerator), None)
 
 
-@cache
-def load() -> PriceTable:
-    """Read the prices that come with the package; once per process.
-
-    Raises:
-        pydantic.ValidationError: If the file breaks its schema.
-    """
-    return PriceTable.model_validate_json(_FILE.read_bytes())
+load = packaged("prices.json", PriceTable)
+"""Reads the prices that come with the package."""
 
 
 def table(basis: str, usd_micros_per_gpu_hour: Mapping[str, int]) -> PriceTable:

@@ -7,18 +7,14 @@ read and validated once per process, in a few milliseconds: the command line ans
 import difflib
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
-from pathlib import Path
 from typing import TypeVar
 
-from pydantic import TypeAdapter
-
-from llama_operator.catalog import accelerators as accelerator_facts
-from llama_operator.catalog.accelerators import Accelerator
+from llama_operator.catalog.accelerators import Accelerator, identify
 from llama_operator.catalog.licenses import LicenseFamily
 from llama_operator.catalog.models import Model, Variant
+from llama_operator.catalog.packaged import packaged
 from llama_operator.errors import LlamaOperatorError
 
-_DATA = Path(__file__).parent / "data"
 _MOST_SUGGESTIONS = 3
 
 _T = TypeVar("_T")
@@ -84,19 +80,15 @@ class Catalog:
         accelerators: Iterable[Accelerator],
         license_families: Iterable[LicenseFamily],
     ) -> None:
-        listed_models, listed_accelerators, listed_families = (
-            tuple(models),
-            tuple(accelerators),
-            tuple(license_families),
-        )
-        self._models: Mapping[str, Model] = {model.id: model for model in listed_models}
-        self._accelerators: Mapping[str, Accelerator] = {a.name: a for a in listed_accelerators}
-        self._families: Mapping[str, LicenseFamily] = {family.id: family for family in listed_families}
+        models, accelerators, license_families = tuple(models), tuple(accelerators), tuple(license_families)
+        self._models: Mapping[str, Model] = {model.id: model for model in models}
+        self._accelerators: Mapping[str, Accelerator] = {a.name: a for a in accelerators}
+        self._families: Mapping[str, LicenseFamily] = {family.id: family for family in license_families}
         problems = [
-            *_repeated("model", (model.id for model in listed_models)),
-            *_repeated("accelerator", (accelerator.name for accelerator in listed_accelerators)),
-            *_repeated("license family", (family.id for family in listed_families)),
-            *(problem for model in listed_models for problem in self._contradictions(model)),
+            *_repeated("model", (model.id for model in models)),
+            *_repeated("accelerator", (accelerator.name for accelerator in accelerators)),
+            *_repeated("license family", (family.id for family in license_families)),
+            *(problem for model in models for problem in self._contradictions(model)),
         ]
         if problems:
             raise CatalogError(problems)
@@ -127,10 +119,7 @@ class Catalog:
         Raises:
             UnknownModelError: With the nearest ids.
         """
-        try:
-            return self._models[model_id]
-        except KeyError:
-            raise UnknownModelError(model_id, self._models) from None
+        return _look_up(self._models, model_id, UnknownModelError)
 
     def accelerator(self, name: str) -> Accelerator:
         """Return the accelerator of this name.
@@ -138,10 +127,7 @@ class Catalog:
         Raises:
             UnknownAcceleratorError: With the nearest names.
         """
-        try:
-            return self._accelerators[name]
-        except KeyError:
-            raise UnknownAcceleratorError(name, self._accelerators) from None
+        return _look_up(self._accelerators, name, UnknownAcceleratorError)
 
     def license_family(self, family_id: str) -> LicenseFamily:
         """Return the license family with this id.
@@ -149,10 +135,7 @@ class Catalog:
         Raises:
             UnknownLicenseError: With the nearest ids.
         """
-        try:
-            return self._families[family_id]
-        except KeyError:
-            raise UnknownLicenseError(family_id, self._families) from None
+        return _look_up(self._families, family_id, UnknownLicenseError)
 
     def license_families(self, model: Model, variant: Variant | None = None) -> tuple[LicenseFamily, ...]:
         """Families whose duties apply together to `model`, and to this copy of it if `variant` is given.
@@ -163,20 +146,13 @@ class Catalog:
         ids = model.license_families + (variant.license_families if variant is not None else ())
         return tuple(self.license_family(family_id) for family_id in dict.fromkeys(ids))
 
-    def eu_multimodal_denied(self, model: Model) -> bool:
-        """Whether `model` is multimodal, and one of its families does not grant such models to licensees in the EU.
-
-        It makes no difference whether the model is served text-only.
-        """
-        return model.modality != "Text" and any(f.eu_multimodal_denied for f in self.license_families(model))
-
     def nearest(self, name: str) -> tuple[str, ...]:
         """Return model ids that look like `name`, best first: at most three, or none."""
         return _nearest(name, self._models)
 
     def identify(self, labels: Mapping[str, str]) -> Accelerator | None:
         """Return the accelerator that a node's labels name; None for a node without a known card."""
-        return accelerator_facts.identify(labels, self._accelerators.values())
+        return identify(labels, self._accelerators.values())
 
     def _contradictions(self, model: Model) -> Iterator[str]:
         for family in dict.fromkeys(
@@ -184,15 +160,10 @@ class Catalog:
         ):
             if family not in self._families:
                 yield f"{model.id}: unknown license family {family}"
-        yield from (
-            f"{model.id}: {repeated} twice"
-            for repeated in _duplicates(f"{v.precision} of {v.repository}" for v in model.variants)
-        )
-        yield from (
-            f"{model.id}: a variant without repository, although the model is not generated"
-            for variant in model.variants
-            if variant.repository is None and not model.generated
-        )
+        yield from _repeated(f"{model.id}:", (f"{v.precision} of {v.repository}" for v in model.variants))
+        for variant in model.variants:
+            if variant.repository is None and not model.generated:
+                yield f"{model.id}: a variant without repository, although the model is not generated"
         if model.derived_from is not None:
             yield from self._lineage_contradictions(model, model.derived_from)
 
@@ -215,14 +186,17 @@ def load() -> Catalog:
         pydantic.ValidationError: If one breaks its schema.
     """
     return Catalog(
-        models=_read("models.json", Model),
-        accelerators=_read("accelerators.json", Accelerator),
-        license_families=_read("licenses.json", LicenseFamily),
+        models=packaged("models.json", tuple[Model, ...])(),
+        accelerators=packaged("accelerators.json", tuple[Accelerator, ...])(),
+        license_families=packaged("licenses.json", tuple[LicenseFamily, ...])(),
     )
 
 
-def _read(name: str, entry: type[_T]) -> tuple[_T, ...]:
-    return TypeAdapter(tuple[entry, ...]).validate_json((_DATA / name).read_bytes())  # type: ignore[valid-type]
+def _look_up(known: Mapping[str, _T], name: str, unknown: type[UnknownNameError]) -> _T:
+    try:
+        return known[name]
+    except KeyError:
+        raise unknown(name, known) from None
 
 
 def _nearest(name: str, known: Iterable[str]) -> tuple[str, ...]:
@@ -239,13 +213,8 @@ def _plain(name: str) -> str:
 
 
 def _duplicates(values: Iterable[str]) -> list[str]:
-    seen: set[str] = set()
-    repeated = []
-    for value in values:
-        if value in seen:
-            repeated.append(value)
-        seen.add(value)
-    return repeated
+    listed = list(values)
+    return [value for position, value in enumerate(listed) if value in listed[:position]]
 
 
 def _repeated(kind: str, ids: Iterable[str]) -> Iterator[str]:

@@ -4,15 +4,12 @@ The data is in `data/reserve.json`; `decide.plan.memory` applies the constants, 
 docs/planning.md says how they were found.
 """
 
-from functools import cache
-from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field
 
 from llama_operator.catalog.models import Count, Fact, Name, Precision
-
-_FILE = Path(__file__).parent / "data" / "reserve.json"
+from llama_operator.catalog.packaged import packaged
 
 
 class WorkingPoint(Fact):
@@ -67,11 +64,5 @@ class Reserve(Fact):
     working_points: Annotated[tuple[WorkingPoint, ...], Field(min_length=1)]
 
 
-@cache
-def load() -> Reserve:
-    """Read the constants that come with the package; once per process.
-
-    Raises:
-        pydantic.ValidationError: If the file breaks its schema.
-    """
-    return Reserve.model_validate_json(_FILE.read_bytes())
+load = packaged("reserve.json", Reserve)
+"""Reads the constants that come with the package."""

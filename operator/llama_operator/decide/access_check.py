@@ -145,7 +145,7 @@ def check_access(observed: Observed, revision: str, variant: Variant) -> AccessC
         return AccessCheck(
             Reason.TOKEN_MISSING,
             f"{variant.repository} is gated: name the Secret with a Hugging Face token that may read it",
-            obsolete=_all(observed.access_checks),
+            obsolete=_others(observed.access_checks),
             field=TOKEN_FIELD,
         )
     subject = Subject(revision, variant.repository, hub_revision(variant), token)
@@ -166,7 +166,7 @@ def _from_checks(subject: Subject, checks: tuple[AccessCheckFacts, ...], now: da
     )
     done = [check for check in ours if check.finished is not None]
     if not ours:
-        return AccessCheck(Reason.ACCESS_CHECKING, _checking(subject, ""), start=(subject, 1), obsolete=_all(checks))
+        return AccessCheck(Reason.ACCESS_CHECKING, _checking(subject, ""), start=(subject, 1), obsolete=_others(checks))
     newest, last = ours[-1], done[-1] if done else None
     if last is None:
         return AccessCheck(
@@ -237,9 +237,5 @@ def _checking(subject: Subject, detail: str) -> str:
     return f"asking the Hub for {subject.repository} at {subject.commit}{waits}"
 
 
-def _all(checks: tuple[AccessCheckFacts, ...]) -> tuple[AccessCheckFacts, ...]:
-    return tuple(check for check in checks if not check.leaving)
-
-
 def _others(checks: tuple[AccessCheckFacts, ...], *kept: AccessCheckFacts) -> tuple[AccessCheckFacts, ...]:
-    return tuple(check for check in _all(checks) if check not in kept)
+    return tuple(check for check in checks if not check.leaving and check not in kept)

@@ -74,13 +74,10 @@ class Dispatcher:
 
     def enqueue_all(self) -> None:
         """Ask for a pass of every LlamaDeployment, and of every license record."""
-        self._enqueue_records()
-        self._enqueue_deployments()
-
-    def _enqueue_records(self) -> None:
         for kind in RECORDS:
             for record in self._cache.list(kind):
                 self._enqueue(_ref(kind, record))
+        self._enqueue_deployments()
 
     def _enqueue_deployments(self) -> None:
         self._crowd = False

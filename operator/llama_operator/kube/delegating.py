@@ -4,12 +4,13 @@ A decorator overrides `_around`, which surrounds each request, or the verbs that
 is written in `port`, here, and in the two clusters that do it: `server.client` and `twin.cluster`.
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from enum import StrEnum
 
 from llama_operator.kube import kinds
 from llama_operator.kube.port import (
+    BACKGROUND,
     NO_LABELS,
     NO_PRECONDITIONS,
     Cluster,
@@ -20,6 +21,7 @@ from llama_operator.kube.port import (
     Preconditions,
     Propagation,
     Ref,
+    Selector,
     WatchEvent,
 )
 
@@ -61,12 +63,7 @@ class Delegating:
             return await self._inner.get(ref)
 
     async def list(
-        self,
-        kind: Kind,
-        *,
-        namespace: str | None = None,
-        labels: Mapping[str, str] = NO_LABELS,
-        fields: Mapping[str, str] = NO_LABELS,
+        self, kind: Kind, *, namespace: str | None = None, labels: Selector = NO_LABELS, fields: Selector = NO_LABELS
     ) -> Listing:
         """See `Cluster.list`."""
         async with self._around(Verb.LIST, Ref(kind, namespace or "", "")):
@@ -92,11 +89,7 @@ class Delegating:
             return await self._inner.patch(ref, operations)
 
     async def delete(
-        self,
-        ref: Ref,
-        *,
-        preconditions: Preconditions = NO_PRECONDITIONS,
-        propagation: Propagation = Propagation.BACKGROUND,
+        self, ref: Ref, *, preconditions: Preconditions = NO_PRECONDITIONS, propagation: Propagation = BACKGROUND
     ) -> None:
         """See `Cluster.delete`."""
         async with self._around(Verb.DELETE, ref):

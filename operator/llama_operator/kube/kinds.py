@@ -22,22 +22,7 @@ LEASE: Final = Kind("coordination.k8s.io/v1", "Lease", "leases")
 POD: Final = Kind("v1", "Pod", "pods")
 JOB: Final = Kind("batch/v1", "Job", "jobs")
 
-ALL: Final = (
-    LLAMA_DEPLOYMENT,
-    LICENSE_ACCEPTANCE,
-    LICENSE_POLICY,
-    LLAMA_MODEL,
-    RAY_SERVICE,
-    RAY_CLUSTER,
-    SERVICE,
-    NODE,
-    EVENT,
-    NETWORK_POLICY,
-    CONTROLLER_REVISION,
-    LEASE,
-    POD,
-    JOB,
-)
+ALL: Final = tuple(kind for kind in list(globals().values()) if isinstance(kind, Kind))
 """Every kind of this module."""
 
 _BY_NAME: Final[Mapping[tuple[object, object], Kind]] = {(kind.api_version, kind.kind): kind for kind in ALL}
@@ -64,3 +49,9 @@ def address_to_write(obj: Object) -> Ref:
     if (ref := address(obj)) is None:
         raise InvalidError(f"kind: no kind {obj.get('kind')!r} in {obj.get('apiVersion')!r}; kinds.py has those known")
     return ref
+
+
+def identity(live: Object) -> Object:
+    """What of a live object names it to a write: apiVersion, kind, namespace and name."""
+    metadata = {name: live["metadata"][name] for name in ("namespace", "name") if name in live["metadata"]}
+    return {"apiVersion": live["apiVersion"], "kind": live["kind"], "metadata": metadata}

@@ -14,7 +14,9 @@ from typing_extensions import override
 
 Object: TypeAlias = dict[str, Any]
 """A Kubernetes object as JSON."""
-NO_LABELS: Final[Mapping[str, str]] = MappingProxyType({})
+Selector: TypeAlias = Mapping[str, str]
+"""Labels or fields with their values: only objects that have all of them are listed."""
+NO_LABELS: Final[Selector] = MappingProxyType({})
 """Selects everything."""
 
 
@@ -151,6 +153,9 @@ class Propagation(Enum):
     """The object stays, marked as being deleted, until everything that it owned with `blockOwnerDeletion` is gone."""
 
 
+BACKGROUND: Final = Propagation.BACKGROUND
+
+
 @dataclass(frozen=True, slots=True)
 class JsonPatch:
     """One operation of a JSON patch (RFC 6902); `test` operations make a patch conditional.
@@ -174,12 +179,7 @@ class Cluster(Protocol):
         ...
 
     async def list(
-        self,
-        kind: Kind,
-        *,
-        namespace: str | None = None,
-        labels: Mapping[str, str] = ...,
-        fields: Mapping[str, str] = ...,
+        self, kind: Kind, *, namespace: str | None = None, labels: Selector = ..., fields: Selector = ...
     ) -> Listing:
         """List a kind, in all namespaces when `namespace` is None; `labels` and `fields` must all be equal.
 

@@ -14,14 +14,10 @@ from typing import Any
 
 from llama_operator.decide.rollout.rollout import ENGINE_FAILED
 from llama_operator.errors import InvalidManifestError
+from llama_operator.kube import kinds
 from llama_operator.kube.port import NotFoundError, Object
 from llama_operator.local import node_process, ray_node
-from llama_operator.local.dashboard import (
-    ApplicationState,
-    ConfigRefusedError,
-    Dashboard,
-    DashboardUnavailableError,
-)
+from llama_operator.local.dashboard import ApplicationState, ConfigRefusedError, Dashboard, DashboardUnavailableError
 from llama_operator.local.errors import LocalRunError
 from llama_operator.local.node_process import Machine, NodeProcess
 from llama_operator.local.ports import LOOPBACK
@@ -243,17 +239,9 @@ class LocalCluster:
         if status == self._status:
             return
         before, self._status = self.endpoint, status
-        metadata = self._service["metadata"]
         # It was deleted: the watch reports that to `runtime`, which cancels us.
         with contextlib.suppress(NotFoundError):
-            await self._machine.kube.apply_status(
-                {
-                    "apiVersion": self._service["apiVersion"],
-                    "kind": self._service["kind"],
-                    "metadata": {"namespace": metadata.get("namespace", ""), "name": metadata["name"]},
-                    "status": status,
-                }
-            )
+            await self._machine.kube.apply_status(kinds.identity(self._service) | {"status": status})
         if self.endpoint != before:
             self._on_endpoint()
 

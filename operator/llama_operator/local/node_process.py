@@ -101,41 +101,28 @@ async def started(
     with ports.reserve(run.ports, http=http_port, pick=machine.pick) as reservation:
         folder = run.new_temp_dir()
         try:
-            leader = await _start(machine, spec, cluster, reservation.ports, marks=marks, folder=folder, output=output)
+            command = ray_node.head_command(spec, python=machine.python, ports=reservation.ports, temp_dir=folder)
+            environment = ray_node.head_environment(
+                spec,
+                cluster=cluster,
+                inherited=machine.environment,
+                marks=marks,
+                token_file=run.token_file,
+                temp_dir=folder,
+                ports=reservation.ports,
+            )
+            try:
+                leader = await processes.start(command, environment=environment, folder=folder, output=output)
+            except OSError as error:
+                raise LocalRunError(
+                    f"cannot run {command[0]}: {error.strerror}; name a Python environment that has ray[serve] installed"
+                ) from error
             try:
                 yield NodeProcess(leader, reservation.ports, marks, folder, output)
             finally:
                 await _stop(leader, marks)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
-
-
-async def _start(
-    machine: Machine,
-    spec: Mapping[str, Any],
-    cluster: str,
-    node_ports: ports.RayPorts,
-    *,
-    marks: Mapping[str, str],
-    folder: Path,
-    output: Path,
-) -> asyncio.subprocess.Process:
-    command = ray_node.head_command(spec, python=machine.python, ports=node_ports, temp_dir=folder)
-    environment = ray_node.head_environment(
-        spec,
-        cluster=cluster,
-        inherited=machine.environment,
-        marks=marks,
-        token_file=machine.run.token_file,
-        temp_dir=folder,
-        ports=node_ports,
-    )
-    try:
-        return await processes.start(command, environment=environment, folder=folder, output=output)
-    except OSError as error:
-        raise LocalRunError(
-            f"cannot run {command[0]}: {error.strerror}; name a Python environment that has ray[serve] installed"
-        ) from error
 
 
 async def _stop(leader: asyncio.subprocess.Process, marks: Mapping[str, str]) -> None:

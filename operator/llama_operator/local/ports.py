@@ -7,10 +7,11 @@ for each block among the runs of one user, a check that every port is free, and 
 port for as long as the cluster lives.
 """
 
+import contextlib
 import errno
 import socket
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
@@ -50,21 +51,10 @@ class RayPorts:
 def block_ports(index: int, *, http: int | None = None) -> RayPorts:
     """Lay out block number `index` (0 to 99); `http` replaces the block's own HTTP port."""
     base = _FIRST_PORT + index * _BLOCK
-    return RayPorts(
-        gcs=base,
-        dashboard=base + 1,
-        dashboard_metrics=base + 2,
-        client=base + 3,
-        agent_http=base + 4,
-        agent_grpc=base + 5,
-        runtime_env_agent=base + 6,
-        metrics_export=base + 7,
-        node_manager=base + 8,
-        object_manager=base + 9,
-        http=base + 10 if http is None else http,
-        worker_min=base + _NAMED,
-        worker_max=base + _BLOCK - 1,
-    )
+    # In the order of the fields: the named ports, the workers' first one and their last one.
+    numbers = (*range(base, base + _NAMED + 1), base + _BLOCK - 1)
+    ports = RayPorts(*numbers)
+    return ports if http is None else replace(ports, http=http)
 
 
 class PortReservation:
@@ -103,25 +93,23 @@ def reserve(lock_dir: Path, *, http: int | None, pick: Callable[[int], int]) -> 
     """
     lock_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     locks: list[FileLock] = []
-    if http is not None:
-        lock = _try_lock(lock_dir / f"port-{http}.lock")
-        if lock is None or not _is_free(http):
+    with contextlib.ExitStack() as given_back:
+        if http is not None:
+            lock = _try_lock(lock_dir / f"port-{http}.lock")
             if lock is not None:
-                lock.release()
-            raise PortTakenError(
-                f"port {http} on {LOOPBACK} is in use; stop what listens there, or choose another port"
-            )
-        locks.append(lock)
-    try:
+                given_back.callback(lock.release)
+                locks.append(lock)
+            if lock is None or not _is_free(http):
+                raise PortTakenError(
+                    f"port {http} on {LOOPBACK} is in use; stop what listens there, or choose another port"
+                )
         first = pick(_BLOCKS)
         for step in range(_BLOCKS):
             reservation = _try_block((first + step) % _BLOCKS, lock_dir, http, locks)
             if reservation is not None:
+                # From here on the reservation gives them back.
+                given_back.pop_all()
                 return reservation
-    except BaseException:
-        _release(locks)
-        raise
-    _release(locks)
     last = _FIRST_PORT + _BLOCKS * _BLOCK - 1
     raise LocalRunError(
         f"no {_BLOCK} free ports in a row between {_FIRST_PORT} and {last}; stop other local runs, "
@@ -140,11 +128,6 @@ def _try_block(index: int, lock_dir: Path, http: int | None, locks: list[FileLoc
         lock.release()
         return None
     return PortReservation(ports, [*locks, lock], held)
-
-
-def _release(locks: list[FileLock]) -> None:
-    for lock in locks:
-        lock.release()
 
 
 def _try_lock(path: Path) -> FileLock | None:

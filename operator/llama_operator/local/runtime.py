@@ -136,10 +136,6 @@ class LocalRuntime:
         progress = self._latest.get(f"{namespace}/{name}")
         return None if progress is None else progress.url
 
-    def progress(self, namespace: str, name: str) -> Progress | None:
-        """The newest step of a RayService; None if it was never seen."""
-        return self._latest.get(f"{namespace}/{name}")
-
     async def serving(self, namespace: str, name: str) -> str:
         """Wait until a RayService serves, and return its URL.
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from llama_operator.api.meta import LABEL_REVISION
-from llama_operator.kube.kinds import SERVICE
+from llama_operator.kube import kinds
 from llama_operator.kube.port import Cluster, NotFoundError, Object
 from llama_operator.local.ports import LOOPBACK
 
@@ -27,26 +27,18 @@ async def publish(cluster: Cluster, endpoints: Mapping[tuple[str, str], int]) ->
         cluster: Where the Services are, with KubeRay's field manager.
         endpoints: (namespace, revision) -> port that is answered now.
     """
-    listing = await cluster.list(SERVICE)
+    listing = await cluster.list(kinds.SERVICE)
     for service in listing.items:
-        metadata = service["metadata"]
         revision = selected_revision(service)
         if revision is None:
             continue
-        port = endpoints.get((metadata.get("namespace", ""), revision))
+        port = endpoints.get((service["metadata"].get("namespace", ""), revision))
         wanted = ingress(port)
         if (service.get("status") or {}).get("loadBalancer", {}).get("ingress", []) == wanted:
             continue
         status: dict[str, Any] = {"loadBalancer": {"ingress": wanted} if wanted else {}}
         with contextlib.suppress(NotFoundError):
-            await cluster.apply_status(
-                {
-                    "apiVersion": SERVICE.api_version,
-                    "kind": SERVICE.kind,
-                    "metadata": {"namespace": metadata.get("namespace", ""), "name": metadata["name"]},
-                    "status": status,
-                }
-            )
+            await cluster.apply_status(kinds.identity(service) | {"status": status})
 
 
 def ingress(port: int | None) -> list[dict[str, Any]]:

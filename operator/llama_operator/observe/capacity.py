@@ -6,8 +6,7 @@ from llama_operator.catalog import Catalog
 from llama_operator.catalog.accelerators import Accelerator
 from llama_operator.decide.observed import NodeFacts
 from llama_operator.kube import kinds
-from llama_operator.kube.port import Object
-from llama_operator.observe.reads import Reads
+from llama_operator.kube.port import Cluster, Object
 
 _ENDED = frozenset({"Succeeded", "Failed"})
 
@@ -26,7 +25,9 @@ def node_facts(node: Object, catalog: Catalog) -> NodeFacts | None:
     return NodeFacts(metadata["name"], accelerator.name, int(allocatable.get(accelerator.resource_name, "0")))
 
 
-async def free_accelerators(cluster: Reads, nodes: Iterable[Object], catalog: Catalog) -> Mapping[str, tuple[int, ...]]:
+async def free_accelerators(
+    cluster: Cluster, nodes: Iterable[Object], catalog: Catalog
+) -> Mapping[str, tuple[int, ...]]:
     """Count the accelerators that no pod holds on each node that takes new pods, by accelerator.
 
     Asked only when a rollout has to choose between a second copy and downtime; pods are not watched for it.

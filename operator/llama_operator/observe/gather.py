@@ -20,13 +20,12 @@ from llama_operator.decide.rollout import strategy
 from llama_operator.decide.rollout.revision import revision_of
 from llama_operator.errors import InvalidManifestError
 from llama_operator.kube import kinds
-from llama_operator.kube.port import Kind, NotFoundError, Object, Ref
+from llama_operator.kube.port import Cluster, Kind, NotFoundError, Object, Ref
 from llama_operator.observe import children
 from llama_operator.observe.capacity import free_accelerators, node_facts
 from llama_operator.observe.license_records import acceptances_of, models_of, policies_of
-from llama_operator.observe.reads import Reads
 from llama_operator.observe.requester import requester
-from llama_operator.observe.rights import Rights, Strict
+from llama_operator.observe.rights import Rights
 from llama_operator.observe.serving import ServingReader, with_serving
 
 _ADDRESS = ("apiVersion", "kind", "metadata")
@@ -46,13 +45,13 @@ class Observer:
         rights: What happens when a part may not be read.
     """
 
-    cluster: Reads
+    cluster: Cluster
     catalog: Catalog
     serving: ServingReader
     platform: Platform = field(default_factory=Platform)
     checks_access: bool = False
     counts_free: bool = True
-    rights: Rights = field(default_factory=Strict)
+    rights: Rights = field(default_factory=Rights)
 
     async def observe(self, ref: Ref, now: datetime) -> Observed | None:
         """Read the deployment at `ref` and all that matters to it; None when it does not exist.
@@ -157,7 +156,7 @@ class Observer:
         return () if listing is None else listing.items
 
 
-async def access_checks(cluster: Reads, ref: Ref) -> tuple[AccessCheckFacts, ...]:
+async def access_checks(cluster: Cluster, ref: Ref) -> tuple[AccessCheckFacts, ...]:
     """Read the Jobs that ask for access to the weights of the deployment at `ref`.
 
     The verdict stands in the status of a Job's pod: pods are read for it while a question is open, and not watched.
@@ -173,7 +172,7 @@ async def access_checks(cluster: Reads, ref: Ref) -> tuple[AccessCheckFacts, ...
     return tuple(checks)
 
 
-async def _service(cluster: Reads, ref: Ref) -> Object:
+async def _service(cluster: Cluster, ref: Ref) -> Object:
     try:
         return await cluster.get(Ref(kinds.SERVICE, ref.namespace, ref.name))
     except NotFoundError:

@@ -9,25 +9,24 @@ from llama_operator.api.v1alpha1.licensepolicy import LicensePolicy, LicensePoli
 from llama_operator.api.v1alpha1.llamamodel import LlamaModel
 from llama_operator.errors import InvalidManifestError
 from llama_operator.kube import kinds
-from llama_operator.kube.port import Kind, NotFoundError, Object
-from llama_operator.observe.reads import Reads
+from llama_operator.kube.port import Cluster, Kind, NotFoundError, Object
 
 _T = TypeVar("_T", bound=ApiModel)
 
 
-async def acceptances_of(cluster: Reads) -> tuple[LicenseAcceptance, ...]:
+async def acceptances_of(cluster: Cluster) -> tuple[LicenseAcceptance, ...]:
     """LicenseAcceptances that exist. One that breaks its schema accepts nothing: the chain says that it does not exist."""
     items = await _items(cluster, kinds.LICENSE_ACCEPTANCE)
     return tuple(parsed for item in items if (parsed := _parsed(LicenseAcceptance, item)) is not None)
 
 
-async def models_of(cluster: Reads) -> tuple[LlamaModel, ...]:
+async def models_of(cluster: Cluster) -> tuple[LlamaModel, ...]:
     """LlamaModels that exist. One that breaks its schema adds nothing."""
     items = await _items(cluster, kinds.LLAMA_MODEL)
     return tuple(parsed for item in items if (parsed := _parsed(LlamaModel, item)) is not None)
 
 
-async def policies_of(cluster: Reads) -> tuple[LicensePolicy, ...]:
+async def policies_of(cluster: Cluster) -> tuple[LicensePolicy, ...]:
     """LicensePolicies that exist. One that breaks its schema allows nothing: it lists no tier."""
     items = await _items(cluster, kinds.LICENSE_POLICY)
     return tuple(
@@ -37,7 +36,7 @@ async def policies_of(cluster: Reads) -> tuple[LicensePolicy, ...]:
     )
 
 
-async def _items(cluster: Reads, kind: Kind) -> tuple[Object, ...]:
+async def _items(cluster: Cluster, kind: Kind) -> tuple[Object, ...]:
     try:
         return tuple((await cluster.list(kind)).items)
     except NotFoundError:

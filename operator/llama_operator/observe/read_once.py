@@ -1,28 +1,27 @@
 """Reads each list once and keeps it: for a command that looks at many deployments. Wired in by `cli.license`."""
 
 import asyncio
-from collections.abc import Mapping
-from types import MappingProxyType
 
-from llama_operator.kube.port import Kind, Listing, NotFoundError, Object, Ref
-from llama_operator.observe.reads import Reads
+from typing_extensions import override
 
-_NO_LABELS: Mapping[str, str] = MappingProxyType({})
+from llama_operator.kube.delegating import Delegating
+from llama_operator.kube.port import NO_LABELS, Cluster, Kind, Listing, NotFoundError, Object, Ref, Selector
 
 
-class ReadOnce:
+class ReadOnce(Delegating):
     """A view of a cluster at the time of its first reads.
 
     Args:
-        cluster: Where to read.
+        inner: Where to read.
         namespace: Namespace in which everything of interest stands; None for all of them.
     """
 
-    def __init__(self, cluster: Reads, namespace: str | None) -> None:
-        self._cluster = cluster
+    def __init__(self, inner: Cluster, namespace: str | None) -> None:
+        super().__init__(inner)
         self._namespace = namespace
         self._lists: dict[Kind, asyncio.Future[Listing]] = {}
 
+    @override
     async def get(self, ref: Ref) -> Object:
         """Return the object; see `Cluster.get`."""
         for item in (await self.list(ref.kind, namespace=ref.namespace or None)).items:
@@ -30,20 +29,16 @@ class ReadOnce:
                 return item
         raise NotFoundError(f"{ref} not found")
 
+    @override
     async def list(
-        self,
-        kind: Kind,
-        *,
-        namespace: str | None = None,
-        labels: Mapping[str, str] = _NO_LABELS,
-        fields: Mapping[str, str] = _NO_LABELS,
+        self, kind: Kind, *, namespace: str | None = None, labels: Selector = NO_LABELS, fields: Selector = NO_LABELS
     ) -> Listing:
         """List a kind; see `Cluster.list`. A list by fields is asked for again each time."""
         if fields:
-            return await self._cluster.list(kind, namespace=namespace, labels=labels, fields=fields)
+            return await super().list(kind, namespace=namespace, labels=labels, fields=fields)
         if kind not in self._lists:
             scope = self._namespace if kind.namespaced else None
-            self._lists[kind] = asyncio.ensure_future(self._cluster.list(kind, namespace=scope))
+            self._lists[kind] = asyncio.ensure_future(super().list(kind, namespace=scope))
         # A failure is kept too: a missing right does not come back within one command.
         listing = await self._lists[kind]
         return Listing(
@@ -51,7 +46,7 @@ class ReadOnce:
         )
 
 
-def _matches(item: Object, namespace: str | None, labels: Mapping[str, str]) -> bool:
+def _matches(item: Object, namespace: str | None, labels: Selector) -> bool:
     metadata = item["metadata"]
     if namespace is not None and metadata.get("namespace") != namespace:
         return False

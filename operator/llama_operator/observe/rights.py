@@ -5,7 +5,9 @@ and gets an answer from the rest, with what was not read beside it.
 """
 
 from collections.abc import Awaitable, Callable
-from typing import Protocol, TypeVar
+from typing import TypeVar
+
+from typing_extensions import override
 
 from llama_operator.decide.observed import Unread
 from llama_operator.kube.port import ForbiddenError, Kind, NotFoundError
@@ -14,31 +16,21 @@ T = TypeVar("T")
 U = TypeVar("U")
 
 
-class Rights(Protocol):
-    """Decides what becomes of a part that may not be read."""
+class Rights:
+    """What cannot be read fails."""
 
     @property
     def unknown(self) -> tuple[Unread, ...]:
         """What was not read until now, and why."""
-        ...
+        return ()
 
     async def read(self, kind: Kind, reading: Awaitable[T], otherwise: U) -> T | U:
-        """Return what `reading` of `kind` returns, or `otherwise` where it cannot be read."""
-        ...
-
-
-class Strict:
-    """Whatever cannot be read fails."""
-
-    unknown: tuple[Unread, ...] = ()
-
-    async def read(self, kind: Kind, reading: Awaitable[T], otherwise: U) -> T | U:
-        """Return what `reading` returns; raises what it raises."""
+        """Return what `reading` of `kind` returns, or `otherwise` where that may be; here it raises what `reading` raises."""
         del kind, otherwise
         return await reading
 
 
-class Lenient:
+class Lenient(Rights):
     """A missing right is told and stops nothing; a kind that is not installed has no objects.
 
     Args:
@@ -50,10 +42,12 @@ class Lenient:
         self._unread: dict[Unread, None] = {}
 
     @property
+    @override
     def unknown(self) -> tuple[Unread, ...]:
         """What was not read until now, and why."""
         return tuple(self._unread)
 
+    @override
     async def read(self, kind: Kind, reading: Awaitable[T], otherwise: U) -> T | U:
         """Return what `reading` returns, or `otherwise`, and remember why."""
         try:

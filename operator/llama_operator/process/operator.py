@@ -153,17 +153,19 @@ class Operator:
 
     async def _prime(self) -> Kinds:
         """Fill the cache; the API server may come up after us."""
+        found = await self._listed(WATCHED, "cannot list what it watches")
+        if found.missing:
+            _LOG.warning("not installed, goes on without: %s", ", ".join(each.kind.kind for each in found.missing))
+        self._primed = True
+        return found
+
+    async def _listed(self, watched: Sequence[Watched], trouble: str) -> Kinds:
         while True:
             try:
-                found = await self._resync.run(WATCHED)
+                return await self._resync.run(watched)
             except KubeError as error:
-                _LOG.warning("cannot list what it watches, tries again: %s", error)
+                _LOG.warning("%s, tries again: %s", trouble, error)
                 await asyncio.sleep(_RETRY_SECONDS)
-                continue
-            if found.missing:
-                _LOG.warning("not installed, goes on without: %s", ", ".join(each.kind.kind for each in found.missing))
-            self._primed = True
-            return found
 
     async def _lead(self) -> None:
         election = self._parts.election
@@ -202,17 +204,10 @@ class Operator:
 
     async def _compare(self) -> None:
         present = [each for each in WATCHED if each not in self._watches.missing]
-        while True:
-            try:
-                found = await self._resync.run(present)
-            except KubeError as error:
-                _LOG.warning("cannot compare the cache with the API server, tries again: %s", error)
-                await asyncio.sleep(_RETRY_SECONDS)
-                continue
-            if found.missing:
-                _LOG.warning("gone from the API server: %s", ", ".join(each.kind.kind for each in found.missing))
-            self._dispatcher.enqueue_all()
-            return
+        found = await self._listed(present, "cannot compare the cache with the API server")
+        if found.missing:
+            _LOG.warning("gone from the API server: %s", ", ".join(each.kind.kind for each in found.missing))
+        self._dispatcher.enqueue_all()
 
     async def _appeared(self, missing: Sequence[Watched]) -> Sequence[Watched]:
         try:

@@ -16,6 +16,7 @@ from llama_operator.decide.observed import Observed, Settings
 from llama_operator.decide.problem import Problem
 from llama_operator.desired import objects
 from llama_operator.errors import InvalidManifestError
+from llama_operator.kube import kinds
 from llama_operator.kube.port import NotFoundError, Object, Ref
 from llama_operator.observe.gather import Observer
 from llama_operator.reconcile.orphans import end_orphans
@@ -105,7 +106,7 @@ async def _refuse(ports: Ports, ref: Ref, error: InvalidManifestError, observer:
         return Outcome(None)
     status = summary.invalid(live, error, now=ports.now())
     if status.to_api() != live.get("status"):
-        await ports.cluster.apply_status({key: live[key] for key in ("apiVersion", "kind")} | _named(ref, status))
+        await ports.cluster.apply_status(kinds.identity(live) | {"status": status.to_api()})
     observed = await observer.behind(live, ports.now().replace(microsecond=0))
     if observed is None:
         return Outcome(status)
@@ -117,10 +118,6 @@ async def _refuse(ports: Ports, ref: Ref, error: InvalidManifestError, observer:
     for facts in events(observed, decision, status, status):
         await ports.events.record({key: live[key] for key in ("apiVersion", "kind", "metadata")}, facts)
     return Outcome(status, None if decision.ending is None else decision.ending.next_check)
-
-
-def _named(ref: Ref, status: LlamaDeploymentStatus) -> Object:
-    return {"metadata": {"name": ref.name, "namespace": ref.namespace}, "status": status.to_api()}
 
 
 def _next_check(observed: Observed, decision: Decision, settings: Settings) -> float | None:

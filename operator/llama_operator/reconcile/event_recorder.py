@@ -49,21 +49,11 @@ class EventRecorder:
     Args:
         cluster: Where to.
         now: The clock, in UTC.
-        controller: Who reports, as a name of a component.
-        instance: Which process of it.
     """
 
-    def __init__(
-        self,
-        cluster: Cluster,
-        *,
-        now: Callable[[], datetime],
-        controller: str = "llama-operator.io/operator",
-        instance: str = "llama-operator",
-    ) -> None:
+    def __init__(self, cluster: Cluster, *, now: Callable[[], datetime]) -> None:
         self._cluster = cluster
         self._now = now
-        self._reporter = {"reportingController": controller, "reportingInstance": instance}
         self._series: OrderedDict[_Key, _Series] = OrderedDict()
         self._allowances: OrderedDict[str, _Allowance] = OrderedDict()
 
@@ -106,14 +96,8 @@ class EventRecorder:
     def _event(self, regarding: Object, facts: EventFacts, series: _Series) -> Object:
         metadata = regarding["metadata"]
         namespace = metadata.get("namespace") or _NO_NAMESPACE
-        about = {
-            "apiVersion": regarding["apiVersion"],
-            "kind": regarding["kind"],
-            "name": metadata["name"],
-            "uid": metadata["uid"],
-        }
-        if metadata.get("namespace"):
-            about["namespace"] = metadata["namespace"]
+        about = {name: regarding[name] for name in ("apiVersion", "kind")}
+        about |= {name: metadata[name] for name in ("name", "uid", "namespace") if metadata.get(name)}
         identity = repr((metadata["uid"], facts, series.began))
         tail = hashlib.blake2b(identity.encode(), digest_size=8).hexdigest()
         event: Object = {
@@ -126,7 +110,8 @@ class EventRecorder:
             "action": facts.action,
             "note": facts.note,
             "regarding": about,
-            **self._reporter,
+            "reportingController": "llama-operator.io/operator",
+            "reportingInstance": "llama-operator",
         }
         if series.count > 1:
             event["series"] = {"count": series.count, "lastObservedTime": _micro_time(series.seen)}

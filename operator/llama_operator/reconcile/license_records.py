@@ -55,9 +55,8 @@ async def reconcile_record(
     )
     status = _status(live, ref, records).to_api()
     if status != live.get("status"):
-        named = {"apiVersion": live["apiVersion"], "kind": live["kind"], "metadata": {"name": ref.name}}
         with contextlib.suppress(NotFoundError):
-            await cluster.apply_status(named | {"status": status})
+            await cluster.apply_status(kinds.identity(live) | {"status": status})
     # Dates mean days, and a day begins at midnight.
     tomorrow = (moment + timedelta(days=1)).replace(hour=0, minute=0, second=0)
     return (tomorrow - moment).total_seconds() if ref.kind == kinds.LICENSE_ACCEPTANCE else None

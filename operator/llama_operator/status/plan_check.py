@@ -13,12 +13,11 @@ from llama_operator.api.reasons import Reason
 from llama_operator.api.v1alpha1.llamadeployment_status import ChosenPlan, KVCacheStatus
 from llama_operator.decide.decision import Decision
 from llama_operator.decide.observed import Observed, RevisionFacts
-from llama_operator.decide.plan.memory import KV_BLOCK_TOKENS, tokens_needed
+from llama_operator.decide.plan.memory import MIB, tokens_needed, whole_blocks
 
 TOLERANCE_PERCENT = 10
 """A plan that is off by more than this was wrong."""
 
-_MIB = 1 << 20
 _NOT_MEASURED = (
     "no engine of this revision has said how large its KV cache is: none has started yet, the status endpoint cannot be "
     "reached, or the image of the pods is too old to tell"
@@ -35,8 +34,7 @@ def compare(observed: Observed, decision: Decision) -> KVCacheStatus | None:
     if decision.rollout is None or decision.stopped:
         return None
     wanted = decision.rollout.wanted
-    status = observed.deployment.status
-    before = status.kv_cache if status is not None else None
+    before = observed.deployment.status.kv_cache if observed.deployment.status is not None else None
     kept = before if before is not None and before.revision == wanted else None
     record, serving = observed.pinned(wanted), observed.serving
     if record is None or serving is None or serving.identity.revision != wanted or serving.kv_cache_tokens is None:
@@ -45,7 +43,7 @@ def compare(observed: Observed, decision: Decision) -> KVCacheStatus | None:
     planned = planned_tokens(record)
     if record.plan.chosen is None or planned is None:
         return kept
-    whole = _whole_blocks(record.plan.chosen.max_model_length)
+    whole = whole_blocks(record.plan.chosen.max_model_length)
     measured, concurrency = serving.kv_cache_tokens, serving.max_concurrency
     if kept is not None and kept.planned_tokens == planned and abs(measured - kept.measured_tokens) * 100 <= planned:
         # Replicas differ by a few blocks, and which of them has just reported is no reason to write a status.
@@ -72,7 +70,7 @@ def planned_tokens(record: RevisionFacts) -> int | None:
     if mib is None:
         return chosen.kv_cache_tokens
     bytes_per_token = max(1, round(chosen.kv_cache_bytes_per_gpu / chosen.kv_cache_tokens))
-    return mib * _MIB // bytes_per_token
+    return mib * MIB // bytes_per_token
 
 
 def set_mib(record: RevisionFacts) -> int | None:
@@ -120,7 +118,3 @@ def _percent(off: int, planned: int) -> str:
     if off == 0:
         return "as planned"
     return f"{abs(off) / planned:.1%} {'more' if off > 0 else 'less'}"
-
-
-def _whole_blocks(tokens: int) -> int:
-    return -(-tokens // KV_BLOCK_TOKENS) * KV_BLOCK_TOKENS

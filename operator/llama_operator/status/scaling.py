@@ -8,12 +8,12 @@ so its first answer is compared with that number.
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from llama_operator.api.meta import LABEL_DEPLOYMENT, LABEL_REVISION
 from llama_operator.api.v1alpha1.llamadeployment import LlamaDeploymentSpec
 from llama_operator.api.v1alpha1.llamadeployment_status import LlamaDeploymentStatus, ScalingEvent
 from llama_operator.decide.bounds import least_replicas, most_replicas
 from llama_operator.decide.decision import Decision
 from llama_operator.decide.observed import Observed, RayServiceFacts
+from llama_operator.desired import naming
 from llama_serving.config import ServingStatus
 
 _HISTORY = 10
@@ -126,5 +126,5 @@ def selector(observed: Observed, decision: Decision) -> str:
     """Label selector of the pods that get the traffic, for the scale subresource; empty if it is not known."""
     if decision.rollout is None:
         return ""
-    name, revision = observed.deployment.metadata.name, decision.rollout.traffic
-    return f"{LABEL_DEPLOYMENT}={name},{LABEL_REVISION}={revision},ray.io/serve=true"
+    labels = naming.serving_selector(observed.deployment, decision.rollout.traffic)
+    return ",".join(f"{name}={value}" for name, value in labels.items())

@@ -94,20 +94,8 @@ PLAN_RATIO: Final = Instrument(
     "KV cache that the engines of a LlamaDeployment measured, divided by the planned one; below 0.9 the plan promised too "
     "much. Absent until it was measured.",
 )
-INSTRUMENTS: Final = (
-    RECONCILES,
-    RECONCILE_DURATION,
-    RETRIES,
-    WRITES,
-    EVENTS,
-    QUEUE_DEPTH,
-    QUEUE_RUNNING,
-    QUEUE_FAILING,
-    LEADER,
-    CACHED,
-    DEPLOYMENTS,
-    PLAN_RATIO,
-)
+INSTRUMENTS: Final = tuple(each for each in list(globals().values()) if isinstance(each, Instrument))
+"""All of them, in this order."""
 
 Readings = Iterable[tuple[Mapping[str, str], float]]
 """Values of a gauge by labels."""

@@ -5,13 +5,12 @@ import pytest
 from llama_operator.catalog import load
 from llama_operator.catalog.formulas import (
     active_parameters,
-    kv_bytes_per_image,
     kv_bytes_per_token,
     parameters,
-    shape_of,
     weight_bytes,
 )
-from llama_operator.catalog.models import Model, Precision, Variant
+from llama_operator.catalog.models import Architecture, Model, Precision, Variant
+from llama_operator.decide.plan.memory import Sharding, estimate
 
 MODELS = load().models
 VARIANTS = [(model, variant) for model in MODELS for variant in model.variants]
@@ -51,6 +50,17 @@ def model(model_id: str) -> Model:
     return load().model(model_id)
 
 
+def shape_of(model: Model, variant: Variant) -> Architecture:
+    """The architecture of the model, with what the repository of the variant changes."""
+    architecture = model.architecture
+    if variant.vocab_size is not None:
+        architecture = architecture.model_copy(update={"vocab_size": variant.vocab_size})
+    if variant.image_size is not None and architecture.vision is not None:
+        vision = architecture.vision.model_copy(update={"image_size": variant.image_size})
+        architecture = architecture.model_copy(update={"vision": vision})
+    return architecture
+
+
 @pytest.mark.parametrize("model", MODELS, ids=ids)
 def test_parameters_follow_exactly_from_the_shape(model: Model) -> None:
     assert parameters(model.architecture).total == model.params_total
@@ -81,11 +91,15 @@ def test_grouped_query_attention_makes_the_kv_cache_of_the_405b_sixteen_times_sm
 
 
 def test_cross_attention_layers_hold_no_text_but_every_image() -> None:
-    small, large = model("llama-3.2-11b-vision").architecture, model("llama-3.2-90b-vision").architecture
-    assert kv_bytes_per_token(small) == 131_072
-    assert kv_bytes_per_image(small) == 209_846_272
-    assert kv_bytes_per_image(large) == 524_615_680
-    assert kv_bytes_per_image(model("llama-4-scout").architecture) == 0
+    assert kv_bytes_per_token(model("llama-3.2-11b-vision").architecture) == 131_072
+    for model_id, expected in {
+        "llama-3.2-11b-vision": 209_846_272,
+        "llama-3.2-90b-vision": 524_615_680,
+        "llama-4-scout": 0,
+    }.items():
+        one, card = model(model_id), load().accelerator("H100-80GB")
+        memory = estimate(one, one.variants[0], card, Sharding(1, 1), utilization_percent=90, kv_element_bytes=2)
+        assert memory.kv_bytes_per_sequence == expected
 
 
 @pytest.mark.parametrize(("model", "variant"), VARIANTS, ids=variant_ids)

@@ -19,9 +19,8 @@ from llama_operator.cli.shared.connection import Connection, missing_right
 from llama_operator.decide.observed import Observed, Unread
 from llama_operator.errors import FieldProblem, InvalidManifestError
 from llama_operator.kube import kinds
-from llama_operator.kube.port import Object
+from llama_operator.kube.port import Cluster, Object
 from llama_operator.observe.gather import Observer
-from llama_operator.observe.reads import Reads
 from llama_operator.observe.rights import Lenient
 from llama_operator.observe.serving import NoServingReader
 
@@ -68,7 +67,7 @@ async def observed_with(
     deployment: LlamaDeployment,
     beside: files.Manifests | None = None,
     *,
-    reads: Reads | None = None,
+    reads: Cluster | None = None,
     rollout: bool = True,
 ) -> Observed:
     """Read the world of `deployment` as it is, or as it would be once it is applied.

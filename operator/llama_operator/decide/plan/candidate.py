@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from llama_operator.api.reasons import Reason
 from llama_operator.catalog.accelerators import Accelerator
 from llama_operator.catalog.models import Model, Variant
-from llama_operator.catalog.prices import PriceTable
 from llama_operator.decide.plan.memory import Memory, Sharding
 from llama_operator.decide.plan.performance import Limits, Performance, Workload
 
@@ -45,8 +44,6 @@ class PlanRequest:
     graphs: bool = True
     """Whether the engine captures graphs."""
     objectives: Objectives | None = None
-    prices: PriceTable | None = None
-    """None for the list prices that come with the package."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from llama_operator.api.reasons import Reason
 from llama_operator.catalog.formulas import INT4_GROUP
 from llama_operator.catalog.models import Model
 from llama_operator.decide.plan.candidate import Candidate, PlanRequest
-from llama_operator.decide.plan.memory import GIB, KV_BLOCK_TOKENS, longest_context, tokens_needed
+from llama_operator.decide.plan.memory import GIB, KV_BLOCK_TOKENS, tokens_needed, whole_blocks
 
 _LARGEST_TENSOR = 64
 
@@ -47,14 +47,14 @@ def precision_supported(request: PlanRequest, candidate: Candidate) -> Failure |
 
 def heads_divide(request: PlanRequest, candidate: Candidate) -> Failure | None:
     """Tensor size divides the attention heads, and divides or is a multiple of the KV heads (vLLM's own check)."""
-    heads, kv_heads = request.model.architecture.num_attention_heads, request.model.architecture.num_key_value_heads
-    tensor = candidate.sharding.tensor
-    if _divides(heads, kv_heads, tensor):
+    shape, tensor = request.model.architecture, candidate.sharding.tensor
+    if _divides(request.model, tensor):
         return None
     possible = ", ".join(str(size) for size in valid_tensor_sizes(request.model, _LARGEST_TENSOR))
     return Failure(
         Reason.HEADS_NOT_DIVISIBLE,
-        f"tensor parallel size {tensor} does not divide {heads} attention heads and {kv_heads} KV heads evenly",
+        f"tensor parallel size {tensor} does not divide {shape.num_attention_heads} attention heads and "
+        f"{shape.num_key_value_heads} KV heads evenly",
         f"possible sizes: {possible}",
     )
 
@@ -69,9 +69,8 @@ def layers_divide(request: PlanRequest, candidate: Candidate) -> Failure | None:
     )
 
 
-def device_pipelines(request: PlanRequest, candidate: Candidate) -> Failure | None:
+def device_pipelines(_: PlanRequest, candidate: Candidate) -> Failure | None:
     """Pipeline stages need a GPU: on a CPU vLLM uses only eager mode, which fails with them at the first request."""
-    del request
     stages = candidate.sharding.pipeline
     if stages == 1 or candidate.accelerator.device == "GPU":
         return None
@@ -100,9 +99,8 @@ def shards_align(request: PlanRequest, candidate: Candidate) -> Failure | None:
     )
 
 
-def spans_whole_nodes(request: PlanRequest, candidate: Candidate) -> Failure | None:
+def spans_whole_nodes(_: PlanRequest, candidate: Candidate) -> Failure | None:
     """A replica on several nodes fills them: tensor parallel inside each node, pipeline parallel across nodes."""
-    del request
     sharding, per_node = candidate.sharding, candidate.gpus_per_node
     if sharding.ranks <= per_node or sharding.tensor == per_node:
         return None
@@ -136,10 +134,10 @@ def context_fits(request: PlanRequest, candidate: Candidate) -> Failure | None:
     if held >= needed:
         return None
     changes = []
-    if shorter := longest_context(held, sequences):
+    if shorter := candidate.memory.longest_context(sequences):
         changes.append(f"fits with maxModelLength {shorter:,}")
     one = candidate.memory.kv_tokens_beside(1)
-    if sequences > 1 and (fewer := (one - KV_BLOCK_TOKENS) // (tokens_needed(length, 1) - KV_BLOCK_TOKENS)) >= 1:
+    if sequences > 1 and (fewer := (one - KV_BLOCK_TOKENS) // whole_blocks(length)) >= 1:
         changes.append(f"fits with concurrentSequences {min(fewer, sequences - 1):,}")
     if share := _larger_share(request, candidate):
         changes.append(share)
@@ -228,8 +226,7 @@ def meets_objectives(request: PlanRequest, candidate: Candidate) -> Failure | No
 
 def valid_tensor_sizes(model: Model, largest: int) -> tuple[int, ...]:
     """Return the tensor parallel sizes up to `largest` that divide the heads of `model`, the smallest first."""
-    heads, kv_heads = model.architecture.num_attention_heads, model.architecture.num_key_value_heads
-    return tuple(size for size in range(1, largest + 1) if _divides(heads, kv_heads, size))
+    return tuple(size for size in range(1, largest + 1) if _divides(model, size))
 
 
 def gib(size: int) -> str:
@@ -237,7 +234,8 @@ def gib(size: int) -> str:
     return f"{size / GIB:.1f} GiB"
 
 
-def _divides(heads: int, kv_heads: int, tensor: int) -> bool:
+def _divides(model: Model, tensor: int) -> bool:
+    heads, kv_heads = model.architecture.num_attention_heads, model.architecture.num_key_value_heads
     return heads % tensor == 0 and (kv_heads % tensor == 0 or tensor % kv_heads == 0)
 
 

@@ -5,7 +5,6 @@ Called by `decide.plan.planner` and `cli.cost.command`. Amounts are integers in 
 
 from dataclasses import dataclass
 
-from llama_operator.catalog.prices import PriceTable
 from llama_operator.decide.plan.performance import Performance, Workload
 
 _MINUTES_PER_HOUR = 60
@@ -43,12 +42,6 @@ class Cost:
     """Prompt and answer, at all that the replicas sustain."""
     break_even: BreakEven | None
     """None if no API price was given."""
-
-
-def usd_micros_per_hour(prices: PriceTable, accelerator: str, gpus: int) -> int | None:
-    """Return the price of `gpus` cards for one hour, in millionths of a US dollar; None if the card has no price."""
-    per_gpu = prices.of(accelerator)
-    return None if per_gpu is None else per_gpu * gpus
 
 
 def cost(

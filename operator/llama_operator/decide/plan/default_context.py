@@ -6,7 +6,6 @@ Llama 4 Scout was trained for ten million tokens, which would take five nodes of
 
 from llama_operator.api.reasons import Reason
 from llama_operator.decide.plan.candidate import Plan, PlanRequest
-from llama_operator.decide.plan.memory import longest_context
 from llama_operator.decide.plan.planner import planner_of_lengths
 
 _USEFUL = 32_768
@@ -38,10 +37,7 @@ def plan_default_context(request: PlanRequest) -> tuple[PlanRequest, Plan]:
     if useful.chosen is not None:
         if fitting is not None and fitting.nodes <= useful.chosen.nodes:
             return trained
-        held = longest_context(useful.chosen.memory.kv_tokens_beside(sequences), sequences)
-        return planned(min(request.max_model_length, held))
+        return planned(min(request.max_model_length, useful.chosen.memory.longest_context(sequences)))
     lacking = (rejection.candidate for rejection in useful.rejected if rejection.reason is Reason.KV_CACHE_TOO_SMALL)
-    held = max(
-        (longest_context(candidate.memory.kv_tokens_beside(sequences), sequences) for candidate in lacking), default=0
-    )
+    held = max((candidate.memory.longest_context(sequences) for candidate in lacking), default=0)
     return planned(max(held, min(_LEAST, request.max_model_length)))

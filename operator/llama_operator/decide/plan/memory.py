@@ -5,13 +5,12 @@ those of vLLM (v1/worker/gpu_worker.py, v1/core/kv_cache_utils.py, distributed/u
 formulas. The reserve follows `catalog.reserve`. docs/planning.md has the whole calculation.
 """
 
-import math
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from llama_operator.catalog import reserve as reserve_facts
 from llama_operator.catalog.accelerators import Accelerator
-from llama_operator.catalog.formulas import parameters
+from llama_operator.catalog.formulas import kv_bytes_per_layer, parameters
 from llama_operator.catalog.models import Architecture, Model, Variant
 
 GIB = 1 << 30
@@ -21,7 +20,7 @@ KV_BLOCK_TOKENS = 16
 TYPICAL_MAX_NUM_SEQS = 256
 """Sequences that the sampler is sized for unless the spec asks for more: by itself the planner sets no more."""
 
-_MIB = 1 << 20
+MIB = 1 << 20
 _CPU_KV_LEAST_MIB = 64
 """Lower limit. vLLM's blocks on a CPU hold 128 tokens; this is a few blocks for every sequence of a small batch."""
 
@@ -74,6 +73,10 @@ class Memory:
         images = sequences * -(-self.kv_bytes_per_sequence // self.kv_bytes_per_token)
         return max(0, (self.kv_tokens - images) // KV_BLOCK_TOKENS * KV_BLOCK_TOKENS)
 
+    def longest_context(self, sequences: int) -> int:
+        """Return the longest context, in tokens, that is held for `sequences` sequences; 0 if there is none."""
+        return longest_context(self.kv_tokens_beside(sequences), sequences)
+
 
 @dataclass(frozen=True, slots=True)
 class Step:
@@ -96,8 +99,12 @@ def tokens_needed(max_model_length: int, concurrent_sequences: int) -> int:
         max_model_length: Length of a sequence, in tokens.
         concurrent_sequences: Sequences at the same time.
     """
-    per_sequence = math.ceil(max_model_length / KV_BLOCK_TOKENS) * KV_BLOCK_TOKENS
-    return per_sequence * concurrent_sequences + KV_BLOCK_TOKENS
+    return whole_blocks(max_model_length) * concurrent_sequences + KV_BLOCK_TOKENS
+
+
+def whole_blocks(tokens: int) -> int:
+    """Return `tokens`, rounded up to whole blocks of the KV cache."""
+    return -(-tokens // KV_BLOCK_TOKENS) * KV_BLOCK_TOKENS
 
 
 def cpu_kv_cache_mib(memory: Memory, max_model_length: int, max_num_seqs: int) -> int:
@@ -111,7 +118,7 @@ def cpu_kv_cache_mib(memory: Memory, max_model_length: int, max_num_seqs: int) -
         max_num_seqs: Sequences of a full batch.
     """
     needed = min(memory.kv_tokens, tokens_needed(max_model_length, max_num_seqs))
-    return max(_CPU_KV_LEAST_MIB, -(-needed * memory.kv_bytes_per_token // _MIB))
+    return max(_CPU_KV_LEAST_MIB, -(-needed * memory.kv_bytes_per_token // MIB))
 
 
 def longest_context(kv_tokens: int, concurrent_sequences: int) -> int:
@@ -169,9 +176,7 @@ def estimate(
         for stage in _stages(shape.num_hidden_layers, sharding.pipeline)
     ]
     fewest = min(stages, key=lambda memory: memory.left_for_kv // memory.kv_bytes_per_token)
-    return (
-        replace(fewest, others=tuple(stage for stage in stages if stage is not fewest)) if len(stages) > 1 else fewest
-    )
+    return replace(fewest, others=tuple(stage for stage in stages if stage is not fewest))
 
 
 def reserve_bytes(shape: Architecture, accelerator: Accelerator, sharding: Sharding, step: Step = _DEFAULT_STEP) -> int:
@@ -195,9 +200,9 @@ def reserve_bytes(shape: Architecture, accelerator: Accelerator, sharding: Shard
         fixed += known.image_encoder_mib
     tokens = step.batched_tokens or accelerator.engine_batched_tokens
     widths = known.hidden_widths * shape.hidden_size + -(-known.feed_forward_widths * _widest(shape) // sharding.tensor)
-    layer = tokens * widths * _WIDE + (known.experts_mib * _MIB if shape.moe is not None else 0)
+    layer = tokens * widths * _WIDE + (known.experts_mib * MIB if shape.moe is not None else 0)
     sampler = step.max_num_seqs * shape.vocab_size * known.logits_bytes_per_entry
-    return (fixed * _MIB + max(layer, sampler)) * (100 + known.margin_percent) // 100
+    return (fixed * MIB + max(layer, sampler)) * (100 + known.margin_percent) // 100
 
 
 def _widest(shape: Architecture) -> int:
@@ -238,7 +243,7 @@ class Weights:
     period: int
     """Layers after which the kinds of layers repeat; routed experts may be in every second layer."""
     embedding: int
-    output: int
+    """The output layer is as large."""
     tied: bool
     everywhere: int
     """The image encoder, which every stage holds."""
@@ -254,9 +259,9 @@ class Weights:
         held = self.layer * layers + self.everywhere
         if stage.first:
             held += self.embedding
-        if stage.last:
-            # A tied output layer is a second copy of the embedding if another stage has the embedding.
-            held += self.output if not (self.tied and stage.first) else 0
+        # A tied output layer is a second copy of the embedding if another stage has the embedding.
+        if stage.last and not (self.tied and stage.first):
+            held += self.embedding
         tensor = sharding.tensor
         copies = max(0, tensor - self.kv_heads) * self.keys_and_values // self.kv_heads
         copies += (tensor - 1) * self.on_every_rank
@@ -277,7 +282,6 @@ def weights_of(shape: Architecture, variant: Variant) -> Weights:
         layer=-(-in_layers // layers),
         period=1 if moe is None else layers // moe.moe_layers,
         embedding=embedding,
-        output=embedding,
         tied=shape.tie_word_embeddings,
         everywhere=vision,
         keys_and_values=2 * hidden * shape.num_key_value_heads * shape.head_dim * _WIDE,
@@ -288,8 +292,7 @@ def weights_of(shape: Architecture, variant: Variant) -> Weights:
 
 def _kv_bytes(shape: Architecture, layers: int, tensor: int, element_bytes: int) -> tuple[int, int]:
     """KV cache on one rank of a stage: bytes of a token, and of a sequence at any length."""
-    # Beyond one KV head per rank the heads are replicated.
-    per_layer = 2 * max(1, shape.num_key_value_heads // tensor) * shape.head_dim * element_bytes
+    per_layer = kv_bytes_per_layer(shape, tensor, element_bytes)
     cross = shape.cross_attention
     if cross is None:
         # Another check refuses a stage without a layer; it must not cause a division by zero here.

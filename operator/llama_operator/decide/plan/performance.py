@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from llama_operator.catalog import performance as facts
 from llama_operator.catalog.accelerators import Accelerator
+from llama_operator.catalog.formulas import kv_bytes_per_layer
 from llama_operator.catalog.models import Model, Variant
 from llama_operator.catalog.performance import EngineCoefficients, Link
 from llama_operator.decide.plan.memory import Sharding
@@ -63,63 +64,6 @@ class Performance:
         )
 
 
-_NO_LIMITS = Limits()
-
-
-def predict(
-    model: Model,
-    variant: Variant,
-    accelerator: Accelerator,
-    sharding: Sharding,
-    gpus_per_node: int,
-    kv_tokens: int,
-    workload: Workload,
-    *,
-    max_num_seqs: int,
-    kv_element_bytes: int = 2,
-    limits: Limits = _NO_LIMITS,
-) -> Performance | None:
-    """Predict one replica at the highest concurrency within its KV cache and `limits`.
-
-    If a single sequence already exceeds a limit, the result is for that sequence: compare it with `Performance.within`.
-
-    Args:
-        model: Architecture facts.
-        variant: Weights and their precision.
-        accelerator: Card.
-        sharding: Tensor and pipeline parallel sizes.
-        gpus_per_node: Cards of a node; stages on other nodes are reached over the network.
-        kv_tokens: Tokens that the KV cache of the replica holds.
-        workload: Lengths of prompt and answer; its rate does not matter here.
-        max_num_seqs: Upper limit on the sequences that the engine computes at once.
-        kv_element_bytes: Bytes of one element of the KV cache.
-        limits: Latencies to keep.
-
-    Returns:
-        The prediction; None for a card whose speed is not known (the CPU).
-    """
-    replica = replica_model(model, variant, accelerator, sharding, gpus_per_node, kv_element_bytes=kv_element_bytes)
-    if replica is None:
-        return None
-    held = sequences_held(kv_tokens, workload)
-    low, high = 1, max(1, min(max_num_seqs, held))
-    best = replica.at(high, workload)
-    if high == low or best.within(limits):
-        return best
-    best = replica.at(low, workload)
-    if not best.within(limits):
-        return best
-    # Latencies grow with concurrency, so the highest one within the limits is found by halving.
-    while high - low > 1:
-        middle = (low + high) // 2
-        slower = replica.at(middle, workload)
-        if slower.within(limits):
-            low, best = middle, slower
-        else:
-            high = middle
-    return best
-
-
 def sequences_held(kv_tokens: int, workload: Workload) -> int:
     """Return how many sequences a KV cache holds in steady state, when they are evenly spread over their lengths.
 
@@ -155,12 +99,12 @@ def replica_model(
         variant: Weights and their precision.
         accelerator: Card.
         sharding: Tensor and pipeline parallel sizes.
-        gpus_per_node: Cards of a node.
+        gpus_per_node: Cards of a node; stages on other nodes are reached over the network.
         kv_element_bytes: Bytes of one element of the KV cache.
         engine: Coefficients; None for those of vLLM. The calibration passes others.
 
     Returns:
-        The model; None for a card whose speed is not known.
+        The model; None for a card whose speed is not known (the CPU).
     """
     link = facts.load().link(accelerator.name)
     if link is None or accelerator.memory_bandwidth_gb_per_second is None or accelerator.bf16_tflops is None:
@@ -170,13 +114,13 @@ def replica_model(
     tflops = accelerator.fp8_tflops if native_8_bit else accelerator.bf16_tflops
     share = used.compute_efficiency_8_bit if native_8_bit else used.compute_efficiency_16_bit
     architecture = model.architecture
-    heads = max(1, architecture.num_key_value_heads // sharding.tensor)
     bandwidth = accelerator.memory_bandwidth_gb_per_second * 1e9
     cache_share = used.cache_read_efficiency_8_bit if kv_element_bytes == 1 else used.cache_read_efficiency_16_bit
     return ReplicaModel(
         sharding=sharding,
         shape=_Shape.of(model, variant),
-        kv_bytes_per_token=2 * architecture.self_attention_layers * heads * architecture.head_dim * kv_element_bytes,
+        kv_bytes_per_token=architecture.self_attention_layers
+        * kv_bytes_per_layer(architecture, sharding.tensor, kv_element_bytes),
         flops_per_second=(tflops or 0) * 1e12 * share,
         attention_flops_per_second=accelerator.bf16_tflops * 1e12 * used.attention_compute_efficiency,
         weight_bytes_per_second=bandwidth * used.weight_read_efficiency,
@@ -244,6 +188,34 @@ class ReplicaModel:
     link: Link
     crosses_nodes: bool
     engine: EngineCoefficients
+
+    def best(self, kv_tokens: int, workload: Workload, *, max_num_seqs: int, limits: Limits) -> Performance:
+        """Predict the replica at the highest concurrency within its KV cache and `limits`.
+
+        If a single sequence already exceeds a limit, the result is for that sequence: compare it with `Performance.within`.
+
+        Args:
+            kv_tokens: Tokens that the KV cache of the replica holds.
+            workload: Lengths of prompt and answer; its rate does not matter here.
+            max_num_seqs: Upper limit on the sequences that the engine computes at once.
+            limits: Latencies to keep.
+        """
+        low, high = 1, max(1, min(max_num_seqs, sequences_held(kv_tokens, workload)))
+        best = self.at(high, workload)
+        if high == low or best.within(limits):
+            return best
+        best = self.at(low, workload)
+        if not best.within(limits):
+            return best
+        # Latencies grow with concurrency, so the highest one within the limits is found by halving.
+        while high - low > 1:
+            middle = (low + high) // 2
+            slower = self.at(middle, workload)
+            if slower.within(limits):
+                low, best = middle, slower
+            else:
+                high = middle
+        return best
 
     def at(self, concurrency: int, workload: Workload) -> Performance:
         """Predict the steady state: `concurrency` sequences in flight, and a new one for each that ends.

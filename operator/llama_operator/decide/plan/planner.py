@@ -11,12 +11,10 @@ from dataclasses import replace
 
 from llama_operator.api.reasons import Reason
 from llama_operator.decide.plan.candidate import Candidate, Objectives, Plan, PlanRequest, Rejection, sizes
-from llama_operator.decide.plan.checks import CHECKS, Failure, meets_objectives, valid_tensor_sizes, within_max_gpus
+from llama_operator.decide.plan.checks import CHECKS, Failure, meets_objectives, within_max_gpus
 from llama_operator.decide.plan.memory import TYPICAL_MAX_NUM_SEQS
-from llama_operator.decide.plan.performance import Limits, Performance, Workload, predict, replicas_needed
+from llama_operator.decide.plan.performance import Limits, Workload, replica_model, replicas_needed
 from llama_operator.decide.plan.shardings import MAX_REPLICA_NODES, Candidates
-
-__all__ = ["Candidate", "Objectives", "Plan", "PlanRequest", "Rejection", "plan", "valid_tensor_sizes"]
 
 TYPICAL_LOAD = Workload(prompt_tokens=1155, output_tokens=211, requests_per_minute=0)
 """Load for the estimate of speed if there are no objectives: the averages of Azure's 2023 conversation trace."""
@@ -25,7 +23,7 @@ _TYPICAL_TOKENS = 1024
 """Tokens of a usual chat request, prompt and answer together. The default of max_num_seqs assumes it: a replica then takes
 as many requests as its KV cache is likely to hold."""
 
-_NO_LIMITS = Limits()
+_TYPICAL = Objectives(TYPICAL_LOAD, Limits())
 
 _UNPRICED = 1 << 60
 """Price that orders a card without a price after all others."""
@@ -73,26 +71,22 @@ def _plan(request: PlanRequest, candidates: Candidates) -> Plan:
 
 def with_speed(request: PlanRequest, candidate: Candidate) -> Candidate:
     """Return `candidate` with its estimated speed, and with the replicas that the rate of the objectives needs."""
-    workload = request.objectives.workload if request.objectives else TYPICAL_LOAD
-    speed = _speed(request, candidate, workload)
-    counted = workload.requests_per_minute > 0 and speed is not None
-    needed = replicas_needed(speed, workload) if counted and speed is not None else 1
-    return replace(candidate, performance=speed, replicas=needed, replicas_counted=counted)
-
-
-def _speed(request: PlanRequest, candidate: Candidate, workload: Workload) -> Performance | None:
-    return predict(
+    objectives = request.objectives or _TYPICAL
+    workload = objectives.workload
+    replica = replica_model(
         request.model,
         candidate.variant,
         candidate.accelerator,
         candidate.sharding,
         candidate.gpus_per_node,
-        candidate.memory.kv_tokens,
-        workload,
-        max_num_seqs=request.max_num_seqs or max(TYPICAL_MAX_NUM_SEQS, request.concurrent_sequences),
         kv_element_bytes=request.kv_element_bytes,
-        limits=request.objectives.limits if request.objectives else _NO_LIMITS,
     )
+    batch = request.max_num_seqs or max(TYPICAL_MAX_NUM_SEQS, request.concurrent_sequences)
+    held, limits = candidate.memory.kv_tokens, objectives.limits
+    speed = replica.best(held, workload, max_num_seqs=batch, limits=limits) if replica is not None else None
+    counted = speed is not None and workload.requests_per_minute > 0
+    needed = replicas_needed(speed, workload) if speed is not None and counted else 1
+    return replace(candidate, performance=speed, replicas=needed, replicas_counted=counted)
 
 
 def _ordered(request: PlanRequest, fitting: list[Candidate]) -> list[Candidate]:

@@ -8,7 +8,6 @@ from llama_operator.catalog.accelerators import Accelerator
 from llama_operator.catalog.models import Model
 from llama_operator.decide.plan.candidate import Candidate, PlanRequest
 from llama_operator.decide.plan.checks import valid_tensor_sizes
-from llama_operator.decide.plan.cost import usd_micros_per_hour
 from llama_operator.decide.plan.memory import TYPICAL_MAX_NUM_SEQS, Sharding, Step, estimate, weights_of
 
 MAX_REPLICA_NODES = 8
@@ -46,8 +45,7 @@ class Candidates:
             max_num_seqs=request.max_num_seqs or max(TYPICAL_MAX_NUM_SEQS, request.concurrent_sequences),
             graphs=request.graphs,
         )
-        table = request.prices or prices.load()
-        self._prices = {card.name: usd_micros_per_hour(table, card.name, 1) or 0 for card in request.accelerators}
+        self._prices = {card.name: prices.load().of(card.name) or 0 for card in request.accelerators}
         self._weights = [weights_of(request.model.architecture, variant) for variant in request.variants]
         self._made: dict[tuple[int, str, Sharding], Candidate] = {}
 

@@ -7,7 +7,7 @@ from llama_operator.api.v1alpha1.llamadeployment_status import ChosenPlan, PlanS
 from llama_operator.catalog.models import Model
 from llama_operator.decide.plan.candidate import Candidate, Plan, Rejection, sizes
 from llama_operator.decide.plan.cold_start import stages, total_seconds
-from llama_operator.decide.plan.memory import KV_BLOCK_TOKENS, Sharding, cpu_kv_cache_mib
+from llama_operator.decide.plan.memory import KV_BLOCK_TOKENS, MIB, Sharding, cpu_kv_cache_mib
 
 _REJECTED_SHOWN = 8
 _REJECTED_BESIDE_CHOSEN = 3
@@ -15,7 +15,6 @@ _REJECTED_BESIDE_CHOSEN = 3
 API server at every write of the object, and every revision keeps it."""
 _TEXT_LIMIT = 1024
 _MICROS_PER_CENT = 10_000
-_MIB = 1 << 20
 
 
 def plan_status(model: Model, plan: Plan, *, max_model_length: int) -> PlanStatus:
@@ -47,7 +46,7 @@ def _chosen(model: Model, candidate: Candidate, *, max_model_length: int, max_nu
     memory, speed = candidate.memory, candidate.performance
     # On a CPU the operator sets the size of the KV cache; it does not take all memory that remains.
     on_cpu = candidate.accelerator.device == "CPU"
-    kv_bytes = cpu_kv_cache_mib(memory, max_model_length, max_num_seqs) * _MIB if on_cpu else memory.left_for_kv
+    kv_bytes = cpu_kv_cache_mib(memory, max_model_length, max_num_seqs) * MIB if on_cpu else memory.left_for_kv
     cold_start = stages(model, candidate.variant, candidate.accelerator, candidate.sharding)
     return ChosenPlan(
         model=model.id,

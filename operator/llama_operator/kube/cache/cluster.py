@@ -9,7 +9,7 @@ import contextlib
 import hashlib
 import json
 import marshal
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -18,19 +18,7 @@ from typing_extensions import override
 from llama_operator.kube.cache.objects import ObjectCache
 from llama_operator.kube.delegating import Delegating, Verb
 from llama_operator.kube.kinds import address
-from llama_operator.kube.port import (
-    NO_LABELS,
-    NO_PRECONDITIONS,
-    Cluster,
-    JsonPatch,
-    Kind,
-    Listing,
-    NotFoundError,
-    Object,
-    Preconditions,
-    Propagation,
-    Ref,
-)
+from llama_operator.kube.port import NO_LABELS, Cluster, JsonPatch, Kind, Listing, NotFoundError, Object, Ref, Selector
 
 _Part: TypeAlias = Literal["object", "status"]
 
@@ -72,12 +60,7 @@ class CachedCluster(Delegating):
 
     @override
     async def list(
-        self,
-        kind: Kind,
-        *,
-        namespace: str | None = None,
-        labels: Mapping[str, str] = NO_LABELS,
-        fields: Mapping[str, str] = NO_LABELS,
+        self, kind: Kind, *, namespace: str | None = None, labels: Selector = NO_LABELS, fields: Selector = NO_LABELS
     ) -> Listing:
         """List a kind as far as is known; see `Cluster.list`."""
         if fields or not self._reads(kind):
@@ -104,20 +87,6 @@ class CachedCluster(Delegating):
         live = await super().patch(ref, operations)
         self._learn(live)
         return live
-
-    @override
-    async def delete(
-        self,
-        ref: Ref,
-        *,
-        preconditions: Preconditions = NO_PRECONDITIONS,
-        propagation: Propagation = Propagation.BACKGROUND,
-    ) -> None:
-        """Delete, and read what is left; see `Cluster.delete`."""
-        await super().delete(ref, preconditions=preconditions, propagation=propagation)
-        if self._cache.find(ref) is not None:
-            with contextlib.suppress(NotFoundError):
-                self._learn(await super().get(ref))
 
     def _reads(self, kind: Kind) -> bool:
         return kind in self._watched and self._cache.complete(kind)
@@ -151,7 +120,10 @@ class CachedCluster(Delegating):
     @override
     @contextlib.asynccontextmanager
     async def _around(self, verb: Verb, ref: Ref) -> AsyncIterator[None]:
-        """Drop what the cluster does not find: it is gone, though no watch has said so yet."""
+        """Drop what the cluster does not find: it is gone, though no watch has said so yet.
+
+        After a deletion, read what is left.
+        """
         known = self._cache.find(ref)
         try:
             yield
@@ -161,6 +133,9 @@ class CachedCluster(Delegating):
                 self._applied.pop((ref, "object"), None)
                 self._applied.pop((ref, "status"), None)
             raise
+        if verb is Verb.DELETE and self._cache.find(ref) is not None:
+            with contextlib.suppress(NotFoundError):
+                self._learn(await super().get(ref))
 
 
 def _outcome(live: Object, part: _Part) -> bytes:

@@ -6,12 +6,12 @@ Objects in it never change: code that wants to change one makes a copy first.
 
 import sys
 from collections import OrderedDict, defaultdict
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias, TypeVar
 
 from llama_operator.kube.kinds import address
-from llama_operator.kube.port import NO_LABELS, Kind, Listing, Object, Ref
+from llama_operator.kube.port import NO_LABELS, Kind, Listing, Object, Ref, Selector
 
 _SHORT: Final = 64
 """Longest string, in characters, that is worth sharing."""
@@ -109,13 +109,11 @@ class ObjectCache:
         """Return an object, not to be changed; None if there is none."""
         return self._kinds[ref.kind].objects.get(ref)
 
-    def list(
-        self, kind: Kind, namespace: str | None = None, labels: Mapping[str, str] = NO_LABELS
-    ) -> tuple[Object, ...]:
+    def list(self, kind: Kind, namespace: str | None = None, labels: Selector = NO_LABELS) -> tuple[Object, ...]:
         """Return the objects of a kind, by namespace and name, that have all `labels`; not to be changed."""
         return tuple(self._select(self._kinds[kind], namespace, labels))
 
-    def _select(self, of_kind: _OfKind, namespace: str | None, labels: Mapping[str, str]) -> Iterator[Object]:
+    def _select(self, of_kind: _OfKind, namespace: str | None, labels: Selector) -> Iterator[Object]:
         refs: Collection[Ref]
         rest = dict(labels)
         if (value := rest.pop(self._label, None)) is not None:

@@ -9,10 +9,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from contextlib import asynccontextmanager
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from llama_operator.kube import json_patch, kinds
 from llama_operator.kube.port import (
+    BACKGROUND,
     NO_LABELS,
     NO_PRECONDITIONS,
     ExpiredError,
@@ -23,6 +24,7 @@ from llama_operator.kube.port import (
     Preconditions,
     Propagation,
     Ref,
+    Selector,
     WatchEvent,
 )
 from llama_operator.kube.server import addresses, answers, credentials
@@ -57,15 +59,10 @@ class KubernetesCluster:
 
     async def get(self, ref: Ref) -> Object:
         """Return the object; see `Cluster.get`."""
-        return await self._object("GET", f"read of {ref}", addresses.of_object(ref))
+        return await self._transport.send(Request("GET", addresses.of_object(ref), f"read of {ref}"))
 
     async def list(
-        self,
-        kind: Kind,
-        *,
-        namespace: str | None = None,
-        labels: Mapping[str, str] = NO_LABELS,
-        fields: Mapping[str, str] = NO_LABELS,
+        self, kind: Kind, *, namespace: str | None = None, labels: Selector = NO_LABELS, fields: Selector = NO_LABELS
     ) -> Listing:
         """List a kind in pages; see `Cluster.list`. Starts again, in one piece, when a page comes too late."""
         try:
@@ -93,34 +90,20 @@ class KubernetesCluster:
 
     async def patch(self, ref: Ref, operations: Sequence[JsonPatch]) -> Object:
         """Change parts of an object in place; see `Cluster.patch`."""
-        what = f"patch of {ref}"
-        request = Request(
-            "PATCH",
-            addresses.of_object(ref),
-            what,
-            self._manager(),
-            json_patch.encode(operations),
-            _JSON_PATCH,
-            repeatable=False,
-        )
+        path, what, body = addresses.of_object(ref), f"patch of {ref}", json_patch.encode(operations)
+        request = Request("PATCH", path, what, self._manager(), body, _JSON_PATCH, repeatable=False)
         try:
-            patched: Object = await self._transport.exchange(request)
+            return await self._transport.exchange(request)
         except RefusedError as refused:
             error = answers.error(refused.status, refused.answer, what)
             if refused.status != HTTPStatus.UNPROCESSABLE_ENTITY or not answers.is_unexplained(refused.answer):
                 raise error from None
-        else:
-            return patched
         # The server does not say which operation failed: trying them on the object does.
         json_patch.apply(await self.get(ref), operations, str(ref))
         raise error
 
     async def delete(
-        self,
-        ref: Ref,
-        *,
-        preconditions: Preconditions = NO_PRECONDITIONS,
-        propagation: Propagation = Propagation.BACKGROUND,
+        self, ref: Ref, *, preconditions: Preconditions = NO_PRECONDITIONS, propagation: Propagation = BACKGROUND
     ) -> None:
         """Delete; see `Cluster.delete`."""
         expected = {"uid": preconditions.uid, "resourceVersion": preconditions.resource_version}
@@ -148,8 +131,8 @@ class KubernetesCluster:
 
     async def merge_patch(self, ref: Ref, patch: Object) -> Object:
         """Apply a JSON merge patch; not part of the port. Tests write with it as other managers do."""
-        path = addresses.of_object(ref)
-        return await self._object("PATCH", f"patch of {ref}", path, self._manager(), patch, _MERGE_PATCH)
+        path, what = addresses.of_object(ref), f"patch of {ref}"
+        return await self._transport.send(Request("PATCH", path, what, self._manager(), patch, _MERGE_PATCH))
 
     async def _apply(self, obj: Object, subresource: str, *, force: bool) -> Object:
         ref = kinds.address_to_write(obj)
@@ -161,13 +144,11 @@ class KubernetesCluster:
         while True:
             tries -= 1
             try:
-                applied: Object = await self._transport.exchange(request)
+                return await self._transport.exchange(request)
             except RefusedError as refused:
                 race = refused.status == HTTPStatus.CONFLICT and not answers.is_field_conflict(refused.answer)
                 if not race or not tries:
                     raise answers.error(refused.status, refused.answer, what) from None
-            else:
-                return applied
 
     async def _list(
         self, kind: Kind, namespace: str | None, labels: Mapping[str, str], fields: Mapping[str, str], page: int
@@ -180,7 +161,7 @@ class KubernetesCluster:
         items: list[Object] = []
         path, what = addresses.of_kind(kind, namespace), f"list of {kind.kind}"
         while True:
-            answer = await self._object("GET", what, path, query)
+            answer = await self._transport.send(Request("GET", path, what, query))
             items += answer.get("items") or ()
             if not (token := answer["metadata"].get("continue")):
                 break
@@ -190,18 +171,6 @@ class KubernetesCluster:
             item.setdefault("apiVersion", kind.api_version)
             item.setdefault("kind", kind.kind)
         return Listing(tuple(items), answer["metadata"]["resourceVersion"])
-
-    async def _object(
-        self,
-        method: str,
-        what: str,
-        path: str,
-        query: Mapping[str, str] = NO_QUERY,
-        body: Any = None,
-        content_type: str = "application/json",
-    ) -> Object:
-        answer: Object = await self._transport.send(Request(method, path, what, query, body, content_type))
-        return answer
 
     def _manager(self) -> dict[str, str]:
         return {"fieldManager": self._field_manager}

@@ -30,7 +30,7 @@ from kubernetes.aio.utils.retry import Backoff, on_retry_after_error, retry_afte
 from typing_extensions import override
 from yarl import URL
 
-from llama_operator.kube.port import KubeError, UnavailableError
+from llama_operator.kube.port import KubeError, Object, UnavailableError
 from llama_operator.kube.server import answers
 
 NO_QUERY: Final[Mapping[str, str]] = MappingProxyType({})
@@ -110,7 +110,7 @@ class Transport:
         """Close all connections."""
         await self._session.close()
 
-    async def send(self, request: Request) -> Any:
+    async def send(self, request: Request) -> Object:
         """Send a request and return the answer's JSON.
 
         Raises:
@@ -121,7 +121,7 @@ class Transport:
         except RefusedError as refused:
             raise answers.error(refused.status, refused.answer, request.what) from None
 
-    async def exchange(self, request: Request) -> Any:
+    async def exchange(self, request: Request) -> Object:
         """Send a request as `send` does, but leave a refusal to be judged by the caller.
 
         Raises:
@@ -136,11 +136,12 @@ class Transport:
 
         body = None if request.body is None else json.dumps(request.body, separators=(",", ":")).encode()
         try:
-            return await on_retry_after_error(
+            answer: Object = await on_retry_after_error(
                 _RETRIES, worth_another_try, lambda: self._attempt(request, body), sleep_func=self.sleep
             )
         except (aiohttp.ClientError, TimeoutError) as error:
             raise self._silent(request.what, error) from error
+        return answer
 
     @asynccontextmanager
     async def stream(self, request: Request, silence: float) -> AsyncIterator[aiohttp.ClientResponse]:

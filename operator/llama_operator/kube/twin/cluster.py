@@ -19,6 +19,7 @@ from typing import Any
 from llama_operator.api import paths
 from llama_operator.kube import json_patch, kinds
 from llama_operator.kube.port import (
+    BACKGROUND,
     NO_LABELS,
     NO_PRECONDITIONS,
     ConflictError,
@@ -31,20 +32,14 @@ from llama_operator.kube.port import (
     Preconditions,
     Propagation,
     Ref,
+    Selector,
     WatchEvent,
 )
 from llama_operator.kube.twin import garbage, schemas, validation
 from llama_operator.kube.twin.fields import Path, describe
 from llama_operator.kube.twin.garbage import Action, Step
 from llama_operator.kube.twin.journal import Interceptor, PassThrough, Verb, Write
-from llama_operator.kube.twin.managed_fields import (
-    Conflicts,
-    Manager,
-    Merged,
-    Operation,
-    apply,
-    update,
-)
+from llama_operator.kube.twin.managed_fields import Conflicts, Manager, Merged, Operation, apply, update
 from llama_operator.kube.twin.store import Owned, Store, Stored
 
 _USER_METADATA = ("annotations", "finalizers", "labels", "ownerReferences")
@@ -150,12 +145,7 @@ class MemoryClient:
         return self._live(ref).to_object()
 
     async def list(
-        self,
-        kind: Kind,
-        *,
-        namespace: str | None = None,
-        labels: Mapping[str, str] = NO_LABELS,
-        fields: Mapping[str, str] = NO_LABELS,
+        self, kind: Kind, *, namespace: str | None = None, labels: Selector = NO_LABELS, fields: Selector = NO_LABELS
     ) -> Listing:
         """List a kind, by namespace and name; see `Cluster.list`."""
         await asyncio.sleep(0)
@@ -220,11 +210,7 @@ class MemoryClient:
         return self._update(live, paths.merged(live.to_object(), copy.deepcopy(patch)))
 
     async def delete(
-        self,
-        ref: Ref,
-        *,
-        preconditions: Preconditions = NO_PRECONDITIONS,
-        propagation: Propagation = Propagation.BACKGROUND,
+        self, ref: Ref, *, preconditions: Preconditions = NO_PRECONDITIONS, propagation: Propagation = BACKGROUND
     ) -> None:
         """Delete; see `Cluster.delete`. With finalizers the object stays, marked, until they are gone."""
         await asyncio.sleep(0)
@@ -244,7 +230,7 @@ class MemoryClient:
         content = _tidy(content)
         validation.check_content(content)
         manager = Manager(self._field_manager, Operation.UPDATE)
-        merged = update(live.content, _ownership(live), content, manager, merging=schema.merging)
+        merged = update(live.content, live.ownership, content, manager, merging=schema.merging)
         return self._finish(Verb.PATCH, live, merged)
 
     def _live(self, ref: Ref) -> Stored:
@@ -269,13 +255,13 @@ class MemoryClient:
 
     def _merge(self, live: Stored, content: Object, manager: Manager, *, force: bool) -> Merged:
         merging = schemas.schema(live.ref.kind).merging
-        outcome = apply(live.content, _ownership(live), content, manager, merging=merging, force=force)
+        outcome = apply(live.content, live.ownership, content, manager, merging=merging, force=force)
         if isinstance(outcome, Conflicts):
             raise ConflictError(f"{live.ref}: {outcome}")
         return outcome
 
     def _finish(self, verb: Verb, live: Stored, merged: Merged, *, new: bool = False) -> Object:
-        if not new and not merged.changed and merged.ownership == _ownership(live):
+        if not new and not merged.changed and merged.ownership == live.ownership:
             return live.to_object()
         _check_change(live, merged.content, new=new)
         result = written(live, merged, self._cluster.moment())
@@ -313,10 +299,6 @@ def described(paths: frozenset[Path]) -> tuple[str, ...]:
 
 def _next(generation: int | None) -> int | None:
     return None if generation is None else generation + 1
-
-
-def _ownership(stored: Stored) -> dict[Manager, frozenset[Path]]:
-    return {manager: owned.paths for manager, owned in stored.managers.items()}
 
 
 def _addressed(obj: Object) -> tuple[Ref, Object]:

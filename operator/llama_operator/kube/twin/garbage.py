@@ -91,5 +91,4 @@ def _with(stored: Stored, name: str, values: list[Any]) -> dict[str, Any]:
 
 
 def _updated(stored: Stored, content: dict[str, Any], manager: Manager) -> Merged:
-    ownership = {name: owned.paths for name, owned in stored.managers.items()}
-    return update(stored.content, ownership, content, manager, merging=schemas.schema(stored.ref.kind).merging)
+    return update(stored.content, stored.ownership, content, manager, merging=schemas.schema(stored.ref.kind).merging)

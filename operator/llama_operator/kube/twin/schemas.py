@@ -6,6 +6,7 @@ and with KubeRay's.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from llama_operator.kube import kinds
@@ -123,15 +124,16 @@ def _ray_cluster_atomic(spec: str) -> list[str]:
     ]
 
 
+_reconciled: Final = partial(Schema, status=True, generation=True)
+"""A kind whose spec is counted, and whose status is written by what realizes it."""
+
 _SCHEMAS: Final[Mapping[Kind, Schema]] = {
-    kinds.LLAMA_DEPLOYMENT: Schema(_merging(_CONDITIONS), status=True, generation=True),
-    kinds.LICENSE_ACCEPTANCE: Schema(_merging(_CONDITIONS), status=True, generation=True),
-    kinds.LICENSE_POLICY: Schema(_merging(_CONDITIONS), status=True, generation=True),
-    kinds.LLAMA_MODEL: Schema(_merging(_CONDITIONS), status=True, generation=True),
-    kinds.RAY_CLUSTER: Schema(
-        _merging(_CONDITIONS | _ray_cluster_lists("spec"), _ray_cluster_atomic("spec")), status=True, generation=True
-    ),
-    kinds.RAY_SERVICE: Schema(
+    kinds.LLAMA_DEPLOYMENT: _reconciled(_merging(_CONDITIONS)),
+    kinds.LICENSE_ACCEPTANCE: _reconciled(_merging(_CONDITIONS)),
+    kinds.LICENSE_POLICY: _reconciled(_merging(_CONDITIONS)),
+    kinds.LLAMA_MODEL: _reconciled(_merging(_CONDITIONS)),
+    kinds.RAY_CLUSTER: _reconciled(_merging(_CONDITIONS | _ray_cluster_lists("spec"), _ray_cluster_atomic("spec"))),
+    kinds.RAY_SERVICE: _reconciled(
         _merging(
             _CONDITIONS
             | _ray_cluster_lists("spec.rayClusterConfig")
@@ -140,36 +142,27 @@ _SCHEMAS: Final[Mapping[Kind, Schema]] = {
                 f"status.{state}ServiceStatus.rayClusterStatus.conditions": ("type",) for state in ("active", "pending")
             },
             [*_ray_cluster_atomic("spec.rayClusterConfig"), *_below("spec.serveService", _SERVICE_ATOMIC)],
-        ),
-        status=True,
-        generation=True,
+        )
     ),
     kinds.SERVICE: Schema(_merging(_SERVICE_LISTS, _SERVICE_ATOMIC), status=True, short_name=True),
-    kinds.NODE: Schema(
-        _merging(_CONDITIONS | {"status.addresses": ("type",)}, sets=["spec.podCIDRs"]),
-        status=True,
-    ),
+    kinds.NODE: Schema(_merging(_CONDITIONS | {"status.addresses": ("type",)}, sets=["spec.podCIDRs"]), status=True),
     kinds.EVENT: Schema(_merging({}, ["regarding", "related"])),
     kinds.NETWORK_POLICY: Schema(_merging({}, ["spec.podSelector"]), generation=True),
     kinds.CONTROLLER_REVISION: Schema(_merging({}, ["data"]), immutable=("data",)),
     kinds.LEASE: Schema(_merging({})),
-    kinds.JOB: Schema(
+    kinds.JOB: _reconciled(
         _merging(
             _CONDITIONS | {f"spec.template.spec.{path}": keys for path, keys in _POD_LISTS.items()},
             ["spec.selector", *_below("spec.template.spec", _POD_ATOMIC)],
         ),
-        status=True,
-        generation=True,
         short_name=True,
     ),
-    kinds.POD: Schema(
+    kinds.POD: _reconciled(
         _merging(
             _CONDITIONS
             | {f"spec.{path}": keys for path, keys in _POD_LISTS.items()}
             | {"status.podIPs": ("ip",), "status.hostIPs": ("ip",), "status.resourceClaimStatuses": ("name",)},
             _below("spec", _POD_ATOMIC),
-        ),
-        status=True,
-        generation=True,
+        )
     ),
 }

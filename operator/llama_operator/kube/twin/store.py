@@ -47,6 +47,11 @@ class Stored:
         metadata: Mapping[str, Any] = self.content.get("metadata", {})
         return metadata
 
+    @property
+    def ownership(self) -> dict[Manager, frozenset[Path]]:
+        """The fields of each manager."""
+        return {manager: owned.paths for manager, owned in self.managers.items()}
+
     def to_object(self) -> Object:
         """Render as the API server answers; a copy."""
         content = copy.deepcopy(dict(self.content))

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from llama_operator import catalog
 from llama_operator.catalog import prices
-from llama_operator.decide.plan.cost import cost, usd_micros_per_hour
+from llama_operator.decide.plan.cost import cost
 from llama_operator.decide.plan.performance import Performance, Workload
 
 SPEED = Performance(100, 10_000, 1000, 60, 10)
@@ -61,6 +61,6 @@ def test_every_price_is_of_a_card_that_we_know_and_says_whose_it_is():
     assert all(price.source for price in table.prices)
 
 
-@pytest.mark.parametrize(("name", "gpus", "expected"), [("A", 8, 16 * DOLLAR), ("A", 0, 0), ("B", 8, None)])
-def test_an_hour_of_cards(name, gpus, expected):
-    assert usd_micros_per_hour(prices.table("ours", {"A": 2 * DOLLAR}), name, gpus) == expected
+@pytest.mark.parametrize(("name", "expected"), [("A", 2 * DOLLAR), ("B", None)])
+def test_an_hour_of_a_card(name, expected):
+    assert prices.table("ours", {"A": 2 * DOLLAR}).of(name) == expected

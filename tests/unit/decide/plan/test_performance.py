@@ -12,7 +12,6 @@ from llama_operator.decide.plan.performance import (
     Limits,
     Performance,
     Workload,
-    predict,
     replica_model,
     replicas_needed,
     sequences_held,
@@ -35,16 +34,10 @@ def predicted(
     **more,
 ):
     found = KNOWN.model(model)
-    return predict(
-        found,
-        found.default_variant(precision),
-        KNOWN.accelerator(accelerator),
-        Sharding(tensor, pipeline),
-        8,
-        kv,
-        workload,
-        **({"max_num_seqs": 256} | more),
+    one = replica_model(
+        found, found.default_variant(precision), KNOWN.accelerator(accelerator), Sharding(tensor, pipeline), 8
     )
+    return one and one.best(kv, workload, **({"max_num_seqs": 256, "limits": Limits()} | more))
 
 
 def replica(accelerator="H100-80GB", precision="FP8", tensor=4, model="llama-3.1-70b", pipeline=1):

@@ -4,8 +4,9 @@ import pytest
 
 from llama_operator import catalog
 from llama_operator.api.reasons import Reason
+from llama_operator.decide.plan.candidate import PlanRequest
 from llama_operator.decide.plan.memory import GIB
-from llama_operator.decide.plan.planner import PlanRequest, plan
+from llama_operator.decide.plan.planner import plan
 
 KNOWN = catalog.load()
 
