@@ -29,7 +29,7 @@ _COMMAND_LINE = "the command line"
 class CostOptions:
     """What the command line says."""
 
-    paths: list[str]
+    file: list[str]
     """Manifests."""
     name: str | None = None
     """Which deployment of the files; None for the only one."""

@@ -17,6 +17,7 @@ from llama_operator.cli.run.session import LocalSession, RunFailedError, weights
 from llama_operator.cli.run.tour import tour
 from llama_operator.cli.shared import files
 from llama_operator.cli.shared.exit_codes import EXIT_DOES_NOT_FIT, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK
+from llama_operator.cli.shared.options import filled
 from llama_operator.cli.shared.outcome import exit_code, raise_if_invalid
 from llama_operator.decide.decision import decide
 from llama_operator.decide.observed import Observed
@@ -26,6 +27,7 @@ from llama_operator.decide.observed import Observed
 class RunOptions:
     """What the user asked for on the command line."""
 
+    file: list[str]
     name: str | None = None
     once: str | None = None
     tour: bool = False
@@ -33,9 +35,9 @@ class RunOptions:
     weights: str | None = None
 
 
-def command(paths: list[str], options: RunOptions) -> int:
-    """Serve the manifest in `paths` until Ctrl-C, or for one prompt; returns the exit code."""
-    manifests = files.read(paths, name=options.name)
+def command(options: RunOptions) -> int:
+    """Serve the manifest until Ctrl-C, or for one prompt; returns the exit code."""
+    manifests = files.read(options.file, name=options.name)
     refused = _refused(manifests)
     if refused is not None:
         return refused
@@ -128,13 +130,4 @@ async def _show_changes(session: LocalSession, console: Console) -> None:
 
 def run(arguments: argparse.Namespace, _connector: object) -> int:
     """Run the command as the command line asks for it; returns the exit code."""
-    return command(
-        arguments.file,
-        RunOptions(
-            name=arguments.name,
-            once=arguments.once,
-            tour=arguments.tour,
-            port=arguments.port,
-            weights=arguments.weights,
-        ),
-    )
+    return command(filled(RunOptions, arguments))
