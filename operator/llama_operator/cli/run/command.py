@@ -38,35 +38,31 @@ class RunOptions:
 def command(options: RunOptions) -> int:
     """Serve the manifest until Ctrl-C, or for one prompt; returns the exit code."""
     manifests = files.read(options.file, name=options.name)
-    refused = _refused(manifests)
-    if refused is not None:
+    if (refused := _refused(manifests)) is not None:
         return refused
-    console = Console(highlight=False)
-    return asyncio.run(_run(manifests, options, console))
+    return asyncio.run(_run(manifests, options, Console(highlight=False)))
 
 
-def _observed(manifests: files.Manifests) -> Observed:
-    """What the reconcile will see: the files are all there is, so what is not in them does not exist."""
-    return Observed(
+def _refused(manifests: files.Manifests) -> int | None:
+    """Refuse before anything is started what the reconcile would refuse; returns the exit code, or None."""
+    # What the reconcile will see: the files are all there is, so what is not in them does not exist.
+    observed = Observed(
         manifests.deployment,
         acceptances=manifests.acceptances,
         models=manifests.models,
         policies=manifests.policies,
         now=datetime.now(UTC),
     )
-
-
-def _refused(manifests: files.Manifests) -> int | None:
-    """Refuse before anything is started what the reconcile would refuse; returns the exit code, or None."""
-    decision = decide(_observed(manifests), catalog.load())
+    decision = decide(observed, catalog.load())
     problem = decision.problem
     if problem is None:
         chosen = decision.plan.chosen if decision.plan else None
         if chosen is not None and chosen.accelerator.device == "GPU":
-            message = (
-                f"the plan needs {chosen.sharding.ranks} {chosen.accelerator.name}; the local mode runs on the CPU"
+            needed = f"{chosen.sharding.ranks} {chosen.accelerator.name}; the local mode runs on the CPU"
+            print(
+                f"error: the plan needs {needed}: set spec.hardware.accelerator to CPU and take a small model",
+                file=sys.stderr,
             )
-            print(f"error: {message}: set spec.hardware.accelerator to CPU and take a small model", file=sys.stderr)
             return EXIT_DOES_NOT_FIT
         return None
     raise_if_invalid(decision, manifests.deployment.metadata.name)
