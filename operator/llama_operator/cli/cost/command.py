@@ -8,6 +8,7 @@ import argparse
 
 from llama_operator import catalog
 from llama_operator.cli.cost.answer import CostOptions, document, work_out
+from llama_operator.cli.plan import nodes_file
 from llama_operator.cli.shared import files, outcome, output
 from llama_operator.cli.shared.exit_codes import EXIT_OK
 from llama_operator.cli.shared.options import filled
@@ -22,11 +23,7 @@ def command(options: CostOptions) -> int:
         InvalidManifestError: If the manifest, the prices or an option cannot be used, or the card has no price.
     """
     manifests, known = files.read(options.file, name=options.name), catalog.load()
-    nodes = None
-    if options.nodes is not None:
-        from llama_operator.cli.plan import nodes_file
-
-        nodes = nodes_file.read(options.nodes, known)
+    nodes = None if options.nodes is None else nodes_file.read(options.nodes, known)
     observed = Observed(manifests.deployment, acceptances=manifests.acceptances or None, nodes=nodes)
     decision = decide(observed, known)
     metadata = manifests.deployment.metadata

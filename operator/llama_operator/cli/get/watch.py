@@ -83,8 +83,10 @@ async def _states(connection: Connection, options: GetOptions) -> AsyncIterator[
                 row, gone = row_of(event.object), event.type is EventType.DELETED
                 if options.name not in {None, row.name} or (rows.get(_key(row)) == row and not gone):
                     continue
-                rows.pop(_key(row), None)
-                rows |= {} if gone else {_key(row): row}
+                if gone:
+                    rows.pop(_key(row), None)
+                else:
+                    rows[_key(row)] = row
                 yield dict(rows), [_key(row)]
         except ExpiredError:
             continue

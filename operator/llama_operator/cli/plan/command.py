@@ -16,7 +16,7 @@ from llama_operator.cli.shared.options import filled
 from llama_operator.decide.decision import decide
 from llama_operator.decide.observed import Observed, Settings
 from llama_operator.desired import objects
-from llama_operator.errors import FieldProblem, InvalidManifestError
+from llama_operator.errors import InvalidManifestError
 
 if TYPE_CHECKING:
     from llama_operator.cli.shared.connection import Connection, Connector
@@ -100,8 +100,8 @@ def run(arguments: argparse.Namespace, connector: "Connector | None") -> int:
     if not (arguments.cluster or arguments.context or arguments.kubeconfig):
         return command(options)
     if options.nodes is not None:
-        problem = FieldProblem("--nodes", "and --cluster both say which hardware there is", "leave one of them out")
-        raise InvalidManifestError("the command line", [problem])
+        problem = "and --cluster both say which hardware there is"
+        raise InvalidManifestError.of("the command line", "--nodes", problem, "leave one of them out")
     from llama_operator.cli.shared import connection
 
     return connection.on_cluster(arguments, connector, lambda cluster: on_cluster(cluster, options))

@@ -59,10 +59,8 @@ def _refused(manifests: files.Manifests) -> int | None:
         chosen = decision.plan.chosen if decision.plan else None
         if chosen is not None and chosen.accelerator.device == "GPU":
             needed = f"{chosen.sharding.ranks} {chosen.accelerator.name}; the local mode runs on the CPU"
-            print(
-                f"error: the plan needs {needed}: set spec.hardware.accelerator to CPU and take a small model",
-                file=sys.stderr,
-            )
+            cure = "set spec.hardware.accelerator to CPU and take a small model"
+            print(f"error: the plan needs {needed}: {cure}", file=sys.stderr)
             return EXIT_DOES_NOT_FIT
         return None
     raise_if_invalid(decision, manifests.deployment.metadata.name)
