@@ -44,6 +44,11 @@ class InvalidManifestError(LlamaOperatorError):
         self.problems = tuple(problems)
         super().__init__(f"{subject} is invalid: " + "; ".join(str(problem) for problem in self.problems))
 
+    @staticmethod
+    def of(subject: str, path: str, problem: str, allowed: str = "") -> "InvalidManifestError":
+        """Make the error about one field; arguments as of `FieldProblem`."""
+        return InvalidManifestError(subject, [FieldProblem(path, problem, allowed)])
+
 
 class InvalidManifestsError(InvalidManifestError):
     """Several manifests are invalid; `errors` has one for each."""

@@ -27,7 +27,7 @@ def resource(found: Resource) -> str:
         _GENERATED,
         f"# {found.model.__name__}\n",
         f"{schema['description']}\n",
-        f"Scope: {found.scope}. Short name: `{', '.join(found.short_names)}`.\n",
+        f"Scope: {found.scope}. Short name: `{found.short_name}`.\n",
         "| field | type | default | what |",
         "|---|---|---|---|",
         *rows,

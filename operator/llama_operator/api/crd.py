@@ -19,7 +19,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from llama_operator.api.meta import GROUP, VERSION, ObjectMeta
-from llama_operator.api.rules import RULES, TRANSITIONS, Rule, Transition
+from llama_operator.api.rules import RULES, TRANSITIONS
 from llama_operator.api.v1alpha1.licenseacceptance import LicenseAcceptance
 from llama_operator.api.v1alpha1.licensepolicy import LicensePolicy
 from llama_operator.api.v1alpha1.llamadeployment import LlamaDeployment
@@ -46,18 +46,17 @@ class Resource:
 
     model: type[BaseModel]
     plural: str
-    short_names: tuple[str, ...]
-    scope: Literal["Namespaced", "Cluster"]
+    short_name: str
     columns: tuple[Column, ...]
-    subresources: Schema = field(default_factory=dict)
+    scope: Literal["Namespaced", "Cluster"] = "Cluster"
+    subresources: Schema = field(default_factory=lambda: {"status": {}})
 
 
 RESOURCES: tuple[Resource, ...] = (
     Resource(
         model=LlamaDeployment,
         plural="llamadeployments",
-        short_names=("lld",),
-        scope="Namespaced",
+        short_name="lld",
         columns=(
             Column("Model", "string", ".spec.model.name"),
             Column("Replicas", "integer", ".status.readyReplicas"),
@@ -72,6 +71,7 @@ RESOURCES: tuple[Resource, ...] = (
             Column("GPUs", "integer", ".status.plan.chosen.gpusPerReplica", wide=True),
             Column("Revision", "string", ".status.revisions.active", wide=True),
         ),
+        scope="Namespaced",
         subresources={
             "status": {},
             "scale": {
@@ -84,8 +84,7 @@ RESOURCES: tuple[Resource, ...] = (
     Resource(
         model=LicenseAcceptance,
         plural="licenseacceptances",
-        short_names=("lla",),
-        scope="Cluster",
+        short_name="lla",
         columns=(
             Column("Families", "string", ".spec.families"),
             Column("Entity", "string", ".spec.legalEntity"),
@@ -98,13 +97,11 @@ RESOURCES: tuple[Resource, ...] = (
             Column("Namespaces", "string", ".spec.namespaces", wide=True),
             Column("Review due", "string", ".spec.reviewDueOn", wide=True),
         ),
-        subresources={"status": {}},
     ),
     Resource(
         model=LlamaModel,
         plural="llamamodels",
-        short_names=("llm",),
-        scope="Cluster",
+        short_name="llm",
         columns=(
             Column("From", "string", ".status.ancestors"),
             Column("Tier", "string", ".status.tier"),
@@ -114,20 +111,17 @@ RESOURCES: tuple[Resource, ...] = (
             Column("Age", "date", ".metadata.creationTimestamp"),
             Column("Digest", "string", ".spec.digest", wide=True),
         ),
-        subresources={"status": {}},
     ),
     Resource(
         model=LicensePolicy,
         plural="licensepolicies",
-        short_names=("llp",),
-        scope="Cluster",
+        short_name="llp",
         columns=(
             Column("Tiers", "string", ".status.tiers"),
             Column("Unlisted", "string", ".spec.unlistedTiers"),
             Column("In force", "string", ".status.conditions[?(@.type=='InForce')].status"),
             Column("Age", "date", ".metadata.creationTimestamp"),
         ),
-        subresources={"status": {}},
     ),
 )
 
@@ -145,15 +139,14 @@ def build(resource: Resource) -> Schema:
         "storage": True,
         "schema": {"openAPIV3Schema": _object(resource.model)},
         "additionalPrinterColumns": columns,
+        "subresources": resource.subresources,
     }
-    if resource.subresources:
-        version["subresources"] = resource.subresources
     names: Schema = {
         "kind": kind,
         "listKind": f"{kind}List",
         "plural": resource.plural,
         "singular": kind.lower(),
-        "shortNames": list(resource.short_names),
+        "shortNames": [resource.short_name],
         "categories": ["llama"],
     }
     return {
@@ -186,10 +179,9 @@ def _object(model: type[BaseModel]) -> Schema:
     result: Schema = {"type": "object", "description": _doc(model), "properties": properties}
     if required:
         result["required"] = sorted(required)
-    known: tuple[Rule | Transition, ...] = (*RULES, *TRANSITIONS)
     rules = [
         {"rule": rule.cel, "message": f"{rule.field} {rule.message}"} | _field_path(rule.field)
-        for rule in known
+        for rule in (*RULES, *TRANSITIONS)
         if rule.model is model
     ]
     if rules:
@@ -259,8 +251,7 @@ def _bounds(metadata: list[Any], names: dict[str, str]) -> Schema:
             bounds |= _bounds(item.metadata, names)
             continue
         for attribute, keyword in names.items():
-            value = getattr(item, attribute, None)
-            if value is not None:
+            if (value := getattr(item, attribute, None)) is not None:
                 bounds[keyword] = value
     return bounds
 

@@ -6,7 +6,7 @@ Called by the CLI for files and by the reconcile for live objects; it answers wi
 import difflib
 import json
 from collections.abc import Collection, Iterator, Mapping
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError, create_model
 from pydantic_core import ErrorDetails
@@ -23,12 +23,7 @@ from llama_operator.errors import FieldProblem, InvalidManifestError
 AnyResource = LlamaDeployment | LicenseAcceptance | LlamaModel | LicensePolicy
 """An object of our group."""
 
-KINDS: Mapping[str, type[AnyResource]] = {
-    "LlamaDeployment": LlamaDeployment,
-    "LicenseAcceptance": LicenseAcceptance,
-    "LlamaModel": LlamaModel,
-    "LicensePolicy": LicensePolicy,
-}
+KINDS: Mapping[str, type[AnyResource]] = {model.__name__: model for model in get_args(AnyResource)}
 """Kinds of our group by name."""
 
 T = TypeVar("T", bound=ApiModel)

@@ -34,14 +34,14 @@ _DNS_LABEL = "^[a-z]([a-z0-9-]*[a-z0-9])?$"
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
-    """A rule over one object of a manifest.
+class _Statement:
+    """What both kinds of rules have.
 
     Attributes:
         model: The model whose instances it judges.
         field: API path of the field to blame, below that object.
         cel: The rule as CEL; `self` is the object.
-        holds: The same rule in Python; takes an instance of `model`.
+        holds: The same rule in Python.
         message: What is allowed and what to do.
     """
 
@@ -50,6 +50,10 @@ class Rule:
     cel: str
     holds: Callable[..., bool]
     message: str
+
+
+class Rule(_Statement):
+    """A rule over one object of a manifest: `holds` takes an instance of `model`."""
 
     @property
     def inputs(self) -> tuple[tuple[str, ...], ...]:
@@ -61,23 +65,11 @@ _READ = re.compile(r"self((?:\.[A-Za-z]+(?![A-Za-z_(]))+)")
 """A path that CEL reads; a name before a parenthesis is a function, no field."""
 
 
-@dataclass(frozen=True, slots=True)
-class Transition:
-    """A rule over a change of one object: only the API server can judge it.
+class Transition(_Statement):
+    """A rule over a change of one object, which only the API server can judge.
 
-    Attributes:
-        model: The model whose instances it judges.
-        field: API path of the field to blame, below that object.
-        cel: The rule as CEL; `self` is the object, `oldSelf` what it was.
-        holds: The same rule in Python; takes two instances of `model`, old and new.
-        message: What is allowed and what to do.
+    In its CEL, `oldSelf` is what the object was; `holds` takes two instances of `model`, old and new.
     """
-
-    model: type[BaseModel]
-    field: str
-    cel: str
-    holds: Callable[..., bool]
-    message: str
 
 
 def _name_fits(deployment: LlamaDeployment) -> bool:
@@ -85,75 +77,14 @@ def _name_fits(deployment: LlamaDeployment) -> bool:
     return len(name) <= MAX_NAME_LENGTH and re.fullmatch(_DNS_LABEL, name) is not None
 
 
-def _bounds(scaling: ScalingSpec) -> bool:
-    return scaling.max_replicas >= scaling.min_replicas
-
-
-def _zero_only_by_queue(scaling: ScalingSpec) -> bool:
-    return scaling.min_replicas > 0 or scaling.mode is ScalingMode.QUEUE_DEPTH
-
-
-def _manual_has_tensor(parallelism: ParallelismSpec) -> bool:
-    return parallelism.mode is not ParallelismMode.MANUAL or parallelism.tensor is not None
-
-
-def _auto_has_no_sizes(parallelism: ParallelismSpec) -> bool:
-    sizes = (parallelism.tensor, parallelism.pipeline)
-    return parallelism.mode is not ParallelismMode.AUTO or sizes == (None, None)
-
-
-def _replicas_has_an_owner(spec: LlamaDeploymentSpec) -> bool:
-    return spec.replicas is None or spec.scaling.mode is not ScalingMode.QUEUE_DEPTH
-
-
-def _precisions_only_for_auto(model: ModelSpec) -> bool:
-    return not model.precisions or model.precision is Precision.AUTO
-
-
-def _no_precision_twice(model: ModelSpec) -> bool:
-    return len(set(model.precisions)) == len(model.precisions)
-
-
 def _batch_holds_sequences(spec: LlamaDeploymentSpec) -> bool:
     batch = spec.engine.arguments.max_num_seqs
     return batch is None or batch >= spec.context.concurrent_sequences
 
 
-def _ended_only_when_terminated(spec: LicenseAcceptanceSpec) -> bool:
-    return spec.terminated_on is None or spec.state is AcceptanceState.TERMINATED
-
-
-def _names_its_successor(spec: LicenseAcceptanceSpec) -> bool:
-    return (spec.superseded_by is not None) == (spec.state is AcceptanceState.SUPERSEDED)
-
-
-def _not_its_own_successor(record: LicenseAcceptance) -> bool:
-    return record.spec.superseded_by != record.metadata.name
-
-
 def _one_source(spec: LlamaModelSpec) -> bool:
     source = spec.source
     return [source.hugging_face, source.object_store, source.volume_claim].count(None) == 2  # noqa: PLR2004
-
-
-def _volume_path_stays_inside(claim: VolumeClaimSource) -> bool:
-    return ".." not in claim.path.split("/")
-
-
-def _uri_stays_inside(store: ObjectStoreSource) -> bool:
-    return ".." not in store.uri.split("/")
-
-
-def _model_name_fits(model: LlamaModel) -> bool:
-    return len(model.metadata.name) <= MAX_MODEL_NAME_LENGTH
-
-
-def _not_its_own_ancestor(model: LlamaModel) -> bool:
-    return all(ancestor.model != model.metadata.name for ancestor in model.spec.lineage.derived_from)
-
-
-def _states_a_license(spec: LlamaModelSpec) -> bool:
-    return bool(spec.lineage.derived_from or spec.license_families)
 
 
 def _each_tier_once(policy: LicensePolicySpec) -> bool:
@@ -177,49 +108,49 @@ RULES: tuple[Rule, ...] = (
         model=ScalingSpec,
         field="maxReplicas",
         cel="self.maxReplicas >= self.minReplicas",
-        holds=_bounds,
+        holds=lambda scaling: scaling.max_replicas >= scaling.min_replicas,
         message="must be at least minReplicas; raise maxReplicas or lower minReplicas",
     ),
     Rule(
         model=ScalingSpec,
         field="minReplicas",
         cel="self.minReplicas > 0 || self.mode == 'QueueDepth'",
-        holds=_zero_only_by_queue,
+        holds=lambda scaling: scaling.min_replicas > 0 or scaling.mode is ScalingMode.QUEUE_DEPTH,
         message="may be 0 only in mode QueueDepth; with other modes set spec.activation to Suspended to free the hardware",
     ),
     Rule(
         model=ParallelismSpec,
         field="tensor",
         cel="self.mode != 'Manual' || has(self.tensor)",
-        holds=_manual_has_tensor,
+        holds=lambda sizes: sizes.mode is not ParallelismMode.MANUAL or sizes.tensor is not None,
         message="must be set when mode is Manual; set it, or use mode Auto",
     ),
     Rule(
         model=ParallelismSpec,
         field="mode",
         cel="self.mode != 'Auto' || (!has(self.tensor) && !has(self.pipeline))",
-        holds=_auto_has_no_sizes,
+        holds=lambda sizes: sizes.mode is not ParallelismMode.AUTO or (sizes.tensor, sizes.pipeline) == (None, None),
         message="must be Manual when tensor or pipeline is set; set mode to Manual, or remove the sizes",
     ),
     Rule(
         model=ModelSpec,
         field="precisions",
         cel="!has(self.precisions) || self.precisions.size() == 0 || self.precision == 'Auto'",
-        holds=_precisions_only_for_auto,
+        holds=lambda model: not model.precisions or model.precision is Precision.AUTO,
         message="may be set only when precision is Auto: a named precision is the only one; remove one of the two",
     ),
     Rule(
         model=ModelSpec,
         field="precisions",
         cel="!has(self.precisions) || self.precisions.all(p, self.precisions.exists_one(q, p == q))",
-        holds=_no_precision_twice,
+        holds=lambda model: len(set(model.precisions)) == len(model.precisions),
         message="must name each precision once; remove the repeated ones",
     ),
     Rule(
         model=LlamaDeploymentSpec,
         field="replicas",
         cel="!has(self.replicas) || self.scaling.mode != 'QueueDepth'",
-        holds=_replicas_has_an_owner,
+        holds=lambda spec: spec.replicas is None or spec.scaling.mode is not ScalingMode.QUEUE_DEPTH,
         message="may be set only when scaling.mode is Manual or External: in mode QueueDepth the autoscaler owns the "
         "number of replicas; change scaling.minReplicas and scaling.maxReplicas instead",
     ),
@@ -236,14 +167,14 @@ RULES: tuple[Rule, ...] = (
         model=LicenseAcceptanceSpec,
         field="terminatedOn",
         cel="!has(self.terminatedOn) || self.state == 'Terminated'",
-        holds=_ended_only_when_terminated,
+        holds=lambda spec: spec.terminated_on is None or spec.state is AcceptanceState.TERMINATED,
         message="may be set only when state is Terminated; set state to Terminated, or leave terminatedOn out",
     ),
     Rule(
         model=LicenseAcceptanceSpec,
         field="supersededBy",
         cel="has(self.supersededBy) == (self.state == 'Superseded')",
-        holds=_names_its_successor,
+        holds=lambda spec: (spec.superseded_by is not None) == (spec.state is AcceptanceState.SUPERSEDED),
         message="must name the LicenseAcceptance that counts instead when state is Superseded, and must be left out in any "
         "other state",
     ),
@@ -251,7 +182,7 @@ RULES: tuple[Rule, ...] = (
         model=LicenseAcceptance,
         field="spec.supersededBy",
         cel="!has(self.spec.supersededBy) || self.spec.supersededBy != self.metadata.name",
-        holds=_not_its_own_successor,
+        holds=lambda record: record.spec.superseded_by != record.metadata.name,
         message="must not name the record itself; name the one that counts instead",
     ),
     Rule(
@@ -266,35 +197,35 @@ RULES: tuple[Rule, ...] = (
         model=VolumeClaimSource,
         field="path",
         cel="!self.path.matches('(^|/)[.][.](/|$)')",
-        holds=_volume_path_stays_inside,
+        holds=lambda claim: ".." not in claim.path.split("/"),
         message="must not leave the volume; write the folder without '..'",
     ),
     Rule(
         model=ObjectStoreSource,
         field="uri",
         cel="!self.uri.matches('/[.][.](/|$)')",
-        holds=_uri_stays_inside,
+        holds=lambda store: ".." not in store.uri.split("/"),
         message="must name one folder; write it without '..'",
     ),
     Rule(
         model=LlamaModel,
         field="metadata.name",
         cel=f"self.metadata.name.size() <= {MAX_MODEL_NAME_LENGTH}",
-        holds=_model_name_fits,
+        holds=lambda model: len(model.metadata.name) <= MAX_MODEL_NAME_LENGTH,
         message=f"must be at most {MAX_MODEL_NAME_LENGTH} characters: deployments name it in spec.model.name",
     ),
     Rule(
         model=LlamaModel,
         field="spec.lineage.derivedFrom",
         cel="self.spec.lineage.derivedFrom.all(ancestor, ancestor.model != self.metadata.name)",
-        holds=_not_its_own_ancestor,
+        holds=lambda model: model.metadata.name not in {part.model for part in model.spec.lineage.derived_from},
         message="must not name the model itself; name the models that it was made from",
     ),
     Rule(
         model=LlamaModelSpec,
         field="lineage",
         cel="self.lineage.derivedFrom.size() > 0 || self.licenseFamilies.size() > 0",
-        holds=_states_a_license,
+        holds=lambda spec: bool(spec.lineage.derived_from or spec.license_families),
         message="must name what the model was made from, or licenseFamilies must name its own license: without both its duties "
         "are unknown",
     ),
@@ -336,18 +267,6 @@ def _unchanged(field: str) -> Callable[[BaseModel, BaseModel], bool]:
     return same
 
 
-def _state_is_set_once(old: LicenseAcceptanceSpec, new: LicenseAcceptanceSpec) -> bool:
-    return old.state in {AcceptanceState.ACCEPTED, new.state}
-
-
-def _end_is_set_once(old: LicenseAcceptanceSpec, new: LicenseAcceptanceSpec) -> bool:
-    return old.terminated_on is None or old.terminated_on == new.terminated_on
-
-
-def _successor_is_set_once(old: LicenseAcceptanceSpec, new: LicenseAcceptanceSpec) -> bool:
-    return old.superseded_by is None or old.superseded_by == new.superseded_by
-
-
 TRANSITIONS: tuple[Transition, ...] = (
     *(
         Transition(
@@ -364,7 +283,7 @@ TRANSITIONS: tuple[Transition, ...] = (
         model=LicenseAcceptanceSpec,
         field="state",
         cel="oldSelf.state == 'Accepted' || self.state == oldSelf.state",
-        holds=_state_is_set_once,
+        holds=lambda old, new: old.state in {AcceptanceState.ACCEPTED, new.state},
         message="cannot be changed once it is Superseded, Withdrawn or Terminated; create another LicenseAcceptance if there "
         "is a new acceptance",
     ),
@@ -372,14 +291,14 @@ TRANSITIONS: tuple[Transition, ...] = (
         model=LicenseAcceptanceSpec,
         field="terminatedOn",
         cel=f"!has(oldSelf.terminatedOn) || {_same('terminatedOn')}",
-        holds=_end_is_set_once,
+        holds=lambda old, new: old.terminated_on in {None, new.terminated_on},
         message="cannot be changed once it is set; create another LicenseAcceptance if there is a new acceptance",
     ),
     Transition(
         model=LicenseAcceptanceSpec,
         field="supersededBy",
         cel=f"!has(oldSelf.supersededBy) || {_same('supersededBy')}",
-        holds=_successor_is_set_once,
+        holds=lambda old, new: old.superseded_by in {None, new.superseded_by},
         message="cannot be changed once it is set; if the successor is wrong, too, set its state to Superseded",
     ),
     Transition(

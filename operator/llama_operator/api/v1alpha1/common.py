@@ -1,6 +1,6 @@
-"""Types that several of the license resources share: names, dates and hashes, within the bounds that Kubernetes asks of an API.
+"""Types that several resources share: names, dates and hashes, within the bounds that Kubernetes asks of an API.
 
-Used by `licenseacceptance`, `licensepolicy` and `llamamodel`.
+Used by `licenseacceptance`, `licensepolicy`, `llamamodel` and `llamadeployment`.
 """
 
 from typing import Annotated
@@ -17,6 +17,8 @@ Country = Annotated[str, Field(pattern=r"^[A-Z]{2}$", min_length=2, max_length=2
 """A country by its ISO 3166 alpha-2 code, for example `DE`."""
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$", min_length=64, max_length=64)]
 """SHA-256 in 64 hexadecimal digits."""
+ObjectName = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$")]
+"""Id of a catalog entry, or name of one of our own objects, by which another object names it."""
 Namespace = Annotated[str, Field(min_length=1, max_length=63)]
 """Name of a namespace."""
 FamilyId = Annotated[str, Field(min_length=1, max_length=63)]

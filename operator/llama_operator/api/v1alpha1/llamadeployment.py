@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from llama_operator.api.meta import API_VERSION, ApiModel, ObjectMeta
+from llama_operator.api.v1alpha1.common import ObjectName
 from llama_operator.api.v1alpha1.llamadeployment_status import LlamaDeploymentStatus
 
 MAX_NAME_LENGTH = 38
@@ -109,7 +110,7 @@ class LoadFormat(StrEnum):
 class ModelSpec(ApiModel):
     """Which model, in which precision."""
 
-    name: Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$")]
+    name: ObjectName
     """Name of a catalog entry, for example `llama-3.3-70b-instruct`; `kubectl llama models` lists them."""
     precision: Precision = Precision.AUTO
     """Precision of the weights. `Auto` takes the highest quality that fits on the fewest GPUs. The operator uses a named
@@ -242,9 +243,7 @@ class UseCase(StrEnum):
 class LicenseSpec(ApiModel):
     """The right by which the model is used. The operator records evidence; it gives no legal advice."""
 
-    acceptance: (
-        Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$")] | None
-    ) = None
+    acceptance: ObjectName | None = None
     """Name of the LicenseAcceptance that covers this model. Needed for every model whose license asks for an acceptance."""
     purpose: Purpose = Purpose.EVALUATION
     """What the deployment is for."""
@@ -253,16 +252,11 @@ class LicenseSpec(ApiModel):
     output_use: OutputUse = OutputUse.NOT_FOR_TRAINING
     """`TrainsModels` if answers improve other models. Llama 2 and 3 allow that only for their own family, newer ones
     under a name rule."""
-    trained_models: Annotated[
-        tuple[Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$")], ...],
-        Field(max_length=16, strict=False),
-    ] = ()
+    trained_models: Annotated[tuple[ObjectName, ...], Field(max_length=16, strict=False)] = ()
     """Models that the answers improve: catalog entries, LlamaModels, or the names that they will have."""
     use_case: UseCase = UseCase.GENERAL
     """What it is used for. The acceptable use policies exclude some fields."""
-    guard_model: (
-        Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$")] | None
-    ) = None
+    guard_model: ObjectName | None = None
     """Model that screens requests and answers, if there is one: catalog entry or LlamaModel. Llama Guard is itself a
     Llama: the operator judges its license too."""
 

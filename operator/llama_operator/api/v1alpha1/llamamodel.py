@@ -9,10 +9,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from llama_operator.api.meta import API_VERSION, ApiModel, ObjectMeta
-from llama_operator.api.v1alpha1.common import MAX_FAMILIES, ConditionedStatus, FamilyId, Sha256
-
-ModelName = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$")]
-"""Id of a catalog entry, or name of a LlamaModel."""
+from llama_operator.api.v1alpha1.common import MAX_FAMILIES, ConditionedStatus, FamilyId, ObjectName, Sha256
 
 
 class DerivationKind(StrEnum):
@@ -89,7 +86,7 @@ class ModelSource(ApiModel):
 class Ancestor(ApiModel):
     """A model whose weights or outputs went into this one."""
 
-    model: ModelName
+    model: ObjectName
     """Catalog entry or LlamaModel."""
     kind: DerivationKind
     """How this model was made from it."""

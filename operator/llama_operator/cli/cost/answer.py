@@ -15,7 +15,7 @@ from llama_operator.decide.decision import Decision
 from llama_operator.decide.plan.candidate import Candidate
 from llama_operator.decide.plan.cold_start import total_seconds
 from llama_operator.decide.plan.cost import Cost, cost
-from llama_operator.decide.plan.performance import Performance, Workload
+from llama_operator.decide.plan.performance import Performance, Workload, replicas_needed
 from llama_operator.decide.plan.planner import TYPICAL_LOAD
 from llama_operator.errors import FieldProblem, InvalidManifestError
 
@@ -29,7 +29,7 @@ _COMMAND_LINE = "the command line"
 class CostOptions:
     """What the command line says."""
 
-    paths: list[str]
+    file: list[str]
     """Manifests."""
     name: str | None = None
     """Which deployment of the files; None for the only one."""
@@ -71,21 +71,14 @@ def work_out(
     speed = chosen.performance
     if speed is None:
         problem = f"there is no speed model for {chosen.accelerator.name}, so no cost per token"
-        raise InvalidManifestError(name, [FieldProblem("spec.hardware.accelerator", problem, "name a GPU")])
+        raise InvalidManifestError.of(name, "spec.hardware.accelerator", problem, "name a GPU")
     workload = _workload(spec, options)
     api = None if options.api_price is None else _dollars(options.api_price, "--api-price")
-    counts = {
-        "minimum": spec.scaling.min_replicas,
-        "planned": _planned(workload, speed),
-        "maximum": most_replicas(spec),
-    }
-    if not workload.requests_per_minute:
-        del counts["planned"]
+    planned = {"planned": replicas_needed(speed, workload)} if workload.requests_per_minute else {}
+    counts = {"minimum": spec.scaling.min_replicas} | planned | {"maximum": most_replicas(spec)}
+    ranks = chosen.sharding.ranks
     scenarios = tuple(
-        (
-            scenario,
-            cost(price, chosen.sharding.ranks, replicas, speed, workload, api_usd_micros_per_million_tokens=api),
-        )
+        (scenario, cost(price, ranks, replicas, speed, workload, api_usd_micros_per_million_tokens=api))
         for scenario, replicas in counts.items()
     )
     return Answer(name, decision, chosen, speed, workload, table, price, api, scenarios)
@@ -163,21 +156,12 @@ _AMOUNT = "must be dollars from 0.000001 to 1,000,000"
 
 
 def _workload(spec: LlamaDeploymentSpec, options: CostOptions) -> Workload:
-    asked = spec.objectives
-    prompt, answer = TYPICAL_LOAD.prompt_tokens, TYPICAL_LOAD.output_tokens
-    rate = options.requests_per_minute
+    asked, rate = spec.objectives, options.requests_per_minute
     if rate is not None and rate < 1:
-        raise InvalidManifestError(_COMMAND_LINE, [FieldProblem("--requests-per-minute", f"is {rate}", "at least 1")])
-    if asked is not None:
-        prompt, answer = asked.prompt_tokens, asked.output_tokens
-        rate = rate or asked.requests_per_minute
-    return Workload(prompt, answer, rate or 0)
-
-
-def _planned(workload: Workload, speed: Performance) -> int:
-    from llama_operator.decide.plan.performance import replicas_needed
-
-    return replicas_needed(speed, workload)
+        raise InvalidManifestError.of(_COMMAND_LINE, "--requests-per-minute", f"is {rate}", "at least 1")
+    if asked is None:
+        return Workload(TYPICAL_LOAD.prompt_tokens, TYPICAL_LOAD.output_tokens, rate or 0)
+    return Workload(asked.prompt_tokens, asked.output_tokens, rate or asked.requests_per_minute or 0)
 
 
 def _scenario(name: str, figures: Cost) -> dict[str, Any]:
@@ -199,22 +183,15 @@ def _scenario(name: str, figures: Cost) -> dict[str, Any]:
 
 
 def _no_price(accelerator: str, table: PriceTable, path: str | None) -> InvalidManifestError:
-    where = path or "the list prices"
-    priced = ", ".join(price.accelerator for price in table.prices)
-    return InvalidManifestError(
-        where,
-        [
-            FieldProblem(
-                f"usdPerGPUHour.{accelerator}", f"is missing; priced are {priced}", "give it with --prices FILE"
-            )
-        ],
-    )
+    problem = f"is missing; priced are {', '.join(price.accelerator for price in table.prices)}"
+    where, field = path or "the list prices", f"usdPerGPUHour.{accelerator}"
+    return InvalidManifestError.of(where, field, problem, "give it with --prices FILE")
 
 
 def _dollars(text: str, option: str) -> int:
     micros = _micros(text)
     if micros is None:
-        raise InvalidManifestError(_COMMAND_LINE, [FieldProblem(option, f"is {text!r}", _AMOUNT)])
+        raise InvalidManifestError.of(_COMMAND_LINE, option, f"is {text!r}", _AMOUNT)
     return micros
 
 

@@ -8,8 +8,10 @@ import argparse
 
 from llama_operator import catalog
 from llama_operator.cli.cost.answer import CostOptions, document, work_out
+from llama_operator.cli.plan import nodes_file
 from llama_operator.cli.shared import files, outcome, output
 from llama_operator.cli.shared.exit_codes import EXIT_OK
+from llama_operator.cli.shared.options import filled
 from llama_operator.decide.decision import Decision, decide
 from llama_operator.decide.observed import Observed
 
@@ -20,12 +22,8 @@ def command(options: CostOptions) -> int:
     Raises:
         InvalidManifestError: If the manifest, the prices or an option cannot be used, or the card has no price.
     """
-    manifests, known = files.read(options.paths, name=options.name), catalog.load()
-    nodes = None
-    if options.nodes is not None:
-        from llama_operator.cli.plan import nodes_file
-
-        nodes = nodes_file.read(options.nodes, known)
+    manifests, known = files.read(options.file, name=options.name), catalog.load()
+    nodes = None if options.nodes is None else nodes_file.read(options.nodes, known)
     observed = Observed(manifests.deployment, acceptances=manifests.acceptances or None, nodes=nodes)
     decision = decide(observed, known)
     metadata = manifests.deployment.metadata
@@ -55,14 +53,4 @@ def _tell(decision: Decision, form: str) -> None:
 
 def run(arguments: argparse.Namespace, _connector: object) -> int:
     """Run the command as the command line asks for it; returns the exit code."""
-    return command(
-        CostOptions(
-            paths=arguments.file,
-            name=arguments.name,
-            prices=arguments.prices,
-            api_price=arguments.api_price,
-            requests_per_minute=arguments.requests_per_minute,
-            nodes=arguments.nodes,
-            output=arguments.output,
-        )
-    )
+    return command(filled(CostOptions, arguments))

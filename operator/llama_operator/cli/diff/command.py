@@ -1,35 +1,37 @@
 """`kubectl llama diff`: what applying a manifest would change, and whether engines restart for it."""
 
-import argparse
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from llama_operator import catalog
 from llama_operator.api.manifest import parse_as
 from llama_operator.api.v1alpha1.llamadeployment import LlamaDeployment
 from llama_operator.cli.diff.difference import Difference, document
 from llama_operator.cli.shared import changes, files, outcome, output, world
-from llama_operator.cli.shared.connection import Connection, Connector, list_or_explain, on_cluster
+from llama_operator.cli.shared.connection import Connection, list_or_explain, runner
 from llama_operator.cli.shared.exit_codes import EXIT_OK
 from llama_operator.decide.decision import decide
 from llama_operator.kube import kinds
 
 
-async def command(
-    connection: Connection, paths: list[str], *, name: str | None, asked: str | None, as_json: bool
-) -> int:
-    """Compare the manifest in `paths` with the live object; returns the exit code.
+@dataclass(frozen=True, slots=True)
+class DiffOptions:
+    """What the command line says."""
 
-    Args:
-        connection: The cluster.
-        paths: Files.
-        name: Which deployment of the files; None for the only one.
-        asked: Namespace of the command line; None if it names none.
-        as_json: Whether to print JSON.
-    """
-    manifests = files.read(paths, name=name)
-    difference = await compare(connection, manifests, asked)
+    file: list[str]
+    """Manifests."""
+    name: str | None
+    """Which deployment of the files; None for the only one."""
+    namespace: str | None
+    """Namespace of the command line; None if it names none."""
+    as_json: bool
+
+
+async def command(connection: Connection, options: DiffOptions) -> int:
+    """Compare the manifest with the live object; returns the exit code."""
+    manifests = files.read(options.file, name=options.name)
+    difference = await compare(connection, manifests, options.namespace)
     outcome.raise_if_invalid(difference.decision, difference.after.metadata.name)
-    if as_json:
+    if options.as_json:
         output.print_json(document(difference))
     else:
         from llama_operator.cli.diff import table as diff_table
@@ -72,16 +74,4 @@ async def compare(connection: Connection, manifests: files.Manifests, asked: str
     )
 
 
-def run(arguments: argparse.Namespace, connector: Connector | None) -> int:
-    """Run the command as the command line asks for it; returns the exit code."""
-    return on_cluster(
-        arguments,
-        connector,
-        lambda cluster: command(
-            cluster,
-            arguments.file,
-            name=arguments.name,
-            asked=arguments.namespace,
-            as_json=arguments.output == "json",
-        ),
-    )
+run = runner(command, DiffOptions)

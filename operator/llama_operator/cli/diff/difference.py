@@ -6,6 +6,7 @@ from typing import Any
 from llama_operator.api.v1alpha1.llamadeployment import LlamaDeployment
 from llama_operator.api.v1alpha1.llamadeployment_status import ChosenPlan
 from llama_operator.cli.diff import effect as diff_effect
+from llama_operator.cli.plan import document as plan_json
 from llama_operator.cli.shared import world
 from llama_operator.cli.shared.changes import Change
 from llama_operator.decide.decision import Decision
@@ -52,7 +53,7 @@ def document(difference: Difference) -> dict[str, Any]:
     decision, metadata = difference.decision, difference.after.metadata
     pinned = difference.observed.pinned(decision.revision.name)
     chosen, running = decision.chosen, difference.running
-    rollout, problem = difference.later.rollout, decision.problem
+    rollout = difference.later.rollout
     return {
         "namespace": metadata.namespace,
         "name": metadata.name,
@@ -71,12 +72,5 @@ def document(difference: Difference) -> dict[str, Any]:
         "strategy": {"name": str(rollout.strategy.kind), "reason": rollout.strategy.reason} if rollout else None,
         "effect": difference.effect,
         "unknown": list(world.whys(difference.observed.unknown)),
-        "problem": None
-        if problem is None
-        else {
-            "condition": problem.condition,
-            "field": problem.field,
-            "reason": problem.reason,
-            "message": problem.message,
-        },
+        "problem": plan_json.problem(decision.problem),
     }

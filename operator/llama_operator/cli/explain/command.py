@@ -1,6 +1,5 @@
 """`kubectl llama explain`: why a deployment is not Ready, as a chain of checks with what would unblock each."""
 
-import argparse
 from typing import Any
 
 from llama_operator.api.reasons import ConditionType
@@ -8,22 +7,25 @@ from llama_operator.cli.explain import chain as explain_checks
 from llama_operator.cli.explain import gather
 from llama_operator.cli.explain.facts import Facts
 from llama_operator.cli.shared import checks, output
-from llama_operator.cli.shared.connection import Connection, Connector, get_or_explain, on_cluster
+from llama_operator.cli.shared.connection import Connection, get_or_explain, runner
 from llama_operator.cli.shared.exit_codes import EXIT_NOT_READY, EXIT_OK
+from llama_operator.cli.shared.options import NamedOptions
 from llama_operator.kube import kinds
 from llama_operator.kube.port import Ref
 
 
-async def command(connection: Connection, name: str, *, as_json: bool) -> int:
-    """Explain the deployment `name`; returns the exit code: 0 when it is Ready."""
-    ref = Ref(kinds.LLAMA_DEPLOYMENT, connection.namespace, name)
+async def command(connection: Connection, options: NamedOptions) -> int:
+    """Explain a deployment; returns the exit code: 0 when it is Ready."""
+    ref = Ref(kinds.LLAMA_DEPLOYMENT, connection.namespace, options.name)
     live = await get_or_explain(connection.cluster, ref)
     facts = await gather.gather(connection, live)
     chain = explain_checks.chain(facts)
-    if as_json:
+    if options.as_json:
         output.print_json(document(facts, chain))
     else:
-        _print_table(facts, chain)
+        console = output.console()
+        checks.show(console, chain)
+        console.print(_verdict(facts, chain), soft_wrap=True)
     return EXIT_OK if explain_checks.ready(facts) else EXIT_NOT_READY
 
 
@@ -40,12 +42,6 @@ def document(facts: Facts, chain: tuple[checks.Check, ...]) -> dict[str, Any]:
     }
 
 
-def _print_table(facts: Facts, chain: tuple[checks.Check, ...]) -> None:
-    console = output.console()
-    checks.show(console, chain)
-    console.print(_verdict(facts, chain), soft_wrap=True)
-
-
 def _verdict(facts: Facts, chain: tuple[checks.Check, ...]) -> Any:
     from rich.text import Text
 
@@ -59,8 +55,4 @@ def _verdict(facts: Facts, chain: tuple[checks.Check, ...]) -> Any:
     return Text.assemble((f"{address} is not Ready yet", "bold yellow"), f": waiting for {', '.join(waiting) or 'it'}")
 
 
-def run(arguments: argparse.Namespace, connector: Connector | None) -> int:
-    """Run the command as the command line asks for it; returns the exit code."""
-    return on_cluster(
-        arguments, connector, lambda cluster: command(cluster, arguments.name, as_json=arguments.output == "json")
-    )
+run = runner(command, NamedOptions)

@@ -4,14 +4,13 @@ import asyncio
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from pydantic import ValidationError
-
 from llama_operator import catalog
 from llama_operator.api.manifest import parse_as
 from llama_operator.api.meta import LABEL_DEPLOYMENT, LABEL_REVISION
 from llama_operator.api.v1alpha1.llamadeployment import LlamaDeployment
 from llama_operator.api.v1alpha1.llamadeployment_status import LlamaDeploymentStatus
 from llama_operator.cli.explain.facts import Facts, HeldFacts, LeaseFacts, PodFacts
+from llama_operator.cli.get.rows import row_of
 from llama_operator.cli.shared import world
 from llama_operator.cli.shared.connection import Connection, Unknown, list_facts, read_if_possible
 from llama_operator.cli.shared.output import moment
@@ -39,7 +38,7 @@ async def gather(connection: Connection, live: Object) -> Facts:
         finalizers=tuple(metadata.get("finalizers") or ()),
         deployment=deployment,
         problems=problems,
-        status=_status(live),
+        status=row_of(live).status,
     )
     if deployment is None:
         # The first check says so, and skips all others.
@@ -74,13 +73,6 @@ def _parsed(live: Object) -> tuple[LlamaDeployment | None, tuple[FieldProblem, .
         return parse_as(LlamaDeployment, live), ()
     except InvalidManifestError as error:
         return None, error.problems
-
-
-def _status(live: Object) -> LlamaDeploymentStatus:
-    try:
-        return LlamaDeploymentStatus.model_validate(live.get("status") or {})
-    except ValidationError:
-        return LlamaDeploymentStatus()
 
 
 async def lease_of(cluster: Cluster) -> LeaseFacts | None:

@@ -1,10 +1,8 @@
 """`kubectl llama get`: the deployments of a cluster in one table that says what serves, where, and why not."""
 
-import argparse
-
 from llama_operator.cli.get.rows import GetOptions, document, read, table
 from llama_operator.cli.shared import output
-from llama_operator.cli.shared.connection import Connection, Connector, on_cluster
+from llama_operator.cli.shared.connection import Connection, runner
 from llama_operator.cli.shared.exit_codes import EXIT_OK
 
 
@@ -25,12 +23,4 @@ async def command(connection: Connection, options: GetOptions) -> int:
     return EXIT_OK
 
 
-def run(arguments: argparse.Namespace, connector: Connector | None) -> int:
-    """Run the command as the command line asks for it; returns the exit code."""
-    options = GetOptions(
-        name=arguments.name,
-        all_namespaces=arguments.all_namespaces,
-        as_json=arguments.output == "json",
-        watch=arguments.watch,
-    )
-    return on_cluster(arguments, connector, lambda cluster: command(cluster, options))
+run = runner(command, GetOptions)

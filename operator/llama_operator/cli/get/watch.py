@@ -24,12 +24,8 @@ async def command(connection: Connection, options: GetOptions) -> int:
     with Live(console=console, auto_refresh=False, vertical_overflow="visible") as live:
         async for rows, _ in _states(connection, options):
             shown = [rows[key] for key in sorted(rows)]
-            live.update(
-                table(shown, namespaces=options.all_namespaces, now=connection.now())
-                if shown
-                else "No LlamaDeployment yet.",
-                refresh=True,
-            )
+            drawn = table(shown, namespaces=options.all_namespaces, now=connection.now())
+            live.update(drawn if shown else "No LlamaDeployment yet.", refresh=True)
     return EXIT_OK
 
 
@@ -84,14 +80,11 @@ async def _states(connection: Connection, options: GetOptions) -> AsyncIterator[
             async for event in connection.cluster.watch(
                 kinds.LLAMA_DEPLOYMENT, since=listing.resource_version, namespace=namespace
             ):
-                row = row_of(event.object)
-                if options.name not in {None, row.name}:
+                row, gone = row_of(event.object), event.type is EventType.DELETED
+                if options.name not in {None, row.name} or (rows.get(_key(row)) == row and not gone):
                     continue
-                before = rows.get(_key(row))
-                if event.type is EventType.DELETED:
+                if gone:
                     rows.pop(_key(row), None)
-                elif before == row:
-                    continue
                 else:
                     rows[_key(row)] = row
                 yield dict(rows), [_key(row)]

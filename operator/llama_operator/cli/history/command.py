@@ -1,6 +1,5 @@
 """`kubectl llama history`: the revisions of a deployment, what each changed, and what became of it."""
 
-import argparse
 from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -9,8 +8,9 @@ from llama_operator.api.meta import rfc3339
 from llama_operator.cli.get.rows import row_of
 from llama_operator.cli.shared import changes, output, revisions
 from llama_operator.cli.shared.changes import Change
-from llama_operator.cli.shared.connection import Connection, Connector, get_or_explain, on_cluster
+from llama_operator.cli.shared.connection import Connection, get_or_explain, runner
 from llama_operator.cli.shared.exit_codes import EXIT_OK
+from llama_operator.cli.shared.options import NamedOptions
 from llama_operator.decide.observed import RevisionFacts
 from llama_operator.kube import kinds
 from llama_operator.kube.port import Ref
@@ -22,19 +22,19 @@ _MOST_SHOWN = 4
 """Changed fields in a cell; `-o json` has all."""
 
 
-async def command(connection: Connection, name: str, *, as_json: bool) -> int:
-    """Print the revisions of the deployment `name`, newest first."""
-    ref = Ref(kinds.LLAMA_DEPLOYMENT, connection.namespace, name)
+async def command(connection: Connection, options: NamedOptions) -> int:
+    """Print the revisions of a deployment, newest first."""
+    ref = Ref(kinds.LLAMA_DEPLOYMENT, connection.namespace, options.name)
     status = row_of(await get_or_explain(connection.cluster, ref)).status
-    history = await revisions.read(connection.cluster, ref.namespace, name)
+    history = await revisions.read(connection.cluster, ref.namespace, ref.name)
     states = [revisions.state_of(entry, status) for entry in history]
-    if as_json:
+    if options.as_json:
         documents = [document(entry, state, history) for entry, state in zip(history, states, strict=True)]
-        output.print_json({"namespace": ref.namespace, "name": name, "revisions": documents})
+        output.print_json({"namespace": ref.namespace, "name": ref.name, "revisions": documents})
     elif history:
         output.console(wide=True).print(_table(history, states, connection.now()))
     else:
-        output.console().print(f"{ref} has no revision yet: `kubectl llama explain {name}` says why.", markup=False)
+        output.console().print(f"{ref} has no revision yet: `kubectl llama explain {ref.name}` says why.", markup=False)
     return EXIT_OK
 
 
@@ -66,14 +66,11 @@ def _changed(entry: RevisionFacts, history: Sequence[RevisionFacts]) -> tuple[Ch
 
 
 def _table(history: Sequence[RevisionFacts], states: Sequence[str], now: datetime) -> "Table":
-    from rich import box
-    from rich.table import Table
     from rich.text import Text
 
     colors = {"active": "green", "pending": "yellow", "failed": "red"}
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for heading in ("NUMBER", "NAME", "STATE", "AGE", "SERVED", "PLAN", "CHANGED"):
-        table.add_column(heading, no_wrap=heading != "CHANGED", overflow="fold")
+    whole = ("NUMBER", "NAME", "STATE", "AGE", "SERVED", "PLAN")
+    table = output.table(*whole, "CHANGED", whole=whole)
     for entry, state in zip(history, states, strict=True):
         served = output.moment(entry.served_at)
         table.add_row(
@@ -103,8 +100,4 @@ def _short(value: Any) -> str:
     return "-" if value is None else str(value)
 
 
-def run(arguments: argparse.Namespace, connector: Connector | None) -> int:
-    """Run the command as the command line asks for it; returns the exit code."""
-    return on_cluster(
-        arguments, connector, lambda cluster: command(cluster, arguments.name, as_json=arguments.output == "json")
-    )
+run = runner(command, NamedOptions)

@@ -7,7 +7,7 @@ from llama_operator import catalog
 from llama_operator.catalog.models import Model
 from llama_operator.cli.shared import output
 from llama_operator.cli.shared.exit_codes import EXIT_OK
-from llama_operator.errors import FieldProblem, InvalidManifestError
+from llama_operator.errors import InvalidManifestError
 
 
 def command(name: str | None, *, as_json: bool) -> int:
@@ -16,7 +16,7 @@ def command(name: str | None, *, as_json: bool) -> int:
     try:
         models = known.models if name is None else (known.model(name),)
     except catalog.UnknownModelError as error:
-        raise InvalidManifestError("the command line", [FieldProblem("MODEL", str(error))]) from error
+        raise InvalidManifestError.of("the command line", "MODEL", str(error)) from error
     if as_json:
         output.print_json([model.model_dump(mode="json") for model in models])
     else:
@@ -25,15 +25,8 @@ def command(name: str | None, *, as_json: bool) -> int:
 
 
 def _table(models: tuple[Model, ...]) -> None:
-    table = output.table(
-        "MODEL",
-        "PARAMETERS",
-        "CONTEXT",
-        "LICENSE",
-        "WEIGHTS",
-        right=("PARAMETERS", "CONTEXT"),
-        whole=("MODEL", "PARAMETERS", "CONTEXT"),
-    )
+    whole = ("MODEL", "PARAMETERS", "CONTEXT")
+    table = output.table(*whole, "LICENSE", "WEIGHTS", right=("PARAMETERS", "CONTEXT"), whole=whole)
     for model in models:
         table.add_row(
             model.id,

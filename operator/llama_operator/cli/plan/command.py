@@ -4,7 +4,6 @@ The hardware is what the manifest names, what `--nodes` has in a file, or what a
 """
 
 import argparse
-import json
 import sys
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -12,11 +11,12 @@ from typing import TYPE_CHECKING
 
 from llama_operator import catalog
 from llama_operator.cli.plan import document
-from llama_operator.cli.shared import files, outcome, yaml_text
+from llama_operator.cli.shared import files, outcome, output, yaml_text
+from llama_operator.cli.shared.options import filled
 from llama_operator.decide.decision import decide
 from llama_operator.decide.observed import Observed, Settings
 from llama_operator.desired import objects
-from llama_operator.errors import FieldProblem, InvalidManifestError
+from llama_operator.errors import InvalidManifestError
 
 if TYPE_CHECKING:
     from llama_operator.cli.shared.connection import Connection, Connector
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 class PlanOptions:
     """What the command line says."""
 
-    paths: list[str]
+    file: list[str]
     """Manifests."""
     name: str | None = None
     """Which deployment of the files; None for the only one."""
@@ -39,7 +39,7 @@ class PlanOptions:
 
 def command(options: PlanOptions) -> int:
     """Plan without a cluster and print the plan; returns the exit code."""
-    manifests, known = files.read(options.paths, name=options.name), catalog.load()
+    manifests, known = files.read(options.file, name=options.name), catalog.load()
     nodes = None
     if options.nodes is not None:
         from llama_operator.cli.plan import nodes_file
@@ -65,7 +65,7 @@ async def on_cluster(connection: "Connection", options: PlanOptions) -> int:
     from llama_operator.cli.shared import world
     from llama_operator.cli.shared.connection import ClusterError
 
-    manifests = files.read(options.paths, name=options.name)
+    manifests = files.read(options.file, name=options.name)
     deployment = world.in_namespace(manifests, connection.namespace, options.namespace)
     observed = await world.observed_with(connection, deployment, manifests, rollout=False)
     if observed.nodes is None and deployment.spec.hardware.accelerator == "Auto":
@@ -82,8 +82,7 @@ def _print(observed: Observed, options: PlanOptions) -> int:
     built = objects.build(observed, decision, Settings()).apply
     if options.output == "json":
         # Also for what only another manifest can cure: a program wants the reason as much as a person.
-        json.dump(document.document(observed, decision, built), sys.stdout, indent=2)
-        print()
+        output.print_json(document.document(observed, decision, built))
     outcome.raise_if_invalid(decision, observed.deployment.metadata.name)
     if options.output == "table":
         from llama_operator.cli.plan import table as plan_table
@@ -97,18 +96,12 @@ def _print(observed: Observed, options: PlanOptions) -> int:
 
 def run(arguments: argparse.Namespace, connector: "Connector | None") -> int:
     """Run the command as the command line asks for it; returns the exit code."""
-    options = PlanOptions(
-        paths=arguments.file,
-        name=arguments.name,
-        output=arguments.output,
-        nodes=arguments.nodes,
-        namespace=arguments.namespace,
-    )
+    options = filled(PlanOptions, arguments)
     if not (arguments.cluster or arguments.context or arguments.kubeconfig):
         return command(options)
     if options.nodes is not None:
-        problem = FieldProblem("--nodes", "and --cluster both say which hardware there is", "leave one of them out")
-        raise InvalidManifestError("the command line", [problem])
+        problem = "and --cluster both say which hardware there is"
+        raise InvalidManifestError.of("the command line", "--nodes", problem, "leave one of them out")
     from llama_operator.cli.shared import connection
 
     return connection.on_cluster(arguments, connector, lambda cluster: on_cluster(cluster, options))

@@ -7,6 +7,7 @@ removed; every field is always there, null where nothing is known.
 from typing import Any
 
 from llama_operator.api.reasons import ConditionType
+from llama_operator.cli.shared import output
 from llama_operator.decide.decision import Decision
 from llama_operator.decide.license import LicenseVerdict
 from llama_operator.decide.observed import Observed
@@ -27,14 +28,8 @@ def document(observed: Observed, decision: Decision, built: tuple[dict[str, Any]
         "license": None if decision.license is None else _license(decision.license),
         "plan": _plan(decision),
         "coldStart": _cold_start(cold_start(decision)),
-        "capacity": None
-        if nodes_hold_it is None
-        else {
-            "status": nodes_hold_it.status,
-            "reason": nodes_hold_it.reason,
-            "message": nodes_hold_it.message,
-        },
-        "problem": None if decision.problem is None else _problem(decision.problem),
+        "capacity": None if nodes_hold_it is None else output.picked(nodes_hold_it, "status", "reason", "message"),
+        "problem": problem(decision.problem),
         "objects": built,
     }
 
@@ -71,23 +66,9 @@ def why_not_chosen(candidate: Candidate, chosen: Candidate) -> str:
 
 
 def _license(verdict: LicenseVerdict) -> dict[str, Any]:
-    return {
-        "allowed": verdict.allowed,
-        "tier": verdict.tier,
-        "families": verdict.families,
-        "reason": verdict.reason,
-        "message": verdict.message,
-        "denials": [
-            {
-                "rule": denial.rule,
-                "reason": denial.reason,
-                "message": denial.message,
-                "unblock": denial.unblock,
-                "clause": denial.clause,
-                "origin": denial.origin,
-            }
-            for denial in verdict.denials
-        ],
+    denied = ("rule", "reason", "message", "unblock", "clause", "origin")
+    return output.picked(verdict, "allowed", "tier", "families", "reason", "message") | {
+        "denials": [output.picked(denial, *denied) for denial in verdict.denials]
     }
 
 
@@ -106,11 +87,7 @@ def _plan(decision: Decision) -> dict[str, Any]:
 
 
 def _rejected(rejection: Rejection) -> dict[str, Any]:
-    return _candidate(rejection.candidate) | {
-        "reason": rejection.reason,
-        "message": rejection.message,
-        "nearest": rejection.nearest,
-    }
+    return _candidate(rejection.candidate) | output.picked(rejection, "reason", "message", "nearest")
 
 
 def _candidate(candidate: Candidate) -> dict[str, Any]:
@@ -140,14 +117,9 @@ def _candidate(candidate: Candidate) -> dict[str, Any]:
 def _cold_start(parts: tuple[Stage, ...]) -> dict[str, Any] | None:
     if not parts:
         return None
-    stages_ = [{"name": part.name, "seconds": part.seconds} for part in parts]
-    return {"seconds": total_seconds(parts), "stages": stages_}
+    return {"seconds": total_seconds(parts), "stages": [output.picked(part, "name", "seconds") for part in parts]}
 
 
-def _problem(problem: Problem) -> dict[str, Any]:
-    return {
-        "condition": problem.condition,
-        "field": problem.field,
-        "reason": problem.reason,
-        "message": problem.message,
-    }
+def problem(stop: Problem | None) -> dict[str, Any] | None:
+    """Why the decision stops; also used by `cli.diff.difference`."""
+    return None if stop is None else output.picked(stop, "condition", "field", "reason", "message")

@@ -24,6 +24,7 @@ _SIZE_LIMIT = 64 << 20
 """In characters: a thousand nodes as kubectl prints them, with the images that they hold."""
 
 _MOST_NODES = 10_000
+_WHOLE = "give the whole Node, as kubectl prints it"
 _FORMS = "give what `kubectl get nodes -o yaml` prints, or a list of {accelerator, gpusPerNode, count}"
 
 
@@ -45,18 +46,17 @@ def read(path: str, catalog: Catalog) -> tuple[NodeFacts, ...]:
     nodes: list[NodeFacts] = []
     problems: list[FieldProblem] = []
     for where, entry in _entries(path):
-        if entry.get("kind") == kinds.NODE.kind or "metadata" in entry:
-            facts, wrong = _node(where, entry, catalog)
-        else:
-            facts, wrong = _group(where, entry, catalog)
-        nodes += facts
-        problems += wrong
+        is_node = entry.get("kind") == kinds.NODE.kind or "metadata" in entry
+        try:
+            nodes += (_node if is_node else _group)(where, entry, catalog)
+        except InvalidManifestError as error:
+            problems += error.problems
     if problems:
         raise InvalidManifestError(path, problems)
     if not nodes:
-        raise InvalidManifestError(path, [FieldProblem("(file)", "has no node that takes pods", _FORMS)])
+        raise InvalidManifestError.of(path, "(file)", "has no node that takes pods", _FORMS)
     if len(nodes) > _MOST_NODES:
-        raise InvalidManifestError(path, [FieldProblem("(file)", f"has more than {_MOST_NODES:,} nodes", "give fewer")])
+        raise InvalidManifestError.of(path, "(file)", f"has more than {_MOST_NODES:,} nodes", "give fewer")
     return tuple(nodes)
 
 
@@ -70,44 +70,40 @@ def _entries(path: str) -> Iterator[tuple[str, dict[str, Any]]]:
             items = document.get("items", [document])
             prefix += ".items" if "items" in document else ""
         if not isinstance(items, list):
-            raise InvalidManifestError(
-                path, [FieldProblem(prefix.removeprefix(".") or "(file)", f"is {type_name(items)}", _FORMS)]
-            )
+            where = prefix.removeprefix(".") or "(file)"
+            raise InvalidManifestError.of(path, where, f"is {type_name(items)}", _FORMS)
         for index, entry in enumerate(items):
             where = f"{prefix}[{index}]".removeprefix(".")
             if not isinstance(entry, dict):
-                raise InvalidManifestError(path, [FieldProblem(where, f"is {type_name(entry)}", _FORMS)])
+                raise InvalidManifestError.of(path, where, f"is {type_name(entry)}", _FORMS)
             yield where, entry
 
 
-def _node(where: str, obj: Object, catalog: Catalog) -> tuple[list[NodeFacts], list[FieldProblem]]:
+def _node(where: str, obj: Object, catalog: Catalog) -> list[NodeFacts]:
     if obj.get("kind", kinds.NODE.kind) != kinds.NODE.kind:
-        return [], [FieldProblem(f"{where}.kind", f"is {obj['kind']}", "must be Node")]
+        raise InvalidManifestError.of(where, f"{where}.kind", f"is {obj['kind']}", "must be Node")
     name = (obj.get("metadata") or {}).get("name")
     if not isinstance(name, str):
-        return [], [FieldProblem(f"{where}.metadata.name", "is not there", "give the whole Node, as kubectl prints it")]
+        raise InvalidManifestError.of(where, f"{where}.metadata.name", "is not there", _WHOLE)
     if not (obj.get("status") or {}).get("allocatable"):
-        return [], [
-            FieldProblem(f"{where}.status.allocatable", "is not there", "give the whole Node, as kubectl prints it")
-        ]
+        raise InvalidManifestError.of(where, f"{where}.status.allocatable", "is not there", _WHOLE)
     try:
         facts = node_facts(obj, catalog)
     except (TypeError, ValueError, AttributeError) as error:
-        return [], [
-            FieldProblem(where, f"cannot be read as a Node: {error}", "give the whole Node, as kubectl prints it")
-        ]
-    return ([facts] if facts is not None else []), []
+        raise InvalidManifestError.of(where, where, f"cannot be read as a Node: {error}", _WHOLE) from error
+    return [facts] if facts is not None else []
 
 
-def _group(where: str, entry: dict[str, Any], catalog: Catalog) -> tuple[list[NodeFacts], list[FieldProblem]]:
+def _group(where: str, entry: Object, catalog: Catalog) -> list[NodeFacts]:
     try:
         group = parse_as(_NodeGroup, entry)
     except InvalidManifestError as error:
-        return [], [replace(problem, path=f"{where}.{problem.path}") for problem in error.problems]
+        problems = [replace(problem, path=f"{where}.{problem.path}") for problem in error.problems]
+        raise InvalidManifestError(where, problems) from error
     try:
         accelerator = catalog.accelerator(group.accelerator)
     except UnknownAcceleratorError as error:
-        return [], [FieldProblem(f"{where}.accelerator", str(error))]
+        raise InvalidManifestError.of(where, f"{where}.accelerator", str(error)) from error
     gpus = group.gpus_per_node or accelerator.gpus_per_node
     names = (f"{accelerator.name.lower()}-{where.strip('[]')}-{number}" for number in range(group.count))
-    return [NodeFacts(name, accelerator.name, gpus) for name in names], []
+    return [NodeFacts(name, accelerator.name, gpus) for name in names]

@@ -157,15 +157,8 @@ def _candidates(console: Console, plan: Plan) -> None:
     rejected = plan.rejected[:_REJECTED_SHOWN]
     if not fitting and not rejected:
         return
-    table = output.table(
-        "CANDIDATE",
-        "GPUS",
-        "USD/H",
-        "FITS",
-        "WHY",
-        right=("GPUS", "USD/H"),
-        whole=("CANDIDATE", "GPUS", "USD/H", "FITS"),
-    )
+    whole = ("CANDIDATE", "GPUS", "USD/H", "FITS")
+    table = output.table(*whole, "WHY", right=("GPUS", "USD/H"), whole=whole)
 
     def row(candidate: Candidate, fits: str, why: str) -> None:
         ranks, replicas = candidate.sharding.ranks, candidate.replicas

@@ -3,7 +3,6 @@
 The operator does the rest: to it, a rollback is a spec like any other, whose plan happens to be pinned already.
 """
 
-import argparse
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +14,7 @@ from llama_operator.cli.diff import effect as diff_effect
 from llama_operator.cli.rollback import gitops
 from llama_operator.cli.shared import changes, output, revisions, world
 from llama_operator.cli.shared.changes import Change
-from llama_operator.cli.shared.connection import ClusterError, Connection, Connector, get_or_explain, on_cluster
+from llama_operator.cli.shared.connection import ClusterError, Connection, get_or_explain, runner
 from llama_operator.cli.shared.exit_codes import EXIT_OK
 from llama_operator.decide.decision import decide
 from llama_operator.decide.observed import RevisionFacts
@@ -32,13 +31,13 @@ class RollbackOptions:
     name: str
     to_revision: int | None = None
     dry_run: bool = False
+    as_json: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Rollback:
     """What would be written, and what follows from it."""
 
-    live: Object
     target: RevisionFacts
     operations: tuple[JsonPatch, ...]
     changed: tuple[Change, ...]
@@ -48,13 +47,13 @@ class Rollback:
     """What of the world the user may not read."""
 
 
-async def command(connection: Connection, options: RollbackOptions, *, as_json: bool) -> int:
+async def command(connection: Connection, options: RollbackOptions) -> int:
     """Roll the deployment back, or say what that would do."""
     ref = Ref(kinds.LLAMA_DEPLOYMENT, connection.namespace, options.name)
     rollback = await _prepare(connection, ref, options)
     if not options.dry_run:
         await _write(connection, ref, rollback)
-    if as_json:
+    if options.as_json:
         output.print_json(document(rollback, ref, written=not options.dry_run))
     else:
         _show(rollback, ref, written=not options.dry_run)
@@ -125,7 +124,6 @@ async def _prepare(connection: Connection, ref: Ref, options: RollbackOptions) -
     decision = decide(observed, catalog.load())
     changed = changes.between(before.spec, after.spec)
     return Rollback(
-        live=live,
         target=target,
         operations=operations(live, spec),
         changed=changed,
@@ -160,9 +158,4 @@ def _show(rollback: Rollback, ref: Ref, *, written: bool) -> None:
         console.print(f"  follow it: kubectl llama get {ref.name} -n {ref.namespace} --watch", markup=False)
 
 
-def run(arguments: argparse.Namespace, connector: Connector | None) -> int:
-    """Run the command as the command line asks for it; returns the exit code."""
-    options = RollbackOptions(arguments.name, arguments.to_revision, dry_run=arguments.dry_run)
-    return on_cluster(
-        arguments, connector, lambda cluster: command(cluster, options, as_json=arguments.output == "json")
-    )
+run = runner(command, RollbackOptions)

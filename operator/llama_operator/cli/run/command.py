@@ -17,6 +17,7 @@ from llama_operator.cli.run.session import LocalSession, RunFailedError, weights
 from llama_operator.cli.run.tour import tour
 from llama_operator.cli.shared import files
 from llama_operator.cli.shared.exit_codes import EXIT_DOES_NOT_FIT, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK
+from llama_operator.cli.shared.options import filled
 from llama_operator.cli.shared.outcome import exit_code, raise_if_invalid
 from llama_operator.decide.decision import decide
 from llama_operator.decide.observed import Observed
@@ -26,6 +27,7 @@ from llama_operator.decide.observed import Observed
 class RunOptions:
     """What the user asked for on the command line."""
 
+    file: list[str]
     name: str | None = None
     once: str | None = None
     tour: bool = False
@@ -33,38 +35,32 @@ class RunOptions:
     weights: str | None = None
 
 
-def command(paths: list[str], options: RunOptions) -> int:
-    """Serve the manifest in `paths` until Ctrl-C, or for one prompt; returns the exit code."""
-    manifests = files.read(paths, name=options.name)
-    refused = _refused(manifests)
-    if refused is not None:
+def command(options: RunOptions) -> int:
+    """Serve the manifest until Ctrl-C, or for one prompt; returns the exit code."""
+    manifests = files.read(options.file, name=options.name)
+    if (refused := _refused(manifests)) is not None:
         return refused
-    console = Console(highlight=False)
-    return asyncio.run(_run(manifests, options, console))
+    return asyncio.run(_run(manifests, options, Console(highlight=False)))
 
 
-def _observed(manifests: files.Manifests) -> Observed:
-    """What the reconcile will see: the files are all there is, so what is not in them does not exist."""
-    return Observed(
+def _refused(manifests: files.Manifests) -> int | None:
+    """Refuse before anything is started what the reconcile would refuse; returns the exit code, or None."""
+    # What the reconcile will see: the files are all there is, so what is not in them does not exist.
+    observed = Observed(
         manifests.deployment,
         acceptances=manifests.acceptances,
         models=manifests.models,
         policies=manifests.policies,
         now=datetime.now(UTC),
     )
-
-
-def _refused(manifests: files.Manifests) -> int | None:
-    """Refuse before anything is started what the reconcile would refuse; returns the exit code, or None."""
-    decision = decide(_observed(manifests), catalog.load())
+    decision = decide(observed, catalog.load())
     problem = decision.problem
     if problem is None:
         chosen = decision.plan.chosen if decision.plan else None
         if chosen is not None and chosen.accelerator.device == "GPU":
-            message = (
-                f"the plan needs {chosen.sharding.ranks} {chosen.accelerator.name}; the local mode runs on the CPU"
-            )
-            print(f"error: {message}: set spec.hardware.accelerator to CPU and take a small model", file=sys.stderr)
+            needed = f"{chosen.sharding.ranks} {chosen.accelerator.name}; the local mode runs on the CPU"
+            cure = "set spec.hardware.accelerator to CPU and take a small model"
+            print(f"error: the plan needs {needed}: {cure}", file=sys.stderr)
             return EXIT_DOES_NOT_FIT
         return None
     raise_if_invalid(decision, manifests.deployment.metadata.name)
@@ -128,13 +124,4 @@ async def _show_changes(session: LocalSession, console: Console) -> None:
 
 def run(arguments: argparse.Namespace, _connector: object) -> int:
     """Run the command as the command line asks for it; returns the exit code."""
-    return command(
-        arguments.file,
-        RunOptions(
-            name=arguments.name,
-            once=arguments.once,
-            tour=arguments.tour,
-            port=arguments.port,
-            weights=arguments.weights,
-        ),
-    )
+    return command(filled(RunOptions, arguments))

@@ -1,7 +1,6 @@
 """Live progress of a local run: one line that tells what is happening and how long so far. Used by `cli.run.command`."""
 
 import time
-from types import TracebackType
 from typing import Self
 
 from rich.console import Console, RenderableType
@@ -31,9 +30,7 @@ class ProgressLines:
         self._open = True
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         """Leave the terminal as it was."""
         self.close()
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
 import aiohttp
 from rich.console import Console
@@ -106,9 +106,8 @@ async def _burst(session: LocalSession, http: aiohttp.ClientSession, url: str, m
 
 async def _watch(session: LocalSession, console: Console, done: Callable[[LlamaDeploymentStatus], bool]) -> None:
     began, shown = time.monotonic(), None
-    next_status: Callable[[], Awaitable[LlamaDeploymentStatus]] = session.next_status
     while time.monotonic() - began < _BURST_SECONDS:
-        status = await next_status()
+        status = await session.next_status()
         depth = status.queue_depth or 0
         line = (depth, status.ready_replicas, status.replicas)
         if line != shown:

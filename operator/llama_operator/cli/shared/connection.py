@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TypeAlias, TypeVar
 
 from llama_operator.api.meta import GROUP
+from llama_operator.cli.shared.options import Options, filled
 from llama_operator.decide.platform import Platform
 from llama_operator.errors import LlamaOperatorError
 from llama_operator.kube.port import (
@@ -75,27 +76,32 @@ class ClusterError(LlamaOperatorError):
     """The cluster cannot do what the command needs; the message says what to do next."""
 
 
-def run(access: Access, connector: Connector, body: Callable[[Connection], Awaitable[int]]) -> int:
-    """Run `body` on the cluster of `access`; returns its exit code.
-
-    Raises:
-        ClusterError: If the cluster cannot be reached, lacks our CRDs, or refuses.
-    """
-    return asyncio.run(_run(access, connector, body))
-
-
 def on_cluster(
     arguments: argparse.Namespace, connector: Connector | None, body: Callable[[Connection], Awaitable[int]]
 ) -> int:
-    """Run `body` on the cluster that a command line names; raises as `run` does.
+    """Run `body` on the cluster that a command line names; returns its exit code.
 
     Args:
         arguments: The parsed command line.
         connector: Opens the cluster; None for the one of the kubeconfig.
         body: The command.
+
+    Raises:
+        ClusterError: If the cluster cannot be reached, lacks our CRDs, or refuses.
     """
     access = Access(arguments.kubeconfig, arguments.context, getattr(arguments, "namespace", None))
-    return run(access, connector or from_kubeconfig, body)
+    return asyncio.run(_run(access, connector or from_kubeconfig, body))
+
+
+def runner(
+    command: Callable[[Connection, Options], Awaitable[int]], kind: type[Options]
+) -> Callable[[argparse.Namespace, Connector | None], int]:
+    """Make the `run` of a verb from its command; the fields of `kind` are filled from the arguments of the same names."""
+
+    def run(arguments: argparse.Namespace, connector: Connector | None) -> int:
+        return on_cluster(arguments, connector, lambda cluster: command(cluster, filled(kind, arguments)))
+
+    return run
 
 
 async def _run(access: Access, connector: Connector, body: Callable[[Connection], Awaitable[int]]) -> int:

@@ -98,11 +98,8 @@ def type_name(value: Any) -> str:
 
 def _files(path: str) -> list[str]:
     if re.match(r"[a-zA-Z][a-zA-Z0-9+.-]*://", path):
-        raise _problem(
-            path,
-            "is a URL; only files and folders are read",
-            f"download it first: curl -fsSL {path} | kubectl llama ... -f -",
-        )
+        hint = f"download it first: curl -fsSL {path} | kubectl llama ... -f -"
+        raise _problem(path, "is a URL; only files and folders are read", hint)
     if path == "-" or not Path(path).is_dir():
         return [path]
     try:
@@ -110,10 +107,8 @@ def _files(path: str) -> list[str]:
     except OSError as error:
         raise _problem(path, f"cannot be read: {error.strerror}") from error
     if not names:
-        endings = ", ".join(SUFFIXES)
-        raise _problem(
-            path, f"is a folder without a file that ends in {endings}", "folders in it are not read: name them too"
-        )
+        problem = f"is a folder without a file that ends in {', '.join(SUFFIXES)}"
+        raise _problem(path, problem, "folders in it are not read: name them too")
     return [str(name) for name in names]
 
 
@@ -206,19 +201,16 @@ def _repeated_keys(node: yaml.Node, path: str) -> Iterator[FieldProblem]:
 
 
 def _unpacked(place: str, document: Any) -> Iterator[tuple[str, Any]]:
-    items = document.get("items") if isinstance(document, dict) and _is_list(document.get("kind")) else None
+    is_list = isinstance(document, dict) and str(document.get("kind")).endswith("List")
+    items = document.get("items") if is_list else None
     if isinstance(items, list):
         yield from ((f"{place}.items[{index}]", item) for index, item in enumerate(items))
     else:
         yield place, document
 
 
-def _is_list(kind: object) -> bool:
-    return isinstance(kind, str) and kind.endswith("List")
-
-
 def _problem(path: str, problem: str, allowed: str = "", *, at: str = "(file)") -> InvalidManifestError:
-    return InvalidManifestError(_subject(path), [FieldProblem(at, problem, allowed)])
+    return InvalidManifestError.of(_subject(path), at, problem, allowed)
 
 
 def _subject(path: str) -> str:

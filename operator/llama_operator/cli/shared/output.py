@@ -27,6 +27,11 @@ def print_json(content: Any) -> None:
     print()
 
 
+def picked(part: object, *names: str) -> dict[str, Any]:
+    """Take the attributes of `part` that stand under their own names in a JSON document."""
+    return {name: getattr(part, name) for name in names}
+
+
 def print_json_line(content: Any) -> None:
     """Print one JSON document in one line, at once: for a stream of them."""
     print(json.dumps(content), flush=True)

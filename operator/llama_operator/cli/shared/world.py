@@ -17,7 +17,7 @@ from llama_operator.api.v1alpha1.llamamodel import LlamaModel
 from llama_operator.cli.shared import changes, files
 from llama_operator.cli.shared.connection import Connection, missing_right
 from llama_operator.decide.observed import Observed, Unread
-from llama_operator.errors import FieldProblem, InvalidManifestError
+from llama_operator.errors import InvalidManifestError
 from llama_operator.kube import kinds
 from llama_operator.kube.port import Cluster, Object
 from llama_operator.observe.gather import Observer
@@ -50,8 +50,8 @@ def namespace_of(written: Object, default: str, asked: str | None) -> str:
     """Namespace that the object of a file would get; see `in_namespace`."""
     named: str | None = (written.get("metadata") or {}).get("namespace")
     if named is not None and asked is not None and named != asked:
-        problem = FieldProblem("metadata.namespace", f"is {named}, and -n says {asked}", "leave one of them out")
-        raise InvalidManifestError(f"LlamaDeployment {written['metadata']['name']}", [problem])
+        problem, subject = f"is {named}, and -n says {asked}", f"LlamaDeployment {written['metadata']['name']}"
+        raise InvalidManifestError.of(subject, "metadata.namespace", problem, "leave one of them out")
     return named or asked or default
 
 
