@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from llama_operator.decide.observed import Settings
 from llama_operator.evidence.chain import GENESIS
 from llama_operator.evidence.log import EvidenceError, HashChainLog, NoAnchor
 from llama_operator.evidence.verify import verify
@@ -19,7 +20,7 @@ class Book:
     def __init__(self, world):
         self.lines, self.full = [], False
         self._world = world
-        self.log = HashChainLog(self._write, NoAnchor())
+        self.log = HashChainLog(self._write, NoAnchor(), default_image=Settings().image)
 
     def _write(self, line):
         if self.full:

@@ -233,7 +233,7 @@ async def test_a_signed_log_leaves_a_signed_head_that_the_next_term_follows(tmp_
     for term in ("a/1", "b/2"):
         log = HashChainLog(file.write, anchor, signer)
         await log.begin(term, start.previous(file, anchor.heads[-1] if anchor.heads else ""), NOW)
-        await log.record(observed, decide(observed, KNOWN))
+        await log.append(observed, decide(observed, KNOWN))
     lines = list(split((tmp_path / "evidence.jsonl").read_bytes()))
     assert {json.loads(line)["signedBy"] for line in lines} == {signer.key}
     assert [json.loads(text)["sequence"] for text in anchor.heads] == [0, 1, 0, 1]
@@ -247,7 +247,7 @@ async def test_what_is_signed_in_the_lease_is_no_hash_where_it_was_changed(tmp_p
     log = HashChainLog(file.write, anchor, keys.SigningKey(Ed25519PrivateKey.generate()))
     await log.begin("a/1", GENESIS, NOW)
     assert start.previous(file, anchor.heads[-1].replace('"term"', '"name"')) == file.head()
-    assert "names no hash" in caplog.text
+    assert "instead of the hash of the last line of evidence" in caplog.text
 
 
 async def test_who_does_not_lead_writes_nothing(book, observed):

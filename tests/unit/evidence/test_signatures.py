@@ -264,7 +264,7 @@ def test_lines_that_the_chain_does_not_lead_back_to_are_told_apart(public):
     last = json.loads(lines[2])
     line, _ = chain.seal({"event": "Decided", "decision": "Allow"}, chain.Position(last["term"], 3, last["hash"]), None)
     verified = verify([*lines[:3], line, *lines[3:]], keys=public(1))
-    assert any("nothing was done on their ground" in note.text and note.line == 4 for note in verified.notes)
+    assert any("the operator did not act on them" in note.text and note.line == 4 for note in verified.notes)
 
 
 def test_lines_that_are_put_where_a_killed_process_left_some_need_a_signature(public):

@@ -27,7 +27,8 @@ def observed():
 
 
 def line(observed):
-    return decided(observed, decide(observed, KNOWN), default_image=SETTINGS.image)
+    (wanted,) = decided(observed, decide(observed, KNOWN), default_image=SETTINGS.image)
+    return wanted
 
 
 def made(observed):
@@ -46,7 +47,7 @@ def test_the_record_of_the_revision_says_the_same_so_no_second_line_is_written(o
 
 
 def test_a_newer_operator_with_another_image_tells_what_is_pinned(observed):
-    later = decided(made(observed), decide(made(observed), KNOWN), default_image="registry.example/serving:2")
+    (later,) = decided(made(observed), decide(made(observed), KNOWN), default_image="registry.example/serving:2")
     assert later.to_json()["image"] == SETTINGS.image
 
 

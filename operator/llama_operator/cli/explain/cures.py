@@ -19,6 +19,7 @@ _BY_REASON: Mapping[str, str] = {
         "may sign for the company creates one"
     ),
     Reason.ACCEPTANCE_NOT_FOUND: "correct spec.license.acceptance, or create a LicenseAcceptance for {families}; {records}",
+    Reason.ACCEPTANCE_WITHDRAWN: "name a LicenseAcceptance that holds in spec.license.acceptance; {records}",
     Reason.ACCEPTANCE_TERMINATED: "name another LicenseAcceptance in spec.license.acceptance; {records}",
     Reason.ACCEPTANCE_NAMESPACE_NOT_COVERED: (
         "kubectl edit licenseacceptance {acceptance}: add {namespace} to spec.namespaces, if the license allows it there"
