@@ -1,5 +1,7 @@
 """Settings: where they come from, what is refused, and that what users read is complete."""
 
+from dataclasses import asdict
+
 import pytest
 
 from generate.process_reference import settings as reference
@@ -100,6 +102,16 @@ def test_every_setting_has_a_meaning_and_stands_in_the_reference():
 def test_decisions_get_what_concerns_them():
     found = load(["--serving-image", "example/serving:1", "--kuberay-namespace", "ray"], {}).decisions()
     assert found == Settings(image="example/serving:1", kuberay_namespace="ray")
+
+
+def test_all_that_decisions_depend_on_can_be_set():
+    argv = [
+        "--serving-image=example/serving:1", "--ray-version=2.99.0", "--kuberay-namespace=ray",
+        "--hub-endpoint=https://hub.example", "--weights-preflight=Disabled", "--serving-poll-seconds=7",
+    ]  # fmt: skip
+    set_, usual = asdict(load(argv, {}).decisions()), asdict(Settings())
+    # Only the local mode has the weights on disk.
+    assert {name for name in usual if set_[name] == usual[name]} == {"weights_path"}
 
 
 def test_words_of_the_settings_are_those_of_the_api_camel_case():

@@ -12,6 +12,7 @@ from llama_operator.kube import kinds
 from llama_operator.kube.port import NotFoundError, Ref
 from llama_operator.kube.twin.cluster import MemoryCluster
 from llama_operator.settings.operator import Switch
+from llama_operator.telemetry import metrics as telemetry_metrics
 from llama_operator.telemetry.context import CURRENT_PASS
 from llama_operator.telemetry.export import Export, OtlpSettings
 from llama_operator.telemetry.measured import MeasuredCluster
@@ -19,6 +20,7 @@ from llama_operator.telemetry.metrics import (
     INSTRUMENTS,
     PLAN_RATIO,
     QUEUE_DEPTH,
+    Instrument,
     InstrumentKind,
     Metrics,
     plan_ratios,
@@ -127,6 +129,11 @@ async def test_with_everything_off_nothing_is_counted_and_nothing_fails():
         with PassMeter(Metrics(export.meter), None).measure(CHAT) as measured:
             measured.outcome = Outcome.SUCCESS
         assert export.scrape() == b""
+
+
+def test_the_table_has_every_number_of_its_module():
+    declared = {name for name, value in vars(telemetry_metrics).items() if isinstance(value, Instrument)}
+    assert {name for name in declared if getattr(telemetry_metrics, name) in INSTRUMENTS} == declared
 
 
 async def test_every_number_that_is_documented_exists_and_no_other(export):

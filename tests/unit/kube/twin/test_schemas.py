@@ -73,3 +73,7 @@ def test_a_kind_is_found_by_what_its_objects_say(kind):
 def test_an_unknown_kind_is_not_found():
     assert kinds.find("v1", "Secret") is None
     assert kinds.find("v2", "Service") is None
+
+
+def test_the_twin_can_write_every_kind():
+    assert {kind for kind in kinds.ALL if schemas.schema(kind)} == set(kinds.ALL)
