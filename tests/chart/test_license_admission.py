@@ -349,6 +349,26 @@ def test_an_acceptance_that_something_rested_on_is_not_deleted(licensed, delete,
     assert delete("licenseacceptance", name, groups=["system:masters"]) == ""
 
 
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"state": "Terminated"}, "Terminated drains and stops team-a/chat, team-b/chat"),
+        ({"state": "Superseded", "supersededBy": "acme-again"}, "acme-again counts from now on for team-a/chat"),
+        ({"state": "Withdrawn"}, "what runs goes on: team-a/chat"),
+        ({"reviewDueOn": "2027-01-01"}, ""),
+    ],
+    ids=lambda value: value.get("state", "review") if isinstance(value, dict) else "",
+)
+def test_a_step_says_whom_it_hits_and_is_not_refused(licensed, change, said):
+    licensed.status("LicenseAcceptance", "acme-3-3", {"deployments": 2, "usedBy": ["team-a/chat", "team-b/chat"]})
+    patch = json.dumps({"spec": change})
+    done = licensed.plane.kubectl(
+        "patch", "licenseacceptance", "acme-3-3", "--type=merge", f"--patch={patch}", "--dry-run=server"
+    )
+    assert said in done.stderr
+    assert ("Warning:" in done.stderr) is bool(said)
+
+
 @pytest.mark.parametrize("how", ["orphan", "background", "foreground"])
 def test_a_deployment_is_not_deleted_without_its_ray_clusters(licensed, delete, how):
     licensed.write(deployment())
