@@ -52,7 +52,7 @@ _DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 _DTYPES = {"BF16": "bfloat16", "FP16": "float16"}
 _LOAD_FORMATS = {
-    # vLLM's own `auto` falls back to pickles, which can run code of whoever made them.
+    # vLLM's own `auto` falls back to pickles, which can run the code of their maker.
     LoadFormat.AUTO: "safetensors",
     LoadFormat.SAFETENSORS: "safetensors",
     LoadFormat.RUNAI_STREAMER: "runai_streamer",

@@ -83,7 +83,7 @@ class Dispatcher:
         self._crowd = False
         for deployment in self._cache.list(kinds.LLAMA_DEPLOYMENT):
             self._enqueue(_ref(kinds.LLAMA_DEPLOYMENT, deployment))
-        # One that outlived its deployment has nobody else to ask for it.
+        # No deployment asks for a RayService that outlived its own.
         for service in self._cache.list(kinds.RAY_SERVICE):
             deployment_ref = Ref(kinds.LLAMA_DEPLOYMENT, service["metadata"]["namespace"], _label(service))
             if deployment_ref.name and self._cache.find(deployment_ref) is None:

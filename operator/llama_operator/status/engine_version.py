@@ -14,7 +14,7 @@ def too_old(observed: Observed, revision: str) -> str | None:
     serving = observed.serving
     told = serving.engine_version if serving is not None and serving.identity.revision == revision else None
     if told is None:
-        # Nobody answers just now: what was told of this revision stands.
+        # No pod answers at this moment: what is known of this revision stays.
         return _told_before(observed, revision)
     if version_key(told) >= version_key(LEAST_ENGINE_VERSION):
         return None
