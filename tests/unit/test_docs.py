@@ -58,7 +58,7 @@ SERVING = ROOT / "serving" / "llama_serving"
 def cells_of(document, heading):
     """The rows of the table whose first column is called `heading`."""
     text = (ROOT / document).read_text(encoding="utf-8")
-    table = text[text.index(f"| {heading} |") :].split("\n\n")[0]
+    table = text[text.index(f"\n| {heading} |") + 1 :].split("\n\n")[0]
     return [[cell.strip() for cell in row.strip("| ").split(" | ")] for row in table.splitlines()[2:]]
 
 

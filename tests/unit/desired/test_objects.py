@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from llama_operator import catalog
 from llama_operator.api.manifest import parse
+from llama_operator.api.v1alpha1.llamadeployment import EngineArguments
 from llama_operator.decide.decision import decide
 from llama_operator.decide.observed import Observed, Settings
 from llama_operator.desired import objects
@@ -57,6 +58,22 @@ def test_live_settings_stand_in_the_override_alone():
     assert (
         few["deployments"][0]["autoscaling_config"]["policy"] == many["deployments"][0]["autoscaling_config"]["policy"]
     )
+
+
+ARGUMENTS = {
+    "maxNumSeqs": 3,
+    "maxNumBatchedTokens": 4096,
+    "graphs": "Eager",
+    "prefixCaching": "Disabled",
+    "loadFormat": "Safetensors",
+    "seed": 7,
+}
+
+
+@pytest.mark.parametrize("name", [field.alias for field in EngineArguments.model_fields.values()])
+def test_an_argument_of_the_engine_reaches_it(name):
+    engine = {"arguments": {name: ARGUMENTS[name]}}
+    assert serve(BIG | {"engine": engine})["args"]["engine"] != serve(BIG)["args"]["engine"]
 
 
 def test_worker_bounds_count_pods_not_replicas():

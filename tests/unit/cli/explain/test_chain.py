@@ -453,3 +453,19 @@ def test_a_question_that_is_asked_again_waits_and_a_refusal_fails(happy, status,
     check = found(with_condition(happy, ConditionType.WEIGHTS_ACCESSIBLE, status, reason, "words"), "weights")
     assert check.state is state
     assert f"{reason}: words" in check.evidence
+
+
+SUMS = {ConditionType.READY, ConditionType.RECONCILING, ConditionType.STALLED}
+"""Conditions that follow from the others."""
+SEEN_IN_PODS = {ConditionType.CAPACITY_FOUND, ConditionType.MODEL_LOADED}
+"""Conditions whose steps look at pods and RayServices instead."""
+
+
+@pytest.mark.parametrize("kind", [kind for kind in ConditionType if kind not in SUMS | SEEN_IN_PODS])
+def test_what_a_condition_says_is_told_by_a_step(happy, kind):
+    others = [condition for condition in happy.status.conditions if condition.type != kind]
+    said = others[0].model_copy(
+        update={"type": kind, "status": ConditionStatus.FALSE, "reason": Reason.BLOCKED, "message": "words of its own"}
+    )
+    told = chain(with_status(happy, conditions=(*others, said)))
+    assert any("words of its own" in check.evidence for check in told)
