@@ -65,7 +65,7 @@ ARGUMENTS = {
     "maxNumBatchedTokens": 4096,
     "graphs": "Eager",
     "prefixCaching": "Disabled",
-    "loadFormat": "Safetensors",
+    "loadFormat": "RunaiStreamer",
     "seed": 7,
 }
 
