@@ -84,11 +84,14 @@ def judge_others(observed: Observed, catalog: Catalog, wanted: str) -> tuple[Rev
     """
     here = {service.name for service in observed.ray_services}
     traffic = observed.traffic.revision if observed.traffic else ""
+    # While the wanted one serves there is nothing to go back to: what only the history knows needs no verdict.
+    settled = any(service.name == wanted and service.serves for service in observed.ray_services)
     judges = _Judge(observed, catalog)
     return tuple(
         judges.of(pinned)
         for pinned in observed.revisions
-        if pinned.name != wanted and (pinned.name in here or pinned.name == traffic or pinned.served_at)
+        if pinned.name != wanted
+        and (pinned.name in here or pinned.name == traffic or (pinned.served_at and not settled))
     )
 
 
