@@ -303,7 +303,9 @@ def test_what_an_acceptance_records_stays(licensed, change):
 def test_an_acceptance_changes_its_namespaces_and_its_review_and_ends_once(licensed):
     assert licensed.said(acceptance("acme-3-3", namespaces=[TEAM, OTHER], reviewDueOn="2027-01-01")) == ""
     assert licensed.said(acceptance("acme-3-3", state="Terminated", terminatedOn="2026-11-01")) == ""
-    assert "cannot go back from Terminated" in licensed.said(acceptance("terminated", state="Accepted"))
+    assert "cannot be changed once it is Superseded, Withdrawn or Terminated" in licensed.said(
+        acceptance("terminated", state="Accepted")
+    )
     assert "may be set only when state is Terminated" in licensed.said(
         acceptance("acme-3-3", terminatedOn="2026-11-01")
     )

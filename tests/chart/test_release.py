@@ -54,7 +54,7 @@ def installed(release, charts, plane):
     return notes
 
 
-POLICIES = 8
+POLICIES = 10
 """Admission policies of the chart."""
 
 

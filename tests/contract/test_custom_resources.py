@@ -28,6 +28,7 @@ BROKEN = (
 """Field and spec of a LlamaDeployment that breaks the rule on that field."""
 BROKEN_RECORDS = {
     "spec.terminatedOn": ("acceptance", {"terminatedOn": "2026-04-01"}),
+    "spec.supersededBy": ("acceptance", {"supersededBy": "another"}),
     "spec.source": ("llama_model", {"source": {}}),
     "spec.source.volumeClaim.path": ("llama_model", {"source": {"volumeClaim": {"name": "m", "path": "a/../../b"}}}),
     "spec.source.objectStore.uri": ("llama_model", {"source": {"objectStore": {"uri": "s3://models/../others"}}}),
@@ -90,8 +91,8 @@ def test_every_rule_is_broken_by_a_case_here():
     paths = [*(path for path, _ in BROKEN), *BROKEN_RECORDS]
     assert {field for field in fields if any(path.endswith(field) for path in paths)} == fields
     assert len(paths) == len(RULES)
-    # The state of an acceptance and its end have a test of their own below.
-    changes = {rule.field for rule in TRANSITIONS} - {"state", "terminatedOn"}
+    # The state of an acceptance, its successor and its end have tests of their own below.
+    changes = {rule.field for rule in TRANSITIONS} - {"state", "supersededBy", "terminatedOn"}
     assert {path.removeprefix("spec.") for path in CHANGED_RECORDS} == changes
 
 
@@ -137,6 +138,23 @@ async def test_an_acceptance_ends_once(ours, objects):
     for change in ({}, {"state": "Terminated"}, ended | {"terminatedOn": "2026-05-01"}):
         with pytest.raises(InvalidError, match=r"spec\.(state|terminatedOn)"):
             await ours.apply(objects.acceptance(namespaces=["team-b"], **change))
+
+
+@pytest.mark.parametrize(
+    "later",
+    [
+        {"state": "Accepted"},
+        {"state": "Withdrawn"},
+        {"state": "Terminated", "terminatedOn": "2026-05-01"},
+        {"state": "Superseded", "supersededBy": "third"},
+    ],
+    ids=lambda later: later["state"],
+)
+async def test_an_acceptance_is_superseded_once(ours, objects, later):
+    await ours.apply(objects.acceptance())
+    await ours.apply(objects.acceptance(state="Superseded", supersededBy="second"))
+    with pytest.raises(InvalidError, match=r"spec\.(state|supersededBy)"):
+        await ours.apply(objects.acceptance(**later))
 
 
 @pytest.mark.parametrize(("path", "spec"), BROKEN, ids=str)

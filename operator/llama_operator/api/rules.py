@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel
 
-from llama_operator.api.v1alpha1.licenseacceptance import AcceptanceState, LicenseAcceptance, LicenseAcceptanceSpec
+from llama_operator.api.v1alpha1.licenseacceptance import AcceptanceState, LicenseAcceptanceSpec
 from llama_operator.api.v1alpha1.licensepolicy import LicensePolicySpec
 from llama_operator.api.v1alpha1.llamadeployment import (
     MAX_NAME_LENGTH,
@@ -177,13 +177,6 @@ RULES: tuple[Rule, ...] = (
         holds=lambda spec: (spec.superseded_by is not None) == (spec.state is AcceptanceState.SUPERSEDED),
         message="must name the LicenseAcceptance that counts instead when state is Superseded, and must be left out in any "
         "other state",
-    ),
-    Rule(
-        model=LicenseAcceptance,
-        field="spec.supersededBy",
-        cel="!has(self.spec.supersededBy) || self.spec.supersededBy != self.metadata.name",
-        holds=lambda record: record.spec.superseded_by != record.metadata.name,
-        message="must not name the record itself; name the one that counts instead",
     ),
     Rule(
         model=LlamaModelSpec,

@@ -7,7 +7,7 @@ from cel_expr_python import cel
 
 from llama_operator.api.meta import ObjectMeta
 from llama_operator.api.rules import IMMUTABLE_EVIDENCE, RULES, TRANSITIONS
-from llama_operator.api.v1alpha1.licenseacceptance import LicenseAcceptance, LicenseAcceptanceSpec
+from llama_operator.api.v1alpha1.licenseacceptance import LicenseAcceptanceSpec
 from llama_operator.api.v1alpha1.licensepolicy import LicensePolicySpec
 from llama_operator.api.v1alpha1.llamadeployment import (
     LlamaDeployment,
@@ -89,10 +89,6 @@ OBJECTS = {
         ACCEPTANCE | {"state": state} | ended
         for state in ("Accepted", "Superseded", "Withdrawn", "Terminated")
         for ended in ({}, {"terminatedOn": "2026-04-01"}, {"supersededBy": "acme-again"})
-    ],
-    LicenseAcceptance: [
-        {"metadata": {"name": "acme"}, "spec": ACCEPTANCE | state}
-        for state in ({}, *({"state": "Superseded", "supersededBy": name} for name in ("acme", "acme-again")))
     ],
     VolumeClaimSource: [{"name": "m", "path": path} for path in ("", "a/b", "a..b", "..", "a/../../b")],
     ObjectStoreSource: [{"uri": uri} for uri in ("s3://m/a", "gs://m/a..b", "s3://m/../other")],
