@@ -14,6 +14,8 @@ _TEMPLATE_EXAMPLES = """\
 examples:
   kubectl llama license template llama-3.3-70b-instruct > acceptance.yaml   fill in what is empty, then kubectl apply -f
   kubectl llama license template deepseek-r1-distill-llama-70b -o json      the same for programs
+  kubectl llama license template acme-support -f model.yaml                 for a LlamaModel, by its lineage
+  kubectl llama license template acme-support --cluster                     for a LlamaModel of the cluster
 """
 _EXPLAIN_EXAMPLES = """\
 examples:
@@ -69,7 +71,10 @@ def _add_template(actions: Commands) -> None:
         _TEMPLATE_EXAMPLES,
         module="license.template",
     )
-    template.add_argument("model", metavar="MODEL", help="a model of `kubectl llama models`")
+    template.add_argument("model", metavar="MODEL", help="a model of `kubectl llama models`, or a LlamaModel")
+    add_file(template, required=False)
+    template.add_argument("--cluster", action="store_true", help="look for the LlamaModel in the cluster")
+    add_cluster(template, namespaced=False)
     add_output(template, "yaml", "json")
 
 

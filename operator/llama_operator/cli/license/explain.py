@@ -48,7 +48,7 @@ def document(judged: Judged, unknown: tuple[str, ...] = ()) -> dict[str, Any]:
         "namespace": metadata.namespace,
         "name": metadata.name,
         "model": judged.deployment.spec.model.name,
-        "allowed": judged.allowed,
+        "allowed": None if judged.unchecked else judged.allowed,
         "tier": str(verdict.tier) if verdict else "Unresolved",
         "families": list(verdict.families) if verdict else [],
         "reason": judged.reason,
