@@ -29,6 +29,7 @@ It shows rules and evidence; it gives no legal advice.
 _REPORT_EXAMPLES = """\
 examples:
   kubectl llama license report -A -o csv > licenses.csv  every deployment, for a spreadsheet
+  kubectl llama license report -A -o html > licenses.html  a page to read, print and file
   kubectl llama license report chat-70b chat-8b          some deployments of the namespace
   kubectl llama license report -f all.yaml -o json       manifests, with the records beside them; needs no cluster
 
@@ -96,7 +97,7 @@ def _add_report(actions: Commands) -> None:
     report = add_command(
         actions,
         "report",
-        "for auditors: tier, families, acceptance, duties and verdict of each deployment",
+        "for auditors: who accepted what and when, which revision serves since when, and the duties of each deployment",
         _REPORT_EXAMPLES,
         module="license.report",
     )
@@ -104,7 +105,7 @@ def _add_report(actions: Commands) -> None:
     report.add_argument("-A", "--all-namespaces", action="store_true", help="in all namespaces")
     add_file(report, required=False)
     add_cluster(report)
-    add_output(report, "table", "json", "csv")
+    add_output(report, "table", "json", "csv", "html")
 
 
 def _add_verify(actions: Commands) -> None:
