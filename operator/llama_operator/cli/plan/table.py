@@ -66,7 +66,7 @@ def _license(console: Console, decision: Decision) -> None:
         console.print(Text.assemble(("✗ ", "bold red"), f"license   {verdict.tier}: {refusals}"))
     for denial in verdict.denials:
         house = "house policy: " if denial.origin == "HousePolicy" else ""
-        why = f"{denial.rule:<4}{denial.reason}: {house}{denial.message} [{denial.clause}]"
+        why = f"{denial.rule:<3} {denial.reason}: {house}{denial.message} [{denial.clause}]"
         console.print(Text.assemble(("  ✗ ", "bold red"), why))
         console.print(Text.assemble(("    → ", "bold cyan"), denial.unblock))
 

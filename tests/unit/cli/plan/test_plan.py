@@ -121,7 +121,7 @@ def test_a_plan_shows_every_refusal_with_its_cure_at_once(plan):
     assert len(denials) > 1
     assert f"✗ license   CommunityLlama31Plus: {len(denials)} refusals" in out
     for denial in denials:
-        assert f"✗ {denial['rule']:<4}{denial['reason']}: " in out
+        assert f"✗ {denial['rule']:<3} {denial['reason']}: " in out
         assert f"→ {denial['unblock']}" in out
     assert out.count(denials[0]["message"]) == 1
 
