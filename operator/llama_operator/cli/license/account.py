@@ -146,7 +146,7 @@ def _revision(judged: Judged, pinned: RevisionFacts) -> dict[str, Any]:
         "model": model_of(pinned),
         "created": rfc3339(pinned.created) if pinned.created else "",
         "servedFrom": pinned.served_at,
-        "servedUntil": _until(end, has_traffic=has_traffic),
+        "servedUntil": _until(end, serves=has_traffic and bool(pinned.served_at)),
         "traffic": has_traffic,
         "trafficSince": rfc3339(traffic.since) if traffic and has_traffic and traffic.since else "",
         "acceptance": (pinned.license and pinned.license.acceptance) or "",
@@ -159,9 +159,9 @@ def _revision(judged: Judged, pinned: RevisionFacts) -> dict[str, Any]:
     }
 
 
-def _until(end: LicenseEnd | None, *, has_traffic: bool) -> str:
+def _until(end: LicenseEnd | None, *, serves: bool) -> str:
     """When it served last, where that is known: now, or until its license ended."""
-    if has_traffic:
+    if serves:
         return "now"
     return rfc3339(end.at) if end is not None and end.at is not None else ""
 

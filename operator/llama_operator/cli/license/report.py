@@ -122,6 +122,7 @@ def _verdict(judged: Judged) -> str:
 
 def _show(judgments: Judgments, form: str) -> int:
     rows = [document(judged) for judged in judgments.judged]
+    warnings = (*(f"{error} cannot be read" for error in judgments.invalid), *judgments.unknown)
     match form:
         case "json":
             output.print_json(
@@ -137,12 +138,11 @@ def _show(judgments: Judgments, form: str) -> int:
             writer.writerow(_HEADINGS)
             writer.writerows([_cell(_value(row, heading)) for heading in _HEADINGS] for row in rows)
         case "html":
-            warnings = (*(f"{error} cannot be read" for error in judgments.invalid), *judgments.unknown)
             sys.stdout.write(page.page(rows, warnings, datetime.now(UTC)))
         case _:
             _print(rows)
     if form != "json":
-        for text in (*(f"{error} cannot be read" for error in judgments.invalid), *judgments.unknown):
+        for text in warnings:
             print(f"warning: {text}", file=sys.stderr)
     return EXIT_OK
 
