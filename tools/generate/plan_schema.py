@@ -46,7 +46,8 @@ class DenialPart(_Part):
 class LicensePart(_Part):
     """Verdict of the license chain."""
 
-    allowed: bool
+    allowed: bool | None
+    """Null when nothing refuses it, but the acceptance was not looked up: `reason` and `message` say so."""
     tier: str
     """Duties that the license brings."""
     families: tuple[str, ...]

@@ -145,6 +145,42 @@ _TYPE_ERRORS: Mapping[str, str] = {
 }
 
 
+_BLANK: tuple[Any, ...] = ("", None, [], {})
+"""What a template leaves for people to fill in."""
+_MEASURES: Mapping[str, tuple[str, str, str]] = {
+    "string_too_short": ("is too short", "at least", "character"),
+    "string_too_long": ("is too long", "at most", "character"),
+    "too_short": ("is too short", "at least", "item"),
+    "too_long": ("is too long", "at most", "item"),
+}
+"""Problem, bound and unit of what has the wrong length."""
+WHAT_BELONGS: Mapping[str, str] = {
+    "spec.families": "the license families that were accepted, for example [llama-3.3]",
+    "spec.versionDate": "the date in the text of the license, for example 2024-12-06",
+    "spec.textHashes": "SHA-256 of each text that was accepted: 64 hexadecimal digits, as docs/licenses.md lists them",
+    "spec.legalEntity": "the legal entity that accepts, as in the register of companies, for example Acme GmbH",
+    "spec.domicile": "the country of its domicile or principal place of business, as ISO 3166 alpha-2 code, for example DE",
+    "spec.acceptedBy": "the person who accepts for it, and in which capacity, for example Jo Doe, managing director",
+    "spec.acceptedOn": "the day of the acceptance, YYYY-MM-DD, for example 2026-03-02",
+    "spec.evidence": "where the proof is kept, for example contract 2026-117; may stay empty",
+    "spec.namespaces": "the namespaces of that entity whose deployments it covers, for example [team-a]",
+    "spec.monthlyActiveUsers.month": "the month that the license fixes, YYYY-MM, for example 2024-11",
+    "spec.monthlyActiveUsers.count": (
+        "users of all products of the entity and its affiliates in that month, a whole number, for example 1200; "
+        "0 is right for an entity that did not exist then"
+    ),
+    "spec.monthlyActiveUsers.attestedBy": "the person who attests that number, for example Jo Doe, managing director",
+    "spec.monthlyActiveUsers.attestedOn": "the day on which that person attested it, YYYY-MM-DD, for example 2026-03-02",
+    "spec.metaGrant.reference": "where the license that Meta granted is kept, for example contract 2026-118",
+    "spec.metaGrant.grantedOn": "first day on which the grant holds, YYYY-MM-DD, for example 2026-03-02",
+    "spec.metaGrant.expiresOn": "last day on which the grant holds, YYYY-MM-DD; leave it out if it has no end",
+    "spec.tradeListCheckedOn": "the day of the last check against trade control lists, YYYY-MM-DD",
+    "spec.reviewDueOn": "the day on which the policy is read again, YYYY-MM-DD",
+    "spec.terminatedOn": "the day on which the license ended, YYYY-MM-DD",
+}
+"""What belongs into each field of a LicenseAcceptance that a person fills in, with an example; the template says it too."""
+
+
 def _location(detail: ErrorDetails) -> Path:
     return tuple(part for part in detail["loc"] if isinstance(part, int) or not part.startswith("function-"))
 
@@ -154,11 +190,16 @@ def _explain(model: type[BaseModel], detail: ErrorDetails) -> FieldProblem:
     path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location).lstrip(".")
     context, value = detail.get("ctx", {}), detail.get("input")
     kind = detail["type"]
+    belongs = _what_belongs(model, location)
+    if belongs and kind not in {"missing", "extra_forbidden"}:
+        return FieldProblem(
+            path, "is empty" if _is_blank(value) else f"{_show(value)} is not what belongs here", belongs
+        )
     if kind in _TYPE_ERRORS:
         return FieldProblem(path, f"{_show(value)} is a {_type_name(value)}", _TYPE_ERRORS[kind])
     match kind:
         case "missing":
-            return FieldProblem(path, "is required", "set it")
+            return FieldProblem(path, "is required", belongs or "set it")
         case "extra_forbidden":
             return _unknown_field(path, _fields_at(model, location[:-1]), str(location[-1]))
         case "enum" | "literal_error":
@@ -171,8 +212,25 @@ def _explain(model: type[BaseModel], detail: ErrorDetails) -> FieldProblem:
         case "string_pattern_mismatch":
             problem = f"{_show(value)} has a character or form that is not allowed"
             return FieldProblem(path, problem, f"must match {context.get('pattern')}")
+        case "string_too_short" | "string_too_long" | "too_short" | "too_long":
+            problem, bound, unit = _MEASURES[kind]
+            least = context.get("min_length", context.get("max_length"))
+            shown = "is empty" if _is_blank(value) else f"{_show(value)} {problem}"
+            return FieldProblem(path, shown, f"must have {bound} {least:,} {unit}{'' if least == 1 else 's'}")
         case _:
             return FieldProblem(path, f"{_show(value)}: {detail['msg']}")
+
+
+def _what_belongs(model: type[BaseModel], location: Path) -> str:
+    """What a person fills in at `location`; empty where there is nothing to say. An item of a list is as the list says."""
+    if model is not LicenseAcceptance:
+        return ""
+    belongs = WHAT_BELONGS.get(".".join(part for part in location if isinstance(part, str)), "")
+    return f"give {belongs}" if belongs else ""
+
+
+def _is_blank(value: Any) -> bool:
+    return value in _BLANK or (isinstance(value, str) and not value.strip())
 
 
 def _unknown_field(path: str, allowed: list[str], name: str) -> FieldProblem:

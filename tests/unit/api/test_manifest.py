@@ -2,7 +2,8 @@
 
 import pytest
 
-from llama_operator.api.manifest import parse
+from llama_operator.api.manifest import WHAT_BELONGS, parse
+from llama_operator.api.v1alpha1.licenseacceptance import LicenseAcceptance
 from llama_operator.api.v1alpha1.llamadeployment import LlamaDeployment, Precision
 from llama_operator.errors import InvalidManifestError
 
@@ -84,3 +85,52 @@ def test_a_name_that_is_too_long_is_refused_with_the_reason():
 
 def test_a_mapping_where_a_string_belongs_is_explained():
     assert "must be an object with named fields" in problems(deployment(model="llama"))["spec.model"]
+
+
+def test_a_text_or_list_of_the_wrong_length_is_told_the_length():
+    long = problems(deployment(model={"name": "x" * 64}))["spec.model.name"]
+    assert "is too long; must have at most 63 characters" in long
+    assert problems(deployment(model={"name": ""}))["spec.model.name"] == "is empty; must have at least 1 character"
+
+
+def acceptance(**spec):
+    filled = {
+        "families": ["llama-3.3"],
+        "legalEntity": "Acme GmbH",
+        "acceptedBy": "Jo Doe",
+        "acceptedOn": "2026-03-02",
+        "namespaces": ["team-a"],
+    }
+    return {
+        "apiVersion": "llama-operator.io/v1alpha1",
+        "kind": "LicenseAcceptance",
+        "metadata": {"name": "acme"},
+        "spec": filled | spec,
+    }
+
+
+@pytest.mark.parametrize(
+    ("spec", "path", "told"),
+    [
+        ({"acceptedOn": ""}, "spec.acceptedOn", "is empty; give the day of the acceptance, YYYY-MM-DD, for example 2026-03-02"),
+        ({"acceptedOn": "2 March"}, "spec.acceptedOn", '"2 March" is not what belongs here; give the day'),
+        ({"acceptedBy": "  "}, "spec.acceptedBy", "is empty; give the person"),
+        ({"domicile": "Germany"}, "spec.domicile", '"Germany" is not what belongs here; give the country'),
+        ({"namespaces": []}, "spec.namespaces", "is empty; give the namespaces"),
+        ({"namespaces": [""]}, "spec.namespaces[0]", "is empty; give the namespaces"),
+        ({"textHashes": ["abc"]}, "spec.textHashes[0]", '"abc" is not what belongs here; give SHA-256'),
+        ({"monthlyActiveUsers": {"month": "2024-11"}}, "spec.monthlyActiveUsers.count", "is required; give users"),
+    ],
+)  # fmt: skip
+def test_a_license_record_is_told_what_belongs_into_a_field_with_an_example(spec, path, told):
+    assert problems(acceptance(**spec))[path].startswith(told)
+
+
+def test_every_field_that_is_explained_is_a_field_of_the_record():
+    schema = LicenseAcceptance.model_json_schema(by_alias=True)
+    for path in WHAT_BELONGS:
+        node = schema
+        for part in path.split("."):
+            node = node["properties"][part]
+            reference = next((option["$ref"] for option in (node, *node.get("anyOf", ())) if "$ref" in option), None)
+            node = schema["$defs"][reference.rsplit("/", 1)[1]] if reference else node

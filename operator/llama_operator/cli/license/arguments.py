@@ -14,6 +14,8 @@ _TEMPLATE_EXAMPLES = """\
 examples:
   kubectl llama license template llama-3.3-70b-instruct > acceptance.yaml   fill in what is empty, then kubectl apply -f
   kubectl llama license template deepseek-r1-distill-llama-70b -o json      the same for programs
+  kubectl llama license template acme-support -f model.yaml                 for a LlamaModel, by its lineage
+  kubectl llama license template acme-support --cluster                     for a LlamaModel of the cluster
 """
 _EXPLAIN_EXAMPLES = """\
 examples:
@@ -27,6 +29,7 @@ It shows rules and evidence; it gives no legal advice.
 _REPORT_EXAMPLES = """\
 examples:
   kubectl llama license report -A -o csv > licenses.csv  every deployment, for a spreadsheet
+  kubectl llama license report -A -o html > licenses.html  a page to read, print and file
   kubectl llama license report chat-70b chat-8b          some deployments of the namespace
   kubectl llama license report -f all.yaml -o json       manifests, with the records beside them; needs no cluster
 
@@ -69,7 +72,10 @@ def _add_template(actions: Commands) -> None:
         _TEMPLATE_EXAMPLES,
         module="license.template",
     )
-    template.add_argument("model", metavar="MODEL", help="a model of `kubectl llama models`")
+    template.add_argument("model", metavar="MODEL", help="a model of `kubectl llama models`, or a LlamaModel")
+    add_file(template, required=False)
+    template.add_argument("--cluster", action="store_true", help="look for the LlamaModel in the cluster")
+    add_cluster(template, namespaced=False)
     add_output(template, "yaml", "json")
 
 
@@ -91,7 +97,7 @@ def _add_report(actions: Commands) -> None:
     report = add_command(
         actions,
         "report",
-        "for auditors: tier, families, acceptance, duties and verdict of each deployment",
+        "for auditors: who accepted what and when, which revision serves since when, and the duties of each deployment",
         _REPORT_EXAMPLES,
         module="license.report",
     )
@@ -99,7 +105,7 @@ def _add_report(actions: Commands) -> None:
     report.add_argument("-A", "--all-namespaces", action="store_true", help="in all namespaces")
     add_file(report, required=False)
     add_cluster(report)
-    add_output(report, "table", "json", "csv")
+    add_output(report, "table", "json", "csv", "html")
 
 
 def _add_verify(actions: Commands) -> None:

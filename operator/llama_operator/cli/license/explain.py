@@ -4,6 +4,7 @@ import argparse
 import sys
 from typing import Any
 
+from llama_operator.cli.license import account
 from llama_operator.cli.license import judged as license_judged
 from llama_operator.cli.license.judged import DISCLAIMER, Judged, Judgments
 from llama_operator.cli.shared import checks, output
@@ -48,22 +49,13 @@ def document(judged: Judged, unknown: tuple[str, ...] = ()) -> dict[str, Any]:
         "namespace": metadata.namespace,
         "name": metadata.name,
         "model": judged.deployment.spec.model.name,
-        "allowed": judged.allowed,
+        "allowed": None if judged.unchecked else judged.allowed,
         "tier": str(verdict.tier) if verdict else "Unresolved",
         "families": list(verdict.families) if verdict else [],
         "reason": judged.reason,
         "message": judged.message,
         "rules": [_rule(rule) for rule in judged.rules],
-        "attested": [
-            {
-                "rule": said.rule,
-                "statement": said.statement,
-                "by": said.by,
-                "on": said.on,
-                "acceptance": said.acceptance,
-            }
-            for said in (evidence.attestations if evidence else ())
-        ],
+        "attested": account.attested(judged),
         "lineage": list(evidence.lineage) if evidence else [],
         "textHashes": list(evidence.text_hashes) if evidence else [],
         "modelDigest": evidence.model_digest if evidence else "",

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from llama_operator import catalog
 from llama_operator.api.manifest import parse_as
 from llama_operator.api.v1alpha1.llamadeployment import LlamaDeployment
-from llama_operator.cli.shared import files, world
+from llama_operator.cli.shared import files, outcome, world
 from llama_operator.cli.shared.connection import Connection, get_or_explain, list_or_explain
 from llama_operator.decide.decision import Decision, decide
 from llama_operator.decide.license import LicenseVerdict
@@ -60,7 +60,7 @@ class Judged:
     @property
     def unchecked(self) -> bool:
         """Whether the chain refuses nothing, yet could not look at the acceptances."""
-        return self.allowed and any(rule.outcome == "NotChecked" for rule in self.rules)
+        return self.allowed and outcome.license_allows(self.verdict) is None
 
     @property
     def reason(self) -> str:

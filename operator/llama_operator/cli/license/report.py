@@ -3,8 +3,10 @@
 import argparse
 import csv
 import sys
+from datetime import UTC, datetime
 from typing import Any
 
+from llama_operator.cli.license import account, page
 from llama_operator.cli.license import judged as license_judged
 from llama_operator.cli.license.judged import DISCLAIMER, Judged, Judgments
 from llama_operator.cli.shared import output
@@ -38,9 +40,18 @@ _COLUMNS = (
     "image",
     "generation",
     "message",
+    "guardModel",
+    "trainedModels",
 )
-"""Columns of the CSV, in order; the same names as in the JSON."""
+"""Facts of one value or one list, in the order of the CSV; the same names as in the JSON."""
+_HEADINGS = (
+    *_COLUMNS,
+    *(f"records.{field}" for field in account.RECORD_FIELDS),
+    *(f"revisions.{field}" for field in account.REVISION_FIELDS),
+)
+"""Columns of the CSV: `records.acceptedBy` has that field of every record."""
 _COLORS = {"Allow": "green", "NotChecked": "bold yellow", "Deny": "bold red"}
+_DAY = len("YYYY-MM-DD")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -95,6 +106,11 @@ def document(judged: Judged) -> dict[str, Any]:
         "image": runs["image"],
         "generation": metadata.generation,
         "message": judged.message,
+        "guardModel": spec.license.guard_model or "",
+        "trainedModels": list(spec.license.trained_models),
+        "records": account.records(judged),
+        "revisions": account.revisions(judged),
+        "attested": account.attested(judged),
     }
 
 
@@ -106,6 +122,7 @@ def _verdict(judged: Judged) -> str:
 
 def _show(judgments: Judgments, form: str) -> int:
     rows = [document(judged) for judged in judgments.judged]
+    warnings = (*(f"{error} cannot be read" for error in judgments.invalid), *judgments.unknown)
     match form:
         case "json":
             output.print_json(
@@ -118,20 +135,35 @@ def _show(judgments: Judgments, form: str) -> int:
             )
         case "csv":
             writer = csv.writer(sys.stdout, lineterminator="\n")
-            writer.writerow(_COLUMNS)
-            writer.writerows([_cell(row[column]) for column in _COLUMNS] for row in rows)
+            writer.writerow(_HEADINGS)
+            writer.writerows([_cell(_value(row, heading)) for heading in _HEADINGS] for row in rows)
+        case "html":
+            sys.stdout.write(page.page(rows, warnings, datetime.now(UTC)))
         case _:
             _print(rows)
     if form != "json":
-        for text in (*(f"{error} cannot be read" for error in judgments.invalid), *judgments.unknown):
+        for text in warnings:
             print(f"warning: {text}", file=sys.stderr)
     return EXIT_OK
+
+
+def _value(row: dict[str, Any], heading: str) -> Any:
+    """What stands below a heading; `records.acceptedBy` is that field of every record, in their order."""
+    part, _, field = heading.partition(".")
+    return [_text(one[field]) for one in row[part]] if field else row[part]
 
 
 def _cell(value: Any) -> str:
     """One cell; what a spreadsheet would take for a formula becomes text."""
     text = "; ".join(value) if isinstance(value, list) else str(value)
     return f"'{text}" if text.startswith(_FORMULA) else text
+
+
+def _text(value: Any) -> str:
+    """One fact of a record or revision: hashes of one record stand together, so that `; ` parts the records."""
+    if isinstance(value, list):
+        return " ".join(value)
+    return "" if value is None else str(value)
 
 
 def _print(rows: list[dict[str, Any]]) -> None:
@@ -144,7 +176,7 @@ def _print(rows: list[dict[str, Any]]) -> None:
         return
     console = output.console(wide=True)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for heading in ("DEPLOYMENT", "MODEL", "VERDICT", "TIER", "FAMILIES", "ACCEPTANCE", "DUTIES"):
+    for heading in ("DEPLOYMENT", "MODEL", "VERDICT", "TIER", "FAMILIES", "ACCEPTANCE", "SERVES", "DUTIES"):
         table.add_column(heading, no_wrap=heading in {"DEPLOYMENT", "VERDICT", "TIER"}, overflow="fold")
     for row in rows:
         table.add_row(
@@ -153,11 +185,25 @@ def _print(rows: list[dict[str, Any]]) -> None:
             Text(row["verdict"] if row["verdict"] == "Allow" else row["reason"], style=_COLORS[row["verdict"]]),
             row["tier"],
             ", ".join(row["families"]),
-            ", ".join(row["acceptances"]),
+            ", ".join(_accepted(row)),
+            next((_serves(revision) for revision in row["revisions"] if revision["traffic"]), ""),
             _duties(row),
         )
     console.print(table)
     console.print(Text(DISCLAIMER, style="dim"), soft_wrap=True)
+
+
+def _accepted(row: dict[str, Any]) -> list[str]:
+    told = {
+        record["name"]: f"{record['name']} ({record['legalEntity']}, {record['acceptedOn']})"
+        for record in row["records"]
+    }
+    return [told.get(name, name) for name in row["acceptances"]]
+
+
+def _serves(revision: dict[str, Any]) -> str:
+    since = f" since {revision['servedFrom'][:_DAY]}" if revision["servedFrom"] else ""
+    return f"{revision['revision']}{since}"
 
 
 def _duties(row: dict[str, Any]) -> str:

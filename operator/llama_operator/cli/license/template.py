@@ -4,51 +4,95 @@ What only the licensee knows stays empty, so that no API server takes the record
 """
 
 import argparse
+import difflib
 import json
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 from llama_operator import catalog
+from llama_operator.api.manifest import WHAT_BELONGS, parse_as
 from llama_operator.api.meta import API_VERSION
+from llama_operator.api.v1alpha1.llamamodel import LlamaModel
 from llama_operator.catalog.licenses import LicenseFamily
 from llama_operator.cli.license.judged import DISCLAIMER
-from llama_operator.cli.shared import yaml_text
+from llama_operator.cli.shared import files, yaml_text
+from llama_operator.cli.shared.connection import Connection, Connector, list_or_explain, on_cluster
 from llama_operator.cli.shared.exit_codes import EXIT_OK
-from llama_operator.errors import FieldProblem, InvalidManifestError
+from llama_operator.decide.license import ModelFacts
+from llama_operator.decide.license.lineage import Lineages
+from llama_operator.decide.license.rules.naming import prefixes
+from llama_operator.errors import InvalidManifestError
+from llama_operator.kube import kinds
 
 _WHOLE_DATE = len("YYYY-MM-DD")
-_TO_FILL = {
-    "legalEntity": "the legal entity that accepts",
-    "domicile": "its country, as ISO 3166 alpha-2 code",
-    "acceptedBy": "who accepts for it",
-    "acceptedOn": "when, YYYY-MM-DD",
-    "evidence": "where the proof is kept; may stay empty",
-    "monthlyActiveUsers": "users of all its products and affiliates in that month: count, attestedBy, attestedOn",
-    "namespaces": "namespaces of that entity, whose deployments it covers",
-}
+_CLOSE = 3
+_TO_FILL = (
+    "legalEntity",
+    "domicile",
+    "acceptedBy",
+    "acceptedOn",
+    "evidence",
+    "monthlyActiveUsers.count",
+    "monthlyActiveUsers.attestedBy",
+    "monthlyActiveUsers.attestedOn",
+    "namespaces",
+)
+"""Fields that stay empty, in the order of the record."""
 
 
-def command(name: str, *, as_json: bool) -> int:
+def command(name: str, models: Sequence[LlamaModel], *, as_json: bool) -> int:
     """Print the records that the model `name` needs, one for each license version; returns the exit code.
 
+    Args:
+        name: A model of the catalog, or one of `models`.
+        models: LlamaModels of files or of a cluster; their lineage decides.
+        as_json: Whether to print a List as JSON in place of YAML.
+
     Raises:
-        InvalidManifestError: If the catalog does not have the model.
+        InvalidManifestError: If there is no such model, or its lineage is not known.
     """
-    known = catalog.load()
-    try:
-        model = known.model(name)
-    except catalog.UnknownModelError as error:
-        advice = "for a model of your own name the model that it was made of"
-        raise InvalidManifestError("the command line", [FieldProblem("MODEL", str(error), advice)]) from error
-    families = [family for family in known.license_families(model) if family.acceptance_required]
-    records = [record(family) for family in families]
+    facts = _facts(name, models)
+    records = [record(family) for family in facts.needing_acceptance]
     if as_json:
         json.dump({"apiVersion": "v1", "kind": "List", "items": records}, sys.stdout, indent=2)
         print()
     elif records:
         print(yaml_text.dump(records), end="")
-    _explain(name, families)
+    _explain(facts)
     return EXIT_OK
+
+
+async def on_a_cluster(connection: Connection, name: str, *, as_json: bool) -> int:
+    """Print the records for a model of the catalog, or for a LlamaModel of a cluster; returns the exit code.
+
+    Raises:
+        InvalidManifestError: If there is no such model, its lineage is not known, or the LlamaModel is invalid.
+    """
+    live = (await list_or_explain(connection.cluster, kinds.LLAMA_MODEL, None)).items
+    models = []
+    for obj in live:
+        try:
+            models.append(parse_as(LlamaModel, obj))
+        except InvalidManifestError:
+            if obj["metadata"]["name"] == name:
+                raise
+    return command(name, models, as_json=as_json)
+
+
+def _facts(name: str, models: Sequence[LlamaModel]) -> ModelFacts:
+    known = catalog.load()
+    added = [model.metadata.name for model in models]
+    if name not in {*added, *(model.id for model in known.models)}:
+        close = dict.fromkeys((*difflib.get_close_matches(name, added, n=_CLOSE), *known.nearest(name)))
+        problem = f"no model is called {name}" + (f"; close: {', '.join(close)}" if close else "")
+        advice = "a LlamaModel comes from its file with -f, or from the cluster with --cluster; `kubectl llama models` lists the catalog"
+        raise InvalidManifestError.of("the command line", "MODEL", problem, advice)
+    facts = Lineages(known, models).resolve(name)
+    if facts.unresolved:
+        cure = "give the LlamaModels that it was made of with -f too, or correct its lineage"
+        raise InvalidManifestError.of(f"LlamaModel {name}", "spec.lineage", "; ".join(facts.unresolved), cure)
+    return facts
 
 
 def record(family: LicenseFamily) -> dict[str, Any]:
@@ -73,26 +117,45 @@ def record(family: LicenseFamily) -> dict[str, Any]:
     }
 
 
-def _explain(name: str, families: list[LicenseFamily]) -> None:
+def _explain(facts: ModelFacts) -> None:
     """Say on standard error what is left to do: standard output is the file."""
+    families = facts.needing_acceptance
     if not families:
-        print(f"{name}: no license of it has to be accepted in a record", file=sys.stderr)
+        print(f"{facts.name}: no license of it has to be accepted in a record", file=sys.stderr)
         return
-    for family in families:
-        print(f"\n{family.title}: read it, and its acceptable use policy, before you accept:", file=sys.stderr)
-        for source in family.source:
-            print(f"  {source}", file=sys.stderr)
-        if len(family.license_text_hashes) > 1:
-            print("  It was published in several wordings: take the hash of yours (docs/licenses.md).", file=sys.stderr)
-    print("\nFill in; the API server refuses the record before:", file=sys.stderr)
+    lines = [line for family in families for line in _to_read(family)]
+    lines += ["", "Fill in; the API server refuses the record before:"]
     counted = any(family.active_users_month for family in families)
-    for field, what in _TO_FILL.items():
-        if field == "monthlyActiveUsers" and not counted:
-            continue
-        print(f"  {field:<20}{what}", file=sys.stderr)
-    print(f"\nThen kubectl apply -f it. {DISCLAIMER}", file=sys.stderr)
+    fields = [field for field in _TO_FILL if counted or not field.startswith("monthly")]
+    lines += [f"  {field:<31}{WHAT_BELONGS[f'spec.{field}']}" for field in fields]
+    lines += ["", "Then kubectl apply -f it, and in the LlamaDeployment under spec.license:"]
+    lines += [f"  {'acceptance':<31}{families[0].id.replace('.', '-')}, the name of {_which(families)}"]
+    if shown := list(dict.fromkeys(family.attribution for family in families if family.attribution)):
+        lines += [f"  {'attributionURL':<31}the page that shows {' and '.join(map(repr, shown))}"]
+    if facts.derivations and (starts := prefixes(facts)):
+        lines += ["", f"The name under which it is served (servedName) begins with {' or '.join(starts)}."]
+    print("\n".join((*lines, "", DISCLAIMER)), file=sys.stderr)
 
 
-def run(arguments: argparse.Namespace, _connector: object) -> int:
+def _to_read(family: LicenseFamily) -> list[str]:
+    lines = ["", f"{family.title}: read it, and its acceptable use policy, before you accept:"]
+    lines += [f"  {source}" for source in family.source]
+    if len(family.license_text_hashes) > 1:
+        lines.append("  It was published in several wordings: take the hash of yours (docs/licenses.md).")
+    return lines
+
+
+def _which(families: Sequence[LicenseFamily]) -> str:
+    return "the record" if len(families) == 1 else "one of the records; the others of the same entity count too"
+
+
+def run(arguments: argparse.Namespace, connector: Connector | None) -> int:
     """Run the command as the command line asks for it; returns the exit code."""
-    return command(arguments.model, as_json=arguments.output == "json")
+    name, as_json = arguments.model, arguments.output == "json"
+    asks_cluster = arguments.cluster or arguments.context or arguments.kubeconfig
+    if not asks_cluster:
+        return command(name, files.models(arguments.file or []), as_json=as_json)
+    if arguments.file:
+        problem = "and --cluster both say which LlamaModels there are"
+        raise InvalidManifestError.of("the command line", "-f", problem, "leave one of them out")
+    return on_cluster(arguments, connector, lambda cluster: on_a_cluster(cluster, name, as_json=as_json))

@@ -7,6 +7,7 @@ examples:
   kubectl llama plan -f chat-70b.yaml                 what would be created, and why this sharding
   kubectl llama plan -f chat-70b.yaml -o json         the same for programs
   kubectl llama plan -f chat-70b.yaml -f accept.yaml  with the LicenseAcceptance that the cluster would have
+  kubectl llama plan -f manifests/ --name chat-70b --require-license   for CI: a license that was not checked fails
   kubectl llama plan -f chat-70b.yaml -o yaml         the objects, ready for kubectl diff -f -
   kubectl llama plan -f auto.yaml --nodes nodes.yaml  hardware from a file: kubectl get nodes -o yaml > nodes.yaml
   kubectl llama plan -f auto.yaml --cluster           hardware and licenses of the cluster of the current context
@@ -26,6 +27,11 @@ def register(commands: Commands) -> None:
     )
     parser.add_argument(
         "--cluster", action="store_true", help="plan for the nodes of a live cluster; changes nothing there"
+    )
+    parser.add_argument(
+        "--require-license",
+        action="store_true",
+        help="exit with 4 unless the license was checked and allows it; for CI",
     )
     add_cluster(parser)
     add_output(parser, "table", "json", "yaml")

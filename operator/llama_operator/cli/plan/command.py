@@ -35,6 +35,8 @@ class PlanOptions:
     """File with the hardware."""
     namespace: str | None = None
     """Namespace of the command line; None if it names none."""
+    require_license: bool = False
+    """Whether a license that was not checked fails."""
 
 
 def command(options: PlanOptions) -> int:
@@ -91,7 +93,9 @@ def _print(observed: Observed, options: PlanOptions) -> int:
     elif options.output == "yaml":
         # Only the objects: the stream can go to kubectl.
         sys.stdout.write(yaml_text.dump(list(built)))
-    return outcome.exit_code(decision)
+        if decision.license is not None and outcome.license_allows(decision.license) is None:
+            print(f"warning: {decision.license.message}", file=sys.stderr)
+    return outcome.exit_code(decision, require_license=options.require_license)
 
 
 def run(arguments: argparse.Namespace, connector: "Connector | None") -> int:

@@ -7,7 +7,7 @@ removed; every field is always there, null where nothing is known.
 from typing import Any
 
 from llama_operator.api.reasons import ConditionType
-from llama_operator.cli.shared import output
+from llama_operator.cli.shared import outcome, output
 from llama_operator.decide.decision import Decision
 from llama_operator.decide.license import LicenseVerdict
 from llama_operator.decide.observed import Observed
@@ -67,8 +67,10 @@ def why_not_chosen(candidate: Candidate, chosen: Candidate) -> str:
 
 def _license(verdict: LicenseVerdict) -> dict[str, Any]:
     denied = ("rule", "reason", "message", "unblock", "clause", "origin")
-    return output.picked(verdict, "allowed", "tier", "families", "reason", "message") | {
-        "denials": [output.picked(denial, *denied) for denial in verdict.denials]
+    return {
+        "allowed": outcome.license_allows(verdict),
+        **output.picked(verdict, "tier", "families", "reason", "message"),
+        "denials": [output.picked(denial, *denied) for denial in verdict.denials],
     }
 
 

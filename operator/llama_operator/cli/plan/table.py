@@ -7,10 +7,10 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from llama_operator.api.reasons import Reason
+from llama_operator.api.reasons import ConditionType, Reason
 from llama_operator.api.v1alpha1.llamadeployment_status import ChosenPlan
 from llama_operator.cli.plan import document
-from llama_operator.cli.shared import output
+from llama_operator.cli.shared import outcome, output
 from llama_operator.decide.decision import Decision
 from llama_operator.decide.observed import NodeFacts, Observed
 from llama_operator.decide.plan.candidate import Candidate, Plan
@@ -39,7 +39,8 @@ def show(observed: Observed, decision: Decision, objects: tuple[dict[str, Any], 
     _hardware(console, observed, decision)
     if decision.plan is not None:
         _plan(console, decision, decision.plan)
-    if decision.problem is not None:
+    shown = decision.license is not None and decision.license.denials
+    if decision.problem is not None and not (shown and decision.problem.condition is ConditionType.LICENSE_ACCEPTED):
         console.print(Text.assemble(("✗ ", "bold red"), f"{decision.problem.reason}: {decision.problem.text}"))
         if decision.problem.reason is Reason.ACCELERATOR_UNDECIDED and observed.nodes is None:
             console.print(
@@ -53,8 +54,21 @@ def _license(console: Console, decision: Decision) -> None:
     verdict = decision.license
     if verdict is None:
         return
-    mark = ("✓ ", "bold green") if verdict.allowed else ("✗ ", "bold red")
-    console.print(Text.assemble(mark, f"license   {verdict.tier}: {verdict.message}"))
+    allows = outcome.license_allows(verdict)
+    if allows is None:
+        console.print(Text.assemble(("! ", "bold yellow"), f"license   {verdict.tier}: not checked: {verdict.message}"))
+        cure = "to check it: `plan` with `-f ACCEPTANCE.yaml` too, or with `--cluster`; in CI add --require-license"
+        console.print(Text.assemble(("→ ", "bold cyan"), cure))
+    elif allows:
+        console.print(Text.assemble(("✓ ", "bold green"), f"license   {verdict.tier}: {verdict.message}"))
+    else:
+        refusals = f"{len(verdict.denials)} refusal{'s' if len(verdict.denials) > 1 else ''}"
+        console.print(Text.assemble(("✗ ", "bold red"), f"license   {verdict.tier}: {refusals}"))
+    for denial in verdict.denials:
+        house = "house policy: " if denial.origin == "HousePolicy" else ""
+        why = f"{denial.rule:<3} {denial.reason}: {house}{denial.message} [{denial.clause}]"
+        console.print(Text.assemble(("  ✗ ", "bold red"), why))
+        console.print(Text.assemble(("    → ", "bold cyan"), denial.unblock))
 
 
 def _hardware(console: Console, observed: Observed, decision: Decision) -> None:

@@ -16,7 +16,7 @@ EXIT_CODES: Mapping[int, str] = {
     EXIT_FAILED: "something failed: no such object, no connection, a missing right, nothing to roll back to",
     EXIT_INVALID: "the manifest or the command line is invalid",
     EXIT_DOES_NOT_FIT: "it does not fit (plan, diff, run)",
-    EXIT_LICENSE_REFUSED: "the license refuses it (plan, diff, run, license explain)",
+    EXIT_LICENSE_REFUSED: "the license refuses it (plan, diff, run, license explain), or was not checked (plan --require-license)",
     EXIT_NOT_READY: "it is not Ready (explain), or something that is needed is missing (doctor)",
     EXIT_TAMPERED: "recorded decisions were changed, removed, inserted or reordered, or are not signed (license verify)",
     EXIT_INTERRUPTED: "interrupted",

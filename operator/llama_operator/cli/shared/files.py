@@ -61,16 +61,7 @@ def read(paths: list[str], *, name: str | None = None) -> Manifests:
 
 def read_all(paths: list[str]) -> tuple[Manifests, ...]:
     """Read every LlamaDeployment of `paths`, each with all the other objects of ours; raises as `read` does."""
-    errors: list[InvalidManifestError] = []
-    objects: list[tuple[str, dict[str, Any], AnyResource]] = []
-    for path in files_of(paths):
-        try:
-            for obj in documents(path):
-                objects += _parsed(path, obj, errors)
-        except InvalidManifestError as error:
-            errors.append(error)
-    if errors:
-        raise errors[0] if len(errors) == 1 else InvalidManifestsError(errors)
+    objects = _ours(paths)
     resources = [resource for _, _, resource in objects]
     return tuple(
         Manifests(
@@ -84,6 +75,26 @@ def read_all(paths: list[str]) -> tuple[Manifests, ...]:
         for path, _, deployment in objects
         if isinstance(deployment, LlamaDeployment)
     )
+
+
+def models(paths: list[str]) -> tuple[LlamaModel, ...]:
+    """Read the LlamaModels of `paths`; raises as `read` does."""
+    return tuple(item for _, _, item in _ours(paths) if isinstance(item, LlamaModel))
+
+
+def _ours(paths: list[str]) -> list[tuple[str, dict[str, Any], AnyResource]]:
+    """Read the objects of ours, each with its file and as it is written."""
+    errors: list[InvalidManifestError] = []
+    objects: list[tuple[str, dict[str, Any], AnyResource]] = []
+    for path in files_of(paths):
+        try:
+            for obj in documents(path):
+                objects += _parsed(path, obj, errors)
+        except InvalidManifestError as error:
+            errors.append(error)
+    if errors:
+        raise errors[0] if len(errors) == 1 else InvalidManifestsError(errors)
+    return objects
 
 
 def _parsed(

@@ -3,6 +3,7 @@
 from llama_operator.api.reasons import ConditionType
 from llama_operator.cli.shared.exit_codes import EXIT_DOES_NOT_FIT, EXIT_LICENSE_REFUSED, EXIT_OK
 from llama_operator.decide.decision import Decision
+from llama_operator.decide.license import LicenseVerdict
 from llama_operator.errors import FieldProblem, InvalidManifestError
 
 
@@ -13,8 +14,22 @@ def raise_if_invalid(decision: Decision, name: str) -> None:
         raise InvalidManifestError(f"LlamaDeployment {name}", [FieldProblem(problem.field, problem.message)])
 
 
-def exit_code(decision: Decision) -> int:
-    """Exit code of a decision about a valid manifest."""
+def license_allows(verdict: LicenseVerdict | None) -> bool | None:
+    """Whether the license allows it; None if nothing refuses it, but the acceptance was not looked up."""
+    if verdict is None or not verdict.allowed:
+        return False
+    return None if any(check.result == "NotChecked" for check in verdict.evidence.checks) else True
+
+
+def exit_code(decision: Decision, *, require_license: bool = False) -> int:
+    """Exit code of a decision about a valid manifest.
+
+    Args:
+        decision: The decision.
+        require_license: Whether a license that was not checked counts as a refusal, and goes before all that does not fit.
+    """
+    if require_license and not license_allows(decision.license):
+        return EXIT_LICENSE_REFUSED
     if decision.problem is None:
         return EXIT_OK
     if decision.problem.condition is ConditionType.LICENSE_ACCEPTED:

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from llama_operator import catalog
-from llama_operator.api.manifest import parse_as
+from llama_operator.api.manifest import WHAT_BELONGS, parse_as
 from llama_operator.api.v1alpha1.licenseacceptance import LicenseAcceptance
 from llama_operator.cli.main import main
 from llama_operator.cli.shared import files
@@ -21,6 +21,7 @@ from llama_operator.kube import kinds
 from support.rights import WithoutRights
 
 SAMPLES = Path(__file__).resolve().parents[4] / "manifests" / "samples"
+MODEL = str(SAMPLES / "llama-model.yaml")
 CHAT, RECORDS = str(SAMPLES / "llama-3.3-70b-fp8-h100.yaml"), str(SAMPLES / "license-acceptance.yaml")
 
 
@@ -84,6 +85,7 @@ def test_explain_never_says_allowed_where_nobody_looked_for_records(call):
     assert code == 0
     assert "nothing is known against team-a/chat-70b so far" in out
     assert "not checked" in out
+    assert json.loads(call("explain", "-f", CHAT, "-o", "json")[1])["allowed"] is None
 
 
 def test_explain_wants_a_name_or_a_file(world):
@@ -332,8 +334,85 @@ def test_a_license_that_was_published_in_several_wordings_says_so(call):
     assert "several wordings" not in call("template", "llama-3.3-70b-instruct")[2]
 
 
-def test_a_template_for_an_unknown_model_names_the_known_ones(call):
-    code, _, err = call("template", "my-model")
+def test_a_template_for_an_unknown_model_names_close_ones_and_says_where_llamamodels_come_from(call):
+    code, _, err = call("template", "lama-3.3-70b-instruct")
     assert code == 2
-    assert "llama-3.3-70b-instruct" in err
-    assert "made of" in err
+    assert "no model is called lama-3.3-70b-instruct; close: llama-3.3-70b-instruct" in err
+    assert "llama-guard" not in err
+    code, _, err = call("template", "acme-support")
+    assert code == 2
+    assert "-f" in err
+    assert "--cluster" in err
+    assert len(err.splitlines()) == 4
+    code, _, err = call("template", "acme-suport", "-f", MODEL)
+    assert code == 2
+    assert "close: acme-support" in err
+
+
+def test_a_template_for_a_llamamodel_follows_its_lineage(call, tmp_path):
+    code, out, err = call("template", "acme-support", "-f", MODEL, "-o", "json")
+    records = json.loads(out)["items"]
+    assert code == 0
+    assert [record["spec"]["families"] for record in records] == [["llama-3.1"]]
+    assert "attributionURL" in err
+    assert "begins with Llama" in err
+    model = next(documents(MODEL))
+    model["spec"]["lineage"]["derivedFrom"].append({"model": "llama-3.3-70b-instruct", "kind": "TrainingOutput"})
+    path = tmp_path / "model.json"
+    path.write_text(json.dumps(model), encoding="utf-8")
+    _, out, _ = call("template", "acme-support", "-f", str(path), "-o", "json")
+    assert {record["spec"]["families"][0] for record in json.loads(out)["items"]} == {"llama-3.1", "llama-3.3"}
+
+
+def test_a_template_for_a_model_of_unknown_origin_says_what_is_missing(call, tmp_path):
+    model = next(documents(MODEL))
+    model["spec"]["lineage"]["derivedFrom"] = [{"model": "acme-base", "kind": "Finetune"}]
+    path = tmp_path / "model.json"
+    path.write_text(json.dumps(model), encoding="utf-8")
+    code, out, err = call("template", "acme-support", "-f", str(path))
+    assert (code, out) == (2, "")
+    assert "acme-base" in err
+    assert "spec.lineage" in err
+
+
+def test_a_template_for_a_llamamodel_of_the_cluster(world):
+    asyncio.run(world.user.apply(next(documents(MODEL))))
+    code, document = world.json("license", "template", "acme-support", "--cluster")
+    assert code == 0
+    assert [record["spec"]["families"] for record in document["items"]] == [["llama-3.1"]]
+    code, _, err = world.run("license", "template", "acme-suport", "--cluster")
+    assert code == 2
+    assert "close: acme-support" in err
+    code, _, err = world.run("license", "template", "acme-support", "--cluster", "-f", MODEL)
+    assert code == 2
+    assert "leave one of them out" in err
+
+
+def test_a_template_says_that_a_young_entity_had_no_users(call):
+    assert "0 is right for an entity that did not exist then" in call("template", "llama-3.3-70b-instruct")[2]
+
+
+@pytest.mark.parametrize("model", NEED_A_RECORD)
+def test_a_template_that_is_not_filled_in_is_answered_with_what_belongs_where(call, capsys, tmp_path, model):
+    _, template, _ = call("template", model)
+    path = tmp_path / "accept.yaml"
+    path.write_text(template, encoding="utf-8")
+    empty = [
+        f"spec.{field}"
+        for field in ("legalEntity", "domicile", "acceptedBy", "acceptedOn", "namespaces")
+    ]  # fmt: skip
+    if "monthlyActiveUsers" in template:
+        empty += [f"spec.monthlyActiveUsers.{field}" for field in ("count", "attestedBy", "attestedOn")]
+    for verb in (["plan"], ["license", "explain"], ["license", "report"]):
+        assert main([*verb, "-f", CHAT, "-f", str(path)]) == 2
+        err = capsys.readouterr().err
+        lines = [line.strip() for line in err.splitlines()]
+        for field in empty:
+            told = [lines[i + 1 : i + 3] for i, line in enumerate(lines) if line.endswith(field)]
+            assert told
+            for problem, advice in told:
+                assert problem == "is empty"
+                assert advice == f"give {WHAT_BELONGS[field]}"
+                assert "for example" in advice
+        assert "should have" not in err
+        assert "None" not in err

@@ -33,11 +33,11 @@ ACCEPTANCE = next(obj for obj in documents(SAMPLE) if obj["spec"]["families"] ==
 
 @pytest.fixture
 def plan(tmp_path, capsys):
-    def run(*documents, output="json", **spec):
+    def run(*documents, output="json", flags=(), **spec):
         found = [BASE | {"spec": BASE["spec"] | spec}, *documents]
         path = tmp_path / "m.yaml"
         path.write_text(yaml.safe_dump_all(found), encoding="utf-8")
-        code = main(["plan", "-f", str(path), "-o", output])
+        code = main(["plan", "-f", str(path), "-o", output, *flags])
         return code, *capsys.readouterr()
 
     return run
@@ -47,7 +47,9 @@ def test_a_plan_that_fits_says_all_that_programs_need(plan):
     code, out, _ = plan()
     found = json.loads(out)
     assert code == 0
-    assert found["license"]["allowed"] is True
+    assert found["license"]["allowed"] is None
+    assert found["license"]["reason"] == "AcceptanceNotChecked"
+    assert "LicenseAcceptance acme was not looked up" in found["license"]["message"]
     assert found["license"]["tier"] == "CommunityLlama31Plus"
     wanted = {
         "precision", "accelerator", "tensorParallelSize", "pipelineParallelSize", "gpusPerReplica", "nodesPerReplica",
@@ -83,6 +85,45 @@ def test_a_refused_license_exits_with_4_and_still_plans(plan):
     assert code == 4
     assert found["license"]["allowed"] is False
     assert found["plan"]["chosen"] is not None
+
+
+def test_a_plan_without_the_acceptance_warns_and_says_how_to_check(plan):
+    code, out, _ = plan(output="table")
+    assert code == 0
+    assert "! license   CommunityLlama31Plus: not checked" in out
+    assert "✓ license" not in out
+    assert "-f ACCEPTANCE.yaml" in out
+    code, out, err = plan(output="yaml")
+    assert code == 0
+    assert "was not looked up" in err
+    assert "was not looked up" not in out
+    assert "✓ license" in plan(ACCEPTANCE, output="table")[1]
+
+
+@pytest.mark.parametrize("output", ["table", "json", "yaml"])
+def test_a_license_that_was_not_checked_fails_where_it_is_required(plan, output):
+    assert plan(output=output, flags=("--require-license",))[0] == 4
+    assert plan(output=output, license={}, flags=("--require-license",))[0] == 4
+    assert plan(ACCEPTANCE, output=output, flags=("--require-license",))[0] == 0
+    small = {"accelerator": "L4-24GB", "maxGPUs": 2}
+    assert plan(output=output, hardware=small, flags=("--require-license",))[0] == 4
+    assert plan(ACCEPTANCE, output=output, hardware=small, flags=("--require-license",))[0] == 3
+    free = {"name": "tiny-random-llama"}
+    cpu = {"model": free, "hardware": {"accelerator": "CPU"}, "context": {}}
+    assert plan(output=output, license={}, flags=("--require-license",), **cpu)[0] == 0
+
+
+def test_a_plan_shows_every_refusal_with_its_cure_at_once(plan):
+    other = ACCEPTANCE | {"spec": ACCEPTANCE["spec"] | {"families": ["llama-3.1"]}}
+    code, out, _ = plan(other, output="table", license={"acceptance": "acme"})
+    denials = json.loads(plan(other, license={"acceptance": "acme"})[1])["license"]["denials"]
+    assert code == 4
+    assert len(denials) > 1
+    assert f"✗ license   CommunityLlama31Plus: {len(denials)} refusals" in out
+    for denial in denials:
+        assert f"✗ {denial['rule']:<3} {denial['reason']}: " in out
+        assert f"→ {denial['unblock']}" in out
+    assert out.count(denials[0]["message"]) == 1
 
 
 def test_an_acceptance_beside_the_manifest_is_checked(plan):
