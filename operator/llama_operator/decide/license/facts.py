@@ -3,6 +3,7 @@
 Built by `decide.license.lineage` and `decide.license.gather`, read by every check.
 """
 
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
@@ -12,6 +13,7 @@ from llama_operator.api.v1alpha1.licensepolicy import UNRESOLVED, LicensePolicy,
 from llama_operator.api.v1alpha1.llamadeployment import LicenseSpec
 from llama_operator.api.v1alpha1.llamamodel import DerivationKind
 from llama_operator.catalog.licenses import LicenseFamily
+from llama_operator.decide.license import signals
 from llama_operator.decide.observed import LicenseEnd
 
 
@@ -39,8 +41,10 @@ class ModelFacts:
     """Families whose duties apply together: its own, those of every ancestor, and those that names or shape imply."""
     derivations: tuple[Derivation, ...] = ()
     """Every step from the models at the root to this one, nearest first."""
+    weights: tuple[LicenseFamily, ...] = ()
+    """Families of all models whose weights are in it; what only a tag says is none of them."""
     original: bool = False
-    """Weights as Meta publishes them, from Meta's own repositories."""
+    """Weights as Meta publishes them, from Meta's own repositories, or an unchanged copy under Meta's own name."""
     independent: bool = False
     """Known to be no derivative although name or shape are those of a Llama, or made only from such models."""
     guard: bool = False
@@ -167,9 +171,12 @@ def day(text: str | None) -> date | None:
 
 
 def same_party(one: str, other: str) -> bool:
-    """Whether two names mean the same entity: case, spaces and full stops do not count."""
+    """Whether two names mean the same entity.
+
+    Case, spaces, punctuation and characters that cannot be seen do not count, and letters that look alike are the same.
+    """
     return _party(one) == _party(other)
 
 
 def _party(name: str) -> str:
-    return " ".join(name.casefold().replace(".", "").replace(",", " ").split())
+    return "".join(letter for letter in signals.plain(name) if unicodedata.category(letter)[0] not in "CPZ") or name

@@ -6,8 +6,10 @@ Called by `decide.decision` for deployments, and by `status` for LlamaModels. A 
 shape imply is added. A model whose declarations contradict each other is unresolved, and the chain refuses it.
 """
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from urllib.parse import urlsplit
 
 from llama_operator.api.v1alpha1.llamamodel import Ancestor, DerivationKind, LlamaModel
 from llama_operator.catalog import Catalog, UnknownLicenseError
@@ -98,6 +100,7 @@ class Lineages:
             served_name=model.served_name,
             families=_union(families, ancestor.families if ancestor else ()),
             derivations=steps,
+            weights=_union(families, ancestor.weights if ancestor else ()),
             original=not steps and (by_licensor or not repository),
             guard=model.family == _GUARDS,
             multimodal=model.modality != "Text" or (ancestor is not None and ancestor.multimodal),
@@ -117,6 +120,10 @@ class Lineages:
         shape = _shape(model, ancestors)
         by_shape = self._evidence_of_shape(model, shape, ancestors, declared_families, independent=independent)
         families = _union(declared_families, by_name.families, by_shape.families)
+        kept = tuple(resolved for step, resolved in ancestors if step.kind in KEEPS_WEIGHTS)
+        weights = (
+            _union(*(resolved.facts.weights for resolved in kept)) if kept else self._own_weights(model, own, by_shape)
+        )
         reasons = (
             *own_reasons,
             *by_name.contradictions,
@@ -128,11 +135,12 @@ class Lineages:
             name=name,
             served_name=spec.served_name or name,
             families=families,
-            derivations=_derivations(name, own, ancestors),
-            original=not ancestors and self._published_by_licensor(model),
+            derivations=_derivations(name, weights, ancestors),
+            weights=weights,
+            original=self._published_by_licensor(model) if not ancestors else _unchanged(model, ancestors),
             independent=independent,
             guard=any(ancestor.guard for ancestor in facts),
-            multimodal=self._multimodal(model, facts, families, by_shape.models),
+            multimodal=self._multimodal(model, kept, _union(own, by_name.families), by_shape),
             unresolved=tuple(dict.fromkeys(reasons)),
             signals=(*by_name.sentences, *by_shape.sentences),
             names=tuple(
@@ -172,8 +180,8 @@ class Lineages:
         hidden = not independent and not any(family.acceptance_required for family in declared)
         implied: dict[str, LicenseFamily] = {}
         sentences, contradictions = [], []
-        for name in self._telling_names(model, independent=independent):
-            family_ids, any_llama = signals.families_in(name, self._names)
+        for name, meant in self._telling_names(model, declared_ids, independent=independent):
+            family_ids, any_llama = signals.families_in(name, self._names, meant)
             if any_llama and hidden:
                 contradictions.append(
                     f"{name!r} is the name of a Llama, but LlamaModel {model.metadata.name} declares "
@@ -188,11 +196,24 @@ class Lineages:
             contradictions.append(f"it is served as {served!r} but declares no ancestor under a Llama license")
         return _NameEvidence(tuple(implied.values()), tuple(sentences), tuple(contradictions))
 
-    def _telling_names(self, model: LlamaModel, *, independent: bool) -> Iterable[str]:
-        """Names and tags that may imply a family: not the repository of a model that is known to be no derivative."""
+    def _telling_names(
+        self, model: LlamaModel, declared: set[str], *, independent: bool
+    ) -> Iterator[tuple[str, set[str]]]:
+        """Names and tags that may imply a family, each with the families that it may mean: a tag means what it says.
+
+        Of a place only the last segment tells: buckets, claims and folders above are named for other reasons. The
+        repository of a model that is known to be no derivative tells nothing.
+        """
         source = model.spec.source.hugging_face
-        known = source.repository if source and independent and not model.spec.lineage.derived_from else None
-        return (name for name in (*_names(model), *signals.license_tags(model.spec.tags)) if name != known)
+        known = independent and source is not None and not model.spec.lineage.derived_from
+        for place in (model.metadata.name, *_places(model)):
+            if place != model.metadata.name and known:
+                continue
+            yield place.rstrip("/").rpartition("/")[2], declared
+        if self._published_by_licensor(model) and source is not None:
+            yield source.repository, set()
+        for tag in signals.license_tags(model.spec.tags):
+            yield tag, set()
 
     def _evidence_of_shape(
         self,
@@ -219,19 +240,30 @@ class Lineages:
     def _multimodal(
         self,
         model: LlamaModel,
-        ancestors: list[ModelFacts],
-        families: tuple[LicenseFamily, ...],
-        same_shape: tuple[Model, ...],
+        kept: tuple[_Resolved, ...],
+        own: tuple[LicenseFamily, ...],
+        by_shape: ShapeEvidence,
     ) -> bool:
-        if any(ancestor.multimodal for ancestor in ancestors) or model.spec.modality == "TextAndImage":
+        """Whether it is one of the multimodal models. A model that was only trained on answers of one is none."""
+        if any(ancestor.facts.multimodal for ancestor in kept) or model.spec.modality == "TextAndImage":
             return True
         repository = model.spec.source.hugging_face.repository if model.spec.source.hugging_face else ""
         if any(repository == known.repository for known in self._names.text_only):
             return False
-        if same_shape:
-            return any(known.modality != "Text" for known in same_shape)
+        if by_shape.models and (by_shape.exact or not kept):
+            return any(known.modality != "Text" for known in by_shape.models)
         # Under a license that has multimodal models, and nothing says that this is none of them.
-        return not ancestors and any(family.eu_multimodal_denied for family in families)
+        explained = _union(*(ancestor.facts.families for ancestor in kept))
+        return any(family.eu_multimodal_denied and family not in explained for family in own)
+
+    def _own_weights(
+        self, model: LlamaModel, own: tuple[LicenseFamily, ...], by_shape: ShapeEvidence
+    ) -> tuple[LicenseFamily, ...]:
+        """Families of the weights of a model that is made of no other one's: its tag counts if repository or shape say so."""
+        if self._published_by_licensor(model):
+            return own
+        shown = _union(*(self._catalog.license_families(known) for known in by_shape.models))
+        return tuple(family for family in own if family in shown)
 
     def _is_independent(self, model: LlamaModel, ancestors: list[ModelFacts]) -> bool:
         if not ancestors:
@@ -284,10 +316,9 @@ def _random_ancestors(ancestors: _Ancestors) -> tuple[str, ...]:
     )
 
 
-def _derivations(name: str, own: tuple[LicenseFamily, ...], ancestors: _Ancestors) -> tuple[Derivation, ...]:
+def _derivations(name: str, weights: tuple[LicenseFamily, ...], ancestors: _Ancestors) -> tuple[Derivation, ...]:
     """Every step of the lineage, the model's own first."""
-    kept = (resolved.facts.families for step, resolved in ancestors if step.kind in KEEPS_WEIGHTS)
-    weights = _union(tuple(family for family in own if family.acceptance_required), *kept)
+    weights = tuple(family for family in weights if family.acceptance_required)
     steps = [
         derivation
         for step, resolved in ancestors
@@ -304,14 +335,40 @@ def _union(*groups: Iterable[LicenseFamily]) -> tuple[LicenseFamily, ...]:
     return tuple({family.id: family for group in groups for family in group}.values())
 
 
+def _unchanged(model: LlamaModel, ancestors: _Ancestors) -> bool:
+    """Whether it is a copy of a model of Meta under the name that Meta gives it: nothing was made, so no name is asked for."""
+    name = _plain_name(model.spec.served_name or model.metadata.name)
+    return all(
+        step.kind is DerivationKind.RENAMED
+        and resolved.facts.original
+        and name in {_plain_name(known.rpartition("/")[2]) for known in (*resolved.facts.names, *_published(resolved))}
+        for step, resolved in ancestors
+    )
+
+
+def _published(resolved: _Resolved) -> Iterator[str]:
+    model = resolved.built_in
+    return (copy.repository for copy in (model.variants if model else ()) if copy.repository and not copy.quantization)
+
+
+def _plain_name(name: str) -> str:
+    return "-".join(re.split(r"[ ._-]+", signals.plain(name)))
+
+
 def _names(model: LlamaModel) -> tuple[str, ...]:
+    """Every name that it goes by, for what names say about how it was made."""
+    return (model.metadata.name, *_places(model))
+
+
+def _places(model: LlamaModel) -> tuple[str, ...]:
+    """Where its weights are, without bucket and claim."""
     source = model.spec.source
     places = (
         source.hugging_face.repository if source.hugging_face else "",
-        source.object_store.uri if source.object_store else "",
-        f"{source.volume_claim.name}/{source.volume_claim.path}" if source.volume_claim else "",
+        urlsplit(source.object_store.uri).path if source.object_store else "",
+        source.volume_claim.path if source.volume_claim else "",
     )
-    return tuple(name for name in (model.metadata.name, *places) if name)
+    return tuple(place for place in places if place.strip("/"))
 
 
 def _hub(repository: str, commit: str | None) -> str:

@@ -145,7 +145,7 @@ def test_a_look_alike_is_read_as_the_word(name):
         ("llama_3_acme", "Llama 3", True),
         ("Llama-3.1-Acme", "Llama 3", True),
         ("Llama-30B", "Llama 3", False),
-        ("Llama3-Acme", "Llama 3", False),
+        ("Llama3-Acme", "Llama 3", True),
         ("Llama-Acme", "Llama 3", False),
         ("Meta-Llama-3-8B", "Llama 3", False),
         ("Llama-Acme", "Llama", True),
