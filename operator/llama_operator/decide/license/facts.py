@@ -6,7 +6,7 @@ Built by `decide.license.lineage` and `decide.license.gather`, read by every che
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, timedelta
 
 from llama_operator.api.v1alpha1.licenseacceptance import AcceptanceState, LicenseAcceptance
 from llama_operator.api.v1alpha1.licensepolicy import UNRESOLVED, LicensePolicy, Tier
@@ -119,6 +119,11 @@ class LicenseInput:
     """Image that the deployment names for its pods; empty for the operator's own."""
     today: date | None = None
     """Day of the decision, in UTC; None if it is not known: then nothing is overdue."""
+
+    @property
+    def last_today(self) -> date:
+        """The latest day that may be today where somebody signs: east of Greenwich the day begins earlier."""
+        return date.max if self.today is None else self.today + timedelta(days=1)
 
     @property
     def needing_acceptance(self) -> tuple[LicenseFamily, ...]:

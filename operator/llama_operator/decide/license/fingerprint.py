@@ -69,6 +69,11 @@ class ShapeEvidence:
     contradictions: tuple[str, ...] = ()
     """Why the declared lineage cannot be true."""
 
+    @property
+    def telling(self) -> bool:
+        """Whether no model is known that has the shape and is no Llama: no attestation stands against it."""
+        return any(model.architecture.vocab_size >= _LARGE for model in self.models)
+
 
 def of_architecture(architecture: Architecture) -> Shape:
     """Shape of a catalog entry."""

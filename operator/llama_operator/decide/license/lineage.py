@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
-from llama_operator.api.v1alpha1.llamamodel import Ancestor, DerivationKind, LlamaModel
+from llama_operator.api.v1alpha1.llamamodel import OTHER_FAMILY, Ancestor, DerivationKind, LlamaModel
 from llama_operator.catalog import Catalog, UnknownLicenseError
 from llama_operator.catalog import lineage as facts_of_names
 from llama_operator.catalog.ancestry import Above, Ancestry
@@ -59,9 +59,16 @@ class Lineages:
     def __init__(self, catalog: Catalog, models: Iterable[LlamaModel] | None = ()) -> None:
         self._catalog = catalog
         self._names = facts_of_names.load()
+        models = tuple(models or ())
+        self._added = tuple(model.metadata.name for model in models)
         self._ancestry = Ancestry[_Resolved](
-            catalog, models or (), built_in=self._of_catalog, added=self._of_added, circle=_circle
+            catalog, models, built_in=self._of_catalog, added=self._of_added, circle=_circle
         )
+
+    def called(self, name: str) -> str:
+        """The catalog entry or LlamaModel that `name` means, as a person writes it; `name` itself if there is none."""
+        known = (*(model.id for model in self._catalog.models), *self._added)
+        return next((model for model in known if _plain_name(model) == _plain_name(name)), name)
 
     def resolve(self, name: str, variant: Variant | None = None) -> ModelFacts:
         """Follow the lineage of the model `name`, in the copy `variant` if one is chosen.
@@ -115,7 +122,8 @@ class Lineages:
         facts = [resolved.facts for _, resolved in ancestors]
         own, own_reasons = self._own_families(model)
         declared_families = _union(own, *(ancestor.families for ancestor in facts))
-        independent = self._is_independent(model, facts)
+        attested = self._is_attested(model, own)
+        independent = attested or self._is_independent(model, facts)
         by_name = self._evidence_of_names(model, declared_families, own, independent=independent)
         shape = _shape(model, ancestors)
         by_shape = self._evidence_of_shape(model, shape, ancestors, declared_families, independent=independent)
@@ -142,7 +150,7 @@ class Lineages:
             guard=any(ancestor.guard for ancestor in facts),
             multimodal=self._multimodal(model, kept, _union(own, by_name.families), by_shape),
             unresolved=tuple(dict.fromkeys(reasons)),
-            signals=(*by_name.sentences, *by_shape.sentences),
+            signals=(*by_name.sentences, *by_shape.sentences, *_attestation(model)),
             names=tuple(
                 dict.fromkeys([*_names(model), *spec.tags, *(n for ancestor in facts for n in ancestor.names)])
             ),
@@ -157,7 +165,9 @@ class Lineages:
         known = self._independent_family(model)
         for family_id in dict.fromkeys((*model.spec.license_families, *((known,) if known else ()))):
             try:
-                families.append(self._catalog.license_family(family_id))
+                family = self._catalog.license_family(family_id)
+                other = model.spec.other_license if family_id == OTHER_FAMILY else None
+                families.append(family.called(other.name, other.url) if other else family)
             except UnknownLicenseError as error:
                 reasons.append(f"LlamaModel {model.metadata.name}: spec.licenseFamilies: {error}")
         if not families and not model.spec.lineage.derived_from:
@@ -180,12 +190,17 @@ class Lineages:
         hidden = not independent and not any(family.acceptance_required for family in declared)
         implied: dict[str, LicenseFamily] = {}
         sentences, contradictions = [], []
-        for name, meant in self._telling_names(model, declared_ids, independent=independent):
+        for name, meant in self._telling_names(model, declared_ids):
             family_ids, any_llama = signals.families_in(name, self._names, meant)
             if any_llama and hidden:
                 contradictions.append(
                     f"{name!r} is the name of a Llama, but LlamaModel {model.metadata.name} declares "
                     f"{', '.join(family.id for family in own) or 'no license'} and no ancestor under a Llama license"
+                )
+            elif family_ids and model.spec.independence is not None:
+                contradictions.append(
+                    f"spec.independence of LlamaModel {model.metadata.name} contradicts {name!r}, which tells "
+                    f"{', '.join(family_ids)}"
                 )
             for family_id in family_ids:
                 if family_id not in declared_ids | implied.keys():
@@ -196,19 +211,15 @@ class Lineages:
             contradictions.append(f"it is served as {served!r} but declares no ancestor under a Llama license")
         return _NameEvidence(tuple(implied.values()), tuple(sentences), tuple(contradictions))
 
-    def _telling_names(
-        self, model: LlamaModel, declared: set[str], *, independent: bool
-    ) -> Iterator[tuple[str, set[str]]]:
+    def _telling_names(self, model: LlamaModel, declared: set[str]) -> Iterator[tuple[str, set[str]]]:
         """Names and tags that may imply a family, each with the families that it may mean: a tag means what it says.
 
         Of a place only the last segment tells: buckets, claims and folders above are named for other reasons. The
         repository of a model that is known to be no derivative tells nothing.
         """
         source = model.spec.source.hugging_face
-        known = independent and source is not None and not model.spec.lineage.derived_from
-        for place in (model.metadata.name, *_places(model)):
-            if place != model.metadata.name and known:
-                continue
+        known = self._independent_family(model) is not None and not model.spec.lineage.derived_from
+        for place in (model.metadata.name, *(() if known else _places(model))):
             yield place.rstrip("/").rpartition("/")[2], declared
         if self._published_by_licensor(model) and source is not None:
             yield source.repository, set()
@@ -233,7 +244,9 @@ class Lineages:
             return ShapeEvidence(contradictions=(f"LlamaModel {name} {missing}",))
         bases = ((step, resolved.shape) for step, resolved in ancestors)
         contradictions = [fingerprint.contradiction(shape, base, step) for step, base in bases if base is not None]
-        evidence = ShapeEvidence() if independent else fingerprint.evidence_of_shape(shape, declared, self._catalog)
+        evidence = fingerprint.evidence_of_shape(shape, declared, self._catalog)
+        if independent and not (model.spec.independence is not None and evidence.telling):
+            evidence = ShapeEvidence()
         contradictions += evidence.contradictions
         return replace(evidence, contradictions=tuple(f"LlamaModel {name}: {text}" for text in contradictions if text))
 
@@ -270,6 +283,11 @@ class Lineages:
             return self._independent_family(model) is not None
         return all(ancestor.independent for ancestor in ancestors)
 
+    def _is_attested(self, model: LlamaModel, own: tuple[LicenseFamily, ...]) -> bool:
+        """Whether an administrator attests that it comes from no Llama, and nothing that is declared says otherwise."""
+        llama = any(family.acceptance_required for family in own) or self._published_by_licensor(model)
+        return model.spec.independence is not None and not model.spec.lineage.derived_from and not llama
+
     def _published_by_licensor(self, model: LlamaModel) -> bool:
         source = model.spec.source.hugging_face
         return source is not None and source.repository.partition("/")[0] in self._names.licensors
@@ -301,6 +319,13 @@ def _unknown(name: str) -> _Resolved:
 
 def _circle(name: str, path: str) -> _Resolved:
     return _unresolved(name, f"its lineage leads in a circle: {path}")
+
+
+def _attestation(model: LlamaModel) -> tuple[str, ...]:
+    attested = model.spec.independence
+    if attested is None:
+        return ()
+    return (f"{attested.attested_by} attested on {attested.attested_on} that it comes from no Llama",)
 
 
 def _shape(model: LlamaModel, ancestors: _Ancestors) -> Shape | None:
@@ -337,18 +362,26 @@ def _union(*groups: Iterable[LicenseFamily]) -> tuple[LicenseFamily, ...]:
 
 def _unchanged(model: LlamaModel, ancestors: _Ancestors) -> bool:
     """Whether it is a copy of a model of Meta under the name that Meta gives it: nothing was made, so no name is asked for."""
-    name = _plain_name(model.spec.served_name or model.metadata.name)
+    name = _name_of_meta(model.spec.served_name or model.metadata.name)
     return all(
         step.kind is DerivationKind.RENAMED
         and resolved.facts.original
-        and name in {_plain_name(known.rpartition("/")[2]) for known in (*resolved.facts.names, *_published(resolved))}
+        and name in {_name_of_meta(published) for published in _published(resolved)}
         for step, resolved in ancestors
     )
 
 
+def _name_of_meta(name: str) -> str:
+    """Meta has put its own name in front of some models, and taken it away again."""
+    return _plain_name(name.rpartition("/")[2]).removeprefix("meta-")
+
+
 def _published(resolved: _Resolved) -> Iterator[str]:
-    model = resolved.built_in
-    return (copy.repository for copy in (model.variants if model else ()) if copy.repository and not copy.quantization)
+    """Names under which its publisher has it."""
+    yield resolved.facts.served_name
+    for copy in resolved.built_in.variants if resolved.built_in else ():
+        if copy.repository and not copy.quantization:
+            yield copy.repository
 
 
 def _plain_name(name: str) -> str:

@@ -90,9 +90,8 @@ def _trained_under_name(case: LicenseInput) -> Refusal | None:
             "spec.license.trainedModels names none",
             "name them in spec.license.trainedModels",
         )
-    served = {facts.name: facts.served_name for facts in case.trained}
-    for target in case.license.trained_models:
-        name = served.get(target, target)
+    for target, facts in zip(case.license.trained_models, case.trained, strict=True):
+        name = facts.served_name
         wrong = next((prefix for prefix in prefixes if not begins_with(name, prefix)), None)
         if wrong is not None:
             return Refusal(
