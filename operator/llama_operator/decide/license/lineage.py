@@ -60,15 +60,20 @@ class Lineages:
         self._catalog = catalog
         self._names = facts_of_names.load()
         models = tuple(models or ())
-        self._added = tuple(model.metadata.name for model in models)
+        self._added = {model.metadata.name: model.spec.served_name or "" for model in models}
         self._ancestry = Ancestry[_Resolved](
             catalog, models, built_in=self._of_catalog, added=self._of_added, circle=_circle
         )
 
     def called(self, name: str) -> str:
         """The catalog entry or LlamaModel that `name` means, as a person writes it; `name` itself if there is none."""
-        known = (*(model.id for model in self._catalog.models), *self._added)
-        return next((model for model in known if _plain_name(model) == _plain_name(name)), name)
+        known = {model.id: model.served_name for model in self._catalog.models} | self._added
+        if name in known:
+            return name
+        plain = _plain_name(name)
+        return next(
+            (model for model, served in known.items() if plain in {_plain_name(model), _plain_name(served)}), name
+        )
 
     def resolve(self, name: str, variant: Variant | None = None) -> ModelFacts:
         """Follow the lineage of the model `name`, in the copy `variant` if one is chosen.

@@ -38,6 +38,13 @@ _BETWEEN_LETTERS = re.compile(r"[^a-z]+")
 _INVISIBLE = re.compile(
     "[\u00ad\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff]"
 )
+_LETTERS_AT_END = re.compile(r"[^\W\d_]+$")
+_LETTERS_AT_START = re.compile(r"[^\W\d_]+")
+_VERSION = re.compile(r"[vV][0-9]")
+_SHORTEST_WORD = 3
+"""Letters of the shortest word that is written together with another one; fewer are the end or the beginning of a word."""
+_ENDINGS = frozenset({"ally", "ness", "ism", "ity", "ing"})
+"""Endings that make another word."""
 _LABELED = re.compile(r"^(license|base_model|base-model)(:[a-z]+)?[:=]", flags=re.IGNORECASE)
 
 
@@ -80,40 +87,44 @@ def license_tags(tags: Iterable[str]) -> tuple[str, ...]:
 
 
 def word_in(names: Iterable[str], words: Iterable[str]) -> tuple[str, str] | None:
-    """The first of `names` that has one of `words` as a word of its own, with the word.
+    """The first of `names` that has one of `words` in it, with the word.
 
-    Digits count as the letters they look like, and what stands between letters does not count. A word ends where no
-    letter follows, where a capital letter does, and beside the word `llama`: `heretical` is not `heretic`.
+    Digits count as the letters they look like, and what stands between letters does not count. The word stands by itself,
+    or another word is written together with it: `heretical` and `there-ticket` are no `heretic`.
     """
     for name in names:
         shown = _INVISIBLE.sub("", unicodedata.normalize("NFKC", name))
-        # One letter for each character of `shown`, or none.
         letters = [_letter(character) for character in shown]
         places = [place for place, letter in enumerate(letters) if letter]
         squeezed = "".join(letters)
         for word in words:
+            # Overlapping ones too.
             for match in re.finditer(f"(?={_BETWEEN_LETTERS.sub('', word)})", squeezed):
-                start, end = places[match.start()], places[match.start() + len(_BETWEEN_LETTERS.sub("", word)) - 1] + 1
-                if _begins_a_word(shown, start) and _ends_a_word(shown, end):
+                start, last = places[match.start()], places[match.start() + len(_BETWEEN_LETTERS.sub("", word)) - 1]
+                if _is_a_word(shown[:start], shown[start : last + 1], shown[last + 1 :]):
                     return name, word
     return None
 
 
 def _letter(character: str) -> str:
+    """The Latin letter that it is or looks like; empty if there is none."""
     letter = character.casefold().translate(_ALIKE).translate(_LEET)
     return letter if len(letter) == 1 and "a" <= letter <= "z" else ""
 
 
-def _begins_a_word(text: str, start: int) -> bool:
-    before = text[:start]
-    camel = text[start].isupper() and before[-1:].islower()
-    return not before[-1:].isalpha() or camel or reduced(before).endswith("llama")
-
-
-def _ends_a_word(text: str, end: int) -> bool:
-    after = text[end:]
-    camel = after[:1].isupper() and text[end - 1].islower()
-    return not after[:1].isalpha() or camel or reduced(after).startswith("llama")
+def _is_a_word(before: str, word: str, after: str) -> bool:
+    """Whether `word`, between `before` and `after`, is one, by itself or in one piece with another word."""
+    left, right = _LETTERS_AT_END.search(before), _LETTERS_AT_START.match(after)
+    if left and word[0].isupper() and before[-1].islower():
+        left = None
+    if right and (_VERSION.match(after) or (word[-1].islower() and after[0].isupper())):
+        right = None
+    if not word.isalnum():
+        # Written apart: what touches it belongs to other words.
+        return left is None and right is None
+    glued_left = left is None or len(left[0]) >= _SHORTEST_WORD
+    glued_right = right is None or (len(right[0]) >= _SHORTEST_WORD and right[0].casefold() not in _ENDINGS)
+    return glued_left and glued_right
 
 
 def token_in(texts: Iterable[str], words: Iterable[str]) -> str | None:

@@ -90,8 +90,9 @@ def _trained_under_name(case: LicenseInput) -> Refusal | None:
             "spec.license.trainedModels names none",
             "name them in spec.license.trainedModels",
         )
-    for target, facts in zip(case.license.trained_models, case.trained, strict=True):
-        name = facts.served_name
+    served = dict(zip(case.license.trained_models, (facts.served_name for facts in case.trained), strict=False))
+    for target in case.license.trained_models:
+        name = served.get(target, target)
         wrong = next((prefix for prefix in prefixes if not begins_with(name, prefix)), None)
         if wrong is not None:
             return Refusal(
