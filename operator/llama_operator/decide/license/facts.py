@@ -11,7 +11,7 @@ from datetime import date, timedelta
 from llama_operator.api.v1alpha1.licenseacceptance import AcceptanceState, LicenseAcceptance
 from llama_operator.api.v1alpha1.licensepolicy import UNRESOLVED, LicensePolicy, Tier
 from llama_operator.api.v1alpha1.llamadeployment import LicenseSpec
-from llama_operator.api.v1alpha1.llamamodel import DerivationKind
+from llama_operator.api.v1alpha1.llamamodel import DerivationKind, Independence
 from llama_operator.catalog.licenses import LicenseFamily
 from llama_operator.decide.license import signals
 from llama_operator.decide.observed import LicenseEnd
@@ -47,6 +47,8 @@ class ModelFacts:
     """Weights as Meta publishes them, from Meta's own repositories, or an unchanged copy under Meta's own name."""
     independent: bool = False
     """Known to be no derivative although name or shape are those of a Llama, or made only from such models."""
+    attested: tuple[Independence, ...] = ()
+    """Who attests, for it or an ancestor, that it comes from no Llama."""
     guard: bool = False
     """It, or one of its ancestors, is a guard: made to screen what others write."""
     multimodal: bool = False

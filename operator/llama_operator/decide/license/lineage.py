@@ -155,7 +155,14 @@ class Lineages:
             guard=any(ancestor.guard for ancestor in facts),
             multimodal=self._multimodal(model, kept, _union(own, by_name.families), by_shape),
             unresolved=tuple(dict.fromkeys(reasons)),
-            signals=(*by_name.sentences, *by_shape.sentences, *_attestation(model)),
+            attested=tuple(
+                dict.fromkeys(
+                    a
+                    for a in (spec.independence, *(a for ancestor in facts for a in ancestor.attested))
+                    if a is not None
+                )
+            ),
+            signals=(*by_name.sentences, *by_shape.sentences),
             names=tuple(
                 dict.fromkeys([*_names(model), *spec.tags, *(n for ancestor in facts for n in ancestor.names)])
             ),
@@ -324,13 +331,6 @@ def _unknown(name: str) -> _Resolved:
 
 def _circle(name: str, path: str) -> _Resolved:
     return _unresolved(name, f"its lineage leads in a circle: {path}")
-
-
-def _attestation(model: LlamaModel) -> tuple[str, ...]:
-    attested = model.spec.independence
-    if attested is None:
-        return ()
-    return (f"{attested.attested_by} attested on {attested.attested_on} that it comes from no Llama",)
 
 
 def _shape(model: LlamaModel, ancestors: _Ancestors) -> Shape | None:

@@ -251,6 +251,20 @@ def test_the_name_prefix_is_taken_at_its_word(name, prefix, fits):
     assert begins_with(name, prefix) is fits
 
 
+def test_evidence_says_who_attested_that_a_model_comes_from_no_llama():
+    attested = {"attestedBy": "Jo Doe", "attestedOn": "2026-02-01", "evidence": "paper"}
+    sizes = {"numHiddenLayers": 22, "hiddenSize": 2048, "intermediateSize": 5632, "numAttentionHeads": 32}
+    shape = sizes | {"vocabSize": 32000}
+    base = model_of("tiny", families=["apache-2.0"], independence=attested, architectureFingerprint=shape)
+    tuned = model_of("tiny-chat", ("tiny", "Finetune"), servedName="tinyllama-chat")
+    for name in ("tiny", "tiny-chat"):
+        facts = resolve(name, CATALOG, [base, tuned])
+        verdict = judge(LicenseInput(model=facts, license=LicenseSpec(), namespace="team-a", acceptances=()))
+        assert verdict.allowed, verdict.message
+        (attestation,) = verdict.evidence.attestations
+        assert (attestation.rule, attestation.by, attestation.on) == ("P2", "Jo Doe", "2026-02-01")
+
+
 def test_models_that_were_merged_over_and_over_are_followed_once():
     """2 to the power of 60 paths: a walk over all of them would never end."""
     line = [model_of("g0", ("llama-3.1-8b", "Merge"), ("llama-3-8b", "Merge"))]
