@@ -287,6 +287,9 @@ class Lineages:
         """Families of the weights of a model that is made of no other one's: its tag counts if repository or shape say so."""
         if self._published_by_licensor(model):
             return own
+        if model.spec.lineage.derived_from:
+            # Others have the sizes of LLaMA 1 and 2, too: what was trained on answers has to name the base of its weights.
+            return ()
         shown = _union(*(self._catalog.license_families(known) for known in by_shape.models))
         return tuple(family for family in own if family in shown)
 
