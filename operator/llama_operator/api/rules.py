@@ -24,6 +24,7 @@ from llama_operator.api.v1alpha1.llamadeployment import (
     ScalingSpec,
 )
 from llama_operator.api.v1alpha1.llamamodel import (
+    OTHER_FAMILY,
     LlamaModel,
     LlamaModelSpec,
     ObjectStoreSource,
@@ -221,6 +222,21 @@ RULES: tuple[Rule, ...] = (
         holds=lambda spec: bool(spec.lineage.derived_from or spec.license_families),
         message="must name what the model was made from, or licenseFamilies must name its own license: without both its duties "
         "are unknown",
+    ),
+    Rule(
+        model=LlamaModelSpec,
+        field="otherLicense",
+        cel=f"has(self.otherLicense) == self.licenseFamilies.exists(family, family == '{OTHER_FAMILY}')",
+        holds=lambda spec: (spec.other_license is not None) == (OTHER_FAMILY in spec.license_families),
+        message=f"must have name and url of the license when licenseFamilies has {OTHER_FAMILY}, and must be left out "
+        "otherwise",
+    ),
+    Rule(
+        model=LlamaModelSpec,
+        field="independence",
+        cel="!has(self.independence) || self.lineage.derivedFrom.size() == 0",
+        holds=lambda spec: spec.independence is None or not spec.lineage.derived_from,
+        message="may be set only when lineage.derivedFrom is empty: what was made from other models is judged by them",
     ),
     Rule(
         model=LicensePolicySpec,

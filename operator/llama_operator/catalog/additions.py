@@ -126,7 +126,9 @@ def _entry(
         quantization=weights.quantization or None,
         files=tuple(WeightFile(name=file.name, size_bytes=file.size_bytes) for file in weights.files),
     )
-    multimodal = spec.modality == "TextAndImage" or any(ancestor.modality != "Text" for _, ancestor in ancestors)
+    multimodal = spec.modality == "TextAndImage" or any(
+        ancestor.modality != "Text" and kind is not DerivationKind.TRAINING_OUTPUT for kind, ancestor in ancestors
+    )
     return Model(
         id=name,
         family=base.family if base else name,

@@ -59,6 +59,10 @@ class LicenseFamily(Fact):
     source: Annotated[tuple[str, ...], Field(min_length=1)]
     notes: str = ""
 
+    def called(self, name: str, url: str) -> "LicenseFamily":
+        """This family for one license that the list does not have, under its name and at its address."""
+        return self.model_copy(update={"title": name, "source": (url,)})
+
     @property
     def research_only(self) -> bool:
         """Whether only non-commercial research is allowed."""

@@ -24,6 +24,8 @@ class NameSignal(Fact):
     """Regular expression, searched in the name in lower case with look-alike characters replaced."""
     families: tuple[Name, ...]
     """License families that then apply; none if the name is that of a Llama but does not say which."""
+    or_any_of: tuple[Name, ...] = ()
+    """Families that the name may mean as well: if the lineage has one of them, the name adds nothing."""
 
     @cached_property
     def compiled(self) -> Pattern[str]:

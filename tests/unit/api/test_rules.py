@@ -51,6 +51,7 @@ SOURCES = {
     "objectStore": {"uri": "s3://models/chat"},
     "volumeClaim": {"name": "models"},
 }
+ATTESTED = {"attestedBy": "Jo", "attestedOn": "2026-03-02", "evidence": "https://arxiv.org/abs/2401.02385"}
 CHECKPOINT = {"source": {"volumeClaim": {"name": "models"}}, "digest": "0" * 64}
 MODEL = {"model": {"name": "m"}}
 OBJECTS = {
@@ -108,6 +109,18 @@ OBJECTS = {
     + [
         CHECKPOINT | {"licenseFamilies": ["mit"], "source": {name: SOURCES[name] for name in names}}
         for names in ((), *((name,) for name in SOURCES), (*SOURCES,))
+    ]
+    + [
+        CHECKPOINT | {"licenseFamilies": families} | license_
+        for families in (["other"], ["mit"], ["mit", "other"])
+        for license_ in (
+            {},
+            {"otherLicense": {"name": "Falcon 3 TII License", "url": "https://falconllm.tii.ae/terms"}},
+        )
+    ]
+    + [
+        CHECKPOINT | {"licenseFamilies": ["mit"], "independence": ATTESTED} | lineage
+        for lineage in ({}, {"lineage": {"derivedFrom": [{"model": "m", "kind": "Finetune"}]}})
     ],
     LicensePolicySpec: [
         {"tiers": [{"tier": tier} for tier in tiers]}

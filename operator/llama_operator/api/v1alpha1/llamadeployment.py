@@ -240,6 +240,12 @@ class UseCase(StrEnum):
     BIOMETRIC_PROCESSING = "BiometricProcessing"
 
 
+TrainedModel = Annotated[
+    str, Field(min_length=1, max_length=253, pattern=r"^[A-Za-z0-9]([A-Za-z0-9 ._/-]*[A-Za-z0-9])?$")
+]
+"""Name of a model as an object, an endpoint or a license writes it."""
+
+
 class LicenseSpec(ApiModel):
     """The right by which the model is used. The operator records evidence; it gives no legal advice."""
 
@@ -252,8 +258,9 @@ class LicenseSpec(ApiModel):
     output_use: OutputUse = OutputUse.NOT_FOR_TRAINING
     """`TrainsModels` if answers improve other models. Llama 2 and 3 allow that only for their own family, newer ones
     under a name rule."""
-    trained_models: Annotated[tuple[ObjectName, ...], Field(max_length=16, strict=False)] = ()
-    """Models that the answers improve: catalog entries, LlamaModels, or the names that they will have."""
+    trained_models: Annotated[tuple[TrainedModel, ...], Field(max_length=16, strict=False)] = ()
+    """Models that the answers improve: catalog entries, LlamaModels, or the names that they will have, for example
+    `Llama 3 Acme`. Letter case and separators do not count."""
     use_case: UseCase = UseCase.GENERAL
     """What it is used for. The acceptable use policies exclude some fields."""
     guard_model: ObjectName | None = None

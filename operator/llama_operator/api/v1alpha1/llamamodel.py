@@ -9,7 +9,15 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from llama_operator.api.meta import API_VERSION, ApiModel, ObjectMeta
-from llama_operator.api.v1alpha1.common import MAX_FAMILIES, ConditionedStatus, FamilyId, ObjectName, Sha256
+from llama_operator.api.v1alpha1.common import (
+    MAX_FAMILIES,
+    ConditionedStatus,
+    Date,
+    FamilyId,
+    ObjectName,
+    Party,
+    Sha256,
+)
 
 
 class DerivationKind(StrEnum):
@@ -151,6 +159,32 @@ class Weights(ApiModel):
     files or sizes."""
 
 
+class OtherLicense(ApiModel):
+    """A license that the catalog does not list."""
+
+    name: Annotated[str, Field(min_length=2, max_length=128, pattern=r"\S")]
+    """Its name, for example `Falcon 3 TII License`."""
+    url: Annotated[
+        str, Field(min_length=12, max_length=1024, pattern=r"^https://[A-Za-z0-9][A-Za-z0-9.-]*(:[0-9]+)?(/\S*)?$")
+    ]
+    """Where its text is."""
+
+
+class Independence(ApiModel):
+    """Who attests that the model comes from no Llama, although its name or shape suggests one."""
+
+    attested_by: Party
+    """Person who attests it."""
+    attested_on: Date
+    """Day of the attestation."""
+    evidence: Annotated[str, Field(min_length=2, max_length=1024, pattern=r"\S")]
+    """What shows it, for example the address of the paper or the model card."""
+
+
+OTHER_FAMILY = "other"
+"""License family of models under a license that the catalog does not list."""
+
+
 class LlamaModelSpec(ApiModel):
     """Which checkpoint, where it is, and what it was made from."""
 
@@ -161,8 +195,13 @@ class LlamaModelSpec(ApiModel):
     lineage: Lineage = Lineage()
     """What it was made from."""
     license_families: Annotated[tuple[FamilyId, ...], Field(max_length=MAX_FAMILIES, strict=False)] = ()
-    """License families under which its publisher puts it, for example `mit`. They add to those of its ancestors and
+    """License families under which its publisher puts it, for example `mit`, or `other` with `otherLicense`. They add to those of its ancestors and
     never replace them."""
+    other_license: OtherLicense | None = None
+    """The license of a model with `other` in `licenseFamilies`. House policy judges it as tier `OtherLicense`."""
+    independence: Independence | None = None
+    """Attestation that it comes from no Llama, for models trained from scratch such as TinyLlama. It does not stand
+    against a version in its name, a tag, or the shape of a Llama 3 or newer."""
     modality: Modality | None = None
     """What it takes as input. Default: as its ancestors. A multimodal ancestor makes it multimodal for the license."""
     architecture_fingerprint: ArchitectureFingerprint = ArchitectureFingerprint()

@@ -72,7 +72,12 @@ def evidence_of(case: LicenseInput, outcomes: tuple[Outcome, ...]) -> Evidence:
 
 
 def _attestations(case: LicenseInput) -> tuple[Attestation, ...]:
-    attestations = []
+    attestations = [
+        Attestation(
+            "P2", f"comes from no Llama; evidence {made.evidence}", made.attested_by, made.attested_on, case.model.name
+        )
+        for made in case.model.attested
+    ]
     for acceptance in acceptances_used(case):
         spec, name = acceptance.spec, acceptance.metadata.name
         by, on = spec.accepted_by, spec.accepted_on

@@ -3,15 +3,17 @@
 Built by `decide.license.lineage` and `decide.license.gather`, read by every check.
 """
 
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, timedelta
 
 from llama_operator.api.v1alpha1.licenseacceptance import AcceptanceState, LicenseAcceptance
 from llama_operator.api.v1alpha1.licensepolicy import UNRESOLVED, LicensePolicy, Tier
 from llama_operator.api.v1alpha1.llamadeployment import LicenseSpec
-from llama_operator.api.v1alpha1.llamamodel import DerivationKind
+from llama_operator.api.v1alpha1.llamamodel import DerivationKind, Independence
 from llama_operator.catalog.licenses import LicenseFamily
+from llama_operator.decide.license import signals
 from llama_operator.decide.observed import LicenseEnd
 
 
@@ -39,10 +41,14 @@ class ModelFacts:
     """Families whose duties apply together: its own, those of every ancestor, and those that names or shape imply."""
     derivations: tuple[Derivation, ...] = ()
     """Every step from the models at the root to this one, nearest first."""
+    weights: tuple[LicenseFamily, ...] = ()
+    """Families of all models whose weights are in it; what only a tag says is none of them."""
     original: bool = False
-    """Weights as Meta publishes them, from Meta's own repositories."""
+    """Weights as Meta publishes them, from Meta's own repositories, or an unchanged copy under Meta's own name."""
     independent: bool = False
     """Known to be no derivative although name or shape are those of a Llama, or made only from such models."""
+    attested: tuple[Independence, ...] = ()
+    """Who attests, for it or an ancestor, that it comes from no Llama."""
     guard: bool = False
     """It, or one of its ancestors, is a guard: made to screen what others write."""
     multimodal: bool = False
@@ -117,6 +123,11 @@ class LicenseInput:
     """Day of the decision, in UTC; None if it is not known: then nothing is overdue."""
 
     @property
+    def last_today(self) -> date:
+        """The latest day that may be today where somebody signs: east of Greenwich the day begins earlier."""
+        return date.max if self.today is None else self.today + timedelta(days=1)
+
+    @property
     def needing_acceptance(self) -> tuple[LicenseFamily, ...]:
         """Families that must be accepted, the guard's included."""
         guard = self.guard.needing_acceptance if self.guard else ()
@@ -167,9 +178,12 @@ def day(text: str | None) -> date | None:
 
 
 def same_party(one: str, other: str) -> bool:
-    """Whether two names mean the same entity: case, spaces and full stops do not count."""
+    """Whether two names mean the same entity.
+
+    Case, spaces, punctuation and characters that cannot be seen do not count, and letters that look alike are the same.
+    """
     return _party(one) == _party(other)
 
 
 def _party(name: str) -> str:
-    return " ".join(name.casefold().replace(".", "").replace(",", " ").split())
+    return "".join(letter for letter in signals.plain(name) if unicodedata.category(letter)[0] not in "CPZ") or name

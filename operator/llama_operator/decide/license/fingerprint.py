@@ -22,6 +22,12 @@ _LARGE = 100_000
 """A vocabulary of at least this many rows may be extended by any number. No independent model is known with the sizes of a
 Llama 3 or newer and a larger vocabulary; with the sizes of LLaMA 1 and 2 there are several."""
 
+_ADDED_TO_LARGE = 65_536
+"""The same limit for a model with other layers. Phi-4-mini is no Llama, although three of its sizes are those of Llama 3.2 3B."""
+
+_BODY_OF_70B = (8192, 28672, 64)
+"""Hidden size, intermediate size and heads that only 70B Llamas have: with any number of layers it is one, cut or stacked."""
+
 _VERSIONS_BY_LENGTH_SINCE = "2024"
 """Year of the first license versions that differ in the trained length of their models."""
 
@@ -54,12 +60,19 @@ class ShapeEvidence:
 
     models: tuple[Model, ...] = ()
     """Models of the catalog that have the same shape."""
+    exact: bool = True
+    """Whether their number of layers is the same, too: models are cut and stacked."""
     families: tuple[LicenseFamily, ...] = ()
     """Families that the shape implies and the lineage does not declare."""
     sentences: tuple[str, ...] = ()
     """Why those families apply."""
     contradictions: tuple[str, ...] = ()
     """Why the declared lineage cannot be true."""
+
+    @property
+    def telling(self) -> bool:
+        """Whether no model is known that has the shape and is no Llama: no attestation stands against it."""
+        return any(model.architecture.vocab_size >= _LARGE for model in self.models)
 
 
 def of_architecture(architecture: Architecture) -> Shape:
@@ -116,7 +129,9 @@ def evidence_of_shape(shape: Shape, declared: tuple[LicenseFamily, ...], catalog
         catalog: Models whose shapes are known.
     """
     shapes = [(model, of_architecture(model.architecture)) for model in catalog.models if not model.generated]
-    alike = [(model, shape.vocabulary - known.vocabulary) for model, known in shapes if _alike(shape, known)]
+    exact = any(_alike(shape, known) for _, known in shapes)
+    same = _alike if exact else _alike_but_for_layers
+    alike = [(model, shape.vocabulary - known.vocabulary) for model, known in shapes if same(shape, known)]
     if not alike:
         return ShapeEvidence()
     fewest_added_words = min(added_words for _, added_words in alike)
@@ -125,14 +140,16 @@ def evidence_of_shape(shape: Shape, declared: tuple[LicenseFamily, ...], catalog
     fitting = tuple(model for model in models if _needed(model, catalog) <= declared_ids)
     if not fitting:
         names = ", ".join(model.id for model in models[:3])
+        but_layers = "" if exact else " but for the number of layers"
         undeclared = (
-            f"spec.architectureFingerprint is the shape of {names} ({shape.text}), which its lineage does not have"
+            f"spec.architectureFingerprint is the shape of {names}{but_layers} ({shape.text}), which its lineage does not "
+            "have"
         )
-        return ShapeEvidence(models, contradictions=(undeclared,))
+        return ShapeEvidence(models, exact, contradictions=(undeclared,))
     same_length = tuple(model for model in models if model.architecture.max_position_embeddings == shape.length)
     if not same_length or set(same_length) & set(fitting):
-        return ShapeEvidence(fitting)
-    return _evidence_of_length(shape, fitting, same_length, catalog)
+        return ShapeEvidence(fitting, exact)
+    return replace(_evidence_of_length(shape, fitting, same_length, catalog), exact=exact)
 
 
 def _evidence_of_length(
@@ -145,7 +162,7 @@ def _evidence_of_length(
         return ShapeEvidence(fitting)
     first = families[0]
     sentence = f"its length of {shape.length} is that of {same_length[0].id}: {first.id} applies too"
-    return ShapeEvidence((*fitting, *same_length), (first,), (sentence,))
+    return ShapeEvidence((*fitting, *same_length), families=(first,), sentences=(sentence,))
 
 
 def _needed(model: Model, catalog: Catalog) -> set[str]:
@@ -157,3 +174,13 @@ def _alike(shape: Shape, known: Shape) -> bool:
     if shape.body != known.body or shape.vocabulary < known.vocabulary:
         return False
     return known.vocabulary >= _LARGE or shape.vocabulary <= known.vocabulary + _ADDED_TOKENS
+
+
+def _alike_but_for_layers(shape: Shape, known: Shape) -> bool:
+    """Whether `shape` can be that of a model of shape `known` with layers left out or repeated."""
+    added_words = shape.vocabulary - known.vocabulary
+    if shape.body[1:] != known.body[1:] or added_words < 0:
+        return False
+    if known.vocabulary >= _LARGE:
+        return added_words <= _ADDED_TO_LARGE
+    return known.body[1:] == _BODY_OF_70B and added_words <= _ADDED_TOKENS

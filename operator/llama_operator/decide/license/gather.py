@@ -50,4 +50,4 @@ def license_input(
 
 
 def _trained(spec: LicenseSpec, lineages: Lineages) -> tuple[ModelFacts, ...]:
-    return tuple(lineages.resolve(name) for name in spec.trained_models)
+    return tuple(lineages.resolve(lineages.called(name)) for name in spec.trained_models)

@@ -6,10 +6,12 @@ Called by `decide.decision` for deployments, and by `status` for LlamaModels. A 
 shape imply is added. A model whose declarations contradict each other is unresolved, and the chain refuses it.
 """
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from urllib.parse import urlsplit
 
-from llama_operator.api.v1alpha1.llamamodel import Ancestor, DerivationKind, LlamaModel
+from llama_operator.api.v1alpha1.llamamodel import OTHER_FAMILY, Ancestor, DerivationKind, LlamaModel
 from llama_operator.catalog import Catalog, UnknownLicenseError
 from llama_operator.catalog import lineage as facts_of_names
 from llama_operator.catalog.ancestry import Above, Ancestry
@@ -57,8 +59,20 @@ class Lineages:
     def __init__(self, catalog: Catalog, models: Iterable[LlamaModel] | None = ()) -> None:
         self._catalog = catalog
         self._names = facts_of_names.load()
+        models = tuple(models or ())
+        self._added = {model.metadata.name: model.spec.served_name or "" for model in models}
         self._ancestry = Ancestry[_Resolved](
-            catalog, models or (), built_in=self._of_catalog, added=self._of_added, circle=_circle
+            catalog, models, built_in=self._of_catalog, added=self._of_added, circle=_circle
+        )
+
+    def called(self, name: str) -> str:
+        """The catalog entry or LlamaModel that `name` means, as a person writes it; `name` itself if there is none."""
+        known = {model.id: model.served_name for model in self._catalog.models} | self._added
+        if name in known:
+            return name
+        plain = _plain_name(name)
+        return next(
+            (model for model, served in known.items() if plain in {_plain_name(model), _plain_name(served)}), name
         )
 
     def resolve(self, name: str, variant: Variant | None = None) -> ModelFacts:
@@ -98,6 +112,7 @@ class Lineages:
             served_name=model.served_name,
             families=_union(families, ancestor.families if ancestor else ()),
             derivations=steps,
+            weights=_union(families, ancestor.weights if ancestor else ()),
             original=not steps and (by_licensor or not repository),
             guard=model.family == _GUARDS,
             multimodal=model.modality != "Text" or (ancestor is not None and ancestor.multimodal),
@@ -112,11 +127,16 @@ class Lineages:
         facts = [resolved.facts for _, resolved in ancestors]
         own, own_reasons = self._own_families(model)
         declared_families = _union(own, *(ancestor.families for ancestor in facts))
-        independent = self._is_independent(model, facts)
+        attested = self._is_attested(model, own)
+        independent = attested or self._is_independent(model, facts)
         by_name = self._evidence_of_names(model, declared_families, own, independent=independent)
         shape = _shape(model, ancestors)
         by_shape = self._evidence_of_shape(model, shape, ancestors, declared_families, independent=independent)
         families = _union(declared_families, by_name.families, by_shape.families)
+        kept = tuple(resolved for step, resolved in ancestors if step.kind in KEEPS_WEIGHTS)
+        weights = (
+            _union(*(resolved.facts.weights for resolved in kept)) if kept else self._own_weights(model, own, by_shape)
+        )
         reasons = (
             *own_reasons,
             *by_name.contradictions,
@@ -128,12 +148,20 @@ class Lineages:
             name=name,
             served_name=spec.served_name or name,
             families=families,
-            derivations=_derivations(name, own, ancestors),
-            original=not ancestors and self._published_by_licensor(model),
+            derivations=_derivations(name, weights, ancestors),
+            weights=weights,
+            original=self._published_by_licensor(model) if not ancestors else _unchanged(model, ancestors),
             independent=independent,
             guard=any(ancestor.guard for ancestor in facts),
-            multimodal=self._multimodal(model, facts, families, by_shape.models),
+            multimodal=self._multimodal(model, kept, _union(own, by_name.families), by_shape),
             unresolved=tuple(dict.fromkeys(reasons)),
+            attested=tuple(
+                dict.fromkeys(
+                    a
+                    for a in (spec.independence, *(a for ancestor in facts for a in ancestor.attested))
+                    if a is not None
+                )
+            ),
             signals=(*by_name.sentences, *by_shape.sentences),
             names=tuple(
                 dict.fromkeys([*_names(model), *spec.tags, *(n for ancestor in facts for n in ancestor.names)])
@@ -149,7 +177,9 @@ class Lineages:
         known = self._independent_family(model)
         for family_id in dict.fromkeys((*model.spec.license_families, *((known,) if known else ()))):
             try:
-                families.append(self._catalog.license_family(family_id))
+                family = self._catalog.license_family(family_id)
+                other = model.spec.other_license if family_id == OTHER_FAMILY else None
+                families.append(family.called(other.name, other.url) if other else family)
             except UnknownLicenseError as error:
                 reasons.append(f"LlamaModel {model.metadata.name}: spec.licenseFamilies: {error}")
         if not families and not model.spec.lineage.derived_from:
@@ -172,12 +202,17 @@ class Lineages:
         hidden = not independent and not any(family.acceptance_required for family in declared)
         implied: dict[str, LicenseFamily] = {}
         sentences, contradictions = [], []
-        for name in self._telling_names(model, independent=independent):
-            family_ids, any_llama = signals.families_in(name, self._names)
+        for name, meant in self._telling_names(model, declared_ids):
+            family_ids, any_llama = signals.families_in(name, self._names, meant)
             if any_llama and hidden:
                 contradictions.append(
                     f"{name!r} is the name of a Llama, but LlamaModel {model.metadata.name} declares "
                     f"{', '.join(family.id for family in own) or 'no license'} and no ancestor under a Llama license"
+                )
+            elif family_ids and model.spec.independence is not None:
+                contradictions.append(
+                    f"spec.independence of LlamaModel {model.metadata.name} contradicts {name!r}, which tells "
+                    f"{', '.join(family_ids)}"
                 )
             for family_id in family_ids:
                 if family_id not in declared_ids | implied.keys():
@@ -188,11 +223,20 @@ class Lineages:
             contradictions.append(f"it is served as {served!r} but declares no ancestor under a Llama license")
         return _NameEvidence(tuple(implied.values()), tuple(sentences), tuple(contradictions))
 
-    def _telling_names(self, model: LlamaModel, *, independent: bool) -> Iterable[str]:
-        """Names and tags that may imply a family: not the repository of a model that is known to be no derivative."""
+    def _telling_names(self, model: LlamaModel, declared: set[str]) -> Iterator[tuple[str, set[str]]]:
+        """Names and tags that may imply a family, each with the families that it may mean: a tag means what it says.
+
+        Of a place only the last segment tells: buckets, claims and folders above are named for other reasons. The
+        repository of a model that is known to be no derivative tells nothing.
+        """
         source = model.spec.source.hugging_face
-        known = source.repository if source and independent and not model.spec.lineage.derived_from else None
-        return (name for name in (*_names(model), *signals.license_tags(model.spec.tags)) if name != known)
+        known = self._independent_family(model) is not None and not model.spec.lineage.derived_from
+        for place in (model.metadata.name, *(() if known else _places(model))):
+            yield place.rstrip("/").rpartition("/")[2], declared
+        if self._published_by_licensor(model) and source is not None:
+            yield source.repository, set()
+        for tag in signals.license_tags(model.spec.tags):
+            yield tag, set()
 
     def _evidence_of_shape(
         self,
@@ -212,31 +256,52 @@ class Lineages:
             return ShapeEvidence(contradictions=(f"LlamaModel {name} {missing}",))
         bases = ((step, resolved.shape) for step, resolved in ancestors)
         contradictions = [fingerprint.contradiction(shape, base, step) for step, base in bases if base is not None]
-        evidence = ShapeEvidence() if independent else fingerprint.evidence_of_shape(shape, declared, self._catalog)
+        evidence = fingerprint.evidence_of_shape(shape, declared, self._catalog)
+        if independent and not (model.spec.independence is not None and evidence.telling):
+            evidence = ShapeEvidence()
         contradictions += evidence.contradictions
         return replace(evidence, contradictions=tuple(f"LlamaModel {name}: {text}" for text in contradictions if text))
 
     def _multimodal(
         self,
         model: LlamaModel,
-        ancestors: list[ModelFacts],
-        families: tuple[LicenseFamily, ...],
-        same_shape: tuple[Model, ...],
+        kept: tuple[_Resolved, ...],
+        own: tuple[LicenseFamily, ...],
+        by_shape: ShapeEvidence,
     ) -> bool:
-        if any(ancestor.multimodal for ancestor in ancestors) or model.spec.modality == "TextAndImage":
+        """Whether it is one of the multimodal models. A model that was only trained on answers of one is none."""
+        if any(ancestor.facts.multimodal for ancestor in kept) or model.spec.modality == "TextAndImage":
             return True
         repository = model.spec.source.hugging_face.repository if model.spec.source.hugging_face else ""
         if any(repository == known.repository for known in self._names.text_only):
             return False
-        if same_shape:
-            return any(known.modality != "Text" for known in same_shape)
+        if by_shape.models and (by_shape.exact or not kept):
+            return any(known.modality != "Text" for known in by_shape.models)
         # Under a license that has multimodal models, and nothing says that this is none of them.
-        return not ancestors and any(family.eu_multimodal_denied for family in families)
+        explained = _union(*(ancestor.facts.families for ancestor in kept))
+        return any(family.eu_multimodal_denied and family not in explained for family in own)
+
+    def _own_weights(
+        self, model: LlamaModel, own: tuple[LicenseFamily, ...], by_shape: ShapeEvidence
+    ) -> tuple[LicenseFamily, ...]:
+        """Families of the weights of a model that is made of no other one's: its tag counts if repository or shape say so."""
+        if self._published_by_licensor(model):
+            return own
+        if model.spec.lineage.derived_from:
+            # Others have the sizes of LLaMA 1 and 2, too: what was trained on answers has to name the base of its weights.
+            return ()
+        shown = _union(*(self._catalog.license_families(known) for known in by_shape.models))
+        return tuple(family for family in own if family in shown)
 
     def _is_independent(self, model: LlamaModel, ancestors: list[ModelFacts]) -> bool:
         if not ancestors:
             return self._independent_family(model) is not None
         return all(ancestor.independent for ancestor in ancestors)
+
+    def _is_attested(self, model: LlamaModel, own: tuple[LicenseFamily, ...]) -> bool:
+        """Whether an administrator attests that it comes from no Llama, and nothing that is declared says otherwise."""
+        llama = any(family.acceptance_required for family in own) or self._published_by_licensor(model)
+        return model.spec.independence is not None and not model.spec.lineage.derived_from and not llama
 
     def _published_by_licensor(self, model: LlamaModel) -> bool:
         source = model.spec.source.hugging_face
@@ -284,10 +349,9 @@ def _random_ancestors(ancestors: _Ancestors) -> tuple[str, ...]:
     )
 
 
-def _derivations(name: str, own: tuple[LicenseFamily, ...], ancestors: _Ancestors) -> tuple[Derivation, ...]:
+def _derivations(name: str, weights: tuple[LicenseFamily, ...], ancestors: _Ancestors) -> tuple[Derivation, ...]:
     """Every step of the lineage, the model's own first."""
-    kept = (resolved.facts.families for step, resolved in ancestors if step.kind in KEEPS_WEIGHTS)
-    weights = _union(tuple(family for family in own if family.acceptance_required), *kept)
+    weights = tuple(family for family in weights if family.acceptance_required)
     steps = [
         derivation
         for step, resolved in ancestors
@@ -304,14 +368,48 @@ def _union(*groups: Iterable[LicenseFamily]) -> tuple[LicenseFamily, ...]:
     return tuple({family.id: family for group in groups for family in group}.values())
 
 
+def _unchanged(model: LlamaModel, ancestors: _Ancestors) -> bool:
+    """Whether it is a copy of a model of Meta under the name that Meta gives it: nothing was made, so no name is asked for."""
+    name = _name_of_meta(model.spec.served_name or model.metadata.name)
+    return all(
+        step.kind is DerivationKind.RENAMED
+        and resolved.facts.original
+        and name in {_name_of_meta(published) for published in _published(resolved)}
+        for step, resolved in ancestors
+    )
+
+
+def _name_of_meta(name: str) -> str:
+    """Meta has put its own name in front of some models, and taken it away again."""
+    return _plain_name(name.rpartition("/")[2]).removeprefix("meta-")
+
+
+def _published(resolved: _Resolved) -> Iterator[str]:
+    """Names under which its publisher has it."""
+    yield resolved.facts.served_name
+    for copy in resolved.built_in.variants if resolved.built_in else ():
+        if copy.repository and not copy.quantization:
+            yield copy.repository
+
+
+def _plain_name(name: str) -> str:
+    return "-".join(re.split(r"[ ._-]+", signals.plain(name)))
+
+
 def _names(model: LlamaModel) -> tuple[str, ...]:
+    """Every name that it goes by, for what names say about how it was made."""
+    return (model.metadata.name, *_places(model))
+
+
+def _places(model: LlamaModel) -> tuple[str, ...]:
+    """Where its weights are, without bucket and claim."""
     source = model.spec.source
     places = (
         source.hugging_face.repository if source.hugging_face else "",
-        source.object_store.uri if source.object_store else "",
-        f"{source.volume_claim.name}/{source.volume_claim.path}" if source.volume_claim else "",
+        urlsplit(source.object_store.uri).path if source.object_store else "",
+        source.volume_claim.path if source.volume_claim else "",
     )
-    return tuple(name for name in (model.metadata.name, *places) if name)
+    return tuple(place for place in places if place.strip("/"))
 
 
 def _hub(repository: str, commit: str | None) -> str:

@@ -66,14 +66,14 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Attestation:
-    """A fact that no machine can check: who said it, when, and in which acceptance."""
+    """A fact that no machine can check: who said it, when, and where."""
 
     rule: str
     statement: str
     by: str
     on: str
     acceptance: str
-    """Name of the LicenseAcceptance."""
+    """Name of the LicenseAcceptance, or of the model whose LlamaModel says it."""
 
 
 @dataclass(frozen=True, slots=True)

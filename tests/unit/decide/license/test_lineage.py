@@ -12,8 +12,9 @@ from llama_operator.catalog import lineage as facts_of_names
 from llama_operator.catalog.additions import Additions, Unusable
 from llama_operator.catalog.models import Model
 from llama_operator.decide.license import LicenseInput, judge, resolve
+from llama_operator.decide.license.facts import same_party
 from llama_operator.decide.license.rules.naming import begins_with
-from llama_operator.decide.license.signals import called_a_llama, families_in
+from llama_operator.decide.license.signals import called_a_llama, families_in, word_in
 
 CATALOG = catalog.load()
 KINDS = [str(kind) for kind in DerivationKind]
@@ -113,6 +114,8 @@ def test_a_model_of_the_catalog_cannot_be_replaced():
         ("Llama-Guard-3-8B", {"llama-3.1", "llama-3.2"}),
         ("Llama-Guard-3-1B", {"llama-3.2"}),
         ("CodeLlama-34b", {"llama-2"}),
+        ("meditron-70b", {"llama-2"}),
+        ("OpenMeditron/Meditron3-8B", {"llama-3.1"}),
         ("vicuna-7b-v1.5", {"llama-2"}),
         ("vicuna-13b-v1.1", {"llama-1"}),
         ("merge-of-Llama-2-and-Llama-3.1", {"llama-2", "llama-3.1"}),
@@ -125,7 +128,95 @@ def test_names_tell_their_version(name, families):
     assert set(found) == families
 
 
-@pytest.mark.parametrize("name", ["Qwen2.5-7B", "mistral-7b", "william-13b", "gemma-2-9b", "panorama-3", "alabama-3b"])
+@pytest.mark.parametrize(
+    ("name", "declared", "families"),
+    [
+        ("llama3", {"llama-3.3"}, set()),
+        ("llama3-support", {"llama-3.1"}, set()),
+        ("llama-3-support", {"llama-3.2"}, set()),
+        ("llama3", {"llama-2"}, {"llama-3"}),
+        ("llama3", {"llama-4", "mit"}, {"llama-3"}),
+        ("Meta-Llama-3-8B", {"llama-3.1"}, {"llama-3"}),
+        ("llama3.1", {"llama-3.3"}, {"llama-3.1"}),
+        ("Llama-3.1-70B-Meditron", {"llama-3.1"}, {"llama-3.1"}),
+    ],
+)
+def test_llama3_means_any_of_its_generation_that_is_declared(name, declared, families):
+    assert set(families_in(name, facts_of_names.load(), declared)[0]) == families
+
+
+WORDS = ("heretic", "uncensored", "abliterated", "unfiltered")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Llama-heretic",
+        "Llama-HERETIC-8B",
+        "Llama3Heretic",
+        "LLAMAUNCENSORED",
+        "Llama-abliteratedV3",
+        "Llama-abliteratedv3",
+        "Llama-unc3nsored",
+        "u.n.c.e.n.s.o.r.e.d",
+        "un\u200bcensored",
+        "\u0430bliterated",
+        "wizarduncensored",
+        "uncensoredchat",
+    ],
+)
+def test_a_word_is_seen_however_it_is_written(name):
+    assert word_in([name], WORDS)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Llama-heretical-texts",
+        "Hereticism",
+        "heretics",
+        "there-ticket",
+        "sun-filtered-light",
+        "sunfiltered",
+        "uncensor",
+    ],
+)
+def test_a_part_of_another_word_is_no_word(name):
+    assert word_in([name], WORDS) is None
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "acme inc",
+        "ACME, Inc.",
+        "Acme\u3000Inc.",
+        "\uff21\uff43\uff4d\uff45 Inc.",
+        "Ac\u200bme Inc.",
+        "\u0410cm\u0435 In\u0441.",
+        "Acm\u03b5-Inc",
+        "A\u00adcme I\u2060nc",
+        "\U0001d400cme Inc",
+    ],
+)
+def test_an_entity_is_the_same_in_other_letters(name):
+    assert same_party(name, "Acme Inc.")
+
+
+@pytest.mark.parametrize("name", ["Acme GmbH", "Acme Incubator", "Acne Inc.", "Acme 2 Inc.", "***", "Acm\u00e9 Inc."])
+def test_another_name_is_another_entity(name):
+    assert not same_party(name, "Acme Inc.")
+
+
+@given(name=st.text(min_size=1, max_size=30))
+def test_a_name_is_always_the_same_entity_as_itself(name):
+    assert same_party(name, name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["Qwen2.5-7B", "mistral-7b", "william-13b", "gemma-2-9b", "panorama-3", "alabama-3b", "Apertus-8B-MeditronFO"],
+)
 def test_other_names_tell_nothing(name):
     assert families_in(name, facts_of_names.load()) == ((), False)
 
@@ -145,7 +236,7 @@ def test_a_look_alike_is_read_as_the_word(name):
         ("llama_3_acme", "Llama 3", True),
         ("Llama-3.1-Acme", "Llama 3", True),
         ("Llama-30B", "Llama 3", False),
-        ("Llama3-Acme", "Llama 3", False),
+        ("Llama3-Acme", "Llama 3", True),
         ("Llama-Acme", "Llama 3", False),
         ("Meta-Llama-3-8B", "Llama 3", False),
         ("Llama-Acme", "Llama", True),
@@ -158,6 +249,20 @@ def test_a_look_alike_is_read_as_the_word(name):
 )
 def test_the_name_prefix_is_taken_at_its_word(name, prefix, fits):
     assert begins_with(name, prefix) is fits
+
+
+def test_evidence_says_who_attested_that_a_model_comes_from_no_llama():
+    attested = {"attestedBy": "Jo Doe", "attestedOn": "2026-02-01", "evidence": "paper"}
+    sizes = {"numHiddenLayers": 22, "hiddenSize": 2048, "intermediateSize": 5632, "numAttentionHeads": 32}
+    shape = sizes | {"vocabSize": 32000}
+    base = model_of("tiny", families=["apache-2.0"], independence=attested, architectureFingerprint=shape)
+    tuned = model_of("tiny-chat", ("tiny", "Finetune"), servedName="tinyllama-chat")
+    for name in ("tiny", "tiny-chat"):
+        facts = resolve(name, CATALOG, [base, tuned])
+        verdict = judge(LicenseInput(model=facts, license=LicenseSpec(), namespace="team-a", acceptances=()))
+        assert verdict.allowed, verdict.message
+        (attestation,) = verdict.evidence.attestations
+        assert (attestation.rule, attestation.by, attestation.on) == ("P2", "Jo Doe", "2026-02-01")
 
 
 def test_models_that_were_merged_over_and_over_are_followed_once():

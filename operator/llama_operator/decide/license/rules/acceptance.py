@@ -155,7 +155,7 @@ def _dated(case: LicenseInput) -> Refusal | None:
         accepted = day(acceptance.spec.accepted_on)
         if accepted is None or acceptance.spec.accepted_on < (family.version_date or ""):
             why = "which is no date" if accepted is None else f"before its version {family.version_date} was published"
-        elif case.today is not None and accepted > case.today:
+        elif accepted > case.last_today:
             why = "which is in the future"
         else:
             continue

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from llama_operator.api.reasons import Reason
 from llama_operator.api.v1alpha1.licensepolicy import UNRESOLVED, LicensePolicy, Permission, Requirement, TierPolicy
+from llama_operator.api.v1alpha1.llamamodel import OTHER_FAMILY
 from llama_operator.decide.license.check import Check, Refusal, in_a_house, under_acceptance_in_a_house
 from llama_operator.decide.license.facts import LicenseInput, same_party
 from llama_operator.decide.license.rules.acceptance import acceptances_used
@@ -15,7 +16,9 @@ from llama_operator.decide.license.rules.acceptance import acceptances_used
 
 def governing(case: LicenseInput) -> Iterator[tuple[LicensePolicy, TierPolicy]]:
     """Entries of the policies for the tiers of the model's families; all of them apply."""
-    tiers = {str(family.tier) for family in case.model.families if family.acceptance_required}
+    tiers = {
+        str(family.tier) for family in case.model.families if family.acceptance_required or family.id == OTHER_FAMILY
+    }
     tiers = tiers or {str(case.model.tier)}
     for policy in case.policies:
         for entry in policy.spec.tiers:

@@ -17,10 +17,10 @@ _MARKS = re.compile(
 def begins_with(name: str, prefix: str) -> bool:
     """Whether the name begins as the license asks: `Llama`, or `Llama 3`.
 
-    Case does not count, and a space may be a hyphen or an underscore: the license fixes neither. `Llama 30B` does not
-    begin with `Llama 3`.
+    Case does not count, and a space may be a hyphen, an underscore or nothing: the license fixes neither. `Llama 30B` does
+    not begin with `Llama 3`.
     """
-    words = re.escape(prefix).replace(r"\ ", "[ _-]")
+    words = re.escape(prefix).replace(r"\ ", "[ _-]?")
     end = "(?![0-9])" if prefix[-1].isdigit() else ""
     return re.match(words + end, name, flags=re.IGNORECASE | re.ASCII) is not None
 

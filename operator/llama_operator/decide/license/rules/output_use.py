@@ -43,10 +43,8 @@ def _only_own_family(case: LicenseInput) -> Refusal | None:
 def _improved(case: LicenseInput) -> Iterator[tuple[str, tuple[LicenseFamily, ...]]]:
     """Models that answers of the model improve, with the license families of their weights."""
     for target in case.trained:
-        families = target.needing_acceptance
         # Being trained on the answers puts the families of the model on the target; they say nothing about its weights.
-        steps = [step for step in target.derivations if step.model == target.name]
-        yield target.name, steps[0].weights_families if steps else families
+        yield target.name, tuple(family for family in target.weights if family.acceptance_required)
 
 
 def _not_made_in_breach(case: LicenseInput) -> Refusal | None:
@@ -92,7 +90,7 @@ def _trained_under_name(case: LicenseInput) -> Refusal | None:
             "spec.license.trainedModels names none",
             "name them in spec.license.trainedModels",
         )
-    served = {facts.name: facts.served_name for facts in case.trained}
+    served = dict(zip(case.license.trained_models, (facts.served_name for facts in case.trained), strict=False))
     for target in case.license.trained_models:
         name = served.get(target, target)
         wrong = next((prefix for prefix in prefixes if not begins_with(name, prefix)), None)

@@ -79,7 +79,7 @@ def _trade_list_checked(case: LicenseInput) -> Refusal | None:
         for acceptance in acceptances_used(case):
             checked = day(acceptance.spec.trade_list_checked_on)
             too_old = checked is not None and case.today is not None and case.today > checked + timedelta(days=days)
-            if checked is None or too_old or (case.today is not None and checked > case.today):
+            if checked is None or too_old or checked > case.last_today:
                 return Refusal(
                     f"LicensePolicy {policy.metadata.name} requires a check of the licensee against trade control lists every "
                     f"{days} days; LicenseAcceptance {acceptance.metadata.name} has "

@@ -1,12 +1,13 @@
 """Checks of the model and its use: P2 (lineage known), P4 (research only), P16 (field), P18 (safety removed)."""
 
 from collections.abc import Iterator
+from datetime import date
 
 from llama_operator.api.reasons import Reason
 from llama_operator.api.v1alpha1.llamadeployment import Purpose, UseCase
 from llama_operator.catalog import lineage
 from llama_operator.decide.license.check import Check, Refusal, always, under
-from llama_operator.decide.license.facts import LicenseInput, ModelFacts
+from llama_operator.decide.license.facts import LicenseInput, ModelFacts, day
 from llama_operator.decide.license.signals import word_in
 
 _RULED_OUT = frozenset({UseCase.MILITARY, UseCase.WEAPONS, UseCase.CRITICAL_INFRASTRUCTURE})
@@ -20,6 +21,13 @@ _RULED_OUT_IN_RESEARCH = frozenset(
 
 def _resolved(case: LicenseInput) -> Refusal | None:
     model = case.model
+    for attested in model.attested:
+        if (day(attested.attested_on) or date.max) > case.last_today:
+            return Refusal(
+                f"spec.independence of the LlamaModel behind {model.name} is dated {attested.attested_on}, which is in the "
+                "future or no date",
+                "record the day on which it was attested",
+            )
     if not model.unresolved and model.families:
         return None
     why = "; ".join(model.unresolved) or f"the license of {model.name} is not resolved"
