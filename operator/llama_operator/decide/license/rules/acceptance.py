@@ -88,7 +88,8 @@ def _covers_namespace(case: LicenseInput) -> Refusal | None:
 def _one_licensee(case: LicenseInput) -> Refusal | None:
     """A namespace belongs to one entity: a deployment cannot pick the licensee that suits it best."""
     leading = case.acceptance
-    if leading is None:
+    # One that does not cover the namespace is refused for that; it makes no second licensee there.
+    if leading is None or case.namespace not in leading.spec.namespaces:
         return None
     for other in case.acceptances or ():
         if (
