@@ -35,6 +35,11 @@ BROKEN_RECORDS = {
     "metadata.name": ("llama_model", {"name": "a" * 64}),
     "spec.lineage.derivedFrom": ("llama_model", {"name": "loop", "lineage": [("loop", "Merge")]}),
     "spec.lineage": ("llama_model", {"lineage": []}),
+    "spec.otherLicense": ("llama_model", {"licenseFamilies": ["other"]}),
+    "spec.independence": (
+        "llama_model",
+        {"independence": {"attestedBy": "Jo Doe", "attestedOn": "2026-03-02", "evidence": "DOC-4711"}},
+    ),
     "spec.tiers": ("license_policy", {"tiers": [{"tier": "CommunityLlama2"}, {"tier": "CommunityLlama2"}]}),
 }
 """Builder and contents of a license record that breaks the rule on a field."""

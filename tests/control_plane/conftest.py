@@ -101,10 +101,15 @@ class User:
         done = self.kubectl("get", kind, name, "-o", "json", check=False)
         return json.loads(done.stdout) if done.returncode == 0 else None
 
-    def apply(self, sample, name="chat", **spec):
+    def sample(self, sample, name="chat", **spec):
+        """The manifest of a sample for this namespace, with other parts of its spec."""
         obj = yaml.safe_load((SAMPLES / f"{sample}.yaml").read_text(encoding="utf-8"))
         obj["metadata"] = {"name": name, "namespace": self.namespace}
         obj["spec"] |= spec
+        return obj
+
+    def apply(self, sample, name="chat", **spec):
+        obj = self.sample(sample, name, **spec)
         if obj["spec"].get("license", {}).get("acceptance"):
             obj["spec"]["license"]["acceptance"] = self.namespace
         self.kubectl("apply", "-f", "-", stdin=json.dumps(obj, default=str))
