@@ -19,7 +19,7 @@ def main() -> int:
     """Run; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m stages", description="Run the stages of `make test` side by side.")
     parser.add_argument("names", nargs="*", metavar="STAGE", help=f"of {', '.join(each.name for each in STAGES)}")
-    parser.add_argument("--at-once", type=int, default=(os.cpu_count() or 1) + 1, help="stages that run side by side")
+    parser.add_argument("--at-once", type=int, default=os.cpu_count() or 1, help="stages that run side by side")
     options = parser.parse_args()
     if unknown := sorted(set(options.names) - {each.name for each in STAGES}):
         parser.error(f"unknown stage {unknown[0]!r}: choose from {', '.join(each.name for each in STAGES)}")
