@@ -149,13 +149,13 @@ class MemoryClient:
     ) -> Listing:
         """List a kind, by namespace and name; see `Cluster.list`."""
         await asyncio.sleep(0)
-        objects = (
-            stored.to_object()
-            for stored in self._store
-            if stored.ref.kind == kind
-            and namespace in {None, stored.ref.namespace}
-            and labels.items() <= stored.metadata.get("labels", {}).items()
-        )
+        chosen = [
+            stored
+            for stored in self._store.of(kind)
+            if namespace in {None, stored.ref.namespace} and labels.items() <= stored.metadata.get("labels", {}).items()
+        ]
+        chosen.sort(key=lambda stored: (stored.ref.namespace, stored.ref.name))
+        objects = (stored.to_object() for stored in chosen)
         if fields:
             objects = (obj for obj in objects if all(_field(obj, path) == value for path, value in fields.items()))
         return Listing(tuple(objects), str(self._store.version))

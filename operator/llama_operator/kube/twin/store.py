@@ -92,7 +92,7 @@ class Store:
     """Objects by address and the changes that led there, as many as `history` says."""
 
     def __init__(self, history: int) -> None:
-        self._objects: dict[Ref, Stored] = {}
+        self._objects: dict[Kind, dict[Ref, Stored]] = {}
         self._homes: dict[str, str] = {}
         self._ending: set[Ref] = set()
         self._version = _FIRST_VERSION
@@ -113,11 +113,15 @@ class Store:
 
     def get(self, ref: Ref) -> Stored | None:
         """Return the object at `ref`, if there is one."""
-        return self._objects.get(ref)
+        return self._objects.get(ref.kind, {}).get(ref)
 
     def __iter__(self) -> Iterator[Stored]:
         """All objects, by kind, namespace and name, as etcd keeps them."""
-        return iter([self._objects[ref] for ref in sorted(self._objects, key=_by_address)])
+        return iter(sorted((stored for of in self._objects.values() for stored in of.values()), key=_address))
+
+    def of(self, kind: Kind) -> Iterator[Stored]:
+        """Objects of a kind, in no order: a list of one kind must not cost more because there are others."""
+        return iter(self._objects.get(kind, {}).values())
 
     @property
     def ending(self) -> bool:
@@ -130,8 +134,9 @@ class Store:
 
     def put(self, stored: Stored) -> None:
         """Add or replace an object."""
-        known = stored.ref in self._objects
-        self._objects[stored.ref] = stored
+        objects = self._objects.setdefault(stored.ref.kind, {})
+        known = stored.ref in objects
+        objects[stored.ref] = stored
         self._homes[stored.uid] = stored.ref.namespace
         if stored.deleted is not None:
             self._ending.add(stored.ref)
@@ -139,7 +144,7 @@ class Store:
 
     def remove(self, last: Stored) -> None:
         """Remove an object; watches see `last`."""
-        del self._objects[last.ref]
+        del self._objects[last.ref.kind][last.ref]
         del self._homes[last.uid]
         self._ending.discard(last.ref)
         self._tell(_Change(EventType.DELETED, last))
@@ -191,7 +196,8 @@ def _by_name(manager: Manager) -> tuple[str, str, str]:
     return manager.operation.value, manager.name, manager.subresource
 
 
-def _by_address(ref: Ref) -> tuple[str, str, str, str]:
+def _address(stored: Stored) -> tuple[str, str, str, str]:
+    ref = stored.ref
     return ref.kind.api_version, ref.kind.kind, ref.namespace, ref.name
 
 
