@@ -131,7 +131,7 @@ def _weight_faults(folder: Path, declared: DeclaredContents, *, reads_all: bool)
     if found:
         return found
     names = sorted(name for name in sizes if name.endswith(".safetensors"))
-    return [*headers.faults(folder, weights.read_by_engine(names, index), declared)]
+    return [*headers.faults(folder, weights.read_by_engine(names, index), declared, weights.placed(index))]
 
 
 def _read(path: Path, most: int) -> bytes | None:

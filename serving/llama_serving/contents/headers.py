@@ -1,4 +1,4 @@
-"""Reads the headers of safetensors files on disk: are they whole, and of the declared shape? Called by `contents.check`.
+"""Reads the headers of safetensors files on disk: whole, without doubt, of the declared shape? Called by `contents.check`.
 
 A header is a length of eight bytes and JSON with the name, shape and place of every tensor. Nothing else is read.
 """
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from llama_serving.config import DeclaredContents
+from llama_serving.contents.weights import INDEX, shown
 
 _LARGEST: Final = 100_000_000
 """Bytes; the limit of the format itself."""
@@ -32,10 +33,21 @@ class _Seen:
 
     layers: set[int] = field(default_factory=set)
     embedding: Any = None
+    places: dict[str, list[str]] = field(default_factory=dict)
+    """The files that hold each tensor."""
 
 
-def faults(folder: Path, names: Iterable[str], declared: DeclaredContents) -> Iterator[str]:
-    """Say which of the files `names` are damaged; where none is, in what the tensors are not of the declared shape."""
+def faults(
+    folder: Path, names: Iterable[str], declared: DeclaredContents, placed: Mapping[str, str] | None = None
+) -> Iterator[str]:
+    """Say which files are damaged; where none is, which tensors are in doubt or not of the declared shape.
+
+    Args:
+        folder: The model's folder.
+        names: The weight files in it that the engine reads.
+        declared: The shape that was declared.
+        placed: The file of every tensor, as the index tells it; None without an index.
+    """
     seen, damaged = _Seen(), False
     for name in names:
         try:
@@ -47,8 +59,9 @@ def faults(folder: Path, names: Iterable[str], declared: DeclaredContents) -> It
             damaged = True
             yield f"{name} cannot be read: {error.strerror}"
         else:
-            _note(header, seen)
+            _note(name, header, seen)
     if not damaged:
+        yield from _misplaced(seen, placed or {})
         yield from _shapes(seen, declared)
 
 
@@ -73,12 +86,25 @@ def _header(path: Path) -> Mapping[str, Any]:
     return tensors
 
 
-def _note(header: Mapping[str, Any], seen: _Seen) -> None:
+def _note(file: str, header: Mapping[str, Any], seen: _Seen) -> None:
     for name, tensor in header.items():
+        seen.places.setdefault(name, []).append(file)
         if (layer := _LAYER.fullmatch(name)) is not None:
             seen.layers.add(int(layer[1]))
         elif _EMBEDDING.fullmatch(name) is not None:
             seen.embedding = tensor.get("shape")
+
+
+def _misplaced(seen: _Seen, placed: Mapping[str, str]) -> Iterator[str]:
+    """Tell tensors of which an engine may load another copy than the index says.
+
+    vLLM takes from the index which files to read, and then loads every tensor of each: of two copies the last one wins.
+    """
+    if absent := sorted(name for name, file in placed.items() if file not in seen.places.get(name, ())):
+        yield f"{INDEX} says that {placed[absent[0]]} has {shown(absent)}, which it has not"
+    if twice := sorted(name for name, files in seen.places.items() if len(files) > 1):
+        files = " and ".join(seen.places[twice[0]][:2])
+        yield f"{shown(twice)} is in {files}: remove the copy that does not count (the engine would load the last one)"
 
 
 def _shapes(seen: _Seen, declared: DeclaredContents) -> Iterator[str]:

@@ -44,12 +44,20 @@ def faults(
             return
         if missing := sorted(named - set(here)):
             yield (
-                f"{INDEX} names {_some(missing)}, which {'is' if len(missing) == 1 else 'are'} not there (finish the upload, "
+                f"{INDEX} names {shown(missing)}, which {'is' if len(missing) == 1 else 'are'} not there (finish the upload, "
                 "or remove an index that is left over)"
             )
         if reads_all and (more := sorted(set(here) - named)):
-            yield f"{_some(more)} is not in {INDEX}, and loadFormat RunaiStreamer would read it too: remove it"
+            yield f"{shown(more)} is not in {INDEX}, and loadFormat RunaiStreamer would read it too: remove it"
     yield from _not_as_declared(sizes, here if reads_all else read_by_engine(here, index), declared)
+
+
+def placed(index: Any) -> dict[str, str] | None:
+    """The file of every tensor, as an index tells it; None if it is none."""
+    names = index.get("weight_map") if isinstance(index, dict) else None
+    if not isinstance(names, dict) or not names or not all(isinstance(name, str) for name in names.values()):
+        return None
+    return names
 
 
 def read_by_engine(names: list[str], index: Any) -> list[str]:
@@ -62,11 +70,11 @@ def _without_safetensors(sizes: Mapping[str, int]) -> str:
     pickles = sorted(n for n in sizes if n.lower().endswith(_PICKLES) and _OF_TRAINING.fullmatch(n) is None)
     if pickles:
         return (
-            f"it has pickled weights only ({_some(pickles)}). Reading a pickle can run code of its maker, so none is ever "
+            f"it has pickled weights only ({shown(pickles)}). Reading a pickle can run code of its maker, so none is ever "
             "read: convert them to safetensors (save_pretrained of transformers writes them)"
         )
     if ggufs := sorted(name for name in sizes if name.lower().endswith(".gguf")):
-        return f"it has GGUF files only ({_some(ggufs)}), which this engine does not read: take the safetensors of the model"
+        return f"it has GGUF files only ({shown(ggufs)}), which this engine does not read: take the safetensors of the model"
     if _ADAPTER in sizes:
         return f"it has an adapter only ({_ADAPTER}): merge it into its base model"
     return "it has no weights (*.safetensors) at its top"
@@ -89,10 +97,8 @@ def _unindexed(here: list[str]) -> Iterator[str]:
 
 
 def _named(index: Any) -> set[str] | None:
-    names = index.get("weight_map") if isinstance(index, dict) else None
-    if not isinstance(names, dict) or not names or not all(isinstance(name, str) for name in names.values()):
-        return None
-    return set(names.values())
+    files = placed(index)
+    return None if files is None else set(files.values())
 
 
 def _not_as_declared(sizes: Mapping[str, int], read: list[str], declared: DeclaredContents) -> Iterator[str]:
@@ -112,8 +118,9 @@ def _bytes(size: int | None) -> str:
     return "no such file" if size is None else f"{size} bytes"
 
 
-def _some(names: list[str]) -> str:
-    shown = ", ".join(name[:96] for name in names[:_SHOWN])
+def shown(names: list[str]) -> str:
+    """The first of `names`, as a condition can hold them."""
+    first = ", ".join(name[:96] for name in names[:_SHOWN])
     # A name may hold anything that a file system takes.
-    safe = "".join(character if character.isprintable() else "?" for character in shown)
+    safe = "".join(character if character.isprintable() else "?" for character in first)
     return safe if len(names) <= _SHOWN else f"{safe} and {len(names) - _SHOWN} more"

@@ -32,8 +32,8 @@ CONFIG = {
 }
 
 
-def safetensors(size=64):
-    header = json.dumps({"x": {"dtype": "U8", "shape": [size], "data_offsets": [0, size]}}).encode()
+def safetensors(size=64, name="x"):
+    header = json.dumps({name: {"dtype": "U8", "shape": [size], "data_offsets": [0, size]}}).encode()
     return struct.pack("<Q", len(header)) + header + bytes(size)
 
 
@@ -58,7 +58,8 @@ def folder(tmp_path):
 def sharded(folder, *, names, there=None):
     (folder / "model.safetensors").unlink()
     for name in names if there is None else there:
-        (folder / name).write_bytes(safetensors())
+        tensor = f"layer.{names.index(name)}" if name in names else "x"
+        (folder / name).write_bytes(safetensors(name=tensor))
     index = {"metadata": {"total_size": 1}, "weight_map": {f"layer.{n}": name for n, name in enumerate(names)}}
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))
 
@@ -335,6 +336,26 @@ def test_a_streamer_reads_files_beside_the_index_too(folder):
     streams = config_of(folder).engine.model_copy(update={"load_format": "runai_streamer"})
     with pytest.raises(CheckpointRefusedError, match=r"consolidated\.safetensors is not in .* would read it too"):
         check_source(config_of(folder, engine=streams))
+
+
+def test_a_tensor_in_two_files_that_the_engine_reads_is_refused(folder):
+    sharded(folder, names=SHARDS)
+    (folder / SHARDS[1]).write_bytes(tensors(layer__0=[1], layer__1=[1]))
+    assert f"layer.0 is in {SHARDS[0]} and {SHARDS[1]}: remove the copy that does not count" in refusal(folder)
+    (folder / "model.safetensors.index.json").unlink()
+    assert "layer.0 is in" in refusal(folder)
+
+
+def test_a_tensor_that_is_not_in_the_file_of_the_index_is_refused(folder):
+    sharded(folder, names=SHARDS)
+    (folder / SHARDS[0]).write_bytes(safetensors(name="other"))
+    assert f"model.safetensors.index.json says that {SHARDS[0]} has layer.0, which it has not" in refusal(folder)
+
+
+def test_a_tensor_that_only_the_index_lacks_does_not_matter(folder):
+    sharded(folder, names=SHARDS)
+    (folder / SHARDS[1]).write_bytes(tensors(layer__1=[1], rotary__inv_freq=[1]))
+    assert check_source(config_of(folder))
 
 
 def test_the_index_of_a_copy_with_more_shards_is_refused(folder):
