@@ -7,6 +7,7 @@ import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, timedelta
+from functools import cached_property, lru_cache
 
 from llama_operator.api.v1alpha1.licenseacceptance import AcceptanceState, LicenseAcceptance
 from llama_operator.api.v1alpha1.licensepolicy import UNRESOLVED, LicensePolicy, Tier
@@ -95,7 +96,7 @@ _RETIRED = frozenset({AcceptanceState.SUPERSEDED, AcceptanceState.WITHDRAWN})
 """States of records that count for nothing any more, although no license has ended."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class LicenseInput:
     """One case for the chain: a model, its use, and the acceptances and policies that exist."""
 
@@ -127,13 +128,13 @@ class LicenseInput:
         """The latest day that may be today where somebody signs: east of Greenwich the day begins earlier."""
         return date.max if self.today is None else self.today + timedelta(days=1)
 
-    @property
+    @cached_property
     def needing_acceptance(self) -> tuple[LicenseFamily, ...]:
         """Families that must be accepted, the guard's included."""
         guard = self.guard.needing_acceptance if self.guard else ()
         return tuple({family.id: family for family in self.model.needing_acceptance + guard}.values())
 
-    @property
+    @cached_property
     def acceptance(self) -> LicenseAcceptance | None:
         """The acceptance that the spec names, or the one that counts in its place; None if there is none.
 
@@ -185,5 +186,7 @@ def same_party(one: str, other: str) -> bool:
     return _party(one) == _party(other)
 
 
+@lru_cache(maxsize=4096)
 def _party(name: str) -> str:
+    """A chain of one verdict compares the same few names some fifty times."""
     return "".join(letter for letter in signals.plain(name) if unicodedata.category(letter)[0] not in "CPZ") or name
