@@ -25,6 +25,7 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
+from bench import judged
 from control_plane import saved_planes
 from control_plane.plane import ControlPlane, free_port
 from llama_operator import catalog
@@ -269,9 +270,21 @@ async def latency(cluster: KubernetesCluster, report: Report, *, fleet: int, cha
     )
 
 
-async def measure(plane: ControlPlane, count: int) -> None:
-    """Run all of it."""
-    report = Report()
+async def judging(plane: ControlPlane, report: Report) -> None:
+    """A pass that judges five revisions beside one that judges one, on the real API server, through the operator's cache."""
+    plane.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": judged.NAMESPACE}})
+    managers = ("kubectl", "kuberay-operator", "llama-operator")
+    async with contextlib.AsyncExitStack() as stack:
+        clients = [
+            await stack.enter_async_context(connect(plane.kubeconfig, field_manager=manager)) for manager in managers
+        ]
+        one, five = await judged.one_and_five(lambda: judged.Cast(*clients))
+    report.add("idle pass that judges one revision, and five", f"{one * 1e3:.2f} and {five * 1e3:.2f} ms")
+    report.add("five revisions judged, to one", f"{five / one:.2f} times")
+
+
+async def measure(plane: ControlPlane, report: Report, count: int) -> None:
+    """Measure a fleet of `count` deployments."""
     plane.apply(*({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}} for name in namespaces()))
     async with connect(plane.kubeconfig, field_manager="bench") as cluster:
         await prepare(cluster)
@@ -284,8 +297,6 @@ async def measure(plane: ControlPlane, count: int) -> None:
             )
             await latency(cluster, report, fleet=count, changes=50, seconds=60)
             report.add("operator memory at the end (PSS)", f"{process.memory_full_info().pss / 1e6:,.0f} MB")
-    print()
-    report.show()
 
 
 def main() -> int:
@@ -293,8 +304,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--deployments", type=int, default=1000, help="default: 1000")
     arguments = parser.parse_args()
+    report = Report()
+    # Its objects would count in the other measurement.
     with saved_planes.control_plane() as plane:
-        asyncio.run(measure(plane, arguments.deployments))
+        asyncio.run(judging(plane, report))
+    with saved_planes.control_plane() as plane:
+        asyncio.run(measure(plane, report, arguments.deployments))
+    print()
+    report.show()
     return 0
 
 

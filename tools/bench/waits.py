@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -21,10 +21,10 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from bench import judged
 from llama_operator import catalog
 from llama_operator.api.v1alpha1.llamadeployment import LlamaDeployment
 from llama_operator.cli.shared import files
-from llama_operator.cli.shared.documents import documents
 from llama_operator.decide.decision import decide
 from llama_operator.decide.observed import Observed, Settings
 from llama_operator.decide.plan.request import find_plan
@@ -50,19 +50,6 @@ PROCESSES = {
     PLAN: ("-m", "llama_operator.cli.main", "plan", "-f", str(SAMPLE)),
 }
 DEPLOYMENTS = 500
-LICENSED = ROOT / "manifests" / "samples" / "llama-3.3-70b-fp8-h100.yaml"
-MODELS = (
-    {"name": "llama-3.1-8b"},
-    {"name": "llama-3.1-8b", "precision": "FP8"},
-    {"name": "llama-3.1-70b"},
-    {"name": "llama-3.1-70b", "precision": "FP8"},
-    {"name": "llama-3.3-70b-instruct"},
-)
-"""Under the licenses that the sample of acceptances covers; each is a revision of its own."""
-SERVING = {
-    "numServeEndpoints": 1,
-    "activeServiceStatus": {"applicationStatuses": {"llama": {"status": "RUNNING", "message": ""}}},
-}
 MANIFEST = {"apiVersion": "llama-operator.io/v1alpha1", "kind": "LlamaDeployment"}
 OBJECTIVES = {"requestsPerMinute": 600, "timeToFirstTokenMilliseconds": 2000, "timePerOutputTokenMilliseconds": 50}
 
@@ -122,41 +109,6 @@ async def reconciles() -> tuple[float, float]:
     return times[0], times[2]
 
 
-async def judged(models: Sequence[dict[str, str]]) -> float:
-    """Seconds of an idle pass over a deployment that has served each of `models`, the last one now."""
-    memory = MemoryCluster(now=lambda: datetime.now(UTC))
-    user, kuberay = memory.client("kubectl"), memory.client("kuberay-operator")
-    for record in documents(LICENSED.with_name("license-acceptance.yaml")):
-        await user.apply(record)
-    (sample,) = documents(LICENSED)
-    metadata = sample["metadata"]
-    ref = Ref(kinds.LLAMA_DEPLOYMENT, metadata["namespace"], metadata["name"])
-    ports = Ports(
-        cluster=memory.client("llama-operator"),
-        serving=NoServingReader(),
-        catalog=catalog.load(),
-        settings=Settings(checks_access=False),
-        now=lambda: datetime.now(UTC),
-    )
-    for model in models:
-        named = {"acceptance": f"acme-llama-{model['name'][len('llama-') :][:3].replace('.', '-')}"}
-        spec = sample["spec"] | {"model": model, "license": sample["spec"]["license"] | named}
-        await user.apply(sample | {"spec": spec})
-        await reconcile(ports, ref)
-        for service in (await user.list(kinds.RAY_SERVICE)).items:
-            await kuberay.apply_status(kinds.identity(service) | {"status": SERVING})
-        await reconcile(ports, ref)
-    await reconcile(ports, ref)
-    if len((await user.list(kinds.CONTROLLER_REVISION)).items) != len(models):
-        raise RuntimeError("every revision has to be remembered: it may be gone back to, so it is judged")
-    times = []
-    for _ in range(50):
-        began = time.perf_counter()
-        await reconcile(ports, ref)
-        times.append(time.perf_counter() - began)
-    return statistics.median(times)
-
-
 def plans(known: catalog.Catalog, objectives: dict[str, int] | None) -> Callable[[], object]:
     """Plan every model on every accelerator, as a manifest without further wishes or with objectives asks for it."""
     asked = []
@@ -207,7 +159,7 @@ def main() -> int:
         "first pass of a reconcile, in memory", f"{first * 1e3:.2f} ms", f"{first / decision:.1f}", "decision"
     )
     table.add_row("idle pass of a reconcile, in memory", f"{idle * 1e3:.2f} ms", f"{idle / first:.2f}", "first pass")
-    one, five = asyncio.run(judged(MODELS[-1:])), asyncio.run(judged(MODELS))
+    one, five = asyncio.run(judged.one_and_five(judged.in_memory))
     table.add_row("idle pass that judges five revisions", f"{five * 1e3:.2f} ms", f"{five / one:.2f}", "one revision")
     Console().print(table)
     return 0
