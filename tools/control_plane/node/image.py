@@ -10,9 +10,9 @@ import io
 import json
 import subprocess
 import tarfile
-from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
 
 USER = 1000
 """User and group of the image, as in Ray's own images; pods that must not run as root need a number."""
@@ -32,12 +32,14 @@ class Image:
         command: Entry point; empty where the pod brings one.
         path: Value of PATH.
         copies: Files of this machine to copy to the same place, executable.
+        kept: Files in the user's home, by their path below it.
     """
 
     name: str
     command: Sequence[str] = ()
     path: str = "/usr/local/bin:/usr/bin:/bin"
     copies: Sequence[Path] = ()
+    kept: Mapping[str, bytes] = field(default_factory=dict)
 
 
 def write(image: Image, target: Path) -> Path:
@@ -101,6 +103,11 @@ def _layer(image: Image) -> bytes:
         }
         for path, text in accounts.items():
             _add_file(archive, path, text.encode())
+        folders = {str(parent) for name in image.kept for parent in PurePosixPath(name).parents} - {"."}
+        for path in sorted(folders):
+            _add_folder(archive, f"{HOME.strip('/')}/{path}", 0o755, owner=USER)
+        for name, content in image.kept.items():
+            _add_file(archive, f"{HOME.strip('/')}/{name}", content)
         for source in image.copies:
             _add_file(archive, str(source).lstrip("/"), source.read_bytes(), mode=0o755)
     return buffer.getvalue()

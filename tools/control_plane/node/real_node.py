@@ -183,8 +183,23 @@ def _images(folder: Path, settings: NodeSettings) -> list[Path]:
     # containerd leaves our mounts out of the container that holds a pod's namespaces: its image has to be whole.
     sleep = Path("/usr/bin/sleep")
     pause = image.Image(name=PAUSE_IMAGE, command=(str(sleep), "infinity"), copies=image.with_libraries(sleep))
-    wanted = [pause, *(image.Image(name=image.full_reference(name), path=path) for name in settings.images)]
+    wanted = [
+        pause,
+        *(
+            image.Image(name=image.full_reference(name), path=path, kept=_known_to_vllm(Path.home()))
+            for name in settings.images
+        ),
+    ]
     return [image.write(each, folder / "images" / f"{index}.tar") for index, each in enumerate(wanted)]
+
+
+def _known_to_vllm(home: Path) -> dict[str, bytes]:
+    """What vLLM has found out about classes of models on this machine, if it ran here: each look costs a pod 10 s of CPU.
+
+    vLLM compares it with the code that it has, and looks again if that is another one.
+    """
+    kept = Path(".cache/vllm/modelinfos")
+    return {str(kept / file.name): file.read_bytes() for file in sorted((home / kept).glob("*.json"))}
 
 
 def _publish_api(plane: Plane, network: Network, port: int) -> None:

@@ -35,6 +35,13 @@ def test_an_image_runs_as_a_user_with_a_number_and_a_home(archive):
     assert files["lib64"].linkname == "usr/lib64"
 
 
+def test_files_of_the_home_belong_to_the_user(archive):
+    _, _, files = archive(image.Image(name="docker.io/a/b:1", kept={".cache/vllm/modelinfos/a.json": b"{}"}))
+    assert files["home/ray/.cache/vllm"].isdir()
+    assert files["home/ray/.cache/vllm"].uid == 1000
+    assert files["home/ray/.cache/vllm/modelinfos/a.json"].size == 2
+
+
 def test_the_same_image_gives_the_same_bytes(tmp_path):
     wanted = image.Image(name="docker.io/a/b:1", command=("/bin/true",))
     first, second = (image.write(wanted, tmp_path / name).read_bytes() for name in ("first.tar", "second.tar"))
