@@ -76,7 +76,7 @@ def namespace(plane):
 
 
 def until(look, what, patience=PATIENCE):
-    """Wait until `look` returns something true; returns it. A look is a kubectl, so what takes long is looked at less often."""
+    """Wait until `look` returns something true; returns it. What takes long is looked at less often."""
     end, pause = time.monotonic() + patience, 0.2
     while not (found := look()):
         assert time.monotonic() < end, f"never came true: {what}"
@@ -94,12 +94,12 @@ class User:
     def kubectl(self, *arguments, **options):
         return self.plane.kubectl(*arguments, "-n", self.namespace, **options)
 
-    def get(self, kinds, *selector):
-        return json.loads(self.kubectl("get", kinds, *selector, "-o", "json", "--show-managed-fields").stdout)["items"]
+    def get(self, kinds, labels=""):
+        """What `kubectl get KINDS -l LABELS` reads, without the kubectl: those who wait look often."""
+        return self.plane.api.list(kinds, namespace=self.namespace, labels=labels)
 
     def one(self, kind, name):
-        done = self.kubectl("get", kind, name, "-o", "json", check=False)
-        return json.loads(done.stdout) if done.returncode == 0 else None
+        return self.plane.api.find(kind, name, namespace=self.namespace)
 
     def sample(self, sample, name="chat", **spec):
         """The manifest of a sample for this namespace, with other parts of its spec."""
@@ -133,8 +133,7 @@ class User:
 
     def services(self, name="chat"):
         return {
-            each["metadata"]["name"]
-            for each in self.get("rayservices.ray.io", "-l", f"llama-operator.io/deployment={name}")
+            each["metadata"]["name"] for each in self.get("rayservices.ray.io", f"llama-operator.io/deployment={name}")
         }
 
     def traffic(self, name="chat"):
@@ -142,13 +141,13 @@ class User:
 
     def bounds(self, name):
         """Bounds of the worker groups of the deployment's RayClusters."""
-        clusters = self.get("rayclusters.ray.io", "-l", f"llama-operator.io/deployment={name}")
+        clusters = self.get("rayclusters.ray.io", f"llama-operator.io/deployment={name}")
         groups = (group for each in clusters for group in each["spec"]["workerGroupSpecs"])
         return [(group["minReplicas"], group["maxReplicas"]) for group in groups]
 
     def pods(self, role):
         """Pods of a role that nobody is deleting."""
-        found = self.get("pods", "-l", f"ray.io/node-type={role}")
+        found = self.get("pods", f"ray.io/node-type={role}")
         return [each for each in found if "deletionTimestamp" not in each["metadata"]]
 
     def written(self, name=""):

@@ -49,7 +49,7 @@ def end(tenant, eventually):
         (job,) = eventually(lambda: tenant.get("jobs.batch"), "the Job is there")
         name = job["metadata"]["name"]
         label = f"llama-operator.io/preflight={name}"
-        (pod,) = eventually(lambda: tenant.get("pods", "-l", label), "the Job has a pod")
+        (pod,) = eventually(lambda: tenant.get("pods", label), "the Job has a pod")
         patch = json.dumps({"status": pod_status(access, code)})
         tenant.kubectl("patch", "pod", pod["metadata"]["name"], "--subresource=status", "--type=merge", "-p", patch)
         kind = "Failed" if code else "Complete"

@@ -51,7 +51,7 @@ def test_kubectl_shows_waits_scales_and_deletes(eventually, user, operator, h100
     assert {"RevisionStarted", "Ready"} <= reasons
     user.kubectl("delete", "lld", "chat", "--timeout=240s")
     eventually(
-        lambda: not user.get(f"{CHILDREN},rayclusters.ray.io,pods", "-l", "llama-operator.io/deployment=chat"),
+        lambda: not user.get(f"{CHILDREN},rayclusters.ray.io,pods", "llama-operator.io/deployment=chat"),
         "nothing is left",
     )
 

@@ -20,7 +20,7 @@ def acceptance(user):
     """Name of the record that the sample rests on."""
     for number in (0, 1):
         name = f"{user.namespace}-{number}" if number else user.namespace
-        record = json.loads(user.plane.kubectl("get", "licenseacceptance", name, "-o", "json").stdout)
+        record = user.plane.api.find("licenseacceptance", name)
         if "llama-3.3" in record["spec"]["families"]:
             return name
     raise AssertionError("the samples have an acceptance of Llama 3.3")

@@ -24,7 +24,7 @@ def start_karpenter(plane):
 
 
 def node_names(plane):
-    return {each["metadata"]["name"] for each in plane.read("nodes", "-l", karpenter.POOL_LABEL)["items"]}
+    return {each["metadata"]["name"] for each in plane.api.list("nodes", labels=karpenter.POOL_LABEL)}
 
 
 def bound_to(user):
@@ -42,7 +42,7 @@ def test_a_replica_over_two_nodes_says_that_they_are_missing_gets_them_and_gives
     eventually(lambda: len(bound_to(user) - {None}) == 2, "each worker has a node of its own")
     made = node_names(plane)
     assert bound_to(user) == made
-    for node in plane.read("nodes", *made)["items"]:
+    for node in plane.api.list("nodes", labels=karpenter.POOL_LABEL):
         assert node["metadata"]["labels"]["nvidia.com/gpu.product"] == "NVIDIA-H100-80GB-HBM3"
         assert node["status"]["allocatable"]["nvidia.com/gpu"] == "8"
     user.ready()

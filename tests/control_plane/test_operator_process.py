@@ -120,8 +120,7 @@ class Scene:
         self.plane.kubectl("apply", "-f", "-", stdin=yaml.safe_dump_all(objects))
 
     def get(self, kinds):
-        done = self.plane.kubectl("get", kinds, "-n", self.namespace, "-o", "json", "--show-managed-fields")
-        return json.loads(done.stdout)["items"]
+        return self.plane.api.list(kinds, namespace=self.namespace)
 
     def served(self, *names):
         """Whether each has its RayService, Service and a status for its generation."""
@@ -138,8 +137,8 @@ class Scene:
         return all(("RayService", name) in found and name in services and name in told for name in names)
 
     def holder(self):
-        lease = self.plane.kubectl("get", "lease", "llama-operator", "-n", self.namespace, "-o", "json", check=False)
-        return json.loads(lease.stdout)["spec"].get("holderIdentity", "") if lease.returncode == 0 else ""
+        lease = self.plane.api.find("lease", "llama-operator", namespace=self.namespace)
+        return lease["spec"].get("holderIdentity", "") if lease else ""
 
     def written(self):
         """What the operator owns, and when it last changed it: others may write beside it."""

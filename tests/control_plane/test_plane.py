@@ -64,7 +64,7 @@ def h100(plane):
 
 
 def applications(plane, namespace):
-    (service,) = plane.read("rayservices", "-n", namespace)["items"]
+    (service,) = plane.api.list("rayservices", namespace=namespace)
     parts = (service.get("status", {}).get(part, {}) for part in ("activeServiceStatus", "pendingServiceStatus"))
     return [each for part in parts for each in part.get("applicationStatuses", {}).values()]
 
@@ -72,8 +72,13 @@ def applications(plane, namespace):
 def test_a_70b_gets_its_pods_on_h100_nodes_and_serves(plane, namespace, h100):
     plane.apply(ray_service(namespace))
     plane.kubectl("wait", "--for=condition=Ready", "rayservice/chat", "-n", namespace, "--timeout=240s")
-    workers = plane.read("pods", "-n", namespace, "-l", "ray.io/node-type=worker")["items"]
-    assert {each["spec"]["nodeName"] for each in workers} == set(h100)
+
+    def places():
+        workers = plane.api.list("pods", namespace=namespace, labels="ray.io/node-type=worker")
+        return {each["spec"].get("nodeName") for each in workers}
+
+    # Serve may answer before the scheduler has bound the last worker.
+    eventually(lambda: places() == set(h100), "its workers are on the H100 nodes")
     (config, *_) = plane.dashboards.puts(namespace, "chat")
     assert config["applications"][0]["import_path"] == "a:b"
 
@@ -90,7 +95,7 @@ def test_what_serve_says_is_what_kuberay_reports(plane, namespace, h100):
 def test_a_plane_starts_from_the_saved_one_with_its_crds_and_leaves_nothing(tmp_path):
     for number in range(2):
         with saved_planes.control_plane(tmp_path / str(number), bare=True) as plane:
-            names = {each["metadata"]["name"] for each in plane.read("crd")["items"]}
+            names = {each["metadata"]["name"] for each in plane.api.list("crd")}
             pids = [plane.processes.pid(name) for name in plane.processes.names()]
         assert {"rayservices.ray.io", "llamadeployments.llama-operator.io"} <= names
         assert not [pid for pid in pids if Path(f"/proc/{pid}").exists()]

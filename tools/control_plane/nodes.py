@@ -88,7 +88,7 @@ def add_nodes(plane: ControlPlane, name: str, count: int = 1) -> tuple[str, ...]
     """
     facts = profile(name)
     start_kwok(plane)
-    taken = {node["metadata"]["name"] for node in plane.read("nodes")["items"]}
+    taken = {node["metadata"]["name"] for node in plane.api.list("nodes")}
     free = (each for number in range(count + len(taken)) if (each := f"{name}-{number}") not in taken)
     names = tuple(each for each, _ in zip(free, range(count), strict=False))
     if names:

@@ -5,7 +5,6 @@ It starts on free ports, with fresh keys, from an empty etcd or from a saved one
 
 import datetime as dt
 import functools
-import json
 import shutil
 import ssl
 import subprocess
@@ -17,6 +16,7 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from control_plane import binaries
+from control_plane.api_client import ApiClient
 from control_plane.dashboards import Dashboards
 from control_plane.identities import Authority
 from control_plane.processes import PlaneError, Processes, answers, free_port, free_ports
@@ -65,6 +65,16 @@ class ControlPlane:
         self._asked, self._saved, self._audit, self._bare = directory, saved, audit, bare
         self._etcd = ""
         self._api_context: ssl.SSLContext | None = None
+        self._api: ApiClient | None = None
+
+    @property
+    def api(self) -> ApiClient:
+        """The administrator, in this process."""
+        if self._api is None:
+            if self._api_context is None:
+                raise PlaneError("the control plane does not run yet")
+            self._api = ApiClient(self.server, self._api_context)
+        return self._api
 
     @property
     def audit_log(self) -> Path:
@@ -126,8 +136,8 @@ class ControlPlane:
         Raises:
             PlaneError: One was refused.
         """
-        manifest = json.dumps({"apiVersion": "v1", "kind": "List", "items": list(objects)})
-        self.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=manifest)
+        for obj in objects:
+            self.api.apply(obj)
 
     def kubeconfig_for(self, user: str, groups: tuple[str, ...] = (), server: str | None = None) -> Path:
         """Kubeconfig with a client certificate of `user`.
@@ -139,11 +149,6 @@ class ControlPlane:
         """
         pair = self._authority.client(user, tuple(groups))
         return self._authority.kubeconfig(pair.key.with_suffix(".kubeconfig"), pair, server or self.server)
-
-    def read(self, *arguments: str) -> Mapping[str, Any]:
-        """Run `kubectl get ... -o json`; returns what it printed."""
-        found: Mapping[str, Any] = json.loads(self.kubectl("get", *arguments, "-o", "json").stdout)
-        return found
 
     def stop_api_server_and_etcd(self) -> None:
         """Stop the store cleanly, so that its folder can be kept."""
@@ -259,7 +264,7 @@ class ControlPlane:
     def _await_service_account(self) -> None:
         def there() -> bool:
             time.sleep(0.1)
-            return self.kubectl("get", "serviceaccount", "default", check=False).returncode == 0
+            return self.api.find("serviceaccount", "default", namespace="default") is not None
 
         self.processes.await_("kube-controller-manager", there, _OWN_SECONDS)
 
@@ -267,6 +272,9 @@ class ControlPlane:
         processes = getattr(self, "processes", None)
         if processes is None:
             return
+        if self._api is not None:
+            self._api.close()
+            self._api = None
         joined = [name for name in processes.names() if name not in {"kube-apiserver", "etcd"}]
         processes.stop_together(joined, _GRACE_SECONDS)
         self.stop_api_server_and_etcd()
