@@ -9,7 +9,6 @@ in one piece. One event loop, one thread.
 """
 
 import asyncio
-import copy
 import uuid
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import replace
@@ -207,7 +206,7 @@ class MemoryClient:
         await asyncio.sleep(0)
         live = self._live(ref)
         self._check_sent(ref, patch.get("metadata", {}), live)
-        return self._update(live, paths.merged(live.to_object(), copy.deepcopy(patch)))
+        return self._update(live, paths.merged(live.to_object(), paths.copied(patch)))
 
     async def delete(
         self, ref: Ref, *, preconditions: Preconditions = NO_PRECONDITIONS, propagation: Propagation = BACKGROUND
@@ -304,7 +303,7 @@ def _next(generation: int | None) -> int | None:
 def _addressed(obj: Object) -> tuple[Ref, Object]:
     """Address of an applied object, and a copy of the object."""
     kind = kinds.address_to_write(obj).kind
-    sent = copy.deepcopy(obj)
+    sent = paths.copied(obj)
     metadata = sent.setdefault("metadata", {})
     validation.check_address(kind, metadata)
     if metadata.get("managedFields"):

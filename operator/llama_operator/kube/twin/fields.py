@@ -164,7 +164,11 @@ def same(left: Any, right: Any) -> bool:
     """Whether two JSON values are equal; unlike in Python, `true` is not 1."""
     if isinstance(left, _Marker) or isinstance(right, _Marker):
         return left is right
-    return bool(left == right) and _compact(left) == _compact(right)
+    if isinstance(left, dict):
+        return isinstance(right, dict) and left.keys() == right.keys() and all(same(left[k], right[k]) for k in left)
+    if isinstance(left, list):
+        return isinstance(right, list) and len(left) == len(right) and all(map(same, left, right))
+    return type(left) is type(right) and bool(left == right)
 
 
 def encode(paths: frozenset[Path]) -> dict[str, Any]:

@@ -4,13 +4,13 @@ Only `twin.cluster` calls it and decides what is written. Stored objects are imm
 """
 
 import asyncio
-import copy
 from collections import deque
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from llama_operator.api.paths import copied
 from llama_operator.kube.port import EventType, ExpiredError, Kind, Object, Ref, WatchEvent
 from llama_operator.kube.twin.fields import Path, encode
 from llama_operator.kube.twin.managed_fields import Manager
@@ -54,7 +54,7 @@ class Stored:
 
     def to_object(self) -> Object:
         """Render as the API server answers; a copy."""
-        content = copy.deepcopy(dict(self.content))
+        content = copied(dict(self.content))
         metadata: dict[str, Any] = {"name": self.ref.name}
         if self.ref.namespace:
             metadata["namespace"] = self.ref.namespace
