@@ -14,6 +14,7 @@ from pydantic_core import ErrorDetails
 from llama_operator.api import paths
 from llama_operator.api.meta import API_VERSION, ApiModel
 from llama_operator.api.rules import RULES, Rule
+from llama_operator.api.v1alpha1.common import LETTER_OR_DIGIT
 from llama_operator.api.v1alpha1.licenseacceptance import LicenseAcceptance
 from llama_operator.api.v1alpha1.licensepolicy import LicensePolicy
 from llama_operator.api.v1alpha1.llamadeployment import LlamaDeployment
@@ -211,7 +212,9 @@ def _explain(model: type[BaseModel], detail: ErrorDetails) -> FieldProblem:
             return FieldProblem(path, f"{_show(value)} is too large", f"must be at most {context.get('le')}")
         case "string_pattern_mismatch":
             problem = f"{_show(value)} has a character or form that is not allowed"
-            return FieldProblem(path, problem, f"must match {context.get('pattern')}")
+            pattern = context.get("pattern")
+            asked = "needs a letter or a digit" if pattern == LETTER_OR_DIGIT else f"must match {pattern}"
+            return FieldProblem(path, problem, asked)
         case "string_too_short" | "string_too_long" | "too_short" | "too_long":
             problem, bound, unit = _MEASURES[kind]
             least = context.get("min_length", context.get("max_length"))

@@ -23,8 +23,10 @@ Namespace = Annotated[str, Field(min_length=1, max_length=63)]
 """Name of a namespace."""
 FamilyId = Annotated[str, Field(min_length=1, max_length=63)]
 """Id of a license family of the catalog, for example `llama-3.3`."""
-Party = Annotated[str, Field(min_length=1, max_length=256, pattern=r"\S")]
-"""A person or a legal entity; not only spaces."""
+LETTER_OR_DIGIT = r"[\p{L}\p{N}]"
+"""Pattern of a text that people can read: a letter or a digit of any script is in it."""
+Party = Annotated[str, Field(min_length=1, max_length=256, pattern=LETTER_OR_DIGIT)]
+"""A person or a legal entity: with a letter or a digit, of any script, that people can see."""
 RecordName = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$")]
 """Name of a LicenseAcceptance."""
 

@@ -12,6 +12,7 @@ from pydantic import Field
 
 from llama_operator.api.meta import API_VERSION, ApiModel, ObjectMeta
 from llama_operator.api.v1alpha1.common import (
+    LETTER_OR_DIGIT,
     MAX_FAMILIES,
     MAX_NAMESPACES,
     MAX_PURPOSES,
@@ -64,7 +65,7 @@ class MonthlyActiveUsers(ApiModel):
 class MetaGrant(ApiModel):
     """A license that Meta granted expressly; a licensee above the limit of monthly active users needs one."""
 
-    reference: Annotated[str, Field(min_length=1, max_length=1024)]
+    reference: Annotated[str, Field(min_length=1, max_length=1024, pattern=LETTER_OR_DIGIT)]
     """Where the document is kept, for example its number."""
     granted_on: Date
     """First day on which it holds, `YYYY-MM-DD`."""

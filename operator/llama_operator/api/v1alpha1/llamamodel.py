@@ -10,6 +10,7 @@ from pydantic import Field
 
 from llama_operator.api.meta import API_VERSION, ApiModel, ObjectMeta
 from llama_operator.api.v1alpha1.common import (
+    LETTER_OR_DIGIT,
     MAX_FAMILIES,
     ConditionedStatus,
     Date,
@@ -162,7 +163,7 @@ class Weights(ApiModel):
 class OtherLicense(ApiModel):
     """A license that the catalog does not list."""
 
-    name: Annotated[str, Field(min_length=2, max_length=128, pattern=r"\S")]
+    name: Annotated[str, Field(min_length=2, max_length=128, pattern=LETTER_OR_DIGIT)]
     """Its name, for example `Falcon 3 TII License`."""
     url: Annotated[
         str, Field(min_length=12, max_length=1024, pattern=r"^https://[A-Za-z0-9][A-Za-z0-9.-]*(:[0-9]+)?(/\S*)?$")
@@ -177,7 +178,7 @@ class Independence(ApiModel):
     """Person who attests it."""
     attested_on: Date
     """Day of the attestation."""
-    evidence: Annotated[str, Field(min_length=2, max_length=1024, pattern=r"\S")]
+    evidence: Annotated[str, Field(min_length=2, max_length=1024, pattern=LETTER_OR_DIGIT)]
     """What shows it, for example the address of the paper or the model card."""
 
 
