@@ -228,6 +228,8 @@ class Model(Fact):
     source: Annotated[tuple[str, ...], Field(min_length=1)]
     confidence: Literal["High", "Medium"]
     """Medium: some figure comes from a copy or a converter, not from the publisher's own config."""
+    publisher_limits: str = ""
+    """What the publisher's model card advises against, such as medical use; no term of the license."""
     notes: str = ""
 
     @property

@@ -60,6 +60,7 @@ def document(judged: Judged, unknown: tuple[str, ...] = ()) -> dict[str, Any]:
         "textHashes": list(evidence.text_hashes) if evidence else [],
         "modelDigest": evidence.model_digest if evidence else "",
         "source": _source(judged),
+        "publisherLimits": _publisher_limits(judged),
         "image": what_runs(judged.observed, judged.decision, default_image="")["image"],
         "unknown": list(unknown),
         "disclaimer": DISCLAIMER,
@@ -71,6 +72,12 @@ def _source(judged: Judged) -> str:
     runs = what_runs(judged.observed, judged.decision, default_image="")
     judged_source = judged.verdict.evidence.source if judged.verdict else ""
     return str(runs.get("modelSource") or judged_source)
+
+
+def _publisher_limits(judged: Judged) -> str:
+    """What the model card advises against; empty for models of administrators."""
+    model = judged.decision.model
+    return model.publisher_limits if model else ""
 
 
 def _rule(rule: RuleRecord) -> dict[str, str]:
@@ -107,6 +114,8 @@ def _print(judged: Judged, unknown: tuple[str, ...]) -> None:
         digest = verdict.evidence.model_digest
         weights = f"{_source(judged) or 'generated'}{f', files {digest}' if digest else ''}"
         console.print(Text(f"  weights: {weights}", style="dim"), soft_wrap=True)
+        if limits := _publisher_limits(judged):
+            console.print(Text(f"  model card, no term of the license: {limits}", style="yellow"), soft_wrap=True)
         for step in verdict.evidence.lineage:
             console.print(Text(f"  lineage: {step}", style="dim"), soft_wrap=True)
         checks.show(console, [_check(rule) for rule in judged.rules])

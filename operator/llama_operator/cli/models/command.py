@@ -21,6 +21,11 @@ def command(name: str | None, *, as_json: bool) -> int:
         output.print_json([model.model_dump(mode="json") for model in models])
     else:
         _table(models)
+        if name is not None and models[0].publisher_limits:
+            console = output.console()
+            console.print(
+                f"model card: {models[0].publisher_limits} No term of the license.", soft_wrap=True, markup=False
+            )
     return EXIT_OK
 
 
