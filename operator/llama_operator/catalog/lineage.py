@@ -33,6 +33,13 @@ class NameSignal(Fact):
         return pattern_of(self.pattern)
 
 
+class OtherCode(Fact):
+    """A code that people write for a country and that is not the one which ISO 3166 assigns."""
+
+    code: CountryCode
+    country: CountryCode
+
+
 class KnownRepository(Fact):
     """A Hugging Face repository whose license is known."""
 
@@ -44,6 +51,8 @@ class LineageFacts(Fact):
     """All facts of the data file."""
 
     name_signals: tuple[NameSignal, ...]
+    other_words: tuple[str, ...]
+    """Regular expressions of words that have the word in them and mean something else: tools, and Spanish calls."""
     independent: tuple[KnownRepository, ...]
     """Models that others trained from scratch, although name or shape are those of a Llama."""
     text_only: tuple[KnownRepository, ...]
@@ -62,7 +71,26 @@ class LineageFacts(Fact):
     """Reserved codes that mean a member state, a part of one or the Union."""
     countries: tuple[CountryCode, ...]
     """Codes that are assigned, and XK."""
+    other_codes: tuple[OtherCode, ...]
+    """Reserved codes that mean one country."""
     source: Annotated[tuple[str, ...], Field(min_length=1)]
+
+    @cached_property
+    def other_word(self) -> Pattern[str]:
+        """Any of `other_words`, by itself: with the version of a Llama behind it, it is none of them."""
+        return pattern_of(rf"(?<![a-z0-9])({'|'.join(self.other_words)})(?![a-z])(?![ ._-]*v?[1-4](?![0-9.]*b))")
+
+    def published_by_licensor(self, repository: str) -> bool:
+        """Whether Meta publishes the repository; letter case does not count, as on the Hub."""
+        return repository.partition("/")[0].casefold() in self.licensors
+
+    def independent_family(self, repository: str) -> str | None:
+        """License family of a repository that is known to be no derivative; None for any other."""
+        return next((known.license_family for known in self.independent if known.repository == repository), None)
+
+    def country(self, code: str) -> str:
+        """The code that ISO 3166 assigns to the country that `code` means; `code` itself if it is no other one's."""
+        return next((other.country for other in self.other_codes if other.code == code), code)
 
     def in_european_union(self, code: str) -> bool:
         """Whether the country code means the European Union or a part of it."""
@@ -70,7 +98,7 @@ class LineageFacts(Fact):
 
     def known_country(self, code: str) -> bool:
         """Whether the code means a place at all."""
-        return code in self.countries or self.in_european_union(code)
+        return self.country(code) in self.countries or self.in_european_union(code)
 
 
 load = packaged("lineage.json", LineageFacts)

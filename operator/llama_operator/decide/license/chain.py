@@ -152,5 +152,7 @@ def _drains(case: LicenseInput, denials: tuple[Denial, ...]) -> bool:
     """
     if any(denial.reason in _ENDED for denial in denials):
         return True
-    unaccepted = any(denial.check in _OF_ACCEPTANCE for denial in denials)
+    unaccepted = any(
+        denial.check in _OF_ACCEPTANCE or denial.reason is Reason.ACCEPTANCE_WITHDRAWN for denial in denials
+    )
     return unaccepted and termination.ended_here(case)

@@ -4,7 +4,7 @@ Built by `decide.license.lineage` and `decide.license.gather`, read by every che
 """
 
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from functools import cached_property, lru_cache
@@ -13,9 +13,13 @@ from llama_operator.api.v1alpha1.licenseacceptance import AcceptanceState, Licen
 from llama_operator.api.v1alpha1.licensepolicy import UNRESOLVED, LicensePolicy, Tier
 from llama_operator.api.v1alpha1.llamadeployment import LicenseSpec
 from llama_operator.api.v1alpha1.llamamodel import DerivationKind, Independence
+from llama_operator.catalog import lineage
 from llama_operator.catalog.licenses import LicenseFamily
 from llama_operator.decide.license import signals
 from llama_operator.decide.observed import LicenseEnd
+
+UNCHANGED = frozenset({DerivationKind.RENAMED, DerivationKind.QUANTIZED})
+"""Kinds of derivation in which nothing was learned: the same model under another name or in another number format."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +55,9 @@ class ModelFacts:
     attested: tuple[Independence, ...] = ()
     """Who attests, for it or an ancestor, that it comes from no Llama."""
     guard: bool = False
-    """It, or one of its ancestors, is a guard: made to screen what others write."""
+    """It is a guard, made to screen what others write, or all models whose weights are in it are."""
+    packaged: bool = False
+    """It is an entry of the catalog, or an unchanged copy of one."""
     multimodal: bool = False
     """It, or one of its ancestors, takes images; serving it text-only changes nothing."""
     unresolved: tuple[str, ...] = ()
@@ -83,6 +89,16 @@ class ModelFacts:
         return tuple(dict.fromkeys(step.ancestor for step in self.derivations))
 
     @property
+    def copy_of(self) -> str:
+        """Name of the model that it is an unchanged copy of, over all generations; its own name if it is none."""
+        name, steps = self.name, self.derivations
+        while copied := [step for step in steps if step.model == name]:
+            if len(copied) > 1 or copied[0].kind not in UNCHANGED:
+                break
+            name, steps = copied[0].ancestor, tuple(step for step in steps if step is not copied[0])
+        return name
+
+    @property
     def needing_acceptance(self) -> tuple[LicenseFamily, ...]:
         """Families that must be accepted."""
         return tuple(family for family in self.families if family.acceptance_required)
@@ -92,7 +108,7 @@ class ModelFacts:
         return tuple(family for family in self.families if rule in family.rules)
 
 
-_RETIRED = frozenset({AcceptanceState.SUPERSEDED, AcceptanceState.WITHDRAWN})
+RETIRED = frozenset({AcceptanceState.SUPERSEDED, AcceptanceState.WITHDRAWN})
 """States of records that count for nothing any more, although no license has ended."""
 
 
@@ -110,7 +126,7 @@ class LicenseInput:
     guard: ModelFacts | None = None
     """The guard model that screens requests and answers, if the deployment names one."""
     labels: Mapping[str, str] = field(default_factory=dict)
-    """Labels and annotations of the deployment."""
+    """Labels of the deployment."""
     trained: tuple[ModelFacts, ...] = ()
     """Models that the answers improve."""
     most_gpus: int | None = None
@@ -154,18 +170,30 @@ class LicenseInput:
         """The acceptance called `name`, if it exists."""
         return next((acceptance for acceptance in self.acceptances or () if acceptance.metadata.name == name), None)
 
+    def licensee_of(self, acceptance: LicenseAcceptance) -> Callable[[str], bool]:
+        """Whether an entity is the licensee of `acceptance`, under its name there or one that records before it had.
+
+        A record that supersedes others is of the same licensee: it may have another name since then.
+        """
+        names, found, records = {acceptance.spec.legal_entity}, {acceptance.metadata.name}, self.acceptances or ()
+        while before := [r for r in records if r.spec.superseded_by in found and r.metadata.name not in found]:
+            found |= {record.metadata.name for record in before}
+            names |= {record.spec.legal_entity for record in before}
+        return lambda entity: any(same_party(entity, name) for name in names)
+
     def candidates(self, family: LicenseFamily) -> tuple[LicenseAcceptance, ...]:
         """Acceptances that may count for `family`: the named one, and others of the same entity for the namespace."""
         leading = self.acceptance
         if leading is None:
             return ()
+        is_licensee = self.licensee_of(leading)
         others = (
             acceptance
             for acceptance in self.acceptances or ()
             if acceptance.metadata.name != leading.metadata.name
-            and same_party(acceptance.spec.legal_entity, leading.spec.legal_entity)
             and self.namespace in acceptance.spec.namespaces
-            and acceptance.spec.state not in _RETIRED
+            and is_licensee(acceptance.spec.legal_entity)
+            and acceptance.spec.state not in RETIRED
         )
         return tuple(acceptance for acceptance in (leading, *others) if family.id in acceptance.spec.families)
 
@@ -184,6 +212,12 @@ def same_party(one: str, other: str) -> bool:
     Case, spaces, punctuation and characters that cannot be seen do not count, and letters that look alike are the same.
     """
     return _party(one) == _party(other)
+
+
+def same_country(one: str, other: str) -> bool:
+    """Whether two codes mean the same country."""
+    facts = lineage.load()
+    return facts.country(one) == facts.country(other)
 
 
 @lru_cache(maxsize=4096)

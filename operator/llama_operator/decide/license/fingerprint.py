@@ -5,6 +5,7 @@ has another shape than the model that it says it comes from. The number of key-v
 duplicate them. The class name does not count: an edit of it changes nothing that is computed.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
 
 from llama_operator.api.v1alpha1.llamamodel import Ancestor, ArchitectureFingerprint, DerivationKind
@@ -25,8 +26,15 @@ Llama 3 or newer and a larger vocabulary; with the sizes of LLaMA 1 and 2 there 
 _ADDED_TO_LARGE = 65_536
 """The same limit for a model with other layers. Phi-4-mini is no Llama, although three of its sizes are those of Llama 3.2 3B."""
 
-_BODY_OF_70B = (8192, 28672, 64)
-"""Hidden size, intermediate size and heads that only 70B Llamas have: with any number of layers it is one, cut or stacked."""
+_ONLY_LLAMAS = frozenset({(8192, 28672, 64), (16384, 53248, 128)})
+"""Hidden size, intermediate size and heads that only Llamas of 70B and 405B have: with any number of layers or words it is
+one, cut or stacked."""
+
+_OTHERS_TOO = frozenset({(4096, 14336, 32)})
+"""Sizes that Llama 3 8B shares with Mistral 7B and InternLM2 7B, whose vocabularies are smaller than `_LARGE`."""
+
+_PADDING = 256
+"""Columns of zeros that a feed-forward layer of a Llama 3 or newer may have more: kernels ask for it, and nothing changes."""
 
 _VERSIONS_BY_LENGTH_SINCE = "2024"
 """Year of the first license versions that differ in the trained length of their models."""
@@ -49,6 +57,11 @@ class Shape:
         return (self.layers, self.hidden, self.intermediate, self.heads)
 
     @property
+    def sizes(self) -> tuple[int, int, int]:
+        """The sizes that cutting and stacking leave as they are."""
+        return self.body[1:]
+
+    @property
     def text(self) -> str:
         """For people."""
         return f"{self.layers} layers, hidden size {self.hidden}, intermediate size {self.intermediate}, {self.heads} heads"
@@ -62,6 +75,8 @@ class ShapeEvidence:
     """Models of the catalog that have the same shape."""
     exact: bool = True
     """Whether their number of layers is the same, too: models are cut and stacked."""
+    few_words: bool = False
+    """Whether its vocabulary is smaller than that of any Llama with the shape, and small enough to be another one's."""
     families: tuple[LicenseFamily, ...] = ()
     """Families that the shape implies and the lineage does not declare."""
     sentences: tuple[str, ...] = ()
@@ -72,7 +87,7 @@ class ShapeEvidence:
     @property
     def telling(self) -> bool:
         """Whether no model is known that has the shape and is no Llama: no attestation stands against it."""
-        return any(model.architecture.vocab_size >= _LARGE for model in self.models)
+        return not self.few_words and any(model.architecture.vocab_size >= _LARGE for model in self.models)
 
 
 def of_architecture(architecture: Architecture) -> Shape:
@@ -108,11 +123,9 @@ def contradiction(shape: Shape, base: Shape, declared: Ancestor) -> str:
     """Why `shape` cannot come from a model of shape `base` as declared; empty when it can."""
     if declared.kind not in KEEPS_WEIGHTS:
         return ""
-    same = shape.body == base.body
-    if declared.kind is DerivationKind.MERGE:
-        # Merges may stack layers of their parents.
-        same = shape.body[1:] == base.body[1:]
-    if same:
+    same = shape.sizes == base.sizes or _padded(shape, base)
+    # Merges may stack layers of their parents.
+    if same and (shape.layers == base.layers or declared.kind is DerivationKind.MERGE):
         return ""
     return (
         f"spec.architectureFingerprint contradicts its lineage: a {declared.kind} of {declared.model} has {base.text}, "
@@ -129,26 +142,25 @@ def evidence_of_shape(shape: Shape, declared: tuple[LicenseFamily, ...], catalog
         catalog: Models whose shapes are known.
     """
     shapes = [(model, of_architecture(model.architecture)) for model in catalog.models if not model.generated]
-    exact = any(_alike(shape, known) for _, known in shapes)
-    same = _alike if exact else _alike_but_for_layers
-    alike = [(model, shape.vocabulary - known.vocabulary) for model, known in shapes if same(shape, known)]
-    if not alike:
+    exact, models = _nearest(shape, shapes)
+    if not models:
         return ShapeEvidence()
-    fewest_added_words = min(added_words for _, added_words in alike)
-    models = tuple(model for model, added_words in alike if added_words == fewest_added_words)
+    fewest = min(model.architecture.vocab_size for model in models)
+    evidence = ShapeEvidence(models, exact, few_words=shape.vocabulary < min(fewest, _LARGE))
     declared_ids = {family.id for family in declared}
     fitting = tuple(model for model in models if _needed(model, catalog) <= declared_ids)
     if not fitting:
         names = ", ".join(model.id for model in models[:3])
-        but_layers = "" if exact else " but for the number of layers"
+        but = "" if exact else " but for the number of layers"
+        if shape.vocabulary < fewest:
+            but += f"{' and' if but else ' but for'} the words that were left out"
         undeclared = (
-            f"spec.architectureFingerprint is the shape of {names}{but_layers} ({shape.text}), which its lineage does not "
-            "have"
+            f"spec.architectureFingerprint is the shape of {names}{but} ({shape.text}), which its lineage does not have"
         )
-        return ShapeEvidence(models, exact, contradictions=(undeclared,))
+        return replace(evidence, contradictions=(undeclared,))
     same_length = tuple(model for model in models if model.architecture.max_position_embeddings == shape.length)
     if not same_length or set(same_length) & set(fitting):
-        return ShapeEvidence(fitting, exact)
+        return replace(evidence, models=fitting)
     return replace(_evidence_of_length(shape, fitting, same_length, catalog), exact=exact)
 
 
@@ -169,18 +181,57 @@ def _needed(model: Model, catalog: Catalog) -> set[str]:
     return {family.id for family in catalog.license_families(model) if family.acceptance_required}
 
 
-def _alike(shape: Shape, known: Shape) -> bool:
+def _nearest(shape: Shape, shapes: Iterable[tuple[Model, Shape]]) -> tuple[bool, tuple[Model, ...]]:
+    """Whether models of the catalog have the same number of layers, too, and the models of this shape.
+
+    Of models that differ in words alone those count to which the fewest were added. If words can only have been left out,
+    or so many added that nobody can tell to which, all of them count.
+    """
+    shapes = tuple(shapes)
+    for exact, same in ((True, _extended), (False, _extended_but_for_layers)):
+        alike = [(model, shape.vocabulary - known.vocabulary) for model, known in shapes if same(shape, known)]
+        if alike:
+            fewest_added_words = min(added_words for _, added_words in alike)
+            return exact, tuple(model for model, added_words in alike if added_words == fewest_added_words)
+        resized = tuple(model for model, known in shapes if _resized(shape, known, exact=exact))
+        if resized:
+            return exact, resized
+    return True, ()
+
+
+def _extended(shape: Shape, known: Shape) -> bool:
     """Whether `shape` can be that of a model of shape `known` whose vocabulary was extended."""
-    if shape.body != known.body or shape.vocabulary < known.vocabulary:
+    if shape.layers != known.layers or not _same_sizes(shape, known) or shape.vocabulary < known.vocabulary:
         return False
     return known.vocabulary >= _LARGE or shape.vocabulary <= known.vocabulary + _ADDED_TOKENS
 
 
-def _alike_but_for_layers(shape: Shape, known: Shape) -> bool:
+def _extended_but_for_layers(shape: Shape, known: Shape) -> bool:
     """Whether `shape` can be that of a model of shape `known` with layers left out or repeated."""
     added_words = shape.vocabulary - known.vocabulary
-    if shape.body[1:] != known.body[1:] or added_words < 0:
+    if not _same_sizes(shape, known) or added_words < 0:
         return False
-    if known.vocabulary >= _LARGE:
-        return added_words <= _ADDED_TO_LARGE
-    return known.body[1:] == _BODY_OF_70B and added_words <= _ADDED_TOKENS
+    return added_words <= (_ADDED_TO_LARGE if known.vocabulary >= _LARGE else _ADDED_TOKENS)
+
+
+def _resized(shape: Shape, known: Shape, *, exact: bool) -> bool:
+    """Whether `shape` can be that of a model of shape `known` from whose vocabulary words were left out."""
+    if not _same_sizes(shape, known) or (exact and shape.layers != known.layers):
+        return False
+    if known.sizes in _ONLY_LLAMAS:
+        return True
+    if shape.vocabulary > known.vocabulary:
+        return False
+    # A smaller vocabulary is no sign of others where no others are known.
+    return shape.vocabulary >= _LARGE or (exact and known.sizes not in _OTHERS_TOO)
+
+
+def _same_sizes(shape: Shape, known: Shape) -> bool:
+    return shape.sizes == known.sizes or _padded(shape, known)
+
+
+def _padded(shape: Shape, known: Shape) -> bool:
+    """Whether `shape` is `known` with columns of zeros in its feed-forward layers."""
+    if (shape.hidden, shape.heads) != (known.hidden, known.heads) or min(shape.vocabulary, known.vocabulary) < _LARGE:
+        return False
+    return known.intermediate < shape.intermediate <= known.intermediate + _PADDING

@@ -6,20 +6,20 @@ Called by `decide.decision` for deployments, and by `status` for LlamaModels. A 
 shape imply is added. A model whose declarations contradict each other is unresolved, and the chain refuses it.
 """
 
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from urllib.parse import urlsplit
 
-from llama_operator.api.v1alpha1.llamamodel import OTHER_FAMILY, Ancestor, DerivationKind, LlamaModel
+from llama_operator.api.v1alpha1.llamamodel import OTHER_FAMILY, Ancestor, DerivationKind, Independence, LlamaModel
 from llama_operator.catalog import Catalog, UnknownLicenseError
 from llama_operator.catalog import lineage as facts_of_names
 from llama_operator.catalog.ancestry import Above, Ancestry
 from llama_operator.catalog.licenses import LicenseFamily
+from llama_operator.catalog.lineage import LineageFacts
 from llama_operator.catalog.models import Model, Variant
-from llama_operator.decide.license import fingerprint, signals
-from llama_operator.decide.license.facts import Derivation, ModelFacts
+from llama_operator.decide.license import fingerprint, places, signals
+from llama_operator.decide.license.facts import UNCHANGED, Derivation, ModelFacts
 from llama_operator.decide.license.fingerprint import KEEPS_WEIGHTS, Shape, ShapeEvidence
+from llama_operator.decide.license.named import evidence_of_names
 
 _GUARDS = "llama-guard"
 """Family of the catalog whose models screen what others write."""
@@ -39,15 +39,6 @@ class _Resolved:
 _Ancestors = tuple[tuple[Ancestor, _Resolved], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class _NameEvidence:
-    """What names and tags imply beyond what is declared."""
-
-    families: tuple[LicenseFamily, ...]
-    sentences: tuple[str, ...]
-    contradictions: tuple[str, ...]
-
-
 class Lineages:
     """All models that exist: those of the catalog, and those that administrators added.
 
@@ -59,6 +50,9 @@ class Lineages:
     def __init__(self, catalog: Catalog, models: Iterable[LlamaModel] | None = ()) -> None:
         self._catalog = catalog
         self._names = facts_of_names.load()
+        self._with_images = {
+            family for model in catalog.models if model.modality != "Text" for family in model.license_families
+        }
         models = tuple(models or ())
         self._added = {model.metadata.name: model.spec.served_name or "" for model in models}
         self._ancestry = Ancestry[_Resolved](
@@ -70,9 +64,9 @@ class Lineages:
         known = {model.id: model.served_name for model in self._catalog.models} | self._added
         if name in known:
             return name
-        plain = _plain_name(name)
+        plain = signals.words(name)
         return next(
-            (model for model, served in known.items() if plain in {_plain_name(model), _plain_name(served)}), name
+            (model for model, served in known.items() if plain in {signals.words(model), signals.words(served)}), name
         )
 
     def resolve(self, name: str, variant: Variant | None = None) -> ModelFacts:
@@ -100,7 +94,7 @@ class Lineages:
         if ancestor is not None:
             steps = (_step(model.id, ancestor, DerivationKind.FINETUNE, families), *ancestor.derivations)
         repository = (variant.repository if variant else None) or ""
-        by_licensor = repository.partition("/")[0] in self._names.licensors
+        by_licensor = self._names.published_by_licensor(repository)
         if repository and not by_licensor and not steps:
             # A copy that others publish: mirrored as it was, or quantized. What the engine quantizes is not in the copy.
             stored = [copy for copy in model.variants if copy.repository == repository]
@@ -115,10 +109,11 @@ class Lineages:
             weights=_union(families, ancestor.weights if ancestor else ()),
             original=not steps and (by_licensor or not repository),
             guard=model.family == _GUARDS,
+            packaged=True,
             multimodal=model.modality != "Text" or (ancestor is not None and ancestor.multimodal),
             unresolved=ancestor.unresolved if ancestor else (),
             names=tuple(dict.fromkeys(name for name in (model.id, repository) if name)),
-            source=_hub(repository, variant.revision if variant else None) if repository else "",
+            source=places.hub(repository, variant.revision if variant else None) if repository else "",
         )
 
     def _of_added(self, model: LlamaModel, above: Above[_Resolved]) -> _Resolved:
@@ -128,12 +123,12 @@ class Lineages:
         own, own_reasons = self._own_families(model)
         declared_families = _union(own, *(ancestor.families for ancestor in facts))
         attested = self._is_attested(model, own)
-        independent = attested or self._is_independent(model, facts)
-        by_name = self._evidence_of_names(model, declared_families, own, independent=independent)
+        kept = tuple(resolved for step, resolved in ancestors if step.kind in KEEPS_WEIGHTS)
+        independent = attested or self._is_independent(model, kept)
+        by_name = evidence_of_names(model, declared_families, own, self._catalog, independent=independent)
         shape = _shape(model, ancestors)
         by_shape = self._evidence_of_shape(model, shape, ancestors, declared_families, independent=independent)
         families = _union(declared_families, by_name.families, by_shape.families)
-        kept = tuple(resolved for step, resolved in ancestors if step.kind in KEEPS_WEIGHTS)
         weights = (
             _union(*(resolved.facts.weights for resolved in kept)) if kept else self._own_weights(model, own, by_shape)
         )
@@ -150,23 +145,17 @@ class Lineages:
             families=families,
             derivations=_derivations(name, weights, ancestors),
             weights=weights,
-            original=self._published_by_licensor(model) if not ancestors else _unchanged(model, ancestors),
+            original=self._published_by_licensor(model) if not ancestors else _unchanged(model, ancestors, self._names),
             independent=independent,
-            guard=any(ancestor.guard for ancestor in facts),
+            guard=bool(kept) and all(ancestor.facts.guard for ancestor in kept),
+            packaged=bool(ancestors)
+            and all(step.kind in UNCHANGED and resolved.facts.packaged for step, resolved in ancestors),
             multimodal=self._multimodal(model, kept, _union(own, by_name.families), by_shape),
             unresolved=tuple(dict.fromkeys(reasons)),
-            attested=tuple(
-                dict.fromkeys(
-                    a
-                    for a in (spec.independence, *(a for ancestor in facts for a in ancestor.attested))
-                    if a is not None
-                )
-            ),
+            attested=_attested(model, facts),
             signals=(*by_name.sentences, *by_shape.sentences),
-            names=tuple(
-                dict.fromkeys([*_names(model), *spec.tags, *(n for ancestor in facts for n in ancestor.names)])
-            ),
-            source=_source(model),
+            names=_names(model, facts),
+            source=places.source(model),
             digest=spec.digest,
         )
         return _Resolved(resolved, shape)
@@ -188,56 +177,6 @@ class Lineages:
             )
         return tuple(families), tuple(reasons)
 
-    def _evidence_of_names(
-        self,
-        model: LlamaModel,
-        declared: tuple[LicenseFamily, ...],
-        own: tuple[LicenseFamily, ...],
-        *,
-        independent: bool,
-    ) -> _NameEvidence:
-        """Compare names and tags with the families that are declared, for the model itself or by its lineage."""
-        declared_ids = {family.id for family in declared}
-        # A Llama that declares no Llama license hides its origin, unless it is known to be none.
-        hidden = not independent and not any(family.acceptance_required for family in declared)
-        implied: dict[str, LicenseFamily] = {}
-        sentences, contradictions = [], []
-        for name, meant in self._telling_names(model, declared_ids):
-            family_ids, any_llama = signals.families_in(name, self._names, meant)
-            if any_llama and hidden:
-                contradictions.append(
-                    f"{name!r} is the name of a Llama, but LlamaModel {model.metadata.name} declares "
-                    f"{', '.join(family.id for family in own) or 'no license'} and no ancestor under a Llama license"
-                )
-            elif family_ids and model.spec.independence is not None:
-                contradictions.append(
-                    f"spec.independence of LlamaModel {model.metadata.name} contradicts {name!r}, which tells "
-                    f"{', '.join(family_ids)}"
-                )
-            for family_id in family_ids:
-                if family_id not in declared_ids | implied.keys():
-                    implied[family_id] = self._catalog.license_family(family_id)
-                    sentences.append(f"{name!r} implies {family_id}, which its lineage does not have: both apply")
-        served = model.spec.served_name or ""
-        if hidden and signals.called_a_llama(served):
-            contradictions.append(f"it is served as {served!r} but declares no ancestor under a Llama license")
-        return _NameEvidence(tuple(implied.values()), tuple(sentences), tuple(contradictions))
-
-    def _telling_names(self, model: LlamaModel, declared: set[str]) -> Iterator[tuple[str, set[str]]]:
-        """Names and tags that may imply a family, each with the families that it may mean: a tag means what it says.
-
-        Of a place only the last segment tells: buckets, claims and folders above are named for other reasons. The
-        repository of a model that is known to be no derivative tells nothing.
-        """
-        source = model.spec.source.hugging_face
-        known = self._independent_family(model) is not None and not model.spec.lineage.derived_from
-        for place in (model.metadata.name, *(() if known else _places(model))):
-            yield place.rstrip("/").rpartition("/")[2], declared
-        if self._published_by_licensor(model) and source is not None:
-            yield source.repository, set()
-        for tag in signals.license_tags(model.spec.tags):
-            yield tag, set()
-
     def _evidence_of_shape(
         self,
         model: LlamaModel,
@@ -257,7 +196,7 @@ class Lineages:
         bases = ((step, resolved.shape) for step, resolved in ancestors)
         contradictions = [fingerprint.contradiction(shape, base, step) for step, base in bases if base is not None]
         evidence = fingerprint.evidence_of_shape(shape, declared, self._catalog)
-        if independent and not (model.spec.independence is not None and evidence.telling):
+        if independent and not evidence.telling:
             evidence = ShapeEvidence()
         contradictions += evidence.contradictions
         return replace(evidence, contradictions=tuple(f"LlamaModel {name}: {text}" for text in contradictions if text))
@@ -272,14 +211,15 @@ class Lineages:
         """Whether it is one of the multimodal models. A model that was only trained on answers of one is none."""
         if any(ancestor.facts.multimodal for ancestor in kept) or model.spec.modality == "TextAndImage":
             return True
-        repository = model.spec.source.hugging_face.repository if model.spec.source.hugging_face else ""
-        if any(repository == known.repository for known in self._names.text_only):
+        if any(places.repository(model) == known.repository for known in self._names.text_only):
             return False
         if by_shape.models and (by_shape.exact or not kept):
             return any(known.modality != "Text" for known in by_shape.models)
         # Under a license that has multimodal models, and nothing says that this is none of them.
         explained = _union(*(ancestor.facts.families for ancestor in kept))
-        return any(family.eu_multimodal_denied and family not in explained for family in own)
+        return any(
+            family.eu_multimodal_denied and family.id in self._with_images and family not in explained for family in own
+        )
 
     def _own_weights(
         self, model: LlamaModel, own: tuple[LicenseFamily, ...], by_shape: ShapeEvidence
@@ -293,10 +233,11 @@ class Lineages:
         shown = _union(*(self._catalog.license_families(known) for known in by_shape.models))
         return tuple(family for family in own if family in shown)
 
-    def _is_independent(self, model: LlamaModel, ancestors: list[ModelFacts]) -> bool:
-        if not ancestors:
+    def _is_independent(self, model: LlamaModel, kept: tuple[_Resolved, ...]) -> bool:
+        """Whether its weights are known to come from no Llama; who trained it with answers says nothing about that."""
+        if not model.spec.lineage.derived_from:
             return self._independent_family(model) is not None
-        return all(ancestor.independent for ancestor in ancestors)
+        return bool(kept) and all(ancestor.facts.independent for ancestor in kept)
 
     def _is_attested(self, model: LlamaModel, own: tuple[LicenseFamily, ...]) -> bool:
         """Whether an administrator attests that it comes from no Llama, and nothing that is declared says otherwise."""
@@ -304,17 +245,11 @@ class Lineages:
         return model.spec.independence is not None and not model.spec.lineage.derived_from and not llama
 
     def _published_by_licensor(self, model: LlamaModel) -> bool:
-        source = model.spec.source.hugging_face
-        return source is not None and source.repository.partition("/")[0] in self._names.licensors
+        return self._names.published_by_licensor(places.repository(model))
 
     def _independent_family(self, model: LlamaModel) -> str | None:
         """License family of a repository that is known to be no derivative, although its name or shape suggests one."""
-        source = model.spec.source.hugging_face
-        if source is None:
-            return None
-        return next(
-            (known.license_family for known in self._names.independent if known.repository == source.repository), None
-        )
+        return self._names.independent_family(places.repository(model))
 
 
 def resolve(
@@ -339,6 +274,18 @@ def _circle(name: str, path: str) -> _Resolved:
 def _shape(model: LlamaModel, ancestors: _Ancestors) -> Shape | None:
     bases = (resolved.shape for step, resolved in ancestors if step.kind in KEEPS_WEIGHTS)
     return fingerprint.of_declared(model.spec.architecture_fingerprint, next(bases, None))
+
+
+def _attested(model: LlamaModel, ancestors: Iterable[ModelFacts]) -> tuple[Independence, ...]:
+    """Who attests, for it or an ancestor, that it comes from no Llama."""
+    own = () if model.spec.independence is None else (model.spec.independence,)
+    return tuple(dict.fromkeys([*own, *(attested for ancestor in ancestors for attested in ancestor.attested)]))
+
+
+def _names(model: LlamaModel, ancestors: Iterable[ModelFacts]) -> tuple[str, ...]:
+    """Every name and tag that it and its ancestors go by."""
+    inherited = (name for ancestor in ancestors for name in ancestor.names)
+    return tuple(dict.fromkeys([model.metadata.name, *places.of(model), *model.spec.tags, *inherited]))
 
 
 def _random_ancestors(ancestors: _Ancestors) -> tuple[str, ...]:
@@ -368,58 +315,25 @@ def _union(*groups: Iterable[LicenseFamily]) -> tuple[LicenseFamily, ...]:
     return tuple({family.id: family for group in groups for family in group}.values())
 
 
-def _unchanged(model: LlamaModel, ancestors: _Ancestors) -> bool:
+def _unchanged(model: LlamaModel, ancestors: _Ancestors, facts: LineageFacts) -> bool:
     """Whether it is a copy of a model of Meta under the name that Meta gives it: nothing was made, so no name is asked for."""
     name = _name_of_meta(model.spec.served_name or model.metadata.name)
     return all(
         step.kind is DerivationKind.RENAMED
         and resolved.facts.original
-        and name in {_name_of_meta(published) for published in _published(resolved)}
+        and name in {_name_of_meta(published) for published in _published(resolved, facts)}
         for step, resolved in ancestors
     )
 
 
 def _name_of_meta(name: str) -> str:
     """Meta has put its own name in front of some models, and taken it away again."""
-    return _plain_name(name.rpartition("/")[2]).removeprefix("meta-")
+    return signals.words(name.rpartition("/")[2]).removeprefix("meta-")
 
 
-def _published(resolved: _Resolved) -> Iterator[str]:
-    """Names under which its publisher has it."""
+def _published(resolved: _Resolved, facts: LineageFacts) -> Iterator[str]:
+    """Names under which its publisher has it, and others an unquantized copy."""
     yield resolved.facts.served_name
     for copy in resolved.built_in.variants if resolved.built_in else ():
-        if copy.repository and not copy.quantization:
+        if copy.repository and (not copy.quantization or facts.published_by_licensor(copy.repository)):
             yield copy.repository
-
-
-def _plain_name(name: str) -> str:
-    return "-".join(re.split(r"[ ._-]+", signals.plain(name)))
-
-
-def _names(model: LlamaModel) -> tuple[str, ...]:
-    """Every name that it goes by, for what names say about how it was made."""
-    return (model.metadata.name, *_places(model))
-
-
-def _places(model: LlamaModel) -> tuple[str, ...]:
-    """Where its weights are, without bucket and claim."""
-    source = model.spec.source
-    places = (
-        source.hugging_face.repository if source.hugging_face else "",
-        urlsplit(source.object_store.uri).path if source.object_store else "",
-        source.volume_claim.path if source.volume_claim else "",
-    )
-    return tuple(place for place in places if place.strip("/"))
-
-
-def _hub(repository: str, commit: str | None) -> str:
-    return f"https://huggingface.co/{repository}{f'@{commit}' if commit else ''}"
-
-
-def _source(model: LlamaModel) -> str:
-    source = model.spec.source
-    if source.hugging_face is not None:
-        return _hub(source.hugging_face.repository, source.hugging_face.revision)
-    if source.object_store is not None:
-        return source.object_store.uri
-    return f"volumeClaim:{source.volume_claim.name}/{source.volume_claim.path}" if source.volume_claim else ""

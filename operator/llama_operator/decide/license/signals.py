@@ -7,6 +7,7 @@ import re
 import unicodedata
 from collections.abc import Iterable
 
+from llama_operator.catalog import lineage
 from llama_operator.catalog.lineage import LineageFacts
 
 _ALIKE = str.maketrans(
@@ -32,9 +33,13 @@ _ALIKE = str.maketrans(
         "@": "a",
     }
 )
-_LLAMA_ALIKE = re.compile(r"[l1i|]{2,}[ ._-]?[a4]m[a4](?![a-z]{0,3}ric)")
+_LLAMA_ALIKE = re.compile(
+    r"[l1i|]{2,}[a4]m[a4](?![a-z]{0,3}ric)|(?<![a-z0-9])[l1i|][ ._-]?[l1i|][ ._-]?[a4][ ._-]?m[ ._-]?[a4](?![a-z])"
+)
+"""The word in one piece, anywhere; or in several pieces that no other letters touch: mail-amazon has it not."""
 _LEET = str.maketrans({"0": "o", "1": "i", "3": "e", "4": "a", "5": "s", "7": "t", "|": "l"})
 _BETWEEN_LETTERS = re.compile(r"[^a-z]+")
+_CAPITAL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _INVISIBLE = re.compile(
     "[\u00ad\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff]"
 )
@@ -45,12 +50,20 @@ _SHORTEST_WORD = 3
 """Letters of the shortest word that is written together with another one; fewer are the end or the beginning of a word."""
 _ENDINGS = frozenset({"ally", "ness", "ism", "ity", "ing"})
 """Endings that make another word."""
-_LABELED = re.compile(r"^(license|base_model|base-model)(:[a-z]+)?[:=]", flags=re.IGNORECASE)
+_LABELED = re.compile(r"\s*(license(_name|_link)?|base_model|base-model)\s*(:[a-z]+)?[:=]")
 
 
 def reduced(name: str) -> str:
-    """`name` in lower case, look-alike letters made Latin, every look-alike of the word spelled `llama`."""
-    return _LLAMA_ALIKE.sub("llama", plain(name))
+    """`name` in lower case, look-alike letters made Latin, every look-alike of the word spelled `llama`.
+
+    Words that have it in them and mean something else, such as names of tools, are left out.
+    """
+    return lineage.load().other_word.sub(" ", _LLAMA_ALIKE.sub("llama", plain(name)))
+
+
+def words(name: str) -> str:
+    """`name` as people read it: separators are one hyphen, letter case and look-alikes do not count."""
+    return "-".join(re.split(r"[ ._-]+", plain(name)))
 
 
 def plain(name: str) -> str:
@@ -83,7 +96,7 @@ def families_in(name: str, facts: LineageFacts, declared: Iterable[str] = ()) ->
 
 def license_tags(tags: Iterable[str]) -> tuple[str, ...]:
     """Tags that name a license or a base model; others, such as `llama` for the architecture, say nothing about it."""
-    return tuple(tag for tag in tags if _LABELED.match(tag))
+    return tuple(tag for tag in tags if _LABELED.match(plain(tag)))
 
 
 def word_in(names: Iterable[str], words: Iterable[str]) -> tuple[str, str] | None:
@@ -128,6 +141,7 @@ def _is_a_word(before: str, word: str, after: str) -> bool:
 
 
 def token_in(texts: Iterable[str], words: Iterable[str]) -> str | None:
-    """The first of `texts` that has one of `words` as a word of its own."""
+    """The first of `texts` that has one of `words` as a word of its own; a capital letter begins a word."""
     wanted = frozenset(words)
-    return next((text for text in texts if wanted & set(_BETWEEN_LETTERS.split(text.casefold()))), None)
+    apart = ((text, _CAPITAL.sub(" ", text).casefold()) for text in texts)
+    return next((text for text, plainly in apart if wanted & set(_BETWEEN_LETTERS.split(plainly))), None)

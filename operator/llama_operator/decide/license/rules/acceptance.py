@@ -12,7 +12,7 @@ from llama_operator.api.v1alpha1.licenseacceptance import AcceptanceState, Licen
 from llama_operator.catalog.licenses import LicenseFamily
 from llama_operator.decide.license.accepted import text_is_named, unknown_texts, version_fits
 from llama_operator.decide.license.check import Check, Origin, Refusal, under_acceptance
-from llama_operator.decide.license.facts import LicenseInput, day, same_party
+from llama_operator.decide.license.facts import LicenseInput, day
 
 
 def acceptance_by_family(case: LicenseInput) -> Iterator[tuple[LicenseFamily, LicenseAcceptance]]:
@@ -91,11 +91,12 @@ def _one_licensee(case: LicenseInput) -> Refusal | None:
     # One that does not cover the namespace is refused for that; it makes no second licensee there.
     if leading is None or case.namespace not in leading.spec.namespaces:
         return None
+    is_licensee = case.licensee_of(leading)
     for other in case.acceptances or ():
         if (
             other.spec.state is AcceptanceState.ACCEPTED
             and case.namespace in other.spec.namespaces
-            and not same_party(other.spec.legal_entity, leading.spec.legal_entity)
+            and not is_licensee(other.spec.legal_entity)
         ):
             return Refusal(
                 f"namespace {case.namespace} is covered by acceptances of two entities: {leading.metadata.name} of "

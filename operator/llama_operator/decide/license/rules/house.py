@@ -10,7 +10,7 @@ from llama_operator.api.reasons import Reason
 from llama_operator.api.v1alpha1.licensepolicy import UNRESOLVED, LicensePolicy, Permission, Requirement, TierPolicy
 from llama_operator.api.v1alpha1.llamamodel import OTHER_FAMILY
 from llama_operator.decide.license.check import Check, Refusal, in_a_house, under_acceptance_in_a_house
-from llama_operator.decide.license.facts import LicenseInput, same_party
+from llama_operator.decide.license.facts import LicenseInput, same_country, same_party
 from llama_operator.decide.license.rules.acceptance import acceptances_used
 
 
@@ -110,9 +110,12 @@ def _guard_required(case: LicenseInput) -> Refusal | None:
 
 
 def _screens(case: LicenseInput) -> bool:
-    """Whether the guard is one: a Llama Guard, what comes from it, or a model that an administrator added for it."""
+    """Whether the guard is one: a Llama Guard, what comes from it, or a model that an administrator added for it.
+
+    A copy of the model itself, or of another one of the catalog, is none.
+    """
     guard = case.guard
-    return guard is not None and guard.name != case.model.name and (guard.guard or bool(guard.digest))
+    return guard is not None and guard.copy_of != case.model.copy_of and (guard.guard or not guard.packaged)
 
 
 def _refused(policy: LicensePolicy, entry: TierPolicy, how: str) -> Refusal:
@@ -135,7 +138,7 @@ def _right_licensee(case: LicenseInput) -> Refusal | None:
                     f"LicenseAcceptance {acceptance.metadata.name} is of {entity}",
                     f"record an acceptance by {licensee.legal_entity}",
                 )
-            if licensee.domicile is not None and domicile is not None and domicile != licensee.domicile:
+            if licensee.domicile is not None and domicile is not None and not same_country(domicile, licensee.domicile):
                 return Refusal(
                     f"LicensePolicy {policy.metadata.name} has {licensee.legal_entity} in {licensee.domicile}; "
                     f"LicenseAcceptance {acceptance.metadata.name} has it in {domicile}",

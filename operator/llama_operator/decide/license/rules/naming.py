@@ -1,15 +1,16 @@
 """Checks of what has to be shown: P11 (attribution), P12 (name prefix), P22 (marks of Meta)."""
 
 import re
+from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from llama_operator.api.reasons import Reason
-from llama_operator.api.v1alpha1.llamamodel import DerivationKind
 from llama_operator.decide.license.check import Check, Refusal, under
-from llama_operator.decide.license.facts import LicenseInput, ModelFacts
+from llama_operator.decide.license.facts import UNCHANGED, LicenseInput, ModelFacts
 
 _MARKS = re.compile(
-    r"(?<![a-z])((by|from|official)[ ._-]*meta|meta[ ._-]*(ai|llama|platforms)|facebook)(?![a-z])", flags=re.IGNORECASE
+    r"(?<![a-z])((by|from|official)[ ._-]*meta|meta[ ._-]*(ai|llama|platforms)|facebook|meta(?=/))(?![a-z])",
+    flags=re.IGNORECASE,
 )
 """Names that look as if Meta had made the model; `meta` by itself is an ordinary word, as in meta-analysis."""
 
@@ -41,9 +42,29 @@ def _attributed(case: LicenseInput) -> Refusal | None:
             "product documentation, and spec.license.attributionURL names none",
             "set spec.license.attributionURL to the page that has the line",
         )
-    if not urlsplit(url).hostname:
-        return Refusal(f"spec.license.attributionURL {url} has no host", "set it to the page that has the line")
+    if not _others_can_read(url):
+        return Refusal(
+            f"spec.license.attributionURL {url} has no host that others can read",
+            "set it to the page that has the line, under the name that its readers use",
+        )
     return None
+
+
+def _others_can_read(url: str) -> bool:
+    """Whether the address names a host other than the reader's own machine."""
+    try:
+        host = (urlsplit(url).hostname or "").rstrip(".")
+    except ValueError:
+        return False
+    last = host.rpartition(".")[2]
+    if not any(letter.isalnum() for letter in host) or last in {"localhost", "localdomain"}:
+        return False
+    try:
+        address = ip_address(host)
+    except ValueError:
+        # No name ends with a number: 127.1 is an address in a short form.
+        return not re.fullmatch(r"[0-9]+|0x[0-9a-f]*", last)
+    return not (address.is_loopback or address.is_unspecified)
 
 
 def _named(case: LicenseInput) -> Refusal | None:
@@ -66,7 +87,7 @@ def _from(model: ModelFacts) -> str:
 def _no_marks(case: LicenseInput) -> Refusal | None:
     """A derivative may not look as if Meta made it; weights of Meta under their own names may."""
     name = case.model.served_name
-    if case.model.original or case.model.kinds <= {DerivationKind.QUANTIZED, DerivationKind.RENAMED}:
+    if case.model.original or (case.model.kinds and case.model.kinds <= UNCHANGED):
         return None
     if not _MARKS.search(name):
         return None

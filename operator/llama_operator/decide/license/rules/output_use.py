@@ -17,6 +17,9 @@ from llama_operator.decide.license.rules.naming import begins_with
 from llama_operator.decide.license.signals import token_in
 from llama_serving.config import OutputTerms
 
+_NO = frozenset({"false", "no", "none", "never", "off", "0"})
+"""Values of a label that deny what its key says."""
+
 
 def _only_own_family(case: LicenseInput) -> Refusal | None:
     for family in case.model.under("P14"):
@@ -64,7 +67,8 @@ def _not_made_in_breach(case: LicenseInput) -> Refusal | None:
 
 
 def _not_labeled(case: LicenseInput) -> Refusal | None:
-    label = token_in((*case.labels.keys(), *case.labels.values()), lineage.load().distillation_words)
+    said = [text for key, value in case.labels.items() if value.casefold() not in _NO for text in (key, value)]
+    label = token_in(said, lineage.load().distillation_words)
     if label is None:
         return None
     family = case.model.under("P14")[0]

@@ -4,25 +4,29 @@ A terminated acceptance ends the license. No older or parallel acceptance of the
 one that does not hold is no way out.
 """
 
+from datetime import date, timedelta
+
 from llama_operator.api.reasons import Reason
 from llama_operator.api.v1alpha1.licenseacceptance import AcceptanceState, LicenseAcceptance
+from llama_operator.catalog.licenses import LicenseFamily
 from llama_operator.decide.license.check import Check, Refusal, under_acceptance
-from llama_operator.decide.license.facts import LicenseInput, day, same_party
+from llama_operator.decide.license.facts import RETIRED, LicenseInput, day
 from llama_operator.decide.license.rules.acceptance import acceptance_by_family, acceptances_used
 
 
 def _holds(case: LicenseInput) -> Refusal | None:
     for acceptance in acceptances_used(case):
-        if acceptance.spec.state is AcceptanceState.WITHDRAWN:
+        if acceptance.spec.state in RETIRED:
+            name = acceptance.metadata.name
+            # A superseded one counts only if its successors lead nowhere.
+            withdrawn = acceptance.spec.state is AcceptanceState.WITHDRAWN
             return Refusal(
-                f"LicenseAcceptance {acceptance.metadata.name} is withdrawn",
-                "name an acceptance that holds; what runs goes on",
-                reason=Reason.ACCEPTANCE_WITHDRAWN,
-            )
-        if acceptance.spec.state is AcceptanceState.SUPERSEDED:
-            return Refusal(
-                f"the successors of LicenseAcceptance {acceptance.metadata.name} lead in a circle",
-                "name an acceptance that holds; what runs goes on",
+                f"LicenseAcceptance {name} is withdrawn"
+                if withdrawn
+                else f"the successors of LicenseAcceptance {name} lead in a circle",
+                "record a new acceptance: the license was terminated, and no acceptance came after that; what runs stops"
+                if ended_here(case)
+                else "name an acceptance that holds; what runs goes on",
                 reason=Reason.ACCEPTANCE_WITHDRAWN,
             )
         if acceptance.spec.state is AcceptanceState.TERMINATED:
@@ -36,34 +40,46 @@ def _holds(case: LicenseInput) -> Refusal | None:
 def _not_revived(case: LicenseInput) -> Refusal | None:
     """An acceptance of the same license by the same entity that ended does not live on in an older or parallel one."""
     for family, acceptance in acceptance_by_family(case):
+        is_licensee = case.licensee_of(acceptance)
         for ended in case.acceptances or ():
             if (
                 ended.spec.state is AcceptanceState.TERMINATED
                 and family.id in ended.spec.families
-                and same_party(ended.spec.legal_entity, acceptance.spec.legal_entity)
+                and is_licensee(ended.spec.legal_entity)
                 and acceptance.spec.state is AcceptanceState.ACCEPTED
                 and not _not_before(acceptance, ended)
             ):
-                return Refusal(
-                    f"LicenseAcceptance {ended.metadata.name} of {family.id} by {ended.spec.legal_entity} is terminated, "
-                    f"and {acceptance.metadata.name} was accepted before that",
-                    "record a new acceptance, dated on the day on which the old one ended (terminatedOn) or later",
-                )
+                return _ended_before(acceptance, ended, family)
     return None
+
+
+def _ended_before(acceptance: LicenseAcceptance, ended: LicenseAcceptance, family: LicenseFamily) -> Refusal:
+    name, on = ended.metadata.name, ended.spec.terminated_on
+    terminated = f"LicenseAcceptance {name} of {family.id} by {ended.spec.legal_entity} is terminated"
+    if on is None:
+        return Refusal(
+            f"{terminated} and does not say on which day (spec.terminatedOn), so no acceptance is known to be newer than that",
+            f"set spec.terminatedOn of {name}; then an acceptance of that day or a later one counts",
+        )
+    return Refusal(
+        f"{terminated} since {on}, and {acceptance.metadata.name} was accepted on {acceptance.spec.accepted_on}, before that",
+        "record a new acceptance, dated on the day on which the old one ended (terminatedOn) or later",
+    )
 
 
 def _after_the_end(case: LicenseInput) -> Refusal | None:
     """An end that a revision remembers holds also when the terminated acceptance is gone."""
     for family, acceptance in acceptance_by_family(case):
-        accepted = day(acceptance.spec.accepted_on)
+        accepted, is_licensee = day(acceptance.spec.accepted_on), case.licensee_of(acceptance)
         for end in case.ends:
-            if family.id not in end.families or not same_party(end.entity, acceptance.spec.legal_entity):
+            if family.id not in end.families or not is_licensee(end.entity):
                 continue
-            if accepted is None or accepted < (day(end.on) or accepted):
+            last = _end(end.on)
+            if accepted is None or last is None or accepted < last:
                 return Refusal(
                     f"the license {family.id} of {end.entity} ended on {end.on} (LicenseAcceptance {end.acceptance}), and "
                     f"{acceptance.metadata.name} was accepted before that",
-                    f"record a new acceptance, dated {end.on} or later",
+                    f"record a new acceptance, dated {last or end.on} or later",
                 )
     return None
 
@@ -76,24 +92,32 @@ def ended_here(case: LicenseInput) -> bool:
         ended.spec.state is AcceptanceState.TERMINATED
         and case.namespace in ended.spec.namespaces
         and bool(needed & set(ended.spec.families))
-        and not any(_replaces(acceptance, ended, case.namespace) for acceptance in acceptances)
+        and not any(_replaces(case, acceptance, ended) for acceptance in acceptances)
         for ended in acceptances
     )
 
 
-def _replaces(acceptance: LicenseAcceptance, ended: LicenseAcceptance, namespace: str) -> bool:
+def _replaces(case: LicenseInput, acceptance: LicenseAcceptance, ended: LicenseAcceptance) -> bool:
+    """Whether the license came back to life with it. To retire it later ends nothing."""
     return (
-        acceptance.spec.state is AcceptanceState.ACCEPTED
-        and namespace in acceptance.spec.namespaces
+        acceptance.spec.state is not AcceptanceState.TERMINATED
+        and case.namespace in acceptance.spec.namespaces
         and set(ended.spec.families) <= set(acceptance.spec.families)
-        and same_party(acceptance.spec.legal_entity, ended.spec.legal_entity)
+        and case.licensee_of(acceptance)(ended.spec.legal_entity)
         and _not_before(acceptance, ended)
     )
 
 
 def _not_before(acceptance: LicenseAcceptance, ended: LicenseAcceptance) -> bool:
-    end, accepted = day(ended.spec.terminated_on), day(acceptance.spec.accepted_on)
+    end, accepted = _end(ended.spec.terminated_on), day(acceptance.spec.accepted_on)
     return end is not None and accepted is not None and accepted >= end
+
+
+def _end(text: str | None) -> date | None:
+    """The day of an end. One that its month does not have is the first of the next: what is recorded cannot be corrected."""
+    known = day(text)
+    first = day(f"{text[: len('YYYY-MM')]}-01") if text else None
+    return known or (first and (first + timedelta(days=31)).replace(day=1))
 
 
 CHECKS: tuple[Check, ...] = (

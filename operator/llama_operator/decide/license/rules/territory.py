@@ -4,14 +4,14 @@ The clause is about the licensee's domicile or principal place of business. Wher
 and neither does how the model is served: without images it is the same model.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 
 from llama_operator.api.reasons import Reason
-from llama_operator.api.v1alpha1.licenseacceptance import AcceptanceState
+from llama_operator.api.v1alpha1.licenseacceptance import AcceptanceState, LicenseAcceptance
 from llama_operator.catalog import lineage
 from llama_operator.decide.license.check import Check, Refusal, under_acceptance_in_a_house
-from llama_operator.decide.license.facts import LicenseInput, day, same_party
+from llama_operator.decide.license.facts import LicenseInput, day
 from llama_operator.decide.license.rules.acceptance import acceptance_by_family, acceptances_used
 
 
@@ -40,35 +40,51 @@ def _not_in_european_union(case: LicenseInput) -> Refusal | None:
 
 def _domiciles(case: LicenseInput) -> Iterator[tuple[str, str | None]]:
     """Every place that says where the licensee is: all count, also if they contradict each other."""
-    entities = []
-    for family, acceptance in acceptance_by_family(case):
-        if family.eu_multimodal_denied:
-            entities.append(acceptance.spec.legal_entity)
-            yield f"LicenseAcceptance {acceptance.metadata.name}", acceptance.spec.domicile
-    for acceptance in case.acceptances or ():
-        if (
-            acceptance.spec.domicile is not None
-            and acceptance.spec.state is AcceptanceState.ACCEPTED
-            and any(same_party(acceptance.spec.legal_entity, entity) for entity in entities)
-        ):
-            yield f"LicenseAcceptance {acceptance.metadata.name}", acceptance.spec.domicile
+    bound = [acceptance for family, acceptance in acceptance_by_family(case) if family.eu_multimodal_denied]
+    for acceptance in bound:
+        yield f"LicenseAcceptance {acceptance.metadata.name}", acceptance.spec.domicile
+    for other in _others_of_licensee(case, bound):
+        if other.spec.domicile is not None:
+            yield f"LicenseAcceptance {other.metadata.name}", other.spec.domicile
     for policy in case.policies:
         if policy.spec.licensee is not None and policy.spec.licensee.domicile is not None:
             yield f"LicensePolicy {policy.metadata.name}", policy.spec.licensee.domicile
 
 
 def _not_refused_country(case: LicenseInput) -> Refusal | None:
+    facts = lineage.load()
     for policy in case.policies:
-        refused = policy.spec.trade_list.refused_countries
-        for acceptance in acceptances_used(case):
-            if acceptance.spec.domicile in refused or (refused and acceptance.spec.domicile is None):
+        refused = {facts.country(code) for code in policy.spec.trade_list.refused_countries}
+        if not refused:
+            continue
+        used = tuple(acceptances_used(case))
+        for acceptance in (*used, *_others_of_licensee(case, used)):
+            code = acceptance.spec.domicile
+            unknown = code is None or not facts.known_country(code)
+            if unknown and acceptance not in used:
+                continue
+            if unknown or facts.country(code or "") in refused:
+                said = f"{code or 'no domicile'}, so it cannot be checked" if unknown else code
                 return Refusal(
-                    f"LicensePolicy {policy.metadata.name} refuses licensees in {', '.join(refused)}; "
-                    f"LicenseAcceptance {acceptance.metadata.name} has "
-                    f"{acceptance.spec.domicile or 'no domicile, so it cannot be checked'}",
-                    "ask the person who is responsible for trade control",
+                    f"LicensePolicy {policy.metadata.name} refuses licensees in {', '.join(sorted(refused))}; "
+                    f"LicenseAcceptance {acceptance.metadata.name} has {said}",
+                    "record the domicile in spec.domicile of a new acceptance (ISO 3166 alpha-2)"
+                    if unknown
+                    else "ask the person who is responsible for trade control",
                 )
     return None
+
+
+def _others_of_licensee(case: LicenseInput, known: Sequence[LicenseAcceptance]) -> Iterator[LicenseAcceptance]:
+    """Every other acceptance of the licensees of `known` that holds: what it says about them counts, too."""
+    licensees, names = (
+        [case.licensee_of(acceptance) for acceptance in known],
+        {acceptance.metadata.name for acceptance in known},
+    )
+    for other in case.acceptances or ():
+        holds = other.spec.state is AcceptanceState.ACCEPTED and other.metadata.name not in names
+        if holds and any(is_licensee(other.spec.legal_entity) for is_licensee in licensees):
+            yield other
 
 
 def _trade_list_checked(case: LicenseInput) -> Refusal | None:

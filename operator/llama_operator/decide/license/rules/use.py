@@ -34,7 +34,8 @@ def _resolved(case: LicenseInput) -> Refusal | None:
     return Refusal(
         why,
         "ask the platform owner to declare the true lineage in a LlamaModel (spec.lineage.derivedFrom, "
-        "spec.licenseFamilies, spec.architectureFingerprint), or take a model of the catalog",
+        "spec.licenseFamilies, spec.architectureFingerprint), or take a model of the catalog; that a model comes from no Llama "
+        "is attested in spec.independence, which does not stand against a version in its name or the shape of a Llama 3",
     )
 
 

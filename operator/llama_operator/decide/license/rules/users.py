@@ -17,7 +17,7 @@ from llama_operator.api.v1alpha1.licenseacceptance import (
 )
 from llama_operator.catalog.licenses import LicenseFamily
 from llama_operator.decide.license.check import Check, Refusal, in_a_house, under
-from llama_operator.decide.license.facts import LicenseInput, day, same_party
+from llama_operator.decide.license.facts import LicenseInput, day
 from llama_operator.decide.license.rules.acceptance import acceptance_by_family
 from llama_operator.decide.license.rules.house import governing
 
@@ -40,13 +40,14 @@ def _largest(case: LicenseInput, family: LicenseFamily, acceptance: LicenseAccep
     """Of the records of the same entity about the same month the one with the most users: the stricter one counts."""
     users = acceptance.spec.monthly_active_users
     month = users.month if users else family.active_users_month
+    is_licensee = case.licensee_of(acceptance)
     about = [
         other
         for other in case.acceptances or ()
         if other.spec.state is AcceptanceState.ACCEPTED
-        and same_party(other.spec.legal_entity, acceptance.spec.legal_entity)
         and other.spec.monthly_active_users is not None
         and other.spec.monthly_active_users.month == month
+        and is_licensee(other.spec.legal_entity)
     ]
     return max(
         (acceptance, *about),
@@ -55,8 +56,9 @@ def _largest(case: LicenseInput, family: LicenseFamily, acceptance: LicenseAccep
 
 
 def lapsed(grant: MetaGrant, today: date | None) -> bool:
-    """Whether the grant has ended."""
-    return today is not None and grant.expires_on is not None and today > (day(grant.expires_on) or date.min)
+    """Whether the grant has ended; a day that no calendar has ends nothing."""
+    last = day(grant.expires_on)
+    return today is not None and last is not None and today > last
 
 
 def _attested(case: LicenseInput) -> Refusal | None:
@@ -98,7 +100,9 @@ def _in_future(users: MonthlyActiveUsers, last_today: date) -> bool:
 
 def _granted(case: LicenseInput) -> Refusal | None:
     for family, acceptance in gated(case):
-        counted, grant = _largest(case, family, acceptance), acceptance.spec.meta_grant
+        counted = _largest(case, family, acceptance)
+        # The grant is the entity's: the record with its true number may be the one that has it.
+        grant = acceptance.spec.meta_grant or counted.spec.meta_grant
         users = counted.spec.monthly_active_users
         if users is None or not above_limit(family, counted):
             continue
@@ -108,9 +112,19 @@ def _granted(case: LicenseInput) -> Refusal | None:
             f"{family.active_users_threshold:,}: {family.title} gives it no right"
         )
         if grant is None:
-            return Refusal(over, "request a license from Meta, and record it in spec.metaGrant of a new acceptance")
+            request = "request a license from Meta, and record it in spec.metaGrant of a new acceptance"
+            true = (
+                f"; if the number in {counted.metadata.name} is wrong, supersede that by the record with the true one"
+            )
+            return Refusal(over, request if counted is acceptance else request + true)
         begins = day(grant.granted_on)
-        if begins is None or begins > case.last_today:
+        wrong = next((text for text in (grant.granted_on, grant.expires_on) if text and day(text) is None), None)
+        if wrong is not None or begins is None:
+            return Refusal(
+                f"{over}, and the grant {grant.reference} has {wrong}, which is no date",
+                "record a new acceptance with the days that the document of the grant has",
+            )
+        if begins > case.last_today:
             return Refusal(f"{over}, and the grant {grant.reference} begins on {grant.granted_on}", "wait for that day")
         if lapsed(grant, case.today):
             return Refusal(
