@@ -30,8 +30,9 @@ _ONLY_LLAMAS = frozenset({(8192, 28672, 64), (16384, 53248, 128)})
 """Hidden size, intermediate size and heads that only Llamas of 70B and 405B have: with any number of layers or words it is
 one, cut or stacked."""
 
-_OTHERS_TOO = frozenset({(4096, 14336, 32)})
-"""Sizes that Llama 3 8B shares with Mistral 7B and InternLM2 7B, whose vocabularies are smaller than `_LARGE`."""
+_OTHERS_TOO = {(4096, 14336, 32): 102_400}
+"""Sizes that a Llama shares with others, and the largest vocabulary of those: Llama 3 8B, Mistral 7B, InternLM2 7B and EXAONE
+3.5 7.8B, each in a copy for the class of Llama."""
 
 _PADDING = 256
 """Columns of zeros that a feed-forward layer of a Llama 3 or newer may have more: kernels ask for it, and nothing changes."""
@@ -161,7 +162,8 @@ def evidence_of_shape(shape: Shape, declared: tuple[LicenseFamily, ...], catalog
     same_length = tuple(model for model in models if model.architecture.max_position_embeddings == shape.length)
     if not same_length or set(same_length) & set(fitting):
         return replace(evidence, models=fitting)
-    return replace(_evidence_of_length(shape, fitting, same_length, catalog), exact=exact)
+    by_length = _evidence_of_length(shape, fitting, same_length, catalog)
+    return replace(evidence, models=by_length.models, families=by_length.families, sentences=by_length.sentences)
 
 
 def _evidence_of_length(
@@ -222,8 +224,10 @@ def _resized(shape: Shape, known: Shape, *, exact: bool) -> bool:
         return True
     if shape.vocabulary > known.vocabulary:
         return False
+    if known.sizes in _OTHERS_TOO:
+        return shape.vocabulary > _OTHERS_TOO[known.sizes] + _ADDED_TOKENS
     # A smaller vocabulary is no sign of others where no others are known.
-    return shape.vocabulary >= _LARGE or (exact and known.sizes not in _OTHERS_TOO)
+    return exact or shape.vocabulary >= _LARGE
 
 
 def _same_sizes(shape: Shape, known: Shape) -> bool:

@@ -215,14 +215,46 @@ def test_a_name_is_always_the_same_entity_as_itself(name):
 
 @pytest.mark.parametrize(
     "name",
-    ["Qwen2.5-7B", "mistral-7b", "william-13b", "gemma-2-9b", "panorama-3", "alabama-3b", "Apertus-8B-MeditronFO"],
+    [
+        "Qwen2.5-7B",
+        "mistral-7b",
+        "william-13b",
+        "gemma-2-9b",
+        "panorama-3",
+        "alabama-3b",
+        "Apertus-8B-MeditronFO",
+        "mail-amazon",
+        "vanilla-mamba",
+        "William-Adams",
+        "brasil-american",
+        "mistral-7b-llamafile",
+        "qwen-ollama-1.5b",
+        "llama.cpp-mistral",
+        "mistral-LLaMA-Factory",
+        "resumen-llamadas",
+    ],
 )
 def test_other_names_tell_nothing(name):
     assert families_in(name, facts_of_names.load()) == ((), False)
 
 
 @pytest.mark.parametrize(
-    "name", ["LLAMA-chat", "l1ama", "LIama", "ll4ma", "Ll@ma", "L\u04cfama", "ｌｌａｍａ", "ll\u0430ma"]
+    "name",
+    [
+        "LLAMA-chat",
+        "l1ama",
+        "LIama",
+        "ll4ma",
+        "Ll@ma",
+        "L\u04cfama",
+        "ｌｌａｍａ",
+        "ll\u0430ma",
+        "L-L-a-M-A",
+        "lla_ma-3",
+        "ll-ama",
+        "ollama-3.1",
+        "llamadas-llama",
+    ],
 )
 def test_a_look_alike_is_read_as_the_word(name):
     assert called_a_llama(name)
