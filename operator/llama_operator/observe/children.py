@@ -106,6 +106,7 @@ def revision_facts(obj: Object) -> RevisionFacts | None:
             created=_created(metadata),
             license=_declared(annotations.get(meta.ANNOTATION_LICENSE, "")),
             license_end=_license_end(annotations.get(meta.ANNOTATION_LICENSE_END, "")),
+            families=tuple(annotations.get(meta.ANNOTATION_LICENSE_FAMILIES, "").split()),
         )
     except (KeyError, ValueError, ValidationError):
         return None
@@ -132,8 +133,10 @@ def _license_end(text: str) -> LicenseEnd | None:
             tuple(str(family) for family in end["families"]),
             str(end["on"]),
             None if at is None else _moment(str(at)) or LONG_AGO,
+            str(end.get("grant", "")),
+            drain_seconds if isinstance(drain_seconds := end.get("drainSeconds"), int) else None,
         )
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, AttributeError):
         return LicenseEnd("", "", (), "", LONG_AGO)
 
 

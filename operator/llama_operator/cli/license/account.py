@@ -11,7 +11,6 @@ from llama_operator.api.meta import rfc3339
 from llama_operator.api.record_reasons import RecordCondition
 from llama_operator.api.v1alpha1.licenseacceptance import LicenseAcceptance
 from llama_operator.cli.license.judged import Judged
-from llama_operator.decide.license.running import model_of
 from llama_operator.decide.observed import LicenseEnd, RevisionFacts
 from llama_operator.evidence.weights import what_is_pinned
 
@@ -143,7 +142,7 @@ def _revision(judged: Judged, pinned: RevisionFacts) -> dict[str, Any]:
     runs = what_is_pinned(pinned)
     return {
         "revision": pinned.name,
-        "model": model_of(pinned),
+        "model": pinned.model,
         "created": rfc3339(pinned.created) if pinned.created else "",
         "servedFrom": pinned.served_at,
         "servedUntil": _until(end, serves=has_traffic and bool(pinned.served_at)),
