@@ -14,7 +14,7 @@ from llama_operator.api.v1alpha1.llamamodel import LlamaModel, LlamaModelStatus
 from llama_operator.catalog import Catalog
 from llama_operator.kube import kinds
 from llama_operator.kube.port import Cluster, NotFoundError, Object, Ref
-from llama_operator.observe.license_records import models_of
+from llama_operator.observe.license_records import models_of, related_to
 from llama_operator.status import license_records
 from llama_operator.status.license_records import Records, Use
 
@@ -52,6 +52,7 @@ async def reconcile_record(
         acceptances=await _names(cluster) if ref.kind == kinds.LICENSE_POLICY else (),
         uses=await _uses(cluster) if ref.kind == kinds.LICENSE_ACCEPTANCE else (),
         now=moment,
+        related=await related_to(cluster, live) if ref.kind == kinds.LICENSE_ACCEPTANCE else (),
     )
     status = _status(live, ref, records).to_api()
     if status != live.get("status"):
@@ -80,9 +81,11 @@ async def _uses(cluster: Cluster) -> tuple[Use, ...]:
     uses = []
     for item in (await cluster.list(kinds.LLAMA_DEPLOYMENT)).items:
         metadata, spec = item["metadata"], item.get("spec") or {}
-        named = (spec.get("license") or {}).get("acceptance")
+        declared = spec.get("license") or {}
+        named, models = declared.get("acceptance"), ((spec.get("model") or {}).get("name"), declared.get("guardModel"))
         if named:
             chosen = ((item.get("status") or {}).get("plan") or {}).get("chosen") or {}
             weights = chosen.get("repository") or chosen.get("model") or ""
-            uses.append(Use(named, f"{metadata['namespace']}/{metadata['name']}", weights))
+            deployment = f"{metadata['namespace']}/{metadata['name']}"
+            uses.append(Use(named, deployment, weights, tuple(str(model) for model in models if model)))
     return tuple(uses)
