@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from support import admission
+
 ROOT = Path(__file__).resolve().parents[2]
 CHART = ROOT / "charts" / "llama-operator"
 CRD_CHART = ROOT / "charts" / "llama-operator-crds"
@@ -118,3 +120,44 @@ def licenses_are_held(eventually):
         eventually(lambda: not refusal("tiny-random-llama"))
 
     return wait
+
+
+@pytest.fixture(scope="module")
+def objects(root):
+    """One of each guarded kind, and one of each that is nobody's."""
+    return admission.guarded_objects(root)
+
+
+@pytest.fixture(scope="module")
+def guarded(bare_plane, helm, root, objects, eventually, tmp_path_factory):
+    """The plane with the policies of the chart, all objects, and a namespace in which everybody may do everything."""
+    values = tmp_path_factory.mktemp("values") / "values.json"
+    chosen = {
+        "trustedUsers": [admission.BACKUP],
+        "breakGlassGroups": ["firefighters"],
+        "podServiceAccounts": ["weights-reader"],
+    }
+    values.write_text(json.dumps({"admission": chosen}))
+    rendered = helm("template", "llama-operator", CHART, "--namespace", NAMESPACE, "--values", values).stdout
+    policies = [o for o in yaml.safe_load_all(rendered) if o and o["kind"].startswith("ValidatingAdmissionPolicy")]
+    group = admission.RBAC
+    bare_plane.apply(
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": admission.TEAM}},
+        {
+            "apiVersion": f"{group}/v1",
+            "kind": "ClusterRoleBinding",
+            "metadata": {"name": "admission-test"},
+            "roleRef": {"apiGroup": group, "kind": "ClusterRole", "name": "cluster-admin"},
+            "subjects": [{"apiGroup": group, "kind": "User", "name": user} for user in admission.EVERYBODY],
+        },
+        admission.deployment(root),
+        *objects.values(),
+    )
+    bare_plane.apply(*policies)
+    guard = admission.Guard(bare_plane)
+    eventually(guard.is_up)
+    yield guard
+    leftovers = {"apiVersion": "v1", "kind": "List", "items": policies}
+    bare_plane.kubectl("delete", "--ignore-not-found", "-f", "-", stdin=json.dumps(leftovers))
+    bare_plane.kubectl("delete", "clusterrolebinding", "admission-test")
+    bare_plane.kubectl("delete", "namespace", admission.TEAM, "--ignore-not-found", "--timeout=240s")

@@ -47,3 +47,94 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end -}}
 {{- end -}}
 {{- end -}}
+
+{{/* CEL: user name of the operator. */}}
+{{- define "llama-operator.admission.operator" -}}
+'system:serviceaccount:{{ .Release.Namespace }}:{{ include "llama-operator.serviceAccountName" . }}'
+{{- end -}}
+
+{{/* Variables of a policy: who asks, and what for. */}}
+{{- define "llama-operator.admission.users" -}}
+- name: user
+  expression: request.userInfo.username
+- name: operator
+  expression: "variables.user == {{ include "llama-operator.admission.operator" . }}"
+- name: kuberay
+  expression: "variables.user == 'system:serviceaccount:{{ .Values.kuberay.namespace }}:{{ .Values.kuberay.serviceAccount }}'"
+# Garbage collection, deletion of namespaces, and migration of stored versions.
+- name: kubernetes
+  expression: >-
+    variables.user in [
+    'system:kube-controller-manager',
+    'system:serviceaccount:kube-system:generic-garbage-collector',
+    'system:serviceaccount:kube-system:namespace-controller',
+    'system:serviceaccount:kube-system:storage-version-migrator-controller']
+- name: exempt
+  expression: >-
+    variables.user in {{ toJson .Values.admission.trustedUsers }} ||
+    (has(request.userInfo.groups) && request.userInfo.groups.exists(g, g in {{ toJson .Values.admission.breakGlassGroups }}))
+# Not the status.
+- name: wholeObject
+  expression: request.?subResource.orValue('') == ''
+{{- end -}}
+
+{{/* CEL: user name of the autoscaler of the RayCluster whose name is the CEL expression `.`: KubeRay gives it a service
+     account of the cluster's name, of which it keeps the last 50 characters, the first one made a letter. */}}
+{{- define "llama-operator.admission.autoscaler" -}}
+'system:serviceaccount:' + request.namespace + ':' +
+[{{ . }}].map(n, n.size() > 50 ? n.substring(n.size() - 50) : n).map(n, n.matches('^[a-z]') ? n : 'r' + n.substring(1))[0]
+{{- end -}}
+
+{{/* CEL: whether every worker group is as it was but for the fields that the list `.` names. */}}
+{{- define "llama-operator.admission.groupsDifferOnlyIn" -}}
+variables.groups.all(g, variables.groupsBefore.exists(b, b.groupName == g.groupName &&
+[g, b].all(o, o.all(k, k in {{ . }} || g[?k] == b[?k]))))
+{{- end -}}
+
+{{/* Rules for what the operator writes, beside status. */}}
+{{- define "llama-operator.admission.written" -}}
+- apiGroups: [""]
+  apiVersions: ["*"]
+  resources: [services]
+  operations: [CREATE, UPDATE, DELETE]
+- apiGroups: [networking.k8s.io]
+  apiVersions: ["*"]
+  resources: [networkpolicies]
+  operations: [CREATE, UPDATE, DELETE]
+- apiGroups: [apps]
+  apiVersions: ["*"]
+  resources: [controllerrevisions]
+  operations: [CREATE, UPDATE, DELETE]
+- apiGroups: [batch]
+  apiVersions: ["*"]
+  resources: [jobs]
+  operations: [CREATE, UPDATE, DELETE]
+- apiGroups: [ray.io]
+  apiVersions: ["*"]
+  resources: [rayservices]
+  operations: [CREATE, UPDATE, DELETE]
+{{- end -}}
+
+{{/* Variables of a policy: the pods that a Job or a RayService makes. */}}
+{{- define "llama-operator.admission.pods" -}}
+- name: ray
+  expression: "object != null && request.resource.resource == 'rayservices' ? [object.spec.rayClusterConfig] : []"
+- name: pods
+  expression: >-
+    variables.ray.map(c, c.headGroupSpec.template.spec) +
+    (variables.ray.size() > 0 ? variables.ray[0].?workerGroupSpecs.orValue([]).map(g, g.template.spec) : []) +
+    (object != null && request.resource.resource == 'jobs' ? [object.spec.template.spec] : [])
+# Lists of them. Options of the autoscaler have the fields of a container: KubeRay makes one of them.
+- name: containers
+  expression: >-
+    variables.pods.map(p, p.containers) + variables.pods.map(p, p.?initContainers.orValue([])) +
+    variables.ray.map(c, [c.?autoscalerOptions.orValue({})])
+{{- end -}}
+
+{{/* Params of a policy: the RayClusters of LlamaDeployments in the namespace of the request. */}}
+{{- define "llama-operator.admission.ourClusters" -}}
+selector:
+  matchExpressions:
+    - {key: llama-operator.io/deployment, operator: Exists}
+parameterNotFoundAction: Allow
+{{- end -}}

@@ -1,6 +1,7 @@
 """The head of a Ray cluster: no GPU, no replicas; it runs Ray's and Serve's controllers. Called by `desired.rayservice`."""
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Final
 
 from llama_operator.desired.pods.parts import RESTRICTED, PodParts, steady_resources
 from llama_serving.config import HTTP_PORT
@@ -11,6 +12,19 @@ METRICS_PORT = 8080
 _CONTAINER = "ray-head"
 _MEMORY_GIB = 8
 """Generous: a head that is killed for memory takes the whole cluster down, and an ingress may run there."""
+
+_ACCOUNT: Final = "kubernetes-api"
+_ACCOUNT_FOLDER: Final = "/var/run/secrets/kubernetes.io/serviceaccount"
+_ACCOUNT_FILES: Final[Mapping[str, Any]] = {
+    "projected": {
+        "sources": [
+            {"serviceAccountToken": {"path": "token"}},
+            {"configMap": {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca.crt"}]}},
+            {"downwardAPI": {"items": [{"path": "namespace", "fieldRef": {"fieldPath": "metadata.namespace"}}]}},
+        ]
+    }
+}
+"""What Kubernetes mounts into a container that may use the service account of its pod."""
 
 _PORTS = {
     "gcs-server": 6379,
@@ -28,8 +42,9 @@ def template(image: str, parts: PodParts) -> dict[str, Any]:
         image: Image of the container.
         parts: What all pods of the cluster have in common.
     """
-    # The autoscaler beside the head needs the service account, so its token stays mounted here and only here.
-    return (RESTRICTED + parts).template(
+    # KubeRay's service account of the head may patch every pod of the namespace. Only the autoscaler beside Ray needs it,
+    # and gets it: code that runs in the head does not.
+    return (RESTRICTED + parts + PodParts(volumes={_ACCOUNT: _ACCOUNT_FILES})).template(
         {
             "name": _CONTAINER,
             "image": image,
@@ -38,5 +53,14 @@ def template(image: str, parts: PodParts) -> dict[str, Any]:
             "securityContext": {},
             "ports": [{"name": name, "containerPort": port} for name, port in _PORTS.items()],
             "resources": steady_resources(cpu=2, memory_gib=_MEMORY_GIB),
-        }
+        },
+        {"automountServiceAccountToken": False},
     )
+
+
+def autoscaler() -> dict[str, Any]:
+    """Options of the container that KubeRay puts beside Ray into the head: restricted, with the service account of the pod."""
+    return {
+        "securityContext": dict(RESTRICTED.container_security),
+        "volumeMounts": [{"name": _ACCOUNT, "mountPath": _ACCOUNT_FOLDER, "readOnly": True}],
+    }
