@@ -54,7 +54,7 @@ def installed(release, charts, plane):
     return notes
 
 
-POLICIES = 10
+POLICIES = 13
 """Admission policies of the chart."""
 
 

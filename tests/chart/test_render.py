@@ -21,6 +21,7 @@ EVERYTHING = {
     "image": {"digest": "sha256:" + "a" * 64, "pullSecrets": ["regcred"]},
     "serviceAccount": {"name": "operator", "annotations": {"example.com/a": "b"}},
     "evidence": {"signingKeySecret": {"name": "evidence-key", "key": "private.pem"}},
+    "admission": {"podServiceAccounts": ["reader"], "tokenSecrets": ["hugging-face"], "images": ["registry.example/"]},
     "networkPolicy": {"enabled": True, "extraEgress": [{"ports": [{"port": 4317}]}]},
     "priorityClassName": "system-cluster-critical",
     "nodeSelector": {"pool": "system"},
@@ -146,6 +147,9 @@ def test_the_values_file_and_its_schema_name_the_same_values(root):
         ({"settings": {"probePort": 9}}, "probePort"),
         ({"image": {"digest": "abc"}}, "digest"),
         ({"admission": {"trustedUsers": ["a'] || true || 'b' in ['"]}}, "trustedUsers"),
+        ({"admission": {"podServiceAccounts": ["a'] || true || 'b' in ['"]}}, "podServiceAccounts"),
+        ({"admission": {"tokenSecrets": ["Hub_Token"]}}, "tokenSecrets"),
+        ({"admission": {"images": ["evil' in ["]}}, "images"),
         ({"kuberay": {"serviceAccount": "x' || true || '"}}, "serviceAccount"),
         ({"metrics": {"monitor": "Prometheus"}}, "monitor"),
         ({"extraEnv": [{"name": "LLAMA_OPERATOR_WORKERS", "value": "1"}]}, "extraEnv"),
@@ -242,6 +246,9 @@ def test_with_namespaces_the_rights_to_write_end_at_their_border(render):
     for binding in find(objects, "ValidatingAdmissionPolicyBinding"):
         if binding["metadata"]["name"] in {"llama-operator-license-records", "llama-operator-license-ends"}:
             continue  # of what is in no namespace
+        if binding["metadata"]["name"] == "llama-operator-operator-writes":
+            assert "matchResources" not in binding["spec"]  # it writes nothing outside of them either
+            continue
         (expression,) = binding["spec"]["matchResources"]["namespaceSelector"]["matchExpressions"]
         assert expression["values"] == ["team-a", "team-b"]
 

@@ -138,3 +138,13 @@ selector:
     - {key: llama-operator.io/deployment, operator: Exists}
 parameterNotFoundAction: Allow
 {{- end -}}
+
+{{/* Part of a binding: the namespaces that are managed. */}}
+{{- define "llama-operator.admission.namespaces" -}}
+{{- with .Values.namespaces -}}
+matchResources:
+  namespaceSelector:
+    matchExpressions:
+      - {key: kubernetes.io/metadata.name, operator: In, values: {{ toJson . }}}
+{{- end -}}
+{{- end -}}

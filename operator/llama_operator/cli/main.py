@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from llama_operator.cli.shared import terminal
 from llama_operator.cli.shared.exit_codes import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_INVALID, EXIT_OK
 from llama_operator.cli.verbs import parse
 from llama_operator.errors import InvalidManifestError, InvalidManifestsError, LlamaOperatorError
@@ -27,7 +28,12 @@ def main(argv: Sequence[str] | None = None, *, connector: "Connector | None" = N
         argv: Arguments; None for those of the process.
         connector: Opens the cluster for the commands that need one; None for the one that the kubeconfig names.
     """
-    arguments = parse(sys.argv[1:] if argv is None else argv)
+    with terminal.plain_streams():
+        return _run(sys.argv[1:] if argv is None else argv, connector)
+
+
+def _run(argv: Sequence[str], connector: "Connector | None") -> int:
+    arguments = parse(argv)
     try:
         return _loaded(arguments.run)(arguments, connector)
     except InvalidManifestError as error:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from llama_operator.cli.shared import output
+from llama_operator.cli.shared import output, terminal
 from llama_operator.cli.shared.exit_codes import EXIT_OK, EXIT_TAMPERED
 from llama_operator.errors import FieldProblem, InvalidManifestError
 from llama_operator.evidence.chain import LONGEST_LINE
@@ -139,18 +139,18 @@ def _lines(file: BinaryIO) -> Iterator[bytes]:
 
 def _progress(size: int) -> Callable[[int, int], None]:
     """Tell on a terminal how far it is; `(0, 0)` wipes it away."""
-    last, terminal = time.monotonic(), sys.stderr.isatty()
+    last, stream = time.monotonic(), terminal.raw(sys.stderr)
 
     def show(done: int, lines: int) -> None:
         nonlocal last
-        if not terminal:
+        if not stream.isatty():
             return
         if lines == 0:
-            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+            print("\r\x1b[K", end="", file=stream, flush=True)
         elif time.monotonic() - last >= _EVERY_SECONDS:
             last = time.monotonic()
             share = f"{100 * done // size} %, " if size else ""
-            print(f"\r\x1b[K{share}{lines:,} lines", end="", file=sys.stderr, flush=True)
+            print(f"\r\x1b[K{share}{lines:,} lines", end="", file=stream, flush=True)
 
     return show
 

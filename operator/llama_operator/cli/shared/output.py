@@ -2,16 +2,17 @@
 
 import json
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from typing_extensions import override
 
 from llama_operator.api.v1alpha1.llamadeployment_status import ChosenPlan
+from llama_operator.cli.shared import terminal
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.console import Console, ConsoleOptions, RenderableType
     from rich.table import Table
 
 _WIDE = 240
@@ -45,6 +46,7 @@ def console(*, wide: bool = False) -> "Console":
             Without a terminal there is no width to keep in any case.
     """
     from rich.console import Console
+    from rich.segment import Segment
 
     class Piped(Console):
         """Leaves a pipe that its reader closed to `cli.main`, which ends without an error."""
@@ -53,7 +55,13 @@ def console(*, wide: bool = False) -> "Console":
         def on_broken_pipe(self) -> None:
             raise BrokenPipeError
 
-    made = Piped(highlight=False)
+        @override
+        def render(self, renderable: "RenderableType", options: "ConsoleOptions | None" = None) -> Iterable[Segment]:
+            """Render; of control sequences only those of rich itself are left."""
+            for part in super().render(renderable, options):
+                yield part if part.control else Segment(terminal.plain(part.text), part.style)
+
+    made = Piped(highlight=False, file=terminal.raw(sys.stdout))
     if wide or not made.is_terminal:
         made.width = max(made.width, _WIDE)
     return made

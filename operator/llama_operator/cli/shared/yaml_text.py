@@ -6,6 +6,8 @@ from typing import Any
 import yaml
 from typing_extensions import override
 
+from llama_operator.cli.shared import terminal
+
 
 class _Dumper(yaml.SafeDumper):
     @override
@@ -14,7 +16,9 @@ class _Dumper(yaml.SafeDumper):
 
 
 def _text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
-    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style="|" if "\n" in value else None)
+    # Only between double quotes the escapes below mean the characters themselves.
+    style = '"' if terminal.acts(value) else "|" if "\n" in value else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
 
 
 _Dumper.add_representer(str, _text)
@@ -23,4 +27,4 @@ _Dumper.add_representer(str, _text)
 def dump(documents: Iterable[Any]) -> str:
     """Render one document after the other."""
     text: str = yaml.dump_all(documents, Dumper=_Dumper, sort_keys=False, width=120, allow_unicode=True)
-    return text
+    return terminal.plain(text)
