@@ -7,6 +7,7 @@ that names and shapes imply.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
 from llama_operator.api.v1alpha1.llamamodel import (
     ArchitectureFingerprint,
@@ -16,7 +17,7 @@ from llama_operator.api.v1alpha1.llamamodel import (
     LlamaModelSpec,
 )
 from llama_operator.catalog import formulas
-from llama_operator.catalog.ancestry import Above, Ancestry
+from llama_operator.catalog.ancestry import Above, Ancestry, Said
 from llama_operator.catalog.models import Architecture, Model, Variant, WeightFile
 from llama_operator.catalog.registry import Catalog, UnknownLicenseError
 
@@ -97,6 +98,16 @@ class Additions:
         inherited = (family for ancestor in ancestors for family in ancestor.license_families)
         families = tuple(dict.fromkeys((*spec.license_families, *inherited)))
         return families or Unusable("neither spec.lineage nor spec.licenseFamilies says its license", lineage=True)
+
+
+def additions(catalog: Catalog, models: Iterable[LlamaModel] | None) -> Additions:
+    """The catalog and `models`; the same object as before if these say the same: every pass asks for them."""
+    return _additions(catalog, Said(models or ()))
+
+
+@lru_cache(maxsize=2)
+def _additions(catalog: Catalog, said: Said) -> Additions:
+    return Additions(catalog, said.models)
 
 
 def _circle(_: str, path: str) -> Unusable:

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from llama_operator.api.reasons import ConditionType, Reason
 from llama_operator.api.v1alpha1.llamamodel import LlamaModel
 from llama_operator.catalog import Catalog, UnknownModelError
-from llama_operator.catalog.additions import Additions, Unusable
+from llama_operator.catalog.additions import Unusable, additions
 from llama_operator.catalog.models import Model
 from llama_operator.decide.problem import Problem
 
@@ -21,7 +21,7 @@ def find_model(name: str, models: Iterable[LlamaModel] | None, catalog: Catalog)
         return catalog.model(name)
     except UnknownModelError as error:
         unknown = str(error)
-    added = Additions(catalog, models or ()).added(name)
+    added = additions(catalog, models).added(name)
     if added is None:
         if models is None:
             unknown += "; LlamaModels were not looked up: add its manifest to the files, or ask the cluster"

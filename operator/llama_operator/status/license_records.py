@@ -18,11 +18,11 @@ from llama_operator.api.v1alpha1.licenseacceptance import (
 from llama_operator.api.v1alpha1.licensepolicy import LicensePolicy, LicensePolicyStatus
 from llama_operator.api.v1alpha1.llamamodel import LlamaModel, LlamaModelStatus
 from llama_operator.catalog import Catalog, UnknownLicenseError
-from llama_operator.catalog.additions import Additions, Unusable
+from llama_operator.catalog.additions import Unusable, additions
 from llama_operator.catalog.licenses import LicenseFamily
 from llama_operator.decide.license.accepted import text_is_named, unknown_texts, version_fits
 from llama_operator.decide.license.facts import RETIRED, ModelFacts, day, leading, same_party
-from llama_operator.decide.license.lineage import Lineages
+from llama_operator.decide.license.lineage import lineages
 from llama_operator.status.finding import Finding, conditions
 
 _GRANT_WARNING = timedelta(days=30)
@@ -77,8 +77,8 @@ class Records:
 
 def of_model(model: LlamaModel, records: Records) -> LlamaModelStatus:
     """Status of a LlamaModel."""
-    facts = Lineages(records.catalog, records.models).resolve(model.metadata.name)
-    entry = Additions(records.catalog, records.models).added(model.metadata.name)
+    facts = lineages(records.catalog, records.models).resolve(model.metadata.name)
+    entry = additions(records.catalog, records.models).added(model.metadata.name)
     required = "Required" if facts.needing_acceptance else "NotRequired"
     return LlamaModelStatus(
         observed_generation=model.metadata.generation,
@@ -143,8 +143,8 @@ def _rests_on(use: Use, record: LicenseAcceptance, records: Records) -> bool:
         return True
     if use.namespace not in record.spec.namespaces or record.spec.state in RETIRED:
         return False
-    lineages, families = Lineages(records.catalog, records.models), set(record.spec.families)
-    needed = (family.id for model in use.models for family in lineages.resolve(model).needing_acceptance)
+    known, families = lineages(records.catalog, records.models), set(record.spec.families)
+    needed = (family.id for model in use.models for family in known.resolve(model).needing_acceptance)
     return not families.isdisjoint(needed)
 
 
@@ -177,8 +177,8 @@ def _first_named(record: LicenseAcceptance, uses: tuple[Use, ...], now: datetime
 
 def _covered(record: LicenseAcceptance, records: Records) -> tuple[str, ...]:
     """LlamaModels under a license that it accepts; other records of the entity may have to cover the rest."""
-    lineages, families = Lineages(records.catalog, records.models), frozenset(record.spec.families)
-    resolved = (lineages.resolve(model.metadata.name) for model in records.models)
+    known, families = lineages(records.catalog, records.models), frozenset(record.spec.families)
+    resolved = (known.resolve(model.metadata.name) for model in records.models)
     names = (facts.name for facts in resolved if families & {family.id for family in facts.needing_acceptance})
     return tuple(sorted(names)[:_MOST_MODELS])
 

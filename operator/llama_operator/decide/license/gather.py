@@ -10,7 +10,7 @@ from llama_operator.catalog import Catalog
 from llama_operator.catalog.models import Variant
 from llama_operator.decide.bounds import most_replicas
 from llama_operator.decide.license.facts import LicenseInput, ModelFacts, ended_on, leading
-from llama_operator.decide.license.lineage import Lineages
+from llama_operator.decide.license.lineage import Lineages, lineages
 from llama_operator.decide.observed import LONG_AGO, LicenseEnd, Observed, RevisionFacts
 
 _DAY_ENDS_LAST = timedelta(hours=12)
@@ -37,30 +37,30 @@ def license_input(
         gpus_per_replica: Accelerators of one replica; None if there is no plan yet.
     """
     spec, metadata = observed.deployment.spec, observed.deployment.metadata
-    lineages = Lineages(catalog, observed.models)
+    known = lineages(catalog, observed.models)
     replicas = most_replicas(spec)
-    facts = lineages.resolve(model, variant)
-    known = observed.now != LONG_AGO
+    facts = known.resolve(model, variant)
+    dated = observed.now != LONG_AGO
     return LicenseInput(
         model=facts,
         license=spec.license,
         namespace=metadata.namespace,
         acceptances=observed.acceptances,
         policies=observed.policies or (),
-        guard=None if spec.license.guard_model is None else lineages.resolve(spec.license.guard_model),
+        guard=None if spec.license.guard_model is None else known.resolve(spec.license.guard_model),
         labels=metadata.labels,
-        trained=_trained(spec.license, lineages),
+        trained=_trained(spec.license, known),
         most_gpus=None if gpus_per_replica is None else gpus_per_replica * replicas,
         most_replicas=replicas,
         ends=tuple(pinned.license_end for pinned in observed.revisions if pinned.license_end is not None),
-        own_ends=tuple(_own_ends(observed, facts, lineages)),
+        own_ends=tuple(_own_ends(observed, facts, known)),
         image=spec.image or "",
-        today=observed.now.date() if known else None,
-        still_today=(observed.now - _DAY_ENDS_LAST).date() if known else None,
+        today=observed.now.date() if dated else None,
+        still_today=(observed.now - _DAY_ENDS_LAST).date() if dated else None,
     )
 
 
-def _own_ends(observed: Observed, model: ModelFacts, lineages: Lineages) -> Iterator[LicenseEnd]:
+def _own_ends(observed: Observed, model: ModelFacts, known: Lineages) -> Iterator[LicenseEnd]:
     """Ends under which the model ran here, remembered or due, each with the families that it was under then.
 
     The same files under another name are the same model.
@@ -70,7 +70,7 @@ def _own_ends(observed: Observed, model: ModelFacts, lineages: Lineages) -> Iter
         families = tuple(family for family in pinned.families if end is not None and family in end.families)
         if end is None or not families:
             continue
-        if pinned.model == model.name or (model.digest and lineages.resolve(pinned.model).digest == model.digest):
+        if pinned.model == model.name or (model.digest and known.resolve(pinned.model).digest == model.digest):
             yield replace(end, families=families)
 
 
@@ -84,5 +84,5 @@ def _due(observed: Observed, pinned: RevisionFacts) -> LicenseEnd | None:
     return LicenseEnd(record.metadata.name, record.spec.legal_entity, tuple(record.spec.families), on, observed.now)
 
 
-def _trained(spec: LicenseSpec, lineages: Lineages) -> tuple[ModelFacts, ...]:
-    return tuple(lineages.resolve(lineages.called(name)) for name in spec.trained_models)
+def _trained(spec: LicenseSpec, known: Lineages) -> tuple[ModelFacts, ...]:
+    return tuple(known.resolve(known.called(name)) for name in spec.trained_models)

@@ -8,11 +8,13 @@ shape imply is added. A model whose declarations contradict each other is unreso
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import lru_cache
+from itertools import chain
 
 from llama_operator.api.v1alpha1.llamamodel import OTHER_FAMILY, Ancestor, DerivationKind, Independence, LlamaModel
 from llama_operator.catalog import Catalog, UnknownLicenseError
 from llama_operator.catalog import lineage as facts_of_names
-from llama_operator.catalog.ancestry import Above, Ancestry
+from llama_operator.catalog.ancestry import Above, Ancestry, Said
 from llama_operator.catalog.licenses import LicenseFamily
 from llama_operator.catalog.lineage import LineageFacts
 from llama_operator.catalog.models import Model, Variant
@@ -34,6 +36,9 @@ class _Resolved:
     """Its shape; what its fingerprint leaves out is as in the ancestor that it got its weights from."""
     built_in: Model | None = None
     """Its entry in the catalog; None for a LlamaModel."""
+    above: tuple[tuple[Derivation, "_Resolved"], ...] = ()
+    """Steps from its declared ancestors, and these. Steps further up are put together only for the model that is asked for:
+    merges of merges share most of them."""
 
 
 _Ancestors = tuple[tuple[Ancestor, _Resolved], ...]
@@ -58,6 +63,8 @@ class Lineages:
         self._ancestry = Ancestry[_Resolved](
             catalog, models, built_in=self._of_catalog, added=self._of_added, circle=_circle
         )
+        self._whole: dict[str, ModelFacts] = {}
+        """Models that were asked for, with all their steps."""
 
     def called(self, name: str) -> str:
         """The catalog entry or LlamaModel that `name` means, as a person writes it; `name` itself if there is none."""
@@ -75,6 +82,10 @@ class Lineages:
         It never fails: `unresolved` says what is not known.
         """
         resolved = self._ancestry.of(name) or _unknown(name)
+        if resolved.above:
+            if name not in self._whole:
+                self._whole[name] = replace(resolved.facts, derivations=_derivations(resolved))
+            return self._whole[name]
         if variant is None or resolved.built_in is None:
             return resolved.facts
         return self._facts_of_catalog(resolved.built_in, variant)
@@ -136,14 +147,13 @@ class Lineages:
             *own_reasons,
             *by_name.contradictions,
             *by_shape.contradictions,
-            *(reason for ancestor in facts for reason in ancestor.unresolved),
+            *chain.from_iterable(ancestor.unresolved for ancestor in facts),
             *_random_ancestors(ancestors),
         )
         resolved = ModelFacts(
             name=name,
             served_name=spec.served_name or name,
             families=families,
-            derivations=_derivations(name, weights, ancestors),
             weights=weights,
             original=self._published_by_licensor(model) if not ancestors else _unchanged(model, ancestors, self._names),
             independent=independent,
@@ -158,7 +168,7 @@ class Lineages:
             source=places.source(model),
             digest=spec.digest,
         )
-        return _Resolved(resolved, shape)
+        return _Resolved(resolved, shape, above=_steps(name, weights, ancestors))
 
     def _own_families(self, model: LlamaModel) -> tuple[tuple[LicenseFamily, ...], tuple[str, ...]]:
         """Families that the model itself declares or is known to be under, and what is wrong with them."""
@@ -256,7 +266,17 @@ def resolve(
     name: str, catalog: Catalog, models: Iterable[LlamaModel] | None = (), variant: Variant | None = None
 ) -> ModelFacts:
     """Follow the lineage of the model `name` over the catalog and the LlamaModels that exist."""
-    return Lineages(catalog, models).resolve(name, variant)
+    return lineages(catalog, models).resolve(name, variant)
+
+
+def lineages(catalog: Catalog, models: Iterable[LlamaModel] | None) -> Lineages:
+    """All models that exist; the same object as before if the LlamaModels say the same: every pass asks for them."""
+    return _lineages(catalog, Said(models or ()))
+
+
+@lru_cache(maxsize=2)
+def _lineages(catalog: Catalog, said: Said) -> Lineages:
+    return Lineages(catalog, said.models)
 
 
 def _unresolved(name: str, reason: str) -> _Resolved:
@@ -296,15 +316,27 @@ def _random_ancestors(ancestors: _Ancestors) -> tuple[str, ...]:
     )
 
 
-def _derivations(name: str, weights: tuple[LicenseFamily, ...], ancestors: _Ancestors) -> tuple[Derivation, ...]:
-    """Every step of the lineage, the model's own first."""
+def _steps(
+    name: str, weights: tuple[LicenseFamily, ...], ancestors: _Ancestors
+) -> tuple[tuple[Derivation, _Resolved], ...]:
+    """The model's own steps of its lineage."""
     weights = tuple(family for family in weights if family.acceptance_required)
-    steps = [
-        derivation
-        for step, resolved in ancestors
-        for derivation in (_step(name, resolved.facts, step.kind, weights), *resolved.facts.derivations)
-    ]
-    return tuple(dict.fromkeys(steps))
+    return tuple((_step(name, resolved.facts, step.kind, weights), resolved) for step, resolved in ancestors)
+
+
+def _derivations(resolved: _Resolved) -> tuple[Derivation, ...]:
+    """Every step of the lineage, the model's own first. Each model is looked at once, however many ways lead to it."""
+    steps: dict[Derivation, None] = {}
+    seen: set[int] = set()
+    waiting = list(reversed(resolved.above))
+    while waiting:
+        step, ancestor = waiting.pop()
+        steps[step] = None
+        if id(ancestor) not in seen:
+            seen.add(id(ancestor))
+            steps.update(dict.fromkeys(ancestor.facts.derivations))
+            waiting.extend(reversed(ancestor.above))
+    return tuple(steps)
 
 
 def _step(model: str, ancestor: ModelFacts, kind: DerivationKind, weights: tuple[LicenseFamily, ...]) -> Derivation:
