@@ -1,7 +1,8 @@
 """The operator's own errors; few, named after what the reconcile does about them.
 
     LlamaOperatorError
-    └── InvalidManifestError   the object breaks its schema or a rule; names every field; exit code 2 in the CLI
+    ├── InvalidManifestError   the object breaks its schema or a rule; names every field; exit code 2 in the CLI
+    └── PassTooLongError       a pass took longer than it may, and was ended; it backs off
 
 Anything else that a reconcile raises is a defect or an outage: it backs off and shows as `Ready=Unknown`.
 """
@@ -14,6 +15,16 @@ from typing_extensions import override
 
 class LlamaOperatorError(Exception):
     """Base of all errors that this package raises on purpose."""
+
+
+class PassTooLongError(LlamaOperatorError):
+    """A pass took longer than it may, and was ended."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(
+            f"the pass took longer than {seconds:g} s and was ended; it is tried again. "
+            "Something that it reads or writes does not answer"
+        )
 
 
 @dataclass(frozen=True, slots=True)

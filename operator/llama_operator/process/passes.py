@@ -5,6 +5,7 @@ from typing import Final
 
 from llama_operator.kube import kinds
 from llama_operator.kube.port import Kind, Ref
+from llama_operator.reconcile.deadline import within
 from llama_operator.reconcile.deployment import reconcile
 from llama_operator.reconcile.license_records import reconcile_record
 from llama_operator.reconcile.ports import Ports
@@ -35,7 +36,8 @@ async def run_pass(ports: Ports, ref: Ref) -> float | None:
     written: set[Kind] = set()
     _WRITTEN.set(written)
     if ref.kind != kinds.LLAMA_DEPLOYMENT:
-        return await reconcile_record(ports.cluster, ref, catalog=ports.catalog, now=ports.now)
+        record = reconcile_record(ports.cluster, ref, catalog=ports.catalog, now=ports.now)
+        return await within(ports.pass_seconds, record)
     next_check = (await reconcile(ports, ref)).next_check
     if not written:
         return next_check

@@ -111,6 +111,7 @@ def wire(
         platform=platform,
         events=EventRecorder(writer, now=utc_now),
         evidence=evidence,
+        pass_seconds=settings.pass_seconds,
         stage=contextlib.nullcontext if tracer is None else tracer.start_as_current_span,
     )
     controller = Controller(

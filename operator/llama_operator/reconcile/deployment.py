@@ -19,6 +19,7 @@ from llama_operator.errors import InvalidManifestError
 from llama_operator.kube import kinds
 from llama_operator.kube.port import NotFoundError, Object, Ref
 from llama_operator.observe.gather import Observer
+from llama_operator.reconcile.deadline import within
 from llama_operator.reconcile.orphans import end_orphans
 from llama_operator.reconcile.ports import Ports
 from llama_operator.reconcile.writes import write
@@ -45,7 +46,12 @@ async def reconcile(ports: Ports, ref: Ref) -> Outcome:
 
     Raises:
         KubeError: If Kubernetes failed; the status then says so, unless it could not be written either.
+        PassTooLongError: If it took longer than a pass may.
     """
+    return await within(ports.pass_seconds, _pass(ports, ref))
+
+
+async def _pass(ports: Ports, ref: Ref) -> Outcome:
     checks_access = ports.settings.checks_access and not ports.settings.weights_path
     observer = Observer(ports.cluster, ports.catalog, ports.serving, ports.platform(), checks_access)
     try:

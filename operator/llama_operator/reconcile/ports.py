@@ -50,5 +50,7 @@ class Ports:
     events: EventSink = field(default_factory=NoEvents)
     evidence: DecisionLog = field(default_factory=NoDecisionLog)
     """Records license decisions before they take effect."""
+    pass_seconds: float = 120.0
+    """How long a pass may take before it is ended."""
     stage: Callable[[str], contextlib.AbstractContextManager[object]] = contextlib.nullcontext
     """Entered around each part of a pass, for measurements: observe, decide, apply, report."""

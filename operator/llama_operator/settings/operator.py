@@ -76,6 +76,8 @@ class OperatorSettings(BaseModel):
     """Reconciles that run at the same time, each for another LlamaDeployment; half are kept for new ones."""
     resync_seconds: Annotated[int, Field(ge=10, le=86400), _SCOPE] = 600
     """Seconds between two full comparisons of the cache with the API server, each followed by a look at everything."""
+    pass_seconds: Annotated[int, Field(ge=10, le=600), _SCOPE] = 120
+    """Seconds that one reconcile may take; then it is ended, and tried again later."""
     grace_seconds: Annotated[int, Field(ge=1, le=600), _SCOPE] = 20
     """Seconds that running reconciles get to finish on SIGTERM; keep it below terminationGracePeriodSeconds."""
 

@@ -4,6 +4,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Final
 
 from opentelemetry.trace import Status, StatusCode, Tracer
 
@@ -11,6 +12,8 @@ from llama_operator.kube.port import Ref
 from llama_operator.telemetry.context import CURRENT_PASS, PassContext
 from llama_operator.telemetry.metrics import Metrics
 from llama_operator.telemetry.passes import MeasuredPass, Outcome
+
+_FAILED: Final = frozenset({Outcome.ERROR, Outcome.TOO_LONG})
 
 
 def new_id() -> str:
@@ -56,7 +59,7 @@ class PassMeter:
             labels = {"result": running.outcome.value}
             self._metrics.reconciles.add(1, labels)
             self._metrics.reconcile_duration.record(self._clock() - started, labels)
-            if running.outcome is Outcome.ERROR:
+            if running.outcome in _FAILED:
                 self._metrics.retries.add(1)
 
     @contextmanager
@@ -71,5 +74,5 @@ class PassMeter:
         }
         with self._tracer.start_as_current_span("reconcile", attributes=attributes) as span:
             yield
-            if running.outcome is Outcome.ERROR:
+            if running.outcome in _FAILED:
                 span.set_status(Status(StatusCode.ERROR))

@@ -16,6 +16,8 @@ class Outcome(StrEnum):
     """Everything that could be done was done; the status says what blocks the deployment."""
     ERROR = "error"
     """It failed and is tried again."""
+    TOO_LONG = "too_long"
+    """It took longer than a pass may, was ended, and is tried again."""
     CANCELLED = "cancelled"
     """It was stopped with the process, or because the Lease was lost."""
 
