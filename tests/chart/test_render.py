@@ -22,7 +22,7 @@ EVERYTHING = {
     "serviceAccount": {"name": "operator", "annotations": {"example.com/a": "b"}},
     "evidence": {"signingKeySecret": {"name": "evidence-key", "key": "private.pem"}},
     "admission": {"podServiceAccounts": ["reader"], "tokenSecrets": ["hugging-face"], "images": ["registry.example/"]},
-    "networkPolicy": {"enabled": True, "extraEgress": [{"ports": [{"port": 4317}]}]},
+    "networkPolicy": {"enabled": True, "egress": True, "extraEgress": [{"ports": [{"port": 4317}]}]},
     "priorityClassName": "system-cluster-critical",
     "nodeSelector": {"pool": "system"},
     "tolerations": [{"key": "pool", "operator": "Exists"}],
@@ -152,6 +152,7 @@ def test_the_values_file_and_its_schema_name_the_same_values(root):
         ({"admission": {"images": ["evil' in ["]}}, "images"),
         ({"kuberay": {"serviceAccount": "x' || true || '"}}, "serviceAccount"),
         ({"metrics": {"monitor": "Prometheus"}}, "monitor"),
+        ({"metrics": {"fromNamespaces": ["*"]}}, "fromNamespaces"),
         ({"extraEnv": [{"name": "LLAMA_OPERATOR_WORKERS", "value": "1"}]}, "extraEnv"),
         ({"serviceAccount": {"create": False}}, "serviceAccount.name is needed"),
         ({"evidence": {"signingKeySecret": {"name": "Key"}}}, "name"),
@@ -274,6 +275,34 @@ def test_a_service_monitor_selects_the_metrics_service(render):
     assert monitor["spec"]["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items()
     assert monitor["metadata"]["labels"]["release"] == "prometheus"
     assert monitor["spec"]["endpoints"][0]["port"] == service["spec"]["ports"][0]["name"]
+
+
+def test_only_namespaces_that_are_named_reach_the_port_of_the_metrics(render):
+    policy = only(render(), "NetworkPolicy")
+    deployment = only(render(), "Deployment")
+    assert policy["spec"]["podSelector"]["matchLabels"] == deployment["spec"]["selector"]["matchLabels"]
+    assert policy["spec"]["policyTypes"] == ["Ingress"]
+    (rule,) = policy["spec"]["ingress"]
+    assert rule["ports"] == [{"port": "probes", "protocol": "TCP"}]
+    (peer,) = rule["from"]
+    (expression,) = peer["namespaceSelector"]["matchExpressions"]
+    assert (expression["key"], expression["values"]) == ("kubernetes.io/metadata.name", ["monitoring"])
+    chosen = only(render({"metrics": {"fromNamespaces": ["prometheus", "agents"]}}), "NetworkPolicy")
+    assert chosen["spec"]["ingress"][0]["from"][0]["namespaceSelector"]["matchExpressions"][0]["values"] == [
+        "prometheus",
+        "agents",
+    ]
+    # Without a rule nobody is let in; a rule without peers would let everybody in.
+    assert only(render({"metrics": {"fromNamespaces": []}}), "NetworkPolicy")["spec"]["ingress"] == []
+    assert find(render({"networkPolicy": {"enabled": False}}), "NetworkPolicy") == []
+
+
+def test_what_the_operator_reaches_is_bounded_where_that_is_asked_for(render):
+    objects = render({"networkPolicy": {"egress": True, "apiServerPorts": [8443]}})
+    egress = only(objects, "NetworkPolicy", "llama-operator-egress")["spec"]
+    assert egress["policyTypes"] == ["Egress"]
+    assert [[port["port"] for port in rule["ports"]] for rule in egress["egress"]] == [[53, 53], [8443], [8000]]
+    assert all("to" in rule for rule in egress["egress"] if rule["ports"][0]["port"] == 8000)
 
 
 def test_one_replica_has_no_disruption_budget_that_would_hold_a_drain_up(render):

@@ -143,7 +143,7 @@ def rendered_files(helm: Path) -> Iterator[tuple[Path, str]]:
     """`manifests/base`, `manifests/policies` and `manifests/install.yaml`, rendered by `helm`."""
     definitions = [plain(obj) for obj in render(helm, CRD_CHART)]
     objects = [plain(obj) for obj in render(helm, CHART)]
-    optional = [plain(obj) for obj in render(helm, CHART, "--set", "networkPolicy.enabled=true")]
+    optional = [plain(obj) for obj in render(helm, CHART, "--set", "networkPolicy.egress=true")]
     by_file: dict[Path, list[dict[str, Any]]] = {}
     for obj in (*definitions, *objects, *(each for each in optional if each not in objects)):
         folder = MANIFESTS / _FOLDERS.get(obj["kind"], "base")

@@ -33,6 +33,10 @@ ANNOTATION_LICENSE_FAMILIES = f"{GROUP}/license-families"
 ANNOTATION_LICENSE_END = f"{GROUP}/license-end"
 """On a ControllerRevision: when and by which record the right to its model ended, as JSON."""
 ANNOTATION_TRAFFIC_SINCE = f"{GROUP}/traffic-since"
+ANNOTATION_LISTED_AT = f"{GROUP}/listed-at"
+"""On the operator's Lease: when it last listed every kind that it watches."""
+ANNOTATION_LISTS_AGAIN_AT = f"{GROUP}/lists-again-at"
+"""On the operator's Lease: when it lists all of them again, at the latest."""
 
 _ACRONYMS = {"Url": "URL", "Gpus": "GPUs", "Gpu": "GPU"}
 

@@ -5,12 +5,13 @@ what the cache holds corrects that.
 """
 
 import logging
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from llama_operator.handlers.watched import Watched
 from llama_operator.kube.cache.objects import ObjectCache
-from llama_operator.kube.port import Cluster, Listing, NotFoundError
+from llama_operator.kube.port import Cluster, Kind, Listing, NotFoundError
 
 _LOG = logging.getLogger(__name__)
 
@@ -30,12 +31,22 @@ class Resync:
         cluster: The API server itself, not the cache.
         cache: Is brought up to date.
         namespaces: Where to look; empty for everywhere.
+        clock: Seconds of Unix time.
     """
 
-    def __init__(self, cluster: Cluster, cache: ObjectCache, namespaces: Sequence[str]) -> None:
+    def __init__(
+        self, cluster: Cluster, cache: ObjectCache, namespaces: Sequence[str], clock: Callable[[], float] = time.time
+    ) -> None:
         self._cluster = cluster
         self._cache = cache
         self._namespaces = namespaces
+        self._clock = clock
+        self._listed: dict[Kind, float] = {}
+
+    @property
+    def listed(self) -> Mapping[Kind, float]:
+        """When each kind was listed last with success, in seconds of Unix time."""
+        return self._listed
 
     async def run(self, watched: Sequence[Watched]) -> Kinds:
         """List some kinds; what the API server no longer has leaves the cache.
@@ -53,6 +64,7 @@ class Resync:
                 missing.append(one)
                 continue
             self._cache.replace(one.kind, listing)
+            self._listed[one.kind] = self._clock()
             present.append(one)
         return Kinds(tuple(present), tuple(missing))
 

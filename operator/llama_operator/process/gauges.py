@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from llama_operator.api.reasons import ConditionType
+from llama_operator.handlers.resync import Resync
 from llama_operator.handlers.watched import WATCHED
 from llama_operator.kube import kinds
 from llama_operator.kube.cache.objects import ObjectCache
@@ -12,7 +13,9 @@ from llama_operator.telemetry.metrics import Metrics
 from llama_operator.work.controller import Controller
 
 
-def observe(metrics: Metrics, controller: Controller, leadership: Leadership, cache: ObjectCache) -> None:
+def observe(
+    metrics: Metrics, controller: Controller, leadership: Leadership, cache: ObjectCache, resync: Resync
+) -> None:
     """Register the gauges.
 
     Args:
@@ -20,6 +23,7 @@ def observe(metrics: Metrics, controller: Controller, leadership: Leadership, ca
         controller: Its queue and its passes are counted.
         leadership: Whether this process leads.
         cache: Its objects are counted.
+        resync: When it listed each kind.
     """
 
     def read(value: Callable[[], float]) -> Callable[[], numbers.Readings]:
@@ -33,6 +37,7 @@ def observe(metrics: Metrics, controller: Controller, leadership: Leadership, ca
     metrics.observe(numbers.QUEUE_FAILING, read(lambda: controller.failing))
     metrics.observe(numbers.LEADER, read(lambda: int(leadership.seconds_left() > 0)))
     metrics.observe(numbers.CACHED, cached)
+    metrics.observe(numbers.LISTED, lambda: [({"kind": kind.kind}, when) for kind, when in resync.listed.items()])
     metrics.observe(numbers.DEPLOYMENTS, lambda: _deployments(cache))
     metrics.observe(numbers.PLAN_RATIO, lambda: numbers.plan_ratios(cache.list(kinds.LLAMA_DEPLOYMENT)))
 

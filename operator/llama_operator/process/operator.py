@@ -10,11 +10,13 @@ import random
 import time
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import AsyncExitStack
+from datetime import timedelta
 from typing import Any, Final
 
 import aiohttp
 
 from llama_operator import __version__
+from llama_operator.api.meta import ANNOTATION_LISTED_AT, ANNOTATION_LISTS_AGAIN_AT, rfc3339
 from llama_operator.evidence import start
 from llama_operator.evidence.chain import Signer
 from llama_operator.evidence.log import EvidenceError
@@ -122,7 +124,7 @@ class Operator:
         self._primed = False
         self._takes_keys = False
         self._leads = False
-        gauges.observe(parts.metrics, parts.controller, parts.leadership, parts.cache)
+        gauges.observe(parts.metrics, parts.controller, parts.leadership, parts.cache, self._resync)
 
     async def run(self) -> int:
         """Start everything, wait for a reason to end, and end everything in order; returns the exit code."""
@@ -207,7 +209,14 @@ class Operator:
         found = await self._listed(present, "cannot compare the cache with the API server")
         if found.missing:
             _LOG.warning("gone from the API server: %s", ", ".join(each.kind.kind for each in found.missing))
+        self._tell_of_lists()
         self._dispatcher.enqueue_all()
+
+    def _tell_of_lists(self) -> None:
+        """Say in the Lease when everything was listed, and when it will be again: `kubectl llama doctor` reads it there."""
+        now, again = utc_now(), timedelta(seconds=self._settings.resync_seconds * 1.1)
+        self._parts.handover.note(ANNOTATION_LISTED_AT, rfc3339(now))
+        self._parts.handover.note(ANNOTATION_LISTS_AGAIN_AT, rfc3339(now + again))
 
     async def _appeared(self, missing: Sequence[Watched]) -> Sequence[Watched]:
         try:

@@ -79,6 +79,14 @@ QUEUE_FAILING: Final = Instrument(
 )
 LEADER: Final = Instrument("leader", InstrumentKind.GAUGE, "1", (), "1 when this process may write, else 0.")
 CACHED: Final = Instrument("cache.objects", InstrumentKind.GAUGE, "{object}", ("kind",), "Objects in the cache.")
+LISTED: Final = Instrument(
+    "list.last_success.time",
+    InstrumentKind.GAUGE,
+    "s",
+    ("kind",),
+    "Unix time of the last full list of a kind that succeeded. The watches keep the cache up to date in between; a time that "
+    "is older than two resyncs says that what a watch missed is not found. Absent for a kind that is not installed.",
+)
 DEPLOYMENTS: Final = Instrument(
     "deployments",
     InstrumentKind.GAUGE,

@@ -6,7 +6,7 @@ from llama_operator.handlers.resync import Resync
 from llama_operator.handlers.watched import WATCHED, Concerns, Watched
 from llama_operator.kube import kinds
 from llama_operator.kube.cache.objects import ObjectCache
-from llama_operator.kube.port import Kind, NotFoundError, Ref
+from llama_operator.kube.port import Kind, NotFoundError, Ref, UnavailableError
 from llama_operator.kube.twin.cluster import MemoryCluster
 
 ACCEPTANCES = next(each for each in WATCHED if each.kind == kinds.LICENSE_ACCEPTANCE)
@@ -78,3 +78,27 @@ async def test_a_kind_that_does_not_exist_is_reported_and_counts_as_empty(cache,
     found = await Resync(OldServer(server), cache, ()).run([SERVICES, UNKNOWN])
     assert (found.present, found.missing) == ((SERVICES,), (UNKNOWN,))
     assert cache.complete(UNKNOWN.kind)
+
+
+async def test_it_says_when_each_kind_was_listed_last(cache, server):
+    moments = iter([100.0, 200.0, 300.0])
+    resync = Resync(OldServer(server), cache, (), lambda: next(moments))
+    assert resync.listed == {}
+    await resync.run([SERVICES, ACCEPTANCES, UNKNOWN])
+    assert resync.listed == {kinds.SERVICE: 100.0, kinds.LICENSE_ACCEPTANCE: 200.0}
+    await resync.run([SERVICES])
+    assert resync.listed == {kinds.SERVICE: 300.0, kinds.LICENSE_ACCEPTANCE: 200.0}
+
+
+async def test_a_list_that_fails_leaves_the_time_of_the_last_that_did_not(cache, server):
+    moments = iter([100.0])
+    resync = Resync(server, cache, (), lambda: next(moments))
+    await resync.run([SERVICES])
+
+    async def refuse(kind, **selection):
+        raise UnavailableError("etcdserver: leader changed")
+
+    server.list = refuse
+    with pytest.raises(UnavailableError):
+        await resync.run([SERVICES])
+    assert resync.listed == {kinds.SERVICE: 100.0}

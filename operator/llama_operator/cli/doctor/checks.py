@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable
+from datetime import timedelta
 
 from llama_operator import __version__
 from llama_operator.api.meta import VERSION
@@ -29,6 +30,8 @@ OLDEST_KUBERAY = (1, 6, 2)
 
 _INSTALL = "install the chart: docs/install.md"
 _NAMED = 4
+_LATE = timedelta(minutes=10)
+"""How much later than announced a full list is no cause for a warning: an API server may be away for a while."""
 
 
 def judge(facts: DoctorFacts) -> tuple[Check, ...]:
@@ -88,6 +91,11 @@ def _operator(facts: DoctorFacts) -> Check:
         text = f"its Lease was last renewed {last} ago by {lease.holder or 'no process'}; {there or 'no Deployment is seen'}"
         return Check(name, State.MISSING, text, f"kubectl get deployments,pods -n {lease.namespace}")
     text = f"{lease.holder} leads in {lease.namespace}, renewed {age(lease.renewed, facts.now)} ago"
+    if lease.listed is not None:
+        text += f", listed all that it watches {age(lease.listed, facts.now)} ago"
+    if lease.lists_again is not None and facts.now > lease.lists_again + _LATE:
+        hint = f"kubectl logs -n {lease.namespace} {lease.holder.partition('_')[0]} | grep list"
+        return Check(name, State.WARNING, f"{text}, which was to be done again: changes may go unnoticed", hint)
     other = [operator for operator in value_or(facts.operators, ()) if _another_version(operator)]
     if other:
         hint = f"take the kubectl-llama of version {other[0].version}, or upgrade the operator"

@@ -24,6 +24,10 @@ class LeaseFacts:
     renewed: datetime | None
     seconds: int
     """How long a renewal holds."""
+    listed: datetime | None = None
+    """When the operator last listed all that it watches; None for one that does not say."""
+    lists_again: datetime | None = None
+    """When it does so again, at the latest."""
 
     def alive(self, now: datetime) -> bool:
         """Whether the holder still leads at `now`."""

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from llama_operator import catalog
 from llama_operator.api.manifest import parse_as
+from llama_operator.api.meta import ANNOTATION_LISTED_AT, ANNOTATION_LISTS_AGAIN_AT
 from llama_operator.api.meta import LABEL_DEPLOYMENT, LABEL_REVISION
 from llama_operator.api.v1alpha1.llamadeployment import LlamaDeployment
 from llama_operator.api.v1alpha1.llamadeployment_status import LlamaDeploymentStatus
@@ -85,12 +86,14 @@ async def lease_of(cluster: Cluster) -> LeaseFacts | None:
 
 def lease_facts(obj: Object) -> LeaseFacts:
     """What a Lease says."""
-    spec = obj.get("spec") or {}
+    spec, notes = obj.get("spec") or {}, obj["metadata"].get("annotations") or {}
     return LeaseFacts(
         namespace=obj["metadata"].get("namespace", ""),
         holder=spec.get("holderIdentity") or "",
         renewed=moment(spec.get("renewTime")),
         seconds=int(spec.get("leaseDurationSeconds") or 15),
+        listed=moment(notes.get(ANNOTATION_LISTED_AT)),
+        lists_again=moment(notes.get(ANNOTATION_LISTS_AGAIN_AT)),
     )
 
 

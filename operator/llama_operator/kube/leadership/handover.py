@@ -1,4 +1,4 @@
-"""What one holder of the Lease leaves to the next: a short text in an annotation of the Lease.
+"""What one holder of the Lease leaves to the next, a short text in an annotation of the Lease, and notes for people.
 
 `lease` reads it when it takes the Lease, and writes it with every renewal and in `hand_over`; the log of evidence is what leaves
 a text. It needs no right beyond those of the election, and no request beyond its own while nothing changes.
@@ -21,8 +21,13 @@ class Handover:
         self.received = ""
         """The text of the holder before; known once the Lease is held."""
         self._left = ""
+        self._notes: dict[str, str] = {}
         self._asked = 0
         self._kept = 0
+
+    def note(self, annotation: str, text: str) -> None:
+        """Leave `text` in another annotation with the next write, whenever that is."""
+        self._notes[annotation] = text
 
     def leave(self, text: str) -> int:
         """Leave `text` with the next write; returns the number to ask `kept` with."""
@@ -47,11 +52,13 @@ class Handover:
         self.received = str((live["metadata"].get("annotations") or {}).get(self._annotation, ""))
 
     def patch(self, live: Object, text: str) -> tuple[JsonPatch, ...]:
-        """Operations that leave `text` in the Lease `live`; none if it is there already, or if `text` is empty."""
-        annotations: dict[str, Any] | None = live["metadata"].get("annotations")
-        if not text or (annotations or {}).get(self._annotation) == text:
-            return ()
-        if not annotations:
-            return (JsonPatch("add", "/metadata/annotations", {self._annotation: text}),)
-        name = self._annotation.replace("~", "~0").replace("/", "~1")
-        return (JsonPatch("add", f"/metadata/annotations/{name}", text),)
+        """Operations that leave `text` and the notes in the Lease `live`; none if they are there already, or empty."""
+        annotations: dict[str, Any] = live["metadata"].get("annotations") or {}
+        wanted = {name: value for name, value in {**self._notes, self._annotation: text}.items() if value}
+        changed = {name: value for name, value in wanted.items() if annotations.get(name) != value}
+        if changed and not annotations:
+            return (JsonPatch("add", "/metadata/annotations", changed),)
+        return tuple(
+            JsonPatch("add", f"/metadata/annotations/{name.replace('~', '~0').replace('/', '~1')}", value)
+            for name, value in changed.items()
+        )

@@ -13,6 +13,7 @@ from llama_operator.cli.doctor import kinds as foreign_kinds
 from llama_operator.cli.doctor.checks import judge
 from llama_operator.cli.doctor.facts import CrdFacts, DeploymentFacts, DoctorFacts, NodeSummary, expected_fields
 from llama_operator.cli.explain.facts import LeaseFacts
+from llama_operator.cli.explain.gather import lease_facts
 from llama_operator.cli.shared.checks import State
 from llama_operator.cli.shared.connection import Unknown
 from llama_operator.decide.platform import Platform
@@ -108,6 +109,29 @@ def test_the_operator_runs_or_it_is_said(complete, changed, state, words):
     check = found(replace(complete, **changed), "operator")
     assert check.state is state
     assert words in check.evidence
+
+
+@pytest.mark.parametrize(
+    ("late", "state"),
+    [(timedelta(hours=-1), State.PASSED), (timedelta(minutes=9), State.PASSED), (timedelta(minutes=11), State.WARNING)],
+    ids=str,
+)
+def test_a_full_list_that_is_overdue_is_told(complete, late, state):
+    lease = replace(complete.lease, listed=complete.now - timedelta(hours=5), lists_again=complete.now - late)
+    operator = found(replace(complete, lease=lease), "operator")
+    assert operator.state is state
+    assert "listed all that it watches 5h ago" in operator.evidence
+    assert ("may go unnoticed" in operator.evidence) is (state is State.WARNING)
+
+
+def test_the_times_of_full_lists_stand_in_the_lease(complete):
+    notes = {
+        "llama-operator.io/listed-at": "2026-03-02T09:00:00Z",
+        "llama-operator.io/lists-again-at": "2026-03-02T09:11:00Z",
+    }
+    found = lease_facts({"metadata": {"annotations": notes}})
+    assert (found.listed.minute, found.lists_again.minute) == (0, 11)
+    assert lease_facts({"metadata": {}}).listed is None
 
 
 def test_a_lease_that_ran_out_means_that_nobody_works(complete):

@@ -205,3 +205,18 @@ async def test_who_lost_the_lease_can_leave_nothing(place):
     with pytest.raises(LostLeaseError):
         await one.hand_over("c" * 64)
     assert await place.head() is None
+
+
+def test_notes_stand_beside_the_text_and_change_nothing_else():
+    handover = Handover("example.com/text")
+    handover.note("example.com/when", "noon")
+    live = {"metadata": {}}
+    assert [(each.op, each.path, each.value) for each in handover.patch(live, "words")] == [
+        ("add", "/metadata/annotations", {"example.com/when": "noon", "example.com/text": "words"})
+    ]
+    live = {"metadata": {"annotations": {"example.com/text": "words", "theirs": "kept"}}}
+    assert [(each.path, each.value) for each in handover.patch(live, "words")] == [
+        ("/metadata/annotations/example.com~1when", "noon")
+    ]
+    live["metadata"]["annotations"]["example.com/when"] = "noon"
+    assert handover.patch(live, "words") == ()
