@@ -112,7 +112,9 @@ def test_the_autoscaler_of_a_cluster_changes_no_other_field_that_kuberay_knows(g
         for name, field in group.items()
     }
     assert len(tried) > 20
-    allowed = {path for path, value in tried.items() if not guarded.judged(AUTOSCALER, "raycluster", CLUSTER, path, value)}
+    allowed = {
+        path for path, value in tried.items() if not guarded.judged(AUTOSCALER, "raycluster", CLUSTER, path, value)
+    }
     assert allowed == {"/spec/workerGroupSpecs/0/replicas", "/spec/workerGroupSpecs/0/scaleStrategy"}
 
 
@@ -150,7 +152,18 @@ def test_groups_are_not_taken_away_doubled_or_put_in_another_order(guarded, obje
 def test_an_older_version_of_the_api_is_no_way_around(guarded):
     """KubeRay's v1alpha1 does not know `authOptions`: a write in it takes the field away, and shows that to nobody."""
     counts = json.dumps([{"op": "replace", "path": "/spec/workerGroupSpecs/0/replicas", "value": 6}])
-    old = ("patch", "raycluster.v1alpha1.ray.io", CLUSTER, "-n", TEAM, "--dry-run=server", "-o", "json", "--type=json", "-p")
+    old = (
+        "patch",
+        "raycluster.v1alpha1.ray.io",
+        CLUSTER,
+        "-n",
+        TEAM,
+        "--dry-run=server",
+        "-o",
+        "json",
+        "--type=json",
+        "-p",
+    )
     written = json.loads(guarded.plane.kubectl(*old, counts, f"--as={BACKUP}").stdout)
     assert "authOptions" not in written["spec"]
     for resource, allowed in (("raycluster.v1alpha1.ray.io", False), ("raycluster.v1.ray.io", True)):

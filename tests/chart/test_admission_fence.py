@@ -151,7 +151,9 @@ def test_secrets_and_images_are_those_that_the_platform_lists(listed, made, even
     secret = {"tokenSecret": {"name": "admin-password", "key": "a"}}
     assert "admission.tokenSecrets" in said_of_deployment(listed, {"weights": secret})
     assert "admission.images" in said_of_deployment(listed, {"image": "evil/image"})
-    assert not said_of_deployment(listed, {"weights": {"tokenSecret": {"name": TOKEN, "key": "b"}}, "image": "good/image"})
+    assert not said_of_deployment(
+        listed, {"weights": {"tokenSecret": {"name": TOKEN, "key": "b"}}, "image": "good/image"}
+    )
     eventually(lambda: created(listed, with_field(made["Job"], POD, "volumes", SECRET_VOLUME)))
     for kind, path, field, value in SECRETS:
         assert "admission.tokenSecrets" in created(listed, with_field(made[kind], path, field, value))
@@ -238,7 +240,9 @@ def pod(name, labels):
 @pytest.fixture(scope="module")
 def pods(guarded):
     """A pod of the cluster, one of another cluster, and one of nobody."""
-    guarded.plane.apply({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default", "namespace": TEAM}})
+    guarded.plane.apply(
+        {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default", "namespace": TEAM}}
+    )
     owners = {"own": {"ray.io/cluster": CLUSTER}, "other": {"ray.io/cluster": "free-raycluster"}, "nobodys": {}}
     guarded.plane.apply(*(pod(name, labels) for name, labels in owners.items()))
     return tuple(owners)
@@ -256,7 +260,12 @@ def test_an_autoscaler_changes_no_image_and_no_pod_of_others(guarded, pods):
         for what, patch in {"image": image, "note": note, "label": label}.items()
         if not guarded.said(user, "patch", "pod", name, "-p", patch)
     }
-    others = {(user, name, what) for user in (PERSON, OTHER_AUTOSCALER) for name in pods for what in ("image", "note", "label")}
+    others = {
+        (user, name, what)
+        for user in (PERSON, OTHER_AUTOSCALER)
+        for name in pods
+        for what in ("image", "note", "label")
+    }
     assert allowed == others | {(AUTOSCALER, "own", "note")}
     resize = ("--subresource=resize", "-p", larger)
     assert not guarded.said(AUTOSCALER, "patch", "pod", "own", *resize)

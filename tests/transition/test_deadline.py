@@ -6,6 +6,7 @@ What hangs here hangs for ever, so that the deadline is reached.
 import asyncio
 import dataclasses
 from contextlib import contextmanager
+from functools import partial
 
 import pytest
 
@@ -30,6 +31,7 @@ class Recording:
 
     def __init__(self):
         self.outcomes = []
+        self.ended = asyncio.Event()
 
     @contextmanager
     def measure(self, ref):
@@ -38,6 +40,7 @@ class Recording:
             yield found
         finally:
             self.outcomes.append((ref, found.outcome))
+            self.ended.set()
 
 
 class Hanging(Delegating):
@@ -83,20 +86,11 @@ async def test_whatever_hangs_ends_the_pass_and_frees_the_worker(world, verb, ki
     ref = await world.apply_sample("tiny-cpu")
     hanging = Hanging(world.ports.cluster, verb, kind)
     ports = dataclasses.replace(world.ports, cluster=hanging, pass_seconds=ENOUGH)
-    meter, ended = Recording(), asyncio.Event()
-
-    async def pass_over(key):
-        try:
-            return await run_pass(ports, key)
-        finally:
-            ended.set()
-
-    controller = Controller(pass_over, slots=Slots(1), meter=meter)
+    meter = Recording()
+    controller = Controller(partial(run_pass, ports), slots=Slots(1), meter=meter)
     running = asyncio.create_task(controller.run())
     controller.enqueue(ref)
-    await ended.wait()
-    while controller.running:
-        await asyncio.sleep(0)
+    await meter.ended.wait()
     assert hanging.asked
     assert meter.outcomes[0] == (ref, Outcome.TOO_LONG)
     await controller.stop(0)

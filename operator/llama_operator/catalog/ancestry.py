@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final, Generic, TypeVar
 
+from typing_extensions import override
+
 from llama_operator.api.v1alpha1.llamamodel import Ancestor, LlamaModel
 from llama_operator.catalog.models import Model
 from llama_operator.catalog.registry import Catalog
@@ -34,10 +36,12 @@ class Said:
         self.models = tuple(models)
         self._said = tuple((model.metadata.name, model.spec) for model in self.models)
 
+    @override
     def __eq__(self, other: object) -> bool:
         """Whether names and specs are equal; status changes often, and nothing here depends on it."""
         return isinstance(other, Said) and self._said == other._said
 
+    @override
     def __hash__(self) -> int:
         """Agrees with equality."""
         return hash(self._said)

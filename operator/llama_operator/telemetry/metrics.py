@@ -50,7 +50,11 @@ class Instrument:
 
 
 RECONCILES: Final = Instrument(
-    "reconciles", InstrumentKind.COUNTER, "{reconcile}", ("result",), "Passes by result: success, error, too_long or cancelled."
+    "reconciles",
+    InstrumentKind.COUNTER,
+    "{reconcile}",
+    ("result",),
+    "Passes by result: success, error, too_long or cancelled.",
 )
 RECONCILE_DURATION: Final = Instrument(
     "reconcile.duration", InstrumentKind.HISTOGRAM, "s", ("result",), "Duration of a pass, from start to status."

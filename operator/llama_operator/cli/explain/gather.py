@@ -6,8 +6,7 @@ from dataclasses import replace
 
 from llama_operator import catalog
 from llama_operator.api.manifest import parse_as
-from llama_operator.api.meta import ANNOTATION_LISTED_AT, ANNOTATION_LISTS_AGAIN_AT
-from llama_operator.api.meta import LABEL_DEPLOYMENT, LABEL_REVISION
+from llama_operator.api.meta import ANNOTATION_LISTED_AT, ANNOTATION_LISTS_AGAIN_AT, LABEL_DEPLOYMENT, LABEL_REVISION
 from llama_operator.api.v1alpha1.llamadeployment import LlamaDeployment
 from llama_operator.api.v1alpha1.llamadeployment_status import LlamaDeploymentStatus
 from llama_operator.cli.explain.facts import Facts, HeldFacts, LeaseFacts, PodFacts

@@ -72,7 +72,12 @@ async def poisoned(world, serving_facts):
             },
         }
     )
-    event = {"type": "Warning", "reason": "Failed", "note": EVIL, "regarding": {"kind": "LlamaDeployment", "name": "chat"}}
+    event = {
+        "type": "Warning",
+        "reason": "Failed",
+        "note": EVIL,
+        "regarding": {"kind": "LlamaDeployment", "name": "chat"},
+    }
     world.seed(kinds.EVENT, "chat.1", "team-a", **event)
     world.seed(kinds.NODE, "node", metadata={"labels": {"nvidia.com/gpu.product": EVIL}}, status={"allocatable": {}})
     return world
@@ -126,7 +131,12 @@ def test_errors_about_a_file_show_what_is_in_it_plainly(tmp_path, capsys):
     spec = {"model": {"name": f"no {EVIL}"}, f"field{EVIL}": 1}
     path.write_text(
         json.dumps(
-            {"apiVersion": "llama-operator.io/v1alpha1", "kind": "LlamaDeployment", "metadata": {"name": "a"}, "spec": spec}
+            {
+                "apiVersion": "llama-operator.io/v1alpha1",
+                "kind": "LlamaDeployment",
+                "metadata": {"name": "a"},
+                "spec": spec,
+            }
         )
     )
     assert main(["plan", "-f", str(path)]) == 2
@@ -157,5 +167,7 @@ def test_a_plain_stream_is_in_all_else_the_one_below(monkeypatch):
 def test_a_reader_that_goes_away_is_no_error(root):
     """The streams are wrapped: the interpreter must still end without a word."""
     command = f"{sys.executable} -m llama_operator.cli.main models | head -1"
-    done = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, cwd=root, check=False)
+    done = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, cwd=root, check=False
+    )
     assert (done.returncode, done.stderr) == (0, "")

@@ -35,8 +35,7 @@ def merged(count):
     """LlamaModels in rows of four; each is merged from the 16 of the four rows before: 50 steps from the first to the last."""
     rows = (range(max(0, number // 4 * 4 - 16), number // 4 * 4) for number in range(count))
     return tuple(
-        model(f"m{number}", [f"m{other}" for other in above] or ["llama-3.1-8b"])
-        for number, above in enumerate(rows)
+        model(f"m{number}", [f"m{other}" for other in above] or ["llama-3.1-8b"]) for number, above in enumerate(rows)
     )
 
 
