@@ -140,6 +140,11 @@ class Scene:
         lease = self.plane.api.find("lease", "llama-operator", namespace=self.namespace)
         return lease["spec"].get("holderIdentity", "") if lease else ""
 
+    def told_of_lists(self):
+        lease = self.plane.api.find("lease", "llama-operator", namespace=self.namespace)
+        told = lease["metadata"].get("annotations") or {}
+        return {"llama-operator.io/listed-at", "llama-operator.io/lists-again-at"} <= told.keys()
+
     def written(self):
         """What the operator owns, and when it last changed it: others may write beside it."""
         return {
@@ -179,6 +184,11 @@ def test_one_of_two_leads_and_a_deployment_gets_its_children_and_its_status(scen
         assert 'llama_operator_cache_objects{kind="RayService"} 1.0' in two.ask("/metrics")[1], "the standby is warm"
         assert 'verb="apply"' not in two.ask("/metrics")[1], "the standby writes nothing"
         assert "llama_operator_queue_depth 0.0" in two.ask("/metrics")[1], "the standby piles nothing up"
+        listed = 'llama_operator_list_last_success_time_seconds{kind="LlamaDeployment"} '
+        for replica in (one, two):
+            (line,) = [each for each in replica.ask("/metrics")[1].splitlines() if each.startswith(listed)]
+            assert 0 <= time.time() - float(line.removeprefix(listed)) < PATIENCE
+        eventually(scene.told_of_lists, "the Lease says when everything was listed")
 
 
 def test_after_the_death_of_the_leader_the_standby_takes_over_and_changes_nothing_that_is_right(scene):
