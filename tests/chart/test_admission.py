@@ -118,6 +118,26 @@ def test_the_autoscaler_of_a_cluster_changes_no_other_field_that_kuberay_knows(g
     assert allowed == {"/spec/workerGroupSpecs/0/replicas", "/spec/workerGroupSpecs/0/scaleStrategy"}
 
 
+def test_the_autoscaler_changes_no_field_that_a_later_kuberay_adds(guarded, eventually):
+    """The policy was rendered before anybody knew the fields."""
+    spec = "/spec/versions/{index}/schema/openAPIV3Schema/properties/spec/properties"
+    definition = json.loads(guarded.plane.kubectl("get", "crd", "rayclusters.ray.io", "-o", "json").stdout)
+    (index,) = [number for number, each in enumerate(definition["spec"]["versions"]) if each["storage"]]
+    places = [f"{spec}/addedLater", f"{spec}/workerGroupSpecs/items/properties/addedLater"]
+
+    def change(operation, **content):
+        patch = [{"op": operation, "path": path.format(index=index), **content} for path in places]
+        guarded.plane.kubectl("patch", "crd", "rayclusters.ray.io", "--type=json", "-p", json.dumps(patch))
+
+    change("add", value={"type": "string"})
+    try:
+        for path in ("/spec/addedLater", "/spec/workerGroupSpecs/0/addedLater"):
+            # Until the API server knows the field, it drops it, and nothing has changed.
+            eventually(lambda path=path: guarded.judged(AUTOSCALER, "raycluster", CLUSTER, path, "mine"))
+    finally:
+        change("remove")
+
+
 REDIS = {"redisAddress": "evil:6379", "redisPassword": {"valueFrom": {"secretKeyRef": {"name": "any", "key": "key"}}}}
 
 
