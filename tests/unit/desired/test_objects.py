@@ -187,10 +187,28 @@ def test_no_manifest_opens_rays_ports_or_makes_a_name_too_long(name, model, acce
                     assert not PORTS & {port["port"] for port in rule["ports"]}
 
 
+def test_only_the_autoscaler_gets_the_service_account_of_the_head():
+    """KubeRay gives it the right to patch every pod of the namespace: code that answers requests must not have it."""
+    (service,) = [obj for obj in built(BIG).apply if obj["kind"] == "RayService"]
+    cluster = service["spec"]["rayClusterConfig"]
+    head = cluster["headGroupSpec"]["template"]["spec"]
+    assert head["automountServiceAccountToken"] is False
+    (volume,) = [each for each in head["volumes"] if "projected" in each]
+    assert not any(
+        mount["name"] == volume["name"] for each in head["containers"] for mount in each.get("volumeMounts", ())
+    )
+    (mount,) = cluster["autoscalerOptions"]["volumeMounts"]
+    assert (mount["name"], mount["readOnly"]) == (volume["name"], True)
+    assert mount["mountPath"] == "/var/run/secrets/kubernetes.io/serviceaccount"
+    assert cluster["autoscalerOptions"]["securityContext"] == head["containers"][0]["securityContext"]
+
+
 @pytest.mark.parametrize("field", ["token", "password", "secret"])
 def test_no_object_carries_a_credential(field):
     text = json.dumps([dict(obj) for obj in built(BIG).apply]).lower()
     allowed = text.replace('"authoptions": {"mode": "token"}', "").replace("automountserviceaccounttoken", "")
+    # Where the kubelet puts the token of a service account, for the autoscaler: names and no token.
+    allowed = allowed.replace('{"serviceaccounttoken": {"path": "token"}}', "").replace("/var/run/secrets/", "")
     for figure in ("kvcachetokens", "timetofirsttokenms", "timeperoutputtokenus"):
         allowed = allowed.replace(figure, "")
     assert field not in allowed.replace("tokenizers_parallelism", "").replace("max_num_batched_tokens", "")
