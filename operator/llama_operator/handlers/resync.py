@@ -56,14 +56,20 @@ class Resync:
         """
         present, missing = [], []
         for one in watched:
+            asked_at = self._cache.version(one.kind)
             try:
                 listing = await self._list(one)
             except NotFoundError:
                 # The kind is not installed; writes will fail with a clear error.
-                self._cache.replace(one.kind, Listing((), "0"))
+                self._cache.replace(one.kind, Listing((), "0"), asked_at=asked_at)
                 missing.append(one)
                 continue
-            self._cache.replace(one.kind, listing)
+            if self._cache.replace(one.kind, listing, asked_at=asked_at):
+                _LOG.warning(
+                    "the API server has an older state of %s than it had before: its store was put back, "
+                    "what is known follows it",
+                    one.kind.plural,
+                )
             self._listed[one.kind] = self._clock()
             present.append(one)
         return Kinds(tuple(present), tuple(missing))

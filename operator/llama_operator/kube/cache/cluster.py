@@ -18,18 +18,33 @@ from typing_extensions import override
 from llama_operator.kube.cache.objects import ObjectCache
 from llama_operator.kube.delegating import Delegating, Verb
 from llama_operator.kube.kinds import address
-from llama_operator.kube.port import NO_LABELS, Cluster, JsonPatch, Kind, Listing, NotFoundError, Object, Ref, Selector
+from llama_operator.kube.port import (
+    NO_LABELS,
+    Cluster,
+    ConflictError,
+    JsonPatch,
+    Kind,
+    Listing,
+    NotFoundError,
+    Object,
+    Ref,
+    Selector,
+)
 
 _Part: TypeAlias = Literal["object", "status"]
 
 
 @dataclass(slots=True)
 class _Applied:
-    """Our last apply of one object: request, result, and the last resourceVersion at which the result still held."""
+    """Our last apply of one object: request, result, and the last resourceVersion at which the result still held.
+
+    A resourceVersion holds in its era only.
+    """
 
     sent: bytes
     outcome: bytes
     version: str
+    era: int
 
 
 class CachedCluster(Delegating):
@@ -96,7 +111,7 @@ class CachedCluster(Delegating):
         ref = address(obj)
         applied = self._applied.get((ref, part)) if ref else None
         live = self._cache.find(ref) if ref else None
-        if applied is None or live is None or applied.sent != _digest(obj):
+        if applied is None or live is None or applied.era != self._cache.era or applied.sent != _digest(obj):
             return None
         version = live["metadata"]["resourceVersion"]
         if version != applied.version:
@@ -110,7 +125,7 @@ class CachedCluster(Delegating):
         self._learn(live)
         if (ref := address(live)) and ref.kind in self._watched:
             version = live["metadata"]["resourceVersion"]
-            self._applied[ref, part] = _Applied(_digest(obj), _outcome(live, part), version)
+            self._applied[ref, part] = _Applied(_digest(obj), _outcome(live, part), version, self._cache.era)
         return live
 
     def _learn(self, live: Object) -> None:
@@ -129,9 +144,15 @@ class CachedCluster(Delegating):
             yield
         except NotFoundError:
             if known is not None:
-                self._cache.remove(known)
+                self._cache.gone(known)
                 self._applied.pop((ref, "object"), None)
                 self._applied.pop((ref, "status"), None)
+            raise
+        except ConflictError:
+            # What it conflicts with may have left the selection of the watch: somebody took its label away.
+            if verb is Verb.APPLY and known is None:
+                with contextlib.suppress(NotFoundError):
+                    self._learn(await super().get(ref))
             raise
         if verb is Verb.DELETE and self._cache.find(ref) is not None:
             with contextlib.suppress(NotFoundError):

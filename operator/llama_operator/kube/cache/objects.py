@@ -17,6 +17,7 @@ _SHORT: Final = 64
 """Longest string, in characters, that is worth sharing."""
 _BURIED: Final = 10_000
 """Uids of deleted objects that are remembered; events of an object come for seconds after its end, not for so many others."""
+_FOR_GOOD: Final = sys.maxsize
 _Bucket: TypeAlias = dict[Ref, None]
 _Key = TypeVar("_Key")
 
@@ -35,7 +36,8 @@ class ObjectCache:
     """Objects of the kinds that are watched.
 
     The newest resourceVersion of an object wins, whatever the order of arrival, and what was deleted does not come back:
-    a late event of a state before our own write, or of an object before its deletion, changes nothing.
+    a late event of a state before our own write, or of an object before its deletion, changes nothing. An object that only
+    left the selection of its watch, because somebody took its label away, may come back: then it is newer than its end.
 
     Args:
         index: The label whose values are indexed; other labels are compared one by one.
@@ -46,7 +48,10 @@ class ObjectCache:
         self._label = index
         self._keep = keep
         self._kinds: defaultdict[Kind, _OfKind] = defaultdict(_OfKind)
-        self._buried: OrderedDict[str, None] = OrderedDict()
+        self._buried: OrderedDict[str, int] = OrderedDict()
+        """By uid: the resourceVersion of the end."""
+        self.era = 0
+        """Counts how often the server came back with an older state: resourceVersions of two eras say nothing of each other."""
 
     def count(self, kind: Kind) -> int:
         """Number of objects of a kind."""
@@ -67,7 +72,7 @@ class ObjectCache:
             Whether it is news: False for a state that is not newer than the known one, and for a deleted object.
         """
         ref = address(obj)
-        if ref is None or obj["metadata"]["uid"] in self._buried:
+        if ref is None or version_of(obj) <= self._buried.get(obj["metadata"]["uid"], -1):
             return False
         of_kind = self._kinds[ref.kind]
         known = of_kind.objects.get(ref)
@@ -77,11 +82,14 @@ class ObjectCache:
         return True
 
     def remove(self, obj: Object) -> bool:
-        """Take over the end of an object, of which `obj` is the last state; False if it was not known."""
+        """Take over the end of an object, of which `obj` is the last state; False if it was not known.
+
+        The event of an end has the resourceVersion of the end.
+        """
         ref = address(obj)
         if ref is None:
             return False
-        self._bury(obj["metadata"]["uid"])
+        self._bury(obj["metadata"]["uid"], version_of(obj))
         of_kind = self._kinds[ref.kind]
         known = of_kind.objects.get(ref)
         # An object of the same name that was created since is another one.
@@ -90,20 +98,43 @@ class ObjectCache:
         self._drop(of_kind, ref, known)
         return True
 
-    def replace(self, kind: Kind, listing: Listing) -> None:
-        """Take over a listing of `kind`: an object that is neither in it nor newer than it is gone."""
-        of_kind = self._kinds[kind]
+    def gone(self, obj: Object) -> None:
+        """Take over that the server does not find an object any more, whose end no event has told yet."""
+        self.remove(obj)
+        self._bury(obj["metadata"]["uid"], _FOR_GOOD)
+
+    def replace(self, kind: Kind, listing: Listing, *, asked_at: str = "0") -> bool:
+        """Take over a listing of `kind`: an object that is neither in it nor newer than it is gone.
+
+        Args:
+            kind: What was listed.
+            listing: What the server has.
+            asked_at: `version` of the kind before the server was asked: a server never answers with an older state, unless
+                its store was put back to one. Then what it has is true, however new what is known looks.
+
+        Returns:
+            Whether the store of the server was put back.
+        """
+        of_kind, version = self._kinds[kind], int(listing.resource_version)
         listed = {ref: item for item in listing.items if (ref := address(item)) is not None}
+        put_back = version < int(asked_at) or any(_older(item, of_kind, ref, version) for ref, item in listed.items())
+        if put_back:
+            self.era += 1
+            self._buried.clear()
+            for ref, known in list(of_kind.objects.items()):
+                self._drop(of_kind, ref, known)
+            of_kind.version = "0"
         for ref, known in list(of_kind.objects.items()):
             item = listed.get(ref)
-            gone = item is None and version_of(known) <= int(listing.resource_version)
-            if gone or (item is not None and item["metadata"]["uid"] != known["metadata"]["uid"]):
-                self._bury(known["metadata"]["uid"])
+            ended = item is None and version_of(known) <= version
+            if ended or (item is not None and item["metadata"]["uid"] != known["metadata"]["uid"]):
+                self._bury(known["metadata"]["uid"], version)
                 self._drop(of_kind, ref, known)
         for item in listed.values():
             self.put(item)
         of_kind.version = max(of_kind.version, listing.resource_version, key=int)
         of_kind.complete = True
+        return put_back
 
     def find(self, ref: Ref) -> Object | None:
         """Return an object, not to be changed; None if there is none."""
@@ -130,7 +161,7 @@ class ObjectCache:
     def _store(self, of_kind: _OfKind, ref: Ref, obj: Object, known: Object | None) -> None:
         if known is not None:
             if known["metadata"]["uid"] != obj["metadata"]["uid"]:
-                self._bury(known["metadata"]["uid"])
+                self._bury(known["metadata"]["uid"], _FOR_GOOD)
             self._unindex(of_kind, ref, known)
         of_kind.objects[ref] = _shared(self._keep(ref.kind, obj))
         of_kind.by_namespace[ref.namespace][ref] = None
@@ -149,10 +180,17 @@ class ObjectCache:
             for namespace in {ref.namespace, ""}:
                 _discard(of_kind.by_label, (namespace, value), ref)
 
-    def _bury(self, uid: str) -> None:
-        self._buried[uid] = None
+    def _bury(self, uid: str, version: int) -> None:
+        self._buried[uid] = max(version, self._buried.get(uid, 0))
         while len(self._buried) > _BURIED:
             self._buried.popitem(last=False)
+
+
+def _older(item: Object, of_kind: _OfKind, ref: Ref, version: int) -> bool:
+    """Whether a listing of `version` has an object in an older state than the one that was known before that version."""
+    known = of_kind.objects.get(ref)
+    same = known is not None and known["metadata"]["uid"] == item["metadata"]["uid"]
+    return known is not None and same and version_of(item) < version_of(known) <= version
 
 
 def version_of(obj: Object) -> int:

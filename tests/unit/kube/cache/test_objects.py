@@ -53,9 +53,26 @@ def test_only_news_is_news(cache):
 
 def test_what_was_deleted_does_not_come_back_by_a_late_event(cache):
     cache.put(service(version=2))
-    assert cache.remove(service(version=3))
-    assert not cache.put(service(version=99))
+    assert cache.remove(service(version=5))
+    for late in (2, 4, 5):
+        assert not cache.put(service(version=late))
     assert cache.find(WEB) is None
+
+
+def test_what_the_server_does_not_find_stays_away_whatever_comes_late(cache):
+    cache.put(service(version=2))
+    cache.gone(service(version=2))
+    assert not cache.put(service(version=99))
+
+
+def test_an_object_that_only_left_the_selection_of_the_watch_comes_back(cache):
+    cache.put(service(version=2))
+    cache.remove(service(version=3))
+    assert cache.put(service(version=4)), "the same object, with its label again"
+    assert version(cache) == "4"
+    cache.replace(kinds.SERVICE, Listing((), "6"))
+    cache.replace(kinds.SERVICE, Listing((service(version=7),), "8"))
+    assert version(cache) == "7"
 
 
 def test_another_object_of_the_same_name_may_come(cache):
@@ -83,7 +100,7 @@ def test_a_listing_removes_what_it_does_not_have(cache):
     cache.put(service("kept", version=3, uid="u2"))
     cache.replace(kinds.SERVICE, Listing((service("kept", version=3, uid="u2"),), "5"))
     assert names(cache.list(kinds.SERVICE)) == ["kept"]
-    assert not cache.put(service("gone", version=9, uid="u1"))
+    assert not cache.put(service("gone", version=5, uid="u1"))
 
 
 def test_a_listing_leaves_what_is_newer_than_it(cache):
@@ -92,6 +109,40 @@ def test_a_listing_leaves_what_is_newer_than_it(cache):
     cache.replace(kinds.SERVICE, Listing((service("changed", version=3, uid="u2"),), "5"))
     assert names(cache.list(kinds.SERVICE)) == ["changed", "new"]
     assert version(cache, Ref(kinds.SERVICE, "team-a", "changed")) == "8"
+
+
+def restored(cache, listing, *, asked_at):
+    before = cache.era
+    assert cache.replace(kinds.SERVICE, listing, asked_at=asked_at)
+    assert cache.era == before + 1
+
+
+def test_after_a_restore_the_cache_holds_what_the_server_has(cache):
+    """etcd was put back: resourceVersions begin again below those that are known."""
+    cache.replace(kinds.SERVICE, Listing((service("kept", version=90, uid="u1"),), "95"))
+    cache.put(service("phantom", version=98, uid="u2"))
+    cache.put(service("ended", version=96, uid="u3"))
+    cache.remove(service("ended", version=97, uid="u3"))
+    truth = (service("kept", version=40, uid="u1"), service("ended", version=41, uid="u3"))
+    restored(cache, Listing(truth, "60"), asked_at=cache.version(kinds.SERVICE))
+    assert names(cache.list(kinds.SERVICE)) == ["ended", "kept"]
+    assert version(cache, Ref(kinds.SERVICE, "team-a", "kept")) == "40"
+    assert cache.version(kinds.SERVICE) == "60"
+    assert cache.put(service("kept", version=61, uid="u1")), "what happens from now on is news"
+
+
+def test_a_restore_is_noticed_also_after_the_versions_have_caught_up(cache):
+    cache.replace(kinds.SERVICE, Listing((service("kept", version=90, uid="u1"),), "95"))
+    restored(cache, Listing((service("kept", version=40, uid="u1"),), "120"), asked_at="95")
+    assert version(cache, Ref(kinds.SERVICE, "team-a", "kept")) == "40"
+
+
+def test_a_write_while_the_server_lists_is_no_restore(cache):
+    cache.put(service("kept", version=10))
+    asked_at = cache.version(kinds.SERVICE)
+    cache.put(service("kept", version=14))
+    assert not cache.replace(kinds.SERVICE, Listing((service("kept", version=10),), "12"), asked_at=asked_at)
+    assert version(cache, Ref(kinds.SERVICE, "team-a", "kept")) == "14"
 
 
 def test_only_a_listing_makes_a_kind_complete(cache):
