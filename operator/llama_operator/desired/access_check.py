@@ -19,7 +19,7 @@ API_VERSION = "batch/v1"
 KIND = "Job"
 # The old word stays on live objects (container, names, labels) and in the command: Jobs of an older operator carry it,
 # NetworkPolicies of users select it, and older images know the module by it.
-_CONTAINER = "preflight"
+CONTAINER = "preflight"
 _MODULE = "llama_serving.preflight"
 
 _DEADLINE_SECONDS = 1800
@@ -74,7 +74,7 @@ def _pod(deployment: LlamaDeployment, subject: Subject, name: str, settings: Set
     )
     asked = ["--repository", subject.repository, "--revision", subject.commit, "--endpoint", settings.hub_endpoint]
     container = {
-        "name": _CONTAINER,
+        "name": CONTAINER,
         "image": deployment.spec.image or settings.image,
         "imagePullPolicy": "IfNotPresent",
         "command": ["python", "-m", _MODULE, *asked],

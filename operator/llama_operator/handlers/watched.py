@@ -12,9 +12,11 @@ from typing import Any, Final
 from llama_operator.desired.naming import MANAGER
 from llama_operator.kube import kinds
 from llama_operator.kube.port import NO_LABELS, Kind, Object
+from llama_operator.observe.requester import SCALE
 
 _OURS: Final[Mapping[str, str]] = MappingProxyType({"app.kubernetes.io/managed-by": MANAGER})
 
+_ONLY_METADATA: Final = frozenset({"f:metadata", "f:status"})
 _BOUNDS: Final = ("groupName", "minReplicas", "maxReplicas")
 
 
@@ -71,12 +73,16 @@ RECORDS: Final = (kinds.LICENSE_ACCEPTANCE, kinds.LLAMA_MODEL, kinds.LICENSE_POL
 def kept(kind: Kind, obj: Object) -> Object:
     """What the cache keeps of an object: without what is large and never read.
 
-    managedFields are half of many an object; only who wrote the spec of a LlamaDeployment is read. A node lists every
-    image that it holds. A RayCluster repeats its RayService, and only its bounds are compared.
+    managedFields are half of many an object; only who wrote the spec of a LlamaDeployment is read, and which stranger wrote
+    an object of ours last. A node lists every image that it holds. A RayCluster repeats its RayService, and only its bounds
+    are compared.
     """
     metadata = {name: value for name, value in obj["metadata"].items() if name != "managedFields"}
+    entries = obj["metadata"].get("managedFields") or ()
     if kind == kinds.LLAMA_DEPLOYMENT:
-        metadata["managedFields"] = _spec_writers(obj["metadata"].get("managedFields") or ())
+        metadata["managedFields"] = _spec_writers(entries)
+    elif _is_child(kind) and (last := _last_stranger(entries)):
+        metadata["managedFields"] = last
     slim = obj | {"metadata": metadata}
     if kind == kinds.RAY_CLUSTER:
         groups = (obj.get("spec") or {}).get("workerGroupSpecs") or ()
@@ -85,13 +91,33 @@ def kept(kind: Kind, obj: Object) -> Object:
     if kind == kinds.NODE:
         status = obj.get("status") or {}
         slim["status"] = {name: status[name] for name in ("allocatable", "capacity") if name in status}
+        # The times of its heartbeats stay out.
+        if ready := [one for one in status.get("conditions") or () if one.get("type") == "Ready"]:
+            slim["status"]["conditions"] = [{name: one.get(name) for name in ("type", "status")} for one in ready]
     return slim
+
+
+def _is_child(kind: Kind) -> bool:
+    return kind in BY_KIND and BY_KIND[kind].concerns is Concerns.ITS_DEPLOYMENT
 
 
 def _spec_writers(entries: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Who wrote the spec and when, without the single fields, which only a server needs."""
     return [
-        {"manager": entry.get("manager", ""), "time": entry.get("time", ""), "fieldsV1": {"f:spec": {}}}
+        {name: entry.get(name, "") for name in ("manager", "time", "subresource")} | {"fieldsV1": {"f:spec": {}}}
         for entry in entries
-        if not entry.get("subresource") and "f:spec" in (entry.get("fieldsV1") or {})
+        if entry.get("subresource", "") in {"", SCALE} and "f:spec" in (entry.get("fieldsV1") or {})
     ]
+
+
+def _last_stranger(entries: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Who last wrote an object of ours, other than us and its status: told where somebody keeps changing it."""
+    foreign = (one for one in entries if one.get("manager") != MANAGER and not one.get("subresource"))
+    changed = (one for one in foreign if set(one.get("fieldsV1") or {}) - _ONLY_METADATA or _labels(one))
+    last = max(changed, key=lambda one: str(one.get("time") or ""), default=None)
+    return [] if last is None else [{"manager": last.get("manager", ""), "time": last.get("time", "")}]
+
+
+def _labels(entry: Mapping[str, Any]) -> bool:
+    """Whether an entry has labels or owners; KubeRay and the garbage collector have finalizers, or annotations."""
+    return bool({"f:labels", "f:ownerReferences"} & set((entry.get("fieldsV1") or {}).get("f:metadata") or {}))

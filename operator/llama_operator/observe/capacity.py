@@ -1,6 +1,7 @@
 """What hardware there is, and how much of it no pod holds. Called by `observe.gather`, the CLI and the handlers."""
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from llama_operator.catalog import Catalog
 from llama_operator.catalog.accelerators import Accelerator
@@ -8,21 +9,35 @@ from llama_operator.decide.observed import NodeFacts
 from llama_operator.kube import kinds
 from llama_operator.kube.port import Cluster, Object
 
+_REPEL = frozenset({"NoSchedule", "NoExecute"})
 _ENDED = frozenset({"Succeeded", "Failed"})
 
 
 def node_facts(node: Object, catalog: Catalog) -> NodeFacts | None:
     """What a Node offers; None when it takes no new pods."""
     spec, status = node.get("spec") or {}, node.get("status") or {}
-    if spec.get("unschedulable"):
+    if spec.get("unschedulable") or not _ready(status):
         return None
     metadata = node["metadata"]
     allocatable: Mapping[str, str] = status.get("allocatable") or {}
     accelerator = catalog.identify(metadata.get("labels") or {})
+    if _repels(spec.get("taints") or (), "" if accelerator is None else accelerator.resource_name):
+        return None
     if accelerator is None:
         cpu = catalog.accelerator("CPU")
         return NodeFacts(metadata["name"], cpu.name, int(_cpus(allocatable.get("cpu", "0"))))
     return NodeFacts(metadata["name"], accelerator.name, int(allocatable.get(accelerator.resource_name, "0")))
+
+
+def _ready(status: Mapping[str, Any]) -> bool:
+    """Whether the kubelet says that the node is ready; also where no condition says anything about it."""
+    told = (one.get("status") for one in status.get("conditions") or () if one.get("type") == "Ready")
+    return next(told, None) in {None, "True"}
+
+
+def _repels(taints: Iterable[Mapping[str, Any]], resource: str) -> bool:
+    """Whether a taint keeps our pods off: those for an accelerator tolerate the taint of its own resource."""
+    return any(one.get("effect") in _REPEL and one.get("key") != resource for one in taints)
 
 
 async def free_accelerators(

@@ -22,8 +22,9 @@ from llama_operator.decide.observed import (
     TrafficFacts,
     WorkerGroupFacts,
 )
+from llama_operator.desired import access_check
 from llama_operator.kube.port import Object
-from llama_serving.config import APPLICATION_NAME, AccessVerdict
+from llama_serving.config import APPLICATION_NAME, AccessVerdict, LiveSettings
 
 _KUBERAY_VERSION = "ray.io/kuberay-version"
 _DETAIL_LIMIT = 512
@@ -107,6 +108,7 @@ def revision_facts(obj: Object) -> RevisionFacts | None:
             license=_declared(annotations.get(meta.ANNOTATION_LICENSE, "")),
             license_end=_license_end(annotations.get(meta.ANNOTATION_LICENSE_END, "")),
             families=tuple(annotations.get(meta.ANNOTATION_LICENSE_FAMILIES, "").split()),
+            live=_live(annotations.get(meta.ANNOTATION_LIVE, "")),
         )
     except (KeyError, ValueError, ValidationError):
         return None
@@ -116,6 +118,14 @@ def _declared(text: str) -> LicenseSpec | None:
     """Declarations about the license; None where there are none, or none that can be read."""
     try:
         return LicenseSpec.model_validate_json(text) if text else None
+    except ValidationError:
+        return None
+
+
+def _live(text: str) -> LiveSettings | None:
+    """Live settings; None where there are none, or none that can be read."""
+    try:
+        return LiveSettings.model_validate_json(text) if text else None
     except ValidationError:
         return None
 
@@ -162,7 +172,7 @@ def access_check_facts(job: Object, pods: Sequence[Object]) -> AccessCheckFacts:
     ended = next(
         (each for each in conditions if each["type"] in {"Complete", "Failed"} and each.get("status") == "True"), None
     )
-    states = [_container_state(pod) for pod in pods]
+    states = [_probe_state(pod) for pod in pods]
     words = [_verdict(state.get("terminated") or {}) for state in states]
     detail = next((text for state, pod in zip(states, pods, strict=True) if (text := _state_text(state, pod))), "")
     if ended is not None and ended["type"] == "Failed" and not detail:
@@ -181,9 +191,10 @@ def access_check_facts(job: Object, pods: Sequence[Object]) -> AccessCheckFacts:
     )
 
 
-def _container_state(pod: Object) -> Object:
+def _probe_state(pod: Object) -> Object:
+    """State of the container that asks; a sidecar may stand before it in the list."""
     statuses = (pod.get("status") or {}).get("containerStatuses") or ()
-    state: Object = (statuses[0].get("state") or {}) if statuses else {}
+    state: Object = next((one.get("state") or {} for one in statuses if one.get("name") == access_check.CONTAINER), {})
     return state
 
 

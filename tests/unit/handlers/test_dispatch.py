@@ -29,11 +29,11 @@ def deployment(name="chat", *, version=1, generation=1, acceptance="acme", **met
     return found
 
 
-def node(name="n1", *, version=1, gpus="8", heartbeat="", unschedulable=False):
+def node(name="n1", *, version=1, gpus="8", heartbeat="", unschedulable=False, ready="True"):
     labels = {"nvidia.com/gpu.product": "NVIDIA-H100-80GB-HBM3"}
     status = {
         "allocatable": {"nvidia.com/gpu": gpus, "cpu": "64"},
-        "conditions": [{"type": "Ready", "lastHeartbeatTime": heartbeat}],
+        "conditions": [{"type": "Ready", "status": ready, "lastHeartbeatTime": heartbeat}, {"type": "DiskPressure"}],
         "images": [{"names": ["example/image"]}] * 50,
     }
     return obj(kinds.NODE, name, version=version, labels=labels, spec={"unschedulable": unschedulable}, status=status)
@@ -193,6 +193,15 @@ def test_the_heartbeat_of_a_node_wakes_nobody(scene):
     assert scene.timers == []
 
 
+def test_a_node_that_is_not_ready_any_more_is_news(scene):
+    scene.changed(deployment())
+    scene.changed(node())
+    scene.dispatcher.enqueue_all()
+    scene.timers.clear()
+    scene.changed(node(version=2, ready="Unknown"))
+    assert len(scene.timers) == 1
+
+
 def test_nodes_that_come_in_a_crowd_wake_everybody_once(scene):
     scene.changed(deployment())
     scene.fire()
@@ -212,4 +221,5 @@ def test_what_nobody_reads_does_not_stay_in_memory(scene):
     scene.changed(found)
     kept = scene.cache.find(Ref(kinds.NODE, "", "n1"))
     assert "managedFields" not in kept["metadata"]
-    assert set(kept["status"]) == {"allocatable"}
+    assert set(kept["status"]) == {"allocatable", "conditions"}
+    assert kept["status"]["conditions"] == [{"type": "Ready", "status": "True"}]
