@@ -13,8 +13,10 @@ from llama_operator.decide.observed import Settings
 from llama_operator.kube import kinds
 from llama_operator.kube.port import Ref
 from llama_operator.kube.twin.cluster import MemoryCluster
+from llama_operator.observe.ages import Ages
 from llama_operator.reconcile.deployment import reconcile
 from llama_operator.reconcile.ports import Ports
+from llama_operator.reconcile.repairs import Repairs
 from support import one_world
 
 SAMPLES = Path(__file__).resolve().parents[2] / "manifests" / "samples"
@@ -23,13 +25,24 @@ CHILDREN = (kinds.CONTROLLER_REVISION, kinds.RAY_SERVICE, kinds.SERVICE, kinds.N
 
 
 class Clock:
+    """A clock of a wall that can be set, and beside it the seconds that really pass."""
+
     def __init__(self, start):
         self.now = start
+        self.passed = 0.0
 
     def __call__(self):
         return self.now
 
+    def elapsed(self):
+        return self.passed
+
     def advance(self, seconds):
+        self.now += timedelta(seconds=seconds)
+        self.passed += seconds
+
+    def jump(self, seconds):
+        """Somebody sets the clock."""
         self.now += timedelta(seconds=seconds)
 
 
@@ -74,6 +87,8 @@ class World:
             settings=Settings(**({"checks_access": False} | settings)),
             now=self.clock,
             events=self.events,
+            ages=Ages(self.clock.elapsed),
+            repairs=Repairs(self.clock.elapsed),
         )
 
     async def apply_sample(self, sample, /, *, name=None, **spec):

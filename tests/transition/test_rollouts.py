@@ -175,6 +175,9 @@ async def test_after_a_failed_recreate_the_old_revision_is_started_again_from_it
     world.ports = world.ports_with(world.memory.client("llama-operator"), image="acme/other:2")
     world.clock.advance(3600)
     await world.reconcile(ref)
+    # A process that has just started looks twice before it takes the clock at its word.
+    world.clock.advance(world.outcome.next_check)
+    await world.reconcile(ref)
     await world.reconcile(ref)
     assert await world.names(kinds.RAY_SERVICE) == [old]
     assert (await world.user.get(Ref(kinds.RAY_SERVICE, "default", old)))["spec"] == pinned

@@ -29,6 +29,9 @@ class ConditionType(StrEnum):
     PLAN_ACCURATE = "PlanAccurate"
     """The KV cache that the engines measured is within 10 % of the planned one. It judges the plan; Ready does not depend
     on it."""
+    OBJECTS_KEPT = "ObjectsKept"
+    """The objects of the deployment are as the operator made them; False while somebody keeps changing one. Ready does not
+    depend on it."""
     READY = "Ready"
     """In sum: the model serves. Derived from the ones above."""
     RECONCILING = "Reconciling"
@@ -193,6 +196,8 @@ class Reason(StrEnum):
     NODES_MISSING = "NodesMissing"
     """Too few nodes with the accelerator exist; a cluster autoscaler may add them."""
 
+    SCALE_UP_STUCK = "ScaleUpStuck"
+    """Replicas are wanted, and none has run for spec.rollout.progressDeadlineSeconds."""
     STARTING = "Starting"
     """The Ray cluster or its engines are starting."""
     ENGINE_RUNNING = "EngineRunning"
@@ -226,6 +231,10 @@ class Reason(StrEnum):
     number that the spec asks for still fits."""
     KV_CACHE_LARGER_THAN_PLANNED = "KVCacheLargerThanPlanned"
     """The measured KV cache is more than 10 % larger than planned: harmless, and a sign that less hardware may be enough."""
+    KEPT = "Kept"
+    """Nobody keeps changing what the operator made."""
+    CHANGED_BY_OTHERS = "ChangedByOthers"
+    """Somebody keeps changing or deleting an object; the operator sets it right less and less often. The message says who."""
     SERVING = "Serving"
     """The endpoint answers with the model that the spec asks for."""
     PROGRESSING = "Progressing"

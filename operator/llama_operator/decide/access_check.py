@@ -8,7 +8,6 @@ with the revision and not repeated. See docs/access-check.md.
 import hashlib
 import json
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
 
 from llama_operator.api.reasons import ConditionType, Reason
 from llama_operator.api.v1alpha1.llamadeployment import SecretKey
@@ -81,9 +80,9 @@ class BackOff:
     first: float
     most: float
 
-    def after(self, attempt: int) -> timedelta:
-        """How long to wait after attempt number `attempt`, from 1."""
-        return timedelta(seconds=min(self.most, self.first * 2 ** min(attempt - 1, 16)))
+    def after(self, attempt: int) -> float:
+        """Seconds to wait after attempt number `attempt`, from 1."""
+        return min(self.most, self.first * 2.0 ** min(attempt - 1, 16))
 
 
 _SOON = BackOff(30, 900)
@@ -149,7 +148,7 @@ def check_access(observed: Observed, revision: str, variant: Variant) -> AccessC
             field=TOKEN_FIELD,
         )
     subject = Subject(revision, variant.repository, hub_revision(variant), token)
-    return _from_checks(subject, observed.access_checks, observed.now)
+    return _from_checks(subject, observed.access_checks, observed)
 
 
 def _open_to_all(variant: Variant | None) -> AccessCheck | None:
@@ -160,7 +159,7 @@ def _open_to_all(variant: Variant | None) -> AccessCheck | None:
     return AccessCheck(Reason.NOT_GATED, f"{variant.repository} is open to all") if variant.gated is False else None
 
 
-def _from_checks(subject: Subject, checks: tuple[AccessCheckFacts, ...], now: datetime) -> AccessCheck:
+def _from_checks(subject: Subject, checks: tuple[AccessCheckFacts, ...], observed: Observed) -> AccessCheck:
     ours = sorted(
         (check for check in checks if check.subject == subject.digest and not check.leaving), key=lambda c: c.attempt
     )
@@ -179,14 +178,14 @@ def _from_checks(subject: Subject, checks: tuple[AccessCheckFacts, ...], now: da
     if answer.passed:
         return replace(answer, obsolete=_others(checks, last))
     # While a repeated question runs, the last answer stands: status changes when the answer does.
-    finished = last.finished or now
-    due = finished + _BACK_OFF.get(answer.reason, _SOON).after(last.attempt)
-    again = newest is last and now >= due
+    wait = _BACK_OFF.get(answer.reason, _SOON).after(last.attempt)
+    left = observed.age(last.finished or observed.now).left(wait)
+    again = newest is last and left <= 0
     return replace(
         answer,
         start=(subject, last.attempt + 1) if again else None,
         obsolete=_others(checks, last, newest),
-        next_check=(due - now).total_seconds() if newest is last and not again else None,
+        next_check=left if newest is last and not again else None,
     )
 
 

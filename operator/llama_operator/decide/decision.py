@@ -26,6 +26,7 @@ from llama_operator.decide.rollout.ending import Ending, ending
 from llama_operator.decide.rollout.revision import Revision, revision_of
 from llama_operator.decide.rollout.rollout import Barred, Rollout, roll_out
 from llama_operator.decide.rollout.strategy import choose_strategy
+from llama_operator.decide.rollout.upkeep import Upkeep, keep_up
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +45,13 @@ class Decision:
     plan_status: PlanStatus | None = None
     """The plan as found or as pinned."""
     problem: Problem | None = None
-    """What stands in the way; with a problem, nothing is started, changed or removed. A wrong manifest comes before a
-    refused license, and that before a lack of hardware."""
+    """What stands in the way; with a problem nothing new is started, and what serves is kept as it is pinned. A wrong
+    manifest comes before a refused license, and that before a lack of hardware."""
     access_check: AccessCheck | None = None
     """Whether the weights may be downloaded; None while something else stands in the way, or hardware is not wanted."""
     rollout: Rollout | None = None
+    upkeep: Upkeep | None = None
+    """What is kept while there is no rollout; None if there is one, or if nothing was ever made."""
     stopped: bool = False
     """Suspended, or scaled to zero by hand: no hardware is held."""
     ending: Ending | None = None
@@ -64,6 +67,13 @@ class Decision:
         return judged is not None and judged.verdict.allowed
 
     @property
+    def traffic(self) -> str | None:
+        """Revision that the Service shall select; None while there is no Service."""
+        if self.rollout is not None:
+            return self.rollout.traffic
+        return None if self.upkeep is None else self.upkeep.traffic
+
+    @property
     def chosen(self) -> ChosenPlan | None:
         """The sharding that is used; None when none fits."""
         return None if self.plan_status is None else self.plan_status.chosen
@@ -77,15 +87,16 @@ def decide(observed: Observed, catalog: Catalog) -> Decision:
 
 
 def decide_ends(observed: Observed, catalog: Catalog, problem: Problem) -> Decision:
-    """Decide what a spec that cannot be read leaves to decide: the ends of licenses of what runs.
+    """Decide what a spec that cannot be read leaves to decide: what is kept, and the ends of licenses of what runs.
 
     Args:
-        observed: What is known; its spec is one that was pinned, not the one that cannot be read.
+        observed: What is known; its spec has the fields that can be read, and the others as they were pinned.
         catalog: The built-in catalog.
         problem: What is wrong with the spec.
     """
     verdicts = judge_others(observed, catalog, "")
-    return Decision(Revision("", {}), verdicts=verdicts, problem=problem, ending=ending(observed, verdicts))
+    decision = Decision(Revision("", {}), verdicts=verdicts, problem=problem, ending=ending(observed, verdicts))
+    return _kept(decision, observed)
 
 
 def _judged(decision: Decision, observed: Observed, catalog: Catalog) -> Decision:
@@ -192,11 +203,24 @@ def _stopped(observed: Observed) -> bool:
 
 def _with_rollout(decision: Decision, observed: Observed) -> Decision:
     if decision.problem is not None or (decision.access_check is not None and not decision.access_check.passed):
-        return decision
+        return _kept(decision, observed)
     wanted = decision.revision.name
     strategy = choose_strategy(observed, wanted, decision.chosen, observed.pinned(wanted))
+    return replace(
+        decision,
+        rollout=roll_out(wanted, observed, strategy, _barred(decision)),
+        stopped=_stopped(observed),
+    )
+
+
+def _kept(decision: Decision, observed: Observed) -> Decision:
+    """Without a rollout what serves is kept; but a person who wants no hardware held gets it freed in any case."""
+    return replace(decision, upkeep=keep_up(observed, _barred(decision)), stopped=_stopped(observed))
+
+
+def _barred(decision: Decision) -> Barred:
     ended = frozenset(decision.ending.revisions) if decision.ending else frozenset()
-    barred = Barred(
+    return Barred(
         ended=ended,
         draining=frozenset(decision.ending.drain) if decision.ending else frozenset(),
         refused=frozenset(
@@ -204,9 +228,4 @@ def _with_rollout(decision: Decision, observed: Observed) -> Decision:
             for judged in decision.verdicts
             if not judged.verdict.allowed and judged.revision not in ended
         ),
-    )
-    return replace(
-        decision,
-        rollout=roll_out(wanted, observed, strategy, barred),
-        stopped=_stopped(observed),
     )

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from llama_operator.api.v1alpha1.licenseacceptance import LicenseAcceptance
@@ -11,10 +11,28 @@ from llama_operator.api.v1alpha1.llamadeployment import LicenseSpec, LlamaDeploy
 from llama_operator.api.v1alpha1.llamadeployment_status import PlanStatus
 from llama_operator.api.v1alpha1.llamamodel import LlamaModel
 from llama_operator.decide.platform import Platform
-from llama_serving.config import HUB_ENDPOINT, AccessVerdict, ServingStatus
+from llama_serving.config import HUB_ENDPOINT, AccessVerdict, LiveSettings, ServingStatus
 
 LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 """Time of an observation without a date: nothing is overdue then."""
+CONFIRM_SECONDS = 20.0
+"""How long a deadline has to be watched before it counts as passed: one look may see a clock that was set wrong."""
+
+
+@dataclass(frozen=True, slots=True)
+class Age:
+    """How long ago something happened, on a clock that nobody sets."""
+
+    total: timedelta
+    """Since it happened; never negative."""
+    watched: timedelta = timedelta.max
+    """How long this process has watched it; a reader that looks once takes the clock of the wall at its word."""
+
+    def left(self, seconds: float) -> float:
+        """Seconds that are left of `seconds`; 0 or less when they are over, and were watched to be."""
+        left = seconds - self.total.total_seconds()
+        confirmed = min(CONFIRM_SECONDS, seconds) - self.watched.total_seconds()
+        return max(left, confirmed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +190,9 @@ class RevisionFacts:
         """Name of the model that it pins; empty for a record without one."""
         model = self.inputs.get("model")
         return str(model.get("name", "")) if isinstance(model, Mapping) else ""
+    live: LiveSettings | None = None
+    """Live settings that it last got from a spec without a problem; None while it shall not run, and for a record of an
+    older operator."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +223,20 @@ class TrafficFacts:
 
     revision: str
     since: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RepairFacts:
+    """An object of ours that somebody changed or deleted, and that the operator sets right."""
+
+    kind: str
+    name: str
+    fields: tuple[str, ...]
+    """Paths of the fields that were changed; empty if the object was deleted."""
+    writer: str = ""
+    """Field manager that wrote last; empty if the object does not tell."""
+    held: bool = False
+    """Whether it is left as it is for now, because somebody keeps changing it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,6 +286,10 @@ class Observed:
     """Accelerators that no pod holds on each node that takes new pods, by accelerator; None when they were not counted."""
     now: datetime = LONG_AGO
     """Time of the observation, in UTC."""
+    ages: Mapping[datetime, Age] = field(default_factory=dict)
+    """How long ago moments were that decisions measure from, as far as it was watched; `age` reads it."""
+    contested: tuple[RepairFacts, ...] = ()
+    """Objects of the deployment that somebody keeps changing; no decision rests on them, the status tells them."""
     address: str = ""
     """`host:port` at which the Service can be reached from outside, where there is such an address."""
     serving: ServingStatus | None = None
@@ -261,6 +300,11 @@ class Observed:
     """Versions and kinds of the cluster."""
     unknown: tuple[Unread, ...] = ()
     """What the asker may not read; empty in the operator, which fails instead."""
+
+    def age(self, moment: datetime) -> Age:
+        """How long ago `moment` was. A clock that is set forward or back changes it as little as can be."""
+        known = self.ages.get(moment)
+        return known if known is not None else Age(max(timedelta(0), self.now - moment))
 
     def pinned(self, revision: str) -> RevisionFacts | None:
         """What is pinned of `revision`; None if it was never made, or is forgotten."""

@@ -6,29 +6,23 @@ from typing import Any
 from llama_operator.api.meta import ANNOTATION_TRAFFIC_SINCE, LABEL_DEPLOYMENT, rfc3339
 from llama_operator.api.v1alpha1.llamadeployment import LlamaDeployment
 from llama_operator.decide.observed import Settings
-from llama_operator.decide.rollout.ending import NO_REVISION
-from llama_operator.decide.rollout.rollout import Rollout
 from llama_operator.desired import naming
 from llama_operator.desired.pods.head import DASHBOARD_PORT, METRICS_PORT
 from llama_serving.config import HTTP_PORT
 
 
-def service(deployment: LlamaDeployment, rollout: Rollout) -> dict[str, Any]:
+def service(deployment: LlamaDeployment, revision: str, since: datetime | None) -> dict[str, Any]:
     """Build the stable Service: its selector names the revision that gets the traffic.
 
     Traffic goes on while the operator is down, because only KubeRay and the kubelet keep the labels and the readiness.
     An annotation records when the selector last changed, and both change in one write: from then on the revision
     before is drained.
+
+    Args:
+        deployment: Whose Service.
+        revision: Revision that gets the traffic; `NO_REVISION` selects no pod.
+        since: When the selector last changed, in UTC; None for the first revision.
     """
-    return _service(deployment, rollout.traffic, rollout.traffic_since)
-
-
-def idle_service(deployment: LlamaDeployment, since: datetime) -> dict[str, Any]:
-    """Build the Service of a deployment that ends: it selects no pod; its annotation records `since`."""
-    return _service(deployment, NO_REVISION, since)
-
-
-def _service(deployment: LlamaDeployment, revision: str, since: datetime | None) -> dict[str, Any]:
     metadata = naming.metadata(deployment, deployment.metadata.name)
     if since is not None:
         metadata["annotations"] = {ANNOTATION_TRAFFIC_SINCE: rfc3339(since)}

@@ -1,6 +1,7 @@
 """All objects of a deployment. Called by the reconcile and by `kubectl llama plan`."""
 
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from llama_operator.decide.decision import Decision
@@ -41,36 +42,32 @@ class Desired:
 
 
 def build(observed: Observed, decision: Decision, settings: Settings) -> Desired:
-    """Build what shall exist. A decision with a problem changes nothing: what already serves goes on serving.
+    """Build what shall exist. With a problem nothing new starts; what serves is kept as it is pinned.
 
     Args:
         observed: What this pass knows.
         decision: What it decided.
         settings: Settings of the operator.
     """
-    asking = _access_checks(observed, decision, settings)
-    if decision.rollout is None or decision.problem is not None:
-        return _end(observed, decision, asking)
-    deployment, rollout = observed.deployment, decision.rollout
-    policy, service = network.network_policy(deployment, settings), network.service(deployment, rollout)
     if decision.stopped:
-        return Desired(
-            steps=((*_license_ends(observed, decision), policy, service),),
-            delete=tuple(_ray_service(service) for service in observed.ray_services),
-        )
+        return _stop(observed, decision, settings)
+    asking = _access_checks(observed, decision, settings)
+    rollout = decision.rollout
+    if rollout is None:
+        return _keep_up(observed, decision, settings, asking)
+    deployment = observed.deployment
     records = _records(observed, decision, rollout, settings)
-    # What the chain refuses goes on as it is: it gets no new bounds, and it is not made again.
-    running = [records[name] for name in rollout.run if name in records and decision.may_start(name)]
-    pinned = [record for name, record in records.items() if name == rollout.wanted or record != observed.pinned(name)]
+    running = _running(observed, decision, records, rollout.run)
     return Desired(
         steps=(
             # The end of a license is remembered before anything is done about it, and the policy comes before its pods.
-            (*(revision.build(observed, record) for record in pinned), policy),
-            (*(rayservice.build(deployment, record) for record in running), service),
+            (
+                *_to_write(observed, records, {rollout.wanted, *rollout.run}),
+                network.network_policy(deployment, settings),
+            ),
+            (*(rayservice.build(deployment, record) for record in running), *_service(observed, decision)),
         ),
-        bounds=tuple(
-            bounds for record in running for bounds in rayservice.bounds(deployment, record, observed.ray_clusters)
-        ),
+        bounds=_bounds(observed, running),
         delete=(
             *(_ray_service(service) for service in rollout.obsolete),
             *(Deletion(revision.API_VERSION, revision.KIND, name) for name in revision.over(observed, rollout)),
@@ -79,29 +76,87 @@ def build(observed: Observed, decision: Decision, settings: Settings) -> Desired
     )
 
 
-def _end(observed: Observed, decision: Decision, asking: Desired) -> Desired:
-    """With a problem in the spec only an ended license changes what runs.
-
-    Its revisions get no request from now on, and go when they have had their time.
-    """
-    ending = decision.ending
-    if ending is None:
-        return asking
-    steps = [_license_ends(observed, decision), *asking.steps]
-    traffic = observed.traffic
-    if traffic is not None and (ending.holds_traffic or traffic.revision == NO_REVISION):
-        since = ending.since if ending.holds_traffic else traffic.since or ending.since
-        steps.append((network.idle_service(observed.deployment, since),))
+def _stop(observed: Observed, decision: Decision, settings: Settings) -> Desired:
+    """A person wants no hardware held: clients keep the name, and the policy waits for the next pods."""
+    records = {record.name: _without_rollout(record, observed, decision) for record in observed.revisions}
+    policy = () if decision.traffic is None else (network.network_policy(observed.deployment, settings),)
     return Desired(
-        steps=tuple(steps),
-        delete=(*(_ray_service(service) for service in ending.remove), *asking.delete),
+        steps=((*_to_write(observed, records, ()), *policy, *_service(observed, decision)),),
+        delete=tuple(_ray_service(service) for service in observed.ray_services),
     )
 
 
-def _license_ends(observed: Observed, decision: Decision) -> tuple[dict[str, Any], ...]:
-    """Records whose license has ended, or has come back, since they were written."""
-    changed = ((record, revision.with_license_end(record, decision)) for record in observed.revisions)
-    return tuple(revision.build(observed, new) for old, new in changed if new != old)
+def _keep_up(observed: Observed, decision: Decision, settings: Settings, asking: Desired) -> Desired:
+    """Without a rollout: what serves is kept, drains and ended licenses go their way, and nothing new starts."""
+    upkeep, ending, deployment = decision.upkeep, decision.ending, observed.deployment
+    if upkeep is None:
+        return asking
+    records = {record.name: _without_rollout(record, observed, decision) for record in observed.revisions}
+    running = _running(observed, decision, records, upkeep.run)
+    ended = () if ending is None else ending.remove
+    return Desired(
+        steps=(
+            (
+                *_to_write(observed, records, upkeep.run),
+                network.network_policy(deployment, settings),
+                *(obj for step in asking.steps for obj in step),
+            ),
+            (*(rayservice.build(deployment, record) for record in running), *_service(observed, decision)),
+        ),
+        bounds=_bounds(observed, running),
+        delete=(*(_ray_service(service) for service in (*upkeep.obsolete, *ended)), *asking.delete),
+    )
+
+
+def _to_write(
+    observed: Observed, records: Mapping[str, RevisionFacts], kept: Collection[str]
+) -> Iterator[dict[str, Any]]:
+    """Records that are new or have changed; those in `kept` also if not, in case somebody else changed them."""
+    for name, record in records.items():
+        if name in kept or record != observed.pinned(name):
+            yield revision.build(observed, record)
+
+
+def _running(
+    observed: Observed, decision: Decision, records: Mapping[str, RevisionFacts], names: Iterable[str]
+) -> tuple[RevisionFacts, ...]:
+    """Records of the revisions whose RayService is written.
+
+    What the chain refuses goes on as it is: it gets no new bounds, and it is not made again.
+    """
+    here = {service.name for service in observed.ray_services if not service.leaving}
+    known = [records[name] for name in names if name in records]
+    return tuple(
+        record
+        for record in known
+        if decision.may_start(record.name) or (record.name in here and record.live is not None)
+    )
+
+
+def _bounds(observed: Observed, running: Iterable[RevisionFacts]) -> tuple[rayservice.Bounds, ...]:
+    deployment, clusters = observed.deployment, observed.ray_clusters
+    return tuple(bounds for record in running for bounds in rayservice.bounds(deployment, record, clusters))
+
+
+def _service(observed: Observed, decision: Decision) -> tuple[dict[str, Any], ...]:
+    """The Service; none while no revision was ever given the traffic."""
+    rollout, upkeep, ending = decision.rollout, decision.upkeep, decision.ending
+    if rollout is not None:
+        return (network.service(observed.deployment, rollout.traffic, rollout.traffic_since),)
+    if upkeep is None:
+        return ()
+    if upkeep.traffic == NO_REVISION and observed.traffic is None and ending is None:
+        return ()
+    since = upkeep.traffic_since
+    if upkeep.traffic == NO_REVISION and ending is not None and (since is None or ending.holds_traffic):
+        since = ending.since
+    return (network.service(observed.deployment, upkeep.traffic, since),)
+
+
+def _without_rollout(record: RevisionFacts, observed: Observed, decision: Decision) -> RevisionFacts:
+    """The record as it is now: its license may have ended or come back, and it may have served for the first time."""
+    record = revision.with_license_end(record, decision)
+    return replace(record, live=None) if decision.stopped else revision.with_service(record, observed)
 
 
 def _access_checks(observed: Observed, decision: Decision, settings: Settings) -> Desired:
@@ -126,9 +181,14 @@ def _records(observed: Observed, decision: Decision, rollout: Rollout, settings:
     pinned = {record.name: record for record in observed.revisions}
     if rollout.wanted not in pinned:
         pinned[rollout.wanted] = revision.new(observed, decision, settings)
-    return {
+    deployment = observed.deployment
+    records = {
         name: revision.with_license(revision.brought_up_to_date(record, observed, rollout), observed, decision)
         for name, record in pinned.items()
+    }
+    return {
+        name: revision.with_live(record, deployment, runs=name in rollout.run, allowed=decision.may_start(name))
+        for name, record in records.items()
     }
 
 

@@ -80,13 +80,13 @@ def cluster_template(
 
 
 def build(deployment: LlamaDeployment, pinned: RevisionFacts) -> dict[str, Any]:
-    """Build the RayService of a revision, with the bounds and limits that the spec has now.
+    """Build the RayService of a revision, with the bounds and limits of its record.
 
     Args:
-        deployment: Its spec has the live settings.
+        deployment: The owner; its spec has the live settings if the record has none.
         pinned: The revision.
     """
-    live = live_of(deployment, pinned)
+    live = pinned.live or live_of(deployment, pinned)
     nodes = _nodes(pinned)
     cluster = dict(pinned.cluster)
     cluster["workerGroupSpecs"] = [
@@ -117,11 +117,11 @@ def bounds(
     """Yield the bounds that the RayClusters of a revision do not have yet.
 
     Args:
-        deployment: Its spec has the bounds, in replicas.
+        deployment: Its spec has the bounds, in replicas, if the record has none.
         pinned: The revision.
         clusters: RayClusters of all revisions.
     """
-    live, nodes = live_of(deployment, pinned), _nodes(pinned)
+    live, nodes = pinned.live or live_of(deployment, pinned), _nodes(pinned)
     least, most = live.min_replicas * nodes, live.max_replicas * nodes
     ours = {group["groupName"] for group in pinned.cluster["workerGroupSpecs"]}
     for cluster in clusters:

@@ -14,6 +14,7 @@ from llama_operator.api.meta import (
     ANNOTATION_LICENSE,
     ANNOTATION_LICENSE_END,
     ANNOTATION_LICENSE_FAMILIES,
+    ANNOTATION_LIVE,
     ANNOTATION_SERVED_AT,
     ANNOTATION_STRATEGY,
     ANNOTATION_STRATEGY_REASON,
@@ -21,7 +22,7 @@ from llama_operator.api.meta import (
     rfc3339,
 )
 from llama_operator.api.reasons import Reason
-from llama_operator.api.v1alpha1.llamadeployment import LicenseSpec
+from llama_operator.api.v1alpha1.llamadeployment import LicenseSpec, LlamaDeployment
 from llama_operator.decide.decision import Decision
 from llama_operator.decide.observed import LicenseEnd, Observed, RevisionFacts, Settings
 from llama_operator.decide.rollout.rollout import Rollout
@@ -85,8 +86,27 @@ def brought_up_to_date(pinned: RevisionFacts, observed: Observed, rollout: Rollo
         if rollout.given_up is not None and rollout.given_up.now:
             message = rollout.given_up.message[-_FAILURE_LIMIT:]
             pinned = replace(pinned, failed_at=rfc3339(observed.now), failure=message)
+    return with_service(pinned, observed)
+
+
+def with_service(pinned: RevisionFacts, observed: Observed) -> RevisionFacts:
+    """The record with the time at which the revision first served."""
     serves = any(service.name == pinned.name and service.serves for service in observed.ray_services)
     return replace(pinned, served_at=rfc3339(observed.now)) if serves and not pinned.served_at else pinned
+
+
+def with_live(record: RevisionFacts, deployment: LlamaDeployment, *, runs: bool, allowed: bool) -> RevisionFacts:
+    """The record with the live settings of the spec.
+
+    Args:
+        record: The revision.
+        deployment: Its spec has no problem.
+        runs: Whether the revision shall run; else the record keeps none, so that nothing brings it back by itself.
+        allowed: Whether its license lets it be given more hardware; else it stays as it is.
+    """
+    if runs and not allowed:
+        return record
+    return replace(record, live=rayservice.live_of(deployment, record) if runs else None)
 
 
 def with_license(record: RevisionFacts, observed: Observed, decision: Decision) -> RevisionFacts:
@@ -132,6 +152,7 @@ def build(observed: Observed, pinned: RevisionFacts) -> dict[str, Any]:
         ANNOTATION_LICENSE: _json(_written(pinned.license)) if pinned.license is not None else "",
         ANNOTATION_LICENSE_FAMILIES: " ".join(pinned.families),
         ANNOTATION_LICENSE_END: _json(_end_to_json(pinned.license_end)) if pinned.license_end is not None else "",
+        ANNOTATION_LIVE: _json(pinned.live.model_dump(mode="json")) if pinned.live is not None else "",
     }
     known = {name: value for name, value in annotations.items() if value}
     return {

@@ -4,19 +4,20 @@ Called by `reconcile` and by the CLI. The objects of Kubernetes end here: what l
 """
 
 import asyncio
-import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
+from llama_operator.api import paths
 from llama_operator.api.manifest import parse_as
 from llama_operator.api.meta import LABEL_ACCESS_CHECK, LABEL_DEPLOYMENT
 from llama_operator.api.v1alpha1.llamadeployment import LlamaDeployment
 from llama_operator.catalog import Catalog
-from llama_operator.decide.observed import AccessCheckFacts, Observed
+from llama_operator.decide.observed import AccessCheckFacts, Observed, RevisionFacts
 from llama_operator.decide.platform import Platform
 from llama_operator.decide.rollout import strategy
+from llama_operator.decide.rollout.fields import FIELDS
 from llama_operator.decide.rollout.revision import revision_of
 from llama_operator.errors import InvalidManifestError
 from llama_operator.kube import kinds
@@ -29,6 +30,8 @@ from llama_operator.observe.rights import Rights
 from llama_operator.observe.serving import ServingReader, with_serving
 
 _ADDRESS = ("apiVersion", "kind", "metadata")
+_TRIES = 3
+"""A field that is left out may put another one in the wrong; more than that is no field of the spec."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +91,9 @@ class Observer:
         return replace(await with_serving(observed, self.serving), unknown=self.rights.unknown)
 
     async def behind(self, live: Object, now: datetime) -> Observed | None:
-        """Read what runs behind an object that cannot be understood, with the newest pinned spec in place of its own.
+        """Read what runs behind an object that cannot be understood, as its newest revision pins it.
+
+        Fields that change in place are those of the object, as far as they can be read.
 
         Args:
             live: The object.
@@ -106,9 +111,8 @@ class Observer:
         )
         revisions = [facts for item in own if (facts := children.revision_facts(item)) is not None]
         for pinned in sorted(revisions, key=lambda facts: facts.number, reverse=True):
-            spec = dict(pinned.inputs) | ({"license": pinned.license.to_api()} if pinned.license else {})
-            with contextlib.suppress(InvalidManifestError):
-                deployment = parse_as(LlamaDeployment, {key: live[key] for key in _ADDRESS} | {"spec": spec})
+            deployment = _as_pinned(live, pinned)
+            if deployment is not None:
                 return await self.around(deployment, now)
         return None
 
@@ -133,6 +137,8 @@ class Observer:
         served = {facts.name for facts in revisions if facts.served_at}
         ray_services = map(children.ray_service_facts, services)
         ray_clusters = tuple(map(children.ray_cluster_facts, clusters))
+        # A Service of somebody else by that name says nothing about this deployment, and is not asked.
+        traffic = children.traffic_facts(service, ref.name)
         items = () if nodes is None else nodes.items
         capacity = tuple(node for item in items if (node := node_facts(item, self.catalog)) is not None)
         observed = replace(
@@ -144,8 +150,8 @@ class Observer:
             ray_services=tuple(replace(facts, holds_replicas=facts.name in served) for facts in ray_services),
             ray_clusters=ray_clusters,
             revisions=revisions,
-            traffic=children.traffic_facts(service, ref.name),
-            address=_address(service),
+            traffic=traffic,
+            address="" if traffic is None else _address(service),
             platform=observed.platform.seen(facts.kuberay for facts in ray_clusters),
         )
         return observed, items
@@ -154,6 +160,21 @@ class Observer:
         reading = self.cluster.list(kind, namespace=ref.namespace, labels={LABEL_DEPLOYMENT: ref.name})
         listing = await self.rights.read(kind, reading, None)
         return () if listing is None else listing.items
+
+
+def _as_pinned(live: Object, pinned: RevisionFacts) -> LlamaDeployment | None:
+    """The deployment with the pinned fields in place of its own, and of the others those that can be read."""
+    written = live.get("spec")
+    spec = FIELDS.rolled_back(written if isinstance(written, Mapping) else {}, pinned.inputs)
+    if pinned.license is not None:
+        spec["license"] = pinned.license.to_api()
+    for _ in range(_TRIES):
+        try:
+            return parse_as(LlamaDeployment, {key: live[key] for key in _ADDRESS} | {"spec": spec})
+        except InvalidManifestError as error:
+            for problem in error.problems:
+                spec = paths.without(spec, problem.path.removeprefix("spec."))
+    return None
 
 
 async def access_checks(cluster: Cluster, ref: Ref) -> tuple[AccessCheckFacts, ...]:

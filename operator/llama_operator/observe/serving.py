@@ -31,11 +31,14 @@ class NoServingReader:
 
 
 async def with_serving(observed: Observed, reader: ServingReader) -> Observed:
-    """Add what the pods say, if any serve."""
-    if not any(facts.serves for facts in observed.ray_services):
+    """Add what the pods say, if any serve and the Service is ours; the answer of another deployment is none."""
+    if observed.traffic is None or not any(facts.serves for facts in observed.ray_services):
         return observed
     metadata = observed.deployment.metadata
     status = await reader.read(namespace=metadata.namespace, service=metadata.name, address=observed.address)
+    identity = None if status is None else status.identity
+    if identity is not None and (identity.namespace, identity.name) != (metadata.namespace, metadata.name):
+        status = None
     if status is None or status.replicas > 0 or status.target_replicas == 0:
         return replace(observed, serving=status)
     # The pods say themselves that all replicas are gone: what served once starts again.

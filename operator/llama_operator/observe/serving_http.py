@@ -32,7 +32,12 @@ class HttpServingReader:
             ) as answer:
                 if answer.status != HTTPStatus.OK:
                     return None
-                body = await answer.content.read(_ANSWER_LIMIT)
-                return ServingStatus.model_validate_json(body)
+                body = bytearray()
+                # One read returns what has arrived: with ten replicas that is a part of the answer.
+                async for part in answer.content.iter_any():
+                    body += part
+                    if len(body) > _ANSWER_LIMIT:
+                        return None
+                return ServingStatus.model_validate_json(bytes(body))
         except (aiohttp.ClientError, TimeoutError, ValidationError):
             return None

@@ -29,11 +29,13 @@ from llama_operator.kube.leadership.handover import Handover
 from llama_operator.kube.leadership.lease import Leadership, LeaseElection, LeaseTiming
 from llama_operator.kube.port import Ref
 from llama_operator.kube.server.client import KubernetesCluster
+from llama_operator.observe.ages import Ages
 from llama_operator.observe.serving import NoServingReader, ServingReader
 from llama_operator.observe.serving_http import HttpServingReader
 from llama_operator.process.passes import note_write, run_pass
 from llama_operator.reconcile.event_recorder import EventRecorder
 from llama_operator.reconcile.ports import Ports
+from llama_operator.reconcile.repairs import Repairs
 from llama_operator.settings.operator import OperatorSettings, ServingStatusSource, Switch
 from llama_operator.telemetry.export import Export
 from llama_operator.telemetry.measured import MeasuredCluster
@@ -112,6 +114,8 @@ def wire(
         events=EventRecorder(writer, now=utc_now),
         evidence=evidence,
         pass_seconds=settings.pass_seconds,
+        repairs=Repairs(boot_clock),
+        ages=Ages(boot_clock),
         stage=contextlib.nullcontext if tracer is None else tracer.start_as_current_span,
     )
     controller = Controller(

@@ -6,25 +6,26 @@ A pass that changes nothing writes nothing. Status is written even when a step f
 
 import asyncio
 import contextlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from llama_operator.api.meta import API_VERSION
 from llama_operator.api.reasons import ConditionType, Reason
 from llama_operator.api.v1alpha1.llamadeployment_status import LlamaDeploymentStatus
 from llama_operator.decide.decision import Decision, decide, decide_ends
-from llama_operator.decide.observed import Observed, Settings
+from llama_operator.decide.observed import Observed
 from llama_operator.decide.problem import Problem
 from llama_operator.desired import objects
 from llama_operator.errors import InvalidManifestError
 from llama_operator.kube import kinds
 from llama_operator.kube.port import NotFoundError, Object, Ref
+from llama_operator.observe.ages import moments
 from llama_operator.observe.gather import Observer
 from llama_operator.reconcile.deadline import within
 from llama_operator.reconcile.orphans import end_orphans
 from llama_operator.reconcile.ports import Ports
 from llama_operator.reconcile.writes import write
 from llama_operator.status import summary
-from llama_operator.status.events import events
+from llama_operator.status.events import events, repair_events
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +62,16 @@ async def _pass(ports: Ports, ref: Ref) -> Outcome:
         return await _refuse(ports, ref, error, observer)
     if observed is None:
         await ports.evidence.removed(ref, ports.now())
-        return Outcome(None, await end_orphans(ports, ref))
+        next_check = await end_orphans(ports, ref)
+        if next_check is None:
+            _forget(ports, ref)
+        return Outcome(None, next_check)
     if observed.deployment.metadata.deletion_timestamp is not None:
         going = Problem(
             ConditionType.READY, Reason.WAITING, "the deployment is being deleted", "metadata.deletionTimestamp"
         )
-        return Outcome(None, await _only_ends(ports, observed, going, None))
+        return Outcome(None, await _only_ends(ports, ref, observed, going, None))
+    observed = _aged(ports, ref, observed)
     with ports.stage("decide"):
         decision = decide(observed, ports.catalog)
     failure: str | None = None
@@ -75,7 +80,7 @@ async def _pass(ports: Ports, ref: Ref) -> Outcome:
         await ports.evidence.append(observed, decision)
         with ports.stage("apply"):
             desired = objects.build(observed, decision, ports.settings)
-            await write(ports.cluster, ref.namespace, desired)
+            await write(ports.cluster, ref.namespace, desired, ports.repairs.of(ref))
     except asyncio.CancelledError:
         raise
     except Exception as error:
@@ -83,12 +88,25 @@ async def _pass(ports: Ports, ref: Ref) -> Outcome:
         raise
     finally:
         with ports.stage("report"):
-            status = await _report(ports, observed, decision, failure)
-    return Outcome(status, _next_check(observed, decision, ports.settings))
+            status = await _report(ports, ref, observed, decision, failure)
+    return Outcome(status, _next_check(ports, ref, observed, decision))
 
 
-async def _report(ports: Ports, observed: Observed, decision: Decision, failure: str | None) -> LlamaDeploymentStatus:
-    before = observed.deployment.status
+def _aged(ports: Ports, ref: Ref, observed: Observed) -> Observed:
+    """Add how long ago things happened, as far as this process has watched it."""
+    return replace(observed, ages=ports.ages.look(ref, tuple(moments(observed)), observed.now))
+
+
+def _forget(ports: Ports, ref: Ref) -> None:
+    ports.ages.forget(ref)
+    ports.repairs.forget(ref)
+
+
+async def _report(
+    ports: Ports, ref: Ref, observed: Observed, decision: Decision, failure: str | None
+) -> LlamaDeploymentStatus:
+    before, repairs = observed.deployment.status, ports.repairs.of(ref)
+    observed = replace(observed, contested=repairs.contested())
     status = summary.build(observed, decision, failure=failure, now=observed.now)
     metadata = observed.deployment.metadata
     regarding: Object = {
@@ -102,7 +120,7 @@ async def _report(ports: Ports, observed: Observed, decision: Decision, failure:
             await ports.cluster.apply_status(regarding | {"status": status.to_api()})
     if failure is None:
         named = regarding | {"metadata": regarding["metadata"] | {"uid": metadata.uid}}
-        for facts in events(observed, decision, before, status):
+        for facts in (*repair_events(repairs.news()), *events(observed, decision, before, status)):
             await ports.events.record(named, facts)
     return status
 
@@ -119,11 +137,11 @@ async def _refuse(ports: Ports, ref: Ref, error: InvalidManifestError, observer:
         return Outcome(status)
     first = error.problems[0]
     problem = Problem(ConditionType.READY, Reason.INVALID_SPEC, first.problem, first.path)
-    return Outcome(status, await _only_ends(ports, observed, problem, status))
+    return Outcome(status, await _only_ends(ports, ref, observed, problem, status))
 
 
 async def _only_ends(
-    ports: Ports, observed: Observed, problem: Problem, status: LlamaDeploymentStatus | None
+    ports: Ports, ref: Ref, observed: Observed, problem: Problem, status: LlamaDeploymentStatus | None
 ) -> float | None:
     """Act only on licenses that have ended: the spec cannot be read, or the deployment is going.
 
@@ -132,20 +150,21 @@ async def _only_ends(
     Returns:
         Seconds until the next step; None if only an event matters.
     """
+    observed = _aged(ports, ref, observed)
     decision = decide_ends(observed, ports.catalog, problem)
     await ports.evidence.append(observed, decision)
-    metadata = observed.deployment.metadata
-    await write(ports.cluster, metadata.namespace, objects.build(observed, decision, ports.settings))
+    await write(ports.cluster, ref.namespace, objects.build(observed, decision, ports.settings), ports.repairs.of(ref))
     regarding = {"apiVersion": API_VERSION, "kind": observed.deployment.kind}
-    address = {"name": metadata.name, "namespace": metadata.namespace, "uid": metadata.uid}
+    address = {"name": ref.name, "namespace": ref.namespace, "uid": observed.deployment.metadata.uid}
     told = status or LlamaDeploymentStatus()
     for facts in events(observed, decision, told, told):
         await ports.events.record(regarding | {"metadata": address}, facts)
-    return _next_check(observed, decision, ports.settings)
+    return _next_check(ports, ref, observed, decision)
 
 
-def _next_check(observed: Observed, decision: Decision, settings: Settings) -> float | None:
-    poll = settings.serving_poll_seconds if any(facts.serves for facts in observed.ray_services) else None
-    waiting = (decision.ending, decision.rollout, decision.access_check)
-    times = (poll, *(part.next_check for part in waiting if part is not None))
+def _next_check(ports: Ports, ref: Ref, observed: Observed, decision: Decision) -> float | None:
+    poll = ports.settings.serving_poll_seconds if any(facts.serves for facts in observed.ray_services) else None
+    waiting = (decision.ending, decision.rollout, decision.upkeep, decision.access_check)
+    parts = (part.next_check for part in waiting if part is not None)
+    times = (poll, ports.repairs.of(ref).next_check(), *parts)
     return min((seconds for seconds in times if seconds is not None), default=None)

@@ -38,7 +38,9 @@ async def end_orphans(ports: Ports, ref: Ref) -> float | None:
     now = ports.now().replace(microsecond=0)
     service = await _service(ports.cluster, ref)
     traffic = None if service is None else children.traffic_facts(service, ref.name)
-    end = orphans_end(map(children.ray_service_facts, left), traffic, now)
+    since = None if traffic is None else traffic.since
+    cut_ago = None if since is None else ports.ages.look(ref, (since,), now)[since]
+    end = orphans_end(map(children.ray_service_facts, left), traffic, cut_ago)
     await ports.evidence.orphaned(ref, tuple(obj["metadata"]["name"] for obj in left), now)
     if end.cut and traffic is not None:
         await _cut(ports.cluster, ref, traffic, rfc3339(now))

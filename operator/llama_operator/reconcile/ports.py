@@ -1,6 +1,7 @@
 """What a reconcile needs from outside. Wired in by `process`, the local mode and tests."""
 
 import contextlib
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -11,7 +12,9 @@ from llama_operator.decide.observed import Settings
 from llama_operator.decide.platform import Platform
 from llama_operator.evidence.log import DecisionLog, NoDecisionLog
 from llama_operator.kube.port import Cluster, Object
+from llama_operator.observe.ages import Ages
 from llama_operator.observe.serving import ServingReader
+from llama_operator.reconcile.repairs import Repairs
 from llama_operator.status.events import EventFacts
 
 
@@ -52,5 +55,9 @@ class Ports:
     """Records license decisions before they take effect."""
     pass_seconds: float = 120.0
     """How long a pass may take before it is ended."""
+    repairs: Repairs = field(default_factory=lambda: Repairs(time.monotonic))
+    """What somebody else changed, and how often."""
+    ages: Ages = field(default_factory=Ages)
+    """How long ago things happened; one that only goes forward keeps deadlines from a clock that is set."""
     stage: Callable[[str], contextlib.AbstractContextManager[object]] = contextlib.nullcontext
     """Entered around each part of a pass, for measurements: observe, decide, apply, report."""

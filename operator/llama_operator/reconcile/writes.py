@@ -24,26 +24,27 @@ from llama_operator.kube.port import (
     Propagation,
     Ref,
 )
+from llama_operator.reconcile.repairs import Ledger
 
 
-async def write(cluster: Cluster, namespace: str, desired: Desired) -> None:
+async def write(cluster: Cluster, namespace: str, desired: Desired, repairs: Ledger) -> None:
     """Apply, patch and delete.
 
     Args:
         cluster: Where to write.
         namespace: Namespace of the deployment, and of all its objects.
         desired: What shall exist, and what no longer.
+        repairs: Says what is left alone for now because somebody keeps changing it; learns what was written.
 
     Raises:
         KubeError: If a write failed. Those of the same step were tried all the same, those after it were not.
     """
     for step in desired.steps:
-        await _all(_apply_one(cluster, obj) for obj in step)
+        await _all(_apply_one(cluster, obj, repairs) for obj in step)
     for bounds in desired.bounds:
-        # Meanwhile KubeRay may have replaced the cluster or its groups: the next pass sees what is there then.
-        with contextlib.suppress(NotFoundError, ConflictError):
-            await cluster.patch(Ref(kinds.RAY_CLUSTER, namespace, bounds.cluster), _bounds_patch(bounds))
+        await _patch_one(cluster, namespace, bounds, repairs)
     for child in desired.delete:
+        repairs.deleted(Ref(_kind(child), namespace, child.name))
         with contextlib.suppress(NotFoundError):
             await cluster.delete(
                 Ref(_kind(child), namespace, child.name),
@@ -53,8 +54,39 @@ async def write(cluster: Cluster, namespace: str, desired: Desired) -> None:
             )
 
 
-async def _apply_one(cluster: Cluster, obj: Object) -> None:
-    await cluster.apply(obj, force=await _may_force(cluster, obj))
+async def _apply_one(cluster: Cluster, obj: Object, repairs: Ledger) -> None:
+    ref = kinds.address_to_write(obj)
+    if repairs.holds(ref, obj):
+        return
+    before = await _find(cluster, ref)
+    try:
+        after = await cluster.apply(obj, force=_may_force(obj, before))
+    except ConflictError:
+        # Somebody took the label away by which we know what is ours: then it was not seen before.
+        before = await _find(cluster, ref)
+        if not _may_force(obj, before):
+            raise
+        after = await cluster.apply(obj)
+    repairs.wrote(ref, obj, before, after)
+
+
+async def _find(cluster: Cluster, ref: Ref) -> Object | None:
+    try:
+        return await cluster.get(ref)
+    except NotFoundError:
+        return None
+
+
+async def _patch_one(cluster: Cluster, namespace: str, bounds: Bounds, repairs: Ledger) -> None:
+    ref = Ref(kinds.RAY_CLUSTER, namespace, bounds.cluster)
+    wanted = {f"spec.workerGroupSpecs.{bounds.group}": [bounds.min_pods, bounds.max_pods]}
+    if repairs.holds(ref, wanted):
+        return
+    # Meanwhile KubeRay may have replaced the cluster or its groups: the next pass sees what is there then.
+    with contextlib.suppress(NotFoundError, ConflictError):
+        before = await cluster.get(ref)
+        await cluster.patch(ref, _bounds_patch(bounds))
+        repairs.patched(ref, wanted, before)
 
 
 async def _all(work: Iterable[Coroutine[Any, Any, None]]) -> None:
@@ -64,22 +96,21 @@ async def _all(work: Iterable[Coroutine[Any, Any, None]]) -> None:
             raise outcome
 
 
-async def _may_force(cluster: Cluster, obj: Object) -> bool:
-    """Whether `obj` may take fields over from other writers: only if it is ours already.
+def _may_force(obj: Object, live: Object | None) -> bool:
+    """Whether `obj` may take fields over from other writers: only if it is ours already, by its label or its owner.
 
     Only we use names with the hash of a revision. An object with the name of the deployment may have been there first.
     """
-    kind = kinds.find(obj["apiVersion"], obj["kind"])
-    if kind not in {kinds.SERVICE, kinds.NETWORK_POLICY}:
+    if kinds.find(obj["apiVersion"], obj["kind"]) not in {kinds.SERVICE, kinds.NETWORK_POLICY}:
         return True
-    metadata = obj["metadata"]
-    try:
-        live = await cluster.get(Ref(kind, metadata["namespace"], metadata["name"]))
-    except NotFoundError:
+    if live is None:
         return False
-    labels: dict[str, str] = live["metadata"].get("labels") or {}
-    owner: str = metadata["labels"][LABEL_DEPLOYMENT]
-    return labels.get(LABEL_DEPLOYMENT) == owner
+    ours, theirs = obj["metadata"], live["metadata"]
+    label: str = ours["labels"][LABEL_DEPLOYMENT]
+    owners = {owner["uid"] for owner in ours.get("ownerReferences") or ()}
+    return (theirs.get("labels") or {}).get(LABEL_DEPLOYMENT) == label or any(
+        owner.get("controller") and owner.get("uid") in owners for owner in theirs.get("ownerReferences") or ()
+    )
 
 
 def _kind(child: Deletion) -> Kind:

@@ -13,16 +13,19 @@ from llama_operator.decide.plan.status import label
 from llama_operator.decide.rollout.ending import Ending
 from llama_operator.decide.rollout.engine_message import engine_message, refusal
 from llama_operator.decide.rollout.rollout import ENGINE_FAILED, Rollout
-from llama_operator.status import engine_version, plan_check
+from llama_operator.status import engine_version, plan_check, replicas
 from llama_operator.status.finding import Finding
+from llama_operator.status.repairs import describe_repair
 from llama_serving.config import CHECKPOINT_REFUSED
 
 _TRUE, _FALSE, _UNKNOWN = ConditionStatus.TRUE, ConditionStatus.FALSE, ConditionStatus.UNKNOWN
+_SERVICE = "Service"
 _CLUSTER_STARTS = "the Ray cluster is starting"
 """The same words before and after KubeRay reports: one status less to write."""
 
-_TOLD_ONLY = frozenset({ConditionType.CAPACITY_FOUND, ConditionType.PLAN_ACCURATE})
-"""Conditions that Ready does not depend on: neither missing or unknown nodes nor a wrong plan make a serving model unready."""
+_TOLD_ONLY = frozenset({ConditionType.CAPACITY_FOUND, ConditionType.PLAN_ACCURATE, ConditionType.OBJECTS_KEPT})
+"""Conditions that Ready does not depend on: neither missing or unknown nodes nor a wrong plan make a serving model unready,
+nor does somebody who changes what is set right again."""
 
 
 def findings(observed: Observed, decision: Decision, failure: str | None) -> tuple[Finding, ...]:
@@ -33,7 +36,7 @@ def findings(observed: Observed, decision: Decision, failure: str | None) -> tup
         decision: What it decided.
         failure: What went wrong unexpectedly, or None.
     """
-    parts = tuple(_parts(observed, decision))
+    parts = tuple(_parts(observed, decision, failure))
     return (*parts, *_sum(parts, decision, failure))
 
 
@@ -53,7 +56,7 @@ def invalid(text: str) -> tuple[Finding, ...]:
     )
 
 
-def _parts(observed: Observed, decision: Decision) -> Iterator[Finding]:
+def _parts(observed: Observed, decision: Decision, failure: str | None) -> Iterator[Finding]:
     yield _license_accepted(observed, decision)
     yield _model_resolved(decision)
     yield _planned(decision)
@@ -67,12 +70,14 @@ def _parts(observed: Observed, decision: Decision) -> Iterator[Finding]:
         ):
             yield Finding(kind, _FALSE, Reason.SUSPENDED, "no hardware is held")
         yield Finding(ConditionType.PLAN_ACCURATE, _UNKNOWN, Reason.SUSPENDED, "no engine runs to measure")
+        yield _objects_kept(observed)
         return
     yield _capacity_found(observed, decision)
     yield _model_loaded(observed, decision)
-    yield _endpoint_ready(observed, decision)
+    yield _endpoint_ready(observed, decision, failure)
     yield _up_to_date(observed, decision)
     yield _plan_accurate(observed, decision)
+    yield _objects_kept(observed)
 
 
 def _license_accepted(observed: Observed, decision: Decision) -> Finding:
@@ -177,22 +182,47 @@ def _model_loaded(observed: Observed, decision: Decision) -> Finding:
         return Finding(kind, _FALSE, Reason.STARTING, _starting_message(facts))
     if (old := engine_version.too_old(observed, rollout.wanted if rollout else "")) is not None:
         return Finding(kind, _FALSE, Reason.ENGINE_TOO_OLD, old)
+    if (cold := replicas.none_runs(observed, rollout.wanted if rollout else "")) is not None:
+        return Finding(kind, _FALSE, *cold)
     if observed.serving is not None and observed.serving.replicas == 0 and observed.serving.target_replicas == 0:
         return Finding(kind, _TRUE, Reason.SCALED_TO_ZERO, "no load; the next request starts an engine")
     return Finding(kind, _TRUE, Reason.ENGINE_RUNNING, "the engines that Serve counts on have loaded the model")
 
 
-def _endpoint_ready(observed: Observed, decision: Decision) -> Finding:
+def _endpoint_ready(observed: Observed, decision: Decision, failure: str | None) -> Finding:
     kind = ConditionType.ENDPOINT_READY
     if decision.ending is not None and _ended_what_served(observed, decision.ending):
         ended = ", ".join(decision.ending.revisions)
         text = f"the license of {decision.ending.acceptance} has ended: no request is sent to {ended} any more"
         return Finding(kind, _FALSE, Reason.ACCEPTANCE_TERMINATED, text)
-    # With a problem nothing moved: the revision that served before still does.
-    candidates = [_facts(observed, decision.rollout.traffic)] if decision.rollout else list(observed.ray_services)
-    if any(facts is not None and facts.serves for facts in candidates):
-        return Finding(kind, _TRUE, Reason.ENDPOINT_SERVING, "requests are answered")
-    return Finding(kind, _FALSE, Reason.NO_ENDPOINT, "no pod is ready to answer requests yet")
+    selected = _selected(observed, decision, failure)
+    if selected is None:
+        return Finding(
+            kind, _FALSE, Reason.NO_ENDPOINT, f"there is no Service {observed.deployment.metadata.name} of ours"
+        )
+    facts = _facts(observed, selected)
+    if facts is None or not facts.serves:
+        wrong = bool(selected) and facts is None and selected != decision.traffic
+        text = (
+            f"the Service selects {selected}, which is no revision"
+            if wrong
+            else "no pod is ready to answer requests yet"
+        )
+        return Finding(kind, _FALSE, Reason.NO_ENDPOINT, text)
+    if (cold := replicas.none_runs(observed, selected)) is not None:
+        return Finding(kind, _FALSE, Reason.NO_ENDPOINT, f"requests wait: {cold[1]}")
+    return Finding(kind, _TRUE, Reason.ENDPOINT_SERVING, "requests are answered")
+
+
+def _selected(observed: Observed, decision: Decision, failure: str | None) -> str | None:
+    """Revision that the Service selects after this pass; None if there is no Service of ours.
+
+    A pass that failed may not have written it, and one that somebody keeps changing is left alone for a while.
+    """
+    held = any(one.kind == _SERVICE and one.held for one in observed.contested)
+    if failure is None and not held and decision.traffic is not None:
+        return decision.traffic
+    return None if observed.traffic is None else observed.traffic.revision
 
 
 def _ended_what_served(observed: Observed, ending: Ending) -> bool:
@@ -232,6 +262,20 @@ def _plan_accurate(observed: Observed, decision: Decision) -> Finding:
     if decision.rollout is None:
         return Finding(kind, _UNKNOWN, *_waiting(decision))
     return Finding(kind, *plan_check.judge(plan_check.compare(observed, decision), observed))
+
+
+def _objects_kept(observed: Observed) -> Finding:
+    kind = ConditionType.OBJECTS_KEPT
+    if not observed.contested:
+        return Finding(kind, _TRUE, Reason.KEPT, "nobody keeps changing what the operator made")
+    done = "; ".join(map(describe_repair, observed.contested))
+    return Finding(
+        kind,
+        _FALSE,
+        Reason.CHANGED_BY_OTHERS,
+        f"{done}, again and again: it is set right at most once a minute. Stop what does so, or leave these fields to the "
+        "LlamaDeployment; the audit log of the API server says who it is",
+    )
 
 
 def _rolling_out_message(rollout: Rollout) -> str:

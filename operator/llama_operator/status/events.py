@@ -3,7 +3,7 @@
 An event follows from what was decided and from how the status changed, so a pass that changes nothing has no events. docs/reference/events.md is generated from `EventReason`.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
@@ -12,12 +12,13 @@ from llama_operator.api.meta import Condition, ConditionStatus
 from llama_operator.api.reasons import ConditionType, Reason
 from llama_operator.api.v1alpha1.llamadeployment_status import LlamaDeploymentStatus
 from llama_operator.decide.decision import Decision
-from llama_operator.decide.observed import Observed
+from llama_operator.decide.observed import Observed, RepairFacts
 from llama_operator.decide.rollout.ending import Ending
 from llama_operator.decide.rollout.rollout import Rollout
+from llama_operator.status.repairs import describe_repair
 
 _NOTE_LIMIT = 1024
-"""Kubernetes' own limit for the note of an event."""
+"""Kubernetes' own limit for the note of an event, in bytes."""
 
 
 class EventReason(StrEnum):
@@ -49,6 +50,10 @@ class EventReason(StrEnum):
     """A RayService outlived its LlamaDeployment without an owner: no new requests, then no hardware."""
     SCALED = "Scaled"
     """Serve changed the number of replicas."""
+    REPAIRED = "Repaired"
+    """Somebody deleted or changed an object of the deployment; it is set right."""
+    CONTESTED = "Contested"
+    """Somebody keeps changing an object of the deployment; the note says who, as far as it is known."""
     PLAN_MISSED = "PlanMissed"
     """The engines measured a KV cache that differs from the planned one by more than 10 %: a Warning when it is smaller."""
 
@@ -88,6 +93,7 @@ def events(
     happened += _condition_events(previous, after)
     happened += _scaling_events(previous, after)
     happened += _plan_events(previous, after)
+    happened += _contest_events(previous, after)
     return tuple(happened)
 
 
@@ -136,6 +142,15 @@ def orphan_events(name: str, *, cut: bool, removed: bool) -> Iterator[EventFacts
         yield _removed(name, "its LlamaDeployment is gone")
 
 
+def repair_events(repairs: Iterable[RepairFacts]) -> Iterator[EventFacts]:
+    """Events about objects that somebody deleted or changed."""
+    for one in repairs:
+        note = (
+            f"{describe_repair(one)}, and is set right" if one.fields else f"{describe_repair(one)}, and is made again"
+        )
+        yield _event("Normal", EventReason.REPAIRED, "Repair", note)
+
+
 def _removed(name: str, why: str) -> EventFacts:
     return _event("Normal", EventReason.REVISION_REMOVED, "RemoveRevision", f"{name}: {why}")
 
@@ -169,7 +184,11 @@ def _condition_events(before: LlamaDeploymentStatus, after: LlamaDeploymentStatu
     if blocked and not (was_blocked and was is not None and was.reason == now.reason):
         yield _event("Warning", EventReason.BLOCKED, "Wait", f"{now.reason}: {now.message}")
     elif not blocked and was is not None and was.status is ConditionStatus.TRUE and now.status is not was.status:
-        yield _event("Warning", EventReason.NOT_READY, "Serve", f"{now.reason}: {now.message}")
+        # The next request after a pause without load starts an engine, as it should.
+        loaded = _condition(before, ConditionType.MODEL_LOADED)
+        cold = loaded is not None and loaded.reason == Reason.SCALED_TO_ZERO and now.reason == Reason.STARTING
+        severity: Literal["Normal", "Warning"] = "Normal" if cold else "Warning"
+        yield _event(severity, EventReason.NOT_READY, "Serve", f"{now.reason}: {now.message}")
 
 
 def _scaling_events(before: LlamaDeploymentStatus, after: LlamaDeploymentStatus) -> Iterator[EventFacts]:
@@ -190,9 +209,16 @@ def _plan_events(before: LlamaDeploymentStatus, after: LlamaDeploymentStatus) ->
     yield _event(severity, EventReason.PLAN_MISSED, "ComparePlan", f"{now.reason}: {now.message}")
 
 
+def _contest_events(before: LlamaDeploymentStatus, after: LlamaDeploymentStatus) -> Iterator[EventFacts]:
+    was, now = (_condition(status, ConditionType.OBJECTS_KEPT) for status in (before, after))
+    if now is not None and now.status is ConditionStatus.FALSE and (was is None or was.status is not now.status):
+        yield _event("Warning", EventReason.CONTESTED, "Repair", now.message)
+
+
 def _condition(status: LlamaDeploymentStatus, kind: ConditionType) -> Condition | None:
     return next((condition for condition in status.conditions if condition.type == kind), None)
 
 
 def _event(kind: Literal["Normal", "Warning"], reason: EventReason, action: str, note: str) -> EventFacts:
-    return EventFacts(kind, reason, action, note[:_NOTE_LIMIT])
+    # The server counts bytes.
+    return EventFacts(kind, reason, action, note.encode()[:_NOTE_LIMIT].decode(errors="ignore"))

@@ -36,11 +36,7 @@ class Scaling:
 
 def answer(observed: Observed, decision: Decision) -> ServingStatus | None:
     """What Serve says about the revision that has the traffic; None if it is silent, or pods of another one answered."""
-    serving, revision = observed.serving, None
-    if decision.rollout is not None:
-        revision = decision.rollout.traffic
-    elif observed.traffic is not None:
-        revision = observed.traffic.revision
+    serving, revision = observed.serving, decision.traffic
     return serving if serving is not None and revision in {None, serving.identity.revision} else None
 
 
@@ -56,7 +52,7 @@ def scaling(observed: Observed, decision: Decision, previous: LlamaDeploymentSta
     if decision.stopped:
         return Scaling(0, 0, previous.scaling_history)
     told, before = answer(observed, decision), _before(observed, decision, previous)
-    silence = previous.queue_depth is None
+    silence = previous.queue_depth is None or previous.serving_silent_since is not None
     if told is not None:
         after = Scaling(told.target_replicas, told.replicas, previous.scaling_history)
         comparable = not (silence and _went_back(observed))
@@ -124,7 +120,7 @@ def _reason(spec: LlamaDeploymentSpec, told: ServingStatus | None, before: int, 
 
 def selector(observed: Observed, decision: Decision) -> str:
     """Label selector of the pods that get the traffic, for the scale subresource; empty if it is not known."""
-    if decision.rollout is None:
+    if decision.traffic is None:
         return ""
-    labels = naming.serving_selector(observed.deployment, decision.rollout.traffic)
+    labels = naming.serving_selector(observed.deployment, decision.traffic)
     return ",".join(f"{name}={value}" for name, value in labels.items())

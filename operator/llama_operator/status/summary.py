@@ -39,6 +39,7 @@ def build(observed: Observed, decision: Decision, *, failure: str | None, now: d
     previous = deployment.status or LlamaDeploymentStatus()
     findings = conditions.findings(observed, decision, failure)
     counted, told = scaling.scaling(observed, decision, previous, now), scaling.answer(observed, decision)
+    silent = told is None and _kept_answer(observed, decision, previous)
     kv_cache = plan_check.compare(observed, decision)
     return LlamaDeploymentStatus(
         observed_generation=deployment.metadata.generation,
@@ -48,7 +49,8 @@ def build(observed: Observed, decision: Decision, *, failure: str | None, now: d
         replicas=counted.wanted,
         ready_replicas=counted.ready,
         selector=scaling.selector(observed, decision),
-        queue_depth=None if told is None else rounded(told.queue_depth),
+        queue_depth=rounded(told.queue_depth) if told is not None else previous.queue_depth if silent else None,
+        serving_silent_since=previous.serving_silent_since or now.replace(microsecond=0) if silent else None,
         kv_cache_tokens=_kv_cache_tokens(observed, decision, previous, kv_cache),
         kv_cache=kv_cache,
         scaling_history=counted.history,
@@ -109,6 +111,13 @@ def _revisions(observed: Observed, decision: Decision, previous: LlamaDeployment
     active = rollout.traffic if any(f.serves for f in observed.ray_services if f.name == rollout.traffic) else serving
     done = active == rollout.target or decision.stopped
     return before.model_copy(update={"active": active, "pending": "" if done else rollout.target})
+
+
+def _kept_answer(observed: Observed, decision: Decision, previous: LlamaDeploymentStatus) -> bool:
+    """Whether the last answer of the pods still says something: the same revision serves, and does not answer now."""
+    serves = any(facts.serves and facts.name == decision.traffic for facts in observed.ray_services)
+    same = previous.selector in {"", scaling.selector(observed, decision)}
+    return previous.queue_depth is not None and serves and same and not decision.stopped
 
 
 def _kv_cache_tokens(

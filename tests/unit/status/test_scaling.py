@@ -135,7 +135,10 @@ def test_replicas_stand_while_the_endpoint_is_away(history):
     status, _ = history([told(3), away()])
     assert (status.replicas, status.ready_replicas, status.queue_depth) == (3, 0, None)
     status, _ = history([told(3), silent()])
-    assert (status.replicas, status.ready_replicas, status.queue_depth) == (3, 3, None)
+    assert (status.replicas, status.ready_replicas, status.queue_depth) == (3, 3, 0)
+    assert status.serving_silent_since is not None
+    status, _ = history([told(3), silent(), told(3)])
+    assert status.serving_silent_since is None
 
 
 def test_a_revision_that_gets_the_traffic_back_may_have_any_number_of_replicas(history, deployment):

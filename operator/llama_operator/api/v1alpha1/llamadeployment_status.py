@@ -141,7 +141,10 @@ class LlamaDeploymentStatus(StatusModel):
     selector: Text = ""
     """Label selector of the serving pods, for the scale subresource."""
     queue_depth: Count | None = None
-    """Waiting requests, rounded to two digits; absent if the operator cannot read it."""
+    """Waiting requests, rounded to two digits; absent if the operator could never read it."""
+    serving_silent_since: Timestamp | None = None
+    """When the serving pods stopped telling about themselves: queueDepth, kvCacheTokens and the replicas are what they told
+    before. Absent while they answer."""
     kv_cache_tokens: Count | None = None
     """KV cache of one replica that answers now, in tokens, as its engine measured it; absent until it is known."""
     kv_cache: KVCacheStatus | None = None

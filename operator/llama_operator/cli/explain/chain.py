@@ -58,6 +58,7 @@ def _chain(facts: Facts) -> Iterator[Check]:
     for step in _STEPS:
         yield step(facts)
     yield from _memory(facts)
+    yield from _objects(facts)
 
 
 def _skipped(names: tuple[str, ...], because: Check) -> Iterator[Check]:
@@ -217,6 +218,13 @@ def _memory(facts: Facts) -> Iterator[Check]:
         return
     harmful = condition.reason == Reason.KV_CACHE_SMALLER_THAN_PLANNED
     yield Check("memory", State.WARNING if harmful else State.PASSED, condition.message, unblock(facts, condition))
+
+
+def _objects(facts: Facts) -> Iterator[Check]:
+    """Whether somebody keeps changing what the operator made: it keeps no deployment from being Ready, but explains much."""
+    condition = condition_of(facts, ConditionType.OBJECTS_KEPT)
+    if condition is not None and condition.status is ConditionStatus.FALSE:
+        yield Check("objects", State.WARNING, condition.message, unblock(facts, condition))
 
 
 _STEPS: tuple[_Step, ...] = (_rollout, pods.capacity, pods.cluster, pods.engine, _endpoint)

@@ -123,6 +123,11 @@ _BY_REASON: Mapping[str, str] = {
     ),
     Reason.ENGINE_TOO_OLD: "take an image with a newer engine: spec.image, or the operator's --image",
     Reason.ENGINE_FAILED: "change what the engine's message names; `kubectl llama rollback {name}` goes back",
+    Reason.SCALE_UP_STUCK: "add nodes with the accelerator, or cure what the step above that waits or fails names",
+    Reason.CHANGED_BY_OTHERS: (
+        "stop what the message names: change the LlamaDeployment in its place, and take the object out of other tools; "
+        "kubectl get events -n {namespace} --field-selector regarding.name={name} has each change"
+    ),
     Reason.OBJECTIVES_NOT_MET: (
         "relax spec.objectives, or name a faster spec.hardware.accelerator; `kubectl llama plan -f FILE` shows what each "
         "candidate reaches"

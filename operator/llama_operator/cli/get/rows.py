@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from llama_operator.api.meta import Condition
+from llama_operator.api.meta import Condition, rfc3339
 from llama_operator.api.reasons import ConditionType
 from llama_operator.api.v1alpha1.llamadeployment_status import LlamaDeploymentStatus
 from llama_operator.cli.shared import output
@@ -98,6 +98,7 @@ def document(row: Row) -> dict[str, Any]:
         "plan": chosen.to_api() if chosen else None,
         "replicas": {"ready": status.ready_replicas, "wanted": status.replicas},
         "queueDepth": status.queue_depth,
+        "servingSilentSince": rfc3339(status.serving_silent_since) if status.serving_silent_since else None,
         "ready": {
             "status": str(ready.status) if ready else "Unknown",
             "reason": ready.reason if ready else "",

@@ -5,6 +5,7 @@ Used by `cli.run.command`. The runtime realizes what the reconcile creates, and 
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,6 +27,7 @@ from llama_operator.kube.port import Object, Ref
 from llama_operator.kube.twin.cluster import MemoryCluster
 from llama_operator.local.progress import Progress, Stage
 from llama_operator.local.runtime import LocalRuntime
+from llama_operator.observe.ages import Ages
 from llama_operator.observe.serving_http import HttpServingReader
 from llama_operator.reconcile.deployment import reconcile
 from llama_operator.reconcile.ports import Ports
@@ -89,6 +91,7 @@ class LocalSession:
                 catalog=catalog.load(),
                 settings=self._settings,
                 now=_now,
+                ages=Ages(time.monotonic),
             )
             self._tasks = [asyncio.create_task(self._runtime.run()), asyncio.create_task(self._keep_reconciling(ports))]
             stack.push_async_callback(self._cancel)

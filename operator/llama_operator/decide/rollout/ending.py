@@ -7,7 +7,7 @@ RayService goes. The records of the revisions stay: with a new acceptance the sa
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from llama_operator.decide.license.running import RevisionVerdict
 from llama_operator.decide.observed import LicenseEnd, Observed, RayServiceFacts
@@ -52,16 +52,16 @@ def ending(observed: Observed, verdicts: Iterable[RevisionVerdict]) -> Ending | 
     traffic = observed.traffic
     drain: list[str] = []
     remove: list[RayServiceFacts] = []
-    times: list[datetime] = []
+    times: list[float] = []
     for service in observed.ray_services:
         end = ends.get(service.name)
         if service.leaving or end is None or end.at is None:
             continue
-        until = _began(observed, end.at) + _drain_time(observed, end)
+        left = observed.age(_began(observed, end.at)).left(_drain_seconds(observed, end))
         # Without a Service no request was sent; what serves nothing has none to finish.
-        if traffic is not None and service.serves and observed.now < until:
+        if traffic is not None and service.serves and left > 0:
             drain.append(service.name)
-            times.append(until)
+            times.append(left)
         else:
             remove.append(service)
     first = next(iter(ends.values()))
@@ -72,14 +72,14 @@ def ending(observed: Observed, verdicts: Iterable[RevisionVerdict]) -> Ending | 
         holds_traffic=traffic is not None and traffic.revision in ends,
         drain=tuple(drain),
         remove=tuple(remove),
-        next_check=(min(times) - observed.now).total_seconds() if times else None,
+        next_check=min(times, default=None),
     )
 
 
-def _drain_time(observed: Observed, end: LicenseEnd) -> timedelta:
+def _drain_seconds(observed: Observed, end: LicenseEnd) -> float:
     """How long engines may take: who raises it once the end has begun changes nothing."""
     now = observed.deployment.spec.rollout.drain_seconds
-    return timedelta(seconds=now if end.drain_seconds is None else min(now, end.drain_seconds))
+    return now if end.drain_seconds is None else min(now, end.drain_seconds)
 
 
 def _began(observed: Observed, at: datetime) -> datetime:

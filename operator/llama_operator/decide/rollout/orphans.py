@@ -7,9 +7,8 @@ of the same name that comes back in that time takes them over.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 
-from llama_operator.decide.observed import RayServiceFacts, TrafficFacts
+from llama_operator.decide.observed import Age, RayServiceFacts, TrafficFacts
 from llama_operator.decide.rollout.ending import NO_REVISION
 
 DRAIN_SECONDS = 300
@@ -31,21 +30,20 @@ class OrphansEnd:
     next_check: float | None
 
 
-def orphans_end(services: Iterable[RayServiceFacts], traffic: TrafficFacts | None, now: datetime) -> OrphansEnd:
+def orphans_end(services: Iterable[RayServiceFacts], traffic: TrafficFacts | None, cut_ago: Age | None) -> OrphansEnd:
     """Decide the next step.
 
     Args:
         services: RayServices without an owner.
         traffic: Where the Service that they left points; None if there is none.
-        now: Time of the pass, in UTC.
+        cut_ago: How long ago the Service stopped sending requests; None if it has not, or does not tell.
     """
     here = tuple(service for service in services if not service.leaving)
     cut = traffic is not None and traffic.revision != NO_REVISION
-    since = now if cut or traffic is None or traffic.since is None else traffic.since
-    until = since + timedelta(seconds=DRAIN_SECONDS)
-    drains = traffic is not None and now < until and any(service.serves for service in here)
+    left = DRAIN_SECONDS if cut or cut_ago is None else cut_ago.left(DRAIN_SECONDS)
+    drains = traffic is not None and left > 0 and any(service.serves for service in here)
     return OrphansEnd(
         cut=cut,
         remove=() if drains else here,
-        next_check=(until - now).total_seconds() if drains else None,
+        next_check=left if drains else None,
     )

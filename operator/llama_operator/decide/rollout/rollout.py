@@ -5,7 +5,7 @@ ControllerRevisions remember (first served, given up). See docs/designs/0008-rev
 """
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from llama_operator.api.v1alpha1.llamadeployment import RolloutStrategy
 from llama_operator.decide.observed import Observed, RayServiceFacts
@@ -74,18 +74,17 @@ class Rollout:
 def roll_out(wanted: str, observed: Observed, strategy: Strategy, barred: Barred = NOTHING_BARRED) -> Rollout:
     """Decide the next step towards the revision `wanted`, which is not barred."""
     here = {service.name: service for service in observed.ray_services if not service.leaving}
-    deadline = _deadline(wanted, observed, here)
+    left = _seconds_left(wanted, observed, here)
     back = _fallback(wanted, observed, here, barred)
-    given_up = _given_up(wanted, observed, here, deadline) if back else None
+    given_up = _given_up(wanted, observed, here, left) if back else None
     target = back if given_up and back else wanted
     step = _Step(observed, here, target, wanted, strategy, given_up, barred)
-    late = deadline is not None and observed.now >= deadline
     if target in here and here[target].serves:
         return step.drain()
     # A revision that is gone back to and has to be started again needs the hardware of the one that failed.
     if strategy.kind is RolloutStrategy.RECREATE or (given_up and target not in here):
-        return step.recreate(overdue=late, deadline=deadline)
-    return step.beside(overdue=late, deadline=deadline)
+        return step.recreate(left)
+    return step.beside(left)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,55 +111,60 @@ class _Step:
     def drain(self) -> Rollout:
         """The target serves: it has the traffic, and what served before finishes its requests."""
         since = self._since(self.target) or self.observed.now
-        until = since + timedelta(seconds=self.observed.deployment.spec.rollout.drain_seconds)
-        over = self.observed.now >= until
+        left = self.observed.age(since).left(self.observed.deployment.spec.rollout.drain_seconds)
         draining = tuple(
-            service for service in self.others if service.serves and not over and not self._failed(service)
+            service for service in self.others if service.serves and left > 0 and not self._failed(service)
         )
         return self._rollout(
             traffic=self.target,
             since=since if draining else None,
             keep=(self.target, *(service.name for service in draining), *self.barred.draining),
-            next_check=(until - self.observed.now).total_seconds() if draining else None,
+            next_check=left if draining else None,
         )
 
-    def recreate(self, *, overdue: bool, deadline: datetime | None) -> Rollout:
-        """The target starts when the hardware of all others is free."""
+    def recreate(self, left: float | None) -> Rollout:
+        """The target starts when the hardware of all others is free; `left` are the seconds of its deadline."""
         holding = tuple(service.name for service in self.observed.ray_services if service.name != self.target)
         start = self.target in self.here or not (holding or self._leaving(self.target))
         return self._rollout(
             traffic=self.target,
             keep=(self.target,) if start else (),
             waiting_for=holding,
-            overdue=overdue,
-            next_check=self._until(deadline),
+            left=left,
         )
 
-    def beside(self, *, overdue: bool, deadline: datetime | None) -> Rollout:
+    def beside(self, left: float | None) -> Rollout:
         """The target starts beside the revision that has the traffic."""
         holder = self._holder()
-        keep = (self.target,) if holder is None else (holder.name, self.target)
+        keep = (self.target,) if holder is None else (holder, self.target)
         keep = (*keep, *self.barred.draining)
         return self._rollout(
-            traffic=self.target if holder is None else holder.name,
+            traffic=self.target if holder is None else holder,
             keep=keep,
-            overdue=overdue,
-            next_check=self._until(deadline),
+            left=left,
         )
 
-    def _holder(self) -> RayServiceFacts | None:
+    def _holder(self) -> str | None:
         """The other revision that keeps the traffic for now.
 
-        One that serves; or the one that has the traffic and merely stumbles. One that never served, or whose engine
-        failed, holds hardware for nothing, and may hold just what the target needs.
+        One that serves; or the one that has the traffic and merely stumbles, or was deleted by somebody. One that never
+        served, or whose engine failed, holds hardware for nothing, and may hold just what the target needs.
         """
         traffic = self.observed.traffic.revision if self.observed.traffic else ""
         has_it = self.here.get(traffic)
         if has_it is not None and has_it in self.others and not self._failed(has_it):
             served = any(record.name == traffic and record.served_at for record in self.observed.revisions)
             if has_it.serves or (served and has_it.application_status not in ENGINE_FAILED):
-                return has_it
-        return next((service for service in self.others if service.serves and not self._failed(service)), None)
+                return traffic
+        serves = (service.name for service in self.others if service.serves and not self._failed(service))
+        return next(serves, traffic if self._was_deleted(traffic) else None)
+
+    def _was_deleted(self, revision: str) -> bool:
+        """Whether a revision that serves by its record has no RayService any more, and nothing here deleted that."""
+        record = self.observed.pinned(revision)
+        closed = self.barred.ended | self.barred.refused | {self.target}
+        known = record is not None and bool(record.served_at) and record.live is not None and not record.failed_at
+        return known and revision not in closed and all(one.name != revision for one in self.observed.ray_services)
 
     def _failed(self, service: RayServiceFacts) -> bool:
         return self.given_up is not None and service.name == self.wanted
@@ -174,21 +178,17 @@ class _Step:
             return None
         return traffic.since if traffic.revision == revision else self.observed.now
 
-    def _until(self, deadline: datetime | None) -> float | None:
-        if deadline is None or deadline <= self.observed.now:
-            return None
-        return (deadline - self.observed.now).total_seconds()
-
     def _rollout(
         self,
         *,
         traffic: str,
         keep: tuple[str, ...],
         waiting_for: tuple[str, ...] = (),
-        overdue: bool = False,
+        left: float | None = None,
         since: datetime | None = None,
         next_check: float | None = None,
     ) -> Rollout:
+        overdue = left is not None and left <= 0
         return Rollout(
             wanted=self.wanted,
             target=self.target,
@@ -201,17 +201,17 @@ class _Step:
             waiting_for=waiting_for,
             given_up=self.given_up,
             overdue=overdue and self.given_up is None,
-            next_check=next_check,
+            next_check=left if left is not None and left > 0 else next_check,
         )
 
 
-def _deadline(wanted: str, observed: Observed, here: dict[str, RayServiceFacts]) -> datetime | None:
-    """When the wanted revision has to serve; None if it has done so, or has not been started."""
+def _seconds_left(wanted: str, observed: Observed, here: dict[str, RayServiceFacts]) -> float | None:
+    """Seconds in which the wanted revision has to serve; None if it has done so, or has not been started."""
     record = observed.pinned(wanted)
     service = here.get(wanted)
     if service is None or service.created is None or service.serves or (record is not None and record.served_at):
         return None
-    return service.created + timedelta(seconds=observed.deployment.spec.rollout.progress_deadline_seconds)
+    return observed.age(service.created).left(observed.deployment.spec.rollout.progress_deadline_seconds)
 
 
 def _fallback(wanted: str, observed: Observed, here: dict[str, RayServiceFacts], barred: Barred) -> str | None:
@@ -236,13 +236,11 @@ def _fallback(wanted: str, observed: Observed, here: dict[str, RayServiceFacts],
     return None if newest is None else newest.name
 
 
-def _given_up(
-    wanted: str, observed: Observed, here: dict[str, RayServiceFacts], deadline: datetime | None
-) -> GivenUp | None:
+def _given_up(wanted: str, observed: Observed, here: dict[str, RayServiceFacts], left: float | None) -> GivenUp | None:
     record = observed.pinned(wanted)
     if record is not None and record.failed_at:
         return GivenUp(record.failure, now=False)
-    if record is None or deadline is None or observed.now < deadline:
+    if record is None or left is None or left > 0:
         return None
     return GivenUp(_why(here[wanted]), now=True)
 
