@@ -276,6 +276,8 @@ class Observed:
     """RayServices that belong to the deployment."""
     revisions: tuple[RevisionFacts, ...] = ()
     """Pinned revisions of the deployment."""
+    lost: frozenset[str] = frozenset()
+    """Those of `revisions` whose ControllerRevision somebody deleted; the operator still knows what it pinned."""
     ray_clusters: tuple[RayClusterFacts, ...] = ()
     """RayClusters of those RayServices."""
     access_checks: tuple[AccessCheckFacts, ...] | None = None

@@ -62,7 +62,7 @@ def build(observed: Observed, decision: Decision, settings: Settings) -> Desired
         steps=(
             # The end of a license is remembered before anything is done about it, and the policy comes before its pods.
             (
-                *_to_write(observed, records, {rollout.wanted, *rollout.run}),
+                *_to_write(observed, records, {rollout.wanted, *rollout.run, *_here(observed)}),
                 network.network_policy(deployment, settings),
             ),
             (*(rayservice.build(deployment, record) for record in running), *_service(observed, decision)),
@@ -81,23 +81,29 @@ def _stop(observed: Observed, decision: Decision, settings: Settings) -> Desired
     records = {record.name: _without_rollout(record, observed, decision) for record in observed.revisions}
     policy = () if decision.traffic is None else (network.network_policy(observed.deployment, settings),)
     return Desired(
-        steps=((*_to_write(observed, records, ()), *policy, *_service(observed, decision)),),
+        steps=(
+            (
+                *_to_write(observed, records, {decision.traffic or "", *_here(observed)}),
+                *policy,
+                *_service(observed, decision),
+            ),
+        ),
         delete=tuple(_ray_service(service) for service in observed.ray_services),
     )
 
 
 def _keep_up(observed: Observed, decision: Decision, settings: Settings, asking: Desired) -> Desired:
     """Without a rollout: what serves is kept, drains and ended licenses go their way, and nothing new starts."""
-    upkeep, ending, deployment = decision.upkeep, decision.ending, observed.deployment
+    upkeep, deployment = decision.upkeep, observed.deployment
     if upkeep is None:
         return asking
     records = {record.name: _without_rollout(record, observed, decision) for record in observed.revisions}
     running = _running(observed, decision, records, upkeep.run)
-    ended = () if ending is None else ending.remove
+    ended = () if decision.ending is None else decision.ending.remove
     return Desired(
         steps=(
             (
-                *_to_write(observed, records, upkeep.run),
+                *_to_write(observed, records, {upkeep.traffic, *upkeep.run, *_here(observed), *_ended(decision)}),
                 network.network_policy(deployment, settings),
                 *(obj for step in asking.steps for obj in step),
             ),
@@ -108,12 +114,20 @@ def _keep_up(observed: Observed, decision: Decision, settings: Settings, asking:
     )
 
 
+def _here(observed: Observed) -> Iterator[str]:
+    return (service.name for service in observed.ray_services)
+
+
+def _ended(decision: Decision) -> tuple[str, ...]:
+    return () if decision.ending is None else decision.ending.revisions
+
+
 def _to_write(
     observed: Observed, records: Mapping[str, RevisionFacts], kept: Collection[str]
 ) -> Iterator[dict[str, Any]]:
     """Records that are new or have changed; those in `kept` also if not, in case somebody else changed them."""
     for name, record in records.items():
-        if name in kept or record != observed.pinned(name):
+        if name in kept or name in observed.lost or record != observed.pinned(name):
             yield revision.build(observed, record)
 
 

@@ -4,7 +4,7 @@ Called by `reconcile` and by the CLI. The objects of Kubernetes end here: what l
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -46,6 +46,7 @@ class Observer:
         checks_access: Whether access to gated weights is checked before a revision starts.
         counts_free: Whether free accelerators are counted where the strategy of a rollout rests on them.
         rights: What happens when a part may not be read.
+        remembered: Revisions that an earlier look read, in case somebody has deleted their record since.
     """
 
     cluster: Cluster
@@ -55,6 +56,7 @@ class Observer:
     checks_access: bool = False
     counts_free: bool = True
     rights: Rights = field(default_factory=Rights)
+    remembered: Collection[RevisionFacts] = ()
 
     async def observe(self, ref: Ref, now: datetime) -> Observed | None:
         """Read the deployment at `ref` and all that matters to it; None when it does not exist.
@@ -110,6 +112,7 @@ class Observer:
             kinds.CONTROLLER_REVISION, Ref(kinds.LLAMA_DEPLOYMENT, metadata["namespace"], metadata["name"])
         )
         revisions = [facts for item in own if (facts := children.revision_facts(item)) is not None]
+        revisions += [facts for facts in self.remembered if all(other.name != facts.name for other in revisions)]
         for pinned in sorted(revisions, key=lambda facts: facts.number, reverse=True):
             deployment = _as_pinned(live, pinned)
             if deployment is not None:
@@ -130,15 +133,19 @@ class Observer:
                 self._own(kinds.RAY_SERVICE, ref),
                 self._own(kinds.RAY_CLUSTER, ref),
                 self._own(kinds.CONTROLLER_REVISION, ref),
-                read(kinds.SERVICE, _service(cluster, ref), {}),
+                read(kinds.SERVICE, _find(cluster, Ref(kinds.SERVICE, ref.namespace, ref.name)), {}),
             ),
         )
-        revisions = tuple(facts for item in pinned if (facts := children.revision_facts(item)) is not None)
+        # A Service of somebody else by that name says nothing about this deployment, and is not asked.
+        traffic = children.traffic_facts(service, ref.name)
+        read_now = tuple(facts for item in pinned if (facts := children.revision_facts(item)) is not None)
+        named = {"" if traffic is None else traffic.revision, revision_of(observed.deployment).name}
+        services = (*services, *await self._unlabeled(services, (*read_now, *self.remembered), observed.deployment))
+        lost = self._lost(read_now, named | {item["metadata"]["name"] for item in services})
+        revisions = (*read_now, *lost)
         served = {facts.name for facts in revisions if facts.served_at}
         ray_services = map(children.ray_service_facts, services)
         ray_clusters = tuple(map(children.ray_cluster_facts, clusters))
-        # A Service of somebody else by that name says nothing about this deployment, and is not asked.
-        traffic = children.traffic_facts(service, ref.name)
         items = () if nodes is None else nodes.items
         capacity = tuple(node for item in items if (node := node_facts(item, self.catalog)) is not None)
         observed = replace(
@@ -150,11 +157,31 @@ class Observer:
             ray_services=tuple(replace(facts, holds_replicas=facts.name in served) for facts in ray_services),
             ray_clusters=ray_clusters,
             revisions=revisions,
+            lost=frozenset(facts.name for facts in lost),
             traffic=traffic,
             address="" if traffic is None else _address(service),
             platform=observed.platform.seen(facts.kuberay for facts in ray_clusters),
         )
         return observed, items
+
+    def _lost(self, read_now: Collection[RevisionFacts], needed: Collection[str]) -> tuple[RevisionFacts, ...]:
+        """Remembered revisions that are asked for, run, have the traffic or ended by their license, and have no record."""
+        known = {facts.name for facts in read_now}
+        return tuple(
+            facts
+            for facts in self.remembered
+            if facts.name not in known and (facts.name in needed or facts.license_end is not None)
+        )
+
+    async def _unlabeled(
+        self, services: Collection[Object], records: Collection[RevisionFacts], deployment: LlamaDeployment
+    ) -> tuple[Object, ...]:
+        """RayServices of known revisions that the deployment owns, and from which somebody took the label."""
+        listed = {item["metadata"]["name"] for item in services}
+        missing = sorted({record.name for record in records} - listed)
+        refs = [Ref(kinds.RAY_SERVICE, deployment.metadata.namespace, name) for name in missing]
+        found = await asyncio.gather(*(self.rights.read(ref.kind, _find(self.cluster, ref), {}) for ref in refs))
+        return tuple(item for item in found if item and _owned(item, deployment.metadata.uid))
 
     async def _own(self, kind: Kind, ref: Ref) -> tuple[Object, ...]:
         reading = self.cluster.list(kind, namespace=ref.namespace, labels={LABEL_DEPLOYMENT: ref.name})
@@ -193,11 +220,17 @@ async def access_checks(cluster: Cluster, ref: Ref) -> tuple[AccessCheckFacts, .
     return tuple(checks)
 
 
-async def _service(cluster: Cluster, ref: Ref) -> Object:
+async def _find(cluster: Cluster, ref: Ref) -> Object:
+    """Return an object; empty if there is none."""
     try:
-        return await cluster.get(Ref(kinds.SERVICE, ref.namespace, ref.name))
+        return await cluster.get(ref)
     except NotFoundError:
         return {}
+
+
+def _owned(item: Object, uid: str) -> bool:
+    owners = item["metadata"].get("ownerReferences") or ()
+    return bool(uid) and any(owner.get("uid") == uid and owner.get("controller") for owner in owners)
 
 
 def _address(service: Mapping[str, Any]) -> str:

@@ -12,7 +12,7 @@ from llama_operator.api.meta import API_VERSION
 from llama_operator.api.reasons import ConditionType, Reason
 from llama_operator.api.v1alpha1.llamadeployment_status import LlamaDeploymentStatus
 from llama_operator.decide.decision import Decision, decide, decide_ends
-from llama_operator.decide.observed import Observed
+from llama_operator.decide.observed import Observed, RevisionFacts
 from llama_operator.decide.problem import Problem
 from llama_operator.desired import objects
 from llama_operator.errors import InvalidManifestError
@@ -54,7 +54,14 @@ async def reconcile(ports: Ports, ref: Ref) -> Outcome:
 
 async def _pass(ports: Ports, ref: Ref) -> Outcome:
     checks_access = ports.settings.checks_access and not ports.settings.weights_path
-    observer = Observer(ports.cluster, ports.catalog, ports.serving, ports.platform(), checks_access)
+    observer = Observer(
+        ports.cluster,
+        ports.catalog,
+        ports.serving,
+        ports.platform(),
+        checks_access,
+        remembered=await _remembered(ports, ref),
+    )
     try:
         with ports.stage("observe"):
             observed = await observer.observe(ref, ports.now().replace(microsecond=0))
@@ -92,8 +99,18 @@ async def _pass(ports: Ports, ref: Ref) -> Outcome:
     return Outcome(status, _next_check(ports, ref, observed, decision))
 
 
+async def _remembered(ports: Ports, ref: Ref) -> tuple[RevisionFacts, ...]:
+    """Revisions that the pass before knew, of the same deployment."""
+    with contextlib.suppress(NotFoundError):
+        repairs = ports.repairs.of(ref)
+        repairs.begin((await ports.cluster.get(ref))["metadata"]["uid"])
+        return repairs.records
+    return ()
+
+
 def _aged(ports: Ports, ref: Ref, observed: Observed) -> Observed:
-    """Add how long ago things happened, as far as this process has watched it."""
+    """Add what this process has watched: how long ago things happened; and remember the revisions."""
+    ports.repairs.of(ref).remember(observed.revisions)
     return replace(observed, ages=ports.ages.look(ref, tuple(moments(observed)), observed.now))
 
 

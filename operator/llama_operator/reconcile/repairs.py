@@ -6,12 +6,13 @@ The memory of one process: a new leader repairs a few times at once, and then sl
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from llama_operator.decide.observed import RepairFacts
+from llama_operator.decide.observed import RepairFacts, RevisionFacts
 from llama_operator.desired.naming import MANAGER
+from llama_operator.kube import kinds
 from llama_operator.kube.port import Object, Ref
 
 _FREE: Final = 5
@@ -51,7 +52,24 @@ class Ledger:
     def __init__(self, elapsed: Callable[[], float]) -> None:
         self._elapsed = elapsed
         self._children: dict[Ref, _Child] = {}
+        self._uid = ""
+        self._records: dict[str, RevisionFacts] = {}
         self._news: list[RepairFacts] = []
+
+    @property
+    def records(self) -> tuple[RevisionFacts, ...]:
+        """Revisions as the last pass knew them: what a ControllerRevision pins stands nowhere else."""
+        return tuple(self._records.values())
+
+    def begin(self, uid: str) -> None:
+        """Begin a pass: if the deployment of that name is another one than before, everything is forgotten."""
+        if self._uid not in {"", uid}:
+            self._children, self._records, self._news = {}, {}, []
+        self._uid = uid
+
+    def remember(self, revisions: Iterable[RevisionFacts]) -> None:
+        """Take over the revisions that this pass knows."""
+        self._records = {facts.name: facts for facts in revisions}
 
     def holds(self, child: Ref, sent: Object) -> bool:
         """Whether `child` is to be left as it is for now: somebody keeps changing it, and nothing else is wanted of it."""
@@ -92,6 +110,8 @@ class Ledger:
     def deleted(self, child: Ref) -> None:
         """Forget what was deleted on purpose."""
         self._children.pop(child, None)
+        if child.kind == kinds.CONTROLLER_REVISION:
+            self._records.pop(child.name, None)
 
     def news(self) -> tuple[RepairFacts, ...]:
         """Repairs since the last call that are no fight yet."""

@@ -58,8 +58,8 @@ def ending(observed: Observed, verdicts: Iterable[RevisionVerdict]) -> Ending | 
         if service.leaving or end is None or end.at is None:
             continue
         left = observed.age(_began(observed, end.at)).left(_drain_seconds(observed, end))
-        # Without a Service no request was sent; what serves nothing has none to finish.
-        if traffic is not None and service.serves and left > 0:
+        # What serves nothing has no request to finish.
+        if service.serves and left > 0:
             drain.append(service.name)
             times.append(left)
         else:

@@ -46,13 +46,13 @@ def keep_up(observed: Observed, barred: Barred) -> Upkeep | None:
     since = _since(observed, holder)
     left = {name: _seconds_left(observed, service, since) for name, service in here.items() if name != holder}
     over = [name for name, seconds in left.items() if seconds <= 0 and name not in barred.ended and holder in here]
-    waits = [seconds for name, seconds in left.items() if seconds > 0 and name not in barred.ended]
+    waits = {name: seconds for name, seconds in left.items() if seconds > 0 and name not in barred.ended}
     return Upkeep(
         traffic=holder,
         traffic_since=since,
-        run=tuple(_run(observed, here, holder)),
+        run=(*_run(observed, here, holder), *waits),
         obsolete=tuple(here[name] for name in over),
-        next_check=min(waits, default=None),
+        next_check=min(waits.values(), default=None),
     )
 
 
@@ -71,9 +71,6 @@ def _holder(observed: Observed, here: dict[str, RayServiceFacts], barred: Barred
     newest = max(running, key=lambda one: (one.serves, one.holds_replicas, numbers.get(one.name, 0)), default=None)
     if newest is not None:
         return newest.name
-    if observed.traffic is not None:
-        # A Service without a revision to serve: what ended does not begin again by itself.
-        return NO_REVISION
     served = [record for record in observed.revisions if record.served_at and not record.failed_at]
     last = max((one for one in served if one.name not in closed), key=lambda one: one.number, default=None)
     return NO_REVISION if last is None else last.name
@@ -90,9 +87,10 @@ def _since(observed: Observed, holder: str) -> datetime | None:
 
 def _seconds_left(observed: Observed, service: RayServiceFacts, since: datetime | None) -> float:
     """Seconds that a revision without the traffic may stay: it drains, or it was being started when the problem came."""
-    rollout = observed.deployment.spec.rollout
-    started_after = since is None or (service.created is not None and service.created > since)
-    if started_after and service.created is not None:
+    rollout, record = observed.deployment.spec.rollout, observed.pinned(service.name)
+    served = service.serves or (record is not None and bool(record.served_at))
+    starts = not served or since is None or (service.created is not None and service.created > since)
+    if starts and service.created is not None:
         return observed.age(service.created).left(rollout.progress_deadline_seconds)
     return observed.age(since).left(rollout.drain_seconds) if service.serves and since is not None else 0.0
 

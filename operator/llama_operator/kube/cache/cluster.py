@@ -69,9 +69,18 @@ class CachedCluster(Delegating):
         """Return the object as far as is known; see `Cluster.get`."""
         if not self._reads(ref.kind):
             return await super().get(ref)
-        if (known := self._cache.find(ref)) is None:
+        if (known := self._cache.find(ref)) is not None:
+            return known
+        if not self._cache.left(ref):
             raise NotFoundError(f"{ref} not found")
-        return known
+        # Somebody deleted it, or took the label away by which it is watched: the server is asked once.
+        try:
+            live = await super().get(ref)
+        except NotFoundError:
+            self._cache.absent(ref)
+            raise
+        self._cache.found(live)
+        return live
 
     @override
     async def list(
@@ -150,9 +159,9 @@ class CachedCluster(Delegating):
             raise
         except ConflictError:
             # What it conflicts with may have left the selection of the watch: somebody took its label away.
-            if verb is Verb.APPLY and known is None:
+            if verb is Verb.APPLY and known is None and ref.kind in self._watched:
                 with contextlib.suppress(NotFoundError):
-                    self._learn(await super().get(ref))
+                    self._cache.found(await super().get(ref))
             raise
         if verb is Verb.DELETE and self._cache.find(ref) is not None:
             with contextlib.suppress(NotFoundError):

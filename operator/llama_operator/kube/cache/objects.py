@@ -50,6 +50,8 @@ class ObjectCache:
         self._kinds: defaultdict[Kind, _OfKind] = defaultdict(_OfKind)
         self._buried: OrderedDict[str, int] = OrderedDict()
         """By uid: the resourceVersion of the end."""
+        self._left: OrderedDict[Ref, None] = OrderedDict()
+        """Addresses of objects that a watch or a listing does not have any more; see `left`."""
         self.era = 0
         """Counts how often the server came back with an older state: resourceVersions of two eras say nothing of each other."""
 
@@ -81,6 +83,17 @@ class ObjectCache:
         self._store(of_kind, ref, obj, known)
         return True
 
+    def left(self, ref: Ref) -> bool:
+        """Whether the object at `ref` left the selection of its watch, so that only the server knows whether it exists."""
+        return ref in self._left
+
+    def found(self, obj: Object) -> None:
+        """Take over an object that the server was asked for by name: it exists, whether or not the watch selects it."""
+        uid = obj["metadata"]["uid"]
+        if self._buried.get(uid) != _FOR_GOOD:
+            self._buried.pop(uid, None)
+        self.put(obj)
+
     def remove(self, obj: Object) -> bool:
         """Take over the end of an object, of which `obj` is the last state; False if it was not known.
 
@@ -102,6 +115,12 @@ class ObjectCache:
         """Take over that the server does not find an object any more, whose end no event has told yet."""
         self.remove(obj)
         self._bury(obj["metadata"]["uid"], _FOR_GOOD)
+        if (ref := address(obj)) is not None:
+            self.absent(ref)
+
+    def absent(self, ref: Ref) -> None:
+        """Take over that the server has nothing at `ref`."""
+        self._left.pop(ref, None)
 
     def replace(self, kind: Kind, listing: Listing, *, asked_at: str = "0") -> bool:
         """Take over a listing of `kind`: an object that is neither in it nor newer than it is gone.
@@ -163,6 +182,7 @@ class ObjectCache:
             if known["metadata"]["uid"] != obj["metadata"]["uid"]:
                 self._bury(known["metadata"]["uid"], _FOR_GOOD)
             self._unindex(of_kind, ref, known)
+        self._left.pop(ref, None)
         of_kind.objects[ref] = _shared(self._keep(ref.kind, obj))
         of_kind.by_namespace[ref.namespace][ref] = None
         if (value := obj["metadata"].get("labels", {}).get(self._label)) is not None:
@@ -172,6 +192,8 @@ class ObjectCache:
 
     def _drop(self, of_kind: _OfKind, ref: Ref, known: Object) -> None:
         del of_kind.objects[ref]
+        self._left[ref] = None
+        _trim(self._left)
         self._unindex(of_kind, ref, known)
         _discard(of_kind.by_namespace, ref.namespace, ref)
 
@@ -182,8 +204,7 @@ class ObjectCache:
 
     def _bury(self, uid: str, version: int) -> None:
         self._buried[uid] = max(version, self._buried.get(uid, 0))
-        while len(self._buried) > _BURIED:
-            self._buried.popitem(last=False)
+        _trim(self._buried)
 
 
 def _older(item: Object, of_kind: _OfKind, ref: Ref, version: int) -> bool:
@@ -196,6 +217,11 @@ def _older(item: Object, of_kind: _OfKind, ref: Ref, version: int) -> bool:
 def version_of(obj: Object) -> int:
     """The resourceVersion as the number that orders the states of an object (KEP-5504)."""
     return int(obj["metadata"]["resourceVersion"])
+
+
+def _trim(remembered: OrderedDict[Any, Any]) -> None:
+    while len(remembered) > _BURIED:
+        remembered.popitem(last=False)
 
 
 def _discard(buckets: defaultdict[_Key, _Bucket], key: _Key, ref: Ref) -> None:
