@@ -74,7 +74,9 @@ class Cluster:
         await self.kubelet.apply({**address, "spec": template["spec"]})
         if state is not None:
             container = {"name": "preflight", "state": state, "image": "x", "imageID": "", "ready": False}
-            status["containerStatuses"] = [container | {"restartCount": 0}]
+            # A cluster may put a sidecar into every pod, and list it first.
+            sidecar = container | {"name": "istio-proxy", "state": {"running": {}}}
+            status["containerStatuses"] = [each | {"restartCount": 0} for each in (sidecar, container)]
         await self.kubelet.apply_status({**address, "status": {"phase": "Pending", **status}})
 
     async def names(self, kind):

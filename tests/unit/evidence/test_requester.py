@@ -57,3 +57,22 @@ async def test_the_annotation_names_a_person(twin):
 
 def test_an_object_that_tells_nothing():
     assert requester({"metadata": {"name": "chat"}}) == Requester()
+
+
+def scaled(live, **entry):
+    """After `kubectl scale`: the API server notes it as an update of a subresource."""
+    fields = {"f:spec": {"f:replicas": {}}}
+    entries = live["metadata"]["managedFields"]
+    note = {"operation": "Update", "subresource": "scale", "fieldsV1": fields} | entry
+    return live | {"metadata": live["metadata"] | {"managedFields": [*entries, note]}}
+
+
+async def test_who_scaled_later_is_not_the_one_that_the_annotation_names(twin):
+    note = {"llama-operator.io/requested-by": "zoe@acme.example"}
+    await twin.client("kubectl").apply(deployment(annotations=note))
+    live = await twin.client("test").get(REF)
+    later = scaled(live, manager="kubectl", time="2026-03-02T09:59:59Z")
+    assert requester(later) == Requester("", "kubectl")
+    assert requester(cached(later)) == requester(later)
+    earlier = scaled(live, manager="hpa", time="2026-03-02T09:00:00Z")
+    assert requester(earlier) == Requester("zoe@acme.example", "kubectl")
