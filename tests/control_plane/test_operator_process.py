@@ -252,9 +252,70 @@ def test_a_restart_changes_no_object(scene):
         assert {obj["metadata"]["uid"]: obj["metadata"]["resourceVersion"] for obj in scene.get(CHILDREN)} == versions
 
 
-def test_an_object_that_somebody_deleted_comes_back(scene):
+MANAGED = "app.kubernetes.io/managed-by"
+
+
+def content(obj):
+    """What of an object is the operator's: spec or data, labels and owner."""
+    return {name: obj["metadata"].get(name) for name in ("labels", "ownerReferences")} | {
+        name: obj[name] for name in ("spec", "data") if name in obj
+    }
+
+
+def children(scene):
+    found = {
+        (obj["kind"], obj["metadata"]["name"]): content(obj) for obj in scene.get(f"rayservices.ray.io,{CHILDREN}")
+    }
+    ours = {kind: name for kind, name in found if kind in {"RayService", "ControllerRevision"} or name == "chat"}
+    for kind, name in list(found):
+        if ours.get(kind) != name:
+            del found[kind, name]
+    # The server gives a Service that is made again another address.
+    for address in ("clusterIP", "clusterIPs"):
+        found.get(("Service", "chat"), {}).get("spec", {}).pop(address, None)
+    return found
+
+
+def edit(scene, obj, spec):
+    scene.plane.api.apply({**obj, "metadata": obj["metadata"] | {"namespace": scene.namespace}, "spec": spec})
+
+
+@pytest.mark.parametrize("spec", ["good", "bad"])
+def test_what_somebody_deletes_or_changes_comes_back(scene, spec):
+    """A sample of the table in tests/transition/upkeep/test_repair.py, on a real API server with real watches."""
     with scene.replica("one"):
         scene.create("chat")
         eventually(lambda: scene.served("chat"), "chat is served")
-        scene.plane.kubectl("delete", "service", "chat", "-n", scene.namespace)
-        eventually(lambda: scene.served("chat"), "its Service is there again")
+        scene.settled()
+        if spec == "bad":
+            patch = json.dumps({"spec": {"model": {"name": "llama-9"}}})
+            scene.plane.kubectl("patch", "lld", "chat", "-n", scene.namespace, "--type=merge", "-p", patch)
+            scene.settled()
+        expected = children(scene)
+        assert len(expected) == 4
+        names = [f"{kind.lower()}/{name}" for kind, name in expected]
+        address = {
+            "Service": {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "chat"}},
+            "NetworkPolicy": {
+                "apiVersion": "networking.k8s.io/v1",
+                "kind": "NetworkPolicy",
+                "metadata": {"name": "chat"},
+            },
+        }
+
+        def comes_back(verb):
+            eventually(lambda: children(scene) == expected, f"everything is as it was after: {verb}")
+
+        scene.plane.kubectl("delete", *names, "-n", scene.namespace, "--wait=false")
+        eventually(lambda: scene.served("chat"), "chat is served again")
+        comes_back("delete")
+        edit(scene, address["Service"], {"selector": {"app": "web"}})
+        edit(scene, address["NetworkPolicy"], {"podSelector": {"matchLabels": {"app": "web"}}})
+        comes_back("edit")
+        scene.plane.kubectl("label", *names, "-n", scene.namespace, f"{MANAGED}-")
+        comes_back("take the label by which they are watched")
+        scene.plane.kubectl("label", *names, "-n", scene.namespace, "--overwrite", f"{MANAGED}=Helm")
+        comes_back("replace that label")
+        owners = json.dumps({"metadata": {"ownerReferences": None}})
+        scene.plane.kubectl("patch", *names, "-n", scene.namespace, "--type=merge", "-p", owners)
+        comes_back("take the owner")

@@ -1,7 +1,5 @@
 """A list finds what a watch has missed, on the twin."""
 
-import time
-
 import pytest
 
 from llama_operator.handlers.resync import Resync
@@ -108,12 +106,12 @@ async def test_a_list_that_fails_leaves_the_time_of_the_last_that_did_not(cache,
 
 async def test_after_a_restore_the_cache_follows_the_server(cache, server, caplog):
     """The store of the server was put back: it has less than before, under lower resourceVersions."""
-    resync = Resync(server, cache, (), time.time)
+    resync = Resync(server, cache, ())
     for name in ("chat", "code"):
         await server.apply(service(name))
     await resync.run([SERVICES])
     restored = MemoryCluster().client("somebody")
     await restored.apply(service("chat"))
-    await Resync(restored, cache, (), time.time).run([SERVICES])
+    await Resync(restored, cache, ()).run([SERVICES])
     assert names(cache) == {("team-a", "chat")}
     assert "its store was put back" in caplog.text

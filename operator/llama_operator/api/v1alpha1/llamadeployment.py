@@ -196,7 +196,8 @@ class ScalingSpec(ApiModel):
     min_replicas: Annotated[int, Field(ge=0, le=1024)] = 1
     """Lower limit on replicas; 0 frees the hardware when there is no load."""
     max_replicas: Annotated[int, Field(ge=1, le=1024)] = 1
-    """Upper limit on replicas."""
+    """Upper limit on replicas with `QueueDepth`. In the other modes `spec.replicas` is the number, which this field does not
+    limit; `spec.hardware.maxGPUs` does."""
     target_queue_depth: Annotated[int, Field(ge=1, le=10_000)] = 4
     """Waiting requests that a replica may have before another one is added."""
     max_queued_requests: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000
