@@ -165,12 +165,13 @@ class Observer:
         return observed, items
 
     def _lost(self, read_now: Collection[RevisionFacts], needed: Collection[str]) -> tuple[RevisionFacts, ...]:
-        """Remembered revisions that are asked for, run, have the traffic or ended by their license, and have no record."""
+        """Remembered revisions without a record that are asked for, shall run, have the traffic or ended by their license."""
         known = {facts.name for facts in read_now}
         return tuple(
             facts
             for facts in self.remembered
-            if facts.name not in known and (facts.name in needed or facts.license_end is not None)
+            if facts.name not in known
+            and (facts.name in needed or facts.live is not None or facts.license_end is not None)
         )
 
     async def _unlabeled(

@@ -71,8 +71,10 @@ def _holder(observed: Observed, here: dict[str, RayServiceFacts], barred: Barred
     newest = max(running, key=lambda one: (one.serves, one.holds_replicas, numbers.get(one.name, 0)), default=None)
     if newest is not None:
         return newest.name
-    served = [record for record in observed.revisions if record.served_at and not record.failed_at]
-    last = max((one for one in served if one.name not in closed), key=lambda one: one.number, default=None)
+    # All children are gone: what shall run has the traffic, else what served last.
+    known = [one for one in observed.revisions if (one.served_at or one.live) and not one.failed_at]
+    eligible = (one for one in known if one.name not in closed)
+    last = max(eligible, key=lambda one: (one.live is not None, bool(one.served_at), one.number), default=None)
     return NO_REVISION if last is None else last.name
 
 
