@@ -299,13 +299,13 @@ def _shape(model: LlamaModel, ancestors: _Ancestors) -> Shape | None:
 def _attested(model: LlamaModel, ancestors: Iterable[ModelFacts]) -> tuple[Independence, ...]:
     """Who attests, for it or an ancestor, that it comes from no Llama."""
     own = () if model.spec.independence is None else (model.spec.independence,)
-    return tuple(dict.fromkeys([*own, *(attested for ancestor in ancestors for attested in ancestor.attested)]))
+    return tuple(dict.fromkeys(chain(own, *(ancestor.attested for ancestor in ancestors))))
 
 
 def _names(model: LlamaModel, ancestors: Iterable[ModelFacts]) -> tuple[str, ...]:
     """Every name and tag that it and its ancestors go by."""
-    inherited = (name for ancestor in ancestors for name in ancestor.names)
-    return tuple(dict.fromkeys([model.metadata.name, *places.of(model), *model.spec.tags, *inherited]))
+    own = (model.metadata.name, *places.of(model), *model.spec.tags)
+    return tuple(dict.fromkeys(chain(own, *(ancestor.names for ancestor in ancestors))))
 
 
 def _random_ancestors(ancestors: _Ancestors) -> tuple[str, ...]:
