@@ -2,6 +2,9 @@
 
 Everything that one set of pins yields lies in one folder of the user's cache: programs, and the manifests that the
 modules carry (KWOK's stages, KubeRay's role, Karpenter's CRDs). Once they are there, Go is not needed any more.
+
+Kubernetes 1.36 is what all tests run on. `LLAMA_OPERATOR_KUBERNETES=1.37` takes another edition (`make test-matrix`): its API
+server, controllers, scheduler and kubectl are built from pins of their own, and all else is that of 1.36.
 """
 
 import argparse
@@ -25,10 +28,25 @@ from control_plane import toolchain
 
 MODULES: Final = Path(__file__).parent / "go"
 KUBERNETES: Final = "1.36.4"
+EDITION_MODULES: Final = Path(__file__).parent / "editions"
+EDITIONS: Final[Mapping[str, str]] = {"1.35": "1.35.4", "1.36": KUBERNETES, "1.37": "1.37.2"}
+"""Versions of Kubernetes that can be had, by minor version."""
+EDITION: Final = "LLAMA_OPERATOR_KUBERNETES"
+"""Variable of the environment that names the edition; without it, that of `KUBERNETES`."""
 _COMPONENT: Final = "k8s.io/component-base/version"
-_STAMP: Final = f"-X {_COMPONENT}.gitVersion=v{KUBERNETES} -X {_COMPONENT}.gitMajor=1 -X {_COMPONENT}.gitMinor=36"
+
+
+def _stamp(version: str) -> str:
+    major, minor, _ = version.split(".")
+    values = {"gitVersion": f"v{version}", "gitMajor": major, "gitMinor": minor}
+    return " ".join(f"-X {_COMPONENT}.{name}={value}" for name, value in values.items())
+
+
+_STAMP: Final = _stamp(KUBERNETES)
 _STRIP: Final = "-s -w"
 _ENVIRONMENT: Final = {"CGO_ENABLED": "0", "GOFLAGS": "-buildvcs=false", "GOTOOLCHAIN": "local"}
+_OF_EDITION: Final = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubectl")
+"""Programs that an edition has of its own. etcd, simulated nodes, KubeRay, Helm and Karpenter are the same in all."""
 _ASSETS: Final = ("etcd", "kube-apiserver", "kubectl")
 """What KUBEBUILDER_ASSETS, known from controller-runtime's envtest, has."""
 
@@ -139,8 +157,31 @@ _DEFAULT: Final = ("core", "karpenter")
 """What the tests without root need."""
 
 
+def edition() -> str:
+    """The edition of Kubernetes that is asked for.
+
+    Raises:
+        BuildError: There is none of that name.
+    """
+    asked = os.environ.get(EDITION) or KUBERNETES.rpartition(".")[0]
+    if asked not in EDITIONS:
+        raise BuildError(f"{EDITION}={asked}: there is no such edition; there are {', '.join(EDITIONS)}")
+    return asked
+
+
 def folder() -> Path:
-    """Where the programs are, or would be.
+    """Where the programs of the edition are, or would be."""
+    version = EDITIONS[edition()]
+    if version == KUBERNETES:
+        return _main_folder()
+    digest = hashlib.sha256(f"{_main_folder().name} {_stamp(version)}".encode())
+    for path in sorted((EDITION_MODULES / edition()).iterdir()):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    return _main_folder().with_name(digest.hexdigest()[:16])
+
+
+def _main_folder() -> Path:
+    """Where the programs are that all tests run on.
 
     Keyed by the pins (of the modules, and of Go where it is fetched), the flags, the target and the programs that are
     given. Not by a Go on the PATH: the programs have to be found when it is gone.
@@ -158,7 +199,10 @@ def folder() -> Path:
 
 def missing(groups: Iterable[str] = ("core",)) -> tuple[str, ...]:
     """What `ensure` would have to build."""
-    target = folder()
+    return _missing_in(folder(), groups)
+
+
+def _missing_in(target: Path, groups: Iterable[str]) -> tuple[str, ...]:
     wanted = [name for group in groups for name in (*GROUPS[group].programs, *GROUPS[group].manifests)]
     return tuple(name for name in wanted if not (target / name).exists())
 
@@ -175,14 +219,33 @@ def ensure(groups: Sequence[str] = ("core",)) -> Path:
     target = folder()
     if not missing(groups):
         return target
+    _ensure_in(_main_folder(), groups)
+    if target != _main_folder():
+        _ensure_edition(target, groups)
+    return target
+
+
+def _ensure_in(target: Path, groups: Sequence[str]) -> None:
     target.mkdir(parents=True, exist_ok=True)
     with filelock.FileLock(target.with_suffix(".lock")):
-        names = missing(groups)
+        names = _missing_in(target, groups)
         for group in (GROUPS[name] for name in groups):
             _build(target, group, [name for name in names if name in group.programs])
             for name in (each for each in names if each in group.manifests):
                 _extract(target / name, group.manifests[name])
-    return target
+
+
+def _ensure_edition(target: Path, groups: Sequence[str]) -> None:
+    """Build the control plane of another edition; all else is what the tests run on."""
+    target.mkdir(parents=True, exist_ok=True)
+    version = EDITIONS[edition()]
+    with filelock.FileLock(target.with_suffix(".lock")):
+        for name in _missing_in(target, groups):
+            if name in _OF_EDITION:
+                _compile(target, name, _kubernetes(name), EDITION_MODULES / edition(), _stamp(version))
+            else:
+                (target / name).parent.mkdir(parents=True, exist_ok=True)
+                (target / name).symlink_to(_main_folder() / name)
 
 
 def _build(target: Path, group: Group, names: Sequence[str]) -> None:
@@ -190,15 +253,19 @@ def _build(target: Path, group: Group, names: Sequence[str]) -> None:
         if _given(target, name):
             continue
         program = group.programs[name]
-        start = time.monotonic()
-        print(f"==> {place}/{len(names)} building {name}", file=sys.stderr, flush=True)
-        with tempfile.TemporaryDirectory(dir=target, prefix="build-") as aside:
-            flags = f"{_STRIP} {_STAMP}" if program.stamped else _STRIP
-            built = Path(aside) / "program"
-            _go(program.module, "build", "-trimpath", "-ldflags", flags, "-o", str(built), program.package)
-            (target / name).parent.mkdir(exist_ok=True)
-            built.rename(target / name)
-        print(f"    {time.monotonic() - start:.0f} s", file=sys.stderr, flush=True)
+        _compile(target, name, program, MODULES / program.module, _STAMP, f"{place}/{len(names)} ")
+
+
+def _compile(target: Path, name: str, program: Program, module: Path, stamp: str, place: str = "") -> None:
+    start = time.monotonic()
+    print(f"==> {place}building {name}", file=sys.stderr, flush=True)
+    with tempfile.TemporaryDirectory(dir=target, prefix="build-") as aside:
+        flags = f"{_STRIP} {stamp}" if program.stamped else _STRIP
+        built = Path(aside) / "program"
+        _go(module, "build", "-trimpath", "-ldflags", flags, "-o", str(built), program.package)
+        (target / name).parent.mkdir(exist_ok=True)
+        built.rename(target / name)
+    print(f"    {time.monotonic() - start:.0f} s", file=sys.stderr, flush=True)
 
 
 def _given(target: Path, name: str) -> bool:
@@ -210,8 +277,8 @@ def _given(target: Path, name: str) -> bool:
 
 
 def _extract(target: Path, manifest: Manifest) -> None:
-    _go(manifest.module, "mod", "download", manifest.of)
-    module = Path(_go(manifest.module, "list", "-m", "-f", "{{.Dir}}", manifest.of).strip())
+    _go(MODULES / manifest.module, "mod", "download", manifest.of)
+    module = Path(_go(MODULES / manifest.module, "list", "-m", "-f", "{{.Dir}}", manifest.of).strip())
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix="copy-") as aside:
         copy = Path(aside) / "copy"
@@ -226,15 +293,15 @@ def _extract(target: Path, manifest: Manifest) -> None:
         copy.rename(target)
 
 
-def _go(module: str, *arguments: str) -> str:
+def _go(module: Path, *arguments: str) -> str:
     try:
         command = (*toolchain.go_command(), *arguments)
     except toolchain.NoGoError as error:
         raise BuildError(str(error)) from error
     environment = {**os.environ, **_ENVIRONMENT}
-    done = subprocess.run(command, cwd=MODULES / module, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=module, env=environment, capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        raise BuildError(f"go {' '.join(arguments)} failed in {MODULES / module}:\n{done.stderr[-2000:]}")
+        raise BuildError(f"go {' '.join(arguments)} failed in {module}:\n{done.stderr[-2000:]}")
     return done.stdout
 
 
