@@ -2,6 +2,7 @@
 
     LlamaOperatorError
     ├── InvalidManifestError   the object breaks its schema or a rule; names every field; exit code 2 in the CLI
+    │   └── NotUnderstoodError  a live object has a value that this version does not know: what runs stays as it is
     └── PassTooLongError       a pass took longer than it may, and was ended; it backs off
 
 Anything else that a reconcile raises is a defect or an outage: it backs off and shows as `Ready=Unknown`.
@@ -59,6 +60,10 @@ class InvalidManifestError(LlamaOperatorError):
     def of(subject: str, path: str, problem: str, allowed: str = "") -> "InvalidManifestError":
         """Make the error about one field; arguments as of `FieldProblem`."""
         return InvalidManifestError(subject, [FieldProblem(path, problem, allowed)])
+
+
+class NotUnderstoodError(InvalidManifestError):
+    """A live object has values that the API server's definitions admit and this version of the operator does not know."""
 
 
 class InvalidManifestsError(InvalidManifestError):

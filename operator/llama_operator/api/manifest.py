@@ -1,6 +1,8 @@
 """From the JSON of a manifest to typed objects, with errors that a person can act on.
 
-Called by the CLI for files and by the reconcile for live objects; it answers with an object or with *all* problems.
+Files of the command line are closed (`parse`, `parse_as`): a field that nobody knows is a mistake. Live objects are open
+(`parse_live`): the API server has pruned what its definitions do not know, and these may be newer than this code. Both
+answer with an object or with *all* problems.
 """
 
 import difflib
@@ -17,9 +19,9 @@ from llama_operator.api.rules import RULES, Rule
 from llama_operator.api.v1alpha1.common import LETTER_OR_DIGIT
 from llama_operator.api.v1alpha1.licenseacceptance import LicenseAcceptance
 from llama_operator.api.v1alpha1.licensepolicy import LicensePolicy
-from llama_operator.api.v1alpha1.llamadeployment import LlamaDeployment
+from llama_operator.api.v1alpha1.llamadeployment import LlamaDeployment, LlamaDeploymentSpec
 from llama_operator.api.v1alpha1.llamamodel import LlamaModel
-from llama_operator.errors import FieldProblem, InvalidManifestError
+from llama_operator.errors import FieldProblem, InvalidManifestError, NotUnderstoodError
 
 AnyResource = LlamaDeployment | LicenseAcceptance | LlamaModel | LicensePolicy
 """An object of our group."""
@@ -72,9 +74,90 @@ def parse_as(model: type[T], obj: Mapping[str, Any]) -> T:
         wrong = [path for detail in details for path in _in_doubt_by(model, obj, detail)]
         problems += _broken_rules(_valid_part(model, obj, wrong, ()), "", wrong, ())
         raise InvalidManifestError(_subject(obj), problems) from error
+    return _obeying(parsed, obj)
+
+
+def parse_live(model: type[T], obj: Mapping[str, Any]) -> T:
+    """Parse what an API server serves as `model`. Its definitions may be of an older or a newer version than this code.
+
+    Fields that this version does not know are left out, at every level. Of a status everything is left out that cannot be
+    read: what the operator wrote itself must never stop it. What the spec of a LlamaDeployment says beyond this version
+    stays with the object, as `LlamaDeployment.beyond`.
+
+    Raises:
+        NotUnderstoodError: If a value is none that this version knows: the definitions are of a newer one.
+        InvalidManifestError: If a rule is broken.
+    """
+    try:
+        parsed = model.model_validate_json(json.dumps(obj), extra="ignore")
+    except ValidationError:
+        parsed = _without_unreadable_status(model, obj)
+    if isinstance(parsed, LlamaDeployment):
+        parsed.keep_beyond(unknown_fields(LlamaDeploymentSpec, obj["spec"]))
+    return _obeying(parsed, obj)
+
+
+def unknown_fields(model: type[BaseModel], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what `values` has beyond the fields of `model`, nested as there. Lists are not looked into."""
+    fields = {info.alias or name: info for name, info in model.model_fields.items()}
+    unknown: dict[str, Any] = {}
+    for key, value in values.items():
+        if key not in fields:
+            unknown[key] = value
+            continue
+        nested = _models_of(fields[key].annotation) if isinstance(value, Mapping) else ()
+        if nested and (below := unknown_fields(nested[0], value)):
+            unknown[key] = below
+    return unknown
+
+
+def _obeying(parsed: T, obj: Mapping[str, Any]) -> T:
     if broken := list(_broken_rules(parsed, "", (), ())):
         raise InvalidManifestError(_subject(obj), broken)
     return parsed
+
+
+def _without_unreadable_status(model: type[T], obj: Mapping[str, Any]) -> T:
+    content = {key: value for key, value in obj.items() if key != "status"}
+    info = model.model_fields.get("status")
+    if info is not None and (status := readable(_models_of(info.annotation)[0], obj.get("status"))) is not None:
+        content["status"] = status
+    try:
+        return model.model_validate_json(json.dumps(content), extra="ignore")
+    except ValidationError as error:
+        details = error.errors(include_url=False, include_context=True)
+        raise NotUnderstoodError(_subject(obj), [_explain(model, detail) for detail in details]) from error
+
+
+def readable(model: type[BaseModel], values: Any) -> dict[str, Any] | None:
+    """Return the part of `values` that `model` can read, as JSON; None if that is nothing."""
+    if not isinstance(values, Mapping):
+        return None
+    part: Any = values
+    while True:
+        try:
+            model.model_validate_json(json.dumps(part), extra="ignore")
+        except ValidationError as error:
+            # The last one first: what stands before it in a list keeps its place.
+            detail = error.errors(include_url=False)[-1]
+            place = _location(detail)
+            part = _pruned(part, place[:-1] if detail["type"] == "missing" else place, detail.get("ctx", {}))
+            if part is None:
+                return None
+        else:
+            return dict(part)
+
+
+def _pruned(values: Any, place: Path, context: Mapping[str, Any]) -> Any:
+    """`values` without what stands at `place`; of a list that is too long, as much as there may be."""
+    if not place:
+        longest = context.get("max_length")
+        return values[:longest] if isinstance(values, list) and longest is not None else None
+    inner = _pruned(values[place[0]], place[1:], context)
+    if isinstance(values, list):
+        return [*values[: int(place[0])], *([] if inner is None else [inner]), *values[int(place[0]) + 1 :]]
+    kept_fields = {key: value for key, value in values.items() if key != place[0]}
+    return kept_fields if inner is None else kept_fields | {place[0]: inner}
 
 
 def _valid_part(model: type[BaseModel], obj: Mapping[str, Any], wrong: Collection[Path], at: Path) -> BaseModel:
@@ -89,7 +172,8 @@ def _valid_part(model: type[BaseModel], obj: Mapping[str, Any], wrong: Collectio
             # The whole is invalid already, so that its other fields may be whatever they like.
             definition: Any = {name: (info.annotation, info)}
             checked = create_model("_Field", __base__=ApiModel, **definition)
-            values[name] = getattr(checked.model_validate_json(json.dumps({key: obj[key]})), name)
+            # An unknown field may stand beside all that are known: then none of these is in doubt.
+            values[name] = getattr(checked.model_validate_json(json.dumps({key: obj[key]}), extra="ignore"), name)
         elif below and nested is not None and isinstance(obj.get(key), Mapping):
             values[name] = _valid_part(nested, obj[key], below, place)
         elif not info.is_required():

@@ -39,6 +39,8 @@ ANNOTATION_LISTED_AT = f"{GROUP}/listed-at"
 """On the operator's Lease: when it last listed every kind that it watches."""
 ANNOTATION_LISTS_AGAIN_AT = f"{GROUP}/lists-again-at"
 """On the operator's Lease: when it lists all of them again, at the latest."""
+ANNOTATIONS = frozenset(value for name, value in list(globals().items()) if name.startswith("ANNOTATION_"))
+"""Annotations that this version writes on what it creates. Others of the group are the memory of a newer version: they stay."""
 
 _ACRONYMS = {"Url": "URL", "Gpus": "GPUs", "Gpu": "GPU"}
 

@@ -45,6 +45,9 @@ class Reason(StrEnum):
 
     INVALID_SPEC = "InvalidSpec"
     """The live object breaks a rule that the API server did not check; the message names the fields."""
+    NOT_UNDERSTOOD = "NotUnderstood"
+    """This version of the operator does not understand the spec, a license record or a pinned revision: a newer version wrote
+    it, or its definitions. What runs goes on as it is; the message says what is meant, and what to do."""
     WAITING = "Waiting"
     """An earlier condition has to become True first."""
 

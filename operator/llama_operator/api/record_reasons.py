@@ -76,6 +76,10 @@ class RecordReason(StrEnum):
     NOT_RECORDED = "NotRecorded"
     """The operator keeps no copies of weights and cannot see those of others; the message says who has to delete what."""
 
+    NOT_UNDERSTOOD = "NotUnderstood"
+    """The record has a value that this version of the operator does not know. Nothing new starts on its ground, and what
+    runs goes on; the message names the field."""
+
     HOUSE_POLICY = "HousePolicy"
     """The policy applies. Its rules are house policy, not license text."""
     ACCEPTANCES_MISSING = "AcceptancesMissing"

@@ -17,6 +17,7 @@ from llama_operator.decide.find_model import find_model
 from llama_operator.decide.license import LicenseVerdict, judge
 from llama_operator.decide.license.gather import gpus_of, license_input
 from llama_operator.decide.license.running import RevisionVerdict, judge_others, judge_wanted
+from llama_operator.decide.not_understood import unread_model, unread_revision
 from llama_operator.decide.observed import Observed, RevisionFacts
 from llama_operator.decide.plan.candidate import Plan
 from llama_operator.decide.plan.request import find_plan, nothing_fits
@@ -112,10 +113,13 @@ def _judged(decision: Decision, observed: Observed, catalog: Catalog) -> Decisio
 def _decide(observed: Observed, catalog: Catalog) -> Decision:
     """Decide as far as the wanted revision is concerned."""
     spec = observed.deployment.spec
-    revision = revision_of(observed.deployment)
+    revision = revision_of(observed.deployment, observed.revisions)
+    unread = None if _stopped(observed) else unread_revision(observed, revision.name)
     model = find_model(spec.model.name, observed.models, catalog)
     if isinstance(model, Problem):
-        return Decision(revision, problem=model)
+        return Decision(revision, problem=unread or unread_model(observed, model, spec.model.name))
+    if unread is not None:
+        return Decision(revision, model, _license(observed, catalog, model, None)[0], problem=unread)
     pinned_facts = observed.pinned(revision.name)
     if pinned_facts is not None:
         return _as_pinned(observed, catalog, model, revision, pinned_facts)

@@ -15,6 +15,8 @@ from llama_serving.config import HUB_ENDPOINT, AccessVerdict, LiveSettings, Serv
 
 LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 """Time of an observation without a date: nothing is overdue then."""
+RECORD_FORMAT = 1
+"""Format in which revisions are pinned, as `data.format` of their ControllerRevision; one without it has format 1."""
 CONFIRM_SECONDS = 20.0
 """How long a deadline has to be watched before it counts as passed: one look may see a clock that was set wrong."""
 
@@ -184,15 +186,40 @@ class RevisionFacts:
     families: tuple[str, ...] = ()
     """License families under which it was allowed last; empty where nothing had to be accepted, and for one of an older
     operator."""
+    data: Mapping[str, Any] | None = None
+    """What its ControllerRevision holds, every field of it; None before it is written. The API server lets nobody change it."""
 
     @property
     def model(self) -> str:
         """Name of the model that it pins; empty for a record without one."""
         model = self.inputs.get("model")
         return str(model.get("name", "")) if isinstance(model, Mapping) else ""
+
     live: LiveSettings | None = None
     """Live settings that it last got from a spec without a problem; None while it shall not run, and for a record of an
     older operator."""
+
+
+@dataclass(frozen=True, slots=True)
+class UnreadRevision:
+    """A revision whose ControllerRevision this version cannot read. Nothing is built from it, and nothing is planned over it."""
+
+    name: str
+    number: int
+    """Position in the history; 0 if not even that can be read."""
+    why: str
+    """What cannot be read, for people."""
+
+
+@dataclass(frozen=True, slots=True)
+class UnreadRecord:
+    """A license record that this version does not understand."""
+
+    kind: str
+    """`LicenseAcceptance`, `LicensePolicy` or `LlamaModel`."""
+    name: str
+    why: str
+    """Field and value, for people."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,10 +301,14 @@ class Observed:
     """Nodes; None when they were not read."""
     ray_services: tuple[RayServiceFacts, ...] = ()
     """RayServices that belong to the deployment."""
+    unread_records: tuple[UnreadRecord, ...] = ()
+    """License records that exist and are not understood; they are in none of the three above."""
     revisions: tuple[RevisionFacts, ...] = ()
     """Pinned revisions of the deployment."""
     lost: frozenset[str] = frozenset()
     """Those of `revisions` whose ControllerRevision somebody deleted; the operator still knows what it pinned."""
+    unread_revisions: tuple[UnreadRevision, ...] = ()
+    """Pinned revisions that cannot be read; they are not among `revisions`."""
     ray_clusters: tuple[RayClusterFacts, ...] = ()
     """RayClusters of those RayServices."""
     access_checks: tuple[AccessCheckFacts, ...] | None = None

@@ -21,6 +21,11 @@ class Problem:
         return f"{self.field}: {self.message}" if self.field else self.message
 
     @property
+    def unclear(self) -> bool:
+        """Whether it is about what this version does not understand: then nobody can say that something is wrong."""
+        return self.reason is Reason.NOT_UNDERSTOOD
+
+    @property
     def invalid(self) -> bool:
         """Whether only a different manifest can cure it: a wrong name or number, not a lack of hardware or rights."""
         return self.reason in _INVALID

@@ -24,7 +24,7 @@ from llama_operator.api.meta import (
 from llama_operator.api.reasons import Reason
 from llama_operator.api.v1alpha1.llamadeployment import LicenseSpec, LlamaDeployment
 from llama_operator.decide.decision import Decision
-from llama_operator.decide.observed import LicenseEnd, Observed, RevisionFacts, Settings
+from llama_operator.decide.observed import RECORD_FORMAT, LicenseEnd, Observed, RevisionFacts, Settings
 from llama_operator.decide.rollout.rollout import Rollout
 from llama_operator.desired import naming, rayservice
 from llama_operator.desired.serve_config import serve_config, serving_config
@@ -59,7 +59,7 @@ def new(observed: Observed, decision: Decision, settings: Settings) -> RevisionF
     )
     return RevisionFacts(
         name=decision.revision.name,
-        number=_next_number(observed),
+        number=_newest(observed, besides=decision.revision.name) + 1,
         plan=status,
         inputs=decision.revision.inputs,
         serve_config=serve_config(config, _PLACEHOLDER),
@@ -77,7 +77,7 @@ def brought_up_to_date(pinned: RevisionFacts, observed: Observed, rollout: Rollo
     """The revision with what has happened to it until now."""
     strategy = rollout.strategy
     if pinned.name == rollout.wanted:
-        newest = max((other.number for other in observed.revisions if other.name != pinned.name), default=0)
+        newest = _newest(observed, besides=pinned.name)
         if pinned.number <= newest:
             # The spec asks for it again: as with `kubectl rollout undo`, it becomes the newest of the history.
             pinned = replace(pinned, number=newest + 1)
@@ -160,12 +160,17 @@ def build(observed: Observed, pinned: RevisionFacts) -> dict[str, Any]:
         "kind": KIND,
         "metadata": metadata | ({"annotations": known} if known else {}),
         "revision": pinned.number,
-        "data": {
-            "inputs": dict(pinned.inputs),
-            "plan": pinned.plan.to_api(),
-            "serveConfig": dict(pinned.serve_config),
-            "cluster": dict(pinned.cluster),
-        },
+        "data": _new_data(pinned) if pinned.data is None else dict(pinned.data),
+    }
+
+
+def _new_data(pinned: RevisionFacts) -> dict[str, Any]:
+    return {
+        "format": RECORD_FORMAT,
+        "inputs": dict(pinned.inputs),
+        "plan": pinned.plan.to_api(),
+        "serveConfig": dict(pinned.serve_config),
+        "cluster": dict(pinned.cluster),
     }
 
 
@@ -189,5 +194,10 @@ def _json(value: dict[str, Any]) -> str:
     return json.dumps(value, sort_keys=True)
 
 
-def _next_number(observed: Observed) -> int:
-    return max((pinned.number for pinned in observed.revisions), default=0) + 1
+def _newest(observed: Observed, besides: str) -> int:
+    """Highest number in the history, also among records that cannot be read."""
+    numbers = [
+        *(pinned.number for pinned in observed.revisions if pinned.name != besides),
+        *(unread.number for unread in observed.unread_revisions if unread.name != besides),
+    ]
+    return max(numbers, default=0)

@@ -1,7 +1,7 @@
 """From the JSON of what belongs to a deployment to typed facts. Called by `observe.gather`."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -9,7 +9,6 @@ from pydantic import ValidationError
 
 from llama_operator.api import meta
 from llama_operator.api.v1alpha1.llamadeployment import LicenseSpec, RolloutStrategy
-from llama_operator.api.v1alpha1.llamadeployment_status import PlanStatus
 from llama_operator.decide.observed import (
     LONG_AGO,
     AccessCheckFacts,
@@ -20,10 +19,12 @@ from llama_operator.decide.observed import (
     RevisionFacts,
     ServeDeploymentFacts,
     TrafficFacts,
+    UnreadRevision,
     WorkerGroupFacts,
 )
 from llama_operator.desired import access_check
 from llama_operator.kube.port import Object
+from llama_operator.observe import pinned_data
 from llama_serving.config import APPLICATION_NAME, AccessVerdict, LiveSettings
 
 _KUBERAY_VERSION = "ray.io/kuberay-version"
@@ -85,39 +86,53 @@ def ray_cluster_facts(obj: Object) -> RayClusterFacts:
     )
 
 
-def revision_facts(obj: Object) -> RevisionFacts | None:
-    """What a ControllerRevision pins; None for one that was not written by this operator."""
-    metadata, data = obj["metadata"], obj.get("data") or {}
+def revision_facts(obj: Object) -> RevisionFacts | UnreadRevision:
+    """What a ControllerRevision of a deployment pins, or why that cannot be read."""
+    metadata = obj["metadata"]
     annotations = metadata.get("annotations") or {}
-    strategy = annotations.get(meta.ANNOTATION_STRATEGY, "")
+    number = obj.get("revision")
     try:
-        return RevisionFacts(
-            name=metadata["name"],
-            number=int(obj["revision"]),
-            plan=PlanStatus.model_validate(data["plan"]),
-            inputs=data["inputs"],
-            serve_config=data["serveConfig"],
-            cluster=data["cluster"],
-            served_at=annotations.get(meta.ANNOTATION_SERVED_AT, ""),
-            failed_at=annotations.get(meta.ANNOTATION_FAILED_AT, ""),
-            failure=annotations.get(meta.ANNOTATION_FAILURE, ""),
-            strategy=RolloutStrategy(strategy) if strategy else None,
-            strategy_reason=annotations.get(meta.ANNOTATION_STRATEGY_REASON, ""),
-            weights_checked_at=annotations.get(meta.ANNOTATION_WEIGHTS_CHECKED_AT, ""),
-            created=_created(metadata),
-            license=_declared(annotations.get(meta.ANNOTATION_LICENSE, "")),
-            license_end=_license_end(annotations.get(meta.ANNOTATION_LICENSE_END, "")),
-            families=tuple(annotations.get(meta.ANNOTATION_LICENSE_FAMILIES, "").split()),
-            live=_live(annotations.get(meta.ANNOTATION_LIVE, "")),
-        )
-    except (KeyError, ValueError, ValidationError):
-        return None
+        plan, data = pinned_data.read(obj.get("data"))
+    except pinned_data.UnreadableError as error:
+        return UnreadRevision(metadata["name"], number if isinstance(number, int) else 0, str(error))
+    return RevisionFacts(
+        name=metadata["name"],
+        number=number if isinstance(number, int) else 0,
+        plan=plan,
+        inputs=data["inputs"],
+        serve_config=data["serveConfig"],
+        cluster=data["cluster"],
+        served_at=annotations.get(meta.ANNOTATION_SERVED_AT, ""),
+        failed_at=annotations.get(meta.ANNOTATION_FAILED_AT, ""),
+        failure=annotations.get(meta.ANNOTATION_FAILURE, ""),
+        strategy=_strategy(annotations.get(meta.ANNOTATION_STRATEGY, "")),
+        strategy_reason=annotations.get(meta.ANNOTATION_STRATEGY_REASON, ""),
+        weights_checked_at=annotations.get(meta.ANNOTATION_WEIGHTS_CHECKED_AT, ""),
+        created=_created(metadata),
+        license=_declared(annotations.get(meta.ANNOTATION_LICENSE, "")),
+        license_end=_license_end(annotations.get(meta.ANNOTATION_LICENSE_END, "")),
+        families=tuple(annotations.get(meta.ANNOTATION_LICENSE_FAMILIES, "").split()),
+        live=_live(annotations.get(meta.ANNOTATION_LIVE, "")),
+        data=data,
+    )
+
+
+def revisions(items: Iterable[Object]) -> tuple[tuple[RevisionFacts, ...], tuple[UnreadRevision, ...]]:
+    """What the ControllerRevisions of a deployment pin, and those that cannot be read."""
+    found = [revision_facts(item) for item in items]
+    read = tuple(facts for facts in found if isinstance(facts, RevisionFacts))
+    return read, tuple(facts for facts in found if isinstance(facts, UnreadRevision))
+
+
+def _strategy(text: str) -> RolloutStrategy | None:
+    """What strategy `Auto` came to; None for one that only a newer version knows."""
+    return RolloutStrategy(text) if text in set(RolloutStrategy) else None
 
 
 def _declared(text: str) -> LicenseSpec | None:
-    """Declarations about the license; None where there are none, or none that can be read."""
+    """Declarations about the license, as far as this version knows them; None where there are none, or none to be read."""
     try:
-        return LicenseSpec.model_validate_json(text) if text else None
+        return LicenseSpec.model_validate_json(text, extra="ignore") if text else None
     except ValidationError:
         return None
 

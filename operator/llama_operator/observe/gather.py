@@ -10,11 +10,11 @@ from datetime import datetime
 from typing import Any
 
 from llama_operator.api import paths
-from llama_operator.api.manifest import parse_as
+from llama_operator.api.manifest import parse_live
 from llama_operator.api.meta import LABEL_ACCESS_CHECK, LABEL_DEPLOYMENT
 from llama_operator.api.v1alpha1.llamadeployment import LlamaDeployment
 from llama_operator.catalog import Catalog
-from llama_operator.decide.observed import AccessCheckFacts, Observed, RevisionFacts
+from llama_operator.decide.observed import AccessCheckFacts, Observed, RevisionFacts, UnreadRevision
 from llama_operator.decide.platform import Platform
 from llama_operator.decide.rollout import strategy
 from llama_operator.decide.rollout.fields import FIELDS
@@ -62,6 +62,7 @@ class Observer:
         """Read the deployment at `ref` and all that matters to it; None when it does not exist.
 
         Raises:
+            NotUnderstoodError: If the live object has a value that this version does not know.
             InvalidManifestError: If the live object breaks a rule that the API server did not check.
             KubeError: If Kubernetes cannot be read.
         """
@@ -69,7 +70,7 @@ class Observer:
             live = await self.cluster.get(ref)
         except NotFoundError:
             return None
-        return replace(await self.around(parse_as(LlamaDeployment, live), now), requester=requester(live))
+        return replace(await self.around(parse_live(LlamaDeployment, live), now), requester=requester(live))
 
     async def around(self, deployment: LlamaDeployment, now: datetime) -> Observed:
         """Read all that matters to `deployment`, whose spec need not be applied yet.
@@ -81,9 +82,10 @@ class Observer:
         Raises:
             KubeError: If Kubernetes cannot be read.
         """
-        read, wanted = self.rights.read, revision_of(deployment).name
+        read = self.rights.read
         ref = Ref(kinds.LLAMA_DEPLOYMENT, deployment.metadata.namespace, deployment.metadata.name)
         observed, nodes = await self._always(Observed(deployment, now=now, platform=self.platform), ref)
+        wanted = revision_of(deployment, observed.revisions).name
         if self.checks_access and observed.pinned(wanted) is None:
             checks = await read(kinds.JOB, access_checks(self.cluster, ref), None)
             observed = replace(observed, access_checks=checks)
@@ -111,8 +113,8 @@ class Observer:
         own = await self._own(
             kinds.CONTROLLER_REVISION, Ref(kinds.LLAMA_DEPLOYMENT, metadata["namespace"], metadata["name"])
         )
-        revisions = [facts for item in own if (facts := children.revision_facts(item)) is not None]
-        revisions += [facts for facts in self.remembered if all(other.name != facts.name for other in revisions)]
+        read, _ = children.revisions(own)
+        revisions = [*read, *(facts for facts in self.remembered if all(other.name != facts.name for other in read))]
         for pinned in sorted(revisions, key=lambda facts: facts.number, reverse=True):
             deployment = _as_pinned(live, pinned)
             if deployment is not None:
@@ -138,10 +140,10 @@ class Observer:
         )
         # A Service of somebody else by that name says nothing about this deployment, and is not asked.
         traffic = children.traffic_facts(service, ref.name)
-        read_now = tuple(facts for item in pinned if (facts := children.revision_facts(item)) is not None)
+        read_now, unread = children.revisions(pinned)
         named = {"" if traffic is None else traffic.revision, revision_of(observed.deployment).name}
         services = (*services, *await self._unlabeled(services, (*read_now, *self.remembered), observed.deployment))
-        lost = self._lost(read_now, named | {item["metadata"]["name"] for item in services})
+        lost = self._lost((*read_now, *unread), named | {item["metadata"]["name"] for item in services})
         revisions = (*read_now, *lost)
         served = {facts.name for facts in revisions if facts.served_at}
         ray_services = map(children.ray_service_facts, services)
@@ -150,13 +152,20 @@ class Observer:
         capacity = tuple(node for item in items if (node := node_facts(item, self.catalog)) is not None)
         observed = replace(
             observed,
-            acceptances=acceptances,
-            models=models,
-            policies=policies,
+            acceptances=None if acceptances is None else acceptances.read,
+            models=None if models is None else models.read,
+            policies=None if policies is None else policies.read,
+            unread_records=tuple(
+                record
+                for records in (acceptances, models, policies)
+                if records is not None
+                for record in records.unread
+            ),
             nodes=None if nodes is None else capacity,
             ray_services=tuple(replace(facts, holds_replicas=facts.name in served) for facts in ray_services),
             ray_clusters=ray_clusters,
             revisions=revisions,
+            unread_revisions=unread,
             lost=frozenset(facts.name for facts in lost),
             traffic=traffic,
             address="" if traffic is None else _address(service),
@@ -164,9 +173,11 @@ class Observer:
         )
         return observed, items
 
-    def _lost(self, read_now: Collection[RevisionFacts], needed: Collection[str]) -> tuple[RevisionFacts, ...]:
+    def _lost(
+        self, recorded: Collection[RevisionFacts | UnreadRevision], needed: Collection[str]
+    ) -> tuple[RevisionFacts, ...]:
         """Remembered revisions without a record that are asked for, shall run, have the traffic or ended by their license."""
-        known = {facts.name for facts in read_now}
+        known = {facts.name for facts in recorded}
         return tuple(
             facts
             for facts in self.remembered
@@ -198,7 +209,7 @@ def _as_pinned(live: Object, pinned: RevisionFacts) -> LlamaDeployment | None:
         spec["license"] = pinned.license.to_api()
     for _ in range(_TRIES):
         try:
-            return parse_as(LlamaDeployment, {key: live[key] for key in _ADDRESS} | {"spec": spec})
+            return parse_live(LlamaDeployment, {key: live[key] for key in _ADDRESS} | {"spec": spec})
         except InvalidManifestError as error:
             for problem in error.problems:
                 spec = paths.without(spec, problem.path.removeprefix("spec."))

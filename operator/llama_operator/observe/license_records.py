@@ -1,24 +1,39 @@
 """Reads what license decisions rest on. Called by `observe.gather`, and for the status of the records themselves."""
 
-from typing import TypeVar
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
 
-from llama_operator.api.manifest import parse_as
+from llama_operator.api.manifest import parse_live
 from llama_operator.api.meta import ApiModel, ObjectMeta
 from llama_operator.api.v1alpha1.licenseacceptance import AcceptanceState, LicenseAcceptance
 from llama_operator.api.v1alpha1.licensepolicy import LicensePolicy, LicensePolicySpec
 from llama_operator.api.v1alpha1.llamamodel import LlamaModel
 from llama_operator.decide.license.facts import same_party
-from llama_operator.errors import InvalidManifestError
+from llama_operator.decide.observed import UnreadRecord
+from llama_operator.errors import InvalidManifestError, NotUnderstoodError
 from llama_operator.kube import kinds
 from llama_operator.kube.port import Cluster, Kind, NotFoundError, Object
 
 _T = TypeVar("_T", bound=ApiModel)
 
 
-async def acceptances_of(cluster: Cluster) -> tuple[LicenseAcceptance, ...]:
-    """LicenseAcceptances that exist. One that breaks its schema accepts nothing: the chain says that it does not exist."""
-    items = await _items(cluster, kinds.LICENSE_ACCEPTANCE)
-    return tuple(parsed for item in items if (parsed := _parsed(LicenseAcceptance, item)) is not None)
+@dataclass(frozen=True, slots=True)
+class Records(Generic[_T]):
+    """All license records of a kind.
+
+    Attributes:
+        read: Those that can be read.
+        unread: Those that only a newer version understands.
+    """
+
+    read: tuple[_T, ...]
+    unread: tuple[UnreadRecord, ...] = ()
+
+
+async def acceptances_of(cluster: Cluster) -> Records[LicenseAcceptance]:
+    """LicenseAcceptances that exist. One that breaks a rule accepts nothing: the chain says that it does not exist."""
+    return _records(LicenseAcceptance, await _items(cluster, kinds.LICENSE_ACCEPTANCE))
 
 
 async def related_to(cluster: Cluster, record: Object) -> tuple[LicenseAcceptance, ...]:
@@ -33,23 +48,25 @@ async def related_to(cluster: Cluster, record: Object) -> tuple[LicenseAcceptanc
         if (spec := item.get("spec") or {}).get("state") == AcceptanceState.SUPERSEDED
         or same_party(str(spec.get("legalEntity", "")), entity)
     ]
-    return tuple(parsed for item in items if (parsed := _parsed(LicenseAcceptance, item)) is not None)
+    return _records(LicenseAcceptance, items).read
 
 
-async def models_of(cluster: Cluster) -> tuple[LlamaModel, ...]:
-    """LlamaModels that exist. One that breaks its schema adds nothing."""
-    items = await _items(cluster, kinds.LLAMA_MODEL)
-    return tuple(parsed for item in items if (parsed := _parsed(LlamaModel, item)) is not None)
+async def models_of(cluster: Cluster) -> Records[LlamaModel]:
+    """LlamaModels that exist. One that breaks a rule adds nothing."""
+    return _records(LlamaModel, await _items(cluster, kinds.LLAMA_MODEL))
 
 
-async def policies_of(cluster: Cluster) -> tuple[LicensePolicy, ...]:
-    """LicensePolicies that exist. One that breaks its schema allows nothing: it lists no tier."""
+async def policies_of(cluster: Cluster) -> Records[LicensePolicy]:
+    """LicensePolicies that exist. One that breaks a rule, or cannot be read, allows nothing: it lists no tier."""
     items = await _items(cluster, kinds.LICENSE_POLICY)
-    return tuple(
-        _parsed(LicensePolicy, item)
-        or LicensePolicy(metadata=ObjectMeta(name=item["metadata"]["name"]), spec=LicensePolicySpec())
-        for item in items
-    )
+    known = _records(LicensePolicy, items)
+    by_name = {policy.metadata.name: policy for policy in known.read}
+    names = [item["metadata"]["name"] for item in items]
+    return Records(tuple(by_name.get(name) or _allows_nothing(name) for name in names), known.unread)
+
+
+def _allows_nothing(name: str) -> LicensePolicy:
+    return LicensePolicy(metadata=ObjectMeta(name=name), spec=LicensePolicySpec())
 
 
 async def _items(cluster: Cluster, kind: Kind) -> tuple[Object, ...]:
@@ -60,8 +77,15 @@ async def _items(cluster: Cluster, kind: Kind) -> tuple[Object, ...]:
         return ()
 
 
-def _parsed(model: type[_T], obj: Object) -> _T | None:
-    try:
-        return parse_as(model, obj)
-    except InvalidManifestError:
-        return None
+def _records(model: type[_T], items: Iterable[Object]) -> Records[_T]:
+    read: list[_T] = []
+    unread: list[UnreadRecord] = []
+    for item in items:
+        try:
+            read.append(parse_live(model, item))
+        except NotUnderstoodError as error:
+            why = "; ".join(f"{problem.path}: {problem.problem}" for problem in error.problems)
+            unread.append(UnreadRecord(model.__name__, item["metadata"]["name"], why))
+        except InvalidManifestError:
+            continue
+    return Records(tuple(read), tuple(unread))

@@ -15,7 +15,7 @@ from llama_operator.decide.decision import Decision, decide, decide_ends
 from llama_operator.decide.observed import Observed, RevisionFacts
 from llama_operator.decide.problem import Problem
 from llama_operator.desired import objects
-from llama_operator.errors import InvalidManifestError
+from llama_operator.errors import InvalidManifestError, NotUnderstoodError
 from llama_operator.kube import kinds
 from llama_operator.kube.port import NotFoundError, Object, Ref
 from llama_operator.observe.ages import moments
@@ -153,7 +153,8 @@ async def _refuse(ports: Ports, ref: Ref, error: InvalidManifestError, observer:
     if observed is None:
         return Outcome(status)
     first = error.problems[0]
-    problem = Problem(ConditionType.READY, Reason.INVALID_SPEC, first.problem, first.path)
+    reason = Reason.NOT_UNDERSTOOD if isinstance(error, NotUnderstoodError) else Reason.INVALID_SPEC
+    problem = Problem(ConditionType.READY, reason, first.problem, first.path)
     return Outcome(status, await _only_ends(ports, ref, observed, problem, status))
 
 

@@ -1,17 +1,20 @@
 """One pass over one license record: a LlamaModel, LicenseAcceptance or LicensePolicy. Called by `process`.
 
-The operator changes nothing that an administrator wrote. It writes the status, and only if that changes.
+The operator changes nothing that an administrator wrote. It writes the status, and only if that changes. The status of these
+records is evidence (since when an acceptance is named, say), so what a newer version wrote into it stays.
 """
 
 import contextlib
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
-from llama_operator.api.manifest import parse_as
+from llama_operator.api import paths
+from llama_operator.api.manifest import parse_live, unknown_fields
 from llama_operator.api.v1alpha1.licenseacceptance import LicenseAcceptance, LicenseAcceptanceStatus
 from llama_operator.api.v1alpha1.licensepolicy import LicensePolicy, LicensePolicyStatus
 from llama_operator.api.v1alpha1.llamamodel import LlamaModel, LlamaModelStatus
 from llama_operator.catalog import Catalog
+from llama_operator.errors import NotUnderstoodError
 from llama_operator.kube import kinds
 from llama_operator.kube.port import Cluster, NotFoundError, Object, Ref
 from llama_operator.observe.license_records import models_of, related_to
@@ -48,13 +51,16 @@ async def reconcile_record(
     moment = now().replace(microsecond=0)
     records = Records(
         catalog=catalog,
-        models=await models_of(cluster),
+        models=(await models_of(cluster)).read,
         acceptances=await _names(cluster) if ref.kind == kinds.LICENSE_POLICY else (),
         uses=await _uses(cluster) if ref.kind == kinds.LICENSE_ACCEPTANCE else (),
         now=moment,
         related=await related_to(cluster, live) if ref.kind == kinds.LICENSE_ACCEPTANCE else (),
     )
-    status = _status(live, ref, records).to_api()
+    try:
+        status = _with_what_is_not_known(live, _status(live, ref, records))
+    except NotUnderstoodError as error:
+        status = license_records.not_understood(live, error, moment)
     if status != live.get("status"):
         with contextlib.suppress(NotFoundError):
             await cluster.apply_status(kinds.identity(live) | {"status": status})
@@ -65,10 +71,18 @@ async def reconcile_record(
 
 def _status(live: Object, ref: Ref, records: Records) -> AnyStatus:
     if ref.kind == kinds.LLAMA_MODEL:
-        return license_records.of_model(parse_as(LlamaModel, live), records)
+        return license_records.of_model(parse_live(LlamaModel, live), records)
     if ref.kind == kinds.LICENSE_ACCEPTANCE:
-        return license_records.of_acceptance(parse_as(LicenseAcceptance, live), records)
-    return license_records.of_policy(parse_as(LicensePolicy, live), records)
+        return license_records.of_acceptance(parse_live(LicenseAcceptance, live), records)
+    return license_records.of_policy(parse_live(LicensePolicy, live), records)
+
+
+def _with_what_is_not_known(live: Object, status: AnyStatus) -> Object:
+    """The status with the fields that a newer version wrote; conditions are those of this pass."""
+    before = live.get("status")
+    beyond = unknown_fields(type(status), before) if isinstance(before, dict) else {}
+    kept: Object = paths.merged(beyond, status.to_api())
+    return kept
 
 
 async def _names(cluster: Cluster) -> tuple[str, ...]:

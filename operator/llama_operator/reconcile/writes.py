@@ -9,7 +9,7 @@ import contextlib
 from collections.abc import Coroutine, Iterable
 from typing import Any
 
-from llama_operator.api.meta import LABEL_DEPLOYMENT
+from llama_operator.api.meta import ANNOTATIONS, GROUP, LABEL_DEPLOYMENT
 from llama_operator.desired.objects import Deletion, Desired
 from llama_operator.desired.rayservice import Bounds
 from llama_operator.kube import kinds
@@ -25,6 +25,8 @@ from llama_operator.kube.port import (
     Ref,
 )
 from llama_operator.reconcile.repairs import Ledger
+
+_OURS = f"{GROUP}/"
 
 
 async def write(cluster: Cluster, namespace: str, desired: Desired, repairs: Ledger) -> None:
@@ -60,13 +62,13 @@ async def _apply_one(cluster: Cluster, obj: Object, repairs: Ledger) -> None:
         return
     before = await _find(cluster, ref)
     try:
-        after = await cluster.apply(obj, force=_may_force(obj, before))
+        after = await cluster.apply(_with_memory(obj, before), force=_may_force(obj, before))
     except ConflictError:
         # Somebody took the label away by which we know what is ours: then it was not seen before.
         before = await _find(cluster, ref)
         if not _may_force(obj, before):
             raise
-        after = await cluster.apply(obj)
+        after = await cluster.apply(_with_memory(obj, before))
     repairs.wrote(ref, obj, before, after)
 
 
@@ -87,6 +89,19 @@ async def _patch_one(cluster: Cluster, namespace: str, bounds: Bounds, repairs: 
         before = await cluster.get(ref)
         await cluster.patch(ref, _bounds_patch(bounds))
         repairs.patched(ref, wanted, before)
+
+
+def _with_memory(obj: Object, live: Object | None) -> Object:
+    """`obj` with the annotations of our group that this version does not know.
+
+    A newer version remembers something there. An apply without them would take them away: they are of our field manager.
+    """
+    before = {} if live is None else live["metadata"].get("annotations") or {}
+    kept = {name: value for name, value in before.items() if name.startswith(_OURS) and name not in ANNOTATIONS}
+    if not kept:
+        return obj
+    metadata = obj["metadata"]
+    return obj | {"metadata": metadata | {"annotations": kept | (metadata.get("annotations") or {})}}
 
 
 async def _all(work: Iterable[Coroutine[Any, Any, None]]) -> None:

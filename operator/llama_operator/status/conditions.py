@@ -41,19 +41,28 @@ def findings(observed: Observed, decision: Decision, failure: str | None) -> tup
 
 
 def invalid(text: str) -> tuple[Finding, ...]:
-    """All conditions of a spec that cannot be read; `text` says why."""
-    derived = {ConditionType.READY, ConditionType.RECONCILING, ConditionType.STALLED}
-    unknown = (
-        Finding(kind, _UNKNOWN, Reason.WAITING, "the spec has to become valid first")
-        for kind in ConditionType
-        if kind not in derived
-    )
+    """All conditions of a spec that breaks a rule; `text` says which."""
     return (
-        *unknown,
+        *_waiting_for_the_spec("the spec has to become valid first"),
         Finding(ConditionType.READY, _FALSE, Reason.INVALID_SPEC, text),
         Finding(ConditionType.RECONCILING, _FALSE, Reason.SETTLED),
         Finding(ConditionType.STALLED, _TRUE, Reason.BLOCKED, text),
     )
+
+
+def not_understood(text: str) -> tuple[Finding, ...]:
+    """All conditions of a spec that only a newer version understands; `text` says why. Nothing is wrong with it."""
+    return (
+        *_waiting_for_the_spec("the spec has to be understood first"),
+        Finding(ConditionType.READY, _UNKNOWN, Reason.NOT_UNDERSTOOD, text),
+        Finding(ConditionType.RECONCILING, _FALSE, Reason.NOT_UNDERSTOOD),
+        Finding(ConditionType.STALLED, _FALSE, Reason.NOT_UNDERSTOOD),
+    )
+
+
+def _waiting_for_the_spec(text: str) -> Iterator[Finding]:
+    derived = {ConditionType.READY, ConditionType.RECONCILING, ConditionType.STALLED}
+    return (Finding(kind, _UNKNOWN, Reason.WAITING, text) for kind in ConditionType if kind not in derived)
 
 
 def _parts(observed: Observed, decision: Decision, failure: str | None) -> Iterator[Finding]:
@@ -84,11 +93,15 @@ def _license_accepted(observed: Observed, decision: Decision) -> Finding:
     kind, verdict = ConditionType.LICENSE_ACCEPTED, decision.license
     running = _refused_revision(observed, decision)
     if running is not None and (verdict is None or verdict.allowed):
-        return Finding(kind, ConditionStatus.FALSE, running.verdict.reason, _of_revision(running))
+        return Finding(kind, _refused(running.verdict.reason), running.verdict.reason, _of_revision(running))
     if verdict is None:
         return Finding(kind, _UNKNOWN, Reason.WAITING, "the license follows from the model")
-    status = _TRUE if verdict.allowed else _FALSE
-    return Finding(kind, status, verdict.reason, verdict.message)
+    return Finding(kind, _TRUE if verdict.allowed else _refused(verdict.reason), verdict.reason, verdict.message)
+
+
+def _refused(reason: Reason) -> ConditionStatus:
+    """Status of a condition that does not hold: what is not understood may well hold."""
+    return _UNKNOWN if reason is Reason.NOT_UNDERSTOOD else _FALSE
 
 
 def _refused_revision(observed: Observed, decision: Decision) -> RevisionVerdict | None:
@@ -291,10 +304,15 @@ def _rolling_out_message(rollout: Rollout) -> str:
 def _sum(parts: tuple[Finding, ...], decision: Decision, failure: str | None) -> Iterator[Finding]:
     ready = _ready(parts, decision, failure)
     given_up = decision.rollout is not None and decision.rollout.given_up is not None and not decision.stopped
-    blocked = (decision.problem is not None or given_up) and failure is None
+    unclear = decision.problem is not None and decision.problem.unclear and failure is None
+    blocked = (decision.problem is not None or given_up) and failure is None and not unclear
     idle = blocked or decision.stopped or ready.status is _TRUE
     reconciling, stalled = ConditionType.RECONCILING, ConditionType.STALLED
     yield ready
+    if unclear:
+        yield Finding(reconciling, _FALSE, Reason.NOT_UNDERSTOOD)
+        yield Finding(stalled, _FALSE, Reason.NOT_UNDERSTOOD)
+        return
     if not idle:
         yield Finding(reconciling, _TRUE, Reason.PROGRESSING, ready.message)
         yield Finding(stalled, _FALSE, Reason.PROGRESSING)
@@ -311,7 +329,7 @@ def _ready(parts: tuple[Finding, ...], decision: Decision, failure: str | None) 
     if failure is not None:
         return Finding(kind, _UNKNOWN, Reason.INTERNAL_ERROR, failure)
     if decision.problem is not None:
-        return Finding(kind, _FALSE, decision.problem.reason, decision.problem.text)
+        return Finding(kind, _refused(decision.problem.reason), decision.problem.reason, decision.problem.text)
     if decision.stopped:
         return Finding(kind, _FALSE, Reason.SUSPENDED, "no hardware is held")
     needed = [part for part in parts if part.type not in _TOLD_ONLY]
@@ -325,7 +343,7 @@ def _problem_of(decision: Decision, kind: ConditionType) -> Finding | None:
     problem = decision.problem
     if problem is None or problem.condition is not kind:
         return None
-    return Finding(kind, _FALSE, problem.reason, problem.text)
+    return Finding(kind, _refused(problem.reason), problem.reason, problem.text)
 
 
 def _waiting(decision: Decision) -> tuple[Reason, str]:

@@ -3,12 +3,15 @@
 It comments on what an administrator wrote. The conditions of a deployment say whether that may run.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
+from llama_operator.api.manifest import readable
 from llama_operator.api.meta import Condition, ConditionStatus, rfc3339
 from llama_operator.api.record_reasons import RecordCondition, RecordReason
+from llama_operator.api.v1alpha1.common import ConditionedStatus
 from llama_operator.api.v1alpha1.licenseacceptance import (
     AcceptanceState,
     LicenseAcceptance,
@@ -23,6 +26,7 @@ from llama_operator.catalog.licenses import LicenseFamily
 from llama_operator.decide.license.accepted import text_is_named, unknown_texts, version_fits
 from llama_operator.decide.license.facts import RETIRED, ModelFacts, day, leading, same_party
 from llama_operator.decide.license.lineage import lineages
+from llama_operator.errors import NotUnderstoodError
 from llama_operator.status.finding import Finding, conditions
 
 _GRANT_WARNING = timedelta(days=30)
@@ -296,6 +300,42 @@ def of_policy(policy: LicensePolicy, records: Records) -> LicensePolicyStatus:
         # More than fit leave the list out: admission then does not look, rather than refuse what exists.
         acceptances=tuple(sorted(existing)) if len(existing) <= _MOST_ACCEPTANCES else None,
     )
+
+
+_ABOUT = {
+    "LlamaModel": (RecordCondition.RESOLVED, RecordCondition.PLANNABLE),
+    "LicenseAcceptance": (RecordCondition.VALID,),
+    "LicensePolicy": (RecordCondition.IN_FORCE,),
+}
+"""Conditions that a record has in any case."""
+
+
+def not_understood(live: Mapping[str, Any], error: NotUnderstoodError, now: datetime) -> dict[str, Any]:
+    """Status of a record that only a newer version understands: all that it said before, with conditions that say so.
+
+    Args:
+        live: The record as it stands.
+        error: What is not understood.
+        now: Time of the pass, in UTC.
+    """
+    what = "; ".join(f"{problem.path}: {problem.problem}" for problem in error.problems)
+    text = f"this version of the operator does not understand {what}; upgrade it; until then nothing new starts on this record"
+    findings = [
+        Finding(kind, ConditionStatus.UNKNOWN, RecordReason.NOT_UNDERSTOOD, text) for kind in _ABOUT[live["kind"]]
+    ]
+    before = readable(ConditionedStatus, live.get("status")) or {}
+    generation = int(live["metadata"].get("generation", 0))
+    told = ConditionedStatus(
+        observed_generation=generation,
+        conditions=conditions(
+            findings,
+            ConditionedStatus.model_validate(before).conditions,
+            generation=generation,
+            now=now,
+            shown=_MESSAGE_START,
+        ),
+    )
+    return (live.get("status") or {}) | told.to_api()
 
 
 def _conditions(

@@ -5,8 +5,7 @@ from datetime import datetime
 from math import floor, log10
 from typing import Any
 
-from pydantic import ValidationError
-
+from llama_operator.api.manifest import readable
 from llama_operator.api.meta import Condition
 from llama_operator.api.v1alpha1.llamadeployment_status import (
     KVCacheStatus,
@@ -15,13 +14,17 @@ from llama_operator.api.v1alpha1.llamadeployment_status import (
 )
 from llama_operator.decide.decision import Decision
 from llama_operator.decide.observed import Observed
-from llama_operator.errors import InvalidManifestError
+from llama_operator.errors import InvalidManifestError, NotUnderstoodError
 from llama_operator.status import conditions, plan_check, scaling
 from llama_operator.status.finding import Finding
 from llama_operator.status.finding import conditions as dated
 from llama_serving.config import HTTP_PORT
 
 _TEXT_LIMIT = 1024
+_UPGRADE = (
+    "this version of the operator does not understand {}; upgrade it to the version of its CustomResourceDefinitions, or "
+    "change the field; what runs goes on"
+)
 _MESSAGE_END = slice(-4096, None)
 """An engine's own message may be a whole traceback; its end says most."""
 
@@ -59,7 +62,9 @@ def build(observed: Observed, decision: Decision, *, failure: str | None, now: d
 
 
 def invalid(live: Mapping[str, Any], error: InvalidManifestError, *, now: datetime) -> LlamaDeploymentStatus:
-    """Status of an object that the API server accepted and that breaks one of our rules: under an older CRD, for example.
+    """Status of an object that the API server accepted and this version does not: its CRD is an older or a newer one.
+
+    Under an older one it may break one of our rules; under a newer one it may have a value that is not known here.
 
     What serves goes on serving, and the status keeps what was known of it; the conditions are those of this generation.
 
@@ -70,7 +75,12 @@ def invalid(live: Mapping[str, Any], error: InvalidManifestError, *, now: dateti
     """
     previous = _previous(live)
     generation = int(live["metadata"].get("generation", 0))
-    findings = conditions.invalid("; ".join(f"{problem.path}: {problem.problem}" for problem in error.problems))
+    text = "; ".join(f"{problem.path}: {problem.problem}" for problem in error.problems)
+    findings = (
+        conditions.not_understood(_UPGRADE.format(text))
+        if isinstance(error, NotUnderstoodError)
+        else conditions.invalid(text)
+    )
     return previous.model_copy(
         update={
             "observed_generation": generation,
@@ -86,10 +96,7 @@ def _conditions(
 
 
 def _previous(live: Mapping[str, Any]) -> LlamaDeploymentStatus:
-    try:
-        return LlamaDeploymentStatus.model_validate(live.get("status") or {})
-    except ValidationError:
-        return LlamaDeploymentStatus()
+    return LlamaDeploymentStatus.model_validate(readable(LlamaDeploymentStatus, live.get("status")) or {})
 
 
 def rounded(queue_depth: int) -> int:

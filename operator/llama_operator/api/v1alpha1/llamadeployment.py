@@ -5,10 +5,11 @@ docstrings here: `kubectl explain lld.spec` shows them. Cross-field rules are in
 as Python for manifests, with one message for both.
 """
 
+from collections.abc import Mapping
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, PrivateAttr
 
 from llama_operator.api.meta import API_VERSION, ApiModel, ObjectMeta
 from llama_operator.api.v1alpha1.common import ObjectName
@@ -351,3 +352,14 @@ class LlamaDeployment(ApiModel):
     """What the user asks for."""
     status: LlamaDeploymentStatus | None = None
     """What exists."""
+
+    _beyond: dict[str, Any] = PrivateAttr(default_factory=dict)
+
+    @property
+    def beyond(self) -> Mapping[str, Any]:
+        """Fields of the spec that this version does not know, nested as there; only a live object has some."""
+        return self._beyond
+
+    def keep_beyond(self, fields: Mapping[str, Any]) -> None:
+        """Keep what the live object says beyond this version; `api.manifest` calls it while it makes the object."""
+        self._beyond = dict(fields)

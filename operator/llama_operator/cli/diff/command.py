@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 
 from llama_operator import catalog
-from llama_operator.api.manifest import parse_as
+from llama_operator.api.manifest import parse_live
 from llama_operator.api.v1alpha1.llamadeployment import LlamaDeployment
 from llama_operator.cli.diff.difference import Difference, document
 from llama_operator.cli.shared import changes, files, outcome, output, world
@@ -59,7 +59,7 @@ async def compare(connection: Connection, manifests: files.Manifests, asked: str
     namespace = world.namespace_of(written, connection.namespace, asked)
     listing = await list_or_explain(connection.cluster, kinds.LLAMA_DEPLOYMENT, namespace)
     live = next((item for item in listing.items if item["metadata"]["name"] == name), None)
-    before = None if live is None else parse_as(LlamaDeployment, live)
+    before = None if live is None else parse_live(LlamaDeployment, live)
     after = world.after_apply(written, live, namespace)
     observed = await world.observed_with(connection, after, manifests)
     decision = decide(observed, known)

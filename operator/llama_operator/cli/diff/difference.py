@@ -61,7 +61,7 @@ def document(difference: Difference) -> dict[str, Any]:
         "changes": [change.to_json() for change in difference.changed],
         "revision": {
             "name": decision.revision.name,
-            "running": revision_of(difference.before).name if difference.before else "",
+            "running": revision_of(difference.before, difference.observed.revisions).name if difference.before else "",
             "exists": None if difference.unseen else pinned is not None,
             "number": pinned.number if pinned else None,
         },

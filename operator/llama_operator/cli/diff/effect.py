@@ -31,7 +31,7 @@ def effect(
     revision = decision.revision.name
     if before is None:
         return f"creates the deployment: starts revision {revision}{_size(decision)}"
-    old = revision_of(before).name
+    old = revision_of(before, observed.revisions).name
     if not seen:
         return _IN_PLACE if old == revision else f"starts revision {revision} in place of {old}{_size(decision)}"
     if old == revision:

@@ -133,7 +133,8 @@ def _judged(facts: Facts, name: str, kind: ConditionType) -> Check:
         return Check(name, State.PASSED, _plan_evidence(facts, condition) if name == "plan" else condition.message)
     if condition.reason in _ASKING:
         return Check(name, State.WAITING, f"{condition.reason}: {condition.message}", unblock(facts, condition))
-    if condition.reason == Reason.WAITING or condition.status is ConditionStatus.UNKNOWN:
+    unknown = condition.status is ConditionStatus.UNKNOWN and condition.reason != Reason.NOT_UNDERSTOOD
+    if condition.reason == Reason.WAITING or unknown:
         return Check(name, State.SKIPPED, condition.message or "an earlier condition has to become True first")
     return Check(name, State.FAILED, f"{condition.reason}: {condition.message}", unblock(facts, condition))
 

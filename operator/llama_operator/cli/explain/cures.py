@@ -12,6 +12,7 @@ from llama_operator.cli.shared.connection import Unknown
 _BY_REASON: Mapping[str, str] = {
     Reason.INTERNAL_ERROR: "it is tried again; the operator's log has the trace: {logs}",
     Reason.INVALID_SPEC: "{edit}: correct the fields that the message names",
+    Reason.NOT_UNDERSTOOD: "upgrade the operator, or change what the message names; what runs goes on meanwhile",
     Reason.SUSPENDED: "{edit}: spec.activation Active",
     Reason.LINEAGE_UNRESOLVED: "ask the platform owner to add the model with its lineage to the catalog",
     Reason.ACCEPTANCE_MISSING: (

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from llama_operator import catalog
-from llama_operator.api.manifest import parse_as
+from llama_operator.api.manifest import parse_live
 from llama_operator.api.meta import ANNOTATION_LISTED_AT, ANNOTATION_LISTS_AGAIN_AT, LABEL_DEPLOYMENT, LABEL_REVISION
 from llama_operator.api.v1alpha1.llamadeployment import LlamaDeployment
 from llama_operator.api.v1alpha1.llamadeployment_status import LlamaDeploymentStatus
@@ -70,7 +70,7 @@ def _seen(facts: Facts, observed: Observed) -> Facts:
 
 def _parsed(live: Object) -> tuple[LlamaDeployment | None, tuple[FieldProblem, ...]]:
     try:
-        return parse_as(LlamaDeployment, live), ()
+        return parse_live(LlamaDeployment, live), ()
     except InvalidManifestError as error:
         return None, error.problems
 

@@ -4,8 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from pydantic import ValidationError
-
+from llama_operator.api.manifest import readable
 from llama_operator.api.meta import Condition, rfc3339
 from llama_operator.api.reasons import ConditionType
 from llama_operator.api.v1alpha1.llamadeployment_status import LlamaDeploymentStatus
@@ -73,10 +72,7 @@ async def read(connection: Connection, options: GetOptions) -> list[Row]:
 def row_of(obj: Object) -> Row:
     """What of an object is shown. Lenient: a deployment of another version is listed, with what can be read."""
     metadata = obj["metadata"]
-    try:
-        status = LlamaDeploymentStatus.model_validate(obj.get("status") or {})
-    except ValidationError:
-        status = LlamaDeploymentStatus()
+    status = LlamaDeploymentStatus.model_validate(readable(LlamaDeploymentStatus, obj.get("status")) or {})
     return Row(
         namespace=metadata.get("namespace", ""),
         name=metadata["name"],

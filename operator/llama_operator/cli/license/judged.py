@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from llama_operator import catalog
-from llama_operator.api.manifest import parse_as
+from llama_operator.api.manifest import parse_live
 from llama_operator.api.v1alpha1.llamadeployment import LlamaDeployment
 from llama_operator.cli.shared import files, outcome, world
 from llama_operator.cli.shared.connection import Connection, get_or_explain, list_or_explain
@@ -135,7 +135,7 @@ async def from_cluster(connection: Connection, names: Iterable[str], *, all_name
     judged, invalid, unread = [], [], []
     for obj in live:
         try:
-            deployment = parse_as(LlamaDeployment, obj)
+            deployment = parse_live(LlamaDeployment, obj)
         except InvalidManifestError as error:
             invalid.append(error)
             continue

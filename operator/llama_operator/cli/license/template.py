@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from llama_operator import catalog
-from llama_operator.api.manifest import WHAT_BELONGS, parse_as
+from llama_operator.api.manifest import WHAT_BELONGS, parse_live
 from llama_operator.api.meta import API_VERSION
 from llama_operator.api.v1alpha1.llamamodel import LlamaModel
 from llama_operator.catalog.licenses import LicenseFamily
@@ -73,7 +73,7 @@ async def on_a_cluster(connection: Connection, name: str, *, as_json: bool) -> i
     models = []
     for obj in live:
         try:
-            models.append(parse_as(LlamaModel, obj))
+            models.append(parse_live(LlamaModel, obj))
         except InvalidManifestError:
             if obj["metadata"]["name"] == name:
                 raise

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from llama_operator import catalog
-from llama_operator.api.manifest import parse_as
+from llama_operator.api import paths
+from llama_operator.api.manifest import parse_live
 from llama_operator.api.v1alpha1.llamadeployment import LlamaDeployment
 from llama_operator.cli.diff import effect as diff_effect
 from llama_operator.cli.rollback import gitops
@@ -115,11 +116,12 @@ def operations(live: Object, spec: Mapping[str, Any]) -> tuple[JsonPatch, ...]:
 
 async def _prepare(connection: Connection, ref: Ref, options: RollbackOptions) -> Rollback:
     live = await get_or_explain(connection.cluster, ref)
-    before = parse_as(LlamaDeployment, live)
+    before = parse_live(LlamaDeployment, live)
     history = await revisions.read(connection.cluster, ref.namespace, ref.name)
-    target = choose(history, revision_of(before).name, options.to_revision)
-    spec = FIELDS.rolled_back(live["spec"], target.inputs)
-    after = parse_as(LlamaDeployment, live | {"spec": spec})
+    target = choose(history, revision_of(before, history).name, options.to_revision)
+    # Fields that this version does not know stay, unless the older revision has them otherwise.
+    spec = paths.merged(before.beyond, FIELDS.rolled_back(live["spec"], target.inputs))
+    after = parse_live(LlamaDeployment, live | {"spec": spec})
     observed = await world.observed_with(connection, after)
     decision = decide(observed, catalog.load())
     changed = changes.between(before.spec, after.spec)

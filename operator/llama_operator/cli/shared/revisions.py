@@ -11,7 +11,7 @@ from llama_operator.observe import children
 async def read(cluster: Cluster, namespace: str, deployment: str) -> tuple[RevisionFacts, ...]:
     """Read all revisions of a deployment, newest first; what this version cannot read is left out."""
     listing = await cluster.list(kinds.CONTROLLER_REVISION, namespace=namespace, labels={LABEL_DEPLOYMENT: deployment})
-    entries = [facts for item in listing.items if (facts := children.revision_facts(item)) is not None]
+    entries, _ = children.revisions(listing.items)
     return tuple(sorted(entries, key=lambda entry: entry.number, reverse=True))
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 from llama_operator import catalog
-from llama_operator.api.manifest import parse_as
+from llama_operator.api.manifest import parse_as, parse_live
 from llama_operator.api.reasons import ConditionType, Reason
 from llama_operator.api.v1alpha1.licenseacceptance import LicenseAcceptance
 from llama_operator.api.v1alpha1.licensepolicy import LicensePolicy
@@ -59,7 +59,7 @@ def after_apply(written: Object, live: Object | None, namespace: str) -> LlamaDe
     """The deployment as it would be after `kubectl apply` of `written` over `live`."""
     if live is None:
         return parse_as(LlamaDeployment, written | {"metadata": written["metadata"] | {"namespace": namespace}})
-    return parse_as(LlamaDeployment, live | {"spec": changes.after_apply(live, written)})
+    return parse_live(LlamaDeployment, live | {"spec": changes.after_apply(live, written)})
 
 
 async def observed_with(

@@ -22,6 +22,7 @@ from llama_operator.decide.license.rules import (
     users,
 )
 from llama_operator.decide.license.verdict import Denial, LicenseVerdict, Outcome
+from llama_operator.decide.observed import UnreadRecord
 
 _OF_GUARDS: tuple[Check, ...] = (
     *use.CHECKS_FIRST,
@@ -85,7 +86,8 @@ def judge(case: LicenseInput, chain: Sequence[Check] = CHAIN) -> LicenseVerdict:
     ran = [(check, *_run(check, case)) for check in chain]
     denials = tuple(_denial(check, refusal) for check, _, refusal in ran if refusal is not None)
     outcomes = tuple(outcome for _, outcome, _ in ran)
-    reason, message = _headline(case, denials)
+    unclear = case.not_understood if denials else ()
+    reason, message = not_understood(unclear) if unclear else _headline(case, denials)
     return LicenseVerdict(
         allowed=not denials,
         tier=case.model.tier,
@@ -95,8 +97,16 @@ def judge(case: LicenseInput, chain: Sequence[Check] = CHAIN) -> LicenseVerdict:
         denials=denials,
         duties=duties_of(case),
         evidence=evidence_of(case, outcomes),
-        drain=_drains(case, denials),
+        # A record that is not understood may well hold. No license ends by it.
+        drain=not any(record.kind == "LicenseAcceptance" for record in unclear) and _drains(case, denials),
     )
+
+
+def not_understood(records: Sequence[UnreadRecord]) -> tuple[Reason, str]:
+    """Reason and message of a verdict that rests on records which this version cannot read."""
+    which = "; ".join(f"{record.kind} {record.name}: {record.why}" for record in records)
+    text = f"this version of the operator does not understand {which}; upgrade it; until then nothing new starts"
+    return Reason.NOT_UNDERSTOOD, text
 
 
 def _run(check: Check, case: LicenseInput) -> tuple[Outcome, Refusal | None]:

@@ -16,7 +16,7 @@ from llama_operator.api.v1alpha1.llamamodel import DerivationKind, Independence
 from llama_operator.catalog import lineage
 from llama_operator.catalog.licenses import LicenseFamily
 from llama_operator.decide.license import signals
-from llama_operator.decide.observed import LicenseEnd
+from llama_operator.decide.observed import LicenseEnd, UnreadRecord
 
 UNCHANGED = frozenset({DerivationKind.RENAMED, DerivationKind.QUANTIZED})
 """Kinds of derivation in which nothing was learned: the same model under another name or in another number format."""
@@ -142,11 +142,23 @@ class LicenseInput:
     """Day of the decision, in UTC; None if it is not known: then nothing is overdue."""
     still_today: date | None = None
     """The earliest day that is today anywhere: west of Greenwich a day ends later. None for that of UTC."""
+    unread: tuple[UnreadRecord, ...] = ()
+    """License records that exist and that this version does not understand."""
 
     @property
     def first_today(self) -> date | None:
         """The day that a last day is compared with: a day is over when it has ended everywhere."""
         return self.still_today or self.today
+
+    @property
+    def not_understood(self) -> tuple[UnreadRecord, ...]:
+        """Those of `unread` that this case rests on: what refuses may be only what is not understood."""
+        models = [self.model, *self.trained, *([] if self.guard is None else [self.guard])]
+        named = {
+            ("LicenseAcceptance", last_named(self.acceptances or (), self.license.acceptance)),
+            *(("LlamaModel", name) for model in models for name in (model.name, *model.ancestors)),
+        }
+        return tuple(each for each in self.unread if each.kind == "LicensePolicy" or (each.kind, each.name) in named)
 
     @property
     def last_today(self) -> date:
@@ -209,6 +221,17 @@ def leading(acceptances: Iterable[LicenseAcceptance], name: str | None) -> Licen
         seen.add(found.metadata.name)
         found = _called(acceptances, found.spec.superseded_by)
     return found
+
+
+def last_named(acceptances: Iterable[LicenseAcceptance], name: str | None) -> str | None:
+    """Name of the acceptance that counts in place of the one called `name`, also of one that is not among `acceptances`."""
+    seen = set[str | None]()
+    while (found := _called(acceptances, name)) is not None and found.spec.state is AcceptanceState.SUPERSEDED:
+        if name in seen:
+            break
+        seen.add(name)
+        name = found.spec.superseded_by
+    return name
 
 
 def _called(acceptances: Iterable[LicenseAcceptance], name: str | None) -> LicenseAcceptance | None:

@@ -57,6 +57,7 @@ def license_input(
         image=spec.image or "",
         today=observed.now.date() if dated else None,
         still_today=(observed.now - _DAY_ENDS_LAST).date() if dated else None,
+        unread=observed.unread_records,
     )
 
 

@@ -14,7 +14,7 @@ from llama_operator.api.v1alpha1.llamadeployment import LicenseSpec
 from llama_operator.catalog import Catalog
 from llama_operator.decide.find_model import find_model
 from llama_operator.decide.license import LicenseVerdict, judge
-from llama_operator.decide.license.facts import ended_on, leading, same_party
+from llama_operator.decide.license.facts import ended_on, last_named, leading, same_party
 from llama_operator.decide.license.gather import gpus_of, license_input
 from llama_operator.decide.observed import LONG_AGO, LicenseEnd, Observed, RevisionFacts
 from llama_operator.decide.problem import Problem
@@ -195,6 +195,10 @@ def terminated(
         return None
     records = observed.acceptances or ()
     named = leading(records, license_spec.acceptance)
+    asked = last_named(records, license_spec.acceptance)
+    if any((record.kind, record.name) == ("LicenseAcceptance", asked) for record in observed.unread_records):
+        # It exists, and it may well hold.
+        return None
     families = {*verdict.families, *remembered}
     if not families:
         # The model is not known any more: what it was used under still is.

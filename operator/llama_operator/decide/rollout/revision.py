@@ -2,12 +2,14 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from llama_operator.api import paths
-from llama_operator.api.v1alpha1.llamadeployment import LlamaDeployment
+from llama_operator.api.manifest import unknown_fields
+from llama_operator.api.v1alpha1.llamadeployment import LlamaDeployment, LlamaDeploymentSpec
+from llama_operator.decide.observed import RevisionFacts
 from llama_operator.decide.rollout.fields import FIELDS
 
 _HASH_LENGTH = 8
@@ -23,14 +25,35 @@ class Revision:
     """Restart fields as the user wrote them, nested as in the spec."""
 
 
-def revision_of(deployment: LlamaDeployment) -> Revision:
+def revision_of(deployment: LlamaDeployment, pinned: Iterable[RevisionFacts] = ()) -> Revision:
     """Name the revision that the spec asks for.
 
     Only what the user wrote counts: a default, a plan or an estimate that changes with the operator's version must not
     restart a running model. So fields at their default are left out of the hash.
+
+    Args:
+        deployment: The deployment.
+        pinned: Its revisions. A newer operator may have named one of them by fields that this version does not know; while
+            the spec still has these fields with the same values, it asks for that one.
     """
     values = FIELDS.restart_values(deployment.spec)
     identity = [deployment.metadata.namespace, deployment.metadata.name]
     canonical = json.dumps([identity, values], sort_keys=True)
     digest = hashlib.sha256(canonical.encode()).hexdigest()[:_HASH_LENGTH]
-    return Revision(f"{deployment.metadata.name}-{digest}", paths.nested(values))
+    own = Revision(f"{deployment.metadata.name}-{digest}", paths.nested(values))
+    return (_of_newer(deployment, own, pinned) or own) if deployment.beyond else own
+
+
+def _of_newer(deployment: LlamaDeployment, own: Revision, pinned: Iterable[RevisionFacts]) -> Revision | None:
+    """The pinned revision that has most of what the spec says beyond this version, and else the inputs of `own`."""
+    said, inputs = paths.leaves(deployment.beyond), paths.leaves(own.inputs)
+    found = []
+    for record in pinned:
+        beyond = paths.leaves(unknown_fields(LlamaDeploymentSpec, record.inputs))
+        known = {path: value for path, value in paths.leaves(record.inputs).items() if path not in beyond}
+        if beyond and known == inputs and all(said.get(path) == value for path, value in beyond.items()):
+            found.append((len(beyond), record.number, record.name, record.inputs))
+    if not found:
+        return None
+    _, _, name, written = max(found, key=lambda each: each[:3])
+    return Revision(name, written)

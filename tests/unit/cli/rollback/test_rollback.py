@@ -15,6 +15,14 @@ SPEC_LICENSE = {"acceptance": "acme", "attributionURL": "https://acme.example/ab
 OLD = {"model": {"name": "llama-3.3-70b-instruct", "precision": "FP8"}, "context": {"maxModelLength": 4096}}
 
 
+SERVE_CONFIG = {
+    "applications": [
+        {"args": {"engine": {"max_num_seqs": 8}}, "deployments": [{"autoscaling_config": {"max_replicas": 1}}]}
+    ]
+}
+CLUSTER = {"headGroupSpec": {"template": {}}, "workerGroupSpecs": [{"groupName": "h100-80gb"}]}
+
+
 async def revision(world, number, name, inputs, chosen, **notes):
     annotations = {f"{meta.GROUP}/{key.replace('_', '-')}": value for key, value in notes.items()}
     await world.operator.apply(
@@ -28,7 +36,7 @@ async def revision(world, number, name, inputs, chosen, **notes):
                 "annotations": annotations,
             },
             "revision": number,
-            "data": {"inputs": inputs, "plan": {"chosen": chosen}, "serveConfig": {}, "cluster": {}},
+            "data": {"inputs": inputs, "plan": {"chosen": chosen}, "serveConfig": SERVE_CONFIG, "cluster": CLUSTER},
         }
     )
 

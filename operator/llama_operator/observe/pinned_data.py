@@ -1,0 +1,74 @@
+"""Reads the data of a ControllerRevision, in every format that an operator ever wrote. Called by `observe.children`.
+
+The API server lets nobody change `data`. So what was written once is read as it is for as long as the revision exists, and
+fields that a newer version added are kept and written back. A record whose shape does not carry an engine is refused here, so
+that nothing behind this module meets one.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+from llama_operator.api.v1alpha1.llamadeployment_status import PlanStatus
+from llama_operator.decide.observed import RECORD_FORMAT
+
+_UPGRADE: Final = "upgrade the operator to the version that wrote it"
+_RESTORE: Final = (
+    "restore the ControllerRevision from a backup; or delete it, and the operator pins the revision anew, which may restart "
+    "its engines"
+)
+
+
+class UnreadableError(Exception):
+    """The data cannot be read; the message says why, and what to do."""
+
+
+def read(data: object) -> tuple[PlanStatus, Mapping[str, Any]]:
+    """Return the plan that `data` pins, and `data` itself, whose shape is that of format 1.
+
+    Raises:
+        UnreadableError: If it has another format, or another shape.
+    """
+    if not isinstance(data, Mapping):
+        raise UnreadableError(f"it holds no record; {_RESTORE}")
+    # Operators before the field wrote what is format 1 now.
+    written = data.get("format", RECORD_FORMAT)
+    if written != RECORD_FORMAT:
+        raise UnreadableError(f"it has format {written!r}, and this version reads {RECORD_FORMAT}; {_UPGRADE}")
+    try:
+        plan = PlanStatus.model_validate(data["plan"], extra="ignore")
+    except KeyError:
+        raise UnreadableError(f"it has no plan; {_RESTORE}") from None
+    except ValidationError as error:
+        place = ".".join(map(str, error.errors(include_url=False)[0]["loc"]))
+        raise UnreadableError(f"its plan.{place} cannot be read; {_UPGRADE}") from error
+    for name, fits in _PARTS.items():
+        if not fits(data.get(name)):
+            raise UnreadableError(f"its {name} is not what an engine is built from; {_RESTORE}")
+    return plan, data
+
+
+def _serve_config(part: object) -> bool:
+    """Whether it has one application with the settings of one deployment in it."""
+    applications = part.get("applications") if isinstance(part, Mapping) else None
+    match applications:
+        case [{"deployments": [{"autoscaling_config": Mapping()}]}]:
+            return True
+        case _:
+            return False
+
+
+def _cluster(part: object) -> bool:
+    """Whether it has worker groups, all with a name."""
+    groups = part.get("workerGroupSpecs") if isinstance(part, Mapping) else None
+    return isinstance(groups, list) and all(
+        isinstance(group, Mapping) and isinstance(group.get("groupName"), str) for group in groups
+    )
+
+
+def _inputs(part: object) -> bool:
+    return isinstance(part, Mapping)
+
+
+_PARTS: Final = {"inputs": _inputs, "serveConfig": _serve_config, "cluster": _cluster}
