@@ -196,8 +196,6 @@ def _json(value: dict[str, Any]) -> str:
 
 def _newest(observed: Observed, besides: str) -> int:
     """Highest number in the history, also among records that cannot be read."""
-    numbers = [
-        *(pinned.number for pinned in observed.revisions if pinned.name != besides),
-        *(unread.number for unread in observed.unread_revisions if unread.name != besides),
-    ]
-    return max(numbers, default=0)
+    read = [(record.name, record.number) for record in observed.revisions]
+    unread = [(record.name, record.number) for record in observed.unread_revisions]
+    return max((number for name, number in (*read, *unread) if name != besides), default=0)

@@ -1,0 +1,198 @@
+"""A newer CRD under the running operator, and an older operator after a newer one, on a real API server with KubeRay."""
+
+import copy
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+pytestmark = pytest.mark.control_plane
+
+ROOT = Path(__file__).resolve().parents[2]
+SAMPLE = "llama-3.3-70b-fp8-h100"
+OURS = ("llamadeployments", "licenseacceptances", "licensepolicies", "llamamodels")
+
+
+def crd(plural):
+    return yaml.safe_load(
+        (ROOT / "manifests" / "crds" / f"{plural}.llama-operator.io.yaml").read_text(encoding="utf-8")
+    )
+
+
+def with_field(schema, path, field):
+    """Add a field to a schema; where a field around it has a default, the new one's is part of that."""
+    *above, last = path.split(".")
+    for name in above:
+        schema = schema["properties"][name]
+    schema["properties"][last] = field
+    if "required" in field.get("x-test", ()):
+        schema.setdefault("required", []).append(last)
+    field.pop("x-test", None)
+
+
+def newer(plural):
+    """The definition as a version to come may have it: new fields with defaults at every depth, and new values."""
+    changed = copy.deepcopy(crd(plural))
+    schema = changed["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+    switch = {"type": "string", "enum": ["On", "Off"], "default": "Off"}
+    section = {"type": "object", "default": {"traces": "Off"}, "properties": {"traces": switch}, "required": ["traces"]}
+    with_field(schema, "spec.observability", copy.deepcopy(section))
+    with_field(schema, "status.gateway", {"type": "string"})
+    if plural == "llamadeployments":
+        spec = schema["properties"]["spec"]["properties"]
+        spec["scaling"]["properties"]["mode"]["enum"].append("Predictive")
+        engine = spec["engine"]
+        field = {"type": "string", "default": "auto"}
+        with_field(schema, "spec.engine.arguments.guidedDecoding", field | {"x-test": ["required"]})
+        engine["properties"]["arguments"]["default"]["guidedDecoding"] = "auto"
+        engine["default"]["arguments"]["guidedDecoding"] = "auto"
+    if plural == "licensepolicies":
+        schema["properties"]["spec"]["properties"]["unlistedTiers"]["enum"].append("AskFirst")
+    return changed
+
+
+@pytest.fixture
+def definitions(plane):
+    """Puts the newer definitions in place, and the right ones back."""
+
+    def put(made):
+        plane.apply(*(made(plural) for plural in OURS))
+
+    yield put
+    put(crd)
+    plane.kubectl("delete", "licensepolicy", "of-a-newer-version", "--ignore-not-found")
+
+
+@pytest.fixture
+def served(user, operator, h100_nodes):
+    """A deployment that serves; returns what tells whether an engine restarted."""
+    user.apply(SAMPLE)
+    user.ready()
+    user.at_rest()
+    return running(user)
+
+
+def running(user):
+    """uid and generation of what KubeRay acts on, and the pods."""
+    found = user.get("rayservices.ray.io,rayclusters.ray.io,controllerrevisions.apps")
+    told = {
+        (obj["kind"], obj["metadata"]["name"]): (obj["metadata"]["uid"], obj["metadata"].get("generation"))
+        for obj in found
+        if any(each["manager"] == "llama-operator" for each in obj["metadata"]["managedFields"])
+        or obj["kind"] == "RayCluster"
+    }
+    return told | {pod["metadata"]["name"]: pod["metadata"]["uid"] for pod in user.pods("worker") + user.pods("head")}
+
+
+def patch(user, **spec):
+    user.kubectl("patch", "lld", "chat", "--type=merge", "-p", json.dumps({"spec": spec}))
+
+
+def comes_back(eventually, user, *kinds):
+    for kind in kinds:
+        user.kubectl("delete", kind, "chat")
+    eventually(lambda: all(user.one(kind, "chat") for kind in kinds), f"{kinds} are there again")
+
+
+def told(eventually, user, kind, reason):
+    """Wait for a reason, and see that nobody is asked to do anything about the spec."""
+    eventually(lambda: user.condition("chat", kind)["reason"] == reason, f"{kind} is {reason}")
+    found = user.condition("chat", kind)
+    assert user.condition("chat", "Stalled")["status"] == "False", found
+    return found
+
+
+def test_newer_definitions_under_the_running_operator(eventually, user, served, definitions, plane):
+    definitions(newer)
+    eventually(lambda: "observability" in user.one("lld", "chat")["spec"], "the API server serves the new defaults")
+    # An edit of fields that only the newer version knows: one that is new, and one far down that would restart engines.
+    patch(user, observability={"traces": "On"}, engine={"arguments": {"guidedDecoding": "xgrammar"}})
+    told(eventually, user, "Ready", "Serving")
+    comes_back(eventually, user, "service", "networkpolicy")
+    assert running(user) == served
+
+    patch(user, scaling={"mode": "Predictive"})
+    ready = told(eventually, user, "Ready", "NotUnderstood")
+    assert ready["status"] == "Unknown"
+    assert "spec.scaling.mode" in ready["message"]
+    assert running(user) == served
+    patch(user, scaling={"mode": "QueueDepth"})
+    told(eventually, user, "Ready", "Serving")
+
+    name = {"metadata": {"name": "of-a-newer-version"}}
+    policy = {"apiVersion": "llama-operator.io/v1alpha1", "kind": "LicensePolicy"} | name
+    plane.apply(policy | {"spec": {"unlistedTiers": "AskFirst"}})
+    assert "unlistedTiers" in told(eventually, user, "LicenseAccepted", "NotUnderstood")["message"]
+    eventually(
+        lambda: "NotUnderstood" in json.dumps(plane.read("licensepolicy", "of-a-newer-version").get("status", {})),
+        "the policy says so itself",
+    )
+    plane.kubectl("delete", "licensepolicy", "of-a-newer-version")
+    told(eventually, user, "Ready", "Serving")
+    assert running(user) == served
+
+
+def test_an_older_operator_after_a_newer_one(eventually, user, make_operator, h100_nodes, definitions):
+    """The newer one is this operator under newer definitions, and what a newer one would have written beside it."""
+    definitions(newer)
+    newer_operator = make_operator()
+    user.apply(SAMPLE)
+    user.ready()
+    user.at_rest()
+    served = running(user)
+    newer_operator.stop()
+    written_by_the_newer(user)
+    definitions(crd)
+    older = make_operator()
+    patch(user, license={"purpose": "Evaluation"})
+    told(eventually, user, "Ready", "Serving")
+    comes_back(eventually, user, "service", "networkpolicy")
+    assert running(user) == served
+    (record,) = user.get("controllerrevisions.apps")
+    assert record["metadata"]["annotations"]["llama-operator.io/canary-weight"] == "5", "its memory outlives this one"
+    assert "gateway" not in user.one("lld", "chat")["status"]
+
+    older.stop()
+    replace_record(user, record, record["data"] | {"format": 2})
+    older.start()
+    patch(user, license={"purpose": "Production"})
+    assert "upgrade the operator" in told(eventually, user, "Planned", "NotUnderstood")["message"]
+    user.wait_for_kuberay()
+    assert without_records(running(user)) == without_records(served)
+    (spoiled,) = user.get("controllerrevisions.apps")
+    assert spoiled["data"]["format"] == 2, "nothing is planned over it"
+    older.stop()
+    replace_record(user, spoiled, record["data"])
+    older.start()
+    told(eventually, user, "Ready", "Serving")
+    assert without_records(running(user)) == without_records(served)
+
+
+def without_records(found):
+    return {key: value for key, value in found.items() if key[0] != "ControllerRevision"}
+
+
+def written_by_the_newer(user):
+    """What a newer operator leaves behind: an annotation, and a field of the status that the old definitions do not have."""
+    (record,) = user.get("controllerrevisions.apps")
+    flags = ("--server-side", "--force-conflicts", "--field-manager=llama-operator", "-f", "-")
+    metadata = {key: record["metadata"][key] for key in ("name", "namespace", "labels", "ownerReferences")}
+    metadata["annotations"] = record["metadata"]["annotations"] | {"llama-operator.io/canary-weight": "5"}
+    obj = {key: record[key] for key in ("apiVersion", "kind", "revision", "data")} | {"metadata": metadata}
+    user.kubectl("apply", *flags, stdin=json.dumps(obj))
+    live = user.one("lld", "chat")
+    status = {"apiVersion": live["apiVersion"], "kind": live["kind"], "status": live["status"] | {"gateway": "edge"}}
+    status["metadata"] = {"name": "chat", "namespace": user.namespace}
+    user.kubectl("apply", "--subresource=status", *flags, stdin=json.dumps(status))
+    assert user.one("lld", "chat")["status"]["gateway"] == "edge"
+
+
+def replace_record(user, record, data):
+    """Put another record in the place of one, as who restores a backup does; no operator runs."""
+    metadata = {
+        key: record["metadata"][key] for key in ("name", "namespace", "labels", "annotations", "ownerReferences")
+    }
+    made = {key: record[key] for key in ("apiVersion", "kind", "revision")} | {"metadata": metadata, "data": data}
+    user.kubectl("delete", "controllerrevision", record["metadata"]["name"])
+    user.kubectl("create", "-f", "-", stdin=json.dumps(made))
