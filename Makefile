@@ -55,6 +55,14 @@ test-fast: $(STAMP) kuberay-crds ## Run the tests that need no more than Python 
 test-control-plane: $(STAMP) control-plane ## Run the tests on a real API server, KubeRay and simulated nodes
 	@$(STAGES) control-plane
 
+# Which versions of Kubernetes; each that is not built yet takes 15 minutes of CPU, once.
+KUBERNETES ?= 1.35 1.36 1.37
+
+.PHONY: test-matrix
+test-matrix: $(STAMP) control-plane ## Run the tests of the API server on Kubernetes 1.35, 1.36 and 1.37, and later KubeRay CRDs
+	@cd tools && for edition in $(KUBERNETES); do LLAMA_OPERATOR_KUBERNETES=$$edition ../$(BIN)/python -m control_plane.binaries core > /dev/null; done
+	@$(STAGES) --at-once 1 $(KUBERNETES:%=kubernetes-%) $$(../$(BIN)/python kuberay_crds.py --later)
+
 .PHONY: test-serving
 test-serving: $(STAMP) ## Run the tests on real Ray Serve and vLLM
 	@$(STAGES) serving local

@@ -9,7 +9,7 @@ from typing import Final
 
 from stages.report import closing_line, table
 from stages.runner import Runner
-from stages.table import ROOT, STAGES
+from stages.table import MATRIX, ROOT, STAGES
 
 _FOLDER: Final = ROOT / ".stages"
 _SEED: Final = "LLAMA_OPERATOR_TEST_SEED"
@@ -18,12 +18,15 @@ _SEED: Final = "LLAMA_OPERATOR_TEST_SEED"
 def main() -> int:
     """Run; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m stages", description="Run the stages of `make test` side by side.")
-    parser.add_argument("names", nargs="*", metavar="STAGE", help=f"of {', '.join(each.name for each in STAGES)}")
+    known = {each.name: each for each in (*STAGES, *MATRIX)}
+    parser.add_argument(
+        "names", nargs="*", metavar="STAGE", help=f"of {', '.join(known)}; without one all of `make test`"
+    )
     parser.add_argument("--at-once", type=int, default=os.cpu_count() or 1, help="stages that run side by side")
     options = parser.parse_args()
-    if unknown := sorted(set(options.names) - {each.name for each in STAGES}):
-        parser.error(f"unknown stage {unknown[0]!r}: choose from {', '.join(each.name for each in STAGES)}")
-    chosen = [each for each in STAGES if not options.names or each.name in options.names]
+    if unknown := sorted(set(options.names) - set(known)):
+        parser.error(f"unknown stage {unknown[0]!r}: choose from {', '.join(known)}")
+    chosen = [known[name] for name in known if name in options.names] or list(STAGES)
     seed = os.environ.setdefault(_SEED, str(random.randrange(10_000)))  # noqa: S311 - no secret
     _say(f"==> {_SEED}={seed} (when leaders are killed)")
     # A terminated run tidies up like an interrupted one. In the background of a shell SIGINT is ignored, and stages inherit that.

@@ -1,4 +1,4 @@
-"""The stages of `make test`: what each runs, and the memory that it needs. Read by `__main__`.
+"""The stages of `make test` and `make test-matrix`: what each runs, and the memory that it needs. Read by `__main__`.
 
 Times and peaks were measured on two cores; CONTRIBUTING.md has them.
 """
@@ -7,6 +7,10 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+from control_plane.binaries import EDITION, EDITIONS
+from kuberay_crds import LATER
+from kuberay_crds import VARIABLE as KUBERAY
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 _PROGRAMS: Final = Path(sys.executable).parent
@@ -57,3 +61,19 @@ STAGES: Final = (
     Stage("e2e", _pytest("-x", "-rs", "-m", "e2e", "tests/e2e"), 7.5),
     Stage("local", _pytest("-m", "serving", "tests/local"), 4.0),
 )
+_FLOWS: Final = tuple(f"tests/control_plane/test_{name}.py" for name in ("flows", "rollout_flows", "versions", "plane"))
+_SCHEMAS: Final = ("tests/golden/test_schemas.py",)
+MATRIX: Final = (
+    # What an API server decides (merging, validation, CEL, admission, charts), and what users see with KubeRay on it.
+    *(
+        Stage(
+            f"kubernetes-{edition}",
+            ("env", f"{EDITION}={edition}", *_pytest(*_TWO_WORKERS, "-m", "control_plane", *_ON_PLANES[1:], *_FLOWS)),
+            7.0,
+        )
+        for edition in EDITIONS
+    ),
+    # What we render, against the schemas of a KubeRay whose program cannot be built here.
+    *(Stage(f"kuberay-{version}", ("env", f"{KUBERAY}={version}", *_pytest(*_SCHEMAS)), 1.0) for version in LATER),
+)
+"""Stages of other versions of Kubernetes and KubeRay; only those that are named run."""

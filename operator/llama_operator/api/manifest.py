@@ -19,7 +19,7 @@ from llama_operator.api.rules import RULES, Rule
 from llama_operator.api.v1alpha1.common import LETTER_OR_DIGIT
 from llama_operator.api.v1alpha1.licenseacceptance import LicenseAcceptance
 from llama_operator.api.v1alpha1.licensepolicy import LicensePolicy
-from llama_operator.api.v1alpha1.llamadeployment import LlamaDeployment, LlamaDeploymentSpec
+from llama_operator.api.v1alpha1.llamadeployment import LlamaDeployment
 from llama_operator.api.v1alpha1.llamamodel import LlamaModel
 from llama_operator.errors import FieldProblem, InvalidManifestError, NotUnderstoodError
 
@@ -85,16 +85,23 @@ def parse_live(model: type[T], obj: Mapping[str, Any]) -> T:
     stays with the object, as `LlamaDeployment.beyond`.
 
     Raises:
-        NotUnderstoodError: If a value is none that this version knows: the definitions are of a newer one.
+        NotUnderstoodError: If a value is none that this version knows, or a rule is broken by an object with fields that it
+            does not know: the definitions are of a newer version, which has checked the object by its own rules.
         InvalidManifestError: If a rule is broken.
     """
     try:
         parsed = model.model_validate_json(json.dumps(obj), extra="ignore")
     except ValidationError:
         parsed = _without_unreadable_status(model, obj)
+    beyond = unknown_fields(type(parsed), {"spec": obj.get("spec")}).get("spec", {})
     if isinstance(parsed, LlamaDeployment):
-        parsed.keep_beyond(unknown_fields(LlamaDeploymentSpec, obj["spec"]))
-    return _obeying(parsed, obj)
+        parsed.keep_beyond(beyond)
+    try:
+        return _obeying(parsed, obj)
+    except InvalidManifestError as error:
+        if beyond:
+            raise NotUnderstoodError(error.subject, error.problems) from error
+        raise
 
 
 def unknown_fields(model: type[BaseModel], values: Mapping[str, Any]) -> dict[str, Any]:

@@ -76,6 +76,12 @@ def test_a_broken_rule_is_no_matter_of_versions():
     assert not isinstance(raised.value, NotUnderstoodError)
 
 
+def test_a_rule_that_a_newer_version_may_have_loosened_is_none_of_this_one():
+    spec = {"model": {"name": "llama-3.1-8b"}, "parallelism": {"mode": "Auto", "tensor": 2, "search": "Wide"}}
+    with pytest.raises(NotUnderstoodError, match=r"spec\.parallelism"):
+        parse_live(LlamaDeployment, obj(spec))
+
+
 GOOD = {
     "type": "Ready",
     "status": "True",
