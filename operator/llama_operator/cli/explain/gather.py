@@ -15,7 +15,7 @@ from llama_operator.cli.shared import world
 from llama_operator.cli.shared.connection import Connection, Unknown, list_facts, read_if_possible
 from llama_operator.cli.shared.output import moment
 from llama_operator.decide.observed import Observed
-from llama_operator.errors import FieldProblem, InvalidManifestError
+from llama_operator.errors import FieldProblem, InvalidManifestError, NotUnderstoodError
 from llama_operator.kube import kinds
 from llama_operator.kube.port import Cluster, Object
 from llama_operator.observe import capacity
@@ -68,9 +68,14 @@ def _seen(facts: Facts, observed: Observed) -> Facts:
     )
 
 
+_UPGRADE = "if the CRDs are of a newer version, upgrade kubectl-llama and the operator to it"
+
+
 def _parsed(live: Object) -> tuple[LlamaDeployment | None, tuple[FieldProblem, ...]]:
     try:
         return parse_live(LlamaDeployment, live), ()
+    except NotUnderstoodError as error:
+        return None, tuple(replace(problem, allowed=f"{problem.allowed}; {_UPGRADE}") for problem in error.problems)
     except InvalidManifestError as error:
         return None, error.problems
 

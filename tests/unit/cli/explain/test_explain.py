@@ -155,3 +155,13 @@ def test_explain_says_that_a_kind_is_missing_only_if_the_server_says_so(world, s
     check = checks(world.json("explain", "chat")[1])["cluster"]
     assert check["state"] == state
     assert words in check["evidence"]
+
+
+def test_a_spec_of_newer_definitions_is_told_with_what_to_upgrade(world, serving_facts):
+    _, _, spec = serving_facts
+    asyncio.run(world.serving(spec=spec | {"scaling": {"mode": "Predictive"}, "observability": {"traces": "On"}}))
+    check = checks(world.json("explain", "chat")[1])["object"]
+    assert check["state"] == "Failed"
+    assert 'spec.scaling.mode: "Predictive"' in check["evidence"]
+    assert "upgrade kubectl-llama and the operator" in check["evidence"]
+    assert "observability" not in check["evidence"], "a field that is not known is no mistake"
