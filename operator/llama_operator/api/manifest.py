@@ -6,6 +6,7 @@ answer with an object or with *all* problems.
 """
 
 import difflib
+import functools
 import json
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any, TypeAlias, TypeVar, get_args
@@ -106,16 +107,23 @@ def parse_live(model: type[T], obj: Mapping[str, Any]) -> T:
 
 def unknown_fields(model: type[BaseModel], values: Mapping[str, Any]) -> dict[str, Any]:
     """Return what `values` has beyond the fields of `model`, nested as there. Lists are not looked into."""
-    fields = {info.alias or name: info for name, info in model.model_fields.items()}
-    unknown: dict[str, Any] = {}
+    fields, unknown = _models_below(model), {}
     for key, value in values.items():
         if key not in fields:
             unknown[key] = value
             continue
-        nested = _models_of(fields[key].annotation) if isinstance(value, Mapping) else ()
-        if nested and (below := unknown_fields(nested[0], value)):
+        nested = fields[key]
+        if nested is not None and isinstance(value, Mapping) and (below := unknown_fields(nested, value)):
             unknown[key] = below
     return unknown
+
+
+@functools.cache
+def _models_below(model: type[BaseModel]) -> Mapping[str, type[BaseModel] | None]:
+    """API names of the fields of `model`, each with the model that it holds; None for a plain value."""
+    return {
+        info.alias or name: next(iter(_models_of(info.annotation)), None) for name, info in model.model_fields.items()
+    }
 
 
 def _obeying(parsed: T, obj: Mapping[str, Any]) -> T:
