@@ -342,6 +342,12 @@ async def test_a_policy_that_is_not_understood_stops_nothing_and_starts_nothing(
     assert await world.names(kinds.RAY_SERVICE) == [name]
 
 
+async def test_what_the_license_refuses_is_told_although_a_policy_is_not_understood(world):
+    await world.user.apply(POLICY | {"spec": {"unlistedTiers": "AskFirst"}})
+    status = await world.reconcile(await world.apply_sample(LICENSED))
+    assert condition(status, "LicenseAccepted").reason == Reason.ACCEPTANCE_NOT_FOUND
+
+
 async def test_a_license_ends_although_a_policy_is_not_understood(world):
     ref, _ = await licensed(world)
     await world.user.apply(POLICY | {"spec": {"unlistedTiers": "AskFirst"}})

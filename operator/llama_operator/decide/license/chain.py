@@ -86,7 +86,7 @@ def judge(case: LicenseInput, chain: Sequence[Check] = CHAIN) -> LicenseVerdict:
     ran = [(check, *_run(check, case)) for check in chain]
     denials = tuple(_denial(check, refusal) for check, _, refusal in ran if refusal is not None)
     outcomes = tuple(outcome for _, outcome, _ in ran)
-    unclear = case.not_understood if denials else ()
+    unclear = _unclear(case, denials)
     reason, message = not_understood(unclear) if unclear else _headline(case, denials)
     return LicenseVerdict(
         allowed=not denials,
@@ -100,6 +100,12 @@ def judge(case: LicenseInput, chain: Sequence[Check] = CHAIN) -> LicenseVerdict:
         # A record that is not understood may well hold. No license ends by it.
         drain=not any(record.kind == "LicenseAcceptance" for record in unclear) and _drains(case, denials),
     )
+
+
+def _unclear(case: LicenseInput, denials: Sequence[Denial]) -> tuple[UnreadRecord, ...]:
+    """Records by which alone the chain may refuse: house policy comes last, and a refusal before it stands."""
+    by_house = bool(denials) and all(denial.origin == "HousePolicy" for denial in denials)
+    return tuple(record for record in case.not_understood if denials and (by_house or record.kind != "LicensePolicy"))
 
 
 def not_understood(records: Sequence[UnreadRecord]) -> tuple[Reason, str]:
