@@ -244,8 +244,16 @@ def _ensure_edition(target: Path, groups: Sequence[str]) -> None:
             if name in _OF_EDITION:
                 _compile(target, name, _kubernetes(name), EDITION_MODULES / edition(), _stamp(version))
             else:
-                (target / name).parent.mkdir(parents=True, exist_ok=True)
-                (target / name).symlink_to(_main_folder() / name)
+                _take(_main_folder() / name, target / name)
+
+
+def _take(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if source.is_dir():
+        # kubectl does not look into a folder that is a link.
+        shutil.copytree(source, target)
+    else:
+        target.symlink_to(source)
 
 
 def _build(target: Path, group: Group, names: Sequence[str]) -> None:
