@@ -125,7 +125,7 @@ def test_newer_definitions_under_the_running_operator(eventually, user, served, 
     plane.apply(policy | {"spec": {"unlistedTiers": "AskFirst"}})
     assert "unlistedTiers" in told(eventually, user, "LicenseAccepted", "NotUnderstood")["message"]
     eventually(
-        lambda: "NotUnderstood" in json.dumps(plane.read("licensepolicy", "of-a-newer-version").get("status", {})),
+        lambda: "NotUnderstood" in json.dumps(plane.api.find("licensepolicy", "of-a-newer-version").get("status", {})),
         "the policy says so itself",
     )
     plane.kubectl("delete", "licensepolicy", "of-a-newer-version")
