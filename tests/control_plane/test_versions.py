@@ -21,34 +21,32 @@ def crd(plural):
 
 
 def with_field(schema, path, field):
-    """Add a field to a schema; where a field around it has a default, the new one's is part of that."""
+    """Add a field that is required and has a default: it is part of the defaults of all that are around it."""
     *above, last = path.split(".")
-    for name in above:
+    for depth, name in enumerate(above):
         schema = schema["properties"][name]
+        default = schema.get("default")
+        for below in above[depth + 1 :]:
+            default = default[below] if default is not None else None
+        if default is not None:
+            default[last] = field["default"]
     schema["properties"][last] = field
-    if "required" in field.get("x-test", ()):
-        schema.setdefault("required", []).append(last)
-    field.pop("x-test", None)
+    schema.setdefault("required", []).append(last)
 
 
 def newer(plural):
     """The definition as a version to come may have it: new fields with defaults at every depth, and new values."""
     changed = copy.deepcopy(crd(plural))
     schema = changed["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
-    switch = {"type": "string", "enum": ["On", "Off"], "default": "Off"}
-    section = {"type": "object", "default": {"traces": "Off"}, "properties": {"traces": switch}, "required": ["traces"]}
-    with_field(schema, "spec.observability", copy.deepcopy(section))
-    with_field(schema, "status.gateway", {"type": "string"})
+    spec = schema["properties"]["spec"]["properties"]
+    schema["properties"]["status"]["properties"]["gateway"] = {"type": "string"}
+    spec["observability"] = {"type": "object", "default": {}, "properties": {}}
+    with_field(schema, "spec.observability.traces", {"type": "string", "enum": ["On", "Off"], "default": "Off"})
     if plural == "llamadeployments":
-        spec = schema["properties"]["spec"]["properties"]
+        with_field(schema, "spec.engine.arguments.guidedDecoding", {"type": "string", "default": "auto"})
         spec["scaling"]["properties"]["mode"]["enum"].append("Predictive")
-        engine = spec["engine"]
-        field = {"type": "string", "default": "auto"}
-        with_field(schema, "spec.engine.arguments.guidedDecoding", field | {"x-test": ["required"]})
-        engine["properties"]["arguments"]["default"]["guidedDecoding"] = "auto"
-        engine["default"]["arguments"]["guidedDecoding"] = "auto"
     if plural == "licensepolicies":
-        schema["properties"]["spec"]["properties"]["unlistedTiers"]["enum"].append("AskFirst")
+        spec["unlistedTiers"]["enum"].append("AskFirst")
     return changed
 
 
