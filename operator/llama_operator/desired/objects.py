@@ -98,7 +98,9 @@ def _keep_up(observed: Observed, decision: Decision, settings: Settings, asking:
     if upkeep is None:
         return asking
     records = {record.name: _without_rollout(record, observed, decision) for record in observed.revisions}
-    running = _running(observed, decision, records, upkeep.run)
+    # Without live settings (a record of an older operator) only those of the spec are known, and it has a problem.
+    known = {name: record for name, record in records.items() if record.live is not None}
+    running = _running(observed, decision, known, upkeep.run)
     ended = () if decision.ending is None else decision.ending.remove
     return Desired(
         steps=(

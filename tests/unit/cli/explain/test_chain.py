@@ -263,6 +263,21 @@ def test_every_reason_that_does_not_pass_by_waiting_has_a_cure():
     assert set(cures()) == set(Reason) - pass_by_themselves
 
 
+@pytest.mark.parametrize(("status", "told"), [("False", [State.WARNING]), ("True", [])])
+def test_a_fight_over_an_object_is_a_warning_with_a_cure(happy, status, told):
+    said = Condition(
+        type=ConditionType.OBJECTS_KEPT,
+        status=ConditionStatus(status),
+        reason=Reason.CHANGED_BY_OTHERS,
+        observed_generation=1,
+        last_transition_time=happy.now,
+        message="Service chat was changed (spec.selector) by argocd-controller",
+    )
+    checks = [check for check in chain(with_status(happy, conditions=(said,))) if check.name == "objects"]
+    assert [check.state for check in checks] == told
+    assert all("LlamaDeployment" in check.unblock for check in checks)
+
+
 @pytest.mark.parametrize("reason", sorted(cures()))
 def test_every_cure_can_be_told(happy, reason):
     check = found(with_condition(happy, ConditionType.PLANNED, "False", reason), "plan")
