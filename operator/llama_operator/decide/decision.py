@@ -219,7 +219,9 @@ def _with_rollout(decision: Decision, observed: Observed) -> Decision:
 
 def _kept(decision: Decision, observed: Observed) -> Decision:
     """Without a rollout what serves is kept; but a person who wants no hardware held gets it freed in any case."""
-    return replace(decision, upkeep=keep_up(observed, _barred(decision)), stopped=_stopped(observed))
+    going = observed.deployment.metadata.deletion_timestamp is not None
+    upkeep = keep_up(observed, _barred(decision))
+    return replace(decision, upkeep=upkeep, stopped=_stopped(observed) and not going)
 
 
 def _barred(decision: Decision) -> Barred:

@@ -102,6 +102,8 @@ def _keep_up(observed: Observed, decision: Decision, settings: Settings, asking:
     known = {name: record for name, record in records.items() if record.live is not None}
     running = _running(observed, decision, known, upkeep.run)
     ended = () if decision.ending is None else decision.ending.remove
+    if not upkeep.makes:
+        return _end(observed, decision, records)
     return Desired(
         steps=(
             (
@@ -113,6 +115,21 @@ def _keep_up(observed: Observed, decision: Decision, settings: Settings, asking:
         ),
         bounds=_bounds(observed, running),
         delete=(*(_ray_service(service) for service in (*upkeep.obsolete, *ended)), *asking.delete),
+    )
+
+
+def _end(observed: Observed, decision: Decision, records: Mapping[str, RevisionFacts]) -> Desired:
+    """Of a deployment that is being deleted, only what an ended license asks for: its children go, and none comes back."""
+    ending = decision.ending
+    if ending is None:
+        return Desired()
+    changed = [
+        record for name, record in records.items() if name not in observed.lost and record != observed.pinned(name)
+    ]
+    service = () if observed.traffic is None else _service(observed, decision)
+    return Desired(
+        steps=((*(revision.build(observed, record) for record in changed), *service),),
+        delete=tuple(_ray_service(gone) for gone in ending.remove),
     )
 
 

@@ -23,6 +23,7 @@ class Upkeep:
         run: Revisions whose RayService is kept, or made again from their record.
         obsolete: RayServices to delete now.
         next_check: Seconds until more of them end; None if only an event matters.
+        makes: Whether what is gone is made again; not for a deployment that is being deleted.
     """
 
     traffic: str
@@ -30,6 +31,7 @@ class Upkeep:
     run: tuple[str, ...] = ()
     obsolete: tuple[RayServiceFacts, ...] = ()
     next_check: float | None = None
+    makes: bool = True
 
 
 def keep_up(observed: Observed, barred: Barred) -> Upkeep | None:
@@ -44,6 +46,8 @@ def keep_up(observed: Observed, barred: Barred) -> Upkeep | None:
     here = {service.name: service for service in observed.ray_services if not service.leaving}
     holder = _holder(observed, here, barred)
     since = _since(observed, holder)
+    if observed.deployment.metadata.deletion_timestamp is not None:
+        return Upkeep(holder, since, makes=False)
     left = {name: _seconds_left(observed, service, since) for name, service in here.items() if name != holder}
     over = [name for name, seconds in left.items() if seconds <= 0 and name not in barred.ended and holder in here]
     waits = {name: seconds for name, seconds in left.items() if seconds > 0 and name not in barred.ended}
