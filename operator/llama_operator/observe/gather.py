@@ -141,7 +141,7 @@ class Observer:
         # A Service of somebody else by that name says nothing about this deployment, and is not asked.
         traffic = children.traffic_facts(service, ref.name)
         read_now, unread = children.revisions(pinned)
-        named = {"" if traffic is None else traffic.revision, revision_of(observed.deployment).name}
+        named = {"" if traffic is None else traffic.revision, revision_of(observed.deployment, read_now).name}
         services = (*services, *await self._unlabeled(services, (*read_now, *self.remembered), observed.deployment))
         lost = self._lost((*read_now, *unread), named | {item["metadata"]["name"] for item in services})
         revisions = (*read_now, *lost)

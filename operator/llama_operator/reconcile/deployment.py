@@ -161,21 +161,22 @@ async def _refuse(ports: Ports, ref: Ref, error: InvalidManifestError, observer:
 async def _only_ends(
     ports: Ports, ref: Ref, observed: Observed, problem: Problem, status: LlamaDeploymentStatus | None
 ) -> float | None:
-    """Act only on licenses that have ended: the spec cannot be read, or the deployment is going.
+    """Start nothing: the spec cannot be read, so what serves is kept; or the deployment is going, and only licenses end.
 
-    One that is deleted goes on serving while something else holds it: its children follow only when it is gone.
+    One that is deleted goes on serving while something else holds it: its children follow only when it is gone, and nothing
+    makes them again.
 
     Returns:
         Seconds until the next step; None if only an event matters.
     """
-    observed = _aged(ports, ref, observed)
+    observed, repairs = _aged(ports, ref, observed), ports.repairs.of(ref)
     decision = decide_ends(observed, ports.catalog, problem)
     await ports.evidence.append(observed, decision)
-    await write(ports.cluster, ref.namespace, objects.build(observed, decision, ports.settings), ports.repairs.of(ref))
+    await write(ports.cluster, ref.namespace, objects.build(observed, decision, ports.settings), repairs)
     regarding = {"apiVersion": API_VERSION, "kind": observed.deployment.kind}
     address = {"name": ref.name, "namespace": ref.namespace, "uid": observed.deployment.metadata.uid}
     told = status or LlamaDeploymentStatus()
-    for facts in events(observed, decision, told, told):
+    for facts in (*repair_events(repairs.news()), *events(observed, decision, told, told)):
         await ports.events.record(regarding | {"metadata": address}, facts)
     return _next_check(ports, ref, observed, decision)
 
