@@ -5,8 +5,10 @@ An object that the cache already knows, as after an own write, wakes no key.
 """
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Final, Protocol
 
+from llama_operator.api import paths, readings
 from llama_operator.api.meta import LABEL_DEPLOYMENT
 from llama_operator.catalog import Catalog
 from llama_operator.handlers.watched import RECORDS, Concerns, Watched
@@ -14,6 +16,7 @@ from llama_operator.kube import kinds
 from llama_operator.kube.cache.objects import ObjectCache
 from llama_operator.kube.port import Kind, Object, Ref
 from llama_operator.observe.capacity import node_facts
+from llama_operator.observe.unreadable import Unreadable
 from llama_operator.work.queue import Priority
 
 _CROWD_SECONDS: Final = 1.0
@@ -37,6 +40,7 @@ class Dispatcher:
         catalog: Tells what a node offers.
         later: Calls a function after some seconds.
         count: Counts an event by its kind.
+        unreadable: Takes objects that cannot be read.
     """
 
     def __init__(
@@ -47,12 +51,14 @@ class Dispatcher:
         catalog: Catalog,
         later: Callable[[float, Callable[[], None]], object],
         count: Callable[[Kind], None] = lambda _: None,
+        unreadable: Unreadable | None = None,
     ) -> None:
         self._cache = cache
         self._enqueue = enqueue
         self._catalog = catalog
         self._later = later
         self._count = count
+        self._unreadable = unreadable or Unreadable()
         self._crowd = False
         self._named: set[Ref] = set()
         """Acceptances that deployments of the current crowd name."""
@@ -60,7 +66,9 @@ class Dispatcher:
     def changed(self, watched: Watched, obj: Object) -> None:
         """Take over an object that was added or changed, or that a list named."""
         self._count(watched.kind)
-        ref = _ref(watched.kind, obj)
+        ref = self._unreadable.one(obj, partial(_ref, watched.kind))
+        if ref is None:
+            return
         before = self._cache.find(ref)
         if self._cache.put(obj):
             self._wake(watched, ref, before, obj)
@@ -68,8 +76,8 @@ class Dispatcher:
     def deleted(self, watched: Watched, obj: Object) -> None:
         """Take over the end of an object."""
         self._count(watched.kind)
-        ref = _ref(watched.kind, obj)
-        if self._cache.remove(obj):
+        ref = self._unreadable.one(obj, partial(_ref, watched.kind))
+        if ref is not None and self._cache.remove(obj):
             self._wake(watched, ref, obj, None)
 
     def enqueue_all(self) -> None:
@@ -136,7 +144,10 @@ class Dispatcher:
 
     def _node(self, before: Object | None, after: Object | None) -> None:
         """Heartbeats change nodes all the time; only what a plan would see counts."""
-        facts = [None if node is None else node_facts(node, self._catalog) for node in (before, after)]
+        facts = [
+            None if node is None else self._unreadable.one(node, partial(node_facts, catalog=self._catalog))
+            for node in (before, after)
+        ]
         if facts[0] != facts[1] and not self._crowd:
             self._crowd = True
             self._later(_CROWD_SECONDS, self._enqueue_deployments)
@@ -148,11 +159,11 @@ def _ref(kind: Kind, obj: Object) -> Ref:
 
 
 def _acceptance(deployment: Object) -> object:
-    return (deployment.get("spec", {}).get("license") or {}).get("acceptance")
+    return paths.at(deployment, "spec.license.acceptance")
 
 
 def _label(obj: Object) -> str:
-    return str((obj["metadata"].get("labels") or {}).get(LABEL_DEPLOYMENT, ""))
+    return readings.labels(obj).get(LABEL_DEPLOYMENT, "")
 
 
 def _priority(before: Object | None, after: Object | None) -> Priority:

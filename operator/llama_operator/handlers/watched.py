@@ -9,6 +9,7 @@ from enum import Enum, auto
 from types import MappingProxyType
 from typing import Any, Final
 
+from llama_operator.api.readings import mapping, mappings
 from llama_operator.desired.naming import MANAGER
 from llama_operator.kube import kinds
 from llama_operator.kube.port import NO_LABELS, Kind, Object
@@ -76,14 +77,20 @@ def kept(kind: Kind, obj: Object) -> Object:
     """
     metadata = {name: value for name, value in obj["metadata"].items() if name != "managedFields"}
     if kind == kinds.LLAMA_DEPLOYMENT:
-        metadata["managedFields"] = _spec_writers(obj["metadata"].get("managedFields") or ())
+        metadata["managedFields"] = _spec_writers(mappings(obj["metadata"].get("managedFields")))
     slim = obj | {"metadata": metadata}
     if kind == kinds.RAY_CLUSTER:
-        groups = (obj.get("spec") or {}).get("workerGroupSpecs") or ()
-        slim["spec"] = {"workerGroupSpecs": [{name: one[name] for name in _BOUNDS if name in one} for one in groups]}
+        groups = mapping(obj.get("spec")).get("workerGroupSpecs")
+        slim["spec"] = {
+            "workerGroupSpecs": [
+                {name: one[name] for name in _BOUNDS if name in one}
+                # What is no group keeps its place: groups are patched by their position.
+                for one in map(mapping, groups if isinstance(groups, list) else ())
+            ]
+        }
         slim.pop("status", None)
     if kind == kinds.NODE:
-        status = obj.get("status") or {}
+        status = mapping(obj.get("status"))
         slim["status"] = {name: status[name] for name in ("allocatable", "capacity") if name in status}
     return slim
 
@@ -93,5 +100,5 @@ def _spec_writers(entries: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return [
         {"manager": entry.get("manager", ""), "time": entry.get("time", ""), "fieldsV1": {"f:spec": {}}}
         for entry in entries
-        if not entry.get("subresource") and "f:spec" in (entry.get("fieldsV1") or {})
+        if not entry.get("subresource") and "f:spec" in mapping(entry.get("fieldsV1"))
     ]

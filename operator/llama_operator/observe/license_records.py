@@ -1,39 +1,45 @@
 """Reads what license decisions rest on. Called by `observe.gather`, and for the status of the records themselves."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import TypeVar
 
-from llama_operator.api.manifest import parse_as
-from llama_operator.api.meta import ApiModel, ObjectMeta
+from llama_operator.api.manifest import AnyResource
+from llama_operator.api.meta import ObjectMeta
 from llama_operator.api.v1alpha1.licenseacceptance import LicenseAcceptance
 from llama_operator.api.v1alpha1.licensepolicy import LicensePolicy, LicensePolicySpec
 from llama_operator.api.v1alpha1.llamamodel import LlamaModel
-from llama_operator.errors import InvalidManifestError
 from llama_operator.kube import kinds
 from llama_operator.kube.port import Cluster, Kind, NotFoundError, Object
+from llama_operator.observe.live import parsed
+from llama_operator.observe.unreadable import Unreadable
 
-_T = TypeVar("_T", bound=ApiModel)
+_T = TypeVar("_T", bound=AnyResource)
 
 
-async def acceptances_of(cluster: Cluster) -> tuple[LicenseAcceptance, ...]:
-    """LicenseAcceptances that exist. One that breaks its schema accepts nothing: the chain says that it does not exist."""
+async def acceptances_of(cluster: Cluster, unreadable: Unreadable) -> tuple[LicenseAcceptance, ...]:
+    """LicenseAcceptances that exist. One that cannot be read accepts nothing: the chain says that it does not exist."""
     items = await _items(cluster, kinds.LICENSE_ACCEPTANCE)
-    return tuple(parsed for item in items if (parsed := _parsed(LicenseAcceptance, item)) is not None)
+    return unreadable.all(items, _reading(LicenseAcceptance))
 
 
-async def models_of(cluster: Cluster) -> tuple[LlamaModel, ...]:
-    """LlamaModels that exist. One that breaks its schema adds nothing."""
-    items = await _items(cluster, kinds.LLAMA_MODEL)
-    return tuple(parsed for item in items if (parsed := _parsed(LlamaModel, item)) is not None)
+async def models_of(cluster: Cluster, unreadable: Unreadable) -> tuple[LlamaModel, ...]:
+    """LlamaModels that exist. One that cannot be read adds nothing."""
+    return unreadable.all(await _items(cluster, kinds.LLAMA_MODEL), _reading(LlamaModel))
 
 
-async def policies_of(cluster: Cluster) -> tuple[LicensePolicy, ...]:
-    """LicensePolicies that exist. One that breaks its schema allows nothing: it lists no tier."""
-    items = await _items(cluster, kinds.LICENSE_POLICY)
+async def policies_of(cluster: Cluster, unreadable: Unreadable) -> tuple[LicensePolicy, ...]:
+    """LicensePolicies that exist. One that cannot be read allows nothing: it lists no tier."""
+    reading = _reading(LicensePolicy)
     return tuple(
-        _parsed(LicensePolicy, item)
+        unreadable.one(item, reading)
         or LicensePolicy(metadata=ObjectMeta(name=item["metadata"]["name"]), spec=LicensePolicySpec())
-        for item in items
+        for item in await _items(cluster, kinds.LICENSE_POLICY)
     )
+
+
+def _reading(model: type[_T]) -> Callable[[Object], _T]:
+    return partial(parsed, model)
 
 
 async def _items(cluster: Cluster, kind: Kind) -> tuple[Object, ...]:
@@ -42,10 +48,3 @@ async def _items(cluster: Cluster, kind: Kind) -> tuple[Object, ...]:
     except NotFoundError:
         # The kind is not installed: there are no such records.
         return ()
-
-
-def _parsed(model: type[_T], obj: Object) -> _T | None:
-    try:
-        return parse_as(model, obj)
-    except InvalidManifestError:
-        return None

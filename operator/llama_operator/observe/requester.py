@@ -1,5 +1,6 @@
 """Who asks for a deployment: read from its metadata, for the evidence of license decisions. Pure; called by `gather`."""
 
+from llama_operator.api import readings
 from llama_operator.api.meta import GROUP
 from llama_operator.decide.observed import Requester
 from llama_operator.kube.port import Object
@@ -10,14 +11,13 @@ ANNOTATION_REQUESTED_BY = f"{GROUP}/requested-by"
 
 def requester(live: Object) -> Requester:
     """Who last wrote the spec of `live`."""
-    metadata = live["metadata"]
     writers = [
         entry
-        for entry in metadata.get("managedFields") or ()
-        if not entry.get("subresource") and "f:spec" in (entry.get("fieldsV1") or {})
+        for entry in readings.mappings(live["metadata"].get("managedFields"))
+        if not entry.get("subresource") and "f:spec" in readings.mapping(entry.get("fieldsV1"))
     ]
-    latest: Object = max(writers, key=lambda entry: str(entry.get("time") or ""), default={})
+    latest = max(writers, key=lambda entry: str(entry.get("time") or ""), default={})
     return Requester(
-        user=str((metadata.get("annotations") or {}).get(ANNOTATION_REQUESTED_BY, "")),
+        user=readings.annotations(live).get(ANNOTATION_REQUESTED_BY, ""),
         manager=str(latest.get("manager") or ""),
     )

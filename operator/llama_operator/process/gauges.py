@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from llama_operator.api import paths, readings
 from llama_operator.api.reasons import ConditionType
 from llama_operator.handlers.watched import WATCHED
 from llama_operator.kube import kinds
@@ -40,7 +41,7 @@ def observe(metrics: Metrics, controller: Controller, leadership: Leadership, ca
 def _deployments(cache: ObjectCache) -> numbers.Readings:
     by_ready = {"True": 0, "False": 0, "Unknown": 0}
     for deployment in cache.list(kinds.LLAMA_DEPLOYMENT):
-        conditions = (deployment.get("status") or {}).get("conditions") or ()
-        ready = next((each["status"] for each in conditions if each["type"] == ConditionType.READY), "Unknown")
-        by_ready[ready] += 1
+        conditions = readings.mappings(paths.at(deployment, "status.conditions"))
+        ready = next((each.get("status") for each in conditions if each.get("type") == ConditionType.READY), None)
+        by_ready[ready if ready in by_ready else "Unknown"] += 1
     return [({"ready": status}, count) for status, count in by_ready.items()]

@@ -35,7 +35,9 @@ async def run_pass(ports: Ports, ref: Ref) -> float | None:
     written: set[Kind] = set()
     _WRITTEN.set(written)
     if ref.kind != kinds.LLAMA_DEPLOYMENT:
-        return await reconcile_record(ports.cluster, ref, catalog=ports.catalog, now=ports.now)
+        return await reconcile_record(
+            ports.cluster, ref, catalog=ports.catalog, now=ports.now, unreadable=ports.unreadable
+        )
     next_check = (await reconcile(ports, ref)).next_check
     if not written:
         return next_check

@@ -12,6 +12,7 @@ from llama_operator.decide.platform import Platform
 from llama_operator.evidence.log import DecisionLog, NoDecisionLog
 from llama_operator.kube.port import Cluster, Object
 from llama_operator.observe.serving import ServingReader
+from llama_operator.observe.unreadable import Unreadable
 from llama_operator.status.events import EventFacts
 
 
@@ -35,6 +36,10 @@ class NoEvents:
         """Do nothing."""
 
 
+def _not_counted(stage: str, error: Exception) -> None:
+    del stage, error
+
+
 @dataclass(frozen=True, slots=True)
 class Ports:
     """The outside, as a reconcile sees it."""
@@ -52,3 +57,7 @@ class Ports:
     """Records license decisions before they take effect."""
     stage: Callable[[str], contextlib.AbstractContextManager[object]] = contextlib.nullcontext
     """Entered around each part of a pass, for measurements: observe, decide, apply, report."""
+    unreadable: Unreadable = field(default_factory=Unreadable)
+    """Takes what cannot be read, and is left out."""
+    failed: Callable[[str, Exception], None] = _not_counted
+    """Called with the part and the error when a pass failed."""

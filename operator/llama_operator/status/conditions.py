@@ -24,6 +24,9 @@ _CLUSTER_STARTS = "the Ray cluster is starting"
 _TOLD_ONLY = frozenset({ConditionType.CAPACITY_FOUND, ConditionType.PLAN_ACCURATE})
 """Conditions that Ready does not depend on: neither missing or unknown nodes nor a wrong plan make a serving model unready."""
 
+SUMS = frozenset({ConditionType.READY, ConditionType.RECONCILING, ConditionType.STALLED})
+"""Conditions that follow from the others."""
+
 
 def findings(observed: Observed, decision: Decision, failure: str | None) -> tuple[Finding, ...]:
     """All conditions, in order; the last three follow from the others.
@@ -39,17 +42,28 @@ def findings(observed: Observed, decision: Decision, failure: str | None) -> tup
 
 def invalid(text: str) -> tuple[Finding, ...]:
     """All conditions of a spec that cannot be read; `text` says why."""
-    derived = {ConditionType.READY, ConditionType.RECONCILING, ConditionType.STALLED}
     unknown = (
         Finding(kind, _UNKNOWN, Reason.WAITING, "the spec has to become valid first")
         for kind in ConditionType
-        if kind not in derived
+        if kind not in SUMS
     )
     return (
         *unknown,
         Finding(ConditionType.READY, _FALSE, Reason.INVALID_SPEC, text),
         Finding(ConditionType.RECONCILING, _FALSE, Reason.SETTLED),
         Finding(ConditionType.STALLED, _TRUE, Reason.BLOCKED, text),
+    )
+
+
+def failed(text: str) -> tuple[Finding, ...]:
+    """What is known after a pass that failed before it had found out anything; `text` says why."""
+    waiting = "the operator has to look without a failure first"
+    parts = tuple(Finding(kind, _UNKNOWN, Reason.WAITING, waiting) for kind in ConditionType if kind not in SUMS)
+    return (
+        *parts,
+        Finding(ConditionType.READY, _UNKNOWN, Reason.INTERNAL_ERROR, text),
+        Finding(ConditionType.RECONCILING, _TRUE, Reason.PROGRESSING, text),
+        Finding(ConditionType.STALLED, _FALSE, Reason.PROGRESSING),
     )
 
 
@@ -248,7 +262,7 @@ def _sum(parts: tuple[Finding, ...], decision: Decision, failure: str | None) ->
     ready = _ready(parts, decision, failure)
     given_up = decision.rollout is not None and decision.rollout.given_up is not None and not decision.stopped
     blocked = (decision.problem is not None or given_up) and failure is None
-    idle = blocked or decision.stopped or ready.status is _TRUE
+    idle = failure is None and (blocked or decision.stopped or ready.status is _TRUE)
     reconciling, stalled = ConditionType.RECONCILING, ConditionType.STALLED
     yield ready
     if not idle:

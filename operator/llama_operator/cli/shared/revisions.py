@@ -6,12 +6,13 @@ from llama_operator.decide.observed import RevisionFacts
 from llama_operator.kube import kinds
 from llama_operator.kube.port import Cluster
 from llama_operator.observe import children
+from llama_operator.observe.unreadable import Unreadable
 
 
 async def read(cluster: Cluster, namespace: str, deployment: str) -> tuple[RevisionFacts, ...]:
     """Read all revisions of a deployment, newest first; what this version cannot read is left out."""
     listing = await cluster.list(kinds.CONTROLLER_REVISION, namespace=namespace, labels={LABEL_DEPLOYMENT: deployment})
-    entries = [facts for item in listing.items if (facts := children.revision_facts(item)) is not None]
+    entries = Unreadable().all(listing.items, children.revision_facts)
     return tuple(sorted(entries, key=lambda entry: entry.number, reverse=True))
 
 

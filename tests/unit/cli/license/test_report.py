@@ -45,9 +45,22 @@ def revision(number, name, chosen, **annotations):
         "data": {
             "inputs": {"model": {"name": "llama-3.3-70b-instruct", "precision": "FP8"}},
             "plan": {"chosen": chosen},
-            "serveConfig": {"applications": [{"args": {"source": source}}]},
+            "serveConfig": {
+                "applications": [
+                    {
+                        "args": {"source": source, "engine": {"max_model_len": 8192}},
+                        "deployments": [{"autoscaling_config": {"min_replicas": 1}}],
+                    }
+                ]
+            },
             "cluster": {
-                "workerGroupSpecs": [{"template": {"spec": {"containers": [{"image": "registry/serving:1"}]}}}]
+                "headGroupSpec": {"template": {}},
+                "workerGroupSpecs": [
+                    {
+                        "groupName": "h100-80gb",
+                        "template": {"spec": {"containers": [{"image": "registry/serving:1"}]}},
+                    }
+                ],
             },
         },
     }
