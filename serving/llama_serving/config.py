@@ -47,6 +47,9 @@ LICENSE_FILES_MISSING = "LicenseFilesMissing"
 CHECKPOINT_REFUSED = "CheckpointRefused"
 """First word of the message of an engine that does not start because the model's folder is not what was declared."""
 
+MOST_NAME_CHARACTERS = 128
+"""Longest name of a model on the endpoint."""
+
 LEAST_ENGINE_VERSION = "0.32.0"
 """Oldest vLLM whose replicas count as ready: the checks of model folders rest on what it loads and how."""
 
@@ -240,7 +243,7 @@ class DeclaredContents(Frozen):
 class ServingConfig(Frozen):
     """`applications[].args`: one model, one engine shape."""
 
-    model_id: str = Field(min_length=1, max_length=128)
+    model_id: str = Field(min_length=1, max_length=MOST_NAME_CHARACTERS)
     """Name in `/v1/models` and in requests."""
     source: ModelSource
     engine: EngineSettings

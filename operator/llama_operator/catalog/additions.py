@@ -8,6 +8,8 @@ that names and shapes imply.
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from pydantic import ValidationError
+
 from llama_operator.api.v1alpha1.llamamodel import (
     ArchitectureFingerprint,
     DerivationKind,
@@ -15,7 +17,7 @@ from llama_operator.api.v1alpha1.llamamodel import (
     LlamaModel,
     LlamaModelSpec,
 )
-from llama_operator.catalog import formulas
+from llama_operator.catalog import formulas, plausible
 from llama_operator.catalog.ancestry import Above, Ancestry
 from llama_operator.catalog.models import Architecture, Model, Variant, WeightFile
 from llama_operator.catalog.registry import Catalog, UnknownLicenseError
@@ -76,10 +78,15 @@ class Additions:
         if isinstance(families, Unusable):
             return families
         base = next((ancestor for kind, ancestor in ancestors if kind is not DerivationKind.TRAINING_OUTPUT), None)
-        shape = _architecture(spec.architecture_fingerprint, base)
-        if isinstance(shape, Unusable):
-            return shape
-        return _entry(model.metadata.name, spec, shape, families, ancestors, base)
+        try:
+            shape = _architecture(spec.architecture_fingerprint, base)
+            if isinstance(shape, Unusable):
+                return shape
+            if wrong := _wrong(spec, shape, base):
+                return Unusable(wrong)
+            return _entry(model.metadata.name, spec, shape, families, ancestors, base)
+        except ValidationError as error:
+            return Unusable(plausible.explained(error, spec.architecture_fingerprint.model_fields_set))
 
     def _unknown(self, ancestor: str) -> Unusable:
         near = ", ".join(self._catalog.nearest(ancestor))
@@ -97,6 +104,13 @@ class Additions:
         inherited = (family for ancestor in ancestors for family in ancestor.license_families)
         families = tuple(dict.fromkeys((*spec.license_families, *inherited)))
         return families or Unusable("neither spec.lineage nor spec.licenseFamilies says its license", lineage=True)
+
+
+def _wrong(spec: LlamaModelSpec, shape: Architecture, base: Model | None) -> str:
+    """Why no model can be as declared; empty if one can."""
+    wrong = plausible.wrong_shape(shape, base.id if base else "")
+    size = spec.weights.size_bytes
+    return wrong or ("" if size is None else plausible.wrong_size(shape, spec.weights.precision.value, size))
 
 
 def _circle(_: str, path: str) -> Unusable:
