@@ -1,6 +1,7 @@
 """What /metrics shows of the process: read when it is asked for. Called by `process.operator` once, at the start."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 from llama_operator.api import paths, readings
 from llama_operator.api.reasons import ConditionType
@@ -34,14 +35,15 @@ def observe(metrics: Metrics, controller: Controller, leadership: Leadership, ca
     metrics.observe(numbers.QUEUE_FAILING, read(lambda: controller.failing))
     metrics.observe(numbers.LEADER, read(lambda: int(leadership.seconds_left() > 0)))
     metrics.observe(numbers.CACHED, cached)
-    metrics.observe(numbers.DEPLOYMENTS, lambda: _deployments(cache))
+    metrics.observe(numbers.DEPLOYMENTS, lambda: by_ready(cache.list(kinds.LLAMA_DEPLOYMENT)))
     metrics.observe(numbers.PLAN_RATIO, lambda: numbers.plan_ratios(cache.list(kinds.LLAMA_DEPLOYMENT)))
 
 
-def _deployments(cache: ObjectCache) -> numbers.Readings:
-    by_ready = {"True": 0, "False": 0, "Unknown": 0}
-    for deployment in cache.list(kinds.LLAMA_DEPLOYMENT):
+def by_ready(deployments: Iterable[Mapping[str, Any]]) -> numbers.Readings:
+    """Count LlamaDeployments by the status of their condition Ready; one that cannot be read is Unknown."""
+    counts = {"True": 0, "False": 0, "Unknown": 0}
+    for deployment in deployments:
         conditions = readings.mappings(paths.at(deployment, "status.conditions"))
         ready = next((each.get("status") for each in conditions if each.get("type") == ConditionType.READY), None)
-        by_ready[ready if ready in by_ready else "Unknown"] += 1
-    return [({"ready": status}, count) for status, count in by_ready.items()]
+        counts[ready if isinstance(ready, str) and ready in counts else "Unknown"] += 1
+    return [({"ready": status}, count) for status, count in counts.items()]

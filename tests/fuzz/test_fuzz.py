@@ -1,0 +1,46 @@
+"""Drawn worlds, specs and things that happen, through the whole reconcile: after every pass everything that must hold, holds.
+
+500 cases with fixed seeds in `make test`; `make fuzz N=20000 SEED=7` runs as many as wanted, in batches with seeds of their own.
+A batch that fails prints the command that repeats it. support/fuzzing has what is drawn and what must hold.
+"""
+
+import os
+import time
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, note, seed, settings
+from hypothesis import strategies as st
+
+from support.fuzzing.cases import run_case
+
+BATCH = 100
+CASES = int(os.environ.get("LLAMA_OPERATOR_FUZZ_CASES") or 500)
+FIRST = int(os.environ.get("LLAMA_OPERATOR_FUZZ_SEED") or 0)
+ASKED = "LLAMA_OPERATOR_FUZZ_CASES" in os.environ
+STARTED = time.monotonic()
+
+
+@pytest.mark.parametrize("batch", range(FIRST, FIRST + -(-CASES // BATCH)))
+def test_nothing_that_is_read_stops_or_misleads_a_pass(batch, capsys):
+    @seed(batch)
+    @settings(
+        max_examples=min(BATCH, CASES),
+        database=None,
+        deadline=None,
+        phases=(Phase.generate, Phase.shrink),
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(st.data())
+    def cases(data):
+        run_case(data.draw, note)
+
+    try:
+        cases()
+    except BaseException:
+        with capsys.disabled():
+            print(f"\n==> repeat it by: make fuzz SEED={batch} N={BATCH}")
+        raise
+    if ASKED:
+        done = (batch - FIRST + 1) * BATCH
+        with capsys.disabled():
+            print(f"\n==> {done} of {CASES} cases hold, seed {batch}, {time.monotonic() - STARTED:.0f} s", flush=True)
