@@ -36,9 +36,10 @@ def test_nothing_that_is_read_stops_or_misleads_a_pass(batch, capsys):
 
     try:
         cases()
-    except BaseException:
+    except BaseException as error:
         with capsys.disabled():
-            print(f"\n==> repeat it by: make fuzz SEED={batch} N={BATCH}")
+            print(f"\n==> {type(error).__name__}: {str(error)[:500]}")
+            print(f"==> repeat it by: make fuzz SEED={batch} N={BATCH}", flush=True)
         raise
     if ASKED:
         done = (batch - FIRST + 1) * BATCH

@@ -89,6 +89,10 @@ BASES: tuple[Mapping[str, Any], ...] = (
 )
 
 
+_USUAL = ("tiny-random-llama", "llama-3.1-8b", "llama-3.3-70b-instruct", *ADDED) * 4
+"""Names of models that can be had in most cases."""
+
+
 @functools.cache
 def _names() -> tuple[str, ...]:
     return (*ADDED, *(model.id for model in catalog.load().models))
@@ -103,7 +107,7 @@ def _accelerators() -> tuple[str, ...]:
 def _hints() -> Mapping[str, st.SearchStrategy[Any]]:
     """Values that exist, by the end of the path of a field, where its schema allows any name."""
     return {
-        "model.name": st.sampled_from(_names()),
+        "model.name": st.sampled_from([*_USUAL, *_USUAL, *_names()]),
         "derivedFrom.model": st.sampled_from(_names()),
         "guardModel": st.sampled_from(_names()),
         "trainedModels": st.sampled_from(["Llama 3 Acme", *_names()[:4]]),
@@ -268,6 +272,18 @@ async def _respec(world: World, draw: Draw) -> None:
         assert after == before, f"a bad spec ({stalled.get('message')}) changed what serves"
 
 
+async def _serves(world: World) -> None:
+    """KubeRay and Serve say that all is well."""
+    for live in (await world.user.list(kinds.RAY_SERVICE, namespace=NAMESPACE)).items:
+        application = {"status": "RUNNING", "message": "", "serveDeploymentStatuses": {"a": {"status": "HEALTHY"}}}
+        status = {"numServeEndpoints": 1, "activeServiceStatus": {"applicationStatuses": {"llama": application}}}
+        metadata = {"name": live["metadata"]["name"], "namespace": NAMESPACE}
+        await world.kuberay.apply_status(
+            {"apiVersion": "ray.io/v1", "kind": "RayService", "metadata": metadata, "status": status}
+        )
+    await world.settle()
+
+
 async def _kuberay_says(world: World, draw: Draw) -> None:
     """KubeRay reports on a RayService."""
     services = (await world.user.list(kinds.RAY_SERVICE, namespace=NAMESPACE)).items
@@ -399,7 +415,7 @@ async def _drift(world: World, draw: Draw) -> None:
 
 async def _record(world: World, draw: Draw) -> None:
     """A ControllerRevision of the deployment holds something else; only who may write everything can do that."""
-    world.tampered = True
+    world.tampered = world.client.forged = True
     items = (await world.user.list(kinds.CONTROLLER_REVISION, namespace=NAMESPACE)).items
     labels = {meta.LABEL_DEPLOYMENT: NAME, "app.kubernetes.io/managed-by": "llama-operator"}
     name, data = "chat-other", draw(STRANGE_JSON)
@@ -562,7 +578,7 @@ def run_case(draw: Draw, note: Callable[[str], None]) -> None:
 
 
 async def _run(draw: Draw, note: Callable[[str], None]) -> None:
-    world = World(checks_access=draw(st.booleans()))
+    world = World(checks_access=draw(st.integers(0, 3)) == 3)
     await _nodes(world, draw)
     await _licenses(world, draw)
     await _models(world, draw)
@@ -570,6 +586,8 @@ async def _run(draw: Draw, note: Callable[[str], None]) -> None:
     note(f"spec {json.dumps(spec)}")
     await _apply(world, _object("LlamaDeployment", NAME, spec))
     await world.settle()
+    if draw(st.integers(0, 3)):
+        await _serves(world)
     for _ in range(draw(st.integers(1, MOST_STEPS))):
         step = draw(st.sampled_from(STEPS))
         note(step.__name__)
