@@ -116,10 +116,8 @@ class ObjectCache:
 
     def _address(self, obj: Object) -> Ref | None:
         """Address of an object; None for a kind that is not ours, and for an object without an identity."""
-        try:
-            ref = address(obj)
-        except (KeyError, TypeError, AttributeError):
-            ref = None
+        metadata = obj.get("metadata")
+        ref = address(obj) if isinstance(metadata, dict) else None
         if ref is None or _identified(obj["metadata"]):
             return ref
         self._unreadable(ref.kind.kind, f"{ref.namespace}/{ref.name}".removeprefix("/"), "no uid or resourceVersion")
