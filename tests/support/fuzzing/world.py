@@ -17,7 +17,7 @@ from llama_operator.handlers.watched import RECORDS, WATCHED, kept
 from llama_operator.kube import kinds
 from llama_operator.kube.cache.objects import ObjectCache
 from llama_operator.kube.delegating import Delegating
-from llama_operator.kube.port import InvalidError, KubeError, NotFoundError, Object, Ref
+from llama_operator.kube.port import Cluster, InvalidError, KubeError, NotFoundError, Object, Ref
 from llama_operator.kube.twin.cluster import MemoryCluster
 from llama_operator.observe.children import ray_service_facts
 from llama_operator.observe.serving_http import read_answer
@@ -64,15 +64,30 @@ class Checked(Delegating):
     forged = False
     """Whether somebody wrote into a pinned revision, from which objects are built: then their server refuses them."""
 
+    def __init__(self, inner: Cluster, memory: MemoryCluster) -> None:
+        super().__init__(inner)
+        self._memory = memory
+        self._settled: dict[Ref, tuple[str, int]] = {}
+
     @override
     async def apply(self, obj: Object, *, force: bool = True) -> Object:
+        # As the operator's own cache: what was applied to an object that nobody has written since changes nothing.
+        ref, sent = kinds.address_to_write(obj), json.dumps(obj, sort_keys=True)
+        if self._settled.get(ref) == (sent, self._version(ref)):
+            return obj
         try:
             validity.check_object(obj)
         except AssertionError as error:
             if not self.forged:
                 raise
             raise InvalidError(str(error)) from error
-        return await super().apply(obj, force=force)
+        live = await super().apply(obj, force=force)
+        self._settled[ref] = sent, self._version(ref)
+        return live
+
+    def _version(self, ref: Ref) -> int:
+        stored = self._memory._store.get(ref)  # a look without a copy
+        return -1 if stored is None else stored.version
 
     @override
     async def apply_status(self, obj: Object) -> Object:
@@ -98,7 +113,7 @@ class World:
         self.kuberay = self.memory.client("kuberay-operator")
         self.unreadable = Unreadable()
         self.pods = Pods(self.unreadable)
-        self.client = Checked(self.memory.client("llama-operator"))
+        self.client = Checked(self.memory.client("llama-operator"), self.memory)
         self.ports = Ports(
             cluster=self.client,
             serving=self.pods,
