@@ -6,7 +6,6 @@ docs/track-record.md says which of them was found how.
 
 import contextlib
 import json
-from dataclasses import replace
 
 import pytest
 
@@ -20,46 +19,12 @@ from llama_operator.api.meta import (
     LABEL_ACCESS_CHECK,
     LABEL_DEPLOYMENT,
 )
-from llama_operator.api.reasons import ConditionType, Reason
+from llama_operator.api.reasons import Reason
 from llama_operator.kube import kinds
-from llama_operator.kube.port import ConflictError, ForbiddenError, KubeError, Ref
+from llama_operator.kube.port import KubeError, Ref
 from llama_operator.observe.serving_http import read_answer
 from llama_operator.observe.unreadable import Unreadable
-from llama_operator.reconcile.license_records import reconcile_record
-
-
-def condition(status, kind):
-    return next(found for found in status.conditions if found.type == kind)
-
-
-@pytest.fixture
-def world(make_world):
-    """Without the comparison with the command line, which closes its files to what a live object may hold."""
-    made = make_world()
-    made.compares = False
-    made.unreadable = Unreadable()
-    made.ports = replace(made.ports, unreadable=made.unreadable)
-    return made
-
-
-async def serving(world, **spec):
-    """A deployment of the tiny sample that serves; its address and the name of its revision."""
-    ref = await world.apply_sample("tiny-cpu", **spec)
-    await world.reconcile(ref)
-    (name,) = await world.names(kinds.RAY_SERVICE)
-    await world.serve(name)
-    await world.reconcile(ref)
-    return ref, name
-
-
-async def settles(world, ref):
-    """Look until a pass writes nothing; returns the last status."""
-    for _ in range(6):
-        before = len(world.memory.writes)
-        status = await world.reconcile(ref)
-        if len(world.memory.writes) == before:
-            return status
-    raise AssertionError("does not settle")
+from support.passes import condition, serving, settles
 
 
 async def node(world, name, allocatable, labels=None):
@@ -385,134 +350,3 @@ async def test_no_worker_group_stops_a_pass(world, groups):
         {"spec": {"workerGroupSpecs": [g for g in groups if g is not None] if isinstance(groups, list) else groups}},
     )
     await settles(world, ref)
-
-
-# --- one failure path ---------------------------------------------------------------------------------------------------
-
-
-class Broken:
-    """A part that has a defect for as long as the test says so."""
-
-    def __init__(self, error):
-        self.error = error
-
-    def __call__(self, *_, **__):
-        raise self.error
-
-
-PLACES = {
-    "observe": "llama_operator.observe.gather.Observer.observe",
-    "decide": "llama_operator.reconcile.deployment.decide",
-    "apply": "llama_operator.desired.objects.build",
-    "report": "llama_operator.status.summary.build",
-}
-
-
-@pytest.mark.parametrize("stage", PLACES)
-async def test_whatever_a_stage_raises_is_told_by_that_deployment_alone_and_heals(world, monkeypatch, stage):
-    ref, name = await serving(world)
-    other = await world.apply_sample("tiny-cpu", name="other")
-    before = await settles(world, ref)
-    failed = []
-    world.ports = replace(world.ports, failed=lambda *what: failed.append(what))
-    error = ValueError("cannot do this")
-    with monkeypatch.context() as patched:
-        patched.setattr(PLACES[stage], Broken(error))
-        with pytest.raises(ValueError, match="cannot do this"):
-            await world.reconcile(ref)
-        status = (await world.user.get(ref))["status"]
-        written = len(world.memory.writes)
-        with pytest.raises(ValueError, match="cannot do this"):
-            await world.reconcile(ref)
-        assert len(world.memory.writes) == written, "a pass that fails as the one before writes nothing"
-    assert failed == [(stage, error)] * 2
-    told = {each["type"]: each for each in status["conditions"]}
-    assert (told["Ready"]["status"], told["Ready"]["reason"]) == ("Unknown", Reason.INTERNAL_ERROR)
-    assert "ValueError: cannot do this" in told["Ready"]["message"]
-    assert stage in told["Ready"]["message"]
-    assert (told["Reconciling"]["status"], told["Stalled"]["status"]) == ("True", "False")
-    for kind in set(ConditionType) - {"Ready", "Reconciling", "Stalled"}:
-        assert told[kind]["status"] == condition(before, kind).status, kind
-    assert status["url"] == before.url
-    assert status["revisions"]["active"] == name
-    assert "InternalError" not in json.dumps((await world.user.get(other)).get("status") or {})
-    healed = await settles(world, ref)
-    assert [(each.type, each.status, each.reason) for each in healed.conditions] == [
-        (each.type, each.status, each.reason) for each in before.conditions
-    ]
-
-
-async def test_a_new_deployment_whose_first_pass_fails_has_a_status(world, monkeypatch):
-    ref = await world.apply_sample("tiny-cpu")
-    monkeypatch.setattr(PLACES["decide"], Broken(KeyError("x")))
-    with pytest.raises(KeyError):
-        await world.reconcile(ref)
-    status = (await world.user.get(ref))["status"]
-    assert status["observedGeneration"] == 1
-    told = {each["type"]: each["status"] for each in status["conditions"]}
-    assert set(told) == set(ConditionType)
-    assert told.pop("Reconciling") == "True"
-    assert told.pop("Stalled") == "False"
-    assert set(told.values()) == {"Unknown"}
-
-
-@pytest.mark.parametrize("stage", PLACES)
-async def test_what_kubernetes_refuses_is_no_defect_of_the_operator(world, monkeypatch, stage):
-    ref, _ = await serving(world)
-    monkeypatch.setattr(PLACES[stage], Broken(ForbiddenError("may not list nodes")))
-    with pytest.raises(ForbiddenError):
-        await world.reconcile(ref)
-    status = (await world.user.get(ref))["status"]
-    ready = next(each for each in status["conditions"] if each["type"] == "Ready")
-    assert "defect" not in ready["message"]
-    assert "may not list nodes" in ready["message"]
-
-
-async def test_words_that_only_count_on_write_nothing(world, monkeypatch):
-    ref, _ = await serving(world)
-    numbers = iter(range(100))
-    monkeypatch.setattr(
-        PLACES["decide"], lambda *_: (_ for _ in ()).throw(ValueError(f"<object at 0x{next(numbers)}f>"))
-    )
-    for _ in range(2):
-        with pytest.raises(ValueError, match="object"):
-            await world.reconcile(ref)
-        written = len(world.memory.writes)
-    with pytest.raises(ValueError, match="object"):
-        await world.reconcile(ref)
-    assert len(world.memory.writes) == written
-
-
-async def test_the_first_error_is_raised_also_if_the_status_cannot_be_written(world, monkeypatch):
-    ref, _ = await serving(world)
-    monkeypatch.setattr(PLACES["decide"], Broken(ValueError("first")))
-    monkeypatch.setattr(world.ports.cluster, "apply_status", Broken(ConflictError("second")))
-    with pytest.raises(ValueError, match="first"):
-        await world.reconcile(ref)
-
-
-async def test_a_record_over_which_a_pass_fails_says_so_and_heals(world, monkeypatch):
-    await world.apply_acceptance()
-    record = (await world.user.list(kinds.LICENSE_ACCEPTANCE)).items[0]
-    ref = Ref(kinds.LICENSE_ACCEPTANCE, "", record["metadata"]["name"])
-
-    async def look():
-        return await reconcile_record(world.ports.cluster, ref, catalog=world.ports.catalog, now=world.clock)
-
-    await look()
-    before = (await world.user.get(ref))["status"]
-    with monkeypatch.context() as patched:
-        patched.setattr("llama_operator.status.license_records.of_acceptance", Broken(ValueError("no")))
-        for _ in range(2):
-            with pytest.raises(ValueError, match="no"):
-                await look()
-            written = len(world.memory.writes)
-    status = (await world.user.get(ref))["status"]
-    valid = next(each for each in status["conditions"] if each["type"] == "Valid")
-    assert (valid["status"], valid["reason"]) == ("Unknown", "InternalError")
-    assert {key: value for key, value in status.items() if key != "conditions"} == {
-        key: value for key, value in before.items() if key != "conditions"
-    }
-    assert len(world.memory.writes) == written
-    await look()
-    assert (await world.user.get(ref))["status"] == before
