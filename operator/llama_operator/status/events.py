@@ -17,7 +17,7 @@ from llama_operator.decide.rollout.ending import Ending
 from llama_operator.decide.rollout.rollout import Rollout
 
 _NOTE_LIMIT = 1024
-"""Kubernetes' own limit for the note of an event."""
+"""Kubernetes' own limit for the note of an event, in bytes."""
 
 
 class EventReason(StrEnum):
@@ -195,4 +195,4 @@ def _condition(status: LlamaDeploymentStatus, kind: ConditionType) -> Condition 
 
 
 def _event(kind: Literal["Normal", "Warning"], reason: EventReason, action: str, note: str) -> EventFacts:
-    return EventFacts(kind, reason, action, note[:_NOTE_LIMIT])
+    return EventFacts(kind, reason, action, note.encode()[:_NOTE_LIMIT].decode(errors="ignore"))

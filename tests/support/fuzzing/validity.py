@@ -19,8 +19,10 @@ from llama_operator.api import crd
 
 ROOT = Path(__file__).resolve().parents[3]
 KUBERNETES = "1.36"
-LONGEST = {"RayService": 47, "Service": 63, "Job": 63, "NetworkPolicy": 253, "ControllerRevision": 253}
+LONGEST = {"RayService": 47, "Service": 63, "Job": 63, "NetworkPolicy": 253, "ControllerRevision": 253, "Event": 253}
 """Characters of a name. RayServices: what KubeRay makes of it has to fit, too."""
+
+NOTE_BYTES = 1024
 
 
 def closed(schema: Mapping[str, Any]) -> dict[str, Any]:
@@ -97,6 +99,8 @@ def check_object(obj: Mapping[str, Any]) -> None:
     """
     kind, name = obj["kind"], obj["metadata"]["name"]
     assert len(name) <= LONGEST[kind], f"{kind} {name}: a name of {len(name)} characters"
+    if kind == "Event":
+        assert len(obj["note"].encode()) <= NOTE_BYTES, "the note of an event is too long"
     if kind == "RayService":
         # The Serve config is a text to KubeRay, and changes with every bound.
         content = {**obj["spec"], "serveConfigV2": ""}

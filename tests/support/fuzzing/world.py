@@ -24,12 +24,14 @@ from llama_operator.observe.serving_http import read_answer
 from llama_operator.observe.unreadable import Unreadable
 from llama_operator.process.gauges import by_ready
 from llama_operator.reconcile.deployment import reconcile
+from llama_operator.reconcile.event_recorder import EventRecorder
 from llama_operator.reconcile.license_records import reconcile_record
 from llama_operator.reconcile.ports import Ports
 from llama_operator.telemetry.metrics import plan_ratios
 from support.fuzzing import validity
 
-NAMESPACE, NAME = "team-a", "chat"
+NAMESPACE, NAME = f"team-{'a' * 58}", "chat-with-the-longest-name-that-may-be"
+"""As long as may be: what is made of a name is longer."""
 REF = Ref(kinds.LLAMA_DEPLOYMENT, NAMESPACE, NAME)
 PASSES = 6
 """Passes after which nothing more may be written."""
@@ -121,6 +123,7 @@ class World:
             settings=Settings(checks_access=self.checks_access),
             now=self.clock,
             unreadable=self.unreadable,
+            events=EventRecorder(self.client, now=self.clock),
         )
 
     async def look(self) -> None:
@@ -137,12 +140,16 @@ class World:
     async def settle(self) -> None:
         """Look until a pass writes nothing: the next one would read what this one read."""
         for _ in range(PASSES):
-            before = len(self.memory.writes)
+            before = self._count()
             await self.look()
-            if len(self.memory.writes) == before:
+            if self._count() == before:
                 return
         written = ", ".join(f"{each.verb.value} {each.ref}" for each in self.memory.writes[-4:])
         raise AssertionError(f"does not settle in {PASSES} passes; the last writes: {written}")
+
+    def _count(self) -> int:
+        """Writes so far, without events, which are news."""
+        return sum(each.ref.kind != kinds.EVENT for each in self.memory.writes)
 
     async def look_at_records(self) -> None:
         """Make one pass over each license record."""
