@@ -108,11 +108,15 @@ def _string(schema: Schema) -> st.SearchStrategy[str]:
     return _matching(pattern, least, most)
 
 
+_CLASSES = {r"\p{L}": "a-zA-Zé本", r"\p{N}": "0-9٣"}
+"""Classes that servers know and Python does not, with some of what is in them."""
 _ALPHABET = st.characters(exclude_categories=["Cs"])
 
 
 @cache
 def _matching(pattern: str, least: int, most: int | None) -> st.SearchStrategy[str]:
+    for name, letters in _CLASSES.items():
+        pattern = pattern.replace(name, letters)
     anchored = pattern.startswith("^") and pattern.endswith("$")
     inner = pattern.removeprefix("^").removesuffix("$")
     drawn = st.from_regex(inner if anchored else pattern, fullmatch=anchored, alphabet=_ALPHABET)
