@@ -138,3 +138,31 @@ async def test_a_record_over_which_a_pass_fails_says_so_and_heals(world, monkeyp
     assert len(world.memory.writes) == written
     await look()
     assert (await world.user.get(ref))["status"] == before
+
+
+SOURCE = {"huggingFace": {"repository": "acme/chat", "revision": "a" * 40}}
+MODEL = {"source": SOURCE, "digest": "0" * 64, "licenseFamilies": ["mit"]}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "field"),
+    [
+        ({"servedName": "L" * 129}, "spec.servedName"),
+        (
+            {"architectureFingerprint": {"hiddenSize": 1, "numAttentionHeads": 4096}},
+            "spec.architectureFingerprint.headDim",
+        ),
+        ({"weights": {"sizeBytes": 0}}, "spec.weights.sizeBytes"),
+    ],
+)
+async def test_a_record_that_an_older_definition_accepted_says_which_field_is_wrong(world, wrong, field):
+    content = {"apiVersion": "llama-operator.io/v1alpha1", "kind": "LlamaModel", "metadata": {"name": "acme-chat"}}
+    await world.user.apply(content | {"spec": MODEL | wrong})
+    ref = Ref(kinds.LLAMA_MODEL, "", "acme-chat")
+    for _ in range(2):
+        await reconcile_record(world.ports.cluster, ref, catalog=world.ports.catalog, now=world.clock)
+        written = len(world.memory.writes)
+    (resolved,) = (await world.user.get(ref))["status"]["conditions"]
+    assert (resolved["status"], resolved["reason"]) == ("False", "InvalidSpec")
+    assert resolved["message"].startswith(field)
+    assert len(world.memory.writes) == written

@@ -7,6 +7,7 @@ import pytest
 from llama_operator.api.manifest import parse
 from llama_operator.catalog.additions import Additions, Unusable
 from llama_operator.decide.find_model import find_model
+from llama_operator.errors import InvalidManifestError
 
 DIGEST = "0" * 64
 SHAPE = {
@@ -163,3 +164,9 @@ def test_what_no_model_can_be_is_refused_with_its_field(known, senseless, field)
 )
 def test_every_shape_within_the_schema_is_an_entry_or_is_refused(known, base, shape):
     assert entry(known, model("acme-chat", (base, "Finetune"), architectureFingerprint=shape)) is not None
+
+
+def test_a_name_that_no_endpoint_can_have_is_refused_by_the_schema():
+    assert model(servedName="L" * 128, families=["mit"]).spec.served_name
+    with pytest.raises(InvalidManifestError, match=r"spec\.servedName"):
+        model(servedName="L" * 129, families=["mit"])
