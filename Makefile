@@ -64,7 +64,10 @@ e2e: $(STAMP) e2e-parts ## Run pods on a real kubelet, with real Ray Serve and v
 	@$(STAGES) e2e
 
 N ?= 20000
-SEED ?= $(shell echo $$RANDOM)
+# Drawn once: what is printed is what runs.
+ifndef SEED
+SEED := $(shell echo $$RANDOM)
+endif
 
 .PHONY: fuzz
 fuzz: $(STAMP) kuberay-crds ## Run N drawn cases through the reconcile, from seed SEED (20,000 take about 15 minutes of CPU)

@@ -196,34 +196,36 @@ class World:
     async def conditions(self) -> Mapping[str, Mapping[str, Any]]:
         """Conditions of the deployment by type."""
         live = await self.find(REF)
-        return {} if live is None else {each["type"]: each for each in (live.get("status") or {}).get("conditions", ())}
+        return {} if live is None else _by_type(live)
 
     async def _check(self) -> None:
         live = await self.find(REF)
         if live is None:
             return
-        conditions = await self.conditions()
+        conditions = _by_type(live)
         true = [
             kind for kind in ("Ready", "Reconciling", "Stalled") if conditions.get(kind, {}).get("status") == "True"
         ]
         assert len(true) <= 1, f"{' and '.join(true)} at once"
-        services = (await self.user.list(kinds.RAY_SERVICE, namespace=NAMESPACE, labels={LABEL_DEPLOYMENT: NAME})).items
-        here = [item for item in services if "deletionTimestamp" not in item["metadata"]]
-        if not self.tampered:
-            names = [item["metadata"]["name"] for item in here]
-            assert len(names) <= _MOST_COPIES, f"{len(names)} RayServices: {names}"
+        names = [
+            stored.ref.name
+            for stored in self.memory._store.of(kinds.RAY_SERVICE)  # a look without copies
+            if stored.deleted is None and stored.metadata.get("labels", {}).get(LABEL_DEPLOYMENT) == NAME
+        ]
+        assert self.tampered or len(names) <= _MOST_COPIES, f"{len(names)} RayServices: {names}"
         ready = conditions.get("Ready", {})
         if ready.get("status") == "True" and ready.get("observedGeneration") == live["metadata"].get("generation"):
-            await self._check_ready(live, here)
+            await self._check_ready(live)
 
-    async def _check_ready(self, live: Object, services: list[Object]) -> None:
+    async def _check_ready(self, live: Object) -> None:
         service = await self.find(Ref(kinds.SERVICE, NAMESPACE, NAME))
         selector = {} if service is None else (service.get("spec") or {}).get("selector") or {}
         active = (live["status"].get("revisions") or {}).get("active")
         selected = selector.get(LABEL_REVISION)
         assert selected == active, f"Ready, and the Service selects {selected}, the status says {active}"
-        served = next((item for item in services if item["metadata"]["name"] == selected), None)
+        served = await self.find(Ref(kinds.RAY_SERVICE, NAMESPACE, str(selected)))
         assert served is not None, f"Ready, and there is no RayService {selected}"
+        assert "deletionTimestamp" not in served["metadata"], f"Ready, and RayService {selected} goes"
         assert ray_service_facts(served).endpoints > 0, f"Ready, and {selected} has no endpoint"
 
     async def change(self, kind: Any, name: str, patch: Any, namespace: str = NAMESPACE) -> None:
@@ -235,3 +237,7 @@ class World:
     def pass_time(self, seconds: float) -> None:
         """Let time pass, or go back."""
         self.clock.now += timedelta(seconds=seconds)
+
+
+def _by_type(live: Object) -> Mapping[str, Mapping[str, Any]]:
+    return {each["type"]: each for each in (live.get("status") or {}).get("conditions", ())}
