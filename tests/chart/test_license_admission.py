@@ -303,9 +303,20 @@ def test_what_an_acceptance_records_stays(licensed, change):
 def test_an_acceptance_changes_its_namespaces_and_its_review_and_ends_once(licensed):
     assert licensed.said(acceptance("acme-3-3", namespaces=[TEAM, OTHER], reviewDueOn="2027-01-01")) == ""
     assert licensed.said(acceptance("acme-3-3", state="Terminated", terminatedOn="2026-11-01")) == ""
-    assert "cannot be changed once it is Superseded, Withdrawn or Terminated" in licensed.said(
+    assert "cannot be changed once it is Superseded or Terminated" in licensed.said(
         acceptance("terminated", state="Accepted")
     )
+    assert "cannot be changed once it is Superseded or Terminated" in licensed.said(
+        acceptance("terminated", state="Withdrawn")
+    )
+    confirmed = {"confirmedBy": "Sam Roe", "confirmedOn": "2026-11-09", "what": "the volume team-a/weights"}
+    ended = {"state": "Terminated", "terminatedOn": "2026-11-01"}
+    assert licensed.said(acceptance("acme-3-3", **ended, deletionConfirmed=confirmed)) == ""
+    assert "may be set only when state is Terminated" in licensed.said(
+        acceptance("acme-3-3", deletionConfirmed=confirmed)
+    )
+    early = confirmed | {"confirmedOn": "2026-10-31"}
+    assert "may not be before terminatedOn" in licensed.said(acceptance("acme-3-3", **ended, deletionConfirmed=early))
     assert "may be set only when state is Terminated" in licensed.said(
         acceptance("acme-3-3", terminatedOn="2026-11-01")
     )
@@ -336,9 +347,9 @@ def delete(licensed):
     ("name", "status", "said"),
     [
         ("acme-3-3", None, "the operator has not looked at it yet"),
-        ("acme-3-3", {"deployments": 1, "firstNamedOn": "2026-03-02"}, "have named it since 2026-03-02"),
-        ("acme-3-3", {"deployments": 0, "firstNamedOn": "2026-03-02"}, "have named it since 2026-03-02"),
-        ("terminated", {"deployments": 0, "firstNamedOn": "2026-03-02"}, "have named it since 2026-03-02"),
+        ("acme-3-3", {"deployments": 1, "firstNamedOn": "2026-03-02"}, "have rested on it since 2026-03-02"),
+        ("acme-3-3", {"deployments": 0, "firstNamedOn": "2026-03-02"}, "have rested on it since 2026-03-02"),
+        ("terminated", {"deployments": 0, "firstNamedOn": "2026-03-02"}, "have rested on it since 2026-03-02"),
         ("evaluation", {"deployments": 0}, ""),
     ],
 )

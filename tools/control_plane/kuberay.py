@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from control_plane import saved_planes
-from control_plane.dashboards import Dashboards
 from control_plane.plane import ControlPlane
 from control_plane.processes import answers, free_port, free_ports
+from control_plane.simulated.dashboards import Dashboards
 
 USER: Final = "system:serviceaccount:kuberay-system:kuberay-operator"
 _CONCURRENCY: Final = 10
@@ -54,7 +54,7 @@ def _start_proxy(plane: ControlPlane) -> str:
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     command: list[str | Path] = [
-        *(sys.executable, "-m", "control_plane.dashboard_proxy"),
+        *(sys.executable, "-m", "control_plane.simulated.proxy"),
         *("--kubeconfig", plane.kubeconfig_for(USER), "--port", str(port)),
     ]
     tools = str(Path(__file__).resolve().parents[1])

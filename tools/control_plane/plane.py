@@ -17,9 +17,9 @@ from typing import Any, Final, Self
 
 from control_plane import binaries
 from control_plane.api_client import ApiClient
-from control_plane.dashboards import Dashboards
 from control_plane.identities import Authority
 from control_plane.processes import PlaneError, Processes, answers, free_port, free_ports
+from control_plane.simulated.dashboards import Dashboards
 
 SERVICE_RANGE: Final = "10.96.0.0/16"
 _MASTERS: Final = ("system:masters",)

@@ -99,6 +99,15 @@ def _kv_heads_divide(shape: ArchitectureFingerprint) -> bool:
     return heads is None or kv_heads is None or heads % kv_heads == 0
 
 
+def _deletion_after_the_end(spec: LicenseAcceptanceSpec) -> bool:
+    confirmed = spec.deletion_confirmed
+    if confirmed is None:
+        return True
+    return spec.state is AcceptanceState.TERMINATED and confirmed.confirmed_on >= (
+        spec.terminated_on or confirmed.confirmed_on
+    )
+
+
 def _each_tier_once(policy: LicensePolicySpec) -> bool:
     tiers = [entry.tier for entry in policy.tiers]
     return len(set(tiers)) == len(tiers)
@@ -189,6 +198,15 @@ RULES: tuple[Rule, ...] = (
         holds=lambda spec: (spec.superseded_by is not None) == (spec.state is AcceptanceState.SUPERSEDED),
         message="must name the LicenseAcceptance that counts instead when state is Superseded, and must be left out in any "
         "other state",
+    ),
+    Rule(
+        model=LicenseAcceptanceSpec,
+        field="deletionConfirmed",
+        cel="!has(self.deletionConfirmed) || (self.state == 'Terminated' && "
+        "(!has(self.terminatedOn) || self.deletionConfirmed.confirmedOn >= self.terminatedOn))",
+        holds=_deletion_after_the_end,
+        message="may be set only when state is Terminated, and its day may not be before terminatedOn; what was deleted earlier "
+        "is no answer to the end",
     ),
     Rule(
         model=LlamaModelSpec,
@@ -320,10 +338,14 @@ TRANSITIONS: tuple[Transition, ...] = (
     Transition(
         model=LicenseAcceptanceSpec,
         field="state",
-        cel="oldSelf.state == 'Accepted' || self.state == oldSelf.state",
-        holds=lambda old, new: old.state in {AcceptanceState.ACCEPTED, new.state},
-        message="cannot be changed once it is Superseded, Withdrawn or Terminated; create another LicenseAcceptance if there "
-        "is a new acceptance",
+        cel="oldSelf.state == 'Accepted' || self.state == oldSelf.state || "
+        "(oldSelf.state == 'Withdrawn' && self.state != 'Accepted')",
+        holds=lambda old, new: (
+            old.state in {AcceptanceState.ACCEPTED, new.state}
+            or (old.state is AcceptanceState.WITHDRAWN and new.state is not AcceptanceState.ACCEPTED)
+        ),
+        message="cannot be changed once it is Superseded or Terminated, and does not go back to Accepted; create another "
+        "LicenseAcceptance if there is a new acceptance",
     ),
     Transition(
         model=LicenseAcceptanceSpec,
@@ -331,6 +353,13 @@ TRANSITIONS: tuple[Transition, ...] = (
         cel=f"!has(oldSelf.terminatedOn) || {_same('terminatedOn')}",
         holds=lambda old, new: old.terminated_on in {None, new.terminated_on},
         message="cannot be changed once it is set; create another LicenseAcceptance if there is a new acceptance",
+    ),
+    Transition(
+        model=LicenseAcceptanceSpec,
+        field="deletionConfirmed",
+        cel=f"!has(oldSelf.deletionConfirmed) || ({_same('deletionConfirmed')})",
+        holds=lambda old, new: old.deletion_confirmed in {None, new.deletion_confirmed},
+        message="cannot be changed once it is set, it is evidence; keep further proof where its evidence points to",
     ),
     Transition(
         model=LicenseAcceptanceSpec,

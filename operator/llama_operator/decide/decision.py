@@ -16,7 +16,7 @@ from llama_operator.decide.bounds import most_replicas, wanted_replicas
 from llama_operator.decide.find_model import find_model
 from llama_operator.decide.license import LicenseVerdict, judge
 from llama_operator.decide.license.gather import gpus_of, license_input
-from llama_operator.decide.license.running import RevisionVerdict, end_of, judge_others, model_of
+from llama_operator.decide.license.running import RevisionVerdict, judge_others, judge_wanted
 from llama_operator.decide.observed import Observed, RevisionFacts
 from llama_operator.decide.plan.candidate import Plan
 from llama_operator.decide.plan.request import find_plan, nothing_fits
@@ -91,16 +91,11 @@ def decide_ends(observed: Observed, catalog: Catalog, problem: Problem) -> Decis
 def _judged(decision: Decision, observed: Observed, catalog: Catalog) -> Decision:
     """Add the verdicts about revisions: an unknown or broken spec changes nothing of what is known about what runs."""
     others = judge_others(observed, catalog, decision.revision.name)
-    verdict, spec = decision.license, observed.deployment.spec
-    wanted = observed.pinned(decision.revision.name)
+    verdict = decision.license
     if verdict is None:
         return replace(decision, verdicts=(*judge_others(observed, catalog, ""),))
-    end = end_of(observed, spec.license, verdict, wanted)
-    model = model_of(wanted) if wanted is not None else spec.model.name
-    return replace(
-        decision,
-        verdicts=(RevisionVerdict(decision.revision.name, model, spec.license, verdict, end), *others),
-    )
+    judged = judge_wanted(observed, catalog, decision.revision.name, verdict)
+    return replace(decision, verdicts=(judged, *others))
 
 
 def _decide(observed: Observed, catalog: Catalog) -> Decision:

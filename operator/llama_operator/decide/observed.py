@@ -121,6 +121,11 @@ class LicenseEnd:
     """Day on which it ended, `YYYY-MM-DD`."""
     at: datetime | None
     """When the engines began to end, in UTC; None once a newer acceptance has taken over."""
+    grant: str = ""
+    """Reference of the grant of Meta that ran out; empty for a license that was terminated."""
+    drain_seconds: int | None = None
+    """Most seconds that its engines may take to finish, as the spec had it when the end began; None if that was not
+    remembered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +163,15 @@ class RevisionFacts:
     """What the spec declared about the license while it asked for this revision; None for one of an older operator."""
     license_end: LicenseEnd | None = None
     """Whether the right to its model has ended, and when."""
+    families: tuple[str, ...] = ()
+    """License families under which it was allowed last; empty where nothing had to be accepted, and for one of an older
+    operator."""
+
+    @property
+    def model(self) -> str:
+        """Name of the model that it pins; empty for a record without one."""
+        model = self.inputs.get("model")
+        return str(model.get("name", "")) if isinstance(model, Mapping) else ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from llama_operator.api.meta import (
     ANNOTATION_FAILURE,
     ANNOTATION_LICENSE,
     ANNOTATION_LICENSE_END,
+    ANNOTATION_LICENSE_FAMILIES,
     ANNOTATION_SERVED_AT,
     ANNOTATION_STRATEGY,
     ANNOTATION_STRATEGY_REASON,
@@ -92,7 +93,8 @@ def with_license(record: RevisionFacts, observed: Observed, decision: Decision) 
     """The record with what the spec declares while it asks for the revision, and with the end of its license."""
     judged = decision.verdict_of(record.name)
     if judged is not None and judged.verdict.allowed and record.name == decision.revision.name:
-        record = replace(record, license=observed.deployment.spec.license)
+        families = dict.fromkeys(used.family for used in judged.verdict.evidence.acceptances)
+        record = replace(record, license=observed.deployment.spec.license, families=tuple(families))
     return with_license_end(record, decision)
 
 
@@ -109,7 +111,12 @@ def over(observed: Observed, rollout: Rollout) -> tuple[str, ...]:
     failed = [pinned.name for pinned in idle if pinned.failed_at]
     history = sorted((r for r in idle if not r.failed_at), key=lambda pinned: pinned.number, reverse=True)
     limit = observed.deployment.spec.rollout.revision_history_limit
-    return (*failed, *(pinned.name for pinned in history[limit:]))
+    # The newest record of each end is kept: with it the end itself would be forgotten.
+    ends: dict[tuple[str, str], RevisionFacts] = {}
+    for pinned in history:
+        if pinned.license_end is not None:
+            ends.setdefault((pinned.license_end.acceptance, pinned.model), pinned)
+    return (*failed, *(pinned.name for pinned in history[limit:] if pinned not in ends.values()))
 
 
 def build(observed: Observed, pinned: RevisionFacts) -> dict[str, Any]:
@@ -123,6 +130,7 @@ def build(observed: Observed, pinned: RevisionFacts) -> dict[str, Any]:
         ANNOTATION_STRATEGY_REASON: pinned.strategy_reason,
         ANNOTATION_WEIGHTS_CHECKED_AT: pinned.weights_checked_at,
         ANNOTATION_LICENSE: _json(_written(pinned.license)) if pinned.license is not None else "",
+        ANNOTATION_LICENSE_FAMILIES: " ".join(pinned.families),
         ANNOTATION_LICENSE_END: _json(_end_to_json(pinned.license_end)) if pinned.license_end is not None else "",
     }
     known = {name: value for name, value in annotations.items() if value}
@@ -141,13 +149,14 @@ def build(observed: Observed, pinned: RevisionFacts) -> dict[str, Any]:
 
 
 def _end_to_json(end: LicenseEnd) -> dict[str, Any]:
+    known = {"grant": end.grant or None, "drainSeconds": end.drain_seconds}
     return {
         "acceptance": end.acceptance,
         "entity": end.entity,
         "families": list(end.families),
         "on": end.on,
         "at": rfc3339(end.at) if end.at is not None else None,
-    }
+    } | {name: value for name, value in known.items() if value is not None}
 
 
 def _written(license_spec: LicenseSpec) -> dict[str, Any]:

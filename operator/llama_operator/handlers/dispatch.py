@@ -4,7 +4,7 @@ An event says only that something changed: the object goes into the cache, and t
 An object that the cache already knows, as after an own write, wakes no key.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Final, Protocol
 
@@ -109,11 +109,11 @@ class Dispatcher:
                     self._enqueue(Ref(kinds.LLAMA_DEPLOYMENT, ref.namespace, name))
             case Concerns.DEPLOYMENTS_THAT_NAME_IT | Concerns.LICENSES:
                 if _asks_for(before) != _asks_for(after):
-                    self._record_changed(watched.concerns, ref)
+                    self._record_changed(watched.concerns, ref, [obj for obj in (before, after) if obj is not None])
             case Concerns.ALL_DEPLOYMENTS:
                 self._node(before, after)
 
-    def _record_changed(self, concerns: Concerns, ref: Ref) -> None:
+    def _record_changed(self, concerns: Concerns, ref: Ref, states: Sequence[Object]) -> None:
         if concerns is Concerns.LICENSES:
             self.enqueue_all()
             return
@@ -121,17 +121,31 @@ class Dispatcher:
         # Policies tell admission which acceptances exist.
         for policy in self._cache.list(kinds.LICENSE_POLICY):
             self._enqueue(_ref(kinds.LICENSE_POLICY, policy))
-        for key in self._naming(ref.name):
-            self._enqueue(key, Priority.CHANGED)
-
-    def _naming(self, acceptance: str) -> Iterator[Ref]:
+        names = self._counting_with(ref.name, states)
+        # Records of one entity contradict each other or count beside each other: once for a crowd of them.
+        self._records_changed(names - {ref.name})
+        namespaces = {name for obj in states for name in (obj.get("spec") or {}).get("namespaces") or ()}
         for deployment in self._cache.list(kinds.LLAMA_DEPLOYMENT):
-            if _acceptance(deployment) == acceptance:
-                yield _ref(kinds.LLAMA_DEPLOYMENT, deployment)
+            # Revisions that are no longer asked for rest on records of their namespace that the spec does not name.
+            if _acceptance(deployment) in names or deployment["metadata"]["namespace"] in namespaces:
+                self._enqueue(_ref(kinds.LLAMA_DEPLOYMENT, deployment), Priority.CHANGED)
+
+    def _counting_with(self, name: str, states: Sequence[Object]) -> set[object]:
+        """Names of the acceptances that a change of one may matter to: of its entity, and those that it supersedes."""
+        entities = {(obj.get("spec") or {}).get("legalEntity") for obj in states} - {None}
+        names: set[object] = {name}
+        specs = [(obj["metadata"]["name"], obj.get("spec") or {}) for obj in self._cache.list(kinds.LICENSE_ACCEPTANCE)]
+        names |= {other for other, spec in specs if spec.get("legalEntity") in entities}
+        while more := {other for other, spec in specs if spec.get("supersededBy") in names} - names:
+            names |= more
+        return names
 
     def _named_records(self, before: Object | None, after: Object | None) -> None:
         """An acceptance counts the deployments that rest on it: once for a crowd of them."""
-        for name in {_acceptance(before or {}), _acceptance(after or {})} - {None}:
+        self._records_changed({_acceptance(before or {}), _acceptance(after or {})} - {None})
+
+    def _records_changed(self, names: Iterable[object]) -> None:
+        for name in names:
             if not self._named:
                 self._later(_CROWD_SECONDS, self._enqueue_named)
             self._named.add(Ref(kinds.LICENSE_ACCEPTANCE, "", str(name)))

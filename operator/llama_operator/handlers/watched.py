@@ -27,7 +27,7 @@ class Concerns(Enum):
     ITS_DEPLOYMENT = auto()
     """The LlamaDeployment that the label llama-operator.io/deployment names."""
     DEPLOYMENTS_THAT_NAME_IT = auto()
-    """The LicenseAcceptance, and the LlamaDeployments that name it."""
+    """The LicenseAcceptance, others that count with it, and the LlamaDeployments that may rest on one of them."""
     LICENSES = auto()
     """All LlamaDeployments and all license records, if the spec of the object changed."""
     ALL_DEPLOYMENTS = auto()

@@ -127,6 +127,7 @@ def revision_facts(obj: Object) -> RevisionFacts:
         created=moment(metadata.get("creationTimestamp")),
         license=_declared(annotations.get(meta.ANNOTATION_LICENSE, "")),
         license_end=_license_end(annotations.get(meta.ANNOTATION_LICENSE_END, "")),
+        families=tuple(annotations.get(meta.ANNOTATION_LICENSE_FAMILIES, "").split()),
     )
 
 
@@ -198,8 +199,10 @@ def _license_end(written: str) -> LicenseEnd | None:
             tuple(str(family) for family in end["families"]),
             str(end["on"]),
             None if at is None else moment(at) or LONG_AGO,
+            str(end.get("grant", "")),
+            readings.whole(end.get("drainSeconds"), most=_MOST),
         )
-    except (ValueError, TypeError, KeyError, RecursionError):
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return LicenseEnd("", "", (), "", LONG_AGO)
 
 

@@ -6,9 +6,11 @@ from typing import TypeVar
 
 from llama_operator.api.manifest import AnyResource
 from llama_operator.api.meta import ObjectMeta
-from llama_operator.api.v1alpha1.licenseacceptance import LicenseAcceptance
+from llama_operator.api.readings import mapping
+from llama_operator.api.v1alpha1.licenseacceptance import AcceptanceState, LicenseAcceptance
 from llama_operator.api.v1alpha1.licensepolicy import LicensePolicy, LicensePolicySpec
 from llama_operator.api.v1alpha1.llamamodel import LlamaModel
+from llama_operator.decide.license.facts import same_party
 from llama_operator.kube import kinds
 from llama_operator.kube.port import Cluster, Kind, NotFoundError, Object
 from llama_operator.observe.live import parsed
@@ -20,6 +22,21 @@ _T = TypeVar("_T", bound=AnyResource)
 async def acceptances_of(cluster: Cluster, unreadable: Unreadable) -> tuple[LicenseAcceptance, ...]:
     """LicenseAcceptances that exist. One that cannot be read accepts nothing: the chain says that it does not exist."""
     items = await _items(cluster, kinds.LICENSE_ACCEPTANCE)
+    return unreadable.all(items, _reading(LicenseAcceptance))
+
+
+async def related_to(cluster: Cluster, record: Object, unreadable: Unreadable) -> tuple[LicenseAcceptance, ...]:
+    """LicenseAcceptances of the same entity as `record`, itself included, and all that are superseded.
+
+    The others are not parsed for that: there may be a thousand.
+    """
+    entity = str(mapping(record.get("spec")).get("legalEntity", ""))
+    items = [
+        item
+        for item in await _items(cluster, kinds.LICENSE_ACCEPTANCE)
+        if (spec := mapping(item.get("spec"))).get("state") == AcceptanceState.SUPERSEDED
+        or same_party(str(spec.get("legalEntity", "")), entity)
+    ]
     return unreadable.all(items, _reading(LicenseAcceptance))
 
 

@@ -88,8 +88,10 @@ async def _pass(ports: Ports, ref: Ref, known: _Known) -> Outcome:
         await ports.evidence.removed(ref, ports.now())
         return Outcome(None, await end_orphans(ports, ref))
     if observed.deployment.metadata.deletion_timestamp is not None:
-        await ports.evidence.removed(ref, ports.now())
-        return Outcome(None)
+        going = Problem(
+            ConditionType.READY, Reason.WAITING, "the deployment is being deleted", "metadata.deletionTimestamp"
+        )
+        return Outcome(None, await _only_ends(ports, observed, going, None))
     known.observed, known.stage = observed, "decide"
     with ports.stage("decide"):
         decision = decide(observed, ports.catalog)
@@ -154,22 +156,38 @@ def _failed(live: Object, known: _Known, text: str, now: datetime) -> LlamaDeplo
 async def _refuse(ports: Ports, ref: Ref, error: InvalidManifestError, observer: Observer) -> Outcome:
     """Say that the live object cannot be read, and leave everything that runs as it is, unless its license has ended."""
     live = await ports.cluster.get(ref)
-    if "deletionTimestamp" in live["metadata"]:
-        return Outcome(None)
-    status = summary.invalid(live, error, now=ports.now())
-    if status.to_api() != live.get("status"):
+    going = "deletionTimestamp" in live["metadata"]
+    status = None if going else summary.invalid(live, error, now=ports.now())
+    if status is not None and status.to_api() != live.get("status"):
         await ports.cluster.apply_status(kinds.identity(live) | {"status": status.to_api()})
     observed = await observer.behind(live, ports.now().replace(microsecond=0))
     if observed is None:
         return Outcome(status)
     first = error.problems[0]
     problem = Problem(ConditionType.READY, Reason.INVALID_SPEC, first.problem, first.path)
+    return Outcome(status, await _only_ends(ports, observed, problem, status))
+
+
+async def _only_ends(
+    ports: Ports, observed: Observed, problem: Problem, status: LlamaDeploymentStatus | None
+) -> float | None:
+    """Act only on licenses that have ended: the spec cannot be read, or the deployment is going.
+
+    One that is deleted goes on serving while something else holds it: its children follow only when it is gone.
+
+    Returns:
+        Seconds until the next step; None if only an event matters.
+    """
     decision = decide_ends(observed, ports.catalog, problem)
     await ports.evidence.append(observed, decision)
-    await write(ports.cluster, ref.namespace, objects.build(observed, decision, ports.settings))
-    for facts in events(observed, decision, status, status):
-        await ports.events.record({key: live[key] for key in ("apiVersion", "kind", "metadata")}, facts)
-    return Outcome(status, None if decision.ending is None else decision.ending.next_check)
+    metadata = observed.deployment.metadata
+    await write(ports.cluster, metadata.namespace, objects.build(observed, decision, ports.settings))
+    regarding = {"apiVersion": API_VERSION, "kind": observed.deployment.kind}
+    address = {"name": metadata.name, "namespace": metadata.namespace, "uid": metadata.uid}
+    told = status or LlamaDeploymentStatus()
+    for facts in events(observed, decision, told, told):
+        await ports.events.record(regarding | {"metadata": address}, facts)
+    return _next_check(observed, decision, ports.settings)
 
 
 def _next_check(observed: Observed, decision: Decision, settings: Settings) -> float | None:

@@ -16,7 +16,7 @@ from llama_operator.catalog import Catalog
 from llama_operator.errors import InvalidManifestError
 from llama_operator.kube import kinds
 from llama_operator.kube.port import Cluster, Kind, KubeError, NotFoundError, Object, Ref
-from llama_operator.observe.license_records import models_of
+from llama_operator.observe.license_records import models_of, related_to
 from llama_operator.observe.live import parsed
 from llama_operator.observe.unreadable import Unreadable
 from llama_operator.status import license_records
@@ -61,7 +61,7 @@ async def reconcile_record(
         return None
     moment = now().replace(microsecond=0)
     try:
-        status = _status(live, ref, await _records(cluster, ref, catalog, moment, unreadable or Unreadable()))
+        status = _status(live, ref, await _records(cluster, live, ref, catalog, moment, unreadable or Unreadable()))
     except InvalidManifestError as error:
         # Only another manifest can cure it: there is nothing to try again.
         status = license_records.invalid(_STATUS[ref.kind], live, error, now=moment)
@@ -83,13 +83,16 @@ async def _write(cluster: Cluster, live: Object, status: AnyStatus) -> None:
             await cluster.apply_status(kinds.identity(live) | {"status": written})
 
 
-async def _records(cluster: Cluster, ref: Ref, catalog: Catalog, moment: datetime, unreadable: Unreadable) -> Records:
+async def _records(
+    cluster: Cluster, live: Object, ref: Ref, catalog: Catalog, moment: datetime, unreadable: Unreadable
+) -> Records:
     return Records(
         catalog=catalog,
         models=await models_of(cluster, unreadable),
         acceptances=await _names(cluster) if ref.kind == kinds.LICENSE_POLICY else (),
         uses=await _uses(cluster) if ref.kind == kinds.LICENSE_ACCEPTANCE else (),
         now=moment,
+        related=await related_to(cluster, live, unreadable) if ref.kind == kinds.LICENSE_ACCEPTANCE else (),
     )
 
 
@@ -110,9 +113,12 @@ async def _uses(cluster: Cluster) -> tuple[Use, ...]:
     """Which deployment names which acceptance; their other fields are not parsed for that."""
     uses = []
     for item in (await cluster.list(kinds.LLAMA_DEPLOYMENT)).items:
-        metadata, named = item["metadata"], text(paths.at(item, "spec.license.acceptance"))
+        metadata, declared = item["metadata"], mapping(paths.at(item, "spec.license"))
+        named = text(declared.get("acceptance"))
+        models = (text(paths.at(item, "spec.model.name")), text(declared.get("guardModel")))
         if named:
             chosen = mapping(paths.at(item, "status.plan.chosen"))
             weights = text(chosen.get("repository")) or text(chosen.get("model"))
-            uses.append(Use(named, f"{metadata['namespace']}/{metadata['name']}", weights))
+            deployment = f"{metadata['namespace']}/{metadata['name']}"
+            uses.append(Use(named, deployment, weights, tuple(model for model in models if model)))
     return tuple(uses)

@@ -3,9 +3,9 @@
 It comments on what an administrator wrote. The conditions of a deployment say whether that may run.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from llama_operator.api import readings
@@ -23,12 +23,13 @@ from llama_operator.catalog import Catalog, UnknownLicenseError
 from llama_operator.catalog.additions import Additions, Unusable
 from llama_operator.catalog.licenses import LicenseFamily
 from llama_operator.decide.license.accepted import text_is_named, unknown_texts, version_fits
-from llama_operator.decide.license.facts import ModelFacts
+from llama_operator.decide.license.facts import RETIRED, ModelFacts, day, leading, same_party
 from llama_operator.decide.license.lineage import Lineages
 from llama_operator.errors import InvalidManifestError
 from llama_operator.status import failure
 from llama_operator.status.finding import Finding, conditions
 
+_GRANT_WARNING = timedelta(days=30)
 _MOST_MODELS = 1024
 _MOST_USERS = 64
 _MOST_ACCEPTANCES = 4096
@@ -50,11 +51,18 @@ class Use:
         acceptance: Name of the acceptance.
         deployment: `namespace/name`.
         weights: What it was planned with: repository or model; empty before the first plan.
+        models: Names of its model and of its guard.
     """
 
     acceptance: str
     deployment: str
     weights: str = ""
+    models: tuple[str, ...] = ()
+
+    @property
+    def namespace(self) -> str:
+        """Namespace of the deployment."""
+        return self.deployment.partition("/")[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +75,7 @@ class Records:
         acceptances: Names of the LicenseAcceptances.
         uses: LlamaDeployments that name an acceptance.
         now: Time of the pass, in UTC.
+        related: LicenseAcceptances of the entity of the one that is looked at, itself included, and all that are superseded.
     """
 
     catalog: Catalog
@@ -74,6 +83,7 @@ class Records:
     acceptances: tuple[str, ...]
     uses: tuple[Use, ...]
     now: datetime
+    related: tuple[LicenseAcceptance, ...] = ()
 
 
 def of_model(model: LlamaModel, records: Records) -> LlamaModelStatus:
@@ -109,8 +119,17 @@ def _plannable(entry: object) -> Finding:
 
 def of_acceptance(record: LicenseAcceptance, records: Records) -> LicenseAcceptanceStatus:
     """Status of a LicenseAcceptance."""
-    uses = tuple(use for use in records.uses if use.acceptance == record.metadata.name)
+    uses = tuple(use for use in records.uses if _rests_on(use, record, records))
     findings = [_valid(record.spec, records.catalog), _review(record.spec, records.now)]
+    if (ending := _grant_ending(record.spec, uses, records.now)) is not None:
+        findings.append(ending)
+    contradictions = tuple(_contradictions(record, records.related))
+    if contradictions:
+        text = (
+            "; ".join(contradictions)
+            + "; set the state of a record that is wrong to Superseded, with the true one as successor"
+        )
+        findings.append(Finding(RecordCondition.CONTRADICTED, ConditionStatus.TRUE, RecordReason.STRICTER_COUNTS, text))
     if record.spec.state is AcceptanceState.TERMINATED:
         findings.append(_weights_deleted(record, uses))
     return LicenseAcceptanceStatus(
@@ -121,6 +140,45 @@ def of_acceptance(record: LicenseAcceptance, records: Records) -> LicenseAccepta
         used_by=tuple(sorted(use.deployment for use in uses)[:_MOST_USERS]),
         first_named_on=_first_named(record, uses, records.now),
     )
+
+
+def _rests_on(use: Use, record: LicenseAcceptance, records: Records) -> bool:
+    """Whether a deployment needs the record: by name, as a successor, or beside the one that it names."""
+    name = record.metadata.name
+    if use.acceptance == name:
+        return True
+    lead = leading(records.related, use.acceptance)
+    if lead is None or not same_party(lead.spec.legal_entity, record.spec.legal_entity):
+        return False
+    if lead.metadata.name == name:
+        return True
+    if use.namespace not in record.spec.namespaces or record.spec.state in RETIRED:
+        return False
+    lineages, families = Lineages(records.catalog, records.models), set(record.spec.families)
+    needed = (family.id for model in use.models for family in lineages.resolve(model).needing_acceptance)
+    return not families.isdisjoint(needed)
+
+
+def _contradictions(record: LicenseAcceptance, related: Iterable[LicenseAcceptance]) -> Iterator[str]:
+    """What other records of the entity say differently about facts of which there can be only one."""
+    spec, users = record.spec, record.spec.monthly_active_users
+    for other in related:
+        same = same_party(other.spec.legal_entity, spec.legal_entity)
+        if other.metadata.name == record.metadata.name or not same:
+            continue
+        theirs, superseded = other.spec.monthly_active_users, AcceptanceState.SUPERSEDED
+        corrected = superseded in {spec.state, other.spec.state}
+        if users and theirs and users.month == theirs.month and users.count != theirs.count and not corrected:
+            yield (
+                f"spec.monthlyActiveUsers: {other.metadata.name} says {theirs.count:,} for {users.month}, this record "
+                f"{users.count:,}: {max(users.count, theirs.count):,} counts for both"
+            )
+        hold = spec.state is other.spec.state is AcceptanceState.ACCEPTED
+        if hold and spec.domicile and other.spec.domicile and spec.domicile != other.spec.domicile:
+            yield (
+                f"spec.domicile: {other.metadata.name} says {other.spec.domicile}, this record {spec.domicile}: what is not "
+                "granted in either is refused"
+            )
 
 
 def _first_named(record: LicenseAcceptance, uses: tuple[Use, ...], now: datetime) -> str | None:
@@ -197,13 +255,36 @@ def _review(spec: LicenseAcceptanceSpec, now: datetime) -> Finding:
     return Finding(kind, ConditionStatus.FALSE, RecordReason.REVIEW_PLANNED, f"due on {due}")
 
 
+def _grant_ending(spec: LicenseAcceptanceSpec, uses: Iterable[Use], now: datetime) -> Finding | None:
+    """A warning before deployments stop, and after; None while there is none, or for a record that has no effect."""
+    grant, kind, true = spec.meta_grant, RecordCondition.GRANT_ENDING, ConditionStatus.TRUE
+    last = day(grant.expires_on) if grant else None
+    if grant is None or last is None or spec.state is not AcceptanceState.ACCEPTED:
+        return None
+    named = ", ".join(sorted(use.deployment for use in uses)) or "no deployment"
+    if last < now.date():
+        text = f"the grant {grant.reference} ended on {last}: nothing starts on it, and {named} stops unless it was extended"
+        return Finding(kind, true, RecordReason.GRANT_ENDED, text)
+    if last - now.date() > _GRANT_WARNING:
+        return None
+    text = (
+        f"the grant {grant.reference} ends on {last}; at noon UTC of the day after, {named} stops: have Meta extend it, and "
+        "record the extension in another acceptance of the entity before"
+    )
+    return Finding(kind, true, RecordReason.GRANT_ENDS_SOON, text)
+
+
 def _weights_deleted(record: LicenseAcceptance, uses: Iterable[Use]) -> Finding:
+    confirmed = record.spec.deletion_confirmed
+    if confirmed is not None:
+        text = f"{confirmed.confirmed_by} confirmed on {confirmed.confirmed_on}: {confirmed.what}"
+        return Finding(RecordCondition.WEIGHTS_DELETED, ConditionStatus.TRUE, RecordReason.DELETION_CONFIRMED, text)
     used = ", ".join(sorted(f"{use.weights} by {use.deployment}" for use in uses if use.weights))
     text = (
         f"used: {used or 'nothing that still names it'}; the operator stops the deployments that name this record; what their pods had downloaded goes with the pods. It "
         "keeps no copy of weights and cannot see others: PersistentVolumeClaims and object stores have to be emptied by "
-        f"the owners of {', '.join(record.spec.namespaces)}, node caches, images and mirrors by the platform owner. Keep "
-        "the proof where spec.evidence points to"
+        f"the owners of {', '.join(record.spec.namespaces)}, node caches, images and mirrors by the platform owner. Record "
+        "in spec.deletionConfirmed who confirmed it"
     )
     return Finding(RecordCondition.WEIGHTS_DELETED, ConditionStatus.UNKNOWN, RecordReason.NOT_RECORDED, text)
 

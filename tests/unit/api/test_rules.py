@@ -47,6 +47,9 @@ EVIDENCE = {
     "tradeListCheckedOn": "2026-03-02",
 }
 """Another value for every field that stays as it was recorded."""
+CONFIRMED = {
+    "deletionConfirmed": {"confirmedBy": "Jo", "confirmedOn": "2026-04-08", "what": "the volume team-a/weights"}
+}
 SOURCES = {
     "huggingFace": {"repository": "acme/chat", "revision": "0" * 40},
     "objectStore": {"uri": "s3://models/chat"},
@@ -90,7 +93,13 @@ OBJECTS = {
     LicenseAcceptanceSpec: [
         ACCEPTANCE | {"state": state} | ended
         for state in ("Accepted", "Superseded", "Withdrawn", "Terminated")
-        for ended in ({}, {"terminatedOn": "2026-04-01"}, {"supersededBy": "acme-again"})
+        for ended in (
+            {},
+            {"terminatedOn": "2026-04-01"},
+            {"supersededBy": "acme-again"},
+            *(CONFIRMED | {"terminatedOn": day} for day in ("2026-04-01", "2026-04-08", "2026-04-09")),
+            CONFIRMED,
+        )
     ],
     VolumeClaimSource: [{"name": "m", "path": path} for path in ("", "a/b", "a..b", "..", "a/../../b")],
     ObjectStoreSource: [{"uri": uri} for uri in ("s3://m/a", "gs://m/a..b", "s3://m/../other")],
@@ -145,6 +154,10 @@ CHANGES = {
         *(({"state": before}, {"state": after}) for before in STATES for after in STATES),
         *(({"supersededBy": before}, {"supersededBy": after}) for before in ("a", "b") for after in ("a", "b")),
         ({"supersededBy": "a"}, {}),
+        ({}, CONFIRMED),
+        (CONFIRMED, CONFIRMED),
+        (CONFIRMED, {}),
+        (CONFIRMED, {"deletionConfirmed": CONFIRMED["deletionConfirmed"] | {"confirmedBy": "Al"}}),
         *(change for name, value in EVIDENCE.items() for change in (({}, {name: value}), ({name: value}, {}))),
     ],
     LlamaModelSpec: [({}, {}), ({}, {"digest": "1" * 64}), ({}, {"servedName": "Llama-chat"})],
@@ -167,7 +180,7 @@ def test_a_change_is_judged_alike_by_cel_and_python(rule):
 
 def test_all_that_an_acceptance_records_is_immutable_or_known_to_change():
     fields = set(LicenseAcceptanceSpec.model_json_schema(by_alias=True)["properties"])
-    may_change = {"namespaces", "reviewDueOn", "state", "supersededBy", "terminatedOn"}
+    may_change = {"namespaces", "reviewDueOn", "state", "supersededBy", "terminatedOn", "deletionConfirmed"}
     assert fields - may_change == set(IMMUTABLE_EVIDENCE) == set(EVIDENCE)
 
 

@@ -126,6 +126,32 @@ def test_an_acceptance_wakes_those_who_name_it(scene):
     assert {ref.name for ref, priority in asked if priority is Priority.CHANGED} == {"chat", "third"}
 
 
+def record(name, version=1, **spec):
+    return obj(kinds.LICENSE_ACCEPTANCE, name, version=version, generation=version, spec={"legalEntity": name} | spec)
+
+
+@pytest.mark.parametrize(
+    ("named", "changed", "woken"),
+    [
+        (record("old", state="Superseded", supersededBy="next"), record("next", 2), True),
+        (record("old", legalEntity="Acme"), record("beside", 2, legalEntity="Acme"), True),
+        (record("old", legalEntity="Acme"), record("another", 2, legalEntity="Globex"), False),
+        (record("old"), record("another", 2, namespaces=["team-a"]), True),
+        (record("old"), record("another", 2, namespaces=["team-b"]), False),
+    ],
+    ids=["a successor", "the same entity", "another entity", "the namespace", "another namespace"],
+)
+def test_an_acceptance_wakes_whom_it_may_matter_to_though_they_do_not_name_it(scene, named, changed, woken):
+    scene.changed(named)
+    scene.changed(deployment(acceptance="old"))
+    scene.fire()
+    asked = scene.changed(changed)
+    assert ("chat" in {ref.name for ref, _ in asked}) is woken
+    beside = named["spec"].get("supersededBy") == changed["metadata"]["name"]
+    beside = beside or named["spec"]["legalEntity"] == changed["spec"]["legalEntity"]
+    assert ("old" in scene.fire()) is beside, "records tell what they say of each other"
+
+
 def test_a_status_that_somebody_writes_on_an_acceptance_wakes_nobody(scene):
     scene.changed(deployment())
     scene.changed(obj(kinds.LICENSE_ACCEPTANCE, "acme"))

@@ -1,6 +1,7 @@
 """What the operator says about license records, and that saying it again changes nothing."""
 
 import json
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -144,3 +145,112 @@ def test_the_time_of_a_condition_moves_only_with_its_status(known, now):
     changed = license_records.of_acceptance(ended, world(known, later))
     assert condition(changed, "Valid").last_transition_time == later.replace(microsecond=0)
     assert condition(changed, "ReviewDue").last_transition_time == now.replace(microsecond=0)
+
+
+def users(count, month="2024-11"):
+    return {"month": month, "count": count, "attestedBy": "Jo", "attestedOn": "2026-03-02"}
+
+
+@pytest.mark.parametrize(
+    ("mine", "theirs", "told"),
+    [
+        (
+            {"monthlyActiveUsers": users(5)},
+            {"monthlyActiveUsers": users(800)},
+            "spec.monthlyActiveUsers: other says 800 for",
+        ),
+        (
+            {"monthlyActiveUsers": users(5)},
+            {"monthlyActiveUsers": users(800), "state": "Withdrawn"},
+            "800 counts for both",
+        ),
+        ({"monthlyActiveUsers": users(800)}, {"monthlyActiveUsers": users(5)}, "this record 800: 800 counts for both"),
+        ({"domicile": "US"}, {"domicile": "DE"}, "spec.domicile: other says DE, this record US"),
+        ({"monthlyActiveUsers": users(5)}, {"monthlyActiveUsers": users(5)}, None),
+        ({"monthlyActiveUsers": users(5)}, {"monthlyActiveUsers": users(6, "2024-06")}, None),
+        ({"monthlyActiveUsers": users(5)}, {"monthlyActiveUsers": users(6), "legalEntity": "Globex"}, None),
+        (
+            {"monthlyActiveUsers": users(5)},
+            {"monthlyActiveUsers": users(6), "state": "Superseded", "supersededBy": "acme"},
+            None,
+        ),
+        ({"domicile": "US"}, {"domicile": "DE", "state": "Terminated"}, None),
+    ],
+    ids=str,
+)
+def test_a_record_tells_what_another_one_of_its_entity_contradicts(known, now, mine, theirs, told):
+    record, other = acceptance(known, **mine), acceptance(known, "other", **theirs)
+    found = license_records.of_acceptance(record, replace(world(known, now), related=(record, other)))
+    contradicted = [each for each in found.conditions if each.type == "Contradicted"]
+    assert bool(contradicted) is (told is not None)
+    if told:
+        assert (contradicted[0].status, contradicted[0].reason) == ("True", "StricterCounts")
+        assert told in contradicted[0].message
+        assert "Superseded" in contradicted[0].message
+
+
+def test_who_confirmed_a_deletion_is_told(known, now):
+    confirmed = {
+        "confirmedBy": "Sam Roe",
+        "confirmedOn": "2026-03-09",
+        "what": "the volume team-a/weights",
+        "evidence": "DOC-9",
+    }
+    record = acceptance(known, state="Terminated", terminatedOn="2026-03-01", deletionConfirmed=confirmed)
+    found = condition(license_records.of_acceptance(record, world(known, now)), "WeightsDeleted")
+    assert (found.status, found.reason) == ("True", "DeletionConfirmed")
+    assert found.message == "Sam Roe confirmed on 2026-03-09: the volume team-a/weights"
+
+
+@pytest.mark.parametrize(
+    ("change", "rests"),
+    [
+        ({}, True),
+        ({"namespaces": ["team-b"]}, False),
+        ({"legalEntity": "Globex"}, False),
+        ({"families": ["llama-3.1"]}, False),
+        ({"state": "Withdrawn"}, False),
+        ({"state": "Terminated"}, True),
+    ],
+    ids=str,
+)
+def test_a_deployment_rests_on_what_counts_beside_the_record_that_it_names(known, now, change, rests):
+    named, beside = acceptance(known, "named", "llama-3.1"), acceptance(known, "beside", **change)
+    use = Use("named", "team-a/chat", models=("llama-3.3-70b-instruct",))
+    found = license_records.of_acceptance(beside, replace(world(known, now, uses=(use,)), related=(named, beside)))
+    assert (found.deployments == 1, found.first_named_on is not None) == (rests, rests)
+
+
+def test_a_deployment_rests_on_the_successors_of_the_record_that_it_names(known, now):
+    records = (
+        acceptance(known, "old", state="Superseded", supersededBy="next", legalEntity="Acme before"),
+        acceptance(known, "next", state="Superseded", supersededBy="last"),
+        acceptance(known, "last", state="Terminated"),
+    )
+    uses = (Use("old", "team-a/chat"),)
+    told = [
+        license_records.of_acceptance(record, replace(world(known, now, uses=uses), related=records)).used_by
+        for record in records
+    ]
+    assert told == [("team-a/chat",), (), ("team-a/chat",)]
+
+
+@pytest.mark.parametrize(
+    ("expires", "reason"),
+    [
+        (None, None),
+        ("2026-04-02", None),
+        ("2026-04-01", "GrantEndsSoon"),
+        ("2026-03-02", "GrantEndsSoon"),
+        ("2026-03-01", "GrantEnded"),
+    ],
+)
+def test_the_end_of_a_grant_is_told_before_it_stops_anything(known, now, expires, reason):
+    grant = {"reference": "META-1", "grantedOn": "2026-01-01"} | ({"expiresOn": expires} if expires else {})
+    uses = (Use("acme", "team-a/chat"),)
+    for state in ("Accepted", "Withdrawn"):
+        record = acceptance(known, metaGrant=grant, state=state)
+        status = license_records.of_acceptance(record, world(known, now, uses=uses))
+        found = [each for each in status.conditions if each.type == "GrantEnding"]
+        assert [each.reason for each in found] == ([reason] if reason and state == "Accepted" else [])
+        assert all("META-1" in each.message and "team-a/chat" in each.message for each in found)

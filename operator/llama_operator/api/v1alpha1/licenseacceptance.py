@@ -73,10 +73,23 @@ class MetaGrant(ApiModel):
     """Last day on which it holds, `YYYY-MM-DD`; leave it out if it has no end."""
 
 
+class DeletionConfirmed(ApiModel):
+    """What a person says about copies of the weights after the license has ended. The operator cannot see them."""
+
+    confirmed_by: Party
+    """Person who confirms it."""
+    confirmed_on: Date
+    """Day of the confirmation, `YYYY-MM-DD`: the day of `terminatedOn` or a later one."""
+    what: Annotated[str, Field(min_length=1, max_length=1024, pattern=r"\S")]
+    """What was deleted and where: volumes, buckets, node caches, images, mirrors."""
+    evidence: Annotated[str, Field(max_length=1024)] = ""
+    """Where the proof is kept, for example a ticket or a document number."""
+
+
 class LicenseAcceptanceSpec(ApiModel):
     """Who accepted which license, and for which namespaces.
 
-    Only `namespaces`, `reviewDueOn` and, once, `state` may change after creation.
+    Only `namespaces`, `reviewDueOn`, `state` and what belongs to a state may change after creation.
     """
 
     families: Annotated[tuple[FamilyId, ...], Field(min_length=1, max_length=MAX_FAMILIES, strict=False)]
@@ -113,11 +126,15 @@ class LicenseAcceptanceSpec(ApiModel):
     """When the acceptable use policy has to be read again, `YYYY-MM-DD`: its text may change at the same URL."""
     state: AcceptanceState = AcceptanceState.ACCEPTED
     """`Superseded` corrects a record: the one in `supersededBy` counts in its place. `Withdrawn` retires it. `Terminated` says
-    that the license has ended: it drains and stops every deployment that rests on this record. None can be taken back."""
+    that the license has ended: it drains and stops every deployment that rests on this record. None leads back to `Accepted`;
+    a withdrawn record may still be superseded or terminated."""
     superseded_by: RecordName | None = None
     """Name of the LicenseAcceptance that counts in place of this one, in state `Superseded`."""
     terminated_on: Date | None = None
-    """When it ended, `YYYY-MM-DD`."""
+    """When it ended, `YYYY-MM-DD`. A day before `acceptedOn` counts as that day."""
+    deletion_confirmed: DeletionConfirmed | None = None
+    """Who confirmed, after the license ended, that the copies of the weights are gone. Only in state `Terminated`; it is
+    evidence and cannot be changed once it is set."""
 
 
 class LicenseAcceptanceStatus(ConditionedStatus):
@@ -126,11 +143,12 @@ class LicenseAcceptanceStatus(ConditionedStatus):
     models: Annotated[tuple[Annotated[str, Field(max_length=253)], ...], Field(max_length=1024)] = ()
     """LlamaModels under a license that it accepts."""
     deployments: Annotated[int, Field(ge=0, le=9_007_199_254_740_991)] = 0
-    """LlamaDeployments that name it."""
+    """LlamaDeployments that rest on it: they name it or one that it supersedes, or it counts beside the one that they name."""
     used_by: Annotated[tuple[Annotated[str, Field(max_length=127)], ...], Field(max_length=64)] = ()
-    """LlamaDeployments that name it, as `namespace/name`, sorted; the first 64."""
+    """LlamaDeployments that rest on it, as `namespace/name`, sorted; the first 64."""
     first_named_on: Date | None = None
-    """Day on which a LlamaDeployment first named it, `YYYY-MM-DD` in UTC. From then on it is evidence and cannot be deleted."""
+    """Day on which a LlamaDeployment first rested on it, `YYYY-MM-DD` in UTC. From then on it is evidence and cannot be
+    deleted."""
 
 
 class LicenseAcceptance(ApiModel):

@@ -11,7 +11,6 @@ from llama_operator.api.meta import rfc3339
 from llama_operator.api.record_reasons import RecordCondition
 from llama_operator.api.v1alpha1.licenseacceptance import LicenseAcceptance
 from llama_operator.cli.license.judged import Judged
-from llama_operator.decide.license.running import model_of
 from llama_operator.decide.observed import LicenseEnd, RevisionFacts
 from llama_operator.evidence.weights import what_is_pinned
 
@@ -40,7 +39,12 @@ RECORD_FIELDS = (
     "reviewDueOn",
     "supersededBy",
     "terminatedOn",
+    "deletionConfirmedBy",
+    "deletionConfirmedOn",
+    "deleted",
+    "deletionEvidence",
     "weightsDeleted",
+    "contradicted",
 )
 """Facts of one record, in the order of the CSV."""
 REVISION_FIELDS = (
@@ -93,6 +97,7 @@ def _names(judged: Judged) -> Iterator[str]:
 
 def _record(record: LicenseAcceptance) -> dict[str, Any]:
     spec, users, grant = record.spec, record.spec.monthly_active_users, record.spec.meta_grant
+    confirmed = spec.deletion_confirmed
     return {
         "name": record.metadata.name,
         "state": str(spec.state),
@@ -118,7 +123,12 @@ def _record(record: LicenseAcceptance) -> dict[str, Any]:
         "reviewDueOn": spec.review_due_on or "",
         "supersededBy": spec.superseded_by or "",
         "terminatedOn": spec.terminated_on or "",
-        "weightsDeleted": _deleted(record),
+        "deletionConfirmedBy": confirmed.confirmed_by if confirmed else "",
+        "deletionConfirmedOn": confirmed.confirmed_on if confirmed else "",
+        "deleted": confirmed.what if confirmed else "",
+        "deletionEvidence": confirmed.evidence if confirmed else "",
+        "weightsDeleted": _told(record, RecordCondition.WEIGHTS_DELETED),
+        "contradicted": _told(record, RecordCondition.CONTRADICTED),
     }
 
 
@@ -128,10 +138,10 @@ def _known_texts(families: tuple[str, ...]) -> list[str]:
     return [text for family in texts for text in (*family.license_text_hashes, *family.policy_text_hashes)]
 
 
-def _deleted(record: LicenseAcceptance) -> str:
-    """What the status of a terminated record says about copies of the weights; empty for any other."""
+def _told(record: LicenseAcceptance, kind: RecordCondition) -> str:
+    """What the status of a record says in a condition that not every record has; empty for those without."""
     conditions = record.status.conditions if record.status else ()
-    told = next((condition for condition in conditions if condition.type == RecordCondition.WEIGHTS_DELETED), None)
+    told = next((condition for condition in conditions if condition.type == kind), None)
     if told is None:
         return ""
     return f"{told.status} since {rfc3339(told.last_transition_time)}, {told.reason}: {told.message}"
@@ -143,7 +153,7 @@ def _revision(judged: Judged, pinned: RevisionFacts) -> dict[str, Any]:
     runs = what_is_pinned(pinned)
     return {
         "revision": pinned.name,
-        "model": model_of(pinned),
+        "model": pinned.model,
         "created": rfc3339(pinned.created) if pinned.created else "",
         "servedFrom": pinned.served_at,
         "servedUntil": _until(end, serves=has_traffic and bool(pinned.served_at)),

@@ -69,7 +69,12 @@ RECORD_LABELS = (
     ("reviewDueOn", "Policy to be read again on"),
     ("supersededBy", "Superseded by"),
     ("terminatedOn", "Ended on"),
+    ("deletionConfirmedBy", "Deletion confirmed by"),
+    ("deletionConfirmedOn", "Deletion confirmed on"),
+    ("deleted", "What was deleted"),
+    ("deletionEvidence", "Proof of the deletion"),
     ("weightsDeleted", "Copies deleted"),
+    ("contradicted", "Contradicted by other records"),
 )
 REVISION_LABELS = (
     ("model", "Model"),

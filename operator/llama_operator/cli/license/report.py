@@ -195,10 +195,16 @@ def _print(rows: list[dict[str, Any]]) -> None:
 
 def _accepted(row: dict[str, Any]) -> list[str]:
     told = {
-        record["name"]: f"{record['name']} ({record['legalEntity']}, {record['acceptedOn']})"
+        record["name"]: f"{record['name']} ({record['legalEntity']}, {record['acceptedOn']}{_confirmed(record)})"
         for record in row["records"]
     }
-    return [told.get(name, name) for name in row["acceptances"]]
+    ended = (record["name"] for record in row["records"] if record["deletionConfirmedBy"])
+    return [told.get(name, name) for name in dict.fromkeys((*row["acceptances"], *ended))]
+
+
+def _confirmed(record: dict[str, Any]) -> str:
+    by, on = record["deletionConfirmedBy"], record["deletionConfirmedOn"]
+    return f"; deletion confirmed by {by} on {on}" if by else ""
 
 
 def _serves(revision: dict[str, Any]) -> str:

@@ -138,7 +138,6 @@ def _headline(case: LicenseInput, denials: tuple[Denial, ...]) -> tuple[Reason, 
     )
 
 
-_ENDED = frozenset({Reason.ACCEPTANCE_TERMINATED, Reason.META_GRANT_EXPIRED})
 _OF_ACCEPTANCE = frozenset(
     check.id for check in (*acceptance.CHECKS_FIRST, *acceptance.CHECKS) if check.origin == "License"
 )
@@ -150,7 +149,8 @@ def _drains(case: LicenseInput, denials: tuple[Denial, ...]) -> bool:
 
     Naming another acceptance that does not hold does not undo a termination.
     """
-    if any(denial.reason in _ENDED for denial in denials):
+    reasons = {denial.reason for denial in denials}
+    if Reason.ACCEPTANCE_TERMINATED in reasons or (Reason.META_GRANT_EXPIRED in reasons and users.ran_out(case)):
         return True
     unaccepted = any(
         denial.check in _OF_ACCEPTANCE or denial.reason is Reason.ACCEPTANCE_WITHDRAWN for denial in denials

@@ -4,7 +4,7 @@ Built by `decide.license.lineage` and `decide.license.gather`, read by every che
 """
 
 import unicodedata
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from functools import cached_property, lru_cache
@@ -134,10 +134,19 @@ class LicenseInput:
     most_replicas: int = 1
     ends: tuple[LicenseEnd, ...] = ()
     """Ends of licenses that revisions of this deployment remember."""
+    own_ends: tuple[LicenseEnd, ...] = ()
+    """Ends under which this very model ran in this deployment, with the families that it was under then."""
     image: str = ""
     """Image that the deployment names for its pods; empty for the operator's own."""
     today: date | None = None
     """Day of the decision, in UTC; None if it is not known: then nothing is overdue."""
+    still_today: date | None = None
+    """The earliest day that is today anywhere: west of Greenwich a day ends later. None for that of UTC."""
+
+    @property
+    def first_today(self) -> date | None:
+        """The day that a last day is compared with: a day is over when it has ended everywhere."""
+        return self.still_today or self.today
 
     @property
     def last_today(self) -> date:
@@ -156,19 +165,11 @@ class LicenseInput:
 
         One in state `Superseded` only if successors lead in a circle.
         """
-        leading, seen = self.named(self.license.acceptance), set[str]()
-        while (
-            leading is not None
-            and leading.spec.state is AcceptanceState.SUPERSEDED
-            and leading.metadata.name not in seen
-        ):
-            seen.add(leading.metadata.name)
-            leading = self.named(leading.spec.superseded_by)
-        return leading
+        return leading(self.acceptances or (), self.license.acceptance)
 
     def named(self, name: str | None) -> LicenseAcceptance | None:
         """The acceptance called `name`, if it exists."""
-        return next((acceptance for acceptance in self.acceptances or () if acceptance.metadata.name == name), None)
+        return _called(self.acceptances or (), name)
 
     def licensee_of(self, acceptance: LicenseAcceptance) -> Callable[[str], bool]:
         """Whether an entity is the licensee of `acceptance`, under its name there or one that records before it had.
@@ -196,6 +197,31 @@ class LicenseInput:
             and acceptance.spec.state not in RETIRED
         )
         return tuple(acceptance for acceptance in (leading, *others) if family.id in acceptance.spec.families)
+
+
+def leading(acceptances: Iterable[LicenseAcceptance], name: str | None) -> LicenseAcceptance | None:
+    """The acceptance called `name`, or the one that counts in its place; None if there is none.
+
+    One in state `Superseded` only if successors lead in a circle.
+    """
+    found, seen = _called(acceptances, name), set[str]()
+    while found is not None and found.spec.state is AcceptanceState.SUPERSEDED and found.metadata.name not in seen:
+        seen.add(found.metadata.name)
+        found = _called(acceptances, found.spec.superseded_by)
+    return found
+
+
+def _called(acceptances: Iterable[LicenseAcceptance], name: str | None) -> LicenseAcceptance | None:
+    return next((acceptance for acceptance in acceptances if acceptance.metadata.name == name), None)
+
+
+def ended_on(acceptance: LicenseAcceptance) -> str | None:
+    """Day on which the license of a terminated acceptance ended; None if it does not say so.
+
+    Nothing ends before it was accepted: a day before that would free every acceptance between the two.
+    """
+    on = acceptance.spec.terminated_on
+    return on if on is None or day(on) is None else max(on, acceptance.spec.accepted_on)
 
 
 def day(text: str | None) -> date | None:

@@ -1,13 +1,20 @@
 """Makes a case for the license chain from what was observed. Pure; called by `decide.decision`."""
 
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
+
+from llama_operator.api.v1alpha1.licenseacceptance import AcceptanceState
 from llama_operator.api.v1alpha1.llamadeployment import LicenseSpec
 from llama_operator.catalog import Catalog
 from llama_operator.catalog.models import Variant
 from llama_operator.decide.bounds import most_replicas
-from llama_operator.decide.license.facts import LicenseInput, ModelFacts
+from llama_operator.decide.license.facts import LicenseInput, ModelFacts, ended_on, leading
 from llama_operator.decide.license.lineage import Lineages
-from llama_operator.decide.observed import LONG_AGO, Observed
+from llama_operator.decide.observed import LONG_AGO, LicenseEnd, Observed, RevisionFacts
 
+_DAY_ENDS_LAST = timedelta(hours=12)
+"""How long after UTC a day ends where it ends last."""
 _CPU = "CPU"
 """Name of the accelerator that is none."""
 
@@ -32,8 +39,10 @@ def license_input(
     spec, metadata = observed.deployment.spec, observed.deployment.metadata
     lineages = Lineages(catalog, observed.models)
     replicas = most_replicas(spec)
+    facts = lineages.resolve(model, variant)
+    known = observed.now != LONG_AGO
     return LicenseInput(
-        model=lineages.resolve(model, variant),
+        model=facts,
         license=spec.license,
         namespace=metadata.namespace,
         acceptances=observed.acceptances,
@@ -44,9 +53,35 @@ def license_input(
         most_gpus=None if gpus_per_replica is None else gpus_per_replica * replicas,
         most_replicas=replicas,
         ends=tuple(pinned.license_end for pinned in observed.revisions if pinned.license_end is not None),
+        own_ends=tuple(_own_ends(observed, facts, lineages)),
         image=spec.image or "",
-        today=None if observed.now == LONG_AGO else observed.now.date(),
+        today=observed.now.date() if known else None,
+        still_today=(observed.now - _DAY_ENDS_LAST).date() if known else None,
     )
+
+
+def _own_ends(observed: Observed, model: ModelFacts, lineages: Lineages) -> Iterator[LicenseEnd]:
+    """Ends under which the model ran here, remembered or due, each with the families that it was under then.
+
+    The same files under another name are the same model.
+    """
+    for pinned in observed.revisions:
+        end = pinned.license_end or _due(observed, pinned)
+        families = tuple(family for family in pinned.families if end is not None and family in end.families)
+        if end is None or not families:
+            continue
+        if pinned.model == model.name or (model.digest and lineages.resolve(pinned.model).digest == model.digest):
+            yield replace(end, families=families)
+
+
+def _due(observed: Observed, pinned: RevisionFacts) -> LicenseEnd | None:
+    """The end of a revision whose acceptance is terminated, before it is remembered."""
+    named = pinned.license.acceptance if pinned.license else None
+    record = leading(observed.acceptances or (), named)
+    if record is None or record.spec.state is not AcceptanceState.TERMINATED:
+        return None
+    on = ended_on(record) or observed.now.date().isoformat()
+    return LicenseEnd(record.metadata.name, record.spec.legal_entity, tuple(record.spec.families), on, observed.now)
 
 
 def _trained(spec: LicenseSpec, lineages: Lineages) -> tuple[ModelFacts, ...]:

@@ -5,16 +5,18 @@ model, so that no edit of the spec hides what runs. What a revision declares is 
 or what the spec declares now: a revision may run if either is allowed.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
+from llama_operator.api.reasons import Reason
 from llama_operator.api.v1alpha1.licenseacceptance import AcceptanceState, LicenseAcceptance
 from llama_operator.api.v1alpha1.llamadeployment import LicenseSpec
 from llama_operator.catalog import Catalog
 from llama_operator.decide.find_model import find_model
 from llama_operator.decide.license import LicenseVerdict, judge
+from llama_operator.decide.license.facts import ended_on, leading, same_party
 from llama_operator.decide.license.gather import gpus_of, license_input
-from llama_operator.decide.observed import LicenseEnd, Observed, RevisionFacts
+from llama_operator.decide.observed import LONG_AGO, LicenseEnd, Observed, RevisionFacts
 from llama_operator.decide.problem import Problem
 
 
@@ -56,13 +58,13 @@ class _Judge:
         first, second = self._verdict(pinned, then), self._verdict(pinned, now)
         license_spec, verdict = (now, second) if second.allowed and not first.allowed else (then, first)
         return RevisionVerdict(
-            pinned.name, model_of(pinned), license_spec, verdict, end_of(self.observed, license_spec, verdict, pinned)
+            pinned.name, pinned.model, license_spec, verdict, end_of(self.observed, license_spec, verdict, pinned)
         )
 
     def _verdict(self, pinned: RevisionFacts, license_spec: LicenseSpec) -> LicenseVerdict:
         chosen = pinned.plan.chosen
         gpus = None if chosen is None else gpus_of(chosen.gpus_per_replica, chosen.accelerator)
-        key = (model_of(pinned), chosen.repository if chosen else "", gpus, license_spec)
+        key = (pinned.model, chosen.repository if chosen else "", gpus, license_spec)
         if key not in self.known:
             name, repository, _, _ = key
             model = find_model(name, self.observed.models, self.catalog)
@@ -84,21 +86,56 @@ def judge_others(observed: Observed, catalog: Catalog, wanted: str) -> tuple[Rev
     """
     here = {service.name for service in observed.ray_services}
     traffic = observed.traffic.revision if observed.traffic else ""
-    # While the wanted one serves there is nothing to go back to: what only the history knows needs no verdict.
+    # While the wanted one serves there is nothing to go back to: what only the history knows needs no verdict, unless an end
+    # has to be remembered with it.
     settled = any(service.name == wanted and service.serves for service in observed.ray_services)
+    settled = settled and not any(map(_is_terminated, observed.acceptances or ()))
     judges = _Judge(observed, catalog)
-    return tuple(
-        judges.of(pinned)
-        for pinned in observed.revisions
-        if pinned.name != wanted
-        and (pinned.name in here or pinned.name == traffic or (pinned.served_at and not settled))
+    return (
+        *(
+            judges.of(pinned)
+            for pinned in observed.revisions
+            if pinned.name != wanted
+            and (pinned.name in here or pinned.name == traffic or (pinned.served_at and not settled))
+        ),
+        *_without_record(observed, catalog, here - {wanted}),
     )
 
 
-def model_of(pinned: RevisionFacts) -> str:
-    """Name of the model that a revision pins; empty for a record without one."""
-    model = pinned.inputs.get("model")
-    return str(model.get("name", "")) if isinstance(model, Mapping) else ""
+def judge_wanted(observed: Observed, catalog: Catalog, wanted: str, verdict: LicenseVerdict) -> RevisionVerdict:
+    """Add to the verdict about the revision that the spec asks for how the right to it has ended, if it has.
+
+    What the spec declares now neither saves nor ends it: it ends if what it declared while it was allowed does not hold
+    either.
+
+    Args:
+        observed: What is known.
+        catalog: The built-in catalog.
+        wanted: Name of the revision.
+        verdict: What the chain says about it under what the spec declares now.
+    """
+    now, pinned = observed.deployment.spec.license, observed.pinned(wanted)
+    end = end_of(observed, now, verdict, pinned)
+    if pinned is not None and pinned.license not in {None, now} and not verdict.allowed:
+        then = _Judge(observed, catalog).of(pinned)
+        end = then.end if then.verdict.allowed or not _has_ended(end) else end
+    model = observed.deployment.spec.model.name if pinned is None else pinned.model
+    return RevisionVerdict(wanted, model, now, verdict, end)
+
+
+def _without_record(observed: Observed, catalog: Catalog, others: Collection[str]) -> Iterator[RevisionVerdict]:
+    """Revisions in the cluster that no record explains: they end with the acceptance that the deployment names."""
+    known, now = {pinned.name for pinned in observed.revisions}, observed.deployment.spec.license
+    for name in sorted(set(others) - known):
+        verdict = judge(license_input(observed, catalog, "", None, None))
+        end = end_of(observed, now, verdict, None)
+        if end is not None:
+            # Nothing remembers since when: it gets no time to finish.
+            yield RevisionVerdict(name, "", now, verdict, replace(end, at=LONG_AGO))
+
+
+def _has_ended(end: LicenseEnd | None) -> bool:
+    return end is not None and end.at is not None
 
 
 def end_of(
@@ -118,44 +155,69 @@ def end_of(
     before = pinned.license_end if pinned else None
     if verdict.allowed:
         return None if before is None else replace(before, at=None)
-    if before is not None and before.at is not None:
+    if _has_ended(before):
         return before
-    acceptance = terminated(observed, license_spec, verdict)
+    acceptance = terminated(observed, license_spec, verdict, pinned.families if pinned else ())
     if acceptance is None:
         return before
-    if before is not None and acceptance.spec.state is AcceptanceState.ACCEPTED:
+    ran_out = acceptance.spec.state is not AcceptanceState.TERMINATED
+    drain = observed.deployment.spec.rollout.drain_seconds
+    if before is not None and ran_out:
         # The day of the end stays: it says which acceptances are newer.
-        return replace(before, at=observed.now)
+        return replace(before, at=observed.now, drain_seconds=drain)
+    grant = acceptance.spec.meta_grant if ran_out else None
+    on = grant.expires_on if grant else ended_on(acceptance)
     return LicenseEnd(
         acceptance=acceptance.metadata.name,
         entity=acceptance.spec.legal_entity,
         families=tuple(acceptance.spec.families),
-        on=acceptance.spec.terminated_on or observed.now.date().isoformat(),
+        on=on or observed.now.date().isoformat(),
         at=observed.now,
+        grant=grant.reference if grant else "",
+        drain_seconds=drain,
     )
 
 
-def terminated(observed: Observed, license_spec: LicenseSpec, verdict: LicenseVerdict) -> LicenseAcceptance | None:
-    """The terminated acceptance that a model rests on: the one that is named, or one of its license.
+def terminated(
+    observed: Observed, license_spec: LicenseSpec, verdict: LicenseVerdict, remembered: Iterable[str] = ()
+) -> LicenseAcceptance | None:
+    """The acceptance by which the right to a model ended: the one that is named, or one of its license.
 
     To name none, or one that does not exist, is no way out: then a terminated one for this namespace and license counts.
+
+    Args:
+        observed: What is known.
+        license_spec: What is declared.
+        verdict: What the chain says about it.
+        remembered: License families under which the model was allowed before; a lineage that changed takes none away.
     """
     if verdict.allowed:
         return None
-    records = {record.metadata.name: record for record in observed.acceptances or ()}
-    ended = {name: record for name, record in records.items() if record.spec.state is AcceptanceState.TERMINATED}
-    named = license_spec.acceptance or ""
-    if not verdict.families:
+    records = observed.acceptances or ()
+    named = leading(records, license_spec.acceptance)
+    families = {*verdict.families, *remembered}
+    if not families:
         # The model is not known any more: what it was used under still is.
-        return ended.get(named)
-    if not verdict.drain and named in records:
-        return None
-    of_license = [record for record in ended.values() if set(verdict.families) & set(record.spec.families)]
+        return named if named is not None and _is_terminated(named) else None
+    of_license = [record for record in records if _is_terminated(record) and families & set(record.spec.families)]
     here = [record for record in of_license if observed.deployment.metadata.namespace in record.spec.namespaces]
     if not verdict.drain:
+        if named is not None:
+            return named if named in of_license else None
         return _first(here)
+    if named is None:
+        return _first(here or of_license)
+    if _is_terminated(named):
+        return named
+    own = [record for record in of_license if same_party(record.spec.legal_entity, named.spec.legal_entity)]
     # A grant that ran out ends the license as well, although no record is terminated.
-    return ended.get(named) or _first(here or of_license) or records.get(named)
+    if any(denial.reason is Reason.META_GRANT_EXPIRED for denial in verdict.denials):
+        return _first(own) or named
+    return _first(own) or _first(here or of_license) or named
+
+
+def _is_terminated(record: LicenseAcceptance) -> bool:
+    return record.spec.state is AcceptanceState.TERMINATED
 
 
 def _first(records: Iterable[LicenseAcceptance]) -> LicenseAcceptance | None:

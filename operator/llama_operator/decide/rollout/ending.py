@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from llama_operator.decide.license.running import RevisionVerdict
-from llama_operator.decide.observed import Observed, RayServiceFacts
+from llama_operator.decide.observed import LicenseEnd, Observed, RayServiceFacts
 
 NO_REVISION = ""
 """What the Service selects while no revision may have the traffic: no pod has this revision."""
@@ -49,7 +49,6 @@ def ending(observed: Observed, verdicts: Iterable[RevisionVerdict]) -> Ending | 
     ends = {judged.revision: judged.end for judged in verdicts if judged.end is not None and judged.end.at is not None}
     if not ends:
         return None
-    drain_time = timedelta(seconds=observed.deployment.spec.rollout.drain_seconds)
     traffic = observed.traffic
     drain: list[str] = []
     remove: list[RayServiceFacts] = []
@@ -58,7 +57,7 @@ def ending(observed: Observed, verdicts: Iterable[RevisionVerdict]) -> Ending | 
         end = ends.get(service.name)
         if service.leaving or end is None or end.at is None:
             continue
-        until = _began(observed, end.at) + drain_time
+        until = _began(observed, end.at) + _drain_time(observed, end)
         # Without a Service no request was sent; what serves nothing has none to finish.
         if traffic is not None and service.serves and observed.now < until:
             drain.append(service.name)
@@ -75,6 +74,12 @@ def ending(observed: Observed, verdicts: Iterable[RevisionVerdict]) -> Ending | 
         remove=tuple(remove),
         next_check=(min(times) - observed.now).total_seconds() if times else None,
     )
+
+
+def _drain_time(observed: Observed, end: LicenseEnd) -> timedelta:
+    """How long engines may take: who raises it once the end has begun changes nothing."""
+    now = observed.deployment.spec.rollout.drain_seconds
+    return timedelta(seconds=now if end.drain_seconds is None else min(now, end.drain_seconds))
 
 
 def _began(observed: Observed, at: datetime) -> datetime:

@@ -78,6 +78,12 @@ def served(world, serving_facts):
             "acceptedBy": "<b>Jo</b> & Co",
             "state": "Terminated",
             "terminatedOn": "2026-02-01",
+            "deletionConfirmed": {
+                "confirmedBy": "Sam Roe",
+                "confirmedOn": "2026-02-09",
+                "what": "the volume team-a/weights",
+                "evidence": "DOC-9",
+            },
             "metaGrant": {"reference": "META-1", "grantedOn": "2025-01-01", "expiresOn": "2026-12-31"},
         }
         for obj in [*records, old, *documents(CHAT)]:
@@ -132,6 +138,14 @@ def test_the_report_says_who_accepted_what_when_and_where_the_document_is(served
     assert (old["state"], old["terminatedOn"]) == ("Terminated", "2026-02-01")
     assert old["weightsDeleted"] == f"Unknown since 2026-02-01T08:00:00Z, NotRecorded: {DELETED['message']}"
     assert current["weightsDeleted"] == ""
+
+
+@pytest.mark.parametrize("form", ["table", "csv", "html", "json"])
+def test_every_form_of_the_report_says_who_confirmed_the_deletion(served, form):
+    _, out, _ = served.run("license", "report", "chat-70b", *([] if form == "table" else ["-o", form]))
+    words = ["Sam Roe", "2026-02-09"]
+    for word in words if form == "table" else [*words, "the volume team-a/weights", "DOC-9"]:
+        assert word in " ".join(out.split())
 
 
 def test_the_report_says_which_revision_served_when_and_which_has_the_traffic(served):

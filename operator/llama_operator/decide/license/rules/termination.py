@@ -10,8 +10,9 @@ from llama_operator.api.reasons import Reason
 from llama_operator.api.v1alpha1.licenseacceptance import AcceptanceState, LicenseAcceptance
 from llama_operator.catalog.licenses import LicenseFamily
 from llama_operator.decide.license.check import Check, Refusal, under_acceptance
-from llama_operator.decide.license.facts import RETIRED, LicenseInput, day
+from llama_operator.decide.license.facts import RETIRED, LicenseInput, day, ended_on
 from llama_operator.decide.license.rules.acceptance import acceptance_by_family, acceptances_used
+from llama_operator.decide.observed import LicenseEnd
 
 
 def _holds(case: LicenseInput) -> Refusal | None:
@@ -46,7 +47,8 @@ def _not_revived(case: LicenseInput) -> Refusal | None:
                 ended.spec.state is AcceptanceState.TERMINATED
                 and family.id in ended.spec.families
                 and is_licensee(ended.spec.legal_entity)
-                and acceptance.spec.state is AcceptanceState.ACCEPTED
+                # What runs under a record that is withdrawn, or leads in a circle, goes on only while the license does.
+                and acceptance.spec.state is not AcceptanceState.TERMINATED
                 and not _not_before(acceptance, ended)
             ):
                 return _ended_before(acceptance, ended, family)
@@ -54,7 +56,7 @@ def _not_revived(case: LicenseInput) -> Refusal | None:
 
 
 def _ended_before(acceptance: LicenseAcceptance, ended: LicenseAcceptance, family: LicenseFamily) -> Refusal:
-    name, on = ended.metadata.name, ended.spec.terminated_on
+    name, on = ended.metadata.name, ended_on(ended)
     terminated = f"LicenseAcceptance {name} of {family.id} by {ended.spec.legal_entity} is terminated"
     if on is None:
         return Refusal(
@@ -68,11 +70,22 @@ def _ended_before(acceptance: LicenseAcceptance, ended: LicenseAcceptance, famil
 
 
 def _after_the_end(case: LicenseInput) -> Refusal | None:
-    """An end that a revision remembers holds also when the terminated acceptance is gone."""
+    """An end that a revision remembers holds also when the terminated acceptance is gone, or the lineage has changed."""
+    needed = {family.id for family in case.model.needing_acceptance}
+    for end in case.own_ends:
+        if needed.isdisjoint(end.families) and not _accepted_after(case, end):
+            return Refusal(
+                f"the license {', '.join(end.families)} of {end.entity}, under which {case.model.name} ran, ended on {end.on} "
+                f"(LicenseAcceptance {end.acceptance}); that its lineage says something else now does not bring it back",
+                f"record a new acceptance of {', '.join(end.families)}, dated {end.on} or later, or serve other files",
+            )
     for family, acceptance in acceptance_by_family(case):
         accepted, is_licensee = day(acceptance.spec.accepted_on), case.licensee_of(acceptance)
         for end in case.ends:
             if family.id not in end.families or not is_licensee(end.entity):
+                continue
+            # Whether the new grant holds is a question of its own (P6): Meta may extend one that ran out.
+            if end.grant and acceptance.spec.meta_grant is not None:
                 continue
             last = _end(end.on)
             if accepted is None or last is None or accepted < last:
@@ -82,6 +95,18 @@ def _after_the_end(case: LicenseInput) -> Refusal | None:
                     f"record a new acceptance, dated {last or end.on} or later",
                 )
     return None
+
+
+def _accepted_after(case: LicenseInput, end: LicenseEnd) -> bool:
+    """Whether the entity whose license ended has accepted it again since."""
+    return any(
+        acceptance.spec.state is AcceptanceState.ACCEPTED
+        and case.namespace in acceptance.spec.namespaces
+        and not set(end.families).isdisjoint(acceptance.spec.families)
+        and case.licensee_of(acceptance)(end.entity)
+        and (day(acceptance.spec.accepted_on) or date.min) >= (_end(end.on) or date.max)
+        for acceptance in case.acceptances or ()
+    )
 
 
 def ended_here(case: LicenseInput) -> bool:
@@ -109,7 +134,7 @@ def _replaces(case: LicenseInput, acceptance: LicenseAcceptance, ended: LicenseA
 
 
 def _not_before(acceptance: LicenseAcceptance, ended: LicenseAcceptance) -> bool:
-    end, accepted = _end(ended.spec.terminated_on), day(acceptance.spec.accepted_on)
+    end, accepted = _end(ended_on(ended)), day(acceptance.spec.accepted_on)
     return end is not None and accepted is not None and accepted >= end
 
 
@@ -122,15 +147,6 @@ def _end(text: str | None) -> date | None:
 
 CHECKS: tuple[Check, ...] = (
     Check(
-        "acceptance-not-terminated",
-        "P20",
-        "§6 (LLaMA 1: §7), termination",
-        Reason.ACCEPTANCE_TERMINATED,
-        _holds,
-        under_acceptance,
-        needs_acceptances=True,
-    ),
-    Check(
         "acceptance-not-revived",
         "P20",
         "§6 (LLaMA 1: §7), termination",
@@ -140,12 +156,21 @@ CHECKS: tuple[Check, ...] = (
         needs_acceptances=True,
     ),
     Check(
+        "acceptance-not-terminated",
+        "P20",
+        "§6 (LLaMA 1: §7), termination",
+        Reason.ACCEPTANCE_TERMINATED,
+        _holds,
+        under_acceptance,
+        needs_acceptances=True,
+    ),
+    Check(
         "acceptance-after-the-end",
         "P20",
         "§6 (LLaMA 1: §7), termination",
         Reason.ACCEPTANCE_TERMINATED,
         _after_the_end,
-        lambda case: bool(case.ends) and under_acceptance(case),
+        lambda case: bool(case.own_ends) or (bool(case.ends) and under_acceptance(case)),
         needs_acceptances=True,
     ),
 )

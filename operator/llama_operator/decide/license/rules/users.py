@@ -37,14 +37,17 @@ def above_limit(family: LicenseFamily, acceptance: LicenseAcceptance) -> bool:
 
 
 def _largest(case: LicenseInput, family: LicenseFamily, acceptance: LicenseAcceptance) -> LicenseAcceptance:
-    """Of the records of the same entity about the same month the one with the most users: the stricter one counts."""
+    """Of the records of the same entity about the same month the one with the most users: the stricter one counts.
+
+    What was attested about a month stays true when a record is withdrawn or terminated; only a correction supersedes it.
+    """
     users = acceptance.spec.monthly_active_users
     month = users.month if users else family.active_users_month
     is_licensee = case.licensee_of(acceptance)
     about = [
         other
         for other in case.acceptances or ()
-        if other.spec.state is AcceptanceState.ACCEPTED
+        if other.spec.state is not AcceptanceState.SUPERSEDED
         and other.spec.monthly_active_users is not None
         and other.spec.monthly_active_users.month == month
         and is_licensee(other.spec.legal_entity)
@@ -59,6 +62,24 @@ def lapsed(grant: MetaGrant, today: date | None) -> bool:
     """Whether the grant has ended; a day that no calendar has ends nothing."""
     last = day(grant.expires_on)
     return today is not None and last is not None and today > last
+
+
+def ran_out(case: LicenseInput) -> bool:
+    """Whether the last day of a grant is over everywhere: until then what runs goes on, although nothing starts."""
+    grants = (acceptance.spec.meta_grant for _, acceptance in gated(case))
+    return any(grant is not None and lapsed(grant, case.first_today) for grant in grants)
+
+
+def _extended(case: LicenseInput, family: LicenseFamily) -> bool:
+    """Whether another record of the licensee has a grant that holds: a grant that Meta extended did not end."""
+    return any(
+        acceptance.spec.state is AcceptanceState.ACCEPTED
+        and (grant := acceptance.spec.meta_grant) is not None
+        and (day(grant.granted_on) or date.max) <= case.last_today
+        and not lapsed(grant, case.today)
+        for acceptance in case.candidates(family)
+        if case.namespace in acceptance.spec.namespaces
+    )
 
 
 def _attested(case: LicenseInput) -> Refusal | None:
@@ -126,7 +147,7 @@ def _granted(case: LicenseInput) -> Refusal | None:
             )
         if begins > case.last_today:
             return Refusal(f"{over}, and the grant {grant.reference} begins on {grant.granted_on}", "wait for that day")
-        if lapsed(grant, case.today):
+        if lapsed(grant, case.today) and not _extended(case, family):
             return Refusal(
                 f"{over}, and the grant {grant.reference} ended on {grant.expires_on}",
                 "have Meta extend the grant, and record that in a new acceptance",

@@ -1,4 +1,4 @@
-"""What Ray Serve says of itself, for clusters that do not exist. Used by `dashboard_proxy`; knows nothing of HTTP."""
+"""What Ray Serve says of itself, for clusters that do not exist. Used by `proxy`; knows nothing of HTTP."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any, Final
 
-from control_plane.simulated_serve import Behavior, Status
+from control_plane.simulated.serve import Behavior, Status
 
 _OPENER: Final = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 

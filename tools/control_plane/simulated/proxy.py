@@ -20,7 +20,7 @@ from typing import Any, Final
 import aiohttp
 from aiohttp import web
 
-from control_plane.simulated_serve import Behavior, SimulatedServe
+from control_plane.simulated.serve import Behavior, SimulatedServe
 
 _APPLICATIONS: Final = re.compile(r"/api/v1/namespaces/([^/]+)/services/([^/:]+)-head-svc:dashboard/proxy/api/serve/")
 _HOP_BY_HOP: Final = frozenset(
