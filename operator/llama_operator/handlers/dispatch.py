@@ -124,7 +124,8 @@ class Dispatcher:
         names = self._counting_with(ref.name, states)
         # Records of one entity contradict each other or count beside each other: once for a crowd of them.
         self._records_changed(names - {ref.name})
-        namespaces = {name for obj in states for name in (obj.get("spec") or {}).get("namespaces") or ()}
+        listed = [paths.at(obj, "spec.namespaces") for obj in states]
+        namespaces = {str(name) for part in listed if isinstance(part, list) for name in part}
         for deployment in self._cache.list(kinds.LLAMA_DEPLOYMENT):
             # Revisions that are no longer asked for rest on records of their namespace that the spec does not name.
             if _acceptance(deployment) in names or deployment["metadata"]["namespace"] in namespaces:
@@ -132,11 +133,14 @@ class Dispatcher:
 
     def _counting_with(self, name: str, states: Sequence[Object]) -> set[object]:
         """Names of the acceptances that a change of one may matter to: of its entity, and those that it supersedes."""
-        entities = {(obj.get("spec") or {}).get("legalEntity") for obj in states} - {None}
+        entities = {readings.text(paths.at(obj, "spec.legalEntity")) for obj in states} - {""}
         names: set[object] = {name}
-        specs = [(obj["metadata"]["name"], obj.get("spec") or {}) for obj in self._cache.list(kinds.LICENSE_ACCEPTANCE)]
-        names |= {other for other, spec in specs if spec.get("legalEntity") in entities}
-        while more := {other for other, spec in specs if spec.get("supersededBy") in names} - names:
+        specs = [
+            (obj["metadata"]["name"], readings.mapping(obj.get("spec")))
+            for obj in self._cache.list(kinds.LICENSE_ACCEPTANCE)
+        ]
+        names |= {other for other, spec in specs if readings.text(spec.get("legalEntity")) in entities}
+        while more := {other for other, spec in specs if readings.text(spec.get("supersededBy")) in names} - names:
             names |= more
         return names
 
