@@ -71,6 +71,17 @@ test-serving: $(STAMP) ## Run the tests on real Ray Serve and vLLM
 e2e: $(STAMP) e2e-parts ## Run pods on a real kubelet, with real Ray Serve and vLLM in them (root)
 	@$(STAGES) e2e
 
+N ?= 20000
+# Drawn once: what is printed is what runs.
+ifndef SEED
+SEED := $(shell echo $$RANDOM)
+endif
+
+.PHONY: fuzz
+fuzz: $(STAMP) kuberay-crds ## Run N drawn cases through the reconcile, from seed SEED (20,000 take about 15 minutes of CPU)
+	@echo "==> make fuzz SEED=$(SEED) N=$(N)"
+	@LLAMA_OPERATOR_FUZZ_SEED=$(SEED) LLAMA_OPERATOR_FUZZ_CASES=$(N) $(BIN)/pytest -q -p no:cacheprovider tests/fuzz
+
 .PHONY: kuberay-crds
 kuberay-crds: $(STAMP)
 	@$(BIN)/python tools/kuberay_crds.py > /dev/null

@@ -47,6 +47,9 @@ LICENSE_FILES_MISSING = "LicenseFilesMissing"
 CHECKPOINT_REFUSED = "CheckpointRefused"
 """First word of the message of an engine that does not start because the model's folder is not what was declared."""
 
+MOST_NAME_CHARACTERS = 128
+"""Longest name of a model on the endpoint."""
+
 LEAST_ENGINE_VERSION = "0.32.0"
 """Oldest vLLM whose replicas count as ready: the checks of model folders rest on what it loads and how."""
 
@@ -240,7 +243,7 @@ class DeclaredContents(Frozen):
 class ServingConfig(Frozen):
     """`applications[].args`: one model, one engine shape."""
 
-    model_id: str = Field(min_length=1, max_length=128)
+    model_id: str = Field(min_length=1, max_length=MOST_NAME_CHARACTERS)
     """Name in `/v1/models` and in requests."""
     source: ModelSource
     engine: EngineSettings
@@ -311,16 +314,23 @@ class Answer(Frozen):
     model_config = ConfigDict(extra="ignore")
 
 
+_Requests = Annotated[int, Field(strict=True, ge=0, le=1_000_000_000_000)]
+_Replicas = Annotated[int, Field(strict=True, ge=0, le=1_000_000)]
+_Tokens = Annotated[int, Field(strict=True, ge=0, le=9_007_199_254_740_991)]
+_Sequences = Annotated[float, Field(strict=True, ge=0, le=9_007_199_254_740_991, allow_inf_nan=False)]
+"""Numbers that an engine can have: a reader computes with them, and status keeps them exactly."""
+
+
 class ReplicaReport(Answer):
     """What one engine replica says about itself."""
 
     replica: str
-    waiting: int = Field(ge=0)
-    running: int = Field(ge=0)
-    kv_cache_usage: float = Field(ge=0, le=1)
-    kv_cache_tokens: int | None = Field(default=None, ge=0)
+    waiting: _Requests
+    running: _Requests
+    kv_cache_usage: float = Field(ge=0, le=1, allow_inf_nan=False)
+    kv_cache_tokens: _Tokens | None = None
     """Measured by vLLM at start: tokens that the KV cache holds, in whole blocks."""
-    max_concurrency: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    max_concurrency: _Sequences | None = None
     """The same as a number of sequences of the longest length; vLLM's own `Maximum concurrency`."""
     engine_version: str | None = Field(default=None, max_length=64)
     """Version of vLLM; None from pods that are older than the field."""
@@ -331,16 +341,16 @@ class ServingStatus(Answer):
 
     identity: DeploymentIdentity
     model_id: str
-    replicas: int = Field(ge=0)
+    replicas: _Replicas
     """Running replicas."""
-    target_replicas: int = Field(ge=0)
+    target_replicas: _Replicas
     """Replicas that the autoscaler wants."""
-    queue_depth: int = Field(ge=0)
+    queue_depth: _Requests
     """Waiting requests: in the engines and in Serve's router."""
-    running_requests: int = Field(ge=0)
-    kv_cache_tokens: int | None = Field(default=None, ge=0)
+    running_requests: _Requests
+    kv_cache_tokens: _Tokens | None = None
     """Smallest KV cache among the replicas, in tokens."""
-    max_concurrency: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    max_concurrency: _Sequences | None = None
     """Sequences of the longest length that the smallest KV cache holds at once."""
     engine_version: str | None = Field(default=None, max_length=64)
     """Oldest version of vLLM among the replicas; None while none runs, and from pods that are older than the field."""

@@ -32,6 +32,11 @@ class RecordCondition(StrEnum):
 class RecordReason(StrEnum):
     """Reasons of the license records' conditions."""
 
+    INVALID_SPEC = "InvalidSpec"
+    """The spec breaks a rule of this version that the API server did not check; the message names the fields."""
+    INTERNAL_ERROR = "InternalError"
+    """The operator failed unexpectedly when it judged the record, and tries again; its log has the trace."""
+
     LINEAGE_RESOLVED = "LineageResolved"
     """Every ancestor is known; the message names the license families."""
     LINEAGE_UNRESOLVED = "LineageUnresolved"

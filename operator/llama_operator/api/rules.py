@@ -25,6 +25,7 @@ from llama_operator.api.v1alpha1.llamadeployment import (
 )
 from llama_operator.api.v1alpha1.llamamodel import (
     OTHER_FAMILY,
+    ArchitectureFingerprint,
     LlamaModel,
     LlamaModelSpec,
     ObjectStoreSource,
@@ -86,6 +87,16 @@ def _batch_holds_sequences(spec: LlamaDeploymentSpec) -> bool:
 def _one_source(spec: LlamaModelSpec) -> bool:
     source = spec.source
     return [source.hugging_face, source.object_store, source.volume_claim].count(None) == 2  # noqa: PLR2004
+
+
+def _heads_have_width(shape: ArchitectureFingerprint) -> bool:
+    width, heads = shape.hidden_size, shape.num_attention_heads
+    return shape.head_dim is not None or width is None or heads is None or width >= heads
+
+
+def _kv_heads_divide(shape: ArchitectureFingerprint) -> bool:
+    heads, kv_heads = shape.num_attention_heads, shape.num_key_value_heads
+    return heads is None or kv_heads is None or heads % kv_heads == 0
 
 
 def _deletion_after_the_end(spec: LicenseAcceptanceSpec) -> bool:
@@ -218,6 +229,24 @@ RULES: tuple[Rule, ...] = (
         cel="!self.uri.matches('/[.][.](/|$)')",
         holds=lambda store: ".." not in store.uri.split("/"),
         message="must name one folder; write it without '..'",
+    ),
+    Rule(
+        model=ArchitectureFingerprint,
+        field="headDim",
+        cel="has(self.headDim) || !has(self.hiddenSize) || !has(self.numAttentionHeads) || "
+        "self.hiddenSize >= self.numAttentionHeads",
+        holds=_heads_have_width,
+        message="must be set when hiddenSize is smaller than numAttentionHeads: it would be hiddenSize / numAttentionHeads, "
+        "which is less than 1; correct hiddenSize and numAttentionHeads",
+    ),
+    Rule(
+        model=ArchitectureFingerprint,
+        field="numKeyValueHeads",
+        cel="!has(self.numKeyValueHeads) || !has(self.numAttentionHeads) || "
+        "self.numAttentionHeads % self.numKeyValueHeads == 0",
+        holds=_kv_heads_divide,
+        message="must divide numAttentionHeads: each key-value head serves the same number of attention heads; take both from "
+        "config.json",
     ),
     Rule(
         model=LlamaModel,

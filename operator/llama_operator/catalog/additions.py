@@ -9,6 +9,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
+from pydantic import ValidationError
+
 from llama_operator.api.v1alpha1.llamamodel import (
     ArchitectureFingerprint,
     DerivationKind,
@@ -16,7 +18,7 @@ from llama_operator.api.v1alpha1.llamamodel import (
     LlamaModel,
     LlamaModelSpec,
 )
-from llama_operator.catalog import formulas
+from llama_operator.catalog import formulas, plausible
 from llama_operator.catalog.ancestry import Above, Ancestry, Said
 from llama_operator.catalog.models import Architecture, Model, Variant, WeightFile
 from llama_operator.catalog.registry import Catalog, UnknownLicenseError
@@ -77,10 +79,15 @@ class Additions:
         if isinstance(families, Unusable):
             return families
         base = next((ancestor for kind, ancestor in ancestors if kind is not DerivationKind.TRAINING_OUTPUT), None)
-        shape = _architecture(spec.architecture_fingerprint, base)
-        if isinstance(shape, Unusable):
-            return shape
-        return _entry(model.metadata.name, spec, shape, families, ancestors, base)
+        try:
+            shape = _architecture(spec.architecture_fingerprint, base)
+            if isinstance(shape, Unusable):
+                return shape
+            if wrong := _wrong(spec, shape, base):
+                return Unusable(wrong)
+            return _entry(model.metadata.name, spec, shape, families, ancestors, base)
+        except ValidationError as error:
+            return Unusable(plausible.explained(error, spec.architecture_fingerprint.model_fields_set))
 
     def _unknown(self, ancestor: str) -> Unusable:
         near = ", ".join(self._catalog.nearest(ancestor))
@@ -108,6 +115,13 @@ def additions(catalog: Catalog, models: Iterable[LlamaModel] | None) -> Addition
 @lru_cache(maxsize=2)
 def _additions(catalog: Catalog, said: Said) -> Additions:
     return Additions(catalog, said.models)
+
+
+def _wrong(spec: LlamaModelSpec, shape: Architecture, base: Model | None) -> str:
+    """Why no model can be as declared; empty if one can."""
+    wrong = plausible.wrong_shape(shape, base.id if base else "")
+    size = spec.weights.size_bytes
+    return wrong or ("" if size is None else plausible.wrong_size(shape, spec.weights.precision.value, size))
 
 
 def _circle(_: str, path: str) -> Unusable:

@@ -14,7 +14,7 @@ Version: TypeAlias = tuple[int, ...]
 
 def version(text: str) -> Version:
     """Return the numbers at the beginning of `text`, as in `v1.37.1-gke.100`; empty if there are none."""
-    numbers = re.match(r"v?(\d+)\.(\d+)(?:\.(\d+))?", text)
+    numbers = re.match(r"v?(\d{1,9})\.(\d{1,9})(?:\.(\d{1,9}))?", text)
     return tuple(int(part) for part in numbers.groups() if part is not None) if numbers else ()
 
 

@@ -5,8 +5,10 @@ An object that the cache already knows, as after an own write, wakes no key.
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Final, Protocol
 
+from llama_operator.api import paths, readings
 from llama_operator.api.meta import LABEL_DEPLOYMENT
 from llama_operator.catalog import Catalog
 from llama_operator.handlers.watched import RECORDS, Concerns, Watched
@@ -14,6 +16,7 @@ from llama_operator.kube import kinds
 from llama_operator.kube.cache.objects import ObjectCache
 from llama_operator.kube.port import Kind, Object, Ref
 from llama_operator.observe.capacity import node_facts
+from llama_operator.observe.unreadable import Unreadable
 from llama_operator.work.queue import Priority
 
 _CROWD_SECONDS: Final = 1.0
@@ -37,6 +40,7 @@ class Dispatcher:
         catalog: Tells what a node offers.
         later: Calls a function after some seconds.
         count: Counts an event by its kind.
+        unreadable: Takes objects that cannot be read.
     """
 
     def __init__(
@@ -47,12 +51,14 @@ class Dispatcher:
         catalog: Catalog,
         later: Callable[[float, Callable[[], None]], object],
         count: Callable[[Kind], None] = lambda _: None,
+        unreadable: Unreadable | None = None,
     ) -> None:
         self._cache = cache
         self._enqueue = enqueue
         self._catalog = catalog
         self._later = later
         self._count = count
+        self._unreadable = unreadable or Unreadable()
         self._crowd = False
         self._named: set[Ref] = set()
         """Acceptances that deployments of the current crowd name."""
@@ -60,7 +66,9 @@ class Dispatcher:
     def changed(self, watched: Watched, obj: Object) -> None:
         """Take over an object that was added or changed, or that a list named."""
         self._count(watched.kind)
-        ref = _ref(watched.kind, obj)
+        ref = self._unreadable.one(obj, partial(_ref, watched.kind))
+        if ref is None:
+            return
         before = self._cache.find(ref)
         if self._cache.put(obj):
             self._wake(watched, ref, before, obj)
@@ -68,8 +76,8 @@ class Dispatcher:
     def deleted(self, watched: Watched, obj: Object) -> None:
         """Take over the end of an object."""
         self._count(watched.kind)
-        ref = _ref(watched.kind, obj)
-        if self._cache.remove(obj):
+        ref = self._unreadable.one(obj, partial(_ref, watched.kind))
+        if ref is not None and self._cache.remove(obj):
             self._wake(watched, ref, obj, None)
 
     def enqueue_all(self) -> None:
@@ -116,7 +124,8 @@ class Dispatcher:
         names = self._counting_with(ref.name, states)
         # Records of one entity contradict each other or count beside each other: once for a crowd of them.
         self._records_changed(names - {ref.name})
-        namespaces = {name for obj in states for name in (obj.get("spec") or {}).get("namespaces") or ()}
+        listed = [paths.at(obj, "spec.namespaces") for obj in states]
+        namespaces = {str(name) for part in listed if isinstance(part, list) for name in part}
         for deployment in self._cache.list(kinds.LLAMA_DEPLOYMENT):
             # Revisions that are no longer asked for rest on records of their namespace that the spec does not name.
             if _acceptance(deployment) in names or deployment["metadata"]["namespace"] in namespaces:
@@ -124,11 +133,14 @@ class Dispatcher:
 
     def _counting_with(self, name: str, states: Sequence[Object]) -> set[object]:
         """Names of the acceptances that a change of one may matter to: of its entity, and those that it supersedes."""
-        entities = {(obj.get("spec") or {}).get("legalEntity") for obj in states} - {None}
+        entities = {readings.text(paths.at(obj, "spec.legalEntity")) for obj in states} - {""}
         names: set[object] = {name}
-        specs = [(obj["metadata"]["name"], obj.get("spec") or {}) for obj in self._cache.list(kinds.LICENSE_ACCEPTANCE)]
-        names |= {other for other, spec in specs if spec.get("legalEntity") in entities}
-        while more := {other for other, spec in specs if spec.get("supersededBy") in names} - names:
+        specs = [
+            (obj["metadata"]["name"], readings.mapping(obj.get("spec")))
+            for obj in self._cache.list(kinds.LICENSE_ACCEPTANCE)
+        ]
+        names |= {other for other, spec in specs if readings.text(spec.get("legalEntity")) in entities}
+        while more := {other for other, spec in specs if readings.text(spec.get("supersededBy")) in names} - names:
             names |= more
         return names
 
@@ -150,7 +162,10 @@ class Dispatcher:
 
     def _node(self, before: Object | None, after: Object | None) -> None:
         """Heartbeats change nodes all the time; only what a plan would see counts."""
-        facts = [None if node is None else node_facts(node, self._catalog) for node in (before, after)]
+        facts = [
+            None if node is None else self._unreadable.one(node, partial(node_facts, catalog=self._catalog))
+            for node in (before, after)
+        ]
         if facts[0] != facts[1] and not self._crowd:
             self._crowd = True
             self._later(_CROWD_SECONDS, self._enqueue_deployments)
@@ -162,11 +177,11 @@ def _ref(kind: Kind, obj: Object) -> Ref:
 
 
 def _acceptance(deployment: Object) -> object:
-    return (deployment.get("spec", {}).get("license") or {}).get("acceptance")
+    return paths.at(deployment, "spec.license.acceptance")
 
 
 def _label(obj: Object) -> str:
-    return str((obj["metadata"].get("labels") or {}).get(LABEL_DEPLOYMENT, ""))
+    return readings.labels(obj).get(LABEL_DEPLOYMENT, "")
 
 
 def _priority(before: Object | None, after: Object | None) -> Priority:

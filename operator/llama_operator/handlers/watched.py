@@ -9,6 +9,7 @@ from enum import Enum, auto
 from types import MappingProxyType
 from typing import Any, Final
 
+from llama_operator.api.readings import mapping, mappings
 from llama_operator.desired.naming import MANAGER
 from llama_operator.kube import kinds
 from llama_operator.kube.port import NO_LABELS, Kind, Object
@@ -78,18 +79,24 @@ def kept(kind: Kind, obj: Object) -> Object:
     are compared.
     """
     metadata = {name: value for name, value in obj["metadata"].items() if name != "managedFields"}
-    entries = obj["metadata"].get("managedFields") or ()
+    entries = mappings(obj["metadata"].get("managedFields"))
     if kind == kinds.LLAMA_DEPLOYMENT:
         metadata["managedFields"] = _spec_writers(entries)
     elif _is_child(kind) and (last := _last_stranger(entries)):
         metadata["managedFields"] = last
     slim = obj | {"metadata": metadata}
     if kind == kinds.RAY_CLUSTER:
-        groups = (obj.get("spec") or {}).get("workerGroupSpecs") or ()
-        slim["spec"] = {"workerGroupSpecs": [{name: one[name] for name in _BOUNDS if name in one} for one in groups]}
+        groups = mapping(obj.get("spec")).get("workerGroupSpecs")
+        slim["spec"] = {
+            "workerGroupSpecs": [
+                {name: one[name] for name in _BOUNDS if name in one}
+                # What is no group keeps its place: groups are patched by their position.
+                for one in map(mapping, groups if isinstance(groups, list) else ())
+            ]
+        }
         slim.pop("status", None)
     if kind == kinds.NODE:
-        status = obj.get("status") or {}
+        status = mapping(obj.get("status"))
         slim["status"] = {name: status[name] for name in ("allocatable", "capacity") if name in status}
         # The times of its heartbeats stay out.
         if ready := [one for one in status.get("conditions") or () if one.get("type") == "Ready"]:
@@ -106,7 +113,7 @@ def _spec_writers(entries: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return [
         {name: entry.get(name, "") for name in ("manager", "time", "subresource")} | {"fieldsV1": {"f:spec": {}}}
         for entry in entries
-        if entry.get("subresource", "") in {"", SCALE} and "f:spec" in (entry.get("fieldsV1") or {})
+        if entry.get("subresource", "") in {"", SCALE} and "f:spec" in mapping(entry.get("fieldsV1"))
     ]
 
 

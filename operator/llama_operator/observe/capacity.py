@@ -1,37 +1,48 @@
 """What hardware there is, and how much of it no pod holds. Called by `observe.gather`, the CLI and the handlers."""
 
 from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import Any
 
+from llama_operator.api import readings
+from llama_operator.api.readings import mapping, mappings
 from llama_operator.catalog import Catalog
 from llama_operator.catalog.accelerators import Accelerator
 from llama_operator.decide.observed import NodeFacts
 from llama_operator.kube import kinds
 from llama_operator.kube.port import Cluster, Object
+from llama_operator.observe.unreadable import Unreadable, UnreadableError
 
 _REPEL = frozenset({"NoSchedule", "NoExecute"})
 _ENDED = frozenset({"Succeeded", "Failed"})
+_SHOWN = 40
+"""Characters of a value in a message."""
 
 
 def node_facts(node: Object, catalog: Catalog) -> NodeFacts | None:
-    """What a Node offers; None when it takes no new pods."""
-    spec, status = node.get("spec") or {}, node.get("status") or {}
+    """What a Node offers; None when it takes no new pods.
+
+    Raises:
+        UnreadableError: If it says an amount that is none: then it offers nothing.
+    """
+    spec, status = mapping(node.get("spec")), mapping(node.get("status"))
     if spec.get("unschedulable") or not _ready(status):
         return None
-    metadata = node["metadata"]
-    allocatable: Mapping[str, str] = status.get("allocatable") or {}
-    accelerator = catalog.identify(metadata.get("labels") or {})
-    if _repels(spec.get("taints") or (), "" if accelerator is None else accelerator.resource_name):
+    name: str = node["metadata"]["name"]
+    allocatable = status.get("allocatable") or {}
+    if not isinstance(allocatable, Mapping):
+        raise UnreadableError("status.allocatable is no table of amounts")
+    accelerator = catalog.identify(readings.labels(node))
+    if _repels(mappings(spec.get("taints")), "" if accelerator is None else accelerator.resource_name):
         return None
     if accelerator is None:
-        cpu = catalog.accelerator("CPU")
-        return NodeFacts(metadata["name"], cpu.name, int(_cpus(allocatable.get("cpu", "0"))))
-    return NodeFacts(metadata["name"], accelerator.name, int(allocatable.get(accelerator.resource_name, "0")))
+        return NodeFacts(name, catalog.accelerator("CPU").name, _amount(allocatable, "cpu"))
+    return NodeFacts(name, accelerator.name, _amount(allocatable, accelerator.resource_name))
 
 
 def _ready(status: Mapping[str, Any]) -> bool:
     """Whether the kubelet says that the node is ready; also where no condition says anything about it."""
-    told = (one.get("status") for one in status.get("conditions") or () if one.get("type") == "Ready")
+    told = (one.get("status") for one in mappings(status.get("conditions")) if one.get("type") == "Ready")
     return next(told, None) in {None, "True"}
 
 
@@ -41,22 +52,25 @@ def _repels(taints: Iterable[Mapping[str, Any]], resource: str) -> bool:
 
 
 async def free_accelerators(
-    cluster: Cluster, nodes: Iterable[Object], catalog: Catalog
+    cluster: Cluster, nodes: Iterable[Object], catalog: Catalog, unreadable: Unreadable
 ) -> Mapping[str, tuple[int, ...]]:
     """Count the accelerators that no pod holds on each node that takes new pods, by accelerator.
 
-    Asked only when a rollout has to choose between a second copy and downtime; pods are not watched for it.
+    Asked only when a rollout has to choose between a second copy and downtime; pods are not watched for it. Of a node with
+    a pod that cannot be read nothing counts as free.
     """
     usable: dict[str, tuple[Accelerator, int]] = {}
     for node in nodes:
-        accelerator, facts = catalog.identify(node["metadata"].get("labels") or {}), node_facts(node, catalog)
+        accelerator = catalog.identify(readings.labels(node))
+        facts = unreadable.one(node, partial(node_facts, catalog=catalog))
         if accelerator is not None and facts is not None:
             usable[facts.name] = accelerator, facts.gpus
     free: dict[str, tuple[int, ...]] = {}
     # Node by node: a cluster has many more pods than those on GPU nodes, which need not all be in memory.
     for name, (accelerator, gpus) in usable.items():
         pods = (await cluster.list(kinds.POD, fields={"spec.nodeName": name})).items
-        left = max(0, gpus - sum(held(pod, accelerator.resource_name) for pod in pods))
+        counts = [unreadable.one(pod, partial(held, resource=accelerator.resource_name)) for pod in pods]
+        left = max(0, gpus - sum(gpus if count is None else count for count in counts))
         free[accelerator.name] = (*free.get(accelerator.name, ()), left)
     return free
 
@@ -65,13 +79,21 @@ def held(pod: Object, resource: str) -> int:
     """How many of an extended resource a pod holds; none if it has ended.
 
     Extended resources cannot be overcommitted: the API server copies limits into requests, and refuses other requests.
+
+    Raises:
+        UnreadableError: If it says an amount that is none.
     """
-    if (pod.get("status") or {}).get("phase") in _ENDED:
+    if mapping(pod.get("status")).get("phase") in _ENDED:
         return 0
-    containers = (pod.get("spec") or {}).get("containers") or ()
-    asked = [container.get("resources") or {} for container in containers]
-    return sum(int(((one.get("limits") or {}) | (one.get("requests") or {})).get(resource, 0)) for one in asked)
+    asked = [mapping(one.get("resources")) for one in mappings(mapping(pod.get("spec")).get("containers"))]
+    amounts = [{**mapping(one.get("limits")), **mapping(one.get("requests"))} for one in asked]
+    return sum(_amount(amount, resource) for amount in amounts)
 
 
-def _cpus(quantity: str) -> float:
-    return int(quantity.removesuffix("m")) / 1000 if quantity.endswith("m") else float(quantity)
+def _amount(amounts: Mapping[str, object], resource: str) -> int:
+    """Whole units of a resource."""
+    written = amounts.get(resource, 0)
+    units = readings.units(written)
+    if units is None:
+        raise UnreadableError(f"{resource}: {str(written)[:_SHOWN]!r} is no amount")
+    return units

@@ -7,11 +7,12 @@ import asyncio
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any
+from functools import partial
 
-from llama_operator.api import paths
+from llama_operator.api import paths, readings
 from llama_operator.api.manifest import parse_live
 from llama_operator.api.meta import LABEL_ACCESS_CHECK, LABEL_DEPLOYMENT
+from llama_operator.api.readings import mapping, mappings, text
 from llama_operator.api.v1alpha1.llamadeployment import LlamaDeployment
 from llama_operator.catalog import Catalog
 from llama_operator.decide.observed import AccessCheckFacts, Observed, RevisionFacts, UnreadRevision
@@ -28,6 +29,7 @@ from llama_operator.observe.license_records import acceptances_of, models_of, po
 from llama_operator.observe.requester import requester
 from llama_operator.observe.rights import Rights
 from llama_operator.observe.serving import ServingReader, with_serving
+from llama_operator.observe.unreadable import Unreadable
 
 _ADDRESS = ("apiVersion", "kind", "metadata")
 _TRIES = 3
@@ -47,6 +49,7 @@ class Observer:
         counts_free: Whether free accelerators are counted where the strategy of a rollout rests on them.
         rights: What happens when a part may not be read.
         remembered: Revisions that an earlier look read, in case somebody has deleted their record since.
+        unreadable: Takes what cannot be read because of what it is.
     """
 
     cluster: Cluster
@@ -57,6 +60,7 @@ class Observer:
     counts_free: bool = True
     rights: Rights = field(default_factory=Rights)
     remembered: Collection[RevisionFacts] = ()
+    unreadable: Unreadable = field(default_factory=Unreadable)
 
     async def observe(self, ref: Ref, now: datetime) -> Observed | None:
         """Read the deployment at `ref` and all that matters to it; None when it does not exist.
@@ -87,10 +91,10 @@ class Observer:
         observed, nodes = await self._always(Observed(deployment, now=now, platform=self.platform), ref)
         wanted = revision_of(deployment, observed.revisions).name
         if self.checks_access and observed.pinned(wanted) is None:
-            checks = await read(kinds.JOB, access_checks(self.cluster, ref), None)
+            checks = await read(kinds.JOB, access_checks(self.cluster, ref, self.unreadable), None)
             observed = replace(observed, access_checks=checks)
         if self.counts_free and observed.nodes is not None and strategy.needs_count(observed, wanted):
-            free = await read(kinds.POD, free_accelerators(self.cluster, nodes, self.catalog), None)
+            free = await read(kinds.POD, free_accelerators(self.cluster, nodes, self.catalog, self.unreadable), None)
             observed = replace(observed, free=free)
         return replace(await with_serving(observed, self.serving), unknown=self.rights.unknown)
 
@@ -123,12 +127,12 @@ class Observer:
 
     async def _always(self, observed: Observed, ref: Ref) -> tuple[Observed, tuple[Object, ...]]:
         """Add what every decision needs; also returns the Nodes, for what only some decisions count."""
-        cluster, read = self.cluster, self.rights.read
+        cluster, read, unreadable = self.cluster, self.rights.read, self.unreadable
         (acceptances, models, policies), (nodes, services, clusters, pinned, service) = await asyncio.gather(
             asyncio.gather(
-                read(kinds.LICENSE_ACCEPTANCE, acceptances_of(cluster), None),
-                read(kinds.LLAMA_MODEL, models_of(cluster), None),
-                read(kinds.LICENSE_POLICY, policies_of(cluster), None),
+                read(kinds.LICENSE_ACCEPTANCE, acceptances_of(cluster, unreadable), None),
+                read(kinds.LLAMA_MODEL, models_of(cluster, unreadable), None),
+                read(kinds.LICENSE_POLICY, policies_of(cluster, unreadable), None),
             ),
             asyncio.gather(
                 read(kinds.NODE, cluster.list(kinds.NODE), None),
@@ -139,17 +143,19 @@ class Observer:
             ),
         )
         # A Service of somebody else by that name says nothing about this deployment, and is not asked.
-        traffic = children.traffic_facts(service, ref.name)
+        traffic = unreadable.one(service, partial(children.traffic_facts, deployment=ref.name))
         read_now, unread = children.revisions(pinned)
+        for record in unread:
+            unreadable.leave_out(kinds.CONTROLLER_REVISION.kind, f"{ref.namespace}/{record.name}", record.why)
         named = {"" if traffic is None else traffic.revision, revision_of(observed.deployment, read_now).name}
         services = (*services, *await self._unlabeled(services, (*read_now, *self.remembered), observed.deployment))
         lost = self._lost((*read_now, *unread), named | {item["metadata"]["name"] for item in services})
         revisions = (*read_now, *lost)
         served = {facts.name for facts in revisions if facts.served_at}
-        ray_services = map(children.ray_service_facts, services)
-        ray_clusters = tuple(map(children.ray_cluster_facts, clusters))
+        ray_services = unreadable.all(services, children.ray_service_facts)
+        ray_clusters = unreadable.all(clusters, children.ray_cluster_facts)
         items = () if nodes is None else nodes.items
-        capacity = tuple(node for item in items if (node := node_facts(item, self.catalog)) is not None)
+        capacity = unreadable.all(items, partial(node_facts, catalog=self.catalog))
         observed = replace(
             observed,
             acceptances=None if acceptances is None else acceptances.read,
@@ -168,7 +174,7 @@ class Observer:
             unread_revisions=unread,
             lost=frozenset(facts.name for facts in lost),
             traffic=traffic,
-            address="" if traffic is None else _address(service),
+            address="" if traffic is None else unreadable.one(service, _address) or "",
             platform=observed.platform.seen(facts.kuberay for facts in ray_clusters),
         )
         return observed, items
@@ -216,19 +222,19 @@ def _as_pinned(live: Object, pinned: RevisionFacts) -> LlamaDeployment | None:
     return None
 
 
-async def access_checks(cluster: Cluster, ref: Ref) -> tuple[AccessCheckFacts, ...]:
+async def access_checks(cluster: Cluster, ref: Ref, unreadable: Unreadable) -> tuple[AccessCheckFacts, ...]:
     """Read the Jobs that ask for access to the weights of the deployment at `ref`.
 
     The verdict stands in the status of a Job's pod: pods are read for it while a question is open, and not watched.
     """
     own = {LABEL_DEPLOYMENT: ref.name}
-    checks = []
+    checks: list[AccessCheckFacts] = []
     for job in (await cluster.list(kinds.JOB, namespace=ref.namespace, labels=own)).items:
-        name = (job["metadata"].get("labels") or {}).get(LABEL_ACCESS_CHECK)
-        if name != job["metadata"]["name"]:
+        name: str = job["metadata"]["name"]
+        if readings.labels(job).get(LABEL_ACCESS_CHECK) != name:
             continue
         pods = (await cluster.list(kinds.POD, namespace=ref.namespace, labels={LABEL_ACCESS_CHECK: name})).items
-        checks.append(children.access_check_facts(job, pods))
+        checks += unreadable.all((job,), partial(children.access_check_facts, pods=pods))
     return tuple(checks)
 
 
@@ -241,15 +247,16 @@ async def _find(cluster: Cluster, ref: Ref) -> Object:
 
 
 def _owned(item: Object, uid: str) -> bool:
-    owners = item["metadata"].get("ownerReferences") or ()
+    owners = mappings(item["metadata"].get("ownerReferences"))
     return bool(uid) and any(owner.get("uid") == uid and owner.get("controller") for owner in owners)
 
 
-def _address(service: Mapping[str, Any]) -> str:
-    ingress = ((service.get("status") or {}).get("loadBalancer") or {}).get("ingress") or ()
-    for entry in ingress:
-        host = entry.get("ip") or entry.get("hostname")
-        ports = entry.get("ports") or (service.get("spec") or {}).get("ports") or ()
-        if host and ports:
-            return f"{host}:{ports[0]['port']}"
+def _address(service: Object) -> str:
+    spec, balancer = mapping(service.get("spec")), mapping(mapping(service.get("status")).get("loadBalancer"))
+    for entry in mappings(balancer.get("ingress")):
+        host = text(entry.get("ip")) or text(entry.get("hostname"))
+        ports = mappings(entry.get("ports")) or mappings(spec.get("ports"))
+        port = readings.whole(ports[0].get("port"), least=1, most=65535) if ports else None
+        if host and port is not None:
+            return f"{host}:{port}"
     return ""

@@ -18,6 +18,16 @@ _RESTORE: Final = (
     "restore the ControllerRevision from a backup; or delete it, and the operator pins the revision anew, which may restart "
     "its engines"
 )
+_SIZES: Final = {
+    "tensor_parallel_size",
+    "pipeline_parallel_size",
+    "gpus_per_replica",
+    "nodes_per_replica",
+    "max_model_length",
+    "max_num_seqs",
+}
+_MOST: Final = 1 << 30
+"""More than any size of a plan."""
 
 
 class UnreadableError(Exception):
@@ -43,6 +53,9 @@ def read(data: object) -> tuple[PlanStatus, Mapping[str, Any]]:
     except ValidationError as error:
         place = ".".join(map(str, error.errors(include_url=False)[0]["loc"]))
         raise UnreadableError(f"its plan.{place} cannot be read; {_UPGRADE}") from error
+    sizes = plan.chosen.model_dump(include=_SIZES) if plan.chosen is not None else {}
+    if wrong := [name for name, size in sizes.items() if not 1 <= size <= _MOST]:
+        raise UnreadableError(f"its plan.chosen.{wrong[0]} is {sizes[wrong[0]]}; {_RESTORE}")
     for name, fits in _PARTS.items():
         if not fits(data.get(name)):
             raise UnreadableError(f"its {name} is not what an engine is built from; {_RESTORE}")
@@ -50,21 +63,22 @@ def read(data: object) -> tuple[PlanStatus, Mapping[str, Any]]:
 
 
 def _serve_config(part: object) -> bool:
-    """Whether it has one application with the settings of one deployment in it."""
+    """Whether it has one application, with an engine and the settings of one deployment in it."""
     applications = part.get("applications") if isinstance(part, Mapping) else None
     match applications:
-        case [{"deployments": [{"autoscaling_config": Mapping()}]}]:
+        case [{"args": {"engine": Mapping()}, "deployments": [{"autoscaling_config": Mapping()}]}]:
             return True
         case _:
             return False
 
 
 def _cluster(part: object) -> bool:
-    """Whether it has worker groups, all with a name."""
+    """Whether it has a head, and worker groups that all have a name."""
     groups = part.get("workerGroupSpecs") if isinstance(part, Mapping) else None
-    return isinstance(groups, list) and all(
+    named = isinstance(groups, list) and all(
         isinstance(group, Mapping) and isinstance(group.get("groupName"), str) for group in groups
     )
+    return named and isinstance(part, Mapping) and isinstance(part.get("headGroupSpec"), Mapping)
 
 
 def _inputs(part: object) -> bool:

@@ -4,6 +4,7 @@ The annotation names who wrote the spec. A later `kubectl scale` writes the spec
 comes with: then the annotation names somebody else than the last writer, and says nothing.
 """
 
+from llama_operator.api import readings
 from llama_operator.api.meta import GROUP
 from llama_operator.decide.observed import Requester
 from llama_operator.kube.port import Object
@@ -16,15 +17,14 @@ ANNOTATION_REQUESTED_BY = f"{GROUP}/requested-by"
 
 def requester(live: Object) -> Requester:
     """Who last wrote the spec of `live`."""
-    metadata = live["metadata"]
     writers = [
         entry
-        for entry in metadata.get("managedFields") or ()
-        if entry.get("subresource", "") in {"", SCALE} and "f:spec" in (entry.get("fieldsV1") or {})
+        for entry in readings.mappings(live["metadata"].get("managedFields"))
+        if entry.get("subresource", "") in {"", SCALE} and "f:spec" in readings.mapping(entry.get("fieldsV1"))
     ]
-    latest: Object = max(writers, key=lambda entry: str(entry.get("time") or ""), default={})
+    latest = max(writers, key=lambda entry: str(entry.get("time") or ""), default={})
     scaled = latest.get("subresource") == SCALE
     return Requester(
-        user="" if scaled else str((metadata.get("annotations") or {}).get(ANNOTATION_REQUESTED_BY, "")),
+        user="" if scaled else readings.annotations(live).get(ANNOTATION_REQUESTED_BY, ""),
         manager=str(latest.get("manager") or ""),
     )

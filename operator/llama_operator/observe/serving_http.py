@@ -9,6 +9,7 @@ from http import HTTPStatus
 import aiohttp
 from pydantic import ValidationError
 
+from llama_operator.observe.unreadable import Unreadable
 from llama_serving.config import HTTP_PORT, STATUS_PATH, ServingStatus
 
 _TIMEOUT_SECONDS = 2.0
@@ -18,9 +19,16 @@ _ANSWER_LIMIT = 1 << 20
 class HttpServingReader:
     """Reads `ServingStatus` over HTTP; one connection pool for all deployments."""
 
-    def __init__(self, session: aiohttp.ClientSession, *, cluster_domain: str = "cluster.local") -> None:
+    def __init__(
+        self,
+        session: aiohttp.ClientSession,
+        *,
+        cluster_domain: str = "cluster.local",
+        unreadable: Unreadable | None = None,
+    ) -> None:
         self._session = session
         self._domain = cluster_domain
+        self._unreadable = unreadable or Unreadable()
 
     async def read(self, *, namespace: str, service: str, address: str) -> ServingStatus | None:
         """Return what the pods behind `service` say about themselves, or None when they cannot be asked."""
@@ -38,6 +46,23 @@ class HttpServingReader:
                     body += part
                     if len(body) > _ANSWER_LIMIT:
                         return None
-                return ServingStatus.model_validate_json(bytes(body))
-        except (aiohttp.ClientError, TimeoutError, ValidationError):
+        except (aiohttp.ClientError, TimeoutError):
             return None
+        return read_answer(bytes(body), f"{namespace}/{service}", self._unreadable)
+
+
+def read_answer(body: bytes, name: str, unreadable: Unreadable) -> ServingStatus | None:
+    """Read what pods say about themselves; None if it cannot be read, or is no number that a replica can have.
+
+    Args:
+        body: The answer, as it came.
+        name: The Service that was asked, with its namespace.
+        unreadable: Takes an answer that cannot be read.
+    """
+    try:
+        return ServingStatus.model_validate_json(body)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        unreadable.leave_out(ServingStatus.__name__, name, f"{where}: {first['msg']}".removeprefix(": "))
+        return None

@@ -1,7 +1,9 @@
 """What /metrics shows of the process: read when it is asked for. Called by `process.operator` once, at the start."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
+from llama_operator.api import paths, readings
 from llama_operator.api.reasons import ConditionType
 from llama_operator.handlers.resync import Resync
 from llama_operator.handlers.watched import WATCHED
@@ -38,14 +40,15 @@ def observe(
     metrics.observe(numbers.LEADER, read(lambda: int(leadership.seconds_left() > 0)))
     metrics.observe(numbers.CACHED, cached)
     metrics.observe(numbers.LISTED, lambda: [({"kind": kind.kind}, when) for kind, when in resync.listed.items()])
-    metrics.observe(numbers.DEPLOYMENTS, lambda: _deployments(cache))
+    metrics.observe(numbers.DEPLOYMENTS, lambda: by_ready(cache.list(kinds.LLAMA_DEPLOYMENT)))
     metrics.observe(numbers.PLAN_RATIO, lambda: numbers.plan_ratios(cache.list(kinds.LLAMA_DEPLOYMENT)))
 
 
-def _deployments(cache: ObjectCache) -> numbers.Readings:
-    by_ready = {"True": 0, "False": 0, "Unknown": 0}
-    for deployment in cache.list(kinds.LLAMA_DEPLOYMENT):
-        conditions = (deployment.get("status") or {}).get("conditions") or ()
-        ready = next((each["status"] for each in conditions if each["type"] == ConditionType.READY), "Unknown")
-        by_ready[ready] += 1
-    return [({"ready": status}, count) for status, count in by_ready.items()]
+def by_ready(deployments: Iterable[Mapping[str, Any]]) -> numbers.Readings:
+    """Count LlamaDeployments by the status of their condition Ready; one that cannot be read is Unknown."""
+    counts = {"True": 0, "False": 0, "Unknown": 0}
+    for deployment in deployments:
+        conditions = readings.mappings(paths.at(deployment, "status.conditions"))
+        ready = next((each.get("status") for each in conditions if each.get("type") == ConditionType.READY), None)
+        counts[ready if isinstance(ready, str) and ready in counts else "Unknown"] += 1
+    return [({"ready": status}, count) for status, count in counts.items()]

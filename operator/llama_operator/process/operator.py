@@ -111,6 +111,7 @@ class Operator:
             catalog=parts.catalog,
             later=loop.call_later,
             count=lambda kind: parts.metrics.events.add(1, {"kind": kind.kind}),
+            unreadable=parts.unreadable,
         )
         self._resync = Resync(cluster, parts.cache, settings.namespaces)
         self._watches = Watches(

@@ -36,7 +36,7 @@ async def run_pass(ports: Ports, ref: Ref) -> float | None:
     written: set[Kind] = set()
     _WRITTEN.set(written)
     if ref.kind != kinds.LLAMA_DEPLOYMENT:
-        record = reconcile_record(ports.cluster, ref, catalog=ports.catalog, now=ports.now)
+        record = reconcile_record(ports.cluster, ref, catalog=ports.catalog, now=ports.now, unreadable=ports.unreadable)
         return await within(ports.pass_seconds, record)
     next_check = (await reconcile(ports, ref)).next_check
     if not written:

@@ -32,6 +32,7 @@ from llama_operator.kube.server.client import KubernetesCluster
 from llama_operator.observe.ages import Ages
 from llama_operator.observe.serving import NoServingReader, ServingReader
 from llama_operator.observe.serving_http import HttpServingReader
+from llama_operator.observe.unreadable import Unreadable, log
 from llama_operator.process.passes import note_write, run_pass
 from llama_operator.reconcile.event_recorder import EventRecorder
 from llama_operator.reconcile.ports import Ports
@@ -74,6 +75,8 @@ class Parts:
     """Where records of license decisions go."""
     evidence: HashChainLog
     platform: CurrentPlatform
+    unreadable: Unreadable
+    """What could not be read."""
     controller: Controller
     """Runs a pass for each key that it gets."""
 
@@ -96,7 +99,8 @@ def wire(
     """
     metrics, tracer = Metrics(export.meter), export.tracer if export.traces else None
     known, sink = catalog.load(), start.sink(settings.evidence_file)
-    cache = ObjectCache(index=LABEL_DEPLOYMENT, keep=kept)
+    unreadable = Unreadable(lambda kind: metrics.unreadable.add(1, {"kind": kind}), log)
+    cache = ObjectCache(index=LABEL_DEPLOYMENT, keep=kept, unreadable=unreadable.leave_out)
     leadership, handover = Leadership(boot_clock), Handover(ANNOTATION_HEAD)
     identity = settings.identity or f"{socket.gethostname()}_{secrets.token_hex(4)}"
     election = _election(settings, cluster, identity, leadership, handover)
@@ -106,7 +110,7 @@ def wire(
     platform = CurrentPlatform()
     ports = Ports(
         cluster=CachedCluster(cache, writer, kinds=tuple(each.kind for each in WATCHED)),
-        serving=_serving(settings, http),
+        serving=_serving(settings, http, unreadable),
         catalog=known,
         settings=settings.decisions(),
         now=utc_now,
@@ -116,6 +120,8 @@ def wire(
         pass_seconds=settings.pass_seconds,
         repairs=Repairs(boot_clock),
         ages=Ages(boot_clock),
+        unreadable=unreadable,
+        failed=lambda stage, error: metrics.failures.add(1, {"stage": stage, "error": type(error).__name__}),
         stage=contextlib.nullcontext if tracer is None else tracer.start_as_current_span,
     )
     controller = Controller(
@@ -124,7 +130,20 @@ def wire(
         meter=PassMeter(metrics, tracer),
         clock=time.monotonic,
     )
-    return Parts(known, metrics, cache, leadership, handover, election, identity, sink, evidence, platform, controller)
+    return Parts(
+        known,
+        metrics,
+        cache,
+        leadership,
+        handover,
+        election,
+        identity,
+        sink,
+        evidence,
+        platform,
+        unreadable,
+        controller,
+    )
 
 
 def boot_clock() -> float:
@@ -137,10 +156,10 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-def _serving(settings: OperatorSettings, http: aiohttp.ClientSession) -> ServingReader:
+def _serving(settings: OperatorSettings, http: aiohttp.ClientSession, unreadable: Unreadable) -> ServingReader:
     if settings.serving_status is ServingStatusSource.OFF:
         return NoServingReader()
-    return HttpServingReader(http, cluster_domain=settings.cluster_domain)
+    return HttpServingReader(http, cluster_domain=settings.cluster_domain, unreadable=unreadable)
 
 
 def _election(

@@ -1,12 +1,13 @@
 """One reconcile of one LlamaDeployment: observe, decide, build, apply, report. Called by `process` and the local mode.
 
 Level-triggered: it takes an address, not an event, and serves create, update, resume, child events and resync alike.
-A pass that changes nothing writes nothing. Status is written even when a step failed.
+A pass that changes nothing writes nothing. Status is written also when a pass failed, whatever it raised and wherever.
 """
 
-import asyncio
 import contextlib
+import logging
 from dataclasses import dataclass, replace
+from datetime import datetime
 
 from llama_operator.api.meta import API_VERSION
 from llama_operator.api.reasons import ConditionType, Reason
@@ -15,17 +16,19 @@ from llama_operator.decide.decision import Decision, decide, decide_ends
 from llama_operator.decide.observed import Observed, RevisionFacts
 from llama_operator.decide.problem import Problem
 from llama_operator.desired import objects
-from llama_operator.errors import InvalidManifestError, NotUnderstoodError
+from llama_operator.errors import InvalidManifestError, LlamaOperatorError, NotUnderstoodError
 from llama_operator.kube import kinds
-from llama_operator.kube.port import NotFoundError, Object, Ref
+from llama_operator.kube.port import KubeError, NotFoundError, Object, Ref
 from llama_operator.observe.ages import moments
 from llama_operator.observe.gather import Observer
 from llama_operator.reconcile.deadline import within
 from llama_operator.reconcile.orphans import end_orphans
 from llama_operator.reconcile.ports import Ports
 from llama_operator.reconcile.writes import write
-from llama_operator.status import summary
+from llama_operator.status import failure, summary
 from llama_operator.status.events import events, repair_events
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +41,15 @@ class Outcome:
     """Seconds until the passing of time changes something; None if only an event can."""
 
 
+@dataclass(slots=True)
+class _Known:
+    """What a pass has found out so far: what its status can say if it fails."""
+
+    stage: str = "observe"
+    observed: Observed | None = None
+    decision: Decision | None = None
+
+
 async def reconcile(ports: Ports, ref: Ref) -> Outcome:
     """Bring the world nearer to what the deployment at `ref` asks for, and say how far it is.
 
@@ -48,11 +60,19 @@ async def reconcile(ports: Ports, ref: Ref) -> Outcome:
     Raises:
         KubeError: If Kubernetes failed; the status then says so, unless it could not be written either.
         PassTooLongError: If it took longer than a pass may.
+        Exception: If the operator has a defect; the status then says so.
     """
-    return await within(ports.pass_seconds, _pass(ports, ref))
+    known = _Known()
+    try:
+        return await within(ports.pass_seconds, _pass(ports, ref, known))
+    except Exception as error:
+        # The one way for whatever any stage raises; the caller tries again, later each time.
+        ports.failed(known.stage, error)
+        await within(ports.pass_seconds, _report_failure(ports, ref, known, error))
+        raise
 
 
-async def _pass(ports: Ports, ref: Ref) -> Outcome:
+async def _pass(ports: Ports, ref: Ref, known: _Known) -> Outcome:
     checks_access = ports.settings.checks_access and not ports.settings.weights_path
     observer = Observer(
         ports.cluster,
@@ -61,6 +81,7 @@ async def _pass(ports: Ports, ref: Ref) -> Outcome:
         ports.platform(),
         checks_access,
         remembered=await _remembered(ports, ref),
+        unreadable=ports.unreadable,
     )
     try:
         with ports.stage("observe"):
@@ -79,23 +100,18 @@ async def _pass(ports: Ports, ref: Ref) -> Outcome:
         )
         return Outcome(None, await _only_ends(ports, ref, observed, going, None))
     observed = _aged(ports, ref, observed)
+    known.observed, known.stage = observed, "decide"
     with ports.stage("decide"):
         decision = decide(observed, ports.catalog)
-    failure: str | None = None
-    try:
-        # First: what cannot be recorded must not begin.
-        await ports.evidence.append(observed, decision)
-        with ports.stage("apply"):
-            desired = objects.build(observed, decision, ports.settings)
-            await write(ports.cluster, ref.namespace, desired, ports.repairs.of(ref))
-    except asyncio.CancelledError:
-        raise
-    except Exception as error:
-        failure = f"{type(error).__name__}: {error}"
-        raise
-    finally:
-        with ports.stage("report"):
-            status = await _report(ports, ref, observed, decision, failure)
+    known.decision, known.stage = decision, "apply"
+    # First: what cannot be recorded must not begin.
+    await ports.evidence.append(observed, decision)
+    with ports.stage("apply"):
+        desired = objects.build(observed, decision, ports.settings)
+        await write(ports.cluster, ref.namespace, desired, ports.repairs.of(ref))
+    known.stage = "report"
+    with ports.stage("report"):
+        status = await _report(ports, ref, observed, decision)
     return Outcome(status, _next_check(ports, ref, observed, decision))
 
 
@@ -119,12 +135,10 @@ def _forget(ports: Ports, ref: Ref) -> None:
     ports.repairs.forget(ref)
 
 
-async def _report(
-    ports: Ports, ref: Ref, observed: Observed, decision: Decision, failure: str | None
-) -> LlamaDeploymentStatus:
+async def _report(ports: Ports, ref: Ref, observed: Observed, decision: Decision) -> LlamaDeploymentStatus:
     before, repairs = observed.deployment.status, ports.repairs.of(ref)
     observed = replace(observed, contested=repairs.contested())
-    status = summary.build(observed, decision, failure=failure, now=observed.now)
+    status = summary.build(observed, decision, failure=None, now=observed.now)
     metadata = observed.deployment.metadata
     regarding: Object = {
         "apiVersion": API_VERSION,
@@ -135,11 +149,37 @@ async def _report(
         # It may be deleted by now: then it needs no status.
         with contextlib.suppress(NotFoundError):
             await ports.cluster.apply_status(regarding | {"status": status.to_api()})
-    if failure is None:
-        named = regarding | {"metadata": regarding["metadata"] | {"uid": metadata.uid}}
-        for facts in (*repair_events(repairs.news()), *events(observed, decision, before, status)):
-            await ports.events.record(named, facts)
+    named = regarding | {"metadata": regarding["metadata"] | {"uid": metadata.uid}}
+    for facts in (*repair_events(repairs.news()), *events(observed, decision, before, status)):
+        await ports.events.record(named, facts)
     return status
+
+
+async def _report_failure(ports: Ports, ref: Ref, known: _Known, error: Exception) -> None:
+    """Say in the status of this deployment that its pass failed; never raises."""
+    try:
+        live = await ports.cluster.get(ref)
+        if "deletionTimestamp" in live["metadata"]:
+            return
+        defect = not isinstance(error, KubeError | LlamaOperatorError)
+        before = summary.previous_of(live)
+        text = failure.steady(failure.words(error, known.stage, defect=defect), before.conditions)
+        status = _failed(live, known, text, ports.now())
+        if status != before:
+            await ports.cluster.apply_status(kinds.identity(live) | {"status": status.to_api()})
+    except NotFoundError:
+        # It is deleted by now: then it needs no status.
+        return
+    except Exception as second:  # noqa: BLE001 - the first error is the one to raise
+        _LOG.warning("the status of %s cannot say that its pass failed: %s", ref, second)
+
+
+def _failed(live: Object, known: _Known, text: str, now: datetime) -> LlamaDeploymentStatus:
+    if known.observed is not None and known.decision is not None:
+        # What makes a status may be what failed.
+        with contextlib.suppress(Exception):
+            return summary.build(known.observed, known.decision, failure=text, now=known.observed.now)
+    return summary.failed(live, text, now=now)
 
 
 async def _refuse(ports: Ports, ref: Ref, error: InvalidManifestError, observer: Observer) -> Outcome:

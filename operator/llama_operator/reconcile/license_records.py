@@ -5,27 +5,38 @@ records is evidence (since when an acceptance is named, say), so what a newer ve
 """
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 
 from llama_operator.api import paths
 from llama_operator.api.manifest import parse_live, unknown_fields
+from llama_operator.api.readings import mapping, text
 from llama_operator.api.v1alpha1.licenseacceptance import LicenseAcceptance, LicenseAcceptanceStatus
 from llama_operator.api.v1alpha1.licensepolicy import LicensePolicy, LicensePolicyStatus
 from llama_operator.api.v1alpha1.llamamodel import LlamaModel, LlamaModelStatus
 from llama_operator.catalog import Catalog
-from llama_operator.errors import NotUnderstoodError
+from llama_operator.errors import InvalidManifestError, NotUnderstoodError
 from llama_operator.kube import kinds
-from llama_operator.kube.port import Cluster, NotFoundError, Object, Ref
+from llama_operator.kube.port import Cluster, Kind, KubeError, NotFoundError, Object, Ref
 from llama_operator.observe.license_records import models_of, related_to
+from llama_operator.observe.unreadable import Unreadable
 from llama_operator.status import license_records
-from llama_operator.status.license_records import Records, Use
+from llama_operator.status.license_records import AnyStatus, Records, Use
 
-AnyStatus = LlamaModelStatus | LicenseAcceptanceStatus | LicensePolicyStatus
+_STATUS: Mapping[Kind, type[AnyStatus]] = {
+    kinds.LLAMA_MODEL: LlamaModelStatus,
+    kinds.LICENSE_ACCEPTANCE: LicenseAcceptanceStatus,
+    kinds.LICENSE_POLICY: LicensePolicyStatus,
+}
 
 
 async def reconcile_record(
-    cluster: Cluster, ref: Ref, *, catalog: Catalog, now: Callable[[], datetime]
+    cluster: Cluster,
+    ref: Ref,
+    *,
+    catalog: Catalog,
+    now: Callable[[], datetime],
+    unreadable: Unreadable | None = None,
 ) -> float | None:
     """Bring the status of a license record up to date.
 
@@ -34,13 +45,14 @@ async def reconcile_record(
         ref: Address of the record, which may be gone.
         catalog: Models and license families.
         now: Time of the wall clock, in UTC.
+        unreadable: Takes what cannot be read.
 
     Returns:
         Seconds until a date may change the status; None if only an event can.
 
     Raises:
-        InvalidManifestError: If the live record breaks a rule that the API server did not check.
         KubeError: If Kubernetes failed.
+        Exception: If the operator has a defect; the status then says so.
     """
     try:
         live = await cluster.get(ref)
@@ -49,24 +61,42 @@ async def reconcile_record(
     if live["metadata"].get("deletionTimestamp"):
         return None
     moment = now().replace(microsecond=0)
-    records = Records(
-        catalog=catalog,
-        models=(await models_of(cluster)).read,
-        acceptances=await _names(cluster) if ref.kind == kinds.LICENSE_POLICY else (),
-        uses=await _uses(cluster) if ref.kind == kinds.LICENSE_ACCEPTANCE else (),
-        now=moment,
-        related=await related_to(cluster, live) if ref.kind == kinds.LICENSE_ACCEPTANCE else (),
-    )
     try:
-        status = _with_what_is_not_known(live, _status(live, ref, records))
+        known = await _records(cluster, live, ref, catalog, moment, unreadable or Unreadable())
+        status = _with_what_is_not_known(live, _status(live, ref, known))
     except NotUnderstoodError as error:
         status = license_records.not_understood(live, error, moment)
-    if status != live.get("status"):
-        with contextlib.suppress(NotFoundError):
-            await cluster.apply_status(kinds.identity(live) | {"status": status})
+    except InvalidManifestError as error:
+        # Only another manifest can cure it: there is nothing to try again.
+        status = license_records.invalid(_STATUS[ref.kind], live, error, now=moment).to_api()
+    except KubeError:
+        raise
+    except Exception as error:
+        await _write(cluster, live, license_records.failed(_STATUS[ref.kind], live, error, now=moment).to_api())
+        raise
+    await _write(cluster, live, status)
     # Dates mean days, and a day begins at midnight.
     tomorrow = (moment + timedelta(days=1)).replace(hour=0, minute=0, second=0)
     return (tomorrow - moment).total_seconds() if ref.kind == kinds.LICENSE_ACCEPTANCE else None
+
+
+async def _write(cluster: Cluster, live: Object, status: Object) -> None:
+    if status != live.get("status"):
+        with contextlib.suppress(NotFoundError):
+            await cluster.apply_status(kinds.identity(live) | {"status": status})
+
+
+async def _records(
+    cluster: Cluster, live: Object, ref: Ref, catalog: Catalog, moment: datetime, unreadable: Unreadable
+) -> Records:
+    return Records(
+        catalog=catalog,
+        models=(await models_of(cluster, unreadable)).read,
+        acceptances=await _names(cluster) if ref.kind == kinds.LICENSE_POLICY else (),
+        uses=await _uses(cluster) if ref.kind == kinds.LICENSE_ACCEPTANCE else (),
+        now=moment,
+        related=await related_to(cluster, live, unreadable) if ref.kind == kinds.LICENSE_ACCEPTANCE else (),
+    )
 
 
 def _status(live: Object, ref: Ref, records: Records) -> AnyStatus:
@@ -94,12 +124,12 @@ async def _uses(cluster: Cluster) -> tuple[Use, ...]:
     """Which deployment names which acceptance; their other fields are not parsed for that."""
     uses = []
     for item in (await cluster.list(kinds.LLAMA_DEPLOYMENT)).items:
-        metadata, spec = item["metadata"], item.get("spec") or {}
-        declared = spec.get("license") or {}
-        named, models = declared.get("acceptance"), ((spec.get("model") or {}).get("name"), declared.get("guardModel"))
+        metadata, declared = item["metadata"], mapping(paths.at(item, "spec.license"))
+        named = text(declared.get("acceptance"))
+        models = (text(paths.at(item, "spec.model.name")), text(declared.get("guardModel")))
         if named:
-            chosen = ((item.get("status") or {}).get("plan") or {}).get("chosen") or {}
-            weights = chosen.get("repository") or chosen.get("model") or ""
+            chosen = mapping(paths.at(item, "status.plan.chosen"))
+            weights = text(chosen.get("repository")) or text(chosen.get("model"))
             deployment = f"{metadata['namespace']}/{metadata['name']}"
-            uses.append(Use(named, deployment, weights, tuple(str(model) for model in models if model)))
+            uses.append(Use(named, deployment, weights, tuple(model for model in models if model)))
     return tuple(uses)

@@ -3,6 +3,7 @@
 import contextlib
 
 from llama_operator.api.meta import ANNOTATION_TRAFFIC_SINCE, LABEL_DEPLOYMENT, LABEL_REVISION, rfc3339
+from llama_operator.api.readings import mappings
 from llama_operator.decide.observed import RayServiceFacts, TrafficFacts
 from llama_operator.decide.rollout.ending import NO_REVISION
 from llama_operator.decide.rollout.orphans import OrphansEnd, orphans_end
@@ -40,7 +41,7 @@ async def end_orphans(ports: Ports, ref: Ref) -> float | None:
     traffic = None if service is None else children.traffic_facts(service, ref.name)
     since = None if traffic is None else traffic.since
     cut_ago = None if since is None else ports.ages.look(ref, (since,), now)[since]
-    end = orphans_end(map(children.ray_service_facts, left), traffic, cut_ago)
+    end = orphans_end(ports.unreadable.all(left, children.ray_service_facts), traffic, cut_ago)
     await ports.evidence.orphaned(ref, tuple(obj["metadata"]["name"] for obj in left), now)
     if end.cut and traffic is not None:
         await _cut(ports.cluster, ref, traffic, rfc3339(now))
@@ -61,7 +62,7 @@ async def _ray_services(cluster: Cluster, ref: Ref) -> tuple[Object, ...]:
 
 def _owned(service: Object) -> bool:
     """Whether an owner stands in it: then Kubernetes' garbage collection deletes it with that owner."""
-    return any(owner.get("controller") for owner in service["metadata"].get("ownerReferences") or ())
+    return any(owner.get("controller") for owner in mappings(service["metadata"].get("ownerReferences")))
 
 
 async def _service(cluster: Cluster, ref: Ref) -> Object | None:

@@ -14,6 +14,7 @@ from llama_operator.evidence.log import DecisionLog, NoDecisionLog
 from llama_operator.kube.port import Cluster, Object
 from llama_operator.observe.ages import Ages
 from llama_operator.observe.serving import ServingReader
+from llama_operator.observe.unreadable import Unreadable
 from llama_operator.reconcile.repairs import Repairs
 from llama_operator.status.events import EventFacts
 
@@ -36,6 +37,10 @@ class NoEvents:
 
     async def record(self, regarding: Object, facts: EventFacts) -> None:
         """Do nothing."""
+
+
+def _not_counted(stage: str, error: Exception) -> None:
+    del stage, error
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,3 +66,7 @@ class Ports:
     """How long ago things happened; one that only goes forward keeps deadlines from a clock that is set."""
     stage: Callable[[str], contextlib.AbstractContextManager[object]] = contextlib.nullcontext
     """Entered around each part of a pass, for measurements: observe, decide, apply, report."""
+    unreadable: Unreadable = field(default_factory=Unreadable)
+    """Takes what cannot be read, and is left out."""
+    failed: Callable[[str, Exception], None] = _not_counted
+    """Called with the part and the error when a pass failed."""

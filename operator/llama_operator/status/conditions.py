@@ -27,6 +27,9 @@ _TOLD_ONLY = frozenset({ConditionType.CAPACITY_FOUND, ConditionType.PLAN_ACCURAT
 """Conditions that Ready does not depend on: neither missing or unknown nodes nor a wrong plan make a serving model unready,
 nor does somebody who changes what is set right again."""
 
+SUMS = frozenset({ConditionType.READY, ConditionType.RECONCILING, ConditionType.STALLED})
+"""Conditions that follow from the others."""
+
 
 def findings(observed: Observed, decision: Decision, failure: str | None) -> tuple[Finding, ...]:
     """All conditions, in order; the last three follow from the others.
@@ -41,9 +44,9 @@ def findings(observed: Observed, decision: Decision, failure: str | None) -> tup
 
 
 def invalid(text: str) -> tuple[Finding, ...]:
-    """All conditions of a spec that breaks a rule; `text` says which."""
+    """All conditions of a spec that cannot be read; `text` says why."""
     return (
-        *_waiting_for_the_spec("the spec has to become valid first"),
+        *_before_a_look("the spec has to become valid first"),
         Finding(ConditionType.READY, _FALSE, Reason.INVALID_SPEC, text),
         Finding(ConditionType.RECONCILING, _FALSE, Reason.SETTLED),
         Finding(ConditionType.STALLED, _TRUE, Reason.BLOCKED, text),
@@ -53,16 +56,25 @@ def invalid(text: str) -> tuple[Finding, ...]:
 def not_understood(text: str) -> tuple[Finding, ...]:
     """All conditions of a spec that only a newer version understands; `text` says why. Nothing is wrong with it."""
     return (
-        *_waiting_for_the_spec("the spec has to be understood first"),
+        *_before_a_look("the spec has to be understood first"),
         Finding(ConditionType.READY, _UNKNOWN, Reason.NOT_UNDERSTOOD, text),
         Finding(ConditionType.RECONCILING, _FALSE, Reason.NOT_UNDERSTOOD),
         Finding(ConditionType.STALLED, _FALSE, Reason.NOT_UNDERSTOOD),
     )
 
 
-def _waiting_for_the_spec(text: str) -> Iterator[Finding]:
-    derived = {ConditionType.READY, ConditionType.RECONCILING, ConditionType.STALLED}
-    return (Finding(kind, _UNKNOWN, Reason.WAITING, text) for kind in ConditionType if kind not in derived)
+def failed(text: str) -> tuple[Finding, ...]:
+    """What is known after a pass that failed before it had found out anything; `text` says why."""
+    return (
+        *_before_a_look("the operator has to look without a failure first"),
+        Finding(ConditionType.READY, _UNKNOWN, Reason.INTERNAL_ERROR, text),
+        Finding(ConditionType.RECONCILING, _TRUE, Reason.PROGRESSING, text),
+        Finding(ConditionType.STALLED, _FALSE, Reason.PROGRESSING),
+    )
+
+
+def _before_a_look(text: str) -> Iterator[Finding]:
+    return (Finding(kind, _UNKNOWN, Reason.WAITING, text) for kind in ConditionType if kind not in SUMS)
 
 
 def _parts(observed: Observed, decision: Decision, failure: str | None) -> Iterator[Finding]:
@@ -306,7 +318,7 @@ def _sum(parts: tuple[Finding, ...], decision: Decision, failure: str | None) ->
     given_up = decision.rollout is not None and decision.rollout.given_up is not None and not decision.stopped
     unclear = decision.problem is not None and decision.problem.unclear and failure is None
     blocked = (decision.problem is not None or given_up) and failure is None and not unclear
-    idle = blocked or decision.stopped or ready.status is _TRUE
+    idle = failure is None and (blocked or decision.stopped or ready.status is _TRUE)
     reconciling, stalled = ConditionType.RECONCILING, ConditionType.STALLED
     yield ready
     if unclear:

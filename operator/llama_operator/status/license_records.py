@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from llama_operator.api import readings
 from llama_operator.api.manifest import readable
 from llama_operator.api.meta import Condition, ConditionStatus, rfc3339
 from llama_operator.api.record_reasons import RecordCondition, RecordReason
@@ -26,7 +27,8 @@ from llama_operator.catalog.licenses import LicenseFamily
 from llama_operator.decide.license.accepted import text_is_named, unknown_texts, version_fits
 from llama_operator.decide.license.facts import RETIRED, ModelFacts, day, leading, same_party
 from llama_operator.decide.license.lineage import lineages
-from llama_operator.errors import NotUnderstoodError
+from llama_operator.errors import InvalidManifestError, NotUnderstoodError
+from llama_operator.status import failure
 from llama_operator.status.finding import Finding, conditions
 
 _GRANT_WARNING = timedelta(days=30)
@@ -34,6 +36,13 @@ _MOST_MODELS = 1024
 _MOST_USERS = 64
 _MOST_ACCEPTANCES = 4096
 _MESSAGE_START = slice(32768)
+AnyStatus = LlamaModelStatus | LicenseAcceptanceStatus | LicensePolicyStatus
+_FIRST: Mapping[type[AnyStatus], RecordCondition] = {
+    LlamaModelStatus: RecordCondition.RESOLVED,
+    LicenseAcceptanceStatus: RecordCondition.VALID,
+    LicensePolicyStatus: RecordCondition.IN_FORCE,
+}
+"""The condition of each kind of record that says whether it counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -319,7 +328,10 @@ def not_understood(live: Mapping[str, Any], error: NotUnderstoodError, now: date
         now: Time of the pass, in UTC.
     """
     what = "; ".join(f"{problem.path}: {problem.problem}" for problem in error.problems)
-    text = f"this version of the operator does not understand {what}; upgrade it; until then nothing new starts on this record"
+    text = (
+        f"this version of the operator does not understand {what}; upgrade it, or change the value if the definitions are older "
+        "than the operator; until then nothing new starts on this record"
+    )
     findings = [
         Finding(kind, ConditionStatus.UNKNOWN, RecordReason.NOT_UNDERSTOOD, text) for kind in _ABOUT[live["kind"]]
     ]
@@ -336,6 +348,51 @@ def not_understood(live: Mapping[str, Any], error: NotUnderstoodError, now: date
         ),
     )
     return (live.get("status") or {}) | told.to_api()
+
+
+def invalid(
+    model: type[AnyStatus], live: Mapping[str, Any], error: InvalidManifestError, *, now: datetime
+) -> AnyStatus:
+    """Status of a record that the API server accepted and that breaks one of our rules: under an older CRD, for example.
+
+    Args:
+        model: Type of its status.
+        live: The record as it stands.
+        error: What is wrong with it.
+        now: Time of the pass, in UTC.
+    """
+    text = "; ".join(map(str, error.problems))
+    return _unread(model, live, ConditionStatus.FALSE, RecordReason.INVALID_SPEC, text, now)
+
+
+def failed(model: type[AnyStatus], live: Mapping[str, Any], error: Exception, *, now: datetime) -> AnyStatus:
+    """Status of a record over which a pass failed; what was known before stands.
+
+    Args:
+        model: Type of its status.
+        live: The record as it stands.
+        error: What was raised.
+        now: Time of the pass, in UTC.
+    """
+    before = readings.status(model, live.get("status"))
+    text = failure.steady(failure.words(error, "judge this record", defect=True), before.conditions)
+    return _unread(model, live, ConditionStatus.UNKNOWN, RecordReason.INTERNAL_ERROR, text, now)
+
+
+def _unread(
+    model: type[AnyStatus],
+    live: Mapping[str, Any],
+    status: ConditionStatus,
+    reason: RecordReason,
+    text: str,
+    now: datetime,
+) -> AnyStatus:
+    before = readings.status(model, live.get("status"))
+    generation = readings.whole(live["metadata"].get("generation")) or 0
+    finding = Finding(_FIRST[model], status, reason, text)
+    told = conditions((finding,), before.conditions, generation=generation, now=now, shown=_MESSAGE_START)
+    others = tuple(each for each in before.conditions if each.type != finding.type)
+    return before.model_copy(update={"observed_generation": generation, "conditions": (*told, *others)})
 
 
 def _conditions(

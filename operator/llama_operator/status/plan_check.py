@@ -4,10 +4,9 @@ Called by `status.summary`, which shows both numbers, and by `status.conditions`
 memory once, at the start of an engine, so the measurement of a revision stays true while no engine can be asked.
 """
 
-from collections.abc import Mapping
 from math import floor
-from typing import Any
 
+from llama_operator.api import paths, readings
 from llama_operator.api.meta import ConditionStatus
 from llama_operator.api.reasons import Reason
 from llama_operator.api.v1alpha1.llamadeployment_status import ChosenPlan, KVCacheStatus
@@ -70,15 +69,14 @@ def planned_tokens(record: RevisionFacts) -> int | None:
     if mib is None:
         return chosen.kv_cache_tokens
     bytes_per_token = max(1, round(chosen.kv_cache_bytes_per_gpu / chosen.kv_cache_tokens))
-    return mib * MIB // bytes_per_token
+    return min(mib * MIB // bytes_per_token, readings.EXACT)
 
 
 def set_mib(record: RevisionFacts) -> int | None:
     """Size of the KV cache that the pinned config sets for each rank, in MiB; None where the engine chooses it."""
-    applications: list[Mapping[str, Any]] = record.serve_config.get("applications") or []
-    engine = applications[0].get("args", {}).get("engine", {}) if applications else {}
-    mib: int | None = engine.get("cpu_kv_cache_mib")
-    return mib
+    applications = readings.mappings(record.serve_config.get("applications"))
+    engine = paths.at(applications[0], "args.engine") if applications else None
+    return readings.whole(readings.mapping(engine).get("cpu_kv_cache_mib"))
 
 
 def judge(found: KVCacheStatus | None, observed: Observed) -> Judgement:

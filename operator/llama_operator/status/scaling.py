@@ -8,6 +8,7 @@ so its first answer is compared with that number.
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from llama_operator.api.readings import moment
 from llama_operator.api.v1alpha1.llamadeployment import LlamaDeploymentSpec
 from llama_operator.api.v1alpha1.llamadeployment_status import LlamaDeploymentStatus, ScalingEvent
 from llama_operator.decide.bounds import least_replicas, most_replicas
@@ -103,8 +104,9 @@ def _went_back(observed: Observed) -> bool:
     traffic = observed.traffic
     if traffic is None or traffic.since is None:
         return False
-    served = next((revision.served_at for revision in observed.revisions if revision.name == traffic.revision), "")
-    return bool(served) and datetime.fromisoformat(served) < traffic.since
+    record = observed.pinned(traffic.revision)
+    served = None if record is None else moment(record.served_at)
+    return served is not None and served < traffic.since
 
 
 def _reason(spec: LlamaDeploymentSpec, told: ServingStatus | None, before: int, after: int, *, silence: bool) -> str:

@@ -5,7 +5,7 @@ from datetime import datetime
 from math import floor, log10
 from typing import Any
 
-from llama_operator.api.manifest import readable
+from llama_operator.api import readings
 from llama_operator.api.meta import Condition
 from llama_operator.api.v1alpha1.llamadeployment_status import (
     KVCacheStatus,
@@ -73,8 +73,8 @@ def invalid(live: Mapping[str, Any], error: InvalidManifestError, *, now: dateti
         error: What is wrong with it.
         now: Time of the pass, in UTC.
     """
-    previous = _previous(live)
-    generation = int(live["metadata"].get("generation", 0))
+    previous = previous_of(live)
+    generation = _generation(live)
     text = "; ".join(f"{problem.path}: {problem.problem}" for problem in error.problems)
     findings = (
         conditions.not_understood(_UPGRADE.format(text))
@@ -89,14 +89,43 @@ def invalid(live: Mapping[str, Any], error: InvalidManifestError, *, now: dateti
     )
 
 
+def failed(live: Mapping[str, Any], text: str, *, now: datetime) -> LlamaDeploymentStatus:
+    """Status after a pass that failed before it could make one.
+
+    What the pass before found out stands, with the generation that it was found out for.
+
+    Args:
+        live: The object as it stands.
+        text: What went wrong.
+        now: Time of the pass, in UTC.
+    """
+    previous = previous_of(live)
+    generation = _generation(live)
+    before = {condition.type: condition for condition in previous.conditions}
+    dated = _conditions(conditions.failed(text), previous, generation, now)
+    return previous.model_copy(
+        update={
+            "observed_generation": generation,
+            "conditions": tuple(
+                each if each.type in conditions.SUMS else before.get(each.type, each) for each in dated
+            ),
+        }
+    )
+
+
 def _conditions(
     findings: Iterable[Finding], previous: LlamaDeploymentStatus, generation: int, now: datetime
 ) -> tuple[Condition, ...]:
     return dated(findings, previous.conditions, generation=generation, now=now, shown=_MESSAGE_END)
 
 
-def _previous(live: Mapping[str, Any]) -> LlamaDeploymentStatus:
-    return LlamaDeploymentStatus.model_validate(readable(LlamaDeploymentStatus, live.get("status")) or {})
+def previous_of(live: Mapping[str, Any]) -> LlamaDeploymentStatus:
+    """The status of an object, as far as it can be read; a default one if there is none."""
+    return readings.status(LlamaDeploymentStatus, live.get("status"))
+
+
+def _generation(live: Mapping[str, Any]) -> int:
+    return readings.whole(readings.mapping(live.get("metadata")).get("generation")) or 0
 
 
 def rounded(queue_depth: int) -> int:

@@ -11,6 +11,8 @@ from typing import Any, Final
 
 from opentelemetry.metrics import CallbackOptions, Counter, Histogram, Meter, Observation
 
+from llama_operator.api import paths, readings
+
 PREFIX: Final = "llama_operator"
 _DURATIONS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 
@@ -61,6 +63,22 @@ RECONCILE_DURATION: Final = Instrument(
 )
 RETRIES: Final = Instrument(
     "retries", InstrumentKind.COUNTER, "{retry}", (), "Passes that failed and were put back to be tried again."
+)
+FAILURES: Final = Instrument(
+    "failures",
+    InstrumentKind.COUNTER,
+    "{failure}",
+    ("stage", "error"),
+    "Passes over LlamaDeployments that failed, by the part that failed (observe, decide, apply, report) and the class of the "
+    "error. The status of the deployment has its words.",
+)
+UNREADABLE: Final = Instrument(
+    "unreadable",
+    InstrumentKind.COUNTER,
+    "{look}",
+    ("kind",),
+    "Looks at an object, or at an answer of pods, that could not be read and was left out. The log and `kubectl llama doctor` "
+    "name it.",
 )
 WRITES: Final = Instrument(
     "writes",
@@ -124,6 +142,8 @@ class Metrics:
         self._meter = meter
         self.reconciles = self._counter(RECONCILES)
         self.retries = self._counter(RETRIES)
+        self.failures = self._counter(FAILURES)
+        self.unreadable = self._counter(UNREADABLE)
         self.writes = self._counter(WRITES)
         self.events = self._counter(EVENTS)
         self.reconcile_duration: Histogram = meter.create_histogram(
@@ -153,8 +173,8 @@ class Metrics:
 def plan_ratios(deployments: Iterable[Mapping[str, Any]]) -> Readings:
     """Values of `PLAN_RATIO` from LlamaDeployments as the API server has them."""
     for deployment in deployments:
-        cache = (deployment.get("status") or {}).get("kvCache") or {}
-        if planned := cache.get("plannedTokens"):
+        cache = readings.mapping(paths.at(deployment, "status.kvCache"))
+        if planned := readings.whole(cache.get("plannedTokens")):
             metadata = deployment["metadata"]
             labels = {"namespace": metadata["namespace"], "deployment": metadata["name"]}
-            yield labels, cache.get("measuredTokens", 0) / planned
+            yield labels, (readings.whole(cache.get("measuredTokens")) or 0) / planned

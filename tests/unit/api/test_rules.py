@@ -17,6 +17,7 @@ from llama_operator.api.v1alpha1.llamadeployment import (
     ScalingSpec,
 )
 from llama_operator.api.v1alpha1.llamamodel import (
+    ArchitectureFingerprint,
     LlamaModel,
     LlamaModelSpec,
     ObjectStoreSource,
@@ -130,6 +131,12 @@ OBJECTS = {
     + [
         CHECKPOINT | {"licenseFamilies": ["mit"], "independence": ATTESTED} | lineage
         for lineage in ({}, {"lineage": {"derivedFrom": [{"model": "m", "kind": "Finetune"}]}})
+    ],
+    ArchitectureFingerprint: [
+        heads | width | shared
+        for heads in ({}, {"numAttentionHeads": 32})
+        for width in ({}, {"hiddenSize": 32}, {"hiddenSize": 31}, {"hiddenSize": 31, "headDim": 64})
+        for shared in ({}, {"numKeyValueHeads": 8}, {"numKeyValueHeads": 12}, {"numKeyValueHeads": 64})
     ],
     LicensePolicySpec: [
         {"tiers": [{"tier": tier} for tier in tiers]}

@@ -7,6 +7,7 @@ import pytest
 from llama_operator.api.manifest import parse
 from llama_operator.catalog.additions import Additions, Unusable
 from llama_operator.decide.find_model import find_model
+from llama_operator.errors import InvalidManifestError
 
 DIGEST = "0" * 64
 SHAPE = {
@@ -108,3 +109,64 @@ def test_the_name_of_a_catalog_entry_cannot_be_taken(known):
 
 def test_a_name_that_nobody_has_is_nothing(known):
     assert entry(known, name="nobody") is None
+
+
+@pytest.mark.parametrize(
+    ("senseless", "field"),
+    [
+        (model("acme-chat", ("llama-3.1-8b", "Finetune"), weights={"sizeBytes": 1}), "spec.weights.sizeBytes"),
+        (model("acme-chat", ("llama-3.1-8b", "Finetune"), weights={"sizeBytes": 16}), "in bytes"),
+        (
+            model("acme-chat", ("llama-3.2-11b-vision", "Finetune"), architectureFingerprint={"numHiddenLayers": 6}),
+            "numHiddenLayers is 6",
+        ),
+        (
+            model("acme-chat", ("llama-3.2-11b-vision", "Finetune"), architectureFingerprint={"numHiddenLayers": 8}),
+            "numHiddenLayers is 8",
+        ),
+        (
+            model("acme-chat", ("llama-4-scout", "Finetune"), architectureFingerprint={"numHiddenLayers": 1}),
+            "numHiddenLayers is 1",
+        ),
+        (
+            model("acme-chat", ("llama-3.1-8b", "Finetune"), architectureFingerprint={"numKeyValueHeads": 5}),
+            "numKeyValueHeads is 5",
+        ),
+        (
+            model("acme-chat", ("llama-3.1-8b", "Finetune"), architectureFingerprint={"numAttentionHeads": 12}),
+            "numKeyValueHeads is 8",
+        ),
+    ],
+)
+def test_what_no_model_can_be_is_refused_with_its_field(known, senseless, field):
+    found = entry(known, senseless)
+    assert isinstance(found, Unusable)
+    assert field in found.message
+    assert not found.lineage
+
+
+@pytest.mark.parametrize("base", ["llama-3.1-8b", "llama-3.2-11b-vision", "llama-4-scout"])
+@pytest.mark.parametrize(
+    "shape",
+    [
+        {},
+        {"numHiddenLayers": 4096},
+        {"hiddenSize": 1},
+        {"hiddenSize": 1_048_576, "intermediateSize": 4_194_304, "numHiddenLayers": 4096},
+        {"vocabSize": 1},
+        {"vocabSize": 16_777_216},
+        {"headDim": 1},
+        {"numAttentionHeads": 4096, "numKeyValueHeads": 4096},
+        {"maxPositionEmbeddings": 1},
+        {"ropeTheta": 1},
+    ],
+    ids=str,
+)
+def test_every_shape_within_the_schema_is_an_entry_or_is_refused(known, base, shape):
+    assert entry(known, model("acme-chat", (base, "Finetune"), architectureFingerprint=shape)) is not None
+
+
+def test_a_name_that_no_endpoint_can_have_is_refused_by_the_schema():
+    assert model(servedName="L" * 128, families=["mit"]).spec.served_name
+    with pytest.raises(InvalidManifestError, match=r"spec\.servedName"):
+        model(servedName="L" * 129, families=["mit"])

@@ -10,6 +10,7 @@ from llama_operator.handlers.watched import WATCHED, kept
 from llama_operator.kube import kinds
 from llama_operator.kube.cache.objects import ObjectCache
 from llama_operator.kube.port import Listing, Ref
+from llama_operator.observe.unreadable import Unreadable
 from llama_operator.work.queue import Priority
 
 BY_KIND = {each.kind: each for each in WATCHED}
@@ -223,3 +224,44 @@ def test_what_nobody_reads_does_not_stay_in_memory(scene):
     assert "managedFields" not in kept["metadata"]
     assert set(kept["status"]) == {"allocatable", "conditions"}
     assert kept["status"]["conditions"] == [{"type": "Ready", "status": "True"}]
+
+
+STRANGE = (
+    {},
+    {"metadata": None},
+    {"metadata": {}},
+    {"metadata": {"name": "x"}},
+    {"metadata": {"name": "x", "uid": "u"}},
+    {"metadata": {"name": "x", "uid": 3, "resourceVersion": "1"}},
+    {"metadata": {"name": "x", "uid": "u", "resourceVersion": "new"}},
+    {"metadata": {"name": "x", "uid": "u", "resourceVersion": "7", "labels": None}},
+    {"metadata": {"name": "x", "uid": "u", "resourceVersion": "7", "labels": [1]}, "spec": "x", "status": 3},
+    {"metadata": {"name": "x", "uid": "u", "resourceVersion": "7", "managedFields": "x"}, "spec": {"license": 3}},
+    {
+        "metadata": {"name": "x", "uid": "u", "resourceVersion": "7"},
+        "spec": {"workerGroupSpecs": ["x", {"groupName": 1}]},
+    },
+    {"metadata": {"name": "x", "uid": "u", "resourceVersion": "7"}, "status": {"allocatable": {"cpu": "many"}}},
+)
+
+
+@pytest.mark.parametrize("strange", STRANGE, ids=str)
+@pytest.mark.parametrize("watched", WATCHED, ids=lambda watched: watched.kind.kind)
+def test_no_object_ends_a_watch(scene, watched, strange):
+    content = {"apiVersion": watched.kind.api_version, "kind": watched.kind.kind, **copy.deepcopy(strange)}
+    scene.dispatcher.changed(watched, content)
+    scene.dispatcher.changed(watched, copy.deepcopy(content))
+    scene.dispatcher.deleted(watched, content)
+    scene.dispatcher.enqueue_all()
+
+
+def test_a_node_that_cannot_be_read_is_told_and_wakes_nobody_twice(scene, known):
+    told = Unreadable()
+    dispatcher = Dispatcher(
+        scene.cache, lambda *_: None, catalog=known, later=lambda _, call: scene.timers.append(call), unreadable=told
+    )
+    dispatcher.changed(BY_KIND[kinds.NODE], node(gpus="many"))
+    assert [left.name for left in told.found] == ["n1"]
+    assert scene.timers == []
+    dispatcher.changed(BY_KIND[kinds.NODE], node(version=2, gpus="8"))
+    assert len(scene.timers) == 1

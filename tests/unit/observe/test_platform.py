@@ -95,3 +95,10 @@ def test_kuberay_writes_its_version_onto_what_it_makes():
     metadata = {"name": "c", "annotations": {"ray.io/kuberay-version": "v1.6.2"}}
     assert ray_cluster_facts({"metadata": metadata}).kuberay == "v1.6.2"
     assert ray_cluster_facts({"metadata": {"name": "c"}}).kuberay == ""
+
+
+@pytest.mark.parametrize(
+    "written", ["v" + "9" * 5000 + ".1", "1." + "9" * 5000, "v1.6.2" + "0" * 5000, "", "v", "1", "v١.٢"]
+)
+def test_no_version_that_an_object_tells_raises(written):
+    assert len(version(written)) in {0, 2, 3}

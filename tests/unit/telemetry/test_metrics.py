@@ -145,6 +145,8 @@ async def test_every_number_that_is_documented_exists_and_no_other(export):
     metrics.reconciles.add(1, {"result": "x"})
     metrics.reconcile_duration.record(1, {"result": "x"})
     metrics.retries.add(1)
+    metrics.failures.add(1, {"stage": "x", "error": "x"})
+    metrics.unreadable.add(1, {"kind": "x"})
     metrics.writes.add(1, {"kind": "x", "verb": "x", "result": "x"})
     metrics.events.add(1, {"kind": "x"})
     found = set(re.findall(r"^# TYPE (llama_operator_\w+)", export.scrape().decode(), re.MULTILINE))

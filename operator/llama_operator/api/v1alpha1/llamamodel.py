@@ -19,6 +19,7 @@ from llama_operator.api.v1alpha1.common import (
     Party,
     Sha256,
 )
+from llama_serving.config import MOST_NAME_CHARACTERS
 
 
 class DerivationKind(StrEnum):
@@ -212,7 +213,14 @@ class LlamaModelSpec(ApiModel):
     weights: Weights = Weights()
     """How the weights are stored."""
     served_name: (
-        Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[A-Za-z0-9]([A-Za-z0-9 ._/-]*[A-Za-z0-9])?$")]
+        Annotated[
+            str,
+            Field(
+                min_length=1,
+                max_length=MOST_NAME_CHARACTERS,
+                pattern=r"^[A-Za-z0-9]([A-Za-z0-9 ._/-]*[A-Za-z0-9])?$",
+            ),
+        ]
         | None
     ) = None
     """Name of the model on the endpoint. Derivatives of Llama 3 and newer have to begin with `Llama`. Default: the name

@@ -159,6 +159,20 @@ def _accelerators(facts: DoctorFacts) -> Check:
     return Check(name, State.PASSED, text)
 
 
+def _readable(facts: DoctorFacts) -> Check:
+    name = "readable-objects"
+    if isinstance(facts.unreadable, Unknown):
+        return Check(name, State.UNKNOWN, facts.unreadable.why)
+    if not facts.unreadable:
+        return Check(name, State.PASSED, "every object that the operator looks at can be read")
+    first = facts.unreadable[0]
+    named = _some([f"{each.kind} {each.name}" for each in facts.unreadable])
+    namespace, _, own = first.name.rpartition("/")
+    where = f" -n {namespace}" if namespace else ""
+    hint = f"correct or delete it: kubectl get {first.kind.lower()} {own}{where} -o yaml"
+    return Check(name, State.WARNING, f"left out by the operator: {named}; the first: {first.why}", hint)
+
+
 def _counted(nodes: Iterable[NodeSummary]) -> str:
     gpus: Counter[str] = Counter()
     count: Counter[str] = Counter()
@@ -216,6 +230,7 @@ _CHECKS: tuple[Callable[[DoctorFacts], Check], ...] = (
     _kuberay,
     _admission,
     _accelerators,
+    _readable,
     _autoscaler,
     _network_policy,
     _optional("gateway-api", GATEWAY_API, "Gateway API is there", "no Gateway API: Services are reached inside"),

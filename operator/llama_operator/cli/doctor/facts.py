@@ -1,13 +1,20 @@
 """What `kubectl llama doctor` knows about a cluster, and how it is read. Judged by `cli.doctor.checks`."""
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from llama_operator import catalog
-from llama_operator.api import crd
+from llama_operator.api import crd, readings
+from llama_operator.api.manifest import parse_live
+from llama_operator.api.readings import mapping
+from llama_operator.api.v1alpha1.licenseacceptance import LicenseAcceptance
+from llama_operator.api.v1alpha1.licensepolicy import LicensePolicy
+from llama_operator.api.v1alpha1.llamadeployment import LlamaDeployment
+from llama_operator.api.v1alpha1.llamamodel import LlamaModel
 from llama_operator.catalog import Catalog
 from llama_operator.cli.doctor import kinds as foreign_kinds
 from llama_operator.cli.explain.facts import LeaseFacts
@@ -21,10 +28,12 @@ from llama_operator.cli.shared.connection import (
     value_or,
 )
 from llama_operator.decide.platform import Platform
+from llama_operator.desired.naming import MANAGER
 from llama_operator.kube import kinds
-from llama_operator.kube.port import Cluster, NotFoundError, Object, Ref
+from llama_operator.kube.port import Cluster, Kind, NotFoundError, Object, Ref
 from llama_operator.observe.capacity import node_facts
-from llama_operator.observe.children import ray_cluster_facts
+from llama_operator.observe.children import access_check_facts, ray_cluster_facts, ray_service_facts, readable_revision
+from llama_operator.observe.unreadable import LeftOut, Unreadable
 
 KUBERAY = ("rayservices.ray.io", "rayclusters.ray.io")
 GATEWAY_API = "httproutes.gateway.networking.k8s.io"
@@ -47,6 +56,7 @@ _KUBERAY_LABELS = (
     {"app.kubernetes.io/component": "kuberay-operator"},
 )
 """As KubeRay's chart and its kustomization label it."""
+_MANAGED = {"app.kubernetes.io/managed-by": MANAGER}
 _PRODUCT = "nvidia.com/gpu.product"
 _GPU = "nvidia.com/gpu"
 _CLUSTER_AUTOSCALER = "cluster-autoscaler-status"
@@ -106,6 +116,8 @@ class DoctorFacts:
     node_pools: tuple[str, ...] | Unknown | None
     """Karpenter's NodePools; None without Karpenter."""
     cluster_autoscaler: bool | Unknown
+    unreadable: tuple[LeftOut, ...] | Unknown = ()
+    """What the operator leaves out because it cannot be read; Unknown if nothing may be looked at."""
 
 
 async def gather(connection: Connection) -> DoctorFacts:
@@ -136,7 +148,32 @@ async def gather(connection: Connection) -> DoctorFacts:
         nodes=nodes,
         node_pools=await _node_pools(cluster, platform),
         cluster_autoscaler=await _cluster_autoscaler(cluster),
+        unreadable=await _unreadable(cluster, known),
     )
+
+
+async def _unreadable(cluster: Cluster, known: Catalog) -> tuple[LeftOut, ...] | Unknown:
+    """Read each object as the operator does, and keep those that it cannot read; what may not be listed is not looked at."""
+    unreadable = Unreadable()
+    readers: Mapping[Kind, tuple[Callable[[Object], object], Mapping[str, str]]] = {
+        kinds.NODE: (partial(node_facts, catalog=known), {}),
+        kinds.LLAMA_DEPLOYMENT: (partial(parse_live, LlamaDeployment), {}),
+        kinds.LLAMA_MODEL: (partial(parse_live, LlamaModel), {}),
+        kinds.LICENSE_ACCEPTANCE: (partial(parse_live, LicenseAcceptance), {}),
+        kinds.LICENSE_POLICY: (partial(parse_live, LicensePolicy), {}),
+        kinds.CONTROLLER_REVISION: (readable_revision, _MANAGED),
+        kinds.RAY_SERVICE: (ray_service_facts, _MANAGED),
+        kinds.RAY_CLUSTER: (ray_cluster_facts, _MANAGED),
+        kinds.JOB: (partial(access_check_facts, pods=()), _MANAGED),
+    }
+    listings = await asyncio.gather(
+        *(read_if_possible(cluster.list(kind, labels=labels)) for kind, (_, labels) in readers.items())
+    )
+    whys = [listing for listing in listings if isinstance(listing, Unknown)]
+    for listing, (read, _) in zip(listings, readers.values(), strict=True):
+        if not isinstance(listing, Unknown):
+            unreadable.all(listing.items, read)
+    return whys[0] if len(whys) == len(listings) else unreadable.found
 
 
 def expected_fields() -> Mapping[str, frozenset[str]]:
@@ -222,11 +259,11 @@ def _policy_of(obj: Object) -> str:
 
 
 def _node(obj: Object, known: Catalog) -> NodeSummary:
-    metadata, status = obj["metadata"], obj.get("status") or {}
-    labels: Mapping[str, str] = metadata.get("labels") or {}
+    metadata, status = obj["metadata"], mapping(obj.get("status"))
+    labels = readings.labels(obj)
     facts = node_facts(obj, known)
     accelerator = known.identify(labels)
-    plain = int((status.get("allocatable") or {}).get(_GPU, "0"))
+    plain = readings.units(mapping(status.get("allocatable")).get(_GPU)) or 0
     return NodeSummary(
         name=metadata["name"],
         accelerator=accelerator.name if accelerator else "",

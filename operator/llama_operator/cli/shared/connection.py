@@ -30,6 +30,7 @@ from llama_operator.kube.port import (
     UnavailableError,
 )
 from llama_operator.observe.platform import read_platform
+from llama_operator.observe.unreadable import Unreadable
 
 FIELD_MANAGER = "kubectl-llama"
 """Under which name `rollback` writes, as managedFields show it."""
@@ -146,14 +147,14 @@ async def list_facts(
     namespace: str | None = None,
     labels: Mapping[str, str] | None = None,
 ) -> tuple[T, ...] | Unknown:
-    """List a kind and read each item; those of which nothing can be read are left out.
+    """List a kind and read each item; those that say nothing, and those that cannot be read, are left out.
 
     A missing right is an answer too: what a command can do without must not end it.
     """
     listing = await read_if_possible(cluster.list(kind, namespace=namespace, labels=labels or {}))
     if isinstance(listing, Unknown):
         return listing
-    return tuple(facts for item in listing.items if (facts := read(item)) is not None)
+    return Unreadable().all(listing.items, read)
 
 
 def value_or(reading: T | Unknown, default: U) -> T | U:

@@ -152,7 +152,8 @@ class _Shape:
         architecture, moe = model.architecture, model.architecture.moe
         # The input embedding is looked up, not multiplied; a tied one is the output layer too.
         lookup = 0 if architecture.tie_word_embeddings else architecture.vocab_size * architecture.hidden_size
-        read = variant.weight_bytes - lookup * _ACTIVATION_BYTES
+        # A file with a quantized embedding may be smaller than that embedding in 16 bits.
+        read = max(1, variant.weight_bytes - lookup * _ACTIVATION_BYTES)
         expert_share = 0.0
         if moe is not None:
             routed = 3 * moe.moe_layers * moe.experts * architecture.hidden_size * architecture.intermediate_size

@@ -6,7 +6,7 @@ Objects in it never change: code that wants to change one makes a copy first.
 
 import sys
 from collections import OrderedDict, defaultdict
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias, TypeVar
 
@@ -42,11 +42,20 @@ class ObjectCache:
     Args:
         index: The label whose values are indexed; other labels are compared one by one.
         keep: Returns what the cache keeps of an object; it may share parts with it.
+        unreadable: Called with kind, name and reason of an object that is left out: of one without an identity nobody could
+            say which state of which object it is.
     """
 
-    def __init__(self, *, index: str = "", keep: Callable[[Kind, Object], Object] = lambda _, obj: obj) -> None:
+    def __init__(
+        self,
+        *,
+        index: str = "",
+        keep: Callable[[Kind, Object], Object] = lambda _, obj: obj,
+        unreadable: Callable[[str, str, str], None] = lambda *_: None,
+    ) -> None:
         self._label = index
         self._keep = keep
+        self._unreadable = unreadable
         self._kinds: defaultdict[Kind, _OfKind] = defaultdict(_OfKind)
         self._buried: OrderedDict[str, int] = OrderedDict()
         """By uid: the resourceVersion of the end."""
@@ -73,7 +82,7 @@ class ObjectCache:
         Returns:
             Whether it is news: False for a state that is not newer than the known one, and for a deleted object.
         """
-        ref = address(obj)
+        ref = self._address(obj)
         if ref is None or version_of(obj) <= self._buried.get(obj["metadata"]["uid"], -1):
             return False
         of_kind = self._kinds[ref.kind]
@@ -99,7 +108,7 @@ class ObjectCache:
 
         The event of an end has the resourceVersion of the end.
         """
-        ref = address(obj)
+        ref = self._address(obj)
         if ref is None:
             return False
         self._bury(obj["metadata"]["uid"], version_of(obj))
@@ -135,7 +144,7 @@ class ObjectCache:
             Whether the store of the server was put back.
         """
         of_kind, version = self._kinds[kind], int(listing.resource_version)
-        listed = {ref: item for item in listing.items if (ref := address(item)) is not None}
+        listed = {ref: item for item in listing.items if (ref := self._address(item)) is not None}
         put_back = version < int(asked_at) or any(_older(item, of_kind, ref, version) for ref, item in listed.items())
         if put_back:
             self.era += 1
@@ -154,6 +163,15 @@ class ObjectCache:
         of_kind.version = max(of_kind.version, listing.resource_version, key=int)
         of_kind.complete = True
         return put_back
+
+    def _address(self, obj: Object) -> Ref | None:
+        """Address of an object; None for a kind that is not ours, and for an object without an identity."""
+        metadata = obj.get("metadata")
+        ref = address(obj) if isinstance(metadata, dict) else None
+        if ref is None or _identified(obj["metadata"]):
+            return ref
+        self._unreadable(ref.kind.kind, f"{ref.namespace}/{ref.name}".removeprefix("/"), "no uid or resourceVersion")
+        return None
 
     def find(self, ref: Ref) -> Object | None:
         """Return an object, not to be changed; None if there is none."""
@@ -174,7 +192,7 @@ class ObjectCache:
             refs = of_kind.objects
         for ref in sorted(refs, key=lambda ref: (ref.namespace, ref.name)) if len(refs) > 1 else refs:
             obj = of_kind.objects[ref]
-            if rest.items() <= obj["metadata"].get("labels", {}).items():
+            if rest.items() <= _labels(obj).items():
                 yield obj
 
     def _store(self, of_kind: _OfKind, ref: Ref, obj: Object, known: Object | None) -> None:
@@ -185,7 +203,7 @@ class ObjectCache:
         self._left.pop(ref, None)
         of_kind.objects[ref] = _shared(self._keep(ref.kind, obj))
         of_kind.by_namespace[ref.namespace][ref] = None
-        if (value := obj["metadata"].get("labels", {}).get(self._label)) is not None:
+        if (value := _labels(obj).get(self._label)) is not None:
             for namespace in {ref.namespace, ""}:
                 of_kind.by_label[namespace, value][ref] = None
         of_kind.version = max(of_kind.version, obj["metadata"]["resourceVersion"], key=int)
@@ -198,7 +216,7 @@ class ObjectCache:
         _discard(of_kind.by_namespace, ref.namespace, ref)
 
     def _unindex(self, of_kind: _OfKind, ref: Ref, known: Object) -> None:
-        if (value := known["metadata"].get("labels", {}).get(self._label)) is not None:
+        if (value := _labels(known).get(self._label)) is not None:
             for namespace in {ref.namespace, ""}:
                 _discard(of_kind.by_label, (namespace, value), ref)
 
@@ -222,6 +240,17 @@ def version_of(obj: Object) -> int:
 def _trim(remembered: OrderedDict[Any, Any]) -> None:
     while len(remembered) > _BURIED:
         remembered.popitem(last=False)
+
+
+def _identified(metadata: Mapping[str, Any]) -> bool:
+    """Whether metadata says which state of which object it belongs to."""
+    uid, version = metadata.get("uid"), metadata.get("resourceVersion")
+    return isinstance(uid, str) and isinstance(version, str) and version.isdecimal()
+
+
+def _labels(obj: Object) -> dict[str, str]:
+    labels = obj["metadata"].get("labels")
+    return labels if isinstance(labels, dict) else {}
 
 
 def _discard(buckets: defaultdict[_Key, _Bucket], key: _Key, ref: Ref) -> None:

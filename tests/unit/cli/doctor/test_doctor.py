@@ -19,6 +19,7 @@ from llama_operator.cli.shared.connection import Unknown
 from llama_operator.decide.platform import Platform
 from llama_operator.kube import kinds
 from llama_operator.kube.port import UnavailableError
+from llama_operator.observe.unreadable import LeftOut
 from support.rights import WithoutRights
 
 OURS = ("llamadeployments.llama-operator.io", "licenseacceptances.llama-operator.io")
@@ -321,3 +322,22 @@ def test_a_cluster_that_does_not_answer_is_an_error_not_a_list_of_missing_things
     assert "https://10.0.0.1:6443" in err
     assert "--kubeconfig" in err
     assert asyncio.run(world.user.list(kinds.NODE)).items == ()
+
+
+def test_what_the_operator_cannot_read_is_named_with_the_reason(complete):
+    assert found(complete, "readable-objects").state is State.PASSED
+    left_out = (LeftOut("Node", "strange", "cpu: 'many' is no amount"), LeftOut("Job", "team-a/x", "no name"))
+    told = found(replace(complete, unreadable=left_out), "readable-objects")
+    assert told.state is State.WARNING
+    assert "Node strange, Job team-a/x" in told.evidence
+    assert "cpu: 'many' is no amount" in told.evidence
+    assert "kubectl get node strange -o yaml" in told.unblock
+
+
+def test_objects_are_read_as_the_operator_reads_them(world):
+    install(world)
+    world.seed(kinds.NODE, "strange", status={"allocatable": {"cpu": "many"}})
+    _, told = world.json("doctor")
+    check = next(check for check in told["checks"] if check["name"] == "readable-objects")
+    assert check["state"] == "Warning"
+    assert "Node strange" in check["evidence"]

@@ -214,3 +214,24 @@ def test_finding_by_label_looks_at_no_other_object(cache):
         stored["metadata"] = Watching(stored["metadata"])
     assert len(cache.list(kinds.SERVICE, "team-a", {DEPLOYMENT: "chat-7", "part": "1"})) == 1
     assert sorted(touched) == ["7-0", "7-1", "7-2", "7-3"]
+
+
+NAMELESS = (
+    {},
+    {"metadata": []},
+    {"metadata": {"name": "web"}},
+    {"metadata": {"name": "web", "uid": "u", "resourceVersion": "x"}},
+)
+
+
+@pytest.mark.parametrize("content", NAMELESS, ids=str)
+def test_an_object_without_an_identity_is_left_out_of_a_listing_and_told(content):
+    told = []
+    cache = ObjectCache(index=DEPLOYMENT, unreadable=lambda *left_out: told.append(left_out[0]))
+    strange = {"apiVersion": "v1", "kind": "Service", **content}
+    cache.replace(kinds.SERVICE, Listing((strange, of("chat", version=3)), "3"))
+    assert names(cache.list(kinds.SERVICE)) == ["web"]
+    assert cache.complete(kinds.SERVICE)
+    assert not cache.put(strange)
+    assert not cache.remove(strange)
+    assert set(told) == ({"Service"} if isinstance(content.get("metadata"), dict) else set(told))
