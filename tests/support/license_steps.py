@@ -1,6 +1,6 @@
 """Plays sequences in time over license records: what people and KubeRay do step by step, with the operator in between.
 
-The steps are data (tests/transition/license_sequences.yaml); `STEPS` has the words that a step may begin with. After every
+The steps are data (tests/transition/licenses/sequences.yaml); `STEPS` has the words that a step may begin with. After every
 step the operator passes until nothing changes, unless the step says that the operator is down. A guard judges every write.
 """
 

@@ -69,14 +69,15 @@ class Checked(Delegating):
     def __init__(self, inner: Cluster, memory: MemoryCluster) -> None:
         super().__init__(inner)
         self._memory = memory
-        self._settled: dict[Ref, tuple[str, int]] = {}
+        self._settled: dict[Ref, tuple[str, int, Object]] = {}
 
     @override
     async def apply(self, obj: Object, *, force: bool = True) -> Object:
         # As the operator's own cache: what was applied to an object that nobody has written since changes nothing.
         ref, sent = kinds.address_to_write(obj), json.dumps(obj, sort_keys=True)
-        if self._settled.get(ref) == (sent, self._version(ref)):
-            return obj
+        known = self._settled.get(ref)
+        if known is not None and known[:2] == (sent, self._version(ref)):
+            return known[2]
         try:
             validity.check_object(obj)
         except AssertionError as error:
@@ -84,7 +85,7 @@ class Checked(Delegating):
                 raise
             raise InvalidError(str(error)) from error
         live = await super().apply(obj, force=force)
-        self._settled[ref] = sent, self._version(ref)
+        self._settled[ref] = sent, self._version(ref), live
         return live
 
     def _version(self, ref: Ref) -> int:

@@ -1,4 +1,4 @@
-"""Sequences in time over licenses (license_sequences.yaml): nobody keeps, starts, grows or revives a model without the right to it,
+"""Sequences in time over licenses (sequences.yaml): nobody keeps, starts, grows or revives a model without the right to it,
 and no honest step stops one. Every write of the operator is judged, not only the end.
 """
 
@@ -10,7 +10,7 @@ import yaml
 from support.faults import CrashAfter
 from support.license_steps import Stage
 
-DATA = yaml.safe_load((Path(__file__).parent / "license_sequences.yaml").read_text(encoding="utf-8"))
+DATA = yaml.safe_load((Path(__file__).parent / "sequences.yaml").read_text(encoding="utf-8"))
 SEQUENCES = {sequence["name"]: sequence for part in ("escapes", "honest") for sequence in DATA[part]}
 CRASHED = [name for name, sequence in SEQUENCES.items() if sequence.get("crash")]
 
