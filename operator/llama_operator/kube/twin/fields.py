@@ -140,7 +140,9 @@ class Comparison:
 
 def compare(old: Mapping[str, Any], new: Mapping[str, Any], merging: Merging) -> Comparison:
     """Compare two states, field by field where fields are owned one by one."""
-    before, after = members(old, merging), members(new, merging)
+    # Most writes leave most parts of an object as they are.
+    parts = [name for name in old.keys() | new.keys() if not same(old.get(name, ABSENT), new.get(name, ABSENT))]
+    before, after = (members({name: one[name] for name in parts if name in one}, merging) for one in (old, new))
     # An object that is empty and one that has fields are the same thing as far as its own path goes.
     all_before, all_after = _containers(before) | before, _containers(after) | after
     changed, removed = set(), set()
@@ -162,7 +164,7 @@ def _containers(paths: Mapping[Path, Any]) -> dict[Path, Any]:
 
 def same(left: Any, right: Any) -> bool:
     """Whether two JSON values are equal; unlike in Python, `true` is not 1."""
-    if isinstance(left, _Marker) or isinstance(right, _Marker):
+    if left is right or isinstance(left, _Marker) or isinstance(right, _Marker):
         return left is right
     if isinstance(left, dict):
         return isinstance(right, dict) and left.keys() == right.keys() and all(same(left[k], right[k]) for k in left)
