@@ -26,9 +26,19 @@ BROKEN = (
     ("spec.model.precisions", {"model": MODEL | {"precisions": ["FP8", "FP8"]}}),
 )
 """Field and spec of a LlamaDeployment that breaks the rule on that field."""
+DELETED = {"confirmedBy": "Jo Doe", "confirmedOn": "2026-04-02", "what": "volume models"}
 BROKEN_RECORDS = {
     "spec.terminatedOn": ("acceptance", {"terminatedOn": "2026-04-01"}),
     "spec.supersededBy": ("acceptance", {"supersededBy": "another"}),
+    "spec.deletionConfirmed": ("acceptance", {"deletionConfirmed": DELETED}),
+    "spec.architectureFingerprint.headDim": (
+        "llama_model",
+        {"architectureFingerprint": {"hiddenSize": 1, "numAttentionHeads": 4096}},
+    ),
+    "spec.architectureFingerprint.numKeyValueHeads": (
+        "llama_model",
+        {"architectureFingerprint": {"numAttentionHeads": 32, "numKeyValueHeads": 5}},
+    ),
     "spec.source": ("llama_model", {"source": {}}),
     "spec.source.volumeClaim.path": ("llama_model", {"source": {"volumeClaim": {"name": "m", "path": "a/../../b"}}}),
     "spec.source.objectStore.uri": ("llama_model", {"source": {"objectStore": {"uri": "s3://models/../others"}}}),
@@ -96,8 +106,8 @@ def test_every_rule_is_broken_by_a_case_here():
     paths = [*(path for path, _ in BROKEN), *BROKEN_RECORDS]
     assert {field for field in fields if any(path.endswith(field) for path in paths)} == fields
     assert len(paths) == len(RULES)
-    # The state of an acceptance, its successor and its end have tests of their own below.
-    changes = {rule.field for rule in TRANSITIONS} - {"state", "supersededBy", "terminatedOn"}
+    # The state of an acceptance, its successor, its end and what is confirmed then have tests of their own below.
+    changes = {rule.field for rule in TRANSITIONS} - {"state", "supersededBy", "terminatedOn", "deletionConfirmed"}
     assert {path.removeprefix("spec.") for path in CHANGED_RECORDS} == changes
 
 
@@ -143,6 +153,18 @@ async def test_an_acceptance_ends_once(ours, objects):
     for change in ({}, {"state": "Terminated"}, ended | {"terminatedOn": "2026-05-01"}):
         with pytest.raises(InvalidError, match=r"spec\.(state|terminatedOn)"):
             await ours.apply(objects.acceptance(namespaces=["team-b"], **change))
+
+
+async def test_a_deletion_is_confirmed_once_and_after_the_end(ours, objects):
+    ended = {"state": "Terminated", "terminatedOn": "2026-04-01"}
+    await ours.apply(objects.acceptance())
+    await ours.apply(objects.acceptance(**ended))
+    with pytest.raises(InvalidError, match=r"spec\.deletionConfirmed"):
+        await ours.apply(objects.acceptance(**ended, deletionConfirmed=DELETED | {"confirmedOn": "2026-03-31"}))
+    await ours.apply(objects.acceptance(**ended, deletionConfirmed=DELETED))
+    for change in ({}, {"deletionConfirmed": DELETED | {"what": "nothing"}}):
+        with pytest.raises(InvalidError, match=r"spec\.deletionConfirmed"):
+            await ours.apply(objects.acceptance(**ended, **change))
 
 
 @pytest.mark.parametrize(
