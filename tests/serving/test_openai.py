@@ -97,4 +97,11 @@ def test_the_generated_model_has_no_license_and_so_no_line_and_no_header(app):
     assert not [name for name in listed.headers if name.startswith("x-llama")]
     assert "license" not in listed.json()["data"][0]["metadata"]
     assert 'class="attribution"' not in app.cluster.get("/about").text
-    assert "without license files" in app.cluster.get(f"/licenses/{app.model}").json()["error"]["message"]
+
+
+def test_the_texts_of_the_generated_model_are_said_to_be_none(app, eventually):
+    def said():
+        return app.cluster.get(f"/licenses/{app.model}").json()["error"]["message"]
+
+    # An ingress that has just begun answers 503 until an engine has told it.
+    eventually(lambda: "without license files" in said(), seconds=120, what="the ingress knows of no texts")

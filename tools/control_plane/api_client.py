@@ -5,6 +5,7 @@ A kubectl costs a fifth of a second of CPU, and a test that waits looks hundreds
 
 import json
 import ssl
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -13,6 +14,8 @@ import httpx
 
 from control_plane.processes import PlaneError
 
+_SERVED_SECONDS: Final = 60.0
+_PAUSE_SECONDS: Final = 0.2
 _DISCOVERY: Final = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
 
 
@@ -87,19 +90,24 @@ class ApiClient:
         )
 
     def _ask(self, method: str, path: str, **options: Any) -> dict[str, Any]:
+        end = time.monotonic() + _SERVED_SECONDS
         try:
-            return _checked(self._http.request(method, path, **options))
+            while _not_served(answer := self._http.request(method, path, **options)) and time.monotonic() < end:
+                time.sleep(_PAUSE_SECONDS)
         except httpx.TransportError as error:
             raise PlaneError(f"{method} {path}: {error!r}") from error
+        return _checked(answer)
 
     def _resource(self, name: str) -> _Resource:
-        if name not in self._known:
+        end = time.monotonic() + _SERVED_SECONDS
+        while name not in self._known:
             # A definition may have come since.
             self._known = dict(self._discover())
-        try:
-            return self._known[name]
-        except KeyError:
-            raise PlaneError(f"the server has no kind {name}") from None
+            if name not in self._known:
+                if time.monotonic() >= end:
+                    raise PlaneError(f"the server has no kind {name}")
+                time.sleep(_PAUSE_SECONDS)
+        return self._known[name]
 
     def _discover(self) -> Iterator[tuple[str, _Resource]]:
         """Every kind under all names that kubectl takes, and as apiVersion/kind; of two kinds of one name the first counts."""
@@ -123,7 +131,14 @@ def _spellings(entry: Mapping[str, Any], group: str, version: str, api: str) -> 
     yield from (entry.get("singularResource", plural), *entry.get("shortNames", ()))
 
 
+def _not_served(answer: httpx.Response) -> bool:
+    """Whether the kind is not served: one that was defined a moment ago is served a moment later."""
+    return answer.status_code == httpx.codes.NOT_FOUND and "json" not in answer.headers.get("content-type", "")
+
+
 def _checked(answer: httpx.Response) -> dict[str, Any]:
+    if _not_served(answer):
+        raise PlaneError(f"{answer.request.method} {answer.request.url.path}: the server does not serve this kind")
     content: dict[str, Any] = answer.json()
     if answer.is_error:
         raise PlaneError(f"{answer.request.method} {answer.request.url.path}: {content.get('message', answer.text)}")

@@ -1,6 +1,8 @@
 """Runs programs as children that end with their parent, each with a log of its own. Used by `plane` and what joins it."""
 
+import contextlib
 import os
+import secrets
 import signal
 import socket
 import ssl
@@ -17,6 +19,9 @@ from typing import Final
 _POLL_SECONDS: Final = 0.05
 _TAIL_LINES: Final = 8
 _LAUNCHER: Final = Path(__file__).with_name("bound.py")
+
+
+_PORTS: Final = range(12000, 30000)
 
 
 class PlaneError(Exception):
@@ -112,15 +117,19 @@ class Processes:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports of the loopback that nobody used a moment ago, all different."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [int(each.getsockname()[1]) for each in sockets]
-    finally:
-        for each in sockets:
-            each.close()
+    """Ports of the loopback that nobody uses, all different.
+
+    Below those that a system gives to connections: one of these may be taken before a child listens on it. By chance, because
+    others look for ports at the same time.
+    """
+    ports: list[int] = []
+    while len(ports) < count:
+        port = _PORTS.start + secrets.randbelow(len(_PORTS))
+        with socket.socket() as tried, contextlib.suppress(OSError):
+            tried.bind(("127.0.0.1", port))
+            if port not in ports:
+                ports.append(port)
+    return ports
 
 
 def free_port() -> int:

@@ -16,7 +16,7 @@ from llama_operator.decide.decision import Decision, decide, decide_ends
 from llama_operator.decide.observed import Observed, RevisionFacts
 from llama_operator.decide.problem import Problem
 from llama_operator.desired import objects
-from llama_operator.errors import InvalidManifestError, LlamaOperatorError, NotUnderstoodError
+from llama_operator.errors import InvalidManifestError, LlamaOperatorError, NotUnderstoodError, PassTooLongError
 from llama_operator.kube import kinds
 from llama_operator.kube.port import KubeError, NotFoundError, Object, Ref
 from llama_operator.observe.ages import moments
@@ -68,7 +68,8 @@ async def reconcile(ports: Ports, ref: Ref) -> Outcome:
     except Exception as error:
         # The one way for whatever any stage raises; the caller tries again, later each time.
         ports.failed(known.stage, error)
-        await within(ports.pass_seconds, _report_failure(ports, ref, known, error))
+        with contextlib.suppress(PassTooLongError):
+            await within(ports.pass_seconds, _report_failure(ports, ref, known, error))
         raise
 
 
