@@ -44,7 +44,7 @@ def _pytest(*arguments: str) -> tuple[str, ...]:
     return (_program("pytest"), "-q", "-p", "no:cacheprovider", *arguments)
 
 
-_THREE_WORKERS: Final = ("-n", "3", "--dist", "loadfile", "--no-loadscope-reorder")
+_WORKERS: Final = ("--dist", "loadfile", "--no-loadscope-reorder", "-n")
 _ON_PLANES: Final = ("tests/control_plane", "tests/chart", "tests/contract")
 STAGES: Final = (
     Stage("lint", ("make", "--no-print-directory", "lint"), 0.5, quick=True, tests=False),
@@ -56,7 +56,7 @@ STAGES: Final = (
         quick=True,
     ),
     # Those that take longest first.
-    Stage("control-plane", _pytest(*_THREE_WORKERS, "-m", "control_plane", *_ON_PLANES), 10.0),
+    Stage("control-plane", _pytest(*_WORKERS, "3", "-m", "control_plane", *_ON_PLANES), 10.0),
     Stage("serving", _pytest("-m", "serving", "tests/serving"), 5.0),
     Stage("e2e", _pytest("-x", "-rs", "-m", "e2e", "tests/e2e"), 7.5),
     Stage("local", _pytest("-m", "serving", "tests/local"), 4.0),
@@ -68,7 +68,7 @@ MATRIX: Final = (
     *(
         Stage(
             f"kubernetes-{edition}",
-            ("env", f"{EDITION}={edition}", *_pytest(*_TWO_WORKERS, "-m", "control_plane", *_ON_PLANES[1:], *_FLOWS)),
+            ("env", f"{EDITION}={edition}", *_pytest(*_WORKERS, "2", "-m", "control_plane", *_ON_PLANES[1:], *_FLOWS)),
             7.0,
         )
         for edition in EDITIONS
