@@ -56,7 +56,7 @@ STAGES: Final = (
         quick=True,
     ),
     # Those that take longest first.
-    Stage("control-plane", _pytest(*_WORKERS, "3", "-m", "control_plane", *_ON_PLANES), 10.0),
+    Stage("control-plane", _pytest(*_WORKERS, "2", "-m", "control_plane", *_ON_PLANES), 7.0),
     Stage("serving", _pytest("-m", "serving", "tests/serving"), 5.0),
     Stage("e2e", _pytest("-x", "-rs", "-m", "e2e", "tests/e2e"), 7.5),
     Stage("local", _pytest("-m", "serving", "tests/local"), 4.0),
