@@ -40,7 +40,7 @@ demo: $(STAMP) ## Serve the tiny sample with real Ray Serve and vLLM, chat with 
 STAGES := cd tools && ../$(BIN)/python -m stages
 
 .PHONY: test
-test: $(STAMP) control-plane e2e-parts kuberay-crds ## Run everything, as far as the machine allows side by side (about 12 minutes)
+test: $(STAMP) control-plane e2e-parts kuberay-crds ## Run everything, as far as the machine allows side by side (about 13 minutes)
 	@$(STAGES)
 
 .PHONY: test-nightly
@@ -48,7 +48,7 @@ test-nightly: export LLAMA_OPERATOR_TEST_KILLS := 20
 test-nightly: test ## Run everything as `make test` does, with 20 dead leaders instead of 5
 
 .PHONY: test-fast
-test-fast: $(STAMP) kuberay-crds ## Run the tests that need no more than Python (about a minute)
+test-fast: $(STAMP) kuberay-crds ## Run the tests that need no more than Python (about two minutes)
 	@$(STAGES) fast
 
 .PHONY: test-control-plane
