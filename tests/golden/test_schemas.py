@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from llama_serving.config import ServingConfig
+from support.fuzzing.validity import closed
 
 HERE = Path(__file__).resolve().parent
 GOLDEN = sorted((HERE / "samples").glob("*.output.yaml"))
@@ -17,20 +18,6 @@ GOLDEN = sorted((HERE / "samples").glob("*.output.yaml"))
 def objects(path: Path, kind: str) -> dict[str, Any]:
     applied = yaml.safe_load(path.read_text(encoding="utf-8"))["apply"]
     return next(obj for obj in applied if obj["kind"] == kind)
-
-
-def closed(schema: dict[str, Any]) -> dict[str, Any]:
-    """The schema as a server that prunes reads it: a field that it does not know is lost, so here it is an error."""
-    result = dict(schema)
-    if "properties" in schema:
-        result["properties"] = {name: closed(child) for name, child in schema["properties"].items()}
-        if not schema.get("x-kubernetes-preserve-unknown-fields"):
-            result["additionalProperties"] = False
-    if isinstance(schema.get("additionalProperties"), dict):
-        result["additionalProperties"] = closed(schema["additionalProperties"])
-    if "items" in schema:
-        result["items"] = closed(schema["items"])
-    return result
 
 
 @pytest.fixture(scope="module")
