@@ -163,6 +163,8 @@ async def _report_failure(ports: Ports, ref: Ref, known: _Known, error: Exceptio
         if "deletionTimestamp" in live["metadata"]:
             return
         defect = not isinstance(error, KubeError | LlamaOperatorError)
+        if known.observed is not None:
+            known.observed = replace(known.observed, contested=ports.repairs.of(ref).contested())
         before = summary.previous_of(live)
         text = failure.steady(failure.words(error, known.stage, defect=defect), before.conditions)
         status = _failed(live, known, text, ports.now())

@@ -15,6 +15,7 @@ from llama_operator.kube import kinds
 from llama_operator.kube.cache.cluster import CachedCluster
 from llama_operator.kube.cache.objects import ObjectCache
 from llama_operator.kube.port import ConflictError, NotFoundError, Ref
+from llama_operator.reconcile.deployment import reconcile
 from llama_operator.reconcile.repairs import Repairs
 
 NEW_REVISION = "tiny-3a1b363f"
@@ -463,6 +464,27 @@ async def test_a_fight_is_told_and_costs_few_writes(world, cached):
     world.clock.advance(601)
     status = await stage.settle(1)
     assert condition(status, "ObjectsKept").status == "True"
+
+
+class Full:
+    """Evidence on a disk that is full."""
+
+    async def append(self, observed, decision):
+        raise OSError("no space left on device")
+
+
+async def test_a_pass_that_fails_still_tells_of_a_fight(world):
+    stage = Stage(world, cached=False)
+    await serving(stage)
+    service, rival = Ref(kinds.SERVICE, NAMESPACE, NAME), world.memory.client("argocd-controller")
+    await fight(stage, 20, 4, lambda: rival.merge_patch(service, {"spec": {"selector": {"app": "web"}}}))
+    world.ports = replace(world.ports, evidence=Full())
+    ref = Ref(kinds.LLAMA_DEPLOYMENT, NAMESPACE, NAME)
+    with pytest.raises(OSError, match="no space left"):
+        await reconcile(world.ports, ref)
+    found = (await world.user.get(ref))["status"]["conditions"]
+    told = {each["type"]: each["reason"] for each in found}
+    assert (told["Ready"], told["ObjectsKept"]) == ("InternalError", "ChangedByOthers")
 
 
 async def test_who_deletes_again_and_again_is_told_of_and_costs_few_writes(world):
