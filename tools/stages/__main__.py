@@ -40,7 +40,7 @@ def main() -> int:
     _say(f"\n{table(results)}\n")
     for result in results:
         if not result.good and len(chosen) > 1 and result.status is not None:
-            _say(f"{result.name} failed: {_FOLDER / result.name}.log")
+            _say("\n".join((f"{result.name} failed: {_FOLDER / result.name}.log", *result.failures)))
     _say(closing_line(results))
     return 0 if all(result.good for result in results) else 1
 

@@ -1,4 +1,6 @@
-"""What came of the stages: counts from pytest's own reports, a table, and a last line with the sums. Pure but for reading.
+"""What came of the stages: counts and failures from pytest's own reports, a table, and a last line with the sums.
+
+Pure but for reading. The failures come after the table: where only the end of an output is kept, they are in it.
 
 The last line reads `N passed, N failed`, with `, N skipped` if any were: people and programs look for it.
 """
@@ -7,8 +9,12 @@ import xml.etree.ElementTree as ET
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from stages.usage import GIB
+
+_WORDS: Final = 400
+_LINES: Final = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +36,7 @@ class Result:
         counts: Its tests; None if it has none.
         seconds: How long it ran.
         peak: Most bytes of memory that it used.
+        failures: Its failed tests, each with what was wrong.
     """
 
     name: str
@@ -37,6 +44,7 @@ class Result:
     counts: Counts | None
     seconds: float
     peak: int
+    failures: tuple[str, ...] = ()
 
     @property
     def good(self) -> bool:
@@ -59,6 +67,29 @@ def counts(path: Path, *, good: bool) -> Counts:
     )
     failed = max(failures + errors, 0 if good else 1)
     return Counts(max(0, total - failures - errors - skipped), failed, skipped)
+
+
+def failures(path: Path) -> tuple[str, ...]:
+    """Read which tests failed, each with the end of what pytest wrote about it.
+
+    Args:
+        path: Report in JUnit's format, which need not be there.
+    """
+    if not path.exists():
+        return ()
+    cases = ET.parse(path).getroot().iter("testcase")  # noqa: S314 - our own file
+    return tuple(
+        f"{case.get('classname')}::{case.get('name')}\n{_end(part)}"
+        for case in cases
+        for part in (*case.findall("failure"), *case.findall("error"))
+    )
+
+
+def _end(part: ET.Element) -> str:
+    """What was wrong, and where: the first words and the last lines."""
+    head = (part.get("message") or "").strip()[:_WORDS]
+    lines = [line for line in (part.text or "").splitlines() if line.strip()]
+    return "\n".join(f"    {line[:_WORDS]}" for line in (*head.splitlines()[:_LINES], *lines[-_LINES:]))
 
 
 def table(results: Sequence[Result]) -> str:

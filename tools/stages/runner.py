@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import IO, Final
 
 from stages import usage
-from stages.report import Counts, Result, counts
+from stages.report import Counts, Result, counts, failures
 from stages.table import ROOT, Stage
 from stages.usage import GIB, Family
 
@@ -149,7 +149,8 @@ class Runner:
             # What a stage leaves behind may keep its output open.
             running.reader.join(_POLL_SECONDS * 10)
         found = counts(self._report(stage), good=status == 0) if stage.tests else None
-        self._results[stage.name] = Result(stage.name, status, found, seconds, running.family.peak)
+        wrong = failures(self._report(stage)) if stage.tests and status != 0 else ()
+        self._results[stage.name] = Result(stage.name, status, found, seconds, running.family.peak, wrong)
         self.show(
             f"==> {stage.name} {'has passed' if status == 0 else 'HAS FAILED'} after {seconds:.0f} s{_words(found)}"
         )
