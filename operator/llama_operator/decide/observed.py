@@ -11,6 +11,7 @@ from llama_operator.api.v1alpha1.llamadeployment import LicenseSpec, LlamaDeploy
 from llama_operator.api.v1alpha1.llamadeployment_status import PlanStatus
 from llama_operator.api.v1alpha1.llamamodel import LlamaModel
 from llama_operator.decide.platform import Platform
+from llama_operator.decide.pods import AwayNode, PodFacts
 from llama_serving.config import HUB_ENDPOINT, AccessVerdict, LiveSettings, ServingStatus
 
 LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
@@ -298,7 +299,11 @@ class Observed:
     policies: tuple[LicensePolicy, ...] | None = ()
     """LicensePolicies that exist: all of them apply; None when they were not read."""
     nodes: tuple[NodeFacts, ...] | None = None
-    """Nodes; None when they were not read."""
+    """Nodes that take pods; None when they were not read."""
+    away: tuple[AwayNode, ...] = ()
+    """Nodes that take none."""
+    pods: tuple[PodFacts, ...] | None = None
+    """Pods of the deployment; None when they were not read."""
     ray_services: tuple[RayServiceFacts, ...] = ()
     """RayServices that belong to the deployment."""
     unread_records: tuple[UnreadRecord, ...] = ()

@@ -124,6 +124,18 @@ _BY_REASON: Mapping[str, str] = {
     ),
     Reason.ENGINE_TOO_OLD: "take an image with a newer engine: spec.image, or the operator's --image",
     Reason.ENGINE_FAILED: "change what the engine's message names; `kubectl llama rollback {name}` goes back",
+    Reason.NODES_LOST: "kubectl get nodes; kubectl describe node NAME says since when and why",
+    Reason.PODS_UNSCHEDULABLE: (
+        "free or add nodes with the accelerator, or remove the taint or selector that the message names; a cluster "
+        "autoscaler may be at it: kubectl get events -A"
+    ),
+    Reason.PODS_REFUSED: "raise the quota or limit that the message names, or ask for less",
+    Reason.CLUSTER_NOT_MADE: "see that KubeRay runs: kubectl llama doctor",
+    Reason.IMAGE_NOT_PULLED: "spec.image, or the operator's --image: name one that the nodes can pull",
+    Reason.CONTAINER_FAILED: "kubectl describe pod -n {namespace} -l llama-operator.io/deployment={name}",
+    Reason.PROBE_FAILED: "kubectl describe pod -n {namespace} -l llama-operator.io/deployment={name}",
+    Reason.WRITE_REFUSED: "change what the message names: a quota, a webhook, or the operator's rights; it is tried again",
+    Reason.DEGRADED: "kubectl llama explain {name} -n {namespace} says what the other replicas wait for",
     Reason.SCALE_UP_STUCK: "add nodes with the accelerator, or cure what the step above that waits or fails names",
     Reason.CHANGED_BY_OTHERS: (
         "stop what the message names: change the LlamaDeployment in its place, and take the object out of other tools; "
