@@ -112,8 +112,10 @@ def test_counts_come_from_pytest_itself(runner, tmp_path):
     assert closing_line([result]) == "1 passed, 2 failed, 1 skipped"
     # Where only the end of an output is kept, this says which tests failed and why.
     bad, broken = result.failures
-    assert "::test_bad" in bad and "assert 0" in bad
-    assert "::test_broken" in broken and "ValueError" in broken
+    assert "::test_bad" in bad
+    assert "assert 0" in bad
+    assert "::test_broken" in broken
+    assert "ValueError" in broken
 
 
 def test_a_stage_that_breaks_down_without_a_report_counts_as_a_failure(runner):
