@@ -99,12 +99,9 @@ class Plane:
     def __init__(self, plane):
         self.plane = plane
 
-    def said(self, obj, *arguments):
+    def said(self, obj, *, force=False):
         """The refusal of creating or changing `obj`; empty when it is let through."""
-        done = self.plane.kubectl(
-            "apply", "--server-side", "--dry-run=server", *arguments, "-f", "-", stdin=json.dumps(obj), check=False
-        )
-        return "" if done.returncode == 0 else done.stderr
+        return self.plane.api.refusal(obj, force=force)
 
     def write(self, *objects):
         self.plane.apply(*objects)
@@ -122,9 +119,6 @@ class Plane:
 @pytest.fixture(scope="module")
 def guarded(bare_plane, helm, root, licenses_are_held):
     """The plane with our definitions and the license policies of the chart."""
-    for path in sorted((root / "manifests" / "crds").glob("*.yaml")):
-        bare_plane.kubectl("apply", "--server-side", "--force-conflicts", "-f", path)
-    bare_plane.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=240s")
     rendered = helm(
         "template", "llama-operator", root / "charts" / "llama-operator", "-s", "templates/license-admission.yaml"
     ).stdout
@@ -181,7 +175,7 @@ def test_no_model_of_the_catalog_under_a_llama_license_is_admitted_without_an_ac
 def test_an_update_is_judged_like_a_creation_and_labels_are_free(licensed):
     licensed.write(deployment(name="running"))
     changed = deployment(name="running", named="terminated")
-    assert "(P20)" in licensed.said(changed, "--force-conflicts")
+    assert "(P20)" in licensed.said(changed, force=True)
     assert licensed.said(deployment(name="running", hardware={"maxGPUs": 8})) == ""
     try:
         licensed.write(acceptance("acme-3-3", state="Terminated", terminatedOn="2026-11-01"))

@@ -19,8 +19,6 @@ BUILT_IN = {"edit": {"llamadeployments"}, "admin": {"llamadeployments"}, "view":
 @pytest.fixture(scope="module")
 def may(bare_plane, helm, root, eventually):
     """Ask what somebody with one role may do."""
-    for path in sorted((root / "manifests" / "crds").glob("*.yaml")):
-        bare_plane.kubectl("apply", "--server-side", "--force-conflicts", "-f", path)
     chart = root / "charts" / "llama-operator"
     rendered = helm("template", "llama-operator", chart, "-s", "templates/user-roles.yaml").stdout
     roles = [found for found in yaml.safe_load_all(rendered) if found]

@@ -79,12 +79,28 @@ class ApiClient:
         Raises:
             PlaneError: It was refused.
         """
+        self._apply(obj, force="true")
+
+    def refusal(self, obj: Mapping[str, Any], *, force: bool) -> str:
+        """What the server says against applying an object, without doing it; empty if it would take it.
+
+        Args:
+            obj: The object.
+            force: Whether fields are taken over from other field managers.
+        """
+        try:
+            self._apply(obj, force=str(force).lower(), dryRun="All")
+        except PlaneError as error:
+            return str(error)
+        return ""
+
+    def _apply(self, obj: Mapping[str, Any], **parameters: str) -> None:
         metadata = obj["metadata"]
         resource = self._resource(f"{obj['apiVersion']}/{obj['kind']}")
         self._ask(
             "PATCH",
             resource.path(metadata.get("namespace") or "default", metadata["name"]),
-            params={"fieldManager": "kubectl", "force": "true", "fieldValidation": "Strict"},
+            params={"fieldManager": "kubectl", "fieldValidation": "Strict", **parameters},
             content=json.dumps(obj),
             headers={"Content-Type": "application/apply-patch+yaml"},
         )
