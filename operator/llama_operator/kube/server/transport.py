@@ -165,12 +165,15 @@ class Transport:
                 raise answers.error(answer.status, _status(await answer.read()), request.what)
             yield answer
         finally:
-            answer.close()
+            _drop(answer)
 
     async def _attempt(self, request: Request, body: bytes | None) -> Any:
         answer = await self._open(request, body, _REQUEST_TIMEOUT)
-        async with answer:
+        try:
             content = await answer.read()
+        except BaseException:
+            _drop(answer)
+            raise
         if answer.status >= HTTPStatus.BAD_REQUEST:
             raise RefusedError(answer.status, _status(content), answer.headers)
         return json.loads(content)
@@ -252,6 +255,17 @@ def _is_passing(refused: RefusedError, *, repeatable: bool) -> bool:
     if refused.status == HTTPStatus.TOO_MANY_REQUESTS:
         return True
     return refused.status >= HTTPStatus.INTERNAL_SERVER_ERROR and (repeatable or asked is not None)
+
+
+def _drop(answer: aiohttp.ClientResponse) -> None:
+    """End an answer that was not read to its end, at once.
+
+    TLS would wait for the server's farewell, and nothing would wait for TLS: closing the session does not know of connections
+    that were given back before. The connection would still be open when the event loop ends.
+    """
+    if answer.connection is not None and (transport := answer.connection.transport) is not None:
+        transport.abort()
+    answer.close()
 
 
 def _status(content: bytes) -> Mapping[str, Any]:
