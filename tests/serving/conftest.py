@@ -88,6 +88,7 @@ class RayCluster:
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN_PATH": str(token),
             "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0",
+            "RAY_prestart_worker_first_driver": "0",
             # Ray retitles its processes, which would overwrite the mark in their environment.
             "SPT_NOENV": "1",
             "TMPDIR": str(self.folder),
@@ -106,7 +107,7 @@ class RayCluster:
         if self._nodes:
             role = [f"--address={_LOOPBACK}:{self._gcs}"]
         else:
-            role += [f"--ray-client-server-port={_free_ports(1)[0]}", f"--temp-dir={self.folder}"]
+            role += ["--no-monitor", f"--ray-client-server-port={_free_ports(1)[0]}", f"--temp-dir={self.folder}"]
         flags = (
             *("dashboard-agent-grpc-port", "dashboard-agent-listen-port", "runtime-env-agent-port"),
             *("metrics-export-port", "node-manager-port", "object-manager-port"),
@@ -114,6 +115,8 @@ class RayCluster:
         ports = zip(flags, _free_ports(len(flags)), strict=True)
         command = [
             *(sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--disable-usage-stats"),
+            # It copies logs to drivers; there is none.
+            "--include-log-monitor=false",
             *role,
             f"--node-ip-address={_LOOPBACK}",
             f"--num-cpus={cpus}",
