@@ -10,10 +10,12 @@ https://kubernetes.io/docs/reference/using-api/server-side-apply/
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Final, TypeAlias
 
 from typing_extensions import override
 
+from llama_operator.api.paths import copied
 from llama_operator.kube.port import InvalidError
 
 Path: TypeAlias = tuple[str, ...]
@@ -175,6 +177,13 @@ def same(left: Any, right: Any) -> bool:
 
 def encode(paths: frozenset[Path]) -> dict[str, Any]:
     """Render a set of paths as FieldsV1; `.` stands for an owned item or object that has owned fields inside."""
+    rendered: dict[str, Any] = copied(_tree(paths))
+    return rendered
+
+
+# Objects are read far more often than somebody comes to own other fields of them.
+@lru_cache(maxsize=4096)
+def _tree(paths: frozenset[Path]) -> dict[str, Any]:
     tree: dict[str, Any] = {}
     for path in sorted(paths):
         node = tree
