@@ -22,6 +22,34 @@ def pytest_addoption(parser):
     parser.addoption("--update-golden", action="store_true", help="rewrite the golden files")
 
 
+ON_A_BARE_PLANE = ("contract", "chart")
+"""Folders whose tests share a control plane of their own: one worker runs them all, so it is started once.
+
+In this order: modules of `chart` leave admission policies and definitions behind for a moment.
+"""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Say to xdist (`--dist loadgroup`) what one worker has to run: a file, or all that shares a control plane."""
+    for item in items:
+        folder = item.path.relative_to(ROOT / "tests").parts[0]
+        group = "bare-plane" if folder in ON_A_BARE_PLANE else item.path.name
+        item.add_marker(pytest.mark.xdist_group(group))
+    items.sort(key=lambda item: [folder in item.path.parts for folder in ON_A_BARE_PLANE], reverse=True)
+
+
+@pytest.fixture(scope="session")
+def bare_server(tmp_path_factory):
+    """A control plane with our CRDs and KubeRay's, and nobody who acts on them; without nodes.
+
+    With the CRDs from the start: a garbage collector learns of kinds that come later after half a minute.
+    """
+    saved_planes = pytest.importorskip("control_plane.saved_planes", reason="needs a control plane: make control-plane")
+    with saved_planes.control_plane(tmp_path_factory.mktemp("plane")) as running:
+        yield running
+
+
 @pytest.fixture(scope="session")
 def root():
     return ROOT

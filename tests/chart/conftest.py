@@ -71,27 +71,19 @@ def refusal(helm, tmp_path):
     return run
 
 
-@pytest.fixture(scope="session")
-def only_plane(binaries):
-    """The control plane of all modules."""
-    saved_planes = pytest.importorskip("control_plane.saved_planes", reason=NEEDS)
-    with saved_planes.control_plane() as plane:
-        yield plane
-
-
 @pytest.fixture(scope="module")
-def bare_plane(only_plane, root):
+def bare_plane(bare_server, root):
     """A control plane with our CRDs and KubeRay's, and nobody who acts on them.
 
     The module before may have installed or uninstalled our CRDs: this one has them, whatever came before.
     """
     crds = [yaml.safe_load(path.read_text()) for path in sorted((root / "manifests" / "crds").glob("*.yaml"))]
-    only_plane.apply(*crds)
+    bare_server.apply(*crds)
     names = [crd["metadata"]["name"] for crd in crds]
-    only_plane.kubectl("wait", "--for=condition=Established", "crd", *names, "--timeout=240s")
+    bare_server.kubectl("wait", "--for=condition=Established", "crd", *names, "--timeout=240s")
     # Established is not yet served: this waits until it is.
-    only_plane.api.list(",".join(names))
-    return only_plane
+    bare_server.api.list(",".join(names))
+    return bare_server
 
 
 @pytest.fixture

@@ -19,8 +19,12 @@ KUBERAY_KEEPS = 50
 """Characters of a long name."""
 
 
-def get(plane, *arguments):
-    return json.loads(plane.kubectl("get", *arguments, "-n", TEAM, "-o", "json").stdout)
+def of_team(plane, kinds, labels=""):
+    return plane.api.list(kinds, namespace=TEAM, labels=labels)
+
+
+def service_of_team(plane, name):
+    return plane.api.find("rayservice", name, namespace=TEAM)
 
 
 def binding(user):
@@ -87,7 +91,7 @@ def rayservice(root, name):
 
 def account_of_the_head(plane, cluster):
     """The service account that KubeRay gives the head, and the autoscaler in it."""
-    pods = get(plane, "pods", "-l", f"ray.io/cluster={cluster},ray.io/node-type=head")["items"]
+    pods = of_team(plane, "pods", f"ray.io/cluster={cluster},ray.io/node-type=head")
     return pods[0]["spec"]["serviceAccountName"] if pods else ""
 
 
@@ -108,16 +112,16 @@ def test_kuberay_and_the_autoscaler_work_behind_the_policies(kuberay, root, even
         "-",
         stdin=json.dumps(service),
     )
-    (cluster,) = eventually(lambda: get(plane, "rayclusters")["items"])
-    assert get(plane, "rayservice", name)["metadata"]["finalizers"] == ["ray.io/rayservice-finalizer"]
-    eventually(lambda: get(plane, "rayservice", name).get("status"))
-    eventually(lambda: get(plane, "pods")["items"])
+    (cluster,) = eventually(lambda: of_team(plane, "rayclusters"))
+    assert service_of_team(plane, name)["metadata"]["finalizers"] == ["ray.io/rayservice-finalizer"]
+    eventually(lambda: service_of_team(plane, name).get("status"))
+    eventually(lambda: of_team(plane, "pods"))
 
     # With its own rights, which KubeRay has given it.
     account = eventually(lambda: account_of_the_head(plane, cluster["metadata"]["name"]))
     assert account == cluster["metadata"]["name"] or len(account) == KUBERAY_KEEPS
     autoscaler = f"--as=system:serviceaccount:{TEAM}:{account}"
-    eventually(lambda: any(each["metadata"]["name"] == account for each in get(plane, "rolebindings")["items"]))
+    eventually(lambda: any(each["metadata"]["name"] == account for each in of_team(plane, "rolebindings")))
     counts = json.dumps([{"op": "replace", "path": "/spec/workerGroupSpecs/0/replicas", "value": 2}])
     patch = ["patch", "raycluster", cluster["metadata"]["name"], "-n", TEAM, "--type=json", "-p"]
     plane.kubectl(*patch, counts, autoscaler)
@@ -125,8 +129,8 @@ def test_kuberay_and_the_autoscaler_work_behind_the_policies(kuberay, root, even
         [{"op": "replace", "path": "/spec/headGroupSpec/template/spec/containers/0/image", "value": "evil"}]
     )
     assert "kubectl edit llamadeployment" in plane.kubectl(*patch, image, autoscaler, check=False).stderr
-    eventually(lambda: len(get(plane, "pods")["items"]) >= 3)
+    eventually(lambda: len(of_team(plane, "pods")) >= 3)
 
     plane.kubectl("delete", "rayservice", name, "-n", TEAM, f"--as={OPERATOR}", "--wait=false")
-    eventually(lambda: not get(plane, "rayservices,rayclusters,pods")["items"])
+    eventually(lambda: not of_team(plane, "rayservices,rayclusters,pods"))
     assert "ValidatingAdmissionPolicy" not in log.read_text()

@@ -25,8 +25,8 @@ NAMESPACE = "llama-system"
 TEAM = "team-a"
 
 
-def get(plane, *arguments):
-    return json.loads(plane.kubectl("get", *arguments, "-o", "json").stdout)
+def find(plane, kind, name, namespace=TEAM):
+    return plane.api.find(kind, name, namespace=namespace)
 
 
 @pytest.fixture(scope="module")
@@ -113,10 +113,11 @@ def sample(root, name, **metadata):
 
 
 def test_the_rights_of_the_chart_are_enough_for_create_change_and_delete(plane, render, start, root, eventually):
-    of_tiny = ["-l", "llama-operator.io/deployment=tiny", "-n", TEAM]
+    def of_tiny(kind):
+        return plane.api.list(kind, namespace=TEAM, labels="llama-operator.io/deployment=tiny")
 
     def children():
-        found = {kind: get(plane, kind, *of_tiny)["items"] for kind in CHILDREN}
+        found = {kind: of_tiny(kind) for kind in CHILDREN}
         return found if all(found.values()) else None
 
     with start(deployment_of(render())) as operator:
@@ -131,9 +132,9 @@ def test_the_rights_of_the_chart_are_enough_for_create_change_and_delete(plane, 
         plane.apply(sample(root, "tiny-cpu", namespace=TEAM))
         found = eventually(children)
         assert {kind: len(objects) for kind, objects in found.items()} == dict.fromkeys(CHILDREN, 1)
-        tiny = eventually(lambda: get(plane, "llamadeployment", "tiny", "-n", TEAM).get("status"))
+        tiny = eventually(lambda: find(plane, "llamadeployment", "tiny").get("status"))
         assert "Ready" in {condition["type"] for condition in tiny["conditions"]}
-        (lease,) = get(plane, "leases", "-n", NAMESPACE)["items"]
+        (lease,) = plane.api.list("leases", namespace=NAMESPACE)
         assert lease["metadata"]["name"] == "llama-operator"
 
         patch = json.dumps({"spec": {"scaling": {"maxReplicas": 3}}})
@@ -141,12 +142,12 @@ def test_the_rights_of_the_chart_are_enough_for_create_change_and_delete(plane, 
         (name,) = [each["metadata"]["name"] for each in found["rayservices"]]
 
         def bound():
-            service = get(plane, "rayservice", name, "-n", TEAM)
+            service = find(plane, "rayservice", name)
             return service["spec"]["rayClusterConfig"]["workerGroupSpecs"][0]["maxReplicas"]
 
         eventually(lambda: bound() == 3)
         plane.kubectl("delete", "llamadeployment", "tiny", "-n", TEAM)
-        eventually(lambda: not any(get(plane, kind, *of_tiny)["items"] for kind in CHILDREN))
+        eventually(lambda: not any(map(of_tiny, CHILDREN)))
         assert operator.refusals() == []
 
 
@@ -168,9 +169,9 @@ def test_with_namespaces_the_rest_of_the_cluster_is_not_touched(plane, render, s
         with start(deployment_of(objects)) as operator:
             eventually(lambda: operator.answers("/readyz"))
             plane.apply(sample(root, "tiny-cpu", namespace="team-b"), sample(root, "tiny-cpu", namespace=TEAM))
-            eventually(lambda: get(plane, "rayservices", "-n", TEAM)["items"])
-            assert "status" not in get(plane, "llamadeployment", "tiny", "-n", "team-b")
-            assert get(plane, "rayservices", "-n", "team-b")["items"] == []
+            eventually(lambda: plane.api.list("rayservices", namespace=TEAM))
+            assert "status" not in find(plane, "llamadeployment", "tiny", "team-b")
+            assert plane.api.list("rayservices", namespace="team-b") == []
             assert operator.refusals() == []
     finally:
         plane.kubectl("delete", "llamadeployment", "tiny", "-n", TEAM, "--ignore-not-found")
@@ -194,7 +195,7 @@ def test_evidence_is_signed_and_the_lease_has_the_signed_head(plane, render, sta
         return code, json.loads(capsys.readouterr().out)
 
     def lease_head():
-        annotations = get(plane, "lease", "llama-operator", "-n", NAMESPACE)["metadata"].get("annotations") or {}
+        annotations = find(plane, "lease", "llama-operator", NAMESPACE)["metadata"].get("annotations") or {}
         return annotations.get("llama-operator.io/license-evidence-head", "")
 
     with_key = ["--public-key", str(tmp_path / "public.pem")]

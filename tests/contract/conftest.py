@@ -71,16 +71,11 @@ class ApiServerBackend:
 
 
 @pytest.fixture(scope="session")
-def api_server_kubeconfig(tmp_path_factory):
+def api_server_kubeconfig(request):
     """Kubeconfig of an API server with our CRDs and KubeRay's; without nodes, and with no KubeRay running."""
     if found := os.environ.get(KUBECONFIG):
-        yield Path(found)
-        return
-    from control_plane import saved_planes  # noqa: PLC0415 - only where it is needed
-
-    # With the CRDs from the start: a garbage collector learns of kinds that come later after half a minute.
-    with saved_planes.control_plane(tmp_path_factory.mktemp("plane")) as plane:
-        yield plane.kubeconfig
+        return Path(found)
+    return request.getfixturevalue("bare_server").kubeconfig
 
 
 class Objects:
