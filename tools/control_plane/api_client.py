@@ -67,8 +67,11 @@ class ApiClient:
         Raises:
             PlaneError: The kind does not exist, or the server refused.
         """
+        end = time.monotonic() + _SERVED_SECONDS
+        path = self._resource(kind).path(namespace, name)
         try:
-            answer = self._http.get(self._resource(kind).path(namespace, name))
+            while _is_busy(answer := self._http.get(path)) and time.monotonic() < end:
+                time.sleep(_PAUSE_SECONDS)
         except httpx.TransportError:
             return None
         return None if answer.status_code == httpx.codes.NOT_FOUND else _checked(answer)
@@ -108,7 +111,7 @@ class ApiClient:
     def _ask(self, method: str, path: str, **options: Any) -> dict[str, Any]:
         end = time.monotonic() + _SERVED_SECONDS
         try:
-            while _not_served(answer := self._http.request(method, path, **options)) and time.monotonic() < end:
+            while _passes(answer := self._http.request(method, path, **options)) and time.monotonic() < end:
                 time.sleep(_PAUSE_SECONDS)
         except httpx.TransportError as error:
             raise PlaneError(f"{method} {path}: {error!r}") from error
@@ -145,6 +148,16 @@ def _spellings(entry: Mapping[str, Any], group: str, version: str, api: str) -> 
     plural = entry["resource"]
     yield from (plural, f"{plural}.{group}", f"{plural}.{version}.{group}", f"{api}/{entry['responseKind']['kind']}")
     yield from (entry.get("singularResource", plural), *entry.get("shortNames", ()))
+
+
+def _passes(answer: httpx.Response) -> bool:
+    """Whether the same request may succeed in a moment; the storage of a definition is set up again when that changes."""
+    return _not_served(answer) or _is_busy(answer)
+
+
+def _is_busy(answer: httpx.Response) -> bool:
+    busy = answer.status_code in {httpx.codes.TOO_MANY_REQUESTS, httpx.codes.SERVICE_UNAVAILABLE}
+    return busy and "retry-after" in answer.headers
 
 
 def _not_served(answer: httpx.Response) -> bool:
