@@ -3,7 +3,7 @@
 import pytest
 
 from llama_operator.kube import kinds
-from llama_operator.kube.port import ConflictError
+from llama_operator.kube.port import ConflictError, InvalidError, JsonPatch
 
 
 def fields_of(obj, manager, subresource=""):
@@ -137,3 +137,21 @@ async def test_a_manager_without_fields_is_not_named(ours, user, objects):
     assert [entry["manager"] for entry in live["metadata"]["managedFields"]] == ["kubectl"]
     assert "labels" not in live["metadata"]
     assert kinds.find(live["apiVersion"], live["kind"]) == kinds.LLAMA_DEPLOYMENT
+
+
+async def test_an_object_has_one_controller_whoever_names_it(ours, user, objects):
+    one, two = await user.apply(objects.llama()), await user.apply(objects.llama("other"))
+
+    def owned(live):
+        owner = {name: live[name] for name in ("apiVersion", "kind")} | {"controller": True}
+        return {"ownerReferences": [owner | {name: live["metadata"][name] for name in ("name", "uid")}]}
+
+    await ours.apply(objects.service(metadata=owned(one)))
+    web = objects.ref(kinds.SERVICE, "web")
+    await user.merge_patch(web, {"metadata": owned(two)})
+    with pytest.raises(InvalidError, match="ownerReferences"):
+        await ours.apply(objects.service(metadata=owned(one)))
+    patch = JsonPatch("replace", "/metadata/ownerReferences", owned(one)["ownerReferences"])
+    await ours.patch(web, [patch])
+    live = await ours.apply(objects.service(metadata=owned(one)))
+    assert [owner["uid"] for owner in live["metadata"]["ownerReferences"]] == [one["metadata"]["uid"]]

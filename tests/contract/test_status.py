@@ -86,6 +86,20 @@ async def test_the_last_who_applies_a_status_field_has_it(ours, make_client, obj
     assert live["status"]["replicas"] == 3
 
 
+async def test_a_status_field_that_is_not_sent_again_goes_whoever_else_owns_it(ours, make_client, objects):
+    await ours.apply(objects.llama())
+    mine = {"replicas": 2, "revisions": {"active": "chat-1", "pending": "chat-2"}}
+    await ours.apply_status(objects.llama(status=mine | {"queueDepth": 4}))
+    audited = {"queueDepth": 4, "revisions": {"lastFailed": "chat-0"}, "conditions": [condition("Audited")]}
+    await make_client("velero").apply_status(objects.llama(status=mine | audited))
+    live = await ours.apply_status(objects.llama(status=mine | {"conditions": [condition("Ready")]}))
+    assert "queueDepth" not in live["status"]
+    assert "chat-0" not in str(live["status"]["revisions"])
+    assert sorted(found["type"] for found in live["status"]["conditions"]) == ["Audited", "Ready"]
+    again = await ours.apply_status(objects.llama(status=mine | {"conditions": [condition("Ready")]}))
+    assert again["metadata"]["resourceVersion"] == live["metadata"]["resourceVersion"]
+
+
 async def test_status_has_its_own_line_in_the_managed_fields(ours, objects):
     await ours.apply(objects.llama())
     live = await ours.apply_status(objects.llama(status={"replicas": 2}))

@@ -68,3 +68,16 @@ def merged(target: Any, patch: Any) -> Any:
         else:
             values[name] = merged(values.get(name), value)
     return values
+
+
+def beyond(values: Any, wanted: Any) -> dict[str, Any]:
+    """Return the merge patch that takes from `values` the fields that `wanted` does not have; a list counts as one value."""
+    if not (isinstance(values, Mapping) and isinstance(wanted, Mapping)):
+        return {}
+    patch: dict[str, Any] = {}
+    for name, value in values.items():
+        if name not in wanted:
+            patch[name] = None
+        elif inner := beyond(value, wanted[name]):
+            patch[name] = inner
+    return patch

@@ -204,7 +204,9 @@ class Cluster(Protocol):
     async def apply_status(self, obj: Object) -> Object:
         """Server-side apply of the status subresource; only `status` of `obj` counts. `NotFoundError` if absent.
 
-        Takes the fields over from other writers: a status has one author.
+        A status has one author: fields are taken over from other writers, and those that are not sent go, whoever else owns
+        them. Items of lists by key stay if others wrote them, as conditions do. Fields that the definition on the server does
+        not have, because it is an older one, are left out.
         """
         ...
 

@@ -11,12 +11,14 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Final
 
+from llama_operator.api import paths
 from llama_operator.kube import json_patch, kinds
 from llama_operator.kube.port import (
     BACKGROUND,
     NO_LABELS,
     NO_PRECONDITIONS,
     ExpiredError,
+    InvalidError,
     JsonPatch,
     Kind,
     Listing,
@@ -86,7 +88,25 @@ class KubernetesCluster:
             for name, value in obj.get("metadata", {}).items()
             if name in {"name", "namespace", "uid", "resourceVersion"}
         }
-        return await self._apply(sent | {"metadata": metadata}, "status", force=True)
+        sent |= {"metadata": metadata}
+        try:
+            live = await self._apply(sent, "status", force=True)
+        except InvalidError as error:
+            live = await self._patch_status_of_older(sent, error)
+        left = paths.beyond(live.get("status"), sent.get("status", {}))
+        return await self._patch_status(sent, {"status": left}) if left else live
+
+    async def _patch_status_of_older(self, sent: Object, error: InvalidError) -> Object:
+        """Write a status that the server's definition refuses: an apply must fit it, a patch loses what it does not have."""
+        try:
+            return await self._patch_status(sent, {name: sent[name] for name in ("metadata", "status") if name in sent})
+        except InvalidError:
+            raise error from None
+
+    async def _patch_status(self, obj: Object, patch: Object) -> Object:
+        ref = kinds.address_to_write(obj)
+        path, what = addresses.of_object(ref, "status"), f"patch of status of {ref}"
+        return await self._transport.send(Request("PATCH", path, what, self._manager(), patch, _MERGE_PATCH))
 
     async def patch(self, ref: Ref, operations: Sequence[JsonPatch]) -> Object:
         """Change parts of an object in place; see `Cluster.patch`."""

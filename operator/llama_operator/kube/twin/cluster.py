@@ -190,7 +190,15 @@ class MemoryClient:
         # The uid that is sent counts for nothing here: a server takes all metadata from the live object.
         _check_expected(ref, live, Preconditions(resource_version=sent["metadata"].get("resourceVersion")))
         manager = Manager(self._field_manager, Operation.APPLY, _STATUS)
-        return self._finish(Verb.APPLY_STATUS, live, self._merge(live, content, manager, force=True))
+        after = self._finish(Verb.APPLY_STATUS, live, self._merge(live, content, manager, force=True))
+        left = paths.beyond(after.get(_STATUS), content.get(_STATUS, {}))
+        return self._take_from_status(ref, left) if left else after
+
+    def _take_from_status(self, ref: Ref, left: Object) -> Object:
+        live = self._live(ref)
+        content = paths.merged(live.content, {_STATUS: left})
+        manager, merging = Manager(self._field_manager, Operation.UPDATE, _STATUS), schemas.schema(ref.kind).merging
+        return self._finish(Verb.PATCH, live, update(live.content, live.ownership, content, manager, merging=merging))
 
     async def patch(self, ref: Ref, operations: Sequence[JsonPatch]) -> Object:
         """Change parts of an object in place; see `Cluster.patch`."""
@@ -262,6 +270,7 @@ class MemoryClient:
     def _finish(self, verb: Verb, live: Stored, merged: Merged, *, new: bool = False) -> Object:
         if not new and not merged.changed and merged.ownership == live.ownership:
             return live.to_object()
+        validation.check_owners(merged.content.get("metadata", {}))
         _check_change(live, merged.content, new=new)
         result = written(live, merged, self._cluster.moment())
         if new:

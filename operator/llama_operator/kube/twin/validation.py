@@ -74,12 +74,19 @@ def check_metadata(metadata: Mapping[str, Any]) -> None:
             )
     for name in metadata.get("finalizers", ()):
         _check_qualified("metadata.finalizers", name)
-    owners = metadata.get("ownerReferences", ())
-    for owner in owners:
+    for owner in metadata.get("ownerReferences", ()):
         missing = [name for name in _OWNER_FIELDS if not owner.get(name)]
         if missing:
             raise InvalidError(f"metadata.ownerReferences: an entry lacks {', '.join(missing)}; set all of them")
-    if sum(bool(owner.get("controller")) for owner in owners) > 1:
+
+
+def check_owners(metadata: Mapping[str, Any]) -> None:
+    """Check the owners of an object after a write, whoever wrote them.
+
+    Raises:
+        InvalidError: If more than one is its controller.
+    """
+    if sum(bool(owner.get("controller")) for owner in metadata.get("ownerReferences", ())) > 1:
         raise InvalidError("metadata.ownerReferences: only one owner may have `controller: true`")
 
 

@@ -279,3 +279,28 @@ async def test_a_kubeconfig_that_does_not_exist_is_named(tmp_path):
     with pytest.raises(CredentialsError, match="missing"):
         async with connect(tmp_path / "missing"):
             pass
+
+
+STATUS = {"apiVersion": "llama-operator.io/v1alpha1", "kind": "LlamaDeployment", "status": {"replicas": 1, "newer": 2}}
+UNTYPED = "failed to create typed patch object (team-a/chat; ...): .status.newer: field not declared in schema"
+
+
+async def test_a_status_that_an_older_definition_does_not_have_is_written_without_that(scripted, cluster):
+    """An apply must fit the definition; what is written then is all that it has, and nothing that is not wanted any more."""
+    obj = STATUS | {"metadata": {"name": "chat", "namespace": "team-a"}}
+    pruned = obj | {"status": {"replicas": 1, "queueDepth": 7}}
+    scripted.script = [failure(500, UNTYPED), web.json_response(pruned), web.json_response(obj | {"status": {"replicas": 1}})]
+    live = await cluster.apply_status(obj)
+    assert live["status"] == {"replicas": 1}
+    assert [request.content_type for request in scripted.requests] == [
+        "application/apply-patch+yaml",
+        "application/merge-patch+json",
+        "application/merge-patch+json",
+    ]
+    assert {request.path.rpartition("/")[2] for request in scripted.requests} == {"status"}
+
+
+async def test_a_status_that_is_wrong_is_told_in_the_words_of_the_apply(scripted, cluster):
+    scripted.script = [failure(422, "status.replicas: must be positive"), failure(422, "in other words")]
+    with pytest.raises(InvalidError, match="must be positive"):
+        await cluster.apply_status(STATUS | {"metadata": {"name": "chat", "namespace": "team-a"}})
