@@ -12,6 +12,11 @@ import jsonpointer
 from llama_operator.kube.port import ConflictError, InvalidError, JsonPatch, Object
 
 
+def segment(name: str) -> str:
+    """Return the name of a field as it stands in the path of an operation (RFC 6901)."""
+    return name.replace("~", "~0").replace("/", "~1")
+
+
 def encode(operations: Sequence[JsonPatch]) -> list[dict[str, Any]]:
     """Render operations as JSON."""
     return [

@@ -8,6 +8,7 @@ from llama_operator.decide.observed import RayServiceFacts, TrafficFacts
 from llama_operator.decide.rollout.ending import NO_REVISION
 from llama_operator.decide.rollout.orphans import OrphansEnd, orphans_end
 from llama_operator.kube import kinds
+from llama_operator.kube.json_patch import segment
 from llama_operator.kube.port import (
     Cluster,
     ConflictError,
@@ -75,19 +76,15 @@ async def _service(cluster: Cluster, ref: Ref) -> Object | None:
 
 async def _cut(cluster: Cluster, ref: Ref, traffic: TrafficFacts, since: str) -> None:
     """Let the Service select no pod, if it still selects what it did."""
-    selected = f"/spec/selector/{_pointer(LABEL_REVISION)}"
+    selected = f"/spec/selector/{segment(LABEL_REVISION)}"
     operations = [JsonPatch("test", selected, traffic.revision), JsonPatch("replace", selected, NO_REVISION)]
     if traffic.since is None:
         live = await cluster.get(Ref(kinds.SERVICE, ref.namespace, ref.name))
         if not live["metadata"].get("annotations"):
             operations.append(JsonPatch("add", "/metadata/annotations", {}))
-    operations.append(JsonPatch("add", f"/metadata/annotations/{_pointer(ANNOTATION_TRAFFIC_SINCE)}", since))
+    operations.append(JsonPatch("add", f"/metadata/annotations/{segment(ANNOTATION_TRAFFIC_SINCE)}", since))
     with contextlib.suppress(NotFoundError, ConflictError):
         await cluster.patch(Ref(kinds.SERVICE, ref.namespace, ref.name), operations)
-
-
-def _pointer(name: str) -> str:
-    return name.replace("~", "~0").replace("/", "~1")
 
 
 async def _remove(cluster: Cluster, ref: Ref, gone: RayServiceFacts) -> None:

@@ -10,9 +10,10 @@ from collections.abc import Coroutine, Iterable
 from typing import Any
 
 from llama_operator.api.meta import ANNOTATIONS, GROUP, LABEL_DEPLOYMENT
+from llama_operator.api.readings import mappings
 from llama_operator.desired.objects import Deletion, Desired
 from llama_operator.desired.rayservice import Bounds
-from llama_operator.kube import kinds
+from llama_operator.kube import json_patch, kinds
 from llama_operator.kube.port import (
     Cluster,
     ConflictError,
@@ -62,14 +63,27 @@ async def _apply_one(cluster: Cluster, obj: Object, repairs: Ledger) -> None:
         return
     before = await _find(cluster, ref)
     try:
-        after = await cluster.apply(_with_memory(obj, before), force=_may_force(obj, before))
+        after = await _apply_over(cluster, ref, obj, before)
     except ConflictError:
         # Somebody took the label away by which we know what is ours: then it was not seen before.
         before = await _find(cluster, ref)
         if not _may_force(obj, before):
             raise
-        after = await cluster.apply(_with_memory(obj, before))
+        after = await _apply_over(cluster, ref, obj, before)
     repairs.wrote(ref, obj, before, after)
+
+
+async def _apply_over(cluster: Cluster, ref: Ref, obj: Object, before: Object | None) -> Object:
+    """Apply `obj`, and mend what an apply cannot: it changes and removes only what nobody else owns as well.
+
+    After a restore from a backup all is owned by the tool that made it, and belongs to a deployment of another uid.
+    """
+    force, sent = _may_force(obj, before), _with_memory(obj, before)
+    if before is not None and force and (operations := _new_owner(obj, before)):
+        await cluster.patch(ref, operations)
+    after = await cluster.apply(sent, force=force)
+    left = _left_over(sent, after)
+    return await cluster.patch(ref, left) if left else after
 
 
 async def _find(cluster: Cluster, ref: Ref) -> Object | None:
@@ -102,6 +116,29 @@ def _with_memory(obj: Object, live: Object | None) -> Object:
         return obj
     metadata = obj["metadata"]
     return obj | {"metadata": metadata | {"annotations": kept | (metadata.get("annotations") or {})}}
+
+
+def _new_owner(obj: Object, live: Object) -> tuple[JsonPatch, ...]:
+    """Put our owner in the place of another one that is the controller: an object has only one, and then refuses ours."""
+    wanted = obj["metadata"].get("ownerReferences") or []
+    uids = {owner["uid"] for owner in wanted}
+    owners = mappings(live["metadata"].get("ownerReferences"))
+    if not wanted or not any(owner.get("controller") and owner.get("uid") not in uids for owner in owners):
+        return ()
+    others = [dict(owner) for owner in owners if not owner.get("controller") and owner.get("uid") not in uids]
+    return (
+        JsonPatch("test", "/metadata/uid", live["metadata"]["uid"]),
+        JsonPatch("replace", "/metadata/ownerReferences", [*others, *wanted]),
+    )
+
+
+def _left_over(sent: Object, live: Object) -> tuple[JsonPatch, ...]:
+    """Take away annotations of ours that are not wanted any more, and that somebody else owns as well."""
+    wanted, there = (obj["metadata"].get("annotations") or {} for obj in (sent, live))
+    return tuple(
+        JsonPatch("remove", f"/metadata/annotations/{json_patch.segment(name)}")
+        for name in sorted(ANNOTATIONS & there.keys() - wanted.keys())
+    )
 
 
 async def _all(work: Iterable[Coroutine[Any, Any, None]]) -> None:

@@ -253,6 +253,15 @@ async def take_owner(stage, ref):
     await stage.world.user.merge_patch(ref, {"metadata": {"ownerReferences": None}})
 
 
+async def give_owner(stage, ref):
+    """As after a restore or a takeover: the owner is another one, and an object has one controller only."""
+    policy = {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy"}
+    metadata = {"name": "theirs", "namespace": stage.namespace}
+    other = await stage.world.user.apply(policy | {"metadata": metadata, "spec": {"podSelector": {}}})
+    owner = policy | {"name": "theirs", "uid": other["metadata"]["uid"], "controller": True}
+    await stage.world.user.merge_patch(ref, {"metadata": {"ownerReferences": [owner]}})
+
+
 VERBS = {
     "delete": delete,
     "edit the spec": edit_spec,
@@ -261,6 +270,7 @@ VERBS = {
     "take the label of the manager": take_label(MANAGED),
     "replace the label of the manager": take_over,
     "take the owner": take_owner,
+    "give another owner": give_owner,
 }
 
 OLD, NEW = "old", "new"
@@ -285,7 +295,12 @@ def content(obj):
 
 
 async def snapshot(stage):
-    return {(kind.kind, name): content(obj) for kind in CHILDREN for name, obj in (await stage.children(kind)).items()}
+    return {
+        (kind.kind, name): content(obj)
+        for kind in CHILDREN
+        for name, obj in (await stage.children(kind)).items()
+        if name != "theirs"
+    }
 
 
 @pytest.mark.parametrize("kind", CHILDREN, ids=lambda kind: kind.kind)
@@ -304,7 +319,7 @@ async def test_what_somebody_changes_or_deletes_comes_back(world, state, kind, c
         if do in {edit_spec, force_spec} and kind not in EDITS:
             continue
         for name, live in (await stage.children(kind)).items():
-            if "deletionTimestamp" in live["metadata"]:
+            if "deletionTimestamp" in live["metadata"] or name == "theirs":
                 continue
             which = NEW if name == NEW_REVISION else OLD
             if kind == kinds.RAY_SERVICE and (state is license_ended or (do is delete and (state, which) in NOT_SO)):
