@@ -45,10 +45,10 @@ def plane(bare_plane, root, licenses_are_held):
 
 @pytest.fixture
 def start(plane, tmp_path, free_port):
-    """Start the operator of a rendered Deployment, ready; ends it after use, and holds it to a clean exit."""
+    """Start the operator of a rendered Deployment, ready; ends it after use, and holds it to a clean exit, or to `code`."""
 
     @contextmanager
-    def run(deployment):
+    def run(deployment, code=0):
         token = plane.kubectl("create", "token", "llama-operator", "-n", NAMESPACE, "--duration=1h").stdout.strip()
         view = json.loads(plane.kubectl("config", "view", "--raw", "--flatten", "-o", "json").stdout)
         kubeconfig = rendered_operator.token_kubeconfig(
@@ -71,7 +71,7 @@ def start(plane, tmp_path, free_port):
             try:
                 yield Operator(process, free_port, log)
                 process.terminate()
-                assert process.wait(command.grace_seconds) == 0, log.read_text()
+                assert process.wait(command.grace_seconds) == code, log.read_text()
             finally:
                 process.kill()
                 process.wait()
@@ -161,19 +161,26 @@ RECORDS = {
 
 
 def test_with_namespaces_the_rest_of_the_cluster_is_not_touched(plane, render, start, root, eventually):
-    objects = render({"namespaces": [TEAM]})
+    """One of the namespaces is gone, and with it the rights in it: that stops nothing in the other."""
+    objects = render({"namespaces": [TEAM, "team-gone"]})
     everywhere = "clusterrolebinding/llama-operator"
     plane.kubectl("delete", everywhere)
-    plane.apply(*(each for each in objects if each["kind"] == "RoleBinding"))
+    bindings = [each for each in objects if each["kind"] == "RoleBinding"]
+    plane.apply(*(each for each in bindings if each["metadata"]["namespace"] != "team-gone"))
     try:
-        with start(deployment_of(objects)) as operator:
+        with start(deployment_of(objects), code=1) as operator:
             eventually(lambda: operator.answers("/readyz"))
             plane.apply(sample(root, "tiny-cpu", namespace="team-b"), sample(root, "tiny-cpu", namespace=TEAM))
             eventually(lambda: plane.api.list("rayservices", namespace=TEAM))
             assert "status" not in find(plane, "llamadeployment", "tiny", "team-b")
             assert plane.api.list("rayservices", namespace="team-b") == []
-            assert operator.refusals() == []
+            assert all("namespace team-gone may not be read" in each for each in operator.refusals())
+            plane.kubectl("create", "namespace", "team-gone")
+            plane.apply(*bindings)
+            eventually(lambda: operator.process.poll() is not None)
+            assert "namespace team-gone may be read now" in operator.log.read_text()
     finally:
+        plane.kubectl("delete", "namespace", "team-gone", "--ignore-not-found", "--wait=false")
         plane.kubectl("delete", "llamadeployment", "tiny", "-n", TEAM, "--ignore-not-found")
         plane.kubectl("delete", "llamadeployment", "tiny", "-n", "team-b", "--ignore-not-found")
         plane.apply(*(each for each in render() if each["kind"] == "ClusterRoleBinding"))

@@ -61,18 +61,23 @@ class Watches:
         self._appeared = appeared
         self.missing: tuple[Watched, ...] = ()
         """Kinds that the cluster does not have."""
+        self.barred: frozenset[str] = frozenset()
+        """Namespaces that may not be read, and are not watched."""
 
-    async def run(self, present: Sequence[Watched], missing: Sequence[Watched]) -> None:
+    async def run(
+        self, present: Sequence[Watched], missing: Sequence[Watched], barred: frozenset[str] = frozenset()
+    ) -> None:
         """Watch until cancelled.
 
         Args:
             present: Kinds that exist.
             missing: Kinds to wait for.
+            barred: Namespaces to leave out.
 
         Raises:
             WatchEndedError: If kopf gave up.
         """
-        self.missing = tuple(missing)
+        self.missing, self.barred = tuple(missing), barred
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._watch(present))
@@ -96,7 +101,7 @@ class Watches:
             standalone=True,
             identity=_IDENTITY,
             clusterwide=not self._namespaces,
-            namespaces=self._namespaces,
+            namespaces=[name for name in self._namespaces if name not in self.barred],
         )
         self._on_started()
         try:

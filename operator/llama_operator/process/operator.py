@@ -5,6 +5,7 @@ docs/designs/0006-operator-process.md.
 """
 
 import asyncio
+import contextlib
 import logging
 import random
 import time
@@ -43,6 +44,12 @@ _FOREVER: Final = float("inf")
 _STUCK_SECONDS: Final = 900.0
 """A pass that runs longer than any chain of requests with all their retries hangs."""
 _RETRY_SECONDS: Final = 5.0
+_BARRED_SECONDS: Final = 15.0
+"""How often is asked whether a namespace may be read again."""
+
+
+class BarredError(Exception):
+    """Other namespaces may be read than at the start; the process has to start again."""
 
 
 async def run(settings: OperatorSettings, environment: Mapping[str, str]) -> int:
@@ -149,8 +156,9 @@ class Operator:
     async def _work(self) -> None:
         found = await self._prime()
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._watches.run(found.present, found.missing))
+            group.create_task(self._watches.run(found.present, found.missing, found.barred))
             group.create_task(self._keep_comparing())
+            group.create_task(self._wait_for_barred(found))
             group.create_task(collect_when_idle(self._busy, time.monotonic))
             self._leading = group.create_task(self._lead())
 
@@ -210,8 +218,20 @@ class Operator:
         found = await self._listed(present, "cannot compare the cache with the API server")
         if found.missing:
             _LOG.warning("gone from the API server: %s", ", ".join(each.kind.kind for each in found.missing))
+        if found.barred - self._watches.barred:
+            raise BarredError(f"{', '.join(sorted(found.barred))} may not be read any more")
         self._tell_of_lists()
         self._dispatcher.enqueue_all()
+
+    async def _wait_for_barred(self, found: Kinds) -> None:
+        """End when a namespace may be read that could not: kopf takes no namespace more, and a start costs little."""
+        barred = set(found.barred)
+        while barred:
+            await asyncio.sleep(_BARRED_SECONDS)
+            for name in sorted(barred):
+                with contextlib.suppress(KubeError):
+                    if await self._resync.may_read(name, found.present):
+                        raise BarredError(f"namespace {name} may be read now")
 
     def _tell_of_lists(self) -> None:
         """Say in the Lease when everything was listed, and when it will be again: `kubectl llama doctor` reads it there."""
@@ -274,6 +294,7 @@ class Operator:
                 "cache": "filled" if self._primed else "being filled",
                 "role": "leader" if self._leads else "standby",
                 "missing": missing or "nothing",
+                "barred": ", ".join(sorted(self._watches.barred)) or "nothing",
             },
         )
 
@@ -283,7 +304,7 @@ def _report(failure: BaseException) -> None:
     for error in errors:
         if isinstance(error, BaseExceptionGroup):
             _report(error)
-        elif isinstance(error, LostLeaseError | WatchEndedError | KubeError | EvidenceError):
+        elif isinstance(error, LostLeaseError | WatchEndedError | BarredError | KubeError | EvidenceError):
             _LOG.error("ends, to be started again: %s", error)
         else:
             _LOG.error("ends because of a defect", exc_info=error)

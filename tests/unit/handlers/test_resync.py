@@ -6,7 +6,7 @@ from llama_operator.handlers.resync import Resync
 from llama_operator.handlers.watched import WATCHED, Concerns, Watched
 from llama_operator.kube import kinds
 from llama_operator.kube.cache.objects import ObjectCache
-from llama_operator.kube.port import Kind, NotFoundError, Ref, UnavailableError
+from llama_operator.kube.port import ForbiddenError, Kind, NotFoundError, Ref, UnavailableError
 from llama_operator.kube.twin.cluster import MemoryCluster
 
 ACCEPTANCES = next(each for each in WATCHED if each.kind == kinds.LICENSE_ACCEPTANCE)
@@ -24,6 +24,18 @@ class OldServer:
         if kind == UNKNOWN.kind:
             raise NotFoundError("the server could not find the requested resource")
         return await self._inner.list(kind, **selection)
+
+
+class Barring:
+    """A server that lets nobody read some kinds of some namespaces: the RoleBinding went with the namespace."""
+
+    def __init__(self, inner, *namespaces, kinds=None):
+        self.inner, self.namespaces, self.kinds = inner, set(namespaces), kinds
+
+    async def list(self, kind, *, namespace=None, **selection):
+        if namespace in self.namespaces and (self.kinds is None or kind in self.kinds):
+            raise ForbiddenError(f"list of {kind.kind}: no rights in {namespace}")
+        return await self.inner.list(kind, namespace=namespace, **selection)
 
 
 def service(name, namespace="team-a", *, ours=True):
@@ -115,3 +127,32 @@ async def test_after_a_restore_the_cache_follows_the_server(cache, server, caplo
     await Resync(restored, cache, ()).run([SERVICES])
     assert names(cache) == {("team-a", "chat")}
     assert "its store was put back" in caplog.text
+
+
+BOTH = ("team-a", "team-b")
+
+
+@pytest.mark.parametrize("barred_kinds", [None, {kinds.JOB}], ids=["all kinds", "one kind, the last"])
+async def test_a_namespace_that_may_not_be_read_stops_no_other(cache, server, barred_kinds):
+    jobs = next(each for each in WATCHED if each.kind == kinds.JOB)
+    for namespace in BOTH:
+        await server.apply(service("chat", namespace))
+    barring = Barring(server, kinds=barred_kinds)
+    resync = Resync(barring, cache, BOTH)
+    assert (await resync.run([SERVICES, jobs])).barred == frozenset()
+    assert names(cache) == {("team-a", "chat"), ("team-b", "chat")}
+    barring.namespaces.add("team-b")
+    found = await resync.run([SERVICES, jobs])
+    assert (found.barred, found.present) == ({"team-b"}, (SERVICES, jobs))
+    assert names(cache) == {("team-a", "chat")}, "of what is not known whole nothing is kept"
+    assert not await resync.may_read("team-b", [SERVICES, jobs])
+    barring.namespaces.clear()
+    assert await resync.may_read("team-b", [SERVICES, jobs])
+
+
+async def test_if_no_namespace_may_be_read_that_is_told(cache, server):
+    with pytest.raises(ForbiddenError, match="no rights in team-b"):
+        await Resync(Barring(server, *BOTH), cache, BOTH).run([SERVICES])
+    everywhere = Resync(Barring(server, None), cache, ())
+    with pytest.raises(ForbiddenError, match="no rights"):
+        await everywhere.run([SERVICES])
