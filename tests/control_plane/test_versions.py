@@ -131,6 +131,35 @@ def test_newer_definitions_under_the_running_operator(eventually, user, served, 
     assert running(user) == served
 
 
+def older(plural):
+    """The definition as the version before may have it: Helm upgrades an operator and leaves its definitions as they are."""
+    changed = crd(plural)
+    status = changed["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["status"]
+    for field in ("scalingHistory", "servingSilentSince", "kvCache", "models", "ancestors", "acceptances"):
+        status["properties"].pop(field, None)
+    return changed
+
+
+def test_a_newer_operator_under_older_definitions(eventually, user, operator, h100_nodes, definitions, plane):
+    definitions(older)
+    user.apply(SAMPLE)
+    user.ready()
+    assert "scalingHistory" not in user.one("lld", "chat")["status"]
+    records = lambda: plane.api.find("licenseacceptance", user.namespace).get("status", {})  # noqa: E731
+    eventually(
+        lambda: records().get("conditions") and "models" not in records(), "a license record has its status, too"
+    )
+    served = running(user)
+    patch(user, model={"name": "llama-9"})
+    told_bad = lambda: user.condition("chat", "Ready")["reason"] == "ModelUnknown"  # noqa: E731
+    eventually(told_bad, "the status follows the spec")
+    definitions(crd)
+    patch(user, model={"name": "llama-3.3-70b-instruct"})
+    told(eventually, user, "Ready", "Serving")
+    eventually(lambda: "scalingHistory" in user.one("lld", "chat")["status"], "the status is whole again")
+    assert without_records(running(user)) == without_records(served)
+
+
 def test_an_older_operator_after_a_newer_one(eventually, user, make_operator, h100_nodes, definitions):
     """The newer one is this operator under newer definitions, and what a newer one would have written beside it."""
     definitions(newer)
