@@ -166,7 +166,7 @@ async def _report_failure(ports: Ports, ref: Ref, known: _Known, error: Exceptio
         if known.observed is not None:
             known.observed = replace(known.observed, contested=ports.repairs.of(ref).contested())
         before = summary.previous_of(live)
-        text = failure.steady(failure.words(error, known.stage, defect=defect), before.conditions)
+        text = failure.steady(failure.words(error, known.stage, defect=defect), before.conditions, live)
         status = _failed(live, known, text, ports.now())
         if status != before:
             await ports.cluster.apply_status(kinds.identity(live) | {"status": status.to_api()})

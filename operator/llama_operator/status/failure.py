@@ -5,15 +5,16 @@ the one before did writes nothing.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from llama_operator.api.meta import Condition
 from llama_operator.api.reasons import Reason
 
 _WORDS = 512
 """Characters of an error. Messages of a server may hold a whole object."""
-_VARYING = re.compile(r"0x[0-9a-fA-F]+|[0-9a-fA-F]{8}-[0-9a-fA-F-]{27}|[0-9]+")
-"""Addresses, uids and numbers: from one pass to the next they say nothing new."""
+_VARYING = re.compile(r"(?<![\w+/=-])[\w+/=-]*[0-9][\w+/=-]*")
+"""Words with a digit: addresses, uids, numbers and ids of a request. From one pass to the next they say nothing new."""
 
 
 def words(error: Exception, stage: str, *, defect: bool) -> str:
@@ -33,7 +34,11 @@ def words(error: Exception, stage: str, *, defect: bool) -> str:
     )
 
 
-def steady(text: str, previous: Iterable[Condition]) -> str:
-    """The words of the pass before, if they say the same as `text`: then its status need not be written again."""
-    before = next((each.message for each in previous if each.reason == Reason.INTERNAL_ERROR), "")
+def steady(text: str, previous: Iterable[Condition], live: Mapping[str, Any]) -> str:
+    """The words of the pass before, if they say the same as `text`: then its status need not be written again.
+
+    Those about another generation of `live` do not count: they may name a revision that is no longer asked for.
+    """
+    known = (each for each in previous if each.observed_generation == live["metadata"].get("generation"))
+    before = next((each.message for each in known if each.reason == Reason.INTERNAL_ERROR), "")
     return before if _VARYING.sub("#", before) == _VARYING.sub("#", text) else text

@@ -90,19 +90,38 @@ async def test_what_kubernetes_refuses_is_no_defect_of_the_operator(world, monke
     assert "may not list nodes" in ready["message"]
 
 
-async def test_words_that_only_count_on_write_nothing(world, monkeypatch):
+OTHER_EACH_TIME = {
+    "an address": ("0x7f31f", "0x8a04c"),
+    "a number": ("attempt 1 of", "attempt 22 of"),
+    "a uid": ("6f0cbe07-7a5e-4b8c-93a5-5a4d27a1c3f0", "1b2cbe07-7a5e-4b8c-93a5-5a4d27a1c3ff"),
+    "an id of a request in hexadecimal": ("request id: 4FA9BC0D11E2", "request id: ABCDEF0D11E9"),
+    "an id of a request in base 64": ("session fA9+c/0aQ==", "session zz+Xc/1bR=="),
+    "a name with a hash": ("lookup webhook-6c9f8-x2bq4", "lookup webhook-77d4c-k9zvn"),
+}
+
+
+@pytest.mark.parametrize("varying", OTHER_EACH_TIME.values(), ids=OTHER_EACH_TIME)
+async def test_words_that_only_name_another_attempt_write_nothing(world, monkeypatch, varying):
     ref, _ = await serving(world)
-    numbers = iter(range(100))
-    monkeypatch.setattr(
-        PLACES["decide"], lambda *_: (_ for _ in ()).throw(ValueError(f"<object at 0x{next(numbers)}f>"))
-    )
-    for _ in range(2):
-        with pytest.raises(ValueError, match="object"):
-            await world.reconcile(ref)
-        written = len(world.memory.writes)
-    with pytest.raises(ValueError, match="object"):
+    words = iter(varying * 2)
+    monkeypatch.setattr(PLACES["decide"], lambda *_: (_ for _ in ()).throw(ValueError(f"denied ({next(words)})")))
+    with pytest.raises(ValueError, match="denied"):
         await world.reconcile(ref)
+    written = len(world.memory.writes)
+    for _ in range(2):
+        with pytest.raises(ValueError, match="denied"):
+            await world.reconcile(ref)
     assert len(world.memory.writes) == written
+
+
+async def test_other_words_are_told_and_those_about_another_spec(world, monkeypatch):
+    ref, _ = await serving(world)
+    for number, text in enumerate(("the disk is full", "no rights for tiny-1a", "no rights for tiny-2b")):
+        await world.apply_sample("tiny-cpu", context={"maxModelLength": 512 + number})
+        monkeypatch.setattr(PLACES["decide"], Broken(ValueError(text)))
+        with pytest.raises(ValueError, match=text):
+            await world.reconcile(ref)
+        assert text in str((await world.user.get(ref))["status"]["conditions"])
 
 
 async def test_the_first_error_is_raised_also_if_the_status_cannot_be_written(world, monkeypatch):
