@@ -130,6 +130,20 @@ def licenses_are_held(eventually):
 
 
 @pytest.fixture(scope="module")
+def everything_installed(bare_plane, root):
+    """The plane with everything that manifests/install.yaml holds; the definitions stay when the rest goes.
+
+    A server is busy for a quarter of a minute with definitions that go and come again.
+    """
+    manifest = (root / "manifests" / "install.yaml").read_text()
+    bare_plane.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=manifest)
+    yield bare_plane
+    rest = [obj for obj in yaml.safe_load_all(manifest) if obj and obj["kind"] != "CustomResourceDefinition"]
+    leftovers = {"apiVersion": "v1", "kind": "List", "items": rest}
+    bare_plane.kubectl("delete", "--ignore-not-found", "--timeout=240s", "-f", "-", stdin=json.dumps(leftovers))
+
+
+@pytest.fixture(scope="module")
 def objects(root):
     """One of each guarded kind, and one of each that is nobody's."""
     return admission.guarded_objects(root)

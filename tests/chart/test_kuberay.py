@@ -38,11 +38,10 @@ def binding(user):
 
 
 @pytest.fixture(scope="module")
-def kuberay(bare_plane, binaries, root, tmp_path_factory, licenses_are_held):
+def kuberay(everything_installed, binaries, tmp_path_factory, licenses_are_held):
     """KubeRay with the identity that its own chart gives it; all rights, so that the policies alone decide."""
     tmp_path = tmp_path_factory.mktemp("kuberay")
-    plane, account = bare_plane, f"system:serviceaccount:{KUBERAY}:kuberay-operator"
-    plane.kubectl("apply", "--server-side", "--force-conflicts", "-f", root / "manifests" / "install.yaml")
+    plane, account = everything_installed, f"system:serviceaccount:{KUBERAY}:kuberay-operator"
     enforced = {"pod-security.kubernetes.io/enforce": "restricted"}
     namespaces = [
         {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": KUBERAY}},
@@ -77,7 +76,6 @@ def kuberay(bare_plane, binaries, root, tmp_path_factory, licenses_are_held):
         process.wait(120)
     plane.kubectl("delete", "namespace", KUBERAY, "--timeout=240s")
     plane.kubectl("delete", "clusterrolebinding", "kuberay-test")
-    plane.kubectl("delete", "--ignore-not-found", "--timeout=240s", "-f", root / "manifests" / "install.yaml")
 
 
 def rayservice(root, name):

@@ -30,17 +30,14 @@ def find(plane, kind, name, namespace=TEAM):
 
 
 @pytest.fixture(scope="module")
-def plane(bare_plane, root, licenses_are_held):
-    """The plane with everything that manifests/install.yaml holds."""
-    bare_plane.kubectl("apply", "--server-side", "--force-conflicts", "-f", root / "manifests" / "install.yaml")
-    bare_plane.kubectl("wait", "--for=condition=Established", "crd", "llamadeployments.llama-operator.io")
-    bare_plane.apply(
+def plane(everything_installed, licenses_are_held):
+    """The plane with everything that manifests/install.yaml holds, and two namespaces."""
+    everything_installed.apply(
         *({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}} for name in (TEAM, "team-b"))
     )
-    licenses_are_held(bare_plane, TEAM)
-    yield bare_plane
-    bare_plane.kubectl("delete", "namespace", TEAM, "team-b", "--timeout=240s")
-    bare_plane.kubectl("delete", "--ignore-not-found", "--timeout=240s", "-f", root / "manifests" / "install.yaml")
+    licenses_are_held(everything_installed, TEAM)
+    yield everything_installed
+    everything_installed.kubectl("delete", "namespace", TEAM, "team-b", "--timeout=240s")
 
 
 @pytest.fixture

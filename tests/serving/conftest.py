@@ -88,7 +88,6 @@ class RayCluster:
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN_PATH": str(token),
             "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0",
-            "RAY_prestart_worker_first_driver": "0",
             # Ray retitles its processes, which would overwrite the mark in their environment.
             "SPT_NOENV": "1",
             "TMPDIR": str(self.folder),

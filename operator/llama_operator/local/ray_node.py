@@ -171,8 +171,6 @@ def head_environment(
         "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
         # Nothing else will take over the requests: waiting for a drain only delays the end.
         "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0",
-        # Workers for tasks that never come: actors of Serve start in processes of their own.
-        "RAY_prestart_worker_first_driver": "0",
         "DASHBOARD_METRIC_PORT": str(ports.dashboard_metrics),
         # Ray retitles its processes; without this, that overwrites the environment that the kernel shows for them.
         "SPT_NOENV": "1",

@@ -289,7 +289,11 @@ async def test_a_status_that_an_older_definition_does_not_have_is_written_withou
     """An apply must fit the definition; what is written then is all that it has, and nothing that is not wanted any more."""
     obj = STATUS | {"metadata": {"name": "chat", "namespace": "team-a"}}
     pruned = obj | {"status": {"replicas": 1, "queueDepth": 7}}
-    scripted.script = [failure(500, UNTYPED), web.json_response(pruned), web.json_response(obj | {"status": {"replicas": 1}})]
+    scripted.script = [
+        failure(500, UNTYPED),
+        web.json_response(pruned),
+        web.json_response(obj | {"status": {"replicas": 1}}),
+    ]
     live = await cluster.apply_status(obj)
     assert live["status"] == {"replicas": 1}
     assert [request.content_type for request in scripted.requests] == [
