@@ -46,7 +46,8 @@ class HttpServingReader:
                     body += part
                     if len(body) > _ANSWER_LIMIT:
                         return None
-        except (aiohttp.ClientError, TimeoutError):
+        except (aiohttp.ClientError, TimeoutError, UnicodeError):
+            # UnicodeError: a name that no resolver takes, as with a part of more than 63 letters.
             return None
         return read_answer(bytes(body), f"{namespace}/{service}", self._unreadable)
 

@@ -63,3 +63,10 @@ async def test_an_answer_in_pieces_is_read_whole(replicas, piece):
 )
 async def test_what_is_no_answer_is_none(content, promised):
     assert await read(content, piece=4096, promised=promised) is None
+
+
+@pytest.mark.parametrize("host", ["a" * 64, f"pods.{'x' * 64}.example.com", "..", "a b", "2001:db8::1", "h:99999"])
+async def test_an_address_that_is_none_is_no_answer(host):
+    async with aiohttp.ClientSession() as session:
+        reader = HttpServingReader(session)
+        assert await reader.read(namespace="team-a", service="chat", address=f"{host}:8000") is None

@@ -24,6 +24,11 @@ _LOG = logging.getLogger(__name__)
 _JITTER: Final = 0.2
 """Share by which waits of a standby grow at random, so that several do not ask at the same moment."""
 
+_LONGEST_SECONDS: Final = 3600.0
+"""Longest duration that the settings allow. A longer one was written by somebody else, and must not keep all others out."""
+_TRANSITIONS: Final = 2**31
+"""The API counts in 32 bits: whoever wrote the last number that fits must not keep all others out."""
+
 
 @dataclass(frozen=True, slots=True)
 class LeaseTiming:
@@ -265,7 +270,7 @@ class LeaseElection:
 
     def _is_over(self, live: Object, spec: dict[str, Any]) -> bool:
         self._see(live)
-        duration = float(spec.get("leaseDurationSeconds") or self._timing.duration)
+        duration = min(float(spec.get("leaseDurationSeconds") or self._timing.duration), _LONGEST_SECONDS)
         return self._clock() >= self._seen[1] + duration
 
     def _see(self, live: Object) -> None:
@@ -283,7 +288,7 @@ class LeaseElection:
             "leaseDurationSeconds": max(1, round(self._timing.duration)),
             "acquireTime": spec.get("acquireTime", moment) if mine else moment,
             "renewTime": moment,
-            "leaseTransitions": transitions if mine else transitions + 1,
+            "leaseTransitions": transitions if mine else (transitions + 1) % _TRANSITIONS,
         }
 
     async def _swap(self, live: Object, spec: dict[str, Any]) -> Object:

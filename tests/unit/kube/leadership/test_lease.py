@@ -160,6 +160,21 @@ async def test_two_never_hold_it_for_certain_at_the_same_time(world):
     assert second.seconds_left() > 0 or waiting.done()
 
 
+@pytest.mark.parametrize("written", [{"leaseTransitions": 2**31 - 1}, {"leaseDurationSeconds": 2**31 - 1}])
+async def test_nothing_that_somebody_writes_into_the_lease_keeps_all_others_out(world, written):
+    _, _, first = await start(world, "one")
+    await first
+    somebody = world.twin.client("kubectl-edit")
+    await somebody.merge_patch(LEASE, {"spec": written})
+    election, _, second = await start(world, "two")
+    await world.forward(3600 + TIMING.retry)
+    assert second.done()
+    spec = await world.spec()
+    assert spec["holderIdentity"] == "two"
+    assert 0 <= spec["leaseTransitions"] < 2**31, "the API has no larger number"
+    assert election.term == f"two/{spec['leaseTransitions']}"
+
+
 async def test_a_lease_that_is_given_back_is_taken_at_the_next_try(world):
     one, first, _ = await start(world, "one")
     _, second, waiting = await start(world, "two")
