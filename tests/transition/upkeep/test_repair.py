@@ -534,3 +534,23 @@ async def test_what_the_operator_undoes_itself_is_no_repair(world):
         status = await stage.settle(2)
     assert condition(status, "ObjectsKept").status == "True"
     assert ("Normal", "Repaired") not in world.events.told
+
+
+async def test_two_operators_with_other_settings_make_nothing_twice(world):
+    """Somebody installed a second one in another namespace: each has a Lease of its own."""
+    stage = Stage(world, cached=False)
+    name = await serving(stage)
+    second = world.ports_with(
+        world.memory.client("llama-operator"), kuberay_namespace="ray", image="acme/serving:2", ray_version="2.60.0"
+    )
+    written = len(world.memory.writes)
+    for _ in range(150):
+        for ports in (world.ports, second):
+            await reconcile(ports, stage.ref)
+        world.clock.advance(4)
+    assert await stage.revisions() == [name]
+    assert len(world.memory.writes) - written <= 60, "in ten minutes, of three hundred passes"
+    status = (await world.user.get(stage.ref))["status"]
+    told = {each["type"]: each for each in status["conditions"]}
+    assert told["Ready"]["status"] == "True"
+    assert "NetworkPolicy tiny was changed (spec.ingress)" in told["ObjectsKept"]["message"]
