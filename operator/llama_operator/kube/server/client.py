@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from contextlib import asynccontextmanager
 from http import HTTPStatus
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from llama_operator.api import paths
 from llama_operator.kube import json_patch, kinds
@@ -82,7 +82,7 @@ class KubernetesCluster:
 
     async def apply_status(self, obj: Object) -> Object:
         """Server-side apply of the status; see `Cluster.apply_status`."""
-        sent = {name: obj[name] for name in ("apiVersion", "kind", "status") if name in obj}
+        sent: dict[str, Any] = {name: obj[name] for name in ("apiVersion", "kind", "status") if name in obj}
         metadata = {
             name: value
             for name, value in obj.get("metadata", {}).items()
