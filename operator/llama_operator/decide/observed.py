@@ -346,8 +346,9 @@ class Observed:
 
     def newest(self, *, besides: str) -> int:
         """Highest number in the history without the revision `besides`, also among records that cannot be read; 0 for none."""
-        numbers = [(record.name, record.number) for record in (*self.revisions, *self.unread_revisions)]
-        return max((number for name, number in numbers if name != besides), default=0)
+        read = [(record.name, record.number) for record in self.revisions]
+        unread = [(record.name, record.number) for record in self.unread_revisions]
+        return max((number for name, number in (*read, *unread) if name != besides), default=0)
 
     def pinned(self, revision: str) -> RevisionFacts | None:
         """What is pinned of `revision`; None if it was never made, or is forgotten."""

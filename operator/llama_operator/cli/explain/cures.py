@@ -134,7 +134,10 @@ _BY_REASON: Mapping[str, str] = {
     Reason.IMAGE_NOT_PULLED: "spec.image, or the operator's --image: name one that the nodes can pull",
     Reason.CONTAINER_FAILED: "kubectl describe pod -n {namespace} -l llama-operator.io/deployment={name}",
     Reason.PROBE_FAILED: "kubectl describe pod -n {namespace} -l llama-operator.io/deployment={name}",
-    Reason.WRITE_REFUSED: "change what the message names: a quota, a webhook, or the operator's rights; it is tried again",
+    Reason.WRITE_REFUSED: (
+        "change what the message names: raise the quota, mend the webhook, grant the right, or rename; it is tried again within "
+        "a minute"
+    ),
     Reason.DEGRADED: "kubectl llama explain {name} -n {namespace} says what the other replicas wait for",
     Reason.SCALE_UP_STUCK: "add nodes with the accelerator, or cure what the step above that waits or fails names",
     Reason.CHANGED_BY_OTHERS: (

@@ -4,8 +4,8 @@ Its RayService and pods are deleted in the same pass: what is not taken from the
 """
 
 from llama_operator.decide.diagnosis.causes import causes
+from llama_operator.decide.diagnosis.engine_message import engine_message
 from llama_operator.decide.observed import Observed, RayServiceFacts
-from llama_operator.decide.rollout.engine_message import engine_message
 
 
 def why_not_serving(observed: Observed, service: RayServiceFacts) -> str:

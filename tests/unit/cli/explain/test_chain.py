@@ -122,6 +122,32 @@ def test_a_deployment_that_serves_passes_every_step_in_order(happy):
     assert ready(happy)
 
 
+@pytest.mark.parametrize(
+    ("kind", "status", "reason"),
+    [
+        (ConditionType.READY, "False", Reason.WRITE_REFUSED),
+        (ConditionType.STALLED, "True", Reason.WRITE_REFUSED),
+        (ConditionType.READY, "Unknown", Reason.INTERNAL_ERROR),
+    ],
+)
+def test_a_pass_that_failed_is_a_step_of_its_own(happy, kind, status, reason):
+    stalled = Condition(
+        type=ConditionType.STALLED,
+        status=ConditionStatus.FALSE,
+        observed_generation=1,
+        last_transition_time=happy.now,
+        reason=Reason.SETTLED,
+        message="",
+    )
+    facts = with_status(happy, conditions=(*happy.status.conditions, stalled))
+    facts = with_condition(facts, kind, status, reason, "services is forbidden: exceeded quota: q")
+    check = found(facts, "reconcile")
+    assert check.state is State.FAILED
+    assert check.evidence == f"{reason}: services is forbidden: exceeded quota: q"
+    assert check.unblock
+    assert "reconcile" not in states(replace(facts, generation=2))
+
+
 def test_ready_of_an_older_spec_is_not_ready(happy):
     assert not ready(replace(happy, generation=2))
     assert not ready(with_condition(happy, ConditionType.READY, "False", Reason.STARTING))
