@@ -9,7 +9,7 @@ import yaml
 
 from generate import install_manifests
 from llama_operator.settings.operator import OperatorSettings
-from llama_operator.settings.options import load, options
+from llama_operator.settings.options import SettingsError, load, options
 
 pytestmark = pytest.mark.control_plane
 
@@ -146,6 +146,16 @@ def test_the_values_file_and_its_schema_name_the_same_values(root):
         ({"settings": {"logLevel": "Loud"}}, "logLevel"),
         ({"settings": {"probePort": 9}}, "probePort"),
         ({"image": {"digest": "abc"}}, "digest"),
+        ({"image": {"repository": "bad repo:x"}}, "repository"),
+        ({"image": {"repository": "acme/operator:1.0"}}, "repository"),
+        ({"image": {"repository": "https://registry.example/operator"}}, "repository"),
+        ({"image": {"tag": "a tag"}}, "tag"),
+        (
+            {"settings": {"leaseDurationSeconds": 3}},
+            "leaseRenewSeconds < leaseDurationSeconds must hold, found 2, 10, 3",
+        ),
+        ({"settings": {"leaseRenewSeconds": 15}}, "found 2, 15, 15"),
+        ({"settings": {"leaseRetrySeconds": 10}}, "found 10, 10, 15"),
         ({"admission": {"trustedUsers": ["a'] || true || 'b' in ['"]}}, "trustedUsers"),
         ({"admission": {"podServiceAccounts": ["a'] || true || 'b' in ['"]}}, "podServiceAccounts"),
         ({"admission": {"tokenSecrets": ["Hub_Token"]}}, "tokenSecrets"),
@@ -165,6 +175,52 @@ def test_the_values_file_and_its_schema_name_the_same_values(root):
 )
 def test_wrong_values_are_refused_by_name(refusal, values, said):
     assert said in refusal(values)
+
+
+@pytest.mark.parametrize(
+    "repository",
+    [
+        "llama-operator",
+        "acme/llama-operator",
+        "registry.example/acme/llama_operator",
+        "localhost:5000/a",
+        "[::1]:5000/a/b-c",
+        "123456789012.dkr.ecr.eu-central-1.amazonaws.com/team/llama-operator",
+    ],
+)
+def test_a_repository_of_any_registry_is_taken(render, repository):
+    image = only(render({"image": {"repository": repository}}), "Deployment")["spec"]["template"]["spec"]["containers"][
+        0
+    ]
+    assert image["image"].startswith(f"{repository}:")
+
+
+@pytest.mark.parametrize(
+    ("settings", "holds"),
+    [((2, 10, 15), True), ((4, 5, 6), True), ((2, 2, 15), False), ((2, 15, 15), False)],
+)
+def test_the_chart_and_the_operator_agree_on_the_times_of_the_lease(refusal, render, settings, holds):
+    names = ("leaseRetrySeconds", "leaseRenewSeconds", "leaseDurationSeconds")
+    values = {"settings": dict(zip(names, settings, strict=True))}
+    given = {option: str(seconds) for option, seconds in zip(_TIMES, settings, strict=True)}
+    if holds:
+        assert load([], given).lease_retry_seconds == settings[0]
+        assert environment(render(values)).items() >= given.items()
+    else:
+        assert "must hold" in refusal(values)
+        with pytest.raises(SettingsError, match="must hold"):
+            load([], given)
+
+
+_TIMES = [f"LLAMA_OPERATOR_LEASE_{name}_SECONDS" for name in ("RETRY", "RENEW", "DURATION")]
+
+
+def test_the_chart_assumes_the_operators_own_times_of_the_lease(refusal):
+    own = OperatorSettings()
+    found = (own.lease_retry_seconds, own.lease_renew_seconds, own.lease_duration_seconds)
+    # Each wrong by itself, so that the two others in the message are what the chart assumes.
+    assert f"found {found[0]}, {found[1]}, 1;" in refusal({"settings": {"leaseDurationSeconds": 1}})
+    assert f"found 600, {found[1]}, {found[2]};" in refusal({"settings": {"leaseRetrySeconds": 600}})
 
 
 def test_the_key_of_evidence_is_a_file_that_the_kubelet_mounts_for_the_process_alone(render):
