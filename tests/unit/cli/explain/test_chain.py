@@ -338,12 +338,15 @@ def test_a_rollout_says_which_revision_how_and_why(happy, now):
     assert found(replace(facts, revisions=Unknown("no right")), "rollout").state is State.WAITING
 
 
-def test_a_rollout_that_was_given_up_fails_and_says_how_to_go_back(happy):
+@pytest.mark.parametrize(("served_at", "back"), [("2026-03-01T09:30:00Z", True), ("", False)])
+def test_a_rollout_that_was_given_up_fails_and_says_how_to_go_back_if_there_is_a_way(happy, served_at, back):
+    older = RevisionFacts("chat-bbbbbbbb", 1, PlanStatus(), {}, {}, {}, served_at=served_at)
     facts = with_condition(happy, ConditionType.UP_TO_DATE, "False", Reason.PROGRESS_DEADLINE_EXCEEDED, "CUDA error")
-    check = found(facts, "rollout")
+    check = found(replace(facts, revisions=(older,)), "rollout")
     assert check.state is State.FAILED
     assert "CUDA error" in check.evidence
-    assert "kubectl llama rollback chat" in check.unblock
+    assert ("kubectl llama rollback chat" in check.unblock) is back
+    assert "spec.rollout.restartedAt" in check.unblock
 
 
 def test_a_rollout_behind_an_earlier_step_is_skipped(happy):
