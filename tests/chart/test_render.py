@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from generate import install_manifests
+from llama_operator.evidence import follow
 from llama_operator.settings.operator import OperatorSettings
 from llama_operator.settings.options import SettingsError, load, options
 
@@ -131,7 +132,8 @@ def test_the_values_file_and_its_schema_name_the_same_values(root):
 
     described = {name for name in names(schema) if not name.startswith("settings.")}
     inner = ("resources.requests.", "resources.limits.")
-    assert {name for name in given(values) if not name.startswith(inner)} == described - {"global"}
+    free = (*inner, *(f"evidence.container.{name}" for name in inner))
+    assert {name for name in given(values) if not name.startswith(free)} == described - {"global"}
 
 
 @pytest.mark.parametrize(
@@ -240,12 +242,41 @@ def test_the_key_of_evidence_is_a_file_that_the_kubelet_mounts_for_the_process_a
     assert environment(render(EVERYTHING))["LLAMA_OPERATOR_EVIDENCE_SIGNING_KEY"] == f"{mount['mountPath']}/key.pem"
 
 
+def test_evidence_has_a_container_of_its_own_which_begins_before_the_operator(render):
+    pod = only(render(), "Deployment")["spec"]["template"]["spec"]
+    (shows,), (operator,) = pod["initContainers"], pod["containers"]
+    assert shows["restartPolicy"] == "Always", "a sidecar: it also ends after the operator"
+    assert shows["image"] == operator["image"]
+    file = environment(render())["LLAMA_OPERATOR_EVIDENCE_FILE"]
+    assert shows["command"] == ["python", "-m", follow.__name__, file]
+    (mount,) = shows["volumeMounts"]
+    assert mount in operator["volumeMounts"]
+    assert file.startswith(f"{mount['mountPath']}/")
+    assert "sizeLimit" in next(each["emptyDir"] for each in pod["volumes"] if each["name"] == mount["name"])
+
+
+@pytest.mark.parametrize(
+    ("values", "file"),
+    [
+        ({"evidence": {"container": {"enabled": False}}}, None),
+        ({"settings": {"evidenceFile": "/data/evidence.jsonl"}}, "/data/evidence.jsonl"),
+    ],
+    ids=["off", "a file"],
+)
+def test_without_that_container_evidence_goes_where_the_settings_say(render, values, file):
+    rendered = render(values)
+    pod = only(rendered, "Deployment")["spec"]["template"]
+    assert "initContainers" not in pod["spec"]
+    assert "annotations" not in pod["metadata"]
+    assert [each["name"] for each in pod["spec"]["volumes"]] == ["tmp"]
+    assert environment(rendered).get("LLAMA_OPERATOR_EVIDENCE_FILE") == file
+
+
 def test_without_a_secret_nothing_is_mounted_and_nothing_is_signed(render):
     rendered = render({"evidence": {"signingKeySecret": {"name": ""}}})
     assert rendered == render()
-    assert [set(each) for each in only(rendered, "Deployment")["spec"]["template"]["spec"]["volumes"]] == [
-        {"name", "emptyDir"}
-    ]
+    volumes = only(rendered, "Deployment")["spec"]["template"]["spec"]["volumes"]
+    assert {frozenset(each) for each in volumes} == {frozenset({"name", "emptyDir"})}
     assert "LLAMA_OPERATOR_EVIDENCE_SIGNING_KEY" not in environment(rendered)
 
 

@@ -178,7 +178,8 @@ def unblock(facts: Facts, condition: Condition) -> str:
         name=facts.name,
         namespace=facts.namespace,
         edit=f"kubectl edit lld {facts.name} -n {facts.namespace}",
-        logs=f"kubectl logs {_operator_pod(facts)} | grep {facts.namespace}/{facts.name}",
+        # As the JSON lines of a pod name the object.
+        logs=f"""kubectl logs {_operator_pod(facts)} | grep '"{facts.namespace}", "name": "{facts.name}"'""",
         acceptance=acceptance or "NAME",
         families=_families(facts),
         back=_back(facts),
