@@ -3,7 +3,9 @@
     LlamaOperatorError
     ├── InvalidManifestError   the object breaks its schema or a rule; names every field; exit code 2 in the CLI
     │   └── NotUnderstoodError  a live object has a value that this version does not know: what runs stays as it is
-    └── PassTooLongError       a pass took longer than it may, and was ended; it backs off
+    ├── PassTooLongError       a pass took longer than it may, and was ended; it backs off
+    └── WriteRefusedError      the API server refuses an object of ours: a person has to change something; it backs off
+        └── NamespaceEndingError   the namespace is being deleted, and everything in it follows: nobody has to do anything
 
 Anything else that a reconcile raises is a defect or an outage: it backs off and shows as `Ready=Unknown`.
 """
@@ -26,6 +28,14 @@ class PassTooLongError(LlamaOperatorError):
             f"the pass took longer than {seconds:g} s and was ended; it is tried again. "
             "Something that it reads or writes does not answer"
         )
+
+
+class WriteRefusedError(LlamaOperatorError):
+    """The API server refuses an object that the operator writes: by a quota, a webhook, a missing right, or another owner."""
+
+
+class NamespaceEndingError(WriteRefusedError):
+    """The namespace is being deleted, so nothing new may be made in it."""
 
 
 @dataclass(frozen=True, slots=True)

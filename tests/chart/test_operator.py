@@ -57,6 +57,8 @@ def start(plane, tmp_path, free_port):
         outside = {
             "LLAMA_OPERATOR_KUBECONFIG": str(kubeconfig),
             "LLAMA_OPERATOR_PROBE_PORT": str(free_port),
+            # A folder that only a pod has.
+            "LLAMA_OPERATOR_EVIDENCE_FILE": str(tmp_path / "evidence.jsonl"),
             # No pod of this plane can be reached.
             "LLAMA_OPERATOR_SERVING_STATUS": "Off",
         }
@@ -194,8 +196,11 @@ def test_evidence_is_signed_and_the_lease_has_the_signed_head(plane, render, sta
     (variable,) = [each for each in container["env"] if each["name"] == "LLAMA_OPERATOR_EVIDENCE_SIGNING_KEY"]
     variable["value"] = str(tmp_path / "key.pem")
 
-    def verified(log, *arguments):
-        code = main(["license", "verify", "--mixed", str(log), "-o", "json", *arguments])
+    evidence = tmp_path / "evidence.jsonl"
+
+    def verified(*arguments):
+        # Without --mixed: no line of another log is among them.
+        code = main(["license", "verify", str(evidence), "-o", "json", *arguments])
         return code, json.loads(capsys.readouterr().out)
 
     def lease_head():
@@ -207,8 +212,8 @@ def test_evidence_is_signed_and_the_lease_has_the_signed_head(plane, render, sta
         eventually(lambda: operator.answers("/readyz"))
         plane.kubectl("apply", "--server-side", "-f", root / "manifests" / "samples" / "license-acceptance.yaml")
         plane.apply(sample(root, "tiny-cpu", namespace=TEAM))
-        eventually(lambda: b'"event":"Decided"' in operator.log.read_bytes())
-        eventually(lambda: verified(operator.log, *with_key, "--head", lease_head())[0] == 0)
+        eventually(lambda: evidence.exists() and b'"event":"Decided"' in evidence.read_bytes())
+        eventually(lambda: verified(*with_key, "--head", lease_head())[0] == 0)
         head = json.loads(lease_head())
         # As a person does who may patch the Lease: the leader puts back what it left.
         forged = json.dumps({"metadata": {"annotations": {"llama-operator.io/license-evidence-head": "0" * 64}}})
@@ -216,10 +221,11 @@ def test_evidence_is_signed_and_the_lease_has_the_signed_head(plane, render, sta
         eventually(lambda: lease_head() == json.dumps(head, sort_keys=True, separators=(",", ":")))
         plane.kubectl("delete", "llamadeployment", "tiny", "-n", TEAM, "--timeout=240s")
         log = operator.log
-    code, document = verified(log, *with_key, "--head", lease_head())
+    code, document = verified(*with_key, "--head", lease_head())
     assert code == 0, document
     assert document["signatures"]["unsigned"] == 0
     (used,) = document["signatures"]["keys"]
     assert used["key"] in log.read_text()
-    assert verified(log, *with_key, "--head", json.dumps(head | {"sequence": 99}))[0] == 6
+    assert verified(*with_key, "--head", json.dumps(head | {"sequence": 99}))[0] == 6
+    assert "license-evidence/v1" not in log.read_text(), "it has a stream of its own"
     assert private.decode().splitlines()[1] not in log.read_text()

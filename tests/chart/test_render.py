@@ -8,8 +8,9 @@ import pytest
 import yaml
 
 from generate import install_manifests
+from llama_operator.evidence import follow
 from llama_operator.settings.operator import OperatorSettings
-from llama_operator.settings.options import load, options
+from llama_operator.settings.options import SettingsError, load, options
 
 pytestmark = pytest.mark.control_plane
 
@@ -131,7 +132,8 @@ def test_the_values_file_and_its_schema_name_the_same_values(root):
 
     described = {name for name in names(schema) if not name.startswith("settings.")}
     inner = ("resources.requests.", "resources.limits.")
-    assert {name for name in given(values) if not name.startswith(inner)} == described - {"global"}
+    free = (*inner, *(f"evidence.container.{name}" for name in inner))
+    assert {name for name in given(values) if not name.startswith(free)} == described - {"global"}
 
 
 @pytest.mark.parametrize(
@@ -146,6 +148,16 @@ def test_the_values_file_and_its_schema_name_the_same_values(root):
         ({"settings": {"logLevel": "Loud"}}, "logLevel"),
         ({"settings": {"probePort": 9}}, "probePort"),
         ({"image": {"digest": "abc"}}, "digest"),
+        ({"image": {"repository": "bad repo:x"}}, "repository"),
+        ({"image": {"repository": "acme/operator:1.0"}}, "repository"),
+        ({"image": {"repository": "https://registry.example/operator"}}, "repository"),
+        ({"image": {"tag": "a tag"}}, "tag"),
+        (
+            {"settings": {"leaseDurationSeconds": 3}},
+            "leaseRenewSeconds < leaseDurationSeconds must hold, found 2, 10, 3",
+        ),
+        ({"settings": {"leaseRenewSeconds": 15}}, "found 2, 15, 15"),
+        ({"settings": {"leaseRetrySeconds": 10}}, "found 10, 10, 15"),
         ({"admission": {"trustedUsers": ["a'] || true || 'b' in ['"]}}, "trustedUsers"),
         ({"admission": {"podServiceAccounts": ["a'] || true || 'b' in ['"]}}, "podServiceAccounts"),
         ({"admission": {"tokenSecrets": ["Hub_Token"]}}, "tokenSecrets"),
@@ -167,6 +179,52 @@ def test_wrong_values_are_refused_by_name(refusal, values, said):
     assert said in refusal(values)
 
 
+@pytest.mark.parametrize(
+    "repository",
+    [
+        "llama-operator",
+        "acme/llama-operator",
+        "registry.example/acme/llama_operator",
+        "localhost:5000/a",
+        "[::1]:5000/a/b-c",
+        "123456789012.dkr.ecr.eu-central-1.amazonaws.com/team/llama-operator",
+    ],
+)
+def test_a_repository_of_any_registry_is_taken(render, repository):
+    image = only(render({"image": {"repository": repository}}), "Deployment")["spec"]["template"]["spec"]["containers"][
+        0
+    ]
+    assert image["image"].startswith(f"{repository}:")
+
+
+@pytest.mark.parametrize(
+    ("settings", "holds"),
+    [((2, 10, 15), True), ((4, 5, 6), True), ((2, 2, 15), False), ((2, 15, 15), False)],
+)
+def test_the_chart_and_the_operator_agree_on_the_times_of_the_lease(refusal, render, settings, holds):
+    names = ("leaseRetrySeconds", "leaseRenewSeconds", "leaseDurationSeconds")
+    values = {"settings": dict(zip(names, settings, strict=True))}
+    given = {option: str(seconds) for option, seconds in zip(_TIMES, settings, strict=True)}
+    if holds:
+        assert load([], given).lease_retry_seconds == settings[0]
+        assert environment(render(values)).items() >= given.items()
+    else:
+        assert "must hold" in refusal(values)
+        with pytest.raises(SettingsError, match="must hold"):
+            load([], given)
+
+
+_TIMES = [f"LLAMA_OPERATOR_LEASE_{name}_SECONDS" for name in ("RETRY", "RENEW", "DURATION")]
+
+
+def test_the_chart_assumes_the_operators_own_times_of_the_lease(refusal):
+    own = OperatorSettings()
+    found = (own.lease_retry_seconds, own.lease_renew_seconds, own.lease_duration_seconds)
+    # Each wrong by itself, so that the two others in the message are what the chart assumes.
+    assert f"found {found[0]}, {found[1]}, 1;" in refusal({"settings": {"leaseDurationSeconds": 1}})
+    assert f"found 600, {found[1]}, {found[2]};" in refusal({"settings": {"leaseRetrySeconds": 600}})
+
+
 def test_the_key_of_evidence_is_a_file_that_the_kubelet_mounts_for_the_process_alone(render):
     pod = only(render(EVERYTHING), "Deployment")["spec"]["template"]["spec"]
     (volume,) = [each for each in pod["volumes"] if "secret" in each]
@@ -184,12 +242,41 @@ def test_the_key_of_evidence_is_a_file_that_the_kubelet_mounts_for_the_process_a
     assert environment(render(EVERYTHING))["LLAMA_OPERATOR_EVIDENCE_SIGNING_KEY"] == f"{mount['mountPath']}/key.pem"
 
 
+def test_evidence_has_a_container_of_its_own_which_begins_before_the_operator(render):
+    pod = only(render(), "Deployment")["spec"]["template"]["spec"]
+    (shows,), (operator,) = pod["initContainers"], pod["containers"]
+    assert shows["restartPolicy"] == "Always", "a sidecar: it also ends after the operator"
+    assert shows["image"] == operator["image"]
+    file = environment(render())["LLAMA_OPERATOR_EVIDENCE_FILE"]
+    assert shows["command"] == ["python", "-m", follow.__name__, file]
+    (mount,) = shows["volumeMounts"]
+    assert mount in operator["volumeMounts"]
+    assert file.startswith(f"{mount['mountPath']}/")
+    assert "sizeLimit" in next(each["emptyDir"] for each in pod["volumes"] if each["name"] == mount["name"])
+
+
+@pytest.mark.parametrize(
+    ("values", "file"),
+    [
+        ({"evidence": {"container": {"enabled": False}}}, None),
+        ({"settings": {"evidenceFile": "/data/evidence.jsonl"}}, "/data/evidence.jsonl"),
+    ],
+    ids=["off", "a file"],
+)
+def test_without_that_container_evidence_goes_where_the_settings_say(render, values, file):
+    rendered = render(values)
+    pod = only(rendered, "Deployment")["spec"]["template"]
+    assert "initContainers" not in pod["spec"]
+    assert "annotations" not in pod["metadata"]
+    assert [each["name"] for each in pod["spec"]["volumes"]] == ["tmp"]
+    assert environment(rendered).get("LLAMA_OPERATOR_EVIDENCE_FILE") == file
+
+
 def test_without_a_secret_nothing_is_mounted_and_nothing_is_signed(render):
     rendered = render({"evidence": {"signingKeySecret": {"name": ""}}})
     assert rendered == render()
-    assert [set(each) for each in only(rendered, "Deployment")["spec"]["template"]["spec"]["volumes"]] == [
-        {"name", "emptyDir"}
-    ]
+    volumes = only(rendered, "Deployment")["spec"]["template"]["spec"]["volumes"]
+    assert {frozenset(each) for each in volumes} == {frozenset({"name", "emptyDir"})}
     assert "LLAMA_OPERATOR_EVIDENCE_SIGNING_KEY" not in environment(rendered)
 
 

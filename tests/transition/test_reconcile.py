@@ -7,8 +7,9 @@ import pytest
 import yaml
 
 from llama_operator.api.reasons import Reason
+from llama_operator.errors import WriteRefusedError
 from llama_operator.kube import kinds
-from llama_operator.kube.port import ConflictError, NotFoundError, Ref
+from llama_operator.kube.port import NotFoundError, Ref
 
 
 def condition(status, kind):
@@ -192,7 +193,7 @@ async def test_a_service_of_somebody_else_is_not_taken_over(world):
     service = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "tiny", "namespace": "default"}}
     before = await world.user.apply(service | {"spec": theirs})
     ref = await world.apply_sample("tiny-cpu")
-    with pytest.raises(ConflictError):
+    with pytest.raises(WriteRefusedError):
         await world.reconcile(ref)
     after = await world.user.get(Ref(kinds.SERVICE, "default", "tiny"))
     assert after["metadata"]["resourceVersion"] == before["metadata"]["resourceVersion"]
@@ -205,7 +206,7 @@ async def test_what_fails_in_a_step_holds_up_nothing_beside_it(world):
     service = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "tiny", "namespace": "default"}}
     await world.user.apply(service | {"spec": {"selector": {"app": "web"}, "ports": [{"port": 80}]}})
     ref = await world.apply_sample("tiny-cpu")
-    with pytest.raises(ConflictError):
+    with pytest.raises(WriteRefusedError):
         await world.reconcile(ref)
     assert len(await world.names(kinds.RAY_SERVICE)) == 1
 

@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from llama_operator.api.reasons import Reason
+from llama_operator.api.reasons import ConditionType, Reason
+from llama_operator.decide.diagnosis.cause import Cause
 from llama_operator.kube import kinds
 from llama_operator.kube.port import Ref
 
@@ -35,6 +36,10 @@ async def other(world, *known):
 async def traffic(world, ref):
     live = await world.user.get(Ref(kinds.SERVICE, ref.namespace, ref.name))
     return live["spec"]["selector"]["llama-operator.io/revision"]
+
+
+def remembered(found, name):
+    return found[name]["metadata"].get("annotations", {})
 
 
 async def records(world):
@@ -151,10 +156,79 @@ async def test_a_failed_revision_is_tried_anew_after_the_spec_went_elsewhere(wor
     await world.reconcile(ref)
     await world.apply_sample("tiny-cpu")
     await world.reconcile(ref)
-    assert sorted(await records(world)) == [old], "a failure that nobody asks for any more is forgotten"
+    assert remembered(await records(world), new)["llama-operator.io/failed-at"] == "2026-03-02T10:30:00Z"
     await world.apply_sample("tiny-cpu", context={"maxModelLength": 512})
     await world.reconcile(ref)
     assert sorted([old, new]) == await world.names(kinds.RAY_SERVICE)
+    told = await records(world)
+    assert "llama-operator.io/failed-at" not in remembered(told, new)
+    assert told[new]["revision"] > told[old]["revision"]
+
+
+async def test_the_nearest_cause_is_in_the_record_before_anything_is_deleted(world, monkeypatch):
+    ref, old = await serving(world)
+    await world.apply_sample("tiny-cpu", context={"maxModelLength": 512})
+    await world.reconcile(ref)
+    new = await other(world, old)
+    said = "0/3 nodes are available: 3 node(s) had untolerated taint(s)"
+
+    def causes(observed, revision):
+        # As long as its RayService is there, so are its pods.
+        here = any(service.name == revision == new for service in observed.ray_services)
+        return (Cause(Reason.PODS_UNSCHEDULABLE, ConditionType.CAPACITY_FOUND, said),) if here else ()
+
+    monkeypatch.setattr("llama_operator.decide.rollout.why.causes", causes)
+    await world.serve(new, status="DEPLOYING", endpoints=0, message="RayService is initializing")
+    world.clock.advance(3600)
+    await world.reconcile(ref)
+    status = await world.reconcile(ref)
+    assert await world.names(kinds.RAY_SERVICE) == [old]
+    assert remembered(await records(world), new)["llama-operator.io/failure"] == said
+    assert said in condition(status, "UpToDate").message
+    await world.apply_sample("tiny-cpu")
+    await world.reconcile(ref)
+    assert remembered(await records(world), new)["llama-operator.io/failure"] == said
+
+
+async def test_one_that_is_replaced_before_it_served_leaves_what_kept_it(world):
+    ref, old = await serving(world)
+    await world.apply_sample("tiny-cpu", context={"maxModelLength": 512})
+    await world.reconcile(ref)
+    second = await other(world, old)
+    await world.serve(second, status="DEPLOY_FAILED", endpoints=0, message="CUDA out of memory")
+    await world.apply_sample("tiny-cpu", context={"maxModelLength": 256})
+    await world.reconcile(ref)
+    kept = remembered(await records(world), second)
+    assert kept["llama-operator.io/failure"] == "CUDA out of memory"
+    assert "llama-operator.io/failed-at" not in kept
+    await world.apply_sample("tiny-cpu", context={"maxModelLength": 512})
+    await world.reconcile(ref)
+    assert "llama-operator.io/failure" not in remembered(await records(world), second), "it is a new try"
+
+
+@pytest.mark.parametrize("limit", [0, 1, 2])
+async def test_failures_are_kept_to_the_limit_and_take_no_way_back(world, limit):
+    rollout = {"drainSeconds": 0, "revisionHistoryLimit": limit}
+    ref, first = await serving(world, rollout=rollout)
+    await world.apply_sample("tiny-cpu", context={"maxModelLength": 128}, rollout=rollout)
+    await world.reconcile(ref)
+    second = await other(world, first)
+    await world.serve(second)
+    for _ in range(3):
+        await world.reconcile(ref)
+    failed = []
+    for length in (256, 512, 640):
+        await world.apply_sample("tiny-cpu", context={"maxModelLength": length}, rollout=rollout)
+        await world.reconcile(ref)
+        failed.append(await other(world, second))
+        world.clock.advance(3600)
+        await world.reconcile(ref)
+        await world.reconcile(ref)
+    await world.apply_sample("tiny-cpu", context={"maxModelLength": 128}, rollout=rollout)
+    for _ in range(2):
+        await world.reconcile(ref)
+    kept = {second, *failed[len(failed) - limit :], *([first] if limit else [])}
+    assert set(await records(world)) == kept
 
 
 async def test_restarted_at_starts_the_same_spec_again(world):

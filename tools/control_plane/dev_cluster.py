@@ -107,6 +107,7 @@ def _start_operator(plane: ControlPlane) -> None:
         *(sys.executable, "-m", "llama_operator.main", f"--kubeconfig={plane.kubeconfig}"),
         # No pod runs there: nobody could ask the Hub.
         *("--lease-namespace=default", "--serving-status=Off", "--weights-preflight=Disabled"),
+        f"--evidence-file={plane.directory / 'evidence.jsonl'}",
     ]
     plane.processes.start("llama-operator", command)
 

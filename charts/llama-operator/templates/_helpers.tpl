@@ -48,6 +48,16 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end -}}
 {{- end -}}
 
+{{/* The operator ends at once where its own times of the Lease contradict each other; the defaults are its own. */}}
+{{- define "llama-operator.leaseTimes" -}}
+{{- $duration := int (default 15 .Values.settings.leaseDurationSeconds) -}}
+{{- $renew := int (default 10 .Values.settings.leaseRenewSeconds) -}}
+{{- $retry := int (default 2 .Values.settings.leaseRetrySeconds) -}}
+{{- if not (and (lt $retry $renew) (lt $renew $duration)) -}}
+{{- fail (printf "settings: leaseRetrySeconds < leaseRenewSeconds < leaseDurationSeconds must hold, found %d, %d, %d; set all three" $retry $renew $duration) -}}
+{{- end -}}
+{{- end -}}
+
 {{/* CEL: user name of the operator. */}}
 {{- define "llama-operator.admission.operator" -}}
 'system:serviceaccount:{{ .Release.Namespace }}:{{ include "llama-operator.serviceAccountName" . }}'

@@ -172,7 +172,7 @@ class RevisionFacts:
     failed_at: str = ""
     """When it was given up; empty if it was not."""
     failure: str = ""
-    """Why it was given up, in the engine's own words where there are some."""
+    """Why it was given up, or did not serve before it was removed: the nearest cause, in the words of the one who knows."""
     strategy: RolloutStrategy | None = None
     """What strategy `Auto` came to for this revision."""
     strategy_reason: str = ""
@@ -343,6 +343,12 @@ class Observed:
         """How long ago `moment` was. A clock that is set forward or back changes it as little as can be."""
         known = self.ages.get(moment)
         return known if known is not None else Age(max(timedelta(0), self.now - moment))
+
+    def newest(self, *, besides: str) -> int:
+        """Highest number in the history without the revision `besides`, also among records that cannot be read; 0 for none."""
+        read = [(record.name, record.number) for record in self.revisions]
+        unread = [(record.name, record.number) for record in self.unread_revisions]
+        return max((number for name, number in (*read, *unread) if name != besides), default=0)
 
     def pinned(self, revision: str) -> RevisionFacts | None:
         """What is pinned of `revision`; None if it was never made, or is forgotten."""

@@ -187,9 +187,15 @@ def _service(observed: Observed, decision: Decision) -> tuple[dict[str, Any], ..
 
 
 def _without_rollout(record: RevisionFacts, observed: Observed, decision: Decision) -> RevisionFacts:
-    """The record as it is now: its license may have ended or come back, and it may have served for the first time."""
+    """The record as it is now: its license may have ended or come back, and it may have served for the first time.
+
+    One that was being started when a problem came, and is freed now, leaves why it did not serve.
+    """
     record = revision.with_license_end(record, decision)
-    return replace(record, live=None) if decision.stopped else revision.with_service(record, observed)
+    if decision.stopped:
+        return replace(record, live=None)
+    obsolete = () if decision.upkeep is None else decision.upkeep.obsolete
+    return revision.with_service(revision.with_last_words(record, observed, obsolete), observed)
 
 
 def _access_checks(observed: Observed, decision: Decision, settings: Settings) -> Desired:

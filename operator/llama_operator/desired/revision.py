@@ -5,6 +5,7 @@ config and the cluster. The API server refuses to change `data`; annotations say
 """
 
 import json
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -24,8 +25,16 @@ from llama_operator.api.meta import (
 from llama_operator.api.reasons import Reason
 from llama_operator.api.v1alpha1.llamadeployment import LicenseSpec, LlamaDeployment
 from llama_operator.decide.decision import Decision
-from llama_operator.decide.observed import RECORD_FORMAT, LicenseEnd, Observed, RevisionFacts, Settings
+from llama_operator.decide.observed import (
+    RECORD_FORMAT,
+    LicenseEnd,
+    Observed,
+    RayServiceFacts,
+    RevisionFacts,
+    Settings,
+)
 from llama_operator.decide.rollout.rollout import Rollout
+from llama_operator.decide.rollout.why import why_not_serving
 from llama_operator.desired import naming, rayservice
 from llama_operator.desired.serve_config import serve_config, serving_config
 from llama_serving.config import LiveSettings
@@ -59,7 +68,7 @@ def new(observed: Observed, decision: Decision, settings: Settings) -> RevisionF
     )
     return RevisionFacts(
         name=decision.revision.name,
-        number=_newest(observed, besides=decision.revision.name) + 1,
+        number=observed.newest(besides=decision.revision.name) + 1,
         plan=status,
         inputs=decision.revision.inputs,
         serve_config=serve_config(config, _PLACEHOLDER),
@@ -77,16 +86,31 @@ def brought_up_to_date(pinned: RevisionFacts, observed: Observed, rollout: Rollo
     """The revision with what has happened to it until now."""
     strategy = rollout.strategy
     if pinned.name == rollout.wanted:
-        newest = _newest(observed, besides=pinned.name)
+        newest = observed.newest(besides=pinned.name)
         if pinned.number <= newest:
-            # The spec asks for it again: as with `kubectl rollout undo`, it becomes the newest of the history.
-            pinned = replace(pinned, number=newest + 1)
+            # The spec asks for it again: as with `kubectl rollout undo`, it becomes the newest of the history. One that was
+            # given up is tried anew.
+            pinned = replace(pinned, number=newest + 1, failed_at="", failure="")
         if strategy.pinned and pinned.strategy is None:
             pinned = replace(pinned, strategy=strategy.kind, strategy_reason=strategy.reason)
         if rollout.given_up is not None and rollout.given_up.now:
-            message = rollout.given_up.message[-_FAILURE_LIMIT:]
-            pinned = replace(pinned, failed_at=rfc3339(observed.now), failure=message)
-    return with_service(pinned, observed)
+            pinned = replace(pinned, failed_at=rfc3339(observed.now), failure=_cut(rollout.given_up.message))
+        elif not pinned.failed_at:
+            pinned = replace(pinned, failure="")
+    return with_service(with_last_words(pinned, observed, rollout.obsolete), observed)
+
+
+def with_last_words(pinned: RevisionFacts, observed: Observed, obsolete: Iterable[RayServiceFacts]) -> RevisionFacts:
+    """The record with why the revision never served, if its RayService, one of `obsolete`, is deleted now."""
+    service = next((each for each in obsolete if each.name == pinned.name), None)
+    if service is None or service.serves or pinned.served_at or pinned.failed_at:
+        return pinned
+    return replace(pinned, failure=_cut(why_not_serving(observed, service)))
+
+
+def _cut(message: str) -> str:
+    """The end of a message that is too long for a record: of a trace it says most."""
+    return message[-_FAILURE_LIMIT:]
 
 
 def with_service(pinned: RevisionFacts, observed: Observed) -> RevisionFacts:
@@ -125,18 +149,23 @@ def with_license_end(record: RevisionFacts, decision: Decision) -> RevisionFacts
 
 
 def over(observed: Observed, rollout: Rollout) -> tuple[str, ...]:
-    """Names of revisions to forget: failed ones that the spec no longer asks for, and history beyond its limit."""
+    """Names of revisions to forget: history beyond its limit.
+
+    Those that never served are counted by themselves: however many fail, as many that served remain to go back to.
+    """
     busy = {rollout.wanted, rollout.target, rollout.traffic, *(service.name for service in observed.ray_services)}
     idle = [pinned for pinned in observed.revisions if pinned.name not in busy]
-    failed = [pinned.name for pinned in idle if pinned.failed_at]
-    history = sorted((r for r in idle if not r.failed_at), key=lambda pinned: pinned.number, reverse=True)
+    history = sorted(idle, key=lambda pinned: pinned.number, reverse=True)
     limit = observed.deployment.spec.rollout.revision_history_limit
     # The newest record of each end is kept: with it the end itself would be forgotten.
     ends: dict[tuple[str, str], RevisionFacts] = {}
     for pinned in history:
         if pinned.license_end is not None:
             ends.setdefault((pinned.license_end.acceptance, pinned.model), pinned)
-    return (*failed, *(pinned.name for pinned in history[limit:] if pinned not in ends.values()))
+    served = [pinned for pinned in history if pinned.served_at]
+    others = [pinned for pinned in history if not pinned.served_at]
+    beyond = (*served[limit:], *others[limit:])
+    return tuple(pinned.name for pinned in beyond if pinned not in ends.values())
 
 
 def build(observed: Observed, pinned: RevisionFacts) -> dict[str, Any]:
@@ -192,10 +221,3 @@ def _written(license_spec: LicenseSpec) -> dict[str, Any]:
 
 def _json(value: dict[str, Any]) -> str:
     return json.dumps(value, sort_keys=True)
-
-
-def _newest(observed: Observed, besides: str) -> int:
-    """Highest number in the history, also among records that cannot be read."""
-    read = [(record.name, record.number) for record in observed.revisions]
-    unread = [(record.name, record.number) for record in observed.unread_revisions]
-    return max((number for name, number in (*read, *unread) if name != besides), default=0)

@@ -122,15 +122,21 @@ class ForbiddenError(KubeError):
     Args:
         message: What was asked, and the server's words.
         missing: The right that the user lacks; None where something else forbids it.
+        ending: Whether the namespace is being deleted, so that nothing new may be made in it.
     """
 
-    def __init__(self, message: str, missing: Right | None = None) -> None:
+    def __init__(self, message: str, missing: Right | None = None, *, ending: bool = False) -> None:
         super().__init__(message)
         self.missing = missing
+        self.ending = ending
 
 
 class UnavailableError(KubeError):
     """No answer, 429 or 5xx, after as many tries as a caller should wait for; the same request may help later."""
+
+
+class WebhookFailedError(UnavailableError):
+    """An admission webhook does not answer, and its configuration lets nothing pass without it."""
 
 
 @dataclass(frozen=True, slots=True)

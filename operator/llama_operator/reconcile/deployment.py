@@ -6,6 +6,7 @@ A pass that changes nothing writes nothing. Status is written also when a pass f
 
 import contextlib
 import logging
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -16,7 +17,13 @@ from llama_operator.decide.decision import Decision, decide, decide_ends
 from llama_operator.decide.observed import Observed, RevisionFacts
 from llama_operator.decide.problem import Problem
 from llama_operator.desired import objects
-from llama_operator.errors import InvalidManifestError, LlamaOperatorError, NotUnderstoodError, PassTooLongError
+from llama_operator.errors import (
+    InvalidManifestError,
+    LlamaOperatorError,
+    NamespaceEndingError,
+    NotUnderstoodError,
+    PassTooLongError,
+)
 from llama_operator.kube import kinds
 from llama_operator.kube.port import KubeError, NotFoundError, Object, Ref
 from llama_operator.observe.ages import moments
@@ -24,9 +31,11 @@ from llama_operator.observe.gather import Observer
 from llama_operator.reconcile.deadline import within
 from llama_operator.reconcile.orphans import end_orphans
 from llama_operator.reconcile.ports import Ports
+from llama_operator.reconcile.repairs import Ledger
 from llama_operator.reconcile.writes import write
 from llama_operator.status import failure, summary
-from llama_operator.status.events import events, repair_events
+from llama_operator.status.events import Done, EventFacts, changes, events
+from llama_operator.status.failure import Failure
 
 _LOG = logging.getLogger(__name__)
 
@@ -151,9 +160,17 @@ async def _report(ports: Ports, ref: Ref, observed: Observed, decision: Decision
         with contextlib.suppress(NotFoundError):
             await ports.cluster.apply_status(regarding | {"status": status.to_api()})
     named = regarding | {"metadata": regarding["metadata"] | {"uid": metadata.uid}}
-    for facts in (*repair_events(repairs.news()), *events(observed, decision, before, status)):
-        await ports.events.record(named, facts)
+    await _tell(ports, named, events(observed, decision, before, status, _done(repairs)))
     return status
+
+
+def _done(repairs: Ledger) -> Done:
+    return Done(repairs.done, repairs.news())
+
+
+async def _tell(ports: Ports, regarding: Object, happened: Iterable[EventFacts]) -> None:
+    for facts in happened:
+        await ports.events.record(regarding, facts)
 
 
 async def _report_failure(ports: Ports, ref: Ref, known: _Known, error: Exception) -> None:
@@ -162,14 +179,22 @@ async def _report_failure(ports: Ports, ref: Ref, known: _Known, error: Exceptio
         live = await ports.cluster.get(ref)
         if "deletionTimestamp" in live["metadata"]:
             return
-        defect = not isinstance(error, KubeError | LlamaOperatorError)
+        defect, repairs = not isinstance(error, KubeError | LlamaOperatorError), ports.repairs.of(ref)
         if known.observed is not None:
-            known.observed = replace(known.observed, contested=ports.repairs.of(ref).contested())
+            known.observed = replace(known.observed, contested=repairs.contested())
         before = summary.previous_of(live)
-        text = failure.steady(failure.words(error, known.stage, defect=defect), before.conditions, live)
-        status = _failed(live, known, text, ports.now())
+        why = failure.of(error, known.stage, defect=defect, live=live, previous=before.conditions)
+        status = _failed(live, known, why, ports.now())
         if status != before:
             await ports.cluster.apply_status(kinds.identity(live) | {"status": status.to_api()})
+        if isinstance(error, NamespaceEndingError):
+            # Nothing new may be made in it, an event neither.
+            return
+        # What it did before it failed, no later pass sees as a change.
+        told = changes(before, status)
+        if known.observed is not None and known.decision is not None:
+            told = events(known.observed, known.decision, before, status, _done(repairs))
+        await _tell(ports, live, told)
     except NotFoundError:
         # It is deleted by now: then it needs no status.
         return
@@ -177,12 +202,12 @@ async def _report_failure(ports: Ports, ref: Ref, known: _Known, error: Exceptio
         _LOG.warning("the status of %s cannot say that its pass failed: %s", ref, second)
 
 
-def _failed(live: Object, known: _Known, text: str, now: datetime) -> LlamaDeploymentStatus:
+def _failed(live: Object, known: _Known, why: Failure, now: datetime) -> LlamaDeploymentStatus:
     if known.observed is not None and known.decision is not None:
         # What makes a status may be what failed.
         with contextlib.suppress(Exception):
-            return summary.build(known.observed, known.decision, failure=text, now=known.observed.now)
-    return summary.failed(live, text, now=now)
+            return summary.build(known.observed, known.decision, failure=why, now=known.observed.now)
+    return summary.failed(live, why, now=now)
 
 
 async def _refuse(ports: Ports, ref: Ref, error: InvalidManifestError, observer: Observer) -> Outcome:
@@ -219,8 +244,7 @@ async def _only_ends(
     regarding = {"apiVersion": API_VERSION, "kind": observed.deployment.kind}
     address = {"name": ref.name, "namespace": ref.namespace, "uid": observed.deployment.metadata.uid}
     told = status or LlamaDeploymentStatus()
-    for facts in (*repair_events(repairs.news()), *events(observed, decision, told, told)):
-        await ports.events.record(regarding | {"metadata": address}, facts)
+    await _tell(ports, regarding | {"metadata": address}, events(observed, decision, told, told, _done(repairs)))
     return _next_check(ports, ref, observed, decision)
 
 

@@ -1,4 +1,4 @@
-"""Writes Kubernetes events: repeated ones become a series, and one object cannot flood the cluster.
+"""Writes events, to the log and to Kubernetes: there repeated ones become a series, and one object cannot flood the cluster.
 
 The reconcile calls it with the events of a pass. Events are news, not state: if one cannot be written, the log says so and the
 pass goes on. They are written by server-side apply, as everything is, so the operator needs one right less.
@@ -14,8 +14,9 @@ from datetime import datetime, timedelta
 from typing import Final, TypeAlias
 
 from llama_operator.kube import kinds
-from llama_operator.kube.port import Cluster, KubeError, Object
+from llama_operator.kube.port import Cluster, ForbiddenError, KubeError, Object
 from llama_operator.status.events import EventFacts
+from llama_operator.telemetry import logs
 
 _LOG = logging.getLogger(__name__)
 _PATIENCE_SECONDS: Final = 5.0
@@ -60,8 +61,9 @@ class EventRecorder:
     async def record(self, regarding: Object, facts: EventFacts) -> None:
         """Tell `facts` about the object `regarding`, of which apiVersion, kind, name, namespace and uid are needed.
 
-        Never raises because of the cluster.
+        The log has each of them, also one that is held back. Never raises because of the cluster.
         """
+        logs.deed(facts)
         uid, now = regarding["metadata"]["uid"], self._now()
         series = self._count((uid, facts), now)
         if not self._allowed(uid, now):
@@ -72,7 +74,10 @@ class EventRecorder:
             async with asyncio.timeout(_PATIENCE_SECONDS):
                 await self._cluster.apply(event)
         except (KubeError, TimeoutError) as error:
-            _LOG.warning("event %s cannot be written: %s", facts.reason, str(error) or "no answer in time")
+            # A namespace that is being deleted takes no event: nobody has to do anything about it.
+            ending = isinstance(error, ForbiddenError) and error.ending
+            level = logging.DEBUG if ending else logging.WARNING
+            _LOG.log(level, "event %s cannot be written: %s", facts.reason, str(error) or "no answer in time")
 
     def _count(self, key: _Key, now: datetime) -> _Series:
         known = self._series.pop(key, None)

@@ -55,6 +55,12 @@ class Ledger:
         self._uid = ""
         self._records: dict[str, RevisionFacts] = {}
         self._news: list[RepairFacts] = []
+        self._done: set[tuple[str, str]] = set()
+
+    @property
+    def done(self) -> frozenset[tuple[str, str]]:
+        """Kind and name of what this pass has written or deleted until now."""
+        return frozenset(self._done)
 
     @property
     def records(self) -> tuple[RevisionFacts, ...]:
@@ -66,6 +72,7 @@ class Ledger:
         if self._uid not in {"", uid}:
             self._children, self._records, self._news = {}, {}, []
         self._uid = uid
+        self._done.clear()
 
     def remember(self, revisions: Iterable[RevisionFacts]) -> None:
         """Take over the revisions that this pass knows."""
@@ -89,6 +96,7 @@ class Ledger:
         """
         if before is not None and before["metadata"]["resourceVersion"] == after["metadata"]["resourceVersion"]:
             return
+        self.did(child)
         digest, known, uid = _digest(sent), self._children.get(child), after["metadata"].get("uid", "")
         if known is None or known.sent != digest:
             self._children[child] = _Child(digest, uid)
@@ -107,8 +115,12 @@ class Ledger:
             return
         self._repaired(child, known, tuple(sent), _writer(before))
 
+    def did(self, child: Ref) -> None:
+        """Note that this pass changed or deleted `child`."""
+        self._done.add((child.kind.kind, child.name))
+
     def deleted(self, child: Ref) -> None:
-        """Forget what was deleted on purpose."""
+        """Forget what is deleted on purpose."""
         self._children.pop(child, None)
         if child.kind == kinds.CONTROLLER_REVISION:
             self._records.pop(child.name, None)

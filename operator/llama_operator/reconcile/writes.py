@@ -6,17 +6,20 @@ one atomic list, so these are patched.
 
 import asyncio
 import contextlib
-from collections.abc import Coroutine, Iterable
+from collections.abc import Coroutine, Iterable, Iterator
 from typing import Any
 
 from llama_operator.api.meta import ANNOTATIONS, GROUP, LABEL_DEPLOYMENT
 from llama_operator.api.readings import mappings
 from llama_operator.desired.objects import Deletion, Desired
 from llama_operator.desired.rayservice import Bounds
+from llama_operator.errors import NamespaceEndingError, WriteRefusedError
 from llama_operator.kube import json_patch, kinds
 from llama_operator.kube.port import (
     Cluster,
     ConflictError,
+    ForbiddenError,
+    InvalidError,
     JsonPatch,
     Kind,
     NotFoundError,
@@ -24,6 +27,7 @@ from llama_operator.kube.port import (
     Preconditions,
     Propagation,
     Ref,
+    WebhookFailedError,
 )
 from llama_operator.reconcile.repairs import Ledger
 
@@ -40,21 +44,37 @@ async def write(cluster: Cluster, namespace: str, desired: Desired, repairs: Led
         repairs: Says what is left alone for now because somebody keeps changing it; learns what was written.
 
     Raises:
-        KubeError: If a write failed. Those of the same step were tried all the same, those after it were not.
+        WriteRefusedError: If the API server refuses one, and will until somebody changes something.
+        KubeError: If a write failed. In both cases those of the same step were tried all the same, those after it were not.
     """
     for step in desired.steps:
         await _all(_apply_one(cluster, obj, repairs) for obj in step)
     for bounds in desired.bounds:
-        await _patch_one(cluster, namespace, bounds, repairs)
+        with _told_apart():
+            await _patch_one(cluster, namespace, bounds, repairs)
     for child in desired.delete:
-        repairs.deleted(Ref(_kind(child), namespace, child.name))
-        with contextlib.suppress(NotFoundError):
+        ref = Ref(_kind(child), namespace, child.name)
+        repairs.deleted(ref)
+        with _told_apart(), contextlib.suppress(NotFoundError):
             await cluster.delete(
-                Ref(_kind(child), namespace, child.name),
+                ref,
                 preconditions=Preconditions(uid=child.uid or None),
                 # It stays visible until its pods are gone: a successor may have to wait for their hardware.
                 propagation=Propagation.FOREGROUND,
             )
+            repairs.did(ref)
+
+
+@contextlib.contextmanager
+def _told_apart() -> Iterator[None]:
+    """Tell what is refused, and will be until somebody changes something, from what another try may mend."""
+    try:
+        yield
+    except ForbiddenError as error:
+        kind = NamespaceEndingError if error.ending else WriteRefusedError
+        raise kind(str(error)) from error
+    except (InvalidError, WebhookFailedError) as error:
+        raise WriteRefusedError(str(error)) from error
 
 
 async def _apply_one(cluster: Cluster, obj: Object, repairs: Ledger) -> None:
@@ -62,14 +82,15 @@ async def _apply_one(cluster: Cluster, obj: Object, repairs: Ledger) -> None:
     if repairs.holds(ref, obj):
         return
     before = await _find(cluster, ref)
-    try:
-        after = await _apply_over(cluster, ref, obj, before)
-    except ConflictError:
-        # Somebody took the label away by which we know what is ours: then it was not seen before.
-        before = await _find(cluster, ref)
-        if not _may_force(obj, before):
-            raise
-        after = await _apply_over(cluster, ref, obj, before)
+    with _told_apart():
+        try:
+            after = await _apply_over(cluster, ref, obj, before)
+        except ConflictError as error:
+            # Somebody took the label away by which we know what is ours: then it was not seen before.
+            before = await _find(cluster, ref)
+            if not _may_force(obj, before):
+                raise WriteRefusedError(f"{error}; it is not of this deployment: rename one of the two") from error
+            after = await _apply_over(cluster, ref, obj, before)
     repairs.wrote(ref, obj, before, after)
 
 

@@ -7,13 +7,14 @@ from llama_operator.api.reasons import ConditionType, Reason
 from llama_operator.catalog.models import Model
 from llama_operator.decide.bounds import least_replicas
 from llama_operator.decide.decision import Decision
+from llama_operator.decide.diagnosis.engine_message import engine_message, refusal
 from llama_operator.decide.license.running import RevisionVerdict
 from llama_operator.decide.observed import Observed, RayServiceFacts
 from llama_operator.decide.plan.status import label
 from llama_operator.decide.rollout.ending import Ending
-from llama_operator.decide.rollout.engine_message import engine_message, refusal
 from llama_operator.decide.rollout.rollout import ENGINE_FAILED, Rollout
 from llama_operator.status import engine_version, plan_check, replicas
+from llama_operator.status.failure import Failure
 from llama_operator.status.finding import Finding
 from llama_operator.status.repairs import describe_repair
 from llama_serving.config import CHECKPOINT_REFUSED
@@ -31,13 +32,13 @@ SUMS = frozenset({ConditionType.READY, ConditionType.RECONCILING, ConditionType.
 """Conditions that follow from the others."""
 
 
-def findings(observed: Observed, decision: Decision, failure: str | None) -> tuple[Finding, ...]:
+def findings(observed: Observed, decision: Decision, failure: Failure | None) -> tuple[Finding, ...]:
     """All conditions, in order; the last three follow from the others.
 
     Args:
         observed: What this pass knows.
         decision: What it decided.
-        failure: What went wrong unexpectedly, or None.
+        failure: Why the pass failed, or None.
     """
     parts = tuple(_parts(observed, decision, failure))
     return (*parts, *_sum(parts, decision, failure))
@@ -63,13 +64,26 @@ def not_understood(text: str) -> tuple[Finding, ...]:
     )
 
 
-def failed(text: str) -> tuple[Finding, ...]:
-    """What is known after a pass that failed before it had found out anything; `text` says why."""
-    return (
+def failed(failure: Failure) -> tuple[Finding, ...]:
+    """What is known after a pass that failed before it had found out anything."""
+    told = (
         *_before_a_look("the operator has to look without a failure first"),
-        Finding(ConditionType.READY, _UNKNOWN, Reason.INTERNAL_ERROR, text),
-        Finding(ConditionType.RECONCILING, _TRUE, Reason.PROGRESSING, text),
+        Finding(ConditionType.READY, _UNKNOWN, failure.reason, failure.text),
+    )
+    if failure.refused:
+        return *told, *_stalled(failure.reason, failure.text)
+    return (
+        *told,
+        Finding(ConditionType.RECONCILING, _TRUE, Reason.PROGRESSING, failure.text),
         Finding(ConditionType.STALLED, _FALSE, Reason.PROGRESSING),
+    )
+
+
+def _stalled(reason: Reason, text: str) -> tuple[Finding, Finding]:
+    """Nothing more happens until a person changes something."""
+    return (
+        Finding(ConditionType.RECONCILING, _FALSE, Reason.SETTLED),
+        Finding(ConditionType.STALLED, _TRUE, reason, text),
     )
 
 
@@ -77,7 +91,7 @@ def _before_a_look(text: str) -> Iterator[Finding]:
     return (Finding(kind, _UNKNOWN, Reason.WAITING, text) for kind in ConditionType if kind not in SUMS)
 
 
-def _parts(observed: Observed, decision: Decision, failure: str | None) -> Iterator[Finding]:
+def _parts(observed: Observed, decision: Decision, failure: Failure | None) -> Iterator[Finding]:
     yield _license_accepted(observed, decision)
     yield _model_resolved(decision)
     yield _planned(decision)
@@ -214,7 +228,7 @@ def _model_loaded(observed: Observed, decision: Decision) -> Finding:
     return Finding(kind, _TRUE, Reason.ENGINE_RUNNING, "the engines that Serve counts on have loaded the model")
 
 
-def _endpoint_ready(observed: Observed, decision: Decision, failure: str | None) -> Finding:
+def _endpoint_ready(observed: Observed, decision: Decision, failure: Failure | None) -> Finding:
     kind = ConditionType.ENDPOINT_READY
     if decision.ending is not None and _ended_what_served(observed, decision.ending):
         ended = ", ".join(decision.ending.revisions)
@@ -239,7 +253,7 @@ def _endpoint_ready(observed: Observed, decision: Decision, failure: str | None)
     return Finding(kind, _TRUE, Reason.ENDPOINT_SERVING, "requests are answered")
 
 
-def _selected(observed: Observed, decision: Decision, failure: str | None) -> str | None:
+def _selected(observed: Observed, decision: Decision, failure: Failure | None) -> str | None:
     """Revision that the Service selects after this pass; None if there is no Service of ours.
 
     A pass that failed may not have written it, and one that somebody keeps changing is left alone for a while.
@@ -313,7 +327,7 @@ def _rolling_out_message(rollout: Rollout) -> str:
     return f"revision {rollout.wanted} {how} ({rollout.strategy.kind}: {rollout.strategy.reason})"
 
 
-def _sum(parts: tuple[Finding, ...], decision: Decision, failure: str | None) -> Iterator[Finding]:
+def _sum(parts: tuple[Finding, ...], decision: Decision, failure: Failure | None) -> Iterator[Finding]:
     ready = _ready(parts, decision, failure)
     given_up = decision.rollout is not None and decision.rollout.given_up is not None and not decision.stopped
     unclear = decision.problem is not None and decision.problem.unclear and failure is None
@@ -321,6 +335,9 @@ def _sum(parts: tuple[Finding, ...], decision: Decision, failure: str | None) ->
     idle = failure is None and (blocked or decision.stopped or ready.status is _TRUE)
     reconciling, stalled = ConditionType.RECONCILING, ConditionType.STALLED
     yield ready
+    if failure is not None and failure.refused:
+        yield from _stalled(failure.reason, failure.text)
+        return
     if unclear:
         yield Finding(reconciling, _FALSE, Reason.NOT_UNDERSTOOD)
         yield Finding(stalled, _FALSE, Reason.NOT_UNDERSTOOD)
@@ -329,17 +346,20 @@ def _sum(parts: tuple[Finding, ...], decision: Decision, failure: str | None) ->
         yield Finding(reconciling, _TRUE, Reason.PROGRESSING, ready.message)
         yield Finding(stalled, _FALSE, Reason.PROGRESSING)
         return
-    yield Finding(reconciling, _FALSE, Reason.SETTLED)
     if blocked:
-        yield Finding(stalled, _TRUE, Reason.BLOCKED, decision.problem.text if decision.problem else ready.message)
-    else:
-        yield Finding(stalled, _FALSE, Reason.SETTLED)
+        yield from _stalled(Reason.BLOCKED, decision.problem.text if decision.problem else ready.message)
+        return
+    yield Finding(reconciling, _FALSE, Reason.SETTLED)
+    yield Finding(stalled, _FALSE, Reason.SETTLED)
 
 
-def _ready(parts: tuple[Finding, ...], decision: Decision, failure: str | None) -> Finding:
+def _ready(parts: tuple[Finding, ...], decision: Decision, failure: Failure | None) -> Finding:
     kind = ConditionType.READY
-    if failure is not None:
-        return Finding(kind, _UNKNOWN, Reason.INTERNAL_ERROR, failure)
+    if failure is not None and not failure.refused:
+        return Finding(kind, _UNKNOWN, failure.reason, failure.text)
+    answers = any(part.type is ConditionType.ENDPOINT_READY and part.status is _TRUE for part in parts)
+    if failure is not None and not answers:
+        return Finding(kind, _FALSE, failure.reason, failure.text)
     if decision.problem is not None:
         return Finding(kind, _refused(decision.problem.reason), decision.problem.reason, decision.problem.text)
     if decision.stopped:

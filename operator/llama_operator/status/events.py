@@ -1,9 +1,10 @@
 """Events of a LlamaDeployment: what the operator did in a pass, and what people should look at. Called by the reconcile.
 
-An event follows from what was decided and from how the status changed, so a pass that changes nothing has no events. docs/reference/events.md is generated from `EventReason`.
+An event follows from what was decided and done, and from how the status changed, so a pass that changes nothing has no events.
+A pass that failed tells what it did before. docs/reference/events.md is generated from `EventReason` and `FROM_CONDITIONS`.
 """
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
@@ -12,13 +13,16 @@ from llama_operator.api.meta import Condition, ConditionStatus
 from llama_operator.api.reasons import ConditionType, Reason
 from llama_operator.api.v1alpha1.llamadeployment_status import LlamaDeploymentStatus
 from llama_operator.decide.decision import Decision
-from llama_operator.decide.observed import Observed, RepairFacts
+from llama_operator.decide.observed import Observed, RayServiceFacts, RepairFacts
 from llama_operator.decide.rollout.ending import Ending
 from llama_operator.decide.rollout.rollout import Rollout
+from llama_operator.status.conditions import SUMS
+from llama_operator.status.failure import means_the_same
 from llama_operator.status.repairs import describe_repair
 
 _NOTE_LIMIT = 1024
 """Kubernetes' own limit for the note of an event, in bytes."""
+_RAY_SERVICE, _SERVICE, _REVISION, _JOB = "RayService", "Service", "ControllerRevision", "Job"
 
 
 class EventReason(StrEnum):
@@ -31,7 +35,7 @@ class EventReason(StrEnum):
     TRAFFIC_MOVED = "TrafficMoved"
     """The Service points to another revision."""
     ROLLED_BACK = "RolledBack"
-    """A revision did not serve in time and was given up."""
+    """A revision did not serve in time and was given up; the note has the cause."""
     ACCESS_CHECK_STARTED = "AccessCheckStarted"
     """A Job asks the Hub whether the weights may be downloaded."""
     WEIGHTS_ACCESSIBLE = "WeightsAccessible"
@@ -41,7 +45,7 @@ class EventReason(StrEnum):
     READY = "Ready"
     """The endpoint answers with the model asked for."""
     NOT_READY = "NotReady"
-    """The endpoint answered, and does not any more."""
+    """The endpoint answered, and does not any more: a Warning, unless a person or the autoscaler wants it so."""
     BLOCKED = "Blocked"
     """It waits for a person to change something; the note says what."""
     LICENSE_ENDED = "LicenseEnded"
@@ -58,6 +62,26 @@ class EventReason(StrEnum):
     """The engines measured a KV cache that differs from the planned one by more than 10 %: a Warning when it is smaller."""
 
 
+CAUSES = (
+    Reason.NODES_LOST,
+    Reason.PODS_UNSCHEDULABLE,
+    Reason.PODS_REFUSED,
+    Reason.CLUSTER_NOT_MADE,
+    Reason.IMAGE_NOT_PULLED,
+    Reason.CONTAINER_FAILED,
+    Reason.PROBE_FAILED,
+    Reason.WRITE_REFUSED,
+    Reason.SCALE_UP_STUCK,
+    Reason.ENGINE_FAILED,
+    Reason.LICENSE_FILES_MISSING,
+    Reason.CHECKPOINT_REFUSED,
+    Reason.ENGINE_TOO_OLD,
+)
+"""Reasons of conditions that are reasons of events, too: Warnings, each cause told once."""
+FROM_CONDITIONS = (*CAUSES, Reason.PROGRESS_DEADLINE_EXCEEDED)
+"""All reasons of events that are those of a condition."""
+
+
 @dataclass(frozen=True, slots=True)
 class EventFacts:
     """One event, before it has a time and an object."""
@@ -69,8 +93,29 @@ class EventFacts:
     note: str
 
 
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What a pass did, also one that failed.
+
+    Attributes:
+        written: Kind and name of each child that was changed or deleted.
+        repairs: Children that somebody had changed or deleted, and that were set right.
+    """
+
+    written: frozenset[tuple[str, str]] = frozenset()
+    repairs: tuple[RepairFacts, ...] = ()
+
+    def to(self, kind: str, name: str) -> bool:
+        """Whether the child was changed or deleted."""
+        return (kind, name) in self.written
+
+
 def events(
-    observed: Observed, decision: Decision, before: LlamaDeploymentStatus | None, after: LlamaDeploymentStatus
+    observed: Observed,
+    decision: Decision,
+    before: LlamaDeploymentStatus | None,
+    after: LlamaDeploymentStatus,
+    done: Done,
 ) -> tuple[EventFacts, ...]:
     """Events of one pass, in the order in which things happened.
 
@@ -79,46 +124,66 @@ def events(
         decision: What it decided.
         before: The status that the pass before wrote; None if there was none.
         after: The status that this pass writes.
+        done: What it did: all that was decided, unless it failed.
     """
-    happened: list[EventFacts] = []
-    rollout = decision.rollout
-    if rollout is not None and not decision.stopped:
-        happened += _rollout_events(observed, rollout, decision.ending.revisions if decision.ending else ())
-    elif decision.stopped:
-        happened += [_removed(service.name, "suspended") for service in observed.ray_services if not service.leaving]
-    if decision.ending is not None and not decision.stopped:
-        happened += _ending_events(observed, decision.ending)
+    happened = [*repair_events(done.repairs)]
+    if decision.stopped:
+        happened += [_removed(one.name, "suspended") for one in _deleted(observed.ray_services, done)]
+    else:
+        happened += _rollout_events(observed, decision, done)
+        if decision.ending is not None:
+            happened += _ending_events(observed, decision.ending, done)
     previous = before or LlamaDeploymentStatus()
-    happened += _access_events(decision, previous, after)
-    happened += _condition_events(previous, after)
+    happened += _access_events(decision, previous, after, done)
+    happened += changes(previous, after, decision)
     happened += _scaling_events(previous, after)
     happened += _plan_events(previous, after)
     happened += _contest_events(previous, after)
     return tuple(happened)
 
 
-def _rollout_events(observed: Observed, rollout: Rollout, ended: Collection[str]) -> Iterator[EventFacts]:
-    here = {service.name for service in observed.ray_services}
-    if rollout.given_up is not None and rollout.given_up.now:
-        yield _event("Warning", EventReason.ROLLED_BACK, "RollBack", f"{rollout.wanted}: {rollout.given_up.message}")
-    for name in rollout.run:
-        if name not in here:
-            strategy = rollout.strategy
-            note = f"{name} ({strategy.kind}: {strategy.reason})"
-            yield _event("Normal", EventReason.REVISION_STARTED, "StartRevision", note)
-    if observed.traffic is not None and observed.traffic.revision not in {"", rollout.traffic}:
-        note = f"from {observed.traffic.revision} to {rollout.traffic}"
+def _rollout_events(observed: Observed, decision: Decision, done: Done) -> Iterator[EventFacts]:
+    rollout, upkeep = decision.rollout, decision.upkeep
+    given_up = None if rollout is None else rollout.given_up
+    if rollout is not None and given_up is not None and given_up.now and done.to(_REVISION, rollout.wanted):
+        yield _event("Warning", EventReason.ROLLED_BACK, "RollBack", f"{rollout.wanted}: {given_up.message}")
+    part = rollout or upkeep
+    for name in () if part is None else part.run:
+        yield from _started(observed, rollout, name, done)
+    traffic = decision.traffic
+    before = "" if observed.traffic is None else observed.traffic.revision
+    if before and traffic and before != traffic and done.to(_SERVICE, observed.deployment.metadata.name):
+        note = f"from {before} to {traffic}"
         yield _event("Normal", EventReason.TRAFFIC_MOVED, "MoveTraffic", note)
-    for service in rollout.obsolete:
-        if service.name in ended:
-            # The end of the license says why.
-            continue
-        yield _removed(service.name, f"{rollout.traffic} has the traffic")
+    # The end of the license says why those go that it is about.
+    ended = decision.ending.revisions if decision.ending else ()
+    for service in _deleted(() if part is None else part.obsolete, done):
+        if service.name not in ended:
+            yield _removed(service.name, f"{traffic} has the traffic")
 
 
-def _ending_events(observed: Observed, ending: Ending) -> Iterator[EventFacts]:
+def _started(observed: Observed, rollout: Rollout | None, name: str, done: Done) -> Iterator[EventFacts]:
+    """A RayService that was made: for the first time, or again because somebody deleted it."""
+    here = any(service.name == name for service in observed.ray_services)
+    if here or not done.to(_RAY_SERVICE, name) or any(one.name == name for one in done.repairs):
+        return
+    record = observed.pinned(name)
+    if rollout is None or (record is not None and record.served_at and record.live is not None):
+        # The process that saw it deleted was another one.
+        yield from repair_events((RepairFacts(_RAY_SERVICE, name, ()),))
+        return
+    note = f"{name} ({rollout.strategy.kind}: {rollout.strategy.reason})"
+    yield _event("Normal", EventReason.REVISION_STARTED, "StartRevision", note)
+
+
+def _deleted(services: Iterable[RayServiceFacts], done: Done) -> tuple[RayServiceFacts, ...]:
+    return tuple(one for one in services if not one.leaving and done.to(_RAY_SERVICE, one.name))
+
+
+def _ending_events(observed: Observed, ending: Ending, done: Done) -> Iterator[EventFacts]:
     here = {service.name for service in observed.ray_services}
-    if ending.holds_traffic and here & set(ending.revisions):
+    cut = ending.holds_traffic and done.to(_SERVICE, observed.deployment.metadata.name)
+    if cut and here & set(ending.revisions):
         drain = observed.deployment.spec.rollout.drain_seconds
         note = (
             f"the license of LicenseAcceptance {ending.acceptance} has ended: no new requests, engines end within {drain} s. "
@@ -126,7 +191,7 @@ def _ending_events(observed: Observed, ending: Ending) -> Iterator[EventFacts]:
             "images and mirrors have to be deleted by those who made them"
         )
         yield _event("Warning", EventReason.LICENSE_ENDED, "EndLicense", note)
-    for service in ending.remove:
+    for service in _deleted(ending.remove, done):
         yield _removed(service.name, f"the license of {ending.acceptance} has ended")
 
 
@@ -156,10 +221,10 @@ def _removed(name: str, why: str) -> EventFacts:
 
 
 def _access_events(
-    decision: Decision, before: LlamaDeploymentStatus, after: LlamaDeploymentStatus
+    decision: Decision, before: LlamaDeploymentStatus, after: LlamaDeploymentStatus, done: Done
 ) -> Iterator[EventFacts]:
-    check = decision.access_check
-    if check is not None and check.start is not None and check.start[1] == 1:
+    check, asked = decision.access_check, any(kind == _JOB for kind, _ in done.written)
+    if check is not None and check.start is not None and check.start[1] == 1 and asked:
         note = f"{check.start[0].repository} at {check.start[0].commit}"
         yield _event("Normal", EventReason.ACCESS_CHECK_STARTED, "CheckAccess", note)
     was, now = (_condition(status, ConditionType.WEIGHTS_ACCESSIBLE) for status in (before, after))
@@ -172,23 +237,92 @@ def _access_events(
         yield _event("Warning", EventReason.WEIGHTS_NOT_ACCESSIBLE, "CheckAccess", note)
 
 
-def _condition_events(before: LlamaDeploymentStatus, after: LlamaDeploymentStatus) -> Iterator[EventFacts]:
-    was, now = _condition(before, ConditionType.READY), _condition(after, ConditionType.READY)
-    if now is None:
-        return
-    if now.status is ConditionStatus.TRUE and (was is None or was.status is not ConditionStatus.TRUE):
+def changes(
+    before: LlamaDeploymentStatus, after: LlamaDeploymentStatus, decision: Decision | None = None
+) -> tuple[EventFacts, ...]:
+    """Events that follow from how the conditions changed.
+
+    Args:
+        before: The status that the pass before wrote.
+        after: The status that this pass writes.
+        decision: What it decided; None if it failed before.
+    """
+    told = (*_answers(before, after), *_waits(before, after, decision), *_stopped(before, after, decision))
+    notes = {event.note for event in told}
+    causes = (event for event in _causes(before, after) if notes.isdisjoint({event.note, _reasoned(event)}))
+    return (*told, *causes)
+
+
+def _reasoned(event: EventFacts) -> str:
+    return f"{event.reason}: {event.note}"
+
+
+def _answers(before: LlamaDeploymentStatus, after: LlamaDeploymentStatus) -> Iterator[EventFacts]:
+    if _is_true(after, ConditionType.READY) and not _is_true(before, ConditionType.READY):
         yield _event("Normal", EventReason.READY, "Serve", f"{after.url} serves")
-    stalled, stalled_before = _condition(after, ConditionType.STALLED), _condition(before, ConditionType.STALLED)
-    blocked = stalled is not None and stalled.status is ConditionStatus.TRUE
-    was_blocked = stalled_before is not None and stalled_before.status is ConditionStatus.TRUE
-    if blocked and not (was_blocked and was is not None and was.reason == now.reason):
-        yield _event("Warning", EventReason.BLOCKED, "Wait", f"{now.reason}: {now.message}")
-    elif not blocked and was is not None and was.status is ConditionStatus.TRUE and now.status is not was.status:
-        # The next request after a pause without load starts an engine, as it should.
-        loaded = _condition(before, ConditionType.MODEL_LOADED)
-        cold = loaded is not None and loaded.reason == Reason.SCALED_TO_ZERO and now.reason == Reason.STARTING
-        severity: Literal["Normal", "Warning"] = "Normal" if cold else "Warning"
-        yield _event(severity, EventReason.NOT_READY, "Serve", f"{now.reason}: {now.message}")
+
+
+def _waits(
+    before: LlamaDeploymentStatus, after: LlamaDeploymentStatus, decision: Decision | None
+) -> Iterator[EventFacts]:
+    """A person has to change something, or a deadline passed; not what was told of before."""
+    rollout = None if decision is None else decision.rollout
+    was, now = (_condition(status, ConditionType.UP_TO_DATE) for status in (before, after))
+    if rollout is not None and rollout.overdue and now is not None and (was is None or was.reason != now.reason):
+        yield _event("Warning", Reason.PROGRESS_DEADLINE_EXCEEDED, "WaitLonger", now.message)
+    was, now = (_condition(status, ConditionType.STALLED) for status in (before, after))
+    if now is None or now.status is not ConditionStatus.TRUE:
+        return
+    if was is not None and was.status is now.status and means_the_same(now.message, was.message):
+        return
+    late = rollout is not None and (rollout.overdue or rollout.given_up is not None)
+    if now.reason == Reason.WRITE_REFUSED:
+        yield _event("Warning", Reason.WRITE_REFUSED, "Write", now.message)
+    elif not late:
+        yield _event("Warning", EventReason.BLOCKED, "Wait", f"{_blocking(after)}: {now.message}")
+
+
+def _blocking(status: LlamaDeploymentStatus) -> str:
+    """Reason of what stands in the way: that of Ready, unless the deployment serves beside it."""
+    ready = _condition(status, ConditionType.READY)
+    if ready is not None and ready.status is not ConditionStatus.TRUE:
+        return ready.reason
+    lacking = (one for one in status.conditions if one.status is not ConditionStatus.TRUE and one.type not in SUMS)
+    return next((one.reason for one in lacking if one.reason != Reason.WAITING), Reason.BLOCKED)
+
+
+def _stopped(
+    before: LlamaDeploymentStatus, after: LlamaDeploymentStatus, decision: Decision | None
+) -> Iterator[EventFacts]:
+    """The endpoint answered, and does not any more."""
+    now, ready = _condition(after, ConditionType.ENDPOINT_READY), _condition(after, ConditionType.READY)
+    stalled = _is_true(after, ConditionType.STALLED)
+    if (
+        now is None
+        or stalled
+        or now.status is ConditionStatus.TRUE
+        or not _is_true(before, ConditionType.ENDPOINT_READY)
+    ):
+        return
+    nearest = now if ready is None or ready.status is ConditionStatus.TRUE else ready
+    # A person asked for it; or the next request after a pause without load starts an engine, as it should.
+    loaded = _condition(before, ConditionType.MODEL_LOADED)
+    cold = loaded is not None and loaded.reason == Reason.SCALED_TO_ZERO and nearest.reason == Reason.STARTING
+    wanted = cold or (decision is not None and decision.stopped)
+    note = f"{nearest.reason}: {nearest.message}"
+    yield _event("Normal" if wanted else "Warning", EventReason.NOT_READY, "Serve", note)
+
+
+def _causes(before: LlamaDeploymentStatus, after: LlamaDeploymentStatus) -> Iterator[EventFacts]:
+    """Causes that stand in the status now and did not before: each is told once, under its own reason."""
+    known = [(one.reason, one.message) for one in before.conditions]
+    for condition in after.conditions:
+        if condition.type in SUMS or condition.reason not in CAUSES or condition.status is ConditionStatus.TRUE:
+            continue
+        if any(condition.reason == reason and means_the_same(condition.message, told) for reason, told in known):
+            continue
+        known.append((condition.reason, condition.message))
+        yield _event("Warning", Reason(condition.reason), "Diagnose", condition.message)
 
 
 def _scaling_events(before: LlamaDeploymentStatus, after: LlamaDeploymentStatus) -> Iterator[EventFacts]:
@@ -219,6 +353,11 @@ def _condition(status: LlamaDeploymentStatus, kind: ConditionType) -> Condition 
     return next((condition for condition in status.conditions if condition.type == kind), None)
 
 
-def _event(kind: Literal["Normal", "Warning"], reason: EventReason, action: str, note: str) -> EventFacts:
+def _is_true(status: LlamaDeploymentStatus, kind: ConditionType) -> bool:
+    condition = _condition(status, kind)
+    return condition is not None and condition.status is ConditionStatus.TRUE
+
+
+def _event(kind: Literal["Normal", "Warning"], reason: EventReason | Reason, action: str, note: str) -> EventFacts:
     # The server counts bytes.
     return EventFacts(kind, reason, action, note.encode()[:_NOTE_LIMIT].decode(errors="ignore"))

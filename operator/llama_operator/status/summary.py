@@ -16,6 +16,7 @@ from llama_operator.decide.decision import Decision
 from llama_operator.decide.observed import Observed
 from llama_operator.errors import InvalidManifestError, NotUnderstoodError
 from llama_operator.status import conditions, plan_check, scaling
+from llama_operator.status.failure import Failure
 from llama_operator.status.finding import Finding
 from llama_operator.status.finding import conditions as dated
 from llama_serving.config import HTTP_PORT
@@ -29,13 +30,13 @@ _MESSAGE_END = slice(-4096, None)
 """An engine's own message may be a whole traceback; its end says most."""
 
 
-def build(observed: Observed, decision: Decision, *, failure: str | None, now: datetime) -> LlamaDeploymentStatus:
+def build(observed: Observed, decision: Decision, *, failure: Failure | None, now: datetime) -> LlamaDeploymentStatus:
     """Say what is, for the generation that `observed` holds.
 
     Args:
         observed: What this reconcile knew.
         decision: What it decided.
-        failure: What went wrong unexpectedly, or None.
+        failure: Why the pass failed, or None.
         now: Time of the pass, in UTC.
     """
     deployment = observed.deployment
@@ -89,20 +90,20 @@ def invalid(live: Mapping[str, Any], error: InvalidManifestError, *, now: dateti
     )
 
 
-def failed(live: Mapping[str, Any], text: str, *, now: datetime) -> LlamaDeploymentStatus:
+def failed(live: Mapping[str, Any], failure: Failure, *, now: datetime) -> LlamaDeploymentStatus:
     """Status after a pass that failed before it could make one.
 
     What the pass before found out stands, with the generation that it was found out for.
 
     Args:
         live: The object as it stands.
-        text: What went wrong.
+        failure: Why the pass failed.
         now: Time of the pass, in UTC.
     """
     previous = previous_of(live)
     generation = _generation(live)
     before = {condition.type: condition for condition in previous.conditions}
-    dated = _conditions(conditions.failed(text), previous, generation, now)
+    dated = _conditions(conditions.failed(failure), previous, generation, now)
     return previous.model_copy(
         update={
             "observed_generation": generation,

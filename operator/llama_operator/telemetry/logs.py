@@ -13,10 +13,14 @@ from typing import Any, Final, TextIO
 from typing_extensions import override
 
 from llama_operator.settings.operator import LogFormat, LogLevel
+from llama_operator.status.events import EventFacts
 from llama_operator.telemetry.context import CURRENT_PASS
 
 _QUIET: Final = ("kopf", "asyncio", "aiohttp", "kubernetes", "opentelemetry", "urllib3")
 """Libraries whose routine is not worth a line."""
+_DEEDS: Final = logging.getLogger("llama_operator.events")
+_EVENT: Final = "llama_operator_event"
+"""Attribute of a record that tells of an event."""
 
 
 def configure(log_format: LogFormat, level: LogLevel, stream: TextIO = sys.stderr) -> None:
@@ -38,6 +42,16 @@ def _without_traces(record: logging.LogRecord) -> bool:
     if record.name.startswith("kopf"):
         record.exc_info = None
     return True
+
+
+def deed(facts: EventFacts) -> None:
+    """Write the line of an event: what the operator did or saw in the running pass, in the words of the event.
+
+    Every deed has one, also if its event cannot be written or is held back.
+    """
+    level = logging.WARNING if facts.type == "Warning" else logging.INFO
+    event = {"reason": facts.reason, "action": facts.action}
+    _DEEDS.log(level, "%s: %s", facts.reason, facts.note, extra={_EVENT: event})
 
 
 def object_of(record: logging.LogRecord) -> dict[str, str] | None:
@@ -66,6 +80,8 @@ class JsonFormatter(logging.Formatter):
             line["object"] = subject
         if (current := CURRENT_PASS.get()) is not None:
             line["reconcileId"] = current.reconcile_id
+        if (event := getattr(record, _EVENT, None)) is not None:
+            line["event"] = event
         if record.exc_info:
             line["error"] = self.formatException(record.exc_info)
         return json.dumps(line, ensure_ascii=False)

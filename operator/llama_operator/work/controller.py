@@ -10,7 +10,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from llama_operator.errors import LlamaOperatorError, PassTooLongError
+from llama_operator.errors import LlamaOperatorError, NamespaceEndingError, PassTooLongError
 from llama_operator.kube.leadership.fenced import NotLeaderError
 from llama_operator.kube.port import KubeError, Ref
 from llama_operator.telemetry.passes import NO_METER, Meter, Outcome
@@ -127,7 +127,9 @@ class Controller:
                 # Named errors say what is wrong; a trace would add nothing.
                 wait = self._queue.failed(key, self._clock())
                 measured.outcome = Outcome.TOO_LONG if isinstance(error, PassTooLongError) else Outcome.ERROR
-                _LOG.warning("reconcile failed, tries again in %.1f s: %s", wait, error)
+                # A namespace that is being deleted takes its deployments along: nobody has to do anything.
+                level = logging.DEBUG if isinstance(error, NamespaceEndingError) else logging.WARNING
+                _LOG.log(level, "reconcile failed, tries again in %.1f s: %s", wait, error)
             except Exception:  # noqa: BLE001 - one deployment must not stop all others; it is logged with its trace
                 wait = self._queue.failed(key, self._clock())
                 measured.outcome = Outcome.ERROR

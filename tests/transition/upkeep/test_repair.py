@@ -10,11 +10,12 @@ from dataclasses import replace
 import pytest
 
 from llama_operator.api.meta import ANNOTATION_TRAFFIC_SINCE, LABEL_DEPLOYMENT
+from llama_operator.errors import WriteRefusedError
 from llama_operator.handlers.watched import WATCHED, kept
 from llama_operator.kube import kinds
 from llama_operator.kube.cache.cluster import CachedCluster
 from llama_operator.kube.cache.objects import ObjectCache
-from llama_operator.kube.port import ConflictError, NotFoundError, Ref
+from llama_operator.kube.port import NotFoundError, Ref
 from llama_operator.reconcile.deployment import reconcile
 from llama_operator.reconcile.repairs import Repairs
 
@@ -417,7 +418,7 @@ async def test_an_endpoint_without_its_service_is_not_called_ready(world, state)
     await world.memory.client("somebody").apply(
         address | {"spec": {"selector": {"app": "web"}, "ports": [{"port": 80}]}}
     )
-    with pytest.raises(ConflictError):
+    with pytest.raises(WriteRefusedError):
         await stage.settle(1)
     status = (await world.user.get(stage.ref))["status"]
     (endpoint,) = [each for each in status["conditions"] if each["type"] == "EndpointReady"]

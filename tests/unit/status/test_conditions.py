@@ -10,6 +10,7 @@ from llama_operator.decide.decision import decide
 from llama_operator.decide.observed import NodeFacts, ServeDeploymentFacts
 from llama_operator.decide.rollout.revision import revision_of
 from llama_operator.status import summary
+from llama_operator.status.failure import Failure
 from llama_serving.config import DeploymentIdentity, ServingStatus
 
 TINY = {"model": {"name": "tiny-random-llama"}, "hardware": {"accelerator": "CPU"}, "license": {}}
@@ -179,7 +180,7 @@ def test_suspended_is_settled(observed, say):
 
 
 def test_an_unexpected_failure_is_unknown_not_false(observed, say):
-    found = words(say(observed(**TINY), failure="TimeoutError: the API server"))
+    found = words(say(observed(**TINY), failure=Failure(Reason.INTERNAL_ERROR, "TimeoutError: the API server")))
     assert found["Ready"] == ("Unknown", "InternalError")
     assert found["Stalled"][0] == "False"
 

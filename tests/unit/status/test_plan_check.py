@@ -179,10 +179,16 @@ def test_without_a_rollout_there_is_nothing_to_judge(world, say, observed, chang
 def test_an_event_tells_it_once(world, say, known, share, kind):
     first = world(GPU, measured=share)
     told = say(first)
-    facts = [e for e in events.events(first, decide(first, known), None, told) if e.reason == "PlanMissed"]
+    facts = [
+        e for e in events.events(first, decide(first, known), None, told, events.Done()) if e.reason == "PlanMissed"
+    ]
     assert [event.type for event in facts] == ([kind] if kind else [])
     again = world(GPU, measured=share, before=told)
-    assert not [e for e in events.events(again, decide(again, known), told, say(again)) if e.reason == "PlanMissed"]
+    assert not [
+        e
+        for e in events.events(again, decide(again, known), told, say(again), events.Done())
+        if e.reason == "PlanMissed"
+    ]
 
 
 def test_a_status_without_a_measurement_is_read_and_written_as_before(world, say):

@@ -9,6 +9,7 @@ import pytest
 from llama_operator.kube import kinds
 from llama_operator.kube.port import Ref
 from llama_operator.settings.operator import LogFormat, LogLevel
+from llama_operator.status.events import EventFacts
 from llama_operator.telemetry import logs
 from llama_operator.telemetry.context import CURRENT_PASS, PassContext
 
@@ -84,3 +85,19 @@ def test_the_level_holds(lines):
     stream = lines(level=LogLevel.ERROR)
     logging.getLogger("llama_operator").warning("less important")
     assert stream.getvalue() == ""
+
+
+@pytest.mark.parametrize(("kind", "level"), [("Normal", "info"), ("Warning", "warning")])
+def test_a_deed_has_the_shape_of_its_event(lines, running_pass, kind, level):
+    stream = lines()
+    logs.deed(EventFacts(kind, "TrafficMoved", "MoveTraffic", "from chat-1 to chat-2"))
+    line = json.loads(stream.getvalue())
+    assert line.pop("time")
+    assert line == {
+        "level": level,
+        "message": "TrafficMoved: from chat-1 to chat-2",
+        "logger": "llama_operator.events",
+        "object": {"kind": "LlamaDeployment", "namespace": "team-a", "name": "chat"},
+        "reconcileId": "1f2e3d4c",
+        "event": {"reason": "TrafficMoved", "action": "MoveTraffic"},
+    }

@@ -4,6 +4,9 @@ import asyncio
 import contextlib
 from contextlib import asynccontextmanager, contextmanager
 
+import pytest
+
+from llama_operator.errors import NamespaceEndingError, WriteRefusedError
 from llama_operator.kube import kinds
 from llama_operator.kube.port import KubeError, Ref
 from llama_operator.telemetry.passes import MeasuredPass, Outcome
@@ -233,3 +236,18 @@ async def test_nothing_that_becomes_due_between_two_looks_at_the_clock_is_lost()
                 while len(seen) < 60:  # noqa: ASYNC110 - the clock is what this counts
                     await asyncio.sleep(0.001)
     assert seen == [A] * 60
+
+
+@pytest.mark.parametrize(("error", "level"), [(NamespaceEndingError, "DEBUG"), (WriteRefusedError, "WARNING")])
+async def test_a_namespace_that_is_being_deleted_is_nobodys_task(caplog, error, level):
+    caplog.set_level("DEBUG", logger="llama_operator.work.controller")
+    failed = asyncio.Event()
+
+    async def fails(ref):
+        failed.set()
+        raise error("refused")
+
+    async with running(fails) as controller:
+        controller.enqueue(A)
+        await failed.wait()
+    assert [record.levelname for record in caplog.records if "refused" in record.message] == [level]

@@ -303,7 +303,8 @@ class RolloutSpec(ApiModel):
     """How long an old revision runs after the traffic has moved, and how long a removed replica may take to finish its
     requests."""
     revision_history_limit: Annotated[int, Field(ge=0, le=100)] = 5
-    """Number of old revisions that are kept for a rollback; they hold no hardware."""
+    """Number of old revisions that are kept for a rollback, and of those that never served, with the cause; they hold no
+    hardware."""
     restarted_at: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9:.+-]+$")] | None = None
     """Any new value, usually the time, starts a new revision of the same spec with a new plan."""
 

@@ -7,6 +7,7 @@ from llama_operator.decide.observed import Observed
 from llama_operator.decide.rollout.revision import revision_of
 
 _IN_PLACE = "changes the running cluster in place, no engine restarts"
+_LATE = "it did not serve in time"
 _REPLICAS = ("spec.scaling.", "spec.replicas")
 
 
@@ -57,11 +58,12 @@ def _in_place(changed: tuple[Change, ...], observed: Observed, revision: str) ->
 def _replaces(observed: Observed, decision: Decision) -> str:
     revision, rollout = decision.revision.name, decision.rollout
     pinned = observed.pinned(revision)
-    again = f" with the plan pinned as revision {pinned.number}" if pinned else ""
+    failed = f", which was given up before ({pinned.failure or _LATE})," if pinned and pinned.failed_at else ""
+    again = f"{failed} with the plan pinned as revision {pinned.number}" if pinned else ""
     others = [service for service in observed.ray_services if service.name != revision]
-    if pinned is not None and pinned.failed_at:
+    if rollout is not None and rollout.given_up is not None:
         return (
-            f"goes to revision {revision}, which was given up before ({pinned.failure or 'it did not serve in time'}): "
+            f"goes to revision {revision}, which was given up before ({rollout.given_up.message or _LATE}): "
             "it is not tried again without a new spec.rollout.restartedAt"
         )
     if rollout is None or not others:

@@ -7,9 +7,11 @@ from datetime import timedelta
 from llama_operator import __version__
 from llama_operator.api.meta import VERSION
 from llama_operator.cli.doctor.facts import (
+    FEATURE_DISCOVERY,
     GATEWAY_API,
     KUBERAY,
     KUEUE,
+    METRICS_SERVER,
     NETWORK_PLUGINS,
     NO_DISCOVERY,
     PROMETHEUS,
@@ -19,6 +21,7 @@ from llama_operator.cli.doctor.facts import (
     NodeSummary,
     expected_fields,
 )
+from llama_operator.cli.explain.facts import LeaseFacts
 from llama_operator.cli.shared.checks import Check, State
 from llama_operator.cli.shared.connection import Unknown, value_or
 from llama_operator.cli.shared.output import age
@@ -87,8 +90,7 @@ def _operator(facts: DoctorFacts) -> Check:
             return Check(name, State.MISSING, f"{there}; no process holds its Lease", "kubectl logs of that Deployment")
         return Check(name, State.MISSING, "no Lease and no Deployment of it are there", _INSTALL)
     if not lease.alive(facts.now):
-        last = age(lease.renewed, facts.now) or "never"
-        text = f"its Lease was last renewed {last} ago by {lease.holder or 'no process'}; {there or 'no Deployment is seen'}"
+        text = f"{_silence(lease, facts)}; {there or 'no Deployment is seen'}"
         return Check(name, State.MISSING, text, f"kubectl get deployments,pods -n {lease.namespace}")
     text = f"{lease.holder} leads in {lease.namespace}, renewed {age(lease.renewed, facts.now)} ago"
     if lease.listed is not None:
@@ -103,6 +105,15 @@ def _operator(facts: DoctorFacts) -> Check:
     return Check(name, State.PASSED, f"{text}; {there}" if there else text)
 
 
+def _silence(lease: LeaseFacts, facts: DoctorFacts) -> str:
+    last = age(lease.renewed, facts.now)
+    if not lease.holder:
+        return "nobody holds its Lease" + (f": the last process gave it back {last} ago" if last else "")
+    return f"{lease.holder} holds its Lease and " + (
+        f"renewed it {last} ago for the last time" if last else "never renewed it"
+    )
+
+
 def _kuberay(facts: DoctorFacts) -> Check:
     name, platform = "kuberay", facts.platform
     if platform.kinds is None:
@@ -110,20 +121,23 @@ def _kuberay(facts: DoctorFacts) -> Check:
     if absent := [kind for kind in KUBERAY if platform.lacks(kind)]:
         hint = f"install KubeRay {_text(OLDEST_KUBERAY)} or newer"
         return Check(name, State.MISSING, f"not there: {', '.join(absent)}", hint)
-    deployments = value_or(facts.kuberays, ())
+    number = _text(version(platform.kuberay)) if platform.kuberay else ""
+    if number and not platform.kuberay_at_least(OLDEST_KUBERAY):
+        return Check(name, State.MISSING, number, f"upgrade KubeRay to {_text(OLDEST_KUBERAY)} or newer")
+    if not (deployments := value_or(facts.kuberays, ())):
+        # A RayCluster keeps the version of the KubeRay that made it, however long that one is gone.
+        why = f" ({facts.kuberays.why})" if isinstance(facts.kuberays, Unknown) else ""
+        made = f"; a RayCluster was made by {number}" if number else ""
+        text = f"its CRDs are there, its Deployment is not seen{why}{made}: whether it runs is not known"
+        return Check(name, State.UNKNOWN, text, "kubectl get deployments -A | grep -i kuberay")
     there = "; ".join(map(_deployment, deployments))
-    if not platform.kuberay:
-        why = facts.kuberays.why if isinstance(facts.kuberays, Unknown) else "no image or RayCluster tells its version"
-        state = State.PASSED if there else State.UNKNOWN
-        return Check(name, state, f"CRDs are there; {there or 'its Deployment is not seen'}; {why}")
-    number = _text(version(platform.kuberay))
-    text = f"{number}; {there}" if there else number
-    if not platform.kuberay_at_least(OLDEST_KUBERAY):
-        return Check(name, State.MISSING, text, f"upgrade KubeRay to {_text(OLDEST_KUBERAY)} or newer")
-    if deployments and not any(_ready(deployments)):
-        first = deployments[0]
-        return Check(name, State.MISSING, text, f"kubectl describe deployment {first.name} -n {first.namespace}")
-    return Check(name, State.PASSED, text)
+    text = f"{number or 'no image or RayCluster tells its version'}; {there}"
+    trouble = next((f"; last trouble: {one.trouble}" for one in deployments if one.trouble), "")
+    if not any(_ready(deployments)):
+        where = f"{deployments[0].name} -n {deployments[0].namespace}"
+        hint = f"kubectl describe deployment {where}; kubectl logs deployment/{where} --tail=50"
+        return Check(name, State.MISSING, f"{text}{trouble}", hint)
+    return Check(name, State.PASSED, f"{text}{trouble}")
 
 
 def _admission(facts: DoctorFacts) -> Check:
@@ -223,6 +237,19 @@ def _optional(name: str, kind: str, there: str, absent: str) -> Callable[[Doctor
     return check
 
 
+def _feature_discovery(facts: DoctorFacts) -> Check:
+    name = "feature-discovery"
+    if facts.platform.has(FEATURE_DISCOVERY):
+        return Check(
+            name, State.PASSED, "Node Feature Discovery is there, on which NVIDIA's GPU feature discovery rests"
+        )
+    if any(node.product for node in value_or(facts.nodes, ())):
+        return Check(name, State.PASSED, "GPU nodes have the label nvidia.com/gpu.product")
+    if facts.platform.kinds is None:
+        return Check(name, State.UNKNOWN, NO_DISCOVERY)
+    return Check(name, State.ABSENT, "no Node Feature Discovery: something else has to label GPU nodes")
+
+
 _CHECKS: tuple[Callable[[DoctorFacts], Check], ...] = (
     _api_server,
     _crds,
@@ -230,6 +257,7 @@ _CHECKS: tuple[Callable[[DoctorFacts], Check], ...] = (
     _kuberay,
     _admission,
     _accelerators,
+    _feature_discovery,
     _readable,
     _autoscaler,
     _network_policy,
@@ -240,6 +268,12 @@ _CHECKS: tuple[Callable[[DoctorFacts], Check], ...] = (
         PROMETHEUS,
         "Prometheus Operator is there",
         "no Prometheus Operator: scrape /metrics by other means",
+    ),
+    _optional(
+        "metrics-server",
+        METRICS_SERVER,
+        "the API of a metrics server is there",
+        "no metrics server: `kubectl top` shows nothing; llama-operator needs none",
     ),
 )
 

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 from llama_operator import catalog
 from llama_operator.api import crd, readings
 from llama_operator.api.manifest import parse_live
-from llama_operator.api.readings import mapping
+from llama_operator.api.readings import mapping, mappings, text
 from llama_operator.api.v1alpha1.licenseacceptance import LicenseAcceptance
 from llama_operator.api.v1alpha1.licensepolicy import LicensePolicy
 from llama_operator.api.v1alpha1.llamadeployment import LlamaDeployment
@@ -40,6 +40,8 @@ GATEWAY_API = "httproutes.gateway.networking.k8s.io"
 KARPENTER = "nodepools.karpenter.sh"
 KUEUE = "clusterqueues.kueue.x-k8s.io"
 PROMETHEUS = "podmonitors.monitoring.coreos.com"
+METRICS_SERVER = "pods.metrics.k8s.io"
+FEATURE_DISCOVERY = "nodefeatures.nfd.k8s-sigs.io"
 NETWORK_PLUGINS: Mapping[str, str] = {
     "ciliumnetworkpolicies.cilium.io": "Cilium",
     "felixconfigurations.crd.projectcalico.org": "Calico",
@@ -57,6 +59,7 @@ _KUBERAY_LABELS = (
 )
 """As KubeRay's chart and its kustomization label it."""
 _MANAGED = {"app.kubernetes.io/managed-by": MANAGER}
+_NO_TROUBLE = frozenset({"ContainerCreating", "PodInitializing", "Completed"})
 _PRODUCT = "nvidia.com/gpu.product"
 _GPU = "nvidia.com/gpu"
 _CLUSTER_AUTOSCALER = "cluster-autoscaler-status"
@@ -83,6 +86,8 @@ class DeploymentFacts:
     wanted: int
     version: str = ""
     """By its label; empty if it has none."""
+    trouble: str = ""
+    """What its pods, or else the Deployment itself, say went wrong last; empty if nothing did."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,9 +205,24 @@ async def _kuberays(cluster: Cluster) -> tuple[DeploymentFacts, ...] | Unknown:
     deployments: tuple[DeploymentFacts, ...] | Unknown = ()
     for labels in _KUBERAY_LABELS:
         deployments = await list_facts(cluster, foreign_kinds.DEPLOYMENT, _deployment, None, labels)
-        if deployments:
-            return deployments
+        if not deployments or isinstance(deployments, Unknown):
+            continue
+        said = await list_facts(cluster, kinds.POD, _last_trouble, None, labels)
+        trouble = dict(value_or(said, ()))
+        return tuple(replace(one, trouble=trouble.get(one.namespace) or one.trouble) for one in deployments)
     return deployments
+
+
+def _last_trouble(pod: Object) -> tuple[str, str] | None:
+    """Namespace of a pod, and what its containers wait for, or how they ended last; None if nothing is wrong."""
+    for container in mappings(mapping(pod.get("status")).get("containerStatuses")):
+        now, before = mapping(container.get("state")), mapping(container.get("lastState"))
+        states = (now.get("waiting"), now.get("terminated"), before.get("terminated"))
+        for state in map(mapping, states):
+            said = ": ".join(word for word in (text(state.get("reason")), text(state.get("message"))) if word)
+            if said and said not in _NO_TROUBLE:
+                return text(pod["metadata"].get("namespace")), said
+    return None
 
 
 async def _node_pools(cluster: Cluster, platform: Platform) -> tuple[str, ...] | Unknown | None:
@@ -246,7 +266,13 @@ def _deployment(obj: Object) -> DeploymentFacts:
         ready=int(status.get("readyReplicas") or 0),
         wanted=int(spec.get("replicas", 1)),
         version=(metadata.get("labels") or {}).get("app.kubernetes.io/version", ""),
+        # Of a quota, say, or of a ServiceAccount that is missing: then there is no pod to ask.
+        trouble=next((text(one.get("message")) for one in mappings(status.get("conditions")) if _failed(one)), ""),
     )
+
+
+def _failed(condition: Mapping[str, Any]) -> bool:
+    return (condition.get("type"), condition.get("status")) == ("ReplicaFailure", "True")
 
 
 def _name(obj: Object) -> str:

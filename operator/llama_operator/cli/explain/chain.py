@@ -50,6 +50,7 @@ def _chain(facts: Facts) -> Iterator[Check]:
         yield from _skipped(("operator", "license", "model", "plan", "weights", "activation", *_AFTER_A_STOP), first)
         return
     yield _operator(facts)
+    yield from _reconcile(facts)
     yield from (_judged(facts, name, kind) for name, kind in _BY_OPERATOR)
     yield (activation := _activation(facts))
     if activation.state is State.FAILED:
@@ -111,6 +112,15 @@ def _silence(lease: LeaseFacts, now: datetime) -> str:
         return "no operator leads: the last one gave up its Lease"
     return f"{lease.holder} does not renew its Lease any more: the last time {age(lease.renewed, now)} ago"
 
+
+def _reconcile(facts: Facts) -> Iterator[Check]:
+    """Whether the last pass over it failed: what it could not write, no later step can have."""
+    failed = next((one for one in facts.status.conditions if one.reason in _FAILED), None)
+    if failed is not None and failed.observed_generation == facts.generation:
+        yield Check("reconcile", State.FAILED, f"{failed.reason}: {failed.message}", unblock(facts, failed))
+
+
+_FAILED = frozenset({Reason.WRITE_REFUSED, Reason.INTERNAL_ERROR})
 
 _BY_OPERATOR = (
     ("license", ConditionType.LICENSE_ACCEPTED),

@@ -8,6 +8,7 @@ from llama_operator.api.reasons import Reason
 from llama_operator.catalog import UnknownModelError
 from llama_operator.cli.explain.facts import Facts
 from llama_operator.cli.shared.connection import Unknown
+from llama_operator.decide.rollout.revision import revision_of
 
 _BY_REASON: Mapping[str, str] = {
     Reason.INTERNAL_ERROR: "it is tried again; the operator's log has the trace: {logs}",
@@ -134,7 +135,10 @@ _BY_REASON: Mapping[str, str] = {
     Reason.IMAGE_NOT_PULLED: "spec.image, or the operator's --image: name one that the nodes can pull",
     Reason.CONTAINER_FAILED: "kubectl describe pod -n {namespace} -l llama-operator.io/deployment={name}",
     Reason.PROBE_FAILED: "kubectl describe pod -n {namespace} -l llama-operator.io/deployment={name}",
-    Reason.WRITE_REFUSED: "change what the message names: a quota, a webhook, or the operator's rights; it is tried again",
+    Reason.WRITE_REFUSED: (
+        "change what the message names: raise the quota, mend the webhook, grant the right, or rename; it is tried again within "
+        "a minute"
+    ),
     Reason.DEGRADED: "kubectl llama explain {name} -n {namespace} says what the other replicas wait for",
     Reason.SCALE_UP_STUCK: "add nodes with the accelerator, or cure what the step above that waits or fails names",
     Reason.CHANGED_BY_OTHERS: (
@@ -150,11 +154,13 @@ _BY_REASON: Mapping[str, str] = {
         "a larger spec.parallelism.tensor; nothing has to be done while the load is small"
     ),
     Reason.PROGRESS_DEADLINE_EXCEEDED: (
-        "change what the message names and apply again, or go back for good: kubectl llama rollback {name} -n "
-        "{namespace}; the same spec is tried once more after a new spec.rollout.restartedAt"
+        "change what the message names and apply again{back}; the same spec is tried once more after a new "
+        "spec.rollout.restartedAt"
     ),
 }
 """A cure for every reason that waiting does not cure."""
+
+_NAMED = 5
 
 _NO_REJECTED = (
     "lower spec.context.maxModelLength or concurrentSequences, take a lower spec.model.precision, or a larger "
@@ -172,9 +178,11 @@ def unblock(facts: Facts, condition: Condition) -> str:
         name=facts.name,
         namespace=facts.namespace,
         edit=f"kubectl edit lld {facts.name} -n {facts.namespace}",
-        logs=f"kubectl logs {_operator_pod(facts)} | grep {facts.namespace}/{facts.name}",
+        # As the JSON lines of a pod name the object.
+        logs=f"""kubectl logs {_operator_pod(facts)} | grep '"{facts.namespace}", "name": "{facts.name}"'""",
         acceptance=acceptance or "NAME",
         families=_families(facts),
+        back=_back(facts),
         records=_records(facts),
         nearest=_nearest(facts),
     )
@@ -206,11 +214,23 @@ def _families(facts: Facts) -> str:
 
 
 def _records(facts: Facts) -> str:
-    """The acceptances that exist, as far as they may be seen."""
+    """The acceptances that would be allowed, as far as they may be seen."""
     if isinstance(facts.acceptances, Unknown):
         return "list them: kubectl get licenseacceptances"
-    names = [f"{record.metadata.name} ({', '.join(record.spec.families)})" for record in facts.acceptances]
-    return f"there are: {', '.join(names[:5])}" if names else "there is none yet"
+    if not facts.acceptances:
+        return "there is none yet"
+    allowed = [record for record in facts.acceptances if record.metadata.name in facts.allowed]
+    names = [f"{record.metadata.name} ({', '.join(record.spec.families)})" for record in allowed[:_NAMED]]
+    return f"allowed would be: {', '.join(names)}" if names else "none of those that exist would be allowed"
+
+
+def _back(facts: Facts) -> str:
+    """How to go back for good, where a revision that served is there to go back to."""
+    if facts.deployment is None or isinstance(facts.revisions, Unknown):
+        return ""
+    wanted = revision_of(facts.deployment, facts.revisions).name
+    served = any(record.served_at and record.name != wanted for record in facts.revisions)
+    return f", or go back for good: kubectl llama rollback {facts.name} -n {facts.namespace}" if served else ""
 
 
 def _nearest(facts: Facts) -> str:

@@ -78,6 +78,8 @@ class Facts:
     status: LlamaDeploymentStatus
     lease: LeaseFacts | Unknown | None = None
     acceptances: tuple[LicenseAcceptance, ...] | Unknown = ()
+    allowed: frozenset[str] = frozenset()
+    """Names of those under which the license chain would allow the deployment; not looked for while it does."""
     revisions: tuple[RevisionFacts, ...] | Unknown = ()
     nodes: tuple[NodeFacts, ...] | Unknown = ()
     held: HeldFacts | Unknown | None = None

@@ -14,6 +14,7 @@ from llama_operator.cli.get.rows import row_of
 from llama_operator.cli.shared import world
 from llama_operator.cli.shared.connection import Connection, Unknown, list_facts, read_if_possible
 from llama_operator.cli.shared.output import moment
+from llama_operator.decide.decision import decide
 from llama_operator.decide.observed import Observed
 from llama_operator.errors import FieldProblem, InvalidManifestError, NotUnderstoodError
 from llama_operator.kube import kinds
@@ -23,6 +24,8 @@ from llama_operator.observe import capacity
 _RAY_SERVICES = "rayservices.ray.io"
 _LEASE = "llama-operator"
 """Name of the Lease that the leading operator holds, or the end of it where a release has another name."""
+_MOST_TRIED = 20
+"""Acceptances that are tried in the place of the one that is refused: each is a decision of its own."""
 
 
 async def gather(connection: Connection, live: Object) -> Facts:
@@ -60,12 +63,31 @@ def _seen(facts: Facts, observed: Observed) -> Facts:
         unread[kinds.RAY_SERVICE.plural] = Unknown(f"the API server has no {_RAY_SERVICES}", no_such_kind=True)
     return replace(
         facts,
+        allowed=_allowed(observed),
         acceptances=unread.get(kinds.LICENSE_ACCEPTANCE.plural, observed.acceptances or ()),
         revisions=unread.get(kinds.CONTROLLER_REVISION.plural, observed.revisions),
         nodes=unread.get(kinds.NODE.plural, observed.nodes or ()),
         services=unread.get(kinds.RAY_SERVICE.plural, observed.ray_services),
         clusters=unread.get(kinds.RAY_CLUSTER.plural, observed.ray_clusters),
     )
+
+
+def _allowed(observed: Observed) -> frozenset[str]:
+    """Names of the acceptances under which the license chain would allow the deployment, if it refuses it now."""
+    deployment, known = observed.deployment, catalog.load()
+    verdict = decide(observed, known).license
+    if verdict is None or verdict.allowed:
+        return frozenset()
+    families = set(verdict.families)
+    names = [each.metadata.name for each in observed.acceptances or () if families & set(each.spec.families)]
+
+    def allows(name: str) -> bool:
+        declared = deployment.spec.license.model_copy(update={"acceptance": name})
+        spec = deployment.spec.model_copy(update={"license": declared})
+        other = decide(replace(observed, deployment=deployment.model_copy(update={"spec": spec})), known).license
+        return other is not None and other.allowed
+
+    return frozenset(filter(allows, names[:_MOST_TRIED]))
 
 
 _UPGRADE = "if the CRDs are of a newer version, upgrade kubectl-llama and the operator to it"

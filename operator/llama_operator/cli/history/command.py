@@ -92,7 +92,10 @@ def _what(entry: RevisionFacts, history: Sequence[RevisionFacts]) -> str:
         for change in changed[:_MOST_SHOWN]
     ]
     shown += [f"and {len(changed) - _MOST_SHOWN} more"] if len(changed) > _MOST_SHOWN else []
-    shown += [f"given up: {entry.failure or 'it did not serve in time'}"] if entry.failed_at else []
+    if entry.failed_at:
+        shown.append(f"given up: {entry.failure or 'it did not serve in time'}")
+    elif entry.failure:
+        shown.append(f"removed before it served: {entry.failure}")
     return "\n".join(shown)
 
 

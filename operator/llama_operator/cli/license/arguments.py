@@ -39,7 +39,7 @@ It shows duties and evidence; it gives no legal advice.
 _VERIFY_EXAMPLES = """\
 examples:
   kubectl llama license verify evidence.jsonl.1 evidence.jsonl   rotated files, the oldest first
-  kubectl logs -n llama-system deploy/llama-operator | kubectl llama license verify --mixed -
+  kubectl logs -n llama-system deploy/llama-operator -c evidence | kubectl llama license verify -
   kubectl llama license verify evidence.jsonl --head 593b...     with the last hash, which the operator's Lease has:
   kubectl get lease -n llama-system llama-operator \\
     -o jsonpath='{.metadata.annotations.llama-operator\\.io/license-evidence-head}'

@@ -9,8 +9,8 @@ from datetime import datetime
 
 from llama_operator.api.v1alpha1.llamadeployment import RolloutStrategy
 from llama_operator.decide.observed import Observed, RayServiceFacts
-from llama_operator.decide.rollout.engine_message import engine_message
 from llama_operator.decide.rollout.strategy import Strategy
+from llama_operator.decide.rollout.why import why_not_serving
 
 ENGINE_FAILED = frozenset({"DEPLOY_FAILED", "UNHEALTHY"})
 """Serve's words for an application that will not serve by waiting."""
@@ -238,12 +238,11 @@ def _fallback(wanted: str, observed: Observed, here: dict[str, RayServiceFacts],
 
 def _given_up(wanted: str, observed: Observed, here: dict[str, RayServiceFacts], left: float | None) -> GivenUp | None:
     record = observed.pinned(wanted)
-    if record is not None and record.failed_at:
-        return GivenUp(record.failure, now=False)
-    if record is None or left is None or left > 0:
+    if record is None:
         return None
-    return GivenUp(_why(here[wanted]), now=True)
-
-
-def _why(service: RayServiceFacts) -> str:
-    return engine_message(service) or service.message or "its pods did not start in time"
+    # Asked for again after another one: as a rollback, that is a wish of its own, and it is tried anew.
+    if record.failed_at and record.number > observed.newest(besides=wanted):
+        return GivenUp(record.failure, now=False)
+    if left is None or left > 0:
+        return None
+    return GivenUp(why_not_serving(observed, here[wanted]) or "its pods did not start in time", now=True)

@@ -13,9 +13,11 @@ import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 
+from llama_operator.api.meta import rfc3339
+from llama_operator.api.readings import moment
 from llama_operator.kube import kinds
 from llama_operator.kube.leadership.handover import Handover
 from llama_operator.kube.port import Cluster, ConflictError, JsonPatch, KubeError, NotFoundError, Object, Ref
@@ -119,6 +121,8 @@ class LeaseElection:
         self._last: Object | None = None
         """The Lease as our last write left it; None once another write may have followed."""
         self._holder = ""
+        self._told = ""
+        """Holder that the log has named as the one that is waited for."""
         self._taken = False
         self._transitions = 0
 
@@ -128,7 +132,7 @@ class LeaseElection:
         return f"{self._identity}/{self._transitions}"
 
     async def acquire(self) -> None:
-        """Wait until this process holds the Lease. Outages are waited for."""
+        """Wait until this process holds the Lease. Outages are waited for; the log says whom it waits for, once for each holder."""
         while True:
             try:
                 if await self._try():
@@ -227,6 +231,7 @@ class LeaseElection:
         spec = live.get("spec") or {}
         self._holder = spec.get("holderIdentity") or ""
         if self._holder not in {"", self._identity} and not self._is_over(live, spec):
+            self._tell(spec)
             return False
         if not self._taken:
             # Also where it has our name already: a process before us may have had the same.
@@ -238,6 +243,19 @@ class LeaseElection:
             return self._leadership.seconds_left() > 0 and self._holder == self._identity
         self._hold(swapped, started)
         return True
+
+    def _tell(self, spec: dict[str, Any]) -> None:
+        """Say whom this process waits for. The end moves with each renewal; clocks of two machines may differ."""
+        if self._told == self._holder or self._taken:
+            return
+        self._told = self._holder
+        held = f"Lease {self._ref.namespace}/{self._ref.name}"
+        _LOG.info("standby; %s holds %s until %s, or longer if it renews it", self._holder, held, self._until(spec))
+
+    def _until(self, spec: dict[str, Any]) -> str:
+        seconds = spec.get("leaseDurationSeconds") or round(self._timing.duration)
+        renewed = moment(spec.get("renewTime"))
+        return f"{seconds} s from now" if renewed is None else rfc3339(renewed + timedelta(seconds=float(seconds)))
 
     async def _renew_unread(self) -> bool:
         """Renew without a read, as client-go does: if no other process wrote since, the swap needs none."""

@@ -18,6 +18,7 @@ from llama_operator.kube.port import (
     NotFoundError,
     Right,
     UnavailableError,
+    WebhookFailedError,
 )
 
 _BY_STATUS: Final[Mapping[int, type[KubeError]]] = {
@@ -38,6 +39,8 @@ _MISSING = re.compile(
 """What every API server says of a missing right: user and verb are only in the message. Kubernetes' own tests hold the words."""
 _UNTYPED = ("failed to create typed patch object", "failed to create manager for existing fields")
 _FIELD_CONFLICT = "FieldManagerConflict"
+_NAMESPACE_ENDING = "NamespaceTerminating"
+_WEBHOOK_FAILED = "failed calling webhook"
 
 
 def error(status: int, answer: Mapping[str, Any], what: str) -> KubeError:
@@ -57,8 +60,12 @@ def error(status: int, answer: Mapping[str, Any], what: str) -> KubeError:
         return kind(f"{what}: the API server does not serve this kind; install its CRDs")
     if status == HTTPStatus.UNAUTHORIZED:
         return kind(f"{what}: the API server does not accept the credentials ({message}); renew or replace them")
-    if status == HTTPStatus.FORBIDDEN and (missing := _missing_right(answer)) is not None:
-        return ForbiddenError(f"{what}: {message}. {_advice(missing)}", missing)
+    if status == HTTPStatus.FORBIDDEN:
+        if (missing := _missing_right(answer)) is not None:
+            return ForbiddenError(f"{what}: {message}. {_advice(missing)}", missing)
+        return ForbiddenError(f"{what}: {message}", ending=_has_cause(answer, _NAMESPACE_ENDING))
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR and _WEBHOOK_FAILED in message:
+        return WebhookFailedError(f"{what}: {message}")
     return kind(f"{what}: {message}")
 
 
@@ -77,8 +84,12 @@ def served_kinds(answer: Mapping[str, Any]) -> Mapping[str, tuple[str, ...]] | N
 
 def is_field_conflict(answer: Mapping[str, Any]) -> bool:
     """Whether a 409 says that another manager owns a field. Other conflicts are races, which a second try wins."""
+    return _has_cause(answer, _FIELD_CONFLICT)
+
+
+def _has_cause(answer: Mapping[str, Any], reason: str) -> bool:
     causes = (answer.get("details") or {}).get("causes") or ()
-    return any(cause.get("reason") == _FIELD_CONFLICT for cause in causes)
+    return any(cause.get("reason") == reason for cause in causes)
 
 
 def is_unexplained(answer: Mapping[str, Any]) -> bool:

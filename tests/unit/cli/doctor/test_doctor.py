@@ -28,7 +28,14 @@ OURS = ("llamadeployments.llama-operator.io", "licenseacceptances.llama-operator
 @pytest.fixture
 def complete(now):
     """A cluster that has everything."""
-    others = [*doctor_facts.KUBERAY, doctor_facts.GATEWAY_API, doctor_facts.KUEUE, doctor_facts.PROMETHEUS]
+    others = [
+        *doctor_facts.KUBERAY,
+        doctor_facts.GATEWAY_API,
+        doctor_facts.KUEUE,
+        doctor_facts.PROMETHEUS,
+        doctor_facts.METRICS_SERVER,
+        doctor_facts.FEATURE_DISCOVERY,
+    ]
     return DoctorFacts(
         now=now,
         platform=Platform(
@@ -178,6 +185,72 @@ def test_kuberay_is_there_and_runs(complete):
     assert found(undiscovered(complete), "kuberay").state is State.UNKNOWN
 
 
+@pytest.mark.parametrize("kuberays", [(), Unknown("jo may not list deployments")])
+def test_kuberay_whose_deployment_nobody_saw_is_not_called_running(complete, kuberays):
+    """A RayCluster keeps the version of what made it, long after that is gone."""
+    check = found(replace(complete, kuberays=kuberays), "kuberay")
+    assert check.state is State.UNKNOWN
+    assert "its Deployment is not seen" in check.evidence
+    assert "a RayCluster was made by 1.6.2" in check.evidence
+    assert ("jo may not list deployments" in check.evidence) is bool(kuberays)
+
+
+def test_what_went_wrong_last_with_kuberay_is_told(complete):
+    wrong = replace(
+        complete.kuberays[0], ready=0, trouble="CrashLoopBackOff: back-off 5m0s restarting failed container"
+    )
+    check = found(replace(complete, kuberays=(wrong,)), "kuberay")
+    assert check.state is State.MISSING
+    assert "last trouble: CrashLoopBackOff: back-off 5m0s" in check.evidence
+    assert "kubectl logs deployment/kuberay-operator -n kuberay-system" in check.unblock
+
+
+WAITS = {"state": {"waiting": {"reason": "ImagePullBackOff", "message": "Back-off pulling image"}}}
+ENDED = {"state": {"running": {}}, "lastState": {"terminated": {"reason": "OOMKilled", "exitCode": 137}}}
+DONE = {"state": {"running": {}}, "lastState": {"terminated": {"reason": "Completed"}}}
+REFUSED = [{"type": "ReplicaFailure", "status": "True", "message": "exceeded quota: q"}]
+
+
+@pytest.mark.parametrize(
+    ("containers", "conditions", "said"),
+    [
+        ([WAITS], [], "last trouble: ImagePullBackOff: Back-off pulling image"),
+        ([ENDED], [], "last trouble: OOMKilled"),
+        ([DONE], [], None),
+        ([], REFUSED, "last trouble: exceeded quota: q"),
+        ([], [], None),
+    ],
+)
+def test_the_last_trouble_is_that_of_the_pods_or_of_the_deployment(world, containers, conditions, said):
+    install(world)
+    labels = {"app.kubernetes.io/name": "kuberay-operator"}
+    status = {"readyReplicas": 1, "conditions": conditions}
+    deployment(world, "kuberay-operator", labels, "kuberay/operator:v1.6.2", status=status)
+    if containers:
+        pod_status = {"containerStatuses": containers}
+        world.seed(kinds.POD, "kuberay-operator-x", "llama-system", metadata={"labels": labels}, status=pod_status)
+    check = next(one for one in world.json("doctor")[1]["checks"] if one["name"] == "kuberay")
+    assert (said in check["evidence"]) if said else ("trouble" not in check["evidence"])
+
+
+def test_a_lease_that_was_given_back_is_held_by_nobody(complete):
+    lease = replace(complete.lease, holder="", renewed=complete.now - timedelta(seconds=9))
+    check = found(replace(complete, lease=lease), "operator")
+    assert check.state is State.MISSING
+    assert "nobody holds its Lease: the last process gave it back 9s ago" in check.evidence
+    assert (
+        "llama-operator-0 holds its Lease and never renewed it"
+        in found(replace(complete, lease=replace(complete.lease, renewed=None)), "operator").evidence
+    )
+
+
+def test_nodes_are_labeled_by_a_discovery_or_without_one(complete):
+    absent = without(complete, doctor_facts.FEATURE_DISCOVERY)
+    assert found(absent, "feature-discovery").state is State.PASSED, "GPU nodes have the label"
+    assert found(replace(absent, nodes=()), "feature-discovery").state is State.ABSENT
+    assert found(replace(undiscovered(complete), nodes=()), "feature-discovery").state is State.UNKNOWN
+
+
 def test_the_admission_policy_is_there_and_bound(complete):
     assert found(replace(complete, policies=()), "admission-policy").state is State.WARNING
     assert found(replace(complete, bindings=()), "admission-policy").state is State.WARNING
@@ -227,6 +300,7 @@ def test_a_network_plugin_that_nobody_knows_is_not_called_missing(complete):
         ("gateway-api", doctor_facts.GATEWAY_API),
         ("kueue", doctor_facts.KUEUE),
         ("prometheus", doctor_facts.PROMETHEUS),
+        ("metrics-server", doctor_facts.METRICS_SERVER),
     ],
 )
 def test_what_nothing_needs_is_absent_not_missing(complete, name, crd_name):
@@ -266,14 +340,14 @@ def install(world):
     )
 
 
-def deployment(world, name, labels, image):
+def deployment(world, name, labels, image, status=None):
     world.seed(
         foreign_kinds.DEPLOYMENT,
         name,
         "llama-system",
         metadata={"labels": labels},
         spec={"replicas": 1, "template": {"spec": {"containers": [{"image": image}]}}},
-        status={"readyReplicas": 1},
+        status=status or {"readyReplicas": 1},
     )
 
 

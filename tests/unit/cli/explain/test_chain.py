@@ -122,6 +122,32 @@ def test_a_deployment_that_serves_passes_every_step_in_order(happy):
     assert ready(happy)
 
 
+@pytest.mark.parametrize(
+    ("kind", "status", "reason"),
+    [
+        (ConditionType.READY, "False", Reason.WRITE_REFUSED),
+        (ConditionType.STALLED, "True", Reason.WRITE_REFUSED),
+        (ConditionType.READY, "Unknown", Reason.INTERNAL_ERROR),
+    ],
+)
+def test_a_pass_that_failed_is_a_step_of_its_own(happy, kind, status, reason):
+    stalled = Condition(
+        type=ConditionType.STALLED,
+        status=ConditionStatus.FALSE,
+        observed_generation=1,
+        last_transition_time=happy.now,
+        reason=Reason.SETTLED,
+        message="",
+    )
+    facts = with_status(happy, conditions=(*happy.status.conditions, stalled))
+    facts = with_condition(facts, kind, status, reason, "services is forbidden: exceeded quota: q")
+    check = found(facts, "reconcile")
+    assert check.state is State.FAILED
+    assert check.evidence == f"{reason}: services is forbidden: exceeded quota: q"
+    assert check.unblock
+    assert "reconcile" not in states(replace(facts, generation=2))
+
+
 def test_ready_of_an_older_spec_is_not_ready(happy):
     assert not ready(replace(happy, generation=2))
     assert not ready(with_condition(happy, ConditionType.READY, "False", Reason.STARTING))
@@ -312,12 +338,15 @@ def test_a_rollout_says_which_revision_how_and_why(happy, now):
     assert found(replace(facts, revisions=Unknown("no right")), "rollout").state is State.WAITING
 
 
-def test_a_rollout_that_was_given_up_fails_and_says_how_to_go_back(happy):
+@pytest.mark.parametrize(("served_at", "back"), [("2026-03-01T09:30:00Z", True), ("", False)])
+def test_a_rollout_that_was_given_up_fails_and_says_how_to_go_back_if_there_is_a_way(happy, served_at, back):
+    older = RevisionFacts("chat-bbbbbbbb", 1, PlanStatus(), {}, {}, {}, served_at=served_at)
     facts = with_condition(happy, ConditionType.UP_TO_DATE, "False", Reason.PROGRESS_DEADLINE_EXCEEDED, "CUDA error")
-    check = found(facts, "rollout")
+    check = found(replace(facts, revisions=(older,)), "rollout")
     assert check.state is State.FAILED
     assert "CUDA error" in check.evidence
-    assert "kubectl llama rollback chat" in check.unblock
+    assert ("kubectl llama rollback chat" in check.unblock) is back
+    assert "spec.rollout.restartedAt" in check.unblock
 
 
 def test_a_rollout_behind_an_earlier_step_is_skipped(happy):

@@ -165,3 +165,46 @@ def test_a_spec_of_newer_definitions_is_told_with_what_to_upgrade(world, serving
     assert 'spec.scaling.mode: "Predictive"' in check["evidence"]
     assert "upgrade kubectl-llama and the operator" in check["evidence"]
     assert "observability" not in check["evidence"], "a field that is not known is no mistake"
+
+
+GOOD = {
+    "families": ["llama-3.3"],
+    "versionDate": "2024-12-06",
+    "textHashes": [
+        "ce9be40907bf3275c053d6ea24b9c7cc2dde6fb04046ccc9274d9860482f9e77",
+        "8e17187c41bc86de78463a9865705b80f8762b3c8125888d1107edeb7761b0df",
+    ],
+    "legalEntity": "Acme GmbH",
+    "domicile": "DE",
+    "acceptedBy": "Jo Doe",
+    "acceptedOn": "2026-03-02",
+    "monthlyActiveUsers": {"month": "2024-11", "count": 12, "attestedBy": "Jo Doe", "attestedOn": "2026-03-02"},
+    "namespaces": ["team-a"],
+}
+RECORDS = {
+    "good": GOOD,
+    "terminated": GOOD | {"state": "Terminated", "terminatedOn": "2026-03-02", "legalEntity": "Other Ltd"},
+    "other-license": GOOD | {"families": ["llama-3.1"], "versionDate": "2024-07-23"},
+    "other-namespace": GOOD | {"namespaces": ["team-b"]},
+}
+
+
+@pytest.mark.parametrize(
+    ("there", "said"),
+    [
+        (RECORDS, "allowed would be: good (llama-3.3)"),
+        ({name: spec for name, spec in RECORDS.items() if name != "good"}, "none of those that exist would be allowed"),
+        ({}, "there is none yet"),
+    ],
+    ids=["one", "none of them", "nothing"],
+)
+def test_only_records_that_would_be_allowed_are_offered(world, serving_facts, there, said):
+    _, conditions, _ = serving_facts
+    refused = conditions(LicenseAccepted=("False", "AcceptanceNotFound", "there is no LicenseAcceptance acme"))
+    asyncio.run(world.serving(status={"conditions": refused}))
+    for name, spec in there.items():
+        record = {"apiVersion": "llama-operator.io/v1alpha1", "kind": "LicenseAcceptance", "metadata": {"name": name}}
+        asyncio.run(world.user.apply(record | {"spec": spec}))
+    unblock = checks(world.json("explain", "chat")[1])["license"]["unblock"]
+    assert said in unblock
+    assert not [name for name in RECORDS if name != "good" and name in unblock]

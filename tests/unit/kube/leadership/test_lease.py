@@ -294,3 +294,21 @@ async def test_a_write_that_is_under_way_when_the_lease_ends_is_cancelled(world)
     leadership.hold_until(world.clock() + 0.01)
     with pytest.raises(NotLeaderError, match="during a write"):
         await FencedCluster(NeverAnswers(), leadership).apply(SERVICE)
+
+
+async def test_a_standby_says_once_whom_it_waits_for_and_until_when(world, caplog):
+    caplog.set_level("INFO", logger="llama_operator.kube.leadership.lease")
+    first, _, _ = await start(world, "one")
+    keeping = asyncio.create_task(first.keep())
+    _, _, waiting = await start(world, "two")
+    await world.forward(30)
+    told = [record.getMessage() for record in caplog.records if "standby" in record.getMessage()]
+    assert told == [
+        "standby; one holds Lease system/llama-operator until 2026-03-02T09:46:55Z, or longer if it renews it"
+    ]
+    keeping.cancel()
+    await first.release()
+    await world.forward(5)
+    assert waiting.done()
+    _, _, _ = await start(world, "three")
+    assert "standby; two holds" in caplog.records[-1].getMessage()

@@ -11,6 +11,7 @@ from llama_operator.kube.port import (
     NotFoundError,
     Right,
     UnavailableError,
+    WebhookFailedError,
 )
 from llama_operator.kube.server import answers
 
@@ -88,3 +89,14 @@ def test_a_conflict_of_owners_is_told_from_a_lost_race():
     assert answers.is_field_conflict({"details": {"causes": causes}})
     assert not answers.is_field_conflict({"reason": "Conflict", "details": {"name": "a"}})
     assert not answers.is_field_conflict({})
+
+
+def test_a_namespace_that_is_being_deleted_is_told_from_other_refusals():
+    causes = [{"reason": "NamespaceTerminating", "field": "metadata.namespace"}]
+    assert answers.error(403, {"message": "no", "details": {"causes": causes}}, "apply").ending
+    assert not answers.error(403, {"message": "exceeded quota: q"}, "apply").ending
+
+
+def test_a_webhook_that_does_not_answer_is_told_from_a_server_that_does_not():
+    failed = {"message": 'Internal error occurred: failed calling webhook "x": connection refused'}
+    assert type(answers.error(500, failed, "apply")) is WebhookFailedError

@@ -1,4 +1,4 @@
-"""What the engines of a RayService say about themselves. Called by `decide.rollout.rollout` and `status.conditions`."""
+"""What the engines of a RayService say about themselves. Called by `decide.diagnosis`, `decide.rollout` and `status.conditions`."""
 
 import re
 
