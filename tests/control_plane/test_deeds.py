@@ -18,11 +18,8 @@ def events(user, reason):
 
 def lines(operator, reason):
     """Lines of the log that tell of an event."""
-    told = []
-    for line in operator.log.read_text(encoding="utf-8").splitlines():
-        if f'"reason": "{reason}"' in line:
-            told.append(json.loads(line))
-    return told
+    written = operator.log.read_text(encoding="utf-8").splitlines()
+    return [json.loads(line) for line in written if f'"reason": "{reason}"' in line]
 
 
 @pytest.fixture
