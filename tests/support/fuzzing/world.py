@@ -11,6 +11,7 @@ from typing_extensions import override
 from llama_operator import catalog
 from llama_operator.api.meta import LABEL_DEPLOYMENT, LABEL_REVISION
 from llama_operator.decide.observed import Settings
+from llama_operator.errors import WriteRefusedError
 from llama_operator.handlers.dispatch import Dispatcher
 from llama_operator.handlers.resync import Resync
 from llama_operator.handlers.watched import RECORDS, WATCHED, kept
@@ -132,7 +133,7 @@ class World:
         refused: Exception | None = None
         try:
             await reconcile(self.ports, REF)
-        except KubeError as error:
+        except (KubeError, WriteRefusedError) as error:
             refused = error
         assert refused is None or self.tampered, f"Kubernetes refused what nobody tampered with: {refused}"
         await self._check()
