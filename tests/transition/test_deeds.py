@@ -132,6 +132,18 @@ async def remade_beside_a_problem(world, ref, name):
     await remade_by_another_leader(world, ref, name)
 
 
+@pytest.mark.parametrize("leader", ["the same", "another"])
+async def test_a_service_that_somebody_deletes_is_made_again_and_told_so_once(world, told, leader):
+    ref, _ = await serving(world)
+    await told()
+    await world.user.delete(Ref(kinds.SERVICE, ref.namespace, ref.name))
+    if leader == "another":
+        world.ports = replace(world.ports, repairs=Repairs(world.clock.elapsed))
+    await settles(world, ref)
+    found = [(reason, note) for _, reason, note in await told() if reason != "Ready"]
+    assert found == [("Repaired", f"Service {ref.name} was deleted, and is made again")]
+
+
 @pytest.mark.parametrize("somebody", [remade, remade_by_another_leader, remade_beside_a_problem])
 async def test_a_ray_service_that_somebody_deletes_is_made_again_and_told_so_once(world, told, somebody):
     ref, name = await serving(world)

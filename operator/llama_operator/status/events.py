@@ -78,7 +78,7 @@ CAUSES = (
     Reason.ENGINE_TOO_OLD,
 )
 """Reasons of conditions that are reasons of events, too: Warnings, each cause told once."""
-FROM_CONDITIONS = (*CAUSES, Reason.PROGRESS_DEADLINE_EXCEEDED)
+FROM_CONDITIONS = (*CAUSES, Reason.DEGRADED, Reason.PROGRESS_DEADLINE_EXCEEDED)
 """All reasons of events that are those of a condition."""
 
 
@@ -108,6 +108,10 @@ class Done:
     def to(self, kind: str, name: str) -> bool:
         """Whether the child was changed or deleted."""
         return (kind, name) in self.written
+
+    def news(self, kind: str, name: str) -> bool:
+        """Whether the child was written, and no repair says why: another process saw it deleted, or nobody had made it."""
+        return self.to(kind, name) and all((one.kind, one.name) != (kind, name) for one in self.repairs)
 
 
 def events(
@@ -151,25 +155,27 @@ def _rollout_events(observed: Observed, decision: Decision, done: Done) -> Itera
     for name in () if part is None else part.run:
         yield from _started(observed, rollout, name, done)
     traffic = decision.traffic
-    before = "" if observed.traffic is None else observed.traffic.revision
-    if before and traffic and before != traffic and done.to(_SERVICE, observed.deployment.metadata.name):
+    service, before = observed.deployment.metadata.name, "" if observed.traffic is None else observed.traffic.revision
+    had = observed.pinned(traffic or "")
+    if observed.traffic is None and had is not None and had.served_at and done.news(_SERVICE, service):
+        yield from repair_events((RepairFacts(_SERVICE, service, ()),))
+    if before and traffic and before != traffic and done.to(_SERVICE, service):
         note = f"from {before} to {traffic}"
         yield _event("Normal", EventReason.TRAFFIC_MOVED, "MoveTraffic", note)
     # The end of the license says why those go that it is about.
     ended = decision.ending.revisions if decision.ending else ()
-    for service in _deleted(() if part is None else part.obsolete, done):
-        if service.name not in ended:
-            yield _removed(service.name, f"{traffic} has the traffic")
+    for gone in _deleted(() if part is None else part.obsolete, done):
+        if gone.name not in ended:
+            yield _removed(gone.name, f"{traffic} has the traffic")
 
 
 def _started(observed: Observed, rollout: Rollout | None, name: str, done: Done) -> Iterator[EventFacts]:
     """A RayService that was made: for the first time, or again because somebody deleted it."""
     here = any(service.name == name for service in observed.ray_services)
-    if here or not done.to(_RAY_SERVICE, name) or any(one.name == name for one in done.repairs):
+    if here or not done.news(_RAY_SERVICE, name):
         return
     record = observed.pinned(name)
     if rollout is None or (record is not None and record.served_at and record.live is not None):
-        # The process that saw it deleted was another one.
         yield from repair_events((RepairFacts(_RAY_SERVICE, name, ()),))
         return
     note = f"{name} ({rollout.strategy.kind}: {rollout.strategy.reason})"
@@ -260,6 +266,9 @@ def _reasoned(event: EventFacts) -> str:
 def _answers(before: LlamaDeploymentStatus, after: LlamaDeploymentStatus) -> Iterator[EventFacts]:
     if _is_true(after, ConditionType.READY) and not _is_true(before, ConditionType.READY):
         yield _event("Normal", EventReason.READY, "Serve", f"{after.url} serves")
+    was, now = (_condition(status, ConditionType.ENDPOINT_READY) for status in (before, after))
+    if now is not None and now.reason == Reason.DEGRADED and (was is None or was.reason != now.reason):
+        yield _event("Warning", Reason.DEGRADED, "Serve", now.message)
 
 
 def _waits(
