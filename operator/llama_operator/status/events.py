@@ -130,6 +130,18 @@ def events(
         after: The status that this pass writes.
         done: What it did: all that was decided, unless it failed.
     """
+    happened = [*deeds(observed, decision, done)]
+    previous = before or LlamaDeploymentStatus()
+    happened += _access_events(previous, after)
+    happened += changes(previous, after, decision)
+    happened += _scaling_events(previous, after)
+    happened += _plan_events(previous, after)
+    happened += _contest_events(previous, after)
+    return tuple(happened)
+
+
+def deeds(observed: Observed, decision: Decision, done: Done) -> tuple[EventFacts, ...]:
+    """Events about what a pass did, in the order in which things happened; see `events`."""
     happened = [*repair_events(done.repairs)]
     if decision.stopped:
         happened += [_removed(one.name, "suspended") for one in _deleted(observed.ray_services, done)]
@@ -137,12 +149,10 @@ def events(
         happened += _rollout_events(observed, decision, done)
         if decision.ending is not None:
             happened += _ending_events(observed, decision.ending, done)
-    previous = before or LlamaDeploymentStatus()
-    happened += _access_events(decision, previous, after, done)
-    happened += changes(previous, after, decision)
-    happened += _scaling_events(previous, after)
-    happened += _plan_events(previous, after)
-    happened += _contest_events(previous, after)
+    check, asked = decision.access_check, any(kind == _JOB for kind, _ in done.written)
+    if check is not None and check.start is not None and check.start[1] == 1 and asked:
+        note = f"{check.start[0].repository} at {check.start[0].commit}"
+        happened.append(_event("Normal", EventReason.ACCESS_CHECK_STARTED, "CheckAccess", note))
     return tuple(happened)
 
 
@@ -226,13 +236,7 @@ def _removed(name: str, why: str) -> EventFacts:
     return _event("Normal", EventReason.REVISION_REMOVED, "RemoveRevision", f"{name}: {why}")
 
 
-def _access_events(
-    decision: Decision, before: LlamaDeploymentStatus, after: LlamaDeploymentStatus, done: Done
-) -> Iterator[EventFacts]:
-    check, asked = decision.access_check, any(kind == _JOB for kind, _ in done.written)
-    if check is not None and check.start is not None and check.start[1] == 1 and asked:
-        note = f"{check.start[0].repository} at {check.start[0].commit}"
-        yield _event("Normal", EventReason.ACCESS_CHECK_STARTED, "CheckAccess", note)
+def _access_events(before: LlamaDeploymentStatus, after: LlamaDeploymentStatus) -> Iterator[EventFacts]:
     was, now = (_condition(status, ConditionType.WEIGHTS_ACCESSIBLE) for status in (before, after))
     if now is None or (was is not None and was.reason == now.reason):
         return
