@@ -75,8 +75,7 @@ REFUSED = ("True", Reason.WRITE_REFUSED, "exceeded quota: q")
         ({}, []),
         ({"CapacityFound": LOST}, [("Warning", "NodesLost", LOST[2])]),
         # The same cause in two conditions is told once.
-        ({"CapacityFound": LOST, "EndpointReady": LOST}, [("Warning", "NotReady", f"NodesLost: {LOST[2]}")]),
-        ({"EndpointReady": LOST, "Ready": LOST}, [("Warning", "NotReady", f"NodesLost: {LOST[2]}")]),
+        ({"CapacityFound": LOST, "ModelLoaded": LOST}, [("Warning", "NodesLost", LOST[2])]),
         ({"EndpointReady": ("True", Reason.DEGRADED, "1 of 2 run")}, [("Warning", "Degraded", "1 of 2 run")]),
         ({"Stalled": REFUSED}, [("Warning", "WriteRefused", "exceeded quota: q")]),
         ({"Ready": ("False", *REFUSED[1:]), "Stalled": REFUSED}, [("Warning", "WriteRefused", "exceeded quota: q")]),
