@@ -62,3 +62,11 @@ def test_the_end_of_a_namespace_is_no_warning(eventually, user, make_operator, p
     plane.kubectl("delete", "namespace", namespace, "--timeout=240s")
     plane.kubectl("delete", "lease", namespace, "-n", "default")
     assert "being terminated" not in operator.log.read_text(encoding="utf-8")
+
+
+def test_what_kuberay_writes_back_is_no_change_of_somebody(eventually, user, operator, h100_nodes):
+    user.apply(SAMPLE)
+    user.ready()
+    user.at_rest()
+    assert events(user, "Repaired") == []
+    assert len(events(user, "RevisionStarted")) == len(events(user, "Ready")) == 1

@@ -10,7 +10,7 @@ import pytest
 from llama_operator.api.reasons import ConditionType, Reason
 from llama_operator.errors import NamespaceEndingError, WriteRefusedError
 from llama_operator.kube import kinds
-from llama_operator.kube.port import ForbiddenError, InvalidError, Ref, WebhookFailedError
+from llama_operator.kube.port import ForbiddenError, InvalidError, Ref, UnavailableError, WebhookFailedError
 from llama_operator.kube.twin.journal import PassThrough, Verb
 from llama_operator.reconcile.event_recorder import EventRecorder
 from llama_operator.reconcile.repairs import Repairs
@@ -132,6 +132,18 @@ async def remade_beside_a_problem(world, ref, name):
     await remade_by_another_leader(world, ref, name)
 
 
+@pytest.mark.parametrize("leader", ["the same", "another"])
+async def test_a_service_that_somebody_deletes_is_made_again_and_told_so_once(world, told, leader):
+    ref, _ = await serving(world)
+    await told()
+    await world.user.delete(Ref(kinds.SERVICE, ref.namespace, ref.name))
+    if leader == "another":
+        world.ports = replace(world.ports, repairs=Repairs(world.clock.elapsed))
+    await settles(world, ref)
+    found = [(reason, note) for _, reason, note in await told() if reason != "Ready"]
+    assert found == [("Repaired", f"Service {ref.name} was deleted, and is made again")]
+
+
 @pytest.mark.parametrize("somebody", [remade, remade_by_another_leader, remade_beside_a_problem])
 async def test_a_ray_service_that_somebody_deletes_is_made_again_and_told_so_once(world, told, somebody):
     ref, name = await serving(world)
@@ -146,11 +158,11 @@ async def test_a_ray_service_that_somebody_deletes_is_made_again_and_told_so_onc
 class Refuses(PassThrough):
     """An API server that refuses to write a kind, until the test lets it."""
 
-    def __init__(self, kind, error):
-        self.kind, self.error = kind, error
+    def __init__(self, kind, error, verb=Verb.APPLY):
+        self.kind, self.error, self.verb = kind, error, verb
 
     def before(self, write):
-        if self.error is not None and write.ref.kind == self.kind and write.verb is not Verb.APPLY_STATUS:
+        if self.error is not None and write.ref.kind == self.kind and write.verb is self.verb:
             raise self.error
 
 
@@ -210,4 +222,17 @@ async def test_in_a_namespace_that_is_deleted_nothing_is_anybodys_task(world, to
     world.ports = replace(world.ports, cluster=world.memory.client("llama-operator", interceptor=refuses))
     with pytest.raises(NamespaceEndingError):
         await world.reconcile(ref)
+    assert await told() == []
+
+
+async def test_what_was_done_is_told_also_if_no_status_can_be_written(world, told):
+    ref = await world.apply_sample("tiny-cpu")
+    world.compares = False
+    refuses = Refuses(kinds.LLAMA_DEPLOYMENT, UnavailableError("no answer"), Verb.APPLY_STATUS)
+    world.ports = replace(world.ports, cluster=world.memory.client("llama-operator", interceptor=refuses))
+    with pytest.raises(UnavailableError):
+        await world.reconcile(ref)
+    assert reasons(await told()) == [("Normal", "RevisionStarted")]
+    refuses.error = None
+    await settles(world, ref)
     assert await told() == []

@@ -72,6 +72,8 @@ def cluster_template(
         "workerGroupSpecs": [
             {
                 "groupName": chosen.accelerator.name.lower(),
+                # Written out: KubeRay adds it when it writes the object, and that would be a change of somebody, to be undone.
+                "scaleStrategy": {},
                 "rayStartParams": worker.start_params(chosen),
                 "template": worker.template(chosen, image, common + volume),
             }

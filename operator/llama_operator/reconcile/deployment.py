@@ -34,7 +34,7 @@ from llama_operator.reconcile.ports import Ports
 from llama_operator.reconcile.repairs import Ledger
 from llama_operator.reconcile.writes import write
 from llama_operator.status import failure, summary
-from llama_operator.status.events import Done, EventFacts, changes, events
+from llama_operator.status.events import Done, EventFacts, changes, deeds, events
 from llama_operator.status.failure import Failure
 
 _LOG = logging.getLogger(__name__)
@@ -182,24 +182,29 @@ async def _report_failure(ports: Ports, ref: Ref, known: _Known, error: Exceptio
         defect, repairs = not isinstance(error, KubeError | LlamaOperatorError), ports.repairs.of(ref)
         if known.observed is not None:
             known.observed = replace(known.observed, contested=repairs.contested())
+        # In a namespace that is being deleted nothing new may be made, an event neither.
+        ending = isinstance(error, NamespaceEndingError)
+        if not ending and known.observed is not None and known.decision is not None:
+            # First, for the status may not be written: what was done before the failure, no later pass sees as a change.
+            await _tell(ports, live, deeds(known.observed, known.decision, _done(repairs)))
         before = summary.previous_of(live)
         why = failure.of(error, known.stage, defect=defect, live=live, previous=before.conditions)
         status = _failed(live, known, why, ports.now())
         if status != before:
             await ports.cluster.apply_status(kinds.identity(live) | {"status": status.to_api()})
-        if isinstance(error, NamespaceEndingError):
-            # Nothing new may be made in it, an event neither.
-            return
-        # What it did before it failed, no later pass sees as a change.
-        told = changes(before, status)
-        if known.observed is not None and known.decision is not None:
-            told = events(known.observed, known.decision, before, status, _done(repairs))
-        await _tell(ports, live, told)
+        if not ending:
+            await _tell(ports, live, _changed(known, before, status))
     except NotFoundError:
         # It is deleted by now: then it needs no status.
         return
     except Exception as second:  # noqa: BLE001 - the first error is the one to raise
         _LOG.warning("the status of %s cannot say that its pass failed: %s", ref, second)
+
+
+def _changed(known: _Known, before: LlamaDeploymentStatus, after: LlamaDeploymentStatus) -> tuple[EventFacts, ...]:
+    if known.observed is not None and known.decision is not None:
+        return events(known.observed, known.decision, before, after, Done())
+    return changes(before, after)
 
 
 def _failed(live: Object, known: _Known, why: Failure, now: datetime) -> LlamaDeploymentStatus:

@@ -50,7 +50,8 @@ async def write(cluster: Cluster, namespace: str, desired: Desired, repairs: Led
     for step in desired.steps:
         await _all(_apply_one(cluster, obj, repairs) for obj in step)
     for bounds in desired.bounds:
-        with _told_apart():
+        # A patch is invalid also where KubeRay took the group away meanwhile: the next pass sees what is there then.
+        with _told_apart(invalid_is=InvalidError):
             await _patch_one(cluster, namespace, bounds, repairs)
     for child in desired.delete:
         ref = Ref(_kind(child), namespace, child.name)
@@ -66,14 +67,20 @@ async def write(cluster: Cluster, namespace: str, desired: Desired, repairs: Led
 
 
 @contextlib.contextmanager
-def _told_apart() -> Iterator[None]:
-    """Tell what is refused, and will be until somebody changes something, from what another try may mend."""
+def _told_apart(*, invalid_is: type[Exception] = WriteRefusedError) -> Iterator[None]:
+    """Tell what is refused, and will be until somebody changes something, from what another try may mend.
+
+    Args:
+        invalid_is: What an object or a patch that is invalid raises.
+    """
     try:
         yield
     except ForbiddenError as error:
         kind = NamespaceEndingError if error.ending else WriteRefusedError
         raise kind(str(error)) from error
-    except (InvalidError, WebhookFailedError) as error:
+    except InvalidError as error:
+        raise invalid_is(str(error)) from error
+    except WebhookFailedError as error:
         raise WriteRefusedError(str(error)) from error
 
 

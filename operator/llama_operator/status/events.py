@@ -78,7 +78,7 @@ CAUSES = (
     Reason.ENGINE_TOO_OLD,
 )
 """Reasons of conditions that are reasons of events, too: Warnings, each cause told once."""
-FROM_CONDITIONS = (*CAUSES, Reason.PROGRESS_DEADLINE_EXCEEDED)
+FROM_CONDITIONS = (*CAUSES, Reason.DEGRADED, Reason.PROGRESS_DEADLINE_EXCEEDED)
 """All reasons of events that are those of a condition."""
 
 
@@ -109,6 +109,10 @@ class Done:
         """Whether the child was changed or deleted."""
         return (kind, name) in self.written
 
+    def news(self, kind: str, name: str) -> bool:
+        """Whether the child was written, and no repair says why: another process saw it deleted, or nobody had made it."""
+        return self.to(kind, name) and all((one.kind, one.name) != (kind, name) for one in self.repairs)
+
 
 def events(
     observed: Observed,
@@ -126,6 +130,18 @@ def events(
         after: The status that this pass writes.
         done: What it did: all that was decided, unless it failed.
     """
+    happened = [*deeds(observed, decision, done)]
+    previous = before or LlamaDeploymentStatus()
+    happened += _access_events(previous, after)
+    happened += changes(previous, after, decision)
+    happened += _scaling_events(previous, after)
+    happened += _plan_events(previous, after)
+    happened += _contest_events(previous, after)
+    return tuple(happened)
+
+
+def deeds(observed: Observed, decision: Decision, done: Done) -> tuple[EventFacts, ...]:
+    """Events about what a pass did, in the order in which things happened; see `events`."""
     happened = [*repair_events(done.repairs)]
     if decision.stopped:
         happened += [_removed(one.name, "suspended") for one in _deleted(observed.ray_services, done)]
@@ -133,12 +149,10 @@ def events(
         happened += _rollout_events(observed, decision, done)
         if decision.ending is not None:
             happened += _ending_events(observed, decision.ending, done)
-    previous = before or LlamaDeploymentStatus()
-    happened += _access_events(decision, previous, after, done)
-    happened += changes(previous, after, decision)
-    happened += _scaling_events(previous, after)
-    happened += _plan_events(previous, after)
-    happened += _contest_events(previous, after)
+    check, asked = decision.access_check, any(kind == _JOB for kind, _ in done.written)
+    if check is not None and check.start is not None and check.start[1] == 1 and asked:
+        note = f"{check.start[0].repository} at {check.start[0].commit}"
+        happened.append(_event("Normal", EventReason.ACCESS_CHECK_STARTED, "CheckAccess", note))
     return tuple(happened)
 
 
@@ -151,25 +165,27 @@ def _rollout_events(observed: Observed, decision: Decision, done: Done) -> Itera
     for name in () if part is None else part.run:
         yield from _started(observed, rollout, name, done)
     traffic = decision.traffic
-    before = "" if observed.traffic is None else observed.traffic.revision
-    if before and traffic and before != traffic and done.to(_SERVICE, observed.deployment.metadata.name):
+    service, before = observed.deployment.metadata.name, "" if observed.traffic is None else observed.traffic.revision
+    had = observed.pinned(traffic or "")
+    if observed.traffic is None and had is not None and had.served_at and done.news(_SERVICE, service):
+        yield from repair_events((RepairFacts(_SERVICE, service, ()),))
+    if before and traffic and before != traffic and done.to(_SERVICE, service):
         note = f"from {before} to {traffic}"
         yield _event("Normal", EventReason.TRAFFIC_MOVED, "MoveTraffic", note)
     # The end of the license says why those go that it is about.
     ended = decision.ending.revisions if decision.ending else ()
-    for service in _deleted(() if part is None else part.obsolete, done):
-        if service.name not in ended:
-            yield _removed(service.name, f"{traffic} has the traffic")
+    for gone in _deleted(() if part is None else part.obsolete, done):
+        if gone.name not in ended:
+            yield _removed(gone.name, f"{traffic} has the traffic")
 
 
 def _started(observed: Observed, rollout: Rollout | None, name: str, done: Done) -> Iterator[EventFacts]:
     """A RayService that was made: for the first time, or again because somebody deleted it."""
     here = any(service.name == name for service in observed.ray_services)
-    if here or not done.to(_RAY_SERVICE, name) or any(one.name == name for one in done.repairs):
+    if here or not done.news(_RAY_SERVICE, name):
         return
     record = observed.pinned(name)
     if rollout is None or (record is not None and record.served_at and record.live is not None):
-        # The process that saw it deleted was another one.
         yield from repair_events((RepairFacts(_RAY_SERVICE, name, ()),))
         return
     note = f"{name} ({rollout.strategy.kind}: {rollout.strategy.reason})"
@@ -220,13 +236,7 @@ def _removed(name: str, why: str) -> EventFacts:
     return _event("Normal", EventReason.REVISION_REMOVED, "RemoveRevision", f"{name}: {why}")
 
 
-def _access_events(
-    decision: Decision, before: LlamaDeploymentStatus, after: LlamaDeploymentStatus, done: Done
-) -> Iterator[EventFacts]:
-    check, asked = decision.access_check, any(kind == _JOB for kind, _ in done.written)
-    if check is not None and check.start is not None and check.start[1] == 1 and asked:
-        note = f"{check.start[0].repository} at {check.start[0].commit}"
-        yield _event("Normal", EventReason.ACCESS_CHECK_STARTED, "CheckAccess", note)
+def _access_events(before: LlamaDeploymentStatus, after: LlamaDeploymentStatus) -> Iterator[EventFacts]:
     was, now = (_condition(status, ConditionType.WEIGHTS_ACCESSIBLE) for status in (before, after))
     if now is None or (was is not None and was.reason == now.reason):
         return
@@ -260,6 +270,9 @@ def _reasoned(event: EventFacts) -> str:
 def _answers(before: LlamaDeploymentStatus, after: LlamaDeploymentStatus) -> Iterator[EventFacts]:
     if _is_true(after, ConditionType.READY) and not _is_true(before, ConditionType.READY):
         yield _event("Normal", EventReason.READY, "Serve", f"{after.url} serves")
+    was, now = (_condition(status, ConditionType.ENDPOINT_READY) for status in (before, after))
+    if now is not None and now.reason == Reason.DEGRADED and (was is None or was.reason != now.reason):
+        yield _event("Warning", Reason.DEGRADED, "Serve", now.message)
 
 
 def _waits(
