@@ -119,9 +119,9 @@ class RayClusterFacts:
     revision: str
     groups: tuple[WorkerGroupFacts, ...] = ()
     conditions: tuple[ConditionFacts, ...] = ()
-    """Empty in the operator, which keeps no status of RayClusters."""
     kuberay: str = ""
     """Version of the KubeRay that made it."""
+    created: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

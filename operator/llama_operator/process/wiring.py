@@ -109,7 +109,12 @@ def wire(
     writer = FencedCluster(MeasuredCluster(cluster, metrics, tracer), leadership, wrote=note_write)
     platform = CurrentPlatform()
     ports = Ports(
-        cluster=CachedCluster(cache, writer, kinds=tuple(each.kind for each in WATCHED)),
+        cluster=CachedCluster(
+            cache,
+            writer,
+            kinds=tuple(each.kind for each in WATCHED),
+            indexed=tuple(each.kind for each in WATCHED if each.only_of_deployments),
+        ),
         serving=_serving(settings, http, unreadable),
         catalog=known,
         settings=settings.decisions(),

@@ -29,9 +29,11 @@ def chain(facts: Facts) -> tuple[Check, ...]:
 
 
 def ready(facts: Facts) -> bool:
-    """Whether the deployment is Ready, and that is said about the current spec."""
+    """Whether the deployment is Ready, and that is said about the current spec, and there are pods left that can answer."""
     condition = condition_of(facts, ConditionType.READY)
-    return condition is not None and condition.status is ConditionStatus.TRUE and not behind(facts)
+    if condition is None or condition.status is not ConditionStatus.TRUE or behind(facts):
+        return False
+    return _endpoint(facts).state is not State.FAILED
 
 
 def behind(facts: Facts) -> bool:
@@ -214,7 +216,7 @@ def _endpoint(facts: Facts) -> Check:
         return Check(name, State.WAITING, "the operator has not looked at it yet")
     if condition.status is ConditionStatus.TRUE:
         replicas = f"{facts.status.ready_replicas} of {facts.status.replicas} replicas"
-        return Check(name, State.PASSED, f"{facts.status.url} answers, {replicas}")
+        return pods.endpoint(facts, Check(name, State.PASSED, f"{facts.status.url} answers, {replicas}"))
     return Check(name, State.WAITING, f"{condition.reason}: {condition.message}")
 
 
