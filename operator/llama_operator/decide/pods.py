@@ -40,6 +40,8 @@ class PodFacts:
     """Since when it is not ready, in UTC; None if it is, or where nobody says."""
     starting: bool = False
     """Whether its containers are only being created: the node fetches images and mounts volumes."""
+    prepared: bool = True
+    """Whether its volumes are mounted and its network is made."""
     leaving: bool = False
     """Being deleted."""
 

@@ -16,6 +16,7 @@ from llama_operator.kube import kinds
 from llama_operator.kube.cache.objects import ObjectCache
 from llama_operator.kube.port import Kind, Object, Ref
 from llama_operator.observe.capacity import away_node, node_facts
+from llama_operator.observe.endings import Endings
 from llama_operator.observe.pods import pod_facts
 from llama_operator.observe.unreadable import Unreadable
 from llama_operator.work.queue import Priority
@@ -42,6 +43,7 @@ class Dispatcher:
         later: Calls a function after some seconds.
         count: Counts an event by its kind.
         unreadable: Takes objects that cannot be read.
+        endings: Remembers how pods ended.
     """
 
     def __init__(
@@ -53,12 +55,14 @@ class Dispatcher:
         later: Callable[[float, Callable[[], None]], object],
         count: Callable[[Kind], None] = lambda _: None,
         unreadable: Unreadable | None = None,
+        endings: Endings | None = None,
     ) -> None:
         self._cache = cache
         self._enqueue = enqueue
         self._later = later
         self._count = count
         self._unreadable = unreadable or Unreadable()
+        self._endings = endings
         self._of_node = (partial(node_facts, catalog=catalog), partial(away_node, catalog=catalog))
         self._crowd = False
         self._named: set[Ref] = set()
@@ -171,9 +175,13 @@ class Dispatcher:
         facts = [None if pod is None else self._unreadable.one(pod, pod_facts) for pod in (before, after)]
         if not name or facts[0] == facts[1]:
             return
+        deployment = Ref(kinds.LLAMA_DEPLOYMENT, ref.namespace, name)
+        last = facts[1] or facts[0]
+        if self._endings is not None and last is not None:
+            self._endings.see(deployment, last)
         if not self._stirred:
             self._later(_CROWD_SECONDS, self._enqueue_stirred)
-        self._stirred.add(Ref(kinds.LLAMA_DEPLOYMENT, ref.namespace, name))
+        self._stirred.add(deployment)
 
     def _enqueue_stirred(self) -> None:
         stirred, self._stirred = self._stirred, set()

@@ -122,7 +122,7 @@ def _conditions(obj: Object, names: Iterable[str]) -> list[dict[str, Any]]:
 
 
 _POD_METADATA: Final = ("name", "namespace", "uid", "resourceVersion", "labels", "deletionTimestamp")
-_POD_CONDITIONS: Final = frozenset({"PodScheduled", "Ready"})
+_POD_CONDITIONS: Final = frozenset({"PodScheduled", "PodReadyToStartContainers", "Ready"})
 _POD_STATUS: Final = ("phase", "reason", "message")
 _CONTAINER: Final = ("name", "image", "ready", "state", "lastState")
 _CONTAINERS: Final = ("initContainerStatuses", "containerStatuses")

@@ -52,6 +52,7 @@ class Observer:
         looks_at_pods: Whether pods are read, which tell why a revision does not answer.
         rights: What happens when a part may not be read.
         remembered: Revisions that an earlier look read, in case somebody has deleted their record since.
+        ended: Pods of the deployment that were seen to end badly.
         unreadable: Takes what cannot be read because of what it is.
     """
 
@@ -64,6 +65,7 @@ class Observer:
     looks_at_pods: bool = True
     rights: Rights = field(default_factory=Rights)
     remembered: Collection[RevisionFacts] = ()
+    ended: tuple[PodFacts, ...] = ()
     unreadable: Unreadable = field(default_factory=Unreadable)
 
     async def observe(self, ref: Ref, now: datetime) -> Observed | None:
@@ -98,7 +100,7 @@ class Observer:
             checks = await read(kinds.JOB, access_checks(self.cluster, ref, self.unreadable), None)
             observed = replace(observed, access_checks=checks)
         if self.looks_at_pods:
-            observed = replace(observed, pods=await self._pods(ref))
+            observed = replace(observed, pods=await self._pods(ref), ended=self.ended)
         if self.counts_free and observed.nodes is not None and strategy.needs_count(observed, wanted):
             free = await read(kinds.POD, free_accelerators(self.cluster, nodes, self.catalog, self.unreadable), None)
             observed = replace(observed, free=free)

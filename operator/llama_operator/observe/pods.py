@@ -72,6 +72,7 @@ def pod_facts(obj: Object) -> PodFacts:
         failed_message=_short(status.get("message")) if phase == "Failed" else "",
         unready_since=None if ready.get("status") == "True" else moment(ready.get("lastTransitionTime")),
         starting=any(text(one.waiting.get("reason")) in _STARTING for one in containers),
+        prepared=conditions.get("PodReadyToStartContainers", {}).get("status") != "False",
         leaving="deletionTimestamp" in metadata,
     )
 

@@ -92,6 +92,7 @@ async def _pass(ports: Ports, ref: Ref, known: _Known) -> Outcome:
         ports.platform(),
         checks_access,
         remembered=await _remembered(ports, ref),
+        ended=ports.endings.of(ref),
         unreadable=ports.unreadable,
     )
     try:

@@ -15,7 +15,9 @@ _RAY_CLUSTERS: Final = "rayclusters.ray.io"
 _REFUSED: Final = frozenset({"ValidationFailed", "InitializingTimeout"})
 """Reasons of KubeRay's Ready for a RayService that it does nothing about."""
 _REPLICA_FAILURE: Final = "ReplicaFailure"
-_NAMED_POD: Final = re.compile(r'\bpods? "[^"]*" is (?=forbidden|invalid)')
+_WITH_PODS: Final = frozenset({"HeadPodReady", "RayClusterProvisioned"})
+"""Conditions that are True once there were pods."""
+_NAMED_POD: Final = re.compile(r'\bpods? "[^"]*" is (?:forbidden: )?')
 """The name is drawn anew each time that KubeRay tries."""
 
 
@@ -31,10 +33,16 @@ def causes(observed: Observed, service: RayServiceFacts) -> Iterator[Cause]:
     refused = tuple(dict.fromkeys(text for one in clusters for text in _refusals(one)))
     yield from (Cause(Reason.PODS_REFUSED, ConditionType.MODEL_LOADED, text) for text in refused)
     if not refused:
+        empty = [one for one in clusters if _empty(observed, one)]
+        yield from (
+            _not_made(f"RayCluster {one.name} had pods and has no pods any more; KubeRay makes none")
+            for one in empty
+            if _had_pods(one)
+        )
         yield from (
             _not_made(f"RayCluster {one.name} has no pods {PATIENCE_SECONDS:.0f} s after it was made")
-            for one in clusters
-            if _empty(observed, one) and _age_left(observed, one) <= 0 and service.endpoints == 0
+            for one in empty
+            if not _had_pods(one) and _age_left(observed, one) <= 0
         )
 
 
@@ -43,7 +51,7 @@ def waits(observed: Observed, service: RayServiceFacts) -> Iterator[float]:
     clusters = clusters_of(observed, service)
     if not clusters and _may_be_overdue(observed, service) and service.created is not None:
         yield observed.age(service.created).left(PATIENCE_SECONDS)
-    yield from (_age_left(observed, one) for one in clusters if _empty(observed, one))
+    yield from (_age_left(observed, one) for one in clusters if _empty(observed, one) and not _had_pods(one))
 
 
 def clusters_of(observed: Observed, service: RayServiceFacts) -> tuple[RayClusterFacts, ...]:
@@ -78,6 +86,10 @@ def _may_be_overdue(observed: Observed, service: RayServiceFacts) -> bool:
 def _empty(observed: Observed, cluster: RayClusterFacts) -> bool:
     pods = observed.pods
     return pods is not None and not any(pod.revision == cluster.revision for pod in pods)
+
+
+def _had_pods(cluster: RayClusterFacts) -> bool:
+    return any(one.type in _WITH_PODS and one.status == "True" for one in cluster.conditions)
 
 
 def _age_left(observed: Observed, cluster: RayClusterFacts) -> float:

@@ -222,7 +222,7 @@ HINTS: Final[tuple[Hint, ...]] = (
     Hint(
         "evicted-disk",
         Reason.CONTAINER_FAILED,
-        ("ephemeral-storage", "ephemeral storage", "diskpressure"),
+        ("ephemeral-storage", "ephemeral local storage", "diskpressure"),
         "the disk of the node, or the pod's share of it, is full: put the weights on a volume (LlamaModel spec.source), or "
         "give the nodes larger disks",
     ),
@@ -297,8 +297,14 @@ HINTS: Final[tuple[Hint, ...]] = (
     Hint(
         "volume-not-mounted",
         Reason.CONTAINER_FAILED,
-        ("being created since",),
-        f"its events say what the node waits for, mostly an image of many GiB, a volume or a Secret: {_DESCRIBE}",
+        ("has not mounted",),
+        f"its events name the volume, Secret or network that the node waits for: {_DESCRIBE}",
+    ),
+    Hint(
+        "image-slow",
+        Reason.CONTAINER_FAILED,
+        ("pulls its image",),
+        f"its events say how far it is: {_DESCRIBE}; a mirror near the nodes, or the image on the nodes beforehand, is faster",
     ),
     Hint("container", Reason.CONTAINER_FAILED, (), f"{_DESCRIBE}; {_LOGS} --previous"),
     # Probes.

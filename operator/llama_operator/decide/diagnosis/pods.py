@@ -1,5 +1,6 @@
 """What keeps pods from running, in the words of scheduler and kubelet. Called by `decide.diagnosis.causes`."""
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
@@ -10,8 +11,10 @@ from llama_operator.decide.diagnosis.cause import Cause
 from llama_operator.decide.observed import Observed
 from llama_operator.decide.pods import AwayNode, PodFacts
 
-CREATION_SECONDS: Final = 300.0
-"""How long the containers of a pod may be created before that is told: an image has tens of GiB."""
+_CREATION_SECONDS: Final = 900.0
+"""How long a node may pull an image before that is told: one has tens of GiB."""
+_PREPARATION_SECONDS: Final = 60.0
+"""How long a node may mount volumes and make a network."""
 _HEAD_SECONDS: Final = 180.0
 """How long a head may run and not be ready: Ray starts in half a minute."""
 _MOST_NAMED: Final = 3
@@ -28,6 +31,8 @@ _IMAGE: Final = frozenset(
 )
 _BACK_OFF: Final = frozenset({"CrashLoopBackOff"})
 _STARTING: Final = frozenset({"ContainerCreating", "PodInitializing"})
+_PORT: Final = re.compile(r"\S+:\d+->")
+"""Where a request came from: another port each time."""
 _CUT: Final = (" no new claims to deallocate", " preemption:")
 """Where the scheduler begins to tell what it tried in vain."""
 
@@ -39,9 +44,9 @@ def causes(observed: Observed, revision: str, *, serves: bool) -> Iterator[Cause
     here = [pod for pod in pods if not pod.leaving]
     yield from _grouped(here, _unplaced, Reason.PODS_UNSCHEDULABLE, ConditionType.CAPACITY_FOUND)
     yield from _grouped(here, _image, Reason.IMAGE_NOT_PULLED, ConditionType.MODEL_LOADED)
-    # A worker that holds no replica of its own, as one of several of an engine, is not ready and serves.
-    broken = [pod for pod in here if not (serves and _runs(pod))]
-    yield from _grouped(broken, _container, Reason.CONTAINER_FAILED, ConditionType.MODEL_LOADED)
+    yield from _grouped(here, _stuck, Reason.CONTAINER_FAILED, ConditionType.MODEL_LOADED)
+    ends = dict.fromkeys(_end(pod) for pod in _ended(observed, here, revision, serves=serves))
+    yield from (Cause(Reason.CONTAINER_FAILED, ConditionType.MODEL_LOADED, text) for text in ends if text)
     late = [pod for pod in here if _creation_left(observed, pod) <= 0]
     yield from _grouped(late, _created, Reason.CONTAINER_FAILED, ConditionType.MODEL_LOADED)
 
@@ -102,10 +107,28 @@ def _head_left(observed: Observed, pod: PodFacts) -> float:
 
 def _creation_left(observed: Observed, pod: PodFacts) -> float:
     """Seconds that the creation of its containers may still take."""
-    waits_for_node = pod.unschedulable or not pod.node or not pod.starting or pod.unready_since is None
-    if waits_for_node or pod.unready_since is None:
-        return CREATION_SECONDS
-    return observed.age(pod.unready_since).left(CREATION_SECONDS)
+    patience = _CREATION_SECONDS if pod.prepared else _PREPARATION_SECONDS
+    if not pod.node or not pod.starting or pod.unready_since is None:
+        return patience
+    return observed.age(pod.unready_since).left(patience)
+
+
+def _ended(observed: Observed, here: list[PodFacts], revision: str, *, serves: bool) -> Iterator[PodFacts]:
+    """Pods that ended badly: those that are here, the head first, and what is remembered of roles that are not well yet.
+
+    A worker that holds no replica of its own, as one of several of an engine, is never ready and serves.
+    """
+    unwell = [pod for pod in here if not pod.ready and not (serves and _runs(pod))]
+    yield from sorted((pod for pod in unwell if pod.last_exit or pod.failed), key=_head_first)
+    roles = {pod.role for pod in unwell}
+    roles |= set() if serves else {pod.role for pod in observed.ended} - {pod.role for pod in here}
+    yield from sorted(
+        (pod for pod in observed.ended if pod.revision == revision and pod.role in roles), key=_head_first
+    )
+
+
+def _head_first(pod: PodFacts) -> tuple[bool, str]:
+    return pod.role != "head", pod.name
 
 
 def _nodes_lost(observed: Observed, pods: Iterable[PodFacts]) -> Iterator[Cause]:
@@ -141,26 +164,27 @@ def _image(pod: PodFacts) -> str:
         return ""
     # The kubelet alternates between an attempt and a pause, whose message repeats that of the attempt.
     told = pod.waiting_message.rpartition("ErrImagePull: ")[2] or pod.waiting
-    return f"without the image {pod.image or 'of ' + pod.container}: {told}"
+    return f"without the image {pod.image or 'of ' + pod.container}: {_PORT.sub('', told)}"
 
 
-def _container(pod: PodFacts) -> str:
-    where = f"container {pod.container}" if pod.container else "its container"
-    if pod.failed and not pod.ended:
-        return _sentence(f"ended by its node: {pod.failed}", pod.failed_message)
-    if pod.waiting and pod.waiting not in _IMAGE | _BACK_OFF | _STARTING:
-        return _sentence(f"stuck, {where} cannot start: {pod.waiting}", pod.waiting_message)
-    # Also while it runs again: the next end may come, and the cause is the same.
-    if pod.last_exit and not pod.ready:
-        code = "" if pod.exit_code is None else f", exit code {pod.exit_code}"
-        told = pod.failed_message if pod.failed else pod.exit_message
-        by = f"{pod.failed}: " if pod.failed else ""
-        return _sentence(f"not well, {where} ended: {by}{pod.last_exit}{code}", told)
-    return ""
+def _stuck(pod: PodFacts) -> str:
+    if not pod.waiting or pod.waiting in _IMAGE | _BACK_OFF | _STARTING:
+        return ""
+    return _sentence(f"stuck, container {pod.container} cannot start: {pod.waiting}", pod.waiting_message)
+
+
+def _end(pod: PodFacts) -> str:
+    """How a pod ended; without its name and how many there are: KubeRay makes the next one at once."""
+    who = "the head pod" if pod.role == "head" else f"a {pod.role} pod".replace("  ", " ")
+    code = "" if pod.exit_code is None else f", exit code {pod.exit_code}"
+    if pod.failed:
+        return _sentence(f"{who} was ended: {pod.failed}", pod.failed_message or pod.exit_message)
+    return _sentence(f"{who} broke, container {pod.container} ended: {pod.last_exit}{code}", pod.exit_message)
 
 
 def _created(pod: PodFacts) -> str:
-    return f"still being created{_since(pod.unready_since)}: the node pulls an image, or mounts a volume"
+    waits_for = "pulls its image" if pod.prepared else "has not mounted its volumes, or not made its network"
+    return f"being created since {pod.unready_since:%Y-%m-%dT%H:%M:%SZ}: the node {waits_for}"
 
 
 def _sentence(said: str, more: str) -> str:
@@ -172,7 +196,7 @@ def _grouped(
 ) -> Iterator[Cause]:
     """One cause for all pods of which the same is told; that of the head, without which no other starts, comes first."""
     groups: dict[str, list[PodFacts]] = {}
-    for pod in sorted(pods, key=lambda pod: (pod.role != "head", pod.name)):
+    for pod in sorted(pods, key=_head_first):
         if text := told(pod):
             groups.setdefault(text, []).append(pod)
     yield from (
