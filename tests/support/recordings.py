@@ -17,11 +17,11 @@ FOLDER = Path(__file__).resolve().parents[1] / "recordings"
 NAMES = tuple(sorted(path.stem for path in FOLDER.glob("*.yaml")))
 
 
-def objects(name):
-    """The objects of a recording, as the cache keeps them."""
-    found = yaml.safe_load_all((FOLDER / f"{name}.yaml").read_text(encoding="utf-8"))
+def objects(name, *, slim=True):
+    """The objects of a recording, as the cache keeps them or whole."""
     # Times are texts in JSON.
-    return [kept(kinds.find(one["apiVersion"], one["kind"]), _json(one)) for one in found]
+    found = [_json(one) for one in yaml.safe_load_all((FOLDER / f"{name}.yaml").read_text(encoding="utf-8"))]
+    return [kept(kinds.find(one["apiVersion"], one["kind"]), one) for one in found] if slim else found
 
 
 def observed(name, *, after=5.0, **more):

@@ -165,18 +165,17 @@ async def play(folder: Path, write: Write) -> None:
 
 
 async def _lose_nodes(plane: ControlPlane, cluster: Cluster, write: Write) -> None:
-    """Delete the node of one deployment, and silence that of the other."""
+    """Delete a node of one deployment, then silence all that are left."""
     gone, silent = (one for one in INCIDENTS if one.nodes)
-    lost = {one.name: _node_of(plane, one) for one in (gone, silent)}
-    plane.kubectl("annotate", "node", lost[silent.name], "kwok.x-k8s.io/node-")
+    plane.kubectl("delete", "node", _node_of(plane, gone))
+    write(gone.name, _objects(plane, gone))
+    plane.processes.stop("kwok")
 
     def unready(objects: Sequence[Object]) -> bool:
         return any(_condition(one, "Ready").get("status") == "False" for one in objects if one["kind"] == "Pod")
 
     await _until(plane, cluster, silent, unready)
     write(silent.name, _objects(plane, silent))
-    plane.kubectl("delete", "node", lost[gone.name])
-    write(gone.name, _objects(plane, gone))
 
 
 def _node_of(plane: ControlPlane, incident: Incident) -> str:
