@@ -98,23 +98,26 @@ def cluster(facts: Facts) -> Check:
         return _without_services(name, facts.services)
     if not revision:
         return Check(name, State.SKIPPED, _NO_REVISION)
+    pods = () if isinstance(facts.pods, Unknown) else tuple(p for p in facts.pods if p.revision in {"", revision})
+    wrong = [cause for cause in found(facts) if cause.reason in _OF_CLUSTER]
+    if wrong:
+        return _broken(facts, wrong, [pod for pod in pods if not (pod.ready or pod.unschedulable or pod.leaving)])
     service = _of(facts.services, revision)
     if service is None:
         return Check(name, State.WAITING, f"RayService {revision} does not exist yet")
-    wrong = [cause for cause in found(facts) if cause.reason in _OF_CLUSTER]
-    pods = () if isinstance(facts.pods, Unknown) else tuple(p for p in facts.pods if p.revision in {"", revision})
-    if wrong:
-        said, hints = "; ".join(cause.message for cause in wrong), _hints(wrong)
-        broken = [pod for pod in pods if not pod.ready and not pod.unschedulable and not pod.leaving]
-        if not broken:
-            return Check(name, State.FAILED, said, hints)
-        first = broken[0]
-        which = f"{_named(broken)}: {first.waiting or first.last_exit or _phase(first)}"
-        return Check(name, State.FAILED, f"{said} ({which})", f"{hints}; {_look(facts, first)}")
     made = _of(() if isinstance(facts.clusters, Unknown) else facts.clusters, revision)
     if made is None:
         return Check(name, State.WAITING, f"KubeRay has made no RayCluster for {revision} yet", _KUBERAY)
     return _running(facts, made, pods, service)
+
+
+def _broken(facts: Facts, wrong: Sequence[Cause], pods: Sequence[PodFacts]) -> Check:
+    """What is wrong, with the pods that it is about and the command that shows more of the first."""
+    said, hints = "; ".join(cause.message for cause in wrong), _hints(wrong)
+    if not pods:
+        return Check("cluster", State.FAILED, said, hints)
+    which = f"{_named(pods)}: {pods[0].waiting or pods[0].last_exit or _phase(pods[0])}"
+    return Check("cluster", State.FAILED, f"{said} ({which})", f"{hints}; {_look(facts, pods[0])}")
 
 
 def _look(facts: Facts, pod: PodFacts) -> str:
