@@ -34,6 +34,7 @@ def test_a_quota_that_refuses_pods_is_told_and_lifted(eventually, explained, pla
     check = eventually(refused, "the refusal is told")
     assert "FailedCreateWorkerPod: exceeded quota: none, requested: requests.nvidia.com/gpu=4" in check["evidence"]
     assert "kubectl describe resourcequota" in check["unblock"]
+    assert "exceeded quota: none" in explained()["events"]["evidence"], "KubeRay warns of it too"
     user.kubectl("delete", "resourcequota", "none")
     user.ready()
     eventually(lambda: explained()["cluster"]["state"] == "Passed", "nothing is wrong any more")

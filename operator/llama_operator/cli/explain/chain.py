@@ -10,7 +10,7 @@ from datetime import datetime
 from llama_operator.api.meta import Condition, ConditionStatus
 from llama_operator.api.reasons import ConditionType, Reason
 from llama_operator.api.v1alpha1.llamadeployment import Activation, ScalingMode
-from llama_operator.cli.explain import pods
+from llama_operator.cli.explain import events, pods
 from llama_operator.cli.explain.cures import unblock
 from llama_operator.cli.explain.facts import Facts, LeaseFacts
 from llama_operator.cli.shared.checks import Check, State
@@ -58,10 +58,10 @@ def _chain(facts: Facts) -> Iterator[Check]:
     if activation.state is State.FAILED:
         yield from _skipped(_AFTER_A_STOP, activation)
         return
-    for step in _STEPS:
-        yield step(facts)
+    yield from (steps := [step(facts) for step in _STEPS])
     yield from _memory(facts)
     yield from _objects(facts)
+    yield from events.told(facts.warnings, pods.target(facts), steps, facts.now)
 
 
 def _skipped(names: tuple[str, ...], because: Check) -> Iterator[Check]:

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from llama_operator.api.v1alpha1.licenseacceptance import LicenseAcceptance
 from llama_operator.api.v1alpha1.llamadeployment import LlamaDeployment
 from llama_operator.api.v1alpha1.llamadeployment_status import LlamaDeploymentStatus
+from llama_operator.cli.explain.events import WarningFacts
 from llama_operator.cli.shared.connection import Unknown
 from llama_operator.decide.observed import NodeFacts, RayClusterFacts, RayServiceFacts, RevisionFacts
 from llama_operator.decide.pods import AwayNode, PodFacts
@@ -71,3 +72,5 @@ class Facts:
     pods: tuple[PodFacts, ...] | Unknown = ()
     services: tuple[RayServiceFacts, ...] | Unknown = ()
     clusters: tuple[RayClusterFacts, ...] | Unknown = ()
+    warnings: tuple[WarningFacts, ...] = ()
+    """What Kubernetes warned of, as far as it may be read."""

@@ -9,10 +9,11 @@ from llama_operator.api.manifest import parse_live
 from llama_operator.api.meta import ANNOTATION_LISTED_AT, ANNOTATION_LISTS_AGAIN_AT
 from llama_operator.api.v1alpha1.llamadeployment import LlamaDeployment
 from llama_operator.api.v1alpha1.llamadeployment_status import LlamaDeploymentStatus
+from llama_operator.cli.explain.events import WarningFacts, warning_facts
 from llama_operator.cli.explain.facts import Facts, HeldFacts, LeaseFacts
 from llama_operator.cli.get.rows import row_of
 from llama_operator.cli.shared import world
-from llama_operator.cli.shared.connection import Connection, Unknown, read_if_possible
+from llama_operator.cli.shared.connection import Connection, Unknown, read_if_possible, value_or
 from llama_operator.cli.shared.output import moment
 from llama_operator.decide.decision import decide
 from llama_operator.decide.observed import Observed
@@ -21,6 +22,7 @@ from llama_operator.errors import FieldProblem, InvalidManifestError, NotUnderst
 from llama_operator.kube import kinds
 from llama_operator.kube.port import Cluster, Object
 from llama_operator.observe import capacity
+from llama_operator.observe.unreadable import Unreadable
 
 _RAY_SERVICES = "rayservices.ray.io"
 _LEASE = "llama-operator"
@@ -47,12 +49,19 @@ async def gather(connection: Connection, live: Object) -> Facts:
     if deployment is None:
         # The first check says so, and skips all others.
         return facts
-    observed, lease = await asyncio.gather(
-        world.observed_with(connection, deployment, rollout=False, pods=True), read_if_possible(lease_of(cluster))
+    observed, lease, warnings = await asyncio.gather(
+        world.observed_with(connection, deployment, rollout=False, pods=True),
+        read_if_possible(lease_of(cluster)),
+        read_if_possible(_warnings(cluster, facts.namespace)),
     )
     seen = _seen(facts, observed)
     held = await _held_if_needed(cluster, seen.pods, _resource(catalog.load(), facts.status))
-    return replace(seen, lease=lease, held=held)
+    return replace(seen, lease=lease, held=held, warnings=value_or(warnings, ()))
+
+
+async def _warnings(cluster: Cluster, namespace: str) -> tuple[WarningFacts, ...]:
+    listing = await cluster.list(kinds.EVENT, namespace=namespace, fields={"type": "Warning"})
+    return Unreadable().all(listing.items, warning_facts)
 
 
 def _seen(facts: Facts, observed: Observed) -> Facts:
