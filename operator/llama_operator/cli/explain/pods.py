@@ -12,7 +12,7 @@ from llama_operator.cli.explain.facts import Facts, HeldFacts
 from llama_operator.cli.shared.checks import Check, State
 from llama_operator.cli.shared.connection import Unknown, value_or
 from llama_operator.decide.diagnosis.cause import Cause
-from llama_operator.decide.diagnosis.causes import causes
+from llama_operator.decide.diagnosis.causes import causes, none_left
 from llama_operator.decide.diagnosis.pods import away_text
 from llama_operator.decide.observed import Observed, RayClusterFacts, RayServiceFacts, Unread
 from llama_operator.decide.pods import PodFacts
@@ -47,15 +47,21 @@ def target(facts: Facts) -> str:
 
 def found(facts: Facts) -> tuple[Cause, ...]:
     """What is wrong with the revision whose pods matter, as far as it could be read."""
+    observed = _observed(facts)
+    return () if observed is None else causes(observed, target(facts))
+
+
+def _observed(facts: Facts) -> Observed | None:
+    """What was read, as the operator would know it."""
     if facts.deployment is None:
-        return ()
+        return None
     unread = {
         kinds.RAY_SERVICE: facts.services,
         kinds.RAY_CLUSTER: facts.clusters,
         kinds.POD: facts.pods,
         kinds.NODE: facts.nodes,
     }
-    observed = Observed(
+    return Observed(
         facts.deployment.model_copy(update={"status": facts.status}),
         nodes=value_or(facts.nodes, None),
         away=facts.away,
@@ -66,7 +72,6 @@ def found(facts: Facts) -> tuple[Cause, ...]:
         now=facts.now,
         unknown=tuple(Unread(kind.plural, part.why) for kind, part in unread.items() if isinstance(part, Unknown)),
     )
-    return causes(observed, target(facts))
 
 
 def capacity(facts: Facts) -> Check:
@@ -176,14 +181,10 @@ def endpoint(facts: Facts, condition_says: Check) -> Check:
         facts: What is known.
         condition_says: The check by the condition alone.
     """
-    revision = target(facts)
-    if condition_says.state is not State.PASSED or isinstance(facts.pods, Unknown) or isinstance(facts.nodes, Unknown):
+    observed = _observed(facts)
+    if condition_says.state is not State.PASSED or observed is None or not none_left(observed, target(facts)):
         return condition_says
     lost = [cause for cause in found(facts) if cause.reason is Reason.NODES_LOST]
-    pods = [pod for pod in facts.pods if pod.revision == revision]
-    living = {node.name for node in facts.nodes} | {node.name for node in facts.away if not node.lost}
-    if not lost or any(pod.ready and pod.node in living and pod.role != "head" for pod in pods):
-        return condition_says
     text = f"no pod that could answer is left: {'; '.join(cause.message for cause in lost)}"
     return Check(condition_says.name, State.FAILED, text, _hints(lost))
 

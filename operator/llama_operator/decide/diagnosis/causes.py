@@ -36,6 +36,21 @@ def causes(observed: Observed, revision: str) -> tuple[Cause, ...]:
     return tuple(_with_hints(found, observed, revision))
 
 
+def none_left(observed: Observed, revision: str) -> bool:
+    """Whether nodes are lost, and no pod of the revision is left that could answer.
+
+    KubeRay and the endpoints learn of a lost node only when Kubernetes has given its pods up, a minute later. False where
+    pods or nodes were not read.
+    """
+    if observed.pods is None or observed.nodes is None:
+        return False
+    living = {node.name for node in observed.nodes} | {node.name for node in observed.away if not node.lost}
+    here = [pod for pod in observed.pods if pod.revision == revision]
+    lost = any(pod.node not in living for pod in here if pod.node)
+    # Replicas run on workers; the head has none.
+    return lost and not any(pod.ready and not pod.leaving and pod.role != "head" and pod.node in living for pod in here)
+
+
 def next_look(observed: Observed) -> float | None:
     """Seconds until the passing of time alone makes a cause of something; None if only an event can."""
     here = [service for service in observed.ray_services if not service.leaving]

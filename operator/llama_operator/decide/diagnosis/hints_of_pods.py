@@ -186,6 +186,13 @@ PODS: Final[tuple[Hint, ...]] = (
     Hint("image", Reason.IMAGE_NOT_PULLED, (), f"name an image that the nodes can pull in spec.image; {DESCRIBE}"),
     # Containers, in the kubelet's words.
     Hint(
+        "head-out-of-memory",
+        Reason.CONTAINER_FAILED,
+        ("container ray-head ended: oomkilled", "container autoscaler ended: oomkilled"),
+        "the head of the Ray cluster needs more memory than its limit: fewer replicas (spec.scaling.maxReplicas); it holds no "
+        "model",
+    ),
+    Hint(
         "oom-killed",
         Reason.CONTAINER_FAILED,
         ("oomkilled",),

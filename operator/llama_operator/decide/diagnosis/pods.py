@@ -13,7 +13,7 @@ from llama_operator.decide.pods import AwayNode, PodFacts
 
 _CREATION_SECONDS: Final = 900.0
 """How long a node may pull an image before that is told: one has tens of GiB."""
-_PREPARATION_SECONDS: Final = 60.0
+_PREPARATION_SECONDS: Final = 120.0
 """How long a node may mount volumes and make a network."""
 _HEAD_SECONDS: Final = 180.0
 """How long a head may run and not be ready: Ray starts in half a minute."""

@@ -8,7 +8,7 @@ import pytest
 from llama_operator.api.reasons import ConditionType, Reason
 from llama_operator.api.v1alpha1.llamadeployment_status import PlanStatus
 from llama_operator.decide.diagnosis import hints
-from llama_operator.decide.diagnosis.causes import causes, next_look
+from llama_operator.decide.diagnosis.causes import causes, next_look, none_left
 from llama_operator.decide.observed import (
     ConditionFacts,
     NodeFacts,
@@ -146,6 +146,25 @@ def test_a_node_that_is_lost_is_named_since_when(more, message):
 )
 def test_a_node_that_may_be_well_is_no_cause(more):
     assert causes(world(**more), REVISION) == ()
+
+
+@pytest.mark.parametrize(
+    ("more", "none"),
+    [
+        ({}, False),
+        ({"nodes": NODES[1:]}, True),
+        ({"nodes": NODES[1:], "pods": (HEAD, pod("w", node="gpu-2"))}, False),
+        ({"nodes": NODES[1:], "pods": (HEAD, pod("w", node="gpu-2", ready=False))}, True),
+        ({"nodes": NODES[1:], "away": (CORDONED,)}, False),
+        ({"nodes": NODES[1:], "away": (AWAY,)}, True),
+        ({"nodes": None}, False),
+        ({"pods": None}, False),
+        ({"pods": ()}, False),
+    ],
+    ids=["well", "gone", "one is left", "one is left, not ready", "cordoned", "silent", "nodes", "pods", "none at all"],
+)
+def test_whether_a_pod_is_left_that_could_answer(more, none):
+    assert none_left(world(**more), REVISION) is none
 
 
 def test_pods_without_a_node_are_counted_and_told_in_the_words_of_the_scheduler():

@@ -112,7 +112,7 @@ def test_an_incident_has_one_cause_in_the_words_of_who_told_it(name):
 def test_what_takes_long_becomes_a_cause(name):
     reason, condition, words, hint = LATER[name]
     assert told(name) == ()
-    (cause,) = told(name, after=120)
+    (cause,) = told(name, after=180)
     assert (cause.reason, cause.condition) == (reason, condition)
     assert words in cause.message
     assert hint in cause.hint
