@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from llama_operator.api.v1alpha1.llamadeployment import RolloutStrategy
-from llama_operator.decide.diagnosis.engine_message import ENGINE_FAILED, engine_message
+from llama_operator.decide.diagnosis.engine_message import ENGINE_FAILED
 from llama_operator.decide.observed import Observed, RayServiceFacts
 from llama_operator.decide.rollout.strategy import Strategy
 from llama_operator.decide.rollout.why import why_not_serving
