@@ -119,6 +119,10 @@ generate: $(STAMP) ## Write the CRDs and the generated references
 golden: $(STAMP) ## Rewrite the golden cases after a wanted change; read the diff
 	@$(BIN)/pytest -q tests/golden --update-golden
 
+.PHONY: record
+record: $(STAMP) control-plane ## Play incidents on a real control plane and kubelet and write what they say to tests/recordings
+	@PYTHONPATH=tools $(BIN)/python -m recordings
+
 .PHONY: lock
 lock: $(UV) ## Compile requirements/all.txt from pyproject.toml
 	@$(UV) pip compile --quiet --all-extras --universal --python-version 3.11 --no-emit-index-url --no-header --no-annotate \

@@ -113,7 +113,7 @@ ALLOWED = {
     ("", "services"): "get list watch create patch",
     ("", "services/proxy"): "",
     ("", "nodes"): "get list watch",
-    ("", "pods"): "list",
+    ("", "pods"): "list watch",
     ("", "pods/exec"): "",
     ("", "secrets"): "",
     ("", "configmaps"): "",

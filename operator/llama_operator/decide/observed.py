@@ -119,9 +119,9 @@ class RayClusterFacts:
     revision: str
     groups: tuple[WorkerGroupFacts, ...] = ()
     conditions: tuple[ConditionFacts, ...] = ()
-    """Empty in the operator, which keeps no status of RayClusters."""
     kuberay: str = ""
     """Version of the KubeRay that made it."""
+    created: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -304,6 +304,8 @@ class Observed:
     """Nodes that take none."""
     pods: tuple[PodFacts, ...] | None = None
     """Pods of the deployment; None when they were not read."""
+    ended: tuple[PodFacts, ...] = ()
+    """Pods that ended badly, of each revision and role the last, as far as this process saw it; they may be gone."""
     ray_services: tuple[RayServiceFacts, ...] = ()
     """RayServices that belong to the deployment."""
     unread_records: tuple[UnreadRecord, ...] = ()

@@ -1,6 +1,7 @@
 """What is known about pods, and about nodes that take none: the input of a diagnosis. Gathered by `observe`, by hand in tests."""
 
 from dataclasses import dataclass
+from datetime import datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +22,28 @@ class PodFacts:
     """Reason why a container waits, as Kubernetes words it: `ImagePullBackOff`."""
     waiting_message: str = ""
     last_exit: str = ""
-    """Why a container ended the last time: `OOMKilled`, `Error`; empty if it never did."""
+    """Why a container ended the last time: `OOMKilled`, `Error`; empty if it never did, or ended well."""
+    image: str = ""
+    """Image of the container that waits or ended."""
+    container: str = ""
+    """Name of that container."""
+    exit_code: int | None = None
+    """Exit code of the container that ended."""
+    exit_message: str = ""
+    """What that container left as its last words, or the kubelet said of its end."""
+    ended: bool = False
+    """Whether a container is ended now, so that the pod does not do its work."""
+    failed: str = ""
+    """Why the kubelet or a controller ended the whole pod: `Evicted`, `UnexpectedAdmissionError`; empty if nobody did."""
+    failed_message: str = ""
+    unready_since: datetime | None = None
+    """Since when it is not ready, in UTC; None if it is, or where nobody says."""
+    starting: bool = False
+    """Whether its containers are only being created: the node fetches images and mounts volumes."""
+    prepared: bool = True
+    """Whether its volumes are mounted and its network is made."""
+    leaving: bool = False
+    """Being deleted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,3 +57,7 @@ class AwayNode:
     """Allocatable accelerators."""
     why: str
     """`is not ready`, `is cordoned`, `has the taint maintenance=true:NoSchedule`."""
+    lost: bool = False
+    """Whether its kubelet is silent or says that it is not ready: what is on it does not answer."""
+    since: datetime | None = None
+    """Since when it is lost, in UTC; None where nobody says."""

@@ -15,12 +15,14 @@ from llama_operator.handlers.watched import RECORDS, Concerns, Watched
 from llama_operator.kube import kinds
 from llama_operator.kube.cache.objects import ObjectCache
 from llama_operator.kube.port import Kind, Object, Ref
-from llama_operator.observe.capacity import node_facts
+from llama_operator.observe.capacity import away_node, node_facts
+from llama_operator.observe.endings import Endings
+from llama_operator.observe.pods import pod_facts
 from llama_operator.observe.unreadable import Unreadable
 from llama_operator.work.queue import Priority
 
 _CROWD_SECONDS: Final = 1.0
-"""Nodes come and go in crowds, and so do deployments; one look serves each crowd."""
+"""Nodes come and go in crowds, and so do deployments and the pods of one; one look serves each crowd."""
 
 
 class Enqueue(Protocol):
@@ -41,6 +43,7 @@ class Dispatcher:
         later: Calls a function after some seconds.
         count: Counts an event by its kind.
         unreadable: Takes objects that cannot be read.
+        endings: Remembers how pods ended.
     """
 
     def __init__(
@@ -52,16 +55,20 @@ class Dispatcher:
         later: Callable[[float, Callable[[], None]], object],
         count: Callable[[Kind], None] = lambda _: None,
         unreadable: Unreadable | None = None,
+        endings: Endings | None = None,
     ) -> None:
         self._cache = cache
         self._enqueue = enqueue
-        self._catalog = catalog
         self._later = later
         self._count = count
         self._unreadable = unreadable or Unreadable()
+        self._endings = endings
+        self._of_node = (partial(node_facts, catalog=catalog), partial(away_node, catalog=catalog))
         self._crowd = False
         self._named: set[Ref] = set()
         """Acceptances that deployments of the current crowd name."""
+        self._stirred: set[Ref] = set()
+        """Deployments whose pods changed in the current crowd."""
 
     def changed(self, watched: Watched, obj: Object) -> None:
         """Take over an object that was added or changed, or that a list named."""
@@ -107,6 +114,8 @@ class Dispatcher:
                 name = _label(after or before or {})
                 if name:
                     self._enqueue(Ref(kinds.LLAMA_DEPLOYMENT, ref.namespace, name))
+            case Concerns.ITS_DEPLOYMENT_IF_NEWS:
+                self._pod(ref, before, after)
             case Concerns.DEPLOYMENTS_THAT_NAME_IT | Concerns.LICENSES:
                 if _asks_for(before) != _asks_for(after):
                     self._record_changed(watched.concerns, ref, [obj for obj in (before, after) if obj is not None])
@@ -160,10 +169,29 @@ class Dispatcher:
                 self._enqueue(ref)
         self._named.clear()
 
+    def _pod(self, ref: Ref, before: Object | None, after: Object | None) -> None:
+        """The kubelet writes a pod again and again; only what a diagnosis would see counts."""
+        name = _label(after or before or {})
+        facts = [None if pod is None else self._unreadable.one(pod, pod_facts) for pod in (before, after)]
+        if not name or facts[0] == facts[1]:
+            return
+        deployment = Ref(kinds.LLAMA_DEPLOYMENT, ref.namespace, name)
+        last = facts[1] or facts[0]
+        if self._endings is not None and last is not None:
+            self._endings.see(deployment, last)
+        if not self._stirred:
+            self._later(_CROWD_SECONDS, self._enqueue_stirred)
+        self._stirred.add(deployment)
+
+    def _enqueue_stirred(self) -> None:
+        stirred, self._stirred = self._stirred, set()
+        for ref in stirred:
+            self._enqueue(ref)
+
     def _node(self, before: Object | None, after: Object | None) -> None:
         """Heartbeats change nodes all the time; only what a plan would see counts."""
         facts = [
-            None if node is None else self._unreadable.one(node, partial(node_facts, catalog=self._catalog))
+            None if node is None else [self._unreadable.one(node, read) for read in self._of_node]
             for node in (before, after)
         ]
         if facts[0] != facts[1] and not self._crowd:

@@ -89,6 +89,12 @@ async def job(**change: Any) -> None:
     dispatch(**change)
 
 
+@kopf.on.event("", "v1", "pods", param=kinds.POD, registry=HANDLERS)
+async def pod(**change: Any) -> None:
+    """A pod of a revision came, went, or fares otherwise."""
+    dispatch(**change)
+
+
 @kopf.on.event("llama-operator.io", "v1alpha1", "licenseacceptances", param=kinds.LICENSE_ACCEPTANCE, registry=HANDLERS)
 async def license_acceptance(**change: Any) -> None:
     """An acceptance came, changed or ended."""

@@ -28,6 +28,8 @@ class Concerns(Enum):
     """The LlamaDeployment that changed."""
     ITS_DEPLOYMENT = auto()
     """The LlamaDeployment that the label llama-operator.io/deployment names."""
+    ITS_DEPLOYMENT_IF_NEWS = auto()
+    """The same, if a fact changed that it looks at."""
     DEPLOYMENTS_THAT_NAME_IT = auto()
     """The LicenseAcceptance, others that count with it, and the LlamaDeployments that may rest on one of them."""
     LICENSES = auto()
@@ -44,11 +46,13 @@ class Watched:
         kind: Which.
         concerns: Which objects a change concerns.
         labels: Only objects with these labels are asked for.
+        only_of_deployments: Whether the operator also reads others of the kind, from the server: all pods of a node, say.
     """
 
     kind: Kind
     concerns: Concerns
     labels: Mapping[str, str] = field(default_factory=lambda: NO_LABELS)
+    only_of_deployments: bool = False
 
 
 WATCHED: Final = (
@@ -59,6 +63,7 @@ WATCHED: Final = (
     Watched(kinds.SERVICE, Concerns.ITS_DEPLOYMENT, _OURS),
     Watched(kinds.NETWORK_POLICY, Concerns.ITS_DEPLOYMENT, _OURS),
     Watched(kinds.JOB, Concerns.ITS_DEPLOYMENT, _OURS),
+    Watched(kinds.POD, Concerns.ITS_DEPLOYMENT_IF_NEWS, _OURS, only_of_deployments=True),
     Watched(kinds.LICENSE_ACCEPTANCE, Concerns.DEPLOYMENTS_THAT_NAME_IT),
     Watched(kinds.LLAMA_MODEL, Concerns.LICENSES),
     Watched(kinds.LICENSE_POLICY, Concerns.LICENSES),
@@ -76,7 +81,7 @@ def kept(kind: Kind, obj: Object) -> Object:
 
     managedFields are half of many an object; only who wrote the spec of a LlamaDeployment is read, and which stranger wrote
     an object of ours last. A node lists every image that it holds. A RayCluster repeats its RayService, and only its bounds
-    are compared.
+    are compared, and its conditions read. Of a pod matters where it is, and what keeps it from running.
     """
     metadata = {name: value for name, value in obj["metadata"].items() if name != "managedFields"}
     entries = mappings(obj["metadata"].get("managedFields"))
@@ -95,13 +100,53 @@ def kept(kind: Kind, obj: Object) -> Object:
             ]
         }
         slim.pop("status", None)
+        if conditions := _conditions(obj, _WORDS):
+            slim["status"] = {"conditions": conditions}
     if kind == kinds.NODE:
         status = mapping(obj.get("status"))
         slim["status"] = {name: status[name] for name in ("allocatable", "capacity") if name in status}
         # The times of its heartbeats stay out.
-        if ready := [one for one in status.get("conditions") or () if one.get("type") == "Ready"]:
-            slim["status"]["conditions"] = [{name: one.get(name) for name in ("type", "status")} for one in ready]
-    return slim
+        if ready := [one for one in _conditions(obj, _TURN) if one.get("type") == "Ready"]:
+            slim["status"]["conditions"] = ready
+    return _pod(obj, metadata) if kind == kinds.POD else slim
+
+
+_TURN: Final = ("type", "status", "lastTransitionTime")
+_WORDS: Final = ("type", "status", "reason", "message")
+
+
+def _conditions(obj: Object, names: Iterable[str]) -> list[dict[str, Any]]:
+    """Some fields of the conditions of an object."""
+    conditions = mappings(mapping(obj.get("status")).get("conditions"))
+    return [{name: one[name] for name in names if name in one} for one in conditions]
+
+
+_POD_METADATA: Final = ("name", "namespace", "uid", "resourceVersion", "labels", "deletionTimestamp")
+_POD_CONDITIONS: Final = frozenset({"PodScheduled", "PodReadyToStartContainers", "Ready"})
+_POD_STATUS: Final = ("phase", "reason", "message")
+_CONTAINER: Final = ("name", "image", "ready", "state", "lastState")
+_CONTAINERS: Final = ("initContainerStatuses", "containerStatuses")
+
+
+def _pod(obj: Object, metadata: Mapping[str, Any]) -> Object:
+    """What the cache keeps of a pod: one is 10 kB, and there are as many as all deployments have."""
+    status = mapping(obj.get("status"))
+    conditions = _conditions(obj, dict.fromkeys((*_TURN, *_WORDS)))
+    return {
+        "apiVersion": obj.get("apiVersion"),
+        "kind": obj.get("kind"),
+        "metadata": {name: metadata[name] for name in _POD_METADATA if name in metadata},
+        "spec": {"nodeName": mapping(obj.get("spec")).get("nodeName")},
+        "status": {
+            **{name: status[name] for name in _POD_STATUS if name in status},
+            "conditions": [one for one in conditions if one.get("type") in _POD_CONDITIONS],
+            **{
+                part: [{name: one[name] for name in _CONTAINER if name in one} for one in mappings(status.get(part))]
+                for part in _CONTAINERS
+                if part in status
+            },
+        },
+    }
 
 
 def _is_child(kind: Kind) -> bool:

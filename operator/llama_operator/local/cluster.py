@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from llama_operator.decide.rollout.rollout import ENGINE_FAILED
+from llama_operator.decide.diagnosis.engine_message import ENGINE_FAILED
 from llama_operator.errors import InvalidManifestError
 from llama_operator.kube import kinds
 from llama_operator.kube.port import NotFoundError, Object

@@ -82,6 +82,7 @@ def _age(moment: datetime, seen: _Seen, at: float, now: datetime) -> Age:
 def moments(observed: Observed) -> Iterator[datetime]:
     """Yield the times that decisions about `observed` measure from."""
     yield from (service.created for service in observed.ray_services if service.created is not None)
+    yield from (cluster.created for cluster in observed.ray_clusters if cluster.created is not None)
     if observed.traffic is not None and observed.traffic.since is not None:
         yield observed.traffic.since
     ends = (record.license_end for record in observed.revisions)

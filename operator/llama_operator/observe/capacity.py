@@ -1,14 +1,16 @@
 """What hardware there is, and how much of it no pod holds. Called by `observe.gather`, the CLI and the handlers."""
 
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from functools import partial
 from typing import Any
 
 from llama_operator.api import readings
-from llama_operator.api.readings import mapping, mappings
+from llama_operator.api.readings import mapping, mappings, moment, text
 from llama_operator.catalog import Catalog
 from llama_operator.catalog.accelerators import Accelerator
 from llama_operator.decide.observed import NodeFacts
+from llama_operator.decide.pods import AwayNode
 from llama_operator.kube import kinds
 from llama_operator.kube.port import Cluster, Object
 from llama_operator.observe.unreadable import Unreadable, UnreadableError
@@ -33,22 +35,58 @@ def node_facts(node: Object, catalog: Catalog) -> NodeFacts | None:
     if not isinstance(allocatable, Mapping):
         raise UnreadableError("status.allocatable is no table of amounts")
     accelerator = catalog.identify(readings.labels(node))
-    if _repels(mappings(spec.get("taints")), "" if accelerator is None else accelerator.resource_name):
+    if _repels(mappings(spec.get("taints")), "" if accelerator is None else accelerator.resource_name) is not None:
         return None
     if accelerator is None:
         return NodeFacts(name, catalog.accelerator("CPU").name, _amount(allocatable, "cpu"))
     return NodeFacts(name, accelerator.name, _amount(allocatable, accelerator.resource_name))
 
 
+def away_node(node: Object, catalog: Catalog) -> AwayNode | None:
+    """A Node that takes no pods of ours, and why; None when it takes some."""
+    spec, status = mapping(node.get("spec")), mapping(node.get("status"))
+    accelerator = catalog.identify(readings.labels(node))
+    resource = "" if accelerator is None else accelerator.resource_name
+    amounts = status.get("allocatable") or {}
+    count = readings.units(mapping(amounts).get(resource or "cpu", 0))
+    lost = not _ready(status)
+    repels = _repels(mappings(spec.get("taints")), resource)
+    if lost:
+        why = "is not ready"
+    elif spec.get("unschedulable"):
+        why = "is cordoned"
+    elif repels is not None:
+        why = f"has the taint {_taint(repels)}"
+    elif count is None or not isinstance(amounts, Mapping):
+        why = "says an amount that is none"
+    else:
+        return None
+    name = catalog.accelerator("CPU").name if accelerator is None else accelerator.name
+    return AwayNode(node["metadata"]["name"], name, count or 0, why, lost, _since(status) if lost else None)
+
+
 def _ready(status: Mapping[str, Any]) -> bool:
     """Whether the kubelet says that the node is ready; also where no condition says anything about it."""
-    told = (one.get("status") for one in mappings(status.get("conditions")) if one.get("type") == "Ready")
-    return next(told, None) in {None, "True"}
+    return _condition(status).get("status") in {None, "True"}
 
 
-def _repels(taints: Iterable[Mapping[str, Any]], resource: str) -> bool:
-    """Whether a taint keeps our pods off: those for an accelerator tolerate the taint of its own resource."""
-    return any(one.get("effect") in _REPEL and one.get("key") != resource for one in taints)
+def _since(status: Mapping[str, Any]) -> datetime | None:
+    return moment(_condition(status).get("lastTransitionTime"))
+
+
+def _condition(status: Mapping[str, Any]) -> Mapping[str, Any]:
+    return next((one for one in mappings(status.get("conditions")) if one.get("type") == "Ready"), {})
+
+
+def _repels(taints: Iterable[Mapping[str, Any]], resource: str) -> Mapping[str, Any] | None:
+    """The taint that keeps our pods off, if there is one: those for an accelerator tolerate the taint of its own resource."""
+    return next((one for one in taints if one.get("effect") in _REPEL and one.get("key") != resource), None)
+
+
+def _taint(taint: Mapping[str, Any]) -> str:
+    """A taint as kubectl writes it."""
+    key, value = text(taint.get("key")), text(taint.get("value"))
+    return f"{key}={value}:{taint.get('effect')}" if value else f"{key}:{taint.get('effect')}"
 
 
 async def free_accelerators(

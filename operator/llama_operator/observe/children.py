@@ -85,6 +85,7 @@ def ray_cluster_facts(obj: Object) -> RayClusterFacts:
         groups=tuple(_group(mapping(group)) for group in (groups if isinstance(groups, list) else ())),
         conditions=_conditions(mapping(obj.get("status"))),
         kuberay=readings.annotations(obj).get(_KUBERAY_VERSION, ""),
+        created=moment(metadata.get("creationTimestamp")),
     )
 
 

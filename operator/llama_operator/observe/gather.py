@@ -17,6 +17,7 @@ from llama_operator.api.v1alpha1.llamadeployment import LlamaDeployment
 from llama_operator.catalog import Catalog
 from llama_operator.decide.observed import AccessCheckFacts, Observed, RevisionFacts, UnreadRevision
 from llama_operator.decide.platform import Platform
+from llama_operator.decide.pods import PodFacts
 from llama_operator.decide.rollout import strategy
 from llama_operator.decide.rollout.fields import FIELDS
 from llama_operator.decide.rollout.revision import revision_of
@@ -24,8 +25,9 @@ from llama_operator.errors import InvalidManifestError
 from llama_operator.kube import kinds
 from llama_operator.kube.port import Cluster, Kind, NotFoundError, Object, Ref
 from llama_operator.observe import children
-from llama_operator.observe.capacity import free_accelerators, node_facts
+from llama_operator.observe.capacity import away_node, free_accelerators, node_facts
 from llama_operator.observe.license_records import acceptances_of, models_of, policies_of
+from llama_operator.observe.pods import pod_facts
 from llama_operator.observe.requester import requester
 from llama_operator.observe.rights import Rights
 from llama_operator.observe.serving import ServingReader, with_serving
@@ -47,8 +49,10 @@ class Observer:
         platform: What the cluster can do.
         checks_access: Whether access to gated weights is checked before a revision starts.
         counts_free: Whether free accelerators are counted where the strategy of a rollout rests on them.
+        looks_at_pods: Whether pods are read, which tell why a revision does not answer.
         rights: What happens when a part may not be read.
         remembered: Revisions that an earlier look read, in case somebody has deleted their record since.
+        ended: Pods of the deployment that were seen to end badly.
         unreadable: Takes what cannot be read because of what it is.
     """
 
@@ -58,8 +62,10 @@ class Observer:
     platform: Platform = field(default_factory=Platform)
     checks_access: bool = False
     counts_free: bool = True
+    looks_at_pods: bool = True
     rights: Rights = field(default_factory=Rights)
     remembered: Collection[RevisionFacts] = ()
+    ended: tuple[PodFacts, ...] = ()
     unreadable: Unreadable = field(default_factory=Unreadable)
 
     async def observe(self, ref: Ref, now: datetime) -> Observed | None:
@@ -93,6 +99,8 @@ class Observer:
         if self.checks_access and observed.pinned(wanted) is None:
             checks = await read(kinds.JOB, access_checks(self.cluster, ref, self.unreadable), None)
             observed = replace(observed, access_checks=checks)
+        if self.looks_at_pods:
+            observed = replace(observed, pods=await self._pods(ref), ended=self.ended)
         if self.counts_free and observed.nodes is not None and strategy.needs_count(observed, wanted):
             free = await read(kinds.POD, free_accelerators(self.cluster, nodes, self.catalog, self.unreadable), None)
             observed = replace(observed, free=free)
@@ -168,6 +176,7 @@ class Observer:
                 for record in records.unread
             ),
             nodes=None if nodes is None else capacity,
+            away=unreadable.all(items, partial(away_node, catalog=self.catalog)),
             ray_services=tuple(replace(facts, holds_replicas=facts.name in served) for facts in ray_services),
             ray_clusters=ray_clusters,
             revisions=revisions,
@@ -178,6 +187,12 @@ class Observer:
             platform=observed.platform.seen(facts.kuberay for facts in ray_clusters),
         )
         return observed, items
+
+    async def _pods(self, ref: Ref) -> tuple[PodFacts, ...] | None:
+        """Pods of the deployment; None where they may not be read."""
+        reading = self.cluster.list(kinds.POD, namespace=ref.namespace, labels={LABEL_DEPLOYMENT: ref.name})
+        listing = await self.rights.read(kinds.POD, reading, None)
+        return None if listing is None else self.unreadable.all(listing.items, pod_facts)
 
     def _lost(
         self, recorded: Collection[RevisionFacts | UnreadRevision], needed: Collection[str]

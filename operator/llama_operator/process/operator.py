@@ -119,6 +119,7 @@ class Operator:
             later=loop.call_later,
             count=lambda kind: parts.metrics.events.add(1, {"kind": kind.kind}),
             unreadable=parts.unreadable,
+            endings=parts.endings,
         )
         self._resync = Resync(cluster, parts.cache, settings.namespaces)
         self._watches = Watches(

@@ -30,6 +30,7 @@ from llama_operator.kube.leadership.lease import Leadership, LeaseElection, Leas
 from llama_operator.kube.port import Ref
 from llama_operator.kube.server.client import KubernetesCluster
 from llama_operator.observe.ages import Ages
+from llama_operator.observe.endings import Endings
 from llama_operator.observe.serving import NoServingReader, ServingReader
 from llama_operator.observe.serving_http import HttpServingReader
 from llama_operator.observe.unreadable import Unreadable, log
@@ -77,6 +78,8 @@ class Parts:
     platform: CurrentPlatform
     unreadable: Unreadable
     """What could not be read."""
+    endings: Endings
+    """How pods ended that are gone."""
     controller: Controller
     """Runs a pass for each key that it gets."""
 
@@ -99,6 +102,7 @@ def wire(
     """
     metrics, tracer = Metrics(export.meter), export.tracer if export.traces else None
     known, sink = catalog.load(), start.sink(settings.evidence_file)
+    endings = Endings(boot_clock)
     unreadable = Unreadable(lambda kind: metrics.unreadable.add(1, {"kind": kind}), log)
     cache = ObjectCache(index=LABEL_DEPLOYMENT, keep=kept, unreadable=unreadable.leave_out)
     leadership, handover = Leadership(boot_clock), Handover(ANNOTATION_HEAD)
@@ -109,7 +113,12 @@ def wire(
     writer = FencedCluster(MeasuredCluster(cluster, metrics, tracer), leadership, wrote=note_write)
     platform = CurrentPlatform()
     ports = Ports(
-        cluster=CachedCluster(cache, writer, kinds=tuple(each.kind for each in WATCHED)),
+        cluster=CachedCluster(
+            cache,
+            writer,
+            kinds=tuple(each.kind for each in WATCHED),
+            indexed=tuple(each.kind for each in WATCHED if each.only_of_deployments),
+        ),
         serving=_serving(settings, http, unreadable),
         catalog=known,
         settings=settings.decisions(),
@@ -120,6 +129,7 @@ def wire(
         pass_seconds=settings.pass_seconds,
         repairs=Repairs(boot_clock),
         ages=Ages(boot_clock),
+        endings=endings,
         unreadable=unreadable,
         failed=lambda stage, error: metrics.failures.add(1, {"stage": stage, "error": type(error).__name__}),
         stage=contextlib.nullcontext if tracer is None else tracer.start_as_current_span,
@@ -142,6 +152,7 @@ def wire(
         evidence,
         platform,
         unreadable,
+        endings,
         controller,
     )
 

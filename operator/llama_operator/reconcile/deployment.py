@@ -14,6 +14,7 @@ from llama_operator.api.meta import API_VERSION
 from llama_operator.api.reasons import ConditionType, Reason
 from llama_operator.api.v1alpha1.llamadeployment_status import LlamaDeploymentStatus
 from llama_operator.decide.decision import Decision, decide, decide_ends
+from llama_operator.decide.diagnosis.causes import next_look
 from llama_operator.decide.observed import Observed, RevisionFacts
 from llama_operator.decide.problem import Problem
 from llama_operator.desired import objects
@@ -91,6 +92,7 @@ async def _pass(ports: Ports, ref: Ref, known: _Known) -> Outcome:
         ports.platform(),
         checks_access,
         remembered=await _remembered(ports, ref),
+        ended=ports.endings.of(ref),
         unreadable=ports.unreadable,
     )
     try:
@@ -257,5 +259,5 @@ def _next_check(ports: Ports, ref: Ref, observed: Observed, decision: Decision) 
     poll = ports.settings.serving_poll_seconds if any(facts.serves for facts in observed.ray_services) else None
     waiting = (decision.ending, decision.rollout, decision.upkeep, decision.access_check)
     parts = (part.next_check for part in waiting if part is not None)
-    times = (poll, ports.repairs.of(ref).next_check(), *parts)
+    times = (poll, ports.repairs.of(ref).next_check(), next_look(observed), *parts)
     return min((seconds for seconds in times if seconds is not None), default=None)

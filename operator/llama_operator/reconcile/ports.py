@@ -13,6 +13,7 @@ from llama_operator.decide.platform import Platform
 from llama_operator.evidence.log import DecisionLog, NoDecisionLog
 from llama_operator.kube.port import Cluster, Object
 from llama_operator.observe.ages import Ages
+from llama_operator.observe.endings import Endings
 from llama_operator.observe.serving import ServingReader
 from llama_operator.observe.unreadable import Unreadable
 from llama_operator.reconcile.repairs import Repairs
@@ -64,6 +65,8 @@ class Ports:
     """What somebody else changed, and how often."""
     ages: Ages = field(default_factory=Ages)
     """How long ago things happened; one that only goes forward keeps deadlines from a clock that is set."""
+    endings: Endings = field(default_factory=lambda: Endings(time.monotonic))
+    """How pods ended that are gone."""
     stage: Callable[[str], contextlib.AbstractContextManager[object]] = contextlib.nullcontext
     """Entered around each part of a pass, for measurements: observe, decide, apply, report."""
     unreadable: Unreadable = field(default_factory=Unreadable)

@@ -7,12 +7,12 @@ from llama_operator.api.reasons import ConditionType, Reason
 from llama_operator.catalog.models import Model
 from llama_operator.decide.bounds import least_replicas
 from llama_operator.decide.decision import Decision
-from llama_operator.decide.diagnosis.engine_message import engine_message, refusal
+from llama_operator.decide.diagnosis.engine_message import ENGINE_FAILED, engine_message, refusal
 from llama_operator.decide.license.running import RevisionVerdict
 from llama_operator.decide.observed import Observed, RayServiceFacts
 from llama_operator.decide.plan.status import label
 from llama_operator.decide.rollout.ending import Ending
-from llama_operator.decide.rollout.rollout import ENGINE_FAILED, Rollout
+from llama_operator.decide.rollout.rollout import Rollout
 from llama_operator.status import engine_version, plan_check, replicas
 from llama_operator.status.failure import Failure
 from llama_operator.status.finding import Finding

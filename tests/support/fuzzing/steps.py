@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from llama_operator.api import meta, paths
 from llama_operator.kube import kinds
 from llama_operator.kube.port import Ref
+from support import recordings
 from support.fuzzing import schemas
 from support.fuzzing.setup import model, node, policy, records
 from support.fuzzing.specs import (
@@ -126,6 +127,42 @@ async def _kuberay_makes_a_cluster(world: World, draw: Draw) -> None:
     }
     metadata["ownerReferences"] = [owner | {"uid": live["metadata"]["uid"]}]
     await world.kuberay.apply({"apiVersion": "ray.io/v1", "kind": "RayCluster", "metadata": metadata, "spec": spec})
+
+
+_TOLD = ("phase", "reason", "message", "containerStatuses", "initContainerStatuses")
+"""What the twin takes whole of the status of a pod."""
+_POD_STATES: tuple[Mapping[str, Any], ...] = tuple(
+    {name: item["status"][name] for name in _TOLD if name in item["status"]}
+    # An apply has no null in it.
+    | {"conditions": [{key: told for key, told in one.items() if told} for one in item["status"]["conditions"]]}
+    for name in recordings.NAMES
+    for item in recordings.objects(name, slim=False)
+    if item["kind"] == "Pod"
+)
+
+
+async def _pods_fare(world: World, draw: Draw) -> None:
+    """A pod of a revision fares well or badly, as pods do; or says something that none would say."""
+    services = [
+        item["metadata"]["name"] for item in (await world.user.list(kinds.RAY_SERVICE, namespace=NAMESPACE)).items
+    ]
+    labels = {meta.LABEL_DEPLOYMENT: NAME, "app.kubernetes.io/managed-by": "llama-operator"}
+    labels[meta.LABEL_REVISION] = draw(st.sampled_from([*services, "chat-0", ""]))
+    labels["ray.io/node-type"] = draw(st.sampled_from(["head", "worker", "worker", "", "other"]))
+    name = draw(st.sampled_from(["a", "b", "c"]))
+    if draw(st.integers(0, 5)) == 5 and await world.find(Ref(kinds.POD, NAMESPACE, name)) is not None:
+        await world.user.delete(Ref(kinds.POD, NAMESPACE, name))
+        return
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": NAMESPACE}}
+    spec = {
+        "nodeName": draw(st.sampled_from(["node-0", "node-9", ""])),
+        "containers": [{"name": "ray-worker", "image": "i"}],
+    }
+    await world.user.apply(pod | {"metadata": pod["metadata"] | {"labels": labels}, "spec": spec})
+    status = draw(st.sampled_from(_POD_STATES))
+    if draw(st.booleans()):
+        status = status | {draw(st.sampled_from(_TOLD)): draw(STRANGE_JSON)}
+    await world.user.apply_status(pod | {"status": json.loads(json.dumps(status))})
 
 
 async def _pods_answer(world: World, draw: Draw) -> None:
@@ -353,6 +390,7 @@ STEPS: tuple[Step, ...] = (
     _rolls_out,
     _kuberay_makes_a_cluster,
     _pods_answer,
+    _pods_fare,
     _time,
     _time,
     _drift,

@@ -4,12 +4,13 @@ import copy
 
 import pytest
 
-from llama_operator.api.meta import LABEL_DEPLOYMENT
+from llama_operator.api.meta import LABEL_DEPLOYMENT, LABEL_REVISION
 from llama_operator.handlers.dispatch import Dispatcher
 from llama_operator.handlers.watched import WATCHED, kept
 from llama_operator.kube import kinds
 from llama_operator.kube.cache.objects import ObjectCache
 from llama_operator.kube.port import Listing, Ref
+from llama_operator.observe.endings import Endings
 from llama_operator.observe.unreadable import Unreadable
 from llama_operator.work.queue import Priority
 
@@ -262,6 +263,68 @@ def test_a_node_that_cannot_be_read_is_told_and_wakes_nobody_twice(scene, known)
     )
     dispatcher.changed(BY_KIND[kinds.NODE], node(gpus="many"))
     assert [left.name for left in told.found] == ["n1"]
-    assert scene.timers == []
+    assert len(scene.timers) == 1, "it is there, and takes no pods"
     dispatcher.changed(BY_KIND[kinds.NODE], node(version=2, gpus="8"))
     assert len(scene.timers) == 1
+
+
+def pod(name="chat-1-w", *, version=1, label="chat", ready="False", **status):
+    labels = {LABEL_DEPLOYMENT: label, LABEL_REVISION: "chat-1", "ray.io/node-type": "worker"}
+    conditions = [{"type": "Ready", "status": ready}]
+    return obj(
+        kinds.POD, name, version=version, labels=labels, status={"phase": "Running", "conditions": conditions} | status
+    )
+
+
+def test_a_pod_wakes_its_deployment_once_for_a_crowd_and_only_with_news(scene):
+    assert scene.changed(pod()) == []
+    scene.changed(pod("chat-1-x"))
+    scene.changed(pod("talk-1-w", label="talk"))
+    assert len(scene.timers) == 1
+    assert scene.fire() == {"chat", "talk"}
+    scene.changed(pod(version=2, podIP="10.0.0.1", startTime="2026-03-02T09:30:00Z"))
+    assert scene.timers == [], "nothing that a diagnosis would see"
+    scene.changed(pod(version=3, ready="True"))
+    assert scene.fire() == {"chat"}
+    scene.deleted(pod(version=4, ready="True"))
+    assert scene.fire() == {"chat"}
+
+
+def test_a_pod_of_somebody_else_wakes_nobody(scene):
+    scene.changed(obj(kinds.POD, "web", labels={"app": "web"}, status={"phase": "Failed"}))
+    assert scene.timers == []
+
+
+def test_what_a_pod_died_of_is_remembered_until_the_next_one_is_ready(scene, known):
+    ended = {"name": "ray-worker", "state": {"terminated": {"reason": "OOMKilled", "exitCode": 137}}}
+    seconds = [0.0]
+    endings = Endings(lambda: seconds[0])
+    dispatcher = Dispatcher(scene.cache, lambda *_: None, catalog=known, later=lambda *_: None, endings=endings)
+    watched = BY_KIND[kinds.POD]
+    dispatcher.changed(watched, pod(containerStatuses=[ended]))
+    dispatcher.deleted(watched, pod(version=2, containerStatuses=[ended]))
+    assert [(one.name, one.last_exit) for one in endings.of(CHAT)] == [("chat-1-w", "OOMKilled")]
+    seconds[0] = 901.0
+    assert endings.of(CHAT) == ()
+    seconds[0] = 10.0
+    dispatcher.changed(watched, pod("chat-1-x", version=3, ready="True"))
+    assert endings.of(CHAT) == ()
+
+
+def test_a_pod_that_is_told_to_go_leaves_no_ending(scene, known):
+    endings = Endings(lambda: 0.0)
+    dispatcher = Dispatcher(scene.cache, lambda *_: None, catalog=known, later=lambda *_: None, endings=endings)
+    ended = {"name": "ray-worker", "state": {"terminated": {"reason": "Error", "exitCode": 143}}}
+    gone = pod(containerStatuses=[ended])
+    gone["metadata"]["deletionTimestamp"] = "2026-03-02T09:30:00Z"
+    dispatcher.changed(BY_KIND[kinds.POD], gone)
+    assert endings.of(CHAT) == ()
+
+
+@pytest.mark.parametrize("change", [{"ready": "Unknown"}, {"unschedulable": True}])
+def test_a_node_that_takes_no_more_pods_wakes_all(scene, change):
+    scene.changed(deployment())
+    scene.changed(node())
+    scene.fire()
+    scene.changed(node(version=2, **change))
+    assert scene.fire() == {"chat"}

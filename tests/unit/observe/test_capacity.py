@@ -2,7 +2,7 @@
 
 import pytest
 
-from llama_operator.observe.capacity import node_facts
+from llama_operator.observe.capacity import away_node, node_facts
 
 GPU = {"nvidia.com/gpu.product": "NVIDIA-H100-80GB-HBM3"}
 
@@ -41,3 +41,33 @@ def taint(key, effect="NoSchedule"):
 )
 def test_a_node_counts_if_it_takes_our_pods(known, offered, counts):
     assert (node_facts(offered, known) is not None) is counts
+
+
+@pytest.mark.parametrize(
+    ("offered", "why"),
+    [
+        (node(), None),
+        (node(conditions=[ready("Unknown")], unschedulable=True), "is not ready"),
+        (node(unschedulable=True), "is cordoned"),
+        (
+            node(taints=[*taint("nvidia.com/gpu"), {"key": "a", "value": "b", "effect": "NoExecute"}]),
+            "has the taint a=b:NoExecute",
+        ),
+        (node(taints=taint("maintenance")), "has the taint maintenance:NoSchedule"),
+        ({"metadata": {"name": "n", "labels": GPU}, "status": {"allocatable": {"nvidia.com/gpu": "many"}}}, "says an"),
+        ({"metadata": {"name": "n"}, "status": {"allocatable": "much"}, "spec": "strange"}, "says an amount"),
+    ],
+)
+def test_a_node_counts_or_is_away_for_a_reason(known, offered, why):
+    found = away_node(offered, known)
+    assert (found is None) is (why is None)
+    assert found is None or found.why.startswith(why)
+    assert found is None or found.lost is (why == "is not ready")
+
+
+def test_a_node_that_is_lost_says_since_when(known):
+    since = ready("Unknown") | {"lastTransitionTime": "2026-03-02T09:29:08Z"}
+    found = away_node(node(conditions=[since]), known)
+    assert found.accelerator == "H100-80GB"
+    assert found.accelerators == 8
+    assert f"{found.since:%H:%M:%S}" == "09:29:08"

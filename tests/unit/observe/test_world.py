@@ -31,6 +31,7 @@ READ = (
     kinds.CONTROLLER_REVISION,
     kinds.SERVICE,
     kinds.JOB,
+    kinds.POD,
 )
 """Kinds that every observation reads."""
 PARTS = {

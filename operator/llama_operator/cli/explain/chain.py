@@ -10,7 +10,7 @@ from datetime import datetime
 from llama_operator.api.meta import Condition, ConditionStatus
 from llama_operator.api.reasons import ConditionType, Reason
 from llama_operator.api.v1alpha1.llamadeployment import Activation, ScalingMode
-from llama_operator.cli.explain import pods
+from llama_operator.cli.explain import events, pods
 from llama_operator.cli.explain.cures import unblock
 from llama_operator.cli.explain.facts import Facts, LeaseFacts
 from llama_operator.cli.shared.checks import Check, State
@@ -29,9 +29,11 @@ def chain(facts: Facts) -> tuple[Check, ...]:
 
 
 def ready(facts: Facts) -> bool:
-    """Whether the deployment is Ready, and that is said about the current spec."""
+    """Whether the deployment is Ready, and that is said about the current spec, and there are pods left that can answer."""
     condition = condition_of(facts, ConditionType.READY)
-    return condition is not None and condition.status is ConditionStatus.TRUE and not behind(facts)
+    if condition is None or condition.status is not ConditionStatus.TRUE or behind(facts):
+        return False
+    return _endpoint(facts).state is not State.FAILED
 
 
 def behind(facts: Facts) -> bool:
@@ -56,10 +58,10 @@ def _chain(facts: Facts) -> Iterator[Check]:
     if activation.state is State.FAILED:
         yield from _skipped(_AFTER_A_STOP, activation)
         return
-    for step in _STEPS:
-        yield step(facts)
+    yield from (steps := [step(facts) for step in _STEPS])
     yield from _memory(facts)
     yield from _objects(facts)
+    yield from events.told(facts.warnings, pods.target(facts), steps, facts.now)
 
 
 def _skipped(names: tuple[str, ...], because: Check) -> Iterator[Check]:
@@ -214,7 +216,7 @@ def _endpoint(facts: Facts) -> Check:
         return Check(name, State.WAITING, "the operator has not looked at it yet")
     if condition.status is ConditionStatus.TRUE:
         replicas = f"{facts.status.ready_replicas} of {facts.status.replicas} replicas"
-        return Check(name, State.PASSED, f"{facts.status.url} answers, {replicas}")
+        return pods.endpoint(facts, Check(name, State.PASSED, f"{facts.status.url} answers, {replicas}"))
     return Check(name, State.WAITING, f"{condition.reason}: {condition.message}")
 
 

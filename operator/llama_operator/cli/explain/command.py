@@ -46,9 +46,11 @@ def _verdict(facts: Facts, chain: tuple[checks.Check, ...]) -> Any:
     from rich.text import Text
 
     address = f"{facts.namespace}/{facts.name}"
+    failed = [check.name for check in chain if check.state is checks.State.FAILED]
+    if explain_checks.ready(facts) and failed:
+        return Text.assemble((f"{address} is Ready, with a problem", "bold yellow"), f": see {', '.join(failed)}")
     if explain_checks.ready(facts):
         return Text.assemble((f"{address} is Ready", "bold green"), f": {facts.status.url}")
-    failed = [check.name for check in chain if check.state is checks.State.FAILED]
     waiting = [check.name for check in chain if check.state is checks.State.WAITING]
     if failed:
         return Text.assemble((f"{address} is not Ready", "bold red"), f": see {', '.join(failed)}")

@@ -8,9 +8,11 @@ from llama_operator.api.reasons import Reason
 from llama_operator.catalog import UnknownModelError
 from llama_operator.cli.explain.facts import Facts
 from llama_operator.cli.shared.connection import Unknown
+from llama_operator.decide.diagnosis import hints
 from llama_operator.decide.rollout.revision import revision_of
 
 _BY_REASON: Mapping[str, str] = {
+    **{reason: hints.general(reason) for reason in hints.reasons()},
     Reason.INTERNAL_ERROR: "it is tried again; the operator's log has the trace: {logs}",
     Reason.INVALID_SPEC: "{edit}: correct the fields that the message names",
     Reason.NOT_UNDERSTOOD: "upgrade the operator, or change what the message names; what runs goes on meanwhile",
@@ -115,26 +117,7 @@ _BY_REASON: Mapping[str, str] = {
         "it is asked again"
     ),
     Reason.NODES_MISSING: "add nodes with the accelerator, or let a cluster autoscaler do it",
-    Reason.LICENSE_FILES_MISSING: (
-        "put the license texts that came with the weights beside config.json, or have the platform owner change "
-        "servedLicenseFiles in the LicensePolicy; then set spec.rollout.restartedAt"
-    ),
-    Reason.CHECKPOINT_REFUSED: (
-        "put the declared weights into the folder, or have an administrator declare what is there as a LlamaModel; then set "
-        "spec.rollout.restartedAt"
-    ),
     Reason.ENGINE_TOO_OLD: "take an image with a newer engine: spec.image, or the operator's --image",
-    Reason.ENGINE_FAILED: "change what the engine's message names; `kubectl llama rollback {name}` goes back",
-    Reason.NODES_LOST: "kubectl get nodes; kubectl describe node NAME says since when and why",
-    Reason.PODS_UNSCHEDULABLE: (
-        "free or add nodes with the accelerator, or remove the taint or selector that the message names; a cluster "
-        "autoscaler may be at it: kubectl get events -A"
-    ),
-    Reason.PODS_REFUSED: "raise the quota or limit that the message names, or ask for less",
-    Reason.CLUSTER_NOT_MADE: "see that KubeRay runs: kubectl llama doctor",
-    Reason.IMAGE_NOT_PULLED: "spec.image, or the operator's --image: name one that the nodes can pull",
-    Reason.CONTAINER_FAILED: "kubectl describe pod -n {namespace} -l llama-operator.io/deployment={name}",
-    Reason.PROBE_FAILED: "kubectl describe pod -n {namespace} -l llama-operator.io/deployment={name}",
     Reason.WRITE_REFUSED: (
         "change what the message names: raise the quota, mend the webhook, grant the right, or rename; it is tried again within "
         "a minute"
@@ -170,10 +153,12 @@ _NO_REJECTED = (
 
 def unblock(facts: Facts, condition: Condition) -> str:
     """What to do about a condition; empty when only waiting helps."""
-    template = _BY_REASON.get(condition.reason)
+    told = hints.hint(condition.reason, condition.message)
+    template = _BY_REASON.get(condition.reason) if told is None else told.do
     if template is None:
         return ""
     acceptance = facts.deployment.spec.license.acceptance if facts.deployment else None
+    chosen, revisions = facts.status.plan.chosen if facts.status.plan else None, facts.status.revisions
     return template.format(
         name=facts.name,
         namespace=facts.namespace,
@@ -181,6 +166,8 @@ def unblock(facts: Facts, condition: Condition) -> str:
         # As the JSON lines of a pod name the object.
         logs=f"""kubectl logs {_operator_pod(facts)} | grep '"{facts.namespace}", "name": "{facts.name}"'""",
         acceptance=acceptance or "NAME",
+        accelerator=chosen.accelerator if chosen else "GPU",
+        revision=(revisions.pending or revisions.active) if revisions else facts.name,
         families=_families(facts),
         back=_back(facts),
         records=_records(facts),

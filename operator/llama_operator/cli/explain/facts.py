@@ -10,8 +10,10 @@ from datetime import datetime, timedelta
 from llama_operator.api.v1alpha1.licenseacceptance import LicenseAcceptance
 from llama_operator.api.v1alpha1.llamadeployment import LlamaDeployment
 from llama_operator.api.v1alpha1.llamadeployment_status import LlamaDeploymentStatus
+from llama_operator.cli.explain.events import WarningFacts
 from llama_operator.cli.shared.connection import Unknown
 from llama_operator.decide.observed import NodeFacts, RayClusterFacts, RayServiceFacts, RevisionFacts
+from llama_operator.decide.pods import AwayNode, PodFacts
 from llama_operator.errors import FieldProblem
 
 
@@ -32,25 +34,6 @@ class LeaseFacts:
     def alive(self, now: datetime) -> bool:
         """Whether the holder still leads at `now`."""
         return bool(self.holder) and self.renewed is not None and now - self.renewed <= timedelta(seconds=self.seconds)
-
-
-@dataclass(frozen=True, slots=True)
-class PodFacts:
-    """A pod of the deployment."""
-
-    name: str
-    revision: str
-    role: str
-    """`head`, `worker`, or what else KubeRay calls it."""
-    phase: str
-    ready: bool = False
-    unschedulable: str = ""
-    """The scheduler's own message; empty when the pod has a node."""
-    waiting: str = ""
-    """Reason why a container waits, as Kubernetes words it: `ImagePullBackOff`."""
-    waiting_message: str = ""
-    last_exit: str = ""
-    """Why a container ended the last time: `OOMKilled`, `Error`; empty if it never did."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +65,12 @@ class Facts:
     """Names of those under which the license chain would allow the deployment; not looked for while it does."""
     revisions: tuple[RevisionFacts, ...] | Unknown = ()
     nodes: tuple[NodeFacts, ...] | Unknown = ()
+    away: tuple[AwayNode, ...] = ()
+    """Nodes that take no pods."""
     held: HeldFacts | Unknown | None = None
     """None when there was nothing to count: every pod has a node."""
     pods: tuple[PodFacts, ...] | Unknown = ()
     services: tuple[RayServiceFacts, ...] | Unknown = ()
     clusters: tuple[RayClusterFacts, ...] | Unknown = ()
+    warnings: tuple[WarningFacts, ...] = ()
+    """What Kubernetes warned of, as far as it may be read."""

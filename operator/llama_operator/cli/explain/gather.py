@@ -1,25 +1,28 @@
 """Reads from a cluster what `kubectl llama explain` looks at. Called by `cli.explain.command` and, for the Lease, by `doctor`."""
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import replace
 
 from llama_operator import catalog
 from llama_operator.api.manifest import parse_live
-from llama_operator.api.meta import ANNOTATION_LISTED_AT, ANNOTATION_LISTS_AGAIN_AT, LABEL_DEPLOYMENT, LABEL_REVISION
+from llama_operator.api.meta import ANNOTATION_LISTED_AT, ANNOTATION_LISTS_AGAIN_AT
 from llama_operator.api.v1alpha1.llamadeployment import LlamaDeployment
 from llama_operator.api.v1alpha1.llamadeployment_status import LlamaDeploymentStatus
-from llama_operator.cli.explain.facts import Facts, HeldFacts, LeaseFacts, PodFacts
+from llama_operator.cli.explain.events import WarningFacts, warning_facts
+from llama_operator.cli.explain.facts import Facts, HeldFacts, LeaseFacts
 from llama_operator.cli.get.rows import row_of
 from llama_operator.cli.shared import world
-from llama_operator.cli.shared.connection import Connection, Unknown, list_facts, read_if_possible
+from llama_operator.cli.shared.connection import Connection, Unknown, read_if_possible, value_or
 from llama_operator.cli.shared.output import moment
 from llama_operator.decide.decision import decide
 from llama_operator.decide.observed import Observed
+from llama_operator.decide.pods import PodFacts
 from llama_operator.errors import FieldProblem, InvalidManifestError, NotUnderstoodError
 from llama_operator.kube import kinds
 from llama_operator.kube.port import Cluster, Object
 from llama_operator.observe import capacity
+from llama_operator.observe.unreadable import Unreadable
 
 _RAY_SERVICES = "rayservices.ray.io"
 _LEASE = "llama-operator"
@@ -46,14 +49,19 @@ async def gather(connection: Connection, live: Object) -> Facts:
     if deployment is None:
         # The first check says so, and skips all others.
         return facts
-    own = {LABEL_DEPLOYMENT: facts.name}
-    observed, lease, pods = await asyncio.gather(
-        world.observed_with(connection, deployment, rollout=False),
+    observed, lease, warnings = await asyncio.gather(
+        world.observed_with(connection, deployment, rollout=False, pods=True),
         read_if_possible(lease_of(cluster)),
-        list_facts(cluster, kinds.POD, pod_facts, facts.namespace, own),
+        read_if_possible(_warnings(cluster, facts.namespace)),
     )
-    held = await _held_if_needed(cluster, pods, _resource(catalog.load(), facts.status))
-    return replace(_seen(facts, observed), lease=lease, pods=pods, held=held)
+    seen = _seen(facts, observed)
+    held = await _held_if_needed(cluster, seen.pods, _resource(catalog.load(), facts.status))
+    return replace(seen, lease=lease, held=held, warnings=value_or(warnings, ()))
+
+
+async def _warnings(cluster: Cluster, namespace: str) -> tuple[WarningFacts, ...]:
+    listing = await cluster.list(kinds.EVENT, namespace=namespace, fields={"type": "Warning"})
+    return Unreadable().all(listing.items, warning_facts)
 
 
 def _seen(facts: Facts, observed: Observed) -> Facts:
@@ -67,6 +75,8 @@ def _seen(facts: Facts, observed: Observed) -> Facts:
         acceptances=unread.get(kinds.LICENSE_ACCEPTANCE.plural, observed.acceptances or ()),
         revisions=unread.get(kinds.CONTROLLER_REVISION.plural, observed.revisions),
         nodes=unread.get(kinds.NODE.plural, observed.nodes or ()),
+        away=observed.away,
+        pods=unread.get(kinds.POD.plural, observed.pods or ()),
         services=unread.get(kinds.RAY_SERVICE.plural, observed.ray_services),
         clusters=unread.get(kinds.RAY_CLUSTER.plural, observed.ray_clusters),
     )
@@ -121,39 +131,6 @@ def lease_facts(obj: Object) -> LeaseFacts:
         listed=moment(notes.get(ANNOTATION_LISTED_AT)),
         lists_again=moment(notes.get(ANNOTATION_LISTS_AGAIN_AT)),
     )
-
-
-def pod_facts(obj: Object) -> PodFacts:
-    """What a Pod says about why it does not run."""
-    metadata, status = obj["metadata"], obj.get("status") or {}
-    labels: Mapping[str, str] = metadata.get("labels") or {}
-    conditions: Iterable[Object] = status.get("conditions") or ()
-    by_type = {condition.get("type"): condition for condition in conditions}
-    containers = [*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())]
-    waiting: Object = next(
-        (one["state"]["waiting"] for one in containers if (one.get("state") or {}).get("waiting")), {}
-    )
-    scheduled = by_type.get("PodScheduled", {})
-    return PodFacts(
-        name=metadata["name"],
-        revision=labels.get(LABEL_REVISION, ""),
-        role=labels.get("ray.io/node-type", ""),
-        phase=status.get("phase", "Pending"),
-        ready=by_type.get("Ready", {}).get("status") == "True",
-        unschedulable=scheduled.get("message", "") if scheduled.get("status") == "False" else "",
-        waiting=waiting.get("reason", ""),
-        waiting_message=waiting.get("message", ""),
-        last_exit=_last_exit(containers),
-    )
-
-
-def _last_exit(containers: Iterable[Object]) -> str:
-    for container in containers:
-        for state in (container.get("state") or {}, container.get("lastState") or {}):
-            if ended := state.get("terminated"):
-                reason: str = ended.get("reason") or f"exit code {ended.get('exitCode')}"
-                return "" if reason == "Completed" else reason
-    return ""
 
 
 async def _held_if_needed(

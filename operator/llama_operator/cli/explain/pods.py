@@ -1,29 +1,37 @@
-"""The steps that pods take: nodes for them, the Ray cluster, the engine. Pure; called by `cli.explain.chain`."""
+"""The steps that pods take: nodes for them, the Ray cluster, the engine, an answer. Pure; called by `cli.explain.chain`.
 
-from collections.abc import Iterable
+What is wrong is found by `decide.diagnosis`, as for conditions and events; here it stands beside what there is.
+"""
+
+from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
 from llama_operator.api.meta import ConditionStatus
-from llama_operator.api.reasons import ConditionType
-from llama_operator.cli.explain.facts import Facts, HeldFacts, PodFacts
+from llama_operator.api.reasons import ConditionType, Reason
+from llama_operator.cli.explain.facts import Facts, HeldFacts
 from llama_operator.cli.shared.checks import Check, State
-from llama_operator.cli.shared.connection import Unknown
-from llama_operator.decide.observed import RayClusterFacts, RayServiceFacts
-from llama_operator.decide.rollout.rollout import ENGINE_FAILED
-from llama_serving.config import CHECKPOINT_REFUSED, LICENSE_FILES_MISSING
+from llama_operator.cli.shared.connection import Unknown, value_or
+from llama_operator.decide.diagnosis.cause import Cause
+from llama_operator.decide.diagnosis.causes import causes, none_left
+from llama_operator.decide.diagnosis.pods import away_text
+from llama_operator.decide.observed import Observed, RayClusterFacts, RayServiceFacts, Unread
+from llama_operator.decide.pods import PodFacts
+from llama_operator.kube import kinds
 
 _Child = TypeVar("_Child", RayServiceFacts, RayClusterFacts)
 
-_BROKEN_PODS = {
-    "ImagePullBackOff": "spec.image, or the operator's default image: name one that the nodes can pull",
-    "ErrImagePull": "spec.image, or the operator's default image: name one that the nodes can pull",
-    "InvalidImageName": "spec.image: correct it",
-    "CreateContainerConfigError": "create what the message names, or correct the manifest",
-    "CreateContainerError": "see the pod's events",
-    "RunContainerError": "see the pod's events",
-    "CrashLoopBackOff": "read why it ended",
-}
-"""Reasons of a waiting container that do not pass by waiting, and what to do."""
+_OF_CLUSTER = frozenset(
+    {
+        Reason.CLUSTER_NOT_MADE,
+        Reason.PODS_REFUSED,
+        Reason.IMAGE_NOT_PULLED,
+        Reason.CONTAINER_FAILED,
+        Reason.PROBE_FAILED,
+    }
+)
+_OF_CAPACITY = frozenset({Reason.NODES_LOST, Reason.PODS_UNSCHEDULABLE})
+_OF_ENGINE = frozenset({Reason.ENGINE_FAILED, Reason.LICENSE_FILES_MISSING, Reason.CHECKPOINT_REFUSED})
+"""Reasons of causes, by the step that tells them."""
 
 _MOST_NAMED = 3
 _NO_REVISION = "no revision was started yet"
@@ -37,6 +45,35 @@ def target(facts: Facts) -> str:
     return named or next((service.name for service in there), "")
 
 
+def found(facts: Facts) -> tuple[Cause, ...]:
+    """What is wrong with the revision whose pods matter, as far as it could be read."""
+    observed = _observed(facts)
+    return () if observed is None else causes(observed, target(facts))
+
+
+def _observed(facts: Facts) -> Observed | None:
+    """What was read, as the operator would know it."""
+    if facts.deployment is None:
+        return None
+    unread = {
+        kinds.RAY_SERVICE: facts.services,
+        kinds.RAY_CLUSTER: facts.clusters,
+        kinds.POD: facts.pods,
+        kinds.NODE: facts.nodes,
+    }
+    return Observed(
+        facts.deployment.model_copy(update={"status": facts.status}),
+        nodes=value_or(facts.nodes, None),
+        away=facts.away,
+        pods=value_or(facts.pods, None),
+        ray_services=value_or(facts.services, ()),
+        ray_clusters=value_or(facts.clusters, ()),
+        revisions=value_or(facts.revisions, ()),
+        now=facts.now,
+        unknown=tuple(Unread(kind.plural, part.why) for kind, part in unread.items() if isinstance(part, Unknown)),
+    )
+
+
 def capacity(facts: Facts) -> Check:
     """Whether the pods have, or can get, nodes."""
     name = "capacity"
@@ -45,16 +82,18 @@ def capacity(facts: Facts) -> Check:
         return Check(name, State.SKIPPED, "the plan is not known")
     exist = _exist(facts, plan.accelerator)
     need = f"{plan.gpus_per_replica} {plan.accelerator} on {plan.nodes_per_replica} node(s) per replica"
+    wrong = [cause for cause in found(facts) if cause.reason in _OF_CAPACITY]
+    if wrong:
+        stuck = () if isinstance(facts.pods, Unknown) else [pod for pod in facts.pods if pod.unschedulable]
+        which = f"{_named(stuck)}; " if stuck else ""
+        said = "; ".join(cause.message for cause in wrong)
+        return Check(name, State.FAILED, f"{said} ({which}{need}; {exist}{_free(facts)})", _hints(wrong))
     if isinstance(facts.pods, Unknown):
         return Check(name, State.UNKNOWN, f"{need}; {exist}; pods: {facts.pods.why}")
-    stuck = [pod for pod in facts.pods if pod.unschedulable]
     if not facts.pods:
         lacking = _lacking(facts)
         return Check(name, State.WAITING if lacking else State.PASSED, f"{need}; {lacking or exist}; no pod exists yet")
-    if not stuck:
-        return Check(name, State.PASSED, f"{need}; {exist}; no pod waits for a node")
-    text = f"{_named(stuck)} cannot be placed: {stuck[0].unschedulable} ({need}; {exist}{_free(facts)})"
-    return Check(name, State.FAILED, text, _more_nodes(plan.accelerator))
+    return Check(name, State.PASSED, f"{need}; {exist}; no pod waits for a node")
 
 
 def cluster(facts: Facts) -> Check:
@@ -64,24 +103,33 @@ def cluster(facts: Facts) -> Check:
         return _without_services(name, facts.services)
     if not revision:
         return Check(name, State.SKIPPED, _NO_REVISION)
+    pods = () if isinstance(facts.pods, Unknown) else tuple(p for p in facts.pods if p.revision in {"", revision})
+    wrong = [cause for cause in found(facts) if cause.reason in _OF_CLUSTER]
+    if wrong:
+        return _broken(facts, wrong, [pod for pod in pods if not (pod.ready or pod.unschedulable or pod.leaving)])
     service = _of(facts.services, revision)
     if service is None:
         return Check(name, State.WAITING, f"RayService {revision} does not exist yet")
-    if (refused := _refused(service)) is not None:
-        return refused
-    pods = () if isinstance(facts.pods, Unknown) else tuple(p for p in facts.pods if p.revision in {"", revision})
-    if (broken := _broken(facts, pods)) is not None:
-        return broken
-    clusters = () if isinstance(facts.clusters, Unknown) else facts.clusters
-    made = _of(clusters, revision)
+    made = _of(() if isinstance(facts.clusters, Unknown) else facts.clusters, revision)
     if made is None:
         return Check(name, State.WAITING, f"KubeRay has made no RayCluster for {revision} yet", _KUBERAY)
-    failure = next((c for c in made.conditions if c.type == "RayClusterReplicaFailure" and c.status == "True"), None)
-    if failure is not None:
-        return Check(
-            name, State.FAILED, f"{made.name}: {failure.reason}: {failure.message}", "change what keeps pods away"
-        )
-    return _running(facts, made, pods)
+    return _running(facts, made, pods, service)
+
+
+def _broken(facts: Facts, wrong: Sequence[Cause], pods: Sequence[PodFacts]) -> Check:
+    """What is wrong, with the pods that it is about and the command that shows more of the first."""
+    said, hints = "; ".join(cause.message for cause in wrong), _hints(wrong)
+    if not pods:
+        return Check("cluster", State.FAILED, said, hints)
+    which = f"{_named(pods)}: {pods[0].waiting or pods[0].last_exit or _phase(pods[0])}"
+    return Check("cluster", State.FAILED, f"{said} ({which})", f"{hints}; {_look(facts, pods[0])}")
+
+
+def _look(facts: Facts, pod: PodFacts) -> str:
+    """The command that shows more of a pod."""
+    if pod.last_exit:
+        return f"kubectl logs -n {facts.namespace} {pod.name} --previous"
+    return f"kubectl describe pod -n {facts.namespace} {pod.name}"
 
 
 _KUBERAY = "nothing, if it is seconds old; else see that KubeRay runs: kubectl llama doctor"
@@ -107,32 +155,43 @@ def engine(facts: Facts) -> Check:
     if service is None or not service.application_status:
         said = f"; KubeRay says: {service.message}" if service and service.message else ""
         return Check(name, State.WAITING, f"Serve has not reported yet{said}")
-    details = " ".join(f"{part.name} {part.status}: {part.message}".rstrip(": ") for part in service.deployments)
-    text = f"Serve says {service.application_status} {service.application_message} {details}".strip()
-    if service.application_status in ENGINE_FAILED:
+    text = _told(service)
+    wrong = [cause for cause in found(facts) if cause.reason in _OF_ENGINE]
+    if wrong:
         logs = f"kubectl logs -n {facts.namespace} -l llama-operator.io/revision={revision} --tail 200 --prefix"
-        return Check(name, State.FAILED, text, f"{_advice(text)}; whole log: {logs}")
-    if service.application_status == "RUNNING":
-        return Check(name, State.PASSED, text)
-    return Check(name, State.WAITING, text)
+        hints = _hints(wrong)
+        return Check(name, State.FAILED, text, hints if logs in hints else f"{hints}; whole log: {logs}")
+    return Check(name, State.PASSED if service.application_status == "RUNNING" else State.WAITING, text)
 
 
-_ADVICE = (
-    (LICENSE_FILES_MISSING, "put the license texts beside the weights, or ask the platform owner (LicensePolicy)"),
-    (CHECKPOINT_REFUSED, "put the declared weights there, or have them declared as what they are (LlamaModel)"),
-    ("out of memory", "give the engine less to hold: lower spec.context or spec.engine.gpuMemoryUtilizationPercent"),
-    ("KV cache", "lower spec.context.maxModelLength, or take more GPUs by spec.parallelism"),
-    ("No space left", "give the pods more ephemeral storage, or weights on a volume"),
-    ("gated", "the Hub does not give the weights to the token of spec.weights.tokenSecret: see docs/access-check.md"),
-    ("401", "the Hub does not give the weights to the token of spec.weights.tokenSecret: see docs/access-check.md"),
-    ("No module named", "the image lacks what the engine needs: correct spec.image"),
-)
-"""What an engine's message usually comes from. The first whose words are in it is shown."""
+def _told(service: RayServiceFacts) -> str:
+    """What Serve says, each message once: it often says the same of the application and of its deployments."""
+    said = service.application_message.strip()
+    parts = [
+        f"{part.name} {part.status}" + (f": {part.message.strip()}" if part.message.strip() not in said else "")
+        for part in service.deployments
+    ]
+    return " ".join(part for part in (f"Serve says {service.application_status}", said, *parts) if part)
 
 
-def _advice(text: str) -> str:
-    lowered = text.lower()
-    return next((advice for words, advice in _ADVICE if words.lower() in lowered), "change what the message names")
+def endpoint(facts: Facts, condition_says: Check) -> Check:
+    """What the operator says about the endpoint, unless no pod that could answer is left: the operator learns that later.
+
+    Args:
+        facts: What is known.
+        condition_says: The check by the condition alone.
+    """
+    observed = _observed(facts)
+    if condition_says.state is not State.PASSED or observed is None or not none_left(observed, target(facts)):
+        return condition_says
+    lost = [cause for cause in found(facts) if cause.reason is Reason.NODES_LOST]
+    text = f"no pod that could answer is left: {'; '.join(cause.message for cause in lost)}"
+    return Check(condition_says.name, State.FAILED, text, _hints(lost))
+
+
+def _hints(wrong: Iterable[Cause]) -> str:
+    """What to do about causes, each once."""
+    return "; ".join(dict.fromkeys(cause.hint for cause in wrong if cause.hint))
 
 
 def _lacking(facts: Facts) -> str:
@@ -145,7 +204,10 @@ def _exist(facts: Facts, accelerator: str) -> str:
     if isinstance(facts.nodes, Unknown):
         return f"nodes: {facts.nodes.why}"
     having = [node for node in facts.nodes if node.accelerator == accelerator]
-    return f"the cluster has {sum(node.gpus for node in having)} on {len(having)} node(s)"
+    away = away_text(node for node in facts.away if node.accelerator == accelerator)
+    return f"the cluster has {sum(node.gpus for node in having)} on {len(having)} node(s)" + (
+        f"; {away}" if away else ""
+    )
 
 
 def _free(facts: Facts) -> str:
@@ -162,59 +224,32 @@ def _free(facts: Facts) -> str:
     return f", {free} free" + (f"; held by {holders}" if holders else "")
 
 
-def _more_nodes(accelerator: str) -> str:
-    return (
-        f"free or add {accelerator} nodes (a cluster autoscaler may be at it: kubectl get events -A), lower "
-        "spec.scaling.minReplicas, or ask for less by spec.model.precision or spec.hardware"
-    )
-
-
 def _of(children: Iterable[_Child], revision: str) -> _Child | None:
     return next((child for child in children if revision in {child.name, child.revision}), None)
 
 
-def _refused(service: RayServiceFacts) -> Check | None:
-    ready = next((c for c in service.conditions if c.type == "Ready"), None)
-    if ready is None or ready.reason not in {"ValidationFailed", "InitializingTimeout"}:
-        return None
-    return Check(
-        "cluster",
-        State.FAILED,
-        f"KubeRay refuses RayService {service.name}: {ready.reason}: {ready.message}",
-        "see that KubeRay is a supported version: kubectl llama doctor",
-    )
-
-
-def _broken(facts: Facts, pods: Iterable[PodFacts]) -> Check | None:
-    pod = next((pod for pod in pods if pod.waiting in _BROKEN_PODS), None)
-    if pod is None:
-        return None
-    ended = f", ended by {pod.last_exit}" if pod.last_exit else ""
-    cure = _BROKEN_PODS[pod.waiting]
-    if pod.last_exit == "OOMKilled":
-        cure = "the pod needs more memory than its limit: take a smaller model or context"
-    look = (
-        f"kubectl logs -n {facts.namespace} {pod.name} --previous"
-        if pod.waiting == "CrashLoopBackOff"
-        else f"kubectl describe pod -n {facts.namespace} {pod.name}"
-    )
-    return Check("cluster", State.FAILED, f"{pod.name}: {pod.waiting}{ended}: {pod.waiting_message}", f"{cure}; {look}")
-
-
-def _running(facts: Facts, made: RayClusterFacts, pods: tuple[PodFacts, ...]) -> Check:
+def _running(facts: Facts, made: RayClusterFacts, pods: tuple[PodFacts, ...], service: RayServiceFacts) -> Check:
     if isinstance(facts.pods, Unknown):
         return Check("cluster", State.UNKNOWN, f"RayCluster {made.name} exists; its pods: {facts.pods.why}")
-    running = [pod for pod in pods if pod.phase == "Running"]
-    heads = sum(pod.role == "head" for pod in running)
-    text = f"RayCluster {made.name}: {len(running)} of {len(pods)} pods run, {heads} of them the head"
-    if heads and len(running) == len(pods):
+    here = [pod for pod in pods if not pod.leaving]
+    ready = [pod for pod in here if pod.ready]
+    # A worker that holds no replica of its own, as one of several of an engine, is not ready and serves.
+    well = [pod for pod in here if pod.ready or (service.serves and pod.phase == "Running")]
+    heads = sum(pod.role == "head" for pod in well)
+    wanted = max(len(here), 1 + sum(group.min_pods for group in made.groups))
+    text = f"RayCluster {made.name}: {len(ready)} of {wanted} pods are ready, {sum(p.role == 'head' for p in ready)} of them the head"
+    if heads and len(well) == wanted:
         return Check("cluster", State.PASSED, text)
-    waiting = [pod for pod in pods if pod.phase != "Running"]
-    because = f"; {_named(waiting)}: {waiting[0].waiting or waiting[0].phase}" if waiting else ""
+    waiting = [pod for pod in here if pod not in well]
+    because = f"; {_named(waiting)}: {waiting[0].waiting or _phase(waiting[0])}" if waiting else ""
     return Check("cluster", State.WAITING, text + because)
 
 
-def _named(pods: list[PodFacts]) -> str:
+def _phase(pod: PodFacts) -> str:
+    return "not ready" if pod.phase == "Running" else pod.phase
+
+
+def _named(pods: Sequence[PodFacts]) -> str:
     names = ", ".join(pod.name for pod in pods[:_MOST_NAMED])
     more = f" and {len(pods) - _MOST_NAMED} more" if len(pods) > _MOST_NAMED else ""
     return names + more

@@ -20,6 +20,7 @@ from llama_operator.api.reasons import ConditionType, Reason
 from llama_operator.api.v1alpha1.llamadeployment_status import LlamaDeploymentStatus
 from llama_operator.cli.shared.files import Manifests
 from llama_operator.decide.observed import Settings
+from llama_operator.decide.platform import Platform
 from llama_operator.desired.naming import MANAGER
 from llama_operator.errors import LlamaOperatorError
 from llama_operator.kube import kinds
@@ -38,7 +39,8 @@ _RESYNC_SECONDS = 1.0
 _USER = "kubectl"
 _KUBERAY = "kuberay-operator"
 _NODE = "this-machine"
-
+_PLATFORM = Platform(kinds={"rayservices.ray.io": ("v1",)})
+"""What the twin has of KubeRay's kinds: nothing makes RayClusters here, and nobody waits for one."""
 
 _REFUSED = frozenset({Reason.ENGINE_FAILED, Reason.LICENSE_FILES_MISSING, Reason.CHECKPOINT_REFUSED})
 """Reasons that trying again does not change."""
@@ -91,6 +93,7 @@ class LocalSession:
                 catalog=catalog.load(),
                 settings=self._settings,
                 now=_now,
+                platform=lambda: _PLATFORM,
                 ages=Ages(time.monotonic),
             )
             self._tasks = [asyncio.create_task(self._runtime.run()), asyncio.create_task(self._keep_reconciling(ports))]

@@ -69,6 +69,7 @@ async def observed_with(
     *,
     reads: Cluster | None = None,
     rollout: bool = True,
+    pods: bool = False,
 ) -> Observed:
     """Read the world of `deployment` as it is, or as it would be once it is applied.
 
@@ -78,6 +79,7 @@ async def observed_with(
         beside: Files whose license records, models and policies go before those of the cluster.
         reads: Where to read, if not from the cluster of `connection`.
         rollout: Whether it matters how a rollout would go: what the Hub said, and which accelerators are free.
+        pods: Whether it matters why pods do not run.
     """
     observer = Observer(
         reads or connection.cluster,
@@ -86,6 +88,7 @@ async def observed_with(
         platform=await connection.platform(),
         checks_access=rollout and _checks_access(deployment),
         counts_free=rollout,
+        looks_at_pods=pods,
         rights=Lenient(missing_right),
     )
     observed = await observer.around(deployment, connection.now().replace(microsecond=0))

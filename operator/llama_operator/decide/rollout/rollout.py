@@ -8,12 +8,10 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from llama_operator.api.v1alpha1.llamadeployment import RolloutStrategy
+from llama_operator.decide.diagnosis.engine_message import ENGINE_FAILED
 from llama_operator.decide.observed import Observed, RayServiceFacts
 from llama_operator.decide.rollout.strategy import Strategy
 from llama_operator.decide.rollout.why import why_not_serving
-
-ENGINE_FAILED = frozenset({"DEPLOY_FAILED", "UNHEALTHY"})
-"""Serve's words for an application that will not serve by waiting."""
 
 
 @dataclass(frozen=True, slots=True)

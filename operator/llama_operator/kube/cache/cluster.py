@@ -56,18 +56,22 @@ class CachedCluster(Delegating):
         cache: The watches fill it.
         inner: The cluster that writes go to.
         kinds: The kinds that are watched. Until the first listing of one is in the cache, reads of it go to `inner`.
+        indexed: Those of them of which the cache has only objects with its indexed label: a list of others goes to `inner`.
     """
 
-    def __init__(self, cache: ObjectCache, inner: Cluster, *, kinds: Collection[Kind]) -> None:
+    def __init__(
+        self, cache: ObjectCache, inner: Cluster, *, kinds: Collection[Kind], indexed: Collection[Kind] = ()
+    ) -> None:
         super().__init__(inner)
         self._cache = cache
         self._watched = frozenset(kinds)
+        self._indexed = frozenset(indexed)
         self._applied: dict[tuple[Ref, _Part], _Applied] = {}
 
     @override
     async def get(self, ref: Ref) -> Object:
         """Return the object as far as is known; see `Cluster.get`."""
-        if not self._reads(ref.kind):
+        if not self._reads(ref.kind) or ref.kind in self._indexed:
             return await super().get(ref)
         if (known := self._cache.find(ref)) is not None:
             return known
@@ -87,7 +91,8 @@ class CachedCluster(Delegating):
         self, kind: Kind, *, namespace: str | None = None, labels: Selector = NO_LABELS, fields: Selector = NO_LABELS
     ) -> Listing:
         """List a kind as far as is known; see `Cluster.list`."""
-        if fields or not self._reads(kind):
+        partly = kind in self._indexed and self._cache.index not in labels
+        if fields or partly or not self._reads(kind):
             return await super().list(kind, namespace=namespace, labels=labels, fields=fields)
         return Listing(self._cache.list(kind, namespace, labels), self._cache.version(kind))
 

@@ -53,7 +53,8 @@ class ObjectCache:
         keep: Callable[[Kind, Object], Object] = lambda _, obj: obj,
         unreadable: Callable[[str, str, str], None] = lambda *_: None,
     ) -> None:
-        self._label = index
+        self.index = index
+        """The label whose values are indexed."""
         self._keep = keep
         self._unreadable = unreadable
         self._kinds: defaultdict[Kind, _OfKind] = defaultdict(_OfKind)
@@ -184,7 +185,7 @@ class ObjectCache:
     def _select(self, of_kind: _OfKind, namespace: str | None, labels: Selector) -> Iterator[Object]:
         refs: Collection[Ref]
         rest = dict(labels)
-        if (value := rest.pop(self._label, None)) is not None:
+        if (value := rest.pop(self.index, None)) is not None:
             refs = of_kind.by_label.get((namespace or "", value), ())
         elif namespace is not None:
             refs = of_kind.by_namespace.get(namespace, ())
@@ -203,7 +204,7 @@ class ObjectCache:
         self._left.pop(ref, None)
         of_kind.objects[ref] = _shared(self._keep(ref.kind, obj))
         of_kind.by_namespace[ref.namespace][ref] = None
-        if (value := _labels(obj).get(self._label)) is not None:
+        if (value := _labels(obj).get(self.index)) is not None:
             for namespace in {ref.namespace, ""}:
                 of_kind.by_label[namespace, value][ref] = None
         of_kind.version = max(of_kind.version, obj["metadata"]["resourceVersion"], key=int)
@@ -216,7 +217,7 @@ class ObjectCache:
         _discard(of_kind.by_namespace, ref.namespace, ref)
 
     def _unindex(self, of_kind: _OfKind, ref: Ref, known: Object) -> None:
-        if (value := _labels(known).get(self._label)) is not None:
+        if (value := _labels(known).get(self.index)) is not None:
             for namespace in {ref.namespace, ""}:
                 _discard(of_kind.by_label, (namespace, value), ref)
 

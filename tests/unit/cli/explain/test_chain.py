@@ -12,7 +12,7 @@ from llama_operator.api.reasons import ConditionType, Reason
 from llama_operator.api.v1alpha1.llamadeployment_status import LlamaDeploymentStatus, PlanStatus, RevisionStatus
 from llama_operator.cli.explain.chain import chain, ready
 from llama_operator.cli.explain.cures import cures
-from llama_operator.cli.explain.facts import Facts, HeldFacts, LeaseFacts, PodFacts
+from llama_operator.cli.explain.facts import Facts, HeldFacts, LeaseFacts
 from llama_operator.cli.shared.checks import State
 from llama_operator.cli.shared.connection import Unknown
 from llama_operator.decide.observed import (
@@ -23,6 +23,7 @@ from llama_operator.decide.observed import (
     RevisionFacts,
     ServeDeploymentFacts,
 )
+from llama_operator.decide.pods import PodFacts
 from llama_operator.errors import FieldProblem
 
 REVISION = "chat-aaaaaaaa"
@@ -73,6 +74,10 @@ def happy(now, serving_facts):
 
 def pod(name, *, role="worker", phase="Running", **kwargs):
     return PodFacts(name=f"chat-{name}", revision=REVISION, role=role, phase=phase, ready=phase == "Running", **kwargs)
+
+
+def broken(waiting, **kwargs):
+    return replace(pod("w", waiting=waiting, **kwargs), ready=False)
 
 
 def ray_service(status, message="", *, deployments=(), conditions=()):
@@ -408,7 +413,7 @@ def test_capacity_says_what_could_not_be_read(happy):
         ({"services": ()}, State.WAITING, f"RayService {REVISION} does not exist yet"),
         ({"clusters": ()}, State.WAITING, "no RayCluster"),
         ({"pods": Unknown("no right")}, State.UNKNOWN, "no right"),
-        ({"pods": ()}, State.WAITING, "0 of 0 pods run"),
+        ({"pods": ()}, State.WAITING, "0 of 1 pods are ready"),
         ({"pods": (pod("head", role="head"), pod("w", phase="Pending"))}, State.WAITING, "chat-w: Pending"),
     ],
 )
@@ -421,10 +426,10 @@ def test_the_cluster_waits_for_what_is_not_there_yet(happy, facts, state, words)
 @pytest.mark.parametrize(
     ("broken", "words"),
     [
-        (pod("w", phase="Pending", waiting="ImagePullBackOff", waiting_message="not found"), "spec.image"),
-        (pod("w", waiting="CrashLoopBackOff", last_exit="Error"), "kubectl logs -n team-a chat-w --previous"),
-        (pod("w", waiting="CrashLoopBackOff", last_exit="OOMKilled"), "more memory than its limit"),
-        (pod("w", waiting="CreateContainerConfigError"), "kubectl describe pod -n team-a chat-w"),
+        (pod("w", phase="Pending", waiting="ImagePullBackOff", waiting_message="not found"), "no such image or tag"),
+        (broken("CrashLoopBackOff", last_exit="Error"), "kubectl logs -n team-a chat-w --previous"),
+        (broken("CrashLoopBackOff", last_exit="OOMKilled"), "more memory than its limit"),
+        (broken("CreateContainerConfigError"), "kubectl describe pod -n team-a chat-w"),
     ],
 )
 def test_a_pod_that_cannot_start_fails_the_cluster_with_the_command_to_look_closer(happy, broken, words):
@@ -439,7 +444,7 @@ def test_what_kuberay_refuses_or_cannot_make_fails_the_cluster(happy):
     check = found(replace(happy, services=(ray_service("", conditions=(refused,)),)), "cluster")
     assert check.state is State.FAILED
     assert "name is too long" in check.evidence
-    quota = ConditionFacts("RayClusterReplicaFailure", "True", "FailedCreateWorkerPod", "exceeded quota: gpus")
+    quota = ConditionFacts("ReplicaFailure", "True", "FailedCreateWorkerPod", "exceeded quota: gpus")
     check = found(replace(happy, clusters=(RayClusterFacts("c", REVISION, conditions=(quota,)),)), "cluster")
     assert check.state is State.FAILED
     assert "exceeded quota: gpus" in check.evidence

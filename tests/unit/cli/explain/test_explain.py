@@ -60,8 +60,9 @@ def test_a_deployment_that_serves_is_ready_and_every_check_says_why(world):
     lease(world)
     node(world, "gpu-1")
     ray(world)
-    pod(world, "head", labels=LABELS | {"ray.io/node-type": "head"}, gpus="0", node="cpu-1", phase="Running")
-    pod(world, "worker", labels=LABELS | {"ray.io/node-type": "worker"}, node="gpu-1", phase="Running")
+    runs = {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}
+    pod(world, "head", labels=LABELS | {"ray.io/node-type": "head"}, gpus="0", node="gpu-1", **runs)
+    pod(world, "worker", labels=LABELS | {"ray.io/node-type": "worker"}, node="gpu-1", **runs)
     code, found = world.json("explain", "chat")
     assert code == 0
     assert found["ready"] is True
@@ -98,7 +99,9 @@ def test_a_container_that_cannot_start_is_found_behind_its_status(world):
     ended = {"lastState": {"terminated": {"reason": "OOMKilled", "exitCode": 137}}}
     pod(world, "worker", labels=LABELS, phase="Running", containerStatuses=[waiting | ended])
     check = checks(world.json("explain", "chat")[1])["cluster"]
-    assert "CrashLoopBackOff, ended by OOMKilled" in check["evidence"]
+    assert "OOMKilled, exit code 137" in check["evidence"]
+    assert "worker: CrashLoopBackOff" in check["evidence"]
+    assert "--previous" in check["unblock"]
 
 
 def test_a_new_deployment_without_an_operator_is_not_ready(world):

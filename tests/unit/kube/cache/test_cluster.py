@@ -225,3 +225,23 @@ async def test_delete_of_what_is_absent_is_not_found(world):
     with pytest.raises(NotFoundError):
         await world.ours.delete(GUARD)
     assert world.inner.requests == ["delete"]
+
+
+async def test_of_a_kind_that_is_only_watched_in_part_others_are_asked_from_the_server(world):
+    cache = ObjectCache(index="deployment")
+    ours = CachedCluster(cache, world.inner, kinds=(kinds.POD,), indexed=(kinds.POD,))
+    for name, labels in (("chat-head", {"deployment": "chat"}), ("web", {"app": "web"})):
+        metadata = {"name": name, "namespace": "team-a", "labels": labels}
+        await world.rival.apply({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": {"nodeName": "n1"}})
+    cache.replace(kinds.POD, await world.rival.list(kinds.POD, labels={"deployment": "chat"}))
+    world.inner.requests.clear()
+
+    async def names(**selection):
+        return [one["metadata"]["name"] for one in (await ours.list(kinds.POD, namespace="team-a", **selection)).items]
+
+    assert await names(labels={"deployment": "chat"}) == ["chat-head"]
+    assert world.inner.requests == []
+    assert await names(labels={"app": "web"}) == ["web"]
+    assert await names(fields={"spec.nodeName": "n1"}) == ["chat-head", "web"]
+    assert (await ours.get(Ref(kinds.POD, "team-a", "web")))["spec"] == {"nodeName": "n1"}
+    assert world.inner.requests == ["list", "list", "get"]

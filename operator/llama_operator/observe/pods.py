@@ -1,0 +1,118 @@
+"""From the JSON of a Pod to what a diagnosis needs of it. Called by `observe.gather`, and by the handlers for what is news."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from llama_operator.api import readings
+from llama_operator.api.meta import LABEL_REVISION
+from llama_operator.api.readings import mapping, mappings, moment, text
+from llama_operator.decide.pods import PodFacts
+from llama_operator.kube.port import Object
+
+ROLE: Final = "ray.io/node-type"
+_LONGEST: Final = 1024
+"""Characters of a message that somebody else wrote."""
+_STARTING: Final = frozenset({"ContainerCreating", "PodInitializing"})
+"""Reasons of a container that waits for nothing but its turn."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Container:
+    """State of one container."""
+
+    name: str
+    image: str
+    ready: bool
+    waiting: Mapping[str, Any]
+    ended: Mapping[str, Any]
+    """Its end, if it has ended now."""
+    ended_before: Mapping[str, Any]
+    """Its end before it was started again."""
+
+    @property
+    def blocked(self) -> bool:
+        """Whether it waits for something that may never come."""
+        return bool(self.waiting) and text(self.waiting.get("reason")) not in _STARTING
+
+    @property
+    def broke(self) -> Mapping[str, Any]:
+        """The end that it came to, other than a good one; empty if it did not."""
+        return next((end for end in (self.ended, self.ended_before) if _is_bad(end)), {})
+
+
+def pod_facts(obj: Object) -> PodFacts:
+    """What a Pod says about why it does not run."""
+    metadata, status = obj["metadata"], mapping(obj.get("status"))
+    labels = readings.labels(obj)
+    conditions = {text(one.get("type")): one for one in mappings(status.get("conditions"))}
+    ready, scheduled = conditions.get("Ready", {}), conditions.get("PodScheduled", {})
+    first = tuple(map(_container, mappings(status.get("initContainerStatuses"))))
+    containers = tuple(map(_container, mappings(status.get("containerStatuses"))))
+    troubled = _troubled((*first, *containers))
+    end = {} if troubled is None else troubled.broke
+    phase = text(status.get("phase")) or "Pending"
+    return PodFacts(
+        name=metadata["name"],
+        revision=labels.get(LABEL_REVISION, ""),
+        role=labels.get(ROLE, ""),
+        phase=phase,
+        node=text(mapping(obj.get("spec")).get("nodeName")),
+        ready=ready.get("status") == "True",
+        unschedulable=_short(scheduled.get("message")) if scheduled.get("status") == "False" else "",
+        waiting="" if troubled is None else text(troubled.waiting.get("reason")),
+        waiting_message="" if troubled is None else _short(troubled.waiting.get("message")),
+        last_exit=_exit(end),
+        image="" if troubled is None else troubled.image,
+        container="" if troubled is None else troubled.name,
+        exit_code=readings.whole(end.get("exitCode")),
+        exit_message=_short(end.get("message")),
+        ended=any(one.ended for one in containers) or any(one.ended and one.broke for one in first),
+        failed=text(status.get("reason")) if phase == "Failed" else "",
+        failed_message=_short(status.get("message")) if phase == "Failed" else "",
+        unready_since=None if ready.get("status") == "True" else moment(ready.get("lastTransitionTime")),
+        starting=any(text(one.waiting.get("reason")) in _STARTING for one in containers),
+        prepared=conditions.get("PodReadyToStartContainers", {}).get("status") != "False",
+        leaving="deletionTimestamp" in metadata,
+    )
+
+
+def _container(status: Mapping[str, Any]) -> _Container:
+    state, before = mapping(status.get("state")), mapping(status.get("lastState"))
+    return _Container(
+        name=text(status.get("name")),
+        image=text(status.get("image")),
+        ready=status.get("ready") is True,
+        waiting=mapping(state.get("waiting")),
+        ended=mapping(state.get("terminated")),
+        ended_before=mapping(before.get("terminated")),
+    )
+
+
+def _troubled(containers: Iterable[_Container]) -> _Container | None:
+    """The container whose trouble is the nearest; None if none has any, or has even begun."""
+    known = tuple(containers)
+    return next((one for rank in _RANKS for one in known if rank(one)), None)
+
+
+_RANKS: Final[tuple[Callable[[_Container], bool], ...]] = (
+    lambda one: one.blocked,
+    lambda one: _is_bad(one.ended),
+    lambda one: bool(one.broke) and not one.ready,
+    lambda one: bool(one.waiting),
+    lambda one: bool(one.broke),
+)
+
+
+def _is_bad(end: Mapping[str, Any]) -> bool:
+    """Whether a container ended, and not well."""
+    return end.get("exitCode") != 0 if "exitCode" in end else text(end.get("reason")) not in {"", "Completed"}
+
+
+def _exit(end: Mapping[str, Any]) -> str:
+    """Why a container ended; empty if it ended well, or did not."""
+    return (text(end.get("reason")) or f"exit code {end.get('exitCode')}") if end else ""
+
+
+def _short(written: object) -> str:
+    return " ".join(text(written).split())[:_LONGEST]

@@ -1,0 +1,135 @@
+"""Incidents as real programs told of them: each has its cause, in their words, with a hint that fits."""
+
+import pytest
+
+from llama_operator.api.reasons import ConditionType, Reason
+from llama_operator.decide.diagnosis.causes import causes
+from support import recordings
+
+LOADED, CAPACITY, ENDPOINT = ConditionType.MODEL_LOADED, ConditionType.CAPACITY_FOUND, ConditionType.ENDPOINT_READY
+
+TABLE = {
+    "quota": (
+        Reason.PODS_REFUSED,
+        LOADED,
+        "FailedCreateWorkerPod: exceeded quota: acme, requested: requests.nvidia.com/gpu=4",
+        "kubectl describe resourcequota -n team-a",
+    ),
+    "limit-range": (
+        Reason.PODS_REFUSED,
+        LOADED,
+        "FailedCreateWorkerPod: maximum memory usage per Container is 8Gi, but limit is 80Gi",
+        "kubectl describe limitrange",
+    ),
+    "webhook-down": (
+        Reason.PODS_REFUSED,
+        LOADED,
+        'FailedCreateHeadPod: Internal error occurred: failed calling webhook "pods.acme.example"',
+        "does not answer",
+    ),
+    "policy-denies": (
+        Reason.PODS_REFUSED,
+        LOADED,
+        "ValidatingAdmissionPolicy 'acme' with binding 'acme' denied request: pods of acme need a cost center",
+        "who run the policy",
+    ),
+    "gpus-taken": (
+        Reason.PODS_UNSCHEDULABLE,
+        CAPACITY,
+        "of 5 worker pods",
+        "lower spec.scaling.minReplicas",
+    ),
+    "tainted": (Reason.PODS_UNSCHEDULABLE, CAPACITY, "untolerated taint", "kubectl describe nodes shows the taints"),
+    "node-gone": (Reason.NODES_LOST, CAPACITY, "is gone, with", "kubectl describe node"),
+    "node-silent": (Reason.NODES_LOST, CAPACITY, "is not ready since 20", "kubectl describe node"),
+    "image-missing": (
+        Reason.IMAGE_NOT_PULLED,
+        LOADED,
+        "registry.invalid/acme/serving:1",
+        "does not reach the registry",
+    ),
+    "image-missing-tried": (
+        Reason.IMAGE_NOT_PULLED,
+        LOADED,
+        "registry.invalid/acme/serving:1",
+        "does not reach the registry",
+    ),
+    "image-name-invalid": (Reason.IMAGE_NOT_PULLED, LOADED, "invalid reference format", "correct the name"),
+    "secret-missing": (
+        Reason.CONTAINER_FAILED,
+        LOADED,
+        'CreateContainerConfigError: secret "hugging-face" not found',
+        "create the Secret",
+    ),
+    "exit": (
+        Reason.CONTAINER_FAILED,
+        LOADED,
+        "a worker pod broke, container ray-worker ended: Error, exit code 3",
+        "--previous",
+    ),
+    "crash-loop": (Reason.CONTAINER_FAILED, LOADED, "container ray-worker ended: Error, exit code 1", "--previous"),
+    "command-missing": (
+        Reason.CONTAINER_FAILED,
+        LOADED,
+        'exec: "nowhere": executable file not found in $PATH',
+        "serving image",
+    ),
+    "out-of-memory": (Reason.CONTAINER_FAILED, LOADED, "OOMKilled, exit code 137", "more memory than its limit"),
+    "disk-share-full": (
+        Reason.CONTAINER_FAILED,
+        LOADED,
+        "a worker pod was ended: Evicted: Pod ephemeral local storage usage exceeds the total limit of containers 1Mi",
+        "weights on a volume",
+    ),
+}
+LATER = {
+    "volume-missing": (Reason.CONTAINER_FAILED, LOADED, "has not mounted its volumes", "its events name the volume"),
+}
+"""Those that are no trouble while they are new."""
+WELL = ("killed-by-probe", "probe-fails")
+"""Those that may be well: a probe that fails once, and a model that loads."""
+
+
+def told(name, **more):
+    return causes(*recordings.observed(name, **more))
+
+
+def test_every_recording_is_looked_at():
+    assert set(recordings.NAMES) == {*TABLE, *LATER, *WELL}
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_an_incident_has_one_cause_in_the_words_of_who_told_it(name):
+    reason, condition, words, hint = TABLE[name]
+    (cause,) = told(name)
+    assert (cause.reason, cause.condition) == (reason, condition)
+    assert words in cause.message
+    assert hint in cause.hint
+    assert "{" not in cause.hint
+
+
+@pytest.mark.parametrize("name", LATER)
+def test_what_takes_long_becomes_a_cause(name):
+    reason, condition, words, hint = LATER[name]
+    assert told(name) == ()
+    (cause,) = told(name, after=180)
+    assert (cause.reason, cause.condition) == (reason, condition)
+    assert words in cause.message
+    assert hint in cause.hint
+
+
+@pytest.mark.parametrize("name", WELL)
+def test_what_may_be_well_is_no_cause(name):
+    assert told(name) == ()
+
+
+def test_an_attempt_to_pull_and_the_pause_after_it_are_told_in_the_same_words():
+    (tried,), (paused,) = told("image-missing-tried"), told("image-missing")
+    assert tried == paused
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_no_message_names_a_pod_for_the_next_one_has_another_name(name):
+    facts, _ = recordings.observed(name)
+    (cause,) = told(name)
+    assert not [pod.name for pod in facts.pods if len(pod.name) > len("out-of-memory") and pod.name in cause.message]
