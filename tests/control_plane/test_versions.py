@@ -106,17 +106,18 @@ def test_newer_definitions_under_the_running_operator(eventually, user, served, 
     eventually(lambda: "observability" in user.one("lld", "chat")["spec"], "the API server serves the new defaults")
     # An edit of fields that only the newer version knows: one that is new, and one far down that would restart engines.
     patch(user, observability={"traces": "On"}, engine={"arguments": {"guidedDecoding": "xgrammar"}})
-    told(eventually, user, "Ready", "Serving")
+    told(eventually, user, "UpToDate", "RolledOut")
     comes_back(eventually, user, "service", "networkpolicy")
     assert running(user) == served
 
     patch(user, scaling={"mode": "Predictive"})
-    ready = told(eventually, user, "Ready", "NotUnderstood")
-    assert ready["status"] == "Unknown"
-    assert "spec.scaling.mode" in ready["message"]
+    current = told(eventually, user, "UpToDate", "NotUnderstood")
+    assert current["status"] == "Unknown"
+    assert "spec.scaling.mode" in current["message"]
+    assert user.condition("chat", "Ready")["status"] == "True"
     assert running(user) == served
     patch(user, scaling={"mode": "QueueDepth"})
-    told(eventually, user, "Ready", "Serving")
+    told(eventually, user, "UpToDate", "RolledOut")
 
     name = {"metadata": {"name": "of-a-newer-version"}}
     policy = {"apiVersion": "llama-operator.io/v1alpha1", "kind": "LicensePolicy"} | name
@@ -127,7 +128,7 @@ def test_newer_definitions_under_the_running_operator(eventually, user, served, 
         "the policy says so itself",
     )
     plane.kubectl("delete", "licensepolicy", "of-a-newer-version")
-    told(eventually, user, "Ready", "Serving")
+    told(eventually, user, "UpToDate", "RolledOut")
     assert running(user) == served
 
 
@@ -173,7 +174,7 @@ def test_an_older_operator_after_a_newer_one(eventually, user, make_operator, h1
     definitions(crd)
     older = make_operator()
     patch(user, license={"purpose": "Evaluation"})
-    told(eventually, user, "Ready", "Serving")
+    told(eventually, user, "UpToDate", "RolledOut")
     comes_back(eventually, user, "service", "networkpolicy")
     assert running(user) == served
     (record,) = user.get("controllerrevisions.apps")
@@ -192,7 +193,7 @@ def test_an_older_operator_after_a_newer_one(eventually, user, make_operator, h1
     older.stop()
     replace_record(user, spoiled, record["data"])
     older.start()
-    told(eventually, user, "Ready", "Serving")
+    told(eventually, user, "UpToDate", "RolledOut")
     assert without_records(running(user)) == without_records(served)
 
 

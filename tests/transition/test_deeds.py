@@ -114,7 +114,10 @@ async def test_an_outage_is_one_event_with_its_cause(world, told):
     await told()
     await world.serve(name, status="UNHEALTHY", endpoints=0, message="EngineDeadError")
     await settles(world, ref)
-    assert await told() == [("Warning", "NotReady", "EngineFailed: EngineDeadError")]
+    said = "EngineFailed: served until 09:30:00Z on 2026-03-02: Serve says UNHEALTHY: EngineDeadError"
+    assert [(kind, reason, note.partition(" → ")[0]) for kind, reason, note in await told()] == [
+        ("Warning", "NotReady", said)
+    ]
 
 
 async def remade(world, ref, name):

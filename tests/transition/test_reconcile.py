@@ -113,7 +113,8 @@ async def test_a_bad_spec_never_disturbs_what_serves(world, spec, reason):
     after = await world.snapshot()
     changed = {key for key in before | after if before.get(key) != after.get(key)}
     assert changed == {("LlamaDeployment", "tiny")}
-    assert condition(status, "Ready").reason == reason
+    assert (condition(status, "Ready").status, condition(status, "UpToDate").reason) == ("True", reason)
+    assert (condition(status, "Stalled").status, condition(status, "Stalled").reason) == ("True", reason)
     assert condition(status, "EndpointReady").status == "True"
     assert status.observed_generation == 2
 
