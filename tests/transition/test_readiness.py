@@ -433,9 +433,17 @@ async def test_a_healthy_life_is_ready_from_the_first_answer_to_the_last(world):
     await stage.wait(60)
     assert await world.names(kinds.RAY_SERVICE) == [newer]
     assert {condition(one, "Ready").status for one in stage.said[first_ready:]} == {"True"}
+    assert kstatus(stage.live) == "Current"
+    await stage.change(activation="Suspended")
+    stage.spec.pop("activation")
+    await stage.change()
+    await stage.says(newer)
+    assert condition(stage.status, "Ready").status == "True"
+    await world.user.delete(stage.ref)
+    assert await world.reconcile(stage.ref) is None
     assert not any(one.down_since for one in stage.said)
     assert [told for told in world.events.told if told[0] == "Warning"] == []
-    assert kstatus(stage.live) == "Current"
+    assert ("Normal", "NotReady") in world.events.told, "somebody suspended it"
 
 
 async def test_a_time_of_an_outage_is_kept_over_passes_that_fail_and_specs_that_cannot_be_read(world):
