@@ -136,7 +136,7 @@ def older(plural):
     """The definition as the version before may have it: Helm upgrades an operator and leaves its definitions as they are."""
     changed = crd(plural)
     status = changed["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["status"]
-    for field in ("scalingHistory", "servingSilentSince", "kvCache", "models", "ancestors", "acceptances"):
+    for field in ("scalingHistory", "servingSilentSince", "downSince", "kvCache", "models", "ancestors", "acceptances"):
         status["properties"].pop(field, None)
     return changed
 
@@ -152,11 +152,11 @@ def test_a_newer_operator_under_older_definitions(eventually, user, operator, h1
     )
     served = running(user)
     patch(user, model={"name": "llama-9"})
-    told_bad = lambda: user.condition("chat", "Ready")["reason"] == "ModelUnknown"  # noqa: E731
+    told_bad = lambda: user.condition("chat", "UpToDate")["reason"] == "ModelUnknown"  # noqa: E731
     eventually(told_bad, "the status follows the spec")
     definitions(crd)
     patch(user, model={"name": "llama-3.3-70b-instruct"})
-    told(eventually, user, "Ready", "Serving")
+    told(eventually, user, "UpToDate", "RolledOut")
     eventually(lambda: "scalingHistory" in user.one("lld", "chat")["status"], "the status is whole again")
     assert without_records(running(user)) == without_records(served)
 
