@@ -98,7 +98,8 @@ def test_an_engine_that_refused_for_want_of_license_files_is_named_with_its_own_
 
     found = find(say(observed(**TINY, ray_services=(facts,))), "ModelLoaded")
 
-    assert (found.status, found.reason, found.message) == ("False", Reason.LICENSE_FILES_MISSING, sentence)
+    assert (found.status, found.reason) == ("False", Reason.LICENSE_FILES_MISSING)
+    assert found.message.partition(" → ")[0] == sentence
 
 
 def test_a_folder_that_is_not_what_was_declared_is_named_with_its_own_sentence(observed, say, service_facts, wanted):
@@ -108,7 +109,8 @@ def test_a_folder_that_is_not_what_was_declared_is_named_with_its_own_sentence(o
 
     found = find(say(observed(**TINY, ray_services=(facts,))), "ModelLoaded")
 
-    assert (found.status, found.reason, found.message) == ("False", Reason.CHECKPOINT_REFUSED, sentence)
+    assert (found.status, found.reason) == ("False", Reason.CHECKPOINT_REFUSED)
+    assert found.message.partition(" → ")[0] == sentence
 
 
 @pytest.mark.parametrize(
