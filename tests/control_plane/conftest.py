@@ -136,7 +136,11 @@ class User:
         )
 
     def ready(self, name="chat"):
-        until(lambda: self.condition(name, "Ready")["status"] == "True", f"{name} is Ready")
+        """Wait until the deployment answers with what its spec asks for."""
+        until(lambda: self.serves(name), f"{name} is Ready and UpToDate")
+
+    def serves(self, name="chat"):
+        return all(self.condition(name, kind)["status"] == "True" for kind in ("Ready", "UpToDate"))
 
     def services(self, name="chat"):
         return {

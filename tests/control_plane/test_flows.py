@@ -39,10 +39,10 @@ def test_a_replica_gets_whole_pods_on_as_few_h100_nodes_as_it_needs(
 
 def test_kubectl_shows_waits_scales_and_deletes(eventually, user, operator, h100_nodes, plane):
     user.apply("llama-3.3-70b-fp8-h100", scaling={"mode": "Manual"}, replicas=1)
-    user.kubectl("wait", "--for=condition=Ready", "lld/chat", "--timeout=240s")
+    for kind in ("UpToDate", "Ready"):
+        user.kubectl("wait", f"--for=condition={kind}", "lld/chat", "--timeout=240s")
     line = user.kubectl("get", "lld", "chat", "--no-headers").stdout
-    assert "llama-3.3-70b-instruct" in line
-    assert "Serving" in line
+    assert {"llama-3.3-70b-instruct", "True", "Serving", "RolledOut"} <= set(line.split())
     user.kubectl("scale", "lld/chat", "--replicas=2")
     eventually(lambda: len(user.pods("worker")) == 2, "a second worker")
     reasons = {

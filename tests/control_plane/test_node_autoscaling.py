@@ -35,7 +35,9 @@ def test_a_replica_over_two_nodes_says_that_they_are_missing_gets_them_and_gives
     eventually, user, operator, plane, head_node, start_karpenter
 ):
     user.apply("llama-3.1-405b-bf16-h100")
-    eventually(lambda: user.condition("chat", "CapacityFound")["reason"] == "NodesMissing", "nodes are missing")
+    # In the operator's words, then in those of the scheduler.
+    missing = {"NodesMissing", "PodsUnschedulable"}
+    eventually(lambda: user.condition("chat", "CapacityFound")["reason"] in missing, "nodes are missing")
     eventually(lambda: len(user.pods("worker")) == 2, "its pods wait for nodes")
     assert bound_to(user) == {None}
     start_karpenter()

@@ -30,7 +30,7 @@ def test_recreate_never_holds_the_gpus_of_two_revisions(eventually, user, operat
 
     def replaced():
         seen.append({each["metadata"]["labels"]["llama-operator.io/revision"] for each in user.pods("worker")})
-        return user.services() and old not in user.services() and user.condition("chat", "Ready")["status"] == "True"
+        return user.services() and old not in user.services() and user.serves()
 
     eventually(replaced, "the new revision serves")
     assert all(len(revisions) <= 1 for revisions in seen)
@@ -47,7 +47,8 @@ def test_a_revision_that_fails_is_rolled_back_and_says_why(eventually, user, ope
     eventually(lambda: user.condition("chat", "UpToDate")["reason"] == "ProgressDeadlineExceeded", "it is given up")
     eventually(lambda: user.services() == {old}, "its RayService is gone")
     assert "CUDA out of memory" in user.condition("chat", "UpToDate")["message"]
-    assert user.condition("chat", "EndpointReady")["status"] == "True"
+    assert user.condition("chat", "Ready")["status"] == "True"
+    assert user.condition("chat", "Stalled")["status"] == "True"
     assert user.traffic() == old
 
 
@@ -62,7 +63,7 @@ def test_a_bad_spec_over_a_serving_one_changes_nothing_of_what_serves_and_says_w
     )
     assert "minReplicas" in refused.stderr, "the schema's own rules name the field"
     user.apply("llama-3.3-70b-fp8-h100", context={"maxModelLength": 1_000_000})
-    eventually(lambda: user.condition("chat", "Ready")["reason"] == "ContextTooLong", "the status says why")
-    assert "spec.context.maxModelLength" in user.condition("chat", "Ready")["message"]
-    assert user.condition("chat", "EndpointReady")["status"] == "True"
+    eventually(lambda: user.condition("chat", "UpToDate")["reason"] == "ContextTooLong", "the status says why")
+    assert "spec.context.maxModelLength" in user.condition("chat", "Stalled")["message"]
+    assert user.condition("chat", "Ready")["status"] == "True"
     assert {key: value for key, value in user.written().items() if key[0] != "LlamaDeployment"} == before

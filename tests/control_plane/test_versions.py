@@ -106,17 +106,18 @@ def test_newer_definitions_under_the_running_operator(eventually, user, served, 
     eventually(lambda: "observability" in user.one("lld", "chat")["spec"], "the API server serves the new defaults")
     # An edit of fields that only the newer version knows: one that is new, and one far down that would restart engines.
     patch(user, observability={"traces": "On"}, engine={"arguments": {"guidedDecoding": "xgrammar"}})
-    told(eventually, user, "Ready", "Serving")
+    told(eventually, user, "UpToDate", "RolledOut")
     comes_back(eventually, user, "service", "networkpolicy")
     assert running(user) == served
 
     patch(user, scaling={"mode": "Predictive"})
-    ready = told(eventually, user, "Ready", "NotUnderstood")
-    assert ready["status"] == "Unknown"
-    assert "spec.scaling.mode" in ready["message"]
+    current = told(eventually, user, "UpToDate", "NotUnderstood")
+    assert current["status"] == "Unknown"
+    assert "spec.scaling.mode" in current["message"]
+    assert user.condition("chat", "Ready")["status"] == "True"
     assert running(user) == served
     patch(user, scaling={"mode": "QueueDepth"})
-    told(eventually, user, "Ready", "Serving")
+    told(eventually, user, "UpToDate", "RolledOut")
 
     name = {"metadata": {"name": "of-a-newer-version"}}
     policy = {"apiVersion": "llama-operator.io/v1alpha1", "kind": "LicensePolicy"} | name
@@ -127,7 +128,7 @@ def test_newer_definitions_under_the_running_operator(eventually, user, served, 
         "the policy says so itself",
     )
     plane.kubectl("delete", "licensepolicy", "of-a-newer-version")
-    told(eventually, user, "Ready", "Serving")
+    told(eventually, user, "UpToDate", "RolledOut")
     assert running(user) == served
 
 
@@ -135,7 +136,7 @@ def older(plural):
     """The definition as the version before may have it: Helm upgrades an operator and leaves its definitions as they are."""
     changed = crd(plural)
     status = changed["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["status"]
-    for field in ("scalingHistory", "servingSilentSince", "kvCache", "models", "ancestors", "acceptances"):
+    for field in ("scalingHistory", "servingSilentSince", "downSince", "kvCache", "models", "ancestors", "acceptances"):
         status["properties"].pop(field, None)
     return changed
 
@@ -151,11 +152,11 @@ def test_a_newer_operator_under_older_definitions(eventually, user, operator, h1
     )
     served = running(user)
     patch(user, model={"name": "llama-9"})
-    told_bad = lambda: user.condition("chat", "Ready")["reason"] == "ModelUnknown"  # noqa: E731
+    told_bad = lambda: user.condition("chat", "UpToDate")["reason"] == "ModelUnknown"  # noqa: E731
     eventually(told_bad, "the status follows the spec")
     definitions(crd)
     patch(user, model={"name": "llama-3.3-70b-instruct"})
-    told(eventually, user, "Ready", "Serving")
+    told(eventually, user, "UpToDate", "RolledOut")
     eventually(lambda: "scalingHistory" in user.one("lld", "chat")["status"], "the status is whole again")
     assert without_records(running(user)) == without_records(served)
 
@@ -173,7 +174,7 @@ def test_an_older_operator_after_a_newer_one(eventually, user, make_operator, h1
     definitions(crd)
     older = make_operator()
     patch(user, license={"purpose": "Evaluation"})
-    told(eventually, user, "Ready", "Serving")
+    told(eventually, user, "UpToDate", "RolledOut")
     comes_back(eventually, user, "service", "networkpolicy")
     assert running(user) == served
     (record,) = user.get("controllerrevisions.apps")
@@ -192,7 +193,7 @@ def test_an_older_operator_after_a_newer_one(eventually, user, make_operator, h1
     older.stop()
     replace_record(user, spoiled, record["data"])
     older.start()
-    told(eventually, user, "Ready", "Serving")
+    told(eventually, user, "UpToDate", "RolledOut")
     assert without_records(running(user)) == without_records(served)
 
 

@@ -84,8 +84,9 @@ class Cluster:
         self.kubectl("patch", "llamadeployment", name, "--type=merge", "--patch", json.dumps({"spec": spec}))
 
     def is_ready(self, name):
-        done = self.kubectl("wait", "--for=condition=Ready", f"llamadeployment/{name}", "--timeout=1s", check=False)
-        return done.returncode == 0
+        """Whether the deployment answers with what its spec asks for."""
+        waits = (("wait", f"--for=condition={kind}", f"llamadeployment/{name}") for kind in ("UpToDate", "Ready"))
+        return all(self.kubectl(*wait, "--timeout=1s", check=False).returncode == 0 for wait in waits)
 
     def operator_is_available(self):
         command = ("wait", "--for=condition=Available", "deployment/llama-operator", "--timeout=1s")

@@ -32,8 +32,10 @@ async def test_a_reconcile_that_changes_nothing_writes_nothing(world):
     ref = await world.apply_sample("tiny-cpu")
     await world.reconcile(ref)
     await world.reconcile(ref)  # now it sees its own RayService, and says so
+    world.clock.advance(300)
+    await world.reconcile(ref)  # and now that KubeRay makes nothing of it
     before = await world.snapshot()
-    world.clock.advance(3000)
+    world.clock.advance(2700)
     await world.reconcile(ref)
     await world.reconcile(ref)
     assert await world.snapshot() == before
@@ -113,7 +115,8 @@ async def test_a_bad_spec_never_disturbs_what_serves(world, spec, reason):
     after = await world.snapshot()
     changed = {key for key in before | after if before.get(key) != after.get(key)}
     assert changed == {("LlamaDeployment", "tiny")}
-    assert condition(status, "Ready").reason == reason
+    assert (condition(status, "Ready").status, condition(status, "UpToDate").reason) == ("True", reason)
+    assert (condition(status, "Stalled").status, condition(status, "Stalled").reason) == ("True", reason)
     assert condition(status, "EndpointReady").status == "True"
     assert status.observed_generation == 2
 

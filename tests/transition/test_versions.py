@@ -102,12 +102,14 @@ async def test_a_new_value_changes_nothing_that_runs_and_a_condition_says_so(wor
     before = await versions(world)
     await edit(world, ref, **spec)
     status = await world.reconcile(ref)
-    ready = condition(status, "Ready")
-    assert (ready.status, ready.reason) == ("Unknown", Reason.NOT_UNDERSTOOD)
-    assert f"spec.{next(iter(spec)).replace('__', '.')}" in ready.message
-    assert "upgrade" in ready.message
+    assert condition(status, "Ready").status == "True", "what serves goes on"
+    current = condition(status, "UpToDate")
+    assert (current.status, current.reason) == ("Unknown", Reason.NOT_UNDERSTOOD)
+    assert f"spec.{next(iter(spec)).replace('__', '.')}" in current.message
+    assert "upgrade" in current.message
     assert not_stalled(status)
-    assert condition(status, "Reconciling").status == "False"
+    # Else tools that wait for the change would take it for done.
+    assert condition(status, "Reconciling").status == "True"
     assert status.observed_generation == 2
     assert await versions(world) == before
     written = await world.user.get(ref)
@@ -201,7 +203,8 @@ async def test_a_record_that_cannot_be_read_keeps_what_runs_and_says_what_to_do(
     assert name in planned.message
     assert "upgrade the operator" in planned.message or "restore" in planned.message
     assert condition(status, "EndpointReady").status == "True"
-    assert (condition(status, "Ready").status, not_stalled(status)) == ("Unknown", True)
+    said = [condition(status, kind).status for kind in ("Ready", "UpToDate", "Reconciling")]
+    assert (said, not_stalled(status)) == (["True", "Unknown", "True"], True)
     assert await versions(world) == before
 
 

@@ -63,6 +63,7 @@ RESOURCES: tuple[Resource, ...] = (
             Column("Wanted", "integer", ".status.replicas"),
             Column("Ready", "string", ".status.conditions[?(@.type=='Ready')].status"),
             Column("Reason", "string", ".status.conditions[?(@.type=='Ready')].reason"),
+            Column("Rollout", "string", ".status.conditions[?(@.type=='UpToDate')].reason"),
             Column("Queue", "integer", ".status.queueDepth"),
             Column("URL", "string", ".status.url"),
             Column("Age", "date", ".metadata.creationTimestamp"),
@@ -70,6 +71,7 @@ RESOURCES: tuple[Resource, ...] = (
             Column("Accelerator", "string", ".status.plan.chosen.accelerator", wide=True),
             Column("GPUs", "integer", ".status.plan.chosen.gpusPerReplica", wide=True),
             Column("Revision", "string", ".status.revisions.active", wide=True),
+            Column("Down", "date", ".status.downSince", wide=True),
         ),
         scope="Namespaced",
         subresources={

@@ -25,7 +25,7 @@ class ConditionType(StrEnum):
     ENDPOINT_READY = "EndpointReady"
     """The Service answers requests."""
     UP_TO_DATE = "UpToDate"
-    """What serves is what the current spec asks for."""
+    """What the current spec asks for is rolled out. It stays True in an outage; wait for it and for Ready to see a change serve."""
     PLAN_ACCURATE = "PlanAccurate"
     """The KV cache that the engines measured is within 10 % of the planned one. It judges the plan; Ready does not depend
     on it."""
@@ -33,11 +33,11 @@ class ConditionType(StrEnum):
     """The objects of the deployment are as the operator made them; False while somebody keeps changing one. Ready does not
     depend on it."""
     READY = "Ready"
-    """In sum: the model serves. Derived from the ones above."""
+    """In sum: the revision with the traffic answers, whatever is rolled out beside it and whatever is wrong with the spec."""
     RECONCILING = "Reconciling"
     """The operator or the cluster is at work (abnormal when True; kstatus)."""
     STALLED = "Stalled"
-    """Nothing will happen until a person changes something (abnormal when True; kstatus)."""
+    """A person has to change something, or the progress deadline has passed (abnormal when True; kstatus)."""
 
 
 class Reason(StrEnum):
@@ -244,7 +244,8 @@ class Reason(StrEnum):
     ROLLING_OUT = "RollingOut"
     """A revision that the spec asks for is starting."""
     PROGRESS_DEADLINE_EXCEEDED = "ProgressDeadlineExceeded"
-    """A revision did not serve within spec.rollout.progressDeadlineSeconds; the one before it has the traffic."""
+    """A revision did not serve within spec.rollout.progressDeadlineSeconds: the one before it has the traffic, or, if there
+    is none, it is tried on."""
     NOT_MEASURED = "NotMeasured"
     """No engine of the revision that the spec asks for has reported the size of its KV cache."""
     KV_CACHE_AS_PLANNED = "KVCacheAsPlanned"
@@ -259,10 +260,8 @@ class Reason(StrEnum):
     CHANGED_BY_OTHERS = "ChangedByOthers"
     """Somebody keeps changing or deleting an object; the operator sets it right less and less often. The message says who."""
     SERVING = "Serving"
-    """The endpoint answers with the model that the spec asks for."""
+    """The endpoint answers; UpToDate says whether with the model that the spec asks for."""
     PROGRESSING = "Progressing"
     """The operator and the cluster are at work."""
     SETTLED = "Settled"
     """There is nothing left to do for this generation."""
-    BLOCKED = "Blocked"
-    """A person has to change something; the message says what."""

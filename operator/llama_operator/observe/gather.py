@@ -48,7 +48,8 @@ class Observer:
         serving: Asks the serving pods.
         platform: What the cluster can do.
         checks_access: Whether access to gated weights is checked before a revision starts.
-        counts_free: Whether free accelerators are counted where the strategy of a rollout rests on them.
+        counts_free: Whether free accelerators are counted: where the strategy of a rollout rests on them, or pods wait for a
+            node.
         looks_at_pods: Whether pods are read, which tell why a revision does not answer.
         rights: What happens when a part may not be read.
         remembered: Revisions that an earlier look read, in case somebody has deleted their record since.
@@ -101,7 +102,7 @@ class Observer:
             observed = replace(observed, access_checks=checks)
         if self.looks_at_pods:
             observed = replace(observed, pods=await self._pods(ref), ended=self.ended)
-        if self.counts_free and observed.nodes is not None and strategy.needs_count(observed, wanted):
+        if self.counts_free and observed.nodes is not None and _asks_for_free(observed, wanted):
             free = await read(kinds.POD, free_accelerators(self.cluster, nodes, self.catalog, self.unreadable), None)
             observed = replace(observed, free=free)
         return replace(await with_serving(observed, self.serving), unknown=self.rights.unknown)
@@ -220,6 +221,12 @@ class Observer:
         reading = self.cluster.list(kind, namespace=ref.namespace, labels={LABEL_DEPLOYMENT: ref.name})
         listing = await self.rights.read(kind, reading, None)
         return () if listing is None else listing.items
+
+
+def _asks_for_free(observed: Observed, wanted: str) -> bool:
+    """Whether free accelerators have to be counted: that reads the pods of every node with some."""
+    waits = any(pod.unschedulable and pod.revision == wanted for pod in observed.pods or ())
+    return waits or strategy.needs_count(observed, wanted)
 
 
 def _as_pinned(live: Object, pinned: RevisionFacts) -> LlamaDeployment | None:

@@ -22,7 +22,6 @@ from llama_operator.errors import (
     InvalidManifestError,
     LlamaOperatorError,
     NamespaceEndingError,
-    NotUnderstoodError,
     PassTooLongError,
 )
 from llama_operator.kube import kinds
@@ -219,17 +218,15 @@ def _failed(live: Object, known: _Known, why: Failure, now: datetime) -> LlamaDe
 
 async def _refuse(ports: Ports, ref: Ref, error: InvalidManifestError, observer: Observer) -> Outcome:
     """Say that the live object cannot be read, and leave everything that runs as it is, unless its license has ended."""
-    live = await ports.cluster.get(ref)
+    live, now = await ports.cluster.get(ref), ports.now().replace(microsecond=0)
+    observed, problem = await observer.behind(live, now), summary.unreadable(error)
+    decision = None if observed is None else decide_ends(observed, ports.catalog, problem)
     going = "deletionTimestamp" in live["metadata"]
-    status = None if going else summary.invalid(live, error, now=ports.now())
+    status = None if going else summary.invalid(live, problem, now=now, observed=observed, decision=decision)
     if status is not None and status.to_api() != live.get("status"):
         await ports.cluster.apply_status(kinds.identity(live) | {"status": status.to_api()})
-    observed = await observer.behind(live, ports.now().replace(microsecond=0))
     if observed is None:
         return Outcome(status)
-    first = error.problems[0]
-    reason = Reason.NOT_UNDERSTOOD if isinstance(error, NotUnderstoodError) else Reason.INVALID_SPEC
-    problem = Problem(ConditionType.READY, reason, first.problem, first.path)
     return Outcome(status, await _only_ends(ports, ref, observed, problem, status))
 
 

@@ -16,9 +16,9 @@ from llama_operator.decide.decision import Decision
 from llama_operator.decide.observed import Observed, RayServiceFacts, RepairFacts
 from llama_operator.decide.rollout.ending import Ending
 from llama_operator.decide.rollout.rollout import Rollout
-from llama_operator.status.conditions import SUMS
 from llama_operator.status.failure import means_the_same
 from llama_operator.status.repairs import describe_repair
+from llama_operator.status.sums import SUMS
 
 _NOTE_LIMIT = 1024
 """Kubernetes' own limit for the note of an event, in bytes."""
@@ -257,14 +257,9 @@ def changes(
         after: The status that this pass writes.
         decision: What it decided; None if it failed before.
     """
-    told = (*_answers(before, after), *_waits(before, after, decision), *_stopped(before, after, decision))
-    notes = {event.note for event in told}
-    causes = (event for event in _causes(before, after) if notes.isdisjoint({event.note, _reasoned(event)}))
+    told = (*_answers(before, after), *_waits(before, after, decision), *_stopped(before, after))
+    causes = (cause for cause in _causes(before, after) if not any(cause.note in event.note for event in told))
     return (*told, *causes)
-
-
-def _reasoned(event: EventFacts) -> str:
-    return f"{event.reason}: {event.note}"
 
 
 def _answers(before: LlamaDeploymentStatus, after: LlamaDeploymentStatus) -> Iterator[EventFacts]:
@@ -292,21 +287,10 @@ def _waits(
     if now.reason == Reason.WRITE_REFUSED:
         yield _event("Warning", Reason.WRITE_REFUSED, "Write", now.message)
     elif not late:
-        yield _event("Warning", EventReason.BLOCKED, "Wait", f"{_blocking(after)}: {now.message}")
+        yield _event("Warning", EventReason.BLOCKED, "Wait", f"{now.reason}: {now.message}")
 
 
-def _blocking(status: LlamaDeploymentStatus) -> str:
-    """Reason of what stands in the way: that of Ready, unless the deployment serves beside it."""
-    ready = _condition(status, ConditionType.READY)
-    if ready is not None and ready.status is not ConditionStatus.TRUE:
-        return ready.reason
-    lacking = (one for one in status.conditions if one.status is not ConditionStatus.TRUE and one.type not in SUMS)
-    return next((one.reason for one in lacking if one.reason != Reason.WAITING), Reason.BLOCKED)
-
-
-def _stopped(
-    before: LlamaDeploymentStatus, after: LlamaDeploymentStatus, decision: Decision | None
-) -> Iterator[EventFacts]:
+def _stopped(before: LlamaDeploymentStatus, after: LlamaDeploymentStatus) -> Iterator[EventFacts]:
     """The endpoint answered, and does not any more."""
     now, ready = _condition(after, ConditionType.ENDPOINT_READY), _condition(after, ConditionType.READY)
     stalled = _is_true(after, ConditionType.STALLED)
@@ -318,10 +302,8 @@ def _stopped(
     ):
         return
     nearest = now if ready is None or ready.status is ConditionStatus.TRUE else ready
-    # A person asked for it; or the next request after a pause without load starts an engine, as it should.
-    loaded = _condition(before, ConditionType.MODEL_LOADED)
-    cold = loaded is not None and loaded.reason == Reason.SCALED_TO_ZERO and nearest.reason == Reason.STARTING
-    wanted = cold or (decision is not None and decision.stopped)
+    # A person asked for it, also by the strategy of a rollout; or the next request after a pause without load starts an engine.
+    wanted = after.down_since is None or nearest.reason == Reason.ROLLING_OUT
     note = f"{nearest.reason}: {nearest.message}"
     yield _event("Normal" if wanted else "Warning", EventReason.NOT_READY, "Serve", note)
 

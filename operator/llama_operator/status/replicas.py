@@ -1,10 +1,15 @@
-"""Whether replicas are wanted and none runs: a start from zero, and one that does not come up. Called by `status.conditions`."""
+"""Replicas that are wanted and do not run: a start from zero, one that does not come up, and those that were lost.
+
+Called by `status.endpoint` and `status.revision`.
+"""
 
 from llama_operator.api.meta import ConditionStatus
 from llama_operator.api.reasons import ConditionType, Reason
+from llama_operator.decide.bounds import least_replicas
 from llama_operator.decide.observed import Observed
+from llama_serving.config import ServingStatus
 
-_COLD = frozenset({Reason.STARTING, Reason.SCALE_UP_STUCK})
+_WORKER = "worker"
 
 
 def none_runs(observed: Observed, revision: str) -> tuple[Reason, str] | None:
@@ -12,10 +17,8 @@ def none_runs(observed: Observed, revision: str) -> tuple[Reason, str] | None:
 
     What no pod says is not known: then it is None as well.
     """
-    serving = observed.serving
-    if serving is None or serving.identity.revision != revision:
-        return None
-    if serving.replicas > 0 or serving.target_replicas == 0:
+    serving = _answer(observed, revision)
+    if serving is None or serving.replicas > 0 or serving.target_replicas == 0:
         return None
     text = f"0 of {serving.target_replicas} wanted replicas run"
     deadline = observed.deployment.spec.rollout.progress_deadline_seconds
@@ -28,12 +31,58 @@ def none_runs(observed: Observed, revision: str) -> tuple[Reason, str] | None:
     )
 
 
+def scaled_to_zero(observed: Observed, revision: str) -> bool:
+    """Whether no replica of `revision` runs because there is no load.
+
+    Its pods say so. Where they cannot be asked: the spec allows it, and no pod runs an engine, or no node could.
+    """
+    serving = _answer(observed, revision)
+    if serving is not None:
+        return serving.replicas == 0 and serving.target_replicas == 0
+    if least_replicas(observed.deployment.spec) > 0:
+        return False
+    roles = [pod.role for pod in observed.pods or () if pod.revision == revision]
+    return _WORKER not in roles if roles else _no_node(observed, revision)
+
+
+def lost(observed: Observed, revision: str) -> str:
+    """Say how many of the wanted replicas of `revision` run after some were lost; empty if none was.
+
+    Replicas that are added are no loss: until they run, Serve goes on with those that it has.
+    """
+    serving, before = _answer(observed, revision), observed.deployment.status
+    if serving is None or before is None or serving.replicas >= serving.target_replicas:
+        return ""
+    if before.revisions is None or before.revisions.active != revision:
+        return ""
+    fewer = serving.target_replicas <= before.replicas and serving.replicas < before.ready_replicas
+    known = any(
+        each.type == ConditionType.ENDPOINT_READY and each.reason == Reason.DEGRADED for each in before.conditions
+    )
+    return f"{serving.replicas} of {serving.target_replicas} wanted replicas run" if fewer or known else ""
+
+
+def _answer(observed: Observed, revision: str) -> ServingStatus | None:
+    serving = observed.serving
+    return serving if serving is not None and serving.identity.revision == revision else None
+
+
+def _no_node(observed: Observed, revision: str) -> bool:
+    """Whether no node has the accelerator of `revision`, not even one that takes no pods now."""
+    record = observed.pinned(revision)
+    chosen = None if record is None else record.plan.chosen
+    if chosen is None or observed.nodes is None:
+        return False
+    known = {node.accelerator for node in observed.nodes} | {node.accelerator for node in observed.away}
+    return chosen.accelerator not in known
+
+
 def _seconds_left(observed: Observed, deadline: float) -> float:
     """Seconds that are left until the start counts as stuck: it began when the condition ModelLoaded became False."""
     status = observed.deployment.status
     before = (
         next((one for one in status.conditions if one.type == ConditionType.MODEL_LOADED), None) if status else None
     )
-    if before is None or before.status is not ConditionStatus.FALSE or before.reason not in _COLD:
+    if before is None or before.status is not ConditionStatus.FALSE:
         return deadline
     return observed.age(before.last_transition_time).left(deadline)

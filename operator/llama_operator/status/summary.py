@@ -1,12 +1,14 @@
 """The whole status of a LlamaDeployment. Called by the reconcile at the end of every pass, also of a failed one."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import datetime
 from math import floor, log10
 from typing import Any
 
 from llama_operator.api import readings
 from llama_operator.api.meta import Condition
+from llama_operator.api.reasons import ConditionType, Reason
 from llama_operator.api.v1alpha1.llamadeployment_status import (
     KVCacheStatus,
     LlamaDeploymentStatus,
@@ -14,8 +16,10 @@ from llama_operator.api.v1alpha1.llamadeployment_status import (
 )
 from llama_operator.decide.decision import Decision
 from llama_operator.decide.observed import Observed
+from llama_operator.decide.problem import Problem
 from llama_operator.errors import InvalidManifestError, NotUnderstoodError
-from llama_operator.status import conditions, plan_check, scaling
+from llama_operator.status import conditions, plan_check, scaling, sums
+from llama_operator.status.endpoint import Endpoint, look
 from llama_operator.status.failure import Failure
 from llama_operator.status.finding import Finding
 from llama_operator.status.finding import conditions as dated
@@ -45,11 +49,13 @@ def build(observed: Observed, decision: Decision, *, failure: Failure | None, no
     counted, told = scaling.scaling(observed, decision, previous, now), scaling.answer(observed, decision)
     silent = told is None and _kept_answer(observed, decision, previous)
     kv_cache = plan_check.compare(observed, decision)
+    endpoint = look(observed, decision, written=failure is None)
     return LlamaDeploymentStatus(
         observed_generation=deployment.metadata.generation,
         conditions=_conditions(findings, previous, deployment.metadata.generation, now),
         plan=decision.plan_status,
-        revisions=_revisions(observed, decision, previous),
+        revisions=_revisions(endpoint, observed, decision, previous),
+        down_since=endpoint.down_since,
         replicas=counted.wanted,
         ready_replicas=counted.ready,
         selector=scaling.selector(observed, decision),
@@ -62,32 +68,50 @@ def build(observed: Observed, decision: Decision, *, failure: Failure | None, no
     )
 
 
-def invalid(live: Mapping[str, Any], error: InvalidManifestError, *, now: datetime) -> LlamaDeploymentStatus:
-    """Status of an object that the API server accepted and this version does not: its CRD is an older or a newer one.
+def unreadable(error: InvalidManifestError) -> Problem:
+    """What is wrong with an object that the API server accepted and this version does not: its CRD is another one.
 
     Under an older one it may break one of our rules; under a newer one it may have a value that is not known here.
+    """
+    text = "; ".join(f"{problem.path}: {problem.problem}" for problem in error.problems)
+    if isinstance(error, NotUnderstoodError):
+        return Problem(ConditionType.READY, Reason.NOT_UNDERSTOOD, _UPGRADE.format(text))
+    return Problem(ConditionType.READY, Reason.INVALID_SPEC, text)
+
+
+def invalid(
+    live: Mapping[str, Any],
+    problem: Problem,
+    *,
+    now: datetime,
+    observed: Observed | None = None,
+    decision: Decision | None = None,
+) -> LlamaDeploymentStatus:
+    """Status of an object that cannot be read.
 
     What serves goes on serving, and the status keeps what was known of it; the conditions are those of this generation.
 
     Args:
         live: The object as it stands.
-        error: What is wrong with it.
+        problem: Why it cannot be read.
         now: Time of the pass, in UTC.
+        observed: What is known of what runs; None if no revision was ever made.
+        decision: What is kept of it, and is not written yet.
     """
     previous = previous_of(live)
     generation = _generation(live)
-    text = "; ".join(f"{problem.path}: {problem.problem}" for problem in error.problems)
-    findings = (
-        conditions.not_understood(_UPGRADE.format(text))
-        if isinstance(error, NotUnderstoodError)
-        else conditions.invalid(text)
-    )
-    return previous.model_copy(
-        update={
-            "observed_generation": generation,
-            "conditions": _conditions(findings, previous, generation, now),
+    changes: dict[str, Any] = {"observed_generation": generation}
+    if observed is not None and decision is not None:
+        # It was built without the status of the object.
+        observed = replace(observed, deployment=observed.deployment.model_copy(update={"status": previous}))
+        endpoint = look(observed, decision, written=False)
+        changes |= {
+            "revisions": _revisions(endpoint, observed, decision, previous),
+            "down_since": endpoint.down_since,
         }
-    )
+    findings = conditions.unread(problem, observed, decision)
+    changes["conditions"] = _conditions(findings, previous, generation, now)
+    return previous.model_copy(update=changes)
 
 
 def failed(live: Mapping[str, Any], failure: Failure, *, now: datetime) -> LlamaDeploymentStatus:
@@ -107,9 +131,7 @@ def failed(live: Mapping[str, Any], failure: Failure, *, now: datetime) -> Llama
     return previous.model_copy(
         update={
             "observed_generation": generation,
-            "conditions": tuple(
-                each if each.type in conditions.SUMS else before.get(each.type, each) for each in dated
-            ),
+            "conditions": tuple(each if each.type in sums.SUMS else before.get(each.type, each) for each in dated),
         }
     )
 
@@ -136,18 +158,27 @@ def rounded(queue_depth: int) -> int:
     return round(queue_depth, 1 - floor(log10(queue_depth)))
 
 
-def _revisions(observed: Observed, decision: Decision, previous: LlamaDeploymentStatus) -> RevisionStatus | None:
-    serving = next((facts.name for facts in observed.ray_services if facts.serves), "")
-    before = previous.revisions or RevisionStatus()
-    rollout = decision.rollout
+def _revisions(
+    endpoint: Endpoint, observed: Observed, decision: Decision, previous: LlamaDeploymentStatus
+) -> RevisionStatus | None:
+    before, rollout = previous.revisions or RevisionStatus(), decision.rollout
+    active = _active(endpoint, observed, decision, before.active)
     if rollout is None:
-        known = before.model_copy(update={"active": serving, "pending": ""})
+        known = before.model_copy(update={"active": active, "pending": ""})
         return known if known != RevisionStatus() else None
     if rollout.given_up is not None:
         before = RevisionStatus(last_failed=rollout.wanted, last_failed_reason=rollout.given_up.message[-_TEXT_LIMIT:])
-    active = rollout.traffic if any(f.serves for f in observed.ray_services if f.name == rollout.traffic) else serving
     done = active == rollout.target or decision.stopped
     return before.model_copy(update={"active": active, "pending": "" if done else rollout.target})
+
+
+def _active(endpoint: Endpoint, observed: Observed, decision: Decision, before: str) -> str:
+    """The revision that answers; in an outage the one that did, while it has the traffic."""
+    serving = [facts.name for facts in observed.ray_services if facts.serves]
+    traffic = decision.traffic
+    if traffic in serving or (endpoint.down_since is not None and traffic == before):
+        return traffic or ""
+    return next(iter(serving), "")
 
 
 def _kept_answer(observed: Observed, decision: Decision, previous: LlamaDeploymentStatus) -> bool:

@@ -358,7 +358,7 @@ async def test_with_a_bad_spec_a_drain_comes_to_its_end(world):
     await bad_spec_that_drains(stage)
     status = await stage.settle()
     assert len(await stage.revisions()) == 2
-    assert condition(status, "Ready").reason == "ContextTooLong"
+    assert condition(status, "UpToDate").reason == "ContextTooLong"
     assert 0 < world.outcome.next_check <= 300
     world.clock.advance(300)
     status = await stage.settle()

@@ -100,7 +100,7 @@ class RevisionStatus(StatusModel):
     """Which revisions exist."""
 
     active: Name = ""
-    """RayService that gets the traffic."""
+    """RayService that gets the traffic; in an outage the one that got it last."""
     pending: Name = ""
     """RayService that is starting."""
     last_failed: Name = ""
@@ -129,7 +129,7 @@ class LlamaDeploymentStatus(StatusModel):
     """Generation of the spec that this status describes."""
     conditions: Annotated[tuple[Condition, ...], Field(max_length=16)] = ()
     """What the operator knows: LicenseAccepted, ModelResolved, Planned, CapacityFound, ModelLoaded, EndpointReady, UpToDate,
-    PlanAccurate; in sum: Ready, Reconciling, Stalled."""
+    PlanAccurate, ObjectsKept; in sum: Ready, Reconciling, Stalled."""
     plan: PlanStatus | None = None
     """How one replica is sharded."""
     revisions: RevisionStatus | None = None
@@ -145,6 +145,8 @@ class LlamaDeploymentStatus(StatusModel):
     serving_silent_since: Timestamp | None = None
     """When the serving pods stopped telling about themselves: queueDepth, kvCacheTokens and the replicas are what they told
     before. Absent while they answer."""
+    down_since: Timestamp | None = None
+    """When the endpoint stopped to answer. Absent while it answers, before it first did, and while nobody wants it to."""
     kv_cache_tokens: Count | None = None
     """KV cache of one replica that answers now, in tokens, as its engine measured it; absent until it is known."""
     kv_cache: KVCacheStatus | None = None

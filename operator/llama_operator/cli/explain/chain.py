@@ -29,11 +29,18 @@ def chain(facts: Facts) -> tuple[Check, ...]:
 
 
 def ready(facts: Facts) -> bool:
-    """Whether the deployment is Ready, and that is said about the current spec, and there are pods left that can answer."""
-    condition = condition_of(facts, ConditionType.READY)
-    if condition is None or condition.status is not ConditionStatus.TRUE or behind(facts):
-        return False
-    return _endpoint(facts).state is not State.FAILED
+    """Whether the deployment is Ready with what the current spec asks for, and pods are left that can answer."""
+    return answers(facts) and _holds(facts, ConditionType.UP_TO_DATE) and not behind(facts)
+
+
+def answers(facts: Facts) -> bool:
+    """Whether the deployment is Ready, be it with another revision than the spec asks for, and pods are left that can answer."""
+    return _holds(facts, ConditionType.READY) and _endpoint(facts).state is not State.FAILED
+
+
+def _holds(facts: Facts, kind: ConditionType) -> bool:
+    condition = condition_of(facts, kind)
+    return condition is not None and condition.status is ConditionStatus.TRUE
 
 
 def behind(facts: Facts) -> bool:
@@ -189,12 +196,22 @@ def _rollout(facts: Facts) -> Check:
     if condition.status is ConditionStatus.TRUE:
         return Check(name, State.PASSED, f"{condition.message}{how}")
     serves = f"; {active} has the traffic" if active else ""
+    if (earlier := _told_before(facts, condition)) is not None:
+        return Check(name, State.SKIPPED, f"{earlier} has to become True first{serves}")
     if condition.reason not in _UNDER_WAY:
         return Check(name, State.FAILED, f"{condition.reason}: {condition.message}{serves}", unblock(facts, condition))
     if condition.reason == Reason.WAITING:
         return Check(name, State.SKIPPED, f"{condition.message}{serves}")
     coming = f"{pending} is on its way{how}{serves}; " if pending else ""
     return Check(name, State.WAITING, f"{coming}{condition.reason}: {condition.message}")
+
+
+def _told_before(facts: Facts, current: Condition) -> ConditionType | None:
+    """The earlier condition that says what keeps the spec from being rolled out; None if none does."""
+    earlier = (kind for _, kind in _BY_OPERATOR)
+    return next(
+        (kind for kind in earlier if (said := condition_of(facts, kind)) and said.reason == current.reason), None
+    )
 
 
 _UNDER_WAY = frozenset({Reason.WAITING, Reason.STARTING, Reason.ROLLING_OUT})

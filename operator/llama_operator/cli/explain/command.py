@@ -15,7 +15,7 @@ from llama_operator.kube.port import Ref
 
 
 async def command(connection: Connection, options: NamedOptions) -> int:
-    """Explain a deployment; returns the exit code: 0 when it is Ready."""
+    """Explain a deployment; returns the exit code: 0 when it is Ready with what the spec asks for."""
     ref = Ref(kinds.LLAMA_DEPLOYMENT, connection.namespace, options.name)
     live = await get_or_explain(connection.cluster, ref)
     facts = await gather.gather(connection, live)
@@ -52,9 +52,12 @@ def _verdict(facts: Facts, chain: tuple[checks.Check, ...]) -> Any:
     if explain_checks.ready(facts):
         return Text.assemble((f"{address} is Ready", "bold green"), f": {facts.status.url}")
     waiting = [check.name for check in chain if check.state is checks.State.WAITING]
+    lacks = "is not Ready"
+    if explain_checks.answers(facts):
+        lacks = "answers, and does not serve what the spec asks for"
     if failed:
-        return Text.assemble((f"{address} is not Ready", "bold red"), f": see {', '.join(failed)}")
-    return Text.assemble((f"{address} is not Ready yet", "bold yellow"), f": waiting for {', '.join(waiting) or 'it'}")
+        return Text.assemble((f"{address} {lacks}", "bold red"), f": see {', '.join(failed)}")
+    return Text.assemble((f"{address} {lacks} yet", "bold yellow"), f": waiting for {', '.join(waiting) or 'it'}")
 
 
 run = runner(command, NamedOptions)

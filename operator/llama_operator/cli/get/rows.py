@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
-_HEADINGS = ("NAME", "MODEL", "PLAN", "REPLICAS", "QUEUE", "READY", "REASON", "REVISION", "AGE", "URL")
+_HEADINGS = ("NAME", "MODEL", "PLAN", "REPLICAS", "QUEUE", "READY", "REASON", "ROLLOUT", "REVISION", "AGE", "URL")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,12 @@ class Row:
     @property
     def ready(self) -> Condition | None:
         """The condition Ready; None before the operator wrote it."""
-        return next((condition for condition in self.status.conditions if condition.type == ConditionType.READY), None)
+        return self._condition(ConditionType.READY)
+
+    @property
+    def up_to_date(self) -> Condition | None:
+        """The condition UpToDate; None before the operator wrote it."""
+        return self._condition(ConditionType.UP_TO_DATE)
 
     @property
     def behind(self) -> bool:
@@ -57,6 +62,14 @@ class Row:
         if self.ready is None:
             return "NotSeenYet"
         return f"{self.ready.reason} (of an older spec)" if self.behind else self.ready.reason
+
+    @property
+    def rollout(self) -> str:
+        """How far the spec is rolled out, for people."""
+        return "" if self.up_to_date is None else self.up_to_date.reason
+
+    def _condition(self, kind: ConditionType) -> Condition | None:
+        return next((condition for condition in self.status.conditions if condition.type == kind), None)
 
 
 async def read(connection: Connection, options: GetOptions) -> list[Row]:
@@ -85,7 +98,7 @@ def row_of(obj: Object) -> Row:
 
 def document(row: Row) -> dict[str, Any]:
     """One deployment as JSON; a stable interface, documented in docs/cli.md."""
-    status, ready = row.status, row.ready
+    status = row.status
     chosen = status.plan.chosen if status.plan else None
     return {
         "namespace": row.namespace,
@@ -95,11 +108,9 @@ def document(row: Row) -> dict[str, Any]:
         "replicas": {"ready": status.ready_replicas, "wanted": status.replicas},
         "queueDepth": status.queue_depth,
         "servingSilentSince": rfc3339(status.serving_silent_since) if status.serving_silent_since else None,
-        "ready": {
-            "status": str(ready.status) if ready else "Unknown",
-            "reason": ready.reason if ready else "",
-            "message": ready.message if ready else "",
-        },
+        "ready": _said(row.ready),
+        "upToDate": _said(row.up_to_date),
+        "downSince": rfc3339(status.down_since) if status.down_since else None,
         "revision": {
             "active": status.revisions.active if status.revisions else "",
             "pending": status.revisions.pending if status.revisions else "",
@@ -109,6 +120,12 @@ def document(row: Row) -> dict[str, Any]:
         "created": row.created.isoformat().replace("+00:00", "Z") if row.created else None,
         "url": status.url,
     }
+
+
+def _said(condition: Condition | None) -> dict[str, str]:
+    if condition is None:
+        return {"status": "Unknown", "reason": "", "message": ""}
+    return {"status": str(condition.status), "reason": condition.reason, "message": condition.message}
 
 
 def table(rows: list[Row], *, namespaces: bool, now: datetime) -> "Table":
@@ -131,6 +148,7 @@ def _cells(row: Row, now: datetime) -> "tuple[str | Text, ...]":
         "" if status.queue_depth is None else str(status.queue_depth),
         _ready_cell(row),
         row.reason,
+        row.rollout,
         _revision_cell(row),
         output.age(row.created, now),
         status.url,

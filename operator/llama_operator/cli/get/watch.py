@@ -57,9 +57,10 @@ def _line(key: Key, row: Row | None) -> str:
         return f"{name}  deleted"
     status, ready = row.status, row.ready
     queue = "" if status.queue_depth is None else f"  queue {status.queue_depth}"
+    rollout = f"  {row.rollout}" if row.rollout else ""
     return (
         f"{name}  replicas {status.ready_replicas}/{status.replicas}{queue}  "
-        f"Ready={ready.status if ready else 'Unknown'} {row.reason}  {status.url}".rstrip()
+        f"Ready={ready.status if ready else 'Unknown'} {row.reason}{rollout}  {status.url}".rstrip()
     )
 
 

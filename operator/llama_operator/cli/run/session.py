@@ -106,7 +106,7 @@ class LocalSession:
         await self._stack.aclose()
 
     async def ready(self) -> str:
-        """Wait until the deployment is Ready; returns the base URL of its API.
+        """Wait until the deployment is Ready with what its manifest asks for; returns the base URL of its API.
 
         Raises:
             RunFailedError: A port is taken, Ray does not start, or the engine reports that it cannot.
@@ -117,8 +117,9 @@ class LocalSession:
                 log = f"\nlog: {self._failure.log}" if self._failure.log else ""
                 raise RunFailedError(f"{self._failure.text}{log}")
             conditions = {condition.type: condition for condition in self.status.conditions}
-            loaded, ready = conditions.get(ConditionType.MODEL_LOADED), conditions.get(ConditionType.READY)
-            if ready is not None and ready.status is ConditionStatus.TRUE:
+            loaded = conditions.get(ConditionType.MODEL_LOADED)
+            waited_for = [conditions.get(kind) for kind in (ConditionType.READY, ConditionType.UP_TO_DATE)]
+            if all(each is not None and each.status is ConditionStatus.TRUE for each in waited_for):
                 return self.status.url
             if loaded is not None and loaded.reason in _REFUSED:
                 raise RunFailedError(loaded.message)

@@ -15,9 +15,10 @@ _ABNORMAL = frozenset({ConditionType.RECONCILING, ConditionType.STALLED})
 
 def show(console: Console, ref: Ref, status: LlamaDeploymentStatus) -> None:
     """Print the two tables."""
-    ready = next((c for c in status.conditions if c.type == ConditionType.READY), None)
+    said = {condition.type: condition for condition in status.conditions}
+    ready, rollout = said.get(ConditionType.READY), said.get(ConditionType.UP_TO_DATE)
     chosen = status.plan.chosen if status.plan else None
-    headings = ("NAME", "MODEL", "REPLICAS", "READY", "REASON", "QUEUE", "URL")
+    headings = ("NAME", "MODEL", "REPLICAS", "READY", "REASON", "ROLLOUT", "QUEUE", "URL")
     summary = output.table(*headings, whole=headings)
     summary.add_row(
         ref.name,
@@ -25,6 +26,7 @@ def show(console: Console, ref: Ref, status: LlamaDeploymentStatus) -> None:
         f"{status.ready_replicas}/{status.replicas}",
         ready.status if ready else "",
         ready.reason if ready else "",
+        rollout.reason if rollout else "",
         "" if status.queue_depth is None else str(status.queue_depth),
         status.url,
     )

@@ -156,6 +156,7 @@ def test_a_pass_that_failed_is_a_step_of_its_own(happy, kind, status, reason):
 def test_ready_of_an_older_spec_is_not_ready(happy):
     assert not ready(replace(happy, generation=2))
     assert not ready(with_condition(happy, ConditionType.READY, "False", Reason.STARTING))
+    assert not ready(with_condition(happy, ConditionType.UP_TO_DATE, "False", Reason.ROLLING_OUT))
     assert not ready(with_status(happy, conditions=()))
 
 
@@ -286,7 +287,7 @@ def test_every_reason_that_does_not_pass_by_waiting_has_a_cure():
         Reason.WAITING, Reason.LICENSE_ALLOWED, Reason.LICENSE_NOT_NEEDED, Reason.ACCEPTANCE_NOT_CHECKED,
         Reason.MODEL_FOUND, Reason.PLAN_FOUND, Reason.NODES_FOUND, Reason.STARTING, Reason.ENGINE_RUNNING,
         Reason.SCALED_TO_ZERO, Reason.ENDPOINT_SERVING, Reason.NO_ENDPOINT, Reason.ROLLED_OUT, Reason.ROLLING_OUT,
-        Reason.SERVING, Reason.PROGRESSING, Reason.SETTLED, Reason.BLOCKED, Reason.NOT_MEASURED,
+        Reason.SERVING, Reason.PROGRESSING, Reason.SETTLED, Reason.NOT_MEASURED,
         Reason.KV_CACHE_AS_PLANNED, Reason.KV_CACHE_LARGER_THAN_PLANNED,
         Reason.ACCESSIBLE, Reason.NOT_GATED, Reason.ACCESS_NOT_CHECKED, Reason.ACCESS_CHECKING,
         Reason.KEPT,
@@ -357,6 +358,13 @@ def test_a_rollout_that_was_given_up_fails_and_says_how_to_go_back_if_there_is_a
 def test_a_rollout_behind_an_earlier_step_is_skipped(happy):
     facts = with_condition(happy, ConditionType.UP_TO_DATE, "False", Reason.WAITING, "Planned has to become True first")
     assert found(facts, "rollout").state is State.SKIPPED
+
+
+def test_what_an_earlier_step_says_is_not_said_again_by_the_rollout(happy):
+    for kind in (ConditionType.PLANNED, ConditionType.UP_TO_DATE):
+        happy = with_condition(happy, kind, "False", Reason.CONTEXT_TOO_LONG, "131072 is the longest")
+    assert found(happy, "plan").state is State.FAILED
+    assert found(happy, "rollout").state is State.SKIPPED
 
 
 def test_without_kuberay_nothing_makes_clusters(happy):
@@ -515,7 +523,7 @@ SEEN_IN_PODS = {ConditionType.CAPACITY_FOUND, ConditionType.MODEL_LOADED}
 def test_what_a_condition_says_is_told_by_a_step(happy, kind):
     others = [condition for condition in happy.status.conditions if condition.type != kind]
     said = others[0].model_copy(
-        update={"type": kind, "status": ConditionStatus.FALSE, "reason": Reason.BLOCKED, "message": "words of its own"}
+        update={"type": kind, "status": ConditionStatus.FALSE, "reason": Reason.DENIED, "message": "words of its own"}
     )
     told = chain(with_status(happy, conditions=(*others, said)))
     assert any("words of its own" in check.evidence for check in told)

@@ -73,6 +73,17 @@ def test_a_deployment_that_serves_is_ready_and_every_check_says_why(world):
     assert "team-a/chat is Ready" in out
 
 
+def test_what_answers_with_another_revision_is_not_called_down(world, serving_facts):
+    _, conditions, _ = serving_facts
+    late = ("False", "RollingOut", "revision chat-bbbbbbbb is being started beside chat-aaaaaaaa")
+    asyncio.run(world.serving(status={"conditions": conditions(UpToDate=late)}))
+    lease(world)
+    ray(world)
+    code, out, _ = world.run("explain", "chat")
+    assert code == 5
+    assert "team-a/chat answers, and does not serve what the spec asks for yet: waiting for rollout" in out
+
+
 def test_a_pod_without_a_node_shows_who_holds_the_gpus(world):
     asyncio.run(world.serving())
     node(world, "gpu-1")

@@ -27,7 +27,7 @@ def test_the_table_says_what_serves_on_what_and_where(world):
     code, out, _ = world.run("get")
     assert code == 0
     for words in (
-        "chat", "llama-3.3-70b-instruct", "FP8 2×H100-80GB", "2/2", "3", "True", "Serving", "aaaaaaaa",
+        "chat", "llama-3.3-70b-instruct", "FP8 2×H100-80GB", "2/2", "3", "True", "Serving", "RolledOut", "aaaaaaaa",
         "http://chat.team-a.svc:8000/v1",
     ):  # fmt: skip
         assert words in out
@@ -40,7 +40,8 @@ def test_json_has_every_fact_and_one_object_for_a_name(world):
     assert code == 0
     assert found["plan"]["gpusPerReplica"] == 2
     assert found["replicas"] == {"ready": 2, "wanted": 2}
-    assert found["ready"]["status"] == "True"
+    assert (found["ready"]["status"], found["upToDate"]["reason"]) == ("True", "RolledOut")
+    assert found["downSince"] is None
     assert found["revision"] == {"active": "chat-aaaaaaaa", "pending": ""}
     assert found["generation"] == found["observedGeneration"] == 1
     assert found["created"] == "2026-03-02T09:30:00Z"
@@ -72,6 +73,26 @@ def test_a_status_about_an_older_spec_is_marked(world):
 def test_a_revision_on_its_way_stands_beside_the_one_that_serves(world):
     started(world.serving(status={"revisions": {"active": "chat-aaaaaaaa", "pending": "chat-bbbbbbbb"}}))
     assert "aaaaaaaa → bbbbbbbb" in world.run("get")[1]
+
+
+def test_a_rollout_and_an_outage_look_different(world, serving_facts):
+    _, conditions, _ = serving_facts
+    late, down = (
+        ("False", "RollingOut", "is being started"),
+        ("False", "NodesLost", "served until 09:12:00Z on 2026-03-02"),
+    )
+    started(
+        world.serving("rolls", status={"conditions": conditions(UpToDate=late)}),
+        world.serving("down", status={"conditions": conditions(Ready=down), "downSince": "2026-03-02T09:12:00Z"}),
+    )
+    lines = {line.split()[0]: line.split() for line in world.run("get")[1].splitlines() if line.strip()}
+    assert [word for word in lines["rolls"] if word in {"True", "False", "Serving", "RollingOut"}] == [
+        "True", "Serving", "RollingOut"
+    ]  # fmt: skip
+    assert [word for word in lines["down"] if word in {"True", "False", "NodesLost", "RolledOut"}] == [
+        "False", "NodesLost", "RolledOut"
+    ]  # fmt: skip
+    assert world.json("get", "down")[1]["downSince"] == "2026-03-02T09:12:00Z"
 
 
 def test_a_status_of_another_version_is_listed_with_what_can_be_read(world):

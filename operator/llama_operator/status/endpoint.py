@@ -1,0 +1,206 @@
+"""The endpoint: which revision answers it, with how many replicas, and since when none does. EndpointReady follows from it.
+
+Called by `status.conditions`, `status.sums` and `status.summary`. A start and an outage look the same in the cluster. What
+tells them apart is what the status before said: an endpoint that answered and does not any more is down, and stays down until
+it answers again or nobody wants it to.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from llama_operator.api.meta import Condition, ConditionStatus, rfc3339
+from llama_operator.api.reasons import ConditionType, Reason
+from llama_operator.api.v1alpha1.llamadeployment_status import LlamaDeploymentStatus
+from llama_operator.decide.decision import Decision
+from llama_operator.decide.diagnosis.cause import Cause
+from llama_operator.decide.diagnosis.causes import causes
+from llama_operator.decide.diagnosis.engine_message import ENGINE_FAILED, engine_message
+from llama_operator.decide.observed import Observed, RayServiceFacts
+from llama_operator.decide.rollout.ending import NO_REVISION, Ending
+from llama_operator.status import replicas
+from llama_operator.status.finding import Finding
+
+_TRUE, _FALSE = ConditionStatus.TRUE, ConditionStatus.FALSE
+_SERVICE = "Service"
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """What a pass finds behind the Service."""
+
+    revision: str | None
+    """Revision that the Service selects; None if there is no Service of ours."""
+    facts: RayServiceFacts | None = None
+    """Its RayService; None if there is none."""
+    cold: tuple[Reason, str] | None = None
+    """Why it answers nothing although its RayService serves: replicas are wanted, and none runs."""
+    zero: bool = False
+    """Whether no replica runs because there is no load."""
+    short: str = ""
+    """How many of the wanted replicas answer, where some of them were lost; empty if none was."""
+    cause: Cause | None = None
+    """What is known to be wrong with it."""
+    down_since: datetime | None = None
+    """When it stopped to answer without being asked to; None while it answers, and before it first did."""
+
+    @property
+    def answers(self) -> bool:
+        """Whether requests are answered; also while it is scaled to zero, when the next one starts an engine."""
+        return self.facts is not None and self.facts.serves and self.cold is None
+
+    @property
+    def degraded(self) -> str:
+        """Why fewer replicas answer than are wanted; empty if none is missed."""
+        if not self.answers or self.zero:
+            return ""
+        return ": ".join(part for part in (self.short, told(self.cause)) if part)
+
+    @property
+    def served_until(self) -> str:
+        """When it answered last, for people; empty unless it is down. A day is named: an outage may last longer than one."""
+        if self.down_since is None:
+            return ""
+        day, _, time = rfc3339(self.down_since).partition("T")
+        return f"served until {time} on {day}"
+
+
+def look(observed: Observed, decision: Decision, *, written: bool) -> Endpoint:
+    """Find out what is behind the Service.
+
+    Args:
+        observed: What this pass knows.
+        decision: What it decided.
+        written: Whether this pass has written the Service as decided; a pass that failed may not have done so.
+    """
+    revision = _selected(observed, decision, written=written)
+    facts = facts_of(observed, revision)
+    cold = None if revision is None else replicas.none_runs(observed, revision)
+    answers = facts is not None and facts.serves and cold is None
+    return Endpoint(
+        revision=revision,
+        facts=facts,
+        cold=cold,
+        zero=answers and revision is not None and replicas.scaled_to_zero(observed, revision),
+        short=replicas.lost(observed, revision) if answers and revision is not None else "",
+        cause=nearest(observed, revision),
+        down_since=None if answers else _down_since(observed, decision, revision, facts),
+    )
+
+
+def facts_of(observed: Observed, revision: str | None) -> RayServiceFacts | None:
+    """The RayService of a revision; None if there is none."""
+    return next((facts for facts in observed.ray_services if facts.name == revision), None)
+
+
+def nearest(observed: Observed, revision: str | None, kind: ConditionType | None = None) -> Cause | None:
+    """The nearest cause that keeps a revision from answering, of those that concern condition `kind`, if that is given."""
+    found = causes(observed, revision) if revision else ()
+    return next((cause for cause in found if kind in {None, cause.condition}), None)
+
+
+def told(cause: Cause | None) -> str:
+    """A cause with what a person can do about it; empty for none."""
+    if cause is None:
+        return ""
+    return f"{cause.message} → {cause.hint}" if cause.hint else cause.message
+
+
+def endpoint_ready(endpoint: Endpoint, observed: Observed, decision: Decision) -> Finding:
+    """The condition EndpointReady."""
+    kind = ConditionType.ENDPOINT_READY
+    if decision.ending is not None and _ended_what_served(observed, decision.ending):
+        ended = ", ".join(decision.ending.revisions)
+        text = f"the license of {decision.ending.acceptance} has ended: no request is sent to {ended} any more"
+        return Finding(kind, _FALSE, Reason.ACCEPTANCE_TERMINATED, text)
+    if not endpoint.answers:
+        own = nearest(observed, endpoint.revision, kind)
+        reason = Reason.NO_ENDPOINT if own is None else own.reason
+        return Finding(kind, _FALSE, reason, _silence(endpoint, observed, decision))
+    if endpoint.zero:
+        return Finding(
+            kind, _TRUE, Reason.SCALED_TO_ZERO, "no replica runs; the next request starts one and waits for it"
+        )
+    if endpoint.degraded:
+        return Finding(kind, _TRUE, Reason.DEGRADED, f"requests are answered, {endpoint.degraded}")
+    return Finding(kind, _TRUE, Reason.ENDPOINT_SERVING, "requests are answered")
+
+
+def why_down(endpoint: Endpoint, decision: Decision) -> tuple[Reason, str]:
+    """Reason and words for an endpoint that answered and does not any more."""
+    facts = endpoint.facts
+    if endpoint.cause is not None:
+        failed = endpoint.cause.reason is Reason.ENGINE_FAILED and facts is not None
+        said = f"Serve says {facts.application_status}: " if failed and facts is not None else ""
+        return endpoint.cause.reason, f"{said}{told(endpoint.cause)}"
+    if endpoint.revision is None:
+        return Reason.NO_ENDPOINT, "its Service is gone"
+    if facts is None:
+        return _gone(endpoint.revision, decision)
+    if facts.application_status in ENGINE_FAILED:
+        said = engine_message(facts)
+        return Reason.ENGINE_FAILED, f"Serve says {facts.application_status}" + (f": {said}" if said else "")
+    if endpoint.cold is not None:
+        return Reason.NO_ENDPOINT, endpoint.cold[1]
+    return Reason.NO_ENDPOINT, facts.message or "no pod is ready to answer requests"
+
+
+def _gone(revision: str, decision: Decision) -> tuple[Reason, str]:
+    text, problem = f"RayService {revision} is gone", decision.problem
+    if problem is not None and not decision.may_start(revision):
+        return problem.reason, f"{text}, and is not made again: {problem.text}"
+    return Reason.NO_ENDPOINT, f"{text}; it is made again"
+
+
+def _silence(endpoint: Endpoint, observed: Observed, decision: Decision) -> str:
+    """Why nothing answers: of an outage since when, of a start what is waited for."""
+    revision, facts = endpoint.revision, endpoint.facts
+    if endpoint.down_since is not None:
+        return f"{endpoint.served_until}: {why_down(endpoint, decision)[1]}"
+    if revision is None:
+        return f"there is no Service {observed.deployment.metadata.name} of ours"
+    if revision and facts is None and revision != decision.traffic:
+        return f"the Service selects {revision}, which is no revision"
+    if endpoint.cold is not None:
+        return f"requests wait: {endpoint.cold[1]}"
+    record = observed.pinned(revision)
+    text = "no pod is ready to answer requests" + ("" if record is not None and record.served_at else " yet")
+    return f"{text}: {told(endpoint.cause)}" if endpoint.cause is not None else text
+
+
+def _selected(observed: Observed, decision: Decision, *, written: bool) -> str | None:
+    """Revision that the Service selects; None if there is no Service of ours.
+
+    One that somebody keeps changing is left alone for a while.
+    """
+    held = any(one.kind == _SERVICE and one.held for one in observed.contested)
+    if written and not held and decision.traffic is not None:
+        return decision.traffic
+    return None if observed.traffic is None else observed.traffic.revision
+
+
+def _down_since(
+    observed: Observed, decision: Decision, revision: str | None, facts: RayServiceFacts | None
+) -> datetime | None:
+    """When the endpoint stopped to answer; None for a start, and where nobody wants it to answer."""
+    before = observed.deployment.status
+    if before is None or decision.stopped or revision == NO_REVISION:
+        return None
+    if before.down_since is not None:
+        return before.down_since
+    was = condition_of(before, ConditionType.ENDPOINT_READY)
+    if was is None or was.status is not _TRUE:
+        return None
+    # After a pause without load the next request starts an engine, as it should.
+    starts = was.reason == Reason.SCALED_TO_ZERO and facts is not None and facts.serves
+    return None if starts else observed.now.replace(microsecond=0)
+
+
+def condition_of(status: LlamaDeploymentStatus | None, kind: ConditionType) -> Condition | None:
+    """A condition of a status; None if there is none."""
+    found = () if status is None else status.conditions
+    return next((condition for condition in found if condition.type == kind), None)
+
+
+def _ended_what_served(observed: Observed, ending: Ending) -> bool:
+    """Whether no revision but those that ended could answer."""
+    return not any(facts.serves and facts.name not in ending.revisions for facts in observed.ray_services)

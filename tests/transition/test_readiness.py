@@ -1,0 +1,473 @@
+"""What the person on call is told: an outage is never told as a start or a rollout, and a rollout never as an outage.
+
+Incidents that were played on a development cluster, as rows: what happens, and what the conditions say then.
+"""
+
+from dataclasses import dataclass, field
+
+import pytest
+
+from llama_operator.kube import kinds
+from llama_operator.kube.port import Ref
+from llama_serving.config import DeploymentIdentity, ServingStatus
+from support.kstatus import kstatus
+
+SMALLER = {"maxModelLength": 512}
+UNTIL = "served until 09:30:00Z on 2026-03-02"
+
+
+def condition(status, kind):
+    return next(each for each in status.conditions if each.type == kind)
+
+
+class Stage:
+    """One deployment and what happens to it; every status that was written is kept."""
+
+    def __init__(self, world):
+        world.compares = False
+        self.world = world
+        self.said = []
+
+    async def look(self):
+        self.status = await self.world.reconcile(self.ref)
+        self.live = await self.world.user.get(self.ref)
+        self.said.append(self.status)
+        return self.status
+
+    async def begin(self, **spec):
+        self.ref = await self.world.apply_sample("tiny-cpu", **spec)
+        self.spec = spec
+        await self.look()
+        (self.first,) = await self.world.names(kinds.RAY_SERVICE)
+
+    async def change(self, **spec):
+        self.spec |= spec
+        await self.world.apply_sample("tiny-cpu", **self.spec)
+        await self.look()
+
+    async def says(self, revision="", **words):
+        """KubeRay and Serve say something about a revision, the first one if none is named."""
+        await self.world.serve(revision or self.first, **words)
+        await self.look()
+
+    async def serve(self, **spec):
+        await self.begin(**spec)
+        await self.says()
+        self.world.clock.advance(600)
+        await self.look()
+
+    async def wait(self, seconds):
+        self.world.clock.advance(seconds)
+        await self.look()
+        await self.look()
+
+    async def newer(self):
+        (found,) = set(await self.world.names(kinds.RAY_SERVICE)) - {self.first}
+        return found
+
+    async def delete(self, kind, name):
+        await self.world.user.delete(Ref(kind, "default", name))
+        await self.look()
+
+    def pods(self, *, running, wanted):
+        identity = DeploymentIdentity(namespace="default", name="tiny", revision=self.first)
+        self.world.reader.answer = ServingStatus(
+            identity=identity,
+            model_id="m",
+            replicas=running,
+            target_replicas=wanted,
+            queue_depth=0,
+            running_requests=0,
+        )
+
+
+@dataclass(frozen=True)
+class Row:
+    """What the conditions say in the end."""
+
+    ready: tuple[str, str]
+    current: tuple[str, str]
+    stalled: str = "False"
+    tool: str = "InProgress"
+    words: tuple[str, ...] = ()
+    """Parts of the message of Ready."""
+    unsaid: tuple[str, ...] = field(default=("yet", "being started"))
+    """What no message of Ready, EndpointReady and UpToDate has."""
+    down: bool = False
+
+
+ROWS = {}
+
+
+def row(name, **expected):
+    def register(play):
+        ROWS[name] = play, Row(**expected)
+        return play
+
+    return register
+
+
+@row(
+    "the first start fails",
+    ready=("False", "EngineFailed"),
+    current=("False", "RollingOut"),
+    words=("CUDA out of memory",),
+    unsaid=("served until",),
+)
+async def first_start_fails(stage):
+    await stage.begin()
+    await stage.says(status="DEPLOY_FAILED", endpoints=0, message="CUDA out of memory")
+
+
+@row(
+    "the first start fails for longer than the deadline",
+    ready=("False", "EngineFailed"),
+    current=("False", "ProgressDeadlineExceeded"),
+    stalled="True",
+    tool="Failed",
+    words=("CUDA out of memory",),
+    unsaid=("served until",),
+)
+async def first_start_is_overdue(stage):
+    await first_start_fails(stage)
+    await stage.wait(3600)
+    assert "CUDA out of memory" in condition(stage.status, "Stalled").message
+
+
+@row(
+    "an engine dies while it serves",
+    ready=("False", "EngineFailed"),
+    current=("True", "RolledOut"),
+    words=(UNTIL.replace("09:30", "09:40"), "Serve says UNHEALTHY", "EngineDeadError"),
+    down=True,
+)
+async def engine_dies(stage):
+    await stage.serve()
+    await stage.says(status="UNHEALTHY", endpoints=2, message="EngineDeadError")
+    await stage.wait(7200)
+
+
+@row(
+    "all pods stop being ready",
+    ready=("False", "NoEndpoint"),
+    current=("True", "RolledOut"),
+    words=(UNTIL.replace("09:30", "09:40"),),
+    down=True,
+)
+async def pods_stop(stage):
+    await stage.serve()
+    await stage.says(endpoints=0)
+    await stage.wait(7200)
+
+
+@row(
+    "all pods stop being ready, and then the spec gets a problem",
+    ready=("False", "NoEndpoint"),
+    current=("False", "ContextTooLong"),
+    stalled="True",
+    tool="Failed",
+    words=("served until",),
+    down=True,
+)
+async def pods_stop_and_a_bad_spec(stage):
+    await pods_stop(stage)
+    await stage.change(context={"maxModelLength": 99_999})
+
+
+@row(
+    "somebody deletes the RayService",
+    ready=("False", "NoEndpoint"),
+    current=("True", "RolledOut"),
+    words=("served until", "it is made again"),
+    down=True,
+)
+async def ray_service_is_deleted(stage):
+    await stage.serve()
+    await stage.delete(kinds.RAY_SERVICE, stage.first)
+    assert await stage.world.names(kinds.RAY_SERVICE) == [stage.first]
+
+
+@row("somebody deletes the Service", ready=("True", "Serving"), current=("True", "RolledOut"), tool="Current")
+async def service_is_deleted(stage):
+    await stage.serve()
+    await stage.delete(kinds.SERVICE, "tiny")
+
+
+@row(
+    "an outage ends",
+    ready=("True", "Serving"),
+    current=("True", "RolledOut"),
+    tool="Current",
+    unsaid=("served until", "yet"),
+)
+async def outage_ends(stage):
+    await pods_stop(stage)
+    await stage.says()
+
+
+@row(
+    "a rollout is on its way",
+    ready=("True", "Serving"),
+    current=("False", "RollingOut"),
+    unsaid=("served until", "yet"),
+)
+async def rollout(stage):
+    await stage.serve()
+    await stage.change(context=SMALLER)
+
+
+@row(
+    "the new revision fails",
+    ready=("True", "Serving"),
+    current=("False", "RollingOut"),
+    unsaid=("served until", "yet"),
+)
+async def rollout_fails(stage):
+    await rollout(stage)
+    await stage.says(await stage.newer(), status="DEPLOY_FAILED", endpoints=0, message="CUDA out of memory")
+    assert condition(stage.status, "ModelLoaded").reason == "EngineFailed"
+
+
+@row(
+    "the new revision is given up",
+    ready=("True", "Serving"),
+    current=("False", "ProgressDeadlineExceeded"),
+    stalled="True",
+    tool="Failed",
+    unsaid=("served until", "yet"),
+)
+async def given_up(stage):
+    await rollout_fails(stage)
+    await stage.wait(3600)
+    assert await stage.world.names(kinds.RAY_SERVICE) == [stage.first]
+
+
+@row("it is rolled back", ready=("True", "Serving"), current=("True", "RolledOut"), tool="Current")
+async def rolled_back(stage):
+    await given_up(stage)
+    stage.spec.pop("context")
+    await stage.change()
+
+
+@row(
+    "the old revision dies while the new one starts",
+    ready=("False", "NoEndpoint"),
+    current=("False", "RollingOut"),
+    words=("served until",),
+    unsaid=("yet",),
+    down=True,
+)
+async def old_dies_in_a_rollout(stage):
+    await rollout(stage)
+    await stage.says(endpoints=0)
+
+
+@row(
+    "the old revision ends before the new one starts",
+    ready=("False", "RollingOut"),
+    current=("False", "RollingOut"),
+    words=("served until", "is being started"),
+    unsaid=("yet",),
+    down=True,
+)
+async def recreate(stage):
+    await stage.serve(rollout={"strategy": "Recreate"})
+    await stage.change(context=SMALLER)
+    await stage.look()
+    assert await stage.newer()
+
+
+@row(
+    "the new spec cannot be had",
+    ready=("True", "Serving"),
+    current=("False", "ModelUnknown"),
+    stalled="True",
+    tool="Failed",
+)
+async def bad_spec(stage):
+    await stage.serve()
+    await stage.change(model={"name": "llama-9"})
+
+
+@row(
+    "the first spec cannot be had",
+    ready=("False", "ModelUnknown"),
+    current=("False", "ModelUnknown"),
+    stalled="True",
+    tool="Failed",
+)
+async def bad_first_spec(stage):
+    stage.ref = await stage.world.apply_sample("tiny-cpu", model={"name": "llama-9"})
+    await stage.look()
+
+
+@row("it is suspended", ready=("False", "Suspended"), current=("False", "Suspended"))
+async def suspended(stage):
+    await stage.serve()
+    await stage.change(activation="Suspended")
+
+
+@row(
+    "it is suspended in an outage",
+    ready=("False", "Suspended"),
+    current=("False", "Suspended"),
+    unsaid=("served until",),
+)
+async def suspended_in_an_outage(stage):
+    await pods_stop(stage)
+    await stage.change(activation="Suspended")
+
+
+@row(
+    "it is activated again",
+    ready=("False", "Starting"),
+    current=("False", "RollingOut"),
+    unsaid=("served until", "yet"),
+)
+async def activated_again(stage):
+    await suspended(stage)
+    stage.spec.pop("activation")
+    await stage.change()
+
+
+@row(
+    "a replica of two is lost",
+    ready=("True", "Degraded"),
+    current=("True", "RolledOut"),
+    tool="Current",
+    words=("1 of 2 wanted replicas run",),
+)
+async def replica_is_lost(stage):
+    await stage.serve(scaling={"minReplicas": 2, "maxReplicas": 2})
+    stage.pods(running=2, wanted=2)
+    await stage.look()
+    stage.pods(running=1, wanted=2)
+    await stage.wait(60)
+    assert condition(stage.status, "EndpointReady").reason == "Degraded"
+
+
+@row("the lost replica is back", ready=("True", "Serving"), current=("True", "RolledOut"), tool="Current")
+async def replica_is_back(stage):
+    await replica_is_lost(stage)
+    stage.pods(running=2, wanted=2)
+    await stage.look()
+
+
+@row("a replica is added", ready=("True", "Serving"), current=("True", "RolledOut"), tool="Current")
+async def replica_is_added(stage):
+    await stage.serve(scaling={"minReplicas": 1, "maxReplicas": 3})
+    stage.pods(running=1, wanted=1)
+    await stage.look()
+    stage.pods(running=1, wanted=2)
+    await stage.wait(60)
+
+
+@row(
+    "every replica dies",
+    ready=("False", "NoEndpoint"),
+    current=("True", "RolledOut"),
+    words=("served until", "0 of 1 wanted replicas run"),
+    unsaid=("yet",),
+    down=True,
+)
+async def every_replica_dies(stage):
+    await stage.serve()
+    stage.pods(running=1, wanted=1)
+    await stage.look()
+    stage.pods(running=0, wanted=1)
+    await stage.look()
+
+
+@row("there is no load", ready=("True", "ScaledToZero"), current=("True", "RolledOut"), tool="Current")
+async def no_load(stage):
+    await stage.serve(scaling={"minReplicas": 0, "maxReplicas": 1})
+    stage.pods(running=0, wanted=0)
+    await stage.look()
+
+
+@row(
+    "the first request after a pause",
+    ready=("False", "Starting"),
+    current=("True", "RolledOut"),
+    unsaid=("served until",),
+)
+async def first_request_after_a_pause(stage):
+    await no_load(stage)
+    stage.pods(running=0, wanted=1)
+    await stage.look()
+
+
+@pytest.mark.parametrize("name", ROWS)
+async def test_an_incident_is_told_as_what_it_is(world, name):
+    play, expected = ROWS[name]
+    stage = Stage(world)
+    await play(stage)
+    ready, current = condition(stage.status, "Ready"), condition(stage.status, "UpToDate")
+    assert (ready.status, ready.reason) == expected.ready, ready.message
+    assert (current.status, current.reason) == expected.current, current.message
+    assert condition(stage.status, "Stalled").status == expected.stalled
+    assert kstatus(stage.live) == expected.tool
+    for words in expected.words:
+        assert words in ready.message
+    said = " ".join(condition(stage.status, kind).message for kind in ("Ready", "EndpointReady", "UpToDate"))
+    for words in expected.unsaid:
+        assert words not in said
+    assert (stage.status.down_since is not None) is expected.down
+    # Once more, to see what this pass itself has changed.
+    await stage.look()
+    before = await world.snapshot()
+    await stage.look()
+    assert await world.snapshot() == before, "a pass that changes nothing writes nothing"
+
+
+async def test_a_healthy_life_is_ready_from_the_first_answer_to_the_last(world):
+    stage = Stage(world)
+    await stage.serve(scaling={"minReplicas": 1, "maxReplicas": 2})
+    first_ready = next(number for number, one in enumerate(stage.said) if condition(one, "Ready").status == "True")
+    await stage.change(scaling={"minReplicas": 2, "maxReplicas": 2})
+    await stage.change(context=SMALLER, rollout={"strategy": "BlueGreen", "drainSeconds": 60})
+    newer = await stage.newer()
+    await stage.says(newer, status="DEPLOYING", endpoints=0)
+    await stage.says(newer)
+    assert condition(stage.status, "UpToDate").status == "True"
+    await stage.wait(60)
+    assert await world.names(kinds.RAY_SERVICE) == [newer]
+    assert {condition(one, "Ready").status for one in stage.said[first_ready:]} == {"True"}
+    assert kstatus(stage.live) == "Current"
+    await stage.change(activation="Suspended")
+    stage.spec.pop("activation")
+    await stage.change()
+    await stage.says(newer)
+    assert condition(stage.status, "Ready").status == "True"
+    await world.user.delete(stage.ref)
+    assert await world.reconcile(stage.ref) is None
+    assert not any(one.down_since for one in stage.said)
+    assert [told for told in world.events.told if told[0] == "Warning"] == []
+    assert ("Normal", "NotReady") in world.events.told, "somebody suspended it"
+
+
+async def test_a_time_of_an_outage_is_kept_over_passes_that_fail_and_specs_that_cannot_be_read(world):
+    stage = Stage(world)
+    await stage.serve()
+    await stage.says(endpoints=0)
+    since = stage.status.down_since
+    await world.user.merge_patch(stage.ref, {"spec": {"scaling": {"mode": "Predictive"}}})
+    await stage.wait(60)
+    assert stage.status.down_since == since
+    ready = condition(stage.status, "Ready")
+    assert (ready.status, ready.reason) == ("False", "NoEndpoint")
+    assert condition(stage.status, "UpToDate").reason == "NotUnderstood"
+    await world.user.merge_patch(stage.ref, {"spec": {"scaling": {"mode": "QueueDepth"}}})
+    await stage.wait(60)
+    assert stage.status.down_since == since
+    assert condition(stage.status, "UpToDate").status == "True"
+
+
+async def test_a_spec_that_cannot_be_read_says_that_another_revision_answers(world):
+    stage = Stage(world)
+    await stage.serve()
+    await world.user.merge_patch(stage.ref, {"spec": {"scaling": {"mode": "Predictive"}}})
+    await stage.look()
+    said = {kind: condition(stage.status, kind).status for kind in ("Ready", "EndpointReady", "UpToDate", "Stalled")}
+    assert said == {"Ready": "True", "EndpointReady": "True", "UpToDate": "Unknown", "Stalled": "False"}
+    assert kstatus(stage.live) == "InProgress"
