@@ -95,7 +95,6 @@ _FAILURES: Final = (
         "safetensors_rust.SafetensorError: Error while deserializing header: MetadataIncompleteBuffer",
         "MetadataIncompleteBuffer",
         "download",
-        sampled=True,
     ),
     _Failure(
         "download-401",
