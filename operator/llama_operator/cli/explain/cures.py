@@ -180,6 +180,11 @@ def cures() -> frozenset[str]:
     return frozenset(_BY_REASON)
 
 
+def template(reason: str) -> str:
+    """What to do about a reason, with its fields still to be filled in; empty when only waiting helps. For the runbooks."""
+    return _BY_REASON.get(reason, "")
+
+
 def _operator_pod(facts: Facts) -> str:
     lease = facts.lease
     if lease is None or isinstance(lease, Unknown) or not lease.holder:

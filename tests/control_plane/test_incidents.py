@@ -1,0 +1,25 @@
+"""Incidents that somebody on call meets: every view says what has to be said. All are played at once; `make gameday` plays more."""
+
+import pytest
+
+from gameday import report
+from gameday.incidents import INCIDENTS
+from gameday.runner import Day
+
+pytestmark = pytest.mark.control_plane
+
+SAMPLED = {one.name: one for one in INCIDENTS if one.sampled}
+PATIENCE = 90.0
+"""Seconds that are waited beyond the time that a game day demands: how busy the machine is says nothing about the operator."""
+
+
+@pytest.fixture(scope="module")
+def played(plane):
+    """What was said of each incident, by its name."""
+    with Day(plane, PATIENCE) as day:
+        return {one.incident.name: one for one in day.play(tuple(SAMPLED.values()), at_once=len(SAMPLED))}
+
+
+@pytest.mark.parametrize("name", SAMPLED)
+def test_every_view_says_what_it_has_to(played, name):
+    assert played[name].told, "\n".join(report.wrong(played[name]))
