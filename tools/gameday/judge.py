@@ -50,19 +50,25 @@ class Judged:
     """What was said in its place, or what was said that must not be."""
 
 
-def judge(says: Says, lines: Sequence[Line]) -> Judged:
-    """Judge one expectation by all that was said, in the order in which it was."""
+def judge(says: Says, lines: Sequence[Line], began: float = 0.0) -> Judged:
+    """Judge one expectation by all that was said, in the order in which it was.
+
+    Args:
+        says: What has to be said.
+        lines: What was said.
+        began: When the cause began, in seconds since Kubernetes knew of it: 0 or less. What was said before does not count.
+    """
     about = [line for line in lines if line.view is says.view and says.of in {"", line.of}]
     if says.when is When.NEVER:
-        found = next((line for line in about if line.seconds >= 0 and _matches(says, line)), None)
+        found = next((line for line in about if line.seconds >= began and _matches(says, line)), None)
         if found is None:
             return Judged(says, Verdict.SAID, None)
         return Judged(says, Verdict.FORBIDDEN, found.seconds, str(found))
-    matching = [line for line in about if _counts(says, line) and _matches(says, line)]
+    matching = [line for line in about if line.seconds >= began and _matches(says, line)]
     if says.when is When.AT_LAST:
         matching = _unbroken(says, about)
     if not matching:
-        return Judged(says, Verdict.MISSING, None, _instead(about))
+        return Judged(says, Verdict.MISSING, None, _instead(about, began))
     # What was so before the cause, and still is, needed no time.
     seconds = max(0.0, matching[0].seconds)
     return Judged(says, Verdict.SAID if seconds <= says.within else Verdict.LATE, seconds)
@@ -71,10 +77,6 @@ def judge(says: Says, lines: Sequence[Line]) -> Judged:
 def said(judged: Iterable[Judged]) -> bool:
     """Whether all is as it has to be, in time or not."""
     return all(one.verdict in {Verdict.SAID, Verdict.LATE} for one in judged)
-
-
-def _counts(says: Says, line: Line) -> bool:
-    return line.seconds >= 0 or says.when is When.AT_LAST
 
 
 def _unbroken(says: Says, about: Sequence[Line]) -> list[Line]:
@@ -98,6 +100,6 @@ def _matches(says: Says, line: Line) -> bool:
     )
 
 
-def _instead(about: Sequence[Line]) -> str:
-    told = [line for line in about if line.seconds >= 0] or list(about)
+def _instead(about: Sequence[Line], began: float) -> str:
+    told = [line for line in about if line.seconds >= began] or list(about)
     return str(told[-1]) if told else "nothing"

@@ -10,13 +10,16 @@ from rich.table import Table
 from gameday.judge import Judged, Verdict
 from gameday.runner import Played
 
+_WIDTH = 160
+"""Of a table that goes to no terminal."""
 _CHARACTERS = 300
 """Of what was said instead."""
 
 
 def table(played: Sequence[Played]) -> None:
     """Print one row for each incident, then what is missing."""
-    console = Console(highlight=False)
+    console = Console(highlight=False, emoji=False)
+    console.width = console.width if console.is_terminal else _WIDTH
     shown = Table("INCIDENT", "WHAT HAPPENED", "VIEWS", "SLOWEST", "RESULT", box=box.SIMPLE_HEAD, pad_edge=False)
     for one in played:
         slowest = max(

@@ -72,6 +72,7 @@ class Day:
     trail: Trail = field(init=False)
 
     def __post_init__(self) -> None:
+        self._wall = time.time() - time.monotonic()
         self.operators, self.trail = Operators(self.plane), Trail(self.plane.api)
 
     def __enter__(self) -> Self:
@@ -132,8 +133,9 @@ class Day:
             incident.before(stage)
             mark = self.operators.log().stat().st_size
             stage.known()
+            began = stage.since
             incident.cause(stage)
-            judged, lines = self._watched(incident, stage, mark)
+            judged, lines = self._watched(incident, stage, mark, began)
         except (StageError, PlaneError) as error:
             failure = str(error)
         except Exception:  # noqa: BLE001 - one play that is wrong must not end the others
@@ -145,14 +147,16 @@ class Day:
                 stage.close()
         return Played(incident, judged, seconds, failure, lines)
 
-    def _watched(self, incident: Incident, stage: Stage, mark: int) -> tuple[tuple[Judged, ...], tuple[Line, ...]]:
+    def _watched(
+        self, incident: Incident, stage: Stage, mark: int, began: float
+    ) -> tuple[tuple[Judged, ...], tuple[Line, ...]]:
         """Look until all is said, or its time is over by far."""
         asked = _Asked(stage, {says.view for says in incident.says})
         watched_until = time.monotonic() + (_QUIET_SECONDS if any(_never(incident)) else 0.0)
         end = time.monotonic() + max(says.within for says in incident.says) + self.patience
         while True:
             lines = (*self._told(stage, mark), *asked.lines)
-            judged = tuple(judge(says, lines) for says in incident.says)
+            judged = tuple(judge(says, lines, began - stage.since) for says in incident.says)
             over = time.monotonic() >= end
             if over or (said(judged) and time.monotonic() >= watched_until):
                 return judged, lines
@@ -164,7 +168,7 @@ class Day:
         versions, since = self.trail.of(stage.namespace), stage.since
         yield from views.conditions(versions, since, NAME)
         yield from views.events(versions, since, NAME)
-        yield from views.log_lines(self.operators.log(), mark, time.monotonic() - since, stage.namespace)
+        yield from views.log_lines(self.operators.log(), mark, since + self._wall, stage.namespace)
         for moment, text in stage.answers:
             yield Line(View.ANSWER, moment - since, "", "", "", text)
 

@@ -232,6 +232,21 @@ class Stage:
 
         self.until(look, f"{kind} is {status} {reason}".strip())
 
+    def reported(self, status: str) -> None:
+        """Wait until KubeRay has this word of Serve about an application; then Kubernetes knows of it."""
+
+        def told() -> bool:
+            parts = [
+                (service.get("status") or {}).get(part) or {}
+                for service in self.objects("rayservices.ray.io")
+                for part in ("activeServiceStatus", "pendingServiceStatus")
+            ]
+            applications = [one for part in parts for one in (part.get("applicationStatuses") or {}).values()]
+            return any(one.get("status") == status for one in applications)
+
+        self.until(told, f"Serve reports {status}")
+        self.known()
+
     def revision(self) -> str:
         """Name of the newest RayService."""
         found = self.until(lambda: self.objects("rayservices.ray.io"), "a RayService")

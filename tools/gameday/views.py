@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -47,20 +48,28 @@ def columns(seconds: float, rows: Iterable[Mapping[str, str]], name: str) -> Ite
             yield from (Line(View.COLUMN, seconds, heading, "", "", cell) for heading, cell in row.items())
 
 
-def log_lines(log: Path, start: int, seconds: float, namespace: str) -> Iterator[Line]:
-    """Lines of the operator's log after the byte `start` that are about the namespace, or about the operator itself."""
+def log_lines(log: Path, start: int, since: float, namespace: str) -> Iterator[Line]:
+    """Lines of the operator's log that are about the namespace, or about the operator itself.
+
+    Args:
+        log: The file, one JSON object a line.
+        start: The first byte that counts.
+        since: When Kubernetes knew of it, in seconds of the clock that the log has.
+        namespace: Of the incident.
+    """
     with log.open("rb") as stream:
         stream.seek(start)
         for raw in stream.read().decode(errors="replace").splitlines():
-            if (found := _logged(raw, seconds, namespace)) is not None:
+            if (found := _logged(raw, since, namespace)) is not None:
                 yield found
 
 
-def _logged(raw: str, seconds: float, namespace: str) -> Line | None:
+def _logged(raw: str, since: float, namespace: str) -> Line | None:
     try:
         content = json.loads(raw)
     except ValueError:
-        return Line(View.LOG, seconds, "", "", "", raw) if namespace in raw else None
+        # A trace, or what a library prints.
+        return Line(View.LOG, 0.0, "", "", "", raw) if namespace in raw else None
     if not isinstance(content, dict) or "level" not in content:
         # A record of a license decision is no line of the log.
         return None
@@ -68,5 +77,6 @@ def _logged(raw: str, seconds: float, namespace: str) -> Line | None:
     place = about.get("namespace", "")
     if place in {"", namespace}:
         words = " ".join(str(value) for key, value in content.items() if key not in {"time", "level", "object"})
+        seconds = datetime.fromisoformat(content["time"]).timestamp() - since
         return Line(View.LOG, seconds, "", content["level"], "", f"{place}/{about.get('name', '')}: {words}")
     return None

@@ -25,28 +25,11 @@ class _Failure:
     sampled: bool = False
 
 
-def _reported(stage: Stage, status: str) -> None:
-    """Wait until KubeRay has it from Serve."""
-
-    def told() -> bool:
-        for service in stage.objects("rayservices.ray.io"):
-            active = (service.get("status") or {}).get("activeServiceStatus") or {}
-            pending = (service.get("status") or {}).get("pendingServiceStatus") or {}
-            applications = [*(active.get("applicationStatuses") or {}).values()]
-            applications += (pending.get("applicationStatuses") or {}).values()
-            if any(one.get("status") == status for one in applications):
-                return True
-        return False
-
-    stage.until(told, f"Serve reports {status}")
-    stage.known()
-
-
 def _first_start(failure: _Failure) -> Incident:
     def cause(stage: Stage) -> None:
         stage.serve("DEPLOY_FAILED", failure.message)
         stage.deploy()
-        _reported(stage, "DEPLOY_FAILED")
+        stage.reported("DEPLOY_FAILED")
 
     words = (failure.words,)
     return Incident(
@@ -150,7 +133,7 @@ _DEAD: Final = "vllm.v1.engine.exceptions.EngineDeadError: EngineCore encountere
 
 def _engine_dies(stage: Stage) -> None:
     stage.serve("UNHEALTHY", _DEAD)
-    _reported(stage, "UNHEALTHY")
+    stage.reported("UNHEALTHY")
 
 
 INCIDENTS: Final = (

@@ -24,7 +24,8 @@ def _too_long(stage: Stage) -> None:
 
 def _six_mistakes(stage: Stage) -> None:
     manifest: dict[str, Any] = stage.manifest("llama-3.3-70b-fp8-h100")
-    manifest["spec"]["model"] |= {"name": "llama-3.3-70b-instrct", "precision": "FP9"}
+    manifest["spec"]["model"] |= {"precision": "FP9"}
+    manifest["spec"]["context"] |= {"concurrentSequences": 0}
     manifest["spec"]["hardware"] |= {"accelerator": "H100"}
     manifest["spec"]["scaling"] |= {"minReplicas": 5, "maxReplicas": 2}
     manifest["spec"]["license"] |= {"attributionURL": "ftp://x", "purpos": "Production"}
@@ -84,7 +85,7 @@ INCIDENTS: Final = (
         cause=_six_mistakes,
         says=(
             answered(
-                has=("llama-3.3-70b-instruct", "FP9", "H100-80GB", "minReplicas", "attributionURL", "purpos"),
+                has=("FP9", "concurrentSequences", "H100-80GB", "minReplicas", "attributionURL", "purpos"),
                 lacks=("at least 8 characters",),
             ),
         ),
@@ -93,7 +94,7 @@ INCIDENTS: Final = (
         name="long-name",
         title="A name has a character too many",
         cause=_long_name,
-        says=(answered(has=("38",), lacks=("<nil>",)),),
+        says=(answered(has=("38",)),),
     ),
     Incident(
         name="chart-values",

@@ -40,7 +40,7 @@ INCIDENTS: Final = (
             condition("Ready", "False", "AcceptanceTerminated"),
             condition("EndpointReady", "False"),
             event("LicenseEnded", has=("have to be deleted",)),
-            explain("license", "Failed", lacks=(f"day-{_ENDED}-llama-3-3 (", f"day-{_ENDED}-llama-3-1 (")),
+            explain("license", "Failed", lacks=("there are:",)),
         ),
     ),
     Incident(

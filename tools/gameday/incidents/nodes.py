@@ -5,6 +5,8 @@ from typing import Any, Final
 from gameday.incident import Incident, column, condition, doctor, event, explain, never, once, within
 from gameday.stage import Stage
 
+_NODE_DIED: Final = "The replica's actor died because its node has died."
+"""What Serve says of a replica on a node that is gone, half a minute later."""
 _GROWS: Final = {"mode": "QueueDepth", "targetQueueDepth": 4}
 
 
@@ -30,9 +32,9 @@ def _cordon(stage: Stage) -> None:
 
 def _node_deleted(stage: Stage) -> None:
     node = _worker_node(stage)
-    stage.serve("DEPLOYING")
-    stage.known()
     stage.plane.api.delete("nodes", node)
+    stage.known()
+    stage.serve("UNHEALTHY", _NODE_DIED)
 
 
 def _serves_on_h200(stage: Stage) -> None:
@@ -43,10 +45,10 @@ def _serves_on_h200(stage: Stage) -> None:
 
 
 def _all_lost(stage: Stage) -> None:
-    stage.serve("DEPLOYING")
     for node in stage.plane.api.list("nodes", labels="llama-operator.io/simulated-profile=h200-8"):
         stage.node_is_lost(node["metadata"]["name"])
     stage.known()
+    stage.serve("UNHEALTHY", _NODE_DIED)
 
 
 def _h200_nodes_lost(stage: Stage) -> None:
@@ -174,7 +176,7 @@ INCIDENTS: Final = (
             event("", has=("not ready",)),
             explain("capacity", "Failed", has=("not ready",), lacks=("16 on 2 node",)),
             explain("cluster", lacks=("3 of 3 pods run",)),
-            doctor("accelerators", lacks=("16 H200-141GB on 2",), has=("not ready",)),
+            doctor("accelerators", lacks=("16 H200-141GB on 2",)),
         ),
         sampled=True,
     ),
@@ -186,7 +188,7 @@ INCIDENTS: Final = (
         takes=frozenset({"h200-8"}),
         reasons=("NodesLost", "PodsUnschedulable"),
         says=(
-            condition("CapacityFound", "False", lacks=("exist",)),
+            condition("CapacityFound", "False", lacks=("0 H200-141GB exist",)),
             condition("Ready", "False", has=("taint",)),
             event("", has=("taint",)),
             explain("capacity", "Failed", has=("taint", "not ready"), lacks=("16 on 2 node", " 8 free", "16 free")),
@@ -199,7 +201,7 @@ INCIDENTS: Final = (
         cause=_new_context,
         takes=frozenset({"b200-8"}),
         says=(
-            once(explain("rollout", has=("Recreate",), lacks=("there is room",))),
+            once(explain("rollout", has=("Recreate",), lacks=("room for 8",))),
             within(40, condition("UpToDate", "True")),
             doctor("accelerators", lacks=("16 B200-180GB on 2",)),
         ),

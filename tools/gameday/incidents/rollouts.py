@@ -31,6 +31,7 @@ def _change(stage: Stage, length: int = 512) -> str:
 
 def _change_that_fails(stage: Stage) -> None:
     stage.serve("DEPLOY_FAILED", _NCCL, of=_change(stage))
+    stage.reported("DEPLOY_FAILED")
 
 
 def _given_up(stage: Stage) -> None:
@@ -40,7 +41,7 @@ def _given_up(stage: Stage) -> None:
 
 
 def _rollback(stage: Stage) -> None:
-    stage.llama("rollback", "chat", "--yes")
+    stage.llama("rollback", "chat")
     stage.reaches("UpToDate", "True")
     stage.llama("history", "chat")
 
@@ -57,7 +58,7 @@ def _rollback_under_gitops(stage: Stage) -> None:
 
 
 def _rollback_warns(stage: Stage) -> None:
-    stage.llama("rollback", "chat", "--yes")
+    stage.llama("rollback", "chat")
 
 
 def _two_changes(stage: Stage) -> None:
@@ -152,7 +153,7 @@ INCIDENTS: Final = (
             _SERVES,
             never(event("NotReady")),
             within(40, condition("UpToDate", "True")),
-            within(40, answered(lacks=("old",))),
+            within(40, answered(has=("active", "never"))),
         ),
     ),
     _incident(
@@ -185,7 +186,7 @@ INCIDENTS: Final = (
         "scaled-to-zero-by-hand",
         "A person scales a deployment to zero that scales by its queue",
         cause=_scale_to_zero,
-        says=(_SERVES, answered(has=("QueueDepth", "activation"))),
+        says=(_SERVES, answered(has=("QueueDepth", "minReplicas"))),
     ),
     _incident(
         "whole-life",

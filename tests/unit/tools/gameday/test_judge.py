@@ -45,6 +45,13 @@ def test_an_expectation_is_judged(says, lines, verdict, seconds):
     assert (judged.verdict, judged.seconds) == (verdict, seconds)
 
 
+def test_what_was_said_between_the_cause_and_its_knowledge_counts_and_took_no_time():
+    early = ready(-3, "False", "Starting")
+    assert judge(never(condition("Ready", "False")), [early], began=-4).verdict is Verdict.FORBIDDEN
+    assert judge(never(condition("Ready", "False")), [early], began=-2).verdict is Verdict.SAID
+    assert judge(once(condition("Ready", "False")), [early], began=-4).seconds == 0
+
+
 def test_words_that_stand_twice_do_not_stand_once():
     says = single("no space", condition("Ready", has=("no space",)))
     assert judge(says, [ready(1, "False", "EngineFailed", "No space left")]).verdict is Verdict.SAID

@@ -45,7 +45,7 @@ def test_an_event_is_a_line_if_it_is_about_the_deployment():
 def test_a_line_of_the_log_is_read_after_the_mark_if_it_is_about_the_namespace_or_no_object(tmp_path):
     def line(namespace, level="info"):
         about = {"object": {"kind": "LlamaDeployment", "namespace": namespace, "name": "chat"}} if namespace else {}
-        return json.dumps({"time": "now", "level": level, "message": "started", **about})
+        return json.dumps({"time": "1970-01-01T00:00:05.000+00:00", "level": level, "message": "started", **about})
 
     log = tmp_path / "log"
     record = json.dumps({"decision": "allowed"})
@@ -53,11 +53,11 @@ def test_a_line_of_the_log_is_read_after_the_mark_if_it_is_about_the_namespace_o
     mark = log.stat().st_size
     with log.open("a") as stream:
         stream.write("\n".join([line("other"), record, line("mine", "warning"), line(""), "no JSON", "", "mine: text"]))
-    lines = list(views.log_lines(log, mark, 1, "mine"))
-    assert [(one.state, one.text) for one in lines] == [
-        ("warning", "mine/chat: started"),
-        ("info", "/: started"),
-        ("", "mine: text"),
+    lines = list(views.log_lines(log, mark, 3.0, "mine"))
+    assert [(one.seconds, one.state, one.text) for one in lines] == [
+        (2.0, "warning", "mine/chat: started"),
+        (2.0, "info", "/: started"),
+        (0.0, "", "mine: text"),
     ]
 
 
