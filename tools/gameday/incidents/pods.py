@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from gameday.incident import Incident, Play, condition, event, explain
+from gameday.incident import Incident, Play, condition, event, explain, never
 from gameday.stage import Stage
 
 _POLICY: Final = "admissionregistration.k8s.io/v1"
@@ -58,6 +58,12 @@ def _deploys(stage: Stage) -> None:
     stage.serve("DEPLOYING")
     stage.deploy()
     _refused(stage)
+
+
+def _serves(stage: Stage) -> None:
+    stage.deploy()
+    stage.served()
+    stage.known()
 
 
 def _policy_without_workers(stage: Stage) -> None:
@@ -174,12 +180,12 @@ INCIDENTS: Final = (
         before=_small_containers,
         cause=_deploys,
     ),
-    _refusal(
-        "pod-security",
-        "The namespace enforces PodSecurity restricted",
-        'violates PodSecurity "restricted',
+    Incident(
+        name="pod-security",
+        title="The namespace enforces PodSecurity restricted: the pods of the operator comply",
         before=_restricted,
-        cause=_deploys,
+        cause=_serves,
+        says=(condition("Ready", "True"), never(event(""))),
     ),
     _refusal(
         "admission-policy",

@@ -122,7 +122,7 @@ INCIDENTS: Final = (
         says=(
             _SERVES,
             never(event("NotReady")),
-            once(condition("UpToDate", "False", has=("NCCL error",))),
+            once(condition("ModelLoaded", "False", "EngineFailed", has=("NCCL error",))),
             within(30, condition(*_MISSED, has=("NCCL error",))),
             within(30, condition("Stalled", "True")),
             within(30, event("RolledBack", has=("NCCL error",))),
@@ -143,7 +143,7 @@ INCIDENTS: Final = (
         "A person rolls back what Argo CD applies",
         before=_rollback_under_gitops,
         cause=_rollback_warns,
-        says=(_SERVES, answered(has=("argocd",))),
+        says=(_SERVES, answered(has=("Argo CD",))),
     ),
     _incident(
         "two-changes",
