@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from gameday.incident import Incident, Play, condition, event, logged, never
+from gameday.incident import Incident, Play, condition, event, explain, logged, never
 from gameday.stage import NAME, Stage
 
 
@@ -46,6 +46,22 @@ def _service_edited(stage: Stage) -> None:
     stage.until(undone, "the change is undone")
 
 
+def _fight(stage: Stage) -> None:
+    """Another tool changes the Service each time that it was set right."""
+    for number in range(6):
+        change = {"spec": {"selector": {"rival": str(number)}}}
+        stage.plane.api.patch("services", NAME, change, namespace=stage.namespace)
+        stage.until(
+            lambda: _undone(stage) or stage.condition("ObjectsKept").get("status") == "False", "it is set right"
+        )
+    stage.known()
+
+
+def _undone(stage: Stage) -> bool:
+    live = stage.plane.api.find("services", NAME, namespace=stage.namespace) or {}
+    return bool(live) and "rival" not in live["spec"]["selector"]
+
+
 _SERVES: Final = never(condition("Ready", "False"))
 _NO_ROLLOUT: Final = never(condition("UpToDate", "", "RollingOut"))
 
@@ -61,6 +77,19 @@ INCIDENTS: Final = (
             logged(has=(NAME, "Service", "made again")),
         ),
         sampled=True,
+    ),
+    Incident(
+        name="fought-over",
+        title="Another tool changes the Service of a deployment again and again",
+        before=_serves,
+        cause=_fight,
+        reasons=("ChangedByOthers",),
+        says=(
+            condition("ObjectsKept", "False", "ChangedByOthers", has=("spec.selector.rival",)),
+            event("Contested", has=("spec.selector.rival",)),
+            explain("objects", "Warning", has=("spec.selector.rival", "kubectl get events")),
+        ),
+        own=True,
     ),
     Incident(
         name="network-policy-deleted",
