@@ -99,6 +99,7 @@ def _whole_life(stage: Stage) -> None:
     stage.served()
     stage.plane.api.delete("lld", "chat", namespace=stage.namespace)
     stage.until(lambda: not stage.objects("lld", ""), "the deployment is gone")
+    stage.known()
 
 
 def _namespace_deleted(stage: Stage) -> None:
