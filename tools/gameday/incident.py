@@ -97,6 +97,8 @@ class Incident:
     """Further flags of the operator; an incident with flags, or one that stops the operator, has an operator of its own."""
     own: bool = False
     """One of ours, beside those that somebody on call has played."""
+    real: bool = False
+    """Whether it needs a node that runs pods, with a real kubelet."""
     sampled: bool = False
     """Whether `make test` plays it."""
 

@@ -64,10 +64,12 @@ class Day:
     Attributes:
         plane: With KWOK and KubeRay, and nobody else who adds nodes.
         patience: Seconds that are added to the time of each expectation before it counts as missing.
+        heads: Simulated nodes without GPUs, for heads and small models; 0 where a real node is there for them.
     """
 
     plane: ControlPlane
     patience: float = _MORE_SECONDS
+    heads: int = _HEAD_NODES
     operators: Operators = field(init=False)
     trail: Trail = field(init=False)
 
@@ -76,7 +78,7 @@ class Day:
         self.operators, self.trail = Operators(self.plane), Trail(self.plane.api)
 
     def __enter__(self) -> Self:
-        self._heads = nodes.add_nodes(self.plane, _HEADS, _HEAD_NODES)
+        self._heads = nodes.add_nodes(self.plane, _HEADS, self.heads)
         self.trail.start()
         self.operators.start()
         return self

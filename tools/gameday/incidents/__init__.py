@@ -3,7 +3,7 @@
 from typing import Final
 
 from gameday.incident import Incident
-from gameday.incidents import engines, files, licenses, nodes, objects, pods, processes, rollouts, writes
+from gameday.incidents import engines, files, kubelets, licenses, nodes, objects, pods, processes, rollouts, writes
 
 INCIDENTS: Final[tuple[Incident, ...]] = (
     *engines.INCIDENTS,
@@ -15,4 +15,5 @@ INCIDENTS: Final[tuple[Incident, ...]] = (
     *licenses.INCIDENTS,
     *files.INCIDENTS,
     *processes.INCIDENTS,
+    *kubelets.INCIDENTS,
 )
