@@ -22,11 +22,10 @@ def _too_long(stage: Stage) -> None:
     stage.deploy("llama-3.3-70b-fp8-h100", context={"maxModelLength": 1_000_000})
 
 
-def _six_mistakes(stage: Stage) -> None:
+def _five_mistakes(stage: Stage) -> None:
     manifest: dict[str, Any] = stage.manifest("llama-3.3-70b-fp8-h100")
     manifest["spec"]["model"] |= {"precision": "FP9"}
     manifest["spec"]["context"] |= {"concurrentSequences": 0}
-    manifest["spec"]["hardware"] |= {"accelerator": "H100"}
     manifest["spec"]["scaling"] |= {"minReplicas": 5, "maxReplicas": 2}
     manifest["spec"]["license"] |= {"attributionURL": "ftp://x", "purpos": "Production"}
     stage.llama("plan", "-f", "-", stdin=manifest)
@@ -80,13 +79,19 @@ INCIDENTS: Final = (
         ),
     ),
     Incident(
-        name="six-mistakes",
-        title="A manifest has six mistakes",
-        cause=_six_mistakes,
+        name="five-mistakes",
+        title="A manifest has five mistakes",
+        cause=_five_mistakes,
         says=(
             answered(
-                has=("FP9", "concurrentSequences", "H100-80GB", "minReplicas", "attributionURL", "purpos"),
-                lacks=("at least 8 characters",),
+                has=(
+                    "FP9",
+                    "concurrentSequences",
+                    "minReplicas",
+                    "attributionURL",
+                    "unknown field",
+                    "did you mean purpose",
+                )
             ),
         ),
     ),
