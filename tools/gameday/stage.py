@@ -261,9 +261,18 @@ class Stage:
         end = time.monotonic() + seconds
         while not (found := look()):
             if time.monotonic() > end:
-                raise StageError(f"after {seconds:.0f} s it is not so that {what}")
+                raise StageError(f"after {seconds:.0f} s it is not so that {what}; {self._pods()}")
             time.sleep(_PAUSE_SECONDS)
         return found
+
+    def _pods(self) -> str:
+        """Pods of the deployment and how they fare, for a message."""
+        told = []
+        for pod in self.pods():
+            status = pod.get("status") or {}
+            states = [json.dumps(one.get("state")) for one in status.get("containerStatuses") or ()]
+            told.append(f"{pod['metadata']['name']} {status.get('phase', '')} {' '.join(states)}".strip())
+        return "; ".join(told) or "there is no pod"
 
     # What is done to processes.
 
