@@ -23,6 +23,7 @@ _ROOT: Final = Path(__file__).resolve().parents[2]
 _SAMPLES: Final = _ROOT / "manifests" / "samples"
 _LABEL: Final = f"llama-operator.io/deployment={NAME}"
 _PATIENCE_SECONDS: Final = 90.0
+_WARNINGS: Final = 3
 _PAUSE_SECONDS: Final = 0.2
 
 T = TypeVar("T")
@@ -267,11 +268,9 @@ class Stage:
 
     def _pods(self) -> str:
         """Pods of the deployment and how they fare, for a message."""
-        told = []
-        for pod in self.pods():
-            status = pod.get("status") or {}
-            states = [json.dumps(one.get("state")) for one in status.get("containerStatuses") or ()]
-            told.append(f"{pod['metadata']['name']} {status.get('phase', '')} {' '.join(states)}".strip())
+        told = [f"{pod['metadata']['name']} {_fares(pod.get('status') or {})}" for pod in self.pods()]
+        warned = [one for one in self.objects("events.v1.events.k8s.io", "") if one["type"] == "Warning"]
+        told += [f"{one['regarding'].get('name')}: {one.get('note', '')}" for one in warned[-_WARNINGS:]]
         return "; ".join(told) or "there is no pod"
 
     # What is done to processes.
@@ -282,3 +281,8 @@ class Stage:
         subprocess.run(["kill", f"-{signal.SIGSTOP}", str(pid)], check=True)
         time.sleep(seconds)
         subprocess.run(["kill", f"-{signal.SIGCONT}", str(pid)], check=True)
+
+
+def _fares(status: Mapping[str, Any]) -> str:
+    states = [json.dumps(one.get("state")) for one in status.get("containerStatuses") or ()]
+    return " ".join((str(status.get("phase", "")), *states))

@@ -37,6 +37,7 @@ _FIELDS: Final[Mapping[str, str]] = {
     "families": "the license of the model",
     "records": "`explain` lists those that there are",
     "nearest": "`explain` names the candidate that came nearest",
+    "back": ", or go back for good: kubectl llama rollback NAME -n NAMESPACE",
     "edit": "kubectl edit lld NAME -n NAMESPACE",
     "logs": "kubectl logs -n OPERATOR_NAMESPACE deployment/llama-operator | grep NAMESPACE/NAME",
 }

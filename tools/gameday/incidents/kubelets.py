@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from control_plane.node.configuration import PAUSE_IMAGE
-from gameday.incident import Incident, Play, condition, event, explain
+from gameday.incident import Incident, Play, condition, event, explain, once
 from gameday.stage import Stage
 
 _NO_SUCH_IMAGE: Final = "registry.invalid/acme/serving:9"
@@ -25,7 +25,8 @@ def _no_name(container: Mapping[str, Any]) -> bool:
 
 
 def _ended(container: Mapping[str, Any]) -> bool:
-    return bool((container.get("lastState") or {}).get("terminated"))
+    # KubeRay makes the pod of a head again that ended: then there is no state before the last.
+    return any((container.get(state) or {}).get("terminated") for state in ("state", "lastState"))
 
 
 def _deploy(image: str, reported: Callable[[Mapping[str, Any]], bool]) -> Play:
@@ -52,9 +53,9 @@ def _incident(name: str, title: str, reason: str, words: str, cause: Play) -> In
         cause=cause,
         reasons=(reason,),
         says=(
-            condition("Ready", "False", reason, has=(words,)),
+            once(condition("Ready", "False", reason, has=(words,))),
             event(reason, has=(words,)),
-            explain("cluster", "Failed", has=(words,)),
+            once(explain("cluster", "Failed", has=(words,))),
         ),
         own=True,
         real=True,
