@@ -113,6 +113,10 @@ class Stage:
         done = self.plane.kubectl(*arguments, "-n", self.namespace, stdin=text, check=False)
         self.answers.append((time.monotonic(), done.stderr + done.stdout))
 
+    def says(self, text: str) -> None:
+        """Note an answer that is no command's."""
+        self.answers.append((time.monotonic(), text))
+
     def refuses(self, obj: Mapping[str, Any]) -> bool:
         """Whether the API server refuses to create an object of this namespace; nothing is created."""
         command = ("create", "-n", self.namespace, "--dry-run=server", "-f", "-")
@@ -232,6 +236,11 @@ class Stage:
             return found.get("status") == status and reason in {"", found.get("reason")}
 
         self.until(look, f"{kind} is {status} {reason}".strip())
+
+    def version(self) -> str:
+        """The resourceVersion of the deployment: it changes with each write."""
+        live = self.until(lambda: self.plane.api.find("lld", NAME, namespace=self.namespace), "the deployment is there")
+        return str(live["metadata"]["resourceVersion"])
 
     def reported(self, status: str) -> None:
         """Wait until KubeRay has this word of Serve about an application; then Kubernetes knows of it."""

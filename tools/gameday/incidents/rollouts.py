@@ -61,6 +61,23 @@ def _rollback_warns(stage: Stage) -> None:
     stage.llama("rollback", "chat")
 
 
+def _applied(stage: Stage) -> None:
+    manifest = stage.manifest(rollout=_BLUE_GREEN)
+    stage.tries("apply", "--server-side", "--field-manager=argocd", "-f", "-", stdin=manifest)
+    stage.served()
+
+
+def _applied_again(stage: Stage) -> None:
+    before = stage.version()
+    manifest = stage.manifest(rollout=_BLUE_GREEN)
+    for _ in range(5):
+        stage.tries("apply", "--server-side", "--field-manager=argocd", "-f", "-", stdin=manifest)
+    stage.tries("diff", "--server-side", "--field-manager=argocd", "-f", "-", stdin=manifest)
+    stage.says(
+        f"resourceVersion {before}, then {stage.version()}: {'unchanged' if stage.version() == before else 'changed'}"
+    )
+
+
 def _two_changes(stage: Stage) -> None:
     stage.serve("DEPLOYING", of=_change(stage))
     _change(stage, 256)
@@ -145,6 +162,13 @@ INCIDENTS: Final = (
         before=_rollback_under_gitops,
         cause=_rollback_warns,
         says=(_SERVES, answered(has=("Argo CD",))),
+    ),
+    _incident(
+        "applied-again",
+        "Argo CD applies the same manifest again and again",
+        before=_applied,
+        cause=_applied_again,
+        says=(_SERVES, _NO_WARNING, answered(has=(": unchanged",)), never(answered(has=("+  ",)))),
     ),
     _incident(
         "two-changes",
