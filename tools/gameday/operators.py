@@ -21,15 +21,22 @@ class Operators:
 
     def __init__(self, plane: ControlPlane) -> None:
         self._plane = plane
-        self._flags: tuple[str, ...] = ()
+        self._started = 0
 
     def start(self, flags: tuple[str, ...] = (), name: str = "operator-0") -> None:
         """Start one, and wait until somebody leads."""
         plane = self._plane
+        # As a pod does, each comes under another name than the one before.
+        self._started += 1
         plane.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})
         command = [
             *(sys.executable, "-m", "llama_operator.main", f"--kubeconfig={plane.kubeconfig}"),
-            *(f"--lease-namespace={NAMESPACE}", f"--identity={name}", "--probe-port=0", "--log-format=Json"),
+            *(
+                f"--lease-namespace={NAMESPACE}",
+                f"--identity={name}-{self._started}",
+                "--probe-port=0",
+                "--log-format=Json",
+            ),
             # No pod runs there: nobody can be asked for its queue, and nobody could ask the Hub.
             *("--serving-status=Off", "--weights-preflight=Disabled"),
         ]

@@ -23,6 +23,7 @@ _ROOT: Final = Path(__file__).resolve().parents[2]
 _SAMPLES: Final = _ROOT / "manifests" / "samples"
 _LABEL: Final = f"llama-operator.io/deployment={NAME}"
 _PATIENCE_SECONDS: Final = 90.0
+_REST_SECONDS: Final = 3.0
 _WARNINGS: Final = 3
 _PAUSE_SECONDS: Final = 0.2
 
@@ -241,6 +242,16 @@ class Stage:
         """The resourceVersion of the deployment: it changes with each write."""
         live = self.until(lambda: self.plane.api.find("lld", NAME, namespace=self.namespace), "the deployment is there")
         return str(live["metadata"]["resourceVersion"])
+
+    def rests(self) -> None:
+        """Wait until nobody writes the deployment any more."""
+
+        def still() -> bool:
+            before = self.version()
+            time.sleep(_REST_SECONDS)
+            return self.version() == before
+
+        self.until(still, "nobody writes the deployment")
 
     def reported(self, status: str) -> None:
         """Wait until KubeRay has this word of Serve about an application; then Kubernetes knows of it."""

@@ -53,7 +53,7 @@ def _long_stall(stage: Stage) -> None:
     stage.pause("kube-apiserver", 14)
     stage.until(lambda: not stage.operators.runs(), "the operator ends, because it lost its Lease")
     stage.known()
-    stage.operators.start(name="operator-0")
+    stage.operators.start()
 
 
 def _policies(stage: Stage) -> None:
@@ -129,7 +129,7 @@ INCIDENTS: Final = (
         alone=True,
         says=(
             explain("operator", "Failed", has=("no operator leads", "the spec is at 2")),
-            doctor("operator", "Missing", lacks=("nobody", "no process")),
+            doctor("operator", "Missing", lacks=("by nobody", "by no process")),
         ),
     ),
     Incident(

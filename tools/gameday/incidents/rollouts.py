@@ -65,6 +65,7 @@ def _applied(stage: Stage) -> None:
     manifest = stage.manifest(rollout=_BLUE_GREEN)
     stage.tries("apply", "--server-side", "--field-manager=argocd", "-f", "-", stdin=manifest)
     stage.served()
+    stage.rests()
 
 
 def _applied_again(stage: Stage) -> None:
