@@ -149,7 +149,7 @@ INCIDENTS: Final = (
         says=(
             never(condition("Ready", "False")),
             once(logged(has=("the Lease",))),
-            within(30, logged(has=("holds the Lease until",))),
+            within(30, logged(has=("standby", "holds Lease", "until"))),
             within(60, explain("operator", "Passed")),
         ),
     ),
