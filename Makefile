@@ -149,6 +149,10 @@ control-plane: $(STAMP) ## Build a Kubernetes control plane, KubeRay and Karpent
 dev-cluster: $(STAMP) ## Run a simulated GPU cluster until Ctrl-C (ARGS=--help says more)
 	@PYTHONPATH=tools $(BIN)/python -m control_plane.dev_cluster $(ARGS)
 
+.PHONY: gameday
+gameday: $(STAMP) control-plane ## Play incidents on a development cluster: what each view says of them, and how soon (ARGS=--help)
+	@PYTHONPATH=tools $(BIN)/python -m gameday $(ARGS)
+
 .PHONY: bench
 bench: $(STAMP) ## Measure what users wait for, as ratios within one run
 	@PYTHONPATH=tools $(BIN)/python -m bench.waits

@@ -25,6 +25,7 @@ CHILDREN = "rayservices.ray.io,services,networkpolicies,controllerrevisions.apps
 
 LONGEST = (
     "test_operator_process.py",
+    "test_incidents.py",
     "test_leader_killed.py",
     "test_flows.py",
     "test_rollout_flows.py",

@@ -6,7 +6,7 @@ A kubectl costs a fifth of a second of CPU, and a test that waits looks hundreds
 import json
 import ssl
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -16,6 +16,8 @@ from control_plane.processes import PlaneError
 
 _SERVED_SECONDS: Final = 60.0
 _PAUSE_SECONDS: Final = 0.2
+_TABLE: Final = "application/json;as=Table;v=v1;g=meta.k8s.io"
+_CHANGES: Final = frozenset(("ADDED", "MODIFIED"))
 _DISCOVERY: Final = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
 
 
@@ -107,6 +109,52 @@ class ApiClient:
             content=json.dumps(obj),
             headers={"Content-Type": "application/apply-patch+yaml"},
         )
+
+    def patch(
+        self, kind: str, name: str, change: Mapping[str, Any], *, namespace: str | None = None, part: str = ""
+    ) -> dict[str, Any]:
+        """Change an object, or a `part` of it (`status`), by a strategic merge where the kind knows one; returns it.
+
+        Raises:
+            PlaneError: It was refused.
+        """
+        resource = self._resource(kind)
+        how = "merge-patch" if "." in resource.prefix else "strategic-merge-patch"
+        path = resource.path(namespace, name) + (f"/{part}" if part else "")
+        headers = {"Content-Type": f"application/{how}+json"}
+        return self._ask("PATCH", path, content=json.dumps(change), headers=headers)
+
+    def delete(self, kind: str, name: str, *, namespace: str | None = None) -> None:
+        """Ask that an object be deleted; one that is not there is deleted already.
+
+        Raises:
+            PlaneError: It was refused.
+        """
+        answer = self._http.request("DELETE", self._resource(kind).path(namespace, name))
+        if answer.status_code != httpx.codes.NOT_FOUND:
+            _checked(answer)
+
+    def table(self, kind: str, *, namespace: str | None = None) -> Sequence[dict[str, str]]:
+        """What `kubectl get KIND` shows, each row by its headings.
+
+        Raises:
+            PlaneError: The kind does not exist, or the server refused.
+        """
+        shown = self._ask("GET", self._resource(kind).path(namespace), headers={"Accept": _TABLE})
+        headings = [column["name"] for column in shown["columnDefinitions"]]
+        return [dict(zip(headings, map(str, row["cells"]), strict=True)) for row in shown.get("rows") or ()]
+
+    def watch(self, kind: str) -> Iterator[dict[str, Any]]:
+        """The objects of a kind in all namespaces, and each version of them to come; ends when the connection does."""
+        path = self._resource(kind).path(None)
+        try:
+            with self._http.stream("GET", path, params={"watch": "1"}, timeout=None) as answer:
+                for line in answer.iter_lines():
+                    change = json.loads(line)
+                    if change["type"] in _CHANGES:
+                        yield change["object"]
+        except (httpx.TransportError, httpx.StreamError):
+            return
 
     def _ask(self, method: str, path: str, **options: Any) -> dict[str, Any]:
         end = time.monotonic() + _SERVED_SECONDS

@@ -10,7 +10,15 @@ from pathlib import Path
 
 import yaml
 
-from generate import api_reference, cli_reference, field_reference, install_manifests, plan_schema, process_reference
+from generate import (
+    api_reference,
+    cli_reference,
+    field_reference,
+    incidents,
+    install_manifests,
+    plan_schema,
+    process_reference,
+)
 from llama_operator.api import crd
 from llama_operator.decide.rollout.fields import FIELDS
 
@@ -29,6 +37,7 @@ def files() -> Iterator[tuple[Path, str]]:
     yield ROOT / "docs" / "reference" / "conditions.md", api_reference.conditions()
     yield ROOT / "docs" / "reference" / "events.md", api_reference.events()
     yield ROOT / "docs" / "reference" / "cli.md", cli_reference.commands()
+    yield ROOT / "docs" / "incidents.md", incidents.runbooks()
     schema = json.dumps(plan_schema.schema(), indent=2, ensure_ascii=False) + "\n"
     yield ROOT / "docs" / "reference" / "plan-output.schema.json", schema
     yield ROOT / "docs" / "reference" / "operator-settings.md", process_reference.settings()

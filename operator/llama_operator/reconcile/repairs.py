@@ -22,6 +22,7 @@ _CALM_SECONDS: Final = 600.0
 """After so long without a repair a fight is over."""
 _PATHS: Final = 4
 _DEPTH: Final = 3
+_EMPTY: Final[tuple[object, ...]] = (None, {}, [])
 _BY_SERVER: Final = frozenset({"managedFields", "resourceVersion", "generation", "uid", "creationTimestamp"})
 
 
@@ -199,13 +200,20 @@ def _writer(before: Object | None) -> str:
 
 def _changed(before: Object, after: Object) -> list[str]:
     """Paths that differ, the first few; a list counts as one field, and what only the server writes does not count."""
-    paths = sorted(_differences(_content(before), _content(after), "", 0))
+    paths = sorted(_differences(_full(_content(before)), _full(_content(after)), "", 0))
     return paths[:_PATHS]
 
 
 def _content(obj: Object) -> dict[str, Any]:
     metadata = {name: value for name, value in (obj.get("metadata") or {}).items() if name not in _BY_SERVER}
     return {name: value for name, value in obj.items() if name not in {"metadata", "status"}} | {"metadata": metadata}
+
+
+def _full(value: Any) -> Any:
+    """The value without what is empty: who writes back a whole object writes that out, as KubeRay does with its finalizer."""
+    if isinstance(value, dict):
+        return {name: full for name, part in value.items() if (full := _full(part)) not in _EMPTY}
+    return [_full(part) for part in value] if isinstance(value, list) else value
 
 
 def _differences(before: Any, after: Any, path: str, depth: int) -> Iterator[str]:

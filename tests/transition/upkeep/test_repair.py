@@ -555,3 +555,18 @@ async def test_two_operators_with_other_settings_make_nothing_twice(world):
     told = {each["type"]: each for each in status["conditions"]}
     assert told["Ready"]["status"] == "True"
     assert "NetworkPolicy tiny was changed (spec.ingress)" in told["ObjectsKept"]["message"]
+
+
+async def test_who_writes_out_what_is_empty_has_changed_nothing(world):
+    """KubeRay writes the whole RayService back when it adds its finalizer: with `scaleStrategy: {}` in each group."""
+    stage = Stage(world, cached=False)
+    ref = Ref(kinds.RAY_SERVICE, NAMESPACE, await serving(stage))
+    spec = (await world.user.get(ref))["spec"]["rayClusterConfig"]
+    groups = [group | {"scaleStrategy": {}} for group in spec["workerGroupSpecs"]]
+    kuberay = world.memory.client("kuberay-operator")
+    await kuberay.merge_patch(ref, {"spec": {"rayClusterConfig": {"workerGroupSpecs": groups}}})
+    await stage.settle(1)
+    assert ("Normal", "Repaired") not in world.events.told
+    await kuberay.merge_patch(ref, {"spec": {"rayClusterConfig": {"rayVersion": ""}}})
+    await stage.settle(1)
+    assert ("Normal", "Repaired") in world.events.told

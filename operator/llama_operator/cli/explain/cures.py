@@ -126,7 +126,7 @@ _BY_REASON: Mapping[str, str] = {
     Reason.SCALE_UP_STUCK: "add nodes with the accelerator, or cure what the step above that waits or fails names",
     Reason.CHANGED_BY_OTHERS: (
         "stop what the message names: change the LlamaDeployment in its place, and take the object out of other tools; "
-        "kubectl get events -n {namespace} --field-selector regarding.name={name} has each change"
+        "kubectl get events -n {namespace} --field-selector involvedObject.name={name} has each change"
     ),
     Reason.OBJECTIVES_NOT_MET: (
         "relax spec.objectives, or name a faster spec.hardware.accelerator; `kubectl llama plan -f FILE` shows what each "
@@ -178,6 +178,11 @@ def unblock(facts: Facts, condition: Condition) -> str:
 def cures() -> frozenset[str]:
     """Reasons for which there is a cure."""
     return frozenset(_BY_REASON)
+
+
+def template(reason: str) -> str:
+    """What to do about a reason, with its fields still to be filled in; empty when only waiting helps. For the runbooks."""
+    return _BY_REASON.get(reason, "")
 
 
 def _operator_pod(facts: Facts) -> str:

@@ -7,6 +7,7 @@ _FLUX_HELM = "helm.toolkit.fluxcd.io"
 _ARGO_TRACKING = "argocd.argoproj.io/tracking-id"
 _HELM_RELEASE = "meta.helm.sh/release-name"
 _MANAGERS = {
+    "argocd": "Argo CD",
     "argocd-controller": "Argo CD",
     "argocd-application-controller": "Argo CD",
     "kustomize-controller": "Flux",

@@ -224,8 +224,9 @@ def test_who_will_write_the_newer_spec_again_is_named(world, story, metadata, wo
     assert words in world.json("rollback", "chat", "--dry-run")[1]["advice"]
 
 
-def test_a_tool_that_only_shows_as_a_writer_is_named_too(world, story):
+@pytest.mark.parametrize("manager", ["argocd-controller", "argocd"])
+def test_a_tool_that_only_shows_as_a_writer_is_named_too(world, story, manager):
     story()
-    argo = world.memory.client("argocd-controller")
+    argo = world.memory.client(manager)
     asyncio.run(argo.merge_patch(REF, {"spec": {"activation": "Active"}}))
     assert "Argo CD writes the newer spec again" in world.json("rollback", "chat", "--dry-run")[1]["advice"]
