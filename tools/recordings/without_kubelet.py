@@ -161,7 +161,29 @@ async def play(folder: Path, write: Write) -> None:
                 await _until(plane, cluster, incident, incident.seen)
                 if not incident.nodes:
                     write(incident.name, _objects(plane, incident))
+            await _refuse(plane, write)
             await _lose_nodes(plane, cluster, write)
+
+
+async def _refuse(plane: ControlPlane, write: Write) -> None:
+    """Give KubeRay a RayService whose bounds contradict each other."""
+    (made,) = plane.api.list("rayservices.ray.io", namespace="quota")
+    namespace, labels = "bounds", made["metadata"]["labels"]
+    spec = json.loads(json.dumps(made["spec"]))
+    spec["rayClusterConfig"]["workerGroupSpecs"][0] |= {"minReplicas": 4, "maxReplicas": 1}
+    metadata = {"name": made["metadata"]["name"], "namespace": namespace, "labels": labels}
+    plane.apply(
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}},
+        {"apiVersion": made["apiVersion"], "kind": made["kind"], "metadata": metadata, "spec": spec},
+    )
+    end = time.monotonic() + _PATIENCE
+    while True:
+        found = plane.api.list("rayservices.ray.io", namespace=namespace)
+        if _condition(found[0], "Ready").get("reason") == "ValidationFailed":
+            return write("refused-by-kuberay", found)
+        if time.monotonic() > end:
+            raise TimeoutError(f"KubeRay refuses nothing: {found[0].get('status')}")
+        await asyncio.sleep(0.5)
 
 
 async def _lose_nodes(plane: ControlPlane, cluster: Cluster, write: Write) -> None:
@@ -172,7 +194,7 @@ async def _lose_nodes(plane: ControlPlane, cluster: Cluster, write: Write) -> No
     plane.processes.stop("kwok")
 
     def unready(objects: Sequence[Object]) -> bool:
-        return any(_condition(one, "Ready").get("status") == "False" for one in objects if one["kind"] == "Pod")
+        return not any(_condition(one, "Ready").get("status") == "True" for one in objects if one["kind"] == "Pod")
 
     await _until(plane, cluster, silent, unready)
     write(silent.name, _objects(plane, silent))

@@ -1,5 +1,6 @@
 """`explain` in incidents, as real programs told of them: it names what is wrong, and is not green beside it."""
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -54,7 +55,7 @@ def explained(serving_status):
             deployment=deployment_of(),
             problems=(),
             status=status,
-            nodes=observed.nodes or (),
+            nodes=Unknown("not recorded") if observed.nodes is None else observed.nodes,
             away=observed.away,
             pods=observed.pods,
             services=observed.ray_services,
@@ -71,16 +72,11 @@ def by_name(facts):
 @pytest.mark.parametrize("name", STEPS)
 def test_the_step_that_it_concerns_fails_with_the_cause_and_its_hint(explained, name):
     facts, (cause, *_) = explained(name)
-    facts = replace(facts, nodes=facts.nodes or without_nodes())
     check = by_name(facts)[STEPS[name]]
     assert check.state is State.FAILED
     assert cause.message in check.evidence
     # The accelerator is that of the plan, which no recording has.
     assert cause.hint.replace("GPU nodes", "H100-80GB nodes").partition(" -l ")[0] in check.unblock
-
-
-def without_nodes():
-    return Unknown("nodes are not part of the recording")
 
 
 @pytest.mark.parametrize("name", ["node-gone", "node-silent"])
@@ -96,8 +92,7 @@ def test_a_total_outage_is_green_nowhere_though_the_status_has_not_heard_of_it(e
 def test_a_node_that_is_not_ready_is_named_and_not_counted(explained):
     facts, _ = explained("node-silent")
     evidence = by_name(replace(facts, status=on_h200(facts.status)))["capacity"].evidence
-    assert "the cluster has 0 on 0 node(s)" in evidence
-    assert "on 0 node(s); h200-8-0 is not ready since 20" in evidence
+    assert re.search(r"the cluster has 0 on 0 node\(s\); h200-8-\d.* not ready since 20", evidence)
 
 
 def on_h200(status):

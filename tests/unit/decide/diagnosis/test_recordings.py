@@ -9,6 +9,12 @@ from support import recordings
 LOADED, CAPACITY, ENDPOINT = ConditionType.MODEL_LOADED, ConditionType.CAPACITY_FOUND, ConditionType.ENDPOINT_READY
 
 TABLE = {
+    "refused-by-kuberay": (
+        Reason.CLUSTER_NOT_MADE,
+        LOADED,
+        "ValidationFailed: The RayService spec is invalid: worker group h100-80gb has minReplicas 4 greater than",
+        "supported version",
+    ),
     "quota": (
         Reason.PODS_REFUSED,
         LOADED,
@@ -41,7 +47,7 @@ TABLE = {
     ),
     "tainted": (Reason.PODS_UNSCHEDULABLE, CAPACITY, "untolerated taint", "kubectl describe nodes shows the taints"),
     "node-gone": (Reason.NODES_LOST, CAPACITY, "is gone, with", "kubectl describe node"),
-    "node-silent": (Reason.NODES_LOST, CAPACITY, "is not ready since 20", "kubectl describe node"),
+    "node-silent": (Reason.NODES_LOST, CAPACITY, "not ready since 20", "kubectl describe node"),
     "image-missing": (
         Reason.IMAGE_NOT_PULLED,
         LOADED,
