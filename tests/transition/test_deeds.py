@@ -123,6 +123,20 @@ async def test_an_outage_is_one_event_with_its_cause(world, told):
     assert without_hints(await told()) == [("Warning", "NotReady", said)]
 
 
+async def test_a_ray_cluster_that_somebody_deletes_is_named_when_the_endpoint_stops(world, told):
+    ref, name = await serving(world)
+    await world.ray_cluster(name)
+    await settles(world, ref)
+    await told()
+    await world.pods_are_gone(name)
+    await world.user.delete(Ref(kinds.RAY_CLUSTER, ref.namespace, f"{name}-abcde"))
+    await world.serve(name, endpoints=0)
+    await world.reconcile(ref)
+    ((kind, reason, note),) = await told()
+    assert (kind, reason) == ("Warning", "NotReady")
+    assert f"the RayCluster of {name} is gone; KubeRay makes another" in note
+
+
 async def remade(world, ref, name):
     await world.user.delete(Ref(kinds.RAY_SERVICE, ref.namespace, name))
 
