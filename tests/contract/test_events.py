@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from llama_operator.kube import kinds
-from llama_operator.kube.port import KubeError
+from llama_operator.kube.port import ForbiddenError, KubeError
 from llama_operator.reconcile.event_recorder import EventRecorder
 from llama_operator.status.events import EventFacts
 
@@ -115,6 +115,18 @@ async def test_an_event_that_cannot_be_written_is_logged_and_nothing_else(chat, 
 
     await EventRecorder(Refusing(), now=lambda: clock[0]).record(chat, BLOCKED)
     assert "Blocked cannot be written: events are full" in caplog.text
+
+
+async def test_in_a_namespace_that_is_deleted_nothing_is_of_interest(chat, clock, caplog):
+    class Refusing:
+        async def apply(self, obj):
+            raise ForbiddenError("the namespace is being terminated", ending=True)
+
+    caplog.set_level("DEBUG")
+    await EventRecorder(Refusing(), now=lambda: clock[0]).record(chat, BLOCKED)
+    ours = [record for record in caplog.records if record.name.startswith("llama_operator")]
+    assert {record.levelname for record in ours} == {"DEBUG"}
+    assert len(ours) == 2
 
 
 async def test_a_cluster_scoped_object_is_told_of_in_the_default_namespace(recorder, ours, objects):

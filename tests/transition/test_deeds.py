@@ -3,6 +3,7 @@
 import json
 import logging
 from collections import Counter
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
@@ -120,6 +121,20 @@ async def test_an_outage_is_one_event_with_its_cause(world, told):
     await settles(world, ref)
     said = "EngineFailed: served until 09:30:00Z on 2026-03-02: Serve says UNHEALTHY: EngineDeadError"
     assert without_hints(await told()) == [("Warning", "NotReady", said)]
+
+
+async def test_a_ray_cluster_that_somebody_deletes_is_named_when_the_endpoint_stops(world, told):
+    ref, name = await serving(world)
+    await world.ray_cluster(name)
+    await settles(world, ref)
+    await told()
+    await world.pods_are_gone(name)
+    await world.user.delete(Ref(kinds.RAY_CLUSTER, ref.namespace, f"{name}-abcde"))
+    await world.serve(name, endpoints=0)
+    await world.reconcile(ref)
+    ((kind, reason, note),) = await told()
+    assert (kind, reason) == ("Warning", "NotReady")
+    assert f"the RayCluster of {name} is gone; KubeRay makes another" in note
 
 
 async def remade(world, ref, name):
@@ -240,4 +255,38 @@ async def test_what_was_done_is_told_also_if_no_status_can_be_written(world, tol
     assert reasons(await told()) == [("Normal", "RevisionStarted")]
     refuses.error = None
     await settles(world, ref)
+    assert await told() == []
+
+
+async def as_it_is(world, ref, name):
+    """Nothing."""
+
+
+async def stopped(world, ref, name):
+    await world.serve(name, status="UNHEALTHY", endpoints=0, message="EngineDeadError")
+
+
+async def refused(world, ref, name):
+    refuses = Refuses(kinds.RAY_SERVICE, ForbiddenError("exceeded quota: q"))
+    world.ports = replace(world.ports, cluster=world.memory.client("llama-operator", interceptor=refuses))
+    await world.apply_sample("tiny-cpu", scaling={"maxReplicas": 7})
+    world.compares = False
+
+
+@pytest.mark.parametrize("state", [as_it_is, stopped, refused])
+async def test_an_operator_that_starts_again_tells_nothing_anew(world, told, state):
+    ref, name = await serving(world)
+    await state(world, ref, name)
+
+    async def look():
+        with suppress(WriteRefusedError):
+            await world.reconcile(ref)
+
+    for _ in range(3):
+        await look()
+    await told()
+    recorder = EventRecorder(world.memory.client("llama-operator"), now=world.clock)
+    world.ports = replace(world.ports, events=recorder, repairs=Repairs(world.clock.elapsed))
+    for _ in range(3):
+        await look()
     assert await told() == []

@@ -63,21 +63,24 @@ class EventRecorder:
 
         The log has each of them, also one that is held back. Never raises because of the cluster.
         """
-        logs.deed(facts)
         uid, now = regarding["metadata"]["uid"], self._now()
         series = self._count((uid, facts), now)
         if not self._allowed(uid, now):
+            logs.deed(facts)
             _LOG.debug("too many events about %s: %s is not told", regarding["metadata"]["name"], facts.reason)
             return
         event = self._event(regarding, facts, series)
+        # A namespace that is being deleted takes no event: nobody has to do anything about what happens in it.
+        ending = False
         try:
             async with asyncio.timeout(_PATIENCE_SECONDS):
                 await self._cluster.apply(event)
         except (KubeError, TimeoutError) as error:
-            # A namespace that is being deleted takes no event: nobody has to do anything about it.
             ending = isinstance(error, ForbiddenError) and error.ending
             level = logging.DEBUG if ending else logging.WARNING
             _LOG.log(level, "event %s cannot be written: %s", facts.reason, str(error) or "no answer in time")
+        finally:
+            logs.deed(facts, of_interest=not ending)
 
     def _count(self, key: _Key, now: datetime) -> _Series:
         known = self._series.pop(key, None)

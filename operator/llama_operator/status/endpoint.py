@@ -12,6 +12,7 @@ from llama_operator.api.meta import Condition, ConditionStatus, rfc3339
 from llama_operator.api.reasons import ConditionType, Reason
 from llama_operator.api.v1alpha1.llamadeployment_status import LlamaDeploymentStatus
 from llama_operator.decide.decision import Decision
+from llama_operator.decide.diagnosis import cluster
 from llama_operator.decide.diagnosis.cause import Cause
 from llama_operator.decide.diagnosis.causes import causes
 from llama_operator.decide.diagnosis.engine_message import ENGINE_FAILED, engine_message
@@ -40,6 +41,8 @@ class Endpoint:
     """How many of the wanted replicas answer, where some of them were lost; empty if none was."""
     cause: Cause | None = None
     """What is known to be wrong with it."""
+    clusterless: bool = False
+    """Whether there is no RayCluster of it, although its RayService is there."""
     down_since: datetime | None = None
     """When it stopped to answer without being asked to; None while it answers, and before it first did."""
 
@@ -83,6 +86,7 @@ def look(observed: Observed, decision: Decision, *, written: bool) -> Endpoint:
         zero=answers and revision is not None and replicas.scaled_to_zero(observed, revision),
         short=replicas.lost(observed, revision) if answers and revision is not None else "",
         cause=nearest(observed, revision),
+        clusterless=facts is not None and cluster.are_seen(observed) and not cluster.clusters_of(observed, facts),
         down_since=None if answers else _down_since(observed, decision, revision, facts),
     )
 
@@ -141,6 +145,8 @@ def why_down(endpoint: Endpoint, decision: Decision) -> tuple[Reason, str]:
         return Reason.ENGINE_FAILED, f"Serve says {facts.application_status}" + (f": {said}" if said else "")
     if endpoint.cold is not None:
         return Reason.NO_ENDPOINT, endpoint.cold[1]
+    if endpoint.clusterless:
+        return Reason.NO_ENDPOINT, f"the RayCluster of {endpoint.revision} is gone; KubeRay makes another"
     return Reason.NO_ENDPOINT, facts.message or "no pod is ready to answer requests"
 
 

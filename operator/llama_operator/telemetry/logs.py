@@ -44,12 +44,17 @@ def _without_traces(record: logging.LogRecord) -> bool:
     return True
 
 
-def deed(facts: EventFacts) -> None:
+def deed(facts: EventFacts, *, of_interest: bool = True) -> None:
     """Write the line of an event: what the operator did or saw in the running pass, in the words of the event.
 
     Every deed has one, also if its event cannot be written or is held back.
+
+    Args:
+        facts: The event.
+        of_interest: Whether anybody has to know; else it is shown only at level Debug.
     """
     level = logging.WARNING if facts.type == "Warning" else logging.INFO
+    level = level if of_interest else logging.DEBUG
     event = {"reason": facts.reason, "action": facts.action}
     _DEEDS.log(level, "%s: %s", facts.reason, facts.note, extra={_EVENT: event})
 

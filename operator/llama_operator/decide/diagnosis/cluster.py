@@ -59,6 +59,12 @@ def clusters_of(observed: Observed, service: RayServiceFacts) -> tuple[RayCluste
     return tuple(one for one in observed.ray_clusters if one.revision == service.name)
 
 
+def are_seen(observed: Observed) -> bool:
+    """Whether RayClusters that are there would be known: not where none is ever made, as on a machine without Kubernetes."""
+    unread = {part.kind for part in observed.unknown}
+    return not observed.platform.lacks(_RAY_CLUSTERS) and unread.isdisjoint({"rayclusters", "rayservices"})
+
+
 def _refusals(cluster: RayClusterFacts) -> Iterator[str]:
     for condition in cluster.conditions:
         if condition.type == _REPLICA_FAILURE and condition.status == "True":
@@ -77,10 +83,7 @@ def _overdue(observed: Observed, service: RayServiceFacts) -> bool:
 
 def _may_be_overdue(observed: Observed, service: RayServiceFacts) -> bool:
     """Whether a cluster is missed: not where none is ever made, and not where Serve or endpoints tell of one."""
-    may_be_seen = not observed.platform.lacks(_RAY_CLUSTERS) and all(
-        part.kind not in {"rayclusters", "rayservices"} for part in observed.unknown
-    )
-    return may_be_seen and service.endpoints == 0 and not service.application_status
+    return are_seen(observed) and service.endpoints == 0 and not service.application_status
 
 
 def _empty(observed: Observed, cluster: RayClusterFacts) -> bool:
