@@ -14,7 +14,6 @@ from llama_operator.api.v1alpha1.llamadeployment_status import LlamaDeploymentSt
 from llama_operator.decide.decision import Decision
 from llama_operator.decide.diagnosis.cause import Cause
 from llama_operator.decide.diagnosis.causes import causes
-from llama_operator.decide.diagnosis.engine_message import ENGINE_FAILED, engine_message
 from llama_operator.decide.observed import Observed, RayServiceFacts
 from llama_operator.decide.rollout.ending import NO_REVISION, Ending
 from llama_operator.status import replicas
@@ -136,9 +135,6 @@ def why_down(endpoint: Endpoint, decision: Decision) -> tuple[Reason, str]:
         return Reason.NO_ENDPOINT, "its Service is gone"
     if facts is None:
         return _gone(endpoint.revision, decision)
-    if facts.application_status in ENGINE_FAILED:
-        said = engine_message(facts)
-        return Reason.ENGINE_FAILED, f"Serve says {facts.application_status}" + (f": {said}" if said else "")
     if endpoint.cold is not None:
         return Reason.NO_ENDPOINT, endpoint.cold[1]
     return Reason.NO_ENDPOINT, facts.message or "no pod is ready to answer requests"
