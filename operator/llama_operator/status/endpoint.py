@@ -5,7 +5,7 @@ tells them apart is what the status before said: an endpoint that answered and d
 it answers again or nobody wants it to.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from llama_operator.api.meta import Condition, ConditionStatus, rfc3339
@@ -13,7 +13,7 @@ from llama_operator.api.reasons import ConditionType, Reason
 from llama_operator.api.v1alpha1.llamadeployment_status import LlamaDeploymentStatus
 from llama_operator.decide.decision import Decision
 from llama_operator.decide.diagnosis.cause import Cause
-from llama_operator.decide.diagnosis.causes import causes
+from llama_operator.decide.diagnosis.causes import causes, none_left
 from llama_operator.decide.observed import Observed, RayServiceFacts
 from llama_operator.decide.rollout.ending import NO_REVISION, Ending
 from llama_operator.status import replicas
@@ -33,6 +33,8 @@ class Endpoint:
     """Its RayService; None if there is none."""
     cold: tuple[Reason, str] | None = None
     """Why it answers nothing although its RayService serves: replicas are wanted, and none runs."""
+    lost: bool = False
+    """Whether its nodes are lost, and no pod is left that could answer; KubeRay learns that a minute later."""
     zero: bool = False
     """Whether no replica runs because there is no load."""
     short: str = ""
@@ -45,7 +47,7 @@ class Endpoint:
     @property
     def answers(self) -> bool:
         """Whether requests are answered; also while it is scaled to zero, when the next one starts an engine."""
-        return self.facts is not None and self.facts.serves and self.cold is None
+        return self.facts is not None and self.facts.serves and self.cold is None and not self.lost
 
     @property
     def degraded(self) -> str:
@@ -73,17 +75,20 @@ def look(observed: Observed, decision: Decision, *, written: bool) -> Endpoint:
     """
     revision = _selected(observed, decision, written=written)
     facts = facts_of(observed, revision)
-    cold = None if revision is None else replicas.none_runs(observed, revision)
-    answers = facts is not None and facts.serves and cold is None
-    return Endpoint(
+    if revision is None:
+        return Endpoint(None, down_since=_down_since(observed, decision, revision, cold=False))
+    endpoint = Endpoint(
         revision=revision,
         facts=facts,
-        cold=cold,
-        zero=answers and revision is not None and replicas.scaled_to_zero(observed, revision),
-        short=replicas.lost(observed, revision) if answers and revision is not None else "",
+        cold=replicas.none_runs(observed, revision),
+        lost=none_left(observed, revision),
         cause=nearest(observed, revision),
-        down_since=None if answers else _down_since(observed, decision, revision, facts),
     )
+    if endpoint.answers:
+        return replace(
+            endpoint, zero=replicas.scaled_to_zero(observed, revision), short=replicas.lost(observed, revision)
+        )
+    return replace(endpoint, down_since=_down_since(observed, decision, revision, cold=endpoint.cold is not None))
 
 
 def facts_of(observed: Observed, revision: str | None) -> RayServiceFacts | None:
@@ -174,9 +179,7 @@ def _selected(observed: Observed, decision: Decision, *, written: bool) -> str |
     return None if observed.traffic is None else observed.traffic.revision
 
 
-def _down_since(
-    observed: Observed, decision: Decision, revision: str | None, facts: RayServiceFacts | None
-) -> datetime | None:
+def _down_since(observed: Observed, decision: Decision, revision: str | None, *, cold: bool) -> datetime | None:
     """When the endpoint stopped to answer; None for a start, and where nobody wants it to answer."""
     before = observed.deployment.status
     if before is None or decision.stopped or revision == NO_REVISION:
@@ -187,7 +190,7 @@ def _down_since(
     if was is None or was.status is not _TRUE:
         return None
     # After a pause without load the next request starts an engine, as it should.
-    starts = was.reason == Reason.SCALED_TO_ZERO and facts is not None and facts.serves
+    starts = was.reason == Reason.SCALED_TO_ZERO and cold
     return None if starts else observed.now.replace(microsecond=0)
 
 
