@@ -446,6 +446,12 @@ async def test_a_healthy_life_is_ready_from_the_first_answer_to_the_last(world):
     assert ("Normal", "NotReady") in world.events.told, "somebody suspended it"
 
 
+@pytest.mark.parametrize(("play", "severity"), [(recreate, "Normal"), (suspended, "Normal"), (pods_stop, "Warning")])
+async def test_only_what_nobody_asked_for_is_a_warning(world, play, severity):
+    await play(Stage(world))
+    assert [told for told in world.events.told if told[1] == "NotReady"] == [(severity, "NotReady")]
+
+
 async def test_a_time_of_an_outage_is_kept_over_passes_that_fail_and_specs_that_cannot_be_read(world):
     stage = Stage(world)
     await stage.serve()

@@ -136,6 +136,8 @@ def why_down(endpoint: Endpoint, decision: Decision) -> tuple[Reason, str]:
         failed = endpoint.cause.reason is Reason.ENGINE_FAILED and facts is not None
         said = f"Serve says {facts.application_status}: " if failed and facts is not None else ""
         return endpoint.cause.reason, f"{said}{told(endpoint.cause)}"
+    if endpoint.lost:
+        return Reason.NODES_LOST, "the nodes of all its pods are gone or not ready"
     if endpoint.revision is None:
         return Reason.NO_ENDPOINT, "its Service is gone"
     if facts is None:

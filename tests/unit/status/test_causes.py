@@ -177,6 +177,9 @@ def test_when_the_nodes_of_all_pods_are_lost_it_is_down_whatever_kuberay_still_s
         "Ready": ("True", Reason.DEGRADED),
         "UpToDate": ("True", Reason.ROLLED_OUT),
     }
+    silent = (lost, replace(lost, name="n0"))
+    unmarked = replace(one, nodes=(NodeFacts("cpu-0", "CPU", 8),), away=silent, pods=serves.pods)
+    assert words(say(with_status(unmarked, half)), "Ready") == {"Ready": ("False", Reason.NODES_LOST)}
     none = replace(
         one, nodes=(NodeFacts("cpu-0", "CPU", 8),), pods=(head, *(replace(each, ready=False) for each in workers))
     )
