@@ -446,6 +446,12 @@ async def test_a_healthy_life_is_ready_from_the_first_answer_to_the_last(world):
     assert ("Normal", "NotReady") in world.events.told, "somebody suspended it"
 
 
+@pytest.mark.parametrize(("play", "severity"), [(recreate, "Normal"), (suspended, "Normal"), (pods_stop, "Warning")])
+async def test_only_what_nobody_asked_for_is_a_warning(world, play, severity):
+    await play(Stage(world))
+    assert [told for told in world.events.told if told[1] == "NotReady"] == [(severity, "NotReady")]
+
+
 async def test_a_time_of_an_outage_is_kept_over_passes_that_fail_and_specs_that_cannot_be_read(world):
     stage = Stage(world)
     await stage.serve()
@@ -471,3 +477,39 @@ async def test_a_spec_that_cannot_be_read_says_that_another_revision_answers(wor
     said = {kind: condition(stage.status, kind).status for kind in ("Ready", "EndpointReady", "UpToDate", "Stalled")}
     assert said == {"Ready": "True", "EndpointReady": "True", "UpToDate": "Unknown", "Stalled": "False"}
     assert kstatus(stage.live) == "InProgress"
+
+
+MANY = {"hardware": {"accelerator": "H100-80GB"}, "scaling": {"minReplicas": 3, "maxReplicas": 5}}
+
+
+async def test_pods_that_wait_for_a_node_are_told_with_what_is_free_and_what_the_most_would_need(world):
+    world.compares = False
+    await world.apply_acceptance()
+    for node in ("gpu-0", "gpu-1"):
+        await world.add_node(node)
+    await world.hold_gpus("training", "gpu-0", 7)
+    ref = await world.apply_sample("llama-3.3-70b-fp8-h100", **MANY)
+    status = await world.reconcile(ref)
+    assert condition(status, "CapacityFound").message == (
+        "12 H100-80GB are needed and exist; maxReplicas 5 needs 20, more than exist: it is not reached until nodes are added"
+    )
+    (name,) = await world.names(kinds.RAY_SERVICE)
+    service = await world.user.get(Ref(kinds.RAY_SERVICE, ref.namespace, name))
+    labels = {**service["metadata"]["labels"], "ray.io/node-type": "worker"}
+    address = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "worker", "namespace": ref.namespace, "labels": labels},
+    }
+    await world.kuberay.apply(address | {"spec": {"containers": [{"name": "ray-worker", "image": "acme/serving:1"}]}})
+    words = "0/2 nodes are available: 2 Insufficient nvidia.com/gpu."
+    unplaced = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": words}
+    await world.kuberay.apply_status(address | {"status": {"phase": "Pending", "conditions": [unplaced]}})
+    status = await world.reconcile(ref)
+    for kind in ("CapacityFound", "Ready"):
+        found = condition(status, kind)
+        assert (found.status, found.reason) == ("False", "PodsUnschedulable")
+        assert words in found.message
+    told = condition(status, "CapacityFound").message
+    assert "12 H100-80GB are needed, 16 exist, 9 of them free; maxReplicas 5 needs 20" in told
+    assert [each for each in world.events.told if each[0] == "Warning"] == [("Warning", "PodsUnschedulable")]

@@ -5,7 +5,7 @@ tells them apart is what the status before said: an endpoint that answered and d
 it answers again or nobody wants it to.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from llama_operator.api.meta import Condition, ConditionStatus, rfc3339
@@ -14,8 +14,7 @@ from llama_operator.api.v1alpha1.llamadeployment_status import LlamaDeploymentSt
 from llama_operator.decide.decision import Decision
 from llama_operator.decide.diagnosis import cluster
 from llama_operator.decide.diagnosis.cause import Cause
-from llama_operator.decide.diagnosis.causes import causes
-from llama_operator.decide.diagnosis.engine_message import ENGINE_FAILED, engine_message
+from llama_operator.decide.diagnosis.causes import causes, none_left
 from llama_operator.decide.observed import Observed, RayServiceFacts
 from llama_operator.decide.rollout.ending import NO_REVISION, Ending
 from llama_operator.status import replicas
@@ -35,6 +34,8 @@ class Endpoint:
     """Its RayService; None if there is none."""
     cold: tuple[Reason, str] | None = None
     """Why it answers nothing although its RayService serves: replicas are wanted, and none runs."""
+    lost: bool = False
+    """Whether its nodes are lost, and no pod is left that could answer; KubeRay learns that a minute later."""
     zero: bool = False
     """Whether no replica runs because there is no load."""
     short: str = ""
@@ -49,7 +50,7 @@ class Endpoint:
     @property
     def answers(self) -> bool:
         """Whether requests are answered; also while it is scaled to zero, when the next one starts an engine."""
-        return self.facts is not None and self.facts.serves and self.cold is None
+        return self.facts is not None and self.facts.serves and self.cold is None and not self.lost
 
     @property
     def degraded(self) -> str:
@@ -77,18 +78,21 @@ def look(observed: Observed, decision: Decision, *, written: bool) -> Endpoint:
     """
     revision = _selected(observed, decision, written=written)
     facts = facts_of(observed, revision)
-    cold = None if revision is None else replicas.none_runs(observed, revision)
-    answers = facts is not None and facts.serves and cold is None
-    return Endpoint(
+    if revision is None:
+        return Endpoint(None, down_since=_down_since(observed, decision, revision, cold=False))
+    endpoint = Endpoint(
         revision=revision,
         facts=facts,
-        cold=cold,
-        zero=answers and revision is not None and replicas.scaled_to_zero(observed, revision),
-        short=replicas.lost(observed, revision) if answers and revision is not None else "",
+        cold=replicas.none_runs(observed, revision),
+        lost=none_left(observed, revision),
         cause=nearest(observed, revision),
         clusterless=facts is not None and cluster.are_seen(observed) and not cluster.clusters_of(observed, facts),
-        down_since=None if answers else _down_since(observed, decision, revision, facts),
     )
+    if endpoint.answers:
+        return replace(
+            endpoint, zero=replicas.scaled_to_zero(observed, revision), short=replicas.lost(observed, revision)
+        )
+    return replace(endpoint, down_since=_down_since(observed, decision, revision, cold=endpoint.cold is not None))
 
 
 def facts_of(observed: Observed, revision: str | None) -> RayServiceFacts | None:
@@ -136,13 +140,12 @@ def why_down(endpoint: Endpoint, decision: Decision) -> tuple[Reason, str]:
         failed = endpoint.cause.reason is Reason.ENGINE_FAILED and facts is not None
         said = f"Serve says {facts.application_status}: " if failed and facts is not None else ""
         return endpoint.cause.reason, f"{said}{told(endpoint.cause)}"
+    if endpoint.lost:
+        return Reason.NODES_LOST, "the nodes of all its pods are gone or not ready"
     if endpoint.revision is None:
         return Reason.NO_ENDPOINT, "its Service is gone"
     if facts is None:
         return _gone(endpoint.revision, decision)
-    if facts.application_status in ENGINE_FAILED:
-        said = engine_message(facts)
-        return Reason.ENGINE_FAILED, f"Serve says {facts.application_status}" + (f": {said}" if said else "")
     if endpoint.cold is not None:
         return Reason.NO_ENDPOINT, endpoint.cold[1]
     if endpoint.clusterless:
@@ -184,9 +187,7 @@ def _selected(observed: Observed, decision: Decision, *, written: bool) -> str |
     return None if observed.traffic is None else observed.traffic.revision
 
 
-def _down_since(
-    observed: Observed, decision: Decision, revision: str | None, facts: RayServiceFacts | None
-) -> datetime | None:
+def _down_since(observed: Observed, decision: Decision, revision: str | None, *, cold: bool) -> datetime | None:
     """When the endpoint stopped to answer; None for a start, and where nobody wants it to answer."""
     before = observed.deployment.status
     if before is None or decision.stopped or revision == NO_REVISION:
@@ -197,7 +198,7 @@ def _down_since(
     if was is None or was.status is not _TRUE:
         return None
     # After a pause without load the next request starts an engine, as it should.
-    starts = was.reason == Reason.SCALED_TO_ZERO and facts is not None and facts.serves
+    starts = was.reason == Reason.SCALED_TO_ZERO and cold
     return None if starts else observed.now.replace(microsecond=0)
 
 

@@ -6,13 +6,11 @@ UpToDate is about the rollout, not about the endpoint: it stays True in an outag
 from llama_operator.api.meta import ConditionStatus
 from llama_operator.api.reasons import ConditionType, Reason
 from llama_operator.decide.decision import Decision
-from llama_operator.decide.diagnosis.engine_message import ENGINE_FAILED, engine_message, refusal
 from llama_operator.decide.observed import Observed, RayServiceFacts
 from llama_operator.decide.rollout.rollout import Rollout
 from llama_operator.status import engine_version, replicas
 from llama_operator.status.endpoint import Endpoint, facts_of, nearest, told
 from llama_operator.status.finding import Finding
-from llama_serving.config import CHECKPOINT_REFUSED
 
 _TRUE, _FALSE, _UNKNOWN = ConditionStatus.TRUE, ConditionStatus.FALSE, ConditionStatus.UNKNOWN
 _CLUSTER_STARTS = "the Ray cluster is starting"
@@ -31,8 +29,8 @@ def model_loaded(observed: Observed, decision: Decision) -> Finding:
         return Finding(kind, _FALSE, cause.reason, told(cause))
     if facts is None:
         return Finding(kind, _FALSE if rollout is not None else _UNKNOWN, *waiting(decision))
-    if (failed := _not_loaded(facts)) is not None:
-        return Finding(kind, _FALSE, *failed)
+    if not facts.serves and facts.application_status != "RUNNING":
+        return Finding(kind, _FALSE, Reason.STARTING, _starting_message(facts))
     if (old := engine_version.too_old(observed, wanted)) is not None:
         return Finding(kind, _FALSE, Reason.ENGINE_TOO_OLD, old)
     if (cold := replicas.none_runs(observed, wanted)) is not None:
@@ -40,19 +38,6 @@ def model_loaded(observed: Observed, decision: Decision) -> Finding:
     if replicas.scaled_to_zero(observed, wanted):
         return Finding(kind, _TRUE, Reason.SCALED_TO_ZERO, "no replica runs; the next request starts an engine")
     return Finding(kind, _TRUE, Reason.ENGINE_RUNNING, "the engines that Serve counts on have loaded the model")
-
-
-def _not_loaded(facts: RayServiceFacts) -> tuple[Reason, str] | None:
-    """Why Serve does not count the engines of a RayService as loaded; None if it does."""
-    refused = refusal(facts)
-    if refused and not facts.serves:
-        reason = Reason.CHECKPOINT_REFUSED if refused.startswith(CHECKPOINT_REFUSED) else Reason.LICENSE_FILES_MISSING
-        return reason, refused
-    if facts.application_status in ENGINE_FAILED:
-        return Reason.ENGINE_FAILED, engine_message(facts) or f"Serve reports {facts.application_status}"
-    if not facts.serves and facts.application_status != "RUNNING":
-        return Reason.STARTING, _starting_message(facts)
-    return None
 
 
 def _starting_message(facts: RayServiceFacts) -> str:
@@ -100,8 +85,6 @@ def _overdue(observed: Observed, rollout: Rollout, deadline: int) -> str:
         f"revision {rollout.wanted} did not serve within {deadline} s; there is none to go back to, so it is tried on"
     )
     why = told(nearest(observed, rollout.wanted))
-    if not why and (facts := facts_of(observed, rollout.wanted)) is not None:
-        why = engine_message(facts) or facts.message
     return f"{text}: {why}" if why else text
 
 

@@ -158,3 +158,36 @@ def test_scaled_to_zero_where_no_node_could_run_it_says_so(observed, say, known,
     }
     worker = PodFacts("worker", wanted, "worker", "Running", ready=True)
     assert find(say(replace(serves, pods=(head, worker))), "Ready").reason == Reason.SERVING
+
+
+def test_when_the_nodes_of_all_pods_are_lost_it_is_down_whatever_kuberay_still_says(
+    observed, say, wanted, service_facts
+):
+    head = PodFacts("head", wanted, "head", "Running", node="cpu-0", ready=True)
+    workers = [PodFacts(f"worker-{node}", wanted, "worker", "Running", node=node, ready=True) for node in ("n0", "n1")]
+    serves = observed(**BIG, ray_services=(service_facts(wanted),), nodes=(*nodes(8, 8), NodeFacts("cpu-0", "CPU", 8)))
+    serves = replace(serves, pods=(head, *workers))
+    before = say(serves)
+    assert find(before, "Ready").status == "True"
+    lost = AwayNode("n1", H100, 8, "is not ready", lost=True)
+    one = replace(serves, nodes=(*nodes(8), NodeFacts("cpu-0", "CPU", 8)), away=(lost,))
+    one = replace(one, pods=(head, workers[0], replace(workers[1], ready=False)))
+    half = say(with_status(one, before))
+    assert words(half, "Ready", "UpToDate") == {
+        "Ready": ("True", Reason.DEGRADED),
+        "UpToDate": ("True", Reason.ROLLED_OUT),
+    }
+    silent = (lost, replace(lost, name="n0"))
+    unmarked = replace(one, nodes=(NodeFacts("cpu-0", "CPU", 8),), away=silent, pods=serves.pods)
+    assert words(say(with_status(unmarked, half)), "Ready") == {"Ready": ("False", Reason.NODES_LOST)}
+    none = replace(
+        one, nodes=(NodeFacts("cpu-0", "CPU", 8),), pods=(head, *(replace(each, ready=False) for each in workers))
+    )
+    status = say(with_status(none, half))
+    assert words(status, "Ready", "EndpointReady", "UpToDate") == {
+        "Ready": ("False", Reason.NODES_LOST),
+        "EndpointReady": ("False", Reason.NO_ENDPOINT),
+        "UpToDate": ("True", Reason.ROLLED_OUT),
+    }
+    assert status.down_since is not None
+    assert find(status, "Ready").message.startswith("served until ")
