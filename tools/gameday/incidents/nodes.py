@@ -215,7 +215,7 @@ INCIDENTS: Final = (
         reasons=("ProgressDeadlineExceeded", "PodsUnschedulable"),
         says=(
             _SERVES,
-            once(condition("UpToDate", "False", has=("taint",))),
+            once(condition("CapacityFound", "False", "PodsUnschedulable", has=("taint",))),
             within(30, condition("UpToDate", "False", "ProgressDeadlineExceeded", has=("taint",))),
             within(30, condition("Stalled", "True", has=("taint",))),
             within(30, event("RolledBack", has=("taint",))),

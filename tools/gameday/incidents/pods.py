@@ -117,11 +117,9 @@ def _waits(reason: str, message: str, last: Mapping[str, Any] | None = None) -> 
 
 
 def _not_ready(stage: Stage) -> None:
-    stage.serve("DEPLOYING")
-    stage.deploy()
-    pod = stage.running("head")[0]
+    for pod in stage.pods():
+        stage.kubelet_says(pod, {"running": {"startedAt": _NOW}})
     stage.known()
-    stage.kubelet_says(pod, {"running": {"startedAt": _NOW}})
 
 
 def _refusal(name: str, title: str, words: str, *, before: Play, cause: Play, **more: Any) -> Incident:
@@ -141,7 +139,7 @@ def _refusal(name: str, title: str, words: str, *, before: Play, cause: Play, **
     )
 
 
-def _container(name: str, title: str, reason: str, words: str, cause: Play, *, sampled: bool = False) -> Incident:
+def _container(name: str, title: str, reason: str, words: str, cause: Play, **more: Any) -> Incident:
     return Incident(
         name=name,
         title=title,
@@ -153,7 +151,7 @@ def _container(name: str, title: str, reason: str, words: str, cause: Play, *, s
             explain("cluster", "Failed", has=(words,)),
         ),
         own=True,
-        sampled=sampled,
+        **more,
     )
 
 
@@ -220,9 +218,10 @@ INCIDENTS: Final = (
     ),
     _container(
         "probe-fails",
-        "The head runs and its readiness probe fails",
+        "All pods of a deployment that served run, and their readiness probes fail",
         "ProbeFailed",
         "not ready",
         _not_ready,
+        before=_serves,
     ),
 )
