@@ -139,7 +139,9 @@ def _refusal(name: str, title: str, words: str, *, before: Play, cause: Play, **
     )
 
 
-def _container(name: str, title: str, reason: str, words: str, cause: Play, **more: Any) -> Incident:
+def _container(
+    name: str, title: str, reason: str, words: str, cause: Play, *, told_by: str = "", **more: Any
+) -> Incident:
     return Incident(
         name=name,
         title=title,
@@ -147,7 +149,7 @@ def _container(name: str, title: str, reason: str, words: str, cause: Play, **mo
         reasons=(reason,),
         says=(
             condition("Ready", "False", reason, has=(words,)),
-            event(reason, has=(words,)),
+            event(told_by or reason, has=(reason if told_by else "", words)),
             explain("cluster", "Failed", has=(words,)),
         ),
         own=True,
@@ -223,5 +225,6 @@ INCIDENTS: Final = (
         "not ready",
         _not_ready,
         before=_serves,
+        told_by="NotReady",
     ),
 )

@@ -233,7 +233,7 @@ INCIDENTS: Final = (
         "upgrade",
         "Nothing goes wrong: a BlueGreen upgrade, then more replicas",
         cause=_upgrade,
-        says=(_SERVES, _NO_WARNING, condition("UpToDate", "True")),
+        says=(_SERVES, _NO_WARNING, within(60, condition("UpToDate", "True"))),
         own=True,
     ),
     _incident(
