@@ -23,6 +23,8 @@ _ROOT: Final = Path(__file__).resolve().parents[2]
 _SAMPLES: Final = _ROOT / "manifests" / "samples"
 _LABEL: Final = f"llama-operator.io/deployment={NAME}"
 _PATIENCE_SECONDS: Final = 90.0
+_GPU_TAINT: Final = {"key": "nvidia.com/gpu", "value": "present", "effect": "NoSchedule"}
+"""As clusters keep from nodes of GPUs what needs none: a head that went there would be disturbed by another incident."""
 _REST_SECONDS: Final = 3.0
 _WARNINGS: Final = 3
 _PAUSE_SECONDS: Final = 0.2
@@ -153,10 +155,15 @@ class Stage:
         """Add nodes that go with the incident."""
         added = nodes.add_nodes(self.plane, profile, count)
         self._nodes += added
+        for name in added:
+            self._taints(name, [_GPU_TAINT])
         return added
 
     def node_is_lost(self, name: str) -> None:
-        """Have the node be one whose kubelet is silent, as the node controller writes it 50 seconds after the last word."""
+        """Have the node be one whose kubelet is silent, as the node controller writes it 50 seconds after the last word.
+
+        It writes so of the pods on the node as well, of which the incident's are done here.
+        """
         # Without it KWOK looks after the node no more.
         self.plane.api.patch("nodes", name, {"metadata": {"annotations": {"kwok.x-k8s.io/node": None}}})
         told = {
@@ -166,12 +173,14 @@ class Stage:
             "message": "Kubelet stopped posting node status.",
         }
         self.plane.api.patch("nodes", name, {"status": {"conditions": [told]}}, part="status")
+        silent = {"status": {"conditions": [{"type": "Ready", "status": "False", "reason": "NodeNotReady"}]}}
+        for pod in self.pods():
+            if pod["spec"].get("nodeName") == name:
+                self.plane.api.patch("pods", pod["metadata"]["name"], silent, namespace=self.namespace, part="status")
 
     def taint(self, name: str, key: str, value: str) -> None:
-        """Taint a node with NoSchedule."""
-        self.plane.api.patch(
-            "nodes", name, {"spec": {"taints": [{"key": key, "value": value, "effect": "NoSchedule"}]}}
-        )
+        """Taint a node of GPUs with NoSchedule."""
+        self._taints(name, [_GPU_TAINT, {"key": key, "value": value, "effect": "NoSchedule"}])
 
     def cordon(self, name: str) -> None:
         """Let a node take no more pods."""
@@ -292,6 +301,9 @@ class Stage:
         warned = [one for one in self.objects("events.v1.events.k8s.io", "") if one["type"] == "Warning"]
         told += [f"{one['regarding'].get('name')}: {one.get('note', '')}" for one in warned[-_WARNINGS:]]
         return "; ".join(told) or "there is no pod"
+
+    def _taints(self, name: str, taints: Sequence[Mapping[str, str]]) -> None:
+        self.plane.api.patch("nodes", name, {"spec": {"taints": taints}})
 
     # What is done to processes.
 

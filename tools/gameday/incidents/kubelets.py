@@ -74,7 +74,7 @@ INCIDENTS: Final = (
         "no-image-name",
         "The image is no name of an image (real kubelet)",
         "ImageNotPulled",
-        "InvalidImageName",
+        "invalid reference format",
         _deploy(_NO_IMAGE_NAME, _no_name),
     ),
     _incident(

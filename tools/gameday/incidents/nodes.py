@@ -215,7 +215,7 @@ INCIDENTS: Final = (
         reasons=("ProgressDeadlineExceeded", "PodsUnschedulable"),
         says=(
             _SERVES,
-            once(condition("UpToDate", "False", has=("taint",))),
+            once(condition("CapacityFound", "False", "PodsUnschedulable", has=("taint",))),
             within(30, condition("UpToDate", "False", "ProgressDeadlineExceeded", has=("taint",))),
             within(30, condition("Stalled", "True", has=("taint",))),
             within(30, event("RolledBack", has=("taint",))),
@@ -242,7 +242,7 @@ INCIDENTS: Final = (
         before=lambda stage: stage.nodes("l40s-8", 1) and None,
         cause=lambda stage: _deploy(stage, "L40S-48GB", 1, 12),
         takes=frozenset({"l40s-8"}),
-        says=(condition("CapacityFound", has=("12",)), condition("Ready", "True")),
+        says=(condition("CapacityFound", has=("12", "more than exist")), within(60, condition("Ready", "True"))),
         own=True,
     ),
     Incident(

@@ -117,11 +117,9 @@ def _waits(reason: str, message: str, last: Mapping[str, Any] | None = None) -> 
 
 
 def _not_ready(stage: Stage) -> None:
-    stage.serve("DEPLOYING")
-    stage.deploy()
-    pod = stage.running("head")[0]
+    for pod in stage.pods():
+        stage.kubelet_says(pod, {"running": {"startedAt": _NOW}})
     stage.known()
-    stage.kubelet_says(pod, {"running": {"startedAt": _NOW}})
 
 
 def _refusal(name: str, title: str, words: str, *, before: Play, cause: Play, **more: Any) -> Incident:
@@ -141,7 +139,9 @@ def _refusal(name: str, title: str, words: str, *, before: Play, cause: Play, **
     )
 
 
-def _container(name: str, title: str, reason: str, words: str, cause: Play, *, sampled: bool = False) -> Incident:
+def _container(
+    name: str, title: str, reason: str, words: str, cause: Play, *, told_by: str = "", **more: Any
+) -> Incident:
     return Incident(
         name=name,
         title=title,
@@ -149,11 +149,11 @@ def _container(name: str, title: str, reason: str, words: str, cause: Play, *, s
         reasons=(reason,),
         says=(
             condition("Ready", "False", reason, has=(words,)),
-            event(reason, has=(words,)),
+            event(told_by or reason, has=(reason if told_by else "", words)),
             explain("cluster", "Failed", has=(words,)),
         ),
         own=True,
-        sampled=sampled,
+        **more,
     )
 
 
@@ -220,9 +220,11 @@ INCIDENTS: Final = (
     ),
     _container(
         "probe-fails",
-        "The head runs and its readiness probe fails",
+        "All pods of a deployment that served run, and their readiness probes fail",
         "ProbeFailed",
         "not ready",
         _not_ready,
+        before=_serves,
+        told_by="NotReady",
     ),
 )

@@ -155,7 +155,7 @@ INCIDENTS: Final = (
         "A person rolls back after a revision was given up",
         before=_given_up,
         cause=_rollback,
-        says=(_SERVES, within(20, answered(has=("NCCL error",))), condition("UpToDate", "True")),
+        says=(_SERVES, within(20, answered(has=("NCCL error",))), within(20, condition("UpToDate", "True"))),
     ),
     _incident(
         "rolled-back-under-gitops",
@@ -233,7 +233,7 @@ INCIDENTS: Final = (
         "upgrade",
         "Nothing goes wrong: a BlueGreen upgrade, then more replicas",
         cause=_upgrade,
-        says=(_SERVES, _NO_WARNING, condition("UpToDate", "True")),
+        says=(_SERVES, _NO_WARNING, within(60, condition("UpToDate", "True"))),
         own=True,
     ),
     _incident(

@@ -90,10 +90,8 @@ def capacity(facts: Facts) -> Check:
         return Check(name, State.FAILED, f"{said} ({which}{need}; {exist}{_free(facts)})", _hints(wrong))
     if isinstance(facts.pods, Unknown):
         return Check(name, State.UNKNOWN, f"{need}; {exist}; pods: {facts.pods.why}")
-    if not facts.pods:
-        lacking = _lacking(facts)
-        return Check(name, State.WAITING if lacking else State.PASSED, f"{need}; {lacking or exist}; no pod exists yet")
-    return Check(name, State.PASSED, f"{need}; {exist}; no pod waits for a node")
+    lacking, waits = _lacking(facts), "no pod waits for a node" if facts.pods else "no pod exists yet"
+    return Check(name, State.WAITING if lacking else State.PASSED, f"{need}; {lacking or exist}; {waits}")
 
 
 def cluster(facts: Facts) -> Check:

@@ -17,6 +17,8 @@ _REFUSED: Final = frozenset({"ValidationFailed", "InitializingTimeout"})
 _REPLICA_FAILURE: Final = "ReplicaFailure"
 _WITH_PODS: Final = frozenset({"HeadPodReady", "RayClusterProvisioned"})
 """Conditions that are True once there were pods."""
+_GOING: Final = "because it is being terminated"
+"""Of a namespace that somebody deletes: all in it goes, and nothing is wrong."""
 _NAMED_POD: Final = re.compile(r'\bpods? "[^"]*" is (?:forbidden: )?')
 """The name is drawn anew each time that KubeRay tries."""
 
@@ -31,7 +33,8 @@ def causes(observed: Observed, service: RayServiceFacts) -> Iterator[Cause]:
     if not clusters and _overdue(observed, service):
         yield _not_made(f"KubeRay has made no RayCluster for RayService {service.name} within {PATIENCE_SECONDS:.0f} s")
     refused = tuple(dict.fromkeys(text for one in clusters for text in _refusals(one)))
-    yield from (Cause(Reason.PODS_REFUSED, ConditionType.MODEL_LOADED, text) for text in refused)
+    told = (text for text in refused if _GOING not in text)
+    yield from (Cause(Reason.PODS_REFUSED, ConditionType.MODEL_LOADED, text) for text in told)
     if not refused:
         empty = [one for one in clusters if _empty(observed, one)]
         yield from (

@@ -77,12 +77,6 @@ PODS: Final[tuple[Hint, ...]] = (
         ("cannot create resource",),
         "KubeRay lacks a right in {namespace}: have its role looked at (its chart: singleNamespaceInstall, watchNamespace)",
     ),
-    Hint(
-        "namespace-going",
-        Reason.PODS_REFUSED,
-        ("being terminated",),
-        "the namespace is being deleted: nothing starts there any more",
-    ),
     Hint("pods-refused", Reason.PODS_REFUSED, (), "change what the message names; KubeRay tries again by itself"),
     # Nodes.
     Hint(

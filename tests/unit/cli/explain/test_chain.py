@@ -405,6 +405,16 @@ def test_a_pod_without_a_node_is_told_in_the_words_of_the_scheduler_with_who_hol
     assert "H100-80GB" in check.unblock
 
 
+@pytest.mark.parametrize("there", [True, False], ids=["a head runs", "no pod"])
+def test_capacity_that_the_operator_misses_does_not_pass(happy, there):
+    """Scaled to zero, the head runs: no pod waits, and the next request would."""
+    facts = replace(happy, pods=happy.pods[:1] if there else ())
+    check = found(with_condition(facts, "CapacityFound", "False", "NodesMissing", "0 L4-24GB exist"), "capacity")
+    assert check.state is State.WAITING
+    assert "0 L4-24GB exist" in check.evidence
+    assert found(facts, "capacity").state is State.PASSED
+
+
 def test_capacity_says_what_could_not_be_read(happy):
     assert found(replace(happy, pods=Unknown("may not list pods")), "capacity").state is State.UNKNOWN
     stuck = pod("w", phase="Pending", unschedulable="none fits")

@@ -66,6 +66,14 @@ def test_what_is_going_has_no_cause():
     assert causes(world(), "another") == ()
 
 
+def test_pods_that_a_namespace_takes_no_more_because_it_is_deleted_are_no_cause():
+    text = 'pods "w2" is forbidden: unable to create new content in namespace a because it is being terminated'
+    refused = ConditionFacts("ReplicaFailure", "True", "FailedCreateWorkerPod", text)
+    assert causes(world(clusters=(replace(CLUSTER, conditions=(refused,)),)), REVISION) == ()
+    quota = replace(refused, message='pods "w2" is forbidden: exceeded quota: small')
+    assert reasons(world(clusters=(replace(CLUSTER, conditions=(quota,)),))) == [Reason.PODS_REFUSED]
+
+
 @pytest.mark.parametrize("reason", ["ValidationFailed", "InitializingTimeout"])
 def test_what_kuberay_refuses_is_told_in_its_words(reason):
     service = starting(conditions=(ConditionFacts("Ready", "False", reason, "the name is too long"),))
