@@ -38,8 +38,14 @@ class PodFacts:
     failed_message: str = ""
     unready_since: datetime | None = None
     """Since when it is not ready, in UTC; None if it is, or where nobody says."""
+    ready_since: datetime | None = None
+    """Since when it is ready, in UTC; None if it is not, or where nobody says."""
     starting: bool = False
     """Whether its containers are only being created: the node fetches images and mounts volumes."""
+    preparing: str = ""
+    """Name of the container that runs before the others may start, as the one that waits for Ray's head; empty for none."""
+    preparing_since: datetime | None = None
+    """Since when it runs, in UTC; None where nobody says."""
     prepared: bool = True
     """Whether its volumes are mounted and its network is made."""
     leaving: bool = False

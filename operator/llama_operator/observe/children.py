@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from llama_operator.api import meta, readings
 from llama_operator.api.readings import mapping, mappings, moment, text
+from llama_operator.api.said import said, shortened
 from llama_operator.api.v1alpha1.llamadeployment import LicenseSpec, RolloutStrategy
 from llama_operator.decide.observed import (
     LONG_AGO,
@@ -49,10 +50,10 @@ def ray_service_facts(obj: Object) -> RayServiceFacts:
         revision=readings.labels(obj).get(meta.LABEL_REVISION, ""),
         endpoints=readings.whole(status.get("numServeEndpoints")) or 0,
         application_status=text(application.get("status")),
-        application_message=text(application.get("message")),
+        application_message=said(application.get("message")),
         deployments=tuple(
-            ServeDeploymentFacts(name, text(mapping(said).get("status")), text(mapping(said).get("message")))
-            for name, said in sorted(deployments.items())
+            ServeDeploymentFacts(name, text(mapping(one).get("status")), said(mapping(one).get("message")))
+            for name, one in sorted(deployments.items())
         ),
         message="" if ready is None or ready.status == "True" else ready.message,
         uid=metadata.get("uid", ""),
@@ -64,7 +65,12 @@ def ray_service_facts(obj: Object) -> RayServiceFacts:
 
 def _conditions(status: Mapping[str, Any]) -> tuple[ConditionFacts, ...]:
     return tuple(
-        ConditionFacts(*(text(condition.get(name)) for name in ("type", "status", "reason", "message")))
+        ConditionFacts(
+            type=text(condition.get("type")),
+            status=text(condition.get("status")),
+            reason=text(condition.get("reason")),
+            message=said(condition.get("message")),
+        )
         for condition in mappings(status.get("conditions"))
     )
 
@@ -211,7 +217,8 @@ def access_check_facts(job: Object, pods: Sequence[Object]) -> AccessCheckFacts:
     )
     states = [_probe_state(pod) for pod in pods]
     words = [_verdict(mapping(state.get("terminated"))) for state in states]
-    detail = next((said for state, pod in zip(states, pods, strict=True) if (said := _state_text(state, pod))), "")
+    told = (_state_text(state, pod) for state, pod in zip(states, pods, strict=True))
+    detail = next((each for each in told if each), "")
     if ended is not None and ended["type"] == "Failed" and not detail:
         detail = text(ended.get("message")) or text(ended.get("reason"))
     return AccessCheckFacts(
@@ -221,7 +228,7 @@ def access_check_facts(job: Object, pods: Sequence[Object]) -> AccessCheckFacts:
         finished=None if ended is None else moment(ended.get("lastTransitionTime")) or _created(metadata),
         succeeded=ended is not None and ended["type"] == "Complete",
         verdict=next((word for word in words if word is not None), None),
-        detail=detail[:_DETAIL_LIMIT],
+        detail=shortened(said(detail), _DETAIL_LIMIT),
         uid=metadata.get("uid", ""),
         leaving="deletionTimestamp" in metadata,
     )

@@ -7,12 +7,13 @@ from typing import Any, Final
 from llama_operator.api import readings
 from llama_operator.api.meta import LABEL_REVISION
 from llama_operator.api.readings import mapping, mappings, moment, text
+from llama_operator.api.said import said, shortened
 from llama_operator.decide.pods import PodFacts
 from llama_operator.kube.port import Object
 
 ROLE: Final = "ray.io/node-type"
 _LONGEST: Final = 1024
-"""Characters of a message that somebody else wrote."""
+"""Bytes of a message that somebody else wrote."""
 _STARTING: Final = frozenset({"ContainerCreating", "PodInitializing"})
 """Reasons of a container that waits for nothing but its turn."""
 
@@ -29,6 +30,7 @@ class _Container:
     """Its end, if it has ended now."""
     ended_before: Mapping[str, Any]
     """Its end before it was started again."""
+    running: Mapping[str, Any]
 
     @property
     def blocked(self) -> bool:
@@ -49,9 +51,16 @@ def pod_facts(obj: Object) -> PodFacts:
     ready, scheduled = conditions.get("Ready", {}), conditions.get("PodScheduled", {})
     first = tuple(map(_container, mappings(status.get("initContainerStatuses"))))
     containers = tuple(map(_container, mappings(status.get("containerStatuses"))))
-    troubled = _troubled((*first, *containers))
-    end = {} if troubled is None else troubled.broke
     phase = text(status.get("phase")) or "Pending"
+    troubled = _troubled((*first, *containers))
+    # Ray's containers run until somebody deletes their pod: also one that ended well does not do its work any more.
+    over = next((one for one in containers if one.ended), None) if phase == "Succeeded" else None
+    troubled = troubled or over
+    end = {} if troubled is None else troubled.broke or (troubled.ended if troubled is over else {})
+    waits = any(text(one.waiting.get("reason")) in _STARTING for one in containers)
+    # A sidecar that keeps running is ready; what runs and is not holds up the others.
+    preparing = next((one for one in first if one.running and not one.ready), None) if waits else None
+    turned = moment(ready.get("lastTransitionTime"))
     return PodFacts(
         name=metadata["name"],
         revision=labels.get(LABEL_REVISION, ""),
@@ -70,8 +79,11 @@ def pod_facts(obj: Object) -> PodFacts:
         ended=any(one.ended for one in containers) or any(one.ended and one.broke for one in first),
         failed=text(status.get("reason")) if phase == "Failed" else "",
         failed_message=_short(status.get("message")) if phase == "Failed" else "",
-        unready_since=None if ready.get("status") == "True" else moment(ready.get("lastTransitionTime")),
-        starting=any(text(one.waiting.get("reason")) in _STARTING for one in containers),
+        unready_since=None if ready.get("status") == "True" else turned,
+        ready_since=turned if ready.get("status") == "True" else None,
+        starting=waits and preparing is None and not any(one.blocked or one.broke for one in first),
+        preparing="" if preparing is None else preparing.name,
+        preparing_since=None if preparing is None else moment(preparing.running.get("startedAt")),
         prepared=conditions.get("PodReadyToStartContainers", {}).get("status") != "False",
         leaving="deletionTimestamp" in metadata,
     )
@@ -86,6 +98,7 @@ def _container(status: Mapping[str, Any]) -> _Container:
         waiting=mapping(state.get("waiting")),
         ended=mapping(state.get("terminated")),
         ended_before=mapping(before.get("terminated")),
+        running=mapping(state.get("running")),
     )
 
 
@@ -115,4 +128,4 @@ def _exit(end: Mapping[str, Any]) -> str:
 
 
 def _short(written: object) -> str:
-    return " ".join(text(written).split())[:_LONGEST]
+    return shortened(" ".join(said(written).split()), _LONGEST)

@@ -11,6 +11,7 @@ from typing import Literal
 
 from llama_operator.api.meta import Condition, ConditionStatus
 from llama_operator.api.reasons import ConditionType, Reason
+from llama_operator.api.said import CUT, shortened
 from llama_operator.api.v1alpha1.llamadeployment_status import LlamaDeploymentStatus
 from llama_operator.decide.decision import Decision
 from llama_operator.decide.observed import Observed, RayServiceFacts, RepairFacts
@@ -258,8 +259,16 @@ def changes(
         decision: What it decided; None if it failed before.
     """
     told = (*_answers(before, after), *_waits(before, after, decision), *_stopped(before, after))
-    causes = (cause for cause in _causes(before, after) if not any(cause.note in event.note for event in told))
+    causes = (cause for cause in _causes(before, after) if not any(_repeats(event, cause) for event in told))
     return (*told, *causes)
+
+
+def _repeats(event: EventFacts, cause: EventFacts) -> bool:
+    """Whether an event has the words of a cause; of those that were shortened it has the same end."""
+    if cause.note in event.note:
+        return True
+    ends = event.note.rpartition(CUT)[2], cause.note.rpartition(CUT)[2]
+    return CUT in event.note and (ends[0].endswith(ends[1]) or ends[1].endswith(ends[0]))
 
 
 def _answers(before: LlamaDeploymentStatus, after: LlamaDeploymentStatus) -> Iterator[EventFacts]:
@@ -354,5 +363,4 @@ def _is_true(status: LlamaDeploymentStatus, kind: ConditionType) -> bool:
 
 
 def _event(kind: Literal["Normal", "Warning"], reason: EventReason | Reason, action: str, note: str) -> EventFacts:
-    # The server counts bytes.
-    return EventFacts(kind, reason, action, note.encode()[:_NOTE_LIMIT].decode(errors="ignore"))
+    return EventFacts(kind, reason, action, shortened(note, _NOTE_LIMIT))

@@ -11,6 +11,7 @@ from typing import Any
 
 from llama_operator.api.meta import Condition
 from llama_operator.api.reasons import Reason
+from llama_operator.api.said import said
 from llama_operator.errors import WriteRefusedError
 
 _WORDS = 512
@@ -75,7 +76,7 @@ def means_the_same(text: str, before: str) -> bool:
 
 
 def _said(error: Exception) -> str:
-    return " ".join(str(error).split())[:_WORDS]
+    return " ".join(said(str(error)).split())[:_WORDS]
 
 
 def _steady(text: str, reason: Reason, previous: Iterable[Condition], live: Mapping[str, Any]) -> str:

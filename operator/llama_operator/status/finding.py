@@ -9,6 +9,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from llama_operator.api.meta import Condition, ConditionStatus
+from llama_operator.api.said import shortened
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +23,7 @@ class Finding:
 
 
 def conditions(
-    findings: Iterable[Finding], previous: Iterable[Condition], *, generation: int, now: datetime, shown: slice
+    findings: Iterable[Finding], previous: Iterable[Condition], *, generation: int, now: datetime, limit: int
 ) -> tuple[Condition, ...]:
     """Give findings their time.
 
@@ -31,7 +32,7 @@ def conditions(
         previous: The conditions of the status before.
         generation: Generation of the object that the findings are about.
         now: Time of the pass, in UTC.
-        shown: Part of each message that is kept.
+        limit: Most bytes of a message.
     """
     before = {condition.type: condition for condition in previous}
     result = []
@@ -45,7 +46,7 @@ def conditions(
                 observed_generation=generation,
                 last_transition_time=since.replace(microsecond=0),
                 reason=finding.reason,
-                message=finding.message[shown],
+                message=shortened(finding.message, limit),
             )
         )
     return tuple(result)

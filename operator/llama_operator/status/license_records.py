@@ -35,7 +35,7 @@ _GRANT_WARNING = timedelta(days=30)
 _MOST_MODELS = 1024
 _MOST_USERS = 64
 _MOST_ACCEPTANCES = 4096
-_MESSAGE_START = slice(32768)
+_MESSAGE_LIMIT = 32768
 AnyStatus = LlamaModelStatus | LicenseAcceptanceStatus | LicensePolicyStatus
 _FIRST: Mapping[type[AnyStatus], RecordCondition] = {
     LlamaModelStatus: RecordCondition.RESOLVED,
@@ -344,7 +344,7 @@ def not_understood(live: Mapping[str, Any], error: NotUnderstoodError, now: date
             ConditionedStatus.model_validate(before).conditions,
             generation=generation,
             now=now,
-            shown=_MESSAGE_START,
+            limit=_MESSAGE_LIMIT,
         ),
     )
     return (live.get("status") or {}) | told.to_api()
@@ -390,7 +390,7 @@ def _unread(
     before = readings.status(model, live.get("status"))
     generation = readings.whole(live["metadata"].get("generation")) or 0
     finding = Finding(_FIRST[model], status, reason, text)
-    told = conditions((finding,), before.conditions, generation=generation, now=now, shown=_MESSAGE_START)
+    told = conditions((finding,), before.conditions, generation=generation, now=now, limit=_MESSAGE_LIMIT)
     others = tuple(each for each in before.conditions if each.type != finding.type)
     return before.model_copy(update={"observed_generation": generation, "conditions": (*told, *others)})
 
@@ -400,4 +400,4 @@ def _conditions(
 ) -> tuple[Condition, ...]:
     previous = record.status.conditions if record.status else ()
     generation = record.metadata.generation
-    return conditions(findings, previous, generation=generation, now=records.now, shown=_MESSAGE_START)
+    return conditions(findings, previous, generation=generation, now=records.now, limit=_MESSAGE_LIMIT)

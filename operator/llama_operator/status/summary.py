@@ -30,8 +30,8 @@ _UPGRADE = (
     "this version of the operator does not understand {}; upgrade it to the version of its CustomResourceDefinitions, or "
     "change the field; what runs goes on"
 )
-_MESSAGE_END = slice(-4096, None)
-"""An engine's own message may be a whole traceback; its end says most."""
+_MESSAGE_LIMIT = 4096
+"""Bytes of a message: that of an engine may be a whole trace."""
 
 
 def build(observed: Observed, decision: Decision, *, failure: Failure | None, now: datetime) -> LlamaDeploymentStatus:
@@ -139,7 +139,7 @@ def failed(live: Mapping[str, Any], failure: Failure, *, now: datetime) -> Llama
 def _conditions(
     findings: Iterable[Finding], previous: LlamaDeploymentStatus, generation: int, now: datetime
 ) -> tuple[Condition, ...]:
-    return dated(findings, previous.conditions, generation=generation, now=now, shown=_MESSAGE_END)
+    return dated(findings, previous.conditions, generation=generation, now=now, limit=_MESSAGE_LIMIT)
 
 
 def previous_of(live: Mapping[str, Any]) -> LlamaDeploymentStatus:

@@ -187,6 +187,13 @@ PODS: Final[tuple[Hint, ...]] = (
         "model",
     ),
     Hint(
+        "wait-for-head-killed",
+        Reason.CONTAINER_FAILED,
+        ("wait-gcs-ready ended: oomkilled",),
+        "KubeRay gives this container 256Mi, and the Ray of this image needs more to ask for the head: use the serving image of "
+        "this release, or have KubeRay leave the container out (ENABLE_INIT_CONTAINER_INJECTION=false in its Deployment)",
+    ),
+    Hint(
         "oom-killed",
         Reason.CONTAINER_FAILED,
         ("oomkilled",),
@@ -279,6 +286,13 @@ PODS: Final[tuple[Hint, ...]] = (
         Reason.CONTAINER_FAILED,
         ("pulls its image",),
         f"its events say how far it is: {DESCRIBE}; a mirror near the nodes, or the image on the nodes beforehand, is faster",
+    ),
+    Hint(
+        "head-not-reached",
+        Reason.CONTAINER_FAILED,
+        ("held up by container wait-gcs-ready",),
+        "the pod does not reach the head pod on port 6379: see NetworkPolicies, a service mesh and DNS in {namespace}; what it "
+        "tries: kubectl logs -n {namespace} -l llama-operator.io/revision={revision} -c wait-gcs-ready",
     ),
     Hint("container", Reason.CONTAINER_FAILED, (), f"{DESCRIBE}; {LOGS} --previous"),
     # Probes.

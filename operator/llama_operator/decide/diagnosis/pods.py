@@ -15,6 +15,8 @@ _CREATION_SECONDS: Final = 900.0
 """How long a node may pull an image before that is told: one has tens of GiB."""
 _PREPARATION_SECONDS: Final = 120.0
 """How long a node may mount volumes and make a network."""
+_GATE_SECONDS: Final = 120.0
+"""How long a container may hold up the others of its pod once the head is ready: the one that waits for it asks each 5 s."""
 _HEAD_SECONDS: Final = 180.0
 """How long a head may run and not be ready: Ray starts in half a minute."""
 _MOST_NAMED: Final = 3
@@ -40,6 +42,8 @@ _CUT: Final = (" no new claims to deallocate", " preemption:")
 def causes(observed: Observed, revision: str, *, serves: bool) -> Iterator[Cause]:
     """Yield what keeps pods of a revision from running, the nearest first; `serves` says whether it answers all the same."""
     pods = _of(observed, revision)
+    replaced = _replaced(observed, pods, revision, serves=serves)
+    pods = tuple(pod for pod in pods if pod not in replaced)
     yield from _nodes_lost(observed, pods)
     here = [pod for pod in pods if not pod.leaving]
     yield from _grouped(here, _unplaced, Reason.PODS_UNSCHEDULABLE, ConditionType.CAPACITY_FOUND)
@@ -49,6 +53,24 @@ def causes(observed: Observed, revision: str, *, serves: bool) -> Iterator[Cause
     yield from (Cause(Reason.CONTAINER_FAILED, ConditionType.MODEL_LOADED, text) for text in ends if text)
     late = [pod for pod in here if _creation_left(observed, pod) <= 0]
     yield from _grouped(late, _created, Reason.CONTAINER_FAILED, ConditionType.MODEL_LOADED)
+    held = [pod for pod in here if _gate_left(observed, pod, here) <= 0]
+    yield from _grouped(held, _held, Reason.CONTAINER_FAILED, ConditionType.MODEL_LOADED)
+
+
+def _replaced(observed: Observed, pods: tuple[PodFacts, ...], revision: str, *, serves: bool) -> frozenset[PodFacts]:
+    """Pods that are no more than a trace: they ended or are being deleted, and others do their work.
+
+    Kubernetes keeps a pod of a silent node until the node is back, and one that the kubelet refused until somebody deletes
+    it. Of a role of which a pod is still missed they tell why.
+    """
+    serving = observed.serving
+    short = serving is not None and serving.identity.revision == revision and serving.replicas < serving.target_replicas
+    if not serves or short:
+        return frozenset()
+    over = [pod for pod in pods if pod.leaving or pod.failed]
+    stay = [pod for pod in pods if pod not in over]
+    well = {pod.role for pod in stay} - {pod.role for pod in stay if not (pod.ready or _runs(pod))}
+    return frozenset(pod for pod in over if pod.role in well)
 
 
 def not_ready(observed: Observed, revision: str, *, answers: bool) -> Iterator[Cause]:
@@ -81,8 +103,11 @@ def not_ready(observed: Observed, revision: str, *, answers: bool) -> Iterator[C
 
 def waits(observed: Observed, revision: str) -> Iterator[float]:
     """Yield the seconds after which a pod has taken too long."""
-    for pod in _of(observed, revision):
-        if not pod.leaving and pod.starting:
+    pods = _of(observed, revision)
+    for pod in pods:
+        if not pod.leaving and pod.preparing:
+            yield _gate_left(observed, pod, pods)
+        elif not pod.leaving and pod.starting:
             yield _creation_left(observed, pod)
         elif not pod.leaving and _runs_unready(pod) and pod.role == "head":
             yield _head_left(observed, pod)
@@ -111,6 +136,14 @@ def _creation_left(observed: Observed, pod: PodFacts) -> float:
     if not pod.node or not pod.starting or pod.unready_since is None:
         return patience
     return observed.age(pod.unready_since).left(patience)
+
+
+def _gate_left(observed: Observed, pod: PodFacts, pods: Iterable[PodFacts]) -> float:
+    """Seconds that a container may still hold up the others of its pod; it does so rightly until the head is ready."""
+    head = next((one.ready_since for one in pods if one.role == "head" and one.ready), None)
+    if not pod.preparing or pod.preparing_since is None or head is None:
+        return _GATE_SECONDS
+    return observed.age(max(head, pod.preparing_since)).left(_GATE_SECONDS)
 
 
 def _ended(observed: Observed, here: list[PodFacts], revision: str, *, serves: bool) -> Iterator[PodFacts]:
@@ -185,6 +218,10 @@ def _end(pod: PodFacts) -> str:
 def _created(pod: PodFacts) -> str:
     waits_for = "pulls its image" if pod.prepared else "has not mounted its volumes, or not made its network"
     return f"being created since {pod.unready_since:%Y-%m-%dT%H:%M:%SZ}: the node {waits_for}"
+
+
+def _held(pod: PodFacts) -> str:
+    return f"held up by container {pod.preparing}, which runs since {pod.preparing_since:%Y-%m-%dT%H:%M:%SZ} and does not end"
 
 
 def _sentence(said: str, more: str) -> str:
