@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from llama_operator.kube import kinds
+from llama_operator.kube.port import Ref
 from support.kstatus import kstatus
 from support.stage import Stage, condition
 

@@ -69,7 +69,9 @@ def _replaced(observed: Observed, pods: tuple[PodFacts, ...], revision: str, *, 
         return frozenset()
     over = [pod for pod in pods if pod.leaving or pod.failed]
     stay = [pod for pod in pods if pod not in over]
-    well = {pod.role for pod in stay} - {pod.role for pod in stay if not (pod.ready or _runs(pod))}
+    silent = {node.name for node in observed.away if node.lost}
+    unwell = {pod.role for pod in stay if not (pod.ready or (_runs(pod) and pod.node not in silent))}
+    well = {pod.role for pod in stay} - unwell
     return frozenset(pod for pod in over if pod.role in well)
 
 

@@ -46,6 +46,7 @@ OTHERS = {
     "the others of an engine over several nodes are not ready": ((pod("w1"), pod("w2", ready=False)), {}, False),
     "a replica is missed": ((pod("w1"),), {"running": 1}, True),
     "the next one has no node": ((pod("w1"), PENDING), {}, True),
+    "the other one is on a silent node": ((pod("w1", ready=False, node="gpu-9"),), {}, True),
     "there is no other": ((), {}, True),
     "nothing serves": ((pod("w1"),), {"serves": False}, True),
 }
