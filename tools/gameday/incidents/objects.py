@@ -107,7 +107,11 @@ INCIDENTS: Final = (
         title="Somebody deletes the RayCluster of a deployment",
         before=_serves,
         cause=_cluster_deleted,
-        says=(_NO_ROLLOUT, event("NotReady", has=("the RayCluster of", "is gone"), lacks=("yet",)), condition("Ready", "True")),
+        says=(
+            _NO_ROLLOUT,
+            event("NotReady", has=("the RayCluster of", "is gone"), lacks=("yet",)),
+            condition("Ready", "True"),
+        ),
     ),
     Incident(
         name="rayservice-deleted",
