@@ -114,7 +114,7 @@ def test_a_new_deployment_is_shown_and_explained(llama, as_json, applied, reconc
     reconciled()
     _, found = as_json("get", "chat")
     assert found["plan"]["accelerator"] == "H100-80GB"
-    assert found["ready"]["status"] == "False"
+    assert (found["ready"]["status"], found["ready"]["reason"]) == ("Unknown", "Starting")
     code, found = as_json("explain", "chat")
     assert code == 5
     checks = {check["name"]: check for check in found["checks"]}

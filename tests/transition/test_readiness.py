@@ -199,7 +199,7 @@ async def old_dies_in_a_rollout(stage):
 
 @row(
     "the old revision ends before the new one starts",
-    ready=("False", "RollingOut"),
+    ready=("Unknown", "RollingOut"),
     current=("False", "RollingOut"),
     words=("served until", "is being started"),
     unsaid=("yet",),
@@ -236,7 +236,7 @@ async def bad_first_spec(stage):
     await stage.look()
 
 
-@row("it is suspended", ready=("False", "Suspended"), current=("False", "Suspended"))
+@row("it is suspended", ready=("Unknown", "Suspended"), current=("False", "Suspended"))
 async def suspended(stage):
     await stage.serve()
     await stage.change(activation="Suspended")
@@ -244,7 +244,7 @@ async def suspended(stage):
 
 @row(
     "it is suspended in an outage",
-    ready=("False", "Suspended"),
+    ready=("Unknown", "Suspended"),
     current=("False", "Suspended"),
     unsaid=("served until",),
 )
@@ -255,7 +255,7 @@ async def suspended_in_an_outage(stage):
 
 @row(
     "it is activated again",
-    ready=("False", "Starting"),
+    ready=("Unknown", "Starting"),
     current=("False", "RollingOut"),
     unsaid=("served until", "yet"),
 )

@@ -55,7 +55,7 @@ async def test_it_gets_ready_when_kuberay_and_serve_say_so(world):
     await world.reconcile(ref)
     (name,) = await world.names(kinds.RAY_SERVICE)
     await world.serve(name, status="DEPLOYING", endpoints=0)
-    assert condition(await world.reconcile(ref), "Ready").status == "False"
+    assert condition(await world.reconcile(ref), "Ready").status == "Unknown"
     await world.serve(name)
     assert condition(await world.reconcile(ref), "Ready").status == "True"
 

@@ -33,7 +33,8 @@ class ConditionType(StrEnum):
     """The objects of the deployment are as the operator made them; False while somebody keeps changing one. Ready does not
     depend on it."""
     READY = "Ready"
-    """In sum: the revision with the traffic answers, whatever is rolled out beside it and whatever is wrong with the spec."""
+    """In sum: the revision with the traffic answers, whatever is rolled out beside it and whatever is wrong with the spec.
+    False when something is wrong; Unknown while it starts for the first time, is suspended, or is replaced by Recreate."""
     RECONCILING = "Reconciling"
     """The operator or the cluster is at work (abnormal when True; kstatus)."""
     STALLED = "Stalled"

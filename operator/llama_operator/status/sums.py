@@ -1,7 +1,8 @@
 """Ready, Reconciling and Stalled: what follows from the other conditions. Called by `status.conditions`.
 
 Ready is for the one who is paged: True while the revision with the traffic answers, whatever is rolled out beside it and
-whatever is wrong with the spec. Reconciling and Stalled are for tools that wait for a change to be done (kstatus): neither is
+whatever is wrong with the spec; False only when something is wrong; Unknown while nothing is, and nothing answers: before the
+first answer, while it is suspended, and while Recreate replaces a revision. Where replicas are wanted and none runs, it is False. Reconciling and Stalled are for tools that wait for a change to be done (kstatus): neither is
 True only when nothing is left to do, and at most one of them is. So such a tool ends well when the deployment is Ready and
 UpToDate, and ends badly when a person has to change something or the progress deadline has passed.
 """
@@ -28,6 +29,9 @@ nor does somebody who changes what is set right again."""
 
 _STARTS = frozenset({ConditionType.MODEL_LOADED, ConditionType.ENDPOINT_READY})
 """Conditions that are False while a revision starts: what is known to keep it from it says more."""
+
+_BEGINS = frozenset({Reason.STARTING, Reason.NO_ENDPOINT, Reason.WAITING, Reason.ACCESS_CHECKING})
+"""Reasons of a start that goes as it should."""
 
 SUMS = frozenset({ConditionType.READY, ConditionType.RECONCILING, ConditionType.STALLED})
 """Conditions that follow from the others."""
@@ -124,7 +128,7 @@ def _ready(
     if decision.stopped:
         if decision.problem is not None:
             return _not_ready(decision.problem)
-        return Finding(kind, _FALSE, Reason.SUSPENDED, "no hardware is held")
+        return Finding(kind, _UNKNOWN, Reason.SUSPENDED, "no hardware is held")
     if endpoint.answers and (old := engine_version.too_old(observed, endpoint.revision or "")) is not None:
         return Finding(kind, _FALSE, Reason.ENGINE_TOO_OLD, old)
     serving = _serving(endpoint, parts)
@@ -133,7 +137,7 @@ def _ready(
     return (
         _replacement(parts, endpoint, decision)
         or _outage(endpoint, decision)
-        or _starting(parts, nearest(observed, decision.revision.name), decision)
+        or _starting(parts, nearest(observed, decision.revision.name), endpoint, decision)
     )
 
 
@@ -170,20 +174,23 @@ def _replacement(parts: tuple[Finding, ...], endpoint: Endpoint, decision: Decis
         return None
     if current.reason is not Reason.ROLLING_OUT or endpoint.cause is not None:
         return None
-    return Finding(ConditionType.READY, _FALSE, current.reason, f"{endpoint.served_until}: {current.message}")
+    return Finding(ConditionType.READY, _UNKNOWN, current.reason, f"{endpoint.served_until}: {current.message}")
 
 
-def _starting(parts: tuple[Finding, ...], cause: Cause | None, decision: Decision) -> Finding:
-    """Ready before the first answer: what is nearest to the cause."""
+def _starting(parts: tuple[Finding, ...], cause: Cause | None, endpoint: Endpoint, decision: Decision) -> Finding:
+    """Ready before the first answer, or of replicas that are wanted while none runs: what is nearest to the cause."""
     if decision.problem is not None:
         return _not_ready(decision.problem)
     needed = (part for part in parts if part.type not in _TOLD_ONLY)
     lacking = next(part for part in needed if part.status is not _TRUE)
     if lacking.type not in _STARTS:
-        return Finding(ConditionType.READY, _FALSE, lacking.reason, lacking.message)
+        status = _UNKNOWN if lacking.reason in _BEGINS else _FALSE
+        return Finding(ConditionType.READY, status, lacking.reason, lacking.message)
     if cause is not None:
         return Finding(ConditionType.READY, _FALSE, cause.reason, told(cause))
-    return Finding(ConditionType.READY, _FALSE, lacking.reason, lacking.message)
+    late = decision.rollout is not None and decision.rollout.overdue
+    begins = lacking.reason in _BEGINS and endpoint.cold is None and not late
+    return Finding(ConditionType.READY, _UNKNOWN if begins else _FALSE, lacking.reason, lacking.message)
 
 
 def _not_ready(problem: Problem) -> Finding:

@@ -74,7 +74,7 @@ async def test_a_deployment_that_is_made_again_waits_for_what_the_old_one_left(w
     for _ in range(3):
         status = await world.reconcile(ref)
         world.clock.advance(timedelta(minutes=1).total_seconds())
-    assert condition(status, "Ready").status == "False"
+    assert condition(status, "Ready").status != "True"
     await world.kuberay.merge_patch(held, {"metadata": {"finalizers": None}})
     await settles(world, ref)
     new = (await world.user.get(held))["metadata"]

@@ -60,7 +60,7 @@ def test_every_condition_is_set_from_the_first_look(observed, say):
 
 def test_before_the_cluster_exists_it_is_reconciling_and_not_ready(observed, say):
     found = words(say(observed(**TINY)))
-    assert found["Ready"] == ("False", "Starting")
+    assert found["Ready"] == ("Unknown", "Starting")
     assert found["Reconciling"] == ("True", "Progressing")
     assert found["Stalled"][0] == "False"
 
@@ -178,7 +178,7 @@ def test_while_a_new_revision_starts_the_old_one_serves_and_is_ready(observed, s
 
 def test_suspended_is_settled(observed, say):
     found = words(say(observed(**TINY, activation="Suspended")))
-    assert found["Ready"] == ("False", "Suspended")
+    assert found["Ready"] == ("Unknown", "Suspended")
     assert found["Reconciling"][0] == found["Stalled"][0] == "False"
 
 
@@ -251,4 +251,4 @@ def test_an_engine_that_is_added_makes_a_serving_model_not_unready(observed, say
     found = words(say(observed(**TINY, ray_services=(adding,), serving=serving())))
     assert found["Ready"] == ("True", "Serving")
     first = service_facts(wanted, status="DEPLOYING")
-    assert words(say(observed(**TINY, ray_services=(first,))))["Ready"] == ("False", "Starting")
+    assert words(say(observed(**TINY, ray_services=(first,))))["Ready"] == ("Unknown", "Starting")

@@ -112,7 +112,7 @@ def _whole_life(stage: Stage) -> None:
     stage.served()
     _upgrade(stage)
     stage.change({"activation": "Suspended"})
-    stage.reaches("Ready", "False", "Suspended")
+    stage.reaches("Ready", "Unknown", "Suspended")
     stage.change({"activation": "Active"})
     stage.served()
     stage.plane.api.delete("lld", "chat", namespace=stage.namespace)
@@ -204,7 +204,7 @@ INCIDENTS: Final = (
         cause=_suspend,
         says=(
             _NO_WARNING,
-            condition("Ready", "False", "Suspended"),
+            condition("Ready", "Unknown", "Suspended"),
             explain("activation", "Failed", has=("kubectl patch",)),
         ),
     ),
@@ -221,7 +221,7 @@ INCIDENTS: Final = (
         cause=_whole_life,
         says=(
             _NO_WARNING,
-            never(condition("Ready", "False", "RollingOut")),
+            never(condition("Ready", "False")),
             once(event("Ready", "Normal")),
             once(logged(has=("RevisionStarted",))),
             once(logged(has=("TrafficMoved",))),
