@@ -74,13 +74,16 @@ def start_kwok(plane: ControlPlane) -> None:
     plane.processes.await_("kwok", lambda: answers(f"http://127.0.0.1:{port}/healthz"))
 
 
-def add_nodes(plane: ControlPlane, name: str, count: int = 1) -> tuple[str, ...]:
+def add_nodes(
+    plane: ControlPlane, name: str, count: int = 1, *, taints: Sequence[Mapping[str, str]] = ()
+) -> tuple[str, ...]:
     """Add nodes of a kind and wait until they are Ready; returns their names. Starts KWOK if it does not run.
 
     Args:
         plane: The control plane.
         name: Name of a profile.
         count: How many.
+        taints: Their taints, from their first moment: pods are bound in less than a second.
 
     Raises:
         UnknownProfileError: There is no such kind.
@@ -92,7 +95,7 @@ def add_nodes(plane: ControlPlane, name: str, count: int = 1) -> tuple[str, ...]
     free = (each for number in range(count + len(taken)) if (each := f"{name}-{number}") not in taken)
     names = tuple(each for each, _ in zip(free, range(count), strict=False))
     if names:
-        plane.apply(*(_node(each, name, facts) for each in names))
+        plane.apply(*(_node(each, name, facts, taints) for each in names))
         plane.kubectl("wait", "--for=condition=Ready", "--timeout=30s", *(f"node/{each}" for each in names))
     return names
 
@@ -103,7 +106,7 @@ def remove_nodes(plane: ControlPlane, names: Sequence[str]) -> None:
         plane.kubectl("delete", "node", "--ignore-not-found", *names)
 
 
-def _node(name: str, kind: str, facts: Mapping[str, Any]) -> Mapping[str, Any]:
+def _node(name: str, kind: str, facts: Mapping[str, Any], taints: Sequence[Mapping[str, str]]) -> Mapping[str, Any]:
     labels = {
         "kubernetes.io/arch": "amd64",
         "kubernetes.io/hostname": name,
@@ -116,5 +119,6 @@ def _node(name: str, kind: str, facts: Mapping[str, Any]) -> Mapping[str, Any]:
         "apiVersion": "v1",
         "kind": "Node",
         "metadata": {"name": name, "labels": labels, "annotations": {_ANNOTATION: "fake"}},
+        "spec": {"taints": list(taints)} if taints else {},
         "status": {"capacity": capacity, "allocatable": capacity},
     }

@@ -153,10 +153,8 @@ class Stage:
 
     def nodes(self, profile: str, count: int) -> tuple[str, ...]:
         """Add nodes that go with the incident."""
-        added = nodes.add_nodes(self.plane, profile, count)
+        added = nodes.add_nodes(self.plane, profile, count, taints=[_GPU_TAINT])
         self._nodes += added
-        for name in added:
-            self._taints(name, [_GPU_TAINT])
         return added
 
     def node_is_lost(self, name: str) -> None:
