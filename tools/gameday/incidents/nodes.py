@@ -131,6 +131,13 @@ def _one_not_ready(stage: Stage) -> None:
     stage.kubelet_says(pod, {"running": {"startedAt": "2026-01-01T00:00:00Z"}})
 
 
+def _one_dies(stage: Stage) -> None:
+    pod = stage.running("worker", 2)[0]
+    stage.known()
+    waits = {"reason": "CrashLoopBackOff", "message": "back-off 5m0s restarting failed container"}
+    stage.kubelet_says(pod, {"waiting": waits}, {"terminated": {"exitCode": 137, "reason": "OOMKilled"}})
+
+
 _SERVES: Final = never(condition("Ready", "False"))
 
 INCIDENTS: Final = (
@@ -257,6 +264,21 @@ INCIDENTS: Final = (
             never(explain("capacity", "Passed")),
         ),
         sampled=True,
+    ),
+    Incident(
+        name="one-of-two-dies",
+        title="One of two replicas is killed for its memory again and again",
+        before=_two_serve,
+        cause=_one_dies,
+        reasons=("Degraded",),
+        says=(
+            condition("Ready", "True", "Degraded", has=("OOMKilled",)),
+            condition("EndpointReady", "True"),
+            event("Degraded", "Warning", has=("OOMKilled",)),
+            column("Ready", has=("True",)),
+            explain("cluster", "Failed", has=("OOMKilled",)),
+        ),
+        own=True,
     ),
     Incident(
         name="one-of-two-not-ready",
