@@ -137,7 +137,7 @@ def why_down(endpoint: Endpoint, decision: Decision) -> tuple[Reason, str]:
     """Reason and words for an endpoint that answered and does not any more."""
     facts = endpoint.facts
     if endpoint.cause is not None:
-        failed = endpoint.cause.reason is Reason.ENGINE_FAILED and facts is not None
+        failed = endpoint.cause.reason is Reason.ENGINE_FAILED
         said = f"Serve says {facts.application_status}: " if failed and facts is not None else ""
         return endpoint.cause.reason, f"{said}{told(endpoint.cause)}"
     if endpoint.lost:
