@@ -34,7 +34,7 @@ class ConditionType(StrEnum):
     depend on it."""
     READY = "Ready"
     """In sum: the revision with the traffic answers, whatever is rolled out beside it and whatever is wrong with the spec.
-    False when something is wrong; Unknown while it starts for the first time, is suspended, or is replaced by Recreate."""
+    False when something is wrong; Unknown while it starts, is suspended, or is replaced by Recreate."""
     RECONCILING = "Reconciling"
     """The operator or the cluster is at work (abnormal when True; kstatus)."""
     STALLED = "Stalled"
