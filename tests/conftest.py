@@ -7,6 +7,7 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+from xdist.scheduler import LoadFileScheduling
 
 from llama_operator import catalog
 
@@ -31,12 +32,21 @@ In this order: modules of `chart` leave admission policies and definitions behin
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """Say to xdist (`--dist loadgroup`) what one worker has to run: a file, or all that shares a control plane."""
-    for item in items:
-        folder = item.path.relative_to(ROOT / "tests").parts[0]
-        group = "bare-plane" if folder in ON_A_BARE_PLANE else item.path.name
-        item.add_marker(pytest.mark.xdist_group(group))
     items.sort(key=lambda item: [folder in item.path.parts for folder in ON_A_BARE_PLANE], reverse=True)
+
+
+class ByPlane(LoadFileScheduling):
+    """Gives each worker whole files, and one of them all files whose tests share a control plane."""
+
+    def _split_scope(self, nodeid):
+        shared = any(nodeid.startswith(f"tests/{folder}/") for folder in ON_A_BARE_PLANE)
+        return "bare plane" if shared else super()._split_scope(nodeid)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Files in parts only if they are asked for (`worksteal`): tests on a plane build on those before them."""
+    return None if config.getvalue("dist") == "worksteal" else ByPlane(config, log)
 
 
 @pytest.fixture(scope="session")

@@ -44,7 +44,7 @@ def _pytest(*arguments: str) -> tuple[str, ...]:
     return (_program("pytest"), "-q", "-p", "no:cacheprovider", *arguments)
 
 
-_WORKERS: Final = ("--dist", "loadgroup", "--no-loadscope-reorder", "-n")
+_WORKERS: Final = ("--dist", "loadfile", "--no-loadscope-reorder", "-n")
 _ON_PLANES: Final = ("tests/control_plane", "tests/chart", "tests/contract")
 STAGES: Final = (
     Stage("lint", ("make", "--no-print-directory", "lint"), 0.5, quick=True, tests=False),
