@@ -10,6 +10,7 @@ from functools import cache
 from typing import TypeVar
 
 from llama_operator.catalog.accelerators import Accelerator, identify
+from llama_operator.catalog.devices import Devices, devices_of
 from llama_operator.catalog.licenses import LicenseFamily
 from llama_operator.catalog.models import Model, Variant
 from llama_operator.catalog.packaged import packaged
@@ -153,6 +154,10 @@ class Catalog:
     def identify(self, labels: Mapping[str, str]) -> Accelerator | None:
         """Return the accelerator that a node's labels name; None for a node without a known card."""
         return identify(labels, self._accelerators.values())
+
+    def devices(self, labels: Mapping[str, str], resources: Iterable[str]) -> Devices | None:
+        """Return the accelerators of a node with these labels and resources; None for one that is only a CPU."""
+        return devices_of(labels, resources, self._accelerators.values())
 
     def _contradictions(self, model: Model) -> Iterator[str]:
         for family in dict.fromkeys(
