@@ -24,15 +24,17 @@ CHILDREN = "rayservices.ray.io,services,networkpolicies,controllerrevisions.apps
 
 
 LONGEST = (
-    "test_operator_process.py",
     "test_incidents.py",
-    "test_leader_killed.py",
+    "test_operator_process.py",
     "test_flows.py",
+    "test_leader_killed.py",
+    "test_versions.py",
     "test_rollout_flows.py",
     "test_node_autoscaling.py",
+    "test_diagnosis.py",
     "test_license_flows.py",
+    "test_deeds.py",
     "test_plane.py",
-    "test_versions.py",
     "test_cli.py",
 )
 """Files that take longest, in the order in which they start: no worker shall wait for another's at the end.

@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 
 import httpx
 import openai
+import platformdirs
 import psutil
 import pytest
 
@@ -91,6 +92,9 @@ class RayCluster:
             # Ray retitles its processes, which would overwrite the mark in their environment.
             "SPT_NOENV": "1",
             "TMPDIR": str(self.folder),
+            # Torch compiles one function of a sharded embedding, also in eager mode: once on a machine, not in each run.
+            "TORCHINDUCTOR_CACHE_DIR": str(platformdirs.user_cache_path("llama-operator") / "tests" / "torchinductor"),
+            "TORCHINDUCTOR_COMPILE_THREADS": "1",
         }
         self._nodes: list[subprocess.Popen[bytes]] = []
         self._api = httpx.Client(
