@@ -51,6 +51,13 @@ class PodFacts:
     leaving: bool = False
     """Being deleted."""
 
+    def same_end(self, other: "PodFacts") -> bool:
+        """Whether both ended in the same way, whichever of their containers it was."""
+        ends = [
+            (pod.last_exit, pod.exit_code, pod.exit_message, pod.failed, pod.failed_message) for pod in (self, other)
+        ]
+        return ends[0] == ends[1]
+
 
 @dataclass(frozen=True, slots=True)
 class AwayNode:

@@ -32,10 +32,14 @@ class Endings:
     def see(self, deployment: Ref, pod: PodFacts) -> None:
         """Take over a state of a pod of the deployment."""
         key = pod.revision, pod.role
+        ends = self._ends.get(deployment, {})
         if pod.ready:
-            self._ends.get(deployment, {}).pop(key, None)
+            ends.pop(key, None)
         elif not pod.leaving and (pod.failed or (pod.ended and pod.last_exit)):
-            self._ends.setdefault(deployment, {})[key] = self._clock(), pod
+            before = ends[key][1] if key in ends else pod
+            # Of two containers that end in the same way now one is seen first, now the other: it is told in the same words.
+            last = before if before.same_end(pod) else pod
+            self._ends.setdefault(deployment, {})[key] = self._clock(), last
             self._ends.move_to_end(deployment)
             if len(self._ends) > _MOST:
                 self._ends.popitem(last=False)

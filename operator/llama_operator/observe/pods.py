@@ -14,6 +14,8 @@ from llama_operator.kube.port import Object
 ROLE: Final = "ray.io/node-type"
 _LONGEST: Final = 1024
 """Bytes of a message that somebody else wrote."""
+_OF_RAY: Final = "ray-"
+"""What the names of the containers that Ray runs in begin with."""
 _STARTING: Final = frozenset({"ContainerCreating", "PodInitializing"})
 """Reasons of a container that waits for nothing but its turn."""
 
@@ -54,7 +56,7 @@ def pod_facts(obj: Object) -> PodFacts:
     phase = text(status.get("phase")) or "Pending"
     troubled = _troubled((*first, *containers))
     # Ray's containers run until somebody deletes their pod: also one that ended well does not do its work any more.
-    over = next((one for one in containers if one.ended), None) if phase == "Succeeded" else None
+    over = next((one for one in _ray_first(containers) if one.ended), None) if phase == "Succeeded" else None
     troubled = troubled or over
     end = {} if troubled is None else troubled.broke or (troubled.ended if troubled is over else {})
     waits = any(text(one.waiting.get("reason")) in _STARTING for one in containers)
@@ -89,6 +91,11 @@ def pod_facts(obj: Object) -> PodFacts:
     )
 
 
+def _ray_first(containers: Iterable[_Container]) -> list[_Container]:
+    """The kubelet sorts them by their names."""
+    return sorted(containers, key=lambda one: not one.name.startswith(_OF_RAY))
+
+
 def _container(status: Mapping[str, Any]) -> _Container:
     state, before = mapping(status.get("state")), mapping(status.get("lastState"))
     return _Container(
@@ -103,8 +110,11 @@ def _container(status: Mapping[str, Any]) -> _Container:
 
 
 def _troubled(containers: Iterable[_Container]) -> _Container | None:
-    """The container whose trouble is the nearest; None if none has any, or has even begun."""
-    known = tuple(containers)
+    """The container whose trouble is the nearest; None if none has any, or has even begun.
+
+    Of those that broke, the first one: the others may have broken for want of it.
+    """
+    known = sorted(containers, key=lambda one: text(one.broke.get("finishedAt")))
     return next((one for rank in _RANKS for one in known if rank(one)), None)
 
 

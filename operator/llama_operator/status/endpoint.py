@@ -13,7 +13,7 @@ from llama_operator.api.reasons import ConditionType, Reason
 from llama_operator.api.v1alpha1.llamadeployment_status import LlamaDeploymentStatus
 from llama_operator.decide.decision import Decision
 from llama_operator.decide.diagnosis import cluster
-from llama_operator.decide.diagnosis.cause import Cause
+from llama_operator.decide.diagnosis.cause import BEFORE_HINT, Cause
 from llama_operator.decide.diagnosis.causes import causes, none_left
 from llama_operator.decide.observed import Observed, RayServiceFacts
 from llama_operator.decide.rollout.ending import NO_REVISION, Ending
@@ -110,7 +110,7 @@ def told(cause: Cause | None) -> str:
     """A cause with what a person can do about it; empty for none."""
     if cause is None:
         return ""
-    return f"{cause.message} → {cause.hint}" if cause.hint else cause.message
+    return f"{cause.message}{BEFORE_HINT}{cause.hint}" if cause.hint else cause.message
 
 
 def endpoint_ready(endpoint: Endpoint, observed: Observed, decision: Decision) -> Finding:

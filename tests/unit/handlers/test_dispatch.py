@@ -311,6 +311,26 @@ def test_what_a_pod_died_of_is_remembered_until_the_next_one_is_ready(scene, kno
     assert endings.of(CHAT) == ()
 
 
+def test_two_containers_that_end_in_the_same_way_are_one_ending_whichever_is_seen_first(scene, known):
+    seconds = [0.0]
+    endings = Endings(lambda: seconds[0])
+    dispatcher = Dispatcher(scene.cache, lambda *_: None, catalog=known, later=lambda *_: None, endings=endings)
+
+    def ends(name, container, version, code=127):
+        state = {"terminated": {"reason": "Error", "exitCode": code}}
+        dispatcher.changed(
+            BY_KIND[kinds.POD], pod(name, version=version, containerStatuses=[{"name": container, "state": state}])
+        )
+        return [one.container for one in endings.of(CHAT)]
+
+    assert ends("chat-1-w", "autoscaler", 1) == ["autoscaler"]
+    seconds[0] = 800.0
+    assert ends("chat-1-x", "ray-head", 2) == ["autoscaler"]
+    seconds[0] = 1600.0
+    assert [one.container for one in endings.of(CHAT)] == ["autoscaler"], "the second one counts anew"
+    assert ends("chat-1-y", "ray-head", 3, code=1) == ["ray-head"], "in another way"
+
+
 def test_a_pod_that_is_told_to_go_leaves_no_ending(scene, known):
     endings = Endings(lambda: 0.0)
     dispatcher = Dispatcher(scene.cache, lambda *_: None, catalog=known, later=lambda *_: None, endings=endings)

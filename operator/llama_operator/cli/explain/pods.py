@@ -6,12 +6,12 @@ What is wrong is found by `decide.diagnosis`, as for conditions and events; here
 from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
-from llama_operator.api.meta import ConditionStatus
+from llama_operator.api.meta import Condition, ConditionStatus
 from llama_operator.api.reasons import ConditionType, Reason
 from llama_operator.cli.explain.facts import Facts, HeldFacts
 from llama_operator.cli.shared.checks import Check, State
 from llama_operator.cli.shared.connection import Unknown, value_or
-from llama_operator.decide.diagnosis.cause import Cause
+from llama_operator.decide.diagnosis.cause import BEFORE_HINT, Cause
 from llama_operator.decide.diagnosis.causes import causes, none_left
 from llama_operator.decide.diagnosis.pods import away_text
 from llama_operator.decide.observed import Observed, RayClusterFacts, RayServiceFacts, Unread
@@ -95,7 +95,39 @@ def capacity(facts: Facts) -> Check:
 
 
 def cluster(facts: Facts) -> Check:
-    """Whether KubeRay has made the Ray cluster of the revision."""
+    """Whether KubeRay has made the Ray cluster of the revision, and its pods run.
+
+    KubeRay deletes a pod that broke and makes another one: what is here then only starts, and the operator knows why.
+    """
+    seen = _cluster(facts)
+    told = None if seen.state in {State.PASSED, State.SKIPPED, State.FAILED} else _told_by_operator(facts)
+    if told is None:
+        return seen
+    said, _, hint = told.message.partition(BEFORE_HINT)
+    return Check(seen.name, State.FAILED, f"{said} (as the operator saw it; now: {seen.evidence})", hint)
+
+
+def _told_by_operator(facts: Facts) -> Condition | None:
+    """The condition about the current spec with what is wrong with the pods of the revision; None if none says that."""
+    revisions = facts.status.revisions
+    # With a revision on its way Ready is about the one that it shall replace.
+    pending = revisions is not None and revisions.pending
+    kinds_told = {ConditionType.MODEL_LOADED} if pending else {ConditionType.MODEL_LOADED, ConditionType.READY}
+    return next(
+        (
+            one
+            for one in facts.status.conditions
+            if one.type in kinds_told
+            and one.status is ConditionStatus.FALSE
+            and one.reason in _OF_CLUSTER
+            and one.observed_generation == facts.generation
+        ),
+        None,
+    )
+
+
+def _cluster(facts: Facts) -> Check:
+    """What of it can be seen now."""
     name, revision = "cluster", target(facts)
     if isinstance(facts.services, Unknown):
         return _without_services(name, facts.services)

@@ -1,8 +1,12 @@
 """A cause: what keeps a revision from answering, as conditions, events, `explain` and the rollout tell it."""
 
 from dataclasses import dataclass
+from typing import Final
 
 from llama_operator.api.reasons import ConditionType, Reason
+
+BEFORE_HINT: Final = " → "
+"""Stands between a cause and its hint where both are told in one text."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -149,17 +149,21 @@ def _gate_left(observed: Observed, pod: PodFacts, pods: Iterable[PodFacts]) -> f
 
 
 def _ended(observed: Observed, here: list[PodFacts], revision: str, *, serves: bool) -> Iterator[PodFacts]:
-    """Pods that ended badly: those that are here, the head first, and what is remembered of roles that are not well yet.
+    """Pods that ended badly, the head first: those that are here, and what is remembered of roles that are not well yet.
 
-    A worker that holds no replica of its own, as one of several of an engine, is never ready and serves.
+    What ends in the same way as is remembered is told in the words of before. A worker that holds no replica of its own, as
+    one of several of an engine, is never ready and serves.
     """
     unwell = [pod for pod in here if not pod.ready and not (serves and _runs(pod))]
-    yield from sorted((pod for pod in unwell if pod.last_exit or pod.failed), key=_head_first)
     roles = {pod.role for pod in unwell}
     roles |= set() if serves else {pod.role for pod in observed.ended} - {pod.role for pod in here}
-    yield from sorted(
-        (pod for pod in observed.ended if pod.revision == revision and pod.role in roles), key=_head_first
-    )
+    before = {pod.role: pod for pod in observed.ended if pod.revision == revision and pod.role in roles}
+    ends = [
+        before[pod.role] if pod.role in before and before[pod.role].same_end(pod) else pod
+        for pod in sorted(unwell, key=_head_first)
+        if pod.last_exit or pod.failed
+    ]
+    yield from sorted((*ends, *before.values()), key=lambda pod: pod.role != "head")
 
 
 def _head_first(pod: PodFacts) -> tuple[bool, str]:

@@ -127,6 +127,37 @@ def test_a_deployment_that_serves_passes_every_step_in_order(happy):
     assert ready(happy)
 
 
+BROKE = "a worker pod broke, container ray-worker ended: Error, exit code 127"
+STARTS = (pod("head", role="head"), replace(pod("w", phase="Pending"), starting=True))
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        ({}, True),
+        ({"pods": Unknown("you may not read pods")}, True),
+        ({"kind": ConditionType.READY}, True),
+        ({"kind": ConditionType.READY, "pending": REVISION}, False),
+        ({"generation": 0}, False),
+        ({"reason": Reason.STARTING}, False),
+        ({"pods": (pod("head", role="head"), pod("w"))}, False),
+    ],
+    ids=["gone", "not readable", "an outage", "of another revision", "of an older spec", "no cause", "well again"],
+)
+def test_what_a_pod_died_of_that_is_gone_is_told_as_the_operator_saw_it(happy, more, told):
+    reason, kind = more.get("reason", Reason.CONTAINER_FAILED), more.get("kind", ConditionType.MODEL_LOADED)
+    facts = replace(happy, pods=more.get("pods", STARTS), services=(ray_service("DEPLOYING"),))
+    facts = with_status(facts, revisions=RevisionStatus(active=REVISION, pending=more.get("pending", "")))
+    message = f"{BROKE} → spec.image lacks Ray"
+    facts = with_condition(facts, kind, "False", reason, message, generation=more.get("generation", 1))
+    check = found(facts, "cluster")
+    assert (check.state is State.FAILED) is told
+    assert (BROKE in check.evidence) is told
+    if told:
+        assert "as the operator saw it; now: " in check.evidence
+        assert check.unblock == "spec.image lacks Ray"
+
+
 @pytest.mark.parametrize(
     ("kind", "status", "reason"),
     [
