@@ -14,6 +14,7 @@ from vllm.v1.metrics.loggers import AggregateStatLoggerBase
 
 from llama_serving.config import ServingConfig
 from llama_serving.contents.check import check_loaded
+from llama_serving.engine import last_words
 from llama_serving.engine.kv_cache import kv_cache_size
 
 ENGINE_VERSION: str = __version__
@@ -103,7 +104,14 @@ class LlamaEngine(VLLMEngine):
         return arguments, frontend, config
 
     def _start_async_llm_engine(self, vllm_engine_args: Any, vllm_engine_config: Any, placement_group: Any) -> Any:
-        client = super()._start_async_llm_engine(vllm_engine_args, vllm_engine_config, placement_group)
+        begin = last_words.mark()
+        try:
+            client = super()._start_async_llm_engine(vllm_engine_args, vllm_engine_config, placement_group)
+        except RuntimeError:
+            if said := last_words.since(begin):
+                # Its own words say only that a process failed.
+                raise RuntimeError(f"the engine did not start: {said}") from None
+            raise
         manager = getattr(client, "logger_manager", None)
         if manager is None or not hasattr(manager, "stat_loggers"):
             _LOGGER.error("vLLM's statistics cannot be tapped: the queue of this replica is unknown")
