@@ -17,6 +17,9 @@ from support.deployments import deployment_of
 
 FOLDER = Path(__file__).resolve().parents[1] / "recordings"
 NAMES = tuple(sorted(path.stem for path in FOLDER.glob("*.yaml")))
+_ENGINES = FOLDER / "engines"
+ENGINES = tuple(sorted(path.stem for path in _ENGINES.glob("*.yaml")))
+"""What Serve said of engines; each recording says by whom."""
 
 
 @cache
@@ -30,6 +33,21 @@ def objects(name, *, slim=True):
     """The objects of a recording, as the cache keeps them or whole."""
     found = copy.deepcopy(_read(name))
     return [kept(kinds.find(one["apiVersion"], one["kind"]), one) for one in found] if slim else found
+
+
+@cache
+def engine(name):
+    """A recording of an engine: `provenance`, `applicationStatuses`, and `log` where its process wrote of errors."""
+    return yaml.load((_ENGINES / f"{name}.yaml").read_text(encoding="utf-8"), yaml.CSafeLoader)
+
+
+def engine_service(name, revision="chat-1"):
+    """The RayService of an engine, as the operator reads it once KubeRay has copied what Serve said."""
+    told = engine(name)["applicationStatuses"]
+    metadata = {"name": revision, "labels": {"llama-operator.io/revision": revision}}
+    return children.ray_service_facts(
+        {"metadata": metadata, "status": {"activeServiceStatus": {"applicationStatuses": told}}}
+    )
 
 
 def observed(name, *, after=5.0, **more):

@@ -17,7 +17,7 @@ from llama_operator.observe.ages import Ages
 from llama_operator.reconcile.deployment import reconcile
 from llama_operator.reconcile.ports import Ports
 from llama_operator.reconcile.repairs import Repairs
-from support import one_world
+from support import one_world, recordings
 
 SAMPLES = Path(__file__).resolve().parents[2] / "manifests" / "samples"
 
@@ -162,8 +162,25 @@ class World:
                 found[kind.kind, item["metadata"]["name"]] = item["metadata"]["resourceVersion"]
         return found
 
-    async def serve(self, name, namespace="default", *, status="RUNNING", endpoints=1, message=""):
-        """Say about a RayService what KubeRay would."""
+    async def pod(self, recorded, name, *, role, revision, namespace="default"):
+        """A pod of a revision that fares as a recorded one did; returns the recorded one."""
+        (item,) = [each for each in recordings.objects(recorded, slim=False) if each["kind"] == "Pod"]
+        labels = {
+            "llama-operator.io/deployment": "tiny",
+            "llama-operator.io/revision": revision,
+            "ray.io/node-type": role,
+        }
+        pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": namespace, "labels": labels}}
+        await self.user.apply(pod | {"spec": item["spec"]})
+        # An apply has no null in it.
+        conditions = [
+            {key: told for key, told in each.items() if told} for each in item["status"].get("conditions", ())
+        ]
+        await self.user.apply_status(pod | {"status": item["status"] | {"conditions": conditions}})
+        return item
+
+    async def serve(self, name, namespace="default", *, status="RUNNING", endpoints=1, message="", deployments=None):
+        """Say about a RayService what KubeRay would; `deployments` is what Serve says of each of its deployments."""
         live = await self.user.get(Ref(kinds.RAY_SERVICE, namespace, name))
         await self.kuberay.apply_status(
             {
@@ -173,7 +190,13 @@ class World:
                 "status": {
                     "numServeEndpoints": endpoints,
                     "activeServiceStatus": {
-                        "applicationStatuses": {"llama": {"status": status, "message": message}},
+                        "applicationStatuses": {
+                            "llama": {
+                                "status": status,
+                                "message": message,
+                                **({"serveDeploymentStatuses": deployments} if deployments else {}),
+                            }
+                        },
                     },
                 },
             }

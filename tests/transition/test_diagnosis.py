@@ -34,13 +34,9 @@ async def test_a_pod_and_its_node_are_seen(world):
     await world.reconcile(ref)
     (name,) = await world.names(kinds.RAY_SERVICE)
     await world.ray_cluster(name)
-    labels = {"llama-operator.io/deployment": "tiny", "llama-operator.io/revision": name, "ray.io/node-type": "head"}
-    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "head", "namespace": "default", "labels": labels}}
-    spec = {"nodeName": "cpu-1", "containers": [{"name": "ray-head", "image": "acme/ray:1"}]}
-    await world.user.apply(pod | {"spec": spec})
-    await world.user.apply_status(pod | {"status": {"phase": "Running"}})
+    pod = await world.pod("runs", "head", role="head", revision=name)
     assert await seen(world, ref) == [Reason.NODES_LOST]
-    await world.user.apply({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "cpu-1"}})
+    await world.user.apply({"apiVersion": "v1", "kind": "Node", "metadata": {"name": pod["spec"]["nodeName"]}})
     assert await seen(world, ref) == []
     status = await world.reconcile(ref)
     assert await world.reconcile(ref) == status

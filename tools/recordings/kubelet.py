@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any, Final
@@ -43,6 +44,19 @@ def _phase(phase: str) -> Callable[[Object], bool]:
     return lambda pod: (pod.get("status") or {}).get("phase") == phase
 
 
+def _ready(pod: Object) -> bool:
+    conditions = (pod.get("status") or {}).get("conditions") or ()
+    return any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
+
+
+def _preparing(pod: Object) -> bool:
+    return any("running" in (one.get("state") or {}) for one in _first(pod))
+
+
+def _first(pod: Object) -> list[Mapping[str, Any]]:
+    return list((pod.get("status") or {}).get("initContainerStatuses") or ())
+
+
 def _containers(pod: Object) -> list[Mapping[str, Any]]:
     return list((pod.get("status") or {}).get("containerStatuses") or ())
 
@@ -52,66 +66,123 @@ def _env_from(name: str) -> list[Mapping[str, Any]]:
 
 
 _PROBE: Final = {"exec": {"command": ["false"]}, "periodSeconds": 1, "failureThreshold": 1}
+_GATE: Final = {"name": "wait-gcs-ready", "image": _IMAGE, "imagePullPolicy": "IfNotPresent"}
+"""As KubeRay names the container that waits for Ray's head."""
+_PROXY: Final = {"name": "proxy", "image": _IMAGE, "imagePullPolicy": "IfNotPresent", "command": ["true"]}
+_TOO_MUCH: Final = {
+    "command": ["python3", "-c", "x = bytearray(1 << 30); print(len(x))"],
+    "resources": {"limits": {"memory": "64Mi"}},
+}
+_ALWAYS: Final = {"restartPolicy": "Always"}
 
-INCIDENTS: Final[Mapping[str, tuple[Mapping[str, Any], Mapping[str, Any], Callable[[Object], bool]]]] = {
-    "image-missing": ({"image": "registry.invalid/acme/serving:1"}, {}, _waiting("ImagePullBackOff")),
-    "image-missing-tried": ({"image": "registry.invalid/acme/serving:1"}, {}, _waiting("ErrImagePull")),
-    "image-name-invalid": ({"image": "Acme//Serving"}, {}, _waiting("InvalidImageName")),
-    "secret-missing": ({"env": _env_from("hugging-face")}, {}, _waiting("CreateContainerConfigError")),
-    "exit": ({"command": ["python3", "-c", "raise SystemExit(3)"]}, {}, _ended),
-    "crash-loop": ({"command": ["false"]}, {"restartPolicy": "Always"}, _waiting("CrashLoopBackOff")),
-    "command-missing": ({"command": ["nowhere"]}, {}, _ended),
-    "out-of-memory": (
-        {
-            "command": ["python3", "-c", "x = bytearray(1 << 30); print(len(x))"],
-            "resources": {"limits": {"memory": "64Mi"}},
-        },
-        {},
-        _ended,
-    ),
-    "probe-fails": ({"readinessProbe": _PROBE}, {}, _phase("Running")),
-    "killed-by-probe": (
+
+@dataclass(frozen=True, slots=True)
+class Incident:
+    """An incident of one pod.
+
+    Attributes:
+        seen: Whether the kubelet tells of it.
+        container: What is other in its container.
+        spec: What is other in its spec.
+        others: Containers beside it.
+        warned: Reason of an event that is part of it; empty for none.
+    """
+
+    seen: Callable[[Object], bool]
+    container: Mapping[str, Any] = field(default_factory=dict)
+    spec: Mapping[str, Any] = field(default_factory=dict)
+    others: tuple[Mapping[str, Any], ...] = ()
+    warned: str = ""
+
+
+INCIDENTS: Final[Mapping[str, Incident]] = {
+    "image-missing": Incident(_waiting("ImagePullBackOff"), {"image": "registry.invalid/acme/serving:1"}),
+    "image-missing-tried": Incident(_waiting("ErrImagePull"), {"image": "registry.invalid/acme/serving:1"}),
+    "image-name-invalid": Incident(_waiting("InvalidImageName"), {"image": "Acme//Serving"}),
+    "secret-missing": Incident(_waiting("CreateContainerConfigError"), {"env": _env_from("hugging-face")}),
+    "exit": Incident(_ended, {"command": ["python3", "-c", "raise SystemExit(3)"]}),
+    "crash-loop": Incident(_waiting("CrashLoopBackOff"), {"command": ["false"]}, _ALWAYS),
+    "command-missing": Incident(_ended, {"command": ["nowhere"]}),
+    "out-of-memory": Incident(_ended, _TOO_MUCH),
+    "probe-fails": Incident(_phase("Running"), {"readinessProbe": _PROBE}, warned="Unhealthy"),
+    "killed-by-probe": Incident(
+        _killed,
         {
             "livenessProbe": _PROBE,
             "command": ["python3", "-c", "import time, signal; signal.signal(15, lambda *_: None); time.sleep(600)"],
         },
         {"restartPolicy": "Always", "terminationGracePeriodSeconds": 2},
-        _killed,
     ),
-    "volume-missing": (
+    "liveness-fails": Incident(_phase("Failed"), {"livenessProbe": _PROBE}, warned="Unhealthy"),
+    "volume-missing": Incident(
+        _waiting("ContainerCreating"),
         {"volumeMounts": [{"name": "acme", "mountPath": "/acme"}]},
         {"volumes": [{"name": "acme", "secret": {"secretName": "acme"}}]},
-        _waiting("ContainerCreating"),
+        warned="FailedMount",
     ),
-    "disk-share-full": (
+    "disk-share-full": Incident(
+        _phase("Failed"),
         {
             "command": ["python3", "-c", "import time; open('/tmp/x', 'wb').write(bytes(1 << 26)); time.sleep(600)"],
             "resources": {"limits": {"ephemeral-storage": "1Mi"}},
         },
-        {},
-        _phase("Failed"),
+    ),
+    "runs": Incident(_ready),
+    "ended-well": Incident(_phase("Succeeded"), {"command": ["true"]}),
+    "ended-well-beside-another": Incident(_phase("Succeeded"), {"command": ["true"]}, others=(_PROXY,)),
+    "another-ended-well": Incident(_ended, others=(_PROXY,)),
+    "broke-after-another": Incident(
+        lambda pod: _phase("Failed")(pod) and all("terminated" in one["state"] for one in _containers(pod)),
+        {"command": ["sh", "-c", "sleep 12; exit 1"]},
+        # The kubelet sorts containers by name: the first in its list ended last.
+        others=({**_PROXY, **_TOO_MUCH, "name": "zzz"},),
+    ),
+    "gate-waits": Incident(_preparing, spec={"initContainers": [{**_GATE, "command": _SLEEP}]}),
+    "gate-out-of-memory": Incident(
+        lambda pod: any(
+            "terminated" in (one.get("lastState") or {}) and "waiting" in one["state"] for one in _first(pod)
+        ),
+        spec={**_ALWAYS, "initContainers": [{**_GATE, **_TOO_MUCH}]},
+    ),
+    "refused-by-kubelet": Incident(
+        _phase("Failed"), {"resources": {"requests": {"cpu": "64"}}}, {"nodeName": _NODE.name}
+    ),
+    "held-by-a-queue": Incident(
+        lambda pod: bool((pod.get("status") or {}).get("conditions")),
+        spec={"schedulingGates": [{"name": "kueue.x-k8s.io/admission"}]},
     ),
 }
 
 
-def play(folder: Path, write: Write) -> None:
-    """Play all incidents on one node."""
+def play(folder: Path, write: Write, chosen: Callable[[str], bool]) -> None:
+    """Play the chosen incidents on one node."""
+    left = {name: incident for name, incident in INCIDENTS.items() if chosen(name)}
+    if not left:
+        return
     programs = binaries.ensure(("node",))
     with (
         saved_planes.control_plane(folder / "plane-of-node") as plane,
         real_node(plane, programs, folder, _NODE, IPv4Network(SERVICE_RANGE)),
     ):
-        plane.apply(*(_pod(name) for name in INCIDENTS))
-        left, end = dict(INCIDENTS), time.monotonic() + _PATIENCE
+        plane.apply(*(_pod(name, incident) for name, incident in left.items()))
+        end = time.monotonic() + _PATIENCE
         while left and time.monotonic() < end:
             for pod in plane.api.list("pods", namespace="default"):
                 name = pod["metadata"]["name"]
-                if name in left and left[name][2](pod):
-                    write(name, [pod])
+                if name not in left or not left[name].seen(pod):
+                    continue
+                events = _warnings(plane, name, left[name].warned) if left[name].warned else []
+                if events or not left[name].warned:
+                    write(name, [pod, *events])
                     del left[name]
             time.sleep(0.2)
         for name in left:
             print(f"never seen: {name}: {_state(plane, name)}")
+
+
+def _warnings(plane: ControlPlane, pod: str, reason: str) -> list[Object]:
+    events = plane.api.list("events.v1.events.k8s.io", namespace="default")
+    return [one for one in events if one["regarding"].get("name") == pod and one["reason"] == reason]
 
 
 def _state(plane: ControlPlane, name: str) -> object:
@@ -119,18 +190,18 @@ def _state(plane: ControlPlane, name: str) -> object:
     return pod.get("status")
 
 
-def _pod(name: str) -> Object:
-    container, spec, _ = INCIDENTS[name]
+def _pod(name: str, incident: Incident) -> Object:
     whole = {
         "name": "ray-worker",
         "image": _IMAGE,
         "imagePullPolicy": "IfNotPresent",
         "command": _SLEEP,
-        **container,
+        **incident.container,
     }
+    spec = {"restartPolicy": "Never", "terminationGracePeriodSeconds": 0, **incident.spec}
     return {
         "apiVersion": "v1",
         "kind": "Pod",
         "metadata": {"name": name, "namespace": "default", "labels": _LABELS},
-        "spec": {"restartPolicy": "Never", "terminationGracePeriodSeconds": 0, **spec, "containers": [whole]},
+        "spec": {**spec, "containers": [whole, *incident.others]},
     }

@@ -32,6 +32,7 @@ _FAMILY: Final = 1
 _PATIENCE: Final = 120.0
 _WEBHOOK: Final = "pods.acme.example"
 _LABEL: Final = "kubernetes.io/metadata.name"
+_KINDS: Final = "rayservices.ray.io,rayclusters.ray.io,pods"
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,8 +145,14 @@ INCIDENTS: Final = (
 )
 
 
-async def play(folder: Path, write: Write) -> None:
-    """Play all incidents on one control plane."""
+async def play(folder: Path, write: Write, chosen: Callable[[str], bool]) -> None:
+    """Play the chosen incidents on one control plane."""
+    incidents = [one for one in INCIDENTS if chosen(one.name)]
+    copies = [one for one in COPIES if chosen(one)]
+    if copies and _COPIED not in incidents:
+        incidents.append(_COPIED)
+    if not incidents:
+        return
     with saved_planes.control_plane(folder / "plane") as plane:
         nodes.start_kwok(plane)
         kuberay.start(plane)
@@ -155,35 +162,56 @@ async def play(folder: Path, write: Write) -> None:
         (tainted,) = nodes.add_nodes(plane, "a100-4", 1)
         plane.kubectl("taint", "node", tainted, "maintenance=true:NoSchedule")
         async with connect(kubeconfig=plane.kubeconfig) as cluster:
-            for incident in INCIDENTS:
+            for incident in incidents:
                 _begin(plane, incident)
-            for incident in INCIDENTS:
+            for incident in incidents:
                 await _until(plane, cluster, incident, incident.seen)
-                if not incident.nodes:
+                if not incident.nodes and chosen(incident.name):
                     write(incident.name, _objects(plane, incident))
-            await _refuse(plane, write)
-            await _lose_nodes(plane, cluster, write)
+            for name in copies:
+                await _copy(plane, name, write)
+            if any(one.nodes for one in incidents):
+                await _lose_nodes(plane, cluster, write)
 
 
-async def _refuse(plane: ControlPlane, write: Write) -> None:
-    """Give KubeRay a RayService whose bounds contradict each other."""
-    (made,) = plane.api.list("rayservices.ray.io", namespace="quota")
-    namespace, labels = "bounds", made["metadata"]["labels"]
+async def _copy(plane: ControlPlane, name: str, write: Write) -> None:
+    """Give KubeRay a RayService that the operator would not make, in a namespace of its own."""
+    change, labels, seen = COPIES[name]
+    (made,) = plane.api.list("rayservices.ray.io", namespace=_COPIED.name)
     spec = json.loads(json.dumps(made["spec"]))
-    spec["rayClusterConfig"]["workerGroupSpecs"][0] |= {"minReplicas": 4, "maxReplicas": 1}
-    metadata = {"name": made["metadata"]["name"], "namespace": namespace, "labels": labels}
+    change(spec["rayClusterConfig"])
+    metadata = {"name": made["metadata"]["name"], "namespace": name, "labels": made["metadata"]["labels"]}
     plane.apply(
-        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}},
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}},
         {"apiVersion": made["apiVersion"], "kind": made["kind"], "metadata": metadata, "spec": spec},
     )
     end = time.monotonic() + _PATIENCE
-    while True:
-        found = plane.api.list("rayservices.ray.io", namespace=namespace)
-        if _condition(found[0], "Ready").get("reason") == "ValidationFailed":
-            return write("refused-by-kuberay", found)
+    while not seen(found := plane.api.list(_KINDS, namespace=name)):
         if time.monotonic() > end:
-            raise TimeoutError(f"KubeRay refuses nothing: {found[0].get('status')}")
+            raise TimeoutError(f"{name}: nothing is refused: {found}")
         await asyncio.sleep(0.5)
+    write(name, found)
+
+
+def _contradict(cluster: dict[str, Any]) -> None:
+    cluster["workerGroupSpecs"][0] |= {"minReplicas": 4, "maxReplicas": 1}
+
+
+def _may_do_all(cluster: dict[str, Any]) -> None:
+    """As KubeRay makes the container of its autoscaler if nobody tells it otherwise."""
+    del cluster["autoscalerOptions"]["securityContext"]
+
+
+def _invalid(objects: Sequence[Object]) -> bool:
+    return any(_condition(one, "Ready").get("reason") == "ValidationFailed" for one in objects)
+
+
+_COPIED: Final = next(one for one in INCIDENTS if one.name == "quota")
+COPIES: Final[Mapping[str, tuple[Callable[[dict[str, Any]], None], Mapping[str, str], Callable[..., bool]]]] = {
+    "refused-by-kuberay": (_contradict, {}, _invalid),
+    "pod-security": (_may_do_all, {"pod-security.kubernetes.io/enforce": "restricted"}, _refused),
+}
+"""What is changed of a cluster that the operator made, labels of the namespace, and what is waited for."""
 
 
 async def _lose_nodes(plane: ControlPlane, cluster: Cluster, write: Write) -> None:
@@ -234,5 +262,5 @@ async def _until(
 
 
 def _objects(plane: ControlPlane, incident: Incident) -> Sequence[Object]:
-    found = plane.api.list("rayservices.ray.io,rayclusters.ray.io,pods", namespace=incident.name)
+    found = plane.api.list(_KINDS, namespace=incident.name)
     return [*found, *(plane.api.list("nodes") if incident.nodes else ())]

@@ -134,7 +134,7 @@ _TOLD = ("phase", "reason", "message", "containerStatuses", "initContainerStatus
 _POD_STATES: tuple[Mapping[str, Any], ...] = tuple(
     {name: item["status"][name] for name in _TOLD if name in item["status"]}
     # An apply has no null in it.
-    | {"conditions": [{key: told for key, told in one.items() if told} for one in item["status"]["conditions"]]}
+    | {"conditions": [{key: told for key, told in one.items() if told} for one in item["status"].get("conditions", ())]}
     for name in recordings.NAMES
     for item in recordings.objects(name, slim=False)
     if item["kind"] == "Pod"

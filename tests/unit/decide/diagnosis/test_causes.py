@@ -215,6 +215,18 @@ def test_what_a_pod_died_of_outlives_it_until_the_next_one_is_ready():
     assert causes(world(pods=(HEAD, replace(fresh, phase="Running")), ended=(ended,)), REVISION) == ()
 
 
+def test_an_end_is_told_in_the_same_words_whichever_container_of_the_next_pod_is_seen_first():
+    remembered = pod("w1", ended=True, **BROKEN | {"container": "autoscaler"})
+    again = pod("w2", ended=True, **BROKEN)
+    found = causes(world(service=starting(), pods=(HEAD, again), ended=(remembered,)), REVISION)
+    assert [cause.message for cause in found] == [
+        "a worker pod broke, container autoscaler ended: OOMKilled, exit code 137"
+    ]
+    other = replace(again, last_exit="Error", exit_code=1)
+    found = causes(world(service=starting(), pods=(HEAD, other), ended=(remembered,)), REVISION)
+    assert [cause.message.partition(": ")[2] for cause in found] == ["Error, exit code 1", "OOMKilled, exit code 137"]
+
+
 def test_a_pod_that_is_deleted_ends_and_is_no_cause():
     assert causes(world(pods=(HEAD, pod("w", ended=True, leaving=True, **BROKEN))), REVISION) == ()
 

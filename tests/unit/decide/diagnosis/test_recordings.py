@@ -39,12 +39,19 @@ TABLE = {
         "ValidatingAdmissionPolicy 'acme' with binding 'acme' denied request: pods of acme need a cost center",
         "who run the policy",
     ),
+    "pod-security": (
+        Reason.PODS_REFUSED,
+        LOADED,
+        'FailedCreateHeadPod: violates PodSecurity "restricted:latest": allowPrivilegeEscalation != false (container "autoscaler"',
+        "pod-security.kubernetes.io/enforce=baseline",
+    ),
     "gpus-taken": (
         Reason.PODS_UNSCHEDULABLE,
         CAPACITY,
         "of 5 worker pods",
         "lower spec.scaling.minReplicas",
     ),
+    "held-by-a-queue": (Reason.PODS_UNSCHEDULABLE, CAPACITY, "non-empty scheduling gates", "as Kueue does"),
     "tainted": (Reason.PODS_UNSCHEDULABLE, CAPACITY, "untolerated taint", "kubectl describe nodes shows the taints"),
     "node-gone": (Reason.NODES_LOST, CAPACITY, "is gone, with", "kubectl describe node"),
     "node-silent": (Reason.NODES_LOST, CAPACITY, "not ready since 20", "kubectl describe node"),
@@ -73,6 +80,42 @@ TABLE = {
         "a worker pod broke, container ray-worker ended: Error, exit code 3",
         "--previous",
     ),
+    "ended-well": (
+        Reason.CONTAINER_FAILED,
+        LOADED,
+        "a worker pod broke, container ray-worker ended: Completed, exit code 0",
+        "kubectl logs",
+    ),
+    "ended-well-beside-another": (
+        Reason.CONTAINER_FAILED,
+        LOADED,
+        "a worker pod broke, container ray-worker ended: Completed, exit code 0",
+        "kubectl logs",
+    ),
+    "broke-after-another": (
+        Reason.CONTAINER_FAILED,
+        LOADED,
+        "a worker pod broke, container zzz ended: OOMKilled, exit code 137",
+        "more memory than its limit",
+    ),
+    "liveness-fails": (
+        Reason.CONTAINER_FAILED,
+        LOADED,
+        "a worker pod broke, container ray-worker ended: Error, exit code 137",
+        "a probe that failed for long",
+    ),
+    "gate-out-of-memory": (
+        Reason.CONTAINER_FAILED,
+        LOADED,
+        "a worker pod broke, container wait-gcs-ready ended: OOMKilled, exit code 137",
+        "KubeRay gives this container 256Mi",
+    ),
+    "refused-by-kubelet": (
+        Reason.CONTAINER_FAILED,
+        LOADED,
+        "a worker pod was ended: OutOfcpu: Pod was rejected: Node didn't have enough resource: cpu",
+        "kubectl describe pod",
+    ),
     "crash-loop": (Reason.CONTAINER_FAILED, LOADED, "container ray-worker ended: Error, exit code 1", "--previous"),
     "command-missing": (
         Reason.CONTAINER_FAILED,
@@ -92,8 +135,8 @@ LATER = {
     "volume-missing": (Reason.CONTAINER_FAILED, LOADED, "has not mounted its volumes", "its events name the volume"),
 }
 """Those that are no trouble while they are new."""
-WELL = ("killed-by-probe", "probe-fails")
-"""Those that may be well: a probe that fails once, and a model that loads."""
+WELL = ("killed-by-probe", "probe-fails", "runs", "another-ended-well", "gate-waits")
+"""Those that may be well: a probe that fails once, a model that loads, a sidecar that ended, a head that starts."""
 
 
 def told(name, **more):

@@ -1,0 +1,41 @@
+"""What engines said when they failed, as Serve told it: each has its cause, in the engine's words, with the hint of its kind."""
+
+import pytest
+
+from llama_operator.api.reasons import ConditionType, Reason
+from llama_operator.decide.diagnosis import hints
+from llama_operator.decide.diagnosis.causes import causes
+from support import recordings
+from support.deployments import observed_of
+
+TABLE = {
+    "gpu-memory": ("gpu-memory", "CUDA out of memory. Tried to allocate"),
+    "gpu-memory-taken": ("gpu-memory-taken", "is less than desired GPU memory utilization"),
+    "kv-cache": ("kv-cache", "KV cache is needed, which is larger than the available KV cache memory"),
+    "kv-cache-none": ("kv-cache", "No available memory for the cache blocks"),
+    "nccl": ("nccl", "NCCL error: unhandled cuda error"),
+    "driver-missing": ("driver", "Found no NVIDIA driver on your system"),
+    "driver-too-old": ("driver", "The NVIDIA driver on your system is too old"),
+    "fabric-not-ready": ("driver", "system not yet initialized"),
+    "gpu-broken": ("gpu-broken", "uncorrectable ECC error encountered"),
+    "gpu-too-old": ("gpu-too-old", "no kernel image is available for execution on the device"),
+    "port-taken": ("port-taken", "address already in use"),
+    "weights-header-cut": ("broken-file", "Error while deserializing header: header too small"),
+    "module-missing": ("module-missing", "No module named 'acme_serving'"),
+}
+
+
+def test_every_recording_is_looked_at_and_says_where_it_comes_from():
+    assert set(recordings.ENGINES) == set(TABLE)
+    assert all(recordings.engine(name)["provenance"] for name in recordings.ENGINES)
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_an_engine_that_fails_is_told_in_its_own_words_with_the_hint_of_its_kind(name):
+    kind, words = TABLE[name]
+    service = recordings.engine_service(name)
+    (cause,) = causes(observed_of(ray_services=(service,)), service.name)
+    assert (cause.reason, cause.condition) == (Reason.ENGINE_FAILED, ConditionType.MODEL_LOADED)
+    assert words in cause.message
+    assert hints.hint(cause.reason, cause.message).kind == kind
+    assert cause.hint
