@@ -103,6 +103,19 @@ class Cluster:
             for pod in self.items("pods", selector)
         }
 
+    def operator_said(self, container):
+        """Lines that a container of the operator's pods printed, without what the container runtime writes before each."""
+        logs = [log for log in self._node.pod_logs() if log.match(f"{OPERATOR_NAMESPACE}_*/{container}/*.log")]
+        return [line.split(" ", 3)[3] for log in logs for line in log.read_text(errors="replace").splitlines()]
+
+    def operator_restarts(self):
+        """How often containers of the operator's pods were started again, those that began before it included."""
+        pods = json.loads(self.kubectl("get", "pods", "-n", OPERATOR_NAMESPACE, "--output", "json").stdout)["items"]
+        parts = ("initContainerStatuses", "containerStatuses")
+        return {
+            each["name"]: each["restartCount"] for pod in pods for part in parts for each in pod["status"].get(part, ())
+        }
+
     def until(self, probe, *, seconds, what):
         """Return the first true value of `probe`; fail with the logs when that is not to be expected any more."""
         end = time.monotonic() + seconds

@@ -1,5 +1,7 @@
 """The tiny sample on a cluster that runs its pods: served, scaled, upgraded, deleted."""
 
+import json
+
 import httpx
 import pytest
 import yaml
@@ -21,6 +23,7 @@ def test_the_tiny_sample_serves_scales_is_upgraded_and_leaves_nothing(cluster, e
     cluster.until(lambda: cluster.is_ready(NAME), seconds=START_SECONDS, what="the deployment to be Ready")
     service = endpoint(NAME)
     assert_answers(service)
+    assert_evidence_has_a_stream_of_its_own(cluster)
     engines, pods, since = engines_of(service), cluster.pods(), ready_since(cluster)
     assert len(engines) == 1
 
@@ -51,6 +54,14 @@ def assert_answers(service):
     usage = completion["usage"]
     assert 1 <= usage["completion_tokens"] <= TOKENS
     assert usage["total_tokens"] == usage["prompt_tokens"] + usage["completion_tokens"]
+
+
+def assert_evidence_has_a_stream_of_its_own(cluster):
+    evidence = [json.loads(line) for line in cluster.operator_said("evidence")]
+    assert {line["evidence"] for line in evidence} == {"llama-operator.io/license-evidence/v1"}
+    assert {"TermStarted"} < {line["event"] for line in evidence}
+    assert not [line for line in cluster.operator_said("operator") if "license-evidence" in line]
+    assert cluster.operator_restarts() == {"evidence": 0, "operator": 0}
 
 
 def engines_of(service):

@@ -20,6 +20,8 @@ _RECENT: Final = timedelta(minutes=15)
 _MOST: Final = 3
 _LONGEST: Final = 300
 """Characters of what an event says."""
+_PASSES: Final = "the object has been modified; please apply your changes to the latest version"
+"""Of a write that another one came before: whoever it was tries again at once."""
 _FINE: Final = frozenset({State.PASSED, State.SKIPPED})
 
 
@@ -36,7 +38,7 @@ class WarningFacts:
 
 
 def warning_facts(obj: Object) -> WarningFacts | None:
-    """What an event says; None for one that is no Warning about a pod, or about something of KubeRay."""
+    """What an event says; None for one that is no Warning about a pod, or about something of KubeRay, or that passes."""
     regarding = mapping(obj.get("regarding"))
     times = (
         mapping(obj.get("series")).get("lastObservedTime"),
@@ -47,7 +49,10 @@ def warning_facts(obj: Object) -> WarningFacts | None:
     last = next((read for written in times if (read := moment(written)) is not None), None)
     if obj.get("type") != "Warning" or text(regarding.get("kind")) not in _OF or last is None:
         return None
-    note = " ".join(text(obj.get("note")).split())[:_LONGEST]
+    note = " ".join(text(obj.get("note")).split())
+    if _PASSES in note:
+        return None
+    note = note[:_LONGEST]
     return WarningFacts(text(regarding.get("kind")), text(regarding.get("name")), text(obj.get("reason")), note, last)
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from llama_operator.cli.explain.events import warning_facts
 from llama_operator.kube import kinds
+from support import recordings
 from support.rights import WithoutRights
 
 REVISION = "chat-aaaaaaaa"
@@ -41,6 +42,30 @@ def test_the_latest_warnings_about_the_revision_are_told_each_once(world):
     assert "FailedToCreateService: exceeded quota: acme" in check["evidence"]
     assert not [words for words in ("older", "another", "morning") if words in check["evidence"]]
     assert check["state"] == "Warning"
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("volume-missing", 'FailedMount: MountVolume.SetUp failed for volume "acme" : secret "acme" not found'),
+        ("liveness-fails", "Unhealthy: Liveness probe failed:"),
+        ("probe-fails", "Unhealthy: Readiness probe failed:"),
+    ],
+)
+def test_what_a_kubelet_warned_of_is_told(world, name, said):
+    asyncio.run(world.serving())
+    for event in recordings.objects(name, slim=False):
+        if event["kind"] == "Event":
+            warn(world, event["metadata"]["name"], reason=event["reason"], note=event["note"])
+    (check,) = told(world)
+    assert said in check["evidence"]
+
+
+def test_a_write_that_is_tried_again_at_once_is_no_trouble(world):
+    asyncio.run(world.serving())
+    note = 'Operation cannot be fulfilled on pods "x": the object has been modified; please apply your changes to the latest version and try again'
+    warn(world, "a", kind="RayService", about=REVISION, reason="FailedToUpdateHeadPodServeLabel", note=note)
+    assert told(world) == []
 
 
 def test_events_that_may_not_be_read_are_left_out(world):
