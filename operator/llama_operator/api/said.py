@@ -19,6 +19,13 @@ _TERMINAL: Final = re.compile(
 _INNER: Final = r"[^()\n]*(?:\([^()\n]*\)[^()\n]*)*"
 _PROCESS: Final = re.compile(rf" ?\((?:[\w:.#]+ )?pid=\d+{_INNER}\)|(?<= object) at 0x[0-9a-f]+")
 """Ray's marks of a process: `(pid=1432, ip=10.0.3.7, actor_id=…, repr=<… object at 0x7f8b>)`. They differ with each try."""
+_TRACE: Final = re.compile(
+    r"Traceback \(most recent call last\):\s*?(?:\n|\Z)"
+    r"|^[ \t]+File \"[^\"\n]*\", line \d+[^\n]*(?:\n|\Z)(?:[ \t]{4,}[^\n]*(?:\n|\Z))*",
+    re.MULTILINE,
+)
+"""Where a program of Python was when it failed: pages before the sentence that says why, with numbers that look like answers of
+a server (`line 401`). The log has them."""
 _PARAMETERS: Final = (
     "x-amz-(?:signature|credential|security-token)",
     "x-goog-(?:signature|credential)",
@@ -48,11 +55,13 @@ _SECRETS: Final[tuple[tuple[re.Pattern[str], str], ...]] = tuple(
 
 
 def said(written: object) -> str:
-    """What another program said, without credentials, characters for terminals and marks of a process; empty if it is no text.
+    """What another program said, without credentials, characters for terminals, marks of a process and frames of a trace.
+
+    Empty if it is no text.
 
     It is the same from try to try, as long as nothing else changes.
     """
-    words = _PROCESS.sub("", _TERMINAL.sub("", text(written)))
+    words = _TRACE.sub("", _PROCESS.sub("", _TERMINAL.sub("", text(written))))
     for secret, shown in _SECRETS:
         words = secret.sub(shown, words)
     return words

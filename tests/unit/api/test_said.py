@@ -61,8 +61,20 @@ def test_colors_and_other_characters_for_terminals_go():
     ],
 )
 def test_two_tries_are_told_in_the_same_words(mark):
-    first, second = (f'ray::init(){mark.format(n=number)}\n  File "a.py", line 7' for number in (1432, 2871))
-    assert said(first) == said(second) == 'ray::init()\n  File "a.py", line 7'
+    first, second = (f"ray::init(){mark.format(n=number)}\nfailed" for number in (1432, 2871))
+    assert said(first) == said(second) == "ray::init()\nfailed"
+
+
+def test_frames_of_a_trace_go_and_with_them_numbers_that_look_like_answers():
+    trace = (
+        "Error:\nTraceback (most recent call last):\n"
+        '  File "/usr/lib/concurrent/futures/_base.py", line 401, in __get_result\n    raise self._exception\n'
+        "          ^^^^^^\nKeyError: 'a'\n\nDuring handling of the above exception, another exception occurred:\n\n"
+        'Traceback (most recent call last):\n  File "<frozen importlib>", line 1\nValueError: two lines\n  of one message'
+    )
+    between = "During handling of the above exception, another exception occurred:"
+    assert said(trace) == f"Error:\nKeyError: 'a'\n\n{between}\n\nValueError: two lines\n  of one message"
+    assert said(said(trace)) == said(trace)
 
 
 @pytest.mark.parametrize("letter", ["a", "é", "本", "🦙"])

@@ -1,10 +1,11 @@
-"""Engines that cannot start, or die: what Serve reports, in the engine's own words."""
+"""Engines that cannot start, or die: what Serve reports, in the engine's own words, as they were recorded (`make record`)."""
 
 from dataclasses import dataclass
 from typing import Final
 
 from gameday.incident import Incident, condition, event, explain, never, single
 from gameday.stage import Stage
+from recordings.kept import said
 
 _GENERIC: Final = "change what the message names"
 """A hint that says nothing which the message does not."""
@@ -12,11 +13,12 @@ _GENERIC: Final = "change what the message names"
 
 @dataclass(frozen=True, slots=True)
 class _Failure:
-    """A message of an engine, and what has to be told with it."""
+    """What an engine said, and what has to be told with it."""
 
     name: str
     title: str
-    message: str
+    recorded: str
+    """Name of the recording."""
     words: str
     """Part of the message that has to arrive."""
     hint: str
@@ -27,7 +29,7 @@ class _Failure:
 
 def _first_start(failure: _Failure) -> Incident:
     def cause(stage: Stage) -> None:
-        stage.serve("DEPLOY_FAILED", failure.message)
+        stage.serve("DEPLOY_FAILED", said(failure.recorded))
         stage.deploy()
         stage.reported("DEPLOY_FAILED")
 
@@ -53,7 +55,7 @@ _FAILURES: Final = (
     _Failure(
         "cuda-memory",
         "CUDA runs out of memory at the first start",
-        "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.32 GiB. GPU 0 has a total capacity of 79.11 GiB",
+        "gpu-memory",
         "CUDA out of memory",
         "gpuMemoryUtilizationPercent",
         sampled=True,
@@ -61,37 +63,36 @@ _FAILURES: Final = (
     _Failure(
         "download-429",
         "The Hub answers a weight download with 429",
-        "huggingface_hub.errors.HfHubHTTPError: 429 Client Error: Too Many Requests for url: https://huggingface.co/api",
-        "429 Client Error",
+        "hub-429",
+        "We couldn't connect to",
         "tokenSecret",
     ),
     _Failure(
         "disk-full",
         "The disk of the pod is full while weights are downloaded",
-        "OSError: [Errno 28] No space left on device: '/models/model-00003-of-00030.safetensors'",
+        "disk-full",
         "No space left on device",
         "storage",
     ),
     _Failure(
         "broken-weights",
         "A weight file is cut off",
-        "safetensors_rust.SafetensorError: Error while deserializing header: MetadataIncompleteBuffer",
-        "MetadataIncompleteBuffer",
+        "weights-header-cut",
+        "Error while deserializing header",
         "download",
     ),
     _Failure(
         "download-401",
         "The Hub does not know the token",
-        "huggingface_hub.errors.HfHubHTTPError: 401 Client Error: Unauthorized for url: https://huggingface.co/api/models",
-        "401 Client Error",
+        "hub-401",
+        "401 Unauthorized",
         "tokenSecret",
         own=True,
     ),
     _Failure(
         "nccl",
         "Engines do not find each other over the network",
-        "torch.distributed.DistBackendError: NCCL error in: ProcessGroupNCCL.cpp:2251, remote process exited or there was "
-        "a network error, NCCL version 2.27.5",
+        "nccl",
         "NCCL error",
         "NCCL",
         own=True,
@@ -99,7 +100,7 @@ _FAILURES: Final = (
     _Failure(
         "driver-too-old",
         "The NVIDIA driver of a node is older than the image needs",
-        "RuntimeError: The NVIDIA driver on your system is too old (found version 12020). Please update your GPU driver",
+        "driver-too-old",
         "NVIDIA driver on your system is too old",
         "driver",
         own=True,
@@ -107,16 +108,16 @@ _FAILURES: Final = (
     _Failure(
         "port-taken",
         "A port that the engine needs is taken",
-        "OSError: [Errno 98] Address already in use: ('0.0.0.0', 8000)",
-        "Address already in use",
+        "port-taken",
+        "address already in use",
         "port",
         own=True,
     ),
     _Failure(
         "missing-module",
         "The image lacks a Python module",
-        "ModuleNotFoundError: No module named 'llama_serving'",
-        "No module named 'llama_serving'",
+        "module-missing",
+        "No module named 'acme_serving'",
         "image",
         own=True,
     ),

@@ -89,17 +89,17 @@ ENGINES: Final[tuple[Hint, ...]] = (
         "(--hub-endpoint) or weights on a volume",
     ),
     Hint(
+        "hub-forbidden",
+        Reason.ENGINE_FAILED,
+        ("403", "forbidden", "not in the authorized list"),
+        "the account behind spec.weights.tokenSecret may not read this repository: ask for access on the model's page, or let "
+        "a fine-grained token read gated repositories",
+    ),
+    Hint(
         "hub-unauthorized",
         Reason.ENGINE_FAILED,
         ("401", "gated", "unauthorized"),
         "the Hub does not give the weights to the token of spec.weights.tokenSecret: see docs/access-check.md",
-    ),
-    Hint(
-        "hub-forbidden",
-        Reason.ENGINE_FAILED,
-        ("403", "forbidden"),
-        "the account behind spec.weights.tokenSecret may not read this repository: ask for access on the model's page, or let "
-        "a fine-grained token read gated repositories",
     ),
     Hint(
         "hub-not-found",
@@ -209,7 +209,8 @@ ENGINES: Final[tuple[Hint, ...]] = (
             "504",
         ),
         "the pods do not reach the Hub: let {namespace} resolve names and use HTTPS (NetworkPolicies, proxy), have the platform "
-        "owner set --hub-endpoint to a mirror, or put the weights on a volume",
+        "owner set --hub-endpoint to a mirror, or put the weights on a volume; a Hub that is asked too often is told in the same "
+        "words: name a token in spec.weights.tokenSecret and wait",
     ),
     Hint(
         "permission",

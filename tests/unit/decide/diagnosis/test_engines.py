@@ -21,6 +21,9 @@ TABLE = {
     "gpu-too-old": ("gpu-too-old", "no kernel image is available for execution on the device"),
     "port-taken": ("port-taken", "address already in use"),
     "weights-header-cut": ("broken-file", "Error while deserializing header: header too small"),
+    "hub-401": ("hub-unauthorized", "Client error '401 Unauthorized' for url"),
+    "hub-403-gated": ("hub-forbidden", "you are not in the authorized list"),
+    "hub-429": ("hub-unreachable", "We couldn't connect to"),
     "module-missing": ("module-missing", "No module named 'acme_serving'"),
 }
 
@@ -39,3 +42,4 @@ def test_an_engine_that_fails_is_told_in_its_own_words_with_the_hint_of_its_kind
     assert words in cause.message
     assert hints.hint(cause.reason, cause.message).kind == kind
     assert cause.hint
+    assert len(cause.message) < 1000, "no pages of frames"
