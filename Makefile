@@ -122,7 +122,7 @@ golden: $(STAMP) ## Rewrite the golden cases after a wanted change; read the dif
 	@$(BIN)/pytest -q tests/golden --update-golden
 
 .PHONY: record
-record: $(STAMP) control-plane ## Play incidents on a real control plane and kubelet and write what they say to tests/recordings
+record: $(STAMP) control-plane ## Play incidents on a real control plane, kubelet and Serve, and write what they say to tests/recordings
 	@PYTHONPATH=tools $(BIN)/python -m recordings
 
 .PHONY: lock

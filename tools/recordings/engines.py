@@ -66,14 +66,12 @@ class Incident:
         done: What was done, for people.
         happens: Makes it so in a folder of its own, and takes it back.
         dies: Whether the engine starts, and its process is killed then.
-        tries: How often it is played: what differs between two tries is no part of the cause.
     """
 
     name: str
     done: str
     happens: Callable[[Path], AbstractContextManager[Change]]
     dies: bool = False
-    tries: int = 1
 
 
 def _engine(**settings: Any) -> Callable[[Path], AbstractContextManager[Change]]:
@@ -183,7 +181,6 @@ INCIDENTS: Final = (
         "kv-cache",
         "a KV cache of 1 MiB for a context of 2048 tokens",
         _engine(max_model_len=2048, cpu_kv_cache_mib=1),
-        tries=2,
     ),
 )
 
@@ -209,15 +206,14 @@ async def play(folder: Path, write: Write, chosen: Callable[[str], bool]) -> Non
     async with LocalRuntime(twin.client("kuberay-operator"), on_progress=keep) as runtime:
         running = asyncio.create_task(runtime.run())
         for incident in wanted:
-            for number in range(1, incident.tries + 1):
-                name = incident.name if number == 1 else f"{incident.name}-{number}"
-                begin = time.time()
-                with incident.happens(folder / name) as change:
-                    await user.apply(_changed(service, change, name))
-                    told = await _told(user, ref, incident)
-                if told:
-                    said = {"applicationStatuses": told, "log": _errors(logs, begin)}
-                    write(name, f"{_RAY}: {incident.done}", _named(said, folder / name))
+            place, begin = folder / incident.name, time.time()
+            with incident.happens(place) as change:
+                await user.apply(_changed(service, change, incident.name))
+                told = await _told(user, ref, incident)
+            if told:
+                log = _errors(logs, begin)
+                said = {"applicationStatuses": told, **({"log": log} if log else {})}
+                write(incident.name, f"{_RAY}: {incident.done}", _named(said, place))
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
 

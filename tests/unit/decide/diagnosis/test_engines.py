@@ -23,6 +23,7 @@ TABLE = {
     "weights-header-cut": ("broken-file", "Error while deserializing header: header too small"),
     "hub-401": ("hub-unauthorized", "Client error '401 Unauthorized' for url"),
     "hub-403-gated": ("hub-forbidden", "you are not in the authorized list"),
+    "hub-404": ("hub-not-found", "is not a valid model identifier"),
     "hub-429": ("hub-unreachable", "We couldn't connect to"),
     "module-missing": ("module-missing", "No module named 'acme_serving'"),
 }
