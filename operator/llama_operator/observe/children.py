@@ -1,6 +1,7 @@
 """From the JSON of what belongs to a deployment to typed facts. Called by `observe.gather`."""
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -33,6 +34,10 @@ from llama_serving.config import APPLICATION_NAME, AccessVerdict, LiveSettings
 _KUBERAY_VERSION = "ray.io/kuberay-version"
 _DETAIL_LIMIT = 512
 """A registry's own error may be long."""
+_SUPPOSED = re.compile(
+    r"This may be due to a problem with its constructor[^.\n]*\. (?:The update is stopped[^.\n]*\. )?"
+    r"See controller logs for details\. ?"
+)
 _STRATEGIES = frozenset(RolloutStrategy) - {RolloutStrategy.AUTO}
 _MOST = 1 << 30
 """More than any size of a plan, and any number of attempts."""
@@ -50,9 +55,9 @@ def ray_service_facts(obj: Object) -> RayServiceFacts:
         revision=readings.labels(obj).get(meta.LABEL_REVISION, ""),
         endpoints=readings.whole(status.get("numServeEndpoints")) or 0,
         application_status=text(application.get("status")),
-        application_message=said(application.get("message")),
+        application_message=_of_serve(application.get("message")),
         deployments=tuple(
-            ServeDeploymentFacts(name, text(mapping(one).get("status")), said(mapping(one).get("message")))
+            ServeDeploymentFacts(name, text(mapping(one).get("status")), _of_serve(mapping(one).get("message")))
             for name, one in sorted(deployments.items())
         ),
         message="" if ready is None or ready.status == "True" else ready.message,
@@ -61,6 +66,11 @@ def ray_service_facts(obj: Object) -> RayServiceFacts:
         leaving="deletionTimestamp" in metadata,
         conditions=conditions,
     )
+
+
+def _of_serve(message: object) -> str:
+    """What Serve says, without what it supposes of every failure: that was no health check, mostly."""
+    return _SUPPOSED.sub("", said(message))
 
 
 def _conditions(status: Mapping[str, Any]) -> tuple[ConditionFacts, ...]:

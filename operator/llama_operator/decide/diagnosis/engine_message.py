@@ -21,7 +21,9 @@ def engine_message(service: RayServiceFacts) -> str:
     if told := refusal(service):
         return told
     said = [service.application_message.strip()] if service.application_message.strip() else []
-    for part in service.deployments:
+    # The others only wait for it.
+    failed = [part for part in service.deployments if part.status in ENGINE_FAILED]
+    for part in failed or service.deployments:
         message = part.message.strip()
         if message and not any(message in one for one in said):
             said.append(f"{part.name}: {message}")

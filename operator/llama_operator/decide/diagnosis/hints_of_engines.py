@@ -221,7 +221,13 @@ ENGINES: Final[tuple[Hint, ...]] = (
     Hint(
         "file-missing",
         Reason.ENGINE_FAILED,
-        ("no such file or directory", "filenotfounderror", "no config.json"),
+        (
+            "no such file or directory",
+            "filenotfounderror",
+            "no config.json",
+            "invalid repository id or local directory",
+            "cannot find any model weights",
+        ),
         "the weights are not where the LlamaModel says: correct its spec.source, or put them there",
     ),
     Hint(

@@ -21,6 +21,8 @@ TABLE = {
     "gpu-too-old": ("gpu-too-old", "no kernel image is available for execution on the device"),
     "port-taken": ("port-taken", "address already in use"),
     "weights-header-cut": ("broken-file", "Error while deserializing header: header too small"),
+    "disk-full": ("disk-full", "OSError: [Errno 28] No space left on device"),
+    "config-missing": ("file-missing", "ensure the presence of a 'config.json'"),
     "hub-401": ("hub-unauthorized", "Client error '401 Unauthorized' for url"),
     "hub-403-gated": ("hub-forbidden", "you are not in the authorized list"),
     "hub-404": ("hub-not-found", "is not a valid model identifier"),
@@ -44,3 +46,4 @@ def test_an_engine_that_fails_is_told_in_its_own_words_with_the_hint_of_its_kind
     assert hints.hint(cause.reason, cause.message).kind == kind
     assert cause.hint
     assert len(cause.message) < 1000, "no pages of frames"
+    assert "OpenAiIngress" not in cause.message, "it only waits for the engine"
