@@ -38,6 +38,8 @@ _SUPPOSED = re.compile(
     r"This may be due to a problem with its constructor[^.\n]*\. (?:The update is stopped[^.\n]*\. )?"
     r"See controller logs for details\. ?"
 )
+_LONG_LIST = re.compile(r"(\[(?:'[^'\n]*', ){3})(?:'[^'\n]*', ){7,}('[^'\n]*'\])")
+"""vLLM names all of its three hundred architectures when it misses one."""
 _STRATEGIES = frozenset(RolloutStrategy) - {RolloutStrategy.AUTO}
 _MOST = 1 << 30
 """More than any size of a plan, and any number of attempts."""
@@ -69,8 +71,8 @@ def ray_service_facts(obj: Object) -> RayServiceFacts:
 
 
 def _of_serve(message: object) -> str:
-    """What Serve says, without what it supposes of every failure: that was no health check, mostly."""
-    return _SUPPOSED.sub("", said(message))
+    """What Serve says, without what it supposes of every failure (that was no health check, mostly), and without long lists."""
+    return _LONG_LIST.sub(r"\1… \2", _SUPPOSED.sub("", said(message)))
 
 
 def _conditions(status: Mapping[str, Any]) -> tuple[ConditionFacts, ...]:

@@ -23,6 +23,10 @@ TABLE = {
     "weights-header-cut": ("broken-file", "Error while deserializing header: header too small"),
     "disk-full": ("disk-full", "OSError: [Errno 28] No space left on device"),
     "config-missing": ("file-missing", "ensure the presence of a 'config.json'"),
+    "architecture-unknown": (
+        "architecture-unknown",
+        "Model architectures ['AcmeForCausalLM'] are not supported for now",
+    ),
     "hub-401": ("hub-unauthorized", "Client error '401 Unauthorized' for url"),
     "hub-403-gated": ("hub-forbidden", "you are not in the authorized list"),
     "hub-404": ("hub-not-found", "is not a valid model identifier"),
