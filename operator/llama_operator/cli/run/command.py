@@ -15,7 +15,7 @@ from llama_operator.cli.run import chat, status_table
 from llama_operator.cli.run.progress_lines import ProgressLines
 from llama_operator.cli.run.session import LocalSession, RunFailedError, weights_folder
 from llama_operator.cli.run.tour import tour
-from llama_operator.cli.shared import files
+from llama_operator.cli.shared import files, output
 from llama_operator.cli.shared.exit_codes import EXIT_DOES_NOT_FIT, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK
 from llama_operator.cli.shared.options import filled
 from llama_operator.cli.shared.outcome import exit_code, raise_if_invalid
@@ -40,7 +40,7 @@ def command(options: RunOptions) -> int:
     manifests = files.read(options.file, name=options.name)
     if (refused := _refused(manifests)) is not None:
         return refused
-    return asyncio.run(_run(manifests, options, Console(highlight=False)))
+    return asyncio.run(_run(manifests, options, output.console()))
 
 
 def _refused(manifests: files.Manifests) -> int | None:

@@ -5,6 +5,7 @@ import json
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import yaml
@@ -98,6 +99,13 @@ def test_no_command_passes_on_what_acts(command, colors, poisoned, monkeypatch):
     assert out + err
     for text in (out, err):
         assert not terminal.acts(OWN_COLORS.sub("", text) if colors else text)
+
+
+def test_each_command_writes_by_the_one_console_whose_own_colors_are_left():
+    """Another one would write its colors through what makes standard output plain, and so be shown as letters."""
+    folder = Path(terminal.__file__).parents[1]
+    made = [path.name for path in folder.rglob("*.py") if re.search(r"\bConsole\(", path.read_text("utf-8"))]
+    assert made == [], "output.console() makes it"
 
 
 def test_the_words_themselves_are_shown(poisoned):
