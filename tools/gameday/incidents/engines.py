@@ -124,16 +124,17 @@ _FAILURES: Final = (
 )
 
 
+_DEAD: Final = "A replica's health check failed"
+"""All that Serve says of an engine whose process ended."""
+
+
 def _serves(stage: Stage) -> None:
     stage.deploy()
     stage.served()
 
 
-_DEAD: Final = "vllm.v1.engine.exceptions.EngineDeadError: EngineCore encountered an issue"
-
-
 def _engine_dies(stage: Stage) -> None:
-    stage.serve("UNHEALTHY", _DEAD)
+    stage.serve("UNHEALTHY", said("engine-dies"))
     stage.reported("UNHEALTHY")
 
 
@@ -146,13 +147,13 @@ INCIDENTS: Final = (
         cause=_engine_dies,
         reasons=("EngineFailed",),
         says=(
-            single("EngineDeadError", condition("Ready", "False", "EngineFailed", has=("EngineDeadError",))),
+            single(_DEAD, condition("Ready", "False", "EngineFailed", has=(_DEAD,))),
             condition("EndpointReady", "False", has=("served until",), lacks=("yet",)),
             condition("UpToDate", "True"),
             never(condition("", "", "RollingOut")),
-            event("", has=("EngineDeadError",)),
+            event("", has=(_DEAD,)),
             explain("rollout", "Passed"),
-            explain("engine", "Failed", has=("EngineDeadError",)),
+            explain("engine", "Failed", has=(_DEAD,)),
             explain("endpoint", lacks=("yet",)),
         ),
         sampled=True,

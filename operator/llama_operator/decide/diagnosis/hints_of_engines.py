@@ -248,7 +248,8 @@ ENGINES: Final[tuple[Hint, ...]] = (
         "health-check",
         Reason.ENGINE_FAILED,
         ("health check", "timed out", "timeouterror", "unresponsive"),
-        f"the engine does not answer in time: overload, or a GPU that hangs; {LOGS}",
+        "the engine's process ended, or does not answer in time (overload, or a GPU that hangs): its last words are in the log: "
+        f"{LOGS}. Serve starts it again by itself",
     ),
     Hint("engine", Reason.ENGINE_FAILED, (), f"change what the message names; whole log: {LOGS}"),
 )

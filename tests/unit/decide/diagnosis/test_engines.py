@@ -30,6 +30,9 @@ TABLE = {
     "hub-401": ("hub-unauthorized", "Client error '401 Unauthorized' for url"),
     "hub-403-gated": ("hub-forbidden", "you are not in the authorized list"),
     "hub-404": ("hub-not-found", "is not a valid model identifier"),
+    "engine-dies": ("health-check", "A replica's health check failed"),
+    "hub-unreachable": ("hub-unreachable", "We couldn't connect to"),
+    "weights-cut": ("broken-file", "incomplete metadata, file not fully covered"),
     "hub-429": ("hub-unreachable", "We couldn't connect to"),
     "module-missing": ("module-missing", "No module named 'acme_serving'"),
 }
