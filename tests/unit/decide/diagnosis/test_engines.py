@@ -31,6 +31,7 @@ TABLE = {
     "hub-403-gated": ("hub-forbidden", "you are not in the authorized list"),
     "hub-404": ("hub-not-found", "is not a valid model identifier"),
     "engine-dies": ("health-check", "A replica's health check failed"),
+    "weights-missing": ("file-missing", "Cannot find any model weights with `/models/acme`"),
     "hub-unreachable": ("hub-unreachable", "We couldn't connect to"),
     "weights-cut": ("broken-file", "incomplete metadata, file not fully covered"),
     "hub-429": ("hub-unreachable", "We couldn't connect to"),
