@@ -227,6 +227,7 @@ ENGINES: Final[tuple[Hint, ...]] = (
             "no config.json",
             "invalid repository id or local directory",
             "cannot find any model weights",
+            "repo id must be in the form",
         ),
         "the weights are not where the LlamaModel says: correct its spec.source, or put them there",
     ),

@@ -32,6 +32,8 @@ TABLE = {
     "hub-404": ("hub-not-found", "is not a valid model identifier"),
     "engine-dies": ("health-check", "A replica's health check failed"),
     "weights-missing": ("file-missing", "Cannot find any model weights with `/models/acme`"),
+    "folder-missing": ("file-missing", "Repo id must be in the form"),
+    "context-too-long": ("context-too-long", "4096"),
     "hub-unreachable": ("hub-unreachable", "We couldn't connect to"),
     "weights-cut": ("broken-file", "incomplete metadata, file not fully covered"),
     "hub-429": ("hub-unreachable", "We couldn't connect to"),
