@@ -98,7 +98,7 @@ ENGINES: Final[tuple[Hint, ...]] = (
     Hint(
         "hub-unauthorized",
         Reason.ENGINE_FAILED,
-        ("401", "gated", "unauthorized"),
+        ("401", "gated repo", "gatedrepo", "unauthorized"),
         "the Hub does not give the weights to the token of spec.weights.tokenSecret: see docs/access-check.md",
     ),
     Hint(
@@ -209,8 +209,8 @@ ENGINES: Final[tuple[Hint, ...]] = (
             "504",
         ),
         "the pods do not reach the Hub: let {namespace} resolve names and use HTTPS (NetworkPolicies, proxy), have the platform "
-        "owner set --hub-endpoint to a mirror, or put the weights on a volume; a Hub that is asked too often is told in the same "
-        "words: name a token in spec.weights.tokenSecret and wait",
+        "owner set --hub-endpoint to a mirror, or put the weights on a volume; a Hub that is asked too often, or forbids "
+        "it, is told in the same words: name a token in spec.weights.tokenSecret that may read the repository, and wait",
     ),
     Hint(
         "permission",

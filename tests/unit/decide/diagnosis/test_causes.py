@@ -274,6 +274,7 @@ def test_what_serve_says_twice_is_told_once():
         ),
         ("vllm.v1.engine.exceptions.EngineDeadError: EngineCore encountered an issue", "engine-died"),
         ("something that nobody foresaw", "engine"),
+        ("the aggregated statistics of a delegated worker", "engine"),
         ("took 401.5 s and 4290 tokens at 10.0.0.1:40415", "engine"),
     ],
 )

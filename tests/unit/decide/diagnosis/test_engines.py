@@ -34,6 +34,7 @@ TABLE = {
     "weights-missing": ("file-missing", "Cannot find any model weights with `/models/acme`"),
     "folder-missing": ("file-missing", "Repo id must be in the form"),
     "context-too-long": ("context-too-long", "4096"),
+    "hub-403": ("hub-unreachable", "We couldn't connect to"),
     "hub-unreachable": ("hub-unreachable", "We couldn't connect to"),
     "weights-cut": ("broken-file", "incomplete metadata, file not fully covered"),
     "hub-429": ("hub-unreachable", "We couldn't connect to"),
