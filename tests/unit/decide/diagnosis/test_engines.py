@@ -35,6 +35,8 @@ TABLE = {
     "folder-missing": ("file-missing", "Repo id must be in the form"),
     "context-too-long": ("context-too-long", "4096"),
     "hub-403": ("hub-unreachable", "We couldn't connect to"),
+    "model-type-unknown": ("architecture-unknown", "has model type `acme`"),
+    "weights-no-header": ("broken-file", "Error while deserializing header"),
     "hub-unreachable": ("hub-unreachable", "We couldn't connect to"),
     "weights-cut": ("broken-file", "incomplete metadata, file not fully covered"),
     "hub-429": ("hub-unreachable", "We couldn't connect to"),
