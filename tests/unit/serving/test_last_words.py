@@ -10,8 +10,9 @@ from support import recordings
 LOGGED = [
     name
     for name in recordings.ENGINES
-    if recordings.engine(name).get("log") and "DEPLOY_FAILED" in str(recordings.engine(name)["applicationStatuses"])
+    if "the engine did not start" in str(recordings.engine(name)["applicationStatuses"])
 ]
+"""Those whose process failed; others fail before there is one, or after it has served."""
 FRAMES = """(EngineCore pid=9) INFO 11-26 22:13:40 [core.py:133] Initializing
 (Worker_TP1 pid=12) ERROR 11-26 22:13:44 [multiproc_executor.py:953] WorkerProc failed to start.
 (EngineCore pid=9) ERROR 11-26 22:13:44 [core.py:1510] EngineCore failed to start.
