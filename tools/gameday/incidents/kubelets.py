@@ -35,10 +35,14 @@ def _deploy(image: str, reported: Callable[[Mapping[str, Any]], bool]) -> Play:
     def cause(stage: Stage) -> None:
         stage.serve("DEPLOYING")
         stage.deploy(image=image)
+        heads: set[str] = set()
 
         def told() -> bool:
+            heads.update(pod["metadata"]["name"] for pod in stage.pods("head"))
             statuses = [pod.get("status") or {} for pod in stage.pods()]
-            return any(reported(one) for status in statuses for one in status.get("containerStatuses") or ())
+            ends = any(reported(one) for status in statuses for one in status.get("containerStatuses") or ())
+            # KubeRay deletes a pod that ended mostly before anybody looks: the second one tells of the first.
+            return ends or len(heads) > 1
 
         stage.until(told, "the kubelet has reported it")
         stage.known()
