@@ -28,6 +28,7 @@ from llama_operator.api.v1alpha1.llamamodel import LlamaModel
 Schema = dict[str, Any]
 
 CONDITION_KEYS = ["type"]
+_NAME = "metadata.name"
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +166,7 @@ def _object(model: type[BaseModel]) -> Schema:
     required: list[str] = []
     for name, info in model.model_fields.items():
         alias = info.alias or name
-        schema = {"type": "object"} if info.annotation is ObjectMeta else _type(info.annotation, info.metadata)
+        schema = _metadata(model) if info.annotation is ObjectMeta else _type(info.annotation, info.metadata)
         if alias in {"apiVersion", "kind"} and get_origin(info.annotation) is Literal:
             schema = {"type": "string"}
         elif info.is_required():
@@ -182,7 +183,7 @@ def _object(model: type[BaseModel]) -> Schema:
     if required:
         result["required"] = sorted(required)
     rules = [
-        {"rule": rule.cel, "message": f"{rule.field} {rule.message}"} | _field_path(rule.field)
+        {"rule": rule.cel, "message": f"{rule.field} {rule.message}", "fieldPath": f".{rule.field}"}
         for rule in (*RULES, *TRANSITIONS)
         if rule.model is model
     ]
@@ -191,9 +192,10 @@ def _object(model: type[BaseModel]) -> Schema:
     return result
 
 
-def _field_path(path: str) -> Schema:
-    # The API server refuses a fieldPath into metadata.
-    return {} if path.startswith("metadata.") else {"fieldPath": f".{path}"}
+def _metadata(model: type[BaseModel]) -> Schema:
+    """The metadata of a resource: with the name, where a rule is about it, for a fieldPath leads only to what is declared."""
+    named = any(rule.model is model and rule.field == _NAME for rule in RULES)
+    return {"type": "object"} | ({"properties": {"name": {"type": "string"}}} if named else {})
 
 
 def _is_status(model: type[BaseModel]) -> bool:
