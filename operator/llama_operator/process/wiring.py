@@ -36,6 +36,7 @@ from llama_operator.observe.serving_http import HttpServingReader
 from llama_operator.observe.unreadable import Unreadable, log
 from llama_operator.process.passes import note_write, run_pass
 from llama_operator.reconcile.event_recorder import EventRecorder
+from llama_operator.reconcile.failing import Failing
 from llama_operator.reconcile.ports import Ports
 from llama_operator.reconcile.repairs import Repairs
 from llama_operator.settings.operator import OperatorSettings, ServingStatusSource, Switch
@@ -128,6 +129,7 @@ def wire(
         evidence=evidence,
         pass_seconds=settings.pass_seconds,
         repairs=Repairs(boot_clock),
+        failing=Failing(boot_clock),
         ages=Ages(boot_clock),
         endings=endings,
         unreadable=unreadable,

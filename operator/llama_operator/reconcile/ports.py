@@ -16,6 +16,7 @@ from llama_operator.observe.ages import Ages
 from llama_operator.observe.endings import Endings
 from llama_operator.observe.serving import ServingReader
 from llama_operator.observe.unreadable import Unreadable
+from llama_operator.reconcile.failing import Failing
 from llama_operator.reconcile.repairs import Repairs
 from llama_operator.status.events import EventFacts
 
@@ -63,6 +64,8 @@ class Ports:
     """How long a pass may take before it is ended."""
     repairs: Repairs = field(default_factory=lambda: Repairs(time.monotonic))
     """What somebody else changed, and how often."""
+    failing: Failing = field(default_factory=lambda: Failing(time.monotonic))
+    """Since when passes fail."""
     ages: Ages = field(default_factory=Ages)
     """How long ago things happened; one that only goes forward keeps deadlines from a clock that is set."""
     endings: Endings = field(default_factory=lambda: Endings(time.monotonic))

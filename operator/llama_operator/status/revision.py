@@ -53,7 +53,8 @@ def up_to_date(endpoint: Endpoint, observed: Observed, decision: Decision) -> Fi
         return Finding(kind, status, decision.problem.reason, decision.problem.text)
     if rollout is None:
         return Finding(kind, _FALSE if observed.ray_services else _UNKNOWN, *waiting(decision))
-    if rollout.complete and (facts := facts_of(observed, rollout.wanted)) is not None and facts.serves:
+    facts = facts_of(observed, rollout.wanted)
+    if rollout.complete and endpoint.revision == rollout.wanted and facts is not None and facts.serves:
         return Finding(kind, _TRUE, Reason.ROLLED_OUT, f"revision {rollout.wanted} serves")
     if rolled_out(endpoint, observed, decision):
         text = f"revision {rollout.wanted} is rolled out; EndpointReady says why it does not answer"

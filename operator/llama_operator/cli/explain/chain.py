@@ -129,7 +129,7 @@ def _reconcile(facts: Facts) -> Iterator[Check]:
         yield Check("reconcile", State.FAILED, f"{failed.reason}: {failed.message}", unblock(facts, failed))
 
 
-_FAILED = frozenset({Reason.WRITE_REFUSED, Reason.INTERNAL_ERROR})
+_FAILED = frozenset({Reason.WRITE_REFUSED, Reason.INTERNAL_ERROR, Reason.KUBERNETES_ERROR})
 
 _BY_OPERATOR = (
     ("license", ConditionType.LICENSE_ACCEPTED),

@@ -133,6 +133,7 @@ def test_a_deployment_that_serves_passes_every_step_in_order(happy):
         (ConditionType.READY, "False", Reason.WRITE_REFUSED),
         (ConditionType.STALLED, "True", Reason.WRITE_REFUSED),
         (ConditionType.READY, "Unknown", Reason.INTERNAL_ERROR),
+        (ConditionType.READY, "Unknown", Reason.KUBERNETES_ERROR),
     ],
 )
 def test_a_pass_that_failed_is_a_step_of_its_own(happy, kind, status, reason):
