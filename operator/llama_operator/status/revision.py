@@ -78,6 +78,8 @@ def rolled_out(endpoint: Endpoint, observed: Observed, decision: Decision) -> bo
     rollout, before = decision.rollout, observed.deployment.status
     if rollout is None or not rollout.complete or endpoint.down_since is None:
         return False
+    if endpoint.has_answered and endpoint.revision == rollout.wanted:
+        return True
     return before is not None and before.revisions is not None and before.revisions.active == rollout.wanted
 
 

@@ -176,7 +176,7 @@ def _active(endpoint: Endpoint, observed: Observed, decision: Decision, before: 
     """The revision that answers; in an outage the one that did, while it has the traffic."""
     serving = [facts.name for facts in observed.ray_services if facts.serves]
     traffic = endpoint.revision or decision.traffic
-    if traffic in serving or (endpoint.down_since is not None and traffic == before):
+    if traffic in serving or (endpoint.down_since is not None and (traffic == before or endpoint.has_answered)):
         return traffic or ""
     return next(iter(serving), "")
 
