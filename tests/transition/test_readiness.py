@@ -430,7 +430,7 @@ LOST = {
     "the beginning": (lose(active=False, conditions=False), True),
     "the beginning and what was active": (lose(conditions=False), True),
     "the conditions too": (lose(), False),
-    "all of it": (lambda status: {}, False),
+    "all of it": (lambda _: {}, False),
 }
 
 
@@ -466,7 +466,7 @@ async def test_a_start_of_what_served_before_is_no_outage_whatever_is_lost(world
     await stage.change(activation="Suspended")
     stage.spec.pop("activation")
     await stage.change()
-    for change in (lose(), lambda status: {}):
+    for change in (lose(), lambda _: {}):
         await put_status(world, stage.ref, change)
         await stage.wait(5)
         assert stage.status.down_since is None

@@ -317,6 +317,8 @@ def _explain(model: type[BaseModel], detail: ErrorDetails) -> FieldProblem:
         return FieldProblem(
             path, "is empty" if _is_blank(value) else f"{_show(value)} is not what belongs here", belongs
         )
+    if form := _form(model, location, detail):
+        return FieldProblem(path, f"{_show(value)} has a character or form that is not allowed", form)
     if kind in _TYPE_ERRORS:
         return FieldProblem(path, f"{_show(value)} is a {_type_name(value)}", _TYPE_ERRORS[kind])
     match kind:
@@ -331,11 +333,7 @@ def _explain(model: type[BaseModel], detail: ErrorDetails) -> FieldProblem:
             return FieldProblem(path, f"{_show(value)} is too small", f"must be at least {context.get('ge')}")
         case "less_than_equal":
             return FieldProblem(path, f"{_show(value)} is too large", f"must be at most {context.get('le')}")
-        case "string_pattern_mismatch":
-            return _of_another_form(path, value, forms.words(str(context.get("pattern"))))
         case "string_too_short" | "string_too_long" | "too_short" | "too_long":
-            if form := forms.broken(model, location, value):
-                return _of_another_form(path, value, form)
             problem, bound, unit = _MEASURES[kind]
             least = context.get("min_length", context.get("max_length"))
             shown = "is empty" if _is_blank(value) else f"{_show(value)} {problem}"
@@ -344,8 +342,12 @@ def _explain(model: type[BaseModel], detail: ErrorDetails) -> FieldProblem:
             return FieldProblem(path, f"{_show(value)}: {detail['msg']}")
 
 
-def _of_another_form(path: str, value: Any, form: str) -> FieldProblem:
-    return FieldProblem(path, f"{_show(value)} has a character or form that is not allowed", form)
+def _form(model: type[BaseModel], location: Path, detail: ErrorDetails) -> str:
+    """What a text has to look like; empty where its form is not what is wrong, or not all of it."""
+    if detail["type"] == "string_pattern_mismatch":
+        return forms.words(str(detail.get("ctx", {}).get("pattern")))
+    of_length = detail["type"] in {"string_too_short", "string_too_long"}
+    return forms.broken(model, location, detail.get("input")) if of_length else ""
 
 
 def _what_belongs(model: type[BaseModel], location: Path) -> str:

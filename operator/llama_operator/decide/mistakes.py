@@ -32,7 +32,16 @@ _MODEL = "spec.model"
 _LENGTH = "spec.context"
 _ACCELERATOR = "spec.hardware.accelerator"
 _SIZES = "spec.parallelism"
-_PLANNED_FROM = (_MODEL, _LENGTH, _SIZES, "spec.hardware", "spec.engine", "spec.scaling", "spec.replicas", "spec.objectives")
+_PLANNED_FROM = (
+    _MODEL,
+    _LENGTH,
+    _SIZES,
+    "spec.hardware",
+    "spec.engine",
+    "spec.scaling",
+    "spec.replicas",
+    "spec.objectives",
+)
 """What a plan is made from."""
 _RESTS_ON = {_MODEL: (_MODEL,), _LENGTH: (_MODEL, _LENGTH), _SIZES: _PLANNED_FROM}
 """What a problem rests on, by the part of the spec that is to blame for it."""

@@ -10,11 +10,13 @@ from llama_operator.kube import kinds
 from llama_operator.kube.delegating import Delegating
 from llama_operator.kube.port import ConflictError, ExpiredError, ForbiddenError, NotFoundError, UnavailableError
 from llama_operator.status.failure import PATIENCE
-from support.passes import condition, serving, settles
+from support.passes import serving, settles
 
 MOMENTARY = [
     UnavailableError("list of Node: HTTP status 500 from the API server"),
-    UnavailableError("read of Lease: no answer from the API server at https://10.0.0.1 (TimeoutError); check that it runs"),
+    UnavailableError(
+        "read of Lease: no answer from the API server at https://10.0.0.1 (TimeoutError); check that it runs"
+    ),
     ExpiredError("list of Node: the continue token is too old"),
     ConflictError("apply of Service: the object has been modified"),
 ]

@@ -1,8 +1,8 @@
 """What a decision means for the command line: an error, or an exit code. Called by the verbs that decide."""
 
 from llama_operator.api.reasons import ConditionType
-from llama_operator.cli.shared.exit_codes import EXIT_DOES_NOT_FIT, EXIT_LICENSE_REFUSED, EXIT_OK
 from llama_operator.catalog import load
+from llama_operator.cli.shared.exit_codes import EXIT_DOES_NOT_FIT, EXIT_LICENSE_REFUSED, EXIT_OK
 from llama_operator.decide.decision import Decision
 from llama_operator.decide.license import LicenseVerdict
 from llama_operator.decide.mistakes import mistakes
