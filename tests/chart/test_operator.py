@@ -185,6 +185,40 @@ def test_with_namespaces_the_rest_of_the_cluster_is_not_touched(plane, render, s
         plane.apply(*(each for each in render() if each["kind"] == "ClusterRoleBinding"))
 
 
+def without_pods(objects, verb):
+    """The ClusterRoles of an older chart, which had not all rights about pods."""
+    own = (each for each in objects if each["kind"] == "ClusterRole" and "rules" in each)
+    roles = [json.loads(json.dumps(each)) for each in own]
+    for rule in (rule for role in roles for rule in role["rules"] if rule["resources"] == ["pods"]):
+        rule["verbs"] = [one for one in rule["verbs"] if one not in verb]
+    return [role | {"rules": [rule for rule in role["rules"] if rule["verbs"]]} for role in roles]
+
+
+@pytest.mark.parametrize("verbs", [{"watch"}, {"watch", "list"}], ids=["watch", "watch and list"])
+def test_an_operator_that_is_newer_than_its_roles_says_what_is_missing_and_goes_on(
+    plane, render, start, root, eventually, verbs
+):
+    objects = render()
+    roles = [each for each in objects if each["kind"] == "ClusterRole" and "rules" in each]
+    plane.apply(*without_pods(objects, verbs))
+    try:
+        with start(deployment_of(objects), code=1) as operator:
+            eventually(lambda: operator.answers("/readyz"))
+            plane.apply(sample(root, "tiny-cpu", namespace=TEAM))
+            eventually(lambda: plane.api.list("rayservices", namespace=TEAM))
+            eventually(lambda: find(plane, "llamadeployment", "tiny").get("status"))
+            (refused,) = operator.refusals() or [operator.log.read_text()]
+            assert "pods are not watched, so less is known of why a model does not run" in refused
+            right = "list" if "list" in verbs else "watch"
+            assert f"verb `{right}` on `pods`" in refused
+            plane.apply(*roles)
+            eventually(lambda: operator.process.poll() is not None)
+            assert "pods may be watched now" in operator.log.read_text()
+    finally:
+        plane.apply(*roles)
+        plane.kubectl("delete", "llamadeployment", "tiny", "-n", TEAM, "--ignore-not-found")
+
+
 def test_evidence_is_signed_and_the_lease_has_the_signed_head(plane, render, start, root, tmp_path, eventually, capsys):
     key = Ed25519PrivateKey.generate()
     private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())

@@ -14,6 +14,7 @@ from llama_operator.evidence.log import DecisionLog, NoDecisionLog
 from llama_operator.kube.port import Cluster, Object
 from llama_operator.observe.ages import Ages
 from llama_operator.observe.endings import Endings
+from llama_operator.observe.rights import Rights
 from llama_operator.observe.serving import ServingReader
 from llama_operator.observe.unreadable import Unreadable
 from llama_operator.reconcile.failing import Failing
@@ -72,6 +73,8 @@ class Ports:
     """How pods ended that are gone."""
     stage: Callable[[str], contextlib.AbstractContextManager[object]] = contextlib.nullcontext
     """Entered around each part of a pass, for measurements: observe, decide, apply, report."""
+    rights: Rights = field(default_factory=Rights)
+    """What happens where a right to read is missing."""
     unreadable: Unreadable = field(default_factory=Unreadable)
     """Takes what cannot be read, and is left out."""
     failed: Callable[[str, Exception], None] = _not_counted
