@@ -105,6 +105,12 @@ def deployment_of(objects):
     return found
 
 
+def looked_at(live):
+    """The status of a LlamaDeployment; None before the operator has written one."""
+    status = live.get("status") or {}
+    return status if status.get("observedGeneration", -1) >= 0 else None
+
+
 def sample(root, name, **metadata):
     found = yaml.safe_load((root / "manifests" / "samples" / f"{name}.yaml").read_text())
     found["metadata"] |= metadata
@@ -131,7 +137,7 @@ def test_the_rights_of_the_chart_are_enough_for_create_change_and_delete(plane, 
         plane.apply(sample(root, "tiny-cpu", namespace=TEAM))
         found = eventually(children)
         assert {kind: len(objects) for kind, objects in found.items()} == dict.fromkeys(CHILDREN, 1)
-        tiny = eventually(lambda: find(plane, "llamadeployment", "tiny").get("status"))
+        tiny = eventually(lambda: looked_at(find(plane, "llamadeployment", "tiny")))
         assert "Ready" in {condition["type"] for condition in tiny["conditions"]}
         (lease,) = plane.api.list("leases", namespace=NAMESPACE)
         assert lease["metadata"]["name"] == "llama-operator"
@@ -171,7 +177,7 @@ def test_with_namespaces_the_rest_of_the_cluster_is_not_touched(plane, render, s
             eventually(lambda: operator.answers("/readyz"))
             plane.apply(sample(root, "tiny-cpu", namespace="team-b"), sample(root, "tiny-cpu", namespace=TEAM))
             eventually(lambda: plane.api.list("rayservices", namespace=TEAM))
-            assert "status" not in find(plane, "llamadeployment", "tiny", "team-b")
+            assert not looked_at(find(plane, "llamadeployment", "tiny", "team-b"))
             assert plane.api.list("rayservices", namespace="team-b") == []
             assert all("namespace team-gone may not be read" in each for each in operator.refusals())
             plane.kubectl("create", "namespace", "team-gone")
@@ -206,7 +212,7 @@ def test_an_operator_that_is_newer_than_its_roles_says_what_is_missing_and_goes_
             eventually(lambda: operator.answers("/readyz"))
             plane.apply(sample(root, "tiny-cpu", namespace=TEAM))
             eventually(lambda: plane.api.list("rayservices", namespace=TEAM))
-            eventually(lambda: find(plane, "llamadeployment", "tiny").get("status"))
+            eventually(lambda: looked_at(find(plane, "llamadeployment", "tiny")))
             (refused,) = operator.refusals() or [operator.log.read_text()]
             assert "pods are not watched, so less is known of why a model does not run" in refused
             right = "list" if "list" in verbs else "watch"

@@ -7,6 +7,7 @@ from llama_operator.api.rules import RULES, TRANSITIONS
 from llama_operator.errors import InvalidManifestError
 from llama_operator.kube import kinds
 from llama_operator.kube.port import InvalidError, JsonPatch, NotFoundError
+from support.kstatus import kstatus
 
 pytestmark = pytest.mark.control_plane
 
@@ -109,6 +110,13 @@ async def test_a_name_that_is_too_long_is_refused_by_the_path_of_the_name(ours, 
         await ours.apply(broken)
     assert f"must be at most {most} characters" in str(refused.value)
     assert "<nil>" not in str(refused.value)
+
+
+async def test_what_nobody_has_looked_at_is_not_taken_for_done_by_tools_that_wait(ours, objects):
+    live = await ours.apply(objects.llama())
+    assert kstatus(live) == "InProgress"
+    assert kstatus(await ours.get(objects.chat)) == "InProgress"
+    assert live["status"] == {"observedGeneration": -1}
 
 
 def test_every_rule_is_broken_by_a_case_here():

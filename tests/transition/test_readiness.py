@@ -339,6 +339,34 @@ async def first_request_after_a_pause(stage):
     await stage.look()
 
 
+@row(
+    "Serve has lost its application, and its pods are ready",
+    ready=("False", "NoEndpoint"),
+    current=("True", "RolledOut"),
+    words=("served until", "2 pod(s) are ready, and Serve has no application"),
+    unsaid=("no pod is ready", "starting"),
+    down=True,
+)
+async def application_is_lost(stage):
+    await stage.serve()
+    await stage.world.ray_cluster(stage.first)
+    await stage.says(status="", endpoints=2)
+
+
+@row(
+    "Serve says a word that only a newer version has",
+    ready=("False", "NoEndpoint"),
+    current=("True", "RolledOut"),
+    words=("served until", "1 pod(s) are ready, and Serve says DRAINING of the application"),
+    unsaid=("no pod is ready",),
+    down=True,
+)
+async def word_of_a_newer_serve(stage):
+    await stage.serve()
+    await stage.world.ray_cluster(stage.first)
+    await stage.says(status="DRAINING")
+
+
 @pytest.mark.parametrize("name", ROWS)
 async def test_an_incident_is_told_as_what_it_is(world, name):
     play, expected = ROWS[name]

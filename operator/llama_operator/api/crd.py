@@ -51,6 +51,8 @@ class Resource:
     columns: tuple[Column, ...]
     scope: Literal["Namespaced", "Cluster"] = "Cluster"
     subresources: Schema = field(default_factory=lambda: {"status": {}})
+    unseen: Schema = field(default_factory=dict)
+    """Status of an object at which nobody has looked: tools that wait take one without any for done (kstatus)."""
 
 
 RESOURCES: tuple[Resource, ...] = (
@@ -75,6 +77,7 @@ RESOURCES: tuple[Resource, ...] = (
             Column("Down", "date", ".status.downSince", wide=True),
         ),
         scope="Namespaced",
+        unseen={"observedGeneration": -1},
         subresources={
             "status": {},
             "scale": {
@@ -136,11 +139,14 @@ def build(resource: Resource) -> Schema:
         {"name": c.name, "type": c.type, "jsonPath": c.path} | ({"priority": 1} if c.wide else {})
         for c in resource.columns
     ]
+    schema = _object(resource.model)
+    if resource.unseen:
+        schema["properties"]["status"]["default"] = resource.unseen
     version: Schema = {
         "name": VERSION,
         "served": True,
         "storage": True,
-        "schema": {"openAPIV3Schema": _object(resource.model)},
+        "schema": {"openAPIV3Schema": schema},
         "additionalPrinterColumns": columns,
         "subresources": resource.subresources,
     }

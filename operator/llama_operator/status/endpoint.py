@@ -23,6 +23,7 @@ from llama_operator.status.finding import Finding
 
 _TRUE, _FALSE = ConditionStatus.TRUE, ConditionStatus.FALSE
 _SERVICE = "Service"
+_NO_POD = "no pod is ready to answer requests"
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +155,15 @@ def why_down(endpoint: Endpoint, decision: Decision) -> tuple[Reason, str]:
         return Reason.NO_ENDPOINT, endpoint.cold[1]
     if endpoint.clusterless:
         return Reason.NO_ENDPOINT, f"the RayCluster of {endpoint.revision} is gone; KubeRay makes another"
-    return Reason.NO_ENDPOINT, facts.message or "no pod is ready to answer requests"
+    return Reason.NO_ENDPOINT, facts.message or unanswered(facts)
+
+
+def unanswered(facts: RayServiceFacts) -> str:
+    """Why a RayService answers nothing, where KubeRay says nothing about it: pods may be ready and Serve may not."""
+    if facts.endpoints == 0:
+        return _NO_POD
+    said = f"says {facts.application_status} of the" if facts.application_status else "has no"
+    return f"{facts.endpoints} pod(s) are ready, and Serve {said} application"
 
 
 def _gone(revision: str, decision: Decision) -> tuple[Reason, str]:
@@ -176,7 +185,8 @@ def _silence(endpoint: Endpoint, observed: Observed, decision: Decision) -> str:
     if endpoint.cold is not None:
         return f"requests wait: {endpoint.cold[1]}"
     record = observed.pinned(revision)
-    text = "no pod is ready to answer requests" + ("" if record is not None and record.served_at else " yet")
+    why = _NO_POD if facts is None else unanswered(facts)
+    text = why + ("" if record is not None and record.served_at else " yet")
     return f"{text}: {told(endpoint.cause)}" if endpoint.cause is not None else text
 
 

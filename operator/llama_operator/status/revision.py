@@ -9,7 +9,7 @@ from llama_operator.decide.decision import Decision
 from llama_operator.decide.observed import Observed, RayServiceFacts
 from llama_operator.decide.rollout.rollout import Rollout
 from llama_operator.status import engine_version, replicas
-from llama_operator.status.endpoint import Endpoint, facts_of, nearest, told
+from llama_operator.status.endpoint import Endpoint, facts_of, nearest, told, unanswered
 from llama_operator.status.finding import Finding
 
 _TRUE, _FALSE, _UNKNOWN = ConditionStatus.TRUE, ConditionStatus.FALSE, ConditionStatus.UNKNOWN
@@ -42,7 +42,7 @@ def model_loaded(observed: Observed, decision: Decision) -> Finding:
 
 def _starting_message(facts: RayServiceFacts) -> str:
     busy = [f"{part.name} {part.status}" for part in facts.deployments if part.status != "HEALTHY"]
-    return ", ".join(busy) or facts.message or _CLUSTER_STARTS
+    return ", ".join(busy) or facts.message or (unanswered(facts) if facts.endpoints else _CLUSTER_STARTS)
 
 
 def up_to_date(endpoint: Endpoint, observed: Observed, decision: Decision) -> Finding:
