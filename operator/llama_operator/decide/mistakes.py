@@ -18,8 +18,7 @@ from llama_operator.api.v1alpha1.llamadeployment import (
 from llama_operator.catalog import Catalog
 from llama_operator.catalog.models import Model
 from llama_operator.decide.bounds import wanted_replicas
-from llama_operator.decide.find_model import FIELD as NAME
-from llama_operator.decide.find_model import find_model
+from llama_operator.decide.find_model import FIELD, find_model
 from llama_operator.decide.license import judge
 from llama_operator.decide.license.gather import license_input
 from llama_operator.decide.observed import Observed
@@ -63,7 +62,7 @@ def mistakes(observed: Observed, catalog: Catalog, doubted: Collection[str] = ()
 
 def _mistakes(observed: Observed, catalog: Catalog, doubted: tuple[str, ...]) -> Iterator[FieldProblem]:
     model: Model | Problem | None = None
-    if not _in_doubt(doubted, NAME):
+    if not _in_doubt(doubted, FIELD):
         model = find_model(observed.deployment.spec.model.name, observed.models, catalog)
         if isinstance(model, Problem):
             yield from _told(model)

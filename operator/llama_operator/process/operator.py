@@ -227,7 +227,9 @@ class Operator:
         if found.barred - self._watches.barred:
             raise BarredError(f"{', '.join(sorted(found.barred))} may not be read any more")
         if found.refused:
-            raise BarredError(f"{', '.join(each.watched.kind.plural for each in found.refused)} may not be watched any more")
+            raise BarredError(
+                f"{', '.join(each.watched.kind.plural for each in found.refused)} may not be watched any more"
+            )
         self._tell_of_lists()
         self._dispatcher.enqueue_all()
 

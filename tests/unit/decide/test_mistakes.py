@@ -5,7 +5,8 @@ import pytest
 from llama_operator import catalog
 from llama_operator.api.manifest import partly
 from llama_operator.api.v1alpha1.llamadeployment import LlamaDeployment
-from llama_operator.decide.mistakes import NAME, mistakes
+from llama_operator.decide.find_model import FIELD as NAME
+from llama_operator.decide.mistakes import mistakes
 from llama_operator.decide.observed import Observed
 
 KNOWN = catalog.load()

@@ -138,7 +138,8 @@ def _completed(
         return error
     # Only where something is wrong: the planner takes its time to load.
     from llama_operator.catalog import load
-    from llama_operator.decide.mistakes import NAME, mistakes
+    from llama_operator.decide.find_model import FIELD
+    from llama_operator.decide.mistakes import mistakes
 
     deployment, doubted = partly(LlamaDeployment, obj)
     beside = Manifests(
@@ -153,7 +154,7 @@ def _completed(
     names = {mapping(one.get("metadata")).get("name") for one in wrong_models}
     elsewhere = not alone and name not in {model.id for model in known.models}
     if name in names or elsewhere:
-        doubted = (*doubted, NAME)
+        doubted = (*doubted, FIELD)
     told = {problem.path for problem in error.problems}
     more = [one for one in mistakes(beside.observed(), known, doubted) if one.path not in told]
     return InvalidManifestError(error.subject, [*error.problems, *more])

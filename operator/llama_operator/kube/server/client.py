@@ -161,7 +161,11 @@ class KubernetesCluster:
         """
         group = kind.api_version.rpartition("/")[0]
         asked = {"verb": "watch", "group": group, "resource": kind.plural, "namespace": namespace}
-        review: Object = {"apiVersion": _REVIEWS, "kind": "SelfSubjectAccessReview", "spec": {"resourceAttributes": asked}}
+        review: Object = {
+            "apiVersion": _REVIEWS,
+            "kind": "SelfSubjectAccessReview",
+            "spec": {"resourceAttributes": asked},
+        }
         path, what = f"/apis/{_REVIEWS}/selfsubjectaccessreviews", f"question whether {kind.plural} may be watched"
         try:
             answer = await self._transport.send(Request("POST", path, what, NO_QUERY, review))

@@ -219,7 +219,7 @@ class MemoryClient:
     async def log(self, pod: Ref, *, lines: int) -> str:
         """Return the last lines of a pod's log; see `PodLogs.log`."""
         await asyncio.sleep(0)
-        on_node, text = _field(self._live(pod).content, "spec.nodeName"), self._cluster.log(pod)
+        on_node, text = _field(self._live(pod).to_object(), "spec.nodeName"), self._cluster.log(pod)
         if text is None and on_node:
             raise UnavailableError(f"log of {pod}: its node {on_node} does not answer")
         text = text or ""
