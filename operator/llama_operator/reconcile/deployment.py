@@ -238,13 +238,19 @@ def _changed(known: _Known, before: LlamaDeploymentStatus, after: LlamaDeploymen
 
 
 def _failed(live: Object, known: _Known, why: Failure, now: datetime) -> LlamaDeploymentStatus:
+    before = summary.previous_of(live)
     if known.observed is not None and known.decision is not None:
         # What makes a status may be what failed.
         with contextlib.suppress(Exception):
-            return summary.build(known.observed, known.decision, failure=why, now=known.observed.now)
-    if why.brief:
-        return summary.previous_of(live)
-    return summary.failed(live, why, now=now)
+            status = summary.build(known.observed, known.decision, failure=why, now=known.observed.now)
+            return before if why.brief and _not_done(before, status) else status
+    return before if why.brief else summary.failed(live, why, now=now)
+
+
+def _not_done(before: LlamaDeploymentStatus, status: LlamaDeploymentStatus) -> bool:
+    """Whether a status would tell of a change of the spec that this pass may not have carried out, and of no outage."""
+    outage = status.down_since is not None and before.down_since is None
+    return before.observed_generation != status.observed_generation and not outage
 
 
 async def _refuse(ports: Ports, ref: Ref, error: InvalidManifestError, observer: Observer) -> Outcome:

@@ -10,6 +10,7 @@ from llama_operator.kube import kinds
 from llama_operator.kube.delegating import Delegating
 from llama_operator.kube.port import ConflictError, ExpiredError, ForbiddenError, NotFoundError, UnavailableError
 from llama_operator.status.failure import PATIENCE
+from support.kstatus import kstatus
 from support.passes import serving, settles
 
 MOMENTARY = [
@@ -130,12 +131,24 @@ async def test_an_outage_is_told_although_a_write_fails_at_the_same_time(world):
     assert "downSince" in status
 
 
-async def test_a_change_that_could_not_be_written_is_not_told_as_done(world):
-    ref, _ = await serving(world)
-    await settles(world, ref)
-    await world.apply_sample("tiny-cpu", context={"maxModelLength": 512})
-    error = UnavailableError("apply of ControllerRevision: HTTP status 500")
-    status = await failing(world, ref, error, verbs=("apply",), which=(kinds.CONTROLLER_REVISION, kinds.RAY_SERVICE))
-    assert told(status)[0] == "True"
-    assert told(status, "UpToDate") == ("False", Reason.ROLLING_OUT)
-    assert told(status, "Reconciling")[0] == "True"
+CHANGES = {
+    "a new revision": ({"context": {"maxModelLength": 512}}, (kinds.CONTROLLER_REVISION, kinds.RAY_SERVICE)),
+    "more replicas": ({"scaling": {"minReplicas": 2, "maxReplicas": 2}}, (kinds.RAY_SERVICE,)),
+}
+
+
+@pytest.mark.parametrize(("change", "which"), CHANGES.values(), ids=CHANGES)
+async def test_a_change_that_could_not_be_written_is_not_told_as_done(world, change, which):
+    ref, name = await serving(world)
+    before = (await settles(world, ref)).to_api()
+    await world.apply_sample("tiny-cpu", **change)
+    error = UnavailableError("apply: HTTP status 500")
+    for _ in range(3):
+        assert await failing(world, ref, error, verbs=("apply",), which=which) == before
+        assert kstatus(await world.user.get(ref)) == "InProgress"
+        world.clock.advance(10)
+    # An outage at that moment waits for nothing.
+    await world.serve(name, endpoints=0)
+    status = await failing(world, ref, error, verbs=("apply",), which=which)
+    assert told(status)[0] == "False"
+    assert kstatus(await world.user.get(ref)) == "InProgress"
