@@ -105,6 +105,12 @@ def deployment_of(objects):
     return found
 
 
+def looked_at(live):
+    """The status of a LlamaDeployment; None before the operator has written one."""
+    status = live.get("status") or {}
+    return status if status.get("observedGeneration", -1) >= 0 else None
+
+
 def sample(root, name, **metadata):
     found = yaml.safe_load((root / "manifests" / "samples" / f"{name}.yaml").read_text())
     found["metadata"] |= metadata
@@ -131,7 +137,7 @@ def test_the_rights_of_the_chart_are_enough_for_create_change_and_delete(plane, 
         plane.apply(sample(root, "tiny-cpu", namespace=TEAM))
         found = eventually(children)
         assert {kind: len(objects) for kind, objects in found.items()} == dict.fromkeys(CHILDREN, 1)
-        tiny = eventually(lambda: find(plane, "llamadeployment", "tiny").get("status"))
+        tiny = eventually(lambda: looked_at(find(plane, "llamadeployment", "tiny")))
         assert "Ready" in {condition["type"] for condition in tiny["conditions"]}
         (lease,) = plane.api.list("leases", namespace=NAMESPACE)
         assert lease["metadata"]["name"] == "llama-operator"
@@ -171,7 +177,7 @@ def test_with_namespaces_the_rest_of_the_cluster_is_not_touched(plane, render, s
             eventually(lambda: operator.answers("/readyz"))
             plane.apply(sample(root, "tiny-cpu", namespace="team-b"), sample(root, "tiny-cpu", namespace=TEAM))
             eventually(lambda: plane.api.list("rayservices", namespace=TEAM))
-            assert "status" not in find(plane, "llamadeployment", "tiny", "team-b")
+            assert not looked_at(find(plane, "llamadeployment", "tiny", "team-b"))
             assert plane.api.list("rayservices", namespace="team-b") == []
             assert all("namespace team-gone may not be read" in each for each in operator.refusals())
             plane.kubectl("create", "namespace", "team-gone")
@@ -183,6 +189,40 @@ def test_with_namespaces_the_rest_of_the_cluster_is_not_touched(plane, render, s
         plane.kubectl("delete", "llamadeployment", "tiny", "-n", TEAM, "--ignore-not-found")
         plane.kubectl("delete", "llamadeployment", "tiny", "-n", "team-b", "--ignore-not-found")
         plane.apply(*(each for each in render() if each["kind"] == "ClusterRoleBinding"))
+
+
+def without_pods(objects, verb):
+    """The ClusterRoles of an older chart, which had not all rights about pods."""
+    own = (each for each in objects if each["kind"] == "ClusterRole" and "rules" in each)
+    roles = [json.loads(json.dumps(each)) for each in own]
+    for rule in (rule for role in roles for rule in role["rules"] if rule["resources"] == ["pods"]):
+        rule["verbs"] = [one for one in rule["verbs"] if one not in verb]
+    return [role | {"rules": [rule for rule in role["rules"] if rule["verbs"]]} for role in roles]
+
+
+@pytest.mark.parametrize("verbs", [{"watch"}, {"watch", "list"}], ids=["watch", "watch and list"])
+def test_an_operator_that_is_newer_than_its_roles_says_what_is_missing_and_goes_on(
+    plane, render, start, root, eventually, verbs
+):
+    objects = render()
+    roles = [each for each in objects if each["kind"] == "ClusterRole" and "rules" in each]
+    plane.apply(*without_pods(objects, verbs))
+    try:
+        with start(deployment_of(objects), code=1) as operator:
+            eventually(lambda: operator.answers("/readyz"))
+            plane.apply(sample(root, "tiny-cpu", namespace=TEAM))
+            eventually(lambda: plane.api.list("rayservices", namespace=TEAM))
+            eventually(lambda: looked_at(find(plane, "llamadeployment", "tiny")))
+            (refused,) = operator.refusals() or [operator.log.read_text()]
+            assert "pods are not watched, so less is known of why a model does not run" in refused
+            right = "list" if "list" in verbs else "watch"
+            assert f"verb `{right}` on `pods`" in refused
+            plane.apply(*roles)
+            eventually(lambda: operator.process.poll() is not None)
+            assert "pods may be watched now" in operator.log.read_text()
+    finally:
+        plane.apply(*roles)
+        plane.kubectl("delete", "llamadeployment", "tiny", "-n", TEAM, "--ignore-not-found")
 
 
 def test_evidence_is_signed_and_the_lease_has_the_signed_head(plane, render, start, root, tmp_path, eventually, capsys):

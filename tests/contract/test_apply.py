@@ -6,6 +6,7 @@ import pytest
 
 from llama_operator.kube import kinds
 from llama_operator.kube.port import InvalidError, NotFoundError
+from support.looked_at import looked_at
 
 
 def version(obj):
@@ -45,6 +46,7 @@ async def test_a_map_whose_last_field_is_removed_goes_too(ours, objects):
 
 async def test_an_apply_that_changes_nothing_writes_nothing(ours, objects):
     obj = objects.llama(context={"maxModelLength": 4096}, metadata={"labels": {"team": "a"}})
+    await looked_at(ours, obj)
     first = await ours.apply(obj)
     again = await ours.apply(obj)
     assert again == first

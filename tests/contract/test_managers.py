@@ -4,6 +4,7 @@ import pytest
 
 from llama_operator.kube import kinds
 from llama_operator.kube.port import ConflictError, InvalidError, JsonPatch
+from support.looked_at import looked_at
 
 
 def fields_of(obj, manager, subresource=""):
@@ -125,7 +126,7 @@ async def test_apply_brings_back_what_a_patch_changed_or_removed(ours, user, obj
 
 
 async def test_a_patch_that_changes_nothing_writes_nothing(ours, user, objects):
-    before = await ours.apply(objects.llama(context={"maxModelLength": 4096}))
+    before = await looked_at(ours, objects.llama(context={"maxModelLength": 4096}))
     await user.merge_patch(objects.chat, {"spec": {"context": {"maxModelLength": 4096}}})
     assert (await ours.get(objects.chat))["metadata"]["resourceVersion"] == before["metadata"]["resourceVersion"]
 

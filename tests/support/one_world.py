@@ -33,7 +33,9 @@ async def compared(world, ref) -> Difference:
     """What the command computes for the live spec, read from a file as a person would have it."""
     live = await world.user.get(ref)
     manifest = {name: live[name] for name in ("apiVersion", "kind", "spec")} | {"metadata": {"name": ref.name}}
-    connection = Connection(cluster=world.user, namespace=ref.namespace, now=world.clock, platform=_platform)
+    connection = Connection(
+        cluster=world.user, logs=world.user, namespace=ref.namespace, now=world.clock, platform=_platform
+    )
     return await compare(connection, _read(manifest), None)
 
 

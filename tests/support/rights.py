@@ -28,11 +28,16 @@ class WithoutRights(Delegating):
         async for event in self._inner.watch(kind, since=since, namespace=namespace):
             yield event
 
-    def _check(self, verb, ref, request=None):
+    async def log(self, pod, *, lines):
+        self._check("get", pod, part="log")
+        return await self._inner.log(pod, lines=lines)
+
+    def _check(self, verb, ref, request=None, *, part=""):
         if self._kinds and ref.kind not in self._kinds:
             return
         group = ref.kind.api_version.rpartition("/")[0]
-        resource = ref.kind.plural + ("/status" if request is Verb.APPLY_STATUS else "")
+        part = "status" if request is Verb.APPLY_STATUS else part
+        resource = ref.kind.plural + (f"/{part}" if part else "")
         where = f'in the namespace "{ref.namespace}"' if ref.namespace else "at the cluster scope"
         subject = f"{ref.kind.plural}.{group}".rstrip(".") + (f' "{ref.name}"' if ref.name else "")
         message = f'{subject} is forbidden: User "{self._user}" cannot {verb} resource "{resource}" in API group "{group}" {where}'

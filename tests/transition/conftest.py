@@ -15,6 +15,7 @@ from llama_operator.kube.port import Ref
 from llama_operator.kube.twin.cluster import MemoryCluster
 from llama_operator.observe.ages import Ages
 from llama_operator.reconcile.deployment import reconcile
+from llama_operator.reconcile.failing import Failing
 from llama_operator.reconcile.ports import Ports
 from llama_operator.reconcile.repairs import Repairs
 from support import one_world, recordings
@@ -89,6 +90,7 @@ class World:
             events=self.events,
             ages=Ages(self.clock.elapsed),
             repairs=Repairs(self.clock.elapsed),
+            failing=Failing(self.clock.elapsed),
         )
 
     async def apply_sample(self, sample, /, *, name=None, **spec):

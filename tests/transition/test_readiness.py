@@ -34,6 +34,13 @@ class Row:
 ROWS = {}
 
 
+async def put_status(world, ref, change):
+    """Somebody else writes the status: an older operator, or who puts back a backup."""
+    live = await world.user.get(ref)
+    owner = world.memory.client("llama-operator")
+    await owner.apply_status(kinds.identity(live) | {"status": change(live["status"])})
+
+
 def row(name, **expected):
     def register(play):
         ROWS[name] = play, Row(**expected)
@@ -332,6 +339,34 @@ async def first_request_after_a_pause(stage):
     await stage.look()
 
 
+@row(
+    "Serve has lost its application, and its pods are ready",
+    ready=("False", "NoEndpoint"),
+    current=("True", "RolledOut"),
+    words=("served until", "2 pod(s) are ready, and Serve has no application"),
+    unsaid=("no pod is ready", "starting"),
+    down=True,
+)
+async def application_is_lost(stage):
+    await stage.serve()
+    await stage.world.ray_cluster(stage.first)
+    await stage.says(status="", endpoints=2)
+
+
+@row(
+    "Serve says a word that only a newer version has",
+    ready=("False", "NoEndpoint"),
+    current=("True", "RolledOut"),
+    words=("served until", "1 pod(s) are ready, and Serve says DRAINING of the application"),
+    unsaid=("no pod is ready",),
+    down=True,
+)
+async def word_of_a_newer_serve(stage):
+    await stage.serve()
+    await stage.world.ray_cluster(stage.first)
+    await stage.says(status="DRAINING")
+
+
 @pytest.mark.parametrize("name", ROWS)
 async def test_an_incident_is_told_as_what_it_is(world, name):
     play, expected = ROWS[name]
@@ -402,6 +437,84 @@ async def test_a_time_of_an_outage_is_kept_over_passes_that_fail_and_specs_that_
     await stage.wait(60)
     assert stage.status.down_since == since
     assert condition(stage.status, "UpToDate").status == "True"
+
+
+def lose(*, since=True, active=True, conditions=True):
+    """What an older operator, or a backup, leaves of a status in an outage."""
+
+    def change(status):
+        if since:
+            status.pop("downSince", None)
+        if active:
+            status.get("revisions", {}).pop("active", None)
+        if conditions:
+            status["conditions"] = []
+        return status
+
+    return change
+
+
+LOST = {
+    "the beginning": (lose(active=False, conditions=False), True),
+    "the beginning and what was active": (lose(conditions=False), True),
+    "the conditions too": (lose(), False),
+    "all of it": (lambda _: {}, False),
+}
+
+
+@pytest.mark.parametrize(("change", "beginning"), LOST.values(), ids=LOST)
+async def test_an_outage_whose_beginning_is_lost_is_no_start(world, change, beginning):
+    stage = Stage(world)
+    await stage.begin()
+    await stage.wait(60)
+    await stage.says()
+    await stage.says(endpoints=0)
+    since = stage.status.down_since
+    world.clock.advance(600)
+    await put_status(world, stage.ref, change)
+    await stage.look()
+    ready, current = condition(stage.status, "Ready"), condition(stage.status, "UpToDate")
+    assert (ready.status, ready.reason) == ("False", "NoEndpoint"), ready.message
+    assert "served until" in ready.message
+    assert (current.status, current.reason) == ("True", "RolledOut"), current.message
+    assert stage.status.down_since == (since if beginning else world.clock.now)
+    told = stage.status.down_since
+    await stage.wait(60)
+    assert stage.status.down_since == told
+    await stage.says()
+    assert stage.status.down_since is None
+
+
+async def test_a_start_of_what_served_before_is_no_outage_whatever_is_lost(world):
+    stage = Stage(world)
+    await stage.begin()
+    await stage.wait(60)
+    await stage.says()
+    await stage.wait(60)
+    await stage.change(activation="Suspended")
+    stage.spec.pop("activation")
+    await stage.change()
+    for change in (lose(), lambda _: {}):
+        await put_status(world, stage.ref, change)
+        await stage.wait(5)
+        assert stage.status.down_since is None
+        assert condition(stage.status, "Ready").status == "Unknown"
+
+
+async def test_a_first_request_after_a_pause_is_no_outage_whatever_is_lost(world):
+    stage = Stage(world)
+    await stage.begin(scaling={"minReplicas": 0, "maxReplicas": 1})
+    await stage.wait(60)
+    await stage.says()
+    stage.pods(running=0, wanted=0)
+    await stage.look()
+    stage.pods(running=0, wanted=1)
+    for _ in range(3):
+        await stage.wait(20)
+        assert stage.status.down_since is None
+    await put_status(world, stage.ref, lose(active=False, conditions=False))
+    await stage.look()
+    assert stage.status.down_since is None
 
 
 async def test_a_spec_that_cannot_be_read_says_that_another_revision_answers(world):

@@ -3,11 +3,13 @@
 The rows are reports about KubeRay, Ray Serve, cert-manager, crossplane, KubeBlocks, KServe and Argo CD.
 """
 
+import json
 import re
 
 import pytest
 
 from llama_operator.kube import kinds
+from llama_operator.kube.port import UnavailableError
 from support import recordings
 from support.kstatus import kstatus
 from support.stage import Stage, condition
@@ -126,3 +128,78 @@ async def test_no_status_on_the_way_to_the_first_answer_is_taken_for_a_failure(s
     orders = {tuple(each.type for each in status.conditions) for status in stage.said}
     assert len(orders) == 1
     assert await stage.world.names(kinds.RAY_SERVICE) == [stage.first]
+
+
+async def test_a_pod_that_is_gone_for_good_ends_ready(stage):
+    await stage.serve()
+    await stage.says(endpoints=0)
+    await stage.wait(3600)
+    assert condition(stage.status, "Ready").status == "False"
+    assert stage.status.ready_replicas == 0
+
+
+async def test_a_change_that_starts_nothing_is_observed_as_well(stage):
+    await stage.serve()
+    await stage.change(rollout={"drainSeconds": 5})
+    generation = stage.live["metadata"]["generation"]
+    assert stage.status.observed_generation == generation > 1
+    assert {each.observed_generation for each in stage.status.conditions} == {generation}
+
+
+async def test_no_condition_claims_a_generation_that_no_pass_has_read(stage, monkeypatch):
+    await stage.serve()
+    await stage.world.apply_sample("tiny-cpu", context={"maxModelLength": 512})
+    with monkeypatch.context() as patched:
+
+        def away(*_, **__):
+            raise UnavailableError("no answer from the API server")
+
+        patched.setattr("llama_operator.observe.gather.Observer.observe", away)
+        with pytest.raises(UnavailableError):
+            await stage.look()
+    live = await stage.world.user.get(stage.ref)
+    assert kstatus(live) == "InProgress"
+    assert {each["observedGeneration"] for each in live["status"]["conditions"]} == {1}
+
+
+async def test_no_words_of_others_let_a_status_grow_without_bound(stage):
+    await stage.serve(scaling={"minReplicas": 1, "maxReplicas": 9})
+    for replicas in range(1, 40):
+        stage.pods(running=replicas % 9 + 1, wanted=replicas % 9 + 1)
+        await stage.look()
+    await stage.says(status="DEPLOY_FAILED", endpoints=0, message="x " * 600_000 + CAUSE)
+    assert CAUSE in condition(stage.status, "Ready").message
+    assert len(json.dumps(stage.live)) < 64 * 1024
+
+
+async def test_a_replacement_that_fails_is_told_apart_from_what_serves(stage):
+    await stage.serve(rollout={"strategy": "BlueGreen"})
+    await stage.change(context={"maxModelLength": 512})
+    newer = await stage.newer()
+    await stage.says(newer, status="DEPLOY_FAILED", endpoints=0, message=CAUSE)
+    ready, loaded = condition(stage.status, "Ready"), condition(stage.status, "ModelLoaded")
+    assert ready.status == "True"
+    assert stage.first in ready.message
+    assert (loaded.status, loaded.reason) == ("False", "EngineFailed")
+    assert newer in condition(stage.status, "UpToDate").message
+
+
+async def test_a_time_of_a_condition_moves_with_its_status_and_with_nothing_else(stage):
+    await stage.begin()
+    await stage.says(status="DEPLOY_FAILED", endpoints=0, message="first")
+    since = condition(stage.status, "Ready").last_transition_time
+    await stage.wait(60)
+    await stage.says(status="DEPLOY_FAILED", endpoints=0, message=CAUSE)
+    told = condition(stage.status, "Ready")
+    assert CAUSE in told.message
+    assert told.last_transition_time == since
+    await stage.says()
+    assert condition(stage.status, "Ready").last_transition_time > since
+
+
+async def test_looks_that_find_nothing_new_tell_nothing(stage):
+    await stage.serve()
+    told, written = len(stage.world.events.told), len(stage.world.memory.writes)
+    for _ in range(20):
+        await stage.wait(600)
+    assert (len(stage.world.events.told), len(stage.world.memory.writes)) == (told, written)

@@ -28,6 +28,7 @@ from llama_operator.api.v1alpha1.llamamodel import LlamaModel
 Schema = dict[str, Any]
 
 CONDITION_KEYS = ["type"]
+_NAME = "metadata.name"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,8 @@ class Resource:
     columns: tuple[Column, ...]
     scope: Literal["Namespaced", "Cluster"] = "Cluster"
     subresources: Schema = field(default_factory=lambda: {"status": {}})
+    unseen: Schema = field(default_factory=dict)
+    """Status of an object at which nobody has looked: tools that wait take one without any for done (kstatus)."""
 
 
 RESOURCES: tuple[Resource, ...] = (
@@ -74,6 +77,7 @@ RESOURCES: tuple[Resource, ...] = (
             Column("Down", "date", ".status.downSince", wide=True),
         ),
         scope="Namespaced",
+        unseen={"observedGeneration": -1},
         subresources={
             "status": {},
             "scale": {
@@ -135,11 +139,14 @@ def build(resource: Resource) -> Schema:
         {"name": c.name, "type": c.type, "jsonPath": c.path} | ({"priority": 1} if c.wide else {})
         for c in resource.columns
     ]
+    schema = _object(resource.model)
+    if resource.unseen:
+        schema["properties"]["status"]["default"] = resource.unseen
     version: Schema = {
         "name": VERSION,
         "served": True,
         "storage": True,
-        "schema": {"openAPIV3Schema": _object(resource.model)},
+        "schema": {"openAPIV3Schema": schema},
         "additionalPrinterColumns": columns,
         "subresources": resource.subresources,
     }
@@ -165,7 +172,7 @@ def _object(model: type[BaseModel]) -> Schema:
     required: list[str] = []
     for name, info in model.model_fields.items():
         alias = info.alias or name
-        schema = {"type": "object"} if info.annotation is ObjectMeta else _type(info.annotation, info.metadata)
+        schema = _metadata(model) if info.annotation is ObjectMeta else _type(info.annotation, info.metadata)
         if alias in {"apiVersion", "kind"} and get_origin(info.annotation) is Literal:
             schema = {"type": "string"}
         elif info.is_required():
@@ -182,7 +189,7 @@ def _object(model: type[BaseModel]) -> Schema:
     if required:
         result["required"] = sorted(required)
     rules = [
-        {"rule": rule.cel, "message": f"{rule.field} {rule.message}"} | _field_path(rule.field)
+        {"rule": rule.cel, "message": f"{rule.field} {rule.message}", "fieldPath": f".{rule.field}"}
         for rule in (*RULES, *TRANSITIONS)
         if rule.model is model
     ]
@@ -191,9 +198,10 @@ def _object(model: type[BaseModel]) -> Schema:
     return result
 
 
-def _field_path(path: str) -> Schema:
-    # The API server refuses a fieldPath into metadata.
-    return {} if path.startswith("metadata.") else {"fieldPath": f".{path}"}
+def _metadata(model: type[BaseModel]) -> Schema:
+    """The metadata of a resource: with the name, where a rule is about it, for a fieldPath leads only to what is declared."""
+    named = any(rule.model is model and rule.field == _NAME for rule in RULES)
+    return {"type": "object"} | ({"properties": {"name": {"type": "string"}}} if named else {})
 
 
 def _is_status(model: type[BaseModel]) -> bool:

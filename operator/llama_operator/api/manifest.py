@@ -8,16 +8,15 @@ answer with an object or with *all* problems.
 import difflib
 import functools
 import json
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, TypeAlias, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError, create_model
 from pydantic_core import ErrorDetails
 
-from llama_operator.api import paths
+from llama_operator.api import forms, paths
 from llama_operator.api.meta import API_VERSION, ApiModel
 from llama_operator.api.rules import RULES, Rule
-from llama_operator.api.v1alpha1.common import LETTER_OR_DIGIT
 from llama_operator.api.v1alpha1.licenseacceptance import LicenseAcceptance
 from llama_operator.api.v1alpha1.licensepolicy import LicensePolicy
 from llama_operator.api.v1alpha1.llamadeployment import LlamaDeployment
@@ -72,10 +71,25 @@ def parse_as(model: type[T], obj: Mapping[str, Any]) -> T:
     except ValidationError as error:
         details = error.errors(include_url=False, include_context=True)
         problems = [_explain(model, detail) for detail in details]
-        wrong = [path for detail in details for path in _in_doubt_by(model, obj, detail)]
+        wrong = _wrong(model, obj, details)
         problems += _broken_rules(_valid_part(model, obj, wrong, ()), "", wrong, ())
         raise InvalidManifestError(_subject(obj), problems) from error
     return _obeying(parsed, obj)
+
+
+def partly(model: type[T], obj: Mapping[str, Any]) -> tuple[T, tuple[str, ...]]:
+    """Return what `parse_as` refuses as far as it can be read, and the paths of the fields that are in doubt.
+
+    A field in doubt has its default; one that is required is missing, whatever its type says.
+    """
+    try:
+        return model.model_validate_json(json.dumps(obj)), ()
+    except ValidationError as error:
+        wrong = _wrong(model, obj, error.errors(include_url=False, include_context=True))
+    part = _valid_part(model, obj, wrong, ())
+    if not isinstance(part, model):
+        raise TypeError(f"{part!r} is no {model.__name__}")
+    return part, tuple(_written(path) for path in wrong)
 
 
 def parse_live(model: type[T], obj: Mapping[str, Any]) -> T:
@@ -215,6 +229,10 @@ def _broken_rules(value: BaseModel, path: str, wrong: Collection[Path], at: Path
             yield from _broken_rules(child, f"{path}{key}.", wrong, (*at, key))
 
 
+def _wrong(model: type[BaseModel], obj: Any, details: Iterable[ErrorDetails]) -> list[Path]:
+    return [path for detail in details for path in _in_doubt_by(model, obj, detail)]
+
+
 def _in_doubt_by(model: type[BaseModel], obj: Any, detail: ErrorDetails) -> list[Path]:
     """Fields whose values are unknown because of an error; an unknown field may be any of the absent ones beside it."""
     location = _location(detail)
@@ -285,9 +303,13 @@ def _location(detail: ErrorDetails) -> Path:
     return tuple(part for part in detail["loc"] if isinstance(part, int) or not part.startswith("function-"))
 
 
+def _written(location: Path) -> str:
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location).lstrip(".")
+
+
 def _explain(model: type[BaseModel], detail: ErrorDetails) -> FieldProblem:
     location = _location(detail)
-    path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location).lstrip(".")
+    path = _written(location)
     context, value = detail.get("ctx", {}), detail.get("input")
     kind = detail["type"]
     belongs = _what_belongs(model, location)
@@ -295,6 +317,8 @@ def _explain(model: type[BaseModel], detail: ErrorDetails) -> FieldProblem:
         return FieldProblem(
             path, "is empty" if _is_blank(value) else f"{_show(value)} is not what belongs here", belongs
         )
+    if form := _form(model, location, detail):
+        return FieldProblem(path, f"{_show(value)} has a character or form that is not allowed", form)
     if kind in _TYPE_ERRORS:
         return FieldProblem(path, f"{_show(value)} is a {_type_name(value)}", _TYPE_ERRORS[kind])
     match kind:
@@ -309,11 +333,6 @@ def _explain(model: type[BaseModel], detail: ErrorDetails) -> FieldProblem:
             return FieldProblem(path, f"{_show(value)} is too small", f"must be at least {context.get('ge')}")
         case "less_than_equal":
             return FieldProblem(path, f"{_show(value)} is too large", f"must be at most {context.get('le')}")
-        case "string_pattern_mismatch":
-            problem = f"{_show(value)} has a character or form that is not allowed"
-            pattern = context.get("pattern")
-            asked = "needs a letter or a digit" if pattern == LETTER_OR_DIGIT else f"must match {pattern}"
-            return FieldProblem(path, problem, asked)
         case "string_too_short" | "string_too_long" | "too_short" | "too_long":
             problem, bound, unit = _MEASURES[kind]
             least = context.get("min_length", context.get("max_length"))
@@ -321,6 +340,14 @@ def _explain(model: type[BaseModel], detail: ErrorDetails) -> FieldProblem:
             return FieldProblem(path, shown, f"must have {bound} {least:,} {unit}{'' if least == 1 else 's'}")
         case _:
             return FieldProblem(path, f"{_show(value)}: {detail['msg']}")
+
+
+def _form(model: type[BaseModel], location: Path, detail: ErrorDetails) -> str:
+    """What a text has to look like; empty where its form is not what is wrong, or not all of it."""
+    if detail["type"] == "string_pattern_mismatch":
+        return forms.words(str(detail.get("ctx", {}).get("pattern")))
+    of_length = detail["type"] in {"string_too_short", "string_too_long"}
+    return forms.broken(model, location, detail.get("input")) if of_length else ""
 
 
 def _what_belongs(model: type[BaseModel], location: Path) -> str:

@@ -54,6 +54,9 @@ class Reason(StrEnum):
 
     INTERNAL_ERROR = "InternalError"
     """The reconcile failed unexpectedly, and the operator tries again; its log has the trace."""
+    KUBERNETES_ERROR = "KubernetesError"
+    """The API server has answered with errors or not at all for a minute, or a right to read is missing: nothing new is known.
+    What runs goes on, and the operator tries again."""
     SUSPENDED = "Suspended"
     """spec.activation is Suspended: no hardware is held."""
 

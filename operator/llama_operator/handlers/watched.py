@@ -47,12 +47,14 @@ class Watched:
         concerns: Which objects a change concerns.
         labels: Only objects with these labels are asked for.
         only_of_deployments: Whether the operator also reads others of the kind, from the server: all pods of a node, say.
+        needed: Whether nothing can be decided without it; what only tells more may be left out where a right is missing.
     """
 
     kind: Kind
     concerns: Concerns
     labels: Mapping[str, str] = field(default_factory=lambda: NO_LABELS)
     only_of_deployments: bool = False
+    needed: bool = True
 
 
 WATCHED: Final = (
@@ -63,7 +65,8 @@ WATCHED: Final = (
     Watched(kinds.SERVICE, Concerns.ITS_DEPLOYMENT, _OURS),
     Watched(kinds.NETWORK_POLICY, Concerns.ITS_DEPLOYMENT, _OURS),
     Watched(kinds.JOB, Concerns.ITS_DEPLOYMENT, _OURS),
-    Watched(kinds.POD, Concerns.ITS_DEPLOYMENT_IF_NEWS, _OURS, only_of_deployments=True),
+    # Before 0.1.0 there was no right to watch them: an operator may be newer than its roles.
+    Watched(kinds.POD, Concerns.ITS_DEPLOYMENT_IF_NEWS, _OURS, only_of_deployments=True, needed=False),
     Watched(kinds.LICENSE_ACCEPTANCE, Concerns.DEPLOYMENTS_THAT_NAME_IT),
     Watched(kinds.LLAMA_MODEL, Concerns.LICENSES),
     Watched(kinds.LICENSE_POLICY, Concerns.LICENSES),

@@ -227,3 +227,15 @@ class Cluster(Protocol):
     async def delete(self, ref: Ref, *, preconditions: Preconditions = ..., propagation: Propagation = ...) -> None:
         """Delete; dependants go by their ownerReferences. `NotFoundError` if absent, `ConflictError` if it changed."""
         ...
+
+
+class PodLogs(Protocol):
+    """What the command line may ask beside `Cluster`, by the rights of its user. The operator reads no log, and may not."""
+
+    async def log(self, pod: Ref, *, lines: int) -> str:
+        """Return the last lines that the only container of a pod wrote, oldest first; what is no UTF-8 is replaced.
+
+        Empty while the pod is on no node. `NotFoundError` if there is no such pod; another `KubeError` if nobody can tell: its
+        container has not started, or its node does not answer.
+        """
+        ...

@@ -1,10 +1,10 @@
 """What happens when a part of the world may not be read. Called by `observe.gather`; the CLI makes the lenient one.
 
-The operator has every right that it needs: without one it must not act. A person who asks what would happen may lack some,
+The operator has every right that it needs: without one it must not act; what only tells more it can do without. A person who asks what would happen may lack some,
 and gets an answer from the rest, with what was not read beside it.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from typing import TypeVar
 
 from typing_extensions import override
@@ -28,6 +28,27 @@ class Rights:
         """Return what `reading` of `kind` returns, or `otherwise` where that may be; here it raises what `reading` raises."""
         del kind, otherwise
         return await reading
+
+
+class WithoutThe(Rights):
+    """What is not needed may be missing; anything else that cannot be read fails.
+
+    Args:
+        dispensable: Kinds that only tell more.
+    """
+
+    def __init__(self, dispensable: Collection[Kind]) -> None:
+        self._dispensable = frozenset(dispensable)
+
+    @override
+    async def read(self, kind: Kind, reading: Awaitable[T], otherwise: U) -> T | U:
+        """Return what `reading` returns, or `otherwise` where the kind is not needed and may not be read."""
+        try:
+            return await reading
+        except ForbiddenError:
+            if kind not in self._dispensable:
+                raise
+            return otherwise
 
 
 class Lenient(Rights):

@@ -49,7 +49,7 @@ _BARRED_SECONDS: Final = 15.0
 
 
 class BarredError(Exception):
-    """Other namespaces may be read than at the start; the process has to start again."""
+    """Other namespaces or kinds may be read than at the start; the process has to start again."""
 
 
 async def run(settings: OperatorSettings, environment: Mapping[str, str]) -> int:
@@ -121,7 +121,7 @@ class Operator:
             unreadable=parts.unreadable,
             endings=parts.endings,
         )
-        self._resync = Resync(cluster, parts.cache, settings.namespaces)
+        self._resync = Resync(cluster, parts.cache, settings.namespaces, may_watch=cluster.may_watch)
         self._watches = Watches(
             self._dispatcher,
             namespaces=settings.namespaces,
@@ -130,6 +130,7 @@ class Operator:
             appeared=self._appeared,
         )
         self._leading: asyncio.Task[None] | None = None
+        self._refused: tuple[Watched, ...] = ()
         self._primed = False
         self._takes_keys = False
         self._leads = False
@@ -168,6 +169,10 @@ class Operator:
         found = await self._listed(WATCHED, "cannot list what it watches")
         if found.missing:
             _LOG.warning("not installed, goes on without: %s", ", ".join(each.kind.kind for each in found.missing))
+        self._refused = tuple(each.watched for each in found.refused)
+        for each in found.refused:
+            kind = each.watched.kind.plural
+            _LOG.warning("%s are not watched, so less is known of why a model does not run: %s", kind, each.why)
         self._primed = True
         return found
 
@@ -215,20 +220,27 @@ class Operator:
             await self._compare()
 
     async def _compare(self) -> None:
-        present = [each for each in WATCHED if each not in self._watches.missing]
+        present = [each for each in WATCHED if each not in self._watches.missing and each not in self._refused]
         found = await self._listed(present, "cannot compare the cache with the API server")
         if found.missing:
             _LOG.warning("gone from the API server: %s", ", ".join(each.kind.kind for each in found.missing))
         if found.barred - self._watches.barred:
             raise BarredError(f"{', '.join(sorted(found.barred))} may not be read any more")
+        if found.refused:
+            raise BarredError(
+                f"{', '.join(each.watched.kind.plural for each in found.refused)} may not be watched any more"
+            )
         self._tell_of_lists()
         self._dispatcher.enqueue_all()
 
     async def _wait_for_barred(self, found: Kinds) -> None:
-        """End when a namespace may be read that could not: kopf takes no namespace more, and a start costs little."""
-        barred = set(found.barred)
-        while barred:
+        """End when what could not be read may be read now: kopf takes nothing more, and a start costs little."""
+        barred, refused = set(found.barred), self._refused
+        while barred or refused:
             await asyncio.sleep(_BARRED_SECONDS)
+            with contextlib.suppress(KubeError):
+                if refused and (now := await self._resync.permitted(refused)):
+                    raise BarredError(f"{', '.join(each.kind.plural for each in now)} may be watched now")
             for name in sorted(barred):
                 with contextlib.suppress(KubeError):
                     if await self._resync.may_read(name, found.present):
@@ -296,6 +308,7 @@ class Operator:
                 "role": "leader" if self._leads else "standby",
                 "missing": missing or "nothing",
                 "barred": ", ".join(sorted(self._watches.barred)) or "nothing",
+                "notWatched": ", ".join(sorted(each.kind.plural for each in self._refused)) or "nothing",
             },
         )
 

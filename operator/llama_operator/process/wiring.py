@@ -31,11 +31,13 @@ from llama_operator.kube.port import Ref
 from llama_operator.kube.server.client import KubernetesCluster
 from llama_operator.observe.ages import Ages
 from llama_operator.observe.endings import Endings
+from llama_operator.observe.rights import WithoutThe
 from llama_operator.observe.serving import NoServingReader, ServingReader
 from llama_operator.observe.serving_http import HttpServingReader
 from llama_operator.observe.unreadable import Unreadable, log
 from llama_operator.process.passes import note_write, run_pass
 from llama_operator.reconcile.event_recorder import EventRecorder
+from llama_operator.reconcile.failing import Failing
 from llama_operator.reconcile.ports import Ports
 from llama_operator.reconcile.repairs import Repairs
 from llama_operator.settings.operator import OperatorSettings, ServingStatusSource, Switch
@@ -128,8 +130,10 @@ def wire(
         evidence=evidence,
         pass_seconds=settings.pass_seconds,
         repairs=Repairs(boot_clock),
+        failing=Failing(boot_clock),
         ages=Ages(boot_clock),
         endings=endings,
+        rights=WithoutThe([each.kind for each in WATCHED if not each.needed]),
         unreadable=unreadable,
         failed=lambda stage, error: metrics.failures.add(1, {"stage": stage, "error": type(error).__name__}),
         stage=contextlib.nullcontext if tracer is None else tracer.start_as_current_span,

@@ -8,7 +8,7 @@ import contextlib
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from llama_operator.api.meta import API_VERSION
 from llama_operator.api.reasons import ConditionType, Reason
@@ -25,7 +25,15 @@ from llama_operator.errors import (
     PassTooLongError,
 )
 from llama_operator.kube import kinds
-from llama_operator.kube.port import KubeError, NotFoundError, Object, Ref
+from llama_operator.kube.port import (
+    ConflictError,
+    ExpiredError,
+    KubeError,
+    NotFoundError,
+    Object,
+    Ref,
+    UnavailableError,
+)
 from llama_operator.observe.ages import moments
 from llama_operator.observe.gather import Observer
 from llama_operator.reconcile.deadline import within
@@ -35,7 +43,7 @@ from llama_operator.reconcile.repairs import Ledger
 from llama_operator.reconcile.writes import write
 from llama_operator.status import failure, summary
 from llama_operator.status.events import Done, EventFacts, changes, deeds, events
-from llama_operator.status.failure import Failure
+from llama_operator.status.failure import Failure, Nature
 
 _LOG = logging.getLogger(__name__)
 
@@ -57,6 +65,8 @@ class _Known:
     stage: str = "observe"
     observed: Observed | None = None
     decision: Decision | None = None
+    lasted: timedelta = timedelta(0)
+    """For how long passes have failed in a row, this one included."""
 
 
 async def reconcile(ports: Ports, ref: Ref) -> Outcome:
@@ -73,13 +83,16 @@ async def reconcile(ports: Ports, ref: Ref) -> Outcome:
     """
     known = _Known()
     try:
-        return await within(ports.pass_seconds, _pass(ports, ref, known))
+        outcome = await within(ports.pass_seconds, _pass(ports, ref, known))
     except Exception as error:
         # The one way for whatever any stage raises; the caller tries again, later each time.
         ports.failed(known.stage, error)
+        known.lasted = ports.failing.failed(ref)
         with contextlib.suppress(PassTooLongError):
             await within(ports.pass_seconds, _report_failure(ports, ref, known, error))
         raise
+    ports.failing.ended(ref)
+    return outcome
 
 
 async def _pass(ports: Ports, ref: Ref, known: _Known) -> Outcome:
@@ -90,6 +103,7 @@ async def _pass(ports: Ports, ref: Ref, known: _Known) -> Outcome:
         ports.serving,
         ports.platform(),
         checks_access,
+        rights=ports.rights,
         remembered=await _remembered(ports, ref),
         ended=ports.endings.of(ref),
         unreadable=ports.unreadable,
@@ -180,7 +194,7 @@ async def _report_failure(ports: Ports, ref: Ref, known: _Known, error: Exceptio
         live = await ports.cluster.get(ref)
         if "deletionTimestamp" in live["metadata"]:
             return
-        defect, repairs = not isinstance(error, KubeError | LlamaOperatorError), ports.repairs.of(ref)
+        repairs = ports.repairs.of(ref)
         if known.observed is not None:
             known.observed = replace(known.observed, contested=repairs.contested())
         # In a namespace that is being deleted nothing new may be made, an event neither.
@@ -189,7 +203,14 @@ async def _report_failure(ports: Ports, ref: Ref, known: _Known, error: Exceptio
             # First, for the status may not be written: what was done before the failure, no later pass sees as a change.
             await _tell(ports, live, deeds(known.observed, known.decision, _done(repairs)))
         before = summary.previous_of(live)
-        why = failure.of(error, known.stage, defect=defect, live=live, previous=before.conditions)
+        why = failure.of(
+            error,
+            known.stage,
+            nature=_nature(error),
+            live=live,
+            previous=before.conditions,
+            lasted=known.lasted,
+        )
         status = _failed(live, known, why, ports.now())
         if status != before:
             await ports.cluster.apply_status(kinds.identity(live) | {"status": status.to_api()})
@@ -202,6 +223,14 @@ async def _report_failure(ports: Ports, ref: Ref, known: _Known, error: Exceptio
         _LOG.warning("the status of %s cannot say that its pass failed: %s", ref, second)
 
 
+def _nature(error: Exception) -> Nature:
+    if isinstance(error, UnavailableError | ConflictError | ExpiredError):
+        return Nature.TRANSIENT
+    if isinstance(error, KubeError):
+        return Nature.KUBERNETES
+    return Nature.OWN if isinstance(error, LlamaOperatorError) else Nature.DEFECT
+
+
 def _changed(known: _Known, before: LlamaDeploymentStatus, after: LlamaDeploymentStatus) -> tuple[EventFacts, ...]:
     if known.observed is not None and known.decision is not None:
         return events(known.observed, known.decision, before, after, Done())
@@ -209,11 +238,19 @@ def _changed(known: _Known, before: LlamaDeploymentStatus, after: LlamaDeploymen
 
 
 def _failed(live: Object, known: _Known, why: Failure, now: datetime) -> LlamaDeploymentStatus:
+    before = summary.previous_of(live)
     if known.observed is not None and known.decision is not None:
         # What makes a status may be what failed.
         with contextlib.suppress(Exception):
-            return summary.build(known.observed, known.decision, failure=why, now=known.observed.now)
-    return summary.failed(live, why, now=now)
+            status = summary.build(known.observed, known.decision, failure=why, now=known.observed.now)
+            return before if why.brief and _not_done(before, status) else status
+    return before if why.brief else summary.failed(live, why, now=now)
+
+
+def _not_done(before: LlamaDeploymentStatus, status: LlamaDeploymentStatus) -> bool:
+    """Whether a status would tell of a change of the spec that this pass may not have carried out, and of no outage."""
+    outage = status.down_since is not None and before.down_since is None
+    return before.observed_generation != status.observed_generation and not outage
 
 
 async def _refuse(ports: Ports, ref: Ref, error: InvalidManifestError, observer: Observer) -> Outcome:

@@ -14,8 +14,10 @@ from llama_operator.evidence.log import DecisionLog, NoDecisionLog
 from llama_operator.kube.port import Cluster, Object
 from llama_operator.observe.ages import Ages
 from llama_operator.observe.endings import Endings
+from llama_operator.observe.rights import Rights
 from llama_operator.observe.serving import ServingReader
 from llama_operator.observe.unreadable import Unreadable
+from llama_operator.reconcile.failing import Failing
 from llama_operator.reconcile.repairs import Repairs
 from llama_operator.status.events import EventFacts
 
@@ -63,12 +65,16 @@ class Ports:
     """How long a pass may take before it is ended."""
     repairs: Repairs = field(default_factory=lambda: Repairs(time.monotonic))
     """What somebody else changed, and how often."""
+    failing: Failing = field(default_factory=lambda: Failing(time.monotonic))
+    """Since when passes fail."""
     ages: Ages = field(default_factory=Ages)
     """How long ago things happened; one that only goes forward keeps deadlines from a clock that is set."""
     endings: Endings = field(default_factory=lambda: Endings(time.monotonic))
     """How pods ended that are gone."""
     stage: Callable[[str], contextlib.AbstractContextManager[object]] = contextlib.nullcontext
     """Entered around each part of a pass, for measurements: observe, decide, apply, report."""
+    rights: Rights = field(default_factory=Rights)
+    """What happens where a right to read is missing."""
     unreadable: Unreadable = field(default_factory=Unreadable)
     """Takes what cannot be read, and is left out."""
     failed: Callable[[str, Exception], None] = _not_counted

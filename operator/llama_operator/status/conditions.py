@@ -36,7 +36,8 @@ def findings(observed: Observed, decision: Decision, failure: Failure | None) ->
     """
     endpoint = look(observed, decision, written=failure is None)
     parts = tuple(_parts(endpoint, observed, decision))
-    return (*parts, *sums.sums(parts, endpoint, observed, decision, failure))
+    told = None if failure is not None and failure.brief else failure
+    return (*parts, *sums.sums(parts, endpoint, observed, decision, told))
 
 
 def unread(problem: Problem, observed: Observed | None, decision: Decision | None) -> tuple[Finding, ...]:

@@ -8,6 +8,7 @@ it answers again or nobody wants it to.
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from llama_operator.api import readings
 from llama_operator.api.meta import Condition, ConditionStatus, rfc3339
 from llama_operator.api.reasons import ConditionType, Reason
 from llama_operator.api.v1alpha1.llamadeployment_status import LlamaDeploymentStatus
@@ -22,6 +23,7 @@ from llama_operator.status.finding import Finding
 
 _TRUE, _FALSE = ConditionStatus.TRUE, ConditionStatus.FALSE
 _SERVICE = "Service"
+_NO_POD = "no pod is ready to answer requests"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,8 @@ class Endpoint:
     """What is known to be wrong with it."""
     clusterless: bool = False
     """Whether there is no RayCluster of it, although its RayService is there."""
+    has_answered: bool = False
+    """Whether this RayService of the revision is known to have answered."""
     down_since: datetime | None = None
     """When it stopped to answer without being asked to; None while it answers, and before it first did."""
 
@@ -86,6 +90,7 @@ def look(observed: Observed, decision: Decision, *, written: bool) -> Endpoint:
         cold=replicas.none_runs(observed, revision),
         lost=none_left(observed, revision),
         cause=nearest(observed, revision),
+        has_answered=_served_in_its_life(observed, revision) is not None,
         clusterless=facts is not None and cluster.are_seen(observed) and not cluster.clusters_of(observed, facts),
     )
     if endpoint.answers:
@@ -150,7 +155,15 @@ def why_down(endpoint: Endpoint, decision: Decision) -> tuple[Reason, str]:
         return Reason.NO_ENDPOINT, endpoint.cold[1]
     if endpoint.clusterless:
         return Reason.NO_ENDPOINT, f"the RayCluster of {endpoint.revision} is gone; KubeRay makes another"
-    return Reason.NO_ENDPOINT, facts.message or "no pod is ready to answer requests"
+    return Reason.NO_ENDPOINT, facts.message or unanswered(facts)
+
+
+def unanswered(facts: RayServiceFacts) -> str:
+    """Why a RayService answers nothing, where KubeRay says nothing about it: pods may be ready and Serve may not."""
+    if facts.endpoints == 0:
+        return _NO_POD
+    said = f"says {facts.application_status} of the" if facts.application_status else "has no"
+    return f"{facts.endpoints} pod(s) are ready, and Serve {said} application"
 
 
 def _gone(revision: str, decision: Decision) -> tuple[Reason, str]:
@@ -172,7 +185,8 @@ def _silence(endpoint: Endpoint, observed: Observed, decision: Decision) -> str:
     if endpoint.cold is not None:
         return f"requests wait: {endpoint.cold[1]}"
     record = observed.pinned(revision)
-    text = "no pod is ready to answer requests" + ("" if record is not None and record.served_at else " yet")
+    why = _NO_POD if facts is None else unanswered(facts)
+    text = why + ("" if record is not None and record.served_at else " yet")
     return f"{text}: {told(endpoint.cause)}" if endpoint.cause is not None else text
 
 
@@ -190,16 +204,33 @@ def _selected(observed: Observed, decision: Decision, *, written: bool) -> str |
 def _down_since(observed: Observed, decision: Decision, revision: str | None, *, cold: bool) -> datetime | None:
     """When the endpoint stopped to answer; None for a start, and where nobody wants it to answer."""
     before = observed.deployment.status
-    if before is None or decision.stopped or revision == NO_REVISION:
+    if decision.stopped or revision == NO_REVISION:
         return None
-    if before.down_since is not None:
+    if before is not None and before.down_since is not None:
         return before.down_since
-    was = condition_of(before, ConditionType.ENDPOINT_READY)
-    if was is None or was.status is not _TRUE:
+    was, now = condition_of(before, ConditionType.ENDPOINT_READY), observed.now.replace(microsecond=0)
+    if was is not None and was.status is _TRUE:
+        # After a pause without load the next request starts an engine, as it should.
+        starts = was.reason == Reason.SCALED_TO_ZERO and cold
+        return None if starts else now
+    served = None if cold else _served_in_its_life(observed, revision)
+    if served is None:
         return None
-    # After a pause without load the next request starts an engine, as it should.
-    starts = was.reason == Reason.SCALED_TO_ZERO and cold
-    return None if starts else observed.now.replace(microsecond=0)
+    # Who wrote the status, an older operator say, did not keep the beginning. The condition has it, unless it is of before.
+    since = was.last_transition_time if was is not None and was.status is _FALSE else now
+    return since if since >= served else now
+
+
+def _served_in_its_life(observed: Observed, revision: str | None) -> datetime | None:
+    """When the RayService of a revision first answered; None where nobody knows that this one ever did.
+
+    A revision that served before may be starting again, after a suspension say: its RayService is younger than its first
+    answer then.
+    """
+    record, facts = observed.pinned(revision or ""), facts_of(observed, revision)
+    served = None if record is None else readings.moment(record.served_at)
+    created = None if facts is None or facts.leaving else facts.created
+    return served if served is not None and created is not None and served > created else None
 
 
 def condition_of(status: LlamaDeploymentStatus | None, kind: ConditionType) -> Condition | None:

@@ -7,7 +7,9 @@ the one before did writes nothing.
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from datetime import timedelta
+from enum import Enum, auto
+from typing import Any, Final
 
 from llama_operator.api.meta import Condition
 from llama_operator.api.reasons import Reason
@@ -18,6 +20,25 @@ _WORDS = 512
 """Characters of an error. Messages of a server may hold a whole object."""
 _VARYING = re.compile(r"(?<![\w+/=-])[\w+/=-]*[0-9][\w+/=-]*")
 """Words with a digit: addresses, uids, numbers and ids of a request. From one pass to the next they say nothing new."""
+PATIENCE: Final = timedelta(minutes=1)
+"""How long requests may fail until a status says so. A pass is tried again after half a second, then after twice as long each
+time: a minute is some seven passes in a row."""
+
+
+class Nature(Enum):
+    """What kind of failure it was."""
+
+    DEFECT = auto()
+    """A fault of the operator."""
+    TRANSIENT = auto()
+    """Kubernetes did not answer, or somebody else was faster: the same request may help a moment later."""
+    KUBERNETES = auto()
+    """Kubernetes refused a request that is no write of an object, for lack of a right say."""
+    OWN = auto()
+    """Something that the operator itself needs, and says in its own words."""
+
+
+_OF_KUBERNETES: Final = frozenset({Nature.TRANSIENT, Nature.KUBERNETES})
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +46,10 @@ class Failure:
     """Why a pass failed, as its status tells it."""
 
     reason: Reason
-    """INTERNAL_ERROR, or WRITE_REFUSED: then a person has to change something."""
+    """INTERNAL_ERROR, KUBERNETES_ERROR, or WRITE_REFUSED: then a person has to change something."""
     text: str
+    brief: bool = False
+    """Whether it may be over a moment later: until it has lasted, no condition says anything new because of it."""
 
     @property
     def refused(self) -> bool:
@@ -35,32 +58,35 @@ class Failure:
 
 
 def of(
-    error: Exception, stage: str, *, defect: bool, live: Mapping[str, Any], previous: Iterable[Condition]
+    error: Exception,
+    stage: str,
+    *,
+    nature: Nature,
+    live: Mapping[str, Any],
+    previous: Iterable[Condition],
+    lasted: timedelta = PATIENCE,
 ) -> Failure:
     """Say what went wrong, and what happens next; as the pass before said it, if that means the same.
 
     Args:
         error: What was raised.
         stage: Part of the pass: observe, decide, apply or report.
-        defect: Whether it is a fault of the operator, and none of Kubernetes or of what was written.
+        nature: What kind of failure it is.
         live: The object as it stands.
-        previous: Conditions that the pass before wrote.
+        previous: Conditions that the pass before wrote; where there are none, none can be kept.
+        lasted: For how long passes have failed in a row.
     """
+    known = tuple(previous)
     if isinstance(error, WriteRefusedError):
-        reason, text = Reason.WRITE_REFUSED, f"{_said(error)}; what is there goes on, and it is tried again"
-    else:
-        reason, text = Reason.INTERNAL_ERROR, _words(error, stage, defect=defect)
-    return Failure(reason, _steady(text, reason, previous, live))
+        text = f"{_said(error)}; what is there goes on, and it is tried again"
+        return Failure(Reason.WRITE_REFUSED, _steady(text, Reason.WRITE_REFUSED, known, live))
+    text = _words(error, stage, defect=nature is Nature.DEFECT)
+    reason = Reason.KUBERNETES_ERROR if nature in _OF_KUBERNETES else Reason.INTERNAL_ERROR
+    brief = nature is Nature.TRANSIENT and lasted < PATIENCE and bool(known)
+    return Failure(reason, _steady(text, reason, known, live), brief)
 
 
 def _words(error: Exception, stage: str, *, defect: bool) -> str:
-    """Say what went wrong, and what happens next.
-
-    Args:
-        error: What was raised.
-        stage: Part of the pass: observe, decide, apply or report.
-        defect: Whether it is a fault of the operator, and none of Kubernetes or of what was written.
-    """
     said = f"{type(error).__name__}: {_said(error)}"[:_WORDS].removesuffix(": ")
     if not defect:
         return f"{said}; the operator could not {stage}, and tries again"

@@ -375,7 +375,9 @@ def failed(model: type[AnyStatus], live: Mapping[str, Any], error: Exception, *,
         now: Time of the pass, in UTC.
     """
     before = readings.status(model, live.get("status"))
-    text = failure.of(error, "judge this record", defect=True, live=live, previous=before.conditions).text
+    text = failure.of(
+        error, "judge this record", nature=failure.Nature.DEFECT, live=live, previous=before.conditions
+    ).text
     return _unread(model, live, ConditionStatus.UNKNOWN, RecordReason.INTERNAL_ERROR, text, now)
 
 

@@ -9,7 +9,7 @@ from llama_operator.decide.decision import Decision
 from llama_operator.decide.observed import Observed, RayServiceFacts
 from llama_operator.decide.rollout.rollout import Rollout
 from llama_operator.status import engine_version, replicas
-from llama_operator.status.endpoint import Endpoint, facts_of, nearest, told
+from llama_operator.status.endpoint import Endpoint, facts_of, nearest, told, unanswered
 from llama_operator.status.finding import Finding
 
 _TRUE, _FALSE, _UNKNOWN = ConditionStatus.TRUE, ConditionStatus.FALSE, ConditionStatus.UNKNOWN
@@ -42,7 +42,7 @@ def model_loaded(observed: Observed, decision: Decision) -> Finding:
 
 def _starting_message(facts: RayServiceFacts) -> str:
     busy = [f"{part.name} {part.status}" for part in facts.deployments if part.status != "HEALTHY"]
-    return ", ".join(busy) or facts.message or _CLUSTER_STARTS
+    return ", ".join(busy) or facts.message or (unanswered(facts) if facts.endpoints else _CLUSTER_STARTS)
 
 
 def up_to_date(endpoint: Endpoint, observed: Observed, decision: Decision) -> Finding:
@@ -53,7 +53,8 @@ def up_to_date(endpoint: Endpoint, observed: Observed, decision: Decision) -> Fi
         return Finding(kind, status, decision.problem.reason, decision.problem.text)
     if rollout is None:
         return Finding(kind, _FALSE if observed.ray_services else _UNKNOWN, *waiting(decision))
-    if rollout.complete and (facts := facts_of(observed, rollout.wanted)) is not None and facts.serves:
+    facts = facts_of(observed, rollout.wanted)
+    if rollout.complete and endpoint.revision == rollout.wanted and facts is not None and facts.serves:
         return Finding(kind, _TRUE, Reason.ROLLED_OUT, f"revision {rollout.wanted} serves")
     if rolled_out(endpoint, observed, decision):
         text = f"revision {rollout.wanted} is rolled out; EndpointReady says why it does not answer"
@@ -77,6 +78,8 @@ def rolled_out(endpoint: Endpoint, observed: Observed, decision: Decision) -> bo
     rollout, before = decision.rollout, observed.deployment.status
     if rollout is None or not rollout.complete or endpoint.down_since is None:
         return False
+    if endpoint.has_answered and endpoint.revision == rollout.wanted:
+        return True
     return before is not None and before.revisions is not None and before.revisions.active == rollout.wanted
 
 

@@ -175,8 +175,8 @@ def _revisions(
 def _active(endpoint: Endpoint, observed: Observed, decision: Decision, before: str) -> str:
     """The revision that answers; in an outage the one that did, while it has the traffic."""
     serving = [facts.name for facts in observed.ray_services if facts.serves]
-    traffic = decision.traffic
-    if traffic in serving or (endpoint.down_since is not None and traffic == before):
+    traffic = endpoint.revision or decision.traffic
+    if traffic in serving or (endpoint.down_since is not None and (traffic == before or endpoint.has_answered)):
         return traffic or ""
     return next(iter(serving), "")
 

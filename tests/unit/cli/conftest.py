@@ -87,6 +87,7 @@ class World:
 
         yield Connection(
             cluster=self.client,
+            logs=self.client,
             namespace=access.namespace or "team-a",
             now=lambda: self.now,
             platform=platform,

@@ -156,3 +156,42 @@ async def test_if_no_namespace_may_be_read_that_is_told(cache, server):
     everywhere = Resync(Barring(server, None), cache, ())
     with pytest.raises(ForbiddenError, match="no rights"):
         await everywhere.run([SERVICES])
+
+
+PODS = next(each for each in WATCHED if not each.needed)
+
+
+async def no(kind, namespace):
+    return False
+
+
+@pytest.mark.parametrize("may_list", [True, False])
+@pytest.mark.parametrize("namespaces", [(), ("team-a",), ("team-a", "team-b")], ids=len)
+async def test_what_is_not_needed_may_be_refused_and_the_rest_goes_on(cache, server, namespaces, may_list):
+    class Refusing:
+        async def list(self, kind, **selection):
+            if kind == PODS.kind and not may_list:
+                raise ForbiddenError("list of Pod: missing right: verb `list` on `pods`")
+            return await server.list(kind, **selection)
+
+    await server.apply(service("chat"))
+    resync = Resync(Refusing(), cache, namespaces, may_watch=no)
+    found = await resync.run([SERVICES, PODS])
+    assert (found.present, found.missing, found.barred) == ((SERVICES,), (), frozenset())
+    (refused,) = found.refused
+    assert refused.watched is PODS
+    assert f"verb `{'watch' if may_list else 'list'}` on `pods`" in refused.why
+    assert names(cache) == {("team-a", "chat")}
+    assert not cache.complete(kinds.POD), "what is not watched is read from the server"
+    assert await resync.permitted([PODS]) == ()
+    assert await Resync(server, cache, namespaces).permitted([PODS]) == (PODS,)
+
+
+async def test_what_is_needed_and_refused_stops(cache, server):
+    class Refusing:
+        async def list(self, kind, **selection):
+            raise ForbiddenError("list of Service")
+
+    with pytest.raises(ForbiddenError):
+        await Resync(Refusing(), cache, (), may_watch=no).run([SERVICES])
+    assert (await Resync(server, cache, (), may_watch=no).run([SERVICES])).present == (SERVICES,)

@@ -125,8 +125,8 @@ class ScalingEvent(StatusModel):
 class LlamaDeploymentStatus(StatusModel):
     """What exists, for the generation named in `observedGeneration`."""
 
-    observed_generation: Count = 0
-    """Generation of the spec that this status describes."""
+    observed_generation: Annotated[int, Field(ge=-1)] = 0
+    """Generation of the spec that this status describes; -1 until the operator has looked at the object for the first time."""
     conditions: Annotated[tuple[Condition, ...], Field(max_length=16)] = ()
     """What the operator knows: LicenseAccepted, ModelResolved, Planned, CapacityFound, ModelLoaded, EndpointReady, UpToDate,
     PlanAccurate, ObjectsKept; in sum: Ready, Reconciling, Stalled."""

@@ -27,7 +27,7 @@ def command(options: CostOptions) -> int:
     observed = Observed(manifests.deployment, acceptances=manifests.acceptances or None, nodes=nodes)
     decision = decide(observed, known)
     metadata = manifests.deployment.metadata
-    outcome.raise_if_invalid(decision, metadata.name)
+    outcome.raise_if_invalid(observed, decision)
     chosen = decision.plan.chosen if decision.plan is not None else None
     if chosen is None:
         _tell(decision, options.output)

@@ -28,9 +28,9 @@ class DiffOptions:
 
 async def command(connection: Connection, options: DiffOptions) -> int:
     """Compare the manifest with the live object; returns the exit code."""
-    manifests = files.read(options.file, name=options.name)
+    manifests = files.read(options.file, name=options.name, alone=False)
     difference = await compare(connection, manifests, options.namespace)
-    outcome.raise_if_invalid(difference.decision, difference.after.metadata.name)
+    outcome.raise_if_invalid(difference.observed, difference.decision)
     if options.as_json:
         output.print_json(document(difference))
     else:

@@ -2,10 +2,11 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from llama_operator import __version__
 from llama_operator.api.meta import VERSION
+from llama_operator.cli.doctor.deployments import LOG_LINES, DeploymentFacts
 from llama_operator.cli.doctor.facts import (
     FEATURE_DISCOVERY,
     GATEWAY_API,
@@ -16,7 +17,6 @@ from llama_operator.cli.doctor.facts import (
     NO_DISCOVERY,
     PROMETHEUS,
     CrdFacts,
-    DeploymentFacts,
     DoctorFacts,
     NodeSummary,
     expected_fields,
@@ -133,6 +133,7 @@ def _kuberay(facts: DoctorFacts) -> Check:
     there = "; ".join(map(_deployment, deployments))
     text = f"{number or 'no image or RayCluster tells its version'}; {there}"
     trouble = next((f"; last trouble: {one.trouble}" for one in deployments if one.trouble), "")
+    trouble += "".join(f"; {said}" for one in deployments if (said := _log(one, facts.now)))
     if not any(_ready(deployments)):
         where = f"{deployments[0].name} -n {deployments[0].namespace}"
         hint = f"kubectl describe deployment {where}; kubectl logs deployment/{where} --tail=50"
@@ -284,6 +285,19 @@ def _text(version: tuple[int, ...]) -> str:
 
 def _deployment(facts: DeploymentFacts) -> str:
     return f"{facts.namespace}/{facts.name} {facts.ready}/{facts.wanted} ready, {facts.image}"
+
+
+def _log(deployment: DeploymentFacts, now: datetime) -> str:
+    """What the log of a Deployment's pods says; empty if it has none."""
+    error = deployment.last_error
+    if not deployment.looked_at_log:
+        return ""
+    if error is None:
+        return f"no error in the last {LOG_LINES} lines of its log"
+    if isinstance(error, Unknown):
+        return f"its log is not known: {error.why}"
+    ago = f", {age(error.at, now)} ago" if error.at is not None else ""
+    return f"the last error in its log{ago}: {error.words}"
 
 
 def _ready(deployments: Iterable[DeploymentFacts] | Unknown) -> list[DeploymentFacts]:

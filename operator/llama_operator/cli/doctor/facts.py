@@ -1,8 +1,8 @@
 """What `kubectl llama doctor` knows about a cluster, and how it is read. Judged by `cli.doctor.checks`."""
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -10,13 +10,14 @@ from typing import Any
 from llama_operator import catalog
 from llama_operator.api import crd, readings
 from llama_operator.api.manifest import parse_live
-from llama_operator.api.readings import mapping, mappings, text
+from llama_operator.api.readings import mapping
 from llama_operator.api.v1alpha1.licenseacceptance import LicenseAcceptance
 from llama_operator.api.v1alpha1.licensepolicy import LicensePolicy
 from llama_operator.api.v1alpha1.llamadeployment import LlamaDeployment
 from llama_operator.api.v1alpha1.llamamodel import LlamaModel
 from llama_operator.catalog import Catalog
 from llama_operator.cli.doctor import kinds as foreign_kinds
+from llama_operator.cli.doctor.deployments import DeploymentFacts, deployment_facts, kuberays
 from llama_operator.cli.explain.facts import LeaseFacts
 from llama_operator.cli.explain.gather import lease_of
 from llama_operator.cli.shared.connection import (
@@ -53,13 +54,7 @@ NO_DISCOVERY = "the API server does not tell which kinds it serves"
 
 _PART_OF = {"app.kubernetes.io/part-of": "llama-operator"}
 _OPERATOR = _PART_OF | {"app.kubernetes.io/component": "operator"}
-_KUBERAY_LABELS = (
-    {"app.kubernetes.io/name": "kuberay-operator"},
-    {"app.kubernetes.io/component": "kuberay-operator"},
-)
-"""As KubeRay's chart and its kustomization label it."""
 _MANAGED = {"app.kubernetes.io/managed-by": MANAGER}
-_NO_TROUBLE = frozenset({"ContainerCreating", "PodInitializing", "Completed"})
 _PRODUCT = "nvidia.com/gpu.product"
 _GPU = "nvidia.com/gpu"
 _CLUSTER_AUTOSCALER = "cluster-autoscaler-status"
@@ -73,21 +68,6 @@ class CrdFacts:
     """Served versions."""
     fields: frozenset[str]
     """Paths of the fields of its newest version."""
-
-
-@dataclass(frozen=True, slots=True)
-class DeploymentFacts:
-    """A Deployment of an operator."""
-
-    namespace: str
-    name: str
-    image: str
-    ready: int
-    wanted: int
-    version: str = ""
-    """By its label; empty if it has none."""
-    trouble: str = ""
-    """What its pods, or else the Deployment itself, say went wrong last; empty if nothing did."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,9 +109,9 @@ async def gather(connection: Connection) -> DoctorFacts:
     """Look at everything; what may not be read becomes Unknown."""
     cluster, known = connection.cluster, catalog.load()
     platform, lease = await asyncio.gather(connection.platform(), read_if_possible(lease_of(cluster)))
-    operators, kuberays, ray_clusters = await asyncio.gather(
-        list_facts(cluster, foreign_kinds.DEPLOYMENT, _deployment, None, _OPERATOR),
-        _kuberays(cluster),
+    operators, ray_operators, ray_clusters = await asyncio.gather(
+        list_facts(cluster, foreign_kinds.DEPLOYMENT, deployment_facts, None, _OPERATOR),
+        kuberays(connection),
         list_facts(cluster, kinds.RAY_CLUSTER, ray_cluster_facts),
     )
     policies, bindings, nodes = await asyncio.gather(
@@ -139,7 +119,7 @@ async def gather(connection: Connection) -> DoctorFacts:
         list_facts(cluster, foreign_kinds.ADMISSION_BINDING, _policy_of, None, _PART_OF),
         list_facts(cluster, kinds.NODE, lambda item: _node(item, known)),
     )
-    images = [deployment.image.rpartition(":")[2] for deployment in value_or(kuberays, ())]
+    images = [deployment.image.rpartition(":")[2] for deployment in value_or(ray_operators, ())]
     made = [ray_cluster.kuberay for ray_cluster in value_or(ray_clusters, ())]
     return DoctorFacts(
         now=connection.now(),
@@ -147,7 +127,7 @@ async def gather(connection: Connection) -> DoctorFacts:
         crds=await _crds(cluster),
         lease=lease,
         operators=operators,
-        kuberays=kuberays,
+        kuberays=ray_operators,
         policies=policies,
         bindings=bindings,
         nodes=nodes,
@@ -201,30 +181,6 @@ async def _existing(cluster: Cluster, ref: Ref) -> Object | Unknown | None:
         return None
 
 
-async def _kuberays(cluster: Cluster) -> tuple[DeploymentFacts, ...] | Unknown:
-    deployments: tuple[DeploymentFacts, ...] | Unknown = ()
-    for labels in _KUBERAY_LABELS:
-        deployments = await list_facts(cluster, foreign_kinds.DEPLOYMENT, _deployment, None, labels)
-        if not deployments or isinstance(deployments, Unknown):
-            continue
-        said = await list_facts(cluster, kinds.POD, _last_trouble, None, labels)
-        trouble = dict(value_or(said, ()))
-        return tuple(replace(one, trouble=trouble.get(one.namespace) or one.trouble) for one in deployments)
-    return deployments
-
-
-def _last_trouble(pod: Object) -> tuple[str, str] | None:
-    """Namespace of a pod, and what its containers wait for, or how they ended last; None if nothing is wrong."""
-    for container in mappings(mapping(pod.get("status")).get("containerStatuses")):
-        now, before = mapping(container.get("state")), mapping(container.get("lastState"))
-        states = (now.get("waiting"), now.get("terminated"), before.get("terminated"))
-        for state in map(mapping, states):
-            said = ": ".join(word for word in (text(state.get("reason")), text(state.get("message"))) if word)
-            if said and said not in _NO_TROUBLE:
-                return text(pod["metadata"].get("namespace")), said
-    return None
-
-
 async def _node_pools(cluster: Cluster, platform: Platform) -> tuple[str, ...] | Unknown | None:
     if platform.kinds is None:
         return Unknown(NO_DISCOVERY)
@@ -254,25 +210,6 @@ def _fields(schema: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
         yield from _fields(below, f"{prefix}{name}.")
     if isinstance(items := schema.get("items"), Mapping):
         yield from _fields(items, f"{prefix.removesuffix('.')}[].")
-
-
-def _deployment(obj: Object) -> DeploymentFacts:
-    metadata, spec, status = obj["metadata"], obj.get("spec") or {}, obj.get("status") or {}
-    containers: Sequence[Object] = ((spec.get("template") or {}).get("spec") or {}).get("containers") or ({},)
-    return DeploymentFacts(
-        namespace=metadata.get("namespace", ""),
-        name=metadata["name"],
-        image=containers[0].get("image", ""),
-        ready=int(status.get("readyReplicas") or 0),
-        wanted=int(spec.get("replicas", 1)),
-        version=(metadata.get("labels") or {}).get("app.kubernetes.io/version", ""),
-        # Of a quota, say, or of a ServiceAccount that is missing: then there is no pod to ask.
-        trouble=next((text(one.get("message")) for one in mappings(status.get("conditions")) if _failed(one)), ""),
-    )
-
-
-def _failed(condition: Mapping[str, Any]) -> bool:
-    return (condition.get("type"), condition.get("status")) == ("ReplicaFailure", "True")
 
 
 def _name(obj: Object) -> str:

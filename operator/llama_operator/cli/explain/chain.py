@@ -97,11 +97,12 @@ def _object(facts: Facts) -> Check:
 
 def _operator(facts: Facts) -> Check:
     name, lease = "operator", facts.lease
-    about = (
-        f"the status is about generation {facts.status.observed_generation}, the spec is at {facts.generation}"
-        if behind(facts)
-        else f"the status is about the current generation {facts.generation}"
-    )
+    seen = facts.status.observed_generation
+    about = f"the status is about the current generation {facts.generation}"
+    if behind(facts):
+        about = f"the status is about generation {seen}, the spec is at {facts.generation}"
+    if seen < 0:
+        about = "no operator has looked at this deployment yet"
     if isinstance(lease, Unknown):
         # A status that keeps up shows that an operator works.
         return Check(name, State.WAITING if behind(facts) else State.PASSED, f"{about} (its Lease: {lease.why})")
@@ -129,7 +130,7 @@ def _reconcile(facts: Facts) -> Iterator[Check]:
         yield Check("reconcile", State.FAILED, f"{failed.reason}: {failed.message}", unblock(facts, failed))
 
 
-_FAILED = frozenset({Reason.WRITE_REFUSED, Reason.INTERNAL_ERROR})
+_FAILED = frozenset({Reason.WRITE_REFUSED, Reason.INTERNAL_ERROR, Reason.KUBERNETES_ERROR})
 
 _BY_OPERATOR = (
     ("license", ConditionType.LICENSE_ACCEPTED),

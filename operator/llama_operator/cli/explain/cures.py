@@ -14,6 +14,10 @@ from llama_operator.decide.rollout.revision import revision_of
 _BY_REASON: Mapping[str, str] = {
     **{reason: hints.general(reason) for reason in hints.reasons()},
     Reason.INTERNAL_ERROR: "it is tried again; the operator's log has the trace: {logs}",
+    Reason.KUBERNETES_ERROR: (
+        "it is tried again; see that the API server answers (kubectl get --raw /readyz), or grant the right that the message "
+        "names; the operator's log has every failure: {logs}"
+    ),
     Reason.INVALID_SPEC: "{edit}: correct the fields that the message names",
     Reason.NOT_UNDERSTOOD: "upgrade the operator, or change what the message names; what runs goes on meanwhile",
     Reason.SUSPENDED: "{edit}: spec.activation Active",

@@ -67,7 +67,7 @@ async def on_cluster(connection: "Connection", options: PlanOptions) -> int:
     from llama_operator.cli.shared import world
     from llama_operator.cli.shared.connection import ClusterError
 
-    manifests = files.read(options.file, name=options.name)
+    manifests = files.read(options.file, name=options.name, alone=False)
     deployment = world.in_namespace(manifests, connection.namespace, options.namespace)
     observed = await world.observed_with(connection, deployment, manifests, rollout=False)
     if observed.nodes is None and deployment.spec.hardware.accelerator == "Auto":
@@ -85,7 +85,7 @@ def _print(observed: Observed, options: PlanOptions) -> int:
     if options.output == "json":
         # Also for what only another manifest can cure: a program wants the reason as much as a person.
         output.print_json(document.document(observed, decision, built))
-    outcome.raise_if_invalid(decision, observed.deployment.metadata.name)
+    outcome.raise_if_invalid(observed, decision)
     if options.output == "table":
         from llama_operator.cli.plan import table as plan_table
 

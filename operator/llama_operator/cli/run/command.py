@@ -63,7 +63,7 @@ def _refused(manifests: files.Manifests) -> int | None:
             print(f"error: the plan needs {needed}: {cure}", file=sys.stderr)
             return EXIT_DOES_NOT_FIT
         return None
-    raise_if_invalid(decision, manifests.deployment.metadata.name)
+    raise_if_invalid(observed, decision)
     print(f"error: {problem.reason}: {problem.text}", file=sys.stderr)
     return exit_code(decision)
 

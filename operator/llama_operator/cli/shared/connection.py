@@ -25,6 +25,7 @@ from llama_operator.kube.port import (
     Listing,
     NotFoundError,
     Object,
+    PodLogs,
     Ref,
     Right,
     UnavailableError,
@@ -62,6 +63,7 @@ class Connection:
     """An open cluster, and what a command needs beside it."""
 
     cluster: Cluster
+    logs: PodLogs
     namespace: str
     """What `-n` says, else the namespace of the context."""
     now: Callable[[], datetime]
@@ -240,6 +242,7 @@ async def from_kubeconfig(access: Access) -> AsyncIterator[Connection]:
 
         yield Connection(
             cluster=cluster,
+            logs=cluster,
             namespace=access.namespace or cluster.namespace,
             now=lambda: datetime.now(UTC),
             platform=platform,

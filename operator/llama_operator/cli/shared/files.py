@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from llama_operator.api.manifest import KINDS, AnyResource, parse
+from llama_operator.api.manifest import KINDS, AnyResource, parse, partly
+from llama_operator.api.meta import API_VERSION
+from llama_operator.api.readings import mapping
 from llama_operator.api.v1alpha1.licenseacceptance import LicenseAcceptance
 from llama_operator.api.v1alpha1.licensepolicy import LicensePolicy
 from llama_operator.api.v1alpha1.llamadeployment import LlamaDeployment
@@ -42,26 +44,27 @@ class Manifests:
         )
 
 
-def read(paths: list[str], *, name: str | None = None) -> Manifests:
+def read(paths: list[str], *, name: str | None = None, alone: bool = True) -> Manifests:
     """Read the one LlamaDeployment of `paths`, with what stands beside it.
 
     Args:
         paths: Files and folders; `-` is standard input.
         name: Which deployment to take, if the files hold several.
+        alone: Whether there is nothing but these files; else a cluster may have the models that they name.
 
     Raises:
         InvalidManifestError: If a file cannot be read or an object of ours is invalid; names all problems of all files.
     """
-    every = read_all(paths)
+    every = read_all(paths, alone=alone)
     named = [manifests for manifests in every if name in {None, manifests.deployment.metadata.name}]
     if len(named) == 1:
         return named[0]
     raise InvalidManifestError(", ".join(paths), [_choice(every, named, name)])
 
 
-def read_all(paths: list[str]) -> tuple[Manifests, ...]:
+def read_all(paths: list[str], *, alone: bool = True) -> tuple[Manifests, ...]:
     """Read every LlamaDeployment of `paths`, each with all the other objects of ours; raises as `read` does."""
-    objects = _ours(paths)
+    objects = _ours(paths, alone=alone)
     resources = [resource for _, _, resource in objects]
     return tuple(
         Manifests(
@@ -82,9 +85,17 @@ def models(paths: list[str]) -> tuple[LlamaModel, ...]:
     return tuple(item for _, _, item in _ours(paths) if isinstance(item, LlamaModel))
 
 
-def _ours(paths: list[str]) -> list[tuple[str, dict[str, Any], AnyResource]]:
+@dataclass(frozen=True, slots=True)
+class _Refused:
+    """An object of ours that is not valid."""
+
+    obj: dict[str, Any]
+    error: InvalidManifestError
+
+
+def _ours(paths: list[str], *, alone: bool = True) -> list[tuple[str, dict[str, Any], AnyResource]]:
     """Read the objects of ours, each with its file and as it is written."""
-    errors: list[InvalidManifestError] = []
+    errors: list[InvalidManifestError | _Refused] = []
     objects: list[tuple[str, dict[str, Any], AnyResource]] = []
     for path in files_of(paths):
         try:
@@ -93,12 +104,13 @@ def _ours(paths: list[str]) -> list[tuple[str, dict[str, Any], AnyResource]]:
         except InvalidManifestError as error:
             errors.append(error)
     if errors:
-        raise errors[0] if len(errors) == 1 else InvalidManifestsError(errors)
+        told = _told(errors, [resource for _, _, resource in objects], alone=alone)
+        raise told[0] if len(told) == 1 else InvalidManifestsError(told)
     return objects
 
 
 def _parsed(
-    path: str, obj: dict[str, Any], errors: list[InvalidManifestError]
+    path: str, obj: dict[str, Any], errors: list[InvalidManifestError | _Refused]
 ) -> Iterable[tuple[str, dict[str, Any], AnyResource]]:
     """Parse an object of ours, or add what is wrong with it to `errors`; nothing for an object of another group."""
     if not (str(obj.get("apiVersion", "")).startswith("llama-operator.io/") or obj.get("kind") in KINDS):
@@ -106,8 +118,46 @@ def _parsed(
     try:
         return ((path, obj, parse(obj)),)
     except InvalidManifestError as error:
-        errors.append(InvalidManifestError(f"{error.subject} in {path}", error.problems))
+        errors.append(_Refused(obj, InvalidManifestError(f"{error.subject} in {path}", error.problems)))
         return ()
+
+
+def _told(
+    errors: list[InvalidManifestError | _Refused], valid: list[AnyResource], *, alone: bool
+) -> list[InvalidManifestError]:
+    """The errors, each with what can be judged of a deployment although other fields of it are wrong."""
+    models = [one.obj for one in errors if isinstance(one, _Refused) and one.obj.get("kind") == LlamaModel.__name__]
+    return [_completed(one, valid, models, alone=alone) if isinstance(one, _Refused) else one for one in errors]
+
+
+def _completed(
+    refused: _Refused, valid: list[AnyResource], wrong_models: list[dict[str, Any]], *, alone: bool
+) -> InvalidManifestError:
+    error, obj = refused.error, refused.obj
+    if obj.get("kind") != LlamaDeployment.__name__ or obj.get("apiVersion") != API_VERSION:
+        return error
+    # Only where something is wrong: the planner takes its time to load.
+    from llama_operator.catalog import load
+    from llama_operator.decide.find_model import FIELD
+    from llama_operator.decide.mistakes import mistakes
+
+    deployment, doubted = partly(LlamaDeployment, obj)
+    beside = Manifests(
+        deployment,
+        tuple(one for one in valid if isinstance(one, LicenseAcceptance)),
+        (),
+        tuple(one for one in valid if isinstance(one, LlamaModel)),
+        tuple(one for one in valid if isinstance(one, LicensePolicy)),
+    )
+    known = load()
+    name = mapping(mapping(obj.get("spec")).get("model")).get("name")
+    names = {mapping(one.get("metadata")).get("name") for one in wrong_models}
+    elsewhere = not alone and name not in {model.id for model in known.models}
+    if name in names or elsewhere:
+        doubted = (*doubted, FIELD)
+    told = {problem.path for problem in error.problems}
+    more = [one for one in mistakes(beside.observed(), known, doubted) if one.path not in told]
+    return InvalidManifestError(error.subject, [*error.problems, *more])
 
 
 def _choice(every: tuple[Manifests, ...], named: list[Manifests], name: str | None) -> FieldProblem:

@@ -1,17 +1,23 @@
 """What a decision means for the command line: an error, or an exit code. Called by the verbs that decide."""
 
 from llama_operator.api.reasons import ConditionType
+from llama_operator.catalog import load
 from llama_operator.cli.shared.exit_codes import EXIT_DOES_NOT_FIT, EXIT_LICENSE_REFUSED, EXIT_OK
 from llama_operator.decide.decision import Decision
 from llama_operator.decide.license import LicenseVerdict
+from llama_operator.decide.mistakes import mistakes
+from llama_operator.decide.observed import Observed
 from llama_operator.errors import FieldProblem, InvalidManifestError
 
 
-def raise_if_invalid(decision: Decision, name: str) -> None:
-    """Raise InvalidManifestError if only a different manifest can cure the problem."""
+def raise_if_invalid(observed: Observed, decision: Decision) -> None:
+    """Raise InvalidManifestError if only a different manifest can cure the problem; it names all that it has to cure."""
     problem = decision.problem
-    if problem is not None and problem.invalid:
-        raise InvalidManifestError(f"LlamaDeployment {name}", [FieldProblem(problem.field, problem.message)])
+    if problem is None or not problem.invalid:
+        return
+    first = FieldProblem(problem.field, problem.message)
+    more = (one for one in mistakes(observed, load()) if one != first)
+    raise InvalidManifestError(f"LlamaDeployment {observed.deployment.metadata.name}", [first, *more])
 
 
 def license_allows(verdict: LicenseVerdict | None) -> bool | None:

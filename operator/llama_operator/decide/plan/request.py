@@ -104,12 +104,9 @@ def _context_problem(spec: LlamaDeploymentSpec, model: Model, trained_for: int) 
 def _accelerators(
     spec: LlamaDeploymentSpec, nodes: tuple[NodeFacts, ...] | None, catalog: Catalog
 ) -> Problem | tuple[Accelerator, ...]:
-    named = spec.hardware.accelerator
-    if named != "Auto":
-        try:
-            return (catalog.accelerator(named),)
-        except UnknownAcceleratorError as error:
-            return Problem(ConditionType.PLANNED, Reason.ACCELERATOR_UNKNOWN, str(error), "spec.hardware.accelerator")
+    if spec.hardware.accelerator != "Auto":
+        named = named_accelerator(spec.hardware.accelerator, catalog)
+        return named if isinstance(named, Problem) else (named,)
     seen = [
         _as_seen(catalog.accelerator(name), nodes or ())
         for name in sorted({node.accelerator for node in nodes or () if node.gpus})
@@ -125,6 +122,14 @@ def _accelerators(
         + ", ".join(catalog.accelerator_names),
         "spec.hardware.accelerator",
     )
+
+
+def named_accelerator(name: str, catalog: Catalog) -> Problem | Accelerator:
+    """Return the accelerator that a spec names; a Problem with the nearest names if the catalog has none of that name."""
+    try:
+        return catalog.accelerator(name)
+    except UnknownAcceleratorError as error:
+        return Problem(ConditionType.PLANNED, Reason.ACCELERATOR_UNKNOWN, str(error), "spec.hardware.accelerator")
 
 
 def _as_seen(accelerator: Accelerator, nodes: tuple[NodeFacts, ...]) -> Accelerator:

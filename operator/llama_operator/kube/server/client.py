@@ -18,10 +18,12 @@ from llama_operator.kube.port import (
     NO_LABELS,
     NO_PRECONDITIONS,
     ExpiredError,
+    ForbiddenError,
     InvalidError,
     JsonPatch,
     Kind,
     Listing,
+    NotFoundError,
     Object,
     Preconditions,
     Propagation,
@@ -38,12 +40,15 @@ _JSON_PATCH: Final = "application/json-patch+json"
 _MERGE_PATCH: Final = "application/merge-patch+json"
 _DISCOVERY: Final = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
 """All groups with their kinds in one answer, instead of one answer for each group."""
+_REVIEWS: Final = "authorization.k8s.io/v1"
+_LOG_BYTES: Final = 4 << 20
+"""Most of a log that is read; lines may be as long as their writer likes."""
 _RACES: Final = 3
 """Tries of an apply that loses races; before each answer the server itself has tried several times."""
 
 
 class KubernetesCluster:
-    """One writer's view of a real cluster: the port `Cluster`. Made by `connect`."""
+    """One writer's view of a real cluster: the ports `Cluster` and `PodLogs`. Made by `connect`."""
 
     def __init__(self, transport: Transport, field_manager: str, *, namespace: str, page: int, silence: float) -> None:
         self._transport = transport
@@ -148,6 +153,31 @@ class KubernetesCluster:
         """
         request = Request("GET", "/apis", "discovery of kinds", NO_QUERY, accept=_DISCOVERY)
         return answers.served_kinds(await self._transport.send(request))
+
+    async def may_watch(self, kind: Kind, namespace: str) -> bool:
+        """Whether we may watch a kind in a namespace, or everywhere if that is empty; True where the server does not tell.
+
+        Every authenticated user may ask that about itself.
+        """
+        group = kind.api_version.rpartition("/")[0]
+        asked = {"verb": "watch", "group": group, "resource": kind.plural, "namespace": namespace}
+        review: Object = {
+            "apiVersion": _REVIEWS,
+            "kind": "SelfSubjectAccessReview",
+            "spec": {"resourceAttributes": asked},
+        }
+        path, what = f"/apis/{_REVIEWS}/selfsubjectaccessreviews", f"question whether {kind.plural} may be watched"
+        try:
+            answer = await self._transport.send(Request("POST", path, what, NO_QUERY, review))
+        except (ForbiddenError, NotFoundError):
+            return True
+        return bool((answer.get("status") or {}).get("allowed", True))
+
+    async def log(self, pod: Ref, *, lines: int) -> str:
+        """Return the last lines of a pod's log; see `PodLogs.log`."""
+        query = {"tailLines": str(lines), "limitBytes": str(_LOG_BYTES)}
+        path, what = addresses.of_object(pod, "log"), f"log of {pod}"
+        return await self._transport.text(Request("GET", path, what, query, accept="application/json, */*"))
 
     async def merge_patch(self, ref: Ref, patch: Object) -> Object:
         """Apply a JSON merge patch; not part of the port. Tests write with it as other managers do."""

@@ -121,6 +121,15 @@ class Transport:
         except RefusedError as refused:
             raise answers.error(refused.status, refused.answer, request.what) from None
 
+    async def text(self, request: Request) -> str:
+        """Send a request whose answer is text, once; raises as `send` does."""
+        try:
+            return (await self._attempt(request, None)).decode(errors="replace")
+        except RefusedError as refused:
+            raise answers.error(refused.status, refused.answer, request.what) from None
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise self._silent(request.what, error) from error
+
     async def exchange(self, request: Request) -> Object:
         """Send a request as `send` does, but leave a refusal to be judged by the caller.
 
@@ -136,11 +145,12 @@ class Transport:
 
         body = None if request.body is None else json.dumps(request.body, separators=(",", ":")).encode()
         try:
-            answer: Object = await on_retry_after_error(
+            content = await on_retry_after_error(
                 _RETRIES, worth_another_try, lambda: self._attempt(request, body), sleep_func=self.sleep
             )
         except (aiohttp.ClientError, TimeoutError) as error:
             raise self._silent(request.what, error) from error
+        answer: Object = json.loads(content)
         return answer
 
     @asynccontextmanager
@@ -167,7 +177,7 @@ class Transport:
         finally:
             _drop(answer)
 
-    async def _attempt(self, request: Request, body: bytes | None) -> Any:
+    async def _attempt(self, request: Request, body: bytes | None) -> bytes:
         answer = await self._open(request, body, _REQUEST_TIMEOUT)
         try:
             content = await answer.read()
@@ -176,7 +186,7 @@ class Transport:
             raise
         if answer.status >= HTTPStatus.BAD_REQUEST:
             raise RefusedError(answer.status, _status(content), answer.headers)
-        return json.loads(content)
+        return content
 
     async def _open(
         self, request: Request, body: bytes | None, limits: aiohttp.ClientTimeout

@@ -32,6 +32,7 @@ from llama_operator.kube.port import (
     Propagation,
     Ref,
     Selector,
+    UnavailableError,
     WatchEvent,
 )
 from llama_operator.kube.twin import garbage, schemas, validation
@@ -64,6 +65,7 @@ class MemoryCluster:
         self._now = now
         self._uids = 0
         self._writes: list[Write] = []
+        self._logs: dict[Ref, str] = {}
 
     @property
     def writes(self) -> tuple[Write, ...]:
@@ -77,6 +79,14 @@ class MemoryCluster:
     def forget_history(self) -> None:
         """Make every resourceVersion but the newest too old for a watch, as compaction does."""
         self._store.forget()
+
+    def write_log(self, pod: Ref, text: str) -> None:
+        """Let a pod have written `text`: there is no node here that would run it."""
+        self._logs[pod] = text
+
+    def log(self, pod: Ref) -> str | None:
+        """Return what a pod has written; None if it runs on no node."""
+        return self._logs.get(pod)
 
     def moment(self) -> datetime:
         """Return the time now, in the whole seconds that Kubernetes keeps."""
@@ -130,7 +140,7 @@ class MemoryCluster:
 
 
 class MemoryClient:
-    """One writer's view of a `MemoryCluster`: the port `Cluster`, and the patch that rivals of ours write with."""
+    """One writer's view of a `MemoryCluster`: the ports `Cluster` and `PodLogs`, and the patch that rivals write with."""
 
     def __init__(self, cluster: MemoryCluster, store: Store, field_manager: str, interceptor: Interceptor) -> None:
         self._cluster = cluster
@@ -205,6 +215,15 @@ class MemoryClient:
         await asyncio.sleep(0)
         live = self._live(ref)
         return self._update(live, json_patch.apply(live.to_object(), operations, str(ref)))
+
+    async def log(self, pod: Ref, *, lines: int) -> str:
+        """Return the last lines of a pod's log; see `PodLogs.log`."""
+        await asyncio.sleep(0)
+        on_node, text = _field(self._live(pod).to_object(), "spec.nodeName"), self._cluster.log(pod)
+        if text is None and on_node:
+            raise UnavailableError(f"log of {pod}: its node {on_node} does not answer")
+        text = text or ""
+        return "".join(text.splitlines(keepends=True)[-lines:])
 
     async def merge_patch(self, ref: Ref, patch: Object) -> Object:
         """Apply a JSON merge patch, as `kubectl edit`, `kubectl patch` and most controllers do: never a conflict.

@@ -3,6 +3,7 @@
 import asyncio
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
@@ -11,14 +12,15 @@ from llama_operator.api import crd
 from llama_operator.cli.doctor import facts as doctor_facts
 from llama_operator.cli.doctor import kinds as foreign_kinds
 from llama_operator.cli.doctor.checks import judge
-from llama_operator.cli.doctor.facts import CrdFacts, DeploymentFacts, DoctorFacts, NodeSummary, expected_fields
+from llama_operator.cli.doctor.deployments import DeploymentFacts
+from llama_operator.cli.doctor.facts import CrdFacts, DoctorFacts, NodeSummary, expected_fields
 from llama_operator.cli.explain.facts import LeaseFacts
 from llama_operator.cli.explain.gather import lease_facts
 from llama_operator.cli.shared.checks import State
 from llama_operator.cli.shared.connection import Unknown
 from llama_operator.decide.platform import Platform
 from llama_operator.kube import kinds
-from llama_operator.kube.port import UnavailableError
+from llama_operator.kube.port import Ref, UnavailableError
 from llama_operator.observe.unreadable import LeftOut
 from support.rights import WithoutRights
 
@@ -231,6 +233,59 @@ def test_the_last_trouble_is_that_of_the_pods_or_of_the_deployment(world, contai
         world.seed(kinds.POD, "kuberay-operator-x", "llama-system", metadata={"labels": labels}, status=pod_status)
     check = next(one for one in world.json("doctor")[1]["checks"] if one["name"] == "kuberay")
     assert (said in check["evidence"]) if said else ("trouble" not in check["evidence"])
+
+
+RECORDED = (Path(__file__).parent / "kuberay.log").read_text(encoding="utf-8")
+
+
+def kuberay_evidence(world):
+    return next(one for one in world.json("doctor")[1]["checks"] if one["name"] == "kuberay")["evidence"]
+
+
+def with_kuberay_pod(world, node="n"):
+    labels = {"app.kubernetes.io/name": "kuberay-operator"}
+    world.seed(kinds.POD, "kuberay-operator-x", "llama-system", metadata={"labels": labels}, spec={"nodeName": node})
+    return Ref(kinds.POD, "llama-system", "kuberay-operator-x")
+
+
+@pytest.mark.parametrize(
+    ("log", "said"),
+    [
+        (RECORDED, "the last error in its log, 0s ago: Reconciler error (RayService kuberay-team/chat-70b-196efa73): found 0 head."),
+        (RECORDED + '{"level":"info","msg":"all is well"}\n' * 499, "no error in the last 500 lines of its log"),
+        (None, "its log is not known: log of Pod llama-system/kuberay-operator-x: its node n does not answer"),
+    ],
+)  # fmt: skip
+def test_the_last_error_in_the_log_of_kuberay_is_told(world, log, said):
+    install(world)
+    pod = with_kuberay_pod(world)
+    if log is not None:
+        world.memory.write_log(pod, log)
+    assert said in kuberay_evidence(world)
+
+
+def test_a_log_that_the_user_may_not_read_is_said_to_be_so(world):
+    install(world)
+    world.memory.write_log(with_kuberay_pod(world), RECORDED)
+
+    class WithoutLogs(WithoutRights):
+        def _check(self, verb, ref, request=None, *, part=""):
+            if part == "log":
+                super()._check(verb, ref, request, part=part)
+
+    world.client = WithoutLogs(world.client)
+    evidence = kuberay_evidence(world)
+    assert "its log is not known: jo may not get the log of pods in namespace llama-system" in evidence
+    assert "found 0 head" not in evidence
+    world.client = WithoutRights(world.memory.client("kubectl-llama"), kinds.POD)
+    assert "its log is not known: jo may not list pods in all namespaces" in kuberay_evidence(world)
+
+
+def test_without_a_pod_or_without_a_node_of_it_nothing_is_said_of_a_log(world):
+    install(world)
+    assert "its log" not in kuberay_evidence(world)
+    with_kuberay_pod(world, node="")
+    assert "its log" not in kuberay_evidence(world)
 
 
 def test_a_lease_that_was_given_back_is_held_by_nobody(complete):

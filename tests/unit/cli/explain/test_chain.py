@@ -164,6 +164,7 @@ def test_what_a_pod_died_of_that_is_gone_is_told_as_the_operator_saw_it(happy, m
         (ConditionType.READY, "False", Reason.WRITE_REFUSED),
         (ConditionType.STALLED, "True", Reason.WRITE_REFUSED),
         (ConditionType.READY, "Unknown", Reason.INTERNAL_ERROR),
+        (ConditionType.READY, "Unknown", Reason.KUBERNETES_ERROR),
     ],
 )
 def test_a_pass_that_failed_is_a_step_of_its_own(happy, kind, status, reason):

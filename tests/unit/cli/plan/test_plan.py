@@ -248,3 +248,42 @@ def test_the_table_shows_an_object_of_a_kind_that_it_does_not_know(capsys):
     claim = {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "tiny-weights"}}
     table.show(observed, decide(observed, catalog.load()), (claim,))
     assert re.search(r"PersistentVolumeClaim +tiny-weights", capsys.readouterr().out)
+
+
+SIX = {
+    "model": {"name": "llama-3.3-70b-instruct", "precision": "bf16"},
+    "context": {"maxModelLength": "8192"},
+    "hardware": {"accelerator": "H100"},
+    "scaling": {"minReplicas": 5, "maxReplicas": 2},
+    "license": {"attributionURL": "ftp://x"},
+    "replica": 3,
+}
+
+
+def test_a_manifest_with_six_mistakes_is_told_all_of_them(plan):
+    code, _, err = plan(**SIX)
+    assert code == 2
+    for field, words in {
+        "spec.model.precision": "must be Auto, BF16",
+        "spec.context.maxModelLength": "without quotes",
+        "spec.hardware.accelerator": "unknown accelerator 'H100'; did you mean H100-80GB?",
+        "spec.scaling.maxReplicas": "must be at least minReplicas",
+        "spec.license.attributionURL": "https:// or http://",
+        "spec.replica": "did you mean replicas?",
+    }.items():
+        assert f"  {field}\n" in err
+        assert words in err
+
+
+def test_a_valid_manifest_is_told_all_that_no_cluster_can_cure(plan):
+    code, _, err = plan(hardware={"accelerator": "H100"}, context={"maxModelLength": 8_000_000})
+    assert code == 2
+    assert "did you mean H100-80GB?" in err
+    assert "set it to at most 131072" in err
+
+
+def test_a_model_is_not_unknown_because_its_own_manifest_is_wrong(plan):
+    model = {"apiVersion": "llama-operator.io/v1alpha1", "kind": "LlamaModel", "metadata": {"name": "acme"}, "spec": {}}
+    _, _, err = plan(model, model={"name": "acme"}, replica=3)
+    assert "spec.replica" in err
+    assert "unknown model" not in err

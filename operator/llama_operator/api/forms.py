@@ -1,0 +1,93 @@
+"""What a text of a manifest has to look like, in words: nobody should have to read a pattern. Called by `api.manifest`.
+
+tests/unit/api/test_forms.py holds that every pattern of our definitions has its words here.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+from pydantic import BaseModel
+
+from llama_operator.api.v1alpha1.common import LETTER_OR_DIGIT
+
+_ENDS = "and a letter or a digit at both ends"
+WORDS: Final[Mapping[str, str]] = {
+    r"^https?://[^\s]+$": "must be an address that begins with https:// or http://, without spaces",
+    r"^https://[A-Za-z0-9][A-Za-z0-9.-]*(:[0-9]+)?(/\S*)?$": "must be an address that begins with https://, without spaces",
+    r"^(s3|gs|az)://[A-Za-z0-9][A-Za-z0-9._/=+-]*$": (
+        "must be a folder of an object store that begins with s3://, gs:// or az://, for example s3://models/acme-chat/v3"
+    ),
+    r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$": "must be a day, YYYY-MM-DD, for example 2026-03-02",
+    r"^[0-9]{4}-[0-9]{2}$": "must be a month, YYYY-MM, for example 2026-03",
+    r"^[A-Z]{2}$": "must be a country by its two capital letters (ISO 3166 alpha-2), for example DE",
+    r"^[0-9a-f]{64}$": "must be a SHA-256: 64 hexadecimal digits, in lower case",
+    r"^[0-9a-f]{40}$": "must be a commit: 40 hexadecimal digits, in lower case; a branch or a tag can move",
+    r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$": f"must have only lower case letters, digits, '.' and '-', {_ENDS}",
+    r"^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$": f"must have only letters, digits, '.' and '-', {_ENDS}",
+    r"^[A-Za-z0-9]([A-Za-z0-9 ._/-]*[A-Za-z0-9])?$": f"must have only letters, digits, spaces, '.', '_', '/' and '-', {_ENDS}",
+    r"^[A-Za-z0-9._-]+/[A-Za-z0-9._-]+$": "must be a repository, owner/name, for example meta-llama/Llama-3.1-8B",
+    r"^[A-Za-z0-9._-]*(/[A-Za-z0-9._-]+)*$": (
+        "must be a folder of letters, digits, '.', '_' and '-', with '/' between its parts"
+    ),
+    r"^[A-Za-z0-9._-]+$": "must have only letters, digits, '.', '_' and '-'",
+    r"^[a-z0-9_-]*$": "must have only lower case letters, digits, '_' and '-'",
+    r"^[A-Za-z0-9:.+-]+$": "must have only letters, digits, ':', '.', '+' and '-', for example 2026-03-02T09:30:00Z",
+    r"^[A-Za-z][A-Za-z0-9]*$": "must begin with a letter and have only letters and digits",
+    r"^[A-Za-z0-9][A-Za-z0-9._-]*\.safetensors$": (
+        "must be the name of a file that ends in .safetensors, of letters, digits, '.', '_' and '-'"
+    ),
+    r"^[a-z0-9]([A-Za-z0-9._/:@-]*[A-Za-z0-9])?$": (
+        "must be a container image, for example registry.example.com/team/image:1.0"
+    ),
+    r"^[a-z0-9][A-Za-z0-9._:-]*(/[A-Za-z0-9._:@-]+)*([A-Za-z0-9]|/\*|/[a-z0-9._-]+[:@]\*)$": (
+        "must be a container image, or a beginning of some that ends in /*, :* or @*, for example registry.example.com/team/*"
+    ),
+    LETTER_OR_DIGIT: "must have a letter or a digit in it",
+    r"\S": "must have something other than spaces in it",
+}
+"""Words by pattern; the pattern is what the API server checks."""
+
+
+def words(pattern: str) -> str:
+    """What `pattern` asks of a text; the pattern itself, where it has no words."""
+    return WORDS.get(pattern, f"must match {pattern}")
+
+
+def broken(model: type[BaseModel], location: tuple[int | str, ...], value: object) -> str:
+    """What the form of the text at `location` of a manifest has to be, if `value` does not have it; else empty.
+
+    A text of the wrong form often has the wrong length as well, of which pydantic tells first: `ftp://x` is no address, and
+    a longer one would be none either.
+
+    Args:
+        model: What the manifest is.
+        location: Where, by API names and positions in lists.
+        value: What stands there.
+    """
+    if not isinstance(value, str) or not value.strip():
+        return ""
+    pattern = _pattern(model.model_json_schema(by_alias=True), location)
+    # Patterns by the property of a character are not known to `re`; no length depends on them.
+    if not pattern or r"\p" in pattern or re.search(pattern, value):
+        return ""
+    return words(pattern)
+
+
+def _pattern(schema: Mapping[str, Any], location: tuple[int | str, ...]) -> str:
+    node: Mapping[str, Any] = schema
+    for part in location:
+        node = _resolved(schema, node)
+        node = node.get("items", {}) if isinstance(part, int) else node.get("properties", {}).get(part, {})
+    return str(_resolved(schema, node).get("pattern", ""))
+
+
+def _resolved(schema: Mapping[str, Any], node: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The schema behind a reference, or behind `… | None`."""
+    for option in (node, *node.get("anyOf", ())):
+        if "$ref" in option:
+            found: Mapping[str, Any] = schema["$defs"][option["$ref"].rsplit("/", 1)[1]]
+            return found
+        if option.get("type") not in {None, "null"}:
+            return dict(option)
+    return node
