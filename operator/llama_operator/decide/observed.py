@@ -10,6 +10,7 @@ from llama_operator.api.v1alpha1.licensepolicy import LicensePolicy
 from llama_operator.api.v1alpha1.llamadeployment import LicenseSpec, LlamaDeployment, RolloutStrategy
 from llama_operator.api.v1alpha1.llamadeployment_status import PlanStatus
 from llama_operator.api.v1alpha1.llamamodel import LlamaModel
+from llama_operator.catalog.accelerators import Accelerator
 from llama_operator.decide.platform import Platform
 from llama_operator.decide.pods import AwayNode, PodFacts
 from llama_serving.config import HUB_ENDPOINT, AccessVerdict, LiveSettings, ServingStatus
@@ -44,9 +45,14 @@ class NodeFacts:
 
     name: str
     accelerator: str
-    """Name in the catalog; `CPU` for a node without a known GPU."""
+    """Name in the catalog, or of `card`; `CPU` for a node without accelerators; their resource where nothing is planned on
+    them."""
     gpus: int
     """Allocatable accelerators; for CPU, ranks that the node can hold."""
+    card: Accelerator | None = None
+    """The card, where only labels of the node tell what it is; None where the catalog has it."""
+    device_problem: str = ""
+    """Why nothing is planned on its accelerators, for people, as what the node does; empty if something is."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,7 @@ from llama_operator.decide.platform import Platform
 from llama_operator.desired.naming import MANAGER
 from llama_operator.kube import kinds
 from llama_operator.kube.port import Cluster, Kind, NotFoundError, Object, Ref
-from llama_operator.observe.capacity import node_facts
+from llama_operator.observe.capacity import devices_on, node_facts
 from llama_operator.observe.children import access_check_facts, ray_cluster_facts, ray_service_facts, readable_revision
 from llama_operator.observe.unreadable import LeftOut, Unreadable
 
@@ -61,7 +61,6 @@ _KUBERAY_LABELS = (
 _MANAGED = {"app.kubernetes.io/managed-by": MANAGER}
 _NO_TROUBLE = frozenset({"ContainerCreating", "PodInitializing", "Completed"})
 _PRODUCT = "nvidia.com/gpu.product"
-_GPU = "nvidia.com/gpu"
 _CLUSTER_AUTOSCALER = "cluster-autoscaler-status"
 
 
@@ -102,6 +101,8 @@ class NodeSummary:
     """What feature discovery calls the card; empty without its label."""
     usable: bool = True
     """Whether it takes new pods."""
+    problem: str = ""
+    """Why nothing is planned on its accelerators; empty if something is, and for a node without any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,14 +287,14 @@ def _policy_of(obj: Object) -> str:
 
 def _node(obj: Object, known: Catalog) -> NodeSummary:
     metadata, status = obj["metadata"], mapping(obj.get("status"))
-    labels = readings.labels(obj)
-    facts = node_facts(obj, known)
-    accelerator = known.identify(labels)
-    plain = readings.units(mapping(status.get("allocatable")).get(_GPU)) or 0
+    devices = devices_on(obj, known)
+    if devices is None:
+        return NodeSummary(metadata["name"], "", 0, usable=node_facts(obj, known) is not None)
     return NodeSummary(
         name=metadata["name"],
-        accelerator=accelerator.name if accelerator else "",
-        gpus=facts.gpus if facts and accelerator else plain,
-        product=labels.get(_PRODUCT, ""),
-        usable=facts is not None,
+        accelerator=devices.accelerator.name if devices.accelerator else "",
+        gpus=readings.units(mapping(status.get("allocatable")).get(devices.resource)) or 0,
+        product=readings.labels(obj).get(_PRODUCT, ""),
+        usable=node_facts(obj, known) is not None,
+        problem=devices.problem,
     )

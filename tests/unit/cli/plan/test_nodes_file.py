@@ -99,13 +99,15 @@ def test_nodes_that_take_no_pods_do_not_count(read):
     found = read([node(), node("closed", unschedulable=True), node("shared", product="NVIDIA-H100-80GB-HBM3-SHARED")])
     assert NodeFacts("gpu-1", "H100-80GB", 8) in found
     assert "closed" not in {each.name for each in found}
-    assert next(each for each in found if each.name == "shared").accelerator == "CPU"
+    shared = next(each for each in found if each.name == "shared")
+    assert shared.accelerator == "nvidia.com/gpu"
+    assert "is a part of a card" in shared.device_problem
 
 
 @pytest.mark.parametrize(
     ("content", "field", "words"),
     [
-        ("- {accelerator: H100}", "[0].accelerator", "did you mean H100-80GB?"),
+        ("- {accelerator: H100}", "[0].accelerator", "did you mean H100-80GB or H100NVL-94GB?"),
         ("- {accelerator: H100-80GB}\n- {accelerator: L4-24GB, count: '3'}", "[1].count", "must be a whole number"),
         ("- {accelerator: H100-80GB, gpus: 8}", "[0].gpus", "gpusPerNode"),
         ("- {accelerator: H100-80GB, gpusPerNode: 0}", "[0].gpusPerNode", "at least 1"),
