@@ -11,7 +11,6 @@ from typing import Final
 from llama_operator.catalog import capability
 from llama_operator.catalog.accelerators import (
     PRODUCT,
-    SHARED_SUFFIX,
     Accelerator,
     NodeLabel,
     identify,
@@ -136,20 +135,21 @@ def _unknown(labels: Mapping[str, str], offered: list[str]) -> Devices:
     made = _from_labels(labels, product, _NVIDIA, memory=_MEMORY, sliced=_SLICE_IN_PRODUCT in product)
     if isinstance(made, Accelerator):
         return Devices(made, _NVIDIA, beside=beside)
-    return Devices(
-        None, _NVIDIA, f"offers {_NVIDIA} of product {product}, which the catalog does not know, and {made}"
-    )
+    return Devices(None, _NVIDIA, f"offers {_NVIDIA} of product {product}, which the catalog does not know, and {made}")
 
 
 def _slice_of_mixed(labels: Mapping[str, str], slices: list[str], offered: list[str]) -> Devices:
     """The largest kind of slice of a node whose cards are cut in different ways."""
     sizes = {name: _number(labels.get(f"{name}.memory")) or 0 for name in slices}
     name = max(slices, key=lambda one: (sizes[one], one))
-    product = labels.get(f"{name}.product") or f"{labels.get(PRODUCT, 'GPU')}{_SLICE_IN_PRODUCT}{name.removeprefix(_SLICE)}"
+    # Another name than that of such slices of a node that has only them: pods ask for another resource.
+    product = f"{labels.get(PRODUCT, 'GPU')}-mixed-{name.removeprefix(_SLICE)}"
     made = _from_labels(labels, product, name, memory=f"{name}.memory", sliced=True)
     if isinstance(made, Accelerator):
         return Devices(made, name, beside=_without(offered, name))
-    return Devices(None, name, f"offers {name}, a slice of {labels.get(PRODUCT, 'a card without product label')}, and {made}")
+    return Devices(
+        None, name, f"offers {name}, a slice of {labels.get(PRODUCT, 'a card without product label')}, and {made}"
+    )
 
 
 def _from_labels(

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from llama_operator.api.v1alpha1.accelerator import Accelerator as DeclaredAccelerator
 from llama_operator.api.v1alpha1.licenseacceptance import LicenseAcceptance
 from llama_operator.api.v1alpha1.licensepolicy import LicensePolicy
 from llama_operator.api.v1alpha1.llamadeployment import LicenseSpec, LlamaDeployment, RolloutStrategy
@@ -220,10 +221,10 @@ class UnreadRevision:
 
 @dataclass(frozen=True, slots=True)
 class UnreadRecord:
-    """A license record that this version does not understand."""
+    """A record of an administrator that this version does not understand."""
 
     kind: str
-    """`LicenseAcceptance`, `LicensePolicy` or `LlamaModel`."""
+    """`LicenseAcceptance`, `LicensePolicy`, `LlamaModel` or `Accelerator`."""
     name: str
     why: str
     """Field and value, for people."""
@@ -304,6 +305,8 @@ class Observed:
     """LlamaModels that exist, which add to the catalog; None when they were not read."""
     policies: tuple[LicensePolicy, ...] | None = ()
     """LicensePolicies that exist: all of them apply; None when they were not read."""
+    accelerators: tuple[DeclaredAccelerator, ...] | None = ()
+    """Accelerators that exist, which add cards to the catalog; None when they were not read."""
     nodes: tuple[NodeFacts, ...] | None = None
     """Nodes that take pods; None when they were not read."""
     away: tuple[AwayNode, ...] = ()
@@ -315,7 +318,7 @@ class Observed:
     ray_services: tuple[RayServiceFacts, ...] = ()
     """RayServices that belong to the deployment."""
     unread_records: tuple[UnreadRecord, ...] = ()
-    """License records that exist and are not understood; they are in none of the three above."""
+    """Records of administrators that exist and are not understood; they are in none of the four above."""
     revisions: tuple[RevisionFacts, ...] = ()
     """Pinned revisions of the deployment."""
     lost: frozenset[str] = frozenset()

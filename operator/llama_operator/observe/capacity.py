@@ -50,7 +50,9 @@ def node_facts(node: Object, catalog: Catalog) -> NodeFacts | None:
 def devices_on(node: Object, catalog: Catalog) -> Devices | None:
     """The accelerators of a Node; None for one that is only a CPU."""
     allocatable = mapping(mapping(node.get("status")).get("allocatable"))
-    return catalog.devices(readings.labels(node), [name for name in allocatable if readings.units(allocatable[name]) != 0])
+    return catalog.devices(
+        readings.labels(node), [name for name in allocatable if readings.units(allocatable[name]) != 0]
+    )
 
 
 def away_node(node: Object, catalog: Catalog) -> AwayNode | None:

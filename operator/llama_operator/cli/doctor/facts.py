@@ -11,11 +11,13 @@ from llama_operator import catalog
 from llama_operator.api import crd, readings
 from llama_operator.api.manifest import parse_live
 from llama_operator.api.readings import mapping, mappings, text
+from llama_operator.api.v1alpha1.accelerator import Accelerator
 from llama_operator.api.v1alpha1.licenseacceptance import LicenseAcceptance
 from llama_operator.api.v1alpha1.licensepolicy import LicensePolicy
 from llama_operator.api.v1alpha1.llamadeployment import LlamaDeployment
 from llama_operator.api.v1alpha1.llamamodel import LlamaModel
 from llama_operator.catalog import Catalog
+from llama_operator.catalog.declared import with_declared
 from llama_operator.cli.doctor import kinds as foreign_kinds
 from llama_operator.cli.explain.facts import LeaseFacts
 from llama_operator.cli.explain.gather import lease_of
@@ -128,7 +130,9 @@ class DoctorFacts:
 
 async def gather(connection: Connection) -> DoctorFacts:
     """Look at everything; what may not be read becomes Unknown."""
-    cluster, known = connection.cluster, catalog.load()
+    cluster = connection.cluster
+    cards = await list_facts(cluster, kinds.ACCELERATOR, partial(parse_live, Accelerator))
+    known = with_declared(catalog.load(), value_or(cards, ()))
     platform, lease = await asyncio.gather(connection.platform(), read_if_possible(lease_of(cluster)))
     operators, kuberays, ray_clusters = await asyncio.gather(
         list_facts(cluster, foreign_kinds.DEPLOYMENT, _deployment, None, _OPERATOR),
@@ -167,6 +171,7 @@ async def _unreadable(cluster: Cluster, known: Catalog) -> tuple[LeftOut, ...] |
         kinds.LLAMA_MODEL: (partial(parse_live, LlamaModel), {}),
         kinds.LICENSE_ACCEPTANCE: (partial(parse_live, LicenseAcceptance), {}),
         kinds.LICENSE_POLICY: (partial(parse_live, LicensePolicy), {}),
+        kinds.ACCELERATOR: (partial(parse_live, Accelerator), {}),
         kinds.CONTROLLER_REVISION: (readable_revision, _MANAGED),
         kinds.RAY_SERVICE: (ray_service_facts, _MANAGED),
         kinds.RAY_CLUSTER: (ray_cluster_facts, _MANAGED),

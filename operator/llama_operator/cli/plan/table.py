@@ -18,6 +18,8 @@ from llama_operator.decide.plan.cold_start import total_seconds
 from llama_operator.decide.plan.memory import GIB
 
 _BAR_WIDTH = 48
+_NODES_TOLD = 3
+"""Nodes on whose accelerators nothing is planned, with the reason."""
 _FITTING_SHOWN = 4
 _REJECTED_SHOWN = 8
 _DETAILS: Mapping[str, Callable[[dict[str, Any]], str]] = {
@@ -75,6 +77,8 @@ def _hardware(console: Console, observed: Observed, decision: Decision) -> None:
     if observed.nodes is None:
         return
     console.print(f"  nodes     {_nodes(observed.nodes)}", markup=False)
+    for node in [node for node in observed.nodes if node.device_problem][:_NODES_TOLD]:
+        console.print(Text.assemble(("! ", "yellow"), f"node      {node.name} {node.device_problem}"))
     told = document.capacity(observed, decision)
     if told is not None and told.status != "Unknown":
         mark = ("✓ ", "bold green") if told.status == "True" else ("! ", "yellow")

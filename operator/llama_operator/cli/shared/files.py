@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from llama_operator.api.manifest import KINDS, AnyResource, parse
+from llama_operator.api.v1alpha1.accelerator import Accelerator
 from llama_operator.api.v1alpha1.licenseacceptance import LicenseAcceptance
 from llama_operator.api.v1alpha1.licensepolicy import LicensePolicy
 from llama_operator.api.v1alpha1.llamadeployment import LlamaDeployment
@@ -27,6 +28,7 @@ class Manifests:
     policies: tuple[LicensePolicy, ...] = ()
     path: str = ""
     """File of the deployment."""
+    accelerators: tuple[Accelerator, ...] = ()
 
     def observed(self, now: datetime = LONG_AGO) -> Observed:
         """What is known without a cluster.
@@ -38,6 +40,7 @@ class Manifests:
             acceptances=self.acceptances or None,
             models=self.models or None,
             policies=self.policies or None,
+            accelerators=self.accelerators or None,
             now=now,
         )
 
@@ -71,6 +74,7 @@ def read_all(paths: list[str]) -> tuple[Manifests, ...]:
             tuple(item for item in resources if isinstance(item, LlamaModel)),
             tuple(item for item in resources if isinstance(item, LicensePolicy)),
             path,
+            tuple(item for item in resources if isinstance(item, Accelerator)),
         )
         for path, _, deployment in objects
         if isinstance(deployment, LlamaDeployment)

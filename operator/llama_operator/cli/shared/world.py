@@ -10,6 +10,7 @@ from typing import TypeVar
 from llama_operator import catalog
 from llama_operator.api.manifest import parse_as, parse_live
 from llama_operator.api.reasons import ConditionType, Reason
+from llama_operator.api.v1alpha1.accelerator import Accelerator
 from llama_operator.api.v1alpha1.licenseacceptance import LicenseAcceptance
 from llama_operator.api.v1alpha1.licensepolicy import LicensePolicy
 from llama_operator.api.v1alpha1.llamadeployment import LlamaDeployment
@@ -24,7 +25,7 @@ from llama_operator.observe.gather import Observer
 from llama_operator.observe.rights import Lenient
 from llama_operator.observe.serving import NoServingReader
 
-T = TypeVar("T", bound=LicenseAcceptance | LlamaModel | LicensePolicy)
+T = TypeVar("T", bound=LicenseAcceptance | LlamaModel | LicensePolicy | Accelerator)
 
 _REPLICAS = "replicas"
 _RUNNING = frozenset({kinds.RAY_SERVICE.plural, kinds.CONTROLLER_REVISION.plural, kinds.SERVICE.plural, _REPLICAS})
@@ -100,6 +101,7 @@ async def observed_with(
         acceptances=_together(beside.acceptances, observed.acceptances),
         models=_together(beside.models, observed.models),
         policies=_together(beside.policies, observed.policies),
+        accelerators=_together(beside.accelerators, observed.accelerators),
     )
 
 

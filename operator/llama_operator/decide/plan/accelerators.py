@@ -11,6 +11,7 @@ from typing import Final
 from llama_operator.api.reasons import ConditionType, Reason
 from llama_operator.catalog import Catalog, UnknownAcceleratorError
 from llama_operator.catalog.accelerators import Accelerator
+from llama_operator.catalog.declared import with_declared
 from llama_operator.catalog.models import Model
 from llama_operator.decide.observed import NodeFacts, Observed
 from llama_operator.decide.problem import Problem
@@ -28,8 +29,9 @@ def find_accelerators(observed: Observed, model: Model, catalog: Catalog) -> Pro
     Args:
         observed: The deployment and the nodes of the cluster.
         model: The model that the spec names.
-        catalog: Accelerators, those included that the cluster declares.
+        catalog: Accelerators; those that the cluster declares are added.
     """
+    catalog = with_declared(catalog, observed.accelerators)
     named, seen = observed.deployment.spec.hardware.accelerator, _seen(observed.nodes or (), catalog)
     if named != _AUTO:
         return _named(named, seen, catalog)
@@ -79,6 +81,4 @@ def _undecided(told: list[str], catalog: Catalog) -> str:
             f"is Auto, and no accelerator of the nodes can be planned on: {'; '.join(told[:_MOST_TOLD])}{more}. Do what is said "
             f"there, or name the accelerator: one of {names}, or CPU to compute on processors"
         )
-    return (
-        f"is Auto, and the cluster has no node with a known accelerator; name one of {names}, or CPU to compute on processors"
-    )
+    return f"is Auto, and the cluster has no node with a known accelerator; name one of {names}, or CPU to compute on processors"

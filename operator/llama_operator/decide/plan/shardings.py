@@ -3,8 +3,8 @@
 Nothing here depends on the context: a search for another length looks at the same candidates.
 """
 
-from llama_operator.catalog import prices
 from llama_operator.catalog.accelerators import Accelerator
+from llama_operator.catalog.figures import prices
 from llama_operator.catalog.models import Model
 from llama_operator.decide.plan.candidate import Candidate, PlanRequest
 from llama_operator.decide.plan.checks import valid_tensor_sizes

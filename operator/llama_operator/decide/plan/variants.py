@@ -57,14 +57,14 @@ def with_casts(
     """
     refused = {precision for card in accelerators for precision in card.unsupported_precisions}
     offered, wanted = {variant.precision for variant in variants}, _wanted(spec)
-    casts = (
-        variant.model_copy(update={"precision": other})
-        for variant in variants
-        if variant.precision in refused
-        and (other := _OTHER_16_BIT.get(variant.precision)) in wanted
-        and other not in offered
-    )
-    return (*variants, *casts)
+    allowed: list[Variant] = []
+    for variant in variants:
+        allowed.append(variant)
+        other = _OTHER_16_BIT.get(variant.precision)
+        if variant.precision in refused and other in wanted and other not in offered:
+            # Right after its like: they are equally good.
+            allowed.append(variant.model_copy(update={"precision": other}))
+    return tuple(allowed)
 
 
 def _wanted(spec: LlamaDeploymentSpec) -> frozenset[str]:

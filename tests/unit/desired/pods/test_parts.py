@@ -31,7 +31,9 @@ PARTS = st.builds(
     **{field: st.dictionaries(NAMES, values, max_size=2) for field, values in BY_NAME.items()},
     **{field: st.lists(values, max_size=2).map(tuple) for field, values in LISTED.items()},
     priority_class=st.sampled_from(["", "high", "low"]),
-    node_alternatives=st.sampled_from([(), (({"key": "x", "operator": "Exists"},), ({"key": "y", "operator": "Exists"},))]),
+    node_alternatives=st.sampled_from(
+        [(), (({"key": "x", "operator": "Exists"},), ({"key": "y", "operator": "Exists"},))]
+    ),
 )
 
 
