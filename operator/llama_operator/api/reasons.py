@@ -145,6 +145,8 @@ class Reason(StrEnum):
     """No candidate fits; status.plan.rejected has the nearest ones."""
     ACCELERATOR_UNKNOWN = "AcceleratorUnknown"
     """The catalog has no such accelerator."""
+    IMAGE_MISSING = "ImageMissing"
+    """The operator has no serving image that runs on the accelerator, and the deployment names none."""
     ACCELERATOR_UNDECIDED = "AcceleratorUndecided"
     """hardware.accelerator is Auto, and the cluster has no node with a known accelerator."""
     CONTEXT_TOO_LONG = "ContextTooLong"

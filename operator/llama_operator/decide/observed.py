@@ -337,6 +337,8 @@ class Observed:
     """Time of the observation, in UTC."""
     ages: Mapping[datetime, Age] = field(default_factory=dict)
     """How long ago moments were that decisions measure from, as far as it was watched; `age` reads it."""
+    images: Mapping[str, str] | None = None
+    """The operator's serving images for cards that need another one; None where they are not known (a plan on a laptop)."""
     contested: tuple[RepairFacts, ...] = ()
     """Objects of the deployment that somebody keeps changing; no decision rests on them, the status tells them."""
     address: str = ""
@@ -372,6 +374,8 @@ class Settings:
 
     image: str = "llama-operator/llama-serving:0.1.0"
     """Container image of Ray pods: Ray, vLLM and llama_serving."""
+    card_images: Mapping[str, str] = field(default_factory=dict)
+    """Images for cards that need another one, by what they are built for, as `rocm`."""
     ray_version: str = "2.60.0"
     """Ray in that image; KubeRay chooses probes and flags by it."""
     kuberay_namespace: str = "kuberay-system"

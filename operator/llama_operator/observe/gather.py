@@ -49,6 +49,7 @@ class Observer:
         serving: Asks the serving pods.
         platform: What the cluster can do.
         checks_access: Whether access to gated weights is checked before a revision starts.
+        images: The operator's serving images for cards that need another one; None where they are not known.
         counts_free: Whether free accelerators are counted: where the strategy of a rollout rests on them, or pods wait for a
             node.
         looks_at_pods: Whether pods are read, which tell why a revision does not answer.
@@ -63,6 +64,7 @@ class Observer:
     serving: ServingReader
     platform: Platform = field(default_factory=Platform)
     checks_access: bool = False
+    images: Mapping[str, str] | None = None
     counts_free: bool = True
     looks_at_pods: bool = True
     rights: Rights = field(default_factory=Rights)
@@ -96,7 +98,9 @@ class Observer:
         """
         read = self.rights.read
         ref = Ref(kinds.LLAMA_DEPLOYMENT, deployment.metadata.namespace, deployment.metadata.name)
-        observed, nodes = await self._always(Observed(deployment, now=now, platform=self.platform), ref)
+        observed, nodes = await self._always(
+            Observed(deployment, now=now, platform=self.platform, images=self.images), ref
+        )
         wanted = revision_of(deployment, observed.revisions).name
         if self.checks_access and observed.pinned(wanted) is None:
             checks = await read(kinds.JOB, access_checks(self.cluster, ref, self.unreadable), None)

@@ -18,8 +18,7 @@ from llama_operator.decide.plan.cold_start import total_seconds
 from llama_operator.decide.plan.memory import GIB
 
 _BAR_WIDTH = 48
-_NODES_TOLD = 3
-"""Nodes on whose accelerators nothing is planned, with the reason."""
+_WARNINGS_SHOWN = 4
 _FITTING_SHOWN = 4
 _REJECTED_SHOWN = 8
 _DETAILS: Mapping[str, Callable[[dict[str, Any]], str]] = {
@@ -39,6 +38,8 @@ def show(observed: Observed, decision: Decision, objects: tuple[dict[str, Any], 
     console.print(f"[bold]{metadata.namespace}/{metadata.name}[/]  {deployment.spec.model.name}")
     _license(console, decision)
     _hardware(console, observed, decision)
+    for warning in document.warnings(observed, decision)[:_WARNINGS_SHOWN]:
+        console.print(Text.assemble(("! ", "bold yellow"), warning))
     if decision.plan is not None:
         _plan(console, decision, decision.plan)
     shown = decision.license is not None and decision.license.denials
@@ -77,8 +78,6 @@ def _hardware(console: Console, observed: Observed, decision: Decision) -> None:
     if observed.nodes is None:
         return
     console.print(f"  nodes     {_nodes(observed.nodes)}", markup=False)
-    for node in [node for node in observed.nodes if node.device_problem][:_NODES_TOLD]:
-        console.print(Text.assemble(("! ", "yellow"), f"node      {node.name} {node.device_problem}"))
     told = document.capacity(observed, decision)
     if told is not None and told.status != "Unknown":
         mark = ("✓ ", "bold green") if told.status == "True" else ("! ", "yellow")

@@ -14,6 +14,7 @@ from llama_operator.catalog.accelerators import Accelerator
 from llama_operator.catalog.declared import with_declared
 from llama_operator.catalog.models import Model
 from llama_operator.decide.observed import NodeFacts, Observed
+from llama_operator.decide.placement.images import lacks_image
 from llama_operator.decide.problem import Problem
 
 _FIELD: Final = "spec.hardware.accelerator"
@@ -34,9 +35,10 @@ def find_accelerators(observed: Observed, model: Model, catalog: Catalog) -> Pro
     catalog = with_declared(catalog, observed.accelerators)
     named, seen = observed.deployment.spec.hardware.accelerator, _seen(observed.nodes or (), catalog)
     if named != _AUTO:
-        return _named(named, seen, catalog)
+        found = _named(named, seen, catalog)
+        return found if isinstance(found, Problem) else _with_image(observed, found)
     if seen:
-        return tuple(seen[name] for name in sorted(seen))
+        return _with_image(observed, tuple(seen[name] for name in sorted(seen)))
     in_sight = [node for node in observed.nodes or () if node.accelerator != _CPU]
     away = [node for node in observed.away if node.accelerator != _CPU]
     if observed.nodes and model.generated and not in_sight and not away:
@@ -44,6 +46,16 @@ def find_accelerators(observed: Observed, model: Model, catalog: Catalog) -> Pro
     told = [f"node {node.name} {node.device_problem}" for node in in_sight if node.device_problem]
     told += [f"node {node.name} with {node.accelerators} {node.accelerator} {node.why}" for node in away]
     return Problem(ConditionType.PLANNED, Reason.ACCELERATOR_UNDECIDED, _undecided(told, catalog), _FIELD)
+
+
+def _with_image(observed: Observed, cards: tuple[Accelerator, ...]) -> Problem | tuple[Accelerator, ...]:
+    """The cards on which a serving image runs; where the operator's images are not known, all of them."""
+    asked, images = observed.deployment.spec.image, observed.images
+    if images is None:
+        return cards
+    lacking = {card.name: lacks_image(card, asked=asked, others=images) for card in cards}
+    usable = tuple(card for card in cards if not lacking[card.name])
+    return usable or Problem(ConditionType.PLANNED, Reason.IMAGE_MISSING, "; ".join(lacking.values()), "spec.image")
 
 
 def _named(name: str, seen: dict[str, Accelerator], catalog: Catalog) -> Problem | tuple[Accelerator, ...]:
