@@ -148,7 +148,7 @@ class Reason(StrEnum):
     IMAGE_MISSING = "ImageMissing"
     """The operator has no serving image that runs on the accelerator, and the deployment names none."""
     ACCELERATOR_UNDECIDED = "AcceleratorUndecided"
-    """hardware.accelerator is Auto, and the cluster has no node with a known accelerator."""
+    """hardware.accelerator is Auto, and nothing can be planned on what the nodes have; the message says why for each node."""
     CONTEXT_TOO_LONG = "ContextTooLong"
     """context.maxModelLength is longer than the model was trained for."""
     PRECISION_NOT_SUPPORTED = "PrecisionNotSupported"

@@ -15,6 +15,7 @@ from llama_operator.catalog.accelerators import (
     NodeLabel,
     identify,
     part_of_a_card,
+    says_part,
 )
 
 _NVIDIA: Final = "nvidia.com/gpu"
@@ -22,6 +23,7 @@ _AMD: Final = "amd.com/gpu"
 _SLICE: Final = "nvidia.com/mig-"
 _SLICE_IN_PRODUCT: Final = "-MIG-"
 _MEMORY: Final = "nvidia.com/gpu.memory"
+_COUNT: Final = "nvidia.com/gpu.count"
 _MAJOR: Final = "nvidia.com/gpu.compute.major"
 _MINOR: Final = "nvidia.com/gpu.compute.minor"
 _ACCELERATORS: Final = (
@@ -41,6 +43,8 @@ _ACCELERATORS: Final = (
     "mthreads.com/",
     "iluvatar.com/",
     "aliyun.com/gpu-",
+    "volcano.sh/gpu-",
+    "volcano.sh/vgpu-",
     "tencent.com/vcuda-",
 )
 """How the names of resources begin that are accelerators."""
@@ -95,13 +99,16 @@ def devices_of(
 
     Args:
         labels: Labels of the Node.
-        resources: Names of the resources that it has more than none of.
+        resources: Names of the resources that it has more than none of; with their amounts a node that shares its cards is
+            known without a label that says so.
         accelerators: Accelerators to choose from.
     """
     cards = tuple(accelerators)
     declared = {card.resource_name for card in cards if card.device == "GPU"}
     offered = sorted(name for name in resources if name in declared or name.startswith(_ACCELERATORS))
     card = identify(labels, cards)
+    if (shares := _shares(labels, resources)) and (card is None or not any(map(says_part, card.known_by))):
+        return Devices(None, _NVIDIA, _a_part(shares))
     if card is not None and card.resource_name in offered:
         return Devices(card, card.resource_name, beside=_without(offered, card.resource_name))
     if slices := [name for name in offered if name.startswith(_SLICE)]:
@@ -124,10 +131,7 @@ def _unknown(labels: Mapping[str, str], offered: list[str]) -> Devices:
         return Devices(None, name, f"offers {name}{known}, which the catalog does not know: {_DECLARE}")
     product, beside = labels.get(PRODUCT, ""), _without(offered, _NVIDIA)
     if part := part_of_a_card(labels):
-        cure = "switch sharing off there, or declare what a pod gets with an Accelerator whose labels say it (docs/catalog.md)"
-        return Devices(
-            None, _NVIDIA, f"offers {_NVIDIA} that is a part of a card ({part}), which nothing is planned on: {cure}"
-        )
+        return Devices(None, _NVIDIA, _a_part(part))
     if not product:
         said = f"; its labels say {_said(labels)}, which the catalog does not know" if _said(labels) else ""
         cure = f"install NVIDIA's GPU feature discovery, or {_DECLARE}"
@@ -136,6 +140,22 @@ def _unknown(labels: Mapping[str, str], offered: list[str]) -> Devices:
     if isinstance(made, Accelerator):
         return Devices(made, _NVIDIA, beside=beside)
     return Devices(None, _NVIDIA, f"offers {_NVIDIA} of product {product}, which the catalog does not know, and {made}")
+
+
+def _shares(labels: Mapping[str, str], resources: Iterable[str]) -> str:
+    """That a node offers more GPUs than feature discovery counts, which is how sharing looks that no label tells; or empty."""
+    there = _number(labels.get(_COUNT))
+    offered = resources.get(_NVIDIA, 0) if isinstance(resources, Mapping) else 0
+    if not there or offered <= there or _SLICE_IN_PRODUCT in labels.get(PRODUCT, ""):
+        return ""
+    return f"{offered} are offered and {_COUNT}={there}"
+
+
+def _a_part(why: str) -> str:
+    cure = (
+        "switch sharing off there, or declare what a pod gets with an Accelerator whose labels say it (docs/catalog.md)"
+    )
+    return f"offers {_NVIDIA} that is a part of a card ({why}), which nothing is planned on: {cure}"
 
 
 def _slice_of_mixed(labels: Mapping[str, str], slices: list[str], offered: list[str]) -> Devices:

@@ -50,9 +50,9 @@ def node_facts(node: Object, catalog: Catalog) -> NodeFacts | None:
 def devices_on(node: Object, catalog: Catalog) -> Devices | None:
     """The accelerators of a Node; None for one that is only a CPU."""
     allocatable = mapping(mapping(node.get("status")).get("allocatable"))
-    return catalog.devices(
-        readings.labels(node), [name for name in allocatable if readings.units(allocatable[name]) != 0]
-    )
+    # What is no amount is there all the same.
+    offered = {name: 1 if (units := readings.units(amount)) is None else units for name, amount in allocatable.items()}
+    return catalog.devices(readings.labels(node), {name: count for name, count in offered.items() if count})
 
 
 def away_node(node: Object, catalog: Catalog) -> AwayNode | None:

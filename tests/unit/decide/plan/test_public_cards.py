@@ -177,6 +177,15 @@ def test_a_gpu_is_planned_on_as_what_it_is_beside_any_number_of_cpus(labels, cou
         ({"kubernetes.azure.com/accelerator": "nvidia"}, "nvidia.com/gpu", (f"{PRODUCT} is missing",)),
         ({}, "nvidia.com/gpu", (f"{PRODUCT} is missing",)),
         ({}, "nvidia.com/gpu.shared", ("nvidia.com/gpu.shared",)),
+        # HAMi, and whatever else shares without a label: HAMi#194.
+        ({PRODUCT: "NVIDIA-L4", "nvidia.com/gpu.count": "1"}, "nvidia.com/gpu", ("part of a card", "2 are offered")),
+        ({}, "volcano.sh/vgpu-number", ("volcano.sh/vgpu-number",)),
+        # The driver of a GB10 tells no memory: KAI-Scheduler#1967.
+        (
+            {PRODUCT: "NVIDIA-GB10", "nvidia.com/gpu.compute.major": "12", "nvidia.com/gpu.compute.minor": "1"},
+            "nvidia.com/gpu",
+            ("NVIDIA-GB10", "nvidia.com/gpu.memory is missing"),
+        ),
         ({"amd.com/gpu.family": "AI"}, "amd.com/gpu", ("amd.com/gpu.family=AI",)),
         (
             {"amd.com/gpu.product-name": "AMD_Instinct_MI300X_OAM", "amd.com/compute-memory-partition": "cpx_nps4"},
