@@ -167,6 +167,7 @@ class Catalog:
         new = {card.name: card for card in added if card.name not in self._accelerators}
         if not new:
             return self
+        # Every pass asks for one: models and licenses have been judged already, and cards refer to neither.
         wider = object.__new__(Catalog)
         wider._models, wider._families = self._models, self._families
         wider._accelerators = {**new, **self._accelerators}

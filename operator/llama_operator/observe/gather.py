@@ -13,6 +13,7 @@ from llama_operator.api import paths, readings
 from llama_operator.api.manifest import parse_live
 from llama_operator.api.meta import LABEL_ACCESS_CHECK, LABEL_DEPLOYMENT
 from llama_operator.api.readings import mapping, mappings, text
+from llama_operator.api.v1alpha1.accelerator import Accelerator
 from llama_operator.api.v1alpha1.llamadeployment import LlamaDeployment
 from llama_operator.catalog import Catalog
 from llama_operator.catalog.declared import with_declared
@@ -49,6 +50,7 @@ class Observer:
         serving: Asks the serving pods.
         platform: What the cluster can do.
         checks_access: Whether access to gated weights is checked before a revision starts.
+        declared: Accelerators that count before those of the cluster, as if they were applied.
         images: The operator's serving images for cards that need another one; None where they are not known.
         counts_free: Whether free accelerators are counted: where the strategy of a rollout rests on them, or pods wait for a
             node.
@@ -65,6 +67,7 @@ class Observer:
     platform: Platform = field(default_factory=Platform)
     checks_access: bool = False
     images: Mapping[str, str] | None = None
+    declared: tuple[Accelerator, ...] = ()
     counts_free: bool = True
     looks_at_pods: bool = True
     rights: Rights = field(default_factory=Rights)
@@ -171,14 +174,15 @@ class Observer:
         ray_services = unreadable.all(services, children.ray_service_facts)
         ray_clusters = unreadable.all(clusters, children.ray_cluster_facts)
         items = () if nodes is None else nodes.items
-        known = with_declared(self.catalog, None if cards is None else cards.read)
+        declared = _first(self.declared, None if cards is None else cards.read)
+        known = with_declared(self.catalog, declared)
         capacity = unreadable.all(items, partial(node_facts, catalog=known))
         observed = replace(
             observed,
             acceptances=None if acceptances is None else acceptances.read,
             models=None if models is None else models.read,
             policies=None if policies is None else policies.read,
-            accelerators=None if cards is None else cards.read,
+            accelerators=declared,
             unread_records=tuple(
                 record
                 for records in (acceptances, models, policies, cards)
@@ -267,6 +271,13 @@ async def access_checks(cluster: Cluster, ref: Ref, unreadable: Unreadable) -> t
         pods = (await cluster.list(kinds.POD, namespace=ref.namespace, labels={LABEL_ACCESS_CHECK: name})).items
         checks += unreadable.all((job,), partial(children.access_check_facts, pods=pods))
     return tuple(checks)
+
+
+def _first(beside: tuple[Accelerator, ...], live: tuple[Accelerator, ...] | None) -> tuple[Accelerator, ...] | None:
+    """Accelerators as they would be; None when they may not be read and there are none beside."""
+    names = {card.metadata.name for card in beside}
+    kept = tuple(card for card in live or () if card.metadata.name not in names)
+    return None if live is None and not beside else (*beside, *kept)
 
 
 async def _find(cluster: Cluster, ref: Ref) -> Object:

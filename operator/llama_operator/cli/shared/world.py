@@ -10,7 +10,6 @@ from typing import TypeVar
 from llama_operator import catalog
 from llama_operator.api.manifest import parse_as, parse_live
 from llama_operator.api.reasons import ConditionType, Reason
-from llama_operator.api.v1alpha1.accelerator import Accelerator
 from llama_operator.api.v1alpha1.licenseacceptance import LicenseAcceptance
 from llama_operator.api.v1alpha1.licensepolicy import LicensePolicy
 from llama_operator.api.v1alpha1.llamadeployment import LlamaDeployment
@@ -25,7 +24,7 @@ from llama_operator.observe.gather import Observer
 from llama_operator.observe.rights import Lenient
 from llama_operator.observe.serving import NoServingReader
 
-T = TypeVar("T", bound=LicenseAcceptance | LlamaModel | LicensePolicy | Accelerator)
+T = TypeVar("T", bound=LicenseAcceptance | LlamaModel | LicensePolicy)
 
 _REPLICAS = "replicas"
 _RUNNING = frozenset({kinds.RAY_SERVICE.plural, kinds.CONTROLLER_REVISION.plural, kinds.SERVICE.plural, _REPLICAS})
@@ -77,7 +76,7 @@ async def observed_with(
     Args:
         connection: The cluster.
         deployment: Its spec need not be applied yet.
-        beside: Files whose license records, models and policies go before those of the cluster.
+        beside: Files whose license records, models, policies and Accelerators go before those of the cluster.
         reads: Where to read, if not from the cluster of `connection`.
         rollout: Whether it matters how a rollout would go: what the Hub said, and which accelerators are free.
         pods: Whether it matters why pods do not run.
@@ -87,6 +86,7 @@ async def observed_with(
         catalog.load(),
         NoServingReader(),
         platform=await connection.platform(),
+        declared=() if beside is None else beside.accelerators,
         checks_access=rollout and _checks_access(deployment),
         counts_free=rollout,
         looks_at_pods=pods,
@@ -101,7 +101,6 @@ async def observed_with(
         acceptances=_together(beside.acceptances, observed.acceptances),
         models=_together(beside.models, observed.models),
         policies=_together(beside.policies, observed.policies),
-        accelerators=_together(beside.accelerators, observed.accelerators),
     )
 
 
