@@ -104,6 +104,7 @@ ALLOWED = {
     ("llama-operator.io", "licenseacceptances/status"): "patch",
     ("llama-operator.io", "licensepolicies"): "get list watch",
     ("llama-operator.io", "licensepolicies/status"): "patch",
+    ("llama-operator.io", "accelerators"): "get list watch",
     ("llama-operator.io", "llamamodels"): "get list watch",
     ("llama-operator.io", "llamamodels/status"): "patch",
     ("ray.io", "rayservices"): "get list watch create patch delete",

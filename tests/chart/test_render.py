@@ -48,6 +48,7 @@ ABSENT = {
     ("", "licenseacceptances"),
     ("", "licensepolicies"),
     ("", "llamamodels"),
+    ("", "accelerators"),
     ("llama-operator.io", "nodes"),
 }
 """Pairs that a rule over two groups names and no cluster has."""
@@ -302,6 +303,7 @@ def test_the_rights_are_few_and_name_what_they_are_for(render, values):
         "batch/jobs": "create delete get list patch watch",
         "coordination.k8s.io/leases": "create",
         "events.k8s.io/events": "create patch",
+        "llama-operator.io/accelerators": "get list watch",
         "llama-operator.io/licenseacceptances": "get list watch",
         "llama-operator.io/licenseacceptances/status": "patch",
         "llama-operator.io/licensepolicies": "get list watch",

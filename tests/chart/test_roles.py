@@ -7,11 +7,11 @@ pytestmark = pytest.mark.control_plane
 
 RBAC = "rbac.authorization.k8s.io"
 TEAM = "roles-team"
-RESOURCES = ("llamadeployments", "licenseacceptances", "licensepolicies", "llamamodels")
+RESOURCES = ("llamadeployments", "licenseacceptances", "licensepolicies", "llamamodels", "accelerators")
 WRITES = {
     "team-member": {"llamadeployments"},
     "license-officer": {"licenseacceptances"},
-    "platform-owner": {"licensepolicies", "llamamodels"},
+    "platform-owner": {"licensepolicies", "llamamodels", "accelerators"},
 }
 BUILT_IN = {"edit": {"llamadeployments"}, "admin": {"llamadeployments"}, "view": set()}
 

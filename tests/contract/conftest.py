@@ -127,6 +127,19 @@ class Objects:
             | spec,
         }
 
+    def accelerator(self, name="card", **spec):
+        return {
+            "apiVersion": "llama-operator.io/v1alpha1",
+            "kind": "Accelerator",
+            "metadata": {"name": name},
+            "spec": {
+                "memoryMebibytes": 15360,
+                "computeCapability": "7.5",
+                "nodes": [{"labels": [{"key": "acme.example/card", "values": ["old"]}]}],
+            }
+            | spec,
+        }
+
     def license_policy(self, name="house", **spec):
         return {
             "apiVersion": "llama-operator.io/v1alpha1",

@@ -54,6 +54,12 @@ BROKEN_RECORDS = {
     "spec.tiers": ("license_policy", {"tiers": [{"tier": "CommunityLlama2"}, {"tier": "CommunityLlama2"}]}),
 }
 """Builder and contents of a license record that breaks the rule on a field."""
+BROKEN_CARDS = (
+    ("metadata.name", ("accelerator", {"name": "a" * 41})),
+    ("spec.computeCapability", ("accelerator", {"vendor": "AMD"})),
+    ("spec.computeCapability", ("accelerator", {"computeCapability": "6.1"})),
+)
+"""The same of a declared card."""
 CHANGED_RECORDS = {
     "spec.families": ("acceptance", {"families": ["llama-3.1", "llama-4"]}),
     "spec.versionDate": ("acceptance", {"versionDate": "2024-07-23"}),
@@ -121,7 +127,7 @@ async def test_what_nobody_has_looked_at_is_not_taken_for_done_by_tools_that_wai
 
 def test_every_rule_is_broken_by_a_case_here():
     fields = {rule.field for rule in RULES}
-    paths = [*(path for path, _ in BROKEN), *BROKEN_RECORDS]
+    paths = [*(path for path, _ in BROKEN), *BROKEN_RECORDS, *(path for path, _ in BROKEN_CARDS)]
     assert {field for field in fields if any(path.endswith(field) for path in paths)} == fields
     assert len(paths) == len(RULES)
     # The state of an acceptance, its successor, its end and what is confirmed then have tests of their own below.
@@ -139,7 +145,7 @@ def record(objects, builder, contents):
     return found if name is None else found | {"metadata": {"name": name}}
 
 
-@pytest.mark.parametrize(("path", "case"), BROKEN_RECORDS.items(), ids=str)
+@pytest.mark.parametrize(("path", "case"), [*BROKEN_RECORDS.items(), *BROKEN_CARDS], ids=str)
 async def test_a_record_that_breaks_a_rule_is_refused_in_the_same_words(ours, objects, path, case):
     broken = record(objects, *case)
     with pytest.raises(InvalidManifestError) as by_us:

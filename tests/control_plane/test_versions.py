@@ -11,7 +11,7 @@ pytestmark = pytest.mark.control_plane
 
 ROOT = Path(__file__).resolve().parents[2]
 SAMPLE = "llama-3.3-70b-fp8-h100"
-OURS = ("llamadeployments", "licenseacceptances", "licensepolicies", "llamamodels")
+OURS = ("llamadeployments", "licenseacceptances", "licensepolicies", "llamamodels", "accelerators")
 
 
 def crd(plural):

@@ -19,9 +19,9 @@ from typing import Literal
 from pydantic import TypeAdapter
 
 from llama_operator import catalog
-from llama_operator.catalog import performance as facts
+from llama_operator.catalog.figures import performance as facts
+from llama_operator.catalog.figures.performance import EngineCoefficients
 from llama_operator.catalog.models import Fact
-from llama_operator.catalog.performance import EngineCoefficients
 from llama_operator.decide.plan.memory import Sharding
 from llama_operator.decide.plan.performance import ReplicaModel, Workload, replica_model
 

@@ -178,6 +178,8 @@ class PlanDocument(_Part):
     """Null when no nodes were given, or nothing fits."""
     problem: ProblemPart | None
     """What stands in the way; null when nothing does."""
+    warnings: tuple[str, ...]
+    """What nobody refuses and a person should know: nodes whose accelerators are not used, an image that the card needs."""
     objects: tuple[dict[str, Any], ...]
     """Kubernetes objects that would be applied, in this order; empty with a problem."""
 

@@ -20,6 +20,7 @@ from pydantic_core import PydanticUndefined
 
 from llama_operator.api.meta import GROUP, VERSION, ObjectMeta
 from llama_operator.api.rules import RULES, TRANSITIONS
+from llama_operator.api.v1alpha1.accelerator import Accelerator
 from llama_operator.api.v1alpha1.licenseacceptance import LicenseAcceptance
 from llama_operator.api.v1alpha1.licensepolicy import LicensePolicy
 from llama_operator.api.v1alpha1.llamadeployment import LlamaDeployment
@@ -129,6 +130,19 @@ RESOURCES: tuple[Resource, ...] = (
             Column("Age", "date", ".metadata.creationTimestamp"),
         ),
     ),
+    Resource(
+        model=Accelerator,
+        plural="accelerators",
+        short_name="llc",
+        columns=(
+            Column("Vendor", "string", ".spec.vendor"),
+            Column("MiB", "integer", ".spec.memoryMebibytes"),
+            Column("Capability", "string", ".spec.computeCapability"),
+            Column("Resource", "string", ".spec.resourceName"),
+            Column("Age", "date", ".metadata.creationTimestamp"),
+        ),
+        subresources={},
+    ),
 )
 
 
@@ -148,8 +162,9 @@ def build(resource: Resource) -> Schema:
         "storage": True,
         "schema": {"openAPIV3Schema": schema},
         "additionalPrinterColumns": columns,
-        "subresources": resource.subresources,
     }
+    if resource.subresources:
+        version["subresources"] = resource.subresources
     names: Schema = {
         "kind": kind,
         "listKind": f"{kind}List",

@@ -17,13 +17,14 @@ from pydantic_core import ErrorDetails
 from llama_operator.api import forms, paths
 from llama_operator.api.meta import API_VERSION, ApiModel
 from llama_operator.api.rules import RULES, Rule
+from llama_operator.api.v1alpha1.accelerator import Accelerator
 from llama_operator.api.v1alpha1.licenseacceptance import LicenseAcceptance
 from llama_operator.api.v1alpha1.licensepolicy import LicensePolicy
 from llama_operator.api.v1alpha1.llamadeployment import LlamaDeployment
 from llama_operator.api.v1alpha1.llamamodel import LlamaModel
 from llama_operator.errors import FieldProblem, InvalidManifestError, NotUnderstoodError
 
-AnyResource = LlamaDeployment | LicenseAcceptance | LlamaModel | LicensePolicy
+AnyResource = LlamaDeployment | LicenseAcceptance | LlamaModel | LicensePolicy | Accelerator
 """An object of our group."""
 
 KINDS: Mapping[str, type[AnyResource]] = {model.__name__: model for model in get_args(AnyResource)}

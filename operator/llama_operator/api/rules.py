@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel
 
+from llama_operator.api.v1alpha1.accelerator import Accelerator, AcceleratorSpec, CardVendor
 from llama_operator.api.v1alpha1.licenseacceptance import AcceptanceState, LicenseAcceptanceSpec
 from llama_operator.api.v1alpha1.licensepolicy import LicensePolicySpec
 from llama_operator.api.v1alpha1.llamadeployment import (
@@ -112,6 +113,17 @@ def _each_tier_once(policy: LicensePolicySpec) -> bool:
     tiers = [entry.tier for entry in policy.tiers]
     return len(set(tiers)) == len(tiers)
 
+
+def _card_name_fits(card: Accelerator) -> bool:
+    name = card.metadata.name
+    return len(name) <= MAX_CARD_NAME_LENGTH and re.fullmatch(_DNS_LABEL, name) is not None and name not in _NO_CARDS
+
+
+MAX_CARD_NAME_LENGTH = 40
+"""Upper limit on the length of the name of an Accelerator: it becomes part of the names of pods."""
+_NO_CARDS = ("auto", "cpu")
+_CAPABILITY = "^([7-9]|[1-9][0-9])[.]"
+"""7.0 is the least that the engine runs on."""
 
 MAX_MODEL_NAME_LENGTH = 63
 """Upper limit on the length of `spec.model.name` of a deployment."""
@@ -291,6 +303,31 @@ RULES: tuple[Rule, ...] = (
         cel="self.tiers.all(entry, self.tiers.exists_one(other, other.tier == entry.tier))",
         holds=_each_tier_once,
         message="must have at most one entry for a tier; put the rules of a tier into one entry",
+    ),
+    Rule(
+        model=Accelerator,
+        field="metadata.name",
+        cel=f"self.metadata.name.size() <= {MAX_CARD_NAME_LENGTH} && self.metadata.name.matches('{_DNS_LABEL}') && "
+        f"!(self.metadata.name in {list(_NO_CARDS)})",
+        holds=_card_name_fits,
+        message=f"must be at most {MAX_CARD_NAME_LENGTH} characters, lower case letters, digits and '-', begin with a letter, "
+        "and be neither auto nor cpu: deployments name it in spec.hardware.accelerator",
+    ),
+    Rule(
+        model=AcceleratorSpec,
+        field="computeCapability",
+        cel="(self.vendor == 'NVIDIA') == has(self.computeCapability)",
+        holds=lambda spec: (spec.vendor is CardVendor.NVIDIA) == (spec.compute_capability is not None),
+        message="must be set for a card of NVIDIA, and left out for one of AMD: `nvidia-smi --query-gpu=compute_cap` says it",
+    ),
+    Rule(
+        model=AcceleratorSpec,
+        field="computeCapability",
+        cel=f"!has(self.computeCapability) || self.computeCapability.matches('{_CAPABILITY}')",
+        holds=lambda spec: (
+            spec.compute_capability is None or re.match(_CAPABILITY, spec.compute_capability) is not None
+        ),
+        message="must be at least 7.0: the engine does not run on older cards, so there is nothing to declare",
     ),
 )
 

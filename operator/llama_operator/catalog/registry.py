@@ -159,6 +159,20 @@ class Catalog:
         """Return the accelerators of a node with these labels and resources; None for one that is only a CPU."""
         return devices_of(labels, resources, self._accelerators.values())
 
+    def with_accelerators(self, added: Iterable[Accelerator]) -> "Catalog":
+        """Return a catalog that has `added` too, and knows nodes by them first; the same one if nothing is added.
+
+        One whose name is taken is left out.
+        """
+        new = {card.name: card for card in added if card.name not in self._accelerators}
+        if not new:
+            return self
+        # Every pass asks for one: models and licenses have been judged already, and cards refer to neither.
+        wider = object.__new__(Catalog)
+        wider._models, wider._families = self._models, self._families
+        wider._accelerators = {**new, **self._accelerators}
+        return wider
+
     def _contradictions(self, model: Model) -> Iterator[str]:
         for family in dict.fromkeys(
             model.license_families + tuple(f for v in model.variants for f in v.license_families)

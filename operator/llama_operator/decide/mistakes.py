@@ -22,11 +22,11 @@ from llama_operator.decide.find_model import FIELD, find_model
 from llama_operator.decide.license import judge
 from llama_operator.decide.license.gather import license_input
 from llama_operator.decide.observed import Observed
-from llama_operator.decide.plan.request import find_plan, named_accelerator, nothing_fits
+from llama_operator.decide.plan.accelerators import unknown_accelerator
+from llama_operator.decide.plan.request import find_plan, nothing_fits
 from llama_operator.decide.problem import Problem
 from llama_operator.errors import FieldProblem
 
-_AUTO = "Auto"
 _MODEL = "spec.model"
 _LENGTH = "spec.context"
 _ACCELERATOR = "spec.hardware.accelerator"
@@ -67,10 +67,9 @@ def _mistakes(observed: Observed, catalog: Catalog, doubted: tuple[str, ...]) ->
         if isinstance(model, Problem):
             yield from _told(model)
     if not _in_doubt(doubted, _ACCELERATOR):
-        named = observed.deployment.spec.hardware.accelerator
-        accelerator = None if named == _AUTO else named_accelerator(named, catalog)
-        if isinstance(accelerator, Problem):
-            yield from _told(accelerator)
+        unknown = unknown_accelerator(observed, catalog)
+        if unknown is not None:
+            yield from _told(unknown)
             doubted = (*doubted, _ACCELERATOR)
     if not isinstance(model, Model):
         return

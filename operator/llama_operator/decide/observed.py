@@ -5,11 +5,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from llama_operator.api.v1alpha1.accelerator import Accelerator as DeclaredAccelerator
 from llama_operator.api.v1alpha1.licenseacceptance import LicenseAcceptance
 from llama_operator.api.v1alpha1.licensepolicy import LicensePolicy
 from llama_operator.api.v1alpha1.llamadeployment import LicenseSpec, LlamaDeployment, RolloutStrategy
 from llama_operator.api.v1alpha1.llamadeployment_status import PlanStatus
 from llama_operator.api.v1alpha1.llamamodel import LlamaModel
+from llama_operator.catalog.accelerators import Accelerator
 from llama_operator.decide.platform import Platform
 from llama_operator.decide.pods import AwayNode, PodFacts
 from llama_serving.config import HUB_ENDPOINT, AccessVerdict, LiveSettings, ServingStatus
@@ -44,9 +46,14 @@ class NodeFacts:
 
     name: str
     accelerator: str
-    """Name in the catalog; `CPU` for a node without a known GPU."""
+    """Name in the catalog, or of `card`; `CPU` for a node without accelerators; their resource where nothing is planned on
+    them."""
     gpus: int
     """Allocatable accelerators; for CPU, ranks that the node can hold."""
+    card: Accelerator | None = None
+    """The card, where only labels of the node tell what it is; None where the catalog has it."""
+    device_problem: str = ""
+    """Why nothing is planned on its accelerators, for people, as what the node does; empty if something is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,10 +221,10 @@ class UnreadRevision:
 
 @dataclass(frozen=True, slots=True)
 class UnreadRecord:
-    """A license record that this version does not understand."""
+    """A record of an administrator that this version does not understand."""
 
     kind: str
-    """`LicenseAcceptance`, `LicensePolicy` or `LlamaModel`."""
+    """`LicenseAcceptance`, `LicensePolicy`, `LlamaModel` or `Accelerator`."""
     name: str
     why: str
     """Field and value, for people."""
@@ -298,6 +305,8 @@ class Observed:
     """LlamaModels that exist, which add to the catalog; None when they were not read."""
     policies: tuple[LicensePolicy, ...] | None = ()
     """LicensePolicies that exist: all of them apply; None when they were not read."""
+    accelerators: tuple[DeclaredAccelerator, ...] | None = ()
+    """Accelerators that exist, which add cards to the catalog; None when they were not read."""
     nodes: tuple[NodeFacts, ...] | None = None
     """Nodes that take pods; None when they were not read."""
     away: tuple[AwayNode, ...] = ()
@@ -309,7 +318,7 @@ class Observed:
     ray_services: tuple[RayServiceFacts, ...] = ()
     """RayServices that belong to the deployment."""
     unread_records: tuple[UnreadRecord, ...] = ()
-    """License records that exist and are not understood; they are in none of the three above."""
+    """Records of administrators that exist and are not understood; they are in none of the four above."""
     revisions: tuple[RevisionFacts, ...] = ()
     """Pinned revisions of the deployment."""
     lost: frozenset[str] = frozenset()
@@ -328,6 +337,8 @@ class Observed:
     """Time of the observation, in UTC."""
     ages: Mapping[datetime, Age] = field(default_factory=dict)
     """How long ago moments were that decisions measure from, as far as it was watched; `age` reads it."""
+    images: Mapping[str, str] | None = None
+    """The operator's serving images for cards that need another one; None where they are not known (a plan on a laptop)."""
     contested: tuple[RepairFacts, ...] = ()
     """Objects of the deployment that somebody keeps changing; no decision rests on them, the status tells them."""
     address: str = ""
@@ -363,6 +374,8 @@ class Settings:
 
     image: str = "llama-operator/llama-serving:0.1.0"
     """Container image of Ray pods: Ray, vLLM and llama_serving."""
+    card_images: Mapping[str, str] = field(default_factory=dict)
+    """Images for cards that need another one, by what they are built for, as `rocm`."""
     ray_version: str = "2.60.0"
     """Ray in that image; KubeRay chooses probes and flags by it."""
     kuberay_namespace: str = "kuberay-system"

@@ -12,6 +12,7 @@ from typing import Any
 from llama_operator.api.v1alpha1.llamadeployment import LlamaDeployment
 from llama_operator.decide.bounds import live_settings
 from llama_operator.decide.observed import RayClusterFacts, RevisionFacts, Settings
+from llama_operator.decide.placement.images import image_for
 from llama_operator.decide.plan.candidate import Candidate
 from llama_operator.desired import naming, serve_config
 from llama_operator.desired.pods import head, weights, worker
@@ -51,7 +52,8 @@ def cluster_template(
         config: What the pods serve.
         settings: Settings of the operator.
     """
-    image = deployment.spec.image or settings.image
+    card = chosen.accelerator
+    image = image_for(card, asked=deployment.spec.image, usual=settings.image, others=settings.card_images)
     # Sorted: the order says nothing, and a stable one shows changes only.
     environment = dict(sorted(pod_environment(config).items()))
     common = PodParts(labels=naming.labels(deployment, config.identity.revision), environment=environment)

@@ -9,8 +9,11 @@ from functools import partial
 from typing import Final, Protocol
 
 from llama_operator.api import paths, readings
+from llama_operator.api.manifest import parse_live
 from llama_operator.api.meta import LABEL_DEPLOYMENT
+from llama_operator.api.v1alpha1.accelerator import Accelerator
 from llama_operator.catalog import Catalog
+from llama_operator.catalog.declared import with_declared
 from llama_operator.handlers.watched import RECORDS, Concerns, Watched
 from llama_operator.kube import kinds
 from llama_operator.kube.cache.objects import ObjectCache
@@ -63,7 +66,7 @@ class Dispatcher:
         self._count = count
         self._unreadable = unreadable or Unreadable()
         self._endings = endings
-        self._of_node = (partial(node_facts, catalog=catalog), partial(away_node, catalog=catalog))
+        self._catalog, self._declared = catalog, catalog
         self._crowd = False
         self._named: set[Ref] = set()
         """Acceptances that deployments of the current crowd name."""
@@ -116,7 +119,7 @@ class Dispatcher:
                     self._enqueue(Ref(kinds.LLAMA_DEPLOYMENT, ref.namespace, name))
             case Concerns.ITS_DEPLOYMENT_IF_NEWS:
                 self._pod(ref, before, after)
-            case Concerns.DEPLOYMENTS_THAT_NAME_IT | Concerns.LICENSES:
+            case Concerns.DEPLOYMENTS_THAT_NAME_IT | Concerns.LICENSES | Concerns.HARDWARE:
                 if _asks_for(before) != _asks_for(after):
                     self._record_changed(watched.concerns, ref, [obj for obj in (before, after) if obj is not None])
             case Concerns.ALL_DEPLOYMENTS:
@@ -125,6 +128,11 @@ class Dispatcher:
     def _record_changed(self, concerns: Concerns, ref: Ref, states: Sequence[Object]) -> None:
         if concerns is Concerns.LICENSES:
             self.enqueue_all()
+            return
+        if concerns is Concerns.HARDWARE:
+            cards = self._unreadable.all(self._cache.list(kinds.ACCELERATOR), partial(parse_live, Accelerator))
+            self._declared = with_declared(self._catalog, cards)
+            self._enqueue_deployments()
             return
         self._enqueue(ref)
         # Policies tell admission which acceptances exist.
@@ -190,9 +198,9 @@ class Dispatcher:
 
     def _node(self, before: Object | None, after: Object | None) -> None:
         """Heartbeats change nodes all the time; only what a plan would see counts."""
+        readers = [partial(read, catalog=self._declared) for read in (node_facts, away_node)]
         facts = [
-            None if node is None else [self._unreadable.one(node, read) for read in self._of_node]
-            for node in (before, after)
+            None if node is None else [self._unreadable.one(node, read) for read in readers] for node in (before, after)
         ]
         if facts[0] != facts[1] and not self._crowd:
             self._crowd = True

@@ -113,6 +113,12 @@ async def license_policy(**change: Any) -> None:
     dispatch(**change)
 
 
+@kopf.on.event("llama-operator.io", "v1alpha1", "accelerators", param=kinds.ACCELERATOR, registry=HANDLERS)
+async def accelerator(**change: Any) -> None:
+    """An administrator declared a card, corrected or removed it."""
+    dispatch(**change)
+
+
 @kopf.on.event("", "v1", "nodes", param=kinds.NODE, registry=HANDLERS)
 async def node(**change: Any) -> None:
     """Hardware came, changed or went."""

@@ -34,6 +34,8 @@ class Concerns(Enum):
     """The LicenseAcceptance, others that count with it, and the LlamaDeployments that may rest on one of them."""
     LICENSES = auto()
     """All LlamaDeployments and all license records, if the spec of the object changed."""
+    HARDWARE = auto()
+    """All LlamaDeployments, and what nodes are known to offer, if the spec of the object changed."""
     ALL_DEPLOYMENTS = auto()
     """All LlamaDeployments, if a fact changed that they look at."""
 
@@ -70,6 +72,7 @@ WATCHED: Final = (
     Watched(kinds.LICENSE_ACCEPTANCE, Concerns.DEPLOYMENTS_THAT_NAME_IT),
     Watched(kinds.LLAMA_MODEL, Concerns.LICENSES),
     Watched(kinds.LICENSE_POLICY, Concerns.LICENSES),
+    Watched(kinds.ACCELERATOR, Concerns.HARDWARE),
     Watched(kinds.NODE, Concerns.ALL_DEPLOYMENTS),
 )
 """In the order in which they are listed at the start."""

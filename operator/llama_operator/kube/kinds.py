@@ -11,6 +11,7 @@ LICENSE_ACCEPTANCE: Final = Kind(
 )
 LICENSE_POLICY: Final = Kind("llama-operator.io/v1alpha1", "LicensePolicy", "licensepolicies", namespaced=False)
 LLAMA_MODEL: Final = Kind("llama-operator.io/v1alpha1", "LlamaModel", "llamamodels", namespaced=False)
+ACCELERATOR: Final = Kind("llama-operator.io/v1alpha1", "Accelerator", "accelerators", namespaced=False)
 RAY_SERVICE: Final = Kind("ray.io/v1", "RayService", "rayservices")
 RAY_CLUSTER: Final = Kind("ray.io/v1", "RayCluster", "rayclusters")
 SERVICE: Final = Kind("v1", "Service", "services")

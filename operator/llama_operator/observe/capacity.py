@@ -9,6 +9,7 @@ from llama_operator.api import readings
 from llama_operator.api.readings import mapping, mappings, moment, text
 from llama_operator.catalog import Catalog
 from llama_operator.catalog.accelerators import Accelerator
+from llama_operator.catalog.devices import Devices
 from llama_operator.decide.observed import NodeFacts
 from llama_operator.decide.pods import AwayNode
 from llama_operator.kube import kinds
@@ -34,23 +35,34 @@ def node_facts(node: Object, catalog: Catalog) -> NodeFacts | None:
     allocatable = status.get("allocatable") or {}
     if not isinstance(allocatable, Mapping):
         raise UnreadableError("status.allocatable is no table of amounts")
-    accelerator = catalog.identify(readings.labels(node))
-    if _repels(mappings(spec.get("taints")), "" if accelerator is None else accelerator.resource_name) is not None:
+    devices = devices_on(node, catalog)
+    if _repels(mappings(spec.get("taints")), devices) is not None:
         return None
-    if accelerator is None:
+    if devices is None:
         return NodeFacts(name, catalog.accelerator("CPU").name, _amount(allocatable, "cpu"))
-    return NodeFacts(name, accelerator.name, _amount(allocatable, accelerator.resource_name))
+    card, count = devices.accelerator, _amount(allocatable, devices.resource)
+    if card is None:
+        return NodeFacts(name, devices.resource, count, device_problem=devices.problem)
+    made = None if card.name in catalog.accelerator_names else card
+    return NodeFacts(name, card.name, count, made, devices.problem)
+
+
+def devices_on(node: Object, catalog: Catalog) -> Devices | None:
+    """The accelerators of a Node; None for one that is only a CPU."""
+    allocatable = mapping(mapping(node.get("status")).get("allocatable"))
+    # What is no amount is there all the same.
+    offered = {name: 1 if (units := readings.units(amount)) is None else units for name, amount in allocatable.items()}
+    return catalog.devices(readings.labels(node), {name: count for name, count in offered.items() if count})
 
 
 def away_node(node: Object, catalog: Catalog) -> AwayNode | None:
     """A Node that takes no pods of ours, and why; None when it takes some."""
     spec, status = mapping(node.get("spec")), mapping(node.get("status"))
-    accelerator = catalog.identify(readings.labels(node))
-    resource = "" if accelerator is None else accelerator.resource_name
+    devices = devices_on(node, catalog)
     amounts = status.get("allocatable") or {}
-    count = readings.units(mapping(amounts).get(resource or "cpu", 0))
+    count = readings.units(mapping(amounts).get("cpu" if devices is None else devices.resource, 0))
     lost = not _ready(status)
-    repels = _repels(mappings(spec.get("taints")), resource)
+    repels = _repels(mappings(spec.get("taints")), devices)
     if lost:
         why = "is not ready"
     elif spec.get("unschedulable"):
@@ -61,8 +73,12 @@ def away_node(node: Object, catalog: Catalog) -> AwayNode | None:
         why = "says an amount that is none"
     else:
         return None
-    name = catalog.accelerator("CPU").name if accelerator is None else accelerator.name
+    name = catalog.accelerator("CPU").name if devices is None else _name(devices)
     return AwayNode(node["metadata"]["name"], name, count or 0, why, lost, _since(status) if lost else None)
+
+
+def _name(devices: Devices) -> str:
+    return devices.resource if devices.accelerator is None else devices.accelerator.name
 
 
 def _ready(status: Mapping[str, Any]) -> bool:
@@ -78,9 +94,11 @@ def _condition(status: Mapping[str, Any]) -> Mapping[str, Any]:
     return next((one for one in mappings(status.get("conditions")) if one.get("type") == "Ready"), {})
 
 
-def _repels(taints: Iterable[Mapping[str, Any]], resource: str) -> Mapping[str, Any] | None:
-    """The taint that keeps our pods off, if there is one: those for an accelerator tolerate the taint of its own resource."""
-    return next((one for one in taints if one.get("effect") in _REPEL and one.get("key") != resource), None)
+def _repels(taints: Iterable[Mapping[str, Any]], devices: Devices | None) -> Mapping[str, Any] | None:
+    """The taint that keeps our pods off, if there is one: those for an accelerator tolerate the usual taints of its nodes."""
+    card = None if devices is None else devices.accelerator
+    tolerated = () if devices is None else card.taints if card is not None else (devices.resource,)
+    return next((one for one in taints if one.get("effect") in _REPEL and one.get("key") not in tolerated), None)
 
 
 def _taint(taint: Mapping[str, Any]) -> str:
@@ -99,10 +117,10 @@ async def free_accelerators(
     """
     usable: dict[str, tuple[Accelerator, int]] = {}
     for node in nodes:
-        accelerator = catalog.identify(readings.labels(node))
+        devices = devices_on(node, catalog)
         facts = unreadable.one(node, partial(node_facts, catalog=catalog))
-        if accelerator is not None and facts is not None:
-            usable[facts.name] = accelerator, facts.gpus
+        if devices is not None and devices.accelerator is not None and facts is not None:
+            usable[facts.name] = devices.accelerator, facts.gpus
     free: dict[str, tuple[int, ...]] = {}
     # Node by node: a cluster has many more pods than those on GPU nodes, which need not all be in memory.
     for name, (accelerator, gpus) in usable.items():

@@ -13,8 +13,10 @@ from llama_operator.api import paths, readings
 from llama_operator.api.manifest import parse_live
 from llama_operator.api.meta import LABEL_ACCESS_CHECK, LABEL_DEPLOYMENT
 from llama_operator.api.readings import mapping, mappings, text
+from llama_operator.api.v1alpha1.accelerator import Accelerator
 from llama_operator.api.v1alpha1.llamadeployment import LlamaDeployment
 from llama_operator.catalog import Catalog
+from llama_operator.catalog.declared import with_declared
 from llama_operator.decide.observed import AccessCheckFacts, Observed, RevisionFacts, UnreadRevision
 from llama_operator.decide.platform import Platform
 from llama_operator.decide.pods import PodFacts
@@ -26,7 +28,7 @@ from llama_operator.kube import kinds
 from llama_operator.kube.port import Cluster, Kind, NotFoundError, Object, Ref
 from llama_operator.observe import children
 from llama_operator.observe.capacity import away_node, free_accelerators, node_facts
-from llama_operator.observe.license_records import acceptances_of, models_of, policies_of
+from llama_operator.observe.license_records import accelerators_of, acceptances_of, models_of, policies_of
 from llama_operator.observe.pods import pod_facts
 from llama_operator.observe.requester import requester
 from llama_operator.observe.rights import Rights
@@ -48,6 +50,8 @@ class Observer:
         serving: Asks the serving pods.
         platform: What the cluster can do.
         checks_access: Whether access to gated weights is checked before a revision starts.
+        declared: Accelerators that count before those of the cluster, as if they were applied.
+        images: The operator's serving images for cards that need another one; None where they are not known.
         counts_free: Whether free accelerators are counted: where the strategy of a rollout rests on them, or pods wait for a
             node.
         looks_at_pods: Whether pods are read, which tell why a revision does not answer.
@@ -62,6 +66,8 @@ class Observer:
     serving: ServingReader
     platform: Platform = field(default_factory=Platform)
     checks_access: bool = False
+    images: Mapping[str, str] | None = None
+    declared: tuple[Accelerator, ...] = ()
     counts_free: bool = True
     looks_at_pods: bool = True
     rights: Rights = field(default_factory=Rights)
@@ -95,7 +101,9 @@ class Observer:
         """
         read = self.rights.read
         ref = Ref(kinds.LLAMA_DEPLOYMENT, deployment.metadata.namespace, deployment.metadata.name)
-        observed, nodes = await self._always(Observed(deployment, now=now, platform=self.platform), ref)
+        observed, nodes = await self._always(
+            Observed(deployment, now=now, platform=self.platform, images=self.images), ref
+        )
         wanted = revision_of(deployment, observed.revisions).name
         if self.checks_access and observed.pinned(wanted) is None:
             checks = await read(kinds.JOB, access_checks(self.cluster, ref, self.unreadable), None)
@@ -103,7 +111,8 @@ class Observer:
         if self.looks_at_pods:
             observed = replace(observed, pods=await self._pods(ref), ended=self.ended)
         if self.counts_free and observed.nodes is not None and _asks_for_free(observed, wanted):
-            free = await read(kinds.POD, free_accelerators(self.cluster, nodes, self.catalog, self.unreadable), None)
+            known = with_declared(self.catalog, observed.accelerators)
+            free = await read(kinds.POD, free_accelerators(self.cluster, nodes, known, self.unreadable), None)
             observed = replace(observed, free=free)
         return replace(await with_serving(observed, self.serving), unknown=self.rights.unknown)
 
@@ -137,11 +146,12 @@ class Observer:
     async def _always(self, observed: Observed, ref: Ref) -> tuple[Observed, tuple[Object, ...]]:
         """Add what every decision needs; also returns the Nodes, for what only some decisions count."""
         cluster, read, unreadable = self.cluster, self.rights.read, self.unreadable
-        (acceptances, models, policies), (nodes, services, clusters, pinned, service) = await asyncio.gather(
+        (acceptances, models, policies, cards), (nodes, services, clusters, pinned, service) = await asyncio.gather(
             asyncio.gather(
                 read(kinds.LICENSE_ACCEPTANCE, acceptances_of(cluster, unreadable), None),
                 read(kinds.LLAMA_MODEL, models_of(cluster, unreadable), None),
                 read(kinds.LICENSE_POLICY, policies_of(cluster, unreadable), None),
+                read(kinds.ACCELERATOR, accelerators_of(cluster, unreadable), None),
             ),
             asyncio.gather(
                 read(kinds.NODE, cluster.list(kinds.NODE), None),
@@ -164,20 +174,23 @@ class Observer:
         ray_services = unreadable.all(services, children.ray_service_facts)
         ray_clusters = unreadable.all(clusters, children.ray_cluster_facts)
         items = () if nodes is None else nodes.items
-        capacity = unreadable.all(items, partial(node_facts, catalog=self.catalog))
+        declared = _first(self.declared, None if cards is None else cards.read)
+        known = with_declared(self.catalog, declared)
+        capacity = unreadable.all(items, partial(node_facts, catalog=known))
         observed = replace(
             observed,
             acceptances=None if acceptances is None else acceptances.read,
             models=None if models is None else models.read,
             policies=None if policies is None else policies.read,
+            accelerators=declared,
             unread_records=tuple(
                 record
-                for records in (acceptances, models, policies)
+                for records in (acceptances, models, policies, cards)
                 if records is not None
                 for record in records.unread
             ),
             nodes=None if nodes is None else capacity,
-            away=unreadable.all(items, partial(away_node, catalog=self.catalog)),
+            away=unreadable.all(items, partial(away_node, catalog=known)),
             ray_services=tuple(replace(facts, holds_replicas=facts.name in served) for facts in ray_services),
             ray_clusters=ray_clusters,
             revisions=revisions,
@@ -258,6 +271,13 @@ async def access_checks(cluster: Cluster, ref: Ref, unreadable: Unreadable) -> t
         pods = (await cluster.list(kinds.POD, namespace=ref.namespace, labels={LABEL_ACCESS_CHECK: name})).items
         checks += unreadable.all((job,), partial(children.access_check_facts, pods=pods))
     return tuple(checks)
+
+
+def _first(beside: tuple[Accelerator, ...], live: tuple[Accelerator, ...] | None) -> tuple[Accelerator, ...] | None:
+    """Accelerators as they would be; None when they may not be read and there are none beside."""
+    names = {card.metadata.name for card in beside}
+    kept = tuple(card for card in live or () if card.metadata.name not in names)
+    return None if live is None and not beside else (*beside, *kept)
 
 
 async def _find(cluster: Cluster, ref: Ref) -> Object:

@@ -1,4 +1,7 @@
-"""Reads what license decisions rest on. Called by `observe.gather`, and for the status of the records themselves."""
+"""Reads what administrators record: what license decisions rest on, and the cards that they declare.
+
+Called by `observe.gather`, and for the status of license records.
+"""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -7,6 +10,7 @@ from typing import Generic, TypeVar
 from llama_operator.api.manifest import AnyResource, parse_live
 from llama_operator.api.meta import ObjectMeta
 from llama_operator.api.readings import mapping
+from llama_operator.api.v1alpha1.accelerator import Accelerator
 from llama_operator.api.v1alpha1.licenseacceptance import AcceptanceState, LicenseAcceptance
 from llama_operator.api.v1alpha1.licensepolicy import LicensePolicy, LicensePolicySpec
 from llama_operator.api.v1alpha1.llamamodel import LlamaModel
@@ -22,7 +26,7 @@ _T = TypeVar("_T", bound=AnyResource)
 
 @dataclass(frozen=True, slots=True)
 class Records(Generic[_T]):
-    """All license records of a kind.
+    """All records of a kind.
 
     Attributes:
         read: Those that can be read.
@@ -56,6 +60,11 @@ async def related_to(cluster: Cluster, record: Object, unreadable: Unreadable) -
 async def models_of(cluster: Cluster, unreadable: Unreadable) -> Records[LlamaModel]:
     """LlamaModels that exist. One that cannot be read adds nothing."""
     return _records(LlamaModel, await _items(cluster, kinds.LLAMA_MODEL), unreadable)
+
+
+async def accelerators_of(cluster: Cluster, unreadable: Unreadable) -> Records[Accelerator]:
+    """Accelerators that exist. One that cannot be read declares nothing."""
+    return _records(Accelerator, await _items(cluster, kinds.ACCELERATOR), unreadable)
 
 
 async def policies_of(cluster: Cluster, unreadable: Unreadable) -> Records[LicensePolicy]:

@@ -103,6 +103,7 @@ async def _pass(ports: Ports, ref: Ref, known: _Known) -> Outcome:
         ports.serving,
         ports.platform(),
         checks_access,
+        ports.settings.card_images,
         rights=ports.rights,
         remembered=await _remembered(ports, ref),
         ended=ports.endings.of(ref),

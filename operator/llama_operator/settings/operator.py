@@ -7,14 +7,17 @@ docs/reference/operator-settings.md.
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Final, Self
+from typing import Annotated, Final, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from llama_operator.catalog.accelerators import ImageKind
 from llama_operator.decide.observed import Settings
+from llama_operator.decide.placement.images import USUAL
 
 PROGRAM: Final = "llama-operator"
 _LABEL: Final = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"
+_CARD_IMAGE: Final = rf"^({'|'.join(kind for kind in get_args(ImageKind) if kind != USUAL)})=[^\s,=]+$"
 _DECISIONS: Final = Settings()
 """Defaults of what decisions depend on have one home."""
 
@@ -103,6 +106,9 @@ class OperatorSettings(BaseModel):
 
     serving_image: Annotated[str, Field(min_length=1, max_length=512), _SERVING] = _DECISIONS.image
     """Image of the Ray pods, for deployments that name none: Ray, vLLM and llama_serving."""
+    card_images: Annotated[tuple[Annotated[str, Field(pattern=_CARD_IMAGE, max_length=512)], ...], _SERVING] = ()
+    """Serving images for cards on which that image does not run, as `rocm=IMAGE`: `rocm` for AMD, `cuda-arm64` for GH200 and
+    GB200, `cuda-volta` for V100; repeat the flag or separate by commas. All need the same Ray."""
     ray_version: Annotated[str, Field(pattern=r"^[0-9]+\.[0-9]+\.[0-9]+$"), _SERVING] = _DECISIONS.ray_version
     """Version of Ray in that image."""
     kuberay_namespace: Annotated[str, Field(pattern=_LABEL), _SERVING] = _DECISIONS.kuberay_namespace
@@ -138,7 +144,7 @@ class OperatorSettings(BaseModel):
     log_level: Annotated[LogLevel, _TELEMETRY] = LogLevel.INFO
     """The least important lines that are shown."""
 
-    @field_validator("namespaces", mode="before")
+    @field_validator("namespaces", "card_images", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         parts = [value] if isinstance(value, str) else value
@@ -160,6 +166,7 @@ class OperatorSettings(BaseModel):
         """The part that decisions and objects depend on."""
         return Settings(
             image=self.serving_image,
+            card_images=dict(pair.split("=", 1) for pair in self.card_images),
             ray_version=self.ray_version,
             kuberay_namespace=self.kuberay_namespace,
             hub_endpoint=self.hub_endpoint,

@@ -3,6 +3,7 @@
 import pytest
 
 from llama_operator.api.manifest import parse, parse_live, readable, unknown_fields
+from llama_operator.api.v1alpha1.accelerator import Accelerator
 from llama_operator.api.v1alpha1.licenseacceptance import LicenseAcceptance
 from llama_operator.api.v1alpha1.licensepolicy import LicensePolicy
 from llama_operator.api.v1alpha1.llamadeployment import LlamaDeployment, LlamaDeploymentSpec
@@ -11,8 +12,10 @@ from llama_operator.api.v1alpha1.llamamodel import LlamaModel
 from llama_operator.cli.shared.documents import documents
 from llama_operator.errors import InvalidManifestError, NotUnderstoodError
 
-MODELS = {model.__name__: model for model in (LlamaDeployment, LicenseAcceptance, LicensePolicy, LlamaModel)}
-SAMPLES = ("tiny-cpu", "llama-3.1-8b-l4", "license-acceptance", "license-policy", "llama-model")
+MODELS = {
+    model.__name__: model for model in (LlamaDeployment, LicenseAcceptance, LicensePolicy, LlamaModel, Accelerator)
+}
+SAMPLES = ("tiny-cpu", "llama-3.1-8b-l4", "license-acceptance", "license-policy", "llama-model", "accelerator")
 
 
 @pytest.fixture(params=SAMPLES)

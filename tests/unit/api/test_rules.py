@@ -7,6 +7,7 @@ from cel_expr_python import cel
 
 from llama_operator.api.meta import ObjectMeta
 from llama_operator.api.rules import IMMUTABLE_EVIDENCE, RULES, TRANSITIONS
+from llama_operator.api.v1alpha1.accelerator import Accelerator, AcceleratorSpec
 from llama_operator.api.v1alpha1.licenseacceptance import LicenseAcceptanceSpec
 from llama_operator.api.v1alpha1.licensepolicy import LicensePolicySpec
 from llama_operator.api.v1alpha1.llamadeployment import (
@@ -58,10 +59,20 @@ SOURCES = {
 ATTESTED = {"attestedBy": "Jo", "attestedOn": "2026-03-02", "evidence": "https://arxiv.org/abs/2401.02385"}
 CHECKPOINT = {"source": {"volumeClaim": {"name": "models"}}, "digest": "0" * 64}
 MODEL = {"model": {"name": "m"}}
+CARD = {"memoryMebibytes": 15360, "nodes": [{"labels": [{"key": "acme.example/card", "values": ["old"]}]}]}
 OBJECTS = {
     LlamaDeployment: [
         {"metadata": {"name": name}, "spec": MODEL}
         for name in ("a", "chat-70b", "9a", "A", "a.b", "a" * 38, "a" * 39, "a-", "with_underscore")
+    ],
+    Accelerator: [
+        {"metadata": {"name": name}, "spec": CARD | {"computeCapability": "7.5"}}
+        for name in ("t4", "half-l4", "4t", "cpu", "auto", "a.b", "a" * 40, "a" * 41, "A")
+    ],
+    AcceleratorSpec: [
+        CARD | {"vendor": vendor} | known
+        for vendor in ("NVIDIA", "AMD")
+        for known in ({}, *({"computeCapability": number} for number in ("6.1", "7.0", "8.9", "10.0", "12.0")))
     ],
     ScalingSpec: [
         {"minReplicas": low, "maxReplicas": high, "mode": mode}

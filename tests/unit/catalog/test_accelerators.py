@@ -1,15 +1,21 @@
 """Facts about accelerators, and how nodes are recognized by their labels."""
 
+import itertools
+import re
+
 import pytest
 
-from llama_operator.catalog import UnknownAcceleratorError, load
-from llama_operator.catalog.accelerators import Accelerator
+from llama_operator.catalog import UnknownAcceleratorError, capability, load
+from llama_operator.catalog.accelerators import Accelerator, identify
 
 CATALOG = load()
 GPUS = [accelerator for accelerator in CATALOG.accelerators if accelerator.device == "GPU"]
 GIB = 1 << 30
 
-RAY_NAMES = {"A10G", "L4", "L40S", "A100", "H100", "H200", "B200", "AMD-Instinct-MI300X-OAM"}
+RAY_NAMES = {
+    "T4", "V100", "A10G", "L4", "L40S", "A100", "H100", "H200", "B200", "B300", "GB200", "RTX-PRO-6000",
+    "AMD-Instinct-MI300X-OAM", "AMD-Instinct-MI325X-OAM",
+}  # fmt: skip
 """Of `ray.util.accelerators`, what Ray 2.60 makes of the NVML names of these cards."""
 
 
@@ -35,6 +41,18 @@ def product(name: str) -> dict[str, str]:
         ("NVIDIA-GeForce-RTX-3090", "RTX3090-24GB"),
         ("NVIDIA-GeForce-RTX-4090", "RTX4090-24GB"),
         ("NVIDIA-GH200-480GB", "GH200-96GB"),
+        ("Tesla-T4", "T4-16GB"),
+        ("Tesla-V100-SXM2-16GB", "V100-16GB"),
+        ("Tesla-V100-SXM2-32GB", "V100-32GB"),
+        ("NVIDIA-A10", "A10-24GB"),
+        ("NVIDIA-A16", "A16-16GB"),
+        ("NVIDIA-A40", "A40-48GB"),
+        ("NVIDIA-L40", "L40-48GB"),
+        ("NVIDIA-RTX-6000-Ada-Generation", "RTX6000Ada-48GB"),
+        ("NVIDIA-RTX-PRO-6000-Blackwell-Server-Edition", "RTXPRO6000-96GB"),
+        ("NVIDIA-H100-NVL", "H100NVL-94GB"),
+        ("NVIDIA-GB200", "GB200-186GB"),
+        ("NVIDIA-B300-SXM6-AC", "B300-288GB"),
     ],
 )
 def test_a_node_is_identified_by_its_gpu_product(label: str, name: str) -> None:
@@ -47,11 +65,10 @@ def test_a_node_is_identified_by_its_gpu_product(label: str, name: str) -> None:
     [
         {},
         {"kubernetes.io/arch": "amd64"},
-        product("NVIDIA-H100-NVL"),
         product("NVIDIA-A100-SXM4-40GB-MIG-1g.5gb"),
         product("NVIDIA-L4-SHARED"),
         product("NVIDIA-L4") | {"nvidia.com/gpu.sharing-strategy": "mps"},
-        product("Tesla-T4"),
+        product("NVIDIA-H900"),
     ],
 )
 def test_unknown_sliced_and_shared_cards_are_not_identified(labels: dict[str, str]) -> None:
@@ -63,9 +80,35 @@ def test_a_card_that_is_said_not_to_be_shared_is_identified() -> None:
     assert found is CATALOG.accelerator("L4-24GB")
 
 
-def test_no_label_value_means_two_cards() -> None:
-    values = [value for accelerator in GPUS for value in accelerator.node_label_values]
-    assert len(values) == len(set(values))
+def test_no_labels_mean_two_cards() -> None:
+    said = [
+        (card.name, dict(zip([label.key for label in mark], values, strict=True)))
+        for card in GPUS
+        for mark in card.known_by
+        for values in itertools.product(*(label.values for label in mark))
+    ]
+    for name, labels in said:
+        assert {card.name for card in GPUS if identify(labels, [card])} == {name}, labels
+
+
+@pytest.mark.parametrize("accelerator", GPUS, ids=lambda accelerator: accelerator.name)
+def test_every_card_is_known_by_labels_that_kubernetes_allows_and_has_sources(accelerator: Accelerator) -> None:
+    assert accelerator.known_by
+    assert accelerator.sources
+    for label in itertools.chain.from_iterable(accelerator.known_by):
+        assert all(re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?", value) for value in label.values)
+
+
+@pytest.mark.parametrize(
+    "accelerator", [a for a in GPUS if a.vendor == "NVIDIA"], ids=lambda accelerator: accelerator.name
+)
+def test_precisions_and_image_follow_from_the_compute_capability(accelerator: Accelerator) -> None:
+    assert accelerator.compute_capability is not None
+    major, minor = (int(part) for part in accelerator.compute_capability.split("."))
+    known = capability.of_nvidia((major, minor))
+    assert isinstance(known, capability.Capability)
+    assert (accelerator.fp8, set(accelerator.unsupported_precisions)) == (known.fp8, set(known.unsupported))
+    assert accelerator.image == ("cuda-arm64" if accelerator.name.startswith("G") else known.image)
 
 
 @pytest.mark.parametrize("accelerator", GPUS, ids=lambda accelerator: accelerator.name)
@@ -108,8 +151,7 @@ def test_the_cpu_is_an_accelerator_without_ray_type_and_label() -> None:
     assert cpu.usable_memory_bytes == 4 * GIB
     assert cpu.gpus_per_node == 2
     assert cpu.ray_accelerator_type is None
-    assert not cpu.node_label
-    assert cpu.node_label_values == ()
+    assert cpu.known_by == ()
     assert cpu.memory_basis == "Assumed"
 
 
@@ -120,6 +162,6 @@ def test_an_unknown_accelerator_is_answered_with_the_nearest_names() -> None:
 
 
 def test_without_a_near_name_all_are_listed() -> None:
-    with pytest.raises(UnknownAcceleratorError, match="known are A100-40GB"):
+    with pytest.raises(UnknownAcceleratorError, match="known are A10-24GB"):
         CATALOG.accelerator("???")
     assert "CPU" in CATALOG.accelerator_names

@@ -174,6 +174,28 @@ def test_a_model_or_policy_wakes_every_deployment_and_every_record(scene, kind):
     assert {ref.name for ref, _ in scene.deleted(record)} == {"chat", "other", "acme"}
 
 
+CARD = {
+    "memoryMebibytes": 15360,
+    "computeCapability": "7.5",
+    "nodes": [{"labels": [{"key": "acme.example/card", "values": ["old"]}]}],
+}
+
+
+def test_a_declared_card_wakes_every_deployment_and_tells_nodes_apart(scene):
+    for found in (deployment(), deployment("other")):
+        scene.changed(found)
+    labels = {"acme.example/card": "new"}
+    status = {"allocatable": {"nvidia.com/gpu": "1", "cpu": "4"}}
+    scene.changed(obj(kinds.NODE, "gpu-1", labels=labels, status=status))
+    scene.fire()
+    card = obj(kinds.ACCELERATOR, "old-card", spec=CARD)
+    assert {ref.name for ref, _ in scene.changed(card)} == {"chat", "other"}
+    known = obj(kinds.NODE, "gpu-1", version=2, labels={"acme.example/card": "old"}, status=status)
+    scene.changed(known)
+    assert scene.fire() == {"chat", "other"}
+    assert {ref.name for ref, _ in scene.deleted(card)} == {"chat", "other"}
+
+
 def test_a_crowd_of_deployments_wakes_the_acceptances_that_they_name_once(scene):
     for name in ("acme", "another"):
         scene.changed(obj(kinds.LICENSE_ACCEPTANCE, name))

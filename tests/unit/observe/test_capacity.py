@@ -35,7 +35,7 @@ def taint(key, effect="NoSchedule"):
         (node(taints=taint("node.kubernetes.io/unreachable", "NoExecute")), False),
         (node(taints=taint("hint", "PreferNoSchedule")), True),
         (node(labels={}, taints=taint("node-role.kubernetes.io/control-plane")), False),
-        (node(labels={}, taints=taint("nvidia.com/gpu")), False),
+        (node(labels={}, taints=taint("nvidia.com/gpu")), True),
         (node(labels={}), True),
     ],
 )

@@ -25,6 +25,7 @@ READ = (
     kinds.LICENSE_ACCEPTANCE,
     kinds.LLAMA_MODEL,
     kinds.LICENSE_POLICY,
+    kinds.ACCELERATOR,
     kinds.NODE,
     kinds.RAY_SERVICE,
     kinds.RAY_CLUSTER,
@@ -38,6 +39,7 @@ PARTS = {
     kinds.LICENSE_ACCEPTANCE: "acceptances",
     kinds.LLAMA_MODEL: "models",
     kinds.LICENSE_POLICY: "policies",
+    kinds.ACCELERATOR: "accelerators",
     kinds.NODE: "nodes",
     kinds.JOB: "access_checks",
 }
@@ -112,7 +114,14 @@ def test_a_user_who_may_read_nothing_still_gets_a_decision(memory):
 
 
 def test_a_kind_that_is_not_installed_has_no_objects_and_is_no_missing_right(memory):
-    absent = {kinds.RAY_SERVICE, kinds.RAY_CLUSTER, kinds.LICENSE_ACCEPTANCE, kinds.LLAMA_MODEL, kinds.LICENSE_POLICY}
+    absent = {
+        kinds.RAY_SERVICE,
+        kinds.RAY_CLUSTER,
+        kinds.LICENSE_ACCEPTANCE,
+        kinds.LLAMA_MODEL,
+        kinds.LICENSE_POLICY,
+        kinds.ACCELERATOR,
+    }
     observed = read(Tenant(memory.client("jo"), missing=absent), rights=Lenient(missing_right))
     assert observed.unknown == ()
     assert (observed.ray_services, observed.ray_clusters, observed.acceptances) == ((), (), ())

@@ -107,7 +107,7 @@ def test_decisions_get_what_concerns_them():
 def test_all_that_decisions_depend_on_can_be_set():
     argv = [
         "--serving-image=example/serving:1", "--ray-version=2.99.0", "--kuberay-namespace=ray",
-        "--hub-endpoint=https://hub.example", "--weights-preflight=Disabled", "--serving-poll-seconds=7",
+        "--card-image=rocm=example/serving:rocm", "--hub-endpoint=https://hub.example", "--weights-preflight=Disabled", "--serving-poll-seconds=7",
     ]  # fmt: skip
     set_, usual = asdict(load(argv, {}).decisions()), asdict(Settings())
     # Only the local mode has the weights on disk.
@@ -118,3 +118,11 @@ def test_words_of_the_settings_are_those_of_the_api_camel_case():
     found = load(["--serving-status", "Off", "--log-level", "Warning"], {})
     assert found.serving_status is ServingStatusSource.OFF
     assert found.log_level is LogLevel.WARNING
+
+
+def test_images_for_other_cards_are_pairs_of_what_they_are_built_for():
+    both = load([], {"LLAMA_OPERATOR_CARD_IMAGES": "rocm=example/a:1,cuda-arm64=example/b:2"}).decisions()
+    assert both.card_images == {"rocm": "example/a:1", "cuda-arm64": "example/b:2"}
+    for wrong in ("rocm", "cuda=example/a:1", "tpu=example/a:1", "rocm="):
+        with pytest.raises(SettingsError, match="--card-image"):
+            load([f"--card-image={wrong}"], {})

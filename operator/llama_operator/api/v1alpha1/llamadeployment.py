@@ -140,8 +140,8 @@ class HardwareSpec(ApiModel):
     accelerator: Annotated[
         str, Field(min_length=1, max_length=63, pattern=r"^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$")
     ] = "Auto"
-    """Name of an accelerator of the catalog (for example `H100-80GB`, `L4-24GB`, `CPU`). `Auto` reads it from the labels
-    of the nodes."""
+    """Name of an accelerator of the catalog (for example `H100-80GB`, `L4-24GB`, `CPU`) or of an Accelerator. `Auto` reads it
+    from the labels of the nodes, and takes no CPU."""
     gpus_per_node: Annotated[int, Field(ge=1, le=72)] | None = None
     """Accelerators in one node. Default: the usual node of this accelerator."""
     max_gpus: Annotated[int, Field(ge=1, le=65_536)] | None = None

@@ -6,8 +6,8 @@ from typing import Any
 
 from llama_operator import catalog
 from llama_operator.api.v1alpha1.llamadeployment import LlamaDeploymentSpec
-from llama_operator.catalog import prices
-from llama_operator.catalog.prices import PriceTable
+from llama_operator.catalog.figures import prices
+from llama_operator.catalog.figures.prices import PriceTable
 from llama_operator.cli.plan import document as plan_json
 from llama_operator.cli.shared.documents import documents
 from llama_operator.decide.bounds import most_replicas

@@ -159,14 +159,11 @@ def _accelerators(facts: DoctorFacts) -> Check:
     if isinstance(facts.nodes, Unknown):
         return Check(name, State.UNKNOWN, facts.nodes.why)
     text = _counted(facts.nodes)
-    if unlabeled := [node.name for node in facts.nodes if node.gpus and not node.product]:
-        hint = "install NVIDIA's GPU feature discovery (part of the GPU Operator)"
-        return Check(
-            name, State.WARNING, f"{text}; {_some(unlabeled)}: GPUs without the label nvidia.com/gpu.product", hint
-        )
-    if strange := sorted({node.product for node in facts.nodes if node.product and not node.accelerator}):
-        hint = "they are not used: shared and sliced cards never are; others need an entry in the catalog"
-        return Check(name, State.WARNING, f"{text}; not known: {_some(strange)}", hint)
+    if refused := [node for node in facts.nodes if node.problem]:
+        first = refused[0]
+        said, _, cure = first.problem.rpartition(": ")
+        names = _some([node.name for node in refused])
+        return Check(name, State.WARNING, f"{text}; not used: {names}; node {first.name} {said}", cure)
     if not any(node.accelerator for node in facts.nodes):
         return Check(
             name, State.WARNING, f"{text}: models that need one wait until nodes are added", "add nodes with GPUs"

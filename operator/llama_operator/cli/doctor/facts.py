@@ -11,11 +11,13 @@ from llama_operator import catalog
 from llama_operator.api import crd, readings
 from llama_operator.api.manifest import parse_live
 from llama_operator.api.readings import mapping
+from llama_operator.api.v1alpha1.accelerator import Accelerator
 from llama_operator.api.v1alpha1.licenseacceptance import LicenseAcceptance
 from llama_operator.api.v1alpha1.licensepolicy import LicensePolicy
 from llama_operator.api.v1alpha1.llamadeployment import LlamaDeployment
 from llama_operator.api.v1alpha1.llamamodel import LlamaModel
 from llama_operator.catalog import Catalog
+from llama_operator.catalog.declared import with_declared
 from llama_operator.cli.doctor import kinds as foreign_kinds
 from llama_operator.cli.doctor.deployments import DeploymentFacts, deployment_facts, kuberays
 from llama_operator.cli.explain.facts import LeaseFacts
@@ -32,7 +34,7 @@ from llama_operator.decide.platform import Platform
 from llama_operator.desired.naming import MANAGER
 from llama_operator.kube import kinds
 from llama_operator.kube.port import Cluster, Kind, NotFoundError, Object, Ref
-from llama_operator.observe.capacity import node_facts
+from llama_operator.observe.capacity import devices_on, node_facts
 from llama_operator.observe.children import access_check_facts, ray_cluster_facts, ray_service_facts, readable_revision
 from llama_operator.observe.unreadable import LeftOut, Unreadable
 
@@ -56,7 +58,6 @@ _PART_OF = {"app.kubernetes.io/part-of": "llama-operator"}
 _OPERATOR = _PART_OF | {"app.kubernetes.io/component": "operator"}
 _MANAGED = {"app.kubernetes.io/managed-by": MANAGER}
 _PRODUCT = "nvidia.com/gpu.product"
-_GPU = "nvidia.com/gpu"
 _CLUSTER_AUTOSCALER = "cluster-autoscaler-status"
 
 
@@ -82,6 +83,8 @@ class NodeSummary:
     """What feature discovery calls the card; empty without its label."""
     usable: bool = True
     """Whether it takes new pods."""
+    problem: str = ""
+    """Why nothing is planned on its accelerators; empty if something is, and for a node without any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +110,9 @@ class DoctorFacts:
 
 async def gather(connection: Connection) -> DoctorFacts:
     """Look at everything; what may not be read becomes Unknown."""
-    cluster, known = connection.cluster, catalog.load()
+    cluster = connection.cluster
+    cards = await list_facts(cluster, kinds.ACCELERATOR, partial(parse_live, Accelerator))
+    known = with_declared(catalog.load(), value_or(cards, ()))
     platform, lease = await asyncio.gather(connection.platform(), read_if_possible(lease_of(cluster)))
     operators, ray_operators, ray_clusters = await asyncio.gather(
         list_facts(cluster, foreign_kinds.DEPLOYMENT, deployment_facts, None, _OPERATOR),
@@ -146,6 +151,7 @@ async def _unreadable(cluster: Cluster, known: Catalog) -> tuple[LeftOut, ...] |
         kinds.LLAMA_MODEL: (partial(parse_live, LlamaModel), {}),
         kinds.LICENSE_ACCEPTANCE: (partial(parse_live, LicenseAcceptance), {}),
         kinds.LICENSE_POLICY: (partial(parse_live, LicensePolicy), {}),
+        kinds.ACCELERATOR: (partial(parse_live, Accelerator), {}),
         kinds.CONTROLLER_REVISION: (readable_revision, _MANAGED),
         kinds.RAY_SERVICE: (ray_service_facts, _MANAGED),
         kinds.RAY_CLUSTER: (ray_cluster_facts, _MANAGED),
@@ -223,14 +229,14 @@ def _policy_of(obj: Object) -> str:
 
 def _node(obj: Object, known: Catalog) -> NodeSummary:
     metadata, status = obj["metadata"], mapping(obj.get("status"))
-    labels = readings.labels(obj)
-    facts = node_facts(obj, known)
-    accelerator = known.identify(labels)
-    plain = readings.units(mapping(status.get("allocatable")).get(_GPU)) or 0
+    devices = devices_on(obj, known)
+    if devices is None:
+        return NodeSummary(metadata["name"], "", 0, usable=node_facts(obj, known) is not None)
     return NodeSummary(
         name=metadata["name"],
-        accelerator=accelerator.name if accelerator else "",
-        gpus=facts.gpus if facts and accelerator else plain,
-        product=labels.get(_PRODUCT, ""),
-        usable=facts is not None,
+        accelerator=devices.accelerator.name if devices.accelerator else "",
+        gpus=readings.units(mapping(status.get("allocatable")).get(devices.resource)) or 0,
+        product=readings.labels(obj).get(_PRODUCT, ""),
+        usable=node_facts(obj, known) is not None,
+        problem=devices.problem,
     )

@@ -94,9 +94,10 @@ _BY_REASON: Mapping[str, str] = {
     Reason.NOTHING_FITS: "{nearest}",
     Reason.ACCELERATOR_UNKNOWN: "spec.hardware.accelerator: take one that the message names",
     Reason.ACCELERATOR_UNDECIDED: (
-        "name the accelerator in spec.hardware.accelerator; or install NVIDIA's GPU feature discovery, which labels nodes"
+        "do what the message says for a node, or name the accelerator in spec.hardware.accelerator; `kubectl llama doctor` shows "
+        "which cards the nodes have"
     ),
-    Reason.CONTEXT_TOO_LONG: "spec.context.maxModelLength: lower it as the message says",
+    Reason.IMAGE_MISSING: "name an image in spec.image that is built for the accelerator; or the operator's --card-image",
     Reason.PRECISION_NOT_SUPPORTED: "spec.model.precision, or another spec.hardware.accelerator",
     Reason.HEADS_NOT_DIVISIBLE: "spec.parallelism.tensor: take a size that the message names, or mode Auto",
     Reason.SHARD_NOT_ALIGNED: "spec.parallelism.tensor: take a smaller size, or mode Auto",

@@ -9,6 +9,7 @@ from llama_operator.api.manifest import parse_live
 from llama_operator.api.meta import ANNOTATION_LISTED_AT, ANNOTATION_LISTS_AGAIN_AT
 from llama_operator.api.v1alpha1.llamadeployment import LlamaDeployment
 from llama_operator.api.v1alpha1.llamadeployment_status import LlamaDeploymentStatus
+from llama_operator.catalog.declared import with_declared
 from llama_operator.cli.explain.events import WarningFacts, warning_facts
 from llama_operator.cli.explain.facts import Facts, HeldFacts, LeaseFacts
 from llama_operator.cli.get.rows import row_of
@@ -55,7 +56,7 @@ async def gather(connection: Connection, live: Object) -> Facts:
         read_if_possible(_warnings(cluster, facts.namespace)),
     )
     seen = _seen(facts, observed)
-    held = await _held_if_needed(cluster, seen.pods, _resource(catalog.load(), facts.status))
+    held = await _held_if_needed(cluster, seen.pods, _resource(observed, facts.status))
     return replace(seen, lease=lease, held=held, warnings=value_or(warnings, ()))
 
 
@@ -143,13 +144,13 @@ async def _held_if_needed(
     return everywhere if isinstance(everywhere, Unknown) else _held(everywhere.items, resource)
 
 
-def _resource(known: catalog.Catalog, status: LlamaDeploymentStatus) -> str:
+def _resource(observed: Observed, status: LlamaDeploymentStatus) -> str:
     """Extended resource that the plan asks for; empty where there is none to count."""
     chosen = status.plan.chosen if status.plan else None
-    if chosen is None or chosen.accelerator not in known.accelerator_names:
-        return ""
-    accelerator = known.accelerator(chosen.accelerator)
-    return accelerator.resource_name if accelerator.device == "GPU" else ""
+    known = with_declared(catalog.load(), observed.accelerators)
+    cards = [*known.accelerators, *(node.card for node in observed.nodes or () if node.card is not None)]
+    card = next((one for one in cards if chosen is not None and one.name == chosen.accelerator), None)
+    return "" if card is None or card.device == "CPU" else card.resource_name
 
 
 def _held(pods: Iterable[Object], resource: str) -> HeldFacts:

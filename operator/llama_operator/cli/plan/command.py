@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from llama_operator import catalog
+from llama_operator.catalog.declared import with_declared
 from llama_operator.cli.plan import document
 from llama_operator.cli.shared import files, outcome, output, yaml_text
 from llama_operator.cli.shared.options import filled
@@ -46,7 +47,7 @@ def command(options: PlanOptions) -> int:
     if options.nodes is not None:
         from llama_operator.cli.plan import nodes_file
 
-        nodes = nodes_file.read(options.nodes, known)
+        nodes = nodes_file.read(options.nodes, with_declared(known, manifests.accelerators))
     observed = replace(manifests.observed(datetime.now(UTC)), nodes=nodes)
     if options.namespace is not None:
         from llama_operator.cli.shared import world

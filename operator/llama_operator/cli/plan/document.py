@@ -11,6 +11,7 @@ from llama_operator.cli.shared import outcome, output
 from llama_operator.decide.decision import Decision
 from llama_operator.decide.license import LicenseVerdict
 from llama_operator.decide.observed import Observed
+from llama_operator.decide.placement.images import lacks_image
 from llama_operator.decide.plan.candidate import Candidate, Rejection
 from llama_operator.decide.plan.cold_start import Stage, stages, total_seconds
 from llama_operator.decide.plan.status import label
@@ -30,6 +31,7 @@ def document(observed: Observed, decision: Decision, built: tuple[dict[str, Any]
         "coldStart": _cold_start(cold_start(decision)),
         "capacity": None if nodes_hold_it is None else output.picked(nodes_hold_it, "status", "reason", "message"),
         "problem": problem(decision.problem),
+        "warnings": list(warnings(observed, decision)),
         "objects": built,
     }
 
@@ -47,6 +49,16 @@ def capacity(observed: Observed, decision: Decision) -> Finding | None:
         return None
     findings = conditions.findings(observed, decision, None)
     return next(finding for finding in findings if finding.type is ConditionType.CAPACITY_FOUND)
+
+
+def warnings(observed: Observed, decision: Decision) -> tuple[str, ...]:
+    """What the plan does not hold against the spec, and a person should know: nodes that are not used, an image that is needed."""
+    unused = [f"node {node.name} {node.device_problem}" for node in observed.nodes or () if node.device_problem]
+    chosen = None if decision.plan is None else decision.plan.chosen
+    if chosen is None or observed.images is not None:
+        return tuple(unused)
+    image = lacks_image(chosen.accelerator, asked=observed.deployment.spec.image, others={})
+    return (*((f"{image}; what images it has is not known here",) if image else ()), *unused)
 
 
 def why_not_chosen(candidate: Candidate, chosen: Candidate) -> str:

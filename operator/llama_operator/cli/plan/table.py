@@ -18,6 +18,7 @@ from llama_operator.decide.plan.cold_start import total_seconds
 from llama_operator.decide.plan.memory import GIB
 
 _BAR_WIDTH = 48
+_WARNINGS_SHOWN = 4
 _FITTING_SHOWN = 4
 _REJECTED_SHOWN = 8
 _DETAILS: Mapping[str, Callable[[dict[str, Any]], str]] = {
@@ -37,6 +38,8 @@ def show(observed: Observed, decision: Decision, objects: tuple[dict[str, Any], 
     console.print(f"[bold]{metadata.namespace}/{metadata.name}[/]  {deployment.spec.model.name}")
     _license(console, decision)
     _hardware(console, observed, decision)
+    for warning in document.warnings(observed, decision)[:_WARNINGS_SHOWN]:
+        console.print(Text.assemble(("! ", "bold yellow"), warning))
     if decision.plan is not None:
         _plan(console, decision, decision.plan)
     shown = decision.license is not None and decision.license.denials

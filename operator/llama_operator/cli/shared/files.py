@@ -8,6 +8,7 @@ from typing import Any
 from llama_operator.api.manifest import KINDS, AnyResource, parse, partly
 from llama_operator.api.meta import API_VERSION
 from llama_operator.api.readings import mapping
+from llama_operator.api.v1alpha1.accelerator import Accelerator
 from llama_operator.api.v1alpha1.licenseacceptance import LicenseAcceptance
 from llama_operator.api.v1alpha1.licensepolicy import LicensePolicy
 from llama_operator.api.v1alpha1.llamadeployment import LlamaDeployment
@@ -29,6 +30,7 @@ class Manifests:
     policies: tuple[LicensePolicy, ...] = ()
     path: str = ""
     """File of the deployment."""
+    accelerators: tuple[Accelerator, ...] = ()
 
     def observed(self, now: datetime = LONG_AGO) -> Observed:
         """What is known without a cluster.
@@ -40,6 +42,7 @@ class Manifests:
             acceptances=self.acceptances or None,
             models=self.models or None,
             policies=self.policies or None,
+            accelerators=self.accelerators or None,
             now=now,
         )
 
@@ -74,6 +77,7 @@ def read_all(paths: list[str], *, alone: bool = True) -> tuple[Manifests, ...]:
             tuple(item for item in resources if isinstance(item, LlamaModel)),
             tuple(item for item in resources if isinstance(item, LicensePolicy)),
             path,
+            tuple(item for item in resources if isinstance(item, Accelerator)),
         )
         for path, _, deployment in objects
         if isinstance(deployment, LlamaDeployment)

@@ -76,7 +76,7 @@ async def observed_with(
     Args:
         connection: The cluster.
         deployment: Its spec need not be applied yet.
-        beside: Files whose license records, models and policies go before those of the cluster.
+        beside: Files whose license records, models, policies and Accelerators go before those of the cluster.
         reads: Where to read, if not from the cluster of `connection`.
         rollout: Whether it matters how a rollout would go: what the Hub said, and which accelerators are free.
         pods: Whether it matters why pods do not run.
@@ -86,6 +86,7 @@ async def observed_with(
         catalog.load(),
         NoServingReader(),
         platform=await connection.platform(),
+        declared=() if beside is None else beside.accelerators,
         checks_access=rollout and _checks_access(deployment),
         counts_free=rollout,
         looks_at_pods=pods,

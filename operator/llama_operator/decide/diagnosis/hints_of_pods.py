@@ -136,7 +136,7 @@ PODS: Final[tuple[Hint, ...]] = (
         "no-such-node",
         Reason.PODS_UNSCHEDULABLE,
         ("node affinity", "node selector", "affinity/selector"),
-        "add {accelerator} nodes; if there are some, they lack the label: kubectl get nodes -L nvidia.com/gpu.product",
+        "add {accelerator} nodes; if there are some, `kubectl llama doctor` says why they are not known as such",
     ),
     Hint("unschedulable", Reason.PODS_UNSCHEDULABLE, (), "change what the message names, or add {accelerator} nodes"),
     # Images.

@@ -50,3 +50,5 @@ class PodShape:
     node_selector: Mapping[str, str] = field(default_factory=dict)
     requirements: tuple[Requirement, ...] = ()
     """All of them must hold."""
+    alternatives: tuple[tuple[Requirement, ...], ...] = ()
+    """Beside them, all of one of these must hold: a card has other labels on the nodes of each provider. None if empty."""

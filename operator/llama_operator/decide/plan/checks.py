@@ -37,7 +37,12 @@ def precision_supported(request: PlanRequest, candidate: Candidate) -> Failure |
     refused = precision in accelerator.unsupported_precisions
     if not refused and not (precision == "FP8" and accelerator.fp8 == "None"):
         return None
-    others = [p for p in request.model.precisions if p != precision and p not in accelerator.unsupported_precisions]
+    casts = ["FP16"] if precision == "BF16" else []
+    others = [
+        p
+        for p in dict.fromkeys((*casts, *request.model.precisions))
+        if p != precision and p not in accelerator.unsupported_precisions and (p != "FP8" or accelerator.fp8 != "None")
+    ]
     return Failure(
         Reason.PRECISION_NOT_SUPPORTED,
         f"vLLM has no {precision} kernels on {accelerator.name}",
@@ -75,6 +80,15 @@ def device_pipelines(_: PlanRequest, candidate: Candidate) -> Failure | None:
     if stages == 1 or candidate.accelerator.device == "GPU":
         return None
     return Failure(Reason.PIPELINE_NOT_SUPPORTED, f"{stages} pipeline stages on CPU", "use pipeline 1 on CPU")
+
+
+def slices_stay_alone(_: PlanRequest, candidate: Candidate) -> Failure | None:
+    """A replica on a slice of a card has that slice only: slices cannot reach each other."""
+    ranks = candidate.sharding.ranks
+    if ranks == 1 or not candidate.accelerator.alone:
+        return None
+    numbers = f"{ranks} ranks on {candidate.accelerator.name}, which are slices of cards and cannot reach each other"
+    return Failure(Reason.PARALLELISM_SPANS_NODES, numbers, "use tensor 1 and pipeline 1, or whole cards")
 
 
 def shards_align(request: PlanRequest, candidate: Candidate) -> Failure | None:
@@ -180,6 +194,7 @@ CHECKS: tuple[Check, ...] = (
     heads_divide,
     layers_divide,
     device_pipelines,
+    slices_stay_alone,
     shards_align,
     spans_whole_nodes,
     weights_fit,

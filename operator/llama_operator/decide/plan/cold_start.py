@@ -8,9 +8,9 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from llama_operator.catalog import cold_start as facts
 from llama_operator.catalog.accelerators import Accelerator
-from llama_operator.catalog.cold_start import WeightSourceName
+from llama_operator.catalog.figures import cold_start as facts
+from llama_operator.catalog.figures.cold_start import WeightSourceName
 from llama_operator.catalog.models import Model, Variant
 from llama_operator.decide.plan.memory import Sharding
 

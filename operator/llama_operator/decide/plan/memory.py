@@ -2,14 +2,14 @@
 
 Called by `decide.plan.planner`. Sizes are bytes on the GPU that holds the fewest tokens; lengths are tokens. The formulas are
 those of vLLM (v1/worker/gpu_worker.py, v1/core/kv_cache_utils.py, distributed/utils.py). Published bytes take precedence over
-formulas. The reserve follows `catalog.reserve`. docs/planning.md has the whole calculation.
+formulas. The reserve follows `catalog.figures.reserve`. docs/planning.md has the whole calculation.
 """
 
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from llama_operator.catalog import reserve as reserve_facts
 from llama_operator.catalog.accelerators import Accelerator
+from llama_operator.catalog.figures import reserve as reserve_facts
 from llama_operator.catalog.formulas import kv_bytes_per_layer, parameters
 from llama_operator.catalog.models import Architecture, Model, Variant
 
@@ -180,7 +180,7 @@ def estimate(
 
 
 def reserve_bytes(shape: Architecture, accelerator: Accelerator, sharding: Sharding, step: Step = _DEFAULT_STEP) -> int:
-    """Return the bytes that the engine needs on each GPU beside weights and KV cache, by the constants of `catalog.reserve`.
+    """Return the bytes that the engine needs on each GPU beside weights and KV cache, by the constants of `catalog.figures.reserve`.
 
     Args:
         shape: Architecture facts.

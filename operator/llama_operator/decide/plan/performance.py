@@ -9,11 +9,11 @@ estimate serves to choose between candidates; only a load test proves a rate.
 import math
 from dataclasses import dataclass
 
-from llama_operator.catalog import performance as facts
 from llama_operator.catalog.accelerators import Accelerator
+from llama_operator.catalog.figures import performance as facts
+from llama_operator.catalog.figures.performance import EngineCoefficients, Link
 from llama_operator.catalog.formulas import kv_bytes_per_layer
 from llama_operator.catalog.models import Model, Variant
-from llama_operator.catalog.performance import EngineCoefficients, Link
 from llama_operator.decide.plan.memory import Sharding
 
 _ENGINE = "vLLM"

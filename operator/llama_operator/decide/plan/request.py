@@ -2,16 +2,16 @@
 
 from llama_operator.api.reasons import ConditionType, Reason
 from llama_operator.api.v1alpha1.llamadeployment import GraphMode, KVCacheDtype, LlamaDeploymentSpec, ObjectivesSpec
-from llama_operator.catalog import Catalog, UnknownAcceleratorError
-from llama_operator.catalog.accelerators import Accelerator
+from llama_operator.catalog import Catalog
 from llama_operator.catalog.models import Model
 from llama_operator.decide.bounds import most_replicas
-from llama_operator.decide.observed import NodeFacts, Observed
+from llama_operator.decide.observed import Observed
+from llama_operator.decide.plan.accelerators import find_accelerators
 from llama_operator.decide.plan.candidate import Objectives, Plan, PlanRequest
 from llama_operator.decide.plan.default_context import plan_default_context
 from llama_operator.decide.plan.performance import Limits, Workload
 from llama_operator.decide.plan.planner import plan
-from llama_operator.decide.plan.variants import allowed_variants
+from llama_operator.decide.plan.variants import allowed_variants, with_casts
 from llama_operator.decide.problem import Problem
 
 _KV_BYTES_16_BIT = 2
@@ -35,12 +35,13 @@ def find_plan(observed: Observed, model: Model, catalog: Catalog) -> Problem | t
     spec = observed.deployment.spec
     if (unloadable := _engine_problem(model)) is not None:
         return unloadable
-    accelerators = _accelerators(spec, observed.nodes, catalog)
+    accelerators = find_accelerators(observed, model, catalog)
     if isinstance(accelerators, Problem):
         return accelerators
     variants = allowed_variants(spec, model)
     if isinstance(variants, Problem):
         return variants
+    variants = with_casts(spec, variants, accelerators)
     trained_for = min(model.context_of(variant) for variant in variants)
     if (too_long := _context_problem(spec, model, trained_for)) is not None:
         return too_long
@@ -99,45 +100,6 @@ def _context_problem(spec: LlamaDeploymentSpec, model: Model, trained_for: int) 
         f"set it to at most {trained_for}",
         "spec.context.maxModelLength",
     )
-
-
-def _accelerators(
-    spec: LlamaDeploymentSpec, nodes: tuple[NodeFacts, ...] | None, catalog: Catalog
-) -> Problem | tuple[Accelerator, ...]:
-    if spec.hardware.accelerator != "Auto":
-        named = named_accelerator(spec.hardware.accelerator, catalog)
-        return named if isinstance(named, Problem) else (named,)
-    seen = [
-        _as_seen(catalog.accelerator(name), nodes or ())
-        for name in sorted({node.accelerator for node in nodes or () if node.gpus})
-    ]
-    # In a cluster with GPUs, Auto never means the CPU.
-    gpus = [accelerator for accelerator in seen if accelerator.device == "GPU"]
-    if seen:
-        return tuple(gpus or seen)
-    return Problem(
-        ConditionType.PLANNED,
-        Reason.ACCELERATOR_UNDECIDED,
-        "is Auto, and the cluster has no node with a known accelerator; name one of "
-        + ", ".join(catalog.accelerator_names),
-        "spec.hardware.accelerator",
-    )
-
-
-def named_accelerator(name: str, catalog: Catalog) -> Problem | Accelerator:
-    """Return the accelerator that a spec names; a Problem with the nearest names if the catalog has none of that name."""
-    try:
-        return catalog.accelerator(name)
-    except UnknownAcceleratorError as error:
-        return Problem(ConditionType.PLANNED, Reason.ACCELERATOR_UNKNOWN, str(error), "spec.hardware.accelerator")
-
-
-def _as_seen(accelerator: Accelerator, nodes: tuple[NodeFacts, ...]) -> Accelerator:
-    """The accelerator with the number of cards that the nodes have, not that of a commonly rented node."""
-    if accelerator.device != "GPU":
-        return accelerator
-    largest = max(node.gpus for node in nodes if node.accelerator == accelerator.name)
-    return accelerator.model_copy(update={"gpus_per_node": largest})
 
 
 def nothing_fits(request: PlanRequest, result: Plan) -> Problem:

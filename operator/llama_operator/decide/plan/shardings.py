@@ -3,8 +3,8 @@
 Nothing here depends on the context: a search for another length looks at the same candidates.
 """
 
-from llama_operator.catalog import prices
 from llama_operator.catalog.accelerators import Accelerator
+from llama_operator.catalog.figures import prices
 from llama_operator.catalog.models import Model
 from llama_operator.decide.plan.candidate import Candidate, PlanRequest
 from llama_operator.decide.plan.checks import valid_tensor_sizes
@@ -23,6 +23,8 @@ def shardings(model: Model, accelerator: Accelerator, per_node: int) -> list[Sha
     Inside a node: only tensor parallel if the cards have a fast link, else every product of both sizes that the node
     holds. Across nodes: tensor parallel inside each node, one pipeline stage a node.
     """
+    if accelerator.alone:
+        return [Sharding(1, 1)]
     tensors = sorted({*_powers_of_two(per_node), *valid_tensor_sizes(model, per_node)})
     if accelerator.device == "CPU":
         return [Sharding(tensor, 1) for tensor in tensors]

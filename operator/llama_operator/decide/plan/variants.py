@@ -1,7 +1,10 @@
 """Finds the weights that a spec allows: precision, repository, and what the engine can load. Called by `decide.plan.request`."""
 
+from collections.abc import Iterable
+
 from llama_operator.api.reasons import ConditionType, Reason
 from llama_operator.api.v1alpha1.llamadeployment import LlamaDeploymentSpec, Precision
+from llama_operator.catalog.accelerators import Accelerator
 from llama_operator.catalog.models import Model, Variant
 from llama_operator.decide.problem import Problem
 
@@ -40,6 +43,28 @@ def allowed_variants(spec: LlamaDeploymentSpec, model: Model) -> Problem | tuple
         )
     first = {variant.precision: variant for variant in reversed(loadable)}
     return tuple(variant for variant in loadable if first[variant.precision] is variant)
+
+
+def with_casts(
+    spec: LlamaDeploymentSpec, variants: tuple[Variant, ...], accelerators: Iterable[Accelerator]
+) -> tuple[Variant, ...]:
+    """Add the other 16-bit format where a card cannot compute in that of the weights, and the spec leaves the choice.
+
+    Args:
+        spec: What the user wrote.
+        variants: What the spec allows.
+        accelerators: What is planned with.
+    """
+    refused = {precision for card in accelerators for precision in card.unsupported_precisions}
+    offered, wanted = {variant.precision for variant in variants}, _wanted(spec)
+    allowed: list[Variant] = []
+    for variant in variants:
+        allowed.append(variant)
+        other = _OTHER_16_BIT.get(variant.precision)
+        if variant.precision in refused and other in wanted and other not in offered:
+            # Right after its like: they are equally good.
+            allowed.append(variant.model_copy(update={"precision": other}))
+    return tuple(allowed)
 
 
 def _wanted(spec: LlamaDeploymentSpec) -> frozenset[str]:

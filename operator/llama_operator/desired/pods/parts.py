@@ -30,6 +30,8 @@ class PodParts:
         tolerations: Tolerations of Kubernetes.
         node_selector: Labels that a node must have.
         node_requirements: Expressions over labels of a node, all of which must hold: its node affinity.
+        node_alternatives: Lists of such expressions; beside `node_requirements`, all of one list must hold. The sum of two
+            that have some is not made: only one part of a pod says which cards it needs.
         priority_class: Name of the PriorityClass; empty for none.
         pull_secrets: Names of Secrets for the registry.
         pod_security: Fields of the pod's security context.
@@ -45,6 +47,7 @@ class PodParts:
     tolerations: tuple[Named, ...] = ()
     node_selector: Named = field(default_factory=dict)
     node_requirements: tuple[Named, ...] = ()
+    node_alternatives: tuple[tuple[Named, ...], ...] = ()
     priority_class: str = ""
     pull_secrets: tuple[str, ...] = ()
     pod_security: Named = field(default_factory=dict)
@@ -70,11 +73,12 @@ class PodParts:
                 place.
             spec: What only this pod has, beside its container.
         """
-        terms = {"nodeSelectorTerms": [{"matchExpressions": list(self.node_requirements)}]}
-        affinity = {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": terms}}
+        terms = [(*one, *self.node_requirements) for one in self.node_alternatives or ((),)]
+        selector = {"nodeSelectorTerms": [{"matchExpressions": list(term)} for term in terms]}
+        affinity = {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": selector}}
         pod = {
             "securityContext": self.pod_security,
-            "affinity": affinity if self.node_requirements else {},
+            "affinity": affinity if all(terms) else {},
             "tolerations": list(self.tolerations),
             "nodeSelector": self.node_selector,
             "priorityClassName": self.priority_class,
@@ -117,6 +121,8 @@ def steady_resources(*, cpu: int, memory_gib: int, **devices: int) -> dict[str, 
 
 
 def _add(part: str, one: Any, other: Any) -> Any:
+    if part == "node_alternatives":
+        return _same(part, one, other) if one and other else one or other
     if isinstance(one, tuple):
         return (*one, *(value for value in other if value not in one))
     if isinstance(one, str):

@@ -7,6 +7,8 @@ nodes takes whole nodes, so that tensor groups stay inside them.
 import json
 from typing import Any
 
+from llama_operator.decide.placement.cards import nodes_with, tolerations_for
+from llama_operator.decide.placement.shape import Requirement
 from llama_operator.decide.plan.candidate import Candidate
 from llama_operator.desired.pods.parts import RESTRICTED, PodParts, steady_resources
 
@@ -73,10 +75,16 @@ def _on_gpus(chosen: Candidate) -> PodParts:
     accelerator = chosen.accelerator
     if accelerator.device == "CPU":
         return PodParts()
-    product = {"key": accelerator.node_label, "operator": "In", "values": list(accelerator.node_label_values)}
     return PodParts(
-        node_requirements=(product,),
-        tolerations=({"key": accelerator.resource_name, "operator": "Exists", "effect": "NoSchedule"},),
+        node_alternatives=tuple(tuple(map(_expression, one)) for one in nodes_with(accelerator)),
+        tolerations=tuple(
+            {"key": one.key, "operator": one.operator, "effect": one.effect} for one in tolerations_for(accelerator)
+        ),
         # NCCL over InfiniBand pins memory; nothing else that restricted pod security forbids is asked for.
         capabilities=("IPC_LOCK",) if chosen.nodes > 1 else (),
     )
+
+
+def _expression(requirement: Requirement) -> dict[str, Any]:
+    expression = {"key": requirement.key, "operator": requirement.operator}
+    return expression | ({"values": list(requirement.values)} if requirement.values else {})

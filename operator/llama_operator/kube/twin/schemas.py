@@ -132,6 +132,7 @@ _SCHEMAS: Final[Mapping[Kind, Schema]] = {
     kinds.LICENSE_ACCEPTANCE: _reconciled(_merging(_CONDITIONS)),
     kinds.LICENSE_POLICY: _reconciled(_merging(_CONDITIONS)),
     kinds.LLAMA_MODEL: _reconciled(_merging(_CONDITIONS)),
+    kinds.ACCELERATOR: Schema(_merging({}), generation=True),
     kinds.RAY_CLUSTER: _reconciled(_merging(_CONDITIONS | _ray_cluster_lists("spec"), _ray_cluster_atomic("spec"))),
     kinds.RAY_SERVICE: _reconciled(
         _merging(

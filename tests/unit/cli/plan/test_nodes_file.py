@@ -99,13 +99,15 @@ def test_nodes_that_take_no_pods_do_not_count(read):
     found = read([node(), node("closed", unschedulable=True), node("shared", product="NVIDIA-H100-80GB-HBM3-SHARED")])
     assert NodeFacts("gpu-1", "H100-80GB", 8) in found
     assert "closed" not in {each.name for each in found}
-    assert next(each for each in found if each.name == "shared").accelerator == "CPU"
+    shared = next(each for each in found if each.name == "shared")
+    assert shared.accelerator == "nvidia.com/gpu"
+    assert "is a part of a card" in shared.device_problem
 
 
 @pytest.mark.parametrize(
     ("content", "field", "words"),
     [
-        ("- {accelerator: H100}", "[0].accelerator", "did you mean H100-80GB?"),
+        ("- {accelerator: H100}", "[0].accelerator", "did you mean H100-80GB or H100NVL-94GB?"),
         ("- {accelerator: H100-80GB}\n- {accelerator: L4-24GB, count: '3'}", "[1].count", "must be a whole number"),
         ("- {accelerator: H100-80GB, gpus: 8}", "[0].gpus", "gpusPerNode"),
         ("- {accelerator: H100-80GB, gpusPerNode: 0}", "[0].gpusPerNode", "at least 1"),
@@ -243,3 +245,71 @@ def test_nodes_that_may_not_be_listed_are_an_error_only_where_they_are_needed(wo
     code, found = world.json("plan", "-f", str(named), "--cluster")
     assert found["plan"]["chosen"] is not None
     assert found["capacity"] is None
+
+
+CARD = {
+    "apiVersion": "llama-operator.io/v1alpha1",
+    "kind": "Accelerator",
+    "metadata": {"name": "h900"},
+    "spec": {
+        "memoryMebibytes": 163840,
+        "computeCapability": "9.0",
+        "nodes": [{"labels": [{"key": "nvidia.com/gpu.product", "values": ["NVIDIA-H900"]}]}],
+    },
+}
+
+
+@pytest.fixture
+def card(tmp_path):
+    path = tmp_path / "card.yaml"
+    path.write_text(yaml.safe_dump(CARD), encoding="utf-8")
+    return str(path)
+
+
+def test_a_card_that_nothing_is_planned_on_is_a_warning_until_it_is_declared(manifest, card, tmp_path, capsys):
+    path = tmp_path / "nodes.yaml"
+    path.write_text(yaml.safe_dump([node(product="NVIDIA-H900"), node("gpu-2")]), encoding="utf-8")
+    assert main(["plan", "-f", manifest, "--nodes", str(path), "-o", "json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["plan"]["chosen"]["accelerator"] == "H100-80GB"
+    (warning,) = found["warnings"]
+    assert warning.startswith(
+        "node gpu-1 offers nvidia.com/gpu of product NVIDIA-H900, which the catalog does not know"
+    )
+    main(["plan", "-f", manifest, "--nodes", str(path)])
+    assert "! node gpu-1 offers" in " ".join(capsys.readouterr().out.split())
+    main(["plan", "-f", manifest, "-f", card, "--nodes", str(path), "-o", "json"])
+    found = json.loads(capsys.readouterr().out)
+    assert found["warnings"] == []
+    assert found["plan"]["chosen"]["accelerator"] == "h900"
+
+
+def test_a_card_of_the_files_counts_before_those_of_the_cluster(world, manifest, card):
+    world.seed(
+        kinds.NODE,
+        "gpu-1",
+        **{key: value for key, value in node(product="NVIDIA-H900").items() if key not in {"apiVersion", "kind"}},
+    )
+    asyncio.run(world.user.apply(ACCEPTANCE))
+    assert world.json("plan", "-f", manifest, "--cluster")[1]["problem"]["reason"] == "AcceleratorUndecided"
+    assert world.json("plan", "-f", manifest, "-f", card, "--cluster")[1]["plan"]["chosen"]["accelerator"] == "h900"
+    smaller = CARD | {"spec": CARD["spec"] | {"memoryMebibytes": 4096}}
+    asyncio.run(world.user.apply(smaller))
+    assert world.json("plan", "-f", manifest, "--cluster")[1]["plan"]["chosen"] is None
+    assert world.json("plan", "-f", manifest, "-f", card, "--cluster")[1]["plan"]["chosen"]["accelerator"] == "h900"
+
+
+@pytest.mark.parametrize(("accelerator", "built_for"), [("MI300X-192GB", "ROCm"), ("GH200-96GB", "arm64")])
+def test_a_card_that_needs_another_image_is_a_warning_where_the_operators_images_are_not_known(
+    tmp_path, capsys, accelerator, built_for
+):
+    path = tmp_path / "m.yaml"
+    spec = AUTO["spec"] | {"hardware": {"accelerator": accelerator}}
+    path.write_text(yaml.safe_dump(AUTO | {"spec": spec}), encoding="utf-8")
+    assert main(["plan", "-f", str(path), "-o", "json"]) == 0
+    (warning,) = json.loads(capsys.readouterr().out)["warnings"]
+    assert built_for in warning
+    assert "spec.image" in warning
+    path.write_text(yaml.safe_dump(AUTO | {"spec": spec | {"image": "registry.example/mine"}}), encoding="utf-8")
+    assert main(["plan", "-f", str(path), "-o", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)["warnings"] == []

@@ -3,7 +3,7 @@
 import pytest
 
 from llama_operator import catalog
-from llama_operator.catalog import cold_start as facts
+from llama_operator.catalog.figures import cold_start as facts
 from llama_operator.decide.plan.cold_start import stages, total_seconds
 from llama_operator.decide.plan.memory import Sharding
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llama_operator import catalog
-from llama_operator.catalog import prices
+from llama_operator.catalog.figures import prices
 from llama_operator.decide.plan.cost import cost
 from llama_operator.decide.plan.performance import Performance, Workload
 

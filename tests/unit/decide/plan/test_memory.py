@@ -3,7 +3,7 @@
 import pytest
 
 from llama_operator import catalog
-from llama_operator.catalog import reserve
+from llama_operator.catalog.figures import reserve
 from llama_operator.decide.plan.memory import (
     GIB,
     Sharding,

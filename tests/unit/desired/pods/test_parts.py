@@ -31,6 +31,9 @@ PARTS = st.builds(
     **{field: st.dictionaries(NAMES, values, max_size=2) for field, values in BY_NAME.items()},
     **{field: st.lists(values, max_size=2).map(tuple) for field, values in LISTED.items()},
     priority_class=st.sampled_from(["", "high", "low"]),
+    node_alternatives=st.sampled_from(
+        [(), (({"key": "x", "operator": "Exists"},), ({"key": "y", "operator": "Exists"},))]
+    ),
 )
 
 
@@ -47,7 +50,12 @@ def in_order(value):
 
 
 def test_the_strategy_fills_every_field():
-    assert {field.name for field in dataclasses.fields(PodParts)} == {*BY_NAME, *LISTED, "priority_class"}
+    assert {field.name for field in dataclasses.fields(PodParts)} == {
+        *BY_NAME,
+        *LISTED,
+        "priority_class",
+        "node_alternatives",
+    }
 
 
 @given(PARTS, PARTS, PARTS)
@@ -148,3 +156,17 @@ def test_what_nobody_asks_for_does_not_stand_in_a_pod():
     template = RESTRICTED.template({"name": "x", "image": "y"})
     assert set(template["spec"]) == {"securityContext", "containers"}
     assert set(template["spec"]["containers"][0]) == {"name", "image", "securityContext"}
+
+
+def test_each_way_to_say_which_cards_a_node_has_is_a_term_with_what_must_hold_anyway():
+    cards = tuple(({"key": key, "operator": "Exists"},) for key in ("a", "b"))
+    arm = {"key": "kubernetes.io/arch", "operator": "In", "values": ["arm64"]}
+    pod = PodParts(node_alternatives=cards, node_requirements=(arm,)).template({"name": "one"})["spec"]
+    terms = pod["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"]
+    assert [term["matchExpressions"] for term in terms] == [[*cards[0], arm], [*cards[1], arm]]
+
+
+def test_two_parts_that_want_different_cards_contradict_each_other():
+    one, other = (PodParts(node_alternatives=(({"key": key, "operator": "Exists"},),)) for key in ("a", "b"))
+    with pytest.raises(PodConflictError, match="node_alternatives"):
+        _ = one + other

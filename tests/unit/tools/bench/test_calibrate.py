@@ -5,7 +5,7 @@ import statistics
 import pytest
 
 from bench import calibrate as calibration
-from llama_operator.catalog import performance as facts
+from llama_operator.catalog.figures import performance as facts
 
 POINTS = calibration.read_points()
 GROUPS = (*POINTS.steps, *POINTS.runs)
