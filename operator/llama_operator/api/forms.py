@@ -32,6 +32,16 @@ WORDS: Final[Mapping[str, str]] = {
     ),
     r"^[A-Za-z0-9._-]+$": "must have only letters, digits, '.', '_' and '-'",
     r"^[a-z0-9_-]*$": "must have only lower case letters, digits, '_' and '-'",
+    r"^[A-Za-z0-9_-]+$": "must have only letters, digits, '_' and '-'",
+    r"^([a-z0-9]([a-z0-9.-]*[a-z0-9])?/)?[A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9])?$": (
+        "must be the key of a label: letters, digits, '-', '_' and '.', with a domain and '/' before them or without, for example "
+        "nvidia.com/gpu.product"
+    ),
+    r"^[A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9])?$": f"must have only letters, digits, '-', '_' and '.', {_ENDS}",
+    r"^[0-9]{1,2}\.[0-9]$": "must be a compute capability, for example 8.9",
+    r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?/[A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9])?$": (
+        "must be an extended resource: a domain, '/' and a name, for example nvidia.com/gpu"
+    ),
     r"^[A-Za-z0-9:.+-]+$": "must have only letters, digits, ':', '.', '+' and '-', for example 2026-03-02T09:30:00Z",
     r"^[A-Za-z][A-Za-z0-9]*$": "must begin with a letter and have only letters and digits",
     r"^[A-Za-z0-9][A-Za-z0-9._-]*\.safetensors$": (
