@@ -29,7 +29,7 @@ from llama_operator.errors import FieldProblem
 
 _MODEL = "spec.model"
 _LENGTH = "spec.context"
-_ACCELERATOR = "spec.hardware.accelerator"
+ACCELERATOR = "spec.hardware.accelerator"
 _SIZES = "spec.parallelism"
 _PLANNED_FROM = (
     _MODEL,
@@ -66,11 +66,11 @@ def _mistakes(observed: Observed, catalog: Catalog, doubted: tuple[str, ...]) ->
         model = find_model(observed.deployment.spec.model.name, observed.models, catalog)
         if isinstance(model, Problem):
             yield from _told(model)
-    if not _in_doubt(doubted, _ACCELERATOR):
+    if not _in_doubt(doubted, ACCELERATOR):
         unknown = unknown_accelerator(observed, catalog)
         if unknown is not None:
             yield from _told(unknown)
-            doubted = (*doubted, _ACCELERATOR)
+            doubted = (*doubted, ACCELERATOR)
     if not isinstance(model, Model):
         return
     yield from _of_plan(observed, model, catalog, doubted)
@@ -90,7 +90,7 @@ def _suspended(observed: Observed, doubted: tuple[str, ...]) -> bool:
 def _of_plan(observed: Observed, model: Model, catalog: Catalog, doubted: tuple[str, ...]) -> Iterator[FieldProblem]:
     """What is wrong with precision, context and sizes; each is judged without those before it."""
     spec = observed.deployment.spec
-    if _in_doubt(doubted, _ACCELERATOR):
+    if _in_doubt(doubted, ACCELERATOR):
         # Precision and context are judged the same on any; the sizes are not.
         hardware = HardwareSpec(accelerator=catalog.accelerator_names[0])
         spec = spec.model_copy(update={"hardware": hardware, "parallelism": ParallelismSpec()})

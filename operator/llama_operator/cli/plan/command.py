@@ -42,7 +42,9 @@ class PlanOptions:
 
 def command(options: PlanOptions) -> int:
     """Plan without a cluster and print the plan; returns the exit code."""
-    manifests, known = files.read(options.file, name=options.name), catalog.load()
+    # Nodes of a file may have cards that only their labels describe.
+    alone = options.nodes is None
+    manifests, known = files.read(options.file, name=options.name, alone=alone), catalog.load()
     nodes = None
     if options.nodes is not None:
         from llama_operator.cli.plan import nodes_file

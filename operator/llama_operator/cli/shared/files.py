@@ -7,11 +7,12 @@ from typing import Any
 
 from llama_operator.api.manifest import KINDS, AnyResource, parse, partly
 from llama_operator.api.meta import API_VERSION
-from llama_operator.api.readings import mapping
+from llama_operator.api.paths import at
+from llama_operator.api.readings import text
 from llama_operator.api.v1alpha1.accelerator import Accelerator
 from llama_operator.api.v1alpha1.licenseacceptance import LicenseAcceptance
 from llama_operator.api.v1alpha1.licensepolicy import LicensePolicy
-from llama_operator.api.v1alpha1.llamadeployment import LlamaDeployment
+from llama_operator.api.v1alpha1.llamadeployment import HardwareSpec, LlamaDeployment
 from llama_operator.api.v1alpha1.llamamodel import LlamaModel
 from llama_operator.cli.shared.documents import documents, files_of
 from llama_operator.decide.observed import LONG_AGO, Observed
@@ -53,7 +54,7 @@ def read(paths: list[str], *, name: str | None = None, alone: bool = True) -> Ma
     Args:
         paths: Files and folders; `-` is standard input.
         name: Which deployment to take, if the files hold several.
-        alone: Whether there is nothing but these files; else a cluster may have the models that they name.
+        alone: Whether there is nothing but these files; else a cluster may have the models and accelerators that they name.
 
     Raises:
         InvalidManifestError: If a file cannot be read or an object of ours is invalid; names all problems of all files.
@@ -130,20 +131,20 @@ def _told(
     errors: list[InvalidManifestError | _Refused], valid: list[AnyResource], *, alone: bool
 ) -> list[InvalidManifestError]:
     """The errors, each with what can be judged of a deployment although other fields of it are wrong."""
-    models = [one.obj for one in errors if isinstance(one, _Refused) and one.obj.get("kind") == LlamaModel.__name__]
-    return [_completed(one, valid, models, alone=alone) if isinstance(one, _Refused) else one for one in errors]
+    wrong = [one.obj for one in errors if isinstance(one, _Refused)]
+    return [_completed(one, valid, wrong, alone=alone) if isinstance(one, _Refused) else one for one in errors]
 
 
 def _completed(
-    refused: _Refused, valid: list[AnyResource], wrong_models: list[dict[str, Any]], *, alone: bool
+    refused: _Refused, valid: list[AnyResource], wrong: list[dict[str, Any]], *, alone: bool
 ) -> InvalidManifestError:
     error, obj = refused.error, refused.obj
     if obj.get("kind") != LlamaDeployment.__name__ or obj.get("apiVersion") != API_VERSION:
         return error
     # Only where something is wrong: the planner takes its time to load.
     from llama_operator.catalog import load
-    from llama_operator.decide.find_model import FIELD
-    from llama_operator.decide.mistakes import mistakes
+    from llama_operator.decide.find_model import FIELD as MODEL
+    from llama_operator.decide.mistakes import ACCELERATOR, mistakes
 
     deployment, doubted = partly(LlamaDeployment, obj)
     beside = Manifests(
@@ -152,13 +153,18 @@ def _completed(
         (),
         tuple(one for one in valid if isinstance(one, LlamaModel)),
         tuple(one for one in valid if isinstance(one, LicensePolicy)),
+        accelerators=tuple(one for one in valid if isinstance(one, Accelerator)),
     )
     known = load()
-    name = mapping(mapping(obj.get("spec")).get("model")).get("name")
-    names = {mapping(one.get("metadata")).get("name") for one in wrong_models}
-    elsewhere = not alone and name not in {model.id for model in known.models}
-    if name in names or elsewhere:
-        doubted = (*doubted, FIELD)
+    named = {
+        MODEL: (LlamaModel.__name__, {model.id for model in known.models}),
+        ACCELERATOR: (Accelerator.__name__, {HardwareSpec().accelerator, *known.accelerator_names}),
+    }
+    for field, (kind, there) in named.items():
+        name = text(at(obj, field))
+        declared = [text(at(one, "metadata.name")) for one in wrong if one.get("kind") == kind]
+        if name in declared or (not alone and name not in there):
+            doubted = (*doubted, field)
     told = {problem.path for problem in error.problems}
     more = [one for one in mistakes(beside.observed(), known, doubted) if one.path not in told]
     return InvalidManifestError(error.subject, [*error.problems, *more])

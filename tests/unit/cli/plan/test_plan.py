@@ -266,7 +266,7 @@ def test_a_manifest_with_six_mistakes_is_told_all_of_them(plan):
     for field, words in {
         "spec.model.precision": "must be Auto, BF16",
         "spec.context.maxModelLength": "without quotes",
-        "spec.hardware.accelerator": "unknown accelerator 'H100'; did you mean H100-80GB?",
+        "spec.hardware.accelerator": "unknown accelerator 'H100'; did you mean H100-80GB",
         "spec.scaling.maxReplicas": "must be at least minReplicas",
         "spec.license.attributionURL": "https:// or http://",
         "spec.replica": "did you mean replicas?",
@@ -278,12 +278,33 @@ def test_a_manifest_with_six_mistakes_is_told_all_of_them(plan):
 def test_a_valid_manifest_is_told_all_that_no_cluster_can_cure(plan):
     code, _, err = plan(hardware={"accelerator": "H100"}, context={"maxModelLength": 8_000_000})
     assert code == 2
-    assert "did you mean H100-80GB?" in err
+    assert "did you mean H100-80GB" in err
     assert "set it to at most 131072" in err
 
 
-def test_a_model_is_not_unknown_because_its_own_manifest_is_wrong(plan):
-    model = {"apiVersion": "llama-operator.io/v1alpha1", "kind": "LlamaModel", "metadata": {"name": "acme"}, "spec": {}}
-    _, _, err = plan(model, model={"name": "acme"}, replica=3)
+@pytest.mark.parametrize(
+    ("kind", "spec", "unknown"),
+    [
+        ("LlamaModel", {"model": {"name": "acme"}}, "unknown model"),
+        ("Accelerator", {"hardware": {"accelerator": "acme"}}, "unknown accelerator"),
+    ],
+)
+def test_nothing_is_unknown_because_its_own_manifest_is_wrong(plan, kind, spec, unknown):
+    wrong = {"apiVersion": "llama-operator.io/v1alpha1", "kind": kind, "metadata": {"name": "acme"}, "spec": {}}
+    _, _, err = plan(wrong, **spec, replica=3)
     assert "spec.replica" in err
-    assert "unknown model" not in err
+    assert unknown not in err
+    _, _, err = plan(**spec, replica=3)
+    assert unknown in err
+
+
+@pytest.mark.parametrize(
+    "spec", [5, [], None, {"model": 5}, {"model": {"name": ["x"]}, "hardware": {"accelerator": {"a": 1}}}], ids=str
+)
+@pytest.mark.parametrize("metadata", [{"name": "chat"}, {"name": ["x"]}, 5], ids=str)
+def test_nothing_that_stands_in_a_manifest_is_a_defect(tmp_path, capsys, spec, metadata):
+    path = tmp_path / "m.yaml"
+    models = {"apiVersion": "llama-operator.io/v1alpha1", "kind": "LlamaModel", "metadata": metadata, "spec": spec}
+    path.write_text(yaml.safe_dump_all([BASE | {"spec": spec, "metadata": metadata}, models]), encoding="utf-8")
+    assert main(["plan", "-f", str(path)]) == 2
+    assert "LlamaDeployment" in capsys.readouterr().err
