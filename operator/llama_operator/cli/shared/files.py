@@ -152,6 +152,7 @@ def _completed(
         (),
         tuple(one for one in valid if isinstance(one, LlamaModel)),
         tuple(one for one in valid if isinstance(one, LicensePolicy)),
+        accelerators=tuple(one for one in valid if isinstance(one, Accelerator)),
     )
     known = load()
     name = mapping(mapping(obj.get("spec")).get("model")).get("name")

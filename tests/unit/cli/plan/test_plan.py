@@ -266,7 +266,7 @@ def test_a_manifest_with_six_mistakes_is_told_all_of_them(plan):
     for field, words in {
         "spec.model.precision": "must be Auto, BF16",
         "spec.context.maxModelLength": "without quotes",
-        "spec.hardware.accelerator": "unknown accelerator 'H100'; did you mean H100-80GB?",
+        "spec.hardware.accelerator": "unknown accelerator 'H100'; did you mean H100-80GB or H100NVL-94GB?",
         "spec.scaling.maxReplicas": "must be at least minReplicas",
         "spec.license.attributionURL": "https:// or http://",
         "spec.replica": "did you mean replicas?",
@@ -278,7 +278,7 @@ def test_a_manifest_with_six_mistakes_is_told_all_of_them(plan):
 def test_a_valid_manifest_is_told_all_that_no_cluster_can_cure(plan):
     code, _, err = plan(hardware={"accelerator": "H100"}, context={"maxModelLength": 8_000_000})
     assert code == 2
-    assert "did you mean H100-80GB?" in err
+    assert "did you mean H100-80GB or H100NVL-94GB?" in err
     assert "set it to at most 131072" in err
 
 
