@@ -72,7 +72,8 @@ WATCHED: Final = (
     Watched(kinds.LICENSE_ACCEPTANCE, Concerns.DEPLOYMENTS_THAT_NAME_IT),
     Watched(kinds.LLAMA_MODEL, Concerns.LICENSES),
     Watched(kinds.LICENSE_POLICY, Concerns.LICENSES),
-    Watched(kinds.ACCELERATOR, Concerns.HARDWARE),
+    # Younger than 0.1.0, as the right to watch them.
+    Watched(kinds.ACCELERATOR, Concerns.HARDWARE, needed=False),
     Watched(kinds.NODE, Concerns.ALL_DEPLOYMENTS),
 )
 """In the order in which they are listed at the start."""

@@ -48,20 +48,22 @@ def allowed_variants(spec: LlamaDeploymentSpec, model: Model) -> Problem | tuple
 def with_casts(
     spec: LlamaDeploymentSpec, variants: tuple[Variant, ...], accelerators: Iterable[Accelerator]
 ) -> tuple[Variant, ...]:
-    """Add the other 16-bit format where a card cannot compute in that of the weights, and the spec leaves the choice.
+    """Offer the other 16-bit format where a card cannot compute in that of the weights, and the spec leaves the choice.
 
     Args:
         spec: What the user wrote.
         variants: What the spec allows.
         accelerators: What is planned with.
     """
-    refused = {precision for card in accelerators for precision in card.unsupported_precisions}
+    refused = [frozenset(card.unsupported_precisions) for card in accelerators]
     offered, wanted = {variant.precision for variant in variants}, _wanted(spec)
     allowed: list[Variant] = []
     for variant in variants:
-        allowed.append(variant)
         other = _OTHER_16_BIT.get(variant.precision)
-        if variant.precision in refused and other in wanted and other not in offered:
+        cast = other in wanted and other not in offered and any(variant.precision in each for each in refused)
+        if not (cast and all(variant.precision in each for each in refused)):
+            allowed.append(variant)
+        if cast:
             # Right after its like: they are equally good.
             allowed.append(variant.model_copy(update={"precision": other}))
     return tuple(allowed)

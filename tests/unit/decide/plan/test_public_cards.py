@@ -225,8 +225,11 @@ def test_the_cpu_is_planned_on_if_the_manifest_says_so_or_for_the_generated_mode
 @pytest.mark.parametrize(("card", "precision"), [("T4-16GB", "FP16"), ("V100-16GB", "FP16"), ("L4-24GB", "BF16")])
 def test_a_card_without_bf16_gets_the_weights_in_fp16(card, precision):
     context = {"maxModelLength": 8192}
-    chosen = planned(accelerator=card, context=context)[1].chosen
+    decision = planned(accelerator=card, context=context)[1]
+    chosen = decision.chosen
     assert (chosen.precision, chosen.accelerator) == (precision, card)
+    tried = {one.candidate.variant.precision for one in decision.plan.rejected}
+    assert precision == "BF16" or "BF16" not in tried
     named = planned(accelerator=card, context=context, model={"name": "llama-3.2-1b", "precision": "BF16"})[1]
     assert (named.chosen is None) is (precision == "FP16")
     if named.chosen is None:
