@@ -93,7 +93,7 @@ class Devices:
 
 
 def devices_of(
-    labels: Mapping[str, str], resources: Iterable[str], accelerators: Iterable[Accelerator]
+    labels: Mapping[str, str], resources: Iterable[str] | Mapping[str, int], accelerators: Iterable[Accelerator]
 ) -> Devices | None:
     """Return the accelerators of a node; None for one that has none and is only a CPU.
 
@@ -142,7 +142,7 @@ def _unknown(labels: Mapping[str, str], offered: list[str]) -> Devices:
     return Devices(None, _NVIDIA, f"offers {_NVIDIA} of product {product}, which the catalog does not know, and {made}")
 
 
-def _shares(labels: Mapping[str, str], resources: Iterable[str]) -> str:
+def _shares(labels: Mapping[str, str], resources: Iterable[str] | Mapping[str, int]) -> str:
     """That a node offers more GPUs than feature discovery counts, which is how sharing looks that no label tells; or empty."""
     there = _number(labels.get(_COUNT))
     offered = resources.get(_NVIDIA, 0) if isinstance(resources, Mapping) else 0

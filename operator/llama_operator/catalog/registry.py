@@ -155,8 +155,8 @@ class Catalog:
         """Return the accelerator that a node's labels name; None for a node without a known card."""
         return identify(labels, self._accelerators.values())
 
-    def devices(self, labels: Mapping[str, str], resources: Iterable[str]) -> Devices | None:
-        """Return the accelerators of a node with these labels and resources; None for one that is only a CPU."""
+    def devices(self, labels: Mapping[str, str], resources: Iterable[str] | Mapping[str, int]) -> Devices | None:
+        """Return the accelerators of a node with these labels and resources, or their amounts; None for one that is only a CPU."""
         return devices_of(labels, resources, self._accelerators.values())
 
     def with_accelerators(self, added: Iterable[Accelerator]) -> "Catalog":

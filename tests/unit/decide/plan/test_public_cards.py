@@ -123,6 +123,30 @@ def planned(*nodes, cards=(), images=None, **how):
             "nvidia.com/mig-3g.40gb",
             "NVIDIA-H100-80GB-HBM3-mixed-3g-40gb",
         ),
+        # Cards of no catalog, known by memory and compute capability: llm-d#84, vllm#29707.
+        (
+            {
+                PRODUCT: "NVIDIA-GeForce-RTX-5070",
+                "nvidia.com/gpu.memory": "12227",
+                "nvidia.com/gpu.compute.major": "12",
+                "nvidia.com/gpu.compute.minor": "0",
+                "nvidia.com/gpu.count": "1",
+            },
+            "1",
+            "nvidia.com/gpu",
+            "NVIDIA-GeForce-RTX-5070",
+        ),
+        (
+            {
+                PRODUCT: "Quadro-RTX-5000",
+                "nvidia.com/gpu.memory": "16384",
+                "nvidia.com/gpu.compute.major": "7",
+                "nvidia.com/gpu.compute.minor": "5",
+            },
+            "2",
+            "nvidia.com/gpu",
+            "Quadro-RTX-5000",
+        ),
         # C23
         ({"amd.com/gpu.product-name": "AMD_Instinct_MI300X_OAM"}, "8", "amd.com/gpu", "MI300X-192GB"),
         ({"amd.com/gpu.family": "AI", "amd.com/gpu.device-id": "74a1"}, "8", "amd.com/gpu", "MI300X-192GB"),
@@ -280,6 +304,25 @@ def test_a_declared_card_is_found_by_auto_and_by_name_and_goes_before_the_catalo
     smaller = declared("l4-without-ecc", "8.9", 20000, {PRODUCT: "NVIDIA-L4"})
     assert planned(gpu({PRODUCT: "NVIDIA-L4"}), cards=(smaller,))[1].chosen.accelerator == "l4-without-ecc"
     assert planned(accelerator="nobody", cards=(card,))[1].problem.reason is Reason.ACCELERATOR_UNKNOWN
+
+
+def test_of_a_node_with_whole_and_sliced_cards_the_whole_ones_are_planned_on():
+    # gpu-operator#981: two cards, one of them cut.
+    labels = {PRODUCT: "NVIDIA-A100-SXM4-80GB", "nvidia.com/gpu.count": "2", "nvidia.com/mig-1g.10gb.memory": "9728"}
+    mixed = ("gpu-1", labels, {"nvidia.com/gpu": "1", "nvidia.com/mig-1g.10gb": "7"})
+    observed, decision = planned(mixed)
+    assert decision.chosen.accelerator == "A100-80GB"
+    assert [(one.accelerator, one.gpus) for one in observed.nodes] == [("A100-80GB", 1)]
+    amounts = {name: int(count) for name, count in mixed[2].items()}
+    assert KNOWN.devices(labels, amounts).beside == ("nvidia.com/mig-1g.10gb",)
+
+
+def test_a_node_that_is_labeled_as_if_it_had_a_gpu_stops_nobody_who_has_one():
+    # gpu-operator#1274: the label is there, the card is not.
+    wrong = ("cpu-2", {"nvidia.com/gpu.present": "true"}, {})
+    observed, decision = planned(wrong, gpu({PRODUCT: "NVIDIA-L4"}))
+    assert decision.chosen.accelerator == "L4-24GB"
+    assert [bool(one.device_problem) for one in observed.nodes] == [True, False]
 
 
 def test_a_replica_has_one_slice_only():
