@@ -8,7 +8,7 @@ from llama_operator.cli.shared.documents import documents
 from llama_operator.kube import kinds
 from llama_operator.kube.port import Ref
 
-SAMPLES = Path(__file__).resolve().parents[2] / "manifests" / "samples"
+SAMPLES = Path(__file__).resolve().parents[3] / "manifests" / "samples"
 CARD = Ref(kinds.ACCELERATOR, "", "rtx2080ti-11gb")
 SMALL = {"model": {"name": "llama-3.1-8b"}, "hardware": {"accelerator": "Auto"}, "context": {"maxModelLength": 2048}}
 
