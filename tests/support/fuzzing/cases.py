@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from hypothesis import strategies as st
 
-from support.fuzzing.setup import licenses, models, nodes
+from support.fuzzing.setup import cards, licenses, models, nodes
 from support.fuzzing.specs import BASES, Draw, apply, changed, manifest
 from support.fuzzing.steps import STEPS, serves
 from support.fuzzing.world import NAME, World
@@ -33,6 +33,7 @@ async def _run(draw: Draw, note: Callable[[str], None]) -> None:
     await nodes(world, draw)
     await licenses(world, draw)
     await models(world, draw)
+    await cards(world, draw)
     spec, _ = changed(draw, "LlamaDeployment", draw(st.sampled_from(BASES)), 4)
     note(f"spec {json.dumps(spec)}")
     await apply(world, manifest("LlamaDeployment", NAME, spec))

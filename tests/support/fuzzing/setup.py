@@ -61,6 +61,19 @@ async def model(world: World, draw: Draw, name: str) -> None:
     await apply(world, manifest("LlamaModel", name, spec))
 
 
+_CARD = {
+    "memoryMebibytes": 12288,
+    "computeCapability": "7.5",
+    "nodes": [{"labels": [{"key": "nvidia.com/gpu.product", "values": ["Tesla-K80"]}]}],
+}
+
+
+async def cards(world: World, draw: Draw) -> None:
+    if draw(st.integers(0, 3)) == 3:
+        spec, _ = changed(draw, "Accelerator", _CARD, 3)
+        await apply(world, manifest("Accelerator", "own-card", spec))
+
+
 @functools.cache
 def records() -> tuple[Object, ...]:
     """The acceptances of the samples, for the namespace of the cases."""
