@@ -88,8 +88,8 @@ def test_c21_a_pod_ends_after_ray_has_drained_its_node():
 def test_c25_every_pod_runs_where_its_image_runs():
     _, templates = pods()
     for kind in KINDS:
-        (term,) = templates[kind]["spec"]["affinity"]["nodeAffinity"][AFFINITY]["nodeSelectorTerms"]
-        assert {"key": "kubernetes.io/arch", "operator": "In", "values": ["amd64"]} in term["matchExpressions"]
+        for term in templates[kind]["spec"]["affinity"]["nodeAffinity"][AFFINITY]["nodeSelectorTerms"]:
+            assert {"key": "kubernetes.io/arch", "operator": "In", "values": ["amd64"]} in term["matchExpressions"]
 
 
 def test_c27_a_user_whom_the_image_does_not_know_has_a_home():
