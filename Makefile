@@ -126,9 +126,11 @@ record: $(STAMP) control-plane ## Play incidents on a real control plane, kubele
 	@PYTHONPATH=tools $(BIN)/python -m recordings
 
 .PHONY: lock
-lock: $(UV) ## Compile requirements/all.txt from pyproject.toml
+lock: $(UV) ## Compile requirements/all.txt from pyproject.toml, and that of the serving image
 	@$(UV) pip compile --quiet --all-extras --universal --python-version 3.11 --no-emit-index-url --no-header --no-annotate \
 	  --generate-hashes --output-file requirements/all.txt pyproject.toml
+	@$(UV) pip compile --quiet --no-config --python-version 3.12 --python-platform x86_64-manylinux_2_28 --no-header --no-annotate \
+	  --generate-hashes --output-file requirements/serving.txt requirements/serving.in
 
 .PHONY: bench-control-plane
 bench-control-plane: $(STAMP) control-plane ## Measure the operator on a real API server beside that server's raw ceiling

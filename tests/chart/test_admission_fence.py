@@ -21,6 +21,7 @@ from support.admission import (
     TOKEN,
     rayjob,
 )
+from support.pod_settings import ALLOWED, REFUSED, VALUES
 
 pytestmark = pytest.mark.control_plane
 
@@ -161,6 +162,26 @@ def test_secrets_and_images_are_those_that_the_platform_lists(listed, made, even
         assert not created(listed, made[kind])
     job = with_field(made["Job"], POD, "initContainers", [A_CONTAINER | {"image": "evil/image"}])
     assert "admission.images" in created(listed, job)
+
+
+def test_what_a_team_sets_of_pods_is_judged_as_the_operator_judges_it(guarded, helm, root, tmp_path, eventually):
+    plane, values = guarded.plane, tmp_path / "values.json"
+    values.write_text(json.dumps(VALUES))
+    rendered = helm("template", "third", root / "charts/llama-operator", "-n", "llama-system", "-f", values).stdout
+    name = "third-llama-operator-pod-settings"
+    plane.apply(*(o for o in yaml.safe_load_all(rendered) if o and o["metadata"]["name"] == name))
+    # Those of the chart's own values stand beside, and judge by other lists.
+    usual = "llama-operator-pod-settings"
+    plane.kubectl("delete", "validatingadmissionpolicies,validatingadmissionpolicybindings", usual)
+    eventually(lambda: not said_of_deployment(guarded, {"pods": ALLOWED["account"]}))
+    eventually(lambda: said_of_deployment(guarded, {"pods": REFUSED["account"][0]}))
+    for case, pods in ALLOWED.items():
+        assert not said_of_deployment(guarded, {"pods": pods}), case
+    for case, (pods, named) in REFUSED.items():
+        said = said_of_deployment(guarded, {"pods": pods})
+        assert named in said, (case, said)
+        assert "chart value" in said or "no key that Kubernetes takes" in said, (case, said)
+    plane.kubectl("delete", "validatingadmissionpolicies,validatingadmissionpolicybindings", name)
 
 
 FOREIGN = {

@@ -7,7 +7,13 @@ import pytest
 import yaml
 
 from control_plane import rendered_operator
+from llama_operator import catalog
+from llama_operator.api.manifest import parse
 from llama_operator.api.v1alpha1.llamadeployment import MAX_NAME_LENGTH
+from llama_operator.decide.decision import decide
+from llama_operator.decide.observed import Observed, Settings
+from llama_operator.decide.placement.platform_pods import PlatformPods
+from llama_operator.desired import objects
 
 pytestmark = [pytest.mark.control_plane, pytest.mark.timeout(600)]
 
@@ -85,6 +91,64 @@ def rayservice(root, name):
     revision = service["metadata"]["name"].rpartition("-")[2]
     service["metadata"] |= {"namespace": TEAM, "name": f"{name}-{revision}"}
     return service
+
+
+TAINT = {"key": "sku", "operator": "Equal", "value": "gpu", "effect": "NoSchedule"}
+PODS = {
+    "labels": {"acme.example/cost": "7"},
+    "annotations": {"k8s.v1.cni.cncf.io/networks": "rdma"},
+    "nodeSelector": {"acme.example/pool": "gold"},
+    "tolerations": [TAINT],
+    "runtimeClassName": "nvidia",
+    "priorityClassName": "models",
+    "imagePullSecrets": [{"name": "registry"}],
+    "env": [{"name": "NCCL_DEBUG", "value": "INFO"}],
+    "topologySpreadConstraints": [{"topologyKey": "topology.kubernetes.io/zone"}],
+    "caBundle": {"configMap": "acme-ca"},
+    "head": {"nodeSelector": {"acme.example/pool": "cpu"}},
+}
+
+
+def with_settings(root, name):
+    """What the operator makes of the 405B sample, whose replicas span nodes, with every setting of pods that a team may use."""
+    written = yaml.safe_load((root / "manifests" / "samples" / "llama-3.1-405b-bf16-h100.yaml").read_text())
+    written["metadata"] = {"name": name, "namespace": TEAM}
+    written["spec"] |= {"pods": PODS}
+    observed = Observed(parse(written), acceptances=None, platform_pods=PlatformPods())
+    decision = decide(observed, catalog.load())
+    built = objects.build(observed, decision, Settings(pods=observed.platform_pods)).apply
+    (service,) = [obj for obj in built if obj["kind"] == "RayService"]
+    return service
+
+
+def test_pods_with_settings_are_admitted_where_restricted_is_enforced(kuberay, root, eventually):
+    """Those that KubeRay makes, with what it adds to them: its own containers, and probes."""
+    plane, log = kuberay
+    plane.apply(
+        {"apiVersion": "node.k8s.io/v1", "kind": "RuntimeClass", "metadata": {"name": "nvidia"}, "handler": "nvidia"},
+        {"apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "metadata": {"name": "models"}, "value": 1000},
+    )
+    service = with_settings(root, "chat-405b")
+    name = service["metadata"]["name"]
+    written = ("apply", "--server-side", "--field-manager=llama-operator", f"--as={OPERATOR}", "-f", "-")
+    plane.kubectl(*written, stdin=json.dumps(service))
+    # A head, and both pods of the one replica.
+    eventually(lambda: len(of_team(plane, "pods")) == 3)
+    pods = {pod["metadata"]["labels"]["ray.io/node-type"]: pod for pod in of_team(plane, "pods")}
+    for role, pool in (("head", "cpu"), ("worker", "gold")):
+        metadata, spec = pods[role]["metadata"], pods[role]["spec"]
+        assert metadata["labels"]["acme.example/cost"] == "7"
+        assert metadata["annotations"]["k8s.v1.cni.cncf.io/networks"] == "rdma"
+        assert spec["nodeSelector"] == {"acme.example/pool": pool}
+        assert TAINT in spec["tolerations"]
+        assert (spec["runtimeClassName"], spec["priorityClassName"]) == ("nvidia", "models")
+        assert spec["imagePullSecrets"] == [{"name": "registry"}]
+        assert {"name": "NCCL_DEBUG", "value": "INFO"} in spec["containers"][0]["env"]
+        assert spec["topologySpreadConstraints"][0]["labelSelector"]["matchLabels"]["ray.io/node-type"] == role
+    assert {"ray-head", "autoscaler"} == {container["name"] for container in pods["head"]["spec"]["containers"]}
+    assert "forbidden" not in log.read_text()
+    plane.kubectl("delete", "rayservice", name, "-n", TEAM, f"--as={OPERATOR}", "--wait=false")
+    eventually(lambda: not of_team(plane, "rayservices,rayclusters,pods"))
 
 
 def account_of_the_head(plane, cluster):

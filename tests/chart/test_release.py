@@ -54,7 +54,7 @@ def installed(release, charts, plane):
     return notes
 
 
-POLICIES = 13
+POLICIES = 14
 """Admission policies of the chart."""
 
 

@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from generate import install_manifests
+from llama_operator.decide.placement.platform_pods import PodRules
 from llama_operator.evidence import follow
 from llama_operator.settings.operator import OperatorSettings
 from llama_operator.settings.options import SettingsError, load, options
@@ -23,6 +24,8 @@ EVERYTHING = {
     "serviceAccount": {"name": "operator", "annotations": {"example.com/a": "b"}},
     "evidence": {"signingKeySecret": {"name": "evidence-key", "key": "private.pem"}},
     "admission": {"podServiceAccounts": ["reader"], "tokenSecrets": ["hugging-face"], "images": ["registry.example/"]},
+    "podDefaults": {"tolerations": [{"key": "sku", "operator": "Exists"}], "imagePullSecrets": [{"name": "registry"}]},
+    "podRules": {"env": ["ACME_*"], "metadataKeys": ["cluster-autoscaler.kubernetes.io/*"]},
     "networkPolicy": {"enabled": True, "egress": True, "extraEgress": [{"ports": [{"port": 4317}]}]},
     "priorityClassName": "system-cluster-critical",
     "nodeSelector": {"pool": "system"},
@@ -39,6 +42,9 @@ VARIANTS = {
     "single": {"replicas": 1, "admission": {"enabled": False}, "rbac": {"aggregate": False}},
 }
 
+
+GENERATED = {"settings", "podDefaults", "podRules"}
+"""Values whose schema is the operator's own; the file shows some of them in comments."""
 
 ABSENT = {
     ("", "networkpolicies"),
@@ -102,6 +108,37 @@ def test_values_reach_the_operator(render):
     assert found["OTEL_EXPORTER_OTLP_ENDPOINT"] == "http://collector:4318"
 
 
+def test_what_the_platform_says_about_pods_reaches_the_operator(render):
+    found = environment(render(EVERYTHING))
+    pods = load([], {k: v for k, v in found.items() if k.startswith("LLAMA_OPERATOR_POD_")}).decisions().pods
+    assert [each.key for each in pods.defaults.tolerations] == ["sku"]
+    assert [each.name for each in pods.defaults.image_pull_secrets] == ["registry"]
+    assert pods.rules.env == ("ACME_*",)
+    assert pods.rules.service_accounts == ("reader",)
+    assert pods.rules.fields == PodRules().fields
+
+
+def ids(pod):
+    return {
+        name: value for name, value in pod["securityContext"].items() if name not in {"runAsNonRoot", "seccompProfile"}
+    }
+
+
+def test_on_openshift_the_platform_gives_the_ids(helm, root, render):
+    fixed = {"runAsUser": 65532, "runAsGroup": 65532, "fsGroup": 65532}
+    assert ids(only(render(), "Deployment")["spec"]["template"]["spec"]) == fixed
+    chart = root / "charts/llama-operator"
+    there = helm("template", "llama-operator", chart, "--api-versions", "security.openshift.io/v1").stdout
+    pod = only([o for o in yaml.safe_load_all(there) if o], "Deployment")["spec"]["template"]["spec"]
+    assert ids(pod) == {}
+    assert pod["securityContext"] == {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
+
+
+def test_ids_can_be_others_or_left_out(render):
+    chosen = {"podSecurityContext": {"runAsUser": 1000, "runAsGroup": None, "fsGroup": 1000}}
+    assert ids(only(render(chosen), "Deployment")["spec"]["template"]["spec"]) == {"runAsUser": 1000, "fsGroup": 1000}
+
+
 def test_the_chart_gives_more_time_to_stop_than_the_operator_takes(render):
     for values, seconds in (({}, OperatorSettings().grace_seconds), (EVERYTHING, 60)):
         assert only(render(values), "Deployment")["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] > seconds
@@ -122,7 +159,7 @@ def test_the_values_file_and_its_schema_name_the_same_values(root):
         for key, value in part.get("properties", {}).items():
             assert value.get("description"), f"{prefix}{key} has no description"
             yield f"{prefix}{key}"
-            if value.get("additionalProperties") is False and not prefix.startswith("settings"):
+            if value.get("additionalProperties") is False and key not in GENERATED:
                 yield from names(value, f"{prefix}{key}.")
 
     def given(part, prefix=""):
@@ -131,7 +168,7 @@ def test_the_values_file_and_its_schema_name_the_same_values(root):
             if isinstance(value, dict):
                 yield from given(value, f"{prefix}{key}.")
 
-    described = {name for name in names(schema) if not name.startswith("settings.")}
+    described = set(names(schema))
     inner = ("resources.requests.", "resources.limits.")
     free = (*inner, *(f"evidence.container.{name}" for name in inner))
     assert {name for name in given(values) if not name.startswith(free)} == described - {"global"}
@@ -164,6 +201,12 @@ def test_the_values_file_and_its_schema_name_the_same_values(root):
         ({"admission": {"tokenSecrets": ["Hub_Token"]}}, "tokenSecrets"),
         ({"admission": {"images": ["evil' in ["]}}, "images"),
         ({"kuberay": {"serviceAccount": "x' || true || '"}}, "serviceAccount"),
+        ({"podDefaults": {"toleration": []}}, "toleration"),
+        ({"podDefaults": {"head": {"serviceAccountName": "a"}}}, "serviceAccountName"),
+        ({"podDefaults": {"serviceAccountName": "a'] || true || 'b' in ['"}}, "serviceAccountName"),
+        ({"podRules": {"env": ["A'].exists("]}}, "env"),
+        ({"podRules": {"serviceAccounts": ["a"]}}, "serviceAccounts"),
+        ({"podSecurityContext": {"privileged": True}}, "privileged"),
         ({"metrics": {"monitor": "Prometheus"}}, "monitor"),
         ({"metrics": {"fromNamespaces": ["*"]}}, "fromNamespaces"),
         ({"extraEnv": [{"name": "LLAMA_OPERATOR_WORKERS", "value": "1"}]}, "extraEnv"),

@@ -19,8 +19,17 @@ from pydantic.alias_generators import to_camel
 
 from control_plane import binaries
 from llama_operator import catalog
+from llama_operator.api import crd
+from llama_operator.api.v1alpha1.pods import LABEL_KEY
 from llama_operator.catalog import lineage
 from llama_operator.decide.license import resolve
+from llama_operator.decide.placement.platform_pods import (
+    NEVER_BY_A_TEAM,
+    RESERVED_DOMAINS,
+    USUAL_VARIABLES,
+    PodDefaults,
+    PodRules,
+)
 from llama_operator.settings.operator import OperatorSettings
 
 ROOT: Final = Path(__file__).resolve().parents[2]
@@ -43,6 +52,8 @@ CHART_OWNED: Final = frozenset(
         "identity",
         "evidence_signing_key",
         "kuberay_namespace",
+        "pod_defaults",
+        "pod_rules",
         "probe_host",
         "probe_port",
     }
@@ -95,8 +106,37 @@ def chart_files() -> Iterator[tuple[Path, str]]:
         )
     schema = json.loads(_read(CHART / "values.schema.json"))
     schema["properties"]["settings"]["properties"] = dict(settings_schema())
+    schema["properties"]["podDefaults"] = closed(crd.section(PodDefaults))
+    schema["properties"]["podRules"] = closed(crd.section(PodRules))
+    # The chart fills them in from admission.podServiceAccounts, so that there is one list.
+    del schema["properties"]["podRules"]["properties"]["serviceAccounts"]
     yield CHART / "values.schema.json", json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
+    yield CHART / "files" / "pod-facts.json", json.dumps(pod_facts(), indent=1) + "\n"
     yield CHART / "files" / "license-facts.json", json.dumps(license_facts(), indent=1) + "\n"
+
+
+def pod_facts() -> dict[str, Any]:
+    """What the admission policies know of `spec.pods`, beside the lists of the platform."""
+    return {
+        "fields": list(PodRules().fields),
+        "usualVariables": list(USUAL_VARIABLES),
+        "neverVariables": list(NEVER_BY_A_TEAM),
+        "reservedDomains": list(RESERVED_DOMAINS),
+        "key": LABEL_KEY,
+    }
+
+
+def closed(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """The schema of a section of the API as one of values: without unknown fields, and without what only an API server reads."""
+    kept = {
+        key: value for key, value in schema.items() if not key.startswith("x-") and key not in {"format", "default"}
+    }
+    if "properties" in kept:
+        kept |= {"properties": {name: closed(each) for name, each in kept["properties"].items()}}
+        kept["additionalProperties"] = False
+    elif isinstance(kept.get("additionalProperties"), dict):
+        kept["additionalProperties"] = closed(kept["additionalProperties"])
+    return kept | ({"items": closed(kept["items"])} if "items" in kept else {})
 
 
 def license_facts() -> dict[str, Any]:

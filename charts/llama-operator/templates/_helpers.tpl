@@ -158,3 +158,37 @@ matchResources:
       - {key: kubernetes.io/metadata.name, operator: In, values: {{ toJson . }}}
 {{- end -}}
 {{- end -}}
+
+{{/* JSON: what a team may set in spec.pods, with the service accounts that admission lists. */}}
+{{- define "llama-operator.podRules" -}}
+{{- $lists := dict "metadataKeys" list "env" list "extendedResources" list -}}
+{{- merge (dict "serviceAccounts" .Values.admission.podServiceAccounts) .Values.podRules $lists | toJson -}}
+{{- end -}}
+
+{{/* JSON: the accounts that pods run under, those of podDefaults too. */}}
+{{- define "llama-operator.podServiceAccounts" -}}
+{{- $names := .Values.admission.podServiceAccounts -}}
+{{- with .Values.podDefaults.serviceAccountName -}}
+{{- $names = append $names . -}}
+{{- end -}}
+{{- toJson $names -}}
+{{- end -}}
+
+{{/* JSON: the Secrets that pods read, those of podDefaults too; an empty list where admission lists none. */}}
+{{- define "llama-operator.podSecrets" -}}
+{{- $names := .Values.admission.tokenSecrets -}}
+{{- if $names -}}
+{{- range $section := list .Values.podDefaults (.Values.podDefaults.head | default dict) (.Values.podDefaults.workers | default dict) -}}
+{{- range $section.imagePullSecrets -}}
+{{- $names = append $names .name -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- $names | uniq | toJson -}}
+{{- end -}}
+
+{{/* CEL: whether the text `0` is one of the patterns `1`; a star at their end or beginning stands for the rest. */}}
+{{- define "llama-operator.admission.matches" -}}
+{{- $text := index . 0 -}}
+{{ toJson (index . 1) }}.exists(p, p.endsWith('*') ? {{ $text }}.startsWith(p.substring(0, p.size() - 1)) : p.startsWith('*') ? {{ $text }}.endsWith(p.substring(1)) : p == {{ $text }})
+{{- end -}}

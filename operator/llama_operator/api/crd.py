@@ -181,6 +181,11 @@ def build(resource: Resource) -> Schema:
     }
 
 
+def section(model: type[BaseModel]) -> Schema:
+    """Build the schema of one section of the API; the chart's values have some of them too."""
+    return _object(model)
+
+
 def _object(model: type[BaseModel]) -> Schema:
     docs = field_docs(model)
     properties: Schema = {}
@@ -206,7 +211,7 @@ def _object(model: type[BaseModel]) -> Schema:
     rules = [
         {"rule": rule.cel, "message": f"{rule.field} {rule.message}", "fieldPath": f".{rule.field}"}
         for rule in (*RULES, *TRANSITIONS)
-        if rule.model is model
+        if issubclass(model, rule.model)
     ]
     if rules:
         result["x-kubernetes-validations"] = rules
@@ -229,10 +234,16 @@ def _default(info: FieldInfo) -> Any:
         return None
     if isinstance(info.default, BaseModel):
         # In full: the API server judges a default by the rules of its schema before it fills in nested defaults.
-        return info.default.model_dump(mode="json", by_alias=True, exclude_none=True)
+        full = info.default.model_dump(mode="json", by_alias=True, exclude_none=True)
+        return None if full and not _has_defaults(type(info.default)) else full
     if isinstance(info.default, tuple):
         return list(info.default)
     return info.default.value if isinstance(info.default, Enum) else info.default
+
+
+def _has_defaults(model: type[BaseModel]) -> bool:
+    """Whether a section has a field with a default; without one, a default of the section would say nothing."""
+    return any(_default(info) is not None for info in model.model_fields.values())
 
 
 def _type(annotation: Any, metadata: list[Any]) -> Schema:
@@ -249,6 +260,9 @@ def _type(annotation: Any, metadata: list[Any]) -> Schema:
         return {"type": "array", "items": items} | _bounds(
             metadata, {"min_length": "minItems", "max_length": "maxItems"}
         )
+    if get_origin(annotation) is dict:
+        values = _type(get_args(annotation)[1], [])
+        return {"type": "object", "additionalProperties": values} | _bounds(metadata, {"max_length": "maxProperties"})
     return _plain(annotation, metadata)
 
 

@@ -10,6 +10,7 @@ from typing import Any, Final
 from pydantic import BaseModel
 
 from llama_operator.api.v1alpha1.common import LETTER_OR_DIGIT
+from llama_operator.api.v1alpha1.pods import LABEL_KEY
 
 _ENDS = "and a letter or a digit at both ends"
 WORDS: Final[Mapping[str, str]] = {
@@ -53,6 +54,16 @@ WORDS: Final[Mapping[str, str]] = {
     r"^[a-z0-9][A-Za-z0-9._:-]*(/[A-Za-z0-9._:@-]+)*([A-Za-z0-9]|/\*|/[a-z0-9._-]+[:@]\*)$": (
         "must be a container image, or a beginning of some that ends in /*, :* or @*, for example registry.example.com/team/*"
     ),
+    LABEL_KEY: (
+        "must be the key of a label: at most 63 letters, digits, '-', '_' and '.', with a domain and '/' before them or without"
+    ),
+    r"^([A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9])?)?$": f"must have only letters, digits, '-', '_' and '.', {_ENDS}, or be empty",
+    r"^([1-9][0-9]*m?|[0-9]+[.][0-9]{1,3})$": "must be cores as Kubernetes writes them, for example 3, 2.5 or 2500m",
+    r"^[1-9][0-9]*([.][0-9]+)?(Ki|Mi|Gi|Ti|Pi|k|M|G|T|P)?$": "must be bytes as Kubernetes writes them, for example 12Gi",
+    r"^[A-Za-z_][A-Za-z0-9_]*$": "must be the name of a variable: letters, digits and '_', no digit first",
+    r"^[0-9A-Fa-f:.]+$": "must be an IP address",
+    r"^http://[A-Za-z0-9.:\[\]-]+/?$": "must be an address that begins with http://, with host and port and no password",
+    r"^[A-Za-z0-9.:/*_-]+$": "must be a host, a domain or a network, for example .acme.example",
     LETTER_OR_DIGIT: "must have a letter or a digit in it",
     r"\S": "must have something other than spaces in it",
 }

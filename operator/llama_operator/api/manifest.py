@@ -16,7 +16,8 @@ from pydantic_core import ErrorDetails
 
 from llama_operator.api import forms, paths
 from llama_operator.api.meta import API_VERSION, ApiModel
-from llama_operator.api.rules import RULES, Rule
+from llama_operator.api.rule import Rule
+from llama_operator.api.rules import RULES
 from llama_operator.api.v1alpha1.accelerator import Accelerator
 from llama_operator.api.v1alpha1.licenseacceptance import LicenseAcceptance
 from llama_operator.api.v1alpha1.licensepolicy import LicensePolicy
@@ -141,6 +142,11 @@ def _models_below(model: type[BaseModel]) -> Mapping[str, type[BaseModel] | None
     }
 
 
+def broken_rules(value: BaseModel) -> list[FieldProblem]:
+    """Return the rules across fields that a section breaks; the settings of the operator have such sections too."""
+    return list(_broken_rules(value, "", (), ()))
+
+
 def _obeying(parsed: T, obj: Mapping[str, Any]) -> T:
     if broken := list(_broken_rules(parsed, "", (), ())):
         raise InvalidManifestError(_subject(obj), broken)
@@ -225,9 +231,13 @@ def _broken_rules(value: BaseModel, path: str, wrong: Collection[Path], at: Path
             yield FieldProblem(f"{path}{rule.field}", problem, rule.message)
     for name, info in type(value).model_fields.items():
         child = getattr(value, name, None)
+        key = info.alias or name
         if isinstance(child, BaseModel) and name != "status":
-            key = info.alias or name
             yield from _broken_rules(child, f"{path}{key}.", wrong, (*at, key))
+        elif isinstance(child, tuple):
+            for number, item in enumerate(child):
+                if isinstance(item, BaseModel):
+                    yield from _broken_rules(item, f"{path}{key}[{number}].", wrong, (*at, key, number))
 
 
 def _wrong(model: type[BaseModel], obj: Any, details: Iterable[ErrorDetails]) -> list[Path]:
@@ -321,12 +331,13 @@ def _explain(model: type[BaseModel], detail: ErrorDetails) -> FieldProblem:
     if form := _form(model, location, detail):
         return FieldProblem(path, f"{_show(value)} has a character or form that is not allowed", form)
     if kind in _TYPE_ERRORS:
-        return FieldProblem(path, f"{_show(value)} is a {_type_name(value)}", _TYPE_ERRORS[kind])
+        quotes = ", in quotes" if kind == "string_type" and isinstance(value, bool | int | float) else ""
+        return FieldProblem(path, f"{_show(value)} is a {_type_name(value)}", f"{_TYPE_ERRORS[kind]}{quotes}")
     match kind:
         case "missing":
             return FieldProblem(path, "is required", belongs or "set it")
         case "extra_forbidden":
-            return _unknown_field(path, _fields_at(model, location[:-1]), str(location[-1]))
+            return _unknown_field(model, path, _fields_at(model, location[:-1]), str(location[-1]))
         case "enum" | "literal_error":
             allowed = str(context.get("expected")).replace("'", "")
             return FieldProblem(path, f"{_show(value)} is not allowed", f"must be {allowed}")
@@ -363,10 +374,27 @@ def _is_blank(value: Any) -> bool:
     return value in _BLANK or (isinstance(value, str) and not value.strip())
 
 
-def _unknown_field(path: str, allowed: list[str], name: str) -> FieldProblem:
-    near = difflib.get_close_matches(name, allowed, n=1, cutoff=0.6)
+def _unknown_field(model: type[BaseModel], path: str, allowed: list[str], name: str) -> FieldProblem:
+    near = [*_places_of(model, name), *difflib.get_close_matches(name, allowed, n=1, cutoff=0.6)]
     hint = f"did you mean {near[0]}? " if near else ""
     return FieldProblem(path, "unknown field", f"{hint}allowed here: {', '.join(allowed)}")
+
+
+def _places_of(model: type[BaseModel], name: str, prefix: str = "") -> list[str]:
+    """Paths of fields of that name, the nearest to the top first: people look for a field elsewhere than it stands."""
+    if name in _COMMON_NAMES:
+        return []
+    found, below = [], []
+    for key, nested in _models_below(model).items():
+        if key == name and prefix:
+            found.append(f"{prefix}{key}")
+        if nested is not None and key != "status":
+            below += _places_of(nested, name, f"{prefix}{key}.")
+    return sorted(found + below, key=lambda place: place.count("."))
+
+
+_COMMON_NAMES = frozenset({"name", "key", "value", "values", "operator", "mode"})
+"""Names of fields that say nothing about what they are for."""
 
 
 def _models_of(annotation: Any) -> list[type[BaseModel]]:

@@ -1,6 +1,7 @@
 """Nested values by path, and the merge patch. Pure; used by all that compare, name or patch parts of an object.
 
 A path is the names of the fields with dots between them, as in `hardware.maxGPUs`: no field of our API has a dot in its name.
+A map with free keys may have keys with dots, as `nodeSelector` has: it is one value then.
 """
 
 from collections.abc import Mapping
@@ -24,10 +25,10 @@ def at(values: Any, path: str) -> Any:
 
 
 def leaves(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return every value that is not a mapping, by path and in order; empty mappings have none."""
+    """Return every value that is not a mapping of fields, by path and in order; empty mappings have none."""
     flat: dict[str, Any] = {}
     for name, value in values.items():
-        if isinstance(value, Mapping):
+        if isinstance(value, Mapping) and not any("." in key for key in value):
             flat |= leaves(value, f"{prefix}{name}.")
         else:
             flat[f"{prefix}{name}"] = value

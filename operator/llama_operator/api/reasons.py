@@ -152,6 +152,8 @@ class Reason(StrEnum):
     """The operator has no serving image that runs on the accelerator, and the deployment names none."""
     ACCELERATOR_UNDECIDED = "AcceleratorUndecided"
     """hardware.accelerator is Auto, and nothing can be planned on what the nodes have; the message says why for each node."""
+    POD_SETTING_NOT_ALLOWED = "PodSettingNotAllowed"
+    """The platform does not let a team set this field of spec.pods, or not to this value; the message says what it allows."""
     CONTEXT_TOO_LONG = "ContextTooLong"
     """context.maxModelLength is longer than the model was trained for."""
     PRECISION_NOT_SUPPORTED = "PrecisionNotSupported"

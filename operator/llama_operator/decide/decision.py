@@ -19,6 +19,7 @@ from llama_operator.decide.license.gather import gpus_of, license_input
 from llama_operator.decide.license.running import RevisionVerdict, judge_others, judge_wanted
 from llama_operator.decide.not_understood import unread_model, unread_revision
 from llama_operator.decide.observed import Observed, RevisionFacts
+from llama_operator.decide.placement.allowed import refused as refused_pods
 from llama_operator.decide.plan.candidate import Plan
 from llama_operator.decide.plan.request import find_plan, nothing_fits
 from llama_operator.decide.plan.status import plan_status
@@ -123,7 +124,8 @@ def _decide(observed: Observed, catalog: Catalog) -> Decision:
     pinned_facts = observed.pinned(revision.name)
     if pinned_facts is not None:
         return _as_pinned(observed, catalog, model, revision, pinned_facts)
-    search = find_plan(observed, model, catalog)
+    rules = None if observed.platform_pods is None else observed.platform_pods.rules
+    search = refused_pods(spec.pods, rules) or find_plan(observed, model, catalog)
     best = None if isinstance(search, Problem) else search[1].chosen
     variant = None if best is None else best.variant
     gpus = None if best is None else gpus_of(best.sharding.ranks, best.accelerator.name)

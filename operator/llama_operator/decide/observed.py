@@ -12,6 +12,9 @@ from llama_operator.api.v1alpha1.llamadeployment import LicenseSpec, LlamaDeploy
 from llama_operator.api.v1alpha1.llamadeployment_status import PlanStatus
 from llama_operator.api.v1alpha1.llamamodel import LlamaModel
 from llama_operator.catalog.accelerators import Accelerator
+from llama_operator.decide.placement.platform_pods import PlatformPods
+from llama_operator.decide.placement.pod_settings import PodSettingsByRole
+from llama_operator.decide.placement.resolve import resolve
 from llama_operator.decide.platform import Platform
 from llama_operator.decide.pods import AwayNode, PodFacts
 from llama_serving.config import HUB_ENDPOINT, AccessVerdict, LiveSettings, ServingStatus
@@ -349,8 +352,15 @@ class Observed:
     """Who asks for it; only the evidence has it, no decision rests on it."""
     platform: Platform = field(default_factory=Platform)
     """Versions and kinds of the cluster."""
+    platform_pods: PlatformPods | None = None
+    """What the platform owner says about pods; None where that is not known (a plan without the operator's settings)."""
     unknown: tuple[Unread, ...] = ()
     """What the asker may not read; empty in the operator, which fails instead."""
+
+    @property
+    def pod_settings(self) -> PodSettingsByRole:
+        """What platform and team want of the deployment's pods."""
+        return resolve(self.deployment.spec, self.platform_pods)
 
     def age(self, moment: datetime) -> Age:
         """How long ago `moment` was. A clock that is set forward or back changes it as little as can be."""
@@ -386,5 +396,7 @@ class Settings:
     """Address of the Hugging Face Hub, or of a mirror of it."""
     checks_access: bool = True
     """Whether access to gated weights is checked before a revision starts."""
+    pods: PlatformPods = field(default_factory=PlatformPods)
+    """What the platform owner says about pods."""
     weights_path: str = ""
     """Folder with the weights on every pod; overrides the model's own source. Used by the local mode."""

@@ -11,8 +11,9 @@ from llama_operator.api.meta import ANNOTATION_ATTEMPT, ANNOTATION_SUBJECT, LABE
 from llama_operator.api.v1alpha1.llamadeployment import LlamaDeployment
 from llama_operator.decide.access_check import LONGEST_WAIT_SECONDS, Subject
 from llama_operator.decide.observed import Settings
+from llama_operator.decide.placement.resolve import resolve
 from llama_operator.desired import naming
-from llama_operator.desired.pods import weights
+from llama_operator.desired.pods import pod_settings, weights
 from llama_operator.desired.pods.parts import RESTRICTED, PodParts
 
 API_VERSION = "batch/v1"
@@ -85,4 +86,7 @@ def _pod(deployment: LlamaDeployment, subject: Subject, name: str, settings: Set
         "terminationMessagePolicy": "File",
     }
     own = {"restartPolicy": "Never", "automountServiceAccountToken": False, "enableServiceLinks": False}
-    return (RESTRICTED + parts + weights.token_variable(subject.token)).template(container, own)
+    peers = {LABEL_ACCESS_CHECK: name}
+    wanted = resolve(deployment.spec, settings.pods).jobs
+    parts = pod_settings.over(parts + weights.token_variable(subject.token), wanted, peers)
+    return (RESTRICTED + parts).template(container, own)

@@ -13,9 +13,10 @@ from llama_operator.api.v1alpha1.llamadeployment import LlamaDeployment
 from llama_operator.decide.bounds import live_settings
 from llama_operator.decide.observed import RayClusterFacts, RevisionFacts, Settings
 from llama_operator.decide.placement.images import image_for
+from llama_operator.decide.placement.resolve import resolve
 from llama_operator.decide.plan.candidate import Candidate
 from llama_operator.desired import naming, serve_config
-from llama_operator.desired.pods import head, weights, worker
+from llama_operator.desired.pods import caches, drain, head, pod_settings, weights, worker
 from llama_operator.desired.pods.parts import PodParts
 from llama_serving.config import LiveSettings, ServingConfig, pod_environment
 
@@ -56,10 +57,20 @@ def cluster_template(
     image = image_for(card, asked=deployment.spec.image, usual=settings.image, others=settings.card_images)
     # Sorted: the order says nothing, and a stable one shows changes only.
     environment = dict(sorted(pod_environment(config).items()))
-    common = PodParts(labels=naming.labels(deployment, config.identity.revision), environment=environment)
+    revision = config.identity.revision
+    common = PodParts(labels=naming.labels(deployment, revision), environment=environment) + caches.in_pod()
     if config.source.kind == "HuggingFace":
         common += weights.hub(settings.hub_endpoint) + weights.token_file(deployment.spec.weights.token_secret)
     volume = weights.claim(None if settings.weights_path else chosen.variant.volume_claim)
+    wanted = resolve(deployment.spec, settings.pods, card.image)
+    drain_seconds = deployment.spec.rollout.drain_seconds
+    head_parts = pod_settings.over(common + drain.of_head(), wanted.head, pod_settings.peers(revision, "head"))
+    worker_parts = pod_settings.over(
+        common + volume + drain.of_worker(drain_seconds),
+        wanted.workers,
+        pod_settings.peers(revision, "worker"),
+        spans_nodes=chosen.nodes > 1,
+    )
     return {
         "rayVersion": settings.ray_version,
         "enableInTreeAutoscaling": True,
@@ -69,7 +80,7 @@ def cluster_template(
         "authOptions": {"mode": "token"},
         "headGroupSpec": {
             "rayStartParams": {"num-cpus": "0", "dashboard-host": "0.0.0.0"},  # noqa: S104 - KubeRay reaches it by the pod's address; token and NetworkPolicy guard it
-            "template": head.template(image, common),
+            "template": head.template(image, head_parts),
         },
         "workerGroupSpecs": [
             {
@@ -77,7 +88,7 @@ def cluster_template(
                 # Written out: KubeRay adds it when it writes the object, and that would be a change of somebody, to be undone.
                 "scaleStrategy": {},
                 "rayStartParams": worker.start_params(chosen),
-                "template": worker.template(chosen, image, common + volume),
+                "template": worker.template(chosen, image, worker_parts),
             }
         ],
     }

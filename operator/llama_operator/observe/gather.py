@@ -18,6 +18,7 @@ from llama_operator.api.v1alpha1.llamadeployment import LlamaDeployment
 from llama_operator.catalog import Catalog
 from llama_operator.catalog.declared import with_declared
 from llama_operator.decide.observed import AccessCheckFacts, Observed, RevisionFacts, UnreadRevision
+from llama_operator.decide.placement.platform_pods import PlatformPods
 from llama_operator.decide.platform import Platform
 from llama_operator.decide.pods import PodFacts
 from llama_operator.decide.rollout import strategy
@@ -59,6 +60,7 @@ class Observer:
         remembered: Revisions that an earlier look read, in case somebody has deleted their record since.
         ended: Pods of the deployment that were seen to end badly.
         unreadable: Takes what cannot be read because of what it is.
+        platform_pods: What the platform owner says about pods; None if that is not known.
     """
 
     cluster: Cluster
@@ -74,6 +76,7 @@ class Observer:
     remembered: Collection[RevisionFacts] = ()
     ended: tuple[PodFacts, ...] = ()
     unreadable: Unreadable = field(default_factory=Unreadable)
+    platform_pods: PlatformPods | None = None
 
     async def observe(self, ref: Ref, now: datetime) -> Observed | None:
         """Read the deployment at `ref` and all that matters to it; None when it does not exist.
@@ -101,9 +104,7 @@ class Observer:
         """
         read = self.rights.read
         ref = Ref(kinds.LLAMA_DEPLOYMENT, deployment.metadata.namespace, deployment.metadata.name)
-        observed, nodes = await self._always(
-            Observed(deployment, now=now, platform=self.platform, images=self.images), ref
-        )
+        observed, nodes = await self._always(self._empty(deployment, now), ref)
         wanted = revision_of(deployment, observed.revisions).name
         if self.checks_access and observed.pinned(wanted) is None:
             checks = await read(kinds.JOB, access_checks(self.cluster, ref, self.unreadable), None)
@@ -115,6 +116,11 @@ class Observer:
             free = await read(kinds.POD, free_accelerators(self.cluster, nodes, known, self.unreadable), None)
             observed = replace(observed, free=free)
         return replace(await with_serving(observed, self.serving), unknown=self.rights.unknown)
+
+    def _empty(self, deployment: LlamaDeployment, now: datetime) -> Observed:
+        return Observed(
+            deployment, now=now, platform=self.platform, images=self.images, platform_pods=self.platform_pods
+        )
 
     async def behind(self, live: Object, now: datetime) -> Observed | None:
         """Read what runs behind an object that cannot be understood, as its newest revision pins it.

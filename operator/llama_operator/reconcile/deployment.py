@@ -108,6 +108,7 @@ async def _pass(ports: Ports, ref: Ref, known: _Known) -> Outcome:
         remembered=await _remembered(ports, ref),
         ended=ports.endings.of(ref),
         unreadable=ports.unreadable,
+        platform_pods=ports.settings.pods,
     )
     try:
         with ports.stage("observe"):

@@ -9,11 +9,14 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Final, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
+from llama_operator.api.manifest import broken_rules
 from llama_operator.catalog.accelerators import ImageKind
 from llama_operator.decide.observed import Settings
+from llama_operator.decide.placement.allowed import wrong_keys
 from llama_operator.decide.placement.images import USUAL
+from llama_operator.decide.placement.platform_pods import PlatformPods, PodDefaults, PodRules
 
 PROGRAM: Final = "llama-operator"
 _LABEL: Final = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"
@@ -111,6 +114,14 @@ class OperatorSettings(BaseModel):
     GB200, `cuda-volta` for V100; repeat the flag or separate by commas. All need the same Ray."""
     ray_version: Annotated[str, Field(pattern=r"^[0-9]+\.[0-9]+\.[0-9]+$"), _SERVING] = _DECISIONS.ray_version
     """Version of Ray in that image."""
+    serving_architectures: Annotated[tuple[Annotated[str, Field(pattern=r"^[a-z0-9_]{1,16}$")], ...], _SERVING] = (
+        _DECISIONS.pods.architectures
+    )
+    """Architectures of nodes that this image runs on; repeat the flag or separate by commas."""
+    pod_defaults: Annotated[PodDefaults, _SERVING] = PodDefaults()
+    """Settings of the pods of every deployment, as `spec.pods` has them: JSON. What a deployment sets itself goes before."""
+    pod_rules: Annotated[PodRules, _SERVING] = PodRules()
+    """What a deployment may set in `spec.pods`: JSON. The chart writes it, and refuses the same at admission."""
     kuberay_namespace: Annotated[str, Field(pattern=_LABEL), _SERVING] = _DECISIONS.kuberay_namespace
     """Namespace of KubeRay's operator; only it may reach the Ray dashboards."""
     hub_endpoint: Annotated[
@@ -144,7 +155,24 @@ class OperatorSettings(BaseModel):
     log_level: Annotated[LogLevel, _TELEMETRY] = LogLevel.INFO
     """The least important lines that are shown."""
 
-    @field_validator("namespaces", "card_images", mode="before")
+    @field_validator("pod_defaults", "pod_rules", mode="before")
+    @classmethod
+    def _read(cls, value: object, info: ValidationInfo) -> object:
+        if not isinstance(value, str):
+            return value
+        kind = cls.model_fields[str(info.field_name)].annotation
+        return kind.model_validate_json(value) if kind is not None else value
+
+    @field_validator("pod_defaults")
+    @classmethod
+    def _kubernetes_takes_them(cls, value: PodDefaults) -> PodDefaults:
+        wrong = [str(problem) for problem in broken_rules(value)]
+        wrong += [f"{path}: {message}" for path, message in wrong_keys(value, "podDefaults")]
+        if wrong:
+            raise ValueError("; ".join(wrong))
+        return value
+
+    @field_validator("namespaces", "card_images", "serving_architectures", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         parts = [value] if isinstance(value, str) else value
@@ -170,6 +198,7 @@ class OperatorSettings(BaseModel):
             ray_version=self.ray_version,
             kuberay_namespace=self.kuberay_namespace,
             hub_endpoint=self.hub_endpoint,
+            pods=PlatformPods(self.pod_defaults, self.pod_rules, self.serving_architectures),
             checks_access=self.weights_preflight is Switch.ENABLED,
             serving_poll_seconds=self.serving_poll_seconds,
         )

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 from llama_operator import __version__
@@ -55,10 +55,17 @@ def options() -> Iterator[Option]:
             field=name,
             group=group.title,
             description=info.description or "",
-            default="" if default is None or default == () else str(default),
+            default=_shown(default),
             choices=_choices(info),
-            repeatable=default == (),
+            repeatable=isinstance(default, tuple),
         )
+
+
+def _shown(default: Any) -> str:
+    """The default as users would write it; empty where there is none, or none that fits a line."""
+    if default is None or isinstance(default, BaseModel):
+        return ""
+    return ",".join(default) if isinstance(default, tuple) else str(default)
 
 
 def _choices(info: FieldInfo) -> tuple[str, ...]:
@@ -121,5 +128,6 @@ def _explain(error: ValidationError) -> Iterator[str]:
             yield message
             continue
         option = known[str(problem["loc"][0])]
+        within = "".join(f".{part}" for part in problem["loc"][1:])
         allowed = f"one of {', '.join(option.choices)}" if option.choices else message[:1].lower() + message[1:]
-        yield f"{option.flag} (or {option.variable}): {problem['input']!r} is not allowed; {allowed}"
+        yield f"{option.flag} (or {option.variable}){within}: {problem['input']!r} is not allowed; {allowed}"

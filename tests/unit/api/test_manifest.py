@@ -134,3 +134,30 @@ def test_every_field_that_is_explained_is_a_field_of_the_record():
             node = node["properties"][part]
             reference = next((option["$ref"] for option in (node, *node.get("anyOf", ())) if "$ref" in option), None)
             node = schema["$defs"][reference.rsplit("/", 1)[1]] if reference else node
+
+
+@pytest.mark.parametrize(
+    ("written", "path", "words"),
+    [
+        ({"tolerations": []}, "spec.tolerations", "did you mean spec.pods.tolerations?"),
+        ({"hardware": {"nodeSelector": {}}}, "spec.hardware.nodeSelector", "did you mean spec.pods.nodeSelector?"),
+        ({"env": []}, "spec.env", "did you mean spec.pods.env?"),
+        ({"runtimeClassName": "nvidia"}, "spec.runtimeClassName", "did you mean spec.pods.runtimeClassName?"),
+        ({"maxReplicas": 2}, "spec.maxReplicas", "did you mean spec.scaling.maxReplicas?"),
+        ({"pods": {"head": {"proxy": {}}}}, "spec.pods.head.proxy", "did you mean spec.pods.proxy?"),
+        ({"pods": {"workers": {"resources": {"cpu": 3}}}}, "spec.pods.workers.resources.cpu", "in quotes"),
+        ({"pods": {"nodeSelector": {"gpu": True}}}, "spec.pods.nodeSelector.gpu", "in quotes"),
+        ({"pods": {"tolerations": [{"key": "a"}, {}]}}, "spec.pods.tolerations[1].key", "operator Exists"),
+    ],
+)
+def test_where_people_look_for_settings_of_pods_they_are_told_where_they_are(written, path, words):
+    with pytest.raises(InvalidManifestError) as refused:
+        parse(
+            {
+                "apiVersion": "llama-operator.io/v1alpha1",
+                "kind": "LlamaDeployment",
+                "metadata": {"name": "chat"},
+                "spec": {"model": {"name": "llama-3.1-8b"}, **written},
+            }
+        )
+    assert [(problem.path, words in str(problem)) for problem in refused.value.problems] == [(path, True)]

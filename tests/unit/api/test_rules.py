@@ -24,6 +24,13 @@ from llama_operator.api.v1alpha1.llamamodel import (
     ObjectStoreSource,
     VolumeClaimSource,
 )
+from llama_operator.api.v1alpha1.pods import (
+    EnvironmentVariable,
+    LabelExpression,
+    NodeExpression,
+    PodFields,
+    TolerationSpec,
+)
 
 ACCEPTANCE = {
     "families": ["llama-3.3"],
@@ -58,6 +65,8 @@ SOURCES = {
 }
 ATTESTED = {"attestedBy": "Jo", "attestedOn": "2026-03-02", "evidence": "https://arxiv.org/abs/2401.02385"}
 CHECKPOINT = {"source": {"volumeClaim": {"name": "models"}}, "digest": "0" * 64}
+EFFECTS = ("NoExecute", "NoSchedule")
+HARD = "DoNotSchedule"
 MODEL = {"model": {"name": "m"}}
 CARD = {"memoryMebibytes": 15360, "nodes": [{"labels": [{"key": "acme.example/card", "values": ["old"]}]}]}
 OBJECTS = {
@@ -142,6 +151,38 @@ OBJECTS = {
     + [
         CHECKPOINT | {"licenseFamilies": ["mit"], "independence": ATTESTED} | lineage
         for lineage in ({}, {"lineage": {"derivedFrom": [{"model": "m", "kind": "Finetune"}]}})
+    ],
+    TolerationSpec: [
+        {"operator": operator} | key | value | effect
+        for operator in ("Exists", "Equal")
+        for key in ({}, {"key": "sku"})
+        for value in ({}, {"value": "gpu"})
+        for effect in ({}, {"effect": "NoExecute"}, *({"effect": e, "tolerationSeconds": 5} for e in EFFECTS))
+    ]
+    + [{"operator": "Exists", "tolerationSeconds": 5}],
+    NodeExpression: [
+        {"key": "zone", "operator": operator} | values
+        for operator in ("In", "NotIn", "Exists", "DoesNotExist", "Gt", "Lt")
+        for values in ({}, *({"values": values} for values in ([], ["a"], ["4"], ["4", "5"])))
+    ],
+    LabelExpression: [
+        {"key": "app", "operator": operator} | values
+        for operator in ("In", "NotIn", "Exists", "DoesNotExist")
+        for values in ({}, {"values": []}, {"values": ["a", "b"]})
+    ],
+    EnvironmentVariable: [
+        {"name": "A"} | value | source
+        for value in ({}, {"value": ""}, {"value": "b"})
+        for source in ({}, {"valueFrom": {"configMapKeyRef": {"name": "net", "key": "if"}}})
+    ],
+    PodFields: [
+        {},
+        *({"env": [{"name": name, "value": "1"} for name in names]} for names in ("A", "AB", "ABA")),
+        *(
+            {"topologySpreadConstraints": [{"topologyKey": key} for key in keys]}
+            for keys in (["zone"], ["zone", "host"], ["zone", "zone"])
+        ),
+        {"topologySpreadConstraints": [{"topologyKey": "zone"}, {"topologyKey": "zone", "whenUnsatisfiable": HARD}]},
     ],
     ArchitectureFingerprint: [
         heads | width | shared

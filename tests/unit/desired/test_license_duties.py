@@ -171,8 +171,10 @@ def test_a_model_on_a_claim_is_read_from_the_volume_that_the_workers_mount(path,
     (group,) = service["spec"]["rayClusterConfig"]["workerGroupSpecs"]
     pod = group["template"]["spec"]
     assert args["source"] == {"kind": "Path", "location": folder}
-    assert pod["volumes"] == [{"name": "weights", "persistentVolumeClaim": {"claimName": "weights", "readOnly": True}}]
-    assert pod["containers"][0]["volumeMounts"] == [{"name": "weights", "mountPath": "/models", "readOnly": True}]
+    source = {"persistentVolumeClaim": {"claimName": "weights", "readOnly": True}}
+    assert [each for each in pod["volumes"] if each["name"] != "caches"] == [{"name": "weights", **source}]
+    mounts = [each for each in pod["containers"][0]["volumeMounts"] if each["name"] != "caches"]
+    assert mounts == [{"name": "weights", "mountPath": "/models", "readOnly": True}]
     head = service["spec"]["rayClusterConfig"]["headGroupSpec"]["template"]["spec"]
     assert not any("persistentVolumeClaim" in each for each in head["volumes"])
 
@@ -184,7 +186,7 @@ def test_weights_on_this_machine_come_before_any_other_source():
     args = yaml.safe_load(service["spec"]["serveConfigV2"])["applications"][0]["args"]
     assert args["source"] == {"kind": "Path", "location": "/here"}
     (group,) = service["spec"]["rayClusterConfig"]["workerGroupSpecs"]
-    assert "volumes" not in group["template"]["spec"]
+    assert not any("persistentVolumeClaim" in each for each in group["template"]["spec"]["volumes"])
 
 
 def test_a_pinned_revision_keeps_its_serve_config_whatever_policies_and_catalog_say_now():

@@ -83,11 +83,10 @@ def test_worker_bounds_count_pods_not_replicas():
     assert (group["minReplicas"], group["maxReplicas"]) == (4, 6)
 
 
-def test_a_replica_over_nodes_takes_whole_nodes_and_may_pin_memory():
+def test_a_replica_over_nodes_takes_whole_nodes():
     (group,) = ray_service(BIG)["spec"]["rayClusterConfig"]["workerGroupSpecs"]
     (container,) = group["template"]["spec"]["containers"]
     assert container["resources"]["limits"]["nvidia.com/gpu"] == "8"
-    assert container["securityContext"]["capabilities"]["add"] == ["IPC_LOCK"]
     assert serve(BIG)["args"]["placement"]["strategy"] == "PACK"
 
 

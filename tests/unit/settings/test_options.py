@@ -108,6 +108,7 @@ def test_all_that_decisions_depend_on_can_be_set():
     argv = [
         "--serving-image=example/serving:1", "--ray-version=2.99.0", "--kuberay-namespace=ray",
         "--card-image=rocm=example/serving:rocm", "--hub-endpoint=https://hub.example", "--weights-preflight=Disabled", "--serving-poll-seconds=7",
+        "--serving-architecture=arm64",
     ]  # fmt: skip
     set_, usual = asdict(load(argv, {}).decisions()), asdict(Settings())
     # Only the local mode has the weights on disk.
@@ -126,3 +127,19 @@ def test_images_for_other_cards_are_pairs_of_what_they_are_built_for():
     for wrong in ("rocm", "cuda=example/a:1", "tpu=example/a:1", "rocm="):
         with pytest.raises(SettingsError, match="--card-image"):
             load([f"--card-image={wrong}"], {})
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ('{"tolerations": [{"ky": "sku"}]}', "tolerations.0.ky"),
+        ('{"tolerations": [{}]}', "tolerations[0].key: is not set; must be set when operator is Equal"),
+        ('{"workers": {"labels": {"not a key": "x"}}}', "podDefaults.workers.labels: 'not a key' is no key"),
+        ("{", "invalid JSON"),
+    ],
+)
+def test_defaults_of_pods_that_kubernetes_would_not_take_are_refused_at_the_start(written, said):
+    with pytest.raises(SettingsError) as refused:
+        load([], {"LLAMA_OPERATOR_POD_DEFAULTS": written})
+    assert "--pod-defaults" in str(refused.value)
+    assert said in str(refused.value)

@@ -14,6 +14,7 @@ from pydantic import Field, PrivateAttr
 from llama_operator.api.meta import API_VERSION, ApiModel, ObjectMeta
 from llama_operator.api.v1alpha1.common import ObjectName
 from llama_operator.api.v1alpha1.llamadeployment_status import LlamaDeploymentStatus
+from llama_operator.api.v1alpha1.pods import PodsSpec
 
 MAX_NAME_LENGTH = 38
 """KubeRay allows RayService names of at most 47 characters; ours are `<deployment>-<8 characters>`."""
@@ -334,6 +335,8 @@ class LlamaDeploymentSpec(ApiModel):
     """How pods get the weights."""
     rollout: RolloutSpec = RolloutSpec()
     """How the operator rolls out new revisions."""
+    pods: PodsSpec = PodsSpec()
+    """Where the pods run and what they get from their surroundings; the platform says which of these fields a team may set."""
     activation: Activation = Activation.ACTIVE
     """`Suspended` keeps the object and frees its hardware."""
     image: (

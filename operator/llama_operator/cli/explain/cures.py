@@ -97,6 +97,7 @@ _BY_REASON: Mapping[str, str] = {
         "do what the message says for a node, or name the accelerator in spec.hardware.accelerator; `kubectl llama doctor` shows "
         "which cards the nodes have"
     ),
+    Reason.POD_SETTING_NOT_ALLOWED: "spec.pods: leave out what the message names, or ask the platform owner",
     Reason.CONTEXT_TOO_LONG: "spec.context.maxModelLength: lower it as the message says",
     Reason.IMAGE_MISSING: "name an image in spec.image that is built for the accelerator; or the operator's --card-image",
     Reason.PRECISION_NOT_SUPPORTED: "spec.model.precision, or another spec.hardware.accelerator",

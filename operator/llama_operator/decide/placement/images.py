@@ -17,6 +17,14 @@ _BUILT_FOR: Final[Mapping[ImageKind, str]] = {
 }
 
 
+ARCHITECTURES: Final[Mapping[ImageKind, str]] = {
+    "cuda-arm64": "arm64",
+    "cuda-volta": "amd64",
+    "rocm": "amd64",
+}
+"""Architecture of the nodes that an image for other cards runs on; that of the usual one is a setting."""
+
+
 def image_for(card: Accelerator, *, asked: str | None, usual: str, others: Mapping[str, str]) -> str:
     """Return the serving image of the pods of a plan.
 

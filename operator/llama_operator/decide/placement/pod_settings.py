@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from llama_operator.api.v1alpha1.pods import SharedPods
 from llama_operator.decide.placement.shape import Requirement, Toleration
 
 
@@ -20,6 +21,15 @@ class PodSettings:
     ephemeral_storage_bytes: int | None = None
     devices: Mapping[str, int] = field(default_factory=dict)
     """Extended resources beside the accelerators, as `rdma/hca`."""
+    needs_other_pods: bool = False
+    """Whether the scheduler looks at other pods too (pod affinity that is required, a spread that must hold): what fits then
+    depends on the order of pods."""
+    fields: SharedPods = field(default_factory=SharedPods)
+    """All of it as a pod of Kubernetes has it; what is above stands in it too. Only `desired.pods` reads it."""
+    service_account: str = ""
+    """Name of the ServiceAccount; empty for that of the namespace."""
+    lock_memory: bool = False
+    """Whether workers of a replica over several nodes keep the capability IPC_LOCK."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -118,6 +118,7 @@ FIELDS = FieldTable(
         FieldRow("replicas", _LIVE, "Serve adds or removes replicas, the others go on"),
         FieldRow("license", _LIVE, "the license chain judges it; engines do not see it"),
         FieldRow("weights", _RESTART, "pods name the Secret; what is in it may change at any time"),
+        FieldRow("pods", _RESTART, "Kubernetes changes no pod that runs"),
         FieldRow("rollout.strategy", _LIVE, "says how the next revision starts"),
         FieldRow("rollout.progressDeadlineSeconds", _LIVE, "only the operator watches it"),
         FieldRow("rollout.drainSeconds", _LIVE, "Serve takes a new time while replicas run"),

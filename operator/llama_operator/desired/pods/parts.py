@@ -15,6 +15,9 @@ Named = Mapping[str, Any]
 """Values by name. Equal ones add up to one, different ones of the same name are a conflict."""
 
 
+_NODE_AFFINITY = "nodeAffinity"
+
+
 class PodConflictError(LlamaOperatorError):
     """Two parts of a pod want different values for the same thing."""
 
@@ -32,7 +35,8 @@ class PodParts:
         node_requirements: Expressions over labels of a node, all of which must hold: its node affinity.
         node_alternatives: Lists of such expressions; beside `node_requirements`, all of one list must hold. The sum of two
             that have some is not made: only one part of a pod says which cards it needs.
-        priority_class: Name of the PriorityClass; empty for none.
+        affinity: Affinity beside these requirements, as Kubernetes has it: `podAffinity`, or preferred nodes.
+        pod_fields: Fields of the pod's spec that have no part of their own, by name.
         pull_secrets: Names of Secrets for the registry.
         pod_security: Fields of the pod's security context.
         container_security: Fields of the container's security context.
@@ -48,7 +52,8 @@ class PodParts:
     node_selector: Named = field(default_factory=dict)
     node_requirements: tuple[Named, ...] = ()
     node_alternatives: tuple[tuple[Named, ...], ...] = ()
-    priority_class: str = ""
+    affinity: Named = field(default_factory=dict)
+    pod_fields: Named = field(default_factory=dict)
     pull_secrets: tuple[str, ...] = ()
     pod_security: Named = field(default_factory=dict)
     container_security: Named = field(default_factory=dict)
@@ -73,21 +78,26 @@ class PodParts:
                 place.
             spec: What only this pod has, beside its container.
         """
-        terms = [(*one, *self.node_requirements) for one in self.node_alternatives or ((),)]
-        selector = {"nodeSelectorTerms": [{"matchExpressions": list(term)} for term in terms]}
-        affinity = {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": selector}}
         pod = {
             "securityContext": self.pod_security,
-            "affinity": affinity if all(terms) else {},
+            "affinity": self._affinity(),
             "tolerations": list(self.tolerations),
             "nodeSelector": self.node_selector,
-            "priorityClassName": self.priority_class,
             "imagePullSecrets": [{"name": name} for name in self.pull_secrets],
             "containers": [dict(container) | self._of_container()],
             "volumes": [{"name": name, **source} for name, source in self.volumes.items()],
+            **self.pod_fields,
         }
         metadata = {"labels": self.labels, "annotations": self.annotations}
         return {"metadata": _filled(metadata), "spec": dict(spec or {}) | _filled(pod)}
+
+    def _affinity(self) -> dict[str, Any]:
+        terms = [(*one, *self.node_requirements) for one in self.node_alternatives or ((),)]
+        if not all(terms):
+            return dict(self.affinity)
+        selector = {"nodeSelectorTerms": [{"matchExpressions": list(term)} for term in terms]}
+        node = {"requiredDuringSchedulingIgnoredDuringExecution": selector, **self.affinity.get(_NODE_AFFINITY, {})}
+        return {_NODE_AFFINITY: node} | {name: each for name, each in self.affinity.items() if name != _NODE_AFFINITY}
 
     def _of_container(self) -> dict[str, Any]:
         kept = {"capabilities": {"drop": ["ALL"], "add": list(self.capabilities)}} if self.capabilities else {}
@@ -125,8 +135,6 @@ def _add(part: str, one: Any, other: Any) -> Any:
         return _same(part, one, other) if one and other else one or other
     if isinstance(one, tuple):
         return (*one, *(value for value in other if value not in one))
-    if isinstance(one, str):
-        return _same(part, one, other) if one and other else one or other
     for name in one.keys() & other.keys():
         _same(f"{part} {name}", one[name], other[name])
     return {**one, **other}

@@ -80,8 +80,6 @@ def _on_gpus(chosen: Candidate) -> PodParts:
         tolerations=tuple(
             {"key": one.key, "operator": one.operator, "effect": one.effect} for one in tolerations_for(accelerator)
         ),
-        # NCCL over InfiniBand pins memory; nothing else that restricted pod security forbids is asked for.
-        capabilities=("IPC_LOCK",) if chosen.nodes > 1 else (),
     )
 
 

@@ -17,6 +17,41 @@ from llama_operator.decide.rollout.revision import revision_of
 
 RESTART, LIVE = FieldClass.RESTART, FieldClass.LIVE
 
+ZONE = {"key": "zone", "operator": "In", "values": ["a"]}
+NEAR = {"topologyKey": "zone", "labelSelector": {"matchLabels": {"app.acme.example/part": "x"}}}
+PODS = {
+    "labels": {"acme.example/cost": "7"},
+    "annotations": {"acme.example/note": "a b"},
+    "nodeSelector": {"acme.example/pool": "gold"},
+    "tolerations": [{"key": "sku", "value": "gpu"}],
+    "affinity": {
+        "nodeAffinity": {
+            "requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [{"matchExpressions": [ZONE]}]},
+            "preferredDuringSchedulingIgnoredDuringExecution": [
+                {"weight": 1, "preference": {"matchExpressions": [ZONE]}}
+            ],
+        },
+        **{
+            side: {
+                "requiredDuringSchedulingIgnoredDuringExecution": [NEAR],
+                "preferredDuringSchedulingIgnoredDuringExecution": [{"weight": 1, "podAffinityTerm": NEAR}],
+            }
+            for side in ("podAffinity", "podAntiAffinity")
+        },
+    },
+    "topologySpreadConstraints": [{"topologyKey": "zone"}],
+    "priorityClassName": "high",
+    "runtimeClassName": "nvidia",
+    "env": [{"name": "NCCL_DEBUG", "value": "INFO"}],
+}
+ALL_PODS = {
+    "schedulerName": "volcano",
+    "imagePullSecrets": [{"name": "registry"}],
+    "hostAliases": [{"ip": "10.0.0.1", "hostnames": ["hub.acme.example"]}],
+    "caBundle": {"configMap": "acme-ca", "key": "bundle.pem"},
+    "proxy": {"url": "http://proxy.acme.example:3128", "noProxy": [".acme.example"]},
+}
+RESOURCES = {"cpu": "3", "memory": "12Gi", "ephemeralStorage": "200Gi", "extended": {"acme.example/hca": 1}}
 WRITTEN = {
     "model": {"name": "llama-3.1-8b", "precision": "FP8", "precisions": ["FP8"], "variant": "acme/llama"},
     "context": {"maxModelLength": 4096, "concurrentSequences": 2},
@@ -67,6 +102,13 @@ WRITTEN = {
         "drainSeconds": 6,
         "revisionHistoryLimit": 2,
         "restartedAt": "2026-03-02T10:00:00Z",
+    },
+    "pods": {
+        **PODS,
+        **ALL_PODS,
+        "serviceAccountName": "weights-reader",
+        "head": PODS | {"resources": RESOURCES},
+        "workers": PODS | {"resources": RESOURCES},
     },
     "activation": "Suspended",
     "image": "acme/serving:2",

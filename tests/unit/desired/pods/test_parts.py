@@ -15,6 +15,8 @@ BY_NAME = {
     "mounts": st.sampled_from([{"name": "v"}, {"name": "v", "readOnly": True}]),
     "volumes": st.sampled_from([{"emptyDir": {}}, {"persistentVolumeClaim": {"claimName": "c"}}]),
     "node_selector": st.sampled_from(["x", "y"]),
+    "affinity": st.sampled_from([{"required": []}, {"preferred": []}]),
+    "pod_fields": st.sampled_from(["x", "y"]),
     "pod_security": st.sampled_from([True, False]),
     "container_security": st.sampled_from([True, False]),
     "labels": st.sampled_from(["x", "y"]),
@@ -30,11 +32,18 @@ PARTS = st.builds(
     PodParts,
     **{field: st.dictionaries(NAMES, values, max_size=2) for field, values in BY_NAME.items()},
     **{field: st.lists(values, max_size=2).map(tuple) for field, values in LISTED.items()},
-    priority_class=st.sampled_from(["", "high", "low"]),
     node_alternatives=st.sampled_from(
         [(), (({"key": "x", "operator": "Exists"},), ({"key": "y", "operator": "Exists"},))]
     ),
 )
+
+
+PREFERRED = {"weight": 1, "preference": {"matchExpressions": [{"key": "zone", "operator": "Exists"}]}}
+NEAR = {
+    "requiredDuringSchedulingIgnoredDuringExecution": [
+        {"topologyKey": "zone", "labelSelector": {"matchLabels": {"app": "x"}}}
+    ]
+}
 
 
 def total(*parts):
@@ -50,12 +59,7 @@ def in_order(value):
 
 
 def test_the_strategy_fills_every_field():
-    assert {field.name for field in dataclasses.fields(PodParts)} == {
-        *BY_NAME,
-        *LISTED,
-        "priority_class",
-        "node_alternatives",
-    }
+    assert {field.name for field in dataclasses.fields(PodParts)} == {*BY_NAME, *LISTED, "node_alternatives"}
 
 
 @given(PARTS, PARTS, PARTS)
@@ -108,7 +112,11 @@ def test_nothing_is_lost_and_nothing_replaced(a, b):
             "volumes cache",
         ),
         (PodParts(mounts={"/models": {"name": "a"}}), PodParts(mounts={"/models": {"name": "b"}}), "mounts /models"),
-        (PodParts(priority_class="high"), PodParts(priority_class="low"), "priority_class"),
+        (
+            PodParts(pod_fields={"priorityClassName": "high"}),
+            PodParts(pod_fields={"priorityClassName": "low"}),
+            "pod_fields priorityClassName",
+        ),
         (RESTRICTED, PodParts(container_security={"allowPrivilegeEscalation": True}), "allowPrivilegeEscalation"),
     ],
 )
@@ -130,7 +138,11 @@ def test_kubernetes_takes_all_of_it():
         tolerations=({"key": "gpu", "operator": "Exists"},),
         node_selector={"zone": "a"},
         node_requirements=({"key": "gpu", "operator": "In", "values": ["H100"]},),
-        priority_class="high",
+        affinity={
+            "podAffinity": NEAR,
+            "nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [PREFERRED]},
+        },
+        pod_fields={"priorityClassName": "high"},
         pull_secrets=("registry",),
         capabilities=("IPC_LOCK",),
         labels={"app": "x"},
@@ -148,6 +160,10 @@ def test_kubernetes_takes_all_of_it():
     assert container["securityContext"]["capabilities"] == {"drop": ["ALL"], "add": ["IPC_LOCK"]}
     assert spec["volumes"] == [{"name": "weights", "persistentVolumeClaim": {"claimName": "c"}}]
     assert (spec["priorityClassName"], spec["imagePullSecrets"]) == ("high", [{"name": "registry"}])
+    (term,) = spec["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"]
+    assert term == {"matchExpressions": [{"key": "gpu", "operator": "In", "values": ["H100"]}]}
+    assert spec["affinity"]["nodeAffinity"]["preferredDuringSchedulingIgnoredDuringExecution"] == [PREFERRED]
+    assert spec["affinity"]["podAffinity"] == NEAR
     assert spec["nodeSelector"] == {"zone": "a"}
     assert spec["tolerations"] == [{"key": "gpu", "operator": "Exists"}]
 

