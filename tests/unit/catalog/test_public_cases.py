@@ -134,6 +134,10 @@ def test_an_adapter_alone_is_refused_and_a_model_that_was_merged_with_one_is_not
     [
         ("A100-80GB", "quark", "FP8", "compute capability 8.9 for quark weights in FP8, A100-80GB has 8.0"),
         ("MI300X-192GB", "gptq_marlin", "INT4", "vLLM for ROCm does not have gptq_marlin"),
+        # vllm#4202, vllm#25022, llm-compressor#1258
+        ("V100-32GB", "awq", "INT4", "INT4 V100-32GB TP1 PP1: vLLM has no INT4 kernels on V100-32GB"),
+        ("V100-32GB", "inc", "FP8", "FP8 V100-32GB TP1 PP1: vLLM has no FP8 kernels on V100-32GB"),
+        ("T4-16GB", "compressed-tensors", "INT4", ""),
         ("A100-80GB", "fp8", "FP8", ""),
         ("MI300X-192GB", "awq", "INT4", ""),
     ],

@@ -151,7 +151,8 @@ def _distance(rejection: Rejection) -> tuple[int, int, int]:
     missing = -candidate.memory.left_for_kv
     if reason is Reason.OBJECTIVES_NOT_MET and candidate.performance is not None:
         missing = candidate.performance.time_per_output_token_us
-    elif reason is Reason.MAX_GPUS_EXCEEDED:
+    elif reason is Reason.MAX_GPUS_EXCEEDED or reason not in _NEAREST:
+        # What no memory cures is said of the smallest.
         missing = 0
     reached = _NEAREST.index(reason) if reason in _NEAREST else len(_NEAREST)
     return reached, missing, candidate.sharding.ranks

@@ -114,6 +114,25 @@ def case(expected, **spec):
             context={"maxModelLength": 8192},
         ),
         case(
+            (1, 7, 1, 9_376),
+            id="vllm#5003 70B on seven cards of 24 GB",
+            name="llama-3-70b",
+            accelerator="RTX3090-24GB",
+            model=BF16,
+            hardware={"gpusPerNode": 7, "maxGPUs": 7},
+            engine={"gpuMemoryUtilizationPercent": 94},
+            context={"maxModelLength": 8192},
+        ),
+        case(
+            (4, 16, 16, 799_184),
+            id="vllm#6938 405B, tensor 4 and sixteen stages on nodes of four",
+            name="llama-3.1-405b",
+            accelerator="A10G-24GB",
+            hardware={"gpusPerNode": 4},
+            parallelism=manual(4, 16),
+            context={"maxModelLength": 4096},
+        ),
+        case(
             (1, 2, 2, 26_272),
             id="C48 nodes with one H100, Auto",
             model=BF16,
@@ -175,6 +194,14 @@ def test_it_is_refused_with_what_helps(spec, says):
     ("spec", "nodes"),
     [
         case(2, id="405B, tensor 16 on two nodes", name="llama-3.1-405b", model=BF16, parallelism=manual(16)),
+        case(
+            2,
+            id="vllm#29447 tensor 8 on two nodes of four",
+            accelerator="GB200-186GB",
+            model=BF16,
+            hardware={"gpusPerNode": 4},
+            parallelism=manual(8),
+        ),
         case(
             8, id="C48 tensor 8 on nodes with one H100", model=BF16, hardware={"gpusPerNode": 1}, parallelism=manual(8)
         ),
