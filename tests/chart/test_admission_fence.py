@@ -151,6 +151,8 @@ def test_secrets_and_images_are_those_that_the_platform_lists(listed, made, even
     """For the operator, and for whoever writes a LlamaDeployment."""
     secret = {"tokenSecret": {"name": "admin-password", "key": "a"}}
     assert "admission.tokenSecrets" in said_of_deployment(listed, {"weights": secret})
+    in_store = {"storeSecret": {"name": "admin-password"}}
+    assert "names Secret admin-password; " in said_of_deployment(listed, {"weights": in_store})
     assert "admission.images" in said_of_deployment(listed, {"image": "evil/image"})
     assert not said_of_deployment(
         listed, {"weights": {"tokenSecret": {"name": TOKEN, "key": "b"}}, "image": "good/image"}

@@ -23,6 +23,7 @@ BROKEN = (
         "spec.engine.arguments.maxNumSeqs",
         {"context": {"concurrentSequences": 5}, "engine": {"arguments": {"maxNumSeqs": 4}}},
     ),
+    ("spec.model.name", {"model": {"name": "meta-llama/Llama-3.1-8B-Instruct"}}),
     ("spec.model.precisions", {"model": MODEL | {"precision": "BF16", "precisions": ["FP8"]}}),
     ("spec.model.precisions", {"model": MODEL | {"precisions": ["FP8", "FP8"]}}),
 )
@@ -43,6 +44,13 @@ BROKEN_RECORDS = {
     "spec.source": ("llama_model", {"source": {}}),
     "spec.source.volumeClaim.path": ("llama_model", {"source": {"volumeClaim": {"name": "m", "path": "a/../../b"}}}),
     "spec.source.objectStore.uri": ("llama_model", {"source": {"objectStore": {"uri": "s3://models/../others"}}}),
+    **{
+        f"spec.source.objectStore.{field}": (
+            "llama_model",
+            {"source": {"objectStore": {"uri": "gs://models/chat", field: value}}},
+        )
+        for field, value in (("account", "acme"), ("endpoint", "http://minio:9000"), ("region", "eu-central-1"))
+    },
     "metadata.name": ("llama_model", {"name": "a" * 64}),
     "spec.lineage.derivedFrom": ("llama_model", {"name": "loop", "lineage": [("loop", "Merge")]}),
     "spec.lineage": ("llama_model", {"lineage": []}),

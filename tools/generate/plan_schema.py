@@ -117,6 +117,17 @@ class RejectedPart(CandidatePart):
     """The nearest change that would make it fit; empty when there is none."""
 
 
+class ChangePart(_Part):
+    """One field of the spec with a value that makes the rest fit."""
+
+    field: str
+    """API path of the field."""
+    value: str | int
+    """What to set it to."""
+    gives: str
+    """What is planned then, where the field does not say it; else empty."""
+
+
 class PlanPart(_Part):
     """Outcome of the search."""
 
@@ -126,6 +137,8 @@ class PlanPart(_Part):
     """Others that fit, best first."""
     rejected: tuple[RejectedPart, ...]
     """All that do not, nearest to fitting first."""
+    changes: tuple[ChangePart, ...]
+    """If nothing fits: the smallest change of every kind with which something does."""
 
 
 class StagePart(_Part):

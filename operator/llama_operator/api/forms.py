@@ -16,9 +16,13 @@ _ENDS = "and a letter or a digit at both ends"
 WORDS: Final[Mapping[str, str]] = {
     r"^https?://[^\s]+$": "must be an address that begins with https:// or http://, without spaces",
     r"^https://[A-Za-z0-9][A-Za-z0-9.-]*(:[0-9]+)?(/\S*)?$": "must be an address that begins with https://, without spaces",
-    r"^(s3|gs|az)://[A-Za-z0-9][A-Za-z0-9._/=+-]*$": (
-        "must be a folder of an object store that begins with s3://, gs:// or az://, for example s3://models/acme-chat/v3"
+    r"^[a-z0-9]+://[A-Za-z0-9][A-Za-z0-9._/=+@-]*$": (
+        "must be a folder of an object store, for example s3://models/acme-chat/v3"
     ),
+    r"^https?://[A-Za-z0-9][A-Za-z0-9.:/-]*$": "must be an address that begins with https:// or http://, for example http://minio:9000",
+    r"^[a-z0-9]+$": "must have only lower case letters and digits",
+    r"^[a-z0-9][a-z0-9-]*$": "must have only lower case letters, digits and '-', and begin with a letter or a digit",
+    r"^[A-Za-z0-9][A-Za-z0-9._/:-]*$": "must be the name of a model, for example llama-3.1-8b; `kubectl llama models` lists them",
     r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$": "must be a day, YYYY-MM-DD, for example 2026-03-02",
     r"^[0-9]{4}-[0-9]{2}$": "must be a month, YYYY-MM, for example 2026-03",
     r"^[A-Z]{2}$": "must be a country by its two capital letters (ISO 3166 alpha-2), for example DE",

@@ -12,7 +12,7 @@ class RecordCondition(StrEnum):
     RESOLVED = "Resolved"
     """LlamaModel: the whole lineage is known, and nothing contradicts it."""
     PLANNABLE = "Plannable"
-    """LlamaModel: enough is known about its shape to plan it."""
+    """LlamaModel: enough is known about its shape to plan it, and the engine can load it."""
     VALID = "Valid"
     """LicenseAcceptance: what it records fits the license version that it names. The conditions of a deployment say
     whether it covers that deployment."""
@@ -45,6 +45,9 @@ class RecordReason(StrEnum):
     """Its shape is declared, or it is that of its base."""
     SHAPE_UNKNOWN = "ShapeUnknown"
     """Its shape is not known; the message names the fields."""
+    NOT_SERVED = "NotServed"
+    """The engine cannot load what is declared; the message says why and what to do. Its license is judged, and others may come
+    from it."""
 
     RECORDED = "Recorded"
     """Version and texts are those of the families."""

@@ -35,6 +35,12 @@ from llama_operator.api.v1alpha1.llamamodel import (
 )
 
 _DNS_LABEL = "^[a-z]([a-z0-9-]*[a-z0-9])?$"
+_ENTRY = "^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$"
+_STORE = (
+    "^((s3|gs)://(anonymous@)?[A-Za-z0-9][A-Za-z0-9._/=+-]*|az://[A-Za-z0-9][A-Za-z0-9._/=+-]*|"
+    "(abfss://[a-z0-9-]+@[a-z0-9]+[.]dfs|azure://[a-z0-9-]+@[a-z0-9]+[.](blob|dfs))[.]core[.]windows[.]net(/[A-Za-z0-9._/=+-]*)?)$"
+)
+"""Addresses that the libraries in the serving pods read."""
 
 
 def _name_fits(deployment: LlamaDeployment) -> bool:
@@ -129,6 +135,14 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         model=ModelSpec,
+        field="name",
+        cel=f"self.name.size() <= {MAX_MODEL_NAME_LENGTH} && self.name.matches('{_ENTRY}')",
+        holds=lambda model: len(model.name) <= MAX_MODEL_NAME_LENGTH and re.fullmatch(_ENTRY, model.name) is not None,
+        message="must be the name of a catalog entry or of a LlamaModel, as llama-3.1-8b: at most 63 lower case letters, digits, '-' and "
+        "'.'; `kubectl llama models` lists them, and `kubectl llama plan` says which one a repository of the Hub means",
+    ),
+    Rule(
+        model=ModelSpec,
         field="precisions",
         cel="!has(self.precisions) || self.precisions.size() == 0 || self.precision == 'Auto'",
         holds=lambda model: not model.precisions or model.precision is Precision.AUTO,
@@ -200,9 +214,32 @@ RULES: tuple[Rule, ...] = (
     Rule(
         model=ObjectStoreSource,
         field="uri",
-        cel="!self.uri.matches('/[.][.](/|$)')",
-        holds=lambda store: ".." not in store.uri.split("/"),
-        message="must name one folder; write it without '..'",
+        cel=f"self.uri.matches('{_STORE}') && !self.uri.matches('/[.][.](/|$)')",
+        holds=lambda store: re.search(_STORE, store.uri) is not None and ".." not in store.uri.split("/"),
+        message="must be one folder that pods can read, without '..': s3://bucket/folder, gs://bucket/folder, "
+        "abfss://container@account.dfs.core.windows.net/folder, azure://container@account.blob.core.windows.net/folder, or "
+        "az://container/folder with account; write anonymous@ before the bucket of s3 or gs that asks for no credentials",
+    ),
+    Rule(
+        model=ObjectStoreSource,
+        field="account",
+        cel="!has(self.account) || self.uri.startsWith('az://')",
+        holds=lambda store: store.account is None or store.uri.startswith("az://"),
+        message="may be set only with a uri that begins with az://; leave it out, the other forms name the account or have none",
+    ),
+    Rule(
+        model=ObjectStoreSource,
+        field="endpoint",
+        cel="!has(self.endpoint) || self.uri.startsWith('s3://')",
+        holds=lambda store: store.endpoint is None or store.uri.startswith("s3://"),
+        message="may be set only with a uri that begins with s3://; leave it out",
+    ),
+    Rule(
+        model=ObjectStoreSource,
+        field="region",
+        cel="!has(self.region) || self.uri.startsWith('s3://')",
+        holds=lambda store: store.region is None or store.uri.startswith("s3://"),
+        message="may be set only with a uri that begins with s3://; leave it out",
     ),
     Rule(
         model=ArchitectureFingerprint,

@@ -8,6 +8,7 @@ that names and shapes imply.
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -17,13 +18,16 @@ from llama_operator.api.v1alpha1.llamamodel import (
     EmbeddingTie,
     LlamaModel,
     LlamaModelSpec,
+    ObjectStoreSource,
 )
 from llama_operator.catalog import formulas, plausible
 from llama_operator.catalog.ancestry import Above, Ancestry, Said
-from llama_operator.catalog.models import Architecture, Model, Variant, WeightFile
+from llama_operator.catalog.models import Architecture, EngineLimit, Model, Precision, Variant, WeightFile
 from llama_operator.catalog.registry import Catalog, UnknownLicenseError
+from llama_operator.catalog.weights import quantization
 
 _DENSE = "LlamaForCausalLM"
+_AZ = "az://"
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,20 +140,18 @@ def _entry(
     ancestors: list[tuple[DerivationKind, Model]],
     base: Model | None,
 ) -> Model:
-    weights, source = spec.weights, spec.source
-    counted = formulas.parameters(shape)
+    source, counted = spec.source, formulas.parameters(shape)
     length = spec.context_length or (base.context_length if base else shape.max_position_embeddings)
     variant = Variant(
-        precision=weights.precision.value,
+        **_stored(spec, shape),
         repository=source.hugging_face.repository if source.hugging_face else None,
         revision=source.hugging_face.revision if source.hugging_face else None,
-        uri=source.object_store.uri if source.object_store else None,
+        uri=_address(source.object_store) if source.object_store else None,
+        store_endpoint=source.object_store.endpoint if source.object_store else None,
+        store_region=source.object_store.region if source.object_store else None,
         volume_claim=source.volume_claim.name if source.volume_claim else None,
         volume_path=source.volume_claim.path if source.volume_claim else "",
-        weight_bytes=weights.size_bytes or formulas.weight_bytes(shape, weights.precision.value),
-        bytes_source="published" if weights.size_bytes else "formula",
-        quantization=weights.quantization or None,
-        files=tuple(WeightFile(name=file.name, size_bytes=file.size_bytes) for file in weights.files),
+        files=tuple(WeightFile(name=file.name, size_bytes=file.size_bytes) for file in spec.weights.files),
     )
     multimodal = spec.modality == "TextAndImage" or any(
         ancestor.modality != "Text" and kind is not DerivationKind.TRAINING_OUTPUT for kind, ancestor in ancestors
@@ -168,10 +170,71 @@ def _entry(
         served_name=spec.served_name or name,
         variants=(variant,),
         engine_limits=base.engine_limits if base else (),
+        not_served=_not_served(spec, [kind for kind, _ in ancestors]),
         source=(f"LlamaModel {name}",),
         confidence="Medium",
         added=True,
     )
+
+
+def _stored(spec: LlamaModelSpec, shape: Architecture) -> dict[str, Any]:
+    """Fields of the variant about precision, method and bytes."""
+    weights, method = spec.weights, quantization.method(spec.weights.quantization)
+    precision: Precision = weights.precision.value
+    limits: tuple[EngineLimit, ...] = ()
+    if method is not None and method.deprecated:
+        reason = f"{method.name} is deprecated and refused by default"
+        limits = (EngineLimit(engine="vLLM", argument="allow_deprecated_quantization", reason=reason),)
+    if method is not None and method.stored_in_16_bit and (served := next(iter(method.precisions), None)):
+        return {
+            "precision": served,
+            "quantization": method.name,
+            "weight_bytes": formulas.weight_bytes(shape, served),
+            "stored_bytes": weights.size_bytes or formulas.weight_bytes(shape, "BF16"),
+            "bytes_source": "formula",
+        }
+    return {
+        "precision": precision,
+        "quantization": weights.quantization or None,
+        "weight_bytes": weights.size_bytes or formulas.weight_bytes(shape, precision),
+        "bytes_source": "published" if weights.size_bytes else "formula",
+        "engine_limits": limits,
+    }
+
+
+def _address(store: ObjectStoreSource) -> str:
+    """The address as Ray reads it, which knows no az://."""
+    if store.account is None:
+        return store.uri
+    container, _, folder = store.uri.removeprefix(_AZ).partition("/")
+    return f"azure://{container}@{store.account}.blob.core.windows.net/{folder}"
+
+
+def _not_served(spec: LlamaModelSpec, kinds: list[DerivationKind]) -> str:
+    """Why the engine cannot serve what is declared; empty if it can."""
+    weights, source = spec.weights, spec.source
+    if refused := quantization.refusal(weights.quantization, weights.precision.value):
+        return refused
+    places = (
+        source.hugging_face.repository if source.hugging_face else "",
+        source.object_store.uri if source.object_store else "",
+        source.volume_claim.path if source.volume_claim else "",
+    )
+    named = {"method_named": bool(weights.quantization), "size_named": weights.size_bytes is not None}
+    if refused := next(filter(None, (quantization.refused_place(place, **named) for place in places)), ""):
+        return refused
+    if places[1].startswith(_AZ) and source.object_store and source.object_store.account is None:
+        return (
+            f"spec.source.objectStore.uri is {places[1]}, which names no storage account: set account beside it, or write "
+            "azure://container@account.blob.core.windows.net/folder"
+        )
+    changes = {kind for kind in kinds if kind is not DerivationKind.TRAINING_OUTPUT}
+    if changes == {DerivationKind.ADAPTER} and weights.size_bytes is None and not weights.files:
+        return (
+            "spec.lineage says that it is an adapter, and an adapter is no model by itself: merge it into its base, and declare the "
+            "result with kind Merge; if the files are those of a whole model, say their size in spec.weights.sizeBytes"
+        )
+    return ""
 
 
 def _architecture(fingerprint: ArchitectureFingerprint, base: Model | None) -> Architecture | Unusable:

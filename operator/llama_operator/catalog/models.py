@@ -154,6 +154,9 @@ class Variant(Fact):
     """Commit that is downloaded; None where none is known, and then the default branch is."""
     uri: str | None = None
     """Folder of an object store that holds the weights instead of a repository; only added models have one."""
+    store_endpoint: str | None = None
+    """Address of the S3 store, if it is not Amazon's."""
+    store_region: str | None = None
     volume_claim: str | None = None
     """PersistentVolumeClaim that holds the weights instead of a repository; only added models have one."""
     volume_path: str = ""
@@ -225,6 +228,8 @@ class Model(Fact):
     """Best quality first; the first of a precision is its default, a spec chooses others by repository."""
     excluded: tuple[ExcludedRepository, ...] = ()
     engine_limits: tuple[EngineLimit, ...] = ()
+    not_served: str = ""
+    """Why nothing serves it as it is declared, although its license is judged and others may come from it; only of added models."""
     source: Annotated[tuple[str, ...], Field(min_length=1)]
     confidence: Literal["High", "Medium"]
     """Medium: some figure comes from a copy or a converter, not from the publisher's own config."""

@@ -14,6 +14,7 @@ from llama_operator.catalog.devices import Devices, devices_of
 from llama_operator.catalog.licenses import LicenseFamily
 from llama_operator.catalog.models import Model, Variant
 from llama_operator.catalog.packaged import packaged
+from llama_operator.catalog.weights.repositories import entry_meant, meant, plain
 from llama_operator.errors import LlamaOperatorError
 
 _MOST_SUGGESTIONS = 3
@@ -31,12 +32,12 @@ class UnknownNameError(LlamaOperatorError, LookupError):
 
     kind = "entry"
 
-    def __init__(self, name: str, known: Iterable[str]) -> None:
+    def __init__(self, name: str, known: Iterable[str], meant: str = "") -> None:
         choices = tuple(known)
         self.name = name
         self.nearest = _nearest(name, choices)
         advice = f"did you mean {' or '.join(self.nearest)}?" if self.nearest else f"known are {', '.join(choices)}"
-        super().__init__(f"unknown {self.kind} {name!r}; {advice}")
+        super().__init__(f"unknown {self.kind} {name!r}; {meant or advice}")
 
 
 class UnknownModelError(UnknownNameError):
@@ -120,7 +121,18 @@ class Catalog:
         Raises:
             UnknownModelError: With the nearest ids.
         """
-        return _look_up(self._models, model_id, UnknownModelError)
+        try:
+            return self._models[model_id]
+        except KeyError:
+            raise UnknownModelError(model_id, self._models, meant(model_id, self.models)) from None
+
+    def meant(self, name: str) -> str:
+        """Say which model a repository of the Hub means, or a name that looks like one; empty if that is not known."""
+        return meant(name, self.models)
+
+    def entry_meant(self, name: str) -> Model | None:
+        """Return the model that a repository of the Hub means, or a name that looks like one; None if that is not known."""
+        return entry_meant(name, self.models)
 
     def accelerator(self, name: str) -> Accelerator:
         """Return the accelerator of this name.
@@ -220,15 +232,11 @@ def _look_up(known: Mapping[str, _T], name: str, unknown: type[UnknownNameError]
 
 def _nearest(name: str, known: Iterable[str]) -> tuple[str, ...]:
     # Names differ in case, separators and a missing end more often than in letters.
-    wanted = _plain(name)
-    plain = {_plain(candidate): candidate for candidate in known}
-    begins = sorted(p for p in plain if wanted and (p.startswith(wanted) or wanted.startswith(p)))
-    alike = difflib.get_close_matches(wanted, plain, n=_MOST_SUGGESTIONS)
-    return tuple(plain[match] for match in dict.fromkeys(begins + alike))[:_MOST_SUGGESTIONS]
-
-
-def _plain(name: str) -> str:
-    return name.rpartition("/")[2].casefold().replace("_", "-").removeprefix("meta-").removeprefix("nvidia-")
+    wanted = plain(name)
+    choices = {plain(candidate): candidate for candidate in known}
+    begins = sorted(choice for choice in choices if wanted and (choice.startswith(wanted) or wanted.startswith(choice)))
+    alike = difflib.get_close_matches(wanted, choices, n=_MOST_SUGGESTIONS)
+    return tuple(choices[match] for match in dict.fromkeys(begins + alike))[:_MOST_SUGGESTIONS]
 
 
 def _duplicates(values: Iterable[str]) -> list[str]:

@@ -62,6 +62,9 @@ def cluster_template(
     if config.source.kind == "HuggingFace":
         common += weights.hub(settings.hub_endpoint) + weights.token_file(deployment.spec.weights.token_secret)
     volume = weights.claim(None if settings.weights_path else chosen.variant.volume_claim)
+    if config.source.kind == "ObjectStore":
+        # Only workers read it; the head needs no credentials.
+        volume += weights.store(chosen.variant, deployment.spec.weights.store_secret)
     wanted = resolve(deployment.spec, settings.pods, card.image)
     drain_seconds = deployment.spec.rollout.drain_seconds
     head_parts = pod_settings.over(common + drain.of_head(), wanted.head, pod_settings.peers(revision, "head"))

@@ -145,7 +145,8 @@ def _planned(decision: Decision) -> Finding:
         kind,
         _TRUE,
         Reason.PLAN_FOUND,
-        f"{label(chosen)}: {chosen.gpus_per_replica} per replica, {chosen.nodes_per_replica} node(s)",
+        f"{label(chosen)}: {chosen.gpus_per_replica} per replica, {chosen.nodes_per_replica} node(s)"
+        + (f"; {chosen.warning}" if chosen.warning else ""),
     )
 
 

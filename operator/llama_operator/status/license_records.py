@@ -24,6 +24,7 @@ from llama_operator.api.v1alpha1.llamamodel import LlamaModel, LlamaModelStatus
 from llama_operator.catalog import Catalog, UnknownLicenseError
 from llama_operator.catalog.additions import Unusable, additions
 from llama_operator.catalog.licenses import LicenseFamily
+from llama_operator.catalog.models import Model
 from llama_operator.decide.license.accepted import text_is_named, unknown_texts, version_fits
 from llama_operator.decide.license.facts import RETIRED, ModelFacts, day, leading, same_party
 from llama_operator.decide.license.lineage import lineages
@@ -116,6 +117,8 @@ def _plannable(entry: object) -> Finding:
     kind = RecordCondition.PLANNABLE
     if isinstance(entry, Unusable):
         return Finding(kind, ConditionStatus.FALSE, RecordReason.SHAPE_UNKNOWN, entry.message)
+    if isinstance(entry, Model) and entry.not_served:
+        return Finding(kind, ConditionStatus.FALSE, RecordReason.NOT_SERVED, entry.not_served)
     return Finding(kind, ConditionStatus.TRUE, RecordReason.SHAPE_KNOWN, "deployments may name it in spec.model.name")
 
 

@@ -88,8 +88,8 @@ def test_a_mapping_where_a_string_belongs_is_explained():
 
 
 def test_a_text_or_list_of_the_wrong_length_is_told_the_length():
-    long = problems(deployment(model={"name": "x" * 64}))["spec.model.name"]
-    assert "is too long; must have at most 63 characters" in long
+    long = problems(deployment(model={"name": "x" * 193}))["spec.model.name"]
+    assert "is too long; must have at most 192 characters" in long
     assert problems(deployment(model={"name": ""}))["spec.model.name"] == "is empty; must have at least 1 character"
 
 

@@ -95,7 +95,8 @@ OBJECTS = {
         for tensor in ({}, {"tensor": 8})
         for pipeline in ({}, {"pipeline": 2})
     ],
-    ModelSpec: [
+    ModelSpec: [{"name": name} for name in ("meta-llama/Llama-3.1-8B", "Llama-3.1-8B", "a:b", "a-", "a" * 63, "a" * 64)]
+    + [
         {"name": "m", "precision": precision} | precisions
         for precision in ("Auto", "FP8")
         for precisions in ({}, {"precisions": []}, {"precisions": ["BF16", "INT4"]}, {"precisions": ["FP8", "FP8"]})
@@ -122,7 +123,22 @@ OBJECTS = {
         )
     ],
     VolumeClaimSource: [{"name": "m", "path": path} for path in ("", "a/b", "a..b", "..", "a/../../b")],
-    ObjectStoreSource: [{"uri": uri} for uri in ("s3://m/a", "gs://m/a..b", "s3://m/../other")],
+    ObjectStoreSource: [
+        {"uri": uri} | more
+        for uri in (
+            "s3://m/a",
+            "gs://m/a..b",
+            "s3://m/../other",
+            "s3://anonymous@m/a",
+            "s3://somebody@m/a",
+            "abfss://m@acme.dfs.core.windows.net/a",
+            "abfss://m@acme.blob.core.windows.net/a",
+            "azure://m@acme.blob.core.windows.net",
+            "az://m/a",
+            "https://m/a",
+        )
+        for more in ({}, {"account": "acme"}, {"endpoint": "http://minio:9000"}, {"region": "eu-central-1"})
+    ],
     LlamaModel: [
         {"metadata": {"name": name}, "spec": CHECKPOINT | {"lineage": {"derivedFrom": ancestors}}}
         for name in ("chat", "a" * 63, "a" * 64)

@@ -9,12 +9,12 @@ from pydantic import ValidationError
 import llama_operator.catalog as package
 from llama_operator.catalog import load
 from llama_operator.catalog.models import Model, Variant
+from llama_operator.catalog.weights import quantization
 
 MODELS = load().models
 VARIANTS = [(model, variant) for model in MODELS for variant in model.variants]
 DATA = Path(str(package.__file__)).parent / "data"
 QUALITY = ["BF16", "FP16", "FP8", "INT8", "INT4"]
-VLLM_METHODS = {"compressed-tensors", "fbgemm_fp8", "modelopt", "awq", "gptq", "fp8_per_tensor"}
 
 
 def model(model_id: str) -> Model:
@@ -74,7 +74,11 @@ def test_quantized_variants_name_a_method_of_vllm_and_16_bit_ones_name_none(mode
     if variant.precision in {"BF16", "FP16"}:
         assert variant.quantization is None
     else:
-        assert variant.quantization in VLLM_METHODS
+        method = quantization.method(variant.quantization)
+        assert method is not None
+        assert variant.precision in method.precisions
+        assert not method.not_planned
+        assert method.deprecated is (variant.engine_limits != ())
 
 
 @pytest.mark.parametrize(("model", "variant"), VARIANTS, ids=ids)

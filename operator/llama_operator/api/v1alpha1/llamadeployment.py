@@ -112,8 +112,8 @@ class LoadFormat(StrEnum):
 class ModelSpec(ApiModel):
     """Which model, in which precision."""
 
-    name: ObjectName
-    """Name of a catalog entry, for example `llama-3.3-70b-instruct`; `kubectl llama models` lists them."""
+    name: Annotated[str, Field(min_length=1, max_length=192, pattern=r"^[A-Za-z0-9][A-Za-z0-9._/:-]*$")]
+    """Name of a catalog entry, for example `llama-3.3-70b-instruct`, or of a LlamaModel; `kubectl llama models` lists them."""
     precision: Precision = Precision.AUTO
     """Precision of the weights. `Auto` takes the highest quality that fits on the fewest GPUs. The operator uses a named
     precision or refuses it; it never takes another one."""
@@ -280,6 +280,14 @@ class SecretKey(ApiModel):
     """Key in the Secret."""
 
 
+class StoreSecret(ApiModel):
+    """A Secret in the deployment's own namespace, with keys that are named as the libraries of the stores read them."""
+
+    name: Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$")]
+    """Name of the Secret. Keys: `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and `AWS_SESSION_TOKEN` for S3; `AZURE_TENANT_ID`,
+    `AZURE_CLIENT_ID` and `AZURE_CLIENT_SECRET` for Azure; `credentials.json`, the key file of a service account, for Google Cloud."""
+
+
 class WeightsSpec(ApiModel):
     """How pods get the weights."""
 
@@ -287,6 +295,9 @@ class WeightsSpec(ApiModel):
     """Secret with the Hugging Face token that may download the model. The operator never reads it; it only names it to
     pods of this namespace. To change the token, write the new one into the same Secret: nothing restarts, and new pods
     use it. Another Secret is a new revision."""
+    store_secret: StoreSecret | None = None
+    """Secret with the credentials of the object store that a LlamaModel names. The operator never reads it. Default: pods use
+    the identity of their service account."""
 
 
 class RolloutSpec(ApiModel):

@@ -57,6 +57,10 @@ class ChosenPlan(StatusModel):
     """Estimated time from no replica to the first answer, a new node and its image included."""
     usd_per_hour_cents: Count | None = None
     """List price of one replica for one hour, in US cents; absent if the accelerator has no price."""
+    network_gigabits_per_second: Count | None = None
+    """Network between nodes that the estimates assume, in gigabits a second for each GPU; absent if a replica takes one node."""
+    warning: Text | None = None
+    """What stands against sizes that the spec names by hand, although they are used."""
 
 
 class RejectedPlan(StatusModel):

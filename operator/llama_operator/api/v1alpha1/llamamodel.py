@@ -67,10 +67,20 @@ class HuggingFaceSource(ApiModel):
 
 
 class ObjectStoreSource(ApiModel):
-    """A folder of an object store."""
+    """A folder of an object store. Pods read it as their service account, or with `weights.storeSecret` of the deployment."""
 
-    uri: Annotated[str, Field(min_length=6, max_length=1024, pattern=r"^(s3|gs|az)://[A-Za-z0-9][A-Za-z0-9._/=+-]*$")]
-    """Folder with the checkpoint, for example `s3://models/acme-chat/v3`. Only serving pods read it."""
+    uri: Annotated[str, Field(min_length=6, max_length=1024, pattern=r"^[a-z0-9]+://[A-Za-z0-9][A-Za-z0-9._/=+@-]*$")]
+    """Folder with the checkpoint: `s3://bucket/folder`, `gs://bucket/folder`, `s3://anonymous@bucket/folder` for a store that asks for
+    no credentials, `abfss://container@account.dfs.core.windows.net/folder`, `azure://container@account.blob.core.windows.net/folder`,
+    or `az://container/folder` with `account`. Only serving pods read it."""
+    account: Annotated[str, Field(min_length=3, max_length=24, pattern=r"^[a-z0-9]+$")] | None = None
+    """Azure storage account, for a `uri` that begins with `az://`."""
+    endpoint: (
+        Annotated[str, Field(min_length=8, max_length=253, pattern=r"^https?://[A-Za-z0-9][A-Za-z0-9.:/-]*$")] | None
+    ) = None
+    """Address of another S3 store than Amazon's, for example `http://minio.storage:9000`."""
+    region: Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[a-z0-9][a-z0-9-]*$")] | None = None
+    """Region of an S3 bucket, for example `eu-central-1`."""
 
 
 class VolumeClaimSource(ApiModel):

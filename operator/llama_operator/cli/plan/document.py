@@ -97,6 +97,9 @@ def _plan(decision: Decision) -> dict[str, Any]:
         if plan is None or best is None
         else [_candidate(other) | {"message": why_not_chosen(other, best)} for other in plan.alternatives],
         "rejected": [] if plan is None else [_rejected(rejection) for rejection in plan.rejected],
+        "changes": []
+        if plan is None
+        else [output.picked(change, "field", "value", "gives") for change in plan.changes],
     }
 
 

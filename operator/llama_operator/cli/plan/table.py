@@ -110,6 +110,8 @@ def _plan(console: Console, decision: Decision, plan: Plan) -> None:
             console.print(
                 f"  weights   {chosen.variant.repository}, {chosen.variant.weight_bytes / 1e9:,.1f} GB{gated}"
             )
+        if decision.chosen.warning:
+            console.print(Text.assemble(("! ", "bold yellow"), f"sizes     {decision.chosen.warning}"))
         for line in _estimates(decision, decision.chosen):
             console.print(f"  {line}", markup=False)
         console.print(_bar(chosen, decision.chosen.kv_cache_bytes_per_gpu))
@@ -126,7 +128,7 @@ def _estimates(decision: Decision, chosen: ChosenPlan) -> Iterator[str]:
     if first is not None and token is not None and rate is not None:
         yield (
             f"speed     about {rate:,} requests a minute per replica, each with its first token after {first:,} ms and then "
-            f"one every {token / 1000:,.1f} ms"
+            f"one every {token / 1000:,.1f} ms{_network(chosen)}"
         )
     if chosen.replicas_for_objectives is not None:
         yield f"rate      spec.objectives needs {chosen.replicas_for_objectives} replica(s)"
@@ -135,6 +137,11 @@ def _estimates(decision: Decision, chosen: ChosenPlan) -> Iterator[str]:
         yield f"start     about {_duration(total_seconds(stages))} on a new node: {parts}"
     if cents := chosen.usd_per_hour_cents:
         yield f"cost      {cents / 100:,.2f} USD an hour per replica at list price; `kubectl llama cost` takes your own prices"
+
+
+def _network(chosen: ChosenPlan) -> str:
+    gigabits = chosen.network_gigabits_per_second
+    return f", with {gigabits:,} Gb/s between nodes for each GPU" if gigabits else ""
 
 
 def _duration(seconds: int) -> str:

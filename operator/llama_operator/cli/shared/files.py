@@ -1,10 +1,12 @@
 """Reads the manifests of a command line: which LlamaDeployment is meant, and what stands beside it. Called by the verbs."""
 
+import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
+from llama_operator import catalog
 from llama_operator.api.manifest import KINDS, AnyResource, parse, partly
 from llama_operator.api.meta import API_VERSION
 from llama_operator.api.paths import at
@@ -17,6 +19,9 @@ from llama_operator.api.v1alpha1.llamamodel import LlamaModel
 from llama_operator.cli.shared.documents import documents, files_of
 from llama_operator.decide.observed import LONG_AGO, Observed
 from llama_operator.errors import FieldProblem, InvalidManifestError, InvalidManifestsError
+
+_NAMES_A_MODEL = re.compile(r"spec\.(model\.name|license\.guardModel|lineage\.derivedFrom\[[0-9]+\]\.model)")
+"""Fields that name an entry of the catalog."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +128,8 @@ def _parsed(
     try:
         return ((path, obj, parse(obj)),)
     except InvalidManifestError as error:
-        errors.append(_Refused(obj, InvalidManifestError(f"{error.subject} in {path}", error.problems)))
+        problems = [_with_model_meant(problem, obj) for problem in error.problems]
+        errors.append(_Refused(obj, InvalidManifestError(f"{error.subject} in {path}", problems)))
         return ()
 
 
@@ -168,6 +174,33 @@ def _completed(
     told = {problem.path for problem in error.problems}
     more = [one for one in mistakes(beside.observed(), known, doubted) if one.path not in told]
     return InvalidManifestError(error.subject, [*error.problems, *more])
+
+
+def _with_model_meant(problem: FieldProblem, obj: dict[str, Any]) -> FieldProblem:
+    """Say which entry of the catalog was meant, if the name of a model is that of a repository: few know our names."""
+    written = _value(obj, problem.path)
+    if not _NAMES_A_MODEL.fullmatch(problem.path) or not isinstance(written, str):
+        return problem
+    known = catalog.load()
+    near = " or ".join(known.nearest(written))
+    meant = f"did you mean {near}?" if near else ""
+    if problem.path == "spec.model.name":
+        meant = known.meant(written) or meant
+    elif (entry := known.entry_meant(written)) is not None:
+        meant = f"did you mean {entry.id}?"
+    if not meant:
+        return replace(problem, allowed=f"{problem.allowed}; `kubectl llama models` lists the names")
+    return replace(problem, problem=f"{written!r} is no name of a model here", allowed=meant)
+
+
+def _value(obj: Any, path: str) -> Any:
+    """What stands at a path of a problem, which may lead through lists; None if nothing does."""
+    for part in re.findall(r"[A-Za-z]+|[0-9]+", path):
+        try:
+            obj = obj[int(part) if part.isdigit() else part]
+        except (LookupError, TypeError):
+            return None
+    return obj
 
 
 def _choice(every: tuple[Manifests, ...], named: list[Manifests], name: str | None) -> FieldProblem:

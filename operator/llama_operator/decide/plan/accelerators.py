@@ -36,9 +36,9 @@ def find_accelerators(observed: Observed, model: Model, catalog: Catalog) -> Pro
     named, seen = observed.deployment.spec.hardware.accelerator, _seen(observed.nodes or (), catalog)
     if named != _AUTO:
         found = _named(named, seen, catalog)
-        return found if isinstance(found, Problem) else _with_image(observed, found)
+        return found if isinstance(found, Problem) else with_image(observed, found)
     if seen:
-        return _with_image(observed, tuple(seen[name] for name in sorted(seen)))
+        return with_image(observed, tuple(seen[name] for name in sorted(seen)))
     in_sight = [node for node in observed.nodes or () if node.accelerator != _CPU]
     away = [node for node in observed.away if node.accelerator != _CPU]
     if observed.nodes and model.generated and not in_sight and not away:
@@ -56,7 +56,7 @@ def unknown_accelerator(observed: Observed, catalog: Catalog) -> Problem | None:
     return found if isinstance(found, Problem) else None
 
 
-def _with_image(observed: Observed, cards: tuple[Accelerator, ...]) -> Problem | tuple[Accelerator, ...]:
+def with_image(observed: Observed, cards: tuple[Accelerator, ...]) -> Problem | tuple[Accelerator, ...]:
     """The cards on which a serving image runs; where the operator's images are not known, all of them."""
     asked, images = observed.deployment.spec.image, observed.images
     if images is None:

@@ -44,6 +44,8 @@ class PlanRequest:
     graphs: bool = True
     """Whether the engine captures graphs."""
     objectives: Objectives | None = None
+    max_nodes: int | None = None
+    """Nodes that a replica may take; None for as many as the search knows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +77,11 @@ class Candidate:
         return self.sharding.ranks * self.replicas
 
     @property
+    def tensor_crosses_nodes(self) -> bool:
+        """Whether the shards of a layer lie on several nodes, so that every layer waits for the network."""
+        return self.sharding.shards_cross_nodes(self.gpus_per_node)
+
+    @property
     def label(self) -> str:
         """Short name for tables and messages."""
         return f"{self.variant.precision} {self.accelerator.name} {sizes(self.sharding)}"
@@ -93,6 +100,23 @@ class Rejection:
 
 
 @dataclass(frozen=True, slots=True)
+class Change:
+    """One field of the spec with a value that makes the rest fit."""
+
+    field: str
+    """API path."""
+    value: str | int
+    gives: str = ""
+    """What it is planned as then, where the field does not say it."""
+
+    @property
+    def text(self) -> str:
+        """The change for people, without `spec`."""
+        value = f"{self.value:,}" if isinstance(self.value, int) else self.value
+        return f"{self.field.removeprefix('spec.')} {value}" + (f" ({self.gives})" if self.gives else "")
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """Outcome of the search."""
 
@@ -102,6 +126,8 @@ class Plan:
     rejected: tuple[Rejection, ...]
     """Nearest to fitting first; candidates that are larger than the chosen one come last."""
     max_num_seqs: int = 0
+    changes: tuple[Change, ...] = ()
+    """If nothing fits: the smallest change of every kind with which something does."""
 
 
 def sizes(sharding: Sharding) -> str:

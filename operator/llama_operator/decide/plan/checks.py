@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from llama_operator.api.reasons import Reason
 from llama_operator.catalog.formulas import INT4_GROUP
 from llama_operator.catalog.models import Model
+from llama_operator.catalog.weights import quantization
 from llama_operator.decide.plan.candidate import Candidate, PlanRequest
 from llama_operator.decide.plan.memory import GIB, KV_BLOCK_TOKENS, tokens_needed, whole_blocks
+from llama_serving.config import version_key
 
 _LARGEST_TENSOR = 64
 
@@ -36,7 +38,7 @@ def precision_supported(request: PlanRequest, candidate: Candidate) -> Failure |
     accelerator, precision = candidate.accelerator, candidate.variant.precision
     refused = precision in accelerator.unsupported_precisions
     if not refused and not (precision == "FP8" and accelerator.fp8 == "None"):
-        return None
+        return _method_supported(candidate)
     casts = ["FP16"] if precision == "BF16" else []
     others = [
         p
@@ -47,6 +49,33 @@ def precision_supported(request: PlanRequest, candidate: Candidate) -> Failure |
         Reason.PRECISION_NOT_SUPPORTED,
         f"vLLM has no {precision} kernels on {accelerator.name}",
         f"use precision {' or '.join(others)}, or another accelerator" if others else "use another accelerator",
+    )
+
+
+def _method_supported(candidate: Candidate) -> Failure | None:
+    """The engine has kernels for the method of the weights on this card, by its own table."""
+    card, variant = candidate.accelerator, candidate.variant
+    method = quantization.method(variant.quantization)
+    if method is None or card.device != "GPU":
+        return None
+    if card.vendor == "AMD":
+        if "ROCm" in method.platforms:
+            return None
+        lacks = "vLLM for ROCm does not have"
+    else:
+        least = method.precisions.get(variant.precision)
+        if (
+            least is None
+            or card.compute_capability is None
+            or version_key(card.compute_capability) >= version_key(least)
+        ):
+            return None
+        lacks = f"vLLM needs compute capability {least} for"
+    has = f", {card.name} has {card.compute_capability}" if card.compute_capability else ""
+    return Failure(
+        Reason.PRECISION_NOT_SUPPORTED,
+        f"{lacks} {method.name} weights in {variant.precision}{has}",
+        "use weights that are quantized by another method, or another accelerator",
     )
 
 
@@ -113,17 +142,24 @@ def shards_align(request: PlanRequest, candidate: Candidate) -> Failure | None:
     )
 
 
-def spans_whole_nodes(_: PlanRequest, candidate: Candidate) -> Failure | None:
-    """A replica on several nodes fills them: tensor parallel inside each node, pipeline parallel across nodes."""
+def spans_whole_nodes(request: PlanRequest, candidate: Candidate) -> Failure | None:
+    """A replica on several nodes fills them; the search also keeps the shards of a layer inside a node.
+
+    Sizes that a user names may share layers across nodes: a network can be made for it, and the plan warns.
+    """
     sharding, per_node = candidate.sharding, candidate.gpus_per_node
-    if sharding.ranks <= per_node or sharding.tensor == per_node:
+    if sharding.ranks <= per_node:
+        return None
+    whole = sharding.ranks % per_node == 0
+    if whole and (request.tensor is not None or not candidate.tensor_crosses_nodes):
         return None
     nodes = -(-sharding.ranks // per_node)
+    filled = f"use tensor {per_node} and pipeline {nodes}"
+    smaller = max(size for size in range(1, per_node) if sharding.ranks % size == 0) if per_node > 1 else 0
     return Failure(
         Reason.PARALLELISM_SPANS_NODES,
-        f"{sharding.ranks} GPUs do not fit into one node of {per_node}, and across nodes the tensor size must be "
-        f"{per_node} and the pipeline size the number of nodes",
-        f"use tensor {per_node} and pipeline {nodes}",
+        f"{sharding.ranks} GPUs do not fit into one node of {per_node}, and on several nodes they have to fill them",
+        f"{filled}, or set hardware.gpusPerNode to {smaller}" if smaller and not whole else filled,
     )
 
 
@@ -136,7 +172,7 @@ def weights_fit(request: PlanRequest, candidate: Candidate) -> Failure | None:
         Reason.WEIGHTS_DO_NOT_FIT,
         f"weights {gib(memory.weights)} + reserve {gib(memory.reserve)} exceed the {gib(memory.budget)} that the engine "
         f"may use of each {candidate.accelerator.name}",
-        _larger_share(request, candidate),
+        _share(request, candidate),
     )
 
 
@@ -153,7 +189,7 @@ def context_fits(request: PlanRequest, candidate: Candidate) -> Failure | None:
     one = candidate.memory.kv_tokens_beside(1)
     if sequences > 1 and (fewer := (one - KV_BLOCK_TOKENS) // whole_blocks(length)) >= 1:
         changes.append(f"fits with concurrentSequences {min(fewer, sequences - 1):,}")
-    if share := _larger_share(request, candidate):
+    if share := _share(request, candidate):
         changes.append(share)
     return Failure(
         Reason.KV_CACHE_TOO_SMALL,
@@ -163,8 +199,8 @@ def context_fits(request: PlanRequest, candidate: Candidate) -> Failure | None:
     )
 
 
-def _larger_share(request: PlanRequest, candidate: Candidate) -> str:
-    """The share of the card's memory that would hold everything; empty if it left too little for other processes."""
+def larger_share(request: PlanRequest, candidate: Candidate) -> int | None:
+    """Return the percentage of the card's memory that would hold everything; None if it left too little for other processes."""
     sequences = request.concurrent_sequences
     tokens = tokens_needed(request.max_model_length, sequences)
     needed = max(
@@ -172,7 +208,12 @@ def _larger_share(request: PlanRequest, candidate: Candidate) -> str:
         for rank in (candidate.memory, *candidate.memory.others)
     )
     percent = -(-needed * 100 // candidate.accelerator.usable_memory_bytes)
-    return f"fits with gpuMemoryUtilizationPercent {percent}" if percent <= _LARGEST_SHARE else ""
+    return percent if percent <= _LARGEST_SHARE else None
+
+
+def _share(request: PlanRequest, candidate: Candidate) -> str:
+    percent = larger_share(request, candidate)
+    return "" if percent is None else f"fits with gpuMemoryUtilizationPercent {percent}"
 
 
 def within_max_gpus(request: PlanRequest, candidate: Candidate) -> Failure | None:

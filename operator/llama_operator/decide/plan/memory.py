@@ -40,6 +40,10 @@ class Sharding:
         """Accelerators of one replica."""
         return self.tensor * self.pipeline
 
+    def shards_cross_nodes(self, gpus_per_node: int) -> bool:
+        """Whether the shards of a layer lie on several nodes, if ranks fill nodes of `gpus_per_node` one after the other."""
+        return self.ranks > gpus_per_node and gpus_per_node % self.tensor != 0
+
 
 @dataclass(frozen=True, slots=True)
 class Memory:

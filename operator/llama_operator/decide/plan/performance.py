@@ -82,6 +82,12 @@ def replicas_needed(performance: Performance, workload: Workload) -> int:
     return max(1, math.ceil(workload.requests_per_minute / max(1, performance.requests_per_minute)))
 
 
+def network_gigabits(accelerator: Accelerator) -> int | None:
+    """Return the network between nodes that estimates assume, in gigabits a second for each card; None for an unknown one."""
+    link = facts.load().link(accelerator.name)
+    return None if link is None else round(link.node_gb_per_second * 8)
+
+
 def replica_model(
     model: Model,
     variant: Variant,
@@ -127,6 +133,7 @@ def replica_model(
         cache_bytes_per_second=bandwidth * cache_share,
         link=link,
         crosses_nodes=sharding.ranks > gpus_per_node,
+        shards_cross_nodes=sharding.shards_cross_nodes(gpus_per_node),
         engine=used,
     )
 
@@ -188,6 +195,9 @@ class ReplicaModel:
     cache_bytes_per_second: float
     link: Link
     crosses_nodes: bool
+    """Whether a stage hands its activations to one on another node."""
+    shards_cross_nodes: bool
+    """Whether the all-reduces of a layer go over the network."""
     engine: EngineCoefficients
 
     def best(self, kv_tokens: int, workload: Workload, *, max_num_seqs: int, limits: Limits) -> Performance:
@@ -293,9 +303,11 @@ class ReplicaModel:
         activation_bytes = tokens * self.shape.hidden * _ACTIVATION_BYTES
         seconds = 0.0
         if tensor > 1:
-            bytes_per_second = self.link.gb_per_second * 1e9 * self.engine.link_efficiency
+            gb_per_second = self.link.node_gb_per_second if self.shards_cross_nodes else self.link.gb_per_second
+            bytes_per_second = gb_per_second * 1e9 * self.engine.link_efficiency
             # A ring moves every byte 2 (n - 1) / n times (Patarasuk and Yuan, 2009), a switch that adds up once.
-            moves = 1.0 if self.link.reduction == "Switch" else 2 * (tensor - 1) / tensor
+            switched = self.link.reduction == "Switch" and not self.shards_cross_nodes
+            moves = 1.0 if switched else 2 * (tensor - 1) / tensor
             all_reduce = steps * self.engine.link_latency_us * 1e-6 + moves * activation_bytes / bytes_per_second
             seconds += _ALL_REDUCES_PER_LAYER * self.shape.layers / stages * all_reduce
         if stages > 1:

@@ -51,9 +51,23 @@ def planner_of_lengths(request: PlanRequest) -> Callable[[int], tuple[PlanReques
 
 def _plan(request: PlanRequest, candidates: Candidates) -> Plan:
     verdicts = _Verdicts(request, candidates)
+    fitting, rejected = _sorted_out(request, candidates.allowed(), verdicts)
+    if not fitting:
+        fitting, _ = _sorted_out(request, candidates.staged(), verdicts)
+    if not fitting:
+        return Plan(None, (), tuple(_nearest_first(rejected, largest=_first_over_budget(rejected))))
+    chosen, *others = _ordered(request, fitting)
+    nearest = _nearest_first(rejected, largest=chosen.sharding.ranks)
+    return Plan(chosen, tuple(others), tuple(nearest), max_num_seqs=_max_num_seqs(request, chosen))
+
+
+def _sorted_out(
+    request: PlanRequest, tried: list[Candidate], verdicts: "_Verdicts"
+) -> tuple[list[Candidate], list[Rejection]]:
+    """Return the candidates that fit, and why the others do not."""
     fitting: list[Candidate] = []
     rejected: list[Rejection] = []
-    for memory_only in candidates.allowed():
+    for memory_only in tried:
         candidate, failure = memory_only, verdicts.failure(memory_only) or within_max_gpus(request, memory_only)
         if failure is None and request.objectives is not None:
             candidate = with_speed(request, memory_only)
@@ -62,11 +76,7 @@ def _plan(request: PlanRequest, candidates: Candidates) -> Plan:
             fitting.append(candidate)
         else:
             rejected.append(verdicts.rejection(candidate, failure))
-    if not fitting:
-        return Plan(None, (), tuple(_nearest_first(rejected, largest=_first_over_budget(rejected))))
-    chosen, *others = _ordered(request, fitting)
-    nearest = _nearest_first(rejected, largest=chosen.sharding.ranks)
-    return Plan(chosen, tuple(others), tuple(nearest), max_num_seqs=_max_num_seqs(request, chosen))
+    return fitting, rejected
 
 
 def with_speed(request: PlanRequest, candidate: Candidate) -> Candidate:
@@ -141,7 +151,8 @@ def _distance(rejection: Rejection) -> tuple[int, int, int]:
     missing = -candidate.memory.left_for_kv
     if reason is Reason.OBJECTIVES_NOT_MET and candidate.performance is not None:
         missing = candidate.performance.time_per_output_token_us
-    elif reason is Reason.MAX_GPUS_EXCEEDED:
+    elif reason is Reason.MAX_GPUS_EXCEEDED or reason not in _NEAREST:
+        # What no memory cures is said of the smallest.
         missing = 0
     reached = _NEAREST.index(reason) if reason in _NEAREST else len(_NEAREST)
     return reached, missing, candidate.sharding.ranks

@@ -1,22 +1,35 @@
 """Makes the request to the planner from a spec: model variants, accelerators, context. Called by `decide.decision`."""
 
+from dataclasses import replace
+
 from llama_operator.api.reasons import ConditionType, Reason
-from llama_operator.api.v1alpha1.llamadeployment import GraphMode, KVCacheDtype, LlamaDeploymentSpec, ObjectivesSpec
+from llama_operator.api.v1alpha1.llamadeployment import (
+    GraphMode,
+    KVCacheDtype,
+    LlamaDeploymentSpec,
+    LoadFormat,
+    ObjectivesSpec,
+)
 from llama_operator.catalog import Catalog
-from llama_operator.catalog.models import Model
+from llama_operator.catalog.declared import with_declared
+from llama_operator.catalog.models import Model, Variant
 from llama_operator.decide.bounds import most_replicas
 from llama_operator.decide.observed import Observed
-from llama_operator.decide.plan.accelerators import find_accelerators
-from llama_operator.decide.plan.candidate import Objectives, Plan, PlanRequest
+from llama_operator.decide.plan.accelerators import find_accelerators, with_image
+from llama_operator.decide.plan.advice import changes
+from llama_operator.decide.plan.candidate import Change, Objectives, Plan, PlanRequest
 from llama_operator.decide.plan.default_context import plan_default_context
 from llama_operator.decide.plan.performance import Limits, Workload
 from llama_operator.decide.plan.planner import plan
-from llama_operator.decide.plan.variants import allowed_variants, with_casts
+from llama_operator.decide.plan.variants import allowed_variants, loadable_variants, with_casts
 from llama_operator.decide.problem import Problem
+from llama_serving.config import LEAST_ENGINE_VERSION
 
 _KV_BYTES_16_BIT = 2
 _KV_BYTES_FP8 = 1
 _MICROSECONDS = 1000
+_STREAMED = ("s3://", "gs://")
+_ANONYMOUS = "://anonymous@"
 _ABOUT_PIPELINE = frozenset({Reason.LAYERS_NOT_DIVISIBLE, Reason.PIPELINE_NOT_SUPPORTED})
 
 
@@ -33,7 +46,7 @@ def find_plan(observed: Observed, model: Model, catalog: Catalog) -> Problem | t
         spec itself cannot be planned.
     """
     spec = observed.deployment.spec
-    if (unloadable := _engine_problem(model)) is not None:
+    if (unloadable := _engine_problem(model, catalog)) is not None:
         return unloadable
     accelerators = find_accelerators(observed, model, catalog)
     if isinstance(accelerators, Problem):
@@ -41,6 +54,8 @@ def find_plan(observed: Observed, model: Model, catalog: Catalog) -> Problem | t
     variants = allowed_variants(spec, model)
     if isinstance(variants, Problem):
         return variants
+    if (unread := _stream_problem(spec, variants)) is not None:
+        return unread
     variants = with_casts(spec, variants, accelerators)
     trained_for = min(model.context_of(variant) for variant in variants)
     if (too_long := _context_problem(spec, model, trained_for)) is not None:
@@ -63,9 +78,26 @@ def find_plan(observed: Observed, model: Model, catalog: Catalog) -> Problem | t
         graphs=spec.engine.arguments.graphs is GraphMode.CAPTURED,
         objectives=_objectives(spec.objectives),
     )
-    if spec.context.max_model_length is not None:
-        return request, plan(request)
-    return plan_default_context(request)
+    named = spec.context.max_model_length is not None
+    request, result = (request, plan(request)) if named else plan_default_context(request)
+    if result.chosen is None:
+        result = replace(result, changes=_changes(observed, request, result, catalog))
+    return request, result
+
+
+def _changes(observed: Observed, request: PlanRequest, result: Plan, catalog: Catalog) -> tuple[Change, ...]:
+    spec = observed.deployment.spec
+    listed = ", ".join(spec.model.precisions)
+    usable = with_image(observed, with_declared(catalog, observed.accelerators).accelerators)
+    return changes(
+        request,
+        result,
+        # A named repository has one precision.
+        variants=() if spec.model.variant else loadable_variants(request.model),
+        accelerators=() if isinstance(usable, Problem) else usable,
+        length_named=spec.context.max_model_length is not None,
+        precision_field=("model.precisions", f"[{listed}, {{}}]") if listed else ("model.precision", "{}"),
+    )
 
 
 def _objectives(spec: ObjectivesSpec | None) -> Objectives | None:
@@ -78,14 +110,50 @@ def _objectives(spec: ObjectivesSpec | None) -> Objectives | None:
     )
 
 
-def _engine_problem(model: Model) -> Problem | None:
+def _engine_problem(model: Model, catalog: Catalog) -> Problem | None:
+    if model.not_served:
+        text = f"LlamaModel {model.id}: {model.not_served}"
+        return Problem(ConditionType.MODEL_RESOLVED, Reason.ENGINE_CONSTRAINT, text, "spec.model.name")
     if not model.engine_constraints:
+        return None
+    instead = _instead_of(model, catalog)
+    return Problem(
+        ConditionType.MODEL_RESOLVED,
+        Reason.ENGINE_CONSTRAINT,
+        f"{model.id}: {'; '.join(model.engine_constraints)}; another image does not change that, replicas with a vLLM before "
+        f"{LEAST_ENGINE_VERSION} are not used" + (f"; take {instead}" if instead else ""),
+        "spec.model.name",
+    )
+
+
+def _instead_of(model: Model, catalog: Catalog) -> str:
+    """Name of the smallest model of the catalog that does the same; empty if there is none."""
+    guards = "guard" in model.id
+    alike = [
+        other
+        for other in catalog.models
+        if not other.engine_limits
+        and not other.generated
+        and other.modality == model.modality
+        and ("guard" in other.id) == guards
+    ]
+    return min(alike, key=lambda other: other.params_total).id if alike else ""
+
+
+def _stream_problem(spec: LlamaDeploymentSpec, variants: tuple[Variant, ...]) -> Problem | None:
+    """The streaming loader has a library of its own for stores, which knows fewer of them."""
+    if spec.engine.arguments.load_format is not LoadFormat.RUNAI_STREAMER:
+        return None
+    address = next(
+        (v.uri for v in variants if v.uri and (_ANONYMOUS in v.uri or not v.uri.startswith(_STREAMED))), None
+    )
+    if address is None:
         return None
     return Problem(
         ConditionType.MODEL_RESOLVED,
         Reason.ENGINE_CONSTRAINT,
-        f"{model.id}: {'; '.join(model.engine_constraints)}",
-        "spec.model.name",
+        f"RunaiStreamer reads s3:// and gs:// with credentials, and the weights are in {address}; leave loadFormat out",
+        "spec.engine.arguments.loadFormat",
     )
 
 
@@ -107,6 +175,8 @@ def nothing_fits(request: PlanRequest, result: Plan) -> Problem:
     kind = ConditionType.PLANNED
     nearest = result.rejected[0]
     text = f"{nearest.candidate.label}: {nearest.message}"
+    if result.changes:
+        text += f". It fits with {', or '.join(change.text for change in result.changes)}"
     if request.tensor is not None:
         # Every candidate has the sizes that the user named: the reason is about them.
         field = "spec.parallelism.pipeline" if nearest.reason in _ABOUT_PIPELINE else "spec.parallelism.tensor"

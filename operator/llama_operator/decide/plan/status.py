@@ -8,6 +8,7 @@ from llama_operator.catalog.models import Model
 from llama_operator.decide.plan.candidate import Candidate, Plan, Rejection, sizes
 from llama_operator.decide.plan.cold_start import stages, total_seconds
 from llama_operator.decide.plan.memory import KV_BLOCK_TOKENS, MIB, Sharding, cpu_kv_cache_mib
+from llama_operator.decide.plan.performance import network_gigabits
 
 _REJECTED_SHOWN = 8
 _REJECTED_BESIDE_CHOSEN = 3
@@ -68,6 +69,19 @@ def _chosen(model: Model, candidate: Candidate, *, max_model_length: int, max_nu
         time_to_first_token_ms=speed.time_to_first_token_ms if speed else None,
         time_per_output_token_us=speed.time_per_output_token_us if speed else None,
         requests_per_minute=speed.requests_per_minute if speed else None,
+        network_gigabits_per_second=network_gigabits(candidate.accelerator) if speed and candidate.nodes > 1 else None,
         cold_start_seconds=total_seconds(cold_start),
         usd_per_hour_cents=-(-candidate.usd_micros_per_hour // _MICROS_PER_CENT) or None,
+        warning=_warning(candidate),
+    )
+
+
+def _warning(candidate: Candidate) -> str | None:
+    """What a person should know about sizes that were named by hand; None if there is nothing."""
+    if not candidate.tensor_crosses_nodes:
+        return None
+    tensor, per_node = candidate.sharding.tensor, candidate.gpus_per_node
+    return (
+        f"tensor {tensor} shares every layer between nodes of {per_node}: each token waits for the network twice a layer, so it "
+        f"needs one made for that (InfiniBand, or RoCE with RDMA in the pods); pipeline stages between nodes need less of it"
     )

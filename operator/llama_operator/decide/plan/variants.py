@@ -1,11 +1,12 @@
 """Finds the weights that a spec allows: precision, repository, and what the engine can load. Called by `decide.plan.request`."""
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 
 from llama_operator.api.reasons import ConditionType, Reason
 from llama_operator.api.v1alpha1.llamadeployment import LlamaDeploymentSpec, Precision
 from llama_operator.catalog.accelerators import Accelerator
 from llama_operator.catalog.models import Model, Variant
+from llama_operator.catalog.weights.repositories import why_left_out
 from llama_operator.decide.problem import Problem
 
 SUPPORTED_ENGINE_ARGUMENTS = frozenset({"allow_deprecated_quantization"})
@@ -31,6 +32,9 @@ def allowed_variants(spec: LlamaDeploymentSpec, model: Model) -> Problem | tuple
         and (variant.precision in wanted or (repository is not None and spec.model.precision is Precision.AUTO))
         and not (spec.model.precisions and variant.precision not in wanted)
     ]
+    if not named and _open(spec) and len(model.precisions) == 1:
+        # Auto never chooses a low precision where there is another; with one only there is nothing to choose.
+        named = list(model.variants)
     if not named:
         return _unknown(spec, model)
     loadable = [variant for variant in named if _reason_not_to_load(variant) is None]
@@ -69,6 +73,24 @@ def with_casts(
     return tuple(allowed)
 
 
+def loadable_variants(model: Model) -> tuple[Variant, ...]:
+    """Return the default variant of every precision that the engine can load, best quality first."""
+    first = {v.precision: v for v in reversed(model.variants) if _reason_not_to_load(v) is None}
+    loadable = (variant for variant in model.variants if first.get(variant.precision) is variant)
+    return tuple(one for variant in loadable for one in (variant, *_cast_of(variant, first)))
+
+
+def _cast_of(variant: Variant, known: Container[str]) -> list[Variant]:
+    """16-bit weights in the other 16-bit format, if no others have it."""
+    other = _OTHER_16_BIT.get(variant.precision)
+    return [] if other is None or other in known else [variant.model_copy(update={"precision": other})]
+
+
+def _open(spec: LlamaDeploymentSpec) -> bool:
+    """Whether the spec says nothing about the weights."""
+    return spec.model.precision is Precision.AUTO and not spec.model.precisions and spec.model.variant is None
+
+
 def _wanted(spec: LlamaDeploymentSpec) -> frozenset[str]:
     if spec.model.precision is not Precision.AUTO:
         return frozenset({spec.model.precision.value})
@@ -97,11 +119,23 @@ def _unknown(spec: LlamaDeploymentSpec, model: Model) -> Problem:
         sorted({f"{v.precision} ({v.repository})" if v.repository else v.precision for v in model.variants})
     )
     precisions = ", ".join(spec.model.precisions) or spec.model.precision
-    asked = f"precision {precisions}" + (f" in {spec.model.variant}" if spec.model.variant else "")
+    repository = spec.model.variant
+    asked = (
+        f"variant {repository}" if repository and spec.model.precision is Precision.AUTO else f"precision {precisions}"
+    )
+    asked += f" in {repository}" if repository and not asked.startswith("variant") else ""
+    if _open(spec):
+        return Problem(
+            ConditionType.MODEL_RESOLVED,
+            Reason.VARIANT_UNKNOWN,
+            f"{model.id} has neither 16-bit nor FP8 weights, and Auto takes no others unasked; it has {offered}: name one",
+            _field(spec),
+        )
+    left_out = why_left_out(repository, model) if repository else ""
     return Problem(
         ConditionType.MODEL_RESOLVED,
         Reason.VARIANT_UNKNOWN,
-        f"{model.id} has no {asked}; it has {offered}",
+        f"{model.id} has no {asked}{f': {left_out}' if left_out else ''}; it has {offered}",
         _field(spec),
     )
 

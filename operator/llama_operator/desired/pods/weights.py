@@ -1,6 +1,9 @@
-"""What a pod needs to get at the weights: the address of the Hub, a token for it, a volume. Called by `desired`."""
+"""What a pod needs to get at the weights: the address of the Hub or a store, credentials for it, a volume. Called by `desired`."""
 
-from llama_operator.api.v1alpha1.llamadeployment import SecretKey
+from typing import Any
+
+from llama_operator.api.v1alpha1.llamadeployment import SecretKey, StoreSecret
+from llama_operator.catalog.models import Variant
 from llama_operator.desired.pods.parts import PodParts
 from llama_serving.config import HUB_ENDPOINT, TOKEN_VARIABLE
 
@@ -8,6 +11,11 @@ WEIGHTS_FOLDER = "/models"
 """Where the volume of a claim with weights is mounted in workers."""
 
 _WEIGHTS_VOLUME = "weights"
+_STORE_VOLUME = "store-key"
+_STORE_FOLDER = "/var/run/llama-operator/store"
+_GOOGLE_KEY = "credentials.json"
+_S3_CREDENTIALS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+_AZURE_CREDENTIALS = ("AZURE_TENANT_ID", "AZURE_CLIENT_ID", "AZURE_CLIENT_SECRET")
 _TOKEN_VOLUME = "hub-token"  # noqa: S105 - a name
 _TOKEN_FOLDER = "/var/run/llama-operator/hub"  # noqa: S105 - a path
 _TOKEN_FILE = "token"  # noqa: S105 - a name
@@ -46,6 +54,44 @@ def token_variable(token: SecretKey | None) -> PodParts:
     # Optional: without the Secret the pod shall start and say so, instead of never starting.
     source = {"name": token.name, "key": token.key, "optional": True}
     return PodParts(environment={TOKEN_VARIABLE: {"secretKeyRef": source}})
+
+
+def store(variant: Variant, secret: StoreSecret | None) -> PodParts:
+    """What the libraries of an object store read from the environment: its address, and credentials if a Secret has some.
+
+    Variables, as all of these libraries know them; Ray copies none of them into its own records.
+    """
+    if variant.uri is None:
+        return PodParts()
+    scheme = variant.uri.partition("://")[0]
+    parts = PodParts(environment=_s3_address(variant))
+    if secret is None:
+        return parts
+    if scheme == "gs":
+        items = [{"key": _GOOGLE_KEY, "path": _GOOGLE_KEY}]
+        return parts + PodParts(
+            environment={"GOOGLE_APPLICATION_CREDENTIALS": f"{_STORE_FOLDER}/{_GOOGLE_KEY}"},
+            mounts={_STORE_FOLDER: {"name": _STORE_VOLUME, "readOnly": True}},
+            volumes={_STORE_VOLUME: {"secret": {"secretName": secret.name, "optional": True, "items": items}}},
+        )
+    names = _S3_CREDENTIALS if scheme == "s3" else _AZURE_CREDENTIALS
+    # Optional: without the Secret the pod shall start and say so, instead of never starting.
+    return parts + PodParts(
+        environment={name: {"secretKeyRef": {"name": secret.name, "key": name, "optional": True}} for name in names}
+    )
+
+
+def _s3_address(variant: Variant) -> dict[str, Any]:
+    environment = {}
+    if variant.store_endpoint is not None:
+        # Not AWS_ENDPOINT_URL: it would also send the questions for credentials to that store.
+        environment["AWS_ENDPOINT_URL_S3"] = variant.store_endpoint
+        environment["RUNAI_STREAMER_S3_ENDPOINT"] = variant.store_endpoint
+        # Few stores answer by a host name for each bucket.
+        environment["RUNAI_STREAMER_S3_USE_VIRTUAL_ADDRESSING"] = "0"
+    if variant.store_region is not None:
+        environment |= dict.fromkeys(("AWS_DEFAULT_REGION", "AWS_REGION"), variant.store_region)
+    return environment
 
 
 def claim(name: str | None) -> PodParts:

@@ -98,7 +98,7 @@ def test_the_samples_hold_to_the_schema(path, capsys):
 def test_the_names_that_programs_rely_on_are_these(plan):
     _, found = plan(CASES["fits"])
     assert set(found["license"]) == {"allowed", "tier", "families", "reason", "message", "denials"}
-    assert set(found["plan"]) == {"chosen", "alternatives", "rejected"}
+    assert set(found["plan"]) == {"chosen", "alternatives", "rejected", "changes"}
     assert set(found["plan"]["chosen"]) >= SIZES | {"model", "maxModelLength", "maxNumSeqs"}
     assert found["plan"]["alternatives"]
     assert found["plan"]["rejected"]
@@ -113,8 +113,11 @@ def test_a_field_that_is_not_known_is_null_and_not_left_out(plan):
     assert found["plan"]["chosen"] is None
     assert found["capacity"] is None
     assert found["problem"]["message"]
+    assert found["plan"]["changes"]
+    for change in found["plan"]["changes"]:
+        assert set(change) == {"field", "value", "gives"}
     _, found = plan(CASES["undecided"])
-    assert found["plan"] == {"chosen": None, "alternatives": [], "rejected": []}
+    assert found["plan"] == {"chosen": None, "alternatives": [], "rejected": [], "changes": []}
     _, found = plan(CASES["fits"])
     assert found["problem"] is None
 

@@ -221,7 +221,8 @@ def test_no_plan_breaks_divisibility_bounds_or_nodes(asked):
         assert shape.intermediate_size % tensor == 0
         assert pipeline <= shape.num_hidden_layers
         assert asked.max_gpus is None or tensor * pipeline * asked.max_replicas <= asked.max_gpus
-        assert candidate.nodes == 1 or (tensor == candidate.gpus_per_node and pipeline == candidate.nodes)
+        per_node = candidate.gpus_per_node
+        assert candidate.nodes == 1 or (tensor * pipeline == candidate.nodes * per_node and per_node % tensor == 0)
         assert candidate.variant in asked.variants
 
 

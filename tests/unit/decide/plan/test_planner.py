@@ -4,9 +4,10 @@ import pytest
 
 from llama_operator import catalog
 from llama_operator.api.reasons import Reason
-from llama_operator.decide.plan.candidate import PlanRequest
+from llama_operator.decide.plan.candidate import Objectives, PlanRequest
 from llama_operator.decide.plan.memory import GIB
-from llama_operator.decide.plan.planner import plan
+from llama_operator.decide.plan.performance import Limits
+from llama_operator.decide.plan.planner import TYPICAL_LOAD, plan
 
 KNOWN = catalog.load()
 
@@ -102,8 +103,28 @@ def test_beside_a_chosen_plan_the_smaller_candidates_come_first_nearest_first():
 
 
 def test_a_replica_over_nodes_must_fill_them():
-    found = plan(request(tensor=16))
-    assert found.rejected[0].reason is Reason.PARALLELISM_SPANS_NODES
+    (rejection,) = plan(request(tensor=4, pipeline=3)).rejected
+    assert rejection.reason is Reason.PARALLELISM_SPANS_NODES
+    assert rejection.nearest == "use tensor 8 and pipeline 2, or set hardware.gpusPerNode to 6"
+    assert shape(plan(request(tensor=4, pipeline=3, gpus_per_node=6))) == ("BF16", 4, 3)
+
+
+@pytest.mark.parametrize("sizes", [(16, 1), (4, 4), (2, 8), (1, 16)])
+def test_named_sizes_that_fill_nodes_are_honored(sizes):
+    tensor, pipeline = sizes
+    found = plan(request("llama-3.1-405b", tensor=tensor, pipeline=pipeline))
+    assert shape(found) == ("BF16", tensor, pipeline)
+    assert found.chosen.nodes == 2
+    assert found.chosen.tensor_crosses_nodes is (tensor > 8)
+
+
+def test_shards_that_cross_nodes_are_slower_than_stages():
+    objectives = Objectives(TYPICAL_LOAD, Limits())
+    crossing, staged = (
+        plan(request("llama-3.1-405b", tensor=tensor, pipeline=pipeline, objectives=objectives)).chosen.performance
+        for tensor, pipeline in ((16, 1), (8, 2))
+    )
+    assert crossing.time_to_first_token_ms > staged.time_to_first_token_ms
 
 
 def test_int4_groups_are_not_cut():

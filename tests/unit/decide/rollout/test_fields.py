@@ -95,7 +95,7 @@ WRITTEN = {
         "useCase": "Military",
         "guardModel": "llama-guard-3-8b",
     },
-    "weights": {"tokenSecret": {"name": "hub", "key": "hf"}},
+    "weights": {"tokenSecret": {"name": "hub", "key": "hf"}, "storeSecret": {"name": "minio"}},
     "rollout": {
         "strategy": "Recreate",
         "progressDeadlineSeconds": 60,
