@@ -15,12 +15,13 @@ from llama_operator.api.manifest import broken_rules
 from llama_operator.catalog.accelerators import ImageKind
 from llama_operator.decide.observed import Settings
 from llama_operator.decide.placement.allowed import wrong_keys
-from llama_operator.decide.placement.images import USUAL
+from llama_operator.decide.placement.images import ARCHITECTURES, USUAL
 from llama_operator.decide.placement.platform_pods import PlatformPods, PodDefaults, PodRules
 
 PROGRAM: Final = "llama-operator"
 _LABEL: Final = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"
 _CARD_IMAGE: Final = rf"^({'|'.join(kind for kind in get_args(ImageKind) if kind != USUAL)})=[^\s,=]+$"
+_ARM: Final = "cuda-arm64"
 _DECISIONS: Final = Settings()
 """Defaults of what decisions depend on have one home."""
 
@@ -190,11 +191,16 @@ class OperatorSettings(BaseModel):
             )
         return self
 
+    def _card_images(self) -> dict[str, str]:
+        # An image for several architectures runs on cards beside a processor of each.
+        usual = {_ARM: self.serving_image} if ARCHITECTURES[_ARM] in self.serving_architectures else {}
+        return usual | dict(pair.split("=", 1) for pair in self.card_images)
+
     def decisions(self) -> Settings:
         """The part that decisions and objects depend on."""
         return Settings(
             image=self.serving_image,
-            card_images=dict(pair.split("=", 1) for pair in self.card_images),
+            card_images=self._card_images(),
             ray_version=self.ray_version,
             kuberay_namespace=self.kuberay_namespace,
             hub_endpoint=self.hub_endpoint,

@@ -143,3 +143,10 @@ def test_defaults_of_pods_that_kubernetes_would_not_take_are_refused_at_the_star
         load([], {"LLAMA_OPERATOR_POD_DEFAULTS": written})
     assert "--pod-defaults" in str(refused.value)
     assert said in str(refused.value)
+
+
+def test_a_serving_image_for_two_architectures_runs_on_cards_beside_both():
+    both = ["--serving-image=example/serving:1", "--serving-architecture=amd64,arm64"]
+    assert load(both, {}).decisions().card_images == {"cuda-arm64": "example/serving:1"}
+    other = load([*both, "--card-image=cuda-arm64=example/serving:arm"], {}).decisions()
+    assert other.card_images == {"cuda-arm64": "example/serving:arm"}
