@@ -57,6 +57,11 @@ test-fast: $(STAMP) kuberay-crds ## Run the tests that need no more than Python 
 test-control-plane: $(STAMP) control-plane ## Run the tests on a real API server, KubeRay and simulated nodes
 	@$(STAGES) control-plane
 
+.PHONY: test-scheduler
+test-scheduler: export LLAMA_OPERATOR_TEST_NODE_SETS := 200
+test-scheduler: $(STAMP) control-plane ## Ask the real scheduler about 200 drawn sets of nodes: what fits is bound, what does not is not
+	@$(BIN)/pytest -q -s -p no:cacheprovider tests/control_plane/test_scheduler.py
+
 # Which versions of Kubernetes; each that is not built yet takes 15 minutes of CPU, once.
 KUBERNETES ?= 1.35 1.36 1.37
 

@@ -3,6 +3,8 @@
 import pytest
 
 from control_plane.nodes import add_nodes, remove_nodes
+from llama_operator.decide.placement import pod_spec
+from llama_operator.decide.placement.pod_spec import shapes_of
 
 pytestmark = pytest.mark.control_plane
 
@@ -32,8 +34,14 @@ def test_a_replica_gets_whole_pods_on_as_few_h100_nodes_as_it_needs(
     assert asked == gpus, "a tensor parallel group never leaves its pod, and a pod never its node"
     assert len({each["spec"]["nodeName"] for each in workers}) == len(gpus)
     assert all(each["spec"]["nodeName"].startswith("h100") for each in workers)
-    head = user.pods("head")[0]["spec"]["containers"][0]["resources"]["limits"]
-    assert "nvidia.com/gpu" not in head
+    (head,) = user.pods("head")
+    assert "nvidia.com/gpu" not in head["spec"]["containers"][0]["resources"]["limits"]
+    (pinned,) = user.get("controllerrevisions.apps")
+    shapes = shapes_of(pinned["data"]["cluster"], len(gpus))
+    counted = [shapes.head.asked, *[shapes.worker.asked] * len(gpus)]
+    assert [pod_spec.asked(each["spec"]) for each in (head, *workers)] == counted, (
+        "KubeRay adds nothing that is not counted"
+    )
     assert len(user.get("rayservices.ray.io")) == len(user.get("rayclusters.ray.io")) == 1
 
 

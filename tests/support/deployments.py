@@ -2,8 +2,10 @@
 
 import json
 
+from llama_operator import catalog
 from llama_operator.api.manifest import parse
-from llama_operator.decide.observed import Observed, RayServiceFacts
+from llama_operator.decide.observed import NodeFacts, Observed, RayServiceFacts
+from llama_operator.decide.placement.requests import described_room
 
 LICENSE = {"acceptance": "acme", "attributionURL": "https://acme.example/about"}
 """What a deployment says about its license; the acceptance is not looked up unless a test gives some."""
@@ -35,3 +37,10 @@ def observed_of(*, acceptances=None, nodes=None, ray_services=(), serving=None, 
 def service_facts_of(name, *, status="RUNNING", endpoints=1, message="", **more):
     """What KubeRay says about the RayService of a revision."""
     return RayServiceFacts(name, name, endpoints, status, message, (), **more)
+
+
+def node_of(name, accelerator, devices):
+    """A node of which only the accelerators matter: of all else it has enough."""
+    return NodeFacts(
+        name, accelerator, devices, room=described_room(name, catalog.load().accelerator(accelerator), devices)
+    )

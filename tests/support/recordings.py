@@ -11,7 +11,8 @@ from llama_operator import catalog
 from llama_operator.decide.observed import Observed
 from llama_operator.handlers.watched import kept
 from llama_operator.kube import kinds
-from llama_operator.observe import capacity, children
+from llama_operator.observe import children
+from llama_operator.observe.nodes.facts import away_node, node_facts
 from llama_operator.observe.pods import pod_facts
 from support.deployments import deployment_of
 
@@ -65,8 +66,8 @@ def observed(name, *, after=5.0, **more):
         else None
     )
     known = catalog.load()
-    nodes = [one for node in of["Node"] if (one := capacity.node_facts(node, known)) is not None]
-    away = [one for node in of["Node"] if (one := capacity.away_node(node, known)) is not None]
+    nodes = [one for node in of["Node"] if (one := node_facts(node, known)) is not None]
+    away = [one for node in of["Node"] if (one := away_node(node, known)) is not None]
     facts = Observed(
         deployment_of(),
         nodes=tuple(nodes) if of["Node"] else None,

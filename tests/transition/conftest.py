@@ -103,8 +103,14 @@ class World:
     async def add_node(self, name, *, product="NVIDIA-H100-80GB-HBM3", gpus=8):
         """A node with GPUs, labeled as NVIDIA's feature discovery does."""
         address = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}}
-        amounts = {"cpu": "192", "nvidia.com/gpu": str(gpus)}
-        labels = {"nvidia.com/gpu.product": product}
+        amounts = {
+            "cpu": "192",
+            "memory": "2Ti",
+            "ephemeral-storage": "8Ti",
+            "pods": "110",
+            "nvidia.com/gpu": str(gpus),
+        }
+        labels = {"kubernetes.io/arch": "amd64", "nvidia.com/gpu.product": product}
         await self.user.apply({**address, "metadata": {"name": name, "labels": labels}})
         await self.user.apply_status({**address, "status": {"allocatable": amounts, "capacity": amounts}})
 

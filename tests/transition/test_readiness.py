@@ -559,5 +559,9 @@ async def test_pods_that_wait_for_a_node_are_told_with_what_is_free_and_what_the
         assert (found.status, found.reason) == ("False", "PodsUnschedulable")
         assert words in found.message
     told = condition(status, "CapacityFound").message
-    assert "12 H100-80GB are needed, 16 exist, 9 of them free; maxReplicas 5 needs 20" in told
+    assert (
+        "12 H100-80GB are needed, 16 exist, 9 of them free; 2 of 3 worker pods find a node: the next one needs 4"
+        in told
+    )
+    assert "; maxReplicas 5 needs 20" in told
     assert [each for each in world.events.told if each[0] == "Warning"] == [("Warning", "PodsUnschedulable")]

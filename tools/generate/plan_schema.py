@@ -158,6 +158,25 @@ class ColdStartPart(_Part):
     """In their order."""
 
 
+class PodPart(_Part):
+    """What one pod asks of its node, containers that KubeRay adds included."""
+
+    cpu_millicores: int
+    memory_bytes: int
+    ephemeral_storage_bytes: int
+    """Disk of the node, for the files that are downloaded."""
+    devices: dict[str, int]
+    """Whole units of extended resources by name."""
+
+
+class PodsPart(_Part):
+    """What the pods ask of their nodes."""
+
+    workers_per_replica: int
+    head: PodPart
+    worker: PodPart
+
+
 class CapacityPart(_Part):
     """Whether the nodes that were given hold the plan."""
 
@@ -186,6 +205,8 @@ class PlanDocument(_Part):
     """Null when the model is not known."""
     plan: PlanPart
     cold_start: ColdStartPart | None
+    """Null when nothing fits."""
+    pods: PodsPart | None
     """Null when nothing fits."""
     capacity: CapacityPart | None
     """Null when no nodes were given, or nothing fits."""

@@ -5,22 +5,26 @@ of the decision, and a decision with a problem changes nothing that runs.
 """
 
 from dataclasses import dataclass, replace
+from functools import partial
 
 from llama_operator.api.reasons import ConditionType, Reason
-from llama_operator.api.v1alpha1.llamadeployment import Activation
+from llama_operator.api.v1alpha1.llamadeployment import Activation, LoadFormat
 from llama_operator.api.v1alpha1.llamadeployment_status import ChosenPlan, PlanStatus
 from llama_operator.catalog import Catalog
 from llama_operator.catalog.models import Model, Variant
 from llama_operator.decide.access_check import AccessCheck, check_access, pinned
-from llama_operator.decide.bounds import most_replicas, wanted_replicas
+from llama_operator.decide.bounds import least_replicas, most_replicas, wanted_replicas
 from llama_operator.decide.find_model import find_model
 from llama_operator.decide.license import LicenseVerdict, judge
 from llama_operator.decide.license.gather import gpus_of, license_input
 from llama_operator.decide.license.running import RevisionVerdict, judge_others, judge_wanted
 from llama_operator.decide.not_understood import unread_model, unread_revision
 from llama_operator.decide.observed import Observed, RevisionFacts
+from llama_operator.decide.placement import pod_spec, requests
 from llama_operator.decide.placement.allowed import refused as refused_pods
-from llama_operator.decide.plan.candidate import Plan
+from llama_operator.decide.placement.shape import PodShapes
+from llama_operator.decide.plan.candidate import Candidate, Plan, PlanRequest
+from llama_operator.decide.plan.placed import first_placed
 from llama_operator.decide.plan.request import find_plan, nothing_fits
 from llama_operator.decide.plan.status import plan_status
 from llama_operator.decide.problem import Problem
@@ -46,6 +50,8 @@ class Decision:
     """The search for a plan; None when the revision is pinned already, so that nothing was searched."""
     plan_status: PlanStatus | None = None
     """The plan as found or as pinned."""
+    shapes: PodShapes | None = None
+    """Its pods, as planned or as pinned; None without a plan, or where what is pinned does not tell."""
     problem: Problem | None = None
     """What stands in the way; with a problem nothing new is started, and what serves is kept as it is pinned. A wrong
     manifest comes before a refused license, and that before a lack of hardware."""
@@ -125,7 +131,8 @@ def _decide(observed: Observed, catalog: Catalog) -> Decision:
     if pinned_facts is not None:
         return _as_pinned(observed, catalog, model, revision, pinned_facts)
     rules = None if observed.platform_pods is None else observed.platform_pods.rules
-    search = refused_pods(spec.pods, rules) or find_plan(observed, model, catalog)
+    refused_settings = refused_pods(spec.pods, rules)
+    search = refused_settings or _on_nodes(observed, model, find_plan(observed, model, catalog))
     best = None if isinstance(search, Problem) else search[1].chosen
     variant = None if best is None else best.variant
     gpus = None if best is None else gpus_of(best.sharding.ranks, best.accelerator.name)
@@ -139,9 +146,32 @@ def _decide(observed: Observed, catalog: Catalog) -> Decision:
         verdict,
         plan=result,
         plan_status=plan_status(model, result, max_model_length=request.max_model_length),
+        shapes=None if best is None else _shapes(observed, model, best),
         problem=_first(nothing_fits(request, result) if result.chosen is None else None, refused),
     )
     return _with_access_check(decision, observed, variant)
+
+
+def _on_nodes(
+    observed: Observed, model: Model, search: Problem | tuple[PlanRequest, Plan]
+) -> Problem | tuple[PlanRequest, Plan]:
+    """The search, with the first candidate that the nodes hold where the accelerator is left to them."""
+    spec = observed.deployment.spec
+    if isinstance(search, Problem) or spec.hardware.accelerator != "Auto" or observed.nodes is None:
+        return search
+    every = tuple(node.room for node in observed.nodes if node.room is not None)
+    rooms = every if observed.free is None else observed.free
+    request, plan = search
+    least = max(1, least_replicas(spec))
+    return request, first_placed(request, plan, partial(_shapes, observed, model), rooms, least)
+
+
+def _shapes(observed: Observed, model: Model, chosen: Candidate) -> PodShapes:
+    streamed = observed.deployment.spec.engine.arguments.load_format is LoadFormat.RUNAI_STREAMER
+    held = requests.Held(
+        model, chosen.variant, chosen.accelerator, chosen.devices_per_pod, chosen.nodes, streamed=streamed
+    )
+    return requests.shapes(held, observed.pod_settings)
 
 
 def _as_pinned(
@@ -158,6 +188,7 @@ def _as_pinned(
         model,
         verdict,
         plan_status=record.plan,
+        shapes=None if chosen is None else pod_spec.shapes_of(record.cluster, chosen.nodes_per_replica),
         problem=refused or _beyond_max_gpus(observed, chosen),
         access_check=pinned(record, variant),
     )
@@ -211,7 +242,7 @@ def _with_rollout(decision: Decision, observed: Observed) -> Decision:
     if decision.problem is not None or (decision.access_check is not None and not decision.access_check.passed):
         return _kept(decision, observed)
     wanted = decision.revision.name
-    strategy = choose_strategy(observed, wanted, decision.chosen, observed.pinned(wanted))
+    strategy = choose_strategy(observed, wanted, decision.chosen, observed.pinned(wanted), decision.shapes)
     return replace(
         decision,
         rollout=roll_out(wanted, observed, strategy, _barred(decision)),

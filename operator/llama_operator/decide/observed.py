@@ -15,6 +15,7 @@ from llama_operator.catalog.accelerators import Accelerator
 from llama_operator.decide.placement.platform_pods import PlatformPods
 from llama_operator.decide.placement.pod_settings import PodSettingsByRole
 from llama_operator.decide.placement.resolve import resolve
+from llama_operator.decide.placement.shape import Room
 from llama_operator.decide.platform import Platform
 from llama_operator.decide.pods import AwayNode, PodFacts
 from llama_serving.config import HUB_ENDPOINT, AccessVerdict, LiveSettings, ServingStatus
@@ -57,6 +58,8 @@ class NodeFacts:
     """The card, where only labels of the node tell what it is; None where the catalog has it."""
     device_problem: str = ""
     """Why nothing is planned on its accelerators, for people, as what the node does; empty if something is."""
+    room: Room | None = None
+    """All that it has for pods; None where only its accelerators are known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -311,7 +314,7 @@ class Observed:
     accelerators: tuple[DeclaredAccelerator, ...] | None = ()
     """Accelerators that exist, which add cards to the catalog; None when they were not read."""
     nodes: tuple[NodeFacts, ...] | None = None
-    """Nodes that take pods; None when they were not read."""
+    """Nodes that take pods which tolerate their taints; None when they were not read."""
     away: tuple[AwayNode, ...] = ()
     """Nodes that take none."""
     pods: tuple[PodFacts, ...] | None = None
@@ -334,8 +337,8 @@ class Observed:
     """Jobs that ask the Hub for access; None when access is not checked: weights are local, or the check is switched off."""
     traffic: TrafficFacts | None = None
     """Where the Service points; None while there is no Service."""
-    free: Mapping[str, tuple[int, ...]] | None = None
-    """Accelerators that no pod holds on each node that takes new pods, by accelerator; None when they were not counted."""
+    free: tuple[Room, ...] | None = None
+    """What no pod holds of nodes that take new pods; None when it was not counted."""
     now: datetime = LONG_AGO
     """Time of the observation, in UTC."""
     ages: Mapping[datetime, Age] = field(default_factory=dict)

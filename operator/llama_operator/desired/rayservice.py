@@ -14,6 +14,7 @@ from llama_operator.decide.bounds import live_settings
 from llama_operator.decide.observed import RayClusterFacts, RevisionFacts, Settings
 from llama_operator.decide.placement.images import image_for
 from llama_operator.decide.placement.resolve import resolve
+from llama_operator.decide.placement.shape import PodShapes
 from llama_operator.decide.plan.candidate import Candidate
 from llama_operator.desired import naming, serve_config
 from llama_operator.desired.pods import caches, drain, head, pod_settings, weights, worker
@@ -43,13 +44,19 @@ class Bounds:
 
 
 def cluster_template(
-    deployment: LlamaDeployment, chosen: Candidate, config: ServingConfig, *, settings: Settings
+    deployment: LlamaDeployment,
+    chosen: Candidate,
+    shapes: PodShapes,
+    config: ServingConfig,
+    *,
+    settings: Settings,
 ) -> dict[str, Any]:
     """Build the `rayClusterConfig` that runs `config`, without the bounds of its worker group.
 
     Args:
         deployment: The deployment.
         chosen: The plan of one replica.
+        shapes: Its pods.
         config: What the pods serve.
         settings: Settings of the operator.
     """
@@ -82,8 +89,9 @@ def cluster_template(
         # Written out: an empty authOptions makes a Secret and leaves the dashboard open.
         "authOptions": {"mode": "token"},
         "headGroupSpec": {
-            "rayStartParams": {"num-cpus": "0", "dashboard-host": "0.0.0.0"},  # noqa: S104 - KubeRay reaches it by the pod's address; token and NetworkPolicy guard it
-            "template": head.template(image, head_parts),
+            # Without GPUs: on a GPU node Ray would find those that other pods hold, and put replicas on them.
+            "rayStartParams": {"num-cpus": "0", "num-gpus": "0", "dashboard-host": "0.0.0.0"},  # noqa: S104 - KubeRay reaches it by the pod's address; token and NetworkPolicy guard it
+            "template": head.template(shapes.head, image, head_parts),
         },
         "workerGroupSpecs": [
             {
@@ -91,7 +99,7 @@ def cluster_template(
                 # Written out: KubeRay adds it when it writes the object, and that would be a change of somebody, to be undone.
                 "scaleStrategy": {},
                 "rayStartParams": worker.start_params(chosen),
-                "template": worker.template(chosen, image, worker_parts),
+                "template": worker.template(shapes.worker, image, worker_parts),
             }
         ],
     }

@@ -54,7 +54,10 @@ def new(observed: Observed, decision: Decision, settings: Settings) -> RevisionF
     deployment, plan, model = observed.deployment, decision.plan, decision.model
     verdict, status = decision.license, decision.plan_status
     chosen = decision.chosen
-    if plan is None or plan.chosen is None or model is None or verdict is None or status is None or chosen is None:
+    shapes = decision.shapes
+    if plan is None or plan.chosen is None or model is None or verdict is None or status is None:
+        raise ValueError("a decision without a problem and without a pinned revision has a plan")
+    if chosen is None or shapes is None:
         raise ValueError("a decision without a problem and without a pinned revision has a plan")
     config = serving_config(
         deployment,
@@ -72,7 +75,7 @@ def new(observed: Observed, decision: Decision, settings: Settings) -> RevisionF
         plan=status,
         inputs=decision.revision.inputs,
         serve_config=serve_config(config, _PLACEHOLDER),
-        cluster=rayservice.cluster_template(deployment, plan.chosen, config, settings=settings),
+        cluster=rayservice.cluster_template(deployment, plan.chosen, shapes, config, settings=settings),
         weights_checked_at=_checked_at(observed, decision),
     )
 

@@ -18,8 +18,8 @@ from llama_operator.handlers.watched import RECORDS, Concerns, Watched
 from llama_operator.kube import kinds
 from llama_operator.kube.cache.objects import ObjectCache
 from llama_operator.kube.port import Kind, Object, Ref
-from llama_operator.observe.capacity import away_node, node_facts
 from llama_operator.observe.endings import Endings
+from llama_operator.observe.nodes.facts import away_node, node_facts
 from llama_operator.observe.pods import pod_facts
 from llama_operator.observe.unreadable import Unreadable
 from llama_operator.work.queue import Priority

@@ -18,6 +18,7 @@ from llama_operator.api.v1alpha1.llamadeployment import LlamaDeployment
 from llama_operator.catalog import Catalog
 from llama_operator.catalog.declared import with_declared
 from llama_operator.decide.observed import AccessCheckFacts, Observed, RevisionFacts, UnreadRevision
+from llama_operator.decide.placement import requests
 from llama_operator.decide.placement.platform_pods import PlatformPods
 from llama_operator.decide.platform import Platform
 from llama_operator.decide.pods import PodFacts
@@ -28,8 +29,9 @@ from llama_operator.errors import InvalidManifestError
 from llama_operator.kube import kinds
 from llama_operator.kube.port import Cluster, Kind, NotFoundError, Object, Ref
 from llama_operator.observe import children
-from llama_operator.observe.capacity import away_node, free_accelerators, node_facts
 from llama_operator.observe.license_records import accelerators_of, acceptances_of, models_of, policies_of
+from llama_operator.observe.nodes.facts import away_node, node_facts
+from llama_operator.observe.nodes.free import free_rooms
 from llama_operator.observe.pods import pod_facts
 from llama_operator.observe.requester import requester
 from llama_operator.observe.rights import Rights
@@ -53,8 +55,8 @@ class Observer:
         checks_access: Whether access to gated weights is checked before a revision starts.
         declared: Accelerators that count before those of the cluster, as if they were applied.
         images: The operator's serving images for cards that need another one; None where they are not known.
-        counts_free: Whether free accelerators are counted: where the strategy of a rollout rests on them, or pods wait for a
-            node.
+        counts_free: Whether it is counted what pods leave of nodes: where the strategy of a rollout rests on it, or pods wait
+            for a node.
         looks_at_pods: Whether pods are read, which tell why a revision does not answer.
         rights: What happens when a part may not be read.
         remembered: Revisions that an earlier look read, in case somebody has deleted their record since.
@@ -102,19 +104,20 @@ class Observer:
         Raises:
             KubeError: If Kubernetes cannot be read.
         """
-        read = self.rights.read
+        read, unreadable = self.rights.read, self.unreadable
         ref = Ref(kinds.LLAMA_DEPLOYMENT, deployment.metadata.namespace, deployment.metadata.name)
-        observed, nodes = await self._always(self._empty(deployment, now), ref)
+        observed = await self._always(self._empty(deployment, now), ref)
         wanted = revision_of(deployment, observed.revisions).name
         if self.checks_access and observed.pinned(wanted) is None:
-            checks = await read(kinds.JOB, access_checks(self.cluster, ref, self.unreadable), None)
+            checks = await read(kinds.JOB, access_checks(self.cluster, ref, unreadable), None)
             observed = replace(observed, access_checks=checks)
         if self.looks_at_pods:
             observed = replace(observed, pods=await self._pods(ref), ended=self.ended)
         if self.counts_free and observed.nodes is not None and _asks_for_free(observed, wanted):
-            known = with_declared(self.catalog, observed.accelerators)
-            free = await read(kinds.POD, free_accelerators(self.cluster, nodes, known, self.unreadable), None)
-            observed = replace(observed, free=free)
+            head = requests.head_shape(observed.pod_settings.head)
+            on_cpu = deployment.spec.hardware.accelerator == "CPU"
+            counting = free_rooms(self.cluster, observed.nodes, head, unreadable, on_cpu=on_cpu)
+            observed = replace(observed, free=await read(kinds.POD, counting, None))
         return replace(await with_serving(observed, self.serving), unknown=self.rights.unknown)
 
     def _empty(self, deployment: LlamaDeployment, now: datetime) -> Observed:
@@ -149,8 +152,8 @@ class Observer:
                 return await self.around(deployment, now)
         return None
 
-    async def _always(self, observed: Observed, ref: Ref) -> tuple[Observed, tuple[Object, ...]]:
-        """Add what every decision needs; also returns the Nodes, for what only some decisions count."""
+    async def _always(self, observed: Observed, ref: Ref) -> Observed:
+        """Add what every decision needs."""
         cluster, read, unreadable = self.cluster, self.rights.read, self.unreadable
         (acceptances, models, policies, cards), (nodes, services, clusters, pinned, service) = await asyncio.gather(
             asyncio.gather(
@@ -183,7 +186,7 @@ class Observer:
         declared = _first(self.declared, None if cards is None else cards.read)
         known = with_declared(self.catalog, declared)
         capacity = unreadable.all(items, partial(node_facts, catalog=known))
-        observed = replace(
+        return replace(
             observed,
             acceptances=None if acceptances is None else acceptances.read,
             models=None if models is None else models.read,
@@ -206,7 +209,6 @@ class Observer:
             address="" if traffic is None else unreadable.one(service, _address) or "",
             platform=observed.platform.seen(facts.kuberay for facts in ray_clusters),
         )
-        return observed, items
 
     async def _pods(self, ref: Ref) -> tuple[PodFacts, ...] | None:
         """Pods of the deployment; None where they may not be read."""
@@ -243,9 +245,17 @@ class Observer:
 
 
 def _asks_for_free(observed: Observed, wanted: str) -> bool:
-    """Whether free accelerators have to be counted: that reads the pods of every node with some."""
+    """Whether it has to be counted what is free: that reads the pods of every node with accelerators."""
     waits = any(pod.unschedulable and pod.revision == wanted for pod in observed.pods or ())
-    return waits or strategy.needs_count(observed, wanted)
+    return waits or strategy.needs_count(observed, wanted) or _chooses(observed, wanted)
+
+
+def _chooses(observed: Observed, wanted: str) -> bool:
+    """Whether `Auto` has a choice between accelerators, for a revision that does not exist yet."""
+    if observed.deployment.spec.hardware.accelerator != "Auto" or observed.pinned(wanted) is not None:
+        return False
+    cards = {node.accelerator for node in observed.nodes or () if node.gpus and not node.device_problem}
+    return len(cards - {"CPU"}) > 1
 
 
 def _as_pinned(live: Object, pinned: RevisionFacts) -> LlamaDeployment | None:

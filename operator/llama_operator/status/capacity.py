@@ -1,21 +1,25 @@
 """CapacityFound: whether the nodes hold what is wanted, what of them is free, and what can never be reached.
 
-Called by `status.conditions`. Ready does not depend on it while the endpoint answers. The number of free accelerators is
-told only while pods wait for a node: at any other time it changes with pods of others, and is no reason to write a status.
+Called by `status.conditions`. Ready does not depend on it while the endpoint answers. What is free is told only while pods wait
+for a node: at any other time it changes with pods of others, and is no reason to write a status.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from llama_operator.api.meta import ConditionStatus
 from llama_operator.api.reasons import ConditionType, Reason
 from llama_operator.api.v1alpha1.llamadeployment_status import ChosenPlan
 from llama_operator.decide.bounds import least_replicas, most_replicas
 from llama_operator.decide.decision import Decision
-from llama_operator.decide.observed import Observed
+from llama_operator.decide.observed import NodeFacts, Observed
+from llama_operator.decide.placement.count import Demand
+from llama_operator.decide.placement.fit import repels
+from llama_operator.decide.placement.shape import PodShapes, Room
 from llama_operator.status.endpoint import nearest, told
 from llama_operator.status.finding import Finding
 
 _KIND = ConditionType.CAPACITY_FOUND
+_HEAD, _WORKER = "head", "worker"
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +27,7 @@ class _Demand:
     """What a number of replicas takes of the nodes."""
 
     chosen: ChosenPlan
+    shapes: PodShapes
     replicas: int
 
     @property
@@ -30,70 +35,129 @@ class _Demand:
         return self.chosen.gpus_per_replica * self.replicas
 
     @property
-    def pods(self) -> int:
-        return self.chosen.nodes_per_replica * self.replicas
-
-    @property
     def in_one_node(self) -> int:
         """Accelerators that a pod takes of its node: they are never split over two."""
         return -(-self.chosen.gpus_per_replica // max(1, self.chosen.nodes_per_replica))
 
-    def fits(self, amounts: tuple[int, ...]) -> bool:
-        """Whether nodes with so many accelerators hold it."""
-        return sum(amount // max(1, self.in_one_node) for amount in amounts) >= self.pods
+    @property
+    def pods(self) -> Demand:
+        return Demand(self.shapes, self.shapes.per_replica * self.replicas)
+
+
+@dataclass(frozen=True, slots=True)
+class _Supply:
+    """What the nodes have for it."""
+
+    observed: Observed
+    nodes: tuple[NodeFacts, ...]
+    """Nodes with the accelerator that take the workers."""
+    repelled: tuple[tuple[NodeFacts, str], ...]
+    """Nodes with the accelerator that take none, and the taint that keeps them off."""
+
+    @property
+    def accelerators(self) -> int:
+        return sum(node.gpus for node in self.nodes)
+
+    @property
+    def rooms(self) -> tuple[Room, ...]:
+        """All nodes that take pods, those for the head included."""
+        return tuple(node.room for node in self.observed.nodes or () if node.room is not None)
+
+    def short(self, demand: _Demand, revision: str) -> str:
+        """What is short first, with nothing on the nodes but the head, if it has one; empty if nothing is short."""
+        placed = [pod for pod in self.observed.pods or () if pod.revision == revision and pod.node and not pod.leaving]
+        if [pod.role for pod in placed].count(_WORKER) >= demand.pods.workers:
+            return ""
+        head = next((pod.node for pod in placed if pod.role == _HEAD), None)
+        asked = demand.shapes.head.asked
+        rooms = tuple(room.less(asked) if room.node == head else room for room in self.rooms)
+        return replace(demand.pods, head=head is None).short(rooms)
 
 
 def capacity_found(observed: Observed, decision: Decision) -> Finding:
     """The condition CapacityFound."""
-    chosen = decision.chosen
-    if chosen is None or observed.nodes is None:
+    chosen, shapes = decision.chosen, decision.shapes
+    if chosen is None or shapes is None or observed.nodes is None:
         return Finding(_KIND, ConditionStatus.UNKNOWN, Reason.WAITING, "the plan or the nodes are not known")
     spec = observed.deployment.spec
-    least = _Demand(chosen, max(1, least_replicas(spec)))
-    most = _Demand(chosen, most_replicas(spec))
-    exist = tuple(node.gpus for node in observed.nodes if node.accelerator == chosen.accelerator)
-    bound = _bound(least, most, exist)
+    least = _Demand(chosen, shapes, max(1, least_replicas(spec)))
+    most = _Demand(chosen, shapes, most_replicas(spec))
+    supply = _supply(observed, least)
+    bound = _bound(least, most, supply, decision.revision.name)
     cause = nearest(observed, decision.revision.name, _KIND)
     if cause is not None:
-        return Finding(
-            _KIND, ConditionStatus.FALSE, cause.reason, f"{told(cause)}; {_free(observed, least, exist)}{bound}"
-        )
-    if least.fits(exist):
+        text = f"{told(cause)}; {_free(decision, least, supply)}{bound}"
+        return Finding(_KIND, ConditionStatus.FALSE, cause.reason, text)
+    short = supply.short(least, decision.revision.name)
+    if not short:
         # Without the number that exist: a node more or less is no reason to write a status.
         text = f"{least.accelerators} {chosen.accelerator} are needed and exist{bound}"
         return Finding(_KIND, ConditionStatus.TRUE, Reason.NODES_FOUND, text)
-    return Finding(_KIND, ConditionStatus.FALSE, Reason.NODES_MISSING, f"{_missing(observed, least, exist)}{bound}")
+    return Finding(_KIND, ConditionStatus.FALSE, Reason.NODES_MISSING, f"{_missing(least, supply, short)}{bound}")
 
 
-def _missing(observed: Observed, least: _Demand, exist: tuple[int, ...]) -> str:
-    have, need, accelerator = sum(exist), least.accelerators, least.chosen.accelerator
-    whole = "" if have < need else f" with {least.in_one_node} in one node"
-    text = f"{have} {accelerator} exist, {need} are needed{whole}; pods wait until nodes are added"
-    return f"{text}{_away(observed, accelerator)}"
+def _supply(observed: Observed, demand: _Demand) -> _Supply:
+    having = [node for node in observed.nodes or () if node.accelerator == demand.chosen.accelerator]
+    tolerated = demand.shapes.worker.tolerations
+    taints = [None if node.room is None else repels(node.room.taints, tolerated) for node in having]
+    pairs = list(zip(having, taints, strict=True))
+    return _Supply(
+        observed,
+        tuple(node for node, taint in pairs if taint is None),
+        tuple((node, str(taint)) for node, taint in pairs if taint is not None),
+    )
 
 
-def _away(observed: Observed, accelerator: str) -> str:
+def _missing(least: _Demand, supply: _Supply, short: str) -> str:
+    have, need, accelerator = supply.accelerators, least.accelerators, least.chosen.accelerator
+    wait = "pods wait until nodes are added"
+    if least.pods.fit(supply.rooms).may_hold(least.pods.workers):
+        return f"{need} {accelerator} are needed and exist, but {short}{_away(supply, accelerator)}"
+    if have < need:
+        text = f"{have} {accelerator} exist, {need} are needed; {wait}"
+    elif sum(node.gpus // max(1, least.in_one_node) for node in supply.nodes) < least.pods.workers:
+        text = f"{have} {accelerator} exist, {need} are needed with {least.in_one_node} in one node; {wait}"
+    else:
+        text = f"{need} {accelerator} are needed and exist, but {short}; {wait}"
+    return f"{text}{_away(supply, accelerator)}"
+
+
+def _away(supply: _Supply, accelerator: str) -> str:
     """Nodes that have the accelerator and take no pods now."""
-    nodes = [node for node in observed.away if node.accelerator == accelerator]
-    if not nodes:
-        return ""
-    return "; not counted: " + ", ".join(f"{node.accelerators} on {node.name}, which {node.why}" for node in nodes)
+    nodes = [node for node in supply.observed.away if node.accelerator == accelerator]
+    parts = [f"{node.accelerators} on {node.name}, which {node.why}" for node in nodes]
+    parts += [f"{node.gpus} on {node.name}, which has the taint {taint}" for node, taint in supply.repelled]
+    return f"; not counted: {', '.join(parts)}" if parts else ""
 
 
-def _free(observed: Observed, least: _Demand, exist: tuple[int, ...]) -> str:
-    """What is needed, what exists and what of it no pod holds."""
-    accelerator = least.chosen.accelerator
-    free = None if observed.free is None else sum(observed.free.get(accelerator, ()))
-    of_them = "" if free is None else f", {free} of them free"
-    return f"{least.accelerators} {accelerator} are needed, {sum(exist)} exist{of_them}{_away(observed, accelerator)}"
+def _free(decision: Decision, least: _Demand, supply: _Supply) -> str:
+    """What is needed, what exists, what of it no pod holds, and what of that is short for the pods that have no node."""
+    observed, accelerator, rooms = supply.observed, least.chosen.accelerator, supply.observed.free
+    text = f"{least.accelerators} {accelerator} are needed, {supply.accelerators} exist"
+    short = ""
+    if rooms is not None:
+        names = {node.name for node in supply.nodes}
+        resource = next(iter(least.shapes.worker.asked.devices), "")
+        if resource:
+            left = sum(max(0, room.amounts.devices.get(resource, 0)) for room in rooms if room.node in names)
+            text = f"{text}, {left} of them free"
+        short = _waiting(observed, decision.revision.name, least).short(rooms)
+    return f"{text}{_away(supply, accelerator)}{f'; {short}' if short else ''}"
 
 
-def _bound(least: _Demand, most: _Demand, exist: tuple[int, ...]) -> str:
+def _waiting(observed: Observed, revision: str, least: _Demand) -> Demand:
+    """The pods of the revision that have no node yet."""
+    placed = [pod.role for pod in observed.pods or () if pod.revision == revision and pod.node and not pod.leaving]
+    whole = least.pods
+    return Demand(whole.shapes, max(0, whole.workers - placed.count(_WORKER)), head=_HEAD not in placed)
+
+
+def _bound(least: _Demand, most: _Demand, supply: _Supply, revision: str) -> str:
     """What spec.scaling.maxReplicas would need, and whether that exists."""
     if most.replicas <= least.replicas:
         return ""
     text = f"; maxReplicas {most.replicas} needs {most.accelerators}"
-    if most.fits(exist):
+    if not supply.short(most, revision):
         return f"{text}, which exist"
     # Without the number that exist, as above.
     return f"{text}, more than exist: it is not reached until nodes are added"

@@ -23,7 +23,8 @@ async def node(world: World, draw: Draw, name: str) -> None:
     labels = {"nvidia.com/gpu.product": product} if product else {}
     address = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": name, "labels": labels}}
     await world.user.apply(address | {"spec": {"unschedulable": True}} if draw(st.integers(0, 9)) == 9 else address)
-    status = {"allocatable": {"cpu": cpu, "nvidia.com/gpu": amount}}
+    more = {"memory": draw(st.sampled_from(("2Ti", "16Gi"))), "ephemeral-storage": "8Ti", "pods": "110"}
+    status = {"allocatable": more | {"cpu": cpu, "nvidia.com/gpu": amount}}
     await world.user.apply_status({**address, "metadata": {"name": name}, "status": status})
     for number in range(draw(st.integers(0, 1))):
         held = {"resources": {"limits": {"nvidia.com/gpu": draw(st.sampled_from(AMOUNTS))}}, "name": "c", "image": "i"}

@@ -66,7 +66,7 @@ async def test_no_amount_of_a_node_stops_a_pass(world, resource, labels, amount)
 
 async def test_a_node_that_cannot_be_read_offers_nothing_and_is_counted(world):
     await node(world, "strange", {"nvidia.com/gpu": "many"}, GPU)
-    await node(world, "plain", {"nvidia.com/gpu": "8"}, GPU)
+    await world.add_node("plain")
     ref = await world.apply_sample("llama-3.1-8b-l4", hardware={"accelerator": "H100-80GB"})
     await world.apply_acceptance()
     status = await world.reconcile(ref)

@@ -8,6 +8,8 @@ import pytest
 from llama_operator.api.v1alpha1.llamadeployment import MAX_NAME_LENGTH, SecretKey
 from llama_operator.decide.access_check import LONGEST_WAIT_SECONDS, Subject
 from llama_operator.decide.observed import Settings
+from llama_operator.decide.placement.pod_settings import PodSettings
+from llama_operator.decide.placement.requests import head_shape
 from llama_operator.desired import access_check
 from llama_operator.desired.pods import head, weights
 from llama_operator.desired.pods.parts import PodParts
@@ -97,7 +99,9 @@ def test_the_endpoint_is_the_platforms_and_the_image_the_deployments(deployment)
 
 @pytest.mark.parametrize("token", [None, TOKEN])
 def test_ray_pods_get_the_token_as_a_file_and_not_as_a_variable(token):
-    template = head.template("x", PodParts(environment={"A": "b"}) + weights.token_file(token))
+    template = head.template(
+        head_shape(PodSettings()), "x", PodParts(environment={"A": "b"}) + weights.token_file(token)
+    )
     (container,) = template["spec"]["containers"]
     names = [each["name"] for each in container["env"]]
     if token is None:

@@ -13,8 +13,8 @@ from llama_operator.kube import kinds
 from llama_operator.kube.port import ForbiddenError, NotFoundError, Ref
 from llama_operator.kube.server import answers
 from llama_operator.kube.twin.cluster import MemoryCluster
-from llama_operator.observe import capacity
 from llama_operator.observe.gather import Observer
+from llama_operator.observe.nodes.free import held
 from llama_operator.observe.read_once import ReadOnce
 from llama_operator.observe.rights import Lenient
 from llama_operator.observe.serving import NoServingReader
@@ -160,7 +160,7 @@ def test_free_accelerators_are_not_guessed_from_nodes_that_may_not_be_read(memor
         )
 
     asyncio.run(prepare())
-    assert read(Tenant(user)).free == {}
+    assert read(Tenant(user)).free == ()
     blind = read(Tenant(user, forbidden={kinds.NODE}), rights=Lenient(missing_right))
     assert blind.free is None
 
@@ -196,7 +196,7 @@ def test_the_operator_asks_for_each_part_once(memory):
 )
 def test_a_pod_holds_what_its_containers_ask_for_until_it_has_ended(resources, phase, count):
     pod = {"spec": {"containers": [{"resources": resources}, {}]}, "status": {"phase": phase}}
-    assert capacity.held(pod, "nvidia.com/gpu") == count
+    assert held(pod).devices.get("nvidia.com/gpu", 0) == count
 
 
 def test_reading_once_gives_what_reading_each_time_gives(memory):

@@ -8,9 +8,11 @@ from llama_operator.api.reasons import ConditionType, Reason
 from llama_operator.decide.decision import decide
 from llama_operator.decide.diagnosis.cause import Cause
 from llama_operator.decide.observed import NodeFacts
+from llama_operator.decide.placement.shape import Amounts
 from llama_operator.decide.pods import AwayNode, PodFacts
 from llama_operator.decide.rollout.revision import revision_of
 from llama_operator.status import summary
+from support.deployments import node_of
 
 H100 = "H100-80GB"
 BIG = {
@@ -57,7 +59,7 @@ def words(status, *kinds):
 
 
 def nodes(*amounts):
-    return tuple(NodeFacts(f"n{index}", H100, amount) for index, amount in enumerate(amounts))
+    return tuple(node_of(f"n{index}", H100, amount) for index, amount in enumerate(amounts))
 
 
 def with_status(observed, status):
@@ -136,11 +138,43 @@ def test_capacity_says_what_the_most_replicas_would_need(observed, say, most, ex
 def test_while_pods_wait_capacity_says_what_is_free_and_what_takes_none(observed, say, knows, wanted):
     knows(wanted, UNSCHEDULABLE)
     away = AwayNode("h100-9", H100, 8, "is cordoned")
-    facts = {"free": {H100: (1, 2)}, "away": (away,)}
+    facts = {"free": tuple(node.room for node in nodes(1, 2)), "away": (away,)}
     told = find(say(observed(**BIG, nodes=nodes(8, 8), facts=facts)), "CapacityFound")
     assert (told.status, told.reason) == ("False", Reason.PODS_UNSCHEDULABLE)
     assert (
         "4 H100-80GB are needed, 16 exist, 3 of them free; not counted: 8 on h100-9, which is cordoned" in told.message
+    )
+
+
+@pytest.mark.parametrize(
+    ("pods", "status", "said"),
+    [
+        ((), "False", "but 0 of 1 worker pods find a node if the head pod comes to small, which nobody can rule out"),
+        ((("head", "cpu"), ("worker", "small")), "True", "exist"),
+        ((("head", "cpu"),), "True", "exist"),
+        ((("head", "small"),), "False", "but 0 of 1 worker pods find a node: the next one needs"),
+    ],
+)
+def test_what_has_its_node_looks_for_none(observed, say, wanted, pods, status, said):
+    whole = node_of("small", H100, 4).room
+    room = replace(whole, amounts=Amounts(18_000, 64 << 30, 64 << 30, {"nvidia.com/gpu": 4}))
+    facts = tuple(PodFacts(role, wanted, role, "Running", node=node) for role, node in pods)
+    machines = (NodeFacts("small", H100, 4, room=room), node_of("cpu", "CPU", 8))
+    told = find(say(observed(**BIG, nodes=machines, facts={"pods": facts})), "CapacityFound")
+    assert told.status == status
+    assert said in told.message
+
+
+def test_while_pods_wait_capacity_says_what_is_short_for_those_that_wait(observed, say, knows, wanted):
+    knows(wanted, UNSCHEDULABLE)
+    head = PodFacts("head", wanted, "head", "Running", node="cpu")
+    waits = PodFacts("worker", wanted, "worker", "Pending", unschedulable="0/2 nodes are available")
+    full = node_of("n0", H100, 8).room
+    facts = {"pods": (head, waits), "free": (full.less(Amounts(full.amounts.cpu_millicores - 1500)),)}
+    told = find(say(observed(**BIG, nodes=nodes(8), facts=facts)), "CapacityFound")
+    assert told.message.endswith(
+        "4 H100-80GB are needed, 8 exist, 8 of them free; 0 of 1 worker pods find a node: the next one needs 16 cpu, and n0, which "
+        "comes nearest, has 1.5 left"
     )
 
 
@@ -165,12 +199,12 @@ def test_when_the_nodes_of_all_pods_are_lost_it_is_down_whatever_kuberay_still_s
 ):
     head = PodFacts("head", wanted, "head", "Running", node="cpu-0", ready=True)
     workers = [PodFacts(f"worker-{node}", wanted, "worker", "Running", node=node, ready=True) for node in ("n0", "n1")]
-    serves = observed(**BIG, ray_services=(service_facts(wanted),), nodes=(*nodes(8, 8), NodeFacts("cpu-0", "CPU", 8)))
+    serves = observed(**BIG, ray_services=(service_facts(wanted),), nodes=(*nodes(8, 8), node_of("cpu-0", "CPU", 8)))
     serves = replace(serves, pods=(head, *workers))
     before = say(serves)
     assert find(before, "Ready").status == "True"
     lost = AwayNode("n1", H100, 8, "is not ready", lost=True)
-    one = replace(serves, nodes=(*nodes(8), NodeFacts("cpu-0", "CPU", 8)), away=(lost,))
+    one = replace(serves, nodes=(*nodes(8), node_of("cpu-0", "CPU", 8)), away=(lost,))
     one = replace(one, pods=(head, workers[0], replace(workers[1], ready=False)))
     half = say(with_status(one, before))
     assert words(half, "Ready", "UpToDate") == {
@@ -178,10 +212,10 @@ def test_when_the_nodes_of_all_pods_are_lost_it_is_down_whatever_kuberay_still_s
         "UpToDate": ("True", Reason.ROLLED_OUT),
     }
     silent = (lost, replace(lost, name="n0"))
-    unmarked = replace(one, nodes=(NodeFacts("cpu-0", "CPU", 8),), away=silent, pods=serves.pods)
+    unmarked = replace(one, nodes=(node_of("cpu-0", "CPU", 8),), away=silent, pods=serves.pods)
     assert words(say(with_status(unmarked, half)), "Ready") == {"Ready": ("False", Reason.NODES_LOST)}
     none = replace(
-        one, nodes=(NodeFacts("cpu-0", "CPU", 8),), pods=(head, *(replace(each, ready=False) for each in workers))
+        one, nodes=(node_of("cpu-0", "CPU", 8),), pods=(head, *(replace(each, ready=False) for each in workers))
     )
     status = say(with_status(none, half))
     assert words(status, "Ready", "EndpointReady", "UpToDate") == {

@@ -7,11 +7,12 @@ import pytest
 
 from llama_operator.api.reasons import ConditionType, Reason
 from llama_operator.decide.decision import decide
-from llama_operator.decide.observed import NodeFacts, ServeDeploymentFacts
+from llama_operator.decide.observed import ServeDeploymentFacts
 from llama_operator.decide.rollout.revision import revision_of
 from llama_operator.status import summary
 from llama_operator.status.failure import Failure
 from llama_serving.config import DeploymentIdentity, ServingStatus
+from support.deployments import node_of
 
 TINY = {"model": {"name": "tiny-random-llama"}, "hardware": {"accelerator": "CPU"}, "license": {}}
 
@@ -66,7 +67,7 @@ def test_before_the_cluster_exists_it_is_reconciling_and_not_ready(observed, say
 
 
 def test_a_serving_revision_is_ready_and_at_rest(observed, say, service_facts, wanted):
-    nodes = (NodeFacts("n", "CPU", 2),)
+    nodes = (node_of("n", "CPU", 8),)
     found = words(say(observed(**TINY, ray_services=(service_facts(wanted),), nodes=nodes, serving=serving())))
     # Nobody has measured anything yet, and Ready does not wait for it.
     assert {kind for kind, (status, _) in found.items() if status != "True"} == {
@@ -217,7 +218,7 @@ def test_gpus_in_nodes_that_are_too_small_for_a_replica_are_no_capacity(observed
         "hardware": {"accelerator": "H100-80GB"},
         "parallelism": {"mode": "Manual", "tensor": 4},
     }
-    facts = tuple(NodeFacts(f"n{index}", "H100-80GB", gpus) for index, gpus in enumerate(nodes))
+    facts = tuple(node_of(f"n{index}", "H100-80GB", gpus) for index, gpus in enumerate(nodes))
     told = find(say(observed(**spec, nodes=facts)), "CapacityFound")
     assert (told.status == "True") is found
     assert words_ in told.message

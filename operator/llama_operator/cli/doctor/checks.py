@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 from llama_operator import __version__
 from llama_operator.api.meta import VERSION
+from llama_operator.cli.doctor import room
 from llama_operator.cli.doctor.deployments import LOG_LINES, DeploymentFacts
 from llama_operator.cli.doctor.facts import (
     FEATURE_DISCOVERY,
@@ -255,6 +256,7 @@ _CHECKS: tuple[Callable[[DoctorFacts], Check], ...] = (
     _kuberay,
     _admission,
     _accelerators,
+    room.check,
     _feature_discovery,
     _readable,
     _autoscaler,

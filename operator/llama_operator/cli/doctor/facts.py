@@ -17,6 +17,7 @@ from llama_operator.api.v1alpha1.licensepolicy import LicensePolicy
 from llama_operator.api.v1alpha1.llamadeployment import LlamaDeployment
 from llama_operator.api.v1alpha1.llamamodel import LlamaModel
 from llama_operator.catalog import Catalog
+from llama_operator.catalog.accelerators import Accelerator as Card
 from llama_operator.catalog.declared import with_declared
 from llama_operator.cli.doctor import kinds as foreign_kinds
 from llama_operator.cli.doctor.deployments import DeploymentFacts, deployment_facts, kuberays
@@ -30,12 +31,15 @@ from llama_operator.cli.shared.connection import (
     read_if_possible,
     value_or,
 )
+from llama_operator.decide.placement.cards import tolerations_for
+from llama_operator.decide.placement.fit import repels
+from llama_operator.decide.placement.shape import Room
 from llama_operator.decide.platform import Platform
 from llama_operator.desired.naming import MANAGER
 from llama_operator.kube import kinds
 from llama_operator.kube.port import Cluster, Kind, NotFoundError, Object, Ref
-from llama_operator.observe.capacity import devices_on, node_facts
 from llama_operator.observe.children import access_check_facts, ray_cluster_facts, ray_service_facts, readable_revision
+from llama_operator.observe.nodes.facts import devices_on, node_facts
 from llama_operator.observe.unreadable import LeftOut, Unreadable
 
 KUBERAY = ("rayservices.ray.io", "rayclusters.ray.io")
@@ -85,6 +89,10 @@ class NodeSummary:
     """Whether it takes new pods."""
     problem: str = ""
     """Why nothing is planned on its accelerators; empty if something is, and for a node without any."""
+    room: Room | None = None
+    """What it has for pods; None if it takes none."""
+    card: Card | None = None
+    """The card that `accelerator` names, where one is planned on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,14 +237,17 @@ def _policy_of(obj: Object) -> str:
 
 def _node(obj: Object, known: Catalog) -> NodeSummary:
     metadata, status = obj["metadata"], mapping(obj.get("status"))
-    devices = devices_on(obj, known)
-    if devices is None:
-        return NodeSummary(metadata["name"], "", 0, usable=node_facts(obj, known) is not None)
+    facts, devices = node_facts(obj, known), devices_on(obj, known)
+    card = None if devices is None else devices.accelerator
+    tolerated = () if card is None else tolerations_for(card)
+    room = None if facts is None else facts.room
     return NodeSummary(
         name=metadata["name"],
-        accelerator=devices.accelerator.name if devices.accelerator else "",
-        gpus=readings.units(mapping(status.get("allocatable")).get(devices.resource)) or 0,
+        accelerator="" if card is None else card.name,
+        gpus=0 if devices is None else readings.units(mapping(status.get("allocatable")).get(devices.resource)) or 0,
         product=readings.labels(obj).get(_PRODUCT, ""),
-        usable=node_facts(obj, known) is not None,
-        problem=devices.problem,
+        usable=room is not None and repels(room.taints, tolerated) is None,
+        room=room,
+        problem="" if devices is None else devices.problem,
+        card=card,
     )

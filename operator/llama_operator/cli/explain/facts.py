@@ -4,7 +4,7 @@ What may not be read is `Unknown` with the reason: a missing right must not hide
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from llama_operator.api.v1alpha1.licenseacceptance import LicenseAcceptance
@@ -13,6 +13,7 @@ from llama_operator.api.v1alpha1.llamadeployment_status import LlamaDeploymentSt
 from llama_operator.cli.explain.events import WarningFacts
 from llama_operator.cli.shared.connection import Unknown
 from llama_operator.decide.observed import NodeFacts, RayClusterFacts, RayServiceFacts, RevisionFacts
+from llama_operator.decide.placement.shape import Amounts, Room
 from llama_operator.decide.pods import AwayNode, PodFacts
 from llama_operator.errors import FieldProblem
 
@@ -38,10 +39,20 @@ class LeaseFacts:
 
 @dataclass(frozen=True, slots=True)
 class HeldFacts:
-    """Accelerators that pods of the whole cluster hold."""
+    """What pods of the whole cluster hold."""
 
     by_node: Mapping[str, int]
+    """Accelerators."""
     by_namespace: Mapping[str, int]
+    """Accelerators."""
+    amounts: Mapping[str, Amounts] = field(default_factory=dict)
+    """All that is held of each node."""
+    pods: Mapping[str, int] = field(default_factory=dict)
+    """Pods on each node."""
+
+    def left(self, room: Room) -> Room:
+        """What is left of a node."""
+        return room.less(self.amounts.get(room.node, Amounts()), self.pods.get(room.node, 0))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """Reads from a cluster what `kubectl llama explain` looks at. Called by `cli.explain.command` and, for the Lease, by `doctor`."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
 
@@ -18,11 +19,12 @@ from llama_operator.cli.shared.connection import Connection, Unknown, read_if_po
 from llama_operator.cli.shared.output import moment
 from llama_operator.decide.decision import decide
 from llama_operator.decide.observed import Observed
+from llama_operator.decide.placement.shape import Amounts
 from llama_operator.decide.pods import PodFacts
 from llama_operator.errors import FieldProblem, InvalidManifestError, NotUnderstoodError
 from llama_operator.kube import kinds
 from llama_operator.kube.port import Cluster, Object
-from llama_operator.observe import capacity
+from llama_operator.observe.nodes.free import ended, held
 from llama_operator.observe.unreadable import Unreadable
 
 _RAY_SERVICES = "rayservices.ray.io"
@@ -154,12 +156,18 @@ def _resource(observed: Observed, status: LlamaDeploymentStatus) -> str:
 
 
 def _held(pods: Iterable[Object], resource: str) -> HeldFacts:
-    by_node: dict[str, int] = {}
-    by_namespace: dict[str, int] = {}
+    by_node: Counter[str] = Counter()
+    by_namespace: Counter[str] = Counter()
+    everything: dict[str, Amounts] = {}
+    count: Counter[str] = Counter()
+    unreadable = Unreadable()
     for pod in pods:
-        node, count = (pod.get("spec") or {}).get("nodeName"), capacity.held(pod, resource)
-        if node and count:
-            namespace = pod["metadata"].get("namespace", "")
-            by_node[node] = by_node.get(node, 0) + count
-            by_namespace[namespace] = by_namespace.get(namespace, 0) + count
-    return HeldFacts(by_node, by_namespace)
+        node, amounts = (pod.get("spec") or {}).get("nodeName"), unreadable.one(pod, held)
+        if not node or amounts is None or ended(pod):
+            continue
+        everything[node] = everything.get(node, Amounts()) + amounts
+        count[node] += 1
+        if cards := amounts.devices.get(resource, 0):
+            by_node[node] += cards
+            by_namespace[pod["metadata"].get("namespace", "")] += cards
+    return HeldFacts(by_node, by_namespace, everything, count)

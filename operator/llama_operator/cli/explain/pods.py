@@ -15,7 +15,11 @@ from llama_operator.decide.diagnosis.cause import BEFORE_HINT, Cause
 from llama_operator.decide.diagnosis.causes import causes, none_left
 from llama_operator.decide.diagnosis.pods import away_text
 from llama_operator.decide.observed import Observed, RayClusterFacts, RayServiceFacts, Unread
-from llama_operator.decide.pods import PodFacts
+from llama_operator.decide.placement.count import Demand
+from llama_operator.decide.placement.fit import repels
+from llama_operator.decide.placement.pod_spec import shapes_of
+from llama_operator.decide.placement.shape import PodShapes
+from llama_operator.decide.pods import AwayNode, PodFacts
 from llama_operator.kube import kinds
 
 _Child = TypeVar("_Child", RayServiceFacts, RayClusterFacts)
@@ -233,8 +237,17 @@ def _lacking(facts: Facts) -> str:
 def _exist(facts: Facts, accelerator: str) -> str:
     if isinstance(facts.nodes, Unknown):
         return f"nodes: {facts.nodes.why}"
-    having = [node for node in facts.nodes if node.accelerator == accelerator]
-    away = away_text(node for node in facts.away if node.accelerator == accelerator)
+    shapes = _shapes(facts)
+    tolerated = () if shapes is None else shapes.worker.tolerations
+    of_it = [node for node in facts.nodes if node.accelerator == accelerator]
+    taints = [None if node.room is None or shapes is None else repels(node.room.taints, tolerated) for node in of_it]
+    having = [node for node, taint in zip(of_it, taints, strict=True) if taint is None]
+    repelled = [
+        AwayNode(node.name, node.accelerator, node.gpus, f"has the taint {taint}")
+        for node, taint in zip(of_it, taints, strict=True)
+        if taint is not None
+    ]
+    away = away_text((*(node for node in facts.away if node.accelerator == accelerator), *repelled))
     return f"the cluster has {sum(node.gpus for node in having)} on {len(having)} node(s)" + (
         f"; {away}" if away else ""
     )
@@ -251,7 +264,26 @@ def _free(facts: Facts) -> str:
     free = sum(max(0, node.gpus - facts.held.by_node.get(node.name, 0)) for node in having)
     most = sorted(facts.held.by_namespace.items(), key=lambda item: (-item[1], item[0]))[:_MOST_NAMED]
     holders = ", ".join(f"{namespace} {count}" for namespace, count in most)
-    return f", {free} free" + (f"; held by {holders}" if holders else "")
+    text = f", {free} free" + (f"; held by {holders}" if holders else "")
+    return f"{text}; {short}" if (short := _short(facts, facts.held)) else text
+
+
+def _short(facts: Facts, held: HeldFacts) -> str:
+    """What is short first for the pods of the revision that have no node, after what runs; empty if nothing is."""
+    shapes = _shapes(facts)
+    if shapes is None or isinstance(facts.pods, Unknown) or isinstance(facts.nodes, Unknown):
+        return ""
+    waiting = [pod.role for pod in facts.pods if pod.revision == target(facts) and not pod.node and not pod.leaving]
+    rooms = [held.left(node.room) for node in facts.nodes if node.room is not None]
+    return Demand(shapes, waiting.count("worker"), head="head" in waiting).short(rooms)
+
+
+def _shapes(facts: Facts) -> PodShapes | None:
+    """Pods of the revision, as they are pinned."""
+    name = target(facts)
+    record = next((one for one in value_or(facts.revisions, ()) if one.name == name), None)
+    chosen = None if record is None else record.plan.chosen
+    return None if record is None or chosen is None else shapes_of(record.cluster, chosen.nodes_per_replica)
 
 
 def _of(children: Iterable[_Child], revision: str) -> _Child | None:

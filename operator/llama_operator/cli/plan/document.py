@@ -12,6 +12,7 @@ from llama_operator.decide.decision import Decision
 from llama_operator.decide.license import LicenseVerdict
 from llama_operator.decide.observed import Observed
 from llama_operator.decide.placement.images import lacks_image
+from llama_operator.decide.placement.shape import PodShape, PodShapes
 from llama_operator.decide.plan.candidate import Candidate, Rejection
 from llama_operator.decide.plan.cold_start import Stage, stages, total_seconds
 from llama_operator.decide.plan.status import label
@@ -29,10 +30,30 @@ def document(observed: Observed, decision: Decision, built: tuple[dict[str, Any]
         "license": None if decision.license is None else _license(decision.license),
         "plan": _plan(decision),
         "coldStart": _cold_start(cold_start(decision)),
+        "pods": None if decision.shapes is None else pods(decision.shapes),
         "capacity": None if nodes_hold_it is None else output.picked(nodes_hold_it, "status", "reason", "message"),
         "problem": problem(decision.problem),
         "warnings": list(warnings(observed, decision)),
         "objects": built,
+    }
+
+
+def pods(shapes: PodShapes) -> dict[str, Any]:
+    """What the pods ask of their nodes."""
+    return {
+        "workersPerReplica": shapes.per_replica,
+        "head": _asked(shapes.head),
+        "worker": _asked(shapes.worker),
+    }
+
+
+def _asked(shape: PodShape) -> dict[str, Any]:
+    asked = shape.asked
+    return {
+        "cpuMillicores": asked.cpu_millicores,
+        "memoryBytes": asked.memory_bytes,
+        "ephemeralStorageBytes": asked.ephemeral_storage_bytes,
+        "devices": dict(asked.devices),
     }
 
 

@@ -1,10 +1,11 @@
 """Reads the hardware of a plan from a file: `plan --nodes FILE`, for a cluster that is elsewhere or not bought yet.
 
 Three forms, as YAML or JSON: what `kubectl get nodes -o yaml` (or `-o json`) prints, Nodes one after the other, or a short
-list of `{accelerator, gpusPerNode, count}`. Called by `cli.plan.command`.
+list of `{accelerator, gpusPerNode, count}`. With the Pods beside the Nodes (`kubectl get nodes,pods -A -o yaml`) what these hold
+is not there. Called by `cli.plan.command`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Annotated, Any
 
@@ -12,20 +13,29 @@ from pydantic import Field
 
 from llama_operator.api.manifest import parse_as
 from llama_operator.api.meta import ApiModel
+from llama_operator.api.readings import mapping, text
 from llama_operator.catalog import Catalog, UnknownAcceleratorError
 from llama_operator.cli.shared.documents import loaded, type_name
 from llama_operator.decide.observed import NodeFacts
+from llama_operator.decide.placement.requests import described_room
 from llama_operator.errors import FieldProblem, InvalidManifestError
 from llama_operator.kube import kinds
 from llama_operator.kube.port import Object
-from llama_operator.observe.capacity import node_facts
+from llama_operator.observe.nodes.facts import node_facts
+from llama_operator.observe.nodes.free import ended, held
+from llama_operator.observe.unreadable import UnreadableError
 
 _SIZE_LIMIT = 64 << 20
 """In characters: a thousand nodes as kubectl prints them, with the images that they hold."""
 
 _MOST_NODES = 10_000
+_USUAL_LABELS = {"kubernetes.io/arch": "amd64", "kubernetes.io/os": "linux"}
+_ENOUGH = {"cpu": "1k", "memory": "1Pi", "ephemeral-storage": "1Pi", "pods": "110"}
 _WHOLE = "give the whole Node, as kubectl prints it"
-_FORMS = "give what `kubectl get nodes -o yaml` prints, or a list of {accelerator, gpusPerNode, count}"
+_FORMS = (
+    "give what `kubectl get nodes -o yaml` prints (with pods: `kubectl get nodes,pods -A -o yaml`), or a list of {accelerator, "
+    "gpusPerNode, count}"
+)
 
 
 class _NodeGroup(ApiModel):
@@ -44,8 +54,12 @@ def read(path: str, catalog: Catalog) -> tuple[NodeFacts, ...]:
             fields that are wrong.
     """
     nodes: list[NodeFacts] = []
+    pods: list[Object] = []
     problems: list[FieldProblem] = []
     for where, entry in _entries(path):
+        if entry.get("kind") == kinds.POD.kind:
+            pods.append(entry)
+            continue
         is_node = entry.get("kind") == kinds.NODE.kind or "metadata" in entry
         try:
             nodes += (_node if is_node else _group)(where, entry, catalog)
@@ -57,7 +71,10 @@ def read(path: str, catalog: Catalog) -> tuple[NodeFacts, ...]:
         raise InvalidManifestError.of(path, "(file)", "has no node that takes pods", _FORMS)
     if len(nodes) > _MOST_NODES:
         raise InvalidManifestError.of(path, "(file)", f"has more than {_MOST_NODES:,} nodes", "give fewer")
-    return tuple(nodes)
+    there: dict[str, list[Object]] = {}
+    for pod in pods:
+        there.setdefault(text(mapping(pod.get("spec")).get("nodeName")), []).append(pod)
+    return tuple(_without(node, there.get(node.name, ())) for node in nodes)
 
 
 def _entries(path: str) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -88,10 +105,32 @@ def _node(where: str, obj: Object, catalog: Catalog) -> list[NodeFacts]:
     if not (obj.get("status") or {}).get("allocatable"):
         raise InvalidManifestError.of(where, f"{where}.status.allocatable", "is not there", _WHOLE)
     try:
-        facts = node_facts(obj, catalog)
+        facts = node_facts(_filled(obj), catalog)
     except (TypeError, ValueError, AttributeError) as error:
         raise InvalidManifestError.of(where, where, f"cannot be read as a Node: {error}", _WHOLE) from error
     return [facts] if facts is not None else []
+
+
+def _without(node: NodeFacts, pods: Iterable[Object]) -> NodeFacts:
+    """The node without what the pods on it hold; one that cannot be read holds all of it."""
+    room = node.room
+    for pod in pods:
+        if room is not None and not ended(pod):
+            try:
+                room = room.less(held(pod))
+            except UnreadableError:
+                room = room.less(room.amounts, room.pods)
+    return replace(node, room=room)
+
+
+def _filled(node: Object) -> Object:
+    """The Node with enough of what it says nothing about, and the usual processor: a kubelet tells both, and people do not."""
+    status, metadata = node["status"], node["metadata"]
+    labels = _USUAL_LABELS | (metadata.get("labels") or {})
+    return node | {
+        "metadata": metadata | {"labels": labels},
+        "status": status | {"allocatable": _ENOUGH | status["allocatable"]},
+    }
 
 
 def _group(where: str, entry: Object, catalog: Catalog) -> list[NodeFacts]:
@@ -106,4 +145,4 @@ def _group(where: str, entry: Object, catalog: Catalog) -> list[NodeFacts]:
         raise InvalidManifestError.of(where, f"{where}.accelerator", str(error)) from error
     gpus = group.gpus_per_node or accelerator.gpus_per_node
     names = (f"{accelerator.name.lower()}-{where.strip('[]')}-{number}" for number in range(group.count))
-    return [NodeFacts(name, accelerator.name, gpus) for name in names]
+    return [NodeFacts(name, accelerator.name, gpus, room=described_room(name, accelerator, gpus)) for name in names]

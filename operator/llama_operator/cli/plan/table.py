@@ -13,6 +13,7 @@ from llama_operator.cli.plan import document
 from llama_operator.cli.shared import outcome, output
 from llama_operator.decide.decision import Decision
 from llama_operator.decide.observed import NodeFacts, Observed
+from llama_operator.decide.placement.count import asks
 from llama_operator.decide.plan.candidate import Candidate, Plan
 from llama_operator.decide.plan.cold_start import total_seconds
 from llama_operator.decide.plan.memory import GIB
@@ -112,6 +113,10 @@ def _plan(console: Console, decision: Decision, plan: Plan) -> None:
             )
         if decision.chosen.warning:
             console.print(Text.assemble(("! ", "bold yellow"), f"sizes     {decision.chosen.warning}"))
+        if decision.shapes is not None:
+            shapes = decision.shapes
+            console.print(f"  pods      head: {asks(shapes.head)}", markup=False)
+            console.print(f"            each worker: {asks(shapes.worker)}", markup=False)
         for line in _estimates(decision, decision.chosen):
             console.print(f"  {line}", markup=False)
         console.print(_bar(chosen, decision.chosen.kv_cache_bytes_per_gpu))

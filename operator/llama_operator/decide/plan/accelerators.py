@@ -14,7 +14,10 @@ from llama_operator.catalog.accelerators import Accelerator
 from llama_operator.catalog.declared import with_declared
 from llama_operator.catalog.models import Model
 from llama_operator.decide.observed import NodeFacts, Observed
+from llama_operator.decide.placement.cards import tolerations_for
+from llama_operator.decide.placement.fit import repels
 from llama_operator.decide.placement.images import lacks_image
+from llama_operator.decide.placement.shape import Taint, Toleration
 from llama_operator.decide.problem import Problem
 
 _FIELD: Final = "spec.hardware.accelerator"
@@ -33,17 +36,22 @@ def find_accelerators(observed: Observed, model: Model, catalog: Catalog) -> Pro
         catalog: Accelerators; those that the cluster declares are added.
     """
     catalog = with_declared(catalog, observed.accelerators)
-    named, seen = observed.deployment.spec.hardware.accelerator, _seen(observed.nodes or (), catalog)
+    taking, repelled = _by_taints(observed, catalog)
+    named, seen = observed.deployment.spec.hardware.accelerator, _seen(taking, catalog)
     if named != _AUTO:
         found = _named(named, seen, catalog)
         return found if isinstance(found, Problem) else with_image(observed, found)
     if seen:
         return with_image(observed, tuple(seen[name] for name in sorted(seen)))
-    in_sight = [node for node in observed.nodes or () if node.accelerator != _CPU]
+    in_sight = [node for node in taking if node.accelerator != _CPU]
     away = [node for node in observed.away if node.accelerator != _CPU]
-    if observed.nodes and model.generated and not in_sight and not away:
+    if taking and model.generated and not in_sight and not away and not repelled:
         return (catalog.accelerator(_CPU),)
     told = [f"node {node.name} {node.device_problem}" for node in in_sight if node.device_problem]
+    told += [
+        f"node {node.name} with {node.gpus} {node.accelerator} has the taint {taint}, which pods do not tolerate (spec.pods.tolerations)"
+        for node, taint in repelled
+    ]
     told += [f"node {node.name} with {node.accelerators} {node.accelerator} {node.why}" for node in away]
     return Problem(ConditionType.PLANNED, Reason.ACCELERATOR_UNDECIDED, _undecided(told, catalog), _FIELD)
 
@@ -74,6 +82,29 @@ def _named(name: str, seen: dict[str, Accelerator], catalog: Catalog) -> Problem
         if name in seen:
             return (seen[name],)
         return Problem(ConditionType.PLANNED, Reason.ACCELERATOR_UNKNOWN, str(error), _FIELD)
+
+
+def _by_taints(
+    observed: Observed, catalog: Catalog
+) -> tuple[tuple[NodeFacts, ...], tuple[tuple[NodeFacts, Taint], ...]]:
+    """Nodes that take the workers that would be for their accelerators, and those with accelerators whose taint keeps them off."""
+    wanted = observed.pod_settings.workers.tolerations
+    taking: list[NodeFacts] = []
+    repelled: list[tuple[NodeFacts, Taint]] = []
+    for node in observed.nodes or ():
+        taints = () if node.room is None else node.room.taints
+        taint = repels(taints, (*_tolerations(node, catalog), *wanted))
+        if taint is None or node.device_problem:
+            taking.append(node)
+        elif node.accelerator != _CPU:
+            repelled.append((node, taint))
+    return tuple(taking), tuple(repelled)
+
+
+def _tolerations(node: NodeFacts, catalog: Catalog) -> tuple[Toleration, ...]:
+    if node.card is None and node.accelerator not in catalog.accelerator_names:
+        return ()
+    return tolerations_for(node.card or catalog.accelerator(node.accelerator))
 
 
 def _seen(nodes: Iterable[NodeFacts], catalog: Catalog) -> dict[str, Accelerator]:

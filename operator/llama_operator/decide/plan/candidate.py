@@ -72,6 +72,11 @@ class Candidate:
         return -(-self.sharding.ranks // self.gpus_per_node)
 
     @property
+    def devices_per_pod(self) -> int:
+        """Accelerators of one worker pod: the replica, or the whole node if the replica spans several."""
+        return self.sharding.ranks if self.nodes == 1 else self.gpus_per_node
+
+    @property
     def gpus(self) -> int:
         """Accelerators of all replicas that the objectives need."""
         return self.sharding.ranks * self.replicas

@@ -58,7 +58,7 @@ def _plan(request: PlanRequest, candidates: Candidates) -> Plan:
         return Plan(None, (), tuple(_nearest_first(rejected, largest=_first_over_budget(rejected))))
     chosen, *others = _ordered(request, fitting)
     nearest = _nearest_first(rejected, largest=chosen.sharding.ranks)
-    return Plan(chosen, tuple(others), tuple(nearest), max_num_seqs=_max_num_seqs(request, chosen))
+    return Plan(chosen, tuple(others), tuple(nearest), max_num_seqs=max_num_seqs(request, chosen))
 
 
 def _sorted_out(
@@ -203,7 +203,8 @@ class _Verdicts:
         return self._enough[key]
 
 
-def _max_num_seqs(request: PlanRequest, chosen: Candidate) -> int:
+def max_num_seqs(request: PlanRequest, chosen: Candidate) -> int:
+    """Return how many sequences a replica of `chosen` computes at once."""
     if request.max_num_seqs is not None:
         return request.max_num_seqs
     likely = chosen.memory.kv_tokens // min(_TYPICAL_TOKENS, request.max_model_length)

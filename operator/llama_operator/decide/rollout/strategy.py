@@ -9,6 +9,8 @@ from llama_operator.api.v1alpha1.llamadeployment import RolloutStrategy
 from llama_operator.api.v1alpha1.llamadeployment_status import ChosenPlan
 from llama_operator.decide.bounds import least_replicas, most_replicas
 from llama_operator.decide.observed import Observed, RevisionFacts
+from llama_operator.decide.placement.count import Demand
+from llama_operator.decide.placement.shape import PodShapes
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,9 +24,21 @@ class Strategy:
 
 
 def choose_strategy(
-    observed: Observed, wanted: str, chosen: ChosenPlan | None, record: RevisionFacts | None
+    observed: Observed,
+    wanted: str,
+    chosen: ChosenPlan | None,
+    record: RevisionFacts | None,
+    shapes: PodShapes | None = None,
 ) -> Strategy:
-    """Choose for the revision `wanted`, whose plan is `chosen` and whose record, if it has one, is `record`."""
+    """Choose for the revision `wanted`.
+
+    Args:
+        observed: What this pass knows.
+        wanted: Name of the revision.
+        chosen: Its plan.
+        record: Its record, if it has one.
+        shapes: Its pods; None where they are not known.
+    """
     asked = observed.deployment.spec.rollout.strategy
     if asked is not RolloutStrategy.AUTO:
         return Strategy(asked, "spec.rollout.strategy says so")
@@ -32,7 +46,7 @@ def choose_strategy(
         return Strategy(record.strategy, record.strategy_reason, pinned=True)
     if chosen is None or all(service.name == wanted for service in observed.ray_services):
         return Strategy(RolloutStrategy.BLUE_GREEN, "there is nothing to replace")
-    return _by_capacity(observed, chosen)
+    return _by_capacity(observed, chosen, shapes)
 
 
 def needs_count(observed: Observed, wanted: str) -> bool:
@@ -43,7 +57,7 @@ def needs_count(observed: Observed, wanted: str) -> bool:
     return not known and any(service.name != wanted for service in observed.ray_services)
 
 
-def _by_capacity(observed: Observed, chosen: ChosenPlan) -> Strategy:
+def _by_capacity(observed: Observed, chosen: ChosenPlan, shapes: PodShapes | None) -> Strategy:
     spec = observed.deployment.spec
     most = most_replicas(spec) * chosen.gpus_per_replica
     limit = spec.hardware.max_gpus
@@ -51,12 +65,16 @@ def _by_capacity(observed: Observed, chosen: ChosenPlan) -> Strategy:
         return Strategy(
             RolloutStrategy.RECREATE, f"maxGPUs {limit} does not hold a second copy of up to {most} GPUs", pinned=True
         )
-    if observed.free is None or chosen.accelerator == "CPU":
+    if observed.free is None or shapes is None or chosen.accelerator == "CPU":
         return Strategy(RolloutStrategy.BLUE_GREEN, "free hardware was not counted", pinned=True)
     # Counted by pods: four free GPUs on two nodes hold no replica that needs four on one.
-    per_pod = chosen.gpus_per_replica // chosen.nodes_per_replica
-    need = max(1, least_replicas(spec)) * chosen.nodes_per_replica
-    room = sum(free // per_pod for free in observed.free.get(chosen.accelerator, ()))
-    kind = RolloutStrategy.BLUE_GREEN if room >= need else RolloutStrategy.RECREATE
-    pods = f"{need} pod(s) with {per_pod} {chosen.accelerator} each"
-    return Strategy(kind, f"a second copy needs {pods}, and there is room for {room}", pinned=True)
+    demand = Demand(shapes, max(1, least_replicas(spec)) * shapes.per_replica)
+    short = demand.short(observed.free)
+    pods = f"a head pod and {demand.workers} worker pod(s) with {_held(chosen)} each"
+    if short:
+        return Strategy(RolloutStrategy.RECREATE, f"a second copy needs {pods}; {short}", pinned=True)
+    return Strategy(RolloutStrategy.BLUE_GREEN, f"a second copy needs {pods}, and there is room for it", pinned=True)
+
+
+def _held(chosen: ChosenPlan) -> str:
+    return f"{-(-chosen.gpus_per_replica // chosen.nodes_per_replica)} {chosen.accelerator}"

@@ -3,15 +3,15 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from llama_operator.desired.pods.parts import RESTRICTED, PodParts, steady_resources
+from llama_operator.decide.placement.shape import PodShape
+from llama_operator.desired.pods.parts import RESTRICTED, PodParts
+from llama_operator.desired.pods.placed import placed, steady_resources
 from llama_serving.config import HTTP_PORT
 
 DASHBOARD_PORT = 8265
 METRICS_PORT = 8080
 
 _CONTAINER = "ray-head"
-_MEMORY_GIB = 8
-"""Generous: a head that is killed for memory takes the whole cluster down, and an ingress may run there."""
 
 _ACCOUNT: Final = "kubernetes-api"
 _ACCOUNT_FOLDER: Final = "/var/run/secrets/kubernetes.io/serviceaccount"
@@ -35,16 +35,17 @@ _PORTS = {
 }
 
 
-def template(image: str, parts: PodParts) -> dict[str, Any]:
+def template(shape: PodShape, image: str, parts: PodParts) -> dict[str, Any]:
     """Build the template of the head pod.
 
     Args:
+        shape: What it asks of its node.
         image: Image of the container.
         parts: What all pods of the cluster have in common.
     """
     # KubeRay's service account of the head may patch every pod of the namespace. Only the autoscaler beside Ray needs it,
     # and gets it: code that runs in the head does not.
-    return (RESTRICTED + parts + PodParts(volumes={_ACCOUNT: _ACCOUNT_FILES})).template(
+    return (RESTRICTED + placed(shape) + parts + PodParts(volumes={_ACCOUNT: _ACCOUNT_FILES})).template(
         {
             "name": _CONTAINER,
             "image": image,
@@ -52,7 +53,7 @@ def template(image: str, parts: PodParts) -> dict[str, Any]:
             "env": [],
             "securityContext": {},
             "ports": [{"name": name, "containerPort": port} for name, port in _PORTS.items()],
-            "resources": steady_resources(cpu=2, memory_gib=_MEMORY_GIB),
+            "resources": steady_resources(shape.amounts),
         },
         {"automountServiceAccountToken": False},
     )

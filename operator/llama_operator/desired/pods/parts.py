@@ -118,18 +118,6 @@ RESTRICTED = PodParts(
 """Pod security standard `restricted`: part of every pod of ours."""
 
 
-def steady_resources(*, cpu: int, memory_gib: int, **devices: int) -> dict[str, Any]:
-    """Requests that equal limits: if an engine is evicted for memory, loading it again takes minutes.
-
-    Args:
-        cpu: Cores.
-        memory_gib: Memory, in GiB.
-        devices: Number of devices by their resource name.
-    """
-    amounts = {"cpu": str(cpu), "memory": f"{memory_gib}Gi"} | {name: str(count) for name, count in devices.items()}
-    return {"requests": dict(amounts), "limits": dict(amounts)}
-
-
 def _add(part: str, one: Any, other: Any) -> Any:
     if part == "node_alternatives":
         return _same(part, one, other) if one and other else one or other

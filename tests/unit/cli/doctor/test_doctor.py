@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from llama_operator import __version__
+from llama_operator import __version__, catalog
 from llama_operator.api import crd
 from llama_operator.cli.doctor import facts as doctor_facts
 from llama_operator.cli.doctor import kinds as foreign_kinds
@@ -18,12 +18,15 @@ from llama_operator.cli.explain.facts import LeaseFacts
 from llama_operator.cli.explain.gather import lease_facts
 from llama_operator.cli.shared.checks import State
 from llama_operator.cli.shared.connection import Unknown
+from llama_operator.decide.placement.shape import Amounts, Taint
 from llama_operator.decide.platform import Platform
 from llama_operator.kube import kinds
 from llama_operator.kube.port import Ref, UnavailableError
 from llama_operator.observe.unreadable import LeftOut
+from support.deployments import node_of
 from support.rights import WithoutRights
 
+H100 = catalog.load().accelerator("H100-80GB")
 OURS = ("llamadeployments.llama-operator.io", "licenseacceptances.llama-operator.io")
 
 
@@ -51,7 +54,12 @@ def complete(now):
         kuberays=(DeploymentFacts("kuberay-system", "kuberay-operator", "quay.io/kuberay/operator:v1.6.2", 1, 1),),
         policies=("llama-operator-owned-objects",),
         bindings=("llama-operator-owned-objects",),
-        nodes=(NodeSummary("gpu-1", "H100-80GB", 8, "NVIDIA-H100-80GB-HBM3"), NodeSummary("cpu-1", "", 0)),
+        nodes=(
+            NodeSummary(
+                "gpu-1", "H100-80GB", 8, "NVIDIA-H100-80GB-HBM3", room=node_of("gpu-1", "H100-80GB", 8).room, card=H100
+            ),
+            NodeSummary("cpu-1", "", 0, room=node_of("cpu-1", "CPU", 8).room),
+        ),
         node_pools=("gpu",),
         cluster_autoscaler=False,
     )
@@ -312,6 +320,26 @@ def test_the_admission_policy_is_there_and_bound(complete):
     assert found(replace(complete, policies=Unknown("no right")), "admission-policy").state is State.UNKNOWN
 
 
+def test_nodes_are_asked_for_room_for_a_head_and_a_small_model(complete):
+    check = found(complete, "room-for-pods")
+    assert check.evidence == (
+        "a head pod (2.5 cpu, 8.5 GiB of memory) fits 2 node(s); a worker of llama-3.1-8b with one H100-80GB (3 cpu, 12 GiB of "
+        "memory, 17 GiB of node disk (ephemeral-storage), 1 nvidia.com/gpu) fits 1 of 1"
+    )
+    gpu, cpu = complete.nodes
+    tainted = replace(gpu, room=replace(gpu.room, taints=(Taint("sku", "NoSchedule", "gpu"),)))
+    check = found(replace(complete, nodes=(tainted, cpu)), "room-for-pods")
+    assert check.state is State.WARNING
+    assert check.evidence.endswith(
+        "fits 0 of 1; with H100-80GB on gpu-1 a worker does not tolerate the taint sku=gpu:NoSchedule of gpu-1"
+    )
+    small = replace(cpu, room=replace(cpu.room, amounts=Amounts(2000, 16 << 30)))
+    check = found(replace(complete, nodes=(small,)), "room-for-pods")
+    assert check.state is State.WARNING
+    assert check.evidence == "no node takes a head pod: it needs 2.5 cpu, and cpu-1, which comes nearest, has 2 left"
+    assert found(replace(complete, nodes=Unknown("no right")), "room-for-pods").state is State.UNKNOWN
+
+
 def test_gpus_are_counted_and_unknown_ones_named(complete):
     assert found(complete, "accelerators").evidence == "8 H100-80GB on 1 node(s)"
     strange = NodeSummary("gpu-2", "", 8, problem="offers nvidia.com/gpu of product NVIDIA-H900: declare it")
@@ -388,7 +416,15 @@ def install(world):
         kinds.NODE,
         "gpu-1",
         metadata={"labels": {"nvidia.com/gpu.product": "NVIDIA-H100-80GB-HBM3"}},
-        status={"allocatable": {"nvidia.com/gpu": "8"}},
+        status={
+            "allocatable": {
+                "nvidia.com/gpu": "8",
+                "cpu": "192",
+                "memory": "2Ti",
+                "ephemeral-storage": "8Ti",
+                "pods": "110",
+            }
+        },
     )
 
 

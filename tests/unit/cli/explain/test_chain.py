@@ -15,6 +15,7 @@ from llama_operator.cli.explain.cures import cures
 from llama_operator.cli.explain.facts import Facts, HeldFacts, LeaseFacts
 from llama_operator.cli.shared.checks import State
 from llama_operator.cli.shared.connection import Unknown
+from llama_operator.decide.decision import decide
 from llama_operator.decide.observed import (
     ConditionFacts,
     NodeFacts,
@@ -22,9 +23,13 @@ from llama_operator.decide.observed import (
     RayServiceFacts,
     RevisionFacts,
     ServeDeploymentFacts,
+    Settings,
 )
+from llama_operator.decide.placement.shape import Amounts, Taint
 from llama_operator.decide.pods import PodFacts
+from llama_operator.desired import revision
 from llama_operator.errors import FieldProblem
+from support.deployments import node_of, observed_of
 
 REVISION = "chat-aaaaaaaa"
 NAMES = [
@@ -403,6 +408,29 @@ def test_without_kuberay_nothing_makes_clusters(happy):
     check = found(replace(happy, services=Unknown("no such kind", no_such_kind=True)), "cluster")
     assert check.state is State.FAILED
     assert "install KubeRay" in check.unblock
+
+
+def test_what_is_short_for_pods_that_wait_is_told_with_its_number(happy, known):
+    world = observed_of(model={"name": "llama-3.1-8b"}, hardware={"accelerator": "H100-80GB"})
+    pinned = revision.new(world, decide(world, known), Settings())
+    record = RevisionFacts(REVISION, 1, happy.status.plan, {}, {}, pinned.cluster)
+    waits = pod("w", phase="Pending", unschedulable="0/2 nodes are available: 2 Insufficient cpu.")
+    nodes = (node_of("gpu-1", "H100-80GB", 8), node_of("gpu-2", "H100-80GB", 8))
+    of_all = {node.name: node.room.amounts - Amounts(2000, 64 << 30, 64 << 30, {"nvidia.com/gpu": 8}) for node in nodes}
+    counted = HeldFacts({}, {}, of_all, {})
+    facts = replace(
+        happy, nodes=nodes, pods=(pod("head", role="head", node="gpu-1"), waits), revisions=(record,), held=counted
+    )
+    check = found(facts, "capacity")
+    assert check.state is State.FAILED
+    assert (
+        "0 of 1 worker pods find a node: the next one needs 3 cpu, and gpu-1, which comes nearest, has 2 left"
+        in check.evidence
+    )
+    taint = Taint("sku", "NoSchedule", "gpu")
+    tainted = tuple(replace(node, room=replace(node.room, taints=(taint,))) for node in nodes)
+    check = found(replace(facts, nodes=tainted), "capacity")
+    assert "the cluster has 0 on 0 node(s); gpu-1, gpu-2 have the taint sku=gpu:NoSchedule" in check.evidence
 
 
 def test_before_there_are_pods_the_operator_says_whether_nodes_are_missing(happy):

@@ -25,8 +25,16 @@ def node(world, name, count="8"):
     world.seed(
         kinds.NODE,
         name,
-        metadata={"labels": {"nvidia.com/gpu.product": "NVIDIA-H100-80GB-HBM3"}},
-        status={"allocatable": {"nvidia.com/gpu": count, "cpu": "192"}},
+        metadata={"labels": {"kubernetes.io/arch": "amd64", "nvidia.com/gpu.product": "NVIDIA-H100-80GB-HBM3"}},
+        status={
+            "allocatable": {
+                "nvidia.com/gpu": count,
+                "cpu": "192",
+                "memory": "2Ti",
+                "ephemeral-storage": "8Ti",
+                "pods": "110",
+            }
+        },
     )
 
 

@@ -9,7 +9,6 @@ import yaml
 from llama_operator import catalog
 from llama_operator.cli.main import main
 from llama_operator.cli.plan import nodes_file
-from llama_operator.decide.observed import NodeFacts
 from llama_operator.errors import InvalidManifestError
 from llama_operator.kube import kinds
 from support.rights import WithoutRights
@@ -51,9 +50,17 @@ def node(name="gpu-1", product="NVIDIA-H100-80GB-HBM3", gpus="8", **spec):
     return {
         "apiVersion": "v1",
         "kind": "Node",
-        "metadata": {"name": name, "labels": {"nvidia.com/gpu.product": product}},
+        "metadata": {"name": name, "labels": {"kubernetes.io/arch": "amd64", "nvidia.com/gpu.product": product}},
         "spec": spec,
-        "status": {"allocatable": {"cpu": "64", "nvidia.com/gpu": gpus}},
+        "status": {
+            "allocatable": {
+                "cpu": "64",
+                "memory": "2Ti",
+                "ephemeral-storage": "8Ti",
+                "pods": "110",
+                "nvidia.com/gpu": gpus,
+            }
+        },
     }
 
 
@@ -97,11 +104,29 @@ def test_every_form_gives_the_same_hardware(read, content):
 
 def test_nodes_that_take_no_pods_do_not_count(read):
     found = read([node(), node("closed", unschedulable=True), node("shared", product="NVIDIA-H100-80GB-HBM3-SHARED")])
-    assert NodeFacts("gpu-1", "H100-80GB", 8) in found
+    assert ("gpu-1", "H100-80GB", 8) in {(each.name, each.accelerator, each.gpus) for each in found}
     assert "closed" not in {each.name for each in found}
     shared = next(each for each in found if each.name == "shared")
     assert shared.accelerator == "nvidia.com/gpu"
     assert "is a part of a card" in shared.device_problem
+
+
+def pod(name, node="gpu-1", phase="Running", **requests):
+    container = {"name": "c", "resources": {"requests": requests}}
+    return {
+        "kind": "Pod",
+        "metadata": {"name": name, "namespace": "team-b"},
+        "spec": {"nodeName": node, "containers": [container]},
+        "status": {"phase": phase},
+    }
+
+
+def test_what_pods_of_the_file_hold_is_not_there(read):
+    of_others = [pod("a", cpu="60"), pod("b", phase="Succeeded", cpu="1"), pod("c", node="else", cpu="1")]
+    (found,) = read({"kind": "List", "items": [*of_others[:1], node(), *of_others[1:]]})
+    assert (found.room.amounts.cpu_millicores, found.room.pods, found.gpus) == (4000, 109, 8)
+    (full,) = read([node(), pod("a", cpu="many")])
+    assert (full.room.amounts.cpu_millicores, full.room.pods) == (0, 0)
 
 
 @pytest.mark.parametrize(
@@ -121,7 +146,8 @@ def test_nodes_that_take_no_pods_do_not_count(read):
         ("- &a {accelerator: H100-80GB}\n- *a", "(file)", "alias"),
         (yaml.safe_dump({"kind": "Node", "metadata": {"name": "x"}}), "[0].status.allocatable", "is not there"),
         (yaml.safe_dump({"kind": "Node", "metadata": {}}), "[0].metadata.name", "is not there"),
-        (yaml.safe_dump({"items": [{"kind": "Pod", "metadata": {"name": "x"}}]}), "items[0].kind", "must be Node"),
+        (yaml.safe_dump({"items": [{"kind": "Service", "metadata": {"name": "x"}}]}), "items[0].kind", "must be Node"),
+        (yaml.safe_dump({"items": [{"kind": "Pod", "metadata": {"name": "x"}}]}), "(file)", "has no node"),
         (yaml.safe_dump(node(gpus="eight")), "[0]", "cannot be read as a Node"),
         (yaml.safe_dump(node() | {"status": {"allocatable": ["8"]}}), "[0]", "cannot be read as a Node"),
     ],

@@ -12,7 +12,7 @@ from llama_operator.decide.decision import decide
 from llama_operator.decide.observed import Observed, Settings
 from llama_operator.decide.placement.cards import nodes_with
 from llama_operator.desired import objects
-from llama_operator.observe.capacity import node_facts
+from llama_operator.observe.nodes.facts import node_facts
 
 KNOWN = catalog.load()
 PRODUCT = "nvidia.com/gpu.product"

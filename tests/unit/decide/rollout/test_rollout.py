@@ -8,8 +8,11 @@ import pytest
 from llama_operator.api.v1alpha1.llamadeployment import RolloutStrategy
 from llama_operator.api.v1alpha1.llamadeployment_status import ChosenPlan, PlanStatus
 from llama_operator.decide.observed import RevisionFacts, TrafficFacts
+from llama_operator.decide.placement.pod_settings import PodSettingsByRole
+from llama_operator.decide.placement.requests import Held, shapes
 from llama_operator.decide.rollout.rollout import roll_out
 from llama_operator.decide.rollout.strategy import Strategy, choose_strategy, needs_count
+from support.deployments import node_of
 
 OLD, NEW = "chat-old", "chat-new"
 BESIDE = Strategy(RolloutStrategy.BLUE_GREEN, "test")
@@ -154,25 +157,29 @@ def test_one_that_has_served_is_never_given_up(world, service_facts, now):
 @pytest.mark.parametrize(
     ("free", "limits", "kind"),
     [
-        ({"H100-80GB": (8,)}, {}, RolloutStrategy.BLUE_GREEN),
-        ({"H100-80GB": (7,)}, {}, RolloutStrategy.RECREATE),
-        ({"H100-80GB": (4, 4)}, {}, RolloutStrategy.RECREATE),
-        ({}, {}, RolloutStrategy.RECREATE),
-        ({"H100-80GB": (8, 8)}, {"maxGPUs": 15}, RolloutStrategy.RECREATE),
-        ({"H100-80GB": (8, 8)}, {"maxGPUs": 16}, RolloutStrategy.BLUE_GREEN),
+        ((8,), {}, RolloutStrategy.BLUE_GREEN),
+        ((7,), {}, RolloutStrategy.RECREATE),
+        ((4, 4), {}, RolloutStrategy.RECREATE),
+        ((), {}, RolloutStrategy.RECREATE),
+        ((8, 8), {"maxGPUs": 15}, RolloutStrategy.RECREATE),
+        ((8, 8), {"maxGPUs": 16}, RolloutStrategy.BLUE_GREEN),
         (None, {}, RolloutStrategy.BLUE_GREEN),
     ],
 )
-def test_auto_takes_a_second_copy_only_where_there_is_room_for_it(observed, service_facts, free, limits, kind):
+def test_auto_takes_a_second_copy_only_where_there_is_room_for_it(observed, service_facts, known, free, limits, kind):
+    rooms = None if free is None else tuple(node_of(f"n{n}", "H100-80GB", count).room for n, count in enumerate(free))
     world = observed(
-        ray_services=(service_facts(OLD),), facts={"free": free}, hardware={"accelerator": "H100-80GB"} | limits
+        ray_services=(service_facts(OLD),), facts={"free": rooms}, hardware={"accelerator": "H100-80GB"} | limits
     )
-    found = choose_strategy(world, NEW, chosen(gpus_per_replica=8, nodes_per_replica=1), None)
+    model = known.model("llama-3.1-8b")
+    held = Held(model, model.variants[0], known.accelerator("H100-80GB"), devices=8)
+    plan = chosen(gpus_per_replica=8, nodes_per_replica=1)
+    found = choose_strategy(world, NEW, plan, None, shapes(held, PodSettingsByRole()))
     assert (found.kind, found.pinned) == (kind, True)
 
 
 def test_what_auto_came_to_stays(observed, service_facts):
-    world = observed(ray_services=(service_facts(OLD),), facts={"free": {"H100-80GB": (80,)}})
+    world = observed(ray_services=(service_facts(OLD),), facts={"free": (node_of("n", "H100-80GB", 80).room,)})
     pinned = record(NEW, strategy=RolloutStrategy.RECREATE, strategy_reason="7 were free")
     assert choose_strategy(world, NEW, chosen(), pinned) == Strategy(
         RolloutStrategy.RECREATE, "7 were free", pinned=True

@@ -7,7 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llama_operator.desired.pods.parts import RESTRICTED, PodConflictError, PodParts, steady_resources
+from llama_operator.decide.placement.shape import Amounts
+from llama_operator.desired.pods.parts import RESTRICTED, PodConflictError, PodParts
+from llama_operator.desired.pods.placed import steady_resources
 
 NAMES = st.sampled_from(["a", "b", "c"])
 BY_NAME = {
@@ -148,7 +150,7 @@ def test_kubernetes_takes_all_of_it():
         labels={"app": "x"},
         annotations={"note": "y"},
     )
-    resources = steady_resources(cpu=2, memory_gib=4, **{"nvidia.com/gpu": 1})
+    resources = steady_resources(Amounts(2000, 4 << 30, 7 << 20, {"nvidia.com/gpu": 1}))
     template = parts.template({"name": "x", "image": "y", "resources": resources}, {"restartPolicy": "Never"})
     pod = {"apiVersion": "v1", "kind": "Pod"} | template
     pod["metadata"] = pod["metadata"] | {"name": "x"}

@@ -1,14 +1,18 @@
-"""Which nodes count as hardware: those that would take one of our pods."""
+"""Which nodes count as hardware: those that would take one of our pods, with all that they have for it."""
 
 import pytest
 
-from llama_operator.observe.capacity import away_node, node_facts
+from llama_operator.decide.placement.cards import tolerations_for
+from llama_operator.decide.placement.fit import repels
+from llama_operator.decide.placement.shape import Amounts, Taint
+from llama_operator.observe.nodes.facts import away_node, node_facts
 
 GPU = {"nvidia.com/gpu.product": "NVIDIA-H100-80GB-HBM3"}
 
 
 def node(*, conditions=(), labels=GPU, **spec):
-    allocatable = {"cpu": "64", "nvidia.com/gpu": "8"}
+    gpus = {"nvidia.com/gpu": "8"} if labels else {}
+    allocatable = {"cpu": "63500m", "memory": "2Ti", "ephemeral-storage": "8Gi", "pods": "58"} | gpus
     status = {"allocatable": allocatable, "conditions": list(conditions)}
     return {"metadata": {"name": "n", "labels": labels}, "spec": spec, "status": status}
 
@@ -35,12 +39,16 @@ def taint(key, effect="NoSchedule"):
         (node(taints=taint("node.kubernetes.io/unreachable", "NoExecute")), False),
         (node(taints=taint("hint", "PreferNoSchedule")), True),
         (node(labels={}, taints=taint("node-role.kubernetes.io/control-plane")), False),
-        (node(labels={}, taints=taint("nvidia.com/gpu")), True),
+        (node(labels={}, taints=taint("nvidia.com/gpu")), False),
         (node(labels={}), True),
     ],
 )
 def test_a_node_counts_if_it_takes_our_pods(known, offered, counts):
-    assert (node_facts(offered, known) is not None) is counts
+    found = node_facts(offered, known)
+    takes = (
+        found is not None and repels(found.room.taints, tolerations_for(known.accelerator(found.accelerator))) is None
+    )
+    assert takes is counts
 
 
 @pytest.mark.parametrize(
@@ -49,11 +57,7 @@ def test_a_node_counts_if_it_takes_our_pods(known, offered, counts):
         (node(), None),
         (node(conditions=[ready("Unknown")], unschedulable=True), "is not ready"),
         (node(unschedulable=True), "is cordoned"),
-        (
-            node(taints=[*taint("nvidia.com/gpu"), {"key": "a", "value": "b", "effect": "NoExecute"}]),
-            "has the taint a=b:NoExecute",
-        ),
-        (node(taints=taint("maintenance")), "has the taint maintenance:NoSchedule"),
+        (node(taints=taint("maintenance")), None),
         ({"metadata": {"name": "n", "labels": GPU}, "status": {"allocatable": {"nvidia.com/gpu": "many"}}}, "says an"),
         ({"metadata": {"name": "n"}, "status": {"allocatable": "much"}, "spec": "strange"}, "says an amount"),
     ],
@@ -71,3 +75,16 @@ def test_a_node_that_is_lost_says_since_when(known):
     assert found.accelerator == "H100-80GB"
     assert found.accelerators == 8
     assert f"{found.since:%H:%M:%S}" == "09:29:08"
+
+
+def test_a_node_has_all_that_pods_ask_for(known):
+    room = node_facts(node(taints=[{"key": "sku", "value": "gpu", "effect": "NoSchedule"}]), known).room
+    assert room.amounts == Amounts(63_500, 2 << 40, 8 << 30, {"nvidia.com/gpu": 8})
+    assert (room.pods, room.labels, room.taints) == (58, GPU, (Taint("sku", "NoSchedule", "gpu"),))
+    assert str(room.taints[0]) == "sku=gpu:NoSchedule"
+
+
+def test_a_node_that_names_no_amount_has_none_of_it(known):
+    empty = {"metadata": {"name": "n"}, "status": {"allocatable": {"nvidia.com/gpu": "8"}}}
+    room = node_facts(empty, known).room
+    assert (room.amounts.memory_bytes, room.pods) == (0, 0)
