@@ -31,6 +31,7 @@ TABLE = {
     "hub-403-gated": ("hub-forbidden", "you are not in the authorized list"),
     "hub-404": ("hub-not-found", "is not a valid model identifier"),
     "engine-dies": ("health-check", "A replica's health check failed"),
+    "store-silent": ("store-silent", "s3://models/chat has no config.json, or does not answer"),
     "weights-missing": ("file-missing", "Cannot find any model weights with `/models/acme`"),
     "folder-missing": ("file-missing", "Repo id must be in the form"),
     "context-too-long": ("context-too-long", "4096"),
