@@ -31,7 +31,6 @@ TABLE = {
     "hub-403-gated": ("hub-forbidden", "you are not in the authorized list"),
     "hub-404": ("hub-not-found", "is not a valid model identifier"),
     "engine-dies": ("health-check", "A replica's health check failed"),
-    "store-silent": ("store-silent", "s3://models/chat has no config.json, or does not answer"),
     "weights-missing": ("file-missing", "Cannot find any model weights with `/models/acme`"),
     "folder-missing": ("file-missing", "Repo id must be in the form"),
     "context-too-long": ("context-too-long", "4096"),
@@ -48,6 +47,18 @@ TABLE = {
 def test_every_recording_is_looked_at_and_says_where_it_comes_from():
     assert set(recordings.ENGINES) == set(TABLE)
     assert all(recordings.engine(name)["provenance"] for name in recordings.ENGINES)
+
+
+@pytest.mark.parametrize(
+    ("words", "kind"),
+    [
+        ("PlaceUnavailableError: s3://models/chat has no config.json, or does not answer", "store-silent"),
+        ("azure.core.exceptions.ClientAuthenticationError: DefaultAzureCredential failed", "store-silent"),
+        ("/models/chat has no config.json", "file-missing"),
+    ],
+)
+def test_a_store_that_gives_nothing_is_told_from_a_file_that_is_not_there(words, kind):
+    assert hints.hint(Reason.ENGINE_FAILED, words).kind == kind
 
 
 @pytest.mark.parametrize("name", TABLE)
