@@ -219,6 +219,18 @@ ENGINES: Final[tuple[Hint, ...]] = (
         "the user of the image may not write or read the folder that the message names: see its rights, and the volume's",
     ),
     Hint(
+        "store-silent",
+        Reason.ENGINE_FAILED,
+        (
+            "config.json, or does not answer",
+            "nocredentialserror",
+            "unable to locate credentials",
+            "clientauthenticationerror",
+        ),
+        "the object store has no such folder, or does not give it to these pods: see uri, endpoint and region of the LlamaModel, and "
+        "the keys of the Secret in spec.weights.storeSecret or the rights of the service account (docs/stores.md)",
+    ),
+    Hint(
         "file-missing",
         Reason.ENGINE_FAILED,
         (

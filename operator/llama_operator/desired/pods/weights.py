@@ -87,8 +87,9 @@ def _s3_address(variant: Variant) -> dict[str, Any]:
         # Not AWS_ENDPOINT_URL: it would also send the questions for credentials to that store.
         environment["AWS_ENDPOINT_URL_S3"] = variant.store_endpoint
         environment["RUNAI_STREAMER_S3_ENDPOINT"] = variant.store_endpoint
-        # Few stores answer by a host name for each bucket.
+        # Few stores answer by a host name for each bucket, and none but Amazon's gives credentials by the address of its nodes.
         environment["RUNAI_STREAMER_S3_USE_VIRTUAL_ADDRESSING"] = "0"
+        environment["AWS_EC2_METADATA_DISABLED"] = "true"
     if variant.store_region is not None:
         environment |= dict.fromkeys(("AWS_DEFAULT_REGION", "AWS_REGION"), variant.store_region)
     return environment

@@ -49,6 +49,18 @@ def test_every_recording_is_looked_at_and_says_where_it_comes_from():
     assert all(recordings.engine(name)["provenance"] for name in recordings.ENGINES)
 
 
+@pytest.mark.parametrize(
+    ("words", "kind"),
+    [
+        ("PlaceUnavailableError: s3://models/chat has no config.json, or does not answer", "store-silent"),
+        ("azure.core.exceptions.ClientAuthenticationError: DefaultAzureCredential failed", "store-silent"),
+        ("/models/chat has no config.json", "file-missing"),
+    ],
+)
+def test_a_store_that_gives_nothing_is_told_from_a_file_that_is_not_there(words, kind):
+    assert hints.hint(Reason.ENGINE_FAILED, words).kind == kind
+
+
 @pytest.mark.parametrize("name", TABLE)
 def test_an_engine_that_fails_is_told_in_its_own_words_with_the_hint_of_its_kind(name):
     kind, words = TABLE[name]

@@ -81,6 +81,7 @@ def test_another_store_than_amazons_is_reached_at_its_address(pods):
         "AWS_ENDPOINT_URL_S3": "http://minio:9000",
         "RUNAI_STREAMER_S3_ENDPOINT": "http://minio:9000",
         "RUNAI_STREAMER_S3_USE_VIRTUAL_ADDRESSING": "0",
+        "AWS_EC2_METADATA_DISABLED": "true",
         "AWS_DEFAULT_REGION": "us-east-1",
         "AWS_REGION": "us-east-1",
     }
