@@ -23,6 +23,7 @@ from llama_operator.api.v1alpha1.pods import (
     Proxy,
     SecretName,
     SharedPods,
+    TolerationSpec,
     TopologySpread,
     WhenUnsatisfiable,
 )
@@ -142,10 +143,7 @@ def _settings(
     if architectures and not named:
         requirements = (*requirements, Requirement(_ARCHITECTURE, "In", architectures))
     return PodSettings(
-        tolerations=tuple(
-            Toleration(each.key or "", each.operator.value, each.value or "", each.effect.value if each.effect else "")
-            for each in section.tolerations
-        ),
+        tolerations=tuple(map(_toleration, section.tolerations)),
         node_selector=section.node_selector,
         requirements=requirements,
         cpu_millicores=None if cpu is None else int(cpu * _MILLI),
@@ -156,6 +154,16 @@ def _settings(
         fields=section,
         service_account=account,
         lock_memory=lock_memory,
+    )
+
+
+def _toleration(each: TolerationSpec) -> Toleration:
+    return Toleration(
+        each.key or "",
+        each.operator.value,
+        each.value or "",
+        each.effect.value if each.effect else "",
+        each.toleration_seconds,
     )
 
 

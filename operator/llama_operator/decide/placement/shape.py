@@ -52,6 +52,8 @@ class Toleration:
     operator: Literal["Exists", "Equal"] = "Equal"
     value: str = ""
     effect: Literal["", "NoSchedule", "PreferNoSchedule", "NoExecute"] = ""
+    seconds: int | None = None
+    """How long a pod stays after a taint `NoExecute` was set; None: for ever. The scheduler does not look at it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,7 +59,10 @@ def test_a_team_goes_before_the_platform_and_a_role_before_all():
 def test_lists_add_up_and_what_has_a_name_is_there_once():
     found = settings(
         {
-            "tolerations": [{"key": "sku", "value": "gpu"}, {"operator": "Exists", "effect": "NoExecute"}],
+            "tolerations": [
+                {"key": "sku", "value": "gpu"},
+                {"operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 60},
+            ],
             "env": [{"name": "NCCL_DEBUG", "value": "INFO"}],
             "imagePullSecrets": [{"name": "team"}],
         },
@@ -69,7 +72,7 @@ def test_lists_add_up_and_what_has_a_name_is_there_once():
             "imagePullSecrets": [{"name": "platform"}],
         },
     ).workers
-    assert found.tolerations == (Toleration("sku", "Equal", "gpu"), Toleration("", "Exists", "", "NoExecute"))
+    assert found.tolerations == (Toleration("sku", "Equal", "gpu"), Toleration("", "Exists", "", "NoExecute", 60))
     assert {each.name: each.value for each in found.fields.env} == {"TZ": "UTC", "NCCL_DEBUG": "INFO"}
     assert [each.name for each in found.fields.image_pull_secrets] == ["platform", "team"]
 
