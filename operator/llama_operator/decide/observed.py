@@ -12,6 +12,7 @@ from llama_operator.api.v1alpha1.llamadeployment import LicenseSpec, LlamaDeploy
 from llama_operator.api.v1alpha1.llamadeployment_status import PlanStatus
 from llama_operator.api.v1alpha1.llamamodel import LlamaModel
 from llama_operator.catalog.accelerators import Accelerator
+from llama_operator.decide.placement.images import USUAL
 from llama_operator.decide.placement.platform_pods import PlatformPods
 from llama_operator.decide.placement.pod_settings import PodSettingsByRole
 from llama_operator.decide.placement.resolve import resolve
@@ -360,10 +361,13 @@ class Observed:
     unknown: tuple[Unread, ...] = ()
     """What the asker may not read; empty in the operator, which fails instead."""
 
-    @property
-    def pod_settings(self) -> PodSettingsByRole:
-        """What platform and team want of the deployment's pods."""
-        return resolve(self.deployment.spec, self.platform_pods)
+    def pod_settings(self, card: Accelerator | None) -> PodSettingsByRole:
+        """What platform and team want of the deployment's pods.
+
+        Args:
+            card: The card of the plan, which may need another image than the usual one; None while there is no plan.
+        """
+        return resolve(self.deployment.spec, self.platform_pods, USUAL if card is None else card.image)
 
     def age(self, moment: datetime) -> Age:
         """How long ago `moment` was. A clock that is set forward or back changes it as little as can be."""

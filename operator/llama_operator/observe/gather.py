@@ -16,6 +16,7 @@ from llama_operator.api.readings import mapping, mappings, text
 from llama_operator.api.v1alpha1.accelerator import Accelerator
 from llama_operator.api.v1alpha1.llamadeployment import LlamaDeployment
 from llama_operator.catalog import Catalog
+from llama_operator.catalog.accelerators import Accelerator as Card
 from llama_operator.catalog.declared import with_declared
 from llama_operator.decide.observed import AccessCheckFacts, Observed, RevisionFacts, UnreadRevision
 from llama_operator.decide.placement import requests
@@ -114,11 +115,19 @@ class Observer:
         if self.looks_at_pods:
             observed = replace(observed, pods=await self._pods(ref), ended=self.ended)
         if self.counts_free and observed.nodes is not None and _asks_for_free(observed, wanted):
-            head = requests.head_shape(observed.pod_settings.head)
+            head = requests.head_shape(observed.pod_settings(self._card(observed)).head)
             on_cpu = deployment.spec.hardware.accelerator == "CPU"
             counting = free_rooms(self.cluster, observed.nodes, head, unreadable, on_cpu=on_cpu)
             observed = replace(observed, free=await read(kinds.POD, counting, None))
         return replace(await with_serving(observed, self.serving), unknown=self.rights.unknown)
+
+    def _card(self, observed: Observed) -> Card | None:
+        """A card whose image the pods need, if all that may be planned on need the same."""
+        named = observed.deployment.spec.hardware.accelerator
+        names = {node.accelerator for node in observed.nodes or ()} if named == "Auto" else {named}
+        known = with_declared(self.catalog, observed.accelerators)
+        cards = [card for card in known.accelerators if card.name in names and card.device == "GPU"]
+        return cards[0] if len({card.image for card in cards}) == 1 else None
 
     def _empty(self, deployment: LlamaDeployment, now: datetime) -> Observed:
         return Observed(

@@ -88,7 +88,7 @@ def _by_taints(
     observed: Observed, catalog: Catalog
 ) -> tuple[tuple[NodeFacts, ...], tuple[tuple[NodeFacts, Taint], ...]]:
     """Nodes that take the workers that would be for their accelerators, and those with accelerators whose taint keeps them off."""
-    wanted = observed.pod_settings.workers.tolerations
+    wanted = observed.pod_settings(None).workers.tolerations
     taking: list[NodeFacts] = []
     repelled: list[tuple[NodeFacts, Taint]] = []
     for node in observed.nodes or ():

@@ -94,14 +94,19 @@ def as_terms(shape):
         {},
         {"model": {"name": "llama-3.1-405b", "precision": "BF16"}, "hardware": {"accelerator": "H100-80GB"}},
         {"model": {"name": "tiny-random-llama"}, "hardware": {"accelerator": "CPU"}, "license": {}},
+        {"hardware": {"accelerator": "GH200-96GB"}},
     ],
-    ids=["one", "nodes", "cpu"],
+    ids=["one", "nodes", "cpu", "other processor"],
 )
 def test_what_is_rendered_reads_back_as_what_was_counted(observed, known, spec, pods):
     world = observed(**spec, pods=pods)
     decision = decide(world, known)
     made = revision.new(world, decision, Settings())
     read = shapes_of(made.cluster, decision.shapes.per_replica)
+    # Of two requirements on one label a node could meet only one.
+    assert all(
+        len({each.key for each in shape.requirements}) == len(shape.requirements) for shape in (read.head, read.worker)
+    )
     assert (as_terms(read.head), as_terms(read.worker)) == (
         as_terms(decision.shapes.head),
         as_terms(decision.shapes.worker),
