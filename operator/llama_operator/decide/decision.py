@@ -171,7 +171,7 @@ def _shapes(observed: Observed, model: Model, chosen: Candidate) -> PodShapes:
     held = requests.Held(
         model, chosen.variant, chosen.accelerator, chosen.devices_per_pod, chosen.nodes, streamed=streamed
     )
-    return requests.shapes(held, observed.pod_settings)
+    return requests.shapes(held, observed.pod_settings_on(chosen.accelerator.image))
 
 
 def _as_pinned(

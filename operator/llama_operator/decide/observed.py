@@ -11,7 +11,8 @@ from llama_operator.api.v1alpha1.licensepolicy import LicensePolicy
 from llama_operator.api.v1alpha1.llamadeployment import LicenseSpec, LlamaDeployment, RolloutStrategy
 from llama_operator.api.v1alpha1.llamadeployment_status import PlanStatus
 from llama_operator.api.v1alpha1.llamamodel import LlamaModel
-from llama_operator.catalog.accelerators import Accelerator
+from llama_operator.catalog.accelerators import Accelerator, ImageKind
+from llama_operator.decide.placement.images import USUAL
 from llama_operator.decide.placement.platform_pods import PlatformPods
 from llama_operator.decide.placement.pod_settings import PodSettingsByRole
 from llama_operator.decide.placement.resolve import resolve
@@ -362,8 +363,12 @@ class Observed:
 
     @property
     def pod_settings(self) -> PodSettingsByRole:
-        """What platform and team want of the deployment's pods."""
-        return resolve(self.deployment.spec, self.platform_pods)
+        """What platform and team want of the deployment's pods, on a card that the usual serving image runs on."""
+        return self.pod_settings_on(USUAL)
+
+    def pod_settings_on(self, image: ImageKind) -> PodSettingsByRole:
+        """What platform and team want of the deployment's pods, on a card that needs this serving image."""
+        return resolve(self.deployment.spec, self.platform_pods, image)
 
     def age(self, moment: datetime) -> Age:
         """How long ago `moment` was. A clock that is set forward or back changes it as little as can be."""
