@@ -123,6 +123,57 @@ def test_c31_taints_of_pools_spot_and_a_head_without_a_gpu():
     assert "nodeSelector" not in templates["worker"]["spec"]
 
 
+def test_a_taint_is_tolerated_once_and_only_as_long_as_somebody_says():
+    leaving = {"key": "maintenance", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 600}
+    _, templates = pods({"tolerations": [leaving]})
+    for kind in KINDS:
+        found = [each for each in templates[kind]["spec"]["tolerations"] if each["key"] == "maintenance"]
+        assert found == [leaving]
+
+
+def test_the_pods_for_an_arm64_card_ask_for_arm64_alone():
+    written = yaml.safe_load((SAMPLES / f"{ONE_NODE}.yaml").read_text(encoding="utf-8"))
+    written["spec"]["hardware"] = {"accelerator": "GH200-96GB"}
+    written["spec"]["model"] = {"name": "llama-3.1-8b"}
+    images = {"cuda-arm64": "acme/serving:arm64"}
+    observed = Observed(parse(written), acceptances=None, platform_pods=PlatformPods(), images=images)
+    decision = decide(observed, catalog.load())
+    assert decision.problem is None, decision.problem
+    built = objects.build(observed, decision, Settings(card_images=images)).apply
+    (service,) = [obj for obj in built if obj["kind"] == "RayService"]
+    cluster = service["spec"]["rayClusterConfig"]
+    for group in (cluster["headGroupSpec"], *cluster["workerGroupSpecs"]):
+        for term in group["template"]["spec"]["affinity"]["nodeAffinity"][AFFINITY]["nodeSelectorTerms"]:
+            asked = [each["values"] for each in term["matchExpressions"] if each["key"] == "kubernetes.io/arch"]
+            assert asked == [["arm64"]]
+
+
+def test_requests_are_those_that_somebody_says():
+    team = {
+        "head": {"resources": {"cpu": "1", "memory": "4Gi"}},
+        "workers": {"resources": {"cpu": "2500m", "ephemeralStorage": "400Gi"}},
+    }
+    _, templates = pods(team)
+    amounts = {kind: templates[kind]["spec"]["containers"][0]["resources"]["requests"] for kind in KINDS}
+    assert (amounts["head"]["cpu"], amounts["head"]["memory"]) == ("1", "4Gi")
+    assert (amounts["worker"]["cpu"], amounts["worker"]["ephemeral-storage"]) == ("2500m", "400Gi")
+    assert amounts["job"]["cpu"] == "100m"
+
+
+def test_c33_devices_of_the_network_that_the_platform_lists():
+    team = {"workers": {"resources": {"extended": {"rdma/hca": 1}}}}
+    deployment = manifest(TWO_NODES, team)
+    listed = PlatformPods(rules=PodRules(extended_resources=("rdma/*",)))
+    observed = Observed(deployment, acceptances=None, platform_pods=listed)
+    built = objects.build(observed, decide(observed, catalog.load()), Settings(pods=listed)).apply
+    (service,) = [obj for obj in built if obj["kind"] == "RayService"]
+    (group,) = service["spec"]["rayClusterConfig"]["workerGroupSpecs"]
+    limits = group["template"]["spec"]["containers"][0]["resources"]["limits"]
+    assert (limits["rdma/hca"], limits["nvidia.com/gpu"]) == ("1", "8")
+    unlisted = Observed(deployment, acceptances=None, platform_pods=PlatformPods())
+    assert "podRules.extendedResources" in decide(unlisted, catalog.load()).problem.text
+
+
 def test_c32_variables_of_nccl_by_the_team_and_of_vllm_by_the_platform():
     attention = {"env": [{"name": "VLLM_LOGGING_LEVEL", "value": "DEBUG"}]}
     _, templates = pods({"env": [{"name": "NCCL_SOCKET_IFNAME", "value": "eth0"}]}, attention)

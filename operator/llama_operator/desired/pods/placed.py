@@ -45,7 +45,8 @@ def _toleration(toleration: Toleration) -> dict[str, Any]:
         "value": toleration.value,
         "effect": toleration.effect,
     }
-    return {name: value for name, value in said.items() if value}
+    seconds = {} if toleration.seconds is None else {"tolerationSeconds": toleration.seconds}
+    return {name: value for name, value in said.items() if value} | seconds
 
 
 def _requirement(requirement: Requirement) -> dict[str, Any]:
