@@ -59,7 +59,8 @@ class Demand:
         if not found.may_hold(self.workers):
             left = filled(head if self.head else None, worker, rooms)
             obstacle = nearest(worker, left) or nearest(worker, rooms)
-            return f"{_some(found.possible, self.workers)}: the next one {_why(worker, obstacle)}"
+            text = f"{_some(found.possible, self.workers)}: the next one {_why(worker, obstacle)}"
+            return text + self._head_in_the_way(rooms)
         if worker.needs_other_pods or head.needs_other_pods:
             return (
                 "the nodes have enough, but whether the pods find a place depends on other pods (pod affinity that is required, or "
@@ -68,6 +69,12 @@ class Demand:
         places = (room for room in rooms if takes(head, room))
         costly = max(places, key=lambda room: costs(head, worker, room))
         return f"{_some(found.certain, self.workers)} if the head pod comes to {costly.node}, which nobody can rule out"
+
+    def _head_in_the_way(self, rooms: Sequence[Room]) -> str:
+        """That the workers would find a node if the head were on another one; empty if that is not so."""
+        if not self.head or fit(None, self.shapes.worker, rooms).certain < self.workers:
+            return ""
+        return f"; the head pod, which asks for {asks(self.shapes.head)}, takes their place: add a node for it, which needs no GPU"
 
 
 def asks(shape: PodShape) -> str:

@@ -139,7 +139,8 @@ def test_c07_what_a_node_lacks_besides_its_card_is_said(capacity):
     assert found.status == "False"
     assert found.message == (
         "1 A10G-24GB are needed and exist, but 0 of 1 worker pods find a node: the next one needs 3 cpu, and gpu-1, which comes "
-        "nearest, has 1.4 left; pods wait until nodes are added"
+        "nearest, has 1.4 left; the head pod, which asks for 2.5 cpu, 8.5 GiB of memory, takes their place: add a node for it, "
+        "which needs no GPU; pods wait until nodes are added"
     )
 
 
