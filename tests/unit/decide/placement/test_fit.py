@@ -155,8 +155,10 @@ def test_a_head_that_has_its_node_looks_for_none():
         (
             1,
             (room(cpu=3920, memory=30),),
-            "0 of 1 worker pods find a node: the next one needs 3 cpu, and gpu-1, which comes nearest, has 1.4 left; the head pod, "
-            "which asks for 2.5 cpu, 8.5 GiB of memory, takes their place: add a node for it, which needs no GPU",
+            (
+                "0 of 1 worker pods find a node: the next one needs 3 cpu, and gpu-1, which comes nearest, has 1.4 left; the head pod, "
+                "which asks for 2.5 cpu, 8.5 GiB of memory, takes their place: add a node for it, which needs no GPU"
+            ),
         ),
         (
             3,
