@@ -136,6 +136,17 @@ class Scene:
         }
         return all(("RayService", name) in found and name in services and name in told for name in names)
 
+    def told_of_pods(self):
+        """Whether each deployment that has a RayService tells what the scheduler said of its pods."""
+        told = {
+            obj["metadata"]["name"]
+            for obj in self.get("llamadeployments.llama-operator.io")
+            for condition in (obj.get("status") or {}).get("conditions") or ()
+            if condition["reason"] == "PodsUnschedulable"
+        }
+        owners = {obj["metadata"]["name"].rpartition("-")[0] for obj in self.get("rayservices.ray.io")}
+        return owners <= told
+
     def holder(self):
         lease = self.plane.api.find("lease", "llama-operator", namespace=self.namespace)
         return lease["spec"].get("holderIdentity", "") if lease else ""
@@ -156,7 +167,11 @@ class Scene:
         }
 
     def settled(self):
-        """Wait until the operator has nothing left to write; returns what it wrote."""
+        """Wait until the operator has nothing left to write; returns what it wrote.
+
+        There are no nodes here: the last word of others that it tells is the scheduler's, about the pods that KubeRay makes.
+        """
+        eventually(self.told_of_pods, "the scheduler's word about the pods is told")
         last, since = self.written(), time.monotonic()
         until = time.monotonic() + PATIENCE
         while time.monotonic() - since < 2.5:
