@@ -9,7 +9,7 @@ from typing import Final
 
 from stages.report import closing_line, table
 from stages.runner import Runner
-from stages.table import MATRIX, ROOT, STAGES
+from stages.table import CORES, MATRIX, ROOT, STAGES
 
 _FOLDER: Final = ROOT / ".stages"
 _SEED: Final = "LLAMA_OPERATOR_TEST_SEED"
@@ -22,7 +22,8 @@ def main() -> int:
     parser.add_argument(
         "names", nargs="*", metavar="STAGE", help=f"of {', '.join(known)}; without one all of `make test`"
     )
-    parser.add_argument("--at-once", type=int, default=os.cpu_count() or 1, help="stages that run side by side")
+    # One more than cores: each of them waits for others much of its time.
+    parser.add_argument("--at-once", type=int, default=CORES + 1, help="stages that run side by side")
     options = parser.parse_args()
     if unknown := sorted(set(options.names) - set(known)):
         parser.error(f"unknown stage {unknown[0]!r}: choose from {', '.join(known)}")
