@@ -10,7 +10,7 @@ import ssl
 import subprocess
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -155,6 +155,28 @@ class ControlPlane:
         # An API server whose etcd is gone does not end when it is asked.
         self.processes.stop("kube-apiserver", _GRACE_SECONDS)
         self.processes.stop("etcd", _GRACE_SECONDS)
+
+    def save_store(self, folder: Path) -> None:
+        """Copy the store to `folder`; the API server is away meanwhile."""
+        self._with_store_stopped(lambda: shutil.copytree(self.directory / "etcd", folder))
+
+    def put_store_back(self, folder: Path) -> None:
+        """Put an older copy in place of the store: versions of objects begin again where they were then."""
+
+        def put() -> None:
+            shutil.rmtree(self.directory / "etcd")
+            shutil.copytree(folder, self.directory / "etcd")
+
+        self._with_store_stopped(put)
+
+    def _with_store_stopped(self, do: Callable[[], object]) -> None:
+        self.stop_api_server_and_etcd()
+        if self._api is not None:
+            self._api.close()
+            self._api = None
+        do()
+        self._start_etcd(restored=True)
+        self._start_api_server()
 
     def _prepare(self) -> None:
         keys = self.directory / "keys"

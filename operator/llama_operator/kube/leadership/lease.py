@@ -72,7 +72,7 @@ class Leadership:
 
 
 class LostLeaseError(Exception):
-    """The Lease could not be renewed in time, or another process holds it."""
+    """The Lease could not be renewed in time, another process holds it, or the store of the API server was put back."""
 
 
 class LeaseElection:
@@ -132,7 +132,11 @@ class LeaseElection:
         return f"{self._identity}/{self._transitions}"
 
     async def acquire(self) -> None:
-        """Wait until this process holds the Lease. Outages are waited for; the log says whom it waits for, once for each holder."""
+        """Wait until this process holds the Lease. Outages are waited for; the log says whom it waits for, once for each holder.
+
+        Raises:
+            LostLeaseError: If the store of the API server was put back to an older state meanwhile.
+        """
         while True:
             try:
                 if await self._try():
@@ -292,8 +296,14 @@ class LeaseElection:
         return self._clock() >= self._seen[1] + duration
 
     def _see(self, live: Object) -> None:
-        version = live["metadata"]["resourceVersion"]
-        if version != self._seen[0]:
+        version, before = live["metadata"]["resourceVersion"], self._seen[0]
+        if version.isdecimal() and before.isdecimal() and int(version) < int(before):
+            # Watches wait for versions that come again only later, and say nothing until then: only new ones hear all.
+            self._leadership.give_up()
+            raise LostLeaseError(
+                "the API server has an older Lease than it had before: its store was put back; starts anew, to read everything again"
+            )
+        if version != before:
             self._seen = (version, self._clock())
 
     def _renewed(self, spec: dict[str, Any]) -> dict[str, Any]:

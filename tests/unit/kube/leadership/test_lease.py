@@ -312,3 +312,26 @@ async def test_a_standby_says_once_whom_it_waits_for_and_until_when(world, caplo
     assert waiting.done()
     _, _, _ = await start(world, "three")
     assert "standby; two holds" in caplog.records[-1].getMessage()
+
+
+@pytest.mark.parametrize("holds", [True, False], ids=["holder", "standby"])
+async def test_a_store_that_was_put_back_ends_the_process_so_that_it_reads_everything_again(world, holds):
+    seen = Broken(world.twin.client("llama-operator"))
+    other, _ = world.candidate("other")
+    one, leadership = world.candidate("one", cluster=seen)
+    if not holds:
+        await other.acquire()
+    getting = asyncio.create_task(one.acquire())
+    await world.settle()
+    keeping = asyncio.create_task((one if holds else other).keep())
+    await world.forward(20)
+    older = MemoryCluster(now=world.now)
+    # Where it was held then, by another as well as by nobody.
+    before, _ = World.candidate(world, "other", cluster=older.client("llama-operator"))
+    await before.acquire()
+    seen.inner = older.client("llama-operator")
+    await world.forward(20)
+    with pytest.raises(LostLeaseError, match="put back"):
+        await (keeping if holds else getting)
+    assert leadership.seconds_left() <= 0
+    keeping.cancel()
