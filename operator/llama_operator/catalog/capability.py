@@ -44,7 +44,9 @@ def of_nvidia(number: tuple[int, int]) -> Capability | str:
     """Return what vLLM can do at a compute capability; or why it cannot run there, for people."""
     written = f"{number[0]}.{number[1]}"
     if number < _LEAST:
-        return f"its compute capability {written} is below 7.0, the least that vLLM runs on"
+        return (
+            f"its compute capability {written} is below 7.0, the least that vLLM runs on: take nodes with newer cards"
+        )
     unsupported: list[Precision] = []
     if number < _AMPERE:
         unsupported.append("BF16")

@@ -1,6 +1,6 @@
 """What is counted as a card is what the pods for that card accept: labels as providers and people write them, drawn together."""
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from llama_operator import catalog
@@ -45,6 +45,12 @@ def holds(requirement, labels):
 
 
 @given(nodes())
+@example(
+    (
+        {"nvidia.com/gpu.product": "Tesla-P40", "nvidia.com/gpu.memory": "22919", "nvidia.com/gpu.compute.major": "6"},
+        {"nvidia.com/gpu": 1},
+    )
+)
 @settings(max_examples=300, deadline=None)
 def test_pods_for_a_card_accept_every_node_on_which_it_is_counted(node):
     labels, amounts = node
