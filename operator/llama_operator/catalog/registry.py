@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from typing import TypeVar
 
-from llama_operator.catalog.accelerators import Accelerator, identify
+from llama_operator.catalog.accelerators import Accelerator
 from llama_operator.catalog.devices import Devices, devices_of
 from llama_operator.catalog.licenses import LicenseFamily
 from llama_operator.catalog.models import Model, Variant
@@ -162,10 +162,6 @@ class Catalog:
     def nearest(self, name: str) -> tuple[str, ...]:
         """Return model ids that look like `name`, best first: at most three, or none."""
         return _nearest(name, self._models)
-
-    def identify(self, labels: Mapping[str, str]) -> Accelerator | None:
-        """Return the accelerator that a node's labels name; None for a node without a known card."""
-        return identify(labels, self._accelerators.values())
 
     def devices(self, labels: Mapping[str, str], resources: Iterable[str] | Mapping[str, int]) -> Devices | None:
         """Return the accelerators of a node with these labels and resources, or their amounts; None for one that is only a CPU."""

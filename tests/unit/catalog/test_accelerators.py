@@ -56,7 +56,7 @@ def product(name: str) -> dict[str, str]:
     ],
 )
 def test_a_node_is_identified_by_its_gpu_product(label: str, name: str) -> None:
-    found = CATALOG.identify(product(label))
+    found = identify(product(label), CATALOG.accelerators)
     assert found is CATALOG.accelerator(name)
 
 
@@ -72,11 +72,11 @@ def test_a_node_is_identified_by_its_gpu_product(label: str, name: str) -> None:
     ],
 )
 def test_unknown_sliced_and_shared_cards_are_not_identified(labels: dict[str, str]) -> None:
-    assert CATALOG.identify(labels) is None
+    assert identify(labels, CATALOG.accelerators) is None
 
 
 def test_a_card_that_is_said_not_to_be_shared_is_identified() -> None:
-    found = CATALOG.identify(product("NVIDIA-L4") | {"nvidia.com/gpu.sharing-strategy": "none"})
+    found = identify(product("NVIDIA-L4") | {"nvidia.com/gpu.sharing-strategy": "none"}, CATALOG.accelerators)
     assert found is CATALOG.accelerator("L4-24GB")
 
 
