@@ -31,11 +31,12 @@ def main() -> int:
     seed = os.environ.setdefault(_SEED, str(random.randrange(10_000)))  # noqa: S311 - no secret
     _say(f"==> {_SEED}={seed} (when leaders are killed)")
     # A terminated run tidies up like an interrupted one. In the background of a shell SIGINT is ignored, and stages inherit that.
+    asked: list[int] = []
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, signal.default_int_handler)
+        signal.signal(number, lambda number, _: asked.append(number))
     try:
-        results = Runner(_FOLDER, options.at_once, _say).run(chosen)
-    except KeyboardInterrupt:
+        results = Runner(_FOLDER, options.at_once, _say, interruptions=lambda: len(asked)).run(chosen)
+    except InterruptedError:
         _say("==> interrupted; all stages have ended")
         return 130
     _say(f"\n{table(results)}\n")

@@ -51,12 +51,15 @@ class Runner:
         most_at_once: Stages that may run at the same time, those that are quick aside.
         show: Prints a text and ends the line; called from several threads.
         available: Says how many bytes of memory can be had.
+        interruptions: Says how often the user asked for the end. A handler of a signal counts, and raises nothing:
+            an exception between the start of a stage and the line that notes it would leave that stage to nobody.
     """
 
     folder: Path
     most_at_once: int
     show: Callable[[str], None]
     available: Callable[[], int] = usage.available
+    interruptions: Callable[[], int] = int
     _running: list[Running] = field(default_factory=list)
     _results: dict[str, Result] = field(default_factory=dict)
     _alone: bool = False
@@ -65,7 +68,7 @@ class Runner:
         """Run the quick stages side by side, then the others if all was well; returns results in the order of `stages`.
 
         Raises:
-            KeyboardInterrupt: Ctrl-C came; all stages have ended then.
+            InterruptedError: The user asked for the end; all stages have ended then.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         self._alone = len(stages) == 1
@@ -81,6 +84,8 @@ class Runner:
     def _run_all(self, stages: Sequence[Stage], most: int) -> None:
         waiting, looked, told = list(stages), 0.0, set[str]()
         while waiting or self._running:
+            if self.interruptions():
+                raise InterruptedError
             if time.monotonic() - looked > _LOOK_SECONDS:
                 looked = time.monotonic()
                 self._look()
@@ -160,13 +165,13 @@ class Runner:
             with suppress(ProcessLookupError):
                 os.killpg(running.process.pid, signal.SIGINT)
         end = time.monotonic() + _GRACE_SECONDS
-        try:
-            for running in self._running:
-                with suppress(subprocess.TimeoutExpired):
-                    running.process.wait(max(0.0, end - time.monotonic()))
-        finally:
-            for running in self._running:
-                running.family.kill()
+        # Who asks a second time does not want to wait.
+        while any(running.process.poll() is None for running in self._running):
+            if time.monotonic() > end or self.interruptions() > 1:
+                break
+            time.sleep(_POLL_SECONDS)
+        for running in self._running:
+            running.family.kill()
 
     def _report(self, stage: Stage) -> Path:
         return self.folder / f"{stage.name}.xml"

@@ -5,7 +5,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import psutil
@@ -123,45 +122,70 @@ def test_a_stage_that_breaks_down_without_a_report_counts_as_a_failure(runner):
     assert (result.status, result.counts.failed) == (4, 1)
 
 
-def test_memory_of_descendants_counts_when_their_parents_have_ended(runner, tmp_path):
-    grandchild = "import time; block = bytearray(200 * 2**20); time.sleep(5)"
-    code = f"import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', {grandchild!r}]); time.sleep(3)"
-    (result, _) = runner().run([stage("own", code), stage("other", "import time; time.sleep(5)")])
-    assert result.peak > 200 * 2**20
+def test_an_interruption_ends_what_was_started_whenever_it_comes(tmp_path, said):
+    """Also one that comes while a stage is being started."""
+    asked = []
+
+    def show(text):
+        said.append(text)
+        if text == "==> two starts":
+            asked.append(signal.SIGINT)
+
+    code = "import time; time.sleep(600)"
+    runner = Runner(tmp_path, 2, show, lambda: 64 * GIB, interruptions=lambda: len(asked))
+    with pytest.raises(InterruptedError):
+        runner.run([stage("one", code), stage("two", code)])
+    assert len(runner._running) == 2
+    assert all(running.process.poll() is not None for running in runner._running)
+
+
+def test_a_second_interruption_waits_for_no_one(tmp_path, said):
+    """The stage ends at no signal: only the second question ends it."""
+    asked = []
+
+    def show(text):
+        said.append(text)
+        if text.endswith("| up"):
+            asked.extend([signal.SIGINT] * 2)
+
+    code = "import signal, time; signal.signal(signal.SIGINT, signal.SIG_IGN); print('up', flush=True); time.sleep(600)"
+    runner = Runner(tmp_path, 2, show, lambda: 64 * GIB, interruptions=lambda: len(asked))
+    with pytest.raises(InterruptedError):
+        runner.run([stage("deaf", code), stage("other", "import time; time.sleep(600)")])
+    assert next(running.process.wait(60) for running in runner._running) == -signal.SIGKILL
 
 
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
-def test_an_interruption_ends_everything(tmp_path, how):
+def test_a_signal_ends_the_program_and_its_stages(tmp_path, how):
+    """The program itself, with a table and a folder of its own: the run that this test belongs to uses the real ones."""
     program = tmp_path / "program.py"
     program.write_text(
-        "import signal, sys\n"
+        "import sys\n"
         "from pathlib import Path\n"
-        "from stages.runner import Runner\n"
+        "from stages import __main__ as program\n"
         "from stages.table import Stage\n"
-        "signal.signal(signal.SIGTERM, signal.default_int_handler)\n"
-        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-        "code = 'import time; print(\"up\", flush=True); time.sleep(600)'\n"
-        "stages = [Stage(name, (sys.executable, '-c', code), 0.1, tests=False) for name in ('one', 'two')]\n"
-        f"Runner(Path({str(tmp_path)!r}), 2, lambda text: sys.stdout.write(text + '\\n') and sys.stdout.flush()).run(stages)\n"
+        "code = 'import os, time; print(os.getpid(), flush=True); time.sleep(600)'\n"
+        "program.STAGES = [Stage(name, (sys.executable, '-c', code), 0.1, tests=False) for name in ('one', 'two')]\n"
+        f"program._FOLDER = Path({str(tmp_path)!r})\n"
+        "sys.exit(program.main())\n"
     )
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, str(program)], env=os.environ | {"PYTHONPATH": str(TOOLS)}, stdout=subprocess.PIPE, text=True
+    ) as process:
+        up = []
+        for line in process.stdout:
+            if " | " in line:
+                up.append(int(line.partition("|")[2]))
+            if len(up) == 2:
+                break
+        process.send_signal(how)
+        said = process.stdout.read()
+    assert process.returncode == 130
+    assert "all stages have ended" in said
+    assert not any(
+        psutil.pid_exists(pid) and "time.sleep(600)" in " ".join(psutil.Process(pid).cmdline()) for pid in up
     )
-    up = 0
-    for line in process.stdout:
-        up += "| up" in line
-        if up == 2:
-            break
-    children = psutil.Process(process.pid).children(recursive=True)
-    assert len(children) == 2
-    process.send_signal(how)
-    process.wait(120)
-    process.stdout.close()
-    end = time.monotonic() + 60
-    while any(child.is_running() and child.status() != psutil.STATUS_ZOMBIE for child in children):
-        assert time.monotonic() < end, "a stage outlives the runner"
-        time.sleep(0.1)
 
 
 def test_every_test_belongs_to_exactly_one_stage(root):
