@@ -3,6 +3,7 @@
 Called after every pass of the transition tests: both must come to the same decision.
 """
 
+import hashlib
 import tempfile
 from pathlib import Path
 
@@ -19,6 +20,8 @@ from llama_operator.decide.platform import Platform
 from llama_operator.errors import InvalidManifestError
 from llama_operator.kube.port import NotFoundError
 from llama_operator.observe.gather import Observer
+
+_COMPARED: dict[bytes, bool] = {}
 
 
 async def decided(world, ref) -> Decision:
@@ -43,7 +46,35 @@ async def agree(world, ref) -> bool:
     """Hold both against each other; whether there was something to compare.
 
     What only the pods know may differ, and only if the command says that it does not know it.
+
+    A flow that is played again and again, each time with a crash at another place, comes through the same worlds: each
+    is compared once.
     """
+    seen = _fingerprint(world, ref)
+    if seen not in _COMPARED:
+        _COMPARED[seen] = await _agree(world, ref)
+    return _COMPARED[seen]
+
+
+def _fingerprint(world, ref) -> bytes:
+    """All that either of them reads."""
+    outside = (
+        ref,
+        world.clock(),
+        world.reader.answer,
+        world.ports.settings,
+        sorted(world.memory._logs.items(), key=str),
+    )
+    digest = hashlib.sha256(repr(outside).encode())
+    for stored in world.memory._store:
+        # The state as bytes, which it keeps: rendering all objects again would take as long as the comparison.
+        if not stored._answers:
+            stored.to_object()
+        digest.update(stored._answers[0] if stored._answers else repr(stored).encode())
+    return digest.digest()
+
+
+async def _agree(world, ref) -> bool:
     try:
         parse(await world.user.get(ref))
     except (NotFoundError, InvalidManifestError):

@@ -172,6 +172,7 @@ class Runner:
             time.sleep(_POLL_SECONDS)
         for running in self._running:
             running.family.kill()
+            running.process.wait()
 
     def _report(self, stage: Stage) -> Path:
         return self.folder / f"{stage.name}.xml"

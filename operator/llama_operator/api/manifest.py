@@ -224,8 +224,8 @@ def _subject(obj: Mapping[str, Any]) -> str:
 
 
 def _broken_rules(value: BaseModel, path: str, wrong: Collection[Path], at: Path) -> Iterator[FieldProblem]:
-    for rule in RULES:
-        if isinstance(value, rule.model) and not _in_doubt(rule, wrong, at) and not rule.holds(value):
+    for rule in _rules_of(type(value)):
+        if not _in_doubt(rule, wrong, at) and not rule.holds(value):
             written = paths.at(value.model_dump(mode="json", by_alias=True, warnings=False), rule.field)
             problem = "is not set" if written is None else f"is {written!r}"
             yield FieldProblem(f"{path}{rule.field}", problem, rule.message)
@@ -238,6 +238,11 @@ def _broken_rules(value: BaseModel, path: str, wrong: Collection[Path], at: Path
             for number, item in enumerate(child):
                 if isinstance(item, BaseModel):
                     yield from _broken_rules(item, f"{path}{key}[{number}].", wrong, (*at, key, number))
+
+
+@functools.cache
+def _rules_of(model: type[BaseModel]) -> tuple[Rule, ...]:
+    return tuple(rule for rule in RULES if issubclass(model, rule.model))
 
 
 def _wrong(model: type[BaseModel], obj: Any, details: Iterable[ErrorDetails]) -> list[Path]:

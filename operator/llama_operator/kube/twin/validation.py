@@ -47,7 +47,8 @@ def check_content(content: Object) -> None:
     Raises:
         InvalidError: With the first field that is wrong.
     """
-    for path, value in _leaves(content, ""):
+    # Nearly every object is good: names of paths are made only for one that is not.
+    for path, value in () if _is_json(content) else _leaves(content, ""):
         if value is None:
             raise InvalidError(f"{path}: null; leave the field out, which removes it if it was sent before")
         if not isinstance(value, str | int | float | bool):
@@ -98,6 +99,14 @@ def _check_qualified(where: str, key: str) -> None:
             f"{where}: {key!r} is not a qualified name; use `name` or `domain/name`, the name at most {_LABEL_LENGTH}"
             " letters, digits, `-`, `_` and `.`"
         )
+
+
+def _is_json(value: Any) -> bool:
+    if isinstance(value, dict):
+        return all(isinstance(name, str) and _is_json(child) for name, child in value.items())
+    if isinstance(value, list):
+        return all(map(_is_json, value))
+    return isinstance(value, str | int | float | bool)
 
 
 def _leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:
