@@ -47,7 +47,8 @@ test: $(STAMP) control-plane e2e-parts kuberay-crds ## Run everything, as far as
 
 .PHONY: test-nightly
 test-nightly: export LLAMA_OPERATOR_TEST_KILLS := 20
-test-nightly: test ## Run everything as `make test` does, with 20 dead leaders instead of 5
+test-nightly: export LLAMA_OPERATOR_TEST_NIGHTLY := 1
+test-nightly: test ## Run all that `make test` runs and what it leaves to this, with 20 dead leaders instead of 5
 
 .PHONY: test-fast
 test-fast: $(STAMP) kuberay-crds ## Run the tests that need no more than Python (about two minutes)

@@ -200,7 +200,9 @@ def without_pods(objects, verb):
     return [role | {"rules": [rule for rule in role["rules"] if rule["verbs"]]} for role in roles]
 
 
-@pytest.mark.parametrize("verbs", [{"watch"}, {"watch", "list"}], ids=["watch", "watch and list"])
+@pytest.mark.parametrize(
+    "verbs", [pytest.param({"watch"}, marks=pytest.mark.nightly), {"watch", "list"}], ids=["watch", "watch and list"]
+)
 def test_an_operator_that_is_newer_than_its_roles_says_what_is_missing_and_goes_on(
     plane, render, start, root, eventually, verbs
 ):

@@ -1,4 +1,4 @@
-"""A sharded engine says the same as one that is not, on one Ray node and over two."""
+"""A sharded engine says the same as one that is not, over two Ray nodes and, nightly, on one."""
 
 import pytest
 
@@ -17,6 +17,7 @@ def unsharded(deploy, config):
     return [app.greedy(prompt, TOKENS) for prompt in PROMPTS]
 
 
+@pytest.mark.nightly
 def test_two_ranks_on_one_node_give_the_tokens_of_one_rank(deploy, config, unsharded):
     sharded = deploy(config(tensor_parallel_size=2))
     assert [sharded.greedy(prompt, TOKENS) for prompt in PROMPTS] == unsharded

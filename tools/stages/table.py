@@ -41,6 +41,11 @@ def _program(name: str) -> str:
     return str(_PROGRAMS / name)
 
 
+NIGHTLY: Final = "LLAMA_OPERATOR_TEST_NIGHTLY"
+"""Variable that, when it is set, lets `make test-nightly` run what `make test` leaves to it."""
+_LEFT_OUT: Final = "" if os.environ.get(NIGHTLY) else " and not nightly"
+
+
 def _pytest(*arguments: str) -> tuple[str, ...]:
     # Without pytest's own cache: stages that run side by side would write the same file.
     return (_program("pytest"), "-q", "-p", "no:cacheprovider", *arguments)
@@ -59,8 +64,8 @@ STAGES: Final = (
         quick=True,
     ),
     # Those that take longest first.
-    Stage("control-plane", _pytest(*_WORKERS, "2", "-m", "control_plane", *_ON_PLANES), 7.0),
-    Stage("serving", _pytest("-m", "serving", "tests/serving"), 5.0),
+    Stage("control-plane", _pytest(*_WORKERS, "2", "-m", f"control_plane{_LEFT_OUT}", *_ON_PLANES), 7.0),
+    Stage("serving", _pytest("-m", f"serving{_LEFT_OUT}", "tests/serving"), 5.0),
     Stage("e2e", _pytest("-x", "-rs", "-m", "e2e", "tests/e2e"), 7.5),
     Stage("local", _pytest("-m", "serving", "tests/local"), 4.0),
 )
