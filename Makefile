@@ -42,7 +42,7 @@ demo: $(STAMP) ## Serve the tiny sample with real Ray Serve and vLLM, chat with 
 STAGES := cd tools && ../$(BIN)/python -m stages
 
 .PHONY: test
-test: $(STAMP) control-plane e2e-parts kuberay-crds ## Run everything, as far as the machine allows side by side (about 13 minutes)
+test: $(STAMP) control-plane e2e-parts kuberay-crds ## Run everything, as far as the machine allows side by side (about 12 minutes)
 	@$(STAGES)
 
 .PHONY: test-nightly
@@ -76,7 +76,8 @@ test-serving: $(STAMP) ## Run the tests on real Ray Serve and vLLM
 	@$(STAGES) serving local
 
 .PHONY: e2e
-e2e: $(STAMP) e2e-parts ## Run pods on a real kubelet, with real Ray Serve and vLLM in them (root)
+e2e: export LLAMA_OPERATOR_TEST_NIGHTLY := 1
+e2e: $(STAMP) e2e-parts ## Serve, scale, upgrade and delete on a real kubelet, with real Ray Serve and vLLM in the pods (root; six minutes)
 	@$(STAGES) e2e
 
 N ?= 20000

@@ -1,5 +1,6 @@
 """The real KubeRay behind the admission policies: what it and Ray's autoscaler do for a living is let through."""
 
+import dataclasses
 import json
 import subprocess
 
@@ -12,7 +13,7 @@ from llama_operator.api.manifest import parse
 from llama_operator.api.v1alpha1.llamadeployment import MAX_NAME_LENGTH
 from llama_operator.decide.decision import decide
 from llama_operator.decide.observed import Observed, Settings
-from llama_operator.decide.placement.platform_pods import PlatformPods
+from llama_operator.decide.placement.platform_pods import MemoryLock, PlatformPods
 from llama_operator.desired import objects
 
 pytestmark = [pytest.mark.control_plane, pytest.mark.timeout(600)]
@@ -109,12 +110,12 @@ PODS = {
 }
 
 
-def with_settings(root, name):
+def with_settings(root, name, platform=PlatformPods()):  # noqa: B008 - frozen
     """What the operator makes of the 405B sample, whose replicas span nodes, with every setting of pods that a team may use."""
     written = yaml.safe_load((root / "manifests" / "samples" / "llama-3.1-405b-bf16-h100.yaml").read_text())
     written["metadata"] = {"name": name, "namespace": TEAM}
     written["spec"] |= {"pods": PODS}
-    observed = Observed(parse(written), acceptances=None, platform_pods=PlatformPods())
+    observed = Observed(parse(written), acceptances=None, platform_pods=platform)
     decision = decide(observed, catalog.load())
     built = objects.build(observed, decision, Settings(pods=observed.platform_pods)).apply
     (service,) = [obj for obj in built if obj["kind"] == "RayService"]
@@ -149,6 +150,30 @@ def test_pods_with_settings_are_admitted_where_restricted_is_enforced(kuberay, r
     assert "forbidden" not in log.read_text()
     plane.kubectl("delete", "rayservice", name, "-n", TEAM, f"--as={OPERATOR}", "--wait=false")
     eventually(lambda: not of_team(plane, "rayservices,rayclusters,pods"))
+
+
+@pytest.mark.parametrize("level", ["restricted", "baseline", "privileged"])
+def test_memory_is_locked_only_where_the_namespace_allows_it(kuberay, root, level):
+    """What docs/pods.md says of `podDefaults.memoryLock`, by the API server itself; without it nothing is refused."""
+    plane, _ = kuberay
+    namespace = f"level-{level}"
+    labels = {"pod-security.kubernetes.io/enforce": level}
+    plane.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace, "labels": labels}})
+    # The account exists a moment after the namespace.
+    plane.apply({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default", "namespace": namespace}})
+    given = PlatformPods()
+    for lock in MemoryLock:
+        defaults = given.defaults.model_copy(update={"memory_lock": lock})
+        service = with_settings(root, "chat", dataclasses.replace(given, defaults=defaults))
+        (group,) = service["spec"]["rayClusterConfig"]["workerGroupSpecs"]
+        elsewhere = ("runtimeClassName", "priorityClassName")
+        spec = {name: value for name, value in group["template"]["spec"].items() if name not in elsewhere}
+        pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "worker"}, "spec": spec}
+        dry = ("create", "--dry-run=server", "-n", namespace, "-f", "-")
+        done = plane.kubectl(*dry, stdin=json.dumps(pod), check=False)
+        refused = lock is MemoryLock.ENABLED and level != "privileged"
+        assert (done.returncode != 0) is refused, done.stderr
+        assert ("IPC_LOCK" in done.stderr) is refused
 
 
 def account_of_the_head(plane, cluster):

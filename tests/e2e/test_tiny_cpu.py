@@ -6,7 +6,7 @@ import httpx
 import pytest
 import yaml
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(4800)]
+pytestmark = [pytest.mark.e2e, pytest.mark.nightly, pytest.mark.timeout(4800)]
 
 NAME = "tiny"
 MODEL = "tiny-random-llama"

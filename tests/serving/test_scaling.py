@@ -1,7 +1,4 @@
-"""Live settings change without a restart, and the policy follows the queue.
-
-That a queue brings a second replica is also held by `tests/local` (the tour of `kubectl llama run`) and by `tests/e2e`.
-"""
+"""Live settings change without a restart, and the policy follows the queue."""
 
 import pytest
 
@@ -36,7 +33,6 @@ def test_editing_live_settings_keeps_the_engine(app, live, eventually):
     assert running(app) == before
 
 
-@pytest.mark.nightly
 def test_a_queue_brings_a_second_replica_and_idleness_takes_it_away(app, live, load, eventually):
     app.apply(live(max_replicas=2, downscale_delay_seconds=3))
     answers = []

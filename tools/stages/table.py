@@ -42,7 +42,7 @@ def _program(name: str) -> str:
 
 
 NIGHTLY: Final = "LLAMA_OPERATOR_TEST_NIGHTLY"
-"""Variable that, when it is set, lets `make test-nightly` run what `make test` leaves to it."""
+"""Variable that, when it is set, adds what `make test` leaves to `make e2e` and `make test-nightly`."""
 _LEFT_OUT: Final = "" if os.environ.get(NIGHTLY) else " and not nightly"
 
 
@@ -66,7 +66,7 @@ STAGES: Final = (
     # Those that take longest first.
     Stage("control-plane", _pytest(*_WORKERS, "2", "-m", f"control_plane{_LEFT_OUT}", *_ON_PLANES), 7.0),
     Stage("serving", _pytest("-m", f"serving{_LEFT_OUT}", "tests/serving"), 5.0),
-    Stage("e2e", _pytest("-x", "-rs", "-m", "e2e", "tests/e2e"), 7.5),
+    Stage("e2e", _pytest("-x", "-rs", "-m", f"e2e{_LEFT_OUT}", "tests/e2e"), 7.5),
     Stage("local", _pytest("-m", "serving", "tests/local"), 4.0),
 )
 _FLOWS: Final = tuple(f"tests/control_plane/test_{name}.py" for name in ("flows", "rollout_flows", "versions", "plane"))
