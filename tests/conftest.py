@@ -24,9 +24,9 @@ def pytest_addoption(parser):
 
 
 ON_A_BARE_PLANE = ("contract", "chart")
-"""Folders whose tests share a control plane of their own: one worker runs them all, so it is started once.
+"""Folders whose tests share a control plane of their own: one worker runs all tests of a folder.
 
-In this order: modules of `chart` leave admission policies and definitions behind for a moment.
+In this order, should one worker run both: modules of `chart` leave admission policies and definitions behind for a moment.
 """
 
 
@@ -36,11 +36,11 @@ def pytest_collection_modifyitems(items):
 
 
 class ByPlane(LoadFileScheduling):
-    """Gives each worker whole files, and one of them all files whose tests share a control plane."""
+    """Gives each worker whole files, and whole folders of tests that share a control plane."""
 
     def _split_scope(self, nodeid):
-        shared = any(nodeid.startswith(f"tests/{folder}/") for folder in ON_A_BARE_PLANE)
-        return "bare plane" if shared else super()._split_scope(nodeid)
+        shared = (folder for folder in ON_A_BARE_PLANE if nodeid.startswith(f"tests/{folder}/"))
+        return next(shared, super()._split_scope(nodeid))
 
 
 @pytest.hookimpl(optionalhook=True)

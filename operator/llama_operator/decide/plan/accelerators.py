@@ -132,4 +132,8 @@ def _undecided(told: list[str], catalog: Catalog) -> str:
             f"is Auto, and no accelerator of the nodes can be planned on: {'; '.join(told[:_MOST_TOLD])}{more}. Do what is said "
             f"there, or name the accelerator: one of {names}, or CPU to compute on processors"
         )
-    return f"is Auto, and the cluster has no node with a known accelerator; name one of {names}, or CPU to compute on processors"
+    return (
+        "is Auto, and the cluster has no node with a known accelerator: none offers GPUs, and no label names one. Nothing is "
+        "planned on GPUs that DRA gives out (ResourceSlices): install the device plugin there. "
+        f"Or name one of {names}, or CPU to compute on processors"
+    )
