@@ -23,7 +23,7 @@ from llama_operator.work.queue import Slots
 
 SHORT = 0.05
 ENOUGH = 3600.0
-"""Seconds that a pass needs in no case before it hangs; nobody waits for them."""
+"""Seconds that a pass needs in no case before it hangs; no test waits for them."""
 
 
 class Recording:

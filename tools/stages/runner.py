@@ -52,7 +52,7 @@ class Runner:
         show: Prints a text and ends the line; called from several threads.
         available: Says how many bytes of memory can be had.
         interruptions: Says how often the user asked for the end. A handler of a signal counts, and raises nothing:
-            an exception between the start of a stage and the line that notes it would leave that stage to nobody.
+            an exception between the start of a stage and the line that notes it would leave that stage running.
     """
 
     folder: Path
@@ -165,7 +165,7 @@ class Runner:
             with suppress(ProcessLookupError):
                 os.killpg(running.process.pid, signal.SIGINT)
         end = time.monotonic() + _GRACE_SECONDS
-        # Who asks a second time does not want to wait.
+        # A user who asks twice does not want to wait.
         while any(running.process.poll() is None for running in self._running):
             if time.monotonic() > end or self.interruptions() > 1:
                 break
