@@ -215,3 +215,27 @@ async def test_a_wanted_model_without_license_leaves_the_licensed_one_alone(worl
     world.clock.advance(10_000)
     await settle(world)
     assert running in await world.names(kinds.RAY_SERVICE)
+
+
+async def test_a_revision_that_never_served_gets_no_traffic_back_after_its_license_has_ended(world):
+    """Its children are gone, and the spec asks for something that cannot run: nothing is written from then on."""
+    await world.apply_acceptance()
+    for node in range(4):
+        await world.add_node(f"h100-{node}")
+    ref = await world.apply_sample("llama-3.3-70b-fp8-h100")
+    await world.reconcile(ref)
+    (first,) = await world.names(kinds.RAY_SERVICE)
+    record = await world.user.get(Ref(kinds.LICENSE_ACCEPTANCE, "", "acme-llama-3-3"))
+    ended = {"state": "Terminated", "terminatedOn": f"{world.clock():%Y-%m-%d}"}
+    address = {"apiVersion": record["apiVersion"], "kind": record["kind"], "metadata": {"name": "acme-llama-3-3"}}
+    await world.user.apply(address | {"spec": record["spec"] | ended})
+    bad = {"model": {"name": "tiny-random-llama"}, "context": {"maxModelLength": 4096}}
+    await world.apply_sample("llama-3.3-70b-fp8-h100", **bad)
+    for _ in range(4):
+        await world.reconcile(ref)
+    before = len(world.memory.writes)
+    for _ in range(3):
+        await world.reconcile(ref)
+        service = await world.user.get(Ref(kinds.SERVICE, ref.namespace, ref.name))
+        assert service["spec"]["selector"][LABEL_REVISION] != first
+    assert len(world.memory.writes) == before

@@ -96,10 +96,15 @@ def judge_others(observed: Observed, catalog: Catalog, wanted: str) -> tuple[Rev
             judges.of(pinned)
             for pinned in observed.revisions
             if pinned.name != wanted
-            and (pinned.name in here or pinned.name == traffic or (pinned.served_at and not settled))
+            and (pinned.name in here or pinned.name == traffic or (_may_come_back(pinned) and not settled))
         ),
         *_without_record(observed, catalog, here - {wanted}),
     )
+
+
+def _may_come_back(pinned: RevisionFacts) -> bool:
+    """Whether the traffic may go to it again: it served, or it was being started when its children went."""
+    return bool(pinned.served_at) or pinned.live is not None
 
 
 def judge_wanted(observed: Observed, catalog: Catalog, wanted: str, verdict: LicenseVerdict) -> RevisionVerdict:
