@@ -42,7 +42,7 @@ demo: $(STAMP) ## Serve the tiny sample with real Ray Serve and vLLM, chat with 
 STAGES := cd tools && ../$(BIN)/python -m stages
 
 .PHONY: test
-test: $(STAMP) control-plane e2e-parts kuberay-crds ## Run everything, as far as the machine allows side by side (about 12 minutes)
+test: $(STAMP) control-plane e2e-parts kuberay-crds ## Run all tests but the nightly ones, as far as the machine allows side by side (about 12 minutes)
 	@$(STAGES)
 
 .PHONY: test-nightly

@@ -1,4 +1,4 @@
-"""An etcd that is put back to an older state under an operator that goes on: a real etcd and API server, and nobody else."""
+"""An etcd that is put back to an older state under an operator that goes on: a real etcd and API server, without KubeRay."""
 
 import sys
 import time

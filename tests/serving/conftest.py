@@ -95,7 +95,7 @@ class RayCluster:
             # Torch compiles one function of a sharded embedding, also in eager mode: once on a machine, not in each run.
             "TORCHINDUCTOR_CACHE_DIR": str(platformdirs.user_cache_path("llama-operator") / "tests" / "torchinductor"),
             "TORCHINDUCTOR_COMPILE_THREADS": "1",
-            # Workers for a driver that there is none of.
+            # Without workers for a driver: nothing here is one.
             "RAY_prestart_worker_first_driver": "false",
         }
         self._nodes: list[subprocess.Popen[bytes]] = []
