@@ -301,7 +301,8 @@ class LeaseElection:
             # Watches wait for versions that come again only later, and say nothing until then: only new ones hear all.
             self._leadership.give_up()
             raise LostLeaseError(
-                "the API server has an older Lease than it had before: its store was put back; starts anew, to read everything again"
+                "the API server has an older Lease than it had before: its store was put back. "
+                "The operator ends now, and reads everything again when it starts"
             )
         if version != before:
             self._seen = (version, self._clock())

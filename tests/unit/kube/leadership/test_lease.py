@@ -326,7 +326,7 @@ async def test_a_store_that_was_put_back_ends_the_process_so_that_it_reads_every
     keeping = asyncio.create_task((one if holds else other).keep())
     await world.forward(20)
     older = MemoryCluster(now=world.now)
-    # Where it was held then, by another as well as by nobody.
+    # In the older state `other` holds it.
     before, _ = World.candidate(world, "other", cluster=older.client("llama-operator"))
     await before.acquire()
     seen.inner = older.client("llama-operator")
