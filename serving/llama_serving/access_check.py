@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from llama_serving.config import HUB_ENDPOINT, TOKEN_VARIABLE, AccessVerdict, HubAccess
+from llama_serving.contract.hub import HUB_ENDPOINT, TOKEN_VARIABLE, AccessVerdict, HubAccess
 
 PROBED_FILE: Final = "config.json"
 """Every checkpoint that the engine can load has it, and the gate holds for it: unlike README and LICENSE, which the Hub

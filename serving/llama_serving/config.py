@@ -12,7 +12,11 @@ import re
 from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
+
+from llama_serving.contract.door import DoorSettings
+from llama_serving.contract.frozen import Frozen
+from llama_serving.contract.status import DeploymentIdentity
 
 IMPORT_PATH = "llama_serving.app:build"
 """`applications[].import_path` of every Serve config that the operator renders."""
@@ -62,23 +66,11 @@ OUTPUT_TERMS_HEADER = "x-llama-output-terms"
 CPU_RAY_EXECUTOR_VARIABLE = "LLAMA_SERVING_CPU_RAY_EXECUTOR"
 """Environment variable; `1` makes `llama_serving.cpu_ray_platform` vLLM's platform."""
 
-HUB_ENDPOINT = "https://huggingface.co"
-"""Where weights are downloaded from, unless the platform owner names a mirror."""
-
-TOKEN_VARIABLE = "HF_TOKEN"  # noqa: S105 - a name
-"""Environment variable that holds the Hub token in the pod of the access check."""
-
 METRICS_INTERVAL_SECONDS = 1
 """How often replicas and routers report the length of their queues to Serve's controller, which calls the policy."""
 
 METRICS_WINDOW_SECONDS = 3
 """Over how many seconds Serve averages the reports. Ray requires more than one interval."""
-
-
-class Frozen(BaseModel):
-    """Immutable, closed to unknown fields: a typo in the contract fails at build time, not at the first request."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
 
 class ModelSource(Frozen):
@@ -129,14 +121,6 @@ class Placement(Frozen):
     """Ray's name of the accelerator (for example `H100`); the worker group must declare it as a resource."""
     strategy: Literal["STRICT_PACK", "PACK", "STRICT_SPREAD"] = "STRICT_PACK"
     cpus_per_rank: int = Field(default=1, ge=0, le=256)
-
-
-class DeploymentIdentity(Frozen):
-    """The deployment to which the replicas belong; the status endpoint and traces show it."""
-
-    namespace: str = Field(min_length=1, max_length=63)
-    name: str = Field(min_length=1, max_length=63)
-    revision: str = Field(min_length=1, max_length=63)
 
 
 LicenseFileKind = Literal["License", "UsePolicy", "Notice"]
@@ -240,6 +224,15 @@ class DeclaredContents(Frozen):
     """All weight files; empty if nobody declared them."""
 
 
+class RequestPath(StrEnum):
+    """How requests reach the engine."""
+
+    INGRESS = "Ingress"
+    """Through Serve's proxy and a deployment of `ray.serve.llm` that reads and writes every message again."""
+    DIRECT = "Direct"
+    """HAProxy hands the connection to the replica, which runs vLLM's own HTTP application."""
+
+
 class ServingConfig(Frozen):
     """`applications[].args`: one model, one engine shape."""
 
@@ -253,6 +246,10 @@ class ServingConfig(Frozen):
     """None if no license asks to show anything, and in configs that were pinned before the field existed."""
     contents: DeclaredContents | None = None
     """None for weights that the pods generate, and in configs that were pinned before the field existed."""
+    path: RequestPath = RequestPath.INGRESS
+    """How requests reach the engine; as it was before the field existed where a config does not say it."""
+    door: DoorSettings | None = None
+    """None in configs that were pinned before the field existed: then there is no door."""
 
     @model_validator(mode="after")
     def _device_fits_engine(self) -> Self:
@@ -306,95 +303,6 @@ class LiveSettings(Frozen):
         if self.max_replicas < self.min_replicas:
             raise ValueError("max_replicas must be at least min_replicas")
         return self
-
-
-class Answer(Frozen):
-    """Base of what the pods answer. The operator ignores fields of a newer version, because pods may be newer than it."""
-
-    model_config = ConfigDict(extra="ignore")
-
-
-_Requests = Annotated[int, Field(strict=True, ge=0, le=1_000_000_000_000)]
-_Replicas = Annotated[int, Field(strict=True, ge=0, le=1_000_000)]
-_Tokens = Annotated[int, Field(strict=True, ge=0, le=9_007_199_254_740_991)]
-_Sequences = Annotated[float, Field(strict=True, ge=0, le=9_007_199_254_740_991, allow_inf_nan=False)]
-"""Numbers that an engine can have: a reader computes with them, and status keeps them exactly."""
-
-
-class ReplicaReport(Answer):
-    """What one engine replica says about itself."""
-
-    replica: str
-    waiting: _Requests
-    running: _Requests
-    kv_cache_usage: float = Field(ge=0, le=1, allow_inf_nan=False)
-    kv_cache_tokens: _Tokens | None = None
-    """Measured by vLLM at start: tokens that the KV cache holds, in whole blocks."""
-    max_concurrency: _Sequences | None = None
-    """The same as a number of sequences of the longest length; vLLM's own `Maximum concurrency`."""
-    engine_version: str | None = Field(default=None, max_length=64)
-    """Version of vLLM; None from pods that are older than the field."""
-
-
-class ServingStatus(Answer):
-    """Answer of the status endpoint (`STATUS_PATH`)."""
-
-    identity: DeploymentIdentity
-    model_id: str
-    replicas: _Replicas
-    """Running replicas."""
-    target_replicas: _Replicas
-    """Replicas that the autoscaler wants."""
-    queue_depth: _Requests
-    """Waiting requests: in the engines and in Serve's router."""
-    running_requests: _Requests
-    kv_cache_tokens: _Tokens | None = None
-    """Smallest KV cache among the replicas, in tokens."""
-    max_concurrency: _Sequences | None = None
-    """Sequences of the longest length that the smallest KV cache holds at once."""
-    engine_version: str | None = Field(default=None, max_length=64)
-    """Oldest version of vLLM among the replicas; None while none runs, and from pods that are older than the field."""
-    reports: tuple[ReplicaReport, ...] = ()
-
-
-class HubAccess(StrEnum):
-    """What the Hub says about a token's right to download one repository at one revision."""
-
-    ACCESSIBLE = "Accessible"
-    """The files can be downloaded."""
-    TOKEN_MISSING = "TokenMissing"  # noqa: S105 - a word
-    """The repository asks for a token, and there is none."""
-    TOKEN_INVALID = "TokenInvalid"  # noqa: S105 - a word
-    """The Hub does not know the token, or the token may not read gated repositories."""
-    NOT_ACCEPTED = "NotAccepted"
-    """The account behind the token has not asked for access."""
-    PENDING_REVIEW = "PendingReview"
-    """The account has asked, and the authors of the repository have not answered yet."""
-    DENIED = "Denied"
-    """The authors refused the account, or the repository is disabled."""
-    NOT_FOUND = "NotFound"
-    """The token sees no such repository, revision or checkpoint."""
-    OFFLINE = "Offline"
-    """The Hub gave no usable answer."""
-
-
-class AccessVerdict(Frozen):
-    """The one line that the access check writes as its termination message (`llama_serving.access_check`)."""
-
-    access: HubAccess
-    repository: str = Field(max_length=192)
-    revision: str = Field(max_length=128)
-    """Revision that was checked."""
-    commit: str = Field(default="", max_length=64)
-    """Commit of the revision, if the Hub said it."""
-    message: str = Field(default="", max_length=1024)
-    """The words of the Hub, or of the network error."""
-
-
-def version_key(version: str) -> tuple[int, ...]:
-    """The release numbers of a version, to compare it: `0.32.1rc2+cu129` is (0, 32, 1); empty for what is none."""
-    release = re.match(r"v?(\d{1,9}(?:\.\d{1,9})*)", version)
-    return tuple(int(number) for number in release[1].split(".")) if release else ()
 
 
 def server_deployment_name(model_id: str) -> str:

@@ -28,16 +28,15 @@ from llama_serving.config import (
     APPLICATION_NAME,
     IMPORT_PATH,
     STATUS_PATH,
-    DeploymentIdentity,
     EngineSettings,
     LiveSettings,
     ModelSource,
     Placement,
     ServingConfig,
-    ServingStatus,
     deployment_override,
     pod_environment,
 )
+from llama_serving.contract.status import DeploymentIdentity, ServingStatus
 
 FOLDER = Path(__file__).parent
 SERVING_SOURCES = Path(__file__).parents[2] / "serving"

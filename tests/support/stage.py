@@ -2,7 +2,7 @@
 
 from llama_operator.kube import kinds
 from llama_operator.kube.port import Ref
-from llama_serving.config import DeploymentIdentity, ServingStatus
+from llama_serving.contract.status import DeploymentIdentity, ServingStatus
 
 
 def condition(status, kind):

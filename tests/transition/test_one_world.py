@@ -1,7 +1,7 @@
 """The operator and `kubectl llama diff` while Serve deploys an application again: `world.reconcile` compares them too."""
 
 from llama_operator.kube import kinds
-from llama_serving.config import DeploymentIdentity, ServingStatus
+from llama_serving.contract.status import DeploymentIdentity, ServingStatus
 from support import one_world
 
 ROLLOUT = {"strategy": "BlueGreen", "drainSeconds": 60}

@@ -2,7 +2,7 @@
 
 from llama_operator.api.reasons import Reason
 from llama_operator.kube import kinds
-from llama_serving.config import DeploymentIdentity, ServingStatus
+from llama_serving.contract.status import DeploymentIdentity, ServingStatus
 
 MODEL_70B = "llama-3.3-70b-fp8-h100"
 

@@ -14,7 +14,7 @@ from llama_operator.api.v1alpha1.llamadeployment import SecretKey
 from llama_operator.catalog.models import Variant
 from llama_operator.decide.observed import AccessCheckFacts, Observed, RevisionFacts
 from llama_operator.decide.problem import Problem
-from llama_serving.config import HubAccess
+from llama_serving.contract.hub import HubAccess
 
 DEFAULT_REVISION = "main"
 TOKEN_FIELD = "spec.weights.tokenSecret"  # noqa: S105 - the path of a field

@@ -19,7 +19,9 @@ from llama_operator.decide.placement.resolve import resolve
 from llama_operator.decide.placement.shape import Room
 from llama_operator.decide.platform import Platform
 from llama_operator.decide.pods import AwayNode, PodFacts
-from llama_serving.config import HUB_ENDPOINT, AccessVerdict, LiveSettings, ServingStatus
+from llama_serving.config import LiveSettings
+from llama_serving.contract.hub import HUB_ENDPOINT, AccessVerdict
+from llama_serving.contract.status import ServingStatus
 
 LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 """Time of an observation without a date: nothing is overdue then."""

@@ -32,7 +32,6 @@ from llama_serving.config import (
     APPLICATION_NAME,
     HTTP_PORT,
     IMPORT_PATH,
-    DeploymentIdentity,
     EngineSettings,
     LicenseDuties,
     LicenseFamilyDuties,
@@ -43,6 +42,7 @@ from llama_serving.config import (
     deployment_override,
     live_override,
 )
+from llama_serving.contract.status import DeploymentIdentity
 
 _REQUEST_TIMEOUT_SECONDS = 1800
 """A long answer takes minutes; a proxy that gives up earlier wastes what the GPU computed."""

@@ -29,7 +29,8 @@ from llama_operator.desired import access_check
 from llama_operator.kube.port import Object
 from llama_operator.observe import pinned_data
 from llama_operator.observe.unreadable import UnreadableError
-from llama_serving.config import APPLICATION_NAME, AccessVerdict, LiveSettings
+from llama_serving.config import APPLICATION_NAME, LiveSettings
+from llama_serving.contract.hub import AccessVerdict
 
 _KUBERAY_VERSION = "ray.io/kuberay-version"
 _DETAIL_LIMIT = 512

@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Protocol
 
 from llama_operator.decide.observed import Observed
-from llama_serving.config import ServingStatus
+from llama_serving.contract.status import ServingStatus
 
 
 class ServingReader(Protocol):

@@ -10,7 +10,8 @@ import aiohttp
 from pydantic import ValidationError
 
 from llama_operator.observe.unreadable import Unreadable
-from llama_serving.config import HTTP_PORT, STATUS_PATH, ServingStatus
+from llama_serving.config import HTTP_PORT, STATUS_PATH
+from llama_serving.contract.status import ServingStatus
 
 _TIMEOUT_SECONDS = 2.0
 _ANSWER_LIMIT = 1 << 20

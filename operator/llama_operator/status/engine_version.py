@@ -6,7 +6,8 @@ left alone: the condition says what is wrong, and `Ready` follows it.
 
 from llama_operator.api.reasons import ConditionType, Reason
 from llama_operator.decide.observed import Observed
-from llama_serving.config import LEAST_ENGINE_VERSION, version_key
+from llama_serving.config import LEAST_ENGINE_VERSION
+from llama_serving.contract.status import version_key
 
 
 def too_old(observed: Observed, revision: str) -> str | None:

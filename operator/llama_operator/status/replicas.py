@@ -7,7 +7,7 @@ from llama_operator.api.meta import ConditionStatus
 from llama_operator.api.reasons import ConditionType, Reason
 from llama_operator.decide.bounds import least_replicas
 from llama_operator.decide.observed import Observed
-from llama_serving.config import ServingStatus
+from llama_serving.contract.status import ServingStatus
 
 _WORKER = "worker"
 

@@ -15,7 +15,7 @@ from llama_operator.decide.bounds import least_replicas, most_replicas
 from llama_operator.decide.decision import Decision
 from llama_operator.decide.observed import Observed, RayServiceFacts
 from llama_operator.desired import naming
-from llama_serving.config import ServingStatus
+from llama_serving.contract.status import ServingStatus
 
 _HISTORY = 10
 

@@ -17,7 +17,7 @@ from ray.serve.context import _get_global_client
 from ray.serve.schema import ReplicaState, ServeInstanceDetails
 
 from llama_serving.board.status import StatusBoard
-from llama_serving.config import ReplicaReport
+from llama_serving.contract.status import ReplicaReport
 from llama_serving.licenses.files import LicenseFile
 
 REPORT_SECONDS: Final = 1.0

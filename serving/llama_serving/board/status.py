@@ -7,7 +7,8 @@ same state, and there is an answer while no engine runs.
 import time
 from collections.abc import Callable
 
-from llama_serving.config import ReplicaReport, ServingConfig, ServingStatus, version_key
+from llama_serving.config import ServingConfig
+from llama_serving.contract.status import ReplicaReport, ServingStatus, version_key
 from llama_serving.licenses.files import LicenseFile
 
 _EXPIRY_SECONDS = 10.0

@@ -15,8 +15,9 @@ from ray.serve.llm.deployment import LLMServer
 
 from llama_serving.autoscaling import METRIC_KV_USAGE, METRIC_RUNNING, METRIC_SLOTS, METRIC_WAITING
 from llama_serving.board.reporting import REPORT_SECONDS, BoardClient
-from llama_serving.config import ReplicaReport, ServingConfig
+from llama_serving.config import ServingConfig
 from llama_serving.contents.check import check_source
+from llama_serving.contract.status import ReplicaReport
 from llama_serving.engine.vllm import ENGINE_VERSION, LlamaEngine
 from llama_serving.licenses.files import LicenseFile, read_license_files, require
 from llama_serving.licenses.folder import FolderUnavailableError, license_folder

@@ -18,7 +18,8 @@ from starlette.exceptions import HTTPException
 
 from llama_serving.board.reporting import BoardClient, CountOpenRequests, OpenRequests, ReplicaCounts
 from llama_serving.board.status import summarize
-from llama_serving.config import APPLICATION_NAME, STATUS_PATH, ServingConfig, ServingStatus
+from llama_serving.config import APPLICATION_NAME, STATUS_PATH, ServingConfig
+from llama_serving.contract.status import ServingStatus
 from llama_serving.licenses.headers import Headers, LicenseHeaders, headers_of
 from llama_serving.licenses.pages import model_metadata
 from llama_serving.licenses.routes import LicenseDesk, license_router

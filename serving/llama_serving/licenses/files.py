@@ -15,7 +15,8 @@ from typing import Final
 
 from pydantic import Field
 
-from llama_serving.config import LICENSE_FILES_MISSING, Frozen, LicenseDuties, LicenseFileKind
+from llama_serving.config import LICENSE_FILES_MISSING, LicenseDuties, LicenseFileKind
+from llama_serving.contract.frozen import Frozen
 from llama_serving.licenses.text import text_hash
 
 MOST_BYTES: Final = 256 * 1024

@@ -8,7 +8,7 @@ from datetime import timedelta
 from llama_operator.api.meta import ANNOTATION_LIVE
 from llama_operator.kube import kinds
 from llama_operator.kube.port import Ref
-from llama_serving.config import DeploymentIdentity, ServingStatus
+from llama_serving.contract.status import DeploymentIdentity, ServingStatus
 from support.passes import condition, serving, settles
 
 

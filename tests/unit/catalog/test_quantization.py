@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from llama_operator.catalog.weights import quantization
-from llama_serving.config import version_key
+from llama_serving.contract.status import version_key
 
 VLLM = Path(importlib.util.find_spec("vllm").origin).parent
 METHODS = {method.name: method for method in quantization.load().methods}

@@ -13,7 +13,7 @@ from llama_operator.api.v1alpha1.llamadeployment_status import ChosenPlan, PlanS
 from llama_operator.decide import access_check
 from llama_operator.decide.access_check import Subject, check_access, hub_revision, pinned
 from llama_operator.decide.observed import LONG_AGO, AccessCheckFacts, RevisionFacts
-from llama_serving.config import AccessVerdict, HubAccess
+from llama_serving.contract.hub import AccessVerdict, HubAccess
 
 REVISION = "chat-01234567"
 SECRET = {"tokenSecret": {"name": "hugging-face", "key": "token"}}

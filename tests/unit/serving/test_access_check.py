@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from llama_serving import access_check
-from llama_serving.config import AccessVerdict, HubAccess
+from llama_serving.contract.hub import AccessVerdict, HubAccess
 
 REPOSITORY = "meta-llama/Llama-3.1-8B-Instruct"
 

@@ -2,7 +2,6 @@ import pytest
 from pydantic import ValidationError
 
 from llama_serving.config import (
-    DeploymentIdentity,
     EngineSettings,
     LiveSettings,
     ModelSource,
@@ -11,6 +10,7 @@ from llama_serving.config import (
     deployment_override,
     pod_environment,
 )
+from llama_serving.contract.status import DeploymentIdentity
 from llama_serving.llm_config import llm_config_of, placement_bundles
 
 

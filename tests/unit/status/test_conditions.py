@@ -11,7 +11,7 @@ from llama_operator.decide.observed import ServeDeploymentFacts
 from llama_operator.decide.rollout.revision import revision_of
 from llama_operator.status import summary
 from llama_operator.status.failure import Failure
-from llama_serving.config import DeploymentIdentity, ServingStatus
+from llama_serving.contract.status import DeploymentIdentity, ServingStatus
 from support.deployments import node_of
 
 TINY = {"model": {"name": "tiny-random-llama"}, "hardware": {"accelerator": "CPU"}, "license": {}}

@@ -11,7 +11,7 @@ from llama_operator.decide.observed import RevisionFacts, Settings
 from llama_operator.decide.rollout.revision import revision_of
 from llama_operator.desired import revision
 from llama_operator.status import events, summary
-from llama_serving.config import DeploymentIdentity, ServingStatus
+from llama_serving.contract.status import DeploymentIdentity, ServingStatus
 
 GPU = {
     "model": {"name": "llama-3.1-8b", "precision": "BF16"},

@@ -9,7 +9,7 @@ from llama_operator.decide.decision import decide
 from llama_operator.decide.observed import RevisionFacts, TrafficFacts
 from llama_operator.decide.rollout.revision import revision_of
 from llama_operator.status import summary
-from llama_serving.config import DeploymentIdentity, ServingStatus
+from llama_serving.contract.status import DeploymentIdentity, ServingStatus
 
 BEGIN = datetime(2026, 3, 2, 9, 30, tzinfo=UTC)
 OLD = "chat-old"

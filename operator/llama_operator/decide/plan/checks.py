@@ -13,7 +13,7 @@ from llama_operator.catalog.models import Model
 from llama_operator.catalog.weights import quantization
 from llama_operator.decide.plan.candidate import Candidate, PlanRequest
 from llama_operator.decide.plan.memory import GIB, KV_BLOCK_TOKENS, tokens_needed, whole_blocks
-from llama_serving.config import version_key
+from llama_serving.contract.status import version_key
 
 _LARGEST_TENSOR = 64
 

@@ -10,7 +10,7 @@ from llama_operator.decide.diagnosis.causes import causes, next_look
 from llama_operator.decide.observed import NodeFacts, RayClusterFacts
 from llama_operator.decide.pods import AwayNode, PodFacts
 from llama_operator.observe.pods import pod_facts
-from llama_serving.config import DeploymentIdentity, ServingStatus
+from llama_serving.contract.status import DeploymentIdentity, ServingStatus
 from support import recordings
 from support.deployments import observed_of, service_facts_of
 

@@ -3,14 +3,8 @@ from dataclasses import dataclass
 import pytest
 
 from llama_serving.board.status import StatusBoard, summarize
-from llama_serving.config import (
-    DeploymentIdentity,
-    EngineSettings,
-    ModelSource,
-    Placement,
-    ReplicaReport,
-    ServingConfig,
-)
+from llama_serving.config import EngineSettings, ModelSource, Placement, ServingConfig
+from llama_serving.contract.status import DeploymentIdentity, ReplicaReport
 from llama_serving.engine.kv_cache import kv_cache_size
 
 

@@ -1,0 +1,71 @@
+"""The answer of the status endpoint. The pods write it (`board`), the operator reads it (`observe.serving_http`)."""
+
+import re
+from typing import Annotated
+
+from pydantic import ConfigDict, Field
+
+from llama_serving.contract.frozen import Frozen
+
+
+class DeploymentIdentity(Frozen):
+    """The deployment to which the replicas belong; the status endpoint and traces show it."""
+
+    namespace: str = Field(min_length=1, max_length=63)
+    name: str = Field(min_length=1, max_length=63)
+    revision: str = Field(min_length=1, max_length=63)
+
+
+class Answer(Frozen):
+    """Base of what the pods answer. The operator ignores fields of a newer version, because pods may be newer than it."""
+
+    model_config = ConfigDict(extra="ignore")
+
+
+_Requests = Annotated[int, Field(strict=True, ge=0, le=1_000_000_000_000)]
+_Replicas = Annotated[int, Field(strict=True, ge=0, le=1_000_000)]
+_Tokens = Annotated[int, Field(strict=True, ge=0, le=9_007_199_254_740_991)]
+_Sequences = Annotated[float, Field(strict=True, ge=0, le=9_007_199_254_740_991, allow_inf_nan=False)]
+"""Numbers that an engine can have: a reader computes with them, and status keeps them exactly."""
+
+
+class ReplicaReport(Answer):
+    """What one engine replica says about itself."""
+
+    replica: str
+    waiting: _Requests
+    running: _Requests
+    kv_cache_usage: float = Field(ge=0, le=1, allow_inf_nan=False)
+    kv_cache_tokens: _Tokens | None = None
+    """Measured by vLLM at start: tokens that the KV cache holds, in whole blocks."""
+    max_concurrency: _Sequences | None = None
+    """The same as a number of sequences of the longest length; vLLM's own `Maximum concurrency`."""
+    engine_version: str | None = Field(default=None, max_length=64)
+    """Version of vLLM; None from pods that are older than the field."""
+
+
+class ServingStatus(Answer):
+    """Answer of the status endpoint (`STATUS_PATH`)."""
+
+    identity: DeploymentIdentity
+    model_id: str
+    replicas: _Replicas
+    """Running replicas."""
+    target_replicas: _Replicas
+    """Replicas that the autoscaler wants."""
+    queue_depth: _Requests
+    """Waiting requests: in the engines and in Serve's router."""
+    running_requests: _Requests
+    kv_cache_tokens: _Tokens | None = None
+    """Smallest KV cache among the replicas, in tokens."""
+    max_concurrency: _Sequences | None = None
+    """Sequences of the longest length that the smallest KV cache holds at once."""
+    engine_version: str | None = Field(default=None, max_length=64)
+    """Oldest version of vLLM among the replicas; None while none runs, and from pods that are older than the field."""
+    reports: tuple[ReplicaReport, ...] = ()
+
+
+def version_key(version: str) -> tuple[int, ...]:
+    """The release numbers of a version, to compare it: `0.32.1rc2+cu129` is (0, 32, 1); empty for what is none."""
+    release = re.match(r"v?(\d{1,9}(?:\.\d{1,9})*)", version)
+    return tuple(int(number) for number in release[1].split(".")) if release else ()

@@ -1,0 +1,42 @@
+"""Limits of tenants. They are live: the operator renders them into `user_config`, and replicas take them while they run.
+
+`llama_serving.desk` enforces them.
+"""
+
+from typing import Final
+
+from pydantic import Field
+
+from llama_serving.contract.frozen import Frozen
+from llama_serving.contract.keys import TenantName
+
+ANONYMOUS: Final = "anonymous"
+"""Tenant of requests to an endpoint that asks for no key."""
+
+
+class TenantLimits(Frozen):
+    """What one tenant may use of one deployment, all replicas together. None is no limit."""
+
+    name: TenantName
+    requests_per_minute: int | None = Field(default=None, ge=1, le=100_000_000)
+    tokens_per_minute: int | None = Field(default=None, ge=1, le=1_000_000_000_000)
+    """Prompt and output tokens together."""
+    concurrent_requests: int | None = Field(default=None, ge=1, le=1_000_000)
+    tokens_per_day: int | None = Field(default=None, ge=1, le=1_000_000_000_000_000)
+    """In a day of UTC."""
+    tokens_per_month: int | None = Field(default=None, ge=1, le=1_000_000_000_000_000)
+    """In a month of UTC."""
+    max_output_tokens: int | None = Field(default=None, ge=1, le=16_777_216)
+    """Longest answer that the tenant may ask for."""
+    priority: int = Field(default=0, ge=-100, le=100)
+    """Lower is served first when the engine is full, as vLLM counts."""
+
+
+class DeskSettings(Frozen):
+    """What the desk enforces: `user_config` of the engine's Serve deployment."""
+
+    tenants: tuple[TenantLimits, ...] = Field(default=(), max_length=256)
+    others: TenantLimits | None = None
+    """Limits of each tenant that is not listed; None for no limits."""
+    max_waiting_requests: int = Field(default=10_000, ge=1, le=1_000_000)
+    """Requests that may wait in one engine before the next one is refused with 429."""
