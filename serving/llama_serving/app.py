@@ -12,15 +12,20 @@ from ray import serve
 from ray.serve import Application
 
 from llama_serving.config import (
+    BOARD_DEPLOYMENT,
+    HEAD_RESOURCE,
     INGRESS_DEPLOYMENT,
     METRICS_INTERVAL_SECONDS,
     METRICS_WINDOW_SECONDS,
     POLICY,
+    RequestPath,
     ServingConfig,
 )
 from llama_serving.llm_config import placement_bundles
 
 _SERVER = "llama_serving.engine.server.LlamaServer"
+_DIRECT_SERVER = "llama_serving.engine.direct.DirectServer"
+_BOARD = "llama_serving.board.deployment.BoardServer"
 _INGRESS = "llama_serving.ingress.application.Ingress"
 _QUEUE_PER_REPLICA = 4
 _INGRESS_REQUESTS = 1000
@@ -38,8 +43,23 @@ def build(args: dict[str, Any]) -> Application:
     """
     config = ServingConfig.model_validate(args)
     plain = config.model_dump(mode="json")
+    if config.path is RequestPath.DIRECT:
+        return serve.deployment(**server_options(config))(_DIRECT_SERVER).bind(plain)
     server = serve.deployment(**server_options(config))(_SERVER).bind(plain)
     return serve.deployment(**ingress_options())(_INGRESS).bind(plain, server)
+
+
+def build_board(args: dict[str, Any]) -> Application:
+    """Build the second application of the direct path, which answers what needs no engine.
+
+    Args:
+        args: The same `ServingConfig` as JSON.
+
+    Raises:
+        pydantic.ValidationError: If `args` is not a `ServingConfig`; the message names the field.
+    """
+    config = ServingConfig.model_validate(args)
+    return serve.deployment(**board_options())(_BOARD).bind(config.model_dump(mode="json"))
 
 
 def server_options(config: ServingConfig) -> dict[str, Any]:
@@ -60,6 +80,16 @@ def server_options(config: ServingConfig) -> dict[str, Any]:
         "placement_group_strategy": config.placement.strategy,
         # The bundles carry the CPUs.
         "ray_actor_options": {"num_cpus": 0},
+    }
+
+
+def board_options() -> dict[str, Any]:
+    """Options of the deployment that answers what needs no engine: one replica, on the head, which outlives the workers."""
+    return {
+        "name": BOARD_DEPLOYMENT,
+        "num_replicas": 1,
+        "max_ongoing_requests": 100 * _INGRESS_REQUESTS,
+        "ray_actor_options": {"num_cpus": 0, "resources": {HEAD_RESOURCE: 0.001}},
     }
 
 

@@ -30,11 +30,26 @@ SERVER_CLASS = "LlamaServer"
 INGRESS_DEPLOYMENT = "OpenAiIngress"
 """Name of the Serve deployment that answers HTTP."""
 
+BOARD_DEPLOYMENT = "Board"
+"""Name of the Serve deployment of the second application."""
+
+HEAD_RESOURCE = "node:__internal_head__"
+"""Resource that Ray gives its head node, and no other."""
+
 POLICY = "llama_serving.autoscaling:QueueDepthPolicy"
 """Import path of the autoscaling policy, never varied: a changed policy restarts every engine."""
 
 HTTP_PORT = 8000
 """Port of Serve's HTTP proxy in every pod, and of the deployment's Service."""
+
+BOARD_APPLICATION_NAME = "llama-board"
+"""Name of the second Serve application of the direct path: it answers what needs no engine."""
+
+BOARD_IMPORT_PATH = "llama_serving.app:build_board"
+"""`applications[].import_path` of the second application."""
+
+BOARD_PREFIX = "/llama"
+"""`route_prefix` of the second application."""
 
 STATUS_PATH = "/llama/status"
 """Path of the read-only status endpoint on the deployment's Service."""

@@ -17,6 +17,7 @@ from ray.serve.context import _get_global_client
 from ray.serve.schema import ReplicaState, ServeInstanceDetails
 
 from llama_serving.board.status import StatusBoard
+from llama_serving.config import HEAD_RESOURCE
 from llama_serving.contract.status import ReplicaReport
 from llama_serving.licenses.files import LicenseFile
 
@@ -25,7 +26,6 @@ REPORT_SECONDS: Final = 1.0
 
 _ACTOR = "llama-status-board"
 _NAMESPACE = "llama-serving"
-_HEAD_RESOURCE = "node:__internal_head__"
 _LOGGER = logging.getLogger("ray.serve")
 
 Scope = MutableMapping[str, Any]
@@ -80,7 +80,7 @@ class BoardClient:
                     max_restarts=-1,
                     num_cpus=0,
                     # The head outlives the workers. And not within the placement group of the replica that asks first.
-                    resources={_HEAD_RESOURCE: 0.001},
+                    resources={HEAD_RESOURCE: 0.001},
                     scheduling_strategy="DEFAULT",
                 )
                 .remote()

@@ -3,11 +3,8 @@
 Serve imports `Ingress` by its path, see `app`.
 """
 
-from http import HTTPStatus
 from typing import Any
 
-from fastapi import Request
-from fastapi.responses import JSONResponse
 from ray import serve
 from ray.llm._internal.serve.core.configs.openai_api_models import to_model_metadata
 from ray.llm._internal.serve.core.ingress.ingress import DEFAULT_ENDPOINTS, init
@@ -16,8 +13,8 @@ from ray.serve.llm import LLMConfig
 from ray.serve.llm.ingress import OpenAiIngress, make_fastapi_ingress
 from starlette.exceptions import HTTPException
 
+from llama_serving.board.application import refuse, status_of
 from llama_serving.board.reporting import BoardClient, CountOpenRequests, OpenRequests, ReplicaCounts
-from llama_serving.board.status import summarize
 from llama_serving.config import APPLICATION_NAME, STATUS_PATH, ServingConfig
 from llama_serving.contract.status import ServingStatus
 from llama_serving.licenses.headers import Headers, LicenseHeaders, headers_of
@@ -49,20 +46,7 @@ class StatusIngress(OpenAiIngress):
 
     async def llama_status(self) -> ServingStatus:
         """Replicas, queue and measured KV cache of this deployment."""
-        counts = await self._counts.read()
-        if counts is None:
-            raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, "Serve does not say how many replicas there are")
-        running, target = counts
-        reports, open_requests = await self._board.snapshot()
-        return summarize(self._config, reports=reports, open_requests=open_requests, running=running, target=target)
-
-
-async def refuse(request: Request, error: HTTPException) -> JSONResponse:
-    """Answer an error as OpenAI does; FastAPI's own form is not shown by OpenAI's clients."""
-    del request
-    status = HTTPStatus(error.status_code)
-    body = {"message": str(error.detail), "type": "invalid_request_error", "param": None, "code": status.name.lower()}
-    return JSONResponse({"error": body}, status_code=status, headers=error.headers)
+        return await status_of(self._config, self._board, self._counts)
 
 
 def _desk() -> LicenseDesk:

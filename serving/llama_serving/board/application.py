@@ -1,0 +1,137 @@
+"""The HTTP application of the board: status, license pages and the list of models. None of them needs an engine.
+
+It answers in two places: in a Serve application of its own (`board.deployment`), which never scales to zero, and in every
+replica of the direct path (`engine.direct`), because requests for these paths may come there as well.
+"""
+
+from collections.abc import Awaitable, Callable
+from http import HTTPStatus
+from typing import Any, Final, Protocol
+
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from llama_serving.board.status import summarize
+from llama_serving.config import ABOUT_PATH, BOARD_PREFIX, LICENSES_PATH, STATUS_PATH, ServingConfig
+from llama_serving.contract.status import ReplicaReport, ServingStatus
+from llama_serving.licenses.files import LicenseFile
+from llama_serving.licenses.headers import LicenseHeaders, headers_of
+from llama_serving.licenses.pages import model_metadata
+from llama_serving.licenses.routes import LicenseDesk, license_router
+
+MODELS_PATH: Final = "/v1/models"
+_OWN: Final = (ABOUT_PATH, LICENSES_PATH, MODELS_PATH, BOARD_PREFIX)
+
+Scope = Any
+ASGIApp = Callable[[Scope, Any, Any], Awaitable[None]]
+
+
+class Board(Protocol):
+    """The reports of replicas and ingresses: `board.reporting.BoardClient`."""
+
+    async def snapshot(self) -> tuple[tuple[ReplicaReport, ...], int]:
+        """Return fresh reports and the number of open requests."""
+        ...
+
+    async def licenses(self) -> tuple[LicenseFile, ...] | None:
+        """Return the license texts; None while no engine has read them."""
+        ...
+
+
+class Counts(Protocol):
+    """How many replicas there are: `board.reporting.ReplicaCounts`."""
+
+    async def read(self) -> tuple[int, int] | None:
+        """Return running and wanted replicas; None while nobody knows."""
+        ...
+
+
+def board_application(config: ServingConfig, board: Board, counts: Counts) -> FastAPI:
+    """Build the application; its paths are below `BOARD_PREFIX` where it has a prefix, and at the root in a replica."""
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    desk = LicenseDesk(config.model_id, config.license, board.licenses)
+    card = model_card(config)
+    app.include_router(license_router(lambda: desk))
+
+    @app.get(STATUS_PATH.removeprefix(BOARD_PREFIX))
+    async def status() -> ServingStatus:
+        return await status_of(config, board, counts)
+
+    @app.get(MODELS_PATH)
+    async def models() -> JSONResponse:
+        return JSONResponse({"object": "list", "data": [card]})
+
+    @app.get(MODELS_PATH + "/{name:path}")
+    async def model(name: str) -> JSONResponse:
+        if name != config.model_id:
+            raise HTTPException(HTTPStatus.NOT_FOUND, f"no model {name!r} is served here; {MODELS_PATH} lists what is")
+        return JSONResponse(card)
+
+    app.add_exception_handler(HTTPException, refuse)
+    headers = headers_of(config.license)
+    app.add_middleware(LicenseHeaders, headers=lambda: headers)
+    return app
+
+
+async def status_of(config: ServingConfig, board: Board, counts: Counts) -> ServingStatus:
+    """Replicas, queue and measured KV cache of the deployment.
+
+    Raises:
+        HTTPException: 503 while Serve does not say how many replicas there are.
+    """
+    known = await counts.read()
+    if known is None:
+        raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, "Serve does not say how many replicas there are")
+    running, target = known
+    reports, open_requests = await board.snapshot()
+    return summarize(config, reports=reports, open_requests=open_requests, running=running, target=target)
+
+
+def model_card(config: ServingConfig) -> dict[str, Any]:
+    """Return the entry of the model in the list of models, as OpenAI has it."""
+    metadata = {
+        "model_id": config.model_id,
+        "max_request_context_length": config.engine.max_model_len,
+        **model_metadata(config.model_id, config.license),
+    }
+    return {"id": config.model_id, "object": "model", "created": 0, "owned_by": "llama-operator", "metadata": metadata}
+
+
+async def refuse(request: Request, error: Exception) -> JSONResponse:
+    """Answer an error as OpenAI does; FastAPI's own form is not shown by OpenAI's clients."""
+    del request
+    if not isinstance(error, HTTPException):
+        raise error
+    status = HTTPStatus(error.status_code)
+    body = {"message": str(error.detail), "type": "invalid_request_error", "param": None, "code": status.name.lower()}
+    return JSONResponse({"error": body}, status_code=status, headers=error.headers)
+
+
+class BoardFirst:
+    """Pure ASGI: requests for the board's paths go to its application, all others to the engine's.
+
+    Args:
+        app: vLLM's application.
+        board: `board_application`.
+    """
+
+    def __init__(self, app: ASGIApp, *, board: ASGIApp) -> None:
+        self._app = app
+        self._board = board
+
+    async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
+        """Choose by the path."""
+        if scope["type"] != "http" or not _is_own(scope["path"]):
+            await self._app(scope, receive, send)
+            return
+        prefixed = _below(scope["path"], BOARD_PREFIX)
+        await self._board({**scope, "root_path": BOARD_PREFIX} if prefixed else scope, receive, send)
+
+
+def _is_own(path: str) -> bool:
+    return any(_below(path, own) for own in _OWN)
+
+
+def _below(path: str, prefix: str) -> bool:
+    return path == prefix or path.startswith(f"{prefix}/")
