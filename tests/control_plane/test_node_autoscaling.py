@@ -48,7 +48,10 @@ def test_a_replica_over_two_nodes_says_that_they_are_missing_gets_them_and_gives
         assert node["metadata"]["labels"]["nvidia.com/gpu.product"] == "NVIDIA-H100-80GB-HBM3"
         assert node["status"]["allocatable"]["nvidia.com/gpu"] == "8"
     user.ready()
-    assert user.condition("chat", "CapacityFound")["reason"] == "NodesFound"
+    # Whether the endpoint answers, and where pods are, comes to the operator by two watches: one may be behind the other.
+    eventually(
+        lambda: user.condition("chat", "CapacityFound")["reason"] == "NodesFound", "its pods are seen on their nodes"
+    )
     assert {each["spec"]["nodeName"] for each in user.pods("head")} == {head_node}
     user.kubectl("delete", "lld", "chat", "--timeout=240s")
     eventually(lambda: not node_names(plane), "nobody needs the nodes, so they go", patience=150)

@@ -24,7 +24,9 @@ LOOPBACK = "127.0.0.1"
 _FIRST_PORT = 20700  # above Ray's own worker range
 _BLOCK = 120
 _BLOCKS = 100  # the last block ends at 32699, below Linux's ephemeral ports
-_NAMED = 11
+_NAMED = 13
+_REPLICA_PORTS = 30
+"""Ports on which replicas answer HTTP; one that went keeps its port for a minute."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,11 @@ class RayPorts:
     object_manager: int
     http: int
     """Where Serve answers requests."""
+    haproxy_metrics: int
+    haproxy_stats: int
+    replica_min: int
+    replica_max: int
+    """Replicas that listen themselves do it on ports from `replica_min` to `replica_max`, both included."""
     worker_min: int
     worker_max: int
     """Workers listen on ports from `worker_min` to `worker_max`, both included."""
@@ -51,9 +58,9 @@ class RayPorts:
 def block_ports(index: int, *, http: int | None = None) -> RayPorts:
     """Lay out block number `index` (0 to 99); `http` replaces the block's own HTTP port."""
     base = _FIRST_PORT + index * _BLOCK
-    # In the order of the fields: the named ports, the workers' first one and their last one.
-    numbers = (*range(base, base + _NAMED + 1), base + _BLOCK - 1)
-    ports = RayPorts(*numbers)
+    # In the order of the fields: the named ports, then first and last of the replicas' and of the workers'.
+    replicas, workers = base + _NAMED, base + _NAMED + _REPLICA_PORTS
+    ports = RayPorts(*range(base, replicas), replicas, workers - 1, workers, base + _BLOCK - 1)
     return ports if http is None else replace(ports, http=http)
 
 

@@ -17,6 +17,7 @@ import yaml
 
 from llama_operator.errors import FieldProblem, InvalidManifestError
 from llama_operator.local.ports import LOOPBACK, RayPorts
+from llama_serving.contract import haproxy
 
 _GPU_SUFFIX = "/gpu"  # nvidia.com/gpu, amd.com/gpu
 _OBJECT_STORE_BYTES = 256 * 1024**2
@@ -174,6 +175,12 @@ def head_environment(
         "DASHBOARD_METRIC_PORT": str(ports.dashboard_metrics),
         # Ray retitles its processes; without this, that overwrites the environment that the kernel shows for them.
         "SPT_NOENV": "1",
+        **haproxy.private_to_one_cluster(
+            str(temp_dir),
+            metrics_port=ports.haproxy_metrics,
+            stats_port=ports.haproxy_stats,
+            replica_ports=(ports.replica_min, ports.replica_max),
+        ),
         **marks,
     }
 
