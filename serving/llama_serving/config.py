@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from llama_serving.contract.door import DoorSettings
+from llama_serving.contract.door import DOOR_CALLBACK, DOOR_VARIABLE, DoorSettings
 from llama_serving.contract.frozen import Frozen
 from llama_serving.contract.status import DeploymentIdentity
 
@@ -80,6 +80,9 @@ OUTPUT_TERMS_HEADER = "x-llama-output-terms"
 
 CPU_RAY_EXECUTOR_VARIABLE = "LLAMA_SERVING_CPU_RAY_EXECUTOR"
 """Environment variable; `1` makes `llama_serving.cpu_ray_platform` vLLM's platform."""
+
+REQUEST_TIMEOUT_SECONDS = 1800
+"""Longest request, with its stream: a long answer takes minutes, and what gives up earlier wastes what the GPU computed."""
 
 METRICS_INTERVAL_SECONDS = 1
 """How often replicas and routers report the length of their queues to Serve's controller, which calls the policy."""
@@ -350,6 +353,20 @@ def pod_environment(config: ServingConfig) -> dict[str, str]:
             "OMP_NUM_THREADS": str(threads),
             # Ray warns in every process that it will one day stop hiding accelerators; there are none.
             "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+        }
+    if config.path is RequestPath.DIRECT:
+        environment |= {
+            "RAY_SERVE_ENABLE_HA_PROXY": "1",
+            "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
+            # Each change of replicas makes another HAProxy; the old one goes on until its last stream ends.
+            "RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S": str(REQUEST_TIMEOUT_SECONDS),
+            # With more, the last lines before a crash are lost.
+            "RAY_SERVE_REQUEST_PATH_LOG_BUFFER_SIZE": "1",
+        }
+    if config.door is not None:
+        environment |= {
+            DOOR_VARIABLE: config.door.model_dump_json(exclude_defaults=True),
+            "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": DOOR_CALLBACK,
         }
     if config.cpu_across_nodes:
         environment[CPU_RAY_EXECUTOR_VARIABLE] = "1"

@@ -26,16 +26,21 @@ import pytest
 
 from llama_serving.config import (
     APPLICATION_NAME,
+    BOARD_APPLICATION_NAME,
+    BOARD_IMPORT_PATH,
+    BOARD_PREFIX,
     IMPORT_PATH,
     STATUS_PATH,
     EngineSettings,
     LiveSettings,
     ModelSource,
     Placement,
+    RequestPath,
     ServingConfig,
     deployment_override,
     pod_environment,
 )
+from llama_serving.contract import haproxy
 from llama_serving.contract.status import DeploymentIdentity, ServingStatus
 
 FOLDER = Path(__file__).parent
@@ -46,6 +51,8 @@ FILES = ("test_openai.py", "test_scaling.py", "test_status.py", "test_sharding.p
 """In this order one application replaces another least often."""
 _STARTS = 3
 """Ray gives a node half a minute to come up, which a busy machine may not have; a pod would be started again too."""
+_REPLICA_PORTS = (19_000, 19_200)
+"""Below the ports that the kernel gives out, and beside those of local runs. Ray takes another one if one is taken."""
 _MARKER = "LLAMA_SERVING_TEST_CLUSTER"
 _LOOPBACK = "127.0.0.1"
 T = TypeVar("T")
@@ -80,7 +87,7 @@ class RayCluster:
         self.folder = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))
         token = self.folder / "token"
         token.write_text(secrets.token_hex(32))
-        self._gcs, self._dashboard, self.http_port = _free_ports(3)
+        self._gcs, self._dashboard, self.http_port, haproxy_metrics, haproxy_stats = _free_ports(5)
         self._environment = {k: v for k, v in os.environ.items() if not k.startswith(("RAY_", "PYTEST"))} | {
             **environment,
             _MARKER: self._mark,
@@ -96,6 +103,12 @@ class RayCluster:
             "TORCHINDUCTOR_COMPILE_THREADS": "1",
             # Without workers for a driver: nothing here is one.
             "RAY_prestart_worker_first_driver": "false",
+            **haproxy.private_to_one_cluster(
+                str(self.folder),
+                metrics_port=haproxy_metrics,
+                stats_port=haproxy_stats,
+                replica_ports=_REPLICA_PORTS,
+            ),
         }
         self._nodes: list[subprocess.Popen[bytes]] = []
         self._api = httpx.Client(
@@ -260,7 +273,9 @@ def _free_ports(count: int) -> list[int]:
         return [found.getsockname()[1] for found in sockets]
 
 
-def tiny_config(*, placement: Placement | None = None, **engine: Any) -> ServingConfig:
+def tiny_config(
+    *, placement: Placement | None = None, path: RequestPath = RequestPath.DIRECT, **engine: Any
+) -> ServingConfig:
     """Return the config of the generated model on CPU."""
     settings = {
         "tensor_parallel_size": 1,
@@ -276,16 +291,17 @@ def tiny_config(*, placement: Placement | None = None, **engine: Any) -> Serving
         engine=EngineSettings.model_validate(settings | engine),
         placement=placement or Placement(device="CPU"),
         identity=DeploymentIdentity(namespace="team-a", name="chat", revision="chat-5f2c"),
+        path=path,
     )
 
 
 def live_settings(**changes: Any) -> LiveSettings:
-    """Return live settings that fit the tiny model: four requests run, four more may wait in the engine."""
+    """Return live settings that fit the tiny model: four requests run, and all others wait in the engine."""
     values = {
         "min_replicas": 1,
         "max_replicas": 1,
         "target_queue_depth": 4,
-        "max_ongoing_requests": 8,
+        "max_ongoing_requests": 100_000,
         "max_queued_requests": -1,
         "upscale_delay_seconds": 1,
         "graceful_shutdown_seconds": 5,
@@ -299,7 +315,14 @@ def serve_config(config: ServingConfig, live: LiveSettings, *, http_port: int) -
     Each revision has Ray pods of its own in production. Here all share one cluster, so what the pods of `config` have in
     their environment beyond those of `tiny_config` comes with the application.
     """
-    own = pod_environment(config).items() - pod_environment(tiny_config()).items()
+    own = pod_environment(config).items() - pod_environment(tiny_config(path=config.path)).items()
+    arguments = config.model_dump(mode="json", exclude_none=True)
+    board = {
+        "name": BOARD_APPLICATION_NAME,
+        "route_prefix": BOARD_PREFIX,
+        "import_path": BOARD_IMPORT_PATH,
+        "args": arguments,
+    }
     return {
         # One proxy a machine: those of two nodes here would share the port without noticing.
         "proxy_location": "HeadOnly",
@@ -310,9 +333,10 @@ def serve_config(config: ServingConfig, live: LiveSettings, *, http_port: int) -
                 "route_prefix": "/",
                 "import_path": IMPORT_PATH,
                 "runtime_env": {"env_vars": dict(own)},
-                "args": config.model_dump(mode="json", exclude_none=True),
+                "args": arguments,
                 "deployments": [deployment_override(config, live)],
-            }
+            },
+            *([board] if config.path is RequestPath.DIRECT else []),
         ],
     }
 
