@@ -47,7 +47,14 @@ FOLDER = Path(__file__).parent
 SERVING_SOURCES = Path(__file__).parents[2] / "serving"
 READY_SECONDS = 600
 """To the first answer on two cores, with other work beside it."""
-FILES = ("test_openai.py", "test_scaling.py", "test_status.py", "test_sharding.py", "test_license.py")
+FILES = (
+    "test_openai.py",
+    "test_scaling.py",
+    "test_status.py",
+    "test_sharding.py",
+    "test_license.py",
+    "test_ingress.py",
+)
 """In this order one application replaces another least often."""
 _STARTS = 3
 """Ray gives a node half a minute to come up, which a busy machine may not have; a pod would be started again too."""
@@ -376,6 +383,21 @@ def cluster() -> Iterator[RayCluster]:
 @pytest.fixture(scope="session")
 def deploy(cluster: RayCluster) -> Callable[[ServingConfig], Deployed]:
     """Makes a config the one that runs; nothing happens if it runs already."""
+    return _bringing(cluster)
+
+
+@pytest.fixture(scope="module")
+def deploy_on_ingress() -> Iterator[Callable[[ServingConfig], Deployed]]:
+    """The same on a cluster whose nodes have no HAProxy: that is decided when they start."""
+    running = RayCluster(pod_environment(tiny_config(path=RequestPath.INGRESS)))
+    try:
+        running.start_node(cpus=2)
+        yield _bringing(running)
+    finally:
+        running.stop()
+
+
+def _bringing(cluster: RayCluster) -> Callable[[ServingConfig], Deployed]:
     current: list[ServingConfig] = []
 
     def bring(config: ServingConfig, *, wait: bool = True) -> Deployed:
