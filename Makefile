@@ -169,6 +169,10 @@ bench: $(STAMP) ## Measure what users wait for, as ratios within one run
 	@PYTHONPATH=tools $(BIN)/python -m bench.waits
 
 # AIConfigurator in an environment of its own: nothing of it is needed elsewhere. Its measurements come inside the wheel.
+.PHONY: bench-serving
+bench-serving: $(STAMP) ## Measure the data plane beside plain vLLM, in one run (about ten minutes)
+	@PYTHONPATH=tools:tests $(BIN)/python -m bench.serving $(ARGS)
+
 BENCH_PLAN := .bench-plan-venv
 
 $(BENCH_PLAN)/.installed: requirements/bench-plan.txt | $(UV)

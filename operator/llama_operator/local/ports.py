@@ -60,7 +60,8 @@ def block_ports(index: int, *, http: int | None = None) -> RayPorts:
     base = _FIRST_PORT + index * _BLOCK
     # In the order of the fields: the named ports, then first and last of the replicas' and of the workers'.
     replicas, workers = base + _NAMED, base + _NAMED + _REPLICA_PORTS
-    ports = RayPorts(*range(base, replicas), replicas, workers - 1, workers, base + _BLOCK - 1)
+    numbers = (*range(base, replicas), replicas, workers - 1, workers, base + _BLOCK - 1)
+    ports = RayPorts(*numbers)
     return ports if http is None else replace(ports, http=http)
 
 

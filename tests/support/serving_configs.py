@@ -1,0 +1,89 @@
+"""Configs of the generated model on CPU, as the operator renders them. For `tests/serving` and `make bench-serving`."""
+
+from typing import Any
+
+from llama_serving.config import (
+    APPLICATION_NAME,
+    BOARD_APPLICATION_NAME,
+    BOARD_IMPORT_PATH,
+    BOARD_PREFIX,
+    IMPORT_PATH,
+    EngineSettings,
+    LiveSettings,
+    ModelSource,
+    Placement,
+    RequestPath,
+    ServingConfig,
+    deployment_override,
+    pod_environment,
+)
+from llama_serving.contract.status import DeploymentIdentity
+from support.ray_cluster import LOOPBACK
+
+
+def tiny_config(
+    *, placement: Placement | None = None, path: RequestPath = RequestPath.DIRECT, **engine: Any
+) -> ServingConfig:
+    """Return the config of the generated model on CPU."""
+    settings = {
+        "tensor_parallel_size": 1,
+        "max_model_len": 512,
+        "max_num_seqs": 4,
+        "dtype": "bfloat16",
+        "cpu_kv_cache_mib": 64,
+        "enforce_eager": True,
+    }
+    return ServingConfig(
+        model_id="tiny-random-llama",
+        source=ModelSource(kind="Generated", location="tiny-random-llama"),
+        engine=EngineSettings.model_validate(settings | engine),
+        placement=placement or Placement(device="CPU"),
+        identity=DeploymentIdentity(namespace="team-a", name="chat", revision="chat-5f2c"),
+        path=path,
+    )
+
+
+def live_settings(**changes: Any) -> LiveSettings:
+    """Return live settings that fit the tiny model: four requests run, and all others wait in the engine."""
+    values = {
+        "min_replicas": 1,
+        "max_replicas": 1,
+        "target_queue_depth": 4,
+        "max_ongoing_requests": 100_000,
+        "max_queued_requests": -1,
+        "upscale_delay_seconds": 1,
+        "graceful_shutdown_seconds": 5,
+    }
+    return LiveSettings.model_validate(values | changes)
+
+
+def serve_config(config: ServingConfig, live: LiveSettings, *, http_port: int) -> dict[str, Any]:
+    """Return the Serve config as the operator renders it.
+
+    Each revision has Ray pods of its own in production. Here all share one cluster, so what the pods of `config` have in
+    their environment beyond those of `tiny_config` comes with the application.
+    """
+    own = pod_environment(config).items() - pod_environment(tiny_config(path=config.path)).items()
+    arguments = config.model_dump(mode="json", exclude_none=True)
+    board = {
+        "name": BOARD_APPLICATION_NAME,
+        "route_prefix": BOARD_PREFIX,
+        "import_path": BOARD_IMPORT_PATH,
+        "args": arguments,
+    }
+    return {
+        # One proxy a machine: those of two nodes here would share the port without noticing.
+        "proxy_location": "HeadOnly",
+        "http_options": {"host": LOOPBACK, "port": http_port, "request_timeout_s": 1800},
+        "applications": [
+            {
+                "name": APPLICATION_NAME,
+                "route_prefix": "/",
+                "import_path": IMPORT_PATH,
+                "runtime_env": {"env_vars": dict(own)},
+                "args": arguments,
+                "deployments": [deployment_override(config, live)],
+            },
+            *([board] if config.path is RequestPath.DIRECT else []),
+        ],
+    }
