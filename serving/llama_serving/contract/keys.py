@@ -11,10 +11,9 @@ import hashlib
 import hmac
 import re
 import zlib
-from datetime import datetime
 from typing import Annotated, Final
 
-from pydantic import Field
+from pydantic import AwareDatetime, Field
 
 from llama_serving.contract.frozen import Frozen
 
@@ -36,9 +35,9 @@ class KeyEntry(Frozen):
     """`hash_of` the key."""
     models: tuple[Annotated[str, Field(min_length=1, max_length=128)], ...] = Field(default=(), max_length=64)
     """Names on the endpoint, of models and adapters, that the key may ask for; empty for all."""
-    expires: datetime | None = None
+    expires: AwareDatetime | None = None
     """When the key ends, with its zone; None for never."""
-    created: datetime | None = None
+    created: AwareDatetime | None = None
     note: str = Field(default="", max_length=256)
     """Words of who made it."""
 

@@ -1,1 +1,1 @@
-"""The door: middleware that judges every request before Serve or vLLM reads it. See docs/designs/0020-data-plane.md."""
+"""The door: who may ask an endpoint, for what, and in which form. It stands in front of every HTTP server of Ray Serve."""
