@@ -4,7 +4,7 @@ The operator renders a `ServingConfig` into `applications[].args` of the Serve c
 it back. It is the only module of this package that the operator imports: it imports only pydantic.
 
 Everything in `ServingConfig` belongs to a revision: Serve restarts the engines when `args` change. What may change
-while engines run (replica bounds, queue limits, the target queue depth) is in the `deployments[]` overrides of the Serve
+while engines run (replica bounds, queue limits, the target queue depth, limits of tenants) is in the `deployments[]` overrides of the Serve
 config instead: see `LiveSettings`.
 """
 
@@ -17,12 +17,13 @@ from pydantic import Field, model_validator
 from llama_serving.contract.door import DOOR_CALLBACK, DOOR_VARIABLE, DoorSettings
 from llama_serving.contract.frozen import Frozen
 from llama_serving.contract.status import DeploymentIdentity
+from llama_serving.contract.tenants import DeskSettings
 
 IMPORT_PATH = "llama_serving.app:build"
 """`applications[].import_path` of every Serve config that the operator renders."""
 
 APPLICATION_NAME = "llama"
-"""Name of the one Serve application in a RayService."""
+"""Name of the Serve application with the engines in a RayService."""
 
 SERVER_CLASS = "LlamaServer"
 """Class name of the engine's Serve deployment; Ray makes it the prefix of the deployment's name."""
@@ -65,6 +66,13 @@ LICENSE_FILES_MISSING = "LicenseFilesMissing"
 
 CHECKPOINT_REFUSED = "CheckpointRefused"
 """First word of the message of an engine that does not start because the model's folder is not what was declared."""
+
+REQUEST_TIMEOUT_SECONDS = 1800
+"""Longest request, its stream included: a long answer takes minutes, and a proxy that gives up earlier wastes what the GPU
+computed."""
+
+DIRECT_ONGOING_REQUESTS = 100_000
+"""Requests that a replica of the direct path accepts: the queue stands in the engine, where its length can be seen."""
 
 MOST_NAME_CHARACTERS = 128
 """Longest name of a model on the endpoint."""
@@ -315,6 +323,8 @@ class LiveSettings(Frozen):
     upscale_delay_seconds: int = Field(default=5, ge=0, le=86_400)
     downscale_delay_seconds: int = Field(default=300, ge=0, le=86_400)
     graceful_shutdown_seconds: int = Field(default=300, ge=1, le=86_400)
+    desk: DeskSettings | None = None
+    """Limits of tenants, for a revision of the direct path; None for any other."""
 
     @model_validator(mode="after")
     def _bounds(self) -> Self:
@@ -370,12 +380,28 @@ def pod_environment(config: ServingConfig) -> dict[str, str]:
         }
     if config.cpu_across_nodes:
         environment[CPU_RAY_EXECUTOR_VARIABLE] = "1"
+    if config.door is not None:
+        environment |= {
+            DOOR_VARIABLE: config.door.model_dump_json(exclude_none=True),
+            "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": DOOR_CALLBACK,
+        }
+    if config.path is RequestPath.DIRECT:
+        environment |= {
+            "RAY_SERVE_ENABLE_HA_PROXY": "1",
+            "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
+            # A reload keeps the old process for the streams that it has; by itself it would cut them after two minutes.
+            "RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S": str(REQUEST_TIMEOUT_SECONDS),
+            # Else the lines of a thousand requests are lost with a replica.
+            "RAY_SERVE_REQUEST_PATH_LOG_BUFFER_SIZE": "1",
+        }
     return environment
 
 
 def live_override(live: LiveSettings) -> dict[str, Any]:
-    """Render the numbers of `live`, and nothing else, under the names that Serve gives them."""
+    """Render what `live` says, and nothing else, under the names that Serve gives it."""
+    desk = {} if live.desk is None else {"user_config": live.desk.model_dump(mode="json", exclude_none=True)}
     return {
+        **desk,
         "max_ongoing_requests": live.max_ongoing_requests,
         "max_queued_requests": live.max_queued_requests,
         "graceful_shutdown_timeout_s": live.graceful_shutdown_seconds,
@@ -386,6 +412,20 @@ def live_override(live: LiveSettings) -> dict[str, Any]:
             "upscale_delay_s": live.upscale_delay_seconds,
             "downscale_delay_s": live.downscale_delay_seconds,
         },
+    }
+
+
+def board_application(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Render the second application of the direct path, as JSON.
+
+    Args:
+        arguments: `applications[].args` of the engine's application.
+    """
+    return {
+        "name": BOARD_APPLICATION_NAME,
+        "route_prefix": BOARD_PREFIX,
+        "import_path": BOARD_IMPORT_PATH,
+        "args": arguments,
     }
 
 

@@ -29,6 +29,8 @@ from llama_operator.api.v1alpha1.llamamodel import LlamaModel
 Schema = dict[str, Any]
 
 CONDITION_KEYS = ["type"]
+_LIST_KEYS = {"conditions": CONDITION_KEYS, "tenants": ["name"]}
+"""Lists that are maps, by the name of their field: the API server merges their entries by these keys, and has each once."""
 _NAME = "metadata.name"
 
 
@@ -202,8 +204,8 @@ def _object(model: type[BaseModel]) -> Schema:
             schema["default"] = default
         if name in docs:
             schema["description"] = docs[name]
-        if alias == "conditions":
-            schema |= {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": CONDITION_KEYS}
+        if alias in _LIST_KEYS:
+            schema |= {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": _LIST_KEYS[alias]}
         properties[alias] = schema
     result: Schema = {"type": "object", "description": _doc(model), "properties": properties}
     if required:

@@ -42,7 +42,7 @@ ANNOTATION_LISTS_AGAIN_AT = f"{GROUP}/lists-again-at"
 ANNOTATIONS = frozenset(value for name, value in list(globals().items()) if name.startswith("ANNOTATION_"))
 """Annotations that this version writes on what it creates. Others of the group are the memory of a newer version: they stay."""
 
-_ACRONYMS = {"Url": "URL", "Gpus": "GPUs", "Gpu": "GPU"}
+_ACRONYMS = {"Url": "URL", "Gpus": "GPUs", "Gpu": "GPU", "Mib": "MiB"}
 
 
 def api_name(field: str) -> str:

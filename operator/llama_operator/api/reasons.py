@@ -241,6 +241,8 @@ class Reason(StrEnum):
     """The model's folder lacks the license files that a LicensePolicy asks for; no engine starts."""
     CHECKPOINT_REFUSED = "CheckpointRefused"
     """The model's folder is not what was declared, or has weights that are never read (pickles); no engine starts."""
+    BOARD_FAILED = "BoardFailed"
+    """Serve reports that the application without an engine cannot start or is unhealthy: the one for status, licenses and models."""
     ENGINE_TOO_OLD = "EngineTooOld"
     """Replicas run a vLLM that is older than the oldest one that this operator counts as ready."""
     ENDPOINT_SERVING = "EndpointServing"

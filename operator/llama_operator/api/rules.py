@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from pydantic import BaseModel
 
+from llama_operator.api.endpoint_rules import ENDPOINT_RULES
 from llama_operator.api.pod_rules import POD_RULES
 from llama_operator.api.rule import Rule, Transition
 from llama_operator.api.v1alpha1.accelerator import Accelerator, AcceleratorSpec, CardVendor
@@ -329,6 +330,7 @@ RULES: tuple[Rule, ...] = (
         message="must be at least 7.0: the engine does not run on older cards, so there is nothing to declare",
     ),
     *POD_RULES,
+    *ENDPOINT_RULES,
 )
 
 IMMUTABLE_EVIDENCE: tuple[str, ...] = (

@@ -1,7 +1,8 @@
-"""Replica bounds and queue limits: the live settings of a revision. Called by `decide.decision`."""
+"""Replica bounds, queue limits and limits of tenants: the live settings of a revision. Called by `decide.decision`."""
 
 from llama_operator.api.v1alpha1.llamadeployment import LlamaDeploymentSpec, ScalingMode
-from llama_serving.config import LiveSettings
+from llama_serving.config import DIRECT_ONGOING_REQUESTS, LiveSettings, RequestPath
+from llama_serving.contract.tenants import DeskSettings, TenantLimits
 
 
 def wanted_replicas(spec: LlamaDeploymentSpec) -> int | None:
@@ -23,20 +24,36 @@ def least_replicas(spec: LlamaDeploymentSpec) -> int:
     return spec.scaling.min_replicas if fixed is None else fixed
 
 
-def live_settings(spec: LlamaDeploymentSpec, max_num_seqs: int) -> LiveSettings:
+def live_settings(spec: LlamaDeploymentSpec, max_num_seqs: int, path: RequestPath) -> LiveSettings:
     """Bounds and limits that may change while engines run.
 
-    A replica accepts what it computes at once and as many waiting requests as the target allows. The rest waits in
-    Serve's router, from where a new replica can take it: a request that an engine has accepted never moves.
+    On the path `Ingress` a replica accepts what it computes at once and as many waiting requests as the target allows. The
+    rest waits in Serve's router, from where a new replica can take it: a request that an engine has accepted never moves.
+    On the path `Direct` it accepts everything, because nobody sees what waits for a slot of Serve; the desk refuses what
+    would wait too long.
+
+    Args:
+        spec: What the user asks for.
+        max_num_seqs: Sequences that one replica computes at once.
+        path: Path of the revision that gets the settings; that of the spec may be the next one's.
     """
-    scaling = spec.scaling
+    scaling, direct = spec.scaling, path is RequestPath.DIRECT
     return LiveSettings(
         min_replicas=least_replicas(spec),
         max_replicas=most_replicas(spec),
         target_queue_depth=scaling.target_queue_depth,
-        max_ongoing_requests=max_num_seqs + scaling.target_queue_depth,
-        max_queued_requests=scaling.max_queued_requests,
+        max_ongoing_requests=DIRECT_ONGOING_REQUESTS if direct else max_num_seqs + scaling.target_queue_depth,
+        max_queued_requests=-1 if direct else scaling.max_queued_requests,
         upscale_delay_seconds=scaling.upscale_delay_seconds,
         downscale_delay_seconds=scaling.downscale_delay_seconds,
         graceful_shutdown_seconds=max(1, spec.rollout.drain_seconds),
+        desk=desk_settings(spec) if direct else None,
+    )
+
+
+def desk_settings(spec: LlamaDeploymentSpec) -> DeskSettings:
+    """Limits of tenants, and of what waits in one engine."""
+    return DeskSettings(
+        tenants=tuple(TenantLimits(**tenant.model_dump()) for tenant in spec.tenants),
+        max_waiting_requests=spec.scaling.max_queued_requests,
     )

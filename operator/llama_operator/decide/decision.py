@@ -12,6 +12,7 @@ from llama_operator.api.v1alpha1.llamadeployment import Activation, LoadFormat
 from llama_operator.api.v1alpha1.llamadeployment_status import ChosenPlan, PlanStatus
 from llama_operator.catalog import Catalog
 from llama_operator.catalog.models import Model, Variant
+from llama_operator.decide.access import Door, door_of_revision, door_of_spec
 from llama_operator.decide.access_check import AccessCheck, check_access, pinned
 from llama_operator.decide.bounds import least_replicas, most_replicas, wanted_replicas
 from llama_operator.decide.find_model import find_model
@@ -33,6 +34,7 @@ from llama_operator.decide.rollout.revision import Revision, revision_of
 from llama_operator.decide.rollout.rollout import Barred, Rollout, roll_out
 from llama_operator.decide.rollout.strategy import choose_strategy
 from llama_operator.decide.rollout.upkeep import Upkeep, keep_up
+from llama_serving.contract.door import Access
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,8 @@ class Decision:
     """The plan as found or as pinned."""
     shapes: PodShapes | None = None
     """Its pods, as planned or as pinned; None without a plan, or where what is pinned does not tell."""
+    door: Door | None = None
+    """How requests reach the revision that the spec asks for, and who may send them; None while its model is not known."""
     problem: Problem | None = None
     """What stands in the way; with a problem nothing new is started, and what serves is kept as it is pinned. A wrong
     manifest comes before a refused license, and that before a lack of hardware."""
@@ -138,7 +142,7 @@ def _decide(observed: Observed, catalog: Catalog) -> Decision:
     gpus = None if best is None else gpus_of(best.sharding.ranks, best.accelerator.name)
     verdict, refused = _license(observed, catalog, model, variant, gpus)
     if isinstance(search, Problem):
-        return Decision(revision, model, verdict, problem=_first(search, refused))
+        return Decision(revision, model, verdict, door=_door(observed, verdict), problem=_first(search, refused))
     request, result = search
     decision = Decision(
         revision,
@@ -147,6 +151,7 @@ def _decide(observed: Observed, catalog: Catalog) -> Decision:
         plan=result,
         plan_status=plan_status(model, result, max_model_length=request.max_model_length),
         shapes=None if best is None else _shapes(observed, model, best),
+        door=_door(observed, verdict),
         problem=_first(nothing_fits(request, result) if result.chosen is None else None, refused),
     )
     return _with_access_check(decision, observed, variant)
@@ -182,12 +187,14 @@ def _as_pinned(
     repository = chosen.repository if chosen else ""
     variant = next((one for one in model.variants if (one.repository or "") == repository), None)
     gpus = gpus_of(chosen.gpus_per_replica, chosen.accelerator) if chosen else None
-    verdict, refused = _license(observed, catalog, model, variant, gpus)
+    door = door_of_revision(record, observed.deployment.metadata.name)
+    verdict, refused = _license(observed, catalog, model, variant, gpus, pinned_open=door.access is Access.OPEN)
     return Decision(
         revision,
         model,
         verdict,
         plan_status=record.plan,
+        door=door,
         shapes=None if chosen is None else pod_spec.shapes_of(record.cluster, chosen.nodes_per_replica),
         problem=refused or _beyond_max_gpus(observed, chosen),
         access_check=pinned(record, variant),
@@ -210,13 +217,25 @@ def _beyond_max_gpus(observed: Observed, chosen: ChosenPlan | None) -> Problem |
 
 
 def _license(
-    observed: Observed, catalog: Catalog, model: Model, variant: Variant | None, gpus_per_replica: int | None = None
+    observed: Observed,
+    catalog: Catalog,
+    model: Model,
+    variant: Variant | None,
+    gpus_per_replica: int | None = None,
+    *,
+    pinned_open: bool | None = None,
 ) -> tuple[LicenseVerdict, Problem | None]:
-    verdict = judge(license_input(observed, catalog, model.id, variant, gpus_per_replica))
+    verdict = judge(
+        license_input(observed, catalog, model.id, variant, gpus_per_replica, pinned_open=pinned_open),
+    )
     if verdict.allowed or _stopped(observed):
         # No license keeps a user from freeing the hardware.
         return verdict, None
     return verdict, Problem(ConditionType.LICENSE_ACCEPTED, verdict.reason, verdict.message, "spec.license")
+
+
+def _door(observed: Observed, verdict: LicenseVerdict) -> Door:
+    return door_of_spec(observed.deployment, required=verdict.duties.keys == "Required")
 
 
 def _first(plan_problem: Problem | None, refused: Problem | None) -> Problem | None:

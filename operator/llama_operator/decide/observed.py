@@ -102,6 +102,9 @@ class RayServiceFacts:
     created: datetime | None = None
     leaving: bool = False
     """Being deleted: it stays until its pods have freed their hardware."""
+    board_status: str = ""
+    """Serve's word for the second application, which has no engine; empty if there is none, or none was reported."""
+    board_message: str = ""
     holds_replicas: bool = False
     """It has served before, and nothing says that its replicas are gone."""
     conditions: tuple[ConditionFacts, ...] = ()
@@ -407,5 +410,7 @@ class Settings:
     """Whether access to gated weights is checked before a revision starts."""
     pods: PlatformPods = field(default_factory=PlatformPods)
     """What the platform owner says about pods."""
+    local: bool = False
+    """Whether processes of this machine stand for pods: then no endpoint asks for keys."""
     weights_path: str = ""
     """Folder with the weights on every pod; overrides the model's own source. Used by the local mode."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from llama_operator.api.v1alpha1.llamadeployment import LlamaDeployment
+from llama_operator.decide.access import KeysObject, door_of_revision
 from llama_operator.decide.bounds import live_settings
 from llama_operator.decide.observed import RayClusterFacts, RevisionFacts, Settings
 from llama_operator.decide.placement.images import image_for
@@ -17,7 +18,7 @@ from llama_operator.decide.placement.resolve import resolve
 from llama_operator.decide.placement.shape import PodShapes
 from llama_operator.decide.plan.candidate import Candidate
 from llama_operator.desired import naming, serve_config
-from llama_operator.desired.pods import caches, drain, head, pod_settings, weights, worker
+from llama_operator.desired.pods import caches, drain, head, keys, pod_settings, weights, worker
 from llama_operator.desired.pods.parts import PodParts
 from llama_serving.config import LiveSettings, ServingConfig, pod_environment
 
@@ -49,6 +50,7 @@ def cluster_template(
     shapes: PodShapes,
     config: ServingConfig,
     *,
+    keys_object: KeysObject | None,
     settings: Settings,
 ) -> dict[str, Any]:
     """Build the `rayClusterConfig` that runs `config`, without the bounds of its worker group.
@@ -58,6 +60,7 @@ def cluster_template(
         chosen: The plan of one replica.
         shapes: Its pods.
         config: What the pods serve.
+        keys_object: What holds the API keys; None where no key is asked for.
         settings: Settings of the operator.
     """
     card = chosen.accelerator
@@ -66,6 +69,7 @@ def cluster_template(
     environment = dict(sorted(pod_environment(config).items()))
     revision = config.identity.revision
     common = PodParts(labels=naming.labels(deployment, revision), environment=environment) + caches.in_pod()
+    common += keys.folder(keys_object)
     if config.source.kind == "HuggingFace":
         common += weights.hub(settings.hub_endpoint) + weights.token_file(deployment.spec.weights.token_secret)
     volume = weights.claim(None if settings.weights_path else chosen.variant.volume_claim)
@@ -161,7 +165,8 @@ def bounds(
 def live_of(deployment: LlamaDeployment, pinned: RevisionFacts) -> LiveSettings:
     """Live settings of the spec, for an engine with the batch size that the revision pins."""
     chosen = pinned.plan.chosen
-    return live_settings(deployment.spec, chosen.max_num_seqs if chosen else 1)
+    path = door_of_revision(pinned, deployment.metadata.name).path
+    return live_settings(deployment.spec, chosen.max_num_seqs if chosen else 1, path)
 
 
 def _nodes(pinned: RevisionFacts) -> int:

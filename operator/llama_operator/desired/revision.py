@@ -37,7 +37,9 @@ from llama_operator.decide.rollout.rollout import Rollout
 from llama_operator.decide.rollout.why import why_not_serving
 from llama_operator.desired import naming, rayservice
 from llama_operator.desired.serve_config import serve_config, serving_config
-from llama_serving.config import LiveSettings
+from llama_serving.config import LiveSettings, RequestPath
+from llama_serving.contract.door import Access
+from llama_serving.contract.tenants import DeskSettings
 
 API_VERSION = "apps/v1"
 KIND = "ControllerRevision"
@@ -46,6 +48,7 @@ _FAILURE_LIMIT = 1024
 _PLACEHOLDER = LiveSettings(
     min_replicas=0, max_replicas=1, target_queue_depth=1, max_ongoing_requests=1, max_queued_requests=-1
 )
+_DIRECT_PLACEHOLDER = _PLACEHOLDER.model_copy(update={"desk": DeskSettings()})
 """Live numbers in a pinned Serve config: never used, always replaced by those of the spec."""
 
 
@@ -53,29 +56,35 @@ def new(observed: Observed, decision: Decision, settings: Settings) -> RevisionF
     """Pin what `decision` says, for a revision that does not exist yet."""
     deployment, plan, model = observed.deployment, decision.plan, decision.model
     verdict, status = decision.license, decision.plan_status
-    chosen = decision.chosen
-    shapes = decision.shapes
+    chosen, shapes, door = decision.chosen, decision.shapes, decision.door
     if plan is None or plan.chosen is None or model is None or verdict is None or status is None:
         raise ValueError("a decision without a problem and without a pinned revision has a plan")
-    if chosen is None or shapes is None:
+    if chosen is None or shapes is None or door is None:
         raise ValueError("a decision without a problem and without a pinned revision has a plan")
+    if settings.local:
+        # Nobody but this machine reaches it, and nothing mounts keys into its processes.
+        door = replace(door, access=Access.OPEN, keys=None)
     config = serving_config(
         deployment,
         model,
         plan.chosen,
         verdict,
+        door=door,
         revision=decision.revision.name,
         max_model_length=chosen.max_model_length,
         max_num_seqs=plan.max_num_seqs,
         settings=settings,
     )
+    placeholder = _DIRECT_PLACEHOLDER if config.path is RequestPath.DIRECT else _PLACEHOLDER
     return RevisionFacts(
         name=decision.revision.name,
         number=observed.newest(besides=decision.revision.name) + 1,
         plan=status,
         inputs=decision.revision.inputs,
-        serve_config=serve_config(config, _PLACEHOLDER),
-        cluster=rayservice.cluster_template(deployment, plan.chosen, shapes, config, settings=settings),
+        serve_config=serve_config(config, placeholder),
+        cluster=rayservice.cluster_template(
+            deployment, plan.chosen, shapes, config, keys_object=door.keys, settings=settings
+        ),
         weights_checked_at=_checked_at(observed, decision),
     )
 
@@ -184,7 +193,7 @@ def build(observed: Observed, pinned: RevisionFacts) -> dict[str, Any]:
         ANNOTATION_LICENSE: _json(_written(pinned.license)) if pinned.license is not None else "",
         ANNOTATION_LICENSE_FAMILIES: " ".join(pinned.families),
         ANNOTATION_LICENSE_END: _json(_end_to_json(pinned.license_end)) if pinned.license_end is not None else "",
-        ANNOTATION_LIVE: _json(pinned.live.model_dump(mode="json")) if pinned.live is not None else "",
+        ANNOTATION_LIVE: _json(pinned.live.model_dump(mode="json", exclude_none=True)) if pinned.live is not None else "",
     }
     known = {name: value for name, value in annotations.items() if value}
     return {

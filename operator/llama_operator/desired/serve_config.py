@@ -22,30 +22,36 @@ from llama_operator.api.v1alpha1.llamadeployment import (
     PrefixCaching,
 )
 from llama_operator.catalog.models import Model
+from llama_operator.decide.access import Door
 from llama_operator.decide.license import LicenseVerdict
 from llama_operator.decide.observed import Settings
 from llama_operator.decide.plan.candidate import Candidate
 from llama_operator.decide.plan.memory import cpu_kv_cache_mib
+from llama_operator.decide.serve_application import engine_application
 from llama_operator.desired.contents import declared_contents
 from llama_operator.desired.pods.weights import WEIGHTS_FOLDER
 from llama_serving.config import (
     APPLICATION_NAME,
+    BOARD_APPLICATION_NAME,
     HTTP_PORT,
     IMPORT_PATH,
+    REQUEST_TIMEOUT_SECONDS,
     EngineSettings,
     LicenseDuties,
     LicenseFamilyDuties,
     LiveSettings,
     ModelSource,
     Placement,
+    RequestPath,
     ServingConfig,
+    board_application,
     deployment_override,
     live_override,
 )
+from llama_serving.contract.door import KEYS_FOLDER, Access, DoorSettings
 from llama_serving.contract.status import DeploymentIdentity
 
-_REQUEST_TIMEOUT_SECONDS = 1800
-"""A long answer takes minutes; a proxy that gives up earlier wastes what the GPU computed."""
+_MIB = 1024**2
 
 _DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 """libyaml's emitter where it is there: ten times as fast, and one config is rendered in every pass."""
@@ -66,6 +72,7 @@ def serving_config(
     chosen: Candidate,
     verdict: LicenseVerdict,
     *,
+    door: Door,
     revision: str,
     max_model_length: int,
     max_num_seqs: int,
@@ -108,6 +115,13 @@ def serving_config(
         ),
         license=license_duties(verdict),
         contents=None if model.generated and not settings.weights_path else declared_contents(model, chosen.variant),
+        path=door.path,
+        door=DoorSettings(
+            access=door.access,
+            keys_folder=KEYS_FOLDER if door.access is Access.KEYS else None,
+            model_id=model.served_name,
+            max_body_bytes=spec.access.max_body_mib * _MIB,
+        ),
     )
 
 
@@ -142,7 +156,7 @@ def serve_config(config: ServingConfig, live: LiveSettings) -> dict[str, Any]:
     """Build the Serve config (`ServeDeploySchema`) as JSON."""
     return {
         "proxy_location": "EveryNode",
-        "http_options": {"host": "0.0.0.0", "port": HTTP_PORT, "request_timeout_s": _REQUEST_TIMEOUT_SECONDS},  # noqa: S104 - inside the pod; the NetworkPolicy decides who reaches it
+        "http_options": {"host": "0.0.0.0", "port": HTTP_PORT, "request_timeout_s": REQUEST_TIMEOUT_SECONDS},  # noqa: S104 - inside the pod; the NetworkPolicy decides who reaches it
         "applications": [
             {
                 "name": APPLICATION_NAME,
@@ -156,17 +170,22 @@ def serve_config(config: ServingConfig, live: LiveSettings) -> dict[str, Any]:
 
 
 def with_live(pinned: Mapping[str, Any], live: LiveSettings) -> dict[str, Any]:
-    """A pinned Serve config with the numbers of `live` in it, and nothing else changed.
+    """A pinned Serve config with what `live` says in it, and nothing else of its engines changed.
 
     The override of the server is kept as it was when the revision was made: a newer operator that renders it in
-    another way, with another policy say, would restart the engines.
+    another way, with another policy say, would restart the engines. The board is not pinned: it has no engine, restarts within
+    a second, and an operator without it reads the record.
     """
-    (application,) = pinned["applications"]
+    application = engine_application(pinned)
     (override,) = application["deployments"]
     numbers = live_override(live)
     autoscaling = {**override["autoscaling_config"], **numbers["autoscaling_config"]}
     changed = {**override, **numbers, "autoscaling_config": autoscaling}
-    return {**pinned, "applications": [{**application, "deployments": [changed]}]}
+    others = [one for one in pinned["applications"] if one is not application]
+    if application["args"].get("path") == RequestPath.DIRECT:
+        others = [one for one in others if one.get("name") != BOARD_APPLICATION_NAME]
+        others.append(board_application(application["args"]))
+    return {**pinned, "applications": [{**application, "deployments": [changed]}, *others]}
 
 
 def to_yaml(config: dict[str, Any]) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 from llama_operator.decide.decision import Decision
 from llama_operator.decide.observed import Observed, RevisionFacts
+from llama_operator.decide.serve_application import arguments
 from llama_operator.evidence.chain import Json
 
 
@@ -34,7 +35,7 @@ def what_runs(observed: Observed, decision: Decision, *, default_image: str) -> 
 
 def what_is_pinned(pinned: RevisionFacts) -> dict[str, Json]:
     """Return image, repository and commit of a revision that has been made, as fields of a line."""
-    source = _arguments(pinned.serve_config).get("source") or {}
+    source = arguments(pinned.serve_config).get("source") or {}
     return _fields(_image(pinned.cluster), source if source.get("kind") == "HuggingFace" else {})
 
 
@@ -59,9 +60,3 @@ def _image(cluster: Mapping[str, Any]) -> str:
     groups = cluster.get("workerGroupSpecs") or [{}]
     containers = groups[0].get("template", {}).get("spec", {}).get("containers") or [{}]
     return str(containers[0].get("image") or "")
-
-
-def _arguments(serve_config: Mapping[str, Any]) -> Mapping[str, Any]:
-    applications = serve_config.get("applications") or [{}]
-    found: Mapping[str, Any] = applications[0].get("args") or {}
-    return found

@@ -29,7 +29,7 @@ from llama_operator.desired import access_check
 from llama_operator.kube.port import Object
 from llama_operator.observe import pinned_data
 from llama_operator.observe.unreadable import UnreadableError
-from llama_serving.config import APPLICATION_NAME, LiveSettings
+from llama_serving.config import APPLICATION_NAME, BOARD_APPLICATION_NAME, LiveSettings
 from llama_serving.contract.hub import AccessVerdict
 
 _KUBERAY_VERSION = "ray.io/kuberay-version"
@@ -50,6 +50,9 @@ def ray_service_facts(obj: Object) -> RayServiceFacts:
     """What KubeRay reports about a RayService. Its own Ready means one endpoint, so the application is read too."""
     metadata, status = obj["metadata"], mapping(obj.get("status"))
     application = _application(status, "activeServiceStatus") or _application(status, "pendingServiceStatus")
+    board = _application(status, "activeServiceStatus", BOARD_APPLICATION_NAME) or _application(
+        status, "pendingServiceStatus", BOARD_APPLICATION_NAME
+    )
     deployments = mapping(application.get("serveDeploymentStatuses"))
     conditions = _conditions(status)
     ready = next((condition for condition in conditions if condition.type == "Ready"), None)
@@ -63,6 +66,8 @@ def ray_service_facts(obj: Object) -> RayServiceFacts:
             ServeDeploymentFacts(name, text(mapping(one).get("status")), _of_serve(mapping(one).get("message")))
             for name, one in sorted(deployments.items())
         ),
+        board_status=text(board.get("status")),
+        board_message=_of_application(board),
         message="" if ready is None or ready.status == "True" else ready.message,
         uid=metadata.get("uid", ""),
         created=moment(metadata.get("creationTimestamp")),
@@ -74,6 +79,13 @@ def ray_service_facts(obj: Object) -> RayServiceFacts:
 def _of_serve(message: object) -> str:
     """What Serve says, without what it supposes of every failure (that was no health check, mostly), and without long lists."""
     return _LONG_LIST.sub(r"\1… \2", _SUPPOSED.sub("", said(message)))
+
+
+def _of_application(application: Mapping[str, Any]) -> str:
+    """What Serve says of an application, or else of its deployments."""
+    parts = mapping(application.get("serveDeploymentStatuses")).values()
+    told = (application.get("message"), *(mapping(part).get("message") for part in parts))
+    return next((words for words in map(_of_serve, told) if words), "")
 
 
 def _conditions(status: Mapping[str, Any]) -> tuple[ConditionFacts, ...]:
@@ -88,9 +100,9 @@ def _conditions(status: Mapping[str, Any]) -> tuple[ConditionFacts, ...]:
     )
 
 
-def _application(status: Mapping[str, Any], part: str) -> Mapping[str, Any]:
-    """State of our application; KubeRay calls a new cluster pending until its applications have run once."""
-    return mapping(mapping(mapping(status.get(part)).get("applicationStatuses")).get(APPLICATION_NAME))
+def _application(status: Mapping[str, Any], part: str, name: str = APPLICATION_NAME) -> Mapping[str, Any]:
+    """State of an application of ours; KubeRay calls a new cluster pending until its applications have run once."""
+    return mapping(mapping(mapping(status.get(part)).get("applicationStatuses")).get(name))
 
 
 def ray_cluster_facts(obj: Object) -> RayClusterFacts:

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from llama_operator.api.v1alpha1.llamadeployment_status import PlanStatus
 from llama_operator.decide.observed import RECORD_FORMAT
+from llama_operator.decide.serve_application import engine_application
 
 _UPGRADE: Final = "upgrade the operator to the version that wrote it"
 _RESTORE: Final = (
@@ -63,10 +64,11 @@ def read(data: object) -> tuple[PlanStatus, Mapping[str, Any]]:
 
 
 def _serve_config(part: object) -> bool:
-    """Whether it has one application, with an engine and the settings of one deployment in it."""
-    applications = part.get("applications") if isinstance(part, Mapping) else None
-    match applications:
-        case [{"args": {"engine": Mapping()}, "deployments": [{"autoscaling_config": Mapping()}]}]:
+    """Whether it has an application with an engine and the settings of one deployment in it."""
+    if not isinstance(part, Mapping) or not isinstance(part.get("applications"), list):
+        return False
+    match engine_application(part):
+        case {"args": {"engine": Mapping()}, "deployments": [{"autoscaling_config": Mapping()}]}:
             return True
         case _:
             return False

@@ -62,6 +62,9 @@ class EventReason(StrEnum):
     PLAN_MISSED = "PlanMissed"
     """The engines measured a KV cache that differs from the planned one by more than 10 %: a Warning when it is smaller."""
 
+    ACCESS_ADVICE = "AccessAdvice"
+    """What serves answers without a key although the purpose is Production, or counts no limits of tenants yet; it fails nothing."""
+
 
 CAUSES = (
     Reason.NODES_LOST,
@@ -74,6 +77,7 @@ CAUSES = (
     Reason.WRITE_REFUSED,
     Reason.SCALE_UP_STUCK,
     Reason.ENGINE_FAILED,
+    Reason.BOARD_FAILED,
     Reason.LICENSE_FILES_MISSING,
     Reason.CHECKPOINT_REFUSED,
     Reason.ENGINE_TOO_OLD,
@@ -138,6 +142,7 @@ def events(
     happened += _scaling_events(previous, after)
     happened += _plan_events(previous, after)
     happened += _contest_events(previous, after)
+    happened += _access_advice(previous, after)
     return tuple(happened)
 
 
@@ -351,6 +356,12 @@ def _contest_events(before: LlamaDeploymentStatus, after: LlamaDeploymentStatus)
     was, now = (_condition(status, ConditionType.OBJECTS_KEPT) for status in (before, after))
     if now is not None and now.status is ConditionStatus.FALSE and (was is None or was.status is not now.status):
         yield _event("Warning", EventReason.CONTESTED, "Repair", now.message)
+
+
+def _access_advice(before: LlamaDeploymentStatus, after: LlamaDeploymentStatus) -> Iterator[EventFacts]:
+    was, now = ("" if status.access is None else status.access.advice for status in (before, after))
+    if now and now != was:
+        yield _event("Warning", EventReason.ACCESS_ADVICE, "CheckAccess", now)
 
 
 def _condition(status: LlamaDeploymentStatus, kind: ConditionType) -> Condition | None:

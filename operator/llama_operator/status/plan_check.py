@@ -6,13 +6,14 @@ memory once, at the start of an engine, so the measurement of a revision stays t
 
 from math import floor
 
-from llama_operator.api import paths, readings
+from llama_operator.api import readings
 from llama_operator.api.meta import ConditionStatus
 from llama_operator.api.reasons import Reason
 from llama_operator.api.v1alpha1.llamadeployment_status import ChosenPlan, KVCacheStatus
 from llama_operator.decide.decision import Decision
 from llama_operator.decide.observed import Observed, RevisionFacts
 from llama_operator.decide.plan.memory import MIB, tokens_needed, whole_blocks
+from llama_operator.decide.serve_application import arguments
 
 TOLERANCE_PERCENT = 10
 """A plan that is off by more than this was wrong."""
@@ -74,9 +75,8 @@ def planned_tokens(record: RevisionFacts) -> int | None:
 
 def set_mib(record: RevisionFacts) -> int | None:
     """Size of the KV cache that the pinned config sets for each rank, in MiB; None where the engine chooses it."""
-    applications = readings.mappings(record.serve_config.get("applications"))
-    engine = paths.at(applications[0], "args.engine") if applications else None
-    return readings.whole(readings.mapping(engine).get("cpu_kv_cache_mib"))
+    engine = readings.mapping(arguments(record.serve_config).get("engine"))
+    return readings.whole(engine.get("cpu_kv_cache_mib"))
 
 
 def judge(found: KVCacheStatus | None, observed: Observed) -> Judgement:

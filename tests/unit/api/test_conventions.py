@@ -71,6 +71,12 @@ def test_conditions_are_a_map_by_type_with_an_observed_generation():
     assert "reason" in conditions["items"]["required"]
 
 
+def test_tenants_are_a_map_by_name():
+    tenants = schema_of(RESOURCES[0])["properties"]["spec"]["properties"]["tenants"]
+    assert tenants["x-kubernetes-list-type"] == "map"
+    assert tenants["x-kubernetes-list-map-keys"] == ["name"] == tenants["items"]["required"]
+
+
 def test_status_has_no_default_but_that_nobody_has_looked():
     for resource in RESOURCES:
         for path, node in nodes("", schema_of(resource)["properties"].get("status", {})):
@@ -87,7 +93,7 @@ def test_every_rule_tells_what_to_do():
 
 def test_reserved_fields_are_still_free():
     spec = schema_of(RESOURCES[0])["properties"]["spec"]["properties"]
-    assert not {"adapters", "tenants", "guard", "budget", "gateway"} & set(spec)
+    assert not {"adapters", "guard", "budget", "gateway"} & set(spec)
 
 
 def test_the_scale_subresource_names_fields_that_exist():

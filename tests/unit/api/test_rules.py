@@ -7,6 +7,7 @@ from cel_expr_python import cel
 
 from llama_operator.api.meta import ObjectMeta
 from llama_operator.api.rules import IMMUTABLE_EVIDENCE, RULES, TRANSITIONS
+from llama_operator.api.v1alpha1.access import KeysSource
 from llama_operator.api.v1alpha1.accelerator import Accelerator, AcceleratorSpec
 from llama_operator.api.v1alpha1.licenseacceptance import LicenseAcceptanceSpec
 from llama_operator.api.v1alpha1.licensepolicy import LicensePolicySpec
@@ -31,6 +32,7 @@ from llama_operator.api.v1alpha1.pods import (
     PodFields,
     TolerationSpec,
 )
+from llama_operator.api.v1alpha1.tenants import TenantSpec
 
 ACCEPTANCE = {
     "families": ["llama-3.3"],
@@ -110,6 +112,20 @@ OBJECTS = {
         MODEL | {"context": {"concurrentSequences": held}} | batch
         for held in (1, 4, 5)
         for batch in ({}, {"engine": {"arguments": {"maxNumSeqs": 4}}})
+    ]
+    + [
+        MODEL | {"endpoint": {"path": path}, "access": {"mode": mode} | keys, "tenants": [{"name": n} for n in names]}
+        for path in ("Direct", "Ingress")
+        for mode in ("Auto", "Open", "Keys")
+        for keys in ({}, {"keys": {"secret": "keys"}})
+        for names in ((), ("anonymous",), ("anonymous", "acme"), ("acme", "acme"))
+    ],
+    KeysSource: [config_map | secret for config_map in ({}, {"configMap": "a"}) for secret in ({}, {"secret": "b"})],
+    TenantSpec: [
+        {"name": "acme"} | first | second
+        for limits in (("tokensPerDay", "tokensPerMonth"), ("maxOutputTokens", "tokensPerMinute"))
+        for first in ({}, {limits[0]: 5}, {limits[0]: 6})
+        for second in ({}, {limits[1]: 5})
     ],
     LicenseAcceptanceSpec: [
         ACCEPTANCE | {"state": state} | ended

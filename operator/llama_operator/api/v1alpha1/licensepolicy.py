@@ -93,6 +93,9 @@ class TierPolicy(ApiModel):
     """Upper limit on the replicas of one deployment."""
     require_guard: Requirement = Requirement.NOT_REQUIRED
     """Whether a deployment must have a guard model in front of it."""
+    require_keys: Requirement = Requirement.NOT_REQUIRED
+    """Whether a deployment must ask for API keys. `access.mode` `Auto` then means `Keys`, whatever the purpose is, and `Open` is
+    refused."""
     reattestation_days: Annotated[int, Field(ge=1, le=3650)] | None = None
     """Days after which the number of monthly active users must be attested again. The licenses themselves count one fixed
     month."""

@@ -12,9 +12,12 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, PrivateAttr
 
 from llama_operator.api.meta import API_VERSION, ApiModel, ObjectMeta
+from llama_operator.api.v1alpha1.access import AccessSpec
 from llama_operator.api.v1alpha1.common import ObjectName
+from llama_operator.api.v1alpha1.endpoint import EndpointSpec
 from llama_operator.api.v1alpha1.llamadeployment_status import LlamaDeploymentStatus
 from llama_operator.api.v1alpha1.pods import PodsSpec
+from llama_operator.api.v1alpha1.tenants import MAX_TENANTS, TenantSpec
 
 MAX_NAME_LENGTH = 38
 """KubeRay allows RayService names of at most 47 characters; ours are `<deployment>-<8 characters>`."""
@@ -203,7 +206,8 @@ class ScalingSpec(ApiModel):
     target_queue_depth: Annotated[int, Field(ge=1, le=10_000)] = 4
     """Waiting requests that a replica may have before another one is added."""
     max_queued_requests: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000
-    """Requests that may wait in one router before it answers 503."""
+    """Requests that may wait before the next one is refused: in one engine with `endpoint.path` `Direct` (429, with the time
+    after which to try again), in one router with `Ingress` (503)."""
     upscale_delay_seconds: Annotated[int, Field(ge=0, le=3600)] = 5
     """How long the queue must exceed its target before a replica is added."""
     downscale_delay_seconds: Annotated[int, Field(ge=0, le=86_400)] = 300
@@ -340,6 +344,12 @@ class LlamaDeploymentSpec(ApiModel):
     """How many replicas."""
     replicas: Annotated[int, Field(ge=0, le=1024)] | None = None
     """Number of replicas in scaling modes `Manual` and `External`; written by `kubectl scale`."""
+    endpoint: EndpointSpec = EndpointSpec()
+    """How requests reach the engines."""
+    access: AccessSpec = AccessSpec()
+    """Who may send requests."""
+    tenants: Annotated[tuple[TenantSpec, ...], Field(max_length=MAX_TENANTS, strict=False)] = ()
+    """What each tenant may use. Changes take effect within seconds, without a restart. A tenant that is not listed has no limit."""
     license: LicenseSpec = LicenseSpec()
     """The right by which the model is used."""
     weights: WeightsSpec = WeightsSpec()

@@ -113,6 +113,21 @@ class RevisionStatus(StatusModel):
     """Why it did not serve."""
 
 
+class AccessStatus(StatusModel):
+    """Who may send requests to the revision that gets the traffic."""
+
+    revision: Name
+    """Revision that it is about: the spec may ask for something that only the next one has."""
+    mode: Name
+    """`Keys` or `Open`."""
+    path: Name
+    """`Direct` or `Ingress`."""
+    keys: Name = ""
+    """Kind and name of the object that holds the keys; empty for an open endpoint."""
+    advice: Text = ""
+    """What a person should know about it, with what to do; empty if there is nothing."""
+
+
 class ScalingEvent(StatusModel):
     """One change of the number of replicas."""
 
@@ -157,5 +172,7 @@ class LlamaDeploymentStatus(StatusModel):
     """KV cache of the revision that the spec asks for, as planned and as measured; absent until it was measured."""
     scaling_history: Annotated[tuple[ScalingEvent, ...], Field(max_length=10)] = ()
     """Last changes of the number of replicas, newest first."""
+    access: AccessStatus | None = None
+    """Who may send requests to what serves; absent while nothing has the traffic."""
     url: Annotated[str, Field(max_length=2048)] = ""
     """Base URL of the OpenAI API."""

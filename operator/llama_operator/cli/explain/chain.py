@@ -66,6 +66,7 @@ def _chain(facts: Facts) -> Iterator[Check]:
         yield from _skipped(_AFTER_A_STOP, activation)
         return
     yield from (steps := [step(facts) for step in _STEPS])
+    yield from _door(facts)
     yield from _memory(facts)
     yield from _objects(facts)
     yield from events.told(facts.warnings, pods.target(facts), steps, facts.now)
@@ -236,6 +237,19 @@ def _endpoint(facts: Facts) -> Check:
         replicas = f"{facts.status.ready_replicas} of {facts.status.replicas} replicas"
         return pods.endpoint(facts, Check(name, State.PASSED, f"{facts.status.url} answers, {replicas}"))
     return Check(name, State.WAITING, f"{condition.reason}: {condition.message}")
+
+
+def _door(facts: Facts) -> Iterator[Check]:
+    """Who may send requests to what serves: it keeps no deployment from being Ready."""
+    access = facts.status.access
+    if access is None:
+        return
+    who = f"keys from {access.keys}" if access.keys else "open: anyone who reaches the Service"
+    text = f"{who} (revision {access.revision}, path {access.path})"
+    if access.advice:
+        yield Check("door", State.WARNING, text, access.advice)
+    else:
+        yield Check("door", State.PASSED, text)
 
 
 def _memory(facts: Facts) -> Iterator[Check]:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
-_HEADINGS = ("NAME", "MODEL", "PLAN", "REPLICAS", "QUEUE", "READY", "REASON", "ROLLOUT", "REVISION", "AGE", "URL")
+_HEADINGS = ("NAME", "MODEL", "PLAN", "REPLICAS", "QUEUE", "READY", "REASON", "ROLLOUT", "REVISION", "ACCESS", "AGE", "URL")
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +117,7 @@ def document(row: Row) -> dict[str, Any]:
         },
         "generation": row.generation,
         "observedGeneration": status.observed_generation,
+        "access": status.access.to_api() if status.access else None,
         "created": row.created.isoformat().replace("+00:00", "Z") if row.created else None,
         "url": status.url,
     }
@@ -150,6 +151,7 @@ def _cells(row: Row, now: datetime) -> "tuple[str | Text, ...]":
         row.reason,
         row.rollout,
         _revision_cell(row),
+        "" if status.access is None else status.access.mode,
         output.age(row.created, now),
         status.url,
     )

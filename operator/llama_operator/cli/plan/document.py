@@ -8,6 +8,7 @@ from typing import Any
 
 from llama_operator.api.reasons import ConditionType
 from llama_operator.cli.shared import outcome, output
+from llama_operator.decide.access import Door
 from llama_operator.decide.decision import Decision
 from llama_operator.decide.license import LicenseVerdict
 from llama_operator.decide.observed import Observed
@@ -31,10 +32,20 @@ def document(observed: Observed, decision: Decision, built: tuple[dict[str, Any]
         "plan": _plan(decision),
         "coldStart": _cold_start(cold_start(decision)),
         "pods": None if decision.shapes is None else pods(decision.shapes),
+        "door": None if decision.door is None else _door(decision.door),
         "capacity": None if nodes_hold_it is None else output.picked(nodes_hold_it, "status", "reason", "message"),
         "problem": problem(decision.problem),
         "warnings": list(warnings(observed, decision)),
         "objects": built,
+    }
+
+
+def _door(door: Door) -> dict[str, Any]:
+    return {
+        "path": door.path,
+        "access": door.access,
+        "keys": None if door.keys is None else {"kind": door.keys.kind, "name": door.keys.name},
+        "message": door.words,
     }
 
 

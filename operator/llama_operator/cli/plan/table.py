@@ -50,6 +50,8 @@ def show(observed: Observed, decision: Decision, objects: tuple[dict[str, Any], 
             console.print(
                 Text.assemble(("→ ", "bold cyan"), "or say which nodes there are: --nodes FILE, or --cluster")
             )
+    if decision.door is not None and decision.problem is None:
+        console.print(f"  door      {decision.door.words}", markup=False)
     if objects:
         _objects(console, objects)
 

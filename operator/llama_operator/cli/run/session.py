@@ -65,7 +65,7 @@ class LocalSession:
     ) -> None:
         self._manifests = manifests
         # Nobody runs Jobs here; a token is the one that this machine has.
-        self._settings = Settings(weights_path=weights, checks_access=False)
+        self._settings = Settings(weights_path=weights, checks_access=False, local=True)
         self._twin = MemoryCluster(now=_now)
         self._show = on_progress
         self._failure: Progress | None = None

@@ -11,7 +11,7 @@ from llama_operator.decide.diagnosis import cluster, hints, pods
 from llama_operator.decide.diagnosis.cause import Cause
 from llama_operator.decide.diagnosis.engine_message import ENGINE_FAILED, engine_message, refusal
 from llama_operator.decide.observed import Observed, RayServiceFacts
-from llama_serving.config import CHECKPOINT_REFUSED
+from llama_serving.config import BOARD_APPLICATION_NAME, CHECKPOINT_REFUSED
 
 
 def causes(observed: Observed, revision: str) -> tuple[Cause, ...]:
@@ -31,6 +31,7 @@ def causes(observed: Observed, revision: str) -> tuple[Cause, ...]:
         *(() if service is None else cluster.causes(observed, service)),
         *pods.causes(observed, revision, serves=service is not None and service.serves),
         *(() if service is None else _of_engines(service)),
+        *(() if service is None else _of_board(service)),
         *pods.not_ready(observed, revision, answers=service is not None and service.endpoints > 0),
     )
     return tuple(_with_hints(found, observed, revision))
@@ -70,6 +71,14 @@ def _of_engines(service: RayServiceFacts) -> Iterator[Cause]:
     elif service.application_status in ENGINE_FAILED:
         message = engine_message(service) or f"Serve reports {service.application_status}"
         yield Cause(Reason.ENGINE_FAILED, ConditionType.MODEL_LOADED, message)
+
+
+def _of_board(service: RayServiceFacts) -> Iterator[Cause]:
+    """The board keeps a new cluster from being used: KubeRay waits until all applications have run once."""
+    if service.board_status in ENGINE_FAILED:
+        message = service.board_message or f"Serve reports {service.board_status}"
+        text = f"the application {BOARD_APPLICATION_NAME}, for status, licenses and models, failed: {message}"
+        yield Cause(Reason.BOARD_FAILED, ConditionType.ENDPOINT_READY, text)
 
 
 def _with_hints(found: Iterable[Cause], observed: Observed, revision: str) -> Iterator[Cause]:

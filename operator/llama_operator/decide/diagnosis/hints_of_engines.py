@@ -25,6 +25,13 @@ ENGINES: Final[tuple[Hint, ...]] = (
         "spec.rollout.restartedAt",
     ),
     Hint(
+        "board-failed",
+        Reason.BOARD_FAILED,
+        (),
+        "look into the logs of the head: kubectl logs -n {namespace} -l "
+        "llama-operator.io/revision={revision},ray.io/node-type=head; spec.rollout.restartedAt starts new pods",
+    ),
+    Hint(
         LICENSE_FILES_MISSING,
         Reason.ENGINE_FAILED,
         (LICENSE_FILES_MISSING,),

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 
+from llama_operator.api.v1alpha1.access import AccessMode
 from llama_operator.api.v1alpha1.licenseacceptance import AcceptanceState
 from llama_operator.api.v1alpha1.llamadeployment import LicenseSpec
 from llama_operator.catalog import Catalog
@@ -25,7 +26,13 @@ def gpus_of(ranks: int, accelerator: str) -> int:
 
 
 def license_input(
-    observed: Observed, catalog: Catalog, model: str, variant: Variant | None, gpus_per_replica: int | None
+    observed: Observed,
+    catalog: Catalog,
+    model: str,
+    variant: Variant | None,
+    gpus_per_replica: int | None,
+    *,
+    pinned_open: bool | None = None,
 ) -> LicenseInput:
     """Gather everything that the license of `model` depends on.
 
@@ -35,6 +42,8 @@ def license_input(
         model: Catalog entry or LlamaModel that is deployed.
         variant: Copy of it that is chosen; None if there is none yet.
         gpus_per_replica: Accelerators of one replica; None if there is no plan yet.
+        pinned_open: Whether the revision that is judged answers without a key; None for one that is not made yet: `Auto` asks
+            for keys then, where they are required.
     """
     spec, metadata = observed.deployment.spec, observed.deployment.metadata
     known = lineages(catalog, observed.models)
@@ -54,6 +63,7 @@ def license_input(
         most_replicas=replicas,
         ends=tuple(pinned.license_end for pinned in observed.revisions if pinned.license_end is not None),
         own_ends=tuple(_own_ends(observed, facts, known)),
+        open_to_all=spec.access.mode is AccessMode.OPEN if pinned_open is None else pinned_open,
         image=spec.image or "",
         today=observed.now.date() if dated else None,
         still_today=(observed.now - _DAY_ENDS_LAST).date() if dated else None,

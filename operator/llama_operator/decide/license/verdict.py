@@ -51,6 +51,8 @@ class Duties:
     """What restricts the use of answers, strictest first; all of them apply."""
     license_files: Literal["Required", "NotRequired"] = "NotRequired"
     """Whether serving pods refuse a folder without the license files: house policy."""
+    keys: Literal["Required", "NotRequired"] = "NotRequired"
+    """Whether requests need an API key: house policy."""
     rules: tuple[str, ...] = ()
     """Ids of the rules of all families."""
 

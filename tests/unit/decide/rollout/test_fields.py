@@ -10,10 +10,12 @@ import pytest
 from generate import field_reference
 from generate.__main__ import ROOT
 from llama_operator.api import crd, paths
+from llama_operator.api.v1alpha1.endpoint import DEFAULT_PATH
 from llama_operator.api.v1alpha1.llamadeployment import HardwareSpec, LlamaDeployment, LlamaDeploymentSpec
 from llama_operator.cli.shared import changes
 from llama_operator.decide.rollout.fields import FIELDS, FieldClass, FieldRow, FieldTable
 from llama_operator.decide.rollout.revision import revision_of
+from llama_serving.config import RequestPath
 
 RESTART, LIVE = FieldClass.RESTART, FieldClass.LIVE
 
@@ -86,6 +88,9 @@ WRITTEN = {
         "downscaleDelaySeconds": 60,
     },
     "replicas": 2,
+    "endpoint": {"path": next(path for path in RequestPath if path is not DEFAULT_PATH)},
+    "access": {"mode": "Keys", "keys": {"configMap": "acme-keys", "secret": "acme-keys"}, "maxBodyMiB": 5},
+    "tenants": [{"name": "acme", "requestsPerMinute": 60}],
     "license": {
         "acceptance": "acme",
         "purpose": "Production",

@@ -118,6 +118,18 @@ def _screens(case: LicenseInput) -> bool:
     return guard is not None and guard.copy_of != case.model.copy_of and (guard.guard or not guard.packaged)
 
 
+def requires_keys(case: LicenseInput) -> bool:
+    """Whether a policy requires API keys in front of the model."""
+    return any(entry.require_keys is Requirement.REQUIRED for _, entry in governing(case))
+
+
+def _keys_required(case: LicenseInput) -> Refusal | None:
+    for policy, entry in governing(case):
+        if entry.require_keys is Requirement.REQUIRED and case.open_to_all:
+            return _refused(policy, entry, "only with API keys: set spec.access.mode to Keys")
+    return None
+
+
 def _refused(policy: LicensePolicy, entry: TierPolicy, how: str) -> Refusal:
     return Refusal(
         f"house policy: LicensePolicy {policy.metadata.name} allows tier {entry.tier} {how}",
@@ -176,6 +188,7 @@ CHECKS: tuple[Check, ...] = (
             ("house-acceptance", _acceptance_allowed, under_acceptance_in_a_house, True),
             ("house-size", _size_allowed, in_a_house, False),
             ("house-guard", _guard_required, in_a_house, False),
+            ("house-keys", _keys_required, in_a_house, False),
             ("house-image", _image_allowed, in_a_house, False),
         )
     ),

@@ -1,0 +1,85 @@
+"""Cross-field rules of the endpoint: its keys and its tenants. Part of `rules.RULES`."""
+
+from typing import Final
+
+from llama_operator.api.rule import Rule
+from llama_operator.api.v1alpha1.access import AccessMode, KeysSource
+from llama_operator.api.v1alpha1.llamadeployment import LlamaDeploymentSpec
+from llama_operator.api.v1alpha1.tenants import TenantSpec
+from llama_serving.config import RequestPath
+from llama_serving.contract.tenants import ANONYMOUS
+
+
+def _once(spec: LlamaDeploymentSpec) -> bool:
+    names = [tenant.name for tenant in spec.tenants]
+    return len(set(names)) == len(names)
+
+
+def _known(spec: LlamaDeploymentSpec) -> bool:
+    return spec.access.mode is not AccessMode.OPEN or all(tenant.name == ANONYMOUS for tenant in spec.tenants)
+
+
+def _day_within_month(tenant: TenantSpec) -> bool:
+    day, month = tenant.tokens_per_day, tenant.tokens_per_month
+    return day is None or month is None or day <= month
+
+
+def _answer_within_minute(tenant: TenantSpec) -> bool:
+    answer, minute = tenant.max_output_tokens, tenant.tokens_per_minute
+    return answer is None or minute is None or answer <= minute
+
+
+ENDPOINT_RULES: Final[tuple[Rule, ...]] = (
+    Rule(
+        model=KeysSource,
+        field="configMap",
+        cel="has(self.configMap) != has(self.secret)",
+        holds=lambda keys: (keys.config_map is None) != (keys.secret is None),
+        message="must be set, or secret in its place, and not both; name the one object that holds the keys, or leave keys out",
+    ),
+    Rule(
+        model=LlamaDeploymentSpec,
+        field="access.keys",
+        cel="!has(self.access.keys) || self.access.mode != 'Open'",
+        holds=lambda spec: spec.access.keys is None or spec.access.mode is not AccessMode.OPEN,
+        message="may be set only when access.mode is Keys or Auto: an open endpoint asks for no key; set the mode to Keys, or leave "
+        "keys out",
+    ),
+    Rule(
+        model=LlamaDeploymentSpec,
+        field="tenants",
+        cel="!has(self.tenants) || self.tenants.all(t, self.tenants.exists_one(u, t.name == u.name))",
+        holds=_once,
+        message="must have each name once; put the limits of a tenant into one entry",
+    ),
+    Rule(
+        model=LlamaDeploymentSpec,
+        field="tenants",
+        cel=f"!has(self.tenants) || self.tenants.size() == 0 || self.endpoint.path == '{RequestPath.DIRECT}'",
+        holds=lambda spec: not spec.tenants or spec.endpoint.path is RequestPath.DIRECT,
+        message="may be set only when endpoint.path is Direct: nothing counts the tokens of a tenant on the other path; set "
+        "endpoint.path to Direct, which starts new engines, or leave tenants out",
+    ),
+    Rule(
+        model=LlamaDeploymentSpec,
+        field="tenants",
+        cel=f"!has(self.tenants) || self.access.mode != 'Open' || self.tenants.all(t, t.name == '{ANONYMOUS}')",
+        holds=_known,
+        message=f"may have only the tenant {ANONYMOUS} when access.mode is Open: without keys nobody is another tenant; set access.mode "
+        f"to Keys, or name the tenant {ANONYMOUS}",
+    ),
+    Rule(
+        model=TenantSpec,
+        field="tokensPerDay",
+        cel="!has(self.tokensPerDay) || !has(self.tokensPerMonth) || self.tokensPerDay <= self.tokensPerMonth",
+        holds=_day_within_month,
+        message="must be at most tokensPerMonth, or it limits nothing; lower it, or raise tokensPerMonth",
+    ),
+    Rule(
+        model=TenantSpec,
+        field="maxOutputTokens",
+        cel="!has(self.maxOutputTokens) || !has(self.tokensPerMinute) || self.maxOutputTokens <= self.tokensPerMinute",
+        holds=_answer_within_minute,
+        message="must be at most tokensPerMinute: a longer answer would never be let in; lower it, or raise tokensPerMinute",
+    ),
+)

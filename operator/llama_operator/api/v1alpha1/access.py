@@ -1,0 +1,45 @@
+"""`spec.access`: who may send requests, and how large they may be. Part of the `LlamaDeployment` resource.
+
+`decide.access` says what `Auto` means for a revision that is about to be made; the serving pods enforce it
+(`llama_serving.contract.door`).
+"""
+
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import Field
+
+from llama_operator.api.meta import ApiModel
+from llama_operator.api.v1alpha1.pods import ObjectName
+
+
+class AccessMode(StrEnum):
+    """Who may send requests."""
+
+    AUTO = "Auto"
+    OPEN = "Open"
+    KEYS = "Keys"
+
+
+class KeysSource(ApiModel):
+    """The object with the API keys, in the deployment's own namespace: it holds hashes, one entry for each key."""
+
+    config_map: ObjectName | None = None
+    """Name of a ConfigMap."""
+    secret: ObjectName | None = None
+    """Name of a Secret, where the names of tenants and the hashes of keys shall not be read by everybody in the namespace. The
+    operator never reads it."""
+
+
+class AccessSpec(ApiModel):
+    """Who may send requests, and how large they may be."""
+
+    mode: AccessMode = AccessMode.AUTO
+    """`Keys` answers only requests with an API key. `Open` answers everybody who reaches the Service. `Auto` is `Keys` for
+    purpose `Production`, or where a LicensePolicy requires keys, and `Open` otherwise. It is decided when a revision is made: a
+    later change of the purpose closes no endpoint that serves, the next revision does."""
+    keys: KeysSource | None = None
+    """Where the keys are; `kubectl llama key` writes them. Default: the ConfigMap `<name of the deployment>-keys`. New and
+    revoked keys take effect within two minutes, without a restart; another object is a new revision."""
+    max_body_mib: Annotated[int, Field(ge=1, le=1024)] = 20
+    """Longest body of a request, in MiB; a longer one is refused with 413."""

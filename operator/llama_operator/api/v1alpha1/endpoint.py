@@ -1,0 +1,18 @@
+"""`spec.endpoint`: how requests reach the engines. Part of the `LlamaDeployment` resource."""
+
+from typing import Final
+
+from llama_operator.api.meta import ApiModel
+from llama_serving.config import RequestPath
+
+DEFAULT_PATH: Final = RequestPath.INGRESS
+"""Path of a revision whose spec names none."""
+
+
+class EndpointSpec(ApiModel):
+    """How requests reach the engines."""
+
+    path: RequestPath = DEFAULT_PATH
+    """`Direct`: HAProxy hands each connection to the replica with the fewest, and the replica runs vLLM's own HTTP server.
+    Limits of tenants need it. `Ingress`: requests pass Ray Serve's proxy and a process that reads and writes every message
+    again, at half the rate."""

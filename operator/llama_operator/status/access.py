@@ -1,0 +1,44 @@
+"""Who may send requests to what serves now, and what a person should know about that. Called by `status.summary`.
+
+It is about the revision with the traffic, by what is pinned of it: the spec may ask for something that the next revision has.
+"""
+
+from llama_operator.api.v1alpha1.access import AccessMode
+from llama_operator.api.v1alpha1.llamadeployment import Purpose
+from llama_operator.api.v1alpha1.llamadeployment_status import AccessStatus
+from llama_operator.decide.access import Door, door_of_revision
+from llama_operator.decide.decision import Decision
+from llama_operator.decide.observed import Observed
+from llama_operator.status.endpoint import Endpoint
+from llama_serving.config import RequestPath
+from llama_serving.contract.door import Access
+
+
+def access(endpoint: Endpoint, observed: Observed, decision: Decision) -> AccessStatus | None:
+    """Access of the revision that the Service selects; None while there is none, or no hardware is held."""
+    record = observed.pinned(endpoint.revision or "")
+    if record is None or decision.stopped:
+        return None
+    door = door_of_revision(record, observed.deployment.metadata.name)
+    return AccessStatus(
+        revision=record.name,
+        mode=door.access,
+        path=door.path,
+        keys="" if door.keys is None else f"{door.keys.kind} {door.keys.name}",
+        advice=advice(door, observed),
+    )
+
+
+def advice(door: Door, observed: Observed) -> str:
+    """What somebody should know who thinks that the spec is what serves; empty if there is nothing."""
+    spec = observed.deployment.spec
+    told = []
+    if door.access is Access.OPEN and spec.license.purpose is Purpose.PRODUCTION:
+        why = "spec.access.mode is Open" if spec.access.mode is AccessMode.OPEN else "it was made so"
+        told.append(
+            "spec.license.purpose is Production, and anyone who reaches the Service is answered without a key, because "
+            f"{why}; to close it, make keys with `kubectl llama key` and set spec.access.mode to Keys, which starts a new revision"
+        )
+    if spec.tenants and door.path is not RequestPath.DIRECT:
+        told.append("the limits of spec.tenants do not count yet: what serves has the path Ingress, the next revision has Direct")
+    return "; ".join(told)
