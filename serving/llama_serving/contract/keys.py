@@ -11,10 +11,9 @@ import hashlib
 import hmac
 import re
 import zlib
-from datetime import datetime
 from typing import Annotated, Final
 
-from pydantic import Field
+from pydantic import AwareDatetime, Field
 
 from llama_serving.contract.frozen import Frozen
 
@@ -36,9 +35,9 @@ class KeyEntry(Frozen):
     """`hash_of` the key."""
     models: tuple[Annotated[str, Field(min_length=1, max_length=128)], ...] = Field(default=(), max_length=64)
     """Names on the endpoint, of models and adapters, that the key may ask for; empty for all."""
-    expires: datetime | None = None
+    expires: AwareDatetime | None = None
     """When the key ends, with its zone; None for never."""
-    created: datetime | None = None
+    created: AwareDatetime | None = None
     note: str = Field(default="", max_length=256)
     """Words of who made it."""
 
@@ -80,6 +79,11 @@ def parse(text: str) -> ApiKey | None:
     if match is None or _check(match[1], match[2]) != match[3]:
         return None
     return ApiKey(id=match[1], secret=match[2])
+
+
+def is_key_id(text: str) -> bool:
+    """Whether `text` can name a key: other entries of the object with the keys mean nothing."""
+    return re.fullmatch(KEY_ID_PATTERN, text) is not None
 
 
 def hash_of(key_id: str, secret: str) -> str:
