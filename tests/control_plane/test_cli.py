@@ -9,15 +9,20 @@ import pytest
 import yaml
 
 from llama_operator import catalog
+from llama_operator.cli.key import create
+from llama_operator.cli.key.store import Store
 from llama_operator.cli.main import main
+from llama_operator.cli.shared.connection import Connection
 from llama_operator.cli.shared.documents import documents
 from llama_operator.decide.observed import Settings
 from llama_operator.kube import kinds
 from llama_operator.kube.port import NotFoundError, Ref
+from llama_operator.kube.secret_kind import SECRET
 from llama_operator.kube.server.client import connect
 from llama_operator.observe.serving import NoServingReader
 from llama_operator.reconcile.deployment import reconcile
 from llama_operator.reconcile.ports import Ports
+from llama_serving.contract.keys import RANDOM_BYTES, is_key_of, make, parse
 
 pytestmark = pytest.mark.control_plane
 
@@ -209,6 +214,76 @@ def test_a_server_that_does_not_answer_is_named(kubeconfig, llama, tmp_path):
     assert code == 1
     assert "https://127.0.0.1:1" in err
     assert "--kubeconfig" in err
+
+
+def test_keys_are_kept_in_a_config_map_and_none_is_lost(plane, kubeconfig, namespace, applied, as_json, llama, capsys):
+    applied()
+
+    async def several():
+        async with connect(kubeconfig=kubeconfig, field_manager="kubectl-llama") as cluster:
+            connection = Connection(cluster, cluster, namespace, lambda: datetime.now(UTC), None)
+            await asyncio.gather(
+                *(create.command(connection, create.CreateOptions("chat", "acme", output="key")) for _ in range(4))
+            )
+
+    asyncio.run(several())
+    # Four who make keys at once, of whom one makes the object, lose none.
+    keys = capsys.readouterr().out.split()
+    ids = {row["id"] for row in as_json("key", "list", "chat")[1]["keys"]}
+    assert ids == {parse(key).id for key in keys}
+    (old, *others) = ids
+    _, new = as_json("key", "rotate", "chat", old)
+    assert {row["id"]: row["state"] for row in as_json("key", "list", "chat")[1]["keys"]} == {
+        key_id: "EndsSoon" if key_id == old else "Valid" for key_id in (*ids, new["id"])
+    }
+    # The server drops the map with the last entry; the next key makes it again.
+    assert llama("key", "revoke", "chat", old, new["id"], *others)[0] == 0
+    assert as_json("key", "list", "chat")[1]["keys"] == []
+    assert as_json("key", "create", "chat", "--tenant", "acme")[0] == 0
+    plane.kubectl("patch", "configmap", "chat-keys", "-n", namespace, "--type=merge", "-p", '{"immutable": true}')
+    code, _, err = llama("key", "create", "chat", "--tenant", "acme")
+    assert code == 1
+    assert "is immutable" in err
+
+
+def test_a_secret_takes_keys_by_the_same_patches(plane, namespace, kubeconfig):
+    ref = Ref(SECRET, namespace, "ours")
+    plane.kubectl("create", "secret", "generic", "ours", "-n", namespace)
+
+    async def go():
+        async with connect(kubeconfig=kubeconfig, field_manager="kubectl-llama") as cluster:
+            connection = Connection(cluster, cluster, namespace, lambda: datetime.now(UTC), None)
+            store, now = Store(connection, ref, "chat"), datetime.now(UTC)
+            keys = [make(bytes([number]) * RANDOM_BYTES) for number in range(3)]
+            for key in keys:
+                entry = create.entry_of(key, "acme", (), now, None, "")
+                await store.change(lambda found, key=key, entry=entry: create.added(found, key, entry))
+            found = await store.read()
+            await store.change(lambda found: found.removing([keys[0].id]))
+            return keys, found, await store.read()
+
+    keys, found, after = asyncio.run(go())
+    assert {kept.id for kept in found.kept} == {key.id for key in keys}
+    assert all(is_key_of(key, next(kept.entry for kept in found.kept if kept.id == key.id)) for key in keys)
+    assert {kept.id for kept in after.kept} == {key.id for key in keys[1:]}
+
+
+def test_a_role_for_one_object_is_enough_and_its_lack_is_named(plane, namespace, applied, llama, as_json):
+    applied()
+    assert as_json("key", "create", "chat", "--tenant", "acme")[0] == 0
+    rules = ["--verb=get,patch", "--resource=configmaps", "--resource-name=chat-keys"]
+    plane.kubectl("create", "role", "keys", "-n", namespace, *rules)
+    plane.kubectl(
+        "create", "role", "see", "-n", namespace, "--verb=get,list", "--resource=llamadeployments.llama-operator.io"
+    )
+    jo = plane.kubeconfig_for("jo")
+    plane.kubectl("create", "rolebinding", "see", "-n", namespace, "--role=see", "--user=jo")
+    code, _, err = llama("key", "create", "chat", "--tenant", "acme", at=jo)
+    assert code == 1
+    assert f"jo may not get configmaps chat-keys in namespace {namespace}" in err
+    plane.kubectl("create", "rolebinding", "keys", "-n", namespace, "--role=keys", "--user=jo")
+    assert llama("key", "create", "chat", "--tenant", "acme", at=jo)[0] == 0
+    assert len(as_json("key", "list", "chat")[1]["keys"]) == 2
 
 
 @pytest.fixture(autouse=True)

@@ -21,6 +21,7 @@ VERBS: tuple[str, ...] = (
     "diff",
     "history",
     "rollback",
+    "key",
     "license",
 )
 """Every verb in the order of `--help`: first those that need no cluster. The folder of a verb has its name."""

@@ -22,6 +22,7 @@ CONTROLLER_REVISION: Final = Kind("apps/v1", "ControllerRevision", "controllerre
 LEASE: Final = Kind("coordination.k8s.io/v1", "Lease", "leases")
 POD: Final = Kind("v1", "Pod", "pods")
 JOB: Final = Kind("batch/v1", "Job", "jobs")
+CONFIG_MAP: Final = Kind("v1", "ConfigMap", "configmaps")
 
 ALL: Final = tuple(kind for kind in list(globals().values()) if isinstance(kind, Kind))
 """Every kind of this module."""

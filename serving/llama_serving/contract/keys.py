@@ -81,6 +81,11 @@ def parse(text: str) -> ApiKey | None:
     return ApiKey(id=match[1], secret=match[2])
 
 
+def is_key_id(text: str) -> bool:
+    """Whether `text` can name a key: other entries of the object with the keys mean nothing."""
+    return re.fullmatch(KEY_ID_PATTERN, text) is not None
+
+
 def hash_of(key_id: str, secret: str) -> str:
     """SHA-256 of the id, a NUL and the secret, in hex."""
     return hashlib.sha256(f"{key_id}\0{secret}".encode()).hexdigest()

@@ -204,7 +204,7 @@ async def _node_pools(cluster: Cluster, platform: Platform) -> tuple[str, ...] |
 
 
 async def _cluster_autoscaler(cluster: Cluster) -> bool | Unknown:
-    status = await _existing(cluster, Ref(foreign_kinds.CONFIG_MAP, "kube-system", _CLUSTER_AUTOSCALER))
+    status = await _existing(cluster, Ref(kinds.CONFIG_MAP, "kube-system", _CLUSTER_AUTOSCALER))
     return status if isinstance(status, Unknown) else status is not None
 
 

@@ -6,7 +6,6 @@ from llama_operator.kube.port import Kind
 
 CRD: Final = Kind("apiextensions.k8s.io/v1", "CustomResourceDefinition", "customresourcedefinitions", namespaced=False)
 DEPLOYMENT: Final = Kind("apps/v1", "Deployment", "deployments")
-CONFIG_MAP: Final = Kind("v1", "ConfigMap", "configmaps")
 ADMISSION_POLICY: Final = Kind(
     "admissionregistration.k8s.io/v1",
     "ValidatingAdmissionPolicy",

@@ -34,7 +34,7 @@ from llama_operator.observe.platform import read_platform
 from llama_operator.observe.unreadable import Unreadable
 
 FIELD_MANAGER = "kubectl-llama"
-"""Under which name `rollback` writes, as managedFields show it."""
+"""Under which name `rollback` and `key` write, as managedFields show it."""
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -173,17 +173,19 @@ def explained(error: KubeError) -> str:
     if missing is None:
         return text or type(error).__name__
     where = f"-n {missing.namespace}" if missing.namespace else "-A"
+    name = f"/{missing.name}" if missing.name else ""
     part = f" --subresource={missing.subresource}" if missing.subresource else ""
     return (
         f"{_lacks(missing)}: an administrator has to grant it by a Role or ClusterRole "
-        f"(check: kubectl auth can-i {missing.verb} {missing.target}{part} {where})"
+        f"(check: kubectl auth can-i {missing.verb} {missing.target}{name}{part} {where})"
     )
 
 
 def _lacks(missing: Right) -> str:
     where = f"in namespace {missing.namespace}" if missing.namespace else "in all namespaces"
     part = f"the {missing.subresource} of " if missing.subresource else ""
-    return f"{missing.user} may not {missing.verb} {part}{missing.target} {where}"
+    name = f" {missing.name}" if missing.name else ""
+    return f"{missing.user} may not {missing.verb} {part}{missing.target}{name} {where}"
 
 
 async def get_or_explain(cluster: Cluster, ref: Ref) -> Object:

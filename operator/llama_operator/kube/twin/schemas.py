@@ -11,6 +11,7 @@ from typing import Final
 
 from llama_operator.kube import kinds
 from llama_operator.kube.port import Kind
+from llama_operator.kube.secret_kind import SECRET
 from llama_operator.kube.twin.fields import Merging, Names
 
 
@@ -34,7 +35,7 @@ class Schema:
 
 
 def schema(kind: Kind) -> Schema:
-    """Schema of a kind of `kinds`."""
+    """Schema of a kind of `kinds`, or of a Secret, which is read and patched."""
     return _SCHEMAS[kind]
 
 
@@ -151,6 +152,8 @@ _SCHEMAS: Final[Mapping[Kind, Schema]] = {
     kinds.NETWORK_POLICY: Schema(_merging({}, ["spec.podSelector"]), generation=True),
     kinds.CONTROLLER_REVISION: Schema(_merging({}, ["data"]), immutable=("data",)),
     kinds.LEASE: Schema(_merging({})),
+    kinds.CONFIG_MAP: Schema(_merging({})),
+    SECRET: Schema(_merging({})),
     kinds.JOB: _reconciled(
         _merging(
             _CONDITIONS | {f"spec.template.spec.{path}": keys for path, keys in _POD_LISTS.items()},
