@@ -364,20 +364,6 @@ def pod_environment(config: ServingConfig) -> dict[str, str]:
             # Ray warns in every process that it will one day stop hiding accelerators; there are none.
             "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
         }
-    if config.path is RequestPath.DIRECT:
-        environment |= {
-            "RAY_SERVE_ENABLE_HA_PROXY": "1",
-            "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
-            # Each change of replicas makes another HAProxy; the old one goes on until its last stream ends.
-            "RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S": str(REQUEST_TIMEOUT_SECONDS),
-            # With more, the last lines before a crash are lost.
-            "RAY_SERVE_REQUEST_PATH_LOG_BUFFER_SIZE": "1",
-        }
-    if config.door is not None:
-        environment |= {
-            DOOR_VARIABLE: config.door.model_dump_json(exclude_defaults=True),
-            "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": DOOR_CALLBACK,
-        }
     if config.cpu_across_nodes:
         environment[CPU_RAY_EXECUTOR_VARIABLE] = "1"
     if config.door is not None:

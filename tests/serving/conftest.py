@@ -1,6 +1,7 @@
 """Fixtures of the serving tests: a real Ray cluster (`support.ray_cluster`), and what is deployed on it."""
 
 import concurrent.futures
+import functools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import pytest
 
 from llama_serving.config import LiveSettings, RequestPath, ServingConfig, pod_environment
+from support.api_keys import KeysOfTeam
 from support.ray_cluster import RayCluster, wait_for
 from support.serving_configs import live_settings, serve_config, tiny_config
 
@@ -16,6 +18,7 @@ FILES = (
     "test_openai.py",
     "test_scaling.py",
     "test_status.py",
+    "test_door.py",
     "test_sharding.py",
     "test_license.py",
     "test_ingress.py",
@@ -52,9 +55,15 @@ class Deployed:
 
 
 @pytest.fixture(scope="session")
-def cluster() -> Iterator[RayCluster]:
+def keys(tmp_path_factory: pytest.TempPathFactory) -> KeysOfTeam:
+    """The keys of the door: all tests come in through it."""
+    return KeysOfTeam(tmp_path_factory.mktemp("keys"))
+
+
+@pytest.fixture(scope="session")
+def cluster(keys: KeysOfTeam, config: Callable[..., ServingConfig]) -> Iterator[RayCluster]:
     """One Ray cluster for all: two nodes with a stand-in GPU each, on which one application replaces another."""
-    running = RayCluster(pod_environment(tiny_config()))
+    running = RayCluster(pod_environment(config()), api_key=keys.add("tests").text)
     try:
         for _ in range(2):
             running.start_node(cpus=4, stand_in_gpus=1)
@@ -97,15 +106,15 @@ def _bringing(cluster: RayCluster) -> Callable[[ServingConfig], Deployed]:
 
 
 @pytest.fixture
-def app(deploy: Callable[[ServingConfig], Deployed]) -> Deployed:
+def app(deploy: Callable[[ServingConfig], Deployed], config: Callable[..., ServingConfig]) -> Deployed:
     """The tiny model in one replica, tensor parallel size 1; tests leave it as they found it."""
-    return deploy(tiny_config())
+    return deploy(config())
 
 
 @pytest.fixture(scope="session")
-def config() -> Callable[..., ServingConfig]:
-    """Makes configs of the generated model; see `tiny_config`."""
-    return tiny_config
+def config(keys: KeysOfTeam) -> Callable[..., ServingConfig]:
+    """Makes configs of the generated model, with a door that asks for keys; see `tiny_config`."""
+    return functools.partial(tiny_config, keys_folder=str(keys.folder))
 
 
 @pytest.fixture(scope="session")

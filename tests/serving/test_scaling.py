@@ -50,7 +50,7 @@ def test_a_queue_brings_a_second_replica_and_idleness_takes_it_away(app, live, l
     app.apply(live())
 
 
-def test_an_idle_deployment_goes_to_zero_says_so_and_comes_back_on_a_request(app, live, eventually):
+def test_an_idle_deployment_goes_to_zero_says_so_and_comes_back_for_a_key_only(app, live, eventually):
     app.apply(live(min_replicas=0, downscale_delay_seconds=1))
 
     eventually(lambda: not app.cluster.replicas(app.config.server_deployment), seconds=300, what="no replica")
@@ -59,6 +59,13 @@ def test_an_idle_deployment_goes_to_zero_says_so_and_comes_back_on_a_request(app
     )
     assert (empty.replicas, empty.target_replicas, empty.queue_depth, empty.running_requests) == (0, 0, 0, 0)
     assert empty.kv_cache_tokens is None
+
+    body = {"model": app.model, "prompt": "llama", "max_tokens": 4}
+    assert app.cluster.post_with("/v1/completions", body, {"Authorization": "Bearer llm_nobody"}).status_code == 401
+    for path in ("/about", "/licenses", "/v1/models", "/llama/about"):
+        app.cluster.get(path)
+    assert app.cluster.get("/v1/models").status_code == 200
+    assert app.cluster.status().target_replicas == 0
 
     assert app.greedy("llama", tokens=4)
     app.apply(live())

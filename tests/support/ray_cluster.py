@@ -55,7 +55,8 @@ def wait_for(condition: Callable[[], T], *, seconds: float, what: str) -> T:
 class RayCluster:
     """Ray nodes on this machine, with their own ports, folder and token."""
 
-    def __init__(self, environment: dict[str, str]) -> None:
+    def __init__(self, environment: dict[str, str], *, api_key: str = "none") -> None:
+        self._api_key = api_key
         self._mark = uuid.uuid4().hex
         # Ray makes sockets in it, and the path of a socket may have 107 bytes.
         self.folder = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))
@@ -90,7 +91,11 @@ class RayCluster:
             headers={"Authorization": f"Bearer {token.read_text()}"},
             timeout=120,
         )
-        self._http = httpx.Client(base_url=f"http://{LOOPBACK}:{self.http_port}", timeout=120)
+        self._http = httpx.Client(
+            base_url=f"http://{LOOPBACK}:{self.http_port}",
+            headers={"Authorization": f"Bearer {api_key}"},
+            timeout=120,
+        )
 
     def start_node(self, *, cpus: int, stand_in_gpus: int = 0) -> None:
         """Start the head at the first call, a worker node at every later one."""
@@ -169,13 +174,13 @@ class RayCluster:
     def client(self) -> openai.OpenAI:
         """Return the unmodified OpenAI client."""
         return openai.OpenAI(
-            base_url=f"http://{LOOPBACK}:{self.http_port}/v1", api_key="none", timeout=120, max_retries=0
+            base_url=f"http://{LOOPBACK}:{self.http_port}/v1", api_key=self._api_key, timeout=120, max_retries=0
         )
 
     def async_client(self) -> openai.AsyncOpenAI:
         """Return the unmodified asynchronous OpenAI client."""
         return openai.AsyncOpenAI(
-            base_url=f"http://{LOOPBACK}:{self.http_port}/v1", api_key="none", timeout=120, max_retries=0
+            base_url=f"http://{LOOPBACK}:{self.http_port}/v1", api_key=self._api_key, timeout=120, max_retries=0
         )
 
     def get(self, path: str) -> httpx.Response:
@@ -185,6 +190,10 @@ class RayCluster:
     def post(self, path: str, content: bytes) -> httpx.Response:
         """POST a body that no client would send."""
         return self._http.post(path, content=content, headers={"Content-Type": "application/json"})
+
+    def post_with(self, path: str, body: dict[str, Any], headers: dict[str, str]) -> httpx.Response:
+        """POST a body with headers that no client would send."""
+        return self._http.post(path, json=body, headers=headers)
 
     def status(self) -> ServingStatus:
         """Read the status endpoint."""

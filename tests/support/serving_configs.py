@@ -17,14 +17,21 @@ from llama_serving.config import (
     deployment_override,
     pod_environment,
 )
+from llama_serving.contract.door import Access, DoorSettings
 from llama_serving.contract.status import DeploymentIdentity
 from support.ray_cluster import LOOPBACK
 
+MODEL = "tiny-random-llama"
+
 
 def tiny_config(
-    *, placement: Placement | None = None, path: RequestPath = RequestPath.DIRECT, **engine: Any
+    *,
+    placement: Placement | None = None,
+    path: RequestPath = RequestPath.DIRECT,
+    keys_folder: str | None = None,
+    **engine: Any,
 ) -> ServingConfig:
-    """Return the config of the generated model on CPU."""
+    """Return the config of the generated model on CPU; with `keys_folder` its door asks for keys."""
     settings = {
         "tensor_parallel_size": 1,
         "max_model_len": 512,
@@ -34,12 +41,18 @@ def tiny_config(
         "enforce_eager": True,
     }
     return ServingConfig(
-        model_id="tiny-random-llama",
-        source=ModelSource(kind="Generated", location="tiny-random-llama"),
+        model_id=MODEL,
+        source=ModelSource(kind="Generated", location=MODEL),
         engine=EngineSettings.model_validate(settings | engine),
         placement=placement or Placement(device="CPU"),
         identity=DeploymentIdentity(namespace="team-a", name="chat", revision="chat-5f2c"),
         path=path,
+        door=DoorSettings(
+            access=Access.OPEN if keys_folder is None else Access.KEYS,
+            keys_folder=keys_folder,
+            model_id=MODEL,
+            board=path is RequestPath.DIRECT,
+        ),
     )
 
 
@@ -57,13 +70,17 @@ def live_settings(**changes: Any) -> LiveSettings:
     return LiveSettings.model_validate(values | changes)
 
 
+def _plain(config: ServingConfig) -> ServingConfig:
+    return tiny_config(path=config.path).model_copy(update={"door": config.door})
+
+
 def serve_config(config: ServingConfig, live: LiveSettings, *, http_port: int) -> dict[str, Any]:
     """Return the Serve config as the operator renders it.
 
     Each revision has Ray pods of its own in production. Here all share one cluster, so what the pods of `config` have in
     their environment beyond those of `tiny_config` comes with the application.
     """
-    own = pod_environment(config).items() - pod_environment(tiny_config(path=config.path)).items()
+    own = pod_environment(config).items() - pod_environment(_plain(config)).items()
     arguments = config.model_dump(mode="json", exclude_none=True)
     board = {
         "name": BOARD_APPLICATION_NAME,

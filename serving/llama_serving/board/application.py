@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 from llama_serving.board.status import summarize
 from llama_serving.config import ABOUT_PATH, BOARD_PREFIX, LICENSES_PATH, STATUS_PATH, ServingConfig
 from llama_serving.contract.status import ReplicaReport, ServingStatus
+from llama_serving.door.caller import caller_of
 from llama_serving.licenses.files import LicenseFile
 from llama_serving.licenses.headers import LicenseHeaders, headers_of
 from llama_serving.licenses.pages import model_metadata
@@ -59,12 +60,14 @@ def board_application(config: ServingConfig, board: Board, counts: Counts) -> Fa
         return await status_of(config, board, counts)
 
     @app.get(MODELS_PATH)
-    async def models() -> JSONResponse:
-        return JSONResponse({"object": "list", "data": [card]})
+    async def models(request: Request) -> JSONResponse:
+        shown = caller_of(request.scope).may_ask_for(config.model_id)
+        return JSONResponse({"object": "list", "data": [card] if shown else []})
 
     @app.get(MODELS_PATH + "/{name:path}")
-    async def model(name: str) -> JSONResponse:
-        if name != config.model_id:
+    async def model(name: str, request: Request) -> JSONResponse:
+        # The same words for a model that is not there and for one that the key may not ask for.
+        if name != config.model_id or not caller_of(request.scope).may_ask_for(name):
             raise HTTPException(HTTPStatus.NOT_FOUND, f"no model {name!r} is served here; {MODELS_PATH} lists what is")
         return JSONResponse(card)
 

@@ -11,6 +11,7 @@ from ray import serve
 from llama_serving.board.application import BoardFirst, board_application
 from llama_serving.board.reporting import BoardClient, ReplicaCounts
 from llama_serving.config import APPLICATION_NAME
+from llama_serving.door.passed import OnlyThroughTheDoor
 from llama_serving.engine.server import LlamaServer
 from llama_serving.licenses.headers import LicenseHeaders, headers_of
 
@@ -30,6 +31,7 @@ class _DirectServer(LlamaServer):
             self._serving, BoardClient(), ReplicaCounts(APPLICATION_NAME, self._serving.server_deployment)
         )
         app.add_middleware(BoardFirst, board=board)
+        app.add_middleware(OnlyThroughTheDoor, door=self._serving.door)
         headers = headers_of(self._serving.license)
         app.add_middleware(LicenseHeaders, headers=lambda: headers)
         return app
