@@ -61,7 +61,7 @@ def main(settings: str, keys: str, records: str) -> None:
             Stub(written),
             settings=enforced,
             keys=table,
-            is_proxy=False,
+            to_board=False,
             new_id=lambda: uuid.uuid4().hex,
             refused_keys=RefusedKeys(),
             body_seconds=BODY_SECONDS,
