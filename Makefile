@@ -89,7 +89,12 @@ endif
 .PHONY: fuzz
 fuzz: $(STAMP) kuberay-crds ## Run N drawn cases through the reconcile, from seed SEED (20,000 take about 15 minutes of CPU)
 	@echo "==> make fuzz SEED=$(SEED) N=$(N)"
-	@LLAMA_OPERATOR_FUZZ_SEED=$(SEED) LLAMA_OPERATOR_FUZZ_CASES=$(N) $(BIN)/pytest -q -p no:cacheprovider tests/fuzz
+	@LLAMA_OPERATOR_FUZZ_SEED=$(SEED) LLAMA_OPERATOR_FUZZ_CASES=$(N) $(BIN)/pytest -q -p no:cacheprovider tests/fuzz/test_fuzz.py
+
+.PHONY: fuzz-door
+fuzz-door: $(STAMP) ## Send N malformed requests to the door, from seed SEED, and watch its memory (20,000 take about a minute)
+	@echo "==> make fuzz-door SEED=$(SEED) N=$(N)"
+	@LLAMA_OPERATOR_FUZZ_SEED=$(SEED) LLAMA_OPERATOR_FUZZ_CASES=$(N) $(BIN)/pytest -q -p no:cacheprovider tests/fuzz/test_fuzz_door.py
 
 .PHONY: kuberay-crds
 kuberay-crds: $(STAMP)

@@ -84,7 +84,7 @@ def scope_of(method="POST", path="/v1/chat/completions", headers=(), raw_path=No
 class Asked:
     """A door that can be asked, and its world."""
 
-    def __init__(self, folder, *, access=Access.KEYS, is_proxy=False, body_seconds=60.0, **settings):
+    def __init__(self, folder, *, access=Access.KEYS, to_board=False, body_seconds=60.0, **settings):
         self.folder, self.clock, self.wall, self.replies = folder, Clock(), NOW, None
         folder.mkdir(exist_ok=True)
         self.settings = DoorSettings(access=access, keys_folder=str(folder), model_id="m", **settings)
@@ -94,7 +94,7 @@ class Asked:
             self._stub,
             settings=self.settings,
             keys=self.keys,
-            is_proxy=is_proxy,
+            to_board=to_board,
             new_id=lambda: f"request-{next(ids)}",
             refused_keys=RefusedKeys(self.clock),
             body_seconds=body_seconds,

@@ -39,9 +39,6 @@ class DoorSettings(Frozen):
     """Folder with the keys; needed for `Keys`."""
     model_id: str = Field(min_length=1, max_length=128)
     """Name of the model on the endpoint: a key may be limited to some names."""
-    board: bool = True
-    """Whether an application of its own answers what needs no engine, so that proxies of Serve send it there. False on the
-    path `Ingress`, which has none."""
     max_body_bytes: int = Field(default=20 * 1024**2, ge=1024)
     """Longest body of a request; a longer one is refused with 413 before it is read to its end."""
 

@@ -20,7 +20,7 @@ from llama_serving.door.headers import RequestHeaders
 from llama_serving.door.keys import Keys
 from llama_serving.door.refusals import Refusal
 from llama_serving.door.refused_keys import RefusedKeys
-from llama_serving.door.routes import NOT_FOUND, Asked, asked, at_a_proxy, with_path
+from llama_serving.door.routes import NOT_FOUND, Asked, asked, at_the_board, with_path
 
 BODY_SECONDS: Final = 120.0
 """Time for a whole body."""
@@ -58,7 +58,7 @@ class Door:
         app: What stands behind.
         settings: What is enforced.
         keys: The valid keys; needed if the settings ask for keys.
-        is_proxy: Whether this process is a proxy of Serve, which still has to choose an application by the path.
+        to_board: Whether the next layer chooses an application by the path, and shall choose the board for what it answers.
         new_id: Makes ids of requests.
         refused_keys: Where refused keys are told.
         body_seconds: Time for a whole body.
@@ -70,7 +70,7 @@ class Door:
         *,
         settings: DoorSettings,
         keys: Keys | None,
-        is_proxy: bool,
+        to_board: bool,
         new_id: Callable[[], str],
         refused_keys: RefusedKeys,
         body_seconds: float = BODY_SECONDS,
@@ -80,7 +80,7 @@ class Door:
         self._app = app
         self._settings = settings
         self._keys = keys if settings.access is Access.KEYS else None
-        self._is_proxy = is_proxy and settings.board
+        self._to_board = to_board
         self._new_id = new_id
         self._refused_keys = refused_keys
         self._body_seconds = body_seconds
@@ -112,7 +112,7 @@ class Door:
             await refuse(_SLOW if content is NoBody.TOO_SLOW else self._too_long(), scope, sent, receive, send)
             return
         length = len(content) if scope["method"] == "POST" else None
-        inner = with_path(marked(scope, caller, request_id), at_a_proxy(what) if self._is_proxy else what.path)
+        inner = with_path(marked(scope, caller, request_id), at_the_board(what) if self._to_board else what.path)
         inner["headers"] = headers.handed_on(sent, request_id=request_id, body_length=length)
         again = body.replayed(content, receive)
         # A long body is not kept here for as long as its answer takes.

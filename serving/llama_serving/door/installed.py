@@ -32,7 +32,7 @@ def _door(text: str) -> Middleware:
     """The door for the settings in `text`. Serve asks again for each port that it tries; there is one table of keys."""
     try:
         settings = DoorSettings.model_validate_json(text)
-        is_proxy = not is_in_a_replica()
+        to_board = chooses_an_application()
     except Exception as error:  # noqa: BLE001 - an error here would start a server without a door, or none at all
         _LOGGER.error("%s cannot be used, so every request is refused: %s", DOOR_VARIABLE, _words(error))  # noqa: TRY400
         return Middleware(Closed)
@@ -44,20 +44,22 @@ def _door(text: str) -> Middleware:
         Door,
         settings=settings,
         keys=keys,
-        is_proxy=is_proxy,
+        to_board=to_board,
         new_id=lambda: uuid.uuid4().hex,
         refused_keys=RefusedKeys(),
     )
 
 
-def is_in_a_replica() -> bool:
-    """Whether this process is a replica of a deployment, and not a proxy.
+def chooses_an_application() -> bool:
+    """Whether this process is a proxy of Serve on the direct path, which hands requests to one of two applications.
 
-    Serve has no public word for it. It makes the context of a replica before it starts the replica's server, and in no proxy.
+    A replica answers by itself, and the path `Ingress` has one application for all. Serve has no public word for either: it
+    makes the context of a replica before it starts the replica's server, and in no proxy.
     """
-    from ray.serve.context import _get_internal_replica_context  # noqa: PLC0415 - tests of the door need no Ray
+    from ray.serve._private.constants import RAY_SERVE_ENABLE_HA_PROXY  # noqa: PLC0415 - tests of the door need no Ray
+    from ray.serve.context import _get_internal_replica_context  # noqa: PLC0415
 
-    return _get_internal_replica_context() is not None
+    return bool(RAY_SERVE_ENABLE_HA_PROXY) and _get_internal_replica_context() is None
 
 
 def _words(error: Exception) -> str:

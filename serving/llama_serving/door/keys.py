@@ -10,7 +10,6 @@ are answered with 503.
 
 import logging
 import os
-import re
 import stat
 import threading
 import time
@@ -23,7 +22,7 @@ from typing import Final
 
 from pydantic import ValidationError
 
-from llama_serving.contract.keys import KEY_ID_PATTERN, ApiKey, KeyEntry, is_key_of
+from llama_serving.contract.keys import ApiKey, KeyEntry, is_key_id, is_key_of
 from llama_serving.door.caller import Caller
 from llama_serving.door.credentials import NoKey
 
@@ -35,9 +34,8 @@ GRACE_SECONDS: Final = 300.0
 
 _LOGGER = logging.getLogger("ray.serve")
 _SWAPPED = "..data"
-_LONGEST_FILE = 8 * 1024
+_LONGEST_FILE = 64 * 1024
 _TRIES = 3
-_ID = re.compile(KEY_ID_PATTERN)
 _NO_SUCH_ENTRY: Final = KeyEntry(tenant="nobody", sha256="0" * 64)
 
 
@@ -109,7 +107,7 @@ class KeyFolder:
 
     def _entry(self, name: str, folder: int) -> KeyEntry | str:
         """The entry in the file `name`, or what is wrong with it, without the words of the file."""
-        if _ID.fullmatch(name) is None:
+        if not is_key_id(name):
             return "the name of its file is not the id of a key (16 characters of a-z and 2-7)"
         try:
             text = _text(name, folder)

@@ -105,10 +105,10 @@ def asked(scope: Scope) -> Asked | Refusal:
     return Asked(path, route)
 
 
-def at_a_proxy(what: Asked) -> str:
+def at_the_board(what: Asked) -> str:
     """Return the path that a proxy of Serve shall route by: what the board answers goes to the board's application.
 
-    A proxy would start an engine for any path of the first application, for lists and license pages as well.
+    A proxy would start an engine for any path of the engine's application, for lists and license pages as well.
     """
     return BOARD_PREFIX + what.path if what.route.boards else what.path
 

@@ -279,7 +279,7 @@ async def test_a_server_that_starts_is_let_through():
         seen.append(scope["type"])
 
     settings = DoorSettings(model_id="m")
-    door = Door(app, settings=settings, keys=None, is_proxy=False, new_id=str, refused_keys=RefusedKeys())
+    door = Door(app, settings=settings, keys=None, to_board=False, new_id=str, refused_keys=RefusedKeys())
     await door({"type": "lifespan"}, None, None)
     assert seen == ["lifespan"]
 

@@ -15,14 +15,14 @@ from support.doors import FIRST, SECOND, scope_of, write
 @pytest.fixture(autouse=True)
 def proxy(monkeypatch):
     installed._door.cache_clear()
-    monkeypatch.setattr(installed, "is_in_a_replica", lambda: False)
+    monkeypatch.setattr(installed, "chooses_an_application", lambda: True)
     yield
     installed._door.cache_clear()
 
 
 @pytest.fixture
 def replica(monkeypatch, proxy):
-    monkeypatch.setattr(installed, "is_in_a_replica", lambda: True)
+    monkeypatch.setattr(installed, "chooses_an_application", lambda: False)
 
 
 def called():
@@ -70,30 +70,33 @@ async def test_each_request_has_an_id_of_its_own(monkeypatch):
 
 
 AS_SERVE_DOES = """
+import sys
 from ray.serve import context
 from ray.serve._private.http_util import RequestIdMiddleware, _apply_middlewares, configure_http_middlewares
 from ray.serve.config import HTTPOptions
 from llama_serving.door.application import Door
-from llama_serving.door.installed import is_in_a_replica
+from llama_serving.door.installed import chooses_an_application
 
 app = _apply_middlewares(None, configure_http_middlewares(HTTPOptions()).middlewares)
 assert isinstance(app, Door) and isinstance(app._app, RequestIdMiddleware), "the door stands in front of all that is Serve's"
-assert app._is_proxy and not is_in_a_replica()
+assert app._to_board == chooses_an_application() == (sys.argv[1] == "Direct")
 context._set_internal_replica_context(
     replica_id=None, servable_object=None, _deployment_config=None, rank=None, world_size=1
 )
-assert is_in_a_replica()
+assert not chooses_an_application()
 """
 
 
-def test_serve_puts_the_door_in_front_of_its_own_layers(tmp_path):
+@pytest.mark.parametrize("path", ["Direct", "Ingress"])
+def test_serve_puts_the_door_in_front_of_its_own_layers(tmp_path, path):
     environment = {
         "PATH": "/usr/bin",
         "HOME": str(tmp_path),
         "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": DOOR_CALLBACK,
         DOOR_VARIABLE: DoorSettings(model_id="m").model_dump_json(),
+        "RAY_SERVE_ENABLE_HA_PROXY": str(int(path == "Direct")),
     }
-    command = [sys.executable, "-W", "ignore", "-c", AS_SERVE_DOES]
+    command = [sys.executable, "-W", "ignore", "-c", AS_SERVE_DOES, path]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 

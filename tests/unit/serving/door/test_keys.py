@@ -136,7 +136,7 @@ UNREADABLE = [
     text(FIRST).replace('"expires":null', '"expires":"2026-03-02T09:30:00"'),
     text(FIRST).replace('"team-a"', '"Team A"'),
     text(FIRST).replace('"note"', '"other"'),
-    text(FIRST).ljust(10_000),
+    text(FIRST).ljust(70_000),
 ]
 
 

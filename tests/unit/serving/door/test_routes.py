@@ -162,8 +162,8 @@ async def test_a_path_below_a_root_is_judged_without_it(ask, root, path, raw, st
     ],
 )
 async def test_at_a_proxy_the_board_answers_what_needs_no_engine(tmp_path, path, there):
-    for is_proxy, board, expected in [(True, True, there), (False, True, path), (True, False, path)]:
-        ask = Asked(tmp_path / "keys", access="Open", is_proxy=is_proxy, board=board)
+    for to_board, expected in [(True, there), (False, path)]:
+        ask = Asked(tmp_path / "keys", access="Open", to_board=to_board)
         passed = (await ask("GET", path)).passed
         assert (passed["path"], passed["raw_path"]) == (expected, expected.encode())
 
