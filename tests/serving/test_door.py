@@ -12,6 +12,7 @@ import pytest
 pytestmark = [pytest.mark.serving, pytest.mark.timeout(1800)]
 
 QUESTION = [{"role": "user", "content": "What is a llama?"}]
+SERVERS = ("ServeReplica", "ProxyActor", "haproxy")
 OUTSIDE = (
     "/docs",
     "/openapi.json",
@@ -40,20 +41,21 @@ def asking(app, key, **more):
 
 def servers_of(app):
     """Ports on which a process of the cluster answers HTTP for Serve: the proxy's, HAProxy's, those of replicas."""
-    pids = {process.pid for process in app.cluster.processes()}
+    titles = {process.pid: " ".join(process.cmdline()) for process in app.cluster.processes()}
+    pids = {pid for pid, title in titles.items() if any(server in title for server in SERVERS)}
     listening = {
         each.laddr.port
         for each in psutil.net_connections("tcp")
         if each.status == psutil.CONN_LISTEN and each.pid in pids
     }
-    # Most of them are Ray's, which never answers.
+    # Some of them are for Ray's own protocol, and never answer.
     with concurrent.futures.ThreadPoolExecutor(max_workers=64) as pool:
         return {port for port, answers in zip(listening, pool.map(answers_health, listening), strict=True) if answers}
 
 
 def answers_health(port):
     try:
-        return "success" in httpx.get(f"http://127.0.0.1:{port}/-/healthz", timeout=20).text
+        return "success" in httpx.get(f"http://127.0.0.1:{port}/-/healthz", timeout=5).text
     except httpx.HTTPError:
         return False
 

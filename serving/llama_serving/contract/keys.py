@@ -21,6 +21,8 @@ PREFIX: Final = "llm"
 _ID_BYTES: Final = 10
 _SECRET_BYTES: Final = 32
 _KEY = re.compile(r"llm_([a-z2-7]{16})_([a-z2-7]{52})_([a-z2-7]{7})")
+MOST_ENTRY_BYTES: Final = 8 * 1024
+"""Longest value of an entry; the door refuses a longer one unread."""
 KEY_ID_PATTERN: Final = r"^[a-z2-7]{16}$"
 
 TenantName = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$")]

@@ -22,7 +22,7 @@ from typing import Final
 
 from pydantic import ValidationError
 
-from llama_serving.contract.keys import ApiKey, KeyEntry, is_key_id, is_key_of
+from llama_serving.contract.keys import MOST_ENTRY_BYTES, ApiKey, KeyEntry, is_key_id, is_key_of
 from llama_serving.door.caller import Caller
 from llama_serving.door.credentials import NoKey
 
@@ -34,7 +34,6 @@ GRACE_SECONDS: Final = 300.0
 
 _LOGGER = logging.getLogger("ray.serve")
 _SWAPPED = "..data"
-_LONGEST_FILE = 64 * 1024
 _TRIES = 3
 _NO_SUCH_ENTRY: Final = KeyEntry(tenant="nobody", sha256="0" * 64)
 
@@ -114,7 +113,7 @@ class KeyFolder:
         except OSError as error:
             return f"its file cannot be read: {error.strerror}"
         if text is None:
-            return f"its file is no plain file of at most {_LONGEST_FILE} bytes"
+            return f"its file is no plain file of at most {MOST_ENTRY_BYTES} bytes"
         kept = self._texts.get(name)
         if kept is not None and kept[0] == text:
             return kept[1]
@@ -216,5 +215,5 @@ def _text(name: str, folder: int) -> bytes | None:
     with os.fdopen(descriptor, "rb") as file:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             return None
-        text = file.read(_LONGEST_FILE + 1)
-    return text if len(text) <= _LONGEST_FILE else None
+        text = file.read(MOST_ENTRY_BYTES + 1)
+    return text if len(text) <= MOST_ENTRY_BYTES else None

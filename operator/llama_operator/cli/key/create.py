@@ -59,10 +59,15 @@ async def command(
     unknown = _check_served(models, endpoint, await endpoints.served_names(connection, endpoint))
     key = make(random_bytes(RANDOM_BYTES))
     entry = entry_of(key, options.tenant, models, now, expires, options.note)
+    if not KeyObject.fits(entry):
+        problem = f"{len(models)} names are longer than one key can hold"
+        raise InvalidManifestError.of(
+            COMMAND_LINE, "--models", problem, "name fewer; without the option the key opens all"
+        )
     store = Store(connection, endpoint.kept_in, endpoint.ref.name)
     await store.made()
     await store.change(lambda found: added(found, key, entry))
-    new_key.show(NewKey(key, entry, endpoint, warning=_warning(endpoint, unknown)), options.output)
+    new_key.show(NewKey(key, entry, endpoint, warning=unknown or endpoints.advice(endpoint)), options.output)
     return EXIT_OK
 
 
@@ -131,12 +136,6 @@ def _check_served(models: Sequence[str], endpoint: Endpoint, served: tuple[str, 
         problem = f"{endpoint.ref} serves no {', '.join(strange)}"
         raise InvalidManifestError.of(COMMAND_LINE, "--models", problem, f"{hint}it serves {', '.join(served)}")
     return ""
-
-
-def _warning(endpoint: Endpoint, unknown: str) -> str:
-    if unknown or endpoint.asks:
-        return unknown
-    return f"{endpoint.ref} asks for no key yet ({endpoint.reason}): set spec.access.mode to Keys, which makes a new revision"
 
 
 run = runner(command, CreateOptions)

@@ -7,14 +7,15 @@ from dataclasses import dataclass
 
 from llama_operator import catalog
 from llama_operator.api import paths, readings
+from llama_operator.api.v1alpha1.access import AccessMode
 from llama_operator.api.v1alpha1.llamadeployment import Purpose
 from llama_operator.catalog.registry import UnknownModelError
 from llama_operator.cli.shared.connection import Connection, Unknown, get_or_explain, read_if_possible
+from llama_operator.decide.access import default_keys
 from llama_operator.kube import kinds
 from llama_operator.kube.port import Object, Ref
 from llama_operator.kube.secret_kind import SECRET
-
-_KEYS, _AUTO = "Keys", "Auto"
+from llama_serving.contract.door import Access
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,9 +26,13 @@ class Endpoint:
     kept_in: Ref
     """The ConfigMap or Secret with the keys."""
     asks: bool
-    """Whether a new revision asks for keys. `Auto` is decided when a revision is made, so one that runs may differ."""
+    """Whether requests need a key now: what the revision with the traffic was made with; before there is one, as `will_ask`."""
+    will_ask: bool
+    """Whether the spec makes revisions that ask for keys; a LicensePolicy may require keys beside it."""
     reason: str
-    """The fields from which that follows."""
+    """From what that follows."""
+    elsewhere: str
+    """The object that the revision with the traffic still reads, if the spec names another one; else empty."""
     url: str
     """Where it serves; empty before it does."""
     model: str
@@ -48,21 +53,43 @@ async def read(connection: Connection, name: str) -> Endpoint:
 
 def of(ref: Ref, live: Object) -> Endpoint:
     """What a live object says."""
-    spec = readings.mapping(live.get("spec"))
-    mode = readings.text(paths.at(spec, "access.mode")) or _AUTO
+    spec, status = readings.mapping(live.get("spec")), readings.mapping(live.get("status"))
+    mode = readings.text(paths.at(spec, "access.mode")) or AccessMode.AUTO
     purpose = readings.text(paths.at(spec, "license.purpose")) or Purpose.EVALUATION
+    will_ask = mode == AccessMode.KEYS or (mode == AccessMode.AUTO and purpose == Purpose.PRODUCTION)
     reason = f"spec.access.mode is {mode}"
+    reason += f" and spec.license.purpose is {purpose}" if mode == AccessMode.AUTO else ""
+    serves = readings.mapping(status.get("access"))
+    if now := readings.text(serves.get("mode")):
+        reason = f"revision {readings.text(serves.get('revision'))} has the traffic; {reason}"
+    kept_in, reads = _kept_in(ref, readings.mapping(paths.at(spec, "access.keys"))), readings.text(serves.get("keys"))
+    adapters = (readings.text(one.get("name")) for one in readings.mappings(spec.get("adapters")))
     return Endpoint(
         ref=ref,
-        kept_in=_kept_in(ref, readings.mapping(paths.at(spec, "access.keys"))),
-        asks=mode == _KEYS or (mode == _AUTO and purpose == Purpose.PRODUCTION),
-        reason=f"{reason} and spec.license.purpose is {purpose}" if mode == _AUTO else reason,
-        url=readings.text(paths.at(live, "status.url")),
+        kept_in=kept_in,
+        asks=now == Access.KEYS if now else will_ask,
+        will_ask=will_ask,
+        reason=reason,
+        elsewhere="" if reads == f"{kept_in.kind.kind} {kept_in.name}" else reads,
+        url=readings.text(status.get("url")),
         model=readings.text(paths.at(spec, "model.name")),
-        adapters=tuple(
-            filter(None, (readings.text(one.get("name")) for one in readings.mappings(spec.get("adapters"))))
-        ),
+        adapters=tuple(filter(None, adapters)),
     )
+
+
+def advice(endpoint: Endpoint) -> str:
+    """What somebody who makes or lists keys should know before they count on them; empty if there is nothing."""
+    if endpoint.elsewhere:
+        return (
+            f"{endpoint.ref} still reads the keys of {endpoint.elsewhere}: those of {endpoint.kept_in} count once a new "
+            f"revision has the traffic (kubectl llama explain {endpoint.ref.name})"
+        )
+    if endpoint.asks:
+        return ""
+    open_to = f"{endpoint.ref} serves everybody who reaches it, with a key or without ({endpoint.reason})"
+    if endpoint.will_ask:
+        return f"{open_to}: its next revision asks for keys (kubectl llama explain {endpoint.ref.name})"
+    return f"{open_to}: set spec.access.mode to Keys, which makes a new revision"
 
 
 async def served_names(connection: Connection, endpoint: Endpoint) -> tuple[str, ...] | Unknown:
@@ -82,4 +109,4 @@ def _kept_in(ref: Ref, keys: object) -> Ref:
     named = readings.mapping(keys)
     if secret := readings.text(named.get("secret")):
         return Ref(SECRET, ref.namespace, secret)
-    return Ref(kinds.CONFIG_MAP, ref.namespace, readings.text(named.get("configMap")) or f"{ref.name}-keys")
+    return Ref(kinds.CONFIG_MAP, ref.namespace, readings.text(named.get("configMap")) or default_keys(ref.name))

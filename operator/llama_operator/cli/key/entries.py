@@ -17,7 +17,7 @@ from llama_operator.api.meta import LABEL_DEPLOYMENT
 from llama_operator.kube.json_patch import segment
 from llama_operator.kube.port import JsonPatch, Object, Ref
 from llama_operator.kube.secret_kind import SECRET
-from llama_serving.contract.keys import KeyEntry, is_key_id
+from llama_serving.contract.keys import MOST_ENTRY_BYTES, KeyEntry, is_key_id
 
 MOST_BYTES: Final = 1024 * 1024
 """Kubernetes' own limit of the values of a ConfigMap or Secret."""
@@ -67,9 +67,16 @@ class KeyObject:
         """Bytes of the values, with `entries` added."""
         texts = (value for value in self._data.values() if isinstance(value, str))
         # Three bytes are four characters in base64.
-        held = sum(len(value) * 3 // 4 if _encoded(self.ref) else len(value.encode()) for value in texts)
+        held = sum(
+            len(value) * 3 // 4 if _encoded(self.ref) else len(value.encode(errors="replace")) for value in texts
+        )
         held += sum(len(str(value)) for value in readings.mapping((self.live or {}).get("binaryData")).values())
         return held + sum(len(_json(entry)) for entry in entries)
+
+    @staticmethod
+    def fits(entry: KeyEntry) -> bool:
+        """Whether the entry is as short as one must be."""
+        return len(_json(entry)) <= MOST_ENTRY_BYTES
 
     def adding(self, entries: Mapping[str, KeyEntry]) -> tuple[JsonPatch, ...]:
         """The patch that adds `entries`."""
@@ -132,7 +139,10 @@ def _read(name: str, value: object, *, encoded: bool) -> Kept:
     if not is_key_id(name):
         return Kept(name, None, "its name is no id of a key", raw)
     try:
-        entry = KeyEntry.model_validate_json(base64.b64decode(raw, validate=True) if encoded else raw)
+        written = base64.b64decode(raw, validate=True) if encoded else raw.encode()
+        if len(written) > MOST_ENTRY_BYTES:
+            return Kept(name, None, f"it has more than {MOST_ENTRY_BYTES} bytes", raw)
+        entry = KeyEntry.model_validate_json(written)
         times = {field: moment.astimezone(UTC) for field in _TIMES if (moment := getattr(entry, field)) is not None}
     except ValidationError as error:
         return Kept(name, None, "; ".join(map(_problem, error.errors(include_input=False))), raw)

@@ -60,7 +60,12 @@ def document(endpoint: Endpoint, keys: tuple[Kept, ...] | Unknown, now: datetime
     return {
         "namespace": endpoint.ref.namespace,
         "name": endpoint.ref.name,
-        "access": {"asksForKeys": endpoint.asks, "reason": endpoint.reason},
+        "access": {
+            "asksForKeys": endpoint.asks,
+            "nextRevisionAsksForKeys": endpoint.will_ask,
+            "reason": endpoint.reason,
+            "warning": endpoints.advice(endpoint),
+        },
         "keptIn": {"kind": endpoint.kept_in.kind.kind, "name": endpoint.kept_in.name},
         "keys": None if isinstance(keys, Unknown) else [_row(kept, now) for kept in keys],
         "unknown": [keys.why] if isinstance(keys, Unknown) else [],

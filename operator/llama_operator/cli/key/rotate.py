@@ -72,7 +72,9 @@ async def command(
 
     await Store(connection, endpoint.kept_in, endpoint.ref.name).change(change)
     done = rotations[-1]
-    new_key.show(NewKey(key, done.entry, endpoint, done.old, done.ended.expires), options.output)
+    new_key.show(
+        NewKey(key, done.entry, endpoint, done.old, done.ended.expires, endpoints.advice(endpoint)), options.output
+    )
     return EXIT_OK
 
 

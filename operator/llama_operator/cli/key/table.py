@@ -6,7 +6,7 @@ from rich.table import Table
 from rich.text import Text
 
 from llama_operator.api.meta import rfc3339
-from llama_operator.cli.key.endpoint import Endpoint
+from llama_operator.cli.key.endpoint import Endpoint, advice
 from llama_operator.cli.key.entries import Kept
 from llama_operator.cli.key.terms import KeyState, state_of, until
 from llama_operator.cli.shared import output
@@ -32,12 +32,10 @@ def show(endpoint: Endpoint, keys: tuple[Kept, ...] | Unknown, now: datetime) ->
 
 
 def _access(endpoint: Endpoint) -> Text:
+    if warning := advice(endpoint):
+        return Text.assemble(("! ", "yellow"), warning)
     name = (f"{endpoint.ref.namespace}/{endpoint.ref.name}", "bold")
-    if endpoint.asks:
-        return Text.assemble(name, f" asks for keys ({endpoint.reason}); they are in {endpoint.kept_in}")
-    open_to = " serves everybody who reaches it, with a key or without"
-    cure = "set spec.access.mode to Keys, which makes a new revision"
-    return Text.assemble(("! ", "yellow"), name, f"{open_to} ({endpoint.reason}): {cure}")
+    return Text.assemble(name, f" asks for keys ({endpoint.reason}); they are in {endpoint.kept_in}")
 
 
 def _table(keys: tuple[Kept, ...], now: datetime) -> Table:

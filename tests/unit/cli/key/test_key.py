@@ -272,6 +272,46 @@ def test_whether_keys_are_asked_for_follows_from_mode_and_purpose(world, chat, m
     assert "spec.access.mode" in access["reason"]
 
 
+@pytest.mark.parametrize(
+    ("serves", "spec", "asks", "next_asks", "words"),
+    [
+        ({"mode": "Keys", "keys": "ConfigMap chat-keys"}, {"mode": "Keys"}, True, True, ""),
+        ({"mode": "Keys", "keys": "ConfigMap chat-keys"}, {"mode": "Open"}, True, False, ""),
+        ({"mode": "Open", "keys": ""}, {"mode": "Keys"}, False, True, "its next revision asks for keys"),
+        ({"mode": "Open", "keys": ""}, {"mode": "Auto"}, False, False, "set spec.access.mode to Keys"),
+        ({"mode": "Keys", "keys": "Secret old"}, {"mode": "Keys"}, True, True, "still reads the keys of Secret old"),
+        (
+            {"mode": "Keys", "keys": "ConfigMap chat-keys"},
+            {"mode": "Keys", "keys": {"secret": "ours"}},
+            True,
+            True,
+            "still",
+        ),
+    ],
+)
+def test_what_serves_goes_before_what_the_spec_asks_for(world, serving_facts, serves, spec, asks, next_asks, words):
+    access = {"revision": "chat-1", "path": "Direct"} | serves
+    asyncio.run(world.serving(spec=spec_with(serving_facts[2], **spec), status={"access": access}))
+    found = world.json("key", "list", "chat")[1]["access"]
+    assert (found["asksForKeys"], found["nextRevisionAsksForKeys"]) == (asks, next_asks)
+    assert "chat-1" in found["reason"]
+    assert words in found["warning"]
+    assert bool(words) is bool(found["warning"])
+    assert found["warning"] in world.run("key", "list", "chat")[1]
+    if "secret" not in spec.get("keys", {}):
+        assert made(world)["warning"] == found["warning"]
+
+
+def test_an_entry_that_the_door_would_not_read_is_not_made(world, chat, serving_facts):
+    names = [f"{'x' * 125}{number}" for number in range(64)]
+    spec = spec_with(serving_facts[2], mode="Keys") | {"adapters": [{"name": name} for name in names]}
+    asyncio.run(world.serving(spec=spec))
+    code, _, err = world.run("key", "create", "chat", "--tenant", "acme", "--models", ",".join(names))
+    assert code == 2
+    assert "--models" in err
+    assert len(made(world, "--models", ",".join(names[:60]))["models"]) == 60
+
+
 def test_list_has_those_that_end_first_at_the_top_and_says_what_each_is(world, chat):
     chat(mode="Keys")
     write(
@@ -311,7 +351,8 @@ def test_list_has_those_that_end_first_at_the_top_and_says_what_each_is(world, c
         '{"tenant": "acme", "sha256": "' + "0" * 64 + '", "expires": "9999-12-31T23:59:59-14:00"}',
         '{"tenant": "acme", "sha256": "' + "0" * 64 + '", "llm_aaaa": 1}',
         '{"tenant": "\x1b[31m", "sha256": "' + "0" * 64 + '"}',
-        "[" * 100_000,
+        "[" * 8_000,
+        entry().model_dump_json().replace("}", " " * 9_000 + "}"),
     ],
 )
 @pytest.mark.parametrize("kind", [kinds.CONFIG_MAP, SECRET])
