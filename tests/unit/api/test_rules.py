@@ -7,8 +7,8 @@ from cel_expr_python import cel
 
 from llama_operator.api.meta import ObjectMeta
 from llama_operator.api.rules import IMMUTABLE_EVIDENCE, RULES, TRANSITIONS
-from llama_operator.api.v1alpha1.access import KeysSource
 from llama_operator.api.v1alpha1.accelerator import Accelerator, AcceleratorSpec
+from llama_operator.api.v1alpha1.access import KeysSource
 from llama_operator.api.v1alpha1.licenseacceptance import LicenseAcceptanceSpec
 from llama_operator.api.v1alpha1.licensepolicy import LicensePolicySpec
 from llama_operator.api.v1alpha1.llamadeployment import (
