@@ -187,8 +187,13 @@ class World:
         await self.user.apply_status(pod | {"status": item["status"] | {"conditions": conditions}})
         return item
 
-    async def serve(self, name, namespace="default", *, status="RUNNING", endpoints=1, message="", deployments=None):
-        """Say about a RayService what KubeRay would; `deployments` is what Serve says of each of its deployments."""
+    async def serve(
+        self, name, namespace="default", *, status="RUNNING", endpoints=1, message="", deployments=None, board=None
+    ):
+        """Say about a RayService what KubeRay would.
+
+        `deployments` is what Serve says of each of its deployments, `board` of the second application.
+        """
         live = await self.user.get(Ref(kinds.RAY_SERVICE, namespace, name))
         await self.kuberay.apply_status(
             {
@@ -203,7 +208,8 @@ class World:
                                 "status": status,
                                 "message": message,
                                 **({"serveDeploymentStatuses": deployments} if deployments else {}),
-                            }
+                            },
+                            **({"llama-board": board} if board else {}),
                         },
                     },
                 },

@@ -6,7 +6,7 @@ explains them. Fields are added, never renamed or removed; every field is always
 """
 
 from collections.abc import Iterator
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict
 
@@ -177,6 +177,25 @@ class PodsPart(_Part):
     worker: PodPart
 
 
+class KeysPart(_Part):
+    """The object that holds the API keys."""
+
+    kind: Literal["ConfigMap", "Secret"]
+    name: str
+
+
+class DoorPart(_Part):
+    """How requests reach the revision, and who may send them."""
+
+    path: str
+    """Direct or Ingress."""
+    access: str
+    """Keys or Open."""
+    keys: KeysPart | None
+    """Null for an open endpoint."""
+    message: str
+
+
 class CapacityPart(_Part):
     """Whether the nodes that were given hold the plan."""
 
@@ -208,6 +227,8 @@ class PlanDocument(_Part):
     """Null when nothing fits."""
     pods: PodsPart | None
     """Null when nothing fits."""
+    door: DoorPart | None
+    """Null while the model is not known."""
     capacity: CapacityPart | None
     """Null when no nodes were given, or nothing fits."""
     problem: ProblemPart | None

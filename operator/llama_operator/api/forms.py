@@ -29,6 +29,7 @@ WORDS: Final[Mapping[str, str]] = {
     r"^[0-9a-f]{64}$": "must be a SHA-256: 64 hexadecimal digits, in lower case",
     r"^[0-9a-f]{40}$": "must be a commit: 40 hexadecimal digits, in lower case; a branch or a tag can move",
     r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$": f"must have only lower case letters, digits, '.' and '-', {_ENDS}",
+    r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$": f"must have only lower case letters, digits and '-', {_ENDS}",
     r"^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$": f"must have only letters, digits, '.' and '-', {_ENDS}",
     r"^[A-Za-z0-9]([A-Za-z0-9 ._/-]*[A-Za-z0-9])?$": f"must have only letters, digits, spaces, '.', '_', '/' and '-', {_ENDS}",
     r"^[A-Za-z0-9._-]+/[A-Za-z0-9._-]+$": "must be a repository, owner/name, for example meta-llama/Llama-3.1-8B",

@@ -193,7 +193,9 @@ def build(observed: Observed, pinned: RevisionFacts) -> dict[str, Any]:
         ANNOTATION_LICENSE: _json(_written(pinned.license)) if pinned.license is not None else "",
         ANNOTATION_LICENSE_FAMILIES: " ".join(pinned.families),
         ANNOTATION_LICENSE_END: _json(_end_to_json(pinned.license_end)) if pinned.license_end is not None else "",
-        ANNOTATION_LIVE: _json(pinned.live.model_dump(mode="json", exclude_none=True)) if pinned.live is not None else "",
+        ANNOTATION_LIVE: _json(pinned.live.model_dump(mode="json", exclude_none=True))
+        if pinned.live is not None
+        else "",
     }
     known = {name: value for name, value in annotations.items() if value}
     return {

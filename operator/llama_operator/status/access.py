@@ -40,5 +40,7 @@ def advice(door: Door, observed: Observed) -> str:
             f"{why}; to close it, make keys with `kubectl llama key` and set spec.access.mode to Keys, which starts a new revision"
         )
     if spec.tenants and door.path is not RequestPath.DIRECT:
-        told.append("the limits of spec.tenants do not count yet: what serves has the path Ingress, the next revision has Direct")
+        told.append(
+            "the limits of spec.tenants do not count yet: what serves has the path Ingress, the next revision has Direct"
+        )
     return "; ".join(told)

@@ -5,7 +5,10 @@ import json
 import pytest
 
 from llama_operator.api.v1alpha1.llamadeployment import LlamaDeploymentSpec, ScalingSpec
+from llama_operator.api.v1alpha1.tenants import TenantSpec
 from llama_operator.decide.bounds import live_settings, most_replicas
+from llama_serving.config import RequestPath
+from llama_serving.contract.tenants import TenantLimits
 
 BATCH = 8
 CHANGED = {
@@ -18,15 +21,58 @@ CHANGED = {
 }
 
 
-def settings(**scaling):
+def settings(path=RequestPath.INGRESS, **scaling):
     scaled = ScalingSpec(min_replicas=1, max_replicas=3).model_copy(update=scaling)
     spec = LlamaDeploymentSpec.model_validate({"model": {"name": "llama-3.1-8b"}})
-    return live_settings(spec.model_copy(update={"scaling": scaled}), BATCH)
+    return live_settings(spec.model_copy(update={"scaling": scaled}), BATCH, path)
 
 
+@pytest.mark.parametrize("path", list(RequestPath))
 @pytest.mark.parametrize("field", [name for name in ScalingSpec.model_fields if name != "mode"])
-def test_a_field_of_scaling_reaches_serve(field):
-    assert settings(**{field: CHANGED[field]}) != settings()
+def test_a_field_of_scaling_reaches_serve(field, path):
+    assert settings(path, **{field: CHANGED[field]}) != settings(path)
+
+
+def test_on_the_direct_path_the_queue_stands_in_the_engine():
+    direct, before = settings(RequestPath.DIRECT, max_queued_requests=50), settings(max_queued_requests=50)
+    assert (direct.max_ongoing_requests, direct.max_queued_requests) == (100_000, -1)
+    assert direct.desk.max_waiting_requests == before.max_queued_requests == 50
+    assert before.desk is None
+
+
+TENANT = {
+    "name": "acme",
+    "requestsPerMinute": 1,
+    "tokensPerMinute": 7,
+    "concurrentRequests": 3,
+    "tokensPerDay": 4,
+    "tokensPerMonth": 5,
+    "maxOutputTokens": 6,
+    "priority": -7,
+}
+
+
+def test_every_limit_of_a_tenant_reaches_the_desk_under_the_same_name():
+    assert set(TENANT) == {field.alias for field in TenantSpec.model_fields.values()}
+    assert set(TenantSpec.model_fields) == set(TenantLimits.model_fields)
+    spec = LlamaDeploymentSpec.model_validate_json(json.dumps({"model": {"name": "llama-3.1-8b"}, "tenants": [TENANT]}))
+    (found,) = live_settings(spec, BATCH, RequestPath.DIRECT).desk.tenants
+    assert found.model_dump() == spec.tenants[0].model_dump()
+    assert found.model_dump() == {
+        api_field: TENANT[field.alias] for api_field, field in TenantSpec.model_fields.items()
+    }
+    assert live_settings(spec, BATCH, RequestPath.INGRESS).desk is None
+
+
+@pytest.mark.parametrize("name", list(TenantSpec.model_fields))
+def test_a_limit_has_the_same_bounds_in_both(name):
+    ours, theirs = (model.model_json_schema(by_alias=False)["properties"][name] for model in (TenantSpec, TenantLimits))
+    bounds = {"minimum", "maximum", "minLength", "maxLength", "pattern"}
+    values = [
+        {key: part[key] for part in (one, *one.get("anyOf", ())) for key in bounds & set(part)}
+        for one in (ours, theirs)
+    ]
+    assert values[0] == values[1] != {}
 
 
 @pytest.mark.parametrize("mode", ["External", "Manual"])

@@ -8,6 +8,7 @@ from llama_operator.decide.bounds import live_settings
 from llama_operator.decide.decision import decide
 from llama_operator.decide.observed import NodeFacts
 from llama_operator.decide.rollout.revision import revision_of
+from llama_serving.config import RequestPath
 
 
 def acceptance(**changes):
@@ -151,12 +152,12 @@ def test_equal_specs_of_two_deployments_are_two_revisions(deployment):
 
 
 def test_manual_scaling_fixes_the_bounds(deployment):
-    live = live_settings(deployment(scaling={"mode": "Manual"}, replicas=3).spec, 16)
+    live = live_settings(deployment(scaling={"mode": "Manual"}, replicas=3).spec, 16, RequestPath.INGRESS)
     assert (live.min_replicas, live.max_replicas) == (3, 3)
 
 
 def test_a_replica_accepts_its_batch_and_its_target_queue(deployment):
-    live = live_settings(deployment(scaling={"targetQueueDepth": 5, "maxReplicas": 2}).spec, 16)
+    live = live_settings(deployment(scaling={"targetQueueDepth": 5, "maxReplicas": 2}).spec, 16, RequestPath.INGRESS)
     assert live.max_ongoing_requests == 21
 
 

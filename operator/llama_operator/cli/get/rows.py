@@ -17,7 +17,20 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
-_HEADINGS = ("NAME", "MODEL", "PLAN", "REPLICAS", "QUEUE", "READY", "REASON", "ROLLOUT", "REVISION", "ACCESS", "AGE", "URL")
+_HEADINGS = (
+    "NAME",
+    "MODEL",
+    "PLAN",
+    "REPLICAS",
+    "QUEUE",
+    "READY",
+    "REASON",
+    "ROLLOUT",
+    "REVISION",
+    "ACCESS",
+    "AGE",
+    "URL",
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,168 @@
+"""Access, tenants and path of a spec, as Ray pods and Serve get them."""
+
+import json
+
+import pytest
+import yaml
+
+from llama_operator import catalog
+from llama_operator.api.manifest import parse
+from llama_operator.decide.decision import decide
+from llama_operator.decide.observed import Observed, Settings
+from llama_operator.desired import objects, serve_config
+from llama_operator.observe import children
+from llama_serving.config import LiveSettings, ServingConfig
+from llama_serving.contract.door import DOOR_CALLBACK, DOOR_VARIABLE, KEYS_FOLDER, DoorSettings
+from llama_serving.contract.tenants import DeskSettings
+
+KNOWN = catalog.load()
+PRODUCTION = {"license": {"purpose": "Production"}}
+DIRECT = {"endpoint": {"path": "Direct"}}
+CONFIG_MAP = {"configMap": {"name": "chat-keys", "optional": True, "defaultMode": 0o444}}
+SECRET = {"secret": {"secretName": "acme", "optional": True, "defaultMode": 0o444}}
+
+
+def built(settings=Settings(), **spec):  # noqa: B008 - frozen
+    tiny = {"model": {"name": "tiny-random-llama"}, "hardware": {"accelerator": "CPU"}}
+    obj = {
+        "apiVersion": "llama-operator.io/v1alpha1",
+        "kind": "LlamaDeployment",
+        "metadata": {"name": "chat", "namespace": "team-a", "uid": "u-1"},
+        "spec": tiny | spec,
+    }
+    observed = Observed(parse(json.loads(json.dumps(obj))), acceptances=None)
+    made = objects.build(observed, decide(observed, KNOWN), settings).apply
+    return {obj["kind"]: obj for obj in made}
+
+
+def pods(made):
+    cluster = made["RayService"]["spec"]["rayClusterConfig"]
+    return [group["template"]["spec"] for group in (cluster["headGroupSpec"], *cluster["workerGroupSpecs"])]
+
+
+def environment(pod):
+    return {each["name"]: each.get("value") for each in pod["containers"][0]["env"]}
+
+
+def served(made):
+    return yaml.safe_load(made["RayService"]["spec"]["serveConfigV2"])["applications"]
+
+
+@pytest.mark.parametrize(
+    ("spec", "access", "volume"),
+    [
+        ({}, "Open", None),
+        (PRODUCTION, "Keys", CONFIG_MAP),
+        ({"license": {"purpose": "NonCommercialResearch"}}, "Open", None),
+        (PRODUCTION | {"access": {"mode": "Open"}}, "Open", None),
+        ({"access": {"mode": "Keys"}}, "Keys", CONFIG_MAP),
+        ({"access": {"mode": "Keys", "keys": {"configMap": "chat-keys"}}}, "Keys", CONFIG_MAP),
+        ({"access": {"mode": "Keys", "keys": {"secret": "acme"}}}, "Keys", SECRET),
+        (PRODUCTION | {"access": {"keys": {"secret": "acme"}}}, "Keys", SECRET),
+        # Named for the day on which the purpose becomes Production.
+        ({"access": {"keys": {"secret": "acme"}}}, "Open", None),
+    ],
+)
+def test_every_pod_gets_the_door_and_the_folder_of_keys(spec, access, volume):
+    for pod in pods(built(**spec)):
+        variables = environment(pod)
+        door = DoorSettings.model_validate_json(variables[DOOR_VARIABLE])
+        assert door.access == access
+        assert variables["RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH"] == DOOR_CALLBACK
+        mounts = {each["mountPath"]: each for each in pod["containers"][0]["volumeMounts"]}
+        assert (KEYS_FOLDER in mounts) is (volume is not None)
+        assert door.keys_folder == (None if volume is None else KEYS_FOLDER)
+        if volume is not None:
+            assert mounts[KEYS_FOLDER] == {"name": "api-keys", "mountPath": KEYS_FOLDER, "readOnly": True}
+            assert {"name": "api-keys", **volume} in pod["volumes"]
+
+
+def test_config_and_environment_say_the_same_door():
+    made = built(access={"mode": "Keys", "maxBodyMiB": 3})
+    config = ServingConfig.model_validate(served(made)[0]["args"])
+    assert config.door.max_body_bytes == 3 * 1024**2
+    assert config.door.model_id == config.model_id
+    assert DoorSettings.model_validate_json(environment(pods(made)[0])[DOOR_VARIABLE]) == config.door
+
+
+def test_on_one_machine_no_key_is_asked_for():
+    made = built(Settings(local=True), access={"mode": "Keys"})
+    for pod in pods(made):
+        assert json.loads(environment(pod)[DOOR_VARIABLE])["access"] == "Open"
+        assert all(mount["mountPath"] != KEYS_FOLDER for mount in pod["containers"][0]["volumeMounts"])
+
+
+def test_only_the_direct_path_has_haproxy_a_board_and_a_desk():
+    direct, ingress = built(**DIRECT), built(endpoint={"path": "Ingress"})
+    (engines, board), (before,) = served(direct), served(ingress)
+    assert (engines["name"], engines["route_prefix"]) == (before["name"], before["route_prefix"]) == ("llama", "/")
+    assert (board["name"], board["route_prefix"]) == ("llama-board", "/llama")
+    assert board["import_path"] == "llama_serving.app:build_board"
+    assert board["args"] == engines["args"]
+    assert (engines["args"]["path"], before["args"]["path"]) == ("Direct", "Ingress")
+    (desk,), (no_desk,) = engines["deployments"], before["deployments"]
+    assert DeskSettings.model_validate(desk["user_config"]) == DeskSettings()
+    assert (desk["max_ongoing_requests"], desk["max_queued_requests"]) == (100_000, -1)
+    assert "user_config" not in no_desk
+    assert desk["autoscaling_config"] == no_desk["autoscaling_config"]
+    added = [
+        {name: value for name, value in environment(after).items() if name not in environment(pod)}
+        for after, pod in zip(pods(direct), pods(ingress), strict=True)
+    ]
+    assert added == 2 * [
+        {
+            "RAY_SERVE_ENABLE_HA_PROXY": "1",
+            "RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S": "1800",
+            "RAY_SERVE_REQUEST_PATH_LOG_BUFFER_SIZE": "1",
+            "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
+        }
+    ]
+
+
+def test_the_longest_stream_outlives_a_reload_of_haproxy():
+    made = built(**DIRECT)
+    config = yaml.safe_load(made["RayService"]["spec"]["serveConfigV2"])
+    stop = int(environment(pods(made)[0])["RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S"])
+    assert stop >= config["http_options"]["request_timeout_s"]
+
+
+LIVE = LiveSettings(min_replicas=0, max_replicas=3, target_queue_depth=4, max_ongoing_requests=5, max_queued_requests=6)
+
+
+def test_a_record_has_the_engines_only_so_that_an_older_operator_reads_it():
+    record = built(**DIRECT)["ControllerRevision"]
+    (application,) = record["data"]["serveConfig"]["applications"]
+    assert application["name"] == "llama"
+    facts = children.readable_revision(record)
+    assert [one["name"] for one in serve_config.with_live(facts.serve_config, LIVE)["applications"]] == [
+        "llama",
+        "llama-board",
+    ]
+
+
+@pytest.mark.parametrize("first", ["engines", "another"])
+def test_the_engines_are_found_by_name_wherever_they_stand(first):
+    facts = children.readable_revision(built()["ControllerRevision"])
+    another = {"name": "another", "route_prefix": "/x", "import_path": "a:b", "args": {}, "deployments": []}
+    (engines,) = facts.serve_config["applications"]
+    both = [engines, another] if first == "engines" else [another, engines]
+    changed = serve_config.with_live({**facts.serve_config, "applications": both}, LIVE)["applications"]
+    by_name = {one["name"]: one for one in changed}
+    assert by_name["another"] == another
+    assert by_name["llama"]["deployments"][0]["autoscaling_config"]["max_replicas"] == 3
+
+
+def test_live_settings_without_a_desk_keep_the_one_that_was_pinned():
+    """As an older operator would change them: to take the desk away would restart the engines."""
+    facts = children.readable_revision(built(**DIRECT)["ControllerRevision"])
+    (engines, _) = serve_config.with_live(facts.serve_config, LIVE)["applications"]
+    assert DeskSettings.model_validate(engines["deployments"][0]["user_config"]) == DeskSettings()
+
+
+def test_what_serves_is_annotated_as_before_where_it_has_no_desk():
+    live = json.loads(
+        built(endpoint={"path": "Ingress"})["ControllerRevision"]["metadata"]["annotations"][
+            "llama-operator.io/live-settings"
+        ]
+    )
+    assert "desk" not in live
