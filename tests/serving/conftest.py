@@ -96,7 +96,7 @@ def _bringing(cluster: RayCluster) -> Callable[[ServingConfig], Deployed]:
         deployed = Deployed(cluster, config)
         if current != [config]:
             current.clear()
-            deployed.apply(live_settings())
+            deployed.apply(live_settings(config.path))
             if wait:
                 cluster.wait_until_running()
             current.append(config)

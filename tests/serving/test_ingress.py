@@ -36,7 +36,7 @@ def test_a_chat_is_answered_whole_and_as_a_stream(app):
 
 
 def test_the_queue_beyond_what_the_engine_takes_waits_in_the_router_and_is_counted(app, live, load, eventually):
-    app.apply(live(max_ongoing_requests=8))
+    app.apply(live(app.config.path, max_ongoing_requests=8))
     server = app.config.server_deployment
     eventually(
         lambda: app.cluster.deployment_config(server)["max_ongoing_requests"] == 8,

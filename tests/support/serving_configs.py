@@ -2,23 +2,19 @@
 
 from typing import Any
 
+from llama_operator.desired import serve_config as desired
 from llama_serving.config import (
-    APPLICATION_NAME,
-    BOARD_APPLICATION_NAME,
-    BOARD_IMPORT_PATH,
-    BOARD_PREFIX,
-    IMPORT_PATH,
     EngineSettings,
     LiveSettings,
     ModelSource,
     Placement,
     RequestPath,
     ServingConfig,
-    deployment_override,
     pod_environment,
 )
 from llama_serving.contract.door import Access, DoorSettings
 from llama_serving.contract.status import DeploymentIdentity
+from llama_serving.contract.tenants import DeskSettings
 from support.ray_cluster import LOOPBACK
 
 MODEL = "tiny-random-llama"
@@ -56,7 +52,7 @@ def tiny_config(
     )
 
 
-def live_settings(**changes: Any) -> LiveSettings:
+def live_settings(path: RequestPath = RequestPath.DIRECT, **changes: Any) -> LiveSettings:
     """Return live settings that fit the tiny model: four requests run, and all others wait in the engine."""
     values = {
         "min_replicas": 1,
@@ -66,6 +62,7 @@ def live_settings(**changes: Any) -> LiveSettings:
         "max_queued_requests": -1,
         "upscale_delay_seconds": 1,
         "graceful_shutdown_seconds": 5,
+        "desk": DeskSettings() if path is RequestPath.DIRECT else None,
     }
     return LiveSettings.model_validate(values | changes)
 
@@ -81,26 +78,11 @@ def serve_config(config: ServingConfig, live: LiveSettings, *, http_port: int) -
     their environment beyond those of `tiny_config` comes with the application.
     """
     own = pod_environment(config).items() - pod_environment(_plain(config)).items()
-    arguments = config.model_dump(mode="json", exclude_none=True)
-    board = {
-        "name": BOARD_APPLICATION_NAME,
-        "route_prefix": BOARD_PREFIX,
-        "import_path": BOARD_IMPORT_PATH,
-        "args": arguments,
-    }
-    return {
+    rendered = desired.serve_config(config, live)
+    engine, *others = rendered["applications"]
+    return rendered | {
         # One proxy a machine: those of two nodes here would share the port without noticing.
         "proxy_location": "HeadOnly",
-        "http_options": {"host": LOOPBACK, "port": http_port, "request_timeout_s": 1800},
-        "applications": [
-            {
-                "name": APPLICATION_NAME,
-                "route_prefix": "/",
-                "import_path": IMPORT_PATH,
-                "runtime_env": {"env_vars": dict(own)},
-                "args": arguments,
-                "deployments": [deployment_override(config, live)],
-            },
-            *([board] if config.path is RequestPath.DIRECT else []),
-        ],
+        "http_options": rendered["http_options"] | {"host": LOOPBACK, "port": http_port},
+        "applications": [engine | {"runtime_env": {"env_vars": dict(own)}}, *others],
     }

@@ -157,7 +157,7 @@ def ours(path: RequestPath) -> Iterator[Server]:
     cluster = RayCluster(pod_environment(config))
     try:
         cluster.start_node(cpus=4)
-        cluster.deploy(serve_config(config, live_settings(), http_port=cluster.http_port))
+        cluster.deploy(serve_config(config, live_settings(path), http_port=cluster.http_port))
         cluster.wait_until_running()
         yield Server(
             f"{path} path",

@@ -181,6 +181,8 @@ def head_environment(
             stats_port=ports.haproxy_stats,
             replica_ports=(ports.replica_min, ports.replica_max),
         ),
+        # HAProxy shall join the socket that holds the port for the run (`ports`); by itself it would not start beside it.
+        "SERVE_SOCKET_REUSE_PORT_ENABLED": "1",
         **marks,
     }
 

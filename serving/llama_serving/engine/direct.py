@@ -11,6 +11,7 @@ from ray import serve
 from llama_serving.board.application import BoardFirst, board_application
 from llama_serving.board.reporting import BoardClient, ReplicaCounts
 from llama_serving.config import APPLICATION_NAME
+from llama_serving.contract.tenants import DeskSettings
 from llama_serving.door.passed import OnlyThroughTheDoor
 from llama_serving.engine.server import LlamaServer
 from llama_serving.licenses.headers import LicenseHeaders, headers_of
@@ -18,6 +19,10 @@ from llama_serving.licenses.headers import LicenseHeaders, headers_of
 
 class _DirectServer(LlamaServer):
     """`LlamaServer` with an HTTP application around vLLM's."""
+
+    def reconfigure(self, user_config: dict[str, Any]) -> None:
+        """Take new limits of tenants; Serve calls this at the start, and for each change, while requests go on."""
+        self._limits = DeskSettings.model_validate(user_config)
 
     async def __serve_build_asgi_app__(self) -> Any:
         """Build the application; Serve calls this once the engine has started.

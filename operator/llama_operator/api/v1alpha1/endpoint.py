@@ -5,7 +5,7 @@ from typing import Final
 from llama_operator.api.meta import ApiModel
 from llama_serving.config import RequestPath
 
-DEFAULT_PATH: Final = RequestPath.INGRESS
+DEFAULT_PATH: Final = RequestPath.DIRECT
 """Path of a revision whose spec names none."""
 
 
