@@ -233,6 +233,19 @@ async def test_a_body_that_comes_too_slowly_reaches_nobody(tmp_path):
     assert (seen[0]["status"], json.loads(seen[1]["body"])["error"]["code"]) == (408, "request_timeout")
 
 
+async def test_bodies_that_arrive_at_the_same_time_share_room(tmp_path, monkeypatch):
+    monkeypatch.setattr("llama_serving.door.application.ROOM_BYTES", 0)
+    ask = Asked(tmp_path / "keys", access=Access.OPEN, max_body_bytes=MOST)
+    room, chunked = ask.door._room, [JSON, ("transfer-encoding", "chunked")]
+    assert room.take(MOST + 1), "of two bodies, half arrived"
+    refused = await ask(headers=chunked, parts=[b"a" * MOST])
+    assert (refused.status, refused.error["code"], refused.header("retry-after")) == (429, "server_overloaded", "5")
+    room.give_back(MOST + 1)
+    for parts in ([b"a" * MOST], [b"a" * (MOST + 1)], [b"a", None]) * 3:
+        await ask(headers=chunked, parts=parts)
+    assert room.take(2 * MOST), "each gave back what it took"
+
+
 async def test_a_client_that_goes_away_before_its_body_came_reaches_nobody(ask_open):
     answer = await ask_open(parts=[b"{", None])
     assert (answer.status, answer.passed) == (None, None)
