@@ -55,6 +55,13 @@ async def test_one_key_comes_in_and_all_others_get_one_answer(ask, authorization
     assert answer.error["code"] == "invalid_api_key"
 
 
+async def test_two_keys_are_refused_also_if_both_are_valid(ask):
+    write(ask.folder, SECOND)
+    ask.keys.look()
+    answer = await ask("GET", "/v1/models", headers=[("authorization", BEARER), ("x-api-key", SECOND.text)])
+    assert answer.status == 401
+
+
 async def test_a_key_in_the_address_is_none(ask):
     assert (
         await ask("GET", "/v1/models", query_string=f"key={FIRST.text}&api_key={FIRST.text}".encode())
