@@ -13,7 +13,7 @@ from typing import Final
 from llama_serving.contract.door import Access, DoorSettings
 from llama_serving.door import body, headers, refusals
 from llama_serving.door.asgi import ASGIApp, Message, Receive, Scope, Send
-from llama_serving.door.body import NoBody
+from llama_serving.door.body import NoBody, Room
 from llama_serving.door.caller import NOBODY, Caller, marked
 from llama_serving.door.credentials import NoKey, key_in
 from llama_serving.door.headers import RequestHeaders
@@ -24,6 +24,9 @@ from llama_serving.door.routes import NOT_FOUND, Asked, asked, at_the_board, wit
 
 BODY_SECONDS: Final = 120.0
 """Time for a whole body."""
+
+ROOM_BYTES: Final = 256 * 1024**2
+"""Memory for all bodies that are being read in one process; at least two of the longest fit."""
 
 _SMALL: Final = 64 * 1024
 _SMALL_SECONDS: Final = 1.0
@@ -48,6 +51,13 @@ _SLOW: Final = Refusal(
     408,
     f"The body did not arrive within {BODY_SECONDS:.0f} seconds. Send the request again.",
     code="request_timeout",
+)
+_NO_ROOM: Final = Refusal(
+    429,
+    "Too many long requests arrive at the same time. Send the request again in some seconds.",
+    code="server_overloaded",
+    type="requests",
+    headers=((b"retry-after", b"5"),),
 )
 
 
@@ -84,6 +94,7 @@ class Door:
         self._new_id = new_id
         self._refused_keys = refused_keys
         self._body_seconds = body_seconds
+        self._room = Room(max(ROOM_BYTES, 2 * settings.max_body_bytes))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer, or hand on."""
@@ -105,11 +116,13 @@ class Door:
         what, caller = judged
         content: bytes | NoBody = b""
         if scope["method"] == "POST":
-            content = await body.read(receive, most=self._settings.max_body_bytes, seconds=self._body_seconds)
+            most = self._settings.max_body_bytes
+            content = await body.read(receive, most=most, seconds=self._body_seconds, room=self._room)
         if content is NoBody.CLIENT_GONE:
             return
         if isinstance(content, NoBody):
-            await refuse(_SLOW if content is NoBody.TOO_SLOW else self._too_long(), scope, sent, receive, send)
+            refusals_of = {NoBody.TOO_SLOW: _SLOW, NoBody.NO_ROOM: _NO_ROOM}
+            await refuse(refusals_of.get(content) or self._too_long(), scope, sent, receive, send)
             return
         length = len(content) if scope["method"] == "POST" else None
         inner = with_path(marked(scope, caller, request_id), at_the_board(what) if self._to_board else what.path)

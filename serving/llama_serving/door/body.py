@@ -14,16 +14,39 @@ class NoBody(Enum):
 
     TOO_LONG = auto()
     TOO_SLOW = auto()
+    NO_ROOM = auto()
     CLIENT_GONE = auto()
 
 
-async def read(receive: Receive, *, most: int, seconds: float) -> bytes | NoBody:
+class Room:
+    """Memory for the bodies that are being read at the same time, so that many long ones that come slowly do not fill the pod.
+
+    Args:
+        most: Bytes of all of them.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._taken = 0
+
+    def take(self, length: int) -> bool:
+        """Take room for `length` bytes more; return whether there is as much."""
+        self._taken += length
+        return self._taken <= self._most
+
+    def give_back(self, length: int) -> None:
+        """Give back what was taken."""
+        self._taken -= length
+
+
+async def read(receive: Receive, *, most: int, seconds: float, room: Room) -> bytes | NoBody:
     """Return the body.
 
     Args:
         receive: Where the parts come from.
         most: Longest body, in bytes. No more than one part beyond it is read.
         seconds: Time for the whole body.
+        room: What all bodies share.
     """
     parts: list[bytes] = []
     length, more = 0, True
@@ -35,12 +58,17 @@ async def read(receive: Receive, *, most: int, seconds: float) -> bytes | NoBody
                     return NoBody.CLIENT_GONE
                 part = message.get("body", b"")
                 length += len(part)
+                has_room = room.take(len(part))
                 if length > most:
                     return NoBody.TOO_LONG
+                if not has_room:
+                    return NoBody.NO_ROOM
                 parts.append(part)
                 more = message.get("more_body", False)
     except TimeoutError:
         return NoBody.TOO_SLOW
+    finally:
+        room.give_back(length)
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 

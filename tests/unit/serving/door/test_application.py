@@ -55,6 +55,13 @@ async def test_one_key_comes_in_and_all_others_get_one_answer(ask, authorization
     assert answer.error["code"] == "invalid_api_key"
 
 
+async def test_two_keys_are_refused_also_if_both_are_valid(ask):
+    write(ask.folder, SECOND)
+    ask.keys.look()
+    answer = await ask("GET", "/v1/models", headers=[("authorization", BEARER), ("x-api-key", SECOND.text)])
+    assert answer.status == 401
+
+
 async def test_a_key_in_the_address_is_none(ask):
     assert (
         await ask("GET", "/v1/models", query_string=f"key={FIRST.text}&api_key={FIRST.text}".encode())
@@ -231,6 +238,19 @@ async def test_a_body_that_comes_too_slowly_reaches_nobody(tmp_path):
 
     await door(scope_of(headers=[JSON, ("transfer-encoding", "chunked"), ("expect", "100-continue")]), receive, send)
     assert (seen[0]["status"], json.loads(seen[1]["body"])["error"]["code"]) == (408, "request_timeout")
+
+
+async def test_bodies_that_arrive_at_the_same_time_share_room(tmp_path, monkeypatch):
+    monkeypatch.setattr("llama_serving.door.application.ROOM_BYTES", 0)
+    ask = Asked(tmp_path / "keys", access=Access.OPEN, max_body_bytes=MOST)
+    room, chunked = ask.door._room, [JSON, ("transfer-encoding", "chunked")]
+    assert room.take(MOST + 1), "of two bodies, half arrived"
+    refused = await ask(headers=chunked, parts=[b"a" * MOST])
+    assert (refused.status, refused.error["code"], refused.header("retry-after")) == (429, "server_overloaded", "5")
+    room.give_back(MOST + 1)
+    for parts in ([b"a" * MOST], [b"a" * (MOST + 1)], [b"a", None]) * 3:
+        await ask(headers=chunked, parts=parts)
+    assert room.take(2 * MOST), "each gave back what it took"
 
 
 async def test_a_client_that_goes_away_before_its_body_came_reaches_nobody(ask_open):

@@ -162,9 +162,12 @@ def test_what_is_no_file_with_a_key_is_passed_by(tmp_path, clock, errors):
     (folder / "README").write_text("x")
     (folder / ("a" * 16)).mkdir()
     (folder / ("b" * 16)).symlink_to("nowhere")
-    os.mkfifo(folder / ("c" * 16))
+    pipe = folder / ("c" * 16)
+    os.mkfifo(pipe)
+    descriptor = os.open(pipe, os.O_RDWR)
     keys = keys_in(folder, clock)
     keys.look()
+    os.close(descriptor)
     assert is_valid(keys, FIRST)
     assert sorted(line.split()[2] for line in errors()) == ["README", "a" * 16, "b" * 16, "c" * 16]
 

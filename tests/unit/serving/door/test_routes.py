@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from llama_serving.door.routes import asked, with_path
+from llama_serving.door.routes import NOT_FOUND, asked, with_path
 from support.doors import FIRST, Asked, scope_of
 
 GENERATE = ["/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/messages", "/v1/messages/count_tokens"]
@@ -99,6 +99,7 @@ GAMES = [
     ("/licenses/" + "a" * 600, b"/licenses/" + b"a" * 600),
     ("/v1/models/m", b"/v1%2Fmodels/m"),
     ("/v1/models/m", b"/v1/models/other"),
+    ("/v1/models/m", b"/v2/models/m"),
     ("/about", b"/metrics"),
     ("/metrics", b"/about"),
     ("about", b"about"),
@@ -133,6 +134,7 @@ def test_a_server_need_not_say_how_the_path_was_written():
     scope = with_path({**scope_of("GET"), "path": "/licenses/a b"}, "/licenses/a b")
     del scope["raw_path"]
     assert asked(scope).path == "/licenses/a b"
+    assert asked({**scope, "path": "/xxxx/about", "root_path": "/root"}) is NOT_FOUND
 
 
 @pytest.mark.parametrize(
