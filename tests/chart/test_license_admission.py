@@ -218,8 +218,9 @@ class TestPolicy:
             ({"purposes": ["Evaluation"]}, deployment(), "for purpose Production"),
             ({"acceptances": ["another"]}, deployment(), "only by acceptances other than acme-3-3"),
             ({"maxReplicas": 2}, deployment(scaling={"maxReplicas": 3}), "fewer replicas"),
+            ({"requireKeys": "Required"}, deployment(access={"mode": "Open"}), "only with API keys"),
         ],
-        ids=["namespace", "purpose", "acceptance", "replicas"],
+        ids=["namespace", "purpose", "acceptance", "replicas", "keys"],
     )
     def test_a_rule_of_an_entry_is_held(self, house, licensed, rule, asked, said):
         assert said in house(asked, {"tier": "CommunityLlama31Plus"} | rule, unlistedTiers="Allowed")

@@ -14,6 +14,7 @@ from support.kstatus import kstatus
 pytestmark = pytest.mark.control_plane
 
 MODEL = {"name": "tiny-random-llama"}
+ACME = {"name": "acme", "requestsPerMinute": 60}
 TAINT = {"key": "sku"}
 VARIABLE = {"name": "NCCL_DEBUG", "value": "INFO"}
 IN_NOTHING = [{"key": "zone", "operator": "In"}]
@@ -48,6 +49,18 @@ BROKEN = (
     ),
     ("spec.pods.env[0].value", {"pods": {"env": [{"name": "NCCL_DEBUG"}]}}),
     ("spec.pods.env", {"pods": {"env": [VARIABLE, VARIABLE]}}),
+    ("spec.access.keys.configMap", {"access": {"keys": {"configMap": "keys", "secret": "keys"}}}),
+    ("spec.access.keys", {"access": {"mode": "Open", "keys": {"secret": "keys"}}}),
+    ("spec.tenants", {"endpoint": {"path": "Ingress"}, "tenants": [ACME]}),
+    ("spec.tenants", {"endpoint": {"path": "Direct"}, "access": {"mode": "Open"}, "tenants": [ACME]}),
+    (
+        "spec.tenants[0].tokensPerDay",
+        {"endpoint": {"path": "Direct"}, "tenants": [ACME | {"tokensPerDay": 9, "tokensPerMonth": 8}]},
+    ),
+    (
+        "spec.tenants[0].maxOutputTokens",
+        {"endpoint": {"path": "Direct"}, "tenants": [ACME | {"maxOutputTokens": 9, "tokensPerMinute": 8}]},
+    ),
     ("spec.pods.topologySpreadConstraints", {"pods": {"topologySpreadConstraints": [{"topologyKey": "zone"}] * 2}}),
 )
 """Field and spec of a LlamaDeployment that breaks the rule on that field."""
@@ -154,6 +167,38 @@ async def test_what_nobody_has_looked_at_is_not_taken_for_done_by_tools_that_wai
     assert kstatus(live) == "InProgress"
     assert kstatus(await ours.get(objects.chat)) == "InProgress"
     assert live["status"] == {"observedGeneration": -1}
+
+
+DIRECT = {"endpoint": {"path": "Direct"}}
+
+
+async def test_a_tenant_has_one_entry_for_the_server_and_for_the_command_line(ours, objects):
+    twice = objects.llama(**DIRECT, tenants=[ACME, ACME | {"requestsPerMinute": 6}])
+    with pytest.raises(InvalidManifestError, match=r"spec\.tenants: .*must have each name once"):
+        parse(twice)
+    with pytest.raises(Exception, match=r"spec\.tenants.*uplicate"):
+        await ours.apply(twice)
+    with pytest.raises(NotFoundError):
+        await ours.get(objects.chat)
+
+
+async def test_as_many_tenants_as_are_allowed_are_judged_by_all_rules(ours, objects):
+    every = [
+        ACME | {"name": f"{'t' * 57}-{number:05d}", "tokensPerDay": 1, "tokensPerMonth": 2} for number in range(256)
+    ]
+    live = await ours.apply(objects.llama(**DIRECT, tenants=every))
+    assert [tenant["priority"] for tenant in live["spec"]["tenants"]] == [0] * 256
+
+
+async def test_two_writers_have_a_tenant_each(api_server, ours, objects):
+    """As a team and its platform do, each by server-side apply of its own."""
+    other = api_server.client("platform")
+    await ours.apply(objects.llama(**DIRECT, tenants=[ACME]))
+    only = objects.llama(**DIRECT, tenants=[{"name": "globex"}])
+    live = await other.apply(only)
+    assert [tenant["name"] for tenant in live["spec"]["tenants"]] == ["acme", "globex"]
+    live = await ours.apply(objects.llama(**DIRECT))
+    assert [tenant["name"] for tenant in live["spec"]["tenants"]] == ["globex"]
 
 
 def test_every_rule_is_broken_by_a_case_here():

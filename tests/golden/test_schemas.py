@@ -8,7 +8,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from llama_serving.config import ServingConfig
+from llama_serving.config import RequestPath, ServingConfig
 from support.fuzzing.validity import closed
 
 HERE = Path(__file__).resolve().parent
@@ -46,8 +46,10 @@ def test_the_serve_config_is_valid_for_ray(path):
 @pytest.mark.parametrize("path", GOLDEN, ids=lambda path: path.stem)
 def test_the_arguments_are_what_the_serving_pods_read(path):
     config = yaml.safe_load(objects(path, "RayService")["spec"]["serveConfigV2"])
-    (application,) = config["applications"]
+    application, *board = config["applications"]
     parsed = ServingConfig.model_validate(application["args"])
+    assert bool(board) is (parsed.path is RequestPath.DIRECT)
+    assert [one["args"] for one in board] == [application["args"]] * len(board)
     assert [override["name"] for override in application["deployments"]] == [parsed.server_deployment]
 
 

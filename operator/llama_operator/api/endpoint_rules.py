@@ -10,11 +10,6 @@ from llama_serving.config import RequestPath
 from llama_serving.contract.tenants import ANONYMOUS
 
 
-def _once(spec: LlamaDeploymentSpec) -> bool:
-    names = [tenant.name for tenant in spec.tenants]
-    return len(set(names)) == len(names)
-
-
 def _known(spec: LlamaDeploymentSpec) -> bool:
     return spec.access.mode is not AccessMode.OPEN or all(tenant.name == ANONYMOUS for tenant in spec.tenants)
 
@@ -44,13 +39,6 @@ ENDPOINT_RULES: Final[tuple[Rule, ...]] = (
         holds=lambda spec: spec.access.keys is None or spec.access.mode is not AccessMode.OPEN,
         message="may be set only when access.mode is Keys or Auto: an open endpoint asks for no key; set the mode to Keys, or leave "
         "keys out",
-    ),
-    Rule(
-        model=LlamaDeploymentSpec,
-        field="tenants",
-        cel="!has(self.tenants) || self.tenants.all(t, self.tenants.exists_one(u, t.name == u.name))",
-        holds=_once,
-        message="must have each name once; put the limits of a tenant into one entry",
     ),
     Rule(
         model=LlamaDeploymentSpec,

@@ -34,10 +34,10 @@ def advice(door: Door, observed: Observed) -> str:
     spec = observed.deployment.spec
     told = []
     if door.access is Access.OPEN and spec.license.purpose is Purpose.PRODUCTION:
-        why = "spec.access.mode is Open" if spec.access.mode is AccessMode.OPEN else "it was made so"
+        why = "spec.access.mode is Open" if spec.access.mode is AccessMode.OPEN else "what serves was made so"
         told.append(
             "spec.license.purpose is Production, and anyone who reaches the Service is answered without a key, because "
-            f"{why}; to close it, make keys with `kubectl llama key` and set spec.access.mode to Keys, which starts a new revision"
+            f"{why}; to close it, make keys with `kubectl llama key create` and set spec.access.mode to Keys, which is a new revision"
         )
     if spec.tenants and door.path is not RequestPath.DIRECT:
         told.append(

@@ -118,7 +118,7 @@ OBJECTS = {
         for path in ("Direct", "Ingress")
         for mode in ("Auto", "Open", "Keys")
         for keys in ({}, {"keys": {"secret": "keys"}})
-        for names in ((), ("anonymous",), ("anonymous", "acme"), ("acme", "acme"))
+        for names in ((), ("anonymous",), ("anonymous", "acme"))
     ],
     KeysSource: [config_map | secret for config_map in ({}, {"configMap": "a"}) for secret in ({}, {"secret": "b"})],
     TenantSpec: [

@@ -17,7 +17,7 @@ from llama_operator.api.v1alpha1.common import ObjectName
 from llama_operator.api.v1alpha1.endpoint import EndpointSpec
 from llama_operator.api.v1alpha1.llamadeployment_status import LlamaDeploymentStatus
 from llama_operator.api.v1alpha1.pods import PodsSpec
-from llama_operator.api.v1alpha1.tenants import MAX_TENANTS, TenantSpec
+from llama_operator.api.v1alpha1.tenants import Tenants
 
 MAX_NAME_LENGTH = 38
 """KubeRay allows RayService names of at most 47 characters; ours are `<deployment>-<8 characters>`."""
@@ -348,7 +348,7 @@ class LlamaDeploymentSpec(ApiModel):
     """How requests reach the engines."""
     access: AccessSpec = AccessSpec()
     """Who may send requests."""
-    tenants: Annotated[tuple[TenantSpec, ...], Field(max_length=MAX_TENANTS, strict=False)] = ()
+    tenants: Tenants = ()
     """What each tenant may use. Changes take effect within seconds, without a restart. A tenant that is not listed has no limit."""
     license: LicenseSpec = LicenseSpec()
     """The right by which the model is used."""

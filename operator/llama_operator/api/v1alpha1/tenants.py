@@ -5,7 +5,8 @@
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
+from pydantic_core import PydanticCustomError
 
 from llama_operator.api.meta import ApiModel
 from llama_serving.contract.keys import TenantName
@@ -36,3 +37,15 @@ class TenantSpec(ApiModel):
     """Longest answer that it may ask for, in tokens."""
     priority: Annotated[int, Field(ge=-100, le=100)] = 0
     """Who is served first when the engines are full: the lower number."""
+
+
+def _each_once(tenants: tuple[TenantSpec, ...]) -> tuple[TenantSpec, ...]:
+    """Refuse a repeated name: in the API server the list is a map by name, which has no rule of its own."""
+    names = [tenant.name for tenant in tenants]
+    if len(set(names)) != len(names):
+        raise PydanticCustomError("repeated", "must have each name once; put the limits of a tenant into one entry")
+    return tenants
+
+
+Tenants = Annotated[tuple[TenantSpec, ...], Field(max_length=MAX_TENANTS, strict=False), AfterValidator(_each_once)]
+"""Limits by tenant."""

@@ -19,6 +19,7 @@ from llama_operator.decide.plan.cold_start import Stage, stages, total_seconds
 from llama_operator.decide.plan.status import label
 from llama_operator.decide.problem import Problem
 from llama_operator.status import conditions
+from llama_operator.status.access import advice
 from llama_operator.status.finding import Finding
 
 
@@ -84,13 +85,18 @@ def capacity(observed: Observed, decision: Decision) -> Finding | None:
 
 
 def warnings(observed: Observed, decision: Decision) -> tuple[str, ...]:
-    """What the plan does not hold against the spec, and a person should know: nodes that are not used, an image that is needed."""
-    unused = [f"node {node.name} {node.device_problem}" for node in observed.nodes or () if node.device_problem]
+    """What the plan does not hold against the spec, and a person should know.
+
+    Nodes that are not used, an image that is needed, a door that is open in production.
+    """
+    known = [f"node {node.name} {node.device_problem}" for node in observed.nodes or () if node.device_problem]
+    if decision.door is not None and (told := advice(decision.door, observed)):
+        known.append(told)
     chosen = None if decision.plan is None else decision.plan.chosen
     if chosen is None or observed.images is not None:
-        return tuple(unused)
+        return tuple(known)
     image = lacks_image(chosen.accelerator, asked=observed.deployment.spec.image, others={})
-    return (*((f"{image}; what images it has is not known here",) if image else ()), *unused)
+    return (*((f"{image}; what images it has is not known here",) if image else ()), *known)
 
 
 def why_not_chosen(candidate: Candidate, chosen: Candidate) -> str:

@@ -39,6 +39,8 @@ def show(observed: Observed, decision: Decision, objects: tuple[dict[str, Any], 
     console.print(f"[bold]{metadata.namespace}/{metadata.name}[/]  {deployment.spec.model.name}")
     _license(console, decision)
     _hardware(console, observed, decision)
+    if decision.door is not None:
+        console.print(f"  door      {decision.door.words}", markup=False)
     for warning in document.warnings(observed, decision)[:_WARNINGS_SHOWN]:
         console.print(Text.assemble(("! ", "bold yellow"), warning))
     if decision.plan is not None:
@@ -50,8 +52,6 @@ def show(observed: Observed, decision: Decision, objects: tuple[dict[str, Any], 
             console.print(
                 Text.assemble(("→ ", "bold cyan"), "or say which nodes there are: --nodes FILE, or --cluster")
             )
-    if decision.door is not None and decision.problem is None:
-        console.print(f"  door      {decision.door.words}", markup=False)
     if objects:
         _objects(console, objects)
 

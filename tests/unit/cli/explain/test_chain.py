@@ -77,6 +77,33 @@ def happy(now, serving_facts):
     )
 
 
+KEYS = {"revision": REVISION, "mode": "Keys", "path": "Direct", "keys": "ConfigMap chat-keys"}
+OPEN = {"revision": REVISION, "mode": "Open", "path": "Ingress"}
+
+
+@pytest.mark.parametrize(
+    ("access", "state", "evidence", "unblock"),
+    [
+        (KEYS, State.PASSED, "keys from ConfigMap chat-keys", ""),
+        (OPEN, State.PASSED, "open: anyone who reaches the Service", ""),
+        (
+            OPEN | {"advice": "set spec.access.mode to Keys"},
+            State.WARNING,
+            "open: anyone",
+            "set spec.access.mode to Keys",
+        ),
+    ],
+)
+def test_the_door_is_that_of_what_serves_and_keeps_nothing_from_being_ready(happy, access, state, evidence, unblock):
+    status = LlamaDeploymentStatus.model_validate(happy.status.to_api() | {"access": access})
+    facts = replace(happy, status=status)
+    (door,) = [check for check in chain(facts) if check.name == "door"]
+    assert (door.state, door.unblock) == (state, unblock)
+    assert evidence in door.evidence
+    assert REVISION in door.evidence
+    assert ready(facts)
+
+
 def pod(name, *, role="worker", phase="Running", **kwargs):
     return PodFacts(name=f"chat-{name}", revision=REVISION, role=role, phase=phase, ready=phase == "Running", **kwargs)
 

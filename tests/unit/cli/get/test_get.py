@@ -48,6 +48,13 @@ def test_json_has_every_fact_and_one_object_for_a_name(world):
     assert world.json("get")[1] == {"items": [found]}
 
 
+def test_the_access_of_what_serves_is_shown(world):
+    access = {"revision": "chat-aaaaaaaa", "mode": "Keys", "path": "Direct", "keys": "Secret acme"}
+    started(world.serving(status={"access": access}), world.serving("old"))
+    assert "Keys" in world.run("get")[1]
+    assert [item["access"] for item in world.json("get")[1]["items"]] == [access, None]
+
+
 def test_all_namespaces_are_shown_with_their_names(world):
     started(world.serving(), world.serving("code", "team-b"))
     assert [item["name"] for item in world.json("get")[1]["items"]] == ["chat"]

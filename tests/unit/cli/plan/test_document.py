@@ -82,6 +82,29 @@ CASES = {
 }
 
 
+TINY = {"model": {"name": "tiny-random-llama"}, "hardware": {"accelerator": "CPU"}}
+PRODUCTION = {"license": {"purpose": "Production"}}
+SECRET = {"access": {"keys": {"secret": "acme"}}}
+
+
+@pytest.mark.parametrize(
+    ("spec", "message", "warned"),
+    [
+        (TINY, "open: anyone who reaches the Service", False),
+        (TINY | PRODUCTION, "keys from ConfigMap chat-keys", False),
+        (TINY | PRODUCTION | SECRET, "keys from Secret acme", False),
+        (TINY | PRODUCTION | {"access": {"mode": "Open"}}, "open: anyone who reaches the Service", True),
+    ],
+)
+def test_the_plan_says_who_may_send_requests(plan, spec, message, warned, tmp_path, capsys):
+    code, found = plan(spec)
+    assert code == 0
+    assert found["door"]["message"] == message
+    assert any("without a key" in warning for warning in found["warnings"]) is warned
+    main(["plan", "-f", str(tmp_path / "m.yaml")])
+    assert f"door      {message}" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_every_document_holds_to_the_schema(plan, case):
     _, found = plan(CASES[case])

@@ -15,7 +15,7 @@ from llama_operator.kube import kinds
 from llama_operator.kube.port import Ref
 from llama_serving.config import RequestPath
 
-RECORDS = Path(__file__).resolve().parents[1] / "golden" / "records"
+RECORDS = Path(__file__).resolve().parents[2] / "golden" / "records"
 DIRECT = {"endpoint": {"path": "Direct"}}
 PRODUCTION = {"license": {"purpose": "Production"}}
 KEYS = {"access": {"mode": "Keys"}}
