@@ -15,6 +15,7 @@ VERBS: tuple[str, ...] = (
     "cost",
     "run",
     "models",
+    "usage",
     "get",
     "explain",
     "doctor",

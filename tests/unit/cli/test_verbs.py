@@ -22,6 +22,7 @@ OFFLINE = {
     "plan": ["plan", "-f", "manifests/samples/llama-3.3-70b-fp8-h100.yaml"],
     "cost": ["cost", "-f", "manifests/samples/llama-3.3-70b-fp8-h100.yaml"],
     "models": ["models"],
+    "usage": ["usage", "chat", "-f", "/dev/null"],
     "license template": ["license", "template", "llama-3.3-70b-instruct"],
     "license explain": ["license", "explain", "-f", "manifests/samples/tiny-cpu.yaml"],
     "license report": ["license", "report", "-f", "manifests/samples/tiny-cpu.yaml"],

@@ -73,7 +73,7 @@ def work_out(
         problem = f"there is no speed model for {chosen.accelerator.name}, so no cost per token"
         raise InvalidManifestError.of(name, "spec.hardware.accelerator", problem, "name a GPU")
     workload = _workload(spec, options)
-    api = None if options.api_price is None else _dollars(options.api_price, "--api-price")
+    api = None if options.api_price is None else dollars(options.api_price, "--api-price")
     planned = {"planned": replicas_needed(speed, workload)} if workload.requests_per_minute else {}
     counts = {"minimum": spec.scaling.min_replicas} | planned | {"maximum": most_replicas(spec)}
     ranks = chosen.sharding.ranks
@@ -188,7 +188,12 @@ def _no_price(accelerator: str, table: PriceTable, path: str | None) -> InvalidM
     return InvalidManifestError.of(where, field, problem, "give it with --prices FILE")
 
 
-def _dollars(text: str, option: str) -> int:
+def dollars(text: str, option: str) -> int:
+    """Read dollars of the command line; returns millionths of a dollar.
+
+    Raises:
+        InvalidManifestError: If they are none, or too many or too few.
+    """
     micros = _micros(text)
     if micros is None:
         raise InvalidManifestError.of(_COMMAND_LINE, option, f"is {text!r}", _AMOUNT)

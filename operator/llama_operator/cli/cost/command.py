@@ -7,7 +7,7 @@ plan. docs/cost.md documents the JSON.
 import argparse
 
 from llama_operator import catalog
-from llama_operator.cli.cost.answer import CostOptions, document, work_out
+from llama_operator.cli.cost.answer import Answer, CostOptions, document, work_out
 from llama_operator.cli.plan import nodes_file
 from llama_operator.cli.shared import files, outcome, output
 from llama_operator.cli.shared.exit_codes import EXIT_OK
@@ -22,6 +22,25 @@ def command(options: CostOptions) -> int:
     Raises:
         InvalidManifestError: If the manifest, the prices or an option cannot be used, or the card has no price.
     """
+    answer = answer_to(options)
+    if isinstance(answer, Decision):
+        _tell(answer, options.output)
+        return outcome.exit_code(answer)
+    if options.output == "json":
+        output.print_json(document(answer))
+    else:
+        from llama_operator.cli.cost import table as cost_table
+
+        cost_table.show(answer)
+    return EXIT_OK
+
+
+def answer_to(options: CostOptions) -> Answer | Decision:
+    """Work out what the manifest would cost; the decision if nothing fits. Also called by `cli.usage`.
+
+    Raises:
+        InvalidManifestError: As `command`.
+    """
     manifests, known = files.read(options.file, name=options.name), catalog.load()
     nodes = None if options.nodes is None else nodes_file.read(options.nodes, known)
     observed = Observed(manifests.deployment, acceptances=manifests.acceptances or None, nodes=nodes)
@@ -30,16 +49,8 @@ def command(options: CostOptions) -> int:
     outcome.raise_if_invalid(observed, decision)
     chosen = decision.plan.chosen if decision.plan is not None else None
     if chosen is None:
-        _tell(decision, options.output)
-        return outcome.exit_code(decision)
-    answer = work_out(f"{metadata.namespace}/{metadata.name}", manifests.deployment.spec, decision, chosen, options)
-    if options.output == "json":
-        output.print_json(document(answer))
-    else:
-        from llama_operator.cli.cost import table as cost_table
-
-        cost_table.show(answer)
-    return EXIT_OK
+        return decision
+    return work_out(f"{metadata.namespace}/{metadata.name}", manifests.deployment.spec, decision, chosen, options)
 
 
 def _tell(decision: Decision, form: str) -> None:

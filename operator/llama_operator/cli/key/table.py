@@ -9,7 +9,7 @@ from llama_operator.api.meta import rfc3339
 from llama_operator.cli.key.endpoint import Endpoint, advice
 from llama_operator.cli.key.entries import Kept
 from llama_operator.cli.key.terms import KeyState, state_of, until
-from llama_operator.cli.shared import output
+from llama_operator.cli.shared import output, terminal
 from llama_operator.cli.shared.connection import Unknown
 
 _COLORS = {KeyState.VALID: "green", KeyState.ENDS_SOON: "yellow", KeyState.EXPIRED: "dim", KeyState.UNREADABLE: "red"}
@@ -46,13 +46,13 @@ def _table(keys: tuple[Kept, ...], now: datetime) -> Table:
         created = output.age(entry.created, now) if entry else ""
         expires = entry.expires if entry else None
         table.add_row(
-            Text(kept.id),
+            Text(terminal.plain(kept.id)),
             entry.tenant if entry else "",
-            Text(_models(entry.models) if entry else ""),
+            Text(terminal.plain(_models(entry.models)) if entry else ""),
             f"{created} ago" if created else "",
             rfc3339(expires) if expires else ("never" if entry else ""),
             _state(kept, now),
-            Text(entry.note if entry else kept.problem),
+            Text(terminal.plain(entry.note if entry else kept.problem)),
         )
     return table
 

@@ -1,11 +1,10 @@
 """When keys end: how people say it, and what a key is at a moment. Pure; called by the actions of `kubectl llama key`."""
 
-import re
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
-from llama_operator.api.readings import moment
+from llama_operator.cli.shared import times
 from llama_operator.errors import InvalidManifestError
 from llama_serving.contract.keys import KeyEntry
 
@@ -14,11 +13,6 @@ NEVER: Final = "never"
 SOON: Final = timedelta(days=14)
 """A key that ends within this time needs a look: its owner has to get another one."""
 
-_SPAN = re.compile(r"(?P<number>\d{1,6})(?P<unit>[mhdw])")
-_UNITS = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
-_LONGEST: Final = timedelta(days=36_500)
-"""A hundred years: what is further away is a typo."""
-_DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 _ENDS = "say 90d, 12h or 4w, a date as 2027-01-31, a time with its zone as 2027-01-31T12:00:00Z, or never"
 _SPANS = "say a number with m, h, d or w for minutes, hours, days or weeks, as 24h or 14d; 0 for none"
 
@@ -70,7 +64,7 @@ def end(text: str, option: str, now: datetime) -> datetime | None:
     if text == NEVER:
         return None
     read = _end(text, now)
-    if read is None or read - now > _LONGEST:
+    if read is None or read - now > times.LONGEST:
         raise InvalidManifestError.of(COMMAND_LINE, option, f"is {text!r}", _ENDS)
     if read <= now:
         raise InvalidManifestError.of(COMMAND_LINE, option, f"is {text!r}, which has passed", "say a later time")
@@ -83,7 +77,7 @@ def span(text: str, option: str) -> timedelta:
     Raises:
         InvalidManifestError: If it is none, or longer than a hundred years.
     """
-    read = timedelta() if text == "0" else _span(text)
+    read = timedelta() if text == "0" else times.span(text)
     if read is None:
         raise InvalidManifestError.of(COMMAND_LINE, option, f"is {text!r}", _SPANS)
     return read
@@ -102,25 +96,5 @@ def renewed(old: KeyEntry, now: datetime) -> datetime | None:
 
 
 def _end(text: str, now: datetime) -> datetime | None:
-    if (length := _span(text)) is not None:
-        return now + length
-    if _DATE.fullmatch(text):
-        try:
-            return datetime.combine(date.fromisoformat(text), time(23, 59, 59), UTC)
-        except ValueError:
-            return None
-    try:
-        has_zone = datetime.fromisoformat(text).tzinfo is not None
-    except ValueError:
-        return None
-    read = moment(text) if has_zone else None
-    return None if read is None else read.replace(microsecond=0)
-
-
-def _span(text: str) -> timedelta | None:
-    match = _SPAN.fullmatch(text)
-    # Digits of other scripts are digits to a regular expression, and to int().
-    if match is None or not text.isascii():
-        return None
-    length = int(match["number"]) * _UNITS[match["unit"]]
-    return length if length <= _LONGEST else None
+    length = times.span(text)
+    return times.moment(text, last=True) if length is None else now + length

@@ -1,0 +1,1 @@
+"""`kubectl llama usage`: sums the usage log by tenant and model."""
