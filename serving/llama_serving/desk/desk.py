@@ -300,7 +300,8 @@ class Desk:
         counts = dict.fromkeys(asked, 0)
         for name, visits in self._tenants.visits.items():
             counts[name] = sum(visit.tally.is_waiting for visit in visits)
-        if waiting < most and counts[tenant] < fair_share(tenant, counts, most):
+        # Among the counted ones are some that run and have made no token yet.
+        if waiting < most and counts[tenant] < fair_share(tenant, counts, most + load.slots):
             return None
         a_second = self._ended.used(now) / WINDOW_SECONDS
         return refusing.of_full_engine(waiting, (waiting - most + 1) / a_second if a_second else _UNKNOWN_WAIT)

@@ -3,7 +3,7 @@ import asyncio
 from llama_serving.desk.amounts import Amount, Short, Shortage
 from llama_serving.desk.leases import Leases, OwnBank
 from llama_serving.desk.wallet import Reservation
-from support.desk import AwayBank, Clock, limits_of
+from support.desks.parts import AwayBank, Clock, limits_of
 
 
 def leases_of(bank=None, clock=None, replica="one"):

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from llama_serving.desk.meter import CURRENT, Tally, metered
-from support.desk import Engine, sampling
+from support.desks.parts import Engine, sampling, until
 
 
 class Request:
@@ -59,9 +59,8 @@ async def test_a_finished_request_is_counted_as_the_engine_counts(has_states, st
 async def test_a_cancelled_request_is_counted_with_what_the_engine_made(stream, n):
     engine = metered(Engine())
     request = Request(lambda: read(engine, stream=stream, n=n, max_tokens=1000))
-    while not engine.output_processor.request_states or next(iter(engine.output_processor.request_states.values())).made < 20:
-        await asyncio.sleep(0)
-    states = list(engine.output_processor.request_states.values())
+    await until(lambda: engine.states and engine.states[0].made >= 20)
+    states = engine.states
     request.task.cancel()
     ended = await request.over()
     assert ended == [(5, sum(state.made for state in states), 0, "abort")]
@@ -120,8 +119,7 @@ async def test_a_request_waits_until_the_engine_has_made_a_token_also_if_it_is_n
     engine = metered(Engine())
     request = Request(lambda: read(engine, stream=False, max_tokens=1000))
     assert request.tally.is_waiting
-    while not engine.output_processor.request_states or next(iter(engine.output_processor.request_states.values())).made < 1:
-        await asyncio.sleep(0)
+    await until(lambda: engine.states and engine.states[0].made >= 1)
     assert not request.tally.is_waiting
     request.task.cancel()
     await request.over()
@@ -187,7 +185,9 @@ async def test_the_adapter_is_named():
     engine = metered(Engine())
 
     async def run():
-        async for _ in engine.generate([1], sampling(2), request_id="one", lora_request=SimpleNamespace(lora_name="adapter")):
+        async for _ in engine.generate(
+            [1], sampling(2), request_id="one", lora_request=SimpleNamespace(lora_name="adapter")
+        ):
             pass
 
     request = Request(run)

@@ -99,7 +99,8 @@ def desk_of(*tenants, others=None, max_waiting=10_000, model=None, bank=None, cl
     counters = Counters(counted.make)
     desk = Desk(
         DeskSettings(tenants=tenants, others=others, max_waiting_requests=max_waiting),
-        model=model or ModelFacts(name=MODEL, names=lambda: frozenset({MODEL, "adapter"}), **({"max_model_len": 8192} | facts)),
+        model=model
+        or ModelFacts(name=MODEL, names=lambda: frozenset({MODEL, "adapter"}), **({"max_model_len": 8192} | facts)),
         source="/namespaces/team/llamadeployments/chat",
         replica=replica,
         bank=bank,
@@ -178,6 +179,11 @@ class Engine:
             await asyncio.sleep(0)
             raise
 
+    @property
+    def states(self):
+        """States of the sequences that run."""
+        return list(self._states.values())
+
     def _forget(self, request_id, names):
         for name in names:
             self._states.pop(name, None)
@@ -190,7 +196,9 @@ class Engine:
             finished=is_last,
             outputs=[
                 SimpleNamespace(
-                    index=index, token_ids=[7] * (1 if parts else state.made), finish_reason="length" if is_last else None
+                    index=index,
+                    token_ids=[7] * (1 if parts else state.made),
+                    finish_reason="length" if is_last else None,
                 )
                 for index, state in enumerate(mine.values())
             ],
@@ -200,3 +208,12 @@ class Engine:
 def sampling(max_tokens=16, *, n=1, stream=True, min_tokens=0):
     kind = SimpleNamespace(name="DELTA" if stream else "FINAL_ONLY")
     return SimpleNamespace(max_tokens=max_tokens, min_tokens=min_tokens, n=n, output_kind=kind)
+
+
+async def until(condition):
+    """Let the loop turn until `condition` holds."""
+    for _ in range(100_000):
+        if condition():
+            return
+        await asyncio.sleep(0)
+    raise AssertionError("it never came to that")
