@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from llama_serving.contract.tenants import TenantLimits
@@ -14,7 +14,7 @@ class Moment:
 
     Attributes:
         seconds: Of a clock that never goes back: for minutes.
-        utc: Of the calendar: for days and months.
+        utc: Of the calendar, in UTC: for days and months.
     """
 
     seconds: float
@@ -23,22 +23,22 @@ class Moment:
     @property
     def day(self) -> str:
         """The day in UTC, `2026-11-27`."""
-        return self.utc.astimezone(UTC).strftime("%Y-%m-%d")
+        return self.utc.isoformat()[:10]
 
     @property
     def month(self) -> str:
         """The month in UTC, `2026-11`."""
-        return self.utc.astimezone(UTC).strftime("%Y-%m")
+        return self.utc.isoformat()[:7]
 
     @property
     def next_day(self) -> datetime:
         """When the next day begins."""
-        return self.utc.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
+        return self.utc.replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
 
     @property
     def next_month(self) -> datetime:
         """When the next month begins."""
-        first = self.utc.astimezone(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+        first = self.utc.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
         return (first + timedelta(days=32)).replace(day=1)
 
 

@@ -133,9 +133,9 @@ class Leases:
         wallet = self._wallets.get(tenant)
         if wallet is None:
             return
-        wallet.settle(reservation, used, self._clock())
-        if wallet.limits.concurrent_requests is not None:
-            # Another replica may wait for the place.
+        now = self._clock()
+        wallet.settle(reservation, used, now)
+        if wallet.has_spare_slots(now):
             self._talk_soon()
 
     def standing(self, limits: TenantLimits) -> Standing:

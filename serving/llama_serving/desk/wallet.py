@@ -22,6 +22,7 @@ from llama_serving.desk.amounts import (
     has_budget,
 )
 from llama_serving.desk.buckets import WINDOW_SECONDS, SlidingWindow
+from llama_serving.desk.ledger import SLICE
 
 _AHEAD_SECONDS: Final = 2.0
 """Leases for this time of the tenant's use are kept; more goes back."""
@@ -33,6 +34,7 @@ _REFUSED_SECONDS: Final = 0.2
 """For this long what the ledger refused is refused again without asking it: a flood of requests is no flood of questions."""
 
 _UNLIMITED: Final = 1 << 62
+_NOTHING: Final = Amount()
 
 
 @dataclass(slots=True)
@@ -76,8 +78,8 @@ class Wallet:
         self._used_slots = 0
         self._reserved = 0
         self._spent: dict[str, int] = {}
-        self._beyond = Amount()
-        self._last = Amount()
+        self._beyond = _NOTHING
+        self._last = _NOTHING
         self._own_requests = SlidingWindow(_UNLIMITED)
         self._own_tokens = SlidingWindow(_UNLIMITED)
         self._refusal: tuple[Amount, Shortage, float] | None = None
@@ -197,8 +199,8 @@ class Wallet:
             now: The replica's own time.
             last: Whether the replica ends, and keeps nothing.
         """
-        wish = Amount() if last else self._wish(now)
-        keep = Amount() if needs else wish
+        wish = _NOTHING if last else self._wish(now)
+        keep = _NOTHING if needs else wish
         old = self._drop_older_than(_OLD_SECONDS, now)
         returned = [
             *old,
@@ -206,7 +208,7 @@ class Wallet:
             *(_tokens_of(lot) for lot in _beyond(self._tokens, keep.tokens)),
         ]
         self._free_slots = min(self._free_slots, keep.slots)
-        beyond, self._beyond = self._beyond, Amount()
+        beyond, self._beyond = self._beyond, _NOTHING
         return Statement(
             limits=self.limits,
             held=Amount(tokens=self._reserved + _sum(self._tokens), slots=self._used_slots + self._free_slots),
@@ -251,11 +253,16 @@ class Wallet:
             budget_left=None if left is None or not has_budget(limits) else left + _sum(self._tokens),
         )
 
+    def has_spare_slots(self, now: Moment) -> bool:
+        """Whether another replica could use places that are free here."""
+        # Twice, because one comes back with each request that ends.
+        return self._free_slots > 2 * self._wish(now).slots
+
     def has_news(self, now: Moment) -> bool:
         """Whether the ledger should hear of this tenant without a request that waits."""
         if self._used_slots or self._reserved or self._free_slots or self._requests or self._tokens:
             return True
-        return self._beyond != Amount() or self._own_requests.used(now.seconds) > 0
+        return self._beyond != _NOTHING or self._own_requests.used(now.seconds) > 0
 
     def is_idle(self, now: Moment) -> bool:
         """Whether nothing would be lost without the wallet."""
@@ -299,14 +306,23 @@ class Wallet:
         part = _AHEAD_SECONDS / WINDOW_SECONDS
         requests, tokens = self._own_requests.used(now.seconds), self._own_tokens.used(now.seconds)
         if requests <= 0:
-            return Amount()
-        return self.counted(
-            Amount(
-                requests=max(self._last.requests, round(requests * part)),
-                tokens=max(self._last.tokens, round(tokens * part)),
-                slots=max(1, round(requests * part)),
-            )
+            return _NOTHING
+        limits = self.limits
+        return Amount(
+            requests=_slice(limits.requests_per_minute, max(self._last.requests, round(requests * part))),
+            tokens=_slice(_least_of_tokens(limits), max(self._last.tokens, round(tokens * part))),
+            slots=_slice(limits.concurrent_requests, max(1, round(requests * part))),
         )
+
+
+def _slice(limit: int | None, wish: int) -> int:
+    """What the ledger would give of a wish; nothing where there is no limit to book against."""
+    return 0 if limit is None else min(wish, limit // SLICE)
+
+
+def _least_of_tokens(limits: TenantLimits) -> int | None:
+    known = [limits.tokens_per_minute, limits.tokens_per_day, limits.tokens_per_month]
+    return min((limit for limit in known if limit is not None), default=None)
 
 
 def _requests_of(lot: _Lot) -> Lease:
