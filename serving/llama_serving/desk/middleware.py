@@ -1,0 +1,123 @@
+"""Pure ASGI in front of vLLM's application: reads a request once, refuses what may not pass, and hands on what was admitted.
+
+The door has judged before it: path, key, size. The desk (`desk`) decides about limits; here is what the protocol needs.
+"""
+
+import asyncio
+from typing import Any, Final
+
+from llama_serving.contract.usage import Dialect
+from llama_serving.desk.desk import Desk, Visit
+from llama_serving.desk.meter import CURRENT
+from llama_serving.desk.reading import RefusedError, read_json, write_json
+from llama_serving.desk.refusing import standing_headers
+from llama_serving.desk.wish import DIALECTS, Wish, refuse_model, wish_of
+from llama_serving.door.asgi import ASGIApp, Message, Receive, Scope, Send
+from llama_serving.door.body import replayed
+from llama_serving.door.caller import Caller, caller_of, request_id_of
+from llama_serving.door.refusals import Refusal, send_refusal
+from llama_serving.door.routes import NOT_FOUND
+
+_LONG_BODY: Final = 128 * 1024
+"""A longer body is read in a thread: its tokens of other requests would have to wait for a millisecond and more."""
+
+_HAS_PRIORITY: Final = frozenset({Dialect.CHAT, Dialect.COMPLETIONS, Dialect.RESPONSES})
+
+
+class DeskMiddleware:
+    """The desk, in the path of requests.
+
+    Args:
+        app: vLLM's application.
+        desk: Decides.
+    """
+
+    def __init__(self, app: ASGIApp, *, desk: Desk) -> None:
+        self._app = app
+        self._desk = desk
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer, or hand on."""
+        if scope["type"] != "http" or scope["method"] != "POST":
+            await self._app(scope, receive, send)
+            return
+        path = scope["path"].removeprefix(scope.get("root_path", ""))
+        dialect = DIALECTS.get(path)
+        if dialect is None:
+            # Whatever else the engine's application answers has no limits, and the door lets none of it in.
+            await send_refusal(NOT_FOUND, path, send)
+            return
+        body = await _body(receive)
+        if body is None:
+            return
+        caller = caller_of(scope)
+        try:
+            request, wish = await self._read(body, dialect, caller)
+            visit = await self._desk.admit(caller, wish, request_id=request_id_of(scope) or "unknown")
+        except RefusedError as error:
+            self._desk.rejected(caller.tenant, error.refusal.code)
+            visit = error.refusal
+        if isinstance(visit, Refusal):
+            await send_refusal(visit, path, send)
+            return
+        await self._serve(visit, request, scope, receive, send)
+
+    async def _read(self, body: bytes, dialect: Dialect, caller: Caller) -> tuple[bytes, Wish]:
+        """Return the body as the engine shall get it, and what it asks for."""
+        if len(body) > _LONG_BODY:
+            return await asyncio.to_thread(self._judged, body, dialect, caller)
+        return self._judged(body, dialect, caller)
+
+    def _judged(self, body: bytes, dialect: Dialect, caller: Caller) -> tuple[bytes, Wish]:
+        model = self._desk.model
+        request = read_json(body)
+        wish = wish_of(request, dialect, body_bytes=len(body), most_choices=model.most_choices)
+        name = model.name if wish.model is None else wish.model
+        if name not in model.names() or not caller.may_ask_for(name):
+            raise refuse_model(wish.model)
+        self._sign(request, dialect, caller, name)
+        return write_json(request), wish
+
+    def _sign(self, request: dict[str, Any], dialect: Dialect, caller: Caller, model: str) -> None:
+        """Write what the deployment says itself into the request."""
+        request["model"] = model
+        if dialect is Dialect.COUNT_TOKENS:
+            return
+        request["cache_salt"] = self._desk.salt_of(caller.tenant)
+        request.pop("priority", None)
+        if self._desk.model.orders_by_priority and dialect in _HAS_PRIORITY:
+            request["priority"] = self._desk.limits_of(caller.tenant).priority
+
+    async def _serve(self, visit: Visit, request: bytes, scope: Scope, receive: Receive, send: Send) -> None:
+        async def answering(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                visit.status = message["status"]
+                added = standing_headers(self._desk.standing_of(visit.caller.tenant))
+                message = {**message, "headers": [*message.get("headers", ()), *added]}
+            await send(message)
+
+        token = CURRENT.set(visit.tally)
+        try:
+            await self._app(_with_length(scope, len(request)), replayed(request, receive), answering)
+        finally:
+            CURRENT.reset(token)
+            await self._desk.leave(visit)
+
+
+async def _body(receive: Receive) -> bytes | None:
+    """Return the body, which the door has bounded; None if the client has left."""
+    parts: list[bytes] = []
+    while True:
+        message = await receive()
+        if message["type"] != "http.request":
+            return None
+        parts.append(message.get("body", b""))
+        if not message.get("more_body", False):
+            return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def _with_length(scope: Scope, length: int) -> Scope:
+    headers = [
+        (name, value) for name, value in scope["headers"] if name not in {b"content-length", b"transfer-encoding"}
+    ]
+    return {**scope, "headers": [*headers, (b"content-length", str(length).encode())]}

@@ -1,0 +1,109 @@
+import asyncio
+import json
+
+from llama_serving.contract.usage import Dialect, UsageEvent
+from llama_serving.desk.amounts import Amount
+from llama_serving.desk.counters import Counters
+from llama_serving.desk.desk import Visit
+from llama_serving.desk.leases import Leases
+from llama_serving.desk.wish import Wish
+from llama_serving.door.caller import Caller
+from llama_serving.door.refusals import Refusal
+from support.desks.parts import MODEL, AwayBank, Clock, Counted, desk_of, limits_of, until
+
+WISH = Wish(Dialect.CHAT, MODEL, stream=False, sequences=1, prompt_tokens=10, output_tokens=90)
+NEED = Amount(requests=1, tokens=100, slots=1)
+
+
+async def test_two_replicas_share_one_limit():
+    clock = Clock()
+    bank = AwayBank(clock)
+    limits = limits_of(requests_per_minute=10)
+    desks = [desk_of(limits, bank=bank, clock=clock, replica=f"r{number}").desk for number in range(2)]
+    got = [await desks[number % 2].admit(Caller("acme"), WISH, request_id=str(number)) for number in range(30)]
+    assert sum(isinstance(one, Visit) for one in got) == 10
+    assert got[-1].code == "rate_limit_exceeded"
+
+
+async def test_the_head_is_away_and_comes_back():
+    parts = desk_of(limits_of(tokens_per_day=10_000), limits_of("rate", requests_per_minute=100))
+    visit = await parts.desk.admit(Caller("acme"), WISH, request_id="1")
+    await parts.desk.leave(visit)
+    parts.bank.is_away = True
+    # Within the last lease.
+    assert isinstance(await parts.desk.admit(Caller("acme"), WISH, request_id="2"), Visit)
+    got = [await parts.desk.admit(Caller("acme"), WISH, request_id=str(number)) for number in range(5)]
+    refused = got[-1]
+    assert isinstance(refused, Refusal)
+    assert (refused.status, refused.code) == (503, "limits_unavailable")
+    assert isinstance(await parts.desk.admit(Caller("rate"), WISH, request_id="4"), Visit)
+    parts.bank.is_away = False
+    parts.clock.move(3)
+    assert isinstance(await parts.desk.admit(Caller("acme"), WISH, request_id="5"), Visit)
+
+
+async def test_started_and_stopped_it_writes_what_there_is(monkeypatch):
+    monkeypatch.setattr("llama_serving.desk.leases.ROUND_SECONDS", 0)
+    parts = desk_of(limits_of(requests_per_minute=10))
+    parts.desk.start()
+    visit = await parts.desk.admit(Caller("acme", key_id="abcdefghijklmnop"), WISH, request_id="req-1")
+    await until(lambda: parts.bank.exchanges >= 3)
+    await parts.desk.leave(visit)
+    await parts.desk.stop()
+    assert parts.counted.values[("llama_gateway_requests", "acme", MODEL, "chat", "499")] == 1
+    assert parts.bank.ledger._heard == {}
+    line = json.loads(parts.log.lines[0])
+    assert UsageEvent.model_validate(line).data.status == 499
+    assert line["specversion"] == "1.0"
+    assert line["id"] == "req-1"
+
+
+async def test_a_line_that_the_log_does_not_take_is_counted():
+    parts = desk_of()
+    parts.log.takes = False
+    await parts.desk.leave(await parts.desk.admit(Caller("acme"), WISH, request_id="1"))
+    parts.counters.flush()
+    assert parts.counted.values[("llama_gateway_usage_lines_lost",)] == 1
+
+
+async def test_a_line_holds_nothing_of_prompt_or_answer_and_no_key():
+    parts = desk_of()
+    await parts.desk.leave(await parts.desk.admit(Caller("acme", key_id="abcdefghijklmnop"), WISH, request_id="1"))
+    line = json.loads(parts.log.lines[0])
+    assert set(line) == {"specversion", "type", "source", "id", "subject", "time", "datacontenttype", "data"}
+    assert set(line["data"]) <= {
+        *("started", "model", "adapter", "dialect", "stream", "status", "finish_reason", "key_id"),
+        *("prompt_tokens", "cached_tokens", "output_tokens"),
+    }
+
+
+def test_tenants_are_labels_up_to_a_number():
+    counted = Counted()
+    counters = Counters(counted.make, most_tenants=2)
+    for tenant in ("a", "b", "c", "d", "a"):
+        counters.rejected(tenant, "rate_limit_exceeded")
+    counters.flush()
+    counters.flush()
+    assert counted.values == {
+        ("llama_gateway_rejected", "a", "rate_limit_exceeded"): 2,
+        ("llama_gateway_rejected", "b", "rate_limit_exceeded"): 1,
+        ("llama_gateway_rejected", "other", "rate_limit_exceeded"): 2,
+    }
+
+
+async def test_wallets_of_tenants_that_are_gone_are_dropped(monkeypatch):
+    monkeypatch.setattr("llama_serving.desk.leases.ROUND_SECONDS", 0)
+    clock = Clock()
+    leases = Leases(AwayBank(clock), replica="one", clock=clock)
+    for number in range(100):
+        limits = limits_of(f"t-{number}", tokens_per_minute=1000)
+        leases.settle(limits.name, await leases.reserve(limits, NEED), 5)
+    running = asyncio.create_task(leases.run())
+
+    def are_gone():
+        clock.move(20)
+        return not leases._wallets
+
+    await until(are_gone)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)

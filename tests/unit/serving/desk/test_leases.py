@@ -1,0 +1,211 @@
+import asyncio
+
+from llama_serving.desk.amounts import Amount, Short, Shortage
+from llama_serving.desk.leases import Leases, OwnBank
+from llama_serving.desk.wallet import Reservation
+from support.desks.parts import AwayBank, Clock, limits_of
+
+
+def leases_of(bank=None, clock=None, replica="one"):
+    clock = clock or Clock()
+    bank = bank or AwayBank(clock)
+    return Leases(bank, replica=replica, clock=clock), bank, clock
+
+
+def need(tokens=0):
+    return Amount(requests=1, tokens=tokens, slots=1)
+
+
+async def reserve_all(leases, limits, count, tokens=0):
+    return await asyncio.gather(*(leases.reserve(limits, need(tokens)) for _ in range(count)))
+
+
+async def test_fifty_at_once_against_a_limit_for_ten_pass_ten():
+    for limits in (
+        limits_of(tokens_per_minute=10 * 128),
+        limits_of(requests_per_minute=10),
+        limits_of(concurrent_requests=10),
+        limits_of(tokens_per_day=10 * 128),
+        limits_of(tokens_per_month=10 * 128),
+    ):
+        leases, _, _ = leases_of()
+        got = await reserve_all(leases, limits, 50, tokens=128)
+        assert sum(isinstance(one, Reservation) for one in got) == 10, limits
+        assert sum(isinstance(one, Shortage) for one in got) == 40
+
+
+async def test_fifty_at_once_over_three_replicas_pass_ten():
+    clock = Clock()
+    bank = AwayBank(clock)
+    fleet = [Leases(bank, replica=f"r{number}", clock=clock) for number in range(3)]
+    limits = limits_of(tokens_per_minute=10 * 128, concurrent_requests=10)
+    got = await asyncio.gather(*(fleet[number % 3].reserve(limits, need(128)) for number in range(50)))
+    assert sum(isinstance(one, Reservation) for one in got) == 10
+
+
+async def test_a_settled_request_gives_back_what_it_did_not_use():
+    leases, _, _ = leases_of()
+    limits = limits_of(tokens_per_minute=1000)
+    first = await leases.reserve(limits, need(1000))
+    assert isinstance(await leases.reserve(limits, need(900)), Shortage)
+    leases.settle("acme", first, 100)
+    assert isinstance(await leases.reserve(limits, need(900)), Reservation)
+    assert leases.standing(limits).tokens.remaining == 0
+
+
+async def test_what_was_used_beyond_the_reservation_is_taken_afterwards():
+    leases, bank, _ = leases_of()
+    limits = limits_of(tokens_per_minute=1000, tokens_per_day=5000)
+    first = await leases.reserve(limits, need(100))
+    leases.settle("acme", first, 300)
+    assert isinstance(await leases.reserve(limits, need(800)), Shortage)
+    assert isinstance(await leases.reserve(limits, need(700)), Reservation)
+    assert bank.ledger._accounts["acme"]._spent("2026-11-27") == 300
+
+
+async def test_no_question_to_the_ledger_while_the_leases_last():
+    leases, bank, clock = leases_of()
+    limits = limits_of(tokens_per_minute=1_000_000, requests_per_minute=60_000, concurrent_requests=1000)
+    await asyncio.gather(*(one for one in [leases.reserve(limits, need(100)) for _ in range(60)]))
+    leases._talk_soon()
+    await leases._talk
+    asked = bank.exchanges
+    for _ in range(2):
+        assert isinstance(await leases.reserve(limits, need(100)), Reservation)
+    assert bank.exchanges == asked
+    del clock
+
+
+async def test_all_that_wait_share_one_question():
+    leases, bank, _ = leases_of()
+    await reserve_all(leases, limits_of(tokens_per_minute=100_000), 50, tokens=128)
+    assert bank.exchanges == 1
+
+
+async def test_a_flood_of_refused_requests_is_no_flood_of_questions():
+    leases, bank, clock = leases_of()
+    limits = limits_of(requests_per_minute=1)
+    await leases.reserve(limits, need())
+    await leases.reserve(limits, need())
+    asked = bank.exchanges
+    for _ in range(100):
+        assert (await leases.reserve(limits, need())).short is Short.REQUESTS
+    assert bank.exchanges == asked
+    clock.move(61)
+    assert isinstance(await leases.reserve(limits, need()), Reservation)
+
+
+async def test_without_limits_the_ledger_hears_nothing():
+    leases, bank, _ = leases_of()
+    assert await leases.reserve(limits_of(), need(10**9)) is None
+    assert bank.exchanges == 0
+
+
+async def test_without_the_ledger_a_replica_keeps_to_its_share():
+    clock = Clock()
+    bank = AwayBank(clock)
+    leases, _, _ = leases_of(bank, clock)
+    limits = limits_of(requests_per_minute=10)
+    for number in range(2):
+        await bank.exchange(f"other-{number}", {})
+    leases._talk_soon()
+    await leases._talk
+    bank.is_away = True
+    got = [await leases.reserve(limits, need()) for _ in range(10)]
+    assert sum(isinstance(one, Reservation) for one in got) == 10 // 3
+    assert leases.is_ledger_away
+
+
+async def test_without_the_ledger_the_last_lease_is_served_and_then_a_budget_is_refused():
+    leases, bank, _ = leases_of()
+    limits = limits_of(tokens_per_day=100_000)
+    first = await leases.reserve(limits, need(1000))
+    leases.settle("acme", first, 100)
+    bank.is_away = True
+    assert isinstance(await leases.reserve(limits, need(900)), Reservation)
+    refused = await leases.reserve(limits, need(5000))
+    assert refused.short is Short.LEDGER
+
+
+async def test_while_the_ledger_is_away_nobody_waits_for_it():
+    leases, bank, clock = leases_of()
+    bank.is_away = True
+    limits = limits_of(requests_per_minute=1000)
+    for _ in range(20):
+        await leases.reserve(limits, need())
+    assert bank.exchanges == 1
+    clock.move(3)
+    await leases.reserve(limits, need())
+    assert bank.exchanges == 2
+
+
+async def test_what_was_served_without_the_ledger_is_told_when_it_is_back():
+    leases, bank, clock = leases_of()
+    bank.is_away = True
+    limits = limits_of(tokens_per_minute=10_000, requests_per_minute=100)
+    reservation = await leases.reserve(limits, need(3000))
+    leases.settle("acme", reservation, 1000)
+    bank.is_away = False
+    clock.move(3)
+    leases._talk_soon()
+    await leases._talk
+    standing = leases.standing(limits)
+    assert (standing.requests.remaining, standing.tokens.remaining) == (99, 9000)
+
+
+async def test_a_client_that_leaves_while_it_waits_leaves_its_lease_to_others():
+    class Slow(OwnBank):
+        def __init__(self, clock):
+            super().__init__(clock)
+            self.gate = asyncio.Event()
+
+        async def exchange(self, replica, statements):
+            answer = await super().exchange(replica, statements)
+            await self.gate.wait()
+            return answer
+
+    clock = Clock()
+    bank = Slow(clock)
+    leases, _, _ = leases_of(bank, clock)
+    limits = limits_of(tokens_per_minute=1000)
+    leaving = asyncio.create_task(leases.reserve(limits, need(1000)))
+    for _ in range(5):
+        await asyncio.sleep(0)
+    leaving.cancel()
+    await asyncio.gather(leaving, return_exceptions=True)
+    bank.gate.set()
+    assert isinstance(await leases.reserve(limits, need(1000)), Reservation)
+
+
+async def test_at_the_end_everything_goes_back():
+    clock = Clock()
+    bank = AwayBank(clock)
+    leases, _, _ = leases_of(bank, clock)
+    limits = limits_of(tokens_per_minute=1000, concurrent_requests=2)
+    leases.settle("acme", await leases.reserve(limits, need(600)), 0)
+    await leases.close()
+    other, _, _ = leases_of(bank, clock, "two")
+    assert isinstance(await other.reserve(limits, need(1000)), Reservation)
+    assert bank.ledger._heard.keys() == {"two"}
+
+
+async def test_new_limits_hold_for_the_next_request():
+    leases, _, clock = leases_of()
+    await leases.reserve(limits_of(requests_per_minute=100), need())
+    assert isinstance(await leases.reserve(limits_of(requests_per_minute=1), need()), Shortage)
+    clock.move(61)
+    assert isinstance(await leases.reserve(limits_of(requests_per_minute=1), need()), Reservation)
+    assert await leases.reserve(limits_of(), need()) is None
+
+
+async def test_in_steady_use_the_ledger_is_asked_rarely():
+    leases, bank, clock = leases_of()
+    limits = limits_of(tokens_per_minute=10**8, requests_per_minute=10**5, concurrent_requests=500, tokens_per_day=10**10)
+    for number in range(4000):
+        reservation = await leases.reserve(limits, need(500))
+        leases.settle("acme", reservation, 100)
+        clock.move(0.02)
+        if number == 3000:
+            before = bank.exchanges
+    assert bank.exchanges - before <= 20  # in 20 seconds
+    assert leases.standing(limits).budget_left == 10**10 - 4000 * 100
