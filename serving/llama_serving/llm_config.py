@@ -5,7 +5,7 @@ Light on purpose: it names Ray's fields in a dictionary instead of importing Ray
 
 from typing import Any
 
-from llama_serving.config import ServingConfig
+from llama_serving.config import RequestPath, ServingConfig
 from llama_serving.generated import checkpoint
 
 _STREAM_BATCH_MILLISECONDS = 20
@@ -56,5 +56,7 @@ def _engine_arguments(config: ServingConfig) -> dict[str, Any]:
         "revision": config.source.revision,
         # Left to itself, vLLM prefers a params.json beside it, which nobody compares with what was declared.
         "config_format": "hf" if config.contents is not None else None,
+        # The door lets nobody there; without it vLLM builds a description of all its routes.
+        "disable_fastapi_docs": True if config.path is RequestPath.DIRECT else None,
     }
     return {name: value for name, value in arguments.items() if value is not None}

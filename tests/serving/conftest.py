@@ -17,6 +17,7 @@ FOLDER = Path(__file__).parent
 FILES = (
     "test_openai.py",
     "test_scaling.py",
+    "test_desk.py",
     "test_status.py",
     "test_door.py",
     "test_sharding.py",

@@ -47,7 +47,6 @@ def tiny_config(
             access=Access.OPEN if keys_folder is None else Access.KEYS,
             keys_folder=keys_folder,
             model_id=MODEL,
-            board=path is RequestPath.DIRECT,
         ),
     )
 

@@ -4,14 +4,23 @@ Serve imports `DirectServer` by its path, see `app`. What the direct path needs 
 tests/serving runs it: it serves, streams, scales, cuts off clients. See docs/designs/0020-data-plane.md.
 """
 
+from pathlib import Path
 from typing import Any
 
 from ray import serve
+from ray.serve._private.logging_utils import get_serve_logs_dir
+from typing_extensions import override
 
 from llama_serving.board.application import BoardFirst, board_application
 from llama_serving.board.reporting import BoardClient, ReplicaCounts
 from llama_serving.config import APPLICATION_NAME
 from llama_serving.contract.tenants import DeskSettings
+from llama_serving.contract.usage import usage_source
+from llama_serving.desk.counters import Counters
+from llama_serving.desk.desk import Desk, ModelFacts
+from llama_serving.desk.ledger_actor import RayBank, moment, ray_counter
+from llama_serving.desk.middleware import DeskMiddleware
+from llama_serving.desk.usage_log import UsageLog
 from llama_serving.door.passed import OnlyThroughTheDoor
 from llama_serving.engine.server import LlamaServer
 from llama_serving.licenses.headers import LicenseHeaders, headers_of
@@ -20,9 +29,14 @@ from llama_serving.licenses.headers import LicenseHeaders, headers_of
 class _DirectServer(LlamaServer):
     """`LlamaServer` with an HTTP application around vLLM's."""
 
+    _desk: Desk | None = None
+    _limits = DeskSettings()
+
     def reconfigure(self, user_config: dict[str, Any]) -> None:
-        """Take new limits of tenants; Serve calls this at the start, and for each change, while requests go on."""
+        """Take limits of tenants; Serve calls this at the start, and for each change, while requests go on."""
         self._limits = DeskSettings.model_validate(user_config)
+        if self._desk is not None:
+            self._desk.reconfigure(self._limits)
 
     async def __serve_build_asgi_app__(self) -> Any:
         """Build the application; Serve calls this once the engine has started.
@@ -32,14 +46,41 @@ class _DirectServer(LlamaServer):
         app = await super().__serve_build_asgi_app__()
         # vLLM has built its layers already; without this, none could be added.
         app.middleware_stack = None
-        board = board_application(
-            self._serving, BoardClient(), ReplicaCounts(APPLICATION_NAME, self._serving.server_deployment)
-        )
-        app.add_middleware(BoardFirst, board=board)
-        app.add_middleware(OnlyThroughTheDoor, door=self._serving.door)
-        headers = headers_of(self._serving.license)
+        config = self._serving
+        self._desk = await self._open_desk()
+        app.add_middleware(DeskMiddleware, desk=self._desk)
+        counts = ReplicaCounts(APPLICATION_NAME, config.server_deployment)
+        app.add_middleware(BoardFirst, board=board_application(config, BoardClient(), counts))
+        app.add_middleware(OnlyThroughTheDoor, door=config.door)
+        headers = headers_of(config.license)
         app.add_middleware(LicenseHeaders, headers=lambda: headers)
         return app
+
+    async def _open_desk(self) -> Desk:
+        config, bank = self._serving, RayBank()
+        replica = serve.get_replica_context().replica_id.unique_id
+        names = frozenset((config.model_id,))
+        desk = Desk(
+            self._limits,
+            model=ModelFacts(name=config.model_id, names=lambda: names, max_model_len=config.engine.max_model_len),
+            source=usage_source(config.identity),
+            replica=replica,
+            bank=bank,
+            secret=await bank.secret(),
+            load=self._load,
+            counters=Counters(ray_counter),
+            clock=moment,
+            log=UsageLog(Path(get_serve_logs_dir()).parent, replica),
+        )
+        desk.start()
+        return desk
+
+    @override
+    async def __del__(self) -> None:
+        """Serve calls and awaits this when it stops the replica."""
+        if self._desk is not None:
+            await self._desk.stop()
+        await super().__del__()
 
 
 DirectServer = serve.ingress()(_DirectServer)

@@ -12,8 +12,9 @@ from ray.llm._internal.serve.engines.vllm.vllm_engine import VLLMEngine
 from vllm import __version__
 from vllm.v1.metrics.loggers import AggregateStatLoggerBase
 
-from llama_serving.config import ServingConfig
+from llama_serving.config import RequestPath, ServingConfig
 from llama_serving.contents.check import check_loaded
+from llama_serving.desk.meter import metered
 from llama_serving.engine import last_words
 from llama_serving.engine.kv_cache import kv_cache_size
 
@@ -112,6 +113,8 @@ class LlamaEngine(VLLMEngine):
                 # Its own words say only that a process failed.
                 raise RuntimeError(f"the engine did not start: {said}") from None
             raise
+        if self._serving is not None and self._serving.path is RequestPath.DIRECT:
+            client = metered(client)
         manager = getattr(client, "logger_manager", None)
         if manager is None or not hasattr(manager, "stat_loggers"):
             _LOGGER.error("vLLM's statistics cannot be tapped: the queue of this replica is unknown")

@@ -1,0 +1,186 @@
+"""The desk of a real deployment: limits hold, and what is booked is what the engine made."""
+
+import json
+
+import httpx
+import openai
+import pytest
+
+from llama_serving.contract.tenants import DeskSettings, TenantLimits
+from llama_serving.contract.usage import USAGE_FILES, UsageEvent
+
+pytestmark = [pytest.mark.serving, pytest.mark.timeout(1800)]
+
+QUESTION = [{"role": "user", "content": "What is a llama?"}]
+
+
+@pytest.fixture
+def tenant(app, keys, eventually):
+    """A client of a tenant of its own, whose key is known."""
+    names = iter(("acme", "birch", "cedar", "dune", "elm"))
+
+    def make(name=None):
+        key = keys.add(name or next(names)).text
+        client = httpx.Client(
+            base_url=f"http://127.0.0.1:{app.cluster.http_port}",
+            headers={"Authorization": f"Bearer {key}"},
+            timeout=120,
+        )
+        eventually(lambda: client.get("/v1/models").status_code == 200, seconds=60, what="the key to be known")
+        return client
+
+    return make
+
+
+def booked(app, request_id, eventually):
+    """The line of the usage log for a request."""
+
+    def find():
+        for file in app.cluster.folder.glob(f"session_latest/logs/{USAGE_FILES}"):
+            for line in file.read_text().splitlines():
+                event = UsageEvent.model_validate_json(line)
+                if event.id == request_id:
+                    return event
+        return None
+
+    return eventually(find, seconds=60, what=f"a line for {request_id}")
+
+
+BODIES = {
+    "/v1/chat/completions": {"messages": QUESTION, "max_tokens": 7, "ignore_eos": True},
+    "/v1/completions": {"prompt": ["One llama", "Two llamas"], "max_tokens": 5, "ignore_eos": True},
+    "/v1/messages": {"messages": QUESTION, "max_tokens": 4},
+    "/v1/responses": {"input": "What is a llama?", "max_output_tokens": 4},
+}
+
+
+def said(path, answer):
+    usage = answer.json()["usage"]
+    if path in {"/v1/chat/completions", "/v1/completions"}:
+        return usage["prompt_tokens"], usage["completion_tokens"]
+    return usage["input_tokens"], usage["output_tokens"]
+
+
+@pytest.mark.parametrize("path", BODIES)
+def test_what_is_booked_is_what_the_answer_says_in_each_dialect(app, tenant, eventually, path):
+    answer = tenant().post(path, json=BODIES[path] | {"model": app.model})
+
+    assert answer.status_code == 200, answer.text
+    event = booked(app, answer.headers["x-request-id"], eventually)
+    assert (event.data.prompt_tokens, event.data.output_tokens) == said(path, answer)
+    assert event.subject == "acme"
+    assert event.data.status == 200
+
+
+def test_a_stream_that_is_cut_is_booked_with_what_the_engine_made_and_frees_it(app, tenant, eventually):
+    seen = 0
+    body = {"model": app.model, "prompt": "llama", "max_tokens": 400, "stream": True, "ignore_eos": True}
+    with tenant().stream("POST", "/v1/completions", json=body) as answer:
+        request_id = answer.headers["x-request-id"]
+        for line in answer.iter_lines():
+            seen += line.startswith("data: {")
+            if seen == 20:
+                break
+
+    event = booked(app, request_id, eventually)
+    assert 20 <= event.data.output_tokens < 400
+    assert event.data.finish_reason == "abort"
+    eventually(lambda: app.cluster.status().running_requests == 0, seconds=60, what="the engine to be free")
+
+
+def test_limits_change_while_the_engine_runs_and_hold_from_then_on(app, live, tenant, eventually):
+    client = tenant("fir")
+    before = set(app.cluster.replicas(app.config.server_deployment))
+    body = {"model": app.model, "messages": QUESTION, "max_tokens": 1}
+    limits = TenantLimits(name="fir", requests_per_minute=3)
+    app.apply(live(desk=DeskSettings(tenants=(limits,))))
+
+    def limited():
+        return "x-ratelimit-limit-requests" in client.post("/v1/chat/completions", json=body).headers
+
+    eventually(limited, seconds=120, what="the limit to be known")
+    answers = [client.post("/v1/chat/completions", json=body) for _ in range(6)]
+
+    refused = [answer for answer in answers if answer.status_code == 429]
+    assert len(refused) >= 3
+    assert refused[0].json()["error"]["code"] == "rate_limit_exceeded"
+    assert int(refused[0].headers["retry-after"]) >= 1
+    assert tenant("gorse").post("/v1/chat/completions", json=body).status_code == 200
+    assert set(app.cluster.replicas(app.config.server_deployment)) == before
+    app.apply(live())
+    app.cluster.wait_until_running()
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("kv_transfer_params", {}), ("chat_template", "{{ 1 }}"), ("n", 1000), ("messages", "text"), ("max_tokens", 1e99)],
+)
+def test_a_field_that_may_not_be_sent_is_refused_by_its_name(app, field, value):
+    answer = app.cluster.post_with(
+        "/v1/chat/completions", {"model": app.model, "messages": QUESTION, "max_tokens": 1, field: value}, {}
+    )
+
+    assert answer.status_code == 400
+    assert field in json.dumps(answer.json()["error"])
+
+
+def test_a_tool_that_is_named_is_called_with_arguments_that_fit_its_schema(app):
+    tool = {
+        "type": "function",
+        "function": {
+            "name": "weather",
+            "parameters": {
+                "type": "object",
+                "properties": {"unit": {"enum": ["c", "f"]}},
+                "required": ["unit"],
+                "additionalProperties": False,
+            },
+        },
+    }
+    with app.cluster.client() as client:
+        answer = client.chat.completions.create(
+            model=app.model,
+            messages=QUESTION,
+            tools=[tool],
+            tool_choice={"type": "function", "function": {"name": "weather"}},
+            max_tokens=64,
+        )
+
+    (call,) = answer.choices[0].message.tool_calls
+    assert call.function.name == "weather"
+    assert json.loads(call.function.arguments)["unit"] in {"c", "f"}
+
+
+def test_a_schema_forces_the_answer(app):
+    with app.cluster.client() as client:
+        answer = client.chat.completions.create(
+            model=app.model,
+            messages=QUESTION,
+            response_format={
+                "type": "json_schema",
+                "json_schema": {
+                    "name": "answer",
+                    "schema": {
+                        "type": "object",
+                        "properties": {"animal": {"enum": ["llama", "alpaca"]}},
+                        "required": ["animal"],
+                        "additionalProperties": False,
+                    },
+                },
+            },
+            max_tokens=64,
+        )
+        probable = client.chat.completions.create(
+            model=app.model, messages=QUESTION, max_tokens=2, logprobs=True, top_logprobs=3
+        )
+
+    assert json.loads(answer.choices[0].message.content)["animal"] in {"llama", "alpaca"}
+    assert len(probable.choices[0].logprobs.content[0].top_logprobs) == 3
+
+
+def test_embeddings_are_refused_in_words(app):
+    with (
+        app.cluster.client() as client,
+        pytest.raises(openai.NotFoundError, match="makes no embeddings"),
+    ):
+        client.embeddings.create(model=app.model, input="llama")
