@@ -10,19 +10,14 @@ import pytest
 import yaml
 
 from llama_operator.api.reasons import Reason
-from llama_operator.api.v1alpha1.endpoint import DEFAULT_PATH
 from llama_operator.kube import kinds
 from llama_operator.kube.port import Ref
-from llama_serving.config import RequestPath
 
 RECORDS = Path(__file__).resolve().parents[2] / "golden" / "records"
 DIRECT = {"endpoint": {"path": "Direct"}}
 PRODUCTION = {"license": {"purpose": "Production"}}
 KEYS = {"access": {"mode": "Keys"}}
 OPEN = {"access": {"mode": "Open"}}
-WITH_DIRECT = pytest.mark.skipif(
-    DEFAULT_PATH is not RequestPath.DIRECT, reason="a spec that names no path cannot have tenants"
-)
 ACME = {"name": "acme", "requestsPerMinute": 60, "tokensPerDay": 1_000_000}
 
 
@@ -195,7 +190,7 @@ async def test_a_policy_that_comes_later_cuts_nothing_off_and_is_told(world):
     [
         pytest.param({}, id="as it was"),
         pytest.param(PRODUCTION, id="purpose"),
-        pytest.param(PRODUCTION | {"tenants": [ACME]}, id="tenants", marks=WITH_DIRECT),
+        pytest.param(PRODUCTION | {"tenants": [ACME]}, id="tenants"),
     ],
 )
 async def test_an_upgrade_changes_nothing_of_what_an_older_operator_pinned(world, spec):
