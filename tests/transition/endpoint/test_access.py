@@ -244,6 +244,15 @@ async def test_a_board_that_fails_is_told_and_takes_nothing_from_the_endpoint(wo
     assert await world.names(kinds.RAY_SERVICE) == [name]
 
 
+async def test_where_engine_and_board_fail_the_engine_is_told(world):
+    ref, name = await serving(world, **DIRECT)
+    await world.serve(name, status="UNHEALTHY", endpoints=0, message="the engine said no", board=BROKEN)
+    status = await world.reconcile(ref)
+    told = " ".join(found.message for found in status.conditions)
+    assert "the engine said no" in told
+    assert "the board said no" not in told
+
+
 async def test_a_board_that_never_ran_is_the_cause_of_a_start_that_fails(world):
     ref = await world.apply_sample("tiny-cpu", **DIRECT)
     await world.reconcile(ref)
