@@ -37,9 +37,9 @@ def advice(door: Door, observed: Observed) -> str:
         told.append(
             f"spec.license.purpose is Production, and anyone who reaches the Service is answered without a key: {_why(spec)}"
         )
-    if spec.tenants and door.path is not RequestPath.DIRECT:
+    if (spec.tenants or spec.other_tenants is not None) and door.path is not RequestPath.DIRECT:
         told.append(
-            "the limits of spec.tenants do not count yet: what serves has the path Ingress, the next revision has Direct"
+            "the limits of tenants in the spec do not count yet: what serves has the path Ingress, the next revision has Direct"
         )
     return "; ".join(told)
 

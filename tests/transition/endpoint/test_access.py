@@ -220,7 +220,7 @@ async def test_an_upgrade_changes_nothing_of_what_an_older_operator_pinned(world
     assert same_cluster["headGroupSpec"] == cluster["headGroupSpec"]
     assert (status.access.mode, status.access.path) == ("Open", "Ingress")
     assert ("without a key" in status.access.advice) is bool(spec)
-    assert ("spec.tenants do not count" in status.access.advice) is ("tenants" in spec)
+    assert ("limits of tenants in the spec do not count" in status.access.advice) is ("tenants" in spec)
     versions = await world.snapshot()
     await world.reconcile(ref)
     assert await world.snapshot() == versions

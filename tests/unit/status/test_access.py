@@ -26,6 +26,7 @@ PRODUCTION = {"license": {"purpose": "Production"}}
         (PRODUCTION | {"access": {"mode": "Open"}}, DIRECT, Access.OPEN, ["spec.access.mode is Open"]),
         (TENANTS, DIRECT, Access.OPEN, []),
         (TENANTS, INGRESS, Access.OPEN, ["do not count yet"]),
+        ({"endpoint": {"path": "Direct"}, "otherTenants": {"priority": 1}}, INGRESS, Access.OPEN, ["do not count yet"]),
         (TENANTS | PRODUCTION, INGRESS, Access.OPEN, ["without a key", "do not count yet"]),
     ],
 )
