@@ -12,6 +12,7 @@ import yaml
 from llama_operator.api.reasons import Reason
 from llama_operator.kube import kinds
 from llama_operator.kube.port import Ref
+from support import one_world
 
 RECORDS = Path(__file__).resolve().parents[2] / "golden" / "records"
 DIRECT = {"endpoint": {"path": "Direct"}}
@@ -180,6 +181,8 @@ async def test_a_policy_that_comes_later_cuts_nothing_off_and_is_told(world):
     await world.apply_sample("tiny-cpu", **KEYS, rollout={"strategy": "BlueGreen"})
     status = await world.reconcile(ref)
     (new,) = set(await world.names(kinds.RAY_SERVICE)) - {name}
+    decision = await one_world.decided(world, ref)
+    assert (decision.may_start(name), decision.may_start(new)) == (False, True), "each by its own door"
     await world.serve(new)
     status = await world.reconcile(ref)
     assert (status.access.revision, status.access.mode) == (new, "Keys")
@@ -251,6 +254,7 @@ async def test_where_engine_and_board_fail_the_engine_is_told(world):
     told = " ".join(found.message for found in status.conditions)
     assert "the engine said no" in told
     assert "the board said no" not in told
+    assert condition(status, "EndpointReady").reason != Reason.BOARD_FAILED
 
 
 async def test_a_board_that_never_ran_is_the_cause_of_a_start_that_fails(world):
