@@ -52,6 +52,7 @@ BROKEN = (
     ("spec.access.keys.configMap", {"access": {"keys": {"configMap": "keys", "secret": "keys"}}}),
     ("spec.access.keys", {"access": {"mode": "Open", "keys": {"secret": "keys"}}}),
     ("spec.tenants", {"endpoint": {"path": "Ingress"}, "tenants": [ACME]}),
+    ("spec.otherTenants", {"endpoint": {"path": "Ingress"}, "otherTenants": {"requestsPerMinute": 6}}),
     ("spec.tenants", {"endpoint": {"path": "Direct"}, "access": {"mode": "Open"}, "tenants": [ACME]}),
     (
         "spec.tenants[0].tokensPerDay",

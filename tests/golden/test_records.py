@@ -4,6 +4,7 @@
 a shape tells how it came about. A version with a new shape of `data` adds a folder, and a new format adds a reader.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,11 +13,14 @@ import yaml
 from llama_operator.api.manifest import parse_live
 from llama_operator.api.v1alpha1.llamadeployment import LlamaDeployment
 from llama_operator.cli.shared import files
+from llama_operator.decide.access import Door, KeysObject, door_of_revision
 from llama_operator.decide.decision import decide
 from llama_operator.decide.observed import RECORD_FORMAT, Observed, RevisionFacts, Settings, UnreadRevision
 from llama_operator.decide.rollout.revision import revision_of
 from llama_operator.desired import objects, rayservice, revision
 from llama_operator.observe import children
+from llama_serving.config import RequestPath
+from llama_serving.contract.door import Access
 
 HERE = Path(__file__).resolve().parent
 RECORDS = sorted((HERE / "records").rglob("*.yaml"))
@@ -57,6 +61,21 @@ def without_bounds(cluster):
 
 def test_there_are_records_of_the_first_release_and_of_what_came_before():
     assert {named(path).split("/")[0] for path in RECORDS} >= {"0.1.0", "before-0.1.0"}
+
+
+def test_a_record_of_the_direct_path_keeps_its_door_and_its_desk():
+    """The tenants of the spec are live: a deployment without any has a desk all the same."""
+    record, then = load(HERE / "records" / "after-0.1.0" / "1-door" / "tiny-cpu.yaml")
+    facts = children.revision_facts(record)
+    built = rayservice.build(deployment_behind(record), facts)
+    assert yaml.safe_load(built["spec"]["serveConfigV2"]) == yaml.safe_load(then["spec"]["serveConfigV2"])
+    none = replace(facts, live=None)
+    (engines, board) = yaml.safe_load(rayservice.build(deployment_behind(record), none)["spec"]["serveConfigV2"])[
+        "applications"
+    ]
+    assert board["name"] == "llama-board"
+    assert engines["deployments"][0]["user_config"]["tenants"] == []
+    assert door_of_revision(facts, "tiny") == Door(RequestPath.DIRECT, Access.KEYS, KeysObject("Secret", "tiny-keys"))
 
 
 @pytest.mark.parametrize("path", RECORDS, ids=named)

@@ -31,6 +31,7 @@ from llama_operator.local.runtime import LocalRuntime
 from llama_operator.observe.serving import NoServingReader
 from llama_operator.reconcile.deployment import reconcile
 from llama_operator.reconcile.ports import Ports
+from llama_serving.config import APPLICATION_NAME
 from recordings import model_folder
 from recordings.model_folder import REPOSITORY, configured, copied, cut, hub, small_disk, weights
 
@@ -241,7 +242,8 @@ async def _rendered() -> dict[str, Any]:
 def _changed(service: Object, change: Change, name: str) -> Object:
     """The RayService with a changed application, which is another one in each incident."""
     config = yaml.safe_load(service["spec"]["serveConfigV2"])
-    (application,) = config["applications"]
+    # Without the board, which says nothing of an engine.
+    (application,) = config["applications"] = [one for one in config["applications"] if one["name"] == APPLICATION_NAME]
     arguments = application["args"]
     for part, fields in change.arguments.items():
         arguments[part] = (arguments[part] if part == "engine" else {}) | fields
@@ -275,7 +277,7 @@ def _applications(live: Object) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
         return {}, {}
     parts = (status.get(part) or {} for part in ("activeServiceStatus", "pendingServiceStatus"))
     told = next((part["applicationStatuses"] for part in parts if part.get("applicationStatuses")), {})
-    return told, next(iter(told.values()), {})
+    return told, told.get(APPLICATION_NAME, {})
 
 
 def _kill_engine() -> bool:

@@ -78,6 +78,7 @@ RESOURCES: tuple[Resource, ...] = (
             Column("GPUs", "integer", ".status.plan.chosen.gpusPerReplica", wide=True),
             Column("Revision", "string", ".status.revisions.active", wide=True),
             Column("Down", "date", ".status.downSince", wide=True),
+            Column("Access", "string", ".status.access.mode", wide=True),
         ),
         scope="Namespaced",
         unseen={"observedGeneration": -1},

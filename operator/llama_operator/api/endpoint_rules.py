@@ -5,7 +5,7 @@ from typing import Final
 from llama_operator.api.rule import Rule
 from llama_operator.api.v1alpha1.access import AccessMode, KeysSource
 from llama_operator.api.v1alpha1.llamadeployment import LlamaDeploymentSpec
-from llama_operator.api.v1alpha1.tenants import TenantSpec
+from llama_operator.api.v1alpha1.tenants import Limits
 from llama_serving.config import RequestPath
 from llama_serving.contract.tenants import ANONYMOUS
 
@@ -14,12 +14,12 @@ def _known(spec: LlamaDeploymentSpec) -> bool:
     return spec.access.mode is not AccessMode.OPEN or all(tenant.name == ANONYMOUS for tenant in spec.tenants)
 
 
-def _day_within_month(tenant: TenantSpec) -> bool:
+def _day_within_month(tenant: Limits) -> bool:
     day, month = tenant.tokens_per_day, tenant.tokens_per_month
     return day is None or month is None or day <= month
 
 
-def _answer_within_minute(tenant: TenantSpec) -> bool:
+def _answer_within_minute(tenant: Limits) -> bool:
     answer, minute = tenant.max_output_tokens, tenant.tokens_per_minute
     return answer is None or minute is None or answer <= minute
 
@@ -50,6 +50,14 @@ ENDPOINT_RULES: Final[tuple[Rule, ...]] = (
     ),
     Rule(
         model=LlamaDeploymentSpec,
+        field="otherTenants",
+        cel=f"!has(self.otherTenants) || self.endpoint.path == '{RequestPath.DIRECT}'",
+        holds=lambda spec: spec.other_tenants is None or spec.endpoint.path is RequestPath.DIRECT,
+        message="may be set only when endpoint.path is Direct: nothing counts the tokens of a tenant on the other path; set "
+        "endpoint.path to Direct, which starts new engines, or leave otherTenants out",
+    ),
+    Rule(
+        model=LlamaDeploymentSpec,
         field="tenants",
         cel=f"!has(self.tenants) || self.access.mode != 'Open' || self.tenants.all(t, t.name == '{ANONYMOUS}')",
         holds=_known,
@@ -57,14 +65,14 @@ ENDPOINT_RULES: Final[tuple[Rule, ...]] = (
         f"to Keys, or name the tenant {ANONYMOUS}",
     ),
     Rule(
-        model=TenantSpec,
+        model=Limits,
         field="tokensPerDay",
         cel="!has(self.tokensPerDay) || !has(self.tokensPerMonth) || self.tokensPerDay <= self.tokensPerMonth",
         holds=_day_within_month,
         message="must be at most tokensPerMonth, or it limits nothing; lower it, or raise tokensPerMonth",
     ),
     Rule(
-        model=TenantSpec,
+        model=Limits,
         field="maxOutputTokens",
         cel="!has(self.maxOutputTokens) || !has(self.tokensPerMinute) || self.maxOutputTokens <= self.tokensPerMinute",
         holds=_answer_within_minute,

@@ -4,6 +4,9 @@ from llama_operator.api.v1alpha1.llamadeployment import LlamaDeploymentSpec, Sca
 from llama_serving.config import DIRECT_ONGOING_REQUESTS, LiveSettings, RequestPath
 from llama_serving.contract.tenants import DeskSettings, TenantLimits
 
+_OTHERS = "others"
+"""Stands where the limits of tenants that are not listed need a name; each of them counts under its own."""
+
 
 def wanted_replicas(spec: LlamaDeploymentSpec) -> int | None:
     """Number of replicas that the user or an external autoscaler fixed; None when the queue decides."""
@@ -53,7 +56,9 @@ def live_settings(spec: LlamaDeploymentSpec, max_num_seqs: int, path: RequestPat
 
 def desk_settings(spec: LlamaDeploymentSpec) -> DeskSettings:
     """Limits of tenants, and of what waits in one engine."""
+    others = spec.other_tenants
     return DeskSettings(
         tenants=tuple(TenantLimits(**tenant.model_dump()) for tenant in spec.tenants),
+        others=None if others is None else TenantLimits(name=_OTHERS, **others.model_dump()),
         max_waiting_requests=spec.scaling.max_queued_requests,
     )

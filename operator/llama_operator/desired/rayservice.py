@@ -80,7 +80,7 @@ def cluster_template(
     drain_seconds = deployment.spec.rollout.drain_seconds
     head_parts = pod_settings.over(common + drain.of_head(), wanted.head, pod_settings.peers(revision, "head"))
     worker_parts = pod_settings.over(
-        common + volume + drain.of_worker(drain_seconds),
+        common + volume + drain.of_worker(drain_seconds, config.path),
         wanted.workers,
         pod_settings.peers(revision, "worker"),
         spans_nodes=chosen.nodes > 1,

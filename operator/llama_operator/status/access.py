@@ -4,7 +4,7 @@ It is about the revision with the traffic, by what is pinned of it: the spec may
 """
 
 from llama_operator.api.v1alpha1.access import AccessMode
-from llama_operator.api.v1alpha1.llamadeployment import Purpose
+from llama_operator.api.v1alpha1.llamadeployment import LlamaDeploymentSpec, Purpose
 from llama_operator.api.v1alpha1.llamadeployment_status import AccessStatus
 from llama_operator.decide.access import Door, door_of_revision
 from llama_operator.decide.decision import Decision
@@ -34,13 +34,22 @@ def advice(door: Door, observed: Observed) -> str:
     spec = observed.deployment.spec
     told = []
     if door.access is Access.OPEN and spec.license.purpose is Purpose.PRODUCTION:
-        why = "spec.access.mode is Open" if spec.access.mode is AccessMode.OPEN else "what serves was made so"
         told.append(
-            "spec.license.purpose is Production, and anyone who reaches the Service is answered without a key, because "
-            f"{why}; to close it, make keys with `kubectl llama key create` and set spec.access.mode to Keys, which is a new revision"
+            f"spec.license.purpose is Production, and anyone who reaches the Service is answered without a key: {_why(spec)}"
         )
-    if spec.tenants and door.path is not RequestPath.DIRECT:
+    if (spec.tenants or spec.other_tenants is not None) and door.path is not RequestPath.DIRECT:
         told.append(
-            "the limits of spec.tenants do not count yet: what serves has the path Ingress, the next revision has Direct"
+            "the limits of tenants in the spec do not count yet: what serves has the path Ingress, the next revision has Direct"
         )
     return "; ".join(told)
+
+
+def _why(spec: LlamaDeploymentSpec) -> str:
+    """Why what serves is open in production, and what to do."""
+    make = "make keys with `kubectl llama key create`"
+    if spec.access.mode is AccessMode.OPEN:
+        return f"spec.access.mode is Open; to close it, {make} and set the mode to Keys, which starts a new revision"
+    return (
+        f"what serves was made so, and the next revision asks for keys, whatever change it comes from; {make} before, and set "
+        "spec.access.mode to Keys to have that revision now"
+    )

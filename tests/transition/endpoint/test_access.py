@@ -10,19 +10,15 @@ import pytest
 import yaml
 
 from llama_operator.api.reasons import Reason
-from llama_operator.api.v1alpha1.endpoint import DEFAULT_PATH
 from llama_operator.kube import kinds
 from llama_operator.kube.port import Ref
-from llama_serving.config import RequestPath
+from support import one_world
 
 RECORDS = Path(__file__).resolve().parents[2] / "golden" / "records"
 DIRECT = {"endpoint": {"path": "Direct"}}
 PRODUCTION = {"license": {"purpose": "Production"}}
 KEYS = {"access": {"mode": "Keys"}}
 OPEN = {"access": {"mode": "Open"}}
-WITH_DIRECT = pytest.mark.skipif(
-    DEFAULT_PATH is not RequestPath.DIRECT, reason="a spec that names no path cannot have tenants"
-)
 ACME = {"name": "acme", "requestsPerMinute": 60, "tokensPerDay": 1_000_000}
 
 
@@ -185,6 +181,8 @@ async def test_a_policy_that_comes_later_cuts_nothing_off_and_is_told(world):
     await world.apply_sample("tiny-cpu", **KEYS, rollout={"strategy": "BlueGreen"})
     status = await world.reconcile(ref)
     (new,) = set(await world.names(kinds.RAY_SERVICE)) - {name}
+    decision = await one_world.decided(world, ref)
+    assert (decision.may_start(name), decision.may_start(new)) == (False, True), "each by its own door"
     await world.serve(new)
     status = await world.reconcile(ref)
     assert (status.access.revision, status.access.mode) == (new, "Keys")
@@ -195,7 +193,7 @@ async def test_a_policy_that_comes_later_cuts_nothing_off_and_is_told(world):
     [
         pytest.param({}, id="as it was"),
         pytest.param(PRODUCTION, id="purpose"),
-        pytest.param(PRODUCTION | {"tenants": [ACME]}, id="tenants", marks=WITH_DIRECT),
+        pytest.param(PRODUCTION | {"tenants": [ACME]}, id="tenants"),
     ],
 )
 async def test_an_upgrade_changes_nothing_of_what_an_older_operator_pinned(world, spec):
@@ -225,7 +223,7 @@ async def test_an_upgrade_changes_nothing_of_what_an_older_operator_pinned(world
     assert same_cluster["headGroupSpec"] == cluster["headGroupSpec"]
     assert (status.access.mode, status.access.path) == ("Open", "Ingress")
     assert ("without a key" in status.access.advice) is bool(spec)
-    assert ("spec.tenants do not count" in status.access.advice) is ("tenants" in spec)
+    assert ("limits of tenants in the spec do not count" in status.access.advice) is ("tenants" in spec)
     versions = await world.snapshot()
     await world.reconcile(ref)
     assert await world.snapshot() == versions
@@ -247,6 +245,16 @@ async def test_a_board_that_fails_is_told_and_takes_nothing_from_the_endpoint(wo
     assert "the board said no" in found.message
     assert condition(status, "Ready").status == "True"
     assert await world.names(kinds.RAY_SERVICE) == [name]
+
+
+async def test_where_engine_and_board_fail_the_engine_is_told(world):
+    ref, name = await serving(world, **DIRECT)
+    await world.serve(name, status="UNHEALTHY", endpoints=0, message="the engine said no", board=BROKEN)
+    status = await world.reconcile(ref)
+    told = " ".join(found.message for found in status.conditions)
+    assert "the engine said no" in told
+    assert "the board said no" not in told
+    assert condition(status, "EndpointReady").reason != Reason.BOARD_FAILED
 
 
 async def test_a_board_that_never_ran_is_the_cause_of_a_start_that_fails(world):

@@ -32,7 +32,7 @@ from llama_operator.api.v1alpha1.pods import (
     PodFields,
     TolerationSpec,
 )
-from llama_operator.api.v1alpha1.tenants import TenantSpec
+from llama_operator.api.v1alpha1.tenants import Limits
 
 ACCEPTANCE = {
     "families": ["llama-3.3"],
@@ -119,10 +119,11 @@ OBJECTS = {
         for mode in ("Auto", "Open", "Keys")
         for keys in ({}, {"keys": {"secret": "keys"}})
         for names in ((), ("anonymous",), ("anonymous", "acme"))
-    ],
+    ]
+    + [MODEL | {"endpoint": {"path": path}, "otherTenants": {"priority": 1}} for path in ("Direct", "Ingress")],
     KeysSource: [config_map | secret for config_map in ({}, {"configMap": "a"}) for secret in ({}, {"secret": "b"})],
-    TenantSpec: [
-        {"name": "acme"} | first | second
+    Limits: [
+        first | second
         for limits in (("tokensPerDay", "tokensPerMonth"), ("maxOutputTokens", "tokensPerMinute"))
         for first in ({}, {limits[0]: 5}, {limits[0]: 6})
         for second in ({}, {limits[1]: 5})

@@ -64,6 +64,17 @@ def test_every_limit_of_a_tenant_reaches_the_desk_under_the_same_name():
     assert live_settings(spec, BATCH, RequestPath.INGRESS).desk is None
 
 
+def test_tenants_that_are_not_listed_have_the_limits_of_all_others():
+    others = {name: value for name, value in TENANT.items() if name != "name"}
+    spec = LlamaDeploymentSpec.model_validate_json(
+        json.dumps({"model": {"name": "llama-3.1-8b"}, "otherTenants": others})
+    )
+    found = live_settings(spec, BATCH, RequestPath.DIRECT).desk
+    assert found.tenants == ()
+    assert found.others.model_dump(exclude={"name"}) == spec.other_tenants.model_dump()
+    assert settings(RequestPath.DIRECT).desk.others is None
+
+
 @pytest.mark.parametrize("name", list(TenantSpec.model_fields))
 def test_a_limit_has_the_same_bounds_in_both(name):
     ours, theirs = (model.model_json_schema(by_alias=False)["properties"][name] for model in (TenantSpec, TenantLimits))

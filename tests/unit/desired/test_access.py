@@ -126,6 +126,13 @@ def test_the_longest_stream_outlives_a_reload_of_haproxy():
     assert stop >= config["http_options"]["request_timeout_s"]
 
 
+@pytest.mark.parametrize(("path", "seconds", "least"), [("Direct", 0, 35), ("Direct", 90, 90), ("Ingress", 0, 0)])
+def test_a_replica_that_listens_itself_ends_when_haproxy_knows(path, seconds, least):
+    _, worker = pods(built(endpoint={"path": path}, rollout={"drainSeconds": seconds}))
+    assert int(environment(worker)["RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S"]) == least
+    assert worker["terminationGracePeriodSeconds"] == least + 30
+
+
 LIVE = LiveSettings(min_replicas=0, max_replicas=3, target_queue_depth=4, max_ongoing_requests=5, max_queued_requests=6)
 
 

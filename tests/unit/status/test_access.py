@@ -17,10 +17,16 @@ PRODUCTION = {"license": {"purpose": "Production"}}
     [
         ({}, DIRECT, Access.OPEN, []),
         (PRODUCTION, DIRECT, Access.KEYS, []),
-        (PRODUCTION, DIRECT, Access.OPEN, ["without a key", "what serves was made so", "set spec.access.mode to Keys"]),
+        (
+            PRODUCTION,
+            DIRECT,
+            Access.OPEN,
+            ["without a key", "the next revision asks for keys", "set spec.access.mode to Keys"],
+        ),
         (PRODUCTION | {"access": {"mode": "Open"}}, DIRECT, Access.OPEN, ["spec.access.mode is Open"]),
         (TENANTS, DIRECT, Access.OPEN, []),
         (TENANTS, INGRESS, Access.OPEN, ["do not count yet"]),
+        ({"endpoint": {"path": "Direct"}, "otherTenants": {"priority": 1}}, INGRESS, Access.OPEN, ["do not count yet"]),
         (TENANTS | PRODUCTION, INGRESS, Access.OPEN, ["without a key", "do not count yet"]),
     ],
 )

@@ -5,6 +5,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
+from llama_serving.config import BOARD_APPLICATION_NAME, BOARD_DEPLOYMENT
+
 _DEPLOYMENTS: Final = ("LlamaServer",)
 """Of an application whose configuration names none."""
 _DEPLOYMENT_STATUS: Final = {"RUNNING": "HEALTHY", "DEPLOY_FAILED": "DEPLOY_FAILED", "UNHEALTHY": "UNHEALTHY"}
@@ -17,8 +19,8 @@ class Behavior:
     """How the applications of a cluster fare.
 
     Attributes:
-        application_status: What becomes of an application that was submitted.
-        message: What the application and its deployments say.
+        application_status: What becomes of an application with engines that was submitted; the board has none, and runs.
+        message: What that application and its deployments say.
         deploying_seconds: How long it is DEPLOYING after each new submission, before that.
     """
 
@@ -80,7 +82,11 @@ class SimulatedServe:
         deploying = self._now() - found.changed < behavior.deploying_seconds
         status = "DEPLOYING" if deploying else behavior.application_status
         message = "" if deploying else behavior.message
-        return {each["name"]: _application(each, status, message) for each in found.configs[-1]["applications"]}
+        board = ("DEPLOYING" if deploying else "RUNNING", "")
+        return {
+            each["name"]: _application(each, *(board if each["name"] == BOARD_APPLICATION_NAME else (status, message)))
+            for each in found.configs[-1]["applications"]
+        }
 
     def _behavior(self, namespace: str, cluster: str) -> Behavior:
         prefixes = [prefix for where, prefix in self._behaviors if where == namespace and cluster.startswith(prefix)]
@@ -88,7 +94,8 @@ class SimulatedServe:
 
 
 def _application(config: Mapping[str, Any], status: str, message: str) -> Mapping[str, Any]:
-    names = [each["name"] for each in config.get("deployments", ())] or _DEPLOYMENTS
+    usual = (BOARD_DEPLOYMENT,) if config["name"] == BOARD_APPLICATION_NAME else _DEPLOYMENTS
+    names = [each["name"] for each in config.get("deployments", ())] or usual
     inner = _DEPLOYMENT_STATUS.get(status, "UPDATING")
     deployments = {name: {"name": name, "status": inner, "message": message} for name in names}
     return {

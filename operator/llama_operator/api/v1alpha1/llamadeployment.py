@@ -17,7 +17,7 @@ from llama_operator.api.v1alpha1.common import ObjectName
 from llama_operator.api.v1alpha1.endpoint import EndpointSpec
 from llama_operator.api.v1alpha1.llamadeployment_status import LlamaDeploymentStatus
 from llama_operator.api.v1alpha1.pods import PodsSpec
-from llama_operator.api.v1alpha1.tenants import Tenants
+from llama_operator.api.v1alpha1.tenants import Limits, Tenants
 
 MAX_NAME_LENGTH = 38
 """KubeRay allows RayService names of at most 47 characters; ours are `<deployment>-<8 characters>`."""
@@ -349,7 +349,9 @@ class LlamaDeploymentSpec(ApiModel):
     access: AccessSpec = AccessSpec()
     """Who may send requests."""
     tenants: Tenants = ()
-    """What each tenant may use. Changes take effect within seconds, without a restart. A tenant that is not listed has no limit."""
+    """What each tenant may use. Changes take effect within seconds, without a restart."""
+    other_tenants: Limits | None = None
+    """What each tenant may use that `tenants` does not list, each of them by itself. Default: no limits."""
     license: LicenseSpec = LicenseSpec()
     """The right by which the model is used."""
     weights: WeightsSpec = WeightsSpec()

@@ -1,4 +1,4 @@
-"""`spec.tenants`: what each tenant may use. Part of the `LlamaDeployment` resource.
+"""`spec.tenants` and `spec.otherTenants`: what each tenant may use. Part of the `LlamaDeployment` resource.
 
 `decide.bounds` makes live settings of it, and the serving pods enforce them (`llama_serving.contract.tenants`).
 """
@@ -18,11 +18,9 @@ _Tokens = Annotated[int, Field(ge=1, le=1_000_000_000_000)]
 _Budget = Annotated[int, Field(ge=1, le=1_000_000_000_000_000)]
 
 
-class TenantSpec(ApiModel):
-    """What one tenant may use of this deployment, all replicas together. A limit that is left out is none."""
+class Limits(ApiModel):
+    """What a tenant may use of this deployment, all replicas together. A limit that is left out is none."""
 
-    name: TenantName
-    """Name of the tenant, as the keys say it; `anonymous` stands for all requests to an endpoint that asks for no key."""
     requests_per_minute: _Requests | None = None
     """Requests that it may send in a minute."""
     tokens_per_minute: _Tokens | None = None
@@ -37,6 +35,13 @@ class TenantSpec(ApiModel):
     """Longest answer that it may ask for, in tokens."""
     priority: Annotated[int, Field(ge=-100, le=100)] = 0
     """Who is served first when the engines are full: the lower number."""
+
+
+class TenantSpec(Limits):
+    """What one tenant may use of this deployment, all replicas together. A limit that is left out is none."""
+
+    name: TenantName
+    """Name of the tenant, as the keys say it; `anonymous` stands for all requests to an endpoint that asks for no key."""
 
 
 def _each_once(tenants: tuple[TenantSpec, ...]) -> tuple[TenantSpec, ...]:

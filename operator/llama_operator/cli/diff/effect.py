@@ -2,9 +2,11 @@
 
 from llama_operator.api.v1alpha1.llamadeployment import LlamaDeployment, RolloutStrategy
 from llama_operator.cli.shared.changes import Change
+from llama_operator.decide.access import door_of_revision
 from llama_operator.decide.decision import Decision
 from llama_operator.decide.observed import Observed
 from llama_operator.decide.rollout.revision import revision_of
+from llama_serving.contract.door import Access
 
 _IN_PLACE = "changes the running cluster in place, no engine restarts"
 _LATE = "it did not serve in time"
@@ -67,12 +69,27 @@ def _replaces(observed: Observed, decision: Decision) -> str:
             "it is not tried again without a new spec.rollout.restartedAt"
         )
     if rollout is None or not others:
-        return f"starts revision {revision}{again}{_size(decision)}"
+        return f"starts revision {revision}{again}{_size(decision)}{_door(observed, decision)}"
     old = next((service.name for service in others if service.serves), others[0].name)
     why = f"({rollout.strategy.reason})"
     if rollout.strategy.kind is RolloutStrategy.RECREATE:
-        return f"stops {old}, then starts revision {revision}{again} by Recreate {why}: nothing answers until it serves"
-    return f"starts revision {revision}{again} beside {old} by BlueGreen {why}{_size(decision)} until the old one is drained"
+        how = f"stops {old}, then starts revision {revision}{again} by Recreate {why}: nothing answers until it serves"
+    else:
+        how = f"starts revision {revision}{again} beside {old} by BlueGreen {why}{_size(decision)} until the old one is drained"
+    return f"{how}{_door(observed, decision)}"
+
+
+def _door(observed: Observed, decision: Decision) -> str:
+    """What changes for clients: any change of the spec may bring another answer to `access.mode: Auto`, a rollback too."""
+    record = observed.pinned(observed.traffic.revision) if observed.traffic is not None else None
+    if record is None or decision.door is None:
+        return ""
+    before, after = door_of_revision(record, observed.deployment.metadata.name), decision.door
+    if before.access is after.access:
+        return ""
+    if after.access is Access.OPEN:
+        return "; from then on it answers without a key"
+    return f"; from then on every request needs a key ({after.words})"
 
 
 def _size(decision: Decision) -> str:

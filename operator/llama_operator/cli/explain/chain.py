@@ -248,6 +248,9 @@ def _door(facts: Facts) -> Iterator[Check]:
     text = f"{who} (revision {access.revision}, path {access.path})"
     if access.advice:
         yield Check("door", State.WARNING, text, access.advice)
+    elif facts.keys == 0:
+        make = f"kubectl llama key create {facts.name} -n {facts.namespace} --tenant TENANT"
+        yield Check("door", State.WARNING, f"{text}: it has no key, so every request is refused", make)
     else:
         yield Check("door", State.PASSED, text)
 

@@ -83,5 +83,8 @@ class Facts:
     pods: tuple[PodFacts, ...] | Unknown = ()
     services: tuple[RayServiceFacts, ...] | Unknown = ()
     clusters: tuple[RayClusterFacts, ...] | Unknown = ()
+    keys: int | Unknown | None = None
+    """How many API keys the ConfigMap of what serves has, 0 if there is no such object; None where keys are in a Secret, which is not
+    read, or where none are asked for."""
     warnings: tuple[WarningFacts, ...] = ()
     """What Kubernetes warned of, as far as it may be read."""

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from llama_operator import catalog
+from llama_operator.api import readings
 from llama_operator.api.manifest import parse_live
 from llama_operator.api.meta import ANNOTATION_LISTED_AT, ANNOTATION_LISTS_AGAIN_AT
 from llama_operator.api.v1alpha1.llamadeployment import LlamaDeployment
@@ -15,7 +16,7 @@ from llama_operator.cli.explain.events import WarningFacts, warning_facts
 from llama_operator.cli.explain.facts import Facts, HeldFacts, LeaseFacts
 from llama_operator.cli.get.rows import row_of
 from llama_operator.cli.shared import world
-from llama_operator.cli.shared.connection import Connection, Unknown, read_if_possible, value_or
+from llama_operator.cli.shared.connection import Connection, Unknown, read_if_permitted, read_if_possible, value_or
 from llama_operator.cli.shared.output import moment
 from llama_operator.decide.decision import decide
 from llama_operator.decide.observed import Observed
@@ -23,7 +24,7 @@ from llama_operator.decide.placement.shape import Amounts
 from llama_operator.decide.pods import PodFacts
 from llama_operator.errors import FieldProblem, InvalidManifestError, NotUnderstoodError
 from llama_operator.kube import kinds
-from llama_operator.kube.port import Cluster, Object
+from llama_operator.kube.port import Cluster, NotFoundError, Object, Ref
 from llama_operator.observe.nodes.free import ended, held
 from llama_operator.observe.unreadable import Unreadable
 
@@ -52,14 +53,26 @@ async def gather(connection: Connection, live: Object) -> Facts:
     if deployment is None:
         # The first check says so, and skips all others.
         return facts
-    observed, lease, warnings = await asyncio.gather(
+    observed, lease, keys, warnings = await asyncio.gather(
         world.observed_with(connection, deployment, rollout=False, pods=True),
         read_if_possible(lease_of(cluster)),
+        read_if_permitted(_keys(cluster, facts)),
         read_if_possible(_warnings(cluster, facts.namespace)),
     )
     seen = _seen(facts, observed)
     held = await _held_if_needed(cluster, seen.pods, _resource(observed, facts.status))
-    return replace(seen, lease=lease, held=held, warnings=value_or(warnings, ()))
+    return replace(seen, lease=lease, held=held, keys=keys, warnings=value_or(warnings, ()))
+
+
+async def _keys(cluster: Cluster, facts: Facts) -> int | None:
+    kind, _, name = (facts.status.access.keys if facts.status.access else "").partition(" ")
+    if kind != kinds.CONFIG_MAP.kind:
+        return None
+    try:
+        found = await cluster.get(Ref(kinds.CONFIG_MAP, facts.namespace, name))
+    except NotFoundError:
+        return 0
+    return len(readings.mapping(found.get("data")))
 
 
 async def _warnings(cluster: Cluster, namespace: str) -> tuple[WarningFacts, ...]:

@@ -75,7 +75,8 @@ def _of_engines(service: RayServiceFacts) -> Iterator[Cause]:
 
 def _of_board(service: RayServiceFacts) -> Iterator[Cause]:
     """The board keeps a new cluster from being used: KubeRay waits until all applications have run once."""
-    if service.board_status in ENGINE_FAILED:
+    # Where both fail, what the engines say is nearer.
+    if service.board_status in ENGINE_FAILED and service.application_status not in ENGINE_FAILED:
         message = service.board_message or f"Serve reports {service.board_status}"
         text = f"the application {BOARD_APPLICATION_NAME}, for status, licenses and models, failed: {message}"
         yield Cause(Reason.BOARD_FAILED, ConditionType.ENDPOINT_READY, text)

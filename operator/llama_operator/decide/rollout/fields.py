@@ -119,6 +119,7 @@ FIELDS = FieldTable(
         FieldRow("endpoint", _RESTART, "another application answers in the pods"),
         FieldRow("access", _RESTART, "pods mount the keys, and Kubernetes changes no pod that runs"),
         FieldRow("tenants", _LIVE, "Serve hands the limits to replicas while they run"),
+        FieldRow("otherTenants", _LIVE, "as tenants"),
         FieldRow("license", _LIVE, "the license chain judges it; engines do not see it"),
         FieldRow("weights", _RESTART, "pods name the Secret; what is in it may change at any time"),
         FieldRow("pods", _RESTART, "Kubernetes changes no pod that runs"),

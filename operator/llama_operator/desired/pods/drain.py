@@ -4,10 +4,13 @@ Ray waits until the node is idle: Serve takes it out of the routes, and its repl
 """
 
 from llama_operator.desired.pods.parts import PodParts
+from llama_serving.config import RequestPath
 
 _VARIABLE = "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S"
 _MARGIN_SECONDS = 30
 """For Ray's own processes, after the replicas."""
+_DIRECT_SECONDS = 35
+"""A replica that listens itself stays for 30 s, until HAProxy on every node knows that it goes, and Serve adds 5."""
 _HEAD_SECONDS = 30
 """The head has no replica; an ingress there answers what it has begun."""
 
@@ -17,13 +20,14 @@ def of_head() -> PodParts:
     return _within(_HEAD_SECONDS)
 
 
-def of_worker(drain_seconds: int) -> PodParts:
+def of_worker(drain_seconds: int, path: RequestPath) -> PodParts:
     """A worker's time to end.
 
     Args:
         drain_seconds: How long a replica may take to finish its requests.
+        path: How requests reach it.
     """
-    return _within(drain_seconds)
+    return _within(max(drain_seconds, _DIRECT_SECONDS) if path is RequestPath.DIRECT else drain_seconds)
 
 
 def _within(seconds: int) -> PodParts:

@@ -43,11 +43,11 @@ def diff(world, serving_facts, tmp_path):
     return run
 
 
-async def served(world):
+async def served(world, spec=None):
     """A deployment whose first revision serves, made by the reconcile itself."""
     ref = Ref(kinds.LLAMA_DEPLOYMENT, "team-a", "chat")
     await world.user.apply(ACCEPTANCE)
-    await world.deployment()
+    await world.deployment(spec=spec)
     ports = Ports(
         cluster=world.operator,
         serving=NoServingReader(),
@@ -73,6 +73,33 @@ def test_the_same_manifest_changes_nothing(world, diff):
     assert found["changes"] == []
     assert found["effect"] == "changes nothing"
     assert found["revision"]["name"] == found["revision"]["running"]
+
+
+LICENSE = {"acceptance": "acme", "purpose": "Production", "attributionURL": "https://acme.example/about"}
+LONGER = {"context": {"maxModelLength": 131072}}
+KEYS, OPEN = {"access": {"mode": "Keys"}}, {"access": {"mode": "Open"}}
+NEEDS = "; from then on every request needs a key (keys from ConfigMap chat-keys)"
+NEEDS_NONE = "; from then on it answers without a key"
+
+
+@pytest.mark.parametrize(
+    ("before", "change", "told"),
+    [
+        ({}, LONGER, ""),
+        ({}, KEYS, NEEDS),
+        # What serves stayed open when the purpose changed; the next change of anything brings the keys.
+        ({}, LONGER | {"license": LICENSE}, NEEDS),
+        (KEYS, KEYS | LONGER, ""),
+        (KEYS, OPEN, NEEDS_NONE),
+        (KEYS, LONGER, NEEDS_NONE),
+    ],
+)
+def test_it_says_what_changes_for_clients(world, diff, serving_facts, before, change, told):
+    *_, spec = serving_facts
+    asyncio.run(served(world, spec | before))
+    _, found, _ = diff(rollout={"strategy": "BlueGreen"}, **change)
+    assert "starts revision" in found["effect"]
+    assert found["effect"].endswith(told or "drained")
 
 
 def test_live_fields_change_the_running_cluster_in_place(world, diff):

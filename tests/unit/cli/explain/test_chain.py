@@ -82,21 +82,20 @@ OPEN = {"revision": REVISION, "mode": "Open", "path": "Ingress"}
 
 
 @pytest.mark.parametrize(
-    ("access", "state", "evidence", "unblock"),
+    ("access", "keys", "state", "evidence", "unblock"),
     [
-        (KEYS, State.PASSED, "keys from ConfigMap chat-keys", ""),
-        (OPEN, State.PASSED, "open: anyone who reaches the Service", ""),
-        (
-            OPEN | {"advice": "set spec.access.mode to Keys"},
-            State.WARNING,
-            "open: anyone",
-            "set spec.access.mode to Keys",
-        ),
+        (KEYS, 2, State.PASSED, "keys from ConfigMap chat-keys", ""),
+        (KEYS, Unknown("jo may not get configmaps"), State.PASSED, "keys from ConfigMap chat-keys", ""),
+        (KEYS, 0, State.WARNING, "no key", "kubectl llama key create chat -n team-a --tenant TENANT"),
+        (OPEN, None, State.PASSED, "open: anyone who reaches the Service", ""),
+        (OPEN | {"advice": "set the mode to Keys"}, None, State.WARNING, "open: anyone", "set the mode to Keys"),
     ],
 )
-def test_the_door_is_that_of_what_serves_and_keeps_nothing_from_being_ready(happy, access, state, evidence, unblock):
+def test_the_door_is_that_of_what_serves_and_keeps_nothing_from_being_ready(
+    happy, access, keys, state, evidence, unblock
+):
     status = LlamaDeploymentStatus.model_validate(happy.status.to_api() | {"access": access})
-    facts = replace(happy, status=status)
+    facts = replace(happy, status=status, keys=keys)
     (door,) = [check for check in chain(facts) if check.name == "door"]
     assert (door.state, door.unblock) == (state, unblock)
     assert evidence in door.evidence

@@ -81,6 +81,26 @@ def test_a_deployment_that_serves_is_ready_and_every_check_says_why(world):
     assert "team-a/chat is Ready" in out
 
 
+@pytest.mark.parametrize(
+    ("keys", "data", "state"),
+    [
+        ("ConfigMap chat-keys", None, "Warning"),
+        ("ConfigMap chat-keys", {}, "Warning"),
+        ("ConfigMap chat-keys", {"2sbqvijt3uhqjdkl": "{}"}, "Passed"),
+        # A Secret is not read for this.
+        ("Secret acme", None, "Passed"),
+    ],
+)
+def test_an_endpoint_for_which_there_is_no_key_is_told(world, keys, data, state):
+    access = {"revision": "chat-aaaaaaaa", "mode": "Keys", "path": "Direct", "keys": keys}
+    asyncio.run(world.serving(status={"access": access}))
+    if data is not None:
+        metadata = {"name": "chat-keys", "namespace": "team-a"}
+        asyncio.run(world.user.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}))
+    _, found = world.json("explain", "chat")
+    assert checks(found)["door"]["state"] == state
+
+
 def test_what_answers_with_another_revision_is_not_called_down(world, serving_facts):
     _, conditions, _ = serving_facts
     late = ("False", "RollingOut", "revision chat-bbbbbbbb is being started beside chat-aaaaaaaa")

@@ -91,6 +91,15 @@ WRITTEN = {
     "endpoint": {"path": next(path for path in RequestPath if path is not DEFAULT_PATH)},
     "access": {"mode": "Keys", "keys": {"configMap": "acme-keys", "secret": "acme-keys"}, "maxBodyMiB": 5},
     "tenants": [{"name": "acme", "requestsPerMinute": 60}],
+    "otherTenants": {
+        "requestsPerMinute": 6,
+        "tokensPerMinute": 9000,
+        "concurrentRequests": 2,
+        "tokensPerDay": 100_000,
+        "tokensPerMonth": 1_000_000,
+        "maxOutputTokens": 512,
+        "priority": 5,
+    },
     "license": {
         "acceptance": "acme",
         "purpose": "Production",
