@@ -54,10 +54,19 @@ class _Book:
         return self.held == _NOTHING and not any(self.spent.get(p) or self.forfeited.get(p) for p in periods)
 
 
-class Ledger:
-    """The books of all tenants of one deployment."""
+LEARNING_SECONDS: Final = 6.0
+"""Within this time all replicas that live have told a new ledger what was spent: they try every two seconds, and say it every two."""
 
-    def __init__(self) -> None:
+
+class Ledger:
+    """The books of all tenants of one deployment.
+
+    Args:
+        learns_until: Until this time of its own clock it lends nothing of budgets: it does not know yet what is spent.
+    """
+
+    def __init__(self, *, learns_until: float = -math.inf) -> None:
+        self._learns_until = learns_until
         self._accounts: dict[str, _Account] = {}
         self._heard: dict[str, float] = {}
         self._swept = 0.0
@@ -75,7 +84,7 @@ class Ledger:
         replicas = len(self._heard)
         replies = {}
         for tenant, statement in statements.items():
-            account = self._accounts.setdefault(tenant, _Account())
+            account = self._accounts.setdefault(tenant, _Account(self._learns_until))
             account.take(replica, statement, now)
             replies[tenant] = account.reply(replica, statement, replicas, now)
         return Answer(replies=replies, replicas=replicas)
@@ -97,7 +106,8 @@ class Ledger:
 class _Account:
     """One tenant."""
 
-    def __init__(self) -> None:
+    def __init__(self, learns_until: float) -> None:
+        self._learns_until = learns_until
         self._limits: TenantLimits | None = None
         self._requests: SlidingWindow | None = None
         self._tokens: SlidingWindow | None = None
@@ -178,7 +188,11 @@ class _Account:
             (self._limit("tokens_per_day"), now.day, Short.DAY, now.next_day),
             (self._limit("tokens_per_month"), now.month, Short.MONTH, now.next_month),
         ):
-            if limit is None or tokens <= limit - self._spent(period) - self._held_tokens():
+            if limit is None:
+                continue
+            if now.seconds < self._learns_until:
+                return Shortage(Short.LEDGER, self._learns_until - now.seconds)
+            if tokens <= limit - self._spent(period) - self._held_tokens():
                 continue
             if tokens <= limit - self._spent(period):
                 return Shortage(short, _HELD_SECONDS)

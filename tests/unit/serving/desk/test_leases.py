@@ -2,8 +2,9 @@ import asyncio
 
 from llama_serving.desk.amounts import Amount, Short, Shortage
 from llama_serving.desk.leases import Leases, OwnBank
+from llama_serving.desk.ledger import Ledger
 from llama_serving.desk.wallet import Reservation
-from support.desks.parts import AwayBank, Clock, limits_of
+from support.desks.parts import AwayBank, Clock, limits_of, until
 
 
 def leases_of(bank=None, clock=None, replica="one"):
@@ -200,7 +201,9 @@ async def test_new_limits_hold_for_the_next_request():
 
 async def test_in_steady_use_the_ledger_is_asked_rarely():
     leases, bank, clock = leases_of()
-    limits = limits_of(tokens_per_minute=10**8, requests_per_minute=10**5, concurrent_requests=500, tokens_per_day=10**10)
+    limits = limits_of(
+        tokens_per_minute=10**8, requests_per_minute=10**5, concurrent_requests=500, tokens_per_day=10**10
+    )
     for number in range(4000):
         reservation = await leases.reserve(limits, need(500))
         leases.settle("acme", reservation, 100)
@@ -209,3 +212,20 @@ async def test_in_steady_use_the_ledger_is_asked_rarely():
             before = bank.exchanges
     assert bank.exchanges - before <= 20  # in 20 seconds
     assert leases.standing(limits).budget_left == 10**10 - 4000 * 100
+
+
+async def test_an_idle_replica_tells_a_new_ledger_what_it_spent(monkeypatch):
+    monkeypatch.setattr("llama_serving.desk.leases.ROUND_SECONDS", 0)
+    leases, bank, clock = leases_of()
+    limits = limits_of(tokens_per_day=1000)
+    leases.settle("acme", await leases.reserve(limits, need(600)), 600)
+    running = asyncio.create_task(leases.run())
+    clock.move(600)
+    await until(lambda: not leases._wallets["acme"].has_news(clock()))
+    bank.ledger = Ledger()
+    await until(lambda: "acme" in bank.ledger._accounts)
+    other, _, _ = leases_of(bank, clock, "two")
+    assert (await other.reserve(limits, need(401))).short is Short.DAY
+    assert isinstance(await other.reserve(limits, need(400)), Reservation)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)

@@ -255,3 +255,15 @@ def test_when_all_requests_have_ended_all_is_there_again(steps):
     ).replies["acme"]
     assert isinstance(reply.needs[0], Lease)
     assert reply.standing.budget_left == 10 * LIMIT - spent - LIMIT
+
+
+def test_a_new_ledger_lends_nothing_of_a_budget_before_it_knows_what_was_spent():
+    clock = Clock()
+    ledger = Ledger(learns_until=clock().seconds + 6)
+    limits = limits_of(tokens_per_day=100)
+    refused = say(ledger, clock, limits, needs=(need(10),)).needs[0]
+    assert (refused.short, refused.seconds) == (Short.LEDGER, 6)
+    rate = limits_of("rate", tokens_per_minute=100)
+    assert isinstance(say(ledger, clock, rate, needs=(need(10),)).needs[0], Lease)
+    clock.move(6)
+    assert isinstance(say(ledger, clock, limits, needs=(need(10),)).needs[0], Lease)
