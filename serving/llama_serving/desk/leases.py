@@ -66,7 +66,7 @@ class OwnBank:
 
     async def leave(self, replica: str) -> None:
         """Do `Ledger.leave`."""
-        self.ledger.leave(replica)
+        self.ledger.leave(replica, self._clock())
 
 
 class _Waiting:

@@ -22,6 +22,7 @@ from llama_serving.desk.amounts import (
     Standing,
     Statement,
     counts_tokens,
+    has_budget,
 )
 from llama_serving.desk.buckets import SlidingWindow
 
@@ -89,9 +90,11 @@ class Ledger:
             replies[tenant] = account.reply(replica, statement, replicas, now)
         return Answer(replies=replies, replicas=replicas)
 
-    def leave(self, replica: str) -> None:
-        """Forget a replica that has ended in order, after it gave everything back."""
+    def leave(self, replica: str, now: Moment) -> None:
+        """Forget a replica that has ended in order. What it still holds was of requests that ended with it."""
         self._heard.pop(replica, None)
+        for account in self._accounts.values():
+            account.bury(replica, now)
 
     def _bury(self, now: Moment) -> None:
         for replica in [name for name, at in self._heard.items() if now.seconds - at > SILENT_SECONDS]:
@@ -147,7 +150,8 @@ class _Account:
         """A replica is gone without a word. What it held may be spent: a budget counts it so, running requests it ends."""
         book = self._books.get(replica)
         if book is not None:
-            book.forfeited = {now.day: book.held.tokens, now.month: book.held.tokens}
+            if self._limits is not None and has_budget(self._limits):
+                book.forfeited = {now.day: book.held.tokens, now.month: book.held.tokens}
             book.held = _NOTHING
             if book.is_empty((now.day, now.month)):
                 del self._books[replica]

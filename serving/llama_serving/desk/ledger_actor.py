@@ -49,7 +49,7 @@ class LedgerActor:
 
     def leave(self, replica: str) -> None:
         """Do `Ledger.leave`."""
-        self._ledger.leave(replica)
+        self._ledger.leave(replica, moment())
 
     def secret(self) -> bytes:
         """Return the secret."""

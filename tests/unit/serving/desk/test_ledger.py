@@ -267,3 +267,10 @@ def test_a_new_ledger_lends_nothing_of_a_budget_before_it_knows_what_was_spent()
     assert isinstance(say(ledger, clock, rate, needs=(need(10),)).needs[0], Lease)
     clock.move(6)
     assert isinstance(say(ledger, clock, limits, needs=(need(10),)).needs[0], Lease)
+
+
+def test_a_replica_that_leaves_frees_what_its_last_requests_held():
+    ledger, clock, limits = Ledger(), Clock(), limits_of(concurrent_requests=1)
+    say(ledger, clock, limits, needs=(need(slots=1),))
+    ledger.leave("one", clock())
+    assert isinstance(say(ledger, clock, limits, "two", needs=(need(slots=1),)).needs[0], Lease)
