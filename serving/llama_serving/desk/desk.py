@@ -18,7 +18,7 @@ import hashlib
 import hmac
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Protocol
 
@@ -28,7 +28,7 @@ from llama_serving.desk import refusing
 from llama_serving.desk.amounts import Amount, Moment, Shortage, Standing, counts_tokens
 from llama_serving.desk.buckets import WINDOW_SECONDS, SlidingWindow
 from llama_serving.desk.counters import Counters
-from llama_serving.desk.fair import ASKED_SECONDS, fair_share
+from llama_serving.desk.fair import Visitors
 from llama_serving.desk.leases import Bank, Leases
 from llama_serving.desk.meter import Tally
 from llama_serving.desk.usage_log import UsageLog
@@ -82,7 +82,7 @@ class ModelFacts:
     orders_by_priority: bool = False
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Visit:
     """One admitted request."""
 
@@ -95,27 +95,6 @@ class Visit:
     tally: Tally
     reservation: Reservation | None = None
     status: int = CLIENT_LEFT
-
-
-@dataclass(slots=True)
-class _Tenants:
-    """Who has requests here."""
-
-    visits: dict[str, list[Visit]] = field(default_factory=dict)
-    asked: dict[str, float] = field(default_factory=dict)
-
-    @property
-    def count(self) -> int:
-        return sum(len(visits) for visits in self.visits.values())
-
-    def add(self, visit: Visit) -> None:
-        self.visits.setdefault(visit.caller.tenant, []).append(visit)
-
-    def remove(self, visit: Visit) -> None:
-        visits = self.visits[visit.caller.tenant]
-        visits.remove(visit)
-        if not visits:
-            del self.visits[visit.caller.tenant]
 
 
 class Desk:
@@ -156,7 +135,7 @@ class Desk:
         self._log = log
         self._clock = clock
         self._leases = Leases(bank, replica=replica, clock=clock)
-        self._tenants = _Tenants()
+        self._visitors = Visitors()
         self._ended = SlidingWindow(0)
         self._background: list[asyncio.Task[None]] = []
         self.reconfigure(settings)
@@ -218,14 +197,14 @@ class Desk:
             tally=Tally(most_output_tokens=output_tokens),
         )
         # Before the ledger is asked: requests that come meanwhile have to see this one.
-        self._tenants.add(visit)
+        self._visitors.add(caller.tenant, visit.tally)
         try:
             got = await self._leases.reserve(limits, need)
         except BaseException:
-            self._tenants.remove(visit)
+            self._visitors.remove(visit.caller.tenant, visit.tally)
             raise
         if isinstance(got, Shortage):
-            self._tenants.remove(visit)
+            self._visitors.remove(visit.caller.tenant, visit.tally)
             refusal = refusing.of_shortage(got, limits, need.tokens)
             return self._refused(caller.tenant, refusal, self.standing_of(caller.tenant))
         visit.reservation = got
@@ -241,7 +220,7 @@ class Desk:
 
     def _settle(self, visit: Visit) -> None:
         now, tally = self._clock(), visit.tally
-        self._tenants.remove(visit)
+        self._visitors.remove(visit.caller.tenant, visit.tally)
         self._ended.charge(1, now.seconds)
         if visit.reservation is not None:
             # A prompt that the engine took and could not finish has cost it time: limits count it, the log does not.
@@ -287,21 +266,14 @@ class Desk:
     def _full_for(self, tenant: str) -> Refusal | None:
         """Refuse if the queue has no place for a request of `tenant`."""
         now, most = self._clock().seconds, self._settings.max_waiting_requests
-        asked = self._tenants.asked
-        asked[tenant] = now
+        self._visitors.asks(tenant, now)
         load = self._load()
         if load is None:
             return None
         # The engine tells its queue once a step: what came since then is not in it.
-        waiting = max(load.waiting, self._tenants.count - load.slots if load.slots else 0)
-        if waiting <= 0:
-            return None
-        self._tenants.asked = asked = {name: at for name, at in asked.items() if now - at <= ASKED_SECONDS}
-        counts = dict.fromkeys(asked, 0)
-        for name, visits in self._tenants.visits.items():
-            counts[name] = sum(visit.tally.is_waiting for visit in visits)
-        # Among the counted ones are some that run and have made no token yet.
-        if waiting < most and counts[tenant] < fair_share(tenant, counts, most + load.slots):
+        waiting = max(load.waiting, self._visitors.count - load.slots if load.slots else 0)
+        # Among those that wait here are some that run and have made no token yet.
+        if waiting <= 0 or (waiting < most and self._visitors.has_place(tenant, most + load.slots, now)):
             return None
         a_second = self._ended.used(now) / WINDOW_SECONDS
         return refusing.of_full_engine(waiting, (waiting - most + 1) / a_second if a_second else _UNKNOWN_WAIT)

@@ -18,7 +18,9 @@ from llama_serving.desk.wallet import Reservation, Wallet
 ROUND_SECONDS: Final = 0.5
 """Time between two statements while the replica holds or uses anything."""
 
-_HEARTBEAT_ROUNDS: Final = 20
+_HEARTBEAT_ROUNDS: Final = 4
+"""Each so many rounds the ledger hears of the replica in any case, and what it spent: a new ledger does not know it."""
+
 _ANSWER_SECONDS: Final = 1.0
 """Longest wait for the ledger."""
 _AWAY_SECONDS: Final = 2.0
@@ -64,7 +66,7 @@ class OwnBank:
 
     async def leave(self, replica: str) -> None:
         """Do `Ledger.leave`."""
-        self.ledger.leave(replica)
+        self.ledger.leave(replica, self._clock())
 
 
 class _Waiting:
@@ -95,6 +97,7 @@ class Leases:
         self._replicas = 1
         self._away_until = 0.0
         self._is_away = False
+        self._tells_all = False
 
     @property
     def is_ledger_away(self) -> bool:
@@ -152,7 +155,8 @@ class Leases:
                 now = self._clock()
                 if self._talk is None or self._talk.done():
                     self._wallets = {name: wallet for name, wallet in self._wallets.items() if not wallet.is_idle(now)}
-                if rounds % _HEARTBEAT_ROUNDS == 0 or any(wallet.has_news(now) for wallet in self._wallets.values()):
+                self._tells_all = self._tells_all or rounds % _HEARTBEAT_ROUNDS == 0
+                if self._tells_all or any(wallet.has_news(now) for wallet in self._wallets.values()):
                     self._talk_soon()
         finally:
             await self.close()
@@ -207,7 +211,7 @@ class Leases:
         statements = {
             name: wallet.statement(tuple(one.need for one in asked.get(name, ())), now)
             for name, wallet in self._wallets.items()
-            if name in asked or wallet.has_news(now)
+            if self._tells_all or name in asked or wallet.has_news(now)
         }
         try:
             async with asyncio.timeout(_ANSWER_SECONDS):
@@ -217,7 +221,7 @@ class Leases:
             return
         if self._is_away:
             _LOGGER.warning("The ledger of the tenants' limits answers again")
-        self._is_away = False
+        self._is_away = self._tells_all = False
         self._replicas = max(1, answer.replicas)
         now = self._clock()
         for name, reply in answer.replies.items():
@@ -240,7 +244,8 @@ class Leases:
                 "a minute, and refuses what has a budget",
                 str(error) or "no answer in time",
             )
-        self._is_away = True
+        # The one that answers next may be a new one.
+        self._is_away = self._tells_all = True
         self._away_until = self._clock().seconds + _AWAY_SECONDS
 
     def _given_up(self, waiting: _Waiting) -> None:

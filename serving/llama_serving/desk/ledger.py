@@ -22,6 +22,7 @@ from llama_serving.desk.amounts import (
     Standing,
     Statement,
     counts_tokens,
+    has_budget,
 )
 from llama_serving.desk.buckets import SlidingWindow
 
@@ -54,10 +55,19 @@ class _Book:
         return self.held == _NOTHING and not any(self.spent.get(p) or self.forfeited.get(p) for p in periods)
 
 
-class Ledger:
-    """The books of all tenants of one deployment."""
+LEARNING_SECONDS: Final = 6.0
+"""Within this time all replicas that live have told a new ledger what was spent: they try every two seconds, and say it every two."""
 
-    def __init__(self) -> None:
+
+class Ledger:
+    """The books of all tenants of one deployment.
+
+    Args:
+        learns_until: Until this time of its own clock it lends nothing of budgets: it does not know yet what is spent.
+    """
+
+    def __init__(self, *, learns_until: float = -math.inf) -> None:
+        self._learns_until = learns_until
         self._accounts: dict[str, _Account] = {}
         self._heard: dict[str, float] = {}
         self._swept = 0.0
@@ -75,14 +85,16 @@ class Ledger:
         replicas = len(self._heard)
         replies = {}
         for tenant, statement in statements.items():
-            account = self._accounts.setdefault(tenant, _Account())
+            account = self._accounts.setdefault(tenant, _Account(self._learns_until))
             account.take(replica, statement, now)
             replies[tenant] = account.reply(replica, statement, replicas, now)
         return Answer(replies=replies, replicas=replicas)
 
-    def leave(self, replica: str) -> None:
-        """Forget a replica that has ended in order, after it gave everything back."""
+    def leave(self, replica: str, now: Moment) -> None:
+        """Forget a replica that has ended in order. What it still holds was of requests that ended with it."""
         self._heard.pop(replica, None)
+        for account in self._accounts.values():
+            account.bury(replica, now)
 
     def _bury(self, now: Moment) -> None:
         for replica in [name for name, at in self._heard.items() if now.seconds - at > SILENT_SECONDS]:
@@ -97,7 +109,8 @@ class Ledger:
 class _Account:
     """One tenant."""
 
-    def __init__(self) -> None:
+    def __init__(self, learns_until: float) -> None:
+        self._learns_until = learns_until
         self._limits: TenantLimits | None = None
         self._requests: SlidingWindow | None = None
         self._tokens: SlidingWindow | None = None
@@ -137,7 +150,8 @@ class _Account:
         """A replica is gone without a word. What it held may be spent: a budget counts it so, running requests it ends."""
         book = self._books.get(replica)
         if book is not None:
-            book.forfeited = {now.day: book.held.tokens, now.month: book.held.tokens}
+            if self._limits is not None and has_budget(self._limits):
+                book.forfeited = {now.day: book.held.tokens, now.month: book.held.tokens}
             book.held = _NOTHING
             if book.is_empty((now.day, now.month)):
                 del self._books[replica]
@@ -178,7 +192,11 @@ class _Account:
             (self._limit("tokens_per_day"), now.day, Short.DAY, now.next_day),
             (self._limit("tokens_per_month"), now.month, Short.MONTH, now.next_month),
         ):
-            if limit is None or tokens <= limit - self._spent(period) - self._held_tokens():
+            if limit is None:
+                continue
+            if now.seconds < self._learns_until:
+                return Shortage(Short.LEDGER, self._learns_until - now.seconds)
+            if tokens <= limit - self._spent(period) - self._held_tokens():
                 continue
             if tokens <= limit - self._spent(period):
                 return Shortage(short, _HELD_SECONDS)

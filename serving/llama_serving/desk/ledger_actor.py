@@ -17,7 +17,7 @@ from ray.util.metrics import Counter as RayCounter
 from llama_serving.desk.amounts import Answer, Moment, Statement
 from llama_serving.desk.counters import Counter
 from llama_serving.desk.leases import LedgerAwayError
-from llama_serving.desk.ledger import Ledger
+from llama_serving.desk.ledger import LEARNING_SECONDS, Ledger
 
 _ACTOR: Final = "llama-ledger"
 _NAMESPACE: Final = "llama-serving"
@@ -40,7 +40,7 @@ class LedgerActor:
     """The ledger, and the secret of the tenants' salts. Runs on the head."""
 
     def __init__(self) -> None:
-        self._ledger = Ledger()
+        self._ledger = Ledger(learns_until=moment().seconds + LEARNING_SECONDS)
         self._secret = secrets.token_bytes(32)
 
     def exchange(self, replica: str, statements: dict[str, Statement]) -> Answer:
@@ -49,7 +49,7 @@ class LedgerActor:
 
     def leave(self, replica: str) -> None:
         """Do `Ledger.leave`."""
-        self._ledger.leave(replica)
+        self._ledger.leave(replica, moment())
 
     def secret(self) -> bytes:
         """Return the secret."""

@@ -4,6 +4,7 @@ The door has judged before it: path, key, size. The desk (`desk`) decides about 
 """
 
 import asyncio
+import uuid
 from typing import Any, Final
 
 from llama_serving.contract.usage import Dialect
@@ -53,7 +54,7 @@ class DeskMiddleware:
         caller = caller_of(scope)
         try:
             request, wish = await self._read(body, dialect, caller)
-            visit = await self._desk.admit(caller, wish, request_id=request_id_of(scope) or "unknown")
+            visit = await self._desk.admit(caller, wish, request_id=request_id_of(scope) or uuid.uuid4().hex)
         except RefusedError as error:
             self._desk.rejected(caller.tenant, error.refusal.code)
             visit = error.refusal

@@ -38,6 +38,7 @@ class UsageLog:
         self._file_bytes = file_bytes
         self._files = files
         self._lines: queue.Queue[bytes | None] = queue.Queue(capacity)
+        self._is_closed = False
         self._lost = 0
         self._told = 0
         self._number = 0
@@ -53,14 +54,17 @@ class UsageLog:
     def write(self, line: bytes) -> bool:
         """Hand over one line, without its end; return whether it was taken. Never waits."""
         try:
-            self._lines.put_nowait(line)
+            if not self._is_closed:
+                self._lines.put_nowait(line)
+                return True
         except queue.Full:
-            self._lost += 1
-            return False
-        return True
+            pass
+        self._lost += 1
+        return False
 
     def close(self, seconds: float = 5.0) -> None:
-        """Write what was handed over, and end."""
+        """Write what was handed over, and end. Lines that come later are lost, and counted."""
+        self._is_closed = True
         # A full queue: the thread is stuck at a disk, and its lines are lost anyway.
         with contextlib.suppress(queue.Full):
             self._lines.put(None, timeout=seconds)

@@ -170,11 +170,11 @@ class Wallet:
             for period in (now.day, now.month):
                 self._spent[period] = self._spent.get(period, 0) + used
         if used <= reservation.tokens:
-            self._give_back(reservation, reservation.tokens - used, now)
+            self._give_back(reservation, reservation.tokens - used)
         else:
             self._take_more(used - reservation.tokens, now)
 
-    def _give_back(self, reservation: Reservation, unused: int, now: Moment) -> None:
+    def _give_back(self, reservation: Reservation, unused: int) -> None:
         self._own_tokens.give_back(reservation._tokens_bucket, unused)  # noqa: SLF001
         if not reservation._leased:  # noqa: SLF001
             self._beyond = Amount(self._beyond.requests, max(0, self._beyond.tokens - unused))
@@ -182,7 +182,7 @@ class Wallet:
         for lot in reversed(reservation._lots):  # noqa: SLF001
             back = min(unused, lot.amount)
             unused -= back
-            if back and now.seconds - lot.at < WINDOW_SECONDS:
+            if back:
                 self._tokens.appendleft(_Lot(back, lot.bucket, lot.at))
 
     def _take_more(self, excess: int, now: Moment) -> None:

@@ -73,3 +73,10 @@ def test_it_keeps_no_more_than_a_minute():
     for second in range(10_000):
         window.charge(1, second)
     assert len(window._buckets) <= 62
+
+
+def test_what_was_taken_at_the_end_of_a_bucket_is_held_for_sixty_seconds_as_well():
+    window = SlidingWindow(10)
+    window.take(10, 0.49)
+    assert window.take(1, 60.48) is None
+    assert window.take(1, 60.5) is not None

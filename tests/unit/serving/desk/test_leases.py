@@ -2,8 +2,9 @@ import asyncio
 
 from llama_serving.desk.amounts import Amount, Short, Shortage
 from llama_serving.desk.leases import Leases, OwnBank
-from llama_serving.desk.wallet import Reservation
-from support.desks.parts import AwayBank, Clock, limits_of
+from llama_serving.desk.ledger import Ledger
+from llama_serving.desk.wallet import Reservation, Wallet
+from support.desks.parts import AwayBank, Clock, limits_of, until
 
 
 def leases_of(bank=None, clock=None, replica="one"):
@@ -145,6 +146,9 @@ async def test_what_was_served_without_the_ledger_is_told_when_it_is_back():
     limits = limits_of(tokens_per_minute=10_000, requests_per_minute=100)
     reservation = await leases.reserve(limits, need(3000))
     leases.settle("acme", reservation, 1000)
+    clock.move(3)
+    leases._talk_soon()
+    await leases._talk  # does not arrive either
     bank.is_away = False
     clock.move(3)
     leases._talk_soon()
@@ -211,3 +215,57 @@ async def test_in_steady_use_the_ledger_is_asked_rarely():
             before = bank.exchanges
     assert bank.exchanges - before <= 20  # in 20 seconds
     assert leases.standing(limits).budget_left == 10**10 - 4000 * 100
+
+
+async def test_an_idle_replica_tells_a_new_ledger_what_it_spent(monkeypatch):
+    monkeypatch.setattr("llama_serving.desk.leases.ROUND_SECONDS", 0)
+    leases, bank, clock = leases_of()
+    limits = limits_of(tokens_per_day=1000)
+    leases.settle("acme", await leases.reserve(limits, need(600)), 600)
+    running = asyncio.create_task(leases.run())
+    clock.move(600)
+    await until(lambda: not leases._wallets["acme"].has_news(clock()))
+    bank.ledger = Ledger()
+    await until(lambda: "acme" in bank.ledger._accounts)
+    other, _, _ = leases_of(bank, clock, "two")
+    assert (await other.reserve(limits, need(401))).short is Short.DAY
+    assert isinstance(await other.reserve(limits, need(400)), Reservation)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_after_the_ledger_was_away_it_hears_of_everything():
+    leases, bank, clock = leases_of()
+    limits = limits_of(tokens_per_day=1000)
+    leases.settle("acme", await leases.reserve(limits, need(600)), 600)
+    for away in (False, True, False):
+        clock.move(200)
+        if away:
+            bank.is_away, bank.ledger = True, Ledger()
+        else:
+            bank.is_away = False
+        leases._talk_soon()
+        await leases._talk
+    assert bank.ledger._accounts["acme"]._spent("2026-11-27") == 600
+
+
+async def test_a_client_that_leaves_in_the_moment_of_its_answer_leaves_its_lease_to_others(monkeypatch):
+    leases, _, _ = leases_of()
+    limits = limits_of(tokens_per_minute=1000)
+    first, second = (asyncio.create_task(leases.reserve(limits, need(500))) for _ in range(2))
+    await asyncio.sleep(0)
+    put = Wallet.put
+
+    def leaves(self, lease, now):
+        # The first one has its answer, and has not heard of it yet.
+        first.cancel()
+        put(self, lease, now)
+
+    monkeypatch.setattr(Wallet, "put", leaves)
+    waiting = list(leases._waiting)
+    second.cancel()
+    await asyncio.sleep(0)
+    leases._waiting = waiting
+    await asyncio.gather(first, second, return_exceptions=True)
+    assert isinstance(await leases.reserve(limits, need(1000)), Reservation)
+    assert first.cancelled()

@@ -255,3 +255,39 @@ def test_when_all_requests_have_ended_all_is_there_again(steps):
     ).replies["acme"]
     assert isinstance(reply.needs[0], Lease)
     assert reply.standing.budget_left == 10 * LIMIT - spent - LIMIT
+
+
+def test_a_new_ledger_lends_nothing_of_a_budget_before_it_knows_what_was_spent():
+    clock = Clock()
+    ledger = Ledger(learns_until=clock().seconds + 6)
+    limits = limits_of(tokens_per_day=100)
+    refused = say(ledger, clock, limits, needs=(need(10),)).needs[0]
+    assert (refused.short, refused.seconds) == (Short.LEDGER, 6)
+    rate = limits_of("rate", tokens_per_minute=100)
+    assert isinstance(say(ledger, clock, rate, needs=(need(10),)).needs[0], Lease)
+    clock.move(6)
+    assert isinstance(say(ledger, clock, limits, needs=(need(10),)).needs[0], Lease)
+
+
+def test_a_replica_that_leaves_frees_what_its_last_requests_held():
+    ledger, clock, limits = Ledger(), Clock(), limits_of(concurrent_requests=1)
+    say(ledger, clock, limits, needs=(need(slots=1),))
+    ledger.leave("one", clock())
+    assert isinstance(say(ledger, clock, limits, "two", needs=(need(slots=1),)).needs[0], Lease)
+
+
+def test_a_lease_that_the_ledger_has_forgotten_cannot_be_used():
+    fleet = Fleet(1, tokens_per_minute=1000)
+    (wallet,), clock = fleet.wallets, fleet.clock
+    wallet.put(Lease(need(50), tokens_bucket=2000), clock())
+    clock.move(61)
+    assert wallet.reserve(need(50), clock()) is None
+
+
+def test_what_a_long_request_did_not_use_is_no_lease_after_its_minute():
+    fleet = Fleet(1, tokens_per_minute=1000)
+    fleet.ask(0, 800)
+    fleet.clock.move(61)
+    fleet.end(0, 100)
+    assert fleet.wallets[0].reserve(need(1), fleet.clock()) is None
+    assert fleet.outstanding() == 0

@@ -68,3 +68,10 @@ def test_a_disk_that_takes_nothing_is_counted_and_ends_nothing(tmp_path, obstacl
     log.close()
     assert lines_in(blocked) == [b"kept"]
     assert log.lost == 1
+
+
+def test_what_comes_after_the_end_is_counted(tmp_path):
+    log = UsageLog(tmp_path, "one")
+    log.close()
+    assert not log.write(b"late")
+    assert log.lost == 1
