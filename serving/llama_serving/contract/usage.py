@@ -4,11 +4,10 @@
 CloudEvent 1.0, so that a biller of the team can take it as it is. It counts, and holds nothing of a prompt or an answer.
 """
 
-from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Final, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import AwareDatetime, ConfigDict, Field
 
 from llama_serving.contract.frozen import Frozen
 from llama_serving.contract.keys import KEY_ID_PATTERN
@@ -42,7 +41,7 @@ class _Written(Frozen):
 class Usage(_Written):
     """What one request used, counted where the engine makes the tokens."""
 
-    started: datetime
+    started: AwareDatetime
     """When the request came; `UsageEvent.time` is when it ended."""
     model: str = Field(min_length=1, max_length=128)
     """Name that the request asked for."""
@@ -73,7 +72,7 @@ class UsageEvent(_Written):
     """Id of the request, which the client got as the header `x-request-id`."""
     subject: str = Field(min_length=1, max_length=63)
     """Name of the tenant."""
-    time: datetime
+    time: AwareDatetime
     datacontenttype: Literal["application/json"] = "application/json"
     data: Usage
 

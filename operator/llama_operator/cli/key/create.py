@@ -67,7 +67,8 @@ async def command(
     store = Store(connection, endpoint.kept_in, endpoint.ref.name)
     await store.made()
     await store.change(lambda found: added(found, key, entry))
-    new_key.show(NewKey(key, entry, endpoint, warning=unknown or endpoints.advice(endpoint)), options.output)
+    warnings = (unknown, endpoints.unlimited(endpoint, options.tenant), endpoints.advice(endpoint))
+    new_key.show(NewKey(key, entry, endpoint, warning="; ".join(filter(None, warnings))), options.output)
     return EXIT_OK
 
 

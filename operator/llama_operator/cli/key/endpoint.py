@@ -3,7 +3,9 @@
 Called by the actions of `kubectl llama key`. The spec is read as JSON, field by field: it may be of another version.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from llama_operator import catalog
 from llama_operator.api import paths, readings
@@ -39,6 +41,8 @@ class Endpoint:
     """Name in `spec.model.name`."""
     adapters: tuple[str, ...]
     """Names of the adapters on the endpoint."""
+    tenants: tuple[str, ...]
+    """Tenants with limits; one that is not listed has none."""
 
 
 async def read(connection: Connection, name: str) -> Endpoint:
@@ -63,7 +67,6 @@ def of(ref: Ref, live: Object) -> Endpoint:
     if now := readings.text(serves.get("mode")):
         reason = f"revision {readings.text(serves.get('revision'))} has the traffic; {reason}"
     kept_in, reads = _kept_in(ref, readings.mapping(paths.at(spec, "access.keys"))), readings.text(serves.get("keys"))
-    adapters = (readings.text(one.get("name")) for one in readings.mappings(spec.get("adapters")))
     return Endpoint(
         ref=ref,
         kept_in=kept_in,
@@ -73,7 +76,8 @@ def of(ref: Ref, live: Object) -> Endpoint:
         elsewhere="" if reads == f"{kept_in.kind.kind} {kept_in.name}" else reads,
         url=readings.text(status.get("url")),
         model=readings.text(paths.at(spec, "model.name")),
-        adapters=tuple(filter(None, adapters)),
+        adapters=_names(spec, "adapters"),
+        tenants=_names(spec, "tenants"),
     )
 
 
@@ -103,6 +107,17 @@ async def served_names(connection: Connection, endpoint: Endpoint) -> tuple[str,
             return model
         name = readings.text(paths.at(model, "spec.servedName")) or endpoint.model
     return name, *endpoint.adapters
+
+
+def unlimited(endpoint: Endpoint, tenant: str) -> str:
+    """A word of warning if the deployment limits tenants and not this one: its name may be a typo. Empty if there is nothing."""
+    if not endpoint.tenants or tenant in endpoint.tenants:
+        return ""
+    return f"spec.tenants has no {tenant}, so no limit counts for it; it has {', '.join(endpoint.tenants)}"
+
+
+def _names(spec: Mapping[str, Any], field: str) -> tuple[str, ...]:
+    return tuple(filter(None, (readings.text(one.get("name")) for one in readings.mappings(spec.get(field)))))
 
 
 def _kept_in(ref: Ref, keys: object) -> Ref:

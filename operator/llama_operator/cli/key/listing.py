@@ -39,7 +39,7 @@ async def command(connection: Connection, options: ListOptions) -> int:
     if options.as_json:
         output.print_json(document(endpoint, keys, now))
     else:
-        key_table.show(endpoint, keys, now)
+        key_table.show(endpoint, keys, now, filtered=options.tenant is not None)
     return EXIT_FAILED if isinstance(keys, Unknown) else EXIT_OK
 
 

@@ -17,8 +17,8 @@ _MOST_MODELS = 3
 """Names in a cell; `-o json` has all."""
 
 
-def show(endpoint: Endpoint, keys: tuple[Kept, ...] | Unknown, now: datetime) -> None:
-    """Print whether the deployment asks for keys, then the keys."""
+def show(endpoint: Endpoint, keys: tuple[Kept, ...] | Unknown, now: datetime, *, filtered: bool = False) -> None:
+    """Print whether the deployment asks for keys, then the keys; `filtered` if those of other tenants are left out."""
     console = output.console(wide=True)
     console.print(_access(endpoint), soft_wrap=True)
     if isinstance(keys, Unknown):
@@ -28,7 +28,8 @@ def show(endpoint: Endpoint, keys: tuple[Kept, ...] | Unknown, now: datetime) ->
         console.print(_table(keys, now))
     else:
         create = f"kubectl llama key create {endpoint.ref.name} --tenant TENANT -n {endpoint.ref.namespace}"
-        console.print(f"No key in {endpoint.kept_in}: {create}", markup=False, soft_wrap=True)
+        refused = ", so every request is refused" if endpoint.asks and not filtered else ""
+        console.print(f"No key in {endpoint.kept_in}{refused}: {create}", markup=False, soft_wrap=True)
 
 
 def _access(endpoint: Endpoint) -> Text:

@@ -72,11 +72,9 @@ def events(paths: Sequence[str], counts: LineCounts) -> Iterator[UsageEvent]:
 
 def _event(line: bytes) -> UsageEvent | None:
     try:
-        event = UsageEvent.model_validate_json(line[line.find(b"{") :])
+        return UsageEvent.model_validate_json(line[line.find(b"{") :])
     except ValidationError:
         return None
-    # Without its zone a time is no moment: it could be in this month or in the next one.
-    return event if event.time.tzinfo is not None else None
 
 
 def _all_lines(paths: Sequence[str]) -> Iterator[tuple[str, bytes, int]]:

@@ -283,7 +283,9 @@ def test_a_log_that_the_user_may_not_read_is_said_to_be_so(world):
 
     world.client = WithoutLogs(world.client)
     evidence = kuberay_evidence(world)
-    assert "its log is not known: jo may not get the log of pods in namespace llama-system" in evidence
+    assert (
+        "its log is not known: jo may not get the log of pods kuberay-operator-x in namespace llama-system" in evidence
+    )
     assert "found 0 head" not in evidence
     world.client = WithoutRights(world.memory.client("kubectl-llama"), kinds.POD)
     assert "its log is not known: jo may not list pods in all namespaces" in kuberay_evidence(world)

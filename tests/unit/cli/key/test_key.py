@@ -14,6 +14,9 @@ from llama_operator.kube.delegating import Delegating
 from llama_operator.kube.port import NotFoundError, Ref
 from llama_operator.kube.secret_kind import SECRET
 from llama_serving.contract.keys import KeyEntry, is_key_of, make, parse
+from llama_serving.door.caller import Caller
+from llama_serving.door.credentials import NoKey
+from llama_serving.door.keys import KeyFolder, Keys
 from support.rights import WithoutRights
 
 CONFIG_MAP = Ref(kinds.CONFIG_MAP, "team-a", "chat-keys")
@@ -302,6 +305,43 @@ def test_what_serves_goes_before_what_the_spec_asks_for(world, serving_facts, se
         assert made(world)["warning"] == found["warning"]
 
 
+def test_the_door_takes_the_keys_that_are_made_until_they_are_revoked(world, chat, data, tmp_path):
+    chat(mode="Keys")
+    first = parse(made(world, "--models", SERVED)["key"])
+    second = parse(made(world, "--expires", "1h", tenant="globex")["key"])
+    moment = [NOW]
+
+    def door():
+        """The door's table of keys, as the kubelet brings the object into the pods."""
+        for path in tmp_path.iterdir():
+            path.unlink()
+        for name, text in data().items():
+            (tmp_path / name).write_text(text, encoding="utf-8")
+        keys = Keys(KeyFolder(tmp_path), now=lambda: moment[0])
+        keys.look()
+        return keys
+
+    assert door().caller_with(first) == Caller(tenant="acme", key_id=first.id, models=(SERVED,))
+    assert door().caller_with(second) == Caller(tenant="globex", key_id=second.id, models=())
+    code, out, _ = world.run("key", "rotate", "chat", first.id, "--overlap", "2h", "-q")
+    assert code == 0
+    third = parse(out.strip())
+    assert {door().caller_with(key).tenant for key in (first, third)} == {"acme"}
+    moment[0] += timedelta(hours=2)
+    assert [door().caller_with(key) for key in (first, second)] == [NoKey.EXPIRED, NoKey.EXPIRED]
+    assert world.run("key", "revoke", "chat", third.id)[0] == 0
+    assert door().caller_with(third) is NoKey.UNKNOWN
+
+
+@pytest.mark.parametrize(("tenants", "warned"), [([], False), (["acme"], False), (["globex", "search"], True)])
+def test_a_tenant_without_limits_among_those_with_limits_is_said(world, serving_facts, tenants, warned):
+    spec = spec_with(serving_facts[2], mode="Keys") | {"tenants": [{"name": name} for name in tenants]}
+    asyncio.run(world.serving(spec=spec))
+    warning = made(world)["warning"]
+    assert bool(warning) is warned
+    assert not warned or "it has globex, search" in warning
+
+
 def test_an_entry_that_the_door_would_not_read_is_not_made(world, chat, serving_facts):
     names = [f"{'x' * 125}{number}" for number in range(64)]
     spec = spec_with(serving_facts[2], mode="Keys") | {"adapters": [{"name": name} for name in names]}
@@ -372,7 +412,10 @@ def test_a_value_of_others_is_unreadable_and_not_shown(world, chat, value, kind)
 def test_no_object_is_no_key_and_no_error(world, chat):
     chat(mode="Keys")
     assert world.json("key", "list", "chat")[1]["keys"] == []
-    assert "kubectl llama key create chat --tenant TENANT -n team-a" in world.run("key", "list", "chat")[1]
+    out = world.run("key", "list", "chat")[1]
+    assert "every request is refused" in out
+    assert "kubectl llama key create chat --tenant TENANT -n team-a" in out
+    assert "every request is refused" not in world.run("key", "list", "chat", "--tenant", "acme")[1]
 
 
 def test_a_secret_that_may_not_be_read_is_not_the_same_as_none(world, chat):
