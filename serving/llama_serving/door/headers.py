@@ -13,7 +13,10 @@ from llama_serving.door.asgi import Header
 from llama_serving.door.refusals import Refusal
 
 _TRACE_PARENT: Final = re.compile(rb"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
-_PRINTABLE: Final = re.compile(rb"[ -~]{1,1024}")
+_MEDIA: Final = rb"(?:\*/\*|[\w.+-]+/(?:\*|[\w.+-]+))(?: ?; ?[\w-]+=[\w.-]+)*"
+_ACCEPT: Final = re.compile(_MEDIA + rb"(?: ?, ?" + _MEDIA + rb")*")
+_PRINTABLE: Final = re.compile(rb"[ -~]+")
+_MOST_HANDED_ON: Final = 1024
 _DIGITS: Final = re.compile(rb"[0-9]{1,18}")
 _CHARSETS: Final = {b"", b"charset=utf-8", b'charset="utf-8"'}
 _JSON: Final = b"application/json"
@@ -120,13 +123,13 @@ def handed_on(headers: RequestHeaders, *, request_id: str, body_length: int | No
     if body_length is not None:
         on += [(b"content-type", _JSON), (b"content-length", str(body_length).encode())]
     accept = b", ".join(headers.all(b"accept"))
-    if _PRINTABLE.fullmatch(accept):
+    if len(accept) <= _MOST_HANDED_ON and _ACCEPT.fullmatch(accept):
         on.append((b"accept", accept))
     parents = headers.all(b"traceparent")
     if len(parents) == 1 and _TRACE_PARENT.fullmatch(parents[0]):
         on.append((b"traceparent", parents[0]))
         state = b",".join(headers.all(b"tracestate"))
-        if _PRINTABLE.fullmatch(state):
+        if len(state) <= _MOST_HANDED_ON and _PRINTABLE.fullmatch(state):
             on.append((b"tracestate", state))
     return on
 

@@ -137,12 +137,22 @@ async def test_few_headers_go_on(ask_open):
         [("traceparent", "\xff")],
         [("tracestate", "a=b")],
         [("accept", "\xff")],
-        [("accept", "a" * 2000)],
+        [("accept", "a/b," * 500 + "a/b")],
+        [("accept", "*/*uthorization: Bearer x")],
+        [("accept", "*/*x")],
         [("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")] * 2,
     ],
 )
 async def test_a_header_that_is_no_good_stays_outside(ask_open, headers):
     assert (await ask_open("GET", "/about", headers=headers)).passed["headers"] == [(b"x-request-id", b"request-1")]
+
+
+@pytest.mark.parametrize(
+    "accept", ["*/*", "text/html", "text/html;q=0.9, application/json ; q=0.1,text/*", "application/vnd.api+json; v=1"]
+)
+async def test_what_a_client_accepts_goes_on(ask_open, accept):
+    passed = (await ask_open("GET", "/about", headers=[("accept", accept)])).passed
+    assert (b"accept", accept.encode()) in passed["headers"]
 
 
 async def test_every_answer_has_the_id_that_the_door_gave(ask):
