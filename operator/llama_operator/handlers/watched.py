@@ -66,6 +66,9 @@ WATCHED: Final = (
     Watched(kinds.CONTROLLER_REVISION, Concerns.ITS_DEPLOYMENT, _OURS),
     Watched(kinds.SERVICE, Concerns.ITS_DEPLOYMENT, _OURS),
     Watched(kinds.NETWORK_POLICY, Concerns.ITS_DEPLOYMENT, _OURS),
+    # Where the platform gives no right to routes, deployments are reached from inside the cluster.
+    Watched(kinds.INGRESS, Concerns.ITS_DEPLOYMENT, _OURS, needed=False),
+    Watched(kinds.HTTP_ROUTE, Concerns.ITS_DEPLOYMENT, _OURS, needed=False),
     Watched(kinds.JOB, Concerns.ITS_DEPLOYMENT, _OURS),
     # Before 0.1.0 there was no right to watch them: an operator may be newer than its roles.
     Watched(kinds.POD, Concerns.ITS_DEPLOYMENT_IF_NEWS, _OURS, only_of_deployments=True, needed=False),

@@ -15,9 +15,9 @@ from llama_operator.cli.explain.cures import cures
 from llama_operator.cli.explain.facts import Facts, HeldFacts, LeaseFacts
 from llama_operator.cli.shared.checks import State
 from llama_operator.cli.shared.connection import Unknown
+from llama_operator.decide.conditions import ConditionFacts
 from llama_operator.decide.decision import decide
 from llama_operator.decide.observed import (
-    ConditionFacts,
     NodeFacts,
     RayClusterFacts,
     RayServiceFacts,
@@ -354,7 +354,7 @@ def test_every_reason_that_does_not_pass_by_waiting_has_a_cure():
         Reason.SERVING, Reason.PROGRESSING, Reason.SETTLED, Reason.NOT_MEASURED,
         Reason.KV_CACHE_AS_PLANNED, Reason.KV_CACHE_LARGER_THAN_PLANNED,
         Reason.ACCESSIBLE, Reason.NOT_GATED, Reason.ACCESS_NOT_CHECKED, Reason.ACCESS_CHECKING,
-        Reason.KEPT,
+        Reason.KEPT, Reason.WAY_OPEN,
     }  # fmt: skip
     assert set(cures()) == set(Reason) - pass_by_themselves
 
