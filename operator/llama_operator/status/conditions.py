@@ -17,7 +17,7 @@ from llama_operator.decide.plan.status import label
 from llama_operator.decide.problem import Problem
 from llama_operator.status import plan_check, sums
 from llama_operator.status.capacity import capacity_found
-from llama_operator.status.endpoint import Endpoint, endpoint_ready, look
+from llama_operator.status.endpoint import Endpoint, condition_of, endpoint_ready, look
 from llama_operator.status.exposure import exposed
 from llama_operator.status.failure import Failure
 from llama_operator.status.finding import Finding
@@ -61,7 +61,11 @@ def unread(problem: Problem, observed: Observed | None, decision: Decision | Non
         endpoint = look(observed, decision, written=False)
         said[ConditionType.ENDPOINT_READY] = endpoint_ready(endpoint, observed, decision)
     parts = (said.get(found.type, found) for found in _before_a_look(hold_up))
-    way_in = None if observed is None or decision is None else exposed(observed, decision)
+    way_in = None
+    if observed is not None and decision is not None:
+        way_in = exposed(observed, decision)
+        if way_in is None and condition_of(observed.deployment.status, ConditionType.EXPOSED) is not None:
+            way_in = Finding(ConditionType.EXPOSED, _UNKNOWN, Reason.WAITING, hold_up)
     return (*parts, *(() if way_in is None else (way_in,)), *sums.of_unread(endpoint, problem, decision))
 
 
