@@ -200,7 +200,9 @@ async def test_new_limits_hold_for_the_next_request():
 
 async def test_in_steady_use_the_ledger_is_asked_rarely():
     leases, bank, clock = leases_of()
-    limits = limits_of(tokens_per_minute=10**8, requests_per_minute=10**5, concurrent_requests=500, tokens_per_day=10**10)
+    limits = limits_of(
+        tokens_per_minute=10**8, requests_per_minute=10**5, concurrent_requests=500, tokens_per_day=10**10
+    )
     for number in range(4000):
         reservation = await leases.reserve(limits, need(500))
         leases.settle("acme", reservation, 100)
