@@ -17,7 +17,7 @@ EXPOSE_RULES: Final[tuple[Rule, ...]] = (
     Rule(
         model=IngressSettings,
         field="annotations",
-        cel=f"self.annotations.all(name, name in {list(SAFE_ANNOTATIONS)})",
+        cel=f"!has(self.annotations) || self.annotations.all(name, name in {list(SAFE_ANNOTATIONS)})",
         holds=lambda ingress: set(ingress.annotations) <= set(SAFE_ANNOTATIONS),
         message="has a name that is not allowed here; docs/way-in.md lists those that are. Who may write Ingresses can set any "
         "other on the Ingress itself, and the operator leaves it there",
