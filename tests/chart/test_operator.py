@@ -134,7 +134,9 @@ def test_the_rights_of_the_chart_are_enough_for_create_change_and_delete(plane, 
         for kind, (name, condition) in RECORDS.items():
             asked = ["wait", kind, name, f"--for=condition={condition}", "--timeout=240s"]
             plane.kubectl(*asked)
-        plane.apply(sample(root, "tiny-cpu", namespace=TEAM))
+        tiny = sample(root, "tiny-cpu", namespace=TEAM)
+        tiny["spec"]["endpoint"] = {"expose": {"hosts": ["llama.acme.example"], "ingress": {}}}
+        plane.apply(tiny)
         found = eventually(children)
         assert {kind: len(objects) for kind, objects in found.items()} == dict.fromkeys(CHILDREN, 1)
         tiny = eventually(lambda: looked_at(find(plane, "llamadeployment", "tiny")))
@@ -151,12 +153,17 @@ def test_the_rights_of_the_chart_are_enough_for_create_change_and_delete(plane, 
             return service["spec"]["rayClusterConfig"]["workerGroupSpecs"][0]["maxReplicas"]
 
         eventually(lambda: bound() == 3)
+        plane.kubectl("delete", "ingress", "tiny", "-n", TEAM)
+        eventually(lambda: of_tiny("ingresses"))
+        inside = json.dumps({"spec": {"endpoint": {"expose": None}}})
+        plane.kubectl("patch", "llamadeployment", "tiny", "-n", TEAM, "--type=merge", "-p", inside)
+        eventually(lambda: not of_tiny("ingresses"))
         plane.kubectl("delete", "llamadeployment", "tiny", "-n", TEAM)
         eventually(lambda: not any(map(of_tiny, CHILDREN)))
         assert operator.refusals() == []
 
 
-CHILDREN = ("rayservices", "services", "networkpolicies", "controllerrevisions")
+CHILDREN = ("rayservices", "services", "networkpolicies", "controllerrevisions", "ingresses")
 RECORDS = {
     "licenseacceptance": ("acme-llama-3-1", "Valid"),
     "llamamodel": ("acme-support", "Resolved"),

@@ -172,7 +172,7 @@ class Operator:
         self._refused = tuple(each.watched for each in found.refused)
         for each in found.refused:
             kind = each.watched.kind.plural
-            _LOG.warning("%s are not watched, so less is known of why a model does not run: %s", kind, each.why)
+            _LOG.warning("%s are not watched, so %s: %s", kind, each.watched.without, each.why)
         self._primed = True
         return found
 
