@@ -624,3 +624,36 @@ def test_what_a_condition_says_is_told_by_a_step(happy, kind):
     )
     told = chain(with_status(happy, conditions=(*others, said)))
     assert any("words of its own" in check.evidence for check in told)
+
+
+OPEN = "open to everyone who reaches a.example: requests need no key"
+REFUSED = "Gateway infra/public does not accept HTTPRoute chat: NotAllowedByListeners: no"
+
+
+@pytest.mark.parametrize(
+    ("status", "reason", "message", "state", "words"),
+    [
+        ("True", Reason.OPEN_TO_EVERYONE, OPEN, State.WARNING, "leave spec.endpoint.expose out"),
+        ("True", Reason.WAY_OPEN, "takes requests", State.PASSED, ""),
+        ("Unknown", Reason.WAY_PENDING, "no controller has judged HTTPRoute chat", State.WAITING, "gatewayclass"),
+        ("False", Reason.ROUTE_NOT_ACCEPTED, f"{REFUSED} → ask", State.WARNING, "admit routes of namespace"),
+        ("False", Reason.GATEWAY_API_MISSING, "the cluster does not serve it", State.WARNING, "Gateway API 1.2"),
+    ],
+)
+def test_a_way_in_is_a_check_of_its_own_that_fails_nothing(happy, status, reason, message, state, words):
+    said = Condition(
+        type=ConditionType.EXPOSED,
+        status=ConditionStatus(status),
+        reason=reason,
+        observed_generation=1,
+        last_transition_time=happy.now,
+        message=message,
+    )
+    facts = with_status(happy, conditions=(*happy.status.conditions, said), urls=("https://a.example/v1",))
+    (check,) = [each for each in chain(facts) if each.name == "way in"]
+    assert check.state is state
+    assert words in check.unblock
+    assert ("https://a.example/v1" in check.evidence) is (status == "True")
+    assert " → " not in check.evidence
+    assert ready(facts) == ready(happy)
+    assert not [each for each in chain(happy) if each.name == "way in"]
