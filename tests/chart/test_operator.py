@@ -183,7 +183,7 @@ def test_gateway_api_that_comes_later_is_used_and_what_a_gateway_says_is_told(
         with start(deployment_of(render())) as operator:
             eventually(lambda: operator.answers("/readyz"))
             plane.apply(tiny)
-            eventually(lambda: exposed() == ("GatewayAPIMissing", None))
+            eventually(lambda: exposed() == ("RouteKindMissing", None))
             assert plane.api.list("rayservices", namespace=TEAM), "nothing else waits for it"
             plane.kubectl("apply", "--server-side", "-f", definition)
             made = eventually(route)

@@ -51,7 +51,7 @@ def _judged(observed: Observed, decision: Decision) -> Finding | None:
     name, kind = observed.deployment.metadata.name, exposure.kind.kind
     if exposure.lacks:
         kept = "".join(f"; {old.kind.kind} {old.name} stays as it is" for old in exposure.obsolete)
-        return _finding(_FALSE, Reason.GATEWAY_API_MISSING, f"{exposure.lacks}: no {kind} is made{kept}")
+        return _finding(_FALSE, Reason.ROUTE_KIND_MISSING, f"{exposure.lacks}: no {kind} is made{kept}")
     if refused is not None:
         return _finding(_FALSE, Reason.WRITE_REFUSED, f"{refused.why}; nothing else waits for it")
     route = _route(observed, decision)
@@ -61,10 +61,11 @@ def _judged(observed: Observed, decision: Decision) -> Finding | None:
     closed = _of_ingress(route) if gateway is None else _of_gateway(route, observed, gateway)
     if closed is not None:
         return closed
-    if everyone := open_to_everyone(exposure.spec, _door(observed, decision)):
+    door, hosts = _door(observed, decision), ", ".join(exposure.spec.hosts)
+    if everyone := open_to_everyone(exposure.spec, door):
         return _finding(_TRUE, Reason.OPEN_TO_EVERYONE, everyone)
-    hosts = ", ".join(exposure.spec.hosts)
-    return _finding(_TRUE, Reason.WAY_OPEN, f"{kind} {name} takes requests for {hosts}, and asks for a key")
+    who = "" if door is None else f", and who sends them shows {door.words}"
+    return _finding(_TRUE, Reason.WAY_OPEN, f"{kind} {name} takes requests for {hosts}{who}")
 
 
 def _finding(status: ConditionStatus, reason: Reason, message: str) -> Finding:

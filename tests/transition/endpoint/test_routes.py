@@ -5,9 +5,11 @@ from dataclasses import replace
 import pytest
 
 from llama_operator.decide.platform import Platform
+from llama_operator.handlers.watched import WATCHED
 from llama_operator.kube import kinds
 from llama_operator.kube.delegating import Delegating
 from llama_operator.kube.port import ForbiddenError, InvalidError, NotFoundError, Ref
+from llama_operator.observe.rights import WithoutThe
 
 NAME, NAMESPACE = "tiny", "default"
 HOSTS = ["llama.acme.example", "*.models.acme.example"]
@@ -105,6 +107,7 @@ async def test_a_way_in_to_an_endpoint_with_keys_is_open_and_asks_for_one(world)
     await judge(world)
     status = await world.reconcile(ref)
     assert (exposed(status).status, exposed(status).reason, list(status.urls)) == ("True", "WayOpen", URLS)
+    assert "and who sends them shows keys from ConfigMap tiny-keys" in exposed(status).message
     assert ("Warning", "OpenToEveryone") not in world.events.told
 
 
@@ -228,11 +231,11 @@ async def test_without_gateway_api_it_is_said_and_nothing_else_is_disturbed(worl
     world.ports, world.compares = replace(world.ports, platform=lambda: platform), False
     await apply(world, GATEWAY)
     after = await world.reconcile(ref)
-    assert (exposed(after).status, exposed(after).reason) == ("False", "GatewayAPIMissing")
+    assert (exposed(after).status, exposed(after).reason) == ("False", "RouteKindMissing")
     assert words in exposed(after).message
     assert "→ have Gateway API 1.2 or newer installed" in exposed(after).message
     assert ("Ingress tiny stays as it is" in exposed(after).message) is (before is not None)
-    assert ("Warning", "GatewayAPIMissing") in world.events.told
+    assert ("Warning", "RouteKindMissing") in world.events.told
     assert await routes(world) == (["Ingress"] if before else [])
     assert after.revisions == status.revisions
     world.ports = replace(world.ports, platform=Platform)
@@ -282,6 +285,37 @@ async def test_a_route_that_is_refused_stops_nothing_and_the_old_one_stays(world
     client.error = None
     await world.reconcile(ref)
     assert await routes(world) == ["HTTPRoute"]
+
+
+class WithoutRight(Delegating):
+    """An operator whose platform gives it no right to HTTPRoutes."""
+
+    def _check(self, kind):
+        if kind == kinds.HTTP_ROUTE:
+            raise ForbiddenError("Missing right: verb `get` on `httproutes`; grant it by a role")
+
+    async def get(self, ref):
+        self._check(ref.kind)
+        return await super().get(ref)
+
+    async def list(self, kind, **selection):
+        self._check(kind)
+        return await super().list(kind, **selection)
+
+
+async def test_without_the_right_to_routes_it_is_said_which_one_is_missing_and_the_rest_goes_on(world):
+    rights = WithoutThe([one.kind for one in WATCHED if not one.needed])
+    world.ports = replace(world.ports, cluster=WithoutRight(world.ports.cluster), rights=rights)
+    world.compares = False
+    _, status = await serving(world)
+    assert exposed(status) is None, "who asks for no way in is not told"
+    ref, status = await serving(world, GATEWAY)
+    assert (exposed(status).status, exposed(status).reason) == ("False", "WriteRefused")
+    assert "Missing right: verb `get` on `httproutes`" in exposed(status).message
+    assert next(each for each in status.conditions if each.type == "Ready").status == "True"
+    await apply(world, INGRESS)
+    await world.reconcile(ref)
+    assert await routes(world) == ["Ingress"]
 
 
 async def test_a_route_that_may_not_be_deleted_is_told_though_nobody_asks_for_one(world):

@@ -36,9 +36,12 @@ ROUTES: Final[tuple[Hint, ...]] = (
     Hint("route-not-resolved", Reason.ROUTE_NOT_RESOLVED, (), _ROUTE),
     Hint(
         "gateway-api-missing",
-        Reason.GATEWAY_API_MISSING,
-        (),
+        Reason.ROUTE_KIND_MISSING,
+        ("httproutes",),
         "have Gateway API 1.2 or newer installed, or take spec.endpoint.expose.ingress",
+    ),
+    Hint(
+        "ingress-missing", Reason.ROUTE_KIND_MISSING, (), "take spec.endpoint.expose.gateway where there is Gateway API"
     ),
     Hint(
         "way-in-pending",

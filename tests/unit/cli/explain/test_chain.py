@@ -637,7 +637,7 @@ REFUSED = "Gateway infra/public does not accept HTTPRoute chat: NotAllowedByList
         ("True", Reason.WAY_OPEN, "takes requests", State.PASSED, ""),
         ("Unknown", Reason.WAY_PENDING, "no controller has judged HTTPRoute chat", State.WAITING, "gatewayclass"),
         ("False", Reason.ROUTE_NOT_ACCEPTED, f"{REFUSED} → ask", State.WARNING, "admit routes of namespace"),
-        ("False", Reason.GATEWAY_API_MISSING, "the cluster does not serve it", State.WARNING, "Gateway API 1.2"),
+        ("False", Reason.ROUTE_KIND_MISSING, "the cluster does not serve httproutes", State.WARNING, "Gateway API 1.2"),
     ],
 )
 def test_a_way_in_is_a_check_of_its_own_that_fails_nothing(happy, status, reason, message, state, words):
