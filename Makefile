@@ -42,7 +42,7 @@ demo: $(STAMP) ## Serve the tiny sample with real Ray Serve and vLLM, chat with 
 STAGES := cd tools && ../$(BIN)/python -m stages
 
 .PHONY: test
-test: $(STAMP) control-plane e2e-parts kuberay-crds ## Run all tests but the nightly ones, as far as the machine allows side by side (about 12 minutes)
+test: $(STAMP) control-plane e2e-parts crds ## Run all tests but the nightly ones, as far as the machine allows side by side (about 12 minutes)
 	@$(STAGES)
 
 .PHONY: test-nightly
@@ -51,7 +51,7 @@ test-nightly: export LLAMA_OPERATOR_TEST_NIGHTLY := 1
 test-nightly: test ## Run all that `make test` runs and what it leaves to this, with 20 dead leaders instead of 5
 
 .PHONY: test-fast
-test-fast: $(STAMP) kuberay-crds ## Run the tests that need no more than Python (about two minutes)
+test-fast: $(STAMP) crds ## Run the tests that need no more than Python (about two minutes)
 	@$(STAGES) fast
 
 .PHONY: test-control-plane
@@ -87,7 +87,7 @@ SEED := $(shell echo $$RANDOM)
 endif
 
 .PHONY: fuzz
-fuzz: $(STAMP) kuberay-crds ## Run N drawn cases through the reconcile, from seed SEED (20,000 take about 15 minutes of CPU)
+fuzz: $(STAMP) crds ## Run N drawn cases through the reconcile, from seed SEED (20,000 take about 15 minutes of CPU)
 	@echo "==> make fuzz SEED=$(SEED) N=$(N)"
 	@LLAMA_OPERATOR_FUZZ_SEED=$(SEED) LLAMA_OPERATOR_FUZZ_CASES=$(N) $(BIN)/pytest -q -p no:cacheprovider tests/fuzz/test_fuzz.py
 
@@ -96,9 +96,10 @@ fuzz-door: $(STAMP) ## Send N malformed requests to the door, from seed SEED, an
 	@echo "==> make fuzz-door SEED=$(SEED) N=$(N)"
 	@LLAMA_OPERATOR_FUZZ_SEED=$(SEED) LLAMA_OPERATOR_FUZZ_CASES=$(N) $(BIN)/pytest -q -p no:cacheprovider tests/fuzz/test_fuzz_door.py
 
-.PHONY: kuberay-crds
-kuberay-crds: $(STAMP)
+.PHONY: crds
+crds: $(STAMP)
 	@$(BIN)/python tools/kuberay_crds.py > /dev/null
+	@$(BIN)/python tools/gateway_crds.py > /dev/null
 
 E2E_PACKAGES := containerd runc nftables iptables iproute2 procps
 

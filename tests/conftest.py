@@ -78,6 +78,16 @@ def known():
 @pytest.fixture(scope="session")
 def kuberay_crds():
     """Folder with KubeRay's own CRDs; the tool that `make test` runs first finds or fetches them."""
-    tool = [sys.executable, str(ROOT / "tools" / "kuberay_crds.py")]
-    done = subprocess.run(tool, cwd=ROOT, capture_output=True, text=True, check=True)
+    return _folder_of("kuberay_crds")
+
+
+@pytest.fixture(scope="session")
+def gateway_crds():
+    """Folder with the CRDs of Gateway API that we use, of the same kind."""
+    return _folder_of("gateway_crds")
+
+
+def _folder_of(tool):
+    command = [sys.executable, str(ROOT / "tools" / f"{tool}.py")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     return Path(done.stdout.strip())

@@ -190,6 +190,7 @@ FOREIGN = {
     "service": {"apiVersion": "v1", "kind": "Service", "spec": {"ports": [{"port": 80}], "selector": {"a": "b"}}},
     "networkpolicy": {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "spec": {"podSelector": {}}},
     "job": {"apiVersion": "batch/v1", "kind": "Job", "spec": A_JOB},
+    "ingress": {"apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "spec": {"rules": [{"host": "a.example"}]}},
 }
 
 
@@ -204,6 +205,23 @@ def test_the_operator_writes_and_deletes_nothing_that_belongs_to_others(guarded,
         plane.kubectl("delete", resource, "theirs", "-n", TEAM, "--wait=false")
     assert guarded.said(OPERATOR, "delete", "rayservice", "free-rayservice")
     assert guarded.said(OPERATOR, "delete", "controllerrevision", "free-controllerrevision")
+
+
+def ingress(service, **spec):
+    backend = {"service": {"name": service, "port": {"number": 8000}}}
+    paths = [{"path": "/v1", "pathType": "Prefix", "backend": backend}]
+    metadata = {"name": "chat", "namespace": TEAM, "labels": {LABEL: "chat"}}
+    rules = [{"host": "llama.acme.example", "http": {"paths": paths}}]
+    kind = {"apiVersion": "networking.k8s.io/v1", "kind": "Ingress"}
+    return kind | {"metadata": metadata, "spec": {"rules": rules} | spec}
+
+
+def test_what_the_operator_lets_in_reaches_an_endpoint_and_nothing_else(guarded):
+    wrong = "leads to something else than the Service chat"
+    database = {"service": {"name": "database", "port": {"number": 5432}}}
+    assert wrong in created(guarded, ingress("database"))
+    assert wrong in created(guarded, ingress("chat", defaultBackend=database))
+    assert not created(guarded, ingress("chat"))
 
 
 SELECTOR = {"clusterSelector": {"ray.io/cluster": CLUSTER}, "entrypoint": "python evil.py"}

@@ -134,7 +134,9 @@ def test_the_rights_of_the_chart_are_enough_for_create_change_and_delete(plane, 
         for kind, (name, condition) in RECORDS.items():
             asked = ["wait", kind, name, f"--for=condition={condition}", "--timeout=240s"]
             plane.kubectl(*asked)
-        plane.apply(sample(root, "tiny-cpu", namespace=TEAM))
+        tiny = sample(root, "tiny-cpu", namespace=TEAM)
+        tiny["spec"]["endpoint"] = {"expose": {"hosts": ["llama.acme.example"], "ingress": {}}}
+        plane.apply(tiny)
         found = eventually(children)
         assert {kind: len(objects) for kind, objects in found.items()} == dict.fromkeys(CHILDREN, 1)
         tiny = eventually(lambda: looked_at(find(plane, "llamadeployment", "tiny")))
@@ -151,12 +153,58 @@ def test_the_rights_of_the_chart_are_enough_for_create_change_and_delete(plane, 
             return service["spec"]["rayClusterConfig"]["workerGroupSpecs"][0]["maxReplicas"]
 
         eventually(lambda: bound() == 3)
+        plane.kubectl("delete", "ingress", "tiny", "-n", TEAM)
+        eventually(lambda: of_tiny("ingresses"))
+        inside = json.dumps({"spec": {"endpoint": {"expose": None}}})
+        plane.kubectl("patch", "llamadeployment", "tiny", "-n", TEAM, "--type=merge", "-p", inside)
+        eventually(lambda: not of_tiny("ingresses"))
         plane.kubectl("delete", "llamadeployment", "tiny", "-n", TEAM)
         eventually(lambda: not any(map(of_tiny, CHILDREN)))
         assert operator.refusals() == []
 
 
-CHILDREN = ("rayservices", "services", "networkpolicies", "controllerrevisions")
+def test_gateway_api_that_comes_later_is_used_and_what_a_gateway_says_is_told(
+    plane, render, start, root, gateway_crds, eventually
+):
+    (definition,) = gateway_crds.glob("*_httproutes.yaml")
+    tiny = sample(root, "tiny-cpu", namespace=TEAM)
+    tiny["spec"]["endpoint"] = {"expose": {"hosts": ["llama.acme.example"], "gateway": {"name": "public"}}}
+
+    def exposed():
+        status = looked_at(find(plane, "llamadeployment", "tiny")) or {"conditions": ()}
+        said = {each["type"]: each["reason"] for each in status["conditions"]}
+        return said.get("Exposed"), status.get("urls")
+
+    def route():
+        found = plane.kubectl("get", "httproute", "tiny", "-n", TEAM, "-o", "json", check=False)
+        return json.loads(found.stdout) if found.returncode == 0 else None
+
+    try:
+        with start(deployment_of(render())) as operator:
+            eventually(lambda: operator.answers("/readyz"))
+            plane.apply(tiny)
+            eventually(lambda: exposed() == ("RouteKindMissing", None))
+            assert plane.api.list("rayservices", namespace=TEAM), "nothing else waits for it"
+            plane.kubectl("apply", "--server-side", "-f", definition)
+            made = eventually(route)
+            eventually(lambda: exposed() == ("WayPending", None))
+            seen = {"observedGeneration": made["metadata"]["generation"], "lastTransitionTime": "2026-03-02T09:30:00Z"}
+            accepted = seen | {"type": "Accepted", "status": "True", "reason": "Accepted", "message": ""}
+            parents = [{"parentRef": {"name": "public"}, "controllerName": "acme/c", "conditions": [accepted]}]
+            patch = json.dumps({"status": {"parents": parents}})
+            plane.kubectl("patch", "httproute", "tiny", "-n", TEAM, "--subresource=status", "--type=merge", "-p", patch)
+            eventually(lambda: exposed() == ("OpenToEveryone", ["https://llama.acme.example/v1"]))
+            plane.kubectl("delete", "httproute", "tiny", "-n", TEAM)
+            eventually(route)
+            plane.kubectl("delete", "llamadeployment", "tiny", "-n", TEAM)
+            eventually(lambda: route() is None)
+            assert operator.refusals() == []
+    finally:
+        plane.kubectl("delete", "llamadeployment", "tiny", "-n", TEAM, "--ignore-not-found")
+        plane.kubectl("delete", "-f", definition, "--ignore-not-found", "--wait=false")
+
+
+CHILDREN = ("rayservices", "services", "networkpolicies", "controllerrevisions", "ingresses")
 RECORDS = {
     "licenseacceptance": ("acme-llama-3-1", "Valid"),
     "llamamodel": ("acme-support", "Resolved"),

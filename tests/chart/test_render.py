@@ -330,7 +330,7 @@ def test_the_rights_are_few_and_name_what_they_are_for(render, values):
     roles = [o for o in render(values) if o["kind"] in {"ClusterRole", "Role"} and o["metadata"]["name"] in operator]
     rules = [rule for role in roles for rule in role["rules"]]
     assert len(roles) == 3
-    assert len(rules) <= 13
+    assert len(rules) <= 15
     assert "*" not in json.dumps(rules)
     assert "secrets" not in json.dumps(rules)
     granted = {
@@ -346,6 +346,7 @@ def test_the_rights_are_few_and_name_what_they_are_for(render, values):
         "batch/jobs": "create delete get list patch watch",
         "coordination.k8s.io/leases": "create",
         "events.k8s.io/events": "create patch",
+        "gateway.networking.k8s.io/httproutes": "create delete get list patch watch",
         "llama-operator.io/accelerators": "get list watch",
         "llama-operator.io/licenseacceptances": "get list watch",
         "llama-operator.io/licenseacceptances/status": "patch",
@@ -356,6 +357,7 @@ def test_the_rights_are_few_and_name_what_they_are_for(render, values):
         "llama-operator.io/llamadeployments": "get list watch",
         "llama-operator.io/llamadeployments/finalizers": "patch update",
         "llama-operator.io/llamadeployments/status": "patch update",
+        "networking.k8s.io/ingresses": "create delete get list patch watch",
         "networking.k8s.io/networkpolicies": "create get list patch watch",
         "nodes": "get list watch",
         "pods": "list watch",
@@ -365,6 +367,19 @@ def test_the_rights_are_few_and_name_what_they_are_for(render, values):
     }
     (named,) = [rule for rule in rules if "resourceNames" in rule]
     assert named["resourceNames"] == [environment(render(values))["LLAMA_OPERATOR_LEASE_NAME"]]
+
+
+@pytest.mark.parametrize(("value", "resource"), [("gateway", "httproutes"), ("ingress", "ingresses")])
+def test_a_platform_that_wants_no_way_in_gives_no_right_to_one(render, value, resource):
+    def granted(values):
+        return {
+            each
+            for role in find(render(values), "ClusterRole")
+            for rule in role.get("rules") or ()
+            for each in rule["resources"]
+        }
+
+    assert granted({}) - granted({"expose": {value: False}}) == {resource}
 
 
 def test_with_namespaces_the_rights_to_write_end_at_their_border(render):

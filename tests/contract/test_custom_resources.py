@@ -49,6 +49,11 @@ BROKEN = (
     ),
     ("spec.pods.env[0].value", {"pods": {"env": [{"name": "NCCL_DEBUG"}]}}),
     ("spec.pods.env", {"pods": {"env": [VARIABLE, VARIABLE]}}),
+    ("spec.endpoint.expose.gateway", {"endpoint": {"expose": {"hosts": ["a.example"]}}}),
+    (
+        "spec.endpoint.expose.ingress.annotations",
+        {"endpoint": {"expose": {"hosts": ["a.example"], "ingress": {"annotations": {"acme.example/a": "b"}}}}},
+    ),
     ("spec.access.keys.configMap", {"access": {"keys": {"configMap": "keys", "secret": "keys"}}}),
     ("spec.access.keys", {"access": {"mode": "Open", "keys": {"secret": "keys"}}}),
     ("spec.tenants", {"endpoint": {"path": "Ingress"}, "tenants": [ACME]}),

@@ -22,7 +22,14 @@ from support import one_world, recordings
 
 SAMPLES = Path(__file__).resolve().parents[2] / "manifests" / "samples"
 
-CHILDREN = (kinds.CONTROLLER_REVISION, kinds.RAY_SERVICE, kinds.SERVICE, kinds.NETWORK_POLICY)
+CHILDREN = (
+    kinds.CONTROLLER_REVISION,
+    kinds.RAY_SERVICE,
+    kinds.SERVICE,
+    kinds.NETWORK_POLICY,
+    kinds.HTTP_ROUTE,
+    kinds.INGRESS,
+)
 
 
 class Clock:

@@ -17,6 +17,9 @@ TINY = "tiny-cpu"
 BLUE_GREEN = {"strategy": "BlueGreen", "drainSeconds": 60, "progressDeadlineSeconds": 600}
 RECREATE = BLUE_GREEN | {"strategy": "Recreate"}
 SHORTER = {"maxModelLength": 512}
+ROUTES = (kinds.HTTP_ROUTE, kinds.INGRESS)
+BY_GATEWAY = {"expose": {"hosts": ["llama.acme.example"], "gateway": {"name": "public"}}}
+BY_INGRESS = {"expose": {"hosts": ["llama.acme.example"], "ingress": {}}}
 
 
 class Watchdog:
@@ -96,6 +99,7 @@ FLOWS = {
     "roll back after": (1, [edit(rollout=RECREATE), failing(RECREATE)]),
     "go back by hand": (2, [edit(rollout=BLUE_GREEN), edit(SHORTER, rollout=BLUE_GREEN), edit(rollout=BLUE_GREEN)]),
     "suspend and resume": (1, [edit(rollout=BLUE_GREEN), edit(activation="Suspended"), edit(rollout=BLUE_GREEN)]),
+    "let in from outside": (1, [edit(endpoint=BY_GATEWAY), edit(endpoint=BY_INGRESS), edit()]),
     "delete": (1, [edit(rollout=BLUE_GREEN), remove]),
 }
 """Name -> (most copies at a time, steps)."""
@@ -132,7 +136,7 @@ async def run(world, flow, crashes=()):
 
 async def end_state(world):
     found = {}
-    for kind in (kinds.RAY_SERVICE, kinds.SERVICE, kinds.NETWORK_POLICY, kinds.CONTROLLER_REVISION):
+    for kind in (kinds.RAY_SERVICE, kinds.SERVICE, kinds.NETWORK_POLICY, kinds.CONTROLLER_REVISION, *ROUTES):
         for item in (await world.user.list(kind)).items:
             content = {key: item.get(key) for key in ("spec", "data", "revision")}
             marks = sorted(item["metadata"].get("annotations", {}))

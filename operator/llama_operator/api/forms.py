@@ -10,6 +10,7 @@ from typing import Any, Final
 from pydantic import BaseModel
 
 from llama_operator.api.v1alpha1.common import LETTER_OR_DIGIT
+from llama_operator.api.v1alpha1.expose import HOST
 from llama_operator.api.v1alpha1.pods import LABEL_KEY
 
 _ENDS = "and a letter or a digit at both ends"
@@ -68,6 +69,11 @@ WORDS: Final[Mapping[str, str]] = {
     r"^[A-Za-z_][A-Za-z0-9_]*$": "must be the name of a variable: letters, digits and '_', no digit first",
     r"^[0-9A-Fa-f:.]+$": "must be an IP address",
     r"^http://[A-Za-z0-9.:\[\]-]+/?$": "must be an address that begins with http://, with host and port and no password",
+    HOST: (
+        "must be a DNS name in lower case without a port, for example llama.acme.example; the first label may be *, and the last "
+        "one begins with a letter"
+    ),
+    r"^[A-Za-z0-9._:/=, -]+$": "must have only letters, digits, spaces, '.', '_', ':', '/', '=', ',' and '-'",
     r"^[A-Za-z0-9.:/*_-]+$": "must be a host, a domain or a network, for example .acme.example",
     LETTER_OR_DIGIT: "must have a letter or a digit in it",
     r"\S": "must have something other than spaces in it",

@@ -48,14 +48,20 @@ def nested(flat: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def without(values: Mapping[str, Any], path: str) -> dict[str, Any]:
-    """Return `values` without what stands at `path`; mappings around it stay, also if they are empty then."""
+    """Return `values` without what stands at `path`; mappings around it stay, also if they are empty then.
+
+    The last part of the path may be a free key of a map, with dots in it.
+    """
+    if path in values:
+        return {key: value for key, value in values.items() if key != path}
     name, _, below = path.partition(".")
     inner = values.get(name)
     if below and not isinstance(inner, Mapping):
         return dict(values)
-    kept = {key: value for key, value in values.items() if key != name}
+    if not below or not inner:
+        return {key: value for key, value in values.items() if key != name}
     # In its old place: people compare what they see.
-    return {key: without(inner, below) if key == name else kept[key] for key in values} if below and inner else kept
+    return {key: without(inner, below) if key == name else value for key, value in values.items()}
 
 
 def merged(target: Any, patch: Any) -> Any:

@@ -32,6 +32,9 @@ class ConditionType(StrEnum):
     OBJECTS_KEPT = "ObjectsKept"
     """The objects of the deployment are as the operator made them; False while somebody keeps changing one. Ready does not
     depend on it."""
+    EXPOSED = "Exposed"
+    """Requests from outside the cluster have a way in, as spec.endpoint.expose asks for; absent where it asks for none. Ready does
+    not depend on it."""
     READY = "Ready"
     """In sum: the revision with the traffic answers, whatever is rolled out beside it and whatever is wrong with the spec.
     False when something is wrong; Unknown while it starts, is suspended, or is replaced by Recreate."""
@@ -269,6 +272,18 @@ class Reason(StrEnum):
     """Nobody keeps changing what the operator made."""
     CHANGED_BY_OTHERS = "ChangedByOthers"
     """Somebody keeps changing or deleting an object; the operator sets it right less and less often. The message says who."""
+    WAY_OPEN = "WayOpen"
+    """The Gateway or the Ingress controller takes requests for the hosts, and the endpoint asks for a key."""
+    OPEN_TO_EVERYONE = "OpenToEveryone"
+    """The way in is open, and the endpoint asks for no key: everyone who reaches a host can use the model."""
+    WAY_PENDING = "WayPending"
+    """The HTTPRoute or the Ingress is made, and no controller has taken it up yet."""
+    ROUTE_NOT_ACCEPTED = "RouteNotAccepted"
+    """The Gateway refuses the HTTPRoute; the message is the Gateway's own."""
+    ROUTE_NOT_RESOLVED = "RouteNotResolved"
+    """The Gateway accepts the HTTPRoute and cannot send requests to the Service; the message is the Gateway's own."""
+    ROUTE_KIND_MISSING = "RouteKindMissing"
+    """The cluster does not know the kind of the route: it has no Gateway API, or one that is too old. Nothing else is affected."""
     SERVING = "Serving"
     """The endpoint answers; UpToDate says whether with the model that the spec asks for."""
     PROGRESSING = "Progressing"

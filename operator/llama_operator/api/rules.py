@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pydantic import BaseModel
 
 from llama_operator.api.endpoint_rules import ENDPOINT_RULES
+from llama_operator.api.expose_rules import EXPOSE_RULES
 from llama_operator.api.pod_rules import POD_RULES
 from llama_operator.api.rule import Rule, Transition
 from llama_operator.api.v1alpha1.accelerator import Accelerator, AcceleratorSpec, CardVendor
@@ -331,6 +332,7 @@ RULES: tuple[Rule, ...] = (
     ),
     *POD_RULES,
     *ENDPOINT_RULES,
+    *EXPOSE_RULES,
 )
 
 IMMUTABLE_EVIDENCE: tuple[str, ...] = (

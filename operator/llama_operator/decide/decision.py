@@ -4,7 +4,7 @@
 of the decision, and a decision with a problem changes nothing that runs.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from llama_operator.api.reasons import ConditionType, Reason
@@ -15,6 +15,7 @@ from llama_operator.catalog.models import Model, Variant
 from llama_operator.decide.access import Door, door_of_revision, door_of_spec
 from llama_operator.decide.access_check import AccessCheck, check_access, pinned
 from llama_operator.decide.bounds import least_replicas, most_replicas, wanted_replicas
+from llama_operator.decide.exposure import Exposure, exposure
 from llama_operator.decide.find_model import find_model
 from llama_operator.decide.license import LicenseVerdict, judge
 from llama_operator.decide.license.gather import gpus_of, license_input
@@ -68,6 +69,8 @@ class Decision:
     """Suspended, or scaled to zero by hand: no hardware is held."""
     ending: Ending | None = None
     """How revisions go to zero because an acceptance was terminated."""
+    exposure: Exposure = field(default_factory=Exposure)
+    """The way in from outside; the same whatever becomes of revisions."""
 
     def verdict_of(self, revision: str) -> RevisionVerdict | None:
         """Verdict about `revision`; None if it was not judged."""
@@ -94,7 +97,9 @@ class Decision:
 def decide(observed: Observed, catalog: Catalog) -> Decision:
     """Decide what shall be for the deployment in `observed`."""
     decision = _judged(_decide(observed, catalog), observed, catalog)
-    decision = replace(decision, ending=ending(observed, decision.verdicts))
+    decision = replace(
+        decision, ending=ending(observed, decision.verdicts), exposure=exposure(observed, understood=True)
+    )
     return _with_rollout(decision, observed)
 
 
@@ -107,7 +112,13 @@ def decide_ends(observed: Observed, catalog: Catalog, problem: Problem) -> Decis
         problem: What is wrong with the spec.
     """
     verdicts = judge_others(observed, catalog, "")
-    decision = Decision(Revision("", {}), verdicts=verdicts, problem=problem, ending=ending(observed, verdicts))
+    decision = Decision(
+        Revision("", {}),
+        verdicts=verdicts,
+        problem=problem,
+        ending=ending(observed, verdicts),
+        exposure=exposure(observed, understood=False),
+    )
     return _kept(decision, observed)
 
 

@@ -12,6 +12,7 @@ from llama_operator.api.v1alpha1.llamadeployment import LicenseSpec, LlamaDeploy
 from llama_operator.api.v1alpha1.llamadeployment_status import PlanStatus
 from llama_operator.api.v1alpha1.llamamodel import LlamaModel
 from llama_operator.catalog.accelerators import Accelerator
+from llama_operator.decide.conditions import ConditionFacts
 from llama_operator.decide.placement.images import USUAL
 from llama_operator.decide.placement.platform_pods import PlatformPods
 from llama_operator.decide.placement.pod_settings import PodSettingsByRole
@@ -19,6 +20,7 @@ from llama_operator.decide.placement.resolve import resolve
 from llama_operator.decide.placement.shape import Room
 from llama_operator.decide.platform import Platform
 from llama_operator.decide.pods import AwayNode, PodFacts
+from llama_operator.decide.routes import RefusedWrite, RouteFacts
 from llama_serving.config import LiveSettings
 from llama_serving.contract.hub import HUB_ENDPOINT, AccessVerdict
 from llama_serving.contract.status import ServingStatus
@@ -71,16 +73,6 @@ class ServeDeploymentFacts:
 
     name: str
     status: str
-    message: str
-
-
-@dataclass(frozen=True, slots=True)
-class ConditionFacts:
-    """A condition of an object of KubeRay, in its own words."""
-
-    type: str
-    status: str
-    reason: str
     message: str
 
 
@@ -285,6 +277,12 @@ class RepairFacts:
     held: bool = False
     """Whether it is left as it is for now, because somebody keeps changing it."""
 
+    @property
+    def words(self) -> str:
+        """What was done, for people: `Service chat was changed (spec.selector) by kubectl-edit`."""
+        what = f"changed ({', '.join(self.fields)})" if self.fields else "deleted"
+        return f"{self.kind} {self.name} was {what}" + (f" by {self.writer}" if self.writer and self.fields else "")
+
 
 @dataclass(frozen=True, slots=True)
 class Requester:
@@ -353,6 +351,10 @@ class Observed:
     """The operator's serving images for cards that need another one; None where they are not known (a plan on a laptop)."""
     contested: tuple[RepairFacts, ...] = ()
     """Objects of the deployment that somebody keeps changing; no decision rests on them, the status tells them."""
+    refused: tuple[RefusedWrite, ...] = ()
+    """Objects that this pass could not write, and that nothing else waits for; the status tells them."""
+    routes: tuple[RouteFacts, ...] = ()
+    """Routes of the deployment, which let requests in from outside; without those of kinds that may not be read."""
     address: str = ""
     """`host:port` at which the Service can be reached from outside, where there is such an address."""
     serving: ServingStatus | None = None

@@ -8,7 +8,7 @@ from llama_operator.decide.decision import Decision
 from llama_operator.decide.observed import Observed, RayServiceFacts, RevisionFacts, Settings
 from llama_operator.decide.rollout.ending import NO_REVISION
 from llama_operator.decide.rollout.rollout import Rollout
-from llama_operator.desired import access_check, network, rayservice, revision
+from llama_operator.desired import access_check, network, rayservice, revision, route
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,17 +28,21 @@ class Desired:
     Attributes:
         steps: Objects to apply; those of one step in any order or at once, after all of the step before.
         bounds: Bounds of running clusters to change in place.
-        delete: Children to delete, last.
+        delete: Children to delete.
+        routes: Routes to apply after all of that: nothing waits for them, and nothing is disturbed if one is refused.
+        old_routes: Routes to delete once those of `routes` are written.
     """
 
     steps: tuple[tuple[dict[str, Any], ...], ...] = ()
     bounds: tuple[rayservice.Bounds, ...] = ()
     delete: tuple[Deletion, ...] = ()
+    routes: tuple[dict[str, Any], ...] = ()
+    old_routes: tuple[Deletion, ...] = ()
 
     @property
     def apply(self) -> tuple[dict[str, Any], ...]:
         """All objects to apply."""
-        return tuple(obj for step in self.steps for obj in step)
+        return (*(obj for step in self.steps for obj in step), *self.routes)
 
 
 def build(observed: Observed, decision: Decision, settings: Settings) -> Desired:
@@ -49,6 +53,23 @@ def build(observed: Observed, decision: Decision, settings: Settings) -> Desired
         decision: What it decided.
         settings: Settings of the operator.
     """
+    desired = _deployment(observed, decision, settings)
+    # It leads to the Service, and stays as long as that does.
+    served = observed.traffic is not None or any(obj["kind"] == "Service" for obj in desired.apply)
+    exposure = decision.exposure
+    return replace(
+        desired,
+        routes=route.build(observed.deployment, exposure) if served else (),
+        old_routes=tuple(
+            Deletion(old.kind.api_version, old.kind.kind, old.name, old.uid)
+            for old in exposure.obsolete
+            # A cluster that cannot have the new one keeps the old one.
+            if not exposure.lacks
+        ),
+    )
+
+
+def _deployment(observed: Observed, decision: Decision, settings: Settings) -> Desired:
     if decision.stopped:
         return _stop(observed, decision, settings)
     asking = _access_checks(observed, decision, settings)

@@ -83,6 +83,18 @@ async def network_policy(**change: Any) -> None:
     dispatch(**change)
 
 
+@kopf.on.event("networking.k8s.io", "v1", "ingresses", param=kinds.INGRESS, registry=HANDLERS)
+async def ingress(**change: Any) -> None:
+    """A way in from outside changed, is gone, or has an address."""
+    dispatch(**change)
+
+
+@kopf.on.event("gateway.networking.k8s.io", "v1", "httproutes", param=kinds.HTTP_ROUTE, registry=HANDLERS)
+async def http_route(**change: Any) -> None:
+    """A way in from outside changed, is gone, or its Gateway judged it."""
+    dispatch(**change)
+
+
 @kopf.on.event("batch", "v1", "jobs", param=kinds.JOB, registry=HANDLERS)
 async def job(**change: Any) -> None:
     """A check of the access to the weights ended."""

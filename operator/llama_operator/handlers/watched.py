@@ -50,6 +50,7 @@ class Watched:
         labels: Only objects with these labels are asked for.
         only_of_deployments: Whether the operator also reads others of the kind, from the server: all pods of a node, say.
         needed: Whether nothing can be decided without it; what only tells more may be left out where a right is missing.
+        without: What is missing where it is left out, for the log.
     """
 
     kind: Kind
@@ -57,7 +58,10 @@ class Watched:
     labels: Mapping[str, str] = field(default_factory=lambda: NO_LABELS)
     only_of_deployments: bool = False
     needed: bool = True
+    without: str = "less is known of why a model does not run"
 
+
+_NO_WAY_IN: Final = "no deployment gets a way in from outside by them"
 
 WATCHED: Final = (
     Watched(kinds.LLAMA_DEPLOYMENT, Concerns.ITSELF),
@@ -66,6 +70,9 @@ WATCHED: Final = (
     Watched(kinds.CONTROLLER_REVISION, Concerns.ITS_DEPLOYMENT, _OURS),
     Watched(kinds.SERVICE, Concerns.ITS_DEPLOYMENT, _OURS),
     Watched(kinds.NETWORK_POLICY, Concerns.ITS_DEPLOYMENT, _OURS),
+    # A platform may give no right to routes: then deployments are reached from inside the cluster only.
+    Watched(kinds.INGRESS, Concerns.ITS_DEPLOYMENT, _OURS, needed=False, without=_NO_WAY_IN),
+    Watched(kinds.HTTP_ROUTE, Concerns.ITS_DEPLOYMENT, _OURS, needed=False, without=_NO_WAY_IN),
     Watched(kinds.JOB, Concerns.ITS_DEPLOYMENT, _OURS),
     # Before 0.1.0 there was no right to watch them: an operator may be newer than its roles.
     Watched(kinds.POD, Concerns.ITS_DEPLOYMENT_IF_NEWS, _OURS, only_of_deployments=True, needed=False),

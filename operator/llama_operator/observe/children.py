@@ -12,10 +12,10 @@ from llama_operator.api import meta, readings
 from llama_operator.api.readings import mapping, mappings, moment, text
 from llama_operator.api.said import said, shortened
 from llama_operator.api.v1alpha1.llamadeployment import LicenseSpec, RolloutStrategy
+from llama_operator.decide.conditions import ConditionFacts
 from llama_operator.decide.observed import (
     LONG_AGO,
     AccessCheckFacts,
-    ConditionFacts,
     LicenseEnd,
     RayClusterFacts,
     RayServiceFacts,
@@ -54,8 +54,8 @@ def ray_service_facts(obj: Object) -> RayServiceFacts:
         status, "pendingServiceStatus", BOARD_APPLICATION_NAME
     )
     deployments = mapping(application.get("serveDeploymentStatuses"))
-    conditions = _conditions(status)
-    ready = next((condition for condition in conditions if condition.type == "Ready"), None)
+    said_of_itself = conditions(mappings(status.get("conditions")))
+    ready = next((condition for condition in said_of_itself if condition.type == "Ready"), None)
     return RayServiceFacts(
         name=metadata["name"],
         revision=readings.labels(obj).get(meta.LABEL_REVISION, ""),
@@ -72,7 +72,7 @@ def ray_service_facts(obj: Object) -> RayServiceFacts:
         uid=metadata.get("uid", ""),
         created=moment(metadata.get("creationTimestamp")),
         leaving="deletionTimestamp" in metadata,
-        conditions=conditions,
+        conditions=said_of_itself,
     )
 
 
@@ -88,7 +88,8 @@ def _of_application(application: Mapping[str, Any]) -> str:
     return next((words for words in map(_of_serve, told) if words), "")
 
 
-def _conditions(status: Mapping[str, Any]) -> tuple[ConditionFacts, ...]:
+def conditions(entries: Iterable[Mapping[str, Any]]) -> tuple[ConditionFacts, ...]:
+    """Conditions of an object of another controller."""
     return tuple(
         ConditionFacts(
             type=text(condition.get("type")),
@@ -96,7 +97,7 @@ def _conditions(status: Mapping[str, Any]) -> tuple[ConditionFacts, ...]:
             reason=text(condition.get("reason")),
             message=said(condition.get("message")),
         )
-        for condition in mappings(status.get("conditions"))
+        for condition in entries
     )
 
 
@@ -114,7 +115,7 @@ def ray_cluster_facts(obj: Object) -> RayClusterFacts:
         revision=readings.labels(obj).get(meta.LABEL_REVISION, ""),
         # A group that cannot be read keeps its place: others are patched by their position.
         groups=tuple(_group(mapping(group)) for group in (groups if isinstance(groups, list) else ())),
-        conditions=_conditions(mapping(obj.get("status"))),
+        conditions=conditions(mappings(mapping(obj.get("status")).get("conditions"))),
         kuberay=readings.annotations(obj).get(_KUBERAY_VERSION, ""),
         created=moment(metadata.get("creationTimestamp")),
     )

@@ -18,6 +18,7 @@ from llama_operator.api.v1alpha1.llamadeployment import LlamaDeployment
 from llama_operator.catalog import Catalog
 from llama_operator.catalog.accelerators import Accelerator as Card
 from llama_operator.catalog.declared import with_declared
+from llama_operator.decide.exposure import lacks
 from llama_operator.decide.observed import AccessCheckFacts, Observed, RevisionFacts, UnreadRevision
 from llama_operator.decide.placement import requests
 from llama_operator.decide.placement.platform_pods import PlatformPods
@@ -26,6 +27,7 @@ from llama_operator.decide.pods import PodFacts
 from llama_operator.decide.rollout import strategy
 from llama_operator.decide.rollout.fields import FIELDS
 from llama_operator.decide.rollout.revision import revision_of
+from llama_operator.decide.routes import ROUTE_KINDS
 from llama_operator.errors import InvalidManifestError
 from llama_operator.kube import kinds
 from llama_operator.kube.port import Cluster, Kind, NotFoundError, Object, Ref
@@ -35,7 +37,8 @@ from llama_operator.observe.nodes.facts import away_node, node_facts
 from llama_operator.observe.nodes.free import free_rooms
 from llama_operator.observe.pods import pod_facts
 from llama_operator.observe.requester import requester
-from llama_operator.observe.rights import Rights
+from llama_operator.observe.rights import Lenient, Rights
+from llama_operator.observe.routes import route_facts
 from llama_operator.observe.serving import ServingReader, with_serving
 from llama_operator.observe.unreadable import Unreadable
 
@@ -107,7 +110,7 @@ class Observer:
         """
         read, unreadable = self.rights.read, self.unreadable
         ref = Ref(kinds.LLAMA_DEPLOYMENT, deployment.metadata.namespace, deployment.metadata.name)
-        observed = await self._always(self._empty(deployment, now), ref)
+        observed = await self.with_routes(await self._always(self._empty(deployment, now), ref))
         wanted = revision_of(deployment, observed.revisions).name
         if self.checks_access and observed.pinned(wanted) is None:
             checks = await read(kinds.JOB, access_checks(self.cluster, ref, unreadable), None)
@@ -218,6 +221,24 @@ class Observer:
             address="" if traffic is None else unreadable.one(service, _address) or "",
             platform=observed.platform.seen(facts.kuberay for facts in ray_clusters),
         )
+
+    async def with_routes(self, observed: Observed) -> Observed:
+        """Add the routes of the deployment as they are now."""
+        metadata, spec = observed.deployment.metadata, observed.deployment.spec
+        labels = {LABEL_DEPLOYMENT: metadata.name}
+        # Who asks for no route is not told that routes may not be read.
+        rights = Lenient(str) if spec.endpoint.expose is None else self.rights
+        served = [kinds.find(one.api_version, one.kind) for one in ROUTE_KINDS if not lacks(observed.platform, one)]
+        listings = await asyncio.gather(
+            *(
+                rights.read(kind, self.cluster.list(kind, namespace=metadata.namespace, labels=labels), None)
+                for kind in served
+                if kind is not None
+            )
+        )
+        items = [item for listing in listings if listing is not None for item in listing.items]
+        named = (item for item in items if item["metadata"]["name"] == metadata.name)
+        return replace(observed, routes=self.unreadable.all(named, route_facts))
 
     async def _pods(self, ref: Ref) -> tuple[PodFacts, ...] | None:
         """Pods of the deployment; None where they may not be read."""

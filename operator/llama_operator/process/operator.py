@@ -168,11 +168,12 @@ class Operator:
         """Fill the cache; the API server may come up after us."""
         found = await self._listed(WATCHED, "cannot list what it watches")
         if found.missing:
-            _LOG.warning("not installed, goes on without: %s", ", ".join(each.kind.kind for each in found.missing))
+            level = logging.WARNING if any(each.needed for each in found.missing) else logging.INFO
+            _LOG.log(level, "not installed, goes on without: %s", ", ".join(each.kind.kind for each in found.missing))
         self._refused = tuple(each.watched for each in found.refused)
         for each in found.refused:
             kind = each.watched.kind.plural
-            _LOG.warning("%s are not watched, so less is known of why a model does not run: %s", kind, each.why)
+            _LOG.warning("%s are not watched, so %s: %s", kind, each.watched.without, each.why)
         self._primed = True
         return found
 

@@ -135,8 +135,13 @@ async def _pass(ports: Ports, ref: Ref, known: _Known) -> Outcome:
     await ports.evidence.append(observed, decision)
     with ports.stage("apply"):
         desired = objects.build(observed, decision, ports.settings)
-        await write(ports.cluster, ref.namespace, desired, ports.repairs.of(ref))
+        refused = await write(ports.cluster, ref.namespace, desired, ports.repairs.of(ref))
     known.stage = "report"
+    observed = replace(observed, refused=refused)
+    if desired.routes or desired.old_routes:
+        # Of a route that was just written, nothing is known that was said before.
+        observed = await observer.with_routes(observed)
+    known.observed = observed
     with ports.stage("report"):
         status = await _report(ports, ref, observed, decision)
     return Outcome(status, _next_check(ports, ref, observed, decision))

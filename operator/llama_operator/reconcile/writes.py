@@ -11,6 +11,7 @@ from typing import Any
 
 from llama_operator.api.meta import ANNOTATIONS, GROUP, LABEL_DEPLOYMENT
 from llama_operator.api.readings import mappings
+from llama_operator.decide.routes import RefusedWrite
 from llama_operator.desired.objects import Deletion, Desired
 from llama_operator.desired.rayservice import Bounds
 from llama_operator.errors import NamespaceEndingError, WriteRefusedError
@@ -34,8 +35,8 @@ from llama_operator.reconcile.repairs import Ledger
 _OURS = f"{GROUP}/"
 
 
-async def write(cluster: Cluster, namespace: str, desired: Desired, repairs: Ledger) -> None:
-    """Apply, patch and delete.
+async def write(cluster: Cluster, namespace: str, desired: Desired, repairs: Ledger) -> tuple[RefusedWrite, ...]:
+    """Apply, patch and delete; returns routes that are refused.
 
     Args:
         cluster: Where to write.
@@ -54,16 +55,40 @@ async def write(cluster: Cluster, namespace: str, desired: Desired, repairs: Led
         with _told_apart(invalid_is=InvalidError):
             await _patch_one(cluster, namespace, bounds, repairs)
     for child in desired.delete:
-        ref = Ref(_kind(child), namespace, child.name)
-        repairs.deleted(ref)
-        with _told_apart(), contextlib.suppress(NotFoundError):
-            await cluster.delete(
-                ref,
-                preconditions=Preconditions(uid=child.uid or None),
-                # It stays visible until its pods are gone: a successor may have to wait for their hardware.
-                propagation=Propagation.FOREGROUND,
-            )
-            repairs.did(ref)
+        await _delete_one(cluster, namespace, child, repairs)
+    return await _write_routes(cluster, namespace, desired, repairs)
+
+
+async def _write_routes(
+    cluster: Cluster, namespace: str, desired: Desired, repairs: Ledger
+) -> tuple[RefusedWrite, ...]:
+    """Write routes; a refusal ends nothing, and an old route stays until the new one could be written."""
+    refused: list[RefusedWrite] = []
+    for obj in desired.routes:
+        # NotFound: the kind is not installed, or its namespace is gone.
+        try:
+            await _apply_one(cluster, obj, repairs)
+        except (WriteRefusedError, ForbiddenError, NotFoundError) as error:
+            refused.append(RefusedWrite(obj["kind"], obj["metadata"]["name"], str(error)))
+    for child in () if refused else desired.old_routes:
+        try:
+            await _delete_one(cluster, namespace, child, repairs)
+        except WriteRefusedError as error:
+            refused.append(RefusedWrite(child.kind, child.name, str(error)))
+    return tuple(refused)
+
+
+async def _delete_one(cluster: Cluster, namespace: str, child: Deletion, repairs: Ledger) -> None:
+    ref = Ref(_kind(child), namespace, child.name)
+    repairs.deleted(ref)
+    with _told_apart(), contextlib.suppress(NotFoundError):
+        await cluster.delete(
+            ref,
+            preconditions=Preconditions(uid=child.uid or None),
+            # It stays visible until its pods are gone: a successor may have to wait for their hardware.
+            propagation=Propagation.FOREGROUND,
+        )
+        repairs.did(ref)
 
 
 @contextlib.contextmanager
@@ -181,12 +206,13 @@ def _may_force(obj: Object, live: Object | None) -> bool:
 
     Only we use names with the hash of a revision. An object with the name of the deployment may have been there first.
     """
-    if kinds.find(obj["apiVersion"], obj["kind"]) not in {kinds.SERVICE, kinds.NETWORK_POLICY}:
+    ours = obj["metadata"]
+    label: str = ours["labels"][LABEL_DEPLOYMENT]
+    if ours["name"] != label:
         return True
     if live is None:
         return False
-    ours, theirs = obj["metadata"], live["metadata"]
-    label: str = ours["labels"][LABEL_DEPLOYMENT]
+    theirs = live["metadata"]
     owners = {owner["uid"] for owner in ours.get("ownerReferences") or ()}
     return (theirs.get("labels") or {}).get(LABEL_DEPLOYMENT) == label or any(
         owner.get("controller") and owner.get("uid") in owners for owner in theirs.get("ownerReferences") or ()

@@ -17,13 +17,16 @@ from llama_operator.decide.plan.status import label
 from llama_operator.decide.problem import Problem
 from llama_operator.status import plan_check, sums
 from llama_operator.status.capacity import capacity_found
-from llama_operator.status.endpoint import Endpoint, endpoint_ready, look
+from llama_operator.status.endpoint import Endpoint, condition_of, endpoint_ready, look
+from llama_operator.status.exposure import exposed
 from llama_operator.status.failure import Failure
 from llama_operator.status.finding import Finding
-from llama_operator.status.repairs import describe_repair
 from llama_operator.status.revision import model_loaded, up_to_date, waiting
 
 _TRUE, _FALSE, _UNKNOWN = ConditionStatus.TRUE, ConditionStatus.FALSE, ConditionStatus.UNKNOWN
+
+OPTIONAL = frozenset({ConditionType.EXPOSED})
+"""Conditions that are absent where the spec does not ask for what they are about."""
 
 
 def findings(observed: Observed, decision: Decision, failure: Failure | None) -> tuple[Finding, ...]:
@@ -58,7 +61,12 @@ def unread(problem: Problem, observed: Observed | None, decision: Decision | Non
         endpoint = look(observed, decision, written=False)
         said[ConditionType.ENDPOINT_READY] = endpoint_ready(endpoint, observed, decision)
     parts = (said.get(found.type, found) for found in _before_a_look(hold_up))
-    return (*parts, *sums.of_unread(endpoint, problem, decision))
+    way_in = None
+    if observed is not None and decision is not None:
+        way_in = exposed(observed, decision)
+        if way_in is None and condition_of(observed.deployment.status, ConditionType.EXPOSED) is not None:
+            way_in = Finding(ConditionType.EXPOSED, _UNKNOWN, Reason.WAITING, hold_up)
+    return (*parts, *(() if way_in is None else (way_in,)), *sums.of_unread(endpoint, problem, decision))
 
 
 def failed(failure: Failure) -> tuple[Finding, ...]:
@@ -67,10 +75,19 @@ def failed(failure: Failure) -> tuple[Finding, ...]:
 
 
 def _before_a_look(text: str) -> Iterator[Finding]:
-    return (Finding(kind, _UNKNOWN, Reason.WAITING, text) for kind in ConditionType if kind not in sums.SUMS)
+    every = (kind for kind in ConditionType if kind not in sums.SUMS | OPTIONAL)
+    return (Finding(kind, _UNKNOWN, Reason.WAITING, text) for kind in every)
 
 
 def _parts(endpoint: Endpoint, observed: Observed, decision: Decision) -> Iterator[Finding]:
+    yield from _of_spec(endpoint, observed, decision)
+    yield _objects_kept(observed)
+    way_in = exposed(observed, decision)
+    if way_in is not None:
+        yield way_in
+
+
+def _of_spec(endpoint: Endpoint, observed: Observed, decision: Decision) -> Iterator[Finding]:
     yield _license_accepted(observed, decision)
     yield _model_resolved(decision)
     yield _planned(decision)
@@ -84,14 +101,12 @@ def _parts(endpoint: Endpoint, observed: Observed, decision: Decision) -> Iterat
         ):
             yield Finding(kind, _FALSE, Reason.SUSPENDED, "no hardware is held")
         yield Finding(ConditionType.PLAN_ACCURATE, _UNKNOWN, Reason.SUSPENDED, "no engine runs to measure")
-        yield _objects_kept(observed)
         return
     yield capacity_found(observed, decision)
     yield model_loaded(observed, decision)
     yield endpoint_ready(endpoint, observed, decision)
     yield up_to_date(endpoint, observed, decision)
     yield _plan_accurate(observed, decision)
-    yield _objects_kept(observed)
 
 
 def _license_accepted(observed: Observed, decision: Decision) -> Finding:
@@ -172,7 +187,7 @@ def _objects_kept(observed: Observed) -> Finding:
     kind = ConditionType.OBJECTS_KEPT
     if not observed.contested:
         return Finding(kind, _TRUE, Reason.KEPT, "nobody keeps changing what the operator made")
-    done = "; ".join(map(describe_repair, observed.contested))
+    done = "; ".join(one.words for one in observed.contested)
     return Finding(
         kind,
         _FALSE,

@@ -18,7 +18,6 @@ from llama_operator.decide.observed import Observed, RayServiceFacts, RepairFact
 from llama_operator.decide.rollout.ending import Ending
 from llama_operator.decide.rollout.rollout import Rollout
 from llama_operator.status.failure import means_the_same
-from llama_operator.status.repairs import describe_repair
 from llama_operator.status.sums import SUMS
 
 _NOTE_LIMIT = 1024
@@ -57,6 +56,8 @@ class EventReason(StrEnum):
     """Serve changed the number of replicas."""
     REPAIRED = "Repaired"
     """Somebody deleted or changed an object of the deployment; it is set right."""
+    EXPOSED = "Exposed"
+    """Requests from outside have a way in; the note has the URLs."""
     CONTESTED = "Contested"
     """Somebody keeps changing an object of the deployment; the note says who, as far as it is known."""
     PLAN_MISSED = "PlanMissed"
@@ -81,9 +82,12 @@ CAUSES = (
     Reason.LICENSE_FILES_MISSING,
     Reason.CHECKPOINT_REFUSED,
     Reason.ENGINE_TOO_OLD,
+    Reason.ROUTE_KIND_MISSING,
+    Reason.ROUTE_NOT_ACCEPTED,
+    Reason.ROUTE_NOT_RESOLVED,
 )
 """Reasons of conditions that are reasons of events, too: Warnings, each cause told once."""
-FROM_CONDITIONS = (*CAUSES, Reason.DEGRADED, Reason.PROGRESS_DEADLINE_EXCEEDED)
+FROM_CONDITIONS = (*CAUSES, Reason.DEGRADED, Reason.PROGRESS_DEADLINE_EXCEEDED, Reason.OPEN_TO_EVERYONE)
 """All reasons of events that are those of a condition."""
 
 
@@ -143,6 +147,7 @@ def events(
     happened += _plan_events(previous, after)
     happened += _contest_events(previous, after)
     happened += _access_advice(previous, after)
+    happened += _exposure_events(previous, after)
     return tuple(happened)
 
 
@@ -232,9 +237,7 @@ def orphan_events(name: str, *, cut: bool, removed: bool) -> Iterator[EventFacts
 def repair_events(repairs: Iterable[RepairFacts]) -> Iterator[EventFacts]:
     """Events about objects that somebody deleted or changed."""
     for one in repairs:
-        note = (
-            f"{describe_repair(one)}, and is set right" if one.fields else f"{describe_repair(one)}, and is made again"
-        )
+        note = f"{one.words}, and is set right" if one.fields else f"{one.words}, and is made again"
         yield _event("Normal", EventReason.REPAIRED, "Repair", note)
 
 
@@ -362,6 +365,15 @@ def _access_advice(before: LlamaDeploymentStatus, after: LlamaDeploymentStatus) 
     was, now = ("" if status.access is None else status.access.advice for status in (before, after))
     if now and now != was:
         yield _event("Warning", EventReason.ACCESS_ADVICE, "CheckAccess", now)
+
+
+def _exposure_events(before: LlamaDeploymentStatus, after: LlamaDeploymentStatus) -> Iterator[EventFacts]:
+    was, now = (_condition(status, ConditionType.EXPOSED) for status in (before, after))
+    if after.urls and after.urls != before.urls:
+        yield _event("Normal", EventReason.EXPOSED, "Expose", ", ".join(after.urls))
+    opened = now is not None and now.reason == Reason.OPEN_TO_EVERYONE
+    if now is not None and opened and (was is None or (was.reason, was.message) != (now.reason, now.message)):
+        yield _event("Warning", Reason.OPEN_TO_EVERYONE, "Expose", now.message)
 
 
 def _condition(status: LlamaDeploymentStatus, kind: ConditionType) -> Condition | None:

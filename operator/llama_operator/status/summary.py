@@ -18,7 +18,7 @@ from llama_operator.decide.decision import Decision
 from llama_operator.decide.observed import Observed
 from llama_operator.decide.problem import Problem
 from llama_operator.errors import InvalidManifestError, NotUnderstoodError
-from llama_operator.status import access, conditions, plan_check, scaling, sums
+from llama_operator.status import access, conditions, exposure, plan_check, scaling, sums
 from llama_operator.status.endpoint import Endpoint, look
 from llama_operator.status.failure import Failure
 from llama_operator.status.finding import Finding
@@ -66,6 +66,7 @@ def build(observed: Observed, decision: Decision, *, failure: Failure | None, no
         scaling_history=counted.history,
         access=access.access(endpoint, observed, decision),
         url=_url(observed, decision),
+        urls=exposure.urls(observed, decision),
     )
 
 
@@ -129,12 +130,11 @@ def failed(live: Mapping[str, Any], failure: Failure, *, now: datetime) -> Llama
     generation = _generation(live)
     before = {condition.type: condition for condition in previous.conditions}
     dated = _conditions(conditions.failed(failure), previous, generation, now)
-    return previous.model_copy(
-        update={
-            "observed_generation": generation,
-            "conditions": tuple(each if each.type in sums.SUMS else before.get(each.type, each) for each in dated),
-        }
-    )
+    kept = [each for each in dated if each.type not in sums.SUMS]
+    kept = [before.get(each.type, each) for each in kept]
+    kept += [before[kind] for kind in sorted(conditions.OPTIONAL & before.keys())]
+    found = (*kept, *(each for each in dated if each.type in sums.SUMS))
+    return previous.model_copy(update={"observed_generation": generation, "conditions": found})
 
 
 def _conditions(

@@ -23,9 +23,16 @@ from llama_operator.status.finding import Finding
 
 _TRUE, _FALSE, _UNKNOWN = ConditionStatus.TRUE, ConditionStatus.FALSE, ConditionStatus.UNKNOWN
 
-_TOLD_ONLY = frozenset({ConditionType.CAPACITY_FOUND, ConditionType.PLAN_ACCURATE, ConditionType.OBJECTS_KEPT})
+_TOLD_ONLY = frozenset(
+    {
+        ConditionType.CAPACITY_FOUND,
+        ConditionType.PLAN_ACCURATE,
+        ConditionType.OBJECTS_KEPT,
+        ConditionType.EXPOSED,
+    }
+)
 """Conditions that Ready does not depend on: neither missing or unknown nodes nor a wrong plan make a serving model unready,
-nor does somebody who changes what is set right again."""
+nor does somebody who changes what is set right again, nor a way in that is closed: clients inside are served."""
 
 _STARTS = frozenset({ConditionType.MODEL_LOADED, ConditionType.ENDPOINT_READY})
 """Conditions that are False while a revision starts: what is known to keep it from it says more."""

@@ -228,6 +228,8 @@ _CHILDREN = (
     kinds.CONTROLLER_REVISION,
     kinds.RAY_CLUSTER,
     kinds.JOB,
+    kinds.HTTP_ROUTE,
+    kinds.INGRESS,
 )
 
 
@@ -279,7 +281,7 @@ async def _record(world: World, draw: Draw) -> None:
 async def _foreign(world: World, draw: Draw) -> None:
     """Somebody else has an object with the name of one of ours."""
     world.tampered = True
-    kind = draw(st.sampled_from([kinds.SERVICE, kinds.NETWORK_POLICY]))
+    kind = draw(st.sampled_from([kinds.SERVICE, kinds.NETWORK_POLICY, kinds.HTTP_ROUTE, kinds.INGRESS]))
     if await world.find(Ref(kind, NAMESPACE, NAME)) is None:
         spec = (
             {"selector": {"app": "web"}, "ports": [{"port": 80, "protocol": "TCP"}]}

@@ -20,6 +20,7 @@ from llama_operator.api import crd
 ROOT = Path(__file__).resolve().parents[3]
 KUBERNETES = "1.36"
 LONGEST = {"RayService": 47, "Service": 63, "Job": 63, "NetworkPolicy": 253, "ControllerRevision": 253, "Event": 253}
+LONGEST |= {"HTTPRoute": 253, "Ingress": 253}
 """Characters of a name. RayServices: what KubeRay makes of it has to fit, too."""
 
 NOTE_BYTES = 1024
@@ -42,9 +43,14 @@ def closed(schema: Mapping[str, Any]) -> dict[str, Any]:
 @functools.cache
 def kuberay(plural: str) -> dict[str, Any]:
     """Schema of a kind of KubeRay's, from its own CRD."""
-    tool = [sys.executable, str(ROOT / "tools" / "kuberay_crds.py")]
-    folder = subprocess.run(tool, cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
-    text = Path(folder, f"ray.io_{plural}.yaml").read_text(encoding="utf-8")
+    return _of_module("kuberay_crds", f"ray.io_{plural}.yaml")
+
+
+@functools.cache
+def _of_module(tool: str, file: str) -> dict[str, Any]:
+    command = [sys.executable, str(ROOT / "tools" / f"{tool}.py")]
+    folder = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
+    text = Path(folder, file).read_text(encoding="utf-8")
     definition = yaml.load(text, Loader=yaml.CSafeLoader)
     version = next(found for found in definition["spec"]["versions"] if found["name"] == "v1")
     schema: dict[str, Any] = version["schema"]["openAPIV3Schema"]
@@ -67,6 +73,12 @@ def _of_ours(kind: str) -> jsonschema.Draft7Validator:
 @functools.cache
 def _of_kuberay() -> jsonschema.Draft7Validator:
     return jsonschema.Draft7Validator(closed(kuberay("rayservices")["properties"]["spec"]))
+
+
+@functools.cache
+def _of_gateway_api() -> jsonschema.Draft7Validator:
+    schema = _of_module("gateway_crds", "gateway.networking.k8s.io_httproutes.yaml")
+    return jsonschema.Draft7Validator(closed(schema["properties"]["spec"]))
 
 
 @functools.cache
@@ -105,6 +117,9 @@ def check_object(obj: Mapping[str, Any]) -> None:
         # The Serve config is a text to KubeRay, and changes with every bound.
         content = {**obj["spec"], "serveConfigV2": ""}
         _check(kind, content, _of_kuberay())
+        return
+    if kind == "HTTPRoute":
+        _check(kind, obj["spec"], _of_gateway_api())
         return
     _check(kind, dict(obj), _of_kubernetes(kind, obj["apiVersion"]))
 

@@ -9,6 +9,7 @@ from llama_operator.api.reasons import ConditionType, Reason
 from llama_operator.kube import kinds
 from llama_operator.kube.port import ConflictError, ForbiddenError, Ref
 from llama_operator.reconcile.license_records import reconcile_record
+from llama_operator.status.conditions import OPTIONAL
 from support.passes import condition, serving, settles
 
 
@@ -53,7 +54,7 @@ async def test_whatever_a_stage_raises_is_told_by_that_deployment_alone_and_heal
     assert "ValueError: cannot do this" in told["Ready"]["message"]
     assert stage in told["Ready"]["message"]
     assert (told["Reconciling"]["status"], told["Stalled"]["status"]) == ("True", "False")
-    for kind in set(ConditionType) - {"Ready", "Reconciling", "Stalled"}:
+    for kind in set(ConditionType) - OPTIONAL - {"Ready", "Reconciling", "Stalled"}:
         assert told[kind]["status"] == condition(before, kind).status, kind
     assert status["url"] == before.url
     assert status["revisions"]["active"] == name
@@ -72,7 +73,7 @@ async def test_a_new_deployment_whose_first_pass_fails_has_a_status(world, monke
     status = (await world.user.get(ref))["status"]
     assert status["observedGeneration"] == 1
     told = {each["type"]: each["status"] for each in status["conditions"]}
-    assert set(told) == set(ConditionType)
+    assert set(told) == set(ConditionType) - OPTIONAL
     assert told.pop("Reconciling") == "True"
     assert told.pop("Stalled") == "False"
     assert set(told.values()) == {"Unknown"}

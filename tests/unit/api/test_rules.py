@@ -9,6 +9,7 @@ from llama_operator.api.meta import ObjectMeta
 from llama_operator.api.rules import IMMUTABLE_EVIDENCE, RULES, TRANSITIONS
 from llama_operator.api.v1alpha1.accelerator import Accelerator, AcceleratorSpec
 from llama_operator.api.v1alpha1.access import KeysSource
+from llama_operator.api.v1alpha1.expose import ExposeSpec, IngressSettings
 from llama_operator.api.v1alpha1.licenseacceptance import LicenseAcceptanceSpec
 from llama_operator.api.v1alpha1.licensepolicy import LicensePolicySpec
 from llama_operator.api.v1alpha1.llamadeployment import (
@@ -216,6 +217,22 @@ OBJECTS = {
             for keys in (["zone"], ["zone", "host"], ["zone", "zone"])
         ),
         {"topologySpreadConstraints": [{"topologyKey": "zone"}, {"topologyKey": "zone", "whenUnsatisfiable": HARD}]},
+    ],
+    ExposeSpec: [
+        {"hosts": ["a.example"]} | gateway | ingress
+        for gateway in ({}, {"gateway": {"name": "public"}})
+        for ingress in ({}, {"ingress": {}}, {"ingress": {"className": "nginx"}})
+    ],
+    IngressSettings: [
+        {},
+        *(
+            {"annotations": {name: "3600"}}
+            for name in (
+                "nginx.ingress.kubernetes.io/proxy-read-timeout",
+                "nginx.ingress.kubernetes.io/server-snippet",
+                "nginx.ingress.kubernetes.io/auth-url",
+            )
+        ),
     ],
     ArchitectureFingerprint: [
         heads | width | shared

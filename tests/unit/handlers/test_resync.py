@@ -3,7 +3,7 @@
 import pytest
 
 from llama_operator.handlers.resync import Resync
-from llama_operator.handlers.watched import WATCHED, Concerns, Watched
+from llama_operator.handlers.watched import BY_KIND, WATCHED, Concerns, Watched
 from llama_operator.kube import kinds
 from llama_operator.kube.cache.objects import ObjectCache
 from llama_operator.kube.port import ForbiddenError, Kind, NotFoundError, Ref, UnavailableError
@@ -158,7 +158,7 @@ async def test_if_no_namespace_may_be_read_that_is_told(cache, server):
         await everywhere.run([SERVICES])
 
 
-PODS = next(each for each in WATCHED if not each.needed)
+PODS = BY_KIND[kinds.POD]
 
 
 async def no(kind, namespace):

@@ -34,6 +34,7 @@ READ = (
     kinds.JOB,
     kinds.POD,
 )
+ROUTES = (kinds.HTTP_ROUTE, kinds.INGRESS)
 """Kinds that every observation reads."""
 PARTS = {
     kinds.LICENSE_ACCEPTANCE: "acceptances",
@@ -178,7 +179,7 @@ def test_the_operator_asks_for_each_part_once(memory):
         return await observer.observe(Ref(kinds.LLAMA_DEPLOYMENT, "team-a", "chat"), NOW)
 
     assert asyncio.run(look()).unknown == ()
-    lists = [("list", kind.plural) for kind in READ if kind not in {kinds.SERVICE, kinds.JOB}]
+    lists = [("list", kind.plural) for kind in (*READ, *ROUTES) if kind not in {kinds.SERVICE, kinds.JOB}]
     assert sorted(tenant.asked) == sorted([("get", "llamadeployments"), ("get", "services"), *lists])
 
 

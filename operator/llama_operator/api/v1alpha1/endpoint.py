@@ -3,6 +3,7 @@
 from typing import Final
 
 from llama_operator.api.meta import ApiModel
+from llama_operator.api.v1alpha1.expose import ExposeSpec
 from llama_serving.config import RequestPath
 
 DEFAULT_PATH: Final = RequestPath.DIRECT
@@ -16,3 +17,6 @@ class EndpointSpec(ApiModel):
     """`Direct`: HAProxy hands each connection to the replica with the fewest, and the replica runs vLLM's own HTTP server.
     Limits of tenants need it. `Ingress`: requests pass Ray Serve's proxy and a process that reads and writes every message
     again, at half the rate."""
+    expose: ExposeSpec | None = None
+    """The way in from outside the cluster: host names, and the Gateway or the Ingress controller that takes their requests.
+    TLS ends there. Default: only clients inside the cluster reach the endpoint."""

@@ -8,6 +8,7 @@ from llama_operator.api.meta import Condition, StatusModel, Timestamp
 
 Name = Annotated[str, Field(max_length=253)]
 Text = Annotated[str, Field(max_length=1024)]
+Url = Annotated[str, Field(max_length=2048)]
 Count = Annotated[int, Field(ge=0, le=9_007_199_254_740_991)]
 """A whole number that JSON carries exactly."""
 
@@ -148,7 +149,7 @@ class LlamaDeploymentStatus(StatusModel):
     """Generation of the spec that this status describes; -1 until the operator has looked at the object for the first time."""
     conditions: Annotated[tuple[Condition, ...], Field(max_length=16)] = ()
     """What the operator knows: LicenseAccepted, ModelResolved, Planned, CapacityFound, ModelLoaded, EndpointReady, UpToDate,
-    PlanAccurate, ObjectsKept; in sum: Ready, Reconciling, Stalled."""
+    PlanAccurate, ObjectsKept, and Exposed where the spec asks for it; in sum: Ready, Reconciling, Stalled."""
     plan: PlanStatus | None = None
     """How one replica is sharded."""
     revisions: RevisionStatus | None = None
@@ -176,3 +177,6 @@ class LlamaDeploymentStatus(StatusModel):
     """Who may send requests to what serves; absent while nothing has the traffic."""
     url: Annotated[str, Field(max_length=2048)] = ""
     """Base URL of the OpenAI API."""
+    urls: Annotated[tuple[Url, ...], Field(max_length=8)] | None = None
+    """Base URLs of the OpenAI API from outside the cluster, one for each host of spec.endpoint.expose; absent until the way in
+    is open. A `*` stands for a name."""

@@ -4,12 +4,14 @@ from llama_operator.api.v1alpha1.llamadeployment import LlamaDeployment, Rollout
 from llama_operator.cli.shared.changes import Change
 from llama_operator.decide.access import door_of_revision
 from llama_operator.decide.decision import Decision
+from llama_operator.decide.exposure import open_to_everyone
 from llama_operator.decide.observed import Observed
 from llama_operator.decide.rollout.revision import revision_of
 from llama_serving.contract.door import Access
 
 _IN_PLACE = "changes the running cluster in place, no engine restarts"
 _LATE = "it did not serve in time"
+_EXPOSE = "spec.endpoint.expose"
 _REPLICAS = ("spec.scaling.", "spec.replicas")
 
 
@@ -32,14 +34,16 @@ def effect(
     if decision.stopped:
         return "frees all hardware: no engine runs until the deployment is active again"
     revision = decision.revision.name
+    way_in = _way_in(changed, decision)
     if before is None:
-        return f"creates the deployment: starts revision {revision}{_size(decision)}"
+        return f"creates the deployment: starts revision {revision}{_size(decision)}{way_in}"
     old = revision_of(before, observed.revisions).name
     if not seen:
-        return _IN_PLACE if old == revision else f"starts revision {revision} in place of {old}{_size(decision)}"
+        restarts = f"starts revision {revision} in place of {old}{_size(decision)}"
+        return f"{_IN_PLACE if old == revision else restarts}{way_in}"
     if old == revision:
-        return _in_place(changed, observed, revision)
-    return _replaces(observed, decision)
+        return f"{_in_place(changed, observed, revision)}{way_in}"
+    return f"{_replaces(observed, decision)}{way_in}"
 
 
 def _stays(observed: Observed) -> str:
@@ -55,6 +59,19 @@ def _in_place(changed: tuple[Change, ...], observed: Observed, revision: str) ->
     if any(change.field.startswith(_REPLICAS) for change in changed):
         text += "; replicas may be added or removed"
     return text
+
+
+def _way_in(changed: tuple[Change, ...], decision: Decision) -> str:
+    """What becomes of the way in from outside; empty if that stays as it is."""
+    if not any(change.field.startswith(_EXPOSE) for change in changed):
+        return ""
+    exposure = decision.exposure
+    if exposure.spec is None:
+        return "; requests from outside have no way in any more"
+    if exposure.lacks:
+        return f"; no way in from outside is made: {exposure.lacks}"
+    everyone = open_to_everyone(exposure.spec, decision.door)
+    return f"; a way in from outside is made, {everyone}" if everyone else "; a way in from outside is made"
 
 
 def _replaces(observed: Observed, decision: Decision) -> str:

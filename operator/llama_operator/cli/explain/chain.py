@@ -16,6 +16,7 @@ from llama_operator.cli.explain.facts import Facts, LeaseFacts
 from llama_operator.cli.shared.checks import Check, State
 from llama_operator.cli.shared.connection import Unknown
 from llama_operator.cli.shared.output import age, plan_label
+from llama_operator.decide.diagnosis.cause import BEFORE_HINT
 
 _Step = Callable[[Facts], Check]
 
@@ -69,6 +70,7 @@ def _chain(facts: Facts) -> Iterator[Check]:
     yield from _door(facts)
     yield from _memory(facts)
     yield from _objects(facts)
+    yield from _way_in(facts)
     yield from events.told(facts.warnings, pods.target(facts), steps, facts.now)
 
 
@@ -273,6 +275,20 @@ def _objects(facts: Facts) -> Iterator[Check]:
     condition = condition_of(facts, ConditionType.OBJECTS_KEPT)
     if condition is not None and condition.status is ConditionStatus.FALSE:
         yield Check("objects", State.WARNING, condition.message, unblock(facts, condition))
+
+
+def _way_in(facts: Facts) -> Iterator[Check]:
+    """Whether requests from outside get to the endpoint, where the spec asks for it: Ready does not depend on it."""
+    name, condition = "way in", condition_of(facts, ConditionType.EXPOSED)
+    if condition is None or condition.observed_generation < facts.generation:
+        return
+    said = condition.message.partition(BEFORE_HINT)[0]
+    if condition.status is ConditionStatus.TRUE:
+        state = State.WARNING if condition.reason == Reason.OPEN_TO_EVERYONE else State.PASSED
+        yield Check(name, state, f"{', '.join(facts.status.urls or ())}: {said}", unblock(facts, condition))
+        return
+    state = State.WAITING if condition.status is ConditionStatus.UNKNOWN else State.WARNING
+    yield Check(name, state, f"{condition.reason}: {said}", unblock(facts, condition))
 
 
 _STEPS: tuple[_Step, ...] = (_rollout, pods.capacity, pods.cluster, pods.engine, _endpoint)

@@ -133,6 +133,7 @@ def document(row: Row) -> dict[str, Any]:
         "access": status.access.to_api() if status.access else None,
         "created": row.created.isoformat().replace("+00:00", "Z") if row.created else None,
         "url": status.url,
+        "urls": list(status.urls or ()),
     }
 
 
@@ -166,7 +167,7 @@ def _cells(row: Row, now: datetime) -> "tuple[str | Text, ...]":
         _revision_cell(row),
         "" if status.access is None else status.access.mode,
         output.age(row.created, now),
-        status.url,
+        ", ".join(status.urls or ()) or status.url,
     )
 
 

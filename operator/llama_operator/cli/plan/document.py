@@ -4,12 +4,14 @@ docs/reference/plan-output.schema.json is the interface, docs/plan-output.md exp
 removed; every field is always there, null where nothing is known.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 from llama_operator.api.reasons import ConditionType
 from llama_operator.cli.shared import outcome, output
 from llama_operator.decide.access import Door
 from llama_operator.decide.decision import Decision
+from llama_operator.decide.exposure import open_to_everyone
 from llama_operator.decide.license import LicenseVerdict
 from llama_operator.decide.observed import Observed
 from llama_operator.decide.placement.images import lacks_image
@@ -87,16 +89,28 @@ def capacity(observed: Observed, decision: Decision) -> Finding | None:
 def warnings(observed: Observed, decision: Decision) -> tuple[str, ...]:
     """What the plan does not hold against the spec, and a person should know.
 
-    Nodes that are not used, an image that is needed, a door that is open in production.
+    Nodes that are not used, an image that is needed, a door that is open in production, a way in that is open to
+    everyone or that the cluster cannot have.
     """
     known = [f"node {node.name} {node.device_problem}" for node in observed.nodes or () if node.device_problem]
     if decision.door is not None and (told := advice(decision.door, observed)):
         known.append(told)
+    known += _about_the_way_in(decision)
     chosen = None if decision.plan is None else decision.plan.chosen
     if chosen is None or observed.images is not None:
         return tuple(known)
     image = lacks_image(chosen.accelerator, asked=observed.deployment.spec.image, others={})
     return (*((f"{image}; what images it has is not known here",) if image else ()), *known)
+
+
+def _about_the_way_in(decision: Decision) -> Iterator[str]:
+    wanted = decision.exposure
+    if wanted.spec is None:
+        return
+    if wanted.lacks:
+        yield f"spec.endpoint.expose: {wanted.lacks}"
+    if everyone := open_to_everyone(wanted.spec, decision.door):
+        yield f"spec.endpoint.expose: {everyone}"
 
 
 def why_not_chosen(candidate: Candidate, chosen: Candidate) -> str:

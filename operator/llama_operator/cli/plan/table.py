@@ -26,6 +26,8 @@ _DETAILS: Mapping[str, Callable[[dict[str, Any]], str]] = {
     "ControllerRevision": lambda _: "pins the plan: only a change of the spec makes another",
     "Service": lambda obj: f"selects revision {obj['spec']['selector'].get('llama-operator.io/revision')}",
     "NetworkPolicy": lambda _: "Ray's ports: only the cluster itself and KubeRay",
+    "HTTPRoute": lambda obj: f"from outside: {', '.join(obj['spec']['hostnames'])}",
+    "Ingress": lambda obj: f"from outside: {', '.join(rule['host'] for rule in obj['spec']['rules'])}",
     "RayService": lambda obj: _group(obj["spec"]["rayClusterConfig"]["workerGroupSpecs"][0]),
 }
 """What there is to say about an object, by its kind; about the other kinds the name says it all."""

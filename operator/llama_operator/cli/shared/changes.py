@@ -1,7 +1,7 @@
 """What differs between two specs, and what each difference does. Pure; called by `diff`, `history` and `rollback`."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,10 +49,8 @@ def after_apply(live: Object, manifest: Object) -> Object:
     """
     spec: Object = live.get("spec") or {}
     wanted = manifest.get("spec") or {}
-    named = paths.leaves(wanted)
-    for path in _applied_before(live):
-        if path not in named:
-            spec = paths.without(spec, path)
+    for path in _given_up(live, wanted):
+        spec = paths.without(spec, path)
     merged: Object = paths.merged(spec, wanted)
     return merged
 
@@ -66,28 +64,38 @@ def _differing(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[Cha
     )
 
 
-def _applied_before(live: Object) -> Iterator[str]:
-    """Fields of the spec that an earlier apply wrote: by kubectl's own record, else by the server's."""
+def _given_up(live: Object, wanted: Object) -> Iterator[str]:
+    """Paths of what an earlier apply wrote and `wanted` does not name: by kubectl's own record, else by the server's."""
     metadata = live.get("metadata") or {}
     record = (metadata.get("annotations") or {}).get(_LAST_APPLIED)
     if record is not None:
         try:
-            yield from paths.leaves(json.loads(record).get("spec") or {})
+            applied = json.loads(record).get("spec")
         except (ValueError, AttributeError):
             return
+        yield from _absent(applied if isinstance(applied, Mapping) else {}, wanted, ())
         return
-    for entry in metadata.get("managedFields") or ():
+    entries = metadata.get("managedFields") or ()
+    specs = [(entry, _owned((entry.get("fieldsV1") or {}).get("f:spec") or {})) for entry in entries]
+    for entry, owned in specs:
         appliers = entry.get("operation") == "Apply" and not entry.get("subresource")
         if appliers and entry.get("manager") not in _OURS:
-            yield from _owned((entry.get("fieldsV1") or {}).get("f:spec") or {})
+            yield from _absent(owned, wanted, [other for one, other in specs if one is not entry])
 
 
-def _owned(fields: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
-    for name, below in fields.items():
-        if not name.startswith("f:"):
-            continue
-        path = f"{prefix}{name.removeprefix('f:')}"
-        if any(child.startswith("f:") for child in below):
-            yield from _owned(below, f"{path}.")
-        else:
+def _absent(
+    applied: Mapping[str, Any], wanted: Mapping[str, Any], others: Iterable[Mapping[str, Any]], prefix: str = ""
+) -> Iterator[str]:
+    """Paths of `applied` that `wanted` does not have: whole sections, with their defaults, unless others own a part of one."""
+    for name, below in applied.items():
+        path, kept = f"{prefix}{name}", wanted.get(name)
+        shared = [other[name] for other in others if isinstance(other.get(name), Mapping)]
+        if name not in wanted and not shared:
             yield path
+        elif isinstance(below, Mapping) and (name not in wanted or isinstance(kept, Mapping)):
+            yield from _absent(below, kept or {}, shared, f"{path}.")
+
+
+def _owned(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields of a manager, nested as in the object."""
+    return {name.removeprefix("f:"): _owned(below) for name, below in fields.items() if name.startswith("f:")}

@@ -11,8 +11,9 @@ from llama_operator.api.reasons import Reason
 from llama_operator.decide.diagnosis.hint import Hint
 from llama_operator.decide.diagnosis.hints_of_engines import ENGINES
 from llama_operator.decide.diagnosis.hints_of_pods import PODS
+from llama_operator.decide.diagnosis.hints_of_routes import ROUTES
 
-HINTS: Final[tuple[Hint, ...]] = (*PODS, *ENGINES)
+HINTS: Final[tuple[Hint, ...]] = (*PODS, *ENGINES, *ROUTES)
 """Of a reason, the first that fits; its last one fits all."""
 
 

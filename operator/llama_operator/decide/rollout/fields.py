@@ -72,9 +72,8 @@ class FieldTable:
         Only what differs from its default counts as written. A section that restarts is one value.
         """
         written = spec.model_dump(mode="json", by_alias=True, exclude_defaults=True)
-        for path in paths.leaves(written):
-            if self.class_of(path) is FieldClass.LIVE:
-                written = paths.without(written, path)
+        for path in self._live(written):
+            written = paths.without(written, path)
         if self._nested:
             # What is left of a section that restarts may be its default now.
             rest = type(spec).model_validate_json(json.dumps(written))
@@ -83,9 +82,15 @@ class FieldTable:
 
     def rolled_back(self, spec: Mapping[str, Any], inputs: Mapping[str, Any]) -> dict[str, Any]:
         """Return `spec` with `inputs` in place of all its fields that restart; both as JSON."""
-        live = {path: value for path, value in paths.leaves(spec).items() if self.class_of(path) is FieldClass.LIVE}
+        live = {path: paths.at(spec, path) for path in self._live(spec)}
         rolled: dict[str, Any] = paths.merged(paths.nested(live), inputs)
         return rolled
+
+    def _live(self, written: Mapping[str, Any]) -> tuple[str, ...]:
+        """Paths of what is live in `written`: whole sections, unless there are rows for parts of them."""
+        rows = {path: self.row(path) for path in paths.leaves(written)}
+        live = {path: row.path for path, row in rows.items() if row is not None and row.kind is FieldClass.LIVE}
+        return tuple(dict.fromkeys(path if self._splits(section) else section for path, section in live.items()))
 
     def _splits(self, path: str) -> bool:
         """Whether fields below `path` have rows of their own."""
@@ -117,6 +122,7 @@ FIELDS = FieldTable(
         FieldRow("scaling", _LIVE, "Serve takes new bounds and targets while replicas run"),
         FieldRow("replicas", _LIVE, "Serve adds or removes replicas, the others go on"),
         FieldRow("endpoint", _RESTART, "another application answers in the pods"),
+        FieldRow("endpoint.expose", _LIVE, "a route beside the Service; engines do not see it"),
         FieldRow("access", _RESTART, "pods mount the keys, and Kubernetes changes no pod that runs"),
         FieldRow("tenants", _LIVE, "Serve hands the limits to replicas while they run"),
         FieldRow("otherTenants", _LIVE, "as tenants"),

@@ -115,6 +115,21 @@ def test_live_fields_change_the_running_cluster_in_place(world, diff):
     assert found["plan"]["running"] == found["plan"]["new"]
 
 
+def test_a_way_in_from_outside_is_live_and_one_without_keys_is_told_loudly(world, diff):
+    asyncio.run(served(world))
+    expose = {"hosts": ["llama.acme.example"], "ingress": {"className": "nginx"}}
+    _, found, _ = diff(endpoint={"expose": expose})
+    assert {(change["field"], change["class"]) for change in found["changes"]} == {
+        ("spec.endpoint.expose.hosts", "Live"),
+        ("spec.endpoint.expose.ingress.className", "Live"),
+    }
+    assert found["effect"].startswith(
+        "changes the running cluster in place, no engine restarts; a way in from outside is made"
+    )
+    assert found["effect"].endswith("open to everyone who reaches llama.acme.example: requests need no key")
+    assert found["revision"]["exists"] is True
+
+
 def test_a_restart_field_starts_a_new_revision_with_its_plan_and_strategy(world, diff):
     asyncio.run(served(world))
     code, found, _ = diff(context={"maxModelLength": 131072}, rollout={"strategy": "BlueGreen"})

@@ -15,9 +15,9 @@ from llama_operator.cli.explain.cures import cures
 from llama_operator.cli.explain.facts import Facts, HeldFacts, LeaseFacts
 from llama_operator.cli.shared.checks import State
 from llama_operator.cli.shared.connection import Unknown
+from llama_operator.decide.conditions import ConditionFacts
 from llama_operator.decide.decision import decide
 from llama_operator.decide.observed import (
-    ConditionFacts,
     NodeFacts,
     RayClusterFacts,
     RayServiceFacts,
@@ -353,7 +353,7 @@ def test_every_reason_that_does_not_pass_by_waiting_has_a_cure():
         Reason.SERVING, Reason.PROGRESSING, Reason.SETTLED, Reason.NOT_MEASURED,
         Reason.KV_CACHE_AS_PLANNED, Reason.KV_CACHE_LARGER_THAN_PLANNED,
         Reason.ACCESSIBLE, Reason.NOT_GATED, Reason.ACCESS_NOT_CHECKED, Reason.ACCESS_CHECKING,
-        Reason.KEPT,
+        Reason.KEPT, Reason.WAY_OPEN,
     }  # fmt: skip
     assert set(cures()) == set(Reason) - pass_by_themselves
 
@@ -623,3 +623,36 @@ def test_what_a_condition_says_is_told_by_a_step(happy, kind):
     )
     told = chain(with_status(happy, conditions=(*others, said)))
     assert any("words of its own" in check.evidence for check in told)
+
+
+OPEN = "open to everyone who reaches a.example: requests need no key"
+REFUSED = "Gateway infra/public does not accept HTTPRoute chat: NotAllowedByListeners: no"
+
+
+@pytest.mark.parametrize(
+    ("status", "reason", "message", "state", "words"),
+    [
+        ("True", Reason.OPEN_TO_EVERYONE, OPEN, State.WARNING, "leave spec.endpoint.expose out"),
+        ("True", Reason.WAY_OPEN, "takes requests", State.PASSED, ""),
+        ("Unknown", Reason.WAY_PENDING, "no controller has judged HTTPRoute chat", State.WAITING, "gatewayclass"),
+        ("False", Reason.ROUTE_NOT_ACCEPTED, f"{REFUSED} → ask", State.WARNING, "admit routes of namespace"),
+        ("False", Reason.ROUTE_KIND_MISSING, "the cluster does not serve httproutes", State.WARNING, "Gateway API 1.2"),
+    ],
+)
+def test_a_way_in_is_a_check_of_its_own_that_fails_nothing(happy, status, reason, message, state, words):
+    said = Condition(
+        type=ConditionType.EXPOSED,
+        status=ConditionStatus(status),
+        reason=reason,
+        observed_generation=1,
+        last_transition_time=happy.now,
+        message=message,
+    )
+    facts = with_status(happy, conditions=(*happy.status.conditions, said), urls=("https://a.example/v1",))
+    (check,) = [each for each in chain(facts) if each.name == "way in"]
+    assert check.state is state
+    assert words in check.unblock
+    assert ("https://a.example/v1" in check.evidence) is (status == "True")
+    assert " → " not in check.evidence
+    assert ready(facts) == ready(happy)
+    assert not [each for each in chain(happy) if each.name == "way in"]

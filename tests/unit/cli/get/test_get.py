@@ -55,6 +55,15 @@ def test_the_access_of_what_serves_is_shown(world):
     assert [item["access"] for item in world.json("get")[1]["items"]] == [access, None]
 
 
+def test_the_urls_from_outside_are_shown_where_there_are_some(world):
+    urls = ["https://llama.acme.example/v1", "https://chat.acme.example/v1"]
+    started(world.serving(status={"urls": urls}), world.serving("old"))
+    assert [item["urls"] for item in world.json("get")[1]["items"]] == [urls, []]
+    out = world.run("get")[1]
+    assert "https://llama.acme.example/v1" in out
+    assert "http://chat.team-a.svc" not in out
+
+
 def test_all_namespaces_are_shown_with_their_names(world):
     started(world.serving(), world.serving("code", "team-b"))
     assert [item["name"] for item in world.json("get")[1]["items"]] == ["chat"]

@@ -243,6 +243,25 @@ def test_a_grant_that_has_expired_is_told_without_a_cluster(plan):
     assert json.loads(out)["license"]["reason"] == "MetaGrantExpired"
 
 
+WAYS_IN = {
+    "HTTPRoute": {"hosts": ["llama.acme.example"], "gateway": {"name": "public"}},
+    "Ingress": {"hosts": ["llama.acme.example"], "ingress": {}},
+}
+OPEN = "spec.endpoint.expose: open to everyone who reaches llama.acme.example: requests need no key"
+
+
+@pytest.mark.parametrize("kind", WAYS_IN)
+def test_a_way_in_is_among_the_objects_and_one_that_is_open_to_everyone_is_warned_of(plan, kind):
+    endpoint = {"endpoint": {"expose": WAYS_IN[kind]}}
+    found = json.loads(plan(**endpoint)[1])
+    assert found["objects"][-1]["kind"] == kind
+    assert OPEN in found["warnings"]
+    assert OPEN not in json.loads(plan(**endpoint, access={"mode": "Keys"})[1])["warnings"]
+    _, out, _ = plan(output="table", **endpoint)
+    assert "from outside: llama.acme.example" in out
+    assert "open to everyone who reaches llama.acme.example" in " ".join(out.split())
+
+
 def test_the_table_shows_an_object_of_a_kind_that_it_does_not_know(capsys):
     observed = files.read(["manifests/samples/tiny-cpu.yaml"]).observed()
     claim = {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "tiny-weights"}}

@@ -2,11 +2,14 @@
 
 import json
 
+import pytest
+
 from llama_operator.api.v1alpha1.llamadeployment import LlamaDeploymentSpec
 from llama_operator.cli.shared import changes
 from llama_operator.decide.rollout.fields import FieldClass
 
 MODEL = {"name": "llama-3.1-8b"}
+LAST = "kubectl.kubernetes.io/last-applied-configuration"
 
 
 def spec(**fields):
@@ -71,3 +74,47 @@ def test_the_servers_own_record_of_an_apply_is_understood_too():
 def test_a_record_that_is_no_json_removes_nothing():
     notes = {"kubectl.kubernetes.io/last-applied-configuration": "{"}
     assert changes.after_apply(live({"image": "a"}, annotations=notes), manifest())["image"] == "a"
+
+
+GATEWAY = {"endpoint": {"expose": {"hosts": ["a.example"], "gateway": {"name": "public", "timeouts": "Unlimited"}}}}
+INGRESS = {"endpoint": {"expose": {"hosts": ["a.example"], "ingress": {}}}}
+WRITTEN = {"f:hosts": {}, "f:gateway": {"f:name": {}}}
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        {"annotations": {"kubectl.kubernetes.io/last-applied-configuration": json.dumps(manifest(**GATEWAY))}},
+        {
+            "managedFields": [
+                {
+                    "manager": "kubectl",
+                    "operation": "Apply",
+                    "fieldsV1": {"f:spec": {"f:endpoint": {"f:expose": WRITTEN}}},
+                }
+            ]
+        },
+    ],
+    ids=["kubectl's record", "the server's record"],
+)
+def test_a_section_that_goes_takes_its_defaults_along(metadata):
+    before = live({"model": MODEL} | GATEWAY, **metadata)
+    assert changes.after_apply(before, manifest(**INGRESS)) == {"model": MODEL} | INGRESS
+    back = live({"model": MODEL} | INGRESS, annotations={LAST: json.dumps(manifest(**INGRESS))})
+    assert changes.after_apply(back, manifest(**GATEWAY)) == {"model": MODEL} | GATEWAY
+
+
+def test_what_somebody_else_owns_in_a_section_that_goes_stays():
+    def entry(manager, field):
+        return {
+            "manager": manager,
+            "operation": "Apply",
+            "fieldsV1": {"f:spec": {"f:scaling": {f"f:{field}": {}}}},
+        }
+
+    before = live({"model": MODEL, "scaling": {"minReplicas": 2, "maxReplicas": 4}}, managedFields=[])
+    before["metadata"]["managedFields"] = [
+        entry("kubectl", "minReplicas"),
+        entry("llama-operator", "maxReplicas"),
+    ]
+    assert changes.after_apply(before, manifest())["scaling"] == {"maxReplicas": 4}

@@ -7,10 +7,10 @@ import pytest
 
 from llama_operator.api.reasons import ConditionType, Reason
 from llama_operator.api.v1alpha1.llamadeployment_status import PlanStatus
+from llama_operator.decide.conditions import ConditionFacts
 from llama_operator.decide.diagnosis import hints
 from llama_operator.decide.diagnosis.causes import causes, next_look, none_left
 from llama_operator.decide.observed import (
-    ConditionFacts,
     NodeFacts,
     RayClusterFacts,
     RevisionFacts,

@@ -88,7 +88,23 @@ WRITTEN = {
         "downscaleDelaySeconds": 60,
     },
     "replicas": 2,
-    "endpoint": {"path": next(path for path in RequestPath if path is not DEFAULT_PATH)},
+    "endpoint": {
+        "path": next(path for path in RequestPath if path is not DEFAULT_PATH),
+        "expose": {
+            "hosts": ["llama.acme.example"],
+            "gateway": {
+                "name": "public",
+                "namespace": "infra",
+                "sectionName": "https",
+                "timeouts": "GatewayDefault",
+            },
+            "ingress": {
+                "className": "nginx",
+                "tlsSecret": "llama-tls",
+                "annotations": {"nginx.ingress.kubernetes.io/proxy-read-timeout": "3600"},
+            },
+        },
+    },
     "access": {"mode": "Keys", "keys": {"configMap": "acme-keys", "secret": "acme-keys"}, "maxBodyMiB": 5},
     "tenants": [{"name": "acme", "requestsPerMinute": 60}],
     "otherTenants": {
@@ -190,8 +206,35 @@ def test_the_reference_has_every_row():
     assert all(page != field_reference.fields(without(row.path)) for row in FIELDS.rows)
 
 
-def test_a_field_that_must_be_written_restarts():
-    assert [path for path, required in LEAVES.items() if required and FIELDS.class_of(path) is LIVE] == []
+def test_a_field_that_must_be_written_restarts_or_goes_with_its_section():
+    optional = {"endpoint.expose"}
+    live = [path for path, required in LEAVES.items() if required and FIELDS.class_of(path) is LIVE]
+    assert {FIELDS.row(path).path for path in live} == optional
+    assert all("default" not in section(path) for path in optional)
+
+
+def section(path):
+    found = schema()
+    for name in path.split("."):
+        found = found["properties"][name]
+    return found
+
+
+WAYS_IN = (
+    {"hosts": ["a.acme.example"], "ingress": {}},
+    {"hosts": ["a.acme.example"], "gateway": {"name": "public"}},
+    {"hosts": ["a.acme.example"], "ingress": {"annotations": {"nginx.org/proxy-buffering": "off"}}},
+)
+
+
+@pytest.mark.parametrize("expose", WAYS_IN, ids=str)
+def test_a_live_section_with_fields_that_must_be_written_is_left_out_and_kept_whole(expose):
+    inputs = {"model": {"name": "llama-3.1-70b"}, "endpoint": {"path": "Direct"}}
+    for path in ({}, *({"path": one.value} for one in RequestPath)):
+        live = SMALL | {"endpoint": path | {"expose": expose}}
+        without_it = SMALL | {"endpoint": path}
+        assert revision_of(deployment(live)) == revision_of(deployment(without_it))
+        assert FIELDS.rolled_back(live, inputs)["endpoint"] == {"path": "Direct", "expose": expose}
 
 
 def test_the_written_spec_has_every_leaf():

@@ -65,6 +65,10 @@ def test_kuberays_kinds_merge_as_its_crds_say(kuberay_crds):
     assert check(kuberay_crds) == {kinds.RAY_SERVICE, kinds.RAY_CLUSTER}
 
 
+def test_routes_of_gateway_api_merge_as_its_crds_say(gateway_crds):
+    assert check(gateway_crds) == {kinds.HTTP_ROUTE}
+
+
 @pytest.mark.parametrize("kind", [kinds.SERVICE, kinds.NODE, kinds.EVENT, kinds.RAY_SERVICE, kinds.LEASE, kinds.POD])
 def test_a_kind_is_found_by_what_its_objects_say(kind):
     assert kinds.find(kind.api_version, kind.kind) == kind
