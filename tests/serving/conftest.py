@@ -1,4 +1,4 @@
-"""Fixtures of the serving tests: a real Ray cluster (`support.ray_cluster`), and what is deployed on it."""
+"""Fixtures of the serving tests: a real Ray cluster (`support.serving.ray_cluster`), and what is deployed on it."""
 
 import concurrent.futures
 import functools
@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from llama_serving.config import LiveSettings, RequestPath, ServingConfig, pod_environment
-from support.api_keys import KeysOfTeam
-from support.ray_cluster import RayCluster, wait_for
-from support.serving_configs import live_settings, serve_config, tiny_config
+from support.serving.api_keys import KeysOfTeam
+from support.serving.configs import live_settings, serve_config, tiny_config
+from support.serving.ray_cluster import RayCluster, wait_for
 
 FOLDER = Path(__file__).parent
 FILES = (

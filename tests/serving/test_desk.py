@@ -1,5 +1,6 @@
 """The desk of a real deployment: limits hold, and what is booked is what the engine made."""
 
+import contextlib
 import json
 
 import httpx
@@ -17,19 +18,21 @@ QUESTION = [{"role": "user", "content": "What is a llama?"}]
 @pytest.fixture
 def tenant(app, keys, eventually):
     """A client of a tenant of its own, whose key is known."""
-    names = iter(("acme", "birch", "cedar", "dune", "elm"))
+    clients = contextlib.ExitStack()
 
-    def make(name=None):
-        key = keys.add(name or next(names)).text
-        client = httpx.Client(
-            base_url=f"http://127.0.0.1:{app.cluster.http_port}",
-            headers={"Authorization": f"Bearer {key}"},
-            timeout=120,
+    def make(name="acme"):
+        client = clients.enter_context(
+            httpx.Client(
+                base_url=f"http://127.0.0.1:{app.cluster.http_port}",
+                headers={"Authorization": f"Bearer {keys.add(name).text}"},
+                timeout=120,
+            )
         )
         eventually(lambda: client.get("/v1/models").status_code == 200, seconds=60, what="the key to be known")
         return client
 
-    return make
+    with clients:
+        yield make
 
 
 def booked(app, request_id, eventually):

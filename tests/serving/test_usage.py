@@ -1,6 +1,6 @@
 """What the desk rests on, without a deployment around it: vLLM's engine, and an actor of Ray that ends and comes back.
 
-Each runs in a process of its own, with its own environment (`support.desks`).
+Each runs in a process of its own, with its own environment (`support.serving.desks`).
 """
 
 import json
@@ -42,7 +42,7 @@ def said_by(module):
 
 
 def test_what_is_booked_is_what_the_engine_counts_also_for_requests_that_are_cut_off():
-    counted = said_by("support.desks.real_engine")
+    counted = said_by("support.serving.desks.real_engine")
 
     assert len(counted) > 10
     for name, one in counted.items():
@@ -57,7 +57,7 @@ def test_what_is_booked_is_what_the_engine_counts_also_for_requests_that_are_cut
 
 
 def test_replicas_share_a_limit_and_a_new_ledger_learns_what_was_spent():
-    assert said_by("support.desks.real_ledger") == {
+    assert said_by("support.serving.desks.real_ledger") == {
         "secrets": 1,
         "admitted of 50 with a limit of 10": 10,
         "after its restart": True,

@@ -29,8 +29,8 @@ from rich.table import Table
 
 from llama_serving.config import RequestPath, pod_environment
 from llama_serving.generated import checkpoint
-from support.ray_cluster import LOOPBACK, RayCluster, free_ports, wait_for
-from support.serving_configs import live_settings, serve_config, tiny_config
+from support.serving.configs import live_settings, serve_config, tiny_config
+from support.serving.ray_cluster import LOOPBACK, RayCluster, free_ports, wait_for
 
 CLIENTS = 16
 SLOTS = 16

@@ -8,7 +8,7 @@ policy, would restart the engines.
 import functools
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 
@@ -103,6 +103,7 @@ def serving_config(
             enable_prefix_caching=arguments.prefix_caching is PrefixCaching.ENABLED,
             load_format=_load_format(arguments),
             seed=arguments.seed,
+            tool_call_parser=tool_call_parser(model),
         ),
         placement=Placement(
             device=chosen.accelerator.device,
@@ -123,6 +124,20 @@ def serving_config(
             max_body_bytes=spec.access.max_body_mib * _MIB,
         ),
     )
+
+
+def tool_call_parser(model: Model) -> Literal["llama3_json", "llama4_pythonic"] | None:
+    """Name of vLLM's parser for the calls of tools that a model writes; None for models that were not trained to call any.
+
+    The model cards say in which form: JSON since Llama 3.1, Python-like lists since Llama 4. A model that was made from one of
+    them keeps the form.
+    """
+    if model.family == "llama-guard":
+        return None
+    families = set(model.license_families)
+    if "llama-4" in families:
+        return "llama4_pythonic"
+    return "llama3_json" if model.generated or families & {"llama-3.1", "llama-3.2", "llama-3.3"} else None
 
 
 def license_duties(verdict: LicenseVerdict) -> LicenseDuties | None:

@@ -9,7 +9,7 @@ from llama_serving.desk.leases import Leases
 from llama_serving.desk.wish import Wish
 from llama_serving.door.caller import Caller
 from llama_serving.door.refusals import Refusal
-from support.desks.parts import MODEL, AwayBank, Clock, Counted, desk_of, limits_of, until
+from support.serving.desks.parts import MODEL, AwayBank, Clock, Counted, desk_of, limits_of, until
 
 WISH = Wish(Dialect.CHAT, MODEL, stream=False, sequences=1, prompt_tokens=10, output_tokens=90)
 NEED = Amount(requests=1, tokens=100, slots=1)

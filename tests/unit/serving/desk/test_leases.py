@@ -4,7 +4,7 @@ from llama_serving.desk.amounts import Amount, Short, Shortage
 from llama_serving.desk.leases import Leases, OwnBank
 from llama_serving.desk.ledger import Ledger
 from llama_serving.desk.wallet import Reservation, Wallet
-from support.desks.parts import AwayBank, Clock, limits_of, until
+from support.serving.desks.parts import AwayBank, Clock, limits_of, until
 
 
 def leases_of(bank=None, clock=None, replica="one"):

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from llama_serving.desk.meter import CURRENT, Tally, metered
-from support.desks.parts import Engine, sampling, until
+from support.serving.desks.parts import Engine, sampling, until
 
 
 class Request:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from llama_serving.contract.usage import UsageEvent
 from llama_serving.desk.meter import metered
 from llama_serving.desk.middleware import DeskMiddleware
-from support.desks.parts import MODEL, Engine, desk_of, limits_of, sampling, until
+from support.serving.desks.parts import MODEL, Engine, desk_of, limits_of, sampling, until
 
 CHAT, COMPLETIONS, RESPONSES, MESSAGES = "/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/messages"
 COUNT = "/v1/messages/count_tokens"

@@ -1,7 +1,7 @@
 import pytest
 
 from llama_serving.contract.door import Access
-from support.doors import FIRST, Asked, write
+from support.serving.doors import FIRST, Asked, write
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 from llama_serving.contract.door import DOOR_CALLBACK, DOOR_VARIABLE, DoorSettings
 from llama_serving.door import installed
 from llama_serving.door.application import Closed
-from support.doors import FIRST, SECOND, scope_of, write
+from support.serving.doors import FIRST, SECOND, scope_of, write
 
 
 @pytest.fixture(autouse=True)

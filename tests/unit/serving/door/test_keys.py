@@ -10,7 +10,7 @@ from llama_serving.door.caller import Caller
 from llama_serving.door.credentials import NoKey
 from llama_serving.door.keys import GRACE_SECONDS, KeyFolder, Keys
 from llama_serving.door.refused_keys import RefusedKeys
-from support.doors import FIRST, NOW, SECOND, Clock, entry, write
+from support.serving.doors import FIRST, NOW, SECOND, Clock, entry, write
 
 
 class Mounted:

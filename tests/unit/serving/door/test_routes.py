@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from llama_serving.door.routes import NOT_FOUND, asked, with_path
-from support.doors import FIRST, Asked, scope_of
+from support.serving.doors import FIRST, Asked, scope_of
 
 GENERATE = ["/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/messages", "/v1/messages/count_tokens"]
 LISTS = ["/v1/models", "/v1/models/m", "/v1/models/meta-llama/Llama-3.1-8B"]

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from llama_serving.door.routes import HEALTH_PATH
-from support.door_fuzz.draw import KNOWN, LISTS, MOST_BYTES, POSTS, PUBLIC, Case, draw
+from support.serving.door_fuzz.draw import KNOWN, LISTS, MOST_BYTES, POSTS, PUBLIC, Case, draw
 
 AT_ONCE = 32
 IDLE_SECONDS = 0.15

@@ -1,6 +1,6 @@
 """A program: the door on a real socket, as a replica of Ray Serve has it, with a stub behind that writes down what reached it.
 
-`python -m support.door_fuzz.server SETTINGS KEYS RECORDS`. It prints its port. A record is a line of JSON for each request.
+`python -m support.serving.door_fuzz.server SETTINGS KEYS RECORDS`. It prints its port. A record is a line of JSON for each request.
 """
 
 import json

@@ -15,7 +15,7 @@ from llama_serving.config import (
 from llama_serving.contract.door import Access, DoorSettings
 from llama_serving.contract.status import DeploymentIdentity
 from llama_serving.contract.tenants import DeskSettings
-from support.ray_cluster import LOOPBACK
+from support.serving.ray_cluster import LOOPBACK
 
 MODEL = "tiny-random-llama"
 
@@ -35,6 +35,7 @@ def tiny_config(
         "dtype": "bfloat16",
         "cpu_kv_cache_mib": 64,
         "enforce_eager": True,
+        "tool_call_parser": "llama3_json",
     }
     return ServingConfig(
         model_id=MODEL,

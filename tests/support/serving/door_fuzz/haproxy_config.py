@@ -1,6 +1,6 @@
 """A program: writes the configuration with which Ray Serve runs HAProxy in front of one replica.
 
-`python -W ignore -m support.door_fuzz.haproxy_config FOLDER PORT METRICS_PORT STATS_PORT REPLICA_PORT`. In a process of its own, because it
+`python -W ignore -m support.serving.door_fuzz.haproxy_config FOLDER PORT METRICS_PORT STATS_PORT REPLICA_PORT`. In a process of its own, because it
 imports Ray.
 """
 

@@ -28,7 +28,7 @@ from llama_serving.config import APPLICATION_NAME, STATUS_PATH
 from llama_serving.contract import haproxy
 from llama_serving.contract.status import ServingStatus
 
-SERVING_SOURCES = Path(__file__).parents[2] / "serving"
+SERVING_SOURCES = Path(__file__).parents[3] / "serving"
 READY_SECONDS = 600
 """To the first answer on two cores, with other work beside it."""
 _STARTS = 3
