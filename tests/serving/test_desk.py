@@ -127,11 +127,13 @@ def test_a_field_that_may_not_be_sent_is_refused_by_its_name(app, field, value):
     assert field in json.dumps(answer.json()["error"])
 
 
-def test_a_tool_that_is_named_is_called_with_arguments_that_fit_its_schema(app):
+@pytest.mark.parametrize("choice", [{"type": "function", "function": {"name": "weather"}}, "required"])
+def test_a_tool_that_must_be_called_is_called_with_arguments_that_fit_its_schema(app, choice):
     tool = {
         "type": "function",
         "function": {
             "name": "weather",
+            "strict": True,
             "parameters": {
                 "type": "object",
                 "properties": {"unit": {"enum": ["c", "f"]}},
@@ -145,10 +147,11 @@ def test_a_tool_that_is_named_is_called_with_arguments_that_fit_its_schema(app):
             model=app.model,
             messages=QUESTION,
             tools=[tool],
-            tool_choice={"type": "function", "function": {"name": "weather"}},
+            tool_choice=choice,
             max_tokens=64,
         )
 
+    assert answer.choices[0].message.tool_calls, answer
     (call,) = answer.choices[0].message.tool_calls
     assert call.function.name == "weather"
     assert json.loads(call.function.arguments)["unit"] in {"c", "f"}
