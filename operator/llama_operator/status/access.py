@@ -3,9 +3,10 @@
 It is about the revision with the traffic, by what is pinned of it: the spec may ask for something that the next revision has.
 """
 
+from llama_operator.api.said import shortened
 from llama_operator.api.v1alpha1.access import AccessMode
 from llama_operator.api.v1alpha1.llamadeployment import LlamaDeploymentSpec, Purpose
-from llama_operator.api.v1alpha1.llamadeployment_status import AccessStatus
+from llama_operator.api.v1alpha1.llamadeployment_status import MOST_KEYS_CHARACTERS, AccessStatus
 from llama_operator.decide.access import Door, door_of_revision
 from llama_operator.decide.decision import Decision
 from llama_operator.decide.observed import Observed
@@ -24,9 +25,14 @@ def access(endpoint: Endpoint, observed: Observed, decision: Decision) -> Access
         revision=record.name,
         mode=door.access,
         path=door.path,
-        keys="" if door.keys is None else f"{door.keys.kind} {door.keys.name}",
+        keys=keys_in_status(door),
         advice=advice(door, observed),
     )
+
+
+def keys_in_status(door: Door) -> str:
+    """Kind and name of the object with the keys. Pinned by somebody else, a name may be longer than one can be."""
+    return "" if door.keys is None else shortened(f"{door.keys.kind} {door.keys.name}", MOST_KEYS_CHARACTERS)
 
 
 def advice(door: Door, observed: Observed) -> str:

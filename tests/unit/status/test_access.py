@@ -2,8 +2,9 @@
 
 import pytest
 
+from llama_operator.api.v1alpha1.llamadeployment_status import AccessStatus
 from llama_operator.decide.access import Door, KeysObject
-from llama_operator.status.access import advice
+from llama_operator.status.access import advice, keys_in_status
 from llama_serving.config import RequestPath
 from llama_serving.contract.door import Access
 
@@ -46,3 +47,13 @@ def test_advice_is_given_where_the_spec_is_not_what_serves(observed, spec, path,
 )
 def test_a_door_has_one_line_for_people(door, words):
     assert door.words == words
+
+
+@pytest.mark.parametrize("length", [1, 253, 254, 5000])
+def test_the_name_of_the_object_with_the_keys_fits_into_the_status(length):
+    door = Door(DIRECT, Access.KEYS, KeysObject("ConfigMap", "a" * length))
+
+    status = AccessStatus(revision="chat-1", mode="Keys", path="Direct", keys=keys_in_status(door))
+
+    assert status.keys.startswith("ConfigMap a")
+    assert ("a" * length in status.keys) is (length <= 253)

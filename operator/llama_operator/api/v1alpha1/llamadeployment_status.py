@@ -114,6 +114,10 @@ class RevisionStatus(StatusModel):
     """Why it did not serve."""
 
 
+MOST_KEYS_CHARACTERS = 263
+"""A kind, a space and the longest name that Kubernetes allows."""
+
+
 class AccessStatus(StatusModel):
     """Who may send requests to the revision that gets the traffic."""
 
@@ -123,7 +127,7 @@ class AccessStatus(StatusModel):
     """`Keys` or `Open`."""
     path: Name
     """`Direct` or `Ingress`."""
-    keys: Name = ""
+    keys: Annotated[str, Field(max_length=MOST_KEYS_CHARACTERS)] = ""
     """Kind and name of the object that holds the keys; empty for an open endpoint."""
     advice: Text = ""
     """What a person should know about it, with what to do; empty if there is nothing."""
