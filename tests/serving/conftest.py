@@ -18,6 +18,7 @@ FILES = (
     "test_openai.py",
     "test_scaling.py",
     "test_desk.py",
+    "test_campaign.py",
     "test_status.py",
     "test_door.py",
     "test_sharding.py",

@@ -28,14 +28,22 @@ from rich.console import Console
 from rich.table import Table
 
 from llama_serving.config import RequestPath, pod_environment
+from llama_serving.contract.tenants import DeskSettings, TenantLimits
 from llama_serving.generated import checkpoint
+from support.serving.api_keys import KeysOfTeam
 from support.serving.configs import live_settings, serve_config, tiny_config
 from support.serving.ray_cluster import LOOPBACK, RayCluster, free_ports, wait_for
 
 CLIENTS = 16
 SLOTS = 16
-ENGINE = "engine"
-"""The process that computes tokens: the same work on all paths, so it is not counted as a path's cost."""
+LIMITS = TenantLimits(
+    name="bench",
+    requests_per_minute=1_000_000,
+    tokens_per_minute=1_000_000_000,
+    concurrent_requests=1000,
+    tokens_per_day=1_000_000_000_000,
+)
+"""Limits of every kind, none of which is reached."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,21 +160,27 @@ def plain_vllm() -> Iterator[Server]:
 
 @contextlib.contextmanager
 def ours(path: RequestPath) -> Iterator[Server]:
-    """Our endpoint, with the environment and the Serve config that the operator renders."""
-    config = tiny_config(path=path, max_num_seqs=SLOTS)
-    cluster = RayCluster(pod_environment(config))
-    try:
-        cluster.start_node(cpus=4)
-        cluster.deploy(serve_config(config, live_settings(path), http_port=cluster.http_port))
-        cluster.wait_until_running()
-        yield Server(
-            f"{path} path",
-            f"http://{LOOPBACK}:{cluster.http_port}",
-            config.model_id,
-            _outside(cluster.processes()),
-        )
-    finally:
-        cluster.stop()
+    """Our endpoint, with the environment and the Serve config that the operator renders; keys, limits and usage are on."""
+    with tempfile.TemporaryDirectory() as folder:
+        keys = KeysOfTeam(Path(folder))
+        config = tiny_config(path=path, max_num_seqs=SLOTS, keys_folder=folder)
+        key = keys.add("bench").text
+        cluster = RayCluster(pod_environment(config), api_key=key)
+        try:
+            cluster.start_node(cpus=4)
+            direct = path is RequestPath.DIRECT
+            live = live_settings(path, **({"desk": DeskSettings(tenants=(LIMITS,))} if direct else {}))
+            cluster.deploy(serve_config(config, live, http_port=cluster.http_port))
+            cluster.wait_until_running()
+            yield Server(
+                str(path),
+                f"http://{LOOPBACK}:{cluster.http_port}",
+                config.model_id,
+                _outside(cluster.processes()),
+                {"Authorization": f"Bearer {key}"},
+            )
+        finally:
+            cluster.stop()
 
 
 def _outside(processes: "list[psutil.Process]") -> "tuple[psutil.Process, ...]":
