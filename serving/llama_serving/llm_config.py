@@ -57,6 +57,8 @@ def _engine_arguments(config: ServingConfig) -> dict[str, Any]:
         # Left to itself, vLLM prefers a params.json beside it, which nobody compares with what was declared.
         "config_format": "hf" if config.contents is not None else None,
         "enable_auto_tool_choice": True if engine.tool_call_parser is not None else None,
+        # Tenants may have priorities, which the desk writes into requests; with equal ones the order is that of arrival.
+        "scheduling_policy": "priority" if config.path is RequestPath.DIRECT else None,
         # The door lets nobody there; without it vLLM builds a description of all its routes.
         "disable_fastapi_docs": True if config.path is RequestPath.DIRECT else None,
     }

@@ -1,5 +1,6 @@
 """The desk of a real deployment: limits hold, and what is booked is what the engine made."""
 
+import concurrent.futures
 import contextlib
 import json
 
@@ -110,6 +111,30 @@ def test_limits_change_while_the_engine_runs_and_hold_from_then_on(app, live, te
     assert int(refused[0].headers["retry-after"]) >= 1
     assert tenant("gorse").post("/v1/chat/completions", json=body).status_code == 200
     assert set(app.cluster.replicas(app.config.server_deployment)) == before
+    app.apply(live())
+    app.cluster.wait_until_running()
+
+
+def test_a_tenant_that_goes_first_does_not_wait_for_the_queue_of_another(app, live, tenant, eventually):
+    first, flood = tenant("first"), tenant("flood")
+    limits = (
+        TenantLimits(name="first", priority=-10, requests_per_minute=1000),
+        TenantLimits(name="flood", priority=10, requests_per_minute=1000),
+    )
+    app.apply(live(desk=DeskSettings(tenants=limits)))
+    body = {"model": app.model, "prompt": "llama", "max_tokens": 4, "ignore_eos": True}
+
+    def limited():
+        return "x-ratelimit-limit-requests" in first.post("/v1/completions", json=body).headers
+
+    eventually(limited, seconds=120, what="the limits to be known")
+    with concurrent.futures.ThreadPoolExecutor(max_workers=40) as pool:
+        answers = [pool.submit(flood.post, "/v1/completions", json=body | {"max_tokens": 300}) for _ in range(40)]
+        eventually(lambda: app.cluster.status().queue_depth > 20, seconds=60, what="a queue")
+        assert first.post("/v1/completions", json=body).status_code == 200
+        # Four run at once: in the order of arrival it would have been the last.
+        assert sum(answer.done() for answer in answers) < 30
+        assert {answer.result().status_code for answer in answers} == {200}
     app.apply(live())
     app.cluster.wait_until_running()
 

@@ -62,7 +62,12 @@ class _DirectServer(LlamaServer):
         names = frozenset((config.model_id,))
         desk = Desk(
             self._limits,
-            model=ModelFacts(name=config.model_id, names=lambda: names, max_model_len=config.engine.max_model_len),
+            model=ModelFacts(
+                name=config.model_id,
+                names=lambda: names,
+                max_model_len=config.engine.max_model_len,
+                orders_by_priority=True,
+            ),
             source=usage_source(config.identity),
             replica=replica,
             bank=bank,
