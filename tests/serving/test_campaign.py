@@ -116,6 +116,10 @@ def test_none_of_two_thousand_is_lost_or_served_without_a_key_and_all_are_booked
         what="the key to be known",
     )
     keys.revoke(revoked)
+    gone = {"Authorization": f"Bearer {revoked.text}"}
+    eventually(
+        lambda: httpx.get(f"{url}/v1/models", headers=gone).status_code == 401, seconds=60, what="the key to be unknown"
+    )
     campaign = Campaign(url, app.model, good.text, revoked.text)
     most = 0
 

@@ -62,10 +62,19 @@ def _values(schema: Schema, hint: Hint, path: str) -> st.SearchStrategy[Any]:
         case "array":
             least, most = schema.get("minItems", 0), schema.get("maxItems", _MOST_ITEMS)
             return st.lists(
-                values(schema["items"], hint, path), min_size=least, max_size=min(most, max(least, _MOST_ITEMS))
+                values(schema["items"], hint, path),
+                min_size=least,
+                max_size=min(most, max(least, _MOST_ITEMS)),
+                unique_by=_entry_of(schema),
             )
         case _:
             return _object(schema, hint, path)
+
+
+def _entry_of(schema: Schema) -> Callable[[Any], Any] | None:
+    """What the API server lets stand in a list only once; None where it counts nothing."""
+    names = schema.get("x-kubernetes-list-map-keys")
+    return None if names is None else lambda item: repr([item.get(name) for name in names])
 
 
 def _object(schema: Schema, hint: Hint, path: str) -> st.SearchStrategy[Any]:
