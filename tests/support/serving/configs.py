@@ -78,7 +78,7 @@ def serve_config(config: ServingConfig, live: LiveSettings, *, http_port: int) -
     their environment beyond those of `tiny_config` comes with the application.
     """
     own = pod_environment(config).items() - pod_environment(_plain(config)).items()
-    rendered = desired.serve_config(config, live)
+    rendered = desired.with_live(desired.serve_config(config, live), live)
     engine, *others = rendered["applications"]
     return rendered | {
         # One proxy a machine: those of two nodes here would share the port without noticing.
