@@ -83,10 +83,9 @@ class _DirectServer(LlamaServer):
     @override
     async def __del__(self) -> None:
         """Serve calls and awaits this when it stops the replica."""
-        # First what reports and serves: the desk may wait for the head.
-        await super().__del__()
         if self._desk is not None:
             await self._desk.stop()
+        await super().__del__()
 
 
 DirectServer = serve.ingress()(_DirectServer)
