@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 
+from llama_operator.api.meta import LABEL_REVISION
 from llama_operator.api.reasons import ConditionType, Reason
 from llama_operator.errors import NamespaceEndingError, WriteRefusedError
 from llama_operator.kube import kinds
@@ -232,6 +233,23 @@ async def test_what_serves_stays_ready_while_a_write_is_refused(world, told):
     assert conditions["Ready"]["status"] == "True"
     assert conditions["Stalled"]["reason"] == Reason.WRITE_REFUSED
     assert reasons(await told()) == [("Warning", "WriteRefused")]
+
+
+async def test_traffic_that_moved_beside_a_refused_write_is_told_as_moved(world):
+    ref, old = await serving(world)
+    world.compares = False
+    await world.apply_sample("tiny-cpu", image="registry.example/serving:2")
+    await world.reconcile(ref)
+    (new,) = set(await world.names(kinds.RAY_SERVICE)) - {old}
+    await world.serve(new)
+    refuses = Refuses(kinds.RAY_SERVICE, ForbiddenError("exceeded quota: q"))
+    world.ports = replace(world.ports, cluster=world.memory.client("llama-operator", interceptor=refuses))
+    await world.apply_sample("tiny-cpu", image="registry.example/serving:2", scaling={"maxReplicas": 7})
+    with pytest.raises(WriteRefusedError):
+        await world.reconcile(ref)
+    service = await world.user.get(Ref(kinds.SERVICE, ref.namespace, ref.name))
+    assert service["spec"]["selector"][LABEL_REVISION] == new
+    assert (await world.user.get(ref))["status"]["revisions"]["active"] == new
 
 
 async def test_in_a_namespace_that_is_deleted_nothing_is_anybodys_task(world, told):

@@ -9,6 +9,7 @@ import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 
 from llama_operator.api.meta import API_VERSION
 from llama_operator.api.reasons import ConditionType, Reason
@@ -35,6 +36,7 @@ from llama_operator.kube.port import (
     UnavailableError,
 )
 from llama_operator.observe.ages import moments
+from llama_operator.observe.children import traffic_facts
 from llama_operator.observe.gather import Observer
 from llama_operator.reconcile.deadline import within
 from llama_operator.reconcile.orphans import end_orphans
@@ -203,7 +205,8 @@ async def _report_failure(ports: Ports, ref: Ref, known: _Known, error: Exceptio
             return
         repairs = ports.repairs.of(ref)
         if known.observed is not None:
-            known.observed = replace(known.observed, contested=repairs.contested())
+            observed = replace(known.observed, contested=repairs.contested())
+            known.observed = await _with_traffic(ports, ref, observed)
         # In a namespace that is being deleted nothing new may be made, an event neither.
         ending = isinstance(error, NamespaceEndingError)
         if not ending and known.observed is not None and known.decision is not None:
@@ -228,6 +231,14 @@ async def _report_failure(ports: Ports, ref: Ref, known: _Known, error: Exceptio
         return
     except Exception as second:  # noqa: BLE001 - the first error is the one to raise
         _LOG.warning("the status of %s cannot say that its pass failed: %s", ref, second)
+
+
+async def _with_traffic(ports: Ports, ref: Ref, observed: Observed) -> Observed:
+    """Take the Service as this pass has left it: it may have been written beside an object that was refused."""
+    if (kinds.SERVICE.kind, ref.name) not in ports.repairs.of(ref).done:
+        return observed
+    service = await ports.cluster.get(Ref(kinds.SERVICE, ref.namespace, ref.name))
+    return replace(observed, traffic=ports.unreadable.one(service, partial(traffic_facts, deployment=ref.name)))
 
 
 def _nature(error: Exception) -> Nature:
