@@ -9,19 +9,20 @@ from http import HTTPStatus
 from typing import Any, Final, Protocol
 
 from fastapi import FastAPI, Request
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 
 from llama_serving.board.status import summarize
 from llama_serving.config import ABOUT_PATH, BOARD_PREFIX, LICENSES_PATH, STATUS_PATH, ServingConfig
 from llama_serving.contract.status import ReplicaReport, ServingStatus
 from llama_serving.door.caller import caller_of
+from llama_serving.door.refusals import Dialect, Refusal, body_of
+from llama_serving.door.routes import MODELS_PATH
 from llama_serving.licenses.files import LicenseFile
 from llama_serving.licenses.headers import LicenseHeaders, headers_of
 from llama_serving.licenses.pages import model_metadata
 from llama_serving.licenses.routes import LicenseDesk, license_router
 
-MODELS_PATH: Final = "/v1/models"
 _OWN: Final = (ABOUT_PATH, LICENSES_PATH, MODELS_PATH, BOARD_PREFIX)
 
 Scope = Any
@@ -101,14 +102,14 @@ def model_card(config: ServingConfig) -> dict[str, Any]:
     return {"id": config.model_id, "object": "model", "created": 0, "owned_by": "llama-operator", "metadata": metadata}
 
 
-async def refuse(request: Request, error: Exception) -> JSONResponse:
+async def refuse(request: Request, error: Exception) -> Response:
     """Answer an error as OpenAI does; FastAPI's own form is not shown by OpenAI's clients."""
     del request
     if not isinstance(error, HTTPException):
         raise error
     status = HTTPStatus(error.status_code)
-    body = {"message": str(error.detail), "type": "invalid_request_error", "param": None, "code": status.name.lower()}
-    return JSONResponse({"error": body}, status_code=status, headers=error.headers)
+    body = body_of(Refusal(status, str(error.detail), code=status.name.lower()), Dialect.OPENAI)
+    return Response(body, status, headers=error.headers, media_type="application/json")
 
 
 class BoardFirst:

@@ -17,15 +17,14 @@ from ray.serve.context import _get_global_client
 from ray.serve.schema import ReplicaState, ServeInstanceDetails
 
 from llama_serving.board.status import StatusBoard
-from llama_serving.config import HEAD_RESOURCE
 from llama_serving.contract.status import ReplicaReport
+from llama_serving.head_actor import head_actor
 from llama_serving.licenses.files import LicenseFile
 
 REPORT_SECONDS: Final = 1.0
 """Time between two reports of one sender."""
 
 _ACTOR = "llama-status-board"
-_NAMESPACE = "llama-serving"
 _LOGGER = logging.getLogger("ray.serve")
 
 Scope = MutableMapping[str, Any]
@@ -70,21 +69,7 @@ class BoardClient:
 
     def _actor(self) -> Any:
         if self._board is None:
-            self._board = (
-                ray.remote(StatusBoard)
-                .options(
-                    name=_ACTOR,
-                    namespace=_NAMESPACE,
-                    get_if_exists=True,
-                    lifetime="detached",
-                    max_restarts=-1,
-                    num_cpus=0,
-                    # The head outlives the workers. And not within the placement group of the replica that asks first.
-                    resources={HEAD_RESOURCE: 0.001},
-                    scheduling_strategy="DEFAULT",
-                )
-                .remote()
-            )
+            self._board = head_actor(StatusBoard, _ACTOR)
         return self._board
 
 

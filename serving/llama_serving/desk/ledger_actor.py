@@ -18,10 +18,9 @@ from llama_serving.desk.amounts import Answer, Moment, Statement
 from llama_serving.desk.counters import Counter
 from llama_serving.desk.leases import LedgerAwayError
 from llama_serving.desk.ledger import LEARNING_SECONDS, Ledger
+from llama_serving.head_actor import head_actor
 
 _ACTOR: Final = "llama-ledger"
-_NAMESPACE: Final = "llama-serving"
-_HEAD_RESOURCE: Final = "node:__internal_head__"
 _SECRET_SECONDS: Final = 10.0
 
 
@@ -94,24 +93,8 @@ class RayBank:
         if self._actor is None:
             if self._finding is None or self._finding.done():
                 # Asks the head, and waits for as long as the head is away: in a thread, and once.
-                self._finding = asyncio.get_running_loop().create_task(asyncio.to_thread(_actor))
+                self._finding = asyncio.get_running_loop().create_task(
+                    asyncio.to_thread(head_actor, LedgerActor, _ACTOR)
+                )
             self._actor = await asyncio.shield(self._finding)
         return self._actor
-
-
-def _actor() -> Any:
-    return (
-        ray.remote(LedgerActor)
-        .options(
-            name=_ACTOR,
-            namespace=_NAMESPACE,
-            get_if_exists=True,
-            lifetime="detached",
-            max_restarts=-1,
-            num_cpus=0,
-            resources={_HEAD_RESOURCE: 0.001},
-            # Not within the placement group of the replica that asks first.
-            scheduling_strategy="DEFAULT",
-        )
-        .remote()
-    )

@@ -51,7 +51,7 @@ def marked(scope: Scope, caller: Caller, request_id: str) -> Scope:
 
 
 def has_passed_the_door(scope: Scope) -> bool:
-    """Whether the door let the request in. Whoever asks for keys serves no other requests."""
+    """Whether the door let the request in. An endpoint with keys serves no other requests."""
     return TENANT in scope
 
 
