@@ -267,7 +267,9 @@ def main() -> None:
             f"{row['firstTokenRatio']}",
             str(row["cpuMillisecondsOutsideEngine"]),
         )
-    Console().print(table, "* a request, outside the engine's process", sep="")
+    # Into a file as wide as it needs.
+    console = Console() if sys.stdout.isatty() else Console(width=120)
+    console.print(table, "* a request, outside the engine's process", sep="")
 
 
 if __name__ == "__main__":

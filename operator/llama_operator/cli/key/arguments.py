@@ -17,7 +17,7 @@ examples:
   kubectl llama key create chat-70b --tenant acme                  for all models of the endpoint, without an end
   kubectl llama key create chat-70b --tenant acme --expires 90d --note 'batch jobs of Jo'
   kubectl llama key create chat-70b --tenant acme --models llama-3.3-70b-instruct --expires 2027-01-31
-  kubectl llama key create chat-70b --tenant acme -q               the key alone, for a script
+  kubectl llama key create chat-70b --tenant acme -q               only the key, for a script
   kubectl llama key create chat-70b --tenant acme -o json          the same with its id, for programs
 
 The key is shown once. What is kept is a hash, in the ConfigMap or Secret that spec.access.keys names.
@@ -132,5 +132,5 @@ def _add_forms(parser: argparse.ArgumentParser) -> None:
     add_cluster(parser)
     add_output(parser, "table", "json", "key")
     parser.add_argument(
-        "-q", "--quiet", dest="output", action="store_const", const="key", help="print the key alone, as -o key"
+        "-q", "--quiet", dest="output", action="store_const", const="key", help="print only the key, as -o key"
     )
