@@ -60,7 +60,7 @@ def answers_health(port):
         return False
 
 
-def test_at_every_server_of_serve_only_a_key_gets_an_answer(app, keys):
+def test_at_every_server_of_serve_only_a_key_gets_an_answer(app, keys, eventually):
     good = keys.add("acme").text
     headers = {"Authorization": f"Bearer {good}"}
     body = {"model": app.model, "messages": QUESTION, "max_tokens": 4}
@@ -72,6 +72,12 @@ def test_at_every_server_of_serve_only_a_key_gets_an_answer(app, keys):
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=120) as client:
             assert client.post("/v1/chat/completions", json=body).status_code == 401, port
             assert client.get("/v1/models").status_code == 401, port
+            # Each process looks at the keys once a second.
+            eventually(
+                lambda client=client: client.get("/v1/models", headers=headers).status_code != 401,
+                seconds=60,
+                what=f"the key to be known at {port}",
+            )
             for path in OUTSIDE:
                 assert client.get(path, headers=headers).status_code == 404, (port, path)
                 assert client.post(path, json={}, headers=headers).status_code == 404, (port, path)
