@@ -8,7 +8,9 @@ import pytest
 from llama_operator.api.meta import LABEL_REVISION
 from llama_operator.evidence.log import HashChainLog, NoAnchor
 from llama_operator.kube import kinds
-from llama_operator.kube.port import JsonPatch, Ref
+from llama_operator.kube.delegating import Delegating
+from llama_operator.kube.port import ConflictError, JsonPatch, Ref
+from llama_operator.reconcile.deployment import reconcile
 
 TINY, NAME, SPACE = "tiny-cpu", "tiny", "default"
 
@@ -31,12 +33,16 @@ async def left_behind(world, now):
 
 async def orphan(world):
     """What the API server and its garbage collector do: the owner references go, then the deployment."""
+    await leave_alone(world)
+    await world.user.delete(world.ref)
+
+
+async def leave_alone(world):
     collector = world.memory.client("generic-garbage-collector")
     for kind in (kinds.RAY_SERVICE, kinds.SERVICE, kinds.NETWORK_POLICY, kinds.CONTROLLER_REVISION):
         for live in (await world.user.list(kind)).items:
             ref = Ref(kind, SPACE, live["metadata"]["name"])
             await collector.patch(ref, [JsonPatch("remove", "/metadata/ownerReferences")])
-    await world.user.delete(world.ref)
 
 
 def recorded(world, event):
@@ -83,6 +89,41 @@ async def test_a_deployment_that_comes_back_takes_it_over(world, left_behind):
     await world.reconcile(world.ref)
     assert await world.names(kinds.RAY_SERVICE) == [left_behind]
     assert await selected(world) == left_behind
+    live = await world.user.get(Ref(kinds.RAY_SERVICE, SPACE, left_behind))
+    assert [owner["kind"] for owner in live["metadata"]["ownerReferences"]] == ["LlamaDeployment"]
+
+
+class Behind(Delegating):
+    """A cache that has not heard of the deletion of the deployment; lists by a field are the server's own."""
+
+    def __init__(self, inner, deployment):
+        super().__init__(inner)
+        self.deployment = deployment
+
+    async def get(self, ref):
+        return self.deployment if ref.kind == kinds.LLAMA_DEPLOYMENT else await super().get(ref)
+
+
+@pytest.mark.parametrize("then", ["gone", "made again"])
+async def test_a_pass_that_saw_it_before_its_deletion_makes_it_no_owner_again(world, left_behind, then):
+    await world.apply_sample(TINY)
+    await world.reconcile(world.ref)
+    ports = replace(world.ports, cluster=Behind(world.ports.cluster, await world.user.get(world.ref)))
+    await orphan(world)
+    if then == "made again":
+        await world.apply_sample(TINY)
+    with pytest.raises(ConflictError, match="LlamaDeployment tiny is gone or going"):
+        await reconcile(ports, world.ref)
+    for kind in (kinds.RAY_SERVICE, kinds.SERVICE, kinds.CONTROLLER_REVISION):
+        for live in (await world.user.list(kind)).items:
+            assert "ownerReferences" not in live["metadata"], kind
+
+
+async def test_an_owner_that_somebody_took_away_comes_back(world, left_behind):
+    await world.apply_sample(TINY)
+    await world.reconcile(world.ref)
+    await leave_alone(world)
+    await world.reconcile(world.ref)
     live = await world.user.get(Ref(kinds.RAY_SERVICE, SPACE, left_behind))
     assert [owner["kind"] for owner in live["metadata"]["ownerReferences"]] == ["LlamaDeployment"]
 

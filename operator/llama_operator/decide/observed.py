@@ -133,6 +133,7 @@ class RayClusterFacts:
     kuberay: str = ""
     """Version of the KubeRay that made it."""
     created: datetime | None = None
+    leaving: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -118,6 +118,7 @@ def ray_cluster_facts(obj: Object) -> RayClusterFacts:
         conditions=conditions(mappings(mapping(obj.get("status")).get("conditions"))),
         kuberay=readings.annotations(obj).get(_KUBERAY_VERSION, ""),
         created=moment(metadata.get("creationTimestamp")),
+        leaving="deletionTimestamp" in metadata,
     )
 
 

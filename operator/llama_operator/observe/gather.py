@@ -18,8 +18,9 @@ from llama_operator.api.v1alpha1.llamadeployment import LlamaDeployment
 from llama_operator.catalog import Catalog
 from llama_operator.catalog.accelerators import Accelerator as Card
 from llama_operator.catalog.declared import with_declared
+from llama_operator.decide.diagnosis.cluster import bereft
 from llama_operator.decide.exposure import lacks
-from llama_operator.decide.observed import AccessCheckFacts, Observed, RevisionFacts, UnreadRevision
+from llama_operator.decide.observed import AccessCheckFacts, Observed, RayClusterFacts, RevisionFacts, UnreadRevision
 from llama_operator.decide.placement import requests
 from llama_operator.decide.placement.platform_pods import PlatformPods
 from llama_operator.decide.platform import Platform
@@ -117,6 +118,8 @@ class Observer:
             observed = replace(observed, access_checks=checks)
         if self.looks_at_pods:
             observed = replace(observed, pods=await self._pods(ref), ended=self.ended)
+            if bereft(observed):
+                observed = replace(observed, ray_clusters=await self._ray_clusters(ref))
         if self.counts_free and observed.nodes is not None and _asks_for_free(observed, wanted):
             head = requests.head_shape(observed.pod_settings(self._card(observed)).head)
             on_cpu = deployment.spec.hardware.accelerator == "CPU"
@@ -167,7 +170,7 @@ class Observer:
     async def _always(self, observed: Observed, ref: Ref) -> Observed:
         """Add what every decision needs."""
         cluster, read, unreadable = self.cluster, self.rights.read, self.unreadable
-        (acceptances, models, policies, cards), (nodes, services, clusters, pinned, service) = await asyncio.gather(
+        (acceptances, models, policies, cards), (nodes, services, ray_clusters, pinned, service) = await asyncio.gather(
             asyncio.gather(
                 read(kinds.LICENSE_ACCEPTANCE, acceptances_of(cluster, unreadable), None),
                 read(kinds.LLAMA_MODEL, models_of(cluster, unreadable), None),
@@ -177,7 +180,7 @@ class Observer:
             asyncio.gather(
                 read(kinds.NODE, cluster.list(kinds.NODE), None),
                 self._own(kinds.RAY_SERVICE, ref),
-                self._own(kinds.RAY_CLUSTER, ref),
+                self._ray_clusters(ref),
                 self._own(kinds.CONTROLLER_REVISION, ref),
                 read(kinds.SERVICE, _find(cluster, Ref(kinds.SERVICE, ref.namespace, ref.name)), {}),
             ),
@@ -193,7 +196,6 @@ class Observer:
         revisions = (*read_now, *lost)
         served = {facts.name for facts in revisions if facts.served_at}
         ray_services = unreadable.all(services, children.ray_service_facts)
-        ray_clusters = unreadable.all(clusters, children.ray_cluster_facts)
         items = () if nodes is None else nodes.items
         declared = _first(self.declared, None if cards is None else cards.read)
         known = with_declared(self.catalog, declared)
@@ -239,6 +241,9 @@ class Observer:
         items = [item for listing in listings if listing is not None for item in listing.items]
         named = (item for item in items if item["metadata"]["name"] == metadata.name)
         return replace(observed, routes=self.unreadable.all(named, route_facts))
+
+    async def _ray_clusters(self, ref: Ref) -> tuple[RayClusterFacts, ...]:
+        return self.unreadable.all(await self._own(kinds.RAY_CLUSTER, ref), children.ray_cluster_facts)
 
     async def _pods(self, ref: Ref) -> tuple[PodFacts, ...] | None:
         """Pods of the deployment; None where they may not be read."""

@@ -115,6 +115,7 @@ async def _apply_one(cluster: Cluster, obj: Object, repairs: Ledger) -> None:
         return
     before = await _find(cluster, ref)
     with _told_apart():
+        await _owner_is_there(cluster, ref, obj, before)
         try:
             after = await _apply_over(cluster, ref, obj, before)
         except ConflictError as error:
@@ -122,8 +123,32 @@ async def _apply_one(cluster: Cluster, obj: Object, repairs: Ledger) -> None:
             before = await _find(cluster, ref)
             if not _may_force(obj, before):
                 raise WriteRefusedError(f"{error}; it is not of this deployment: rename one of the two") from error
+            await _owner_is_there(cluster, ref, obj, before)
             after = await _apply_over(cluster, ref, obj, before)
     repairs.wrote(ref, obj, before, after)
+
+
+async def _owner_is_there(cluster: Cluster, ref: Ref, obj: Object, before: Object | None) -> None:
+    """Ask the server for the deployment before an object that is there gets it as its owner again.
+
+    A deployment that is deleted with `--cascade=orphan` is first taken out of its children. This pass may have seen it before
+    that: with an owner that is gone, the garbage collector deletes what was left to serve.
+
+    Raises:
+        ConflictError: If it is gone, is going, or is another one by now.
+    """
+    has = {owner.get("uid") for owner in mappings(before["metadata"].get("ownerReferences"))} if before else set()
+    for owner in obj["metadata"].get("ownerReferences") or () if before else ():
+        kind = kinds.find(owner["apiVersion"], owner["kind"])
+        if owner["uid"] in has or kind is None:
+            continue
+        # A list by a field is answered by the server and never by a cache.
+        named = {"metadata.name": owner["name"]}
+        live = (await cluster.list(kind, namespace=ref.namespace, fields=named)).items
+        if not any(
+            one["metadata"]["uid"] == owner["uid"] and "deletionTimestamp" not in one["metadata"] for one in live
+        ):
+            raise ConflictError(f"{owner['kind']} {owner['name']} is gone or going: {ref} is left without an owner")
 
 
 async def _apply_over(cluster: Cluster, ref: Ref, obj: Object, before: Object | None) -> Object:

@@ -62,6 +62,11 @@ def clusters_of(observed: Observed, service: RayServiceFacts) -> tuple[RayCluste
     return tuple(one for one in observed.ray_clusters if one.revision == service.name)
 
 
+def bereft(observed: Observed) -> bool:
+    """Whether a cluster seems to have lost all its pods: one that was read before its pods may have gone with them."""
+    return any(_empty(observed, one) and _had_pods(one) for one in observed.ray_clusters)
+
+
 def are_seen(observed: Observed) -> bool:
     """Whether RayClusters that are there would be known: not where none is ever made, as on a machine without Kubernetes."""
     unread = {part.kind for part in observed.unknown}
@@ -91,7 +96,7 @@ def _may_be_overdue(observed: Observed, service: RayServiceFacts) -> bool:
 
 def _empty(observed: Observed, cluster: RayClusterFacts) -> bool:
     pods = observed.pods
-    return pods is not None and not any(pod.revision == cluster.revision for pod in pods)
+    return pods is not None and not cluster.leaving and not any(pod.revision == cluster.revision for pod in pods)
 
 
 def _had_pods(cluster: RayClusterFacts) -> bool:

@@ -99,12 +99,17 @@ def test_a_cluster_that_kuberay_does_not_make_is_missed_after_a_while(seconds, m
     assert next_look(observed) == (20 if seconds == 10 else None)
 
 
+HAD_PODS = (ConditionFacts("HeadPodReady", "True", "", ""),)
+
+
 @pytest.mark.parametrize(
     ("cluster", "told"),
     [
         (replace(CLUSTER, created=ago(5)), ""),
         (replace(CLUSTER, created=ago(40)), "has no pods 30 s after it was made"),
-        (replace(CLUSTER, conditions=(ConditionFacts("HeadPodReady", "True", "", ""),)), "has no pods any more"),
+        (replace(CLUSTER, conditions=HAD_PODS), "has no pods any more"),
+        (replace(CLUSTER, conditions=HAD_PODS, leaving=True), ""),
+        (replace(CLUSTER, created=ago(40), leaving=True), ""),
     ],
 )
 def test_a_cluster_without_pods_is_missed(cluster, told):
