@@ -60,6 +60,7 @@ def test_replicas_share_a_limit_and_a_new_ledger_learns_what_was_spent():
     assert said_by("support.serving.desks.real_ledger") == {
         "secrets": 1,
         "admitted of 50 with a limit of 10": 10,
+        "a budget of a new cluster": "known",
         "after its restart": True,
         "more than is left": "day",
         "what is left": True,

@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
+from typing import Final
 
 import aiohttp
 import httpx
@@ -183,8 +184,12 @@ def ours(path: RequestPath) -> Iterator[Server]:
             cluster.stop()
 
 
+_ENGINE: Final = ("EngineCore", "VLLM::")
+"""What is in the title of an engine's process: one whose only worker is itself calls itself a worker."""
+
+
 def _outside(processes: "list[psutil.Process]") -> "tuple[psutil.Process, ...]":
-    return tuple(process for process in processes if "EngineCore" not in " ".join(process.cmdline()))
+    return tuple(one for one in processes if not any(part in " ".join(one.cmdline()) for part in _ENGINE))
 
 
 def _answers(url: str) -> bool:

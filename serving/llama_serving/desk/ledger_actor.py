@@ -39,7 +39,9 @@ class LedgerActor:
     """The ledger, and the secret of the tenants' salts. Runs on the head."""
 
     def __init__(self) -> None:
-        self._ledger = Ledger(learns_until=moment().seconds + LEARNING_SECONDS)
+        # The first one of a cluster has nothing to learn: what spends is there only once it has asked this one for the secret.
+        again = ray.get_runtime_context().was_current_actor_reconstructed
+        self._ledger = Ledger(learns_until=moment().seconds + LEARNING_SECONDS) if again else Ledger()
         self._secret = secrets.token_bytes(32)
 
     def exchange(self, replica: str, statements: dict[str, Statement]) -> Answer:

@@ -47,7 +47,11 @@ async def main():
 
     got = await asyncio.gather(*(fleet[number % 2].reserve(requests, need) for number in range(50)))
     said["admitted of 50 with a limit of 10"] = sum(not isinstance(one, Shortage) for one in got)
-    for _ in range(4):
+    got = await fleet[0].reserve(budget, Amount(requests=1, tokens=100))
+    said["a budget of a new cluster"] = "not known" if isinstance(got, Shortage) else "known"
+    if not isinstance(got, Shortage):
+        fleet[0].settle("budget", got, 100)
+    for _ in range(3):
         fleet[0].settle("budget", await answered(fleet[0], budget, 100), 100)
 
     # As in a replica, they go on talking.
