@@ -152,7 +152,7 @@ def plain_vllm() -> Iterator[Server]:
             if process.poll() is not None:
                 raise RuntimeError(log.read_text()[-3000:])
             root = psutil.Process(process.pid)
-            yield Server("plain vLLM", url, config.model_id, _outside([root, *root.children(recursive=True)]))
+            yield Server("plain vLLM", url, config.model_id, outside([root, *root.children(recursive=True)]))
         finally:
             process.terminate()
             process.wait()
@@ -176,14 +176,15 @@ def ours(path: RequestPath) -> Iterator[Server]:
                 str(path),
                 f"http://{LOOPBACK}:{cluster.http_port}",
                 config.model_id,
-                _outside(cluster.processes()),
+                outside(cluster.processes()),
                 {"Authorization": f"Bearer {key}"},
             )
         finally:
             cluster.stop()
 
 
-def _outside(processes: "list[psutil.Process]") -> "tuple[psutil.Process, ...]":
+def outside(processes: "list[psutil.Process]") -> "tuple[psutil.Process, ...]":
+    """Those of `processes` that are no engine."""
     return tuple(process for process in processes if "EngineCore" not in " ".join(process.cmdline()))
 
 

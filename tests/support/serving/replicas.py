@@ -139,7 +139,8 @@ class Front:
             text = text.replace(str(_FIRST + number), str(port))
         if written:
             text = text.replace("frontend http_frontend", written)
-        self.config.write_text(text.replace(_FOLDER, str(folder)))
+        self._written = text.replace(_FOLDER, str(folder))
+        self.config.write_text(self._written)
         if spoiled:
             # Nothing that is written there is kept.
             (folder / "llama_choose.lua").symlink_to(os.devnull)
@@ -160,6 +161,17 @@ class Front:
             time.sleep(0.05)
         self.stop()
         raise AssertionError(f"HAProxy does not start: {self.errors()}")
+
+    def restart(self) -> None:
+        """End HAProxy, and start another with the same configuration; it knows nothing of before."""
+        self._process.terminate()
+        self._process.wait()
+        self._errors.close()
+        self.config.write_text(self._written)
+        self.start()
+        # It has seen each replica once.
+        while self.down():
+            time.sleep(0.02)
 
     def down(self) -> int:
         """How many replicas HAProxy takes for down."""

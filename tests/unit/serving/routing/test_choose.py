@@ -175,7 +175,20 @@ def test_short_prompts_have_nothing_to_share(start):
     assert sorted(seen.values()) == [10, 10, 10]
 
 
+@pytest.mark.parametrize("routing", [HASH, PREFIX])
+def test_another_haproxy_or_a_new_one_chooses_the_same_replica(start, routing):
+    # Each node has its own, and a change of replicas starts a new one: neither knows what another has learned.
+    front = start(routing, "again")
+    asked = [(chat(f"{n:03}" * 300), bearer(ALICE, **{"x-session-id": f"{n}"})) for n in range(20)]
+    before = [front.post(*one) for one in asked]
+    front.restart()
+    assert [front.post(*one) for one in asked] == before
+
+
 STRANGE = {
+    "no messages": b'{"messages": []}' + b" " * 600,
+    "no prompt": b'{"prompt": []}' + b" " * 600,
+    "a number for a prompt": b'{"prompt": 123}' + b" " * 600,
     "no JSON": b"{" + b"a" * 2000,
     "a list": b"[1, 2]",
     "bytes": bytes(range(256)) * 8,
