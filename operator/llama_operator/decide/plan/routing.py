@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from llama_operator.api.v1alpha1.llamadeployment import LlamaDeploymentSpec, PrefixCaching
+from llama_operator.api.v1alpha1.llamadeployment import LlamaDeploymentSpec, ObjectivesSpec, PrefixCaching
 from llama_operator.decide.bounds import most_replicas
 from llama_serving.config import RequestPath
 from llama_serving.contract.routing import Routing
@@ -98,7 +98,7 @@ def _rules(spec: LlamaDeploymentSpec, replicas: int) -> tuple[RoutingRule, ...]:
             f"if clients name their conversations: a turn finds the cache of the turn before, which the fewest connections miss in "
             f"about {lost} % of cases with {replicas} replicas",
         ),
-        _prefix_rule(spec.objectives.prompt_tokens, replicas, lost),
+        _prefix_rule((spec.objectives or ObjectivesSpec()).prompt_tokens, replicas, lost),
     )
 
 
