@@ -120,7 +120,10 @@ def test_conversations_stay_where_they_are_while_replicas_come_and_go(fleet):
     other = fleet.where(fleet.ask("bob"))
     assert sum(mine != theirs for mine, theirs in zip(two, other, strict=True)) > 1, "a tenant's place tells another's"
 
-    fleet.replica_processes()[0].kill()
+    victim = fleet.replica_processes()[0]
+    victim.kill()
+    # What it was answering is lost, on any way of choosing.
+    victim.wait(30)
     fleet.ask()
     wait_for(lambda: len(fleet.running()) == 2, seconds=300, what="the killed replica's successor")
     again = steady(fleet)

@@ -22,8 +22,8 @@ _FEWEST_REPLICAS: Final = 2
 _SERVER: Final = re.compile(r"\s+server (\S+) ")
 _SECTION: Final = re.compile(r"\S")
 _PATHS: Final = "/v1/chat/completions /v1/completions /v1/responses /v1/messages"
-_BODY_SECONDS: Final = 30
-"""How long HAProxy waits for the part of a body that it reads; a client that is slower gets 408."""
+BODY_SECONDS: Final = 120
+"""How long HAProxy waits for the part of a body that it reads, as long as the door; a client that is slower gets 408."""
 _CONNECTIONS: Final = "txn.llama_connections_"
 _SCRIPT: Final = Path(__file__).with_name("choose.lua")
 
@@ -103,7 +103,7 @@ def _question(replicas: Sequence[str]) -> Iterator[str]:
     answers = "METH_POST llama_answers"
     yield f"    acl llama_answers path {_PATHS}"
     # Without it only what came with the headers could be read.
-    yield f"    http-request wait-for-body time {_BODY_SECONDS}s if {answers}"
+    yield f"    http-request wait-for-body time {BODY_SECONDS}s if {answers}"
     for number, replica in enumerate(replicas, 1):
         place = f"{ENGINE_BACKEND}/{replica}"
         yield f"    http-request set-var({_CONNECTIONS}{number}) srv_conn({place}) if {answers} {{ srv_is_up({place}) }}"

@@ -19,8 +19,8 @@ def main(folder: str, port: str, metrics_port: str, stats_port: str, *replica_po
         path_prefix="/",
         app_name="llama",
         servers=[
-            ServerConfig(name=f"SERVE_REPLICA--llama-{port}", host="127.0.0.1", port=int(port))
-            for port in replica_ports
+            ServerConfig(name=f"SERVE_REPLICA--llama-{number}-{port}", host="127.0.0.1", port=int(port))
+            for number, port in enumerate(replica_ports)
         ],
     )
     settings = HAProxyConfig(

@@ -4,7 +4,8 @@ import pytest
 
 from llama_serving.config import APPLICATION_NAME
 from llama_serving.contract.routing import ROUTING_VARIABLE, Routing, environment
-from llama_serving.routing.amend import ENGINE_BACKEND, amended
+from llama_serving.door import application
+from llama_serving.routing.amend import BODY_SECONDS, ENGINE_BACKEND, amended
 
 HASH, PREFIX, LEAST = Routing.CONSISTENT_HASH, Routing.PREFIX_AWARE, Routing.LEAST_CONNECTIONS
 REPLICAS = ("SERVE_REPLICA--llama-a", "SERVE_REPLICA--llama-b")
@@ -39,6 +40,10 @@ def choose(text, routing=HASH, keys_folder=None):
 
 def test_the_name_of_the_section_is_that_of_the_application():
     assert f"http-{APPLICATION_NAME}" == ENGINE_BACKEND
+
+
+def test_a_body_that_the_door_would_wait_for_is_waited_for():
+    assert application.BODY_SECONDS == BODY_SECONDS
 
 
 def test_what_ray_wrote_stays_and_the_choice_is_made_before_a_section_is():
