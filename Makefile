@@ -179,6 +179,10 @@ bench: $(STAMP) ## Measure what users wait for, as ratios within one run
 bench-serving: $(STAMP) ## Measure the data plane beside plain vLLM, in one run (about ten minutes)
 	@PYTHONPATH=tools:tests $(BIN)/python -m bench.serving $(ARGS)
 
+.PHONY: bench-routing
+bench-routing: $(STAMP) ## Measure the ways of choosing a replica beside each other: cache hits, spread, CPU (about ten minutes)
+	@PYTHONPATH=tools:tests $(BIN)/python -m bench.routing $(ARGS)
+
 BENCH_PLAN := .bench-plan-venv
 
 $(BENCH_PLAN)/.installed: requirements/bench-plan.txt | $(UV)

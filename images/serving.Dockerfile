@@ -30,9 +30,12 @@ COPY --from=wheel /dist/*.whl /tmp/wheel/
 RUN pip install --no-cache-dir --no-deps /tmp/wheel/*.whl \
  # Some platforms run it under a user of their own, in group 0, who has to read what belongs to the user of the base.
  && chmod a+rx "${HOME}"
+# What Ray Serve starts as HAProxy: it puts the choice of replicas into the configuration, and becomes HAProxy.
+ENV RAY_SERVE_HAPROXY_BINARY_PATH=/home/ray/anaconda3/bin/llama-haproxy
 # A base or a lock that does not fit fails here, under such a user, and not on a GPU.
 USER 12345:0
 RUN HOME=/tmp python -c "import ray, llama_serving.config; assert ray.__version__ == '${RAY}', ray.__version__" \
+ && HOME=/tmp "${RAY_SERVE_HAPROXY_BINARY_PATH}" -v \
  && HOME=/tmp python -c "from importlib.metadata import version as v; assert tuple(map(int, v('vllm').split('+')[0].split('.')[:2])) >= (0, 32), v('vllm')"
 # The user `ray` of the base, by number.
 USER 1000:100

@@ -16,6 +16,8 @@ from pydantic import Field, model_validator
 
 from llama_serving.contract.door import DOOR_CALLBACK, DOOR_VARIABLE, DoorSettings
 from llama_serving.contract.frozen import Frozen
+from llama_serving.contract.routing import Routing
+from llama_serving.contract.routing import environment as routing_environment
 from llama_serving.contract.status import DeploymentIdentity
 from llama_serving.contract.tenants import DeskSettings
 
@@ -88,9 +90,6 @@ OUTPUT_TERMS_HEADER = "x-llama-output-terms"
 
 CPU_RAY_EXECUTOR_VARIABLE = "LLAMA_SERVING_CPU_RAY_EXECUTOR"
 """Environment variable; `1` makes `llama_serving.cpu_ray_platform` vLLM's platform."""
-
-REQUEST_TIMEOUT_SECONDS = 1800
-"""Longest request, with its stream: a long answer takes minutes, and what gives up earlier wastes what the GPU computed."""
 
 METRICS_INTERVAL_SECONDS = 1
 """How often replicas and routers report the length of their queues to Serve's controller, which calls the policy."""
@@ -278,6 +277,8 @@ class ServingConfig(Frozen):
     """How requests reach the engine; as it was before the field existed where a config does not say it."""
     door: DoorSettings | None = None
     """None in configs that were pinned before the field existed: then there is no door."""
+    routing: Routing | None = None
+    """By what HAProxy chooses replicas on the direct path; None for the fewest connections."""
 
     @model_validator(mode="after")
     def _device_fits_engine(self) -> Self:
@@ -381,6 +382,7 @@ def pod_environment(config: ServingConfig) -> dict[str, str]:
             "RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S": str(REQUEST_TIMEOUT_SECONDS),
             # Else the lines of a thousand requests are lost with a replica.
             "RAY_SERVE_REQUEST_PATH_LOG_BUFFER_SIZE": "1",
+            **routing_environment(config.routing),
         }
     return environment
 

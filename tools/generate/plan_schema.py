@@ -196,6 +196,27 @@ class DoorPart(_Part):
     message: str
 
 
+class RoutingRulePart(_Part):
+    """One rule about the way of choosing a replica."""
+
+    number: int
+    """Its place in docs/data-plane.md."""
+    routing: str
+    """What it speaks for."""
+    holds: str
+    """Yes, No, or If under a condition that clients know."""
+    why: str
+
+
+class RoutingPart(_Part):
+    """How a replica is chosen, and what speaks for another way."""
+
+    routing: str
+    """What the spec says: LeastConnections, ConsistentHash or PrefixAware."""
+    message: str
+    rules: tuple[RoutingRulePart, ...]
+
+
 class CapacityPart(_Part):
     """Whether the nodes that were given hold the plan."""
 
@@ -228,6 +249,8 @@ class PlanDocument(_Part):
     pods: PodsPart | None
     """Null when nothing fits."""
     door: DoorPart | None
+    """Null while the model is not known."""
+    routing: RoutingPart | None
     """Null while the model is not known."""
     capacity: CapacityPart | None
     """Null when no nodes were given, or nothing fits."""

@@ -4,14 +4,23 @@ from typing import Final
 
 from llama_operator.api.rule import Rule
 from llama_operator.api.v1alpha1.access import AccessMode, KeysSource
-from llama_operator.api.v1alpha1.llamadeployment import LlamaDeploymentSpec
+from llama_operator.api.v1alpha1.endpoint import EndpointSpec
+from llama_operator.api.v1alpha1.llamadeployment import LlamaDeploymentSpec, PrefixCaching
 from llama_operator.api.v1alpha1.tenants import Limits
 from llama_serving.config import RequestPath
+from llama_serving.contract.routing import Routing
 from llama_serving.contract.tenants import ANONYMOUS
 
 
 def _known(spec: LlamaDeploymentSpec) -> bool:
     return spec.access.mode is not AccessMode.OPEN or all(tenant.name == ANONYMOUS for tenant in spec.tenants)
+
+
+def _cache_is_there(spec: LlamaDeploymentSpec) -> bool:
+    return (
+        spec.endpoint.routing is Routing.LEAST_CONNECTIONS
+        or spec.engine.arguments.prefix_caching is PrefixCaching.ENABLED
+    )
 
 
 def _day_within_month(tenant: Limits) -> bool:
@@ -63,6 +72,22 @@ ENDPOINT_RULES: Final[tuple[Rule, ...]] = (
         holds=_known,
         message=f"may have only the tenant {ANONYMOUS} when access.mode is Open: without keys nobody is another tenant; set access.mode "
         f"to Keys, or name the tenant {ANONYMOUS}",
+    ),
+    Rule(
+        model=EndpointSpec,
+        field="routing",
+        cel=f"self.routing == '{Routing.LEAST_CONNECTIONS}' || self.path == '{RequestPath.DIRECT}'",
+        holds=lambda endpoint: endpoint.routing is Routing.LEAST_CONNECTIONS or endpoint.path is RequestPath.DIRECT,
+        message=f"must be {Routing.LEAST_CONNECTIONS} when path is Ingress: only HAProxy, which the path Direct has, chooses replicas "
+        "in another way; set path to Direct, or leave routing out",
+    ),
+    Rule(
+        model=LlamaDeploymentSpec,
+        field="endpoint.routing",
+        cel=f"self.endpoint.routing == '{Routing.LEAST_CONNECTIONS}' || self.engine.arguments.prefixCaching == 'Enabled'",
+        holds=_cache_is_there,
+        message=f"must be {Routing.LEAST_CONNECTIONS} when engine.arguments.prefixCaching is Disabled: the other ways only lead a "
+        "request to the replica with its KV cache, and none is kept; set prefixCaching to Enabled, or leave routing out",
     ),
     Rule(
         model=Limits,

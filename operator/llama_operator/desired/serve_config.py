@@ -49,6 +49,7 @@ from llama_serving.config import (
     live_override,
 )
 from llama_serving.contract.door import KEYS_FOLDER, Access, DoorSettings
+from llama_serving.contract.routing import Routing
 from llama_serving.contract.status import DeploymentIdentity
 
 _MIB = 1024**2
@@ -123,6 +124,8 @@ def serving_config(
             model_id=model.served_name,
             max_body_bytes=spec.access.max_body_mib * _MIB,
         ),
+        # Unsaid for the fewest connections, as before there was a choice.
+        routing=None if spec.endpoint.routing is Routing.LEAST_CONNECTIONS else spec.endpoint.routing,
     )
 
 

@@ -16,6 +16,8 @@ from llama_operator.kube.port import Cluster
 from llama_operator.local import ports, processes, ray_node
 from llama_operator.local.errors import LocalRunError
 from llama_operator.local.rundir import RunDirectory
+from llama_serving.contract import haproxy
+from llama_serving.contract.routing import ROUTING_VARIABLE
 
 _STOP_SECONDS = 5.0
 _TAIL_LINES = 20
@@ -111,6 +113,8 @@ async def started(
                 temp_dir=folder,
                 ports=reservation.ports,
             )
+            if ROUTING_VARIABLE in environment:
+                environment |= haproxy.launcher(folder, str(machine.python))
             try:
                 leader = await processes.start(command, environment=environment, folder=folder, output=output)
             except OSError as error:

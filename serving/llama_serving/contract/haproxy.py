@@ -4,12 +4,32 @@ In a pod nobody else uses Ray's defaults. On one machine two clusters would shar
 other's requests.
 """
 
+from pathlib import Path
 from typing import Final
+
+from llama_serving.contract.routing import LAUNCHER_VARIABLE
 
 _SETTLE_SECONDS: Final = 2
 """How long a replica that goes still takes connections: until HAProxy, on the same machine, has left it out."""
 _OLD_PROCESS_SECONDS: Final = 60
 """How long HAProxy's process of before a change may serve open streams, and how long a port is not used again."""
+
+
+_LAUNCHER: Final = "#!{python}\nfrom llama_serving.routing.launcher import main\n\nmain()\n"
+_OWNERS: Final = 0o700
+
+
+def launcher(folder: Path, python: str) -> dict[str, str]:
+    """Write the program that nodes start as HAProxy, which in pods is part of the image; return its environment variable.
+
+    Args:
+        folder: An existing folder.
+        python: The interpreter that runs Ray; it finds this package.
+    """
+    program = folder / "llama-haproxy"
+    program.write_text(_LAUNCHER.format(python=python), encoding="utf-8")
+    program.chmod(_OWNERS)
+    return {LAUNCHER_VARIABLE: str(program)}
 
 
 def private_to_one_cluster(

@@ -13,6 +13,7 @@ from llama_serving.config import (
     pod_environment,
 )
 from llama_serving.contract.door import Access, DoorSettings
+from llama_serving.contract.routing import Routing
 from llama_serving.contract.status import DeploymentIdentity
 from llama_serving.contract.tenants import DeskSettings
 from support.serving.ray_cluster import LOOPBACK
@@ -25,6 +26,7 @@ def tiny_config(
     placement: Placement | None = None,
     path: RequestPath = RequestPath.DIRECT,
     keys_folder: str | None = None,
+    routing: Routing | None = None,
     **engine: Any,
 ) -> ServingConfig:
     """Return the config of the generated model on CPU; with `keys_folder` its door asks for keys."""
@@ -44,6 +46,7 @@ def tiny_config(
         placement=placement or Placement(device="CPU"),
         identity=DeploymentIdentity(namespace="team-a", name="chat", revision="chat-5f2c"),
         path=path,
+        routing=routing,
         door=DoorSettings(
             access=Access.OPEN if keys_folder is None else Access.KEYS,
             keys_folder=keys_folder,
@@ -68,7 +71,7 @@ def live_settings(path: RequestPath = RequestPath.DIRECT, **changes: Any) -> Liv
 
 
 def _plain(config: ServingConfig) -> ServingConfig:
-    return tiny_config(path=config.path).model_copy(update={"door": config.door})
+    return tiny_config(path=config.path).model_copy(update={"door": config.door, "routing": config.routing})
 
 
 def serve_config(config: ServingConfig, live: LiveSettings, *, http_port: int) -> dict[str, Any]:

@@ -84,6 +84,7 @@ class RayCluster:
                 stats_port=haproxy_stats,
                 replica_ports=_REPLICA_PORTS,
             ),
+            **haproxy.launcher(self.folder, sys.executable),
         }
         self._nodes: list[subprocess.Popen[bytes]] = []
         self._api = httpx.Client(

@@ -9,6 +9,7 @@ from llama_operator.api.meta import ObjectMeta
 from llama_operator.api.rules import IMMUTABLE_EVIDENCE, RULES, TRANSITIONS
 from llama_operator.api.v1alpha1.accelerator import Accelerator, AcceleratorSpec
 from llama_operator.api.v1alpha1.access import KeysSource
+from llama_operator.api.v1alpha1.endpoint import EndpointSpec
 from llama_operator.api.v1alpha1.expose import ExposeSpec, IngressSettings
 from llama_operator.api.v1alpha1.licenseacceptance import LicenseAcceptanceSpec
 from llama_operator.api.v1alpha1.licensepolicy import LicensePolicySpec
@@ -121,7 +122,17 @@ OBJECTS = {
         for keys in ({}, {"keys": {"secret": "keys"}})
         for names in ((), ("anonymous",), ("anonymous", "acme"))
     ]
-    + [MODEL | {"endpoint": {"path": path}, "otherTenants": {"priority": 1}} for path in ("Direct", "Ingress")],
+    + [MODEL | {"endpoint": {"path": path}, "otherTenants": {"priority": 1}} for path in ("Direct", "Ingress")]
+    + [
+        MODEL | {"endpoint": {"routing": routing}, "engine": {"arguments": {"prefixCaching": caching}}}
+        for routing in ("LeastConnections", "PrefixAware")
+        for caching in ("Enabled", "Disabled")
+    ],
+    EndpointSpec: [
+        {"path": path, "routing": routing}
+        for path in ("Direct", "Ingress")
+        for routing in ("LeastConnections", "ConsistentHash", "PrefixAware")
+    ],
     KeysSource: [config_map | secret for config_map in ({}, {"configMap": "a"}) for secret in ({}, {"secret": "b"})],
     Limits: [
         first | second

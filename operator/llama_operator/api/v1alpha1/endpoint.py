@@ -5,6 +5,7 @@ from typing import Final
 from llama_operator.api.meta import ApiModel
 from llama_operator.api.v1alpha1.expose import ExposeSpec
 from llama_serving.config import RequestPath
+from llama_serving.contract.routing import Routing
 
 DEFAULT_PATH: Final = RequestPath.DIRECT
 """Path of a revision whose spec names none."""
@@ -17,6 +18,11 @@ class EndpointSpec(ApiModel):
     """`Direct`: HAProxy hands each connection to the replica with the fewest, and the replica runs vLLM's own HTTP server.
     Limits of tenants need it. `Ingress`: requests pass Ray Serve's proxy and a process that reads and writes every message
     again, at half the rate."""
+    routing: Routing = Routing.LEAST_CONNECTIONS
+    """By what a request is sent to one of several replicas. `LeastConnections`: the fewest open requests. `ConsistentHash`:
+    requests of one tenant and conversation go to one replica, which has the KV cache of their earlier turns; clients name the
+    conversation. `PrefixAware`: to the replica that has answered the longest common beginning. A replica with too many requests
+    is passed over. `kubectl llama plan` advises."""
     expose: ExposeSpec | None = None
     """The way in from outside the cluster: host names, and the Gateway or the Ingress controller that takes their requests.
     TLS ends there. Default: only clients inside the cluster reach the endpoint."""

@@ -16,7 +16,9 @@ from llama_operator.cli.explain.facts import Facts, LeaseFacts
 from llama_operator.cli.shared.checks import Check, State
 from llama_operator.cli.shared.connection import Unknown
 from llama_operator.cli.shared.output import age, plan_label
+from llama_operator.decide.bounds import most_replicas
 from llama_operator.decide.diagnosis.cause import BEFORE_HINT
+from llama_operator.decide.plan.routing import routing_advice
 
 _Step = Callable[[Facts], Check]
 
@@ -68,6 +70,7 @@ def _chain(facts: Facts) -> Iterator[Check]:
         return
     yield from (steps := [step(facts) for step in _STEPS])
     yield from _door(facts)
+    yield from _routing(facts)
     yield from _memory(facts)
     yield from _objects(facts)
     yield from _way_in(facts)
@@ -255,6 +258,14 @@ def _door(facts: Facts) -> Iterator[Check]:
         yield Check("door", State.WARNING, f"{text}: it has no key, so every request is refused", make)
     else:
         yield Check("door", State.PASSED, text)
+
+
+def _routing(facts: Facts) -> Iterator[Check]:
+    """How a replica is chosen, where there are several: advice, which keeps no deployment from being Ready."""
+    if facts.deployment is None or most_replicas(facts.deployment.spec) == 1:
+        return
+    advised = routing_advice(facts.deployment.spec)
+    yield Check("routing", State.PASSED, "; or ".join((advised.words, *advised.others)))
 
 
 def _memory(facts: Facts) -> Iterator[Check]:

@@ -18,6 +18,7 @@ from llama_operator.decide.placement.images import lacks_image
 from llama_operator.decide.placement.shape import PodShape, PodShapes
 from llama_operator.decide.plan.candidate import Candidate, Rejection
 from llama_operator.decide.plan.cold_start import Stage, stages, total_seconds
+from llama_operator.decide.plan.routing import RoutingAdvice, routing_advice
 from llama_operator.decide.plan.status import label
 from llama_operator.decide.problem import Problem
 from llama_operator.status import conditions
@@ -36,6 +37,7 @@ def document(observed: Observed, decision: Decision, built: tuple[dict[str, Any]
         "coldStart": _cold_start(cold_start(decision)),
         "pods": None if decision.shapes is None else pods(decision.shapes),
         "door": None if decision.door is None else _door(decision.door),
+        "routing": None if decision.door is None else _routing(routing_advice(observed.deployment.spec)),
         "capacity": None if nodes_hold_it is None else output.picked(nodes_hold_it, "status", "reason", "message"),
         "problem": problem(decision.problem),
         "warnings": list(warnings(observed, decision)),
@@ -50,6 +52,11 @@ def _door(door: Door) -> dict[str, Any]:
         "keys": None if door.keys is None else {"kind": door.keys.kind, "name": door.keys.name},
         "message": door.words,
     }
+
+
+def _routing(advised: RoutingAdvice) -> dict[str, Any]:
+    rules = [output.picked(rule, "number", "routing", "holds", "why") for rule in advised.rules]
+    return {"routing": advised.routing, "message": advised.words, "rules": rules}
 
 
 def pods(shapes: PodShapes) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.text import Text
 
 from llama_operator.api.reasons import ConditionType, Reason
+from llama_operator.api.v1alpha1.llamadeployment import LlamaDeploymentSpec
 from llama_operator.api.v1alpha1.llamadeployment_status import ChosenPlan
 from llama_operator.cli.plan import document
 from llama_operator.cli.shared import outcome, output
@@ -17,6 +18,7 @@ from llama_operator.decide.placement.count import asks
 from llama_operator.decide.plan.candidate import Candidate, Plan
 from llama_operator.decide.plan.cold_start import total_seconds
 from llama_operator.decide.plan.memory import GIB
+from llama_operator.decide.plan.routing import routing_advice
 
 _BAR_WIDTH = 48
 _WARNINGS_SHOWN = 4
@@ -43,6 +45,7 @@ def show(observed: Observed, decision: Decision, objects: tuple[dict[str, Any], 
     _hardware(console, observed, decision)
     if decision.door is not None:
         console.print(f"  door      {decision.door.words}", markup=False)
+        _routing(console, deployment.spec)
     for warning in document.warnings(observed, decision)[:_WARNINGS_SHOWN]:
         console.print(Text.assemble(("! ", "bold yellow"), warning))
     if decision.plan is not None:
@@ -56,6 +59,13 @@ def show(observed: Observed, decision: Decision, objects: tuple[dict[str, Any], 
             )
     if objects:
         _objects(console, objects)
+
+
+def _routing(console: Console, spec: LlamaDeploymentSpec) -> None:
+    advised = routing_advice(spec)
+    console.print(f"  routing   {advised.words}", markup=False)
+    for other in advised.others:
+        console.print(f"            or {other}", markup=False)
 
 
 def _license(console: Console, decision: Decision) -> None:

@@ -1,7 +1,7 @@
-"""A program: writes the configuration with which Ray Serve runs HAProxy in front of one replica.
+"""A program: writes the configuration with which Ray Serve runs HAProxy in front of replicas.
 
-`python -W ignore -m support.serving.door_fuzz.haproxy_config FOLDER PORT METRICS_PORT STATS_PORT REPLICA_PORT`. In a process of its own, because it
-imports Ray.
+`python -W ignore -m support.serving.door_fuzz.haproxy_config FOLDER PORT METRICS_PORT STATS_PORT REPLICA_PORT...`. In a process of
+its own, because it imports Ray.
 """
 
 import sys
@@ -11,14 +11,17 @@ from ray.serve._private.haproxy import BackendConfig, HAProxyApi, HAProxyConfig,
 from ray.serve.config import HTTPOptions
 
 
-def main(folder: str, port: str, metrics_port: str, stats_port: str, replica_port: str) -> None:
+def main(folder: str, port: str, metrics_port: str, stats_port: str, *replica_ports: str) -> None:
     """Write `FOLDER/haproxy.cfg`."""
     path = Path(folder)
     backend = BackendConfig(
-        name="llama",
+        name="http-llama",
         path_prefix="/",
         app_name="llama",
-        servers=[ServerConfig(name="replica", host="127.0.0.1", port=int(replica_port))],
+        servers=[
+            ServerConfig(name=f"SERVE_REPLICA--llama-{number}-{port}", host="127.0.0.1", port=int(port))
+            for number, port in enumerate(replica_ports)
+        ],
     )
     settings = HAProxyConfig(
         socket_path=str(path / "admin.sock"),
@@ -30,7 +33,7 @@ def main(folder: str, port: str, metrics_port: str, stats_port: str, replica_por
         is_head=True,
         http_options=HTTPOptions(host="127.0.0.1", port=int(port), keep_alive_timeout_s=90),
     )
-    api = HAProxyApi(settings, {"llama": backend}, str(path / "haproxy.cfg"))
+    api = HAProxyApi(settings, {"http-llama": backend}, str(path / "haproxy.cfg"))
     api._generate_config_file_internal()
 
 

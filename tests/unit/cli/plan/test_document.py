@@ -18,7 +18,19 @@ SAMPLES = [
     path for path in sorted((ROOT / "manifests/samples").glob("*.yaml")) if "kind: LlamaDeployment" in path.read_text()
 ]
 
-TOP = {"deployment", "license", "plan", "coldStart", "pods", "capacity", "door", "problem", "warnings", "objects"}
+TOP = {
+    "deployment",
+    "license",
+    "plan",
+    "coldStart",
+    "pods",
+    "capacity",
+    "door",
+    "routing",
+    "problem",
+    "warnings",
+    "objects",
+}
 SIZES = {
     "candidate", "precision", "repository", "accelerator", "tensorParallelSize", "pipelineParallelSize",
     "gpusPerReplica", "nodesPerReplica", "memoryBytesPerGPU", "weightBytesPerGPU", "reserveBytesPerGPU",

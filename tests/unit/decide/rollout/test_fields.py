@@ -90,6 +90,7 @@ WRITTEN = {
     "replicas": 2,
     "endpoint": {
         "path": next(path for path in RequestPath if path is not DEFAULT_PATH),
+        "routing": "ConsistentHash",
         "expose": {
             "hosts": ["llama.acme.example"],
             "gateway": {

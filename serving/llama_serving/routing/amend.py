@@ -1,0 +1,126 @@
+"""Puts the choice of a replica into the configuration of HAProxy that Ray Serve has written. Pure; `launcher` calls it.
+
+What the module knows of that configuration is private to Ray: the names of the sections, and how it writes their lines.
+Ray has an own way to ask a process of its own for a replica; it answers 503 when that process does not answer, it does not
+see who asks, and it knows no load. So HAProxy chooses by itself, with `choose.lua`: nothing can be down, and a request
+whose replica cannot be chosen goes by least connections.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from llama_serving.contract.routing import Routing
+
+ENGINE_BACKEND: Final = "http-llama"
+"""How Ray names the section with the replicas: the protocol and `config.APPLICATION_NAME`."""
+
+_FRONTEND: Final = "frontend http_frontend"
+_FEWEST_REPLICAS: Final = 2
+_SERVER: Final = re.compile(r"\s+server (\S+) ")
+_SECTION: Final = re.compile(r"\S")
+_PATHS: Final = "/v1/chat/completions /v1/completions /v1/responses /v1/messages"
+BODY_SECONDS: Final = 120
+"""How long HAProxy waits for the part of a body that it reads, as long as the door; a client that is slower gets 408."""
+_CONNECTIONS: Final = "txn.llama_connections_"
+_SCRIPT: Final = Path(__file__).with_name("choose.lua")
+
+
+@dataclass(frozen=True, slots=True)
+class Amended:
+    """What HAProxy is started with.
+
+    Attributes:
+        config: The configuration.
+        script: The program that chooses the replica.
+    """
+
+    config: str
+    script: str
+
+
+def amended(config: str, routing: Routing, *, script: str, keys_folder: str | None) -> Amended | None:
+    """Return the configuration in which HAProxy chooses replicas by `routing`.
+
+    Args:
+        config: What Ray has written.
+        routing: By what to choose.
+        script: Where the program will be.
+        keys_folder: Folder with the hashes of keys, which say whose tenant a key is; None if the endpoint asks for none.
+
+    Returns:
+        None if there is nothing to choose from: no replica, or one.
+
+    Raises:
+        ValueError: If Ray wrote the configuration in another form than this module knows.
+    """
+    lines = config.splitlines()
+    replicas = _replicas(lines)
+    if routing is Routing.LEAST_CONNECTIONS or len(replicas) < _FEWEST_REPLICAS:
+        return None
+    if "global" not in lines or _FRONTEND not in lines:
+        raise ValueError(f"the configuration has no section `global` or no section `{_FRONTEND}`")
+    return Amended(
+        config="".join(f"{line}\n" for line in _with_choice(lines, replicas, script)),
+        script=_settings(routing, replicas, keys_folder) + _SCRIPT.read_text(encoding="utf-8"),
+    )
+
+
+def _replicas(lines: Sequence[str]) -> list[str]:
+    """Names of the servers with an engine. The one that Ray marks as a backup has none: it wakes one."""
+    section = ""
+    found = []
+    for line in lines:
+        if _SECTION.match(line):
+            section = line
+        server = _SERVER.match(line)
+        if section == f"backend {ENGINE_BACKEND}" and server is not None and " backup" not in line:
+            found.append(server[1])
+    return found
+
+
+def _with_choice(lines: Sequence[str], replicas: Sequence[str], script: str) -> Iterator[str]:
+    section = ""
+    asked = False
+    for line in lines:
+        if _SECTION.match(line):
+            section = line
+        if section == _FRONTEND and not asked and line.lstrip().startswith(("use_backend ", "default_backend ")):
+            asked = True
+            yield from _question(replicas)
+        yield line
+        if line == "global":
+            # One for all threads: what one of them learns the others know.
+            yield f"    lua-load {script}"
+        if line == f"backend {ENGINE_BACKEND}":
+            # A replica that is down or gone leaves the request to the balance of the section.
+            yield "    use-server %[var(txn.llama_replica)] if { var(txn.llama_replica) -m found }"
+
+
+def _question(replicas: Sequence[str]) -> Iterator[str]:
+    answers = "METH_POST llama_answers"
+    yield f"    acl llama_answers path {_PATHS}"
+    # Without it only what came with the headers could be read.
+    yield f"    http-request wait-for-body time {BODY_SECONDS}s if {answers}"
+    for number, replica in enumerate(replicas, 1):
+        place = f"{ENGINE_BACKEND}/{replica}"
+        yield f"    http-request set-var({_CONNECTIONS}{number}) srv_conn({place}) if {answers} {{ srv_is_up({place}) }}"
+    yield f"    http-request lua.llama_choose if {answers}"
+
+
+def _settings(routing: Routing, replicas: Sequence[str], keys_folder: str | None) -> str:
+    names = ", ".join(map(_quoted, replicas))
+    folder = "nil" if keys_folder is None else _quoted(keys_folder)
+    return (
+        f"local BY_PREFIX = {str(routing is Routing.PREFIX_AWARE).lower()}\n"
+        f"local REPLICAS = {{{names}}}\n"
+        f"local CONNECTIONS = {_quoted(_CONNECTIONS)}\n"
+        f"local KEYS_FOLDER = {folder}\n"
+    )
+
+
+def _quoted(text: str) -> str:
+    """Write `text` for Lua."""
+    return '"' + "".join(one if one.isalnum() and one.isascii() else f"\\{ord(one):03d}" for one in text) + '"'
