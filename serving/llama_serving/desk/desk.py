@@ -310,10 +310,10 @@ class Desk:
         )
 
     async def _flush_forever(self) -> None:
+        more = False
         while True:
-            await asyncio.sleep(1.0)
-            while self._flush():
-                await asyncio.sleep(0)
+            await asyncio.sleep(0 if more else 1.0)
+            more = self._flush()
 
     def _flush(self) -> bool:
         """Publish what there is, or the first part of it; return whether more waits."""

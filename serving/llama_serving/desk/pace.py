@@ -40,5 +40,5 @@ def pace_of(stats: Any, output_tokens: int) -> Pace:
     if not latency or not output_tokens:
         return Pace()
     # Two clocks: that of the wall where the request came, and another in the engine, of which only differences mean something.
-    decoding = max(0.0, stats.last_token_ts - stats.first_token_ts)
+    decoding = max(0.0, stats.last_token_ts - stats.first_token_ts) if output_tokens > 1 else 0.0
     return Pace(stats.arrival_time + latency, decoding, output_tokens - 1)

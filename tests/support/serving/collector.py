@@ -10,7 +10,15 @@ from typing import Any
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue
 
+from llama_serving.contract.tracing import variables_beside
+
 TRACES_PATH = "/v1/traces"
+
+
+def variables_of(endpoint: str, **said: str) -> dict[str, str]:
+    """Return what pods have in their environment if somebody sets `OTEL_EXPORTER_OTLP_ENDPOINT`, and `said` beside it."""
+    given = {"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint, **said}
+    return given | variables_beside(given, service="chat", attributes={"service.namespace": "team-a"})
 
 
 @dataclass(frozen=True, slots=True)
