@@ -19,6 +19,7 @@ from llama_serving.door.caller import Caller, caller_of, request_id_of
 from llama_serving.door.refusals import Refusal, send_refusal
 from llama_serving.door.routes import NOT_FOUND
 from llama_serving.tracing import request as tracing
+from llama_serving.tracing.names import OPERATIONS
 
 _LONG_BODY: Final = 128 * 1024
 """A longer body is read in a thread: its tokens of other requests would have to wait for a millisecond and more."""
@@ -32,11 +33,13 @@ class DeskMiddleware:
     Args:
         app: vLLM's application.
         desk: Decides.
+        traces: Goes on with the trace of a request whose door is in another process; None where traces are off.
     """
 
-    def __init__(self, app: ASGIApp, *, desk: Desk) -> None:
+    def __init__(self, app: ASGIApp, *, desk: Desk, traces: tracing.Traces | None = None) -> None:
         self._app = app
         self._desk = desk
+        self._traces = traces
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer, or hand on."""
@@ -49,6 +52,14 @@ class DeskMiddleware:
             # Whatever else the engine's application answers has no limits, and the door lets none of it in.
             await send_refusal(NOT_FOUND, path, send)
             return
+        if self._traces is None or tracing.CURRENT.get() is not tracing.UNTRACED:
+            await self._ask(dialect, path, scope, receive, send)
+            return
+        # Serve's proxy has the door while no replica runs, and calls the first one that starts.
+        with self._traces.go_on(scope["headers"], operation=OPERATIONS[dialect]):
+            await self._ask(dialect, path, scope, receive, send)
+
+    async def _ask(self, dialect: Dialect, path: str, scope: Scope, receive: Receive, send: Send) -> None:
         body = await _body(receive)
         if body is None:
             return

@@ -51,7 +51,7 @@ class _DirectServer(LlamaServer):
         app.middleware_stack = None
         config = self._serving
         self._desk = await self._open_desk()
-        app.add_middleware(DeskMiddleware, desk=self._desk)
+        app.add_middleware(DeskMiddleware, desk=self._desk, traces=switch.traces())
         counts = ReplicaCounts(APPLICATION_NAME, config.server_deployment)
         app.add_middleware(BoardFirst, board=board_application(config, BoardClient(), counts))
         app.add_middleware(OnlyThroughTheDoor, door=config.door)

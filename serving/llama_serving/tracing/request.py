@@ -45,6 +45,8 @@ class RequestTrace:
 
     def __enter__(self) -> Self:
         """The door has the request."""
+        # A request has a task of its own, and its context ends with it.
+        CURRENT.set(self)
         return self
 
     def __exit__(
@@ -107,9 +109,7 @@ class _Recorded(RequestTrace):
     @override
     def __enter__(self) -> Self:
         self._holders += 1
-        # A request has a task of its own, and its context ends with it.
-        CURRENT.set(self)
-        return self
+        return super().__enter__()
 
     @override
     def __exit__(
@@ -180,6 +180,23 @@ class _Recorded(RequestTrace):
             self._span.end()
 
 
+class _GoneOn(_Recorded):
+    """The same in another process than that of the door: the parent of the spans that the task begins."""
+
+    @override
+    def __enter__(self) -> Self:
+        self._here = otel.use_span(self._span, record_exception=False, set_status_on_exception=False)
+        self._here.__enter__()
+        return super().__enter__()
+
+    @override
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> None:
+        super().__exit__(kind, error, where)
+        self._here.__exit__(None, None, None)
+
+
 class Traces:
     """Begins the traces of one process.
 
@@ -221,6 +238,22 @@ class Traces:
         )
         headers = _headers_of(span.get_span_context())
         return _Recorded(span, headers, operation) if span.is_recording() else RequestTrace(headers)
+
+    def go_on(self, headers: list[Header], *, operation: str) -> RequestTrace:
+        """Go on with the trace of a request whose door is in another process, in a span below that one.
+
+        Args:
+            headers: Of the request, with the door's place in its trace.
+            operation: What it asks for, by the words of the conventions.
+        """
+        found = dict(headers_of_now() or headers)
+        parent = (found.get(PARENT), found.get(STATE, b""))
+        if parent[0] is None:
+            return UNTRACED
+        attributes = {names.OPERATION: operation, names.PROVIDER: names.VLLM}
+        span = self._tracer.start_span(operation, context=_context_of(parent), attributes=attributes)
+        inner = _headers_of(span.get_span_context())
+        return _GoneOn(span, inner, operation) if span.is_recording() else RequestTrace(inner)
 
 
 def headers_of_now() -> tuple[Header, ...]:

@@ -5,8 +5,15 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent import futures
 
+import grpc
 import pytest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import (
+    TraceServiceServicer,
+    add_TraceServiceServicer_to_server,
+)
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor, SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -79,6 +86,33 @@ def test_spans_reach_the_collector_that_the_variables_name(collector):
     assert spans[0].resource["service.namespace"] == "team-a"
     assert spans[0].scope == "llama_serving"
     assert len({span.trace for span in spans}) == 3
+
+
+class OverGRPC(TraceServiceServicer):
+    def __init__(self):
+        self.names = []
+
+    def Export(self, request, context):  # noqa: N802 - the protocol's name
+        self.names += [
+            span.name for each in request.resource_spans for scope in each.scope_spans for span in scope.spans
+        ]
+        return ExportTraceServiceResponse()
+
+
+def test_spans_travel_by_grpc_if_the_variables_say_so():
+    server, collector = grpc.server(futures.ThreadPoolExecutor(max_workers=1)), OverGRPC()
+    add_TraceServiceServicer_to_server(collector, server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    try:
+        in_a_process(
+            requests=2,
+            OTEL_EXPORTER_OTLP_ENDPOINT=f"http://127.0.0.1:{port}",
+            OTEL_EXPORTER_OTLP_PROTOCOL="grpc",
+        )
+    finally:
+        server.stop(None).wait()
+    assert collector.names == ["GET /about"] * 2
 
 
 def test_a_setting_that_nobody_understands_is_said_and_serves_all_the_same(collector):

@@ -1,6 +1,7 @@
 """The span of a request, from the door to the engine's last token, as a collector gets it."""
 
 import asyncio
+import contextvars
 import json
 from itertools import count
 
@@ -321,3 +322,31 @@ async def test_an_error_of_the_engine_has_its_status(endpoint, status, is_error)
 async def test_a_request_does_not_see_the_trace_of_the_one_before_it(endpoint):
     await asyncio.create_task(endpoint())
     assert CURRENT.get() is UNTRACED
+
+
+async def test_the_first_request_after_none_ran_has_its_tokens_in_a_span_below_that_of_the_door(endpoint):
+    desk = DeskMiddleware(endpoint._application, desk=endpoint.parts.desk, traces=endpoint.door._traces)
+
+    async def proxy(scope, receive, send):
+        # Serve's proxy hands the scope to a replica in another process: nothing of this one's context goes with it.
+        await asyncio.create_task(desk(scope, receive, send), context=contextvars.Context())
+
+    endpoint.door._app = proxy
+    assert await endpoint(headers=[parent()]) == 200
+    inner, door = endpoint.spans
+    assert (door.name, inner.name) == ("chat", f"chat {MODEL}")
+    assert inner.parent.span_id == door.get_span_context().span_id
+    assert attributes(inner)["gen_ai.usage.output_tokens"] == 6
+    assert endpoint.passed[0][b"traceparent"].split(b"-")[2] == f"{inner.get_span_context().span_id:016x}".encode()
+
+
+async def test_a_replica_begins_no_trace_by_itself(endpoint):
+    desk = DeskMiddleware(endpoint._application, desk=endpoint.parts.desk, traces=endpoint.door._traces)
+
+    async def proxy(scope, receive, send):
+        headers = [header for header in scope["headers"] if header[0] != b"traceparent"]
+        await asyncio.create_task(desk({**scope, "headers": headers}, receive, send), context=contextvars.Context())
+
+    endpoint.door._app = proxy
+    await endpoint()
+    assert [span.name for span in endpoint.spans] == ["chat"]
