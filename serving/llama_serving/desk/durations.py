@@ -9,7 +9,6 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 from llama_serving.contract.usage import UsageEvent
-from llama_serving.desk.meter import ABORTED
 from llama_serving.desk.pace import Pace
 from llama_serving.tracing import names
 
@@ -63,7 +62,7 @@ class Durations:
             response_model: Model or adapter that answered.
         """
         data = event.data
-        error = names.CANCELLED if data.finish_reason == ABORTED else ""
+        error = names.CANCELLED if data.finish_reason == names.ABORTED else ""
         if data.status >= _FIRST_ERROR:
             error = str(data.status)
         values = (names.OPERATIONS[data.dialect], names.VLLM, data.model, response_model, error)

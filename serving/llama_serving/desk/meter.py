@@ -17,11 +17,10 @@ from contextvars import ContextVar
 from typing import Any, Final
 
 from llama_serving.desk.pace import Pace, pace_of
+from llama_serving.tracing.names import ABORTED
 
 _LOGGER = logging.getLogger("ray.serve")
 _MARK: Final = "llama_metered"
-ABORTED: Final = "abort"
-"""`finish_reason` of a request that the engine did not finish."""
 
 
 class Tally:

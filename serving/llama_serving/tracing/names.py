@@ -40,6 +40,8 @@ REQUEST_ID: Final = "llama.request.id"
 
 CANCELLED: Final = "cancelled"
 """`error.type` of a request that was cut off: its client left, or its time was over."""
+ABORTED: Final = "abort"
+"""Why such a request ended, in the words of the engine."""
 
 VLLM: Final = "vllm"
 """Value of `PROVIDER`. The conventions list services of vendors, and allow a word of one's own for others."""

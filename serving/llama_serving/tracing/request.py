@@ -117,10 +117,7 @@ class _Recorded(RequestTrace):
     ) -> None:
         if kind is not None:
             self._error = self._error or (kind.__qualname__ if issubclass(kind, Exception) else names.CANCELLED)
-        failed = self._status >= _FIRST_SERVER_ERROR or (kind is not None and issubclass(kind, Exception))
-        if self._error is not None:
-            self._span.set_attribute(names.ERROR, self._error)
-        if failed:
+        if self._status >= _FIRST_SERVER_ERROR or (kind is not None and issubclass(kind, Exception)):
             # Without words: those of an exception may repeat the request.
             self._span.set_status(Status(StatusCode.ERROR))
         self._let_go()
@@ -171,12 +168,16 @@ class _Recorded(RequestTrace):
         }
         if finish_reason is not None:
             attributes[names.FINISH_REASONS] = (finish_reason,)
+        if finish_reason == names.ABORTED:
+            self._error = self._error or names.CANCELLED
         self._span.set_attributes(attributes)
         self._let_go()
 
     def _let_go(self) -> None:
         self._holders -= 1
         if self._holders == 0:
+            if self._error is not None:
+                self._span.set_attribute(names.ERROR, self._error)
             self._span.end()
 
 

@@ -3,9 +3,12 @@
 import asyncio
 import contextvars
 import json
+import re
 from itertools import count
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from opentelemetry import trace as otel
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
@@ -283,6 +286,19 @@ async def test_a_request_that_is_cut_off_has_a_span_with_the_tokens_that_it_used
     assert endpoint.span.status.status_code is otel.StatusCode.UNSET
 
 
+async def test_an_answer_that_nobody_reads_to_its_end_is_cut_off_also_if_the_application_returns(endpoint):
+    async def behind(request, send):
+        outputs = endpoint.engine.generate([1] * 10, sampling(4000), "call")
+        for _ in range(5):
+            await anext(outputs)
+        endpoint.kept = outputs
+
+    endpoint.behind = behind
+    assert await endpoint() == 200
+    assert attributes(endpoint.span)["error.type"] == "cancelled"
+    assert attributes(endpoint.span)["gen_ai.usage.output_tokens"] == 5
+
+
 async def test_a_span_waits_for_a_call_of_the_engine_that_ends_after_the_door(endpoint):
     readers = []
 
@@ -299,6 +315,7 @@ async def test_a_span_waits_for_a_call_of_the_engine_that_ends_after_the_door(en
     await asyncio.gather(*readers, return_exceptions=True)
     await until(lambda: endpoint.spans)
     assert attributes(endpoint.span)["gen_ai.usage.output_tokens"] > 0
+    assert attributes(endpoint.span)["error.type"] == "cancelled"
 
 
 async def test_a_failure_behind_is_an_error_without_words(endpoint):
@@ -350,3 +367,17 @@ async def test_a_replica_begins_no_trace_by_itself(endpoint):
     endpoint.door._app = proxy
     await endpoint()
     assert [span.name for span in endpoint.spans] == ["chat"]
+
+
+@given(
+    st.from_regex(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}", fullmatch=True), st.from_regex(r"[ -~]{0,80}")
+)
+def test_whatever_a_client_calls_its_trace_a_request_has_a_place_in_one(above, state):
+    provider = TracerProvider(sampler=ParentBasedTraceIdRatio(0.5), shutdown_on_exit=False)
+    trace = Traces(provider.get_tracer("test")).begin(
+        method="GET", route=None, operation=None, request_id="one", parent=(above.encode(), state.encode())
+    )
+    headers = dict(trace.headers)
+    assert re.fullmatch(rb"00-[0-9a-f]{32}-[0-9a-f]{16}-0[0-3]", headers[b"traceparent"])
+    assert headers[b"traceparent"].decode()[36:52] != above[36:52]
+    assert re.fullmatch(rb"[ -~]*", headers.get(b"tracestate", b""))
