@@ -38,8 +38,6 @@ class RequestTrace:
         headers: Where the layers behind the door find their parent; empty where traces are off.
     """
 
-    is_recorded = False
-
     def __init__(self, headers: tuple[Header, ...] = ()) -> None:
         self.headers = headers
 
@@ -95,8 +93,6 @@ class _Recorded(RequestTrace):
         headers: Where the layers behind the door find their parent.
         operation: What the request asks for; None if it is nothing that a model does.
     """
-
-    is_recorded = True
 
     def __init__(self, span: Span, headers: tuple[Header, ...], operation: str | None) -> None:
         super().__init__(headers)
