@@ -28,7 +28,6 @@ from llama_serving.desk import refusing
 from llama_serving.desk.amounts import Amount, Moment, Shortage, Standing, counts_tokens
 from llama_serving.desk.buckets import WINDOW_SECONDS, SlidingWindow
 from llama_serving.desk.counters import Counters
-from llama_serving.desk.durations import Durations
 from llama_serving.desk.fair import Visitors
 from llama_serving.desk.leases import Bank, Leases
 from llama_serving.desk.meter import Tally
@@ -38,6 +37,7 @@ from llama_serving.desk.wish import Wish
 from llama_serving.door.caller import Caller
 from llama_serving.door.refusals import Refusal
 from llama_serving.tracing import request as tracing
+from llama_serving.tracing.durations import Durations
 
 CLIENT_LEFT: Final = 499
 """Status in the usage log of a request whose client left before there was an answer."""

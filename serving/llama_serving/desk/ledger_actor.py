@@ -17,10 +17,10 @@ from ray.util.metrics import Histogram as RayHistogram
 
 from llama_serving.desk.amounts import Answer, Moment, Statement
 from llama_serving.desk.counters import Counter
-from llama_serving.desk.durations import Histogram
 from llama_serving.desk.leases import LedgerAwayError
 from llama_serving.desk.ledger import LEARNING_SECONDS, Ledger
 from llama_serving.head_actor import head_actor
+from llama_serving.tracing.durations import Histogram
 
 _ACTOR: Final = "llama-ledger"
 _SECRET_SECONDS: Final = 10.0

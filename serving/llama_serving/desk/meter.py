@@ -16,8 +16,8 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from contextvars import ContextVar
 from typing import Any, Final
 
-from llama_serving.desk.pace import Pace, pace_of
 from llama_serving.tracing.names import ABORTED
+from llama_serving.tracing.pace import Pace, pace_of
 
 _LOGGER = logging.getLogger("ray.serve")
 _MARK: Final = "llama_metered"

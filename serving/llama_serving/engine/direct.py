@@ -19,7 +19,6 @@ from llama_serving.contract.tenants import DeskSettings
 from llama_serving.contract.usage import usage_source
 from llama_serving.desk.counters import Counters
 from llama_serving.desk.desk import Desk, ModelFacts
-from llama_serving.desk.durations import Durations
 from llama_serving.desk.ledger_actor import RayBank, moment, ray_counter, ray_histogram
 from llama_serving.desk.middleware import DeskMiddleware
 from llama_serving.desk.usage_log import UsageLog
@@ -27,6 +26,7 @@ from llama_serving.door.passed import OnlyThroughTheDoor
 from llama_serving.engine.server import LlamaServer
 from llama_serving.licenses.headers import LicenseHeaders, headers_of
 from llama_serving.tracing import switch
+from llama_serving.tracing.durations import Durations
 
 
 class _DirectServer(LlamaServer):

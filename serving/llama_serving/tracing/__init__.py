@@ -1,1 +1,1 @@
-"""Traces of requests by OpenTelemetry: the span of the door, what it may say, and how it leaves the process."""
+"""What OpenTelemetry is told of requests: the span of the door, how it leaves the process, and the histograms of times."""

@@ -9,8 +9,8 @@ from llama_serving.contract.tenants import DeskSettings, TenantLimits
 from llama_serving.desk.amounts import Moment
 from llama_serving.desk.counters import Counters
 from llama_serving.desk.desk import Desk, ModelFacts
-from llama_serving.desk.durations import Durations
 from llama_serving.desk.leases import LedgerAwayError, OwnBank
+from llama_serving.tracing.durations import Durations
 
 NOON = datetime(2026, 11, 27, 12, 0, tzinfo=UTC)
 MODEL = "Llama-3.1-8B-Instruct"

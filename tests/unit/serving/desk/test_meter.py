@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from llama_serving.desk.meter import CURRENT, Tally, metered
-from llama_serving.desk.pace import Pace
+from llama_serving.tracing.pace import Pace
 from support.serving.desks.parts import Engine, sampling, until
 
 

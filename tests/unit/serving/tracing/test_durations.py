@@ -6,8 +6,8 @@ from types import SimpleNamespace
 import pytest
 
 from llama_serving.contract.usage import Dialect, Usage, UsageEvent
-from llama_serving.desk.durations import Durations
-from llama_serving.desk.pace import Pace, pace_of
+from llama_serving.tracing.durations import Durations
+from llama_serving.tracing.pace import Pace, pace_of
 from support.serving.desks.parts import NOON, Observed
 
 STARTED = NOON.timestamp()

@@ -1,4 +1,4 @@
-"""How fast a request got its tokens, as the engine knows it. `meter` reads it from vLLM's states, `durations` publishes it.
+"""How fast a request got its tokens, as the engine knows it. `desk.meter` reads it from vLLM's states, `durations` publishes it.
 
 The outputs of a request that is not streamed come all at its end, so only the engine knows when it made the first token.
 """

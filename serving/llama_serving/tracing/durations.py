@@ -9,8 +9,8 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 from llama_serving.contract.usage import UsageEvent
-from llama_serving.desk.pace import Pace
 from llama_serving.tracing import names
+from llama_serving.tracing.pace import Pace
 
 DESCRIPTIONS: Final = {
     names.DURATION: "Time of a request, from its admission to the last byte of its answer.",
