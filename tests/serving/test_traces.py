@@ -12,14 +12,22 @@ BODY = {"messages": [{"role": "user", "content": PROMPT}], "max_tokens": 8, "ign
 CHAT = "/v1/chat/completions"
 
 
+@pytest.fixture(scope="module")
+def asked(collector):
+    """The traces that clients asked for, here and before."""
+    return {span.trace for span in collector.spans()}
+
+
 @pytest.fixture
-def ask(app, keys):
+def ask(app, keys, asked):
     """Sends a request with a trace of its own; returns the answer, the id of the trace and that of the client's span."""
     key = keys.add("herd")
     with httpx.Client(base_url=f"http://127.0.0.1:{app.cluster.http_port}", timeout=120) as client:
 
         def send(path=CHAT, *, key=key.text, most_lines=None, sampled=True, **body):
             trace, span = secrets.token_hex(16), secrets.token_hex(8)
+            if sampled:
+                asked.add(trace)
             headers = {"Authorization": f"Bearer {key}", "traceparent": f"00-{trace}-{span}-0{int(sampled)}"}
             with client.stream("POST", path, json=BODY | {"model": app.model} | body, headers=headers) as answer:
                 if most_lines is None:
@@ -52,7 +60,7 @@ def known(ask, eventually):
     eventually(lambda: ask(sampled=False)[0].status_code == 200, seconds=60, what="the key to be known")
 
 
-def test_a_request_is_one_tree_from_the_client_over_door_and_serve_to_vllm(app, ask, spans_of, collector, eventually):
+def test_a_sentis_one_tree_from_the_client_over_door_and_serve_to_vllm(app, ask, spans_of, collector, eventually):
     known(ask, eventually)
     answer, trace, client = ask()
     assert answer.status_code == 200, answer.text
@@ -83,7 +91,7 @@ def test_a_request_is_one_tree_from_the_client_over_door_and_serve_to_vllm(app, 
     assert vllm.attributes["gen_ai.usage.completion_tokens"] == 8
 
 
-def test_a_request_that_is_cut_off_has_a_span_with_what_it_used(app, ask, spans_of, eventually):
+def test_a_sentthat_is_cut_off_has_a_span_with_what_it_used(app, ask, spans_of, eventually):
     known(ask, eventually)
     _, trace, _ = ask(most_lines=20, stream=True, max_tokens=400)
     door = spans_of(trace, "chat")["chat"]
@@ -93,23 +101,23 @@ def test_a_request_that_is_cut_off_has_a_span_with_what_it_used(app, ask, spans_
 
 
 @pytest.mark.parametrize(
-    ("asked", "status", "code"),
+    ("sent", "status", "code"),
     [
         ({"key": "llm_wrong"}, 401, "invalid_api_key"),
         ({"model": PROMPT}, 404, "model_not_found"),
         ({"max_tokens": 100_000}, 400, None),
     ],
 )
-def test_a_refused_request_has_a_span_with_the_code_of_its_refusal(ask, spans_of, eventually, asked, status, code):
+def test_a_refused_senthas_a_span_with_the_code_of_its_refusal(ask, spans_of, eventually, sent, status, code):
     known(ask, eventually)
-    answer, trace, _ = ask(**asked)
+    answer, trace, _ = ask(**sent)
     assert answer.status_code == status, answer.text
     door = spans_of(trace, "chat")["chat"]
     assert door.attributes["error.type"] == (code or str(status))
     assert door.attributes["http.response.status_code"] == status
 
 
-def test_nothing_else_was_sent_and_no_key_prompt_or_answer(ask, spans_of, collector, eventually):
+def test_nothing_else_was_sent_and_no_key_prompt_or_answer(ask, asked, spans_of, collector, eventually):
     known(ask, eventually)
     answer, trace, _ = ask(max_tokens=30)
     spans_of(trace, "chat", "llm_request")
@@ -131,7 +139,7 @@ def test_the_histograms_of_the_conventions_stand_beside_the_other_metrics(app, a
     def published():
         return all(
             f"ray_gen_ai_server_{name}_seconds_bucket" in app.cluster.metrics()
-            for name in ("request_duration", "time_to_first_token", "time_per_output_token")
+            for name in ("sentduration", "time_to_first_token", "time_per_output_token")
         )
 
     eventually(published, seconds=60, what="the histograms")
@@ -140,5 +148,5 @@ def test_the_histograms_of_the_conventions_stand_beside_the_other_metrics(app, a
         for line in app.cluster.metrics().splitlines()
         if line.startswith("ray_gen_ai_server_time_to_first_token_seconds_bucket") and 'le="0.001"' in line
     )
-    for label, value in (("operation_name", "chat"), ("provider_name", "vllm"), ("request_model", app.model)):
+    for label, value in (("operation_name", "chat"), ("provider_name", "vllm"), ("sentmodel", app.model)):
         assert f'gen_ai_{label}="{value}"' in line
