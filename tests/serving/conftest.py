@@ -10,6 +10,7 @@ import pytest
 
 from llama_serving.config import LiveSettings, RequestPath, ServingConfig, pod_environment
 from support.serving.api_keys import KeysOfTeam
+from support.serving.collector import Collector, collecting, variables_of
 from support.serving.configs import live_settings, serve_config, tiny_config
 from support.serving.ray_cluster import RayCluster, wait_for
 
@@ -18,6 +19,7 @@ FILES = (
     "test_openai.py",
     "test_scaling.py",
     "test_desk.py",
+    "test_traces.py",
     "test_campaign.py",
     "test_status.py",
     "test_door.py",
@@ -65,9 +67,20 @@ def keys(tmp_path_factory: pytest.TempPathFactory) -> KeysOfTeam:
 
 
 @pytest.fixture(scope="session")
-def cluster(keys: KeysOfTeam, config: Callable[..., ServingConfig]) -> Iterator[RayCluster]:
-    """One Ray cluster for all: two nodes with a stand-in GPU each, on which one application replaces another."""
-    running = RayCluster(pod_environment(config()), api_key=keys.add("tests").text)
+def collector() -> Iterator[Collector]:
+    """Where the traces of all tests go."""
+    with collecting() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def cluster(keys: KeysOfTeam, config: Callable[..., ServingConfig], collector: Collector) -> Iterator[RayCluster]:
+    """One Ray cluster for all: two nodes with a stand-in GPU each, on which one application replaces another.
+
+    A request is traced if its client says so.
+    """
+    traces = variables_of(collector.endpoint, OTEL_TRACES_SAMPLER_ARG="0", OTEL_BSP_SCHEDULE_DELAY="200")
+    running = RayCluster(pod_environment(config()) | traces, api_key=keys.add("tests").text)
     try:
         for _ in range(2):
             running.start_node(cpus=4, stand_in_gpus=1)

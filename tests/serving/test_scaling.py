@@ -50,7 +50,7 @@ def test_a_queue_brings_a_second_replica_and_idleness_takes_it_away(app, live, l
     app.apply(live())
 
 
-def test_an_idle_deployment_goes_to_zero_says_so_and_comes_back_for_a_key_only(app, live, eventually):
+def test_an_idle_deployment_goes_to_zero_says_so_and_comes_back_for_a_key_only(app, live, collector, eventually):
     app.apply(live(min_replicas=0, downscale_delay_seconds=1))
 
     eventually(lambda: not app.cluster.replicas(app.config.server_deployment), seconds=300, what="no replica")
@@ -67,6 +67,22 @@ def test_an_idle_deployment_goes_to_zero_says_so_and_comes_back_for_a_key_only(a
     assert app.cluster.get("/v1/models").status_code == 200
     assert app.cluster.status().target_replicas == 0
 
-    assert app.greedy("llama", tokens=4)
+    trace, client = "5" * 32, "5" * 16
+    traced = {"traceparent": f"00-{trace}-{client}-01"}
+    answer = app.cluster.post_with("/v1/completions", body | {"ignore_eos": True}, traced)
+    assert answer.json()["usage"]["completion_tokens"] == 4
     app.apply(live())
     app.cluster.wait_until_running()
+
+    # It came in at Serve's proxy, and the engine began after it: door and desk were in two processes, and in one trace.
+    def counted():
+        return {span.name: span for span in collector.spans(trace)}.get(f"text_completion {app.model}")
+
+    span = eventually(counted, seconds=60, what="the span of the desk")
+    assert span.attributes["gen_ai.usage.output_tokens"] == 4
+    above = {span.id: span.parent for span in collector.spans(trace)}
+    way = [span.id]
+    while way[-1] in above:
+        way.append(above[way[-1]])
+    assert way[-1] == client
+    assert "text_completion" in {span.name for span in collector.spans(trace) if span.id in way}

@@ -32,6 +32,7 @@ from llama_serving.config import RequestPath, pod_environment
 from llama_serving.contract.tenants import DeskSettings, TenantLimits
 from llama_serving.generated import checkpoint
 from support.serving.api_keys import KeysOfTeam
+from support.serving.collector import collecting, variables_of
 from support.serving.configs import live_settings, serve_config, tiny_config
 from support.serving.ray_cluster import LOOPBACK, RayCluster, free_ports, wait_for
 
@@ -161,12 +162,15 @@ def plain_vllm() -> Iterator[Server]:
 
 @contextlib.contextmanager
 def ours(path: RequestPath) -> Iterator[Server]:
-    """Our endpoint, with the environment and the Serve config that the operator renders; keys, limits and usage are on."""
-    with tempfile.TemporaryDirectory() as folder:
+    """Our endpoint, with the environment and the Serve config that the operator renders.
+
+    Keys, limits, usage and traces are on, those with the usual share of requests.
+    """
+    with tempfile.TemporaryDirectory() as folder, collecting() as collector:
         keys = KeysOfTeam(Path(folder))
         config = tiny_config(path=path, max_num_seqs=SLOTS, keys_folder=folder)
         key = keys.add("bench").text
-        cluster = RayCluster(pod_environment(config), api_key=key)
+        cluster = RayCluster(pod_environment(config) | variables_of(collector.endpoint), api_key=key)
         try:
             cluster.start_node(cpus=4)
             direct = path is RequestPath.DIRECT
@@ -180,6 +184,8 @@ def ours(path: RequestPath) -> Iterator[Server]:
                 outside(cluster.processes()),
                 {"Authorization": f"Bearer {key}"},
             )
+            if not collector.raw:
+                raise RuntimeError("no trace has come, so the figures are of an endpoint without traces")
         finally:
             cluster.stop()
 

@@ -42,6 +42,7 @@ def files() -> Iterator[tuple[Path, str]]:
     yield ROOT / "docs" / "reference" / "plan-output.schema.json", schema
     yield ROOT / "docs" / "reference" / "operator-settings.md", process_reference.settings()
     yield ROOT / "docs" / "reference" / "metrics.md", process_reference.metrics()
+    yield ROOT / "docs" / "reference" / "deployment-metrics.md", process_reference.deployment_metrics()
     # After the CRDs, which they hold a copy of.
     yield from install_manifests.files()
 

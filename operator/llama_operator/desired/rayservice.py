@@ -18,7 +18,7 @@ from llama_operator.decide.placement.resolve import resolve
 from llama_operator.decide.placement.shape import PodShapes
 from llama_operator.decide.plan.candidate import Candidate
 from llama_operator.desired import naming, serve_config
-from llama_operator.desired.pods import caches, drain, head, keys, pod_settings, weights, worker
+from llama_operator.desired.pods import caches, drain, head, keys, pod_settings, tracing, weights, worker
 from llama_operator.desired.pods.parts import PodParts
 from llama_serving.config import LiveSettings, ServingConfig, pod_environment
 
@@ -95,7 +95,7 @@ def cluster_template(
         "headGroupSpec": {
             # Without GPUs: on a GPU node Ray would find those that other pods hold, and put replicas on them.
             "rayStartParams": {"num-cpus": "0", "num-gpus": "0", "dashboard-host": "0.0.0.0"},  # noqa: S104 - KubeRay reaches it by the pod's address; token and NetworkPolicy guard it
-            "template": head.template(shapes.head, image, head_parts),
+            "template": head.template(shapes.head, image, tracing.traced(head_parts, deployment, revision)),
         },
         "workerGroupSpecs": [
             {
@@ -103,7 +103,7 @@ def cluster_template(
                 # Written out: KubeRay adds it when it writes the object, and that would be a change of somebody, to be undone.
                 "scaleStrategy": {},
                 "rayStartParams": worker.start_params(chosen),
-                "template": worker.template(shapes.worker, image, worker_parts),
+                "template": worker.template(shapes.worker, image, tracing.traced(worker_parts, deployment, revision)),
             }
         ],
     }

@@ -18,6 +18,7 @@ import yaml
 from llama_operator.errors import FieldProblem, InvalidManifestError
 from llama_operator.local.ports import LOOPBACK, RayPorts
 from llama_serving.contract import haproxy
+from llama_serving.contract.tracing import variables_beside
 
 _GPU_SUFFIX = "/gpu"  # nvidia.com/gpu, amd.com/gpu
 _OBJECT_STORE_BYTES = 256 * 1024**2
@@ -162,6 +163,8 @@ def head_environment(
     for group in (*reversed(spec.get("workerGroupSpecs") or []), spec["headGroupSpec"]):
         environment |= _plain_variables(group)
     environment.pop("RAY_AUTH_TOKEN", None)
+    # Traces may be switched on by the machine as well.
+    environment |= variables_beside(environment, service=cluster)
     return environment | {
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN_PATH": str(token_file),

@@ -32,6 +32,16 @@ class Dialect(StrEnum):
     COUNT_TOKENS = "count_tokens"
 
 
+DIALECTS: Final = {
+    "/v1/chat/completions": Dialect.CHAT,
+    "/v1/completions": Dialect.COMPLETIONS,
+    "/v1/responses": Dialect.RESPONSES,
+    "/v1/messages": Dialect.MESSAGES,
+    "/v1/messages/count_tokens": Dialect.COUNT_TOKENS,
+}
+"""Paths that ask an engine for something."""
+
+
 class _Written(Frozen):
     """Readers ignore fields of a newer version, because pods may be newer than they are."""
 

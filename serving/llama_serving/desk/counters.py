@@ -18,12 +18,13 @@ TOKENS: Final = "llama_gateway_tokens"
 REJECTED: Final = "llama_gateway_rejected"
 LOST: Final = "llama_gateway_usage_lines_lost"
 
-_COUNTERS: Final = {
+COUNTERS: Final = {
     REQUESTS: ("Requests that an engine was asked to serve.", ("tenant", "model", "dialect", "status")),
     TOKENS: ("Tokens that engines read (prompt, cached) and made (output).", ("tenant", "model", "type")),
     REJECTED: ("Requests that the desk refused.", ("tenant", "reason")),
     LOST: ("Lines of the usage log that could not be written.", ()),
 }
+"""All counters, each with what it counts and its labels."""
 
 
 class Counter(Protocol):
@@ -47,7 +48,7 @@ class Counters:
     """
 
     def __init__(self, make: MakeCounter, *, most_tenants: int = MOST_TENANTS) -> None:
-        self._counters = {name: make(name, words, labels) for name, (words, labels) in _COUNTERS.items()}
+        self._counters = {name: make(name, words, labels) for name, (words, labels) in COUNTERS.items()}
         self._most_tenants = most_tenants
         self._tenants: set[str] = set()
         self._amounts: Amounts[tuple[str, tuple[str, ...]]] = Amounts()
@@ -76,7 +77,7 @@ class Counters:
         amounts, self._amounts = self._amounts, Amounts()
         for (name, values), amount in amounts.items():
             if amount > 0:
-                labels = _COUNTERS[name][1]
+                labels = COUNTERS[name][1]
                 self._counters[name].inc(amount, tags=dict(zip(labels, values, strict=True)))
 
     def _label(self, tenant: str) -> str:

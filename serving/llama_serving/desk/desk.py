@@ -36,6 +36,8 @@ from llama_serving.desk.wallet import Reservation
 from llama_serving.desk.wish import Wish
 from llama_serving.door.caller import Caller
 from llama_serving.door.refusals import Refusal
+from llama_serving.tracing import request as tracing
+from llama_serving.tracing.durations import Durations
 
 CLIENT_LEFT: Final = 499
 """Status in the usage log of a request whose client left before there was an answer."""
@@ -93,6 +95,7 @@ class Visit:
     model: str
     started: datetime
     tally: Tally
+    trace: tracing.RequestTrace = tracing.UNTRACED
     reservation: Reservation | None = None
     status: int = CLIENT_LEFT
 
@@ -109,6 +112,7 @@ class Desk:
         secret: Makes the tenants' salts; the same in all replicas.
         load: Returns what the engine says about its queue; None while it says nothing.
         counters: Counters to publish.
+        durations: Histograms to publish; None for none.
         log: The usage log; None for none.
         clock: Returns now.
     """
@@ -125,6 +129,7 @@ class Desk:
         load: Callable[[], Load | None],
         counters: Counters,
         clock: Callable[[], Moment],
+        durations: Durations | None = None,
         log: UsageLog | None = None,
     ) -> None:
         self.model = model
@@ -132,6 +137,7 @@ class Desk:
         self._secret = secret
         self._load = load
         self._counters = counters
+        self._durations = durations
         self._log = log
         self._clock = clock
         self._leases = Leases(bank, replica=replica, clock=clock)
@@ -208,6 +214,8 @@ class Desk:
             refusal = refusing.of_shortage(got, limits, need.tokens)
             return self._refused(caller.tenant, refusal, self.standing_of(caller.tenant))
         visit.reservation = got
+        visit.trace = tracing.CURRENT.get()
+        visit.trace.hold()
         return visit
 
     async def leave(self, visit: Visit) -> None:
@@ -226,6 +234,14 @@ class Desk:
             # A prompt that the engine took and could not finish has cost it time: limits count it, the log does not.
             used = tally.prompt_tokens + tally.unread_tokens + tally.output_tokens
             self._leases.settle(visit.caller.tenant, visit.reservation, used)
+        answered_by = tally.adapter or self.model.name
+        visit.trace.has_used(
+            answered_by,
+            prompt_tokens=tally.prompt_tokens,
+            cached_tokens=tally.cached_tokens,
+            output_tokens=tally.output_tokens,
+            finish_reason=tally.finish_reason,
+        )
         event = UsageEvent.model_construct(
             source=self._source,
             id=visit.request_id,
@@ -246,6 +262,8 @@ class Desk:
             ),
         )
         self._counters.served(event)
+        if self._durations is not None:
+            self._durations.took(event, tally.pace, response_model=answered_by)
         if self._log is not None and not self._log.write(event.model_dump_json(exclude_none=True).encode()):
             self._counters.line_lost()
 
@@ -292,12 +310,16 @@ class Desk:
         )
 
     async def _flush_forever(self) -> None:
+        more = False
         while True:
-            await asyncio.sleep(1.0)
-            self._flush()
+            await asyncio.sleep(0 if more else 1.0)
+            more = self._flush()
 
-    def _flush(self) -> None:
+    def _flush(self) -> bool:
+        """Publish what there is, or the first part of it; return whether more waits."""
         try:
             self._counters.flush()
+            return self._durations is not None and self._durations.publish()
         except Exception:
-            _LOGGER.exception("The counters of the desk cannot be published")
+            _LOGGER.exception("The metrics of the desk cannot be published")
+            return False

@@ -13,12 +13,14 @@ from typing import Any, Final
 
 import ray
 from ray.util.metrics import Counter as RayCounter
+from ray.util.metrics import Histogram as RayHistogram
 
 from llama_serving.desk.amounts import Answer, Moment, Statement
 from llama_serving.desk.counters import Counter
 from llama_serving.desk.leases import LedgerAwayError
 from llama_serving.desk.ledger import LEARNING_SECONDS, Ledger
 from llama_serving.head_actor import head_actor
+from llama_serving.tracing.durations import Histogram
 
 _ACTOR: Final = "llama-ledger"
 _SECRET_SECONDS: Final = 10.0
@@ -33,6 +35,12 @@ def ray_counter(name: str, description: str, labels: tuple[str, ...]) -> Counter
     """Make a counter that Ray publishes; for `counters.Counters`."""
     counter: Counter = RayCounter(name, description=description, tag_keys=labels)
     return counter
+
+
+def ray_histogram(name: str, description: str, bounds: tuple[float, ...], labels: tuple[str, ...]) -> Histogram:
+    """Make a histogram that Ray publishes; for `durations.Durations`."""
+    histogram: Histogram = RayHistogram(name, description=description, boundaries=list(bounds), tag_keys=labels)
+    return histogram
 
 
 class LedgerActor:

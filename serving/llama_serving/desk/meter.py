@@ -5,7 +5,8 @@ sequence with its numbers. The layer takes hold of the states as soon as the eng
 ends, however it ends. A request may call the engine several times: the tally of a request adds the calls up.
 
 No vLLM is imported here. What is read of it: `output_processor.external_req_ids` and `.request_states`, and of a state
-`prompt_len`, `num_cached_tokens`, `is_prefilling`, `detokenizer.num_output_tokens()` and `stats.num_generation_tokens`.
+`prompt_len`, `num_cached_tokens`, `is_prefilling`, `detokenizer.num_output_tokens()`, `stats.num_generation_tokens` and the times
+that `pace` names.
 """
 
 import contextlib
@@ -15,9 +16,11 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from contextvars import ContextVar
 from typing import Any, Final
 
+from llama_serving.tracing.names import ABORTED
+from llama_serving.tracing.pace import Pace, pace_of
+
 _LOGGER = logging.getLogger("ray.serve")
 _MARK: Final = "llama_metered"
-_ABORTED: Final = "abort"
 
 
 class Tally:
@@ -37,6 +40,7 @@ class Tally:
         self.output_tokens = 0
         self.finish_reason: str | None = None
         self.adapter: str | None = None
+        self.pace = Pace()
         self._ended: Callable[[], None] | None = None
         self._calls: dict[Call, weakref.ref[AsyncGenerator[Any, None]]] = {}
         self._has_output = False
@@ -58,6 +62,7 @@ class Tally:
         self.unread_tokens += call.unread_tokens
         self.cached_tokens += call.cached_tokens
         self.output_tokens += call.output_tokens
+        self.pace.add(call.pace)
         self.finish_reason = call.finish_reason
         self.adapter = self.adapter or call.adapter
         self._has_output = True
@@ -108,6 +113,7 @@ class Call:
         self.cached_tokens = 0
         self.output_tokens = 0
         self.finish_reason: str | None = None
+        self.pace = Pace()
         self._processor = processor
         self._request_id = request_id
         self._in_parts = in_parts
@@ -155,7 +161,10 @@ class Call:
             self.cached_tokens = min(prompt, *(state.num_cached_tokens or 0 for state in begun))
         else:
             self.unread_tokens = prompt
-        self.output_tokens = sum(_output_tokens(state) for state in begun)
+        for state in begun:
+            made = _output_tokens(state)
+            self.output_tokens += made
+            self.pace.add(pace_of(state.stats, made))
         self._states = []
 
     def _end_by_outputs(self) -> None:
@@ -166,7 +175,7 @@ class Call:
 
     def _finish_reason(self) -> str | None:
         if self._last is None or not self._last.finished:
-            return _ABORTED
+            return ABORTED
         reasons = [one.finish_reason for one in self._last.outputs if one.finish_reason is not None]
         return reasons[-1] if reasons else None
 

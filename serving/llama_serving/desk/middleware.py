@@ -7,17 +7,19 @@ import asyncio
 import uuid
 from typing import Any, Final
 
-from llama_serving.contract.usage import Dialect
+from llama_serving.contract.usage import DIALECTS, Dialect
 from llama_serving.desk.desk import Desk, Visit
 from llama_serving.desk.meter import CURRENT
 from llama_serving.desk.reading import RefusedError, read_json, write_json
 from llama_serving.desk.refusing import standing_headers
-from llama_serving.desk.wish import DIALECTS, Wish, refuse_model, wish_of
+from llama_serving.desk.wish import Wish, refuse_model, wish_of
 from llama_serving.door.asgi import ASGIApp, Message, Receive, Scope, Send
 from llama_serving.door.body import replayed
 from llama_serving.door.caller import Caller, caller_of, request_id_of
 from llama_serving.door.refusals import Refusal, send_refusal
 from llama_serving.door.routes import NOT_FOUND
+from llama_serving.tracing import request as tracing
+from llama_serving.tracing.names import OPERATIONS
 
 _LONG_BODY: Final = 128 * 1024
 """A longer body is read in a thread: its tokens of other requests would have to wait for a millisecond and more."""
@@ -31,11 +33,13 @@ class DeskMiddleware:
     Args:
         app: vLLM's application.
         desk: Decides.
+        traces: Goes on with the trace of a request whose door is in another process; None where traces are off.
     """
 
-    def __init__(self, app: ASGIApp, *, desk: Desk) -> None:
+    def __init__(self, app: ASGIApp, *, desk: Desk, traces: tracing.Traces | None = None) -> None:
         self._app = app
         self._desk = desk
+        self._traces = traces
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer, or hand on."""
@@ -48,6 +52,14 @@ class DeskMiddleware:
             # Whatever else the engine's application answers has no limits, and the door lets none of it in.
             await send_refusal(NOT_FOUND, path, send)
             return
+        if self._traces is None or tracing.CURRENT.get() is not tracing.UNTRACED:
+            await self._ask(dialect, path, scope, receive, send)
+            return
+        # Serve's proxy has the door while no replica runs, and calls the first one that starts.
+        with self._traces.go_on(scope["headers"], operation=OPERATIONS[dialect]):
+            await self._ask(dialect, path, scope, receive, send)
+
+    async def _ask(self, dialect: Dialect, path: str, scope: Scope, receive: Receive, send: Send) -> None:
         body = await _body(receive)
         if body is None:
             return
@@ -59,6 +71,7 @@ class DeskMiddleware:
             self._desk.rejected(caller.tenant, error.refusal.code)
             visit = error.refusal
         if isinstance(visit, Refusal):
+            tracing.CURRENT.get().is_refused(visit.code)
             await send_refusal(visit, path, send)
             return
         await self._serve(visit, request, scope, receive, send)
@@ -76,6 +89,7 @@ class DeskMiddleware:
         name = model.name if wish.model is None else wish.model
         if name not in model.names() or not caller.may_ask_for(name):
             raise refuse_model(wish.model)
+        tracing.CURRENT.get().asks(name, request, max_tokens=wish.output_tokens)
         self._sign(request, dialect, caller, name)
         return write_json(request), wish
 
@@ -99,7 +113,7 @@ class DeskMiddleware:
 
         token = CURRENT.set(visit.tally)
         try:
-            await self._app(_with_length(scope, len(request)), replayed(request, receive), answering)
+            await self._app(_inner(scope, len(request)), replayed(request, receive), answering)
         finally:
             CURRENT.reset(token)
             await self._desk.leave(visit)
@@ -117,8 +131,9 @@ async def _body(receive: Receive) -> bytes | None:
             return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
-def _with_length(scope: Scope, length: int) -> Scope:
-    headers = [
-        (name, value) for name, value in scope["headers"] if name not in {b"content-length", b"transfer-encoding"}
-    ]
-    return {**scope, "headers": [*headers, (b"content-length", str(length).encode())]}
+def _inner(scope: Scope, length: int) -> Scope:
+    """The scope that vLLM gets: with a body of `length` bytes, and below the span of Serve if there is one."""
+    own = [(b"content-length", str(length).encode()), *tracing.headers_of_now()]
+    replaced = {b"transfer-encoding", *(name for name, _ in own)}
+    headers = [(name, value) for name, value in scope["headers"] if name not in replaced]
+    return {**scope, "headers": headers + own}

@@ -9,15 +9,6 @@ from llama_serving.desk.fields import refuse_fields, refuse_media, refused
 from llama_serving.desk.reading import RefusedError
 from llama_serving.door.refusals import Refusal
 
-DIALECTS: Final = {
-    "/v1/chat/completions": Dialect.CHAT,
-    "/v1/completions": Dialect.COMPLETIONS,
-    "/v1/responses": Dialect.RESPONSES,
-    "/v1/messages": Dialect.MESSAGES,
-    "/v1/messages/count_tokens": Dialect.COUNT_TOKENS,
-}
-"""Paths that ask an engine for something."""
-
 _LENGTHS: Final[dict[Dialect, tuple[str, ...]]] = {
     Dialect.CHAT: ("max_completion_tokens", "max_tokens"),
     Dialect.COMPLETIONS: ("max_tokens",),

@@ -21,6 +21,9 @@ from llama_serving.door.keys import Keys
 from llama_serving.door.refusals import Refusal
 from llama_serving.door.refused_keys import RefusedKeys
 from llama_serving.door.routes import NOT_FOUND, Asked, asked, at_the_board, with_path
+from llama_serving.door.traced import begin
+from llama_serving.tracing.names import CANCELLED
+from llama_serving.tracing.request import RequestTrace, Traces
 
 BODY_SECONDS: Final = 120.0
 """Time for a whole body."""
@@ -71,6 +74,7 @@ class Door:
         to_board: Whether the next layer chooses an application by the path, and shall choose the board for what it answers.
         new_id: Makes ids of requests.
         refused_keys: Where refused keys are told.
+        traces: Begins the trace of a request; None where traces are off.
         body_seconds: Time for a whole body.
     """
 
@@ -83,6 +87,7 @@ class Door:
         to_board: bool,
         new_id: Callable[[], str],
         refused_keys: RefusedKeys,
+        traces: Traces | None = None,
         body_seconds: float = BODY_SECONDS,
     ) -> None:
         if settings.access is Access.KEYS and keys is None:
@@ -93,40 +98,47 @@ class Door:
         self._to_board = to_board
         self._new_id = new_id
         self._refused_keys = refused_keys
+        self._traces = traces
         self._body_seconds = body_seconds
         self._room = Room(max(ROOM_BYTES, 2 * settings.max_body_bytes))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer, or hand on."""
         if scope["type"] == "http":
-            request_id = self._new_id()
-            await self._request(scope, receive, _with_id(send, request_id), request_id)
+            request_id, sent = self._new_id(), headers.read(scope["headers"])
+            with begin(self._traces, scope, sent, request_id) as trace:
+                await self._request(scope, sent, receive, _answering(send, request_id, trace), request_id, trace)
         elif scope["type"] == "websocket":
             await refuse_websocket(scope, receive, send)
         else:
             # Start and end of the server itself.
             await self._app(scope, receive, send)
 
-    async def _request(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> None:
-        sent = headers.read(scope["headers"])
+    async def _request(
+        self, scope: Scope, sent: RequestHeaders, receive: Receive, send: Send, request_id: str, trace: RequestTrace
+    ) -> None:
         judged = self._judge(scope, sent, request_id)
         if isinstance(judged, Refusal):
+            trace.is_refused(judged.code)
             await refuse(judged, scope, sent, receive, send)
             return
         what, caller = judged
+        trace.comes_from(caller.tenant)
         content: bytes | NoBody = b""
         if scope["method"] == "POST":
             most = self._settings.max_body_bytes
             content = await body.read(receive, most=most, seconds=self._body_seconds, room=self._room)
         if content is NoBody.CLIENT_GONE:
+            trace.is_refused(CANCELLED)
             return
         if isinstance(content, NoBody):
-            refusals_of = {NoBody.TOO_SLOW: _SLOW, NoBody.NO_ROOM: _NO_ROOM}
-            await refuse(refusals_of.get(content) or self._too_long(), scope, sent, receive, send)
+            refusal = {NoBody.TOO_SLOW: _SLOW, NoBody.NO_ROOM: _NO_ROOM}.get(content) or self._too_long()
+            trace.is_refused(refusal.code)
+            await refuse(refusal, scope, sent, receive, send)
             return
         length = len(content) if scope["method"] == "POST" else None
         inner = with_path(marked(scope, caller, request_id), at_the_board(what) if self._to_board else what.path)
-        inner["headers"] = headers.handed_on(sent, request_id=request_id, body_length=length)
+        inner["headers"] = headers.handed_on(sent, request_id=request_id, body_length=length, parent=trace.headers)
         again = body.replayed(content, receive)
         # A long body is not kept here for as long as its answer takes.
         del content
@@ -224,10 +236,11 @@ async def refuse_websocket(scope: Scope, receive: Receive, send: Send) -> None:
     await send({"type": "websocket.http.response.body", "body": content})
 
 
-def _with_id(send: Send, request_id: str) -> Send:
-    async def with_id(message: Message) -> None:
+def _answering(send: Send, request_id: str, trace: RequestTrace) -> Send:
+    async def answering(message: Message) -> None:
         if message["type"] == "http.response.start":
+            trace.is_answered(message["status"])
             message = {**message, "headers": headers.answered(list(message.get("headers", ())), request_id)}
         await send(message)
 
-    return with_id
+    return answering

@@ -111,13 +111,16 @@ def fault_of(headers: RequestHeaders, *, with_body: bool) -> Refusal | None:
     return None
 
 
-def handed_on(headers: RequestHeaders, *, request_id: str, body_length: int | None) -> list[Header]:
+def handed_on(
+    headers: RequestHeaders, *, request_id: str, body_length: int | None, parent: tuple[Header, ...] = ()
+) -> list[Header]:
     """Return the headers that the next layer gets.
 
     Args:
         headers: Of the request.
         request_id: Id that the door gave the request.
         body_length: Bytes of the body, which the door has read; None for a request without one.
+        parent: The door's own place in the trace of the request, which takes the place of the client's; empty if it has none.
     """
     on = [(REQUEST_ID, request_id.encode())]
     if body_length is not None:
@@ -125,13 +128,27 @@ def handed_on(headers: RequestHeaders, *, request_id: str, body_length: int | No
     accept = b", ".join(headers.all(b"accept"))
     if len(accept) <= _MOST_HANDED_ON and _ACCEPT.fullmatch(accept):
         on.append((b"accept", accept))
-    parents = headers.all(b"traceparent")
-    if len(parents) == 1 and _TRACE_PARENT.fullmatch(parents[0]):
-        on.append((b"traceparent", parents[0]))
-        state = b",".join(headers.all(b"tracestate"))
-        if len(state) <= _MOST_HANDED_ON and _PRINTABLE.fullmatch(state):
-            on.append((b"tracestate", state))
+    if parent:
+        return [*on, *parent]
+    above, state = trace_of(headers)
+    if above is not None:
+        on.append((b"traceparent", above))
+    if state:
+        on.append((b"tracestate", state))
     return on
+
+
+def trace_of(headers: RequestHeaders) -> tuple[bytes | None, bytes]:
+    """Return the trace to which the client says that its request belongs, as `traceparent` and `tracestate`.
+
+    The first is None, and the second empty, where there is none or it is not well formed.
+    """
+    parents = headers.all(b"traceparent")
+    if len(parents) != 1 or not _TRACE_PARENT.fullmatch(parents[0]):
+        return None, b""
+    state = b",".join(headers.all(b"tracestate"))
+    is_clear = len(state) <= _MOST_HANDED_ON and _PRINTABLE.fullmatch(state)
+    return parents[0], state if is_clear else b""
 
 
 def answered(headers: list[Header], request_id: str) -> list[Header]:

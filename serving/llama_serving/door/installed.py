@@ -17,6 +17,7 @@ from llama_serving.contract.door import DOOR_VARIABLE, Access, DoorSettings
 from llama_serving.door.application import Closed, Door
 from llama_serving.door.keys import KeyFolder, Keys
 from llama_serving.door.refused_keys import RefusedKeys
+from llama_serving.tracing import switch
 
 _LOGGER = logging.getLogger("ray.serve")
 
@@ -47,6 +48,7 @@ def _door(text: str) -> Middleware:
         to_board=to_board,
         new_id=lambda: uuid.uuid4().hex,
         refused_keys=RefusedKeys(),
+        traces=switch.traces(),
     )
 
 

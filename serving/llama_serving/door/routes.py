@@ -16,6 +16,7 @@ from llama_serving.door.refusals import MESSAGES_PATH, Refusal
 
 MODELS_PATH: Final = "/v1/models"
 HEALTH_PATH: Final = "/-/healthz"
+ROUTES_PATH: Final = "/-/routes"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,7 @@ _EXACT: Final[dict[str, Route]] = {
     # HAProxy asks each replica and proxy, Kubernetes and KubeRay each pod. Nobody of them has a key.
     HEALTH_PATH: Route(("GET", "HEAD"), public=True),
     # As old readiness checks of KubeRay ask it; HAProxy answers it to everyone by itself.
-    "/-/routes": Route(("GET",), public=True),
+    ROUTES_PATH: Route(("GET",), public=True),
     **{f"/v1/{task}": Route(("POST",), refusal=_NO_TASK) for task in _OTHER_TASKS},
     "/pooling": Route(("POST",), refusal=_NO_TASK),
 }
@@ -103,6 +104,11 @@ def asked(scope: Scope) -> Asked | Refusal:
         words = f"This path answers {allowed}, not {_word(scope['method'])}. Send the request with {allowed}."
         return Refusal(405, words, code="method_not_allowed", headers=((b"allow", allowed.encode()),))
     return Asked(path, route)
+
+
+def listed(path: str) -> bool:
+    """Whether `path` is one of those that are written out: few enough to be a label."""
+    return path in _EXACT
 
 
 def at_the_board(what: Asked) -> str:

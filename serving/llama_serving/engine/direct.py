@@ -4,6 +4,7 @@ Serve imports `DirectServer` by its path, see `app`. What the direct path needs 
 tests/serving runs it: it serves, streams, scales, cuts off clients. See docs/designs/0020-data-plane.md.
 """
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +19,14 @@ from llama_serving.contract.tenants import DeskSettings
 from llama_serving.contract.usage import usage_source
 from llama_serving.desk.counters import Counters
 from llama_serving.desk.desk import Desk, ModelFacts
-from llama_serving.desk.ledger_actor import RayBank, moment, ray_counter
+from llama_serving.desk.ledger_actor import RayBank, moment, ray_counter, ray_histogram
 from llama_serving.desk.middleware import DeskMiddleware
 from llama_serving.desk.usage_log import UsageLog
 from llama_serving.door.passed import OnlyThroughTheDoor
 from llama_serving.engine.server import LlamaServer
 from llama_serving.licenses.headers import LicenseHeaders, headers_of
+from llama_serving.tracing import switch
+from llama_serving.tracing.durations import Durations
 
 
 class _DirectServer(LlamaServer):
@@ -48,7 +51,7 @@ class _DirectServer(LlamaServer):
         app.middleware_stack = None
         config = self._serving
         self._desk = await self._open_desk()
-        app.add_middleware(DeskMiddleware, desk=self._desk)
+        app.add_middleware(DeskMiddleware, desk=self._desk, traces=switch.traces())
         counts = ReplicaCounts(APPLICATION_NAME, config.server_deployment)
         app.add_middleware(BoardFirst, board=board_application(config, BoardClient(), counts))
         app.add_middleware(OnlyThroughTheDoor, door=config.door)
@@ -74,6 +77,7 @@ class _DirectServer(LlamaServer):
             secret=await bank.secret(),
             load=self._load,
             counters=Counters(ray_counter),
+            durations=Durations(ray_histogram),
             clock=moment,
             log=UsageLog(Path(get_serve_logs_dir()).parent, replica),
         )
@@ -85,6 +89,7 @@ class _DirectServer(LlamaServer):
         """Serve calls and awaits this when it stops the replica."""
         if self._desk is not None:
             await self._desk.stop()
+        await asyncio.to_thread(switch.flush)
         await super().__del__()
 
 

@@ -22,6 +22,7 @@ from llama_serving.engine.vllm import ENGINE_VERSION, LlamaEngine
 from llama_serving.licenses.files import LicenseFile, read_license_files, require
 from llama_serving.licenses.folder import FolderUnavailableError, license_folder
 from llama_serving.llm_config import llm_config_of
+from llama_serving.tracing import switch
 
 _LOGGER = logging.getLogger("ray.serve")
 _ENGINE_OVERRIDE = "RAYLLM_VLLM_ENGINE_CLS"
@@ -39,7 +40,10 @@ class LlamaServer(LLMServer):
 
     async def __init__(self, config: dict[str, Any]) -> None:  # type: ignore[misc]  # Serve awaits it, as in the base
         self._serving = ServingConfig.model_validate(config)
-        await super().__init__(LLMConfig.model_validate(llm_config_of(self._serving)))
+        engine = llm_config_of(self._serving)
+        # Not in the config: traces are switched on by the variables of the pod.
+        engine["engine_kwargs"] |= switch.engine_arguments()
+        await super().__init__(LLMConfig.model_validate(engine))
 
     async def start(self) -> None:
         """Start the engine, then report for as long as the replica lives."""

@@ -87,6 +87,7 @@ class RayCluster:
             **haproxy.launcher(self.folder, sys.executable),
         }
         self._nodes: list[subprocess.Popen[bytes]] = []
+        self._metrics_ports: list[int] = []
         self._api = httpx.Client(
             base_url=f"http://{LOOPBACK}:{self._dashboard}",
             headers={"Authorization": f"Bearer {token.read_text()}"},
@@ -109,7 +110,8 @@ class RayCluster:
             *("dashboard-agent-grpc-port", "dashboard-agent-listen-port", "runtime-env-agent-port"),
             *("metrics-export-port", "node-manager-port", "object-manager-port"),
         )
-        ports = zip(flags, free_ports(len(flags)), strict=True)
+        ports = dict(zip(flags, free_ports(len(flags)), strict=True))
+        self._metrics_ports.append(ports["metrics-export-port"])
         command = [
             *(sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--disable-usage-stats"),
             # It copies logs to drivers; there is none.
@@ -119,7 +121,7 @@ class RayCluster:
             f"--num-cpus={cpus}",
             f"--num-gpus={stand_in_gpus}",
             f"--object-store-memory={128 * 1024**2}",
-            *(f"--{flag}={port}" for flag, port in ports),
+            *(f"--{flag}={port}" for flag, port in ports.items()),
         ]
         log = self.folder / f"node-{len(self._nodes)}.log"
         for _ in range(_STARTS):
@@ -201,6 +203,10 @@ class RayCluster:
         response = self.get(STATUS_PATH)
         assert response.status_code == httpx.codes.OK, response.text
         return ServingStatus.model_validate(response.json())
+
+    def metrics(self) -> str:
+        """Return what all nodes publish, in Prometheus' text format; Ray gathers it every few seconds."""
+        return "".join(httpx.get(f"http://{LOOPBACK}:{port}/metrics", timeout=30).text for port in self._metrics_ports)
 
     def processes(self) -> list[psutil.Process]:
         """Return the processes that carry this cluster's mark."""

@@ -162,3 +162,14 @@ def test_a_serve_config_that_is_none_names_the_field_and_the_object(text):
 def test_a_cluster_without_a_head_container_is_refused():
     with pytest.raises(InvalidManifestError, match=r"headGroupSpec\.template\.spec\.containers"):
         ray_node.cluster_spec(service("", {"headGroupSpec": {"template": {"spec": {}}}}))
+
+
+@pytest.mark.parametrize("where", ["machine", "manifest"])
+def test_traces_are_switched_on_by_the_machine_or_the_manifest(where):
+    variable = {"name": "OTEL_EXPORTER_OTLP_ENDPOINT", "value": "http://127.0.0.1:4318"}
+    spec = cluster(group(env=[variable])) if where == "manifest" else cluster()
+    inherited = {} if where == "manifest" else {variable["name"]: variable["value"]}
+    variables = environment(spec, inherited=inherited)
+    assert variables["OTEL_SERVICE_NAME"] == "chat-abc01"
+    assert variables["RAY_SERVE_TRACING_EXPORTER_IMPORT_PATH"]
+    assert "OTEL_SERVICE_NAME" not in environment(cluster())

@@ -10,6 +10,7 @@ from llama_serving.desk.amounts import Moment
 from llama_serving.desk.counters import Counters
 from llama_serving.desk.desk import Desk, ModelFacts
 from llama_serving.desk.leases import LedgerAwayError, OwnBank
+from llama_serving.tracing.durations import Durations
 
 NOON = datetime(2026, 11, 27, 12, 0, tzinfo=UTC)
 MODEL = "Llama-3.1-8B-Instruct"
@@ -58,6 +59,23 @@ class Counted:
         return SimpleNamespace(inc=inc)
 
 
+class Observed:
+    """Histograms that keep what they are told: name, seconds and labels of each value."""
+
+    def __init__(self):
+        self.values, self.bounds = [], {}
+
+    def make(self, name, description, bounds, labels):
+        assert description
+        self.bounds[name] = bounds
+
+        def observe(value, tags):
+            assert set(tags) == set(labels)
+            self.values.append((name.removeprefix("gen_ai_server_").removesuffix("_seconds"), round(value, 6), tags))
+
+        return SimpleNamespace(observe=observe)
+
+
 class Lines:
     """A usage log that keeps its lines."""
 
@@ -90,6 +108,8 @@ class Parts:
     counters: Counters
     log: Lines
     load: Load
+    observed: Observed
+    durations: Durations
 
 
 def desk_of(*tenants, others=None, max_waiting=10_000, model=None, bank=None, clock=None, replica="replica-1", **facts):
@@ -97,6 +117,8 @@ def desk_of(*tenants, others=None, max_waiting=10_000, model=None, bank=None, cl
     clock = clock or Clock()
     bank, counted, log, load = bank or AwayBank(clock), Counted(), Lines(), Load()
     counters = Counters(counted.make)
+    observed = Observed()
+    durations = Durations(observed.make)
     desk = Desk(
         DeskSettings(tenants=tenants, others=others, max_waiting_requests=max_waiting),
         model=model
@@ -108,9 +130,10 @@ def desk_of(*tenants, others=None, max_waiting=10_000, model=None, bank=None, cl
         load=lambda: load,
         counters=counters,
         clock=clock,
+        durations=durations,
         log=log,
     )
-    return Parts(desk, clock, bank, counted, counters, log, load)
+    return Parts(desk, clock, bank, counted, counters, log, load, observed, durations)
 
 
 def limits_of(name="acme", **limits):

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from llama_serving.desk.meter import CURRENT, Tally, metered
+from llama_serving.tracing.pace import Pace
 from support.serving.desks.parts import Engine, sampling, until
 
 
@@ -193,3 +194,16 @@ async def test_the_adapter_is_named():
     request = Request(run)
     await request.over()
     assert request.tally.adapter == "adapter"
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_the_pace_is_read_when_the_call_ends(stream):
+    engine = metered(Engine())
+    request = Request(lambda: read(engine, stream=stream, n=2, max_tokens=5))
+    await until(lambda: len(engine.states) == 2)
+    for number, state in enumerate(engine.states):
+        state.stats = SimpleNamespace(
+            arrival_time=100.0, first_token_latency=0.5 + number, first_token_ts=1.0, last_token_ts=3.0
+        )
+    await request.over()
+    assert request.tally.pace == Pace(100.5, 4.0, 8)

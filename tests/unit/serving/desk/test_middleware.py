@@ -138,6 +138,10 @@ async def test_each_dialect_is_served_and_booked(path, stream):
     assert counted[("llama_gateway_requests", "acme", MODEL, event.data.dialect, "200")] == 1
     if expected[0]:
         assert counted[("llama_gateway_tokens", "acme", MODEL, "output")] == expected[1]
+    service.parts.durations.publish()
+    assert [(name, labels["gen_ai_request_model"]) for name, _, labels in service.parts.observed.values] == [
+        ("request_duration", MODEL)
+    ]
 
 
 async def test_limits_are_settled_by_what_the_engine_made():

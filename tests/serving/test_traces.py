@@ -1,0 +1,152 @@
+"""The traces of a real deployment: one tree from the client to vLLM, and no key, prompt or answer in it."""
+
+import secrets
+
+import httpx
+import pytest
+
+pytestmark = [pytest.mark.serving, pytest.mark.timeout(1800)]
+
+PROMPT = "zebras under the quiet moon"
+BODY = {"messages": [{"role": "user", "content": PROMPT}], "max_tokens": 8, "ignore_eos": True, "temperature": 0}
+CHAT = "/v1/chat/completions"
+
+
+@pytest.fixture(scope="module")
+def asked(collector):
+    """The traces that clients asked for, here and before."""
+    return {span.trace for span in collector.spans()}
+
+
+@pytest.fixture
+def ask(app, keys, asked):
+    """Sends a request with a trace of its own; returns the answer, the id of the trace and that of the client's span."""
+    key = keys.add("herd")
+    with httpx.Client(base_url=f"http://127.0.0.1:{app.cluster.http_port}", timeout=120) as client:
+
+        def send(path=CHAT, *, key=key.text, most_lines=None, sampled=True, **body):
+            trace, span = secrets.token_hex(16), secrets.token_hex(8)
+            if sampled:
+                asked.add(trace)
+            headers = {"Authorization": f"Bearer {key}", "traceparent": f"00-{trace}-{span}-0{int(sampled)}"}
+            with client.stream("POST", path, json=BODY | {"model": app.model} | body, headers=headers) as answer:
+                if most_lines is None:
+                    answer.read()
+                    return answer, trace, span
+                for number, _ in enumerate(answer.iter_lines()):
+                    if number == most_lines:
+                        break
+            return answer, trace, span
+
+        send.key = key
+        yield send
+
+
+@pytest.fixture
+def spans_of(collector, eventually):
+    """Waits for spans of a trace with these names; returns them by name."""
+
+    def find(trace, *names):
+        def found():
+            by_name = {span.name.partition(" ")[0]: span for span in collector.spans(trace)}
+            return by_name if by_name.keys() >= set(names) else None
+
+        return eventually(found, seconds=60, what=f"spans {names} of {trace}")
+
+    return find
+
+
+def known(ask, eventually):
+    eventually(lambda: ask(sampled=False)[0].status_code == 200, seconds=60, what="the key to be known")
+
+
+def test_a_sentis_one_tree_from_the_client_over_door_and_serve_to_vllm(app, ask, spans_of, collector, eventually):
+    known(ask, eventually)
+    answer, trace, client = ask()
+    assert answer.status_code == 200, answer.text
+    found = spans_of(trace, "chat", "replica_handle_request", "llm_request")
+
+    door, serve, vllm = found["chat"], found["replica_handle_request"], found["llm_request"]
+    assert (door.parent, serve.parent, vllm.parent) == (client, door.id, serve.id)
+    usage = answer.json()["usage"]
+    assert door.name == f"chat {app.model}"
+    assert door.attributes == {
+        "http.request.method": "POST",
+        "http.route": CHAT,
+        "http.response.status_code": 200,
+        "llama.request.id": answer.headers["x-request-id"],
+        "llama.tenant": "herd",
+        "gen_ai.operation.name": "chat",
+        "gen_ai.provider.name": "vllm",
+        "gen_ai.request.model": app.model,
+        "gen_ai.request.max_tokens": 8,
+        "gen_ai.request.temperature": 0,
+        "gen_ai.response.model": app.model,
+        "gen_ai.response.finish_reasons": ("length",),
+        "gen_ai.usage.input_tokens": usage["prompt_tokens"],
+        "gen_ai.usage.cache_read.input_tokens": door.attributes["gen_ai.usage.cache_read.input_tokens"],
+        "gen_ai.usage.output_tokens": 8,
+    }
+    assert {span.resource["service.name"] for span in found.values()} == {"chat"}
+    assert vllm.attributes["gen_ai.usage.completion_tokens"] == 8
+
+
+def test_a_sentthat_is_cut_off_has_a_span_with_what_it_used(app, ask, spans_of, eventually):
+    known(ask, eventually)
+    _, trace, _ = ask(most_lines=20, stream=True, max_tokens=400)
+    door = spans_of(trace, "chat")["chat"]
+    assert 5 <= door.attributes["gen_ai.usage.output_tokens"] < 400
+    assert door.attributes["gen_ai.response.finish_reasons"] == ("abort",)
+    assert door.attributes["error.type"] == "cancelled"
+
+
+@pytest.mark.parametrize(
+    ("sent", "status", "code"),
+    [
+        ({"key": "llm_wrong"}, 401, "invalid_api_key"),
+        ({"model": PROMPT}, 404, "model_not_found"),
+        ({"max_tokens": 100_000}, 400, None),
+    ],
+)
+def test_a_refused_senthas_a_span_with_the_code_of_its_refusal(ask, spans_of, eventually, sent, status, code):
+    known(ask, eventually)
+    answer, trace, _ = ask(**sent)
+    assert answer.status_code == status, answer.text
+    door = spans_of(trace, "chat")["chat"]
+    assert door.attributes["error.type"] == (code or str(status))
+    assert door.attributes["http.response.status_code"] == status
+
+
+def test_nothing_else_was_sent_and_no_key_prompt_or_answer(ask, asked, spans_of, collector, eventually):
+    known(ask, eventually)
+    answer, trace, _ = ask(max_tokens=30)
+    spans_of(trace, "chat", "llm_request")
+    sent = collector.raw
+    text = answer.json()["choices"][0]["message"]["content"]
+    for words in (ask.key.text, ask.key.id, ask.key.sha256, PROMPT, text):
+        assert words.encode() not in sent
+    # Whoever asks without a trace, or says that it is not to be recorded, has none; and nothing of Serve's own calls is there.
+    assert {span.name.partition(" ")[0] for span in collector.spans()} <= {
+        "chat",
+        "replica_handle_request",
+        "llm_request",
+    }
+
+
+def test_the_histograms_of_the_conventions_stand_beside_the_other_metrics(app, ask, eventually):
+    known(ask, eventually)
+
+    def published():
+        return all(
+            f"ray_gen_ai_server_{name}_seconds_bucket" in app.cluster.metrics()
+            for name in ("sentduration", "time_to_first_token", "time_per_output_token")
+        )
+
+    eventually(published, seconds=60, what="the histograms")
+    line = next(
+        line
+        for line in app.cluster.metrics().splitlines()
+        if line.startswith("ray_gen_ai_server_time_to_first_token_seconds_bucket") and 'le="0.001"' in line
+    )
+    for label, value in (("operation_name", "chat"), ("provider_name", "vllm"), ("sentmodel", app.model)):
+        assert f'gen_ai_{label}="{value}"' in line
