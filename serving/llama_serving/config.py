@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from llama_serving.contract.adapters import AdapterRoom
 from llama_serving.contract.door import DOOR_CALLBACK, DOOR_VARIABLE, DoorSettings
 from llama_serving.contract.frozen import Frozen
 from llama_serving.contract.routing import Routing
@@ -68,10 +69,6 @@ LICENSE_FILES_MISSING = "LicenseFilesMissing"
 
 CHECKPOINT_REFUSED = "CheckpointRefused"
 """First word of the message of an engine that does not start because the model's folder is not what was declared."""
-
-REQUEST_TIMEOUT_SECONDS = 1800
-"""Longest request, its stream included: a long answer takes minutes, and a proxy that gives up earlier wastes what the GPU
-computed."""
 
 DIRECT_ONGOING_REQUESTS = 100_000
 """Requests that a replica of the direct path accepts: the queue stands in the engine, where its length can be seen."""
@@ -279,6 +276,8 @@ class ServingConfig(Frozen):
     """None in configs that were pinned before the field existed: then there is no door."""
     routing: Routing | None = None
     """By what HAProxy chooses replicas on the direct path; None for the fewest connections."""
+    adapters: AdapterRoom | None = None
+    """None where no adapter can be loaded."""
 
     @model_validator(mode="after")
     def _device_fits_engine(self) -> Self:
@@ -405,18 +404,23 @@ def live_override(live: LiveSettings) -> dict[str, Any]:
     }
 
 
-def board_application(arguments: dict[str, Any]) -> dict[str, Any]:
+def board_application(arguments: dict[str, Any], live: LiveSettings) -> dict[str, Any]:
     """Render the second application of the direct path, as JSON.
 
     Args:
         arguments: `applications[].args` of the engine's application.
+        live: Its list of adapters is told to the board: it lists them while no engine runs.
     """
-    return {
+    application = {
         "name": BOARD_APPLICATION_NAME,
         "route_prefix": BOARD_PREFIX,
         "import_path": BOARD_IMPORT_PATH,
         "args": arguments,
     }
+    if live.desk is None or live.desk.adapters is None:
+        return application
+    told = DeskSettings(adapters=live.desk.adapters).model_dump(mode="json", exclude_none=True)
+    return {**application, "deployments": [{"name": BOARD_DEPLOYMENT, "user_config": told}]}
 
 
 def deployment_override(config: ServingConfig, live: LiveSettings) -> dict[str, Any]:

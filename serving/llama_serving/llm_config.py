@@ -61,5 +61,14 @@ def _engine_arguments(config: ServingConfig) -> dict[str, Any]:
         "scheduling_policy": "priority" if config.path is RequestPath.DIRECT else None,
         # The door lets nobody there; without it vLLM builds a description of all its routes.
         "disable_fastapi_docs": True if config.path is RequestPath.DIRECT else None,
+        **_adapter_arguments(config),
     }
     return {name: value for name, value in arguments.items() if value is not None}
+
+
+def _adapter_arguments(config: ServingConfig) -> dict[str, Any]:
+    """Room for adapters. None is named here: replicas load the list that they get while they run."""
+    room = config.adapters
+    if room is None:
+        return {}
+    return {"enable_lora": True, **room.model_dump(exclude={"folder"})}

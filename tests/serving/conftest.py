@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from llama_serving.config import LiveSettings, RequestPath, ServingConfig, pod_environment
+from llama_serving.contract.tenants import DeskSettings
 from support.serving.api_keys import KeysOfTeam
 from support.serving.collector import Collector, collecting, variables_of
 from support.serving.configs import live_settings, serve_config, tiny_config
@@ -28,6 +29,7 @@ FILES = (
     "test_ingress.py",
     "test_routing.py",
     "test_usage.py",
+    "test_adapters.py",
 )
 """In this order one application replaces another least often."""
 
@@ -113,7 +115,8 @@ def _bringing(cluster: RayCluster) -> Callable[[ServingConfig], Deployed]:
         deployed = Deployed(cluster, config)
         if current != [config]:
             current.clear()
-            deployed.apply(live_settings(config.path))
+            room = {} if config.adapters is None else {"desk": DeskSettings(adapters=())}
+            deployed.apply(live_settings(config.path, **room))
             if wait:
                 cluster.wait_until_running()
             current.append(config)

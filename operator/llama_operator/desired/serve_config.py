@@ -202,7 +202,7 @@ def with_live(pinned: Mapping[str, Any], live: LiveSettings) -> dict[str, Any]:
     others = [one for one in pinned["applications"] if one is not application]
     if application["args"].get("path") == RequestPath.DIRECT:
         others = [one for one in others if one.get("name") != BOARD_APPLICATION_NAME]
-        others.append(board_application(application["args"]))
+        others.append(board_application(application["args"], live))
     return {**pinned, "applications": [{**application, "deployments": [changed]}, *others]}
 
 

@@ -49,26 +49,49 @@ class Counts(Protocol):
         ...
 
 
-def board_application(config: ServingConfig, board: Board, counts: Counts) -> FastAPI:
-    """Build the application; its paths are below `BOARD_PREFIX` where it has a prefix, and at the root in a replica."""
+Adapters = Callable[[], Awaitable[tuple[str, ...]]]
+"""Returns the names of the adapters that can be asked for."""
+
+
+async def no_adapters() -> tuple[str, ...]:
+    """Where none can be loaded."""
+    return ()
+
+
+def board_application(
+    config: ServingConfig, board: Board, counts: Counts, adapters: Adapters = no_adapters
+) -> FastAPI:
+    """Build the application; its paths are below `BOARD_PREFIX` where it has a prefix, and at the root in a replica.
+
+    Args:
+        config: What is served.
+        board: Has what the replicas report.
+        counts: How many replicas there are.
+        adapters: The adapters that can be asked for.
+    """
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     desk = LicenseDesk(config.model_id, config.license, board.licenses)
-    card = model_card(config)
     app.include_router(license_router(lambda: desk))
 
     @app.get(STATUS_PATH.removeprefix(BOARD_PREFIX))
     async def status() -> ServingStatus:
         return await status_of(config, board, counts)
 
+    async def cards(request: Request) -> list[dict[str, Any]]:
+        """The model and its adapters, as far as the key may ask for them."""
+        caller, own = caller_of(request.scope), model_card(config)
+        listed = [own, *(adapter_card(config, name) for name in await adapters())]
+        return [card for card in listed if caller.may_ask_for(card["id"])]
+
     @app.get(MODELS_PATH)
     async def models(request: Request) -> JSONResponse:
-        shown = caller_of(request.scope).may_ask_for(config.model_id)
-        return JSONResponse({"object": "list", "data": [card] if shown else []})
+        return JSONResponse({"object": "list", "data": await cards(request)})
 
     @app.get(MODELS_PATH + "/{name:path}")
     async def model(name: str, request: Request) -> JSONResponse:
         # The same words for a model that is not there and for one that the key may not ask for.
-        if name != config.model_id or not caller_of(request.scope).may_ask_for(name):
+        card = next((one for one in await cards(request) if one["id"] == name), None)
+        if card is None:
             raise HTTPException(HTTPStatus.NOT_FOUND, f"no model {name!r} is served here; {MODELS_PATH} lists what is")
         return JSONResponse(card)
 
@@ -100,6 +123,12 @@ def model_card(config: ServingConfig) -> dict[str, Any]:
         **model_metadata(config.model_id, config.license),
     }
     return {"id": config.model_id, "object": "model", "created": 0, "owned_by": "llama-operator", "metadata": metadata}
+
+
+def adapter_card(config: ServingConfig, name: str) -> dict[str, Any]:
+    """Return the entry of an adapter: that of its model under its own name, with its model as parent."""
+    card = model_card(config)
+    return {**card, "id": name, "parent": config.model_id, "metadata": {**card["metadata"], "model_id": name}}
 
 
 async def refuse(request: Request, error: Exception) -> Response:

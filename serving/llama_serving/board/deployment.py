@@ -11,6 +11,8 @@ from ray import serve
 from llama_serving.board.application import board_application
 from llama_serving.board.reporting import BoardClient, ReplicaCounts
 from llama_serving.config import APPLICATION_NAME, ServingConfig
+from llama_serving.contract.adapters import Adapter
+from llama_serving.contract.tenants import DeskSettings
 
 
 class _BoardServer:
@@ -22,11 +24,24 @@ class _BoardServer:
 
     def __init__(self, config: dict[str, Any]) -> None:
         self._config = ServingConfig.model_validate(config)
+        self._adapters: tuple[Adapter, ...] = ()
+
+    def reconfigure(self, user_config: dict[str, Any]) -> None:
+        """Take the list of adapters; Serve calls this at the start, and for each change."""
+        self._adapters = DeskSettings.model_validate(user_config).adapters or ()
 
     async def __serve_build_asgi_app__(self) -> FastAPI:
         """Build the application; Serve calls this once the replica is made."""
         counts = ReplicaCounts(APPLICATION_NAME, self._config.server_deployment)
-        return board_application(self._config, BoardClient(), counts)
+        board = BoardClient()
+
+        async def adapters() -> tuple[str, ...]:
+            """What replicas serve; while none tells anything, what the next one will be asked to load."""
+            reports, _ = await board.snapshot()
+            told = {(one.name, one.path) for report in reports for one in report.adapters if one.loaded}
+            return tuple(one.name for one in self._adapters if not reports or (one.name, one.path) in told)
+
+        return board_application(self._config, board, counts, adapters)
 
 
 BoardServer = serve.ingress()(_BoardServer)

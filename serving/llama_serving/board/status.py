@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 
 from llama_serving.config import ServingConfig
+from llama_serving.contract.adapters import summed
 from llama_serving.contract.status import ReplicaReport, ServingStatus, version_key
 from llama_serving.licenses.files import LicenseFile
 
@@ -82,5 +83,7 @@ def summarize(
         kv_cache_tokens=min(tokens, default=None),
         max_concurrency=min(concurrency, default=None),
         engine_version=min(versions, key=version_key, default=None),
-        reports=reports,
+        # Summed up only: in each report they would make the answer as long as replicas times adapters.
+        reports=tuple(report.model_copy(update={"adapters": ()}) for report in reports),
+        adapters=summed(tuple(report.adapters for report in reports)),
     )

@@ -51,7 +51,7 @@ def faults(
     seen, damaged = _Seen(), False
     for name in names:
         try:
-            header = _header(folder / name)
+            header = header_of(folder / name)
         except DamagedError as error:
             damaged = True
             yield str(error)
@@ -65,7 +65,13 @@ def faults(
         yield from _shapes(seen, declared)
 
 
-def _header(path: Path) -> Mapping[str, Any]:
+def header_of(path: Path) -> Mapping[str, Any]:
+    """Read the header of a file: its tensors by name.
+
+    Raises:
+        DamagedError: If it is no whole safetensors file.
+        OSError: If it cannot be read.
+    """
     size = path.stat().st_size
     with path.open("rb") as file:
         start = file.read(_LENGTH.size)

@@ -5,6 +5,7 @@ from typing import Annotated
 
 from pydantic import ConfigDict, Field
 
+from llama_serving.contract.adapters import AdapterReport
 from llama_serving.contract.frozen import Frozen
 
 
@@ -42,6 +43,8 @@ class ReplicaReport(Answer):
     """The same as a number of sequences of the longest length; vLLM's own `Maximum concurrency`."""
     engine_version: str | None = Field(default=None, max_length=64)
     """Version of vLLM; None from pods that are older than the field."""
+    adapters: tuple[AdapterReport, ...] = ()
+    """What it says of its adapters. The status endpoint sums it up and leaves it out here."""
 
 
 class ServingStatus(Answer):
@@ -63,6 +66,8 @@ class ServingStatus(Answer):
     engine_version: str | None = Field(default=None, max_length=64)
     """Oldest version of vLLM among the replicas; None while none runs, and from pods that are older than the field."""
     reports: tuple[ReplicaReport, ...] = ()
+    adapters: tuple[AdapterReport, ...] = Field(default=(), max_length=1024)
+    """What the replicas say of their adapters, summed up by name and path."""
 
 
 def version_key(version: str) -> tuple[int, ...]:

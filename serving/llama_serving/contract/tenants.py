@@ -7,6 +7,7 @@ from typing import Final
 
 from pydantic import Field
 
+from llama_serving.contract.adapters import MOST_ADAPTERS, Adapter
 from llama_serving.contract.frozen import Frozen
 from llama_serving.contract.keys import TenantName
 
@@ -33,10 +34,12 @@ class TenantLimits(Frozen):
 
 
 class DeskSettings(Frozen):
-    """What the desk enforces: `user_config` of the engine's Serve deployment."""
+    """What replicas take while they run: `user_config` of the engine's Serve deployment. The desk enforces the limits."""
 
     tenants: tuple[TenantLimits, ...] = Field(default=(), max_length=256)
     others: TenantLimits | None = None
     """Limits of each tenant that is not listed; None for no limits."""
     max_waiting_requests: int = Field(default=10_000, ge=1, le=1_000_000)
     """Requests that may wait in one engine before the next one is refused with 429."""
+    adapters: tuple[Adapter, ...] | None = Field(default=None, max_length=MOST_ADAPTERS)
+    """Adapters that replicas shall have loaded; None for a revision without room for any."""

@@ -17,6 +17,7 @@ import asyncio
 import hashlib
 import hmac
 import logging
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -70,6 +71,7 @@ class ModelFacts:
     Attributes:
         name: Its name on the endpoint, for requests that name none.
         names: Returns all names that can be asked for: the model and its adapters.
+        coming: Returns names of adapters that this replica will have soon.
         max_model_len: Longest prompt and answer together, in tokens.
         default_output_tokens: Longest answer of a request that names none, where its tenant has limits of tokens.
         most_choices: Answers that one request may ask for (`n`).
@@ -82,6 +84,7 @@ class ModelFacts:
     default_output_tokens: int = 4096
     most_choices: int = 16
     orders_by_priority: bool = False
+    coming: Callable[[], frozenset[str]] = frozenset
 
 
 @dataclass(slots=True, eq=False)
@@ -142,6 +145,7 @@ class Desk:
         self._clock = clock
         self._leases = Leases(bank, replica=replica, clock=clock)
         self._visitors = Visitors()
+        self._by_model: Counter[str] = Counter()
         self._ended = SlidingWindow(0)
         self._background: list[asyncio.Task[None]] = []
         self.reconfigure(settings)
@@ -203,14 +207,14 @@ class Desk:
             tally=Tally(most_output_tokens=output_tokens),
         )
         # Before the ledger is asked: requests that come meanwhile have to see this one.
-        self._visitors.add(caller.tenant, visit.tally)
+        self._came(visit)
         try:
             got = await self._leases.reserve(limits, need)
         except BaseException:
-            self._visitors.remove(visit.caller.tenant, visit.tally)
+            self._went(visit)
             raise
         if isinstance(got, Shortage):
-            self._visitors.remove(visit.caller.tenant, visit.tally)
+            self._went(visit)
             refusal = refusing.of_shortage(got, limits, need.tokens)
             return self._refused(caller.tenant, refusal, self.standing_of(caller.tenant))
         visit.reservation = got
@@ -222,13 +226,27 @@ class Desk:
         """End a request. It is settled when its last call of the engine has ended, which may be a moment later."""
         await visit.tally.leave(lambda: self._settle(visit))
 
+    def running(self, model: str) -> int:
+        """Return how many requests for a model or an adapter run."""
+        return self._by_model[model]
+
     def rejected(self, tenant: str, reason: str) -> None:
         """Count a request that was refused before it came to limits."""
         self._counters.rejected(tenant, reason)
 
+    def _came(self, visit: Visit) -> None:
+        self._visitors.add(visit.caller.tenant, visit.tally)
+        self._by_model[visit.model] += 1
+
+    def _went(self, visit: Visit) -> None:
+        self._visitors.remove(visit.caller.tenant, visit.tally)
+        self._by_model[visit.model] -= 1
+        if not self._by_model[visit.model]:
+            del self._by_model[visit.model]
+
     def _settle(self, visit: Visit) -> None:
         now, tally = self._clock(), visit.tally
-        self._visitors.remove(visit.caller.tenant, visit.tally)
+        self._went(visit)
         self._ended.charge(1, now.seconds)
         if visit.reservation is not None:
             # A prompt that the engine took and could not finish has cost it time: limits count it, the log does not.

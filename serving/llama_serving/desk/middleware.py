@@ -12,7 +12,7 @@ from llama_serving.desk.desk import Desk, Visit
 from llama_serving.desk.meter import CURRENT
 from llama_serving.desk.reading import RefusedError, read_json, write_json
 from llama_serving.desk.refusing import standing_headers
-from llama_serving.desk.wish import Wish, refuse_model, wish_of
+from llama_serving.desk.wish import Wish, refuse_coming, refuse_model, wish_of
 from llama_serving.door.asgi import ASGIApp, Message, Receive, Scope, Send
 from llama_serving.door.body import replayed
 from llama_serving.door.caller import Caller, caller_of, request_id_of
@@ -87,8 +87,8 @@ class DeskMiddleware:
         request = read_json(body)
         wish = wish_of(request, dialect, body_bytes=len(body), most_choices=model.most_choices)
         name = model.name if wish.model is None else wish.model
-        if name not in model.names() or not caller.may_ask_for(name):
-            raise refuse_model(wish.model)
+        if not caller.may_ask_for(name) or name not in model.names():
+            raise refuse_coming(name) if caller.may_ask_for(name) and name in model.coming() else refuse_model(wish.model)
         tracing.CURRENT.get().asks(name, request, max_tokens=wish.output_tokens)
         self._sign(request, dialect, caller, name)
         return write_json(request), wish

@@ -25,6 +25,7 @@ _MOST_TOKENS: Final = (1 << 31) - 1
 _MOST_PROMPTS: Final = 256
 _BYTES_A_TOKEN: Final = 3
 _IMAGE_TOKENS: Final = 2048
+_COMING_SECONDS: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +115,13 @@ def _number(body: dict[str, Any], name: str, *, least: int, most: int) -> int | 
     if not least <= value <= most:
         raise refused(name, f"The field {name!r} must be from {least} to {most}.")
     return value
+
+
+def refuse_coming(name: str) -> RefusedError:
+    """Return the refusal of an adapter that this replica is about to load, to be raised."""
+    words = f"The adapter {ascii(name)} is being loaded. Try again in {_COMING_SECONDS} s."
+    again = ((b"retry-after", str(_COMING_SECONDS).encode()),)
+    return RefusedError(Refusal(503, words, code="adapter_loading", type="server_error", param="model", headers=again))
 
 
 def _prompts(body: dict[str, Any], dialect: Dialect, body_bytes: int) -> tuple[int, int]:

@@ -5,8 +5,9 @@ tests/serving runs it: it serves, streams, scales, cuts off clients. See docs/de
 """
 
 import asyncio
+import contextlib
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from ray import serve
 from ray.serve._private.logging_utils import get_serve_logs_dir
@@ -15,6 +16,7 @@ from typing_extensions import override
 from llama_serving.board.application import BoardFirst, board_application
 from llama_serving.board.reporting import BoardClient, ReplicaCounts
 from llama_serving.config import APPLICATION_NAME
+from llama_serving.contract.adapters import AdapterReport
 from llama_serving.contract.tenants import DeskSettings
 from llama_serving.contract.usage import usage_source
 from llama_serving.desk.counters import Counters
@@ -23,23 +25,63 @@ from llama_serving.desk.ledger_actor import RayBank, moment, ray_counter, ray_hi
 from llama_serving.desk.middleware import DeskMiddleware
 from llama_serving.desk.usage_log import UsageLog
 from llama_serving.door.passed import OnlyThroughTheDoor
+from llama_serving.engine.adapters import Adapters
 from llama_serving.engine.server import LlamaServer
 from llama_serving.licenses.headers import LicenseHeaders, headers_of
 from llama_serving.tracing import switch
 from llama_serving.tracing.durations import Durations
+
+_ADAPTERS_SECONDS: Final = 300.0
+"""Longest wait of a new replica for its adapters: a volume that does not answer keeps no model from serving."""
 
 
 class _DirectServer(LlamaServer):
     """`LlamaServer` with an HTTP application around vLLM's."""
 
     _desk: Desk | None = None
+    _adapters: Adapters | None = None
     _limits = DeskSettings()
 
-    def reconfigure(self, user_config: dict[str, Any]) -> None:
-        """Take limits of tenants; Serve calls this at the start, and for each change, while requests go on."""
+    async def reconfigure(self, user_config: dict[str, Any]) -> None:
+        """Take limits of tenants and the list of adapters; Serve calls this at the start, and for each change.
+
+        While requests go on it returns at once: Serve sends a replica nothing until it has. At the start it returns when the
+        adapters are there, so that the first request finds them.
+        """
         self._limits = DeskSettings.model_validate(user_config)
         if self._desk is not None:
             self._desk.reconfigure(self._limits)
+        starts = self._adapters is None
+        adapters = self._make_adapters()
+        if adapters is not None:
+            adapters.take(self._limits.adapters or ())
+            if starts:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(_ADAPTERS_SECONDS):
+                        await adapters.tried()
+
+    def _make_adapters(self) -> Adapters | None:
+        room = self._serving.adapters
+        if self._adapters is None and room is not None:
+            self._adapters = Adapters(room, self.engine, running=self._running)
+        return self._adapters
+
+    def _running(self, model: str) -> int:
+        return 0 if self._desk is None else self._desk.running(model)
+
+    @override
+    def _adapter_reports(self) -> tuple[AdapterReport, ...]:
+        return () if self._adapters is None else self._adapters.reports()
+
+    def _names(self) -> frozenset[str]:
+        own = frozenset((self._serving.model_id,))
+        return own if self._adapters is None else own | self._adapters.names()
+
+    def _coming(self) -> frozenset[str]:
+        return frozenset() if self._adapters is None else self._adapters.coming()
+
+    async def _listed(self) -> tuple[str, ...]:
+        return () if self._adapters is None else tuple(sorted(self._adapters.names()))
 
     async def __serve_build_asgi_app__(self) -> Any:
         """Build the application; Serve calls this once the engine has started.
@@ -53,7 +95,7 @@ class _DirectServer(LlamaServer):
         self._desk = await self._open_desk()
         app.add_middleware(DeskMiddleware, desk=self._desk, traces=switch.traces())
         counts = ReplicaCounts(APPLICATION_NAME, config.server_deployment)
-        app.add_middleware(BoardFirst, board=board_application(config, BoardClient(), counts))
+        app.add_middleware(BoardFirst, board=board_application(config, BoardClient(), counts, self._listed))
         app.add_middleware(OnlyThroughTheDoor, door=config.door)
         headers = headers_of(config.license)
         app.add_middleware(LicenseHeaders, headers=lambda: headers)
@@ -62,12 +104,12 @@ class _DirectServer(LlamaServer):
     async def _open_desk(self) -> Desk:
         config, bank = self._serving, RayBank()
         replica = serve.get_replica_context().replica_id.unique_id
-        names = frozenset((config.model_id,))
         desk = Desk(
             self._limits,
             model=ModelFacts(
                 name=config.model_id,
-                names=lambda: names,
+                names=self._names,
+                coming=self._coming,
                 max_model_len=config.engine.max_model_len,
                 orders_by_priority=True,
             ),
@@ -87,6 +129,8 @@ class _DirectServer(LlamaServer):
     @override
     async def __del__(self) -> None:
         """Serve calls and awaits this when it stops the replica."""
+        if self._adapters is not None:
+            await self._adapters.stop()
         if self._desk is not None:
             await self._desk.stop()
         await asyncio.to_thread(switch.flush)

@@ -17,6 +17,7 @@ from llama_serving.autoscaling import METRIC_KV_USAGE, METRIC_RUNNING, METRIC_SL
 from llama_serving.board.reporting import REPORT_SECONDS, BoardClient
 from llama_serving.config import ServingConfig
 from llama_serving.contents.check import check_source
+from llama_serving.contract.adapters import AdapterReport
 from llama_serving.contract.status import ReplicaReport
 from llama_serving.engine.vllm import ENGINE_VERSION, LlamaEngine
 from llama_serving.licenses.files import LicenseFile, read_license_files, require
@@ -86,6 +87,10 @@ class LlamaServer(LLMServer):
         read = getattr(self.engine, "load", None)
         return None if read is None else read()
 
+    def _adapter_reports(self) -> tuple[AdapterReport, ...]:
+        """What there is to say of adapters; the path `Ingress` loads none."""
+        return ()
+
     async def _report_forever(self) -> None:
         board, replica = BoardClient(), serve.get_replica_context().replica_id.unique_id
         rounds = itertools.count()
@@ -106,6 +111,7 @@ class LlamaServer(LLMServer):
                             kv_cache_tokens=load.kv_cache_tokens,
                             max_concurrency=load.max_concurrency,
                             engine_version=ENGINE_VERSION,
+                            adapters=self._adapter_reports(),
                         ),
                     )
                 await asyncio.sleep(REPORT_SECONDS)

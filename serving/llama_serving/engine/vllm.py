@@ -1,6 +1,6 @@
-"""Our vLLM engine: Ray's own, with the executor that fits a CPU and a tap on the scheduler's statistics.
+"""Our vLLM engine: Ray's own, with the executor that fits a CPU, a tap on the scheduler's statistics, and adapters.
 
-Only this module depends on internals of Ray and vLLM, in two overridden methods. Versions are pinned, and
+Only this module depends on internals of Ray and vLLM, in two overridden methods and the list of vLLM's adapters. Versions are pinned, and
 tests/serving runs it. Used by `server` in every replica.
 """
 
@@ -10,10 +10,13 @@ from typing import Any
 
 from ray.llm._internal.serve.engines.vllm.vllm_engine import VLLMEngine
 from vllm import __version__
+from vllm.lora.request import LoRARequest
 from vllm.v1.metrics.loggers import AggregateStatLoggerBase
 
 from llama_serving.config import RequestPath, ServingConfig
+from llama_serving.contents.adapter import AdapterRefusedError, BaseShape, base_shape
 from llama_serving.contents.check import check_loaded
+from llama_serving.contract.adapters import AdapterFault
 from llama_serving.desk.meter import metered
 from llama_serving.engine import last_words
 from llama_serving.engine.kv_cache import kv_cache_size
@@ -83,6 +86,47 @@ class LlamaEngine(VLLMEngine):
         self._tap: LoadTap | None = None
         self._serving: ServingConfig | None = None
         self._looked_at = False
+        self._adapter_ids: dict[str, int] = {}
+
+    def base_shape(self) -> BaseShape | None:
+        """Return the sizes of the model, for its adapters."""
+        try:
+            return base_shape(self._engine_client.model_config.hf_text_config)
+        except AttributeError:
+            return None
+
+    async def load_adapter(self, name: str, path: str) -> None:
+        """Load an adapter, and answer requests for its name from then on.
+
+        Each load has a number of its own, so that nothing which the engine remembers of one before is taken for it.
+
+        Raises:
+            AdapterRefusedError: If the engine refuses it, in the engine's words.
+        """
+        models = self._oai_models
+        number = models.lora_id_counter.inc(1)
+        request = LoRARequest(
+            lora_name=name, lora_int_id=number, lora_path=path, base_model_name=models.base_model_paths[0].name
+        )
+        try:
+            await self._engine_client.add_lora(request)
+        except Exception as error:
+            # It may be in the engine's memory although it could not be put to use.
+            await self._engine_client.remove_lora(number)
+            raise AdapterRefusedError(AdapterFault.NOT_LOADED, f"the engine does not load it: {error}") from error
+        self._adapter_ids[name] = number
+        models.lora_requests[name] = request
+
+    def hide_adapter(self, name: str) -> None:
+        """Answer no new request for its name."""
+        self._oai_models.lora_requests.pop(name, None)
+
+    async def forget_adapter(self, name: str) -> None:
+        """Free its place; none of its requests runs any more."""
+        self.hide_adapter(name)
+        number = self._adapter_ids.pop(name, None)
+        if number is not None:
+            await self._engine_client.remove_lora(number)
 
     def checks(self, config: ServingConfig, *, looked_at: bool) -> None:
         """Remember what is declared; `looked_at` says whether the files were seen before they were downloaded."""

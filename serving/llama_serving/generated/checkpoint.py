@@ -34,6 +34,13 @@ _SEED = 2026
 _QUERY_GAIN = 2.0
 """Above 1, so that attention picks tokens instead of averaging them."""
 _RESIDUAL_GAIN = 1.0
+_GAINS = {
+    "self_attn.q_proj": _QUERY_GAIN,
+    "self_attn.k_proj": _QUERY_GAIN,
+    "self_attn.o_proj": _RESIDUAL_GAIN,
+    "mlp.down_proj": _RESIDUAL_GAIN,
+}
+"""Of projections; 1 for the others."""
 _LOGIT_SPREAD = 6.0
 """Standard deviation of the logits of likely tokens: the best stands clear of rounding errors between shardings."""
 _UNLIKELY = -24.0
@@ -86,10 +93,10 @@ def _write(folder: Path) -> None:
     }
     for name, document in documents.items():
         (folder / name).write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    (folder / "model.safetensors").write_bytes(_safetensors(_weights()))
+    (folder / "model.safetensors").write_bytes(safetensors(_weights()))
 
 
-def _safetensors(tensors: Iterable[tuple[str, Floats]]) -> bytes:
+def safetensors(tensors: Iterable[tuple[str, Floats]]) -> bytes:
     """Serialize as bfloat16.
 
     Format: https://huggingface.co/docs/safetensors. Its Python library knows bfloat16 only through torch, which is too
@@ -152,29 +159,40 @@ def _weights() -> Iterator[tuple[str, Floats]]:
     architecture without an output bias prefers printable letters.
     """
     source = np.random.PCG64(_SEED)
-    common = np.sign(_noise(source, _HIDDEN)).astype(np.float32)
-    embeddings = _noise(source, tokenizer.VOCABULARY_SIZE, _HIDDEN)
+    common = np.sign(noise(source, _HIDDEN)).astype(np.float32)
+    embeddings = noise(source, tokenizer.VOCABULARY_SIZE, _HIDDEN)
     yield "model.embed_tokens.weight", embeddings + common
     for layer in range(_LAYERS):
-        prefix = f"model.layers.{layer}"
-        rows = {
-            "self_attn.q_proj": (_HEADS * _HEAD_DIM, _HIDDEN, _QUERY_GAIN),
-            "self_attn.k_proj": (_KV_HEADS * _HEAD_DIM, _HIDDEN, _QUERY_GAIN),
-            "self_attn.v_proj": (_KV_HEADS * _HEAD_DIM, _HIDDEN, 1.0),
-            "self_attn.o_proj": (_HIDDEN, _HEADS * _HEAD_DIM, _RESIDUAL_GAIN),
-            "mlp.gate_proj": (_INTERMEDIATE, _HIDDEN, 1.0),
-            "mlp.up_proj": (_INTERMEDIATE, _HIDDEN, 1.0),
-            "mlp.down_proj": (_HIDDEN, _INTERMEDIATE, _RESIDUAL_GAIN),
-        }
-        for name, (outputs, inputs, gain) in rows.items():
-            yield f"{prefix}.{name}.weight", _noise(source, outputs, inputs) * np.float32(gain / inputs**0.5)
+        for _, name, outputs, inputs in projections(layer):
+            gain = _GAINS.get(name, 1.0)
+            yield (
+                f"model.layers.{layer}.{name}.weight",
+                noise(source, outputs, inputs) * np.float32(gain / inputs**0.5),
+            )
         for name in ("input_layernorm", "post_attention_layernorm"):
-            yield f"{prefix}.{name}.weight", np.ones(_HIDDEN, np.float32)
+            yield f"model.layers.{layer}.{name}.weight", np.ones(_HIDDEN, np.float32)
     yield "model.norm.weight", np.ones(_HIDDEN, np.float32)
     spread = np.float32(_LOGIT_SPREAD / _HIDDEN**0.5)
     likes = _preferences()[:, None] * (common / _HIDDEN)[None, :]
     against_repeats = embeddings * np.float32(_REPEAT / _HIDDEN)
-    yield "lm_head.weight", _noise(source, tokenizer.VOCABULARY_SIZE, _HIDDEN) * spread + likes + against_repeats
+    yield "lm_head.weight", noise(source, tokenizer.VOCABULARY_SIZE, _HIDDEN) * spread + likes + against_repeats
+
+
+def projections(*layers: int) -> Iterator[tuple[int, str, int, int]]:
+    """Yield layer, name, outputs and inputs of every projection, in the order in which they are drawn.
+
+    Args:
+        layers: Layers to tell of; none for all.
+    """
+    heads, kv_heads = _HEADS * _HEAD_DIM, _KV_HEADS * _HEAD_DIM
+    for layer in layers or range(_LAYERS):
+        yield layer, "self_attn.q_proj", heads, _HIDDEN
+        yield layer, "self_attn.k_proj", kv_heads, _HIDDEN
+        yield layer, "self_attn.v_proj", kv_heads, _HIDDEN
+        yield layer, "self_attn.o_proj", _HIDDEN, heads
+        yield layer, "mlp.gate_proj", _INTERMEDIATE, _HIDDEN
+        yield layer, "mlp.up_proj", _INTERMEDIATE, _HIDDEN
+        yield layer, "mlp.down_proj", _HIDDEN, _INTERMEDIATE
 
 
 def _preferences() -> Floats:
@@ -187,7 +205,7 @@ def _preferences() -> Floats:
     return (offsets * 2).astype(np.float32)
 
 
-def _noise(source: np.random.PCG64, *shape: int) -> Floats:
+def noise(source: np.random.PCG64, *shape: int) -> Floats:
     """Uniform noise of variance 1, from raw bits: numpy guarantees their stream, unlike that of its distributions."""
     bits = source.random_raw(int(np.prod(shape))) >> np.uint64(40)
     unit = bits.astype(np.float32) / np.float32(1 << 24)

@@ -12,6 +12,7 @@ from llama_serving.config import (
     ServingConfig,
     pod_environment,
 )
+from llama_serving.contract.adapters import AdapterRoom
 from llama_serving.contract.door import Access, DoorSettings
 from llama_serving.contract.routing import Routing
 from llama_serving.contract.status import DeploymentIdentity
@@ -27,6 +28,7 @@ def tiny_config(
     path: RequestPath = RequestPath.DIRECT,
     keys_folder: str | None = None,
     routing: Routing | None = None,
+    adapters: AdapterRoom | None = None,
     **engine: Any,
 ) -> ServingConfig:
     """Return the config of the generated model on CPU; with `keys_folder` its door asks for keys."""
@@ -52,6 +54,7 @@ def tiny_config(
             keys_folder=keys_folder,
             model_id=MODEL,
         ),
+        adapters=adapters,
     )
 
 

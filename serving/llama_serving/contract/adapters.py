@@ -1,0 +1,116 @@
+"""LoRA adapters: what a replica shall have loaded, and what it tells about it.
+
+The room for adapters belongs to a revision, because vLLM takes its memory when it starts. The list of adapters is live: the
+operator renders it into `user_config` beside the limits of tenants, and replicas load and unload while they run.
+"""
+
+from enum import StrEnum
+from typing import Annotated, Final, Literal
+
+from pydantic import ConfigDict, Field
+
+from llama_serving.contract.frozen import Frozen
+
+MOST_ADAPTERS: Final = 64
+"""Longest list of adapters of a deployment."""
+
+ENGINE_RANKS: Final = (1, 8, 16, 32, 64, 128, 256, 320, 512)
+"""Ranks that vLLM makes room for (`MaxLoRARanks` in its config/lora.py)."""
+
+MOST_TEXT: Final = 300
+"""Longest message about an adapter: a status has one for each adapter of each deployment."""
+
+AdapterName = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9]([A-Za-z0-9 ._/-]*[A-Za-z0-9])?$")]
+"""Name of an adapter in requests and in the list of models."""
+AdapterPath = Annotated[str, Field(min_length=1, max_length=1024, pattern=r"^[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*$")]
+"""Folder of an adapter below the folder of all adapters."""
+
+
+class AdapterRoom(Frozen):
+    """Room for adapters in an engine, for vLLM's arguments of the same names."""
+
+    max_loras: int = Field(ge=1, le=64)
+    """Adapters that one batch may use."""
+    max_lora_rank: Literal[1, 8, 16, 32, 64, 128, 256, 320, 512]
+    """Largest rank; each of the `max_loras` places takes the memory of it."""
+    max_cpu_loras: int = Field(ge=1, le=MOST_ADAPTERS)
+    """Adapters that a replica holds, in memory of the host: as many as may be loaded at all."""
+    folder: str | None = Field(default=None, max_length=2048)
+    """Folder below which the adapters' paths are; None where no volume has any."""
+
+
+class Adapter(Frozen):
+    """An adapter that replicas shall have."""
+
+    name: AdapterName
+    path: AdapterPath
+
+
+class AdapterFault(StrEnum):
+    """Why an adapter is not loaded; also reasons of the condition AdaptersReady."""
+
+    NOT_FOUND = "AdapterNotFound"
+    REFUSED = "AdapterRefused"
+    RANK_TOO_LARGE = "AdapterRankTooLarge"
+    DOES_NOT_FIT = "AdapterDoesNotFit"
+    NOT_LOADED = "AdapterNotLoaded"
+
+
+class AdapterReport(Frozen):
+    """What one replica says of an adapter, or (summed up) all replicas of a deployment."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    name: str = Field(max_length=128)
+    path: str = Field(max_length=1024)
+    loaded: int = Field(default=0, ge=0, le=1_000_000)
+    """Replicas that serve it: 0 or 1 in the report of one replica."""
+    failed: int = Field(default=0, ge=0, le=1_000_000)
+    """Replicas that could not load it."""
+    fault: AdapterFault | None = None
+    """Why, in the first of them."""
+    message: str = Field(default="", max_length=MOST_TEXT)
+    """The same for people."""
+    rank: int | None = Field(default=None, ge=0, le=1_000_000)
+    """Its rank, as its files say."""
+    digest: str = Field(default="", max_length=64)
+    """SHA-256 of its weights, in hex; empty while they were not read."""
+
+
+def summed(reports: tuple[tuple[AdapterReport, ...], ...]) -> tuple[AdapterReport, ...]:
+    """Add up what replicas say; one entry for each name and path, in the order of the names.
+
+    Args:
+        reports: What each replica says.
+    """
+    sums: dict[tuple[str, str], AdapterReport] = {}
+    for report in (one for each in reports for one in each):
+        key = (report.name, report.path)
+        before = sums.get(key)
+        if before is None:
+            sums[key] = report
+            continue
+        told = before if before.fault is not None else report
+        sums[key] = before.model_copy(
+            update={
+                "loaded": before.loaded + report.loaded,
+                "failed": before.failed + report.failed,
+                "fault": told.fault,
+                "message": told.message,
+                "rank": before.rank if before.rank is not None else report.rank,
+                "digest": before.digest or report.digest,
+            }
+        )
+    return tuple(report for _, report in sorted(sums.items()))
+
+
+def engine_rank(rank: int) -> Literal[1, 8, 16, 32, 64, 128, 256, 320, 512]:
+    """Return the smallest rank that vLLM makes room for and that holds `rank`.
+
+    Raises:
+        ValueError: If there is none.
+    """
+    for known in ENGINE_RANKS:
+        if rank <= known:
+            return known
+    raise ValueError(f"vLLM has no room for rank {rank}")
