@@ -6,6 +6,7 @@ Light on purpose: it names Ray's fields in a dictionary instead of importing Ray
 from typing import Any
 
 from llama_serving.config import RequestPath, ServingConfig
+from llama_serving.contract.adapters import cpu_places
 from llama_serving.generated import checkpoint
 
 _STREAM_BATCH_MILLISECONDS = 20
@@ -71,4 +72,7 @@ def _adapter_arguments(config: ServingConfig) -> dict[str, Any]:
     room = config.adapters
     if room is None:
         return {}
-    return {"enable_lora": True, **room.model_dump(exclude={"folder"})}
+    arguments = {"enable_lora": True, **room.model_dump(exclude={"folder"})}
+    if config.placement.device == "CPU":
+        arguments |= dict.fromkeys(("max_loras", "max_cpu_loras"), cpu_places(room))
+    return arguments

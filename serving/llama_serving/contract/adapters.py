@@ -114,3 +114,12 @@ def engine_rank(rank: int) -> Literal[1, 8, 16, 32, 64, 128, 256, 320, 512]:
         if rank <= known:
             return known
     raise ValueError(f"vLLM has no room for rank {rank}")
+
+
+def cpu_places(room: AdapterRoom) -> int:
+    """Return the places that an engine on a CPU gets: one for each adapter that may be loaded, and one that stays empty.
+
+    In a batch of the model and its adapters, vLLM on a CPU adds what is in the last place to the answers of the model itself
+    (`lora_b_weights[-1]` in its lora/ops/torch_ops). With a place that is never taken it adds nothing.
+    """
+    return room.max_cpu_loras + 1
