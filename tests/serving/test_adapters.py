@@ -132,7 +132,8 @@ def test_what_cannot_be_loaded_says_so_and_disturbs_nothing(app, listed, with_ke
     told = listed(Llama_Acme_A="a", Llama_Acme_Large="large", Llama_Acme_Gone="gone")
 
     assert told[LARGE].fault is AdapterFault.RANK_TOO_LARGE
-    assert "rank 16" in told[LARGE].message and "rank 8" in told[LARGE].message
+    assert "rank 16" in told[LARGE].message
+    assert "rank 8" in told[LARGE].message
     assert told["Llama-Acme-Gone"].fault is AdapterFault.NOT_FOUND
     assert told[A].loaded == 1
     assert refused(client, LARGE) == refused(client, "no-such-model")
@@ -147,7 +148,9 @@ def test_a_key_for_one_adapter_sees_nothing_of_the_other(app, listed, with_key, 
     assert [card["id"] for card in client.get("/v1/models").json()["data"]] == [A]
     assert client.get(f"/v1/models/{B}").status_code == 404
     assert refused(client, B) == refused(client, app.model) == refused(client, "no-such-model")
-    answer = client.post("/v1/chat/completions", json={"model": A, "messages": [{"role": "user", "content": "x"}], "max_tokens": 3})
+    answer = client.post(
+        "/v1/chat/completions", json={"model": A, "messages": [{"role": "user", "content": "x"}], "max_tokens": 3}
+    )
     assert answer.status_code == 200, answer.text
 
     def booked():

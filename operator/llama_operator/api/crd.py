@@ -29,7 +29,7 @@ from llama_operator.api.v1alpha1.llamamodel import LlamaModel
 Schema = dict[str, Any]
 
 CONDITION_KEYS = ["type"]
-_LIST_KEYS = {"conditions": CONDITION_KEYS, "tenants": ["name"]}
+_LIST_KEYS = {"conditions": CONDITION_KEYS, "tenants": ["name"], "adapters": ["name"]}
 """Lists that are maps, by the name of their field: the API server merges their entries by these keys, and has each once."""
 _NAME = "metadata.name"
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from pydantic import BaseModel
 
+from llama_operator.api.adapter_rules import ADAPTER_RULES
 from llama_operator.api.endpoint_rules import ENDPOINT_RULES
 from llama_operator.api.expose_rules import EXPOSE_RULES
 from llama_operator.api.pod_rules import POD_RULES
@@ -333,6 +334,7 @@ RULES: tuple[Rule, ...] = (
     *POD_RULES,
     *ENDPOINT_RULES,
     *EXPOSE_RULES,
+    *ADAPTER_RULES,
 )
 
 IMMUTABLE_EVIDENCE: tuple[str, ...] = (

@@ -2,6 +2,7 @@
 
 from llama_operator.api.v1alpha1.llamadeployment import LlamaDeploymentSpec, ScalingMode
 from llama_serving.config import DIRECT_ONGOING_REQUESTS, LiveSettings, RequestPath
+from llama_serving.contract.adapters import Adapter
 from llama_serving.contract.tenants import DeskSettings, TenantLimits
 
 _OTHERS = "others"
@@ -27,7 +28,9 @@ def least_replicas(spec: LlamaDeploymentSpec) -> int:
     return spec.scaling.min_replicas if fixed is None else fixed
 
 
-def live_settings(spec: LlamaDeploymentSpec, max_num_seqs: int, path: RequestPath) -> LiveSettings:
+def live_settings(
+    spec: LlamaDeploymentSpec, max_num_seqs: int, path: RequestPath, *, adapters: bool = False
+) -> LiveSettings:
     """Bounds and limits that may change while engines run.
 
     On the path `Ingress` a replica accepts what it computes at once and as many waiting requests as the target allows. The
@@ -39,6 +42,7 @@ def live_settings(spec: LlamaDeploymentSpec, max_num_seqs: int, path: RequestPat
         spec: What the user asks for.
         max_num_seqs: Sequences that one replica computes at once.
         path: Path of the revision that gets the settings; that of the spec may be the next one's.
+        adapters: Whether the revision has room for adapters; that of the spec may be the next one's too.
     """
     scaling, direct = spec.scaling, path is RequestPath.DIRECT
     return LiveSettings(
@@ -50,15 +54,16 @@ def live_settings(spec: LlamaDeploymentSpec, max_num_seqs: int, path: RequestPat
         upscale_delay_seconds=scaling.upscale_delay_seconds,
         downscale_delay_seconds=scaling.downscale_delay_seconds,
         graceful_shutdown_seconds=max(1, spec.rollout.drain_seconds),
-        desk=desk_settings(spec) if direct else None,
+        desk=desk_settings(spec, adapters=adapters) if direct else None,
     )
 
 
-def desk_settings(spec: LlamaDeploymentSpec) -> DeskSettings:
-    """Limits of tenants, and of what waits in one engine."""
+def desk_settings(spec: LlamaDeploymentSpec, *, adapters: bool = False) -> DeskSettings:
+    """Limits of tenants, and of what waits in one engine; the list of adapters where there is room for some."""
     others = spec.other_tenants
     return DeskSettings(
         tenants=tuple(TenantLimits(**tenant.model_dump()) for tenant in spec.tenants),
         others=None if others is None else TenantLimits(name=_OTHERS, **others.model_dump()),
         max_waiting_requests=spec.scaling.max_queued_requests,
+        adapters=tuple(Adapter(name=one.name, path=one.source.path) for one in spec.adapters) if adapters else None,
     )

@@ -14,6 +14,7 @@ from llama_operator.catalog import Catalog
 from llama_operator.catalog.models import Model, Variant
 from llama_operator.decide.access import Door, door_of_revision, door_of_spec
 from llama_operator.decide.access_check import AccessCheck, check_access, pinned
+from llama_operator.decide.adapters import names_problem
 from llama_operator.decide.bounds import least_replicas, most_replicas, wanted_replicas
 from llama_operator.decide.exposure import Exposure, exposure
 from llama_operator.decide.find_model import find_model
@@ -147,7 +148,11 @@ def _decide(observed: Observed, catalog: Catalog) -> Decision:
         return _as_pinned(observed, catalog, model, revision, pinned_facts)
     rules = None if observed.platform_pods is None else observed.platform_pods.rules
     refused_settings = refused_pods(spec.pods, rules)
-    search = refused_settings or _on_nodes(observed, model, find_plan(observed, model, catalog))
+    search = (
+        refused_settings
+        or names_problem(spec, model)
+        or _on_nodes(observed, model, find_plan(observed, model, catalog))
+    )
     best = None if isinstance(search, Problem) else search[1].chosen
     variant = None if best is None else best.variant
     gpus = None if best is None else gpus_of(best.sharding.ranks, best.accelerator.name)
@@ -207,7 +212,7 @@ def _as_pinned(
         plan_status=record.plan,
         door=door,
         shapes=None if chosen is None else pod_spec.shapes_of(record.cluster, chosen.nodes_per_replica),
-        problem=refused or _beyond_max_gpus(observed, chosen),
+        problem=refused or names_problem(observed.deployment.spec, model) or _beyond_max_gpus(observed, chosen),
         access_check=pinned(record, variant),
     )
 

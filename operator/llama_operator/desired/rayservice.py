@@ -17,8 +17,9 @@ from llama_operator.decide.placement.images import image_for
 from llama_operator.decide.placement.resolve import resolve
 from llama_operator.decide.placement.shape import PodShapes
 from llama_operator.decide.plan.candidate import Candidate
+from llama_operator.decide.serve_application import arguments
 from llama_operator.desired import naming, serve_config
-from llama_operator.desired.pods import caches, drain, head, keys, pod_settings, tracing, weights, worker
+from llama_operator.desired.pods import adapters, caches, drain, head, keys, pod_settings, tracing, weights, worker
 from llama_operator.desired.pods.parts import PodParts
 from llama_serving.config import LiveSettings, ServingConfig, pod_environment
 
@@ -76,6 +77,7 @@ def cluster_template(
     if config.source.kind == "ObjectStore":
         # Only workers read it; the head needs no credentials.
         volume += weights.store(chosen.variant, deployment.spec.weights.store_secret)
+    volume += adapters.volume(deployment.spec.adapter_slots)
     wanted = resolve(deployment.spec, settings.pods, card.image)
     drain_seconds = deployment.spec.rollout.drain_seconds
     head_parts = pod_settings.over(common + drain.of_head(), wanted.head, pod_settings.peers(revision, "head"))
@@ -166,7 +168,8 @@ def live_of(deployment: LlamaDeployment, pinned: RevisionFacts) -> LiveSettings:
     """Live settings of the spec, for an engine with the batch size that the revision pins."""
     chosen = pinned.plan.chosen
     path = door_of_revision(pinned, deployment.metadata.name).path
-    return live_settings(deployment.spec, chosen.max_num_seqs if chosen else 1, path)
+    has_room = arguments(pinned.serve_config).get("adapters") is not None
+    return live_settings(deployment.spec, chosen.max_num_seqs if chosen else 1, path, adapters=has_room)
 
 
 def _nodes(pinned: RevisionFacts) -> int:

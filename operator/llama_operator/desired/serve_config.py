@@ -25,10 +25,12 @@ from llama_operator.catalog.models import Model
 from llama_operator.decide.access import Door
 from llama_operator.decide.license import LicenseVerdict
 from llama_operator.decide.observed import Settings
+from llama_operator.decide.plan.adapters import places_of
 from llama_operator.decide.plan.candidate import Candidate
 from llama_operator.decide.plan.memory import cpu_kv_cache_mib
 from llama_operator.decide.serve_application import engine_application
 from llama_operator.desired.contents import declared_contents
+from llama_operator.desired.pods.adapters import folder
 from llama_operator.desired.pods.weights import WEIGHTS_FOLDER
 from llama_serving.config import (
     APPLICATION_NAME,
@@ -48,6 +50,7 @@ from llama_serving.config import (
     deployment_override,
     live_override,
 )
+from llama_serving.contract.adapters import AdapterRoom
 from llama_serving.contract.door import KEYS_FOLDER, Access, DoorSettings
 from llama_serving.contract.routing import Routing
 from llama_serving.contract.status import DeploymentIdentity
@@ -126,7 +129,16 @@ def serving_config(
         ),
         # Unsaid for the fewest connections, as before there was a choice.
         routing=None if spec.endpoint.routing is Routing.LEAST_CONNECTIONS else spec.endpoint.routing,
+        adapters=_adapter_room(deployment, chosen, settings),
     )
+
+
+def _adapter_room(deployment: LlamaDeployment, chosen: Candidate, settings: Settings) -> AdapterRoom | None:
+    slots = deployment.spec.adapter_slots
+    if slots is None:
+        return None
+    places = places_of(slots, folder(slots, chosen.variant, settings.weights_path))
+    return None if places is None else places.room
 
 
 def tool_call_parser(model: Model) -> Literal["llama3_json", "llama4_pythonic"] | None:

@@ -16,6 +16,7 @@ from llama_operator.decide.observed import Observed
 from llama_operator.decide.plan.status import label
 from llama_operator.decide.problem import Problem
 from llama_operator.status import plan_check, sums
+from llama_operator.status.adapters import adapters_ready
 from llama_operator.status.capacity import capacity_found
 from llama_operator.status.endpoint import Endpoint, condition_of, endpoint_ready, look
 from llama_operator.status.exposure import exposed
@@ -25,7 +26,7 @@ from llama_operator.status.revision import model_loaded, up_to_date, waiting
 
 _TRUE, _FALSE, _UNKNOWN = ConditionStatus.TRUE, ConditionStatus.FALSE, ConditionStatus.UNKNOWN
 
-OPTIONAL = frozenset({ConditionType.EXPOSED})
+OPTIONAL = frozenset({ConditionType.EXPOSED, ConditionType.ADAPTERS_READY})
 """Conditions that are absent where the spec does not ask for what they are about."""
 
 
@@ -82,9 +83,9 @@ def _before_a_look(text: str) -> Iterator[Finding]:
 def _parts(endpoint: Endpoint, observed: Observed, decision: Decision) -> Iterator[Finding]:
     yield from _of_spec(endpoint, observed, decision)
     yield _objects_kept(observed)
-    way_in = exposed(observed, decision)
-    if way_in is not None:
-        yield way_in
+    for optional in (exposed(observed, decision), adapters_ready(observed, decision)):
+        if optional is not None:
+            yield optional
 
 
 def _of_spec(endpoint: Endpoint, observed: Observed, decision: Decision) -> Iterator[Finding]:

@@ -18,7 +18,7 @@ from llama_operator.decide.decision import Decision
 from llama_operator.decide.observed import Observed
 from llama_operator.decide.problem import Problem
 from llama_operator.errors import InvalidManifestError, NotUnderstoodError
-from llama_operator.status import access, conditions, exposure, plan_check, scaling, sums
+from llama_operator.status import access, adapters, conditions, exposure, plan_check, scaling, sums
 from llama_operator.status.endpoint import Endpoint, look
 from llama_operator.status.failure import Failure
 from llama_operator.status.finding import Finding
@@ -65,6 +65,7 @@ def build(observed: Observed, decision: Decision, *, failure: Failure | None, no
         kv_cache=kv_cache,
         scaling_history=counted.history,
         access=access.access(endpoint, observed, decision),
+        adapters=adapters.adapters(observed, decision),
         url=_url(observed, decision),
         urls=exposure.urls(observed, decision),
     )

@@ -58,9 +58,7 @@ async def no_adapters() -> tuple[str, ...]:
     return ()
 
 
-def board_application(
-    config: ServingConfig, board: Board, counts: Counts, adapters: Adapters = no_adapters
-) -> FastAPI:
+def board_application(config: ServingConfig, board: Board, counts: Counts, adapters: Adapters = no_adapters) -> FastAPI:
     """Build the application; its paths are below `BOARD_PREFIX` where it has a prefix, and at the root in a replica.
 
     Args:

@@ -35,7 +35,9 @@ _NOT_LOADED: Final = (
 """Fields of the config that the engine refuses (`PEFTHelper` in vLLM's lora/peft_helper.py), and what they mean."""
 _PLAIN_STARTS: Final = frozenset({"gaussian", "eva", "orthogonal", "mica", "lora_ga", "true", "false"})
 """Ways to begin a training that leave the weights of the base as they are."""
-_TENSOR: Final = re.compile(r"(?:.*\.)?layers\.(\d{1,6})\.(?:self_attn|mlp)\.([a-z]+_proj)\.lora_([AB])\.(?:default\.)?weight")
+_TENSOR: Final = re.compile(
+    r"(?:.*\.)?layers\.(\d{1,6})\.(?:self_attn|mlp)\.([a-z]+_proj)\.lora_([AB])\.(?:default\.)?weight"
+)
 _EMBEDDINGS: Final = ("embed_tokens", "lm_head")
 
 
@@ -160,7 +162,9 @@ def look_at(folder: Path, *, max_rank: int, base: BaseShape | None) -> AdapterFa
 def _config(folder: Path) -> Mapping[str, Any]:
     text = _read(folder / CONFIG, _MOST_CONFIG_BYTES)
     if text is None:
-        raise AdapterRefusedError(AdapterFault.NOT_FOUND, f"its folder has no {CONFIG}: it is no adapter in the format of PEFT")
+        raise AdapterRefusedError(
+            AdapterFault.NOT_FOUND, f"its folder has no {CONFIG}: it is no adapter in the format of PEFT"
+        )
     try:
         config = json.loads(text)
     except (ValueError, RecursionError):
@@ -176,7 +180,9 @@ def _refuse_kinds(config: Mapping[str, Any]) -> None:
         raise AdapterRefusedError(AdapterFault.REFUSED, f"it is of type {_text(kind)}, and the engine loads LORA only")
     for field, meaning in _NOT_LOADED:
         if config.get(field):
-            raise AdapterRefusedError(AdapterFault.REFUSED, f"it uses {meaning}, which the engine does not load; train it without")
+            raise AdapterRefusedError(
+                AdapterFault.REFUSED, f"it uses {meaning}, which the engine does not load; train it without"
+            )
     if saved := config.get("modules_to_save"):
         raise AdapterRefusedError(
             AdapterFault.REFUSED,
@@ -191,7 +197,9 @@ def _refuse_kinds(config: Mapping[str, Any]) -> None:
             "path_initial_model_for_weight_conversion",
         )
     if config.get("bias", "none") != "none":
-        raise AdapterRefusedError(AdapterFault.REFUSED, "it trains biases (bias), which the engine does not load; train it without")
+        raise AdapterRefusedError(
+            AdapterFault.REFUSED, "it trains biases (bias), which the engine does not load; train it without"
+        )
 
 
 def _rank(config: Mapping[str, Any]) -> int:
@@ -224,7 +232,9 @@ def _faulty(header: Mapping[str, Any], base: BaseShape | None) -> Iterator[int]:
         shape = tensor.get("shape") if isinstance(tensor, dict) else None
         if match is None:
             if not any(f"{part}." in name for part in _EMBEDDINGS):
-                raise AdapterRefusedError(AdapterFault.DOES_NOT_FIT, f"the model has no place for its tensor {shown([name])}")
+                raise AdapterRefusedError(
+                    AdapterFault.DOES_NOT_FIT, f"the model has no place for its tensor {shown([name])}"
+                )
             continue
         if not (isinstance(shape, list) and len(shape) == 2 and all(isinstance(size, int) for size in shape)):  # noqa: PLR2004
             raise AdapterRefusedError(AdapterFault.REFUSED, f"its tensor {shown([name])} is no matrix")
@@ -236,7 +246,8 @@ def _faulty(header: Mapping[str, Any], base: BaseShape | None) -> Iterator[int]:
         wanted = (base.inputs if side == "A" else base.outputs).get(module)
         if layer >= base.layers or wanted is None:
             raise AdapterRefusedError(
-                AdapterFault.DOES_NOT_FIT, f"the model has {base.layers} layers, and no place for its tensor {shown([name])}"
+                AdapterFault.DOES_NOT_FIT,
+                f"the model has {base.layers} layers, and no place for its tensor {shown([name])}",
             )
         if width != wanted:
             raise AdapterRefusedError(

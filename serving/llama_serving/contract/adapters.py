@@ -20,7 +20,9 @@ ENGINE_RANKS: Final = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 MOST_TEXT: Final = 300
 """Longest message about an adapter: a status has one for each adapter of each deployment."""
 
-AdapterName = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9]([A-Za-z0-9 ._/-]*[A-Za-z0-9])?$")]
+AdapterName = Annotated[
+    str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9]([A-Za-z0-9 ._/-]*[A-Za-z0-9])?$")
+]
 """Name of an adapter in requests and in the list of models."""
 AdapterPath = Annotated[str, Field(min_length=1, max_length=1024, pattern=r"^[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*$")]
 """Folder of an adapter below the folder of all adapters."""

@@ -88,7 +88,9 @@ class DeskMiddleware:
         wish = wish_of(request, dialect, body_bytes=len(body), most_choices=model.most_choices)
         name = model.name if wish.model is None else wish.model
         if not caller.may_ask_for(name) or name not in model.names():
-            raise refuse_coming(name) if caller.may_ask_for(name) and name in model.coming() else refuse_model(wish.model)
+            raise (
+                refuse_coming(name) if caller.may_ask_for(name) and name in model.coming() else refuse_model(wish.model)
+            )
         tracing.CURRENT.get().asks(name, request, max_tokens=wish.output_tokens)
         self._sign(request, dialect, caller, name)
         return write_json(request), wish

@@ -119,7 +119,7 @@ def _number(body: dict[str, Any], name: str, *, least: int, most: int) -> int | 
 
 def refuse_coming(name: str) -> RefusedError:
     """Return the refusal of an adapter that this replica is about to load, to be raised."""
-    words = f"The adapter {ascii(name)} is being loaded. Try again in {_COMING_SECONDS} s."
+    words = f"The adapter {name!a} is being loaded. Try again in {_COMING_SECONDS} s."
     again = ((b"retry-after", str(_COMING_SECONDS).encode()),)
     return RefusedError(Refusal(503, words, code="adapter_loading", type="server_error", param="model", headers=again))
 

@@ -212,7 +212,7 @@ class Adapters:
     async def _loaded(self, adapter: Adapter) -> AdapterFacts:
         count = sum(held.facts is not None for held in self._held.values())
         if count >= self._room.max_cpu_loras:
-            words = f"the engine holds {count} adapters already; raise spec.adapterSlots.maxCPULoras, which starts new engines"
+            words = f"the engine holds {count} adapters already; raise spec.adapterSlots.maxAdapters, which starts new engines"
             raise AdapterRefusedError(AdapterFault.NOT_LOADED, words)
         facts, path = await asyncio.to_thread(self._looked_at, adapter)
         path = self._versions.setdefault(path, _Versions()).path(path, facts.digest)

@@ -13,6 +13,7 @@ from pydantic import Field, PrivateAttr
 
 from llama_operator.api.meta import API_VERSION, ApiModel, ObjectMeta
 from llama_operator.api.v1alpha1.access import AccessSpec
+from llama_operator.api.v1alpha1.adapters import AdapterList, AdapterSlotsSpec
 from llama_operator.api.v1alpha1.common import ObjectName
 from llama_operator.api.v1alpha1.endpoint import EndpointSpec
 from llama_operator.api.v1alpha1.llamadeployment_status import LlamaDeploymentStatus
@@ -352,6 +353,10 @@ class LlamaDeploymentSpec(ApiModel):
     """What each tenant may use. Changes take effect within seconds, without a restart."""
     other_tenants: Limits | None = None
     """What each tenant may use that `tenants` does not list, each of them by itself. Default: no limits."""
+    adapter_slots: AdapterSlotsSpec | None = None
+    """Room for LoRA adapters in the engines. Default: none. A change starts new engines."""
+    adapters: AdapterList = ()
+    """LoRA adapters of the model, each served under its own name. Changes take effect while engines run."""
     license: LicenseSpec = LicenseSpec()
     """The right by which the model is used."""
     weights: WeightsSpec = WeightsSpec()

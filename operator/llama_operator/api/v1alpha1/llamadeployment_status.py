@@ -42,6 +42,8 @@ class ChosenPlan(StatusModel):
     """Weights on the GPU with the least room, which limits the KV cache of all GPUs."""
     reserve_bytes_per_gpu: Count
     """Activations, graphs and communication buffers, estimated."""
+    adapter_bytes_per_gpu: Count | None = None
+    """Room for LoRA adapters; absent where spec.adapterSlots asks for none."""
     kv_cache_bytes_per_gpu: Count
     """What remains for the KV cache on that GPU; on a CPU, the size that is set for it."""
     kv_cache_tokens: Count
@@ -133,6 +135,25 @@ class AccessStatus(StatusModel):
     """What a person should know about it, with what to do; empty if there is nothing."""
 
 
+class AdapterStatus(StatusModel):
+    """A LoRA adapter of spec.adapters."""
+
+    name: Name
+    """Its name."""
+    loaded_replicas: Count
+    """Replicas that serve it."""
+    replicas: Count
+    """Replicas that run."""
+    rank: Count | None = None
+    """Its rank, as its files say; absent until it was loaded."""
+    digest: Name = ""
+    """SHA-256 of its weights."""
+    reason: Name = ""
+    """Why a replica does not serve it, one CamelCase word; empty if there is nothing to say."""
+    message: Text = ""
+    """The same for people."""
+
+
 class ScalingEvent(StatusModel):
     """One change of the number of replicas."""
 
@@ -153,7 +174,7 @@ class LlamaDeploymentStatus(StatusModel):
     """Generation of the spec that this status describes; -1 until the operator has looked at the object for the first time."""
     conditions: Annotated[tuple[Condition, ...], Field(max_length=16)] = ()
     """What the operator knows: LicenseAccepted, ModelResolved, Planned, CapacityFound, ModelLoaded, EndpointReady, UpToDate,
-    PlanAccurate, ObjectsKept, and Exposed where the spec asks for it; in sum: Ready, Reconciling, Stalled."""
+    PlanAccurate, ObjectsKept, and Exposed and AdaptersReady where the spec asks for it; in sum: Ready, Reconciling, Stalled."""
     plan: PlanStatus | None = None
     """How one replica is sharded."""
     revisions: RevisionStatus | None = None
@@ -179,6 +200,8 @@ class LlamaDeploymentStatus(StatusModel):
     """Last changes of the number of replicas, newest first."""
     access: AccessStatus | None = None
     """Who may send requests to what serves; absent while nothing has the traffic."""
+    adapters: Annotated[tuple[AdapterStatus, ...], Field(max_length=64)] | None = None
+    """LoRA adapters of spec.adapters; absent where it lists none."""
     url: Annotated[str, Field(max_length=2048)] = ""
     """Base URL of the OpenAI API."""
     urls: Annotated[tuple[Url, ...], Field(max_length=8)] | None = None

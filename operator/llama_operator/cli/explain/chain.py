@@ -74,6 +74,7 @@ def _chain(facts: Facts) -> Iterator[Check]:
     yield from _memory(facts)
     yield from _objects(facts)
     yield from _way_in(facts)
+    yield from _adapters(facts)
     yield from events.told(facts.warnings, pods.target(facts), steps, facts.now)
 
 
@@ -170,7 +171,9 @@ def _plan_evidence(facts: Facts, condition: Condition) -> str:
     if chosen is None:
         return condition.message
     sizes = f"tensor {chosen.tensor_parallel_size} × pipeline {chosen.pipeline_parallel_size}"
-    return f"{plan_label(chosen)}, {sizes}, {chosen.max_model_length:,} tokens of context"
+    room = chosen.adapter_bytes_per_gpu
+    kept = f", {room / (1 << 20):,.0f} MiB a GPU for adapters" if room else ""
+    return f"{plan_label(chosen)}, {sizes}, {chosen.max_model_length:,} tokens of context{kept}"
 
 
 def _activation(facts: Facts) -> Check:
@@ -300,6 +303,18 @@ def _way_in(facts: Facts) -> Iterator[Check]:
         return
     state = State.WAITING if condition.status is ConditionStatus.UNKNOWN else State.WARNING
     yield Check(name, state, f"{condition.reason}: {said}", unblock(facts, condition))
+
+
+def _adapters(facts: Facts) -> Iterator[Check]:
+    """Whether all replicas serve all adapters, where the spec lists some: Ready does not depend on it."""
+    name, condition = "adapters", condition_of(facts, ConditionType.ADAPTERS_READY)
+    if condition is None or condition.observed_generation < facts.generation:
+        return
+    passing = condition.status is ConditionStatus.UNKNOWN or condition.reason == Reason.ADAPTERS_LOADING
+    state = State.WAITING if passing else State.WARNING
+    if condition.status is ConditionStatus.TRUE:
+        state = State.PASSED
+    yield Check(name, state, f"{condition.reason}: {condition.message}", unblock(facts, condition))
 
 
 _STEPS: tuple[_Step, ...] = (_rollout, pods.capacity, pods.cluster, pods.engine, _endpoint)

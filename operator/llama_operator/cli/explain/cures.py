@@ -131,6 +131,16 @@ _BY_REASON: Mapping[str, str] = {
     ),
     Reason.DEGRADED: "kubectl llama explain {name} -n {namespace} says what the other replicas wait for",
     Reason.SCALE_UP_STUCK: "add nodes with the accelerator, or cure what the step above that waits or fails names",
+    Reason.ADAPTER_NAME_TAKEN: "{edit}: spec.adapters: give the adapter another name",
+    Reason.ADAPTERS_NOT_SUPPORTED: "{edit}: leave spec.adapterSlots out, or take another model",
+    Reason.ADAPTER_NOT_FOUND: (
+        "{edit}: spec.adapters: correct the path, which is below the root of the claim; or copy adapter_config.json and "
+        "adapter_model.safetensors there: replicas look again twice a minute"
+    ),
+    Reason.ADAPTER_REFUSED: "train the adapter as the message says, and name its new folder in spec.adapters",
+    Reason.ADAPTER_RANK_TOO_LARGE: "{edit}: spec.adapterSlots.maxLoraRank; new engines start",
+    Reason.ADAPTER_DOES_NOT_FIT: "take an adapter of this model, or the model of this adapter",
+    Reason.ADAPTER_NOT_LOADED: "see what the message says; replicas try again twice a minute",
     Reason.CHANGED_BY_OTHERS: (
         "stop what the message names: change the LlamaDeployment in its place, and take the object out of other tools; "
         "kubectl get events -n {namespace} --field-selector involvedObject.name={name} has each change"

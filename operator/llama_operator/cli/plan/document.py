@@ -180,6 +180,7 @@ def _candidate(candidate: Candidate) -> dict[str, Any]:
         "memoryBytesPerGPU": memory.budget,
         "weightBytesPerGPU": memory.weights,
         "reserveBytesPerGPU": memory.reserve,
+        "adapterBytesPerGPU": memory.adapters or None,
         "kvCacheBytesPerGPU": max(0, memory.left_for_kv),
         "kvCacheTokens": memory.kv_tokens,
         "replicasForObjectives": candidate.replicas if candidate.replicas_counted else None,

@@ -173,9 +173,10 @@ def _bar(candidate: Candidate, kv_bytes: int) -> Text:
     parts = (
         (memory.weights, "█", "weights", "blue"),
         (memory.reserve, "▒", "reserve", "yellow"),
+        *(((memory.adapters, "▓", "adapters", "magenta"),) if memory.adapters else ()),
         (kv_bytes, "░", "KV", "green"),
     )
-    scale = max(card, memory.weights + memory.reserve)
+    scale = max(card, memory.weights + memory.reserve + memory.adapters)
     bar = Text("  memory    ")
     drawn = 0
     for size, glyph, _, color in parts:

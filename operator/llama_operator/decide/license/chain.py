@@ -13,6 +13,7 @@ from llama_operator.decide.license.duties import duties_of, evidence_of
 from llama_operator.decide.license.facts import LicenseInput
 from llama_operator.decide.license.rules import (
     acceptance,
+    adapters,
     house,
     naming,
     output_use,
@@ -65,6 +66,7 @@ CHAIN: tuple[Check, ...] = (
     *users.CHECKS,
     *territory.CHECKS,
     *naming.CHECKS,
+    *adapters.CHECKS,
     *output_use.CHECKS,
     *use.CHECKS,
     _GUARD,

@@ -108,6 +108,21 @@ class ModelFacts:
         return tuple(family for family in self.families if rule in family.rules)
 
 
+@dataclass(frozen=True, slots=True)
+class AdapterFacts:
+    """A LoRA adapter of the deployment: a model that was made with the one that is served.
+
+    Attributes:
+        name: Name on the endpoint.
+        families: Families whose duties apply together: those of the model and its own.
+        unknown: Families that it names and the catalog does not have.
+    """
+
+    name: str
+    families: tuple[LicenseFamily, ...]
+    unknown: tuple[str, ...] = ()
+
+
 RETIRED = frozenset({AcceptanceState.SUPERSEDED, AcceptanceState.WITHDRAWN})
 """States of records that count for nothing any more, although no license has ended."""
 
@@ -125,6 +140,8 @@ class LicenseInput:
     """House rules; all of them apply."""
     guard: ModelFacts | None = None
     """The guard model that screens requests and answers, if the deployment names one."""
+    adapters: tuple[AdapterFacts, ...] = ()
+    """LoRA adapters that are served beside the model."""
     labels: Mapping[str, str] = field(default_factory=dict)
     """Labels of the deployment."""
     trained: tuple[ModelFacts, ...] = ()

@@ -1,16 +1,17 @@
 """Makes a case for the license chain from what was observed. Pure; called by `decide.decision`."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import timedelta
 
 from llama_operator.api.v1alpha1.access import AccessMode
+from llama_operator.api.v1alpha1.adapters import AdapterSpec
 from llama_operator.api.v1alpha1.licenseacceptance import AcceptanceState
 from llama_operator.api.v1alpha1.llamadeployment import LicenseSpec
-from llama_operator.catalog import Catalog
+from llama_operator.catalog import Catalog, UnknownLicenseError
 from llama_operator.catalog.models import Variant
 from llama_operator.decide.bounds import most_replicas
-from llama_operator.decide.license.facts import LicenseInput, ModelFacts, ended_on, leading
+from llama_operator.decide.license.facts import AdapterFacts, LicenseInput, ModelFacts, ended_on, leading
 from llama_operator.decide.license.lineage import Lineages, lineages
 from llama_operator.decide.observed import LONG_AGO, LicenseEnd, Observed, RevisionFacts
 
@@ -57,6 +58,7 @@ def license_input(
         acceptances=observed.acceptances,
         policies=observed.policies or (),
         guard=None if spec.license.guard_model is None else known.resolve(spec.license.guard_model),
+        adapters=tuple(_adapters(spec.adapters, facts, catalog)),
         labels=metadata.labels,
         trained=_trained(spec.license, known),
         most_gpus=None if gpus_per_replica is None else gpus_per_replica * replicas,
@@ -93,6 +95,17 @@ def _due(observed: Observed, pinned: RevisionFacts) -> LicenseEnd | None:
         return None
     on = ended_on(record) or observed.now.date().isoformat()
     return LicenseEnd(record.metadata.name, record.spec.legal_entity, tuple(record.spec.families), on, observed.now)
+
+
+def _adapters(adapters: Iterable[AdapterSpec], model: ModelFacts, catalog: Catalog) -> Iterator[AdapterFacts]:
+    for adapter in adapters:
+        families, unknown = {family.id: family for family in model.families}, []
+        for name in adapter.license_families:
+            try:
+                families[name] = catalog.license_family(name)
+            except UnknownLicenseError:
+                unknown.append(name)
+        yield AdapterFacts(adapter.name, tuple(families.values()), tuple(unknown))
 
 
 def _trained(spec: LicenseSpec, known: Lineages) -> tuple[ModelFacts, ...]:

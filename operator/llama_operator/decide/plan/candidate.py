@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from llama_operator.api.reasons import Reason
 from llama_operator.catalog.accelerators import Accelerator
 from llama_operator.catalog.models import Model, Variant
+from llama_operator.decide.plan.adapters import Places
 from llama_operator.decide.plan.memory import Memory, Sharding
 from llama_operator.decide.plan.performance import Limits, Performance, Workload
 
@@ -44,6 +45,8 @@ class PlanRequest:
     graphs: bool = True
     """Whether the engine captures graphs."""
     objectives: Objectives | None = None
+    adapters: Places | None = None
+    """Room for LoRA adapters; None for none."""
     max_nodes: int | None = None
     """Nodes that a replica may take; None for as many as the search knows."""
 

@@ -12,7 +12,7 @@ from llama_operator.catalog.formulas import INT4_GROUP
 from llama_operator.catalog.models import Model
 from llama_operator.catalog.weights import quantization
 from llama_operator.decide.plan.candidate import Candidate, PlanRequest
-from llama_operator.decide.plan.memory import GIB, KV_BLOCK_TOKENS, tokens_needed, whole_blocks
+from llama_operator.decide.plan.memory import GIB, KV_BLOCK_TOKENS, Memory, tokens_needed, whole_blocks
 from llama_serving.contract.status import version_key
 
 _LARGEST_TENSOR = 64
@@ -170,7 +170,7 @@ def weights_fit(request: PlanRequest, candidate: Candidate) -> Failure | None:
         return None
     return Failure(
         Reason.WEIGHTS_DO_NOT_FIT,
-        f"weights {gib(memory.weights)} + reserve {gib(memory.reserve)} exceed the {gib(memory.budget)} that the engine "
+        f"weights {gib(memory.weights)} + reserve {gib(memory.reserve)}{_room(memory)} exceed the {gib(memory.budget)} that the engine "
         f"may use of each {candidate.accelerator.name}",
         _share(request, candidate),
     )
@@ -204,7 +204,11 @@ def larger_share(request: PlanRequest, candidate: Candidate) -> int | None:
     sequences = request.concurrent_sequences
     tokens = tokens_needed(request.max_model_length, sequences)
     needed = max(
-        rank.weights + rank.reserve + sequences * rank.kv_bytes_per_sequence + tokens * rank.kv_bytes_per_token
+        rank.weights
+        + rank.reserve
+        + rank.adapters
+        + sequences * rank.kv_bytes_per_sequence
+        + tokens * rank.kv_bytes_per_token
         for rank in (candidate.memory, *candidate.memory.others)
     )
     percent = -(-needed * 100 // candidate.accelerator.usable_memory_bytes)
@@ -288,6 +292,10 @@ def valid_tensor_sizes(model: Model, largest: int) -> tuple[int, ...]:
 def gib(size: int) -> str:
     """Write a size in bytes as GiB, for people."""
     return f"{size / GIB:.1f} GiB"
+
+
+def _room(memory: Memory) -> str:
+    return f" + room for adapters {gib(memory.adapters)}" if memory.adapters else ""
 
 
 def _divides(model: Model, tensor: int) -> bool:

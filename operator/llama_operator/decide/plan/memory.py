@@ -12,6 +12,7 @@ from llama_operator.catalog.accelerators import Accelerator
 from llama_operator.catalog.figures import reserve as reserve_facts
 from llama_operator.catalog.formulas import kv_bytes_per_layer, parameters
 from llama_operator.catalog.models import Architecture, Model, Variant
+from llama_operator.decide.plan.adapters import Places, place_bytes
 
 GIB = 1 << 30
 KV_BLOCK_TOKENS = 16
@@ -58,13 +59,15 @@ class Memory:
     """KV cache of one token on this rank."""
     kv_bytes_per_sequence: int = 0
     """What one sequence takes at any length: the image that cross-attention layers attend to."""
+    adapters: int = 0
+    """Room for LoRA adapters, and the graphs that are captured once more for them."""
     others: tuple["Memory", ...] = ()
     """The other kinds of ranks; with another budget one of them may hold the fewest tokens."""
 
     @property
     def left_for_kv(self) -> int:
-        """Bytes that remain for the KV cache; negative if weights and reserve do not fit."""
-        return self.budget - self.weights - self.reserve
+        """Bytes that remain for the KV cache; negative if weights, reserve and the room for adapters do not fit."""
+        return self.budget - self.weights - self.reserve - self.adapters
 
     @property
     def kv_tokens(self) -> int:
@@ -153,6 +156,7 @@ def estimate(
     kv_element_bytes: int,
     step: Step = _DEFAULT_STEP,
     weights: "Weights | None" = None,
+    adapters: Places | None = None,
 ) -> Memory:
     """Estimate the memory of the rank that holds the fewest tokens: it limits the KV cache of all ranks.
 
@@ -165,6 +169,7 @@ def estimate(
         kv_element_bytes: Bytes of one element of the KV cache.
         step: Largest step of the engine.
         weights: Result of `weights_of` for the variant, for callers that estimate many shardings.
+        adapters: Room for LoRA adapters; None for none.
     """
     shape = model.architecture
     budget = accelerator.usable_memory_bytes * utilization_percent // 100
@@ -176,11 +181,38 @@ def estimate(
             held.on(stage, sharding),
             reserve,
             *_kv_bytes(shape, stage.layers, sharding.tensor, kv_element_bytes),
+            adapters=_adapter_bytes(shape, variant, accelerator, sharding, stage, step, adapters),
         )
         for stage in _stages(shape.num_hidden_layers, sharding.pipeline)
     ]
     fewest = min(stages, key=lambda memory: memory.left_for_kv // memory.kv_bytes_per_token)
     return replace(fewest, others=tuple(stage for stage in stages if stage is not fewest))
+
+
+def _adapter_bytes(
+    shape: Architecture,
+    variant: Variant,
+    accelerator: Accelerator,
+    sharding: Sharding,
+    stage: "Stage",
+    step: Step,
+    adapters: Places | None,
+) -> int:
+    """Room for adapters on a rank of `stage`. vLLM captures graphs with and without adapters (`cudagraph_specialize_lora`)."""
+    if adapters is None:
+        return 0
+    one = place_bytes(
+        shape,
+        variant.vocab_size or shape.vocab_size,
+        adapters.room.max_lora_rank,
+        layers=stage.layers,
+        tensor=sharding.tensor,
+        first=stage.first,
+        last=stage.last,
+    )
+    captured = step.graphs and accelerator.device == "GPU"
+    graphs = reserve_facts.load().graph_mib_per_layer * stage.layers * MIB if captured else 0
+    return adapters.count(accelerator) * one + graphs
 
 
 def reserve_bytes(shape: Architecture, accelerator: Accelerator, sharding: Sharding, step: Step = _DEFAULT_STEP) -> int:

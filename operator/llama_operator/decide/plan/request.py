@@ -13,9 +13,11 @@ from llama_operator.api.v1alpha1.llamadeployment import (
 from llama_operator.catalog import Catalog
 from llama_operator.catalog.declared import with_declared
 from llama_operator.catalog.models import Model, Variant
+from llama_operator.decide.adapters import slots_problem
 from llama_operator.decide.bounds import most_replicas
 from llama_operator.decide.observed import Observed
 from llama_operator.decide.plan.accelerators import find_accelerators, with_image
+from llama_operator.decide.plan.adapters import places_of
 from llama_operator.decide.plan.advice import changes
 from llama_operator.decide.plan.candidate import Change, Objectives, Plan, PlanRequest
 from llama_operator.decide.plan.default_context import plan_default_context
@@ -46,7 +48,8 @@ def find_plan(observed: Observed, model: Model, catalog: Catalog) -> Problem | t
         spec itself cannot be planned.
     """
     spec = observed.deployment.spec
-    if (unloadable := _engine_problem(model, catalog)) is not None:
+    unloadable = _engine_problem(model, catalog) or slots_problem(spec, model)
+    if unloadable is not None:
         return unloadable
     accelerators = find_accelerators(observed, model, catalog)
     if isinstance(accelerators, Problem):
@@ -77,6 +80,7 @@ def find_plan(observed: Observed, model: Model, catalog: Catalog) -> Problem | t
         max_num_batched_tokens=spec.engine.arguments.max_num_batched_tokens,
         graphs=spec.engine.arguments.graphs is GraphMode.CAPTURED,
         objectives=_objectives(spec.objectives),
+        adapters=places_of(spec.adapter_slots),
     )
     named = spec.context.max_model_length is not None
     request, result = (request, plan(request)) if named else plan_default_context(request)

@@ -129,6 +129,7 @@ class Candidates:
                 kv_element_bytes=request.kv_element_bytes,
                 step=self._step,
                 weights=self._weights[number],
+                adapters=request.adapters,
             )
             per_node = request.gpus_per_node or accelerator.gpus_per_node
             price = self._prices[accelerator.name] * sharding.ranks

@@ -63,6 +63,7 @@ def _chosen(model: Model, candidate: Candidate, *, max_model_length: int, max_nu
         memory_bytes_per_gpu=memory.budget,
         weight_bytes_per_gpu=memory.weights,
         reserve_bytes_per_gpu=memory.reserve,
+        adapter_bytes_per_gpu=memory.adapters or None,
         kv_cache_bytes_per_gpu=kv_bytes,
         kv_cache_tokens=kv_bytes // (memory.kv_bytes_per_token * KV_BLOCK_TOKENS) * KV_BLOCK_TOKENS,
         replicas_for_objectives=candidate.replicas if candidate.replicas_counted else None,

@@ -126,6 +126,8 @@ FIELDS = FieldTable(
         FieldRow("access", _RESTART, "pods mount the keys, and Kubernetes changes no pod that runs"),
         FieldRow("tenants", _LIVE, "Serve hands the limits to replicas while they run"),
         FieldRow("otherTenants", _LIVE, "as tenants"),
+        FieldRow("adapterSlots", _RESTART, "vLLM makes room for adapters when it starts, and pods mount the claim"),
+        FieldRow("adapters", _LIVE, "replicas load and unload adapters while they run"),
         FieldRow("license", _LIVE, "the license chain judges it; engines do not see it"),
         FieldRow("weights", _RESTART, "pods name the Secret; what is in it may change at any time"),
         FieldRow("pods", _RESTART, "Kubernetes changes no pod that runs"),

@@ -8,7 +8,7 @@ from llama_operator.api.reasons import Reason
 from llama_operator.decide.license.check import Check, Refusal, under
 from llama_operator.decide.license.facts import UNCHANGED, LicenseInput, ModelFacts
 
-_MARKS = re.compile(
+MARKS = re.compile(
     r"(?<![a-z])((by|from|official)[ ._-]*meta|meta[ ._-]*(ai|llama|platforms)|facebook|meta(?=/))(?![a-z])",
     flags=re.IGNORECASE,
 )
@@ -89,7 +89,7 @@ def _no_marks(case: LicenseInput) -> Refusal | None:
     name = case.model.served_name
     if case.model.original or (case.model.kinds and case.model.kinds <= UNCHANGED):
         return None
-    if not _MARKS.search(name):
+    if not MARKS.search(name):
         return None
     return Refusal(
         f"{case.model.name} is no model of Meta, but is served as {name!r}",
