@@ -18,6 +18,7 @@ DEPLOYMENTS = [path for path in SAMPLES if "kind: LlamaDeployment" in path.read_
 EXPECTED = {
     "tiny-cpu": ("BF16", 1, 1, 1),
     "llama-3.1-8b-l4": ("BF16", 1, 1, 1),
+    "llama-3.1-8b-adapters": ("BF16", 1, 1, 1),
     "llama-3.3-70b-fp8-h100": ("FP8", 4, 1, 1),
     "llama-3.3-70b-bf16-h100": ("BF16", 8, 1, 1),
     "llama-3.3-70b-tenants": ("FP8", 4, 1, 1),

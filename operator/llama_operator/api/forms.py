@@ -34,6 +34,9 @@ WORDS: Final[Mapping[str, str]] = {
     r"^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$": f"must have only letters, digits, '.' and '-', {_ENDS}",
     r"^[A-Za-z0-9]([A-Za-z0-9 ._/-]*[A-Za-z0-9])?$": f"must have only letters, digits, spaces, '.', '_', '/' and '-', {_ENDS}",
     r"^[A-Za-z0-9._-]+/[A-Za-z0-9._-]+$": "must be a repository, owner/name, for example meta-llama/Llama-3.1-8B",
+    r"^[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*$": (
+        "must be a folder of letters, digits, '.', '_' and '-', with '/' between its parts, for example support/v3"
+    ),
     r"^[A-Za-z0-9._-]*(/[A-Za-z0-9._-]+)*$": (
         "must be a folder of letters, digits, '.', '_' and '-', with '/' between its parts"
     ),

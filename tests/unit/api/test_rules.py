@@ -10,6 +10,7 @@ from llama_operator.api.rules import IMMUTABLE_EVIDENCE, RULES, TRANSITIONS
 from llama_operator.api.v1alpha1.accelerator import Accelerator, AcceleratorSpec
 from llama_operator.api.v1alpha1.access import KeysSource
 from llama_operator.api.v1alpha1.endpoint import EndpointSpec
+from llama_operator.api.v1alpha1.adapters import AdapterSlotsSpec, AdapterSource
 from llama_operator.api.v1alpha1.expose import ExposeSpec, IngressSettings
 from llama_operator.api.v1alpha1.licenseacceptance import LicenseAcceptanceSpec
 from llama_operator.api.v1alpha1.licensepolicy import LicensePolicySpec
@@ -127,12 +128,20 @@ OBJECTS = {
         MODEL | {"endpoint": {"routing": routing}, "engine": {"arguments": {"prefixCaching": caching}}}
         for routing in ("LeastConnections", "PrefixAware")
         for caching in ("Enabled", "Disabled")
+    ]
+    + [
+        MODEL | {"endpoint": {"path": path}, "adapters": [{"name": n, "source": {"path": "a"}} for n in names]} | slots
+        for path in ("Direct", "Ingress")
+        for names in ((), ("a",), ("a", "b"), ("a", "b", "c"))
+        for slots in ({}, {"adapterSlots": {"maxLoras": 1, "maxAdapters": 2}})
     ],
     EndpointSpec: [
         {"path": path, "routing": routing}
         for path in ("Direct", "Ingress")
         for routing in ("LeastConnections", "ConsistentHash", "PrefixAware")
     ],
+    AdapterSlotsSpec: [{"maxLoras": 4, "maxAdapters": held} for held in (3, 4, 5)],
+    AdapterSource: [{"path": path} for path in ("a/b", "a..b", "..", "a/../../b")],
     KeysSource: [config_map | secret for config_map in ({}, {"configMap": "a"}) for secret in ({}, {"secret": "b"})],
     Limits: [
         first | second

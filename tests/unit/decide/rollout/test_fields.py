@@ -117,6 +117,8 @@ WRITTEN = {
         "maxOutputTokens": 512,
         "priority": 5,
     },
+    "adapterSlots": {"maxLoras": 2, "maxLoraRank": 8, "maxAdapters": 5, "volumeClaim": "acme-adapters"},
+    "adapters": [{"name": "Llama-Acme", "source": {"path": "acme"}}],
     "license": {
         "acceptance": "acme",
         "purpose": "Production",
