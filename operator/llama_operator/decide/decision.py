@@ -26,6 +26,7 @@ from llama_operator.decide.observed import Observed, RevisionFacts
 from llama_operator.decide.placement import pod_spec, requests
 from llama_operator.decide.placement.allowed import refused as refused_pods
 from llama_operator.decide.placement.shape import PodShapes
+from llama_operator.decide.plan.adapters import host_bytes, places_of
 from llama_operator.decide.plan.candidate import Candidate, Plan, PlanRequest
 from llama_operator.decide.plan.placed import first_placed
 from llama_operator.decide.plan.request import find_plan, nothing_fits
@@ -190,7 +191,18 @@ def _on_nodes(
 def _shapes(observed: Observed, model: Model, chosen: Candidate) -> PodShapes:
     streamed = observed.deployment.spec.engine.arguments.load_format is LoadFormat.RUNAI_STREAMER
     held = requests.Held(
-        model, chosen.variant, chosen.accelerator, chosen.devices_per_pod, chosen.nodes, streamed=streamed
+        model,
+        chosen.variant,
+        chosen.accelerator,
+        chosen.devices_per_pod,
+        chosen.nodes,
+        streamed=streamed,
+        adapters=host_bytes(
+            places_of(observed.deployment.spec.adapter_slots),
+            model.architecture,
+            ranks=chosen.devices_per_pod,
+            stages=chosen.sharding.pipeline,
+        ),
     )
     return requests.shapes(held, observed.pod_settings(chosen.accelerator))
 

@@ -17,6 +17,7 @@ from llama_operator.api.v1alpha1.llamadeployment import (
 )
 from llama_operator.catalog import Catalog
 from llama_operator.catalog.models import Model
+from llama_operator.decide.adapters import names_problem, slots_problem
 from llama_operator.decide.bounds import wanted_replicas
 from llama_operator.decide.find_model import FIELD, find_model
 from llama_operator.decide.license import judge
@@ -74,6 +75,9 @@ def _mistakes(observed: Observed, catalog: Catalog, doubted: tuple[str, ...]) ->
     if not isinstance(model, Model):
         return
     yield from _of_plan(observed, model, catalog, doubted)
+    for wrong in (slots_problem(observed.deployment.spec, model), names_problem(observed.deployment.spec, model)):
+        if wrong is not None and not _in_doubt(doubted, _MODEL, wrong.field):
+            yield from _told(wrong)
     if not _in_doubt(doubted, "spec.license") and not _suspended(observed, doubted):
         for denial in judge(license_input(observed, catalog, model.id, None, None)).denials:
             yield FieldProblem("spec.license", denial.message, denial.unblock)
@@ -94,6 +98,8 @@ def _of_plan(observed: Observed, model: Model, catalog: Catalog, doubted: tuple[
         # Precision and context are judged the same on any; the sizes are not.
         hardware = HardwareSpec(accelerator=catalog.accelerator_names[0])
         spec = spec.model_copy(update={"hardware": hardware, "parallelism": ParallelismSpec()})
+    if slots_problem(spec, model) is not None:
+        spec = spec.model_copy(update={"adapter_slots": None})
     for _ in _RESTS_ON:
         problem = _plan_problem(observed, spec, model, catalog)
         if problem is None or not problem.invalid:

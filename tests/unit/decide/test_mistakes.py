@@ -14,6 +14,8 @@ LARGE = {"model": {"name": "llama-3.3-70b-instruct"}, "hardware": {"accelerator"
 ACCELERATOR, LENGTH, PRECISION = "spec.hardware.accelerator", "spec.context.maxModelLength", "spec.model.precision"
 LICENSE, SIZES = "spec.license", "spec.parallelism.tensor"
 
+ROOM = {"adapterSlots": {"maxLoras": 1}}
+
 
 def told(spec, doubted=(), **beside):
     content = {"metadata": {"name": "chat", "namespace": "team-a"}, "spec": {"license": {"acceptance": "acme", "attributionURL": "https://a.example"}} | spec}  # fmt: skip
@@ -42,8 +44,12 @@ def told(spec, doubted=(), **beside):
         ),
         (LARGE | {"license": {"acceptance": "acme", "attributionURL": "https://a.example", "useCase": "Military"}}, [LICENSE]),
         (LARGE | {"license": {"useCase": "Military"}, "activation": "Suspended"}, []),
+        (LARGE | ROOM | {"adapters": [{"name": "Llama-A", "source": {"path": "a"}}]}, []),
+        (LARGE | ROOM | {"adapters": [{"name": "Llama-A", "source": {"path": "a"}}, {"name": "llama-a", "source": {"path": "b"}}]}, ["spec.adapters"]),
+        (LARGE | ROOM | {"adapters": [{"name": "support", "source": {"path": "a"}}]}, [LICENSE]),
+        ({"model": {"name": "llama-4-scout"}, "hardware": {"accelerator": "H100-80GB"}} | ROOM, ["spec.adapterSlots"]),
     ],
-    ids=range(7),
+    ids=range(11),
 )  # fmt: skip
 def test_every_mistake_is_told(spec, paths):
     assert told(spec) == paths

@@ -10,6 +10,7 @@ from llama_serving.config import (
     deployment_override,
     pod_environment,
 )
+from llama_serving.contract.adapters import AdapterRoom
 from llama_serving.contract.status import DeploymentIdentity
 from llama_serving.llm_config import llm_config_of, placement_bundles
 
@@ -67,6 +68,18 @@ def test_arguments_that_are_not_set_are_left_to_vllm():
     assert arguments["gpu_memory_utilization"] == 0.92
     assert not {"quantization", "load_format", "kv_cache_memory_bytes", "revision"} & set(arguments)
     assert llm_config_of(serving_config())["engine_kwargs"]["kv_cache_memory_bytes"] == 64 * 1024**2
+
+
+def test_room_for_adapters_is_asked_of_the_engine_and_on_a_cpu_one_place_more_stays_empty():
+    room = AdapterRoom(max_loras=2, max_lora_rank=16, max_cpu_loras=5, folder="/adapters")
+    wanted = {"enable_lora": True, "max_loras": 2, "max_lora_rank": 16, "max_cpu_loras": 5}
+    on_gpu, on_cpu = (
+        llm_config_of(one.model_copy(update={"adapters": room}))["engine_kwargs"] for one in (h100(), serving_config())
+    )
+    assert {name: on_gpu[name] for name in wanted} == wanted
+    assert {name: on_cpu[name] for name in wanted} == wanted | {"max_loras": 6, "max_cpu_loras": 6}
+    assert not wanted.keys() & llm_config_of(h100())["engine_kwargs"].keys()
+    assert "VLLM_ALLOW_RUNTIME_LORA_UPDATING" not in pod_environment(h100().model_copy(update={"adapters": room}))
 
 
 def test_only_a_hub_model_may_reach_the_hub():

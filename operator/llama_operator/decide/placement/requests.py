@@ -56,6 +56,7 @@ class Held:
         devices: Cards of one worker, or ranks on a CPU.
         workers: Workers that make one replica.
         streamed: Whether the engine streams its weights through buffers of its own.
+        adapters: Memory for LoRA adapters on one node, in bytes.
     """
 
     model: Model
@@ -64,6 +65,7 @@ class Held:
     devices: int
     workers: int = 1
     streamed: bool = False
+    adapters: int = 0
 
 
 def shapes(held: Held, settings: PodSettingsByRole) -> PodShapes:
@@ -86,11 +88,11 @@ def _of_worker(held: Held) -> Amounts:
     devices, variant = held.devices, held.variant
     disk = downloaded(held.model, variant)
     if held.accelerator.device == "CPU":
-        return Amounts(devices * CORE, devices * _CPU_MEMORY, disk)
+        return Amounts(devices * CORE, devices * _CPU_MEMORY + _whole(held.adapters), disk)
     cores = _CORES_OF_ONE_GPU if devices == 1 else _CORES_PER_GPU * devices
     loading = _STREAMED_PER_GPU * devices if held.streamed else variant.weight_bytes // held.workers // _LOADED_SHARE
     images = _IMAGES if held.model.modality == "TextAndImage" else 0
-    memory = _MEMORY_BASE + _MEMORY_PER_GPU * devices + loading + images
+    memory = _MEMORY_BASE + _MEMORY_PER_GPU * devices + loading + images + held.adapters
     return Amounts(cores * CORE, _whole(memory), disk, {held.accelerator.resource_name: devices})
 
 

@@ -44,6 +44,22 @@ def places_of(slots: AdapterSlotsSpec | None, folder: str | None = None) -> Plac
     )
 
 
+def host_bytes(places: Places | None, shape: Architecture, *, ranks: int, stages: int) -> int:
+    """Return the memory of a node that adapters take: each process keeps them whole, as far as its stage has their layers.
+
+    Args:
+        places: Room for adapters; None for none.
+        shape: Architecture facts.
+        ranks: Processes on the node.
+        stages: Pipeline stages of the replica.
+    """
+    if places is None:
+        return 0
+    rank, layers = places.room.max_lora_rank, shape.num_hidden_layers
+    whole = place_bytes(shape, shape.vocab_size, rank, layers=layers, tensor=1, first=True, last=True)
+    return -(-places.room.max_cpu_loras * whole * ranks // stages)
+
+
 def place_bytes(
     shape: Architecture, vocabulary: int, rank: int, *, layers: int, tensor: int, first: bool, last: bool
 ) -> int:

@@ -490,3 +490,22 @@ def test_no_value_of_any_field_is_an_error_of_ours(path, fields):
         return await service.send(path, json.dumps({"model": MODEL} | GOOD[path] | fields).encode())
 
     assert asyncio.run(run()).status in {400, 404, 429}
+
+
+async def test_an_adapter_that_is_being_loaded_says_when_to_come_again_to_those_who_may_use_it():
+    service = Service(coming=lambda: frozenset({"soon"}))
+    answer = await service.send(CHAT, {"model": "soon", "messages": HELLO})
+    assert (answer.status, answer.error["code"]) == (503, "adapter_loading")
+    hidden = await service.send(CHAT, {"model": "soon", "messages": HELLO}, models=(MODEL,))
+    assert (hidden.status, hidden.error["code"]) == (404, "model_not_found")
+
+
+async def test_requests_that_run_are_counted_by_the_name_that_they_ask_for():
+    service = Service()
+    service.engine.held = asyncio.Event()
+    running = asyncio.create_task(service.send(CHAT, {"model": "adapter", "messages": HELLO}))
+    await until(lambda: service.parts.desk.running("adapter") == 1)
+    assert service.parts.desk.running(MODEL) == 0
+    service.engine.held.set()
+    await running
+    assert service.parts.desk.running("adapter") == 0
