@@ -355,7 +355,7 @@ def pod_environment(config: ServingConfig) -> dict[str, str]:
         # Tokenizers' own thread pool and forked processes dead-lock; Serve already runs requests concurrently.
         "TOKENIZERS_PARALLELISM": "false",
     }
-    if config.source.kind != "HuggingFace":
+    if config.source.kind != "HuggingFace" and not (config.adapters and config.adapters.repositories):
         environment |= {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
     if config.placement.device == "CPU":
         threads = max(1, config.placement.cpus_per_rank)

@@ -56,8 +56,8 @@ def listed(app, live, eventually):
 
         def followed():
             told = app.cluster.status().adapters
-            keys = sorted((one.name, one.path) for one in wanted)
-            return [(one.name, one.path) for one in told] == keys and all(one.loaded or one.failed for one in told)
+            keys = sorted((one.name, one.source) for one in wanted)
+            return [(one.name, one.source) for one in told] == keys and all(one.loaded or one.failed for one in told)
 
         eventually(followed, seconds=120, what="the adapters")
         return {one.name: one for one in app.cluster.status().adapters}

@@ -64,6 +64,31 @@ async def test_room_is_a_new_revision_with_the_volume_and_the_one_before_gets_no
     assert mounted == [[], ["adapters"]]
 
 
+async def test_an_adapter_of_the_hub_is_a_new_revision_whose_pods_may_reach_it(world):
+    hub = {"name": "h", "source": {"huggingFace": {"repository": "acme/support", "revision": "0" * 40}}}
+    ref, old = await serving(world, **SLOTS, adapters=[A])
+
+    await world.apply_sample("tiny-cpu", **SLOTS, adapters=[A, hub])
+    await world.reconcile(ref)
+
+    (new,) = set(await world.names(kinds.RAY_SERVICE)) - {old}
+    assert listed((await run_of(world, old))[0]) == [("a", "a/v1")], "its pods cannot fetch the other"
+    made, cluster = await run_of(world, new)
+    (engine,) = made["llama"]["deployments"]
+    assert [one["name"] for one in engine["user_config"]["adapters"]] == ["a", "h"]
+    assert made["llama"]["args"]["adapters"]["repositories"] == [{"repository": "acme/support", "revision": "0" * 40}]
+    (container,) = cluster["workerGroupSpecs"][0]["template"]["spec"]["containers"]
+    assert "HF_HUB_OFFLINE" not in {each["name"] for each in container["env"]}
+    await world.serve(new)
+
+    # Those of the volume still come and go in place.
+    await world.apply_sample("tiny-cpu", **SLOTS, adapters=[B, hub])
+    await settles(world, ref)
+    (engine,) = (await run_of(world, new))[0]["llama"]["deployments"]
+    assert [one["name"] for one in engine["user_config"]["adapters"]] == ["b", "h"]
+    assert set(await world.names(kinds.RAY_SERVICE)) <= {old, new}
+
+
 @pytest.mark.parametrize(
     ("adapters", "reason"),
     [

@@ -47,8 +47,15 @@ ADAPTER_RULES: Final[tuple[Rule, ...]] = (
     Rule(
         model=AdapterSource,
         field="path",
-        cel="!self.path.matches('(^|/)[.][.](/|$)')",
-        holds=lambda source: ".." not in source.path.split("/"),
+        cel="has(self.path) != has(self.huggingFace)",
+        holds=lambda source: (source.path is None) != (source.hugging_face is None),
+        message="must be set, or huggingFace in its place, and not both; name the one place where the adapter is",
+    ),
+    Rule(
+        model=AdapterSource,
+        field="path",
+        cel="!has(self.path) || !self.path.matches('(^|/)[.][.](/|$)')",
+        holds=lambda source: source.path is None or ".." not in source.path.split("/"),
         message="must not leave the volume; write the folder without '..'",
     ),
 )

@@ -4,10 +4,17 @@ Names and licenses of adapters are judged by the license chain (`decide.license.
 files is no problem of the deployment: the pods tell it, and `status.adapters` repeats it.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
 from llama_operator.api.reasons import ConditionType, Reason
 from llama_operator.api.v1alpha1.llamadeployment import LlamaDeploymentSpec
 from llama_operator.catalog.models import Model
 from llama_operator.decide.problem import Problem
+from llama_operator.decide.serve_application import arguments
+from llama_serving.contract.adapters import AdapterRoom
 
 _MOST_VOCABULARY = 258_048
 """Rows of the output layer that vLLM makes room for adapters beside (`LogitsProcessorWithLoRA`)."""
@@ -26,6 +33,19 @@ def slots_problem(spec: LlamaDeploymentSpec, model: Model) -> Problem | None:
     else:
         return None
     return Problem(ConditionType.PLANNED, Reason.ADAPTERS_NOT_SUPPORTED, text, "spec.adapterSlots")
+
+
+def room_of(serve_config: Mapping[str, Any]) -> AdapterRoom | None:
+    """Return the room for adapters of a pinned revision; None if it has none, or if it cannot be read.
+
+    Args:
+        serve_config: Its Serve config, of whatever version pinned it.
+    """
+    pinned = arguments(serve_config).get("adapters")
+    try:
+        return None if pinned is None else AdapterRoom.model_validate(pinned)
+    except ValidationError:
+        return None
 
 
 def names_problem(spec: LlamaDeploymentSpec, model: Model) -> Problem | None:

@@ -1,8 +1,11 @@
 """Replica bounds, queue limits and limits of tenants: the live settings of a revision. Called by `decide.decision`."""
 
+from collections.abc import Iterator
+
+from llama_operator.api.v1alpha1.adapters import repository_of
 from llama_operator.api.v1alpha1.llamadeployment import LlamaDeploymentSpec, ScalingMode
 from llama_serving.config import DIRECT_ONGOING_REQUESTS, LiveSettings, RequestPath
-from llama_serving.contract.adapters import Adapter
+from llama_serving.contract.adapters import Adapter, AdapterRoom
 from llama_serving.contract.tenants import DeskSettings, TenantLimits
 
 _OTHERS = "others"
@@ -29,7 +32,7 @@ def least_replicas(spec: LlamaDeploymentSpec) -> int:
 
 
 def live_settings(
-    spec: LlamaDeploymentSpec, max_num_seqs: int, path: RequestPath, *, adapters: bool = False
+    spec: LlamaDeploymentSpec, max_num_seqs: int, path: RequestPath, *, adapters: AdapterRoom | None = None
 ) -> LiveSettings:
     """Bounds and limits that may change while engines run.
 
@@ -42,7 +45,7 @@ def live_settings(
         spec: What the user asks for.
         max_num_seqs: Sequences that one replica computes at once.
         path: Path of the revision that gets the settings; that of the spec may be the next one's.
-        adapters: Whether the revision has room for adapters; that of the spec may be the next one's too.
+        adapters: Room of the revision for adapters; that of the spec may be the next one's too.
     """
     scaling, direct = spec.scaling, path is RequestPath.DIRECT
     return LiveSettings(
@@ -58,12 +61,22 @@ def live_settings(
     )
 
 
-def desk_settings(spec: LlamaDeploymentSpec, *, adapters: bool = False) -> DeskSettings:
+def listed(spec: LlamaDeploymentSpec, room: AdapterRoom) -> Iterator[Adapter]:
+    """Yield the adapters of the spec that a revision with `room` can load: those of the Hub only if it was made for them."""
+    for one in spec.adapters:
+        repository = repository_of(one)
+        if repository is None:
+            yield Adapter(name=one.name, path=one.source.path)
+        elif repository in (room.repositories or ()):
+            yield Adapter(name=one.name, repository=repository)
+
+
+def desk_settings(spec: LlamaDeploymentSpec, *, adapters: AdapterRoom | None = None) -> DeskSettings:
     """Limits of tenants, and of what waits in one engine; the list of adapters where there is room for some."""
     others = spec.other_tenants
     return DeskSettings(
         tenants=tuple(TenantLimits(**tenant.model_dump()) for tenant in spec.tenants),
         others=None if others is None else TenantLimits(name=_OTHERS, **others.model_dump()),
         max_waiting_requests=spec.scaling.max_queued_requests,
-        adapters=tuple(Adapter(name=one.name, path=one.source.path) for one in spec.adapters) if adapters else None,
+        adapters=tuple(listed(spec, adapters)) if adapters is not None else None,
     )

@@ -11,13 +11,13 @@ from typing import Any
 
 from llama_operator.api.v1alpha1.llamadeployment import LlamaDeployment
 from llama_operator.decide.access import KeysObject, door_of_revision
+from llama_operator.decide.adapters import room_of
 from llama_operator.decide.bounds import live_settings
 from llama_operator.decide.observed import RayClusterFacts, RevisionFacts, Settings
 from llama_operator.decide.placement.images import image_for
 from llama_operator.decide.placement.resolve import resolve
 from llama_operator.decide.placement.shape import PodShapes
 from llama_operator.decide.plan.candidate import Candidate
-from llama_operator.decide.serve_application import arguments
 from llama_operator.desired import naming, serve_config
 from llama_operator.desired.pods import adapters, caches, drain, head, keys, pod_settings, tracing, weights, worker
 from llama_operator.desired.pods.parts import PodParts
@@ -71,7 +71,7 @@ def cluster_template(
     revision = config.identity.revision
     common = PodParts(labels=naming.labels(deployment, revision), environment=environment) + caches.in_pod()
     common += keys.folder(keys_object)
-    if config.source.kind == "HuggingFace":
+    if config.source.kind == "HuggingFace" or (config.adapters is not None and config.adapters.repositories):
         common += weights.hub(settings.hub_endpoint) + weights.token_file(deployment.spec.weights.token_secret)
     volume = weights.claim(None if settings.weights_path else chosen.variant.volume_claim)
     if config.source.kind == "ObjectStore":
@@ -168,8 +168,9 @@ def live_of(deployment: LlamaDeployment, pinned: RevisionFacts) -> LiveSettings:
     """Live settings of the spec, for an engine with the batch size that the revision pins."""
     chosen = pinned.plan.chosen
     path = door_of_revision(pinned, deployment.metadata.name).path
-    has_room = arguments(pinned.serve_config).get("adapters") is not None
-    return live_settings(deployment.spec, chosen.max_num_seqs if chosen else 1, path, adapters=has_room)
+    return live_settings(
+        deployment.spec, chosen.max_num_seqs if chosen else 1, path, adapters=room_of(pinned.serve_config)
+    )
 
 
 def _nodes(pinned: RevisionFacts) -> int:

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import yaml
 
+from llama_operator.api.v1alpha1.adapters import repository_of
 from llama_operator.api.v1alpha1.licensepolicy import LicenseTier
 from llama_operator.api.v1alpha1.llamadeployment import (
     EngineArguments,
@@ -138,7 +139,11 @@ def _adapter_room(deployment: LlamaDeployment, chosen: Candidate, settings: Sett
     if slots is None:
         return None
     places = places_of(slots, folder(slots, chosen.variant, settings.weights_path))
-    return None if places is None else places.room
+    if places is None:
+        return None
+    named = (repository_of(one) for one in deployment.spec.adapters)
+    repositories = tuple(dict.fromkeys(one for one in named if one is not None))
+    return places.room.model_copy(update={"repositories": repositories or None})
 
 
 def tool_call_parser(model: Model) -> Literal["llama3_json", "llama4_pythonic"] | None:

@@ -1,7 +1,7 @@
 """AdaptersReady and `status.adapters`: what the pods say of each adapter that the spec lists. Called by `status`.
 
-An adapter that the spec has just got counts from the moment at which a replica tells of it under this name with this path: what
-it told of another path is about an older spec.
+An adapter that the spec has just got counts from the moment at which a replica tells of it under this name with this source: what
+it told of another one is about an older spec.
 """
 
 from collections.abc import Iterator
@@ -9,12 +9,13 @@ from dataclasses import dataclass
 
 from llama_operator.api.meta import ConditionStatus
 from llama_operator.api.reasons import ConditionType, Reason
+from llama_operator.api.v1alpha1.adapters import repository_of
 from llama_operator.api.v1alpha1.llamadeployment_status import AdapterStatus
 from llama_operator.decide.decision import Decision
 from llama_operator.decide.observed import Observed
 from llama_operator.status import scaling
 from llama_operator.status.finding import Finding
-from llama_serving.contract.adapters import AdapterReport
+from llama_serving.contract.adapters import Adapter, AdapterReport
 
 _KIND = ConditionType.ADAPTERS_READY
 _TRUE, _FALSE, _UNKNOWN = ConditionStatus.TRUE, ConditionStatus.FALSE, ConditionStatus.UNKNOWN
@@ -74,13 +75,12 @@ def adapters_ready(observed: Observed, decision: Decision) -> Finding | None:
 
 def _told(observed: Observed, decision: Decision) -> Iterator[_Told]:
     serving = None if decision.stopped else scaling.answer(observed, decision)
-    reports = {} if serving is None else {(one.name, one.path): one for one in serving.adapters}
+    reports = {} if serving is None else {(one.name, one.source): one for one in serving.adapters}
     replicas = 0 if serving is None else serving.replicas
     for adapter in observed.deployment.spec.adapters:
-        path = adapter.source.path
-        yield _Told(
-            adapter.name, reports.get((adapter.name, path), AdapterReport(name=adapter.name, path=path)), replicas
-        )
+        source = Adapter(name=adapter.name, path=adapter.source.path, repository=repository_of(adapter)).source
+        nothing = AdapterReport(name=adapter.name, source=source)
+        yield _Told(adapter.name, reports.get((adapter.name, source), nothing), replicas)
 
 
 def _words(told: list[_Told]) -> str:

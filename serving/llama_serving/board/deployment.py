@@ -38,8 +38,8 @@ class _BoardServer:
         async def adapters() -> tuple[str, ...]:
             """What replicas serve; while none tells anything, what the next one will be asked to load."""
             reports, _ = await board.snapshot()
-            told = {(one.name, one.path) for report in reports for one in report.adapters if one.loaded}
-            return tuple(one.name for one in self._adapters if not reports or (one.name, one.path) in told)
+            told = {(one.name, one.source) for report in reports for one in report.adapters if one.loaded}
+            return tuple(one.name for one in self._adapters if not reports or (one.name, one.source) in told)
 
         return board_application(self._config, board, counts, adapters)
 

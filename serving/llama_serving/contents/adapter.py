@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from typing_extensions import override
+
 from llama_serving.contents.headers import DamagedError, header_of
 from llama_serving.contents.weights import shown
 from llama_serving.contract.adapters import MOST_TEXT, AdapterFault
@@ -51,6 +53,11 @@ class AdapterRefusedError(Exception):
     def __init__(self, fault: AdapterFault, message: str) -> None:
         super().__init__(message if len(message) <= MOST_TEXT else f"{message[: MOST_TEXT - 3]}...")
         self.fault = fault
+
+    @override
+    def __reduce__(self) -> tuple[Any, ...]:
+        """It may come from another process."""
+        return type(self), (self.fault, str(self))
 
 
 @dataclass(frozen=True, slots=True)

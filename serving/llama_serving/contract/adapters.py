@@ -5,9 +5,9 @@ operator renders it into `user_config` beside the limits of tenants, and replica
 """
 
 from enum import StrEnum
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, Self
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, model_validator
 
 from llama_serving.contract.frozen import Frozen
 
@@ -28,6 +28,13 @@ AdapterPath = Annotated[str, Field(min_length=1, max_length=1024, pattern=r"^[A-
 """Folder of an adapter below the folder of all adapters."""
 
 
+class Repository(Frozen):
+    """A repository of the Hub with an adapter, at one commit."""
+
+    repository: str = Field(min_length=3, max_length=192)
+    revision: str = Field(pattern=r"^[0-9a-f]{40}$")
+
+
 class AdapterRoom(Frozen):
     """Room for adapters in an engine, for vLLM's arguments of the same names."""
 
@@ -39,13 +46,29 @@ class AdapterRoom(Frozen):
     """Adapters that a replica holds, in memory of the host: as many as may be loaded at all."""
     folder: str | None = Field(default=None, max_length=2048)
     """Folder below which the adapters' paths are; None where no volume has any."""
+    repositories: tuple[Repository, ...] | None = Field(default=None, max_length=MOST_ADAPTERS)
+    """Repositories that pods may fetch adapters from; None for none."""
 
 
 class Adapter(Frozen):
-    """An adapter that replicas shall have."""
+    """An adapter that replicas shall have. It has either a path or a repository."""
 
     name: AdapterName
-    path: AdapterPath
+    path: AdapterPath | None = None
+    repository: Repository | None = None
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if (self.path is None) == (self.repository is None):
+            raise ValueError("an adapter has either a path or a repository")
+        return self
+
+    @property
+    def source(self) -> str:
+        """Where it is, as reports name it."""
+        if self.repository is not None:
+            return f"{self.repository.repository}@{self.repository.revision}"
+        return self.path or ""
 
 
 class AdapterFault(StrEnum):
@@ -64,7 +87,8 @@ class AdapterReport(Frozen):
     model_config = ConfigDict(extra="ignore")
 
     name: str = Field(max_length=128)
-    path: str = Field(max_length=1024)
+    source: str = Field(max_length=1024)
+    """`Adapter.source`: what was told of another one is not about this one."""
     loaded: int = Field(default=0, ge=0, le=1_000_000)
     """Replicas that serve it: 0 or 1 in the report of one replica."""
     failed: int = Field(default=0, ge=0, le=1_000_000)
@@ -80,14 +104,14 @@ class AdapterReport(Frozen):
 
 
 def summed(reports: tuple[tuple[AdapterReport, ...], ...]) -> tuple[AdapterReport, ...]:
-    """Add up what replicas say; one entry for each name and path, in the order of the names.
+    """Add up what replicas say; one entry for each name and source, in the order of the names.
 
     Args:
         reports: What each replica says.
     """
     sums: dict[tuple[str, str], AdapterReport] = {}
     for report in (one for each in reports for one in each):
-        key = (report.name, report.path)
+        key = (report.name, report.source)
         before = sums.get(key)
         if before is None:
             sums[key] = report

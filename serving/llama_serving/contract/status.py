@@ -67,7 +67,7 @@ class ServingStatus(Answer):
     """Oldest version of vLLM among the replicas; None while none runs, and from pods that are older than the field."""
     reports: tuple[ReplicaReport, ...] = ()
     adapters: tuple[AdapterReport, ...] = Field(default=(), max_length=1024)
-    """What the replicas say of their adapters, summed up by name and path."""
+    """What the replicas say of their adapters, summed up by name and source."""
 
 
 def version_key(version: str) -> tuple[int, ...]:

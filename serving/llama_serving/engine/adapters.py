@@ -10,10 +10,11 @@ import contextlib
 import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final, Protocol
 
 from llama_serving.contents.adapter import AdapterFacts, AdapterRefusedError, BaseShape, look_at, place_of
-from llama_serving.contract.adapters import Adapter, AdapterFault, AdapterReport, AdapterRoom
+from llama_serving.contract.adapters import Adapter, AdapterFault, AdapterReport, AdapterRoom, Repository
 
 AGAIN_SECONDS: Final = 30.0
 """Time between two tries to load what could not be loaded: somebody may be copying the files."""
@@ -29,6 +30,14 @@ class AdapterEngine(Protocol):
 
     def base_shape(self) -> BaseShape | None:
         """Return the sizes of its model; None if it does not know them."""
+        ...
+
+    async def fetch_adapter(self, repository: Repository) -> Path:
+        """Fetch the files of an adapter to all nodes of the replica; return their folder, the same on each.
+
+        Raises:
+            AdapterRefusedError: If it cannot.
+        """
         ...
 
     async def load_adapter(self, name: str, path: str) -> None:
@@ -146,11 +155,11 @@ class Adapters:
     def _report(self, adapter: Adapter) -> AdapterReport:
         held = self._held.get(adapter.name)
         if held is None or held.adapter != adapter:
-            return AdapterReport(name=adapter.name, path=adapter.path)
+            return AdapterReport(name=adapter.name, source=adapter.source)
         refusal, facts = held.refusal, held.facts
         return AdapterReport(
             name=adapter.name,
-            path=adapter.path,
+            source=adapter.source,
             loaded=int(facts is not None),
             failed=int(refusal is not None),
             fault=None if refusal is None else refusal.fault,
@@ -214,12 +223,15 @@ class Adapters:
         if count >= self._room.max_cpu_loras:
             words = f"the engine holds {count} adapters already; raise spec.adapterSlots.maxAdapters, which starts new engines"
             raise AdapterRefusedError(AdapterFault.NOT_LOADED, words)
-        facts, path = await asyncio.to_thread(self._looked_at, adapter)
+        if adapter.repository is None:
+            folder = await asyncio.to_thread(place_of, self._room.folder, adapter.path or "")
+        else:
+            folder = await self._engine.fetch_adapter(adapter.repository)
+        facts, path = await asyncio.to_thread(self._looked_at, folder)
         path = self._versions.setdefault(path, _Versions()).path(path, facts.digest)
         await self._engine.load_adapter(adapter.name, path)
         return facts
 
-    def _looked_at(self, adapter: Adapter) -> tuple[AdapterFacts, str]:
-        folder = place_of(self._room.folder, adapter.path)
+    def _looked_at(self, folder: Path) -> tuple[AdapterFacts, str]:
         facts = look_at(folder, max_rank=self._room.max_lora_rank, base=self._engine.base_shape())
         return facts, str(folder)

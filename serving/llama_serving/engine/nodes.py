@@ -5,7 +5,7 @@ torch and vLLM, only to download the model. That is right for a model from a hub
 written here, it would waste 15 seconds and a gigabyte.
 """
 
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import ray
@@ -31,14 +31,26 @@ class PrepareNodes(CallbackBase):
     async def _generate(self) -> None:
         folder = checkpoint.default_folder()
         checkpoint.ensure(folder)
-        here = ray.get_runtime_context().get_node_id()
-        table = ray.util.placement_group_table(self.ctx.placement_group)
-        others = set(table["bundles_to_node_id"].values()) - {here}
-        tasks = [_generate_on(node, folder) for node in sorted(others)]
-        for task in tasks:
+        for task in on_other_nodes(checkpoint.ensure, folder, placement_group=self.ctx.placement_group):
             await task
 
 
-def _generate_on(node: str, folder: Path) -> Any:
+def on_other_nodes(function: Callable[..., Any], *arguments: Any, placement_group: Any = None) -> list[Any]:
+    """Start a function on each other node of the replica; what is returned is to be awaited.
+
+    Args:
+        function: What is run, in a process of its own.
+        arguments: Its arguments.
+        placement_group: The replica's; None for that of this process, and for no other node if it has none.
+    """
+    group = placement_group or ray.util.get_current_placement_group()
+    if group is None:
+        return []
+    here = ray.get_runtime_context().get_node_id()
+    others = set(ray.util.placement_group_table(group)["bundles_to_node_id"].values()) - {here}
+    return [_on(node, function, *arguments) for node in sorted(others)]
+
+
+def _on(node: str, function: Callable[..., Any], *arguments: Any) -> Any:
     affinity = NodeAffinitySchedulingStrategy(node_id=node, soft=False)
-    return ray.remote(checkpoint.ensure).options(num_cpus=0, scheduling_strategy=affinity).remote(folder)
+    return ray.remote(function).options(num_cpus=0, scheduling_strategy=affinity).remote(*arguments)

@@ -4,8 +4,10 @@ Only this module depends on internals of Ray and vLLM, in two overridden methods
 tests/serving runs it. Used by `server` in every replica.
 """
 
+import asyncio
 import logging
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from ray.llm._internal.serve.engines.vllm.vllm_engine import VLLMEngine
@@ -16,10 +18,12 @@ from vllm.v1.metrics.loggers import AggregateStatLoggerBase
 from llama_serving.config import RequestPath, ServingConfig
 from llama_serving.contents.adapter import AdapterRefusedError, BaseShape, base_shape
 from llama_serving.contents.check import check_loaded
-from llama_serving.contract.adapters import AdapterFault
+from llama_serving.contents.repository import fetched
+from llama_serving.contract.adapters import AdapterFault, Repository
 from llama_serving.desk.meter import metered
 from llama_serving.engine import last_words
 from llama_serving.engine.kv_cache import kv_cache_size
+from llama_serving.engine.nodes import on_other_nodes
 
 ENGINE_VERSION: str = __version__
 """Version of vLLM that runs here."""
@@ -94,6 +98,17 @@ class LlamaEngine(VLLMEngine):
             return base_shape(self._engine_client.model_config.hf_text_config)
         except AttributeError:
             return None
+
+    async def fetch_adapter(self, repository: Repository) -> Path:
+        """Fetch the files of an adapter to all nodes of the replica; return their folder, the same on each.
+
+        Raises:
+            AdapterRefusedError: If it cannot.
+        """
+        folder = await asyncio.to_thread(fetched, repository)
+        for task in on_other_nodes(fetched, repository):
+            await task
+        return folder
 
     async def load_adapter(self, name: str, path: str) -> None:
         """Load an adapter, and answer requests for its name from then on.

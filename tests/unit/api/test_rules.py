@@ -141,7 +141,11 @@ OBJECTS = {
         for routing in ("LeastConnections", "ConsistentHash", "PrefixAware")
     ],
     AdapterSlotsSpec: [{"maxLoras": 4, "maxAdapters": held} for held in (3, 4, 5)],
-    AdapterSource: [{"path": path} for path in ("a/b", "a..b", "..", "a/../../b")],
+    AdapterSource: [
+        path | hub
+        for path in ({}, *({"path": path} for path in ("a/b", "a..b", "..", "a/../../b")))
+        for hub in ({}, {"huggingFace": {"repository": "acme/support", "revision": "0" * 40}})
+    ],
     KeysSource: [config_map | secret for config_map in ({}, {"configMap": "a"}) for secret in ({}, {"secret": "b"})],
     Limits: [
         first | second

@@ -44,7 +44,7 @@ def told(status):
 
 
 def of(name="a", path=None, **more):
-    return AdapterReport(name=name, path=path or f"{name}/v1", **more)
+    return AdapterReport(name=name, source=path or f"{name}/v1", **more)
 
 
 BOTH = (of("a", loaded=2, rank=8, digest="0" * 64), of("b", loaded=2))

@@ -12,7 +12,7 @@ from pydantic_core import PydanticCustomError
 from llama_operator.api.meta import ApiModel
 from llama_operator.api.v1alpha1.common import FamilyId
 from llama_operator.api.v1alpha1.pods import ObjectName
-from llama_serving.contract.adapters import MOST_ADAPTERS, AdapterName, AdapterPath
+from llama_serving.contract.adapters import MOST_ADAPTERS, AdapterName, AdapterPath, Repository
 
 MAX_ADAPTER_FAMILIES = 8
 
@@ -32,11 +32,23 @@ class AdapterSlotsSpec(ApiModel):
     below its root. Default: the claim that holds the weights of the model, if one does."""
 
 
-class AdapterSource(ApiModel):
-    """Where an adapter is."""
+class AdapterRepository(ApiModel):
+    """A repository of the Hugging Face Hub, at one commit."""
 
-    path: AdapterPath
+    repository: Annotated[str, Field(min_length=3, max_length=192, pattern=r"^[A-Za-z0-9._-]+/[A-Za-z0-9._-]+$")]
+    """Repository, `owner/name`."""
+    revision: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$", min_length=40, max_length=40)]
+    """Commit, 40 hexadecimal digits. A branch or a tag can move and is not accepted."""
+
+
+class AdapterSource(ApiModel):
+    """Where an adapter is; set exactly one of these."""
+
+    path: AdapterPath | None = None
     """Folder below the root of the claim, with `adapter_config.json` and `adapter_model.safetensors`."""
+    hugging_face: AdapterRepository | None = None
+    """A repository of the Hugging Face Hub, with these files at its top. Pods fetch them when they start: such an adapter starts
+    new engines when it comes, changes or goes. `weights.tokenSecret` is its token."""
 
 
 class AdapterSpec(ApiModel):
@@ -48,6 +60,12 @@ class AdapterSpec(ApiModel):
     """Where it is."""
     license_families: Annotated[tuple[FamilyId, ...], Field(max_length=MAX_ADAPTER_FAMILIES, strict=False)] = ()
     """License families under which its maker puts it, for example `mit`. They add to those of the model and never replace them."""
+
+
+def repository_of(adapter: AdapterSpec) -> Repository | None:
+    """Return the repository of an adapter in the terms of the pods; None for one on a volume."""
+    source = adapter.source.hugging_face
+    return None if source is None else Repository(repository=source.repository, revision=source.revision)
 
 
 def _each_once(adapters: tuple[AdapterSpec, ...]) -> tuple[AdapterSpec, ...]:

@@ -58,7 +58,7 @@ def after_apply(live: Object, manifest: Object) -> Object:
 def _differing(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[Change, ...]:
     old, new = paths.leaves(before), paths.leaves(after)
     return tuple(
-        Change(f"spec.{path}", old.get(path), new.get(path), FIELDS.class_of(path))
+        Change(f"spec.{path}", old.get(path), new.get(path), FIELDS.class_of_change(path, old.get(path), new.get(path)))
         for path in [*new, *(path for path in old if path not in new)]
         if old.get(path) != new.get(path)
     )

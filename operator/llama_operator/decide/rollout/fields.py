@@ -14,14 +14,14 @@ A new section needs a row from its first day: a Live row below a section *withou
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
 from pydantic import BaseModel
 
-from llama_operator.api import paths
+from llama_operator.api import paths, readings
 
 
 class FieldClass(StrEnum):
@@ -34,6 +34,25 @@ class FieldClass(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """Entries of a live list that restart all the same.
+
+    Attributes:
+        restarts: Whether an entry, as JSON, restarts.
+    """
+
+    restarts: Callable[[Mapping[str, Any]], bool]
+
+    def of(self, entries: Any) -> list[Any]:
+        """Return the entries that restart."""
+        return [dict(entry) for entry in readings.mappings(entries) if self.restarts(entry)]
+
+    def joined(self, live: Any, pinned: Any) -> list[Any]:
+        """Return the live entries of one list, and those of another that restart."""
+        return [*(dict(entry) for entry in readings.mappings(live) if not self.restarts(entry)), *self.of(pinned)]
+
+
+@dataclass(frozen=True, slots=True)
 class FieldRow:
     """The class of a field, or of a section."""
 
@@ -41,6 +60,8 @@ class FieldRow:
     """API path below `spec`."""
     kind: FieldClass
     why: str
+    part: Part | None = None
+    """Entries of a live list that restart; None if none do."""
 
 
 class FieldTable:
@@ -53,6 +74,7 @@ class FieldTable:
     def __init__(self, rows: Iterable[FieldRow]) -> None:
         self.rows = tuple(rows)
         self._by_path = {row.path: row for row in self.rows}
+        self._parts = tuple((row.path, row.part) for row in self.rows if row.part is not None)
         self._nested = any(row.kind is FieldClass.RESTART and self._splits(row.path) for row in self.rows)
 
     def row(self, path: str) -> FieldRow | None:
@@ -66,23 +88,34 @@ class FieldTable:
         row = self.row(path)
         return FieldClass.RESTART if row is None else row.kind
 
+    def class_of_change(self, path: str, old: Any, new: Any) -> FieldClass:
+        """Return the class of a change of the field at `path` below `spec`."""
+        part = dict(self._parts).get(path)
+        restarts = part is not None and part.of(old) != part.of(new)
+        return FieldClass.RESTART if restarts else self.class_of(path)
+
     def restart_values(self, spec: BaseModel) -> dict[str, Any]:
         """Return what the user wrote into the fields of `spec` that restart, as JSON by path.
 
         Only what differs from its default counts as written. A section that restarts is one value.
         """
         written = spec.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+        parts = {path: part.of(paths.at(written, path)) for path, part in self._parts}
         for path in self._live(written):
             written = paths.without(written, path)
         if self._nested:
             # What is left of a section that restarts may be its default now.
             rest = type(spec).model_validate_json(json.dumps(written))
             written = rest.model_dump(mode="json", by_alias=True, exclude_defaults=True)
-        return dict(self._values(written, ""))
+        return {**dict(self._values(written, "")), **{path: part for path, part in parts.items() if part}}
 
     def rolled_back(self, spec: Mapping[str, Any], inputs: Mapping[str, Any]) -> dict[str, Any]:
         """Return `spec` with `inputs` in place of all its fields that restart; both as JSON."""
         live = {path: paths.at(spec, path) for path in self._live(spec)}
+        for path, part in self._parts:
+            joined = part.joined(paths.at(spec, path), paths.at(inputs, path))
+            inputs = paths.without(inputs, path)
+            live = {name: value for name, value in live.items() if name != path} | ({path: joined} if joined else {})
         rolled: dict[str, Any] = paths.merged(paths.nested(live), inputs)
         return rolled
 
@@ -127,7 +160,12 @@ FIELDS = FieldTable(
         FieldRow("tenants", _LIVE, "Serve hands the limits to replicas while they run"),
         FieldRow("otherTenants", _LIVE, "as tenants"),
         FieldRow("adapterSlots", _RESTART, "vLLM makes room for adapters when it starts, and pods mount the claim"),
-        FieldRow("adapters", _LIVE, "replicas load and unload adapters while they run"),
+        FieldRow(
+            "adapters",
+            _LIVE,
+            "replicas load and unload adapters while they run; an adapter of the Hub needs new engines, whose pods may reach it",
+            Part(lambda adapter: "huggingFace" in readings.mapping(adapter.get("source"))),
+        ),
         FieldRow("license", _LIVE, "the license chain judges it; engines do not see it"),
         FieldRow("weights", _RESTART, "pods name the Secret; what is in it may change at any time"),
         FieldRow("pods", _RESTART, "Kubernetes changes no pod that runs"),

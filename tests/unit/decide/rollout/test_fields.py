@@ -345,3 +345,27 @@ def test_rollback_keeps_a_live_field_below_a_section_that_restarts():
     table = FieldTable((*FIELDS.rows, FieldRow("engine.arguments.seed", LIVE, "")))
     live = SMALL | {"engine": {"kvCacheDtype": "FP8", "arguments": {"seed": 5, "maxNumSeqs": 3}}}
     assert table.rolled_back(live, SMALL) == SMALL | {"engine": {"arguments": {"seed": 5}}}
+
+
+HUB = {"name": "Llama-Hub", "source": {"huggingFace": {"repository": "acme/support", "revision": "0" * 40}}}
+ON_VOLUME = {"name": "Llama-Acme", "source": {"path": "acme"}}
+
+
+def test_of_the_adapters_only_those_of_the_hub_restart():
+    plain, on_volume, both = (
+        FIELDS.restart_values(deployment({"model": {"name": "m"}} | more).spec)
+        for more in ({}, {"adapters": [ON_VOLUME]}, {"adapters": [ON_VOLUME, HUB]})
+    )
+    assert plain == on_volume
+    assert both == plain | {"adapters": [HUB]}
+    assert FIELDS.class_of_change("adapters", [ON_VOLUME], [ON_VOLUME, HUB]) is FieldClass.RESTART
+    assert FIELDS.class_of_change("adapters", [ON_VOLUME, HUB], [HUB]) is FieldClass.LIVE
+
+
+def test_a_rollback_takes_the_adapters_of_the_hub_and_leaves_those_of_the_volume():
+    other = HUB | {"name": "Llama-Other"}
+    rolled = FIELDS.rolled_back(
+        {"model": {"name": "n"}, "adapters": [ON_VOLUME, other]}, {"model": {"name": "m"}, "adapters": [HUB]}
+    )
+    assert rolled == {"model": {"name": "m"}, "adapters": [ON_VOLUME, HUB]}
+    assert FIELDS.rolled_back({"adapters": [other]}, {"model": {"name": "m"}}) == {"model": {"name": "m"}}

@@ -80,7 +80,7 @@ def test_the_status_has_each_adapter_once_and_not_once_a_replica(config):
             waiting=0,
             running=0,
             kv_cache_usage=0,
-            adapters=(AdapterReport(name="one", path="a", loaded=1, rank=8),),
+            adapters=(AdapterReport(name="one", source="a", loaded=1, rank=8),),
         )
         for name in ("r1", "r2")
     )

@@ -77,7 +77,7 @@ async def test_the_list_is_loaded_and_told(made):
 
     assert adapters.names() == engine.answered == {"A", "B"}
     assert adapters.coming() == frozenset()
-    assert [(one.name, one.path, one.loaded, one.rank) for one in adapters.reports()] == [
+    assert [(one.name, one.source, one.loaded, one.rank) for one in adapters.reports()] == [
         ("A", "a", 1, 8),
         ("B", "b", 1, 8),
     ]
@@ -152,7 +152,7 @@ async def test_a_name_with_another_path_waits_for_the_requests_of_the_first(made
 
     assert adapters.names() == frozenset()
     assert adapters.coming() == {"A"}
-    assert [(one.path, one.loaded) for one in adapters.reports()] == [("b", 0)]
+    assert [(one.source, one.loaded) for one in adapters.reports()] == [("b", 0)]
     running["A"] = 0
     await until(lambda: adapters.names() == {"A"})
     assert [one.loaded for one in adapters.reports()] == [1]
@@ -203,7 +203,7 @@ def test_what_replicas_say_adds_up():
         (of("A", "a", loaded=1, rank=8), of("B", "b", loaded=1, rank=4)),
         (of("A", "old", loaded=1), of("B", "b")),
     )
-    told = {(one.name, one.path): one for one in summed(reports)}
+    told = {(one.name, one.source): one for one in summed(reports)}
     assert {key: (one.loaded, one.failed) for key, one in told.items()} == {
         ("A", "a"): (2, 0),
         ("A", "old"): (1, 0),
@@ -214,4 +214,4 @@ def test_what_replicas_say_adds_up():
 
 
 def of(name, path, **more):
-    return AdapterReport(name=name, path=path, **more)
+    return AdapterReport(name=name, source=path, **more)
