@@ -33,17 +33,15 @@ def fetched(repository: Repository, *, endpoint: str | None = None) -> Path:
         return Path(str(held[0])).parent
     try:
         api = HfApi(endpoint=endpoint)
-        entries = api.list_repo_tree(name, revision=commit)
-        sizes = {entry.path: int(entry.size) for entry in entries if entry.path in _FILES and hasattr(entry, "size")}
-        if sum(sizes.values()) > MOST_BYTES:
-            words = f"{name} has an adapter of more than {MOST_BYTES // 1024**3} GiB, which is none"
-            raise AdapterRefusedError(AdapterFault.REFUSED, words)
-        paths = [Path(api.hf_hub_download(name, file, revision=commit)) for file in sizes]
-    except AdapterRefusedError:
-        raise
+        entries = [entry for entry in api.list_repo_tree(name, revision=commit) if entry.path in _FILES]
+        is_small = sum(int(getattr(entry, "size", 0)) for entry in entries) <= MOST_BYTES
+        paths = [Path(api.hf_hub_download(name, entry.path, revision=commit)) for entry in entries if is_small]
     except Exception as error:  # the hub's client raises errors of several libraries
         words = f"{name} at the hub: {type(error).__name__}; see that the commit is one of it, and that spec.weights.tokenSecret may read it"
         raise AdapterRefusedError(AdapterFault.NOT_FOUND, words) from error
+    if not is_small:
+        words = f"{name} has an adapter of more than {MOST_BYTES // 1024**3} GiB, which is none"
+        raise AdapterRefusedError(AdapterFault.REFUSED, words)
     if not paths:
         raise AdapterRefusedError(AdapterFault.NOT_FOUND, f"{name} has neither {CONFIG} nor {WEIGHTS} at its top")
     return paths[0].parent
