@@ -148,6 +148,10 @@ def test_a_key_for_one_adapter_sees_nothing_of_the_other(app, listed, with_key, 
     assert [card["id"] for card in client.get("/v1/models").json()["data"]] == [A]
     assert client.get(f"/v1/models/{B}").status_code == 404
     assert refused(client, B) == refused(client, app.model) == refused(client, "no-such-model")
+    body = {"model": A, "max_tokens": 3, "messages": [{"role": "user", "content": "x"}]}
+    assert client.post("/v1/messages", json=body).json()["model"] == A
+    said = client.post("/v1/responses", json={"model": A, "input": "x", "max_output_tokens": 3})
+    assert said.json()["model"] == A
     answer = client.post(
         "/v1/chat/completions", json={"model": A, "messages": [{"role": "user", "content": "x"}], "max_tokens": 3}
     )

@@ -100,7 +100,7 @@ def _hint(folder: Path) -> str:
     if (folder / "snapshots").is_dir():
         return "it is the folder of a cache of the Hub: the model is in snapshots/COMMIT below it"
     if (folder / "adapter_config.json").is_file():
-        return "it is an adapter: merge it into its base model"
+        return "it is an adapter: serve it with its base model (spec.adapters), or merge it into it"
     if (folder / "params.json").is_file():
         return "it has a params.json, which is the format of Mistral or of Meta's own downloads: take the copy for transformers"
     return ""

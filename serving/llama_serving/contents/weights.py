@@ -76,7 +76,7 @@ def _without_safetensors(sizes: Mapping[str, int]) -> str:
     if ggufs := sorted(name for name in sizes if name.lower().endswith(".gguf")):
         return f"it has GGUF files only ({shown(ggufs)}), which this engine does not read: take the safetensors of the model"
     if _ADAPTER in sizes:
-        return f"it has an adapter only ({_ADAPTER}): merge it into its base model"
+        return f"it has an adapter only ({_ADAPTER}): serve it with its base model (spec.adapters), or merge it into it"
     return "it has no weights (*.safetensors) at its top"
 
 

@@ -103,6 +103,9 @@ class AdapterReport(Frozen):
     """SHA-256 of its weights, in hex; empty while they were not read."""
 
 
+_DIFFER: Final = "replicas have loaded different weights from it; put a new version into a new folder, and name that"
+
+
 def summed(reports: tuple[tuple[AdapterReport, ...], ...]) -> tuple[AdapterReport, ...]:
     """Add up what replicas say; one entry for each name and source, in the order of the names.
 
@@ -117,12 +120,13 @@ def summed(reports: tuple[tuple[AdapterReport, ...], ...]) -> tuple[AdapterRepor
             sums[key] = report
             continue
         told = before if before.fault is not None else report
+        differ = bool(before.digest and report.digest and before.digest != report.digest)
         sums[key] = before.model_copy(
             update={
                 "loaded": before.loaded + report.loaded,
                 "failed": before.failed + report.failed,
                 "fault": told.fault,
-                "message": told.message,
+                "message": told.message or before.message or (_DIFFER if differ else ""),
                 "rank": before.rank if before.rank is not None else report.rank,
                 "digest": before.digest or report.digest,
             }

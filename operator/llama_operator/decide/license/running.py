@@ -75,7 +75,8 @@ class _Judge:
             if not isinstance(model, Problem):
                 variant = next((copy for copy in model.variants if (copy.repository or "") == repository), None)
             asked = license_input(self.observed, self.catalog, name, variant, gpus, pinned_open=is_open)
-            self.known[key] = judge(replace(asked, license=license_spec))
+            # Adapters of the spec are not its own: it has the list that it got when the spec was last right.
+            self.known[key] = judge(replace(asked, license=license_spec, adapters=()))
         return self.known[key]
 
 

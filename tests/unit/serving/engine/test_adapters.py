@@ -213,5 +213,14 @@ def test_what_replicas_say_adds_up():
     assert told["B", "b"].rank == 4
 
 
+def test_replicas_with_different_weights_under_one_name_are_told():
+    one, other = of("A", "a", loaded=1, digest="0" * 64), of("A", "a", loaded=1, digest="1" * 64)
+    (told,) = summed(((one,), (other,), (one,)))
+    assert (told.loaded, told.fault) == (3, None)
+    assert "different weights" in told.message
+    (same,) = summed(((one,), (one,)))
+    assert same.message == ""
+
+
 def of(name, path, **more):
     return AdapterReport(name=name, source=path, **more)
