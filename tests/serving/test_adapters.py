@@ -40,10 +40,15 @@ def of_a(keys):
 
 
 @pytest.fixture
-def app(deploy, config, folder, of_all, of_a):
+def with_room(config, folder, of_all, of_a):
     """The tiny model with room for two adapters in a batch."""
-    room = AdapterRoom(max_loras=2, max_lora_rank=8, max_cpu_loras=3, folder=str(folder))
-    return deploy(config(adapters=room))
+    return config(adapters=AdapterRoom(max_loras=2, max_lora_rank=8, max_cpu_loras=3, folder=str(folder)))
+
+
+@pytest.fixture
+def app(deploy, with_room):
+    """It runs."""
+    return deploy(with_room)
 
 
 @pytest.fixture
@@ -66,13 +71,13 @@ def listed(app, live, eventually):
 
 
 @pytest.fixture
-def with_key(app, of_all, of_a):
+def with_key(cluster, of_all, of_a):
     """A client, whose key may be limited to adapter A."""
     clients = contextlib.ExitStack()
 
     def make(*, only_a=False):
         key = of_a if only_a else of_all
-        address = f"http://127.0.0.1:{app.cluster.http_port}"
+        address = f"http://127.0.0.1:{cluster.http_port}"
         return clients.enter_context(
             httpx.Client(base_url=address, headers={"Authorization": f"Bearer {key.text}"}, timeout=120)
         )
@@ -93,6 +98,14 @@ def refused(client, model):
     answer = client.post("/v1/completions", json={"model": model, "prompt": "x", "max_tokens": 1})
     assert answer.status_code == 404, answer.text
     return answer.json()["error"]["message"].replace(model, "NAME")
+
+
+def test_a_replica_has_the_adapters_before_its_first_request(deploy, with_room, live, with_key):
+    starting = deploy(with_room, wait=False)
+    starting.apply(live(desk=DeskSettings(adapters=(Adapter(name=A, path="a"),))))
+    starting.cluster.wait_until_running()
+
+    assert answered(with_key(), A)
 
 
 def test_adapters_come_and_go_while_the_engine_runs(app, listed, with_key):
@@ -188,7 +201,8 @@ def test_adapters_that_take_turns_answer_the_same_each_time_while_another_decode
         assert decoding.result() == long
 
 
-def test_a_new_replica_has_the_adapters_before_its_first_request(app, live, listed, with_key, eventually):
+@pytest.mark.nightly
+def test_a_second_replica_has_the_adapters_before_its_first_request(app, live, listed, with_key, eventually):
     client = with_key()
     listed(Llama_Acme_A="a")
     of_a = answered(client, A)
