@@ -70,6 +70,10 @@ LICENSE_FILES_MISSING = "LicenseFilesMissing"
 CHECKPOINT_REFUSED = "CheckpointRefused"
 """First word of the message of an engine that does not start because the model's folder is not what was declared."""
 
+REQUEST_TIMEOUT_SECONDS = 1800
+"""Longest request, its stream included: a long answer takes minutes, and a proxy that gives up earlier wastes what the GPU
+computed."""
+
 DIRECT_ONGOING_REQUESTS = 100_000
 """Requests that a replica of the direct path accepts: the queue stands in the engine, where its length can be seen."""
 
