@@ -18,6 +18,7 @@ from llama_serving.contract.door import DOOR_CALLBACK, DOOR_VARIABLE, DoorSettin
 from llama_serving.contract.frozen import Frozen
 from llama_serving.contract.routing import Routing
 from llama_serving.contract.routing import environment as routing_environment
+from llama_serving.contract.guard import GUARD_DEPLOYMENT
 from llama_serving.contract.status import DeploymentIdentity
 from llama_serving.contract.tenants import DeskSettings
 
@@ -148,6 +149,8 @@ class Placement(Frozen):
     """Ray's name of the accelerator (for example `H100`); the worker group must declare it as a resource."""
     strategy: Literal["STRICT_PACK", "PACK", "STRICT_SPREAD"] = "STRICT_PACK"
     cpus_per_rank: int = Field(default=1, ge=0, le=256)
+    node_resource: str | None = Field(default=None, max_length=63)
+    """Resource of Ray that only nodes for these replicas have; None where one kind of node takes all."""
 
 
 LicenseFileKind = Literal["License", "UsePolicy", "Notice"]
@@ -279,6 +282,8 @@ class ServingConfig(Frozen):
     """None in configs that were pinned before the field existed: then there is no door."""
     routing: Routing | None = None
     """By what HAProxy chooses replicas on the direct path; None for the fewest connections."""
+    guard: "ServingConfig | None" = None
+    """The guard's own model and engine; None without a guard."""
 
     @model_validator(mode="after")
     def _device_fits_engine(self) -> Self:
@@ -286,6 +291,8 @@ class ServingConfig(Frozen):
             raise ValueError("engine.gpu_memory_utilization must be set when placement.device is GPU")
         if self.placement.device == "CPU" and self.engine.cpu_kv_cache_mib is None:
             raise ValueError("engine.cpu_kv_cache_mib must be set when placement.device is CPU")
+        if self.guard is not None and self.path is not RequestPath.DIRECT:
+            raise ValueError("guard needs the path Direct")
         return self
 
     @property
@@ -328,6 +335,8 @@ class LiveSettings(Frozen):
     graceful_shutdown_seconds: int = Field(default=300, ge=1, le=86_400)
     desk: DeskSettings | None = None
     """Limits of tenants, for a revision of the direct path; None for any other."""
+    guard_replicas: int | None = Field(default=None, ge=1, le=64)
+    """Replicas of the guard; None without one."""
 
     @model_validator(mode="after")
     def _bounds(self) -> Self:
@@ -417,6 +426,11 @@ def board_application(arguments: dict[str, Any]) -> dict[str, Any]:
         "import_path": BOARD_IMPORT_PATH,
         "args": arguments,
     }
+
+
+def guard_override(replicas: int) -> dict[str, Any]:
+    """Render the entry of `deployments[]` for the guard, as JSON."""
+    return {"name": GUARD_DEPLOYMENT, "num_replicas": replicas}
 
 
 def deployment_override(config: ServingConfig, live: LiveSettings) -> dict[str, Any]:

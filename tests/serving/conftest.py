@@ -27,6 +27,7 @@ FILES = (
     "test_license.py",
     "test_ingress.py",
     "test_routing.py",
+    "test_guard.py",
     "test_usage.py",
 )
 """In this order one application replaces another least often."""

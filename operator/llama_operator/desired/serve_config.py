@@ -46,6 +46,7 @@ from llama_serving.config import (
     ServingConfig,
     board_application,
     deployment_override,
+    guard_override,
     live_override,
 )
 from llama_serving.contract.door import KEYS_FOLDER, Access, DoorSettings
@@ -181,7 +182,7 @@ def serve_config(config: ServingConfig, live: LiveSettings) -> dict[str, Any]:
                 "route_prefix": "/",
                 "import_path": IMPORT_PATH,
                 "args": config.model_dump(mode="json", exclude_none=True),
-                "deployments": [deployment_override(config, live)],
+                "deployments": [deployment_override(config, live), *_guard_overrides(config, live)],
             }
         ],
     }
@@ -195,7 +196,7 @@ def with_live(pinned: Mapping[str, Any], live: LiveSettings) -> dict[str, Any]:
     a second, and an operator without it reads the record.
     """
     application = engine_application(pinned)
-    (override,) = application["deployments"]
+    override, *of_guard = application["deployments"]
     numbers = live_override(live)
     autoscaling = {**override["autoscaling_config"], **numbers["autoscaling_config"]}
     changed = {**override, **numbers, "autoscaling_config": autoscaling}
@@ -203,7 +204,12 @@ def with_live(pinned: Mapping[str, Any], live: LiveSettings) -> dict[str, Any]:
     if application["args"].get("path") == RequestPath.DIRECT:
         others = [one for one in others if one.get("name") != BOARD_APPLICATION_NAME]
         others.append(board_application(application["args"]))
-    return {**pinned, "applications": [{**application, "deployments": [changed]}, *others]}
+    guards = [guard_override(live.guard_replicas) if live.guard_replicas else one for one in of_guard]
+    return {**pinned, "applications": [{**application, "deployments": [changed, *guards]}, *others]}
+
+
+def _guard_overrides(config: ServingConfig, live: LiveSettings) -> list[dict[str, Any]]:
+    return [] if config.guard is None else [guard_override(live.guard_replicas or 1)]
 
 
 def to_yaml(config: dict[str, Any]) -> str:

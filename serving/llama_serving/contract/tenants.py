@@ -1,4 +1,4 @@
-"""Limits of tenants. They are live: the operator renders them into `user_config`, and replicas take them while they run.
+"""Limits of tenants, and how the guard is used. They are live: the operator renders them into `user_config`, and replicas take them while they run.
 
 `llama_serving.desk` enforces them.
 """
@@ -8,6 +8,7 @@ from typing import Final
 from pydantic import Field
 
 from llama_serving.contract.frozen import Frozen
+from llama_serving.contract.guard import GuardSettings
 from llama_serving.contract.keys import TenantName
 
 ANONYMOUS: Final = "anonymous"
@@ -40,3 +41,5 @@ class DeskSettings(Frozen):
     """Limits of each tenant that is not listed; None for no limits."""
     max_waiting_requests: int = Field(default=10_000, ge=1, le=1_000_000)
     """Requests that may wait in one engine before the next one is refused with 429."""
+    guard: GuardSettings | None = None
+    """How the guard is used, where there is one; None for the default."""
