@@ -365,7 +365,7 @@ def pod_environment(config: ServingConfig) -> dict[str, str]:
         # Tokenizers' own thread pool and forked processes dead-lock; Serve already runs requests concurrently.
         "TOKENIZERS_PARALLELISM": "false",
     }
-    if config.source.kind != "HuggingFace":
+    if "HuggingFace" not in {config.source.kind, None if config.guard is None else config.guard.source.kind}:
         environment |= {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
     if config.placement.device == "CPU":
         threads = max(1, config.placement.cpus_per_rank)

@@ -8,7 +8,7 @@ import json
 import httpx
 import pytest
 
-from llama_serving.contract.guard import GUARD_HEADER, GuardFailure, GuardMode, GuardSettings
+from llama_serving.contract.guard import GUARD_HEADER, GuardSettings
 from llama_serving.contract.tenants import DeskSettings
 from support.serving.stand_in_guard import FILE
 
@@ -52,7 +52,8 @@ def used(guarded, live, eventually):
         wanted = guard.model_dump(mode="json", exclude_none=True)
         eventually(
             lambda: (
-                guarded.cluster.deployment_config(guarded.config.server_deployment)["user_config"].get("guard") == wanted
+                guarded.cluster.deployment_config(guarded.config.server_deployment)["user_config"].get("guard")
+                == wanted
             ),
             seconds=60,
             what="Serve to take the settings",

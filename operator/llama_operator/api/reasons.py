@@ -35,6 +35,9 @@ class ConditionType(StrEnum):
     EXPOSED = "Exposed"
     """Requests from outside the cluster have a way in, as spec.endpoint.expose asks for; absent where it asks for none. Ready does
     not depend on it."""
+    GUARD_READY = "GuardReady"
+    """The guard of spec.guard runs, beside the model that it screens; absent where the spec asks for none. Ready does not depend on
+    it once the revision has served: what a guard that is down means for requests is said by spec.guard.failure."""
     READY = "Ready"
     """In sum: the revision with the traffic answers, whatever is rolled out beside it and whatever is wrong with the spec.
     False when something is wrong; Unknown while it starts, is suspended, or is replaced by Recreate."""
@@ -284,6 +287,12 @@ class Reason(StrEnum):
     """The Gateway accepts the HTTPRoute and cannot send requests to the Service; the message is the Gateway's own."""
     ROUTE_KIND_MISSING = "RouteKindMissing"
     """The cluster does not know the kind of the route: it has no Gateway API, or one that is too old. Nothing else is affected."""
+    GUARD_RUNNING = "GuardRunning"
+    """The guard runs; the message says how it is used."""
+    GUARD_FAILS_OPEN = "GuardFailsOpen"
+    """The guard runs, and text that it cannot judge passes: spec.guard.failure is Open, and the message says why."""
+    GUARD_DOWN = "GuardDown"
+    """The guard does not run; the message says what that means for requests, and what Serve says of it."""
     SERVING = "Serving"
     """The endpoint answers; UpToDate says whether with the model that the spec asks for."""
     PROGRESSING = "Progressing"

@@ -1,7 +1,9 @@
 """Replica bounds, queue limits and limits of tenants: the live settings of a revision. Called by `decide.decision`."""
 
+from llama_operator.api.v1alpha1.guard import GuardSpec
 from llama_operator.api.v1alpha1.llamadeployment import LlamaDeploymentSpec, ScalingMode
 from llama_serving.config import DIRECT_ONGOING_REQUESTS, LiveSettings, RequestPath
+from llama_serving.contract.guard import GuardSettings
 from llama_serving.contract.tenants import DeskSettings, TenantLimits
 
 _OTHERS = "others"
@@ -27,7 +29,9 @@ def least_replicas(spec: LlamaDeploymentSpec) -> int:
     return spec.scaling.min_replicas if fixed is None else fixed
 
 
-def live_settings(spec: LlamaDeploymentSpec, max_num_seqs: int, path: RequestPath) -> LiveSettings:
+def live_settings(
+    spec: LlamaDeploymentSpec, max_num_seqs: int, path: RequestPath, *, guarded: bool = False
+) -> LiveSettings:
     """Bounds and limits that may change while engines run.
 
     On the path `Ingress` a replica accepts what it computes at once and as many waiting requests as the target allows. The
@@ -39,6 +43,7 @@ def live_settings(spec: LlamaDeploymentSpec, max_num_seqs: int, path: RequestPat
         spec: What the user asks for.
         max_num_seqs: Sequences that one replica computes at once.
         path: Path of the revision that gets the settings; that of the spec may be the next one's.
+        guarded: Whether the revision has a guard; the spec may ask for one that only the next one has.
     """
     scaling, direct = spec.scaling, path is RequestPath.DIRECT
     return LiveSettings(
@@ -50,15 +55,27 @@ def live_settings(spec: LlamaDeploymentSpec, max_num_seqs: int, path: RequestPat
         upscale_delay_seconds=scaling.upscale_delay_seconds,
         downscale_delay_seconds=scaling.downscale_delay_seconds,
         graceful_shutdown_seconds=max(1, spec.rollout.drain_seconds),
-        desk=desk_settings(spec) if direct else None,
+        desk=desk_settings(spec, guarded=guarded) if direct else None,
+        guard_replicas=spec.guard.replicas if guarded and spec.guard is not None else None,
     )
 
 
-def desk_settings(spec: LlamaDeploymentSpec) -> DeskSettings:
-    """Limits of tenants, and of what waits in one engine."""
+def desk_settings(spec: LlamaDeploymentSpec, *, guarded: bool = False) -> DeskSettings:
+    """Limits of tenants, and of what waits in one engine; and how the guard is used, where there is one."""
     others = spec.other_tenants
     return DeskSettings(
         tenants=tuple(TenantLimits(**tenant.model_dump()) for tenant in spec.tenants),
         others=None if others is None else TenantLimits(name=_OTHERS, **others.model_dump()),
         max_waiting_requests=spec.scaling.max_queued_requests,
+        guard=_guard_settings(spec.guard) if guarded and spec.guard is not None else None,
+    )
+
+
+def _guard_settings(guard: GuardSpec) -> GuardSettings:
+    return GuardSettings(
+        mode=guard.mode,
+        failure=guard.failure,
+        reason=guard.reason,
+        categories=guard.categories,
+        deadline_ms=guard.deadline_milliseconds,
     )

@@ -7,7 +7,7 @@ policy, would restart the engines.
 
 import functools
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import yaml
@@ -21,6 +21,7 @@ from llama_operator.api.v1alpha1.llamadeployment import (
     LoadFormat,
     PrefixCaching,
 )
+from llama_operator.catalog.licenses import LicenseFamily
 from llama_operator.catalog.models import Model
 from llama_operator.decide.access import Door
 from llama_operator.decide.license import LicenseVerdict
@@ -150,10 +151,16 @@ def license_duties(verdict: LicenseVerdict) -> LicenseDuties | None:
     A model under other licenses gets the same Serve config as before there were duties in it.
     """
     families = [family for family in verdict.duties.families if family.tier is not LicenseTier.OTHER_LICENSE]
+    duties = duties_under(families, verdict)
+    return None if duties is None else duties.model_copy(update={"tier": verdict.tier})
+
+
+def duties_under(families: Sequence[LicenseFamily], verdict: LicenseVerdict) -> LicenseDuties | None:
+    """What the pods show and check under license families, strictest first; None without one."""
     if not families:
         return None
     return LicenseDuties(
-        tier=verdict.tier,
+        tier=families[0].tier,
         families=tuple(
             LicenseFamilyDuties(
                 id=family.id,

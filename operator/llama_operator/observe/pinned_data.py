@@ -64,11 +64,11 @@ def read(data: object) -> tuple[PlanStatus, Mapping[str, Any]]:
 
 
 def _serve_config(part: object) -> bool:
-    """Whether it has an application with an engine and the settings of one deployment in it."""
+    """Whether it has an application with an engine and the settings of its deployment, the first one, in it."""
     if not isinstance(part, Mapping) or not isinstance(part.get("applications"), list):
         return False
     match engine_application(part):
-        case {"args": {"engine": Mapping()}, "deployments": [{"autoscaling_config": Mapping()}]}:
+        case {"args": {"engine": Mapping()}, "deployments": [{"autoscaling_config": Mapping()}, *_]}:
             return True
         case _:
             return False

@@ -21,11 +21,12 @@ from llama_operator.status.endpoint import Endpoint, condition_of, endpoint_read
 from llama_operator.status.exposure import exposed
 from llama_operator.status.failure import Failure
 from llama_operator.status.finding import Finding
+from llama_operator.status.guard import guard_ready
 from llama_operator.status.revision import model_loaded, up_to_date, waiting
 
 _TRUE, _FALSE, _UNKNOWN = ConditionStatus.TRUE, ConditionStatus.FALSE, ConditionStatus.UNKNOWN
 
-OPTIONAL = frozenset({ConditionType.EXPOSED})
+OPTIONAL = frozenset({ConditionType.EXPOSED, ConditionType.GUARD_READY})
 """Conditions that are absent where the spec does not ask for what they are about."""
 
 
@@ -85,6 +86,9 @@ def _parts(endpoint: Endpoint, observed: Observed, decision: Decision) -> Iterat
     way_in = exposed(observed, decision)
     if way_in is not None:
         yield way_in
+    guard = guard_ready(observed, decision)
+    if guard is not None:
+        yield guard
 
 
 def _of_spec(endpoint: Endpoint, observed: Observed, decision: Decision) -> Iterator[Finding]:

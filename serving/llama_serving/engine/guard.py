@@ -115,7 +115,9 @@ class RayMetrics:
             tag_keys=("what",),
         )
         self._stopped = Counter(
-            "llama_guard_stopped", description="Requests refused (input) and answers stopped (output).", tag_keys=("what",)
+            "llama_guard_stopped",
+            description="Requests refused (input) and answers stopped (output).",
+            tag_keys=("what",),
         )
 
     def checked(self, what: str, outcome: str, seconds: float) -> None:

@@ -106,7 +106,7 @@ def asked_of(request: dict[str, Any], dialect: Dialect, decode: Callable[[list[i
         value = request.get(name)
         if name == "prompt":
             value = _decoded(value, decode)
-        as_messages = name == "system" or isinstance(value, list) and name == "prompt"
+        as_messages = name == "system" or (isinstance(value, list) and name == "prompt")
         texts = _texts(value, name, unread) if as_messages else _whole(value)
         said += [Turn("user", text) for text in texts]
     messages = request.get(TURNS.get(dialect, ""))

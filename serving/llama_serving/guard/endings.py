@@ -8,8 +8,8 @@ import json
 from typing import Any, Final
 
 from llama_serving.contract.usage import Dialect
-from llama_serving.door.refusals import Refusal, body_of
 from llama_serving.door.refusals import Dialect as ErrorForm
+from llama_serving.door.refusals import Refusal, body_of
 from llama_serving.guard.answer import FILTERED
 from llama_serving.guard.verdict import Judgement
 

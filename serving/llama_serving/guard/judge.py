@@ -76,9 +76,7 @@ class Judge:
         clock: Returns the time, in seconds.
     """
 
-    def __init__(
-        self, ask: Ask, settings: GuardSettings | None, metrics: Metrics, clock: Callable[[], float]
-    ) -> None:
+    def __init__(self, ask: Ask, settings: GuardSettings | None, metrics: Metrics, clock: Callable[[], float]) -> None:
         self.metrics = metrics
         self._ask = ask
         self._clock = clock
@@ -121,7 +119,11 @@ class Judge:
         known = 0
         digests = _digests(turns, salt)
         for length in range(len(turns) - 1, 0, -1):
-            if turns[length - 1].role == "assistant" and turns[0].role == "user" and digests[length - 1] in self._checked:
+            if (
+                turns[length - 1].role == "assistant"
+                and turns[0].role == "user"
+                and digests[length - 1] in self._checked
+            ):
                 self._checked.move_to_end(digests[length - 1])
                 known = length
                 break

@@ -108,7 +108,9 @@ class Screening:
         elif judgement.safe is None:
             self._not_classified(judgement, INPUT)
 
-    async def _held(self, outputs: AsyncGenerator[Any, None], answer: Answer, in_parts: bool) -> AsyncGenerator[Any, None]:
+    async def _held(
+        self, outputs: AsyncGenerator[Any, None], answer: Answer, in_parts: bool
+    ) -> AsyncGenerator[Any, None]:
         held: list[Any] = []
         try:
             async for output in outputs:

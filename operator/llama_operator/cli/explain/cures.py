@@ -20,6 +20,9 @@ _BY_REASON: Mapping[str, str] = {
     ),
     Reason.INVALID_SPEC: "{edit}: correct the fields that the message names",
     Reason.NOT_UNDERSTOOD: "upgrade the operator, or change what the message names; what runs goes on meanwhile",
+    Reason.GUARD_DOWN: (
+        "see what the message says of it, and the log of its pods; until it runs, spec.guard.failure says what happens to requests"
+    ),
     Reason.SUSPENDED: "{edit}: spec.activation Active",
     Reason.LINEAGE_UNRESOLVED: "ask the platform owner to add the model with its lineage to the catalog",
     Reason.ACCEPTANCE_MISSING: (

@@ -125,6 +125,8 @@ class LicenseInput:
     """House rules; all of them apply."""
     guard: ModelFacts | None = None
     """The guard model that screens requests and answers, if the deployment names one."""
+    guard_blocks: bool = True
+    """Whether what it calls unsafe is kept back: one that only annotates or logs screens nothing."""
     labels: Mapping[str, str] = field(default_factory=dict)
     """Labels of the deployment."""
     trained: tuple[ModelFacts, ...] = ()

@@ -126,6 +126,15 @@ FIELDS = FieldTable(
         FieldRow("access", _RESTART, "pods mount the keys, and Kubernetes changes no pod that runs"),
         FieldRow("tenants", _LIVE, "Serve hands the limits to replicas while they run"),
         FieldRow("otherTenants", _LIVE, "as tenants"),
+        FieldRow(
+            "guard", _RESTART, "a second engine starts beside the first, and the first one holds its answers for it"
+        ),
+        FieldRow("guard.mode", _LIVE, "Serve hands it to replicas while they run"),
+        FieldRow("guard.failure", _LIVE, "as guard.mode"),
+        FieldRow("guard.reason", _LIVE, "as guard.mode"),
+        FieldRow("guard.categories", _LIVE, "as guard.mode"),
+        FieldRow("guard.deadlineMilliseconds", _LIVE, "as guard.mode"),
+        FieldRow("guard.replicas", _LIVE, "Serve adds or removes replicas of the guard, the others go on"),
         FieldRow("license", _LIVE, "the license chain judges it; engines do not see it"),
         FieldRow("weights", _RESTART, "pods name the Secret; what is in it may change at any time"),
         FieldRow("pods", _RESTART, "Kubernetes changes no pod that runs"),
