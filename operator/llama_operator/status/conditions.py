@@ -21,8 +21,7 @@ from llama_operator.status.endpoint import Endpoint, condition_of, endpoint_read
 from llama_operator.status.exposure import exposed
 from llama_operator.status.failure import Failure
 from llama_operator.status.finding import Finding
-from llama_operator.status.guard import guard_ready
-from llama_operator.status.revision import model_loaded, up_to_date, waiting
+from llama_operator.status.revision import guard_ready, model_loaded, up_to_date, waiting
 
 _TRUE, _FALSE, _UNKNOWN = ConditionStatus.TRUE, ConditionStatus.FALSE, ConditionStatus.UNKNOWN
 

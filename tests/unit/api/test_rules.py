@@ -11,6 +11,7 @@ from llama_operator.api.v1alpha1.accelerator import Accelerator, AcceleratorSpec
 from llama_operator.api.v1alpha1.access import KeysSource
 from llama_operator.api.v1alpha1.endpoint import EndpointSpec
 from llama_operator.api.v1alpha1.expose import ExposeSpec, IngressSettings
+from llama_operator.api.v1alpha1.guard import GuardSpec
 from llama_operator.api.v1alpha1.licenseacceptance import LicenseAcceptanceSpec
 from llama_operator.api.v1alpha1.licensepolicy import LicensePolicySpec
 from llama_operator.api.v1alpha1.llamadeployment import (
@@ -127,11 +128,22 @@ OBJECTS = {
         MODEL | {"endpoint": {"routing": routing}, "engine": {"arguments": {"prefixCaching": caching}}}
         for routing in ("LeastConnections", "PrefixAware")
         for caching in ("Enabled", "Disabled")
+    ]
+    + [
+        MODEL | {"endpoint": {"path": path}, "license": named} | guard
+        for path in ("Direct", "Ingress")
+        for named in ({}, {"guardModel": "llama-guard-3-8b"})
+        for guard in ({}, *({"guard": {"model": {"name": name}}} for name in ("llama-guard-3-8b", "llama-guard-3-1b")))
     ],
     EndpointSpec: [
         {"path": path, "routing": routing}
         for path in ("Direct", "Ingress")
         for routing in ("LeastConnections", "ConsistentHash", "PrefixAware")
+    ],
+    GuardSpec: [
+        {"model": {"name": "llama-guard-3-8b"}, "failure": failure} | reason
+        for failure in ("Closed", "Open")
+        for reason in ({}, {"reason": "a trial"})
     ],
     KeysSource: [config_map | secret for config_map in ({}, {"configMap": "a"}) for secret in ({}, {"secret": "b"})],
     Limits: [

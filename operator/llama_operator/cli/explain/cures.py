@@ -23,6 +23,7 @@ _BY_REASON: Mapping[str, str] = {
     Reason.GUARD_DOWN: (
         "see what the message says of it, and the log of its pods; until it runs, spec.guard.failure says what happens to requests"
     ),
+    Reason.GUARD_FAILS_OPEN: "{edit}: spec.guard.failure Closed, and leave reason out, once its reason is gone",
     Reason.SUSPENDED: "{edit}: spec.activation Active",
     Reason.LINEAGE_UNRESOLVED: "ask the platform owner to add the model with its lineage to the catalog",
     Reason.ACCEPTANCE_MISSING: (

@@ -41,6 +41,8 @@ class FieldRow:
     """API path below `spec`."""
     kind: FieldClass
     why: str
+    whole: bool = False
+    """Whether fields below it mean nothing without it: a rollback to a revision that has none leaves them out."""
 
 
 class FieldTable:
@@ -82,7 +84,8 @@ class FieldTable:
 
     def rolled_back(self, spec: Mapping[str, Any], inputs: Mapping[str, Any]) -> dict[str, Any]:
         """Return `spec` with `inputs` in place of all its fields that restart; both as JSON."""
-        live = {path: paths.at(spec, path) for path in self._live(spec)}
+        gone = tuple(f"{row.path}." for row in self.rows if row.whole and paths.at(inputs, row.path) is None)
+        live = {path: paths.at(spec, path) for path in self._live(spec) if not path.startswith(gone)}
         rolled: dict[str, Any] = paths.merged(paths.nested(live), inputs)
         return rolled
 
@@ -127,7 +130,7 @@ FIELDS = FieldTable(
         FieldRow("tenants", _LIVE, "Serve hands the limits to replicas while they run"),
         FieldRow("otherTenants", _LIVE, "as tenants"),
         FieldRow(
-            "guard", _RESTART, "a second engine starts beside the first, and the first one holds its answers for it"
+            "guard", _RESTART, "a second engine starts beside the first, which waits for its verdicts", whole=True
         ),
         FieldRow("guard.mode", _LIVE, "Serve hands it to replicas while they run"),
         FieldRow("guard.failure", _LIVE, "as guard.mode"),
