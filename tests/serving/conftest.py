@@ -29,6 +29,7 @@ FILES = (
     "test_routing.py",
     "test_guard.py",
     "test_usage.py",
+    "test_guard_fields.py",
 )
 """In this order one application replaces another least often."""
 

@@ -6,6 +6,7 @@ Whatever goes wrong is a check without a verdict, never one that passed.
 import asyncio
 import hashlib
 import logging
+import re
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol
@@ -15,6 +16,7 @@ from llama_serving.guard.asked import Turn
 from llama_serving.guard.verdict import Judgement, Why, failed, judgement_of
 
 _LOGGER = logging.getLogger("ray.serve")
+_ESCAPED: Final = re.compile(r"(?:\\u[0-9a-fA-F]{4})+")
 _REMEMBERED: Final = 20_000
 """Conversations of which a replica remembers that they were checked, 32 bytes each."""
 
@@ -100,7 +102,7 @@ class Judge:
     async def _judgement(self, turns: Sequence[Turn], salt: str) -> Judgement:
         try:
             async with asyncio.timeout(self.settings.deadline_ms / 1000):
-                return judgement_of(await self._ask(turns, salt), frozenset(self.settings.categories))
+                return judgement_of(await self._ask([_plain(turn) for turn in turns], salt), frozenset(self.settings.categories))
         except TimeoutError:
             return failed(Why.TIMEOUT)
         except GuardTooLongError:
@@ -138,6 +140,18 @@ class Judge:
         self._checked[_digests(turns, salt)[-1]] = None
         while len(self._checked) > _REMEMBERED:
             self._checked.popitem(last=False)
+
+
+def _plain(turn: Turn) -> Turn:
+    """A turn as a reader of JSON has it: arguments of tools may spell any character by its number."""
+    if not _ESCAPED.search(turn.text):
+        return turn
+    return Turn(turn.role, _ESCAPED.sub(lambda found: _character(found[0]), turn.text))
+
+
+def _character(escaped: str) -> str:
+    units = b"".join(int(code, 16).to_bytes(2, "big") for code in escaped.split("\\u")[1:])
+    return units.decode("utf-16-be", errors="replace")
 
 
 def _digests(turns: Sequence[Turn], salt: str) -> list[bytes]:

@@ -23,7 +23,10 @@ def build(args: dict[str, Any]) -> Any:
 
 
 def said_now(folder: Path | None = None) -> dict[str, Any]:
-    """Return what the guard shall say now: `unsafe` (text to category), `words`, `hangs`, `dies`, `asks_model`."""
+    """Return what the guard shall say now: `unsafe` (text to category), `words`, `hangs`, `fails`, `dies`, `asks_model`.
+
+    `fails` and `dies` are texts: it does so when it reads one.
+    """
     file = (folder or Path(tempfile.gettempdir())) / FILE
     found: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
     return found
@@ -35,11 +38,15 @@ async def instead(turns: list[dict[str, str]]) -> str | None:
     last = turns[-1]["content"]
     if (dies := says.get("dies")) is not None and dies in last:
         os._exit(1)
+    if (fails := says.get("fails")) is not None and fails in last:
+        raise RuntimeError("as the test wants")
     if says.get("hangs"):
         await asyncio.sleep(3600)
     if says.get("asks_model"):
         return None
     if "words" in says:
         return str(says["words"])
-    hits = [category for marker, category in says.get("unsafe", {}).items() if marker in last]
+    # A grammar leaves the blanks between the parts of a call of a tool to the model.
+    squeezed = "".join(last.split())
+    hits = [category for marker, category in says.get("unsafe", {}).items() if marker in last or marker in squeezed]
     return f"\n\nunsafe\n{','.join(hits)}" if hits else "\n\nsafe"
