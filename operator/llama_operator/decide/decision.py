@@ -154,11 +154,7 @@ def _decide(observed: Observed, catalog: Catalog) -> Decision:
     best = None if isinstance(search, Problem) else search[1].chosen
     variant = None if best is None else best.variant
     gpus = None if best is None else gpus_of(best.sharding.ranks, best.accelerator.name)
-    guard = (
-        None
-        if isinstance(search, Problem) or best is None
-        else plan_guard(observed, catalog, best, search[0].max_model_length)
-    )
+    guard = None if isinstance(search, Problem) or best is None else plan_guard(observed, catalog, best)
     planned_guard = guard if isinstance(guard, GuardPlan) else None
     guard_gpus = 0 if planned_guard is None else planned_guard.gpus
     verdict, refused = _license(observed, catalog, model, variant, gpus, guard_gpus=guard_gpus)

@@ -64,16 +64,13 @@ class GuardPlan:
         )
 
 
-def plan_guard(
-    observed: Observed, catalog: Catalog, chosen: Candidate, max_model_length: int
-) -> GuardPlan | Problem | None:
+def plan_guard(observed: Observed, catalog: Catalog, chosen: Candidate) -> GuardPlan | Problem | None:
     """Plan the guard; None if the spec asks for none.
 
     Args:
         observed: What is known.
         catalog: Models and accelerators.
         chosen: Plan of the model that it screens.
-        max_model_length: Longest sequence of that model, in tokens: as much the guard has to read.
     """
     guard = observed.deployment.spec.guard
     if guard is None:
@@ -81,16 +78,21 @@ def plan_guard(
     model = find_model(guard.model.name, observed.models, catalog)
     if isinstance(model, Problem):
         return _of_guard(model)
-    length = min(max_model_length + _OWN_WORDS, *(model.context_of(variant) for variant in model.variants))
     if (beyond := _beyond_max_gpus(observed.deployment, guard, chosen)) is not None:
         return beyond
-    deployment = _as_deployment(observed.deployment, guard, chosen, length)
+    deployment = _as_deployment(observed.deployment, guard, chosen, _context(observed.deployment, model))
     search = find_plan(replace(observed, deployment=deployment), model, catalog)
     if isinstance(search, Problem):
         return _of_guard(search)
     request, plan = search
     if plan.chosen is None:
-        return _of_guard(nothing_fits(request, plan))
+        # Of what would help only another card is a field of the guard.
+        cards = tuple(
+            replace(change, field=f"{FIELD}.accelerator")
+            for change in plan.changes
+            if change.field == "spec.hardware.accelerator"
+        )
+        return _of_guard(nothing_fits(request, replace(plan, changes=cards)))
     status = plan_status(model, plan, max_model_length=request.max_model_length).chosen
     if status is None:
         raise ValueError("a plan with a candidate has a status")
@@ -98,7 +100,19 @@ def plan_guard(
     return GuardPlan(deployment, model, plan, plan.chosen, status, shape(plan.chosen))
 
 
-def _as_deployment(deployment: LlamaDeployment, guard: GuardSpec, chosen: Candidate, length: int) -> LlamaDeployment:
+def _context(deployment: LlamaDeployment, model: Model) -> ContextSpec:
+    """As much as its model may be asked and answer, where the spec says so; else what fits, because a default buys no hardware."""
+    asked = deployment.spec.context.max_model_length
+    if asked is None:
+        return ContextSpec()
+    return ContextSpec(
+        max_model_length=min(asked + _OWN_WORDS, *(model.context_of(variant) for variant in model.variants))
+    )
+
+
+def _as_deployment(
+    deployment: LlamaDeployment, guard: GuardSpec, chosen: Candidate, context: ContextSpec
+) -> LlamaDeployment:
     spec = deployment.spec
     limit = spec.hardware.max_gpus
     # What the model may take at most is taken.
@@ -107,7 +121,7 @@ def _as_deployment(deployment: LlamaDeployment, guard: GuardSpec, chosen: Candid
     own = spec.model_copy(
         update={
             "model": ModelSpec(name=guard.model.name, variant=guard.model.variant),
-            "context": ContextSpec(max_model_length=length),
+            "context": context,
             "hardware": hardware,
             "parallelism": ParallelismSpec(),
             "engine": EngineSpec(),
