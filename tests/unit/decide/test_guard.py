@@ -181,3 +181,39 @@ def test_access_to_the_guards_weights_is_asked_too_and_no_answer_is_thrown_away(
     assert (second.start, second.obsolete, second.passed) == ((subjects[1], 1), (), False)
     done = step(*jobs)
     assert (done.passed, done.reason, done.obsolete) == (True, Reason.ACCESSIBLE, ())
+
+
+def policy(**tier):
+    spec = {"tiers": [{"tier": "CommunityLlama31Plus"} | tier], "unlistedTiers": "Allowed"}
+    return parse(
+        {
+            "apiVersion": "llama-operator.io/v1alpha1",
+            "kind": "LicensePolicy",
+            "metadata": {"name": "house"},
+            "spec": spec,
+        }
+    )
+
+
+@pytest.mark.parametrize(
+    ("guard", "allowed"),
+    [
+        (None, False),
+        (GUARD, True),
+        (GUARD | {"mode": "Annotate"}, False),
+        (GUARD | {"mode": "Log"}, False),
+        ({"model": {"name": "llama-3.1-8b"}}, False),
+    ],
+)
+def test_a_policy_may_require_a_guard_that_keeps_back_what_is_unsafe(observed, known, guard, allowed):
+    spec = {} if guard is None else {"guard": guard}
+    facts = {"policies": (policy(requireGuard="Required"),)}
+    decision = decide(observed(facts=facts, **spec), known)
+    assert decision.license.allowed is allowed, decision.license.message
+    assert allowed or "spec.guard" in decision.license.message
+
+
+@pytest.mark.parametrize(("most", "allowed"), [(1, False), (2, True)])
+def test_a_limit_of_gpus_counts_those_of_the_guard(observed, known, most, allowed):
+    facts = {"policies": (policy(maxGPUs=most),)}
+    assert decide(observed(facts=facts, guard=GUARD), known).license.allowed is allowed
