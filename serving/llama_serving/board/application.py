@@ -52,7 +52,8 @@ class Counts(Protocol):
 def board_application(config: ServingConfig, board: Board, counts: Counts) -> FastAPI:
     """Build the application; its paths are below `BOARD_PREFIX` where it has a prefix, and at the root in a replica."""
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
-    desk = LicenseDesk(config.model_id, config.license, board.licenses)
+    guard = None if config.guard is None else (config.guard.model_id, config.guard.license)
+    desk = LicenseDesk(config.model_id, config.license, board.licenses, guard=guard)
     card = model_card(config)
     app.include_router(license_router(lambda: desk))
 

@@ -102,7 +102,9 @@ class Judge:
     async def _judgement(self, turns: Sequence[Turn], salt: str) -> Judgement:
         try:
             async with asyncio.timeout(self.settings.deadline_ms / 1000):
-                return judgement_of(await self._ask([_plain(turn) for turn in turns], salt), frozenset(self.settings.categories))
+                return judgement_of(
+                    await self._ask([_plain(turn) for turn in turns], salt), frozenset(self.settings.categories)
+                )
         except TimeoutError:
             return failed(Why.TIMEOUT)
         except GuardTooLongError:

@@ -84,7 +84,7 @@ _BY_REASON: Mapping[str, str] = {
     Reason.USE_CASE_NOT_ALLOWED: "take a model whose license allows spec.license.useCase",
     Reason.SAFETY_REMOVED: "spec.model.name: take another model",
     Reason.GUARD_NOT_ALLOWED: (
-        "spec.license.guardModel: take another guard, or cure what the message says about its license; {records}"
+        "spec.guard.model (or spec.license.guardModel): take another guard, or cure what the message says about its license; {records}"
     ),
     Reason.LICENSEE_AMBIGUOUS: (
         "have {namespace} taken out of the acceptances of all entities but the licensee's; {records}"
