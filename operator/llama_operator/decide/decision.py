@@ -220,7 +220,7 @@ def _as_pinned(
         variant,
         gpus,
         pinned_open=door.access is Access.OPEN,
-        guard_gpus=_pinned_guard_gpus(observed, record),
+        guard_gpus=_guard_gpus(observed, record.plan.guard),
     )
     return Decision(
         revision,
@@ -229,13 +229,13 @@ def _as_pinned(
         plan_status=record.plan,
         door=door,
         shapes=None if chosen is None else pod_spec.shapes_of(record.cluster, chosen.nodes_per_replica),
-        problem=refused or _beyond_max_gpus(observed, chosen, _pinned_guard_gpus(observed, record)),
+        problem=refused or _beyond_max_gpus(observed, chosen, _guard_gpus(observed, record.plan.guard)),
         access_check=pinned(record, variant),
     )
 
 
-def _pinned_guard_gpus(observed: Observed, record: RevisionFacts) -> int:
-    guard, spec = record.plan.guard, observed.deployment.spec.guard
+def _guard_gpus(observed: Observed, guard: ChosenPlan | None) -> int:
+    spec = observed.deployment.spec.guard
     if guard is None:
         return 0
     return gpus_of(guard.gpus_per_replica, guard.accelerator) * (1 if spec is None else spec.replicas)
@@ -313,7 +313,10 @@ def _with_rollout(decision: Decision, observed: Observed) -> Decision:
     if decision.problem is not None or (decision.access_check is not None and not decision.access_check.passed):
         return _kept(decision, observed)
     wanted = decision.revision.name
-    strategy = choose_strategy(observed, wanted, decision.chosen, observed.pinned(wanted), decision.shapes)
+    guard = None if decision.plan_status is None else decision.plan_status.guard
+    strategy = choose_strategy(
+        observed, wanted, decision.chosen, observed.pinned(wanted), decision.shapes, _guard_gpus(observed, guard)
+    )
     return replace(
         decision,
         rollout=roll_out(wanted, observed, strategy, _barred(decision)),

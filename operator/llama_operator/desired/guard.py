@@ -15,9 +15,7 @@ from llama_operator.decide.observed import RevisionFacts, Settings
 from llama_operator.desired import serve_config
 from llama_serving.config import LiveSettings, RequestPath, ServingConfig
 from llama_serving.contract.door import Access
-from llama_serving.contract.guard import GUARD_RESOURCE, MODEL_RESOURCE
-
-_GROUP = "guard-"
+from llama_serving.contract.guard import GUARD_GROUP, GUARD_RESOURCE, MODEL_RESOURCE
 
 
 def guarded(config: ServingConfig, guard: GuardPlan, verdict: LicenseVerdict, settings: Settings) -> ServingConfig:
@@ -48,7 +46,7 @@ def guarded(config: ServingConfig, guard: GuardPlan, verdict: LicenseVerdict, se
 
 def group_name(accelerator: str) -> str:
     """Name of the guard's worker group."""
-    return f"{_GROUP}{accelerator}".lower()
+    return f"{GUARD_GROUP}{accelerator}".lower()
 
 
 def with_resource(params: Mapping[str, str], resource: str) -> dict[str, str]:
@@ -61,7 +59,7 @@ def with_resource(params: Mapping[str, str], resource: str) -> dict[str, str]:
 def pods_of(group: str, pinned: RevisionFacts, live: LiveSettings) -> tuple[int, int]:
     """Fewest and most pods of a worker group."""
     chosen, guard = pinned.plan.chosen, pinned.plan.guard
-    if group.startswith(_GROUP):
+    if group.startswith(GUARD_GROUP):
         pods = (live.guard_replicas or 1) * (guard.nodes_per_replica if guard else 1)
         return pods, pods
     nodes = chosen.nodes_per_replica if chosen else 1

@@ -13,6 +13,9 @@ from llama_serving.contract.frozen import Frozen
 GUARD_DEPLOYMENT: Final = "Guard"
 """Name of the guard's Serve deployment, in the application with the engines."""
 
+GUARD_GROUP: Final = "guard-"
+"""How the name of the guard's worker group begins."""
+
 GUARD_HEADER: Final = "x-llama-guard"
 """Response header with what the guard said: `safe`, `unsafe; categories=S1,S9` or `not-classified; reason=timeout`."""
 

@@ -13,6 +13,7 @@ from llama_operator.decide.decision import decide
 from llama_operator.decide.observed import AccessCheckFacts, Settings
 from llama_operator.decide.plan.status import label
 from llama_operator.desired import objects
+from llama_operator.observe.pods import pod_facts
 from llama_serving.config import LiveSettings, RequestPath, ServingConfig
 from llama_serving.contract.guard import GUARD_DEPLOYMENT, GuardMode
 from llama_serving.contract.hub import AccessVerdict, HubAccess
@@ -217,3 +218,20 @@ def test_a_policy_may_require_a_guard_that_keeps_back_what_is_unsafe(observed, k
 def test_a_limit_of_gpus_counts_those_of_the_guard(observed, known, most, allowed):
     facts = {"policies": (policy(maxGPUs=most),)}
     assert decide(observed(facts=facts, guard=GUARD), known).license.allowed is allowed
+
+
+def test_a_second_copy_needs_a_second_guard(observed, known, service_facts):
+    """maxGPUs that holds two copies of the model alone holds no second one with its guard."""
+    old = service_facts("chat-old")
+    spec = {"rollout": {}, "ray_services": (old,)}
+    fits = {"hardware": {"accelerator": "L40S-48GB", "maxGPUs": 4}}
+    short = {"hardware": {"accelerator": "L40S-48GB", "maxGPUs": 3}}
+    assert decide(observed(guard=GUARD, **fits, **spec), known).rollout.strategy.kind == "BlueGreen"
+    assert decide(observed(guard=GUARD, **short, **spec), known).rollout.strategy.kind == "Recreate"
+    assert decide(observed(**short, **spec), known).rollout.strategy.kind == "BlueGreen"
+
+
+@pytest.mark.parametrize(("group", "role"), [("guard-l4-24gb", "guard"), ("l4-24gb", "worker"), ("", "worker")])
+def test_a_pod_of_the_guard_is_no_worker_of_the_model(group, role):
+    pod = {"metadata": {"name": "p", "labels": {"ray.io/node-type": "worker", "ray.io/group": group}}, "spec": {}}
+    assert pod_facts(pod).role == role
