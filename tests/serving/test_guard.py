@@ -247,6 +247,14 @@ def test_a_guard_without_a_verdict_lets_nothing_pass(ask, says):
         assert error.get("code", error["type"]) in {"guard_unavailable", "overloaded_error"}
 
 
+def test_what_is_longer_than_the_guard_reads_is_told_so(ask, says):
+    says(asks_model=True)
+    # Each prompt fits the model; all together are more than the 2,048 tokens of the guard.
+    answer = ask("/v1/completions", ["long " * 90] * 5, tokens=1)
+
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "context_length_exceeded"), answer.text
+
+
 @pytest.mark.parametrize("path", DIALECTS)
 def test_a_guard_that_fails_while_an_answer_flows_ends_it_with_an_error(ask, says, path):
     question = f"a long story in {path}"

@@ -21,6 +21,8 @@ from llama_serving.guard.judge import GuardAwayError, GuardTooLongError
 _MOST_TOKENS: Final = 64
 """Of an answer: all categories that there are take less."""
 _BAD_REQUEST: Final = 400
+_TOO_LONG: Final = "maximum context length"
+"""vLLM's words about a prompt that it cannot take; its field differs with what is too long."""
 
 
 class GuardServer(LlamaServer):
@@ -57,7 +59,7 @@ class GuardServer(LlamaServer):
             error = getattr(said, "error", None)
             if error is None:
                 return said.choices[0].message.content or ""
-            if error.code == _BAD_REQUEST and error.param == "input_tokens":
+            if error.code == _BAD_REQUEST and _TOO_LONG in error.message:
                 return None
             raise RuntimeError(f"the guard's engine refused: {error.message}")
         raise RuntimeError("the guard's engine said nothing")

@@ -17,6 +17,9 @@ from llama_serving.guard.verdict import Judgement, Why, failed, judgement_of
 
 _LOGGER = logging.getLogger("ray.serve")
 _ESCAPED: Final = re.compile(r"(?:\\u[0-9a-fA-F]{4})+")
+"""Arguments of tools may spell any character by its number."""
+_CONTROL: Final = re.compile(r"<(?=\||/?s>)")
+"""Where a token begins that ends a turn or begins another one: in a text it would be obeyed."""
 _REMEMBERED: Final = 20_000
 """Conversations of which a replica remembers that they were checked, 32 bytes each."""
 
@@ -145,10 +148,9 @@ class Judge:
 
 
 def _plain(turn: Turn) -> Turn:
-    """A turn as a reader of JSON has it: arguments of tools may spell any character by its number."""
-    if not _ESCAPED.search(turn.text):
-        return turn
-    return Turn(turn.role, _ESCAPED.sub(lambda found: _character(found[0]), turn.text))
+    """A turn as a guard may read it: characters in place of their numbers, and no token of a chat template."""
+    text = _ESCAPED.sub(lambda found: _character(found[0]), turn.text)
+    return Turn(turn.role, _CONTROL.sub("< ", text))
 
 
 def _character(escaped: str) -> str:
