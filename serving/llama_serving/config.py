@@ -17,9 +17,9 @@ from pydantic import Field, model_validator
 from llama_serving.contract.contents import DeclaredContents
 from llama_serving.contract.door import DOOR_CALLBACK, DOOR_VARIABLE, DoorSettings
 from llama_serving.contract.frozen import Frozen
+from llama_serving.contract.guard import GUARD_DEPLOYMENT
 from llama_serving.contract.routing import Routing
 from llama_serving.contract.routing import environment as routing_environment
-from llama_serving.contract.guard import GUARD_DEPLOYMENT
 from llama_serving.contract.status import DeploymentIdentity
 from llama_serving.contract.tenants import DeskSettings
 

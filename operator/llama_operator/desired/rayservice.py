@@ -22,7 +22,7 @@ from llama_operator.desired import naming, serve_config
 from llama_operator.desired.guard import group_name, pods_of, with_resource
 from llama_operator.desired.pods import caches, drain, head, keys, pod_settings, tracing, weights, worker
 from llama_operator.desired.pods.parts import PodParts
-from llama_serving.config import LiveSettings, ServingConfig, pod_environment
+from llama_serving.config import LiveSettings, RequestPath, ServingConfig, pod_environment
 from llama_serving.contract.guard import GUARD_RESOURCE, MODEL_RESOURCE
 
 API_VERSION = "ray.io/v1"
@@ -79,14 +79,14 @@ def cluster_template(
         common += weights.hub(settings.hub_endpoint) + weights.token_file(deployment.spec.weights.token_secret)
     wanted = resolve(deployment.spec, settings.pods, card.image)
     head_parts = pod_settings.over(common + drain.of_head(), wanted.head, pod_settings.peers(revision, "head"))
-    group = _group(deployment, chosen, shapes, config, common, image, settings)
+    group = _group(deployment, chosen, shapes, config, common, image, config.path, settings)
     groups = [group]
     if guard is not None and config.guard is not None:
         group["rayStartParams"] = with_resource(group["rayStartParams"], MODEL_RESOURCE)
         own = image_for(
             guard.best.accelerator, asked=deployment.spec.image, usual=settings.image, others=settings.card_images
         )
-        of_guard = _group(deployment, guard.best, guard.shapes, config.guard, common, own, settings)
+        of_guard = _group(deployment, guard.best, guard.shapes, config.guard, common, own, config.path, settings)
         of_guard["groupName"] = group_name(guard.best.accelerator.name)
         of_guard["rayStartParams"] = with_resource(of_guard["rayStartParams"], GUARD_RESOURCE)
         groups.append(of_guard)
@@ -113,9 +113,10 @@ def _group(
     config: ServingConfig,
     common: PodParts,
     image: str,
+    path: RequestPath,
     settings: Settings,
 ) -> dict[str, Any]:
-    """The workers of one engine."""
+    """The workers of one engine; HAProxy runs on those of a guard too."""
     volume = weights.claim(None if settings.weights_path else chosen.variant.volume_claim)
     if config.source.kind == "ObjectStore":
         # Only workers read it; the head needs no credentials.
@@ -123,7 +124,7 @@ def _group(
     wanted = resolve(deployment.spec, settings.pods, chosen.accelerator.image)
     drain_seconds = deployment.spec.rollout.drain_seconds
     parts = pod_settings.over(
-        common + volume + drain.of_worker(drain_seconds, config.path),
+        common + volume + drain.of_worker(drain_seconds, path),
         wanted.workers,
         pod_settings.peers(config.identity.revision, "worker"),
         spans_nodes=chosen.nodes > 1,

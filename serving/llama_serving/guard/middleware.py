@@ -10,8 +10,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from llama_serving.contract.guard import GUARD_HEADER
-from llama_serving.contract.usage import Dialect
-from llama_serving.desk.wish import DIALECTS
+from llama_serving.contract.usage import DIALECTS, Dialect
 from llama_serving.door.asgi import ASGIApp, Message, Receive, Scope, Send
 from llama_serving.door.body import replayed
 from llama_serving.door.caller import caller_of, request_id_of
