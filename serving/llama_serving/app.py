@@ -13,6 +13,7 @@ from ray.serve import Application
 
 from llama_serving.config import (
     BOARD_DEPLOYMENT,
+    DIRECT_ONGOING_REQUESTS,
     HEAD_RESOURCE,
     INGRESS_DEPLOYMENT,
     METRICS_INTERVAL_SECONDS,
@@ -21,10 +22,12 @@ from llama_serving.config import (
     RequestPath,
     ServingConfig,
 )
+from llama_serving.contract.guard import GUARD_DEPLOYMENT
 from llama_serving.llm_config import placement_bundles
 
 _SERVER = "llama_serving.engine.server.LlamaServer"
 _DIRECT_SERVER = "llama_serving.engine.direct.DirectServer"
+_GUARD = "llama_serving.engine.guard.GuardServer"
 _BOARD = "llama_serving.board.deployment.BoardServer"
 _INGRESS = "llama_serving.ingress.application.Ingress"
 _QUEUE_PER_REPLICA = 4
@@ -32,11 +35,12 @@ _INGRESS_REQUESTS = 1000
 """Requests in one ingress before another is added; an ingress only passes bytes on."""
 
 
-def build(args: dict[str, Any]) -> Application:
+def build(args: dict[str, Any], guard_class: str = _GUARD) -> Application:
     """Build the application.
 
     Args:
         args: A `ServingConfig` as JSON.
+        guard_class: Import path of the guard's class; tests have a guard that says what they want.
 
     Raises:
         pydantic.ValidationError: If `args` is not a `ServingConfig`; the message names the field.
@@ -44,9 +48,22 @@ def build(args: dict[str, Any]) -> Application:
     config = ServingConfig.model_validate(args)
     plain = config.model_dump(mode="json")
     if config.path is RequestPath.DIRECT:
-        return serve.deployment(**server_options(config))(_DIRECT_SERVER).bind(plain)
+        guards = () if config.guard is None else (guard_application(config, guard_class),)
+        return serve.deployment(**server_options(config))(_DIRECT_SERVER).bind(plain, *guards)
     server = serve.deployment(**server_options(config))(_SERVER).bind(plain)
     return serve.deployment(**ingress_options())(_INGRESS).bind(plain, server)
+
+
+def guard_application(config: ServingConfig, guard_class: str) -> Application:
+    """Build the guard, whose handle the engine's deployment gets.
+
+    Args:
+        config: It has a guard.
+        guard_class: Import path of its class.
+    """
+    if config.guard is None:
+        raise ValueError("the config has no guard")
+    return serve.deployment(**guard_options(config.guard))(guard_class).bind(config.model_dump(mode="json"))
 
 
 def build_board(args: dict[str, Any]) -> Application:
@@ -79,6 +96,23 @@ def server_options(config: ServingConfig) -> dict[str, Any]:
         "placement_group_bundles": placement_bundles(config),
         "placement_group_strategy": config.placement.strategy,
         # The bundles carry the CPUs.
+        "ray_actor_options": {"num_cpus": 0},
+    }
+
+
+def guard_options(guard: ServingConfig) -> dict[str, Any]:
+    """Options of the guard's deployment.
+
+    Args:
+        guard: The guard's model and engine.
+    """
+    return {
+        "name": GUARD_DEPLOYMENT,
+        "num_replicas": 1,
+        # What waits, waits in the engine: checks have a deadline.
+        "max_ongoing_requests": DIRECT_ONGOING_REQUESTS,
+        "placement_group_bundles": placement_bundles(guard),
+        "placement_group_strategy": guard.placement.strategy,
         "ray_actor_options": {"num_cpus": 0},
     }
 

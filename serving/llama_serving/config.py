@@ -15,8 +15,10 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from llama_serving.contract.adapters import AdapterRoom
+from llama_serving.contract.contents import DeclaredContents
 from llama_serving.contract.door import DOOR_CALLBACK, DOOR_VARIABLE, DoorSettings
 from llama_serving.contract.frozen import Frozen
+from llama_serving.contract.guard import GUARD_DEPLOYMENT
 from llama_serving.contract.routing import Routing
 from llama_serving.contract.routing import environment as routing_environment
 from llama_serving.contract.status import DeploymentIdentity
@@ -149,6 +151,8 @@ class Placement(Frozen):
     """Ray's name of the accelerator (for example `H100`); the worker group must declare it as a resource."""
     strategy: Literal["STRICT_PACK", "PACK", "STRICT_SPREAD"] = "STRICT_PACK"
     cpus_per_rank: int = Field(default=1, ge=0, le=256)
+    node_resource: str | None = Field(default=None, max_length=63)
+    """Resource of Ray that only nodes for these replicas have; None where one kind of node takes all."""
 
 
 LicenseFileKind = Literal["License", "UsePolicy", "Notice"]
@@ -218,40 +222,6 @@ class LicenseDuties(Frozen):
     """Kinds of files without which the engine must not start."""
 
 
-class DeclaredFile(Frozen):
-    """A weight file that was declared."""
-
-    name: str = Field(min_length=1, max_length=255)
-    """Name in the model's folder."""
-    size_bytes: int = Field(ge=0)
-
-
-class DeclaredContents(Frozen):
-    """What the model's folder has to hold before an engine starts. Checked by `llama_serving.contents`.
-
-    Only what no fine-tuning and no quantization changes stands here.
-    """
-
-    declared_by: str = Field(min_length=1, max_length=128)
-    """Who declares it, for messages: `LlamaModel acme-chat` or `the catalog's llama-3.1-8b`."""
-    architectures: tuple[Annotated[str, Field(max_length=128)], ...] = Field(default=(), max_length=8)
-    """Class names that `architectures` of config.json may have; empty if none was declared."""
-    model_types: tuple[Annotated[str, Field(max_length=128)], ...] = Field(default=(), max_length=8)
-    """The same for `model_type`."""
-    sizes: dict[str, tuple[Annotated[int, Field(ge=1)], ...]] = Field(default_factory=dict, max_length=16)
-    """Fields of config.json with the values that each may have."""
-    vocab_size: int | None = Field(default=None, ge=1)
-    """A vocabulary may have grown by some added tokens."""
-    experts: int = Field(default=0, ge=0)
-    """Routed experts of a layer; 0 for a dense model."""
-    takes_images: bool = False
-    """Whether a part for images may be there."""
-    weight_bytes: int | None = Field(default=None, ge=1)
-    """Bytes of all weight files together; None if nobody declared them."""
-    files: tuple[DeclaredFile, ...] = Field(default=(), max_length=512)
-    """All weight files; empty if nobody declared them."""
-
-
 class RequestPath(StrEnum):
     """How requests reach the engine."""
 
@@ -282,6 +252,8 @@ class ServingConfig(Frozen):
     """By what HAProxy chooses replicas on the direct path; None for the fewest connections."""
     adapters: AdapterRoom | None = None
     """None where no adapter can be loaded."""
+    guard: "ServingConfig | None" = None
+    """The guard's own model and engine; None without a guard."""
 
     @model_validator(mode="after")
     def _device_fits_engine(self) -> Self:
@@ -289,6 +261,8 @@ class ServingConfig(Frozen):
             raise ValueError("engine.gpu_memory_utilization must be set when placement.device is GPU")
         if self.placement.device == "CPU" and self.engine.cpu_kv_cache_mib is None:
             raise ValueError("engine.cpu_kv_cache_mib must be set when placement.device is CPU")
+        if self.guard is not None and self.path is not RequestPath.DIRECT:
+            raise ValueError("guard needs the path Direct")
         return self
 
     @property
@@ -331,6 +305,8 @@ class LiveSettings(Frozen):
     graceful_shutdown_seconds: int = Field(default=300, ge=1, le=86_400)
     desk: DeskSettings | None = None
     """Limits of tenants, for a revision of the direct path; None for any other."""
+    guard_replicas: int | None = Field(default=None, ge=1, le=64)
+    """Replicas of the guard; None without one."""
 
     @model_validator(mode="after")
     def _bounds(self) -> Self:
@@ -359,7 +335,8 @@ def pod_environment(config: ServingConfig) -> dict[str, str]:
         # Tokenizers' own thread pool and forked processes dead-lock; Serve already runs requests concurrently.
         "TOKENIZERS_PARALLELISM": "false",
     }
-    if config.source.kind != "HuggingFace" and not (config.adapters and config.adapters.repositories):
+    from_hub = "HuggingFace" in {config.source.kind, None if config.guard is None else config.guard.source.kind}
+    if not from_hub and not (config.adapters and config.adapters.repositories):
         environment |= {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
     if config.placement.device == "CPU":
         threads = max(1, config.placement.cpus_per_rank)
@@ -425,6 +402,11 @@ def board_application(arguments: dict[str, Any], live: LiveSettings) -> dict[str
         return application
     told = DeskSettings(adapters=live.desk.adapters).model_dump(mode="json", exclude_none=True)
     return {**application, "deployments": [{"name": BOARD_DEPLOYMENT, "user_config": told}]}
+
+
+def guard_override(replicas: int) -> dict[str, Any]:
+    """Render the entry of `deployments[]` for the guard, as JSON."""
+    return {"name": GUARD_DEPLOYMENT, "num_replicas": replicas}
 
 
 def deployment_override(config: ServingConfig, live: LiveSettings) -> dict[str, Any]:

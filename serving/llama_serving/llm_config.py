@@ -41,6 +41,8 @@ def placement_bundles(config: ServingConfig) -> list[dict[str, float]]:
         bundle["GPU"] = 1
     if placement.device == "GPU" and placement.accelerator_type is not None:
         bundle[f"accelerator_type:{placement.accelerator_type}"] = 0.001
+    if placement.node_resource is not None:
+        bundle[placement.node_resource] = 0.001
     return [dict(bundle) for _ in range(config.ranks)]
 
 

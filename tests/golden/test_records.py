@@ -78,6 +78,22 @@ def test_a_record_of_the_direct_path_keeps_its_door_and_its_desk():
     assert door_of_revision(facts, "tiny") == Door(RequestPath.DIRECT, Access.KEYS, KeysObject("Secret", "tiny-keys"))
 
 
+def test_a_record_with_a_guard_keeps_it_and_how_it_is_used_is_live():
+    record, then = load(HERE / "records" / "after-0.1.0" / "2-guard" / "tiny-guard.yaml")
+    facts = children.revision_facts(record)
+    named = deployment_behind(record)
+    engines, _ = yaml.safe_load(rayservice.build(named, facts)["spec"]["serveConfigV2"])["applications"]
+    (before, _) = yaml.safe_load(then["spec"]["serveConfigV2"])["applications"]
+    assert engines == before, "the record remembers what the spec said last"
+    assert engines["deployments"][1] == {"name": "Guard", "num_replicas": 2}
+    groups = rayservice.build(named, facts)["spec"]["rayClusterConfig"]["workerGroupSpecs"]
+    assert [(group["groupName"], group["minReplicas"]) for group in groups] == [("cpu", 1), ("guard-cpu", 2)]
+    damaged = record["data"] | {
+        "plan": record["data"]["plan"] | {"guard": record["data"]["plan"]["guard"] | {"nodesPerReplica": 0}}
+    }
+    assert "plan.guard" in children.revision_facts(record | {"data": damaged}).why
+
+
 @pytest.mark.parametrize("path", RECORDS, ids=named)
 def test_a_record_is_read_and_has_the_name_that_its_inputs_still_give(path):
     record, _ = load(path)

@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from llama_serving.config import RequestPath, ServingConfig
+from llama_serving.contract.guard import GUARD_DEPLOYMENT
 from support.fuzzing.validity import closed
 
 HERE = Path(__file__).resolve().parent
@@ -50,7 +51,8 @@ def test_the_arguments_are_what_the_serving_pods_read(path):
     parsed = ServingConfig.model_validate(application["args"])
     assert bool(board) is (parsed.path is RequestPath.DIRECT)
     assert [one["args"] for one in board] == [application["args"]] * len(board)
-    assert [override["name"] for override in application["deployments"]] == [parsed.server_deployment]
+    guard = [] if parsed.guard is None else [GUARD_DEPLOYMENT]
+    assert [override["name"] for override in application["deployments"]] == [parsed.server_deployment, *guard]
 
 
 @pytest.mark.parametrize("path", GOLDEN, ids=lambda path: path.stem)
@@ -83,7 +85,13 @@ def test_clusters_are_closed_to_strangers_and_pods_restricted(path):
 @pytest.mark.parametrize("path", GOLDEN, ids=lambda path: path.stem)
 def test_a_gpu_group_declares_its_accelerator_so_that_it_can_grow_from_zero(path):
     config = yaml.safe_load(objects(path, "RayService")["spec"]["serveConfigV2"])
-    kind = config["applications"][0]["args"]["placement"].get("accelerator_type")
-    (group,) = objects(path, "RayService")["spec"]["rayClusterConfig"]["workerGroupSpecs"]
-    if kind is not None:
-        assert f"accelerator_type:{kind}" in group["rayStartParams"]["resources"]
+    model = ServingConfig.model_validate(config["applications"][0]["args"])
+    groups = objects(path, "RayService")["spec"]["rayClusterConfig"]["workerGroupSpecs"]
+    engines = [model, *([] if model.guard is None else [model.guard])]
+    for engine, group in zip(engines, groups, strict=True):
+        declared = group["rayStartParams"].get("resources", "")
+        if engine.placement.accelerator_type is not None:
+            assert f"accelerator_type:{engine.placement.accelerator_type}" in declared
+        if engine.placement.node_resource is not None:
+            assert engine.placement.node_resource in declared
+    assert len({engine.placement.node_resource for engine in engines}) == len(engines)

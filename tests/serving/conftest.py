@@ -28,8 +28,10 @@ FILES = (
     "test_license.py",
     "test_ingress.py",
     "test_routing.py",
+    "test_guard.py",
     "test_usage.py",
     "test_adapters.py",
+    "test_guard_fields.py",
 )
 """In this order one application replaces another least often."""
 

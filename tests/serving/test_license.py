@@ -2,7 +2,8 @@
 
 import pytest
 
-from llama_serving.config import DeclaredContents, LicenseDuties, LicenseFamilyDuties, ModelSource
+from llama_serving.config import LicenseDuties, LicenseFamilyDuties, ModelSource
+from llama_serving.contract.contents import DeclaredContents
 from llama_serving.generated import checkpoint
 
 pytestmark = [pytest.mark.serving, pytest.mark.timeout(1800)]

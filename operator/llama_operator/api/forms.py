@@ -26,6 +26,7 @@ WORDS: Final[Mapping[str, str]] = {
     r"^[A-Za-z0-9][A-Za-z0-9._/:-]*$": "must be the name of a model, for example llama-3.1-8b; `kubectl llama models` lists them",
     r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$": "must be a day, YYYY-MM-DD, for example 2026-03-02",
     r"^[0-9]{4}-[0-9]{2}$": "must be a month, YYYY-MM, for example 2026-03",
+    r"^S[1-9][0-9]{0,2}$": "must be the id of a hazard category as the guard writes it, for example S1",
     r"^[A-Z]{2}$": "must be a country by its two capital letters (ISO 3166 alpha-2), for example DE",
     r"^[0-9a-f]{64}$": "must be a SHA-256: 64 hexadecimal digits, in lower case",
     r"^[0-9a-f]{40}$": "must be a commit: 40 hexadecimal digits, in lower case; a branch or a tag can move",

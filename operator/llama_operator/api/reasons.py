@@ -38,6 +38,9 @@ class ConditionType(StrEnum):
     ADAPTERS_READY = "AdaptersReady"
     """All replicas serve all adapters of spec.adapters; absent where it lists none. status.adapters tells of each. Ready does not
     depend on it."""
+    GUARD_READY = "GuardReady"
+    """The guard of spec.guard runs, beside the model that it screens; absent where the spec asks for none. Ready does not depend on
+    it once the revision has served: what a guard that is down means for requests is said by spec.guard.failure."""
     READY = "Ready"
     """In sum: the revision with the traffic answers, whatever is rolled out beside it and whatever is wrong with the spec.
     False when something is wrong; Unknown while it starts, is suspended, or is replaced by Recreate."""
@@ -305,6 +308,12 @@ class Reason(StrEnum):
     """The adapter was trained on a model of another shape."""
     ADAPTER_NOT_LOADED = "AdapterNotLoaded"
     """The engine cannot load the adapter; the message is the engine's own."""
+    GUARD_RUNNING = "GuardRunning"
+    """The guard runs; the message says how it is used."""
+    GUARD_FAILS_OPEN = "GuardFailsOpen"
+    """The guard runs, and text that it cannot judge passes: spec.guard.failure is Open, and the message says why."""
+    GUARD_DOWN = "GuardDown"
+    """The guard does not run; the message says what that means for requests, and what Serve says of it."""
     SERVING = "Serving"
     """The endpoint answers; UpToDate says whether with the model that the spec asks for."""
     PROGRESSING = "Progressing"

@@ -7,6 +7,7 @@ with the revision and not repeated. See docs/access-check.md.
 
 import hashlib
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from llama_operator.api.reasons import ConditionType, Reason
@@ -55,6 +56,11 @@ class AccessCheck:
     """Seconds until the next attempt."""
     field: str = ""
     """API path of the field to change, if one is to blame."""
+
+    @property
+    def asked(self) -> bool:
+        """Whether the Hub was asked for it."""
+        return self.reason not in {Reason.NOT_GATED, Reason.ACCESS_NOT_CHECKED}
 
     @property
     def passed(self) -> bool:
@@ -149,6 +155,28 @@ def check_access(observed: Observed, revision: str, variant: Variant) -> AccessC
         )
     subject = Subject(revision, variant.repository, hub_revision(variant), token)
     return _from_checks(subject, observed.access_checks, observed)
+
+
+def check_access_to_all(observed: Observed, revision: str, variants: Iterable[Variant]) -> AccessCheck:
+    """Say the same about several weights of one revision: what is known of the first that may not be downloaded yet, or of the last.
+
+    Args:
+        observed: What this pass knows.
+        revision: Name of the revision.
+        variants: The weights that it would serve, at least one.
+    """
+    passed: list[AccessCheck] = []
+    for variant in variants:
+        found = check_access(observed, revision, variant)
+        # A Job that an earlier answer rests on is needed until all have answered.
+        needed = [one for one in found.obsolete if all(one in other.obsolete for other in passed if other.asked)]
+        found = replace(found, obsolete=tuple(needed))
+        passed.append(found)
+        if not found.passed:
+            break
+    told = [one for one in passed if one.reason is Reason.ACCESSIBLE or not one.passed]
+    last = passed[-1]
+    return replace((told or passed)[-1], obsolete=last.obsolete)
 
 
 def _open_to_all(variant: Variant | None) -> AccessCheck | None:

@@ -3,9 +3,11 @@
 from collections.abc import Iterator
 
 from llama_operator.api.v1alpha1.adapters import repository_of
+from llama_operator.api.v1alpha1.guard import GuardSpec
 from llama_operator.api.v1alpha1.llamadeployment import LlamaDeploymentSpec, ScalingMode
 from llama_serving.config import DIRECT_ONGOING_REQUESTS, LiveSettings, RequestPath
 from llama_serving.contract.adapters import Adapter, AdapterRoom
+from llama_serving.contract.guard import GuardSettings
 from llama_serving.contract.tenants import DeskSettings, TenantLimits
 
 _OTHERS = "others"
@@ -32,7 +34,12 @@ def least_replicas(spec: LlamaDeploymentSpec) -> int:
 
 
 def live_settings(
-    spec: LlamaDeploymentSpec, max_num_seqs: int, path: RequestPath, *, adapters: AdapterRoom | None = None
+    spec: LlamaDeploymentSpec,
+    max_num_seqs: int,
+    path: RequestPath,
+    *,
+    guarded: bool = False,
+    adapters: AdapterRoom | None = None,
 ) -> LiveSettings:
     """Bounds and limits that may change while engines run.
 
@@ -46,6 +53,7 @@ def live_settings(
         max_num_seqs: Sequences that one replica computes at once.
         path: Path of the revision that gets the settings; that of the spec may be the next one's.
         adapters: Room of the revision for adapters; that of the spec may be the next one's too.
+        guarded: Whether the revision has a guard; the spec may ask for one that only the next one has.
     """
     scaling, direct = spec.scaling, path is RequestPath.DIRECT
     return LiveSettings(
@@ -57,7 +65,8 @@ def live_settings(
         upscale_delay_seconds=scaling.upscale_delay_seconds,
         downscale_delay_seconds=scaling.downscale_delay_seconds,
         graceful_shutdown_seconds=max(1, spec.rollout.drain_seconds),
-        desk=desk_settings(spec, adapters=adapters) if direct else None,
+        desk=desk_settings(spec, guarded=guarded, adapters=adapters) if direct else None,
+        guard_replicas=spec.guard.replicas if guarded and spec.guard is not None else None,
     )
 
 
@@ -71,12 +80,25 @@ def listed(spec: LlamaDeploymentSpec, room: AdapterRoom) -> Iterator[Adapter]:
             yield Adapter(name=one.name, repository=repository)
 
 
-def desk_settings(spec: LlamaDeploymentSpec, *, adapters: AdapterRoom | None = None) -> DeskSettings:
-    """Limits of tenants, and of what waits in one engine; the list of adapters where there is room for some."""
+def desk_settings(
+    spec: LlamaDeploymentSpec, *, guarded: bool = False, adapters: AdapterRoom | None = None
+) -> DeskSettings:
+    """Limits of tenants, and of what waits in one engine; how the guard is used, and the adapters, where there are some."""
     others = spec.other_tenants
     return DeskSettings(
         tenants=tuple(TenantLimits(**tenant.model_dump()) for tenant in spec.tenants),
         others=None if others is None else TenantLimits(name=_OTHERS, **others.model_dump()),
         max_waiting_requests=spec.scaling.max_queued_requests,
         adapters=tuple(listed(spec, adapters)) if adapters is not None else None,
+        guard=_guard_settings(spec.guard) if guarded and spec.guard is not None else None,
+    )
+
+
+def _guard_settings(guard: GuardSpec) -> GuardSettings:
+    return GuardSettings(
+        mode=guard.mode,
+        failure=guard.failure,
+        reason=guard.reason,
+        categories=guard.categories,
+        deadline_ms=guard.deadline_milliseconds,
     )

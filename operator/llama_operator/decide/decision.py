@@ -13,11 +13,12 @@ from llama_operator.api.v1alpha1.llamadeployment_status import ChosenPlan, PlanS
 from llama_operator.catalog import Catalog
 from llama_operator.catalog.models import Model, Variant
 from llama_operator.decide.access import Door, door_of_revision, door_of_spec
-from llama_operator.decide.access_check import AccessCheck, check_access, pinned
+from llama_operator.decide.access_check import AccessCheck, check_access_to_all, pinned
 from llama_operator.decide.adapters import names_problem
 from llama_operator.decide.bounds import least_replicas, most_replicas, wanted_replicas
 from llama_operator.decide.exposure import Exposure, exposure
 from llama_operator.decide.find_model import find_model
+from llama_operator.decide.guard import GuardPlan, plan_guard
 from llama_operator.decide.license import LicenseVerdict, judge
 from llama_operator.decide.license.gather import gpus_of, license_input
 from llama_operator.decide.license.running import RevisionVerdict, judge_others, judge_wanted
@@ -57,6 +58,8 @@ class Decision:
     """The plan as found or as pinned."""
     shapes: PodShapes | None = None
     """Its pods, as planned or as pinned; None without a plan, or where what is pinned does not tell."""
+    guard: GuardPlan | None = None
+    """The guard of a revision that is about to be made; None without one, and when the revision is pinned already."""
     door: Door | None = None
     """How requests reach the revision that the spec asks for, and who may send them; None while its model is not known."""
     problem: Problem | None = None
@@ -157,7 +160,10 @@ def _decide(observed: Observed, catalog: Catalog) -> Decision:
     best = None if isinstance(search, Problem) else search[1].chosen
     variant = None if best is None else best.variant
     gpus = None if best is None else gpus_of(best.sharding.ranks, best.accelerator.name)
-    verdict, refused = _license(observed, catalog, model, variant, gpus)
+    guard = None if isinstance(search, Problem) or best is None else plan_guard(observed, catalog, best)
+    planned_guard = guard if isinstance(guard, GuardPlan) else None
+    guard_gpus = 0 if planned_guard is None else planned_guard.gpus
+    verdict, refused = _license(observed, catalog, model, variant, gpus, guard_gpus=guard_gpus)
     if isinstance(search, Problem):
         return Decision(revision, model, verdict, door=_door(observed, verdict), problem=_first(search, refused))
     request, result = search
@@ -166,12 +172,20 @@ def _decide(observed: Observed, catalog: Catalog) -> Decision:
         model,
         verdict,
         plan=result,
-        plan_status=plan_status(model, result, max_model_length=request.max_model_length),
+        plan_status=_with_guard(plan_status(model, result, max_model_length=request.max_model_length), planned_guard),
+        guard=planned_guard,
         shapes=None if best is None else _shapes(observed, model, best),
         door=_door(observed, verdict),
-        problem=_first(nothing_fits(request, result) if result.chosen is None else None, refused),
+        problem=_first(
+            nothing_fits(request, result) if result.chosen is None else guard if isinstance(guard, Problem) else None,
+            refused,
+        ),
     )
     return _with_access_check(decision, observed, variant)
+
+
+def _with_guard(status: PlanStatus, guard: GuardPlan | None) -> PlanStatus:
+    return status if guard is None else status.model_copy(update={"guard": guard.chosen})
 
 
 def _on_nodes(
@@ -216,7 +230,15 @@ def _as_pinned(
     variant = next((one for one in model.variants if (one.repository or "") == repository), None)
     gpus = gpus_of(chosen.gpus_per_replica, chosen.accelerator) if chosen else None
     door = door_of_revision(record, observed.deployment.metadata.name)
-    verdict, refused = _license(observed, catalog, model, variant, gpus, pinned_open=door.access is Access.OPEN)
+    verdict, refused = _license(
+        observed,
+        catalog,
+        model,
+        variant,
+        gpus,
+        pinned_open=door.access is Access.OPEN,
+        guard_gpus=_guard_gpus(observed, record.plan.guard),
+    )
     return Decision(
         revision,
         model,
@@ -224,18 +246,35 @@ def _as_pinned(
         plan_status=record.plan,
         door=door,
         shapes=None if chosen is None else pod_spec.shapes_of(record.cluster, chosen.nodes_per_replica),
-        problem=refused or names_problem(observed.deployment.spec, model) or _beyond_max_gpus(observed, chosen),
+        problem=refused
+        or names_problem(observed.deployment.spec, model)
+        or _beyond_max_gpus(observed, chosen, _guard_gpus(observed, record.plan.guard)),
         access_check=pinned(record, variant),
     )
 
 
-def _beyond_max_gpus(observed: Observed, chosen: ChosenPlan | None) -> Problem | None:
+def _guard_gpus(observed: Observed, guard: ChosenPlan | None) -> int:
+    spec = observed.deployment.spec.guard
+    if guard is None:
+        return 0
+    return gpus_of(guard.gpus_per_replica, guard.accelerator) * (1 if spec is None else spec.replicas)
+
+
+def _beyond_max_gpus(observed: Observed, chosen: ChosenPlan | None, beside: int) -> Problem | None:
     """The bounds are live, the plan is pinned: together they may ask for more than the user allows."""
     spec = observed.deployment.spec
     limit, most = spec.hardware.max_gpus, most_replicas(spec)
-    if limit is None or chosen is None or chosen.gpus_per_replica * most <= limit:
+    if limit is None or chosen is None or chosen.gpus_per_replica * most + beside <= limit:
         return None
     each = chosen.gpus_per_replica
+    if beside:
+        return Problem(
+            ConditionType.PLANNED,
+            Reason.MAX_GPUS_EXCEEDED,
+            f"{most} × {each} GPUs of the running plan and {beside} of its guard exceed maxGPUs {limit}; raise it to "
+            f"{each * most + beside}, or lower the replicas",
+            "spec.hardware.maxGPUs",
+        )
     return Problem(
         ConditionType.PLANNED,
         Reason.MAX_GPUS_EXCEEDED,
@@ -252,9 +291,12 @@ def _license(
     gpus_per_replica: int | None = None,
     *,
     pinned_open: bool | None = None,
+    guard_gpus: int = 0,
 ) -> tuple[LicenseVerdict, Problem | None]:
     verdict = judge(
-        license_input(observed, catalog, model.id, variant, gpus_per_replica, pinned_open=pinned_open),
+        license_input(
+            observed, catalog, model.id, variant, gpus_per_replica, pinned_open=pinned_open, guard_gpus=guard_gpus
+        ),
     )
     if verdict.allowed or _stopped(observed):
         # No license keeps a user from freeing the hardware.
@@ -276,7 +318,8 @@ def _with_access_check(decision: Decision, observed: Observed, variant: Variant 
     """Ask for access to the weights of a revision that is about to be made."""
     if decision.problem is not None or decision.model is None or variant is None or _stopped(observed):
         return decision
-    found = check_access(observed, decision.revision.name, variant)
+    variants = (variant, *(() if decision.guard is None else (decision.guard.best.variant,)))
+    found = check_access_to_all(observed, decision.revision.name, variants)
     return replace(decision, access_check=found, problem=found.problem)
 
 
@@ -289,7 +332,10 @@ def _with_rollout(decision: Decision, observed: Observed) -> Decision:
     if decision.problem is not None or (decision.access_check is not None and not decision.access_check.passed):
         return _kept(decision, observed)
     wanted = decision.revision.name
-    strategy = choose_strategy(observed, wanted, decision.chosen, observed.pinned(wanted), decision.shapes)
+    guard = None if decision.plan_status is None else decision.plan_status.guard
+    strategy = choose_strategy(
+        observed, wanted, decision.chosen, observed.pinned(wanted), decision.shapes, _guard_gpus(observed, guard)
+    )
     return replace(
         decision,
         rollout=roll_out(wanted, observed, strategy, _barred(decision)),

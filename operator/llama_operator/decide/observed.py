@@ -22,6 +22,7 @@ from llama_operator.decide.platform import Platform
 from llama_operator.decide.pods import AwayNode, PodFacts
 from llama_operator.decide.routes import RefusedWrite, RouteFacts
 from llama_serving.config import LiveSettings
+from llama_serving.contract.guard import GUARD_DEPLOYMENT
 from llama_serving.contract.hub import HUB_ENDPOINT, AccessVerdict
 from llama_serving.contract.status import ServingStatus
 
@@ -110,7 +111,16 @@ class RayServiceFacts:
         """
         if self.endpoints == 0 or self.leaving:
             return False
-        return self.application_status == "RUNNING" or (self.application_status == "DEPLOYING" and self.holds_replicas)
+        if self.application_status == "RUNNING":
+            return True
+        return self.holds_replicas and (self.application_status == "DEPLOYING" or self._lacks_only_the_guard)
+
+    @property
+    def _lacks_only_the_guard(self) -> bool:
+        """Whether the application is unhealthy because of its guard alone: the model goes on answering, as spec.guard says."""
+        others = [one.status for one in self.deployments if one.name != GUARD_DEPLOYMENT]
+        guarded = len(others) < len(self.deployments)
+        return guarded and bool(others) and all(status == "HEALTHY" for status in others)
 
 
 @dataclass(frozen=True, slots=True)

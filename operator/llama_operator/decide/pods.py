@@ -11,7 +11,7 @@ class PodFacts:
     name: str
     revision: str
     role: str
-    """`head`, `worker`, or what else KubeRay calls it."""
+    """`head`, `worker`, `guard` for a worker that holds the guard, or what else KubeRay calls it."""
     phase: str
     node: str = ""
     """Node that it is bound to; empty for none."""

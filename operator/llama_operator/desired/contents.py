@@ -5,7 +5,7 @@ differ in (number type, length, rotary scaling) is not.
 """
 
 from llama_operator.catalog.models import Architecture, Model, Variant
-from llama_serving.config import DeclaredContents, DeclaredFile
+from llama_serving.contract.contents import DeclaredContents, DeclaredFile
 
 _KINDS = {
     "LlamaForCausalLM": (("LlamaForCausalLM", "LLaMAForCausalLM"), ("llama",)),

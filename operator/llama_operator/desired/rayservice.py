@@ -13,15 +13,18 @@ from llama_operator.api.v1alpha1.llamadeployment import LlamaDeployment
 from llama_operator.decide.access import KeysObject, door_of_revision
 from llama_operator.decide.adapters import room_of
 from llama_operator.decide.bounds import live_settings
+from llama_operator.decide.guard import GuardPlan
 from llama_operator.decide.observed import RayClusterFacts, RevisionFacts, Settings
 from llama_operator.decide.placement.images import image_for
 from llama_operator.decide.placement.resolve import resolve
 from llama_operator.decide.placement.shape import PodShapes
 from llama_operator.decide.plan.candidate import Candidate
 from llama_operator.desired import naming, serve_config
+from llama_operator.desired.guard import group_name, pods_of, with_resource
 from llama_operator.desired.pods import adapters, caches, drain, head, keys, pod_settings, tracing, weights, worker
 from llama_operator.desired.pods.parts import PodParts
-from llama_serving.config import LiveSettings, ServingConfig, pod_environment
+from llama_serving.config import LiveSettings, RequestPath, ServingConfig, pod_environment
+from llama_serving.contract.guard import GUARD_RESOURCE, MODEL_RESOURCE
 
 API_VERSION = "ray.io/v1"
 KIND = "RayService"
@@ -53,6 +56,7 @@ def cluster_template(
     *,
     keys_object: KeysObject | None,
     settings: Settings,
+    guard: GuardPlan | None = None,
 ) -> dict[str, Any]:
     """Build the `rayClusterConfig` that runs `config`, without the bounds of its worker group.
 
@@ -63,6 +67,7 @@ def cluster_template(
         config: What the pods serve.
         keys_object: What holds the API keys; None where no key is asked for.
         settings: Settings of the operator.
+        guard: The plan of its guard; None without one.
     """
     card = chosen.accelerator
     image = image_for(card, asked=deployment.spec.image, usual=settings.image, others=settings.card_images)
@@ -71,22 +76,22 @@ def cluster_template(
     revision = config.identity.revision
     common = PodParts(labels=naming.labels(deployment, revision), environment=environment) + caches.in_pod()
     common += keys.folder(keys_object)
-    if config.source.kind == "HuggingFace" or (config.adapters is not None and config.adapters.repositories):
+    from_hub = "HuggingFace" in {config.source.kind, None if config.guard is None else config.guard.source.kind}
+    if from_hub or (config.adapters is not None and config.adapters.repositories):
         common += weights.hub(settings.hub_endpoint) + weights.token_file(deployment.spec.weights.token_secret)
-    volume = weights.claim(None if settings.weights_path else chosen.variant.volume_claim)
-    if config.source.kind == "ObjectStore":
-        # Only workers read it; the head needs no credentials.
-        volume += weights.store(chosen.variant, deployment.spec.weights.store_secret)
-    volume += adapters.volume(deployment.spec.adapter_slots)
     wanted = resolve(deployment.spec, settings.pods, card.image)
-    drain_seconds = deployment.spec.rollout.drain_seconds
     head_parts = pod_settings.over(common + drain.of_head(), wanted.head, pod_settings.peers(revision, "head"))
-    worker_parts = pod_settings.over(
-        common + volume + drain.of_worker(drain_seconds, config.path),
-        wanted.workers,
-        pod_settings.peers(revision, "worker"),
-        spans_nodes=chosen.nodes > 1,
-    )
+    group = _group(deployment, chosen, shapes, config, common, image, config.path, settings)
+    groups = [group]
+    if guard is not None and config.guard is not None:
+        group["rayStartParams"] = with_resource(group["rayStartParams"], MODEL_RESOURCE)
+        own = image_for(
+            guard.best.accelerator, asked=deployment.spec.image, usual=settings.image, others=settings.card_images
+        )
+        of_guard = _group(deployment, guard.best, guard.shapes, config.guard, common, own, config.path, settings)
+        of_guard["groupName"] = group_name(guard.best.accelerator.name)
+        of_guard["rayStartParams"] = with_resource(of_guard["rayStartParams"], GUARD_RESOURCE)
+        groups.append(of_guard)
     return {
         "rayVersion": settings.ray_version,
         "enableInTreeAutoscaling": True,
@@ -99,15 +104,41 @@ def cluster_template(
             "rayStartParams": {"num-cpus": "0", "num-gpus": "0", "dashboard-host": "0.0.0.0"},  # noqa: S104 - KubeRay reaches it by the pod's address; token and NetworkPolicy guard it
             "template": head.template(shapes.head, image, tracing.traced(head_parts, deployment, revision)),
         },
-        "workerGroupSpecs": [
-            {
-                "groupName": chosen.accelerator.name.lower(),
-                # Written out: KubeRay adds it when it writes the object, and that would be a change of somebody, to be undone.
-                "scaleStrategy": {},
-                "rayStartParams": worker.start_params(chosen),
-                "template": worker.template(shapes.worker, image, tracing.traced(worker_parts, deployment, revision)),
-            }
-        ],
+        "workerGroupSpecs": groups,
+    }
+
+
+def _group(
+    deployment: LlamaDeployment,
+    chosen: Candidate,
+    shapes: PodShapes,
+    config: ServingConfig,
+    common: PodParts,
+    image: str,
+    path: RequestPath,
+    settings: Settings,
+) -> dict[str, Any]:
+    """The workers of one engine; HAProxy runs on those of a guard too."""
+    volume = weights.claim(None if settings.weights_path else chosen.variant.volume_claim)
+    if config.source.kind == "ObjectStore":
+        # Only workers read it; the head needs no credentials.
+        volume += weights.store(chosen.variant, deployment.spec.weights.store_secret)
+    if config.adapters is not None:
+        volume += adapters.volume(deployment.spec.adapter_slots)
+    wanted = resolve(deployment.spec, settings.pods, chosen.accelerator.image)
+    drain_seconds = deployment.spec.rollout.drain_seconds
+    parts = pod_settings.over(
+        common + volume + drain.of_worker(drain_seconds, path),
+        wanted.workers,
+        pod_settings.peers(config.identity.revision, "worker"),
+        spans_nodes=chosen.nodes > 1,
+    )
+    return {
+        "groupName": chosen.accelerator.name.lower(),
+        # Written out: KubeRay adds it when it writes the object, and that would be a change of somebody, to be undone.
+        "scaleStrategy": {},
+        "rayStartParams": worker.start_params(chosen),
+        "template": worker.template(shapes.worker, image, tracing.traced(parts, deployment, config.identity.revision)),
     }
 
 
@@ -119,17 +150,17 @@ def build(deployment: LlamaDeployment, pinned: RevisionFacts) -> dict[str, Any]:
         pinned: The revision.
     """
     live = pinned.live or live_of(deployment, pinned)
-    nodes = _nodes(pinned)
     cluster = dict(pinned.cluster)
     cluster["workerGroupSpecs"] = [
         {
             "groupName": group["groupName"],
-            "replicas": live.min_replicas * nodes,
-            "minReplicas": live.min_replicas * nodes,
-            "maxReplicas": live.max_replicas * nodes,
+            "replicas": least,
+            "minReplicas": least,
+            "maxReplicas": most,
             **{key: value for key, value in group.items() if key != "groupName"},
         }
         for group in pinned.cluster["workerGroupSpecs"]
+        for least, most in (pods_of(group["groupName"], pinned, live),)
     ]
     return {
         "apiVersion": API_VERSION,
@@ -153,13 +184,13 @@ def bounds(
         pinned: The revision.
         clusters: RayClusters of all revisions.
     """
-    live, nodes = pinned.live or live_of(deployment, pinned), _nodes(pinned)
-    least, most = live.min_replicas * nodes, live.max_replicas * nodes
+    live = pinned.live or live_of(deployment, pinned)
     ours = {group["groupName"] for group in pinned.cluster["workerGroupSpecs"]}
     for cluster in clusters:
         if cluster.revision != pinned.name:
             continue
         for index, group in enumerate(cluster.groups):
+            least, most = pods_of(group.name, pinned, live)
             if group.name in ours and (group.min_pods, group.max_pods) != (least, most):
                 yield Bounds(cluster.name, index, group.name, least, most)
 
@@ -169,9 +200,9 @@ def live_of(deployment: LlamaDeployment, pinned: RevisionFacts) -> LiveSettings:
     chosen = pinned.plan.chosen
     path = door_of_revision(pinned, deployment.metadata.name).path
     return live_settings(
-        deployment.spec, chosen.max_num_seqs if chosen else 1, path, adapters=room_of(pinned.serve_config)
+        deployment.spec,
+        chosen.max_num_seqs if chosen else 1,
+        path,
+        guarded=pinned.plan.guard is not None,
+        adapters=room_of(pinned.serve_config),
     )
-
-
-def _nodes(pinned: RevisionFacts) -> int:
-    return pinned.plan.chosen.nodes_per_replica if pinned.plan.chosen else 1

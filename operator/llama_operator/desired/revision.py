@@ -36,6 +36,7 @@ from llama_operator.decide.observed import (
 from llama_operator.decide.rollout.rollout import Rollout
 from llama_operator.decide.rollout.why import why_not_serving
 from llama_operator.desired import naming, rayservice
+from llama_operator.desired.guard import guarded
 from llama_operator.desired.serve_config import serve_config, serving_config
 from llama_serving.config import LiveSettings, RequestPath
 from llama_serving.contract.door import Access
@@ -75,6 +76,8 @@ def new(observed: Observed, decision: Decision, settings: Settings) -> RevisionF
         max_num_seqs=plan.max_num_seqs,
         settings=settings,
     )
+    if decision.guard is not None:
+        config = guarded(config, decision.guard, verdict, settings)
     placeholder = _DIRECT_PLACEHOLDER if config.path is RequestPath.DIRECT else _PLACEHOLDER
     return RevisionFacts(
         name=decision.revision.name,
@@ -83,7 +86,7 @@ def new(observed: Observed, decision: Decision, settings: Settings) -> RevisionF
         inputs=decision.revision.inputs,
         serve_config=serve_config(config, placeholder),
         cluster=rayservice.cluster_template(
-            deployment, plan.chosen, shapes, config, keys_object=door.keys, settings=settings
+            deployment, plan.chosen, shapes, config, keys_object=door.keys, settings=settings, guard=decision.guard
         ),
         weights_checked_at=_checked_at(observed, decision),
     )

@@ -7,7 +7,7 @@ policy, would restart the engines.
 
 import functools
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import yaml
@@ -22,6 +22,7 @@ from llama_operator.api.v1alpha1.llamadeployment import (
     LoadFormat,
     PrefixCaching,
 )
+from llama_operator.catalog.licenses import LicenseFamily
 from llama_operator.catalog.models import Model
 from llama_operator.decide.access import Door
 from llama_operator.decide.license import LicenseVerdict
@@ -49,6 +50,7 @@ from llama_serving.config import (
     ServingConfig,
     board_application,
     deployment_override,
+    guard_override,
     live_override,
 )
 from llama_serving.contract.adapters import AdapterRoom
@@ -166,10 +168,16 @@ def license_duties(verdict: LicenseVerdict) -> LicenseDuties | None:
     A model under other licenses gets the same Serve config as before there were duties in it.
     """
     families = [family for family in verdict.duties.families if family.tier is not LicenseTier.OTHER_LICENSE]
+    duties = duties_under(families, verdict)
+    return None if duties is None else duties.model_copy(update={"tier": verdict.tier})
+
+
+def duties_under(families: Sequence[LicenseFamily], verdict: LicenseVerdict) -> LicenseDuties | None:
+    """What the pods show and check under license families, strictest first; None without one."""
     if not families:
         return None
     return LicenseDuties(
-        tier=verdict.tier,
+        tier=families[0].tier,
         families=tuple(
             LicenseFamilyDuties(
                 id=family.id,
@@ -198,7 +206,7 @@ def serve_config(config: ServingConfig, live: LiveSettings) -> dict[str, Any]:
                 "route_prefix": "/",
                 "import_path": IMPORT_PATH,
                 "args": config.model_dump(mode="json", exclude_none=True),
-                "deployments": [deployment_override(config, live)],
+                "deployments": [deployment_override(config, live), *_guard_overrides(config, live)],
             }
         ],
     }
@@ -212,7 +220,7 @@ def with_live(pinned: Mapping[str, Any], live: LiveSettings) -> dict[str, Any]:
     a second, and an operator without it reads the record.
     """
     application = engine_application(pinned)
-    (override,) = application["deployments"]
+    override, *of_guard = application["deployments"]
     numbers = live_override(live)
     autoscaling = {**override["autoscaling_config"], **numbers["autoscaling_config"]}
     changed = {**override, **numbers, "autoscaling_config": autoscaling}
@@ -220,7 +228,12 @@ def with_live(pinned: Mapping[str, Any], live: LiveSettings) -> dict[str, Any]:
     if application["args"].get("path") == RequestPath.DIRECT:
         others = [one for one in others if one.get("name") != BOARD_APPLICATION_NAME]
         others.append(board_application(application["args"], live))
-    return {**pinned, "applications": [{**application, "deployments": [changed]}, *others]}
+    guards = [guard_override(live.guard_replicas) if live.guard_replicas else one for one in of_guard]
+    return {**pinned, "applications": [{**application, "deployments": [changed, *guards]}, *others]}
+
+
+def _guard_overrides(config: ServingConfig, live: LiveSettings) -> list[dict[str, Any]]:
+    return [] if config.guard is None else [guard_override(live.guard_replicas or 1)]
 
 
 def to_yaml(config: dict[str, Any]) -> str:

@@ -54,9 +54,10 @@ def read(data: object) -> tuple[PlanStatus, Mapping[str, Any]]:
     except ValidationError as error:
         place = ".".join(map(str, error.errors(include_url=False)[0]["loc"]))
         raise UnreadableError(f"its plan.{place} cannot be read; {_UPGRADE}") from error
-    sizes = plan.chosen.model_dump(include=_SIZES) if plan.chosen is not None else {}
-    if wrong := [name for name, size in sizes.items() if not 1 <= size <= _MOST]:
-        raise UnreadableError(f"its plan.chosen.{wrong[0]} is {sizes[wrong[0]]}; {_RESTORE}")
+    for part, found in (("chosen", plan.chosen), ("guard", plan.guard)):
+        sizes = found.model_dump(include=_SIZES) if found is not None else {}
+        if wrong := [name for name, size in sizes.items() if not 1 <= size <= _MOST]:
+            raise UnreadableError(f"its plan.{part}.{wrong[0]} is {sizes[wrong[0]]}; {_RESTORE}")
     for name, fits in _PARTS.items():
         if not fits(data.get(name)):
             raise UnreadableError(f"its {name} is not what an engine is built from; {_RESTORE}")
@@ -64,11 +65,11 @@ def read(data: object) -> tuple[PlanStatus, Mapping[str, Any]]:
 
 
 def _serve_config(part: object) -> bool:
-    """Whether it has an application with an engine and the settings of one deployment in it."""
+    """Whether it has an application with an engine and the settings of its deployment, the first one, in it."""
     if not isinstance(part, Mapping) or not isinstance(part.get("applications"), list):
         return False
     match engine_application(part):
-        case {"args": {"engine": Mapping()}, "deployments": [{"autoscaling_config": Mapping()}]}:
+        case {"args": {"engine": Mapping()}, "deployments": [{"autoscaling_config": Mapping()}, *_]}:
             return True
         case _:
             return False

@@ -10,8 +10,10 @@ from llama_operator.api.readings import mapping, mappings, moment, text
 from llama_operator.api.said import said, shortened
 from llama_operator.decide.pods import PodFacts
 from llama_operator.kube.port import Object
+from llama_serving.contract.guard import GUARD_GROUP
 
 ROLE: Final = "ray.io/node-type"
+GROUP: Final = "ray.io/group"
 _LONGEST: Final = 1024
 """Bytes of a message that somebody else wrote."""
 _OF_RAY: Final = "ray-"
@@ -66,7 +68,7 @@ def pod_facts(obj: Object) -> PodFacts:
     return PodFacts(
         name=metadata["name"],
         revision=labels.get(LABEL_REVISION, ""),
-        role=labels.get(ROLE, ""),
+        role=_role(labels),
         phase=phase,
         node=text(mapping(obj.get("spec")).get("nodeName")),
         ready=ready.get("status") == "True",
@@ -89,6 +91,12 @@ def pod_facts(obj: Object) -> PodFacts:
         prepared=conditions.get("PodReadyToStartContainers", {}).get("status") != "False",
         leaving="deletionTimestamp" in metadata,
     )
+
+
+def _role(labels: Mapping[str, str]) -> str:
+    """What the pod is; to KubeRay a guard is a worker, to us it holds no replica of the model."""
+    role = labels.get(ROLE, "")
+    return "guard" if role == "worker" and labels.get(GROUP, "").startswith(GUARD_GROUP) else role
 
 
 def _ray_first(containers: Iterable[_Container]) -> list[_Container]:

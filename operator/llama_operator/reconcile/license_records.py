@@ -126,7 +126,8 @@ async def _uses(cluster: Cluster) -> tuple[Use, ...]:
     for item in (await cluster.list(kinds.LLAMA_DEPLOYMENT)).items:
         metadata, declared = item["metadata"], mapping(paths.at(item, "spec.license"))
         named = text(declared.get("acceptance"))
-        models = (text(paths.at(item, "spec.model.name")), text(declared.get("guardModel")))
+        guard = text(paths.at(item, "spec.guard.model.name")) or text(declared.get("guardModel"))
+        models = (text(paths.at(item, "spec.model.name")), guard)
         if named:
             chosen = mapping(paths.at(item, "status.plan.chosen"))
             weights = text(chosen.get("repository")) or text(chosen.get("model"))

@@ -22,11 +22,11 @@ from llama_operator.status.endpoint import Endpoint, condition_of, endpoint_read
 from llama_operator.status.exposure import exposed
 from llama_operator.status.failure import Failure
 from llama_operator.status.finding import Finding
-from llama_operator.status.revision import model_loaded, up_to_date, waiting
+from llama_operator.status.revision import guard_ready, model_loaded, up_to_date, waiting
 
 _TRUE, _FALSE, _UNKNOWN = ConditionStatus.TRUE, ConditionStatus.FALSE, ConditionStatus.UNKNOWN
 
-OPTIONAL = frozenset({ConditionType.EXPOSED, ConditionType.ADAPTERS_READY})
+OPTIONAL = frozenset({ConditionType.EXPOSED, ConditionType.ADAPTERS_READY, ConditionType.GUARD_READY})
 """Conditions that are absent where the spec does not ask for what they are about."""
 
 
@@ -83,9 +83,10 @@ def _before_a_look(text: str) -> Iterator[Finding]:
 def _parts(endpoint: Endpoint, observed: Observed, decision: Decision) -> Iterator[Finding]:
     yield from _of_spec(endpoint, observed, decision)
     yield _objects_kept(observed)
-    for optional in (exposed(observed, decision), adapters_ready(observed, decision)):
-        if optional is not None:
-            yield optional
+    for optional in (exposed, adapters_ready, guard_ready):
+        found = optional(observed, decision)
+        if found is not None:
+            yield found
 
 
 def _of_spec(endpoint: Endpoint, observed: Observed, decision: Decision) -> Iterator[Finding]:

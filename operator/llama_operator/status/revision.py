@@ -1,4 +1,4 @@
-"""ModelLoaded and UpToDate: how far the revision is that the spec asks for. Called by `status.conditions`.
+"""ModelLoaded, UpToDate and GuardReady: how far the revision is that the spec asks for. Called by `status.conditions`.
 
 UpToDate is about the rollout, not about the endpoint: it stays True in an outage of a revision that was rolled out.
 """
@@ -6,11 +6,12 @@ UpToDate is about the rollout, not about the endpoint: it stays True in an outag
 from llama_operator.api.meta import ConditionStatus
 from llama_operator.api.reasons import ConditionType, Reason
 from llama_operator.decide.decision import Decision
-from llama_operator.decide.observed import Observed, RayServiceFacts
+from llama_operator.decide.observed import Observed, RayServiceFacts, ServeDeploymentFacts
 from llama_operator.decide.rollout.rollout import Rollout
 from llama_operator.status import engine_version, replicas
 from llama_operator.status.endpoint import Endpoint, facts_of, nearest, told, unanswered
 from llama_operator.status.finding import Finding
+from llama_serving.contract.guard import GUARD_DEPLOYMENT, GuardFailure, GuardMode
 
 _TRUE, _FALSE, _UNKNOWN = ConditionStatus.TRUE, ConditionStatus.FALSE, ConditionStatus.UNKNOWN
 _CLUSTER_STARTS = "the Ray cluster is starting"
@@ -99,6 +100,40 @@ def _rolling_out(rollout: Rollout) -> str:
     else:
         return f"revision {rollout.wanted} is being started"
     return f"revision {rollout.wanted} {how} ({rollout.strategy.kind}: {rollout.strategy.reason})"
+
+
+def guard_ready(observed: Observed, decision: Decision) -> Finding | None:
+    """The condition GuardReady; None where the spec asks for no guard."""
+    kind, guard = ConditionType.GUARD_READY, observed.deployment.spec.guard
+    if guard is None:
+        return None
+    if decision.stopped:
+        return Finding(kind, _FALSE, Reason.SUSPENDED, "no hardware is held")
+    facts = facts_of(observed, decision.revision.name)
+    if facts is None:
+        return Finding(kind, _UNKNOWN, *waiting(decision))
+    found = _deployment(facts)
+    if found is None or found.status in _STARTING:
+        return Finding(kind, _FALSE, Reason.STARTING, f"the guard {guard.model.name} is starting")
+    opens = guard.mode is GuardMode.BLOCK and guard.failure is GuardFailure.OPEN
+    if found.status != "HEALTHY":
+        what = {
+            GuardMode.BLOCK: "requests pass unchecked" if opens else "requests are refused with 503 guard_unavailable",
+        }.get(guard.mode, "nothing tells what is unsafe")
+        said = f": {found.message}" if found.message else ""
+        return Finding(kind, _FALSE, Reason.GUARD_DOWN, f"the guard {guard.model.name} does not run, so {what}{said}")
+    if opens:
+        text = f"the guard {guard.model.name} runs; what it cannot judge passes, because: {guard.reason}"
+        return Finding(kind, _TRUE, Reason.GUARD_FAILS_OPEN, text)
+    return Finding(kind, _TRUE, Reason.GUARD_RUNNING, f"the guard {guard.model.name} runs in mode {guard.mode}")
+
+
+_STARTING = frozenset({"", "UPDATING", "UPSCALING"})
+"""Serve's words for a deployment that is on its way."""
+
+
+def _deployment(facts: RayServiceFacts) -> ServeDeploymentFacts | None:
+    return next((one for one in facts.deployments if one.name == GUARD_DEPLOYMENT), None)
 
 
 def waiting(decision: Decision) -> tuple[Reason, str]:

@@ -29,10 +29,11 @@ _TOLD_ONLY = frozenset(
         ConditionType.PLAN_ACCURATE,
         ConditionType.OBJECTS_KEPT,
         ConditionType.EXPOSED,
+        ConditionType.GUARD_READY,
     }
 )
 """Conditions that Ready does not depend on: neither missing or unknown nodes nor a wrong plan make a serving model unready,
-nor does somebody who changes what is set right again, nor a way in that is closed: clients inside are served."""
+nor does somebody who changes what is set right again, nor a way in that is closed: clients inside are served. What a guard that is down means for requests, the spec says."""
 
 _STARTS = frozenset({ConditionType.MODEL_LOADED, ConditionType.ENDPOINT_READY})
 """Conditions that are False while a revision starts: what is known to keep it from it says more."""

@@ -68,7 +68,8 @@ def board_application(config: ServingConfig, board: Board, counts: Counts, adapt
         adapters: The adapters that can be asked for.
     """
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
-    desk = LicenseDesk(config.model_id, config.license, board.licenses)
+    guard = None if config.guard is None else (config.guard.model_id, config.guard.license)
+    desk = LicenseDesk(config.model_id, config.license, board.licenses, guard=guard)
     app.include_router(license_router(lambda: desk))
 
     @app.get(STATUS_PATH.removeprefix(BOARD_PREFIX))

@@ -12,10 +12,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from llama_serving.config import CHECKPOINT_REFUSED, DeclaredContents, ServingConfig
+from llama_serving.config import CHECKPOINT_REFUSED, ServingConfig
 from llama_serving.contents import headers, places, weights
 from llama_serving.contents.places import CONFIG, MOST_CONFIG_BYTES, MOST_INDEX_BYTES
 from llama_serving.contents.shape import differences
+from llama_serving.contract.contents import DeclaredContents
 
 _MOST_FAULTS: Final = 6
 _STREAMING: Final = frozenset({"runai_streamer", "runai_streamer_sharded", "tensorizer"})

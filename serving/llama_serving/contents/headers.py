@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from llama_serving.config import DeclaredContents
 from llama_serving.contents.weights import INDEX, shown
+from llama_serving.contract.contents import DeclaredContents
 
 _LARGEST: Final = 100_000_000
 """Bytes; the limit of the format itself."""

@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from llama_serving.config import DeclaredContents
+from llama_serving.contract.contents import DeclaredContents
 
 _ADDED_TOKENS: Final = 4096
 """Most rows that a vocabulary may have been extended by."""

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from llama_serving.config import DeclaredContents
+from llama_serving.contract.contents import DeclaredContents
 
 INDEX: Final = "model.safetensors.index.json"
 """Says which file has which weight."""

@@ -1,4 +1,4 @@
-"""Limits of tenants. They are live: the operator renders them into `user_config`, and replicas take them while they run.
+"""Limits of tenants, and how the guard is used. They are live: the operator renders them into `user_config`, and replicas take them while they run.
 
 `llama_serving.desk` enforces them.
 """
@@ -9,6 +9,7 @@ from pydantic import Field
 
 from llama_serving.contract.adapters import MOST_ADAPTERS, Adapter
 from llama_serving.contract.frozen import Frozen
+from llama_serving.contract.guard import GuardSettings
 from llama_serving.contract.keys import TenantName
 
 ANONYMOUS: Final = "anonymous"
@@ -43,3 +44,5 @@ class DeskSettings(Frozen):
     """Requests that may wait in one engine before the next one is refused with 429."""
     adapters: tuple[Adapter, ...] | None = Field(default=None, max_length=MOST_ADAPTERS)
     """Adapters that replicas shall have loaded; None for a revision without room for any."""
+    guard: GuardSettings | None = None
+    """How the guard is used, where there is one; None for the default."""

@@ -6,6 +6,7 @@ tests/serving runs it: it serves, streams, scales, cuts off clients. See docs/de
 
 import asyncio
 import contextlib
+import time
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,7 +27,10 @@ from llama_serving.desk.middleware import DeskMiddleware
 from llama_serving.desk.usage_log import UsageLog
 from llama_serving.door.passed import OnlyThroughTheDoor
 from llama_serving.engine.adapters import Adapters
+from llama_serving.engine.guard import RayGuard, RayMetrics
 from llama_serving.engine.server import LlamaServer
+from llama_serving.guard.judge import Judge
+from llama_serving.guard.middleware import GuardMiddleware
 from llama_serving.licenses.headers import LicenseHeaders, headers_of
 from llama_serving.tracing import switch
 from llama_serving.tracing.durations import Durations
@@ -40,10 +44,15 @@ class _DirectServer(LlamaServer):
 
     _desk: Desk | None = None
     _adapters: Adapters | None = None
+    _judge: Judge | None = None
     _limits = DeskSettings()
 
+    async def __init__(self, config: dict[str, Any], guard: Any = None) -> None:  # type: ignore[misc]  # Serve awaits it
+        self._guard = guard
+        await super().__init__(config)
+
     async def reconfigure(self, user_config: dict[str, Any]) -> None:
-        """Take limits of tenants and the list of adapters; Serve calls this at the start, and for each change.
+        """Take limits of tenants, how the guard is used, and the list of adapters; Serve calls this at the start, and for each change.
 
         While requests go on it returns at once: Serve sends a replica nothing until it has. At the start it returns when the
         adapters are there, so that the first request finds them.
@@ -51,6 +60,8 @@ class _DirectServer(LlamaServer):
         self._limits = DeskSettings.model_validate(user_config)
         if self._desk is not None:
             self._desk.reconfigure(self._limits)
+        if self._judge is not None:
+            self._judge.reconfigure(self._limits.guard)
         starts = self._adapters is None
         adapters = self._make_adapters()
         if adapters is not None:
@@ -93,6 +104,11 @@ class _DirectServer(LlamaServer):
         app.middleware_stack = None
         config = self._serving
         self._desk = await self._open_desk()
+        if config.guard is not None:
+            self._judge = Judge(RayGuard(self._guard), self._limits.guard, RayMetrics(), time.monotonic)
+            app.add_middleware(
+                GuardMiddleware, judge=self._judge, decode=self._engine_tokenizer().decode, salt_of=self._desk.salt_of
+            )
         app.add_middleware(DeskMiddleware, desk=self._desk, traces=switch.traces())
         counts = ReplicaCounts(APPLICATION_NAME, config.server_deployment)
         app.add_middleware(BoardFirst, board=board_application(config, BoardClient(), counts, self._listed))
@@ -100,6 +116,9 @@ class _DirectServer(LlamaServer):
         headers = headers_of(config.license)
         app.add_middleware(LicenseHeaders, headers=lambda: headers)
         return app
+
+    def _engine_tokenizer(self) -> Any:
+        return self.engine._engine_client.get_tokenizer()  # noqa: SLF001 - Ray hands it out nowhere
 
     async def _open_desk(self) -> Desk:
         config, bank = self._serving, RayBank()

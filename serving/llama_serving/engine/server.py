@@ -75,7 +75,8 @@ class LlamaServer(LLMServer):
     async def _start_engine(self) -> None:
         # Before the weights are read: an engine that a policy forbids must not hold a GPU for minutes.
         self._licenses = await asyncio.to_thread(_license_files, self._serving)
-        BoardClient().send("report_licenses", self._licenses)
+        self._board = BoardClient()
+        self._tell_licenses()
         looked_at = await asyncio.to_thread(check_source, self._serving)
         if isinstance(self.engine, LlamaEngine):
             self.engine.checks(self._serving, looked_at=looked_at)
@@ -91,32 +92,38 @@ class LlamaServer(LLMServer):
         """What there is to say of adapters; the path `Ingress` loads none."""
         return ()
 
+    def _tell_licenses(self) -> None:
+        self._board.send("report_licenses", self._licenses)
+
+    def _tell_load(self, replica: str) -> None:
+        load = self._load()
+        if load is None:
+            return
+        self._board.send(
+            "report_replica",
+            ReplicaReport(
+                replica=replica,
+                waiting=load.waiting,
+                running=load.running,
+                kv_cache_usage=min(1.0, max(0.0, load.kv_usage)),
+                kv_cache_tokens=load.kv_cache_tokens,
+                max_concurrency=load.max_concurrency,
+                engine_version=ENGINE_VERSION,
+            ),
+        )
+
     async def _report_forever(self) -> None:
-        board, replica = BoardClient(), serve.get_replica_context().replica_id.unique_id
+        replica = serve.get_replica_context().replica_id.unique_id
         rounds = itertools.count()
         try:
             while True:
                 if next(rounds) % _ROUNDS_BETWEEN_LICENSES == 0:
                     # Repeatedly: a board that died comes back empty.
-                    board.send("report_licenses", self._licenses)
-                load = self._load()
-                if load is not None:
-                    board.send(
-                        "report_replica",
-                        ReplicaReport(
-                            replica=replica,
-                            waiting=load.waiting,
-                            running=load.running,
-                            kv_cache_usage=min(1.0, max(0.0, load.kv_usage)),
-                            kv_cache_tokens=load.kv_cache_tokens,
-                            max_concurrency=load.max_concurrency,
-                            engine_version=ENGINE_VERSION,
-                            adapters=self._adapter_reports(),
-                        ),
-                    )
+                    self._tell_licenses()
+                self._tell_load(replica)
                 await asyncio.sleep(REPORT_SECONDS)
         except asyncio.CancelledError:
-            board.send("forget_replica", replica)
+            self._board.send("forget_replica", replica)
             raise
         except Exception:
             _LOGGER.exception("This replica no longer reports its status")

@@ -24,6 +24,7 @@ from llama_serving.desk.meter import metered
 from llama_serving.engine import last_words
 from llama_serving.engine.kv_cache import kv_cache_size
 from llama_serving.engine.nodes import on_other_nodes
+from llama_serving.guard.engine import guarded
 
 ENGINE_VERSION: str = __version__
 """Version of vLLM that runs here."""
@@ -174,6 +175,8 @@ class LlamaEngine(VLLMEngine):
             raise
         if self._serving is not None and self._serving.path is RequestPath.DIRECT:
             client = metered(client)
+            if self._serving.guard is not None:
+                client = guarded(client)
         manager = getattr(client, "logger_manager", None)
         if manager is None or not hasattr(manager, "stat_loggers"):
             _LOGGER.error("vLLM's statistics cannot be tapped: the queue of this replica is unknown")

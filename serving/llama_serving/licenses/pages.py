@@ -73,12 +73,17 @@ def joined(files: Iterable[LicenseFile]) -> str:
     return "\n".join(f"===== {file.name} =====\n\n{file.text.strip()}\n" for file in files)
 
 
-def about_json(model_id: str, duties: LicenseDuties | None) -> dict[str, Any]:
+Guard = tuple[str, LicenseDuties | None]
+"""Name of the guard that screens the model, and what its licenses ask to show."""
+
+
+def about_json(model_id: str, duties: LicenseDuties | None, guard: Guard | None = None) -> dict[str, Any]:
     """Return the about page for programs."""
-    return {"model": model_id, **_facts(duties), "licenses": texts_path(model_id), "note": NO_ADVICE}
+    screened = {} if guard is None else {"guard": {"model": guard[0], **_facts(guard[1])}}
+    return {"model": model_id, **_facts(duties), **screened, "licenses": texts_path(model_id), "note": NO_ADVICE}
 
 
-def about_html(model_id: str, duties: LicenseDuties | None) -> str:
+def about_html(model_id: str, duties: LicenseDuties | None, guard: Guard | None = None) -> str:
     """Return the about page for people: the line of the license first, in large type."""
     model, families = html.escape(model_id), () if duties is None else duties.families
     parts = [f"<h1>{model}</h1>"]
@@ -94,8 +99,20 @@ def about_html(model_id: str, duties: LicenseDuties | None) -> str:
         )
     else:
         parts.append("<p>No license of this model asks for a line to be shown.</p>")
+    if guard is not None:
+        parts += _of_guard(*guard)
     parts.append(f"<p><small>{html.escape(NO_ADVICE)}</small></p>")
     return _PAGE.format(title=f"About {model}", body="\n".join(parts))
+
+
+def _of_guard(model_id: str, duties: LicenseDuties | None) -> list[str]:
+    """Its lines and notices; no word about output, because nobody gets any of it."""
+    parts = [f"<h2>Screened by {html.escape(model_id)}</h2>"]
+    parts += [f'<p class="attribution">{html.escape(line)}</p>' for line in attributions(duties)]
+    for family in () if duties is None else duties.families:
+        notice = "" if family.notice is None else f": {family.notice}"
+        parts.append(f"<p>{html.escape(family.title + notice)}</p>")
+    return parts
 
 
 def _facts(duties: LicenseDuties | None) -> dict[str, Any]:

@@ -35,6 +35,7 @@ class LicenseDesk:
         duties: What its licenses ask to show.
         read: Reads the texts; None if no engine has read them yet.
         clock: In seconds. After a while the texts are read again, because an engine that restarts reads them again.
+        guard: The guard that screens the model; None without one.
     """
 
     def __init__(
@@ -44,8 +45,10 @@ class LicenseDesk:
         read: Callable[[], Awaitable[tuple[LicenseFile, ...] | None]],
         *,
         clock: Callable[[], float] = time.monotonic,
+        guard: pages.Guard | None = None,
     ) -> None:
         self.model_id = model_id
+        self.guard = guard
         self.duties = duties
         self._read = read
         self._clock = clock
@@ -97,8 +100,8 @@ def license_router(desk: Callable[[], LicenseDesk]) -> APIRouter:
     async def about(accept: Accept = "*/*") -> Response:
         here = desk()
         if preferred(accept, "text/html", _JSON) == _JSON:
-            return JSONResponse(pages.about_json(here.model_id, here.duties), headers=_SAFE)
-        return HTMLResponse(pages.about_html(here.model_id, here.duties), headers=_PAGE_SAFE)
+            return JSONResponse(pages.about_json(here.model_id, here.duties, here.guard), headers=_SAFE)
+        return HTMLResponse(pages.about_html(here.model_id, here.duties, here.guard), headers=_PAGE_SAFE)
 
     @router.get(LICENSES_PATH)
     async def licenses() -> Response:

@@ -29,9 +29,18 @@ def tiny_config(
     keys_folder: str | None = None,
     routing: Routing | None = None,
     adapters: AdapterRoom | None = None,
+    guard: bool = False,
     **engine: Any,
 ) -> ServingConfig:
-    """Return the config of the generated model on CPU; with `keys_folder` its door asks for keys."""
+    """Return the config of the generated model on CPU.
+
+    Args:
+        placement: How it is placed.
+        path: How requests reach it.
+        keys_folder: Where the keys are for which its door asks; None for an open one.
+        guard: Whether it has a guard, the same model once more; what it says is up to the test (`stand_in_guard`).
+        engine: Other settings of the engine.
+    """
     settings = {
         "tensor_parallel_size": 1,
         "max_model_len": 512,
@@ -55,6 +64,7 @@ def tiny_config(
             model_id=MODEL,
         ),
         adapters=adapters,
+        guard=tiny_config(path=RequestPath.INGRESS, max_model_len=2048, tool_call_parser=None) if guard else None,
     )
 
 
@@ -86,6 +96,8 @@ def serve_config(config: ServingConfig, live: LiveSettings, *, http_port: int) -
     own = pod_environment(config).items() - pod_environment(_plain(config)).items()
     rendered = desired.with_live(desired.serve_config(config, live), live)
     engine, *others = rendered["applications"]
+    if config.guard is not None:
+        engine = engine | {"import_path": "support.serving.stand_in_guard:build"}
     return rendered | {
         # One proxy a machine: those of two nodes here would share the port without noticing.
         "proxy_location": "HeadOnly",

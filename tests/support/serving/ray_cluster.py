@@ -29,6 +29,7 @@ from llama_serving.contract import haproxy
 from llama_serving.contract.status import ServingStatus
 
 SERVING_SOURCES = Path(__file__).parents[3] / "serving"
+_TESTS = Path(__file__).parents[2]
 READY_SECONDS = 600
 """To the first answer on two cores, with other work beside it."""
 _STARTS = 3
@@ -56,7 +57,7 @@ class RayCluster:
     """Ray nodes on this machine, with their own ports, folder and token."""
 
     def __init__(self, environment: dict[str, str], *, api_key: str = "none") -> None:
-        self._api_key = api_key
+        self.api_key = api_key
         self._mark = uuid.uuid4().hex
         # Ray makes sockets in it, and the path of a socket may have 107 bytes.
         self.folder = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))
@@ -66,7 +67,7 @@ class RayCluster:
         self._environment = {k: v for k, v in os.environ.items() if not k.startswith(("RAY_", "PYTEST"))} | {
             **environment,
             _MARKER: self._mark,
-            "PYTHONPATH": str(SERVING_SOURCES),
+            "PYTHONPATH": f"{SERVING_SOURCES}{os.pathsep}{_TESTS}",
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN_PATH": str(token),
             "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0",
@@ -177,13 +178,13 @@ class RayCluster:
     def client(self) -> openai.OpenAI:
         """Return the unmodified OpenAI client."""
         return openai.OpenAI(
-            base_url=f"http://{LOOPBACK}:{self.http_port}/v1", api_key=self._api_key, timeout=120, max_retries=0
+            base_url=f"http://{LOOPBACK}:{self.http_port}/v1", api_key=self.api_key, timeout=120, max_retries=0
         )
 
     def async_client(self) -> openai.AsyncOpenAI:
         """Return the unmodified asynchronous OpenAI client."""
         return openai.AsyncOpenAI(
-            base_url=f"http://{LOOPBACK}:{self.http_port}/v1", api_key=self._api_key, timeout=120, max_retries=0
+            base_url=f"http://{LOOPBACK}:{self.http_port}/v1", api_key=self.api_key, timeout=120, max_retries=0
         )
 
     def get(self, path: str) -> httpx.Response:

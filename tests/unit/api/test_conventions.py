@@ -93,7 +93,7 @@ def test_every_rule_tells_what_to_do():
 
 def test_reserved_fields_are_still_free():
     spec = schema_of(RESOURCES[0])["properties"]["spec"]["properties"]
-    assert not {"guard", "budget", "gateway"} & set(spec)
+    assert not {"budget", "gateway"} & set(spec)
 
 
 def test_the_scale_subresource_names_fields_that_exist():

@@ -12,6 +12,7 @@ from llama_operator.api.v1alpha1.access import KeysSource
 from llama_operator.api.v1alpha1.adapters import AdapterSlotsSpec, AdapterSource
 from llama_operator.api.v1alpha1.endpoint import EndpointSpec
 from llama_operator.api.v1alpha1.expose import ExposeSpec, IngressSettings
+from llama_operator.api.v1alpha1.guard import GuardSpec
 from llama_operator.api.v1alpha1.licenseacceptance import LicenseAcceptanceSpec
 from llama_operator.api.v1alpha1.licensepolicy import LicensePolicySpec
 from llama_operator.api.v1alpha1.llamadeployment import (
@@ -134,6 +135,12 @@ OBJECTS = {
         for path in ("Direct", "Ingress")
         for names in ((), ("a",), ("a", "b"), ("a", "b", "c"))
         for slots in ({}, {"adapterSlots": {"maxLoras": 1, "maxAdapters": 2}})
+    ]
+    + [
+        MODEL | {"endpoint": {"path": path}, "license": named} | guard
+        for path in ("Direct", "Ingress")
+        for named in ({}, {"guardModel": "llama-guard-3-8b"})
+        for guard in ({}, *({"guard": {"model": {"name": name}}} for name in ("llama-guard-3-8b", "llama-guard-3-1b")))
     ],
     EndpointSpec: [
         {"path": path, "routing": routing}
@@ -145,6 +152,11 @@ OBJECTS = {
         path | hub
         for path in ({}, *({"path": path} for path in ("a/b", "a..b", "..", "a/../../b")))
         for hub in ({}, {"huggingFace": {"repository": "acme/support", "revision": "0" * 40}})
+    ],
+    GuardSpec: [
+        {"model": {"name": "llama-guard-3-8b"}, "failure": failure} | reason
+        for failure in ("Closed", "Open")
+        for reason in ({}, {"reason": "a trial"})
     ],
     KeysSource: [config_map | secret for config_map in ({}, {"configMap": "a"}) for secret in ({}, {"secret": "b"})],
     Limits: [

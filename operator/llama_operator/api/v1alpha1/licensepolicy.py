@@ -92,7 +92,8 @@ class TierPolicy(ApiModel):
     max_replicas: Annotated[int, Field(ge=1, le=1024)] | None = None
     """Upper limit on the replicas of one deployment."""
     require_guard: Requirement = Requirement.NOT_REQUIRED
-    """Whether a deployment must have a guard model in front of it."""
+    """Whether a deployment must have a guard model in front of it: `spec.guard` in mode `Block`, or one elsewhere that
+    `spec.license.guardModel` names."""
     require_keys: Requirement = Requirement.NOT_REQUIRED
     """Whether a deployment must ask for API keys. `access.mode` `Auto` then means `Keys`, whatever the purpose is, and `Open` is
     refused."""

@@ -16,6 +16,7 @@ from llama_operator.api.v1alpha1.access import AccessSpec
 from llama_operator.api.v1alpha1.adapters import AdapterList, AdapterSlotsSpec
 from llama_operator.api.v1alpha1.common import ObjectName
 from llama_operator.api.v1alpha1.endpoint import EndpointSpec
+from llama_operator.api.v1alpha1.guard import GuardSpec
 from llama_operator.api.v1alpha1.llamadeployment_status import LlamaDeploymentStatus
 from llama_operator.api.v1alpha1.pods import PodsSpec
 from llama_operator.api.v1alpha1.tenants import Limits, Tenants
@@ -272,8 +273,8 @@ class LicenseSpec(ApiModel):
     use_case: UseCase = UseCase.GENERAL
     """What it is used for. The acceptable use policies exclude some fields."""
     guard_model: ObjectName | None = None
-    """Model that screens requests and answers, if there is one: catalog entry or LlamaModel. Llama Guard is itself a
-    Llama: the operator judges its license too."""
+    """Model that screens requests and answers somewhere in front of this deployment, if there is one: catalog entry or LlamaModel.
+    Llama Guard is itself a Llama: the operator judges its license too. A guard in `spec.guard` needs no entry here."""
 
 
 class SecretKey(ApiModel):
@@ -357,6 +358,8 @@ class LlamaDeploymentSpec(ApiModel):
     """Room for LoRA adapters in the engines. Default: none. A change starts new engines."""
     adapters: AdapterList = ()
     """LoRA adapters of the model, each served under its own name. Changes take effect while engines run."""
+    guard: GuardSpec | None = None
+    """A second model that reads requests and answers before they pass. Default: none."""
     license: LicenseSpec = LicenseSpec()
     """The right by which the model is used."""
     weights: WeightsSpec = WeightsSpec()

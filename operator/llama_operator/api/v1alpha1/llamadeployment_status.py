@@ -86,6 +86,8 @@ class PlanStatus(StatusModel):
     """The candidate that is used; absent if none fits."""
     rejected: Annotated[tuple[RejectedPlan, ...], Field(max_length=16)] = ()
     """The nearest candidates that do not fit."""
+    guard: ChosenPlan | None = None
+    """How one replica of the guard is sharded; absent without a guard."""
 
 
 class KVCacheStatus(StatusModel):
@@ -174,7 +176,8 @@ class LlamaDeploymentStatus(StatusModel):
     """Generation of the spec that this status describes; -1 until the operator has looked at the object for the first time."""
     conditions: Annotated[tuple[Condition, ...], Field(max_length=16)] = ()
     """What the operator knows: LicenseAccepted, ModelResolved, Planned, CapacityFound, ModelLoaded, EndpointReady, UpToDate,
-    PlanAccurate, ObjectsKept, and Exposed and AdaptersReady where the spec asks for it; in sum: Ready, Reconciling, Stalled."""
+    PlanAccurate, ObjectsKept, and Exposed, AdaptersReady and GuardReady where the spec asks for them; in sum: Ready, Reconciling,
+    Stalled."""
     plan: PlanStatus | None = None
     """How one replica is sharded."""
     revisions: RevisionStatus | None = None

@@ -19,6 +19,7 @@ from llama_operator.cli.shared.output import age, plan_label
 from llama_operator.decide.bounds import most_replicas
 from llama_operator.decide.diagnosis.cause import BEFORE_HINT
 from llama_operator.decide.plan.routing import routing_advice
+from llama_operator.decide.plan.status import label
 
 _Step = Callable[[Facts], Check]
 
@@ -71,6 +72,7 @@ def _chain(facts: Facts) -> Iterator[Check]:
     yield from (steps := [step(facts) for step in _STEPS])
     yield from _door(facts)
     yield from _routing(facts)
+    yield from _guard(facts)
     yield from _memory(facts)
     yield from _objects(facts)
     yield from _way_in(facts)
@@ -315,6 +317,21 @@ def _adapters(facts: Facts) -> Iterator[Check]:
     if condition.status is ConditionStatus.TRUE:
         state = State.PASSED
     yield Check(name, state, f"{condition.reason}: {condition.message}", unblock(facts, condition))
+
+
+def _guard(facts: Facts) -> Iterator[Check]:
+    """Whether the guard runs, and on what: Ready does not depend on it."""
+    name, condition = "guard", condition_of(facts, ConditionType.GUARD_READY)
+    if condition is None or condition.observed_generation < facts.generation:
+        return
+    chosen = None if facts.status.plan is None else facts.status.plan.guard
+    plan = "" if chosen is None else f"; {chosen.model}, {label(chosen)}: {chosen.gpus_per_replica} per replica"
+    text = f"{condition.message}{plan}"
+    if condition.status is ConditionStatus.TRUE:
+        state = State.WARNING if condition.reason == Reason.GUARD_FAILS_OPEN else State.PASSED
+    else:
+        state = State.WARNING if condition.reason == Reason.GUARD_DOWN else State.WAITING
+    yield Check(name, state, text, unblock(facts, condition))
 
 
 _STEPS: tuple[_Step, ...] = (_rollout, pods.capacity, pods.cluster, pods.engine, _endpoint)

@@ -20,6 +20,10 @@ _BY_REASON: Mapping[str, str] = {
     ),
     Reason.INVALID_SPEC: "{edit}: correct the fields that the message names",
     Reason.NOT_UNDERSTOOD: "upgrade the operator, or change what the message names; what runs goes on meanwhile",
+    Reason.GUARD_DOWN: (
+        "see what the message says of it, and the log of its pods; until it runs, spec.guard.failure says what happens to requests"
+    ),
+    Reason.GUARD_FAILS_OPEN: "{edit}: spec.guard.failure Closed, and leave reason out, once its reason is gone",
     Reason.SUSPENDED: "{edit}: spec.activation Active",
     Reason.LINEAGE_UNRESOLVED: "ask the platform owner to add the model with its lineage to the catalog",
     Reason.ACCEPTANCE_MISSING: (
@@ -80,7 +84,7 @@ _BY_REASON: Mapping[str, str] = {
     Reason.USE_CASE_NOT_ALLOWED: "take a model whose license allows spec.license.useCase",
     Reason.SAFETY_REMOVED: "spec.model.name: take another model",
     Reason.GUARD_NOT_ALLOWED: (
-        "spec.license.guardModel: take another guard, or cure what the message says about its license; {records}"
+        "spec.guard.model (or spec.license.guardModel): take another guard, or cure what the message says about its license; {records}"
     ),
     Reason.LICENSEE_AMBIGUOUS: (
         "have {namespace} taken out of the acceptances of all entities but the licensee's; {records}"

@@ -12,6 +12,7 @@ from llama_operator.cli.license.judged import DISCLAIMER, Judged, Judgments
 from llama_operator.cli.shared import output
 from llama_operator.cli.shared.connection import Connection, Connector, on_cluster
 from llama_operator.cli.shared.exit_codes import EXIT_OK
+from llama_operator.decide.license.gather import guard_of
 from llama_operator.errors import FieldProblem, InvalidManifestError
 from llama_operator.evidence.weights import what_runs
 
@@ -106,7 +107,7 @@ def document(judged: Judged) -> dict[str, Any]:
         "image": runs["image"],
         "generation": metadata.generation,
         "message": judged.message,
-        "guardModel": spec.license.guard_model or "",
+        "guardModel": guard_of(spec) or "",
         "trainedModels": list(spec.license.trained_models),
         "records": account.records(judged),
         "revisions": account.revisions(judged),

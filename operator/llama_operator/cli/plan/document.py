@@ -12,6 +12,7 @@ from llama_operator.cli.shared import outcome, output
 from llama_operator.decide.access import Door
 from llama_operator.decide.decision import Decision
 from llama_operator.decide.exposure import open_to_everyone
+from llama_operator.decide.guard import GuardPlan
 from llama_operator.decide.license import LicenseVerdict
 from llama_operator.decide.observed import Observed
 from llama_operator.decide.placement.images import lacks_image
@@ -36,12 +37,22 @@ def document(observed: Observed, decision: Decision, built: tuple[dict[str, Any]
         "plan": _plan(decision),
         "coldStart": _cold_start(cold_start(decision)),
         "pods": None if decision.shapes is None else pods(decision.shapes),
+        **({} if decision.guard is None else {"guard": _guard(decision.guard)}),
         "door": None if decision.door is None else _door(decision.door),
         "routing": None if decision.door is None else _routing(routing_advice(observed.deployment.spec)),
         "capacity": None if nodes_hold_it is None else output.picked(nodes_hold_it, "status", "reason", "message"),
         "problem": problem(decision.problem),
         "warnings": list(warnings(observed, decision)),
         "objects": built,
+    }
+
+
+def _guard(guard: GuardPlan) -> dict[str, Any]:
+    return {
+        "model": guard.model.id,
+        "replicas": guard.deployment.spec.scaling.min_replicas,
+        "chosen": guard.chosen.to_api(),
+        "worker": _asked(guard.shapes.worker),
     }
 
 

@@ -13,6 +13,7 @@ from llama_operator.api.v1alpha1.llamadeployment_status import ChosenPlan
 from llama_operator.cli.plan import document
 from llama_operator.cli.shared import outcome, output
 from llama_operator.decide.decision import Decision
+from llama_operator.decide.guard import GuardPlan
 from llama_operator.decide.observed import NodeFacts, Observed
 from llama_operator.decide.placement.count import asks
 from llama_operator.decide.plan.candidate import Candidate, Plan
@@ -131,6 +132,8 @@ def _plan(console: Console, decision: Decision, plan: Plan) -> None:
             shapes = decision.shapes
             console.print(f"  pods      head: {asks(shapes.head)}", markup=False)
             console.print(f"            each worker: {asks(shapes.worker)}", markup=False)
+        if decision.guard is not None:
+            _guard(console, decision.guard)
         for line in _estimates(decision, decision.chosen):
             console.print(f"  {line}", markup=False)
         console.print(_bar(chosen, decision.chosen.kv_cache_bytes_per_gpu))
@@ -139,6 +142,16 @@ def _plan(console: Console, decision: Decision, plan: Plan) -> None:
         console.print(f"  nearest   {nearest.label}", markup=False)
         console.print(_bar(nearest, max(0, nearest.memory.left_for_kv)))
     _candidates(console, plan)
+
+
+def _guard(console: Console, guard: GuardPlan) -> None:
+    best, replicas = guard.best, guard.deployment.spec.scaling.min_replicas
+    console.print(
+        f"  guard     {guard.model.id}: {best.variant.precision} on {best.accelerator.name}, {best.sharding.ranks} {_unit(best)}(s) and "
+        f"{best.nodes} node(s) per replica, {replicas} replica(s); reads {guard.chosen.max_model_length:,} tokens",
+        markup=False,
+    )
+    console.print(f"            each worker: {asks(guard.shapes.worker)}", markup=False)
 
 
 def _estimates(decision: Decision, chosen: ChosenPlan) -> Iterator[str]:

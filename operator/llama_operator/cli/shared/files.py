@@ -20,7 +20,7 @@ from llama_operator.cli.shared.documents import documents, files_of
 from llama_operator.decide.observed import LONG_AGO, Observed
 from llama_operator.errors import FieldProblem, InvalidManifestError, InvalidManifestsError
 
-_NAMES_A_MODEL = re.compile(r"spec\.(model\.name|license\.guardModel|lineage\.derivedFrom\[[0-9]+\]\.model)")
+_NAMES_A_MODEL = re.compile(r"spec\.((guard\.)?model\.name|license\.guardModel|lineage\.derivedFrom\[[0-9]+\]\.model)")
 """Fields that name an entry of the catalog."""
 
 

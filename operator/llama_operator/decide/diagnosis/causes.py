@@ -48,8 +48,10 @@ def none_left(observed: Observed, revision: str) -> bool:
     living = {node.name for node in observed.nodes} | {node.name for node in observed.away if not node.lost}
     here = [pod for pod in observed.pods if pod.revision == revision]
     lost = any(pod.node not in living for pod in here if pod.node)
-    # Replicas run on workers; the head has none.
-    return lost and not any(pod.ready and not pod.leaving and pod.role != "head" and pod.node in living for pod in here)
+    # Replicas run on workers; head and guard have none.
+    return lost and not any(
+        pod.ready and not pod.leaving and pod.role not in {"head", "guard"} and pod.node in living for pod in here
+    )
 
 
 def next_look(observed: Observed) -> float | None:

@@ -24,6 +24,7 @@ def duties_of(case: LicenseInput) -> Duties:
         output_terms=_output_terms(families),
         license_files="Required" if required and case.model.needing_acceptance else "NotRequired",
         keys="Required" if requires_keys(case) else "NotRequired",
+        guard=tuple(sorted(case.guard.families, key=lambda family: -family.strictness)) if case.guard else (),
         rules=tuple(sorted({rule for family in families for rule in family.rules}, key=lambda rule: int(rule[1:]))),
     )
 

@@ -142,6 +142,8 @@ class LicenseInput:
     """The guard model that screens requests and answers, if the deployment names one."""
     adapters: tuple[AdapterFacts, ...] = ()
     """LoRA adapters that are served beside the model."""
+    guard_blocks: bool = True
+    """Whether what it calls unsafe is kept back: one that only annotates or logs screens nothing."""
     labels: Mapping[str, str] = field(default_factory=dict)
     """Labels of the deployment."""
     trained: tuple[ModelFacts, ...] = ()

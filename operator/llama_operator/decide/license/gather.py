@@ -7,13 +7,14 @@ from datetime import timedelta
 from llama_operator.api.v1alpha1.access import AccessMode
 from llama_operator.api.v1alpha1.adapters import AdapterSpec
 from llama_operator.api.v1alpha1.licenseacceptance import AcceptanceState
-from llama_operator.api.v1alpha1.llamadeployment import LicenseSpec
+from llama_operator.api.v1alpha1.llamadeployment import LicenseSpec, LlamaDeploymentSpec
 from llama_operator.catalog import Catalog, UnknownLicenseError
 from llama_operator.catalog.models import Variant
 from llama_operator.decide.bounds import most_replicas
 from llama_operator.decide.license.facts import AdapterFacts, LicenseInput, ModelFacts, ended_on, leading
 from llama_operator.decide.license.lineage import Lineages, lineages
 from llama_operator.decide.observed import LONG_AGO, LicenseEnd, Observed, RevisionFacts
+from llama_serving.contract.guard import GuardMode
 
 _DAY_ENDS_LAST = timedelta(hours=12)
 """How long after UTC a day ends where it ends last."""
@@ -34,6 +35,8 @@ def license_input(
     gpus_per_replica: int | None,
     *,
     pinned_open: bool | None = None,
+    pinned_guard: str | None = None,
+    guard_gpus: int = 0,
 ) -> LicenseInput:
     """Gather everything that the license of `model` depends on.
 
@@ -45,11 +48,14 @@ def license_input(
         gpus_per_replica: Accelerators of one replica; None if there is no plan yet.
         pinned_open: Whether the revision that is judged answers without a key; None for one that is not made yet: `Auto` asks
             for keys then, where they are required.
+        pinned_guard: Guard of the revision that is judged, empty if it has none; None for one that is not made yet.
+        guard_gpus: Accelerators of all replicas of the guard.
     """
     spec, metadata = observed.deployment.spec, observed.deployment.metadata
     known = lineages(catalog, observed.models)
     replicas = most_replicas(spec)
     facts = known.resolve(model, variant)
+    guard = guard_of(spec) if pinned_guard is None else pinned_guard or spec.license.guard_model
     dated = observed.now != LONG_AGO
     return LicenseInput(
         model=facts,
@@ -57,11 +63,12 @@ def license_input(
         namespace=metadata.namespace,
         acceptances=observed.acceptances,
         policies=observed.policies or (),
-        guard=None if spec.license.guard_model is None else known.resolve(spec.license.guard_model),
         adapters=tuple(_adapters(spec.adapters, facts, catalog)),
+        guard=None if guard is None else known.resolve(guard),
+        guard_blocks=_blocks(spec),
         labels=metadata.labels,
         trained=_trained(spec.license, known),
-        most_gpus=None if gpus_per_replica is None else gpus_per_replica * replicas,
+        most_gpus=None if gpus_per_replica is None else gpus_per_replica * replicas + guard_gpus,
         most_replicas=replicas,
         ends=tuple(pinned.license_end for pinned in observed.revisions if pinned.license_end is not None),
         own_ends=tuple(_own_ends(observed, facts, known)),
@@ -71,6 +78,16 @@ def license_input(
         still_today=(observed.now - _DAY_ENDS_LAST).date() if dated else None,
         unread=observed.unread_records,
     )
+
+
+def guard_of(spec: LlamaDeploymentSpec) -> str | None:
+    """Name of the model that screens requests and answers: the one that runs beside the model, or the one that is declared."""
+    return spec.license.guard_model if spec.guard is None else spec.guard.model.name
+
+
+def _blocks(spec: LlamaDeploymentSpec) -> bool:
+    """Whether what the guard calls unsafe is kept back, as far as that is known: of a guard elsewhere it is not."""
+    return spec.guard is None or spec.guard.mode is GuardMode.BLOCK
 
 
 def _own_ends(observed: Observed, model: ModelFacts, known: Lineages) -> Iterator[LicenseEnd]:

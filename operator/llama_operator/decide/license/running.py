@@ -8,6 +8,8 @@ or what the spec declares now: a revision may run if either is allowed.
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
+from llama_operator.api import readings
+from llama_operator.api.paths import at
 from llama_operator.api.reasons import Reason
 from llama_operator.api.v1alpha1.licenseacceptance import AcceptanceState, LicenseAcceptance
 from llama_operator.api.v1alpha1.llamadeployment import LicenseSpec
@@ -52,7 +54,7 @@ class _Judge:
 
     observed: Observed
     catalog: Catalog
-    known: dict[tuple[str, str, int | None, bool, LicenseSpec], LicenseVerdict] = field(default_factory=dict)
+    known: dict[tuple[str, str, int | None, bool, str, LicenseSpec], LicenseVerdict] = field(default_factory=dict)
 
     def of(self, pinned: RevisionFacts) -> RevisionVerdict:
         now = self.observed.deployment.spec.license
@@ -67,14 +69,17 @@ class _Judge:
         chosen = pinned.plan.chosen
         gpus = None if chosen is None else gpus_of(chosen.gpus_per_replica, chosen.accelerator)
         is_open = door_of_revision(pinned, self.observed.deployment.metadata.name).access is Access.OPEN
-        key = (pinned.model, chosen.repository if chosen else "", gpus, is_open, license_spec)
+        guard = readings.text(at(pinned.inputs, "guard.model.name"))
+        key = (pinned.model, chosen.repository if chosen else "", gpus, is_open, guard, license_spec)
         if key not in self.known:
             name, repository, *_ = key
             model = find_model(name, self.observed.models, self.catalog)
             variant = None
             if not isinstance(model, Problem):
                 variant = next((copy for copy in model.variants if (copy.repository or "") == repository), None)
-            asked = license_input(self.observed, self.catalog, name, variant, gpus, pinned_open=is_open)
+            asked = license_input(
+                self.observed, self.catalog, name, variant, gpus, pinned_open=is_open, pinned_guard=guard
+            )
             # Adapters of the spec are not its own: it has the list that it got when the spec was last right.
             self.known[key] = judge(replace(asked, license=license_spec, adapters=()))
         return self.known[key]

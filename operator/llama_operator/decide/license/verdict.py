@@ -55,6 +55,8 @@ class Duties:
     """Whether requests need an API key: house policy."""
     rules: tuple[str, ...] = ()
     """Ids of the rules of all families."""
+    guard: tuple[LicenseFamily, ...] = ()
+    """Facts of every family that applies to the guard, strictest first."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,6 +62,8 @@ class FieldRow:
     why: str
     part: Part | None = None
     """Entries of a live list that restart; None if none do."""
+    whole: bool = False
+    """Whether fields below it mean nothing without it: a rollback to a revision that has none leaves them out."""
 
 
 class FieldTable:
@@ -111,7 +113,8 @@ class FieldTable:
 
     def rolled_back(self, spec: Mapping[str, Any], inputs: Mapping[str, Any]) -> dict[str, Any]:
         """Return `spec` with `inputs` in place of all its fields that restart; both as JSON."""
-        live = {path: paths.at(spec, path) for path in self._live(spec)}
+        gone = tuple(f"{row.path}." for row in self.rows if row.whole and paths.at(inputs, row.path) is None)
+        live = {path: paths.at(spec, path) for path in self._live(spec) if not path.startswith(gone)}
         for path, part in self._parts:
             joined = part.joined(paths.at(spec, path), paths.at(inputs, path))
             inputs = paths.without(inputs, path)
@@ -166,6 +169,15 @@ FIELDS = FieldTable(
             "replicas load and unload adapters while they run; an adapter of the Hub needs new engines, whose pods may reach it",
             Part(lambda adapter: "huggingFace" in readings.mapping(adapter.get("source"))),
         ),
+        FieldRow(
+            "guard", _RESTART, "a second engine starts beside the first, which waits for its verdicts", whole=True
+        ),
+        FieldRow("guard.mode", _LIVE, "Serve hands it to replicas while they run"),
+        FieldRow("guard.failure", _LIVE, "as guard.mode"),
+        FieldRow("guard.reason", _LIVE, "as guard.mode"),
+        FieldRow("guard.categories", _LIVE, "as guard.mode"),
+        FieldRow("guard.deadlineMilliseconds", _LIVE, "as guard.mode"),
+        FieldRow("guard.replicas", _LIVE, "Serve adds or removes replicas of the guard, the others go on"),
         FieldRow("license", _LIVE, "the license chain judges it; engines do not see it"),
         FieldRow("weights", _RESTART, "pods name the Secret; what is in it may change at any time"),
         FieldRow("pods", _RESTART, "Kubernetes changes no pod that runs"),

@@ -29,6 +29,7 @@ def choose_strategy(
     chosen: ChosenPlan | None,
     record: RevisionFacts | None,
     shapes: PodShapes | None = None,
+    beside: int = 0,
 ) -> Strategy:
     """Choose for the revision `wanted`.
 
@@ -38,6 +39,7 @@ def choose_strategy(
         chosen: Its plan.
         record: Its record, if it has one.
         shapes: Its pods; None where they are not known.
+        beside: GPUs of its guard, all replicas together.
     """
     asked = observed.deployment.spec.rollout.strategy
     if asked is not RolloutStrategy.AUTO:
@@ -46,7 +48,7 @@ def choose_strategy(
         return Strategy(record.strategy, record.strategy_reason, pinned=True)
     if chosen is None or all(service.name == wanted for service in observed.ray_services):
         return Strategy(RolloutStrategy.BLUE_GREEN, "there is nothing to replace")
-    return _by_capacity(observed, chosen, shapes)
+    return _by_capacity(observed, chosen, shapes, beside)
 
 
 def needs_count(observed: Observed, wanted: str) -> bool:
@@ -57,9 +59,9 @@ def needs_count(observed: Observed, wanted: str) -> bool:
     return not known and any(service.name != wanted for service in observed.ray_services)
 
 
-def _by_capacity(observed: Observed, chosen: ChosenPlan, shapes: PodShapes | None) -> Strategy:
+def _by_capacity(observed: Observed, chosen: ChosenPlan, shapes: PodShapes | None, beside: int) -> Strategy:
     spec = observed.deployment.spec
-    most = most_replicas(spec) * chosen.gpus_per_replica
+    most = most_replicas(spec) * chosen.gpus_per_replica + beside
     limit = spec.hardware.max_gpus
     if limit is not None and 2 * most > limit:
         return Strategy(

@@ -6,6 +6,7 @@ from llama_operator import catalog
 from llama_operator.api.reasons import Reason
 from llama_operator.api.v1alpha1.adapters import AdapterSlotsSpec
 from llama_operator.decide.adapters import names_problem, slots_problem
+from llama_operator.decide.decision import decide
 from llama_operator.decide.plan.adapters import host_bytes, place_bytes, places_of
 from llama_operator.decide.plan.memory import Sharding, Step, estimate
 from llama_operator.decide.plan.request import find_plan
@@ -142,3 +143,11 @@ def test_an_adapter_with_the_name_of_the_model_is_a_problem(observed):
     model = KNOWN.model("llama-3.1-8b")
     listed = [{"name": model.served_name.upper(), "source": {"path": "a"}}]
     assert names_problem(observed(**ROOM, adapters=listed).deployment.spec, model).reason is Reason.ADAPTER_NAME_TAKEN
+
+
+def test_the_guard_gets_no_room_for_the_adapters_of_the_model(observed):
+    spec = {"hardware": {"accelerator": "H100-80GB"}, "guard": {"model": {"name": "llama-guard-3-8b"}}}
+    decision = decide(observed(**spec, **ROOM), KNOWN)
+    assert decision.plan.chosen.memory.adapters > 0
+    assert decision.guard is not None
+    assert decision.guard.best.memory.adapters == 0

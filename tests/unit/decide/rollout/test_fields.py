@@ -119,6 +119,16 @@ WRITTEN = {
     },
     "adapterSlots": {"maxLoras": 2, "maxLoraRank": 8, "maxAdapters": 5, "volumeClaim": "acme-adapters"},
     "adapters": [{"name": "Llama-Acme", "source": {"path": "acme"}}],
+    "guard": {
+        "model": {"name": "llama-guard-3-8b", "variant": "acme/guard"},
+        "mode": "Annotate",
+        "failure": "Open",
+        "reason": "a trial",
+        "categories": ["S1"],
+        "deadlineMilliseconds": 500,
+        "replicas": 2,
+        "accelerator": "L4-24GB",
+    },
     "license": {
         "acceptance": "acme",
         "purpose": "Production",
@@ -255,10 +265,17 @@ def test_a_field_alone_makes_a_new_revision_if_and_only_if_diff_calls_it_a_resta
 
 @pytest.mark.parametrize("path", list(LEAVES))
 def test_rollback_takes_restart_fields_from_the_revision_and_all_others_from_the_spec(path):
-    inputs = revision_of(deployment({"model": {"name": "llama-3.1-70b"}})).inputs
+    before = {"model": {"name": "llama-3.1-70b"}, "guard": {"model": {"name": "llama-guard-3-1b"}}}
+    inputs = revision_of(deployment(before)).inputs
     found = paths.at(FIELDS.rolled_back(WRITTEN, inputs), path)
     wanted = paths.at(inputs, path) if FIELDS.class_of(path) is RESTART else paths.at(WRITTEN, path)
     assert found == wanted
+
+
+def test_what_means_nothing_without_its_section_goes_with_it():
+    inputs = revision_of(deployment({"model": {"name": "llama-3.1-70b"}})).inputs
+
+    assert "guard" not in FIELDS.rolled_back(WRITTEN, inputs)
 
 
 def test_a_row_stands_for_everything_below_it():

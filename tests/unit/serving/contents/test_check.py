@@ -7,8 +7,9 @@ import pytest
 
 from llama_operator import catalog
 from llama_operator.desired.contents import declared_contents
-from llama_serving.config import DeclaredFile, EngineSettings, ModelSource, Placement, ServingConfig
+from llama_serving.config import EngineSettings, ModelSource, Placement, ServingConfig
 from llama_serving.contents.check import CheckpointRefusedError, check_loaded, check_source
+from llama_serving.contract.contents import DeclaredFile
 from llama_serving.contract.status import DeploymentIdentity
 
 MODEL = catalog.load().model("llama-3.2-1b")

@@ -42,10 +42,10 @@ def duties(*families):
 class Served:
     """The routes and the middleware around a small application, as `ingress` puts them together."""
 
-    def __init__(self, given, files=(), *, model=MODEL, clock=lambda: 0.0):
+    def __init__(self, given, files=(), *, model=MODEL, clock=lambda: 0.0, guard=None):
         self.files = files
         self.gate = asyncio.Event()
-        desk = LicenseDesk(model, given, self._read, clock=clock)
+        desk = LicenseDesk(model, given, self._read, clock=clock, guard=guard)
         self.app = FastAPI()
         self.app.add_exception_handler(HTTPException, self._refuse)
         self.app.include_router(license_router(lambda: desk))
@@ -217,6 +217,18 @@ async def test_the_about_page_shows_the_line_to_people_and_to_programs(texts):
     assert "not legal advice" in page.text
     assert data.json()["attribution"] == ["Built with Llama"]
     assert data.json()["families"][0]["notice"] == LLAMA_33.notice
+
+
+async def test_the_about_page_shows_the_licenses_of_a_guard_beside_those_of_the_model(texts):
+    served = Served(duties(LLAMA_33), texts, guard=("llama-guard<1b>", duties(LLAMA_3)))
+    page = await served.ask("/about", accept="text/html")
+    data = await served.ask("/about", accept="application/json")
+
+    assert page.text.index("Built with Llama") < page.text.index("Screened by llama-guard&lt;1b&gt;")
+    assert "Built with Meta Llama 3" in page.text
+    assert data.json()["guard"]["model"] == "llama-guard<1b>"
+    assert data.json()["guard"]["attribution"] == ["Built with Meta Llama 3"]
+    assert data.json()["attribution"] == ["Built with Llama"], "answers are the model's"
 
 
 async def test_the_about_page_escapes_names(texts):

@@ -105,7 +105,12 @@ def _guard_required(case: LicenseInput) -> Refusal | None:
     for policy, entry in governing(case):
         wanted = entry.require_guard is Requirement.REQUIRED and not case.model.guard
         if wanted and not _screens(case):
-            return _refused(policy, entry, "only with a guard in front: name its model in spec.license.guardModel")
+            how = "only with a guard in front: set spec.guard, or name the model of one that is elsewhere in spec.license.guardModel"
+            return _refused(policy, entry, how)
+        if wanted and not case.guard_blocks:
+            return _refused(
+                policy, entry, "only with a guard that keeps back what is unsafe: set spec.guard.mode to Block"
+            )
     return None
 
 
