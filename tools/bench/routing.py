@@ -101,22 +101,31 @@ class Fleet:
         return found or []
 
 
+def drawn(seed: int, requests: int, trace: Path | None) -> dict[str, list[routing_load.Asker]]:
+    """Return what is asked, by name."""
+    loads = {
+        "conversations": routing_load.conversations(seed, requests),
+        "shared documents": routing_load.documents(seed, requests),
+    }
+    return loads | ({"trace": routing_load.trace(trace, seed, requests)} if trace else {})
+
+
 def measure(
-    routing: Routing, loads: dict[str, list[routing_load.Asker]], replicas: list[int], progress: Console
+    routing: Routing, loads: dict[int, dict[str, list[routing_load.Asker]]], progress: Console
 ) -> Iterator[dict[str, object]]:
-    """Yield a row for each load and number of replicas."""
+    """Yield a row for each number of replicas and load."""
     with tempfile.TemporaryDirectory() as folder:
         fleet = Fleet(routing, Path(folder))
         try:
-            fleet.cluster.start_node(cpus=max(replicas) + 1)
-            for count in replicas:
+            fleet.cluster.start_node(cpus=max(loads) + 1)
+            for count, asked in loads.items():
                 fleet.scale(count)
                 server = Server(routing, fleet.url, fleet.config.model_id, outside(fleet.cluster.processes()))
-                for name, load in loads.items():
+                for name, load in asked.items():
                     before = cpu_seconds(server)
                     seconds, ids = asyncio.run(fleet.ask(load))
                     cpu = cpu_seconds(server) - before
-                    yield {
+                    row: dict[str, object] = {
                         "load": name,
                         "replicas": count,
                         "routing": routing.value,
@@ -125,7 +134,8 @@ def measure(
                         "cpuMillisecondsOutsideEngine": round(cpu * 1000 / len(ids), 2),
                         "cacheTokens": fleet.cluster.status().kv_cache_tokens,
                     }
-                    progress.print(f"==> {routing}, {count} replicas: {name}", highlight=False)
+                    progress.print(f"==> {json.dumps(row)}", highlight=False, soft_wrap=True)
+                    yield row
         finally:
             fleet.cluster.stop()
 
@@ -151,15 +161,12 @@ def main() -> None:
     parser.add_argument("--trace", type=Path, help="a trace in Mooncake's form, as one more load")
     parser.add_argument("-o", choices=("table", "json"), default="table", help="form of the result")
     options = parser.parse_args()
-    loads = {
-        "conversations": routing_load.conversations(options.seed, options.requests),
-        "shared documents": routing_load.documents(options.seed, options.requests),
-    }
-    if options.trace:
-        loads["trace"] = routing_load.trace(options.trace, options.requests)
+    # Other words for each number, or the replicas would have them in their caches already.
+    loads = {count: drawn(options.seed + count, options.requests, options.trace) for count in options.replicas}
     progress = Console(stderr=True)
-    rows = [row for routing in Routing for row in measure(routing, loads, options.replicas, progress)]
-    rows.sort(key=lambda row: (list(loads).index(str(row["load"])), row["replicas"]))
+    rows = [row for routing in Routing for row in measure(routing, loads, progress)]
+    names = list(next(iter(loads.values())))
+    rows.sort(key=lambda row: (names.index(str(row["load"])), row["replicas"]))
     if options.o == "json":
         print(json.dumps(rows, indent=2))
         return
