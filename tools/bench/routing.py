@@ -8,7 +8,9 @@ not: what a hit saves on a GPU only a GPU says. Nothing here passes or fails; do
 
 import argparse
 import asyncio
+import itertools
 import json
+import random
 import sys
 import tempfile
 import time
@@ -34,6 +36,9 @@ from support.serving.usage import events
 
 CLIENTS = 12
 _CACHE_MIB = 16
+_HAND = 4
+"""Conversations that a client holds at once: it goes on with any of them. With one, the replica that has just answered has the fewest
+open requests, and gets the next turn by that alone."""
 
 
 class Fleet:
@@ -72,23 +77,31 @@ class Fleet:
         """Send all requests; return the seconds, and the ids under which they are booked."""
         left, ids = iter(askers), set()
 
-        async def client(session: aiohttp.ClientSession) -> None:
-            for asker in left:
-                for asked in asker:
-                    headers = {"Authorization": f"Bearer {self.keys[asked.tenant]}"}
-                    if asked.conversation:
-                        headers["X-Session-Id"] = asked.conversation
-                    body = routing_load.body(asked, self.config.model_id)
-                    async with session.post(f"{self.url}/v1/chat/completions", json=body, headers=headers) as answer:
-                        if answer.status != HTTPStatus.OK:
-                            raise RuntimeError(f"{answer.status} {await answer.text()}")
-                        await answer.read()
-                        ids.add(answer.headers["x-request-id"])
+        async def client(session: aiohttp.ClientSession, number: int) -> None:
+            draw = random.Random(number)  # noqa: S311 - no secret
+            hand = [list(asker) for asker in itertools.islice(left, _HAND)]
+            while hand:
+                asker = draw.choice(hand)
+                ids.add(await self._answered(session, asker.pop(0)))
+                if not asker:
+                    hand.remove(asker)
+                    hand += [list(another) for another in itertools.islice(left, 1)]
 
         async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
             began = time.perf_counter()
-            await asyncio.gather(*(client(session) for _ in range(CLIENTS)))
+            await asyncio.gather(*(client(session, number) for number in range(CLIENTS)))
             return time.perf_counter() - began, ids
+
+    async def _answered(self, session: aiohttp.ClientSession, asked: routing_load.Asked) -> str:
+        headers = {"Authorization": f"Bearer {self.keys[asked.tenant]}"}
+        if asked.conversation:
+            headers["X-Session-Id"] = asked.conversation
+        body = routing_load.body(asked, self.config.model_id)
+        async with session.post(f"{self.url}/v1/chat/completions", json=body, headers=headers) as answer:
+            if answer.status != HTTPStatus.OK:
+                raise RuntimeError(f"{answer.status} {await answer.text()}")
+            await answer.read()
+            return str(answer.headers["x-request-id"])
 
     def booked(self, ids: set[str]) -> list[tuple[str, UsageEvent]]:
         """Return what the engines counted of the requests `ids`."""
