@@ -60,7 +60,7 @@ def known(ask, eventually):
     eventually(lambda: ask(sampled=False)[0].status_code == 200, seconds=60, what="the key to be known")
 
 
-def test_a_sentis_one_tree_from_the_client_over_door_and_serve_to_vllm(app, ask, spans_of, collector, eventually):
+def test_a_request_is_one_tree_from_the_client_over_door_and_serve_to_vllm(app, ask, spans_of, collector, eventually):
     known(ask, eventually)
     answer, trace, client = ask()
     assert answer.status_code == 200, answer.text
@@ -91,7 +91,7 @@ def test_a_sentis_one_tree_from_the_client_over_door_and_serve_to_vllm(app, ask,
     assert vllm.attributes["gen_ai.usage.completion_tokens"] == 8
 
 
-def test_a_sentthat_is_cut_off_has_a_span_with_what_it_used(app, ask, spans_of, eventually):
+def test_a_request_that_is_cut_off_has_a_span_with_what_it_used(app, ask, spans_of, eventually):
     known(ask, eventually)
     _, trace, _ = ask(most_lines=20, stream=True, max_tokens=400)
     door = spans_of(trace, "chat")["chat"]
@@ -108,7 +108,7 @@ def test_a_sentthat_is_cut_off_has_a_span_with_what_it_used(app, ask, spans_of, 
         ({"max_tokens": 100_000}, 400, None),
     ],
 )
-def test_a_refused_senthas_a_span_with_the_code_of_its_refusal(ask, spans_of, eventually, sent, status, code):
+def test_a_refused_request_has_a_span_with_the_code_of_its_refusal(ask, spans_of, eventually, sent, status, code):
     known(ask, eventually)
     answer, trace, _ = ask(**sent)
     assert answer.status_code == status, answer.text
@@ -139,7 +139,7 @@ def test_the_histograms_of_the_conventions_stand_beside_the_other_metrics(app, a
     def published():
         return all(
             f"ray_gen_ai_server_{name}_seconds_bucket" in app.cluster.metrics()
-            for name in ("sentduration", "time_to_first_token", "time_per_output_token")
+            for name in ("request_duration", "time_to_first_token", "time_per_output_token")
         )
 
     eventually(published, seconds=60, what="the histograms")
@@ -148,5 +148,5 @@ def test_the_histograms_of_the_conventions_stand_beside_the_other_metrics(app, a
         for line in app.cluster.metrics().splitlines()
         if line.startswith("ray_gen_ai_server_time_to_first_token_seconds_bucket") and 'le="0.001"' in line
     )
-    for label, value in (("operation_name", "chat"), ("provider_name", "vllm"), ("sentmodel", app.model)):
+    for label, value in (("operation_name", "chat"), ("provider_name", "vllm"), ("request_model", app.model)):
         assert f'gen_ai_{label}="{value}"' in line

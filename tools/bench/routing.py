@@ -8,7 +8,9 @@ not: what a hit saves on a GPU only a GPU says. Nothing here passes or fails; do
 
 import argparse
 import asyncio
+import itertools
 import json
+import random
 import sys
 import tempfile
 import time
@@ -34,6 +36,9 @@ from support.serving.usage import events
 
 CLIENTS = 12
 _CACHE_MIB = 16
+_HAND = 4
+"""Conversations that a client holds at once: it goes on with any of them. With one, the replica that has just answered has the fewest
+open requests, and gets the next turn by that alone."""
 
 
 class Fleet:
@@ -72,23 +77,31 @@ class Fleet:
         """Send all requests; return the seconds, and the ids under which they are booked."""
         left, ids = iter(askers), set()
 
-        async def client(session: aiohttp.ClientSession) -> None:
-            for asker in left:
-                for asked in asker:
-                    headers = {"Authorization": f"Bearer {self.keys[asked.tenant]}"}
-                    if asked.conversation:
-                        headers["X-Session-Id"] = asked.conversation
-                    body = routing_load.body(asked, self.config.model_id)
-                    async with session.post(f"{self.url}/v1/chat/completions", json=body, headers=headers) as answer:
-                        if answer.status != HTTPStatus.OK:
-                            raise RuntimeError(f"{answer.status} {await answer.text()}")
-                        await answer.read()
-                        ids.add(answer.headers["x-request-id"])
+        async def client(session: aiohttp.ClientSession, number: int) -> None:
+            draw = random.Random(number)  # noqa: S311 - no secret
+            hand = [list(asker) for asker in itertools.islice(left, _HAND)]
+            while hand:
+                asker = draw.choice(hand)
+                ids.add(await self._answered(session, asker.pop(0)))
+                if not asker:
+                    hand.remove(asker)
+                    hand += [list(another) for another in itertools.islice(left, 1)]
 
         async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
             began = time.perf_counter()
-            await asyncio.gather(*(client(session) for _ in range(CLIENTS)))
+            await asyncio.gather(*(client(session, number) for number in range(CLIENTS)))
             return time.perf_counter() - began, ids
+
+    async def _answered(self, session: aiohttp.ClientSession, asked: routing_load.Asked) -> str:
+        headers = {"Authorization": f"Bearer {self.keys[asked.tenant]}"}
+        if asked.conversation:
+            headers["X-Session-Id"] = asked.conversation
+        body = routing_load.body(asked, self.config.model_id)
+        async with session.post(f"{self.url}/v1/chat/completions", json=body, headers=headers) as answer:
+            if answer.status != HTTPStatus.OK:
+                raise RuntimeError(f"{answer.status} {await answer.text()}")
+            await answer.read()
+            return str(answer.headers["x-request-id"])
 
     def booked(self, ids: set[str]) -> list[tuple[str, UsageEvent]]:
         """Return what the engines counted of the requests `ids`."""
@@ -101,22 +114,31 @@ class Fleet:
         return found or []
 
 
+def drawn(seed: int, requests: int, trace: Path | None) -> dict[str, list[routing_load.Asker]]:
+    """Return what is asked, by name."""
+    loads = {
+        "conversations": routing_load.conversations(seed, requests),
+        "shared documents": routing_load.documents(seed, requests),
+    }
+    return loads | ({"trace": routing_load.trace(trace, seed, requests)} if trace else {})
+
+
 def measure(
-    routing: Routing, loads: dict[str, list[routing_load.Asker]], replicas: list[int], progress: Console
+    routing: Routing, loads: dict[int, dict[str, list[routing_load.Asker]]], progress: Console
 ) -> Iterator[dict[str, object]]:
-    """Yield a row for each load and number of replicas."""
+    """Yield a row for each number of replicas and load."""
     with tempfile.TemporaryDirectory() as folder:
         fleet = Fleet(routing, Path(folder))
         try:
-            fleet.cluster.start_node(cpus=max(replicas) + 1)
-            for count in replicas:
+            fleet.cluster.start_node(cpus=max(loads) + 1)
+            for count, asked in loads.items():
                 fleet.scale(count)
                 server = Server(routing, fleet.url, fleet.config.model_id, outside(fleet.cluster.processes()))
-                for name, load in loads.items():
+                for name, load in asked.items():
                     before = cpu_seconds(server)
                     seconds, ids = asyncio.run(fleet.ask(load))
                     cpu = cpu_seconds(server) - before
-                    yield {
+                    row: dict[str, object] = {
                         "load": name,
                         "replicas": count,
                         "routing": routing.value,
@@ -125,7 +147,8 @@ def measure(
                         "cpuMillisecondsOutsideEngine": round(cpu * 1000 / len(ids), 2),
                         "cacheTokens": fleet.cluster.status().kv_cache_tokens,
                     }
-                    progress.print(f"==> {routing}, {count} replicas: {name}", highlight=False)
+                    progress.print(f"==> {json.dumps(row)}", highlight=False, soft_wrap=True)
+                    yield row
         finally:
             fleet.cluster.stop()
 
@@ -151,15 +174,12 @@ def main() -> None:
     parser.add_argument("--trace", type=Path, help="a trace in Mooncake's form, as one more load")
     parser.add_argument("-o", choices=("table", "json"), default="table", help="form of the result")
     options = parser.parse_args()
-    loads = {
-        "conversations": routing_load.conversations(options.seed, options.requests),
-        "shared documents": routing_load.documents(options.seed, options.requests),
-    }
-    if options.trace:
-        loads["trace"] = routing_load.trace(options.trace, options.requests)
+    # Other words for each number, or the replicas would have them in their caches already.
+    loads = {count: drawn(options.seed + count, options.requests, options.trace) for count in options.replicas}
     progress = Console(stderr=True)
-    rows = [row for routing in Routing for row in measure(routing, loads, options.replicas, progress)]
-    rows.sort(key=lambda row: (list(loads).index(str(row["load"])), row["replicas"]))
+    rows = [row for routing in Routing for row in measure(routing, loads, progress)]
+    names = list(next(iter(loads.values())))
+    rows.sort(key=lambda row: (names.index(str(row["load"])), row["replicas"]))
     if options.o == "json":
         print(json.dumps(rows, indent=2))
         return

@@ -4,6 +4,7 @@ The generated model has one token for each character, so lengths are in both. Wh
 as a person does who waits for each answer.
 """
 
+import itertools
 import json
 import random
 from collections.abc import Iterator
@@ -20,6 +21,8 @@ _DOCUMENT: Final = 1100
 _QUESTION: Final = 60
 _TRACE_BLOCK: Final = 64
 """Tokens that stand for a block of 512 of the trace."""
+_TRACE_LINES: Final = 4000
+_COMES_BACK: Final = 3
 _TEXT: Final = "abcdefghijklmnopqrstuvwxyz     "
 
 
@@ -39,7 +42,7 @@ Asker = tuple[Asked, ...]
 def conversations(seed: int, requests: int) -> list[Asker]:
     """Conversations of five turns, each with a beginning of its own, and named by the client."""
     return [
-        tuple(_turns(random.Random(f"{seed}/{number}"), TENANTS[number % 2], f"c{number}"))  # noqa: S311 - no secret
+        tuple(_turns(random.Random(f"{seed}/{number}"), TENANTS[number % 2], f"c{seed}-{number}"))  # noqa: S311 - no secret
         for number in range(requests // _TURNS)
     ]
 
@@ -56,21 +59,25 @@ def documents(seed: int, requests: int) -> list[Asker]:
     ]
 
 
-def trace(file: Path, requests: int) -> list[Asker]:
-    """The first requests of a trace in Mooncake's form: `hash_ids` names the blocks of 512 tokens with which a prompt begins.
+def trace(file: Path, seed: int, requests: int) -> list[Asker]:
+    """Conversations of a trace in Mooncake's form: `hash_ids` names the blocks of 512 tokens with which a prompt begins.
 
-    Blocks become shorter, to fit the model. Requests that share the block after the first, which all share, are a conversation.
+    Blocks become shorter, to fit the model; the seed draws their text. Requests that share the block after the first, which all
+    share, are a conversation; those that come back at least twice are taken.
     """
-    askers: dict[str, list[Asked]] = {}
+    found: dict[int, list[list[int]]] = {}
     with file.open(encoding="utf-8") as lines:
-        for number, line in enumerate(lines):
-            if number == requests:
-                break
+        for line in itertools.islice(lines, _TRACE_LINES):
             blocks = json.loads(line)["hash_ids"][: LONGEST // _TRACE_BLOCK]
-            name = f"t{blocks[min(1, len(blocks) - 1)]}"
-            text = "".join(_text(random.Random(block), _TRACE_BLOCK) for block in blocks)  # noqa: S311 - no secret
-            askers.setdefault(name, []).append(Asked(TENANTS[0], (_said("user", text),), name))
-    return [tuple(one) for one in askers.values()]
+            found.setdefault(blocks[min(1, len(blocks) - 1)], []).append(blocks)
+    askers: list[Asker] = []
+    for name, prompts in found.items():
+        if len(prompts) < _COMES_BACK or sum(map(len, askers)) >= requests:
+            continue
+        texts = ["".join(_text(random.Random(f"{seed}/{one}"), _TRACE_BLOCK) for one in blocks) for blocks in prompts]  # noqa: S311 - no secret
+        asked = [Asked(TENANTS[0], (_said("user", text),), f"t{seed}-{name}") for text in texts]
+        askers.append(tuple(asked[: _TURNS * 2]))
+    return askers
 
 
 def body(asked: Asked, model: str) -> dict[str, Any]:

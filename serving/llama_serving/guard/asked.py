@@ -105,7 +105,7 @@ def asked_of(request: dict[str, Any], dialect: Dialect, decode: Callable[[list[i
     for name in BEFORE:
         value = request.get(name)
         if name == "prompt":
-            value = _decoded(value, decode)
+            value = _decoded(value, decode, unread)
         as_messages = name == "system" or (isinstance(value, list) and name == "prompt")
         texts = _texts(value, name, unread) if as_messages else _whole(value)
         said += [Turn("user", text) for text in texts]
@@ -174,10 +174,15 @@ def _whole(value: Any) -> Iterator[str]:
         yield json.dumps(value, ensure_ascii=False)
 
 
-def _decoded(prompt: Any, decode: Callable[[list[int]], str]) -> Any:
+def _decoded(prompt: Any, decode: Callable[[list[int]], str], unread: list[str]) -> Any:
     """The prompt of a completion with text in place of tokens."""
     if not isinstance(prompt, list) or not prompt:
         return prompt
     if all(isinstance(token, int) and not isinstance(token, bool) for token in prompt):
-        return decode(prompt)
-    return [_decoded(one, decode) for one in prompt]
+        try:
+            return decode(prompt)
+        except (ValueError, OverflowError, LookupError, TypeError):
+            # Numbers of no token.
+            unread.append("prompt")
+            return None
+    return [_decoded(one, decode, unread) for one in prompt]

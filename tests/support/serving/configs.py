@@ -38,6 +38,7 @@ def tiny_config(
         placement: How it is placed.
         path: How requests reach it.
         keys_folder: Where the keys are for which its door asks; None for an open one.
+        routing: By what replicas are chosen.
         guard: Whether it has a guard, the same model once more; what it says is up to the test (`stand_in_guard`).
         engine: Other settings of the engine.
     """

@@ -79,6 +79,11 @@ def test_what_is_no_text_is_named(dialect, request_, place):
     assert asked(request_, dialect).unread.startswith(place)
 
 
+@pytest.mark.parametrize("prompt", [[97, 1 << 40], [[97], [-1]]])
+def test_numbers_of_no_token_are_no_text(prompt):
+    assert asked({"prompt": prompt}, Dialect.COMPLETIONS).unread == "prompt"
+
+
 def test_a_tool_may_call_an_argument_as_it_likes():
     tool = {"type": "function", "function": {"name": "f", "parameters": {"properties": {"image": {"type": "string"}}}}}
     call = {"type": "tool_use", "id": "t", "name": "f", "input": {"file": "a.txt", "source": "x"}}
