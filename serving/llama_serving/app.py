@@ -122,6 +122,8 @@ def board_options() -> dict[str, Any]:
     return {
         "name": BOARD_DEPLOYMENT,
         "num_replicas": 1,
+        # Serve tells a replica no settings that are taken away; it tells these then.
+        "user_config": {},
         "max_ongoing_requests": 100 * _INGRESS_REQUESTS,
         "ray_actor_options": {"num_cpus": 0, "resources": {HEAD_RESOURCE: 0.001}},
     }

@@ -19,6 +19,8 @@ from llama_serving.contract.contents import DeclaredContents
 from llama_serving.contract.door import DOOR_CALLBACK, DOOR_VARIABLE, DoorSettings
 from llama_serving.contract.frozen import Frozen
 from llama_serving.contract.guard import GUARD_DEPLOYMENT
+from llama_serving.contract.media import MOST_MEDIA_DOMAINS, MediaDomain, media_environment
+from llama_serving.contract.names import MOST_NAME_CHARACTERS
 from llama_serving.contract.routing import Routing
 from llama_serving.contract.routing import environment as routing_environment
 from llama_serving.contract.status import DeploymentIdentity
@@ -79,9 +81,6 @@ computed."""
 DIRECT_ONGOING_REQUESTS = 100_000
 """Requests that a replica of the direct path accepts: the queue stands in the engine, where its length can be seen."""
 
-MOST_NAME_CHARACTERS = 128
-"""Longest name of a model on the endpoint."""
-
 LEAST_ENGINE_VERSION = "0.32.0"
 """Oldest vLLM whose replicas count as ready: the checks of model folders rest on what it loads and how."""
 
@@ -136,6 +135,10 @@ class EngineSettings(Frozen):
     seed: int = 0
     tool_call_parser: Literal["llama3_json", "llama4_pythonic"] | None = None
     """How calls of tools are read out of answers; None for models that were not trained to call any."""
+    chat_template: str | None = Field(default=None, max_length=1024)
+    """File with the template of conversations; None for the checkpoint's own."""
+    allowed_media_domains: tuple[MediaDomain, ...] | None = Field(default=None, max_length=MOST_MEDIA_DOMAINS)
+    """Hosts from which images are fetched; None for nothing but what the request itself has."""
 
     @property
     def cpu_kv_cache_bytes(self) -> int | None:
@@ -347,6 +350,7 @@ def pod_environment(config: ServingConfig) -> dict[str, str]:
             # Ray warns in every process that it will one day stop hiding accelerators; there are none.
             "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
         }
+    environment |= media_environment(config.engine.allowed_media_domains or ())
     if config.cpu_across_nodes:
         environment[CPU_RAY_EXECUTOR_VARIABLE] = "1"
     if config.door is not None:
@@ -390,7 +394,7 @@ def board_application(arguments: dict[str, Any], live: LiveSettings) -> dict[str
 
     Args:
         arguments: `applications[].args` of the engine's application.
-        live: Its list of adapters is told to the board: it lists them while no engine runs.
+        live: Its adapters and further names of the model are told to the board, which lists them while no engine runs.
     """
     application = {
         "name": BOARD_APPLICATION_NAME,
@@ -398,9 +402,11 @@ def board_application(arguments: dict[str, Any], live: LiveSettings) -> dict[str
         "import_path": BOARD_IMPORT_PATH,
         "args": arguments,
     }
-    if live.desk is None or live.desk.adapters is None:
+    desk = live.desk
+    if desk is None or (desk.adapters is None and desk.aliases is None):
+        # The board takes the empty settings of `app.board_options` then; boards of before take none at all.
         return application
-    told = DeskSettings(adapters=live.desk.adapters).model_dump(mode="json", exclude_none=True)
+    told = DeskSettings(adapters=desk.adapters, aliases=desk.aliases).model_dump(mode="json", exclude_none=True)
     return {**application, "deployments": [{"name": BOARD_DEPLOYMENT, "user_config": told}]}
 
 

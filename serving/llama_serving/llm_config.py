@@ -7,6 +7,7 @@ from typing import Any
 
 from llama_serving.config import RequestPath, ServingConfig
 from llama_serving.contract.adapters import cpu_places
+from llama_serving.contract.media import NOWHERE
 from llama_serving.generated import checkpoint
 
 _STREAM_BATCH_MILLISECONDS = 20
@@ -59,6 +60,8 @@ def _engine_arguments(config: ServingConfig) -> dict[str, Any]:
         "revision": config.source.revision,
         # Left to itself, vLLM prefers a params.json beside it, which nobody compares with what was declared.
         "config_format": "hf" if config.contents is not None else None,
+        # Of an empty list vLLM makes the whole world.
+        "allowed_media_domains": list(engine.allowed_media_domains or ()) or [NOWHERE],
         "enable_auto_tool_choice": True if engine.tool_call_parser is not None else None,
         # Tenants may have priorities, which the desk writes into requests; with equal ones the order is that of arrival.
         "scheduling_policy": "priority" if config.path is RequestPath.DIRECT else None,

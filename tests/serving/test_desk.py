@@ -29,7 +29,14 @@ def tenant(app, keys, eventually):
                 timeout=120,
             )
         )
+        # The board answers the one, and the replica the other: each looks at the keys by itself.
         eventually(lambda: client.get("/v1/models").status_code == 200, seconds=60, what="the key to be known")
+        nobody = {"model": "nobody", "prompt": "llama"}
+        eventually(
+            lambda: client.post("/v1/completions", json=nobody).status_code == 404,
+            seconds=60,
+            what="the replica to know it",
+        )
         return client
 
     with clients:
@@ -90,6 +97,57 @@ def test_a_stream_that_is_cut_is_booked_with_what_the_engine_made_and_frees_it(a
     assert 20 <= event.data.output_tokens < 400
     assert event.data.finish_reason == "abort"
     eventually(lambda: app.cluster.status().running_requests == 0, seconds=60, what="the engine to be free")
+
+
+STREAMS = {
+    "/v1/chat/completions": {"messages": QUESTION, "max_tokens": 400, "ignore_eos": True},
+    "/v1/messages": {"messages": QUESTION, "max_tokens": 400},
+    "/v1/responses": {"input": "What is a llama?", "max_output_tokens": 400, "ignore_eos": True},
+}
+
+
+@pytest.mark.parametrize("path", STREAMS)
+def test_a_client_that_leaves_frees_the_engine_in_the_other_dialects(app, tenant, eventually, path):
+    with tenant().stream("POST", path, json=STREAMS[path] | {"model": app.model, "stream": True}) as answer:
+        request_id = answer.headers["x-request-id"]
+        # Each dialect says hello before the first token.
+        lines = (line for line in answer.iter_lines() if line.startswith("data: {"))
+        for _ in range(8):
+            next(lines)
+
+    event = booked(app, request_id, eventually)
+    assert event.data.finish_reason == "abort"
+    assert event.data.output_tokens < 400
+    eventually(lambda: app.cluster.status().running_requests == 0, seconds=60, what="the engine to be free")
+
+
+def test_an_alias_comes_and_goes_without_a_restart_and_answers_in_each_dialect(app, live, tenant, eventually):
+    client, alias = tenant(), "Llama-default"
+    before = set(app.cluster.replicas(app.config.server_deployment))
+    app.apply(live(desk=DeskSettings(aliases=(alias,))))
+
+    def listed():
+        return [model["id"] for model in client.get("/v1/models").json()["data"]]
+
+    def answers(path, model=alias):
+        return client.post(path, json=BODIES[path] | {"model": model})
+
+    eventually(lambda: listed() == [app.model, alias], seconds=60, what="the alias to be listed")
+    eventually(lambda: answers("/v1/completions").status_code == 200, seconds=60, what="the alias to be known")
+    for path, body in BODIES.items():
+        answer = answers(path)
+        assert answer.json()["model"] == alias, path
+        assert booked(app, answer.headers["x-request-id"], eventually).data.model == alias
+        with client.stream("POST", path, json=body | {"model": alias, "stream": True}) as stream:
+            said = "".join(stream.iter_lines()).replace('": "', '":"')
+        assert f'"model":"{alias}"' in said, path
+        assert app.model not in said, path
+        assert answers(path, app.model).json()["model"] == app.model
+
+    app.apply(live())
+    eventually(lambda: listed() == [app.model], seconds=60, what="the alias to be gone")
+    eventually(lambda: answers("/v1/completions").status_code == 404, seconds=60, what="the alias to be refused")
+    assert set(app.cluster.replicas(app.config.server_deployment)) == before
 
 
 def test_limits_change_while_the_engine_runs_and_hold_from_then_on(app, live, tenant, eventually):

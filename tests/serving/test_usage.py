@@ -3,42 +3,11 @@
 Each runs in a process of its own, with its own environment (`support.serving.desks`).
 """
 
-import json
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 
-TESTS = Path(__file__).resolve().parents[1]
-ENVIRONMENT = {
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "VLLM_NO_USAGE_STATS": "1",
-    "DO_NOT_TRACK": "1",
-    "HF_HUB_OFFLINE": "1",
-    "VLLM_CPU_OMP_THREADS_BIND": "nobind",
-    "OMP_NUM_THREADS": "1",
-    "TOKENIZERS_PARALLELISM": "false",
-    "VLLM_LOGGING_LEVEL": "ERROR",
-}
+from support.programs import said_by
 
 pytestmark = [pytest.mark.serving, pytest.mark.timeout(900)]
-
-
-def said_by(module):
-    """Run a module and return the JSON of its last line."""
-    done = subprocess.run(
-        [sys.executable, "-m", module],
-        cwd=TESTS,
-        env=os.environ | ENVIRONMENT,
-        capture_output=True,
-        text=True,
-        timeout=600,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    return json.loads(done.stdout.splitlines()[-1])
 
 
 def test_what_is_booked_is_what_the_engine_counts_also_for_requests_that_are_cut_off():

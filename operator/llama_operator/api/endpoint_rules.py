@@ -90,6 +90,14 @@ ENDPOINT_RULES: Final[tuple[Rule, ...]] = (
         "request to the replica with its KV cache, and none is kept; set prefixCaching to Enabled, or leave routing out",
     ),
     Rule(
+        model=EndpointSpec,
+        field="aliases",
+        cel=f"!has(self.aliases) || self.aliases.size() == 0 || self.path == '{RequestPath.DIRECT}'",
+        holds=lambda endpoint: not endpoint.aliases or endpoint.path is RequestPath.DIRECT,
+        message="may be set only when endpoint.path is Direct: the other path knows one name; set endpoint.path to Direct, which "
+        "starts new engines, or leave aliases out",
+    ),
+    Rule(
         model=Limits,
         field="tokensPerDay",
         cel="!has(self.tokensPerDay) || !has(self.tokensPerMonth) || self.tokensPerDay <= self.tokensPerMonth",

@@ -24,6 +24,12 @@ WORDS: Final[Mapping[str, str]] = {
     r"^[a-z0-9]+$": "must have only lower case letters and digits",
     r"^[a-z0-9][a-z0-9-]*$": "must have only lower case letters, digits and '-', and begin with a letter or a digit",
     r"^[A-Za-z0-9][A-Za-z0-9._/:-]*$": "must be the name of a model, for example llama-3.1-8b; `kubectl llama models` lists them",
+    r"^[A-Za-z0-9]([A-Za-z0-9._/-]*[A-Za-z0-9])?$": (
+        "must have only letters, digits, '.', '_', '-' and '/', with a letter or a digit at both ends, for example Llama-chat"
+    ),
+    r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?([.][a-z0-9]([a-z0-9-]*[a-z0-9])?)*$": (
+        "must be the whole name of a host in lower case, without https:// and without a port, for example images.acme.com"
+    ),
     r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$": "must be a day, YYYY-MM-DD, for example 2026-03-02",
     r"^[0-9]{4}-[0-9]{2}$": "must be a month, YYYY-MM, for example 2026-03",
     r"^S[1-9][0-9]{0,2}$": "must be the id of a hazard category as the guard writes it, for example S1",

@@ -91,6 +91,7 @@ def desk_settings(
         max_waiting_requests=spec.scaling.max_queued_requests,
         adapters=tuple(listed(spec, adapters)) if adapters is not None else None,
         guard=_guard_settings(spec.guard) if guarded and spec.guard is not None else None,
+        aliases=spec.endpoint.aliases or None,
     )
 
 

@@ -424,6 +424,8 @@ class Settings:
     pods: PlatformPods = field(default_factory=PlatformPods)
     """What the platform owner says about pods."""
     local: bool = False
-    """Whether processes of this machine stand for pods: then no endpoint asks for keys."""
+    """Whether processes of this machine stand for pods: then nothing is mounted into them."""
+    keys_path: str = ""
+    """Folder with API keys; in local mode only an endpoint that has one asks for keys."""
     weights_path: str = ""
     """Folder with the weights on every pod; overrides the model's own source. Used by the local mode."""

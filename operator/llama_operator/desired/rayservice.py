@@ -21,7 +21,18 @@ from llama_operator.decide.placement.shape import PodShapes
 from llama_operator.decide.plan.candidate import Candidate
 from llama_operator.desired import naming, serve_config
 from llama_operator.desired.guard import group_name, pods_of, with_resource
-from llama_operator.desired.pods import adapters, caches, drain, head, keys, pod_settings, tracing, weights, worker
+from llama_operator.desired.pods import (
+    adapters,
+    caches,
+    chat_template,
+    drain,
+    head,
+    keys,
+    pod_settings,
+    tracing,
+    weights,
+    worker,
+)
 from llama_operator.desired.pods.parts import PodParts
 from llama_serving.config import LiveSettings, RequestPath, ServingConfig, pod_environment
 from llama_serving.contract.guard import GUARD_RESOURCE, MODEL_RESOURCE
@@ -119,7 +130,10 @@ def _group(
     settings: Settings,
 ) -> dict[str, Any]:
     """The workers of one engine; HAProxy runs on those of a guard too."""
-    volume = weights.claim(None if settings.weights_path else chosen.variant.volume_claim)
+    # The head shall not wait for what only engines read, and a guard has its own template.
+    template = deployment.spec.model.chat_template if config.engine.chat_template is not None else None
+    volume = chat_template.file(template)
+    volume += weights.claim(None if settings.weights_path else chosen.variant.volume_claim)
     if config.source.kind == "ObjectStore":
         # Only workers read it; the head needs no credentials.
         volume += weights.store(chosen.variant, deployment.spec.weights.store_secret)

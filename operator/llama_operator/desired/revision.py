@@ -64,7 +64,7 @@ def new(observed: Observed, decision: Decision, settings: Settings) -> RevisionF
         raise ValueError("a decision without a problem and without a pinned revision has a plan")
     if settings.local:
         # Nobody but this machine reaches it, and nothing mounts keys into its processes.
-        door = replace(door, access=Access.OPEN, keys=None)
+        door = replace(door, access=Access.KEYS if settings.keys_path else Access.OPEN, keys=None)
     config = serving_config(
         deployment,
         model,

@@ -32,6 +32,7 @@ from llama_operator.decide.plan.candidate import Candidate
 from llama_operator.decide.plan.memory import cpu_kv_cache_mib
 from llama_operator.decide.serve_application import engine_application
 from llama_operator.desired.contents import declared_contents
+from llama_operator.desired.pods import chat_template
 from llama_operator.desired.pods.adapters import folder
 from llama_operator.desired.pods.weights import WEIGHTS_FOLDER
 from llama_serving.config import (
@@ -111,6 +112,8 @@ def serving_config(
             load_format=_load_format(arguments),
             seed=arguments.seed,
             tool_call_parser=tool_call_parser(model),
+            chat_template=None if spec.model.chat_template is None else chat_template.FILE,
+            allowed_media_domains=spec.access.media_domains or None,
         ),
         placement=Placement(
             device=chosen.accelerator.device,
@@ -126,7 +129,7 @@ def serving_config(
         path=door.path,
         door=DoorSettings(
             access=door.access,
-            keys_folder=KEYS_FOLDER if door.access is Access.KEYS else None,
+            keys_folder=(settings.keys_path or KEYS_FOLDER) if door.access is Access.KEYS else None,
             model_id=model.served_name,
             max_body_bytes=spec.access.max_body_mib * _MIB,
         ),

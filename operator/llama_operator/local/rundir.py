@@ -25,8 +25,8 @@ from llama_operator.local.errors import LocalRunError
 
 _OWNER = "owner.json"
 _LOCK = "lock"
-_LONGEST_TEMP_ROOT = 16
-"""Of the 107 bytes of a socket path, ours and Ray's own folders and names take 91."""
+_LONGEST_TEMP_ROOT = 12
+"""Of the 97 bytes that HAProxy allows the path of a socket, our folder, Ray's with the id of its node, and the name take 85."""
 _KEPT_LOGS = 5
 
 

@@ -4,7 +4,7 @@ It answers in two places: in a Serve application of its own (`board.deployment`)
 replica of the direct path (`engine.direct`), because requests for these paths may come there as well.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from http import HTTPStatus
 from typing import Any, Final, Protocol
 
@@ -15,7 +15,7 @@ from starlette.exceptions import HTTPException
 from llama_serving.board.status import summarize
 from llama_serving.config import ABOUT_PATH, BOARD_PREFIX, LICENSES_PATH, STATUS_PATH, ServingConfig
 from llama_serving.contract.status import ReplicaReport, ServingStatus
-from llama_serving.door.caller import caller_of
+from llama_serving.door.caller import Caller, caller_of
 from llama_serving.door.refusals import Dialect, Refusal, body_of
 from llama_serving.door.routes import MODELS_PATH
 from llama_serving.licenses.files import LicenseFile
@@ -58,7 +58,13 @@ async def no_adapters() -> tuple[str, ...]:
     return ()
 
 
-def board_application(config: ServingConfig, board: Board, counts: Counts, adapters: Adapters = no_adapters) -> FastAPI:
+def board_application(
+    config: ServingConfig,
+    board: Board,
+    counts: Counts,
+    adapters: Adapters = no_adapters,
+    aliases: Callable[[], Iterable[str]] = tuple,
+) -> FastAPI:
     """Build the application; its paths are below `BOARD_PREFIX` where it has a prefix, and at the root in a replica.
 
     Args:
@@ -66,6 +72,7 @@ def board_application(config: ServingConfig, board: Board, counts: Counts, adapt
         board: Has what the replicas report.
         counts: How many replicas there are.
         adapters: The adapters that can be asked for.
+        aliases: Returns the further names of the model.
     """
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     guard = None if config.guard is None else (config.guard.model_id, config.guard.license)
@@ -78,9 +85,9 @@ def board_application(config: ServingConfig, board: Board, counts: Counts, adapt
 
     async def cards(request: Request) -> list[dict[str, Any]]:
         """The model and its adapters, as far as the key may ask for them."""
-        caller, own = caller_of(request.scope), model_card(config)
-        listed = [own, *(adapter_card(config, name) for name in await adapters())]
-        return [card for card in listed if caller.may_ask_for(card["id"])]
+        caller = caller_of(request.scope)
+        own = [model_card(config, name) for name in names_for(caller, config.model_id, aliases())]
+        return own + [adapter_card(config, name) for name in await adapters() if caller.may_ask_for(name)]
 
     @app.get(MODELS_PATH)
     async def models(request: Request) -> JSONResponse:
@@ -114,14 +121,20 @@ async def status_of(config: ServingConfig, board: Board, counts: Counts) -> Serv
     return summarize(config, reports=reports, open_requests=open_requests, running=running, target=target)
 
 
-def model_card(config: ServingConfig) -> dict[str, Any]:
-    """Return the entry of the model in the list of models, as OpenAI has it."""
+def names_for(caller: Caller, model: str, aliases: Iterable[str]) -> tuple[str, ...]:
+    """Return the names that `caller` may ask for, the model's own first: a key for the model opens its aliases too."""
+    names = dict.fromkeys((model, *aliases))
+    return tuple(names) if caller.may_ask_for(model) else tuple(filter(caller.may_ask_for, names))
+
+
+def model_card(config: ServingConfig, name: str) -> dict[str, Any]:
+    """Return the entry of the model under one of its names in the list of models, as OpenAI has it."""
     metadata = {
         "model_id": config.model_id,
         "max_request_context_length": config.engine.max_model_len,
         **model_metadata(config.model_id, config.license),
     }
-    return {"id": config.model_id, "object": "model", "created": 0, "owned_by": "llama-operator", "metadata": metadata}
+    return {"id": name, "object": "model", "created": 0, "owned_by": "llama-operator", "metadata": metadata}
 
 
 def adapter_card(config: ServingConfig, name: str) -> dict[str, Any]:

@@ -11,7 +11,6 @@ from ray import serve
 from llama_serving.board.application import board_application
 from llama_serving.board.reporting import BoardClient, ReplicaCounts
 from llama_serving.config import APPLICATION_NAME, ServingConfig
-from llama_serving.contract.adapters import Adapter
 from llama_serving.contract.tenants import DeskSettings
 
 
@@ -24,11 +23,11 @@ class _BoardServer:
 
     def __init__(self, config: dict[str, Any]) -> None:
         self._config = ServingConfig.model_validate(config)
-        self._adapters: tuple[Adapter, ...] = ()
+        self._settings = DeskSettings()
 
     def reconfigure(self, user_config: dict[str, Any]) -> None:
-        """Take the list of adapters; Serve calls this at the start, and for each change."""
-        self._adapters = DeskSettings.model_validate(user_config).adapters or ()
+        """Take the adapters and the further names of the model; Serve calls this at the start, and for each change."""
+        self._settings = DeskSettings.model_validate(user_config)
 
     async def __serve_build_asgi_app__(self) -> FastAPI:
         """Build the application; Serve calls this once the replica is made."""
@@ -39,9 +38,10 @@ class _BoardServer:
             """What replicas serve; while none tells anything, what the next one will be asked to load."""
             reports, _ = await board.snapshot()
             told = {(one.name, one.source) for report in reports for one in report.adapters if one.loaded}
-            return tuple(one.name for one in self._adapters if not reports or (one.name, one.source) in told)
+            listed = self._settings.adapters or ()
+            return tuple(one.name for one in listed if not reports or (one.name, one.source) in told)
 
-        return board_application(self._config, board, counts, adapters)
+        return board_application(self._config, board, counts, adapters, lambda: self._settings.aliases or ())
 
 
 BoardServer = serve.ingress()(_BoardServer)

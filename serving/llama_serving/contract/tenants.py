@@ -11,6 +11,7 @@ from llama_serving.contract.adapters import MOST_ADAPTERS, Adapter
 from llama_serving.contract.frozen import Frozen
 from llama_serving.contract.guard import GuardSettings
 from llama_serving.contract.keys import TenantName
+from llama_serving.contract.names import MOST_ALIASES, Alias
 
 ANONYMOUS: Final = "anonymous"
 """Tenant of requests to an endpoint that asks for no key."""
@@ -46,3 +47,5 @@ class DeskSettings(Frozen):
     """Adapters that replicas shall have loaded; None for a revision without room for any."""
     guard: GuardSettings | None = None
     """How the guard is used, where there is one; None for the default."""
+    aliases: tuple[Alias, ...] | None = Field(default=None, max_length=MOST_ALIASES)
+    """Further names of the model, in requests and in the list of models; None for none."""

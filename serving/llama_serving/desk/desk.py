@@ -76,6 +76,8 @@ class ModelFacts:
         default_output_tokens: Longest answer of a request that names none, where its tenant has limits of tokens.
         most_choices: Answers that one request may ask for (`n`).
         orders_by_priority: Whether the engine schedules by priority.
+        takes_conversations: Whether there is a template that makes a prompt of a conversation; base models have none.
+        media_domains: Hosts from which the engine fetches images.
     """
 
     name: str
@@ -85,6 +87,8 @@ class ModelFacts:
     most_choices: int = 16
     orders_by_priority: bool = False
     coming: Callable[[], frozenset[str]] = frozenset
+    takes_conversations: bool = True
+    media_domains: frozenset[str] = frozenset()
 
 
 @dataclass(slots=True, eq=False)
@@ -177,6 +181,16 @@ class Desk:
             return listed
         others = self._settings.others
         return TenantLimits.model_construct(**{**dict(others or TenantLimits(name="others")), "name": tenant})
+
+    def model_for(self, caller: Caller, name: str) -> str | None:
+        """Return the model or adapter that `name` stands for; None if there is none, or the caller may not ask for it.
+
+        A key for a model opens its aliases too, and a key for an alias only that.
+        """
+        stands_for = self.model.name if name in (self._settings.aliases or ()) else name
+        if stands_for not in self.model.names():
+            return None
+        return stands_for if caller.may_ask_for(name) or caller.may_ask_for(stands_for) else None
 
     def salt_of(self, tenant: str) -> str:
         """Return what keeps a tenant's prefixes apart from others' in the engine's cache."""

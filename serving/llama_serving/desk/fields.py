@@ -4,8 +4,10 @@ Three kinds: what reaches into the engine or the machine, what the deployment se
 in a replica where others could ask for it.
 """
 
+from collections.abc import Collection
 from typing import Any, Final
 
+from llama_serving.contract.media import is_fetched
 from llama_serving.contract.usage import Dialect
 from llama_serving.desk.reading import RefusedError
 from llama_serving.door.refusals import Refusal
@@ -81,8 +83,8 @@ def refuse_fields(body: dict[str, Any], dialect: Dialect) -> None:
     _refuse_tools(body.get("tools"))
 
 
-def refuse_media(body: dict[str, Any]) -> None:
-    """Check that no content has to be fetched from an address, and none is data of the engine's own kind.
+def refuse_media(body: dict[str, Any], domains: Collection[str] = ()) -> None:
+    """Check that no content has to be fetched from other hosts than `domains`, and none is data of the engine's own kind.
 
     Raises:
         RefusedError: If some has; the words name its place.
@@ -93,11 +95,11 @@ def refuse_media(body: dict[str, Any]) -> None:
             continue
         for number, item in enumerate(items):
             place = f"{field}[{number}]"
-            _refuse_part(item, place)
+            _refuse_part(item, place, domains)
             content = item.get("content") if isinstance(item, dict) else None
-            _refuse_parts(content, f"{place}.content")
+            _refuse_parts(content, f"{place}.content", domains)
             # The result of a tool, in the form of responses.
-            _refuse_parts(item.get("output") if isinstance(item, dict) else None, f"{place}.output")
+            _refuse_parts(item.get("output") if isinstance(item, dict) else None, f"{place}.output", domains)
 
 
 def refused(name: str, message: str) -> RefusedError:
@@ -105,20 +107,20 @@ def refused(name: str, message: str) -> RefusedError:
     return RefusedError(Refusal(400, message, code="invalid_value", param=name))
 
 
-def _refuse_parts(content: Any, place: str) -> None:
+def _refuse_parts(content: Any, place: str, domains: Collection[str]) -> None:
     if not isinstance(content, list):
         return
     for number, part in enumerate(content):
         here = f"{place}[{number}]"
-        _refuse_part(part, here)
+        _refuse_part(part, here, domains)
         # The result of a tool, in the form of messages.
         inner = part.get("content") if isinstance(part, dict) else None
         if isinstance(inner, list):
             for deeper, one in enumerate(inner):
-                _refuse_part(one, f"{here}.content[{deeper}]")
+                _refuse_part(one, f"{here}.content[{deeper}]", domains)
 
 
-def _refuse_part(part: Any, place: str) -> None:
+def _refuse_part(part: Any, place: str, domains: Collection[str]) -> None:
     """Judge by the fields and not by the type: the engine takes a part for an image because of its fields."""
     if not isinstance(part, dict):
         return
@@ -127,21 +129,23 @@ def _refuse_part(part: Any, place: str) -> None:
     if part.get("uuid") is not None:
         words = "It would name an image that somebody else has sent. Send the image itself."
         raise refused(f"{place}.uuid", f"The field 'uuid' at {place} is not allowed. {words}")
-    _refuse_addresses(part, place)
+    _refuse_addresses(part, place, domains)
     source = part.get("source")
     if isinstance(source, dict):
-        _refuse_addresses(source, f"{place}.source")
+        _refuse_addresses(source, f"{place}.source", domains)
 
 
-def _refuse_addresses(holder: dict[str, Any], place: str) -> None:
+def _refuse_addresses(holder: dict[str, Any], place: str, domains: Collection[str]) -> None:
     for name in _ADDRESSES:
         value = holder.get(name)
         address = value.get("url") if isinstance(value, dict) else value
-        if address is not None and not (isinstance(address, str) and address.startswith(_DATA)):
-            words = (
-                "This endpoint fetches nothing from addresses. Send the content itself, as 'data:image/png;base64,...'."
-            )
-            raise refused(f"{place}.{name}", f"The address in {name!r} at {place} is not allowed. {words}")
+        if address is None or (
+            isinstance(address, str) and (address.startswith(_DATA) or is_fetched(address, domains))
+        ):
+            continue
+        where = f"only from {', '.join(sorted(domains))}" if domains else "nothing from addresses"
+        words = f"This endpoint fetches {where}. Send the content itself, as 'data:image/png;base64,...'."
+        raise refused(f"{place}.{name}", f"The address in {name!r} at {place} is not allowed. {words}")
 
 
 def _refuse_template_arguments(arguments: Any) -> None:

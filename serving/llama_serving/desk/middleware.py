@@ -5,6 +5,8 @@ The door has judged before it: path, key, size. The desk (`desk`) decides about 
 
 import asyncio
 import uuid
+from collections.abc import Iterable
+from contextvars import ContextVar
 from typing import Any, Final
 
 from llama_serving.contract.usage import DIALECTS, Dialect
@@ -12,17 +14,23 @@ from llama_serving.desk.desk import Desk, Visit
 from llama_serving.desk.meter import CURRENT
 from llama_serving.desk.reading import RefusedError, read_json, write_json
 from llama_serving.desk.refusing import standing_headers
-from llama_serving.desk.wish import Wish, refuse_coming, refuse_model, wish_of
-from llama_serving.door.asgi import ASGIApp, Message, Receive, Scope, Send
+from llama_serving.desk.wish import Wish, refuse_coming, refuse_conversation, refuse_model, wish_of
+from llama_serving.door import engine_errors
+from llama_serving.door.asgi import ASGIApp, Header, Message, Receive, Scope, Send
 from llama_serving.door.body import replayed
 from llama_serving.door.caller import Caller, caller_of, request_id_of
-from llama_serving.door.refusals import Refusal, send_refusal
+from llama_serving.door.refusals import Refusal, body_of, dialect_of, send_refusal
 from llama_serving.door.routes import NOT_FOUND
 from llama_serving.tracing import request as tracing
 from llama_serving.tracing.names import OPERATIONS
 
 _LONG_BODY: Final = 128 * 1024
 """A longer body is read in a thread: its tokens of other requests would have to wait for a millisecond and more."""
+
+ASKED_NAME: Final[ContextVar[str | None]] = ContextVar("llama_asked_name", default=None)
+"""Name under which the request that is served now asked for its model, an alias for example; None outside a request. Answers have it."""
+
+_FIRST_ERROR: Final = 400
 
 _HAS_PRIORITY: Final = frozenset({Dialect.CHAT, Dialect.COMPLETIONS, Dialect.RESPONSES})
 
@@ -85,14 +93,23 @@ class DeskMiddleware:
     def _judged(self, body: bytes, dialect: Dialect, caller: Caller) -> tuple[bytes, Wish]:
         model = self._desk.model
         request = read_json(body)
-        wish = wish_of(request, dialect, body_bytes=len(body), most_choices=model.most_choices)
+        wish = wish_of(
+            request,
+            dialect,
+            body_bytes=len(body),
+            most_choices=model.most_choices,
+            media_domains=model.media_domains,
+        )
         name = model.name if wish.model is None else wish.model
-        if not caller.may_ask_for(name) or name not in model.names():
+        stands_for = self._desk.model_for(caller, name)
+        if stands_for is None:
             raise (
                 refuse_coming(name) if caller.may_ask_for(name) and name in model.coming() else refuse_model(wish.model)
             )
+        if dialect is not Dialect.COMPLETIONS and not model.takes_conversations:
+            raise refuse_conversation()
         tracing.CURRENT.get().asks(name, request, max_tokens=wish.output_tokens)
-        self._sign(request, dialect, caller, name)
+        self._sign(request, dialect, caller, stands_for)
         return write_json(request), wish
 
     def _sign(self, request: dict[str, Any], dialect: Dialect, caller: Caller, model: str) -> None:
@@ -106,19 +123,58 @@ class DeskMiddleware:
             request["priority"] = self._desk.limits_of(caller.tenant).priority
 
     async def _serve(self, visit: Visit, request: bytes, scope: Scope, receive: Receive, send: Send) -> None:
+        errors = InDialect(scope, send)
+
         async def answering(message: Message) -> None:
             if message["type"] == "http.response.start":
                 visit.status = message["status"]
                 added = standing_headers(self._desk.standing_of(visit.caller.tenant))
                 message = {**message, "headers": [*message.get("headers", ()), *added]}
-            await send(message)
+            await errors.send(message)
 
-        token = CURRENT.set(visit.tally)
+        token, name = CURRENT.set(visit.tally), ASKED_NAME.set(visit.model)
         try:
             await self._app(_inner(scope, len(request)), replayed(request, receive), answering)
         finally:
             CURRENT.reset(token)
+            ASKED_NAME.reset(name)
             await self._desk.leave(visit)
+
+
+class InDialect:
+    """Passes an answer on, and an error of the engine in the form that clients of the dialect know.
+
+    Args:
+        scope: The request.
+        send: Takes the answer.
+    """
+
+    def __init__(self, scope: Scope, send: Send) -> None:
+        self._path = scope["path"].removeprefix(scope.get("root_path", ""))
+        self._send = send
+        self._start: Message | None = None
+        """Head of an error that is held back until its body is known."""
+        self._body = b""
+
+    async def send(self, message: Message) -> None:
+        """Take the next part of the answer."""
+        if message["type"] == "http.response.start" and message["status"] >= _FIRST_ERROR:
+            self._start = message
+            return
+        if self._start is None:
+            await self._send(message)
+            return
+        self._body += message.get("body", b"")
+        more = message.get("more_body", False)
+        if more and len(self._body) <= engine_errors.LONGEST:
+            return
+        start, self._start = self._start, None
+        refusal = None if more else engine_errors.refusal_of(start["status"], self._body)
+        body = self._body if refusal is None else body_of(refusal, dialect_of(self._path))
+        if not more:
+            start = {**start, "headers": _of_length(start.get("headers", ()), len(body))}
+        await self._send(start)
+        await self._send({"type": "http.response.body", "body": body, "more_body": more})
 
 
 async def _body(receive: Receive) -> bytes | None:
@@ -135,7 +191,12 @@ async def _body(receive: Receive) -> bytes | None:
 
 def _inner(scope: Scope, length: int) -> Scope:
     """The scope that vLLM gets: with a body of `length` bytes, and below the span of Serve if there is one."""
-    own = [(b"content-length", str(length).encode()), *tracing.headers_of_now()]
-    replaced = {b"transfer-encoding", *(name for name, _ in own)}
+    own = tracing.headers_of_now()
+    replaced = {name for name, _ in own}
     headers = [(name, value) for name, value in scope["headers"] if name not in replaced]
-    return {**scope, "headers": headers + own}
+    return {**scope, "headers": _of_length([*headers, *own], length)}
+
+
+def _of_length(headers: Iterable[Header], length: int) -> list[Header]:
+    others = [(name, value) for name, value in headers if name not in {b"content-length", b"transfer-encoding"}]
+    return [*others, (b"content-length", str(length).encode())]

@@ -1,6 +1,7 @@
 """What a request asks for, in any of the dialects: as much of it as limits need. Pure; `middleware` calls it."""
 
 import math
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -49,7 +50,14 @@ class Wish:
     output_tokens: int | None
 
 
-def wish_of(body: dict[str, Any], dialect: Dialect, *, body_bytes: int, most_choices: int) -> Wish:
+def wish_of(
+    body: dict[str, Any],
+    dialect: Dialect,
+    *,
+    body_bytes: int,
+    most_choices: int,
+    media_domains: Collection[str] = (),
+) -> Wish:
     """Read what a request asks for.
 
     Args:
@@ -57,12 +65,13 @@ def wish_of(body: dict[str, Any], dialect: Dialect, *, body_bytes: int, most_cho
         dialect: Its API.
         body_bytes: Its length.
         most_choices: Answers that one request may ask for.
+        media_domains: Hosts from which images are fetched.
 
     Raises:
         RefusedError: If a field is wrong or not allowed.
     """
     refuse_fields(body, dialect)
-    refuse_media(body)
+    refuse_media(body, media_domains)
     model = body.get("model")
     if model is not None and not isinstance(model, str):
         raise refused("model", "The field 'model' must be the name of a model, as a text.")
@@ -90,6 +99,19 @@ def refuse_model(name: str | None) -> RefusedError:
             f"The model {shown} does not exist here, or your key may not use it. GET /v1/models lists the models that you may use.",
             code="model_not_found",
             param="model",
+        )
+    )
+
+
+def refuse_conversation() -> RefusedError:
+    """Return the refusal of a conversation with a model that has no template for it, to be raised."""
+    return RefusedError(
+        Refusal(
+            400,
+            "This is a base model: it goes on with a text, and it has no chat template, which would make a text of a conversation. "
+            "Send the text to POST /v1/completions, or ask an endpoint with an instruct model. The team that runs this endpoint can "
+            "name a template in spec.model.chatTemplate.",
+            code="no_chat_template",
         )
     )
 

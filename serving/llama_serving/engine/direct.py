@@ -26,6 +26,7 @@ from llama_serving.desk.ledger_actor import RayBank, moment, ray_counter, ray_hi
 from llama_serving.desk.middleware import DeskMiddleware
 from llama_serving.desk.usage_log import UsageLog
 from llama_serving.door.passed import OnlyThroughTheDoor
+from llama_serving.engine import frontend
 from llama_serving.engine.adapters import Adapters
 from llama_serving.engine.guard import RayGuard, RayMetrics
 from llama_serving.engine.server import LlamaServer
@@ -103,7 +104,8 @@ class _DirectServer(LlamaServer):
         # vLLM has built its layers already; without this, none could be added.
         app.middleware_stack = None
         config = self._serving
-        self._desk = await self._open_desk()
+        frontend.answer_by_the_asked_name(app.state)
+        self._desk = await self._open_desk(takes_conversations=frontend.has_chat_template(app.state))
         if config.guard is not None:
             self._judge = Judge(RayGuard(self._guard), self._limits.guard, RayMetrics(), time.monotonic)
             app.add_middleware(
@@ -111,7 +113,8 @@ class _DirectServer(LlamaServer):
             )
         app.add_middleware(DeskMiddleware, desk=self._desk, traces=switch.traces())
         counts = ReplicaCounts(APPLICATION_NAME, config.server_deployment)
-        app.add_middleware(BoardFirst, board=board_application(config, BoardClient(), counts, self._listed))
+        board = board_application(config, BoardClient(), counts, self._listed, lambda: self._limits.aliases or ())
+        app.add_middleware(BoardFirst, board=board)
         app.add_middleware(OnlyThroughTheDoor, door=config.door)
         headers = headers_of(config.license)
         app.add_middleware(LicenseHeaders, headers=lambda: headers)
@@ -120,7 +123,7 @@ class _DirectServer(LlamaServer):
     def _engine_tokenizer(self) -> Any:
         return self.engine._engine_client.get_tokenizer()  # noqa: SLF001 - Ray hands it out nowhere
 
-    async def _open_desk(self) -> Desk:
+    async def _open_desk(self, *, takes_conversations: bool) -> Desk:
         config, bank = self._serving, RayBank()
         replica = serve.get_replica_context().replica_id.unique_id
         desk = Desk(
@@ -131,6 +134,8 @@ class _DirectServer(LlamaServer):
                 coming=self._coming,
                 max_model_len=config.engine.max_model_len,
                 orders_by_priority=True,
+                takes_conversations=takes_conversations,
+                media_domains=frozenset(config.engine.allowed_media_domains or ()),
             ),
             source=usage_source(config.identity),
             replica=replica,

@@ -21,7 +21,7 @@ from llama_serving.contents.check import check_loaded
 from llama_serving.contents.repository import fetched
 from llama_serving.contract.adapters import AdapterFault, Repository
 from llama_serving.desk.meter import metered
-from llama_serving.engine import last_words
+from llama_serving.engine import last_words, tool_parsers
 from llama_serving.engine.kv_cache import kv_cache_size
 from llama_serving.engine.nodes import on_other_nodes
 from llama_serving.guard.engine import guarded
@@ -88,6 +88,7 @@ class LlamaEngine(VLLMEngine):
 
     def __init__(self, llm_config: Any) -> None:
         super().__init__(llm_config)
+        tool_parsers.register()
         self._tap: LoadTap | None = None
         self._serving: ServingConfig | None = None
         self._looked_at = False

@@ -143,9 +143,10 @@ OBJECTS = {
         for guard in ({}, *({"guard": {"model": {"name": name}}} for name in ("llama-guard-3-8b", "llama-guard-3-1b")))
     ],
     EndpointSpec: [
-        {"path": path, "routing": routing}
+        {"path": path, "routing": routing} | aliases
         for path in ("Direct", "Ingress")
         for routing in ("LeastConnections", "ConsistentHash", "PrefixAware")
+        for aliases in ({}, {"aliases": []}, {"aliases": ["Llama-chat"]})
     ],
     AdapterSlotsSpec: [{"maxLoras": 4, "maxAdapters": held} for held in (3, 4, 5)],
     AdapterSource: [

@@ -92,6 +92,47 @@ def test_on_one_machine_no_key_is_asked_for():
         assert all(mount["mountPath"] != KEYS_FOLDER for mount in pod["containers"][0]["volumeMounts"])
 
 
+def test_a_local_run_with_a_folder_of_keys_asks_for_them():
+    made = built(Settings(local=True, keys_path="/tmp/keys"))
+    for pod in pods(made):
+        door = DoorSettings.model_validate_json(environment(pod)[DOOR_VARIABLE])
+        assert (door.access, door.keys_folder) == ("Keys", "/tmp/keys")
+        assert all(mount["mountPath"] != KEYS_FOLDER for mount in pod["containers"][0]["volumeMounts"])
+
+
+def test_aliases_are_live_and_go_to_engines_and_board():
+    plain, named = built(), built(endpoint={"aliases": ["Llama-chat"]})
+    assert plain["ControllerRevision"]["metadata"]["name"] == named["ControllerRevision"]["metadata"]["name"]
+    engines, board = served(named)
+    assert engines["args"] == served(plain)[0]["args"]
+    assert DeskSettings.model_validate(engines["deployments"][0]["user_config"]).aliases == ("Llama-chat",)
+    (told,) = board["deployments"]
+    assert (told["name"], DeskSettings.model_validate(told["user_config"]).aliases) == ("Board", ("Llama-chat",))
+    assert "deployments" not in served(plain)[1]
+
+
+def test_only_workers_have_the_chat_template_and_the_engine_reads_it_there():
+    made = built(
+        model={"name": "tiny-random-llama", "chatTemplate": {"configMap": "acme-templates", "key": "short.jinja"}}
+    )
+    head, worker = pods(made)
+    (mount,) = [each for each in worker["containers"][0]["volumeMounts"] if each["name"] == "chat-template"]
+    (volume,) = [each for each in worker["volumes"] if each["name"] == "chat-template"]
+    items = [{"key": "short.jinja", "path": "chat_template.jinja"}]
+    assert volume["configMap"] == {"name": "acme-templates", "items": items, "defaultMode": 0o444}
+    assert served(made)[0]["args"]["engine"]["chat_template"] == f"{mount['mountPath']}/chat_template.jinja"
+    assert all(each["name"] != "chat-template" for each in head["volumes"])
+    assert "chat_template" not in served(built())[0]["args"]["engine"]
+
+
+def test_images_are_fetched_only_from_hosts_that_are_named():
+    assert "VLLM_MEDIA_URL_ALLOW_REDIRECTS" not in environment(pods(built())[1])
+    assert "allowed_media_domains" not in served(built())[0]["args"]["engine"]
+    made = built(access={"mediaDomains": ["images.acme.example"]})
+    assert served(made)[0]["args"]["engine"]["allowed_media_domains"] == ["images.acme.example"]
+    assert environment(pods(made)[1])["VLLM_MEDIA_URL_ALLOW_REDIRECTS"] == "0"
+
+
 def test_only_the_direct_path_has_haproxy_a_board_and_a_desk():
     direct, ingress = built(**DIRECT), built(endpoint={"path": "Ingress"})
     (engines, board), (before,) = served(direct), served(ingress)

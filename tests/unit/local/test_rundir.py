@@ -3,6 +3,7 @@ import subprocess
 import sys
 
 from llama_operator.local import processes, rundir
+from llama_serving.contract import haproxy
 
 
 def start_marked(run_id):
@@ -16,6 +17,22 @@ def test_a_run_leaves_no_folder(tmp_path):
     run.close()
     assert not run.temp_dir.exists()
     assert not run.path.exists()
+
+
+def test_the_longest_folder_leaves_room_for_the_sockets_of_haproxy(monkeypatch):
+    """HAProxy refuses the path of a socket with more than 97 bytes, and Ray then starts it again without end."""
+    node = "f" * 56
+    for length in range(4, 40):
+        root = "/" + "t" * (length - 1)
+        monkeypatch.setattr(rundir.os, "access", lambda *_: True)
+        monkeypatch.setattr(rundir.tempfile, "gettempdir", lambda root=root: root)
+        if str(rundir._temp_root()) == root:
+            sockets = haproxy.private_to_one_cluster(
+                f"{root}/lld-12345678/0/{node}", metrics_port=1, stats_port=2, replica_ports=(3, 4)
+            )
+            assert all(len(path) <= 97 for path in sockets.values() if path.endswith(".sock"))
+        else:
+            assert length > 12
 
 
 def test_every_run_has_its_own_token(tmp_path):

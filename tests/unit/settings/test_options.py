@@ -112,7 +112,7 @@ def test_all_that_decisions_depend_on_can_be_set():
     ]  # fmt: skip
     set_, usual = asdict(load(argv, {}).decisions()), asdict(Settings())
     # Only the local mode has the weights on disk, and only it runs no pods.
-    assert {name for name in usual if set_[name] == usual[name]} == {"weights_path", "local"}
+    assert {name for name in usual if set_[name] == usual[name]} == {"keys_path", "weights_path", "local"}
 
 
 def test_words_of_the_settings_are_those_of_the_api_camel_case():

@@ -11,6 +11,7 @@ from pydantic import Field
 
 from llama_operator.api.meta import ApiModel
 from llama_operator.api.v1alpha1.pods import ObjectName
+from llama_serving.contract.media import MOST_MEDIA_DOMAINS, MediaDomain
 
 
 class AccessMode(StrEnum):
@@ -43,3 +44,6 @@ class AccessSpec(ApiModel):
     revoked keys take effect within two minutes, without a restart; another object is a new revision."""
     max_body_mib: Annotated[int, Field(ge=1, le=1024)] = 20
     """Longest body of a request, in MiB; a longer one is refused with 413."""
+    media_domains: Annotated[tuple[MediaDomain, ...], Field(max_length=MOST_MEDIA_DOMAINS, strict=False)] = ()
+    """Hosts from which images are fetched that requests name by their address, each as its whole name. What a host answers
+    must be the image: it may not send the engine on. Default: nothing is fetched, images come within requests."""

@@ -14,6 +14,7 @@ from pydantic import Field, PrivateAttr
 from llama_operator.api.meta import API_VERSION, ApiModel, ObjectMeta
 from llama_operator.api.v1alpha1.access import AccessSpec
 from llama_operator.api.v1alpha1.adapters import AdapterList, AdapterSlotsSpec
+from llama_operator.api.v1alpha1.chat_template import ChatTemplateKey
 from llama_operator.api.v1alpha1.common import ObjectName
 from llama_operator.api.v1alpha1.endpoint import EndpointSpec
 from llama_operator.api.v1alpha1.guard import GuardSpec
@@ -128,6 +129,9 @@ class ModelSpec(ApiModel):
         Annotated[str, Field(min_length=1, max_length=192, pattern=r"^[A-Za-z0-9._-]+/[A-Za-z0-9._-]+$")] | None
     ) = None
     """Repository (`owner/name`) of the variant, if a precision has several."""
+    chat_template: ChatTemplateKey | None = None
+    """What makes a prompt of a conversation. Default: the template of the checkpoint, which base models do not have: they only
+    answer completions."""
 
 
 class ContextSpec(ApiModel):

@@ -41,6 +41,8 @@ class Endpoint:
     """Name in `spec.model.name`."""
     adapters: tuple[str, ...]
     """Names of the adapters on the endpoint."""
+    aliases: tuple[str, ...]
+    """Further names of the model on the endpoint."""
     tenants: tuple[str, ...]
     """Tenants with limits; one that is not listed has none."""
 
@@ -77,6 +79,7 @@ def of(ref: Ref, live: Object) -> Endpoint:
         url=readings.text(status.get("url")),
         model=readings.text(paths.at(spec, "model.name")),
         adapters=_names(spec, "adapters"),
+        aliases=_aliases(spec),
         tenants=_names(spec, "tenants"),
     )
 
@@ -97,7 +100,7 @@ def advice(endpoint: Endpoint) -> str:
 
 
 async def served_names(connection: Connection, endpoint: Endpoint) -> tuple[str, ...] | Unknown:
-    """Names of the model and its adapters on the endpoint; why they are not known if the user may not read LlamaModels."""
+    """Names of the model, with its aliases, and of its adapters on the endpoint; why they are not known if the user may not read LlamaModels."""
     try:
         name = catalog.load().model(endpoint.model).served_name
     except UnknownModelError:
@@ -106,7 +109,7 @@ async def served_names(connection: Connection, endpoint: Endpoint) -> tuple[str,
         if isinstance(model, Unknown):
             return model
         name = readings.text(paths.at(model, "spec.servedName")) or endpoint.model
-    return name, *endpoint.adapters
+    return name, *endpoint.aliases, *endpoint.adapters
 
 
 def unlimited(endpoint: Endpoint, tenant: str) -> str:
@@ -118,6 +121,11 @@ def unlimited(endpoint: Endpoint, tenant: str) -> str:
 
 def _names(spec: Mapping[str, Any], field: str) -> tuple[str, ...]:
     return tuple(filter(None, (readings.text(one.get("name")) for one in readings.mappings(spec.get(field)))))
+
+
+def _aliases(spec: Mapping[str, Any]) -> tuple[str, ...]:
+    written = paths.at(spec, "endpoint.aliases")
+    return tuple(filter(None, map(readings.text, written))) if isinstance(written, list) else ()
 
 
 def _kept_in(ref: Ref, keys: object) -> Ref:

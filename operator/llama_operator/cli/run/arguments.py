@@ -7,6 +7,7 @@ examples:
   kubectl llama run -f manifests/samples/tiny-cpu.yaml                 serve until Ctrl-C
   kubectl llama run -f manifests/samples/tiny-cpu.yaml --once "Hello"  one answer, the status, then stop
   kubectl llama run -f manifests/samples/tiny-cpu.yaml --tour          chat, stream, scale on a burst, then stop
+  kubectl llama run -f manifests/samples/tiny-cpu.yaml --tenant acme   ask for keys, and make one for tenant acme
   kubectl llama run -f my-1b.yaml --weights ~/models/Llama-3.2-1B      weights from a folder on this machine
 
 """
@@ -22,4 +23,10 @@ def register(commands: Commands) -> None:
         "--tour", action="store_true", help="show models, chat, streaming and scaling on a burst, then stop"
     )
     parser.add_argument("--port", type=int, help="port of the URL (default: a free one)")
+    parser.add_argument(
+        "--tenant",
+        action="append",
+        metavar="TENANT",
+        help="ask for API keys, and make one for this tenant; its limits are in spec.tenants (repeatable)",
+    )
     parser.add_argument("--weights", metavar="DIR", help="folder with the model's safetensors and tokenizer")

@@ -24,11 +24,12 @@ def body(model: str, prompt: str, *, stream: bool = False, max_tokens: int = MAX
     }
 
 
-def curl(url: str, model: str, *, stream: bool = False) -> str:
+def curl(url: str, model: str, *, stream: bool = False, with_key: bool = False) -> str:
     """Build a command that can be pasted into a shell."""
     content = json.dumps(body(model, "Hello!", stream=stream))
     buffered = "-N " if stream else ""
-    return f"curl -s {buffered}{url}/chat/completions -H 'Content-Type: application/json' -d '{content}'"
+    key = "-H 'Authorization: Bearer KEY' " if with_key else ""
+    return f"curl -s {buffered}{url}/chat/completions {key}-H 'Content-Type: application/json' -d '{content}'"
 
 
 async def answer(url: str, model: str, prompt: str) -> str:

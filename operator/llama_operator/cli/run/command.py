@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import secrets
 import signal
 import sys
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from llama_operator import catalog
 from llama_operator.cli.run import chat, status_table
 from llama_operator.cli.run.progress_lines import ProgressLines
 from llama_operator.cli.run.session import LocalSession, RunFailedError, weights_folder
+from llama_operator.cli.run.tenant_keys import TenantKeys, keys_for
 from llama_operator.cli.run.tour import tour
 from llama_operator.cli.shared import files, output
 from llama_operator.cli.shared.exit_codes import EXIT_DOES_NOT_FIT, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK
@@ -21,6 +23,7 @@ from llama_operator.cli.shared.options import filled
 from llama_operator.cli.shared.outcome import exit_code, raise_if_invalid
 from llama_operator.decide.decision import decide
 from llama_operator.decide.observed import Observed
+from llama_operator.errors import LlamaOperatorError
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,14 +36,22 @@ class RunOptions:
     tour: bool = False
     port: int | None = None
     weights: str | None = None
+    tenant: list[str] | None = None
 
 
 def command(options: RunOptions) -> int:
     """Serve the manifest until Ctrl-C, or for one prompt; returns the exit code."""
     manifests = files.read(options.file, name=options.name)
+    if options.tenant and (options.once is not None or options.tour):
+        raise LlamaOperatorError("--tenant is for clients of your own, which send the key; leave --once and --tour out")
+    if manifests.deployment.spec.model.chat_template is not None:
+        raise LlamaOperatorError(
+            "spec.model.chatTemplate names a ConfigMap, and local mode mounts none: leave it out here"
+        )
     if (refused := _refused(manifests)) is not None:
         return refused
-    return asyncio.run(_run(manifests, options, output.console()))
+    with keys_for(options.tenant or (), secrets.token_bytes) as keys:
+        return asyncio.run(_run(manifests, options, keys, output.console()))
 
 
 def _refused(manifests: files.Manifests) -> int | None:
@@ -68,12 +79,12 @@ def _refused(manifests: files.Manifests) -> int | None:
     return exit_code(decision)
 
 
-async def _run(manifests: files.Manifests, options: RunOptions, console: Console) -> int:
+async def _run(manifests: files.Manifests, options: RunOptions, keys: TenantKeys, console: Console) -> int:
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stopped.set)
-    serving = asyncio.create_task(_serve(manifests, options, console))
+    serving = asyncio.create_task(_serve(manifests, options, keys, console))
     waiting = asyncio.create_task(stopped.wait())
     await asyncio.wait({serving, waiting}, return_when=asyncio.FIRST_COMPLETED)
     waiting.cancel()
@@ -85,11 +96,15 @@ async def _run(manifests: files.Manifests, options: RunOptions, console: Console
     return EXIT_INTERRUPTED
 
 
-async def _serve(manifests: files.Manifests, options: RunOptions, console: Console) -> int:
+async def _serve(manifests: files.Manifests, options: RunOptions, keys: TenantKeys, console: Console) -> int:
     metadata = manifests.deployment.metadata
     with ProgressLines(console) as lines:
         session = LocalSession(
-            manifests, port=options.port, weights=weights_folder(options.weights), on_progress=lines.show
+            manifests,
+            port=options.port,
+            weights=weights_folder(options.weights),
+            keys_folder=keys.folder,
+            on_progress=lines.show,
         )
         async with session:
             try:
@@ -107,7 +122,9 @@ async def _serve(manifests: files.Manifests, options: RunOptions, console: Conso
                 return EXIT_OK
             if options.tour:
                 return await tour(session, url, model, console)
-            console.print(chat.curl(url, model), markup=False, soft_wrap=True)
+            for tenant, key in keys.by_tenant:
+                console.print(f"key of {tenant}: {key.text}", markup=False, soft_wrap=True)
+            console.print(chat.curl(url, model, with_key=bool(keys.folder)), markup=False, soft_wrap=True)
             console.print("Ctrl-C stops it.")
             await _show_changes(session, console)
     return EXIT_OK

@@ -58,14 +58,21 @@ class LocalSession:
         port: Port of the URL; None for a free one.
         weights: Folder with the weights, or empty for the model's own source.
         on_progress: Called with every step of the local runtime.
+        keys_folder: Folder with API keys, as pods have it mounted; empty for an endpoint that asks for none.
     """
 
     def __init__(
-        self, manifests: Manifests, *, port: int | None, weights: str, on_progress: Callable[[Progress], None]
+        self,
+        manifests: Manifests,
+        *,
+        port: int | None,
+        weights: str,
+        on_progress: Callable[[Progress], None],
+        keys_folder: str = "",
     ) -> None:
         self._manifests = manifests
         # Nobody runs Jobs here; a token is the one that this machine has.
-        self._settings = Settings(weights_path=weights, checks_access=False, local=True)
+        self._settings = Settings(weights_path=weights, keys_path=keys_folder, checks_access=False, local=True)
         self._twin = MemoryCluster(now=_now)
         self._show = on_progress
         self._failure: Progress | None = None

@@ -157,6 +157,8 @@ class LicenseInput:
     """Ends under which this very model ran in this deployment, with the families that it was under then."""
     open_to_all: bool = False
     """Whether requests are answered without a key: the spec says so, or the revision that is judged does so."""
+    aliases: tuple[str, ...] = ()
+    """Further names under which the model is served."""
     image: str = ""
     """Image that the deployment names for its pods; empty for the operator's own."""
     today: date | None = None

@@ -73,6 +73,7 @@ def license_input(
         ends=tuple(pinned.license_end for pinned in observed.revisions if pinned.license_end is not None),
         own_ends=tuple(_own_ends(observed, facts, known)),
         open_to_all=spec.access.mode is AccessMode.OPEN if pinned_open is None else pinned_open,
+        aliases=spec.endpoint.aliases,
         image=spec.image or "",
         today=observed.now.date() if dated else None,
         still_today=(observed.now - _DAY_ENDS_LAST).date() if dated else None,

@@ -158,6 +158,7 @@ FIELDS = FieldTable(
         FieldRow("scaling", _LIVE, "Serve takes new bounds and targets while replicas run"),
         FieldRow("replicas", _LIVE, "Serve adds or removes replicas, the others go on"),
         FieldRow("endpoint", _RESTART, "another application answers in the pods"),
+        FieldRow("endpoint.aliases", _LIVE, "Serve hands the names to replicas while they run"),
         FieldRow("endpoint.expose", _LIVE, "a route beside the Service; engines do not see it"),
         FieldRow("access", _RESTART, "pods mount the keys, and Kubernetes changes no pod that runs"),
         FieldRow("tenants", _LIVE, "Serve hands the limits to replicas while they run"),

@@ -112,7 +112,17 @@ class Parts:
     durations: Durations
 
 
-def desk_of(*tenants, others=None, max_waiting=10_000, model=None, bank=None, clock=None, replica="replica-1", **facts):
+def desk_of(
+    *tenants,
+    others=None,
+    max_waiting=10_000,
+    model=None,
+    bank=None,
+    clock=None,
+    replica="replica-1",
+    aliases=None,
+    **facts,
+):
     """Make a desk; `facts` are of the model."""
     clock = clock or Clock()
     bank, counted, log, load = bank or AwayBank(clock), Counted(), Lines(), Load()
@@ -120,7 +130,7 @@ def desk_of(*tenants, others=None, max_waiting=10_000, model=None, bank=None, cl
     observed = Observed()
     durations = Durations(observed.make)
     desk = Desk(
-        DeskSettings(tenants=tenants, others=others, max_waiting_requests=max_waiting),
+        DeskSettings(tenants=tenants, others=others, max_waiting_requests=max_waiting, aliases=aliases),
         model=model
         or ModelFacts(name=MODEL, names=lambda: frozenset({MODEL, "adapter"}), **({"max_model_len": 8192} | facts)),
         source="/namespaces/team/llamadeployments/chat",

@@ -208,6 +208,12 @@ def test_an_adapter_is_a_name_of_the_endpoint(world, chat):
     assert made(world, "--models", "acme-support")["models"] == ["acme-support"]
 
 
+def test_an_alias_is_a_name_of_the_endpoint(world, serving_facts):
+    spec = spec_with(serving_facts[2], mode="Keys") | {"endpoint": {"aliases": ["Llama-chat"]}}
+    asyncio.run(world.serving(spec=spec))
+    assert made(world, "--models", "Llama-chat")["models"] == ["Llama-chat"]
+
+
 @pytest.mark.parametrize("readable", [True, False])
 def test_names_of_a_model_of_the_cluster_are_looked_up_where_the_user_may(world, chat, serving_facts, readable):
     spec = spec_with(serving_facts[2], mode="Keys") | {"model": {"name": "acme-tuned"}}

@@ -55,7 +55,13 @@ ALL_PODS = {
 }
 RESOURCES = {"cpu": "3", "memory": "12Gi", "ephemeralStorage": "200Gi", "extended": {"acme.example/hca": 1}}
 WRITTEN = {
-    "model": {"name": "llama-3.1-8b", "precision": "FP8", "precisions": ["FP8"], "variant": "acme/llama"},
+    "model": {
+        "name": "llama-3.1-8b",
+        "precision": "FP8",
+        "precisions": ["FP8"],
+        "variant": "acme/llama",
+        "chatTemplate": {"configMap": "acme-template", "key": "short.jinja"},
+    },
     "context": {"maxModelLength": 4096, "concurrentSequences": 2},
     "hardware": {"accelerator": "L40S-48GB", "gpusPerNode": 4, "maxGPUs": 16},
     "parallelism": {"mode": "Manual", "tensor": 2, "pipeline": 2},
@@ -91,6 +97,7 @@ WRITTEN = {
     "endpoint": {
         "path": next(path for path in RequestPath if path is not DEFAULT_PATH),
         "routing": "ConsistentHash",
+        "aliases": ["Llama-chat"],
         "expose": {
             "hosts": ["llama.acme.example"],
             "gateway": {
@@ -106,7 +113,12 @@ WRITTEN = {
             },
         },
     },
-    "access": {"mode": "Keys", "keys": {"configMap": "acme-keys", "secret": "acme-keys"}, "maxBodyMiB": 5},
+    "access": {
+        "mode": "Keys",
+        "keys": {"configMap": "acme-keys", "secret": "acme-keys"},
+        "maxBodyMiB": 5,
+        "mediaDomains": ["images.acme.example"],
+    },
     "tenants": [{"name": "acme", "requestsPerMinute": 60}],
     "otherTenants": {
         "requestsPerMinute": 6,

@@ -7,8 +7,8 @@ from llama_serving.desk.wish import wish_of
 CHAT = {"model": "m", "messages": [{"role": "user", "content": "Hello"}]}
 
 
-def wish(body, dialect=Dialect.CHAT, body_bytes=300, most_choices=8):
-    return wish_of(body, dialect, body_bytes=body_bytes, most_choices=most_choices)
+def wish(body, dialect=Dialect.CHAT, body_bytes=300, most_choices=8, domains=()):
+    return wish_of(body, dialect, body_bytes=body_bytes, most_choices=most_choices, media_domains=domains)
 
 
 def refused(body, dialect=Dialect.CHAT):
@@ -181,3 +181,49 @@ def test_an_image_is_no_text():
     url = "data:image/png;base64," + "A" * 90_000
     body = {"model": "m", "messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": url}}]}]}
     assert wish(body, body_bytes=90_200).prompt_tokens < 2300
+
+
+def with_image(address):
+    return {
+        "model": "m",
+        "messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": address}}]}],
+    }
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "https://images.acme.example/a.png",
+        "http://images.acme.example:8080/a.png?size=1",
+        "https://IMAGES.acme.example/a.png",
+        "data:image/png;base64,AAAA",
+    ],
+)
+def test_an_image_may_come_from_a_host_that_is_named(address):
+    assert wish(with_image(address), domains=("images.acme.example",)).sequences == 1
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "https://evil.example/a.png",
+        "https://sub.images.acme.example/a.png",
+        "https://images.acme.example.evil.example/a.png",
+        "https://images.acme.example@evil.example/a.png",
+        "https://evil.example\\@images.acme.example/a.png",
+        "https://evil.example#@images.acme.example/a.png",
+        "https://images.acme.example:80@evil.example/",
+        "https:/images.acme.example/a.png",
+        "//images.acme.example/a.png",
+        "file:///etc/passwd",
+        "ftp://images.acme.example/a.png",
+        "https://images.acme.example/a b",
+        "https://169.254.169.254/latest",
+        "https://[::1]/a.png",
+        "",
+    ],
+)
+def test_an_image_may_come_from_nowhere_else(address):
+    with pytest.raises(RefusedError) as error:
+        wish(with_image(address), domains=("images.acme.example",))
+    assert "only from images.acme.example" in error.value.refusal.message

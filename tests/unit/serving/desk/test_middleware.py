@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from llama_serving.contract.tenants import DeskSettings
 from llama_serving.contract.usage import UsageEvent
 from llama_serving.desk.meter import metered
-from llama_serving.desk.middleware import DeskMiddleware
+from llama_serving.desk.middleware import ASKED_NAME, DeskMiddleware
 from support.serving.desks.parts import MODEL, Engine, desk_of, limits_of, sampling, until
 
 CHAT, COMPLETIONS, RESPONSES, MESSAGES = "/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/messages"
@@ -30,6 +31,13 @@ class Application:
 
     def __init__(self, engine):
         self.engine, self.bodies, self.headers, self.status = engine, [], [], 200
+        self.sees, self.seen, self.parts = lambda: None, [], [b""]
+
+    def answers(self, status, body, parts):
+        """Answer with an error, in some parts."""
+        size = max(1, -(-len(body) // parts))
+        self.status = status
+        self.parts = [body[at : at + size] for at in range(0, len(body), size)] or [b""]
 
     async def __call__(self, scope, receive, send):
         message = await receive()
@@ -37,6 +45,7 @@ class Application:
         request = json.loads(message["body"])
         self.bodies.append(request)
         self.headers.append(dict(scope["headers"]))
+        self.seen.append(self.sees())
         lengths = ("max_completion_tokens", "max_tokens", "max_output_tokens")
         length = next((request[name] for name in lengths if request.get(name) is not None), 4096)
         stream = bool(request.get("stream"))
@@ -46,7 +55,8 @@ class Application:
             async for output in self.engine.generate([1] * 10, params, "call"):
                 part = str(len(output.outputs[0].token_ids)).encode()
                 await send({"type": "http.response.body", "body": part, "more_body": True})
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
+        for number, part in enumerate(self.parts, 1):
+            await send({"type": "http.response.body", "body": part, "more_body": number < len(self.parts)})
 
 
 class Service:
@@ -509,3 +519,104 @@ async def test_requests_that_run_are_counted_by_the_name_that_they_ask_for():
     service.engine.held.set()
     await running
     assert service.parts.desk.running("adapter") == 0
+
+
+ALIAS = "Llama-chat"
+
+
+@pytest.mark.parametrize("path", GOOD)
+async def test_an_alias_is_served_by_the_model_and_booked_as_it_was_asked_for(path):
+    service = Service(limits_of(), aliases=(ALIAS,))
+    service.app.sees = ASKED_NAME.get
+    assert (await service.send(path, GOOD[path] | {"model": ALIAS})).status == 200
+    assert service.app.bodies[0]["model"] == MODEL
+    assert service.app.seen == [ALIAS]
+    assert service.events[0].data.model == ALIAS
+    assert ASKED_NAME.get() is None
+
+
+@pytest.mark.parametrize(
+    ("models", "asks", "status"),
+    [
+        ((), ALIAS, 200),
+        ((MODEL,), ALIAS, 200),
+        ((ALIAS,), ALIAS, 200),
+        ((ALIAS,), MODEL, 404),
+        (("adapter",), ALIAS, 404),
+        ((), "Llama-chat2", 404),
+    ],
+)
+async def test_a_key_opens_an_alias_by_its_own_name_or_that_of_the_model(models, asks, status):
+    service = Service(limits_of(), aliases=(ALIAS,))
+    assert (await service.send(CHAT, GOOD[CHAT] | {"model": asks}, models=models)).status == status
+
+
+async def test_aliases_come_and_go_while_the_replica_serves():
+    service = Service(limits_of())
+    asks = GOOD[CHAT] | {"model": ALIAS}
+    assert (await service.send(CHAT, asks)).status == 404
+    service.parts.desk.reconfigure(DeskSettings(aliases=(ALIAS,)))
+    assert (await service.send(CHAT, asks)).status == 200
+    service.parts.desk.reconfigure(DeskSettings())
+    assert (await service.send(CHAT, asks)).status == 404
+
+
+@pytest.mark.parametrize("path", GOOD)
+async def test_a_model_without_a_chat_template_answers_completions_and_says_so_to_conversations(path):
+    service = Service(limits_of(), takes_conversations=False)
+    answer = await service.send(path, GOOD[path])
+    if path == COMPLETIONS:
+        assert answer.status == 200
+        return
+    assert answer.status == 400
+    assert "/v1/completions" in answer.error["message"]
+    assert "spec.model.chatTemplate" in answer.error["message"]
+    assert service.app.bodies == []
+
+
+VLLM_ERROR = {"error": {"message": "too much", "type": "BadRequestError", "param": "n", "code": 400}}
+TOO_LONG = "This model's maximum context length is 1024 tokens."
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "body", "kind", "code"),
+    [
+        (CHAT, 400, VLLM_ERROR, "invalid_request_error", "invalid_value"),
+        (
+            CHAT,
+            400,
+            {"error": VLLM_ERROR["error"] | {"message": TOO_LONG}},
+            "invalid_request_error",
+            "context_length_exceeded",
+        ),
+        (RESPONSES, 404, VLLM_ERROR, "invalid_request_error", "not_found"),
+        (COMPLETIONS, 500, VLLM_ERROR, "server_error", "engine_error"),
+        (MESSAGES, 400, {"type": "error", **VLLM_ERROR}, "invalid_request_error", None),
+        (MESSAGES, 404, VLLM_ERROR, "not_found_error", None),
+        (MESSAGES, 500, VLLM_ERROR, "api_error", None),
+        (COUNT, 400, {"type": "error", **VLLM_ERROR}, "invalid_request_error", None),
+    ],
+)
+@pytest.mark.parametrize("parts", [1, 3])
+async def test_an_error_of_the_engine_has_the_form_of_its_dialect(path, status, body, kind, code, parts):
+    service = Service(limits_of())
+    service.app.answers(status, json.dumps(body).encode(), parts)
+    answer = await service.send(path, GOOD[path])
+    assert answer.status == status
+    assert int(answer.headers["content-length"]) == len(answer.body)
+    assert answer.headers["x-own"] == "1"
+    assert (answer.error["type"], answer.error.get("code")) == (kind, code)
+    assert answer.error["message"] == body["error"]["message"]
+
+
+OF_GUARD = b'{"error": {"message": "no", "type": "invalid_request_error", "param": null, "code": "content_filter"}}'
+
+
+@pytest.mark.parametrize(
+    "body", [b"Internal Server Error", OF_GUARD, b'{"detail": "x"}', b"[]", b"", b'{"error": 7}', b"x" * 100_000]
+)
+async def test_what_is_no_error_of_vllm_is_handed_on_as_it_is(body):
+    service = Service(limits_of())
+    service.app.answers(503, body, 4)
+    answer = await service.send(CHAT, GOOD[CHAT])
+    assert (answer.status, answer.body) == (503, body)

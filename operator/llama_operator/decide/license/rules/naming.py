@@ -1,6 +1,7 @@
 """Checks of what has to be shown: P11 (attribution), P12 (name prefix), P22 (marks of Meta)."""
 
 import re
+from collections.abc import Iterator
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
@@ -68,16 +69,22 @@ def _others_can_read(url: str) -> bool:
 
 
 def _named(case: LicenseInput) -> Refusal | None:
-    name = case.model.served_name
-    for prefix in prefixes(case.model):
-        if not begins_with(name, prefix):
-            return Refusal(
-                f"{case.model.name} comes from {_from(case.model)} and is served as {name!r}: its name has to begin "
-                f'with "{prefix}"',
-                f'set spec.servedName of the LlamaModel to a name that begins with "{prefix}", for example '
-                f"{prefix.replace(' ', '-')}-{name}",
-            )
+    for name, where in _names(case):
+        for prefix in prefixes(case.model):
+            if not begins_with(name, prefix):
+                return Refusal(
+                    f"{case.model.name} comes from {_from(case.model)} and is served as {name!r}: its name has to begin "
+                    f'with "{prefix}"',
+                    f'set {where} to a name that begins with "{prefix}", for example {prefix.replace(" ", "-")}-{name}',
+                )
     return None
+
+
+def _names(case: LicenseInput) -> Iterator[tuple[str, str]]:
+    """Every name under which the model is served, and where it is said."""
+    yield case.model.served_name, "spec.servedName of the LlamaModel"
+    for alias in case.aliases:
+        yield alias, f"{alias!r} of spec.endpoint.aliases"
 
 
 def _from(model: ModelFacts) -> str:
@@ -86,16 +93,15 @@ def _from(model: ModelFacts) -> str:
 
 def _no_marks(case: LicenseInput) -> Refusal | None:
     """A derivative may not look as if Meta made it; weights of Meta under their own names may."""
-    name = case.model.served_name
     if case.model.original or (case.model.kinds and case.model.kinds <= UNCHANGED):
         return None
-    if not MARKS.search(name):
-        return None
-    return Refusal(
-        f"{case.model.name} is no model of Meta, but is served as {name!r}",
-        "set spec.servedName of the LlamaModel to a name without the marks of Meta; Llama at its beginning stays if a "
-        "license asks for it",
-    )
+    for name, where in _names(case):
+        if MARKS.search(name):
+            return Refusal(
+                f"{case.model.name} is no model of Meta, but is served as {name!r}",
+                f"set {where} to a name without the marks of Meta; Llama at its beginning stays if a license asks for it",
+            )
+    return None
 
 
 CHECKS: tuple[Check, ...] = (

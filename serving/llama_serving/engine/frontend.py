@@ -1,0 +1,46 @@
+"""What the direct path asks of vLLM's HTTP application, and changes in it. Called by `direct` once the engine has started."""
+
+from typing import Any
+
+from vllm.renderers.chat_utils import ChatTemplateResolutionError
+from vllm.renderers.params import ChatParams
+
+from llama_serving.desk.middleware import ASKED_NAME
+
+
+def answer_by_the_asked_name(state: Any) -> None:
+    """Let answers name the model as the request did; by itself vLLM names it by the first of its names.
+
+    Args:
+        state: State of the application.
+    """
+    models = state.openai_serving_models
+    own_name = models.model_name
+
+    def model_name(lora_request: Any = None) -> str:
+        asked = ASKED_NAME.get()
+        name: str = own_name(lora_request) if lora_request is not None or asked is None else asked
+        return name
+
+    models.model_name = model_name
+
+
+def has_chat_template(state: Any) -> bool:
+    """Whether a conversation can be made a prompt: by the checkpoint's template, or the one that the config names.
+
+    Args:
+        state: State of the application.
+    """
+    online = state.online_renderer
+    template = ChatParams(
+        chat_template=online.chat_template,
+        chat_template_content_format=online.chat_template_content_format,
+        chat_template_kwargs=online.default_chat_template_kwargs,
+    )
+    try:
+        online.renderer.render_chat([[{"role": "user", "content": "Hello"}]], template)
+    except ChatTemplateResolutionError:
+        return False
+    except Exception:  # noqa: BLE001 - of others: a template that fails on this conversation is there, and answers for itself
+        return True
+    return True

@@ -1,0 +1,157 @@
+"""What vLLM's frontend does without an engine: reads tool calls, makes prompts of conversations, and fetches no images.
+
+Run as a program, because vLLM wants a process of its own: it prints what it found as JSON.
+"""
+
+import json
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from types import SimpleNamespace
+
+from vllm.config import ModelConfig, VllmConfig
+from vllm.entrypoints.openai.chat_completion.protocol import ChatCompletionRequest
+from vllm.multimodal.media.connector import MediaConnector
+from vllm.parser import ParserManager
+from vllm.renderers import renderer_from_config
+from vllm.tokenizers import get_tokenizer
+from vllm.tool_parsers.abstract_tool_parser import ToolParserManager
+
+from llama_serving.contract.media import NOWHERE
+from llama_serving.desk.middleware import ASKED_NAME
+from llama_serving.engine import frontend, tool_parsers
+from llama_serving.generated import checkpoint
+
+TOOLS = [
+    {"type": "function", "function": {"name": name, "parameters": {"type": "object"}}}
+    for name in ("get_weather", "get_time")
+]
+WEATHER = '{"name": "get_weather", "parameters": {"city": "Lima"}}'
+TEXTS = {
+    "llama3_json": {
+        "a call": WEATHER,
+        "a call without arguments": '{"name": "get_time", "parameters": {}}',
+        "two calls": WEATHER + '; {"name": "get_time", "parameters": {}}',
+        "two calls without a blank": WEATHER + ";" + WEATHER,
+        "two calls with nothing between": WEATHER + WEATHER,
+        "words before a call": "I look it up.\n" + WEATHER,
+        "blanks before a call": "  " + WEATHER,
+        "arguments as a text": json.dumps({"name": "get_weather", "parameters": '{"city": "Lima"}'}),
+        "an answer in JSON": '{"city": "Lima"}',
+        "an answer in JSON with a name": '{"name": "Ada", "age": 36}',
+        "a tool that nobody offers": '{"name": "rm", "parameters": {"path": "/"}}',
+        "an object that never ends": '{"city": "Li',
+        "words": "It is noon.",
+    },
+    "llama4_pythonic": {
+        "a call": '[get_weather(city="Lima")]',
+        "a call without arguments": "[get_time()]",
+        "two calls": "[get_time(), get_weather(city='Lima')]",
+        "a word of Python as a name": "[get_weather(from='a')]",
+        "a line break in a text": "[get_weather(city='a\nb')]",
+        "a list": "[1, 2]",
+        "a link": "[Lima](https://lima.example)",
+        "a tool that nobody offers": "[rm(path='/')]",
+        "words": "It is noon.",
+    },
+}
+HELLO = [{"role": "user", "content": "Hello"}]
+
+
+def whole(parser, text):
+    request = ChatCompletionRequest(model="m", messages=HELLO, tools=TOOLS, tool_choice="auto")
+    _, content, calls = parser.parse(text, request, enable_auto_tools=True)
+    return {"text": content or "", "calls": [[call.name, call.arguments] for call in calls or []]}
+
+
+def streamed(parser, text, size):
+    request = ChatCompletionRequest(model="m", messages=HELLO, tools=TOOLS, tool_choice="auto", stream=True)
+    content, calls = "", {}
+    parts = [text[at : at + size] for at in range(0, len(text), size)]
+    for number, part in enumerate([*parts, ""]):
+        delta = parser.parse_delta(part, [1], request, prompt_token_ids=[1], finished=number == len(parts))
+        if delta is None:
+            continue
+        assert not ({"tool_calls"} & delta.model_fields_set and not delta.tool_calls), "an empty list of calls"
+        content += delta.content or ""
+        for call in delta.tool_calls or []:
+            one = calls.setdefault(call.index, ["", ""])
+            one[0] += (call.function.name if call.function else None) or ""
+            one[1] += (call.function.arguments if call.function else None) or ""
+    return {"text": content, "calls": [calls[index] for index in sorted(calls)]}
+
+
+def read_all(tokenizer):
+    found = {}
+    for name, texts in TEXTS.items():
+        parser_class = ParserManager.get_parser(tool_parser_name=name, enable_auto_tools=True, model_name="m")
+        request = ChatCompletionRequest(model="m", messages=HELLO, tools=TOOLS)
+        for case, text in texts.items():
+            ways = {"whole": whole(parser_class(tokenizer, request.tools), text)}
+            for size in (1, 5):
+                ways[f"streamed by {size}"] = streamed(parser_class(tokenizer, request.tools), text, size)
+            found[f"{name}: {case}"] = ways
+    return found
+
+
+def templates(folder):
+    """Whether there is a template: with the checkpoint's, without it, and without it but with a file."""
+    with tempfile.TemporaryDirectory() as place:
+        base = Path(place) / "base"
+        shutil.copytree(folder, base)
+        settings = json.loads((base / "tokenizer_config.json").read_text())
+        template = settings.pop("chat_template")
+        (base / "tokenizer_config.json").write_text(json.dumps(settings))
+        return [_has_template(folder, None), _has_template(base, None), _has_template(base, template)]
+
+
+def _has_template(folder, template):
+    config = ModelConfig(model=str(folder), max_model_len=512, enforce_eager=True)
+    renderer = renderer_from_config(VllmConfig(model_config=config))
+    online = SimpleNamespace(
+        renderer=renderer,
+        chat_template=template,
+        chat_template_content_format="auto",
+        default_chat_template_kwargs={},
+    )
+    return frontend.has_chat_template(SimpleNamespace(online_renderer=online))
+
+
+def names():
+    models = SimpleNamespace(model_name=lambda lora=None: "adapter" if lora else "model")
+    frontend.answer_by_the_asked_name(SimpleNamespace(openai_serving_models=models))
+    before = models.model_name()
+    ASKED_NAME.set("alias")
+    return [before, models.model_name(), models.model_name("a lora")]
+
+
+def fetching():
+    said = {}
+    for address in ("http://127.0.0.1:9/a.png", "https://images.example/a.png", "file:///etc/hostname"):
+        try:
+            MediaConnector(allowed_media_domains=[NOWHERE]).fetch_image(address)
+            said[address] = "fetched"
+        except (ValueError, RuntimeError) as error:
+            said[address] = str(error)
+    return said
+
+
+def main():
+    folder = checkpoint.ensure(checkpoint.default_folder())
+    tokenizer = get_tokenizer(str(folder))
+    theirs = read_all(tokenizer)
+    tool_parsers.register()
+    found = {
+        "vllm": theirs,
+        "ours": read_all(tokenizer),
+        "registered": [ToolParserManager.get_tool_parser(name).__name__ for name in TEXTS],
+        "templates": templates(folder),
+        "names": names(),
+        "fetching": fetching(),
+    }
+    sys.stdout.write(json.dumps(found) + "\n")
+
+
+if __name__ == "__main__":
+    main()
