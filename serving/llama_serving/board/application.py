@@ -139,7 +139,7 @@ def model_card(config: ServingConfig, name: str) -> dict[str, Any]:
 
 def adapter_card(config: ServingConfig, name: str) -> dict[str, Any]:
     """Return the entry of an adapter: that of its model under its own name, with its model as parent."""
-    card = model_card(config)
+    card = model_card(config, config.model_id)
     return {**card, "id": name, "parent": config.model_id, "metadata": {**card["metadata"], "model_id": name}}
 
 
