@@ -32,7 +32,6 @@ FILES = (
     "test_usage.py",
     "test_adapters.py",
     "test_guard_fields.py",
-    "test_frontend.py",
 )
 """In this order one application replaces another least often."""
 

@@ -2,7 +2,7 @@
 
 vLLM 0.32 reads the calls of Llama in two ways, whole and streamed, and the two differ. Streamed, it loses an answer in JSON that is no
 call, and the arguments of a call without any; both ways take an object with a `name` for a call, whatever the name is. Which
-texts it reads wrongly stands in tests/serving/test_frontend.py, so that a newer version that reads them right is noticed.
+texts it reads wrongly stands in tests/serving/frontend/test_frontend.py, so that a newer version that reads them right is noticed.
 """
 
 import json
