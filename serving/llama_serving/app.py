@@ -35,12 +35,24 @@ _INGRESS_REQUESTS = 1000
 """Requests in one ingress before another is added; an ingress only passes bytes on."""
 
 
-def build(args: dict[str, Any], guard_class: str = _GUARD) -> Application:
-    """Build the application.
+def build(args: dict[str, Any]) -> Application:
+    """Build the application. Serve takes no builder with a second parameter, not even one with a default.
 
     Args:
         args: A `ServingConfig` as JSON.
-        guard_class: Import path of the guard's class; tests have a guard that says what they want.
+
+    Raises:
+        pydantic.ValidationError: If `args` is not a `ServingConfig`; the message names the field.
+    """
+    return build_with(args, guard_class=_GUARD)
+
+
+def build_with(args: dict[str, Any], *, guard_class: str) -> Application:
+    """Build the application with a guard of another class: tests have one that says what they want.
+
+    Args:
+        args: A `ServingConfig` as JSON.
+        guard_class: Import path of the guard's class.
 
     Raises:
         pydantic.ValidationError: If `args` is not a `ServingConfig`; the message names the field.

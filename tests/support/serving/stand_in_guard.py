@@ -19,7 +19,7 @@ def build(args: dict[str, Any]) -> Any:
     # Here, because a test reads this module too, and never imports Ray.
     from llama_serving import app  # noqa: PLC0415
 
-    return app.build(args, guard_class="support.serving.stand_in_guard_server.StandInGuard")
+    return app.build_with(args, guard_class="support.serving.stand_in_guard_server.StandInGuard")
 
 
 def said_now(folder: Path | None = None) -> dict[str, Any]:
