@@ -24,6 +24,7 @@ from llama_operator.desired.pods import caches, drain, head, keys, pod_settings,
 from llama_operator.desired.pods.parts import PodParts
 from llama_serving.config import LiveSettings, RequestPath, ServingConfig, pod_environment
 from llama_serving.contract.guard import GUARD_RESOURCE, MODEL_RESOURCE
+from llama_serving.contract.tenants import HouseLimits
 
 API_VERSION = "ray.io/v1"
 KIND = "RayService"
@@ -191,9 +192,9 @@ def bounds(
                 yield Bounds(cluster.name, index, group.name, least, most)
 
 
-def live_of(deployment: LlamaDeployment, pinned: RevisionFacts) -> LiveSettings:
-    """Live settings of the spec, for an engine with the batch size that the revision pins."""
+def live_of(deployment: LlamaDeployment, pinned: RevisionFacts, house: HouseLimits | None = None) -> LiveSettings:
+    """Live settings of the spec, for an engine with the batch size that the revision pins, within house policy."""
     chosen = pinned.plan.chosen
     path = door_of_revision(pinned, deployment.metadata.name).path
     guarded = pinned.plan.guard is not None
-    return live_settings(deployment.spec, chosen.max_num_seqs if chosen else 1, path, guarded=guarded)
+    return live_settings(deployment.spec, chosen.max_num_seqs if chosen else 1, path, house, guarded=guarded)

@@ -150,6 +150,7 @@ class Desk:
         """Take new settings; requests that run keep what they reserved."""
         self._settings = settings
         self._limits = {limits.name: limits for limits in settings.tenants}
+        self._revoked = frozenset(settings.revoked_keys or ())
 
     def start(self) -> None:
         """Begin to talk with the ledger and to publish the counters."""
@@ -173,6 +174,10 @@ class Desk:
             return listed
         others = self._settings.others
         return TenantLimits.model_construct(**{**dict(others or TenantLimits(name="others")), "name": tenant})
+
+    def is_revoked(self, caller: Caller) -> bool:
+        """Whether the caller's key was revoked a moment ago, and the door may not know it yet."""
+        return caller.key_id in self._revoked
 
     def salt_of(self, tenant: str) -> str:
         """Return what keeps a tenant's prefixes apart from others' in the engine's cache."""
@@ -211,7 +216,7 @@ class Desk:
             raise
         if isinstance(got, Shortage):
             self._visitors.remove(visit.caller.tenant, visit.tally)
-            refusal = refusing.of_shortage(got, limits, need.tokens)
+            refusal = refusing.of_shortage(got, limits, need.tokens, self._settings.house)
             return self._refused(caller.tenant, refusal, self.standing_of(caller.tenant))
         visit.reservation = got
         visit.trace = tracing.CURRENT.get()

@@ -253,6 +253,7 @@ def _door(facts: Facts) -> Iterator[Check]:
         return
     who = f"keys from {access.keys}" if access.keys else "open: anyone who reaches the Service"
     text = f"{who} (revision {access.revision}, path {access.path})"
+    text += f"; {access.house_limits}" if access.house_limits else ""
     if access.advice:
         yield Check("door", State.WARNING, text, access.advice)
     elif facts.keys == 0:

@@ -140,6 +140,8 @@ class LicenseInput:
     """Ends under which this very model ran in this deployment, with the families that it was under then."""
     open_to_all: bool = False
     """Whether requests are answered without a key: the spec says so, or the revision that is judged does so."""
+    uncounted: bool = False
+    """Whether the path of requests counts none: no limit of a tenant holds there."""
     image: str = ""
     """Image that the deployment names for its pods; empty for the operator's own."""
     today: date | None = None

@@ -127,6 +127,7 @@ FIELDS = FieldTable(
         FieldRow("endpoint", _RESTART, "another application answers in the pods"),
         FieldRow("endpoint.expose", _LIVE, "a route beside the Service; engines do not see it"),
         FieldRow("access", _RESTART, "pods mount the keys, and Kubernetes changes no pod that runs"),
+        FieldRow("access.revokedKeys", _LIVE, "Serve hands it to replicas while they run"),
         FieldRow("tenants", _LIVE, "Serve hands the limits to replicas while they run"),
         FieldRow("otherTenants", _LIVE, "as tenants"),
         FieldRow(

@@ -106,7 +106,12 @@ WRITTEN = {
             },
         },
     },
-    "access": {"mode": "Keys", "keys": {"configMap": "acme-keys", "secret": "acme-keys"}, "maxBodyMiB": 5},
+    "access": {
+        "mode": "Keys",
+        "keys": {"configMap": "acme-keys", "secret": "acme-keys"},
+        "maxBodyMiB": 5,
+        "revokedKeys": ["abcdefghijklmnop"],
+    },
     "tenants": [{"name": "acme", "requestsPerMinute": 60}],
     "otherTenants": {
         "requestsPerMinute": 6,
