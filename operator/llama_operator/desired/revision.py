@@ -161,9 +161,7 @@ def with_desk(record: RevisionFacts, deployment: LlamaDeployment, decision: Deci
     if problem is not None and problem.invalid:
         # What the spec says may be what is wrong with it.
         return record
-    desk = desk_settings(
-        deployment.spec, decision.house_limits(record.name), guarded=record.plan.guard is not None
-    )
+    desk = desk_settings(deployment.spec, decision.house_limits(record.name), guarded=record.plan.guard is not None)
     return replace(record, live=record.live.model_copy(update={"desk": desk}))
 
 

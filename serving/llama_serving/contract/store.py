@@ -1,6 +1,6 @@
 """Where the ledger of the tenants' limits is, if several deployments share it: a Valkey or Redis server of the team.
 
-The operator renders it into the arguments of a revision, and mounts the credentials by name; `llama_serving.desk.valkey_bank` reads both.
+The operator renders it into the arguments of a revision, and mounts the credentials by name; `llama_serving.desk.shared.valkey_bank` reads both.
 """
 
 from typing import Final

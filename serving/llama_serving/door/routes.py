@@ -110,7 +110,7 @@ def asked(scope: Scope) -> Asked | Refusal:
 
 def listed(path: str) -> bool:
     """Whether `path` is one of those that are written out: few enough to be a label."""
-    return path in _EXACT
+    return path in EXACT
 
 
 def at_the_board(what: Asked) -> str:

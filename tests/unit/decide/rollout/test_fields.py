@@ -113,6 +113,7 @@ WRITTEN = {
         "revokedKeys": ["abcdefghijklmnop"],
     },
     "tenants": [{"name": "acme", "requestsPerMinute": 60}],
+    "usageStore": {"address": "valkey:6379", "tls": "Disabled", "secret": "acme"},
     "otherTenants": {
         "requestsPerMinute": 6,
         "tokensPerMinute": 9000,

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from llama_serving.desk.amounts import Amount, Lease, Moment, Short, Shortage, Statement
 from llama_serving.desk.ledger import SILENT_SECONDS, Ledger
-from llama_serving.desk.shared_ledger import message_of
+from llama_serving.desk.shared.messages import message_of
 from llama_serving.desk.wallet import Wallet
 from support.serving.desks.parts import Clock, limits_of
 from support.valkey_server import Both, StoreLedger, server

@@ -7,7 +7,7 @@ import pytest
 from llama_serving.contract.store import StoreSettings
 from llama_serving.desk.amounts import Amount, Short, Shortage
 from llama_serving.desk.leases import Leases, LedgerAwayError
-from llama_serving.desk.valkey_bank import ValkeyBank
+from llama_serving.desk.shared.valkey_bank import ValkeyBank
 from support.serving.desks.parts import Clock, limits_of
 from support.valkey_server import PASSWORD, server
 
@@ -83,6 +83,16 @@ async def test_while_the_server_is_away_rates_go_on_within_the_share_and_budgets
     # It came back empty, and the replica has told it what it spent.
     left = await leases.reserve(BUDGET, Amount(requests=1, tokens=900))
     assert left.short is Short.DAY
+    await leases.close()
+
+
+async def test_a_flood_while_the_server_is_away_gets_no_more_than_the_limit(running, bank_of):
+    limits = limits_of("flooded", requests_per_minute=3)
+    leases = Leases(bank_of(running), replica="1", clock=Clock())
+    running.stop()
+    got = await asyncio.gather(*(leases.reserve(limits, NEED) for _ in range(100)))
+    assert sum(not isinstance(one, Shortage) for one in got) == 3
+    running.start()
     await leases.close()
 
 

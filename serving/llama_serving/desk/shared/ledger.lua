@@ -1,5 +1,5 @@
 -- The ledger of `ledger.py` in a store: the same books and the same answers, for one exchange, as one step that nothing comes between.
--- `shared_ledger.py` sends it, and tests/unit/serving/desk/test_ledger.py asks both the same questions.
+-- `valkey_bank` sends it, and tests/unit/serving/desk/test_ledger.py asks both the same questions.
 --
 -- KEYS: when the store began to know anything; the replicas by when they spoke last; then one account for each tenant.
 -- ARGV: what the replica says, as MessagePack. Answers in MessagePack, tenants in the order of their keys.

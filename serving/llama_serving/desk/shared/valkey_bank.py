@@ -10,14 +10,15 @@ from pathlib import Path
 from typing import Any, Final
 
 import valkey.asyncio as valkey
+from typing_extensions import override
 from valkey.credentials import CredentialProvider
 from valkey.exceptions import ValkeyError
 
 from llama_serving.contract.store import StoreSettings
-from llama_serving.desk.amounts import Answer, Moment, Statement
+from llama_serving.desk.amounts import Answer, Moment, Reply, Statement
 from llama_serving.desk.leases import LedgerAwayError
 from llama_serving.desk.ledger import LEARNING_SECONDS
-from llama_serving.desk.shared_ledger import SCRIPT, answer_of, keys_of, message_of
+from llama_serving.desk.shared.messages import SCRIPT, answer_of, keys_of, message_of
 
 _CONNECT_SECONDS: Final = 0.5
 _ANSWER_SECONDS: Final = 0.9
@@ -32,6 +33,7 @@ class _Files(CredentialProvider):
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
+    @override
     def get_credentials(self) -> tuple[str] | tuple[str, str]:
         """Return user and password as the client takes them."""
         user, password = (_text(self._folder / name) for name in ("username", "password"))
@@ -71,7 +73,8 @@ class ValkeyBank:
             return
 
     async def _run(self, replica: str, statements: dict[str, Statement], *, leaves: bool = False) -> Answer:
-        replies, replicas = {}, 1
+        replies: dict[str, Reply] = {}
+        replicas = 1
         names = list(statements)
         try:
             async with asyncio.timeout(_ANSWER_SECONDS):
@@ -90,7 +93,7 @@ class ValkeyBank:
                     replies |= answer.replies
                     replicas = answer.replicas
         except (ValkeyError, OSError, TimeoutError) as error:
-            raise LedgerAwayError(f"{self._settings.address}: {error or 'no answer in time'}") from error
+            raise LedgerAwayError(f"{self._settings.address}: {str(error) or 'no answer in time'}") from error
         return Answer(replies=replies, replicas=replicas)
 
     async def _called(self, keys: list[str], message: bytes) -> bytes:

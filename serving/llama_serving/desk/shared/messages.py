@@ -1,4 +1,4 @@
-"""What `shared_ledger.lua` is told and what it answers: the ledger in a store, for replicas of several deployments. Pure.
+"""What `ledger.lua` is told and what it answers: the ledger in a store, for replicas of several deployments. Pure.
 
 The script is the one step that reserves and settles, so two replicas never spend the same. `valkey_bank` sends it.
 """
@@ -24,7 +24,7 @@ from llama_serving.desk.amounts import (
 )
 from llama_serving.desk.ledger import HELD_SECONDS, NEAR, SILENT_SECONDS, SLICE
 
-SCRIPT: Final = Path(__file__).with_name("shared_ledger.lua").read_text(encoding="utf-8")
+SCRIPT: Final = Path(__file__).with_name("ledger.lua").read_text(encoding="utf-8")
 _PREFIX: Final = "llama-ledger"
 
 
