@@ -59,6 +59,7 @@ async def answering(reader, writer):
             await asyncio.sleep(SLOW)
             writer.write(b"4\r\nlast\r\n0\r\n\r\n")
             await writer.drain()
+    writer.close()
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ has a budget. The server's own time counts for minutes, so clocks of nodes may d
 """
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
@@ -65,12 +66,13 @@ class ValkeyBank:
         return await self._run(replica, statements)
 
     async def leave(self, replica: str) -> None:
-        """Do `Ledger.leave`; never raises."""
-        try:
+        """Do `Ledger.leave`, and close the connections; never raises."""
+        with contextlib.suppress(LedgerAwayError):
             await self._run(replica, self._told, leaves=True)
-            await self._client.aclose()
-        except LedgerAwayError:
-            return
+        client, self._client = self._client, None
+        if client is not None:
+            with contextlib.suppress(ValkeyError, OSError):
+                await client.aclose()
 
     async def _run(self, replica: str, statements: dict[str, Statement], *, leaves: bool = False) -> Answer:
         replies: dict[str, Reply] = {}

@@ -32,12 +32,17 @@ def secret(tmp_path):
 
 
 @pytest.fixture
-def bank_of(secret):
+async def bank_of(secret):
+    made = []
+
     def make(started, scope="team", **settings):
         told = {"address": started.address, "scope": scope, "folder": str(secret)} | settings
-        return ValkeyBank(StoreSettings(**told), clock=Clock(), learning_seconds=0)
+        made.append(ValkeyBank(StoreSettings(**told), clock=Clock(), learning_seconds=0))
+        return made[-1]
 
-    return make
+    yield make
+    for one in made:
+        await one.leave("nobody")
 
 
 async def test_replicas_of_two_deployments_share_one_limit(running, bank_of):
@@ -123,9 +128,13 @@ async def test_new_credentials_count_for_the_next_connection(running, bank_of, s
 
 
 async def test_a_server_that_accepts_and_says_nothing_is_away_within_a_second(bank_of):
+    ended = asyncio.Event()
+
     async def silent(reader, writer):
         await reader.read()
         writer.close()
+        await writer.wait_closed()
+        ended.set()
 
     listening = await asyncio.start_server(silent, "127.0.0.1", 0)
     address = f"127.0.0.1:{listening.sockets[0].getsockname()[1]}"
@@ -133,4 +142,6 @@ async def test_a_server_that_accepts_and_says_nothing_is_away_within_a_second(ba
     leases = Leases(bank, replica="1", clock=Clock())
     assert (await leases.reserve(BUDGET, NEED)).short is Short.LEDGER
     await leases.close()
+    await ended.wait()
     listening.close()
+    await listening.wait_closed()
