@@ -100,7 +100,8 @@ class Tenant:
 
     def known(self):
         """Whether both keys are known."""
-        return all(client.get("/v1/models").status_code == 200 for client in self._clients)
+        # The board's own port has the list at another path: 404 there, once the key is right.
+        return all(client.get("/v1/models").status_code != 401 for client in self._clients)
 
 
 @pytest.fixture(scope="module")
