@@ -29,7 +29,6 @@ FILES = (
     "test_ingress.py",
     "test_routing.py",
     "test_guard.py",
-    "test_store.py",
     "test_usage.py",
     "test_guard_fields.py",
 )
