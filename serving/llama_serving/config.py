@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from llama_serving.contract import haproxy
 from llama_serving.contract.adapters import AdapterRoom
 from llama_serving.contract.contents import DeclaredContents
 from llama_serving.contract.door import DOOR_CALLBACK, DOOR_VARIABLE, DoorSettings
@@ -24,6 +25,7 @@ from llama_serving.contract.names import MOST_NAME_CHARACTERS
 from llama_serving.contract.routing import Routing
 from llama_serving.contract.routing import environment as routing_environment
 from llama_serving.contract.status import DeploymentIdentity
+from llama_serving.contract.store import StoreSettings
 from llama_serving.contract.tenants import DeskSettings
 
 IMPORT_PATH = "llama_serving.app:build"
@@ -74,10 +76,6 @@ LICENSE_FILES_MISSING = "LicenseFilesMissing"
 CHECKPOINT_REFUSED = "CheckpointRefused"
 """First word of the message of an engine that does not start because the model's folder is not what was declared."""
 
-REQUEST_TIMEOUT_SECONDS = 1800
-"""Longest request, its stream included: a long answer takes minutes, and a proxy that gives up earlier wastes what the GPU
-computed."""
-
 DIRECT_ONGOING_REQUESTS = 100_000
 """Requests that a replica of the direct path accepts: the queue stands in the engine, where its length can be seen."""
 
@@ -92,6 +90,9 @@ OUTPUT_TERMS_HEADER = "x-llama-output-terms"
 
 CPU_RAY_EXECUTOR_VARIABLE = "LLAMA_SERVING_CPU_RAY_EXECUTOR"
 """Environment variable; `1` makes `llama_serving.cpu_ray_platform` vLLM's platform."""
+
+REQUEST_TIMEOUT_SECONDS = 1800
+"""Longest request, with its stream: a long answer takes minutes, and what gives up earlier wastes what the GPU computed."""
 
 METRICS_INTERVAL_SECONDS = 1
 """How often replicas and routers report the length of their queues to Serve's controller, which calls the policy."""
@@ -257,6 +258,8 @@ class ServingConfig(Frozen):
     """None where no adapter can be loaded."""
     guard: "ServingConfig | None" = None
     """The guard's own model and engine; None without a guard."""
+    store: StoreSettings | None = None
+    """Server with the ledger of limits; None for one within the Ray cluster."""
 
     @model_validator(mode="after")
     def _device_fits_engine(self) -> Self:
@@ -362,8 +365,7 @@ def pod_environment(config: ServingConfig) -> dict[str, str]:
         environment |= {
             "RAY_SERVE_ENABLE_HA_PROXY": "1",
             "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
-            # A reload keeps the old process for the streams that it has; by itself it would cut them after two minutes.
-            "RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S": str(REQUEST_TIMEOUT_SECONDS),
+            **haproxy.times(REQUEST_TIMEOUT_SECONDS),
             # Else the lines of a thousand requests are lost with a replica.
             "RAY_SERVE_REQUEST_PATH_LOG_BUFFER_SIZE": "1",
             **routing_environment(config.routing),

@@ -219,8 +219,10 @@ class TestPolicy:
             ({"acceptances": ["another"]}, deployment(), "only by acceptances other than acme-3-3"),
             ({"maxReplicas": 2}, deployment(scaling={"maxReplicas": 3}), "fewer replicas"),
             ({"requireKeys": "Required"}, deployment(access={"mode": "Open"}), "only with API keys"),
+            ({"maxRequestsPerMinute": 9}, deployment(endpoint={"path": "Ingress"}), "only with its limits a minute"),
+            ({"maxTokensPerMinute": 9}, deployment(endpoint={"path": "Ingress"}), "only with its limits a minute"),
         ],
-        ids=["namespace", "purpose", "acceptance", "replicas", "keys"],
+        ids=["namespace", "purpose", "acceptance", "replicas", "keys", "requests", "tokens"],
     )
     def test_a_rule_of_an_entry_is_held(self, house, licensed, rule, asked, said):
         assert said in house(asked, {"tier": "CommunityLlama31Plus"} | rule, unlistedTiers="Allowed")

@@ -53,7 +53,7 @@ class Endpoint:
         keys = folder / "keys"
         write(keys, KNOWN)
         write(keys, EXPIRED, expires=datetime(2026, 3, 1, tzinfo=UTC))
-        settings = DoorSettings(access=Access.KEYS, keys_folder=str(keys), model_id="m", max_body_bytes=MOST_BYTES)
+        settings = DoorSettings(access=Access.KEYS, keys_folder=str(keys), max_body_bytes=MOST_BYTES)
         self._environment = os.environ | {
             "PYTHONPATH": os.pathsep.join(sys.path),
             "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": str(folder),

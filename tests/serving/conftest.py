@@ -20,6 +20,7 @@ FILES = (
     "test_openai.py",
     "test_scaling.py",
     "test_desk.py",
+    "test_tenants.py",
     "test_traces.py",
     "test_campaign.py",
     "test_status.py",

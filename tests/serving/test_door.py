@@ -1,18 +1,17 @@
 """The door of a real deployment: nobody gets in without a key, at no server of Serve and at no number of replicas."""
 
-import concurrent.futures
 import re
 from datetime import UTC, datetime, timedelta
 
 import httpx
 import openai
-import psutil
 import pytest
+
+from support.serving.http_servers import servers_of
 
 pytestmark = [pytest.mark.serving, pytest.mark.timeout(1800)]
 
 QUESTION = [{"role": "user", "content": "What is a llama?"}]
-SERVERS = ("ServeReplica", "ProxyActor", "haproxy")
 OUTSIDE = (
     "/docs",
     "/openapi.json",
@@ -39,32 +38,11 @@ def asking(app, key, **more):
         )
 
 
-def servers_of(app):
-    """Ports on which a process of the cluster answers HTTP for Serve: the proxy's, HAProxy's, those of replicas."""
-    titles = {process.pid: " ".join(process.cmdline()) for process in app.cluster.processes()}
-    pids = {pid for pid, title in titles.items() if any(server in title for server in SERVERS)}
-    listening = {
-        each.laddr.port
-        for each in psutil.net_connections("tcp")
-        if each.status == psutil.CONN_LISTEN and each.pid in pids
-    }
-    # Some of them are for Ray's own protocol, and never answer.
-    with concurrent.futures.ThreadPoolExecutor(max_workers=64) as pool:
-        return {port for port, answers in zip(listening, pool.map(answers_health, listening), strict=True) if answers}
-
-
-def answers_health(port):
-    try:
-        return "success" in httpx.get(f"http://127.0.0.1:{port}/-/healthz", timeout=5).text
-    except httpx.HTTPError:
-        return False
-
-
 def test_at_every_server_of_serve_only_a_key_gets_an_answer(app, keys, eventually):
     good = keys.add("acme").text
     headers = {"Authorization": f"Bearer {good}"}
     body = {"model": app.model, "messages": QUESTION, "max_tokens": 4}
-    ports = servers_of(app)
+    ports = servers_of(app.cluster)
     # HAProxy, the proxy that wakes from zero, the replica and the board.
     assert len(ports) >= 4, ports
     generated = 0

@@ -52,6 +52,7 @@ CHART_OWNED: Final = frozenset(
         "identity",
         "evidence_signing_key",
         "kuberay_namespace",
+        "monitoring_namespaces",
         "pod_defaults",
         "pod_rules",
         "probe_host",

@@ -67,6 +67,14 @@ ENDPOINT_RULES: Final[tuple[Rule, ...]] = (
     ),
     Rule(
         model=LlamaDeploymentSpec,
+        field="usageStore",
+        cel=f"!has(self.usageStore) || self.endpoint.path == '{RequestPath.DIRECT}'",
+        holds=lambda spec: spec.usage_store is None or spec.endpoint.path is RequestPath.DIRECT,
+        message="may be set only when endpoint.path is Direct: nothing counts what tenants use on the other path; set endpoint.path "
+        "to Direct, which starts new engines, or leave usageStore out",
+    ),
+    Rule(
+        model=LlamaDeploymentSpec,
         field="tenants",
         cel=f"!has(self.tenants) || self.access.mode != 'Open' || self.tenants.all(t, t.name == '{ANONYMOUS}')",
         holds=_known,

@@ -8,7 +8,7 @@ from llama_operator.api.v1alpha1.llamadeployment import LlamaDeploymentSpec, Sca
 from llama_serving.config import DIRECT_ONGOING_REQUESTS, LiveSettings, RequestPath
 from llama_serving.contract.adapters import Adapter, AdapterRoom
 from llama_serving.contract.guard import GuardSettings
-from llama_serving.contract.tenants import DeskSettings, TenantLimits
+from llama_serving.contract.tenants import DeskSettings, HouseLimits, TenantLimits
 
 _OTHERS = "others"
 """Stands where the limits of tenants that are not listed need a name; each of them counts under its own."""
@@ -37,6 +37,7 @@ def live_settings(
     spec: LlamaDeploymentSpec,
     max_num_seqs: int,
     path: RequestPath,
+    house: HouseLimits | None = None,
     *,
     guarded: bool = False,
     adapters: AdapterRoom | None = None,
@@ -53,6 +54,7 @@ def live_settings(
         max_num_seqs: Sequences that one replica computes at once.
         path: Path of the revision that gets the settings; that of the spec may be the next one's.
         adapters: Room of the revision for adapters; that of the spec may be the next one's too.
+        house: What house policy allows each tenant of its model.
         guarded: Whether the revision has a guard; the spec may ask for one that only the next one has.
     """
     scaling, direct = spec.scaling, path is RequestPath.DIRECT
@@ -65,7 +67,7 @@ def live_settings(
         upscale_delay_seconds=scaling.upscale_delay_seconds,
         downscale_delay_seconds=scaling.downscale_delay_seconds,
         graceful_shutdown_seconds=max(1, spec.rollout.drain_seconds),
-        desk=desk_settings(spec, guarded=guarded, adapters=adapters) if direct else None,
+        desk=desk_settings(spec, house, guarded=guarded, adapters=adapters) if direct else None,
         guard_replicas=spec.guard.replicas if guarded and spec.guard is not None else None,
     )
 
@@ -81,17 +83,33 @@ def listed(spec: LlamaDeploymentSpec, room: AdapterRoom) -> Iterator[Adapter]:
 
 
 def desk_settings(
-    spec: LlamaDeploymentSpec, *, guarded: bool = False, adapters: AdapterRoom | None = None
+    spec: LlamaDeploymentSpec,
+    house: HouseLimits | None = None,
+    *,
+    guarded: bool = False,
+    adapters: AdapterRoom | None = None,
 ) -> DeskSettings:
-    """Limits of tenants, and of what waits in one engine; how the guard is used, and the adapters, where there are some."""
+    """What replicas take while they run, in one place.
+
+    Args:
+        spec: What the user asks for.
+        house: What house policy allows each tenant, also those that are not listed.
+        guarded: Whether the revision has a guard.
+        adapters: Room of the revision for adapters; None if it has none.
+    """
     others = spec.other_tenants
+    unlisted = None if others is None else TenantLimits(name=_OTHERS, **others.model_dump())
+    if house is not None:
+        unlisted = _within(unlisted or TenantLimits(name=_OTHERS), house)
     return DeskSettings(
-        tenants=tuple(TenantLimits(**tenant.model_dump()) for tenant in spec.tenants),
-        others=None if others is None else TenantLimits(name=_OTHERS, **others.model_dump()),
+        tenants=tuple(_within(TenantLimits(**tenant.model_dump()), house) for tenant in spec.tenants),
+        others=unlisted,
         max_waiting_requests=spec.scaling.max_queued_requests,
         adapters=tuple(listed(spec, adapters)) if adapters is not None else None,
         guard=_guard_settings(spec.guard) if guarded and spec.guard is not None else None,
         aliases=spec.endpoint.aliases or None,
+        house=house,
+        revoked_keys=spec.access.revoked_keys or None,
     )
 
 
@@ -103,3 +121,17 @@ def _guard_settings(guard: GuardSpec) -> GuardSettings:
         categories=guard.categories,
         deadline_ms=guard.deadline_milliseconds,
     )
+
+
+def _within(limits: TenantLimits, house: HouseLimits | None) -> TenantLimits:
+    """The smaller one of each limit: that of the spec, or that of house policy."""
+    if house is None:
+        return limits
+    bounds = {"requests_per_minute": house.requests_per_minute, "tokens_per_minute": house.tokens_per_minute}
+    said = {name: getattr(limits, name) for name in bounds}
+    lower = {
+        name: bound.most
+        for name, bound in bounds.items()
+        if bound is not None and (said[name] is None or said[name] > bound.most)
+    }
+    return limits.model_copy(update=lower)

@@ -14,7 +14,6 @@ from llama_operator.catalog import Catalog
 from llama_operator.catalog.models import Model, Variant
 from llama_operator.decide.access import Door, door_of_revision, door_of_spec
 from llama_operator.decide.access_check import AccessCheck, check_access_to_all, pinned
-from llama_operator.decide.adapters import names_problem
 from llama_operator.decide.bounds import least_replicas, most_replicas, wanted_replicas
 from llama_operator.decide.exposure import Exposure, exposure
 from llama_operator.decide.find_model import find_model
@@ -27,7 +26,7 @@ from llama_operator.decide.observed import Observed, RevisionFacts
 from llama_operator.decide.placement import pod_spec, requests
 from llama_operator.decide.placement.allowed import refused as refused_pods
 from llama_operator.decide.placement.shape import PodShapes
-from llama_operator.decide.plan.adapters import host_bytes, places_of
+from llama_operator.decide.plan.adapters import host_bytes, names_problem, places_of
 from llama_operator.decide.plan.candidate import Candidate, Plan, PlanRequest
 from llama_operator.decide.plan.placed import first_placed
 from llama_operator.decide.plan.request import find_plan, nothing_fits
@@ -38,7 +37,7 @@ from llama_operator.decide.rollout.revision import Revision, revision_of
 from llama_operator.decide.rollout.rollout import Barred, Rollout, roll_out
 from llama_operator.decide.rollout.strategy import choose_strategy
 from llama_operator.decide.rollout.upkeep import Upkeep, keep_up
-from llama_serving.contract.door import Access
+from llama_serving.contract.tenants import HouseLimits
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +84,11 @@ class Decision:
         """Whether `revision` may be started or given more hardware."""
         judged = self.verdict_of(revision)
         return judged is not None and judged.verdict.allowed
+
+    def house_limits(self, revision: str) -> HouseLimits | None:
+        """What house policy allows each tenant of `revision`; None if it says nothing."""
+        judged = self.verdict_of(revision)
+        return None if judged is None else judged.verdict.duties.house_limits
 
     @property
     def traffic(self) -> str | None:
@@ -231,13 +235,7 @@ def _as_pinned(
     gpus = gpus_of(chosen.gpus_per_replica, chosen.accelerator) if chosen else None
     door = door_of_revision(record, observed.deployment.metadata.name)
     verdict, refused = _license(
-        observed,
-        catalog,
-        model,
-        variant,
-        gpus,
-        pinned_open=door.access is Access.OPEN,
-        guard_gpus=_guard_gpus(observed, record.plan.guard),
+        observed, catalog, model, variant, gpus, door=door, guard_gpus=_guard_gpus(observed, record.plan.guard)
     )
     return Decision(
         revision,
@@ -290,13 +288,11 @@ def _license(
     variant: Variant | None,
     gpus_per_replica: int | None = None,
     *,
-    pinned_open: bool | None = None,
+    door: Door | None = None,
     guard_gpus: int = 0,
 ) -> tuple[LicenseVerdict, Problem | None]:
     verdict = judge(
-        license_input(
-            observed, catalog, model.id, variant, gpus_per_replica, pinned_open=pinned_open, guard_gpus=guard_gpus
-        ),
+        license_input(observed, catalog, model.id, variant, gpus_per_replica, door=door, guard_gpus=guard_gpus),
     )
     if verdict.allowed or _stopped(observed):
         # No license keeps a user from freeing the hardware.

@@ -17,13 +17,13 @@ from llama_operator.api.v1alpha1.llamadeployment import (
 )
 from llama_operator.catalog import Catalog
 from llama_operator.catalog.models import Model
-from llama_operator.decide.adapters import names_problem, slots_problem
 from llama_operator.decide.bounds import wanted_replicas
 from llama_operator.decide.find_model import FIELD, find_model
 from llama_operator.decide.license import judge
 from llama_operator.decide.license.gather import license_input
 from llama_operator.decide.observed import Observed
 from llama_operator.decide.plan.accelerators import unknown_accelerator
+from llama_operator.decide.plan.adapters import names_problem, slots_problem
 from llama_operator.decide.plan.request import find_plan, nothing_fits
 from llama_operator.decide.problem import Problem
 from llama_operator.errors import FieldProblem

@@ -415,6 +415,8 @@ class Settings:
     """Ray in that image; KubeRay chooses probes and flags by it."""
     kuberay_namespace: str = "kuberay-system"
     """Namespace of KubeRay's operator, the only one that may reach the Ray dashboards."""
+    monitoring_namespaces: tuple[str, ...] = ()
+    """Namespaces whose pods may read the metrics of HAProxy; none but the deployment's own pods if it is empty."""
     serving_poll_seconds: float = 15.0
     """How often the status endpoint of a deployment that serves is asked: it sends no events."""
     hub_endpoint: str = HUB_ENDPOINT

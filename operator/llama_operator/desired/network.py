@@ -1,5 +1,6 @@
 """The Service and the NetworkPolicy of a deployment. Called by `desired.objects`."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -9,6 +10,7 @@ from llama_operator.decide.observed import Settings
 from llama_operator.desired import naming
 from llama_operator.desired.pods.head import DASHBOARD_PORT, METRICS_PORT
 from llama_serving.config import HTTP_PORT
+from llama_serving.contract.haproxy import HAPROXY_METRICS_PORT
 
 
 def service(deployment: LlamaDeployment, revision: str, since: datetime | None) -> dict[str, Any]:
@@ -43,7 +45,8 @@ def service(deployment: LlamaDeployment, revision: str, since: datetime | None) 
 def network_policy(deployment: LlamaDeployment, settings: Settings) -> dict[str, Any]:
     """Build the NetworkPolicy: a client that reaches Ray's ports can run code, so only the cluster and KubeRay reach them.
 
-    The ports for requests and for metrics are open to all: this policy does not authorize requests.
+    The ports for requests and for Ray's metrics are open to all: this policy does not authorize requests. HAProxy's metrics are for
+    the namespaces of the monitoring. Its page of statistics, which asks for no password, is for nobody outside.
     """
     own_pods = {"podSelector": {"matchLabels": {LABEL_DEPLOYMENT: deployment.metadata.name}}}
     kuberay = {
@@ -61,9 +64,16 @@ def network_policy(deployment: LlamaDeployment, settings: Settings) -> dict[str,
                 {"from": [own_pods]},
                 {"from": [kuberay], "ports": [_tcp(DASHBOARD_PORT), _tcp(HTTP_PORT)]},
                 {"ports": [_tcp(HTTP_PORT), _tcp(METRICS_PORT)]},
+                *_for_monitoring(settings.monitoring_namespaces),
             ],
         },
     }
+
+
+def _for_monitoring(namespaces: Sequence[str]) -> tuple[dict[str, Any], ...]:
+    """No rule for no namespace: an empty list of peers would be everybody."""
+    peers = [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": name}}} for name in namespaces]
+    return ({"from": peers, "ports": [_tcp(HAPROXY_METRICS_PORT)]},) if peers else ()
 
 
 def _tcp(port: int) -> dict[str, Any]:

@@ -216,6 +216,7 @@ def _without_rollout(record: RevisionFacts, observed: Observed, decision: Decisi
     if decision.stopped:
         return replace(record, live=None)
     obsolete = () if decision.upkeep is None else decision.upkeep.obsolete
+    record = revision.with_desk(record, observed.deployment, decision)
     return revision.with_service(revision.with_last_words(record, observed, obsolete), observed)
 
 
@@ -247,7 +248,7 @@ def _records(observed: Observed, decision: Decision, rollout: Rollout, settings:
         for name, record in pinned.items()
     }
     return {
-        name: revision.with_live(record, deployment, runs=name in rollout.run, allowed=decision.may_start(name))
+        name: revision.with_live(record, deployment, decision, runs=name in rollout.run)
         for name, record in records.items()
     }
 

@@ -11,13 +11,13 @@ from typing import Any
 
 from llama_operator.api.v1alpha1.llamadeployment import LlamaDeployment
 from llama_operator.decide.access import KeysObject, door_of_revision
-from llama_operator.decide.adapters import room_of
 from llama_operator.decide.bounds import live_settings
 from llama_operator.decide.guard import GuardPlan
 from llama_operator.decide.observed import RayClusterFacts, RevisionFacts, Settings
 from llama_operator.decide.placement.images import image_for
 from llama_operator.decide.placement.resolve import resolve
 from llama_operator.decide.placement.shape import PodShapes
+from llama_operator.decide.plan.adapters import room_of
 from llama_operator.decide.plan.candidate import Candidate
 from llama_operator.desired import naming, serve_config
 from llama_operator.desired.guard import group_name, pods_of, with_resource
@@ -29,6 +29,7 @@ from llama_operator.desired.pods import (
     head,
     keys,
     pod_settings,
+    store,
     tracing,
     weights,
     worker,
@@ -36,6 +37,7 @@ from llama_operator.desired.pods import (
 from llama_operator.desired.pods.parts import PodParts
 from llama_serving.config import LiveSettings, RequestPath, ServingConfig, pod_environment
 from llama_serving.contract.guard import GUARD_RESOURCE, MODEL_RESOURCE
+from llama_serving.contract.tenants import HouseLimits
 
 API_VERSION = "ray.io/v1"
 KIND = "RayService"
@@ -87,6 +89,8 @@ def cluster_template(
     revision = config.identity.revision
     common = PodParts(labels=naming.labels(deployment, revision), environment=environment) + caches.in_pod()
     common += keys.folder(keys_object)
+    named = deployment.spec.usage_store
+    common += store.folder(config.store, None if named is None else named.secret)
     from_hub = "HuggingFace" in {config.source.kind, None if config.guard is None else config.guard.source.kind}
     if from_hub or (config.adapters is not None and config.adapters.repositories):
         common += weights.hub(settings.hub_endpoint) + weights.token_file(deployment.spec.weights.token_secret)
@@ -209,14 +213,15 @@ def bounds(
                 yield Bounds(cluster.name, index, group.name, least, most)
 
 
-def live_of(deployment: LlamaDeployment, pinned: RevisionFacts) -> LiveSettings:
-    """Live settings of the spec, for an engine with the batch size that the revision pins."""
+def live_of(deployment: LlamaDeployment, pinned: RevisionFacts, house: HouseLimits | None = None) -> LiveSettings:
+    """Live settings of the spec, for an engine with the batch size that the revision pins, within house policy."""
     chosen = pinned.plan.chosen
     path = door_of_revision(pinned, deployment.metadata.name).path
     return live_settings(
         deployment.spec,
         chosen.max_num_seqs if chosen else 1,
         path,
+        house,
         guarded=pinned.plan.guard is not None,
         adapters=room_of(pinned.serve_config),
     )

@@ -24,6 +24,7 @@ from llama_operator.api.meta import (
 )
 from llama_operator.api.reasons import Reason
 from llama_operator.api.v1alpha1.llamadeployment import LicenseSpec, LlamaDeployment
+from llama_operator.decide.bounds import desk_settings
 from llama_operator.decide.decision import Decision
 from llama_operator.decide.observed import (
     RECORD_FORMAT,
@@ -134,18 +135,34 @@ def with_service(pinned: RevisionFacts, observed: Observed) -> RevisionFacts:
     return replace(pinned, served_at=rfc3339(observed.now)) if serves and not pinned.served_at else pinned
 
 
-def with_live(record: RevisionFacts, deployment: LlamaDeployment, *, runs: bool, allowed: bool) -> RevisionFacts:
+def with_live(record: RevisionFacts, deployment: LlamaDeployment, decision: Decision, *, runs: bool) -> RevisionFacts:
     """The record with the live settings of the spec.
 
     Args:
         record: The revision.
         deployment: Its spec has no problem.
+        decision: Says whether the license of the revision lets it be given more hardware, and what house policy allows.
         runs: Whether the revision shall run; else the record keeps none, so that nothing brings it back by itself.
-        allowed: Whether its license lets it be given more hardware; else it stays as it is.
     """
-    if runs and not allowed:
+    if runs and not decision.may_start(record.name):
+        return with_desk(record, deployment, decision)
+    live = rayservice.live_of(deployment, record, decision.house_limits(record.name)) if runs else None
+    return replace(record, live=live)
+
+
+def with_desk(record: RevisionFacts, deployment: LlamaDeployment, decision: Decision) -> RevisionFacts:
+    """The record with the limits and the revoked keys of the spec, and all else as it was: no hardware comes with them.
+
+    So what only goes on still refuses a key that was revoked.
+    """
+    problem = decision.problem
+    if record.live is None or record.live.desk is None or not decision.revision.name:
         return record
-    return replace(record, live=rayservice.live_of(deployment, record) if runs else None)
+    if problem is not None and problem.invalid:
+        # What the spec says may be what is wrong with it.
+        return record
+    desk = desk_settings(deployment.spec, decision.house_limits(record.name), guarded=record.plan.guard is not None)
+    return replace(record, live=record.live.model_copy(update={"desk": desk}))
 
 
 def with_license(record: RevisionFacts, observed: Observed, decision: Decision) -> RevisionFacts:

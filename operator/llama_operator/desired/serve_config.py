@@ -22,6 +22,7 @@ from llama_operator.api.v1alpha1.llamadeployment import (
     LoadFormat,
     PrefixCaching,
 )
+from llama_operator.api.v1alpha1.usage_store import Tls
 from llama_operator.catalog.licenses import LicenseFamily
 from llama_operator.catalog.models import Model
 from llama_operator.decide.access import Door
@@ -56,8 +57,10 @@ from llama_serving.config import (
 )
 from llama_serving.contract.adapters import AdapterRoom
 from llama_serving.contract.door import KEYS_FOLDER, Access, DoorSettings
+from llama_serving.contract.haproxy import KEEP_ALIVE_SECONDS
 from llama_serving.contract.routing import Routing
 from llama_serving.contract.status import DeploymentIdentity
+from llama_serving.contract.store import STORE_FOLDER, StoreSettings
 
 _MIB = 1024**2
 
@@ -130,12 +133,25 @@ def serving_config(
         door=DoorSettings(
             access=door.access,
             keys_folder=(settings.keys_path or KEYS_FOLDER) if door.access is Access.KEYS else None,
-            model_id=model.served_name,
             max_body_bytes=spec.access.max_body_mib * _MIB,
         ),
         # Unsaid for the fewest connections, as before there was a choice.
         routing=None if spec.endpoint.routing is Routing.LEAST_CONNECTIONS else spec.endpoint.routing,
         adapters=_adapter_room(deployment, chosen, settings),
+        store=None if settings.local else _store(deployment),
+    )
+
+
+def _store(deployment: LlamaDeployment) -> StoreSettings | None:
+    """The server with the ledger of limits. On a machine without Kubernetes nothing mounts its credentials."""
+    named = deployment.spec.usage_store
+    if named is None:
+        return None
+    return StoreSettings(
+        address=named.address,
+        scope=deployment.metadata.namespace,
+        tls=named.tls is Tls.ENABLED,
+        folder=None if named.secret is None else STORE_FOLDER,
     )
 
 
@@ -202,7 +218,12 @@ def serve_config(config: ServingConfig, live: LiveSettings) -> dict[str, Any]:
     """Build the Serve config (`ServeDeploySchema`) as JSON."""
     return {
         "proxy_location": "EveryNode",
-        "http_options": {"host": "0.0.0.0", "port": HTTP_PORT, "request_timeout_s": REQUEST_TIMEOUT_SECONDS},  # noqa: S104 - inside the pod; the NetworkPolicy decides who reaches it
+        "http_options": {
+            "host": "0.0.0.0",  # noqa: S104 - inside the pod; the NetworkPolicy decides who reaches it
+            "port": HTTP_PORT,
+            "request_timeout_s": REQUEST_TIMEOUT_SECONDS,
+            "keep_alive_timeout_s": KEEP_ALIVE_SECONDS,
+        },
         "applications": [
             {
                 "name": APPLICATION_NAME,

@@ -125,6 +125,10 @@ class OperatorSettings(BaseModel):
     """What a deployment may set in `spec.pods`: JSON. The chart writes it, and refuses the same at admission."""
     kuberay_namespace: Annotated[str, Field(pattern=_LABEL), _SERVING] = _DECISIONS.kuberay_namespace
     """Namespace of KubeRay's operator; only it may reach the Ray dashboards."""
+    monitoring_namespaces: Annotated[tuple[Annotated[str, Field(pattern=_LABEL)], ...], _SERVING] = (
+        _DECISIONS.monitoring_namespaces
+    )
+    """Namespaces whose pods may read the metrics of HAProxy in the Ray pods. Empty: none; repeat the flag or separate by commas."""
     hub_endpoint: Annotated[
         str, Field(pattern=r"^https?://[A-Za-z0-9.-]+(:[0-9]+)?(/[A-Za-z0-9._/-]*)?$"), _SERVING
     ] = _DECISIONS.hub_endpoint
@@ -173,7 +177,7 @@ class OperatorSettings(BaseModel):
             raise ValueError("; ".join(wrong))
         return value
 
-    @field_validator("namespaces", "card_images", "serving_architectures", mode="before")
+    @field_validator("namespaces", "card_images", "serving_architectures", "monitoring_namespaces", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         parts = [value] if isinstance(value, str) else value
@@ -203,6 +207,7 @@ class OperatorSettings(BaseModel):
             card_images=self._card_images(),
             ray_version=self.ray_version,
             kuberay_namespace=self.kuberay_namespace,
+            monitoring_namespaces=self.monitoring_namespaces,
             hub_endpoint=self.hub_endpoint,
             pods=PlatformPods(self.pod_defaults, self.pod_rules, self.serving_architectures),
             checks_access=self.weights_preflight is Switch.ENABLED,

@@ -9,7 +9,7 @@ from llama_operator.api.v1alpha1.llamadeployment import LlamaDeploymentSpec, Pur
 from llama_operator.api.v1alpha1.llamadeployment_status import MOST_KEYS_CHARACTERS, AccessStatus
 from llama_operator.decide.access import Door, door_of_revision
 from llama_operator.decide.decision import Decision
-from llama_operator.decide.observed import Observed
+from llama_operator.decide.observed import Observed, RevisionFacts
 from llama_operator.status.endpoint import Endpoint
 from llama_serving.config import RequestPath
 from llama_serving.contract.door import Access
@@ -26,8 +26,22 @@ def access(endpoint: Endpoint, observed: Observed, decision: Decision) -> Access
         mode=door.access,
         path=door.path,
         keys=keys_in_status(door),
+        house_limits=_house_limits(record),
         advice=advice(door, observed),
     )
+
+
+def _house_limits(record: RevisionFacts) -> str:
+    """House policy as the replicas have it: what was written into the settings of the revision."""
+    house = None if record.live is None or record.live.desk is None else record.live.desk.house
+    if house is None:
+        return ""
+    told = [
+        f"at most {bound.most} {what} a minute for each tenant (LicensePolicy {bound.policy}, tier {bound.tier})"
+        for bound, what in ((house.requests_per_minute, "requests"), (house.tokens_per_minute, "tokens"))
+        if bound is not None
+    ]
+    return "; ".join(told)
 
 
 def keys_in_status(door: Door) -> str:

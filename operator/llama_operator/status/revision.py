@@ -8,7 +8,7 @@ from llama_operator.api.reasons import ConditionType, Reason
 from llama_operator.decide.decision import Decision
 from llama_operator.decide.observed import Observed, RayServiceFacts, ServeDeploymentFacts
 from llama_operator.decide.rollout.rollout import Rollout
-from llama_operator.status import engine_version, replicas
+from llama_operator.status import replicas
 from llama_operator.status.endpoint import Endpoint, facts_of, nearest, told, unanswered
 from llama_operator.status.finding import Finding
 from llama_serving.contract.guard import GUARD_DEPLOYMENT, GuardFailure, GuardMode
@@ -32,7 +32,7 @@ def model_loaded(observed: Observed, decision: Decision) -> Finding:
         return Finding(kind, _FALSE if rollout is not None else _UNKNOWN, *waiting(decision))
     if not facts.serves and facts.application_status != "RUNNING":
         return Finding(kind, _FALSE, Reason.STARTING, _starting_message(facts))
-    if (old := engine_version.too_old(observed, wanted)) is not None:
+    if (old := replicas.too_old(observed, wanted)) is not None:
         return Finding(kind, _FALSE, Reason.ENGINE_TOO_OLD, old)
     if (cold := replicas.none_runs(observed, wanted)) is not None:
         return Finding(kind, _FALSE, *cold)

@@ -16,7 +16,7 @@ from llama_operator.decide.decision import Decision
 from llama_operator.decide.diagnosis.cause import Cause
 from llama_operator.decide.observed import Observed
 from llama_operator.decide.problem import Problem
-from llama_operator.status import engine_version
+from llama_operator.status import replicas
 from llama_operator.status.endpoint import Endpoint, nearest, told, why_down
 from llama_operator.status.failure import Failure
 from llama_operator.status.finding import Finding
@@ -137,7 +137,7 @@ def _ready(
         if decision.problem is not None:
             return _not_ready(decision.problem)
         return Finding(kind, _UNKNOWN, Reason.SUSPENDED, "no hardware is held")
-    if endpoint.answers and (old := engine_version.too_old(observed, endpoint.revision or "")) is not None:
+    if endpoint.answers and (old := replicas.too_old(observed, endpoint.revision or "")) is not None:
         return Finding(kind, _FALSE, Reason.ENGINE_TOO_OLD, old)
     serving = _serving(endpoint, parts)
     if serving is not None:

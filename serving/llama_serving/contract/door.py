@@ -6,7 +6,7 @@ change at any time, see `contract.keys`.
 """
 
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 
 from pydantic import Field, model_validator
 
@@ -34,13 +34,20 @@ class Access(StrEnum):
 class DoorSettings(Frozen):
     """What the door enforces."""
 
-    access: Access = Access.OPEN
+    access: Access
+    """Needed: settings that say nothing shall open nothing."""
     keys_folder: str | None = Field(default=None, max_length=1024)
     """Folder with the keys; needed for `Keys`."""
-    model_id: str = Field(min_length=1, max_length=128)
-    """Name of the model on the endpoint: a key may be limited to some names."""
     max_body_bytes: int = Field(default=20 * 1024**2, ge=1024)
     """Longest body of a request; a longer one is refused with 413 before it is read to its end."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_what_is_no_more(cls, value: Any) -> Any:
+        """The name of the model stood here; whether a key may ask for it is the desk's to say. Revisions of then still have it."""
+        if isinstance(value, dict):
+            return {name: each for name, each in value.items() if name != "model_id"}
+        return value
 
     @model_validator(mode="after")
     def _keys_have_a_place(self) -> "DoorSettings":

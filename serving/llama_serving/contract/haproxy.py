@@ -1,13 +1,30 @@
-"""HAProxy's files and ports for a machine on which several Ray clusters run. Called by `local` and by the tests.
+"""What Ray's HAProxy is told: times in every pod, and files and ports on a machine on which several Ray clusters run.
 
-In a pod nobody else uses Ray's defaults. On one machine two clusters would share HAProxy's files and ports, and answer each
-other's requests.
+In a pod nobody else uses Ray's default files and ports. On one machine two clusters would share them, and answer each other's requests
+(called by `local` and by the tests).
 """
 
 from pathlib import Path
 from typing import Final
 
 from llama_serving.contract.routing import LAUNCHER_VARIABLE
+
+HAPROXY_METRICS_PORT: Final = 9101
+"""Where HAProxy answers Prometheus in a pod: Ray's default, on all addresses; no setting binds it to one."""
+
+KEEP_ALIVE_SECONDS: Final = 650
+"""How long a connection without a request stays open.
+
+Load balancers and gateways keep theirs for 60 to 600 seconds. The side that closes first must be theirs: a request that crosses with our
+close is lost, and a POST is not sent again.
+"""
+
+CLIENT_SECONDS: Final = 120
+"""How long HAProxy waits for a client that has to send or to read.
+
+A request that waits for the engine is not meant: then the client has nothing to do. By itself HAProxy would keep connections that died
+within a request for an hour, of 4,096 in all.
+"""
 
 _SETTLE_SECONDS: Final = 2
 """How long a replica that goes still takes connections: until HAProxy, on the same machine, has left it out."""
@@ -30,6 +47,21 @@ def launcher(folder: Path, python: str) -> dict[str, str]:
     program.write_text(_LAUNCHER.format(python=python), encoding="utf-8")
     program.chmod(_OWNERS)
     return {LAUNCHER_VARIABLE: str(program)}
+
+
+def times(longest_request_seconds: int) -> dict[str, str]:
+    """Return the environment variables for the times of HAProxy in all pods.
+
+    Args:
+        longest_request_seconds: Longest request, with its stream.
+    """
+    return {
+        # A reload keeps the old process for the streams that it has; by itself it would cut them after two minutes.
+        "RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S": str(longest_request_seconds),
+        "RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S": str(CLIENT_SECONDS),
+        # Later than Serve's own end of a request, whose answer is the better one. What is gone is found by health checks.
+        "RAY_SERVE_HAPROXY_TIMEOUT_SERVER_S": str(longest_request_seconds + 60),
+    }
 
 
 def private_to_one_cluster(

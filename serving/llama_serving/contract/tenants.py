@@ -3,21 +3,31 @@
 `llama_serving.desk` enforces them.
 """
 
-from typing import Final
+from typing import Annotated, Final
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from llama_serving.contract.adapters import MOST_ADAPTERS, Adapter
 from llama_serving.contract.frozen import Frozen
 from llama_serving.contract.guard import GuardSettings
-from llama_serving.contract.keys import TenantName
+from llama_serving.contract.keys import KEY_ID_PATTERN, TenantName
 from llama_serving.contract.names import MOST_ALIASES, Alias
 
 ANONYMOUS: Final = "anonymous"
 """Tenant of requests to an endpoint that asks for no key."""
 
 
-class TenantLimits(Frozen):
+MOST_REVOKED_KEYS: Final = 256
+"""Ids of keys in the list of those that were revoked just now."""
+
+
+class Live(Frozen):
+    """Base of what replicas take while they run. They may be older than the operator, and ignore what they do not know."""
+
+    model_config = ConfigDict(extra="ignore")
+
+
+class TenantLimits(Live):
     """What one tenant may use of one deployment, all replicas together. None is no limit."""
 
     name: TenantName
@@ -35,7 +45,24 @@ class TenantLimits(Frozen):
     """Lower is served first when the engine is full, as vLLM counts."""
 
 
-class DeskSettings(Frozen):
+class HouseLimit(Live):
+    """The most that a LicensePolicy lets each tenant use in a minute."""
+
+    most: int = Field(ge=1, le=1_000_000_000_000)
+    policy: str = Field(max_length=253)
+    """Name of the LicensePolicy."""
+    tier: str = Field(max_length=63)
+    """License tier that it says it for."""
+
+
+class HouseLimits(Live):
+    """House policy, for the words of refusals: the limits of tenants are within it already. None is no limit."""
+
+    requests_per_minute: HouseLimit | None = None
+    tokens_per_minute: HouseLimit | None = None
+
+
+class DeskSettings(Live):
     """What replicas take while they run: `user_config` of the engine's Serve deployment. The desk enforces the limits."""
 
     tenants: tuple[TenantLimits, ...] = Field(default=(), max_length=256)
@@ -49,3 +76,9 @@ class DeskSettings(Frozen):
     """How the guard is used, where there is one; None for the default."""
     aliases: tuple[Alias, ...] | None = Field(default=None, max_length=MOST_ALIASES)
     """Further names of the model, in requests and in the list of models; None for none."""
+    house: HouseLimits | None = None
+    """What house policy allows each tenant; None if it says nothing."""
+    revoked_keys: tuple[Annotated[str, Field(pattern=KEY_ID_PATTERN)], ...] | None = Field(
+        default=None, max_length=MOST_REVOKED_KEYS
+    )
+    """Ids of keys that are refused although the mounted folder may still have them; None for none."""

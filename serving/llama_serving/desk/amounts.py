@@ -181,6 +181,11 @@ def has_budget(limits: TenantLimits) -> bool:
     return limits.tokens_per_day is not None or limits.tokens_per_month is not None
 
 
+def least_budget(limits: TenantLimits) -> int:
+    """The smaller budget of the day and the month; 0 without one."""
+    return min((limit for limit in (limits.tokens_per_day, limits.tokens_per_month) if limit is not None), default=0)
+
+
 def counts_tokens(limits: TenantLimits) -> bool:
     """Whether tokens have to be booked for the tenant."""
     return limits.tokens_per_minute is not None or has_budget(limits)

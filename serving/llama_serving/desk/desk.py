@@ -158,6 +158,7 @@ class Desk:
         """Take new settings; requests that run keep what they reserved."""
         self._settings = settings
         self._limits = {limits.name: limits for limits in settings.tenants}
+        self._revoked = frozenset(settings.revoked_keys or ())
 
     def start(self) -> None:
         """Begin to talk with the ledger and to publish the counters."""
@@ -191,6 +192,10 @@ class Desk:
         if stands_for not in self.model.names():
             return None
         return stands_for if caller.may_ask_for(name) or caller.may_ask_for(stands_for) else None
+
+    def is_revoked(self, caller: Caller) -> bool:
+        """Whether the caller's key was revoked a moment ago, and the door may not know it yet."""
+        return caller.key_id in self._revoked
 
     def salt_of(self, tenant: str) -> str:
         """Return what keeps a tenant's prefixes apart from others' in the engine's cache."""
@@ -229,7 +234,7 @@ class Desk:
             raise
         if isinstance(got, Shortage):
             self._went(visit)
-            refusal = refusing.of_shortage(got, limits, need.tokens)
+            refusal = refusing.of_shortage(got, limits, need.tokens, self._settings.house)
             return self._refused(caller.tenant, refusal, self.standing_of(caller.tenant))
         visit.reservation = got
         visit.trace = tracing.CURRENT.get()

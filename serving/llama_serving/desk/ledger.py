@@ -32,10 +32,10 @@ SILENT_SECONDS: Final = 60.0
 SLICE: Final = 20
 """A replica gets at most this part of a limit ahead."""
 
-_NEAR: Final = 4
+NEAR: Final = 4
 """And at most this part of its share of what is left, so that slices become small near the limit."""
 
-_HELD_SECONDS: Final = 2.0
+HELD_SECONDS: Final = 2.0
 """Wait for requests that run: nobody knows when one of them ends."""
 
 
@@ -184,7 +184,7 @@ class _Account:
             if window is not None and amount > window.remaining(now.seconds):
                 return Shortage(short, window.seconds_until(amount, now.seconds))
         if need.slots > self._free_slots():
-            return Shortage(Short.CONCURRENT, _HELD_SECONDS)
+            return Shortage(Short.CONCURRENT, HELD_SECONDS)
         return self._budget_shortage(need.tokens, now) if need.tokens else None
 
     def _budget_shortage(self, tokens: int, now: Moment) -> Shortage | None:
@@ -199,14 +199,14 @@ class _Account:
             if tokens <= limit - self._spent(period) - self._held_tokens():
                 continue
             if tokens <= limit - self._spent(period):
-                return Shortage(short, _HELD_SECONDS)
+                return Shortage(short, HELD_SECONDS)
             return Shortage(short, (until - now.utc).total_seconds(), until)
         return None
 
     def _slice(self, wish: Amount, replicas: int, now: Moment) -> Amount:
         """Return what of a wish a replica gets: little, and less the less is left."""
         requests, tokens, slots = wish.requests, wish.tokens, wish.slots
-        share = _NEAR * max(1, replicas)
+        share = NEAR * max(1, replicas)
         if self._requests is not None:
             requests = min(requests, self._requests.limit // SLICE, self._requests.remaining(now.seconds) // share)
         if self._tokens is not None:

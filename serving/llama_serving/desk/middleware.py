@@ -19,7 +19,9 @@ from llama_serving.door import engine_errors
 from llama_serving.door.asgi import ASGIApp, Header, Message, Receive, Scope, Send
 from llama_serving.door.body import replayed
 from llama_serving.door.caller import Caller, caller_of, request_id_of
-from llama_serving.door.refusals import Refusal, body_of, dialect_of, send_refusal
+from llama_serving.door.credentials import NoKey
+from llama_serving.door.refusals import BAD_KEY, Refusal, body_of, dialect_of, send_refusal
+from llama_serving.door.refused_keys import RefusedKeys
 from llama_serving.door.routes import NOT_FOUND
 from llama_serving.tracing import request as tracing
 from llama_serving.tracing.names import OPERATIONS
@@ -48,6 +50,7 @@ class DeskMiddleware:
         self._app = app
         self._desk = desk
         self._traces = traces
+        self._refused_keys = RefusedKeys()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer, or hand on."""
@@ -72,6 +75,11 @@ class DeskMiddleware:
         if body is None:
             return
         caller = caller_of(scope)
+        if self._desk.is_revoked(caller):
+            self._desk.rejected(caller.tenant, BAD_KEY.code)
+            self._refused_keys.tell(NoKey.REVOKED, caller.key_id, request_id_of(scope) or "")
+            await send_refusal(BAD_KEY, path, send)
+            return
         try:
             request, wish = await self._read(body, dialect, caller)
             visit = await self._desk.admit(caller, wish, request_id=request_id_of(scope) or uuid.uuid4().hex)

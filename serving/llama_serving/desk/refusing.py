@@ -7,7 +7,7 @@
 from datetime import UTC
 from typing import Final
 
-from llama_serving.contract.tenants import TenantLimits
+from llama_serving.contract.tenants import HouseLimit, HouseLimits, TenantLimits
 from llama_serving.desk.amounts import Meter, Short, Shortage, Standing, most_tokens_ever, whole_seconds
 from llama_serving.desk.wish import Wish
 from llama_serving.door.asgi import Header, Headers
@@ -16,24 +16,28 @@ from llama_serving.door.refusals import Refusal
 _LONGEST_WAIT: Final = 60
 
 
-def of_shortage(shortage: Shortage, limits: TenantLimits, reserved: int) -> Refusal:
+def of_shortage(shortage: Shortage, limits: TenantLimits, reserved: int, house: HouseLimits | None = None) -> Refusal:
     """Return the refusal of a request that a limit forbids now.
 
     Args:
         shortage: Which limit, and for how long.
         limits: The tenant's.
         reserved: Tokens that the request would reserve.
+        house: House policy, which is named if the limit is its.
     """
     seconds = whole_seconds(min(shortage.seconds, _LONGEST_WAIT))
     again = f"Try again in {seconds} s."
     who = f"Tenant {limits.name!r}"
+    bounds = house or HouseLimits()
     match shortage.short:
         case Short.REQUESTS:
             words = f"{who} may send {limits.requests_per_minute} requests a minute, and they are used up. {again}"
+            words += _of_house(bounds.requests_per_minute, limits.requests_per_minute)
         case Short.TOKENS:
             words = (
                 f"{who} may use {limits.tokens_per_minute} tokens a minute, and this request reserves {reserved} for its prompt "
                 f"and its answer, which is more than is left. {again} A smaller max_tokens reserves less."
+                f"{_of_house(bounds.tokens_per_minute, limits.tokens_per_minute)}"
             )
         case Short.CONCURRENT:
             words = f"{who} may have {limits.concurrent_requests} requests at once, and they are running. {again}"
@@ -48,6 +52,13 @@ def of_shortage(shortage: Shortage, limits: TenantLimits, reserved: int) -> Refu
                 headers=_retry_after(seconds),
             )
     return Refusal(429, words, code="rate_limit_exceeded", type=_kind(shortage.short), headers=_retry_after(seconds))
+
+
+def _of_house(bound: HouseLimit | None, limit: int | None) -> str:
+    """Who set a limit, if it was not the team: then the team cannot raise it either."""
+    if bound is None or bound.most != limit:
+        return ""
+    return f" House policy allows no tenant more: LicensePolicy {bound.policy}, tier {bound.tier}."
 
 
 def _of_budget(shortage: Shortage, limits: TenantLimits, reserved: int, seconds: int) -> Refusal:

@@ -20,6 +20,7 @@ from llama_serving.desk.amounts import (
     Statement,
     counts_tokens,
     has_budget,
+    least_budget,
 )
 from llama_serving.desk.buckets import WINDOW_SECONDS, SlidingWindow
 from llama_serving.desk.ledger import SLICE
@@ -246,11 +247,12 @@ class Wallet:
     def standing(self, now: Moment) -> Standing:
         """How the tenant stands: what the ledger said last, and the leases that are not used."""
         limits, said, passed = self.limits, self._standing, now.seconds - self._standing_at
-        left = said.budget_left
+        # Before the ledger has said anything, nothing is known to be used.
+        left = least_budget(limits) if said.budget_left is None else said.budget_left
         return Standing(
             requests=_meter(limits.requests_per_minute, said.requests, _sum(self._requests), passed),
             tokens=_meter(limits.tokens_per_minute, said.tokens, _sum(self._tokens), passed),
-            budget_left=None if left is None or not has_budget(limits) else left + _sum(self._tokens),
+            budget_left=left + _sum(self._tokens) if has_budget(limits) else None,
         )
 
     def has_spare_slots(self, now: Moment) -> bool:

@@ -36,13 +36,6 @@ _SMALL_SECONDS: Final = 1.0
 _LINGER: Final = 64 * 1024**2
 _LINGER_SECONDS: Final = 2.0
 
-_BAD_KEY: Final = Refusal(
-    401,
-    "The API key is missing or not valid. Send a valid key as 'Authorization: Bearer KEY' or 'x-api-key: KEY'. "
-    "The team that runs this endpoint makes keys with 'kubectl llama key create'.",
-    code="invalid_api_key",
-    headers=((b"www-authenticate", b"Bearer"),),
-)
 _NO_KEYS: Final = Refusal(
     503,
     "The endpoint cannot read its API keys at the moment. Try again in a minute; if it goes on, tell the team that runs it.",
@@ -167,7 +160,7 @@ class Door:
         found = key if isinstance(key, NoKey) else self._keys.caller_with(key)
         if isinstance(found, NoKey):
             self._refused_keys.tell(found, None if isinstance(key, NoKey) else key.id, request_id)
-            return _BAD_KEY
+            return refusals.BAD_KEY
         return found
 
     def _too_long(self) -> Refusal:

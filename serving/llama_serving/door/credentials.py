@@ -21,6 +21,7 @@ class NoKey(StrEnum):
     UNKNOWN = "its key is not known: it was revoked, or never made here"
     WRONG = "the secret of its key is wrong"
     EXPIRED = "its key has expired"
+    REVOKED = "its key was revoked a moment ago"
 
 
 def key_in(authorization: list[bytes], x_api_key: list[bytes]) -> ApiKey | NoKey:

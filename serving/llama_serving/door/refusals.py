@@ -42,6 +42,15 @@ class Refusal:
     headers: Headers = ()
 
 
+BAD_KEY: Final = Refusal(
+    401,
+    "The API key is missing or not valid. Send a valid key as 'Authorization: Bearer KEY' or 'x-api-key: KEY'. "
+    "The team that runs this endpoint makes keys with 'kubectl llama key create'.",
+    code="invalid_api_key",
+    headers=((b"www-authenticate", b"Bearer"),),
+)
+"""Of a key that is missing, unknown, mistyped, expired or revoked: clients are not told which."""
+
 _ANTHROPIC_TYPES: Final = {
     401: "authentication_error",
     403: "permission_error",

@@ -57,7 +57,7 @@ _NO_TASK: Final = Refusal(
 )
 _OTHER_TASKS: Final = ("embeddings", "rerank", "score")
 
-_EXACT: Final[dict[str, Route]] = {
+EXACT: Final[dict[str, Route]] = {
     "/v1/chat/completions": _GENERATES,
     "/v1/completions": _GENERATES,
     "/v1/responses": _GENERATES,
@@ -75,7 +75,9 @@ _EXACT: Final[dict[str, Route]] = {
     **{f"/v1/{task}": Route(("POST",), refusal=_NO_TASK) for task in _OTHER_TASKS},
     "/pooling": Route(("POST",), refusal=_NO_TASK),
 }
-_BELOW: Final[dict[str, Route]] = {f"{MODELS_PATH}/": _MODELS, f"{LICENSES_PATH}/": _LICENSES}
+"""What is listed, by path."""
+BELOW: Final[dict[str, Route]] = {f"{MODELS_PATH}/": _MODELS, f"{LICENSES_PATH}/": _LICENSES}
+"""What is listed for names below a path."""
 
 _LONGEST_TAIL: Final = 512
 _SEGMENT: Final = re.compile(r"[^/\\%?#;\ufffd]+")
@@ -98,7 +100,7 @@ def asked(scope: Scope) -> Asked | Refusal:
     path = _listed(scope)
     if path is None:
         return NOT_FOUND
-    route = _EXACT.get(path) or next(route for prefix, route in _BELOW.items() if path.startswith(prefix))
+    route = EXACT.get(path) or next(route for prefix, route in BELOW.items() if path.startswith(prefix))
     if scope["method"] not in route.methods:
         allowed = ", ".join(route.methods)
         words = f"This path answers {allowed}, not {_word(scope['method'])}. Send the request with {allowed}."
@@ -108,7 +110,7 @@ def asked(scope: Scope) -> Asked | Refusal:
 
 def listed(path: str) -> bool:
     """Whether `path` is one of those that are written out: few enough to be a label."""
-    return path in _EXACT
+    return path in EXACT
 
 
 def at_the_board(what: Asked) -> str:
@@ -133,9 +135,9 @@ def _listed(scope: Scope) -> str | None:
         return None
     path = path[len(root) :]
     raw = _raw(scope, path, root)
-    if path in _EXACT:
+    if path in EXACT:
         return path if raw == path else None
-    for prefix in _BELOW:
+    for prefix in BELOW:
         if raw.startswith(prefix) and path.startswith(prefix):
             tail = path[len(prefix) :]
             return path if unquote(raw[len(prefix) :]) == tail and _is_a_name(tail) else None

@@ -18,10 +18,12 @@ from llama_serving.board.application import BoardFirst, board_application
 from llama_serving.board.reporting import BoardClient, ReplicaCounts
 from llama_serving.config import APPLICATION_NAME
 from llama_serving.contract.adapters import AdapterReport
+from llama_serving.contract.store import StoreSettings
 from llama_serving.contract.tenants import DeskSettings
 from llama_serving.contract.usage import usage_source
 from llama_serving.desk.counters import Counters
 from llama_serving.desk.desk import Desk, ModelFacts
+from llama_serving.desk.leases import Bank
 from llama_serving.desk.ledger_actor import RayBank, moment, ray_counter, ray_histogram
 from llama_serving.desk.middleware import DeskMiddleware
 from llama_serving.desk.usage_log import UsageLog
@@ -126,6 +128,7 @@ class _DirectServer(LlamaServer):
     async def _open_desk(self, *, takes_conversations: bool) -> Desk:
         config, bank = self._serving, RayBank()
         replica = serve.get_replica_context().replica_id.unique_id
+        identity = config.identity
         desk = Desk(
             self._limits,
             model=ModelFacts(
@@ -138,8 +141,9 @@ class _DirectServer(LlamaServer):
                 media_domains=frozenset(config.engine.allowed_media_domains or ()),
             ),
             source=usage_source(config.identity),
-            replica=replica,
-            bank=bank,
+            # Other deployments may have the same ledger.
+            replica=f"{identity.namespace}/{identity.name}/{replica}",
+            bank=bank if config.store is None else _shared(config.store),
             secret=await bank.secret(),
             load=self._load,
             counters=Counters(ray_counter),
@@ -159,6 +163,13 @@ class _DirectServer(LlamaServer):
             await self._desk.stop()
         await asyncio.to_thread(switch.flush)
         await super().__del__()
+
+
+def _shared(store: StoreSettings) -> Bank:
+    """The ledger in a server. Its client is in the image since the field exists; replicas without a server do not need it."""
+    from llama_serving.desk.shared.valkey_bank import ValkeyBank  # noqa: PLC0415
+
+    return ValkeyBank(store, clock=moment)
 
 
 DirectServer = serve.ingress()(_DirectServer)

@@ -62,7 +62,6 @@ def tiny_config(
         door=DoorSettings(
             access=Access.OPEN if keys_folder is None else Access.KEYS,
             keys_folder=keys_folder,
-            model_id=MODEL,
         ),
         adapters=adapters,
         guard=tiny_config(path=RequestPath.INGRESS, max_model_len=2048, tool_call_parser=None) if guard else None,

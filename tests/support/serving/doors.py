@@ -87,7 +87,7 @@ class Asked:
     def __init__(self, folder, *, access=Access.KEYS, to_board=False, body_seconds=60.0, **settings):
         self.folder, self.clock, self.wall, self.replies = folder, Clock(), NOW, None
         folder.mkdir(exist_ok=True)
-        self.settings = DoorSettings(access=access, keys_folder=str(folder), model_id="m", **settings)
+        self.settings = DoorSettings(access=access, keys_folder=str(folder), **settings)
         self.keys = Keys(KeyFolder(folder), clock=self.clock, now=lambda: self.wall)
         ids = count(1)
         self.door = Door(

@@ -56,7 +56,9 @@ def wait_for(condition: Callable[[], T], *, seconds: float, what: str) -> T:
 class RayCluster:
     """Ray nodes on this machine, with their own ports, folder and token."""
 
-    def __init__(self, environment: dict[str, str], *, api_key: str = "none") -> None:
+    def __init__(
+        self, environment: dict[str, str], *, api_key: str = "none", overrides: dict[str, str] | None = None
+    ) -> None:
         self.api_key = api_key
         self._mark = uuid.uuid4().hex
         # Ray makes sockets in it, and the path of a socket may have 107 bytes.
@@ -86,6 +88,7 @@ class RayCluster:
                 replica_ports=_REPLICA_PORTS,
             ),
             **haproxy.launcher(self.folder, sys.executable),
+            **(overrides or {}),
         }
         self._nodes: list[subprocess.Popen[bytes]] = []
         self._metrics_ports: list[int] = []

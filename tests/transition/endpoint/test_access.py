@@ -188,6 +188,57 @@ async def test_a_policy_that_comes_later_cuts_nothing_off_and_is_told(world):
     assert (status.access.revision, status.access.mode) == (new, "Keys")
 
 
+def desk_of(run):
+    (engine,) = engines(run[0])["deployments"]
+    return engine["user_config"]
+
+
+async def test_a_policy_bounds_the_limits_of_each_tenant_while_the_engines_go_on(world):
+    ref, name = await serving(world, **DIRECT, **KEYS, tenants=[ACME, {"name": "globex", "requestsPerMinute": 5}])
+    before, cluster = await run_of(world, name)
+    await policy(world, maxRequestsPerMinute=20, maxTokensPerMinute=1000)
+    await world.reconcile(ref)
+    status = await world.reconcile(ref)
+    after, same_cluster = await run_of(world, name)
+
+    desk = desk_of((after, cluster))
+    assert [one["requests_per_minute"] for one in desk["tenants"]] == [20, 5]
+    assert [one["tokens_per_minute"] for one in (*desk["tenants"], desk["others"])] == [1000] * 3
+    assert (same_cluster, engines(after)["args"]) == (cluster, engines(before)["args"])
+    assert await world.names(kinds.RAY_SERVICE) == [name]
+    assert "at most 20 requests a minute for each tenant (LicensePolicy house" in status.access.house_limits
+
+    await policy(world)
+    await world.reconcile(ref)
+    status = await world.reconcile(ref)
+    assert await run_of(world, name) == (before, cluster)
+    assert status.access.house_limits == ""
+
+
+async def test_a_key_that_is_revoked_reaches_the_replicas_and_restarts_nothing(world):
+    ref, name = await serving(world, **DIRECT, **KEYS)
+    before, cluster = await run_of(world, name)
+    await world.apply_sample("tiny-cpu", **DIRECT, access={"mode": "Keys", "revokedKeys": ["abcdefghijklmnop"]})
+    await world.reconcile(ref)
+    assert await world.names(kinds.RAY_SERVICE) == [name]
+    after, same_cluster = await run_of(world, name)
+    assert (same_cluster, engines(after)["args"]) == (cluster, engines(before)["args"])
+    assert desk_of((after, cluster))["revoked_keys"] == ["abcdefghijklmnop"]
+
+
+async def test_a_key_is_revoked_also_where_the_house_refuses_what_serves(world):
+    ref, name = await serving(world, **DIRECT, **KEYS, tenants=[ACME])
+    before = await run_of(world, name)
+    await policy(world, namespaces=["elsewhere"])
+    revoked = {"mode": "Keys", "revokedKeys": ["abcdefghijklmnop"]}
+    await world.apply_sample("tiny-cpu", **DIRECT, access=revoked, tenants=[ACME], scaling={"maxReplicas": 9})
+    status = await world.reconcile(ref)
+    assert condition(status, "LicenseAccepted").status == "False"
+    after = await run_of(world, name)
+    assert desk_of(after) == desk_of(before) | {"revoked_keys": ["abcdefghijklmnop"]}
+    assert after[1] == before[1], "no more hardware"
+
+
 @pytest.mark.parametrize(
     "spec",
     [

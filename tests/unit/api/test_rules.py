@@ -141,6 +141,9 @@ OBJECTS = {
         for path in ("Direct", "Ingress")
         for named in ({}, {"guardModel": "llama-guard-3-8b"})
         for guard in ({}, *({"guard": {"model": {"name": name}}} for name in ("llama-guard-3-8b", "llama-guard-3-1b")))
+    ]
+    + [
+        MODEL | {"endpoint": {"path": path}, "usageStore": {"address": "valkey:6379"}} for path in ("Direct", "Ingress")
     ],
     EndpointSpec: [
         {"path": path, "routing": routing} | aliases

@@ -8,7 +8,7 @@ from llama_operator.api.v1alpha1.llamadeployment import LlamaDeploymentSpec, Sca
 from llama_operator.api.v1alpha1.tenants import TenantSpec
 from llama_operator.decide.bounds import live_settings, most_replicas
 from llama_serving.config import RequestPath
-from llama_serving.contract.tenants import TenantLimits
+from llama_serving.contract.tenants import DeskSettings, HouseLimit, HouseLimits, TenantLimits
 
 BATCH = 8
 CHANGED = {
@@ -92,3 +92,48 @@ def test_a_number_of_replicas_that_is_given_is_not_bound_by_the_limit_of_the_que
     written = {"model": {"name": "llama-3.1-8b"}, "replicas": 1024, "scaling": {"mode": mode, "maxReplicas": 2}}
     spec = LlamaDeploymentSpec.model_validate_json(json.dumps(written))
     assert most_replicas(spec) == 1024
+
+
+def house(requests=None, tokens=None):
+    limits = {"requests_per_minute": requests, "tokens_per_minute": tokens}
+    return HouseLimits(
+        **{
+            name: None if most is None else HouseLimit(most=most, policy="house", tier="t")
+            for name, most in limits.items()
+        }
+    )
+
+
+@pytest.mark.parametrize(
+    ("written", "bound", "expected"),
+    [
+        ({}, house(), (None, None)),
+        ({}, house(requests=5), (5, None)),
+        ({"requestsPerMinute": 3}, house(requests=5, tokens=9), (3, 9)),
+        ({"requestsPerMinute": 30, "tokensPerMinute": 8}, house(requests=5, tokens=9), (5, 8)),
+        ({"requestsPerMinute": 30}, None, (30, None)),
+    ],
+)
+def test_of_spec_and_house_policy_the_smaller_limit_wins_for_tenants_that_are_listed_and_for_all_others(
+    written, bound, expected
+):
+    spec = LlamaDeploymentSpec.model_validate_json(
+        json.dumps(
+            {"model": {"name": "llama-3.1-8b"}, "tenants": [{"name": "acme", **written}], "otherTenants": written}
+        )
+    )
+    desk = live_settings(spec, BATCH, RequestPath.DIRECT, bound).desk
+    for found in (*desk.tenants, desk.others):
+        assert (found.requests_per_minute, found.tokens_per_minute) == expected
+    assert desk.house == bound
+
+
+def test_house_policy_counts_for_tenants_of_whom_the_spec_says_nothing():
+    assert settings(RequestPath.DIRECT).desk.others is None
+    spec = LlamaDeploymentSpec.model_validate({"model": {"name": "llama-3.1-8b"}})
+    assert live_settings(spec, BATCH, RequestPath.DIRECT, house(tokens=9)).desk.others.tokens_per_minute == 9
+
+
+def test_what_pods_of_before_do_not_know_is_rendered_only_if_it_is_said():
+    assert set(settings(RequestPath.DIRECT).desk.model_dump(exclude_none=True)) == {"tenants", "max_waiting_requests"}
+    assert DeskSettings.model_validate({"tenants": [{"name": "acme", "new": 1}], "newer": 1}).tenants[0].name == "acme"

@@ -13,6 +13,7 @@ from llama_operator.desired import objects, serve_config
 from llama_operator.observe import children
 from llama_serving.config import LiveSettings, ServingConfig
 from llama_serving.contract.door import DOOR_CALLBACK, DOOR_VARIABLE, KEYS_FOLDER, DoorSettings
+from llama_serving.contract.store import STORE_FOLDER
 from llama_serving.contract.tenants import DeskSettings
 
 KNOWN = catalog.load()
@@ -81,7 +82,6 @@ def test_config_and_environment_say_the_same_door():
     made = built(access={"mode": "Keys", "maxBodyMiB": 3})
     config = ServingConfig.model_validate(served(made)[0]["args"])
     assert config.door.max_body_bytes == 3 * 1024**2
-    assert config.door.model_id == config.model_id
     assert DoorSettings.model_validate_json(environment(pods(made)[0])[DOOR_VARIABLE]) == config.door
 
 
@@ -154,6 +154,8 @@ def test_only_the_direct_path_has_haproxy_a_board_and_a_desk():
         {
             "RAY_SERVE_ENABLE_HA_PROXY": "1",
             "RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S": "1800",
+            "RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S": "120",
+            "RAY_SERVE_HAPROXY_TIMEOUT_SERVER_S": "1860",
             "RAY_SERVE_REQUEST_PATH_LOG_BUFFER_SIZE": "1",
             "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
         }
@@ -214,3 +216,31 @@ def test_what_serves_is_annotated_as_before_where_it_has_no_desk():
         ]
     )
     assert "desk" not in live
+
+
+@pytest.mark.parametrize(
+    ("store", "expected", "mounted"),
+    [
+        ({"address": "valkey.data.svc:6379"}, {"tls": True}, None),
+        (
+            {"address": "valkey.data.svc:6379", "tls": "Disabled", "secret": "acme-store"},
+            {"folder": STORE_FOLDER},
+            "acme-store",
+        ),
+    ],
+)
+def test_a_store_of_usage_reaches_the_replicas_by_its_address_and_the_name_of_its_secret(store, expected, mounted):
+    made = built(**DIRECT, usageStore=store)
+    config = ServingConfig.model_validate(served(made)[0]["args"])
+    assert config.store.model_dump(exclude_defaults=True) == expected | {"address": store["address"], "scope": "team-a"}
+    volume = {"name": "usage-store", "secret": {"secretName": mounted, "optional": True, "defaultMode": 0o444}}
+    for pod in pods(made):
+        assert [each for each in pod["volumes"] if each["name"] == "usage-store"] == ([volume] if mounted else [])
+        mounts = {each["mountPath"]: each for each in pod["containers"][0]["volumeMounts"]}
+        assert (STORE_FOLDER in mounts) is (mounted is not None)
+
+
+def test_on_one_machine_the_ledger_stays_there():
+    store = {"address": "valkey.data.svc:6379", "secret": "acme-store"}
+    made = built(Settings(local=True), **DIRECT, usageStore=store)
+    assert "store" not in served(made)[0]["args"]

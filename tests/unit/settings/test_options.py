@@ -108,7 +108,7 @@ def test_all_that_decisions_depend_on_can_be_set():
     argv = [
         "--serving-image=example/serving:1", "--ray-version=2.99.0", "--kuberay-namespace=ray",
         "--card-image=rocm=example/serving:rocm", "--hub-endpoint=https://hub.example", "--weights-preflight=Disabled", "--serving-poll-seconds=7",
-        "--serving-architecture=arm64",
+        "--serving-architecture=arm64", "--monitoring-namespace=agents",
     ]  # fmt: skip
     set_, usual = asdict(load(argv, {}).decisions()), asdict(Settings())
     # Only the local mode has the weights on disk, and only it runs no pods.

@@ -11,7 +11,12 @@ from pydantic import Field
 
 from llama_operator.api.meta import ApiModel
 from llama_operator.api.v1alpha1.pods import ObjectName
+from llama_serving.contract.keys import KEY_ID_PATTERN
 from llama_serving.contract.media import MOST_MEDIA_DOMAINS, MediaDomain
+from llama_serving.contract.tenants import MOST_REVOKED_KEYS
+
+KeyId = Annotated[str, Field(min_length=16, max_length=16, pattern=KEY_ID_PATTERN)]
+"""Id of a key: the part after `llm_`."""
 
 
 class AccessMode(StrEnum):
@@ -42,6 +47,10 @@ class AccessSpec(ApiModel):
     keys: KeysSource | None = None
     """Where the keys are; `kubectl llama key` writes them. Default: the ConfigMap `<name of the deployment>-keys`. New and
     revoked keys take effect within two minutes, without a restart; another object is a new revision."""
+    revoked_keys: Annotated[tuple[KeyId, ...], Field(max_length=MOST_REVOKED_KEYS, strict=False)] = ()
+    """Ids of keys that were revoked just now: replicas refuse them within seconds, before the kubelets have brought the changed
+    object with the keys. `kubectl llama key revoke` writes it. An id is needed here for two minutes, and does no harm later. Only
+    on the path `Direct`."""
     max_body_mib: Annotated[int, Field(ge=1, le=1024)] = 20
     """Longest body of a request, in MiB; a longer one is refused with 413."""
     media_domains: Annotated[tuple[MediaDomain, ...], Field(max_length=MOST_MEDIA_DOMAINS, strict=False)] = ()

@@ -97,6 +97,11 @@ class TierPolicy(ApiModel):
     require_keys: Requirement = Requirement.NOT_REQUIRED
     """Whether a deployment must ask for API keys. `access.mode` `Auto` then means `Keys`, whatever the purpose is, and `Open` is
     refused."""
+    max_requests_per_minute: Annotated[int, Field(ge=1, le=100_000_000)] | None = None
+    """Most requests that each tenant may send to a deployment in a minute, whether `tenants` lists it or not; a lower limit of
+    the deployment counts. Only the path `Direct` counts requests, so `endpoint.path` `Ingress` is refused."""
+    max_tokens_per_minute: Annotated[int, Field(ge=1, le=1_000_000_000_000)] | None = None
+    """The same for tokens of prompts and answers together."""
     reattestation_days: Annotated[int, Field(ge=1, le=3650)] | None = None
     """Days after which the number of monthly active users must be attested again. The licenses themselves count one fixed
     month."""

@@ -21,6 +21,7 @@ from llama_operator.api.v1alpha1.guard import GuardSpec
 from llama_operator.api.v1alpha1.llamadeployment_status import LlamaDeploymentStatus
 from llama_operator.api.v1alpha1.pods import PodsSpec
 from llama_operator.api.v1alpha1.tenants import Limits, Tenants
+from llama_operator.api.v1alpha1.usage_store import UsageStoreSpec
 
 MAX_NAME_LENGTH = 38
 """KubeRay allows RayService names of at most 47 characters; ours are `<deployment>-<8 characters>`."""
@@ -364,6 +365,9 @@ class LlamaDeploymentSpec(ApiModel):
     """LoRA adapters of the model, each served under its own name. Changes take effect while engines run."""
     guard: GuardSpec | None = None
     """A second model that reads requests and answers before they pass. Default: none."""
+    usage_store: UsageStoreSpec | None = None
+    """Where what tenants use is counted together with other deployments of the namespace, by a Valkey or Redis server of the team.
+    Default: each deployment counts by itself, and needs no server."""
     license: LicenseSpec = LicenseSpec()
     """The right by which the model is used."""
     weights: WeightsSpec = WeightsSpec()

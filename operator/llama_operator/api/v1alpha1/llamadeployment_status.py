@@ -133,6 +133,8 @@ class AccessStatus(StatusModel):
     """`Direct` or `Ingress`."""
     keys: Annotated[str, Field(max_length=MOST_KEYS_CHARACTERS)] = ""
     """Kind and name of the object that holds the keys; empty for an open endpoint."""
+    house_limits: Text = ""
+    """What LicensePolicies let each tenant use in a minute at most, and which policies; empty if they say nothing."""
     advice: Text = ""
     """What a person should know about it, with what to do; empty if there is nothing."""
 

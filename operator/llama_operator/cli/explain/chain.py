@@ -18,7 +18,7 @@ from llama_operator.cli.shared.connection import Unknown
 from llama_operator.cli.shared.output import age, plan_label
 from llama_operator.decide.bounds import most_replicas
 from llama_operator.decide.diagnosis.cause import BEFORE_HINT
-from llama_operator.decide.plan.routing import routing_advice
+from llama_operator.decide.placement.replica_choice import routing_advice
 from llama_operator.decide.plan.status import label
 
 _Step = Callable[[Facts], Check]
@@ -256,6 +256,7 @@ def _door(facts: Facts) -> Iterator[Check]:
         return
     who = f"keys from {access.keys}" if access.keys else "open: anyone who reaches the Service"
     text = f"{who} (revision {access.revision}, path {access.path})"
+    text += f"; {access.house_limits}" if access.house_limits else ""
     if access.advice:
         yield Check("door", State.WARNING, text, access.advice)
     elif facts.keys == 0:

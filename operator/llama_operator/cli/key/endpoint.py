@@ -35,6 +35,8 @@ class Endpoint:
     """From what that follows."""
     elsewhere: str
     """The object that the revision with the traffic still reads, if the spec names another one; else empty."""
+    path: str
+    """Path of the revision with the traffic; empty before there is one."""
     url: str
     """Where it serves; empty before it does."""
     model: str
@@ -76,6 +78,7 @@ def of(ref: Ref, live: Object) -> Endpoint:
         will_ask=will_ask,
         reason=reason,
         elsewhere="" if reads == f"{kept_in.kind.kind} {kept_in.name}" else reads,
+        path=readings.text(serves.get("path")),
         url=readings.text(status.get("url")),
         model=readings.text(paths.at(spec, "model.name")),
         adapters=_names(spec, "adapters"),

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from llama_operator.cli.key import endpoint as endpoints
+from llama_operator.cli.key.deny_list import deny
 from llama_operator.cli.key.endpoint import Endpoint
 from llama_operator.cli.key.entries import KeyObject
 from llama_operator.cli.key.store import DELAY, DELAY_SECONDS, Store, id_of, one_of
@@ -54,22 +55,34 @@ async def command(connection: Connection, options: RevokeOptions) -> int:
         return now.removing(key_id for key_id in wanted if key_id in left)
 
     await store.change(change)
+    why_slow = await deny(connection, endpoint, wanted)
     if options.as_json:
-        output.print_json(document(endpoint, wanted))
+        output.print_json(document(endpoint, wanted, denied=not why_slow))
     else:
         for key_id in wanted:
             print(f"revoked {key_id}")
-        print(f"Pods refuse new requests {DELAY}. Requests that run are not cut off.")
+        print(f"{_when(why_slow)} Requests that run are not cut off.")
     return EXIT_OK
 
 
-def document(endpoint: Endpoint, revoked: Sequence[str]) -> dict[str, Any]:
+def _when(why_slow: str) -> str:
+    """From when on the keys are refused."""
+    if why_slow:
+        return f"Pods refuse new requests {DELAY}. It takes that long because {why_slow}."
+    return (
+        "Replicas refuse new requests within seconds, by spec.access.revokedKeys; a list of models is shown, and an engine "
+        f"started from zero replicas, until {DELAY.removeprefix('within ')}."
+    )
+
+
+def document(endpoint: Endpoint, revoked: Sequence[str], *, denied: bool) -> dict[str, Any]:
     """What was revoked as JSON; a stable interface, documented in docs/cli.md."""
     return {
         "namespace": endpoint.ref.namespace,
         "name": endpoint.ref.name,
         "keptIn": {"kind": endpoint.kept_in.kind.kind, "name": endpoint.kept_in.name},
         "revoked": list(revoked),
+        "deniedByReplicas": denied,
         "refusedWithinSeconds": DELAY_SECONDS,
     }
 

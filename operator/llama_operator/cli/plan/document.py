@@ -16,10 +16,10 @@ from llama_operator.decide.guard import GuardPlan
 from llama_operator.decide.license import LicenseVerdict
 from llama_operator.decide.observed import Observed
 from llama_operator.decide.placement.images import lacks_image
+from llama_operator.decide.placement.replica_choice import RoutingAdvice, routing_advice
 from llama_operator.decide.placement.shape import PodShape, PodShapes
 from llama_operator.decide.plan.candidate import Candidate, Rejection
 from llama_operator.decide.plan.cold_start import Stage, stages, total_seconds
-from llama_operator.decide.plan.routing import RoutingAdvice, routing_advice
 from llama_operator.decide.plan.status import label
 from llama_operator.decide.problem import Problem
 from llama_operator.status import conditions

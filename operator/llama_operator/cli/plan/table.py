@@ -16,10 +16,10 @@ from llama_operator.decide.decision import Decision
 from llama_operator.decide.guard import GuardPlan
 from llama_operator.decide.observed import NodeFacts, Observed
 from llama_operator.decide.placement.count import asks
+from llama_operator.decide.placement.replica_choice import routing_advice
 from llama_operator.decide.plan.candidate import Candidate, Plan
 from llama_operator.decide.plan.cold_start import total_seconds
 from llama_operator.decide.plan.memory import GIB
-from llama_operator.decide.plan.routing import routing_advice
 
 _BAR_WIDTH = 48
 _WARNINGS_SHOWN = 4

@@ -6,7 +6,7 @@ from llama_operator.api.v1alpha1.licensepolicy import Requirement
 from llama_operator.catalog.licenses import LicenseFamily
 from llama_operator.decide.license.facts import LicenseInput
 from llama_operator.decide.license.rules.acceptance import acceptance_by_family, acceptances_used
-from llama_operator.decide.license.rules.house import requires_keys
+from llama_operator.decide.license.rules.house import house_limits, requires_keys
 from llama_operator.decide.license.rules.naming import prefixes
 from llama_operator.decide.license.verdict import AcceptanceUsed, Attestation, Duties, Evidence, Outcome
 from llama_serving.config import OutputTerms
@@ -25,6 +25,7 @@ def duties_of(case: LicenseInput) -> Duties:
         license_files="Required" if required and case.model.needing_acceptance else "NotRequired",
         keys="Required" if requires_keys(case) else "NotRequired",
         guard=tuple(sorted(case.guard.families, key=lambda family: -family.strictness)) if case.guard else (),
+        house_limits=house_limits(case),
         rules=tuple(sorted({rule for family in families for rule in family.rules}, key=lambda rule: int(rule[1:]))),
     )
 

@@ -159,6 +159,8 @@ class LicenseInput:
     """Whether requests are answered without a key: the spec says so, or the revision that is judged does so."""
     aliases: tuple[str, ...] = ()
     """Further names under which the model is served."""
+    uncounted: bool = False
+    """Whether the path of requests counts none: no limit of a tenant holds there."""
     image: str = ""
     """Image that the deployment names for its pods; empty for the operator's own."""
     today: date | None = None

@@ -10,10 +10,13 @@ from llama_operator.api.v1alpha1.licenseacceptance import AcceptanceState
 from llama_operator.api.v1alpha1.llamadeployment import LicenseSpec, LlamaDeploymentSpec
 from llama_operator.catalog import Catalog, UnknownLicenseError
 from llama_operator.catalog.models import Variant
+from llama_operator.decide.access import Door
 from llama_operator.decide.bounds import most_replicas
 from llama_operator.decide.license.facts import AdapterFacts, LicenseInput, ModelFacts, ended_on, leading
 from llama_operator.decide.license.lineage import Lineages, lineages
 from llama_operator.decide.observed import LONG_AGO, LicenseEnd, Observed, RevisionFacts
+from llama_serving.config import RequestPath
+from llama_serving.contract.door import Access
 from llama_serving.contract.guard import GuardMode
 
 _DAY_ENDS_LAST = timedelta(hours=12)
@@ -34,7 +37,7 @@ def license_input(
     variant: Variant | None,
     gpus_per_replica: int | None,
     *,
-    pinned_open: bool | None = None,
+    door: Door | None = None,
     pinned_guard: str | None = None,
     guard_gpus: int = 0,
 ) -> LicenseInput:
@@ -46,8 +49,8 @@ def license_input(
         model: Catalog entry or LlamaModel that is deployed.
         variant: Copy of it that is chosen; None if there is none yet.
         gpus_per_replica: Accelerators of one replica; None if there is no plan yet.
-        pinned_open: Whether the revision that is judged answers without a key; None for one that is not made yet: `Auto` asks
-            for keys then, where they are required.
+        door: That of the revision that is judged; None for one that is not made yet: `Auto` asks for keys then, where they are
+            required.
         pinned_guard: Guard of the revision that is judged, empty if it has none; None for one that is not made yet.
         guard_gpus: Accelerators of all replicas of the guard.
     """
@@ -72,8 +75,9 @@ def license_input(
         most_replicas=replicas,
         ends=tuple(pinned.license_end for pinned in observed.revisions if pinned.license_end is not None),
         own_ends=tuple(_own_ends(observed, facts, known)),
-        open_to_all=spec.access.mode is AccessMode.OPEN if pinned_open is None else pinned_open,
+        open_to_all=spec.access.mode is AccessMode.OPEN if door is None else door.access is Access.OPEN,
         aliases=spec.endpoint.aliases,
+        uncounted=(spec.endpoint.path if door is None else door.path) is not RequestPath.DIRECT,
         image=spec.image or "",
         today=observed.now.date() if dated else None,
         still_today=(observed.now - _DAY_ENDS_LAST).date() if dated else None,

@@ -14,14 +14,13 @@ from llama_operator.api.reasons import Reason
 from llama_operator.api.v1alpha1.licenseacceptance import AcceptanceState, LicenseAcceptance
 from llama_operator.api.v1alpha1.llamadeployment import LicenseSpec
 from llama_operator.catalog import Catalog
-from llama_operator.decide.access import door_of_revision
+from llama_operator.decide.access import Door, door_of_revision
 from llama_operator.decide.find_model import find_model
 from llama_operator.decide.license import LicenseVerdict, judge
 from llama_operator.decide.license.facts import ended_on, last_named, leading, same_party
 from llama_operator.decide.license.gather import gpus_of, license_input
 from llama_operator.decide.observed import LONG_AGO, LicenseEnd, Observed, RevisionFacts
 from llama_operator.decide.problem import Problem
-from llama_serving.contract.door import Access
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +53,7 @@ class _Judge:
 
     observed: Observed
     catalog: Catalog
-    known: dict[tuple[str, str, int | None, bool, str, LicenseSpec], LicenseVerdict] = field(default_factory=dict)
+    known: dict[tuple[str, str, int | None, Door, str, LicenseSpec], LicenseVerdict] = field(default_factory=dict)
 
     def of(self, pinned: RevisionFacts) -> RevisionVerdict:
         now = self.observed.deployment.spec.license
@@ -68,18 +67,16 @@ class _Judge:
     def _verdict(self, pinned: RevisionFacts, license_spec: LicenseSpec) -> LicenseVerdict:
         chosen = pinned.plan.chosen
         gpus = None if chosen is None else gpus_of(chosen.gpus_per_replica, chosen.accelerator)
-        is_open = door_of_revision(pinned, self.observed.deployment.metadata.name).access is Access.OPEN
+        door = door_of_revision(pinned, self.observed.deployment.metadata.name)
         guard = readings.text(at(pinned.inputs, "guard.model.name"))
-        key = (pinned.model, chosen.repository if chosen else "", gpus, is_open, guard, license_spec)
+        key = (pinned.model, chosen.repository if chosen else "", gpus, door, guard, license_spec)
         if key not in self.known:
             name, repository, *_ = key
             model = find_model(name, self.observed.models, self.catalog)
             variant = None
             if not isinstance(model, Problem):
                 variant = next((copy for copy in model.variants if (copy.repository or "") == repository), None)
-            asked = license_input(
-                self.observed, self.catalog, name, variant, gpus, pinned_open=is_open, pinned_guard=guard
-            )
+            asked = license_input(self.observed, self.catalog, name, variant, gpus, door=door, pinned_guard=guard)
             # Adapters of the spec are not its own: it has the list that it got when the spec was last right.
             self.known[key] = judge(replace(asked, license=license_spec, adapters=()))
         return self.known[key]

@@ -11,6 +11,7 @@ from llama_operator.api.v1alpha1.licensepolicy import Tier
 from llama_operator.catalog.licenses import LicenseFamily
 from llama_operator.decide.license.check import Origin
 from llama_serving.config import OutputTerms
+from llama_serving.contract.tenants import HouseLimits
 
 Result = Literal["Allowed", "Denied", "NotApplicable", "NotChecked"]
 
@@ -53,6 +54,8 @@ class Duties:
     """Whether serving pods refuse a folder without the license files: house policy."""
     keys: Literal["Required", "NotRequired"] = "NotRequired"
     """Whether requests need an API key: house policy."""
+    house_limits: HouseLimits | None = None
+    """What each tenant may use in a minute: house policy; None if it says nothing."""
     rules: tuple[str, ...] = ()
     """Ids of the rules of all families."""
     guard: tuple[LicenseFamily, ...] = ()

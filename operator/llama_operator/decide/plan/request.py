@@ -13,11 +13,10 @@ from llama_operator.api.v1alpha1.llamadeployment import (
 from llama_operator.catalog import Catalog
 from llama_operator.catalog.declared import with_declared
 from llama_operator.catalog.models import Model, Variant
-from llama_operator.decide.adapters import slots_problem
 from llama_operator.decide.bounds import most_replicas
 from llama_operator.decide.observed import Observed
 from llama_operator.decide.plan.accelerators import find_accelerators, with_image
-from llama_operator.decide.plan.adapters import places_of
+from llama_operator.decide.plan.adapters import places_of, slots_problem
 from llama_operator.decide.plan.advice import changes
 from llama_operator.decide.plan.candidate import Change, Objectives, Plan, PlanRequest
 from llama_operator.decide.plan.default_context import plan_default_context

@@ -1,9 +1,10 @@
 """A program: writes the configuration with which Ray Serve runs HAProxy in front of replicas.
 
 `python -W ignore -m support.serving.door_fuzz.haproxy_config FOLDER PORT METRICS_PORT STATS_PORT REPLICA_PORT...`. In a process of
-its own, because it imports Ray.
+its own, because it imports Ray. `KEEP_ALIVE` in the environment is how long a connection without a request stays open, in seconds.
 """
 
+import os
 import sys
 from pathlib import Path
 
@@ -31,7 +32,9 @@ def main(folder: str, port: str, metrics_port: str, stats_port: str, *replica_po
         has_received_routes=True,
         has_received_servers=True,
         is_head=True,
-        http_options=HTTPOptions(host="127.0.0.1", port=int(port), keep_alive_timeout_s=90),
+        http_options=HTTPOptions(
+            host="127.0.0.1", port=int(port), keep_alive_timeout_s=int(os.environ.get("KEEP_ALIVE", "90"))
+        ),
     )
     api = HAProxyApi(settings, {"http-llama": backend}, str(path / "haproxy.cfg"))
     api._generate_config_file_internal()

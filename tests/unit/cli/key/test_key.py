@@ -535,6 +535,56 @@ def test_revoke_removes_keys_and_says_how_long_it_takes(world, chat, data):
     assert made(world)["id"] in data()
 
 
+def serves(world, path):
+    """The deployment `chat` has the traffic of a revision with keys on `path`."""
+    ref = Ref(kinds.LLAMA_DEPLOYMENT, "team-a", "chat")
+    live = asyncio.run(world.user.get(ref))
+    access = {"revision": "chat-aaaaaaaa", "mode": "Keys", "path": path, "keys": "ConfigMap chat-keys"}
+    world.seed(kinds.LLAMA_DEPLOYMENT, "chat", "team-a", spec=live["spec"], status=live["status"] | {"access": access})
+    return lambda: asyncio.run(world.user.get(ref))["spec"]["access"].get("revokedKeys")
+
+
+def test_revoke_names_the_key_to_the_replicas_where_they_take_such_a_list(world, chat):
+    chat(mode="Keys")
+    first, second = (made(world) for _ in range(2))
+    listed = serves(world, "Direct")
+    code, out, _ = world.run("key", "revoke", "chat", first["id"])
+    assert (code, listed()) == (0, [first["id"]])
+    assert "within seconds" in out
+    assert "two minutes" in out, "until a list of models is refused too"
+    code, document = world.json("key", "revoke", "chat", second["id"])
+    assert (document["deniedByReplicas"], listed()) == (True, [second["id"], first["id"]])
+
+
+def test_the_list_holds_those_that_were_revoked_last(world, chat):
+    chat(mode="Keys", revokedKeys=[ident(number) for number in range(256)])
+    key = made(world)
+    listed = serves(world, "Direct")
+    assert world.run("key", "revoke", "chat", key["id"])[0] == 0
+    assert listed() == [key["id"], *(ident(number) for number in range(255))]
+
+
+@pytest.mark.parametrize("why", ["path", "right"])
+def test_revoke_says_why_it_takes_long(world, chat, data, why):
+    chat(mode="Keys")
+    key = made(world)
+    listed = serves(world, "Direct" if why == "right" else "Ingress")
+    if why == "right":
+        world.client = ReadsOnly(world.client, kinds.LLAMA_DEPLOYMENT)
+    code, out, _ = world.run("key", "revoke", "chat", key["id"])
+    assert (code, listed(), data()) == (0, None, {})
+    assert "two minutes" in out
+    assert {"path": "the path Ingress", "right": "you may not change"}[why] in out
+
+
+class ReadsOnly(WithoutRights):
+    """A user who may look."""
+
+    def _check(self, verb, ref, request=None, *, part=""):
+        if verb not in {"get", "list", "watch"}:
+            super()._check(verb, ref, request, part=part)
+
+
 def test_revoke_of_one_that_does_not_exist_revokes_none(world, chat, data):
     chat(mode="Keys")
     key = made(world)

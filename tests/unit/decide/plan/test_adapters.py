@@ -5,9 +5,8 @@ import pytest
 from llama_operator import catalog
 from llama_operator.api.reasons import Reason
 from llama_operator.api.v1alpha1.adapters import AdapterSlotsSpec
-from llama_operator.decide.adapters import names_problem, slots_problem
 from llama_operator.decide.decision import decide
-from llama_operator.decide.plan.adapters import host_bytes, place_bytes, places_of
+from llama_operator.decide.plan.adapters import host_bytes, names_problem, place_bytes, places_of, slots_problem
 from llama_operator.decide.plan.memory import Sharding, Step, estimate
 from llama_operator.decide.plan.request import find_plan
 from llama_serving.contract.adapters import AdapterRoom, engine_rank

@@ -118,8 +118,10 @@ WRITTEN = {
         "keys": {"configMap": "acme-keys", "secret": "acme-keys"},
         "maxBodyMiB": 5,
         "mediaDomains": ["images.acme.example"],
+        "revokedKeys": ["abcdefghijklmnop"],
     },
     "tenants": [{"name": "acme", "requestsPerMinute": 60}],
+    "usageStore": {"address": "valkey:6379", "tls": "Disabled", "secret": "acme"},
     "otherTenants": {
         "requestsPerMinute": 6,
         "tokensPerMinute": 9000,

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llama_serving.contract.tenants import DeskSettings
+from llama_serving.contract.tenants import DeskSettings, HouseLimit, HouseLimits
 from llama_serving.contract.usage import UsageEvent
 from llama_serving.desk.meter import metered
 from llama_serving.desk.middleware import ASKED_NAME, DeskMiddleware
@@ -620,3 +620,41 @@ async def test_what_is_no_error_of_vllm_is_handed_on_as_it_is(body):
     service.app.answers(503, body, 4)
     answer = await service.send(CHAT, GOOD[CHAT])
     assert (answer.status, answer.body) == (503, body)
+
+
+@pytest.mark.parametrize("path", GOOD)
+async def test_a_key_that_was_revoked_a_moment_ago_is_refused_as_at_the_door_and_costs_nothing(path, caplog):
+    service = Service(limits_of(requests_per_minute=1, tokens_per_day=1000))
+    settings = service.parts.desk._settings
+    service.parts.desk.reconfigure(settings.model_copy(update={"revoked_keys": ("abcdefghijklmnop",)}))
+    answer = await service.send(path, GOOD[path])
+    assert answer.status == 401
+    assert answer.headers["www-authenticate"] == "Bearer"
+    assert (service.app.bodies, service.events) == ([], [])
+    assert "its key was revoked a moment ago (key abcdefghijklmnop)" in caplog.text
+    service.parts.desk.reconfigure(settings)
+    assert (await service.send(path, GOOD[path])).status == 200
+
+
+@pytest.mark.parametrize(
+    ("limit", "most", "named"), [(1, 1, True), (1, 5, False), (1, None, False)], ids=["house", "own", "no policy"]
+)
+@pytest.mark.parametrize("name", ["requests_per_minute", "tokens_per_minute"])
+async def test_a_refusal_names_house_policy_where_the_limit_is_its(name, limit, most, named):
+    scale = 1000 if name == "tokens_per_minute" else 1
+    house = None
+    if most is not None:
+        house = HouseLimits(**{name: HouseLimit(most=most * scale, policy="house", tier="CommunityLlama3")})
+    service = Service(limits_of(**{name: limit * scale}))
+    service.parts.desk.reconfigure(service.parts.desk._settings.model_copy(update={"house": house}))
+    answers = [await service.send(CHAT, GOOD[CHAT] | {"max_tokens": 900}) for _ in range(2)]
+    assert [answer.status for answer in answers] == [200, 429]
+    assert ("LicensePolicy house, tier CommunityLlama3" in answers[1].error["message"]) is named
+
+
+@pytest.mark.parametrize("budget", [{"tokens_per_day": 1000}, {"tokens_per_month": 1000}])
+async def test_the_first_request_of_a_replica_may_name_no_length_although_only_a_budget_limits_it(budget):
+    service = Service(limits_of(**budget))
+    assert (await service.send(CHAT, GOOD[CHAT])).status == 200
+    (event,) = service.events
+    assert event.data.output_tokens <= 1000

@@ -308,7 +308,7 @@ async def test_a_server_that_starts_is_let_through():
     async def app(scope, receive, send):
         seen.append(scope["type"])
 
-    settings = DoorSettings(model_id="m")
+    settings = DoorSettings(access="Open")
     door = Door(app, settings=settings, keys=None, to_board=False, new_id=str, refused_keys=RefusedKeys())
     await door({"type": "lifespan"}, None, None)
     assert seen == ["lifespan"]

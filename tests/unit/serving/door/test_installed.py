@@ -61,7 +61,7 @@ def test_pods_of_older_revisions_have_no_door(monkeypatch):
 
 
 async def test_each_request_has_an_id_of_its_own(monkeypatch):
-    monkeypatch.setenv(DOOR_VARIABLE, DoorSettings(model_id="m").model_dump_json())
+    monkeypatch.setenv(DOOR_VARIABLE, DoorSettings(access="Open").model_dump_json())
     app = servers_app()
     answers = [await get(app, "/about", **{"x-request-id": "of the client"}) for _ in range(2)]
     ids = [[value for name, value in headers if name.lower() == b"x-request-id"] for _, _, headers in answers]
@@ -93,7 +93,7 @@ def test_serve_puts_the_door_in_front_of_its_own_layers(tmp_path, path):
         "PATH": "/usr/bin",
         "HOME": str(tmp_path),
         "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": DOOR_CALLBACK,
-        DOOR_VARIABLE: DoorSettings(model_id="m").model_dump_json(),
+        DOOR_VARIABLE: DoorSettings(access="Open").model_dump_json(),
         "RAY_SERVE_ENABLE_HA_PROXY": str(int(path == "Direct")),
     }
     command = [sys.executable, "-W", "ignore", "-c", AS_SERVE_DOES, path]
@@ -102,12 +102,12 @@ def test_serve_puts_the_door_in_front_of_its_own_layers(tmp_path, path):
 
 
 async def test_a_proxy_sends_to_the_board_what_needs_no_engine(monkeypatch):
-    monkeypatch.setenv(DOOR_VARIABLE, DoorSettings(model_id="m").model_dump_json())
+    monkeypatch.setenv(DOOR_VARIABLE, DoorSettings(access="Open").model_dump_json())
     assert (await get(servers_app(), "/v1/models"))[1] == "/llama/v1/models anonymous"
 
 
 async def test_a_replica_answers_it_itself(monkeypatch, replica):
-    monkeypatch.setenv(DOOR_VARIABLE, DoorSettings(model_id="m").model_dump_json())
+    monkeypatch.setenv(DOOR_VARIABLE, DoorSettings(access="Open").model_dump_json())
     assert (await get(servers_app(), "/v1/models"))[1] == "/v1/models anonymous"
 
 
@@ -118,9 +118,9 @@ async def test_a_replica_answers_it_itself(monkeypatch, replica):
         "{",
         "null",
         "{}",
-        '{"model_id": "m", "acces": "Keys"}',
-        '{"model_id": "m", "access": "Keys"}',
-        '{"model_id": "m", "access": "keys", "keys_folder": "/k"}',
+        '{"acces": "Keys"}',
+        '{"access": "Keys"}',
+        '{"access": "keys", "keys_folder": "/k"}',
     ],
 )
 async def test_settings_that_cannot_be_read_close_the_door(monkeypatch, caplog, text):
@@ -132,7 +132,7 @@ async def test_settings_that_cannot_be_read_close_the_door(monkeypatch, caplog, 
 
 async def test_keys_are_read_from_the_folder(monkeypatch, tmp_path, replica):
     write(tmp_path / "keys", FIRST)
-    settings = DoorSettings(model_id="m", access="Keys", keys_folder=str(tmp_path / "keys"))
+    settings = DoorSettings(access="Keys", keys_folder=str(tmp_path / "keys"))
     monkeypatch.setenv(DOOR_VARIABLE, settings.model_dump_json())
     first, again = called(), called()
     assert first[0] is again[0], "one table of keys for all ports that Serve tries"

@@ -7,8 +7,8 @@ from llama_serving.contract.door import Access, DoorSettings
 from llama_serving.door.caller import NOBODY, marked
 from llama_serving.door.passed import OnlyThroughTheDoor
 
-KEYS = DoorSettings(access=Access.KEYS, keys_folder="/keys", model_id="m")
-OPEN = DoorSettings(model_id="m")
+KEYS = DoorSettings(access=Access.KEYS, keys_folder="/keys")
+OPEN = DoorSettings(access="Open")
 
 
 async def behind(scope, receive, send):

@@ -1,13 +1,9 @@
 """What exists: a list. Every route of vLLM's application that is not on it answers nobody."""
 
-import ast
-import importlib.util
-import re
-from pathlib import Path
-
 import pytest
 
 from llama_serving.door.routes import NOT_FOUND, asked, with_path
+from support.serving.census import ROUTES
 from support.serving.doors import FIRST, Asked, scope_of
 
 GENERATE = ["/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/messages", "/v1/messages/count_tokens"]
@@ -170,24 +166,6 @@ async def test_at_a_proxy_the_board_answers_what_needs_no_engine(tmp_path, path,
         assert (passed["path"], passed["raw_path"]) == (expected, expected.encode())
 
 
-def routes_of_vllm():
-    """Method and path of each route in the sources of vLLM's application, those of other tasks and modes included."""
-    root = Path(importlib.util.find_spec("vllm").origin).parent / "entrypoints"
-    for file in sorted(root.rglob("*.py")):
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-            if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.args):
-                continue
-            name, first = node.func.attr, node.args[0]
-            if not (isinstance(first, ast.Constant) and isinstance(first.value, str) and first.value.startswith("/")):
-                continue
-            path = re.sub(r"\{[^}]*\}", "x", first.value)
-            if name in {"get", "post", "put", "delete", "patch", "head"}:
-                yield name.upper(), path
-            elif name in {"websocket", "mount", "add_api_route", "add_route", "api_route"}:
-                yield from ((method, path) for method in ("GET", "POST"))
-
-
-ROUTES = sorted(set(routes_of_vllm()) | {("GET", path) for path in ("/metrics", "/docs", "/openapi.json", "/redoc")})
 OURS = {*GENERATE, *OTHER_TASKS, "/v1/models"}
 
 

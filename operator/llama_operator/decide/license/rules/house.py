@@ -12,6 +12,7 @@ from llama_operator.api.v1alpha1.llamamodel import OTHER_FAMILY
 from llama_operator.decide.license.check import Check, Refusal, in_a_house, under_acceptance_in_a_house
 from llama_operator.decide.license.facts import LicenseInput, same_country, same_party
 from llama_operator.decide.license.rules.acceptance import acceptances_used
+from llama_serving.contract.tenants import HouseLimit, HouseLimits
 
 
 def governing(case: LicenseInput) -> Iterator[tuple[LicensePolicy, TierPolicy]]:
@@ -135,6 +136,33 @@ def _keys_required(case: LicenseInput) -> Refusal | None:
     return None
 
 
+def house_limits(case: LicenseInput) -> HouseLimits | None:
+    """The lowest limits of the policies for each tenant; None if no policy has one."""
+    requests, tokens = _lowest(case, "max_requests_per_minute"), _lowest(case, "max_tokens_per_minute")
+    if requests is None and tokens is None:
+        return None
+    return HouseLimits(requests_per_minute=requests, tokens_per_minute=tokens)
+
+
+def _lowest(case: LicenseInput, field: str) -> HouseLimit | None:
+    limits = [(getattr(entry, field), policy.metadata.name, entry.tier) for policy, entry in governing(case)]
+    lowest = min((limit for limit in limits if limit[0] is not None), default=None)
+    return None if lowest is None else HouseLimit(most=lowest[0], policy=lowest[1], tier=lowest[2])
+
+
+def _limits_counted(case: LicenseInput) -> Refusal | None:
+    if not case.uncounted:
+        return None
+    for policy, entry in governing(case):
+        if entry.max_requests_per_minute is not None or entry.max_tokens_per_minute is not None:
+            return _refused(
+                policy,
+                entry,
+                "only with its limits a minute, which count on one path: set spec.endpoint.path to Direct",
+            )
+    return None
+
+
 def _refused(policy: LicensePolicy, entry: TierPolicy, how: str) -> Refusal:
     return Refusal(
         f"house policy: LicensePolicy {policy.metadata.name} allows tier {entry.tier} {how}",
@@ -194,6 +222,7 @@ CHECKS: tuple[Check, ...] = (
             ("house-size", _size_allowed, in_a_house, False),
             ("house-guard", _guard_required, in_a_house, False),
             ("house-keys", _keys_required, in_a_house, False),
+            ("house-limits", _limits_counted, in_a_house, False),
             ("house-image", _image_allowed, in_a_house, False),
         )
     ),

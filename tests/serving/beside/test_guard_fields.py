@@ -16,7 +16,7 @@ import pytest
 from llama_serving.contract.usage import Dialect
 from llama_serving.guard.asked import BEFORE, EXCUSED, TURNS
 
-TESTS = Path(__file__).resolve().parents[1]
+TESTS = Path(__file__).resolve().parents[2]
 
 pytestmark = [pytest.mark.serving, pytest.mark.timeout(900)]
 

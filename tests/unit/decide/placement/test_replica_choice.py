@@ -5,7 +5,7 @@ import json
 import pytest
 
 from llama_operator.api.v1alpha1.llamadeployment import LlamaDeploymentSpec
-from llama_operator.decide.plan.routing import routing_advice
+from llama_operator.decide.placement.replica_choice import routing_advice
 
 
 def advice(**fields):
