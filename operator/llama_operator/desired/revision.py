@@ -7,7 +7,7 @@ config and the cluster. The API server refuses to change `data`; annotations say
 import json
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 from llama_operator.api.meta import (
     ANNOTATION_FAILED_AT,
@@ -150,6 +150,10 @@ def with_live(record: RevisionFacts, deployment: LlamaDeployment, decision: Deci
     return replace(record, live=live)
 
 
+_LIMITS: Final = ("tenants", "others", "max_waiting_requests", "house", "revoked_keys")
+"""Fields of the desk's settings that take something from clients. Names, adapters and the guard may be what a license refuses."""
+
+
 def with_desk(record: RevisionFacts, deployment: LlamaDeployment, decision: Decision) -> RevisionFacts:
     """The record with the limits and the revoked keys of the spec, and all else as it was: no hardware comes with them.
 
@@ -161,7 +165,8 @@ def with_desk(record: RevisionFacts, deployment: LlamaDeployment, decision: Deci
     if problem is not None and problem.invalid:
         # What the spec says may be what is wrong with it.
         return record
-    desk = desk_settings(deployment.spec, decision.house_limits(record.name), guarded=record.plan.guard is not None)
+    wanted = desk_settings(deployment.spec, decision.house_limits(record.name))
+    desk = record.live.desk.model_copy(update={name: getattr(wanted, name) for name in _LIMITS})
     return replace(record, live=record.live.model_copy(update={"desk": desk}))
 
 

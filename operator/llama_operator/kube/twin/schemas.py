@@ -129,7 +129,9 @@ _reconciled: Final = partial(Schema, status=True, generation=True)
 """A kind whose spec is counted, and whose status is written by what realizes it."""
 
 _SCHEMAS: Final[Mapping[Kind, Schema]] = {
-    kinds.LLAMA_DEPLOYMENT: _reconciled(_merging({**_CONDITIONS, "spec.tenants": ("name",)})),
+    kinds.LLAMA_DEPLOYMENT: _reconciled(
+        _merging(_CONDITIONS | dict.fromkeys(("spec.adapters", "spec.tenants", "status.adapters"), ("name",)))
+    ),
     kinds.LICENSE_ACCEPTANCE: _reconciled(_merging(_CONDITIONS)),
     kinds.LICENSE_POLICY: _reconciled(_merging(_CONDITIONS)),
     kinds.LLAMA_MODEL: _reconciled(_merging(_CONDITIONS)),

@@ -49,7 +49,14 @@ def test_json_has_every_fact_and_one_object_for_a_name(world):
 
 
 def test_the_access_of_what_serves_is_shown(world):
-    access = {"revision": "chat-aaaaaaaa", "mode": "Keys", "path": "Direct", "keys": "Secret acme", "advice": ""}
+    access = {
+        "revision": "chat-aaaaaaaa",
+        "mode": "Keys",
+        "path": "Direct",
+        "keys": "Secret acme",
+        "houseLimits": "",
+        "advice": "",
+    }
     started(world.serving(status={"access": access}), world.serving("old"))
     assert "Keys" in world.run("get")[1]
     assert [item["access"] for item in world.json("get")[1]["items"]] == [access, None]

@@ -315,7 +315,7 @@ def test_layers_of_an_image_encoder_do_not_count(folder):
     ("name", "words"),
     [
         ("snapshots/0e9e39f2/config.json", "the model is in snapshots/COMMIT below it"),
-        ("adapter_config.json", "it is an adapter: merge it"),
+        ("adapter_config.json", "it is an adapter: serve it with its base model"),
         ("params.json", "take the copy for transformers"),
     ],
 )

@@ -61,7 +61,7 @@ def in_a_process(*, requests, **variables):
         "PATH": "/usr/bin",
         "HOME": "/nonexistent",
         "PYTHONPATH": str(SERVING_SOURCES),
-        "LLAMA_SERVING_DOOR": '{"model_id": "m"}',
+        "LLAMA_SERVING_DOOR": '{"access": "Open"}',
         "OTEL_TRACES_SAMPLER": "always_on",
         **variables,
     }

@@ -192,7 +192,8 @@ def test_every_test_belongs_to_exactly_one_stage(root):
     """By markers and folders, as the stages select them."""
     expressions = [(each.name, each.command) for each in STAGES if each.tests]
     assert [name for name, _ in expressions] == ["fast", "control-plane", "serving", "e2e", "local"]
-    texts = [(path.parent.name, path.read_text()) for path in (root / "tests").rglob("test_*.py")]
+    tests = root / "tests"
+    texts = [(path.relative_to(tests).parts[0], path.read_text()) for path in tests.rglob("test_*.py")]
     serving = {folder for folder, text in texts if re.search(r"pytest\.mark\.serving\b", text)}
     ends = {folder for folder, text in texts if re.search(r"pytest\.mark\.e2e\b", text)}
     planes = {folder for folder, text in texts if re.search(r"pytest\.mark\.control_plane\b", text)}
