@@ -13,15 +13,26 @@ CHAT = "/v1/chat/completions"
 
 
 @pytest.fixture(scope="module")
-def asked(collector):
-    """The traces that clients asked for, here and before."""
+def before(collector):
+    """Traces of the tests before, which other servers may have sent."""
     return {span.trace for span in collector.spans()}
 
 
+@pytest.fixture(scope="module")
+def asked(before):
+    """The traces that clients asked for here."""
+    return set()
+
+
+@pytest.fixture(scope="module")
+def key(keys):
+    """A key that is made before the replicas are, so that each server knows it."""
+    return keys.add("herd")
+
+
 @pytest.fixture
-def ask(app, keys, asked):
+def ask(key, app, asked):
     """Sends a request with a trace of its own; returns the answer, the id of the trace and that of the client's span."""
-    key = keys.add("herd")
     with httpx.Client(base_url=f"http://127.0.0.1:{app.cluster.http_port}", timeout=120) as client:
 
         def send(path=CHAT, *, key=key.text, most_lines=None, sampled=True, **body):
@@ -117,7 +128,7 @@ def test_a_refused_request_has_a_span_with_the_code_of_its_refusal(ask, spans_of
     assert door.attributes["http.response.status_code"] == status
 
 
-def test_nothing_else_was_sent_and_no_key_prompt_or_answer(ask, asked, spans_of, collector, eventually):
+def test_nothing_else_was_sent_and_no_key_prompt_or_answer(ask, asked, before, spans_of, collector, eventually):
     known(ask, eventually)
     answer, trace, _ = ask(max_tokens=30)
     spans_of(trace, "chat", "llm_request")
@@ -126,7 +137,9 @@ def test_nothing_else_was_sent_and_no_key_prompt_or_answer(ask, asked, spans_of,
     for words in (ask.key.text, ask.key.id, ask.key.sha256, PROMPT, text):
         assert words.encode() not in sent
     # Whoever asks without a trace, or says that it is not to be recorded, has none; and nothing of Serve's own calls is there.
-    assert {span.name.partition(" ")[0] for span in collector.spans()} <= {
+    here = [span for span in collector.spans() if span.trace not in before]
+    assert {span.trace for span in here} <= asked
+    assert {span.name.partition(" ")[0] for span in here} <= {
         "chat",
         "replica_handle_request",
         "llm_request",

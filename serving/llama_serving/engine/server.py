@@ -109,6 +109,7 @@ class LlamaServer(LLMServer):
                 kv_cache_tokens=load.kv_cache_tokens,
                 max_concurrency=load.max_concurrency,
                 engine_version=ENGINE_VERSION,
+                adapters=self._adapter_reports(),
             ),
         )
 
