@@ -82,7 +82,10 @@ BROKEN = (
     ("spec.guard.reason", {"guard": GUARD["guard"] | {"failure": "Open"}}),
     ("spec.license.guardModel", GUARD | {"license": {"guardModel": "llama-guard-3-1b"}}),
     ("spec.adapters", {"adapters": [ADAPTER]}),
-    ("spec.adapters", {"adapterSlots": {"maxLoras": 1, "maxAdapters": 1}, "adapters": [ADAPTER, ADAPTER | {"name": "b"}]}),
+    (
+        "spec.adapters",
+        {"adapterSlots": {"maxLoras": 1, "maxAdapters": 1}, "adapters": [ADAPTER, ADAPTER | {"name": "b"}]},
+    ),
     ("spec.adapterSlots", INGRESS | {"adapterSlots": {}}),
     ("spec.adapterSlots.maxAdapters", {"adapterSlots": {"maxLoras": 2, "maxAdapters": 1}}),
     ("spec.adapters[0].source.path", {"adapterSlots": {}, "adapters": [{"name": "a", "source": {}}]}),

@@ -51,7 +51,7 @@ def test_the_times_of_pods_reach_haproxy(tmp_path):
 
 async def answering(reader, writer):
     """A replica that thinks for longer than HAProxy waits for clients, and then streams with pauses as long."""
-    with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+    with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError), contextlib.closing(writer):
         while True:
             await reader.readuntil(b"\r\n\r\n")
             writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nfirst\r\n")
@@ -59,13 +59,22 @@ async def answering(reader, writer):
             await asyncio.sleep(SLOW)
             writer.write(b"4\r\nlast\r\n0\r\n\r\n")
             await writer.drain()
-    writer.close()
 
 
 @pytest.fixture
 async def front(tmp_path):
     """Port of HAProxy in front of that replica."""
-    replica = await asyncio.start_server(answering, "127.0.0.1", 0)
+    connections = set()
+
+    async def accepted(reader, writer):
+        task = asyncio.current_task()
+        connections.add(task)
+        try:
+            await answering(reader, writer)
+        finally:
+            connections.discard(task)
+
+    replica = await asyncio.start_server(accepted, "127.0.0.1", 0)
     ports = free_ports(3)
     seconds = {"RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S": str(CLIENT), "RAY_SERVE_HAPROXY_TIMEOUT_SERVER_S": "60"}
     text = written(tmp_path, *ports, replica.sockets[0].getsockname()[1], keep_alive=KEPT, **seconds)
@@ -83,6 +92,11 @@ async def front(tmp_path):
     process.terminate()
     await process.wait()
     replica.close()
+    for task in (ending := tuple(connections)):
+        task.cancel()
+    await asyncio.gather(*ending, return_exceptions=True)
+    # A transport closes its socket in the next turn of the loop.
+    await asyncio.sleep(0)
 
 
 async def test_who_waits_for_the_engine_is_not_cut_and_who_leaves_a_request_half_sent_is(front):
