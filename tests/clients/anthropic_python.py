@@ -55,7 +55,7 @@ def beta():
         system=[{"type": "text", "text": "Answer shortly.", "cache_control": {"type": "ephemeral"}}],
         messages=MESSAGES,
         metadata={"user_id": "somebody"},
-        temperature=1,
+        extra_body={"temperature": 1},
     )
     assert answer.usage.output_tokens > 0
 
