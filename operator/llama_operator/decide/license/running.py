@@ -77,8 +77,8 @@ class _Judge:
             if not isinstance(model, Problem):
                 variant = next((copy for copy in model.variants if (copy.repository or "") == repository), None)
             asked = license_input(self.observed, self.catalog, name, variant, gpus, door=door, pinned_guard=guard)
-            # Adapters of the spec are not its own: it has the list that it got when the spec was last right.
-            self.known[key] = judge(replace(asked, license=license_spec, adapters=()))
+            # Adapters and aliases of the spec are not its own: it has those that it got when the spec was last right.
+            self.known[key] = judge(replace(asked, license=license_spec, adapters=(), aliases=()))
         return self.known[key]
 
 
