@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from llama_serving.config import LiveSettings, RequestPath, ServingConfig, pod_environment
+from llama_serving.contract.keys import ApiKey
 from llama_serving.contract.tenants import DeskSettings
 from support.serving.api_keys import KeysOfTeam
 from support.serving.collector import Collector, collecting, variables_of
@@ -72,6 +73,12 @@ def keys(tmp_path_factory: pytest.TempPathFactory) -> KeysOfTeam:
 
 
 @pytest.fixture(scope="session")
+def herd(keys: KeysOfTeam) -> ApiKey:
+    """A key of the tenant `herd`, older than every server of the cluster, so that all of them know it from their start."""
+    return keys.add("herd")
+
+
+@pytest.fixture(scope="session")
 def collector() -> Iterator[Collector]:
     """Where the traces of all tests go."""
     with collecting() as running:
@@ -79,11 +86,14 @@ def collector() -> Iterator[Collector]:
 
 
 @pytest.fixture(scope="session")
-def cluster(keys: KeysOfTeam, config: Callable[..., ServingConfig], collector: Collector) -> Iterator[RayCluster]:
+def cluster(
+    keys: KeysOfTeam, herd: ApiKey, config: Callable[..., ServingConfig], collector: Collector
+) -> Iterator[RayCluster]:
     """One Ray cluster for all: two nodes with a stand-in GPU each, on which one application replaces another.
 
     A request is traced if its client says so.
     """
+    del herd
     traces = variables_of(collector.endpoint, OTEL_TRACES_SAMPLER_ARG="0", OTEL_BSP_SCHEDULE_DELAY="200")
     running = RayCluster(pod_environment(config()) | traces, api_key=keys.add("tests").text)
     try:

@@ -21,8 +21,11 @@ ROUND_SECONDS: Final = 0.5
 _HEARTBEAT_ROUNDS: Final = 4
 """Each so many rounds the ledger hears of the replica in any case, and what it spent: a new ledger does not know it."""
 
-_ANSWER_SECONDS: Final = 1.0
-"""Longest wait for the ledger."""
+PATIENT_SECONDS: Final = 5.0
+"""Longest wait for a ledger that has answered until now: one that is slow on a busy machine is not away, and who has a budget is
+refused while it is. A ledger that is gone is known as gone at once."""
+PROBE_SECONDS: Final = 1.0
+"""Longest wait for a ledger that was away at the last try."""
 _AWAY_SECONDS: Final = 2.0
 """Time between two tries while the ledger is away; nobody waits for it meanwhile."""
 
@@ -85,12 +88,24 @@ class Leases:
         bank: Where the ledger is.
         replica: Id of this replica.
         clock: The replica's time.
+        patient_seconds: Longest wait for a ledger that has answered until now.
+        probe_seconds: Longest wait for one that was away at the last try.
     """
 
-    def __init__(self, bank: Bank, *, replica: str, clock: Callable[[], Moment]) -> None:
+    def __init__(
+        self,
+        bank: Bank,
+        *,
+        replica: str,
+        clock: Callable[[], Moment],
+        patient_seconds: float = PATIENT_SECONDS,
+        probe_seconds: float = PROBE_SECONDS,
+    ) -> None:
         self._bank = bank
         self._replica = replica
         self._clock = clock
+        self._patient_seconds = patient_seconds
+        self._probe_seconds = probe_seconds
         self._wallets: dict[str, Wallet] = {}
         self._waiting: list[_Waiting] = []
         self._talk: asyncio.Task[None] | None = None
@@ -171,7 +186,7 @@ class Leases:
         now = self._clock()
         statements = {name: wallet.statement((), now, last=True) for name, wallet in self._wallets.items()}
         with contextlib.suppress(LedgerAwayError, TimeoutError):
-            async with asyncio.timeout(_ANSWER_SECONDS):
+            async with asyncio.timeout(self._probe_seconds):
                 await self._bank.exchange(self._replica, statements)
                 await self._bank.leave(self._replica)
 
@@ -214,7 +229,7 @@ class Leases:
             if self._tells_all or name in asked or wallet.has_news(now)
         }
         try:
-            async with asyncio.timeout(_ANSWER_SECONDS):
+            async with asyncio.timeout(self._probe_seconds if self._is_away else self._patient_seconds):
                 answer = await self._bank.exchange(self._replica, statements)
         except (LedgerAwayError, TimeoutError) as error:
             self._note_away(error, statements)

@@ -23,7 +23,7 @@ from llama_serving.desk.shared.messages import SCRIPT, answer_of, keys_of, messa
 
 _CONNECT_SECONDS: Final = 0.5
 _ANSWER_SECONDS: Final = 0.9
-"""Within the second that `leases` waits, so that a connection that hangs is dropped and not used again."""
+"""Less than `leases` waits, so that a connection that hangs is dropped and not used again."""
 _TENANTS: Final = 32
 """In one script: the server does nothing else meanwhile."""
 

@@ -217,6 +217,44 @@ async def test_in_steady_use_the_ledger_is_asked_rarely():
     assert leases.standing(limits).budget_left == 10**10 - 4000 * 100
 
 
+class SlowBank(AwayBank):
+    """A ledger that takes its time."""
+
+    def __init__(self, clock):
+        super().__init__(clock)
+        self.may_answer = asyncio.Event()
+
+    async def exchange(self, replica, statements):
+        await self.may_answer.wait()
+        return await super().exchange(replica, statements)
+
+
+async def test_a_ledger_that_is_slow_is_not_away():
+    clock = Clock()
+    bank = SlowBank(clock)
+    leases = Leases(bank, replica="one", clock=clock, patient_seconds=3600, probe_seconds=0.001)
+    limits = limits_of(tokens_per_day=1000)
+    asked = asyncio.create_task(leases.reserve(limits, need(100)))
+    await asyncio.sleep(0.05)
+    bank.may_answer.set()
+    assert isinstance(await asked, Reservation)
+
+
+async def test_nobody_waits_long_again_for_a_ledger_that_was_away():
+    clock = Clock()
+    bank = SlowBank(clock)
+    leases = Leases(bank, replica="one", clock=clock, patient_seconds=3600, probe_seconds=0.001)
+    limits = limits_of(tokens_per_day=1000)
+    bank.may_answer.set()
+    bank.is_away = True
+    assert not isinstance(await leases.reserve(limits, need(100)), Reservation)
+    bank.is_away = False
+    bank.may_answer.clear()
+    clock.move(60)
+    assert not isinstance(await leases.reserve(limits, need(100)), Reservation)
+    assert leases.is_ledger_away
+
+
 async def test_an_idle_replica_tells_a_new_ledger_what_it_spent(monkeypatch):
     monkeypatch.setattr("llama_serving.desk.leases.ROUND_SECONDS", 0)
     leases, bank, clock = leases_of()
