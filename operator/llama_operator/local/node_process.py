@@ -17,7 +17,7 @@ from llama_operator.local import ports, processes, ray_node
 from llama_operator.local.errors import LocalRunError
 from llama_operator.local.rundir import RunDirectory
 from llama_serving.contract import haproxy
-from llama_serving.contract.routing import ROUTING_VARIABLE
+from llama_serving.contract.haproxy import SWITCH_VARIABLE
 
 _STOP_SECONDS = 5.0
 _TAIL_LINES = 20
@@ -113,7 +113,7 @@ async def started(
                 temp_dir=folder,
                 ports=reservation.ports,
             )
-            if ROUTING_VARIABLE in environment:
+            if SWITCH_VARIABLE in environment:
                 environment |= haproxy.launcher(folder, str(machine.python))
             try:
                 leader = await processes.start(command, environment=environment, folder=folder, output=output)

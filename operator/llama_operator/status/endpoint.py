@@ -135,7 +135,14 @@ def endpoint_ready(endpoint: Endpoint, observed: Observed, decision: Decision) -
         )
     if endpoint.degraded:
         return Finding(kind, _TRUE, Reason.DEGRADED, f"requests are answered, {endpoint.degraded}")
-    return Finding(kind, _TRUE, Reason.ENDPOINT_SERVING, "requests are answered")
+    lesser = _less_than_asked(endpoint, observed)
+    return Finding(kind, _TRUE, Reason.ENDPOINT_SERVING, "requests are answered" + (lesser and f", but {lesser}"))
+
+
+def _less_than_asked(endpoint: Endpoint, observed: Observed) -> str:
+    """What the nodes do not do although the spec asks for it, as the replicas say; empty for nothing."""
+    serving = observed.serving
+    return "" if serving is None or serving.identity.revision != endpoint.revision else serving.haproxy_fault
 
 
 def why_down(endpoint: Endpoint, decision: Decision) -> tuple[Reason, str]:

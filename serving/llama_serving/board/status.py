@@ -24,6 +24,7 @@ class StatusBoard:
         self._replicas: dict[str, tuple[float, ReplicaReport]] = {}
         self._ingresses: dict[str, tuple[float, int]] = {}
         self._licenses: tuple[LicenseFile, ...] | None = None
+        self._guard_licenses: tuple[LicenseFile, ...] | None = None
 
     def report_replica(self, report: ReplicaReport) -> None:
         """Remember what an engine replica says."""
@@ -44,6 +45,14 @@ class StatusBoard:
     def licenses(self) -> tuple[LicenseFile, ...] | None:
         """Return the license texts; None while no engine has read them."""
         return self._licenses
+
+    def report_guard_licenses(self, files: tuple[LicenseFile, ...]) -> None:
+        """Remember the license texts in the folder of the guard."""
+        self._guard_licenses = files
+
+    def guard_licenses(self) -> tuple[LicenseFile, ...] | None:
+        """Return the license texts of the guard; None while its engine has not read them, and without one."""
+        return self._guard_licenses
 
     def snapshot(self) -> tuple[tuple[ReplicaReport, ...], int]:
         """Return the fresh reports, ordered by replica, and the open requests of all ingresses."""
@@ -83,6 +92,7 @@ def summarize(
         kv_cache_tokens=min(tokens, default=None),
         max_concurrency=min(concurrency, default=None),
         engine_version=min(versions, key=version_key, default=None),
+        haproxy_fault=next((report.haproxy_fault for report in reports if report.haproxy_fault), ""),
         # Summed up only: in each report they would make the answer as long as replicas times adapters.
         reports=tuple(report.model_copy(update={"adapters": ()}) for report in reports),
         adapters=summed(tuple(report.adapters for report in reports)),

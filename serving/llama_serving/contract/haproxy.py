@@ -12,6 +12,9 @@ from llama_serving.contract.routing import LAUNCHER_VARIABLE
 HAPROXY_METRICS_PORT: Final = 9101
 """Where HAProxy answers Prometheus in a pod: Ray's default, on all addresses; no setting binds it to one."""
 
+SWITCH_VARIABLE: Final = "RAY_SERVE_ENABLE_HA_PROXY"
+"""Whether nodes run HAProxy."""
+
 KEEP_ALIVE_SECONDS: Final = 650
 """How long a connection without a request stays open.
 
@@ -26,11 +29,19 @@ A request that waits for the engine is not meant: then the client has nothing to
 within a request for an hour, of 4,096 in all.
 """
 
+HEADER_SECONDS: Final = 30
+"""How long the headers of a request may take in all; then a client gets 408. The launcher writes it, Serve has no setting."""
+
 _SETTLE_SECONDS: Final = 2
 """How long a replica that goes still takes connections: until HAProxy, on the same machine, has left it out."""
 _OLD_PROCESS_SECONDS: Final = 60
 """How long HAProxy's process of before a change may serve open streams, and how long a port is not used again."""
 
+
+LAUNCHER_NAME: Final = "llama-haproxy"
+"""Name of the program that nodes start as HAProxy."""
+LAUNCHER_WORDS: Final = "llama-haproxy.words"
+"""File beside HAProxy's configuration in which the program says what it could not do; empty if it did all."""
 
 _LAUNCHER: Final = "#!{python}\nfrom llama_serving.routing.launcher import main\n\nmain()\n"
 _OWNERS: Final = 0o700
@@ -43,7 +54,7 @@ def launcher(folder: Path, python: str) -> dict[str, str]:
         folder: An existing folder.
         python: The interpreter that runs Ray; it finds this package.
     """
-    program = folder / "llama-haproxy"
+    program = folder / LAUNCHER_NAME
     program.write_text(_LAUNCHER.format(python=python), encoding="utf-8")
     program.chmod(_OWNERS)
     return {LAUNCHER_VARIABLE: str(program)}

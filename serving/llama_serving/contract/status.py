@@ -1,7 +1,7 @@
 """The answer of the status endpoint. The pods write it (`board`), the operator reads it (`observe.serving_http`)."""
 
 import re
-from typing import Annotated
+from typing import Annotated, Final
 
 from pydantic import ConfigDict, Field
 
@@ -29,6 +29,9 @@ _Tokens = Annotated[int, Field(strict=True, ge=0, le=9_007_199_254_740_991)]
 _Sequences = Annotated[float, Field(strict=True, ge=0, le=9_007_199_254_740_991, allow_inf_nan=False)]
 """Numbers that an engine can have: a reader computes with them, and status keeps them exactly."""
 
+MOST_FAULT_CHARACTERS: Final = 512
+"""Of the words about HAProxy; they become part of a condition."""
+
 
 class ReplicaReport(Answer):
     """What one engine replica says about itself."""
@@ -43,6 +46,8 @@ class ReplicaReport(Answer):
     """The same as a number of sequences of the longest length; vLLM's own `Maximum concurrency`."""
     engine_version: str | None = Field(default=None, max_length=64)
     """Version of vLLM; None from pods that are older than the field."""
+    haproxy_fault: str = Field(default="", max_length=MOST_FAULT_CHARACTERS)
+    """What HAProxy of its node does not do although the deployment asks for it; empty if it does all."""
     adapters: tuple[AdapterReport, ...] = ()
     """What it says of its adapters. The status endpoint sums it up and leaves it out here."""
 
@@ -65,6 +70,8 @@ class ServingStatus(Answer):
     """Sequences of the longest length that the smallest KV cache holds at once."""
     engine_version: str | None = Field(default=None, max_length=64)
     """Oldest version of vLLM among the replicas; None while none runs, and from pods that are older than the field."""
+    haproxy_fault: str = Field(default="", max_length=MOST_FAULT_CHARACTERS)
+    """The first of the replicas that has one."""
     reports: tuple[ReplicaReport, ...] = ()
     adapters: tuple[AdapterReport, ...] = Field(default=(), max_length=1024)
     """What the replicas say of their adapters, summed up by name and source."""

@@ -9,6 +9,7 @@ import logging
 import os
 from typing import Any
 
+import ray
 from ray import serve
 from ray.serve.llm import LLMConfig
 from ray.serve.llm.deployment import LLMServer
@@ -23,6 +24,7 @@ from llama_serving.engine.vllm import ENGINE_VERSION, LlamaEngine
 from llama_serving.licenses.files import LicenseFile, read_license_files, require
 from llama_serving.licenses.folder import FolderUnavailableError, license_folder
 from llama_serving.llm_config import llm_config_of
+from llama_serving.routing.told import haproxy_fault
 from llama_serving.tracing import switch
 
 _LOGGER = logging.getLogger("ray.serve")
@@ -109,6 +111,7 @@ class LlamaServer(LLMServer):
                 kv_cache_tokens=load.kv_cache_tokens,
                 max_concurrency=load.max_concurrency,
                 engine_version=ENGINE_VERSION,
+                haproxy_fault=haproxy_fault(os.environ, ray.get_runtime_context().get_node_id()),
                 adapters=self._adapter_reports(),
             ),
         )

@@ -1,6 +1,6 @@
-"""Puts the choice of a replica into the configuration of HAProxy that Ray Serve has written. Pure; `launcher` calls it.
+"""Puts into the configuration of HAProxy that Ray Serve has written what Serve has no setting for. Pure; `launcher` calls it.
 
-What the module knows of that configuration is private to Ray: the names of the sections, and how it writes their lines.
+That is the choice of a replica, a time for the headers of a request, and an address for the page of statistics. What the module knows of that configuration is private to Ray: the names of the sections, and how it writes their lines.
 Ray has an own way to ask a process of its own for a replica; it answers 503 when that process does not answer, it does not
 see who asks, and it knows no load. So HAProxy chooses by itself, with `choose.lua`: nothing can be down, and a request
 whose replica cannot be chosen goes by least connections.
@@ -12,12 +12,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from llama_serving.contract.haproxy import HEADER_SECONDS
 from llama_serving.contract.routing import Routing
 
 ENGINE_BACKEND: Final = "http-llama"
 """How Ray names the section with the replicas: the protocol and `config.APPLICATION_NAME`."""
 
 _FRONTEND: Final = "frontend http_frontend"
+_DEFAULTS: Final = "defaults"
+_STATISTICS: Final = "listen stats"
+_PAGE: Final = re.compile(r"(\s+bind )\*(:\d+)")
 _FEWEST_REPLICAS: Final = 2
 _SERVER: Final = re.compile(r"\s+server (\S+) ")
 _SECTION: Final = re.compile(r"\S")
@@ -39,6 +43,32 @@ class Amended:
 
     config: str
     script: str
+
+
+def hardened(config: str) -> str:
+    """Return the configuration with a time for all headers of a request, and the page of statistics on the loopback address only.
+
+    Without the time a client that sends drop by drop holds one of the connections for as long as it likes.
+
+    Args:
+        config: What Ray has written.
+
+    Raises:
+        ValueError: If Ray wrote the configuration in another form than this module knows.
+    """
+    lines = config.splitlines()
+    page = next((place for place, line in enumerate(lines) if line == _STATISTICS), len(lines))
+    if _DEFAULTS not in lines or not any(map(_PAGE.fullmatch, lines[page:])):
+        raise ValueError(f"the configuration has no section `{_DEFAULTS}`, or no `{_STATISTICS}` on all addresses")
+    lines[page:] = [_PAGE.sub(r"\g<1>127.0.0.1\2", line) for line in lines[page:]]
+    limits = [
+        f"    timeout http-request {HEADER_SECONDS}s",
+        # The time counts for a connection that was opened ahead too: such a one is closed, and nothing is answered.
+        "    option http-ignore-probes",
+    ]
+    place = lines.index(_DEFAULTS) + 1
+    lines[place:place] = limits
+    return "".join(f"{line}\n" for line in lines)
 
 
 def amended(config: str, routing: Routing, *, script: str, keys_folder: str | None) -> Amended | None:

@@ -1,20 +1,23 @@
-"""A program: stands where Ray Serve expects HAProxy, puts the choice of replicas into its configuration, and becomes HAProxy.
+"""A program: stands where Ray Serve expects HAProxy, amends the configuration that Serve has written, and becomes HAProxy.
 
 Ray Serve starts it by `contract.routing.LAUNCHER_VARIABLE`, with HAProxy's own arguments, at the start and at each reload. What
-fails here costs the choice of replicas and never the endpoint: HAProxy then starts with what Ray has written.
+fails here costs a part of what is amended and never the endpoint: HAProxy then starts with what Ray has written. What failed is
+left in a file (`told`), so that status says it.
 """
 
+import contextlib
 import json
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
+from llama_serving.contract.haproxy import LAUNCHER_WORDS
 from llama_serving.contract.routing import LAUNCHER_VARIABLE, ROUTING_VARIABLE, Routing
-from llama_serving.routing.amend import amended
+from llama_serving.routing.amend import amended, hardened
 
 _DOOR_VARIABLE: Final = "LLAMA_SERVING_DOOR"
 """`contract.door.DOOR_VARIABLE`; that module takes longer to import than HAProxy takes to start."""
@@ -26,43 +29,63 @@ def main() -> None:
     """Prepare the configuration, and become HAProxy."""
     binary = _haproxy()
     arguments = sys.argv[1:]
-    routing = os.environ.get(ROUTING_VARIABLE)
-    if routing is not None and "-f" in arguments:
-        try:
-            prepare(Path(arguments[arguments.index("-f") + 1]), Routing(routing), check=[binary, "-c", "-f"])
-        except (OSError, ValueError, subprocess.SubprocessError) as error:
-            sys.stderr.write(f"requests go by least connections: {error}\n")
+    if "-f" in arguments:
+        config = Path(arguments[arguments.index("-f") + 1])
+        faults = prepare(config, os.environ.get(ROUTING_VARIABLE), check=[binary, "-c", "-f"])
+        for fault in faults:
+            sys.stderr.write(f"{fault}\n")
+        with contextlib.suppress(OSError):
+            config.with_name(LAUNCHER_WORDS).write_text("; ".join(faults), encoding="utf-8")
     os.execv(binary, [binary, *arguments])  # noqa: S606 - a fixed program, and no shell
 
 
-def prepare(config: Path, routing: Routing, *, check: Sequence[str]) -> None:
-    """Amend the configuration in the file `config`, if HAProxy takes it so.
+def prepare(config: Path, routing: str | None, *, check: Sequence[str]) -> tuple[str, ...]:
+    """Amend the configuration in the file `config`, as far as HAProxy takes it so.
 
     Args:
         config: What Ray has written.
-        routing: By what to choose replicas.
+        routing: By what to choose replicas; None for the fewest connections.
         check: Command that says whether a configuration is right; the path of a file is added to it.
 
-    Raises:
-        OSError: If a file cannot be written.
-        ValueError: If Ray wrote the configuration in an unknown form.
-        subprocess.SubprocessError: If HAProxy does not take it.
+    Returns:
+        What could not be done, in words.
     """
-    script = config.with_name("llama_choose.lua")
-    found = amended(
-        config.read_text(encoding="utf-8"), routing, script=str(script), keys_folder=_keys_folder(os.environ)
-    )
-    if found is None:
+    faults = []
+    for amend, lost in (
+        (hardened, "headers of requests have no time limit"),
+        (lambda text: _choose(text, routing, config), "requests go by least connections"),
+    ):
+        try:
+            _replace(config, amend, check)
+        except (OSError, ValueError, subprocess.SubprocessError) as error:
+            faults.append(f"{lost}: {error}")
+    return tuple(faults)
+
+
+def _replace(config: Path, amend: Callable[[str], str], check: Sequence[str]) -> None:
+    before = config.read_text(encoding="utf-8")
+    after = amend(before)
+    if after == before:
         return
-    script.write_text(found.script, encoding="utf-8")
     draft = config.with_name(f"{config.name}.llama")
-    draft.write_text(found.config, encoding="utf-8")
+    draft.write_text(after, encoding="utf-8")
     checked = subprocess.run(
         [*check, str(draft)], capture_output=True, text=True, timeout=_CHECK_SECONDS, check=False, errors="replace"
     )
     if checked.returncode:
         raise ValueError(f"HAProxy does not take the configuration: {checked.stderr.strip()[-2000:]}")
     draft.replace(config)
+
+
+def _choose(text: str, routing: str | None, config: Path) -> str:
+    if routing is None:
+        return text
+    script = config.with_name("llama_choose.lua")
+    found = amended(text, Routing(routing), script=str(script), keys_folder=_keys_folder(os.environ))
+    if found is None:
+        return text
+    script.write_text(found.script, encoding="utf-8")
+    return found.config
 
 
 def _keys_folder(variables: "os._Environ[str]") -> str | None:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from llama_serving.contract.door import DOOR_VARIABLE
+from llama_serving.contract.haproxy import LAUNCHER_WORDS
 from llama_serving.contract.routing import LAUNCHER_VARIABLE, Routing, environment
 from support.serving.ray_cluster import LOOPBACK, free_ports
 
@@ -185,6 +186,10 @@ class Front:
     def errors(self) -> str:
         """What HAProxy and the launcher wrote."""
         return (self._folder / "stderr").read_text()
+
+    def words(self) -> str:
+        """What the launcher could not do, as it leaves it for the status."""
+        return self.config.with_name(LAUNCHER_WORDS).read_text()
 
     def stop(self) -> None:
         """End all."""

@@ -234,6 +234,17 @@ def test_without_the_status_endpoint_kubernetes_is_believed(observed, say, servi
     assert find(status, "Ready").status == "True"
 
 
+def test_what_haproxy_does_not_do_is_said_of_the_revision_that_answers(observed, say, service_facts, wanted):
+    told = "requests go by least connections and not by ConsistentHash"
+    here = {"ray_services": (service_facts(wanted),)}
+    status = say(observed(**TINY, **here, serving=serving(identity=identity(wanted), haproxy_fault=told)))
+    assert find(status, "EndpointReady").message == f"requests are answered, but {told}"
+    assert words(status)["EndpointReady"] == ("True", "EndpointServing")
+    assert find(status, "Ready").status == "True"
+    of_another = say(observed(**TINY, **here, serving=serving(identity=identity("other"), haproxy_fault=told)))
+    assert told not in find(of_another, "EndpointReady").message
+
+
 @pytest.mark.parametrize(("depth", "shown"), [(0, 0), (99, 99), (101, 100), (149, 150), (12345, 12000)])
 def test_queue_depth_is_rounded_to_two_digits(depth, shown):
     assert summary.rounded(depth) == shown

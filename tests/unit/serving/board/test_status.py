@@ -94,6 +94,12 @@ def test_without_a_replica_everything_is_zero(config):
     assert status.identity == config.identity
 
 
+def test_what_haproxy_of_one_node_does_not_do_is_told_of_all(config):
+    reports = (report("a"), report("b").model_copy(update={"haproxy_fault": "no time limit"}))
+    assert summarize(config, reports=reports, open_requests=0, running=2, target=2).haproxy_fault == "no time limit"
+    assert summarize(config, reports=reports[:1], open_requests=0, running=1, target=1).haproxy_fault == ""
+
+
 def test_requests_that_wait_for_the_first_replica_are_a_queue(config):
     assert summarize(config, reports=(), open_requests=6, running=0, target=1).queue_depth == 6
 

@@ -3,9 +3,10 @@
 import pytest
 
 from llama_serving.config import APPLICATION_NAME
+from llama_serving.contract.haproxy import CLIENT_SECONDS, HEADER_SECONDS
 from llama_serving.contract.routing import ROUTING_VARIABLE, Routing, environment
 from llama_serving.door import application
-from llama_serving.routing.amend import BODY_SECONDS, ENGINE_BACKEND, amended
+from llama_serving.routing.amend import BODY_SECONDS, ENGINE_BACKEND, amended, hardened
 
 HASH, PREFIX, LEAST = Routing.CONSISTENT_HASH, Routing.PREFIX_AWARE, Routing.LEAST_CONNECTIONS
 REPLICAS = ("SERVE_REPLICA--llama-a", "SERVE_REPLICA--llama-b")
@@ -17,6 +18,8 @@ def config(*replicas, backup=True):
     lines = [
         "global",
         "    maxconn 1024",
+        "defaults",
+        "    mode http",
         "frontend prometheus",
         "    bind :9101",
         "frontend http_frontend",
@@ -87,3 +90,23 @@ def test_a_configuration_of_another_form_is_refused(gone):
 def test_pods_without_a_choice_have_the_environment_of_before():
     assert environment(None) == environment(LEAST) == {}
     assert environment(PREFIX)[ROUTING_VARIABLE] == "PrefixAware"
+
+
+def test_headers_get_a_time_and_the_page_of_statistics_the_loopback_address():
+    text = config(*REPLICAS)
+    changed = hardened(text).splitlines()
+    added = [line for line in changed if line not in text.splitlines()]
+    assert added == [
+        f"    timeout http-request {HEADER_SECONDS}s",
+        "    option http-ignore-probes",
+        "  bind 127.0.0.1:8404",
+    ]
+    assert "    bind :9101" in changed, "Prometheus comes from elsewhere"
+    assert [line for line in text.splitlines() if line not in changed] == ["  bind *:8404"]
+    assert HEADER_SECONDS <= CLIENT_SECONDS
+
+
+@pytest.mark.parametrize("gone", ["defaults", "listen stats", "  bind *:8404"])
+def test_limits_are_not_put_into_another_form(gone):
+    with pytest.raises(ValueError, match="no section"):
+        hardened(config(*REPLICAS).replace(f"{gone}\n", "other\n"))

@@ -242,10 +242,14 @@ def test_other_paths_are_not_read(start):
 def test_haproxy_starts_with_what_ray_wrote_if_it_cannot_be_changed(start):
     front = start(HASH, "other", written="frontend another")
     assert "least connections: the configuration has no section" in front.errors()
+    assert front.words() in front.errors(), "status says what the log says"
+    assert "least connections: the configuration has no section" in front.words()
     assert len({front.post(chat("hi"), bearer(ALICE, **{"x-session-id": "c"})) for _ in range(6)}) == REPLICAS
 
 
 def test_haproxy_starts_with_what_ray_wrote_if_it_does_not_take_the_change(start):
     front = start(HASH, "broken", written="frontend http_frontend", spoiled=True)
-    assert "HAProxy does not take the configuration" in front.errors()
+    assert "HAProxy does not take the configuration" in front.words()
+    assert "time limit" not in front.words()
+    assert "timeout http-request" in front.config.read_text(), "what it takes stays"
     assert front.post(chat("hi"), bearer(ALICE))
