@@ -86,6 +86,10 @@ BROKEN = (
         "spec.adapters",
         {"adapterSlots": {"maxLoras": 1, "maxAdapters": 1}, "adapters": [ADAPTER, ADAPTER | {"name": "b"}]},
     ),
+    (
+        "spec.adapters",
+        {"adapterSlots": {}, "endpoint": {"aliases": ["Llama-A"]}, "adapters": [ADAPTER | {"name": "llama-a"}]},
+    ),
     ("spec.adapterSlots", INGRESS | {"adapterSlots": {}}),
     ("spec.adapterSlots.maxAdapters", {"adapterSlots": {"maxLoras": 2, "maxAdapters": 1}}),
     ("spec.adapters[0].source.path", {"adapterSlots": {}, "adapters": [{"name": "a", "source": {}}]}),

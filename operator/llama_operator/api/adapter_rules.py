@@ -13,6 +13,12 @@ def _has_places(spec: LlamaDeploymentSpec) -> bool:
     return not spec.adapters or slots is None or len(spec.adapters) <= slots.max_adapters
 
 
+def _names_differ(spec: LlamaDeploymentSpec) -> bool:
+    names = [adapter.name.lower() for adapter in spec.adapters]
+    aliases = {alias.lower() for alias in spec.endpoint.aliases}
+    return len(set(names)) == len(names) and aliases.isdisjoint(names)
+
+
 ADAPTER_RULES: Final[tuple[Rule, ...]] = (
     Rule(
         model=LlamaDeploymentSpec,
@@ -28,6 +34,16 @@ ADAPTER_RULES: Final[tuple[Rule, ...]] = (
         cel="!has(self.adapters) || !has(self.adapterSlots) || self.adapters.size() <= self.adapterSlots.maxAdapters",
         holds=_has_places,
         message="must not be longer than adapterSlots.maxAdapters: remove some, or raise it, which starts new engines",
+    ),
+    Rule(
+        model=LlamaDeploymentSpec,
+        field="adapters",
+        cel="!has(self.adapters) || self.adapters.all(a, "
+        "self.adapters.exists_one(b, b.name.lowerAscii() == a.name.lowerAscii()) && "
+        "(!has(self.endpoint.aliases) || self.endpoint.aliases.all(n, n.lowerAscii() != a.name.lowerAscii())))",
+        holds=_names_differ,
+        message="must not have a name of another adapter or of endpoint.aliases, nor one that differs only by the case of letters: people "
+        "would take one for the other; give each adapter a name of its own",
     ),
     Rule(
         model=LlamaDeploymentSpec,

@@ -93,7 +93,7 @@ async def test_an_adapter_of_the_hub_is_a_new_revision_whose_pods_may_reach_it(w
     ("adapters", "reason"),
     [
         ([{"name": "tiny-random-llama", "source": {"path": "x"}}], "AdapterNameTaken"),
-        ([A, A | {"name": "A"}], "AdapterNameTaken"),
+        ([A, A | {"name": "A"}], "InvalidSpec"),
         ([A | {"licenseFamilies": ["acme-free"]}], "LineageUnresolved"),
     ],
 )

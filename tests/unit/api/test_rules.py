@@ -4,6 +4,7 @@ import json
 
 import pytest
 from cel_expr_python import cel
+from cel_expr_python.ext import ext_strings
 
 from llama_operator.api.meta import ObjectMeta
 from llama_operator.api.rules import IMMUTABLE_EVIDENCE, RULES, TRANSITIONS
@@ -75,6 +76,9 @@ EFFECTS = ("NoExecute", "NoSchedule")
 HARD = "DoNotSchedule"
 MODEL = {"model": {"name": "m"}}
 CARD = {"memoryMebibytes": 15360, "nodes": [{"labels": [{"key": "acme.example/card", "values": ["old"]}]}]}
+ADAPTER = {"source": {"path": "a"}}
+STRINGS = [ext_strings.ExtStrings()]
+"""The API server has them too."""
 OBJECTS = {
     LlamaDeployment: [
         {"metadata": {"name": name}, "spec": MODEL}
@@ -135,6 +139,11 @@ OBJECTS = {
         for path in ("Direct", "Ingress")
         for names in ((), ("a",), ("a", "b"), ("a", "b", "c"))
         for slots in ({}, {"adapterSlots": {"maxLoras": 1, "maxAdapters": 2}})
+    ]
+    + [
+        MODEL | {"adapterSlots": {}, "endpoint": {"aliases": aliases}, "adapters": [ADAPTER | {"name": n} for n in names]}
+        for aliases in ([], ["Llama-chat"])
+        for names in (["a"], ["a", "b"], ["a", "A"], ["a", "Llama-chat"], ["llama-CHAT"])
     ]
     + [
         MODEL | {"endpoint": {"path": path}, "license": named} | guard
@@ -338,7 +347,7 @@ def test_cel_and_python_agree(rule, given):
     instance = rule.model.model_validate_json(json.dumps(given))
     # With defaults, as the API server judges it.
     as_json = instance.model_dump(mode="json", by_alias=True, exclude_none=True)
-    program = cel.NewEnv(variables={"self": cel.Type.DYN}).compile(rule.cel)
+    program = cel.NewEnv(variables={"self": cel.Type.DYN}, extensions=STRINGS).compile(rule.cel)
     assert program.eval(data={"self": as_json}).value() == rule.holds(instance)
 
 

@@ -132,16 +132,13 @@ def room_of(serve_config: Mapping[str, Any]) -> AdapterRoom | None:
 
 
 def names_problem(spec: LlamaDeploymentSpec, model: Model) -> Problem | None:
-    """Return the problem of an adapter that has a name of the model; None if there is none.
+    """Return the problem of an adapter that has the name of the model; None if there is none.
 
-    Names differ by more than the case of letters: people would take one for the other.
+    Names differ by more than the case of letters: people would take one for the other. That they differ from each other and from the
+    aliases is a rule of the resource (`api.adapter_rules`); what a model is called only the catalog knows.
     """
-    taken = {alias.casefold(): "of the model by spec.endpoint.aliases" for alias in spec.endpoint.aliases}
-    taken[model.served_name.casefold()] = "of the model"
     for adapter in spec.adapters:
-        name = adapter.name.casefold()
-        if name in taken:
-            text = f"{adapter.name!r} is the name {taken[name]}; give the adapter another one"
+        if adapter.name.casefold() == model.served_name.casefold():
+            text = f"{adapter.name!r} is the name of the model; give the adapter another one"
             return Problem(ConditionType.ADAPTERS_READY, Reason.ADAPTER_NAME_TAKEN, text, "spec.adapters")
-        taken[name] = f"of another adapter, {adapter.name!r}, but for the case of letters"
     return None

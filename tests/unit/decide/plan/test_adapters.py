@@ -126,7 +126,7 @@ def test_a_model_for_which_no_room_is_planned_says_so(observed, name):
     [
         ((), False),
         (("Llama-Acme", "Llama-Acme-2"), False),
-        (("Llama-Acme", "llama-acme"), True),
+        (("Llama-Acme", "Llama-3.1-8B"), True),
     ],
 )
 def test_a_name_means_one_thing(observed, names, taken):
