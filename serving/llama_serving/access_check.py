@@ -17,11 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from llama_serving.contract.hub import HUB_ENDPOINT, TOKEN_VARIABLE, AccessVerdict, HubAccess
-
-PROBED_FILE: Final = "config.json"
-"""Every checkpoint that the engine can load has it, and the gate holds for it: unlike README and LICENSE, which the Hub
-gives to anybody."""
+from llama_serving.contract.hub import CHECKPOINT_FILE, HUB_ENDPOINT, TOKEN_VARIABLE, AccessVerdict, HubAccess
 
 _MESSAGE_LIMIT: Final = 1024
 _REQUEST_SECONDS: Final = 10.0
@@ -84,13 +80,30 @@ def _at_the_gate(said: str) -> HubAccess:
     return HubAccess.NOT_ACCEPTED
 
 
-def ask(repository: str, revision: str, token: str, endpoint: str) -> Answer:
-    """Ask the Hub for the head of `PROBED_FILE`, once."""
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is asked.
+
+    Attributes:
+        repository: `owner/name` on the Hub.
+        revision: Branch, tag or commit there.
+        file: One without which the engine cannot load what is in the repository.
+        endpoint: Address of the Hub.
+    """
+
+    repository: str
+    revision: str
+    file: str
+    endpoint: str
+
+
+def ask(question: Question, token: str) -> Answer:
+    """Ask the Hub for the head of the file, once."""
     # Here and not above: the library reads its settings from the environment when it is imported.
     from huggingface_hub import get_hf_file_metadata, hf_hub_url  # noqa: PLC0415
     from huggingface_hub.errors import HfHubHTTPError  # noqa: PLC0415
 
-    url = hf_hub_url(repository, PROBED_FILE, revision=revision, endpoint=endpoint)
+    url = hf_hub_url(question.repository, question.file, revision=question.revision, endpoint=question.endpoint)
     try:
         # False: without a token of our own none is looked for on the disk either.
         metadata = get_hf_file_metadata(url, token=token or False, timeout=_REQUEST_SECONDS)
@@ -104,28 +117,26 @@ def ask(repository: str, revision: str, token: str, endpoint: str) -> Answer:
 
 
 def check(
-    repository: str,
-    revision: str,
+    question: Question,
     token: str,
-    endpoint: str,
     *,
-    ask: Callable[[str, str, str, str], Answer] = ask,
+    ask: Callable[[Question, str], Answer] = ask,
     sleep: Callable[[float], object] = time.sleep,
 ) -> AccessVerdict:
     """Ask until there is a usable answer, a few times at most."""
     for pause in (*_PAUSES, None):
-        answer = ask(repository, revision, token, endpoint)
+        answer = ask(question, token)
         access = judge(answer, with_token=bool(token))
         if access is not HubAccess.OFFLINE or pause is None:
             break
         sleep(pause)
     message = _without(token, answer.message)
     if access is HubAccess.NOT_FOUND and answer.code == "EntryNotFound":
-        message = f"the repository has no {PROBED_FILE}, without which the engine cannot load it"
+        message = f"the repository has no {question.file}, without which the engine cannot load it"
     return AccessVerdict(
         access=access,
-        repository=repository,
-        revision=revision,
+        repository=question.repository,
+        revision=question.revision,
         commit=answer.commit[:64],
         message=" ".join(message.split())[:_MESSAGE_LIMIT],
     )
@@ -141,6 +152,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="llama_serving.access_check", description=__doc__, allow_abbrev=False)
     parser.add_argument("--repository", required=True, help="repository on the Hub, OWNER/NAME")
     parser.add_argument("--revision", default="main", help="branch, tag or commit")
+    parser.add_argument("--file", default=CHECKPOINT_FILE, help="file that is asked for")
     parser.add_argument("--endpoint", default=HUB_ENDPOINT, help="address of the Hub; the operator's setting")
     parser.add_argument(
         "--termination-log", type=Path, default=Path("/dev/termination-log"), help="file for the verdict"
@@ -148,7 +160,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     # Spaces and line ends come from `kubectl create secret --from-file`.
     token = os.environ.get(TOKEN_VARIABLE, "").strip()
-    verdict = check(arguments.repository, arguments.revision, token, arguments.endpoint)
+    question = Question(arguments.repository, arguments.revision, arguments.file, arguments.endpoint)
+    verdict = check(question, token)
     line = verdict.model_dump_json(exclude_defaults=True) + "\n"
     arguments.termination_log.write_text(line, encoding="utf-8")
     sys.stdout.write(line)

@@ -49,9 +49,14 @@ class Cluster:
     async def job(self):
         return (await self.jobs())[-1]
 
-    async def answer(self, access, *, message="", text=None, code=77):
-        """The newest Job's pod ends with a verdict (or with `text`), and the Job with it."""
-        job = await self.job()
+    async def asked(self):
+        """Arguments of the Jobs by what they ask for."""
+        commands = [job["spec"]["template"]["spec"]["containers"][0]["command"] for job in await self.jobs()]
+        return {command[command.index("--repository") + 1]: command for command in commands}
+
+    async def answer(self, access, *, about=None, message="", text=None, code=77):
+        """The newest Job's pod ends with a verdict (or with `text`), and the Job with it; `about` is the repository."""
+        job = await self.job() if about is None else await self.job_of(about)
         name = job["metadata"]["name"]
         verdict = {"access": access, "repository": "meta-llama/x", "revision": "main", "message": message}
         code = 0 if access == "Accessible" else code
@@ -61,6 +66,9 @@ class Cluster:
         condition = {"type": "Complete" if code == 0 else "Failed", "status": "True"}
         condition["lastTransitionTime"] = rfc3339(self.world.clock.now)
         await self.finish(name, condition)
+
+    async def job_of(self, repository):
+        return next(job for job in await self.jobs() if f"'{repository}'" in repr(job["spec"]))
 
     async def finish(self, name, condition):
         address = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": name, "namespace": NAMESPACE}}
@@ -246,6 +254,44 @@ async def test_what_serves_goes_on_while_a_new_revision_is_asked_about_and_refus
     await cluster.edit()
     conditions = await cluster.passes()
     assert conditions["Ready"].status == "True"
+
+
+def hub_adapters(*repositories):
+    source = [{"huggingFace": {"repository": repository, "revision": "0" * 40}} for repository in repositories]
+    return [{"name": f"Llama-{number}", "source": each} for number, each in enumerate(source)]
+
+
+async def test_adapters_of_the_hub_are_asked_for_one_after_another_before_any_gpu(cluster, world):
+    wanted = hub_adapters("acme/a", "acme/b", "acme/a")
+    await cluster.deploy(adapterSlots={}, adapters=wanted)
+    await cluster.passes()
+    (model,) = await cluster.asked()
+    await cluster.answer("Accessible", about=model)
+    await cluster.passes()
+    asked = await cluster.asked()
+    assert asked.keys() == {model, "acme/a"}
+    assert "--file" not in asked[model], "older images know no other file"
+    assert asked["acme/a"][-2:] == ["--file", "adapter_config.json"]
+    assert asked["acme/a"][asked["acme/a"].index("--revision") + 1] == "0" * 40
+
+    await cluster.answer("NotAccepted", about="acme/a")
+    conditions = await cluster.passes()
+    assert (conditions["WeightsAccessible"].status, conditions["WeightsAccessible"].reason) == ("False", "NotAccepted")
+    assert "https://huggingface.co/acme/a" in conditions["WeightsAccessible"].message
+    assert await cluster.names(kinds.RAY_SERVICE) == []
+
+    # The one that nobody may read goes, and the other one is asked for: the model is another question of another revision.
+    await cluster.edit(adapterSlots={}, adapters=hub_adapters("acme/b"))
+    await cluster.passes()
+    await cluster.answer("Accessible", about=model)
+    await cluster.passes()
+    await cluster.answer("Accessible", about="acme/b")
+    conditions = await cluster.passes()
+    assert conditions["WeightsAccessible"].message == f"{model} may be downloaded"
+    assert len(await cluster.names(kinds.RAY_SERVICE)) == 1
+    before = len(world.memory.writes)
+    await cluster.passes()
+    assert len(world.memory.writes) == before
 
 
 async def test_what_was_answered_well_is_never_asked_again(cluster, world):

@@ -9,13 +9,15 @@ import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import partial
 
 from llama_operator.api.reasons import ConditionType, Reason
 from llama_operator.api.v1alpha1.llamadeployment import SecretKey
 from llama_operator.catalog.models import Variant
 from llama_operator.decide.observed import AccessCheckFacts, Observed, RevisionFacts
 from llama_operator.decide.problem import Problem
-from llama_serving.contract.hub import HubAccess
+from llama_serving.contract.adapters import Repository
+from llama_serving.contract.hub import ADAPTER_FILE, HubAccess
 
 DEFAULT_REVISION = "main"
 TOKEN_FIELD = "spec.weights.tokenSecret"  # noqa: S105 - the path of a field
@@ -32,12 +34,16 @@ class Subject:
     commit: str
     """Branch, tag or commit there."""
     token: SecretKey | None
+    file: str | None = None
+    """File that is asked for; None for that of a checkpoint."""
 
     @property
     def digest(self) -> str:
         """Name of the question: equal for equal ones."""
         token = None if self.token is None else [self.token.name, self.token.key]
-        text = json.dumps([self.revision, self.repository, self.commit, token])
+        # Jobs of before, which asked for checkpoints only, keep their names.
+        file = [] if self.file is None else [self.file]
+        text = json.dumps([self.revision, self.repository, self.commit, token, *file])
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -123,7 +129,9 @@ def pinned(record: RevisionFacts, variant: Variant | None) -> AccessCheck:
     """
     chosen = record.plan.chosen
     if record.weights_checked_at:
-        return AccessCheck(Reason.ACCESSIBLE, _accessible(chosen.repository if chosen else ""))
+        # Without a repository of its own it was asked for those of its adapters or its guard.
+        own = "" if chosen is None else chosen.repository
+        return AccessCheck(Reason.ACCESSIBLE, _accessible(own or "what comes from the Hub"))
     return _open_to_all(variant) or _NOT_CHECKED
 
 
@@ -143,40 +151,58 @@ def check_access(observed: Observed, revision: str, variant: Variant) -> AccessC
     free = _open_to_all(variant)
     if free is not None or variant.repository is None:
         return free or _NOT_CHECKED
-    if observed.access_checks is None:
-        return _NOT_CHECKED
     token = observed.deployment.spec.weights.token_secret
-    if token is None and variant.gated:
+    if observed.access_checks is not None and token is None and variant.gated:
         return AccessCheck(
             Reason.TOKEN_MISSING,
             f"{variant.repository} is gated: name the Secret with a Hugging Face token that may read it",
             obsolete=_others(observed.access_checks),
             field=TOKEN_FIELD,
         )
-    subject = Subject(revision, variant.repository, hub_revision(variant), token)
-    return _from_checks(subject, observed.access_checks, observed)
+    return _ask(observed, Subject(revision, variant.repository, hub_revision(variant), token))
 
 
-def check_access_to_all(observed: Observed, revision: str, variants: Iterable[Variant]) -> AccessCheck:
-    """Say the same about several weights of one revision: what is known of the first that may not be downloaded yet, or of the last.
+def _check_adapter(observed: Observed, revision: str, source: Repository) -> AccessCheck:
+    """Say the same about an adapter. Nobody knows whether its repository is gated, so it is asked in any case."""
+    token = observed.deployment.spec.weights.token_secret
+    return _ask(observed, Subject(revision, source.repository, source.revision, token, ADAPTER_FILE))
+
+
+def _ask(observed: Observed, subject: Subject) -> AccessCheck:
+    checks = observed.access_checks
+    return _NOT_CHECKED if checks is None else _from_checks(subject, checks, observed)
+
+
+def check_access_to_all(
+    observed: Observed, revision: str, variants: Iterable[Variant], adapters: Iterable[Repository] = ()
+) -> AccessCheck:
+    """Say the same about all that one revision downloads: of the first that may not be downloaded yet, or of all.
 
     Args:
         observed: What this pass knows.
         revision: Name of the revision.
         variants: The weights that it would serve, at least one.
+        adapters: Repositories of the adapters that it would have. One after another is asked.
     """
+    questions = (
+        *(partial(check_access, observed, revision, variant) for variant in variants),
+        *(partial(_check_adapter, observed, revision, source) for source in dict.fromkeys(adapters)),
+    )
     passed: list[AccessCheck] = []
-    for variant in variants:
-        found = check_access(observed, revision, variant)
+    for question in questions:
+        found = question()
         # A Job that an earlier answer rests on is needed until all have answered.
         needed = [one for one in found.obsolete if all(one in other.obsolete for other in passed if other.asked)]
         found = replace(found, obsolete=tuple(needed))
         passed.append(found)
         if not found.passed:
             break
-    told = [one for one in passed if one.reason is Reason.ACCESSIBLE or not one.passed]
     last = passed[-1]
-    return replace((told or passed)[-1], obsolete=last.obsolete)
+    if not last.passed:
+        return last
+    # As it is told of the revision later, which knows its model only.
+    told = next((one for one in passed if one.reason is Reason.ACCESSIBLE), passed[0])
+    return replace(told, obsolete=last.obsolete)
 
 
 def _open_to_all(variant: Variant | None) -> AccessCheck | None:

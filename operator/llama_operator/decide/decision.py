@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from llama_operator.api.reasons import ConditionType, Reason
+from llama_operator.api.v1alpha1.adapters import repository_of
 from llama_operator.api.v1alpha1.llamadeployment import Activation, LoadFormat
 from llama_operator.api.v1alpha1.llamadeployment_status import ChosenPlan, PlanStatus
 from llama_operator.catalog import Catalog
@@ -315,7 +316,8 @@ def _with_access_check(decision: Decision, observed: Observed, variant: Variant 
     if decision.problem is not None or decision.model is None or variant is None or _stopped(observed):
         return decision
     variants = (variant, *(() if decision.guard is None else (decision.guard.best.variant,)))
-    found = check_access_to_all(observed, decision.revision.name, variants)
+    adapters = filter(None, map(repository_of, observed.deployment.spec.adapters))
+    found = check_access_to_all(observed, decision.revision.name, variants, adapters)
     return replace(decision, access_check=found, problem=found.problem)
 
 

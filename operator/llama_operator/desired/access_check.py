@@ -74,6 +74,8 @@ def _pod(deployment: LlamaDeployment, subject: Subject, name: str, settings: Set
         container_security={"readOnlyRootFilesystem": True},
     )
     asked = ["--repository", subject.repository, "--revision", subject.commit, "--endpoint", settings.hub_endpoint]
+    if subject.file is not None:
+        asked += ["--file", subject.file]
     container = {
         "name": CONTAINER,
         "image": deployment.spec.image or settings.image,

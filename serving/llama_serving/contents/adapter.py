@@ -20,8 +20,9 @@ from typing_extensions import override
 from llama_serving.contents.headers import DamagedError, header_of
 from llama_serving.contents.weights import shown
 from llama_serving.contract.adapters import MOST_TEXT, AdapterFault
+from llama_serving.contract.hub import ADAPTER_FILE
 
-CONFIG: Final = "adapter_config.json"
+CONFIG: Final = ADAPTER_FILE
 WEIGHTS: Final = "adapter_model.safetensors"
 _MOST_CONFIG_BYTES: Final = 1024**2
 _PICKLES: Final = ("adapter_model.bin", "adapter_model.pt")

@@ -12,6 +12,12 @@ HUB_ENDPOINT = "https://huggingface.co"
 TOKEN_VARIABLE = "HF_TOKEN"  # noqa: S105 - a name
 """Environment variable that holds the Hub token in the pod of the access check."""
 
+CHECKPOINT_FILE = "config.json"
+"""Every checkpoint that the engine can load has it, and the gate holds for it: unlike README and LICENSE, which the Hub
+gives to anybody."""
+ADAPTER_FILE = "adapter_config.json"
+"""The same of a LoRA adapter."""
+
 
 class HubAccess(StrEnum):
     """What the Hub says about a token's right to download one repository at one revision."""

@@ -182,6 +182,7 @@ def test_access_to_the_guards_weights_is_asked_too_and_no_answer_is_thrown_away(
     assert (second.start, second.obsolete, second.passed) == ((subjects[1], 1), (), False)
     done = step(*jobs)
     assert (done.passed, done.reason, done.obsolete) == (True, Reason.ACCESSIBLE, ())
+    assert done.message == f"{variants[0].repository} may be downloaded", "as it is told of the revision later"
 
 
 def policy(**tier):

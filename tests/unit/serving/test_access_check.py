@@ -12,6 +12,7 @@ from llama_serving import access_check
 from llama_serving.contract.hub import AccessVerdict, HubAccess
 
 REPOSITORY = "meta-llama/Llama-3.1-8B-Instruct"
+QUESTION = access_check.Question(REPOSITORY, "main", "config.json", "http://127.0.0.1:1")
 
 CASES = [
     ("", HubAccess.TOKEN_MISSING),
@@ -34,11 +35,11 @@ def run(hub, tmp_path, monkeypatch, capfd):
     """Runs the probe as the pod does; returns exit code and verdict."""
     monkeypatch.setattr(access_check, "_PAUSES", (0, 0))
 
-    def call(token, *, repository=REPOSITORY, revision="main", endpoint=None):
+    def call(token, *more, repository=REPOSITORY, revision="main", endpoint=None):
         monkeypatch.setenv("HF_TOKEN", token)
         log = tmp_path / "termination-log"
         arguments = ["--repository", repository, "--revision", revision, "--endpoint", endpoint or hub.address]
-        code = access_check.main([*arguments, "--termination-log", str(log)])
+        code = access_check.main([*arguments, "--termination-log", str(log), *more])
         written = log.read_text(encoding="utf-8")
         out, err = capfd.readouterr()
         assert written.count("\n") == 1, "one line"
@@ -62,6 +63,15 @@ def test_the_question_is_the_one_that_a_download_begins_with(run, hub):
     assert code == 0
     assert verdict.commit == hub.commit
     assert hub.requests == [("HEAD", f"/{REPOSITORY}/resolve/{hub.commit}/config.json", "hf_accepted")]
+
+
+def test_of_an_adapter_its_own_file_is_asked_for(run, hub):
+    code, verdict = run("hf_accepted", "--file", "adapter_config.json", revision=hub.commit)
+    assert (code, verdict.access) == (os.EX_NOINPUT, HubAccess.NOT_FOUND)
+    assert "no adapter_config.json" in verdict.message
+    hub.files.add("adapter_config.json")
+    assert run("hf_accepted", "--file", "adapter_config.json", revision=hub.commit)[0] == 0
+    assert run("hf_stranger", "--file", "adapter_config.json")[1].access is HubAccess.NOT_ACCEPTED
 
 
 def test_the_hub_is_quoted(run):
@@ -125,13 +135,13 @@ def test_no_network_is_offline(run, endpoint):
 
 def test_a_token_that_is_echoed_is_not_passed_on(run, hub, monkeypatch):
     echo = access_check.Answer(403, "GatedRepo", "no access for hf_stranger at all")
-    verdict = access_check.check(REPOSITORY, "main", "hf_stranger", hub.address, ask=lambda *_: echo)
+    verdict = access_check.check(QUESTION, "hf_stranger", ask=lambda *_: echo)
     assert "hf_stranger" not in verdict.model_dump_json()
 
 
 def test_a_long_answer_stays_within_the_kubelets_limit(hub):
     chatty = access_check.Answer(403, "GatedRepo", 'ü"\n' * 10_000)
-    verdict = access_check.check(REPOSITORY, "main", "hf_x", hub.address, ask=lambda *_: chatty)
+    verdict = access_check.check(QUESTION, "hf_x", ask=lambda *_: chatty)
     assert len(verdict.model_dump_json().encode()) < 4096
 
 
