@@ -40,6 +40,10 @@ class Board(Protocol):
         """Return the license texts; None while no engine has read them."""
         ...
 
+    async def guard_licenses(self) -> tuple[LicenseFile, ...] | None:
+        """Return those of the guard; None while its engine has not read them."""
+        ...
+
 
 class Counts(Protocol):
     """How many replicas there are: `board.reporting.ReplicaCounts`."""
@@ -75,7 +79,9 @@ def board_application(
         aliases: Returns the further names of the model.
     """
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
-    guard = None if config.guard is None else (config.guard.model_id, config.guard.license)
+    guard = None
+    if config.guard is not None:
+        guard = LicenseDesk(config.guard.model_id, config.guard.license, board.guard_licenses)
     desk = LicenseDesk(config.model_id, config.license, board.licenses, guard=guard)
     app.include_router(license_router(lambda: desk))
 

@@ -59,8 +59,15 @@ class BoardClient:
 
     async def licenses(self) -> tuple[LicenseFile, ...] | None:
         """Return `StatusBoard.licenses`; None also if the board has just died."""
+        return await self._texts("licenses")
+
+    async def guard_licenses(self) -> tuple[LicenseFile, ...] | None:
+        """Return `StatusBoard.guard_licenses`; None also if the board has just died."""
+        return await self._texts("guard_licenses")
+
+    async def _texts(self, method: str) -> tuple[LicenseFile, ...] | None:
         try:
-            texts: tuple[LicenseFile, ...] | None = await self._actor().licenses.remote()
+            texts: tuple[LicenseFile, ...] | None = await getattr(self._actor(), method).remote()
         except ray.exceptions.RayError:
             _LOGGER.warning("The status board cannot be reached", exc_info=True)
             self._board = None

@@ -66,7 +66,7 @@ class GuardServer(LlamaServer):
 
     @override
     def _tell_licenses(self) -> None:
-        """The board has the texts of the model."""
+        self._board.send("report_guard_licenses", self._licenses)
 
     @override
     def _tell_load(self, replica: str) -> None:

@@ -79,7 +79,9 @@ Guard = tuple[str, LicenseDuties | None]
 
 def about_json(model_id: str, duties: LicenseDuties | None, guard: Guard | None = None) -> dict[str, Any]:
     """Return the about page for programs."""
-    screened = {} if guard is None else {"guard": {"model": guard[0], **_facts(guard[1])}}
+    screened = {}
+    if guard is not None:
+        screened = {"guard": {"model": guard[0], **_facts(guard[1]), "licenses": texts_path(guard[0])}}
     return {"model": model_id, **_facts(duties), **screened, "licenses": texts_path(model_id), "note": NO_ADVICE}
 
 
@@ -94,9 +96,7 @@ def about_html(model_id: str, duties: LicenseDuties | None, guard: Guard | None 
             parts.append(f"<p>{html.escape(family.notice)}</p>")
         parts.append(f"<p>{html.escape(_output_sentence(family))}</p>")
     if families:
-        parts.append(
-            f'<p><a href="{html.escape(texts_path(model_id))}">License texts that came with the weights</a></p>'
-        )
+        parts.append(_link(model_id))
     else:
         parts.append("<p>No license of this model asks for a line to be shown.</p>")
     if guard is not None:
@@ -112,7 +112,11 @@ def _of_guard(model_id: str, duties: LicenseDuties | None) -> list[str]:
     for family in () if duties is None else duties.families:
         notice = "" if family.notice is None else f": {family.notice}"
         parts.append(f"<p>{html.escape(family.title + notice)}</p>")
-    return parts
+    return [*parts, _link(model_id)]
+
+
+def _link(model_id: str) -> str:
+    return f'<p><a href="{html.escape(texts_path(model_id))}">License texts that came with the weights</a></p>'
 
 
 def _facts(duties: LicenseDuties | None) -> dict[str, Any]:

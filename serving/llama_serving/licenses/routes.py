@@ -35,7 +35,7 @@ class LicenseDesk:
         duties: What its licenses ask to show.
         read: Reads the texts; None if no engine has read them yet.
         clock: In seconds. After a while the texts are read again, because an engine that restarts reads them again.
-        guard: The guard that screens the model; None without one.
+        guard: The same about the guard that screens the model; None without one.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class LicenseDesk:
         read: Callable[[], Awaitable[tuple[LicenseFile, ...] | None]],
         *,
         clock: Callable[[], float] = time.monotonic,
-        guard: pages.Guard | None = None,
+        guard: "LicenseDesk | None" = None,
     ) -> None:
         self.model_id = model_id
         self.guard = guard
@@ -54,6 +54,11 @@ class LicenseDesk:
         self._clock = clock
         self._asked = -math.inf
         self._texts: tuple[LicenseFile, ...] | None = None
+
+    def of(self, path: str) -> "LicenseDesk":
+        """Return what is known of the model whose texts are at `path`; of a guard with a longer name, the guard's."""
+        here = [one for one in (self, self.guard) if one is not None and f"{path}/".startswith(f"{one.model_id}/")]
+        return max(here, key=lambda one: len(one.model_id), default=self)
 
     async def files(self) -> tuple[LicenseFile, ...] | None:
         """Return the texts; the last known ones if they cannot be read now."""
@@ -99,19 +104,21 @@ def license_router(desk: Callable[[], LicenseDesk]) -> APIRouter:
     @router.get(ABOUT_PATH)
     async def about(accept: Accept = "*/*") -> Response:
         here = desk()
+        guard = None if here.guard is None else (here.guard.model_id, here.guard.duties)
         if preferred(accept, "text/html", _JSON) == _JSON:
-            return JSONResponse(pages.about_json(here.model_id, here.duties, here.guard), headers=_SAFE)
-        return HTMLResponse(pages.about_html(here.model_id, here.duties, here.guard), headers=_PAGE_SAFE)
+            return JSONResponse(pages.about_json(here.model_id, here.duties, guard), headers=_SAFE)
+        return HTMLResponse(pages.about_html(here.model_id, here.duties, guard), headers=_PAGE_SAFE)
 
     @router.get(LICENSES_PATH)
     async def licenses() -> Response:
         here = desk()
-        model = pages.listing(here.model_id, here.duties, await here.files())
-        return JSONResponse({"models": [model], "note": pages.NO_ADVICE}, headers=_SAFE)
+        all_ = (here,) if here.guard is None else (here, here.guard)
+        models = [pages.listing(one.model_id, one.duties, await one.files()) for one in all_]
+        return JSONResponse({"models": models, "note": pages.NO_ADVICE}, headers=_SAFE)
 
     @router.get(LICENSES_PATH + "/{path:path}")
     async def texts(path: str, accept: Accept = "*/*") -> Response:
-        here = desk()
+        here = desk().of(path)
         if path == here.model_id and preferred(accept, "text/plain", _JSON) == _JSON:
             return JSONResponse(pages.listing(path, here.duties, await here.files()), headers=_SAFE)
         texts = await here.chosen(path)

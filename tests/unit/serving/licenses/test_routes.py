@@ -44,8 +44,9 @@ class Served:
 
     def __init__(self, given, files=(), *, model=MODEL, clock=lambda: 0.0, guard=None):
         self.files = files
+        self.guard_files = ()
         self.gate = asyncio.Event()
-        desk = LicenseDesk(model, given, self._read, clock=clock, guard=guard)
+        desk = LicenseDesk(model, given, self._read, clock=clock, guard=guard and LicenseDesk(*guard, self._read_of_guard))
         self.app = FastAPI()
         self.app.add_exception_handler(HTTPException, self._refuse)
         self.app.include_router(license_router(lambda: desk))
@@ -56,6 +57,9 @@ class Served:
 
     async def _read(self):
         return self.files
+
+    async def _read_of_guard(self):
+        return self.guard_files
 
     async def _refuse(self, request, error):
         return JSONResponse({"error": {"message": error.detail}}, error.status_code, headers=error.headers)
@@ -229,6 +233,32 @@ async def test_the_about_page_shows_the_licenses_of_a_guard_beside_those_of_the_
     assert data.json()["guard"]["model"] == "llama-guard<1b>"
     assert data.json()["guard"]["attribution"] == ["Built with Meta Llama 3"]
     assert data.json()["attribution"] == ["Built with Llama"], "answers are the model's"
+    assert data.json()["guard"]["licenses"] == "/licenses/llama-guard%3C1b%3E"
+    assert 'href="/licenses/llama-guard%3C1b%3E"' in page.text
+
+
+@pytest.mark.parametrize("guard", ["llama-guard", MODEL + "/guard", "Llama Guard"])
+async def test_the_texts_of_a_guard_are_its_own(texts, guard):
+    served = Served(duties(LLAMA_33), texts[:1], guard=(guard, duties(LLAMA_3)))
+    served.guard_files = texts[1:]
+
+    model, of_guard = (await served.ask("/licenses")).json()["models"]
+    assert (of_guard["model"], of_guard["attribution"]) == (guard, ["Built with Meta Llama 3"])
+    assert [[file["name"] for file in one["files"]] for one in (model, of_guard)] == [["LICENSE.txt"], ["USE_POLICY.md"]]
+    assert "The policy" in (await served.ask(of_guard["url"])).text
+    assert (await served.ask(of_guard["files"][0]["url"])).text == "The policy"
+    assert (await served.ask(of_guard["url"], accept="application/json")).json() == of_guard
+    assert "The agreement" in (await served.ask(model["url"])).text
+    assert (await served.ask(f"{model['url']}/USE_POLICY.md")).status_code == 404
+    assert (await served.ask(f"{of_guard['url']}/LICENSE.txt")).status_code == 404
+
+
+async def test_a_guard_that_has_not_started_takes_no_text_of_the_model_away(texts):
+    served = Served(duties(LLAMA_33), texts, guard=("llama-guard", duties(LLAMA_3)))
+    served.guard_files = None
+    assert (await served.ask("/licenses")).json()["models"][1]["files"] is None
+    assert (await served.ask(f"/licenses/{MODEL}")).status_code == 200
+    assert (await served.ask("/licenses/llama-guard")).status_code == 503
 
 
 async def test_the_about_page_escapes_names(texts):
