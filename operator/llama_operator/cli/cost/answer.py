@@ -14,7 +14,7 @@ from llama_operator.decide.bounds import most_replicas
 from llama_operator.decide.decision import Decision
 from llama_operator.decide.plan.candidate import Candidate
 from llama_operator.decide.plan.cold_start import total_seconds
-from llama_operator.decide.plan.cost import Cost, cost
+from llama_operator.decide.plan.cost import NOTHING_BESIDE, Beside, Cost, cost
 from llama_operator.decide.plan.performance import Performance, Workload, replicas_needed
 from llama_operator.decide.plan.planner import TYPICAL_LOAD
 from llama_operator.errors import FieldProblem, InvalidManifestError
@@ -56,6 +56,8 @@ class Answer:
     table: PriceTable
     usd_micros_per_gpu_hour: int
     api_usd_micros_per_million_tokens: int | None
+    guard: Beside
+    """What the guard costs, at every number of replicas; nothing without one."""
     scenarios: tuple[tuple[str, Cost], ...]
     """Name and cost, by number of replicas."""
 
@@ -65,9 +67,7 @@ def work_out(
 ) -> Answer:
     """Work out the cost of the chosen candidate for the fewest, the planned and the most replicas."""
     table = prices.load() if options.prices is None else read_prices(options.prices)
-    price = table.of(chosen.accelerator.name)
-    if price is None:
-        raise _no_price(chosen.accelerator.name, table, options.prices)
+    price = _price(chosen.accelerator.name, table, options)
     speed = chosen.performance
     if speed is None:
         problem = f"there is no speed model for {chosen.accelerator.name}, so no cost per token"
@@ -76,12 +76,26 @@ def work_out(
     api = None if options.api_price is None else dollars(options.api_price, "--api-price")
     planned = {"planned": replicas_needed(speed, workload)} if workload.requests_per_minute else {}
     counts = {"minimum": spec.scaling.min_replicas} | planned | {"maximum": most_replicas(spec)}
-    ranks = chosen.sharding.ranks
+    ranks, beside = chosen.sharding.ranks, _guard(decision, table, options)
     scenarios = tuple(
-        (scenario, cost(price, ranks, replicas, speed, workload, api_usd_micros_per_million_tokens=api))
+        (scenario, cost(price, ranks, replicas, speed, workload, api_usd_micros_per_million_tokens=api, beside=beside))
         for scenario, replicas in counts.items()
     )
-    return Answer(name, decision, chosen, speed, workload, table, price, api, scenarios)
+    return Answer(name, decision, chosen, speed, workload, table, price, api, beside, scenarios)
+
+
+def _price(accelerator: str, table: PriceTable, options: CostOptions) -> int:
+    price = table.of(accelerator)
+    if price is None:
+        raise _no_price(accelerator, table, options.prices)
+    return price
+
+
+def _guard(decision: Decision, table: PriceTable, options: CostOptions) -> Beside:
+    guard = decision.guard
+    if guard is None or not guard.gpus:
+        return NOTHING_BESIDE
+    return Beside(guard.gpus, guard.gpus * _price(guard.best.accelerator.name, table, options))
 
 
 def document(answer: Answer) -> dict[str, Any]:
@@ -97,6 +111,7 @@ def document(answer: Answer) -> dict[str, Any]:
             "pipelineParallelSize": chosen.sharding.pipeline,
             "gpusPerReplica": chosen.sharding.ranks,
         },
+        **_document_of_guard(answer),
         "prices": {"basis": answer.table.basis, "usdMicrosPerGPUHour": answer.usd_micros_per_gpu_hour},
         "workload": {
             "promptTokens": workload.prompt_tokens,
@@ -113,6 +128,21 @@ def document(answer: Answer) -> dict[str, Any]:
         },
         "apiUsdMicrosPerMillionTokens": answer.api_usd_micros_per_million_tokens,
         "scenarios": [_scenario(name, figures) for name, figures in answer.scenarios],
+    }
+
+
+def _document_of_guard(answer: Answer) -> dict[str, Any]:
+    guard = answer.decision.guard
+    if guard is None:
+        return {}
+    best, beside = guard.best, answer.guard
+    return {
+        "guard": {
+            "model": guard.model.id,
+            "accelerator": best.accelerator.name,
+            "gpus": beside.gpus,
+            "usdMicrosPerHour": beside.usd_micros_per_hour,
+        }
     }
 
 

@@ -24,6 +24,12 @@ def show(answer: Answer) -> None:
         f"sustains about {speed.requests_per_minute:,} requests a minute",
         markup=False,
     )
+    if (guard := answer.decision.guard) is not None:
+        console.print(
+            f"  guard     {guard.model.id}: {answer.guard.gpus:,} GPU(s) of {guard.best.accelerator.name}, "
+            f"{_dollars(answer.guard.usd_micros_per_hour)} per hour at every number of replicas, in all that follows",
+            markup=False,
+        )
     if stages := document.cold_start(answer.decision):
         console.print(f"  start     about {total_seconds(stages):,} s, paid for before the first answer", markup=False)
     output.show_table(console, _table(answer))

@@ -4,6 +4,7 @@ Called by `decide.plan.planner` and `cli.cost.command`. Amounts are integers in 
 """
 
 from dataclasses import dataclass
+from typing import Final
 
 from llama_operator.decide.plan.performance import Performance, Workload
 
@@ -24,12 +25,25 @@ class BreakEven:
 
 
 @dataclass(frozen=True, slots=True)
+class Beside:
+    """What runs beside the replicas, however many of them there are: the guard."""
+
+    gpus: int = 0
+    usd_micros_per_hour: int = 0
+
+
+NOTHING_BESIDE: Final = Beside()
+
+
+@dataclass(frozen=True, slots=True)
 class Cost:
     """Cost of a number of replicas; amounts in millionths of a US dollar."""
 
     replicas: int
     gpus: int
+    """With those beside the replicas."""
     usd_micros_per_hour: int
+    """With what runs beside the replicas, as all amounts."""
     requests_per_minute: int
     """Rate at which the tokens are counted: the rate of the workload, or all that the replicas sustain."""
     tokens_per_day: int
@@ -52,6 +66,7 @@ def cost(
     workload: Workload,
     *,
     api_usd_micros_per_million_tokens: int | None = None,
+    beside: Beside = NOTHING_BESIDE,
 ) -> Cost:
     """Calculate the cost of `replicas` replicas.
 
@@ -63,8 +78,9 @@ def cost(
         workload: Lengths of prompt and answer, and the rate; 0 for all that the replicas sustain.
         api_usd_micros_per_million_tokens: Price of the API to compare with, in millionths of a US dollar, for prompt and
             answer alike; None for no comparison.
+        beside: What runs beside them.
     """
-    per_hour = usd_micros_per_gpu_hour * gpus_per_replica * replicas
+    per_hour = usd_micros_per_gpu_hour * gpus_per_replica * replicas + beside.usd_micros_per_hour
     capacity = performance.requests_per_minute * replicas
     rate = min(workload.requests_per_minute or capacity, capacity)
     tokens_per_request = workload.prompt_tokens + workload.output_tokens
@@ -77,7 +93,7 @@ def cost(
         break_even = BreakEven(needed, reachable=needed <= capacity_tokens)
     return Cost(
         replicas=replicas,
-        gpus=gpus_per_replica * replicas,
+        gpus=gpus_per_replica * replicas + beside.gpus,
         usd_micros_per_hour=per_hour,
         requests_per_minute=rate,
         tokens_per_day=tokens,

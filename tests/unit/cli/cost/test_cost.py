@@ -46,6 +46,28 @@ def test_list_prices_and_full_load_without_options(cost):
     assert all(s["breakEven"] is None for s in found["scenarios"])
 
 
+def test_a_guard_is_paid_for_at_every_number_of_replicas(cost):
+    scaling = {"scaling": {"minReplicas": 0, "maxReplicas": 4}}
+    prices = "basis: ours\nusdPerGPUHour: {H100-80GB: 2, L4-24GB: 0.5}"
+    _, plain, _ = cost(prices=prices, **scaling)
+    guard = {"model": {"name": "llama-guard-3-8b"}, "accelerator": "L4-24GB", "replicas": 3}
+    _, guarded, _ = cost(prices=prices, guard=guard, **scaling)
+    before, after = json.loads(plain), json.loads(guarded)
+    assert "guard" not in before
+    gpus = after["guard"]["gpus"]
+    assert (after["guard"]["model"], gpus % 3, gpus > 0) == ("llama-guard-3-8b", 0, True)
+    assert after["guard"]["usdMicrosPerHour"] == gpus * 500_000
+    for one, other in zip(before["scenarios"], after["scenarios"], strict=True):
+        assert other["gpus"] == one["gpus"] + gpus
+        assert other["usdMicrosPerHour"] == one["usdMicrosPerHour"] + gpus * 500_000
+        assert other["tokensPerDay"] == one["tokensPerDay"]
+    assert after["scenarios"][0]["usdMicrosPerHour"] > 0, "at zero replicas too"
+    _, table, _ = cost(output="table", prices=prices, guard=guard, **scaling)
+    assert "llama-guard-3-8b" in table
+    _, _, told = cost(prices="basis: ours\nusdPerGPUHour: {H100-80GB: 2}", guard=guard)
+    assert "usdPerGPUHour.L4-24GB" in told
+
+
 def test_own_prices_replace_the_list(cost):
     _, out, _ = cost(prices="basis: our contract\nusdPerGPUHour: {H100-80GB: 2.1}")
     assert json.loads(out)["prices"] == {"basis": "our contract", "usdMicrosPerGPUHour": 2_100_000}
