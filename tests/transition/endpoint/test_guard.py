@@ -32,7 +32,9 @@ async def test_a_guard_runs_on_while_its_model_is_scaled_to_zero_and_goes_when_n
     assert condition(status, "Ready").status == "True"
     live = await world.user.get(Ref(kinds.RAY_SERVICE, "default", name))
     groups = live["spec"]["rayClusterConfig"]["workerGroupSpecs"]
-    pods = {group["groupName"].startswith(GUARD_GROUP): (group["minReplicas"], group["maxReplicas"]) for group in groups}
+    pods = {
+        group["groupName"].startswith(GUARD_GROUP): (group["minReplicas"], group["maxReplicas"]) for group in groups
+    }
     assert pods == {False: (0, 2), True: (1, 1)}
     engine = yaml.safe_load(live["spec"]["serveConfigV2"])["applications"][0]
     (of_guard,) = [one for one in engine["deployments"] if one["name"] == GUARD_DEPLOYMENT]

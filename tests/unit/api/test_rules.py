@@ -141,7 +141,8 @@ OBJECTS = {
         for slots in ({}, {"adapterSlots": {"maxLoras": 1, "maxAdapters": 2}})
     ]
     + [
-        MODEL | {"adapterSlots": {}, "endpoint": {"aliases": aliases}, "adapters": [ADAPTER | {"name": n} for n in names]}
+        MODEL
+        | {"adapterSlots": {}, "endpoint": {"aliases": aliases}, "adapters": [ADAPTER | {"name": n} for n in names]}
         for aliases in ([], ["Llama-chat"])
         for names in (["a"], ["a", "b"], ["a", "A"], ["a", "Llama-chat"], ["llama-CHAT"])
     ]

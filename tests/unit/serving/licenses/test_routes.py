@@ -46,7 +46,9 @@ class Served:
         self.files = files
         self.guard_files = ()
         self.gate = asyncio.Event()
-        desk = LicenseDesk(model, given, self._read, clock=clock, guard=guard and LicenseDesk(*guard, self._read_of_guard))
+        desk = LicenseDesk(
+            model, given, self._read, clock=clock, guard=guard and LicenseDesk(*guard, self._read_of_guard)
+        )
         self.app = FastAPI()
         self.app.add_exception_handler(HTTPException, self._refuse)
         self.app.include_router(license_router(lambda: desk))
@@ -244,7 +246,10 @@ async def test_the_texts_of_a_guard_are_its_own(texts, guard):
 
     model, of_guard = (await served.ask("/licenses")).json()["models"]
     assert (of_guard["model"], of_guard["attribution"]) == (guard, ["Built with Meta Llama 3"])
-    assert [[file["name"] for file in one["files"]] for one in (model, of_guard)] == [["LICENSE.txt"], ["USE_POLICY.md"]]
+    assert [[file["name"] for file in one["files"]] for one in (model, of_guard)] == [
+        ["LICENSE.txt"],
+        ["USE_POLICY.md"],
+    ]
     assert "The policy" in (await served.ask(of_guard["url"])).text
     assert (await served.ask(of_guard["files"][0]["url"])).text == "The policy"
     assert (await served.ask(of_guard["url"], accept="application/json")).json() == of_guard
