@@ -9,7 +9,7 @@ from enum import Enum, auto
 from types import MappingProxyType
 from typing import Any, Final
 
-from llama_operator.api.readings import mapping, mappings
+from llama_operator.api.readings import mapping, mappings, text
 from llama_operator.desired.naming import MANAGER
 from llama_operator.kube import kinds
 from llama_operator.kube.port import NO_LABELS, Kind, Object
@@ -153,7 +153,7 @@ def _pod(obj: Object, metadata: Mapping[str, Any]) -> Object:
         "spec": {"nodeName": mapping(obj.get("spec")).get("nodeName")},
         "status": {
             **{name: status[name] for name in _POD_STATUS if name in status},
-            "conditions": [one for one in conditions if one.get("type") in _POD_CONDITIONS],
+            "conditions": [one for one in conditions if text(one.get("type")) in _POD_CONDITIONS],
             **{
                 part: [{name: one[name] for name in _CONTAINER if name in one} for one in mappings(status.get(part))]
                 for part in _CONTAINERS
@@ -172,18 +172,18 @@ def _spec_writers(entries: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return [
         {name: entry.get(name, "") for name in ("manager", "time", "subresource")} | {"fieldsV1": {"f:spec": {}}}
         for entry in entries
-        if entry.get("subresource", "") in {"", SCALE} and "f:spec" in mapping(entry.get("fieldsV1"))
+        if text(entry.get("subresource")) in {"", SCALE} and "f:spec" in mapping(entry.get("fieldsV1"))
     ]
 
 
 def _last_stranger(entries: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Who last wrote an object of ours, other than us and its status: told where somebody keeps changing it."""
     foreign = (one for one in entries if one.get("manager") != MANAGER and not one.get("subresource"))
-    changed = (one for one in foreign if set(one.get("fieldsV1") or {}) - _ONLY_METADATA or _labels(one))
+    changed = (one for one in foreign if set(mapping(one.get("fieldsV1"))) - _ONLY_METADATA or _labels(one))
     last = max(changed, key=lambda one: str(one.get("time") or ""), default=None)
     return [] if last is None else [{"manager": last.get("manager", ""), "time": last.get("time", "")}]
 
 
 def _labels(entry: Mapping[str, Any]) -> bool:
     """Whether an entry has labels or owners; KubeRay and the garbage collector have finalizers, or annotations."""
-    return bool({"f:labels", "f:ownerReferences"} & set((entry.get("fieldsV1") or {}).get("f:metadata") or {}))
+    return bool({"f:labels", "f:ownerReferences"} & set(mapping(mapping(entry.get("fieldsV1")).get("f:metadata"))))

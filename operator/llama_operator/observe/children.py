@@ -239,7 +239,11 @@ def access_check_facts(job: Object, pods: Sequence[Object]) -> AccessCheckFacts:
     annotations = readings.annotations(job)
     conditions = mappings(mapping(job.get("status")).get("conditions"))
     ended = next(
-        (each for each in conditions if each.get("type") in {"Complete", "Failed"} and each.get("status") == "True"),
+        (
+            each
+            for each in conditions
+            if text(each.get("type")) in {"Complete", "Failed"} and each.get("status") == "True"
+        ),
         None,
     )
     states = [_probe_state(pod) for pod in pods]

@@ -20,7 +20,8 @@ def requester(live: Object) -> Requester:
     writers = [
         entry
         for entry in readings.mappings(live["metadata"].get("managedFields"))
-        if entry.get("subresource", "") in {"", SCALE} and "f:spec" in readings.mapping(entry.get("fieldsV1"))
+        if readings.text(entry.get("subresource")) in {"", SCALE}
+        and "f:spec" in readings.mapping(entry.get("fieldsV1"))
     ]
     latest = max(writers, key=lambda entry: str(entry.get("time") or ""), default={})
     scaled = latest.get("subresource") == SCALE

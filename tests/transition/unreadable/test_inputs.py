@@ -91,6 +91,24 @@ async def test_a_pod_that_cannot_be_read_frees_nothing(world, gpus):
     assert "Recreate" in condition(status, "UpToDate").message
 
 
+@pytest.mark.parametrize("phase", [["Running"], {"a": 1}, 1, True, ""], ids=repr)
+async def test_no_phase_of_a_pod_stops_a_pass(world, phase):
+    await world.add_node("gpu-1", gpus=8)
+    ref = await world.apply_sample("llama-3.1-8b-l4", hardware={"accelerator": "H100-80GB"})
+    await world.apply_acceptance()
+    await world.reconcile(ref)
+    (name,) = await world.names(kinds.RAY_SERVICE)
+    await world.serve(name, ref.namespace)
+    await world.reconcile(ref)
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "strange", "namespace": ref.namespace}}
+    await world.user.apply({**pod, "spec": {"nodeName": "gpu-1", "containers": [{"name": "a", "image": "a"}]}})
+    await world.user.apply_status({**pod, "status": {"phase": phase, "conditions": [{"type": phase, "status": phase}]}})
+    # A second copy asks what is free.
+    await world.apply_sample("llama-3.1-8b-l4", hardware={"accelerator": "H100-80GB"}, context={"maxModelLength": 4096})
+    status = await settles(world, ref)
+    assert condition(status, "UpToDate").message
+
+
 URLS = (
     "http://[",
     "https://[é]",

@@ -105,7 +105,8 @@ def _taint(written: Mapping[str, Any]) -> Taint:
 
 def _ready(status: Mapping[str, Any]) -> bool:
     """Whether the kubelet says that the node is ready; also where no condition says anything about it."""
-    return _condition(status).get("status") in {None, "True"}
+    said = _condition(status).get("status")
+    return said is None or said == "True"
 
 
 def _since(status: Mapping[str, Any]) -> datetime | None:

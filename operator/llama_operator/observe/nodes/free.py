@@ -6,7 +6,7 @@ for it.
 
 from collections.abc import Iterable
 
-from llama_operator.api.readings import mapping
+from llama_operator.api.readings import mapping, text
 from llama_operator.decide.observed import NodeFacts
 from llama_operator.decide.placement.fit import takes
 from llama_operator.decide.placement.pod_spec import AmountError, asked
@@ -74,4 +74,4 @@ def held(pod: Object) -> Amounts:
 
 def ended(pod: Object) -> bool:
     """Whether a pod has ended, so that it holds nothing of its node any more."""
-    return mapping(pod.get("status")).get("phase") in _ENDED
+    return text(mapping(pod.get("status")).get("phase")) in _ENDED
