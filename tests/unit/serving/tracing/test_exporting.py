@@ -1,6 +1,7 @@
 """How spans leave a process: to a real collector, to none, and to one that does not answer."""
 
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -25,6 +26,8 @@ from support.serving.collector import collecting
 from support.serving.ray_cluster import SERVING_SOURCES, free_ports
 
 WORDS = "What is a llama?"
+PATIENCE = 60.0
+"""Seconds that no step takes on the slowest machine, and that is nothing beside a wait."""
 
 A_PROCESS = """
 import asyncio, sys, time
@@ -125,13 +128,21 @@ def test_a_setting_that_nobody_understands_is_said_and_serves_all_the_same(colle
     assert "carrier-pigeon" in log
 
 
-def test_no_request_waits_for_a_collector_that_is_down_and_the_end_waits_for_seconds_only():
-    (port,) = free_ports(1)
-    # More requests than the queue holds, so that some are dropped.
-    down = {"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{port}", "OTEL_BSP_MAX_QUEUE_SIZE": "600"}
-    slowest, end, _ = in_a_process(requests=1000, **down)
-    assert slowest < 1.0
-    assert end < 5.0
+@pytest.fixture
+def mute():
+    """The port of a collector that takes connections and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server.getsockname()[1]
+
+
+@pytest.mark.parametrize("is_there", [False, True])
+def test_no_request_waits_for_a_collector_that_says_nothing_and_the_end_waits_for_seconds_only(mute, is_there):
+    port = mute if is_there else free_ports(1)[0]
+    # More requests than the queue holds, so that some are dropped. Who waited for an answer would wait for ten minutes.
+    settings = {"OTEL_BSP_MAX_QUEUE_SIZE": "600", "OTEL_EXPORTER_OTLP_TIMEOUT": "600"}
+    slowest, end, _ = in_a_process(requests=1000, OTEL_EXPORTER_OTLP_ENDPOINT=f"http://127.0.0.1:{port}", **settings)
+    assert slowest < PATIENCE
+    assert end < PATIENCE
 
 
 def test_traces_cost_nothing_where_they_are_off():
@@ -188,7 +199,7 @@ def test_an_end_is_bounded_also_if_the_exporter_is_stuck():
     began = time.monotonic()
     assert processor.force_flush() is False
     processor.shutdown()
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < PATIENCE
     stuck.free.set()
 
 
