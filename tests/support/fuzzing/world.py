@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypeAlias
 
 from typing_extensions import override
 
@@ -30,6 +30,9 @@ from llama_operator.reconcile.license_records import reconcile_record
 from llama_operator.reconcile.ports import Ports
 from llama_operator.telemetry.metrics import plan_ratios
 from support.fuzzing import validity
+
+Children: TypeAlias = Mapping[tuple[str, str], Any]
+"""Specs by kind and name."""
 
 NAMESPACE, NAME = f"team-{'a' * 58}", "chat-with-the-longest-name-that-may-be"
 """As long as may be: what is made of a name is longer."""
@@ -186,7 +189,7 @@ class World:
         except NotFoundError:
             return None
 
-    async def children(self) -> Mapping[tuple[str, str], Any]:
+    async def children(self) -> Children:
         """Specs of what serves, by kind and name."""
         found = {}
         for kind in (kinds.RAY_SERVICE, kinds.SERVICE, kinds.NETWORK_POLICY):
