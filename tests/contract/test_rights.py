@@ -69,6 +69,10 @@ async def test_a_missing_right_is_named_by_its_fields(powerless, objects):
         (client.patch(objects.chat, []), Right(user, "patch", "llamadeployments", ours, "", place, "chat")),
         (client.delete(objects.chat), Right(user, "delete", "llamadeployments", ours, "", place, "chat")),
         (client.log(objects.ref(kinds.POD, "writer"), lines=5), Right(user, "get", "pods", "", "log", place, "writer")),
+        (
+            client.ask(objects.ref(kinds.SERVICE, "chat"), port=8000, path="/llama/status"),
+            Right(user, "get", "services", "", "proxy", place, "chat:8000"),
+        ),
         (anext(client.watch(kinds.SERVICE, since="1")), services),
         (anext(client.watch(kinds.SERVICE, since="1", namespace=place)), replace(services, namespace=place)),
     ):

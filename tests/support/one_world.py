@@ -37,7 +37,12 @@ async def compared(world, ref) -> Difference:
     live = await world.user.get(ref)
     manifest = {name: live[name] for name in ("apiVersion", "kind", "spec")} | {"metadata": {"name": ref.name}}
     connection = Connection(
-        cluster=world.user, logs=world.user, namespace=ref.namespace, now=world.clock, platform=_platform
+        cluster=world.user,
+        logs=world.user,
+        services=world.user,
+        namespace=ref.namespace,
+        now=world.clock,
+        platform=_platform,
     )
     return await compare(connection, _read(manifest), None)
 

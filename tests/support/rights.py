@@ -4,6 +4,7 @@ The refusals are an API server's own answers, read as the client reads them; tes
 """
 
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 from llama_operator.kube.delegating import Delegating, Verb
 from llama_operator.kube.port import Ref
@@ -31,6 +32,10 @@ class WithoutRights(Delegating):
     async def log(self, pod, *, lines):
         self._check("get", pod, part="log")
         return await self._inner.log(pod, lines=lines)
+
+    async def ask(self, service, *, port, path):
+        self._check("get", replace(service, name=f"{service.name}:{port}"), part="proxy")
+        return await self._inner.ask(service, port=port, path=path)
 
     def _check(self, verb, ref, request=None, *, part=""):
         if self._kinds and ref.kind not in self._kinds:

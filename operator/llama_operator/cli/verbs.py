@@ -17,6 +17,7 @@ VERBS: tuple[str, ...] = (
     "models",
     "usage",
     "get",
+    "top",
     "explain",
     "doctor",
     "diff",

@@ -239,3 +239,22 @@ class PodLogs(Protocol):
         container has not started, or its node does not answer.
         """
         ...
+
+
+class Services(Protocol):
+    """What the command line may ask Services, through the API server and by the rights of its user. The operator asks them itself."""
+
+    async def ask(self, service: Ref, *, port: int, path: str) -> str:
+        """Return what a Service answers to a GET; what is no UTF-8 is replaced.
+
+        Args:
+            service: The Service.
+            port: One of its ports.
+            path: What is asked for; begins with a slash.
+
+        Raises:
+            NotFoundError: If there is no such Service, or it knows no such path.
+            ForbiddenError: If the user may not (`get` on `services/proxy`).
+            UnavailableError: If nothing answers behind it.
+        """
+        ...

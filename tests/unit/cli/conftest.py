@@ -88,6 +88,7 @@ class World:
         yield Connection(
             cluster=self.client,
             logs=self.client,
+            services=self.client,
             namespace=access.namespace or "team-a",
             now=lambda: self.now,
             platform=platform,

@@ -28,6 +28,7 @@ from llama_operator.kube.port import (
     PodLogs,
     Ref,
     Right,
+    Services,
     UnavailableError,
 )
 from llama_operator.observe.platform import read_platform
@@ -64,6 +65,7 @@ class Connection:
 
     cluster: Cluster
     logs: PodLogs
+    services: Services
     namespace: str
     """What `-n` says, else the namespace of the context."""
     now: Callable[[], datetime]
@@ -245,6 +247,7 @@ async def from_kubeconfig(access: Access) -> AsyncIterator[Connection]:
         yield Connection(
             cluster=cluster,
             logs=cluster,
+            services=cluster,
             namespace=access.namespace or cluster.namespace,
             now=lambda: datetime.now(UTC),
             platform=platform,

@@ -28,6 +28,15 @@ def of_object(ref: Ref, subresource: str = "") -> str:
     return f"{path}/{subresource}" if subresource else path
 
 
+def of_service(ref: Ref, port: int, path: str) -> str:
+    """Path of what a Service answers itself, through the API server.
+
+    Raises:
+        InvalidError: If a name could not stand in a path.
+    """
+    return f"{of_kind(ref.kind, ref.namespace)}/{_segment('metadata.name', ref.name)}:{port}/proxy{path}"
+
+
 def selector(labels: Mapping[str, str]) -> str:
     """A label selector that asks for equality of all `labels`."""
     return ",".join(f"{name}={value}" for name, value in sorted(labels.items()))

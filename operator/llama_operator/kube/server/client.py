@@ -48,7 +48,7 @@ _RACES: Final = 3
 
 
 class KubernetesCluster:
-    """One writer's view of a real cluster: the ports `Cluster` and `PodLogs`. Made by `connect`."""
+    """One writer's view of a real cluster: the ports `Cluster`, `PodLogs` and `Services`. Made by `connect`."""
 
     def __init__(self, transport: Transport, field_manager: str, *, namespace: str, page: int, silence: float) -> None:
         self._transport = transport
@@ -178,6 +178,13 @@ class KubernetesCluster:
         query = {"tailLines": str(lines), "limitBytes": str(_LOG_BYTES)}
         path, what = addresses.of_object(pod, "log"), f"log of {pod}"
         return await self._transport.text(Request("GET", path, what, query, accept="application/json, */*"))
+
+    async def ask(self, service: Ref, *, port: int, path: str) -> str:
+        """Return what a Service answers; see `Services.ask`."""
+        what = f"answer of {service}"
+        return await self._transport.text(
+            Request("GET", addresses.of_service(service, port, path), what, accept="application/json, */*")
+        )
 
     async def merge_patch(self, ref: Ref, patch: Object) -> Object:
         """Apply a JSON merge patch; not part of the port. Tests write with it as other managers do."""

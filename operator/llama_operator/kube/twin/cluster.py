@@ -66,6 +66,7 @@ class MemoryCluster:
         self._uids = 0
         self._writes: list[Write] = []
         self._logs: dict[Ref, str] = {}
+        self._answers: dict[Ref, dict[str, str]] = {}
 
     @property
     def writes(self) -> tuple[Write, ...]:
@@ -87,6 +88,14 @@ class MemoryCluster:
     def log(self, pod: Ref) -> str | None:
         """Return what a pod has written; None if it runs on no node."""
         return self._logs.get(pod)
+
+    def write_answer(self, service: Ref, path: str, text: str) -> None:
+        """Let what stands behind a Service answer `text` on `path`."""
+        self._answers.setdefault(service, {})[path] = text
+
+    def answer(self, service: Ref, path: str) -> str | None:
+        """Return what a Service answers; None if nothing stands behind it."""
+        return self._answers.get(service, {}).get(path)
 
     def moment(self) -> datetime:
         """Return the time now, in the whole seconds that Kubernetes keeps."""
@@ -140,7 +149,7 @@ class MemoryCluster:
 
 
 class MemoryClient:
-    """One writer's view of a `MemoryCluster`: the ports `Cluster` and `PodLogs`, and the patch that rivals write with."""
+    """One writer's view of a `MemoryCluster`: the ports `Cluster`, `PodLogs` and `Services`, and the patch that rivals write with."""
 
     def __init__(self, cluster: MemoryCluster, store: Store, field_manager: str, interceptor: Interceptor) -> None:
         self._cluster = cluster
@@ -224,6 +233,15 @@ class MemoryClient:
             raise UnavailableError(f"log of {pod}: its node {on_node} does not answer")
         text = text or ""
         return "".join(text.splitlines(keepends=True)[-lines:])
+
+    async def ask(self, service: Ref, *, port: int, path: str) -> str:
+        """Return what a Service answers; see `Services.ask`."""
+        await asyncio.sleep(0)
+        live = self._live(service).to_object()
+        answer = self._cluster.answer(service, path)
+        if answer is None or port not in {one["port"] for one in live["spec"].get("ports", ())}:
+            raise UnavailableError(f"answer of {service}: no endpoints available for service")
+        return answer
 
     async def merge_patch(self, ref: Ref, patch: Object) -> Object:
         """Apply a JSON merge patch, as `kubectl edit`, `kubectl patch` and most controllers do: never a conflict.

@@ -1,0 +1,1 @@
+"""`kubectl llama top`: what the replicas do now."""

@@ -1,0 +1,89 @@
+"""`kubectl llama top`: what replicas do now, once or again and again."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from llama_operator.api.meta import rfc3339
+from llama_operator.cli.get import rows
+from llama_operator.cli.get.rows import GetOptions
+from llama_operator.cli.shared import output
+from llama_operator.cli.shared.connection import Connection, runner
+from llama_operator.cli.shared.exit_codes import EXIT_OK
+from llama_operator.cli.top import frame, samples
+from llama_operator.cli.top.samples import Sample
+
+if TYPE_CHECKING:
+    from rich.console import Group
+
+
+@dataclass(frozen=True, slots=True)
+class TopOptions:
+    """What the user asked for on the command line."""
+
+    name: str | None = None
+    all_namespaces: bool = False
+    watch: bool = False
+    every: float = 2.0
+    sort_by: str = "name"
+    as_json: bool = False
+
+
+async def command(connection: Connection, options: TopOptions) -> int:
+    """Print what the deployments that `options` names do now; with `watch`, until the user ends it by Ctrl-C."""
+    if options.watch:
+        await _again_and_again(connection, options)
+        return EXIT_OK
+    found = await _look(connection, options)
+    if options.as_json:
+        documents = [frame.document(one) for one in found]
+        output.print_json(documents[0] if options.name else {"items": documents})
+        return EXIT_OK
+    if not found:
+        output.console().print(_nothing(connection, options))
+        return EXIT_OK
+    output.show_table(output.console(), frame.table(found, namespaces=options.all_namespaces))
+    for note in frame.notes(found):
+        output.console().print(note, markup=False)
+    return EXIT_OK
+
+
+async def _look(connection: Connection, options: TopOptions) -> list[Sample]:
+    read = await rows.read(connection, GetOptions(name=options.name, all_namespaces=options.all_namespaces))
+    return frame.ordered(await samples.taken(connection, read), options.sort_by)
+
+
+async def _again_and_again(connection: Connection, options: TopOptions) -> None:
+    console = output.console()
+    if options.as_json or not console.is_terminal:
+        while True:
+            found = await _look(connection, options)
+            if options.as_json:
+                items = [frame.document(one) for one in found]
+                output.print_json_line({"time": rfc3339(connection.now()), "items": items})
+            else:
+                output.show_table(console, frame.table(found, namespaces=options.all_namespaces))
+            await asyncio.sleep(options.every)
+    from rich.live import Live
+
+    with Live(console=console, auto_refresh=False, vertical_overflow="visible") as live:
+        while True:
+            found = await _look(connection, options)
+            live.update(_screen(found, options) if found else _nothing(connection, options), refresh=True)
+            await asyncio.sleep(options.every)
+
+
+def _screen(found: Sequence[Sample], options: TopOptions) -> "Group":
+    from rich.console import Group
+    from rich.text import Text
+
+    return Group(frame.table(found, namespaces=options.all_namespaces), *(Text(note) for note in frame.notes(found)))
+
+
+def _nothing(connection: Connection, options: TopOptions) -> str:
+    where = "any namespace" if options.all_namespaces else f"namespace {connection.namespace}"
+    return f"No LlamaDeployment in {where}."
+
+
+run = runner(command, TopOptions)

@@ -1,0 +1,96 @@
+"""Asks the pods of deployments what they do now. Called by `cli.top.command`."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from llama_operator.cli.get.rows import Row
+from llama_operator.cli.shared.connection import Connection, missing_right
+from llama_operator.kube import kinds
+from llama_operator.kube.port import ForbiddenError, KubeError, Ref
+from llama_operator.observe.serving_http import read_answer
+from llama_operator.observe.unreadable import Unreadable
+from llama_serving.config import HTTP_PORT, STATUS_PATH
+from llama_serving.contract.status import ServingStatus
+
+_AT_ONCE: Final = 8
+"""Deployments that are asked side by side: each answer passes the API server."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One deployment at one moment.
+
+    Attributes:
+        row: What the API server has of it.
+        said: What its pods answered; None if they did not.
+        why: Why they did not; empty if they did.
+    """
+
+    row: Row
+    said: ServingStatus | None
+    why: str = ""
+
+    @property
+    def ready(self) -> int:
+        """Replicas that serve."""
+        return self.row.status.ready_replicas if self.said is None else self.said.replicas
+
+    @property
+    def wanted(self) -> int:
+        """Replicas that are wanted: by the autoscaler in the pods, which knows first."""
+        return self.row.status.replicas if self.said is None else self.said.target_replicas
+
+    @property
+    def waiting(self) -> int | None:
+        """Requests that wait; None if nobody knows."""
+        return self.row.status.queue_depth if self.said is None else self.said.queue_depth
+
+    @property
+    def running(self) -> int | None:
+        """Requests that engines compute; None if nobody knows."""
+        return None if self.said is None else self.said.running_requests
+
+    @property
+    def cache(self) -> float | None:
+        """Share of the fullest KV cache in use, 0 to 1; None if nobody knows."""
+        return max((report.kv_cache_usage for report in self.said.reports), default=None) if self.said else None
+
+    @property
+    def gpus_per_replica(self) -> int:
+        """GPUs of a replica; 0 while there is no plan, and on CPUs."""
+        plan = self.row.status.plan
+        return (
+            0
+            if plan is None or plan.chosen is None or plan.chosen.accelerator == "CPU"
+            else plan.chosen.gpus_per_replica
+        )
+
+
+async def taken(connection: Connection, rows: Sequence[Row]) -> list[Sample]:
+    """Ask the pods of all `rows`; one that does not answer costs only its own columns."""
+    gate = asyncio.Semaphore(_AT_ONCE)
+
+    async def one(row: Row) -> Sample:
+        async with gate:
+            return await _sample(connection, row)
+
+    return list(await asyncio.gather(*map(one, rows)))
+
+
+async def _sample(connection: Connection, row: Row) -> Sample:
+    service = Ref(kinds.SERVICE, row.namespace, row.name)
+    try:
+        answer = await connection.services.ask(service, port=HTTP_PORT, path=STATUS_PATH)
+    except ForbiddenError as error:
+        return Sample(row, None, missing_right(error))
+    except KubeError as error:
+        return Sample(row, None, " ".join(str(error).split()))
+    unreadable = Unreadable()
+    said = read_answer(answer.encode(), f"{row.namespace}/{row.name}", unreadable)
+    if said is None:
+        return Sample(row, None, f"its answer cannot be read: {unreadable.found[0].why}")
+    if (said.identity.namespace, said.identity.name) != (row.namespace, row.name):
+        return Sample(row, None, f"pods of {said.identity.namespace}/{said.identity.name} answer in its place")
+    return Sample(row, said)

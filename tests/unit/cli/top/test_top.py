@@ -1,0 +1,163 @@
+"""`kubectl llama top`: what replicas do now, from the pods, and from the status where they cannot be asked."""
+
+import asyncio
+import json
+
+import pytest
+
+from llama_operator.cli.top import command
+from llama_operator.cli.top.command import TopOptions
+from llama_operator.kube import kinds
+from llama_operator.kube.port import Ref
+from llama_serving.config import STATUS_PATH
+from support.rights import WithoutRights
+
+
+def service(name, namespace="team-a"):
+    return Ref(kinds.SERVICE, namespace, name)
+
+
+def report(**numbers):
+    return {"replica": "a", "waiting": 0, "running": 0, "kv_cache_usage": 0.0} | numbers
+
+
+async def deployed(world, name="chat", *, namespace="team-a", says=(), **answer):
+    """A deployment that serves, and what its pods answer; nothing without `says`."""
+    await world.serving(name, namespace)
+    address = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": name, "namespace": namespace}}
+    await world.operator.apply({**address, "spec": {"ports": [{"name": "http", "port": 8000}]}})
+    if says:
+        whole = {
+            "identity": {"namespace": namespace, "name": name, "revision": f"{name}-aaaaaaaa"},
+            "model_id": "llama",
+            "replicas": 2,
+            "target_replicas": 2,
+            "queue_depth": sum(one["waiting"] for one in says),
+            "running_requests": sum(one["running"] for one in says),
+            "reports": list(says),
+        }
+        world.memory.write_answer(service(name, namespace), STATUS_PATH, json.dumps(whole | answer))
+
+
+BUSY = (report(waiting=7, running=30, kv_cache_usage=0.42), report(waiting=2, running=31, kv_cache_usage=0.5))
+
+
+def test_what_the_pods_say_is_shown(world):
+    asyncio.run(deployed(world, says=BUSY, target_replicas=4))
+    code, found = world.json("top", "chat")
+    assert code == 0
+    assert found == {
+        "namespace": "team-a",
+        "name": "chat",
+        "model": "llama-3.3-70b-instruct",
+        "replicas": {"ready": 2, "wanted": 4, "starting": 2},
+        "gpus": 8,
+        "running": 61,
+        "waiting": 9,
+        "kvCacheUsage": 0.5,
+        "ready": "True",
+        "reason": "Serving",
+        "fromPods": True,
+        "whyNotFromPods": "",
+    }
+    _, out, _ = world.run("top")
+    for words in ("chat", "2/4 +2", " 8 ", "61", " 9 ", "50%", "Serving"):
+        assert words in out
+    assert "~" not in out
+    assert world.json("top")[1] == {"items": [found]}
+
+
+def test_without_an_answer_it_shows_what_the_operator_saw_and_why(world):
+    asyncio.run(deployed(world))
+    code, out, _ = world.run("top")
+    assert code == 0
+    assert "~2/2" in out
+    assert "~3" in out, "the queue of the status"
+    assert "no endpoints available" in out
+
+
+def test_without_the_right_it_names_the_right(world):
+    asyncio.run(deployed(world, says=BUSY))
+    world.client = WithoutRights(world.client, kinds.SERVICE)
+    code, out, _ = world.run("top")
+    assert code == 0
+    assert "jo may not get the proxy of services chat:8000 in namespace team-a" in out
+    assert "~2/2" in out
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("{", "its answer cannot be read"),
+        ("<html>a proxy says no</html>", "its answer cannot be read"),
+        (json.dumps({"replicas": -1}), "its answer cannot be read"),
+    ],
+)
+def test_an_answer_that_cannot_be_read_is_none(world, text, why):
+    asyncio.run(deployed(world))
+    world.memory.write_answer(service("chat"), STATUS_PATH, text)
+    _, found = world.json("top", "chat")
+    assert not found["fromPods"]
+    assert found["whyNotFromPods"].startswith(why)
+
+
+def test_the_answer_of_another_deployment_is_not_taken_for_its_own(world):
+    other = {"namespace": "team-b", "name": "chat", "revision": "chat-bbbbbbbb"}
+    asyncio.run(deployed(world, says=BUSY, identity=other))
+    _, found = world.json("top", "chat")
+    assert (found["fromPods"], found["whyNotFromPods"]) == (False, "pods of team-b/chat answer in its place")
+
+
+@pytest.mark.parametrize(
+    ("order", "names"), [("name", ["a", "b", "c"]), ("waiting", ["b", "a", "c"]), ("running", ["a", "b", "c"])]
+)
+def test_rows_are_sorted(world, order, names):
+    async def prepare():
+        await deployed(world, "b", says=(report(waiting=5, running=1),))
+        await deployed(world, "a", says=(report(waiting=4, running=9),))
+        await deployed(world, "c", says=(report(waiting=0, running=1),))
+
+    asyncio.run(prepare())
+    _, found = world.json("top", "--sort-by", order)
+    assert [one["name"] for one in found["items"]] == names
+
+
+def test_all_namespaces_have_a_column(world):
+    async def prepare():
+        await deployed(world, says=BUSY)
+        await deployed(world, "chat", namespace="team-b", says=BUSY)
+
+    asyncio.run(prepare())
+    _, out, _ = world.run("top", "-A")
+    assert "NAMESPACE" in out
+    assert "team-b" in out
+
+
+def test_nothing_is_said_as_such(world):
+    assert world.run("top")[1] == "No LlamaDeployment in namespace team-a.\n"
+
+
+def test_a_watch_looks_again(world, capsys):
+    async def watching():
+        await deployed(world, says=BUSY)
+        async with world.connect_as("team-a") as connection:
+            running = asyncio.create_task(
+                command.command(connection, TopOptions(watch=True, every=0.001, as_json=True))
+            )
+            lines = []
+            while len(lines) < 3:
+                await asyncio.sleep(0.002)
+                lines += capsys.readouterr().out.splitlines()
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+            return lines
+
+    lines = [json.loads(line) for line in asyncio.run(watching())]
+    assert [one["items"][0]["waiting"] for one in lines[:3]] == [9, 9, 9]
+
+
+@pytest.mark.parametrize("seconds", ["0", "-1", "x", "nan", "1e9"])
+def test_a_time_that_is_none_is_refused(world, seconds, capsys):
+    with pytest.raises(SystemExit):
+        world.run("top", "--watch", "--every", seconds)
+    assert "no time between 1 and 3600 seconds" in capsys.readouterr().err
