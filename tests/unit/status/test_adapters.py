@@ -63,7 +63,7 @@ FAILED = of("b", loaded=1, failed=1, fault=AdapterFault.RANK_TOO_LARGE, message=
         ((), {"replicas": 0, "target": 0}, "Unknown", Reason.SCALED_TO_ZERO),
         (BOTH, {"answers": False}, "Unknown", Reason.WAITING),
         (BOTH, {"activation": "Suspended"}, "Unknown", Reason.SUSPENDED),
-        (BOTH, {"adapters": (A, B | {"name": "A"})}, "False", Reason.ADAPTER_NAME_TAKEN),
+        (BOTH, {"adapters": (A, B | {"name": "tiny-random-llama"})}, "False", Reason.ADAPTER_NAME_TAKEN),
     ],
 )
 def test_the_condition_is_the_truth_of_the_current_spec(said, reports, more, status, reason):
