@@ -34,8 +34,11 @@ def test_editing_live_settings_keeps_the_engine(app, live, eventually):
 
 
 def test_a_queue_brings_a_second_replica_and_idleness_takes_it_away(app, live, load, eventually):
-    app.apply(live(max_replicas=2, downscale_delay_seconds=3))
-    answers = []
+    # What is wanted stays so while the second engine starts: then the first need not be busy meanwhile, which takes its cores.
+    app.apply(live(max_replicas=2, downscale_delay_seconds=600))
+    answers = load(40, tokens=400)
+    eventually(lambda: app.cluster.status().target_replicas == 2, seconds=300, what="a second replica to be wanted")
+    eventually(lambda: len(app.cluster.status().reports) == 2, seconds=300, what="two replicas")
 
     def two_serve_while_requests_keep_coming():
         unanswered = sum(not answer.done() for answer in answers)
@@ -46,6 +49,7 @@ def test_a_queue_brings_a_second_replica_and_idleness_takes_it_away(app, live, l
     eventually(two_serve_while_requests_keep_coming, seconds=300, what="both replicas to work on the queue")
     assert {answer.result() for answer in answers} == {400}
 
+    app.apply(live(max_replicas=2, downscale_delay_seconds=3))
     eventually(lambda: app.cluster.status().replicas == 1, seconds=300, what="one replica to be left")
     app.apply(live())
 

@@ -6,49 +6,23 @@ import contextlib
 import httpx
 import pytest
 
-from llama_serving.contract.adapters import Adapter, AdapterFault, AdapterRoom
+from llama_serving.contract.adapters import Adapter, AdapterFault
+from llama_serving.contract.guard import GuardMode, GuardSettings
 from llama_serving.contract.tenants import DeskSettings
 from llama_serving.contract.usage import USAGE_FILES, UsageEvent
-from llama_serving.generated import adapter
 
 pytestmark = [pytest.mark.serving, pytest.mark.timeout(1800)]
 
 A, B, LARGE = "Llama-Acme-A", "Llama-Acme-B", "Llama-Acme-Large"
 ROUNDS = 50
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """The volume with the adapters."""
-    folder = tmp_path_factory.mktemp("adapters")
-    adapter.write(folder / "a", seed=1)
-    adapter.write(folder / "b", seed=2)
-    adapter.write(folder / "large", seed=3, rank=16)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def of_all(keys):
-    """A key for all names; it is made before the replicas are, so that each server knows it."""
-    return keys.add("acme")
-
-
-@pytest.fixture(scope="module")
-def of_a(keys):
-    """A key for adapter A."""
-    return keys.add("acme", models=(A,))
+LOG = GuardSettings(mode=GuardMode.LOG)
+"""The guard of the application (`conftest`) holds nothing then."""
 
 
 @pytest.fixture
-def with_room(config, folder, of_all, of_a):
-    """The tiny model with room for two adapters in a batch."""
-    return config(adapters=AdapterRoom(max_loras=2, max_lora_rank=8, max_cpu_loras=3, folder=str(folder)))
-
-
-@pytest.fixture
-def app(deploy, with_room):
+def app(deploy, equipped):
     """It runs."""
-    return deploy(with_room)
+    return deploy(equipped)
 
 
 @pytest.fixture
@@ -57,7 +31,7 @@ def listed(app, live, eventually):
 
     def apply(**paths):
         wanted = tuple(Adapter(name=name.replace("_", "-"), path=path) for name, path in paths.items())
-        app.apply(live(desk=DeskSettings(adapters=wanted)))
+        app.apply(live(desk=DeskSettings(adapters=wanted, guard=LOG)))
 
         def followed():
             told = app.cluster.status().adapters
@@ -100,12 +74,24 @@ def refused(client, model):
     return answer.json()["error"]["message"].replace(model, "NAME")
 
 
-def test_a_replica_has_the_adapters_before_its_first_request(deploy, with_room, live, with_key):
-    starting = deploy(with_room, wait=False)
-    starting.apply(live(desk=DeskSettings(adapters=(Adapter(name=A, path="a"),))))
-    starting.cluster.wait_until_running()
+def test_the_first_request_at_zero_replicas_starts_an_engine_that_has_its_adapter(
+    deploy, equipped, with_key, eventually
+):
+    of_the_volume = DeskSettings(adapters=(Adapter(name=A, path="a"),), guard=LOG)
+    starting = deploy(equipped, min_replicas=0, downscale_delay_seconds=1, desk=of_the_volume)
+    client, server = with_key(only_a=True), equipped.server_deployment
+    eventually(lambda: not starting.cluster.replicas(server), seconds=300, what="no replica")
+    # Nothing is loaded yet, and nothing starts for those who only look.
+    assert [card["id"] for card in client.get("/v1/models").json()["data"]] == [A]
+    assert client.get("/v1/models").status_code == 200
+    assert starting.cluster.status().target_replicas == 0
 
-    assert answered(with_key(), A)
+    of_a = answered(client, A)
+
+    assert [
+        one.loaded for one in eventually(lambda: starting.cluster.status().adapters, seconds=60, what="a report")
+    ] == [1]
+    assert of_a != answered(with_key(), starting.model)
 
 
 def test_adapters_come_and_go_while_the_engine_runs(app, listed, with_key):
@@ -140,7 +126,7 @@ def test_a_name_gets_other_weights_and_none_of_what_was_cached_for_those_of_befo
     assert answered(client, A, prompt) == of_b != of_a
 
 
-def test_what_cannot_be_loaded_says_so_and_disturbs_nothing(app, listed, with_key, folder):
+def test_what_cannot_be_loaded_says_so_and_disturbs_nothing(app, listed, with_key):
     client = with_key()
     told = listed(Llama_Acme_A="a", Llama_Acme_Large="large", Llama_Acme_Gone="gone")
 
@@ -206,7 +192,7 @@ def test_a_second_replica_has_the_adapters_before_its_first_request(app, live, l
     client = with_key()
     listed(Llama_Acme_A="a")
     of_a = answered(client, A)
-    wanted = DeskSettings(adapters=(Adapter(name=A, path="a"),))
+    wanted = DeskSettings(adapters=(Adapter(name=A, path="a"),), guard=LOG)
     app.apply(live(min_replicas=2, max_replicas=2, desk=wanted))
     statuses = set()
 

@@ -22,9 +22,9 @@ TOKENS = 90
 
 
 @pytest.fixture(scope="module")
-def guarded(deploy, config):
+def guarded(deploy, equipped):
     """The tiny model behind a guard."""
-    return deploy(config(guard=True))
+    return deploy(equipped)
 
 
 @pytest.fixture
