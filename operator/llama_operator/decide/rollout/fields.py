@@ -76,6 +76,8 @@ class FieldTable:
     def __init__(self, rows: Iterable[FieldRow]) -> None:
         self.rows = tuple(rows)
         self._by_path = {row.path: row for row in self.rows}
+        parts = (row.path.split(".") for row in self.rows)
+        self._sections = frozenset(".".join(part[:length]) for part in parts for length in range(1, len(part)))
         self._parts = tuple((row.path, row.part) for row in self.rows if row.part is not None)
         self._nested = any(row.kind is FieldClass.RESTART and self._splits(row.path) for row in self.rows)
 
@@ -130,7 +132,7 @@ class FieldTable:
 
     def _splits(self, path: str) -> bool:
         """Whether fields below `path` have rows of their own."""
-        return any(row.path.startswith(f"{path}.") for row in self.rows)
+        return path in self._sections
 
     def _values(self, written: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
         for name, value in written.items():
