@@ -69,6 +69,9 @@ class ValkeyBank:
         """Do `Ledger.leave`, and close the connections; never raises."""
         with contextlib.suppress(LedgerAwayError):
             await self._run(replica, self._told, leaves=True)
+        await self._close()
+
+    async def _close(self) -> None:
         client, self._client = self._client, None
         if client is not None:
             with contextlib.suppress(ValkeyError, OSError):
@@ -95,6 +98,9 @@ class ValkeyBank:
                     replies |= answer.replies
                     replicas = answer.replicas
         except (ValkeyError, OSError, TimeoutError) as error:
+            if self._settings.tls:
+                # A client keeps the authority that it has read once, and the one in the Secret may be another now.
+                await self._close()
             raise LedgerAwayError(f"{self._settings.address}: {str(error) or 'no answer in time'}") from error
         return Answer(replies=replies, replicas=replicas)
 
