@@ -183,10 +183,12 @@ def account_of_the_head(plane, cluster):
 
 
 # The name of a RayCluster has 15 characters more. KubeRay keeps 50 for the account, and puts an r where no letter is first.
-@pytest.mark.parametrize(
-    "name", ["chat-70b", "a7" + "b" * 34, "ab-" + "c" * 34, "abc" + "d" * (MAX_NAME_LENGTH - 3)], ids=len
-)
+NIGHTLY = [pytest.param(name, marks=pytest.mark.nightly) for name in ("a7" + "b" * 34, "ab-" + "c" * 34)]
+
+
+@pytest.mark.parametrize("name", ["chat-70b", *NIGHTLY, "abc" + "d" * (MAX_NAME_LENGTH - 3)], ids=len)
 def test_kuberay_and_the_autoscaler_work_behind_the_policies(kuberay, root, eventually, name):
+    """The two names between a usual one and the longest are nightly: `test_admission_fence` has the account of each form, without KubeRay."""
     plane, log = kuberay
     service = rayservice(root, name)
     name = service["metadata"]["name"]

@@ -15,13 +15,14 @@ CHILDREN = "rayservices.ray.io,services,networkpolicies,controllerrevisions.apps
     ("sample", "gpus"),
     [
         ("llama-3.3-70b-fp8-h100", [4]),
-        ("llama-3.1-405b-fp8-h100", [8]),
+        pytest.param("llama-3.1-405b-fp8-h100", [8], marks=pytest.mark.nightly),
         ("llama-3.1-405b-bf16-h100", [8, 8]),
     ],
 )
 def test_a_replica_gets_whole_pods_on_as_few_h100_nodes_as_it_needs(
     eventually, user, operator, h100_nodes, sample, gpus
 ):
+    """Part of a node, and two nodes; a whole node is nightly, because it is only the first of these two with more GPUs."""
     user.apply(sample)
     user.ready()
 
