@@ -1,30 +1,43 @@
 # syntax=docker/dockerfile:1
-# The operator: built by your CI, from the root of the repository:
-#   docker build -f images/operator.Dockerfile -t REGISTRY/llama-operator:VERSION .
-ARG PYTHON=3.13-slim-trixie
+# The operator. `make images` builds it; docs/images.md says how, and what a base needs.
+# A tag moves: a release names its base by digest (`make images RELEASE=1`), and nobody else has to.
+ARG BASE=docker.io/library/python:3.13-slim-trixie
 
-FROM python:${PYTHON} AS build
+FROM ${BASE} AS build
+ARG SOURCE_DATE_EPOCH=0
 WORKDIR /src
-COPY requirements/ requirements/
-RUN pip install --no-cache-dir -r requirements/uv.txt
+# Tools of the build live in an environment of their own, and stay in this stage.
+RUN python -m venv /build && python -m venv --without-pip /opt/llama-operator
+COPY requirements/operator.txt requirements/build.txt requirements/
+# By hash, as the lock says, and without resolving: nothing less and nothing more. No source is compiled.
+RUN --mount=type=secret,id=ca,target=/run/ca.crt \
+    if test -f /run/ca.crt; then export PIP_CERT=/run/ca.crt; fi \
+ && export PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 \
+ && /build/bin/pip install --quiet --no-deps --only-binary :all: --require-hashes -r requirements/build.txt \
+ && /build/bin/pip --python /opt/llama-operator/bin/python install --quiet --no-deps --no-compile --only-binary :all: \
+      --require-hashes -r requirements/operator.txt
 COPY pyproject.toml README.md LICENSE CHANGELOG.md ./
 COPY operator/ operator/
 COPY serving/ serving/
-# The lock bounds the versions. Bytecode is compiled here: the file system is read-only later.
-RUN python -m venv --without-pip /opt/llama-operator \
- && uv pip install --no-cache --compile-bytecode --python /opt/llama-operator/bin/python \
-      --constraint requirements/all.txt ".[operator]"
+RUN /build/bin/pip wheel --quiet --no-cache-dir --no-deps --no-index --no-build-isolation --wheel-dir /dist . \
+ && /build/bin/pip --python /opt/llama-operator/bin/python install --quiet --no-deps --no-compile --no-index /dist/*.whl \
+ # buildah writes a checksum of what is copied from here into the history, times included.
+ && find /opt/llama-operator -exec touch --no-dereference --date="@${SOURCE_DATE_EPOCH}" {} +
 
-FROM python:${PYTHON}
-ARG VERSION=0.1.0
+FROM ${BASE}
+ARG SOURCE_DATE_EPOCH=0
+# What is known only when it is built (version, revision, created, base, source) is added by `make images`.
 LABEL org.opencontainers.image.title="llama-operator" \
       org.opencontainers.image.description="Turns a LlamaDeployment into a sharded, autoscaled Ray Serve + vLLM endpoint" \
       org.opencontainers.image.licenses="Apache-2.0" \
-      org.opencontainers.image.version="${VERSION}"
+      org.opencontainers.image.vendor="llama-operator"
 COPY --from=build /opt/llama-operator /opt/llama-operator
+COPY images/finish.py /opt/finish.py
 ENV PATH=/opt/llama-operator/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1
+# Without pip, without setuid, with bytecode: the file system is read-only later. The seed makes sets in bytecode equal.
+RUN PYTHONHASHSEED=0 /opt/llama-operator/bin/python /opt/finish.py /opt/llama-operator && rm /opt/finish.py
 # A number, so that runAsNonRoot can be checked without the image's passwd.
 USER 65532:65532
 WORKDIR /tmp

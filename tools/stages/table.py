@@ -59,7 +59,14 @@ STAGES: Final = (
     Stage(
         "fast",
         # One more than cores: some tests wait.
-        _pytest("-n", str(CORES + 1), "--dist", "worksteal", "-m", "not serving and not control_plane and not e2e"),
+        _pytest(
+            "-n",
+            str(CORES + 1),
+            "--dist",
+            "worksteal",
+            "-m",
+            "not serving and not control_plane and not e2e and not images",
+        ),
         1.5,
         quick=True,
     ),
