@@ -79,7 +79,9 @@ test-serving: $(STAMP) ## Run the tests on real Ray Serve and vLLM
 
 .PHONY: e2e
 e2e: export LLAMA_OPERATOR_TEST_NIGHTLY := 1
-e2e: $(STAMP) e2e-parts ## Serve, scale, upgrade and delete on a real kubelet, with real Ray Serve and vLLM in the pods (root; six minutes)
+e2e: export LLAMA_OPERATOR_TEST_OPERATOR_IMAGE := $(CURDIR)/.images/llama-operator
+e2e: $(STAMP) e2e-parts ## Serve, scale, upgrade and delete on a real kubelet, with the operator's own image and real vLLM (root; ten minutes)
+	@if PYTHONPATH=tools $(BIN)/python -m control_plane.node > /dev/null; then $(MAKE) --no-print-directory images-local ARGS=; fi
 	@$(STAGES) e2e
 
 N ?= 20000

@@ -28,6 +28,7 @@ EVERYTHING = {
     "podRules": {"env": ["ACME_*"], "metadataKeys": ["cluster-autoscaler.kubernetes.io/*"]},
     "networkPolicy": {"enabled": True, "egress": True, "extraEgress": [{"ports": [{"port": 4317}]}]},
     "priorityClassName": "system-cluster-critical",
+    "runtimeClassName": "gvisor",
     "nodeSelector": {"pool": "system"},
     "tolerations": [{"key": "pool", "operator": "Exists"}],
     "affinity": {"nodeAffinity": {}},

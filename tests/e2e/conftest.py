@@ -7,6 +7,7 @@ ours. NetworkPolicies are stored and not enforced: the bridge that joins the pod
 import concurrent.futures
 import contextlib
 import json
+import os
 import shutil
 import subprocess
 import threading
@@ -18,15 +19,20 @@ import httpx
 import pytest
 
 from control_plane import binaries, kuberay, saved_planes
+from control_plane.node import configuration
 from control_plane.node.real_node import NodeSettings, missing, real_node
 from control_plane.plane import SERVICE_RANGE
 from llama_operator import __version__
 from llama_operator.decide.observed import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
+OPERATOR_IMAGE = f"llama-operator/llama-operator:{__version__}"
+BUILT = os.environ.get("LLAMA_OPERATOR_TEST_OPERATOR_IMAGE")
+"""Folder with the OCI layout of the operator's image, which `make e2e` builds; without it an image of this machine stands in."""
 NODE = NodeSettings(
     name="real",
-    images=(Settings().image, f"llama-operator/llama-operator:{__version__}"),
+    images=(Settings().image, *(() if BUILT else (OPERATOR_IMAGE,))),
+    whole={OPERATOR_IMAGE: Path(BUILT)} if BUILT else {},
     # One revision with two replicas and the operator fit, two revisions do not: an upgrade has to free its hardware.
     promised={"cpu": "8", "memory": "32Gi"},
 )
@@ -238,7 +244,7 @@ def node(plane, services, tmp_path_factory):
 @pytest.fixture
 def cluster(plane, node, tmp_path_factory):
     """With the operator as users install it: two replicas from the chart, in pods, with the chart's rights."""
-    _install(plane, "llama-operator")
+    _install(plane, "llama-operator", *(_of_whole_image(plane) if BUILT else ()))
     found = Cluster(plane, node, tmp_path_factory.mktemp("logs"))
     found.until(found.operator_is_available, seconds=OPERATOR_SECONDS, what="the operator")
     return found
@@ -272,10 +278,16 @@ def _tail(path):
     return f"--- {path}\n" + "\n".join(lines)
 
 
-def _install(plane, chart):
+def _of_whole_image(plane):
+    plane.kubectl("apply", "--server-side", "--filename", str(configuration.RUNTIME_CLASS))
+    return ("--set", f"runtimeClassName={configuration.WHOLE}")
+
+
+def _install(plane, chart, *values):
     command = [
         *(plane.binaries / "helm", "upgrade", "--install", chart, ROOT / "charts" / chart),
         *(f"--kubeconfig={plane.kubeconfig}", f"--namespace={OPERATOR_NAMESPACE}", "--create-namespace"),
+        *values,
     ]
     done = subprocess.run([str(part) for part in command], check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

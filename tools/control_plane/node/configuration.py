@@ -18,9 +18,13 @@ from control_plane.node.network import Network
 SOCKET = Path("/run/containerd.sock")
 """containerd's socket, in the node's own /run."""
 PAUSE_IMAGE = "localhost/pause:1"
+WHOLE = "whole"
+"""Handler, for a RuntimeClass, of pods whose images bring all that they need."""
 
 _PACKAGES = ("llama_operator", "llama_serving")
 _FILES = Path(__file__).parent / "files"
+RUNTIME_CLASS = _FILES / "runtime-class.yaml"
+"""Manifest of the RuntimeClass for `WHOLE`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +37,7 @@ class Paths:
 
 
 def write(paths: Paths, network: Network, *, client_ca: str, dns_kubeconfig: Path) -> None:
-    """Write containerd.toml, base-spec.json, runtime, kubelet.yaml, Corefile and cni/bridge.conflist into the node's folder."""
+    """Write containerd.toml, base-spec.json, whole-spec.json, runtime, kubelet.yaml, Corefile and cni/bridge.conflist into the node's folder."""
     folder = paths.folder
     (folder / "cni").mkdir()
     (folder / "ca.crt").write_text(client_ca)
@@ -52,11 +56,14 @@ def write(paths: Paths, network: Network, *, client_ca: str, dns_kubeconfig: Pat
         "root": folder / "containerd",
         "runtime": _runtime(folder / "runtime"),
         "socket": SOCKET,
+        "whole": WHOLE,
+        "whole_spec": folder / "whole-spec.json",
     }
     for name in ("containerd.toml", "kubelet.yaml", "Corefile"):
         (folder / name).write_text(_rendered(name, values))
     (folder / "cni" / "10-bridge.conflist").write_text(_rendered("bridge.conflist", values))
     (folder / "base-spec.json").write_text(json.dumps(base_spec(host_folders())))
+    (folder / "whole-spec.json").write_text(json.dumps(base_spec([])))
 
 
 def _runtime(target: Path) -> Path:

@@ -62,6 +62,27 @@ def full_reference(name: str) -> str:
     return name if "." in first or ":" in first else f"docker.io/{name}"
 
 
+def archive(layout: Path, name: str, target: Path) -> Path:
+    """Write an OCI layout with one image as an archive for `ctr images import`, which takes the name that is in it.
+
+    Args:
+        layout: Folder of the layout.
+        name: Full reference, registry included.
+        target: File to write; it is returned.
+    """
+    index = json.loads((layout / "index.json").read_text(encoding="utf-8"))
+    (entry,) = index["manifests"]
+    entry["annotations"] = {"io.containerd.image.name": name}
+    content = json.dumps(index).encode()
+    with tarfile.open(target, "w") as tar:
+        for path in ("oci-layout", "blobs"):
+            tar.add(layout / path, path)
+        described = tarfile.TarInfo("index.json")
+        described.size = len(content)
+        tar.addfile(described, io.BytesIO(content))
+    return target
+
+
 def with_libraries(program: Path) -> list[Path]:
     """Return `program` and the shared libraries that it needs, under the names by which it asks for them."""
     listing = subprocess.run(["ldd", str(program)], check=True, capture_output=True, text=True)

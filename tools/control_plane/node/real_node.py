@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Protocol
@@ -60,12 +60,15 @@ class NodeSettings:
     Attributes:
         name: Name of the Node.
         images: References under which an image with this machine's Python environment can be used.
+        whole: OCI layouts of images that are whole, by the reference under which each can be used; their pods need a RuntimeClass with
+            the handler `configuration.WHOLE`.
         promised: Capacity that the Node reports, beyond what the machine has: pods ask for what a real model needs.
     """
 
     name: str
     images: tuple[str, ...]
     promised: Mapping[str, str]
+    whole: Mapping[str, Path] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +193,11 @@ def _images(folder: Path, settings: NodeSettings) -> list[Path]:
             for name in settings.images
         ),
     ]
-    return [image.write(each, folder / "images" / f"{index}.tar") for index, each in enumerate(wanted)]
+    written = [image.write(each, folder / "images" / f"{index}.tar") for index, each in enumerate(wanted)]
+    return written + [
+        image.archive(layout, image.full_reference(name), folder / "images" / f"whole-{index}.tar")
+        for index, (name, layout) in enumerate(settings.whole.items())
+    ]
 
 
 def _known_to_vllm(home: Path) -> dict[str, bytes]:

@@ -5,6 +5,7 @@ import tarfile
 from ipaddress import IPv4Network
 
 import pytest
+import yaml
 
 from control_plane.node import configuration, image, machine, runtime
 from control_plane.node.network import Network
@@ -92,3 +93,22 @@ def test_what_a_pod_mounts_hides_nothing_that_lies_in_it():
     assert found.index("/tmp") < found.index("/tmp/project/.venv") < found.index("/tmp/project/.venv/lib")
     assert found.index("/dev") < found.index("/dev/shm")
     assert found[:3] == ["/proc", "/dev", "/tmp"]
+
+
+def test_an_oci_layout_becomes_an_archive_under_the_name_that_pods_ask_for(tmp_path):
+    layout = tmp_path / "layout"
+    (layout / "blobs" / "sha256").mkdir(parents=True)
+    (layout / "blobs" / "sha256" / "ab").write_text("{}")
+    (layout / "oci-layout").write_text("{}")
+    named = {"org.opencontainers.image.ref.name": "localhost/a:1"}
+    (layout / "index.json").write_text(json.dumps({"manifests": [{"digest": "sha256:ab", "annotations": named}]}))
+    written = image.archive(layout, "docker.io/a/b:1", tmp_path / "image.tar")
+    with tarfile.open(written) as tar:
+        (entry,) = json.load(tar.extractfile("index.json"))["manifests"]
+        assert entry == {"digest": "sha256:ab", "annotations": {"io.containerd.image.name": "docker.io/a/b:1"}}
+        assert {"oci-layout", "blobs/sha256/ab"} <= {*tar.getnames()}
+
+
+def test_the_class_of_whole_images_names_the_handler_of_containerd():
+    manifest = yaml.safe_load(configuration.RUNTIME_CLASS.read_text())
+    assert manifest["metadata"]["name"] == manifest["handler"] == configuration.WHOLE
