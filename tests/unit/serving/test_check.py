@@ -1,6 +1,6 @@
 import pytest
 
-from llama_serving.check import main, missing_loaders, unimportable, wrong_versions
+from llama_serving.check import main, missing_loaders, missing_programs, unimportable, wrong_versions
 
 
 @pytest.mark.parametrize(
@@ -17,6 +17,11 @@ from llama_serving.check import main, missing_loaders, unimportable, wrong_versi
 )
 def test_versions_that_do_not_fit_are_named(installed, said):
     assert wrong_versions(installed, ray="2.60.0") == said
+
+
+def test_programs_that_kuberay_calls_by_name_have_to_be_there():
+    assert missing_programs(lambda name: f"/bin/{name}") == []
+    assert missing_programs({"bash": "/bin/bash"}.get) == ["wget is missing, which KubeRay starts in its pods"]
 
 
 def test_loaders_and_modules_that_are_missing_are_named():
