@@ -20,10 +20,7 @@ COPY pyproject.toml README.md LICENSE CHANGELOG.md ./
 COPY operator/ operator/
 COPY serving/ serving/
 RUN /build/bin/pip wheel --quiet --no-cache-dir --no-deps --no-index --no-build-isolation --wheel-dir /dist . \
- && /build/bin/pip --python /opt/llama-operator/bin/python install --quiet --no-deps --no-compile --no-index /dist/*.whl \
- # buildah writes a checksum of what is copied from here into the history, times included.
- && find /opt/llama-operator -exec touch --no-dereference --date="@${SOURCE_DATE_EPOCH}" {} +
-
+ && /build/bin/pip --python /opt/llama-operator/bin/python install --quiet --no-deps --no-compile --no-index /dist/*.whl
 FROM ${BASE}
 ARG SOURCE_DATE_EPOCH=0
 # What is known only when it is built (version, revision, created, base, source) is added by `make images`.
@@ -31,13 +28,15 @@ LABEL org.opencontainers.image.title="llama-operator" \
       org.opencontainers.image.description="Turns a LlamaDeployment into a sharded, autoscaled Ray Serve + vLLM endpoint" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.vendor="llama-operator"
-COPY --from=build /opt/llama-operator /opt/llama-operator
 COPY images/finish.py /opt/finish.py
 ENV PATH=/opt/llama-operator/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1
 # Without pip, without setuid, with bytecode: the file system is read-only later. The seed makes sets in bytecode equal.
-RUN PYTHONHASHSEED=0 /opt/llama-operator/bin/python /opt/finish.py /opt/llama-operator && rm /opt/finish.py
+# Not by COPY: of a folder from another stage buildah keeps a checksum with the times of its files in the history.
+RUN --mount=type=bind,from=build,source=/opt/llama-operator,target=/mnt \
+    cp -a /mnt /opt/llama-operator \
+ && PYTHONHASHSEED=0 /opt/llama-operator/bin/python /opt/finish.py /opt/llama-operator && rm /opt/finish.py
 # A number, so that runAsNonRoot can be checked without the image's passwd.
 USER 65532:65532
 WORKDIR /tmp

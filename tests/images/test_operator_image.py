@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from images.__main__ import FOLDER
 from images.layout import Layout
 from images.recipes import OPERATOR, ROOT
 from images.sbom import pins
@@ -28,13 +29,14 @@ def build(output):
 
 
 @pytest.fixture(scope="module")
-def built(tmp_path_factory):
-    return build(tmp_path_factory.mktemp("first"))
+def built():
+    return build(FOLDER / "test")
 
 
 @pytest.fixture(scope="module")
 def root(built, tmp_path_factory):
     target = tmp_path_factory.mktemp("root")
+    target.chmod(0o755)
     built.unpack(target)
     return target
 
@@ -53,8 +55,11 @@ def python(root, code):
     return json.loads(done.stdout)
 
 
-def test_a_second_build_of_the_same_files_over_the_same_base_has_the_same_digest(built, tmp_path):
-    assert build(tmp_path).digest == built.digest
+def test_a_second_build_of_the_same_files_over_the_same_base_has_the_same_digest(built):
+    again = build(FOLDER / "test-again")
+    assert again.configuration == built.configuration
+    assert again.manifest == built.manifest
+    assert again.digest == built.digest
 
 
 def test_it_runs_as_a_number_and_starts_the_operator(built):
