@@ -21,6 +21,7 @@ COPY operator/ operator/
 COPY serving/ serving/
 RUN /build/bin/pip wheel --quiet --no-cache-dir --no-deps --no-index --no-build-isolation --wheel-dir /dist . \
  && /build/bin/pip --python /opt/llama-operator/bin/python install --quiet --no-deps --no-compile --no-index /dist/*.whl
+
 FROM ${BASE}
 ARG SOURCE_DATE_EPOCH=0
 # What is known only when it is built (version, revision, created, base, source) is added by `make images`.
