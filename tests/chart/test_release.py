@@ -127,6 +127,8 @@ ALLOWED = {
     ("batch", "jobs"): "get list watch create patch delete",
     ("batch", "cronjobs"): "",
     ("networking.k8s.io", "networkpolicies"): "get list watch create patch",
+    ("policy", "poddisruptionbudgets"): "get list watch create patch",
+    ("", "pods/eviction"): "",
     ("networking.k8s.io", "ingresses"): "get list watch create patch delete",
     ("networking.k8s.io", "ingressclasses"): "",
     ("gateway.networking.k8s.io", "httproutes"): "get list watch create patch delete",

@@ -15,7 +15,7 @@ from llama_operator.api.v1alpha1.llamadeployment import LlamaDeployment
 from llama_operator.cli.shared import files
 from llama_operator.decide.access import Door, KeysObject, door_of_revision
 from llama_operator.decide.decision import decide
-from llama_operator.decide.observed import RECORD_FORMAT, Observed, RevisionFacts, Settings, UnreadRevision
+from llama_operator.decide.observed import FORMAT_OF_HOSTS, RECORD_FORMAT, Observed, RevisionFacts, Settings, UnreadRevision
 from llama_operator.decide.rollout.revision import revision_of
 from llama_operator.desired import objects, rayservice, revision
 from llama_operator.observe import children
@@ -94,6 +94,17 @@ def test_a_record_with_a_guard_keeps_it_and_how_it_is_used_is_live():
     assert "plan.guard" in children.revision_facts(record | {"data": damaged}).why
 
 
+def test_only_a_record_that_names_hosts_counts_replicas():
+    """What ran before goes on with as many pods as it had."""
+    bounds = {}
+    for folder in ("0.1.0", "after-0.1.0/3-hosts"):
+        record, _ = load(HERE / "records" / folder / "llama-3.1-405b-bf16-h100.yaml")
+        built = rayservice.build(deployment_behind(record), children.revision_facts(record))
+        (group,) = built["spec"]["rayClusterConfig"]["workerGroupSpecs"]
+        bounds[folder] = (group["minReplicas"], group["maxReplicas"], group.get("numOfHosts"))
+    assert bounds == {"0.1.0": (2, 2, None), "after-0.1.0/3-hosts": (1, 1, 2)}
+
+
 @pytest.mark.parametrize("path", RECORDS, ids=named)
 def test_a_record_is_read_and_has_the_name_that_its_inputs_still_give(path):
     record, _ = load(path)
@@ -133,13 +144,16 @@ def test_fields_of_a_newer_version_stay_in_a_record(path):
     assert revision.build(Observed(deployment_behind(record)), facts)["data"] == record["data"]
 
 
-@pytest.mark.parametrize("sample", ["tiny-cpu", "llama-3.1-405b-bf16-h100", "llama-3.1-8b-l4"])
-def test_a_new_record_names_its_format_and_has_all_that_readers_of_it_need(sample, known):
+@pytest.mark.parametrize(
+    ("sample", "format_"),
+    [("tiny-cpu", RECORD_FORMAT), ("llama-3.1-405b-bf16-h100", FORMAT_OF_HOSTS), ("llama-3.1-8b-l4", RECORD_FORMAT)],
+)
+def test_a_new_record_names_its_format_and_has_all_that_readers_of_it_need(sample, format_, known):
     deployment = files.read([str(SAMPLES / f"{sample}.yaml")]).deployment
     observed = Observed(deployment, acceptances=None)
     built = objects.build(observed, decide(observed, known), Settings())
     record = next(obj for obj in built.apply if obj["kind"] == "ControllerRevision")
-    assert record["data"]["format"] == RECORD_FORMAT == 1
+    assert record["data"]["format"] == format_
     first, _ = load(HERE / "records" / "0.1.0" / f"{sample}.yaml")
     assert set(record["data"]) == {"format", *first["data"]}
     assert isinstance(children.revision_facts(record), RevisionFacts)
@@ -150,7 +164,7 @@ def _without(part):
 
 
 UNREADABLE = {
-    "newer format": (lambda data: data | {"format": 2}, "format 2"),
+    "newer format": (lambda data: data | {"format": 3}, "format 3"),
     "format of no number": (lambda data: data | {"format": "1"}, "format '1'"),
     "list": (lambda _: [1], "no record"),
     "text": (lambda _: "x", "no record"),

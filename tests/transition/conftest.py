@@ -27,6 +27,7 @@ CHILDREN = (
     kinds.RAY_SERVICE,
     kinds.SERVICE,
     kinds.NETWORK_POLICY,
+    kinds.POD_DISRUPTION_BUDGET,
     kinds.HTTP_ROUTE,
     kinds.INGRESS,
 )

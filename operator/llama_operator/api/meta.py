@@ -47,7 +47,8 @@ _ACRONYMS = {"Url": "URL", "Gpus": "GPUs", "Gpu": "GPU", "Mib": "MiB"}
 
 def api_name(field: str) -> str:
     """Return the API name of a Python field: camelCase, with acronyms in capitals (`max_gpus` -> `maxGPUs`)."""
-    name = to_camel(field)
+    # A Python keyword has an underscore behind it.
+    name = to_camel(field).removesuffix("_")
     for plain, capitals in _ACRONYMS.items():
         if name.endswith(plain):
             return name.removesuffix(plain) + capitals

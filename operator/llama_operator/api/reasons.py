@@ -30,8 +30,8 @@ class ConditionType(StrEnum):
     """The KV cache that the engines measured is within 10 % of the planned one. It judges the plan; Ready does not depend
     on it."""
     OBJECTS_KEPT = "ObjectsKept"
-    """The objects of the deployment are as the operator made them; False while somebody keeps changing one. Ready does not
-    depend on it."""
+    """The objects of the deployment are as the operator made them; False while somebody keeps changing one, or the API server refuses
+    one that nothing else waits for. Ready does not depend on it."""
     EXPOSED = "Exposed"
     """Requests from outside the cluster have a way in, as spec.endpoint.expose asks for; absent where it asks for none. Ready does
     not depend on it."""

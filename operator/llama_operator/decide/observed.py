@@ -30,6 +30,10 @@ LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 """Time of an observation without a date: nothing is overdue then."""
 RECORD_FORMAT = 1
 """Format in which revisions are pinned, as `data.format` of their ControllerRevision; one without it has format 1."""
+FORMAT_OF_HOSTS = 2
+"""Format of those with `numOfHosts` in a worker group: its bounds count replicas. An operator that takes them for pods would ask for
+so many times the hardware."""
+RECORD_FORMATS = (RECORD_FORMAT, FORMAT_OF_HOSTS)
 CONFIRM_SECONDS = 20.0
 """How long a deadline has to be watched before it counts as passed: one look may see a clock that was set wrong."""
 
@@ -125,11 +129,18 @@ class RayServiceFacts:
 
 @dataclass(frozen=True, slots=True)
 class WorkerGroupFacts:
-    """Bounds of one worker group of a RayCluster, in pods."""
+    """One worker group of a RayCluster: its bounds, and how many are wanted now.
+
+    KubeRay counts groups of `hosts` pods, which come and go together.
+    """
 
     name: str
-    min_pods: int
-    max_pods: int
+    least: int
+    most: int
+    wanted: int = 0
+    """What Ray's autoscaler asks for now."""
+    hosts: int = 1
+    """Pods that make one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -398,6 +409,16 @@ class Observed:
         unread = [(record.name, record.number) for record in self.unread_revisions]
         return max((number for name, number in (*read, *unread) if name != besides), default=0)
 
+    @property
+    def refused_route(self) -> RefusedWrite | None:
+        """A route that this pass could not write; None if there is none."""
+        return next((one for one in self.refused if one.is_route), None)
+
+    @property
+    def refused_object(self) -> RefusedWrite | None:
+        """An object that is no route, that this pass could not write and that nothing else waits for; None if there is none."""
+        return next((one for one in self.refused if not one.is_route), None)
+
     def pinned(self, revision: str) -> RevisionFacts | None:
         """What is pinned of `revision`; None if it was never made, or is forgotten."""
         return next((facts for facts in self.revisions if facts.name == revision), None)
@@ -416,7 +437,16 @@ class Settings:
     kuberay_namespace: str = "kuberay-system"
     """Namespace of KubeRay's operator, the only one that may reach the Ray dashboards."""
     monitoring_namespaces: tuple[str, ...] = ()
-    """Namespaces whose pods may read the metrics of HAProxy; none but the deployment's own pods if it is empty."""
+    """Namespaces whose pods may read the metrics of Ray and HAProxy; none but the deployment's own pods if it is empty."""
+    gateway_namespaces: tuple[str, ...] = ()
+    """Namespaces of Gateways and Ingress controllers. Empty: they are not known, so whoever comes from anywhere reaches an endpoint
+    that is exposed."""
+    operator_namespace: str = ""
+    """Namespace of the operator, which asks the endpoints for their status; empty where it runs in no pod."""
+    bounds_egress: bool = True
+    """Whether Ray pods reach only what they were told of."""
+    api_server_ports: tuple[int, ...] = (443, 6443, 8443, 16443)
+    """Ports on which the API server may listen; Ray's autoscaler beside the head needs it."""
     serving_poll_seconds: float = 15.0
     """How often the status endpoint of a deployment that serves is asked: it sends no events."""
     hub_endpoint: str = HUB_ENDPOINT

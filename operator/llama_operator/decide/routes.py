@@ -67,3 +67,8 @@ class RefusedWrite:
     name: str
     why: str
     """The API server's words."""
+
+    @property
+    def is_route(self) -> bool:
+        """Whether it is a route."""
+        return any(self.kind == one.kind for one in ROUTE_KINDS)

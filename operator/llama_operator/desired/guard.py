@@ -6,6 +6,7 @@ one that belongs there.
 
 import json
 from collections.abc import Mapping
+from typing import Any
 
 from llama_operator.api.v1alpha1.licensepolicy import LicenseTier
 from llama_operator.decide.access import Door
@@ -56,11 +57,18 @@ def with_resource(params: Mapping[str, str], resource: str) -> dict[str, str]:
     return {**params, "resources": json.dumps(json.dumps({**known, resource: 1}))}
 
 
-def pods_of(group: str, pinned: RevisionFacts, live: LiveSettings) -> tuple[int, int]:
-    """Fewest and most pods of a worker group."""
+def bounds_of(group: Mapping[str, Any], pinned: RevisionFacts, live: LiveSettings) -> tuple[int, int]:
+    """Bounds of a worker group, as KubeRay counts it.
+
+    Args:
+        group: What is pinned of it. Where that names `numOfHosts`, KubeRay counts replicas, else pods.
+        pinned: The revision.
+        live: How many replicas it may have.
+    """
     chosen, guard = pinned.plan.chosen, pinned.plan.guard
-    if group.startswith(GUARD_GROUP):
-        pods = (live.guard_replicas or 1) * (guard.nodes_per_replica if guard else 1)
-        return pods, pods
-    nodes = chosen.nodes_per_replica if chosen else 1
-    return live.min_replicas * nodes, live.max_replicas * nodes
+    of_guard = group["groupName"].startswith(GUARD_GROUP)
+    plan = guard if of_guard else chosen
+    pods = plan.nodes_per_replica if plan is not None and "numOfHosts" not in group else 1
+    if of_guard:
+        return (live.guard_replicas or 1) * pods, (live.guard_replicas or 1) * pods
+    return live.min_replicas * pods, live.max_replicas * pods

@@ -8,7 +8,7 @@ from llama_operator.decide.decision import Decision
 from llama_operator.decide.observed import Observed, RayServiceFacts, RevisionFacts, Settings
 from llama_operator.decide.rollout.ending import NO_REVISION
 from llama_operator.decide.rollout.rollout import Rollout
-from llama_operator.desired import access_check, network, rayservice, revision, route
+from llama_operator.desired import access_check, budget, network, rayservice, revision, route
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +31,7 @@ class Desired:
         delete: Children to delete.
         routes: Routes to apply after all of that: nothing waits for them, and nothing is disturbed if one is refused.
         old_routes: Routes to delete once those of `routes` are written.
+        beside: Other objects to apply after all of that, which nothing waits for either.
     """
 
     steps: tuple[tuple[dict[str, Any], ...], ...] = ()
@@ -38,11 +39,12 @@ class Desired:
     delete: tuple[Deletion, ...] = ()
     routes: tuple[dict[str, Any], ...] = ()
     old_routes: tuple[Deletion, ...] = ()
+    beside: tuple[dict[str, Any], ...] = ()
 
     @property
     def apply(self) -> tuple[dict[str, Any], ...]:
         """All objects to apply."""
-        return (*(obj for step in self.steps for obj in step), *self.routes)
+        return (*(obj for step in self.steps for obj in step), *self.routes, *self.beside)
 
 
 def build(observed: Observed, decision: Decision, settings: Settings) -> Desired:
@@ -69,6 +71,11 @@ def build(observed: Observed, decision: Decision, settings: Settings) -> Desired
     )
 
 
+def _budget(observed: Observed, pinned: RevisionFacts | None) -> tuple[dict[str, Any], ...]:
+    """The budget of the revision that has the traffic; without one there is nothing to keep."""
+    return () if pinned is None else (budget.build(observed.deployment, pinned, observed.ray_clusters),)
+
+
 def _deployment(observed: Observed, decision: Decision, settings: Settings) -> Desired:
     if decision.stopped:
         return _stop(observed, decision, settings)
@@ -84,7 +91,7 @@ def _deployment(observed: Observed, decision: Decision, settings: Settings) -> D
             # The end of a license is remembered before anything is done about it, and the policy comes before its pods.
             (
                 *_to_write(observed, records, {rollout.wanted, *rollout.run, *_here(observed)}),
-                network.network_policy(deployment, settings),
+                *_policies(observed, settings, records, rollout.run),
             ),
             (*(rayservice.build(deployment, record) for record in running), *_service(observed, decision)),
         ),
@@ -94,13 +101,14 @@ def _deployment(observed: Observed, decision: Decision, settings: Settings) -> D
             *(Deletion(revision.API_VERSION, revision.KIND, name) for name in revision.over(observed, rollout)),
             *asking.delete,
         ),
+        beside=_budget(observed, records.get(rollout.traffic)),
     )
 
 
 def _stop(observed: Observed, decision: Decision, settings: Settings) -> Desired:
     """A person wants no hardware held: clients keep the name, and the policy waits for the next pods."""
     records = {record.name: _without_rollout(record, observed, decision) for record in observed.revisions}
-    policy = () if decision.traffic is None else (network.network_policy(observed.deployment, settings),)
+    policy = () if decision.traffic is None else _policies(observed, settings, records, ())
     return Desired(
         steps=(
             (
@@ -129,13 +137,14 @@ def _keep_up(observed: Observed, decision: Decision, settings: Settings, asking:
         steps=(
             (
                 *_to_write(observed, records, {upkeep.traffic, *upkeep.run, *_here(observed), *_ended(decision)}),
-                network.network_policy(deployment, settings),
+                *_policies(observed, settings, records, upkeep.run),
                 *(obj for step in asking.steps for obj in step),
             ),
             (*(rayservice.build(deployment, record) for record in running), *_service(observed, decision)),
         ),
         bounds=_bounds(observed, running),
         delete=(*(_ray_service(service) for service in (*upkeep.obsolete, *ended)), *asking.delete),
+        beside=_budget(observed, records.get(upkeep.traffic)),
     )
 
 
@@ -152,6 +161,15 @@ def _end(observed: Observed, decision: Decision, records: Mapping[str, RevisionF
         steps=((*(revision.build(observed, record) for record in changed), *service),),
         delete=tuple(_ray_service(gone) for gone in ending.remove),
     )
+
+
+def _policies(
+    observed: Observed, settings: Settings, records: Mapping[str, RevisionFacts], run: Iterable[str]
+) -> tuple[dict[str, Any], ...]:
+    """The policies around the pods of revisions that run, shall run, or are going."""
+    names = {*run, *_here(observed)}
+    here = (records[name] for name in sorted(names) if name in records)
+    return network.policies(observed.deployment, settings, here)
 
 
 def _here(observed: Observed) -> Iterator[str]:

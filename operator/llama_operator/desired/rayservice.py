@@ -20,7 +20,7 @@ from llama_operator.decide.placement.shape import PodShapes
 from llama_operator.decide.plan.adapters import room_of
 from llama_operator.decide.plan.candidate import Candidate
 from llama_operator.desired import naming, serve_config
-from llama_operator.desired.guard import group_name, pods_of, with_resource
+from llama_operator.desired.guard import bounds_of, group_name, with_resource
 from llama_operator.desired.pods import (
     adapters,
     caches,
@@ -48,7 +48,7 @@ _IDLE_TIMEOUT_SECONDS = 60
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """Bounds, in pods, that a worker group of an existing RayCluster shall get.
+    """Bounds that a worker group of an existing RayCluster shall get, counted as KubeRay counts it.
 
     KubeRay takes them from the RayCluster only, and all groups are one atomic list there, so they are patched.
     """
@@ -57,8 +57,8 @@ class Bounds:
     index: int
     """Position of the group in `spec.workerGroupSpecs`."""
     group: str
-    min_pods: int
-    max_pods: int
+    least: int
+    most: int
 
 
 def cluster_template(
@@ -153,6 +153,8 @@ def _group(
     )
     return {
         "groupName": chosen.accelerator.name.lower(),
+        # Pods of one replica come and go together: half a replica over nodes answers nothing, and holds its cards.
+        **({"numOfHosts": chosen.nodes} if chosen.nodes > 1 else {}),
         # Written out: KubeRay adds it when it writes the object, and that would be a change of somebody, to be undone.
         "scaleStrategy": {},
         "rayStartParams": worker.start_params(chosen),
@@ -178,7 +180,7 @@ def build(deployment: LlamaDeployment, pinned: RevisionFacts) -> dict[str, Any]:
             **{key: value for key, value in group.items() if key != "groupName"},
         }
         for group in pinned.cluster["workerGroupSpecs"]
-        for least, most in (pods_of(group["groupName"], pinned, live),)
+        for least, most in (bounds_of(group, pinned, live),)
     ]
     return {
         "apiVersion": API_VERSION,
@@ -203,13 +205,15 @@ def bounds(
         clusters: RayClusters of all revisions.
     """
     live = pinned.live or live_of(deployment, pinned)
-    ours = {group["groupName"] for group in pinned.cluster["workerGroupSpecs"]}
+    ours = {group["groupName"]: group for group in pinned.cluster["workerGroupSpecs"]}
     for cluster in clusters:
         if cluster.revision != pinned.name:
             continue
         for index, group in enumerate(cluster.groups):
-            least, most = pods_of(group.name, pinned, live)
-            if group.name in ours and (group.min_pods, group.max_pods) != (least, most):
+            if group.name not in ours:
+                continue
+            least, most = bounds_of(ours[group.name], pinned, live)
+            if (group.least, group.most) != (least, most):
                 yield Bounds(cluster.name, index, group.name, least, most)
 
 

@@ -27,6 +27,7 @@ from llama_operator.api.v1alpha1.llamadeployment import LicenseSpec, LlamaDeploy
 from llama_operator.decide.bounds import desk_settings
 from llama_operator.decide.decision import Decision
 from llama_operator.decide.observed import (
+    FORMAT_OF_HOSTS,
     RECORD_FORMAT,
     LicenseEnd,
     Observed,
@@ -233,8 +234,9 @@ def build(observed: Observed, pinned: RevisionFacts) -> dict[str, Any]:
 
 
 def _new_data(pinned: RevisionFacts) -> dict[str, Any]:
+    hosts = any("numOfHosts" in group for group in pinned.cluster["workerGroupSpecs"])
     return {
-        "format": RECORD_FORMAT,
+        "format": FORMAT_OF_HOSTS if hosts else RECORD_FORMAT,
         "inputs": dict(pinned.inputs),
         "plan": pinned.plan.to_api(),
         "serveConfig": dict(pinned.serve_config),

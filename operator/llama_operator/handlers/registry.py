@@ -83,6 +83,12 @@ async def network_policy(**change: Any) -> None:
     dispatch(**change)
 
 
+@kopf.on.event("policy", "v1", "poddisruptionbudgets", param=kinds.POD_DISRUPTION_BUDGET, registry=HANDLERS)
+async def pod_disruption_budget(**change: Any) -> None:
+    """The budget for evictions changed or is gone."""
+    dispatch(**change)
+
+
 @kopf.on.event("networking.k8s.io", "v1", "ingresses", param=kinds.INGRESS, registry=HANDLERS)
 async def ingress(**change: Any) -> None:
     """A way in from outside changed, is gone, or has an address."""

@@ -18,7 +18,7 @@ from llama_operator.observe.requester import SCALE
 _OURS: Final[Mapping[str, str]] = MappingProxyType({"app.kubernetes.io/managed-by": MANAGER})
 
 _ONLY_METADATA: Final = frozenset({"f:metadata", "f:status"})
-_BOUNDS: Final = ("groupName", "minReplicas", "maxReplicas")
+_BOUNDS: Final = ("groupName", "minReplicas", "maxReplicas", "replicas", "numOfHosts")
 
 
 class Concerns(Enum):
@@ -62,6 +62,7 @@ class Watched:
 
 
 _NO_WAY_IN: Final = "no deployment gets a way in from outside by them"
+_NO_BUDGET: Final = "nothing keeps a drain of several nodes from taking several replicas at once"
 
 WATCHED: Final = (
     Watched(kinds.LLAMA_DEPLOYMENT, Concerns.ITSELF),
@@ -70,6 +71,8 @@ WATCHED: Final = (
     Watched(kinds.CONTROLLER_REVISION, Concerns.ITS_DEPLOYMENT, _OURS),
     Watched(kinds.SERVICE, Concerns.ITS_DEPLOYMENT, _OURS),
     Watched(kinds.NETWORK_POLICY, Concerns.ITS_DEPLOYMENT, _OURS),
+    # Younger than 0.1.0, as the right to write them.
+    Watched(kinds.POD_DISRUPTION_BUDGET, Concerns.ITS_DEPLOYMENT, _OURS, needed=False, without=_NO_BUDGET),
     # A platform may give no right to routes: then deployments are reached from inside the cluster only.
     Watched(kinds.INGRESS, Concerns.ITS_DEPLOYMENT, _OURS, needed=False, without=_NO_WAY_IN),
     Watched(kinds.HTTP_ROUTE, Concerns.ITS_DEPLOYMENT, _OURS, needed=False, without=_NO_WAY_IN),

@@ -123,8 +123,9 @@ def ray_cluster_facts(obj: Object) -> RayClusterFacts:
 
 
 def _group(group: Mapping[str, Any]) -> WorkerGroupFacts:
-    least, most = (readings.whole(group.get(name)) or 0 for name in ("minReplicas", "maxReplicas"))
-    return WorkerGroupFacts(text(group.get("groupName")), least, most)
+    least, most, wanted = (readings.whole(group.get(name)) or 0 for name in ("minReplicas", "maxReplicas", "replicas"))
+    hosts = readings.whole(group.get("numOfHosts")) or 1
+    return WorkerGroupFacts(text(group.get("groupName")), least, most, wanted, hosts)
 
 
 def revision_facts(obj: Object) -> RevisionFacts | UnreadRevision:

@@ -11,7 +11,7 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from llama_operator.api.v1alpha1.llamadeployment_status import PlanStatus
-from llama_operator.decide.observed import RECORD_FORMAT
+from llama_operator.decide.observed import RECORD_FORMAT, RECORD_FORMATS
 from llama_operator.decide.serve_application import engine_application
 
 _UPGRADE: Final = "upgrade the operator to the version that wrote it"
@@ -36,7 +36,7 @@ class UnreadableError(Exception):
 
 
 def read(data: object) -> tuple[PlanStatus, Mapping[str, Any]]:
-    """Return the plan that `data` pins, and `data` itself, whose shape is that of format 1.
+    """Return the plan that `data` pins, and `data` itself, whose shape is the same in all formats.
 
     Raises:
         UnreadableError: If it has another format, or another shape.
@@ -45,8 +45,9 @@ def read(data: object) -> tuple[PlanStatus, Mapping[str, Any]]:
         raise UnreadableError(f"it holds no record; {_RESTORE}")
     # Operators before the field wrote what is format 1 now.
     written = data.get("format", RECORD_FORMAT)
-    if written != RECORD_FORMAT:
-        raise UnreadableError(f"it has format {written!r}, and this version reads {RECORD_FORMAT}; {_UPGRADE}")
+    if written not in RECORD_FORMATS:
+        known = " and ".join(map(str, RECORD_FORMATS))
+        raise UnreadableError(f"it has format {written!r}, and this version reads {known}; {_UPGRADE}")
     try:
         plan = PlanStatus.model_validate(data["plan"], extra="ignore")
     except KeyError:

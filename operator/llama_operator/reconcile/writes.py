@@ -36,7 +36,7 @@ _OURS = f"{GROUP}/"
 
 
 async def write(cluster: Cluster, namespace: str, desired: Desired, repairs: Ledger) -> tuple[RefusedWrite, ...]:
-    """Apply, patch and delete; returns routes that are refused.
+    """Apply, patch and delete; returns what nothing waits for and is refused.
 
     Args:
         cluster: Where to write.
@@ -56,20 +56,29 @@ async def write(cluster: Cluster, namespace: str, desired: Desired, repairs: Led
             await _patch_one(cluster, namespace, bounds, repairs)
     for child in desired.delete:
         await _delete_one(cluster, namespace, child, repairs)
-    return await _write_routes(cluster, namespace, desired, repairs)
+    return (
+        *await _write_beside(cluster, desired.beside, repairs),
+        *await _write_routes(cluster, namespace, desired, repairs),
+    )
 
 
-async def _write_routes(
-    cluster: Cluster, namespace: str, desired: Desired, repairs: Ledger
-) -> tuple[RefusedWrite, ...]:
-    """Write routes; a refusal ends nothing, and an old route stays until the new one could be written."""
+async def _write_beside(cluster: Cluster, objects: Iterable[Object], repairs: Ledger) -> tuple[RefusedWrite, ...]:
+    """Write what nothing waits for; a refusal ends nothing."""
     refused: list[RefusedWrite] = []
-    for obj in desired.routes:
+    for obj in objects:
         # NotFound: the kind is not installed, or its namespace is gone.
         try:
             await _apply_one(cluster, obj, repairs)
         except (WriteRefusedError, ForbiddenError, NotFoundError) as error:
             refused.append(RefusedWrite(obj["kind"], obj["metadata"]["name"], str(error)))
+    return tuple(refused)
+
+
+async def _write_routes(
+    cluster: Cluster, namespace: str, desired: Desired, repairs: Ledger
+) -> tuple[RefusedWrite, ...]:
+    """Write routes; an old route stays until the new one could be written."""
+    refused = list(await _write_beside(cluster, desired.routes, repairs))
     for child in () if refused else desired.old_routes:
         try:
             await _delete_one(cluster, namespace, child, repairs)
@@ -173,7 +182,7 @@ async def _find(cluster: Cluster, ref: Ref) -> Object | None:
 
 async def _patch_one(cluster: Cluster, namespace: str, bounds: Bounds, repairs: Ledger) -> None:
     ref = Ref(kinds.RAY_CLUSTER, namespace, bounds.cluster)
-    wanted = {f"spec.workerGroupSpecs.{bounds.group}": [bounds.min_pods, bounds.max_pods]}
+    wanted = {f"spec.workerGroupSpecs.{bounds.group}": [bounds.least, bounds.most]}
     if repairs.holds(ref, wanted):
         return
     # Meanwhile KubeRay may have replaced the cluster or its groups: the next pass sees what is there then.
@@ -255,6 +264,6 @@ def _bounds_patch(bounds: Bounds) -> tuple[JsonPatch, ...]:
     group = f"/spec/workerGroupSpecs/{bounds.index}"
     return (
         JsonPatch("test", f"{group}/groupName", bounds.group),
-        JsonPatch("add", f"{group}/minReplicas", bounds.min_pods),
-        JsonPatch("add", f"{group}/maxReplicas", bounds.max_pods),
+        JsonPatch("add", f"{group}/minReplicas", bounds.least),
+        JsonPatch("add", f"{group}/maxReplicas", bounds.most),
     )

@@ -57,6 +57,13 @@ class ServingStatusSource(StrEnum):
     OFF = "Off"
 
 
+class ServingEgress(StrEnum):
+    """What Ray pods reach."""
+
+    BOUNDED = "Bounded"
+    OPEN = "Open"
+
+
 @dataclass(frozen=True, slots=True)
 class Group:
     """Heading under which `--help` and the reference show a setting."""
@@ -128,7 +135,22 @@ class OperatorSettings(BaseModel):
     monitoring_namespaces: Annotated[tuple[Annotated[str, Field(pattern=_LABEL)], ...], _SERVING] = (
         _DECISIONS.monitoring_namespaces
     )
-    """Namespaces whose pods may read the metrics of HAProxy in the Ray pods. Empty: none; repeat the flag or separate by commas."""
+    """Namespaces whose pods may read the metrics of Ray and HAProxy in the Ray pods. Empty: none; repeat the flag or separate by
+    commas."""
+    gateway_namespaces: Annotated[tuple[Annotated[str, Field(pattern=_LABEL)], ...], _SERVING] = (
+        _DECISIONS.gateway_namespaces
+    )
+    """Namespaces of Gateways and Ingress controllers, whose pods may send requests to deployments with `spec.endpoint.expose`. Empty:
+    port 8000 of such a deployment is open to all; repeat the flag or separate by commas."""
+    operator_namespace: Annotated[str, Field(pattern=rf"{_LABEL}|^$"), _SERVING] = _DECISIONS.operator_namespace
+    """Namespace of the operator's pods, which ask each deployment for its status. Empty: they run in no pod of the cluster."""
+    serving_egress: Annotated[ServingEgress, _SERVING] = ServingEgress.BOUNDED
+    """Bounded: a NetworkPolicy lets Ray pods reach their own pods, DNS, HTTPS, the ports of addresses that they were told of, and
+    the head the API server. Open: they reach everything."""
+    api_server_ports: Annotated[tuple[Annotated[int, Field(ge=1, le=65535)], ...], _SERVING] = (
+        _DECISIONS.api_server_ports
+    )
+    """Ports of the API server, which Ray's autoscaler asks; repeat the flag or separate by commas."""
     hub_endpoint: Annotated[
         str, Field(pattern=r"^https?://[A-Za-z0-9.-]+(:[0-9]+)?(/[A-Za-z0-9._/-]*)?$"), _SERVING
     ] = _DECISIONS.hub_endpoint
@@ -177,7 +199,15 @@ class OperatorSettings(BaseModel):
             raise ValueError("; ".join(wrong))
         return value
 
-    @field_validator("namespaces", "card_images", "serving_architectures", "monitoring_namespaces", mode="before")
+    @field_validator(
+        "namespaces",
+        "card_images",
+        "serving_architectures",
+        "monitoring_namespaces",
+        "gateway_namespaces",
+        "api_server_ports",
+        mode="before",
+    )
     @classmethod
     def _split(cls, value: object) -> object:
         parts = [value] if isinstance(value, str) else value
@@ -208,6 +238,10 @@ class OperatorSettings(BaseModel):
             ray_version=self.ray_version,
             kuberay_namespace=self.kuberay_namespace,
             monitoring_namespaces=self.monitoring_namespaces,
+            gateway_namespaces=self.gateway_namespaces,
+            operator_namespace=self.operator_namespace,
+            bounds_egress=self.serving_egress is ServingEgress.BOUNDED,
+            api_server_ports=self.api_server_ports,
             hub_endpoint=self.hub_endpoint,
             pods=PlatformPods(self.pod_defaults, self.pod_rules, self.serving_architectures),
             checks_access=self.weights_preflight is Switch.ENABLED,

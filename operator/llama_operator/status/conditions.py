@@ -187,6 +187,11 @@ def _plan_accurate(observed: Observed, decision: Decision) -> Finding:
 
 def _objects_kept(observed: Observed) -> Finding:
     kind = ConditionType.OBJECTS_KEPT
+    refused = observed.refused_object
+    if refused is not None:
+        return Finding(
+            kind, _FALSE, Reason.WRITE_REFUSED, f"{refused.why}; all else goes on, and it is tried again in every pass"
+        )
     if not observed.contested:
         return Finding(kind, _TRUE, Reason.KEPT, "nobody keeps changing what the operator made")
     done = "; ".join(one.words for one in observed.contested)

@@ -357,7 +357,7 @@ def _plan_events(before: LlamaDeploymentStatus, after: LlamaDeploymentStatus) ->
 
 def _contest_events(before: LlamaDeploymentStatus, after: LlamaDeploymentStatus) -> Iterator[EventFacts]:
     was, now = (_condition(status, ConditionType.OBJECTS_KEPT) for status in (before, after))
-    if now is not None and now.status is ConditionStatus.FALSE and (was is None or was.status is not now.status):
+    if now is not None and now.reason == Reason.CHANGED_BY_OTHERS and (was is None or was.status is not now.status):
         yield _event("Warning", EventReason.CONTESTED, "Repair", now.message)
 
 

@@ -44,7 +44,7 @@ def urls(observed: Observed, decision: Decision) -> tuple[str, ...] | None:
 
 
 def _judged(observed: Observed, decision: Decision) -> Finding | None:
-    exposure, refused = decision.exposure, next(iter(observed.refused), None)
+    exposure, refused = decision.exposure, observed.refused_route
     if exposure.spec is None or exposure.kind is None:
         # What may not be deleted goes on to let requests in.
         return None if refused is None else _finding(_UNKNOWN, Reason.WRITE_REFUSED, refused.why)

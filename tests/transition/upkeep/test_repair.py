@@ -27,7 +27,14 @@ ROUTES = {
     kinds.INGRESS: {"hosts": ["llama.acme.example"], "ingress": {"tlsSecret": "llama-tls"}},
 }
 """What lets requests in from outside, where the spec asks for it."""
-CHILDREN = (kinds.RAY_SERVICE, kinds.SERVICE, kinds.NETWORK_POLICY, kinds.CONTROLLER_REVISION, *ROUTES)
+CHILDREN = (
+    kinds.RAY_SERVICE,
+    kinds.SERVICE,
+    kinds.NETWORK_POLICY,
+    kinds.POD_DISRUPTION_BUDGET,
+    kinds.CONTROLLER_REVISION,
+    *ROUTES,
+)
 MANAGED = "app.kubernetes.io/managed-by"
 
 
@@ -224,6 +231,7 @@ EDITS = {
     kinds.RAY_SERVICE: {"serveConfigV2": "applications: []", "rayClusterConfig": {"rayVersion": "1.0.0"}},
     kinds.SERVICE: {"selector": {"app": "web"}},
     kinds.NETWORK_POLICY: {"ingress": [{}]},
+    kinds.POD_DISRUPTION_BUDGET: {"minAvailable": 9},
     kinds.HTTP_ROUTE: {"hostnames": ["evil.example"]},
     kinds.INGRESS: {"rules": [{"host": "evil.example"}]},
 }

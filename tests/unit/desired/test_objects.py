@@ -76,11 +76,13 @@ def test_an_argument_of_the_engine_reaches_it(name):
     assert serve(BIG | {"engine": engine})["args"]["engine"] != serve(BIG)["args"]["engine"]
 
 
-def test_worker_bounds_count_pods_not_replicas():
+def test_pods_of_a_replica_over_nodes_come_and_go_together_and_bounds_count_replicas():
     (group,) = ray_service(BIG | {"scaling": {"minReplicas": 2, "maxReplicas": 3}})["spec"]["rayClusterConfig"][
         "workerGroupSpecs"
     ]
-    assert (group["minReplicas"], group["maxReplicas"]) == (4, 6)
+    assert (group["minReplicas"], group["maxReplicas"], group["numOfHosts"]) == (2, 3, 2)
+    (small,) = ray_service(TINY)["spec"]["rayClusterConfig"]["workerGroupSpecs"]
+    assert "numOfHosts" not in small
 
 
 def test_a_replica_over_nodes_takes_whole_nodes():

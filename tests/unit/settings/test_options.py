@@ -109,6 +109,7 @@ def test_all_that_decisions_depend_on_can_be_set():
         "--serving-image=example/serving:1", "--ray-version=2.99.0", "--kuberay-namespace=ray",
         "--card-image=rocm=example/serving:rocm", "--hub-endpoint=https://hub.example", "--weights-preflight=Disabled", "--serving-poll-seconds=7",
         "--serving-architecture=arm64", "--monitoring-namespace=agents",
+        "--gateway-namespace=ingress", "--operator-namespace=llama", "--serving-egress=Open", "--api-server-port=7443",
     ]  # fmt: skip
     set_, usual = asdict(load(argv, {}).decisions()), asdict(Settings())
     # Only the local mode has the weights on disk, and only it runs no pods.

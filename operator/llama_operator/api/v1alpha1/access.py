@@ -10,6 +10,7 @@ from typing import Annotated
 from pydantic import Field
 
 from llama_operator.api.meta import ApiModel
+from llama_operator.api.v1alpha1.peers import AccessPeers
 from llama_operator.api.v1alpha1.pods import ObjectName
 from llama_serving.contract.keys import KEY_ID_PATTERN
 from llama_serving.contract.media import MOST_MEDIA_DOMAINS, MediaDomain
@@ -51,6 +52,10 @@ class AccessSpec(ApiModel):
     """Ids of keys that were revoked just now: replicas refuse them within seconds, before the kubelets have brought the changed
     object with the keys. `kubectl llama key revoke` writes it. An id is needed here for two minutes, and does no harm later. Only
     on the path `Direct`."""
+    from_: AccessPeers = ()
+    """Who reaches port 8000 beside the pods of the deployment's own namespace: other namespaces, and addresses that are no pods. A
+    Gateway or an Ingress controller needs no entry if the platform names its namespace. Changes take effect at once, without a
+    restart. It says who gets as far as the door; `mode` says what that asks for."""
     max_body_mib: Annotated[int, Field(ge=1, le=1024)] = 20
     """Longest body of a request, in MiB; a longer one is refused with 413."""
     media_domains: Annotated[tuple[MediaDomain, ...], Field(max_length=MOST_MEDIA_DOMAINS, strict=False)] = ()

@@ -298,7 +298,7 @@ def _running(facts: Facts, made: RayClusterFacts, pods: tuple[PodFacts, ...], se
     # A worker that holds no replica of its own, as one of several of an engine, is not ready and serves.
     well = [pod for pod in here if pod.ready or (service.serves and pod.phase == "Running")]
     heads = sum(pod.role == "head" for pod in well)
-    wanted = max(len(here), 1 + sum(group.min_pods for group in made.groups))
+    wanted = max(len(here), 1 + sum(group.least * group.hosts for group in made.groups))
     text = f"RayCluster {made.name}: {len(ready)} of {wanted} pods are ready, {sum(p.role == 'head' for p in ready)} of them the head"
     if heads and len(well) == wanted:
         return Check("cluster", State.PASSED, text)

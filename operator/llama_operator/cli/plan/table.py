@@ -29,6 +29,7 @@ _DETAILS: Mapping[str, Callable[[dict[str, Any]], str]] = {
     "ControllerRevision": lambda _: "pins the plan: only a change of the spec makes another",
     "Service": lambda obj: f"selects revision {obj['spec']['selector'].get('llama-operator.io/revision')}",
     "NetworkPolicy": lambda _: "Ray's ports: only the cluster itself and KubeRay",
+    "PodDisruptionBudget": lambda obj: f"a drain leaves {obj['spec']['minAvailable']} pods that answer",
     "HTTPRoute": lambda obj: f"from outside: {', '.join(obj['spec']['hostnames'])}",
     "Ingress": lambda obj: f"from outside: {', '.join(rule['host'] for rule in obj['spec']['rules'])}",
     "RayService": lambda obj: _group(obj["spec"]["rayClusterConfig"]["workerGroupSpecs"][0]),
@@ -246,4 +247,5 @@ def _objects(console: Console, objects: tuple[dict[str, Any], ...]) -> None:
 def _group(group: dict[str, Any]) -> str:
     limits = group["template"]["spec"]["containers"][0]["resources"]["limits"]
     held = ", ".join(f"{amount} {name}" for name, amount in limits.items())
-    return f"{group['minReplicas']} to {group['maxReplicas']} worker pods of {held}"
+    hosts = group.get("numOfHosts", 1)
+    return f"{group['minReplicas'] * hosts} to {group['maxReplicas'] * hosts} worker pods of {held}"

@@ -163,6 +163,7 @@ FIELDS = FieldTable(
         FieldRow("endpoint.aliases", _LIVE, "Serve hands the names to replicas while they run"),
         FieldRow("endpoint.expose", _LIVE, "a route beside the Service; engines do not see it"),
         FieldRow("access", _RESTART, "pods mount the keys, and Kubernetes changes no pod that runs"),
+        FieldRow("access.from", _LIVE, "a network policy around the pods; engines do not see it"),
         FieldRow("access.revokedKeys", _LIVE, "Serve hands it to replicas while they run"),
         FieldRow("tenants", _LIVE, "Serve hands the limits to replicas while they run"),
         FieldRow("otherTenants", _LIVE, "as tenants"),

@@ -152,6 +152,7 @@ _SCHEMAS: Final[Mapping[Kind, Schema]] = {
     kinds.NODE: Schema(_merging(_CONDITIONS | {"status.addresses": ("type",)}, sets=["spec.podCIDRs"]), status=True),
     kinds.EVENT: Schema(_merging({}, ["regarding", "related"])),
     kinds.NETWORK_POLICY: Schema(_merging({}, ["spec.podSelector"]), generation=True),
+    kinds.POD_DISRUPTION_BUDGET: _reconciled(_merging(_CONDITIONS, ["spec.selector"])),
     kinds.INGRESS: _reconciled(_merging({}, ["spec.defaultBackend.resource"])),
     kinds.HTTP_ROUTE: _reconciled(_merging({})),
     kinds.CONTROLLER_REVISION: Schema(_merging({}, ["data"]), immutable=("data",)),

@@ -116,6 +116,7 @@ WRITTEN = {
     "access": {
         "mode": "Keys",
         "keys": {"configMap": "acme-keys", "secret": "acme-keys"},
+        "from": [{"namespace": "acme", "podLabels": {"app": "web"}}],
         "maxBodyMiB": 5,
         "mediaDomains": ["images.acme.example"],
         "revokedKeys": ["abcdefghijklmnop"],

@@ -1,0 +1,67 @@
+"""The PodDisruptionBudget of a deployment: a drain of nodes takes one replica at a time. Called by `desired.objects`.
+
+It counts the workers of the revision that has the traffic, as an integer that follows the number of replicas: KubeRay's objects have
+no scale subresource, so of a share, or of `maxUnavailable`, Kubernetes cannot say how many pods that is, and refuses every eviction.
+No two budgets may select one pod, or nobody can evict it: there is one, and it leaves out the head and the guard.
+"""
+
+from typing import Any
+
+from llama_operator.api.v1alpha1.llamadeployment import LlamaDeployment
+from llama_operator.decide.observed import RayClusterFacts, RevisionFacts
+from llama_operator.desired import naming, rayservice
+from llama_operator.desired.guard import bounds_of
+from llama_operator.desired.pods.pod_settings import peers
+
+API_VERSION = "policy/v1"
+KIND = "PodDisruptionBudget"
+
+_GROUP = "ray.io/group"
+
+
+def build(deployment: LlamaDeployment, pinned: RevisionFacts, clusters: tuple[RayClusterFacts, ...]) -> dict[str, Any]:
+    """Build the budget.
+
+    With one replica it lets that one go, or a node with it could never be drained: Ray then drains the pod, within its time to end.
+
+    Args:
+        deployment: The owner.
+        pinned: The revision that has the traffic.
+        clusters: RayClusters of all revisions; they say how many replicas the autoscaler wants.
+    """
+    group = pinned.cluster["workerGroupSpecs"][0]
+    spans_nodes = _nodes(pinned) > 1
+    return {
+        "apiVersion": API_VERSION,
+        "kind": KIND,
+        "metadata": naming.metadata(deployment, deployment.metadata.name),
+        "spec": {
+            # Of a replica over nodes one pod is ready, as KubeRay sees it: the one with Serve's replica.
+            "minAvailable": max(0, _replicas(deployment, pinned, clusters) - 1),
+            "selector": {"matchLabels": peers(pinned.name, "worker") | {_GROUP: group["groupName"]}},
+            # A pod that does not answer shall not hold up a drain. The other pods of a replica over nodes are never ready, and hold
+            # what it computes with: they go as long as the budget is kept.
+            "unhealthyPodEvictionPolicy": "IfHealthyBudget" if spans_nodes else "AlwaysAllow",
+        },
+    }
+
+
+def _replicas(deployment: LlamaDeployment, pinned: RevisionFacts, clusters: tuple[RayClusterFacts, ...]) -> int:
+    """How many replicas are wanted now; the fewest while no cluster says."""
+    group = pinned.cluster["workerGroupSpecs"][0]
+    live = pinned.live or rayservice.live_of(deployment, pinned)
+    # Not how many there are: then each pod that went would let the next one go.
+    known = (
+        one
+        for cluster in clusters
+        if cluster.revision == pinned.name and not cluster.leaving
+        for one in cluster.groups
+        if one.name == group["groupName"]
+    )
+    of_cluster = next(known, None)
+    wanted = bounds_of(group, pinned, live)[0] if of_cluster is None else of_cluster.wanted
+    return wanted if "numOfHosts" in group else wanted // _nodes(pinned)
+
+
+def _nodes(pinned: RevisionFacts) -> int:
+    return pinned.plan.chosen.nodes_per_replica if pinned.plan.chosen is not None else 1
