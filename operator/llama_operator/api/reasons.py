@@ -211,6 +211,8 @@ class Reason(StrEnum):
     OFFLINE = "Offline"
     """The Hub gave no usable answer; the operator asks again."""
 
+    QUEUED = "Queued"
+    """Kueue holds the pods back until its queue has quota for them; `kubectl get workloads` says what it waits for."""
     NODES_FOUND = "NodesFound"
     """Enough nodes with the accelerator exist."""
     NODES_MISSING = "NodesMissing"

@@ -20,6 +20,7 @@ from llama_operator.decide.placement.resolve import resolve
 from llama_operator.decide.placement.shape import Room
 from llama_operator.decide.platform import Platform
 from llama_operator.decide.pods import AwayNode, PodFacts
+from llama_operator.decide.queue import Queue
 from llama_operator.decide.routes import RefusedWrite, RouteFacts
 from llama_serving.config import LiveSettings
 from llama_serving.contract.guard import GUARD_DEPLOYMENT
@@ -105,6 +106,15 @@ class RayServiceFacts:
     holds_replicas: bool = False
     """It has served before, and nothing says that its replicas are gone."""
     conditions: tuple[ConditionFacts, ...] = ()
+    queue: Queue | None = None
+    """The queue of Kueue that it is in, by its labels; None for none."""
+    suspended: bool = False
+    """Somebody holds it back: it has no pods. Kueue does, until there is quota."""
+
+    @property
+    def waits(self) -> bool:
+        """Whether Kueue holds it back."""
+        return self.queue is not None and self.suspended
 
     @property
     def serves(self) -> bool:
@@ -209,6 +219,8 @@ class RevisionFacts:
     strategy: RolloutStrategy | None = None
     """What strategy `Auto` came to for this revision."""
     strategy_reason: str = ""
+    admitted_at: str = ""
+    """When Kueue had let its pods start (RFC 3339); empty where it holds them back, or none waits for it."""
     weights_checked_at: str = ""
     """When the Hub let its weights be read, before it was made; empty if it was not asked."""
     created: datetime | None = None
@@ -377,6 +389,8 @@ class Observed:
     """Objects that this pass could not write, and that nothing else waits for; the status tells them."""
     routes: tuple[RouteFacts, ...] = ()
     """Routes of the deployment, which let requests in from outside; without those of kinds that may not be read."""
+    default_queue: bool = False
+    """Whether Kueue takes every RayService of the namespace, by a LocalQueue named `default`; only read while one is to be made."""
     address: str = ""
     """`host:port` at which the Service can be reached from outside, where there is such an address."""
     serving: ServingStatus | None = None

@@ -6,6 +6,7 @@ from typing import Any
 
 from llama_operator.decide.decision import Decision
 from llama_operator.decide.observed import Observed, RayServiceFacts, RevisionFacts, Settings
+from llama_operator.decide.queued import queue_of
 from llama_operator.decide.rollout.ending import NO_REVISION
 from llama_operator.decide.rollout.rollout import Rollout
 from llama_operator.desired import access_check, budget, network, rayservice, revision, route
@@ -93,7 +94,7 @@ def _deployment(observed: Observed, decision: Decision, settings: Settings) -> D
                 *_to_write(observed, records, {rollout.wanted, *rollout.run, *_here(observed)}),
                 *_policies(observed, settings, records, rollout.run),
             ),
-            (*(rayservice.build(deployment, record) for record in running), *_service(observed, decision)),
+            (*_ray_services(observed, running), *_service(observed, decision)),
         ),
         bounds=_bounds(observed, running),
         delete=(
@@ -140,7 +141,7 @@ def _keep_up(observed: Observed, decision: Decision, settings: Settings, asking:
                 *_policies(observed, settings, records, upkeep.run),
                 *(obj for step in asking.steps for obj in step),
             ),
-            (*(rayservice.build(deployment, record) for record in running), *_service(observed, decision)),
+            (*_ray_services(observed, running), *_service(observed, decision)),
         ),
         bounds=_bounds(observed, running),
         delete=(*(_ray_service(service) for service in (*upkeep.obsolete, *ended)), *asking.delete),
@@ -161,6 +162,10 @@ def _end(observed: Observed, decision: Decision, records: Mapping[str, RevisionF
         steps=((*(revision.build(observed, record) for record in changed), *service),),
         delete=tuple(_ray_service(gone) for gone in ending.remove),
     )
+
+
+def _ray_services(observed: Observed, running: Iterable[RevisionFacts]) -> Iterator[dict[str, Any]]:
+    return (rayservice.build(observed.deployment, record, queue_of(observed, record.name)) for record in running)
 
 
 def _policies(

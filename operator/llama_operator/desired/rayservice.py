@@ -19,6 +19,7 @@ from llama_operator.decide.placement.resolve import resolve
 from llama_operator.decide.placement.shape import PodShapes
 from llama_operator.decide.plan.adapters import room_of
 from llama_operator.decide.plan.candidate import Candidate
+from llama_operator.decide.queue import Queue
 from llama_operator.desired import naming, serve_config
 from llama_operator.desired.guard import bounds_of, group_name, with_resource
 from llama_operator.desired.pods import (
@@ -162,13 +163,17 @@ def _group(
     }
 
 
-def build(deployment: LlamaDeployment, pinned: RevisionFacts) -> dict[str, Any]:
+def build(deployment: LlamaDeployment, pinned: RevisionFacts, queue: Queue | None = None) -> dict[str, Any]:
     """Build the RayService of a revision, with the bounds and limits of its record.
 
     Args:
         deployment: The owner; its spec has the live settings if the record has none.
         pinned: The revision.
+        queue: The queue of Kueue in which it waits for quota; None if it waits in none.
     """
+    metadata = naming.metadata(deployment, pinned.name, pinned.name)
+    if queue is not None:
+        metadata |= {"labels": metadata["labels"] | queue.labels, "annotations": queue.annotations}
     live = pinned.live or live_of(deployment, pinned)
     cluster = dict(pinned.cluster)
     cluster["workerGroupSpecs"] = [
@@ -185,7 +190,7 @@ def build(deployment: LlamaDeployment, pinned: RevisionFacts) -> dict[str, Any]:
     return {
         "apiVersion": API_VERSION,
         "kind": KIND,
-        "metadata": naming.metadata(deployment, pinned.name, pinned.name),
+        "metadata": metadata,
         "spec": {
             "upgradeStrategy": {"type": "None"},
             "serveConfigV2": serve_config.to_yaml(serve_config.with_live(pinned.serve_config, live)),

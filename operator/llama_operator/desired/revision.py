@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from llama_operator.api.meta import (
+    ANNOTATION_ADMITTED_AT,
     ANNOTATION_FAILED_AT,
     ANNOTATION_FAILURE,
     ANNOTATION_LICENSE,
@@ -114,7 +115,15 @@ def brought_up_to_date(pinned: RevisionFacts, observed: Observed, rollout: Rollo
             pinned = replace(pinned, failed_at=rfc3339(observed.now), failure=_cut(rollout.given_up.message))
         elif not pinned.failed_at:
             pinned = replace(pinned, failure="")
-    return with_service(with_last_words(pinned, observed, rollout.obsolete), observed)
+    return with_admission(with_service(with_last_words(pinned, observed, rollout.obsolete), observed), observed)
+
+
+def with_admission(pinned: RevisionFacts, observed: Observed) -> RevisionFacts:
+    """The record with the time since when its pods may start, where they are in a queue."""
+    service = next((one for one in observed.ray_services if one.name == pinned.name), None)
+    if service is None or service.queue is None or service.waits:
+        return replace(pinned, admitted_at="") if pinned.admitted_at else pinned
+    return pinned if pinned.admitted_at else replace(pinned, admitted_at=rfc3339(observed.now))
 
 
 def with_last_words(pinned: RevisionFacts, observed: Observed, obsolete: Iterable[RayServiceFacts]) -> RevisionFacts:
@@ -211,6 +220,7 @@ def build(observed: Observed, pinned: RevisionFacts) -> dict[str, Any]:
     metadata = naming.metadata(observed.deployment, pinned.name, pinned.name)
     annotations = {
         ANNOTATION_SERVED_AT: pinned.served_at,
+        ANNOTATION_ADMITTED_AT: pinned.admitted_at,
         ANNOTATION_FAILED_AT: pinned.failed_at,
         ANNOTATION_FAILURE: pinned.failure,
         ANNOTATION_STRATEGY: pinned.strategy.value if pinned.strategy else "",

@@ -27,6 +27,8 @@ POD: Final = Kind("v1", "Pod", "pods")
 JOB: Final = Kind("batch/v1", "Job", "jobs")
 CONFIG_MAP: Final = Kind("v1", "ConfigMap", "configmaps")
 
+LOCAL_QUEUE: Final = Kind("kueue.x-k8s.io/v1beta2", "LocalQueue", "localqueues")
+
 ALL: Final = tuple(kind for kind in list(globals().values()) if isinstance(kind, Kind))
 """Every kind of this module."""
 

@@ -25,6 +25,7 @@ from llama_operator.decide.observed import (
     UnreadRevision,
     WorkerGroupFacts,
 )
+from llama_operator.decide.queue import LABEL_PRIORITY, LABEL_QUEUE, Queue
 from llama_operator.desired import access_check
 from llama_operator.kube.port import Object
 from llama_operator.observe import pinned_data
@@ -73,7 +74,14 @@ def ray_service_facts(obj: Object) -> RayServiceFacts:
         created=moment(metadata.get("creationTimestamp")),
         leaving="deletionTimestamp" in metadata,
         conditions=said_of_itself,
+        queue=_queue(readings.labels(obj)),
+        suspended=mapping(mapping(obj.get("spec")).get("rayClusterConfig")).get("suspend") is True,
     )
+
+
+def _queue(labels: Mapping[str, str]) -> Queue | None:
+    name = labels.get(LABEL_QUEUE, "")
+    return Queue(name, labels.get(LABEL_PRIORITY, "")) if name else None
 
 
 def _of_serve(message: object) -> str:
@@ -145,6 +153,7 @@ def revision_facts(obj: Object) -> RevisionFacts | UnreadRevision:
         serve_config=data["serveConfig"],
         cluster=data["cluster"],
         served_at=annotations.get(meta.ANNOTATION_SERVED_AT, ""),
+        admitted_at=annotations.get(meta.ANNOTATION_ADMITTED_AT, ""),
         failed_at=annotations.get(meta.ANNOTATION_FAILED_AT, ""),
         failure=annotations.get(meta.ANNOTATION_FAILURE, ""),
         # What only a newer version knows is none.

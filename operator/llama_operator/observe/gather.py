@@ -25,6 +25,7 @@ from llama_operator.decide.placement import requests
 from llama_operator.decide.placement.platform_pods import PlatformPods
 from llama_operator.decide.platform import Platform
 from llama_operator.decide.pods import PodFacts
+from llama_operator.decide.queue import DEFAULT_QUEUE
 from llama_operator.decide.rollout import strategy
 from llama_operator.decide.rollout.fields import FIELDS
 from llama_operator.decide.rollout.revision import revision_of
@@ -113,6 +114,8 @@ class Observer:
         ref = Ref(kinds.LLAMA_DEPLOYMENT, deployment.metadata.namespace, deployment.metadata.name)
         observed = await self.with_routes(await self._always(self._empty(deployment, now), ref))
         wanted = revision_of(deployment, observed.revisions).name
+        if all(one.name != wanted for one in observed.ray_services):
+            observed = replace(observed, default_queue=await self._default_queue(ref))
         if self.checks_access and observed.pinned(wanted) is None:
             checks = await read(kinds.JOB, access_checks(self.cluster, ref, unreadable), None)
             observed = replace(observed, access_checks=checks)
@@ -126,6 +129,14 @@ class Observer:
             counting = free_rooms(self.cluster, observed.nodes, head, unreadable, on_cpu=on_cpu)
             observed = replace(observed, free=await read(kinds.POD, counting, None))
         return replace(await with_serving(observed, self.serving), unknown=self.rights.unknown)
+
+    async def _default_queue(self, ref: Ref) -> bool:
+        """Whether Kueue takes every RayService of the namespace; no where that may not be read."""
+        kind = kinds.LOCAL_QUEUE
+        if not self.platform.has(f"{kind.plural}.{kind.api_version.partition('/')[0]}"):
+            return False
+        # Who has no queue is not told that queues may not be read.
+        return bool(await Lenient(str).read(kind, _find(self.cluster, Ref(kind, ref.namespace, DEFAULT_QUEUE)), {}))
 
     def _card(self, observed: Observed) -> Card | None:
         """A card whose image the pods need, if all that may be planned on need the same."""

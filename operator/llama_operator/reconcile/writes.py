@@ -30,6 +30,7 @@ from llama_operator.kube.port import (
     Ref,
     WebhookFailedError,
 )
+from llama_operator.reconcile import queued
 from llama_operator.reconcile.repairs import Ledger
 
 _OURS = f"{GROUP}/"
@@ -165,6 +166,9 @@ async def _apply_over(cluster: Cluster, ref: Ref, obj: Object, before: Object | 
 
     After a restore from a backup all is owned by the tool that made it, and belongs to a deployment of another uid.
     """
+    if before is not None and queued.is_kept(before):
+        operations = queued.changes(obj, before)
+        return await cluster.patch(ref, operations) if operations else before
     force, sent = _may_force(obj, before), _with_memory(obj, before)
     if before is not None and force and (operations := _new_owner(obj, before)):
         await cluster.patch(ref, operations)

@@ -79,6 +79,8 @@ def capacity_found(observed: Observed, decision: Decision) -> Finding:
     chosen, shapes = decision.chosen, decision.shapes
     if chosen is None or shapes is None or observed.nodes is None:
         return Finding(_KIND, ConditionStatus.UNKNOWN, Reason.WAITING, "the plan or the nodes are not known")
+    if queued := _queued(observed, decision.revision.name):
+        return Finding(_KIND, ConditionStatus.UNKNOWN, Reason.QUEUED, queued)
     spec = observed.deployment.spec
     least = _Demand(chosen, shapes, max(1, least_replicas(spec)))
     most = _Demand(chosen, shapes, most_replicas(spec))
@@ -94,6 +96,18 @@ def capacity_found(observed: Observed, decision: Decision) -> Finding:
         text = f"{least.accelerators} {chosen.accelerator} are needed and exist{bound}"
         return Finding(_KIND, ConditionStatus.TRUE, Reason.NODES_FOUND, text)
     return Finding(_KIND, ConditionStatus.FALSE, Reason.NODES_MISSING, f"{_missing(least, supply, short)}{bound}")
+
+
+def _queued(observed: Observed, revision: str) -> str:
+    """That Kueue holds the pods of the revision back; empty if it does not."""
+    service = next((one for one in observed.ray_services if one.name == revision and one.waits), None)
+    if service is None or service.queue is None:
+        return ""
+    metadata = observed.deployment.metadata
+    return (
+        f"RayService {service.name} waits in queue {service.queue.name} until Kueue has quota for it: "
+        f"kubectl get workloads -n {metadata.namespace} says what is short; no deadline runs meanwhile"
+    )
 
 
 def _supply(observed: Observed, demand: _Demand) -> _Supply:

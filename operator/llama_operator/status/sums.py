@@ -142,6 +142,9 @@ def _ready(
     serving = _serving(endpoint, parts)
     if serving is not None:
         return serving
+    capacity = _part(parts, ConditionType.CAPACITY_FOUND)
+    if capacity.reason is Reason.QUEUED:
+        return Finding(kind, _UNKNOWN if endpoint.down_since is None else _FALSE, capacity.reason, capacity.message)
     return (
         _replacement(parts, endpoint, decision)
         or _outage(endpoint, decision)

@@ -7,6 +7,7 @@ ControllerRevisions remember (first served, given up). See docs/designs/0008-rev
 from dataclasses import dataclass
 from datetime import datetime
 
+from llama_operator.api import readings
 from llama_operator.api.v1alpha1.llamadeployment import RolloutStrategy
 from llama_operator.decide.diagnosis.engine_message import ENGINE_FAILED
 from llama_operator.decide.observed import Observed, RayServiceFacts
@@ -209,7 +210,11 @@ def _seconds_left(wanted: str, observed: Observed, here: dict[str, RayServiceFac
     service = here.get(wanted)
     if service is None or service.created is None or service.serves or (record is not None and record.served_at):
         return None
-    return observed.age(service.created).left(observed.deployment.spec.rollout.progress_deadline_seconds)
+    start: datetime | None = service.created
+    if service.queue is not None:
+        # Nobody can say how long a queue is. A record without the time gets it in this pass.
+        start = None if service.waits or record is None else readings.moment(record.admitted_at)
+    return None if start is None else observed.age(start).left(observed.deployment.spec.rollout.progress_deadline_seconds)
 
 
 def _fallback(wanted: str, observed: Observed, here: dict[str, RayServiceFacts], barred: Barred) -> str | None:

@@ -157,6 +157,7 @@ _SCHEMAS: Final[Mapping[Kind, Schema]] = {
     kinds.HTTP_ROUTE: _reconciled(_merging({})),
     kinds.CONTROLLER_REVISION: Schema(_merging({}, ["data"]), immutable=("data",)),
     kinds.LEASE: Schema(_merging({})),
+    kinds.LOCAL_QUEUE: _reconciled(_merging(_CONDITIONS)),
     kinds.CONFIG_MAP: Schema(_merging({})),
     SECRET: Schema(_merging({})),
     kinds.JOB: _reconciled(

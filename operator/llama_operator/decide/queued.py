@@ -1,0 +1,23 @@
+"""In which queue of Kueue a RayService waits for its quota. Called by `desired.objects`."""
+
+from llama_operator.api.v1alpha1.llamadeployment import LlamaDeployment
+from llama_operator.decide.observed import Observed
+from llama_operator.decide.queue import DEFAULT_QUEUE, LABEL_PRIORITY, LABEL_QUEUE, Queue
+
+
+def queue_of(observed: Observed, revision: str) -> Queue | None:
+    """The queue of the RayService of a revision: that of the one that exists, else what the LlamaDeployment says."""
+    service = next((one for one in observed.ray_services if one.name == revision), None)
+    return wanted_queue(observed.deployment, default=observed.default_queue) if service is None else service.queue
+
+
+def wanted_queue(deployment: LlamaDeployment, *, default: bool) -> Queue | None:
+    """The queue that a RayService gets when it is made.
+
+    Args:
+        deployment: Its labels name the queue and the priority.
+        default: Whether its namespace has a LocalQueue that takes everything.
+    """
+    labels = deployment.metadata.labels
+    name = labels.get(LABEL_QUEUE) or (DEFAULT_QUEUE if default else "")
+    return Queue(name, labels.get(LABEL_PRIORITY, "")) if name else None
