@@ -95,7 +95,17 @@ IN_ANY_POD = {
 }
 IN_ANY_CLUSTER = {
     "autoscaler": ("autoscalerOptions", {"securityContext": {"privileged": True}}, "privileged"),
-    "store": ("gcsFaultToleranceOptions", {"redisAddress": "evil:6379"}, "gcsFaultToleranceOptions"),
+    "password of a store in words": ("gcsFaultToleranceOptions", {"redisAddress": "a:1", "redisPassword": {"value": "x"}}, "head store"),
+    "name from a Secret": (
+        "gcsFaultToleranceOptions",
+        {"redisAddress": "a:1", "redisUsername": {"valueFrom": {"secretKeyRef": {"name": "admin-password", "key": "a"}}}},
+        "head store",
+    ),
+    "password from the pod": (
+        "gcsFaultToleranceOptions",
+        {"redisAddress": "a:1", "redisPassword": {"valueFrom": {"fieldRef": {"fieldPath": "metadata.uid"}}}},
+        "head store",
+    ),
     "token": ("authOptions", {"mode": "token", "secretName": "admin-password"}, "authOptions.secretName"),
 }
 CASES = [
@@ -110,6 +120,19 @@ def test_the_operators_pods_get_nothing_of_their_node_and_no_rights_of_others(gu
     for kind, path, field, value, told in CASES:
         said = created(guarded, with_field(made[kind], path, field, value))
         assert told in said, (kind, path, field, value, said)
+
+
+def head_store(secret):
+    return {
+        "redisAddress": "redis.team-a.svc:6379",
+        "redisUsername": {"value": "ray"},
+        "redisPassword": {"valueFrom": {"secretKeyRef": {"name": secret, "key": "password"}}},
+    }
+
+
+def test_a_store_of_the_head_is_let_through(guarded, made):
+    for options in (head_store("redis"), {"redisAddress": "redis:6379"}):
+        assert not created(guarded, with_field(made["RayService"], CLUSTER_SPEC, "gcsFaultToleranceOptions", options))
 
 
 def test_an_account_that_the_platform_lists_is_let_through(guarded, made):
@@ -160,6 +183,11 @@ def test_secrets_and_images_are_those_that_the_platform_lists(listed, made, even
     eventually(lambda: created(listed, with_field(made["Job"], POD, "volumes", SECRET_VOLUME)))
     for kind, path, field, value in SECRETS:
         assert "admission.tokenSecrets" in created(listed, with_field(made[kind], path, field, value))
+    of_head = {"headStore": {"address": "redis:6379", "passwordSecret": {"name": "admin-password"}}}
+    assert "names Secret admin-password; " in said_of_deployment(listed, of_head)
+    for name, allowed in (("admin-password", False), (TOKEN, True)):
+        with_store = with_field(made["RayService"], CLUSTER_SPEC, "gcsFaultToleranceOptions", head_store(name))
+        assert bool(created(listed, with_store)) != allowed
     for kind in made:
         assert not created(listed, made[kind])
     job = with_field(made["Job"], POD, "initContainers", [A_CONTAINER | {"image": "evil/image"}])

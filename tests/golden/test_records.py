@@ -102,7 +102,7 @@ def test_only_a_record_that_names_hosts_counts_replicas():
         built = rayservice.build(deployment_behind(record), children.revision_facts(record))
         (group,) = built["spec"]["rayClusterConfig"]["workerGroupSpecs"]
         bounds[folder] = (group["minReplicas"], group["maxReplicas"], group.get("numOfHosts"))
-    assert bounds == {"0.1.0": (2, 2, None), "after-0.1.0/3-hosts": (1, 1, 2)}
+    assert bounds == {"0.1.0": (2, 2, None), "after-0.1.0/3-hosts": (1, 2, 2)}
 
 
 @pytest.mark.parametrize("path", RECORDS, ids=named)

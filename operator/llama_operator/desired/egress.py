@@ -54,10 +54,10 @@ def _told(pinned: RevisionFacts) -> Iterator[int]:
     for container in _containers(pinned):
         for variable in mappings(container.get("env")):
             yield from _ports_in(text(variable.get("value")))
-    store = mapping(arguments(pinned.serve_config).get("store"))
-    found = _HOST_AND_PORT.fullmatch(text(store.get("address")))
-    if found is not None:
-        yield from _valid(found.group(1))
+    ledger = mapping(arguments(pinned.serve_config).get("store")).get("address")
+    of_head = mapping(pinned.cluster.get("gcsFaultToleranceOptions")).get("redisAddress")
+    for found in (_HOST_AND_PORT.fullmatch(text(address)) for address in (ledger, of_head)):
+        yield from () if found is None else _valid(found.group(1))
 
 
 def _containers(pinned: RevisionFacts) -> Iterator[Mapping[str, Any]]:

@@ -28,6 +28,7 @@ from llama_operator.desired.pods import (
     chat_template,
     drain,
     head,
+    head_store,
     keys,
     pod_settings,
     store,
@@ -115,6 +116,7 @@ def cluster_template(
         "autoscalerOptions": {"version": "v2", "idleTimeoutSeconds": _IDLE_TIMEOUT_SECONDS} | head.autoscaler(),
         # Written out: an empty authOptions makes a Secret and leaves the dashboard open.
         "authOptions": {"mode": "token"},
+        **head_store.fault_tolerance(deployment.spec.head_store),
         "headGroupSpec": {
             # Without GPUs: on a GPU node Ray would find those that other pods hold, and put replicas on them.
             "rayStartParams": {"num-cpus": "0", "num-gpus": "0", "dashboard-host": "0.0.0.0"},  # noqa: S104 - KubeRay reaches it by the pod's address; token and NetworkPolicy guard it

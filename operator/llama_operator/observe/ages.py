@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from llama_operator.api import readings
 from llama_operator.api.reasons import ConditionType
 from llama_operator.decide.observed import Age, Observed
 from llama_operator.kube.port import Ref
@@ -82,6 +83,8 @@ def _age(moment: datetime, seen: _Seen, at: float, now: datetime) -> Age:
 def moments(observed: Observed) -> Iterator[datetime]:
     """Yield the times that decisions about `observed` measure from."""
     yield from (service.created for service in observed.ray_services if service.created is not None)
+    admitted = (readings.moment(record.admitted_at) for record in observed.revisions)
+    yield from (moment for moment in admitted if moment is not None)
     yield from (cluster.created for cluster in observed.ray_clusters if cluster.created is not None)
     if observed.traffic is not None and observed.traffic.since is not None:
         yield observed.traffic.since

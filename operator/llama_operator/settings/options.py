@@ -65,7 +65,7 @@ def _shown(default: Any) -> str:
     """The default as users would write it; empty where there is none, or none that fits a line."""
     if default is None or isinstance(default, BaseModel):
         return ""
-    return ",".join(default) if isinstance(default, tuple) else str(default)
+    return ",".join(map(str, default)) if isinstance(default, tuple) else str(default)
 
 
 def _choices(info: FieldInfo) -> tuple[str, ...]:

@@ -177,8 +177,9 @@ def test_only_the_head_reaches_the_api_server_on_a_port_of_its_own():
         ({"pods": {"env": [{"name": "OTEL_EXPORTER_OTLP_ENDPOINT", "value": "http://collector.obs:4318"}]}}, {}, 4318),
         ({"pods": {"env": [{"name": "AWS_ENDPOINT_URL_S3", "value": "http://[fd00::7]:9000/"}]}}, {}, 9000),
         ({"usageStore": {"address": "valkey.data.svc:6380", "tls": "Disabled"}, "access": {"mode": "Keys"}}, {}, 6380),
+        ({"headStore": {"address": "redis.data.svc:6381"}}, {}, 6381),
     ],
-    ids=["mirror", "proxy", "traces", "object store", "ledger"],
+    ids=["mirror", "proxy", "traces", "object store", "ledger", "store of the head"],
 )
 def test_the_ports_of_what_pods_were_told_of_are_open_for_pods_and_addresses(spec, settings, port):
     rules, _ = egress(spec, replace(HOUSE, **settings))

@@ -18,6 +18,7 @@ from llama_operator.api.v1alpha1.chat_template import ChatTemplateKey
 from llama_operator.api.v1alpha1.common import ObjectName
 from llama_operator.api.v1alpha1.endpoint import EndpointSpec
 from llama_operator.api.v1alpha1.guard import GuardSpec
+from llama_operator.api.v1alpha1.head_store import HeadStoreSpec
 from llama_operator.api.v1alpha1.llamadeployment_status import LlamaDeploymentStatus
 from llama_operator.api.v1alpha1.pods import PodsSpec
 from llama_operator.api.v1alpha1.tenants import Limits, Tenants
@@ -368,6 +369,9 @@ class LlamaDeploymentSpec(ApiModel):
     usage_store: UsageStoreSpec | None = None
     """Where what tenants use is counted together with other deployments of the namespace, by a Valkey or Redis server of the team.
     Default: each deployment counts by itself, and needs no server."""
+    head_store: HeadStoreSpec | None = None
+    """Where Ray's head keeps what it knows, so that replicas go on when it ends. Default: nowhere, its end stops them all for as long
+    as they take to load."""
     license: LicenseSpec = LicenseSpec()
     """The right by which the model is used."""
     weights: WeightsSpec = WeightsSpec()

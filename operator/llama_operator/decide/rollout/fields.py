@@ -183,6 +183,7 @@ FIELDS = FieldTable(
         FieldRow("guard.categories", _LIVE, "as guard.mode"),
         FieldRow("guard.deadlineMilliseconds", _LIVE, "as guard.mode"),
         FieldRow("guard.replicas", _LIVE, "Serve adds or removes replicas of the guard, the others go on"),
+        FieldRow("headStore", _RESTART, "Ray's head has its store from its start"),
         FieldRow("usageStore", _RESTART, "pods mount the credentials, and a replica has one ledger from its start"),
         FieldRow("license", _LIVE, "the license chain judges it; engines do not see it"),
         FieldRow("weights", _RESTART, "pods name the Secret; what is in it may change at any time"),
