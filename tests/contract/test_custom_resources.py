@@ -57,6 +57,8 @@ BROKEN = (
         "spec.endpoint.expose.ingress.annotations",
         {"endpoint": {"expose": {"hosts": ["a.example"], "ingress": {"annotations": {"acme.example/a": "b"}}}}},
     ),
+    ("spec.access.from[0].namespace", {"access": {"from": [{"podLabels": {"app": "web"}}]}}),
+    ("spec.access.from[0].podLabels", {"access": {"from": [{"cidr": "10.0.0.0/8", "podLabels": {"app": "web"}}]}}),
     ("spec.access.keys.configMap", {"access": {"keys": {"configMap": "keys", "secret": "keys"}}}),
     ("spec.access.keys", {"access": {"mode": "Open", "keys": {"secret": "keys"}}}),
     ("spec.tenants", {"endpoint": {"path": "Ingress"}, "tenants": [ACME]}),

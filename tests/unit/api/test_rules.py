@@ -10,6 +10,7 @@ from llama_operator.api.meta import ObjectMeta
 from llama_operator.api.rules import IMMUTABLE_EVIDENCE, RULES, TRANSITIONS
 from llama_operator.api.v1alpha1.accelerator import Accelerator, AcceleratorSpec
 from llama_operator.api.v1alpha1.access import KeysSource
+from llama_operator.api.v1alpha1.peers import AccessPeer
 from llama_operator.api.v1alpha1.adapters import AdapterSlotsSpec, AdapterSource
 from llama_operator.api.v1alpha1.endpoint import EndpointSpec
 from llama_operator.api.v1alpha1.expose import ExposeSpec, IngressSettings
@@ -171,6 +172,12 @@ OBJECTS = {
         {"model": {"name": "llama-guard-3-8b"}, "failure": failure} | reason
         for failure in ("Closed", "Open")
         for reason in ({}, {"reason": "a trial"})
+    ],
+    AccessPeer: [
+        namespace | cidr | labels
+        for namespace in ({}, {"namespace": "team-b"})
+        for cidr in ({}, {"cidr": "10.0.0.0/8"})
+        for labels in ({}, {"podLabels": {}}, {"podLabels": {"app": "web"}})
     ],
     KeysSource: [config_map | secret for config_map in ({}, {"configMap": "a"}) for secret in ({}, {"secret": "b"})],
     Limits: [
