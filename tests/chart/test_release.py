@@ -129,6 +129,8 @@ ALLOWED = {
     ("networking.k8s.io", "networkpolicies"): "get list watch create patch",
     ("policy", "poddisruptionbudgets"): "get list watch create patch",
     ("", "pods/eviction"): "",
+    ("kueue.x-k8s.io", "localqueues"): "get",
+    ("kueue.x-k8s.io", "workloads"): "",
     ("networking.k8s.io", "ingresses"): "get list watch create patch delete",
     ("networking.k8s.io", "ingressclasses"): "",
     ("gateway.networking.k8s.io", "httproutes"): "get list watch create patch delete",

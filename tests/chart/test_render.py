@@ -348,6 +348,7 @@ def test_the_rights_are_few_and_name_what_they_are_for(render, values):
         "coordination.k8s.io/leases": "create",
         "events.k8s.io/events": "create patch",
         "gateway.networking.k8s.io/httproutes": "create delete get list patch watch",
+        "kueue.x-k8s.io/localqueues": "get",
         "llama-operator.io/accelerators": "get list watch",
         "llama-operator.io/licenseacceptances": "get list watch",
         "llama-operator.io/licenseacceptances/status": "patch",

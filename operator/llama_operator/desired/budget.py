@@ -59,7 +59,9 @@ def _replicas(deployment: LlamaDeployment, pinned: RevisionFacts, clusters: tupl
         if one.name == group["groupName"]
     )
     of_cluster = next(known, None)
-    wanted = bounds_of(group, pinned, live)[0] if of_cluster is None else of_cluster.wanted
+    least, most = bounds_of(group, pinned, live)
+    # As KubeRay does: the autoscaler may not have heard of new bounds yet.
+    wanted = least if of_cluster is None else min(max(of_cluster.wanted, least), most)
     return wanted if "numOfHosts" in group else wanted // _nodes(pinned)
 
 

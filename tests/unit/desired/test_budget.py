@@ -48,7 +48,7 @@ def spec_of(deployment, pinned, *clusters):
     return budget.build(deployment, pinned, clusters)["spec"]
 
 
-@pytest.mark.parametrize(("replicas", "kept"), [(0, 0), (1, 0), (2, 1), (8, 7)])
+@pytest.mark.parametrize(("replicas", "kept"), [(0, 0), (1, 0), (2, 1), (8, 7), (9, 7)])
 def test_a_drain_takes_one_replica_and_the_last_one_too(replicas, kept):
     deployment, pinned = of(TINY)
     assert spec_of(deployment, pinned, cluster(pinned, replicas))["minAvailable"] == kept

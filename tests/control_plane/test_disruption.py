@@ -1,0 +1,86 @@
+"""Drains with real KubeRay, and with the controller that counts what a budget allows: one replica at a time, and whole ones."""
+
+import json
+
+import pytest
+
+from control_plane.nodes import add_nodes, remove_nodes
+
+pytestmark = pytest.mark.control_plane
+
+
+@pytest.fixture(scope="module")
+def four_nodes(plane):
+    names = add_nodes(plane, "h100-8", 4)
+    yield names
+    remove_nodes(plane, names)
+
+
+def evict(user, name):
+    """Ask for an eviction, as `kubectl drain` does; returns what is said against it."""
+    body = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": name, "namespace": user.namespace}}
+    path = f"/api/v1/namespaces/{user.namespace}/pods/{name}/eviction"
+    done = user.plane.kubectl("create", "--raw", path, "-f", "-", stdin=json.dumps(body), check=False)
+    return done.stderr if done.returncode else ""
+
+
+def allowed(user):
+    """How many pods may go now; None while nobody has counted for the budget as it is."""
+    live = user.one("poddisruptionbudgets.policy", "chat") or {"metadata": {}}
+    status = live.get("status", {})
+    counted = status.get("observedGeneration") == live["metadata"].get("generation")
+    return (live["spec"]["minAvailable"], status.get("disruptionsAllowed")) if counted and live.get("spec") else None
+
+
+def ready(user, role="worker"):
+    return [
+        pod
+        for pod in user.pods(role)
+        if any(one["type"] == "Ready" and one["status"] == "True" for one in pod.get("status", {}).get("conditions", ()))
+    ]
+
+
+def test_a_drain_takes_one_replica_at_a_time(eventually, user, operator, four_nodes):
+    user.apply("llama-3.3-70b-fp8-h100", scaling={"mode": "Manual"}, replicas=2)
+    user.ready()
+    eventually(lambda: len(ready(user)) == 2 and allowed(user) == (1, 1), "two replicas, of which one may go")
+    first, second = (pod["metadata"]["name"] for pod in user.pods("worker"))
+    # Nothing takes the place of the first one before the second is asked for.
+    user.plane.kubectl("cordon", *four_nodes)
+    assert evict(user, first) == ""
+    assert "disruption budget" in evict(user, second)
+    user.plane.kubectl("uncordon", *four_nodes)
+    eventually(lambda: len(ready(user)) == 2 and allowed(user) == (1, 1), "KubeRay has made another one")
+    assert evict(user, second) == ""
+    user.kubectl("scale", "lld/chat", "--replicas=1")
+    eventually(lambda: (allowed(user) or (None,))[0] == 0, "the last one may go, or its node could not be drained")
+    user.kubectl("delete", "lld", "chat", "--timeout=240s")
+    eventually(lambda: not user.get("poddisruptionbudgets.policy"), "the budget goes with its deployment")
+
+
+def test_pods_of_a_replica_over_nodes_come_and_go_together(eventually, user, operator, four_nodes):
+    user.apply("llama-3.1-405b-bf16-h100", scaling={"mode": "Manual"}, replicas=2)
+    user.ready()
+    replica = "ray.io/worker-group-replica-name"
+
+    def groups():
+        found = {}
+        for pod in user.pods("worker"):
+            found.setdefault(pod["metadata"]["labels"].get(replica), set()).add(pod["metadata"]["uid"])
+        return found if sorted(map(len, found.values())) == [2, 2] else None
+
+    before = eventually(groups, "two replicas of two pods")
+    (cluster,) = user.get("rayclusters.ray.io")
+    (group,) = cluster["spec"]["workerGroupSpecs"]
+    assert (group["minReplicas"], group["maxReplicas"], group["numOfHosts"]) == (2, 2, 2)
+    gone = user.pods("worker")[0]["metadata"]
+    user.kubectl("delete", "pod", gone["name"], "--wait=false")
+
+    def after():
+        found = groups()
+        pods = {uid for uids in (found or {}).values() for uid in uids}
+        return found if found and not before[gone["labels"][replica]] & pods else None
+
+    now = eventually(after, "its mate went too, and both came back")
+    kept = [uids for name, uids in before.items() if name != gone["labels"][replica]]
+    assert kept[0] in now.values(), "the other replica stays"
