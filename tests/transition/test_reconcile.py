@@ -22,7 +22,8 @@ async def test_a_new_deployment_gets_its_objects_and_a_status(world):
     (service,) = await world.names(kinds.RAY_SERVICE)
     assert service.startswith("tiny-")
     assert await world.names(kinds.SERVICE) == ["tiny"]
-    assert await world.names(kinds.NETWORK_POLICY) == ["tiny"]
+    assert await world.names(kinds.NETWORK_POLICY) == ["tiny", "tiny.head"]
+    assert await world.names(kinds.POD_DISRUPTION_BUDGET) == ["tiny"]
     assert condition(status, "Ready").reason == Reason.STARTING
     live = await world.user.get(ref)
     assert live["status"] == status.to_api()

@@ -169,7 +169,7 @@ async def as_the_newer_operator_names_it(world, ref, name):
 
 
 UNREADABLE = {
-    "of a newer format": lambda data: data | {"format": 2},
+    "of a newer format": lambda data: data | {"format": 3},
     "with a plan that is not understood": lambda data: data | {"plan": {"chosen": {"model": "x"}}},
     "that is no record": lambda _: [1],
     "that is empty": lambda _: {},
@@ -210,7 +210,7 @@ async def test_a_record_that_cannot_be_read_keeps_what_runs_and_says_what_to_do(
 
 async def test_suspending_frees_the_hardware_of_a_revision_that_cannot_be_read(world):
     ref, name = await serving(world)
-    await spoil(world, name, lambda data: data | {"format": 2})
+    await spoil(world, name, lambda data: data | {"format": 3})
     await world.apply_sample("tiny-cpu", activation="Suspended")
     await world.reconcile(ref)
     assert await world.names(kinds.RAY_SERVICE) == []
@@ -232,7 +232,7 @@ async def test_an_old_record_that_cannot_be_read_and_does_not_run_disturbs_nothi
     await world.reconcile(ref)
     await world.reconcile(ref)
     assert await world.names(kinds.RAY_SERVICE) == [new]
-    await spoil(world, name, lambda data: data | {"format": 2})
+    await spoil(world, name, lambda data: data | {"format": 3})
     assert condition(await world.reconcile(ref), "Ready").status == "True"
     assert name in await world.names(kinds.CONTROLLER_REVISION)
 

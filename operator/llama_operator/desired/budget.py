@@ -9,7 +9,7 @@ from typing import Any
 
 from llama_operator.api.v1alpha1.llamadeployment import LlamaDeployment
 from llama_operator.decide.observed import RayClusterFacts, RevisionFacts
-from llama_operator.desired import naming, rayservice
+from llama_operator.desired import naming
 from llama_operator.desired.guard import bounds_of
 from llama_operator.desired.pods.pod_settings import peers
 
@@ -37,7 +37,7 @@ def build(deployment: LlamaDeployment, pinned: RevisionFacts, clusters: tuple[Ra
         "metadata": naming.metadata(deployment, deployment.metadata.name),
         "spec": {
             # Of a replica over nodes one pod is ready, as KubeRay sees it: the one with Serve's replica.
-            "minAvailable": max(0, _replicas(deployment, pinned, clusters) - 1),
+            "minAvailable": max(0, _replicas(pinned, clusters) - 1),
             "selector": {"matchLabels": peers(pinned.name, "worker") | {_GROUP: group["groupName"]}},
             # A pod that does not answer shall not hold up a drain. The other pods of a replica over nodes are never ready, and hold
             # what it computes with: they go as long as the budget is kept.
@@ -46,10 +46,9 @@ def build(deployment: LlamaDeployment, pinned: RevisionFacts, clusters: tuple[Ra
     }
 
 
-def _replicas(deployment: LlamaDeployment, pinned: RevisionFacts, clusters: tuple[RayClusterFacts, ...]) -> int:
+def _replicas(pinned: RevisionFacts, clusters: tuple[RayClusterFacts, ...]) -> int:
     """How many replicas are wanted now; the fewest while no cluster says."""
     group = pinned.cluster["workerGroupSpecs"][0]
-    live = pinned.live or rayservice.live_of(deployment, pinned)
     # Not how many there are: then each pod that went would let the next one go.
     known = (
         one
@@ -59,9 +58,13 @@ def _replicas(deployment: LlamaDeployment, pinned: RevisionFacts, clusters: tupl
         if one.name == group["groupName"]
     )
     of_cluster = next(known, None)
-    least, most = bounds_of(group, pinned, live)
-    # As KubeRay does: the autoscaler may not have heard of new bounds yet.
-    wanted = least if of_cluster is None else min(max(of_cluster.wanted, least), most)
+    if pinned.live is None:
+        # It shall not run, or nobody knows between which bounds.
+        wanted = 0 if of_cluster is None else of_cluster.wanted
+    else:
+        least, most = bounds_of(group, pinned, pinned.live)
+        # As KubeRay does: the autoscaler may not have heard of new bounds yet.
+        wanted = least if of_cluster is None else min(max(of_cluster.wanted, least), most)
     return wanted if "numOfHosts" in group else wanted // _nodes(pinned)
 
 

@@ -119,6 +119,7 @@ def _stop(observed: Observed, decision: Decision, settings: Settings) -> Desired
             ),
         ),
         delete=tuple(_ray_service(service) for service in observed.ray_services),
+        beside=_budget(observed, records.get(decision.traffic or "")),
     )
 
 

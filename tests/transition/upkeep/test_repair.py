@@ -21,6 +21,7 @@ from llama_operator.reconcile.repairs import Repairs
 
 NEW_REVISION = "tiny-3a1b363f"
 NAMESPACE, NAME = "default", "tiny"
+HEAD_POLICY = ".head"
 LICENSED = "llama-3.1-8b-l4"
 ROUTES = {
     kinds.HTTP_ROUTE: {"hosts": ["llama.acme.example"], "gateway": {"name": "public", "namespace": "infra"}},
@@ -237,12 +238,17 @@ EDITS = {
 }
 
 
+def edit(ref):
+    """What somebody writes into the spec of an object. The policy of the head is about what it reaches, and nothing else of it counts."""
+    return {"egress": [{}]} if ref.name.endswith(HEAD_POLICY) else EDITS[ref.kind]
+
+
 async def delete(stage, ref):
     await stage.world.user.delete(ref)
 
 
 async def edit_spec(stage, ref):
-    await stage.world.memory.client("kubectl-edit").merge_patch(ref, {"spec": EDITS[ref.kind]})
+    await stage.world.memory.client("kubectl-edit").merge_patch(ref, {"spec": edit(ref)})
 
 
 async def force_spec(stage, ref):
@@ -250,7 +256,7 @@ async def force_spec(stage, ref):
     address = {"apiVersion": ref.kind.api_version, "kind": ref.kind.kind}
     metadata = {"name": ref.name, "namespace": ref.namespace}
     await stage.world.memory.client("argocd-controller").apply(
-        address | {"metadata": metadata, "spec": EDITS[ref.kind]}, force=True
+        address | {"metadata": metadata, "spec": edit(ref)}, force=True
     )
 
 
@@ -341,6 +347,9 @@ async def test_what_somebody_changes_or_deletes_comes_back(world, state, kind, c
                 continue
             which = NEW if name == NEW_REVISION else OLD
             if kind == kinds.RAY_SERVICE and (state is license_ended or (do is delete and (state, which) in NOT_SO)):
+                continue
+            if kind == kinds.POD_DISRUPTION_BUDGET and state is license_ended:
+                # Nothing has the traffic any more: there is no replica to keep.
                 continue
             # Each cell by itself: many of them in a row would be a fight.
             world.ports = replace(world.ports, repairs=Repairs(world.clock.elapsed))
