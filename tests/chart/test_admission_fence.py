@@ -95,10 +95,17 @@ IN_ANY_POD = {
 }
 IN_ANY_CLUSTER = {
     "autoscaler": ("autoscalerOptions", {"securityContext": {"privileged": True}}, "privileged"),
-    "password of a store in words": ("gcsFaultToleranceOptions", {"redisAddress": "a:1", "redisPassword": {"value": "x"}}, "head store"),
+    "password of a store in words": (
+        "gcsFaultToleranceOptions",
+        {"redisAddress": "a:1", "redisPassword": {"value": "x"}},
+        "head store",
+    ),
     "name from a Secret": (
         "gcsFaultToleranceOptions",
-        {"redisAddress": "a:1", "redisUsername": {"valueFrom": {"secretKeyRef": {"name": "admin-password", "key": "a"}}}},
+        {
+            "redisAddress": "a:1",
+            "redisUsername": {"valueFrom": {"secretKeyRef": {"name": "admin-password", "key": "a"}}},
+        },
         "head store",
     ),
     "password from the pod": (

@@ -36,7 +36,9 @@ def ready(user, role="worker"):
     return [
         pod
         for pod in user.pods(role)
-        if any(one["type"] == "Ready" and one["status"] == "True" for one in pod.get("status", {}).get("conditions", ()))
+        if any(
+            one["type"] == "Ready" and one["status"] == "True" for one in pod.get("status", {}).get("conditions", ())
+        )
     ]
 
 

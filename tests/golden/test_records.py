@@ -15,7 +15,14 @@ from llama_operator.api.v1alpha1.llamadeployment import LlamaDeployment
 from llama_operator.cli.shared import files
 from llama_operator.decide.access import Door, KeysObject, door_of_revision
 from llama_operator.decide.decision import decide
-from llama_operator.decide.observed import FORMAT_OF_HOSTS, RECORD_FORMAT, Observed, RevisionFacts, Settings, UnreadRevision
+from llama_operator.decide.observed import (
+    FORMAT_OF_HOSTS,
+    RECORD_FORMAT,
+    Observed,
+    RevisionFacts,
+    Settings,
+    UnreadRevision,
+)
 from llama_operator.decide.rollout.revision import revision_of
 from llama_operator.desired import objects, rayservice, revision
 from llama_operator.observe import children

@@ -5,7 +5,6 @@ from typing import Final
 from llama_operator.api.rule import Rule
 from llama_operator.api.v1alpha1.peers import AccessPeer
 
-
 PEER_RULES: Final[tuple[Rule, ...]] = (
     Rule(
         model=AccessPeer,

@@ -84,7 +84,6 @@ def _deployment(observed: Observed, decision: Decision, settings: Settings) -> D
     rollout = decision.rollout
     if rollout is None:
         return _keep_up(observed, decision, settings, asking)
-    deployment = observed.deployment
     records = _records(observed, decision, rollout, settings)
     running = _running(observed, decision, records, rollout.run)
     return Desired(
@@ -125,7 +124,7 @@ def _stop(observed: Observed, decision: Decision, settings: Settings) -> Desired
 
 def _keep_up(observed: Observed, decision: Decision, settings: Settings, asking: Desired) -> Desired:
     """Without a rollout: what serves is kept, drains and ended licenses go their way, and nothing new starts."""
-    upkeep, deployment = decision.upkeep, observed.deployment
+    upkeep = decision.upkeep
     if upkeep is None:
         return asking
     records = {record.name: _without_rollout(record, observed, decision) for record in observed.revisions}

@@ -15,11 +15,15 @@ def test_what_is_let_through_is_a_network(text):
     ipaddress.ip_network(text.strip(), strict=False)
 
 
-@pytest.mark.parametrize("text", ["10.0.0.0/8", "0.0.0.0/0", "192.0.2.7/32", "::/0", "fd00::/8", "2001:db8:1:2:3:4:5:6/128"])
+@pytest.mark.parametrize(
+    "text", ["10.0.0.0/8", "0.0.0.0/0", "192.0.2.7/32", "::/0", "fd00::/8", "2001:db8:1:2:3:4:5:6/128"]
+)
 def test_usual_networks_are(text):
     assert re.search(CIDR, text)
 
 
-@pytest.mark.parametrize("text", ["10.0.0.0", "10.0.0.0/33", "256.0.0.0/8", "10.0.0/8", "::/129", "fd00::1::/64", "a/8", ":/8"])
+@pytest.mark.parametrize(
+    "text", ["10.0.0.0", "10.0.0.0/33", "256.0.0.0/8", "10.0.0/8", "::/129", "fd00::1::/64", "a/8", ":/8"]
+)
 def test_others_are_not(text):
     assert not re.search(CIDR, text)

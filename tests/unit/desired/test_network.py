@@ -214,7 +214,9 @@ def test_only_addresses_are_read_out_of_a_text(text, ports):
     head = {"template": {"spec": {"containers": [container]}}}
     changed = replace(record, cluster={"headGroupSpec": head, "workerGroupSpecs": []})
     policy, _ = network.policies(deployment(), HOUSE, (changed,))
-    tcp = {port["port"] for rule in policy["spec"]["egress"] for port in rule.get("ports", ()) if port["protocol"] == "TCP"}
+    tcp = {
+        port["port"] for rule in policy["spec"]["egress"] for port in rule.get("ports", ()) if port["protocol"] == "TCP"
+    }
     assert tcp == {53, 5353, 443} | ports
 
 
@@ -243,7 +245,9 @@ def test_a_platform_may_leave_what_pods_reach_to_others():
 def test_only_pods_that_read_a_store_as_who_they_are_ask_their_node_for_credentials(kind, variables, open_):
     _, record = pinned({})
     (application, *others) = record.serve_config["applications"]
-    application = application | {"args": application["args"] | {"source": {"kind": kind, "location": "s3://acme/llama"}}}
+    application = application | {
+        "args": application["args"] | {"source": {"kind": kind, "location": "s3://acme/llama"}}
+    }
     worker = {"groupName": "cpu", "template": {"spec": {"containers": [{"env": variables}]}}}
     changed = replace(
         record,

@@ -10,9 +10,7 @@ from llama_operator.api.v1alpha1.pods import Labels
 MOST_PEERS: Final = 32
 _BYTE = r"(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
 _IPV4 = rf"({_BYTE}[.]){{3}}{_BYTE}/(3[0-2]|[12]?[0-9])"
-_IPV6 = (
-    r"(::|([0-9A-Fa-f]{1,4}:){1,7}:|([0-9A-Fa-f]{1,4}:){7}[0-9A-Fa-f]{1,4})/(12[0-8]|1[01][0-9]|[1-9]?[0-9])"
-)
+_IPV6 = r"(::|([0-9A-Fa-f]{1,4}:){1,7}:|([0-9A-Fa-f]{1,4}:){7}[0-9A-Fa-f]{1,4})/(12[0-8]|1[01][0-9]|[1-9]?[0-9])"
 CIDR: Final = rf"^({_IPV4}|{_IPV6})$"
 """A network as Kubernetes takes it in a NetworkPolicy: refused here, for it would refuse the whole policy. Of IPv6 the ends that
 are zero are left out as `::`, or nothing is."""

@@ -214,7 +214,9 @@ def _seconds_left(wanted: str, observed: Observed, here: dict[str, RayServiceFac
     if service.queue is not None:
         # Nobody can say how long a queue is. A record without the time gets it in this pass.
         start = None if service.waits or record is None else readings.moment(record.admitted_at)
-    return None if start is None else observed.age(start).left(observed.deployment.spec.rollout.progress_deadline_seconds)
+    return (
+        None if start is None else observed.age(start).left(observed.deployment.spec.rollout.progress_deadline_seconds)
+    )
 
 
 def _fallback(wanted: str, observed: Observed, here: dict[str, RayServiceFacts], barred: Barred) -> str | None:
