@@ -3,7 +3,7 @@
 from typing import Final
 
 from llama_operator.api.rule import Rule
-from llama_operator.api.v1alpha1.access import AccessMode, KeysSource
+from llama_operator.api.v1alpha1.access import AccessMode, AccessPeer, KeysSource
 from llama_operator.api.v1alpha1.endpoint import EndpointSpec
 from llama_operator.api.v1alpha1.llamadeployment import LlamaDeploymentSpec, PrefixCaching
 from llama_operator.api.v1alpha1.tenants import Limits
@@ -34,6 +34,20 @@ def _answer_within_minute(tenant: Limits) -> bool:
 
 
 ENDPOINT_RULES: Final[tuple[Rule, ...]] = (
+    Rule(
+        model=AccessPeer,
+        field="namespace",
+        cel="has(self.namespace) != has(self.cidr)",
+        holds=lambda peer: (peer.namespace is None) != (peer.cidr is None),
+        message="or cidr must be set, and not both; pods of the deployment's own namespace need no entry",
+    ),
+    Rule(
+        model=AccessPeer,
+        field="podLabels",
+        cel="!has(self.podLabels) || self.podLabels.size() == 0 || !has(self.cidr)",
+        holds=lambda peer: not peer.pod_labels or peer.cidr is None,
+        message="must not be set beside cidr: addresses have no labels",
+    ),
     Rule(
         model=KeysSource,
         field="configMap",

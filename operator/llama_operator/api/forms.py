@@ -9,9 +9,9 @@ from typing import Any, Final
 
 from pydantic import BaseModel
 
+from llama_operator.api.v1alpha1.access import CIDR
 from llama_operator.api.v1alpha1.common import LETTER_OR_DIGIT
 from llama_operator.api.v1alpha1.expose import HOST
-from llama_operator.api.v1alpha1.peers import CIDR
 from llama_operator.api.v1alpha1.pods import LABEL_KEY
 from llama_serving.contract.keys import KEY_ID_PATTERN
 from llama_serving.contract.store import ADDRESS_PATTERN

@@ -13,7 +13,6 @@ from llama_operator.api.adapter_rules import ADAPTER_RULES
 from llama_operator.api.endpoint_rules import ENDPOINT_RULES
 from llama_operator.api.expose_rules import EXPOSE_RULES
 from llama_operator.api.guard_rules import GUARD_RULES
-from llama_operator.api.peer_rules import PEER_RULES
 from llama_operator.api.pod_rules import POD_RULES
 from llama_operator.api.rule import Rule, Transition
 from llama_operator.api.v1alpha1.accelerator import Accelerator, AcceleratorSpec, CardVendor
@@ -337,7 +336,6 @@ RULES: tuple[Rule, ...] = (
     *ENDPOINT_RULES,
     *GUARD_RULES,
     *EXPOSE_RULES,
-    *PEER_RULES,
     *ADAPTER_RULES,
 )
 

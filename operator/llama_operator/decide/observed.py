@@ -16,11 +16,11 @@ from llama_operator.decide.conditions import ConditionFacts
 from llama_operator.decide.placement.images import USUAL
 from llama_operator.decide.placement.platform_pods import PlatformPods
 from llama_operator.decide.placement.pod_settings import PodSettingsByRole
+from llama_operator.decide.placement.queue import Queue
 from llama_operator.decide.placement.resolve import resolve
 from llama_operator.decide.placement.shape import Room
 from llama_operator.decide.platform import Platform
 from llama_operator.decide.pods import AwayNode, PodFacts
-from llama_operator.decide.queue import Queue
 from llama_operator.decide.routes import RefusedWrite, RouteFacts
 from llama_serving.config import LiveSettings
 from llama_serving.contract.guard import GUARD_DEPLOYMENT

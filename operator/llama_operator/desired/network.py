@@ -5,8 +5,8 @@ from datetime import datetime
 from typing import Any
 
 from llama_operator.api.meta import ANNOTATION_TRAFFIC_SINCE, LABEL_DEPLOYMENT, rfc3339
+from llama_operator.api.v1alpha1.access import AccessPeer
 from llama_operator.api.v1alpha1.llamadeployment import LlamaDeployment
-from llama_operator.api.v1alpha1.peers import AccessPeer
 from llama_operator.decide.observed import RevisionFacts, Settings
 from llama_operator.desired import egress, naming
 from llama_operator.desired.pods.head import DASHBOARD_PORT, METRICS_PORT

@@ -6,8 +6,8 @@ from typing import Any
 
 from llama_operator.decide.decision import Decision
 from llama_operator.decide.observed import Observed, RayServiceFacts, RevisionFacts, Settings
-from llama_operator.decide.queued import queue_of
 from llama_operator.decide.rollout.ending import NO_REVISION
+from llama_operator.decide.rollout.queued import queue_of
 from llama_operator.decide.rollout.rollout import Rollout
 from llama_operator.desired import access_check, budget, network, rayservice, revision, route
 
@@ -45,7 +45,7 @@ class Desired:
     @property
     def apply(self) -> tuple[dict[str, Any], ...]:
         """All objects to apply."""
-        return (*(obj for step in self.steps for obj in step), *self.routes, *self.beside)
+        return (*(obj for step in self.steps for obj in step), *self.beside, *self.routes)
 
 
 def build(observed: Observed, decision: Decision, settings: Settings) -> Desired:

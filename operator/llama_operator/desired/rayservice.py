@@ -15,11 +15,11 @@ from llama_operator.decide.bounds import live_settings
 from llama_operator.decide.guard import GuardPlan
 from llama_operator.decide.observed import RayClusterFacts, RevisionFacts, Settings
 from llama_operator.decide.placement.images import image_for
+from llama_operator.decide.placement.queue import Queue
 from llama_operator.decide.placement.resolve import resolve
 from llama_operator.decide.placement.shape import PodShapes
 from llama_operator.decide.plan.adapters import room_of
 from llama_operator.decide.plan.candidate import Candidate
-from llama_operator.decide.queue import Queue
 from llama_operator.desired import naming, serve_config
 from llama_operator.desired.guard import bounds_of, group_name, with_resource
 from llama_operator.desired.pods import (

@@ -22,7 +22,7 @@ from llama_operator.api.v1alpha1.llamadeployment import (
     LoadFormat,
     PrefixCaching,
 )
-from llama_operator.api.v1alpha1.usage_store import Tls
+from llama_operator.api.v1alpha1.stores import Tls
 from llama_operator.catalog.licenses import LicenseFamily
 from llama_operator.catalog.models import Model
 from llama_operator.decide.access import Door

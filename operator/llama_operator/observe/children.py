@@ -25,7 +25,7 @@ from llama_operator.decide.observed import (
     UnreadRevision,
     WorkerGroupFacts,
 )
-from llama_operator.decide.queue import LABEL_PRIORITY, LABEL_QUEUE, Queue
+from llama_operator.decide.placement.queue import LABEL_PRIORITY, LABEL_QUEUE, Queue
 from llama_operator.desired import access_check
 from llama_operator.kube.port import Object
 from llama_operator.observe import pinned_data

@@ -23,9 +23,9 @@ from llama_operator.decide.exposure import lacks
 from llama_operator.decide.observed import AccessCheckFacts, Observed, RayClusterFacts, RevisionFacts, UnreadRevision
 from llama_operator.decide.placement import requests
 from llama_operator.decide.placement.platform_pods import PlatformPods
+from llama_operator.decide.placement.queue import DEFAULT_QUEUE
 from llama_operator.decide.platform import Platform
 from llama_operator.decide.pods import PodFacts
-from llama_operator.decide.queue import DEFAULT_QUEUE
 from llama_operator.decide.rollout import strategy
 from llama_operator.decide.rollout.fields import FIELDS
 from llama_operator.decide.rollout.revision import revision_of

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from llama_operator.api.readings import labels, mapping
-from llama_operator.decide.queue import LABEL_QUEUE
+from llama_operator.decide.placement.queue import LABEL_QUEUE
 from llama_operator.kube import json_patch, kinds
 from llama_operator.kube.port import JsonPatch, Object
 

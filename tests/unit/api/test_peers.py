@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llama_operator.api.v1alpha1.peers import CIDR
+from llama_operator.api.v1alpha1.access import CIDR
 
 
 @given(st.from_regex(CIDR, fullmatch=True))

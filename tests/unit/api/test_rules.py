@@ -9,7 +9,7 @@ from cel_expr_python.ext import ext_strings
 from llama_operator.api.meta import ObjectMeta
 from llama_operator.api.rules import IMMUTABLE_EVIDENCE, RULES, TRANSITIONS
 from llama_operator.api.v1alpha1.accelerator import Accelerator, AcceleratorSpec
-from llama_operator.api.v1alpha1.access import KeysSource
+from llama_operator.api.v1alpha1.access import AccessPeer, KeysSource
 from llama_operator.api.v1alpha1.adapters import AdapterSlotsSpec, AdapterSource
 from llama_operator.api.v1alpha1.endpoint import EndpointSpec
 from llama_operator.api.v1alpha1.expose import ExposeSpec, IngressSettings
@@ -30,7 +30,6 @@ from llama_operator.api.v1alpha1.llamamodel import (
     ObjectStoreSource,
     VolumeClaimSource,
 )
-from llama_operator.api.v1alpha1.peers import AccessPeer
 from llama_operator.api.v1alpha1.pods import (
     EnvironmentVariable,
     LabelExpression,

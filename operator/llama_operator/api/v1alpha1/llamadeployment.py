@@ -18,11 +18,10 @@ from llama_operator.api.v1alpha1.chat_template import ChatTemplateKey
 from llama_operator.api.v1alpha1.common import ObjectName
 from llama_operator.api.v1alpha1.endpoint import EndpointSpec
 from llama_operator.api.v1alpha1.guard import GuardSpec
-from llama_operator.api.v1alpha1.head_store import HeadStoreSpec
 from llama_operator.api.v1alpha1.llamadeployment_status import LlamaDeploymentStatus
 from llama_operator.api.v1alpha1.pods import PodsSpec
+from llama_operator.api.v1alpha1.stores import HeadStoreSpec, UsageStoreSpec
 from llama_operator.api.v1alpha1.tenants import Limits, Tenants
-from llama_operator.api.v1alpha1.usage_store import UsageStoreSpec
 
 MAX_NAME_LENGTH = 38
 """KubeRay allows RayService names of at most 47 characters; ours are `<deployment>-<8 characters>`."""

@@ -127,6 +127,7 @@ _BY_REASON: Mapping[str, str] = {
         "let pods of {namespace} reach the Hub (DNS and HTTPS), or have the platform owner set --hub-endpoint to a mirror; "
         "it is asked again"
     ),
+    Reason.QUEUED: "kubectl describe workloads -n {namespace}: have the quota of the queue raised, free what holds it, or ask for less",
     Reason.NODES_MISSING: "add nodes with the accelerator, or let a cluster autoscaler do it",
     Reason.ENGINE_TOO_OLD: "take an image with a newer engine: spec.image, or the operator's --image",
     Reason.WRITE_REFUSED: (

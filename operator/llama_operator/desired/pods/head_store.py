@@ -6,7 +6,7 @@ again with what it had kept.
 
 from typing import Any
 
-from llama_operator.api.v1alpha1.head_store import HeadStoreSpec
+from llama_operator.api.v1alpha1.stores import HeadStoreSpec
 
 
 def fault_tolerance(store: HeadStoreSpec | None) -> dict[str, Any]:

@@ -25,6 +25,7 @@ BASE = {
         "license": {"acceptance": "acme", "attributionURL": "https://acme.example/about"},
     },
 }
+OBJECTS = ["ControllerRevision", "NetworkPolicy", "NetworkPolicy", "RayService", "Service", "PodDisruptionBudget"]
 SAMPLE = Path(__file__).resolve().parents[4] / "manifests" / "samples" / "license-acceptance.yaml"
 ACCEPTANCE = next(obj for obj in documents(SAMPLE) if obj["spec"]["families"] == ["llama-3.3"]) | {
     "metadata": {"name": "acme"}
@@ -57,7 +58,7 @@ def test_a_plan_that_fits_says_all_that_programs_need(plan):
     }  # fmt: skip
     assert wanted <= set(found["plan"]["chosen"])
     assert all({"reason", "message"} <= set(rejected) for rejected in found["plan"]["rejected"])
-    assert [obj["kind"] for obj in found["objects"]] == ["ControllerRevision", "NetworkPolicy", "RayService", "Service"]
+    assert [obj["kind"] for obj in found["objects"]] == OBJECTS
 
 
 def test_a_list_is_read_as_kubectl_writes_it(tmp_path, capsys):
@@ -170,12 +171,7 @@ def test_an_invalid_manifest_exits_with_2_and_names_the_field_on_one_screen(plan
 def test_yaml_output_is_the_objects_alone(plan):
     code, out, _ = plan(output="yaml")
     assert code == 0
-    assert [obj["kind"] for obj in yaml.safe_load_all(out)] == [
-        "ControllerRevision",
-        "NetworkPolicy",
-        "RayService",
-        "Service",
-    ]
+    assert [obj["kind"] for obj in yaml.safe_load_all(out)] == OBJECTS
 
 
 def test_the_table_shows_license_plan_memory_and_objects(plan):

@@ -1,7 +1,7 @@
 """Queues of Kueue: whether a RayService waits for its quota in one. Part of `Observed`; used by `decide`, `desired` and `status`.
 
 Kueue takes a RayService by a label, which it lets nobody change while pods run. So the queue is chosen when the RayService is made
-(`decide.queued`), and then left as it is: another label on the LlamaDeployment counts for the next one.
+(`decide.rollout.queued`), and then left as it is: another label on the LlamaDeployment counts for the next one.
 """
 
 from dataclasses import dataclass

@@ -2,7 +2,7 @@
 
 from llama_operator.api.v1alpha1.llamadeployment import LlamaDeployment
 from llama_operator.decide.observed import Observed
-from llama_operator.decide.queue import DEFAULT_QUEUE, LABEL_PRIORITY, LABEL_QUEUE, Queue
+from llama_operator.decide.placement.queue import DEFAULT_QUEUE, LABEL_PRIORITY, LABEL_QUEUE, Queue
 
 
 def queue_of(observed: Observed, revision: str) -> Queue | None:
