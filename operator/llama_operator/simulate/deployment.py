@@ -1,0 +1,85 @@
+"""From a planned deployment to what is simulated. Called by `kubectl llama simulate` and the bench."""
+
+from dataclasses import dataclass
+
+from llama_operator.api.v1alpha1.llamadeployment import LlamaDeploymentSpec
+from llama_operator.decide.bounds import live_settings
+from llama_operator.decide.decision import Decision
+from llama_operator.decide.plan.candidate import Candidate
+from llama_operator.decide.plan.cold_start import stages
+from llama_operator.decide.plan.performance import replica_model
+from llama_operator.errors import InvalidManifestError
+from llama_operator.simulate.cold_start import ColdStart
+from llama_operator.simulate.engine import EngineLimits
+from llama_operator.simulate.router import PathLimits
+from llama_operator.simulate.run import Setup
+from llama_operator.simulate.step_time import step_time
+from llama_serving.config import RequestPath
+
+BATCHED_TOKENS = 8192
+"""`max_num_batched_tokens` of vLLM on a card with much memory, if the spec does not say another."""
+
+_KV_BYTES = {"FP8": 1}
+_MILLISECONDS = 1000
+_FIRST_TOKEN_SECONDS = 2.0
+"""Objective, if the spec has none: what MLPerf asks of a 70B server."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """What a user may set apart from the spec; None for what the plan says."""
+
+    cold_start: float | None = None
+    first_token: float | None = None
+    maximum: int | None = None
+    failing: float = 0.0
+
+
+def setup_of(spec: LlamaDeploymentSpec, decision: Decision, chosen: Candidate, choices: Choices = Choices()) -> Setup:
+    """Build the setup of a deployment.
+
+    Args:
+        spec: What the user asks for.
+        decision: Its decision; it has a model and a plan.
+        chosen: The candidate of the plan.
+        choices: What is set apart from the spec.
+
+    Raises:
+        InvalidManifestError: If the speed of the card is not known.
+    """
+    model, plan = decision.model, decision.plan
+    replica = None
+    if model is not None:
+        replica = replica_model(
+            model,
+            chosen.variant,
+            chosen.accelerator,
+            chosen.sharding,
+            chosen.gpus_per_node,
+            kv_element_bytes=_KV_BYTES.get(str(spec.engine.kv_cache_dtype), 2),
+        )
+    if model is None or plan is None or plan.max_num_seqs is None or replica is None:
+        problem = f"the speed of {chosen.accelerator.name} is not known, so nothing can be simulated on it"
+        raise InvalidManifestError.of("the deployment", "spec.hardware.accelerator", problem, "name a GPU of the catalog")
+    live = live_settings(spec, plan.max_num_seqs, spec.endpoint.path)
+    waiting = spec.scaling.max_queued_requests
+    start = tuple(float(stage.seconds) for stage in stages(model, chosen.variant, chosen.accelerator, chosen.sharding))
+    direct = spec.endpoint.path is RequestPath.DIRECT
+    batched = spec.engine.arguments.max_num_batched_tokens or BATCHED_TOKENS
+    return Setup(
+        speed=step_time(replica, max(batched, plan.max_num_seqs)),
+        engine=EngineLimits(chosen.memory.kv_tokens_beside(plan.max_num_seqs), plan.max_num_seqs),
+        limits=PathLimits("Direct" if direct else "Ingress", live.max_ongoing_requests, waiting),
+        bounds=(live.min_replicas, live.max_replicas if choices.maximum is None else choices.maximum),
+        cold_start=ColdStart(start if choices.cold_start is None else (choices.cold_start,), failing=choices.failing),
+        drain=float(spec.rollout.drain_seconds),
+        first_token=_objective(spec, choices),
+        gpus=chosen.sharding.ranks,
+    )
+
+
+def _objective(spec: LlamaDeploymentSpec, choices: Choices) -> float:
+    if choices.first_token is not None:
+        return choices.first_token
+    asked = None if spec.objectives is None else spec.objectives.time_to_first_token_milliseconds
+    return _FIRST_TOKEN_SECONDS if asked is None else asked / _MILLISECONDS

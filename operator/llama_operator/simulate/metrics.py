@@ -1,0 +1,65 @@
+"""What autoscalers get to see of a simulated fleet: samples, their means over a window, and the delay that both bring.
+
+A replica reports its queue, what runs and its cache twice a second, and the controller takes means over three seconds, as Serve does with
+`METRICS_INTERVAL_SECONDS` and `METRICS_WINDOW_SECONDS` of `llama_serving.config`; counters are as they were last reported. Called by `simulate.run`.
+"""
+
+from collections import deque
+from collections.abc import Sequence
+
+from llama_operator.simulate.fleet_view import FleetView, ReplicaView
+from llama_operator.simulate.replica import Replica
+
+EVERY_SECONDS = 0.5
+SAMPLES = 6
+"""Of three seconds."""
+
+
+class Metrics:
+    """The metrics of one run."""
+
+    def __init__(self, slots: int) -> None:
+        self._slots = slots
+        self._queue: deque[int] = deque(maxlen=SAMPLES)
+
+    def sample(self, ready: Sequence[Replica], queued: int, now: float) -> None:
+        """Take one sample of everything."""
+        self._queue.append(queued)
+        for replica in ready:
+            replica.samples.append((now, replica.engine.read(now)))
+
+    def view(
+        self, ready: Sequence[Replica], *, target: int, bounds: tuple[int, int], cold_start_seconds: float, now: float
+    ) -> FleetView:
+        """Return what an autoscaler sees at `now`."""
+        return FleetView(
+            now=now,
+            ready=len(ready),
+            target=target,
+            router_queue=sum(self._queue) / len(self._queue) if self._queue else 0.0,
+            minimum=bounds[0],
+            maximum=bounds[1],
+            cold_start_seconds=cold_start_seconds,
+            replicas=tuple(self._of(replica) for replica in ready if replica.samples),
+        )
+
+    def _of(self, replica: Replica) -> ReplicaView:
+        waiting = running = kv_usage = 0.0
+        for _, reading in replica.samples:
+            waiting += reading.waiting
+            running += reading.running
+            kv_usage += reading.kv_usage
+        count = len(replica.samples)
+        at, last = replica.samples[-1]
+        return ReplicaView(
+            name=replica.name,
+            waiting=waiting / count,
+            running=running / count,
+            kv_usage=kv_usage / count,
+            slots=self._slots,
+            accepted=last.accepted,
+            finished=last.finished,
+            prompt_tokens=last.prompt_tokens,
+            generated_tokens=last.generated_tokens,
+            reported_at=at,
+        )

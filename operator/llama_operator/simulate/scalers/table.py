@@ -1,0 +1,80 @@
+"""The autoscalers by name, and what each needs to be made. Called by the command and the bench."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from llama_operator.simulate.fleet_view import Scaler
+from llama_operator.simulate.need import Need
+from llama_operator.simulate.run import Setup
+from llama_operator.simulate.scalers.apa import Apa
+from llama_operator.simulate.scalers.forecast import Forecast
+from llama_operator.simulate.scalers.hpa import Hpa, Keda, in_flight, waiting
+from llama_operator.simulate.scalers.known import Clairvoyant, Fixed, InTheSecond
+from llama_operator.simulate.scalers.kpa import Kpa
+from llama_operator.simulate.scalers.product import Product
+from llama_operator.simulate.scalers.serve_default import ServeDefault
+from llama_operator.simulate.traces.trace import Trace
+
+_IN_FLIGHT = 25.0
+"""Per replica, for autoscalers on requests in flight: half of the work that one can do, which is where they are calm."""
+_SHARE = 0.85
+"""Of an engine's time that a load test gives as its capacity."""
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """What scalers are made for."""
+
+    setup: Setup
+    trace: Trace
+    need: Need
+    target_queue_depth: float = 4.0
+    upscale_delay: float = 5.0
+    downscale_delay: float = 300.0
+
+    @property
+    def work_per_request(self) -> float:
+        """Engine seconds of a request, on average."""
+        arrivals = self.trace.arrivals
+        total = sum(self.setup.speed.work(one.prompt_tokens, one.output_tokens) for one in arrivals)
+        return total / max(1, len(arrivals))
+
+    @property
+    def initial(self) -> int:
+        """Replicas that serve at the beginning of every run of the case: those of the clairvoyant."""
+        return max(self.setup.bounds[0], self.need.at(0.0))
+
+
+def _product(case: Case) -> Scaler:
+    return Product(
+        target_queue_depth=case.target_queue_depth,
+        upscale_delay=case.upscale_delay,
+        downscale_delay=case.downscale_delay,
+    )
+
+
+def _clairvoyant(case: Case) -> Scaler:
+    return Clairvoyant(case.need, case.setup.cold_start.seconds, case.setup.bounds[0])
+
+
+def _in_the_second(case: Case) -> Scaler:
+    return InTheSecond(case.need, case.setup.cold_start.seconds, case.setup.bounds[0], case.work_per_request)
+
+
+SCALERS: dict[str, Callable[[Case], Scaler]] = {
+    "product": _product,
+    "fixed": lambda case: Fixed(case.need.peak),
+    "hpa-waiting": lambda case: Hpa("HPA on waiting", waiting, case.target_queue_depth),
+    "hpa-in-flight": lambda _: Hpa("HPA on in flight", in_flight, _IN_FLIGHT),
+    "keda": lambda _: Keda(),
+    "ray-serve": lambda _: ServeDefault(_IN_FLIGHT),
+    "kpa": lambda _: Kpa(_IN_FLIGHT / 0.7),
+    "apa": lambda _: Apa(),
+    "forecast": lambda case: Forecast(_SHARE / case.work_per_request),
+    "in-the-second": _in_the_second,
+    "clairvoyant": _clairvoyant,
+}
+"""Makes each autoscaler, by the name that users type."""
+
+SHIPPED = ("hpa-waiting", "hpa-in-flight", "keda", "ray-serve", "kpa", "apa", "forecast")
+"""Those that others ship or publish."""
