@@ -13,6 +13,7 @@ from llama_operator.cli.shared.arguments import EXIT_CODES_TEXT
 VERBS: tuple[str, ...] = (
     "plan",
     "cost",
+    "simulate",
     "run",
     "models",
     "usage",

@@ -1,0 +1,47 @@
+"""Arguments of `kubectl llama simulate`. Called by `cli.verbs`; imports argparse only."""
+
+from llama_operator.cli.shared.arguments import Commands, add_command, add_file, add_name, add_output
+
+_EXAMPLES = """\
+A trace is a shape that is drawn (steady, step, wave, spikes, on-off, slow-ramp, from-zero) or a file: csv of Azure's public
+traces, jsonl of Mooncake, csv of a ServeGen client or a folder of them. Settings stand behind a colon: low, high (requests a
+second), period, at, length (seconds), prompt, output (tokens) for shapes; times (copies on top of each other), start, length for
+files. The same seed gives the same run. The clairvoyant knows the trace: nobody can be better by much, so hours are measured by
+its hours. docs/simulate.md says what is simulated, and how far it holds.
+
+examples:
+  kubectl llama simulate -f chat-70b.yaml --trace wave            replicas, queue and GPU-hours over an hour of waves
+  kubectl llama simulate -f chat-70b.yaml --trace wave:low=5,high=30,period=900    waves of your own
+  kubectl llama simulate -f chat-70b.yaml --trace requests.csv:times=4             four times the load of a file
+  kubectl llama simulate -f chat-70b.yaml --trace step --cold-start 60             what faster starts would be worth
+  kubectl llama simulate -f chat-70b.yaml --trace step --scaler product --scaler keda   two autoscalers beside each other
+  kubectl llama simulate -f chat-70b.yaml --trace step --all --seeds 3             all autoscalers, with the spread of chance
+  kubectl llama simulate -f chat-70b.yaml --trace wave --svg wave.svg              the picture as a file
+  kubectl llama simulate -f chat-70b.yaml --trace wave -o json                     the same for programs
+
+"""
+
+
+def register(commands: Commands) -> None:
+    """Add the command."""
+    parser = add_command(
+        commands, "simulate", "how a manifest would scale under a trace of requests, and what that costs", _EXAMPLES
+    )
+    add_file(parser)
+    add_name(parser)
+    parser.add_argument("--trace", required=True, metavar="TRACE", help="shape or file, with settings behind a colon")
+    parser.add_argument(
+        "--scaler", action="append", metavar="NAME", help="autoscaler to play; repeatable (default: product and yardsticks)"
+    )
+    parser.add_argument("--all", action="store_true", help="play every autoscaler that is known")
+    parser.add_argument("--seed", type=int, default=1, metavar="N", help="of all that is left to chance (default: 1)")
+    parser.add_argument("--seeds", type=int, default=1, metavar="N", help="so many runs with seeds from --seed on")
+    parser.add_argument("--cold-start", type=float, metavar="SECONDS", help="of a start (default: the plan's estimate)")
+    parser.add_argument("--failing-starts", type=int, default=0, metavar="PERCENT", help="starts that fail and begin anew")
+    parser.add_argument(
+        "--first-token", type=float, metavar="SECONDS", help="objective for the first token (default: spec.objectives, else 2)"
+    )
+    parser.add_argument("--max-replicas", type=int, metavar="N", help="in place of spec.scaling.maxReplicas")
+    parser.add_argument("--svg", metavar="FILE", help="write the picture of the first autoscaler into FILE")
+    parser.add_argument("--pareto", metavar="FILE", help="write attainment against GPU-hours of all into FILE, as SVG")
+    add_output(parser)

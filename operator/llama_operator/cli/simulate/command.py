@@ -1,0 +1,139 @@
+"""`kubectl llama simulate`: plays autoscalers on a trace, against the plan of a manifest.
+
+Works on the same decision as `kubectl llama plan`; reads no cluster. docs/simulate.md documents the JSON.
+"""
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+
+from llama_operator import catalog
+from llama_operator.cli.shared import files, outcome, output
+from llama_operator.cli.shared.exit_codes import EXIT_DOES_NOT_FIT, EXIT_OK
+from llama_operator.cli.shared.options import filled
+from llama_operator.decide.decision import decide
+from llama_operator.decide.observed import Observed
+from llama_operator.errors import InvalidManifestError
+from llama_operator.simulate.compare import Played, case_of, compare
+from llama_operator.simulate.deployment import Choices, setup_of
+from llama_operator.simulate.picture.curves import curves
+from llama_operator.simulate.picture.svg import Point, pareto, timeline
+from llama_operator.simulate.scalers.table import SCALERS, Case
+from llama_operator.simulate.traces.named import find
+
+_DEFAULT = ("product", "fixed", "in-the-second", "clairvoyant")
+_COMMAND_LINE = "the command line"
+_MOMENTS = 600
+_PERCENT = 100.0
+
+
+@dataclass(frozen=True, slots=True)
+class SimulateOptions:
+    """What the command line says."""
+
+    file: list[str]
+    trace: str
+    name: str | None = None
+    scaler: list[str] | None = None
+    all: bool = False
+    seed: int = 1
+    seeds: int = 1
+    cold_start: float | None = None
+    failing_starts: int = 0
+    first_token: float | None = None
+    max_replicas: int | None = None
+    svg: str | None = None
+    pareto: str | None = None
+    output: str = "table"
+
+
+@dataclass(frozen=True, slots=True)
+class Simulated:
+    """Everything that is printed."""
+
+    deployment: str
+    plan: str
+    cases: tuple[Case, ...]
+    """One for each seed."""
+    played: tuple[tuple[Played, ...], ...]
+    """By seed, then by autoscaler."""
+
+
+def command(options: SimulateOptions) -> int:
+    """Print how the manifest would scale; returns the exit code.
+
+    Raises:
+        InvalidManifestError: If the manifest, the trace or an option cannot be used.
+    """
+    _check(options)
+    manifests = files.read(options.file, name=options.name)
+    observed = Observed(manifests.deployment, acceptances=manifests.acceptances or None)
+    decision = decide(observed, catalog.load())
+    outcome.raise_if_invalid(observed, decision)
+    chosen = decision.plan.chosen if decision.plan is not None else None
+    if chosen is None:
+        problem = decision.problem
+        output.console().print(f"✗ {problem.text if problem else 'no plan, so nothing to simulate'}", markup=False)
+        return EXIT_DOES_NOT_FIT
+    spec, metadata = manifests.deployment.spec, manifests.deployment.metadata
+    choices = Choices(options.cold_start, options.first_token, options.max_replicas, options.failing_starts / _PERCENT)
+    setup = setup_of(spec, decision, chosen, choices)
+    cases, played = [], []
+    for seed in range(options.seed, options.seed + options.seeds):
+        cases.append(case_of(setup, find(options.trace, seed), spec, seed=seed))
+        played.append(compare(cases[-1], _names(options), seed))
+    found = Simulated(f"{metadata.namespace}/{metadata.name}", chosen.label, tuple(cases), tuple(played))
+    _draw(found, options)
+    if options.output == "json":
+        from llama_operator.cli.simulate.document import document
+
+        output.print_json(document(found))
+    else:
+        from llama_operator.cli.simulate import table
+
+        table.show(found)
+    return EXIT_OK
+
+
+def _names(options: SimulateOptions) -> tuple[str, ...]:
+    return tuple(SCALERS) if options.all else tuple(options.scaler or _DEFAULT)
+
+
+def _check(options: SimulateOptions) -> None:
+    unknown = [name for name in options.scaler or () if name not in SCALERS]
+    if unknown:
+        problem = f"{unknown[0]!r} is no autoscaler that is known"
+        raise InvalidManifestError.of(_COMMAND_LINE, "--scaler", problem, f"one of {', '.join(SCALERS)}")
+    least = {"--seeds": options.seeds, "--max-replicas": options.max_replicas}
+    for name, value in least.items():
+        if value is not None and value < 1:
+            raise InvalidManifestError.of(_COMMAND_LINE, name, f"{value} is too small", "a number from 1 on")
+    for name, seconds in (("--cold-start", options.cold_start), ("--first-token", options.first_token)):
+        if seconds is not None and not seconds > 0:
+            raise InvalidManifestError.of(_COMMAND_LINE, name, f"{seconds:g} is too small", "seconds, more than 0")
+    if not 0 <= options.failing_starts < _PERCENT:
+        problem = f"{options.failing_starts} is no share"
+        raise InvalidManifestError.of(_COMMAND_LINE, "--failing-starts", problem, "percent, from 0 to 99")
+
+
+def _draw(found: Simulated, options: SimulateOptions) -> None:
+    case, played = found.cases[0], found.played[0]
+    if options.svg is not None:
+        drawn = curves(played[0].record, case.need, case.trace.length, _MOMENTS)
+        title = f"{found.deployment}: {options.trace}"
+        _write(options.svg, "--svg", timeline(title, ((played[0].scaler, drawn),)))
+    if options.pareto is not None:
+        points = tuple(Point(one.scaler, one.relative_hours, one.outcome.attainment) for one in played)
+        _write(options.pareto, "--pareto", pareto(f"{found.deployment}: {options.trace}", points))
+
+
+def _write(path: str, option: str, text: str) -> None:
+    try:
+        Path(path).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise InvalidManifestError.of(_COMMAND_LINE, option, f"{path} cannot be written: {error}") from error
+
+
+def run(arguments: argparse.Namespace, _connector: object) -> int:
+    """Run the command as the command line asks for it; returns the exit code."""
+    return command(filled(SimulateOptions, arguments))

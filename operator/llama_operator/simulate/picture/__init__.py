@@ -1,0 +1,1 @@
+"""Pictures of runs, as text: for a terminal, and SVG."""
