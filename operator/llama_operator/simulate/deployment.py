@@ -32,6 +32,7 @@ class Choices:
     cold_start: float | None = None
     first_token: float | None = None
     maximum: int | None = None
+    minimum: int | None = None
     failing: float = 0.0
 
 
@@ -70,7 +71,10 @@ def setup_of(spec: LlamaDeploymentSpec, decision: Decision, chosen: Candidate, c
         speed=step_time(replica, max(batched, plan.max_num_seqs)),
         engine=EngineLimits(chosen.memory.kv_tokens_beside(plan.max_num_seqs), plan.max_num_seqs),
         limits=PathLimits("Direct" if direct else "Ingress", live.max_ongoing_requests, waiting),
-        bounds=(live.min_replicas, live.max_replicas if choices.maximum is None else choices.maximum),
+        bounds=(
+            live.min_replicas if choices.minimum is None else choices.minimum,
+            live.max_replicas if choices.maximum is None else choices.maximum,
+        ),
         cold_start=ColdStart(start if choices.cold_start is None else (choices.cold_start,), failing=choices.failing),
         drain=float(spec.rollout.drain_seconds),
         first_token=_objective(spec, choices),

@@ -5,8 +5,8 @@ from llama_operator.cli.shared.arguments import Commands, add_command, add_file,
 _EXAMPLES = """\
 A trace is a shape that is drawn (steady, step, wave, spikes, on-off, slow-ramp, from-zero) or a file: csv of Azure's public
 traces, jsonl of Mooncake, csv of a ServeGen client or a folder of them. Settings stand behind a colon: low, high (requests a
-second), period, at, length (seconds), prompt, output (tokens) for shapes; times (copies on top of each other), start, length for
-files. The same seed gives the same run. The clairvoyant knows the trace: nobody can be better by much, so hours are measured by
+second), period, at, length (seconds), prompt, output (tokens) for shapes; times (copies on top of each other), share (of the
+requests), start, length for files. The same seed gives the same run. The clairvoyant knows the trace: nobody can be better by much, so hours are measured by
 its hours. docs/simulate.md says what is simulated, and how far it holds.
 
 examples:

@@ -9,6 +9,8 @@ from llama_operator.simulate.fleet_view import FleetView, ServeDelays, Wish
 from llama_operator.simulate.need import BIN_SECONDS, Need
 
 _CLEARED_IN_SECONDS = 60.0
+_USUAL_QUEUE = 2.0
+"""Requests that wait in each replica below the cliff."""
 _MARGIN = 1.1
 """A start takes up to a tenth longer than on average."""
 
@@ -46,16 +48,17 @@ class Clairvoyant:
 class InTheSecond:
     """Asks for the right number in the second in which it is needed, and not before: the best without a forecast.
 
-    The right number also works off within a minute what queues up until the new replicas serve.
+    The right number also works off within a minute what queues up until the new replicas serve. Where that waits in engines it cannot move: then
+    it takes at most as many replicas more as are jammed by it.
     """
 
     name = "right number in the second"
     delays: ServeDelays | None = None
 
-    def __init__(self, need: Need, cold_start: float, minimum: int, work_per_request: float) -> None:
+    def __init__(self, need: Need, cold_start: float, minimum: int, work_per_request: float, *, moves: bool) -> None:
         self._held = need.held(cold_start, minimum)
         self._cold_start = cold_start
-        self._work = work_per_request
+        self._work, self._moves = work_per_request, moves
         self._more = 0
 
     def wish(self, view: FleetView) -> Wish:
@@ -64,7 +67,8 @@ class InTheSecond:
         missing = max(0, held - view.ready)
         if missing:
             behind = view.waiting * self._work + missing * self._cold_start
-            self._more = max(self._more, math.ceil(behind / _CLEARED_IN_SECONDS))
-        elif view.waiting <= view.ready:
+            more = math.ceil(behind / _CLEARED_IN_SECONDS)
+            self._more = max(self._more, more if self._moves else min(more, view.ready))
+        elif view.waiting <= _USUAL_QUEUE * view.ready:
             self._more = 0
         return Wish(held + self._more)

@@ -17,7 +17,7 @@ from llama_operator.simulate.traces.trace import Trace
 
 _IN_FLIGHT = 25.0
 """Per replica, for autoscalers on requests in flight: half of the work that one can do, which is where they are calm."""
-_SHARE = 0.85
+_SHARE = 0.8
 """Of an engine's time that a load test gives as its capacity."""
 
 
@@ -58,7 +58,9 @@ def _clairvoyant(case: Case) -> Scaler:
 
 
 def _in_the_second(case: Case) -> Scaler:
-    return InTheSecond(case.need, case.setup.cold_start.seconds, case.setup.bounds[0], case.work_per_request)
+    setup = case.setup
+    moves = setup.limits.path == "Ingress"
+    return InTheSecond(case.need, setup.cold_start.seconds, setup.bounds[0], case.work_per_request, moves=moves)
 
 
 SCALERS: dict[str, Callable[[Case], Scaler]] = {

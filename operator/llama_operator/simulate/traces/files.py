@@ -5,7 +5,9 @@ The files are not shipped; a user gives their path. docs/simulate.md says where 
 
 import csv
 import json
+import math
 import random
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -24,12 +26,33 @@ _KNOWN = (
 )
 
 
-def read(path: Path, seed: int, lengths: Lengths = CONVERSATION) -> Trace:
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Which part of a trace is taken.
+
+    Attributes:
+        start: Its first second.
+        length: Its seconds.
+        share: Share of the requests, drawn by chance.
+    """
+
+    start: float = 0.0
+    length: float = math.inf
+    share: float = 1.0
+
+    @property
+    def end(self) -> float:
+        """Its last second."""
+        return self.start + self.length
+
+
+def read(path: Path, seed: int, part: Part = Part(), lengths: Lengths = CONVERSATION) -> Trace:
     """Read a trace.
 
     Args:
         path: File, or folder of ServeGen clients whose requests add up.
         seed: What arrivals are drawn from, where the file has rates.
+        part: What is taken of it.
         lengths: Lengths of requests, where the file has none.
 
     Raises:
@@ -37,15 +60,15 @@ def read(path: Path, seed: int, lengths: Lengths = CONVERSATION) -> Trace:
     """
     try:
         if path.is_dir():
-            return _clients(sorted(path.glob("*.csv")), path.name, seed, lengths)
+            return _clients(sorted(path.glob("*.csv")), path.name, seed, part, lengths)
         with path.open(encoding="utf-8") as file:
             first = file.readline()
         if first.startswith(_AZURE_HEADER):
-            return _azure(path)
+            return _part(_azure(path), part, seed)
         if first.startswith("{"):
-            return _mooncake(path)
+            return _part(_mooncake(path), part, seed)
         if first.count(",") == _CLIENT_COLUMNS - 1:
-            return _clients([path], path.stem, seed, lengths)
+            return _clients([path], path.stem, seed, part, lengths)
     except (OSError, ValueError, KeyError, IndexError) as error:
         raise _unread(path, f"cannot be read: {error}") from error
     raise _unread(path, "is none of the kinds that are known")
@@ -79,22 +102,34 @@ def _trace(path: Path, rows: list[tuple[float, int, int]]) -> Trace:
     return Trace(path.stem, arrivals[-1].at, arrivals)
 
 
-def _clients(paths: list[Path], name: str, seed: int, lengths: Lengths) -> Trace:
+def _part(trace: Trace, part: Part, seed: int) -> Trace:
+    chance = random.Random(f"{seed}/{trace.name}")  # noqa: S311 - a simulation, no secret
+    arrivals = tuple(
+        replace(one, at=one.at - part.start)
+        for one in trace.arrivals
+        if part.start <= one.at < part.end and (part.share >= 1 or chance.random() < part.share)
+    )
+    return Trace(trace.name, min(part.length, max(0.0, trace.length - part.start)), arrivals)
+
+
+def _clients(paths: list[Path], name: str, seed: int, part: Part, lengths: Lengths) -> Trace:
     if not paths:
         raise ValueError("the folder has no csv")
-    chance = random.Random(f"{seed}/{name}")  # noqa: S311 - a simulation, no secret
     arrivals: list[Arrival] = []
-    length = 0.0
+    last = 0.0
     for path in paths:
+        # Each client has chance of its own, so that one more client changes none of the others.
+        chance = random.Random(f"{seed}/{path.stem}")  # noqa: S311 - a simulation, no secret
         with path.open(encoding="utf-8", newline="") as file:
             for row in csv.reader(file):
                 begin = float(row[0])
-                length = max(length, begin + _WINDOW_SECONDS)
-                arrivals += _window(begin, row, chance, lengths)
-    return Trace(name, length, tuple(sorted(arrivals, key=lambda one: one.at)))
+                last = max(last, begin + _WINDOW_SECONDS)
+                if part.start - _WINDOW_SECONDS < begin < part.end:
+                    arrivals += _window(begin, row, chance, part, lengths)
+    return Trace(name, min(part.length, max(0.0, last - part.start)), tuple(sorted(arrivals, key=lambda one: one.at)))
 
 
-def _window(begin: float, row: list[str], chance: random.Random, lengths: Lengths) -> list[Arrival]:
+def _window(begin: float, row: list[str], chance: random.Random, part: Part, lengths: Lengths) -> list[Arrival]:
     """Draw the arrivals of one window: times between them are of the distribution that the row names."""
     if float(row[1]) <= 0 or not row[4]:
         return []
@@ -105,4 +140,5 @@ def _window(begin: float, row: list[str], chance: random.Random, lengths: Length
         second += chance.weibullvariate(scale, shape) if weibull else chance.gammavariate(shape, scale)
         if second >= begin + _WINDOW_SECONDS:
             return drawn
-        drawn.append(Arrival(second, *lengths.draw(chance)))
+        if part.start <= second < part.end and (part.share >= 1 or chance.random() < part.share):
+            drawn.append(Arrival(second - part.start, *lengths.draw(chance)))

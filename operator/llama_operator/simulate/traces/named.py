@@ -7,13 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from llama_operator.errors import InvalidManifestError
-from llama_operator.simulate.traces.files import read
+from llama_operator.simulate.traces.files import Part, read
 from llama_operator.simulate.traces.lengths import CONVERSATION, Lengths, fixed
 from llama_operator.simulate.traces.shapes import SHAPES, draw
 from llama_operator.simulate.traces.trace import Trace
 
 _OF_SHAPES = ("low", "high", "period", "at", "length", "prompt", "output")
-_OF_FILES = ("times", "start", "length", "prompt", "output")
+_OF_FILES = ("times", "share", "start", "length", "prompt", "output")
 
 
 def find(text: str, seed: int) -> Trace:
@@ -32,9 +32,10 @@ def find(text: str, seed: int) -> Trace:
     if not path.exists():
         problem = f"{name!r} is neither a shape nor a file"
         raise InvalidManifestError.of("the command line", "--trace", problem, f"give a file, or one of {', '.join(SHAPES)}")
-    trace = read(path, seed, lengths)
-    if "start" in settings or "length" in settings:
-        trace = trace.window(settings.get("start", 0.0), settings.get("length", trace.length))
+    part = Part(**{key: value for key, value in settings.items() if key != "times"})
+    trace = read(path, seed, part, lengths)
+    if not trace.arrivals:
+        raise InvalidManifestError.of("the command line", "--trace", f"{text!r} has no request", "take another part of it")
     return trace.times(max(1, int(settings.get("times", 1))))
 
 

@@ -29,12 +29,6 @@ class Trace:
         """Requests a second, on average."""
         return len(self.arrivals) / self.length if self.length else 0.0
 
-    def window(self, start: float, length: float) -> "Trace":
-        """Return the part from `start` on, `length` seconds long; its time begins anew."""
-        kept = (one for one in self.arrivals if start <= one.at < start + length)
-        moved = tuple(replace(one, at=one.at - start) for one in kept)
-        return Trace(self.name, min(length, max(0.0, self.length - start)), moved)
-
     def times(self, copies: int) -> "Trace":
         """Return so many copies on top of each other, each some seconds later than the one before: the same shape, more load.
 

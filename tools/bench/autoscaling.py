@@ -1,0 +1,260 @@
+"""Plays every autoscaler on every cell, and writes docs/bench-autoscaling.md (`make bench-autoscaling`).
+
+What was played is kept, a line of JSON for each autoscaler, in `.bench-autoscaling/`: a run that was broken off goes on where it was, and
+after a change of the policy only the product is played again. Nothing here passes or fails; the document says where the product loses.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import tarfile
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from bench import autoscaling_report as report
+from bench.autoscaling_cells import ROOT, TRACES, Cell, Workload, cells
+from llama_operator import catalog
+from llama_operator.cli.shared import files
+from llama_operator.decide.decision import decide
+from llama_operator.decide.observed import Observed
+from llama_operator.simulate.cold_start import ColdStart
+from llama_operator.simulate.compare import CLAIRVOYANT, play
+from llama_operator.simulate.deployment import Choices, setup_of
+from llama_operator.simulate.disturbances import STATELESS, Forgetful, between, frozen
+from llama_operator.simulate.need import Need, find_need
+from llama_operator.simulate.outcome import outcome
+from llama_operator.simulate.router import PathLimits
+from llama_operator.simulate.run import Disturbance, Setup, run
+from llama_operator.simulate.scalers.table import SCALERS, Case
+from llama_operator.simulate.traces.named import find
+from llama_operator.simulate.traces.trace import Trace
+
+KEPT = ROOT / ".bench-autoscaling"
+MAXIMUM = 40
+_PRODUCT = "product"
+_CHAOS = Workload("chaos", "wave", "smooth")
+_CHAOS_START = 120.0
+_MINUTE = 60.0
+
+
+@cache
+def digest(name: str) -> str:
+    """Short hash of all the code that the result of an autoscaler rests on: old lines are then known as such."""
+    package = ROOT / "operator" / "llama_operator" / "simulate"
+    sources = [path for path in package.rglob("*.py") if "picture" not in path.parts]
+    # One autoscaler does not depend on the others.
+    sources = [path for path in sources if path.parent.name != "scalers" or path.stem in {"known", "table"}]
+    sources += [ROOT / "tools" / "bench" / "autoscaling_cells.py", *(ROOT / "tools" / "bench").glob("autoscaling*.yaml")]
+    if name == _PRODUCT:
+        serving = ROOT / "serving" / "llama_serving"
+        sources += [package / "scalers" / "product.py", *serving.glob("autoscaling*.py"), *serving.glob("autoscaling/**/*.py")]
+    else:
+        sources += [path for path in package.glob("scalers/*.py") if path.stem != _PRODUCT]
+    whole = hashlib.sha256()
+    for path in sorted(sources):
+        whole.update(path.read_bytes())
+    return whole.hexdigest()[:12]
+
+
+def trace_of(workload: Workload, seed: int) -> Trace:
+    """Find the trace of a workload."""
+    text = workload.trace
+    if workload.file:
+        name, _, settings = text.partition(":")
+        folder = _unpacked().parent if name.startswith("servegen") else TRACES
+        text = f"{folder / name}:{settings}"
+    return find(text, seed)
+
+
+def _unpacked() -> Path:
+    """Unpack ServeGen's clients, once."""
+    folder = KEPT / "servegen"
+    if not folder.is_dir():
+        folder.parent.mkdir(exist_ok=True)
+        beside = KEPT / f"servegen.{os.getpid()}"
+        with tarfile.open(TRACES / "servegen_m-large_client_traces.tar.gz") as packed:
+            packed.extractall(beside, filter="data")
+        if not folder.is_dir():
+            beside.rename(folder)
+    return folder
+
+
+def setup_for(workload: Workload, cold_start: float) -> tuple[Setup, Any]:
+    """Build the setup of a workload; returns the spec too."""
+    manifests = files.read([str(ROOT / "tools" / "bench" / workload.manifest)])
+    decision = decide(Observed(manifests.deployment, acceptances=manifests.acceptances or None), catalog.load())
+    spec = manifests.deployment.spec
+    choices = Choices(cold_start, workload.first_token, maximum=MAXIMUM, minimum=workload.minimum)
+    if decision.plan is None or decision.plan.chosen is None:
+        raise SystemExit(f"{workload.manifest} does not fit")
+    setup = setup_of(spec, decision, decision.plan.chosen, choices)
+    if workload.ingress:
+        ongoing = setup.engine.max_num_seqs + spec.scaling.target_queue_depth
+        setup = replace(setup, limits=PathLimits("Ingress", ongoing, spec.scaling.max_queued_requests))
+    return setup, spec
+
+
+def need_of(cell: Cell, setup: Setup, trace: Trace, kept: Path) -> Need:
+    """Find the need of the cell, or read it: it is the same for every cold start."""
+    path = kept / f"need_{cell.name.rsplit('_', 2)[0]}_{cell.seed}.json"
+    known = digest(CLAIRVOYANT)
+    if path.is_file():
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if content["digest"] == known and content["trace"] == cell.workload.trace:
+            return Need(tuple(content["replicas"]), content["attainment"])
+    need = find_need(setup, trace, seed=cell.seed, goal=cell.workload.goal)
+    content = {"digest": known, "trace": cell.workload.trace, **asdict(need)}
+    path.write_text(json.dumps(content), encoding="utf-8")
+    return need
+
+
+def played(cell: Cell, names: Iterable[str], kept: Path) -> Iterator[dict[str, Any]]:
+    """Yield a line for each autoscaler; plays what is not kept yet."""
+    path = kept / f"{cell.name}.jsonl"
+    lines = {line["autoscaler"]: line for line in _read(path) if _is_current(line, cell)}
+    missing = [name for name in names if name not in lines]
+    if missing:
+        trace = trace_of(cell.workload, cell.seed)
+        setup, spec = setup_for(cell.workload, cell.cold_start)
+        scaling = spec.scaling
+        case = Case(
+            setup,
+            trace,
+            need_of(cell, setup, trace, kept),
+            float(scaling.target_queue_depth),
+            float(scaling.upscale_delay_seconds),
+            float(scaling.downscale_delay_seconds),
+        )
+        for name in missing:
+            lines[name] = _line(cell, case, name)
+            with path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(lines[name]) + "\n")
+    yield from (lines[name] for name in names)
+
+
+def _is_current(line: dict[str, Any], cell: Cell) -> bool:
+    name = str(line["autoscaler"])
+    return name in SCALERS and line["digest"] == digest(name) and line["trace"] == cell.workload.trace
+
+
+def _line(cell: Cell, case: Case, name: str) -> dict[str, Any]:
+    began = time.process_time()
+    measured = play(case, name, cell.seed).outcome
+    return {
+        "workload": cell.workload.name,
+        "kind": cell.workload.kind,
+        "tuning": cell.tuning,
+        "trace": cell.workload.trace,
+        "coldStart": cell.cold_start,
+        "seed": cell.seed,
+        "autoscaler": name,
+        "digest": digest(name),
+        "needPeak": case.need.peak,
+        "attainment": measured.attainment,
+        **asdict(measured),
+        "cpuSeconds": round(time.process_time() - began, 2),
+    }
+
+
+def _read(path: Path) -> list[dict[str, Any]]:
+    if not path.is_file():
+        return []
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.endswith("}")]
+
+
+def _play_cell(work: tuple[Cell, tuple[str, ...], Path]) -> list[dict[str, Any]]:
+    cell, names, kept = work
+    return list(played(cell, names, kept))
+
+
+def chaos_rows() -> dict[str, tuple[Disturbance | None, int, bool]]:
+    """What goes wrong, by name: the disturbance, replicas that never start, and whether the controller forgets."""
+    twenty = 20 * _MINUTE
+    rows: dict[str, tuple[Disturbance | None, int, bool]] = {"none": (None, 0, False)}
+    rows |= {name: (between(change, 600.0, 600.0 + twenty), 0, False) for name, change in STATELESS.items()}
+    rows["all silent, to the end"] = (between(STATELESS["all replicas silent"], 600.0, 1e9), 0, False)
+    rows["frozen in the trough, 30 min"] = (frozen(1080.0, 1080.0 + 30 * _MINUTE), 0, False)
+    rows["frozen, reported anew"] = (frozen(1080.0, 1080.0 + 30 * _MINUTE, anew=True), 0, False)
+    rows["2 replicas never start"] = (None, 2, False)
+    rows["controller forgets every 60 s"] = (None, 0, True)
+    return rows
+
+
+def chaos(seed: int, kept: Path, length: float | None) -> list[dict[str, Any]]:
+    """Play the product with each disturbance."""
+    workload = _CHAOS if length is None else replace(_CHAOS, trace=f"wave:length={length:g}")
+    cell = Cell(workload, _CHAOS_START, seed)
+    path = kept / f"chaos_{seed}.jsonl"
+    lines = {line["autoscaler"]: line for line in _read(path) if line["digest"] == digest(_PRODUCT)}
+    rows = chaos_rows()
+    if set(rows) - set(lines):
+        setup, _ = setup_for(workload, _CHAOS_START)
+        trace = trace_of(workload, seed)
+        case = Case(setup, trace, need_of(cell, setup, trace, kept))
+        for name, (disturbance, never, forgets) in rows.items():
+            if name not in lines:
+                lines[name] = _chaos_line(case, name, disturbance, never, seed, forgets=forgets)
+                with path.open("a", encoding="utf-8") as file:
+                    file.write(json.dumps(lines[name]) + "\n")
+    return [lines[name] for name in rows]
+
+
+def _chaos_line(
+    case: Case, name: str, disturbance: Disturbance | None, never: int, seed: int, *, forgets: bool
+) -> dict[str, Any]:
+    make: Callable[[], Any] = lambda: SCALERS[_PRODUCT](case)  # noqa: E731 - given to a class that calls it again
+    scaler = Forgetful(make, _MINUTE) if forgets else make()
+    setup = replace(case.setup, cold_start=ColdStart((_CHAOS_START,), never=never))
+    record = run(
+        setup, case.trace.arrivals, scaler, length=case.trace.length, seed=seed, initial=case.initial, disturbance=disturbance
+    )
+    during = [second.target for second in record.seconds if second.at <= case.trace.length]
+    return {
+        "autoscaler": name,
+        "digest": digest(_PRODUCT),
+        "fewest": min(during),
+        "most": max(during),
+        "attainment": outcome(record, setup).attainment,
+        **asdict(outcome(record, setup)),
+    }
+
+
+def main() -> None:
+    """Play what is missing, and write the document."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", default="", help="workloads whose name begins so")
+    parser.add_argument("--scaler", action="append", help="autoscaler; repeatable (default: all)")
+    parser.add_argument("--cold-start", type=float, action="append", help="seconds; repeatable (default: all)")
+    parser.add_argument("--seed", type=int, action="append", help="repeatable (default: all)")
+    parser.add_argument("--length", type=float, help="seconds of each trace, for a sample")
+    parser.add_argument("--processes", type=int, default=os.cpu_count())
+    parser.add_argument("--folder", type=Path, default=KEPT)
+    parser.add_argument("--document", type=Path, default=report.DOCUMENT)
+    asked = parser.parse_args()
+    asked.folder.mkdir(parents=True, exist_ok=True)
+    names = tuple(asked.scaler or SCALERS)
+    every = [
+        cell
+        for cell in cells(asked.only, length=asked.length)
+        if (not asked.seed or cell.seed in asked.seed) and (not asked.cold_start or cell.cold_start in asked.cold_start)
+    ]
+    absent = sorted({cell.workload.name for cell in every if not cell.workload.there})
+    work = [(cell, names, asked.folder) for cell in every if cell.workload.there]
+    lines: list[dict[str, Any]] = []
+    began = time.monotonic()
+    with ProcessPoolExecutor(asked.processes) as pool:
+        for done, found in enumerate(pool.map(_play_cell, work), start=1):
+            lines += found
+            print(f"{done} of {len(work)} cells, {time.monotonic() - began:.0f} s: {found[0]['workload']}", flush=True)
+    report.write(asked.document, lines, chaos(1, asked.folder, asked.length), absent)
+    print(f"written: {asked.document}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,253 @@
+"""Writes docs/bench-autoscaling.md and its pictures from what was played. Called by `bench.autoscaling`."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from statistics import mean, median
+from typing import Any
+
+from bench.autoscaling_cells import COLD_STARTS, ROOT, SEEDS
+from llama_operator.simulate.picture.svg import Point, pareto
+
+DOCUMENT = ROOT / "docs" / "bench-autoscaling.md"
+PRODUCT, CLAIRVOYANT, IN_THE_SECOND, FIXED = "product", "clairvoyant", "in-the-second", "fixed"
+SHIPPED = ("hpa-waiting", "hpa-in-flight", "keda", "ray-serve", "kpa", "apa", "forecast")
+_ORDER = (PRODUCT, FIXED, *SHIPPED, IN_THE_SECOND, CLAIRVOYANT)
+_PICTURE_START = 120.0
+_SMOOTH_GOAL, _SMOOTH_HOURS, _SMOOTH_MEDIAN = 0.99, 1.30, 1.15
+_SMOOTH_START = 120.0
+_LONG_GOAL = 0.95
+_BURST_POINTS, _BURST_HOURS = 0.02, 1.5
+_MOST_PEAK = 2.0
+_AHEAD_GOAL = 0.9
+_CHAOS_MOST = 1.2
+
+Line = dict[str, Any]
+Key = tuple[str, float]
+"""A workload and a cold start; its seeds lie below it."""
+
+_HEAD = """# Autoscalers beside each other
+
+Written by `make bench-autoscaling`; do not edit. What is simulated, and how far it holds, is in [simulate](simulate.md). Each figure is the
+share of first tokens within the objective, in percent, / GPU-hours over those of the clairvoyant, who knows the trace. All autoscalers
+of a cell begin with the same ready fleet. Figures of a row are means of its seeds; behind ± is half of what lies between the lowest and the
+highest seed, of the share. **T** marks rows that constants of the policy may have been chosen by, with the first of the seeds; no other cell was used
+for that.
+"""
+
+
+def write(path: Path, lines: list[Line], chaos: list[Line], absent: Iterable[str]) -> None:
+    """Write the document, and the picture beside it.
+
+    Args:
+        path: The document.
+        lines: One for each autoscaler of each cell.
+        chaos: One for each thing that goes wrong.
+        absent: Workloads whose trace is not there.
+    """
+    cells = _by_cell(lines)
+    names = [name for name in _ORDER if any(line["autoscaler"] == name for line in lines)]
+    tuning = sum(bool(runs[0]["tuning"]) for seeds in cells.values() for runs in _by_seed(seeds).values())
+    whole = sum(len(_by_seed(seeds)) for seeds in cells.values())
+    parts = [_HEAD, f"{whole} cells, {tuning} of them used for tuning, {whole - tuning} held out."]
+    if left_out := sorted(absent):
+        parts.append(f"Not played, because the trace is not there: {', '.join(left_out)}.")
+    if PRODUCT in names and CLAIRVOYANT in names:
+        parts += ["## Verdict\n", *_verdict(cells, names)]
+    parts += ["## In the mean\n", _means(cells, names), "## Cell by cell\n", *_cell_tables(cells, names)]
+    parts += ["## When something goes wrong\n", _chaos(chaos)]
+    picture = path.parent / "images" / "autoscaling-pareto.svg"
+    picture.parent.mkdir(exist_ok=True)
+    picture.write_text(_picture(cells, names), encoding="utf-8")
+    parts += ["## The picture\n", f"![attainment against GPU-hours](images/{picture.name})\n"]
+    path.write_text("\n".join(parts), encoding="utf-8")
+
+
+def _by_cell(lines: Iterable[Line]) -> dict[Key, list[Line]]:
+    cells: dict[Key, list[Line]] = defaultdict(list)
+    for line in lines:
+        cells[line["workload"], line["coldStart"]].append(line)
+    return dict(cells)
+
+
+def _by_seed(lines: Iterable[Line]) -> dict[int, list[Line]]:
+    seeds: dict[int, list[Line]] = defaultdict(list)
+    for line in lines:
+        seeds[line["seed"]].append(line)
+    return dict(seeds)
+
+
+def _of(lines: Iterable[Line], name: str) -> list[Line]:
+    return sorted((line for line in lines if line["autoscaler"] == name), key=lambda line: int(line["seed"]))
+
+
+def _hours(lines: list[Line], name: str) -> list[float]:
+    """GPU-hours of an autoscaler over the clairvoyant's, by seed."""
+    yardstick = {line["seed"]: line["gpu_hours"] for line in _of(lines, CLAIRVOYANT)}
+    return [line["gpu_hours"] / (yardstick.get(line["seed"]) or 1.0) for line in _of(lines, name)]
+
+
+def _share(lines: list[Line], name: str) -> float:
+    return mean(line["attainment"] for line in _of(lines, name))
+
+
+def _spread(lines: list[Line], name: str) -> float:
+    values = [line["attainment"] for line in _of(lines, name)]
+    return (max(values) - min(values)) / 2
+
+
+def _figure(lines: list[Line], name: str) -> str:
+    if not _of(lines, name):
+        return ""
+    return f"{100 * _share(lines, name):.1f} / {mean(_hours(lines, name)):.2f}"
+
+
+def _table(headings: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    heads = list(headings)
+    lines = [f"| {' | '.join(heads)} |", f"|---|{'--:|' * (len(heads) - 1)}"]
+    lines += [f"| {' | '.join(row)} |" for row in rows]
+    return "\n".join(lines) + "\n"
+
+
+def _means(cells: dict[Key, list[Line]], names: list[str]) -> str:
+    rows = []
+    for start in COLD_STARTS:
+        for kind in ("smooth", "burst", "long"):
+            chosen = [lines for (_, at), lines in cells.items() if at == start and lines[0]["kind"] == kind]
+            if chosen:
+                figures = (
+                    f"{100 * mean(_share(lines, name) for lines in chosen):.1f} / "
+                    f"{mean(mean(_hours(lines, name)) for lines in chosen):.2f}"
+                    for name in names
+                )
+                rows.append([f"{start:.0f} s, {kind}", *figures])
+    return _table(["cold start, kind", *names], rows)
+
+
+def _cell_tables(cells: dict[Key, list[Line]], names: list[str]) -> Iterable[str]:
+    for start in COLD_STARTS:
+        rows = []
+        for (workload, at), lines in cells.items():
+            if at == start:
+                mark = " **T**" if any(line["tuning"] for line in lines) else ""
+                spread = f" ±{100 * _spread(lines, PRODUCT):.1f}" if _of(lines, PRODUCT) else ""
+                figures = (_figure(lines, name) + (spread if name == PRODUCT else "") for name in names)
+                peaks = _peaks(lines)
+                rows.append([workload + mark, *figures, peaks, _lost(lines)])
+        if rows:
+            yield f"### Cold start {start:.0f} s\n"
+            yield _table(["workload", *names, "peak of product and clairvoyant", "refused"], rows)
+
+
+def _peaks(lines: list[Line]) -> str:
+    product, clairvoyant = _of(lines, PRODUCT), _of(lines, CLAIRVOYANT)
+    if not product or not clairvoyant:
+        return ""
+    return f"{max(line['peak'] for line in product)}, {max(line['peak'] for line in clairvoyant)}"
+
+
+def _lost(lines: list[Line]) -> str:
+    return f"{sum(line['refused'] for line in _of(lines, PRODUCT)):,}" if _of(lines, PRODUCT) else ""
+
+
+def _verdict(cells: dict[Key, list[Line]], names: list[str]) -> Iterable[str]:
+    """Each bar, in how many cells it holds, and where it does not."""
+    rows = []
+    smooth = {key: lines for key, lines in cells.items() if lines[0]["kind"] == "smooth"}
+    near = {key: lines for key, lines in smooth.items() if key[1] <= _SMOOTH_START}
+    burst = {key: lines for key, lines in cells.items() if lines[0]["kind"] == "burst"}
+    long = {key: lines for key, lines in cells.items() if lines[0]["kind"] == "long"}
+    rows.append(_bar("smooth loads, start <= 120 s: 99 % within the objective at 1.30 times the clairvoyant's hours", near, _smooth))
+    if near:
+        middle = median(mean(_hours(lines, PRODUCT)) for lines in near.values())
+        rows.append([f"the same: median of the hours at most {_SMOOTH_MEDIAN}", f"{middle:.2f}", ""])
+    rows.append(_bar("long prompts: 95 % within the objective", long, lambda lines: _share(lines, PRODUCT) >= _LONG_GOAL))
+    if IN_THE_SECOND in names:
+        rows.append(_bar("bursts: within 2 points of the right number in the second, at 1.5 times its hours", burst, _burst))
+        rows.append(_bar("no request refused that the right number in the second would have answered", cells, _no_refusal))
+    rows.append(_bar("peak at most twice the clairvoyant's", cells, _peak))
+    if FIXED in names:
+        rows.append(_bar("no fixed size of the peak is better in both figures", cells, lambda lines: not _beaten(lines, FIXED)))
+    rows += [_bar(f"ahead of {name}", cells, _ahead_of(name)) for name in SHIPPED if name in names]
+    yield _table(["what must hold", "cells", "not in"], rows)
+    yield (
+        "Ahead is more attainment at no more GPU-hours, or fewer hours at no less attainment, in the means of the seeds; differences of 0.2 points "
+        "and of 1 % of the hours count as none.\n"
+    )
+
+
+def _bar(text: str, cells: dict[Key, list[Line]], holds: Callable[[list[Line]], bool]) -> list[str]:
+    missed = [f"{workload} {start:.0f} s" for (workload, start), lines in cells.items() if not holds(lines)]
+    return [text, f"{len(cells) - len(missed)} of {len(cells)}", ", ".join(missed) or "-"]
+
+
+def _smooth(lines: list[Line]) -> bool:
+    return _share(lines, PRODUCT) >= _SMOOTH_GOAL and mean(_hours(lines, PRODUCT)) <= _SMOOTH_HOURS
+
+
+def _burst(lines: list[Line]) -> bool:
+    enough = _share(lines, PRODUCT) >= _share(lines, IN_THE_SECOND) - _BURST_POINTS
+    return enough and mean(_hours(lines, PRODUCT)) <= _BURST_HOURS * mean(_hours(lines, IN_THE_SECOND))
+
+
+def _no_refusal(lines: list[Line]) -> bool:
+    refused = [sum(line["refused"] for line in _of(lines, name)) for name in (PRODUCT, IN_THE_SECOND)]
+    return refused[0] <= refused[1]
+
+
+def _peak(lines: list[Line]) -> bool:
+    product, clairvoyant = _of(lines, PRODUCT), _of(lines, CLAIRVOYANT)
+    return all(one["peak"] <= _MOST_PEAK * other["peak"] for one, other in zip(product, clairvoyant, strict=True))
+
+
+_SAME_SHARE, _SAME_HOURS = 0.002, 1.01
+
+
+def _beaten(lines: list[Line], by: str) -> bool:
+    """Whether the product is behind in one figure and not ahead in the other."""
+    return _is_ahead(lines, by, PRODUCT)
+
+
+def _is_ahead(lines: list[Line], one: str, other: str) -> bool:
+    more, less = _share(lines, one), _share(lines, other)
+    hours, others = mean(_hours(lines, one)), mean(_hours(lines, other))
+    no_worse = more >= less - _SAME_SHARE and hours <= others * _SAME_HOURS
+    return no_worse and (more > less + _SAME_SHARE or hours * _SAME_HOURS < others)
+
+
+def _ahead_of(name: str) -> Callable[[list[Line]], bool]:
+    return lambda lines: _is_ahead(lines, PRODUCT, name)
+
+
+def _chaos(lines: list[Line]) -> str:
+    if not lines:
+        return ""
+    usual = next(line for line in lines if line["autoscaler"] == "none")
+    rows = [
+        [
+            line["autoscaler"],
+            f"{100 * line['attainment']:.1f}",
+            f"{line['gpu_hours'] / usual['gpu_hours']:.2f}",
+            f"{line['fewest']} to {line['most']}",
+            "yes" if line["most"] <= -(-usual["most"] * _CHAOS_MOST // 1) else "**no**",
+            f"{line['refused'] + line['cut'] + line['pending']:,}",
+        ]
+        for line in lines
+    ]
+    head = f"The wave, cold start 120 s, {len(SEEDS[:1])} seed; hours are over those of the undisturbed run.\n\n"
+    headings = ["case", "within the objective, %", "hours", "replicas", "at most 1.2 times the usual", "lost"]
+    return head + _table(headings, rows)
+
+
+def _picture(cells: dict[Key, list[Line]], names: list[str]) -> str:
+    chosen = [lines for (_, start), lines in cells.items() if start == _PICTURE_START]
+    points = [
+        Point(
+            name,
+            mean(mean(_hours(lines, name)) for lines in chosen),
+            mean(_share(lines, name) for lines in chosen),
+        )
+        for name in names
+        if chosen
+    ]
+    return pareto(f"Mean of all workloads, cold start {_PICTURE_START:.0f} s", points)
