@@ -50,10 +50,17 @@ def digest(name: str) -> str:
     sources = [path for path in package.rglob("*.py") if "picture" not in path.parts]
     # One autoscaler does not depend on the others.
     sources = [path for path in sources if path.parent.name != "scalers" or path.stem in {"known", "table"}]
-    sources += [ROOT / "tools" / "bench" / "autoscaling_cells.py", *(ROOT / "tools" / "bench").glob("autoscaling*.yaml")]
+    sources += [
+        ROOT / "tools" / "bench" / "autoscaling_cells.py",
+        *(ROOT / "tools" / "bench").glob("autoscaling*.yaml"),
+    ]
     if name == _PRODUCT:
         serving = ROOT / "serving" / "llama_serving"
-        sources += [package / "scalers" / "product.py", *serving.glob("autoscaling*.py"), *serving.glob("autoscaling/**/*.py")]
+        sources += [
+            package / "scalers" / "product.py",
+            *serving.glob("autoscaling*.py"),
+            *serving.glob("autoscaling/**/*.py"),
+        ]
     else:
         sources += [path for path in package.glob("scalers/*.py") if path.stem != _PRODUCT]
     whole = hashlib.sha256()
@@ -90,7 +97,9 @@ def setup_for(workload: Workload, cold_start: float) -> tuple[Setup, Any]:
     manifests = files.read([str(ROOT / "tools" / "bench" / workload.manifest)])
     decision = decide(Observed(manifests.deployment, acceptances=manifests.acceptances or None), catalog.load())
     spec = manifests.deployment.spec
-    choices = Choices(cold_start, workload.first_token, maximum=MAXIMUM, minimum=workload.minimum)
+    choices = Choices(
+        cold_start=cold_start, first_token=workload.first_token, maximum=MAXIMUM, minimum=workload.minimum
+    )
     if decision.plan is None or decision.plan.chosen is None:
         raise SystemExit(f"{workload.manifest} does not fit")
     setup = setup_of(spec, decision, decision.plan.chosen, choices)
@@ -212,7 +221,13 @@ def _chaos_line(
     scaler = Forgetful(make, _MINUTE) if forgets else make()
     setup = replace(case.setup, cold_start=ColdStart((_CHAOS_START,), never=never))
     record = run(
-        setup, case.trace.arrivals, scaler, length=case.trace.length, seed=seed, initial=case.initial, disturbance=disturbance
+        setup,
+        case.trace.arrivals,
+        scaler,
+        length=case.trace.length,
+        seed=seed,
+        initial=case.initial,
+        disturbance=disturbance,
     )
     during = [second.target for second in record.seconds if second.at <= case.trace.length]
     return {

@@ -89,7 +89,13 @@ WORKLOADS = (
         for client in _HEAVY
     ),
     Workload(
-        "Mooncake", f"{_MOONCAKE}:times=2", "long", file=_MOONCAKE, manifest="autoscaling_long.yaml", first_token=5.0, goal=0.95
+        "Mooncake",
+        f"{_MOONCAKE}:times=2",
+        "long",
+        file=_MOONCAKE,
+        manifest="autoscaling_long.yaml",
+        first_token=5.0,
+        goal=0.95,
     ),
 )
 

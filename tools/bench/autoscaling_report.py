@@ -157,17 +157,31 @@ def _verdict(cells: dict[Key, list[Line]], names: list[str]) -> Iterable[str]:
     near = {key: lines for key, lines in smooth.items() if key[1] <= _SMOOTH_START}
     burst = {key: lines for key, lines in cells.items() if lines[0]["kind"] == "burst"}
     long = {key: lines for key, lines in cells.items() if lines[0]["kind"] == "long"}
-    rows.append(_bar("smooth loads, start <= 120 s: 99 % within the objective at 1.30 times the clairvoyant's hours", near, _smooth))
+    rows.append(
+        _bar(
+            "smooth loads, start <= 120 s: 99 % within the objective at 1.30 times the clairvoyant's hours",
+            near,
+            _smooth,
+        )
+    )
     if near:
         middle = median(mean(_hours(lines, PRODUCT)) for lines in near.values())
         rows.append([f"the same: median of the hours at most {_SMOOTH_MEDIAN}", f"{middle:.2f}", ""])
-    rows.append(_bar("long prompts: 95 % within the objective", long, lambda lines: _share(lines, PRODUCT) >= _LONG_GOAL))
+    rows.append(
+        _bar("long prompts: 95 % within the objective", long, lambda lines: _share(lines, PRODUCT) >= _LONG_GOAL)
+    )
     if IN_THE_SECOND in names:
-        rows.append(_bar("bursts: within 2 points of the right number in the second, at 1.5 times its hours", burst, _burst))
-        rows.append(_bar("no request refused that the right number in the second would have answered", cells, _no_refusal))
+        rows.append(
+            _bar("bursts: within 2 points of the right number in the second, at 1.5 times its hours", burst, _burst)
+        )
+        rows.append(
+            _bar("no request refused that the right number in the second would have answered", cells, _no_refusal)
+        )
     rows.append(_bar("peak at most twice the clairvoyant's", cells, _peak))
     if FIXED in names:
-        rows.append(_bar("no fixed size of the peak is better in both figures", cells, lambda lines: not _beaten(lines, FIXED)))
+        rows.append(
+            _bar("no fixed size of the peak is better in both figures", cells, lambda lines: not _beaten(lines, FIXED))
+        )
     rows += [_bar(f"ahead of {name}", cells, _ahead_of(name)) for name in SHIPPED if name in names]
     yield _table(["what must hold", "cells", "not in"], rows)
     yield (

@@ -32,7 +32,7 @@ class Starts:
 
     def __init__(self, cold_start: ColdStart, seed: int) -> None:
         self._cold_start = cold_start
-        self._chance = random.Random(f"{seed}/starts")  # noqa: S311 - a simulation, no secret
+        self._chance = random.Random(f"{seed}/starts")
         self._begun = 0
 
     def seconds(self) -> float:

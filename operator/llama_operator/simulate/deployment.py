@@ -25,7 +25,7 @@ _FIRST_TOKEN_SECONDS = 2.0
 """Objective, if the spec has none: what MLPerf asks of a 70B server."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Choices:
     """What a user may set apart from the spec; None for what the plan says."""
 
@@ -59,9 +59,11 @@ def setup_of(spec: LlamaDeploymentSpec, decision: Decision, chosen: Candidate, c
             chosen.gpus_per_node,
             kv_element_bytes=_KV_BYTES.get(str(spec.engine.kv_cache_dtype), 2),
         )
-    if model is None or plan is None or plan.max_num_seqs is None or replica is None:
+    if model is None or plan is None or replica is None:
         problem = f"the speed of {chosen.accelerator.name} is not known, so nothing can be simulated on it"
-        raise InvalidManifestError.of("the deployment", "spec.hardware.accelerator", problem, "name a GPU of the catalog")
+        raise InvalidManifestError.of(
+            "the deployment", "spec.hardware.accelerator", problem, "name a GPU of the catalog"
+        )
     live = live_settings(spec, plan.max_num_seqs, spec.endpoint.path)
     waiting = spec.scaling.max_queued_requests
     start = tuple(float(stage.seconds) for stage in stages(model, chosen.variant, chosen.accelerator, chosen.sharding))

@@ -71,7 +71,9 @@ def frozen(begin: float, end: float, *, anew: bool = False) -> Disturbance:
             return view
         old = (kept.setdefault(one.name, one) for one in view.replicas)
         lag = {one.name: one.reported_at for one in view.replicas} if anew else {}
-        return replace(view, replicas=tuple(replace(one, reported_at=lag.get(one.name, one.reported_at)) for one in old))
+        return replace(
+            view, replicas=tuple(replace(one, reported_at=lag.get(one.name, one.reported_at)) for one in old)
+        )
 
     return freeze
 

@@ -2,8 +2,9 @@
 
 Called by the command and the bench, for the yardstick of all others, and for the largest and the first fleet of each run. No formula gives the
 smallest fleet: the search begins below it, with the work that arrives over the share of it that an engine can take, replays the trace, and adds a
-replica where first tokens came too late, until the goal is kept. So it is an upper bound of the best that is possible, near to it where few
-rounds were needed.
+replica where first tokens came too late, until the goal is kept; then it takes some away where the
+least is to do, as long as the goal is kept.
+So it is an upper bound of the best that is possible.
 """
 
 import math
@@ -13,13 +14,13 @@ from dataclasses import dataclass, replace
 from llama_operator.simulate.cold_start import ColdStart
 from llama_operator.simulate.fleet_view import FleetView, ServeDelays, Wish
 from llama_operator.simulate.outcome import within
-from llama_operator.simulate.run import Record, Setup, run
+from llama_operator.simulate.run import Setup, run
 from llama_operator.simulate.traces.trace import Trace
 
 BIN_SECONDS = 30.0
 _FIRST_SHARE = 0.9
 """Of its time that an engine may be given work for, at first: the cliff of a fleet of six lies a little above."""
-_ROUNDS = 16
+_ROUNDS_UP, _ROUNDS_DOWN = 16, 14
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,54 +68,83 @@ def find_need(setup: Setup, trace: Trace, *, seed: int, goal: float = 0.99) -> N
         seed: Of the router.
         goal: Share of first tokens that have to come within the objective.
     """
-    ready = replace(setup, cold_start=ColdStart((0.0,), spread=0.0), drain=math.inf)
-    most = setup.bounds[1]
-    plan = [min(most, count) for count in _by_work(setup, trace)]
-    best: Need | None = None
-    for _ in range(_ROUNDS):
-        scripted = _Script(tuple(plan))
-        record = run(ready, trace.arrivals, scripted, length=trace.length, seed=seed, initial=plan[0] if plan else 0)
-        missed, arrived = _misses(record, setup, len(plan))
-        attainment = 1 - sum(missed) / max(1, sum(arrived))
-        if best is None or attainment > best.attainment:
-            best = Need(tuple(plan), attainment)
-        if attainment >= goal or not _raise(plan, missed, arrived, goal, most):
+    search = _Search(setup, trace, seed, goal)
+    plan = search.by_work()
+    for _ in range(_ROUNDS_UP):
+        late = search.late(plan)
+        raised = [min(setup.bounds[1], count + (place in late)) for place, count in enumerate(plan)]
+        if not late or raised == plan:
             break
-    return best or Need((), 1.0)
+        plan = raised
+    return search.best if late else search.lowered()
 
 
-def _by_work(setup: Setup, trace: Trace) -> list[int]:
-    """Replicas for the work that arrives in each bin, smoothed over three."""
-    bins = max(1, math.ceil(trace.length / BIN_SECONDS))
-    work = [0.0] * bins
+class _Search:
+    """Replays plans of one trace, and keeps the best: the smallest one that keeps the goal, else the one that comes nearest to it."""
+
+    def __init__(self, setup: Setup, trace: Trace, seed: int, goal: float) -> None:
+        self._setup = replace(setup, cold_start=ColdStart((0.0,), spread=0.0), drain=math.inf)
+        self._trace, self._seed, self._goal = trace, seed, goal
+        self._work = _work_by_bin(setup, trace)
+        self.best = Need((), 0.0)
+
+    def by_work(self) -> list[int]:
+        """Replicas for the work that arrives in each bin, smoothed over three: where the search begins."""
+        setup, work, counts = self._setup, self._work, []
+        for place in range(len(work)):
+            near = work[max(0, place - 1) : place + 2]
+            counts.append(max(setup.bounds[0], math.ceil(sum(near) / len(near) / BIN_SECONDS / _FIRST_SHARE)))
+        return [min(setup.bounds[1], count) for count in counts]
+
+    def late(self, plan: Sequence[int]) -> set[int]:
+        """Replay a plan: the bins that have too few replicas, and those before them, where the queue grew; none if it keeps the goal."""
+        setup, trace = self._setup, self._trace
+        record = run(setup, trace.arrivals, _Script(plan), length=trace.length, seed=self._seed, initial=plan[0])
+        missed, arrived = [0] * len(plan), [0] * len(plan)
+        for request in record.requests:
+            place = min(len(plan) - 1, int(request.arrival.at / BIN_SECONDS))
+            arrived[place] += 1
+            missed[place] += not within(request, setup.first_token, setup.speed)
+        attainment = 1 - sum(missed) / max(1, sum(arrived))
+        self._keep(Need(tuple(plan), attainment))
+        if attainment >= self._goal:
+            return set()
+        late = {place for place, count in enumerate(missed) if count > (1 - self._goal) * arrived[place]}
+        return late | {place - 1 for place in late if place > 0}
+
+    def lowered(self) -> Need:
+        """Take replicas away where the least is to do, in ever smaller groups of bins, as long as the goal is kept."""
+        least, group = self._setup.bounds[0], max(1, len(self._work) // 4)
+        done: set[int] = set()
+        for _ in range(_ROUNDS_DOWN):
+            plan = list(self.best.replicas)
+            able = [place for place, count in enumerate(plan) if count > max(least, 1) and place not in done]
+            chosen = sorted(able, key=lambda place: self._work[place] / (plan[place] - 1))[:group]
+            if not chosen:
+                break
+            for place in chosen:
+                plan[place] -= 1
+            if self.late(plan):
+                done |= set(chosen) if len(chosen) == 1 else set()
+                group = max(1, len(chosen) // 2)
+        return self.best
+
+    def _keep(self, found: Need) -> None:
+        kept = found.attainment >= self._goal
+        if self.best.attainment < self._goal:
+            better = found.attainment > self.best.attainment or not self.best.replicas
+        else:
+            better = kept and sum(found.replicas) < sum(self.best.replicas)
+        if better:
+            self.best = found
+
+
+def _work_by_bin(setup: Setup, trace: Trace) -> list[float]:
+    """Engine seconds that arrive in each bin."""
+    work = [0.0] * max(1, math.ceil(trace.length / BIN_SECONDS))
     for one in trace.arrivals:
-        work[min(bins - 1, int(one.at / BIN_SECONDS))] += setup.speed.work(one.prompt_tokens, one.output_tokens)
-    counts = []
-    for place in range(bins):
-        near = work[max(0, place - 1) : place + 2]
-        counts.append(max(setup.bounds[0], math.ceil(sum(near) / len(near) / BIN_SECONDS / _FIRST_SHARE)))
-    return counts
-
-
-def _misses(record: Record, setup: Setup, bins: int) -> tuple[list[int], list[int]]:
-    missed, arrived = [0] * bins, [0] * bins
-    for request in record.requests:
-        place = min(bins - 1, int(request.arrival.at / BIN_SECONDS))
-        arrived[place] += 1
-        missed[place] += not within(request, setup.first_token, setup.speed)
-    return missed, arrived
-
-
-def _raise(plan: list[int], missed: Sequence[int], arrived: Sequence[int], goal: float, most: int) -> bool:
-    """Add a replica to each bin with too many misses, and to the one before a run of them, where the queue grew."""
-    late = {place for place, count in enumerate(missed) if count > (1 - goal) * arrived[place]}
-    wanted = late | {place - 1 for place in late if place - 1 not in late and place > 0}
-    changed = False
-    for place in wanted:
-        if plan[place] < most:
-            plan[place] += 1
-            changed = True
-    return changed
+        work[min(len(work) - 1, int(one.at / BIN_SECONDS))] += setup.speed.work(one.prompt_tokens, one.output_tokens)
+    return work
 
 
 class _Script:
@@ -123,8 +153,8 @@ class _Script:
     name = "script"
     delays: ServeDelays | None = None
 
-    def __init__(self, plan: tuple[int, ...]) -> None:
-        self._need = Need(plan, 1.0)
+    def __init__(self, plan: Sequence[int]) -> None:
+        self._need = Need(tuple(plan), 1.0)
 
     def wish(self, view: FleetView) -> Wish:
         return Wish(self._need.at(view.now))

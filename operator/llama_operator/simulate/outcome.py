@@ -51,9 +51,7 @@ def within(request: Request, objective: float, speed: StepTime) -> bool:
 def outcome(record: Record, setup: Setup) -> Outcome:
     """Sum up a run."""
     requests, objective, speed = record.requests, setup.first_token, setup.speed
-    waits = sorted(
-        request.first_token - request.arrival.at for request in requests if isfinite(request.first_token)
-    )
+    waits = sorted(request.first_token - request.arrival.at for request in requests if isfinite(request.first_token))
     return Outcome(
         requests=len(requests),
         within=sum(within(request, objective, speed) for request in requests),

@@ -38,7 +38,7 @@ class Router:
 
     def __init__(self, limits: PathLimits, seed: int) -> None:
         self._limits = limits
-        self._chance = random.Random(f"{seed}/router")  # noqa: S311 - a simulation, no secret
+        self._chance = random.Random(f"{seed}/router")
         self.queue: deque[Request] = deque()
         self.ready: list[Replica] = []
         """Replicas that take requests; kept by `simulate.run`."""

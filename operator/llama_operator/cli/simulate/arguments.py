@@ -31,15 +31,23 @@ def register(commands: Commands) -> None:
     add_name(parser)
     parser.add_argument("--trace", required=True, metavar="TRACE", help="shape or file, with settings behind a colon")
     parser.add_argument(
-        "--scaler", action="append", metavar="NAME", help="autoscaler to play; repeatable (default: product and yardsticks)"
+        "--scaler",
+        action="append",
+        metavar="NAME",
+        help="autoscaler to play; repeatable (default: product and yardsticks)",
     )
     parser.add_argument("--all", action="store_true", help="play every autoscaler that is known")
     parser.add_argument("--seed", type=int, default=1, metavar="N", help="of all that is left to chance (default: 1)")
     parser.add_argument("--seeds", type=int, default=1, metavar="N", help="so many runs with seeds from --seed on")
     parser.add_argument("--cold-start", type=float, metavar="SECONDS", help="of a start (default: the plan's estimate)")
-    parser.add_argument("--failing-starts", type=int, default=0, metavar="PERCENT", help="starts that fail and begin anew")
     parser.add_argument(
-        "--first-token", type=float, metavar="SECONDS", help="objective for the first token (default: spec.objectives, else 2)"
+        "--failing-starts", type=int, default=0, metavar="PERCENT", help="starts that fail and begin anew"
+    )
+    parser.add_argument(
+        "--first-token",
+        type=float,
+        metavar="SECONDS",
+        help="objective for the first token (default: spec.objectives, else 2)",
     )
     parser.add_argument("--max-replicas", type=int, metavar="N", help="in place of spec.scaling.maxReplicas")
     parser.add_argument("--svg", metavar="FILE", help="write the picture of the first autoscaler into FILE")

@@ -76,7 +76,12 @@ def command(options: SimulateOptions) -> int:
         output.console().print(f"✗ {problem.text if problem else 'no plan, so nothing to simulate'}", markup=False)
         return EXIT_DOES_NOT_FIT
     spec, metadata = manifests.deployment.spec, manifests.deployment.metadata
-    choices = Choices(options.cold_start, options.first_token, options.max_replicas, options.failing_starts / _PERCENT)
+    choices = Choices(
+        cold_start=options.cold_start,
+        first_token=options.first_token,
+        maximum=options.max_replicas,
+        failing=options.failing_starts / _PERCENT,
+    )
     setup = setup_of(spec, decision, chosen, choices)
     cases, played = [], []
     for seed in range(options.seed, options.seed + options.seeds):

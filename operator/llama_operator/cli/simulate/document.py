@@ -30,9 +30,7 @@ def document(found: "Simulated") -> dict[str, Any]:
         "objectiveSeconds": setup.first_token,
         "coldStartSeconds": setup.cold_start.seconds,
         "gpusPerReplica": setup.gpus,
-        "runs": [
-            _run(case, one) for case, played in zip(found.cases, found.played, strict=True) for one in played
-        ],
+        "runs": [_run(case, one) for case, played in zip(found.cases, found.played, strict=True) for one in played],
     }
 
 

@@ -22,7 +22,9 @@ def sketch(found: Curves) -> list[str]:
     length = found.seconds[-1] if found.seconds else 0.0
     lines.append(f"    0 └{'─' * len(found.seconds)} {length / 60:.0f} min")
     lines.append(f"queue │{_spark(found.queued)} at most {max(found.queued, default=0.0):,.0f}")
-    lines.append(f"       {_READY} replicas that serve   {_BOTH} what was needed, and there   {_NEED} what was needed, and missing")
+    lines.append(
+        f"       {_READY} replicas that serve   {_BOTH} what was needed, and there   {_NEED} what was needed, and missing"
+    )
     return lines
 
 

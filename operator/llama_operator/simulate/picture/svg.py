@@ -55,7 +55,9 @@ def pareto(title: str, points: Sequence[Point]) -> str:
     front = _front(points)
     if front:
         places = " ".join(f"{plot.x(point.relative_hours):.1f},{plot.y(point.attainment):.1f}" for point in front)
-        parts.append(f'<polyline points="{places}" fill="none" stroke="{_FRONT}" stroke-width="2" stroke-dasharray="6 4"/>')
+        parts.append(
+            f'<polyline points="{places}" fill="none" stroke="{_FRONT}" stroke-width="2" stroke-dasharray="6 4"/>'
+        )
     for point in points:
         x, y = plot.x(point.relative_hours), plot.y(point.attainment)
         color = _FRONT if point in front else _NEED

@@ -6,6 +6,7 @@ The rate in bins of 30 s over the last hour; its differences follow two of their
 
 import math
 from collections import deque
+from itertools import pairwise
 
 from llama_operator.simulate.fleet_view import FleetView, ServeDelays, Wish
 
@@ -49,7 +50,7 @@ def _forecast(rates: tuple[float, ...], ahead: int) -> float:
     """Rate so many bins from now; the last one while there are too few to fit."""
     if len(rates) < _LEAST_BINS:
         return rates[-1]
-    steps = [after - before for before, after in zip(rates, rates[1:], strict=False)]
+    steps = [after - before for before, after in pairwise(rates)]
     first, second = _fitted(steps)
     before, last, level = steps[-2], steps[-1], rates[-1]
     for _ in range(ahead):

@@ -19,6 +19,8 @@ from llama_operator.simulate.traces.trace import Trace
 _AZURE_HEADER = "TIMESTAMP"
 _MILLISECONDS = 1000
 _WINDOW_SECONDS = 600.0
+_AFTER_LAST = 0.001
+"""Seconds by which a trace is longer than its last arrival."""
 _CLIENT_COLUMNS = 6
 _KNOWN = (
     "csv of Azure (TIMESTAMP,ContextTokens,GeneratedTokens), jsonl of Mooncake (timestamp, input_length, output_length), "
@@ -99,11 +101,11 @@ def _mooncake(path: Path) -> Trace:
 
 def _trace(path: Path, rows: list[tuple[float, int, int]]) -> Trace:
     arrivals = tuple(Arrival(at, max(1, prompt), max(1, output)) for at, prompt, output in sorted(rows))
-    return Trace(path.stem, arrivals[-1].at, arrivals)
+    return Trace(path.stem, arrivals[-1].at + _AFTER_LAST, arrivals)
 
 
 def _part(trace: Trace, part: Part, seed: int) -> Trace:
-    chance = random.Random(f"{seed}/{trace.name}")  # noqa: S311 - a simulation, no secret
+    chance = random.Random(f"{seed}/{trace.name}")
     arrivals = tuple(
         replace(one, at=one.at - part.start)
         for one in trace.arrivals
@@ -119,7 +121,7 @@ def _clients(paths: list[Path], name: str, seed: int, part: Part, lengths: Lengt
     last = 0.0
     for path in paths:
         # Each client has chance of its own, so that one more client changes none of the others.
-        chance = random.Random(f"{seed}/{path.stem}")  # noqa: S311 - a simulation, no secret
+        chance = random.Random(f"{seed}/{path.stem}")
         with path.open(encoding="utf-8", newline="") as file:
             for row in csv.reader(file):
                 begin = float(row[0])
@@ -135,7 +137,8 @@ def _window(begin: float, row: list[str], chance: random.Random, part: Part, len
         return []
     shape, scale = float(row[4]), float(row[5])
     weibull = row[3] == "Weibull"
-    drawn, second = [], begin
+    drawn: list[Arrival] = []
+    second = begin
     while True:
         second += chance.weibullvariate(scale, shape) if weibull else chance.gammavariate(shape, scale)
         if second >= begin + _WINDOW_SECONDS:

@@ -9,7 +9,7 @@ from pathlib import Path
 from llama_operator.errors import InvalidManifestError
 from llama_operator.simulate.traces.files import Part, read
 from llama_operator.simulate.traces.lengths import CONVERSATION, Lengths, fixed
-from llama_operator.simulate.traces.shapes import SHAPES, draw
+from llama_operator.simulate.traces.shapes import SHAPES, Shape, draw
 from llama_operator.simulate.traces.trace import Trace
 
 _OF_SHAPES = ("low", "high", "period", "at", "length", "prompt", "output")
@@ -27,16 +27,31 @@ def find(text: str, seed: int) -> Trace:
     settings = _settings(rest, _OF_SHAPES if shape is not None else _OF_FILES)
     lengths = _lengths(settings)
     if shape is not None:
-        return draw(name, replace(shape, **settings), seed, lengths)
+        return draw(name, _changed(shape, settings), seed, lengths)
     path = Path(name)
     if not path.exists():
         problem = f"{name!r} is neither a shape nor a file"
-        raise InvalidManifestError.of("the command line", "--trace", problem, f"give a file, or one of {', '.join(SHAPES)}")
+        raise InvalidManifestError.of(
+            "the command line", "--trace", problem, f"give a file, or one of {', '.join(SHAPES)}"
+        )
     part = Part(**{key: value for key, value in settings.items() if key != "times"})
     trace = read(path, seed, part, lengths)
     if not trace.arrivals:
-        raise InvalidManifestError.of("the command line", "--trace", f"{text!r} has no request", "take another part of it")
+        raise InvalidManifestError.of(
+            "the command line", "--trace", f"{text!r} has no request", "take another part of it"
+        )
     return trace.times(max(1, int(settings.get("times", 1))))
+
+
+def _changed(shape: Shape, settings: dict[str, float]) -> Shape:
+    return replace(
+        shape,
+        low=settings.get("low", shape.low),
+        high=settings.get("high", shape.high),
+        period=settings.get("period", shape.period) or shape.period,
+        at=settings.get("at", shape.at),
+        length=settings.get("length", shape.length),
+    )
 
 
 def _settings(text: str, known: tuple[str, ...]) -> dict[str, float]:
@@ -49,7 +64,9 @@ def _settings(text: str, known: tuple[str, ...]) -> dict[str, float]:
             number = -1.0
         if name not in known or number < 0:
             allowed = f"name=number with {', '.join(known)}"
-            raise InvalidManifestError.of("the command line", "--trace", f"{part!r} is no setting of this trace", allowed)
+            raise InvalidManifestError.of(
+                "the command line", "--trace", f"{part!r} is no setting of this trace", allowed
+            )
         settings[name] = number
     return settings
 

@@ -89,7 +89,7 @@ SHAPES = {
 
 def draw(name: str, shape: Shape, seed: int, lengths: Lengths = CONVERSATION) -> Trace:
     """Draw a trace of `shape`; the same seed draws the same."""
-    chance = random.Random(f"{seed}/{name}")  # noqa: S311 - a simulation, no secret
+    chance = random.Random(f"{seed}/{name}")
     highest, second = max(shape.low, shape.high), 0.0
     arrivals = []
     while highest > 0:

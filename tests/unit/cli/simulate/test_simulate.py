@@ -1,0 +1,81 @@
+"""`kubectl llama simulate`: a table for people, JSON for programs, pictures, and errors that name what is wrong."""
+
+import json
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from llama_operator.cli.main import main
+
+MANIFEST = str(Path(__file__).parents[4] / "tools" / "bench" / "autoscaling.yaml")
+TRACE = "step:low=5,high=30,at=60,length=180"
+
+
+@pytest.fixture
+def simulate(capsys):
+    def run(*options, trace=TRACE):
+        code = main(["simulate", "-f", MANIFEST, "--trace", trace, "--cold-start", "30", *options])
+        return code, *capsys.readouterr()
+
+    return run
+
+
+def test_json_has_a_run_for_each_autoscaler_and_seed(simulate):
+    code, out, _ = simulate("-o", "json", "--scaler", "product", "--scaler", "keda", "--seeds", "2")
+    found = json.loads(out)
+    assert code == 0
+    assert [(one["autoscaler"], one["seed"]) for one in found["runs"]] == [
+        ("product", 1), ("keda", 1), ("product", 2), ("keda", 2)
+    ]  # fmt: skip
+    run = found["runs"][0]
+    assert 0 <= run["attainment"] <= 1
+    assert run["gpuHours"] > 0
+    assert {len(curve) for curve in run["curves"].values()} == {181}
+    assert found["coldStartSeconds"] == 30
+    assert found["gpusPerReplica"] == 2
+
+
+def test_the_table_has_the_yardsticks_and_a_sketch_with_the_reasons_of_changes(simulate):
+    code, out, _ = simulate("--max-replicas", "20")
+    assert code == 0
+    for word in ("product", "fixed", "clairvoyant", "in-the-second", "queue │", "up: ", "WITHIN 2 s"):
+        assert word in out
+
+
+def test_all_plays_every_autoscaler(simulate):
+    _, out, _ = simulate("--all", "-o", "json", trace="steady:high=10,length=60")
+    assert {"kpa", "apa", "ray-serve", "forecast"} < {one["autoscaler"] for one in json.loads(out)["runs"]}
+
+
+def test_pictures_are_svg(simulate, tmp_path):
+    curve, front = tmp_path / "run.svg", tmp_path / "front.svg"
+    simulate("--svg", str(curve), "--pareto", str(front))
+    for path in (curve, front):
+        root = ET.fromstring(path.read_text(encoding="utf-8"))  # noqa: S314 - we wrote it
+        assert root.tag.endswith("svg")
+        assert "default/chat-70b" in "".join(root.itertext())
+    assert "clairvoyant" in front.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("options", "word"),
+    [
+        (["--scaler", "magic"], "--scaler"),
+        (["--seeds", "0"], "--seeds"),
+        (["--max-replicas", "0"], "--max-replicas"),
+        (["--first-token", "0"], "--first-token"),
+        (["--failing-starts", "100"], "--failing-starts"),
+        (["--svg", "/nowhere/x.svg"], "--svg"),
+    ],
+)
+def test_an_option_that_cannot_be_used_is_named(simulate, options, word):
+    code, _, err = simulate(*options)
+    assert code != 0
+    assert word in err
+
+
+def test_a_card_without_a_known_speed_is_refused(capsys):
+    sample = str(Path(MANIFEST).parents[2] / "manifests" / "samples" / "tiny-cpu.yaml")
+    assert main(["simulate", "-f", sample, "--trace", TRACE]) != 0
+    assert "spec.hardware.accelerator" in capsys.readouterr().err
