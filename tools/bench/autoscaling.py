@@ -248,6 +248,9 @@ def main() -> None:
     parser.add_argument("--cold-start", type=float, action="append", help="seconds; repeatable (default: all)")
     parser.add_argument("--seed", type=int, action="append", help="repeatable (default: all)")
     parser.add_argument("--length", type=float, help="seconds of each trace, for a sample")
+    parser.add_argument(
+        "--kept", action="store_true", help="play nothing, write the document from the cells that are whole"
+    )
     parser.add_argument("--processes", type=int, default=os.cpu_count())
     parser.add_argument("--folder", type=Path, default=KEPT)
     parser.add_argument("--document", type=Path, default=report.DOCUMENT)
@@ -263,11 +266,19 @@ def main() -> None:
     work = [(cell, names, asked.folder) for cell in every if cell.workload.there]
     lines: list[dict[str, Any]] = []
     began = time.monotonic()
+    if asked.kept:
+        kept = [
+            [line for line in _read(asked.folder / f"{cell.name}.jsonl") if _is_current(line, cell)] for cell in every
+        ]
+        complete = [found for found in kept if {line["autoscaler"] for line in found} >= set(names)]
+        lines = [line for found in complete for line in found]
+        work = []
     with ProcessPoolExecutor(asked.processes) as pool:
         for done, found in enumerate(pool.map(_play_cell, work), start=1):
             lines += found
             print(f"{done} of {len(work)} cells, {time.monotonic() - began:.0f} s: {found[0]['workload']}", flush=True)
-    report.write(asked.document, lines, chaos(1, asked.folder, asked.length), absent)
+    disturbed = [] if asked.only or _PRODUCT not in names else chaos(1, asked.folder, asked.length)
+    report.write(asked.document, lines, disturbed, absent)
     print(f"written: {asked.document}")
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from statistics import mean, median
 from typing import Any
 
-from bench.autoscaling_cells import COLD_STARTS, ROOT, SEEDS
+from bench.autoscaling_cells import COLD_STARTS, ROOT
 from llama_operator.simulate.picture.svg import Point, pareto
 
 DOCUMENT = ROOT / "docs" / "bench-autoscaling.md"
@@ -55,7 +55,7 @@ def write(path: Path, lines: list[Line], chaos: list[Line], absent: Iterable[str
     if PRODUCT in names and CLAIRVOYANT in names:
         parts += ["## Verdict\n", *_verdict(cells, names)]
     parts += ["## In the mean\n", _means(cells, names), "## Cell by cell\n", *_cell_tables(cells, names)]
-    parts += ["## When something goes wrong\n", _chaos(chaos)]
+    parts += ["## When something goes wrong\n", _chaos(chaos)] if chaos else []
     picture = path.parent / "images" / "autoscaling-pareto.svg"
     picture.parent.mkdir(exist_ok=True)
     picture.write_text(_picture(cells, names), encoding="utf-8")
@@ -234,8 +234,6 @@ def _ahead_of(name: str) -> Callable[[list[Line]], bool]:
 
 
 def _chaos(lines: list[Line]) -> str:
-    if not lines:
-        return ""
     usual = next(line for line in lines if line["autoscaler"] == "none")
     rows = [
         [
@@ -248,7 +246,7 @@ def _chaos(lines: list[Line]) -> str:
         ]
         for line in lines
     ]
-    head = f"The wave, cold start 120 s, {len(SEEDS[:1])} seed; hours are over those of the undisturbed run.\n\n"
+    head = "The wave, cold start 120 s, one seed; hours are over those of the undisturbed run.\n\n"
     headings = ["case", "within the objective, %", "hours", "replicas", "at most 1.2 times the usual", "lost"]
     return head + _table(headings, rows)
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from llama_operator.api.v1alpha1.llamadeployment import LlamaDeploymentSpec
+from llama_operator.api.v1alpha1.llamadeployment import KVCacheDtype, LlamaDeploymentSpec
 from llama_operator.decide.bounds import live_settings
 from llama_operator.decide.decision import Decision
 from llama_operator.decide.plan.candidate import Candidate
@@ -19,7 +19,6 @@ from llama_serving.config import RequestPath
 BATCHED_TOKENS = 8192
 """`max_num_batched_tokens` of vLLM on a card with much memory, if the spec does not say another."""
 
-_KV_BYTES = {"FP8": 1}
 _MILLISECONDS = 1000
 _FIRST_TOKEN_SECONDS = 2.0
 """Objective, if the spec has none: what MLPerf asks of a 70B server."""
@@ -57,7 +56,7 @@ def setup_of(spec: LlamaDeploymentSpec, decision: Decision, chosen: Candidate, c
             chosen.accelerator,
             chosen.sharding,
             chosen.gpus_per_node,
-            kv_element_bytes=_KV_BYTES.get(str(spec.engine.kv_cache_dtype), 2),
+            kv_element_bytes=1 if spec.engine.kv_cache_dtype is KVCacheDtype.FP8 else 2,
         )
     if model is None or plan is None or replica is None:
         problem = f"the speed of {chosen.accelerator.name} is not known, so nothing can be simulated on it"

@@ -11,14 +11,15 @@ from llama_operator import catalog
 from llama_operator.cli.shared import files, outcome, output
 from llama_operator.cli.shared.exit_codes import EXIT_DOES_NOT_FIT, EXIT_OK
 from llama_operator.cli.shared.options import filled
+from llama_operator.cli.simulate.answer import Simulated
 from llama_operator.decide.decision import decide
 from llama_operator.decide.observed import Observed
 from llama_operator.errors import InvalidManifestError
-from llama_operator.simulate.compare import Played, case_of, compare
+from llama_operator.simulate.compare import case_of, compare
 from llama_operator.simulate.deployment import Choices, setup_of
 from llama_operator.simulate.picture.curves import curves
 from llama_operator.simulate.picture.svg import Point, pareto, timeline
-from llama_operator.simulate.scalers.table import SCALERS, Case
+from llama_operator.simulate.scalers.table import SCALERS
 from llama_operator.simulate.traces.named import find
 
 _DEFAULT = ("product", "fixed", "in-the-second", "clairvoyant")
@@ -45,18 +46,6 @@ class SimulateOptions:
     svg: str | None = None
     pareto: str | None = None
     output: str = "table"
-
-
-@dataclass(frozen=True, slots=True)
-class Simulated:
-    """Everything that is printed."""
-
-    deployment: str
-    plan: str
-    cases: tuple[Case, ...]
-    """One for each seed."""
-    played: tuple[tuple[Played, ...], ...]
-    """By seed, then by autoscaler."""
 
 
 def command(options: SimulateOptions) -> int:

@@ -1,19 +1,17 @@
 """The JSON of `kubectl llama simulate -o json`: a stable interface. Called by `cli.simulate.command`; docs/simulate.md explains it."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from llama_operator.cli.shared.output import picked
+from llama_operator.cli.simulate.answer import Simulated
 from llama_operator.simulate.compare import Played
 from llama_operator.simulate.picture.curves import Curves, curves
 from llama_operator.simulate.scalers.table import Case
 
-if TYPE_CHECKING:
-    from llama_operator.cli.simulate.command import Simulated
-
 _MOMENTS = 240
 
 
-def document(found: "Simulated") -> dict[str, Any]:
+def document(found: Simulated) -> dict[str, Any]:
     """Build the document."""
     setup, trace = found.cases[0].setup, found.cases[0].trace
     return {

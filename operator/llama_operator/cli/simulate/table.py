@@ -2,24 +2,21 @@
 
 from collections.abc import Callable
 from statistics import mean
-from typing import TYPE_CHECKING
 
 from rich.table import Table
 
 from llama_operator.cli.shared import output
+from llama_operator.cli.simulate.answer import Simulated
 from llama_operator.simulate.compare import Played
 from llama_operator.simulate.picture.curves import curves
 from llama_operator.simulate.picture.sketch import sketch
-
-if TYPE_CHECKING:
-    from llama_operator.cli.simulate.command import Simulated
 
 _COLUMNS = 72
 _LAST_CHANGES = 8
 _MINUTE = 60
 
 
-def show(found: "Simulated") -> None:
+def show(found: Simulated) -> None:
     """Print what was simulated, a row for each autoscaler, and a sketch of the first one."""
     console = output.console()
     case = found.cases[0]
@@ -47,7 +44,7 @@ def show(found: "Simulated") -> None:
         console.print(f"  {_clock(change.at)}  {change.before} → {change.after}  {change.reason}", markup=False)
 
 
-def _table(found: "Simulated") -> Table:
+def _table(found: Simulated) -> Table:
     objective = found.cases[0].setup.first_token
     headings = (
         "AUTOSCALER",

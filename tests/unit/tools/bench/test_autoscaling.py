@@ -1,0 +1,74 @@
+"""A sample of `make bench-autoscaling`: what was played is kept, and not played again; at least half of the cells are held out."""
+
+import json
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from bench import autoscaling as bench
+from bench.autoscaling_cells import TRACES, WORKLOADS, cells
+
+SAMPLE = ["--only", "step", "--length", "240", "--cold-start", "30", "--seed", "1", "--scaler", "product"]
+
+
+@pytest.fixture
+def played(tmp_path, monkeypatch):
+    # Processes would import everything anew.
+    monkeypatch.setattr(bench, "ProcessPoolExecutor", ThreadPoolExecutor)
+
+    def run(*more):
+        words = [
+            *SAMPLE,
+            *more,
+            "--folder",
+            str(tmp_path / "kept"),
+            "--document",
+            str(tmp_path / "doc.md"),
+            "--processes",
+            "1",
+        ]
+        monkeypatch.setattr(sys, "argv", ["bench", *words])
+        bench.main()
+        return (tmp_path / "doc.md").read_text(encoding="utf-8"), tmp_path / "kept"
+
+    return run
+
+
+def test_a_sample_is_played_kept_and_written_with_its_losses(played):
+    text, kept = played("--scaler", "clairvoyant", "--scaler", "in-the-second")
+    assert "| step **T** |" in text
+    assert "2 cells, 1 of them used for tuning, 1 held out." in text
+    line = (kept / "step_30_1.jsonl").read_text(encoding="utf-8").splitlines()[0]
+    assert json.loads(line)["autoscaler"] == "product"
+    before = {path: path.stat().st_mtime_ns for path in kept.iterdir()}
+    again, _ = played("--scaler", "clairvoyant", "--scaler", "in-the-second")
+    assert again == text
+    assert {path: path.stat().st_mtime_ns for path in kept.iterdir()} == before
+
+
+def test_lines_of_other_code_are_not_taken(played, monkeypatch):
+    played("--scaler", "clairvoyant")
+    monkeypatch.setattr(bench, "digest", lambda name: f"new {name}")
+    _, kept = played("--scaler", "clairvoyant")
+    digests = [
+        json.loads(line)["digest"] for line in (kept / "step_30_1.jsonl").read_text(encoding="utf-8").splitlines()
+    ]
+    assert digests[2:] == ["new product", "new clairvoyant"]
+
+
+def test_at_least_half_of_the_cells_are_held_out():
+    every = cells()
+    assert sum(cell.tuning for cell in every) * 2 <= len(every)
+    assert len({cell.name for cell in every}) == len(every)
+
+
+@pytest.mark.parametrize("workload", WORKLOADS, ids=lambda one: one.name)
+def test_every_workload_has_a_trace_and_a_setup(workload):
+    setup, _ = bench.setup_for(workload, 120.0)
+    assert setup.gpus in {2, 4}
+    if workload.file.endswith("tar.gz"):
+        return
+    if not workload.there:
+        pytest.skip(f"{workload.file} is not in {TRACES}")
+    assert bench.trace_of(cells(workload.name, length=180)[0].workload, 1).arrivals
