@@ -8,10 +8,10 @@ from typing import Any
 
 from bench.autoscaling_cells import COLD_STARTS, ROOT
 from llama_operator.simulate.picture.svg import Point, pareto
+from llama_operator.simulate.scalers.table import SHIPPED
 
 DOCUMENT = ROOT / "docs" / "bench-autoscaling.md"
 PRODUCT, CLAIRVOYANT, IN_THE_SECOND, FIXED = "product", "clairvoyant", "in-the-second", "fixed"
-SHIPPED = ("hpa-waiting", "hpa-in-flight", "keda", "ray-serve", "kpa", "apa", "forecast")
 _ORDER = (PRODUCT, FIXED, *SHIPPED, IN_THE_SECOND, CLAIRVOYANT)
 _PICTURE_START = 120.0
 _SMOOTH_GOAL, _SMOOTH_HOURS, _SMOOTH_MEDIAN = 0.99, 1.30, 1.15

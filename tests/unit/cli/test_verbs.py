@@ -21,6 +21,13 @@ FOLDER = Path(cli.__file__).parent
 OFFLINE = {
     "plan": ["plan", "-f", "manifests/samples/llama-3.3-70b-fp8-h100.yaml"],
     "cost": ["cost", "-f", "manifests/samples/llama-3.3-70b-fp8-h100.yaml"],
+    "simulate": [
+        "simulate",
+        "-f",
+        "manifests/samples/llama-3.3-70b-fp8-h100.yaml",
+        "--trace",
+        "steady:high=2,length=30",
+    ],
     "models": ["models"],
     "usage": ["usage", "chat", "-f", "/dev/null"],
     "license template": ["license", "template", "llama-3.3-70b-instruct"],
