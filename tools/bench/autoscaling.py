@@ -278,7 +278,7 @@ def main() -> None:
             lines += found
             print(f"{done} of {len(work)} cells, {time.monotonic() - began:.0f} s: {found[0]['workload']}", flush=True)
     disturbed = [] if asked.only or _PRODUCT not in names else chaos(1, asked.folder, asked.length)
-    report.write(asked.document, lines, disturbed, absent)
+    report.write(asked.document, lines, disturbed, absent, total=len(cells()))
     print(f"written: {asked.document}")
 
 

@@ -36,7 +36,7 @@ for that.
 """
 
 
-def write(path: Path, lines: list[Line], chaos: list[Line], absent: Iterable[str]) -> None:
+def write(path: Path, lines: list[Line], chaos: list[Line], absent: Iterable[str], *, total: int) -> None:
     """Write the document, and the picture beside it.
 
     Args:
@@ -44,12 +44,13 @@ def write(path: Path, lines: list[Line], chaos: list[Line], absent: Iterable[str
         lines: One for each autoscaler of each cell.
         chaos: One for each thing that goes wrong.
         absent: Workloads whose trace is not there.
+        total: Cells that there are.
     """
     cells = _by_cell(lines)
     names = [name for name in _ORDER if any(line["autoscaler"] == name for line in lines)]
     tuning = sum(bool(runs[0]["tuning"]) for seeds in cells.values() for runs in _by_seed(seeds).values())
     whole = sum(len(_by_seed(seeds)) for seeds in cells.values())
-    parts = [_HEAD, f"{whole} cells, {tuning} of them used for tuning, {whole - tuning} held out."]
+    parts = [_HEAD, f"{whole} of {total} cells, {tuning} of them used for tuning, {whole - tuning} held out."]
     if left_out := sorted(absent):
         parts.append(f"Not played, because the trace is not there: {', '.join(left_out)}.")
     if PRODUCT in names and CLAIRVOYANT in names:

@@ -3,6 +3,7 @@
 Colors are those of Okabe and Ito, which people with any color vision tell apart.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
@@ -10,9 +11,11 @@ from html import escape
 from llama_operator.simulate.picture.curves import Curves
 
 _WIDTH, _LEFT, _RIGHT = 900, 60, 24
-_PANEL, _GAP, _TOP = 220, 46, 40
+_PANEL, _GAP, _TOP = 220, 56, 52
 _READY, _NEED, _HELD, _QUEUE, _FRONT = "#56B4E9", "#D55E00", "#0072B2", "#CC79A7", "#009E73"
 _TICKS = 5
+_STEPS = (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10)
+"""Between two ticks, times a power of ten: figures that a person reads at a glance."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +50,8 @@ def timeline(title: str, runs: Sequence[tuple[str, Curves]]) -> str:
 def pareto(title: str, points: Sequence[Point]) -> str:
     """Draw attainment against GPU-hours over the clairvoyant's, with the front of those that nobody beats in both."""
     height = 2 * _PANEL
-    left, right = 0.0, max((point.relative_hours for point in points), default=1.0) * 1.1
-    low = min((point.attainment for point in points), default=0.0)
-    low = max(0.0, low - 0.05)
+    left, right = 0.0, _rounded(max((point.relative_hours for point in points), default=1.0) * 1.1)
+    low = math.floor(10 * min((point.attainment for point in points), default=0.0)) / 10
     plot = _Plot(_TOP + 24, height, (left, right), (low, 1.0))
     parts = plot.frame("GPU-hours over the clairvoyant's", "share of first tokens within the objective", percent=True)
     front = _front(points)
@@ -64,6 +66,13 @@ def pareto(title: str, points: Sequence[Point]) -> str:
         parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="5" fill="{color}"/>')
         parts.append(f'<text x="{x + 8:.1f}" y="{y + 4:.1f}" font-size="12">{escape(point.name)}</text>')
     return _document(title, _TOP + 24 + height + _GAP, parts)
+
+
+def _rounded(value: float) -> float:
+    """Return the end of an axis that holds `value`, with round figures at its ticks."""
+    least = max(value, 1e-9) / _TICKS
+    power = 10.0 ** math.floor(math.log10(least))
+    return _TICKS * power * next(step for step in _STEPS if power * step >= least * 0.9999)
 
 
 def _front(points: Sequence[Point]) -> list[Point]:
@@ -114,7 +123,7 @@ class _Plot:
 
 
 def _replicas(name: str, found: Curves, top: float, highest: float) -> list[str]:
-    plot = _Plot(top, _PANEL, (0.0, _minutes(found)), (0.0, highest))
+    plot = _Plot(top, _PANEL, (0.0, _rounded(_minutes(found))), (0.0, _rounded(highest)))
     area = _steps(plot, found.seconds, found.ready)
     bottom = plot.y(0.0)
     return [
@@ -127,7 +136,7 @@ def _replicas(name: str, found: Curves, top: float, highest: float) -> list[str]
 
 
 def _queue(found: Curves, top: float, highest: float) -> list[str]:
-    plot = _Plot(top, _PANEL / 2, (0.0, _minutes(found)), (0.0, highest))
+    plot = _Plot(top, _PANEL / 2, (0.0, _rounded(_minutes(found))), (0.0, _rounded(highest)))
     return [*plot.frame("minutes", "waiting"), _line(_steps(plot, found.seconds, found.queued), _QUEUE)]
 
 

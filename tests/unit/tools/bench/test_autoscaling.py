@@ -38,7 +38,7 @@ def played(tmp_path, monkeypatch):
 def test_a_sample_is_played_kept_and_written_with_its_losses(played):
     text, kept = played("--scaler", "clairvoyant", "--scaler", "in-the-second")
     assert "| step **T** |" in text
-    assert "2 cells, 1 of them used for tuning, 1 held out." in text
+    assert f"2 of {len(cells())} cells, 1 of them used for tuning, 1 held out." in text
     line = (kept / "step_30_1.jsonl").read_text(encoding="utf-8").splitlines()[0]
     assert json.loads(line)["autoscaler"] == "product"
     before = {path: path.stat().st_mtime_ns for path in kept.iterdir()}
