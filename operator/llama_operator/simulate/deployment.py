@@ -70,7 +70,11 @@ def setup_of(spec: LlamaDeploymentSpec, decision: Decision, chosen: Candidate, c
     batched = spec.engine.arguments.max_num_batched_tokens or BATCHED_TOKENS
     return Setup(
         speed=step_time(replica, max(batched, plan.max_num_seqs)),
-        engine=EngineLimits(chosen.memory.kv_tokens_beside(plan.max_num_seqs), plan.max_num_seqs),
+        engine=EngineLimits(
+            chosen.memory.kv_tokens_beside(plan.max_num_seqs),
+            plan.max_num_seqs,
+            None if decision.chosen is None else decision.chosen.max_model_length,
+        ),
         limits=PathLimits("Direct" if direct else "Ingress", live.max_ongoing_requests, waiting),
         bounds=(
             live.min_replicas if choices.minimum is None else choices.minimum,

@@ -23,6 +23,13 @@ class EngineLimits:
 
     kv_tokens: int
     max_num_seqs: int
+    max_model_length: int | None = None
+    """Longest prompt and answer together, in tokens; None for what the cache holds."""
+
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest request that it takes."""
+        return self.kv_tokens if self.max_model_length is None else min(self.kv_tokens, self.max_model_length)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +110,7 @@ class Engine:
     def accept(self, request: Request, now: float) -> None:
         """Take a request. It joins at the next boundary of steps; one that can never fit ends at once."""
         arrival = request.arrival
-        if arrival.prompt_tokens + arrival.output_tokens > self._limits.kv_tokens:
+        if arrival.prompt_tokens + arrival.output_tokens > self._limits.longest:
             request.finish(now, End.TOO_LONG)
             return
         self._accepted += 1

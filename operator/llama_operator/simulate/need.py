@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from llama_operator.simulate.cold_start import ColdStart
 from llama_operator.simulate.fleet_view import FleetView, ServeDelays, Wish
 from llama_operator.simulate.outcome import within
+from llama_operator.simulate.request import End
 from llama_operator.simulate.run import Setup, run
 from llama_operator.simulate.traces.trace import Trace
 
@@ -102,6 +103,8 @@ class _Search:
         record = run(setup, trace.arrivals, _Script(plan), length=trace.length, seed=self._seed, initial=plan[0])
         missed, arrived = [0] * len(plan), [0] * len(plan)
         for request in record.requests:
+            if request.end is End.TOO_LONG:
+                continue
             place = min(len(plan) - 1, int(request.arrival.at / BIN_SECONDS))
             arrived[place] += 1
             missed[place] += not within(request, setup.first_token, setup.speed)

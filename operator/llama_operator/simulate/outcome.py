@@ -18,8 +18,10 @@ class Outcome:
     """One run in figures."""
 
     requests: int
+    """Without those that are too long: no fleet answers them."""
     within: int
     """Requests whose first token came within the objective."""
+    too_long: int
     refused: int
     cut: int
     pending: int
@@ -50,12 +52,14 @@ def within(request: Request, objective: float, speed: StepTime) -> bool:
 
 def outcome(record: Record, setup: Setup) -> Outcome:
     """Sum up a run."""
-    requests, objective, speed = record.requests, setup.first_token, setup.speed
+    objective, speed = setup.first_token, setup.speed
+    requests = [request for request in record.requests if request.end is not End.TOO_LONG]
     waits = sorted(request.first_token - request.arrival.at for request in requests if isfinite(request.first_token))
     return Outcome(
         requests=len(requests),
         within=sum(within(request, objective, speed) for request in requests),
-        refused=_ended(requests, End.REFUSED, End.TOO_LONG),
+        too_long=len(record.requests) - len(requests),
+        refused=_ended(requests, End.REFUSED),
         cut=_ended(requests, End.CUT),
         pending=_ended(requests, End.PENDING),
         largest_wait=waits[-1] if waits else 0.0,

@@ -12,7 +12,7 @@ class End(Enum):
     REFUSED = "refused"
     """503 of the router or 429 of an engine: too many wait already."""
     TOO_LONG = "too long"
-    """400: prompt and answer do not fit into the KV cache."""
+    """400: prompt and answer are longer than the context, or the KV cache."""
     CUT = "cut"
     """Its replica was stopped before it had answered."""
     PENDING = "pending"

@@ -135,6 +135,14 @@ def test_a_request_that_never_fits_is_refused_at_once(tiny):
     assert engine.due == math.inf
 
 
+def test_a_request_that_is_longer_than_the_context_is_refused_though_the_cache_would_hold_it(tiny):
+    engine = Engine(tiny().speed, EngineLimits(10_000, 8, max_model_length=300))
+    longer, whole = Request(Arrival(0.0, 250, 51)), Request(Arrival(0.0, 250, 50))
+    for request in (longer, whole):
+        engine.accept(request, 0.0)
+    assert (longer.end, whole.end, engine.in_flight) == (End.TOO_LONG, None, 1)
+
+
 def test_readings_between_two_boundaries_are_those_of_the_steps_that_ended(tiny):
     engine = Engine(tiny().speed, EngineLimits(1000, 8))
     engine.accept(Request(Arrival(0.0, 100, 50)), 0.0)

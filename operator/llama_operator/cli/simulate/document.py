@@ -42,6 +42,7 @@ def _run(case: Case, one: Played) -> dict[str, Any]:
         "relativeToClairvoyant": round(one.relative_hours, 4),
         "peakReplicas": measured.peak,
         "peakNeed": case.need.peak,
+        "tooLong": measured.too_long,
         "refused": measured.refused,
         "cut": measured.cut,
         "pending": measured.pending,

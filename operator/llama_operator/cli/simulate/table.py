@@ -32,6 +32,10 @@ def show(found: Simulated) -> None:
         markup=False,
     )
     console.print(f"  need      {case.need.peak} replicas at most, for who knows the trace", markup=False)
+    if too_long := found.played[0][0].outcome.too_long:
+        longest = setup.engine.longest
+        text = f"  too long  {too_long:,} requests have more than {longest:,} tokens; they are answered 400 and count nowhere"
+        console.print(text, markup=False)
     output.show_table(console, _table(found))
     first = found.played[0][0]
     console.print(f"[bold]{first.scaler}[/]")

@@ -48,6 +48,15 @@ def test_all_plays_every_autoscaler(simulate):
     assert {"kpa", "apa", "ray-serve", "forecast"} < {one["autoscaler"] for one in json.loads(out)["runs"]}
 
 
+def test_requests_beyond_the_context_are_counted_apart(simulate):
+    _, out, _ = simulate("-o", "json", "--scaler", "product", trace="steady:high=1,length=60,prompt=40000")
+    run = json.loads(out)["runs"][0]
+    assert run["tooLong"] > 0
+    assert (run["attainment"], run["refused"]) == (1.0, 0)
+    _, out, _ = simulate("--scaler", "product", trace="steady:high=1,length=60,prompt=40000")
+    assert "more than 32,768 tokens" in out
+
+
 def test_pictures_are_svg(simulate, tmp_path):
     curve, front = tmp_path / "run.svg", tmp_path / "front.svg"
     simulate("--svg", str(curve), "--pareto", str(front))
