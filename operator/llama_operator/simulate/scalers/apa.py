@@ -1,7 +1,8 @@
 """AIBrix's APA: proportional with a band in which nothing changes. Made by `simulate.scalers.table`.
 
-`vllm-project/aibrix/pkg/controller/podautoscaler` (APA): the mean of the metric per pod over a window; above the target by more than 10 %, or below it by
-more than 20 %, `ceil(pods * value / target)`, at most twice or half the pods. The metric of its documentation is the use of the KV cache, 0.5.
+`vllm-project/aibrix/pkg/controller/podautoscaler` (`algorithm/apa.go`, defaults of `context/context.go`): the mean of the metric per pod; above the
+target by more than 10 %, or below it by more than 10 %, `ceil(pods * value / target)`, at most twice or half the pods; down to the largest
+wish of the last 300 s. The metric of its documentation is the use of the KV cache, 0.5.
 """
 
 import math
@@ -11,7 +12,8 @@ from llama_operator.simulate.fleet_view import FleetView, ServeDelays, Wish
 
 _SYNC_SECONDS = 10.0
 _WINDOW_SECONDS = 60.0
-_UP_TOLERANCE, _DOWN_TOLERANCE = 0.1, 0.2
+_DOWN_SECONDS = 300.0
+_TOLERANCE = 0.1
 _MOST = 2.0
 
 
@@ -24,6 +26,7 @@ class Apa:
     def __init__(self, target: float = 0.5) -> None:
         self._target = target
         self._seen: deque[tuple[float, float]] = deque()
+        self._wishes: deque[tuple[float, int]] = deque()
         self._next = 0.0
 
     def wish(self, view: FleetView) -> Wish:
@@ -38,9 +41,18 @@ class Apa:
             return Wish(view.target)
         self._next = view.now + _SYNC_SECONDS
         value = sum(one for _, one in self._seen) / len(self._seen)
-        wished, pods = math.ceil(view.ready * value / self._target), view.ready
-        if value > self._target * (1 + _UP_TOLERANCE):
-            return Wish(max(view.target, min(wished, math.ceil(pods * _MOST))), f"APA: cache {value:.0%}")
-        if value < self._target * (1 - _DOWN_TOLERANCE):
-            return Wish(max(1, wished, math.floor(pods / _MOST)), f"APA: cache {value:.0%}")
-        return Wish(view.target)
+        wished = self._wished(view.target, value / self._target)
+        self._wishes.append((view.now, wished))
+        while self._wishes[0][0] <= view.now - _DOWN_SECONDS:
+            self._wishes.popleft()
+        if wished < view.target:
+            wished = min(view.target, max(count for _, count in self._wishes))
+        return Wish(wished, f"APA: cache {value:.0%}")
+
+    @staticmethod
+    def _wished(pods: int, ratio: float) -> int:
+        if ratio > 1 + _TOLERANCE:
+            return min(math.ceil(pods * ratio), math.ceil(pods * _MOST))
+        if ratio < 1 - _TOLERANCE:
+            return max(1, math.ceil(pods * ratio), math.floor(pods / _MOST))
+        return pods

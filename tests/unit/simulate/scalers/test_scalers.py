@@ -71,11 +71,13 @@ def test_kpa_takes_the_stable_window_and_panics_when_the_short_one_asks_for_twic
     assert last(panic, view(70.0, ready=18, runs=0)) == 18
 
 
-def test_apa_does_nothing_within_its_band_and_at_most_doubles_or_halves():
+def test_apa_does_nothing_within_its_band_at_most_doubles_and_goes_down_to_the_largest_wish_of_300_seconds():
     assert last(Apa(0.5), view(kv=0.54)) == 2
-    assert last(Apa(0.5), view(kv=0.41)) == 2
-    assert last(Apa(0.5), view(kv=0.8)) == 4
-    assert last(Apa(0.5), view(ready=8, kv=0.01)) == 4
+    assert last(Apa(0.5), view(kv=0.46)) == 2
+    assert last(Apa(0.5), view(kv=0.99)) == 4
+    falling = Apa(0.5)
+    assert last(falling, view(0.0, ready=8, kv=0.5), view(290.0, ready=8, kv=0.01)) == 8
+    assert last(falling, view(310.0, ready=8, kv=0.01)) == 4
 
 
 def test_a_forecast_follows_a_rise_one_cold_start_ahead():
