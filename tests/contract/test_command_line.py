@@ -1,11 +1,13 @@
-"""The log of a pod, which only the command line asks for. No node runs here: what a pod wrote only an e2e test can see."""
+"""What only the command line asks for: the log of a pod, and what a Service answers. No node runs here: only an e2e test can see either."""
 
 import contextlib
 
 import pytest
 
 from llama_operator.kube import kinds
-from llama_operator.kube.port import ConflictError, NotFoundError, Ref, UnavailableError
+from llama_operator.kube.port import ConflictError, InvalidError, NotFoundError, Ref, UnavailableError
+
+STATUS = "/llama/status"
 
 
 @pytest.fixture
@@ -56,3 +58,22 @@ async def silent_node(user, objects):
 async def test_what_a_pod_wrote_is_not_known_while_its_node_does_not_answer(user, pod, silent_node):
     with pytest.raises(UnavailableError, match=r"log of Pod .*writer"):
         await user.log(await pod(nodeName=silent_node), lines=5)
+
+
+async def test_a_service_that_is_not_there_answers_nothing(user, objects):
+    with pytest.raises(NotFoundError, match="absent"):
+        await user.ask(objects.ref(kinds.SERVICE, "absent"), port=8000, path=STATUS)
+
+
+async def test_a_service_without_pods_does_not_answer(user, objects):
+    metadata = {"name": "alone", "namespace": objects.namespace}
+    ports = [{"name": "http", "port": 8000}]
+    await user.apply({"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": {"ports": ports}})
+    # A server that has no list of endpoints yet, because no controller runs, says that there is none.
+    with pytest.raises((UnavailableError, NotFoundError), match="alone"):
+        await user.ask(objects.ref(kinds.SERVICE, "alone"), port=8000, path=STATUS)
+
+
+async def test_a_name_that_is_a_path_is_refused(user, objects):
+    with pytest.raises((InvalidError, NotFoundError)):
+        await user.ask(Ref(kinds.SERVICE, objects.namespace, "a/../b"), port=8000, path=STATUS)
