@@ -1,0 +1,288 @@
+"""How many requests arrive, and how many will when a replica that is asked for now can serve. Called by `policy`.
+
+Arrivals are counted, not guessed from queues: what the engines took since they started, and what the routers hold more than before. The
+level and its trend come from the longest time back that one straight line explains (Lepski's rule), so a step is seen within seconds
+and a calm load is averaged over minutes. A trend counts by how far it stands above its own error (the positive-part estimator of James and
+Stein), and reaches no further ahead than it was watched.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from llama_serving.autoscaling.memory import Memory
+from llama_serving.autoscaling.trust import STALE_SECONDS, Trusted, moved_at
+
+BIN_SECONDS = 5.0
+_WINDOWS = (10, 20, 40, 80, 160, 320)
+"""Seconds back, doubled each time: a line is fitted to each of them."""
+_BINS = 65
+_LINE_BINS = 6
+"""Fewest bins that tell a trend from noise; with fewer the load is taken to stand still."""
+_DOUBT = 3.0
+"""Standard errors by which the last seconds must leave a line before it is given up: with six windows in each of which a few tails
+are looked at, three leave about one false alarm in a hundred decisions."""
+_MOST_DISPERSION = 50.0
+_MEDIAN = 0.455
+"""Median of a squared normal number whose mean is 1."""
+_PERSISTENT_SECONDS = 8.0
+_SEEN_SECONDS = 5.0
+_FLICKER_SECONDS = 60.0
+_NOISE_REQUESTS, _NOISE = 10.0, 0.1
+"""Requests by which queue and counters may disagree: they are not read at the same instant."""
+_JUMP_REQUESTS, _JUMP = 20.0, 4.0
+"""Growth of a queue in a second that is believed at once: requests, and as a multiple of those that arrived until now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """Requests that arrive, in requests a second.
+
+    Attributes:
+        level: Now.
+        slope: More of them each second.
+        level_error: Standard error of the level.
+        slope_error: Standard error of the slope.
+        seconds: How far back one line explains what arrived.
+        dispersion: Variance of a count relative to its mean: 1 for arrivals that know nothing of each other.
+    """
+
+    level: float
+    slope: float
+    level_error: float
+    slope_error: float
+    seconds: float
+    dispersion: float
+
+    def ahead(self, seconds: float) -> tuple[float, float]:
+        """Return the level in so many seconds, and its standard error."""
+        reach = min(max(0.0, seconds), self.seconds)
+        level = max(0.0, self.level + self.slope * reach)
+        return level, math.hypot(self.level_error, self.slope_error * reach)
+
+
+def persistent(queues: Sequence[tuple[float, float, float]], which: int) -> float | None:
+    """Return what has waited all the time in the last seconds: a queue that flickers is none.
+
+    Args:
+        queues: `Memory.queues`.
+        which: 1 for routers, 2 for all.
+
+    Returns:
+        The smallest number; None if it was not watched for long enough.
+    """
+    if not queues or queues[-1][0] - queues[0][0] < _SEEN_SECONDS:
+        return None
+    return min(entry[which] for entry in queues)
+
+
+def queues(memory: Memory, trust: Trusted, now: float) -> tuple[tuple[float, float, float], ...]:
+    """Return `Memory.queues` with what waits now."""
+    if trust.queued is None:
+        return memory.queues
+    inside = sum(replica.waiting for replica in trust.replicas)
+    recent = [entry for entry in memory.queues if now - _PERSISTENT_SECONDS <= entry[0] < now]
+    if recent and now - recent[-1][0] > _SEEN_SECONDS:
+        recent = []
+    return (*recent, (now, trust.queued, trust.queued + inside))
+
+
+def counters(
+    memory: Memory, trust: Trusted, names: Iterable[str], now: float
+) -> tuple[tuple[str, float, float, float, float, float, float], ...]:
+    """Return `Memory.counters` with what is believed now; of `names` only, so that what is gone is forgotten."""
+    before = {name: rest for name, *rest in memory.counters}
+    kept = {name: (name, *before[name]) for name in names if name in before}
+    for replica in trust.replicas:
+        kept[replica.name] = (
+            replica.name,
+            replica.accepted,
+            replica.finished,
+            replica.prompt_tokens,
+            replica.prompt_pairs,
+            replica.generated_tokens,
+            moved_at(replica, before.get(replica.name), now),
+        )
+    # A frozen replica is not believed; since when it is frozen stays in what was kept of it.
+    return tuple(kept.values())  # type: ignore[return-value]  # of fixed length, which mypy does not see through the star
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """What the counters moved by since the last decision, all replicas together."""
+
+    seconds: float = 0.0
+    accepted: float = 0.0
+    finished: float = 0.0
+    prompt_tokens: float = 0.0
+    prompt_pairs: float = 0.0
+    generated_tokens: float = 0.0
+
+
+def counted(memory: Memory, trust: Trusted, ready: int, now: float) -> Counted | None:
+    """Return what was counted since the last decision; None if that cannot be said.
+
+    A counter that went back belongs to an engine that started anew. Replicas that cannot be believed take as much as the others.
+    """
+    seconds = now - memory.at
+    if memory.empty or not 0 < seconds <= STALE_SECONDS or (ready > 0 and not trust.replicas):
+        return None
+    before = {name: rest for name, *rest in memory.counters}
+    total = [0.0] * 5
+    for replica in trust.replicas:
+        last = before.get(replica.name)
+        said = (
+            replica.accepted,
+            replica.finished,
+            replica.prompt_tokens,
+            replica.prompt_pairs,
+            replica.generated_tokens,
+        )
+        if last is None:
+            # It began to serve after the last decision, unless nothing was known before at all.
+            moves = list(said) if memory.counters or memory.ready == 0 else [0.0] * 5
+            share = 1.0
+        else:
+            moves = [new if new < old else new - old for new, old in zip(said, last, strict=False)]
+            away = now - last[5]
+            share = seconds / away if away > STALE_SECONDS else 1.0
+        total = [sum_ + move * share for sum_, move in zip(total, moves, strict=True)]
+    silent = ready / len(trust.replicas) if trust.replicas else 1.0
+    return Counted(seconds, *(value * max(1.0, silent) for value in total))
+
+
+def bins(
+    memory: Memory, moved: Counted | None, grown: float, now: float
+) -> tuple[tuple[int, float, float], ...]:
+    """Return `Memory.bins` with what arrived since the last decision.
+
+    Args:
+        memory: Of before.
+        moved: What was counted; None adds nothing.
+        grown: Requests by which the routers hold more.
+        now: Seconds.
+    """
+    number = int(now // BIN_SECONDS)
+    recent = [entry for entry in memory.bins if number - _BINS < entry[0] <= number]
+    if moved is None:
+        return tuple(recent)
+    last = recent.pop() if recent and recent[-1][0] == number else (number, 0.0, 0.0)
+    return (*recent, (number, last[1] + moved.accepted + grown, last[2] + moved.seconds))
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What the routers hold, as far as it is believed: `Memory.held` and `Memory.flickers_until`."""
+
+    requests: float
+    flickers_until: float
+
+
+def held_in_routers(
+    memory: Memory, moved: Counted | None, waiting: tuple[tuple[float, float, float], ...], now: float
+) -> Held:
+    """Follow the queue of the routers.
+
+    What was taken and what is held add up to all that ever came, which never gets less: if it does, the number flickers, and for a
+    minute only what stays counts. A jump is followed within seconds and not at once.
+
+    Args:
+        memory: Of before.
+        moved: What was counted; None begins anew.
+        waiting: `queues` of now.
+        now: Seconds.
+    """
+    if not waiting or moved is None or not memory.queues:
+        return Held(waiting[-1][1] if waiting else 0.0, memory.flickers_until)
+    queue, before = waiting[-1][1], memory.queues[-1][1]
+    until = memory.flickers_until
+    if moved.accepted + queue - before < -(_NOISE_REQUESTS + _NOISE * before):
+        until = now + _FLICKER_SECONDS
+    if now < until:
+        steady = persistent(waiting, 1)
+        queue = memory.held if steady is None else steady
+    most = max(_JUMP_REQUESTS, _JUMP * max(0.0, memory.level)) * moved.seconds
+    return Held(memory.held + min(max(queue - memory.held, -most - moved.accepted), most), until)
+
+
+def load(seen: Sequence[tuple[int, float, float]], now: float) -> Load | None:
+    """Return the level and the trend; None before anything was counted.
+
+    Args:
+        seen: `Memory.bins`.
+        now: Seconds.
+    """
+    points = [
+        ((number + 0.5) * BIN_SECONDS - now, max(0.0, requests) / seconds, seconds)
+        for number, requests, seconds in seen
+        if seconds >= BIN_SECONDS * 0.4
+    ]
+    if not points:
+        return None
+    dispersion = _dispersion(points)
+    chosen: Load | None = None
+    for window in _WINDOWS:
+        inside = [point for point in points if point[0] > -window - BIN_SECONDS / 2]
+        if chosen is not None and -points[0][0] < window * 0.75:
+            break
+        if not inside:
+            # Nothing was seen of late, as after a pause.
+            continue
+        fitted = _line(inside, window, dispersion)
+        if chosen is not None and not _explains(fitted, inside, dispersion):
+            break
+        chosen = fitted
+    return chosen
+
+
+Point = tuple[float, float, float]
+"""When, in seconds from now; requests a second; seconds that were watched."""
+
+
+def _dispersion(points: Sequence[Point]) -> float:
+    """Variance of counts relative to their mean, by the differences of neighbours: a trend does not show in it."""
+    recent = points[-33:]
+    mean = sum(rate for _, rate, _ in recent) / len(recent)
+    if len(recent) < 4 or mean <= 0:
+        return 1.0
+    pairs = zip(recent, recent[1:], strict=False)
+    squares = sorted((later[1] - sooner[1]) ** 2 * min(later[2], sooner[2]) / 2 for sooner, later in pairs)
+    # The median: a step is in one or two of them, and says nothing of the noise.
+    return min(max(1.0, squares[len(squares) // 2] / _MEDIAN / mean), _MOST_DISPERSION)
+
+
+def _line(points: Sequence[Point], window: float, dispersion: float) -> Load:
+    """Fit a straight line, and draw its slope to zero by its own error."""
+    weight = sum(seconds for *_, seconds in points)
+    when = sum(time * seconds for time, _, seconds in points) / weight
+    mean = sum(rate * seconds for _, rate, seconds in points) / weight
+    # An empty stretch has the error of one request in it.
+    noise = dispersion * max(mean, 1 / weight)
+    mean_error = math.sqrt(noise / weight)
+    if len(points) < _LINE_BINS:
+        return Load(mean, 0.0, mean_error, 0.0, window, dispersion)
+    spread = sum(seconds * (time - when) ** 2 for time, _, seconds in points)
+    slope = sum(seconds * (time - when) * (rate - mean) for time, rate, seconds in points) / spread
+    slope_error = math.sqrt(noise / spread)
+    kept = max(0.0, 1 - (slope_error / slope) ** 2) if slope else 0.0
+    return Load(
+        level=max(0.0, mean - kept * slope * when),
+        slope=kept * slope,
+        level_error=math.hypot(mean_error, kept * slope_error * when),
+        slope_error=kept * slope_error,
+        seconds=window,
+        dispersion=dispersion,
+    )
+
+
+def _explains(line: Load, points: Sequence[Point], dispersion: float) -> bool:
+    """Whether the last seconds lie where the line says, however many of them are looked at together."""
+    off, watched, expected = 0.0, 0.0, 0.0
+    for time, rate, seconds in reversed(points):
+        said = max(0.0, line.level + line.slope * time)
+        off, watched, expected = off + (rate - said) * seconds, watched + seconds, expected + said * seconds
+        if watched > line.seconds / 2:
+            break
+        if watched >= 2 * BIN_SECONDS * 0.7 and abs(off) > _DOUBT * math.sqrt(dispersion * max(expected, 1.0)):
+            return False
+    return True

@@ -1,0 +1,146 @@
+"""Keeps what the policy remembers and has decided outside of Serve's controller. Called by `serve`; `board` reads it.
+
+The key-value store of a Ray cluster lives as long as its head. It is written in a thread of its own, at most once in some seconds and at
+every change: Serve's controller must not wait for it.
+"""
+
+import contextlib
+import json
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Protocol
+
+_LOGGER = logging.getLogger("ray.serve")
+_NAMESPACE = b"llama-autoscaling"
+_WRITE_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class ScalingRecord:
+    """What was decided last, as it is kept.
+
+    Attributes:
+        memory: `Memory` as JSON.
+        target: Replicas that Serve wanted.
+        wish: Replicas that the policy wished.
+        reason: Why.
+        arrivals: Requests a second; None if unknown.
+        request_seconds: Engine seconds of a request; None if unknown.
+        need: Replicas that the load needs; None if unknown.
+        cold_start: Measured seconds of a start; None before one was measured.
+        at: Seconds since 1970.
+        events: Changes that Serve made, newest first: `at`, `from`, `to`, `reason`.
+    """
+
+    memory: Mapping[str, Any] = field(default_factory=dict)
+    target: int | None = None
+    wish: int | None = None
+    reason: str = ""
+    arrivals: float | None = None
+    request_seconds: float | None = None
+    need: int | None = None
+    cold_start: float | None = None
+    at: float = 0.0
+    events: tuple[Mapping[str, Any], ...] = ()
+
+    def to_json(self) -> str:
+        """Return it as JSON."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: bytes | str | None) -> "ScalingRecord":
+        """Read what `to_json` wrote; an empty record if it is anything else."""
+        if not text:
+            return cls()
+        with contextlib.suppress(ValueError, TypeError, KeyError):
+            said = json.loads(text)
+            values = {one.name: said[one.name] for one in fields(cls)}
+            values["events"] = tuple(values["events"])
+            return cls(**values)
+        return cls()
+
+
+class Store(Protocol):
+    """Where records are kept. Its methods block."""
+
+    def read(self, key: str) -> bytes | None:
+        """Return what was written last; None for nothing."""
+        ...
+
+    def write(self, key: str, value: str) -> None:
+        """Write it."""
+        ...
+
+
+class RayStore:
+    """The key-value store of the Ray cluster in which this process runs."""
+
+    def read(self, key: str) -> bytes | None:
+        """Return what was written last; None for nothing."""
+        from ray.experimental import internal_kv  # noqa: PLC0415 - only where Ray runs
+
+        if not internal_kv._internal_kv_initialized():  # noqa: SLF001 - Ray has no public name for its store
+            return None
+        value: bytes | None = internal_kv._internal_kv_get(key.encode(), namespace=_NAMESPACE)  # noqa: SLF001
+        return value
+
+    def write(self, key: str, value: str) -> None:
+        """Write it."""
+        from ray.experimental import internal_kv  # noqa: PLC0415 - only where Ray runs
+
+        if internal_kv._internal_kv_initialized():  # noqa: SLF001 - as above
+            internal_kv._internal_kv_put(key.encode(), value.encode(), namespace=_NAMESPACE)  # noqa: SLF001
+
+
+def in_a_thread(job: Callable[[], None]) -> None:
+    """Run `job` without waiting for it."""
+    threading.Thread(target=job, name="llama-autoscaling", daemon=True).start()
+
+
+class Keeper:
+    """One record for each deployment, in this process and in the store.
+
+    Args:
+        store: Where it is kept.
+        later: Runs what blocks.
+    """
+
+    def __init__(self, store: Store, later: Callable[[Callable[[], None]], None] = in_a_thread) -> None:
+        self._store, self._later = store, later
+        self._records: dict[str, ScalingRecord] = {}
+        self._written: dict[str, float] = {}
+        self._busy = False
+        self._failed = False
+
+    def record(self, key: str) -> ScalingRecord:
+        """Return the record of a deployment; the first call reads the store."""
+        if key not in self._records:
+            text = None
+            try:
+                text = self._store.read(key)
+            except Exception:
+                _LOGGER.warning("What autoscaling has remembered cannot be read", exc_info=True)
+            self._records[key] = ScalingRecord.from_json(text)
+        return self._records[key]
+
+    def keep(self, key: str, record: ScalingRecord, now: float) -> None:
+        """Keep a record; write it if it says something new, or if the last one is some seconds old."""
+        changed = record.events != self._records.get(key, ScalingRecord()).events
+        self._records[key] = record
+        if self._busy or not (changed or now - self._written.get(key, 0.0) >= _WRITE_SECONDS):
+            return
+        self._written[key], self._busy = now, True
+        self._later(lambda: self._write(key, record))
+
+    def _write(self, key: str, record: ScalingRecord) -> None:
+        try:
+            self._store.write(key, record.to_json())
+            self._failed = False
+        except Exception:
+            if not self._failed:
+                self._failed = True
+                _LOGGER.warning("What autoscaling remembers cannot be written", exc_info=True)
+        finally:
+            self._busy = False

@@ -1,0 +1,97 @@
+"""What one decision leaves to the next: numbers and short lists only, so that it survives as JSON where the controller does not.
+
+Every part of it is made by the module that uses it. A memory that cannot be read is an empty one, and an empty memory never cuts a
+fleet: see `policy`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """All that is remembered. Times are seconds on the clock of the decisions.
+
+    Attributes:
+        at: When the last decision was made; 0 for none.
+        counters: By replica: accepted, finished, prompt tokens, pairs, generated tokens, and when they last moved.
+        bins: Arrivals: number of the bin, requests, seconds that were seen of it. Oldest first.
+        queues: Waiting requests of the last seconds: when, in routers, and in all.
+        lengths: Decayed sums: requests accepted and finished, prompt tokens, pairs, generated tokens.
+        work: Engine seconds a second that were delivered, decayed, for each ready replica; negative for unknown.
+        correction: By what the engine seconds of a request are multiplied.
+        crowded_since: Since when more requests wait than may; 0 if they do not.
+        ready: Replicas that served.
+        ready_since: Since when so many served.
+        starts: Replicas that start: when they were asked for, and how many.
+        cold_start: Measured seconds of a start; 0 for none.
+        needs: Need by time: number of the bin, largest need in it, whether requests were late in it.
+        began: When this memory began.
+        asleep: Whether no replica served at the last decision.
+        woken_at: When replicas began to serve after there was none; 0 for never.
+        wake: Replicas that are asked for when a request comes in and there is none.
+        held: Requests in routers, as far as that is believed.
+        flickers_until: Until when only what stays in them is believed.
+        level: Requests a second, at the last decision that could be trusted.
+    """
+
+    at: float = 0.0
+    counters: tuple[tuple[str, float, float, float, float, float, float], ...] = ()
+    bins: tuple[tuple[int, float, float], ...] = ()
+    queues: tuple[tuple[float, float, float], ...] = ()
+    lengths: tuple[float, float, float, float, float] = (0.0, 0.0, 0.0, 0.0, 0.0)
+    work: float = -1.0
+    correction: float = 1.0
+    crowded_since: float = 0.0
+    ready: int = 0
+    ready_since: float = 0.0
+    starts: tuple[tuple[float, int], ...] = ()
+    cold_start: float = 0.0
+    needs: tuple[tuple[int, int, int], ...] = ()
+    began: float = 0.0
+    asleep: bool = False
+    woken_at: float = 0.0
+    wake: int = 1
+    held: float = 0.0
+    flickers_until: float = 0.0
+    level: float = -1.0
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing was decided before."""
+        return self.at == 0.0
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as JSON has it."""
+        return {"version": _VERSION, **asdict(self)}
+
+    @classmethod
+    def from_json(cls, said: object) -> "Memory":
+        """Read what `to_json` wrote, or what a JSON library made of it; an empty memory if it is anything else."""
+        fresh = cls()
+        if not isinstance(said, Mapping) or said.get("version") != _VERSION:
+            return fresh
+        try:
+            values = {one.name: _like(getattr(fresh, one.name), said[one.name]) for one in fields(cls)}
+            values["counters"] = tuple((str(name), *map(float, rest)) for name, *rest in said["counters"])
+            values["bins"] = tuple((int(number), float(a), float(b)) for number, a, b in said["bins"])
+            values["needs"] = tuple((int(number), int(need), int(late)) for number, need, late in said["needs"])
+            values["starts"] = tuple((float(when), int(number)) for when, number in said["starts"])
+            values["queues"] = tuple((float(a), float(b), float(c)) for a, b, c in said["queues"])
+            first, second, third, fourth, fifth = map(float, said["lengths"])
+            values["lengths"] = (first, second, third, fourth, fifth)
+        except (KeyError, TypeError, ValueError, OverflowError):
+            return fresh
+        return cls(**values)
+
+
+def _like(model: object, said: Any) -> Any:
+    """Return `said` as what `model` is."""
+    if isinstance(model, bool):
+        return bool(said)
+    if isinstance(model, int):
+        return int(said)
+    return float(said) if isinstance(model, float) else said

@@ -1,0 +1,132 @@
+"""How many replicas a load needs: those that keep up, and those that clear what already waits. Called by `policy`.
+
+One price rules all trade-offs: what a late request is worth, in multiples of the engine seconds that it costs
+(`Knobs.price`, p). A reserve is worth what a newsvendor's stock is, replicas for a backlog follow a square root, and what is
+released too early is judged as rent or buy (`hold`).
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import NormalDist
+
+from llama_serving.autoscaling.arrivals import Load
+from llama_serving.autoscaling.signal import Facts, Knobs
+from llama_serving.autoscaling.work import Work
+
+_ROUND_DOWN = 0.1
+"""Share of a replica that is not worth one."""
+_ABSORBED_SECONDS = 12.0
+"""For so long an engine below its limit takes more than its rate: its answers become slower, and nobody waits. About what an answer takes."""
+_VARIATION = 1.0
+"""Squared variation of the work of requests, as of exponential lengths."""
+_STEPS = 40
+_MOST_SURGE = 1.0
+"""Replicas for a backlog, as a multiple of those that the load needs: it is over when they begin to serve if it was small."""
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """Replicas, before rounding.
+
+    Attributes:
+        work: Engine seconds that arrive in a second, at the time when a replica that is asked for now can serve.
+        share: Share of an engine that may be used.
+        reserve: Replicas beyond `work / share`.
+        steady: Whole replicas that keep up.
+    """
+
+    work: float
+    share: float
+    reserve: float
+    steady: int
+
+
+def usable_share(one: Work, facts: Facts, price: float, requests: float) -> float:
+    """Return the share of an engine that may be used before prompts wait for prompts.
+
+    Prompts are computed in the order in which they come. If they take a share r of the engine, one waits longer than t with a chance of about
+    r exp(-2 t (1 - r) E[S] / E[S^2]) (Pollaczek and Khinchine; S: seconds of a prompt). The chance of more than the objective leaves may be
+    1 / (1 + p): then one more replica costs what it saves.
+
+    Args:
+        one: What a request costs.
+        facts: Has the objective.
+        price: p.
+        requests: Requests a second; without any the share is 1.
+    """
+    if requests <= 0 or one.prefill <= 0 or one.request <= 0:
+        return 1.0
+    left = facts.objective - one.prefill
+    if left <= 0:
+        # The usual prompt alone takes longer than the objective: no share reaches it.
+        left = one.prefill
+    chance = 1 / (1 + max(0.0, price))
+    low, high = 0.0, 1.0
+    for _ in range(_STEPS):
+        middle = (low + high) / 2
+        waits = middle * math.exp(-2 * left * (1 - middle) * one.prefill / max(1e-12, one.prefill_square))
+        low, high = (middle, high) if waits <= chance else (low, middle)
+    # Answers are computed beside the prompts, and take the rest.
+    return min(1.0, max(0.2, low * one.request / one.prefill))
+
+
+def steady(load: Load, one: Work, facts: Facts, knobs: Knobs, ahead: float, level_floor: float = 0.0) -> Need:
+    """Return the replicas that keep up with what will arrive.
+
+    Args:
+        load: What arrives.
+        one: What a request costs.
+        facts: Has the objective.
+        knobs: Price and reserve.
+        ahead: Seconds until a replica that is asked for now can serve.
+        level_floor: Requests a second that arrive at least.
+    """
+    expected, error = load.ahead(ahead)
+    expected = max(expected, level_floor)
+    if expected <= 0:
+        return Need(0.0, 1.0, 0.0, 0)
+    share = usable_share(one, facts, knobs.price, expected)
+    arriving = expected * one.request
+    absorbed = max(_ABSORBED_SECONDS, facts.objective)
+    noise = arriving * one.request * (load.dispersion + _VARIATION) / absorbed
+    doubt = (error * one.request) ** 2
+    reserve = quantile(knobs.price) * math.sqrt(noise + doubt)
+    return Need(arriving, share, reserve, rounded_up(arriving / share + reserve + knobs.reserve))
+
+
+def quantile(price: float) -> float:
+    """Return how many standard errors of reserve are worth their cost: the chance of too little is to be 1 / (1 + p)."""
+    return max(0.0, NormalDist().inv_cdf(min(0.9999, max(0.5, price / (1 + price)))))
+
+
+def rounded_up(replicas: float) -> int:
+    """Return whole replicas; at least one of a positive number."""
+    return 0 if replicas <= 0 else max(1, math.ceil(replicas - _ROUND_DOWN))
+
+
+def waiting_work(waiting: float, allowed: float, one: Work) -> float:
+    """Return the engine seconds of the requests that wait and may not."""
+    return max(0.0, waiting - allowed) * one.request
+
+
+def surge(backlog: float, need: Need, ready: int, coming: Sequence[float], ahead: float, knobs: Knobs) -> int:
+    """Return the replicas that are worth having for what already waits; 0 if what is there and starts will do.
+
+    At the time at which a replica that is asked for now can serve, a backlog b remains. n replicas on a load r clear it in b / (n - r)
+    seconds, in which all that arrives is late. A replica costs its start once. The sum of both is smallest at n = r + sqrt(p r b / C).
+
+    Args:
+        backlog: Engine seconds that wait now.
+        need: The load.
+        ready: Replicas that serve.
+        coming: Seconds until each of those that start serves.
+        ahead: Seconds until a replica that is asked for now can serve: C.
+        knobs: The price.
+    """
+    arriving = need.work / need.share
+    later = backlog + arriving * ahead - ready * ahead - sum(max(0.0, ahead - seconds) for seconds in coming)
+    if later <= 0 or arriving <= 0:
+        return 0
+    over = min(math.sqrt(knobs.price * arriving * later / max(1.0, ahead)), _MOST_SURGE * max(1.0, arriving))
+    return rounded_up(arriving + over)

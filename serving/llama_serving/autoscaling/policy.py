@@ -1,0 +1,275 @@
+"""The decision: how many replicas there should be, why in numbers, and what to remember. Pure; called by `serve` and the simulator."""
+
+import math
+from dataclasses import dataclass, replace
+
+from llama_serving.autoscaling.arrivals import Counted, Load, bins, counted, counters, held_in_routers, load, persistent, queues
+from llama_serving.autoscaling.hold import bin_seconds, held, needs
+from llama_serving.autoscaling.memory import Memory
+from llama_serving.autoscaling.need import Need, quantile, rounded_up, steady, surge, waiting_work
+from llama_serving.autoscaling.signal import Facts, Knobs, Signal
+from llama_serving.autoscaling.starts import Starts, starts
+from llama_serving.autoscaling.trust import Trusted, trusted
+from llama_serving.autoscaling.work import Work, busy, corrected, delivered, lengths, occupancy, work
+
+_REPORT_SECONDS = 10.0
+"""From the decision to a replica that serves: the start, and what reports and the router take."""
+_OCCUPIED = 0.85
+"""Share of the remaining engines that what runs now may fill."""
+_LEARNED_SHARE = 0.7
+"""Share of places that may be used where nothing is known of the engine."""
+_MOST_ABSENT = 0.2
+"""Starts that failed and are made up for, as a share of the need: hardware that is not there is not asked for without end."""
+_MOST_IN_DOUBT = 1.2
+"""Most replicas while not all can be believed, as a multiple of what was needed before."""
+_WAKE_STARTS = 2.0
+"""For so many starts after the first request the need is what the first request should have asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """How many replicas there should be.
+
+    Attributes:
+        replicas: Within the bounds.
+        reason: Why, for people, in numbers.
+        memory: For the next decision.
+        wake: Replicas to ask for when a request comes in while there is none.
+        arrivals: Requests a second now; None if unknown.
+        request_seconds: Engine seconds of a request; None if unknown.
+        need: Replicas that the load needs; None if unknown.
+    """
+
+    replicas: int
+    reason: str
+    memory: Memory
+    wake: int = 1
+    arrivals: float | None = None
+    request_seconds: float | None = None
+    need: int | None = None
+
+
+def decide(
+    signal: Signal, memory: Memory, *, now: float, facts: Facts = Facts(), knobs: Knobs = Knobs()
+) -> Decision:
+    """Decide how many replicas there should be.
+
+    Args:
+        signal: The fleet.
+        memory: `Decision.memory` of the last decision; `Memory()` at first.
+        now: Seconds on any clock that does not go back, the same in every call.
+        facts: What the plan knows of a replica.
+        knobs: What the user turns.
+
+    Returns:
+        A number within the bounds of `signal`, also when everything else in it is garbage.
+    """
+    if signal.ready < 0 or signal.target < 0 or not math.isfinite(now):
+        return Decision(signal.bounded(signal.target), "hold: the number of replicas is negative", memory)
+    return _Pass(signal, memory, now, facts, knobs).decision()
+
+
+class _Pass:
+    """One decision, step by step: each step reads what those before it have found."""
+
+    def __init__(self, signal: Signal, memory: Memory, now: float, facts: Facts, knobs: Knobs) -> None:
+        self.signal, self.now, self.facts, self.knobs = signal, now, facts, knobs
+        self.memory = memory
+        self.trust: Trusted = trusted(signal, memory, now)
+        self.starts: Starts = starts(signal, memory, facts, now)
+        self.queues = queues(memory, self.trust, now)
+        self.moved: Counted | None = counted(memory, self.trust, signal.ready, now)
+        self.in_routers = held_in_routers(memory, self.moved, self.queues, now)
+        self.bins = bins(memory, self.moved, self.in_routers.requests - memory.held, now)
+        self.load: Load | None = load(self.bins, now)
+        self.lengths = lengths(memory, self.moved)
+        self.waiting = persistent(self.queues, 2) or 0.0
+        self.occupied = occupancy(self.trust.replicas, signal.ready)
+        self._price()
+
+    def _price(self) -> None:
+        """What a request costs, and whether that must be corrected."""
+        signal, memory = self.signal, self.memory
+        ready = max(1, signal.ready)
+        self.allowed = (signal.target_queue_depth if self.trust.whole else 4.0) * ready
+        crowded = self.waiting > self.allowed
+        since = (memory.crowded_since or self.now) if crowded else 0.0
+        self.crowded_since, self.rate, self.correction = since, -1.0, memory.correction
+        if not self.facts.priced:
+            self.one = self._learned()
+            return
+        slots = sum(replica.slots for replica in self.trust.replicas) / max(1, len(self.trust.replicas)) or 1.0
+        kv_tokens = min((replica.kv_tokens for replica in self.trust.replicas), default=0.0)
+        one = work(self.facts, self.lengths, slots, kv_tokens)
+        self.rate = delivered(self.facts, replace(memory, lengths=self.lengths), self.moved, one, signal.ready)
+        settled = self.now - max(memory.ready_since, since) if crowded else 0.0
+        plain = work(replace(self.facts, weights=0.0, step=0.0), self.lengths, slots, kv_tokens)
+        self.correction = corrected(
+            memory,
+            self.rate,
+            plain.request / one.request,
+            crowded=settled,
+            full=busy(self.trust.replicas),
+            seconds=0.0 if self.moved is None else self.moved.seconds,
+        )
+        self.one = Work(one.request * self.correction, one.prefill, one.prefill_square)
+
+    def _learned(self) -> Work:
+        """A request costs what it occupies: nothing else is known of this engine."""
+        level = 0.0 if self.load is None else self.load.level
+        occupied = self.occupied / _LEARNED_SHARE
+        slots = sum(replica.slots for replica in self.trust.replicas)
+        least = 0.0 if slots <= 0 else len(self.trust.replicas) / slots
+        return Work(max(occupied / level if level > 0 else 0.0, min(least, 1.0) if level > 0 else least), 0.0, 0.0)
+
+    def decision(self) -> Decision:
+        """Put it together."""
+        need = self._need()
+        wanted, reason = self._wanted(need)
+        wanted = self.signal.bounded(wanted)
+        return Decision(
+            wanted,
+            reason,
+            self._memory(need),
+            wake=self._wake(need),
+            arrivals=None if self.load is None else self.load.level,
+            request_seconds=self.one.request if self.load is not None else None,
+            need=None if need is None else need.steady,
+        )
+
+    def _need(self) -> Need | None:
+        if self.load is None:
+            return None
+        ahead = self.starts.cold_start + _REPORT_SECONDS
+        if self.facts.priced:
+            return steady(self.load, self.one, self.facts, self.knobs, ahead)
+        expected, _ = self.load.ahead(ahead)
+        level = self.load.level
+        # What is held now, and as much more as arrivals will have grown.
+        arriving = self.occupied / _LEARNED_SHARE * (max(1.0, expected / level) if level > 0 else 1.0)
+        reserve = 0.25 * quantile(self.knobs.price) * math.sqrt(arriving) if arriving > 1 else 0.0
+        return Need(arriving, 1.0, reserve, rounded_up(arriving + reserve + (self.knobs.reserve if arriving else 0)))
+
+    def _wanted(self, need: Need | None) -> tuple[int, str]:
+        signal, target = self.signal, self.signal.target
+        if signal.ready == 0:
+            return self._at_zero()
+        if need is None or self.memory.empty:
+            return target, f"hold: {self.trust.problem or 'nothing was counted yet'}"
+        backlog = waiting_work(self.waiting, self.allowed, self.one)
+        ahead = self.starts.cold_start + _REPORT_SECONDS
+        more = surge(backlog, need, signal.ready, self.starts.coming, ahead, self.knobs)
+        if backlog > 0 and more == 0 and need.work <= 0:
+            more = signal.ready
+        absent = min(self.starts.absent, math.ceil(_MOST_ABSENT * need.steady))
+        wish = max(need.steady, more) + absent
+        numbers = self._numbers(need)
+        if not self.trust.whole:
+            most = math.ceil(_MOST_IN_DOUBT * max((n for _, n, _ in self.memory.needs), default=target))
+            return max(target, min(wish, most)), f"hold: {self.trust.problem}; {numbers}"
+        if wish > target:
+            return wish, f"up: {numbers}"
+        kept = self._kept(need, absent)
+        if kept < target and self.waiting <= self.allowed:
+            return kept, f"down: {numbers}"
+        return target, f"hold: {numbers}"
+
+    def _at_zero(self) -> tuple[int, str]:
+        target, waits = self.signal.target, (self.trust.queued or 0.0) > 0
+        if target > 0:
+            return target, "hold: the first replicas are starting"
+        if waits:
+            return max(1, self.memory.wake), "up: requests wait and there is no replica"
+        return 0, "hold: idle at zero"
+
+    def _kept(self, need: Need, absent: int) -> int:
+        """Fewest replicas that may remain."""
+        target = self.signal.target
+        kept = need.steady
+        # What runs must fit, also where work is thought to be little.
+        kept = max(kept, min(self.signal.ready, math.ceil(self.occupied / _OCCUPIED - 1e-9)))
+        if self.waiting > 0 or self.occupied > 0:
+            kept = max(kept, 1)
+        return min(target, max(kept, self._held()) + absent)
+
+    def _held(self) -> int:
+        width, target = bin_seconds(self.facts.cold_start), self.signal.target
+        if self.knobs.hold is not None:
+            recent = (n for number, n, _ in self.memory.needs if self.now - (number + 1) * width < self.knobs.hold)
+            young = self.now - self.memory.began < self.knobs.hold
+            return max(target if young else 0, max(recent, default=0) if self.knobs.hold > 0 else 0)
+        if self.now - self.memory.began < self.starts.cold_start:
+            # What was needed before is not known: a fleet is not cut by a memory that begins.
+            return target
+        return held(
+            self.memory.needs,
+            self.now,
+            width,
+            cold_start=self.starts.cold_start,
+            price=self.knobs.price,
+            target=target,
+        )
+
+    def _late(self) -> bool:
+        """Whether a request that comes now waits for longer than it should."""
+        if self.signal.ready == 0:
+            return (self.trust.queued or 0.0) > 0
+        seconds = waiting_work(self.waiting, self.allowed, self.one) / self.signal.ready
+        return seconds > (self.facts.objective if self.facts.priced else 0.0) and self.waiting > self.allowed
+
+    def _wake(self, need: Need | None) -> int:
+        memory = self.memory
+        if need is None or memory.woken_at == 0.0 or self.signal.ready == 0:
+            return memory.wake
+        since = self.now - memory.woken_at
+        if since > _WAKE_STARTS * self.starts.cold_start + _REPORT_SECONDS:
+            return memory.wake
+        return max(memory.wake, need.steady)
+
+    def _memory(self, need: Need | None) -> Memory:
+        signal, memory, now = self.signal, self.memory, self.now
+        woken_at, wake = memory.woken_at, self._wake(need)
+        if memory.asleep and signal.ready > 0:
+            # What the next wake asks for is learned anew, and half of what was known stays.
+            woken_at, wake = now, max(1, memory.wake // 2)
+        needed = 0 if need is None else need.steady
+        width = bin_seconds(self.facts.cold_start)
+        known = need is not None and signal.ready > 0
+        names = tuple(replica.name for replica in signal.replicas)
+        return replace(
+            memory,
+            at=now,
+            counters=counters(memory, self.trust, names, now),
+            bins=self.bins,
+            queues=self.queues,
+            lengths=self.lengths,
+            work=self.rate,
+            correction=self.correction,
+            crowded_since=self.crowded_since,
+            ready=signal.ready,
+            ready_since=memory.ready_since if signal.ready == memory.ready else now,
+            starts=self.starts.entries,
+            cold_start=self.starts.measured,
+            needs=needs(memory, needed, now, width, late=self._late()) if known else memory.needs,
+            began=memory.began or now,
+            asleep=signal.ready == 0,
+            woken_at=woken_at,
+            wake=min(max(1, wake), max(1, signal.maximum)),
+            held=self.in_routers.requests,
+            flickers_until=self.in_routers.flickers_until,
+            level=self.load.level if self.load is not None and self.trust.whole else memory.level,
+        )
+
+    def _numbers(self, need: Need) -> str:
+        """The reason in numbers."""
+        level = 0.0 if self.load is None else self.load.level
+        expected = 0.0 if self.load is None else self.load.ahead(self.starts.cold_start + _REPORT_SECONDS)[0]
+        parts = [
+            f"{level:.3g} requests/s, {expected:.3g}/s in {self.starts.cold_start:.0f} s",
+            f"{self.one.request:.2g} s of an engine each" if self.one.request > 0 else "",
+            f"{need.steady} needed",
+            f"{self.waiting:.0f} wait" if self.waiting > 0 else "",
+            f"{len(self.starts.coming)} start" if self.starts.coming else "",
+            f"{self.starts.absent} starts overdue" if self.starts.absent else "",
+        ]
+        return ", ".join(filter(None, parts))

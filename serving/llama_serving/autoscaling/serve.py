@@ -1,0 +1,275 @@
+"""The policy as Ray Serve calls it: translates Serve's context, and keeps the memory where it survives the controller.
+
+Serve forgets the state of a policy whenever a setting of the deployment changes, and with its controller. So the memory is also written to
+the key-value store of the Ray cluster, together with the last decisions, which `board` shows.
+"""
+
+import logging
+import math
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Protocol
+
+from llama_serving.autoscaling.keeping import Keeper, RayStore, ScalingRecord, Store
+from llama_serving.autoscaling.memory import Memory
+from llama_serving.autoscaling.policy import Decision, decide
+from llama_serving.autoscaling.signal import Facts, Knobs, ReplicaReading, Signal
+
+METRIC_WAITING = "llama_waiting_requests"
+METRIC_RUNNING = "llama_running_requests"
+METRIC_KV_USAGE = "llama_kv_cache_usage"
+METRIC_SLOTS = "llama_request_slots"
+METRIC_ACCEPTED = "llama_accepted_requests_total"
+METRIC_FINISHED = "llama_finished_requests_total"
+METRIC_PROMPT_TOKENS = "llama_prompt_tokens_total"
+METRIC_PROMPT_PAIRS = "llama_prompt_pairs_total"
+METRIC_GENERATED_TOKENS = "llama_generated_tokens_total"
+METRIC_KV_TOKENS = "llama_kv_cache_tokens"
+"""Names of what every replica reports to Serve's controller (`LlamaServer.record_autoscaling_stats`)."""
+
+FACT_METRICS: Mapping[str, str] = {
+    "per_token": "llama_fact_seconds_per_token",
+    "per_pair": "llama_fact_seconds_per_pair",
+    "per_cached_token": "llama_fact_seconds_per_cached_token",
+    "weights": "llama_fact_seconds_of_weights",
+    "step": "llama_fact_seconds_of_step",
+    "overlap": "llama_fact_overlap",
+    "objective": "llama_fact_objective_seconds",
+    "cold_start": "llama_fact_cold_start_seconds",
+    "prompt_tokens": "llama_fact_prompt_tokens",
+    "output_tokens": "llama_fact_output_tokens",
+}
+"""Names under which replicas report what their revision pins of the plan, by field of `Facts`; what is not known is left out."""
+
+KNOB_METRICS: Mapping[str, str] = {
+    "price": "llama_knob_price",
+    "reserve": "llama_knob_reserve",
+    "hold": "llama_knob_hold_seconds",
+}
+"""Names under which replicas report the live settings, by field of `Knobs`."""
+
+_LOGGER = logging.getLogger("ray.serve")
+_MEMORY = "llama_memory"
+_TURN_SECONDS = 0.9
+"""Reports come once a second: between them there is nothing to decide."""
+
+
+class ServeContext(Protocol):
+    """The part of `ray.serve.config.AutoscalingContext` that the policy reads."""
+
+    app_name: str | None
+    deployment_name: str
+    current_num_replicas: int
+    target_num_replicas: int
+    capacity_adjusted_min_replicas: int
+    capacity_adjusted_max_replicas: int
+    current_time: float
+    policy_state: dict[str, Any]
+    running_replicas: Iterable[Any]
+    config: Any
+
+    @property
+    def total_queued_requests(self) -> float:
+        """Requests that wait in the routers."""
+        ...
+
+    @property
+    def total_num_requests(self) -> float:
+        """Requests that wait in the routers or were accepted by a replica."""
+        ...
+
+    @property
+    def aggregated_metrics(self) -> Mapping[str, Mapping[Any, float]] | None:
+        """Averages of what the replicas report, by metric and replica."""
+        ...
+
+    @property
+    def raw_metrics(self) -> Mapping[str, Mapping[Any, Any]] | None:
+        """What the replicas report, with times, by metric and replica."""
+        ...
+
+
+class QueueDepthPolicy:
+    """`policy_function` of the engine's deployment: Serve instantiates it once and calls it on every tick.
+
+    Settings come with the reports of replicas and from `ctx.config`, which can be edited without restarting an engine; arguments of the
+    policy could not.
+
+    Args:
+        store: Keeps the memory; None for the store of the Ray cluster.
+    """
+
+    def __init__(self, store: Store | None = None) -> None:
+        self._keeper = Keeper(RayStore() if store is None else store)
+        self._last_kind = ""
+        self._facts, self._knobs = Facts(), Knobs()
+        self._seen: dict[str, tuple[float, float]] = {}
+        self._turn: tuple[float, int, int, int] | None = None
+
+    def __call__(self, ctx: ServeContext) -> tuple[int, dict[str, Any]]:
+        """Return the number of replicas and the state to keep. Never raises: that would stop all autoscaling."""
+        target = ctx.target_num_replicas
+        try:
+            turn = self._turn
+            if turn is not None and 0 <= ctx.current_time - turn[0] < _TURN_SECONDS:
+                if turn[1:3] == (target, ctx.current_num_replicas):
+                    return turn[3], dict(ctx.policy_state)
+            return self._decide(ctx)
+        except Exception:
+            if self._last_kind != "failed":
+                self._last_kind = "failed"
+                _LOGGER.exception("The autoscaling policy failed; the number of replicas stays as it is")
+            return target, {}
+
+    def _decide(self, ctx: ServeContext) -> tuple[int, dict[str, Any]]:
+        now, key = ctx.current_time, f"{ctx.app_name or ''}:{ctx.deployment_name}"
+        record = self._keeper.record(key)
+        memory = Memory.from_json(ctx.policy_state.get(_MEMORY) or record.memory)
+        if not 0 <= now - memory.at < _LONGEST_AWAY_SECONDS:
+            memory = Memory()
+        self._facts = facts_of(ctx, self._facts)
+        self._knobs = knobs_of(ctx, self._knobs)
+        decision = decide(self.signal(ctx), memory, now=now, facts=self._facts, knobs=self._knobs)
+        self._log(decision, ctx.target_num_replicas)
+        _wake_with(ctx, decision.wake if self._knobs.price >= Knobs().price else 1)
+        state = decision.memory.to_json()
+        self._keeper.keep(key, told(record, decision, ctx.target_num_replicas, now, state), now)
+        self._turn = (now, ctx.target_num_replicas, ctx.current_num_replicas, decision.replicas)
+        return decision.replicas, {_MEMORY: state}
+
+    def signal(self, ctx: ServeContext) -> Signal:
+        """Translate Serve's context. A replica without a complete report is left out: so it is seen to be missing."""
+        metrics, raw = ctx.aggregated_metrics or {}, ctx.raw_metrics or {}
+        readings, seen = [], {}
+        for replica in ctx.running_replicas:
+            averages = [metrics.get(name, {}).get(replica) for name in _AVERAGED]
+            if None in averages:
+                continue
+            waiting, running, kv_usage, slots = (float(value) for value in averages if value is not None)
+            name = str(replica)
+            stamp, counters = _latest(metrics, raw, replica)
+            before = self._seen.get(name)
+            # By this clock, since the replica may have another one.
+            seen[name] = (stamp, ctx.current_time) if before is None or before[0] != stamp else before
+            readings.append(
+                ReplicaReading(name, waiting, running, kv_usage, slots, *counters, reported_at=seen[name][1])
+            )
+        self._seen = seen
+        # Without a replica nothing can have been accepted; the total then also counts what a router holds back.
+        queued = ctx.total_num_requests if ctx.current_num_replicas == 0 else ctx.total_queued_requests
+        return Signal(
+            queued=float(queued),
+            replicas=tuple(readings),
+            ready=ctx.current_num_replicas,
+            target=ctx.target_num_replicas,
+            target_queue_depth=float(ctx.config.target_ongoing_requests),
+            minimum=ctx.capacity_adjusted_min_replicas,
+            maximum=ctx.capacity_adjusted_max_replicas,
+        )
+
+    def _log(self, decision: Decision, target: int) -> None:
+        kind = decision.reason.partition(":")[0]
+        if kind != self._last_kind:
+            self._last_kind = kind
+            _LOGGER.info("Autoscaling policy: %d -> %d replicas (%s)", target, decision.replicas, decision.reason)
+
+
+_AVERAGED = (METRIC_WAITING, METRIC_RUNNING, METRIC_KV_USAGE, METRIC_SLOTS)
+_COUNTED = (
+    METRIC_ACCEPTED,
+    METRIC_FINISHED,
+    METRIC_PROMPT_TOKENS,
+    METRIC_PROMPT_PAIRS,
+    METRIC_GENERATED_TOKENS,
+    METRIC_KV_TOKENS,
+)
+_LONGEST_AWAY_SECONDS = 24 * 3600.0
+_EVENTS = 10
+
+
+def _latest(
+    metrics: Mapping[str, Mapping[Any, float]], raw: Mapping[str, Mapping[Any, Any]], replica: Any
+) -> tuple[float, list[float]]:
+    """Return the time of the last report, on the replica's clock, and the counters in it."""
+    values, stamp = [], 0.0
+    for name in _COUNTED:
+        series = raw.get(name, {}).get(replica)
+        if series:
+            values.append(float(series[-1].value))
+            stamp = max(stamp, float(series[-1].timestamp))
+        else:
+            values.append(float(metrics.get(name, {}).get(replica, 0.0)))
+    series = raw.get(METRIC_SLOTS, {}).get(replica)
+    # Without times every report counts as new.
+    return (max(stamp, float(series[-1].timestamp)) if series else math.nan), values
+
+
+def _said(ctx: ServeContext, name: str, choose: Callable[[list[float]], float]) -> float | None:
+    by_replica = (ctx.aggregated_metrics or {}).get(name, {})
+    sane = [float(value) for value in by_replica.values() if math.isfinite(value) and value >= 0]
+    return choose(sane) if sane else None
+
+
+def facts_of(ctx: ServeContext, before: Facts) -> Facts:
+    """Return what the replicas report of the plan; what nobody reports now is as before."""
+    said = {field: _said(ctx, name, max) for field, name in FACT_METRICS.items()}
+    return _with(before, said)
+
+
+def knobs_of(ctx: ServeContext, before: Knobs) -> Knobs:
+    """Return the live settings that the replicas report: those of most, since they take them one after the other.
+
+    A delay that Serve itself applies is one that the user has set: then nothing else is held.
+    """
+    said = {field: _said(ctx, name, lambda values: sorted(values)[len(values) // 2]) for field, name in KNOB_METRICS.items()}
+    knobs = _with(before, said)
+    delay = float(ctx.config.downscale_delay_s or 0.0)
+    return Knobs(knobs.price, knobs.reserve, 0.0 if delay > 0 else said["hold"])
+
+
+def _with(before: Any, said: Mapping[str, float | None]) -> Any:
+    values = {name: value for name, value in said.items() if value is not None}
+    kept = {name: getattr(before, name) for name in said if name not in values}
+    return type(before)(**values, **kept)
+
+
+def _wake_with(ctx: ServeContext, replicas: int) -> None:
+    """Tell Serve how many replicas to start for the first request.
+
+    Serve asks no policy then: it starts as many as the factor for growth says, which has no other meaning while there is no replica.
+    It is one again as soon as there are some.
+    """
+    factor = float(max(1, replicas)) if ctx.current_num_replicas == 0 else None
+    if getattr(ctx.config, "upscaling_factor", None) != factor:
+        ctx.config.upscaling_factor = factor
+
+
+def told(
+    record: ScalingRecord, decision: Decision, target: int, now: float, state: Mapping[str, Any]
+) -> ScalingRecord:
+    """Return the record after a decision: a change that Serve has made has the reason of the wish before it.
+
+    Args:
+        record: Of before.
+        decision: Of now.
+        target: Replicas that Serve wants now.
+        now: Seconds since 1970.
+        state: The memory as JSON.
+    """
+    events = record.events
+    if record.target is not None and record.target != target:
+        grew = target > record.target
+        wished = record.wish is not None and (record.wish > record.target if grew else record.wish < record.target)
+        why = record.reason if wished else "bounds of the deployment, or a request when there was no replica"
+        events = ({"at": now, "from": record.target, "to": target, "reason": why}, *events)[:_EVENTS]
+    return ScalingRecord(
+        memory=state,
+        target=target,
+        wish=decision.replicas,
+        reason=decision.reason,
+        arrivals=decision.arrivals,
+        request_seconds=decision.request_seconds,
+        need=decision.need,
+        cold_start=decision.memory.cold_start or None,
+        at=now,
+        events=events,
+    )

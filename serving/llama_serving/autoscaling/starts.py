@@ -1,0 +1,73 @@
+"""Replicas that start: at which age, which of them will not come any more, and how long a start takes. Called by `policy`."""
+
+from dataclasses import dataclass
+
+from llama_serving.autoscaling.memory import Memory
+from llama_serving.autoscaling.signal import Facts, Signal
+
+_DEADLINE = 1.5
+_DEADLINE_SECONDS = 30.0
+"""A start that takes longer than one and a half usual ones and this counts as absent."""
+_OVERDUE = 0.2
+"""What a start that is late still takes, as a share of a usual one."""
+_MOST_SECONDS = 7200.0
+
+
+@dataclass(frozen=True, slots=True)
+class Starts:
+    """What is on its way.
+
+    Attributes:
+        entries: `Memory.starts`.
+        cold_start: Seconds of a usual start: measured, or else planned.
+        measured: `Memory.cold_start`.
+        coming: Seconds until each replica that starts serves.
+        absent: Replicas that should serve by now.
+    """
+
+    entries: tuple[tuple[float, int], ...]
+    cold_start: float
+    measured: float
+    coming: tuple[float, ...]
+    absent: int
+
+
+def starts(signal: Signal, memory: Memory, facts: Facts, now: float) -> Starts:
+    """Follow the starts since the last decision: the oldest one is ready first, the youngest is taken back first."""
+    entries, measured = list(memory.starts), memory.cold_start
+    known = sum(number for _, number in entries)
+    if signal.starting > known:
+        entries.append((now, signal.starting - known))
+    elif signal.starting < known:
+        done = max(0, min(known - signal.starting, signal.ready - memory.ready))
+        for _ in range(done):
+            measured = _learned(measured, now - entries[0][0])
+            _take(entries, 0)
+        for _ in range(known - signal.starting - done):
+            _take(entries, -1)
+    cold_start = measured or facts.cold_start
+    ages = [now - when for when, number in entries for _ in range(number)]
+    deadline = _DEADLINE * cold_start + _DEADLINE_SECONDS
+    return Starts(
+        tuple(entries),
+        cold_start,
+        measured,
+        tuple(max(cold_start - age, _OVERDUE * cold_start) for age in ages if age <= deadline),
+        sum(age > deadline for age in ages),
+    )
+
+
+def _take(entries: list[tuple[float, int]], place: int) -> None:
+    when, number = entries[place]
+    if number > 1:
+        entries[place] = (when, number - 1)
+    else:
+        del entries[place]
+
+
+def _learned(before: float, seconds: float) -> float:
+    """Follow a longer start at once by half, and a shorter one slowly: the first of several is not the usual one."""
+    seconds = min(max(1.0, seconds), _MOST_SECONDS)
+    if before <= 0:
+        return seconds
+    return before + (seconds - before) * (0.5 if seconds > before else 0.2)

@@ -1,0 +1,120 @@
+"""What of a signal can be believed. Called first by `policy`.
+
+Serve keeps the last report of a replica for ever, and averages what it gets: so a silent engine looks like one whose load stands
+still. Three kinds of faults are told apart. A replica that is *missing* has sent nothing, or nothing new. One that is *frozen* sends reports,
+but its counters stand still while requests run. Numbers are *absurd* when no engine can have them.
+"""
+
+import math
+from dataclasses import dataclass
+
+from llama_serving.autoscaling.memory import Memory
+from llama_serving.autoscaling.signal import ReplicaReading, Signal
+
+STALE_SECONDS = 10.0
+"""Reports come every second; averages of three seconds hide one or two that are lost."""
+_MOST_REQUESTS = 1e7
+"""Requests that wait somewhere: at a kilobyte each, more than a router's memory holds."""
+_MOST_COUNTED = 1e15
+_MOST_PER_SECOND = 1e5
+"""Requests that one replica takes in a second: beyond what its HTTP server can read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trusted:
+    """What is left of a signal.
+
+    Attributes:
+        replicas: Readings that can be believed.
+        queued: Requests in routers; None if that number cannot be believed.
+        problem: Why less than all can be believed; empty if all can.
+    """
+
+    replicas: tuple[ReplicaReading, ...]
+    queued: float | None
+    problem: str
+
+    @property
+    def whole(self) -> bool:
+        """Whether everything can be believed: only then may a fleet get smaller."""
+        return not self.problem
+
+
+def trusted(signal: Signal, memory: Memory, now: float) -> Trusted:
+    """Sort out what cannot be believed.
+
+    Args:
+        signal: As it came.
+        memory: Has the counters of before.
+        now: Seconds.
+    """
+    problems: list[str] = []
+    before = {name: rest for name, *rest in memory.counters}
+    fine: list[ReplicaReading] = []
+    for replica in signal.replicas:
+        why = _fault(replica, before.get(replica.name), now)
+        if why:
+            problems.append(why)
+        else:
+            fine.append(replica)
+    silent = signal.ready - len(signal.replicas)
+    if silent > 0:
+        problems.insert(0, f"{silent} of {signal.ready} replicas have not reported")
+    queued: float | None = signal.queued
+    if not (_sane(signal.queued) and signal.queued <= _MOST_REQUESTS):
+        problems.append("the number of queued requests is absurd")
+        queued = None
+    if not (_sane(signal.target_queue_depth) and signal.target_queue_depth > 0):
+        problems.append("the target queue depth is not a positive number")
+    return Trusted(tuple(fine), queued, problems[0] if problems else "")
+
+
+def moved_at(replica: ReplicaReading, before: "list[float] | None", now: float) -> float:
+    """Return when the counters of a replica moved last, or nothing ran that could move them.
+
+    Args:
+        replica: What it says.
+        before: Its counters at the last decision, and this time; None if it is new.
+        now: Seconds.
+    """
+    if before is None or replica.running <= 0:
+        return now
+    accepted, finished, prompt, _, generated, moved = before
+    same = (replica.accepted, replica.finished, replica.prompt_tokens, replica.generated_tokens) == (
+        accepted,
+        finished,
+        prompt,
+        generated,
+    )
+    return moved if same else now
+
+
+def _fault(replica: ReplicaReading, before: "list[float] | None", now: float) -> str:
+    requests = (replica.waiting, replica.running)
+    counters = (
+        replica.accepted,
+        replica.finished,
+        replica.prompt_tokens,
+        replica.prompt_pairs,
+        replica.generated_tokens,
+        replica.kv_tokens,
+    )
+    if not all(map(_sane, (*requests, *counters, replica.kv_usage, replica.slots))):
+        return "a replica reports a value that is not a number"
+    if max(requests) > _MOST_REQUESTS or replica.kv_usage > 1.5 or replica.running > 2 * max(1.0, replica.slots):
+        return "a replica reports more than it can hold"
+    if max(counters) > _MOST_COUNTED**2:
+        return "a replica reports more than it can have counted"
+    if now - replica.reported_at > STALE_SECONDS:
+        return "a replica has not reported for long"
+    if before is not None:
+        accepted, moved = before[0], before[5]
+        if replica.accepted - accepted > _MOST_PER_SECOND * max(1.0, now - moved + STALE_SECONDS):
+            return "a replica reports more requests than it can take"
+        if now - moved_at(replica, before, now) > STALE_SECONDS:
+            return "the counters of a replica stand still while it computes"
+    return ""
+
+
+def _sane(value: float) -> bool:
+    return math.isfinite(value) and value >= 0
