@@ -17,7 +17,7 @@ BIN_SECONDS = 5.0
 _WINDOWS = (10, 20, 40, 80, 160, 320)
 """Seconds back, doubled each time: a line is fitted to each of them."""
 _BINS = 65
-_LINE_BINS = 6
+_LINE_BINS = 10
 """Fewest bins that tell a trend from noise; with fewer the load is taken to stand still."""
 _DOUBT = 3.0
 """Standard errors by which the last seconds must leave a line before it is given up: with six windows in each of which a few tails

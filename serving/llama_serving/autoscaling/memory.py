@@ -33,6 +33,8 @@ class Memory:
         asleep: Whether no replica served at the last decision.
         woken_at: When replicas began to serve after there was none; 0 for never.
         wake: Replicas that are asked for when a request comes in and there is none.
+        surge: Replicas that were asked for because requests wait.
+        surge_at: When.
         held: Requests in routers, as far as that is believed.
         flickers_until: Until when only what stays in them is believed.
         level: Requests a second, at the last decision that could be trusted.
@@ -55,6 +57,8 @@ class Memory:
     asleep: bool = False
     woken_at: float = 0.0
     wake: int = 1
+    surge: int = 0
+    surge_at: float = 0.0
     held: float = 0.0
     flickers_until: float = 0.0
     level: float = -1.0

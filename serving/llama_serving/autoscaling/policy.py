@@ -18,6 +18,8 @@ _OCCUPIED = 0.85
 """Share of the remaining engines that what runs now may fill."""
 _LEARNED_SHARE = 0.7
 """Share of places that may be used where nothing is known of the engine."""
+_SURGE_SECONDS = 30.0
+"""Replicas for a backlog are not taken back sooner: it is known to a few seconds only."""
 _MOST_ABSENT = 0.2
 """Starts that failed and are made up for, as a share of the need: hardware that is not there is not asked for without end."""
 _MOST_IN_DOUBT = 1.2
@@ -85,6 +87,7 @@ class _Pass:
         self.lengths = lengths(memory, self.moved)
         self.waiting = persistent(self.queues, 2) or 0.0
         self.occupied = occupancy(self.trust.replicas, signal.ready)
+        self.surge, self.surge_at = memory.surge, memory.surge_at
         self._price()
 
     def _price(self) -> None:
@@ -161,6 +164,9 @@ class _Pass:
         more = surge(backlog, need, signal.ready, self.starts.coming, ahead, self.knobs)
         if backlog > 0 and more == 0 and need.work <= 0:
             more = signal.ready
+        if more >= self.memory.surge or self.now - self.memory.surge_at > _SURGE_SECONDS:
+            self.surge, self.surge_at = more, self.now
+        more = self.surge
         absent = min(self.starts.absent, math.ceil(_MOST_ABSENT * need.steady))
         wish = max(need.steady, more) + absent
         numbers = self._numbers(need)
@@ -169,7 +175,7 @@ class _Pass:
             return max(target, min(wish, most)), f"hold: {self.trust.problem}; {numbers}"
         if wish > target:
             return wish, f"up: {numbers}"
-        kept = self._kept(need, absent)
+        kept = max(self._kept(need, absent), min(target, more))
         if kept < target and self.waiting <= self.allowed:
             return kept, f"down: {numbers}"
         return target, f"hold: {numbers}"
@@ -255,6 +261,8 @@ class _Pass:
             asleep=signal.ready == 0,
             woken_at=woken_at,
             wake=min(max(1, wake), max(1, signal.maximum)),
+            surge=self.surge,
+            surge_at=self.surge_at,
             held=self.in_routers.requests,
             flickers_until=self.in_routers.flickers_until,
             level=self.load.level if self.load is not None and self.trust.whole else memory.level,

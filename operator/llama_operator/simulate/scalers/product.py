@@ -1,30 +1,83 @@
 """The policy that runs in the product: the same pure `decide`, on what the simulated fleet reports. Made by `simulate.scalers.table`."""
 
-from llama_operator.simulate.fleet_view import FleetView, ServeDelays, Wish
-from llama_serving.autoscaling import Memory, ReplicaLoad, Signal, decide
+import math
+from dataclasses import replace
+
+from llama_operator.catalog.figures import performance
+from llama_operator.simulate.fleet_view import FleetView, ReplicaView, ServeDelays, Wish
+from llama_operator.simulate.run import Setup
+from llama_serving.autoscaling import Facts, Knobs, Memory, ReplicaReading, Signal, decide
+
+_LONG_AGO = 1e6
+"""Second at which a run begins for the policy: it takes 0 for never."""
 
 
 class Product:
-    """One run of the product's policy."""
+    """One run of the product's policy.
+
+    Args:
+        facts: What a replica reports of the plan.
+        target_queue_depth: `spec.scaling.targetQueueDepth`.
+        knobs: What the user turns.
+    """
 
     name = "product"
 
-    def __init__(self, *, target_queue_depth: float, upscale_delay: float, downscale_delay: float) -> None:
-        self._depth = target_queue_depth
+    def __init__(self, facts: Facts, *, target_queue_depth: float, knobs: Knobs = Knobs()) -> None:
+        self._facts, self._knobs, self._depth = facts, knobs, target_queue_depth
         self._memory = Memory()
-        self.delays = ServeDelays(upscale_delay, downscale_delay)
+        self._wake = 1
+        self.delays = ServeDelays(0.0, 0.0)
 
     def wish(self, view: FleetView) -> Wish:
         """Decide as in Serve's controller."""
         signal = Signal(
             queued=view.router_queue,
-            loads=tuple(ReplicaLoad(one.waiting, one.running, one.kv_usage, one.slots) for one in view.replicas),
+            replicas=tuple(map(_reading, view.replicas)),
             ready=view.ready,
             target=view.target,
             target_queue_depth=self._depth,
             minimum=view.minimum,
             maximum=view.maximum,
         )
-        decision = decide(signal, self._memory, now=view.now)
+        facts = replace(self._facts, cold_start=view.cold_start_seconds)
+        decision = decide(signal, self._memory, now=view.now + _LONG_AGO, facts=facts, knobs=self._knobs)
         self._memory = decision.memory
         return Wish(decision.replicas, decision.reason)
+
+    def forget(self) -> None:
+        """Begin with an empty memory, as after a loss of the Ray cluster's head."""
+        self._memory = Memory()
+
+
+def facts_of(setup: Setup) -> Facts:
+    """Return what replicas report of their plan."""
+    speed = setup.speed
+    step = max(0.0, speed.by_tokens[-1] - speed.work_per_token * speed.most_tokens)
+    return Facts(
+        per_token=speed.work_per_token,
+        per_pair=speed.per_pair,
+        per_cached_token=speed.per_cached_token,
+        weights=max(0.0, speed.by_tokens[1] - step),
+        step=step,
+        overlap=performance.load().engine("vLLM").overlap_exponent,
+        objective=setup.first_token,
+        cold_start=setup.cold_start.seconds,
+    )
+
+
+def _reading(view: ReplicaView) -> ReplicaReading:
+    return ReplicaReading(
+        name=view.name,
+        waiting=view.waiting,
+        running=view.running,
+        kv_usage=view.kv_usage,
+        slots=view.slots,
+        accepted=view.accepted,
+        finished=view.finished,
+        prompt_tokens=view.prompt_tokens,
+        prompt_pairs=getattr(view, "prompt_pairs", 0.0),
+        generated_tokens=view.generated_tokens,
+        kv_tokens=getattr(view, "kv_tokens", 0.0),
+        reported_at=view.reported_at + _LONG_AGO if math.isfinite(view.reported_at) else view.reported_at,
+    )

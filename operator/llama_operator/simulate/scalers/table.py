@@ -11,7 +11,7 @@ from llama_operator.simulate.scalers.forecast import Forecast
 from llama_operator.simulate.scalers.hpa import Hpa, Keda, in_flight, waiting
 from llama_operator.simulate.scalers.known import Clairvoyant, Fixed, InTheSecond
 from llama_operator.simulate.scalers.kpa import Kpa
-from llama_operator.simulate.scalers.product import Product
+from llama_operator.simulate.scalers.product import Product, facts_of
 from llama_operator.simulate.scalers.serve_default import ServeDefault
 from llama_operator.simulate.traces.trace import Trace
 
@@ -46,11 +46,7 @@ class Case:
 
 
 def _product(case: Case) -> Scaler:
-    return Product(
-        target_queue_depth=case.target_queue_depth,
-        upscale_delay=case.upscale_delay,
-        downscale_delay=case.downscale_delay,
-    )
+    return Product(facts_of(case.setup), target_queue_depth=case.target_queue_depth)
 
 
 def _clairvoyant(case: Case) -> Scaler:
