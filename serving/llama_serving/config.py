@@ -24,6 +24,7 @@ from llama_serving.contract.media import MOST_MEDIA_DOMAINS, MediaDomain, media_
 from llama_serving.contract.names import MOST_NAME_CHARACTERS
 from llama_serving.contract.routing import Routing
 from llama_serving.contract.routing import environment as routing_environment
+from llama_serving.contract.scaling import EngineCost
 from llama_serving.contract.status import DeploymentIdentity
 from llama_serving.contract.store import StoreSettings
 from llama_serving.contract.tenants import DeskSettings
@@ -260,6 +261,8 @@ class ServingConfig(Frozen):
     """The guard's own model and engine; None without a guard."""
     store: StoreSettings | None = None
     """Server with the ledger of limits; None for one within the Ray cluster."""
+    cost: EngineCost | None = None
+    """What the autoscaling policy knows of a replica; None in configs that were pinned before the field existed."""
 
     @model_validator(mode="after")
     def _device_fits_engine(self) -> Self:

@@ -17,6 +17,8 @@ FACTS = Facts(per_token=75e-6, per_pair=3e-9, per_cached_token=5e-8, cold_start=
 WORK = 0.118
 """Engine seconds of a request."""
 
+USUAL = Knobs()
+
 Distort = Callable[[Signal, float], Signal]
 """Makes of the true signal what the policy sees."""
 
@@ -70,7 +72,7 @@ def run(
     ready: int,
     cold_start: float = 120.0,
     seed: int = 0,
-    knobs: Knobs = Knobs(),
+    knobs: Knobs = USUAL,
     facts: Facts = FACTS,
     work: float = WORK,
     distort: Distort | None = None,
@@ -93,7 +95,7 @@ def run(
         forget_every: Seconds after which the memory is lost.
         bounds: Fewest and most replicas.
     """
-    draw, out, memory = random.Random(seed), Run(), Memory()
+    draw, out, memory = random.Random(seed), Run(), Memory()  # noqa: S311 - arrivals of a test
     fleet = [Replica(f"r{number}", 0.0) for number in range(ready)]
     target, made, queue, start = ready, ready, 0.0, 1_000_000.0
     for second, rate in enumerate(rates):

@@ -4,14 +4,26 @@ from collections.abc import Iterator
 
 from llama_operator.api.v1alpha1.adapters import repository_of
 from llama_operator.api.v1alpha1.guard import GuardSpec
-from llama_operator.api.v1alpha1.llamadeployment import LlamaDeploymentSpec, ScalingMode
+from llama_operator.api.v1alpha1.llamadeployment import (
+    LlamaDeploymentSpec,
+    ScalingMode,
+    ScalingPreference,
+    ScalingSpec,
+)
 from llama_serving.config import DIRECT_ONGOING_REQUESTS, LiveSettings, RequestPath
 from llama_serving.contract.adapters import Adapter, AdapterRoom
 from llama_serving.contract.guard import GuardSettings
+from llama_serving.contract.scaling import ScalingKnobs
 from llama_serving.contract.tenants import DeskSettings, HouseLimits, TenantLimits
 
 _OTHERS = "others"
 """Stands where the limits of tenants that are not listed need a name; each of them counts under its own."""
+
+PRICES = {ScalingPreference.COST: 5.0, ScalingPreference.BALANCED: 20.0, ScalingPreference.LATENCY: 100.0}
+"""What a late request is worth, in multiples of the engine seconds that it costs: 17, 5 and 1 % of shortage are then worth no replica."""
+
+_UNSET = (5, 300)
+"""Delays that the API server wrote into specs that name none, as the definition said before; in seconds, up and down."""
 
 
 def wanted_replicas(spec: LlamaDeploymentSpec) -> int | None:
@@ -41,6 +53,7 @@ def live_settings(
     *,
     guarded: bool = False,
     adapters: AdapterRoom | None = None,
+    counts_work: bool = False,
 ) -> LiveSettings:
     """Bounds and limits that may change while engines run.
 
@@ -56,20 +69,40 @@ def live_settings(
         adapters: Room of the revision for adapters; that of the spec may be the next one's too.
         house: What house policy allows each tenant of its model.
         guarded: Whether the revision has a guard; the spec may ask for one that only the next one has.
+        counts_work: Whether the policy in its pods counts the work that arrives, and damps by itself. One of before needs delays.
     """
     scaling, direct = spec.scaling, path is RequestPath.DIRECT
+    up, down = _delays(scaling, counts_work=counts_work)
+    desk = desk_settings(spec, house, guarded=guarded, adapters=adapters) if direct else None
+    if counts_work:
+        # Pods of before take no settings on the path `Ingress`.
+        desk = (desk or DeskSettings()).model_copy(update={"scaling": knobs(scaling)})
     return LiveSettings(
         min_replicas=least_replicas(spec),
         max_replicas=most_replicas(spec),
         target_queue_depth=scaling.target_queue_depth,
         max_ongoing_requests=DIRECT_ONGOING_REQUESTS if direct else max_num_seqs + scaling.target_queue_depth,
         max_queued_requests=-1 if direct else scaling.max_queued_requests,
-        upscale_delay_seconds=scaling.upscale_delay_seconds,
-        downscale_delay_seconds=scaling.downscale_delay_seconds,
+        upscale_delay_seconds=up,
+        downscale_delay_seconds=down,
         graceful_shutdown_seconds=max(1, spec.rollout.drain_seconds),
-        desk=desk_settings(spec, house, guarded=guarded, adapters=adapters) if direct else None,
+        desk=desk,
         guard_replicas=spec.guard.replicas if guarded and spec.guard is not None else None,
     )
+
+
+def _delays(scaling: ScalingSpec, *, counts_work: bool) -> tuple[int, int]:
+    """Seconds for which Serve waits before it adds, and before it removes replicas."""
+    said = (scaling.upscale_delay_seconds, scaling.downscale_delay_seconds)
+    up, down = (None if one == unset else one for one, unset in zip(said, _UNSET, strict=True))
+    if counts_work:
+        return up or 0, down or 0
+    return _UNSET[0] if up is None else up, _UNSET[1] if down is None else down
+
+
+def knobs(scaling: ScalingSpec) -> ScalingKnobs:
+    """Return what the policy is told of the user's preference."""
+    return ScalingKnobs(price=PRICES[scaling.preference], reserve=scaling.reserve)
 
 
 def listed(spec: LlamaDeploymentSpec, room: AdapterRoom) -> Iterator[Adapter]:

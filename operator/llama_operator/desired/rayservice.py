@@ -20,6 +20,7 @@ from llama_operator.decide.placement.resolve import resolve
 from llama_operator.decide.placement.shape import PodShapes
 from llama_operator.decide.plan.adapters import room_of
 from llama_operator.decide.plan.candidate import Candidate
+from llama_operator.decide.serve_application import arguments
 from llama_operator.desired import naming, serve_config
 from llama_operator.desired.guard import bounds_of, group_name, with_resource
 from llama_operator.desired.pods import (
@@ -235,4 +236,5 @@ def live_of(deployment: LlamaDeployment, pinned: RevisionFacts, house: HouseLimi
         house,
         guarded=pinned.plan.guard is not None,
         adapters=room_of(pinned.serve_config),
+        counts_work="cost" in arguments(pinned.serve_config),
     )

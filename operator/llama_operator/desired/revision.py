@@ -41,7 +41,7 @@ from llama_operator.decide.rollout.why import why_not_serving
 from llama_operator.desired import naming, rayservice
 from llama_operator.desired.guard import guarded
 from llama_operator.desired.serve_config import serve_config, serving_config
-from llama_serving.config import LiveSettings, RequestPath
+from llama_serving.config import LiveSettings
 from llama_serving.contract.door import Access
 from llama_serving.contract.tenants import DeskSettings
 
@@ -50,9 +50,13 @@ KIND = "ControllerRevision"
 
 _FAILURE_LIMIT = 1024
 _PLACEHOLDER = LiveSettings(
-    min_replicas=0, max_replicas=1, target_queue_depth=1, max_ongoing_requests=1, max_queued_requests=-1
+    min_replicas=0,
+    max_replicas=1,
+    target_queue_depth=1,
+    max_ongoing_requests=1,
+    max_queued_requests=-1,
+    desk=DeskSettings(),
 )
-_DIRECT_PLACEHOLDER = _PLACEHOLDER.model_copy(update={"desk": DeskSettings()})
 """Live numbers in a pinned Serve config: never used, always replaced by those of the spec."""
 
 
@@ -81,13 +85,12 @@ def new(observed: Observed, decision: Decision, settings: Settings) -> RevisionF
     )
     if decision.guard is not None:
         config = guarded(config, decision.guard, verdict, settings)
-    placeholder = _DIRECT_PLACEHOLDER if config.path is RequestPath.DIRECT else _PLACEHOLDER
     return RevisionFacts(
         name=decision.revision.name,
         number=observed.newest(besides=decision.revision.name) + 1,
         plan=status,
         inputs=decision.revision.inputs,
-        serve_config=serve_config(config, placeholder),
+        serve_config=serve_config(config, _PLACEHOLDER),
         cluster=rayservice.cluster_template(
             deployment, plan.chosen, shapes, config, keys_object=door.keys, settings=settings, guard=decision.guard
         ),

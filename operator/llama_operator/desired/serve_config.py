@@ -30,6 +30,7 @@ from llama_operator.decide.license import LicenseVerdict
 from llama_operator.decide.observed import Settings
 from llama_operator.decide.plan.adapters import places_of
 from llama_operator.decide.plan.candidate import Candidate
+from llama_operator.decide.plan.engine_cost import engine_cost
 from llama_operator.decide.plan.memory import cpu_kv_cache_mib
 from llama_operator.decide.serve_application import engine_application
 from llama_operator.desired.contents import declared_contents
@@ -139,6 +140,7 @@ def serving_config(
         routing=None if spec.endpoint.routing is Routing.LEAST_CONNECTIONS else spec.endpoint.routing,
         adapters=_adapter_room(deployment, chosen, settings),
         store=None if settings.local else _store(deployment),
+        cost=engine_cost(spec, model, chosen),
     )
 
 

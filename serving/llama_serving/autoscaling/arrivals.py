@@ -6,11 +6,12 @@ and a calm load is averaged over minutes. A trend counts by how far it stands ab
 Stein), and reaches no further ahead than it was watched.
 """
 
+import itertools
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from llama_serving.autoscaling.memory import Memory
+from llama_serving.autoscaling.memory import Memory, Row
 from llama_serving.autoscaling.trust import STALE_SECONDS, Trusted, moved_at
 
 BIN_SECONDS = 5.0
@@ -22,6 +23,7 @@ _LINE_BINS = 10
 _DOUBT = 3.0
 """Standard errors by which the last seconds must leave a line before it is given up: with six windows in each of which a few tails
 are looked at, three leave about one false alarm in a hundred decisions."""
+_NOISE_BINS, _LEAST_BINS = 33, 4
 _MOST_DISPERSION = 50.0
 _MEDIAN = 0.455
 """Median of a squared normal number whose mean is 1."""
@@ -87,12 +89,13 @@ def queues(memory: Memory, trust: Trusted, now: float) -> tuple[tuple[float, flo
     return (*recent, (now, trust.queued, trust.queued + inside))
 
 
-def counters(
-    memory: Memory, trust: Trusted, names: Iterable[str], now: float
-) -> tuple[tuple[str, float, float, float, float, float, float], ...]:
-    """Return `Memory.counters` with what is believed now; of `names` only, so that what is gone is forgotten."""
-    before = {name: rest for name, *rest in memory.counters}
-    kept = {name: (name, *before[name]) for name in names if name in before}
+def counters(memory: Memory, trust: Trusted, names: Iterable[str], now: float) -> tuple[Row, ...]:
+    """Return `Memory.counters` with what is believed now; of `names` only, so that what is gone is forgotten.
+
+    Of a frozen replica, which is not believed, it stays known since when it is frozen.
+    """
+    before = {row[0]: row for row in memory.counters}
+    kept: dict[str, Row] = {name: before[name] for name in names if name in before}
     for replica in trust.replicas:
         kept[replica.name] = (
             replica.name,
@@ -103,8 +106,7 @@ def counters(
             replica.generated_tokens,
             moved_at(replica, before.get(replica.name), now),
         )
-    # A frozen replica is not believed; since when it is frozen stays in what was kept of it.
-    return tuple(kept.values())  # type: ignore[return-value]  # of fixed length, which mypy does not see through the star
+    return tuple(kept.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +129,7 @@ def counted(memory: Memory, trust: Trusted, ready: int, now: float) -> Counted |
     seconds = now - memory.at
     if memory.empty or not 0 < seconds <= STALE_SECONDS or (ready > 0 and not trust.replicas):
         return None
-    before = {name: rest for name, *rest in memory.counters}
+    before = {row[0]: row for row in memory.counters}
     total = [0.0] * 5
     for replica in trust.replicas:
         last = before.get(replica.name)
@@ -143,17 +145,15 @@ def counted(memory: Memory, trust: Trusted, ready: int, now: float) -> Counted |
             moves = list(said) if memory.counters or memory.ready == 0 else [0.0] * 5
             share = 1.0
         else:
-            moves = [new if new < old else new - old for new, old in zip(said, last, strict=False)]
-            away = now - last[5]
+            moves = [new if new < old else new - old for new, old in zip(said, last[1:6], strict=True)]
+            away = now - last[6]
             share = seconds / away if away > STALE_SECONDS else 1.0
         total = [sum_ + move * share for sum_, move in zip(total, moves, strict=True)]
     silent = ready / len(trust.replicas) if trust.replicas else 1.0
     return Counted(seconds, *(value * max(1.0, silent) for value in total))
 
 
-def bins(
-    memory: Memory, moved: Counted | None, grown: float, now: float
-) -> tuple[tuple[int, float, float], ...]:
+def bins(memory: Memory, moved: Counted | None, grown: float, now: float) -> tuple[tuple[int, float, float], ...]:
     """Return `Memory.bins` with what arrived since the last decision.
 
     Args:
@@ -241,11 +241,11 @@ Point = tuple[float, float, float]
 
 def _dispersion(points: Sequence[Point]) -> float:
     """Variance of counts relative to their mean, by the differences of neighbours: a trend does not show in it."""
-    recent = points[-33:]
+    recent = points[-_NOISE_BINS:]
     mean = sum(rate for _, rate, _ in recent) / len(recent)
-    if len(recent) < 4 or mean <= 0:
+    if len(recent) < _LEAST_BINS or mean <= 0:
         return 1.0
-    pairs = zip(recent, recent[1:], strict=False)
+    pairs = itertools.pairwise(recent)
     squares = sorted((later[1] - sooner[1]) ** 2 * min(later[2], sooner[2]) / 2 for sooner, later in pairs)
     # The median: a step is in one or two of them, and says nothing of the noise.
     return min(max(1.0, squares[len(squares) // 2] / _MEDIAN / mean), _MOST_DISPERSION)

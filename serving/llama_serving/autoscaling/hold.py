@@ -22,9 +22,7 @@ def bin_seconds(facts_cold_start: float) -> float:
     return max(_SHORTEST_BIN, facts_cold_start / 8)
 
 
-def needs(
-    memory: Memory, need: int, now: float, width: float, *, late: bool
-) -> tuple[tuple[int, int, int], ...]:
+def needs(memory: Memory, need: int, now: float, width: float, *, late: bool) -> tuple[tuple[int, int, int], ...]:
     """Return `Memory.needs` with the need of now."""
     number = int(now // width)
     recent = [entry for entry in memory.needs if number - _BINS < entry[0] <= number]

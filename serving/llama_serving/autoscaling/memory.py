@@ -10,6 +10,9 @@ from typing import Any
 
 _VERSION = 1
 
+Row = tuple[str, float, float, float, float, float, float]
+"""Of one replica: its name; requests accepted and finished, tokens of prompts, their pairs, tokens of answers; when these moved last."""
+
 
 @dataclass(frozen=True, slots=True)
 class Memory:
@@ -17,7 +20,7 @@ class Memory:
 
     Attributes:
         at: When the last decision was made; 0 for none.
-        counters: By replica: accepted, finished, prompt tokens, pairs, generated tokens, and when they last moved.
+        counters: Of each replica that has reported.
         bins: Arrivals: number of the bin, requests, seconds that were seen of it. Oldest first.
         queues: Waiting requests of the last seconds: when, in routers, and in all.
         lengths: Decayed sums: requests accepted and finished, prompt tokens, pairs, generated tokens.
@@ -41,7 +44,7 @@ class Memory:
     """
 
     at: float = 0.0
-    counters: tuple[tuple[str, float, float, float, float, float, float], ...] = ()
+    counters: tuple[Row, ...] = ()
     bins: tuple[tuple[int, float, float], ...] = ()
     queues: tuple[tuple[float, float, float], ...] = ()
     lengths: tuple[float, float, float, float, float] = (0.0, 0.0, 0.0, 0.0, 0.0)

@@ -3,7 +3,17 @@
 import math
 from dataclasses import dataclass, replace
 
-from llama_serving.autoscaling.arrivals import Counted, Load, bins, counted, counters, held_in_routers, load, persistent, queues
+from llama_serving.autoscaling.arrivals import (
+    Counted,
+    Load,
+    bins,
+    counted,
+    counters,
+    held_in_routers,
+    load,
+    persistent,
+    queues,
+)
 from llama_serving.autoscaling.hold import bin_seconds, held, needs
 from llama_serving.autoscaling.memory import Memory
 from llama_serving.autoscaling.need import Need, quantile, rounded_up, steady, surge, waiting_work
@@ -51,8 +61,11 @@ class Decision:
     need: int | None = None
 
 
+_NO_FACTS, _USUAL_KNOBS = Facts(), Knobs()
+
+
 def decide(
-    signal: Signal, memory: Memory, *, now: float, facts: Facts = Facts(), knobs: Knobs = Knobs()
+    signal: Signal, memory: Memory, *, now: float, facts: Facts = _NO_FACTS, knobs: Knobs = _USUAL_KNOBS
 ) -> Decision:
     """Decide how many replicas there should be.
 
@@ -104,7 +117,7 @@ class _Pass:
         slots = sum(replica.slots for replica in self.trust.replicas) / max(1, len(self.trust.replicas)) or 1.0
         kv_tokens = min((replica.kv_tokens for replica in self.trust.replicas), default=0.0)
         one = work(self.facts, self.lengths, slots, kv_tokens)
-        self.rate = delivered(self.facts, replace(memory, lengths=self.lengths), self.moved, one, signal.ready)
+        self.rate = delivered(self.facts, replace(memory, lengths=self.lengths), self.moved, signal.ready)
         settled = self.now - max(memory.ready_since, since) if crowded else 0.0
         plain = work(replace(self.facts, weights=0.0, step=0.0), self.lengths, slots, kv_tokens)
         self.correction = corrected(

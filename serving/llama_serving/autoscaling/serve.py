@@ -7,6 +7,7 @@ the key-value store of the Ray cluster, together with the last decisions, which 
 import logging
 import math
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Any, Protocol
 
 from llama_serving.autoscaling.keeping import Keeper, RayStore, ScalingRecord, Store
@@ -43,7 +44,6 @@ FACT_METRICS: Mapping[str, str] = {
 KNOB_METRICS: Mapping[str, str] = {
     "price": "llama_knob_price",
     "reserve": "llama_knob_reserve",
-    "hold": "llama_knob_hold_seconds",
 }
 """Names under which replicas report the live settings, by field of `Knobs`."""
 
@@ -110,9 +110,9 @@ class QueueDepthPolicy:
         target = ctx.target_num_replicas
         try:
             turn = self._turn
-            if turn is not None and 0 <= ctx.current_time - turn[0] < _TURN_SECONDS:
-                if turn[1:3] == (target, ctx.current_num_replicas):
-                    return turn[3], dict(ctx.policy_state)
+            same = turn is not None and turn[1:3] == (target, ctx.current_num_replicas)
+            if turn is not None and same and 0 <= ctx.current_time - turn[0] < _TURN_SECONDS:
+                return turn[3], dict(ctx.policy_state)
             return self._decide(ctx)
         except Exception:
             if self._last_kind != "failed":
@@ -151,7 +151,15 @@ class QueueDepthPolicy:
             # By this clock, since the replica may have another one.
             seen[name] = (stamp, ctx.current_time) if before is None or before[0] != stamp else before
             readings.append(
-                ReplicaReading(name, waiting, running, kv_usage, slots, *counters, reported_at=seen[name][1])
+                ReplicaReading(
+                    name=name,
+                    waiting=waiting,
+                    running=running,
+                    kv_usage=kv_usage,
+                    slots=slots,
+                    reported_at=seen[name][1],
+                    **counters,
+                )
             )
         self._seen = seen
         # Without a replica nothing can have been accepted; the total then also counts what a router holds back.
@@ -174,33 +182,29 @@ class QueueDepthPolicy:
 
 
 _AVERAGED = (METRIC_WAITING, METRIC_RUNNING, METRIC_KV_USAGE, METRIC_SLOTS)
-_COUNTED = (
-    METRIC_ACCEPTED,
-    METRIC_FINISHED,
-    METRIC_PROMPT_TOKENS,
-    METRIC_PROMPT_PAIRS,
-    METRIC_GENERATED_TOKENS,
-    METRIC_KV_TOKENS,
-)
+_COUNTED = {
+    "accepted": METRIC_ACCEPTED,
+    "finished": METRIC_FINISHED,
+    "prompt_tokens": METRIC_PROMPT_TOKENS,
+    "prompt_pairs": METRIC_PROMPT_PAIRS,
+    "generated_tokens": METRIC_GENERATED_TOKENS,
+    "kv_tokens": METRIC_KV_TOKENS,
+}
 _LONGEST_AWAY_SECONDS = 24 * 3600.0
 _EVENTS = 10
 
 
 def _latest(
     metrics: Mapping[str, Mapping[Any, float]], raw: Mapping[str, Mapping[Any, Any]], replica: Any
-) -> tuple[float, list[float]]:
-    """Return the time of the last report, on the replica's clock, and the counters in it."""
-    values, stamp = [], 0.0
-    for name in _COUNTED:
-        series = raw.get(name, {}).get(replica)
-        if series:
-            values.append(float(series[-1].value))
-            stamp = max(stamp, float(series[-1].timestamp))
-        else:
-            values.append(float(metrics.get(name, {}).get(replica, 0.0)))
+) -> tuple[float, dict[str, float]]:
+    """Return the time of the last report, on the replica's clock, and the counters.
+
+    They are averages of the same seconds as the queue of the routers, so that what leaves it is seen to arrive.
+    """
+    counters = {field: float(metrics.get(name, {}).get(replica, 0.0)) for field, name in _COUNTED.items()}
     series = raw.get(METRIC_SLOTS, {}).get(replica)
     # Without times every report counts as new.
-    return (max(stamp, float(series[-1].timestamp)) if series else math.nan), values
+    return (float(series[-1].timestamp) if series else math.nan), counters
 
 
 def _said(ctx: ServeContext, name: str, choose: Callable[[list[float]], float]) -> float | None:
@@ -212,7 +216,7 @@ def _said(ctx: ServeContext, name: str, choose: Callable[[list[float]], float]) 
 def facts_of(ctx: ServeContext, before: Facts) -> Facts:
     """Return what the replicas report of the plan; what nobody reports now is as before."""
     said = {field: _said(ctx, name, max) for field, name in FACT_METRICS.items()}
-    return _with(before, said)
+    return replace(before, **{field: value for field, value in said.items() if value is not None})
 
 
 def knobs_of(ctx: ServeContext, before: Knobs) -> Knobs:
@@ -220,16 +224,13 @@ def knobs_of(ctx: ServeContext, before: Knobs) -> Knobs:
 
     A delay that Serve itself applies is one that the user has set: then nothing else is held.
     """
-    said = {field: _said(ctx, name, lambda values: sorted(values)[len(values) // 2]) for field, name in KNOB_METRICS.items()}
-    knobs = _with(before, said)
-    delay = float(ctx.config.downscale_delay_s or 0.0)
-    return Knobs(knobs.price, knobs.reserve, 0.0 if delay > 0 else said["hold"])
+    said = {field: _said(ctx, name, _middle) for field, name in KNOB_METRICS.items()}
+    knobs = replace(before, **{field: value for field, value in said.items() if value is not None})
+    return replace(knobs, hold=0.0 if float(ctx.config.downscale_delay_s or 0.0) > 0 else None)
 
 
-def _with(before: Any, said: Mapping[str, float | None]) -> Any:
-    values = {name: value for name, value in said.items() if value is not None}
-    kept = {name: getattr(before, name) for name in said if name not in values}
-    return type(before)(**values, **kept)
+def _middle(values: list[float]) -> float:
+    return sorted(values)[len(values) // 2]
 
 
 def _wake_with(ctx: ServeContext, replicas: int) -> None:
@@ -243,9 +244,7 @@ def _wake_with(ctx: ServeContext, replicas: int) -> None:
         ctx.config.upscaling_factor = factor
 
 
-def told(
-    record: ScalingRecord, decision: Decision, target: int, now: float, state: Mapping[str, Any]
-) -> ScalingRecord:
+def told(record: ScalingRecord, decision: Decision, target: int, now: float, state: Mapping[str, Any]) -> ScalingRecord:
     """Return the record after a decision: a change that Serve has made has the reason of the wish before it.
 
     Args:

@@ -8,14 +8,15 @@ but its counters stand still while requests run. Numbers are *absurd* when no en
 import math
 from dataclasses import dataclass
 
-from llama_serving.autoscaling.memory import Memory
+from llama_serving.autoscaling.memory import Memory, Row
 from llama_serving.autoscaling.signal import ReplicaReading, Signal
 
 STALE_SECONDS = 10.0
 """Reports come every second; averages of three seconds hide one or two that are lost."""
 _MOST_REQUESTS = 1e7
 """Requests that wait somewhere: at a kilobyte each, more than a router's memory holds."""
-_MOST_COUNTED = 1e15
+_MOST_COUNTED = 1e24
+_MOST_KV_USAGE = 1.5
 _MOST_PER_SECOND = 1e5
 """Requests that one replica takes in a second: beyond what its HTTP server can read."""
 
@@ -49,7 +50,7 @@ def trusted(signal: Signal, memory: Memory, now: float) -> Trusted:
         now: Seconds.
     """
     problems: list[str] = []
-    before = {name: rest for name, *rest in memory.counters}
+    before = {row[0]: row for row in memory.counters}
     fine: list[ReplicaReading] = []
     for replica in signal.replicas:
         why = _fault(replica, before.get(replica.name), now)
@@ -61,15 +62,15 @@ def trusted(signal: Signal, memory: Memory, now: float) -> Trusted:
     if silent > 0:
         problems.insert(0, f"{silent} of {signal.ready} replicas have not reported")
     queued: float | None = signal.queued
-    if not (_sane(signal.queued) and signal.queued <= _MOST_REQUESTS):
+    if not (sane(signal.queued) and signal.queued <= _MOST_REQUESTS):
         problems.append("the number of queued requests is absurd")
         queued = None
-    if not (_sane(signal.target_queue_depth) and signal.target_queue_depth > 0):
+    if not (sane(signal.target_queue_depth) and signal.target_queue_depth > 0):
         problems.append("the target queue depth is not a positive number")
     return Trusted(tuple(fine), queued, problems[0] if problems else "")
 
 
-def moved_at(replica: ReplicaReading, before: "list[float] | None", now: float) -> float:
+def moved_at(replica: ReplicaReading, before: Row | None, now: float) -> float:
     """Return when the counters of a replica moved last, or nothing ran that could move them.
 
     Args:
@@ -79,7 +80,7 @@ def moved_at(replica: ReplicaReading, before: "list[float] | None", now: float) 
     """
     if before is None or replica.running <= 0:
         return now
-    accepted, finished, prompt, _, generated, moved = before
+    _, accepted, finished, prompt, _, generated, moved = before
     same = (replica.accepted, replica.finished, replica.prompt_tokens, replica.generated_tokens) == (
         accepted,
         finished,
@@ -89,32 +90,33 @@ def moved_at(replica: ReplicaReading, before: "list[float] | None", now: float) 
     return moved if same else now
 
 
-def _fault(replica: ReplicaReading, before: "list[float] | None", now: float) -> str:
-    requests = (replica.waiting, replica.running)
-    counters = (
-        replica.accepted,
-        replica.finished,
-        replica.prompt_tokens,
-        replica.prompt_pairs,
-        replica.generated_tokens,
-        replica.kv_tokens,
+def _fault(replica: ReplicaReading, before: Row | None, now: float) -> str:
+    gauges = (replica.waiting, replica.running, replica.kv_usage, replica.slots, replica.kv_tokens)
+    totals = (replica.accepted, replica.finished, replica.prompt_tokens, replica.prompt_pairs, replica.generated_tokens)
+    faults = (
+        (not all(map(sane, (*gauges, *totals))), "a replica reports a value that is not a number"),
+        (
+            replica.waiting > _MOST_REQUESTS
+            or replica.running > 2 * max(1.0, replica.slots)
+            or replica.kv_usage > _MOST_KV_USAGE,
+            "a replica reports more than it can hold",
+        ),
+        (max(totals) > _MOST_COUNTED, "a replica reports more than it can have counted"),
+        (now - replica.reported_at > STALE_SECONDS, "a replica has not reported for long"),
+        (before is not None and _leaps(replica, before, now), "a replica reports more requests than it can take"),
+        (
+            now - moved_at(replica, before, now) > STALE_SECONDS,
+            "the counters of a replica stand still while it computes",
+        ),
     )
-    if not all(map(_sane, (*requests, *counters, replica.kv_usage, replica.slots))):
-        return "a replica reports a value that is not a number"
-    if max(requests) > _MOST_REQUESTS or replica.kv_usage > 1.5 or replica.running > 2 * max(1.0, replica.slots):
-        return "a replica reports more than it can hold"
-    if max(counters) > _MOST_COUNTED**2:
-        return "a replica reports more than it can have counted"
-    if now - replica.reported_at > STALE_SECONDS:
-        return "a replica has not reported for long"
-    if before is not None:
-        accepted, moved = before[0], before[5]
-        if replica.accepted - accepted > _MOST_PER_SECOND * max(1.0, now - moved + STALE_SECONDS):
-            return "a replica reports more requests than it can take"
-        if now - moved_at(replica, before, now) > STALE_SECONDS:
-            return "the counters of a replica stand still while it computes"
-    return ""
+    return next((why for found, why in faults if found), "")
 
 
-def _sane(value: float) -> bool:
+def _leaps(replica: ReplicaReading, before: Row, now: float) -> bool:
+    seconds = now - before[6] + STALE_SECONDS
+    return replica.accepted - before[1] > _MOST_PER_SECOND * seconds
+
+
+def sane(value: float) -> bool:
+    """Whether a number can be one of requests, tokens or seconds."""
     return math.isfinite(value) and value >= 0

@@ -100,7 +100,7 @@ def occupancy(replicas: tuple[ReplicaReading, ...], ready: int) -> float:
     return sum(min(1.0, share) for share in shares) * max(1.0, ready / len(replicas))
 
 
-def delivered(facts: Facts, memory: Memory, moved: Counted | None, one: Work, ready: int) -> float:
+def delivered(facts: Facts, memory: Memory, moved: Counted | None, ready: int) -> float:
     """Return `Memory.work`: engine seconds that a replica delivers in a second, by the tokens that were computed."""
     if moved is None or ready != memory.ready or ready == 0:
         return -1.0 if ready != memory.ready else memory.work

@@ -5,13 +5,14 @@
 
 from typing import Annotated, Final
 
-from pydantic import ConfigDict, Field
+from pydantic import Field
 
 from llama_serving.contract.adapters import MOST_ADAPTERS, Adapter
-from llama_serving.contract.frozen import Frozen
 from llama_serving.contract.guard import GuardSettings
 from llama_serving.contract.keys import KEY_ID_PATTERN, TenantName
+from llama_serving.contract.live import Live
 from llama_serving.contract.names import MOST_ALIASES, Alias
+from llama_serving.contract.scaling import ScalingKnobs
 
 ANONYMOUS: Final = "anonymous"
 """Tenant of requests to an endpoint that asks for no key."""
@@ -19,12 +20,6 @@ ANONYMOUS: Final = "anonymous"
 
 MOST_REVOKED_KEYS: Final = 256
 """Ids of keys in the list of those that were revoked just now."""
-
-
-class Live(Frozen):
-    """Base of what replicas take while they run. They may be older than the operator, and ignore what they do not know."""
-
-    model_config = ConfigDict(extra="ignore")
 
 
 class TenantLimits(Live):
@@ -82,3 +77,5 @@ class DeskSettings(Live):
         default=None, max_length=MOST_REVOKED_KEYS
     )
     """Ids of keys that are refused although the mounted folder may still have them; None for none."""
+    scaling: ScalingKnobs | None = None
+    """How the autoscaling policy weighs cost against latency; None for its default."""

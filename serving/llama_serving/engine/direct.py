@@ -54,12 +54,14 @@ class _DirectServer(LlamaServer):
         self._guard = guard
         await super().__init__(config)
 
+    @override
     async def reconfigure(self, user_config: dict[str, Any]) -> None:
         """Take limits of tenants, how the guard is used, and the list of adapters; Serve calls this at the start, and for each change.
 
         While requests go on it returns at once: Serve sends a replica nothing until it has. At the start it returns when the
         adapters are there, so that the first request finds them.
         """
+        await super().reconfigure(user_config)
         self._limits = DeskSettings.model_validate(user_config)
         if self._desk is not None:
             self._desk.reconfigure(self._limits)

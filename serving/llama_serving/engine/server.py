@@ -14,12 +14,14 @@ from ray import serve
 from ray.serve.llm import LLMConfig
 from ray.serve.llm.deployment import LLMServer
 
-from llama_serving.autoscaling import METRIC_KV_USAGE, METRIC_RUNNING, METRIC_SLOTS, METRIC_WAITING
 from llama_serving.board.reporting import REPORT_SECONDS, BoardClient
 from llama_serving.config import ServingConfig
 from llama_serving.contents.check import check_source
 from llama_serving.contract.adapters import AdapterReport
+from llama_serving.contract.scaling import ScalingKnobs
 from llama_serving.contract.status import ReplicaReport
+from llama_serving.contract.tenants import DeskSettings
+from llama_serving.engine.autoscaling_report import autoscaling_report
 from llama_serving.engine.vllm import ENGINE_VERSION, LlamaEngine
 from llama_serving.licenses.files import LicenseFile, read_license_files, require
 from llama_serving.licenses.folder import FolderUnavailableError, license_folder
@@ -41,6 +43,8 @@ class LlamaServer(LLMServer):
         config: A `ServingConfig` as JSON.
     """
 
+    _scaling: ScalingKnobs | None = None
+
     async def __init__(self, config: dict[str, Any]) -> None:  # type: ignore[misc]  # Serve awaits it, as in the base
         self._serving = ServingConfig.model_validate(config)
         engine = llm_config_of(self._serving)
@@ -59,15 +63,11 @@ class LlamaServer(LLMServer):
 
         Empty if the engine does not know it: the policy then sees a replica that has not reported, and changes nothing.
         """
-        load = self._load()
-        if load is None:
-            return {}
-        return {
-            METRIC_WAITING: float(load.waiting),
-            METRIC_RUNNING: float(load.running),
-            METRIC_KV_USAGE: load.kv_usage,
-            METRIC_SLOTS: float(load.slots),
-        }
+        return autoscaling_report(self._load(), self._serving.cost, self._scaling)
+
+    async def reconfigure(self, user_config: dict[str, Any]) -> None:
+        """Take live settings; Serve calls this at the start, and for each change."""
+        self._scaling = DeskSettings.model_validate(user_config).scaling
 
     def _get_default_engine_class(self) -> Any:
         if os.environ.get(_ENGINE_OVERRIDE):

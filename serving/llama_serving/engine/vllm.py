@@ -6,7 +6,7 @@ tests/serving runs it. Used by `server` in every replica.
 
 import asyncio
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from llama_serving.contents.repository import fetched
 from llama_serving.contract.adapters import AdapterFault, Repository
 from llama_serving.desk.meter import metered
 from llama_serving.engine import last_words, tool_parsers
+from llama_serving.engine.counts import EngineCounts, EngineTotals, watch_requests
 from llama_serving.engine.kv_cache import kv_cache_size
 from llama_serving.engine.nodes import on_other_nodes
 from llama_serving.guard.engine import guarded
@@ -46,6 +47,7 @@ class EngineLoad:
     kv_cache_tokens: int | None = None
     max_concurrency: float | None = None
     slots: int = 0
+    totals: EngineTotals = field(default_factory=EngineTotals)
 
 
 class LoadTap(AggregateStatLoggerBase):
@@ -57,12 +59,18 @@ class LoadTap(AggregateStatLoggerBase):
         self._model = vllm_config.model_config
         self._slots: int = vllm_config.scheduler_config.max_num_seqs
         self._latest: dict[int, Any] = {}
+        self._counts = EngineCounts()
+
+    def takes(self, params: Any) -> None:
+        """Count what the engine is given."""
+        self._counts.takes(params)
 
     def record(
         self, scheduler_stats: Any, iteration_stats: Any, mm_cache_stats: Any = None, engine_idx: int = 0
     ) -> None:
         """Keep the statistics of one scheduler step; vLLM calls this."""
-        del iteration_stats, mm_cache_stats
+        del mm_cache_stats
+        self._counts.saw(iteration_stats)
         if scheduler_stats is not None:
             self._latest[engine_idx] = scheduler_stats
 
@@ -72,14 +80,17 @@ class LoadTap(AggregateStatLoggerBase):
     def load(self) -> EngineLoad:
         """Return the latest statistics; before the first step the engine is idle."""
         latest = self._latest.values()
+        waiting = sum(stats.num_waiting_reqs + stats.num_skipped_waiting_reqs for stats in latest)
+        running = sum(stats.num_running_reqs for stats in latest)
         tokens, concurrency = kv_cache_size(self._cache, self._model.max_model_len)
         return EngineLoad(
-            waiting=sum(stats.num_waiting_reqs + stats.num_skipped_waiting_reqs for stats in latest),
-            running=sum(stats.num_running_reqs for stats in latest),
+            waiting=waiting,
+            running=running,
             kv_usage=max((float(stats.kv_cache_usage) for stats in latest), default=0.0),
             kv_cache_tokens=tokens,
             max_concurrency=concurrency,
             slots=self._slots,
+            totals=self._counts.totals(in_flight=waiting + running),
         )
 
 
@@ -183,5 +194,6 @@ class LlamaEngine(VLLMEngine):
             _LOGGER.error("vLLM's statistics cannot be tapped: the queue of this replica is unknown")
             return client
         self._tap = LoadTap(client.vllm_config)
+        watch_requests(client, self._tap.takes)
         manager.stat_loggers.append(self._tap)
         return client

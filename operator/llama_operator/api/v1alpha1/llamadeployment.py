@@ -199,11 +199,19 @@ class EngineSpec(ApiModel):
     """Allow-listed engine arguments."""
 
 
+class ScalingPreference(StrEnum):
+    """What the autoscaler saves first."""
+
+    COST = "Cost"
+    BALANCED = "Balanced"
+    LATENCY = "Latency"
+
+
 class ScalingSpec(ApiModel):
     """How many replicas, and who sets their number."""
 
     mode: ScalingMode = ScalingMode.QUEUE_DEPTH
-    """`QueueDepth` scales on waiting requests. `Manual` takes `spec.replicas`. With `External`, an autoscaler writes
+    """`QueueDepth` scales on the work that arrives and on the requests that wait. `Manual` takes `spec.replicas`. With `External`, an autoscaler writes
     `spec.replicas` through the scale subresource."""
     min_replicas: Annotated[int, Field(ge=0, le=1024)] = 1
     """Lower limit on replicas; 0 frees the hardware when there is no load."""
@@ -215,10 +223,17 @@ class ScalingSpec(ApiModel):
     max_queued_requests: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000
     """Requests that may wait before the next one is refused: in one engine with `endpoint.path` `Direct` (429, with the time
     after which to try again), in one router with `Ingress` (503)."""
-    upscale_delay_seconds: Annotated[int, Field(ge=0, le=3600)] = 5
-    """How long the queue must exceed its target before a replica is added."""
-    downscale_delay_seconds: Annotated[int, Field(ge=0, le=86_400)] = 300
-    """How long a replica must be idle before it is removed."""
+    preference: ScalingPreference = ScalingPreference.BALANCED
+    """What the autoscaler is to save when it cannot save both. `Cost`: replicas; a load that comes and goes waits for them. `Latency`: the
+    waiting; more replicas stand by, and stay longer after a load has gone. Changes take effect within seconds, without a restart."""
+    reserve: Annotated[int, Field(ge=0, le=1024)] = 0
+    """Replicas that are kept beyond what the load needs, while there is any. They are within `maxReplicas`."""
+    upscale_delay_seconds: Annotated[int, Field(ge=0, le=3600)] | None = None
+    """How long more replicas must be needed before they are asked for. Default: not at all, because the autoscaler looks at its own
+    certainty. 5, which older definitions wrote by themselves, counts as unset."""
+    downscale_delay_seconds: Annotated[int, Field(ge=0, le=86_400)] | None = None
+    """How long fewer replicas must be needed before one is removed. Default: one start of a replica, and longer for loads that are seen to
+    come back. 300, which older definitions wrote by themselves, counts as unset."""
 
 
 class ObjectivesSpec(ApiModel):

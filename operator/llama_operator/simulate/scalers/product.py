@@ -10,6 +10,7 @@ from llama_serving.autoscaling import Facts, Knobs, Memory, ReplicaReading, Sign
 
 _LONG_AGO = 1e6
 """Second at which a run begins for the policy: it takes 0 for never."""
+_USUAL = Knobs()
 
 
 class Product:
@@ -23,7 +24,7 @@ class Product:
 
     name = "product"
 
-    def __init__(self, facts: Facts, *, target_queue_depth: float, knobs: Knobs = Knobs()) -> None:
+    def __init__(self, facts: Facts, *, target_queue_depth: float, knobs: Knobs = _USUAL) -> None:
         self._facts, self._knobs, self._depth = facts, knobs, target_queue_depth
         self._memory = Memory()
         self._wake = 1

@@ -1,0 +1,56 @@
+"""What a replica tells the autoscaling policy, once a second: its load, its counters, what its revision knows of it, and the live settings.
+
+Called by `server`. Serve takes a flat dict of numbers; what is not known is left out.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from llama_serving.autoscaling import (
+    FACT_METRICS,
+    KNOB_METRICS,
+    METRIC_ACCEPTED,
+    METRIC_FINISHED,
+    METRIC_GENERATED_TOKENS,
+    METRIC_KV_TOKENS,
+    METRIC_KV_USAGE,
+    METRIC_PROMPT_PAIRS,
+    METRIC_PROMPT_TOKENS,
+    METRIC_RUNNING,
+    METRIC_SLOTS,
+    METRIC_WAITING,
+)
+from llama_serving.contract.scaling import EngineCost, ScalingKnobs
+
+
+def autoscaling_report(load: Any, cost: EngineCost | None, knobs: ScalingKnobs | None) -> dict[str, float]:
+    """Return the report.
+
+    Args:
+        load: `engine.vllm.EngineLoad`; None if the engine does not know it: then nothing is reported, and the policy sees a replica that
+            is silent.
+        cost: What the revision knows.
+        knobs: What the user turned.
+    """
+    if load is None:
+        return {}
+    totals = load.totals
+    return {
+        METRIC_WAITING: float(load.waiting),
+        METRIC_RUNNING: float(load.running),
+        METRIC_KV_USAGE: float(load.kv_usage),
+        METRIC_SLOTS: float(load.slots),
+        METRIC_ACCEPTED: float(totals.accepted),
+        METRIC_FINISHED: float(totals.finished),
+        METRIC_PROMPT_TOKENS: float(totals.prompt_tokens),
+        METRIC_PROMPT_PAIRS: float(totals.prompt_pairs),
+        METRIC_GENERATED_TOKENS: float(totals.generated_tokens),
+        METRIC_KV_TOKENS: float(load.kv_cache_tokens or 0),
+        **_said(cost, FACT_METRICS),
+        **_said(knobs, KNOB_METRICS),
+    }
+
+
+def _said(settings: EngineCost | ScalingKnobs | None, names: Mapping[str, str]) -> dict[str, float]:
+    values = {name: getattr(settings, field, None) for field, name in names.items()}
+    return {name: float(value) for name, value in values.items() if value is not None}

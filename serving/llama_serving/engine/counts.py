@@ -1,0 +1,67 @@
+"""Counts what an engine took and computed since it started, for the autoscaler. Used by `vllm`, which calls it for each step.
+
+No vLLM is imported here. What is read of it: `add_request` of its client; of the statistics of a step `prompt_token_stats.computed`,
+`num_generation_tokens` and of `finished_requests` the lengths of their prompts. An attribute that is missing counts nothing.
+"""
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class EngineTotals:
+    """Since the engine started: requests taken and ended, tokens of prompts computed, pairs of tokens in them, tokens of answers."""
+
+    accepted: int = 0
+    finished: int = 0
+    prompt_tokens: int = 0
+    prompt_pairs: float = 0.0
+    generated_tokens: int = 0
+
+
+class EngineCounts:
+    """The counters of one engine."""
+
+    def __init__(self) -> None:
+        self._accepted = self._finished = self._prompts = self._generated = 0
+        self._pairs = 0.0
+
+    def takes(self, params: Any) -> None:
+        """Count a request; one that asks for several answers is as many to the engine."""
+        self._accepted += max(1, int(getattr(params, "n", 1) or 1))
+
+    def saw(self, step: Any) -> None:
+        """Count one step; None for a step without statistics."""
+        if step is None:
+            return
+        self._prompts += int(getattr(getattr(step, "prompt_token_stats", None), "computed", 0))
+        self._generated += int(getattr(step, "num_generation_tokens", 0))
+        for ended in getattr(step, "finished_requests", ()):
+            prompt, cached = int(ended.num_prompt_tokens), int(getattr(ended, "num_cached_tokens", 0))
+            # Tokens from the prefix cache are looked at and not computed.
+            self._pairs += (prompt**2 - min(cached, prompt) ** 2) / 2
+
+    def totals(self, *, in_flight: int) -> EngineTotals:
+        """Return the counters.
+
+        Args:
+            in_flight: Requests that wait or run; what was taken and is not among them has ended, also if its client left.
+        """
+        self._finished = max(self._finished, self._accepted - in_flight)
+        return EngineTotals(self._accepted, self._finished, self._prompts, self._pairs, self._generated)
+
+
+def watch_requests(client: Any, takes: Callable[[Any], None]) -> None:
+    """Have `takes` called with the parameters of each request that vLLM's client is given, before it goes on."""
+    add_request = getattr(client, "add_request", None)
+    if add_request is None:
+        return
+
+    @functools.wraps(add_request)
+    async def watched(request_id: str, prompt: Any, params: Any, *arguments: Any, **named: Any) -> Any:
+        takes(params)
+        return await add_request(request_id, prompt, params, *arguments, **named)
+
+    client.add_request = watched

@@ -1,0 +1,94 @@
+"""Level and trend of arrivals: what one line explains, and no more."""
+
+import random
+
+import pytest
+
+from llama_serving.autoscaling.arrivals import counted, load, persistent
+from llama_serving.autoscaling.memory import Memory
+from llama_serving.autoscaling.signal import ReplicaReading
+from llama_serving.autoscaling.trust import Trusted
+from support.fluid_fleet import poisson
+
+NOW = 100_000.0
+
+
+def seen(rate, seconds=320, seed=0):
+    """Bins of arrivals; `rate` is a function of seconds before now, which are negative."""
+    draw = random.Random(seed)
+    last = int(NOW // 5)
+    return [
+        (last + back, float(sum(poisson(draw, rate(5 * back + second)) for second in range(5))), 5.0)
+        for back in range(-seconds // 5, 0)
+    ]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_calm_load_is_averaged_and_has_no_trend(seed):
+    found = load(seen(lambda _: 20.0, seed=seed), NOW)
+
+    assert found.level == pytest.approx(20, rel=0.1)
+    assert found.ahead(130)[0] == pytest.approx(20, rel=0.25)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_trend_is_followed_as_far_as_it_was_watched(seed):
+    found = load(seen(lambda at: 60 + at / 10, seed=seed), NOW)
+
+    assert found.level == pytest.approx(60, rel=0.1)
+    assert found.ahead(100)[0] == pytest.approx(70, rel=0.1)
+    assert found.ahead(10_000) == found.ahead(found.seconds)
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("ago", [12, 30, 60, 110])
+def test_a_step_is_no_trend(seed, ago):
+    found = load(seen(lambda at: 60.0 if at >= -ago else 6.0, seed=seed), NOW)
+
+    assert found.level == pytest.approx(60, rel=0.25)
+    assert found.ahead(130)[0] < 60 * 1.5
+
+
+def test_nothing_counted_is_not_nothing_that_came():
+    assert load([], NOW) is None
+    assert load([(int(NOW // 5) - 1, 0.0, 5.0)], NOW).level == 0
+
+
+def reading(**changes):
+    return ReplicaReading(name="r", waiting=0, running=1, kv_usage=0, slots=8, reported_at=NOW, **changes)
+
+
+def memory(accepted, moved=NOW - 1):
+    return Memory(at=NOW - 1, ready=1, counters=(("r", accepted, 0.0, 0.0, 0.0, 0.0, moved),))
+
+
+def trust(*readings):
+    return Trusted(readings, 0.0, "")
+
+
+def test_a_counter_that_went_back_began_anew():
+    assert counted(memory(100.0), trust(reading(accepted=130)), 1, NOW).accepted == 30
+    assert counted(memory(100.0), trust(reading(accepted=7)), 1, NOW).accepted == 7
+
+
+def test_a_replica_that_was_away_brings_no_burst():
+    back = counted(memory(100.0, moved=NOW - 1000), trust(reading(accepted=10_100)), 1, NOW)
+    assert back.accepted == pytest.approx(10)
+
+
+def test_a_new_replica_brings_all_that_it_took_but_not_to_a_memory_that_begins():
+    other = ReplicaReading(name="new", waiting=0, running=1, kv_usage=0, slots=8, accepted=5, reported_at=NOW)
+    assert counted(memory(100.0), trust(reading(accepted=100), other), 2, NOW).accepted == 5
+    assert counted(Memory(), trust(other), 1, NOW) is None
+
+
+def test_replicas_that_are_not_believed_take_as_much_as_the_others():
+    assert counted(memory(100.0), trust(reading(accepted=110)), 3, NOW).accepted == 30
+    assert counted(memory(100.0), trust(), 3, NOW) is None
+
+
+def test_a_queue_that_flickers_is_none():
+    flips = tuple((NOW + second, 400.0 * (second % 7 < 4), 0.0) for second in range(8))
+    assert persistent(flips, 1) == 0
+    assert persistent(tuple((NOW + second, 400.0, 0.0) for second in range(8)), 1) == 400
+    assert persistent(flips[:2], 1) is None

@@ -1,0 +1,292 @@
+"""The decision as a whole: within its bounds whatever it is told, never fewer by what is missing, more for more load."""
+
+import math
+from dataclasses import fields, replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from llama_serving.autoscaling import Facts, Knobs, Memory, ReplicaReading, Signal, decide
+from support.fluid_fleet import FACTS, WORK, distorted, run
+
+untimed = settings(deadline=None)
+"""The machine that runs this may be busy."""
+
+NOW = 10_000.0
+COUNTERS = ("accepted", "finished", "prompt_tokens", "prompt_pairs", "generated_tokens")
+GAUGES = ("waiting", "running", "kv_usage", "slots", "kv_tokens")
+
+
+def reading(number, **changes):
+    values = {
+        "waiting": 0.0,
+        "running": 10.0,
+        "kv_usage": 0.1,
+        "slots": 230.0,
+        "accepted": 1e4,
+        "finished": 1e4,
+        "prompt_tokens": 1e7,
+        "prompt_pairs": 1e10,
+        "generated_tokens": 1e6,
+        "kv_tokens": 236_256.0,
+        "reported_at": NOW,
+    }
+    return ReplicaReading(name=f"r{number}", **(values | changes))
+
+
+def signal(ready=2, target=None, queued=0.0, **changes):
+    values = {"target_queue_depth": 4.0, "minimum": 0, "maximum": 100} | changes
+    replicas = values.pop("replicas", tuple(reading(number) for number in range(ready)))
+    return Signal(queued=queued, replicas=replicas, ready=ready, target=ready if target is None else target, **values)
+
+
+def remembered(level, ready=2, need=None, seconds=300, cold_start=120.0):
+    """A memory of a calm load."""
+    bins = tuple((int(NOW // 5) - back, level * 5.0, 5.0) for back in range(seconds // 5, 0, -1))
+    needs = () if need is None else tuple((int(NOW // 15) - back, need, 0) for back in range(200, -1, -1))
+    counters = tuple((f"r{number}", 1e4, 1e4, 1e7, 1e10, 1e6, NOW - 1) for number in range(ready))
+    return Memory(
+        at=NOW - 1,
+        counters=counters,
+        bins=bins,
+        ready=ready,
+        began=1.0,
+        needs=needs,
+        level=level,
+        cold_start=cold_start,
+    )
+
+
+def step(seen, memory, **named):
+    """Decide after a second in which as much came as before."""
+    return decide(seen, memory, now=NOW, facts=FACTS, **named)
+
+
+anything = st.one_of(st.floats(), st.floats(0, 1e6))
+readings = st.builds(
+    ReplicaReading,
+    name=st.sampled_from("abcdef"),
+    **{one.name: anything for one in fields(ReplicaReading) if one.name != "name"},
+)
+signals = st.builds(
+    Signal,
+    queued=anything,
+    replicas=st.lists(readings, max_size=6).map(tuple),
+    ready=st.integers(-2, 20),
+    target=st.integers(-2, 60),
+    target_queue_depth=anything,
+    minimum=st.integers(0, 20),
+    maximum=st.integers(1, 40),
+)
+loads = st.floats(0, 200)
+facts = st.builds(
+    Facts, per_token=st.sampled_from([0.0, 75e-6]), cold_start=st.floats(1, 900), objective=st.floats(0.1, 20)
+)
+knobs = st.builds(Knobs, price=st.floats(0.1, 1000), reserve=st.floats(0, 5), hold=st.sampled_from([None, 0.0, 60.0]))
+
+
+@untimed
+@given(signals, loads, facts, knobs, st.floats(0, 1e10))
+def test_no_signal_leaves_the_bounds_or_raises(seen, level, known, turned, now):
+    for memory in (Memory(), remembered(level)):
+        decision = decide(seen, memory, now=now, facts=known, knobs=turned)
+        lower = max(0, seen.minimum)
+        assert lower <= decision.replicas <= max(lower, seen.maximum)
+        again = decide(seen, Memory.from_json(decision.memory.to_json()), now=now + 1, facts=known, knobs=turned)
+        assert lower <= again.replicas <= max(lower, seen.maximum)
+
+
+@untimed
+@given(st.integers(1, 40))
+def test_an_empty_memory_never_cuts_a_fleet(ready):
+    idle = tuple(reading(number, running=0.0, kv_usage=0.0) for number in range(ready))
+    memory = Memory()
+    for second in range(int(FACTS.cold_start)):
+        fresh = tuple(replace(one, reported_at=NOW + second) for one in idle)
+        decision = decide(signal(ready, replicas=fresh), memory, now=NOW + second, facts=FACTS)
+        memory = decision.memory
+        assert decision.replicas == ready
+
+
+garbage = st.one_of(st.floats(max_value=-0.001), st.just(math.nan), st.just(math.inf))
+
+
+@untimed
+@given(loads, st.integers(1, 20), garbage, st.sampled_from(GAUGES + COUNTERS), st.integers(0, 10))
+def test_an_absurd_report_of_one_replica_takes_nothing_away(level, ready, absurd, field, starting):
+    replicas = tuple(reading(number, **({field: absurd} if number == 0 else {})) for number in range(ready))
+    decision = step(signal(ready, target=ready + starting, replicas=replicas), remembered(level, ready, need=ready))
+
+    assert decision.replicas >= ready + starting
+
+
+@untimed
+@given(loads, st.integers(1, 20), st.one_of(garbage, st.just(1e12)))
+def test_an_absurd_queue_adds_and_takes_nothing(level, ready, absurd):
+    memory = remembered(level, ready, need=ready)
+    decision = step(signal(ready, queued=absurd), memory)
+    healthy = step(signal(ready), memory)
+
+    assert ready <= decision.replicas <= max(ready, healthy.replicas, math.ceil(1.2 * ready))
+
+
+@pytest.mark.parametrize("missing", [1, 3])
+def test_a_replica_that_is_silent_takes_nothing_away(missing):
+    replicas = tuple(reading(number, running=0.0, kv_usage=0.0) for number in range(missing, 3))
+    assert step(signal(3, replicas=replicas), remembered(0.0, 3)).replicas == 3
+    whole = tuple(reading(number, running=0.0, kv_usage=0.0) for number in range(3))
+    assert step(signal(3, replicas=whole), remembered(0.0, 3)).replicas < 3
+
+
+def test_a_replica_whose_counters_stand_still_while_it_computes_takes_nothing_away():
+    memory = remembered(0.0, 3)
+    frozen = replace(memory, counters=tuple((*row[:6], NOW - 11) for row in memory.counters))
+    idle = tuple(reading(number, running=0.5, kv_usage=0.0) for number in range(3))
+
+    assert "stand still" in step(signal(3, replicas=idle), frozen).reason
+    assert step(signal(3, replicas=idle), frozen).replicas == 3
+
+
+def test_a_replica_that_sends_nothing_new_is_missing():
+    old = tuple(reading(number, running=0.0, reported_at=NOW - 11) for number in range(3))
+
+    assert step(signal(3, replicas=old), remembered(0.0, 3)).replicas == 3
+
+
+@untimed
+@given(loads, loads, st.integers(1, 20), st.integers(0, 10))
+def test_more_load_never_gives_fewer_replicas(level, more, ready, starting):
+    seen = signal(ready, target=ready + starting)
+    fewer, many = (step(seen, remembered(rate, ready)).need for rate in (level, level + more))
+
+    assert many >= fewer
+
+
+@untimed
+@given(loads, st.floats(0, 1e5), st.integers(1, 20))
+def test_a_longer_queue_never_gives_fewer_replicas(level, waiting, ready):
+    def with_queue(length):
+        memory = replace(
+            remembered(level, ready),
+            queues=tuple((NOW - back, length, length) for back in range(8, 0, -1)),
+            held=length,
+        )
+        return step(signal(ready, queued=length), memory).replicas
+
+    assert with_queue(waiting) >= with_queue(0.0)
+
+
+@untimed
+@given(st.floats(1, 100), st.integers(1, 10), st.integers(0, 40))
+def test_what_starts_counts(level, ready, starting):
+    """The need is absolute: with enough on the way nothing is added, however often it is asked."""
+    memory, seen = remembered(level, ready), signal(ready, target=ready + starting)
+    need = step(seen, memory).need
+
+    assert step(seen, memory).replicas <= max(need, ready + starting)
+
+
+def test_a_cold_start_that_outlasts_any_queue_does_not_run_away():
+    out = run([40.0] * 1200, ready=2, cold_start=1e6, facts=replace(FACTS, cold_start=600.0))
+
+    assert max(out.targets) <= 2 * math.ceil(40 * WORK / 0.9) + 1
+    assert max(out.targets) == max(out.targets[60:300])
+
+
+def test_a_fleet_at_zero_wakes_with_what_the_last_wake_needed():
+    asleep = signal(0, queued=3.0, replicas=())
+    assert decide(asleep, Memory(), now=NOW, facts=FACTS).replicas == 1
+    knowing = replace(Memory(), at=NOW - 1, asleep=True, wake=7)
+    assert decide(asleep, knowing, now=NOW, facts=FACTS).replicas == 7
+    assert decide(replace(asleep, queued=0.0), knowing, now=NOW, facts=FACTS).replicas == 0
+
+
+def test_a_wake_learns_what_the_next_one_asks_for():
+    out = run(
+        [0.0] * 60 + [40.0] * 600, ready=1, cold_start=30.0, facts=replace(FACTS, cold_start=30.0), bounds=(0, 40)
+    )
+    assert out.decisions[-1].wake == 1, "it never slept"
+    memory = replace(remembered(40.0), asleep=True, at=NOW - 1)
+    assert step(signal(2), memory).wake == 1
+    woken = replace(remembered(40.0), woken_at=NOW - 20)
+    assert step(signal(2), woken).wake > 4
+
+
+@pytest.mark.parametrize("cold_start", [30.0, 120.0])
+def test_a_slow_rise_is_met_before_it_comes(cold_start):
+    out = run(
+        [8 + 40 * second / 3600 for second in range(3600)],
+        ready=2,
+        cold_start=cold_start,
+        facts=replace(FACTS, cold_start=cold_start),
+    )
+    assert out.attained > 0.995
+    assert out.hours < 1.2 * sum(math.ceil((8 + 40 * second / 3600) * WORK / 0.92) for second in range(3600)) / 3600
+
+
+def test_a_step_is_answered_at_once_with_the_right_number():
+    out = run([7.0] * 600 + [64.0] * 600, ready=2)
+
+    assert math.ceil(64 * WORK) <= out.targets[620] <= 2 * math.ceil(64 * WORK)
+
+
+def test_a_load_that_comes_back_is_waited_for_once_it_is_known():
+    rates = [40.0 if second // 600 % 2 else 8.0 for second in range(7200)]
+    first, last = (run(rates, ready=2, knobs=Knobs(price=price)) for price in (5.0, 100.0))
+
+    assert last.attained > first.attained
+    assert last.hours > first.hours
+
+
+def test_work_that_costs_more_than_the_plan_says_is_found_out():
+    out = run([40.0] * 2400, ready=6, work=WORK * 1.4)
+
+    assert out.decisions[-1].memory.correction > 1.2
+    assert out.targets[-1] >= 40 * WORK * 1.4
+
+
+def test_a_load_that_ends_leaves_the_smallest_fleet():
+    out = run([40.0] * 600 + [0.0] * 1200, ready=6, bounds=(0, 40))
+    assert out.targets[-1] == 0
+
+
+@pytest.mark.parametrize(
+    ("case", "distort"),
+    [
+        ("one replica silent", lambda seen, at: replace(seen, replicas=seen.replicas[1:])),
+        ("all silent", lambda seen, at: replace(seen, replicas=())),
+        ("not a number", lambda seen, at: distorted(seen, waiting=math.nan)),
+        ("waiting 1e12", lambda seen, at: distorted(seen, waiting=1e12)),
+        ("router 1e12", lambda seen, at: replace(seen, queued=1e12)),
+        ("running and cache 0", lambda seen, at: distorted(seen, running=0.0, kv_usage=0.0)),
+        ("queue 0", lambda seen, at: replace(seen, queued=0.0)),
+        ("cache 1e12", lambda seen, at: distorted(seen, kv_usage=1e12)),
+        ("queue flips", lambda seen, at: replace(seen, queued=400.0 if at // 7 % 2 else 0.0)),
+    ],
+)
+def test_what_goes_wrong_with_metrics_neither_starves_nor_floods(case, distort):
+    rates = [28 - 16 * math.cos(2 * math.pi * second / 1800) for second in range(3600)]
+    calm = run(rates, ready=2)
+
+    def between(seen, second):
+        return distort(seen, second) if 1000 <= second < 2200 else seen
+
+    hit = run(rates, ready=2, distort=between)
+    assert max(hit.targets) <= math.ceil(1.2 * max(calm.targets))
+    assert hit.attained > calm.attained - 0.15
+
+
+def test_starts_that_never_come_are_made_up_for_and_not_without_end():
+    calm = run([40.0] * 2400, ready=4)
+    hit = run([40.0] * 2400, ready=4, never_start=2)
+
+    assert max(calm.targets) < hit.targets[-1] <= math.ceil(1.2 * max(calm.targets))
+
+
+def test_a_memory_that_is_lost_again_and_again_only_keeps_replicas():
+    rates = [28 - 16 * math.cos(2 * math.pi * second / 1800) for second in range(3600)]
+    calm, hit = run(rates, ready=2), run(rates, ready=2, forget_every=60)
+
+    assert max(hit.targets) <= math.ceil(1.2 * max(calm.targets))
+    assert hit.attained >= calm.attained - 0.05

@@ -1,0 +1,115 @@
+"""Each term by itself, against what it was derived from."""
+
+import math
+
+import pytest
+
+from llama_serving.autoscaling.arrivals import Load
+from llama_serving.autoscaling.hold import held, hold_seconds
+from llama_serving.autoscaling.memory import Memory
+from llama_serving.autoscaling.need import Need, quantile, steady, surge, usable_share
+from llama_serving.autoscaling.signal import Facts, Knobs, Signal
+from llama_serving.autoscaling.starts import starts
+from llama_serving.autoscaling.work import Work, work
+from support.fluid_fleet import FACTS
+
+CALM = Load(level=40.0, slope=0.0, level_error=0.3, slope_error=0.0, seconds=320.0, dispersion=1.0)
+ONE = Work(request=0.118, prefill=0.09, prefill_square=0.0162)
+
+
+def test_a_request_costs_its_tokens_its_attention_and_its_share_of_the_steps():
+    plain = work(FACTS, (0.0,) * 5, 230.0, 236_256.0)
+    tokens = FACTS.per_token * (1155 + 211)
+    attention = FACTS.per_pair * 1155**2 + FACTS.per_cached_token * 211 * (1155 + 105.5)
+    assert plain.request == pytest.approx(tokens + attention)
+
+    steps = Facts(per_token=FACTS.per_token, step=0.01)
+    held_at_once = 236_256 / (1155 + 105.5)
+    assert work(steps, (0.0,) * 5, 230.0, 236_256.0).request == pytest.approx(tokens + 211 / held_at_once * 0.01)
+
+
+def test_lengths_that_were_seen_replace_those_of_the_plan():
+    long = work(FACTS, (1e6, 1e6, 1e10, 5e13, 1e8), 230.0, 0.0)
+    assert long.prefill == pytest.approx(FACTS.per_token * 1e4 + FACTS.per_pair * 5e7, rel=0.01)
+
+
+def test_short_prompts_let_an_engine_be_used_up_and_long_ones_do_not():
+    """Prompts of a second and an objective of five leave 0.6 of an engine; ordinary ones all of it."""
+    assert usable_share(ONE, FACTS, 20.0, 40.0) == 1.0
+    long = Work(request=0.7, prefill=0.6, prefill_square=3 * 0.36)
+    assert 0.4 < usable_share(long, Facts(objective=5.0), 20.0, 2.0) < 0.8
+    assert usable_share(long, Facts(objective=5.0), 100.0, 2.0) < usable_share(long, Facts(objective=5.0), 20.0, 2.0)
+
+
+def test_a_reserve_grows_with_the_root_of_the_load_and_with_the_price():
+    one, four = (
+        steady(Load(level, 0.0, 0.0, 0.0, 320.0, 1.0), ONE, FACTS, Knobs(), 130.0).reserve for level in (40.0, 160.0)
+    )
+    assert four == pytest.approx(2 * one)
+    assert quantile(1.0) == 0 < quantile(5.0) < quantile(20.0) < quantile(100.0)
+    assert quantile(20.0) == pytest.approx(1.668, abs=0.001)
+
+
+def test_a_reserve_of_the_user_is_beside_the_need_and_not_for_an_idle_fleet():
+    assert (
+        steady(CALM, ONE, FACTS, Knobs(reserve=2.0), 130.0).steady
+        == steady(CALM, ONE, FACTS, Knobs(), 130.0).steady + 2
+    )
+    idle = Load(0.0, 0.0, 0.0, 0.0, 320.0, 1.0)
+    assert steady(idle, ONE, FACTS, Knobs(reserve=2.0), 130.0).steady == 0
+
+
+def test_replicas_for_a_backlog_follow_the_square_root_and_count_what_starts():
+    need = Need(work=5.0, share=1.0, reserve=0.5, steady=6)
+    assert surge(0.0, need, 6, (), 120.0, Knobs()) == 0
+    assert surge(1000.0, need, 6, (), 120.0, Knobs(price=0.02)) == math.ceil(5 + math.sqrt(0.02 * 5 * 880 / 120) - 0.1)
+    assert surge(1000.0, need, 6, (60.0,) * 20, 120.0, Knobs()) == 0
+    assert surge(1e9, need, 6, (), 120.0, Knobs()) <= 2 * 5
+
+
+def seen(*needs, late=()):
+    return tuple((number, need, int(number in late)) for number, need in enumerate(needs))
+
+
+def test_a_need_is_held_for_one_start_without_experience():
+    history = seen(5, 5, 2, 2, 2, 2)
+    assert held(history, 5 * 15.0, 15.0, cold_start=60.0, price=20.0, target=8) == 5
+    assert held(history, 7 * 15.0, 15.0, cold_start=60.0, price=20.0, target=8) == 2
+
+
+def test_a_gap_that_made_requests_late_is_held_next_time():
+    gap = [1] * 20
+    late = seen(5, *gap, 5, 5, late={21, 22})
+    assert hold_seconds(late, 5, 15.0, cold_start=60.0, price=20.0) == pytest.approx(21 * 15)
+    assert hold_seconds(late, 5, 15.0, cold_start=60.0, price=1.0) == 60
+    assert hold_seconds(seen(5, *gap, 5, 5), 5, 15.0, cold_start=60.0, price=20.0) == 60
+    assert hold_seconds(late, 6, 15.0, cold_start=60.0, price=20.0) == 60
+
+
+def fleet(ready, target):
+    return Signal(0.0, (), ready, target, 4.0, 0, 100)
+
+
+def test_starts_have_ages_and_are_measured_when_they_serve():
+    asked = starts(fleet(2, 5), Memory(ready=2), Facts(cold_start=100.0), 1000.0)
+    assert asked.coming == (100.0,) * 3
+    memory = Memory(ready=2, starts=asked.entries)
+    later = starts(fleet(2, 5), memory, Facts(cold_start=100.0), 1040.0)
+    assert later.coming == (60.0,) * 3
+    first = starts(fleet(3, 5), memory, Facts(cold_start=100.0), 1080.0)
+    assert (first.cold_start, len(first.coming)) == (80.0, 2)
+    taken_back = starts(fleet(2, 3), memory, Facts(cold_start=100.0), 1040.0)
+    assert (len(taken_back.coming), taken_back.measured) == (1, 0.0)
+
+
+def test_a_start_beyond_its_deadline_is_absent():
+    memory = Memory(ready=2, starts=((1000.0, 2),))
+    found = starts(fleet(2, 4), memory, Facts(cold_start=100.0), 1181.0)
+    assert (found.absent, found.coming) == (2, ())
+
+
+@pytest.mark.parametrize(
+    "said", [None, [], {}, {"version": 1}, {"version": 0}, {**Memory().to_json(), "bins": [[1]]}, "x"]
+)
+def test_a_memory_that_cannot_be_read_is_an_empty_one(said):
+    assert Memory.from_json(said) == Memory()
