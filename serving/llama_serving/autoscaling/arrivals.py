@@ -8,7 +8,7 @@ Stein), and reaches no further ahead than it was watched.
 
 import itertools
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from llama_serving.autoscaling.memory import Memory, Row
@@ -29,10 +29,12 @@ _MEDIAN = 0.455
 """Median of a squared normal number whose mean is 1."""
 _PERSISTENT_SECONDS = 8.0
 _SEEN_SECONDS = 5.0
-_FLICKER_SECONDS = 60.0
+_REMEMBERED_SECONDS = 7200.0
+_FIRST_REPORT_SECONDS = 15.0
+_FLICKER_SECONDS = 600.0
 _NOISE_REQUESTS, _NOISE = 10.0, 0.1
 """Requests by which queue and counters may disagree: they are not read at the same instant."""
-_JUMP_REQUESTS, _JUMP = 20.0, 4.0
+_JUMP_REQUESTS, _JUMP = 20.0, 1.0
 """Growth of a queue in a second that is believed at once: requests, and as a multiple of those that arrived until now."""
 
 
@@ -89,13 +91,13 @@ def queues(memory: Memory, trust: Trusted, now: float) -> tuple[tuple[float, flo
     return (*recent, (now, trust.queued, trust.queued + inside))
 
 
-def counters(memory: Memory, trust: Trusted, names: Iterable[str], now: float) -> tuple[Row, ...]:
-    """Return `Memory.counters` with what is believed now; of `names` only, so that what is gone is forgotten.
+def counters(memory: Memory, trust: Trusted, now: float) -> tuple[Row, ...]:
+    """Return `Memory.counters` with what is believed now.
 
-    Of a frozen replica, which is not believed, it stays known since when it is frozen.
+    What was known of a silent or frozen replica stays for a while: it may come back, and has not taken all its requests then.
     """
     before = {row[0]: row for row in memory.counters}
-    kept: dict[str, Row] = {name: before[name] for name in names if name in before}
+    kept: dict[str, Row] = {name: row for name, row in before.items() if now - row[6] < _REMEMBERED_SECONDS}
     for replica in trust.replicas:
         kept[replica.name] = (
             replica.name,
@@ -141,8 +143,9 @@ def counted(memory: Memory, trust: Trusted, ready: int, now: float) -> Counted |
             replica.generated_tokens,
         )
         if last is None:
-            # It began to serve after the last decision, unless nothing was known before at all.
-            moves = list(said) if memory.counters or memory.ready == 0 else [0.0] * 5
+            # It began to serve just now, or else it was silent until now, and when it took its requests is not known.
+            began = ready > memory.ready or now - memory.ready_since < _FIRST_REPORT_SECONDS
+            moves = list(said) if began and (memory.counters or memory.ready == 0) else [0.0] * 5
             share = 1.0
         else:
             moves = [new if new < old else new - old for new, old in zip(said, last[1:6], strict=True)]
@@ -183,8 +186,8 @@ def held_in_routers(
 ) -> Held:
     """Follow the queue of the routers.
 
-    What was taken and what is held add up to all that ever came, which never gets less: if it does, the number flickers, and for a
-    minute only what stays counts. A jump is followed within seconds and not at once.
+    What was taken and what is held add up to all that ever came, which never gets less: if it does, the number flickers, and for ten
+    minutes only what stays counts. A jump is followed within seconds and not at once.
 
     Args:
         memory: Of before.

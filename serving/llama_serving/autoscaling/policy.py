@@ -254,11 +254,10 @@ class _Pass:
         needed = 0 if need is None else need.steady
         width = bin_seconds(self.facts.cold_start)
         known = need is not None and signal.ready > 0
-        names = tuple(replica.name for replica in signal.replicas)
         return replace(
             memory,
             at=now,
-            counters=counters(memory, self.trust, names, now),
+            counters=counters(memory, self.trust, now),
             bins=self.bins,
             queues=self.queues,
             lengths=self.lengths,
