@@ -180,15 +180,14 @@ class _Pass:
         if more >= self.memory.surge or self.now - self.memory.surge_at > _SURGE_SECONDS:
             self.surge, self.surge_at = more, self.now
         more = self.surge
-        absent = min(self.starts.absent, math.ceil(_MOST_ABSENT * need.steady))
-        wish = max(need.steady, more) + absent
+        wish = max(need.steady, more) + self._absent(need.steady)
         numbers = self._numbers(need)
         if not self.trust.whole:
             most = math.ceil(_MOST_IN_DOUBT * max((n for _, n, _ in self.memory.needs), default=target))
             return max(target, min(wish, most)), f"hold: {self.trust.problem}; {numbers}"
         if wish > target:
             return wish, f"up: {numbers}"
-        kept = max(self._kept(need, absent), min(target, more))
+        kept = max(self._kept(need), min(target, more))
         if kept < target and self.waiting <= self.allowed:
             return kept, f"down: {numbers}"
         return target, f"hold: {numbers}"
@@ -201,7 +200,7 @@ class _Pass:
             return max(1, self.memory.wake), "up: requests wait and there is no replica"
         return 0, "hold: idle at zero"
 
-    def _kept(self, need: Need, absent: int) -> int:
+    def _kept(self, need: Need) -> int:
         """Fewest replicas that may remain."""
         target = self.signal.target
         kept = need.steady
@@ -209,7 +208,12 @@ class _Pass:
         kept = max(kept, min(self.signal.ready, math.ceil(self.occupied / _OCCUPIED - 1e-9)))
         if self.waiting > 0 or self.occupied > 0:
             kept = max(kept, 1)
-        return min(target, max(kept, self._held()) + absent)
+        kept = max(kept, self._held())
+        return min(target, kept + self._absent(kept))
+
+    def _absent(self, replicas: int) -> int:
+        """Starts that are overdue, as far as they are made up for."""
+        return min(self.starts.absent, math.ceil(_MOST_ABSENT * replicas))
 
     def _held(self) -> int:
         width, target = bin_seconds(self.facts.cold_start), self.signal.target

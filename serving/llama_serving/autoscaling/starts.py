@@ -33,21 +33,23 @@ class Starts:
 
 
 def starts(signal: Signal, memory: Memory, facts: Facts, now: float) -> Starts:
-    """Follow the starts since the last decision: the oldest one is ready first, the youngest is taken back first."""
+    """Follow the starts since the last decision: the oldest one that is not overdue is ready first, the youngest is taken back first."""
     entries, measured = list(memory.starts), memory.cold_start
+    deadline = _DEADLINE * (measured or facts.cold_start) + _DEADLINE_SECONDS
     known = sum(number for _, number in entries)
     if signal.starting > known:
         entries.append((now, signal.starting - known))
     elif signal.starting < known:
         done = max(0, min(known - signal.starting, signal.ready - memory.ready))
         for _ in range(done):
-            measured = _learned(measured, now - entries[0][0])
-            _take(entries, 0)
+            # One that is overdue hardly comes just now, if there is another.
+            place = next((place for place, (when, _) in enumerate(entries) if now - when <= deadline), 0)
+            measured = _learned(measured, now - entries[place][0])
+            _take(entries, place)
         for _ in range(known - signal.starting - done):
             _take(entries, -1)
     cold_start = measured or facts.cold_start
     ages = [now - when for when, number in entries for _ in range(number)]
-    deadline = _DEADLINE * cold_start + _DEADLINE_SECONDS
     return Starts(
         tuple(entries),
         cold_start,
