@@ -1,12 +1,15 @@
 """How many replicas there are, and how that changed: only changes that Serve made. Called by `status.summary`.
 
+Pods tell which changes Serve made, when and why, as the autoscaling policy in them wrote it down; these are taken as they are. Older pods
+tell only numbers:
+
 Serve decides on replicas, and only its answer says how many it wants. While the status endpoint is silent, the last number
 is kept, and the next answer is compared with it. A new run of Serve begins with the fewest replicas that the spec allows,
 so its first answer is compared with that number.
 """
 
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 
 from llama_operator.api.readings import moment
 from llama_operator.api.v1alpha1.llamadeployment import LlamaDeploymentSpec
@@ -55,8 +58,8 @@ def scaling(observed: Observed, decision: Decision, previous: LlamaDeploymentSta
     told, before = answer(observed, decision), _before(observed, decision, previous)
     silence = previous.queue_depth is None or previous.serving_silent_since is not None
     if told is not None:
-        after = Scaling(told.target_replicas, told.replicas, previous.scaling_history)
-        comparable = not (silence and _went_back(observed))
+        after = Scaling(told.target_replicas, told.replicas, _recorded(told, previous.scaling_history))
+        comparable = told.scaling is None and not (silence and _went_back(observed))
     else:
         after = _unsaid(observed, decision, previous, before)
         # Serve runs and follows its bounds, also if it cannot be asked.
@@ -66,6 +69,23 @@ def scaling(observed: Observed, decision: Decision, previous: LlamaDeploymentSta
     reason = _reason(observed.deployment.spec, told, before, after.wanted, silence=silence)
     event = ScalingEvent(time=now.replace(microsecond=0), from_replicas=before, to_replicas=after.wanted, reason=reason)
     return replace(after, history=(event, *previous.scaling_history)[:_HISTORY])
+
+
+def _recorded(told: ServingStatus, known: tuple[ScalingEvent, ...]) -> tuple[ScalingEvent, ...]:
+    """The history with the changes that the pods tell; they know best what happened since the oldest of them."""
+    if told.scaling is None or not told.scaling.changes:
+        return known
+    changes = tuple(
+        ScalingEvent(
+            time=datetime.fromtimestamp(int(one.at), UTC),
+            from_replicas=one.before,
+            to_replicas=one.after,
+            reason=one.reason,
+        )
+        for one in told.scaling.changes
+    )
+    oldest = min(one.time for one in changes)
+    return (*changes, *(one for one in known if one.time < oldest))[:_HISTORY]
 
 
 def _before(observed: Observed, decision: Decision, previous: LlamaDeploymentStatus) -> int:

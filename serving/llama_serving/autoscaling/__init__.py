@@ -5,6 +5,7 @@ pickles this package by value into its controller and calls the policy about ten
 library, names from its own modules and never the modules themselves. docs/designs/0022-autoscaling.md derives each term.
 """
 
+from llama_serving.autoscaling.keeping import RayStore, ScalingRecord, record_key
 from llama_serving.autoscaling.memory import Memory
 from llama_serving.autoscaling.policy import Decision, decide
 from llama_serving.autoscaling.serve import (
@@ -42,7 +43,10 @@ __all__ = [
     "Knobs",
     "Memory",
     "QueueDepthPolicy",
+    "RayStore",
     "ReplicaReading",
+    "ScalingRecord",
     "Signal",
     "decide",
+    "record_key",
 ]

@@ -17,6 +17,11 @@ _NAMESPACE = b"llama-autoscaling"
 _WRITE_SECONDS = 10.0
 
 
+def record_key(application: str | None, deployment: str) -> str:
+    """Return the key of a deployment's record."""
+    return f"{application or ''}:{deployment}"
+
+
 @dataclass(frozen=True, slots=True)
 class ScalingRecord:
     """What was decided last, as it is kept.

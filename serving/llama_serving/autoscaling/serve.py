@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any, Protocol
 
-from llama_serving.autoscaling.keeping import Keeper, RayStore, ScalingRecord, Store
+from llama_serving.autoscaling.keeping import Keeper, RayStore, ScalingRecord, Store, record_key
 from llama_serving.autoscaling.memory import Memory
 from llama_serving.autoscaling.policy import Decision, decide
 from llama_serving.autoscaling.signal import Facts, Knobs, ReplicaReading, Signal
@@ -121,7 +121,7 @@ class QueueDepthPolicy:
             return target, {}
 
     def _decide(self, ctx: ServeContext) -> tuple[int, dict[str, Any]]:
-        now, key = ctx.current_time, f"{ctx.app_name or ''}:{ctx.deployment_name}"
+        now, key = ctx.current_time, record_key(ctx.app_name, ctx.deployment_name)
         record = self._keeper.record(key)
         memory = Memory.from_json(ctx.policy_state.get(_MEMORY) or record.memory)
         if not 0 <= now - memory.at < _LONGEST_AWAY_SECONDS:

@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 
 from llama_serving.board.status import summarize
 from llama_serving.config import ABOUT_PATH, BOARD_PREFIX, LICENSES_PATH, STATUS_PATH, ServingConfig
-from llama_serving.contract.status import ReplicaReport, ServingStatus
+from llama_serving.contract.status import ReplicaReport, ScalingState, ServingStatus
 from llama_serving.door.caller import Caller, caller_of
 from llama_serving.door.refusals import Dialect, Refusal, body_of
 from llama_serving.door.routes import MODELS_PATH
@@ -50,6 +50,10 @@ class Counts(Protocol):
 
     async def read(self) -> tuple[int, int] | None:
         """Return running and wanted replicas; None while nobody knows."""
+        ...
+
+    async def scaling(self) -> ScalingState | None:
+        """Return what the autoscaler decided on; None while nobody knows."""
         ...
 
 
@@ -124,7 +128,8 @@ async def status_of(config: ServingConfig, board: Board, counts: Counts) -> Serv
         raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, "Serve does not say how many replicas there are")
     running, target = known
     reports, open_requests = await board.snapshot()
-    return summarize(config, reports=reports, open_requests=open_requests, running=running, target=target)
+    status = summarize(config, reports=reports, open_requests=open_requests, running=running, target=target)
+    return status.model_copy(update={"scaling": await counts.scaling()})
 
 
 def names_for(caller: Caller, model: str, aliases: Iterable[str]) -> tuple[str, ...]:

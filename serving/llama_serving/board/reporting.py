@@ -16,8 +16,9 @@ from ray import serve
 from ray.serve.context import _get_global_client
 from ray.serve.schema import ReplicaState, ServeInstanceDetails
 
-from llama_serving.board.status import StatusBoard
-from llama_serving.contract.status import ReplicaReport
+from llama_serving.autoscaling import RayStore, ScalingRecord, record_key
+from llama_serving.board.status import StatusBoard, state_of
+from llama_serving.contract.status import ReplicaReport, ScalingState
 from llama_serving.head_actor import head_actor
 from llama_serving.licenses.files import LicenseFile
 
@@ -91,6 +92,8 @@ class ReplicaCounts:
         self._deployment = deployment
         self._asked = -math.inf
         self._answer: tuple[int, int] | None = None
+        self._read = -math.inf
+        self._scaling: ScalingState | None = None
 
     async def read(self) -> tuple[int, int] | None:
         """Return running and wanted replicas; None if the controller does not know them, as after its own restart."""
@@ -98,6 +101,20 @@ class ReplicaCounts:
             self._asked = time.monotonic()
             self._answer = await asyncio.to_thread(self._ask)
         return self._answer
+
+    async def scaling(self) -> ScalingState | None:
+        """Return what the policy wrote about its last decision; None if there is none, or it cannot be read."""
+        if time.monotonic() - self._read >= REPORT_SECONDS:
+            self._read = time.monotonic()
+            self._scaling = await asyncio.to_thread(self._record)
+        return self._scaling
+
+    def _record(self) -> ScalingState | None:
+        try:
+            return state_of(ScalingRecord.from_json(RayStore().read(record_key(self._application, self._deployment))))
+        except Exception:
+            _LOGGER.warning("What the autoscaler decided cannot be read", exc_info=True)
+            return None
 
     def _ask(self) -> tuple[int, int] | None:
         client = _get_global_client(raise_if_no_controller_running=False)

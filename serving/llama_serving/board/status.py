@@ -7,13 +7,22 @@ same state, and there is an answer while no engine runs.
 import time
 from collections.abc import Callable
 
+from llama_serving.autoscaling import ScalingRecord
 from llama_serving.config import ServingConfig
 from llama_serving.contract.adapters import summed
-from llama_serving.contract.status import ReplicaReport, ServingStatus, version_key
+from llama_serving.contract.status import (
+    MOST_CHANGES,
+    ReplicaReport,
+    ScalingChange,
+    ScalingState,
+    ServingStatus,
+    version_key,
+)
 from llama_serving.licenses.files import LicenseFile
 
 _EXPIRY_SECONDS = 10.0
 """A sender that is silent for longer is gone; an engine that loads the machine may be late by seconds."""
+_REASON_CHARACTERS = 512
 
 
 class StatusBoard:
@@ -96,4 +105,25 @@ def summarize(
         # Summed up only: in each report they would make the answer as long as replicas times adapters.
         reports=tuple(report.model_copy(update={"adapters": ()}) for report in reports),
         adapters=summed(tuple(report.adapters for report in reports)),
+    )
+
+
+def state_of(record: ScalingRecord) -> ScalingState | None:
+    """Return what the policy wrote, as the status has it; None if it has not decided yet."""
+    if record.wish is None:
+        return None
+    return ScalingState(
+        at=record.at,
+        wanted_replicas=record.wish,
+        needed_replicas=record.need,
+        requests_per_second=record.arrivals,
+        seconds_per_request=record.request_seconds,
+        cold_start_seconds=record.cold_start,
+        reason=record.reason[:_REASON_CHARACTERS],
+        changes=tuple(
+            ScalingChange(
+                at=one["at"], before=one["from"], after=one["to"], reason=str(one["reason"])[:_REASON_CHARACTERS]
+            )
+            for one in record.events[:MOST_CHANGES]
+        ),
     )

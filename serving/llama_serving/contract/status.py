@@ -52,6 +52,41 @@ class ReplicaReport(Answer):
     """What it says of its adapters. The status endpoint sums it up and leaves it out here."""
 
 
+_Rate = Annotated[float, Field(ge=0, le=1e12, allow_inf_nan=False)]
+_Moment = Annotated[float, Field(ge=0, le=253_402_300_799, allow_inf_nan=False)]
+"""Seconds since 1970."""
+MOST_CHANGES: Final = 10
+
+
+class ScalingChange(Answer):
+    """One change of the number of replicas that Serve made."""
+
+    at: _Moment
+    before: _Replicas
+    after: _Replicas
+    reason: str = Field(max_length=512)
+    """Why, in numbers."""
+
+
+class ScalingState(Answer):
+    """What the autoscaling policy found when it decided last; None for what it does not know."""
+
+    at: _Moment
+    wanted_replicas: _Replicas
+    """Replicas that the policy wishes; Serve may still wait with them."""
+    needed_replicas: _Replicas | None = None
+    """Replicas that the load needs, without those that are only held."""
+    requests_per_second: _Rate | None = None
+    """Requests that arrive."""
+    seconds_per_request: _Rate | None = None
+    """Engine seconds that one costs."""
+    cold_start_seconds: _Rate | None = None
+    """Measured seconds of a start."""
+    reason: str = Field(default="", max_length=512)
+    changes: tuple[ScalingChange, ...] = Field(default=(), max_length=MOST_CHANGES)
+    """Newest first."""
+
+
 class ServingStatus(Answer):
     """Answer of the status endpoint (`STATUS_PATH`)."""
 
@@ -75,6 +110,8 @@ class ServingStatus(Answer):
     reports: tuple[ReplicaReport, ...] = ()
     adapters: tuple[AdapterReport, ...] = Field(default=(), max_length=1024)
     """What the replicas say of their adapters, summed up by name and source."""
+    scaling: ScalingState | None = None
+    """What the autoscaler decides on; None before its first decision, and from pods that are older than the field."""
 
 
 def version_key(version: str) -> tuple[int, ...]:

@@ -4,10 +4,11 @@ import json
 
 import pytest
 
-from llama_operator.api.v1alpha1.llamadeployment import LlamaDeploymentSpec, ScalingSpec
+from llama_operator.api.v1alpha1.llamadeployment import LlamaDeploymentSpec, ScalingPreference, ScalingSpec
 from llama_operator.api.v1alpha1.tenants import TenantSpec
 from llama_operator.decide.bounds import live_settings, most_replicas
 from llama_serving.config import RequestPath
+from llama_serving.contract.scaling import ScalingKnobs
 from llama_serving.contract.tenants import DeskSettings, HouseLimit, HouseLimits, TenantLimits
 
 BATCH = 8
@@ -18,19 +19,42 @@ CHANGED = {
     "max_queued_requests": 50,
     "upscale_delay_seconds": 6,
     "downscale_delay_seconds": 60,
+    "preference": ScalingPreference.LATENCY,
+    "reserve": 2,
 }
 
 
-def settings(path=RequestPath.INGRESS, **scaling):
+def settings(path=RequestPath.INGRESS, *, counts_work=False, **scaling):
     scaled = ScalingSpec(min_replicas=1, max_replicas=3).model_copy(update=scaling)
     spec = LlamaDeploymentSpec.model_validate({"model": {"name": "llama-3.1-8b"}})
-    return live_settings(spec.model_copy(update={"scaling": scaled}), BATCH, path)
+    return live_settings(spec.model_copy(update={"scaling": scaled}), BATCH, path, counts_work=counts_work)
 
 
 @pytest.mark.parametrize("path", list(RequestPath))
 @pytest.mark.parametrize("field", [name for name in ScalingSpec.model_fields if name != "mode"])
 def test_a_field_of_scaling_reaches_serve(field, path):
-    assert settings(path, **{field: CHANGED[field]}) != settings(path)
+    before = settings(path, counts_work=True)
+    assert settings(path, counts_work=True, **{field: CHANGED[field]}) != before
+
+
+@pytest.mark.parametrize("path", list(RequestPath))
+def test_pods_whose_policy_counts_work_are_told_of_the_preference_and_damp_by_themselves(path):
+    found = settings(path, counts_work=True, preference=ScalingPreference.COST, reserve=1)
+    assert (found.upscale_delay_seconds, found.downscale_delay_seconds) == (0, 0)
+    assert found.desk.scaling == ScalingKnobs(price=5, reserve=1)
+    # What older definitions wrote by themselves.
+    assert settings(path, counts_work=True, upscale_delay_seconds=5, downscale_delay_seconds=300) == settings(
+        path, counts_work=True
+    )
+    said = settings(path, counts_work=True, upscale_delay_seconds=7, downscale_delay_seconds=60)
+    assert (said.upscale_delay_seconds, said.downscale_delay_seconds) == (7, 60)
+
+
+@pytest.mark.parametrize("path", list(RequestPath))
+def test_pods_of_before_keep_their_delays_and_are_told_nothing_new(path):
+    found = settings(path, preference=ScalingPreference.COST)
+    assert (found.upscale_delay_seconds, found.downscale_delay_seconds) == (5, 300)
+    assert found.desk is None or found.desk.scaling is None
 
 
 def test_on_the_direct_path_the_queue_stands_in_the_engine():

@@ -9,7 +9,7 @@ from llama_operator.decide.decision import decide
 from llama_operator.decide.observed import RevisionFacts, TrafficFacts
 from llama_operator.decide.rollout.revision import revision_of
 from llama_operator.status import summary
-from llama_serving.contract.status import DeploymentIdentity, ServingStatus
+from llama_serving.contract.status import DeploymentIdentity, ScalingChange, ScalingState, ServingStatus
 
 BEGIN = datetime(2026, 3, 2, 9, 30, tzinfo=UTC)
 OLD = "chat-old"
@@ -22,9 +22,18 @@ SPEC = {
 }  # fmt: skip
 
 
-def told(replicas, *, by="", queue=0, least=1, most=5, traffic=None):
-    """Serve answers: the pods of revision `by`, of the wanted one if it is empty."""
-    return {"serving": (replicas, by, queue), "services": (by,), "least": least, "most": most, "traffic": traffic}
+def told(replicas, *, by="", queue=0, least=1, most=5, traffic=None, changes=None):
+    """Serve answers: the pods of revision `by`, of the wanted one if it is empty; `changes` is what the policy wrote down."""
+    return {
+        "serving": (replicas, by, queue), "services": (by,), "least": least, "most": most, "traffic": traffic,
+        "changes": changes,
+    }  # fmt: skip
+
+
+def change(minute, before, after, reason="up: 3 requests/s"):
+    return ScalingChange(
+        at=(BEGIN + timedelta(minutes=minute)).timestamp() + 0.5, before=before, after=after, reason=reason
+    )
 
 
 def silent(*, least=1, most=5):
@@ -42,6 +51,11 @@ SUSPENDED = told(3) | {"serving": None, "more": {"activation": "Suspended"}}
 UNKNOWN_MODEL = {"model": {"name": "no-such-model"}}
 
 
+def _said(step):
+    changes = step.get("changes")
+    return None if changes is None else ScalingState(at=0.0, wanted_replicas=step["serving"][0], changes=tuple(changes))
+
+
 @pytest.fixture
 def history(observed, service_facts, known, deployment):
     """Run passes, each with the status that the one before wrote; returns the entries, oldest first."""
@@ -55,7 +69,7 @@ def history(observed, service_facts, known, deployment):
                 identity = DeploymentIdentity(namespace="team-a", name="chat", revision=by or wanted)
                 serving = ServingStatus(
                     identity=identity, model_id="tiny-random-llama", replicas=replicas, target_replicas=replicas,
-                    queue_depth=queue, running_requests=0,
+                    queue_depth=queue, running_requests=0, scaling=_said(step),
                 )  # fmt: skip
             given = observed(
                 **(SPEC | step.get("more", {})),
@@ -129,6 +143,20 @@ def history(observed, service_facts, known, deployment):
 )  # fmt: skip
 def test_history_holds_only_what_serve_did(history, steps, entries):
     assert history(steps)[1] == entries
+
+
+def test_what_the_policy_wrote_down_is_taken_with_its_times_and_reasons(history):
+    first, second = change(1, 2, 3), change(2, 3, 1, "down: 1 requests/s")
+    steps = [told(2, changes=[]), told(3, changes=[first]), silent(), told(1, changes=[second, first])]
+    status, entries = history(steps)
+    assert entries == [(2, 3, "up: 3 requests/s"), (3, 1, "down: 1 requests/s")]
+    assert [one.time for one in status.scaling_history] == [BEGIN + timedelta(minutes=minute) for minute in (2, 1)]
+    assert history([*steps, told(1, changes=[second, first])])[1] == entries
+
+
+def test_what_older_pods_left_to_be_guessed_stays_before_what_the_policy_wrote_down(history):
+    _, entries = history([told(2), told(1), told(1, changes=[]), told(4, changes=[change(2.5, 1, 4)])])
+    assert entries == [(2, 1, FEWER), (1, 4, "up: 3 requests/s")]
 
 
 def test_replicas_stand_while_the_endpoint_is_away(history):

@@ -92,6 +92,8 @@ WRITTEN = {
         "maxQueuedRequests": 50,
         "upscaleDelaySeconds": 6,
         "downscaleDelaySeconds": 60,
+        "preference": "Latency",
+        "reserve": 2,
     },
     "replicas": 2,
     "endpoint": {

@@ -35,6 +35,9 @@ class Silent:
     async def read(self):
         return 0, 0
 
+    async def scaling(self):
+        return None
+
 
 @pytest.fixture
 def get(config):

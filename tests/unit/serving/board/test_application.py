@@ -19,6 +19,9 @@ class Reports:
     async def read(self):
         return 1, 1
 
+    async def scaling(self):
+        return None
+
 
 class Asked:
     """The board, asked by a caller whose key opens `models`."""

@@ -1,0 +1,225 @@
+"""The policy in Ray Serve's hands: what it reads of the context, what it keeps, and that it gets there by value."""
+
+import json
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import pytest
+from llama_serving.autoscaling import (
+    FACT_METRICS,
+    KNOB_METRICS,
+    METRIC_ACCEPTED,
+    METRIC_KV_USAGE,
+    METRIC_RUNNING,
+    METRIC_SLOTS,
+    METRIC_WAITING,
+    Memory,
+    QueueDepthPolicy,
+    ScalingRecord,
+)
+from llama_serving.autoscaling.keeping import Keeper
+from llama_serving.config import POLICY
+
+theirs = pytest.importorskip("ray.serve.autoscaling_policy", reason="Ray Serve is not installed")
+AutoscalingConfig = pytest.importorskip("ray.serve.config").AutoscalingConfig
+AutoscalingPolicy = pytest.importorskip("ray.serve.config").AutoscalingPolicy
+
+NOW = 1_800_000_000.0
+
+
+class Store:
+    """What the store of a Ray cluster does, in memory."""
+
+    def __init__(self):
+        self.kept = {}
+
+    def read(self, key):
+        return self.kept.get(key)
+
+    def write(self, key, value):
+        self.kept[key] = value.encode()
+
+
+class Broken:
+    """A store that nobody reaches."""
+
+    def read(self, key):
+        raise ConnectionError(key)
+
+    def write(self, key, value):
+        raise ConnectionError(key)
+
+
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch):
+    """What is written is written at once."""
+    monkeypatch.setattr(Keeper.__init__, "__defaults__", (lambda job: job(),))
+
+
+def config(**changes):
+    return AutoscalingConfig(
+        min_replicas=0, max_replicas=10, target_ongoing_requests=4, upscale_delay_s=0, downscale_delay_s=0, **changes
+    )
+
+
+def metrics(replicas, **values):
+    said = {METRIC_WAITING: 0.0, METRIC_RUNNING: 0.0, METRIC_KV_USAGE: 0.0, METRIC_SLOTS: 8.0, METRIC_ACCEPTED: 100.0}
+    said |= {"llama_fact_cold_start_seconds": 60.0} | values
+    return {name: dict.fromkeys(replicas, value) for name, value in said.items()}
+
+
+def context(*, at=0.0, ready=1, target=None, values=None, settings=None, state=None, queued=0.0, total=0.0):
+    replicas = [f"r{number}" for number in range(ready)]
+    return SimpleNamespace(
+        app_name="llama",
+        deployment_name="LlamaServer:m",
+        current_num_replicas=ready,
+        target_num_replicas=ready if target is None else target,
+        capacity_adjusted_min_replicas=0,
+        capacity_adjusted_max_replicas=10,
+        current_time=NOW + at,
+        policy_state=state or {},
+        running_replicas=replicas,
+        config=settings or config(),
+        total_queued_requests=queued,
+        total_num_requests=total,
+        aggregated_metrics=metrics(replicas, **(values or {})),
+        raw_metrics=None,
+    )
+
+
+FULL = {METRIC_RUNNING: 8.0, METRIC_WAITING: 30.0}
+
+
+def played(policy, seconds, *, state=None, begin=0, **named):
+    """Call it once a second with a load that goes on; returns the last wish and state."""
+    wish = None
+    for second in range(begin, begin + seconds):
+        values = {METRIC_ACCEPTED: 100.0 + second} | named.get("values", {})
+        wish, state = policy(context(at=second, state=state, **(named | {"values": values})))
+    return wish, state
+
+
+def test_engines_whose_speed_is_unknown_get_replicas_when_they_are_full():
+    assert played(QueueDepthPolicy(Store()), 30, values=FULL)[0] > 1
+    assert played(QueueDepthPolicy(Store()), 30)[0] == 1
+
+
+def test_a_load_that_ends_frees_the_fleet_after_one_start():
+    store = Store()
+    policy = QueueDepthPolicy(store)
+    _, state = played(policy, 90, ready=3, values=FULL)
+    for second in range(90, 500):
+        wish, state = policy(context(at=second, ready=3, state=state, values={METRIC_ACCEPTED: 190.0}))
+    assert wish < 3
+
+
+def test_a_delay_of_serve_is_the_users_and_then_nothing_else_is_held():
+    idle = {METRIC_ACCEPTED: 100.0}
+    patient, hasty = QueueDepthPolicy(Store()), QueueDepthPolicy(Store())
+    said = AutoscalingConfig(
+        min_replicas=0, max_replicas=10, target_ongoing_requests=4, upscale_delay_s=0, downscale_delay_s=3
+    )
+    for second in range(20):
+        slow, _ = patient(context(at=second, ready=2, values=idle))
+        fast, _ = hasty(context(at=second, ready=2, values=idle, settings=said))
+    assert (slow, fast < 2) == (2, True)
+
+
+def test_serve_starts_what_the_last_wake_needed_and_grows_by_one_again_afterwards():
+    store = Store()
+    store.write(
+        "llama:LlamaServer:m",
+        ScalingRecord(memory=json.loads(json.dumps(Memory(at=NOW - 5, wake=4).to_json()))).to_json(),
+    )
+    policy, settings = QueueDepthPolicy(store), config()
+    wrapped = theirs._apply_autoscaling_config(policy)
+    wrapped(context(ready=0, settings=settings))
+    assert wrapped(context(at=1, ready=0, settings=settings, total=1.0))[0] == 4
+    wrapped(context(at=100, ready=4, settings=settings))
+    assert settings.get_upscaling_factor() == 1.0
+
+
+def test_the_memory_outlives_the_controller_and_a_change_of_settings():
+    store = Store()
+    wish, _ = played(QueueDepthPolicy(store), 60, ready=2, values=FULL)
+    kept = Memory.from_json(ScalingRecord.from_json(store.read("llama:LlamaServer:m")).memory)
+    assert kept.ready == 2
+    assert len(kept.bins) > 5
+
+    again = QueueDepthPolicy(store)
+    assert again(context(at=61, ready=2, state={}, values=FULL | {METRIC_ACCEPTED: 161.0}))[0] == wish
+
+
+def test_changes_are_written_down_with_their_reasons():
+    store = Store()
+    policy = QueueDepthPolicy(store)
+    wish, state = played(policy, 30, values=FULL)
+    policy(context(at=31, ready=1, target=wish, state=state, values=FULL))
+    record = ScalingRecord.from_json(store.read("llama:LlamaServer:m"))
+    (event,) = record.events
+    assert (event["from"], event["to"]) == (1, wish)
+    assert event["reason"].startswith("up: ")
+    assert "needed" in event["reason"]
+    assert record.need is not None
+
+
+@pytest.mark.parametrize("store", [Broken(), Store()])
+def test_a_store_that_is_broken_or_holds_garbage_changes_nothing(store):
+    if isinstance(store, Store):
+        store.write("llama:LlamaServer:m", "{not json")
+    assert played(QueueDepthPolicy(store), 5)[0] == 1
+
+
+def test_facts_and_knobs_come_with_the_reports():
+    said = {FACT_METRICS["per_token"]: 0.001, FACT_METRICS["prompt_tokens"]: 1000.0, FACT_METRICS["output_tokens"]: 100.0}
+    wish, _ = played(QueueDepthPolicy(Store()), 40, values=said)
+    # A request a second, of 1.1 seconds.
+    assert wish == 2
+    assert played(QueueDepthPolicy(Store()), 40, values=said | {KNOB_METRICS["reserve"]: 3.0})[0] == wish + 3
+    assert played(QueueDepthPolicy(Store()), 40, values=said | {KNOB_METRICS["price"]: 1000.0})[0] > wish
+
+
+def test_replicas_that_say_nothing_are_missing():
+    policy = QueueDepthPolicy(Store())
+    bare = context(ready=3)
+    bare.aggregated_metrics = None
+    assert policy(bare)[0] == 3
+
+
+def test_the_policy_never_raises_and_then_holds(caplog):
+    policy = QueueDepthPolicy(Store())
+    broken = context(target=7)
+    broken.config = None
+    assert policy(broken) == (7, {})
+    broken.total_queued_requests = "many"
+    assert policy(broken) == (7, {})
+    # Serve calls it ten times a second.
+    assert len([record for record in caplog.records if record.levelname == "ERROR"]) == 1
+
+
+def test_serve_ships_the_policy_by_value(tmp_path):
+    """In the controller nothing of the package is imported: Ray pickles modules below the one that the path names with it."""
+    shipped = tmp_path / "policy"
+    shipped.write_bytes(AutoscalingPolicy(policy_function=POLICY).get_serialized_policy_def())
+    code = (
+        "import sys, ray.cloudpickle as cloudpickle\n"
+        "class No:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name.split('.')[0] in ('llama_serving', 'pydantic_core_never'):\n"
+        "            raise ImportError(name)\n"
+        "sys.meta_path.insert(0, No())\n"
+        "policy = cloudpickle.loads(open(sys.argv[1], 'rb').read())()\n"
+        "from types import SimpleNamespace\n"
+        "c = SimpleNamespace(app_name='a', deployment_name='d', current_num_replicas=1, target_num_replicas=1,\n"
+        "  capacity_adjusted_min_replicas=0, capacity_adjusted_max_replicas=9, current_time=1e9, policy_state={},\n"
+        "  running_replicas=['r'], total_queued_requests=0.0, total_num_requests=0.0, raw_metrics=None,\n"
+        "  config=SimpleNamespace(target_ongoing_requests=4, downscale_delay_s=0, upscaling_factor=None),\n"
+        "  aggregated_metrics={n: {'r': 1.0} for n in ('llama_waiting_requests', 'llama_running_requests',\n"
+        "    'llama_kv_cache_usage', 'llama_request_slots')})\n"
+        "wish, state = policy(c)\n"
+        "assert wish == 1 and state, (wish, state)\n"
+        "assert not [name for name in sys.modules if name.startswith('llama_serving')]\n"
+    )
+    subprocess.run([sys.executable, "-c", code, str(shipped)], check=True, timeout=120)  # noqa: S603 - our own code
