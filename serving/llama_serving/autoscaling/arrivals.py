@@ -20,6 +20,8 @@ _WINDOWS = (10, 20, 40, 80, 160, 320)
 _BINS = 65
 _LINE_BINS = 10
 """Fewest bins that tell a trend from noise; with fewer the load is taken to stand still."""
+_SHRINK = 2.0
+"""Standard errors below which a slope counts as none: it is looked at every second, and one of them would be passed by chance all the time."""
 _DOUBT = 3.0
 """Standard errors by which the last seconds must leave a line before it is given up: with six windows in each of which a few tails
 are looked at, three leave about one false alarm in a hundred decisions."""
@@ -267,7 +269,7 @@ def _line(points: Sequence[Point], window: float, dispersion: float) -> Load:
     spread = sum(seconds * (time - when) ** 2 for time, _, seconds in points)
     slope = sum(seconds * (time - when) * (rate - mean) for time, rate, seconds in points) / spread
     slope_error = math.sqrt(noise / spread)
-    kept = max(0.0, 1 - (slope_error / slope) ** 2) if slope else 0.0
+    kept = max(0.0, 1 - (_SHRINK * slope_error / slope) ** 2) if slope else 0.0
     return Load(
         level=max(0.0, mean - kept * slope * when),
         slope=kept * slope,

@@ -21,6 +21,8 @@ _ABSORBED_SECONDS = 12.0
 _VARIATION = 1.0
 """Squared variation of the work of requests, as of exponential lengths."""
 _STEPS = 40
+_CERTAIN = 2.0
+"""Standard errors that a load must be above what serves before more is asked for than keeps up."""
 _MOST_SURGE = 1.0
 """Replicas for a backlog, as a multiple of those that the load needs: it is over when they begin to serve if it was small."""
 
@@ -34,12 +36,14 @@ class Need:
         share: Share of an engine that may be used.
         reserve: Replicas beyond `work / share`.
         steady: Whole replicas that keep up.
+        certain: Engine seconds that arrive in a second now, over `share`, and hardly less.
     """
 
     work: float
     share: float
     reserve: float
     steady: int
+    certain: float = 0.0
 
 
 def usable_share(one: Work, facts: Facts, price: float, requests: float) -> float:
@@ -71,7 +75,7 @@ def usable_share(one: Work, facts: Facts, price: float, requests: float) -> floa
     return min(1.0, max(0.2, low * one.request / one.prefill))
 
 
-def steady(load: Load, one: Work, facts: Facts, knobs: Knobs, ahead: float, level_floor: float = 0.0) -> Need:
+def steady(load: Load, one: Work, facts: Facts, knobs: Knobs, ahead: float) -> Need:
     """Return the replicas that keep up with what will arrive.
 
     Args:
@@ -80,10 +84,8 @@ def steady(load: Load, one: Work, facts: Facts, knobs: Knobs, ahead: float, leve
         facts: Has the objective.
         knobs: Price and reserve.
         ahead: Seconds until a replica that is asked for now can serve.
-        level_floor: Requests a second that arrive at least.
     """
     expected, error = load.ahead(ahead)
-    expected = max(expected, level_floor)
     if expected <= 0:
         return Need(0.0, 1.0, 0.0, 0)
     share = usable_share(one, facts, knobs.price, expected)
@@ -92,7 +94,8 @@ def steady(load: Load, one: Work, facts: Facts, knobs: Knobs, ahead: float, leve
     noise = arriving * one.request * (load.dispersion + _VARIATION) / absorbed
     doubt = (error * one.request) ** 2
     reserve = quantile(knobs.price) * math.sqrt(noise + doubt)
-    return Need(arriving, share, reserve, rounded_up(arriving / share + reserve + knobs.reserve))
+    certain = (load.level - _CERTAIN * load.level_error) * one.request / share
+    return Need(arriving, share, reserve, rounded_up(arriving / share + reserve + knobs.reserve), max(0.0, certain))
 
 
 def quantile(price: float) -> float:
@@ -124,7 +127,7 @@ def surge(backlog: float, need: Need, ready: int, coming: Sequence[float], ahead
         ahead: Seconds until a replica that is asked for now can serve: C.
         knobs: The price.
     """
-    arriving = need.work / need.share
+    arriving = need.certain
     later = backlog + arriving * ahead - ready * ahead - sum(max(0.0, ahead - seconds) for seconds in coming)
     if later <= 0 or arriving <= 0:
         return 0

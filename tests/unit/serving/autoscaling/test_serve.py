@@ -10,7 +10,10 @@ from llama_serving.autoscaling import (
     FACT_METRICS,
     KNOB_METRICS,
     METRIC_ACCEPTED,
+    METRIC_FINISHED,
+    METRIC_GENERATED_TOKENS,
     METRIC_KV_USAGE,
+    METRIC_PROMPT_TOKENS,
     METRIC_RUNNING,
     METRIC_SLOTS,
     METRIC_WAITING,
@@ -96,7 +99,8 @@ def played(policy, seconds, *, state=None, begin=0, **named):
     """Call it once a second with a load that goes on; returns the last wish and state."""
     wish = None
     for second in range(begin, begin + seconds):
-        values = {METRIC_ACCEPTED: 100.0 + second} | named.get("values", {})
+        grown = {METRIC_ACCEPTED: 1.0, METRIC_FINISHED: 1.0, METRIC_PROMPT_TOKENS: 1000.0, METRIC_GENERATED_TOKENS: 100.0}
+        values = {name: 100.0 + each * second for name, each in grown.items()} | named.get("values", {})
         wish, state = policy(context(at=second, state=state, **(named | {"values": values})))
     return wish, state
 

@@ -60,7 +60,7 @@ def test_a_reserve_of_the_user_is_beside_the_need_and_not_for_an_idle_fleet():
 
 
 def test_replicas_for_a_backlog_follow_the_square_root_and_count_what_starts():
-    need = Need(work=5.0, share=1.0, reserve=0.5, steady=6)
+    need = Need(work=5.0, share=1.0, reserve=0.5, steady=6, certain=5.0)
     assert surge(0.0, need, 6, (), 120.0, Knobs()) == 0
     assert surge(1000.0, need, 6, (), 120.0, Knobs(price=0.02)) == math.ceil(5 + math.sqrt(0.02 * 5 * 880 / 120) - 0.1)
     assert surge(1000.0, need, 6, (60.0,) * 20, 120.0, Knobs()) == 0
