@@ -2,6 +2,9 @@
 
 import pytest
 
+from llama_serving.contract.scaling import ScalingKnobs
+from llama_serving.contract.tenants import DeskSettings
+
 pytestmark = [pytest.mark.serving, pytest.mark.timeout(1800)]
 
 
@@ -51,6 +54,33 @@ def test_a_queue_brings_a_second_replica_and_idleness_takes_it_away(app, live, l
 
     app.apply(live(max_replicas=2, downscale_delay_seconds=3))
     eventually(lambda: app.cluster.status().replicas == 1, seconds=300, what="one replica to be left")
+
+    def both_are_told():
+        told = app.cluster.status().scaling
+        return None if told is None or len(told.changes) < 2 else told
+
+    told = eventually(both_are_told, seconds=60, what="both changes and their reasons")
+    down, up = told.changes[:2]
+    assert [(one.before, one.after) for one in (up, down)] == [(1, 2), (2, 1)]
+    assert up.reason.startswith("up: ")
+    assert down.reason.startswith("down: ")
+    assert all("requests/s" in one.reason and "needed" in one.reason for one in (up, down))
+    assert told.cold_start_seconds > 1
+    app.apply(live())
+
+
+def test_a_reserve_is_added_to_a_load_that_one_replica_carries_and_nothing_restarts(app, live, load, eventually):
+    before = running(app)
+    app.apply(live(max_replicas=2, downscale_delay_seconds=3, desk=DeskSettings(scaling=ScalingKnobs(price=20, reserve=1))))
+
+    def two_serve_a_trickle():
+        assert {answer.result() for answer in load(1, tokens=8)} == {8}
+        return app.cluster.status().replicas == 2
+
+    eventually(two_serve_a_trickle, seconds=300, what="the reserve")
+    assert before < running(app)
+    app.apply(live(downscale_delay_seconds=1))
+    eventually(lambda: app.cluster.status().replicas == 1, seconds=300, what="the reserve to be gone")
     app.apply(live())
 
 

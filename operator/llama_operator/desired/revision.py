@@ -38,10 +38,11 @@ from llama_operator.decide.observed import (
 )
 from llama_operator.decide.rollout.rollout import Rollout
 from llama_operator.decide.rollout.why import why_not_serving
+from llama_operator.decide.serve_application import arguments
 from llama_operator.desired import naming, rayservice
 from llama_operator.desired.guard import guarded
 from llama_operator.desired.serve_config import serve_config, serving_config
-from llama_serving.config import LiveSettings
+from llama_serving.config import LiveSettings, RequestPath
 from llama_serving.contract.door import Access
 from llama_serving.contract.tenants import DeskSettings
 
@@ -173,7 +174,8 @@ def with_desk(record: RevisionFacts, deployment: LlamaDeployment, decision: Deci
     So what only goes on still refuses a key that was revoked.
     """
     problem = decision.problem
-    if record.live is None or record.live.desk is None or not decision.revision.name:
+    direct = arguments(record.serve_config).get("path") == RequestPath.DIRECT
+    if not direct or record.live is None or record.live.desk is None or not decision.revision.name:
         return record
     if problem is not None and problem.invalid:
         # What the spec says may be what is wrong with it.

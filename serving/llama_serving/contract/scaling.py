@@ -16,11 +16,11 @@ class EngineCost(Frozen):
     whose speed is not known: its work is then learned from what it holds.
     """
 
-    per_token: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    marginal: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     """One more token in a full step (a)."""
-    per_pair: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    pair: float | None = Field(default=None, ge=0, allow_inf_nan=False)
     """One pair of tokens of a prompt, which has half of its length squared."""
-    per_cached_token: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    cached: float | None = Field(default=None, ge=0, allow_inf_nan=False)
     """One token of the KV cache that an answer reads."""
     weights: float | None = Field(default=None, ge=0, allow_inf_nan=False)
     """Reading the weights once (w)."""
@@ -32,9 +32,9 @@ class EngineCost(Frozen):
     """Longest time until the first token; None for the policy's own."""
     cold_start: float = Field(gt=0, allow_inf_nan=False)
     """What a start is expected to take."""
-    prompt_tokens: float | None = Field(default=None, ge=1, allow_inf_nan=False)
+    prompt_length: float | None = Field(default=None, ge=1, allow_inf_nan=False)
     """Tokens of a usual prompt, until real ones were counted."""
-    output_tokens: float | None = Field(default=None, ge=1, allow_inf_nan=False)
+    output_length: float | None = Field(default=None, ge=1, allow_inf_nan=False)
     """Tokens of a usual answer, until real ones were counted."""
 
 

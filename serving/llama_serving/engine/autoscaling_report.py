@@ -46,11 +46,29 @@ def autoscaling_report(load: Any, cost: EngineCost | None, knobs: ScalingKnobs |
         METRIC_PROMPT_PAIRS: float(totals.prompt_pairs),
         METRIC_GENERATED_TOKENS: float(totals.generated_tokens),
         METRIC_KV_TOKENS: float(load.kv_cache_tokens or 0),
-        **_said(cost, FACT_METRICS),
-        **_said(knobs, KNOB_METRICS),
+        **_said(_facts(cost), FACT_METRICS),
+        **_said({} if knobs is None else knobs.model_dump(), KNOB_METRICS),
     }
 
 
-def _said(settings: EngineCost | ScalingKnobs | None, names: Mapping[str, str]) -> dict[str, float]:
-    values = {name: getattr(settings, field, None) for field, name in names.items()}
-    return {name: float(value) for name, value in values.items() if value is not None}
+def _facts(cost: EngineCost | None) -> dict[str, float | None]:
+    """The cost under the names of `autoscaling.Facts`."""
+    if cost is None:
+        return {}
+    return {
+        "per_token": cost.marginal,
+        "per_pair": cost.pair,
+        "per_cached_token": cost.cached,
+        "weights": cost.weights,
+        "step": cost.step,
+        "overlap": cost.overlap,
+        "objective": cost.objective,
+        "cold_start": cost.cold_start,
+        "prompt_tokens": cost.prompt_length,
+        "output_tokens": cost.output_length,
+    }
+
+
+def _said(values: Mapping[str, float | None], names: Mapping[str, str]) -> dict[str, float]:
+    said = {name: values.get(field) for field, name in names.items()}
+    return {name: float(value) for name, value in said.items() if value is not None}

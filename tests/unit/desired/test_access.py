@@ -14,6 +14,7 @@ from llama_operator.observe import children
 from llama_serving.config import LiveSettings, ServingConfig
 from llama_serving.contract.door import DOOR_CALLBACK, DOOR_VARIABLE, KEYS_FOLDER, DoorSettings
 from llama_serving.contract.store import STORE_FOLDER
+from llama_serving.contract.scaling import ScalingKnobs
 from llama_serving.contract.tenants import DeskSettings
 
 KNOWN = catalog.load()
@@ -142,9 +143,9 @@ def test_only_the_direct_path_has_haproxy_a_board_and_a_desk():
     assert board["args"] == engines["args"]
     assert (engines["args"]["path"], before["args"]["path"]) == ("Direct", "Ingress")
     (desk,), (no_desk,) = engines["deployments"], before["deployments"]
-    assert DeskSettings.model_validate(desk["user_config"]) == DeskSettings()
+    assert DeskSettings.model_validate(desk["user_config"]) == DeskSettings(scaling=BALANCED)
     assert (desk["max_ongoing_requests"], desk["max_queued_requests"]) == (100_000, -1)
-    assert "user_config" not in no_desk
+    assert DeskSettings.model_validate(no_desk["user_config"]) == DeskSettings(scaling=BALANCED)
     assert desk["autoscaling_config"] == no_desk["autoscaling_config"]
     added = [
         {name: value for name, value in environment(after).items() if name not in environment(pod)}
@@ -176,6 +177,7 @@ def test_a_replica_that_listens_itself_ends_when_haproxy_knows(path, seconds, le
     assert worker["terminationGracePeriodSeconds"] == least + 30
 
 
+BALANCED = ScalingKnobs(price=20)
 LIVE = LiveSettings(min_replicas=0, max_replicas=3, target_queue_depth=4, max_ongoing_requests=5, max_queued_requests=6)
 
 
@@ -209,13 +211,13 @@ def test_live_settings_without_a_desk_keep_the_one_that_was_pinned():
     assert DeskSettings.model_validate(engines["deployments"][0]["user_config"]) == DeskSettings()
 
 
-def test_what_serves_is_annotated_as_before_where_it_has_no_desk():
+def test_what_serves_is_annotated_with_no_limits_where_it_has_no_desk():
     live = json.loads(
         built(endpoint={"path": "Ingress"})["ControllerRevision"]["metadata"]["annotations"][
             "llama-operator.io/live-settings"
         ]
     )
-    assert "desk" not in live
+    assert live["desk"] == DeskSettings(scaling=BALANCED).model_dump(mode="json", exclude_none=True)
 
 
 @pytest.mark.parametrize(

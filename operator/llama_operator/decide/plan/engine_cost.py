@@ -43,8 +43,8 @@ def engine_cost(spec: LlamaDeploymentSpec, model: Model, chosen: Candidate) -> E
         **({} if replica is None else _steps(replica)),
         objective=None if first is None else first / _MILLISECONDS,
         cold_start=max(1, total_seconds(start)),
-        prompt_tokens=None if said is None else said.prompt_tokens,
-        output_tokens=None if said is None else said.output_tokens,
+        prompt_length=None if said is None else said.prompt_tokens,
+        output_length=None if said is None else said.output_tokens,
     )
 
 
@@ -59,15 +59,15 @@ def _steps(replica: ReplicaModel) -> dict[str, float]:
     def seconds(tokens: float) -> float:
         return passes * replica.decode_stage_seconds(tokens / stages, 0.0)
 
-    per_token = (seconds(_FULL_STEP) - seconds(_FULL_STEP / 2)) / (_FULL_STEP / 2)
-    step = max(0.0, seconds(_FULL_STEP) - per_token * _FULL_STEP)
+    marginal = (seconds(_FULL_STEP) - seconds(_FULL_STEP / 2)) / (_FULL_STEP / 2)
+    step = max(0.0, seconds(_FULL_STEP) - marginal * _FULL_STEP)
     # A prompt counts as its length squared there, and as half of that here.
     pair = 2 * (replica.prefill_stage_seconds(_LONG) - replica.decode_stage_seconds(float(_LONG), 0.0)) / _LONG**2
     cached = (replica.decode_stage_seconds(1.0, _LONG) - replica.decode_stage_seconds(1.0, 0.0)) / _LONG
     values = {
-        "per_token": per_token,
-        "per_pair": max(0.0, pair) * passes / stages,
-        "per_cached_token": max(0.0, cached) * passes / stages,
+        "marginal": marginal,
+        "pair": max(0.0, pair) * passes / stages,
+        "cached": max(0.0, cached) * passes / stages,
         "weights": max(0.0, seconds(1.0) - step),
         "step": step,
         "overlap": replica.engine.overlap_exponent,
