@@ -164,7 +164,8 @@ class _Pass:
         # What is held now, and as much more as arrivals will have grown.
         arriving = self.occupied / _LEARNED_SHARE * (max(1.0, expected / level) if level > 0 else 1.0)
         reserve = 0.25 * quantile(self.knobs.price) * math.sqrt(arriving) if arriving > 1 else 0.0
-        return Need(arriving, 1.0, reserve, rounded_up(arriving + reserve + (self.knobs.reserve if arriving else 0)), arriving)
+        whole = rounded_up(arriving + reserve + (self.knobs.reserve if arriving else 0))
+        return Need(arriving, 1.0, reserve, whole, arriving)
 
     def _wanted(self, need: Need | None) -> tuple[int, str]:
         signal, target = self.signal, self.signal.target

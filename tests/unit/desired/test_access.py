@@ -13,8 +13,8 @@ from llama_operator.desired import objects, serve_config
 from llama_operator.observe import children
 from llama_serving.config import LiveSettings, ServingConfig
 from llama_serving.contract.door import DOOR_CALLBACK, DOOR_VARIABLE, KEYS_FOLDER, DoorSettings
-from llama_serving.contract.store import STORE_FOLDER
 from llama_serving.contract.scaling import ScalingKnobs
+from llama_serving.contract.store import STORE_FOLDER
 from llama_serving.contract.tenants import DeskSettings
 
 KNOWN = catalog.load()

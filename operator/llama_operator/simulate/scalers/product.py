@@ -6,7 +6,9 @@ from dataclasses import replace
 from llama_operator.catalog.figures import performance
 from llama_operator.simulate.fleet_view import FleetView, ReplicaView, ServeDelays, Wish
 from llama_operator.simulate.run import Setup
-from llama_serving.autoscaling import Facts, Knobs, Memory, ReplicaReading, Signal, decide
+from llama_serving.autoscaling.memory import Memory
+from llama_serving.autoscaling.policy import decide
+from llama_serving.autoscaling.signal import Facts, Knobs, ReplicaReading, Signal
 
 _LONG_AGO = 1e6
 """Second at which a run begins for the policy: it takes 0 for never."""

@@ -257,15 +257,15 @@ def test_a_load_that_ends_leaves_the_smallest_fleet():
 @pytest.mark.parametrize(
     ("case", "distort"),
     [
-        ("one replica silent", lambda seen, at: replace(seen, replicas=seen.replicas[1:])),
-        ("all silent", lambda seen, at: replace(seen, replicas=())),
-        ("not a number", lambda seen, at: distorted(seen, waiting=math.nan)),
-        ("waiting 1e12", lambda seen, at: distorted(seen, waiting=1e12)),
-        ("router 1e12", lambda seen, at: replace(seen, queued=1e12)),
-        ("running and cache 0", lambda seen, at: distorted(seen, running=0.0, kv_usage=0.0)),
-        ("queue 0", lambda seen, at: replace(seen, queued=0.0)),
-        ("cache 1e12", lambda seen, at: distorted(seen, kv_usage=1e12)),
-        ("queue flips", lambda seen, at: replace(seen, queued=400.0 if at // 7 % 2 else 0.0)),
+        ("one replica silent", lambda seen, _: replace(seen, replicas=seen.replicas[1:])),
+        ("all silent", lambda seen, _: replace(seen, replicas=())),
+        ("not a number", lambda seen, _: distorted(seen, waiting=math.nan)),
+        ("waiting 1e12", lambda seen, _: distorted(seen, waiting=1e12)),
+        ("router 1e12", lambda seen, _: replace(seen, queued=1e12)),
+        ("running and cache 0", lambda seen, _: distorted(seen, running=0.0, kv_usage=0.0)),
+        ("queue 0", lambda seen, _: replace(seen, queued=0.0)),
+        ("cache 1e12", lambda seen, _: distorted(seen, kv_usage=1e12)),
+        ("queue flips", lambda seen, second: replace(seen, queued=400.0 if second // 7 % 2 else 0.0)),
     ],
 )
 def test_what_goes_wrong_with_metrics_neither_starves_nor_floods(case, distort):

@@ -6,6 +6,7 @@ import sys
 from types import SimpleNamespace
 
 import pytest
+
 from llama_serving.autoscaling import (
     FACT_METRICS,
     KNOB_METRICS,
@@ -99,7 +100,12 @@ def played(policy, seconds, *, state=None, begin=0, **named):
     """Call it once a second with a load that goes on; returns the last wish and state."""
     wish = None
     for second in range(begin, begin + seconds):
-        grown = {METRIC_ACCEPTED: 1.0, METRIC_FINISHED: 1.0, METRIC_PROMPT_TOKENS: 1000.0, METRIC_GENERATED_TOKENS: 100.0}
+        grown = {
+            METRIC_ACCEPTED: 1.0,
+            METRIC_FINISHED: 1.0,
+            METRIC_PROMPT_TOKENS: 1000.0,
+            METRIC_GENERATED_TOKENS: 100.0,
+        }
         values = {name: 100.0 + each * second for name, each in grown.items()} | named.get("values", {})
         wish, state = policy(context(at=second, state=state, **(named | {"values": values})))
     return wish, state
@@ -177,7 +183,11 @@ def test_a_store_that_is_broken_or_holds_garbage_changes_nothing(store):
 
 
 def test_facts_and_knobs_come_with_the_reports():
-    said = {FACT_METRICS["per_token"]: 0.001, FACT_METRICS["prompt_tokens"]: 1000.0, FACT_METRICS["output_tokens"]: 100.0}
+    said = {
+        FACT_METRICS["per_token"]: 0.001,
+        FACT_METRICS["prompt_tokens"]: 1000.0,
+        FACT_METRICS["output_tokens"]: 100.0,
+    }
     said |= {FACT_METRICS["objective"]: 60.0}
     wish, _ = played(QueueDepthPolicy(Store()), 40, values=said)
     # A request a second, of 1.1 seconds.
@@ -227,4 +237,4 @@ def test_serve_ships_the_policy_by_value(tmp_path):
         "assert wish == 1 and state, (wish, state)\n"
         "assert not [name for name in sys.modules if name.startswith('llama_serving')]\n"
     )
-    subprocess.run([sys.executable, "-c", code, str(shipped)], check=True, timeout=120)  # noqa: S603 - our own code
+    subprocess.run([sys.executable, "-c", code, str(shipped)], check=True, timeout=120)
