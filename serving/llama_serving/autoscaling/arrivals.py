@@ -20,8 +20,8 @@ _WINDOWS = (10, 20, 40, 80, 160, 320)
 _BINS = 65
 _LINE_BINS = 10
 """Fewest bins that tell a trend from noise; with fewer the load is taken to stand still."""
-_SHRINK = 1.0
-"""Standard errors below which a slope counts as none. With two, waves of a quarter of an hour are met 8 points worse, and a calm load costs 0.06 less."""
+_SHRINK = 2.0
+"""Standard errors below which a slope counts as none: it is looked at every second, and one of them would be passed by chance all the time."""
 _DOUBT = 3.0
 """Standard errors by which the last seconds must leave a line before it is given up: with six windows in each of which a few tails
 are looked at, three leave about one false alarm in a hundred decisions."""

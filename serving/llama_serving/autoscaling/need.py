@@ -21,8 +21,8 @@ _ABSORBED_SECONDS = 12.0
 _VARIATION = 1.0
 """Squared variation of the work of requests, as of exponential lengths."""
 _STEPS = 40
-_CERTAIN = 2.0
-"""Standard errors that a load must be above what serves before more is asked for than keeps up."""
+_CERTAIN = 0.5
+"""Standard errors that the load must be above what serves before more is asked for than keeps up."""
 _MOST_SURGE = 1.0
 """Replicas for a backlog, as a multiple of those that the load needs: it is over when they begin to serve if it was small."""
 
@@ -36,7 +36,7 @@ class Need:
         share: Share of an engine that may be used.
         reserve: Replicas beyond `work / share`.
         steady: Whole replicas that keep up.
-        certain: Engine seconds that arrive in a second now, over `share`, and hardly less.
+        certain: `work / share`, as far as it is certain.
     """
 
     work: float
@@ -94,7 +94,7 @@ def steady(load: Load, one: Work, facts: Facts, knobs: Knobs, ahead: float) -> N
     noise = arriving * one.request * (load.dispersion + _VARIATION) / absorbed
     doubt = (error * one.request) ** 2
     reserve = quantile(knobs.price) * math.sqrt(noise + doubt)
-    certain = (load.level - _CERTAIN * load.level_error) * one.request / share
+    certain = (expected - _CERTAIN * error) * one.request / share
     return Need(arriving, share, reserve, rounded_up(arriving / share + reserve + knobs.reserve), max(0.0, certain))
 
 
