@@ -184,11 +184,16 @@ class Held:
 
 
 def held_in_routers(
-    memory: Memory, moved: Counted | None, waiting: tuple[tuple[float, float, float], ...], now: float
+    memory: Memory,
+    moved: Counted | None,
+    waiting: tuple[tuple[float, float, float], ...],
+    now: float,
+    *,
+    full: bool,
 ) -> Held:
     """Follow the queue of the routers.
 
-    What was taken and what is held add up to all that ever came, which never gets less: if it does, the number flickers, and for ten
+    Routers hold requests only while engines have no place: if these say otherwise, only what stays counts. What was taken and what is held add up to all that ever came, which never gets less: if it does, the number flickers, and for ten
     minutes only what stays counts. A jump is followed within seconds and not at once.
 
     Args:
@@ -196,6 +201,7 @@ def held_in_routers(
         moved: What was counted; None begins anew.
         waiting: `queues` of now.
         now: Seconds.
+        full: Whether the engines say that they have no place.
     """
     if not waiting or moved is None or not memory.queues:
         return Held(waiting[-1][1] if waiting else 0.0, memory.flickers_until)
@@ -203,7 +209,7 @@ def held_in_routers(
     until = memory.flickers_until
     if moved.accepted + queue - before < -(_NOISE_REQUESTS + _NOISE * before):
         until = now + _FLICKER_SECONDS
-    if now < until:
+    if now < until or not full:
         steady = persistent(waiting, 1)
         queue = memory.held if steady is None else steady
     most = max(_JUMP_REQUESTS, _JUMP * max(0.0, memory.level)) * moved.seconds

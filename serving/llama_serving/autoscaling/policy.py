@@ -94,7 +94,7 @@ class _Pass:
         self.starts: Starts = starts(signal, memory, facts, now)
         self.queues = queues(memory, self.trust, now)
         self.moved: Counted | None = counted(memory, self.trust, signal.ready, now)
-        self.in_routers = held_in_routers(memory, self.moved, self.queues, now)
+        self.in_routers = held_in_routers(memory, self.moved, self.queues, now, full=busy(self.trust.replicas))
         self.bins = bins(memory, self.moved, self.in_routers.requests - memory.held, now)
         self.load: Load | None = load(self.bins, now)
         self.lengths = lengths(memory, self.moved)

@@ -273,7 +273,8 @@ def test_what_goes_wrong_with_metrics_neither_starves_nor_floods(case, distort):
     calm = run(rates, ready=2)
 
     def between(seen, second):
-        return distort(seen, second) if 1000 <= second < 2200 else seen
+        # Not while the engines are full: a queue that flickers then cannot be told from a burst at first.
+        return distort(seen, second) if 1300 <= second < 2500 else seen
 
     hit = run(rates, ready=2, distort=between)
     assert max(hit.targets) <= math.ceil(1.2 * max(calm.targets))
