@@ -11,6 +11,7 @@ from llama_operator.simulate.scalers.known import Clairvoyant, InTheSecond
 from llama_operator.simulate.scalers.kpa import Kpa
 from llama_operator.simulate.scalers.product import Product
 from llama_operator.simulate.scalers.serve_default import ServeDefault
+from llama_serving.autoscaling.signal import Facts
 
 
 def view(now=0.0, *, ready=2, target=None, queue=0.0, waits=0.0, runs=0.0, kv=0.0, accepted=0.0, minimum=1):
@@ -26,9 +27,11 @@ def last(scaler, *views):
 
 
 def test_the_product_runs_the_policy_of_the_serving_package():
-    product = Product(target_queue_depth=4.0, upscale_delay=5.0, downscale_delay=300.0)
-    assert last(product, view(100.0, runs=10), view(200.0, waits=50, runs=100)) == 3
-    assert (product.delays.upscale, product.delays.downscale) == (5.0, 300.0)
+    product = Product(Facts(per_token=1e-4), target_queue_depth=4.0)
+    views = [view(100.0 + second, runs=10, accepted=20.0 * second) for second in range(30)]
+    # Two replicas with 20 requests a second each, of 0.14 seconds.
+    assert last(product, *views) > 40 * 0.1366
+    assert (product.delays.upscale, product.delays.downscale) == (0.0, 0.0)
 
 
 @pytest.mark.parametrize(
