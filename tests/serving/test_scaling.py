@@ -71,7 +71,9 @@ def test_a_queue_brings_a_second_replica_and_idleness_takes_it_away(app, live, l
 
 def test_a_reserve_is_added_to_a_load_that_one_replica_carries_and_nothing_restarts(app, live, load, eventually):
     before = running(app)
-    app.apply(live(max_replicas=2, downscale_delay_seconds=3, desk=DeskSettings(scaling=ScalingKnobs(price=20, reserve=1))))
+    app.apply(
+        live(max_replicas=2, downscale_delay_seconds=3, desk=DeskSettings(scaling=ScalingKnobs(price=20, reserve=1)))
+    )
 
     def two_serve_a_trickle():
         assert {answer.result() for answer in load(1, tokens=8)} == {8}

@@ -27,10 +27,10 @@ def last(scaler, *views):
 
 
 def test_the_product_runs_the_policy_of_the_serving_package():
-    product = Product(Facts(per_token=1e-4), target_queue_depth=4.0)
+    product = Product(Facts(per_token=1e-3), target_queue_depth=4.0)
     views = [view(100.0 + second, runs=10, accepted=20.0 * second) for second in range(30)]
-    # Twenty requests a second for each of two replicas, of more than a twentieth of a second.
-    assert last(product, *views) > 2
+    # Twenty requests a second for each of two replicas, of a fifth of a second.
+    assert last(product, *views) > 40 * 0.211
     assert (product.delays.upscale, product.delays.downscale) == (0.0, 0.0)
 
 
