@@ -30,6 +30,7 @@ _LEARNED_SHARE = 0.7
 """Share of places that may be used where nothing is known of the engine."""
 _SURGE_SECONDS = 30.0
 """Replicas for a backlog are not taken back sooner: it is known to a few seconds only."""
+_SOME_WORK = 0.01
 _MOST_ABSENT = 0.2
 """Starts that failed and are made up for, as a share of the need: hardware that is not there is not asked for without end."""
 _MOST_IN_DOUBT = 1.2
@@ -163,6 +164,8 @@ class _Pass:
         level = self.load.level
         # What is held now, and as much more as arrivals will have grown.
         arriving = self.occupied / _LEARNED_SHARE * (max(1.0, expected / level) if level > 0 else 1.0)
+        # Between two short requests nothing is held, and there is a load all the same.
+        arriving = max(arriving, _SOME_WORK if level > 0 else 0.0)
         reserve = 0.25 * quantile(self.knobs.price) * math.sqrt(arriving) if arriving > 1 else 0.0
         whole = rounded_up(arriving + reserve + (self.knobs.reserve if arriving else 0))
         return Need(arriving, 1.0, reserve, whole, arriving)

@@ -196,6 +196,10 @@ def test_facts_and_knobs_come_with_the_reports():
     assert played(QueueDepthPolicy(Store()), 40, values=said | {KNOB_METRICS["price"]: 1000.0})[0] >= wish
 
 
+def test_a_reserve_is_kept_between_short_requests_of_an_engine_whose_speed_is_unknown():
+    assert played(QueueDepthPolicy(Store()), 40, values={KNOB_METRICS["reserve"]: 1.0})[0] == 2
+
+
 def test_replicas_that_say_nothing_are_missing():
     policy = QueueDepthPolicy(Store())
     bare = context(ready=3)
