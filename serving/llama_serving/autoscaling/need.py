@@ -95,7 +95,9 @@ def steady(load: Load, one: Work, facts: Facts, knobs: Knobs, ahead: float) -> N
     doubt = (error * one.request) ** 2
     reserve = quantile(knobs.price) * math.sqrt(noise + doubt)
     certain = (expected - _CERTAIN * error) * one.request / share
-    return Need(arriving, share, reserve, rounded_up(arriving / share + reserve + knobs.reserve), max(0.0, certain))
+    return Need(
+        arriving, share, reserve, rounded_up(arriving / share + reserve) + math.ceil(knobs.reserve), max(0.0, certain)
+    )
 
 
 def quantile(price: float) -> float:

@@ -167,7 +167,7 @@ class _Pass:
         # Between two short requests nothing is held, and there is a load all the same.
         arriving = max(arriving, _SOME_WORK if level > 0 else 0.0)
         reserve = 0.25 * quantile(self.knobs.price) * math.sqrt(arriving) if arriving > 1 else 0.0
-        whole = rounded_up(arriving + reserve + (self.knobs.reserve if arriving else 0))
+        whole = rounded_up(arriving + reserve) + (math.ceil(self.knobs.reserve) if arriving else 0)
         return Need(arriving, 1.0, reserve, whole, arriving)
 
     def _wanted(self, need: Need | None) -> tuple[int, str]:
