@@ -137,8 +137,8 @@ def played(cell: Cell, names: Iterable[str], kept: Path) -> Iterator[dict[str, A
             trace,
             need_of(cell, setup, trace, kept),
             float(scaling.target_queue_depth),
-            float(scaling.upscale_delay_seconds),
-            float(scaling.downscale_delay_seconds),
+            float(scaling.upscale_delay_seconds or 0),
+            float(scaling.downscale_delay_seconds or 0),
         )
         for name in missing:
             lines[name] = _line(cell, case, name)

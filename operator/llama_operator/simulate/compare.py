@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from llama_operator.api.v1alpha1.llamadeployment import LlamaDeploymentSpec
+from llama_operator.decide.bounds import knobs, live_settings
 from llama_operator.simulate.need import find_need
 from llama_operator.simulate.outcome import Outcome, outcome
 from llama_operator.simulate.run import Disturbance, Record, Setup, run
@@ -35,14 +36,17 @@ def case_of(setup: Setup, trace: Trace, spec: LlamaDeploymentSpec, *, seed: int,
         seed: Of the run.
         goal: Share of first tokens within the objective that the clairvoyant keeps.
     """
-    scaling = spec.scaling
+    scaling, told = spec.scaling, knobs(spec.scaling)
+    live = live_settings(spec, setup.engine.max_num_seqs, spec.endpoint.path, counts_work=True)
     return Case(
         setup=setup,
         trace=trace,
         need=find_need(setup, trace, seed=seed, goal=goal),
         target_queue_depth=float(scaling.target_queue_depth),
-        upscale_delay=float(scaling.upscale_delay_seconds),
-        downscale_delay=float(scaling.downscale_delay_seconds),
+        upscale_delay=float(live.upscale_delay_seconds),
+        downscale_delay=float(live.downscale_delay_seconds),
+        price=told.price,
+        reserve=told.reserve,
     )
 
 

@@ -12,7 +12,7 @@ from llama_serving.autoscaling.signal import Facts, Knobs, ReplicaReading, Signa
 
 _LONG_AGO = 1e6
 """Second at which a run begins for the policy: it takes 0 for never."""
-_USUAL = Knobs()
+_NO_DELAYS = ServeDelays(0.0, 0.0)
 
 
 class Product:
@@ -21,16 +21,27 @@ class Product:
     Args:
         facts: What a replica reports of the plan.
         target_queue_depth: `spec.scaling.targetQueueDepth`.
-        knobs: What the user turns.
+        price: What a late request is worth: `spec.scaling.preference`.
+        reserve: `spec.scaling.reserve`.
+        delays: Those of Serve that the user has set.
     """
 
     name = "product"
 
-    def __init__(self, facts: Facts, *, target_queue_depth: float, knobs: Knobs = _USUAL) -> None:
-        self._facts, self._knobs, self._depth = facts, knobs, target_queue_depth
+    def __init__(
+        self,
+        facts: Facts,
+        *,
+        target_queue_depth: float,
+        price: float = 20.0,
+        reserve: float = 0.0,
+        delays: ServeDelays = _NO_DELAYS,
+    ) -> None:
+        # As in Serve: with a delay that the user has set, nothing else is held.
+        self._knobs = Knobs(price, reserve, 0.0 if delays.downscale > 0 else None)
+        self._facts, self._depth = facts, target_queue_depth
         self._memory = Memory()
-        self._wake = 1
-        self.delays = ServeDelays(0.0, 0.0)
+        self.delays = delays
 
     def wish(self, view: FleetView) -> Wish:
         """Decide as in Serve's controller."""

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from llama_operator.simulate.fleet_view import Scaler
+from llama_operator.simulate.fleet_view import Scaler, ServeDelays
 from llama_operator.simulate.need import Need
 from llama_operator.simulate.run import Setup
 from llama_operator.simulate.scalers.apa import Apa
@@ -29,8 +29,10 @@ class Case:
     trace: Trace
     need: Need
     target_queue_depth: float = 4.0
-    upscale_delay: float = 5.0
-    downscale_delay: float = 300.0
+    upscale_delay: float = 0.0
+    downscale_delay: float = 0.0
+    price: float = 20.0
+    reserve: float = 0.0
 
     @property
     def work_per_request(self) -> float:
@@ -46,7 +48,13 @@ class Case:
 
 
 def _product(case: Case) -> Scaler:
-    return Product(facts_of(case.setup), target_queue_depth=case.target_queue_depth)
+    return Product(
+        facts_of(case.setup),
+        target_queue_depth=case.target_queue_depth,
+        price=case.price,
+        reserve=case.reserve,
+        delays=ServeDelays(case.upscale_delay, case.downscale_delay),
+    )
 
 
 def _clairvoyant(case: Case) -> Scaler:
