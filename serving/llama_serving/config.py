@@ -26,8 +26,7 @@ from llama_serving.contract.routing import Routing
 from llama_serving.contract.routing import environment as routing_environment
 from llama_serving.contract.scaling import EngineCost
 from llama_serving.contract.status import DeploymentIdentity
-from llama_serving.contract.store import StoreSettings
-from llama_serving.contract.tenants import DeskSettings
+from llama_serving.contract.tenants import DeskSettings, StoreSettings
 
 IMPORT_PATH = "llama_serving.app:build"
 """`applications[].import_path` of every Serve config that the operator renders."""

@@ -10,8 +10,7 @@ import json
 import httpx
 import pytest
 
-from llama_serving.contract.store import StoreSettings
-from llama_serving.contract.tenants import DeskSettings, TenantLimits
+from llama_serving.contract.tenants import DeskSettings, StoreSettings, TenantLimits
 from llama_serving.contract.usage import USAGE_FILES, UsageEvent
 from support.valkey_server import PASSWORD, server
 

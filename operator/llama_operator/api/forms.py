@@ -14,7 +14,7 @@ from llama_operator.api.v1alpha1.common import LETTER_OR_DIGIT
 from llama_operator.api.v1alpha1.expose import HOST
 from llama_operator.api.v1alpha1.pods import LABEL_KEY
 from llama_serving.contract.keys import KEY_ID_PATTERN
-from llama_serving.contract.store import ADDRESS_PATTERN
+from llama_serving.contract.tenants import ADDRESS_PATTERN
 
 _ENDS = "and a letter or a digit at both ends"
 WORDS: Final[Mapping[str, str]] = {

@@ -30,10 +30,10 @@ from llama_operator.decide.license import LicenseVerdict
 from llama_operator.decide.observed import Settings
 from llama_operator.decide.plan.adapters import places_of
 from llama_operator.decide.plan.candidate import Candidate
-from llama_operator.decide.plan.engine_cost import engine_cost
 from llama_operator.decide.plan.memory import cpu_kv_cache_mib
 from llama_operator.decide.serve_application import engine_application
 from llama_operator.desired.contents import declared_contents
+from llama_operator.desired.engine_cost import engine_cost
 from llama_operator.desired.pods import chat_template
 from llama_operator.desired.pods.adapters import folder
 from llama_operator.desired.pods.weights import WEIGHTS_FOLDER
@@ -61,7 +61,7 @@ from llama_serving.contract.door import KEYS_FOLDER, Access, DoorSettings
 from llama_serving.contract.haproxy import KEEP_ALIVE_SECONDS
 from llama_serving.contract.routing import Routing
 from llama_serving.contract.status import DeploymentIdentity
-from llama_serving.contract.store import STORE_FOLDER, StoreSettings
+from llama_serving.contract.tenants import STORE_FOLDER, StoreSettings
 
 _MIB = 1024**2
 

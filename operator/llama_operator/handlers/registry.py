@@ -9,6 +9,7 @@ keeps no state, and posts no event of its own; a user can delete everything whil
 A new kind is one handler here and one line in `watched`.
 """
 
+import ssl
 from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 from typing import Any, Final
@@ -174,6 +175,16 @@ def settings(watched: Iterable[Watched]) -> kopf.OperatorSettings:
     return options
 
 
+class LenientConnection(kopf.ConnectionInfo):
+    """kopf's way to the API server, which takes the certificates that the client takes; `kube.server.credentials` says why."""
+
+    @override
+    def as_ssl_context(self) -> ssl.SSLContext:
+        context = super().as_ssl_context()
+        context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+        return context
+
+
 def login(kubeconfig: Path | None, context: str | None) -> Callable[..., Awaitable[kopf.ConnectionInfo]]:
     """Make kopf's login handler: the same credentials as those of the client, read again each time the server refuses them."""
 
@@ -181,7 +192,7 @@ def login(kubeconfig: Path | None, context: str | None) -> Callable[..., Awaitab
         configuration = (await credentials.load(kubeconfig, context)).configuration
         header = await configuration.get_api_key_with_prefix("BearerToken", alias="authorization") or ""
         scheme, _separator, token = header.rpartition(" ")
-        return kopf.ConnectionInfo(
+        return LenientConnection(
             server=configuration.host,
             ca_path=configuration.ssl_ca_cert,
             insecure=not configuration.verify_ssl,

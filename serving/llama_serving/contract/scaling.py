@@ -5,8 +5,7 @@ The operator renders both. Replicas report them to Serve's controller with their
 
 from pydantic import Field
 
-from llama_serving.contract.frozen import Frozen
-from llama_serving.contract.live import Live
+from llama_serving.contract.frozen import Frozen, Live
 
 
 class EngineCost(Frozen):

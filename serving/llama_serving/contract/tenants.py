@@ -1,6 +1,7 @@
 """Limits of tenants, and how the guard is used. They are live: the operator renders them into `user_config`, and replicas take them while they run.
 
-`llama_serving.desk` enforces them.
+`llama_serving.desk` enforces them. Where its ledger is, if several deployments share one, is pinned with a revision; `desk.shared.valkey_bank` reads
+that and the credentials, which the operator mounts by name.
 """
 
 from typing import Annotated, Final
@@ -8,9 +9,9 @@ from typing import Annotated, Final
 from pydantic import Field
 
 from llama_serving.contract.adapters import MOST_ADAPTERS, Adapter
+from llama_serving.contract.frozen import Frozen, Live
 from llama_serving.contract.guard import GuardSettings
 from llama_serving.contract.keys import KEY_ID_PATTERN, TenantName
-from llama_serving.contract.live import Live
 from llama_serving.contract.names import MOST_ALIASES, Alias
 from llama_serving.contract.scaling import ScalingKnobs
 
@@ -79,3 +80,21 @@ class DeskSettings(Live):
     """Ids of keys that are refused although the mounted folder may still have them; None for none."""
     scaling: ScalingKnobs | None = None
     """How the autoscaling policy weighs cost against latency; None for its default."""
+
+
+STORE_FOLDER: Final = "/etc/llama/store"
+"""Where the Secret with the credentials is mounted: files `username`, `password` and `ca.crt`, each of which may be missing."""
+
+ADDRESS_PATTERN: Final = r"^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?:[0-9]{1,5}$"
+
+
+class StoreSettings(Frozen):
+    """A Valkey or Redis server of the team that keeps the ledger of several deployments."""
+
+    address: str = Field(min_length=3, max_length=261, pattern=ADDRESS_PATTERN)
+    """Host and port."""
+    scope: str = Field(min_length=1, max_length=63)
+    """What has one ledger: all deployments of a namespace that name this server."""
+    tls: bool = False
+    folder: str | None = Field(default=None, max_length=1024)
+    """Folder with the credentials; None for a server that asks for none."""

@@ -18,8 +18,7 @@ from llama_serving.board.application import BoardFirst, board_application
 from llama_serving.board.reporting import BoardClient, ReplicaCounts
 from llama_serving.config import APPLICATION_NAME
 from llama_serving.contract.adapters import AdapterReport
-from llama_serving.contract.store import StoreSettings
-from llama_serving.contract.tenants import DeskSettings
+from llama_serving.contract.tenants import DeskSettings, StoreSettings
 from llama_serving.contract.usage import usage_source
 from llama_serving.desk.counters import Counters
 from llama_serving.desk.desk import Desk, ModelFacts

@@ -14,8 +14,7 @@ from llama_operator.observe import children
 from llama_serving.config import LiveSettings, ServingConfig
 from llama_serving.contract.door import DOOR_CALLBACK, DOOR_VARIABLE, KEYS_FOLDER, DoorSettings
 from llama_serving.contract.scaling import ScalingKnobs
-from llama_serving.contract.store import STORE_FOLDER
-from llama_serving.contract.tenants import DeskSettings
+from llama_serving.contract.tenants import STORE_FOLDER, DeskSettings
 
 KNOWN = catalog.load()
 PRODUCTION = {"license": {"purpose": "Production"}}

@@ -1,7 +1,7 @@
 """`spec.usageStore` and `spec.headStore`: servers of the team in which a deployment keeps something. Part of the `LlamaDeployment`.
 
 The operator names addresses and Secrets, and asks neither. The serving pods count what tenants use in the first one
-(`llama_serving.contract.store`); the head of the Ray cluster keeps what it knows in the second one.
+(`llama_serving.contract.tenants`); the head of the Ray cluster keeps what it knows in the second one.
 """
 
 from enum import StrEnum
@@ -11,7 +11,7 @@ from pydantic import Field
 
 from llama_operator.api.meta import ApiModel
 from llama_operator.api.v1alpha1.pods import ObjectName
-from llama_serving.contract.store import ADDRESS_PATTERN
+from llama_serving.contract.tenants import ADDRESS_PATTERN
 
 
 class Tls(StrEnum):

@@ -1,7 +1,7 @@
 """The folder with the credentials of the store that counts what tenants use. Called by `desired.rayservice`."""
 
 from llama_operator.desired.pods.parts import PodParts
-from llama_serving.contract.store import STORE_FOLDER, StoreSettings
+from llama_serving.contract.tenants import STORE_FOLDER, StoreSettings
 
 _VOLUME = "usage-store"
 _READABLE = 0o444

@@ -15,7 +15,7 @@ from typing_extensions import override
 from valkey.credentials import CredentialProvider
 from valkey.exceptions import ValkeyError
 
-from llama_serving.contract.store import StoreSettings
+from llama_serving.contract.tenants import StoreSettings
 from llama_serving.desk.amounts import Answer, Moment, Reply, Statement
 from llama_serving.desk.leases import LedgerAwayError
 from llama_serving.desk.ledger import LEARNING_SECONDS

@@ -8,7 +8,7 @@ from llama_serving.autoscaling.arrivals import counted, load, persistent
 from llama_serving.autoscaling.memory import Memory
 from llama_serving.autoscaling.signal import ReplicaReading
 from llama_serving.autoscaling.trust import Trusted
-from support.fluid_fleet import poisson
+from support.serving.fluid_fleet import poisson
 
 NOW = 100_000.0
 

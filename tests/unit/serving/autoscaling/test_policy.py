@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llama_serving.autoscaling import Facts, Knobs, Memory, ReplicaReading, Signal, decide
-from support.fluid_fleet import FACTS, WORK, distorted, run
+from support.serving.fluid_fleet import FACTS, WORK, distorted, run
 
 untimed = settings(deadline=None)
 """The machine that runs this may be busy."""

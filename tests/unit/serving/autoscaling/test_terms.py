@@ -11,7 +11,7 @@ from llama_serving.autoscaling.need import Need, quantile, steady, surge, usable
 from llama_serving.autoscaling.signal import Facts, Knobs, Signal
 from llama_serving.autoscaling.starts import starts
 from llama_serving.autoscaling.work import Work, work
-from support.fluid_fleet import FACTS
+from support.serving.fluid_fleet import FACTS
 
 CALM = Load(level=40.0, slope=0.0, level_error=0.3, slope_error=0.0, seconds=320.0, dispersion=1.0)
 ONE = Work(request=0.118, prefill=0.09, prefill_square=0.0162)

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from llama_serving.contract.store import StoreSettings
+from llama_serving.contract.tenants import StoreSettings
 from llama_serving.desk.amounts import Amount, Short, Shortage
 from llama_serving.desk.leases import Leases, LedgerAwayError
 from llama_serving.desk.shared.valkey_bank import ValkeyBank

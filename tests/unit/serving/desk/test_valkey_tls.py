@@ -9,7 +9,7 @@ import time
 import pytest
 
 from control_plane.identities import Authority
-from llama_serving.contract.store import StoreSettings
+from llama_serving.contract.tenants import StoreSettings
 from llama_serving.desk.leases import LedgerAwayError
 from llama_serving.desk.shared.valkey_bank import ValkeyBank
 from support.serving.desks.parts import Clock
