@@ -4,7 +4,7 @@ import argparse
 
 from llama_operator.cli.shared.arguments import Commands, add_cluster, add_command, add_output
 
-ORDERS = ("name", "waiting", "running", "cache", "gpus")
+ORDERS = ("name", "waiting", "running", "work", "cache", "gpus")
 """By what rows can be sorted; numbers begin with the largest."""
 
 _EXAMPLES = """\
@@ -22,7 +22,7 @@ examples:
 
 def register(commands: Commands) -> None:
     """Add the command."""
-    parser = add_command(commands, "top", "what replicas do now: queue, running requests, caches, GPUs", _EXAMPLES)
+    parser = add_command(commands, "top", "what replicas do now: load, need, queue, caches, GPUs", _EXAMPLES)
     parser.add_argument("name", nargs="?", help="show one deployment")
     parser.add_argument("-A", "--all-namespaces", action="store_true", help="in all namespaces")
     parser.add_argument("-w", "--watch", action="store_true", help="again and again until Ctrl-C")

@@ -9,12 +9,25 @@ from llama_operator.cli.top.samples import Sample
 if TYPE_CHECKING:
     from rich.table import Table
 
-_HEADINGS: Final = ("NAME", "MODEL", "REPLICAS", "GPUS", "RUNNING", "WAITING", "CACHE", "READY", "REASON")
-_NUMBERS: Final = frozenset(("REPLICAS", "GPUS", "RUNNING", "WAITING", "CACHE"))
+_HEADINGS: Final = (
+    "NAME",
+    "MODEL",
+    "REPLICAS",
+    "NEED",
+    "GPUS",
+    "WORK",
+    "RUNNING",
+    "WAITING",
+    "CACHE",
+    "READY",
+    "REASON",
+)
+_NUMBERS: Final = frozenset(("REPLICAS", "NEED", "GPUS", "WORK", "RUNNING", "WAITING", "CACHE"))
 _KEYS: Final[dict[str, Callable[[Sample], float]]] = {
     "waiting": lambda one: -1 if one.waiting is None else one.waiting,
     "running": lambda one: -1 if one.running is None else one.running,
     "cache": lambda one: -1 if one.cache is None else one.cache,
+    "work": lambda one: -1 if one.work is None else one.work,
     "gpus": lambda one: one.wanted * one.gpus_per_replica,
 }
 
@@ -52,7 +65,9 @@ def _cells(one: Sample) -> tuple[str, ...]:
         one.row.name,
         one.row.model,
         f"{old}{one.ready}/{one.wanted}" + (f" +{starting}" if starting else ""),
+        "-" if one.needed is None else str(one.needed),
         str(one.wanted * one.gpus_per_replica) if status.plan else "-",
+        "-" if one.work is None else f"{one.work:.0%}",
         "-" if one.running is None else str(one.running),
         "-" if one.waiting is None else f"{old}{one.waiting}",
         "-" if one.cache is None else f"{one.cache:.0%}",
@@ -68,7 +83,10 @@ def document(one: Sample) -> dict[str, Any]:
         "name": one.row.name,
         "model": one.row.model,
         "replicas": {"ready": one.ready, "wanted": one.wanted, "starting": max(0, one.wanted - one.ready)},
+        "needed": one.needed,
+        "whyThisMany": one.why_so_many,
         "gpus": one.wanted * one.gpus_per_replica,
+        "workShare": one.work,
         "running": one.running,
         "waiting": one.waiting,
         "kvCacheUsage": one.cache,

@@ -58,6 +58,29 @@ class Sample:
         return max((report.kv_cache_usage for report in self.said.reports), default=None) if self.said else None
 
     @property
+    def needed(self) -> int | None:
+        """Replicas that the load needs, by the autoscaler; None if it does not say."""
+        return None if self.said is None or self.said.scaling is None else self.said.scaling.needed_replicas
+
+    @property
+    def work(self) -> float | None:
+        """Engine seconds that arrive in a second, as a share of what the replicas that serve have; None if nobody knows."""
+        scaling = None if self.said is None else self.said.scaling
+        if (
+            scaling is None
+            or scaling.requests_per_second is None
+            or scaling.seconds_per_request is None
+            or not self.ready
+        ):
+            return None
+        return scaling.requests_per_second * scaling.seconds_per_request / self.ready
+
+    @property
+    def why_so_many(self) -> str:
+        """What the autoscaler says of its last decision; empty if it says nothing."""
+        return "" if self.said is None or self.said.scaling is None else self.said.scaling.reason
+
+    @property
     def gpus_per_replica(self) -> int:
         """GPUs of a replica; 0 while there is no plan, and on CPUs."""
         plan = self.row.status.plan

@@ -39,11 +39,19 @@ async def deployed(world, name="chat", *, namespace="team-a", says=(), **answer)
         world.memory.write_answer(service(name, namespace), STATUS_PATH, json.dumps(whole | answer))
 
 
+GROWS = {
+    "at": 1772443800.0,
+    "wanted_replicas": 4,
+    "needed_replicas": 3,
+    "requests_per_second": 20.0,
+    "seconds_per_request": 0.12,
+    "reason": "up: 20.0 requests/s",
+}
 BUSY = (report(waiting=7, running=30, kv_cache_usage=0.42), report(waiting=2, running=31, kv_cache_usage=0.5))
 
 
 def test_what_the_pods_say_is_shown(world):
-    asyncio.run(deployed(world, says=BUSY, target_replicas=4))
+    asyncio.run(deployed(world, says=BUSY, target_replicas=4, scaling=GROWS))
     code, found = world.json("top", "chat")
     assert code == 0
     assert found == {
@@ -51,7 +59,10 @@ def test_what_the_pods_say_is_shown(world):
         "name": "chat",
         "model": "llama-3.3-70b-instruct",
         "replicas": {"ready": 2, "wanted": 4, "starting": 2},
+        "needed": 3,
+        "whyThisMany": "up: 20.0 requests/s",
         "gpus": 8,
+        "workShare": 1.2,
         "running": 61,
         "waiting": 9,
         "kvCacheUsage": 0.5,
@@ -61,7 +72,7 @@ def test_what_the_pods_say_is_shown(world):
         "whyNotFromPods": "",
     }
     _, out, _ = world.run("top")
-    for words in ("chat", "2/4 +2", " 8 ", "61", " 9 ", "50%", "Serving"):
+    for words in ("chat", "2/4 +2", " 3 ", " 8 ", "120%", "61", " 9 ", "50%", "Serving"):
         assert words in out
     assert "~" not in out
     assert world.json("top")[1] == {"items": [found]}
