@@ -138,7 +138,9 @@ def test_the_rights_of_the_chart_are_enough_for_create_change_and_delete(plane, 
         tiny["spec"]["endpoint"] = {"expose": {"hosts": ["llama.acme.example"], "ingress": {}}}
         plane.apply(tiny)
         found = eventually(children)
-        assert {kind: len(objects) for kind, objects in found.items()} == dict.fromkeys(CHILDREN, 1)
+        assert {kind: len(objects) for kind, objects in found.items()} == dict.fromkeys(CHILDREN, 1) | {
+            "networkpolicies": 2
+        }
         tiny = eventually(lambda: looked_at(find(plane, "llamadeployment", "tiny")))
         assert "Ready" in {condition["type"] for condition in tiny["conditions"]}
         (lease,) = plane.api.list("leases", namespace=NAMESPACE)

@@ -221,7 +221,7 @@ def test_keys_are_kept_in_a_config_map_and_none_is_lost(plane, kubeconfig, names
 
     async def several():
         async with connect(kubeconfig=kubeconfig, field_manager="kubectl-llama") as cluster:
-            connection = Connection(cluster, cluster, namespace, lambda: datetime.now(UTC), None)
+            connection = Connection(cluster, cluster, cluster, namespace, lambda: datetime.now(UTC), None)
             await asyncio.gather(
                 *(create.command(connection, create.CreateOptions("chat", "acme", output="key")) for _ in range(4))
             )
@@ -252,7 +252,7 @@ def test_a_secret_takes_keys_by_the_same_patches(plane, namespace, kubeconfig):
 
     async def go():
         async with connect(kubeconfig=kubeconfig, field_manager="kubectl-llama") as cluster:
-            connection = Connection(cluster, cluster, namespace, lambda: datetime.now(UTC), None)
+            connection = Connection(cluster, cluster, cluster, namespace, lambda: datetime.now(UTC), None)
             store, now = Store(connection, ref, "chat"), datetime.now(UTC)
             keys = [make(bytes([number]) * RANDOM_BYTES) for number in range(3)]
             for key in keys:

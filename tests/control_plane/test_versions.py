@@ -200,14 +200,14 @@ def test_an_older_operator_after_a_newer_one(eventually, user, make_operator, h1
     assert "gateway" not in user.one("lld", "chat")["status"]
 
     older.stop()
-    replace_record(user, record, record["data"] | {"format": 2})
+    replace_record(user, record, record["data"] | {"format": 9})
     older.start()
     patch(user, license={"purpose": "Production"})
     assert "upgrade the operator" in told(eventually, user, "Planned", "NotUnderstood")["message"]
     user.wait_for_kuberay()
     assert without_records(running(user)) == without_records(served)
     (spoiled,) = user.get("controllerrevisions.apps")
-    assert spoiled["data"]["format"] == 2, "nothing is planned over it"
+    assert spoiled["data"]["format"] == 9, "nothing is planned over it"
     older.stop()
     replace_record(user, spoiled, record["data"])
     older.start()

@@ -130,7 +130,6 @@ class QueueDepthPolicy:
         self._knobs = knobs_of(ctx, self._knobs)
         decision = decide(self.signal(ctx), memory, now=now, facts=self._facts, knobs=self._knobs)
         self._log(decision, ctx.target_num_replicas)
-        _wake_with(ctx, decision.wake if self._knobs.price >= Knobs().price else 1)
         state = decision.memory.to_json()
         self._keeper.keep(key, told(record, decision, ctx.target_num_replicas, now, state), now)
         self._turn = (now, ctx.target_num_replicas, ctx.current_num_replicas, decision.replicas)
@@ -231,17 +230,6 @@ def knobs_of(ctx: ServeContext, before: Knobs) -> Knobs:
 
 def _middle(values: list[float]) -> float:
     return sorted(values)[len(values) // 2]
-
-
-def _wake_with(ctx: ServeContext, replicas: int) -> None:
-    """Tell Serve how many replicas to start for the first request.
-
-    Serve asks no policy then: it starts as many as the factor for growth says, which has no other meaning while there is no replica.
-    It is one again as soon as there are some.
-    """
-    factor = float(max(1, replicas)) if ctx.current_num_replicas == 0 else None
-    if getattr(ctx.config, "upscaling_factor", None) != factor:
-        ctx.config.upscaling_factor = factor
 
 
 def told(record: ScalingRecord, decision: Decision, target: int, now: float, state: Mapping[str, Any]) -> ScalingRecord:

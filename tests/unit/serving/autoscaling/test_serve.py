@@ -1,6 +1,5 @@
 """The policy in Ray Serve's hands: what it reads of the context, what it keeps, and that it gets there by value."""
 
-import json
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -135,20 +134,6 @@ def test_a_delay_of_serve_is_the_users_and_then_nothing_else_is_held():
         slow, _ = patient(context(at=second, ready=2, values=idle))
         fast, _ = hasty(context(at=second, ready=2, values=idle, settings=said))
     assert (slow, fast < 2) == (2, True)
-
-
-def test_serve_starts_what_the_last_wake_needed_and_grows_by_one_again_afterwards():
-    store = Store()
-    store.write(
-        "llama:LlamaServer:m",
-        ScalingRecord(memory=json.loads(json.dumps(Memory(at=NOW - 5, wake=4).to_json()))).to_json(),
-    )
-    policy, settings = QueueDepthPolicy(store), config()
-    wrapped = theirs._apply_autoscaling_config(policy)
-    wrapped(context(ready=0, settings=settings))
-    assert wrapped(context(at=1, ready=0, settings=settings, total=1.0))[0] == 4
-    wrapped(context(at=100, ready=4, settings=settings))
-    assert settings.get_upscaling_factor() == 1.0
 
 
 def test_the_memory_outlives_the_controller_and_a_change_of_settings():
