@@ -227,3 +227,18 @@ def test_serve_ships_the_policy_by_value(tmp_path):
         "assert not [name for name in sys.modules if name.startswith('llama_serving')]\n"
     )
     subprocess.run([sys.executable, "-c", code, str(shipped)], check=True, timeout=120)
+
+
+@pytest.mark.parametrize(
+    ("ready", "target", "waiting"), [(0, 0, 0.0), (0, 0, 3.0), (0, 1, 3.0), (1, 1, 0.0), (4, 4, 50.0)]
+)
+def test_the_policy_changes_nothing_of_serves_config(ready, target, waiting):
+    """Serve's controller compares it with what it deployed, and would deploy again in every turn."""
+    store = Store()
+    knowing = ScalingRecord(memory=json.loads(json.dumps(Memory(at=NOW - 5, wake=4).to_json())))
+    store.write("llama:LlamaServer:m", knowing.to_json())
+    policy, settings = QueueDepthPolicy(store), config()
+    before = settings.model_dump()
+    for at in range(5):
+        policy(context(at=at, ready=ready, target=target, settings=settings, total=waiting, queued=waiting))
+    assert settings.model_dump() == before
