@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 ROOT = Path(__file__).resolve().parents[2]
-TRACES = Path(os.environ.get("LLAMA_OPERATOR_TRACES", ROOT / "shared" / "traces"))
+TRACES = Path(os.environ.get("LLAMA_OPERATOR_TRACES", ROOT / "traces"))
 """Folder with the traces of others (docs/simulate.md); cells whose file is not there are left out, and said."""
 
 COLD_STARTS = (30.0, 120.0, 300.0, 600.0)

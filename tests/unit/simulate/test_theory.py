@@ -25,7 +25,7 @@ from llama_operator.simulate.step_time import step_time
 
 SERVICE = 0.01
 ROOT = Path(__file__).resolve().parents[3]
-TRACES = Path(os.environ.get("LLAMA_OPERATOR_TRACES", ROOT / "shared" / "traces"))
+TRACES = Path(os.environ.get("LLAMA_OPERATOR_TRACES", ROOT / "traces"))
 
 
 def poisson(servers, share, requests, seed, *, exponential):
