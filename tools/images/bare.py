@@ -18,7 +18,6 @@ PACKAGES: Final = {"buildah": "buildah", "mmdebstrap": "mmdebstrap"}
 """Packages of Debian, by the program that they bring."""
 SUITE: Final = "trixie"
 """Its Python is that of the Dockerfiles."""
-MIRROR: Final = "http://deb.debian.org/debian"
 _INCLUDED: Final = ("ca-certificates", "python3", "python3-venv", "python-is-python3")
 _LEFT_OUT: Final = ("man", "locale", "info", "lintian")
 
@@ -87,9 +86,9 @@ def _bootstrap(target: Path, packages: Iterable[str], epoch: int) -> None:
     left_out = [f"--dpkgopt=path-exclude=/usr/share/{each}/*" for each in _LEFT_OUT]
     # Licenses stay: an image is a copy that one gives away.
     documents = ["--dpkgopt=path-exclude=/usr/share/doc/*", "--dpkgopt=path-include=/usr/share/doc/*/copyright"]
-    sources = [f"deb {MIRROR} {SUITE} main", f"deb {MIRROR}-security {SUITE}-security main"]
     command = ["mmdebstrap", "--quiet", "--variant=minbase", f"--include={','.join(packages)}", *left_out, *documents]
     variables = {**os.environ, "SOURCE_DATE_EPOCH": str(epoch)}
-    done = subprocess.run([*command, SUITE, str(target), *sources], env=variables, check=False)
+    # Without a mirror it takes its own for the suite, with updates and those of security.
+    done = subprocess.run([*command, SUITE, str(target)], env=variables, check=False)
     if done.returncode:
         raise ImageError(f"mmdebstrap ended with {done.returncode}; the lines above say why")
