@@ -33,9 +33,6 @@ class Memory:
         cold_start: Measured seconds of a start; 0 for none.
         needs: Need by time: number of the bin, largest need in it, whether requests were late in it.
         began: When this memory began.
-        asleep: Whether no replica served at the last decision.
-        woken_at: When replicas began to serve after there was none; 0 for never.
-        wake: Replicas that are asked for when a request comes in and there is none.
         surge: Replicas that were asked for because requests wait.
         surge_at: When.
         held: Requests in routers, as far as that is believed.
@@ -57,9 +54,6 @@ class Memory:
     cold_start: float = 0.0
     needs: tuple[tuple[int, int, int], ...] = ()
     began: float = 0.0
-    asleep: bool = False
-    woken_at: float = 0.0
-    wake: int = 1
     surge: int = 0
     surge_at: float = 0.0
     held: float = 0.0

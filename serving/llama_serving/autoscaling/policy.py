@@ -35,8 +35,6 @@ _MOST_ABSENT = 0.2
 """Starts that failed and are made up for, as a share of the need: hardware that is not there is not asked for without end."""
 _MOST_IN_DOUBT = 1.2
 """Most replicas while not all can be believed, as a multiple of what was needed before."""
-_WAKE_STARTS = 2.0
-"""For so many starts after the first request the need is what the first request should have asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +45,6 @@ class Decision:
         replicas: Within the bounds.
         reason: Why, for people, in numbers.
         memory: For the next decision.
-        wake: Replicas to ask for when a request comes in while there is none.
         arrivals: Requests a second now; None if unknown.
         request_seconds: Engine seconds of a request; None if unknown.
         need: Replicas that the load needs; None if unknown.
@@ -56,7 +53,6 @@ class Decision:
     replicas: int
     reason: str
     memory: Memory
-    wake: int = 1
     arrivals: float | None = None
     request_seconds: float | None = None
     need: int | None = None
@@ -148,7 +144,6 @@ class _Pass:
             wanted,
             reason,
             self._memory(need),
-            wake=self._wake(need),
             arrivals=None if self.load is None else self.load.level,
             request_seconds=self.one.request if self.load is not None else None,
             need=None if need is None else need.steady,
@@ -201,7 +196,7 @@ class _Pass:
         if target > 0:
             return target, "hold: the first replicas are starting"
         if waits:
-            return max(1, self.memory.wake), "up: requests wait and there is no replica"
+            return 1, "up: requests wait and there is no replica"
         return 0, "hold: idle at zero"
 
     def _kept(self, need: Need) -> int:
@@ -244,21 +239,8 @@ class _Pass:
         seconds = waiting_work(self.waiting, self.allowed, self.one) / self.signal.ready
         return seconds > (self.facts.objective if self.facts.priced else 0.0) and self.waiting > self.allowed
 
-    def _wake(self, need: Need | None) -> int:
-        memory = self.memory
-        if need is None or memory.woken_at == 0.0 or self.signal.ready == 0:
-            return memory.wake
-        since = self.now - memory.woken_at
-        if since > _WAKE_STARTS * self.starts.cold_start + _REPORT_SECONDS:
-            return memory.wake
-        return max(memory.wake, need.steady)
-
     def _memory(self, need: Need | None) -> Memory:
         signal, memory, now = self.signal, self.memory, self.now
-        woken_at, wake = memory.woken_at, self._wake(need)
-        if memory.asleep and signal.ready > 0:
-            # What the next wake asks for is learned anew, and half of what was known stays.
-            woken_at, wake = now, max(1, memory.wake // 2)
         needed = 0 if need is None else need.steady
         width = bin_seconds(self.facts.cold_start)
         known = need is not None and signal.ready > 0
@@ -278,9 +260,6 @@ class _Pass:
             cold_start=self.starts.measured,
             needs=needs(memory, needed, now, width, late=self._late()) if known else memory.needs,
             began=memory.began or now,
-            asleep=signal.ready == 0,
-            woken_at=woken_at,
-            wake=min(max(1, wake), max(1, signal.maximum)),
             surge=self.surge,
             surge_at=self.surge_at,
             held=self.in_routers.requests,

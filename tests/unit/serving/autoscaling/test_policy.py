@@ -196,24 +196,10 @@ def test_a_cold_start_that_outlasts_any_queue_does_not_run_away():
     assert max(out.targets) <= math.ceil(1.2 * max(out.targets[:900]))
 
 
-def test_a_fleet_at_zero_wakes_with_what_the_last_wake_needed():
+def test_a_fleet_at_zero_wakes_for_a_request_and_for_nothing_else():
     asleep = signal(0, queued=3.0, replicas=())
     assert decide(asleep, Memory(), now=NOW, facts=FACTS).replicas == 1
-    knowing = replace(Memory(), at=NOW - 1, asleep=True, wake=7)
-    assert decide(asleep, knowing, now=NOW, facts=FACTS).replicas == 7
-    assert decide(replace(asleep, queued=0.0), knowing, now=NOW, facts=FACTS).replicas == 0
-
-
-def test_a_wake_learns_what_the_next_one_asks_for():
-    out = run(
-        [0.0] * 60 + [40.0] * 600, ready=1, cold_start=30.0, facts=replace(FACTS, cold_start=30.0), bounds=(0, 40)
-    )
-    assert min(out.targets) == 0
-    assert out.decisions[-1].wake > 4
-    memory = replace(remembered(40.0), asleep=True, at=NOW - 1)
-    assert step(signal(2), memory).wake == 1
-    woken = replace(remembered(40.0), woken_at=NOW - 20)
-    assert step(signal(2), woken).wake > 4
+    assert decide(replace(asleep, queued=0.0), Memory(), now=NOW, facts=FACTS).replicas == 0
 
 
 @pytest.mark.parametrize("cold_start", [30.0, 120.0])

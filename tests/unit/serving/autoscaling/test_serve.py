@@ -235,7 +235,7 @@ def test_serve_ships_the_policy_by_value(tmp_path):
 def test_the_policy_changes_nothing_of_serves_config(ready, target, waiting):
     """Serve's controller compares it with what it deployed, and would deploy again in every turn."""
     store = Store()
-    knowing = ScalingRecord(memory=Memory(at=NOW - 5, wake=4).to_json())
+    knowing = ScalingRecord(memory=Memory(at=NOW - 5).to_json())
     store.write("llama:LlamaServer:m", knowing.to_json())
     policy, settings = QueueDepthPolicy(store), config()
     before = settings.model_dump()
