@@ -119,6 +119,20 @@ async def test_a_pass_that_saw_it_before_its_deletion_makes_it_no_owner_again(wo
             assert "ownerReferences" not in live["metadata"], kind
 
 
+@pytest.mark.parametrize("then", ["gone", "made again"])
+async def test_a_pass_that_saw_it_before_its_deletion_makes_nothing_for_it(world, then):
+    """So it is too when a store is put back to a time before the deployment: nobody would take away what is made."""
+    ref = world.ref = await world.apply_sample(TINY)
+    ports = replace(world.ports, cluster=Behind(world.ports.cluster, await world.user.get(ref)))
+    await world.user.delete(ref)
+    if then == "made again":
+        await world.apply_sample(TINY)
+    with pytest.raises(ConflictError, match="LlamaDeployment tiny is gone or going"):
+        await reconcile(ports, ref)
+    for kind in (kinds.RAY_SERVICE, kinds.SERVICE, kinds.NETWORK_POLICY, kinds.CONTROLLER_REVISION):
+        assert await world.names(kind) == [], kind
+
+
 async def test_an_owner_that_somebody_took_away_comes_back(world, left_behind):
     await world.apply_sample(TINY)
     await world.reconcile(world.ref)

@@ -49,8 +49,9 @@ async def write(cluster: Cluster, namespace: str, desired: Desired, repairs: Led
         WriteRefusedError: If the API server refuses one, and will until somebody changes something.
         KubeError: If a write failed. In both cases those of the same step were tried all the same, those after it were not.
     """
+    owners = _Owners(cluster)
     for step in desired.steps:
-        await _all(_apply_one(cluster, obj, repairs) for obj in step)
+        await _all(_apply_one(cluster, obj, repairs, owners) for obj in step)
     for bounds in desired.bounds:
         # A patch is invalid also where KubeRay took the group away meanwhile: the next pass sees what is there then.
         with _told_apart(invalid_is=InvalidError):
@@ -58,28 +59,30 @@ async def write(cluster: Cluster, namespace: str, desired: Desired, repairs: Led
     for child in desired.delete:
         await _delete_one(cluster, namespace, child, repairs)
     return (
-        *await _write_beside(cluster, desired.beside, repairs),
-        *await _write_routes(cluster, namespace, desired, repairs),
+        *await _write_beside(cluster, desired.beside, repairs, owners),
+        *await _write_routes(cluster, namespace, desired, repairs, owners),
     )
 
 
-async def _write_beside(cluster: Cluster, objects: Iterable[Object], repairs: Ledger) -> tuple[RefusedWrite, ...]:
+async def _write_beside(
+    cluster: Cluster, objects: Iterable[Object], repairs: Ledger, owners: "_Owners"
+) -> tuple[RefusedWrite, ...]:
     """Write what nothing waits for; a refusal ends nothing."""
     refused: list[RefusedWrite] = []
     for obj in objects:
         # NotFound: the kind is not installed, or its namespace is gone.
         try:
-            await _apply_one(cluster, obj, repairs)
+            await _apply_one(cluster, obj, repairs, owners)
         except (WriteRefusedError, ForbiddenError, NotFoundError) as error:
             refused.append(RefusedWrite(obj["kind"], obj["metadata"]["name"], str(error)))
     return tuple(refused)
 
 
 async def _write_routes(
-    cluster: Cluster, namespace: str, desired: Desired, repairs: Ledger
+    cluster: Cluster, namespace: str, desired: Desired, repairs: Ledger, owners: "_Owners"
 ) -> tuple[RefusedWrite, ...]:
     """Write routes; an old route stays until the new one could be written."""
-    refused = list(await _write_beside(cluster, desired.routes, repairs))
+    refused = list(await _write_beside(cluster, desired.routes, repairs, owners))
     for child in () if refused else desired.old_routes:
         try:
             await _delete_one(cluster, namespace, child, repairs)
@@ -119,13 +122,13 @@ def _told_apart(*, invalid_is: type[Exception] = WriteRefusedError) -> Iterator[
         raise WriteRefusedError(str(error)) from error
 
 
-async def _apply_one(cluster: Cluster, obj: Object, repairs: Ledger) -> None:
+async def _apply_one(cluster: Cluster, obj: Object, repairs: Ledger, owners: "_Owners") -> None:
     ref = kinds.address_to_write(obj)
     if repairs.holds(ref, obj):
         return
     before = await _find(cluster, ref)
     with _told_apart():
-        await _owner_is_there(cluster, ref, obj, before)
+        await owners.are_there(ref, obj, before)
         try:
             after = await _apply_over(cluster, ref, obj, before)
         except ConflictError as error:
@@ -133,28 +136,48 @@ async def _apply_one(cluster: Cluster, obj: Object, repairs: Ledger) -> None:
             before = await _find(cluster, ref)
             if not _may_force(obj, before):
                 raise WriteRefusedError(f"{error}; it is not of this deployment: rename one of the two") from error
-            await _owner_is_there(cluster, ref, obj, before)
+            await owners.are_there(ref, obj, before)
             after = await _apply_over(cluster, ref, obj, before)
     repairs.wrote(ref, obj, before, after)
 
 
-async def _owner_is_there(cluster: Cluster, ref: Ref, obj: Object, before: Object | None) -> None:
-    """Ask the server for the deployment before an object that is there gets it as its owner again.
+class _Owners:
+    """Asks the server, in one pass, whether the owners of what is written are there.
 
-    A deployment that is deleted with `--cascade=orphan` is first taken out of its children. This pass may have seen it before
-    that: with an owner that is gone, the garbage collector deletes what was left to serve.
-
-    Raises:
-        ConflictError: If it is gone, is going, or is another one by now.
+    The garbage collector deletes what names an owner that is gone, and what is made for one that is gone may stay for ever
+    where the collector's own view is as old as ours.
     """
-    has = {owner.get("uid") for owner in mappings(before["metadata"].get("ownerReferences"))} if before else set()
-    for owner in obj["metadata"].get("ownerReferences") or () if before else ():
-        kind = kinds.find(owner["apiVersion"], owner["kind"])
-        if owner["uid"] in has or kind is None:
-            continue
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self._seen: set[str] = set()
+        self._asking = asyncio.Lock()
+
+    async def are_there(self, ref: Ref, obj: Object, before: Object | None) -> None:
+        """Ask before an object is made, and before one that is there gets its owner again.
+
+        A deployment that is deleted with `--cascade=orphan` is first taken out of its children: then this is asked for each
+        of them, since the pass may have seen it before that. For what is made one answer in a pass is enough: it finds the
+        deployment that is gone from a store that was put back.
+
+        Raises:
+            ConflictError: If an owner is gone, is going, or is another one by now.
+        """
+        has = {owner.get("uid") for owner in mappings(before["metadata"].get("ownerReferences"))} if before else set()
+        for owner in obj["metadata"].get("ownerReferences") or ():
+            kind = kinds.find(owner["apiVersion"], owner["kind"])
+            if owner["uid"] in has or kind is None:
+                continue
+            async with self._asking:
+                if before is None and owner["uid"] in self._seen:
+                    continue
+                await self._ask(kind, owner, ref)
+                self._seen.add(owner["uid"])
+
+    async def _ask(self, kind: Kind, owner: Object, ref: Ref) -> None:
         # A list by a field is answered by the server and never by a cache.
         named = {"metadata.name": owner["name"]}
-        live = (await cluster.list(kind, namespace=ref.namespace, fields=named)).items
+        live = (await self._cluster.list(kind, namespace=ref.namespace, fields=named)).items
         if not any(
             one["metadata"]["uid"] == owner["uid"] and "deletionTimestamp" not in one["metadata"] for one in live
         ):
