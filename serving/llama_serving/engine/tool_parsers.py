@@ -40,8 +40,11 @@ class _Reading(ToolParser):
 
     @property
     def engine_based_streaming(self) -> bool:
-        """Whether vLLM asks for the rest at the end of an answer. Where it forces calls by its own form, it needs its own state."""
-        return not self.supports_required_and_named
+        """Whether vLLM asks for the rest at the end of an answer. Where it forces calls by its own form, it needs its own state.
+
+        Without tools nothing is a call: then vLLM hands each part on as it is, and reads none of them by us.
+        """
+        return bool(self.tools) and not self.supports_required_and_named
 
     def _new_reader(self) -> Reader:
         names = {tool.function.name if hasattr(tool, "function") else tool.name for tool in self.tools}

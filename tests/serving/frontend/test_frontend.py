@@ -82,6 +82,10 @@ def test_calls_are_read_the_same_whole_and_streamed(found, case):
         assert read(outcome) == OURS[case], way
 
 
+def test_without_tools_no_part_of_an_answer_is_kept_back(found):
+    assert found["without tools"] == {"llama3_json": True, "llama4_pythonic": True}
+
+
 def test_what_vllm_reads_wrongly_is_known(found):
     wrong = {
         case: sorted(way for way, outcome in found["vllm"][case].items() if read(outcome) != OURS[case])

@@ -24,6 +24,8 @@ import platformdirs
 import psutil
 import pytest
 
+from llama_operator.local.ports import reserve
+from llama_operator.local.rundir import default_root
 from llama_serving.config import APPLICATION_NAME, STATUS_PATH
 from llama_serving.contract import haproxy
 from llama_serving.contract.status import ServingStatus
@@ -34,8 +36,6 @@ READY_SECONDS = 600
 """To the first answer on two cores, with other work beside it."""
 _STARTS = 3
 """Ray gives a node half a minute to come up, which a busy machine may not have; a pod would be started again too."""
-_REPLICA_PORTS = (19_000, 19_200)
-"""Below the ports that the kernel gives out, and beside those of local runs. Ray takes another one if one is taken."""
 _MARKER = "LLAMA_SERVING_TEST_CLUSTER"
 LOOPBACK = "127.0.0.1"
 T = TypeVar("T")
@@ -65,7 +65,12 @@ class RayCluster:
         self.folder = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))
         token = self.folder / "token"
         token.write_text(secrets.token_hex(32))
-        self._gcs, self._dashboard, self.http_port, haproxy_metrics, haproxy_stats = free_ports(5)
+        # Replicas and HAProxy of two clusters on one machine must not meet: then one answers for the other.
+        self._reserved = reserve(default_root() / "ports", http=None, pick=secrets.randbelow)
+        # In a pod HAProxy shares its port with nobody, so here as well; the lock of the block stays.
+        self._reserved._held.close()
+        reserved = self._reserved.ports
+        self._gcs, self._dashboard, self.http_port = reserved.gcs, reserved.dashboard, reserved.http
         self._environment = {k: v for k, v in os.environ.items() if not k.startswith(("RAY_", "PYTEST"))} | {
             **environment,
             _MARKER: self._mark,
@@ -83,9 +88,9 @@ class RayCluster:
             "RAY_prestart_worker_first_driver": "false",
             **haproxy.private_to_one_cluster(
                 str(self.folder),
-                metrics_port=haproxy_metrics,
-                stats_port=haproxy_stats,
-                replica_ports=_REPLICA_PORTS,
+                metrics_port=reserved.haproxy_metrics,
+                stats_port=reserved.haproxy_stats,
+                replica_ports=(reserved.replica_min, reserved.replica_max),
             ),
             **haproxy.launcher(self.folder, sys.executable),
             **(overrides or {}),
@@ -234,6 +239,7 @@ class RayCluster:
         for node in self._nodes:
             node.wait()
         wait_for(lambda: not self.processes(), seconds=300, what="the processes to be gone")
+        self._reserved.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _kill_all(self) -> None:

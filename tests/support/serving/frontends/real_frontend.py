@@ -95,6 +95,20 @@ def read_all(tokenizer):
     return found
 
 
+def parts_without_tools(tokenizer):
+    """The parts of a streamed answer that looks like a call, where the request offers no tool."""
+    found = {}
+    for name, texts in TEXTS.items():
+        parser_class = ParserManager.get_parser(tool_parser_name=name, enable_auto_tools=True, model_name="m")
+        parser = parser_class(tokenizer, None)
+        request = ChatCompletionRequest(model="m", messages=HELLO, stream=True)
+        said = [
+            parser.parse_delta(part, [1], request, prompt_token_ids=[1], finished=False) for part in texts["a call"]
+        ]
+        found[name] = [delta and delta.content for delta in said] == list(texts["a call"])
+    return found
+
+
 def templates(folder):
     """Whether there is a template: with the checkpoint's, without it, and without it but with a file."""
     with tempfile.TemporaryDirectory() as place:
@@ -145,6 +159,7 @@ def main():
     found = {
         "vllm": theirs,
         "ours": read_all(tokenizer),
+        "without tools": parts_without_tools(tokenizer),
         "registered": [ToolParserManager.get_tool_parser(name).__name__ for name in TEXTS],
         "templates": templates(folder),
         "names": names(),
