@@ -9,12 +9,13 @@ from collections.abc import Callable
 
 from pydantic import BaseModel
 
-from llama_operator.api.adapter_rules import ADAPTER_RULES
-from llama_operator.api.endpoint_rules import ENDPOINT_RULES
-from llama_operator.api.expose_rules import EXPOSE_RULES
-from llama_operator.api.guard_rules import GUARD_RULES
-from llama_operator.api.pod_rules import POD_RULES
 from llama_operator.api.rule import Rule, Transition
+from llama_operator.api.spec_rules.adapters import ADAPTER_RULES
+from llama_operator.api.spec_rules.endpoint import ENDPOINT_RULES
+from llama_operator.api.spec_rules.expose import EXPOSE_RULES
+from llama_operator.api.spec_rules.guard import GUARD_RULES
+from llama_operator.api.spec_rules.pods import POD_RULES
+from llama_operator.api.spec_rules.weights import WEIGHTS_RULES
 from llama_operator.api.v1alpha1.accelerator import Accelerator, AcceleratorSpec, CardVendor
 from llama_operator.api.v1alpha1.licenseacceptance import AcceptanceState, LicenseAcceptanceSpec
 from llama_operator.api.v1alpha1.licensepolicy import LicensePolicySpec
@@ -333,6 +334,7 @@ RULES: tuple[Rule, ...] = (
         message="must be at least 7.0: the engine does not run on older cards, so there is nothing to declare",
     ),
     *POD_RULES,
+    *WEIGHTS_RULES,
     *ENDPOINT_RULES,
     *GUARD_RULES,
     *EXPOSE_RULES,

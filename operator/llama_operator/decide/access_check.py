@@ -12,10 +12,11 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from llama_operator.api.reasons import ConditionType, Reason
-from llama_operator.api.v1alpha1.llamadeployment import SecretKey
+from llama_operator.api.v1alpha1.weights import SecretKey
 from llama_operator.catalog.models import Variant
 from llama_operator.decide.observed import AccessCheckFacts, Observed, RevisionFacts
 from llama_operator.decide.problem import Problem
+from llama_operator.decide.weights.needed import caches, is_commit, source_is_hub
 from llama_serving.contract.adapters import Repository
 from llama_serving.contract.hub import ADAPTER_FILE, HubAccess
 
@@ -97,18 +98,18 @@ class BackOff:
         return min(self.most, self.first * 2.0 ** min(attempt - 1, 16))
 
 
-_SOON = BackOff(30, 900)
-_LATER = BackOff(60, 900)
+SOON = BackOff(30, 900)
+LATER = BackOff(60, 900)
 """A person is at work: fills in a form, makes a Secret. The operator may not watch Secrets, so it asks again."""
-_RARELY = BackOff(60, 3600)
+RARELY = BackOff(60, 3600)
 """Waiting rarely cures it."""
 _BACK_OFF = {
-    Reason.TOKEN_MISSING: _LATER,
-    Reason.TOKEN_INVALID: _LATER,
-    Reason.NOT_ACCEPTED: _LATER,
-    Reason.PENDING_REVIEW: _LATER,
-    Reason.DENIED: _RARELY,
-    Reason.NOT_FOUND: _RARELY,
+    Reason.TOKEN_MISSING: LATER,
+    Reason.TOKEN_INVALID: LATER,
+    Reason.NOT_ACCEPTED: LATER,
+    Reason.PENDING_REVIEW: LATER,
+    Reason.DENIED: RARELY,
+    Reason.NOT_FOUND: RARELY,
 }
 
 _NOT_CHECKED = AccessCheck(Reason.ACCESS_NOT_CHECKED, "the Hub was not asked whether the weights may be downloaded")
@@ -140,6 +141,17 @@ def hub_revision(variant: Variant) -> str:
     return variant.revision or DEFAULT_REVISION
 
 
+def seen_commit(observed: Observed, revision: str, variant: Variant) -> str:
+    """Commit of a repository that is pinned, or that the access check of a revision saw; empty if none is known."""
+    if variant.repository is None or is_commit(variant.revision):
+        return variant.revision or ""
+    asked = Subject(revision, variant.repository, hub_revision(variant), observed.deployment.spec.weights.token_secret)
+    ours = (
+        check for check in observed.access_checks or () if check.subject == asked.digest and check.verdict is not None
+    )
+    return next((check.verdict.commit for check in ours if check.verdict is not None and check.verdict.commit), "")
+
+
 def check_access(observed: Observed, revision: str, variant: Variant) -> AccessCheck:
     """Say what is known about access to the weights of a revision that does not exist yet.
 
@@ -149,6 +161,9 @@ def check_access(observed: Observed, revision: str, variant: Variant) -> AccessC
         variant: The weights that it would serve.
     """
     free = _open_to_all(variant)
+    if free is not None and _lacks_commit(observed, variant):
+        # It is open to all, and what is copied has to be named by a commit.
+        free = None
     if free is not None or variant.repository is None:
         return free or _NOT_CHECKED
     token = observed.deployment.spec.weights.token_secret
@@ -160,6 +175,11 @@ def check_access(observed: Observed, revision: str, variant: Variant) -> AccessC
             field=TOKEN_FIELD,
         )
     return _ask(observed, Subject(revision, variant.repository, hub_revision(variant), token))
+
+
+def _lacks_commit(observed: Observed, variant: Variant) -> bool:
+    copied = caches(observed.deployment) and observed.access_checks is not None
+    return copied and source_is_hub(variant) and not is_commit(variant.revision)
 
 
 def _check_adapter(observed: Observed, revision: str, source: Repository) -> AccessCheck:
@@ -232,7 +252,7 @@ def _from_checks(subject: Subject, checks: tuple[AccessCheckFacts, ...], observe
     if answer.passed:
         return replace(answer, obsolete=_others(checks, last))
     # While a repeated question runs, the last answer stands: status changes when the answer does.
-    wait = _BACK_OFF.get(answer.reason, _SOON).after(last.attempt)
+    wait = _BACK_OFF.get(answer.reason, SOON).after(last.attempt)
     left = observed.age(last.finished or observed.now).left(wait)
     again = newest is last and left <= 0
     return replace(

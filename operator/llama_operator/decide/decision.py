@@ -14,7 +14,7 @@ from llama_operator.api.v1alpha1.llamadeployment_status import ChosenPlan, PlanS
 from llama_operator.catalog import Catalog
 from llama_operator.catalog.models import Model, Variant
 from llama_operator.decide.access import Door, door_of_revision, door_of_spec
-from llama_operator.decide.access_check import AccessCheck, check_access_to_all, pinned
+from llama_operator.decide.access_check import AccessCheck, check_access_to_all, pinned, seen_commit
 from llama_operator.decide.bounds import least_replicas, most_replicas, wanted_replicas
 from llama_operator.decide.exposure import Exposure, exposure
 from llama_operator.decide.find_model import find_model
@@ -38,6 +38,10 @@ from llama_operator.decide.rollout.revision import Revision, revision_of
 from llama_operator.decide.rollout.rollout import Barred, Rollout, roll_out
 from llama_operator.decide.rollout.strategy import choose_strategy
 from llama_operator.decide.rollout.upkeep import Upkeep, keep_up
+from llama_operator.decide.weights.claims import ClaimPlan, plan_claims
+from llama_operator.decide.weights.copying import Copying, check_copies
+from llama_operator.decide.weights.needed import Wanted, caches, needed
+from llama_operator.decide.weights.source import Copy, Role
 from llama_serving.contract.tenants import HouseLimits
 
 
@@ -67,6 +71,10 @@ class Decision:
     manifest comes before a refused license, and that before a lack of hardware."""
     access_check: AccessCheck | None = None
     """Whether the weights may be downloaded; None while something else stands in the way, or hardware is not wanted."""
+    copying: Copying | None = None
+    """How far the copies of the weights are; None if there are none to be, or while something else stands in the way."""
+    claims: ClaimPlan = field(default_factory=ClaimPlan)
+    """What to write about claims with copies."""
     rollout: Rollout | None = None
     upkeep: Upkeep | None = None
     """What is kept while there is no rollout; None if there is one, or if nothing was ever made."""
@@ -110,7 +118,17 @@ def decide(observed: Observed, catalog: Catalog) -> Decision:
     decision = replace(
         decision, ending=ending(observed, decision.verdicts), exposure=exposure(observed, understood=True)
     )
-    return _with_rollout(decision, observed)
+    return _with_claims(_with_rollout(decision, observed), observed)
+
+
+def _with_claims(decision: Decision, observed: Observed) -> Decision:
+    rollout = decision.rollout
+    settled = None
+    if rollout is not None and rollout.complete and not decision.stopped:
+        settled = (rollout.wanted, rollout.target)
+    refused = decision.license is not None and not decision.license.allowed
+    known = rollout is not None or decision.copying is not None or refused
+    return replace(decision, claims=plan_claims(observed, decision.copying, settled, known=known))
 
 
 def decide_ends(observed: Observed, catalog: Catalog, problem: Problem) -> Decision:
@@ -186,7 +204,7 @@ def _decide(observed: Observed, catalog: Catalog) -> Decision:
             refused,
         ),
     )
-    return _with_access_check(decision, observed, variant)
+    return _with_copies(_with_access_check(decision, observed, variant), observed, variant)
 
 
 def _with_guard(status: PlanStatus, guard: GuardPlan | None) -> PlanStatus:
@@ -208,6 +226,7 @@ def _on_nodes(
 
 
 def _shapes(observed: Observed, model: Model, chosen: Candidate) -> PodShapes:
+    copied = caches(observed.deployment)
     streamed = observed.deployment.spec.engine.arguments.load_format is LoadFormat.RUNAI_STREAMER
     held = requests.Held(
         model,
@@ -216,6 +235,7 @@ def _shapes(observed: Observed, model: Model, chosen: Candidate) -> PodShapes:
         chosen.devices_per_pod,
         chosen.nodes,
         streamed=streamed,
+        copied=copied,
         adapters=host_bytes(
             places_of(observed.deployment.spec.adapter_slots),
             model.architecture,
@@ -238,7 +258,7 @@ def _as_pinned(
     verdict, refused = _license(
         observed, catalog, model, variant, gpus, door=door, guard_gpus=_guard_gpus(observed, record.plan.guard)
     )
-    return Decision(
+    decision = Decision(
         revision,
         model,
         verdict,
@@ -250,6 +270,9 @@ def _as_pinned(
         or _beyond_max_gpus(observed, chosen, _guard_gpus(observed, record.plan.guard)),
         access_check=pinned(record, variant),
     )
+    if decision.problem is not None or _stopped(observed):
+        return decision
+    return _copied(decision, observed, record.copies)
 
 
 def _guard_gpus(observed: Observed, guard: ChosenPlan | None) -> int:
@@ -321,15 +344,43 @@ def _with_access_check(decision: Decision, observed: Observed, variant: Variant 
     return replace(decision, access_check=found, problem=found.problem)
 
 
+def _with_copies(decision: Decision, observed: Observed, variant: Variant | None) -> Decision:
+    """Ask for copies of the weights of a revision that is about to be made, once they may be downloaded."""
+    access, chosen = decision.access_check, decision.chosen
+    if access is None or not access.passed or variant is None or chosen is None or decision.problem is not None:
+        return decision
+    revision = decision.revision.name
+    wanted = [Wanted(Role.MODEL, variant, seen_commit(observed, revision, variant))]
+    nodes = chosen.nodes_per_replica
+    if decision.guard is not None:
+        own = decision.guard.best.variant
+        wanted.append(Wanted(Role.GUARD, own, seen_commit(observed, revision, own)))
+        nodes = max(nodes, decision.guard.chosen.nodes_per_replica)
+    copies = needed(observed.deployment, wanted, nodes)
+    if isinstance(copies, Problem):
+        return replace(decision, problem=copies)
+    return _copied(decision, observed, copies)
+
+
+def _copied(decision: Decision, observed: Observed, copies: tuple[Copy, ...]) -> Decision:
+    copying = check_copies(observed, copies, decision.revision.name)
+    runs = any(one.name == decision.revision.name for one in observed.ray_services)
+    # What runs has read its weights already.
+    return replace(decision, copying=copying, problem=None if copying is None or runs else copying.problem)
+
+
 def _stopped(observed: Observed) -> bool:
     spec = observed.deployment.spec
     return spec.activation is Activation.SUSPENDED or wanted_replicas(spec) == 0
 
 
 def _with_rollout(decision: Decision, observed: Observed) -> Decision:
-    if decision.problem is not None or (decision.access_check is not None and not decision.access_check.passed):
-        return _kept(decision, observed)
     wanted = decision.revision.name
+    access, copying = decision.access_check, decision.copying
+    # What runs has read its weights: a copy that is lost is made again beside it.
+    waits = copying is not None and not copying.passed and all(one.name != wanted for one in observed.ray_services)
+    if waits or decision.problem is not None or (access is not None and not access.passed):
+        return _kept(decision, observed)
     guard = None if decision.plan_status is None else decision.plan_status.guard
     strategy = choose_strategy(
         observed, wanted, decision.chosen, observed.pinned(wanted), decision.shapes, _guard_gpus(observed, guard)

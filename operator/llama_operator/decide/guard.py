@@ -31,6 +31,7 @@ from llama_operator.decide.plan.candidate import Candidate, Plan
 from llama_operator.decide.plan.request import find_plan, nothing_fits
 from llama_operator.decide.plan.status import plan_status
 from llama_operator.decide.problem import Problem
+from llama_operator.decide.weights.needed import caches
 
 FIELD = "spec.guard"
 _OWN_WORDS = 2048
@@ -151,7 +152,14 @@ def _beyond_max_gpus(deployment: LlamaDeployment, guard: GuardSpec, chosen: Cand
 
 
 def _shapes(observed: Observed, model: Model, chosen: Candidate) -> PodShapes:
-    held = requests.Held(model, chosen.variant, chosen.accelerator, chosen.devices_per_pod, chosen.nodes)
+    held = requests.Held(
+        model,
+        chosen.variant,
+        chosen.accelerator,
+        chosen.devices_per_pod,
+        chosen.nodes,
+        copied=caches(observed.deployment),
+    )
     return requests.shapes(held, observed.pod_settings(chosen.accelerator))
 
 

@@ -22,6 +22,8 @@ from llama_operator.decide.placement.shape import Room
 from llama_operator.decide.platform import Platform
 from llama_operator.decide.pods import AwayNode, PodFacts
 from llama_operator.decide.routes import RefusedWrite, RouteFacts
+from llama_operator.decide.weights.facts import WeightsFacts
+from llama_operator.decide.weights.source import Copy
 from llama_serving.config import LiveSettings
 from llama_serving.contract.guard import GUARD_DEPLOYMENT
 from llama_serving.contract.hub import HUB_ENDPOINT, AccessVerdict
@@ -223,6 +225,8 @@ class RevisionFacts:
     """When Kueue had let its pods start (RFC 3339); empty where it holds them back, or none waits for it."""
     weights_checked_at: str = ""
     """When the Hub let its weights be read, before it was made; empty if it was not asked."""
+    copies: tuple[Copy, ...] = ()
+    """Copies of weights that its pods read from claims."""
     created: datetime | None = None
     """When it was pinned."""
     license: LicenseSpec | None = None
@@ -373,6 +377,8 @@ class Observed:
     """RayClusters of those RayServices."""
     access_checks: tuple[AccessCheckFacts, ...] | None = None
     """Jobs that ask the Hub for access; None when access is not checked: weights are local, or the check is switched off."""
+    weights: WeightsFacts | None = None
+    """Claims and Jobs of copies of weights; None where nothing asks for any."""
     traffic: TrafficFacts | None = None
     """Where the Service points; None while there is no Service."""
     free: tuple[Room, ...] | None = None

@@ -1,7 +1,7 @@
 """All objects of a deployment. Called by the reconcile and by `kubectl llama plan`."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from llama_operator.decide.decision import Decision
@@ -9,7 +9,8 @@ from llama_operator.decide.observed import Observed, RayServiceFacts, RevisionFa
 from llama_operator.decide.rollout.ending import NO_REVISION
 from llama_operator.decide.rollout.queued import queue_of
 from llama_operator.decide.rollout.rollout import Rollout
-from llama_operator.desired import access_check, budget, network, rayservice, revision, route
+from llama_operator.desired import access_check, budget, network, rayservice, revision, route, shared
+from llama_operator.desired.shared import Shared
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,7 @@ class Desired:
         routes: Routes to apply after all of that: nothing waits for them, and nothing is disturbed if one is refused.
         old_routes: Routes to delete once those of `routes` are written.
         beside: Other objects to apply after all of that, which nothing waits for either.
+        shared: What is written before anything else into objects that other deployments write as well.
     """
 
     steps: tuple[tuple[dict[str, Any], ...], ...] = ()
@@ -41,6 +43,7 @@ class Desired:
     routes: tuple[dict[str, Any], ...] = ()
     old_routes: tuple[Deletion, ...] = ()
     beside: tuple[dict[str, Any], ...] = ()
+    shared: Shared = field(default_factory=Shared)
 
     @property
     def apply(self) -> tuple[dict[str, Any], ...]:
@@ -56,7 +59,7 @@ def build(observed: Observed, decision: Decision, settings: Settings) -> Desired
         decision: What it decided.
         settings: Settings of the operator.
     """
-    desired = _deployment(observed, decision, settings)
+    desired = replace(_deployment(observed, decision, settings), shared=shared.build(observed, decision, settings))
     # It leads to the Service, and stays as long as that does.
     served = observed.traffic is not None or any(obj["kind"] == "Service" for obj in desired.apply)
     exposure = decision.exposure

@@ -21,6 +21,7 @@ from llama_operator.decide.placement.shape import PodShapes
 from llama_operator.decide.plan.adapters import room_of
 from llama_operator.decide.plan.candidate import Candidate
 from llama_operator.decide.serve_application import arguments
+from llama_operator.decide.weights.source import Copy, is_read
 from llama_operator.desired import naming, serve_config
 from llama_operator.desired.guard import bounds_of, group_name, with_resource
 from llama_operator.desired.pods import (
@@ -73,6 +74,7 @@ def cluster_template(
     keys_object: KeysObject | None,
     settings: Settings,
     guard: GuardPlan | None = None,
+    copies: tuple[Copy, ...] = (),
 ) -> dict[str, Any]:
     """Build the `rayClusterConfig` that runs `config`, without the bounds of its worker group.
 
@@ -84,6 +86,7 @@ def cluster_template(
         keys_object: What holds the API keys; None where no key is asked for.
         settings: Settings of the operator.
         guard: The plan of its guard; None without one.
+        copies: Copies of weights that its pods read.
     """
     card = chosen.accelerator
     image = image_for(card, asked=deployment.spec.image, usual=settings.image, others=settings.card_images)
@@ -92,6 +95,8 @@ def cluster_template(
     revision = config.identity.revision
     common = PodParts(labels=naming.labels(deployment, revision), environment=environment) + caches.in_pod()
     common += keys.folder(keys_object)
+    # The head too: the process that answers requests there reads the tokenizer.
+    common += weights.copies(copies)
     named = deployment.spec.usage_store
     common += store.folder(config.store, None if named is None else named.secret)
     from_hub = "HuggingFace" in {config.source.kind, None if config.guard is None else config.guard.source.kind}
@@ -99,14 +104,16 @@ def cluster_template(
         common += weights.hub(settings.hub_endpoint) + weights.token_file(deployment.spec.weights.token_secret)
     wanted = resolve(deployment.spec, settings.pods, card.image)
     head_parts = pod_settings.over(common + drain.of_head(), wanted.head, pod_settings.peers(revision, "head"))
-    group = _group(deployment, chosen, shapes, config, common, image, config.path, settings)
+    group = _group(deployment, chosen, shapes, config, common, image, config.path, settings, copies)
     groups = [group]
     if guard is not None and config.guard is not None:
         group["rayStartParams"] = with_resource(group["rayStartParams"], MODEL_RESOURCE)
         own = image_for(
             guard.best.accelerator, asked=deployment.spec.image, usual=settings.image, others=settings.card_images
         )
-        of_guard = _group(deployment, guard.best, guard.shapes, config.guard, common, own, config.path, settings)
+        of_guard = _group(
+            deployment, guard.best, guard.shapes, config.guard, common, own, config.path, settings, copies
+        )
         of_guard["groupName"] = group_name(guard.best.accelerator.name)
         of_guard["rayStartParams"] = with_resource(of_guard["rayStartParams"], GUARD_RESOURCE)
         groups.append(of_guard)
@@ -136,15 +143,17 @@ def _group(
     image: str,
     path: RequestPath,
     settings: Settings,
+    copies: tuple[Copy, ...],
 ) -> dict[str, Any]:
     """The workers of one engine; HAProxy runs on those of a guard too."""
     # The head shall not wait for what only engines read, and a guard has its own template.
     template = deployment.spec.model.chat_template if config.engine.chat_template is not None else None
     volume = chat_template.file(template)
-    volume += weights.claim(None if settings.weights_path else chosen.variant.volume_claim)
+    whole = None if settings.weights_path or is_read(chosen.variant, copies) else chosen.variant.volume_claim
+    volume += weights.claim(whole)
     if config.source.kind == "ObjectStore":
         # Only workers read it; the head needs no credentials.
-        volume += weights.store(chosen.variant, deployment.spec.weights.store_secret)
+        volume += weights.store_of(chosen.variant, deployment.spec.weights.store_secret)
     if config.adapters is not None:
         volume += adapters.volume(deployment.spec.adapter_slots)
     wanted = resolve(deployment.spec, settings.pods, chosen.accelerator.image)

@@ -39,6 +39,7 @@ from llama_operator.decide.observed import (
 from llama_operator.decide.rollout.rollout import Rollout
 from llama_operator.decide.rollout.why import why_not_serving
 from llama_operator.decide.serve_application import arguments
+from llama_operator.decide.weights.source import Role, read_from, to_json
 from llama_operator.desired import naming, rayservice
 from llama_operator.desired.guard import guarded
 from llama_operator.desired.serve_config import serve_config, serving_config
@@ -70,13 +71,19 @@ def new(observed: Observed, decision: Decision, settings: Settings) -> RevisionF
         raise ValueError("a decision without a problem and without a pinned revision has a plan")
     if chosen is None or shapes is None or door is None:
         raise ValueError("a decision without a problem and without a pinned revision has a plan")
+    copies = () if decision.copying is None else tuple(state.copy for state in decision.copying.states)
+    best = replace(plan.chosen, variant=read_from(copies, Role.MODEL, plan.chosen.variant))
+    guard = decision.guard
+    if guard is not None:
+        own = read_from(copies, Role.GUARD, guard.best.variant)
+        guard = replace(guard, best=replace(guard.best, variant=own))
     if settings.local:
         # Nobody but this machine reaches it, and nothing mounts keys into its processes.
         door = replace(door, access=Access.KEYS if settings.keys_path else Access.OPEN, keys=None)
     config = serving_config(
         deployment,
         model,
-        plan.chosen,
+        best,
         verdict,
         door=door,
         revision=decision.revision.name,
@@ -84,8 +91,8 @@ def new(observed: Observed, decision: Decision, settings: Settings) -> RevisionF
         max_num_seqs=plan.max_num_seqs,
         settings=settings,
     )
-    if decision.guard is not None:
-        config = guarded(config, decision.guard, verdict, settings)
+    if guard is not None:
+        config = guarded(config, guard, verdict, settings)
     return RevisionFacts(
         name=decision.revision.name,
         number=observed.newest(besides=decision.revision.name) + 1,
@@ -93,9 +100,17 @@ def new(observed: Observed, decision: Decision, settings: Settings) -> RevisionF
         inputs=decision.revision.inputs,
         serve_config=serve_config(config, _PLACEHOLDER),
         cluster=rayservice.cluster_template(
-            deployment, plan.chosen, shapes, config, keys_object=door.keys, settings=settings, guard=decision.guard
+            deployment,
+            best,
+            shapes,
+            config,
+            keys_object=door.keys,
+            settings=settings,
+            guard=guard,
+            copies=copies,
         ),
         weights_checked_at=_checked_at(observed, decision),
+        copies=copies,
     )
 
 
@@ -256,7 +271,7 @@ def _new_data(pinned: RevisionFacts) -> dict[str, Any]:
         "plan": pinned.plan.to_api(),
         "serveConfig": dict(pinned.serve_config),
         "cluster": dict(pinned.cluster),
-    }
+    } | ({"copies": [to_json(copy) for copy in pinned.copies]} if pinned.copies else {})
 
 
 def _end_to_json(end: LicenseEnd) -> dict[str, Any]:

@@ -73,10 +73,10 @@ class Delegating:
         """See `Cluster.watch`."""
         return self._inner.watch(kind, since=since, namespace=namespace)
 
-    async def apply(self, obj: Object, *, force: bool = True) -> Object:
+    async def apply(self, obj: Object, *, force: bool = True, manager: str = "") -> Object:
         """See `Cluster.apply`."""
         async with self._around(Verb.APPLY, kinds.address_to_write(obj)):
-            return await self._inner.apply(obj, force=force)
+            return await self._inner.apply(obj, force=force, manager=manager)
 
     async def apply_status(self, obj: Object) -> Object:
         """See `Cluster.apply_status`."""

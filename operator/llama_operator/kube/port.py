@@ -198,8 +198,8 @@ class Cluster(Protocol):
         """Yield every change after resourceVersion `since`, in order; raise `ExpiredError` if it is too old."""
         ...
 
-    async def apply(self, obj: Object, *, force: bool = True) -> Object:
-        """Server-side apply under this client's field manager; create the object if it is absent.
+    async def apply(self, obj: Object, *, force: bool = True, manager: str = "") -> Object:
+        """Server-side apply under this client's field manager, or under `manager`; create the object if it is absent.
 
         Fields sent become ours; fields sent before and not now are removed unless another manager owns them too;
         fields of others stay. `status` is ignored where the kind has a status subresource. An apply that changes

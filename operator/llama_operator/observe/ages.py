@@ -91,6 +91,8 @@ def moments(observed: Observed) -> Iterator[datetime]:
     ends = (record.license_end for record in observed.revisions)
     yield from (end.at for end in ends if end is not None and end.at is not None)
     yield from (check.finished for check in observed.access_checks or () if check.finished is not None)
+    jobs = () if observed.weights is None else observed.weights.jobs
+    yield from (job.finished for job in jobs if job.finished is not None)
     status = observed.deployment.status
     conditions = () if status is None else status.conditions
     yield from (each.last_transition_time for each in conditions if each.type == ConditionType.MODEL_LOADED)

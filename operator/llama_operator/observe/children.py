@@ -2,20 +2,18 @@
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pydantic import ValidationError
 
 from llama_operator.api import meta, readings
 from llama_operator.api.readings import mapping, mappings, moment, text
-from llama_operator.api.said import said, shortened
+from llama_operator.api.said import said
 from llama_operator.api.v1alpha1.llamadeployment import LicenseSpec, RolloutStrategy
 from llama_operator.decide.conditions import ConditionFacts
 from llama_operator.decide.observed import (
     LONG_AGO,
-    AccessCheckFacts,
     LicenseEnd,
     RayClusterFacts,
     RayServiceFacts,
@@ -26,16 +24,14 @@ from llama_operator.decide.observed import (
     WorkerGroupFacts,
 )
 from llama_operator.decide.placement.queue import LABEL_PRIORITY, LABEL_QUEUE, Queue
-from llama_operator.desired import access_check
+from llama_operator.decide.weights.source import Copy
+from llama_operator.decide.weights.source import of_json as copy_of_json
 from llama_operator.kube.port import Object
 from llama_operator.observe import pinned_data
 from llama_operator.observe.unreadable import UnreadableError
 from llama_serving.config import APPLICATION_NAME, BOARD_APPLICATION_NAME, LiveSettings
-from llama_serving.contract.hub import AccessVerdict
 
 _KUBERAY_VERSION = "ray.io/kuberay-version"
-_DETAIL_LIMIT = 512
-"""A registry's own error may be long."""
 _SUPPOSED = re.compile(
     r"This may be due to a problem with its constructor[^.\n]*\. (?:The update is stopped[^.\n]*\. )?"
     r"See controller logs for details\. ?"
@@ -44,7 +40,7 @@ _LONG_LIST = re.compile(r"(\[(?:'[^'\n]*', ){3})(?:'[^'\n]*', ){7,}('[^'\n]*'\])
 """vLLM names all of its three hundred architectures when it misses one."""
 _STRATEGIES = frozenset(RolloutStrategy) - {RolloutStrategy.AUTO}
 _MOST = 1 << 30
-"""More than any size of a plan, and any number of attempts."""
+"""More than any size of a plan."""
 
 
 def ray_service_facts(obj: Object) -> RayServiceFacts:
@@ -160,6 +156,7 @@ def revision_facts(obj: Object) -> RevisionFacts | UnreadRevision:
         strategy=RolloutStrategy(strategy) if strategy in _STRATEGIES else None,
         strategy_reason=annotations.get(meta.ANNOTATION_STRATEGY_REASON, ""),
         weights_checked_at=annotations.get(meta.ANNOTATION_WEIGHTS_CHECKED_AT, ""),
+        copies=_copies(data),
         created=moment(obj["metadata"].get("creationTimestamp")),
         license=_declared(annotations.get(meta.ANNOTATION_LICENSE, "")),
         license_end=_license_end(annotations.get(meta.ANNOTATION_LICENSE_END, "")),
@@ -186,6 +183,12 @@ def revisions(items: Iterable[Object]) -> tuple[tuple[RevisionFacts, ...], tuple
     found = [revision_facts(item) for item in items]
     read = tuple(facts for facts in found if isinstance(facts, RevisionFacts))
     return read, tuple(facts for facts in found if isinstance(facts, UnreadRevision))
+
+
+def _copies(data: Mapping[str, Any]) -> tuple[Copy, ...]:
+    """Copies of weights that a revision reads."""
+    written = (copy_of_json(values) for values in mappings(data.get("copies")))
+    return tuple(copy for copy in written if copy is not None)
 
 
 def _declared(written: str) -> LicenseSpec | None:
@@ -236,76 +239,3 @@ def traffic_facts(service: Object, deployment: str) -> TrafficFacts | None:
     selector = mapping(mapping(service.get("spec")).get("selector"))
     since = moment(readings.annotations(service).get(meta.ANNOTATION_TRAFFIC_SINCE))
     return TrafficFacts(text(selector.get(meta.LABEL_REVISION)), since)
-
-
-def access_check_facts(job: Object, pods: Sequence[Object]) -> AccessCheckFacts:
-    """What came of a Job that asks for access to weights.
-
-    Args:
-        job: The Job.
-        pods: Its pods, as far as they still exist; their container's last word is the verdict.
-    """
-    metadata = job["metadata"]
-    annotations = readings.annotations(job)
-    conditions = mappings(mapping(job.get("status")).get("conditions"))
-    ended = next(
-        (
-            each
-            for each in conditions
-            if text(each.get("type")) in {"Complete", "Failed"} and each.get("status") == "True"
-        ),
-        None,
-    )
-    states = [_probe_state(pod) for pod in pods]
-    words = [_verdict(mapping(state.get("terminated"))) for state in states]
-    told = (_state_text(state, pod) for state, pod in zip(states, pods, strict=True))
-    detail = next((each for each in told if each), "")
-    if ended is not None and ended["type"] == "Failed" and not detail:
-        detail = text(ended.get("message")) or text(ended.get("reason"))
-    return AccessCheckFacts(
-        name=metadata["name"],
-        subject=annotations.get(meta.ANNOTATION_SUBJECT, ""),
-        attempt=_attempt(annotations.get(meta.ANNOTATION_ATTEMPT, "")),
-        finished=None if ended is None else moment(ended.get("lastTransitionTime")) or _created(metadata),
-        succeeded=ended is not None and ended["type"] == "Complete",
-        verdict=next((word for word in words if word is not None), None),
-        detail=shortened(said(detail), _DETAIL_LIMIT),
-        uid=metadata.get("uid", ""),
-        leaving="deletionTimestamp" in metadata,
-    )
-
-
-def _attempt(written: str) -> int:
-    """Number of an attempt; 1 where none can be read."""
-    return min(max(1, readings.units(written) or 1), _MOST)
-
-
-def _probe_state(pod: Object) -> Mapping[str, Any]:
-    """State of the container that asks; a sidecar may stand before it in the list."""
-    statuses = mappings(mapping(pod.get("status")).get("containerStatuses"))
-    return mapping(next((one.get("state") for one in statuses if one.get("name") == access_check.CONTAINER), {}))
-
-
-def _state_text(state: Mapping[str, Any], pod: Object) -> str:
-    """Why a container or its pod waits, or how it ended; what it said itself is no part of it."""
-    waiting, ended = mapping(state.get("waiting")), mapping(state.get("terminated"))
-    if not state:
-        conditions = mappings(mapping(pod.get("status")).get("conditions"))
-        return next((text(each.get("message")) for each in conditions if each.get("reason") == "Unschedulable"), "")
-    if waiting.get("reason") == "ContainerCreating":
-        return ""
-    if waiting:
-        return " ".join(part for part in (text(waiting.get("reason")), text(waiting.get("message"))) if part)
-    return f"{text(ended.get('reason')) or 'Error'}, exit code {ended['exitCode']}" if ended.get("exitCode") else ""
-
-
-def _verdict(terminated: Mapping[str, Any]) -> AccessVerdict | None:
-    """What the probe wrote; None for anything else, an image without the probe say."""
-    try:
-        return AccessVerdict.model_validate_json(text(terminated.get("message")))
-    except ValidationError:
-        return None
-
-
-def _created(metadata: Mapping[str, Any]) -> datetime | None:
-    return moment(metadata.get("creationTimestamp"))

@@ -11,7 +11,7 @@ from functools import partial
 
 from llama_operator.api import paths, readings
 from llama_operator.api.manifest import parse_live
-from llama_operator.api.meta import LABEL_ACCESS_CHECK, LABEL_DEPLOYMENT
+from llama_operator.api.meta import LABEL_DEPLOYMENT
 from llama_operator.api.readings import mapping, mappings, text
 from llama_operator.api.v1alpha1.accelerator import Accelerator
 from llama_operator.api.v1alpha1.llamadeployment import LlamaDeployment
@@ -20,7 +20,7 @@ from llama_operator.catalog.accelerators import Accelerator as Card
 from llama_operator.catalog.declared import with_declared
 from llama_operator.decide.diagnosis.cluster import bereft
 from llama_operator.decide.exposure import lacks
-from llama_operator.decide.observed import AccessCheckFacts, Observed, RayClusterFacts, RevisionFacts, UnreadRevision
+from llama_operator.decide.observed import Observed, RayClusterFacts, RevisionFacts, UnreadRevision
 from llama_operator.decide.placement import requests
 from llama_operator.decide.placement.platform_pods import PlatformPods
 from llama_operator.decide.placement.queue import DEFAULT_QUEUE
@@ -30,10 +30,13 @@ from llama_operator.decide.rollout import strategy
 from llama_operator.decide.rollout.fields import FIELDS
 from llama_operator.decide.rollout.revision import revision_of
 from llama_operator.decide.routes import ROUTE_KINDS
+from llama_operator.decide.weights.needed import caches
 from llama_operator.errors import InvalidManifestError
 from llama_operator.kube import kinds
 from llama_operator.kube.port import Cluster, Kind, NotFoundError, Object, Ref
 from llama_operator.observe import children
+from llama_operator.observe.jobs.access_check import access_checks
+from llama_operator.observe.jobs.weights import weights_facts
 from llama_operator.observe.license_records import accelerators_of, acceptances_of, models_of, policies_of
 from llama_operator.observe.nodes.facts import away_node, node_facts
 from llama_operator.observe.nodes.free import free_rooms
@@ -119,6 +122,11 @@ class Observer:
         if self.checks_access and observed.pinned(wanted) is None:
             checks = await read(kinds.JOB, access_checks(self.cluster, ref, unreadable), None)
             observed = replace(observed, access_checks=checks)
+        if caches(deployment) or any(record.copies for record in observed.revisions):
+            facts = await read(
+                kinds.PERSISTENT_VOLUME_CLAIM, weights_facts(self.cluster, ref.namespace, unreadable), None
+            )
+            observed = replace(observed, weights=facts)
         if self.looks_at_pods:
             observed = replace(observed, pods=await self._pods(ref), ended=self.ended)
             if bereft(observed):
@@ -317,22 +325,6 @@ def _as_pinned(live: Object, pinned: RevisionFacts) -> LlamaDeployment | None:
             for problem in error.problems:
                 spec = paths.without(spec, problem.path.removeprefix("spec."))
     return None
-
-
-async def access_checks(cluster: Cluster, ref: Ref, unreadable: Unreadable) -> tuple[AccessCheckFacts, ...]:
-    """Read the Jobs that ask for access to the weights of the deployment at `ref`.
-
-    The verdict stands in the status of a Job's pod: pods are read for it while a question is open, and not watched.
-    """
-    own = {LABEL_DEPLOYMENT: ref.name}
-    checks: list[AccessCheckFacts] = []
-    for job in (await cluster.list(kinds.JOB, namespace=ref.namespace, labels=own)).items:
-        name: str = job["metadata"]["name"]
-        if readings.labels(job).get(LABEL_ACCESS_CHECK) != name:
-            continue
-        pods = (await cluster.list(kinds.POD, namespace=ref.namespace, labels={LABEL_ACCESS_CHECK: name})).items
-        checks += unreadable.all((job,), partial(children.access_check_facts, pods=pods))
-    return tuple(checks)
 
 
 def _first(beside: tuple[Accelerator, ...], live: tuple[Accelerator, ...] | None) -> tuple[Accelerator, ...] | None:

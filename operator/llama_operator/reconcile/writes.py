@@ -32,6 +32,7 @@ from llama_operator.kube.port import (
 )
 from llama_operator.reconcile import queued
 from llama_operator.reconcile.repairs import Ledger
+from llama_operator.reconcile.shared import let_go, write_shared
 
 _OURS = f"{GROUP}/"
 
@@ -50,6 +51,8 @@ async def write(cluster: Cluster, namespace: str, desired: Desired, repairs: Led
         KubeError: If a write failed. In both cases those of the same step were tried all the same, those after it were not.
     """
     owners = _Owners(cluster)
+    with _told_apart():
+        await write_shared(cluster, namespace, desired.shared, repairs)
     for step in desired.steps:
         await _all(_apply_one(cluster, obj, repairs, owners) for obj in step)
     for bounds in desired.bounds:
@@ -58,6 +61,8 @@ async def write(cluster: Cluster, namespace: str, desired: Desired, repairs: Led
             await _patch_one(cluster, namespace, bounds, repairs)
     for child in desired.delete:
         await _delete_one(cluster, namespace, child, repairs)
+    with _told_apart():
+        await let_go(cluster, namespace, desired.shared, repairs)
     return (
         *await _write_beside(cluster, desired.beside, repairs, owners),
         *await _write_routes(cluster, namespace, desired, repairs, owners),

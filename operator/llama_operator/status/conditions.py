@@ -23,10 +23,18 @@ from llama_operator.status.exposure import exposed
 from llama_operator.status.failure import Failure
 from llama_operator.status.finding import Finding
 from llama_operator.status.revision import guard_ready, model_loaded, up_to_date, waiting
+from llama_operator.status.weights.copies import weights_copied
 
 _TRUE, _FALSE, _UNKNOWN = ConditionStatus.TRUE, ConditionStatus.FALSE, ConditionStatus.UNKNOWN
 
-OPTIONAL = frozenset({ConditionType.EXPOSED, ConditionType.ADAPTERS_READY, ConditionType.GUARD_READY})
+OPTIONAL = frozenset(
+    {
+        ConditionType.WEIGHTS_COPIED,
+        ConditionType.EXPOSED,
+        ConditionType.ADAPTERS_READY,
+        ConditionType.GUARD_READY,
+    }
+)
 """Conditions that are absent where the spec does not ask for what they are about."""
 
 
@@ -94,6 +102,9 @@ def _of_spec(endpoint: Endpoint, observed: Observed, decision: Decision) -> Iter
     yield _model_resolved(decision)
     yield _planned(decision)
     yield _weights_accessible(decision)
+    copied = weights_copied(observed, decision)
+    if copied is not None:
+        yield copied
     if decision.stopped:
         for kind in (
             ConditionType.CAPACITY_FOUND,

@@ -42,6 +42,12 @@ class EventReason(StrEnum):
     """The Hub lets the weights be downloaded."""
     WEIGHTS_NOT_ACCESSIBLE = "WeightsNotAccessible"
     """The Hub does not let them be downloaded, or could not be asked; the note says what to do."""
+    COPY_STARTED = "CopyStarted"
+    """A Job copies the weights into a claim."""
+    WEIGHTS_COPIED = "WeightsCopied"
+    """The copies of the weights are complete and verified."""
+    WEIGHTS_NOT_COPIED = "WeightsNotCopied"
+    """A copy failed; the note says what to do."""
     READY = "Ready"
     """The endpoint answers with the model asked for."""
     NOT_READY = "NotReady"
@@ -142,6 +148,7 @@ def events(
     happened = [*deeds(observed, decision, done)]
     previous = before or LlamaDeploymentStatus()
     happened += _access_events(previous, after)
+    happened += _copy_events(previous, after)
     happened += changes(previous, after, decision)
     happened += _scaling_events(previous, after)
     happened += _plan_events(previous, after)
@@ -254,6 +261,18 @@ def _access_events(before: LlamaDeploymentStatus, after: LlamaDeploymentStatus) 
     elif now.status is ConditionStatus.FALSE:
         note = f"{now.reason}: {now.message}"
         yield _event("Warning", EventReason.WEIGHTS_NOT_ACCESSIBLE, "CheckAccess", note)
+
+
+def _copy_events(before: LlamaDeploymentStatus, after: LlamaDeploymentStatus) -> Iterator[EventFacts]:
+    was, now = (_condition(status, ConditionType.WEIGHTS_COPIED) for status in (before, after))
+    if now is None or (was is not None and was.reason == now.reason):
+        return
+    if now.reason == Reason.COPYING:
+        yield _event("Normal", EventReason.COPY_STARTED, "CopyWeights", now.message)
+    elif now.status is ConditionStatus.TRUE:
+        yield _event("Normal", EventReason.WEIGHTS_COPIED, "CopyWeights", now.message)
+    elif now.status is ConditionStatus.FALSE:
+        yield _event("Warning", EventReason.WEIGHTS_NOT_COPIED, "CopyWeights", f"{now.reason}: {now.message}")
 
 
 def changes(

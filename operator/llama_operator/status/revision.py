@@ -142,4 +142,6 @@ def waiting(decision: Decision) -> tuple[Reason, str]:
         return Reason.WAITING, f"{decision.problem.condition} has to become True first"
     if decision.access_check is not None and not decision.access_check.passed:
         return Reason.WAITING, f"{ConditionType.WEIGHTS_ACCESSIBLE} has to become True first"
+    if decision.copying is not None and not decision.copying.passed and decision.rollout is None:
+        return Reason.WAITING, f"{ConditionType.WEIGHTS_COPIED} has to become True first"
     return Reason.STARTING, _CLUSTER_STARTS

@@ -23,6 +23,7 @@ from llama_operator.status.endpoint import Endpoint, look
 from llama_operator.status.failure import Failure
 from llama_operator.status.finding import Finding
 from llama_operator.status.finding import conditions as dated
+from llama_operator.status.weights.copies import copies
 from llama_serving.config import HTTP_PORT
 
 _TEXT_LIMIT = 1024
@@ -66,6 +67,7 @@ def build(observed: Observed, decision: Decision, *, failure: Failure | None, no
         scaling_history=counted.history,
         access=access.access(endpoint, observed, decision),
         adapters=adapters.adapters(observed, decision),
+        weights=copies(decision, previous.weights),
         url=_url(observed, decision),
         urls=exposure.urls(observed, decision),
     )

@@ -5,7 +5,8 @@ import json
 import kubernetes_validate
 import pytest
 
-from llama_operator.api.v1alpha1.llamadeployment import MAX_NAME_LENGTH, SecretKey
+from llama_operator.api.v1alpha1.llamadeployment import MAX_NAME_LENGTH
+from llama_operator.api.v1alpha1.weights import SecretKey
 from llama_operator.decide.access_check import LONGEST_WAIT_SECONDS, Subject
 from llama_operator.decide.observed import Settings
 from llama_operator.decide.placement.pod_settings import PodSettings

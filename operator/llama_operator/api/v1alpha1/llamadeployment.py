@@ -14,14 +14,15 @@ from pydantic import Field, PrivateAttr
 from llama_operator.api.meta import API_VERSION, ApiModel, ObjectMeta
 from llama_operator.api.v1alpha1.access import AccessSpec
 from llama_operator.api.v1alpha1.adapters import AdapterList, AdapterSlotsSpec
-from llama_operator.api.v1alpha1.chat_template import ChatTemplateKey
 from llama_operator.api.v1alpha1.common import ObjectName
 from llama_operator.api.v1alpha1.endpoint import EndpointSpec
 from llama_operator.api.v1alpha1.guard import GuardSpec
 from llama_operator.api.v1alpha1.llamadeployment_status import LlamaDeploymentStatus
+from llama_operator.api.v1alpha1.pods import ObjectName as NameInNamespace
 from llama_operator.api.v1alpha1.pods import PodsSpec
 from llama_operator.api.v1alpha1.stores import HeadStoreSpec, UsageStoreSpec
 from llama_operator.api.v1alpha1.tenants import Limits, Tenants
+from llama_operator.api.v1alpha1.weights import WeightsSpec
 
 MAX_NAME_LENGTH = 38
 """KubeRay allows RayService names of at most 47 characters; ours are `<deployment>-<8 characters>`."""
@@ -114,6 +115,15 @@ class LoadFormat(StrEnum):
     SAFETENSORS = "Safetensors"
     RUNAI_STREAMER = "RunaiStreamer"
     FASTSAFETENSORS = "Fastsafetensors"
+
+
+class ChatTemplateKey(ApiModel):
+    """A key of a ConfigMap in the deployment's own namespace, with a chat template in Jinja."""
+
+    config_map: NameInNamespace
+    """Name of the ConfigMap. Pods read it when they start: for other words make another ConfigMap, and name that."""
+    key: Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[A-Za-z0-9._-]+$")] = "chat_template.jinja"
+    """Key in the ConfigMap."""
 
 
 class ModelSpec(ApiModel):
@@ -295,35 +305,6 @@ class LicenseSpec(ApiModel):
     guard_model: ObjectName | None = None
     """Model that screens requests and answers somewhere in front of this deployment, if there is one: catalog entry or LlamaModel.
     Llama Guard is itself a Llama: the operator judges its license too. A guard in `spec.guard` needs no entry here."""
-
-
-class SecretKey(ApiModel):
-    """A key of a Secret in the deployment's own namespace."""
-
-    name: Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$")]
-    """Name of the Secret."""
-    key: Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[A-Za-z0-9._-]+$")] = "token"
-    """Key in the Secret."""
-
-
-class StoreSecret(ApiModel):
-    """A Secret in the deployment's own namespace, with keys that are named as the libraries of the stores read them."""
-
-    name: Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$")]
-    """Name of the Secret. Keys: `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and `AWS_SESSION_TOKEN` for S3; `AZURE_TENANT_ID`,
-    `AZURE_CLIENT_ID` and `AZURE_CLIENT_SECRET` for Azure; `credentials.json`, the key file of a service account, for Google Cloud."""
-
-
-class WeightsSpec(ApiModel):
-    """How pods get the weights."""
-
-    token_secret: SecretKey | None = None
-    """Secret with the Hugging Face token that may download the model. The operator never reads it; it only names it to
-    pods of this namespace. To change the token, write the new one into the same Secret: nothing restarts, and new pods
-    use it. Another Secret is a new revision."""
-    store_secret: StoreSecret | None = None
-    """Secret with the credentials of the object store that a LlamaModel names. The operator never reads it. Default: pods use
-    the identity of their service account."""
 
 
 class RolloutSpec(ApiModel):

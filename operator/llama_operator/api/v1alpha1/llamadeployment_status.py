@@ -7,7 +7,8 @@ from pydantic import Field
 from llama_operator.api.meta import Condition, StatusModel, Timestamp
 
 Name = Annotated[str, Field(max_length=253)]
-Text = Annotated[str, Field(max_length=1024)]
+MOST_TEXT = 1024
+Text = Annotated[str, Field(max_length=MOST_TEXT)]
 Url = Annotated[str, Field(max_length=2048)]
 Count = Annotated[int, Field(ge=0, le=9_007_199_254_740_991)]
 """A whole number that JSON carries exactly."""
@@ -158,6 +159,35 @@ class AdapterStatus(StatusModel):
     """The same for people."""
 
 
+class WeightsCopyStatus(StatusModel):
+    """A copy of weights that the revision that the spec asks for reads from a claim."""
+
+    id: Name
+    """Name of the copy, which follows from its source: its folder in the claim."""
+    role: Name
+    """What it is for: `Model`, `Guard` or `Adapter`."""
+    state: Name
+    """How far it is: `Copied`, `Copying`, or the reason why it is not there."""
+    claim: Name
+    """PersistentVolumeClaim that it is in."""
+    source: Text
+    """Where it comes from."""
+    commit: Name = ""
+    """Commit that is copied; empty for a source without commits."""
+    expected_bytes: Count | None = None
+    """Size, as the catalog or a LlamaModel says; absent if nobody does."""
+    bytes: Count | None = None
+    """Size as it was verified; absent until then."""
+    digest: Name = ""
+    """Digest of its manifest, which has the digest of each file; empty until it is verified."""
+    started_at: Timestamp | None = None
+    """When the Job that copies was made; absent once the copy is there."""
+    deadline: Timestamp | None = None
+    """When the Job is given up, and another one goes on with the files that are whole; absent while none runs."""
+    verified_at: Timestamp | None = None
+    """When it was verified; absent until then."""
+
+
 class ScalingEvent(StatusModel):
     """One change of the number of replicas."""
 
@@ -176,10 +206,10 @@ class LlamaDeploymentStatus(StatusModel):
 
     observed_generation: Annotated[int, Field(ge=-1)] = 0
     """Generation of the spec that this status describes; -1 until the operator has looked at the object for the first time."""
-    conditions: Annotated[tuple[Condition, ...], Field(max_length=16)] = ()
+    conditions: Annotated[tuple[Condition, ...], Field(max_length=24)] = ()
     """What the operator knows: LicenseAccepted, ModelResolved, Planned, CapacityFound, ModelLoaded, EndpointReady, UpToDate,
-    PlanAccurate, ObjectsKept, and Exposed, AdaptersReady and GuardReady where the spec asks for them; in sum: Ready, Reconciling,
-    Stalled."""
+    PlanAccurate, ObjectsKept, and WeightsCopied, Exposed, AdaptersReady and GuardReady where the spec asks for them; in sum: Ready,
+    Reconciling, Stalled."""
     plan: PlanStatus | None = None
     """How one replica is sharded."""
     revisions: RevisionStatus | None = None
@@ -207,6 +237,8 @@ class LlamaDeploymentStatus(StatusModel):
     """Who may send requests to what serves; absent while nothing has the traffic."""
     adapters: Annotated[tuple[AdapterStatus, ...], Field(max_length=64)] | None = None
     """LoRA adapters of spec.adapters; absent where it lists none."""
+    weights: Annotated[tuple[WeightsCopyStatus, ...], Field(max_length=66)] | None = None
+    """Copies of weights in claims; absent where spec.weights.cache asks for none."""
     url: Annotated[str, Field(max_length=2048)] = ""
     """Base URL of the OpenAI API."""
     urls: Annotated[tuple[Url, ...], Field(max_length=8)] | None = None

@@ -38,7 +38,8 @@ from llama_operator.decide.platform import Platform
 from llama_operator.desired.naming import MANAGER
 from llama_operator.kube import kinds
 from llama_operator.kube.port import Cluster, Kind, NotFoundError, Object, Ref
-from llama_operator.observe.children import access_check_facts, ray_cluster_facts, ray_service_facts, readable_revision
+from llama_operator.observe.children import ray_cluster_facts, ray_service_facts, readable_revision
+from llama_operator.observe.jobs.access_check import access_check_facts
 from llama_operator.observe.nodes.facts import devices_on, node_facts
 from llama_operator.observe.unreadable import LeftOut, Unreadable
 

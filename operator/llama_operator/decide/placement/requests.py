@@ -57,6 +57,7 @@ class Held:
         workers: Workers that make one replica.
         streamed: Whether the engine streams its weights through buffers of its own.
         adapters: Memory for LoRA adapters on one node, in bytes.
+        copied: Whether its weights are in a claim, so that no node downloads them.
     """
 
     model: Model
@@ -66,6 +67,7 @@ class Held:
     workers: int = 1
     streamed: bool = False
     adapters: int = 0
+    copied: bool = False
 
 
 def shapes(held: Held, settings: PodSettingsByRole) -> PodShapes:
@@ -86,7 +88,7 @@ def head_shape(settings: PodSettings) -> PodShape:
 
 def _of_worker(held: Held) -> Amounts:
     devices, variant = held.devices, held.variant
-    disk = downloaded(held.model, variant)
+    disk = 0 if held.copied else downloaded(held.model, variant)
     if held.accelerator.device == "CPU":
         return Amounts(devices * CORE, devices * _CPU_MEMORY + _whole(held.adapters), disk)
     cores = _CORES_OF_ONE_GPU if devices == 1 else _CORES_PER_GPU * devices

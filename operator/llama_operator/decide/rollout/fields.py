@@ -187,6 +187,7 @@ FIELDS = FieldTable(
         FieldRow("usageStore", _RESTART, "pods mount the credentials, and a replica has one ledger from its start"),
         FieldRow("license", _LIVE, "the license chain judges it; engines do not see it"),
         FieldRow("weights", _RESTART, "pods name the Secret; what is in it may change at any time"),
+        FieldRow("weights.cache.retention", _LIVE, "an entry in the claim; pods do not see it"),
         FieldRow("pods", _RESTART, "Kubernetes changes no pod that runs"),
         FieldRow("rollout.strategy", _LIVE, "says how the next revision starts"),
         FieldRow("rollout.progressDeadlineSeconds", _LIVE, "only the operator watches it"),

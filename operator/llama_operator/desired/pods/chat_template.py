@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from llama_operator.api.v1alpha1.chat_template import ChatTemplateKey
+from llama_operator.api.v1alpha1.llamadeployment import ChatTemplateKey
 from llama_operator.desired.pods.parts import PodParts
 
 _VOLUME: Final = "chat-template"

@@ -1,13 +1,16 @@
 """What a pod needs to get at the weights: the address of the Hub or a store, credentials for it, a volume. Called by `desired`."""
 
+from collections.abc import Iterable
 from typing import Any
 
-from llama_operator.api.v1alpha1.llamadeployment import SecretKey, StoreSecret
+from llama_operator.api.v1alpha1.weights import SecretKey, StoreSecret
 from llama_operator.catalog.models import Variant
+from llama_operator.decide.weights.source import Copy
 from llama_operator.desired.pods.parts import PodParts
 from llama_serving.contract.hub import HUB_ENDPOINT, TOKEN_VARIABLE
+from llama_serving.contract.weights import MODELS_FOLDER
 
-WEIGHTS_FOLDER = "/models"
+WEIGHTS_FOLDER = MODELS_FOLDER
 """Where the volume of a claim with weights is mounted in workers."""
 
 _WEIGHTS_VOLUME = "weights"
@@ -56,15 +59,26 @@ def token_variable(token: SecretKey | None) -> PodParts:
     return PodParts(environment={TOKEN_VARIABLE: {"secretKeyRef": source}})
 
 
-def store(variant: Variant, secret: StoreSecret | None) -> PodParts:
+def store_of(variant: Variant, secret: StoreSecret | None) -> PodParts:
+    """What is read from the environment for the weights of a variant that are in an object store; see `store`."""
+    if variant.uri is None:
+        return PodParts()
+    return store(variant.uri, variant.store_endpoint or "", variant.store_region or "", secret)
+
+
+def store(uri: str, endpoint: str, region: str, secret: StoreSecret | None) -> PodParts:
     """What the libraries of an object store read from the environment: its address, and credentials if a Secret has some.
 
     Variables, as all of these libraries know them; Ray copies none of them into its own records.
+
+    Args:
+        uri: Folder in the store.
+        endpoint: Address of an S3 store that is not Amazon's; empty for others.
+        region: Its region; empty if none is named.
+        secret: Secret with the credentials.
     """
-    if variant.uri is None:
-        return PodParts()
-    scheme = variant.uri.partition("://")[0]
-    parts = PodParts(environment=_s3_address(variant))
+    scheme = uri.partition("://")[0]
+    parts = PodParts(environment=_s3_address(endpoint, region))
     if secret is None:
         return parts
     if scheme == "gs":
@@ -81,18 +95,35 @@ def store(variant: Variant, secret: StoreSecret | None) -> PodParts:
     )
 
 
-def _s3_address(variant: Variant) -> dict[str, Any]:
+def _s3_address(endpoint: str, region: str) -> dict[str, Any]:
     environment = {}
-    if variant.store_endpoint is not None:
+    if endpoint:
         # Not AWS_ENDPOINT_URL: it would also send the questions for credentials to that store.
-        environment["AWS_ENDPOINT_URL_S3"] = variant.store_endpoint
-        environment["RUNAI_STREAMER_S3_ENDPOINT"] = variant.store_endpoint
+        environment["AWS_ENDPOINT_URL_S3"] = endpoint
+        environment["RUNAI_STREAMER_S3_ENDPOINT"] = endpoint
         # Few stores answer by a host name for each bucket, and none but Amazon's gives credentials by the address of its nodes.
         environment["RUNAI_STREAMER_S3_USE_VIRTUAL_ADDRESSING"] = "0"
         environment["AWS_EC2_METADATA_DISABLED"] = "true"
-    if variant.store_region is not None:
-        environment |= dict.fromkeys(("AWS_DEFAULT_REGION", "AWS_REGION"), variant.store_region)
+    if region:
+        environment |= dict.fromkeys(("AWS_DEFAULT_REGION", "AWS_REGION"), region)
     return environment
+
+
+def copies(mounted: Iterable[Copy]) -> PodParts:
+    """The copies that a pod reads, each in a folder of its own: read-only, and nothing else of their claims."""
+    parts = PodParts()
+    for copy in mounted:
+        volume = f"{_WEIGHTS_VOLUME}-{copy.id}"
+        parts += PodParts(
+            mounts={folder_of(copy): {"name": volume, "subPath": copy.id, "readOnly": True}},
+            volumes={volume: {"persistentVolumeClaim": {"claimName": copy.claim}}},
+        )
+    return parts
+
+
+def folder_of(copy: Copy) -> str:
+    """Folder of a copy in the pods that read it."""
+    return f"{WEIGHTS_FOLDER}/{copy.id}"
 
 
 def claim(name: str | None) -> PodParts:

@@ -97,8 +97,13 @@ class CachedCluster(Delegating):
         return Listing(self._cache.list(kind, namespace, labels), self._cache.version(kind))
 
     @override
-    async def apply(self, obj: Object, *, force: bool = True) -> Object:
+    async def apply(self, obj: Object, *, force: bool = True, manager: str = "") -> Object:
         """Apply unless it is known to change nothing; see `Cluster.apply`."""
+        if manager:
+            # What another field manager sent last is not remembered: who writes under one asks first whether it has to.
+            live = await super().apply(obj, force=force, manager=manager)
+            self._learn(live)
+            return live
         if (known := self._settled(obj, "object")) is not None:
             return known
         return self._remember(obj, "object", await super().apply(obj, force=force))

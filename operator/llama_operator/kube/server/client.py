@@ -81,9 +81,9 @@ class KubernetesCluster:
         """Yield every change after `since`; see `Cluster.watch`. Reconnects by itself, without a gap."""
         return Watch(self._transport, kind, namespace, silence=self._silence).events(since)
 
-    async def apply(self, obj: Object, *, force: bool = True) -> Object:
+    async def apply(self, obj: Object, *, force: bool = True, manager: str = "") -> Object:
         """Server-side apply; see `Cluster.apply`."""
-        return await self._apply(obj, "", force=force)
+        return await self._apply(obj, "", force=force, manager=manager)
 
     async def apply_status(self, obj: Object) -> Object:
         """Server-side apply of the status; see `Cluster.apply_status`."""
@@ -191,10 +191,12 @@ class KubernetesCluster:
         path, what = addresses.of_object(ref), f"patch of {ref}"
         return await self._transport.send(Request("PATCH", path, what, self._manager(), patch, _MERGE_PATCH))
 
-    async def _apply(self, obj: Object, subresource: str, *, force: bool) -> Object:
+    async def _apply(self, obj: Object, subresource: str, *, force: bool, manager: str = "") -> Object:
         ref = kinds.address_to_write(obj)
         what = f"apply of {ref}" if not subresource else f"apply of {subresource} of {ref}"
         query = self._manager() | {"force": "true" if force else "false"}
+        if manager:
+            query |= {"fieldManager": manager}
         request = Request("PATCH", addresses.of_object(ref, subresource), what, query, obj, _APPLY)
         # With a version or uid in it, the caller wants to hear of a conflict.
         tries = 1 if {"uid", "resourceVersion"} & obj["metadata"].keys() else _RACES

@@ -182,7 +182,7 @@ class MemoryClient:
         """Yield every change after `since`; see `Cluster.watch`."""
         return self._store.watch(kind, since=since, namespace=namespace)
 
-    async def apply(self, obj: Object, *, force: bool = True) -> Object:
+    async def apply(self, obj: Object, *, force: bool = True, manager: str = "") -> Object:
         """Server-side apply; see `Cluster.apply`."""
         await asyncio.sleep(0)
         ref, sent = _addressed(obj)
@@ -193,9 +193,9 @@ class MemoryClient:
         validation.check_content(content)
         live = self._store.get(ref)
         self._check_sent(ref, sent["metadata"], live)
-        manager = Manager(self._field_manager, Operation.APPLY)
+        writer = Manager(manager or self._field_manager, Operation.APPLY)
         base = live or self._blank(ref)
-        return self._finish(Verb.APPLY, base, self._merge(base, content, manager, force=force), new=live is None)
+        return self._finish(Verb.APPLY, base, self._merge(base, content, writer, force=force), new=live is None)
 
     async def apply_status(self, obj: Object) -> Object:
         """Server-side apply of the status; see `Cluster.apply_status`. Takes fields over from other managers."""

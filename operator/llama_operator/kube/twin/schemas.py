@@ -159,6 +159,9 @@ _SCHEMAS: Final[Mapping[Kind, Schema]] = {
     kinds.LEASE: Schema(_merging({})),
     kinds.LOCAL_QUEUE: _reconciled(_merging(_CONDITIONS)),
     kinds.CONFIG_MAP: Schema(_merging({})),
+    kinds.PERSISTENT_VOLUME_CLAIM: Schema(
+        _merging(_CONDITIONS, ["spec.dataSource", "spec.selector"], sets=[]), status=True
+    ),
     SECRET: Schema(_merging({})),
     kinds.JOB: _reconciled(
         _merging(

@@ -1,0 +1,97 @@
+"""Which copies a revision reads that is about to be made, or why none can be made. Called by `decide.decision`."""
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from llama_operator.api.reasons import ConditionType, Reason
+from llama_operator.api.v1alpha1.llamadeployment import LlamaDeployment
+from llama_operator.api.v1alpha1.weights import CacheMode, ClaimAccess
+from llama_operator.catalog.models import Variant
+from llama_operator.decide.problem import Problem
+from llama_operator.decide.weights.source import CLAIM_PREFIX, Copy, CopySource, Role, source_of
+
+CACHE_FIELD: Final = "spec.weights.cache"
+_COMMIT: Final = re.compile(r"[0-9a-f]{40}")
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Weights that a revision reads.
+
+    Attributes:
+        role: What for.
+        variant: Which.
+        commit: Commit of the Hub that is known: pinned, or seen by the access check; empty if none is.
+        subject: See `Copy.subject`.
+    """
+
+    role: Role
+    variant: Variant
+    commit: str = ""
+    subject: str = ""
+
+
+def is_commit(revision: str | None) -> bool:
+    """Whether a revision of the Hub is a commit, which always means the same files."""
+    return revision is not None and _COMMIT.fullmatch(revision) is not None
+
+
+def caches(deployment: LlamaDeployment) -> bool:
+    """Whether the spec asks for copies in a claim."""
+    return deployment.spec.weights.cache.mode is CacheMode.CLAIM
+
+
+def needed(deployment: LlamaDeployment, wanted: Iterable[Wanted], nodes_per_replica: int) -> tuple[Copy, ...] | Problem:
+    """Return the copies that a revision reads, each once; none if the spec asks for none.
+
+    Args:
+        deployment: The deployment.
+        wanted: Weights of the revision: of its model, its guard and its adapters.
+        nodes_per_replica: Nodes of one replica, as planned.
+    """
+    if not caches(deployment):
+        return ()
+    once = deployment.spec.weights.cache.access_mode is ClaimAccess.ONCE
+    if once and nodes_per_replica > 1:
+        return Problem(
+            ConditionType.WEIGHTS_COPIED,
+            Reason.CLAIM_ON_ONE_NODE,
+            f"a replica takes {nodes_per_replica} nodes, and a ReadWriteOnce volume is on one of them only; take a StorageClass that has "
+            "ReadWriteMany",
+            f"{CACHE_FIELD}.accessMode",
+        )
+    every = tuple(wanted)
+    unknown = [
+        one for one in every if one.variant.repository and source_is_hub(one.variant) and not is_commit(one.commit)
+    ]
+    if unknown:
+        return Problem(
+            ConditionType.WEIGHTS_COPIED,
+            Reason.COMMIT_UNKNOWN,
+            f"nobody knows at which commit {unknown[0].variant.repository} is to be copied: the catalog pins none, and the Hub was not "
+            "asked or did not say it; name one in a LlamaModel, or switch the access check on",
+            CACHE_FIELD,
+        )
+    return tuple({copy.id: copy for copy in reversed(tuple(_copies(deployment, every)))}.values())[::-1]
+
+
+def source_is_hub(variant: Variant) -> bool:
+    """Whether the weights of a variant come from the Hub."""
+    return variant.uri is None and variant.volume_claim is None and variant.repository is not None
+
+
+def _copies(deployment: LlamaDeployment, wanted: Iterable[Wanted]) -> Iterator[Copy]:
+    for one in wanted:
+        source = source_of(one.variant, one.commit)
+        if source is not None:
+            yield copy_of(deployment, one.role, source, one.variant.bytes_to_read, one.subject)
+
+
+def copy_of(
+    deployment: LlamaDeployment, role: Role, source: CopySource, expected_bytes: int | None, subject: str = ""
+) -> Copy:
+    """The copy of a source in the claim that the spec names, or in one of the operator's."""
+    claim = deployment.spec.weights.cache.claim_name
+    return Copy(role, source, claim or f"{CLAIM_PREFIX}{source.id}", claim is None, expected_bytes, subject)

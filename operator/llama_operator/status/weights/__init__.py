@@ -1,0 +1,1 @@
+"""Copies of weights, as the status tells of them. Called by `status.conditions` and `status.summary`."""
