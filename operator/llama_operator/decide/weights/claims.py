@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from llama_operator.api.reasons import Reason
 from llama_operator.api.v1alpha1.weights import Retention
 from llama_operator.decide.observed import Observed
 from llama_operator.decide.weights.copying import Copying
@@ -82,7 +83,11 @@ def plan_claims(
         settled: Revisions that are kept, once it is known which; None while something is in between: then nothing is let go.
     """
     states = () if copying is None else copying.states
-    held = {state.copy.claim: state.copy for state in states if state.copy.owned}
+    held = {
+        state.copy.claim: state.copy
+        for state in states
+        if state.copy.owned and state.reason is not Reason.CLAIM_DIFFERS
+    }
     facts = observed.weights
     if facts is None:
         return ClaimPlan()

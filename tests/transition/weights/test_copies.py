@@ -1,0 +1,385 @@
+"""A verified copy of the weights is made before any GPU is asked for, and shared by all that read the same source."""
+
+import json
+
+import pytest
+
+from llama_operator.kube import kinds
+from llama_operator.kube.port import Ref
+
+NAMESPACE = "team-a"
+DIGEST = "sha256:" + "a" * 64
+
+
+def owners(claim):
+    return sorted(owner["name"] for owner in claim["metadata"].get("ownerReferences", ()))
+
+
+async def test_no_gpu_is_asked_for_before_the_copy_is_verified(copies, world):
+    ref = await copies.apply()
+    conditions = await copies.passes(ref)
+    claim, job = await copies.claim(), await copies.job()
+    copy_id = claim["metadata"]["labels"]["llama-operator.io/weights"]
+    assert claim["metadata"]["name"] == f"llama-weights-{copy_id}"
+    assert claim["spec"]["accessModes"] == ["ReadWriteMany"]
+    assert owners(claim) == ["chat"]
+    assert conditions["WeightsCopied"].reason == "Copying"
+    assert (conditions["Ready"].status, conditions["Ready"].reason) == ("Unknown", "Copying")
+    assert (conditions["Reconciling"].status, conditions["Stalled"].status) == ("True", "False")
+    assert await copies.services() == []
+    assert await world.names(kinds.CONTROLLER_REVISION) == []
+    (told,) = world.outcome.status.weights
+    assert (told.state, told.id, told.expected_bytes > 0, told.deadline > told.started_at) == (
+        "Copying",
+        copy_id,
+        True,
+        True,
+    )
+
+    (container,) = job["spec"]["template"]["spec"]["containers"]
+    assert container["command"] == ["python", "-m", "llama_serving.weights", "copy"]
+    variables = {each["name"]: each for each in container["env"]}
+    request = json.loads(variables["LLAMA_WEIGHTS"]["value"])
+    assert request["id"] == copy_id
+    assert request["source"]["repository"].startswith("meta-llama/")
+    assert variables["HF_TOKEN"]["valueFrom"]["secretKeyRef"]["name"] == "hugging-face"
+
+    await copies.bind()
+    await copies.end()
+    conditions = await copies.passes(ref)
+    assert (conditions["WeightsCopied"].status, conditions["WeightsCopied"].reason) == ("True", "Copied")
+    (told,) = world.outcome.status.weights
+    assert (told.state, told.digest, told.started_at, told.bytes) == ("Copied", DIGEST, None, 16_100_000_000)
+    (service,) = await copies.services()
+    live = await world.user.get(Ref(kinds.RAY_SERVICE, NAMESPACE, service))
+    cluster = live["spec"]["rayClusterConfig"]
+    for group in (cluster["headGroupSpec"], *cluster["workerGroupSpecs"]):
+        pod = group["template"]["spec"]
+        mount = next(each for each in pod["containers"][0]["volumeMounts"] if each["mountPath"] == f"/models/{copy_id}")
+        assert (mount["subPath"], mount["readOnly"]) == (copy_id, True)
+        variables = {each["name"]: each for each in pod["containers"][0]["env"]}
+        assert variables["HF_HUB_OFFLINE"]["value"] == "1"
+        assert not {"HF_TOKEN", "HF_TOKEN_PATH"} & variables.keys()
+        assert "hugging-face" not in json.dumps(pod)
+    assert f"/models/{copy_id}" in live["spec"]["serveConfigV2"]
+
+
+async def test_a_pass_that_changes_nothing_writes_nothing(copies, world):
+    ref = await copies.apply()
+    await copies.passes(ref)
+    before = len(world.memory.writes)
+    await copies.passes(ref)
+    assert len(world.memory.writes) == before, "while it is copied"
+    await copies.end()
+    await copies.passes(ref)
+    (service,) = await copies.services()
+    await world.serve(service, NAMESPACE)
+    await copies.passes(ref)
+    before = len(world.memory.writes)
+    world.clock.advance(40)
+    await copies.passes(ref)
+    assert len(world.memory.writes) == before, "while it serves"
+
+
+async def test_what_a_claim_remembers_outlives_its_job(copies, world):
+    ref = await copies.apply()
+    await copies.serving(ref)
+    job = await copies.job()
+    await world.user.delete(Ref(kinds.JOB, NAMESPACE, job["metadata"]["name"]))
+    conditions = await copies.passes(ref)
+    assert conditions["WeightsCopied"].reason == "Copied"
+    assert await copies.jobs() == []
+    assert world.outcome.status.weights[0].digest == DIGEST
+
+
+async def test_two_deployments_share_one_copy_and_the_last_owner_takes_it_along(copies, world):
+    first, second = await copies.apply("chat"), await copies.apply("other", context={"maxModelLength": 4096})
+    conditions = await copies.passes(first, second)
+    assert len(await copies.jobs()) == 1
+    assert owners(await copies.claim()) == ["chat", "other"]
+    assert "of LlamaDeployment chat" in conditions["WeightsCopied"].message
+    await copies.end()
+    await copies.passes(first, second)
+    assert len(await copies.services()) == 2
+    assert len(await copies.jobs()) == 1, "nothing is copied twice"
+
+    await world.user.delete(first)
+    await copies.passes(second)
+    claim = await copies.claim()
+    assert owners(claim) == ["other"]
+    assert claim["spec"]["resources"]["requests"]["storage"].endswith("Gi"), "what the first one wrote stays"
+    await world.user.delete(second)
+    assert not await copies.claims()
+
+
+async def test_the_first_deployment_may_leave_by_its_spec(copies, world):
+    first, second = await copies.apply("chat"), await copies.apply("other")
+    await copies.passes(first, second)
+    await copies.end()
+    await copies.passes(first, second)
+    for service in await copies.services():
+        await world.serve(service, NAMESPACE)
+    await copies.passes(first, second)
+    await copies.apply("chat", cache={"mode": "None"})
+    await copies.passes(first, second)
+    assert owners(await copies.claim()) == ["chat", "other"], "the old revision still reads it"
+    for name in await copies.services():
+        await world.serve(name, NAMESPACE)
+    await copies.passes(first, second)
+    world.clock.advance(4000)
+    await copies.passes(first, second)
+    assert owners(await copies.claim()) == ["other"]
+    assert "llama-operator.io/user.chat" not in (await copies.claim())["metadata"]["annotations"]
+
+
+async def test_a_retained_claim_has_no_owner_and_stays(copies, world):
+    first, second = await copies.apply("chat"), await copies.apply("other", cache={"retention": "Retain"})
+    await copies.passes(first, second)
+    assert owners(await copies.claim()) == []
+    await copies.end()
+    await copies.passes(first, second)
+    await world.user.delete(first)
+    await world.user.delete(second)
+    assert len(await copies.claims()) == 1
+
+    # A later deployment reads what is there.
+    third = await copies.apply("third")
+    conditions = await copies.passes(third)
+    assert owners(await copies.claim()) == []
+    assert conditions["WeightsCopied"].reason == "Copied"
+
+
+async def test_the_retention_changes_while_it_serves(copies, world):
+    ref = await copies.apply()
+    service = await copies.serving(ref)
+    for retention, expected in (("Retain", []), ("Delete", ["chat"])):
+        await copies.apply(cache={"retention": retention})
+        await copies.passes(ref)
+        assert owners(await copies.claim()) == expected
+    assert await copies.services() == [service], "no restart"
+
+
+@pytest.mark.parametrize(
+    ("verdict", "reason", "waits"),
+    [
+        ("NoSpace", "NoSpace", False),
+        ("NotWritable", "ClaimNotWritable", False),
+        ("Mismatch", "CopyMismatch", False),
+        ("TokenInvalid", "TokenInvalid", False),
+        ("AccessDenied", "SourceDenied", False),
+        ("NotFound", "NotFound", False),
+        ("Forbidden", "CopyForbidden", False),
+        ("Unreachable", "SourceUnreachable", True),
+        ("Stalled", "CopyStalled", True),
+        ("Failed", "CopyFailed", True),
+    ],
+)
+async def test_a_copy_that_fails_says_why_and_is_tried_again(copies, world, verdict, reason, waits):
+    ref = await copies.apply()
+    await copies.passes(ref)
+    await copies.end(verdict, message="the words of the program", file="model-00002.safetensors")
+    conditions = await copies.passes(ref)
+    found = conditions["WeightsCopied"]
+    assert (found.status, found.reason) == ("False", reason)
+    assert "model-00002.safetensors: the words of the program" in found.message
+    assert (conditions["Stalled"].status, conditions["Reconciling"].status) == (
+        ("False", "True") if waits else ("True", "False")
+    )
+    assert await copies.services() == []
+    before = len(world.memory.writes)
+    await copies.passes(ref)
+    assert len(world.memory.writes) == before
+    world.clock.advance(60)
+    await copies.passes(ref)
+    assert len(await copies.jobs()) == 2
+    await copies.end()
+    conditions = await copies.passes(ref)
+    assert conditions["WeightsCopied"].reason == "Copied"
+    assert len(await copies.services()) == 1
+
+
+async def test_a_job_that_passed_its_deadline_goes_on_in_another_one(copies, world):
+    ref = await copies.apply()
+    await copies.passes(ref)
+    job = await copies.job()
+    ended = {"type": "Failed", "status": "True", "reason": "DeadlineExceeded", "message": "was active too long"}
+    await copies.finish(job, ended | {"lastTransitionTime": "2026-01-01T00:00:00Z"})
+    world.clock.advance(1)
+    conditions = await copies.passes(ref)
+    assert conditions["WeightsCopied"].reason in {"CopyFailed", "Copying"}
+    world.clock.advance(60)
+    await copies.passes(ref)
+    assert len(await copies.jobs()) == 2
+
+
+async def test_a_token_that_expires_half_way_is_mended_in_its_secret(copies, world):
+    ref = await copies.apply()
+    await copies.passes(ref)
+    await copies.end("TokenInvalid", message="401")
+    conditions = await copies.passes(ref)
+    assert conditions["Stalled"].message.startswith("spec.weights.tokenSecret: ")
+    # Another Secret asks at once.
+    await copies.apply(weights={"tokenSecret": {"name": "other", "key": "hf"}, "cache": {"mode": "Claim"}})
+    await copies.passes(ref)
+    newest = await copies.job()
+    assert "'other'" in repr(newest["spec"])
+    await copies.end()
+    conditions = await copies.passes(ref)
+    assert conditions["WeightsCopied"].reason == "Copied"
+
+
+async def test_another_deployments_token_copies_what_the_first_one_may_not(copies, world):
+    first = await copies.apply("chat")
+    await copies.passes(first)
+    await copies.end("AccessDenied")
+    await copies.passes(first)
+    second = await copies.apply(
+        "other", weights={"tokenSecret": {"name": "other", "key": "token"}, "cache": {"mode": "Claim"}}
+    )
+    await copies.passes(second)
+    assert "'other'" in repr((await copies.job())["spec"])
+    await copies.end()
+    for ref in (first, second):
+        conditions = await copies.passes(ref)
+        assert conditions["WeightsCopied"].reason == "Copied"
+
+
+async def test_a_new_source_is_copied_before_the_old_revision_is_disturbed(copies, world):
+    ref = await copies.apply()
+    old = await copies.serving(ref)
+    before = await world.user.get(Ref(kinds.RAY_SERVICE, NAMESPACE, old))
+    (claim,) = await copies.claims()
+    model = {"name": "llama-3.1-8b", "precision": "BF16", "variant": "meta-llama/Llama-3.1-8B"}
+    await copies.apply(model=model)
+    conditions = await copies.passes(ref)
+    assert await copies.services() == [old]
+    assert await world.user.get(Ref(kinds.RAY_SERVICE, NAMESPACE, old)) == before
+    assert conditions["EndpointReady"].status == "True"
+    assert len(await copies.claims()) == 2
+    await copies.end("NoSpace")
+    conditions = await copies.passes(ref)
+    assert (conditions["Ready"].status, conditions["UpToDate"].reason) == ("True", "NoSpace")
+    assert await world.user.get(Ref(kinds.RAY_SERVICE, NAMESPACE, old)) == before
+
+    # Back to the old source: the Job and the claim of the other one go.
+    await copies.apply()
+    await copies.passes(ref)
+    assert [each["metadata"]["name"] for each in await copies.claims()] == [claim["metadata"]["name"]]
+
+
+async def test_a_copy_that_nobody_wants_any_more_is_not_finished(copies, world):
+    ref = await copies.apply()
+    await copies.passes(ref)
+    (job,) = await copies.jobs()
+    model = {"name": "llama-3.1-8b", "precision": "BF16", "variant": "meta-llama/Llama-3.1-8B"}
+    await copies.apply(model=model)
+    await copies.passes(ref)
+    (other,) = await copies.jobs()
+    assert other["metadata"]["name"] != job["metadata"]["name"]
+
+
+async def test_a_new_revision_of_the_same_source_copies_nothing(copies, world):
+    ref = await copies.apply()
+    await copies.serving(ref)
+    await copies.apply(context={"maxModelLength": 4096})
+    conditions = await copies.passes(ref)
+    assert conditions["WeightsCopied"].reason == "Copied"
+    assert len(await copies.jobs()) <= 1
+
+
+async def test_a_claim_of_another_class_is_told_and_left_alone(copies, world):
+    first = await copies.apply("chat", cache={"storageClassName": "slow"})
+    await copies.passes(first)
+    before = await copies.claim()
+    second = await copies.apply("other", cache={"storageClassName": "fast"})
+    conditions = await copies.passes(second)
+    assert conditions["WeightsCopied"].reason == "ClaimDiffers"
+    assert "which chat uses too" in conditions["WeightsCopied"].message
+    assert await copies.claim() == before
+
+
+async def test_a_claim_of_the_user_is_only_mounted(copies, world):
+    metadata = {"name": "models", "namespace": NAMESPACE}
+    spec = {"accessModes": ["ReadWriteMany"], "resources": {"requests": {"storage": "500Gi"}}}
+    await world.user.apply(
+        {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": metadata, "spec": spec}
+    )
+    before = await copies.claim()
+    ref = await copies.apply(cache={"claimName": "models"})
+    await copies.passes(ref)
+    assert '"claimName": "models"' in json.dumps(await copies.job())
+    await copies.end()
+    conditions = await copies.passes(ref)
+    assert conditions["WeightsCopied"].reason == "Copied"
+    (service,) = await copies.services()
+    await world.serve(service, NAMESPACE)
+    await copies.passes(ref)
+    assert await copies.claim() == before
+    await world.user.delete(Ref(kinds.JOB, NAMESPACE, (await copies.job())["metadata"]["name"]))
+    conditions = await copies.passes(ref)
+    assert conditions["WeightsCopied"].reason == "Copied"
+    assert await copies.jobs() == [], "what runs has read it"
+    await world.user.delete(ref)
+    assert await copies.claim() == before
+
+
+async def test_a_pod_that_cannot_start_says_why(copies, world):
+    ref = await copies.apply()
+    await copies.passes(ref)
+    message = '0/1 nodes are available: pod has unbound immediate PersistentVolumeClaims'
+    conditions = [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": message}]
+    await copies.pod(await copies.job(), None, conditions=conditions)
+    assert message in (await copies.passes(ref))["WeightsCopied"].message
+
+
+async def test_a_lost_copy_is_made_again_while_the_revision_serves(copies, world):
+    ref = await copies.apply()
+    service = await copies.serving(ref)
+    claim = await copies.claim()
+    world.clock.advance(60)
+    await copies.delete_claim(claim["metadata"]["name"])
+    conditions = await copies.passes(ref)
+    assert (await copies.claim())["metadata"]["uid"] != claim["metadata"]["uid"]
+    assert conditions["WeightsCopied"].reason == "Copying"
+    assert conditions["Ready"].status == "True"
+    assert await copies.services() == [service]
+    await copies.end()
+    conditions = await copies.passes(ref)
+    assert conditions["WeightsCopied"].reason == "Copied"
+
+
+async def test_who_comes_back_from_a_pause_reads_the_copy_that_is_there(copies, world):
+    ref = await copies.apply()
+    service = await copies.serving(ref)
+    await copies.apply(activation="Suspended")
+    await copies.passes(ref)
+    assert await copies.services() == []
+    assert owners(await copies.claim()) == ["chat"]
+    await copies.apply()
+    await copies.passes(ref)
+    assert await copies.services() == [service]
+
+
+async def test_who_comes_back_to_a_claim_that_is_gone_copies_first(copies, world):
+    ref = await copies.apply()
+    service = await copies.serving(ref)
+    await copies.apply(activation="Suspended")
+    await copies.passes(ref)
+    world.clock.advance(60)
+    await copies.delete_claim((await copies.claim())["metadata"]["name"])
+    await copies.apply()
+    conditions = await copies.passes(ref)
+    assert await copies.services() == []
+    assert conditions["WeightsCopied"].reason == "Copying"
+    await copies.end()
+    await copies.passes(ref)
+    assert await copies.services() == [service]
+
+
+async def test_weights_that_the_project_generates_are_not_copied(copies, world):
+    ref = await world.apply_sample("tiny-cpu", weights={"cache": {"mode": "Claim"}})
+    for _ in range(4):
+        status = await world.reconcile(ref)
+    (found,) = [each for each in status.conditions if each.type == "WeightsCopied"]
+    assert (found.status, found.reason) == ("True", "Copied")
+    assert len(await copies.services()) == 1
