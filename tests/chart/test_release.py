@@ -128,6 +128,8 @@ ALLOWED = {
     ("batch", "cronjobs"): "",
     ("networking.k8s.io", "networkpolicies"): "get list watch create patch",
     ("policy", "poddisruptionbudgets"): "get list watch create patch",
+    ("", "persistentvolumeclaims"): "get list watch create patch delete",
+    ("", "persistentvolumes"): "",
     ("", "pods/eviction"): "",
     ("kueue.x-k8s.io", "localqueues"): "get",
     ("kueue.x-k8s.io", "workloads"): "",

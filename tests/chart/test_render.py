@@ -363,6 +363,7 @@ def test_the_rights_are_few_and_name_what_they_are_for(render, values):
         "networking.k8s.io/ingresses": "create delete get list patch watch",
         "networking.k8s.io/networkpolicies": "create get list patch watch",
         "nodes": "get list watch",
+        "persistentvolumeclaims": "create delete get list patch watch",
         "pods": "list watch",
         "policy/poddisruptionbudgets": "create get list patch watch",
         "ray.io/rayclusters": "get list patch watch",

@@ -82,6 +82,12 @@ BROKEN = (
     ("spec.endpoint.aliases", {"endpoint": {"path": "Ingress", "aliases": ["Llama-chat"]}}),
     ("spec.guard", INGRESS | GUARD),
     ("spec.guard.reason", {"guard": GUARD["guard"] | {"failure": "Open"}}),
+    ("spec.weights.cache.mode", {"weights": {"cache": {"storageClassName": "fast"}}}),
+    (
+        "spec.weights.cache.claimName",
+        {"weights": {"cache": {"mode": "Claim", "claimName": "m", "retention": "Retain"}}},
+    ),
+    ("spec.weights.cache.accessMode", {"weights": {"cache": {"mode": "Claim", "accessMode": "ReadWriteOnce"}}}),
     ("spec.license.guardModel", GUARD | {"license": {"guardModel": "llama-guard-3-1b"}}),
     ("spec.adapters", {"adapters": [ADAPTER]}),
     (

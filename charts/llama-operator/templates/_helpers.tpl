@@ -105,7 +105,7 @@ variables.groups.all(g, variables.groupsBefore.exists(b, b.groupName == g.groupN
 {{- define "llama-operator.admission.written" -}}
 - apiGroups: [""]
   apiVersions: ["*"]
-  resources: [services]
+  resources: [services, persistentvolumeclaims]
   operations: [CREATE, UPDATE, DELETE]
 - apiGroups: [networking.k8s.io]
   apiVersions: ["*"]

@@ -5,6 +5,7 @@ from typing import Any
 
 from llama_operator.decide.decision import Decision
 from llama_operator.decide.observed import Observed, Settings
+from llama_operator.decide.weights.claims import ClaimPlan
 from llama_operator.decide.weights.facts import ClaimFacts, CopyJobFacts
 from llama_operator.desired import weights_claim, weights_job
 
@@ -42,6 +43,8 @@ def build(observed: Observed, decision: Decision, settings: Settings) -> Shared:
     """
     deployment, plan, copying = observed.deployment, decision.claims, decision.copying
     states = () if copying is None else copying.states
+    if not states and plan == ClaimPlan():
+        return Shared()
     return Shared(
         manager=weights_claim.manager(deployment),
         entries=tuple(weights_claim.entry(deployment, hold) for hold in plan.hold),

@@ -10,7 +10,7 @@ from typing import Final, Protocol
 
 from llama_operator.api import paths, readings
 from llama_operator.api.manifest import parse_live
-from llama_operator.api.meta import LABEL_DEPLOYMENT
+from llama_operator.api.meta import LABEL_DEPLOYMENT, USER_PREFIX
 from llama_operator.api.v1alpha1.accelerator import Accelerator
 from llama_operator.catalog import Catalog
 from llama_operator.catalog.declared import with_declared
@@ -117,6 +117,9 @@ class Dispatcher:
                 name = _label(after or before or {})
                 if name:
                     self._enqueue(Ref(kinds.LLAMA_DEPLOYMENT, ref.namespace, name))
+            case Concerns.ITS_USERS:
+                for name in sorted(_users(before) | _users(after)):
+                    self._enqueue(Ref(kinds.LLAMA_DEPLOYMENT, ref.namespace, name))
             case Concerns.ITS_DEPLOYMENT_IF_NEWS:
                 self._pod(ref, before, after)
             case Concerns.DEPLOYMENTS_THAT_NAME_IT | Concerns.LICENSES | Concerns.HARDWARE:
@@ -214,6 +217,16 @@ def _ref(kind: Kind, obj: Object) -> Ref:
 
 def _acceptance(deployment: Object) -> object:
     return paths.at(deployment, "spec.license.acceptance")
+
+
+def _users(obj: Object | None) -> set[str]:
+    """Deployments that own an object, or are among its users."""
+    if obj is None:
+        return set()
+    owners = readings.mappings(obj["metadata"].get("ownerReferences"))
+    named = {readings.text(one.get("name")) for one in owners if one.get("kind") == kinds.LLAMA_DEPLOYMENT.kind}
+    said = (name for name in readings.annotations(obj) if name.startswith(USER_PREFIX))
+    return (named | {name.removeprefix(USER_PREFIX) for name in said}) - {""}
 
 
 def _label(obj: Object) -> str:

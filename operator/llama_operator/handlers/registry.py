@@ -104,7 +104,13 @@ async def http_route(**change: Any) -> None:
 
 @kopf.on.event("batch", "v1", "jobs", param=kinds.JOB, registry=HANDLERS)
 async def job(**change: Any) -> None:
-    """A check of the access to the weights ended."""
+    """A check of the access to weights ended, or a copy of them did."""
+    dispatch(**change)
+
+
+@kopf.on.event("", "v1", "persistentvolumeclaims", param=kinds.PERSISTENT_VOLUME_CLAIM, registry=HANDLERS)
+async def persistent_volume_claim(**change: Any) -> None:
+    """The claim of a copy of weights got a volume, a user or a memory, or is gone."""
     dispatch(**change)
 
 

@@ -30,6 +30,8 @@ class Concerns(Enum):
     """The LlamaDeployment that the label llama-operator.io/deployment names."""
     ITS_DEPLOYMENT_IF_NEWS = auto()
     """The same, if a fact changed that it looks at."""
+    ITS_USERS = auto()
+    """The LlamaDeployments that own it or say that they use it, before the change and after."""
     DEPLOYMENTS_THAT_NAME_IT = auto()
     """The LicenseAcceptance, others that count with it, and the LlamaDeployments that may rest on one of them."""
     LICENSES = auto()
@@ -62,6 +64,7 @@ class Watched:
 
 
 _NO_WAY_IN: Final = "no deployment gets a way in from outside by them"
+_NO_COPIES: Final = "no weights are copied into claims"
 _NO_BUDGET: Final = "nothing keeps a drain of several nodes from taking several replicas at once"
 
 WATCHED: Final = (
@@ -77,6 +80,8 @@ WATCHED: Final = (
     Watched(kinds.INGRESS, Concerns.ITS_DEPLOYMENT, _OURS, needed=False, without=_NO_WAY_IN),
     Watched(kinds.HTTP_ROUTE, Concerns.ITS_DEPLOYMENT, _OURS, needed=False, without=_NO_WAY_IN),
     Watched(kinds.JOB, Concerns.ITS_DEPLOYMENT, _OURS),
+    # Younger than 0.1.0, as the right to it. Without it no deployment can ask for copies of weights.
+    Watched(kinds.PERSISTENT_VOLUME_CLAIM, Concerns.ITS_USERS, _OURS, needed=False, without=_NO_COPIES),
     # Before 0.1.0 there was no right to watch them: an operator may be newer than its roles.
     Watched(kinds.POD, Concerns.ITS_DEPLOYMENT_IF_NEWS, _OURS, only_of_deployments=True, needed=False),
     Watched(kinds.LICENSE_ACCEPTANCE, Concerns.DEPLOYMENTS_THAT_NAME_IT),

@@ -72,9 +72,9 @@ class Refusing(Delegating):
         self._check(ref.kind)
         return await super().get(ref)
 
-    async def apply(self, obj, *, force=True):
+    async def apply(self, obj, *, force=True, manager=""):
         self._check(kinds.find(obj["apiVersion"], obj["kind"]))
-        return await super().apply(obj, force=force)
+        return await super().apply(obj, force=force, manager=manager)
 
 
 @pytest.mark.parametrize(

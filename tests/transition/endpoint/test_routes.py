@@ -248,10 +248,10 @@ class Refusing(Delegating):
 
     error = None
 
-    async def apply(self, obj, *, force=True):
+    async def apply(self, obj, *, force=True, manager=""):
         if self.error is not None and obj["kind"] in {"HTTPRoute", "Ingress"}:
             raise self.error
-        return await super().apply(obj, force=force)
+        return await super().apply(obj, force=force, manager=manager)
 
     async def delete(self, ref, **options):
         if self.error is not None and ref.kind in {kinds.HTTP_ROUTE, kinds.INGRESS}:

@@ -301,9 +301,7 @@ async def test_a_claim_of_another_class_is_told_and_left_alone(copies, world):
 async def test_a_claim_of_the_user_is_only_mounted(copies, world):
     metadata = {"name": "models", "namespace": NAMESPACE}
     spec = {"accessModes": ["ReadWriteMany"], "resources": {"requests": {"storage": "500Gi"}}}
-    await world.user.apply(
-        {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": metadata, "spec": spec}
-    )
+    await world.user.apply({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": metadata, "spec": spec})
     before = await copies.claim()
     ref = await copies.apply(cache={"claimName": "models"})
     await copies.passes(ref)
@@ -326,7 +324,7 @@ async def test_a_claim_of_the_user_is_only_mounted(copies, world):
 async def test_a_pod_that_cannot_start_says_why(copies, world):
     ref = await copies.apply()
     await copies.passes(ref)
-    message = '0/1 nodes are available: pod has unbound immediate PersistentVolumeClaims'
+    message = "0/1 nodes are available: pod has unbound immediate PersistentVolumeClaims"
     conditions = [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": message}]
     await copies.pod(await copies.job(), None, conditions=conditions)
     assert message in (await copies.passes(ref))["WeightsCopied"].message

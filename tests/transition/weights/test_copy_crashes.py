@@ -23,7 +23,8 @@ class Guard:
         ended = {
             job["metadata"]["labels"]["llama-operator.io/weights"]
             for job in here
-            if job["kind"] == "Job" and any(each["type"] == "Complete" for each in job.get("status", {}).get("conditions", ()))
+            if job["kind"] == "Job"
+            and any(each["type"] == "Complete" for each in job.get("status", {}).get("conditions", ()))
         }
         for one in here:
             if one["kind"] != "RayService" or "deletionTimestamp" in one["metadata"]:

@@ -100,7 +100,7 @@ GOOD = {
     [
         ({"conditions": [GOOD, GOOD | {"type": "Odd", "status": "Perhaps"}]}, {"conditions": [GOOD]}),
         ({"conditions": [{"type": "Half"}, GOOD]}, {"conditions": [GOOD]}),
-        ({"conditions": [GOOD | {"type": f"C{n}"} for n in range(20)]}, 16),
+        ({"conditions": [GOOD | {"type": f"C{n}"} for n in range(30)]}, 24),
         ({"replicas": "many", "url": "http://x/v1"}, {"url": "http://x/v1"}),
         ({"plan": {"chosen": {"model": "x"}}, "replicas": 3}, {"plan": {}, "replicas": 3}),
         ({"replicas": 3, "newer": {"a": 1}}, {"replicas": 3, "newer": {"a": 1}}),

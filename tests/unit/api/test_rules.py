@@ -38,6 +38,7 @@ from llama_operator.api.v1alpha1.pods import (
     TolerationSpec,
 )
 from llama_operator.api.v1alpha1.tenants import Limits
+from llama_operator.api.v1alpha1.weights import WeightsCacheSpec
 
 ACCEPTANCE = {
     "families": ["llama-3.3"],
@@ -152,8 +153,24 @@ OBJECTS = {
         for named in ({}, {"guardModel": "llama-guard-3-8b"})
         for guard in ({}, *({"guard": {"model": {"name": name}}} for name in ("llama-guard-3-8b", "llama-guard-3-1b")))
     ]
+    + [MODEL | {"endpoint": {"path": path}, "usageStore": {"address": "valkey:6379"}} for path in ("Direct", "Ingress")]
     + [
-        MODEL | {"endpoint": {"path": path}, "usageStore": {"address": "valkey:6379"}} for path in ("Direct", "Ingress")
+        MODEL
+        | {"weights": {"cache": {"mode": "Claim", "accessMode": access}}, "scaling": {"maxReplicas": most}}
+        | {"rollout": {"strategy": strategy}}
+        | wanted
+        for access in ("ReadWriteMany", "ReadWriteOnce")
+        for most in (1, 2)
+        for strategy in ("Auto", "Recreate")
+        for wanted in ({}, {"replicas": 1}, {"replicas": 2}, {"guard": {"model": {"name": "llama-guard-3-8b"}}})
+    ],
+    WeightsCacheSpec: [
+        {"mode": mode, "retention": retention, "accessMode": access} | named | claim
+        for mode in ("None", "Claim")
+        for retention in ("Delete", "Retain")
+        for access in ("ReadWriteMany", "ReadWriteOnce")
+        for named in ({}, {"storageClassName": "fast"})
+        for claim in ({}, {"claimName": "models"})
     ],
     EndpointSpec: [
         {"path": path, "routing": routing} | aliases

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llama_operator.api.reasons import Reason
-from llama_operator.api.v1alpha1.weights import SecretKey
 from llama_operator.api.v1alpha1.llamadeployment_status import ChosenPlan, PlanStatus
+from llama_operator.api.v1alpha1.weights import SecretKey
 from llama_operator.decide import access_check
 from llama_operator.decide.access_check import Subject, check_access, hub_revision, pinned
 from llama_operator.decide.observed import LONG_AGO, AccessCheckFacts, RevisionFacts

@@ -156,7 +156,17 @@ WRITTEN = {
         "useCase": "Military",
         "guardModel": "llama-guard-3-8b",
     },
-    "weights": {"tokenSecret": {"name": "hub", "key": "hf"}, "storeSecret": {"name": "minio"}},
+    "weights": {
+        "tokenSecret": {"name": "hub", "key": "hf"},
+        "storeSecret": {"name": "minio"},
+        "cache": {
+            "mode": "Claim",
+            "storageClassName": "fast",
+            "accessMode": "ReadWriteOnce",
+            "claimName": "models",
+            "retention": "Retain",
+        },
+    },
     "rollout": {
         "strategy": "Recreate",
         "progressDeadlineSeconds": 60,

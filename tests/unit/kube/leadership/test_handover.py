@@ -33,9 +33,9 @@ class Slow:
         await self._wait("get")
         return await self.inner.get(ref)
 
-    async def apply(self, obj, *, force=True):
+    async def apply(self, obj, *, force=True, manager=""):
         await self._wait("apply")
-        return await self.inner.apply(obj, force=force)
+        return await self.inner.apply(obj, force=force, manager=manager)
 
     async def patch(self, ref, operations):
         await self._wait("patch")

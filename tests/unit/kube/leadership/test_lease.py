@@ -83,8 +83,8 @@ class Broken:
         self._ask()
         return await self.inner.get(ref)
 
-    async def apply(self, obj, *, force=True):
-        return await self.inner.apply(obj, force=force)
+    async def apply(self, obj, *, force=True, manager=""):
+        return await self.inner.apply(obj, force=force, manager=manager)
 
     async def patch(self, ref, operations):
         self._ask()
@@ -285,7 +285,7 @@ async def test_with_the_lease_writes_go_through_until_it_ends(world):
 
 
 class NeverAnswers:
-    async def apply(self, obj, *, force=True):
+    async def apply(self, obj, *, force=True, manager=""):
         await asyncio.Event().wait()
 
 
