@@ -81,8 +81,10 @@ class RecordReason(StrEnum):
     """The message names the other record, the field, and what counts: the stricter of the two."""
     DELETION_CONFIRMED = "DeletionConfirmed"
     """spec.deletionConfirmed says who confirmed it, when, and what was deleted."""
+    COPIES_ERASED = "CopiesErased"
+    """All deployments that name the record read copies that the operator made, and Jobs have erased all of them."""
     NOT_RECORDED = "NotRecorded"
-    """The operator keeps no copies of weights and cannot see those of others; the message says who has to delete what."""
+    """The operator cannot see copies of weights that others made; the message says who has to delete what, and what it erased itself."""
 
     NOT_UNDERSTOOD = "NotUnderstood"
     """The record has a value that this version of the operator does not know. Nothing new starts on its ground, and what

@@ -40,6 +40,7 @@ from llama_operator.decide.rollout.strategy import choose_strategy
 from llama_operator.decide.rollout.upkeep import Upkeep, keep_up
 from llama_operator.decide.weights.claims import ClaimPlan, plan_claims
 from llama_operator.decide.weights.copying import Copying, check_copies
+from llama_operator.decide.weights.erasing import Erasing, erasing
 from llama_operator.decide.weights.needed import Wanted, caches, needed
 from llama_operator.decide.weights.source import Copy, Role
 from llama_serving.contract.tenants import HouseLimits
@@ -73,6 +74,8 @@ class Decision:
     """Whether the weights may be downloaded; None while something else stands in the way, or hardware is not wanted."""
     copying: Copying | None = None
     """How far the copies of the weights are; None if there are none to be, or while something else stands in the way."""
+    erasing: Erasing | None = None
+    """How far copies are erased whose license has ended; None if none has."""
     claims: ClaimPlan = field(default_factory=ClaimPlan)
     """What to write about claims with copies."""
     rollout: Rollout | None = None
@@ -92,7 +95,9 @@ class Decision:
     def may_start(self, revision: str) -> bool:
         """Whether `revision` may be started or given more hardware."""
         judged = self.verdict_of(revision)
-        return judged is not None and judged.verdict.allowed
+        # Pods of a revision whose copies are not there would wait for them, with their hardware.
+        lacks = revision == self.revision.name and self.copying is not None and not self.copying.passed
+        return judged is not None and judged.verdict.allowed and not lacks
 
     def house_limits(self, revision: str) -> HouseLimits | None:
         """What house policy allows each tenant of `revision`; None if it says nothing."""
@@ -126,6 +131,7 @@ def _with_claims(decision: Decision, observed: Observed) -> Decision:
     settled = None
     if rollout is not None and rollout.complete and not decision.stopped:
         settled = (rollout.wanted, rollout.target)
+    decision = replace(decision, erasing=erasing(observed, decision.ending))
     refused = decision.license is not None and not decision.license.allowed
     known = rollout is not None or decision.copying is not None or refused
     return replace(decision, claims=plan_claims(observed, decision.copying, settled, known=known))
@@ -147,6 +153,7 @@ def decide_ends(observed: Observed, catalog: Catalog, problem: Problem) -> Decis
         ending=ending(observed, verdicts),
         exposure=exposure(observed, understood=False),
     )
+    decision = replace(decision, erasing=erasing(observed, decision.ending))
     return _kept(decision, observed)
 
 

@@ -43,18 +43,33 @@ def build(observed: Observed, decision: Decision, settings: Settings) -> Shared:
     """
     deployment, plan, copying = observed.deployment, decision.claims, decision.copying
     states = () if copying is None else copying.states
-    if not states and plan == ClaimPlan():
+    erase = () if decision.erasing is None else decision.erasing.states
+    if not states and not erase and plan == ClaimPlan():
         return Shared()
     return Shared(
         manager=weights_claim.manager(deployment),
         entries=tuple(weights_claim.entry(deployment, hold) for hold in plan.hold),
-        memories=tuple(weights_claim.memory(deployment, one.claim, one.copied, None) for one in plan.remember),
-        jobs=tuple(
-            weights_job.copying(
-                deployment, state.copy, state.start, decision.revision.name, settings, observed.platform
-            )
-            for state in states
-            if state.start is not None
+        memories=(
+            *(weights_claim.memory(deployment, one.claim, one.copied, None) for one in plan.remember),
+            *(
+                weights_claim.memory(deployment, state.claim, None, state.erased)
+                for state in erase
+                if state.remember and state.claim is not None
+            ),
+        ),
+        jobs=(
+            *(
+                weights_job.copying(
+                    deployment, state.copy, state.start, decision.revision.name, settings, observed.platform
+                )
+                for state in states
+                if state.start is not None
+            ),
+            *(
+                weights_job.erasing(deployment, state.copy, state.start, settings, observed.platform)
+                for state in erase
+                if state.start is not None
+            ),
         ),
         done=(*(job for state in states for job in state.obsolete), *plan.stray_jobs),
         released=tuple(weights_claim.entry(deployment, hold) for hold in plan.release),

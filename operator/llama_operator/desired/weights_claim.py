@@ -21,7 +21,7 @@ from llama_operator.api.v1alpha1.llamadeployment import LlamaDeployment
 from llama_operator.api.v1alpha1.weights import Retention
 from llama_operator.decide.weights.claims import Hold, gibibytes
 from llama_operator.decide.weights.facts import ClaimFacts, CopiedFacts, ErasedFacts
-from llama_operator.decide.weights.source import Copy
+from llama_operator.decide.weights.source import Copy, source_json
 from llama_operator.desired import naming
 
 CLAIM_API_VERSION: Final = "v1"
@@ -54,10 +54,9 @@ def entry(deployment: LlamaDeployment, hold: Hold) -> dict[str, Any]:
     if live is not None and live.uid:
         metadata["uid"] = live.uid
     annotations: dict[str, str] = {}
-    if copy is not None:
-        annotations[ANNOTATION_WEIGHTS_SOURCE] = copy.source.words
-    elif live is not None and live.source:
-        annotations[ANNOTATION_WEIGHTS_SOURCE] = live.source
+    known = copy if copy is not None else (None if live is None else live.copy)
+    if known is not None:
+        annotations[ANNOTATION_WEIGHTS_SOURCE] = json.dumps(source_json(known), sort_keys=True)
     if hold.uses:
         retains = deployment.spec.weights.cache.retention is Retention.RETAIN
         uid = deployment.metadata.uid

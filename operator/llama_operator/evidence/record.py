@@ -20,7 +20,7 @@ from llama_operator.decide.license import CHAIN, Evidence, LicenseVerdict
 from llama_operator.decide.license.running import RevisionVerdict
 from llama_operator.decide.observed import Observed, Requester
 from llama_operator.evidence.chain import Json, digest
-from llama_operator.evidence.weights import what_is_pinned, what_runs
+from llama_operator.evidence.weights import copies_of, what_is_pinned, what_runs
 
 MOST_CHARACTERS: Final = 400
 MOST_ITEMS: Final = 32
@@ -189,7 +189,8 @@ def _of_wanted(observed: Observed, decision: Decision, default_image: str) -> De
         removes=_removes(decision, decision.revision.name),
         rules=rules(verdict) if verdict else (),
         evidence=_evidence(observed, verdict.evidence if verdict else Evidence())
-        | what_runs(observed, decision, default_image=default_image),
+        | what_runs(observed, decision, default_image=default_image)
+        | copies_of(decision),
         requester=observed.requester,
     )
 

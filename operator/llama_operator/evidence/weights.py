@@ -7,9 +7,12 @@ default branch, whatever the catalog says now.
 from collections.abc import Mapping
 from typing import Any
 
+from llama_operator.api.meta import rfc3339
+from llama_operator.api.reasons import Reason
 from llama_operator.decide.decision import Decision
 from llama_operator.decide.observed import Observed, RevisionFacts
 from llama_operator.decide.serve_application import arguments
+from llama_operator.decide.weights.source import Copy
 from llama_operator.evidence.chain import Json
 
 
@@ -37,6 +40,38 @@ def what_is_pinned(pinned: RevisionFacts) -> dict[str, Json]:
     """Return image, repository and commit of a revision that has been made, as fields of a line."""
     source = arguments(pinned.serve_config).get("source") or {}
     return _fields(_image(pinned.cluster), source if source.get("kind") == "HuggingFace" else {})
+
+
+def copies_of(decision: Decision) -> dict[str, Json]:
+    """Return the copies that were verified, or were erased at the end of a license; no field if there is none.
+
+    A claim is deleted with its last deployment: what was in it, and what was erased, is known from here then.
+    """
+    copied = () if decision.copying is None else decision.copying.states
+    erased = () if decision.erasing is None else decision.erasing.states
+    lines: list[Json] = [
+        _copy(state.copy) | {"state": "Copied", "digest": seen.digest, "bytes": seen.bytes, "files": seen.files}
+        for state in copied
+        if (seen := state.copied) is not None
+    ]
+    lines += [
+        _copy(state.copy)
+        | {"state": state.reason.value}
+        | ({} if (gone := state.erased) is None else {"bytes": gone.bytes, "files": gone.files, "at": rfc3339(gone.at)})
+        for state in erased
+        if state.reason is not Reason.ERASING
+    ]
+    return {"copies": lines} if lines else {}
+
+
+def _copy(copy: Copy) -> dict[str, Json]:
+    return {
+        "id": copy.id,
+        "role": copy.role.value,
+        "source": copy.source.words,
+        "commit": copy.source.commit,
+        "claim": copy.claim,
+    }
 
 
 def _fields(image: str, source: Mapping[str, Any]) -> dict[str, Json]:

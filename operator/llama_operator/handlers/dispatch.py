@@ -111,14 +111,12 @@ class Dispatcher:
         match watched.concerns:
             case Concerns.ITSELF:
                 self._enqueue(ref, _priority(before, after))
-                if _asks_for(before) != _asks_for(after):
+                if (_asks_for(before), _erased(before)) != (_asks_for(after), _erased(after)):
                     self._named_records(before, after)
-            case Concerns.ITS_DEPLOYMENT:
-                name = _label(after or before or {})
-                if name:
-                    self._enqueue(Ref(kinds.LLAMA_DEPLOYMENT, ref.namespace, name))
-            case Concerns.ITS_USERS:
-                for name in sorted(_users(before) | _users(after)):
+            case Concerns.ITS_DEPLOYMENT | Concerns.ITS_USERS:
+                one = {_label(after or before or {})} - {""}
+                names = one if watched.concerns is Concerns.ITS_DEPLOYMENT else _users(before) | _users(after)
+                for name in sorted(names):
                     self._enqueue(Ref(kinds.LLAMA_DEPLOYMENT, ref.namespace, name))
             case Concerns.ITS_DEPLOYMENT_IF_NEWS:
                 self._pod(ref, before, after)
@@ -217,6 +215,12 @@ def _ref(kind: Kind, obj: Object) -> Ref:
 
 def _acceptance(deployment: Object) -> object:
     return paths.at(deployment, "spec.license.acceptance")
+
+
+def _erased(deployment: Object | None) -> tuple[object, ...]:
+    """When copies of weights of a deployment were erased: its acceptance tells of that."""
+    entries = readings.mappings(paths.at(deployment or {}, "status.weights"))
+    return tuple(entry.get("erasedAt") for entry in entries if entry.get("erasedAt"))
 
 
 def _users(obj: Object | None) -> set[str]:

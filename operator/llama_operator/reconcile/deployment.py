@@ -309,7 +309,14 @@ async def _only_ends(
 
 def _next_check(ports: Ports, ref: Ref, observed: Observed, decision: Decision) -> float | None:
     poll = ports.settings.serving_poll_seconds if any(facts.serves for facts in observed.ray_services) else None
-    waiting = (decision.ending, decision.rollout, decision.upkeep, decision.access_check, decision.copying)
+    waiting = (
+        decision.ending,
+        decision.rollout,
+        decision.upkeep,
+        decision.access_check,
+        decision.copying,
+        decision.erasing,
+    )
     parts = (part.next_check for part in waiting if part is not None)
     times = (poll, ports.repairs.of(ref).next_check(), next_look(observed), *parts)
     return min((seconds for seconds in times if seconds is not None), default=None)

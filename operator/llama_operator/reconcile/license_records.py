@@ -7,10 +7,12 @@ records is evidence (since when an acceptance is named, say), so what a newer ve
 import contextlib
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
+from typing import Any
 
 from llama_operator.api import paths
 from llama_operator.api.manifest import parse_live, unknown_fields
-from llama_operator.api.readings import mapping, text
+from llama_operator.api.readings import mapping, mappings, text
+from llama_operator.api.reasons import Reason
 from llama_operator.api.v1alpha1.licenseacceptance import LicenseAcceptance, LicenseAcceptanceStatus
 from llama_operator.api.v1alpha1.licensepolicy import LicensePolicy, LicensePolicyStatus
 from llama_operator.api.v1alpha1.llamamodel import LlamaModel, LlamaModelStatus
@@ -21,7 +23,7 @@ from llama_operator.kube.port import Cluster, Kind, KubeError, NotFoundError, Ob
 from llama_operator.observe.license_records import models_of, related_to
 from llama_operator.observe.unreadable import Unreadable
 from llama_operator.status import license_records
-from llama_operator.status.license_records import AnyStatus, Records, Use
+from llama_operator.status.license_records import AnyStatus, CopyInUse, Records, Use
 
 _STATUS: Mapping[Kind, type[AnyStatus]] = {
     kinds.LLAMA_MODEL: LlamaModelStatus,
@@ -132,5 +134,12 @@ async def _uses(cluster: Cluster) -> tuple[Use, ...]:
             chosen = mapping(paths.at(item, "status.plan.chosen"))
             weights = text(chosen.get("repository")) or text(chosen.get("model"))
             deployment = f"{metadata['namespace']}/{metadata['name']}"
-            uses.append(Use(named, deployment, weights, tuple(model for model in models if model)))
+            copies = tuple(map(_copy, mappings(paths.at(item, "status.weights"))))
+            uses.append(Use(named, deployment, weights, tuple(model for model in models if model), copies))
     return tuple(uses)
+
+
+def _copy(entry: Mapping[str, Any]) -> CopyInUse:
+    """An entry of `status.weights`."""
+    erased = text(entry.get("state")) == Reason.ERASED
+    return CopyInUse(text(entry.get("claim")), erased, text(entry.get("message")))

@@ -46,6 +46,10 @@ class EventReason(StrEnum):
     """A Job copies the weights into a claim."""
     WEIGHTS_COPIED = "WeightsCopied"
     """The copies of the weights are complete and verified."""
+    WEIGHTS_ERASED = "WeightsErased"
+    """The license has ended, and a copy of the weights was erased; the note says how many bytes."""
+    WEIGHTS_NOT_ERASED = "WeightsNotErased"
+    """The license has ended, and a copy of the weights was not erased; the note says why."""
     WEIGHTS_NOT_COPIED = "WeightsNotCopied"
     """A copy failed; the note says what to do."""
     READY = "Ready"
@@ -264,6 +268,14 @@ def _access_events(before: LlamaDeploymentStatus, after: LlamaDeploymentStatus) 
 
 
 def _copy_events(before: LlamaDeploymentStatus, after: LlamaDeploymentStatus) -> Iterator[EventFacts]:
+    known = {(one.id, one.state) for one in before.weights or ()}
+    for entry in after.weights or ():
+        if (entry.id, entry.state) in known:
+            continue
+        if entry.state == Reason.ERASED:
+            yield _event("Normal", EventReason.WEIGHTS_ERASED, "EraseWeights", entry.message)
+        elif entry.state in {Reason.ERASE_FAILED, Reason.COPY_SHARED, Reason.CLAIM_GONE}:
+            yield _event("Warning", EventReason.WEIGHTS_NOT_ERASED, "EraseWeights", f"{entry.state}: {entry.message}")
     was, now = (_condition(status, ConditionType.WEIGHTS_COPIED) for status in (before, after))
     if now is None or (was is not None and was.reason == now.reason):
         return

@@ -47,6 +47,21 @@ _FIRST: Mapping[type[AnyStatus], RecordCondition] = {
 
 
 @dataclass(frozen=True, slots=True)
+class CopyInUse:
+    """A copy of weights of a deployment, as its status tells of it.
+
+    Attributes:
+        claim: Claim that it is in.
+        erased: Whether a Job has erased it.
+        message: What became of it.
+    """
+
+    claim: str
+    erased: bool
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class Use:
     """A LlamaDeployment that names an acceptance.
 
@@ -55,12 +70,14 @@ class Use:
         deployment: `namespace/name`.
         weights: What it was planned with: repository or model; empty before the first plan.
         models: Names of its model and of its guard.
+        copies: Copies of weights in claims that its status tells of.
     """
 
     acceptance: str
     deployment: str
     weights: str = ""
     models: tuple[str, ...] = ()
+    copies: tuple[CopyInUse, ...] = ()
 
     @property
     def namespace(self) -> str:
@@ -284,13 +301,20 @@ def _weights_deleted(record: LicenseAcceptance, uses: Iterable[Use]) -> Finding:
     if confirmed is not None:
         text = f"{confirmed.confirmed_by} confirmed on {confirmed.confirmed_on}: {confirmed.what}"
         return Finding(RecordCondition.WEIGHTS_DELETED, ConditionStatus.TRUE, RecordReason.DELETION_CONFIRMED, text)
-    used = ", ".join(sorted(f"{use.weights} by {use.deployment}" for use in uses if use.weights))
+    named = tuple(uses)
+    copies = [(use, copy) for use in named for copy in use.copies]
+    told = "; ".join(sorted(f"{use.namespace}: {copy.message}" for use, copy in copies if copy.message))
+    if named and all(use.copies and all(copy.erased for copy in use.copies) for use in named):
+        # Pods of such deployments read the copies, and downloaded nothing.
+        return Finding(RecordCondition.WEIGHTS_DELETED, ConditionStatus.TRUE, RecordReason.COPIES_ERASED, told)
+    used = ", ".join(sorted(f"{use.weights} by {use.deployment}" for use in named if use.weights))
     text = (
         f"used: {used or 'nothing that still names it'}; the operator stops the deployments that name this record; what their pods had downloaded goes with the pods. It "
-        "keeps no copy of weights and cannot see others: PersistentVolumeClaims and object stores have to be emptied by "
+        "erases the copies that it made in claims and cannot see others: PersistentVolumeClaims and object stores have to be emptied by "
         f"the owners of {', '.join(record.spec.namespaces)}, node caches, images and mirrors by the platform owner. Record "
         "in spec.deletionConfirmed who confirmed it"
     )
+    text = f"{text}. Copies in claims: {told}" if told else text
     return Finding(RecordCondition.WEIGHTS_DELETED, ConditionStatus.UNKNOWN, RecordReason.NOT_RECORDED, text)
 
 

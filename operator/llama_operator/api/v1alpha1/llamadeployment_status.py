@@ -167,7 +167,7 @@ class WeightsCopyStatus(StatusModel):
     role: Name
     """What it is for: `Model`, `Guard` or `Adapter`."""
     state: Name
-    """How far it is: `Copied`, `Copying`, or the reason why it is not there."""
+    """How far it is: `Copied`, `Copying`, or the reason why it is not there; `Erased` once the license has ended and it was erased."""
     claim: Name
     """PersistentVolumeClaim that it is in."""
     source: Text
@@ -177,7 +177,7 @@ class WeightsCopyStatus(StatusModel):
     expected_bytes: Count | None = None
     """Size, as the catalog or a LlamaModel says; absent if nobody does."""
     bytes: Count | None = None
-    """Size as it was verified; absent until then."""
+    """Size as it was verified, or bytes that were erased; absent until then."""
     digest: Name = ""
     """Digest of its manifest, which has the digest of each file; empty until it is verified."""
     started_at: Timestamp | None = None
@@ -186,6 +186,10 @@ class WeightsCopyStatus(StatusModel):
     """When the Job is given up, and another one goes on with the files that are whole; absent while none runs."""
     verified_at: Timestamp | None = None
     """When it was verified; absent until then."""
+    message: Text = ""
+    """What became of it at the end of a license; empty before that."""
+    erased_at: Timestamp | None = None
+    """When it was erased; absent if it was not."""
 
 
 class ScalingEvent(StatusModel):

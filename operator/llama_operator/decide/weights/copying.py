@@ -178,7 +178,8 @@ def _state(observed: Observed, facts: WeightsFacts, copy: Copy, revision: str, *
         text = f"claim {copy.claim} is being deleted, and is made anew once no pod uses it"
         return CopyState(copy, Reason.COPYING, text, next_check=_LOOK_AGAIN_SECONDS)
     copied = None if claim is None else claim.copied
-    copies = [job for job in jobs if not job.erases and _in(job, claim, owned=copy.owned)]
+    erased = max((job.attempt for job in jobs if job.erases), default=0)
+    copies = [job for job in jobs if job.attempt > erased and not job.erases and _in(job, claim, owned=copy.owned)]
     verified = next((job for job in reversed(copies) if _verified(job)), None)
     obsolete = _ours(observed, jobs)
     if copied is not None or verified is not None or (runs and not copy.owned):
@@ -228,7 +229,10 @@ def _in(job: CopyJobFacts, claim: ClaimFacts | None, *, owned: bool) -> bool:
     """Whether a Job wrote into the claim that is there now, and not into one of that name before it."""
     if not owned:
         return True
-    return claim is not None and (claim.created is None or job.created is None or job.created >= claim.created)
+    if claim is None or job.created is None:
+        return claim is not None
+    emptied = claim.erased is not None and job.created <= claim.erased.at
+    return not emptied and (claim.created is None or job.created >= claim.created)
 
 
 def _verified(job: CopyJobFacts) -> bool:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from llama_operator.decide.weights.source import Copy
 from llama_serving.contract.weights import CopyVerdict
 
 
@@ -52,7 +53,7 @@ class ClaimFacts:
         id: The copy that it is for.
         uid: Its uid.
         version: Its resourceVersion.
-        source: Where its copy comes from, for people.
+        copy: What the copy is, as the claim says; None where that cannot be read.
         phase: `Pending`, `Bound` or `Lost`.
         storage_class: Its class; empty if it says none.
         access_modes: Its access modes.
@@ -72,7 +73,7 @@ class ClaimFacts:
     id: str
     uid: str = ""
     version: str = ""
-    source: str = ""
+    copy: Copy | None = None
     phase: str = ""
     storage_class: str = ""
     access_modes: tuple[str, ...] = ()
@@ -137,10 +138,12 @@ class WeightsFacts:
     Attributes:
         claims: Claims of ours.
         jobs: Jobs that copy and erase.
+        readers: Deployments whose status says that they read a copy, by the claim and the name of the copy.
     """
 
     claims: tuple[ClaimFacts, ...] = ()
     jobs: tuple[CopyJobFacts, ...] = ()
+    readers: Mapping[tuple[str, str], frozenset[str]] = field(default_factory=dict)
 
     def claim(self, name: str) -> ClaimFacts | None:
         """The claim of that name, unless it is being deleted."""

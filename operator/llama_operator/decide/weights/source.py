@@ -162,6 +162,11 @@ def to_json(copy: Copy) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value not in ("", None)}
 
 
+def source_json(copy: Copy) -> dict[str, Any]:
+    """Write what a claim says of its copy: the same whoever uses it, and for what."""
+    return {name: value for name, value in to_json(copy).items() if name not in {"role", "claim", "owned", "subject"}}
+
+
 def of_json(values: Mapping[str, Any]) -> Copy | None:
     """Read a pinned copy; None for one that only a newer version knows."""
     text = {name: readings.text(values.get(name)) for name in values}

@@ -1,7 +1,7 @@
 """Reads copies of weights: their claims, the Jobs that make and erase them, and what these Jobs said. Called by `observe.gather`."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -9,7 +9,9 @@ from pydantic import ValidationError
 
 from llama_operator.api import meta, readings
 from llama_operator.api.readings import mapping, mappings, moment, text
+from llama_operator.api.reasons import Reason
 from llama_operator.decide.weights.facts import ClaimFacts, CopiedFacts, CopyJobFacts, ErasedFacts, WeightsFacts
+from llama_operator.decide.weights.source import Copy, Role, of_json
 from llama_operator.desired.naming import MANAGER
 from llama_operator.desired.weights_claim import RETAIN
 from llama_operator.desired.weights_job import CONTAINER
@@ -29,10 +31,8 @@ async def weights_facts(cluster: Cluster, namespace: str, unreadable: Unreadable
     ours = {"app.kubernetes.io/managed-by": MANAGER}
     items = (await cluster.list(kinds.PERSISTENT_VOLUME_CLAIM, namespace=namespace, labels=ours)).items
     claims = [item for item in items if _copy_id(item)]
-    here: dict[str, str] = {}
-    if claims:
-        for item in (await cluster.list(kinds.LLAMA_DEPLOYMENT, namespace=namespace)).items:
-            here[item["metadata"]["name"]] = item["metadata"]["uid"]
+    deployments = (await cluster.list(kinds.LLAMA_DEPLOYMENT, namespace=namespace)).items
+    here = {item["metadata"]["name"]: text(item["metadata"].get("uid")) for item in deployments}
     found: list[CopyJobFacts] = []
     for job in (await cluster.list(kinds.JOB, namespace=namespace, labels=ours)).items:
         copy_id = _copy_id(job)
@@ -42,7 +42,19 @@ async def weights_facts(cluster: Cluster, namespace: str, unreadable: Unreadable
         named = {"batch.kubernetes.io/job-name": job["metadata"]["name"]}
         pods = (await cluster.list(kinds.POD, namespace=namespace, labels=named)).items
         found += unreadable.all((job,), partial(copy_job_facts, pods=pods))
-    return WeightsFacts(unreadable.all(claims, partial(claim_facts, here=here)), tuple(found))
+    read = unreadable.all(claims, partial(claim_facts, here=here))
+    return WeightsFacts(read, tuple(found), _readers(deployments))
+
+
+def _readers(deployments: Iterable[Object]) -> dict[tuple[str, str], frozenset[str]]:
+    """Who reads which copy in which claim, as the status of each deployment says."""
+    readers: dict[tuple[str, str], frozenset[str]] = {}
+    for item in deployments:
+        for entry in mappings(mapping(item.get("status")).get("weights")):
+            key = (text(entry.get("claim")), text(entry.get("id")))
+            if entry.get("state") != Reason.ERASED.value:
+                readers[key] = readers.get(key, frozenset()) | {text(item["metadata"].get("name"))}
+    return readers
 
 
 def _copy_id(item: Object) -> str:
@@ -69,7 +81,7 @@ def claim_facts(claim: Object, here: Mapping[str, str]) -> ClaimFacts:
         id=_copy_id(claim),
         uid=text(metadata.get("uid")),
         version=text(metadata.get("resourceVersion")),
-        source=annotations.get(meta.ANNOTATION_WEIGHTS_SOURCE, ""),
+        copy=_source(annotations.get(meta.ANNOTATION_WEIGHTS_SOURCE, ""), metadata["name"]),
         phase=text(status.get("phase")),
         storage_class=text(spec.get("storageClassName")),
         access_modes=tuple(mode for mode in spec.get("accessModes") or () if isinstance(mode, str)),
@@ -89,6 +101,11 @@ def claim_facts(claim: Object, here: Mapping[str, str]) -> ClaimFacts:
 def _is_deployment(owner: Mapping[str, Any]) -> bool:
     group = text(owner.get("apiVersion")).partition("/")[0]
     return group == meta.GROUP and owner.get("kind") == kinds.LLAMA_DEPLOYMENT.kind
+
+
+def _source(written: str, claim: str) -> Copy | None:
+    """What a claim says of its copy. What for is not said: users may differ in that."""
+    return of_json({**_values(written), "role": Role.MODEL.value, "claim": claim, "owned": True})
 
 
 def _copied(written: str) -> CopiedFacts | None:

@@ -9,6 +9,7 @@ from llama_operator.api.v1alpha1.llamadeployment_status import MOST_TEXT, Weight
 from llama_operator.decide.decision import Decision
 from llama_operator.decide.observed import Observed
 from llama_operator.decide.weights.copying import Copying, CopyState
+from llama_operator.decide.weights.erasing import EraseState
 from llama_operator.decide.weights.needed import caches
 from llama_operator.status.finding import Finding
 
@@ -45,9 +46,27 @@ def copies(decision: Decision, previous: tuple[WeightsCopyStatus, ...] | None) -
         decision: What was decided.
         previous: What the status said before: while something else stands in the way, that is still so.
     """
+    if decision.erasing is not None and decision.erasing.states:
+        return tuple(_erased(state) for state in decision.erasing.states)
     if decision.copying is None:
         return previous if decision.rollout is None or decision.stopped else None
     return tuple(_entry(state) for state in decision.copying.states)
+
+
+def _erased(state: EraseState) -> WeightsCopyStatus:
+    copy, erased = state.copy, state.erased
+    return WeightsCopyStatus(
+        id=copy.id,
+        role=copy.role.value,
+        state=state.reason.value,
+        claim=copy.claim,
+        source=shortened(copy.source.words, MOST_TEXT),
+        commit=copy.source.commit,
+        expected_bytes=copy.expected_bytes,
+        bytes=None if erased is None else erased.bytes,
+        message=shortened(state.message, MOST_TEXT),
+        erased_at=None if erased is None else erased.at,
+    )
 
 
 def _entry(state: CopyState) -> WeightsCopyStatus:

@@ -1,0 +1,171 @@
+"""A license that ends asks to delete the weights: a Job erases the copies that we made, and the records say what was erased."""
+
+import json
+
+import pytest
+
+from llama_operator.evidence.log import HashChainLog, NoAnchor
+from llama_operator.kube import kinds
+from llama_operator.kube.port import Ref
+from llama_operator.reconcile.license_records import reconcile_record
+
+ACCEPTANCE, NAMESPACE = "acme-llama-3-1", "team-a"
+
+
+@pytest.fixture
+async def lines(copies, world):
+    """The evidence that is written, and its lines."""
+    written = []
+    log = HashChainLog(written.append, NoAnchor(), default_image="x")
+    await log.begin("term", "0" * 64, world.clock.now)
+    world.ports = world.ports_with(world.memory.client("llama-operator"))
+    object.__setattr__(world.ports, "evidence", log)
+    return lambda: [json.loads(line) for line in written]
+
+
+async def end_license(world):
+    live = await world.user.get(Ref(kinds.LICENSE_ACCEPTANCE, "", ACCEPTANCE))
+    obj = {key: live[key] for key in ("apiVersion", "kind")} | {"metadata": {"name": ACCEPTANCE}}
+    await world.user.apply(obj | {"spec": live["spec"] | {"state": "Terminated", "terminatedOn": "2026-03-01"}})
+
+
+async def weights_deleted(world):
+    ref = Ref(kinds.LICENSE_ACCEPTANCE, "", ACCEPTANCE)
+    await reconcile_record(world.user, ref, catalog=world.ports.catalog, now=world.clock)
+    live = await world.user.get(ref)
+    return next(each for each in live["status"]["conditions"] if each["type"] == "WeightsDeleted")
+
+
+async def test_the_end_of_a_license_erases_the_copy_once_nobody_reads_it(copies, world, lines):
+    ref = await copies.apply()
+    service = await copies.serving(ref)
+    assert [copy["state"] for copy in lines()[-1]["copies"]] == ["Copied"]
+    await end_license(world)
+    await copies.passes(ref)
+    assert await copies.services() == [service], "it may finish its requests"
+    assert await copies.jobs(erase=True) == []
+    assert (await weights_deleted(world))["status"] == "Unknown"
+    for _ in range(3):
+        world.clock.advance(400)
+        await copies.passes(ref)
+    assert await copies.services() == []
+    job = await copies.job(erase=True)
+    (container,) = job["spec"]["template"]["spec"]["containers"]
+    assert container["command"] == ["python", "-m", "llama_serving.weights", "erase"]
+    assert "HF_TOKEN" not in {each["name"] for each in container["env"]}
+    assert world.outcome.status.weights[0].state == "Erasing"
+    before = len(world.memory.writes)
+    await copies.passes(ref)
+    assert len(world.memory.writes) == before
+
+    await copies.end("Erased", erase=True, bytes=16_100_000_123, files=12)
+    await copies.passes(ref)
+    (told,) = world.outcome.status.weights
+    assert (told.state, told.bytes, told.erased_at) == ("Erased", 16_100_000_123, world.clock.now)
+    assert ("Normal", "WeightsErased") in world.events.told
+    (copy,) = lines()[-1]["copies"]
+    assert (copy["state"], copy["bytes"], copy["files"]) == ("Erased", 16_100_000_123, 12)
+    found = await weights_deleted(world)
+    assert (found["status"], found["reason"]) == ("True", "CopiesErased")
+    assert "16100000123 bytes" in found["message"]
+    annotations = (await copies.claim())["metadata"]["annotations"]
+    assert "llama-operator.io/weights-copied" not in annotations
+    assert "llama-operator.io/weights-erased" in annotations
+
+    # The claim remembers it when the Job is gone.
+    await world.user.delete(Ref(kinds.JOB, NAMESPACE, job["metadata"]["name"]))
+    before = len(world.memory.writes)
+    await copies.passes(ref)
+    assert world.outcome.status.weights == (told,)
+    assert len(world.memory.writes) == before
+
+
+async def test_a_license_that_ends_while_it_is_copied_stops_the_copy_and_erases_what_is_there(copies, world):
+    ref = await copies.apply()
+    await copies.passes(ref)
+    assert len(await copies.jobs()) == 1
+    await end_license(world)
+    await copies.passes(ref)
+    assert await copies.jobs() == []
+    assert await copies.services() == []
+    await copies.end("Erased", erase=True)
+    await copies.passes(ref)
+    assert world.outcome.status.weights[0].state == "Erased"
+    assert (await weights_deleted(world))["status"] == "True"
+
+
+async def test_what_others_use_is_left_to_them_and_erased_with_the_last(copies, world):
+    first, second = await copies.apply("chat"), await copies.apply("other")
+    await copies.passes(first, second)
+    await copies.end()
+    await copies.passes(first, second)
+    await end_license(world)
+    await copies.passes(first)
+    assert world.outcome.status.weights[0].state == "CopyShared"
+    assert await copies.jobs(erase=True) == []
+    assert (await weights_deleted(world))["status"] == "Unknown"
+    await world.user.delete(second)
+    await copies.passes(first)
+    await copies.end("Erased", erase=True)
+    await copies.passes(first)
+    assert world.outcome.status.weights[0].state == "Erased"
+
+
+async def test_an_erasing_that_fails_is_tried_again(copies, world):
+    ref = await copies.apply()
+    await copies.passes(ref)
+    await copies.end()
+    await copies.passes(ref)
+    await end_license(world)
+    await copies.passes(ref)
+    await copies.end("NotWritable", erase=True, message="read-only file system")
+    await copies.passes(ref)
+    assert world.outcome.status.weights[0].state == "EraseFailed"
+    assert "read-only file system" in world.outcome.status.weights[0].message
+    assert (await weights_deleted(world))["status"] == "Unknown"
+    world.clock.advance(200)
+    await copies.passes(ref)
+    assert len(await copies.jobs(erase=True)) == 2
+    await copies.end("Erased", erase=True)
+    await copies.passes(ref)
+    assert world.outcome.status.weights[0].state == "Erased"
+
+
+async def test_with_a_new_acceptance_it_is_copied_anew(copies, world):
+    ref = await copies.apply()
+    await copies.passes(ref)
+    await copies.end()
+    await copies.passes(ref)
+    await end_license(world)
+    await copies.passes(ref)
+    world.clock.advance(5)
+    await copies.end("Erased", erase=True)
+    await copies.passes(ref)
+    world.clock.advance(60)
+    live = await world.user.get(Ref(kinds.LICENSE_ACCEPTANCE, "", ACCEPTANCE))
+    newer = {name: value for name, value in live["spec"].items() if name != "terminatedOn"} | {"state": "Accepted"}
+    obj = {key: live[key] for key in ("apiVersion", "kind")} | {"metadata": {"name": "acme-newer"}}
+    await world.user.apply(obj | {"spec": newer})
+    declared = (await copies.live(ref))["spec"]["license"] | {"acceptance": "acme-newer"}
+    await copies.apply(license=declared)
+    conditions = await copies.passes(ref)
+    assert conditions["LicenseAccepted"].status == "True", conditions["LicenseAccepted"].message
+    assert conditions["WeightsCopied"].reason == "Copying"
+    assert await copies.services() == []
+    await copies.end()
+    conditions = await copies.passes(ref)
+    assert conditions["WeightsCopied"].reason == "Copied"
+    assert len(await copies.services()) == 1
+
+
+async def test_a_claim_of_the_user_is_emptied_of_the_copy_only(copies, world):
+    ref = await copies.apply(cache={"claimName": "models"})
+    await copies.passes(ref)
+    await copies.end()
+    await copies.passes(ref)
+    await end_license(world)
+    await copies.passes(ref)
+    assert '"claimName": "models"' in json.dumps(await copies.job(erase=True))
+    await copies.end("Erased", erase=True)
+    await copies.passes(ref)
+    assert world.outcome.status.weights[0].state == "Erased"
