@@ -344,7 +344,7 @@ def pod_environment(config: ServingConfig) -> dict[str, str]:
         "TOKENIZERS_PARALLELISM": "false",
     }
     from_hub = "HuggingFace" in {config.source.kind, None if config.guard is None else config.guard.source.kind}
-    if not from_hub and not (config.adapters and config.adapters.repositories):
+    if not from_hub and not (config.adapters and config.adapters.fetches):
         environment |= {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
     if config.placement.device == "CPU":
         threads = max(1, config.placement.cpus_per_rank)

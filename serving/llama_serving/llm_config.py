@@ -77,7 +77,7 @@ def _adapter_arguments(config: ServingConfig) -> dict[str, Any]:
     room = config.adapters
     if room is None:
         return {}
-    arguments = {"enable_lora": True, **room.model_dump(exclude={"folder", "repositories"})}
+    arguments = {"enable_lora": True, **room.model_dump(exclude={"folder", "repositories", "copies"})}
     if config.placement.device == "CPU":
         arguments |= dict.fromkeys(("max_loras", "max_cpu_loras"), cpu_places(room))
     return arguments

@@ -363,7 +363,8 @@ def _with_copies(decision: Decision, observed: Observed, variant: Variant | None
         own = decision.guard.best.variant
         wanted.append(Wanted(Role.GUARD, own, seen_commit(observed, revision, own)))
         nodes = max(nodes, decision.guard.chosen.nodes_per_replica)
-    copies = needed(observed.deployment, wanted, nodes)
+    adapters = filter(None, map(repository_of, observed.deployment.spec.adapters))
+    copies = needed(observed.deployment, wanted, adapters, nodes)
     if isinstance(copies, Problem):
         return replace(decision, problem=copies)
     return _copied(decision, observed, copies)

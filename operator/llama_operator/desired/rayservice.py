@@ -100,7 +100,7 @@ def cluster_template(
     named = deployment.spec.usage_store
     common += store.folder(config.store, None if named is None else named.secret)
     from_hub = "HuggingFace" in {config.source.kind, None if config.guard is None else config.guard.source.kind}
-    if from_hub or (config.adapters is not None and config.adapters.repositories):
+    if from_hub or (config.adapters is not None and config.adapters.fetches):
         common += weights.hub(settings.hub_endpoint) + weights.token_file(deployment.spec.weights.token_secret)
     wanted = resolve(deployment.spec, settings.pods, card.image)
     head_parts = pod_settings.over(common + drain.of_head(), wanted.head, pod_settings.peers(revision, "head"))

@@ -90,6 +90,7 @@ def new(observed: Observed, decision: Decision, settings: Settings) -> RevisionF
         max_model_length=chosen.max_model_length,
         max_num_seqs=plan.max_num_seqs,
         settings=settings,
+        copies=copies,
     )
     if guard is not None:
         config = guarded(config, guard, verdict, settings)

@@ -32,11 +32,12 @@ from llama_operator.decide.plan.adapters import places_of
 from llama_operator.decide.plan.candidate import Candidate
 from llama_operator.decide.plan.memory import cpu_kv_cache_mib
 from llama_operator.decide.serve_application import engine_application
+from llama_operator.decide.weights.source import Copy, Role, is_read
 from llama_operator.desired.contents import declared_contents
 from llama_operator.desired.engine_cost import engine_cost
 from llama_operator.desired.pods import chat_template
 from llama_operator.desired.pods.adapters import folder
-from llama_operator.desired.pods.weights import WEIGHTS_FOLDER
+from llama_operator.desired.pods.weights import WEIGHTS_FOLDER, folder_of
 from llama_serving.config import (
     APPLICATION_NAME,
     BOARD_APPLICATION_NAME,
@@ -89,6 +90,7 @@ def serving_config(
     max_model_length: int,
     max_num_seqs: int,
     settings: Settings,
+    copies: tuple[Copy, ...] = (),
 ) -> ServingConfig:
     """Build the contract with the serving pods."""
     spec = deployment.spec
@@ -138,7 +140,7 @@ def serving_config(
         ),
         # Unsaid for the fewest connections, as before there was a choice.
         routing=None if spec.endpoint.routing is Routing.LEAST_CONNECTIONS else spec.endpoint.routing,
-        adapters=_adapter_room(deployment, chosen, settings),
+        adapters=_adapter_room(deployment, chosen, settings, copies),
         store=None if settings.local else _store(deployment),
         cost=engine_cost(spec, model, chosen),
     )
@@ -157,16 +159,20 @@ def _store(deployment: LlamaDeployment) -> StoreSettings | None:
     )
 
 
-def _adapter_room(deployment: LlamaDeployment, chosen: Candidate, settings: Settings) -> AdapterRoom | None:
+def _adapter_room(
+    deployment: LlamaDeployment, chosen: Candidate, settings: Settings, copies: tuple[Copy, ...]
+) -> AdapterRoom | None:
     slots = deployment.spec.adapter_slots
     if slots is None:
         return None
-    places = places_of(slots, folder(slots, chosen.variant, settings.weights_path))
+    own = None if is_read(chosen.variant, copies) else chosen.variant.volume_claim
+    places = places_of(slots, folder(slots, own, settings.weights_path))
     if places is None:
         return None
     named = (repository_of(one) for one in deployment.spec.adapters)
     repositories = tuple(dict.fromkeys(one for one in named if one is not None))
-    return places.room.model_copy(update={"repositories": repositories or None})
+    copied = {copy.subject: folder_of(copy) for copy in copies if copy.role is Role.ADAPTER}
+    return places.room.model_copy(update={"repositories": repositories or None, "copies": copied or None})
 
 
 def tool_call_parser(model: Model) -> Literal["llama3_json", "llama4_pythonic"] | None:

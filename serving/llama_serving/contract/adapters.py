@@ -34,6 +34,11 @@ class Repository(Frozen):
     repository: str = Field(min_length=3, max_length=192)
     revision: str = Field(pattern=r"^[0-9a-f]{40}$")
 
+    @property
+    def source(self) -> str:
+        """How reports and copies name it."""
+        return f"{self.repository}@{self.revision}"
+
 
 class AdapterRoom(Frozen):
     """Room for adapters in an engine, for vLLM's arguments of the same names."""
@@ -48,6 +53,13 @@ class AdapterRoom(Frozen):
     """Folder below which the adapters' paths are; None where no volume has any."""
     repositories: tuple[Repository, ...] | None = Field(default=None, max_length=MOST_ADAPTERS)
     """Repositories that pods may fetch adapters from; None for none."""
+    copies: dict[str, Annotated[str, Field(max_length=2048)]] | None = Field(default=None, max_length=MOST_ADAPTERS)
+    """Folders of those that pods have a copy of, by `Adapter.source`: they fetch nothing. None for none."""
+
+    @property
+    def fetches(self) -> bool:
+        """Whether pods fetch an adapter from the Hub."""
+        return any(one.source not in (self.copies or {}) for one in self.repositories or ())
 
 
 class Adapter(Frozen):
@@ -67,7 +79,7 @@ class Adapter(Frozen):
     def source(self) -> str:
         """Where it is, as reports name it."""
         if self.repository is not None:
-            return f"{self.repository.repository}@{self.repository.revision}"
+            return self.repository.source
         return self.path or ""
 
 

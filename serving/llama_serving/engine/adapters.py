@@ -225,6 +225,8 @@ class Adapters:
             raise AdapterRefusedError(AdapterFault.NOT_LOADED, words)
         if adapter.repository is None:
             folder = await asyncio.to_thread(place_of, self._room.folder, adapter.path or "")
+        elif (copied := (self._room.copies or {}).get(adapter.source)) is not None:
+            folder = Path(copied)
         else:
             folder = await self._engine.fetch_adapter(adapter.repository)
         facts, path = await asyncio.to_thread(self._looked_at, folder)

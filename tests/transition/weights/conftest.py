@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from llama_operator import catalog
 from llama_operator.api.meta import rfc3339
 from llama_operator.kube import kinds
 from llama_operator.kube.port import Ref
@@ -25,6 +26,16 @@ class Copies:
     async def prepare(self):
         await self.world.apply_acceptance()
         await self.world.add_node("l4", product="NVIDIA-L4", gpus=1)
+
+    async def accept(self, family):
+        """Record the acceptance of another license version, by the same entity on the same day."""
+        live = await self.world.user.get(Ref(kinds.LICENSE_ACCEPTANCE, "", "acme-llama-3-1"))
+        known = catalog.load().license_family(family)
+        spec = live["spec"] | {"families": [family], "versionDate": known.version_date}
+        spec["textHashes"] = [*known.license_text_hashes[:1], *known.policy_text_hashes[:1]]
+        spec["monthlyActiveUsers"] = spec["monthlyActiveUsers"] | {"month": known.active_users_month}
+        obj = {key: live[key] for key in ("apiVersion", "kind")} | {"metadata": {"name": family.replace(".", "-")}}
+        await self.world.user.apply(obj | {"spec": spec})
 
     async def apply(self, name="chat", *, cache=None, **spec):
         weights = {"tokenSecret": SECRET, "cache": {"mode": "Claim"} | (cache or {})}

@@ -381,3 +381,43 @@ async def test_weights_that_the_project_generates_are_not_copied(copies, world):
     (found,) = [each for each in status.conditions if each.type == "WeightsCopied"]
     assert (found.status, found.reason) == ("True", "Copied")
     assert len(await copies.services()) == 1
+
+
+async def test_guard_and_adapters_have_copies_of_their_own(copies, world):
+    for number in range(6):
+        await world.add_node(f"l4-{number}", product="NVIDIA-L4", gpus=1)
+    await copies.accept("llama-3.2")
+    adapter = {"huggingFace": {"repository": "acme/support", "revision": "1" * 40}}
+    ref = await copies.apply(
+        guard={"model": {"name": "llama-guard-3-8b"}},
+        adapterSlots={},
+        adapters=[{"name": "Llama-support", "source": adapter}],
+    )
+    for _ in range(4):
+        status = await world.reconcile(ref)
+    assert status.weights, status.conditions[0].message
+    assert [one.role for one in status.weights] == ["Model", "Guard", "Adapter"]
+    jobs = await copies.jobs()
+    assert len(jobs) == 3
+    for job in jobs[:2]:
+        await copies.end(job=job)
+    for _ in range(4):
+        status = await world.reconcile(ref)
+    assert await copies.services() == [], "every copy has to be there"
+    await copies.end(job=jobs[2])
+    for _ in range(4):
+        status = await world.reconcile(ref)
+    (service,) = await copies.services()
+    live = await world.user.get(Ref(kinds.RAY_SERVICE, ref.namespace, service))
+    ids = {one.id for one in status.weights}
+    cluster = live["spec"]["rayClusterConfig"]
+    for group in (cluster["headGroupSpec"], *cluster["workerGroupSpecs"]):
+        pod = group["template"]["spec"]
+        mounted = {each.get("subPath") for each in pod["containers"][0]["volumeMounts"]} - {None}
+        assert mounted == ids
+        variables = {each["name"]: each.get("value") for each in pod["containers"][0]["env"]}
+        assert variables["HF_HUB_OFFLINE"] == "1"
+        assert "hugging-face" not in json.dumps(pod)
+    served = live["spec"]["serveConfigV2"]
+    assert all(f"/models/{one}" in served for one in ids)
+    assert f"acme/support@{'1' * 40}: /models/" in served

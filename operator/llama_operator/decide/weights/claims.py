@@ -13,11 +13,13 @@ from llama_operator.api.v1alpha1.weights import Retention
 from llama_operator.decide.observed import Observed
 from llama_operator.decide.weights.copying import Copying
 from llama_operator.decide.weights.facts import ClaimFacts, CopiedFacts, CopyJobFacts, WeightsFacts
-from llama_operator.decide.weights.source import Copy
+from llama_operator.decide.weights.source import Copy, Role
 
 _GIB: Final = 1024**3
 _ENGINE_CACHE_GIB: Final = 10
 _UNKNOWN_GIB: Final = 200
+_ADAPTER_GIB: Final = 10
+"""Nobody declares the size of an adapter; one of rank 64 for 70 billion parameters has 2 GiB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,8 @@ class ClaimPlan:
 
 def gibibytes(copy: Copy) -> int:
     """Size of a claim for a copy: a tenth more than is expected, and room for the engine's caches."""
+    if copy.role is Role.ADAPTER:
+        return _ADAPTER_GIB
     if copy.expected_bytes is None:
         return _UNKNOWN_GIB
     return -(-copy.expected_bytes * 11 // (10 * _GIB)) + _ENGINE_CACHE_GIB

@@ -10,7 +10,8 @@ from llama_operator.api.v1alpha1.llamadeployment import LlamaDeployment
 from llama_operator.api.v1alpha1.weights import CacheMode, ClaimAccess
 from llama_operator.catalog.models import Variant
 from llama_operator.decide.problem import Problem
-from llama_operator.decide.weights.source import CLAIM_PREFIX, Copy, CopySource, Role, source_of
+from llama_operator.decide.weights.source import CLAIM_PREFIX, Copy, CopySource, Role, SourceKind, source_of
+from llama_serving.contract.adapters import Repository
 
 CACHE_FIELD: Final = "spec.weights.cache"
 _COMMIT: Final = re.compile(r"[0-9a-f]{40}")
@@ -24,13 +25,11 @@ class Wanted:
         role: What for.
         variant: Which.
         commit: Commit of the Hub that is known: pinned, or seen by the access check; empty if none is.
-        subject: See `Copy.subject`.
     """
 
     role: Role
     variant: Variant
     commit: str = ""
-    subject: str = ""
 
 
 def is_commit(revision: str | None) -> bool:
@@ -43,12 +42,15 @@ def caches(deployment: LlamaDeployment) -> bool:
     return deployment.spec.weights.cache.mode is CacheMode.CLAIM
 
 
-def needed(deployment: LlamaDeployment, wanted: Iterable[Wanted], nodes_per_replica: int) -> tuple[Copy, ...] | Problem:
-    """Return the copies that a revision reads, each once; none if the spec asks for none.
+def needed(
+    deployment: LlamaDeployment, wanted: Iterable[Wanted], adapters: Iterable[Repository], nodes_per_replica: int
+) -> tuple[Copy, ...] | Problem:
+    """Return the copies that a revision reads; none if the spec asks for none.
 
     Args:
         deployment: The deployment.
-        wanted: Weights of the revision: of its model, its guard and its adapters.
+        wanted: Weights of the revision: of its model and its guard.
+        adapters: Repositories of its adapters.
         nodes_per_replica: Nodes of one replica, as planned.
     """
     if not caches(deployment):
@@ -62,7 +64,7 @@ def needed(deployment: LlamaDeployment, wanted: Iterable[Wanted], nodes_per_repl
             "ReadWriteMany",
             f"{CACHE_FIELD}.accessMode",
         )
-    every = tuple(wanted)
+    every, sources = tuple(wanted), tuple(dict.fromkeys(adapters))
     unknown = [
         one for one in every if one.variant.repository and source_is_hub(one.variant) and not is_commit(one.commit)
     ]
@@ -74,7 +76,8 @@ def needed(deployment: LlamaDeployment, wanted: Iterable[Wanted], nodes_per_repl
             "asked or did not say it; name one in a LlamaModel, or switch the access check on",
             CACHE_FIELD,
         )
-    return tuple({copy.id: copy for copy in reversed(tuple(_copies(deployment, every)))}.values())[::-1]
+    of_adapters = (copy_of(deployment, Role.ADAPTER, _adapter(one), None, one.source) for one in sources)
+    return (*_copies(deployment, every), *of_adapters)
 
 
 def source_is_hub(variant: Variant) -> bool:
@@ -82,11 +85,15 @@ def source_is_hub(variant: Variant) -> bool:
     return variant.uri is None and variant.volume_claim is None and variant.repository is not None
 
 
+def _adapter(repository: Repository) -> CopySource:
+    return CopySource(SourceKind.HUB, repository.repository, commit=repository.revision)
+
+
 def _copies(deployment: LlamaDeployment, wanted: Iterable[Wanted]) -> Iterator[Copy]:
     for one in wanted:
         source = source_of(one.variant, one.commit)
         if source is not None:
-            yield copy_of(deployment, one.role, source, one.variant.bytes_to_read, one.subject)
+            yield copy_of(deployment, one.role, source, one.variant.bytes_to_read)
 
 
 def copy_of(

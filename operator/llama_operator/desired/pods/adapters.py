@@ -1,7 +1,6 @@
 """The volume with LoRA adapters: workers load them from there while they run. Called by `desired.rayservice`."""
 
 from llama_operator.api.v1alpha1.adapters import AdapterSlotsSpec
-from llama_operator.catalog.models import Variant
 from llama_operator.desired.pods.parts import PodParts
 from llama_operator.desired.pods.weights import WEIGHTS_FOLDER
 
@@ -25,16 +24,16 @@ def volume(slots: AdapterSlotsSpec | None) -> PodParts:
     )
 
 
-def folder(slots: AdapterSlotsSpec, variant: Variant, local: str) -> str | None:
+def folder(slots: AdapterSlotsSpec, model_claim: str | None, local: str) -> str | None:
     """Return the folder below which adapters are; None if no volume has any.
 
     Args:
         slots: What the spec asks for.
-        variant: The weights; the claim that has them may have adapters too.
+        model_claim: Claim that has the weights at their source, and may have adapters too; None for another source.
         local: Folder of the weights on a machine without Kubernetes; empty in a cluster.
     """
     if local:
         return local
     if slots.volume_claim is not None:
         return ADAPTERS_FOLDER
-    return WEIGHTS_FOLDER if variant.volume_claim is not None else None
+    return WEIGHTS_FOLDER if model_claim is not None else None
