@@ -1,63 +1,209 @@
-"""A server on this machine that speaks as much of the Hub's API as its own client asks for. Used by the tests of `serving`."""
+"""A server on this machine that speaks as much of the Hub's API as its own client asks for. Used by the tests of `serving`.
+
+Beside it, on another name of this machine, is the storage that the Hub sends large files from. `Repository` tells what was asked
+of both, and takes what shall go wrong.
+"""
 
 import contextlib
+import hashlib
 import http.server
 import json
+import re
 import threading
-from urllib.parse import urlsplit
+from dataclasses import dataclass, field
+from urllib.parse import parse_qs, urlsplit
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
+SIGNATURE = "c2lnbmF0dXJl"
+_RANGE = re.compile(r"bytes=(\d+)-(\d*)")
 
 
-class _Repository(http.server.BaseHTTPRequestHandler):
-    """One repository at one commit. `downloads` are the names that somebody fetched."""
+@dataclass
+class Repository:
+    """One repository at one commit.
+
+    Attributes:
+        name: `owner/name`.
+        files: Content by path.
+        sizes: Sizes that are listed, other than they are.
+        token: The one that opens it; None for all.
+        downloads: Files whose content somebody asked for, in order, and from where in the file.
+        requests: (method, path, token) of every request.
+        flips: How often a file comes with a wrong bit; -1 for always.
+        hangs: Files that stop after so many bytes, and how often; -1 for always.
+        breaks: Files whose connection breaks after so many bytes, and how often.
+        expires_after: Downloads after which the token is worth nothing.
+        storage_status: What the storage answers instead of content.
+        status: What the Hub answers to everything.
+        ends: Set when the server goes: nobody hangs longer.
+    """
 
     name: str
     files: dict[str, bytes]
-    sizes: dict[str, int]
-    downloads: list[str]
+    sizes: dict[str, int] = field(default_factory=dict)
+    token: str | None = None
+    downloads: list[str] = field(default_factory=list)
+    requests: list[tuple[str, str, str]] = field(default_factory=list)
+    flips: dict[str, int] = field(default_factory=dict)
+    hangs: dict[str, list[int]] = field(default_factory=dict)
+    breaks: dict[str, list[int]] = field(default_factory=dict)
+    expires_after: int | None = None
+    storage_status: int | None = None
+    status: int | None = None
+    ends: threading.Event = field(default_factory=threading.Event)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def is_large(self, path):
+        return path.endswith(".safetensors")
+
+    def etag(self, path):
+        content = self.files[path]
+        if self.is_large(path):
+            return hashlib.sha256(content).hexdigest()
+        return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()  # noqa: S324 - Git's name
+
+    def entry(self, path):
+        size = self.sizes.get(path, len(self.files[path]))
+        entry = {"type": "file", "path": path, "size": size, "oid": self.etag(path)[:40]}
+        if self.is_large(path):
+            entry["lfs"] = {"oid": self.etag(path), "size": size, "pointerSize": 134}
+        return entry
+
+    def takes(self, plan, path):
+        """Whether what was planned for `path` happens now; it is counted down."""
+        with self.lock:
+            left = plan.get(path, 0)
+            plan[path] = left - 1 if left > 0 else left
+            return left != 0
+
+    def at(self, plan, path):
+        """After how many bytes what was planned for `path` happens now; None if it does not."""
+        with self.lock:
+            after, left = plan.get(path, (0, 0))
+            plan[path] = [after, left - 1 if left > 0 else left]
+            return after if left != 0 else None
+
+
+class _Handler(http.server.BaseHTTPRequestHandler):
+    repository: Repository
 
     def do_GET(self):
-        path = urlsplit(self.path).path
-        file = path.removeprefix(f"/{self.name}/resolve/{COMMIT}/")
-        if path == f"/api/models/{self.name}/tree/{COMMIT}":
-            entries = [
-                {"type": "file", "path": name, "size": self.sizes.get(name, len(content)), "oid": name}
-                for name, content in self.files.items()
-            ]
-            entries.append({"type": "directory", "path": "original", "oid": "x"})
-            self._answer(200, json.dumps(entries).encode(), "application/json")
-        elif file in self.files:
-            self.downloads.append(file)
-            self._answer(200, self.files[file], "application/octet-stream")
+        repository, url = self.repository, urlsplit(self.path)
+        token = self.headers.get("Authorization", "").removeprefix("Bearer ")
+        repository.requests.append((self.command, self.path, token))
+        if url.path.startswith("/storage/"):
+            self._storage(url)
+            return
+        if repository.status is not None:
+            self._answer(repository.status)
+            return
+        if not self._is_let_in(token):
+            return
+        file = url.path.removeprefix(f"/{repository.name}/resolve/{COMMIT}/")
+        if url.path == f"/api/models/{repository.name}/tree/{COMMIT}":
+            self._list(parse_qs(url.query))
+        elif file in repository.files:
+            self._file(file)
+        elif "/resolve/" in url.path and url.path.startswith(f"/{repository.name}/"):
+            found = COMMIT in url.path
+            self._answer(404, error="EntryNotFound" if found else "RevisionNotFound")
         else:
-            self._answer(404, b"{}", "application/json")
+            self._answer(404, error="RepoNotFound")
 
     do_HEAD = do_GET  # noqa: N815 - the library calls it by this name
 
     def log_message(self, *arguments):
         pass
 
-    def _answer(self, status, body, media):
+    def _is_let_in(self, token):
+        repository = self.repository
+        is_over = repository.expires_after is not None and len(repository.downloads) >= repository.expires_after
+        if repository.token is None or (token == repository.token and not is_over):
+            return True
+        if token and token != repository.token and token.startswith("hf_stranger"):
+            self._answer(403, error="GatedRepo", message="you are not in the authorized list")
+        else:
+            self._answer(401, message="Invalid username or password.")
+        return False
+
+    def _list(self, query):
+        repository = self.repository
+        entries = [repository.entry(path) for path in repository.files if "recursive" in query or "/" not in path]
+        entries.append({"type": "directory", "path": "original", "oid": "x"})
+        self._answer(200, json.dumps(entries).encode(), {"Content-Type": "application/json"})
+
+    def _file(self, path):
+        repository = self.repository
+        etag, content = repository.etag(path), repository.files[path]
+        if repository.is_large(path):
+            port = self.server.server_port
+            where = f"http://localhost:{port}/storage/{path}?X-Amz-Signature={SIGNATURE}"
+            more = {"Location": where, "X-Linked-Etag": f'"{etag}"', "X-Linked-Size": str(len(content))}
+            self._answer(302, b"", more)
+        elif self.command == "HEAD":
+            self._answer(200, content, {"ETag": f'"{etag}"'})
+        else:
+            self._content(path, {"ETag": f'"{etag}"'})
+
+    def _storage(self, url):
+        repository = self.repository
+        if repository.storage_status is not None:
+            self._answer(repository.storage_status)
+        elif parse_qs(url.query).get("X-Amz-Signature") != [SIGNATURE]:
+            self._answer(403)
+        else:
+            self._content(url.path.removeprefix("/storage/"), {})
+
+    def _content(self, path, headers):
+        repository, content, status = self.repository, self.repository.files[path], 200
+        repository.downloads.append(path)
+        if repository.takes(repository.flips, path):
+            content = bytes([content[0] ^ 1]) + content[1:]
+        if wanted := _RANGE.fullmatch(self.headers.get("Range", "")):
+            first, last = int(wanted[1]), int(wanted[2] or len(content) - 1)
+            headers = headers | {"Content-Range": f"bytes {first}-{min(last, len(content) - 1)}/{len(content)}"}
+            content, status = content[first : last + 1], 206
+        hang, broken = repository.at(repository.hangs, path), repository.at(repository.breaks, path)
+        if hang is None and broken is None:
+            self._answer(status, content, headers)
+            return
+        self._answer(status, content, headers, most=hang if broken is None else broken)
+        if broken is None:
+            repository.ends.wait()
+        self.close_connection = True
+
+    def _answer(self, status, body=b"", headers=None, *, error=None, message=None, most=None):
         self.send_response(status)
-        self.send_header("Content-Type", media)
         self.send_header("Content-Length", str(len(body)))
         self.send_header("X-Repo-Commit", COMMIT)
-        self.send_header("ETag", f'"{hash(body) & 0xFFFFFFFF:x}"')
+        for name, value in ((headers or {}) | {"X-Error-Code": error, "X-Error-Message": message}).items():
+            if value is not None:
+                self.send_header(name, value)
         self.end_headers()
         if self.command != "HEAD":
-            self.wfile.write(body)
+            with contextlib.suppress(OSError):
+                self.wfile.write(body[:most])
+
+
+@contextlib.contextmanager
+def serving(repository):
+    """Serve a repository. Gives the address."""
+    handler = type("Handler", (_Handler,), {"repository": repository})
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        server.daemon_threads = True
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            repository.ends.set()
+            server.shutdown()
+            thread.join()
 
 
 @contextlib.contextmanager
 def hub(repository, files, sizes=()):
     """Serve `files` as the repository; `sizes` says the size of a file other than it is. Gives address and repository."""
-    handler = type(
-        "Repository", (_Repository,), {"name": repository, "files": files, "sizes": dict(sizes), "downloads": []}
-    )
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}", handler
-        finally:
-            server.shutdown()
+    served = Repository(repository, files, dict(sizes))
+    with serving(served) as address:
+        yield address, served

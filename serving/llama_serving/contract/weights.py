@@ -176,3 +176,30 @@ class CopyVerdict(Live):
     """Digest of the copy's manifest."""
     commit: str | None = Field(default=None, max_length=64)
     """Commit that was copied, of a source that has any."""
+
+
+class CopiedFile(Frozen):
+    """A file of a copy."""
+
+    path: str = Field(min_length=1, max_length=512)
+    """Below the folder of the copy."""
+    size: int = Field(ge=0)
+    """Bytes."""
+    sha256: Digest
+
+
+class Manifest(Live):
+    """Content of the file `MANIFEST`."""
+
+    format: int = 1
+    id: CopyId
+    source: str = Field(max_length=2048)
+    """Where the files came from, for people."""
+    commit: str | None = Field(default=None, max_length=64)
+    files: tuple[CopiedFile, ...]
+    """By path."""
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of all files together."""
+        return sum(file.size for file in self.files)

@@ -1,0 +1,82 @@
+"""Makes a copy: keeps the claim in order, starts the process that fetches, watches it. Called by `weights.command`."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from llama_serving.contract.weights import CopyOutcome, CopyRequest, CopyVerdict, Manifest
+from llama_serving.weights import claim
+from llama_serving.weights.claim import Claim, gigabytes
+from llama_serving.weights.errors import CopyError, of_disk
+from llama_serving.weights.events import Event
+from llama_serving.weights.settings import CopySettings
+from llama_serving.weights.watched import Watched
+
+Say = Callable[[str], None]
+"""Writes a line to the log."""
+_FALL_BACK: Final = frozenset({CopyOutcome.STALLED, CopyOutcome.UNREACHABLE, CopyOutcome.FAILED})
+
+
+def copy(request: CopyRequest, root: Path, token: str, settings: CopySettings, say: Say) -> CopyVerdict:
+    """Make the copy, or find it made. Blocks.
+
+    Args:
+        request: What is copied.
+        root: Where the claim is mounted.
+        token: For the source; empty for none.
+        settings: Times and numbers.
+        say: Writes a line to the log.
+
+    Raises:
+        CopyError: Why there is none.
+    """
+    place = Claim(root, request.id)
+    try:
+        with claim.locked(place, lambda: say("another Job works on this copy; waiting for it")) as lock:
+            if (there := claim.complete(place)) is not None:
+                say("the copy is there and complete")
+                return _told(request, *there)
+            if claim.reopen(place):
+                say("a copy without its mark is there: each of its files is verified again")
+            try:
+                end = _fetched(request, place, token, settings, say, lock)
+                manifest = Manifest(id=request.id, source=end.source, commit=end.commit, files=end.copied)
+                digest = claim.publish(place, manifest)
+            except (CopyError, OSError):
+                # Where a file system ignores locks, two may have worked: the other one was sooner.
+                if (there := claim.complete(place)) is not None:
+                    return _told(request, *there)
+                raise
+            return _told(request, manifest, digest)
+    except OSError as error:
+        raise of_disk(error) or CopyError(CopyOutcome.FAILED, f"{type(error).__name__}: {error}") from error
+
+
+def _told(request: CopyRequest, manifest: Manifest, digest: str) -> CopyVerdict:
+    here = {file.path for file in manifest.files}
+    for path in request.files:
+        if path not in here:
+            words = (
+                "the copy was made without this file, which the license asks for now: erase the copy, and make it again"
+            )
+            raise CopyError(CopyOutcome.NOT_FOUND, words, path)
+    return CopyVerdict(
+        verdict=CopyOutcome.VERIFIED,
+        message=f"{gigabytes(manifest.size_bytes)} in {len(manifest.files)} files of {manifest.source}"[:1000],
+        bytes=manifest.size_bytes,
+        files=len(manifest.files),
+        digest=digest,
+        commit=manifest.commit,
+    )
+
+
+def _fetched(request: CopyRequest, place: Claim, token: str, settings: CopySettings, say: Say, lock: int) -> Event:
+    """Fetch all, by the second way if the first one failed and there is one; returns the last event of the process."""
+    end = Watched(request, place, token, settings, say).run(lock)
+    if end.outcome in _FALL_BACK and end.falls_back:
+        say(f"{end.outcome}: {end.message}. Once more, without Xet")
+        claim.reopen(place)
+        end = Watched(request, place, token, settings, say).run(lock, {"HF_HUB_DISABLE_XET": "1"})
+    if end.outcome is not CopyOutcome.VERIFIED:
+        raise CopyError(end.outcome or CopyOutcome.FAILED, end.message, end.file)
+    return end
