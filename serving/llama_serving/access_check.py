@@ -2,7 +2,8 @@
 
 Runs as `python -m llama_serving.preflight --repository OWNER/NAME --revision REVISION` in a Job of the tenant's own
 namespace, where the token is (docs/access-check.md). It makes the request that a download begins with, by the library that
-downloads, and writes one line, an `AccessVerdict`, as the container's termination message. The token is never written.
+downloads, and then for the first bytes of a weight file, which come from other hosts. It writes one line, an
+`AccessVerdict`, as the container's termination message. The token is never written.
 
 Which answer means what is not documented by the Hub; the rules of `judge` follow `hf_raise_for_status` of
 huggingface_hub (`utils/_http.py`) and the messages that people quote in its issues.
@@ -13,14 +14,20 @@ import os
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
+from urllib.parse import urlsplit
 
+from llama_serving import first_bytes
 from llama_serving.contract.hub import CHECKPOINT_FILE, HUB_ENDPOINT, TOKEN_VARIABLE, AccessVerdict, HubAccess
 
 _MESSAGE_LIMIT: Final = 1024
 _REQUEST_SECONDS: Final = 10.0
+_STALL_SECONDS: Final = 45.0
+"""How long the first bytes of a weight file may take."""
+_STALLED: Final = "Stalled"
+"""Code of our own: nothing came, and that took long enough."""
 _PAUSES: Final = (1.0, 3.0, 9.0)
 """Seconds before each further try when the Hub gave no usable answer; who started us tries again much later."""
 
@@ -101,19 +108,52 @@ def ask(question: Question, token: str) -> Answer:
     """Ask the Hub for the head of the file, once."""
     # Here and not above: the library reads its settings from the environment when it is imported.
     from huggingface_hub import get_hf_file_metadata, hf_hub_url  # noqa: PLC0415
-    from huggingface_hub.errors import HfHubHTTPError  # noqa: PLC0415
 
     url = hf_hub_url(question.repository, question.file, revision=question.revision, endpoint=question.endpoint)
     try:
         # False: without a token of our own none is looked for on the disk either.
         metadata = get_hf_file_metadata(url, token=token or False, timeout=_REQUEST_SECONDS)
-    except HfHubHTTPError as error:
-        headers = error.response.headers
-        said = headers.get("X-Error-Message") or f"HTTP {error.response.status_code}"
-        return Answer(error.response.status_code, headers.get("X-Error-Code") or "", said)
     except Exception as error:  # noqa: BLE001 - the library's transport differs by version, and its errors have no base
-        return Answer(None, message=f"{type(error).__name__}: {error}")
+        return _answer_of(error, question)
     return Answer(200, commit=metadata.commit_hash or "")
+
+
+def ask_for_weights(question: Question, token: str) -> Answer:
+    """Ask for the first bytes of a weight file, once; 200 too where the list of files has none, or cannot be had."""
+    where = (question.repository, question.revision)
+    try:
+        file = first_bytes.weight_file(*where, question.endpoint, token)
+    except Exception as error:  # noqa: BLE001 - as above
+        answer = _answer_of(error, question)
+        # Some mirrors have files and no list of them.
+        return answer if answer.status in {401, 403} else Answer(200, message=f"the list of files: {answer.message}")
+    if file is None:
+        return Answer(200)
+    try:
+        first_bytes.read(*where, file, question.endpoint, token, seconds=_STALL_SECONDS)
+    except first_bytes.StalledError as error:
+        return Answer(None, _STALLED, str(error))
+    except (ImportError, AttributeError, TypeError) as error:
+        # Another version of the library than this was written for: the download may work all the same.
+        return Answer(200, message=f"weights were not asked for: {type(error).__name__}: {error}")
+    except Exception as error:  # noqa: BLE001 - as above
+        answer = _answer_of(error, question)
+        return replace(answer, message=f"{file}: {answer.message}")
+    return Answer(200)
+
+
+def _answer_of(error: Exception, question: Question) -> Answer:
+    """What an error of the Hub's library says."""
+    response: Any = getattr(error, "response", None)
+    if getattr(response, "status_code", None) is None:
+        return Answer(None, message=f"{type(error).__name__}: {error}")
+    status = int(response.status_code)
+    said = response.headers.get("X-Error-Message") or f"HTTP {status}"
+    host = urlsplit(str(response.url)).netloc
+    if host != urlsplit(question.endpoint).netloc:
+        # The gate let us pass: whatever answers there, it is no word about access.
+        return Answer(None, message=f"{host}, from where the Hub sends files, answers HTTP {status}: let pods reach it")
+    return Answer(status, response.headers.get("X-Error-Code") or "", said)
 
 
 def check(
@@ -121,13 +161,17 @@ def check(
     token: str,
     *,
     ask: Callable[[Question, str], Answer] = ask,
+    ask_for_weights: Callable[[Question, str], Answer] = ask_for_weights,
     sleep: Callable[[float], object] = time.sleep,
 ) -> AccessVerdict:
     """Ask until there is a usable answer, a few times at most."""
     for pause in (*_PAUSES, None):
         answer = ask(question, token)
+        if answer.status == 200:  # noqa: PLR2004 - the gate is open
+            weights = ask_for_weights(question, token)
+            answer = answer if weights.status == 200 and not weights.message else replace(weights, commit=answer.commit)  # noqa: PLR2004
         access = judge(answer, with_token=bool(token))
-        if access is not HubAccess.OFFLINE or pause is None:
+        if access is not HubAccess.OFFLINE or answer.code == _STALLED or pause is None:
             break
         sleep(pause)
     message = _without(token, answer.message)

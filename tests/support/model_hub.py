@@ -35,6 +35,9 @@ class Repository:
         expires_after: Downloads after which the token is worth nothing.
         storage_status: What the storage answers instead of content.
         status: What the Hub answers to everything.
+        lists_nothing: Whether it is a mirror that has files and no list of them.
+        xet: Xet's hash of the files that are in Xet.
+        cas: Where those are; `local://FOLDER`, which Xet's client knows too, or the empty text for a server that never answers.
         ends: Set when the server goes: nobody hangs longer.
     """
 
@@ -50,6 +53,9 @@ class Repository:
     expires_after: int | None = None
     storage_status: int | None = None
     status: int | None = None
+    lists_nothing: bool = False
+    xet: dict[str, str] = field(default_factory=dict)
+    cas: str = ""
     ends: threading.Event = field(default_factory=threading.Event)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -65,6 +71,8 @@ class Repository:
     def entry(self, path):
         size = self.sizes.get(path, len(self.files[path]))
         entry = {"type": "file", "path": path, "size": size, "oid": self.etag(path)[:40]}
+        if path in self.xet:
+            entry["xetHash"] = self.xet[path]
         if self.is_large(path):
             entry["lfs"] = {"oid": self.etag(path), "size": size, "pointerSize": 134}
         return entry
@@ -91,6 +99,11 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         repository, url = self.repository, urlsplit(self.path)
         token = self.headers.get("Authorization", "").removeprefix("Bearer ")
         repository.requests.append((self.command, self.path, token))
+        if url.path.startswith("/xet/"):
+            repository.downloads.append(url.path)
+            repository.ends.wait()
+            self.close_connection = True
+            return
         if url.path.startswith("/storage/"):
             self._storage(url)
             return
@@ -100,8 +113,13 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if not self._is_let_in(token):
             return
         file = url.path.removeprefix(f"/{repository.name}/resolve/{COMMIT}/")
-        if url.path == f"/api/models/{repository.name}/tree/{COMMIT}":
+        if url.path == f"/api/models/{repository.name}/tree/{COMMIT}" and not repository.lists_nothing:
             self._list(parse_qs(url.query))
+        elif url.path == f"/api/models/{repository.name}/xet-read-token/{COMMIT}":
+            cas = repository.cas or f"http://localhost:{self.server.server_port}/xet"
+            self._answer(
+                200, b"{}", {"X-Xet-Cas-Url": cas, "X-Xet-Access-Token": "xet", "X-Xet-Token-Expiration": "4102444800"}
+            )
         elif file in repository.files:
             self._file(file)
         elif "/resolve/" in url.path and url.path.startswith(f"/{repository.name}/"):
@@ -139,6 +157,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             port = self.server.server_port
             where = f"http://localhost:{port}/storage/{path}?X-Amz-Signature={SIGNATURE}"
             more = {"Location": where, "X-Linked-Etag": f'"{etag}"', "X-Linked-Size": str(len(content))}
+            if path in repository.xet:
+                route = f"http://127.0.0.1:{port}/api/models/{repository.name}/xet-read-token/{COMMIT}"
+                more |= {"X-Xet-Hash": repository.xet[path], "X-Xet-Refresh-Route": route}
             self._answer(302, b"", more)
         elif self.command == "HEAD":
             self._answer(200, content, {"ETag": f'"{etag}"'})
@@ -183,6 +204,20 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if self.command != "HEAD":
             with contextlib.suppress(OSError):
                 self.wfile.write(body[:most])
+
+
+def put_into_xet(repository, folder):
+    """Put the large files into a folder that Xet's own client takes for its store."""
+    import hf_xet  # noqa: PLC0415 - only some tests need it
+
+    (folder / "cas").mkdir(parents=True)
+    repository.cas = f"local://{folder / 'cas'}"
+    for path in filter(repository.is_large, repository.files):
+        file = folder / path
+        file.write_bytes(repository.files[path])
+        with hf_xet.XetSession().new_upload_commit(endpoint=repository.cas) as commit:
+            upload = commit.start_upload_file(str(file))
+        repository.xet[path] = upload.result().xet_info.hash
 
 
 @contextlib.contextmanager

@@ -62,7 +62,7 @@ def test_the_question_is_the_one_that_a_download_begins_with(run, hub):
     code, verdict = run("hf_accepted", revision=hub.commit)
     assert code == 0
     assert verdict.commit == hub.commit
-    assert hub.requests == [("HEAD", f"/{REPOSITORY}/resolve/{hub.commit}/config.json", "hf_accepted")]
+    assert hub.requests[0] == ("HEAD", f"/{REPOSITORY}/resolve/{hub.commit}/config.json", "hf_accepted")
 
 
 def test_of_an_adapter_its_own_file_is_asked_for(run, hub):
@@ -108,13 +108,13 @@ def test_a_line_end_after_the_token_is_no_part_of_it(run, hub, monkeypatch):
 def test_a_hub_that_stumbles_is_asked_again(run, hub):
     hub.script = [503, 429]
     assert run("hf_accepted")[1].access is HubAccess.ACCESSIBLE
-    assert len(hub.requests) == 3
+    assert sum(method == "HEAD" for method, _, _ in hub.requests) == 3
 
 
 def test_a_hub_that_is_down_is_asked_a_few_times_at_most(run, hub):
     code, verdict = run("hf_broken")
     assert (code, verdict.access) == (os.EX_TEMPFAIL, HubAccess.OFFLINE)
-    assert len(hub.requests) == 3
+    assert sum(method == "HEAD" for method, _, _ in hub.requests) == 3
     assert "503" in verdict.message
 
 

@@ -80,7 +80,7 @@ def test_room_is_asked_for_with_some_slack_and_a_file_system_without_a_size_is_t
     def statvfs(_):
         return SimpleNamespace(f_bavail=free * GB, f_blocks=size * GB, f_frsize=1)
 
-    refusal = nullcontext() if fits else pytest.raises(CopyError, match="50.0 GB are still to be copied")
+    refusal = nullcontext() if fits else pytest.raises(CopyError, match=r"50\.0 GB are still to be copied")
     with refusal:
         claim.check_room(Claim(tmp_path, ID), 50 * GB, statvfs)
 
