@@ -1,7 +1,8 @@
 """Refuses to start an engine on a model folder that is not what was declared. Called by `engine.server` and `engine.vllm`.
 
 Twice: before anything is downloaded or reserved, as far as the place can be asked; and when the files are on the node and
-vLLM is about to read them, which nothing can evade. The digest of all bytes is not computed here.
+vLLM is about to read them, which nothing can evade. The digest of all bytes is not computed here: a copy in a claim was hashed when
+it was made, and `contents.copies` sees that it is still that copy.
 """
 
 import json
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from llama_serving.config import CHECKPOINT_REFUSED, ServingConfig
-from llama_serving.contents import headers, places, weights
+from llama_serving.contents import copies, headers, places, weights
 from llama_serving.contents.places import CONFIG, MOST_CONFIG_BYTES, MOST_INDEX_BYTES
 from llama_serving.contents.shape import differences
 from llama_serving.contract.contents import DeclaredContents
@@ -87,6 +88,8 @@ def _streams(config: ServingConfig) -> bool:
 
 def _check_folder(config: ServingConfig, folder: Path, declared: DeclaredContents, *, whole: bool) -> None:
     """Check a folder on this node; its weights only if `whole`, because a cache may not have them yet."""
+    if faults := [*copies.faults(folder)] if copies.is_one(folder) else []:
+        _refuse(config.model_id, str(folder), faults, declared)
     content = _read(folder / CONFIG, MOST_CONFIG_BYTES)
     faults = [*_shape_faults(content, declared)]
     if content is None and (hint := _hint(folder)):

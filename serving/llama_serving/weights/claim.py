@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from llama_serving.contents import copies
 from llama_serving.contract.weights import MANIFEST, MARKER, CopiedFile, CopyOutcome, Manifest
 from llama_serving.weights.errors import CopyError, of_disk
 
@@ -33,7 +34,6 @@ _FILE_MODE: Final = 0o664
 _SLACK_BYTES: Final = 16 * 1024**2
 """Room for the manifest and for what a file system keeps for itself."""
 _NO_LOCKS: Final = frozenset({errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL})
-_MOST_MANIFEST_BYTES: Final = 64 * 1024**2
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,16 +137,10 @@ def _not_writable(claim: Claim, error: OSError) -> str:
 def complete(claim: Claim) -> tuple[Manifest, str] | None:
     """The manifest of a complete copy and its digest, by marker and sizes; None if there is none. No file is read through."""
     try:
-        marked = json.loads((claim.copy / MARKER).read_bytes())["manifest"]
-        with (claim.copy / MANIFEST).open("rb") as file:
-            content = file.read(_MOST_MANIFEST_BYTES)
-        manifest = Manifest.model_validate_json(content)
-        sizes = {file.path: (claim.copy / file.path).stat().st_size for file in manifest.files}
-    except (OSError, ValueError, KeyError, TypeError):
+        manifest, digest = copies.manifest_of(claim.copy)
+    except copies.NoCopyError:
         return None
-    digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
-    is_whole = all(sizes[file.path] == file.size for file in manifest.files)
-    return (manifest, digest) if marked == digest and manifest.id == claim.id and is_whole else None
+    return (manifest, digest) if manifest.id == claim.id else None
 
 
 def reopen(claim: Claim) -> bool:

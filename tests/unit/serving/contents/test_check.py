@@ -1,5 +1,6 @@
 """Folders of weights on disk as people have them, and what an engine says to them before it starts."""
 
+import hashlib
 import json
 import struct
 
@@ -11,6 +12,7 @@ from llama_serving.config import EngineSettings, ModelSource, Placement, Serving
 from llama_serving.contents.check import CheckpointRefusedError, check_loaded, check_source
 from llama_serving.contract.contents import DeclaredFile
 from llama_serving.contract.status import DeploymentIdentity
+from llama_serving.contract.weights import CopiedFile, Manifest
 
 MODEL = catalog.load().model("llama-3.2-1b")
 DECLARED = declared_contents(MODEL, MODEL.variants[0])
@@ -358,3 +360,12 @@ def test_the_index_of_a_copy_with_more_shards_is_refused(folder):
     assert "and 27 more, which are not there (finish the upload, or remove an index that is left over)" in refusal(
         folder
     )
+
+
+def test_a_copy_that_was_changed_after_it_was_verified_starts_no_engine(folder):
+    content = (folder / "config.json").read_bytes()
+    files = (CopiedFile(path="config.json", size=len(content), sha256="0" * 64),)
+    text = Manifest(id="0123456789abcdef", source="acme/chat", files=files).model_dump_json().encode()
+    (folder / "manifest.json").write_bytes(text)
+    (folder / ".complete").write_text(json.dumps({"manifest": f"sha256:{hashlib.sha256(text).hexdigest()}"}))
+    assert "config.json was changed after the copy was verified" in refusal(folder)
