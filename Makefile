@@ -208,6 +208,10 @@ bench: $(STAMP) ## Measure what users wait for, as ratios within one run
 bench-serving: $(STAMP) ## Measure the data plane beside plain vLLM, in one run (about ten minutes)
 	@PYTHONPATH=tools:tests $(BIN)/python -m bench.serving $(ARGS)
 
+.PHONY: bench-cold-start
+bench-cold-start: $(STAMP) ## Measure a cold start on CPU by stage: copy, load, compile, first token, with and without the engine's cache
+	@PYTHONPATH=tools:tests $(BIN)/python -m bench.cold_start
+
 .PHONY: bench-routing
 bench-routing: $(STAMP) ## Measure the ways of choosing a replica beside each other: cache hits, spread, CPU (about ten minutes)
 	@PYTHONPATH=tools:tests $(BIN)/python -m bench.routing $(ARGS)

@@ -18,6 +18,7 @@ from support.serving.ray_cluster import RayCluster, wait_for
 
 FOLDER = Path(__file__).parent
 FILES = (
+    "test_copy.py",
     "test_adapters.py",
     "test_license.py",
     "test_guard.py",

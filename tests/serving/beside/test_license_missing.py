@@ -2,6 +2,8 @@
 
 import pytest
 
+from llama_serving.config import ModelSource
+
 pytestmark = [pytest.mark.serving, pytest.mark.timeout(1800)]
 
 
@@ -12,7 +14,8 @@ def refused(deploy, config, equipped, weights, eventually):
     aside = license_file.rename(weights.parent / "aside")
     try:
         # Another seed makes it another revision: Serve would not start the same one again.
-        changes = {name: getattr(equipped, name) for name in ("source", "license", "contents")}
+        changes = {name: getattr(equipped, name) for name in ("license", "contents")}
+        changes["source"] = ModelSource(kind="Path", location=str(weights))
         here = deploy(config(seed=1).model_copy(update=changes), wait=False)
         return eventually(
             lambda: found if (found := here.cluster.application()).get("status") == "DEPLOY_FAILED" else None,
