@@ -34,6 +34,7 @@ class Repository:
         breaks: Files whose connection breaks after so many bytes, and how often.
         expires_after: Downloads after which the token is worth nothing.
         storage_status: What the storage answers instead of content.
+        storage_refuses: How often it does so; -1 for always.
         status: What the Hub answers to everything.
         lists_nothing: Whether it is a mirror that has files and no list of them.
         xet: Xet's hash of the files that are in Xet.
@@ -52,6 +53,7 @@ class Repository:
     breaks: dict[str, list[int]] = field(default_factory=dict)
     expires_after: int | None = None
     storage_status: int | None = None
+    storage_refuses: int = -1
     status: int | None = None
     lists_nothing: bool = False
     xet: dict[str, str] = field(default_factory=dict)
@@ -168,7 +170,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def _storage(self, url):
         repository = self.repository
-        if repository.storage_status is not None:
+        if repository.storage_status is not None and repository.storage_refuses != 0:
+            repository.storage_refuses -= 1
             self._answer(repository.storage_status)
         elif parse_qs(url.query).get("X-Amz-Signature") != [SIGNATURE]:
             self._answer(403)

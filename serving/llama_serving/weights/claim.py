@@ -19,6 +19,7 @@ import hashlib
 import json
 import os
 import shutil
+import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -117,7 +118,7 @@ def _opened(claim: Claim) -> int:
     except OSError as error:
         if error.errno == errno.ENOENT:
             raise CopyError(CopyOutcome.NOT_WRITABLE, f"there is no claim at {claim.root}") from error
-        known = of_disk(error)
+        known = of_disk(error, claim.root)
         if known is None or known.outcome is not CopyOutcome.NOT_WRITABLE:
             raise
         raise CopyError(CopyOutcome.NOT_WRITABLE, _not_writable(claim, error)) from error
@@ -318,6 +319,6 @@ def _size(path: Path) -> int | None:
 
 
 def _allow(path: Path, mode: int) -> None:
-    # Some file systems have no modes.
+    # Added to what is there: the bit of the volume's root that passes its group on stays. Some file systems have no modes.
     with contextlib.suppress(OSError):
-        path.chmod(mode)
+        path.chmod(stat.S_IMODE(path.stat().st_mode) | mode)

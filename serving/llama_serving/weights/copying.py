@@ -14,7 +14,8 @@ from llama_serving.weights.watched import Watched
 
 Say = Callable[[str], None]
 """Writes a line to the log."""
-_FALL_BACK: Final = frozenset({CopyOutcome.STALLED, CopyOutcome.UNREACHABLE, CopyOutcome.FAILED})
+_WITHOUT_XET: Final = {"HF_HUB_DISABLE_XET": "1"}
+_AGAIN: Final = frozenset({CopyOutcome.STALLED, CopyOutcome.UNREACHABLE, CopyOutcome.FAILED})
 
 
 def copy(request: CopyRequest, root: Path, token: str, settings: CopySettings, say: Say) -> CopyVerdict:
@@ -49,7 +50,7 @@ def copy(request: CopyRequest, root: Path, token: str, settings: CopySettings, s
                 raise
             return _told(request, manifest, digest)
     except OSError as error:
-        raise of_disk(error) or CopyError(CopyOutcome.FAILED, f"{type(error).__name__}: {error}") from error
+        raise of_disk(error, root) or CopyError(CopyOutcome.FAILED, f"{type(error).__name__}: {error}") from error
 
 
 def _told(request: CopyRequest, manifest: Manifest, digest: str) -> CopyVerdict:
@@ -71,12 +72,21 @@ def _told(request: CopyRequest, manifest: Manifest, digest: str) -> CopyVerdict:
 
 
 def _fetched(request: CopyRequest, place: Claim, token: str, settings: CopySettings, say: Say, lock: int) -> Event:
-    """Fetch all, by the second way if the first one failed and there is one; returns the last event of the process."""
-    end = Watched(request, place, token, settings, say).run(lock)
-    if end.outcome in _FALL_BACK and end.falls_back:
-        say(f"{end.outcome}: {end.message}. Once more, without Xet")
+    """Fetch all; returns the last event of the process that did.
+
+    What ended in a way that time may cure begins again at once: by the second way, if there is one that was not tried, and as
+    often as the time before brought a file. A library that hangs after each so many files would use up the Job's tries otherwise.
+    """
+    more: dict[str, str] = {}
+    while True:
+        before = len(claim.verified(place))
+        end = Watched(request, place, token, settings, say).run(lock, more)
+        if end.outcome is CopyOutcome.VERIFIED:
+            return end
+        has_moved = len(claim.verified(place)) > before
+        is_new_way = end.falls_back and not more
+        if end.outcome not in _AGAIN or not (is_new_way or has_moved):
+            raise CopyError(end.outcome or CopyOutcome.FAILED, end.message, end.file)
+        more = more | (_WITHOUT_XET if end.falls_back else {})
+        say(f"{end.outcome}: {end.message}. Once more{', without Xet' if more else ''}")
         claim.reopen(place)
-        end = Watched(request, place, token, settings, say).run(lock, {"HF_HUB_DISABLE_XET": "1"})
-    if end.outcome is not CopyOutcome.VERIFIED:
-        raise CopyError(end.outcome or CopyOutcome.FAILED, end.message, end.file)
-    return end

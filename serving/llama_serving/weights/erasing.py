@@ -20,7 +20,7 @@ def erase(request: CopyRequest, root: Path, say: Callable[[str], None]) -> CopyV
         with claim.locked(place, lambda: say("another Job works on this copy; waiting for it")):
             files, size = claim.erase(place)
     except OSError as error:
-        raise of_disk(error) or CopyError(CopyOutcome.FAILED, f"{type(error).__name__}: {error}") from error
+        raise of_disk(error, root) or CopyError(CopyOutcome.FAILED, f"{type(error).__name__}: {error}") from error
     if left := [path.name for path in (place.copy, place.partial) if path.exists() or path.is_symlink()]:
         raise CopyError(CopyOutcome.FAILED, f"{left[0]} is still there")
     words = f"{gigabytes(size)} in {files} files" if files else "there was nothing of it"

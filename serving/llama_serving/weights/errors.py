@@ -1,7 +1,9 @@
 """The one error of this package: why a copy was not made. Raised everywhere in it, answered by `weights.command`."""
 
 import errno
+import os
 import re
+from pathlib import Path
 from typing import Final
 
 from llama_serving.contract.weights import CopyOutcome
@@ -38,10 +40,13 @@ def without_secrets(text: str, *secrets: str) -> str:
     return " ".join(text.split())[:_LONGEST]
 
 
-def of_disk(error: OSError, file: str | None = None) -> CopyError | None:
-    """What an error says about the claim; None if it is about something else."""
+def of_disk(error: OSError, root: Path, file: str | None = None) -> CopyError | None:
+    """What an error says about the claim at `root`; None if it is about something else, a file of the source for example."""
+    if error.filename is not None and not Path(os.fsdecode(error.filename)).is_relative_to(root):
+        return None
+    where = "" if error.filename is None else f" ({error.filename})"
     if error.errno in _FULL:
-        return CopyError(CopyOutcome.NO_SPACE, f"the claim is full: {error.strerror}", file)
+        return CopyError(CopyOutcome.NO_SPACE, f"the claim is full: {error.strerror}{where}", file)
     if error.errno in _CLOSED:
-        return CopyError(CopyOutcome.NOT_WRITABLE, f"the claim refuses to write: {error.strerror}", file)
+        return CopyError(CopyOutcome.NOT_WRITABLE, f"the claim refuses to write: {error.strerror}{where}", file)
     return None

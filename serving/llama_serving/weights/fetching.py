@@ -66,7 +66,7 @@ def run(request: CopyRequest, root: Path, token: str, settings: CopySettings) ->
     except CopyError as error:
         end = _ended(error, source)
     except Exception as error:  # noqa: BLE001 - libraries of several sources raise errors without a base
-        known = of_disk(error) if isinstance(error, OSError) else None
+        known = of_disk(error, root) if isinstance(error, OSError) else None
         if known is None and source is not None:
             known = source.explain(error, None)
         end = _ended(known or CopyError(CopyOutcome.FAILED, f"{type(error).__name__}: {error}"), source)
@@ -181,7 +181,7 @@ class Fetching:
         except CopyError:
             raise
         except Exception as error:
-            known = of_disk(error, entry.path) if isinstance(error, OSError) else None
+            known = of_disk(error, self._claim.root, entry.path) if isinstance(error, OSError) else None
             raise known or self._source.explain(error, entry.path) from error
         finally:
             with contextlib.suppress(OSError):

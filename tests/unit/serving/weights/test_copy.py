@@ -73,6 +73,16 @@ def test_a_source_that_stops_sending_is_a_stall_with_a_name(copier, files):
     assert not copier.copy.exists()
 
 
+@pytest.mark.nightly
+def test_a_source_that_hangs_after_each_file_is_asked_on_as_long_as_files_come(copier, files):
+    with hub(NAME, files) as (endpoint, repository):
+        # Two of four shards hang once, and the library waits for them longer than we do.
+        repository.hangs = {SHARD: [100_000, 1], OTHER_SHARD: [0, 1]}
+        ended = copier.run(copier.request(endpoint), environment={"HF_HUB_DOWNLOAD_TIMEOUT": "60"}, stall_seconds=4)
+    assert (ended.verdict.verdict, ended.code) == (CopyOutcome.VERIFIED, 0), ended.log
+    assert "Once more" in ended.log
+
+
 def test_one_wrong_bit_and_one_broken_connection_cost_another_try_only(copier, files):
     with hub(NAME, files) as (endpoint, repository):
         repository.flips, repository.breaks = {SHARD: 1}, {OTHER_SHARD: [10_000, 1]}

@@ -71,6 +71,12 @@ def test_what_goes_wrong_has_its_verdict(fetch, copier, files, wrong, outcome, w
     assert file is ANY or ended[1] == file
 
 
+def test_a_signed_address_that_ended_is_asked_for_anew(fetch, copier, files):
+    with hub(NAME, files) as (endpoint, repository):
+        repository.storage_status, repository.storage_refuses = 403, 2
+        assert fetch(copier.request(endpoint))[0] is CopyOutcome.VERIFIED
+
+
 def test_an_account_without_access_is_denied(fetch, copier, files):
     copier.token = "hf_stranger"
     with hub(NAME, files) as (endpoint, repository):

@@ -1,11 +1,12 @@
 """A folder of a volume as the source."""
 
 import json
+from pathlib import Path
 
 import pytest
 
 from llama_serving.contract.weights import CopyOutcome, PathSource
-from llama_serving.weights.errors import CopyError
+from llama_serving.weights.errors import CopyError, of_disk
 from llama_serving.weights.sources.path import Folder
 
 SHARD = "model-00002-of-00004.safetensors"
@@ -46,3 +47,20 @@ def test_a_folder_that_is_not_there_is_told(tmp_path):
     with pytest.raises(CopyError, match="no folder") as refused:
         Folder(PathSource(path=str(tmp_path / "gone"))).entries()
     assert refused.value.outcome is CopyOutcome.NOT_FOUND
+
+
+@pytest.mark.parametrize(
+    ("error", "outcome"),
+    [
+        (PermissionError(13, "Permission denied", "/source/chat/config.json"), CopyOutcome.ACCESS_DENIED),
+        (PermissionError(13, "Permission denied", "/weights/.x.partial/config.json"), CopyOutcome.NOT_WRITABLE),
+        (OSError(28, "No space left on device"), CopyOutcome.NO_SPACE),
+        (OSError(122, "Disk quota exceeded", "/weights/.x.partial/config.json"), CopyOutcome.NO_SPACE),
+        (FileNotFoundError(2, "No such file", "/source/chat/config.json"), CopyOutcome.NOT_FOUND),
+        (OSError(5, "Input/output error"), CopyOutcome.FAILED),
+    ],
+)
+def test_a_file_of_the_source_and_a_file_of_the_claim_are_told_apart(error, outcome):
+    source = Folder(PathSource(path="/source/chat"))
+    told = of_disk(error, Path("/weights"), "config.json") or source.explain(error, "config.json")
+    assert (told.outcome, told.file) == (outcome, "config.json")

@@ -1,5 +1,7 @@
 """Files in Xet, by Xet's own client: from a store of its own on disk, and from a server that never answers."""
 
+import pytest
+
 from llama_serving.contract.weights import CopyOutcome
 from support.model_hub import hub, put_into_xet
 from support.serving.weight_copies import NAME
@@ -30,6 +32,7 @@ def test_what_xet_makes_of_a_file_is_not_trusted(copier, files, tmp_path):
     assert (ended.verdict.verdict, ended.verdict.file, ended.code) == (CopyOutcome.MISMATCH, SHARD, 3), ended.log
 
 
+@pytest.mark.nightly
 def test_where_xet_hangs_the_copy_is_made_without_it(copier, files):
     with hub(NAME, files) as (endpoint, repository):
         repository.xet = dict.fromkeys(large(files), "0" * 64)
