@@ -29,6 +29,7 @@ from llama_operator.desired.pods import (
     caches,
     chat_template,
     drain,
+    engine_cache,
     head,
     head_store,
     keys,
@@ -159,7 +160,9 @@ def _group(
     wanted = resolve(deployment.spec, settings.pods, chosen.accelerator.image)
     drain_seconds = deployment.spec.rollout.drain_seconds
     parts = pod_settings.over(
-        common + volume + drain.of_worker(drain_seconds, path),
+        engine_cache.kept(common, deployment, chosen, config, image, copies)
+        + volume
+        + drain.of_worker(drain_seconds, path),
         wanted.workers,
         pod_settings.peers(config.identity.revision, "worker"),
         spans_nodes=chosen.nodes > 1,

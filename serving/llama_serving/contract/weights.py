@@ -29,6 +29,9 @@ SOURCE_FOLDER: Final = "/source"
 MODELS_FOLDER: Final = "/models"
 """Pods that serve mount `<id>` of the claim, by subPath, at `<id>` below it."""
 
+ENGINES_FOLDER: Final = "engines"
+"""Folder of the claim with what engines compile: the Job makes it, so that pods of the same user may write below it."""
+
 MANIFEST: Final = "manifest.json"
 """File of a copy with path, size and SHA-256 of all its other files."""
 MARKER: Final = ".complete"

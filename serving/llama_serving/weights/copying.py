@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from llama_serving.contract.weights import CopyOutcome, CopyRequest, CopyVerdict, Manifest
+from llama_serving.contract.weights import ENGINES_FOLDER, CopyOutcome, CopyRequest, CopyVerdict, Manifest
 from llama_serving.weights import claim
 from llama_serving.weights.claim import Claim, gigabytes
 from llama_serving.weights.errors import CopyError, of_disk
@@ -34,6 +34,7 @@ def copy(request: CopyRequest, root: Path, token: str, settings: CopySettings, s
     place = Claim(root, request.id)
     try:
         with claim.locked(place, lambda: say("another Job works on this copy; waiting for it")) as lock:
+            claim.make_folder(root / ENGINES_FOLDER)
             if (there := claim.complete(place)) is not None:
                 say("the copy is there and complete")
                 return _told(request, *there)

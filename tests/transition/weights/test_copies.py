@@ -421,3 +421,49 @@ async def test_guard_and_adapters_have_copies_of_their_own(copies, world):
     served = live["spec"]["serveConfigV2"]
     assert all(f"/models/{one}" in served for one in ids)
     assert f"acme/support@{'1' * 40}: /models/" in served
+
+
+async def environments(copies, ref, **spec):
+    """Environment and mounts of the workers of each revision that the deployment had, of what the engine reads."""
+    (old,) = await copies.services()
+    await copies.apply(**spec)
+    await copies.passes(ref)
+    found = {}
+    for name in await copies.world.names(kinds.CONTROLLER_REVISION):
+        record = await copies.world.user.get(Ref(kinds.CONTROLLER_REVISION, NAMESPACE, name))
+        (group,) = record["data"]["cluster"]["workerGroupSpecs"]
+        (container,) = group["template"]["spec"]["containers"]
+        engine = {one["name"]: one.get("value") for one in container["env"] if one["name"].startswith("VLLM_")}
+        found[name] = engine, container["volumeMounts"]
+    return found.pop(old), *found.values()
+
+
+@pytest.mark.parametrize(
+    ("spec", "same"),
+    [
+        ({"rollout": {"restartedAt": "2026-01-01"}}, True),
+        ({"pods": {"workers": {"labels": {"team": "a"}}}}, True),
+        ({"tenants": [{"name": "acme"}], "rollout": {"restartedAt": "2"}}, True),
+        ({"context": {"maxModelLength": 4096}}, False),
+        ({"image": "registry/serving@sha256:" + "b" * 64}, False),
+        ({"engine": {"arguments": {"graphs": "Eager"}}}, False),
+    ],
+)
+async def test_engines_that_start_with_the_same_find_what_the_ones_before_compiled(copies, spec, same):
+    ref = await copies.apply()
+    await copies.serving(ref)
+    first, second = await environments(copies, ref, **spec)
+    assert (first == second) is same
+    variables, mounts = first
+    mount = next(each for each in mounts if each["mountPath"] == "/var/cache/llama-engines")
+    assert (mount["subPath"], mount.get("readOnly")) == ("engines", None)
+    assert variables["VLLM_CACHE_ROOT"].startswith("/var/cache/llama-engines/")
+    assert variables["VLLM_ENABLE_STARTUP_PLAN"] == "1"
+
+
+async def test_engine_caches_can_be_left_out(copies, world):
+    weights = {"tokenSecret": {"name": "hugging-face"}, "cache": {"mode": "Claim"}, "engineCache": "Disabled"}
+    ref = await copies.apply(weights=weights)
+    service = await copies.serving(ref)
+    live = await world.user.get(Ref(kinds.RAY_SERVICE, NAMESPACE, service))
+    assert "llama-engines" not in json.dumps(live)

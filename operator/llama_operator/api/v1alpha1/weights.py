@@ -85,3 +85,6 @@ class WeightsSpec(ApiModel):
     the identity of their service account."""
     cache: WeightsCacheSpec = WeightsCacheSpec()
     """A copy of the weights that all pods read. Default: none, each node downloads."""
+    engine_cache: EngineCache = EngineCache.ENABLED
+    """Whether pods keep what the engine compiles and measures in the claim of the copy, for the next start. It means nothing without a
+    claim. What is compiled is code: deployments of one namespace share it, and no other namespace sees it."""

@@ -10,7 +10,9 @@ HOME = "/var/cache/llama-operator"
 _VOLUME = "caches"
 _USER = "llama"
 """Torch asks for the name of the user, and an id that the image does not know has none."""
-_FOLDERS = {"HF_HOME": "huggingface", "TRITON_CACHE_DIR": "triton", "VLLM_CACHE_ROOT": "vllm", "XDG_CACHE_HOME": "xdg"}
+ENGINE_VARIABLE = "VLLM_CACHE_ROOT"
+"""Where the engine keeps what it compiles and measures."""
+_FOLDERS = {"HF_HOME": "huggingface", "TRITON_CACHE_DIR": "triton", ENGINE_VARIABLE: "vllm", "XDG_CACHE_HOME": "xdg"}
 
 
 def in_pod() -> PodParts:

@@ -113,12 +113,17 @@ def copies(mounted: Iterable[Copy]) -> PodParts:
     """The copies that a pod reads, each in a folder of its own: read-only, and nothing else of their claims."""
     parts = PodParts()
     for copy in mounted:
-        volume = f"{_WEIGHTS_VOLUME}-{copy.id}"
+        volume = volume_of(copy)
         parts += PodParts(
             mounts={folder_of(copy): {"name": volume, "subPath": copy.id, "readOnly": True}},
             volumes={volume: {"persistentVolumeClaim": {"claimName": copy.claim}}},
         )
     return parts
+
+
+def volume_of(copy: Copy) -> str:
+    """Name of the volume of a copy in the pods that read it."""
+    return f"{_WEIGHTS_VOLUME}-{copy.id}"
 
 
 def folder_of(copy: Copy) -> str:

@@ -166,6 +166,7 @@ WRITTEN = {
             "claimName": "models",
             "retention": "Retain",
         },
+        "engineCache": "Disabled",
     },
     "rollout": {
         "strategy": "Recreate",
