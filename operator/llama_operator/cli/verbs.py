@@ -22,6 +22,7 @@ VERBS: tuple[str, ...] = (
     "explain",
     "doctor",
     "diff",
+    "weights",
     "history",
     "rollback",
     "key",

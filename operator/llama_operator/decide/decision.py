@@ -277,7 +277,7 @@ def _as_pinned(
         or _beyond_max_gpus(observed, chosen, _guard_gpus(observed, record.plan.guard)),
         access_check=pinned(record, variant),
     )
-    if decision.problem is not None or _stopped(observed):
+    if decision.problem is not None or _idle(observed):
         return decision
     return _copied(decision, observed, record.copies)
 
@@ -325,7 +325,7 @@ def _license(
     verdict = judge(
         license_input(observed, catalog, model.id, variant, gpus_per_replica, door=door, guard_gpus=guard_gpus),
     )
-    if verdict.allowed or _stopped(observed):
+    if verdict.allowed or _idle(observed):
         # No license keeps a user from freeing the hardware.
         return verdict, None
     return verdict, Problem(ConditionType.LICENSE_ACCEPTED, verdict.reason, verdict.message, "spec.license")
@@ -343,7 +343,7 @@ def _first(plan_problem: Problem | None, refused: Problem | None) -> Problem | N
 
 def _with_access_check(decision: Decision, observed: Observed, variant: Variant | None) -> Decision:
     """Ask for access to the weights of a revision that is about to be made."""
-    if decision.problem is not None or decision.model is None or variant is None or _stopped(observed):
+    if decision.problem is not None or decision.model is None or variant is None or _idle(observed):
         return decision
     variants = (variant, *(() if decision.guard is None else (decision.guard.best.variant,)))
     adapters = filter(None, map(repository_of, observed.deployment.spec.adapters))
@@ -379,7 +379,13 @@ def _copied(decision: Decision, observed: Observed, copies: tuple[Copy, ...]) ->
 
 def _stopped(observed: Observed) -> bool:
     spec = observed.deployment.spec
-    return spec.activation is Activation.SUSPENDED or wanted_replicas(spec) == 0
+    return spec.activation is not Activation.ACTIVE or wanted_replicas(spec) == 0
+
+
+def _idle(observed: Observed) -> bool:
+    """Whether nothing is to be asked or copied: no hardware is wanted, and no copy ahead of it."""
+    ahead = observed.deployment.spec.activation is Activation.PREFETCH and caches(observed.deployment)
+    return _stopped(observed) and not ahead
 
 
 def _with_rollout(decision: Decision, observed: Observed) -> Decision:

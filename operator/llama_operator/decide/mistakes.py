@@ -88,7 +88,7 @@ def _suspended(observed: Observed, doubted: tuple[str, ...]) -> bool:
     if _in_doubt(doubted, "spec.activation", "spec.scaling", "spec.replicas"):
         return True
     spec = observed.deployment.spec
-    return spec.activation is Activation.SUSPENDED or wanted_replicas(spec) == 0
+    return spec.activation is not Activation.ACTIVE or wanted_replicas(spec) == 0
 
 
 def _of_plan(observed: Observed, model: Model, catalog: Catalog, doubted: tuple[str, ...]) -> Iterator[FieldProblem]:

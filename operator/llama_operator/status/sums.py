@@ -66,9 +66,19 @@ def sums(
         yield from _of_problem(decision.problem)
         return
     if decision.stopped:
-        yield from _at_rest()
+        ahead = _copied_ahead(parts, decision)
+        yield from _at_rest() if ahead is None else _at_work(Reason.PROGRESSING, ahead.message)
         return
     yield from _of_rollout(ready, _part(parts, ConditionType.UP_TO_DATE), decision)
+
+
+def _copied_ahead(parts: tuple[Finding, ...], decision: Decision) -> Finding | None:
+    """What a copy waits for that is made ahead of its deployment; None if there is none, or if it is there."""
+    access, copying = decision.access_check, decision.copying
+    waits = (access is not None and not access.passed) or (copying is not None and not copying.passed)
+    kinds = (ConditionType.WEIGHTS_ACCESSIBLE, ConditionType.WEIGHTS_COPIED)
+    asked = (part for part in parts if part.type in kinds and part.status is not _TRUE)
+    return next(asked, None) if waits else None
 
 
 def of_unread(endpoint: Endpoint, problem: Problem, decision: Decision | None) -> Iterator[Finding]:

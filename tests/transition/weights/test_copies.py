@@ -413,7 +413,7 @@ async def test_guard_and_adapters_have_copies_of_their_own(copies, world):
     cluster = live["spec"]["rayClusterConfig"]
     for group in (cluster["headGroupSpec"], *cluster["workerGroupSpecs"]):
         pod = group["template"]["spec"]
-        mounted = {each.get("subPath") for each in pod["containers"][0]["volumeMounts"]} - {None}
+        mounted = {each.get("subPath") for each in pod["containers"][0]["volumeMounts"]} - {None, "engines"}
         assert mounted == ids
         variables = {each["name"]: each.get("value") for each in pod["containers"][0]["env"]}
         assert variables["HF_HUB_OFFLINE"] == "1"
@@ -467,3 +467,32 @@ async def test_engine_caches_can_be_left_out(copies, world):
     service = await copies.serving(ref)
     live = await world.user.get(Ref(kinds.RAY_SERVICE, NAMESPACE, service))
     assert "llama-engines" not in json.dumps(live)
+
+
+async def test_weights_are_copied_ahead_without_hardware(copies, world):
+    ahead = await copies.apply("ahead", activation="Prefetch")
+    conditions = await copies.passes(ahead)
+    assert conditions["WeightsCopied"].reason == "Copying"
+    assert (conditions["Reconciling"].status, conditions["Ready"].reason) == ("True", "Suspended")
+    await copies.end()
+    conditions = await copies.passes(ahead)
+    assert conditions["WeightsCopied"].reason == "Copied"
+    assert (conditions["Reconciling"].status, conditions["Stalled"].status) == ("False", "False")
+    assert await copies.services() == []
+    before = len(world.memory.writes)
+    await copies.passes(ahead)
+    assert len(world.memory.writes) == before
+
+    ref = await copies.apply("chat")
+    await copies.passes(ref)
+    assert len(await copies.services()) == 1
+    await world.user.delete(ahead)
+    await copies.passes(ref)
+    assert owners(await copies.claim()) == ["chat"]
+
+
+async def test_nothing_is_copied_ahead_without_a_license(copies, world):
+    ref = await copies.apply("ahead", activation="Prefetch", license={"acceptance": "none"})
+    conditions = await copies.passes(ref)
+    assert conditions["Stalled"].status == "True"
+    assert not await copies.claims()

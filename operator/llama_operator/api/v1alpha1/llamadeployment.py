@@ -92,6 +92,7 @@ class Activation(StrEnum):
 
     ACTIVE = "Active"
     SUSPENDED = "Suspended"
+    PREFETCH = "Prefetch"
 
 
 class GraphMode(StrEnum):
@@ -376,7 +377,8 @@ class LlamaDeploymentSpec(ApiModel):
     pods: PodsSpec = PodsSpec()
     """Where the pods run and what they get from their surroundings; the platform says which of these fields a team may set."""
     activation: Activation = Activation.ACTIVE
-    """`Suspended` keeps the object and frees its hardware."""
+    """`Suspended` keeps the object and frees its hardware. `Prefetch` does the same, and has the weights copied into the claim of
+    spec.weights.cache, so that a later start finds them there."""
     image: (
         Annotated[str, Field(min_length=1, max_length=512, pattern=r"^[a-z0-9]([A-Za-z0-9._/:@-]*[A-Za-z0-9])?$")]
         | None

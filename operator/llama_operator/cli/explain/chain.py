@@ -65,6 +65,8 @@ def _chain(facts: Facts) -> Iterator[Check]:
     yield _operator(facts)
     yield from _reconcile(facts)
     yield from (_judged(facts, name, kind) for name, kind in _BY_OPERATOR)
+    if condition_of(facts, ConditionType.WEIGHTS_COPIED) is not None:
+        yield _judged(facts, "copy", ConditionType.WEIGHTS_COPIED)
     yield (activation := _activation(facts))
     if activation.state is State.FAILED:
         yield from _skipped(_AFTER_A_STOP, activation)
@@ -148,8 +150,18 @@ _BY_OPERATOR = (
     ("weights", ConditionType.WEIGHTS_ACCESSIBLE),
 )
 
-_ASKING = frozenset({Reason.ACCESS_CHECKING, Reason.ACCESS_CHECK_FAILED, Reason.OFFLINE})
-"""The Hub is asked, or is asked again."""
+_ASKING = frozenset(
+    {
+        Reason.ACCESS_CHECKING,
+        Reason.ACCESS_CHECK_FAILED,
+        Reason.OFFLINE,
+        Reason.COPYING,
+        Reason.COPY_FAILED,
+        Reason.COPY_STALLED,
+        Reason.SOURCE_UNREACHABLE,
+    }
+)
+"""The Hub is asked, or weights are copied; or that is tried again."""
 
 
 def _judged(facts: Facts, name: str, kind: ConditionType) -> Check:
@@ -183,12 +195,12 @@ def _activation(facts: Facts) -> Check:
     if facts.deployment is None:
         return Check(name, State.SKIPPED, "the spec cannot be read")
     spec, address = facts.deployment.spec, f"lld {facts.name} -n {facts.namespace}"
-    if spec.activation is Activation.SUSPENDED:
+    if spec.activation is not Activation.ACTIVE:
         patch = '{"spec":{"activation":"Active"}}'
         return Check(
             name,
             State.FAILED,
-            "spec.activation is Suspended: no hardware is held",
+            f"spec.activation is {spec.activation}: no hardware is held",
             f"kubectl patch {address} --type merge -p '{patch}'",
         )
     if spec.scaling.mode is not ScalingMode.QUEUE_DEPTH and spec.replicas == 0:

@@ -25,6 +25,23 @@ _BY_REASON: Mapping[str, str] = {
     ),
     Reason.GUARD_FAILS_OPEN: "{edit}: spec.guard.failure Closed, and leave reason out, once its reason is gone",
     Reason.SUSPENDED: "{edit}: spec.activation Active",
+    Reason.COPYING: "kubectl llama weights follow -n {namespace} shows how far it is",
+    Reason.NO_SPACE: (
+        "raise spec.resources.requests.storage of the claim that the message names, if its StorageClass allows it; or delete the claim, "
+        "and name a class with more room in spec.weights.cache.storageClassName"
+    ),
+    Reason.CLAIM_NOT_WRITABLE: (
+        "have the root of the volume given to group 1000, or take a StorageClass whose driver does so (fsGroupPolicy File)"
+    ),
+    Reason.CLAIM_DIFFERS: "{edit}: spec.weights.cache as the claim is; or delete the claim when no pod uses it",
+    Reason.CLAIM_ON_ONE_NODE: "{edit}: spec.weights.cache.accessMode ReadWriteMany, with a StorageClass that has it",
+    Reason.COMMIT_UNKNOWN: "name a commit in a LlamaModel; or have the operator started with --weights-preflight Enabled",
+    Reason.COPY_MISMATCH: "it is tried again; if it stays so, ask the publisher, or take another variant in spec.model.variant",
+    Reason.SOURCE_DENIED: "use a token or credentials whose account may read the weights",
+    Reason.SOURCE_UNREACHABLE: "it is tried again; see that pods of {namespace} may reach the source",
+    Reason.COPY_STALLED: "it is tried again; kubectl llama weights follow -n {namespace} shows how far it is",
+    Reason.COPY_FORBIDDEN: "spec.model.variant: name weights in safetensors that need no code of their maker",
+    Reason.COPY_FAILED: "it is tried again; kubectl llama weights follow -n {namespace} shows the log",
     Reason.LINEAGE_UNRESOLVED: "ask the platform owner to add the model with its lineage to the catalog",
     Reason.ACCEPTANCE_MISSING: (
         "name a LicenseAcceptance for {families} in spec.license.acceptance; {records}; if there is none, a person who "

@@ -1,0 +1,1 @@
+"""`kubectl llama weights`: copies of weights in claims, and what becomes of them."""
