@@ -21,6 +21,7 @@ from llama_operator.catalog.accelerators import Accelerator as Card
 from llama_operator.catalog.declared import with_declared
 from llama_operator.cli.doctor import kinds as foreign_kinds
 from llama_operator.cli.doctor.deployments import DeploymentFacts, deployment_facts, kuberays
+from llama_operator.cli.doctor.storage import StorageClassFacts, storage_class
 from llama_operator.cli.explain.facts import LeaseFacts
 from llama_operator.cli.explain.gather import lease_of
 from llama_operator.cli.shared.connection import (
@@ -113,6 +114,8 @@ class DoctorFacts:
     node_pools: tuple[str, ...] | Unknown | None
     """Karpenter's NodePools; None without Karpenter."""
     cluster_autoscaler: bool | Unknown
+    storage: tuple[StorageClassFacts, ...] | Unknown = ()
+    """StorageClasses, one of which may hold copies of weights."""
     unreadable: tuple[LeftOut, ...] | Unknown = ()
     """What the operator leaves out because it cannot be read; Unknown if nothing may be looked at."""
 
@@ -147,6 +150,7 @@ async def gather(connection: Connection) -> DoctorFacts:
         nodes=nodes,
         node_pools=await _node_pools(cluster, platform),
         cluster_autoscaler=await _cluster_autoscaler(cluster),
+        storage=await list_facts(cluster, foreign_kinds.STORAGE_CLASS, storage_class),
         unreadable=await _unreadable(cluster, known),
     )
 

@@ -18,4 +18,5 @@ ADMISSION_BINDING: Final = Kind(
     "validatingadmissionpolicybindings",
     namespaced=False,
 )
+STORAGE_CLASS: Final = Kind("storage.k8s.io/v1", "StorageClass", "storageclasses", namespaced=False)
 NODE_POOL: Final = Kind("karpenter.sh/v1", "NodePool", "nodepools", namespaced=False)

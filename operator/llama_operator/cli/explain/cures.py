@@ -41,6 +41,9 @@ _BY_REASON: Mapping[str, str] = {
     Reason.SOURCE_UNREACHABLE: "it is tried again; see that pods of {namespace} may reach the source",
     Reason.COPY_STALLED: "it is tried again; kubectl llama weights follow -n {namespace} shows how far it is",
     Reason.COPY_FORBIDDEN: "spec.model.variant: name weights in safetensors that need no code of their maker",
+    Reason.ERASE_FAILED: "it is tried again; kubectl llama weights follow -n {namespace} shows the log",
+    Reason.COPY_SHARED: "end the deployments that the message names, if their license has ended too",
+    Reason.CLAIM_GONE: "have who runs the storage say whether the volume kept its bytes, and record it in spec.deletionConfirmed",
     Reason.COPY_FAILED: "it is tried again; kubectl llama weights follow -n {namespace} shows the log",
     Reason.LINEAGE_UNRESOLVED: "ask the platform owner to add the model with its lineage to the catalog",
     Reason.ACCEPTANCE_MISSING: (

@@ -14,6 +14,7 @@ from llama_operator.cli.doctor import kinds as foreign_kinds
 from llama_operator.cli.doctor.checks import judge
 from llama_operator.cli.doctor.deployments import DeploymentFacts
 from llama_operator.cli.doctor.facts import CrdFacts, DoctorFacts, NodeSummary, expected_fields
+from llama_operator.cli.doctor.storage import StorageClassFacts
 from llama_operator.cli.explain.facts import LeaseFacts
 from llama_operator.cli.explain.gather import lease_facts
 from llama_operator.cli.shared.checks import State
@@ -62,6 +63,7 @@ def complete(now):
         ),
         node_pools=("gpu",),
         cluster_autoscaler=False,
+        storage=(StorageClassFacts("shared", "efs.csi.aws.com", default=True),),
     )
 
 

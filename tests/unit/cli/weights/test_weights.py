@@ -72,10 +72,10 @@ def test_the_list_tells_size_users_age_and_verdict(world):
     )
     assert first["users"] == [], "a deployment that is gone uses nothing"
     assert second["verdict"] == "NoSpace: 3.0 GB are missing"
-    code, out, err = world.run("weights", "list", "-n", "team-a")
+    _code, out, _err = world.run("weights", "list", "-n", "team-a")
     assert "16.1 GB" in out
     assert "nobody" in out
-    code, out, err = world.run("weights", "list", "-A")
+    _code, out, _err = world.run("weights", "list", "-A")
     assert "team-a" in out
     _code, out, _err = world.run("weights", "list", "-n", "team-b")
     assert "keeps no copies" in out
@@ -90,7 +90,7 @@ def test_follow_prints_the_log_and_tells_how_the_job_ended(world):
 
 
 def test_follow_says_what_to_name_where_it_cannot_choose(world):
-    code, out, err = world.run("weights", "follow", "-n", "team-a")
+    code, _out, err = world.run("weights", "follow", "-n", "team-a")
     assert (code, "no Job copies weights" in err) == (1, True)
     asyncio.run(job(world))
     asyncio.run(job(world, OTHER))
@@ -118,7 +118,7 @@ def test_prefetch_applies_a_deployment_that_holds_no_hardware(world, tmp_path):
     spec["hardware"] = {"accelerator": "H100-80GB"}
     obj = {"apiVersion": "llama-operator.io/v1alpha1", "kind": "LlamaDeployment", "metadata": {"name": "chat"}}
     path.write_text(yaml.safe_dump(obj | {"spec": spec}), encoding="utf-8")
-    code, out, err = world.run("weights", "prefetch", "-f", str(path), "-n", "team-a")
+    code, _out, err = world.run("weights", "prefetch", "-f", str(path), "-n", "team-a")
     assert code == 0, err
     live = asyncio.run(world.user.get(Ref(kinds.LLAMA_DEPLOYMENT, "team-a", "chat-prefetch")))
     assert live["spec"] == spec | {"activation": "Prefetch"}
