@@ -15,13 +15,12 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from llama_serving.contract import haproxy
-from llama_serving.contract.adapters import AdapterRoom
+from llama_serving.contract.adapters import MOST_NAME_CHARACTERS, AdapterRoom
 from llama_serving.contract.contents import DeclaredContents
 from llama_serving.contract.door import DOOR_CALLBACK, DOOR_VARIABLE, DoorSettings
 from llama_serving.contract.frozen import Frozen
 from llama_serving.contract.guard import GUARD_DEPLOYMENT
 from llama_serving.contract.media import MOST_MEDIA_DOMAINS, MediaDomain, media_environment
-from llama_serving.contract.names import MOST_NAME_CHARACTERS
 from llama_serving.contract.routing import Routing
 from llama_serving.contract.routing import environment as routing_environment
 from llama_serving.contract.scaling import EngineCost

@@ -1,4 +1,4 @@
-"""LoRA adapters: what a replica shall have loaded, and what it tells about it.
+"""Names under which a model is asked for, its own and those of LoRA adapters: what a replica shall have loaded, and what it tells about it.
 
 The room for adapters belongs to a revision, because vLLM takes its memory when it starts. The list of adapters is live: the
 operator renders it into `user_config` beside the limits of tenants, and replicas load and unload while they run.
@@ -20,6 +20,16 @@ ENGINE_RANKS: Final = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 MOST_TEXT: Final = 300
 """Longest message about an adapter: a status has one for each adapter of each deployment."""
 
+MOST_NAME_CHARACTERS: Final = 128
+"""Longest name of a model on the endpoint."""
+
+MOST_ALIASES: Final = 16
+
+NAME_PATTERN: Final = r"^[A-Za-z0-9]([A-Za-z0-9._/-]*[A-Za-z0-9])?$"
+"""Letters, digits and what may stand in a path without being encoded."""
+
+Alias = Annotated[str, Field(min_length=1, max_length=MOST_NAME_CHARACTERS, pattern=NAME_PATTERN)]
+"""Another name of the model on the endpoint."""
 AdapterName = Annotated[
     str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9]([A-Za-z0-9 ._/-]*[A-Za-z0-9])?$")
 ]

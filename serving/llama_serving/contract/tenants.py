@@ -8,11 +8,10 @@ from typing import Annotated, Final
 
 from pydantic import Field
 
-from llama_serving.contract.adapters import MOST_ADAPTERS, Adapter
+from llama_serving.contract.adapters import MOST_ADAPTERS, MOST_ALIASES, Adapter, Alias
 from llama_serving.contract.frozen import Frozen, Live
 from llama_serving.contract.guard import GuardSettings
 from llama_serving.contract.keys import KEY_ID_PATTERN, TenantName
-from llama_serving.contract.names import MOST_ALIASES, Alias
 from llama_serving.contract.scaling import ScalingKnobs
 
 ANONYMOUS: Final = "anonymous"

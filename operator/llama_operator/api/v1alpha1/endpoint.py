@@ -7,7 +7,7 @@ from pydantic import Field
 from llama_operator.api.meta import ApiModel
 from llama_operator.api.v1alpha1.expose import ExposeSpec
 from llama_serving.config import RequestPath
-from llama_serving.contract.names import MOST_ALIASES, Alias
+from llama_serving.contract.adapters import MOST_ALIASES, Alias
 from llama_serving.contract.routing import Routing
 
 DEFAULT_PATH: Final = RequestPath.DIRECT

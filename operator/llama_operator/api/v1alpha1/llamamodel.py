@@ -19,7 +19,7 @@ from llama_operator.api.v1alpha1.common import (
     Party,
     Sha256,
 )
-from llama_serving.contract.names import MOST_NAME_CHARACTERS
+from llama_serving.contract.adapters import MOST_NAME_CHARACTERS
 
 
 class DerivationKind(StrEnum):

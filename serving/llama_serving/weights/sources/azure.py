@@ -6,7 +6,7 @@ from azure.core import MatchConditions
 from azure.identity import DefaultAzureCredential
 from azure.storage.blob import ContainerClient
 
-from llama_serving.weights.sources.store import CONNECT_SECONDS, READ_SECONDS, Hashing, Place
+from llama_serving.weights.sources.bucket import CONNECT_SECONDS, READ_SECONDS, Hashing, Place
 
 
 class AzureContainer:

@@ -6,7 +6,7 @@ from typing import Any
 
 from google.cloud import storage
 
-from llama_serving.weights.sources.store import CONNECT_SECONDS, READ_SECONDS, Hashing, Place
+from llama_serving.weights.sources.bucket import CONNECT_SECONDS, READ_SECONDS, Hashing, Place
 
 
 class GcsBucket:

@@ -9,7 +9,7 @@ import boto3
 from botocore import UNSIGNED
 from botocore.config import Config
 
-from llama_serving.weights.sources.store import CONNECT_SECONDS, READ_SECONDS, Hashing, Place
+from llama_serving.weights.sources.bucket import CONNECT_SECONDS, READ_SECONDS, Hashing, Place
 
 _CHUNK: Final = 8 * 1024**2
 _MD5: Final = re.compile(r"[0-9a-f]{32}")

@@ -5,20 +5,15 @@ makers document it. A store that tells an MD5 is compared with it. Where it tell
 is hashed as it comes and once more as it is on the claim, and the library compares what checksums it knows.
 """
 
-import hashlib
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Final, Protocol
+from typing import Final
 
 from llama_serving.contract.weights import CopyOutcome, StoreSource
 from llama_serving.weights.digests import Checksum
 from llama_serving.weights.errors import CopyError
 from llama_serving.weights.sources.base import Entry
+from llama_serving.weights.sources.bucket import ANONYMOUS, Bucket, Hashing, Place, parsed
 
-CONNECT_SECONDS: Final = 10
-READ_SECONDS: Final = 60
-_ANONYMOUS: Final = "anonymous@"
 _MOST_FILES: Final = 10_000
 _CREDENTIALS: Final = frozenset(
     {
@@ -48,37 +43,6 @@ _CREDENTIAL_CODES: Final = frozenset(
 _NETWORK: Final = ("Connect", "SSL", "ServiceRequest", "ServiceResponse", "Transport", "Timeout", "Proxy")
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
-    """A folder of a store.
-
-    Attributes:
-        scheme: `s3`, `gs`, `abfss` or `azure`.
-        bucket: The bucket; of Azure the container.
-        account: Host of the account, of Azure.
-        folder: The folder in it, with a slash at its end unless it is the top.
-        is_anonymous: Whether the store asks for no credentials.
-    """
-
-    scheme: str
-    bucket: str
-    account: str
-    folder: str
-    is_anonymous: bool
-
-
-class Bucket(Protocol):
-    """What the library of a store's maker does."""
-
-    def listed(self) -> Iterator[tuple[str, int]]:
-        """Names below the folder, and sizes."""
-        ...
-
-    def write(self, name: str, file: "Hashing") -> str | None:
-        """Write an object into a file; returns its MD5 if the store tells it."""
-        ...
-
-
 class Store:
     """A folder of an object store."""
 
@@ -87,7 +51,7 @@ class Store:
 
     def __init__(self, source: StoreSource) -> None:
         place = parsed(source.uri)
-        self.name = source.uri.replace(_ANONYMOUS, "")
+        self.name = source.uri.replace(ANONYMOUS, "")
         self._place = place
         try:
             self._bucket = _bucket_of(place)
@@ -145,23 +109,6 @@ class Store:
         return CopyError(CopyOutcome.UNREACHABLE if is_network or is_busy else CopyOutcome.FAILED, words, file)
 
 
-def parsed(uri: str) -> Place:
-    """Read the address of a folder.
-
-    Raises:
-        CopyError: If it is none of a store that is known.
-    """
-    scheme, found, rest = uri.partition("://")
-    bucket, _, folder = rest.partition("/")
-    is_anonymous = bucket.startswith(_ANONYMOUS)
-    bucket, _, account = bucket.removeprefix(_ANONYMOUS).partition("@")
-    is_azure = scheme in {"abfss", "azure"}
-    if not found or not bucket or scheme not in {"s3", "gs", "abfss", "azure"} or bool(account) != is_azure:
-        raise CopyError(CopyOutcome.FAILED, f"{uri[:200]} is no folder of a store: s3://, gs://, abfss:// or azure://")
-    folder = folder.strip("/")
-    return Place(scheme, bucket, account, f"{folder}/" if folder else "", is_anonymous)
-
-
 def _bucket_of(place: Place) -> Bucket:
     match place.scheme:
         case "s3":
@@ -176,19 +123,6 @@ def _bucket_of(place: Place) -> Bucket:
             from llama_serving.weights.sources.azure import AzureContainer  # noqa: PLC0415
 
             return AzureContainer(place)
-
-
-class Hashing:
-    """A file that hashes what is written to it. Libraries write in order, and into nothing else."""
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self._file = file
-        self.digest = hashlib.sha256()
-
-    def write(self, piece: bytes) -> int:
-        """Write a piece."""
-        self.digest.update(piece)
-        return self._file.write(piece)
 
 
 def _status_and_code(chain: list[BaseException]) -> tuple[int | None, str]:

@@ -8,7 +8,7 @@ import pytest
 from llama_serving.contract.weights import CopyOutcome, StoreSource
 from llama_serving.weights.errors import CopyError
 from llama_serving.weights.sources import store
-from llama_serving.weights.sources.store import Place, parsed
+from llama_serving.weights.sources.bucket import Place, parsed
 
 BUCKET, FOLDER = "acme-models", "chat/v1"
 URI = f"s3://{BUCKET}/{FOLDER}"
