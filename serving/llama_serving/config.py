@@ -113,6 +113,17 @@ class ModelSource(Frozen):
     revision: str | None = Field(default=None, max_length=128)
 
 
+class StreamSettings(Frozen):
+    """How the Run:ai streamer reads files: vLLM's extra configuration of this loader."""
+
+    concurrency: int = Field(ge=1, le=256)
+    """Reads at once, of each process."""
+    memory_limit: int = Field(ge=1)
+    """Bytes of its buffers, of each process; the largest tensor has to fit."""
+    distributed: bool = False
+    """Whether each rank reads a part, and all exchange what they read."""
+
+
 class EngineSettings(Frozen):
     """Arguments of vLLM that the plan fixes. Lengths are in tokens."""
 
@@ -132,6 +143,8 @@ class EngineSettings(Frozen):
     enforce_eager: bool = False
     enable_prefix_caching: bool = True
     load_format: str | None = Field(default=None, max_length=64)
+    stream: StreamSettings | None = None
+    """For `load_format` runai_streamer; None for its own defaults."""
     seed: int = 0
     tool_call_parser: Literal["llama3_json", "llama4_pythonic"] | None = None
     """How calls of tools are read out of answers; None for models that were not trained to call any."""

@@ -54,7 +54,8 @@ def _model_source(config: ServingConfig) -> str:
 def _engine_arguments(config: ServingConfig) -> dict[str, Any]:
     """Arguments of vLLM; those that are None are left to its own defaults."""
     engine = config.engine
-    arguments = engine.model_dump(exclude={"cpu_kv_cache_mib"}) | {
+    arguments = engine.model_dump(exclude={"cpu_kv_cache_mib", "stream"}) | {
+        "model_loader_extra_config": None if engine.stream is None else engine.stream.model_dump(),
         # Without it vLLM on CPU reserves nearly all memory of the machine.
         "kv_cache_memory_bytes": engine.cpu_kv_cache_bytes if config.placement.device == "CPU" else None,
         "revision": config.source.revision,

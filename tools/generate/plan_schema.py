@@ -217,6 +217,15 @@ class RoutingPart(_Part):
     rules: tuple[RoutingRulePart, ...]
 
 
+class LoaderPart(_Part):
+    """How the engine reads the weights."""
+
+    load_format: str
+    """Safetensors, RunaiStreamer or Fastsafetensors; what `loadFormat: Auto` came to."""
+    message: str
+    """Why."""
+
+
 class CapacityPart(_Part):
     """Whether the nodes that were given hold the plan."""
 
@@ -245,6 +254,8 @@ class PlanDocument(_Part):
     """Null when the model is not known."""
     plan: PlanPart
     cold_start: ColdStartPart | None
+    """Null when nothing fits."""
+    loader: LoaderPart | None
     """Null when nothing fits."""
     pods: PodsPart | None
     """Null when nothing fits."""

@@ -41,6 +41,7 @@ from llama_operator.decide.rollout.upkeep import Upkeep, keep_up
 from llama_operator.decide.weights.claims import ClaimPlan, plan_claims
 from llama_operator.decide.weights.copying import Copying, check_copies
 from llama_operator.decide.weights.erasing import Erasing, erasing
+from llama_operator.decide.weights.loader import loader
 from llama_operator.decide.weights.needed import Wanted, caches, needed
 from llama_operator.decide.weights.source import Copy, Role
 from llama_serving.contract.tenants import HouseLimits
@@ -234,14 +235,14 @@ def _on_nodes(
 
 def _shapes(observed: Observed, model: Model, chosen: Candidate) -> PodShapes:
     copied = caches(observed.deployment)
-    streamed = observed.deployment.spec.engine.arguments.load_format is LoadFormat.RUNAI_STREAMER
+    reads = loader(observed.deployment.spec.engine.arguments, model.architecture, chosen, copied=copied)
     held = requests.Held(
         model,
         chosen.variant,
         chosen.accelerator,
         chosen.devices_per_pod,
         chosen.nodes,
-        streamed=streamed,
+        streamed=reads.load_format is LoadFormat.RUNAI_STREAMER,
         copied=copied,
         adapters=host_bytes(
             places_of(observed.deployment.spec.adapter_slots),

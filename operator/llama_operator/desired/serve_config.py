@@ -15,7 +15,6 @@ import yaml
 from llama_operator.api.v1alpha1.adapters import repository_of
 from llama_operator.api.v1alpha1.licensepolicy import LicenseTier
 from llama_operator.api.v1alpha1.llamadeployment import (
-    EngineArguments,
     GraphMode,
     KVCacheDtype,
     LlamaDeployment,
@@ -32,6 +31,7 @@ from llama_operator.decide.plan.adapters import places_of
 from llama_operator.decide.plan.candidate import Candidate
 from llama_operator.decide.plan.memory import cpu_kv_cache_mib
 from llama_operator.decide.serve_application import engine_application
+from llama_operator.decide.weights.loader import Loader, loader
 from llama_operator.decide.weights.source import Copy, Role, is_read
 from llama_operator.desired.contents import declared_contents
 from llama_operator.desired.engine_cost import engine_cost
@@ -52,6 +52,7 @@ from llama_serving.config import (
     Placement,
     RequestPath,
     ServingConfig,
+    StreamSettings,
     board_application,
     deployment_override,
     guard_override,
@@ -71,8 +72,7 @@ _DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 _DTYPES = {"BF16": "bfloat16", "FP16": "float16"}
 _LOAD_FORMATS = {
-    # vLLM's own `auto` falls back to pickles, which can run the code of their maker.
-    LoadFormat.AUTO: "safetensors",
+    # Never vLLM's own `auto`: it falls back to pickles, which can run the code of their maker.
     LoadFormat.SAFETENSORS: "safetensors",
     LoadFormat.RUNAI_STREAMER: "runai_streamer",
     LoadFormat.FASTSAFETENSORS: "fastsafetensors",
@@ -96,6 +96,7 @@ def serving_config(
     spec = deployment.spec
     on_cpu = chosen.accelerator.device == "CPU"
     arguments = spec.engine.arguments
+    reads = loader(arguments, model.architecture, chosen, copied=is_read(chosen.variant, copies))
     return ServingConfig(
         model_id=model.served_name,
         source=_source(model, chosen, settings),
@@ -115,7 +116,8 @@ def serving_config(
             cpu_kv_cache_mib=cpu_kv_cache_mib(chosen.memory, max_model_length, max_num_seqs) if on_cpu else None,
             enforce_eager=on_cpu or arguments.graphs is GraphMode.EAGER,
             enable_prefix_caching=arguments.prefix_caching is PrefixCaching.ENABLED,
-            load_format=_load_format(arguments),
+            load_format=_LOAD_FORMATS[reads.load_format],
+            stream=_stream(reads),
             seed=arguments.seed,
             tool_call_parser=tool_call_parser(model),
             chat_template=None if spec.model.chat_template is None else chat_template.FILE,
@@ -296,5 +298,7 @@ def _source(model: Model, chosen: Candidate, settings: Settings) -> ModelSource:
     return ModelSource(kind="HuggingFace", location=variant.repository or model.id, revision=variant.revision)
 
 
-def _load_format(arguments: EngineArguments) -> str | None:
-    return _LOAD_FORMATS[arguments.load_format]
+def _stream(reads: Loader) -> StreamSettings | None:
+    if reads.streams is None or reads.buffer_bytes is None:
+        return None
+    return StreamSettings(concurrency=reads.streams, memory_limit=reads.buffer_bytes, distributed=reads.is_shared)

@@ -32,6 +32,14 @@ def h100(**engine):
     return serving_config(kind="HuggingFace", location="meta-llama/X", placement=placement, **(settings | engine))
 
 
+def test_a_streaming_loader_gets_its_bounds_and_others_no_word_of_it():
+    bounds = {"concurrency": 16, "memory_limit": 8 << 30, "distributed": True}
+    streams = llm_config_of(serving_config(load_format="runai_streamer", stream=bounds))["engine_kwargs"]
+    assert (streams["load_format"], streams["model_loader_extra_config"]) == ("runai_streamer", bounds)
+    assert "stream" not in streams
+    assert not {"stream", "model_loader_extra_config"} & set(llm_config_of(serving_config())["engine_kwargs"])
+
+
 def test_the_config_survives_the_way_through_json():
     config = h100()
 

@@ -22,6 +22,8 @@ from llama_operator.decide.plan.candidate import Candidate, Rejection
 from llama_operator.decide.plan.cold_start import Stage, stages, total_seconds
 from llama_operator.decide.plan.status import label
 from llama_operator.decide.problem import Problem
+from llama_operator.decide.weights.loader import Loader, loader
+from llama_operator.decide.weights.needed import caches
 from llama_operator.status import conditions
 from llama_operator.status.access import advice
 from llama_operator.status.finding import Finding
@@ -36,6 +38,7 @@ def document(observed: Observed, decision: Decision, built: tuple[dict[str, Any]
         "license": None if decision.license is None else _license(decision.license),
         "plan": _plan(decision),
         "coldStart": _cold_start(cold_start(decision)),
+        "loader": None if (reads := loads(observed, decision)) is None else _loader(reads),
         "pods": None if decision.shapes is None else pods(decision.shapes),
         **({} if decision.guard is None else {"guard": _guard(decision.guard)}),
         "door": None if decision.door is None else _door(decision.door),
@@ -94,6 +97,18 @@ def cold_start(decision: Decision) -> tuple[Stage, ...]:
     if decision.model is None or decision.plan is None or (chosen := decision.plan.chosen) is None:
         return ()
     return stages(decision.model, chosen.variant, chosen.accelerator, chosen.sharding)
+
+
+def loads(observed: Observed, decision: Decision) -> Loader | None:
+    """How the chosen candidate reads its weights; None if nothing fits."""
+    if decision.model is None or decision.plan is None or (chosen := decision.plan.chosen) is None:
+        return None
+    arguments = observed.deployment.spec.engine.arguments
+    return loader(arguments, decision.model.architecture, chosen, copied=caches(observed.deployment))
+
+
+def _loader(reads: Loader) -> dict[str, Any]:
+    return {"loadFormat": reads.load_format, "message": reads.why}
 
 
 def capacity(observed: Observed, decision: Decision) -> Finding | None:

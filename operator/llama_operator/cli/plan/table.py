@@ -51,7 +51,7 @@ def show(observed: Observed, decision: Decision, objects: tuple[dict[str, Any], 
     for warning in document.warnings(observed, decision)[:_WARNINGS_SHOWN]:
         console.print(Text.assemble(("! ", "bold yellow"), warning))
     if decision.plan is not None:
-        _plan(console, decision, decision.plan)
+        _plan(console, observed, decision, decision.plan)
     shown = decision.license is not None and decision.license.denials
     if decision.problem is not None and not (shown and decision.problem.condition is ConditionType.LICENSE_ACCEPTED):
         console.print(Text.assemble(("✗ ", "bold red"), f"{decision.problem.reason}: {decision.problem.text}"))
@@ -107,7 +107,7 @@ def _nodes(nodes: tuple[NodeFacts, ...]) -> str:
     return ", ".join(shown) or "none that takes pods"
 
 
-def _plan(console: Console, decision: Decision, plan: Plan) -> None:
+def _plan(console: Console, observed: Observed, decision: Decision, plan: Plan) -> None:
     if plan.chosen is not None and decision.chosen is not None:
         chosen = plan.chosen
         unit = _unit(chosen)
@@ -127,6 +127,8 @@ def _plan(console: Console, decision: Decision, plan: Plan) -> None:
             console.print(
                 f"  weights   {chosen.variant.repository}, {chosen.variant.weight_bytes / 1e9:,.1f} GB{gated}"
             )
+        if (reads := document.loads(observed, decision)) is not None:
+            console.print(f"  loading   {reads.load_format}: {reads.why}", markup=False)
         if decision.chosen.warning:
             console.print(Text.assemble(("! ", "bold yellow"), f"sizes     {decision.chosen.warning}"))
         if decision.shapes is not None:

@@ -27,6 +27,7 @@ TOP = {
     "capacity",
     "door",
     "routing",
+    "loader",
     "problem",
     "warnings",
     "objects",
