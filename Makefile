@@ -210,7 +210,7 @@ bench-serving: $(STAMP) ## Measure the data plane beside plain vLLM, in one run 
 
 .PHONY: bench-cold-start
 bench-cold-start: $(STAMP) ## Measure a cold start on CPU by stage: copy, load, compile, first token, with and without the engine's cache
-	@PYTHONPATH=tools:tests $(BIN)/python -m bench.cold_start
+	@PYTHONPATH=tools:tests $(BIN)/python -m bench.cold_start $(ARGS)
 
 .PHONY: bench-routing
 bench-routing: $(STAMP) ## Measure the ways of choosing a replica beside each other: cache hits, spread, CPU (about ten minutes)

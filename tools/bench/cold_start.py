@@ -6,6 +6,7 @@ measured are the stages beside each other; a GPU's loading and compiling have ot
 docs/weights-copy.md has the figures of a run.
 """
 
+import argparse
 import json
 import os
 import re
@@ -29,7 +30,6 @@ from support.serving.weight_copies import NAME, Copier
 
 _HIDDEN, _LAYERS, _HEADS, _INTERMEDIATE = 1024, 16, 16, 4096
 _SHARDS: Final = 4
-_ROUNDS: Final = 3
 _STAGES: Final = {
     "load": r"Loading weights took ([\d.]+) seconds",
     "compile": r"torch\.compile took ([\d.]+) s in total",
@@ -138,7 +138,7 @@ def one(start: Start, copy: Path, cache: Path) -> None:
         start.stages.setdefault(stage, []).append(took)
 
 
-def measure(folder: Path) -> tuple[dict[str, float], list[Start]]:
+def measure(folder: Path, rounds: int) -> tuple[dict[str, float], list[Start]]:
     """Copy and start; seconds of the copy, and of the starts."""
     files = write_model(folder / "made")
     copier = Copier(folder / "claim", folder)
@@ -153,7 +153,7 @@ def measure(folder: Path) -> tuple[dict[str, float], list[Start]]:
     copies = {"bytes": first.verdict.bytes, "copy": first.verdict.seconds, "again": again.verdict.seconds}
     starts = [Start("no cache", eager=False, fresh=True), Start("cache of before", eager=False, fresh=False)]
     starts.append(Start("not compiled", eager=True, fresh=True))
-    for number in range(_ROUNDS):
+    for number in range(rounds):
         for start in starts:
             # The second start of a round finds the cache of the first one.
             cache = folder / f"cache-{number}{'-eager' if start.eager else ''}"
@@ -163,8 +163,11 @@ def measure(folder: Path) -> tuple[dict[str, float], list[Start]]:
 
 def main() -> None:
     """Measure, and print a table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=3, help="how often each start is made")
+    rounds = parser.parse_args().rounds
     with tempfile.TemporaryDirectory(prefix="cold-start-") as folder:
-        copies, starts = measure(Path(folder))
+        copies, starts = measure(Path(folder), rounds)
     console = Console()
     console.print(
         f"copy of {copies['bytes'] / 1e6:.0f} MB: {copies['copy']:.1f} s; a copy that is there: {copies['again']:.1f} s"

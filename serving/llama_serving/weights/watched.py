@@ -22,6 +22,13 @@ from llama_serving.weights.watching import Progress, Stall
 
 FETCH: Final = "fetch"
 """The word that makes a process of this program the one that fetches."""
+_XET_BUFFERS: Final = {
+    "HF_XET_RECONSTRUCTION_DOWNLOAD_BUFFER_SIZE": 512 * 1024**2,
+    "HF_XET_RECONSTRUCTION_DOWNLOAD_BUFFER_PERFILE_SIZE": 128 * 1024**2,
+    "HF_XET_RECONSTRUCTION_DOWNLOAD_BUFFER_LIMIT": 1536 * 1024**2,
+    "HF_XET_RECONSTRUCTION_MIN_PREFETCH_BUFFER": 256 * 1024**2,
+}
+"""Bytes. Xet's own bounds follow from the memory of the node, of which a pod has a small part: a limit of 4 GiB would kill it."""
 _OFFLINE: Final = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
 
 
@@ -95,7 +102,8 @@ class Watched:
         }
         if isinstance(self._request.source, HubSource):
             own["HF_ENDPOINT"] = self._request.source.endpoint
-        return {name: value for name, value in os.environ.items() if name not in _OFFLINE} | own
+        bounds = {name: str(size) for name, size in _XET_BUFFERS.items()}
+        return bounds | {name: value for name, value in os.environ.items() if name not in _OFFLINE} | own
 
     def _watch(self, process: subprocess.Popen[bytes]) -> Event | None:
         """Look until the process ended; the event for a stall, if there was one."""
