@@ -27,11 +27,22 @@ WITHOUT_VALUES = {
 OF_NODES = "spec.pods.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution"
 INGRESS = {"endpoint": {"path": "Ingress"}}
 GUARD = {"guard": {"model": {"name": "llama-guard-3-8b"}}}
+OFFICE = {"name": "office", "from": "08:00", "to": "18:00", "minReplicas": 1}
 ADAPTER = {"name": "a", "source": {"path": "a"}}
 BROKEN = (
     ("metadata.name", {"name": "chat.70b"}),
     ("spec.scaling.maxReplicas", {"scaling": {"minReplicas": 3, "maxReplicas": 2}}),
     ("spec.scaling.minReplicas", {"scaling": {"minReplicas": 0, "mode": "Manual"}}),
+    ("spec.scaling.schedule", {"replicas": 2, "scaling": {"mode": "Manual", "schedule": {"windows": [OFFICE]}}}),
+    ("spec.scaling.schedule.windows", {"scaling": {"schedule": {"windows": [OFFICE | {"minReplicas": 9}]}}}),
+    ("spec.scaling.schedule.windows", {"scaling": {"maxReplicas": 9, "schedule": {"windows": [OFFICE, OFFICE]}}}),
+    ("spec.scaling.schedule.timeZone", {"scaling": {"schedule": {"timeZone": "Europe/Atlantis", "windows": [OFFICE]}}}),
+    ("spec.scaling.schedule.timeZone", {"scaling": {"schedule": {"timeZone": "Local", "windows": [OFFICE]}}}),
+    ("spec.scaling.schedule.windows[0].to", {"scaling": {"schedule": {"windows": [OFFICE | {"to": "08:00"}]}}}),
+    (
+        "spec.scaling.schedule.windows[0].minReplicas",
+        {"scaling": {"schedule": {"windows": [{"name": "a", "from": "08:00", "to": "18:00"}]}}},
+    ),
     ("spec.parallelism.tensor", {"parallelism": {"mode": "Manual"}}),
     ("spec.parallelism.mode", {"parallelism": {"tensor": 8}}),
     ("spec.replicas", {"replicas": 2}),

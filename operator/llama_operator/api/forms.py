@@ -11,8 +11,9 @@ from pydantic import BaseModel
 
 from llama_operator.api.v1alpha1.access import CIDR
 from llama_operator.api.v1alpha1.common import LETTER_OR_DIGIT
-from llama_operator.api.v1alpha1.expose import HOST
+from llama_operator.api.v1alpha1.endpoint import HOST
 from llama_operator.api.v1alpha1.pods import LABEL_KEY
+from llama_operator.api.v1alpha1.scaling import BEGIN, END, TIME_ZONE
 from llama_serving.contract.keys import KEY_ID_PATTERN
 from llama_serving.contract.tenants import ADDRESS_PATTERN
 
@@ -89,6 +90,9 @@ WORDS: Final[Mapping[str, str]] = {
     r"^[A-Za-z0-9._:/=, -]+$": "must have only letters, digits, spaces, '.', '_', ':', '/', '=', ',' and '-'",
     r"^[A-Za-z0-9.:/*_-]+$": "must be a host, a domain or a network, for example .acme.example",
     CIDR: "must be a network, for example 10.0.0.0/8 or fd00::/8",
+    BEGIN: "must be an hour and a minute, for example 08:00; in YAML with quotes",
+    END: "must be an hour and a minute, for example 18:00, or 24:00; in YAML with quotes",
+    TIME_ZONE: "must be the name of a time zone, for example Europe/Berlin",
     KEY_ID_PATTERN: "must be the id of a key: 16 lower case letters and digits from 2 to 7; `kubectl llama key list` has them",
     ADDRESS_PATTERN: "must be a host and a port, for example valkey.data.svc:6379",
     LETTER_OR_DIGIT: "must have a letter or a digit in it",

@@ -12,9 +12,9 @@ from pydantic import BaseModel
 from llama_operator.api.rule import Rule, Transition
 from llama_operator.api.spec_rules.adapters import ADAPTER_RULES
 from llama_operator.api.spec_rules.endpoint import ENDPOINT_RULES
-from llama_operator.api.spec_rules.expose import EXPOSE_RULES
 from llama_operator.api.spec_rules.guard import GUARD_RULES
 from llama_operator.api.spec_rules.pods import POD_RULES
+from llama_operator.api.spec_rules.scaling import SCALING_RULES
 from llama_operator.api.spec_rules.weights import WEIGHTS_RULES
 from llama_operator.api.v1alpha1.accelerator import Accelerator, AcceleratorSpec, CardVendor
 from llama_operator.api.v1alpha1.licenseacceptance import AcceptanceState, LicenseAcceptanceSpec
@@ -27,8 +27,6 @@ from llama_operator.api.v1alpha1.llamadeployment import (
     ParallelismMode,
     ParallelismSpec,
     Precision,
-    ScalingMode,
-    ScalingSpec,
 )
 from llama_operator.api.v1alpha1.llamamodel import (
     OTHER_FAMILY,
@@ -38,6 +36,7 @@ from llama_operator.api.v1alpha1.llamamodel import (
     ObjectStoreSource,
     VolumeClaimSource,
 )
+from llama_operator.api.v1alpha1.scaling import ScalingMode
 
 _DNS_LABEL = "^[a-z]([a-z0-9-]*[a-z0-9])?$"
 _ENTRY = "^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$"
@@ -109,20 +108,6 @@ RULES: tuple[Rule, ...] = (
         holds=_name_fits,
         message=f"must be at most {MAX_NAME_LENGTH} characters, lower case letters, digits and '-', "
         "and begin with a letter: it becomes part of the names of Services and RayServices",
-    ),
-    Rule(
-        model=ScalingSpec,
-        field="maxReplicas",
-        cel="self.maxReplicas >= self.minReplicas",
-        holds=lambda scaling: scaling.max_replicas >= scaling.min_replicas,
-        message="must be at least minReplicas; raise maxReplicas or lower minReplicas",
-    ),
-    Rule(
-        model=ScalingSpec,
-        field="minReplicas",
-        cel="self.minReplicas > 0 || self.mode == 'QueueDepth'",
-        holds=lambda scaling: scaling.min_replicas > 0 or scaling.mode is ScalingMode.QUEUE_DEPTH,
-        message="may be 0 only in mode QueueDepth; with other modes set spec.activation to Suspended to free the hardware",
     ),
     Rule(
         model=ParallelismSpec,
@@ -337,8 +322,8 @@ RULES: tuple[Rule, ...] = (
     *WEIGHTS_RULES,
     *ENDPOINT_RULES,
     *GUARD_RULES,
-    *EXPOSE_RULES,
     *ADAPTER_RULES,
+    *SCALING_RULES,
 )
 
 IMMUTABLE_EVIDENCE: tuple[str, ...] = (

@@ -1,15 +1,13 @@
 """Replica bounds, queue limits and limits of tenants: the live settings of a revision. Called by `decide.decision`."""
 
 from collections.abc import Iterator
+from datetime import datetime
 
 from llama_operator.api.v1alpha1.adapters import repository_of
 from llama_operator.api.v1alpha1.guard import GuardSpec
-from llama_operator.api.v1alpha1.llamadeployment import (
-    LlamaDeploymentSpec,
-    ScalingMode,
-    ScalingPreference,
-    ScalingSpec,
-)
+from llama_operator.api.v1alpha1.llamadeployment import LlamaDeploymentSpec
+from llama_operator.api.v1alpha1.scaling import ScalingMode, ScalingPreference, ScalingSpec
+from llama_operator.decide.scaling.schedule import ReplicaBounds, bounds_at, widest
 from llama_serving.config import DIRECT_ONGOING_REQUESTS, LiveSettings, RequestPath
 from llama_serving.contract.adapters import Adapter, AdapterRoom
 from llama_serving.contract.guard import GuardSettings
@@ -34,15 +32,32 @@ def wanted_replicas(spec: LlamaDeploymentSpec) -> int | None:
 
 
 def most_replicas(spec: LlamaDeploymentSpec) -> int:
-    """Most replicas that may ever run under this spec; what a limit on hardware has to hold."""
+    """Most replicas that may ever run under this spec, at any hour; what a limit on hardware has to hold."""
     fixed = wanted_replicas(spec)
-    return max(1, spec.scaling.max_replicas if fixed is None else fixed)
+    return max(1, widest(spec.scaling).most if fixed is None else fixed)
 
 
-def least_replicas(spec: LlamaDeploymentSpec) -> int:
-    """Fewest replicas that run under this spec."""
+def least_replicas(spec: LlamaDeploymentSpec, now: datetime | None = None) -> int:
+    """Fewest replicas that run under this spec.
+
+    Args:
+        spec: What the user asks for.
+        now: The time, in UTC; None for the hours that no schedule names.
+    """
+    return replica_bounds(spec, now).least
+
+
+def replica_bounds(spec: LlamaDeploymentSpec, now: datetime | None = None) -> ReplicaBounds:
+    """Return the bounds that hold.
+
+    Args:
+        spec: What the user asks for.
+        now: The time, in UTC; None for the hours that no schedule names.
+    """
     fixed = wanted_replicas(spec)
-    return spec.scaling.min_replicas if fixed is None else fixed
+    if fixed is not None:
+        return ReplicaBounds(fixed, max(1, fixed))
+    return bounds_at(spec.scaling, now)
 
 
 def live_settings(
@@ -54,6 +69,8 @@ def live_settings(
     guarded: bool = False,
     adapters: AdapterRoom | None = None,
     counts_work: bool = False,
+    cold_start: float | None = None,
+    now: datetime | None = None,
 ) -> LiveSettings:
     """Bounds and limits that may change while engines run.
 
@@ -70,16 +87,19 @@ def live_settings(
         house: What house policy allows each tenant of its model.
         guarded: Whether the revision has a guard; the spec may ask for one that only the next one has.
         counts_work: Whether the policy in its pods counts the work that arrives, and damps by itself. One of before needs delays.
+        cold_start: Seconds of a start as they were measured; None for what the revision pins of its plan.
+        now: The time, in UTC, by which a schedule has bounds; None for the hours that it does not name.
     """
+    bounds = replica_bounds(spec, now)
     scaling, direct = spec.scaling, path is RequestPath.DIRECT
     up, down = _delays(scaling, counts_work=counts_work)
     desk = desk_settings(spec, house, guarded=guarded, adapters=adapters) if direct else None
     if counts_work:
         # Pods of before take no settings on the path `Ingress`.
-        desk = (desk or DeskSettings()).model_copy(update={"scaling": knobs(scaling)})
+        desk = (desk or DeskSettings()).model_copy(update={"scaling": knobs(scaling, cold_start)})
     return LiveSettings(
-        min_replicas=least_replicas(spec),
-        max_replicas=most_replicas(spec),
+        min_replicas=bounds.least,
+        max_replicas=bounds.most,
         target_queue_depth=scaling.target_queue_depth,
         max_ongoing_requests=DIRECT_ONGOING_REQUESTS if direct else max_num_seqs + scaling.target_queue_depth,
         max_queued_requests=-1 if direct else scaling.max_queued_requests,
@@ -100,9 +120,9 @@ def _delays(scaling: ScalingSpec, *, counts_work: bool) -> tuple[int, int]:
     return _UNSET[0] if up is None else up, _UNSET[1] if down is None else down
 
 
-def knobs(scaling: ScalingSpec) -> ScalingKnobs:
-    """Return what the policy is told of the user's preference."""
-    return ScalingKnobs(price=PRICES[scaling.preference], reserve=scaling.reserve)
+def knobs(scaling: ScalingSpec, cold_start: float | None = None) -> ScalingKnobs:
+    """Return what the policy is told of the user's preference, and of starts that were measured."""
+    return ScalingKnobs(price=PRICES[scaling.preference], reserve=scaling.reserve, cold_start=cold_start)
 
 
 def listed(spec: LlamaDeploymentSpec, room: AdapterRoom) -> Iterator[Adapter]:

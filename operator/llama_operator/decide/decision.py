@@ -29,6 +29,7 @@ from llama_operator.decide.placement.allowed import refused as refused_pods
 from llama_operator.decide.placement.shape import PodShapes
 from llama_operator.decide.plan.adapters import host_bytes, names_problem, places_of
 from llama_operator.decide.plan.candidate import Candidate, Plan, PlanRequest
+from llama_operator.decide.plan.cold_start import Stage
 from llama_operator.decide.plan.placed import first_placed
 from llama_operator.decide.plan.request import find_plan, nothing_fits
 from llama_operator.decide.plan.status import plan_status
@@ -38,6 +39,8 @@ from llama_operator.decide.rollout.revision import Revision, revision_of
 from llama_operator.decide.rollout.rollout import Barred, Rollout, roll_out
 from llama_operator.decide.rollout.strategy import choose_strategy
 from llama_operator.decide.rollout.upkeep import Upkeep, keep_up
+from llama_operator.decide.scaling.schedule import seconds_to_next
+from llama_operator.decide.starts.measured import predicted
 from llama_operator.decide.weights.claims import ClaimPlan, plan_claims
 from llama_operator.decide.weights.copying import Copying, check_copies
 from llama_operator.decide.weights.erasing import Erasing, erasing
@@ -64,6 +67,8 @@ class Decision:
     """The plan as found or as pinned."""
     shapes: PodShapes | None = None
     """Its pods, as planned or as pinned; None without a plan, or where what is pinned does not tell."""
+    cold_start: tuple[Stage, ...] = ()
+    """What a start of one replica is predicted to take; nothing without a plan."""
     guard: GuardPlan | None = None
     """The guard of a revision that is about to be made; None without one, and when the revision is pinned already."""
     door: Door | None = None
@@ -86,6 +91,8 @@ class Decision:
     """Suspended, or scaled to zero by hand: no hardware is held."""
     ending: Ending | None = None
     """How revisions go to zero because an acceptance was terminated."""
+    next_bounds: float | None = None
+    """Seconds until a schedule may have other bounds; None without one."""
     exposure: Exposure = field(default_factory=Exposure)
     """The way in from outside; the same whatever becomes of revisions."""
 
@@ -122,7 +129,11 @@ def decide(observed: Observed, catalog: Catalog) -> Decision:
     """Decide what shall be for the deployment in `observed`."""
     decision = _judged(_decide(observed, catalog), observed, catalog)
     decision = replace(
-        decision, ending=ending(observed, decision.verdicts), exposure=exposure(observed, understood=True)
+        decision,
+        ending=ending(observed, decision.verdicts),
+        exposure=exposure(observed, understood=True),
+        cold_start=predicted(observed, catalog, decision.model, decision.chosen),
+        next_bounds=seconds_to_next(observed.deployment.spec.scaling, observed.now),
     )
     return _with_claims(_with_rollout(decision, observed), observed)
 
@@ -229,7 +240,7 @@ def _on_nodes(
     every = tuple(node.room for node in observed.nodes if node.room is not None)
     rooms = every if observed.free is None else observed.free
     request, plan = search
-    least = max(1, least_replicas(spec))
+    least = max(1, least_replicas(spec, observed.dated))
     return request, first_placed(request, plan, partial(_shapes, observed, model), rooms, least)
 
 

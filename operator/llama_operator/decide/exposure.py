@@ -6,7 +6,7 @@ serves, and no rule of a license rests on an address: requests from outside meet
 
 from dataclasses import dataclass
 
-from llama_operator.api.v1alpha1.expose import ExposeSpec
+from llama_operator.api.v1alpha1.endpoint import ExposeSpec
 from llama_operator.decide.access import Door
 from llama_operator.decide.observed import Observed
 from llama_operator.decide.platform import Platform

@@ -15,10 +15,9 @@ from llama_operator.api.v1alpha1.llamadeployment import (
     LlamaDeployment,
     ModelSpec,
     ParallelismSpec,
-    ScalingMode,
-    ScalingSpec,
 )
 from llama_operator.api.v1alpha1.llamadeployment_status import ChosenPlan
+from llama_operator.api.v1alpha1.scaling import ScalingMode, ScalingSpec
 from llama_operator.catalog import Catalog
 from llama_operator.catalog.models import Model
 from llama_operator.decide.bounds import most_replicas

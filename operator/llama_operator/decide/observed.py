@@ -423,6 +423,11 @@ class Observed:
         known = self.ages.get(moment)
         return known if known is not None else Age(max(timedelta(0), self.now - moment))
 
+    @property
+    def dated(self) -> datetime | None:
+        """`now`; None for an observation without a date, as for a plan on a laptop."""
+        return None if self.now == LONG_AGO else self.now
+
     def newest(self, *, besides: str) -> int:
         """Highest number in the history without the revision `besides`, also among records that cannot be read; 0 for none."""
         read = [(record.name, record.number) for record in self.revisions]

@@ -50,6 +50,12 @@ class PodFacts:
     """Whether its volumes are mounted and its network is made."""
     leaving: bool = False
     """Being deleted."""
+    created: datetime | None = None
+    """When it was made, in UTC; None where nobody says."""
+    scheduled: datetime | None = None
+    """When it got a node, in UTC; None while it has none, or where nobody says."""
+    running_since: datetime | None = None
+    """Since when the container that Ray runs in runs, in UTC; None while it does not."""
 
     def same_end(self, other: "PodFacts") -> bool:
         """Whether both ended in the same way, whichever of their containers it was."""

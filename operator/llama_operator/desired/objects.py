@@ -274,7 +274,7 @@ def _records(observed: Observed, decision: Decision, rollout: Rollout, settings:
         for name, record in pinned.items()
     }
     return {
-        name: revision.with_live(record, deployment, decision, runs=name in rollout.run)
+        name: revision.with_live(record, deployment, decision, runs=name in rollout.run, now=observed.dated)
         for name, record in records.items()
     }
 

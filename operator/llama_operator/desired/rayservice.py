@@ -7,6 +7,7 @@ upgrades it (`upgradeStrategy.type: None`): that is our part. See docs/designs/0
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from llama_operator.api.v1alpha1.llamadeployment import LlamaDeployment
@@ -21,6 +22,7 @@ from llama_operator.decide.placement.shape import PodShapes
 from llama_operator.decide.plan.adapters import room_of
 from llama_operator.decide.plan.candidate import Candidate
 from llama_operator.decide.serve_application import arguments
+from llama_operator.decide.starts.measured import measured_seconds
 from llama_operator.decide.weights.source import Copy, is_read
 from llama_operator.desired import naming, serve_config
 from llama_operator.desired.guard import bounds_of, group_name, with_resource
@@ -237,8 +239,10 @@ def bounds(
                 yield Bounds(cluster.name, index, group.name, least, most)
 
 
-def live_of(deployment: LlamaDeployment, pinned: RevisionFacts, house: HouseLimits | None = None) -> LiveSettings:
-    """Live settings of the spec, for an engine with the batch size that the revision pins, within house policy."""
+def live_of(
+    deployment: LlamaDeployment, pinned: RevisionFacts, house: HouseLimits | None = None, now: datetime | None = None
+) -> LiveSettings:
+    """Live settings of the spec at `now`, for an engine with the batch size that the revision pins, within house policy."""
     chosen = pinned.plan.chosen
     path = door_of_revision(pinned, deployment.metadata.name).path
     return live_settings(
@@ -249,4 +253,14 @@ def live_of(deployment: LlamaDeployment, pinned: RevisionFacts, house: HouseLimi
         guarded=pinned.plan.guard is not None,
         adapters=room_of(pinned.serve_config),
         counts_work="cost" in arguments(pinned.serve_config),
+        cold_start=measured_seconds(
+            None if deployment.status is None else deployment.status.cold_start, chosen, _told(pinned)
+        ),
+        now=now,
     )
+
+
+def _told(pinned: RevisionFacts) -> float | None:
+    """What its autoscaler was told of starts last; None if nothing."""
+    desk = None if pinned.live is None else pinned.live.desk
+    return None if desk is None or desk.scaling is None else desk.scaling.cold_start

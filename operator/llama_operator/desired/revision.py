@@ -7,6 +7,7 @@ config and the cluster. The API server refuses to change `data`; annotations say
 import json
 from collections.abc import Iterable
 from dataclasses import replace
+from datetime import datetime
 from typing import Any, Final
 
 from llama_operator.api.meta import (
@@ -165,7 +166,14 @@ def with_service(pinned: RevisionFacts, observed: Observed) -> RevisionFacts:
     return replace(pinned, served_at=rfc3339(observed.now)) if serves and not pinned.served_at else pinned
 
 
-def with_live(record: RevisionFacts, deployment: LlamaDeployment, decision: Decision, *, runs: bool) -> RevisionFacts:
+def with_live(
+    record: RevisionFacts,
+    deployment: LlamaDeployment,
+    decision: Decision,
+    *,
+    runs: bool,
+    now: datetime | None = None,
+) -> RevisionFacts:
     """The record with the live settings of the spec.
 
     Args:
@@ -173,10 +181,11 @@ def with_live(record: RevisionFacts, deployment: LlamaDeployment, decision: Deci
         deployment: Its spec has no problem.
         decision: Says whether the license of the revision lets it be given more hardware, and what house policy allows.
         runs: Whether the revision shall run; else the record keeps none, so that nothing brings it back by itself.
+        now: The time, in UTC, by which a schedule has bounds; None for the hours that it does not name.
     """
     if runs and not decision.may_start(record.name):
         return with_desk(record, deployment, decision)
-    live = rayservice.live_of(deployment, record, decision.house_limits(record.name)) if runs else None
+    live = rayservice.live_of(deployment, record, decision.house_limits(record.name), now) if runs else None
     return replace(record, live=live)
 
 

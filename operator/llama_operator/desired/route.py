@@ -7,7 +7,7 @@ Only the API and the pages that licenses ask for are reached through it: status,
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from llama_operator.api.v1alpha1.expose import ExposeSpec, GatewayReference, IngressSettings, RouteTimeouts
+from llama_operator.api.v1alpha1.endpoint import ExposeSpec, GatewayReference, IngressSettings, RouteTimeouts
 from llama_operator.api.v1alpha1.llamadeployment import LlamaDeployment
 from llama_operator.decide.exposure import Exposure
 from llama_operator.decide.routes import HTTP_ROUTE, INGRESS, RouteKind

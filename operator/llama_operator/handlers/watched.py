@@ -143,7 +143,15 @@ def _conditions(obj: Object, names: Iterable[str]) -> list[dict[str, Any]]:
     return [{name: one[name] for name in names if name in one} for one in conditions]
 
 
-_POD_METADATA: Final = ("name", "namespace", "uid", "resourceVersion", "labels", "deletionTimestamp")
+_POD_METADATA: Final = (
+    "name",
+    "namespace",
+    "uid",
+    "resourceVersion",
+    "labels",
+    "creationTimestamp",
+    "deletionTimestamp",
+)
 _POD_CONDITIONS: Final = frozenset({"PodScheduled", "PodReadyToStartContainers", "Ready"})
 _POD_STATUS: Final = ("phase", "reason", "message")
 _CONTAINER: Final = ("name", "image", "ready", "state", "lastState")

@@ -90,6 +90,11 @@ def pod_facts(obj: Object) -> PodFacts:
         preparing_since=None if preparing is None else moment(preparing.running.get("startedAt")),
         prepared=conditions.get("PodReadyToStartContainers", {}).get("status") != "False",
         leaving="deletionTimestamp" in metadata,
+        created=moment(metadata.get("creationTimestamp")),
+        scheduled=moment(scheduled.get("lastTransitionTime")) if scheduled.get("status") == "True" else None,
+        running_since=next(
+            (moment(one.running.get("startedAt")) for one in _ray_first(containers) if one.running), None
+        ),
     )
 
 

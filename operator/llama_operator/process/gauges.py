@@ -42,6 +42,7 @@ def observe(
     metrics.observe(numbers.LISTED, lambda: [({"kind": kind.kind}, when) for kind, when in resync.listed.items()])
     metrics.observe(numbers.DEPLOYMENTS, lambda: by_ready(cache.list(kinds.LLAMA_DEPLOYMENT)))
     metrics.observe(numbers.PLAN_RATIO, lambda: numbers.plan_ratios(cache.list(kinds.LLAMA_DEPLOYMENT)))
+    metrics.observe(numbers.COLD_START, lambda: numbers.cold_starts(cache.list(kinds.LLAMA_DEPLOYMENT)))
 
 
 def by_ready(deployments: Iterable[Mapping[str, Any]]) -> numbers.Readings:

@@ -318,5 +318,5 @@ def _next_check(ports: Ports, ref: Ref, observed: Observed, decision: Decision) 
         decision.erasing,
     )
     parts = (part.next_check for part in waiting if part is not None)
-    times = (poll, ports.repairs.of(ref).next_check(), next_look(observed), *parts)
+    times = (poll, decision.next_bounds, ports.repairs.of(ref).next_check(), next_look(observed), *parts)
     return min((seconds for seconds in times if seconds is not None), default=None)

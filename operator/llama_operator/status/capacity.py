@@ -82,7 +82,7 @@ def capacity_found(observed: Observed, decision: Decision) -> Finding:
     if queued := _queued(observed, decision.revision.name):
         return Finding(_KIND, ConditionStatus.UNKNOWN, Reason.QUEUED, queued)
     spec = observed.deployment.spec
-    least = _Demand(chosen, shapes, max(1, least_replicas(spec)))
+    least = _Demand(chosen, shapes, max(1, least_replicas(spec, observed.dated)))
     most = _Demand(chosen, shapes, most_replicas(spec))
     supply = _supply(observed, least)
     bound = _bound(least, most, supply, decision.revision.name)

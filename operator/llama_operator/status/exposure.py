@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from llama_operator.api.meta import ConditionStatus
 from llama_operator.api.reasons import ConditionType, Reason
-from llama_operator.api.v1alpha1.expose import GatewayReference
+from llama_operator.api.v1alpha1.endpoint import GatewayReference
 from llama_operator.decide.access import Door, door_of_revision
 from llama_operator.decide.conditions import ConditionFacts
 from llama_operator.decide.decision import Decision

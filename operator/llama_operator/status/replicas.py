@@ -9,6 +9,7 @@ from llama_operator.api.meta import ConditionStatus
 from llama_operator.api.reasons import ConditionType, Reason
 from llama_operator.decide.bounds import least_replicas
 from llama_operator.decide.observed import Observed
+from llama_operator.decide.starts.deadline import progress_deadline
 from llama_serving.config import LEAST_ENGINE_VERSION
 from llama_serving.contract.status import ServingStatus, version_key
 
@@ -24,7 +25,7 @@ def none_runs(observed: Observed, revision: str) -> tuple[Reason, str] | None:
     if serving is None or serving.replicas > 0 or serving.target_replicas == 0:
         return None
     text = f"0 of {serving.target_replicas} wanted replicas run"
-    deadline = observed.deployment.spec.rollout.progress_deadline_seconds
+    deadline = progress_deadline(observed, revision)
     if _seconds_left(observed, deadline) > 0:
         return Reason.STARTING, f"{text}: an engine is being started"
     ask = f"`kubectl llama explain {observed.deployment.metadata.name}`"
@@ -42,7 +43,7 @@ def scaled_to_zero(observed: Observed, revision: str) -> bool:
     serving = _answer(observed, revision)
     if serving is not None:
         return serving.replicas == 0 and serving.target_replicas == 0
-    if least_replicas(observed.deployment.spec) > 0:
+    if least_replicas(observed.deployment.spec, observed.dated) > 0:
         return False
     roles = [pod.role for pod in observed.pods or () if pod.revision == revision]
     return _WORKER not in roles if roles else _no_node(observed, revision)

@@ -8,6 +8,7 @@ from llama_operator.api.reasons import ConditionType, Reason
 from llama_operator.decide.decision import Decision
 from llama_operator.decide.observed import Observed, RayServiceFacts, ServeDeploymentFacts
 from llama_operator.decide.rollout.rollout import Rollout
+from llama_operator.decide.starts.deadline import progress_deadline
 from llama_operator.status import replicas
 from llama_operator.status.endpoint import Endpoint, facts_of, nearest, told, unanswered
 from llama_operator.status.finding import Finding
@@ -60,7 +61,7 @@ def up_to_date(endpoint: Endpoint, observed: Observed, decision: Decision) -> Fi
     if rolled_out(endpoint, observed, decision):
         text = f"revision {rollout.wanted} is rolled out; EndpointReady says why it does not answer"
         return Finding(kind, _TRUE, Reason.ROLLED_OUT, text)
-    deadline = observed.deployment.spec.rollout.progress_deadline_seconds
+    deadline = progress_deadline(observed, rollout.wanted)
     if rollout.given_up is not None:
         return Finding(
             kind,

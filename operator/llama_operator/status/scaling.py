@@ -14,9 +14,10 @@ from datetime import UTC, datetime
 from llama_operator.api.readings import moment
 from llama_operator.api.v1alpha1.llamadeployment import LlamaDeploymentSpec
 from llama_operator.api.v1alpha1.llamadeployment_status import LlamaDeploymentStatus, ScalingEvent
-from llama_operator.decide.bounds import least_replicas, most_replicas
+from llama_operator.decide.bounds import least_replicas, replica_bounds
 from llama_operator.decide.decision import Decision
 from llama_operator.decide.observed import Observed, RayServiceFacts
+from llama_operator.decide.scaling.schedule import ReplicaBounds
 from llama_operator.desired import naming
 from llama_serving.contract.status import ServingStatus
 
@@ -66,7 +67,8 @@ def scaling(observed: Observed, decision: Decision, previous: LlamaDeploymentSta
         comparable = after.ready > 0
     if after.wanted == before or not comparable or previous.observed_generation == 0:
         return after
-    reason = _reason(observed.deployment.spec, told, before, after.wanted, silence=silence)
+    bounds = replica_bounds(observed.deployment.spec, observed.dated)
+    reason = _reason(observed.deployment.spec, bounds, told, before, after.wanted, silence=silence)
     event = ScalingEvent(time=now.replace(microsecond=0), from_replicas=before, to_replicas=after.wanted, reason=reason)
     return replace(after, history=(event, *previous.scaling_history)[:_HISTORY])
 
@@ -96,7 +98,7 @@ def _before(observed: Observed, decision: Decision, previous: LlamaDeploymentSta
     moved = previous.selector not in {"", selector(observed, decision)}
     moved |= observed.traffic is not None and observed.traffic.revision != traffic
     runs = _service(observed, traffic) is not None and not moved
-    return previous.replicas if runs else least_replicas(observed.deployment.spec)
+    return previous.replicas if runs else least_replicas(observed.deployment.spec, observed.dated)
 
 
 def _unsaid(observed: Observed, decision: Decision, previous: LlamaDeploymentStatus, before: int) -> Scaling:
@@ -111,7 +113,8 @@ def _unsaid(observed: Observed, decision: Decision, previous: LlamaDeploymentSta
     if not serves and service is not None and service.holds_replicas:
         # It stumbles: whether Serve has followed new bounds is known when it answers again.
         return Scaling(before, ready, history)
-    least, most = least_replicas(observed.deployment.spec), most_replicas(observed.deployment.spec)
+    bounds = replica_bounds(observed.deployment.spec, observed.dated)
+    least, most = bounds.least, bounds.most
     return Scaling(min(max(before, least), most), min(max(ready, least), most) if serves else 0, history)
 
 
@@ -129,9 +132,17 @@ def _went_back(observed: Observed) -> bool:
     return served is not None and served < traffic.since
 
 
-def _reason(spec: LlamaDeploymentSpec, told: ServingStatus | None, before: int, after: int, *, silence: bool) -> str:
-    if told is None or not least_replicas(spec) <= before <= most_replicas(spec):
-        return "bounds of the spec"
+def _reason(
+    spec: LlamaDeploymentSpec,
+    bounds: ReplicaBounds,
+    told: ServingStatus | None,
+    before: int,
+    after: int,
+    *,
+    silence: bool,
+) -> str:
+    if told is None or not bounds.least <= before <= bounds.most:
+        return f"bounds of window {bounds.window} of the schedule" if bounds.window else "bounds of the spec"
     waiting, target = f"{told.queue_depth} requests wait", spec.scaling.target_queue_depth
     if silence:
         return f"while the status endpoint did not answer; now {waiting}, {target} per replica is the target"

@@ -17,6 +17,7 @@ from llama_operator.api.v1alpha1.llamadeployment_status import (
 from llama_operator.decide.decision import Decision
 from llama_operator.decide.observed import Observed
 from llama_operator.decide.problem import Problem
+from llama_operator.decide.starts.measured import cold_start
 from llama_operator.errors import InvalidManifestError, NotUnderstoodError
 from llama_operator.status import access, adapters, conditions, exposure, plan_check, scaling, sums
 from llama_operator.status.endpoint import Endpoint, look
@@ -65,6 +66,8 @@ def build(observed: Observed, decision: Decision, *, failure: Failure | None, no
         kv_cache_tokens=_kv_cache_tokens(observed, decision, previous, kv_cache),
         kv_cache=kv_cache,
         scaling_history=counted.history,
+        cold_start=cold_start(observed, decision.chosen, decision.cold_start, told, previous.cold_start)
+        or previous.cold_start,
         access=access.access(endpoint, observed, decision),
         adapters=adapters.adapters(observed, decision),
         weights=copies(decision, previous.weights),

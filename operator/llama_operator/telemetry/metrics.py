@@ -124,6 +124,14 @@ PLAN_RATIO: Final = Instrument(
     "KV cache that the engines of a LlamaDeployment measured, divided by the planned one; below 0.9 the plan promised too "
     "much. Absent until it was measured.",
 )
+COLD_START: Final = Instrument(
+    "cold_start",
+    InstrumentKind.GAUGE,
+    "s",
+    ("namespace", "deployment", "stage", "basis"),
+    "Seconds that a start of a replica takes, by stage; stage Total is the whole. Basis: predicted by the plan, or measured, the median "
+    "of the last starts. Absent while it is not known.",
+)
 INSTRUMENTS: Final = tuple(each for each in list(globals().values()) if isinstance(each, Instrument))
 """All of them, in this order."""
 
@@ -175,6 +183,22 @@ def plan_ratios(deployments: Iterable[Mapping[str, Any]]) -> Readings:
     for deployment in deployments:
         cache = readings.mapping(paths.at(deployment, "status.kvCache"))
         if planned := readings.whole(cache.get("plannedTokens")):
-            metadata = deployment["metadata"]
-            labels = {"namespace": metadata["namespace"], "deployment": metadata["name"]}
-            yield labels, (readings.whole(cache.get("measuredTokens")) or 0) / planned
+            yield _of(deployment), (readings.whole(cache.get("measuredTokens")) or 0) / planned
+
+
+def cold_starts(deployments: Iterable[Mapping[str, Any]]) -> Readings:
+    """Values of `COLD_START` from LlamaDeployments as the API server has them."""
+    for deployment in deployments:
+        status = readings.mapping(paths.at(deployment, "status.coldStart"))
+        stages = [{"name": "Total", **status}, *readings.mappings(status.get("stages"))]
+        for stage in stages:
+            for basis in ("predicted", "measured"):
+                seconds = readings.whole(stage.get(f"{basis}Seconds"))
+                if seconds is not None:
+                    labels = {"stage": readings.text(stage.get("name")), "basis": basis}
+                    yield _of(deployment) | labels, seconds
+
+
+def _of(deployment: Mapping[str, Any]) -> dict[str, str]:
+    metadata = deployment["metadata"]
+    return {"namespace": metadata["namespace"], "deployment": metadata["name"]}

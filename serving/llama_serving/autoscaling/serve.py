@@ -36,6 +36,7 @@ FACT_METRICS: Mapping[str, str] = {
     "overlap": "llama_fact_overlap",
     "objective": "llama_fact_objective_seconds",
     "cold_start": "llama_fact_cold_start_seconds",
+    "measured_start": "llama_fact_measured_start_seconds",
     "prompt_tokens": "llama_fact_prompt_tokens",
     "output_tokens": "llama_fact_output_tokens",
 }

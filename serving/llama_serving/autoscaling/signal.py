@@ -87,7 +87,8 @@ class Facts:
         step: What a step costs whatever is in it (c).
         overlap: How far arithmetic and reading overlap (p).
         objective: Longest time until the first token.
-        cold_start: What a start is expected to take.
+        cold_start: What a start is expected to take; it never changes.
+        measured_start: What starts took in replicas that this policy has not seen; it counts until one was seen.
         prompt_tokens: Tokens of a usual prompt, until real ones were counted.
         output_tokens: Tokens of a usual answer, until real ones were counted.
     """
@@ -100,6 +101,7 @@ class Facts:
     overlap: float = 1.0
     objective: float = 2.0
     cold_start: float = 120.0
+    measured_start: float = 0.0
     prompt_tokens: float = 1155.0
     output_tokens: float = 211.0
 

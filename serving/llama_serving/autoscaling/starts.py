@@ -34,7 +34,7 @@ class Starts:
 
 def starts(signal: Signal, memory: Memory, facts: Facts, now: float) -> Starts:
     """Follow the starts since the last decision: the oldest one that is not overdue is ready first, the youngest is taken back first."""
-    entries, measured = list(memory.starts), memory.cold_start
+    entries, measured = list(memory.starts), memory.cold_start or facts.measured_start
     deadline = _DEADLINE * (measured or facts.cold_start) + _DEADLINE_SECONDS
     known = sum(number for _, number in entries)
     if signal.starting > known:

@@ -44,3 +44,5 @@ class ScalingKnobs(Live):
     """What a late request is worth, as a multiple of the engine seconds that a request costs."""
     reserve: float = Field(default=0, ge=0, le=1024, allow_inf_nan=False)
     """Replicas beyond the need."""
+    cold_start: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    """Seconds of a start as the operator measured them, from the pod on; None before one. The policy takes it until it has seen a start itself."""

@@ -33,6 +33,31 @@ MOST_FAULT_CHARACTERS: Final = 512
 """Of the words about HAProxy; they become part of a condition."""
 
 
+_Rate = Annotated[float, Field(ge=0, le=1e12, allow_inf_nan=False)]
+_Moment = Annotated[float, Field(ge=0, le=253_402_300_799, allow_inf_nan=False)]
+"""Seconds since 1970."""
+_Duration = Annotated[float, Field(ge=0, le=1_000_000, allow_inf_nan=False)]
+"""Seconds; of a start that took longer nobody waits for the end."""
+MOST_CHANGES: Final = 10
+
+
+class StartReport(Answer):
+    """How the start of one replica went; None for what it cannot see."""
+
+    host: str = Field(max_length=253)
+    """Name of the pod that it runs in; of several the one with its first rank."""
+    began: _Moment
+    """When the process of the replica began: its pod ran by then."""
+    ready: _Moment
+    """When its engine answered."""
+    weights_seconds: _Duration | None = None
+    """Reading the weights, with the download where the engine makes it; of several ranks the slowest."""
+    compile_seconds: _Duration | None = None
+    graphs_seconds: _Duration | None = None
+    first_token_seconds: _Duration | None = None
+    """From the first request that the engine took to the first token of an answer; None before one."""
+
+
 class ReplicaReport(Answer):
     """What one engine replica says about itself."""
 
@@ -50,12 +75,8 @@ class ReplicaReport(Answer):
     """What HAProxy of its node does not do although the deployment asks for it; empty if it does all."""
     adapters: tuple[AdapterReport, ...] = ()
     """What it says of its adapters. The status endpoint sums it up and leaves it out here."""
-
-
-_Rate = Annotated[float, Field(ge=0, le=1e12, allow_inf_nan=False)]
-_Moment = Annotated[float, Field(ge=0, le=253_402_300_799, allow_inf_nan=False)]
-"""Seconds since 1970."""
-MOST_CHANGES: Final = 10
+    start: StartReport | None = None
+    """How it started; None from pods that are older than the field."""
 
 
 class ScalingChange(Answer):

@@ -46,13 +46,13 @@ def autoscaling_report(load: Any, cost: EngineCost | None, knobs: ScalingKnobs |
         METRIC_PROMPT_PAIRS: float(totals.prompt_pairs),
         METRIC_GENERATED_TOKENS: float(totals.generated_tokens),
         METRIC_KV_TOKENS: float(load.kv_cache_tokens or 0),
-        **_said(_facts(cost), FACT_METRICS),
+        **_said(_facts(cost, knobs), FACT_METRICS),
         **_said({} if knobs is None else knobs.model_dump(), KNOB_METRICS),
     }
 
 
-def _facts(cost: EngineCost | None) -> dict[str, float | None]:
-    """The cost under the names of `autoscaling.Facts`."""
+def _facts(cost: EngineCost | None, knobs: ScalingKnobs | None) -> dict[str, float | None]:
+    """The cost under the names of `autoscaling.Facts`, and what the operator has measured."""
     if cost is None:
         return {}
     return {
@@ -64,6 +64,7 @@ def _facts(cost: EngineCost | None) -> dict[str, float | None]:
         "overlap": cost.overlap,
         "objective": cost.objective,
         "cold_start": cost.cold_start,
+        "measured_start": None if knobs is None else knobs.cold_start,
         "prompt_tokens": cost.prompt_length,
         "output_tokens": cost.output_length,
     }

@@ -5,6 +5,7 @@ No vLLM is imported here. What is read of it: `add_request` of its client; of th
 """
 
 import functools
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -22,14 +23,24 @@ class EngineTotals:
 
 
 class EngineCounts:
-    """The counters of one engine."""
+    """The counters of one engine.
 
-    def __init__(self) -> None:
+    Args:
+        clock: Seconds on a clock that only goes forward.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         self._accepted = self._finished = self._prompts = self._generated = 0
         self._pairs = 0.0
+        self._first_taken: float | None = None
+        self.first_token_seconds: float | None = None
+        """From the first request to the first token of an answer; None before one."""
 
     def takes(self, params: Any) -> None:
         """Count a request; one that asks for several answers is as many to the engine."""
+        if self._first_taken is None:
+            self._first_taken = self._clock()
         self._accepted += max(1, int(getattr(params, "n", 1) or 1))
 
     def saw(self, step: Any) -> None:
@@ -38,6 +49,8 @@ class EngineCounts:
             return
         self._prompts += int(getattr(getattr(step, "prompt_token_stats", None), "computed", 0))
         self._generated += int(getattr(step, "num_generation_tokens", 0))
+        if self.first_token_seconds is None and self._generated and self._first_taken is not None:
+            self.first_token_seconds = self._clock() - self._first_taken
         for ended in getattr(step, "finished_requests", ()):
             prompt, cached = int(ended.num_prompt_tokens), int(getattr(ended, "num_cached_tokens", 0))
             # Tokens from the prefix cache are looked at and not computed.

@@ -1,19 +1,15 @@
 """What the processes of an engine logged when they failed. Used by `vllm`.
 
 vLLM runs an engine in processes of its own and tells the one that started them only that it failed: "See root cause above",
-which is in a log that ends with the pod. They write to the standard output of their parent, which Ray keeps in a file.
+which is in a log that ends with the pod (`own_log`).
 """
 
-import os
 import re
-import stat
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import Final
 
-_STANDARD_OUTPUT: Final = 1
-_MOST_BYTES: Final = 1 << 20
-"""Of the end of the log; a trace has some thousand."""
+from llama_serving.engine import own_log
+
 _LONGEST: Final = 2000
 """Characters of what is told."""
 _ERROR: Final = re.compile(r"\((?P<process>[^()]* pid=\d+)\) ERROR \S+ \S+ (?P<place>\[[^\]]*\])(?: (?P<text>.*))?")
@@ -22,30 +18,14 @@ _TRACE: Final = "Traceback (most recent call last):"
 _BETWEEN: Final = ("During handling of the above exception", "The above exception was the direct cause")
 
 
-def mark(descriptor: int = _STANDARD_OUTPUT) -> int:
-    """Where the log ends now; 0 where it is no file."""
-    about = os.fstat(descriptor)
-    return about.st_size if stat.S_ISREG(about.st_mode) else 0
-
-
-def since(place: int, descriptor: int = _STANDARD_OUTPUT) -> str:
+def since(place: int, descriptor: int = own_log.STANDARD_OUTPUT) -> str:
     """The exception with which the first process failed since a mark; empty if none said so.
 
     Args:
-        place: What `mark` returned before.
+        place: What `own_log.mark` returned before.
         descriptor: Of the log.
     """
-    size = mark(descriptor)
-    begin = max(place if place <= size else 0, size - _MOST_BYTES)
-    try:
-        with Path(f"/proc/self/fd/{descriptor}").open("rb") as log:
-            if not stat.S_ISREG(os.fstat(log.fileno()).st_mode):
-                return ""
-            log.seek(begin)
-            text = log.read(_MOST_BYTES).decode(errors="replace")
-    except OSError:
-        return ""
-    return last_words(text.splitlines())
+    return last_words(own_log.lines_since(place, descriptor))
 
 
 def last_words(lines: Iterable[str]) -> str:

@@ -22,6 +22,7 @@ from llama_serving.contract.scaling import ScalingKnobs
 from llama_serving.contract.status import ReplicaReport
 from llama_serving.contract.tenants import DeskSettings
 from llama_serving.engine.autoscaling_report import autoscaling_report
+from llama_serving.engine.starting import Starting
 from llama_serving.engine.vllm import ENGINE_VERSION, LlamaEngine
 from llama_serving.licenses.files import LicenseFile, read_license_files, require
 from llama_serving.licenses.folder import FolderUnavailableError, license_folder
@@ -46,6 +47,7 @@ class LlamaServer(LLMServer):
     _scaling: ScalingKnobs | None = None
 
     async def __init__(self, config: dict[str, Any]) -> None:  # type: ignore[misc]  # Serve awaits it, as in the base
+        self._starting = Starting()
         self._serving = ServingConfig.model_validate(config)
         engine = llm_config_of(self._serving)
         # Not in the config: traces are switched on by the variables of the pod.
@@ -56,6 +58,7 @@ class LlamaServer(LLMServer):
         """Start the engine, then report for as long as the replica lives."""
         self._reporter: asyncio.Task[None] | None = None
         await super().start()
+        self._starting.ready()
         self._reporter = asyncio.create_task(self._report_forever())
 
     async def record_autoscaling_stats(self) -> dict[str, float]:
@@ -113,6 +116,7 @@ class LlamaServer(LLMServer):
                 engine_version=ENGINE_VERSION,
                 haproxy_fault=haproxy_fault(os.environ, ray.get_runtime_context().get_node_id()),
                 adapters=self._adapter_reports(),
+                start=self._starting.report(load.first_token_seconds),
             ),
         )
 

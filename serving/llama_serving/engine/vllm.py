@@ -21,7 +21,7 @@ from llama_serving.contents.check import check_loaded
 from llama_serving.contents.repository import fetched
 from llama_serving.contract.adapters import AdapterFault, Repository
 from llama_serving.desk.meter import metered
-from llama_serving.engine import last_words, tool_parsers
+from llama_serving.engine import last_words, own_log, tool_parsers
 from llama_serving.engine.counts import EngineCounts, EngineTotals, watch_requests
 from llama_serving.engine.kv_cache import kv_cache_size
 from llama_serving.engine.nodes import on_other_nodes
@@ -38,7 +38,7 @@ class EngineLoad:
     """What the scheduler said last, and what the engine measured at its start.
 
     Requests, KV cache usage (0 to 1), size of the KV cache in tokens and in sequences of the longest length (None while
-    it is not known), request slots.
+    it is not known), request slots, seconds of the first answer's first token (None before it).
     """
 
     waiting: int = 0
@@ -48,6 +48,7 @@ class EngineLoad:
     max_concurrency: float | None = None
     slots: int = 0
     totals: EngineTotals = field(default_factory=EngineTotals)
+    first_token_seconds: float | None = None
 
 
 class LoadTap(AggregateStatLoggerBase):
@@ -91,6 +92,7 @@ class LoadTap(AggregateStatLoggerBase):
             max_concurrency=concurrency,
             slots=self._slots,
             totals=self._counts.totals(in_flight=waiting + running),
+            first_token_seconds=self._counts.first_token_seconds,
         )
 
 
@@ -177,7 +179,7 @@ class LlamaEngine(VLLMEngine):
         return arguments, frontend, config
 
     def _start_async_llm_engine(self, vllm_engine_args: Any, vllm_engine_config: Any, placement_group: Any) -> Any:
-        begin = last_words.mark()
+        begin = own_log.mark()
         try:
             client = super()._start_async_llm_engine(vllm_engine_args, vllm_engine_config, placement_group)
         except RuntimeError:

@@ -1,10 +1,12 @@
 """Replica bounds and queue limits: every field of `spec.scaling` reaches the settings that change while engines run."""
 
 import json
+from datetime import UTC, datetime
 
 import pytest
 
-from llama_operator.api.v1alpha1.llamadeployment import LlamaDeploymentSpec, ScalingPreference, ScalingSpec
+from llama_operator.api.v1alpha1.llamadeployment import LlamaDeploymentSpec
+from llama_operator.api.v1alpha1.scaling import ScalingPreference, ScalingSpec, ScheduleSpec, ScheduleWindow
 from llama_operator.api.v1alpha1.tenants import TenantSpec
 from llama_operator.decide.bounds import live_settings, most_replicas
 from llama_serving.config import RequestPath
@@ -12,7 +14,10 @@ from llama_serving.contract.scaling import ScalingKnobs
 from llama_serving.contract.tenants import DeskSettings, HouseLimit, HouseLimits, TenantLimits
 
 BATCH = 8
+MONDAY = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
+OFFICE = ScheduleWindow.model_validate({"name": "office", "from": "08:00", "to": "18:00", "min_replicas": 2})
 CHANGED = {
+    "schedule": ScheduleSpec(windows=(OFFICE,)),
     "min_replicas": 2,
     "max_replicas": 4,
     "target_queue_depth": 5,
@@ -27,7 +32,7 @@ CHANGED = {
 def settings(path=RequestPath.INGRESS, *, counts_work=False, **scaling):
     scaled = ScalingSpec(min_replicas=1, max_replicas=3).model_copy(update=scaling)
     spec = LlamaDeploymentSpec.model_validate({"model": {"name": "llama-3.1-8b"}})
-    return live_settings(spec.model_copy(update={"scaling": scaled}), BATCH, path, counts_work=counts_work)
+    return live_settings(spec.model_copy(update={"scaling": scaled}), BATCH, path, counts_work=counts_work, now=MONDAY)
 
 
 @pytest.mark.parametrize("path", list(RequestPath))

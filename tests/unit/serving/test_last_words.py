@@ -4,7 +4,8 @@ import os
 
 import pytest
 
-from llama_serving.engine.last_words import last_words, mark, since
+from llama_serving.engine.last_words import last_words, since
+from llama_serving.engine.own_log import mark
 from support import recordings
 
 LOGGED = [

@@ -17,12 +17,14 @@ from llama_operator.telemetry.context import CURRENT_PASS
 from llama_operator.telemetry.export import Export, OtlpSettings
 from llama_operator.telemetry.measured import MeasuredCluster
 from llama_operator.telemetry.metrics import (
+    COLD_START,
     INSTRUMENTS,
     PLAN_RATIO,
     QUEUE_DEPTH,
     Instrument,
     InstrumentKind,
     Metrics,
+    cold_starts,
     plan_ratios,
 )
 from llama_operator.telemetry.pass_meter import PassMeter
@@ -93,6 +95,21 @@ def test_the_plans_of_deployments_are_compared_with_what_was_measured(export):
     assert value(export, name, namespace="team-a", deployment="chat") == 0.85
     assert value(export, name, namespace="team-a", deployment="starting") is None
     assert value(export, name, namespace="team-a", deployment="new") is None
+
+
+def test_starts_are_shown_by_stage_as_planned_and_as_measured(export):
+    stages = [{"name": "Node", "predictedSeconds": 300}, {"name": "FirstToken", "measuredSeconds": 1}, "strange"]
+    told = {"plan": "p", "predictedSeconds": 700, "measuredSeconds": 410, "stages": stages}
+    deployments = [
+        {"metadata": {"namespace": "team-a", "name": "chat"}, "status": {"coldStart": told}},
+        {"metadata": {"namespace": "team-a", "name": "new"}},
+    ]
+    Metrics(export.meter).observe(COLD_START, lambda: cold_starts(deployments))
+    name, chat = "llama_operator_cold_start_seconds", {"namespace": "team-a", "deployment": "chat"}
+    assert value(export, name, **chat, stage="Total", basis="predicted") == 700
+    assert value(export, name, **chat, stage="Total", basis="measured") == 410
+    assert value(export, name, **chat, stage="FirstToken", basis="measured") == 1
+    assert value(export, name, **chat, stage="Node", basis="measured") is None
 
 
 async def test_writes_are_counted_by_kind_verb_and_result(export):

@@ -1,10 +1,10 @@
-"""Cross-field rules of the endpoint: its keys and its tenants. Part of `rules.RULES`."""
+"""Cross-field rules of the endpoint: its keys, its tenants, and the way in from outside. Part of `rules.RULES`."""
 
 from typing import Final
 
 from llama_operator.api.rule import Rule
 from llama_operator.api.v1alpha1.access import AccessMode, AccessPeer, KeysSource
-from llama_operator.api.v1alpha1.endpoint import EndpointSpec
+from llama_operator.api.v1alpha1.endpoint import SAFE_ANNOTATIONS, EndpointSpec, ExposeSpec, IngressSettings
 from llama_operator.api.v1alpha1.llamadeployment import LlamaDeploymentSpec, PrefixCaching
 from llama_operator.api.v1alpha1.tenants import Limits
 from llama_serving.config import RequestPath
@@ -132,5 +132,21 @@ ENDPOINT_RULES: Final[tuple[Rule, ...]] = (
         cel="!has(self.maxOutputTokens) || !has(self.tokensPerMinute) || self.maxOutputTokens <= self.tokensPerMinute",
         holds=_answer_within_minute,
         message="must be at most tokensPerMinute: a longer answer would never be let in; lower it, or raise tokensPerMinute",
+    ),
+    Rule(
+        model=ExposeSpec,
+        field="gateway",
+        cel="has(self.gateway) != has(self.ingress)",
+        holds=lambda expose: (expose.gateway is None) != (expose.ingress is None),
+        message="or ingress must be set, and not both: gateway where the cluster has Gateway API, else ingress; ingress: {} takes "
+        "the default class",
+    ),
+    Rule(
+        model=IngressSettings,
+        field="annotations",
+        cel=f"!has(self.annotations) || self.annotations.all(name, name in {list(SAFE_ANNOTATIONS)})",
+        holds=lambda ingress: set(ingress.annotations) <= set(SAFE_ANNOTATIONS),
+        message="has a name that is not allowed here; docs/way-in.md lists those that are. Who may write Ingresses can set any "
+        "other on the Ingress itself, and the operator leaves it there",
     ),
 )

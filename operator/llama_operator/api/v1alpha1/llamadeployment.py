@@ -20,6 +20,7 @@ from llama_operator.api.v1alpha1.guard import GuardSpec
 from llama_operator.api.v1alpha1.llamadeployment_status import LlamaDeploymentStatus
 from llama_operator.api.v1alpha1.pods import ObjectName as NameInNamespace
 from llama_operator.api.v1alpha1.pods import PodsSpec
+from llama_operator.api.v1alpha1.scaling import ScalingSpec
 from llama_operator.api.v1alpha1.stores import HeadStoreSpec, UsageStoreSpec
 from llama_operator.api.v1alpha1.tenants import Limits, Tenants
 from llama_operator.api.v1alpha1.weights import WeightsSpec
@@ -61,14 +62,6 @@ class ParallelismMode(StrEnum):
 
     AUTO = "Auto"
     MANUAL = "Manual"
-
-
-class ScalingMode(StrEnum):
-    """Who chooses the number of replicas."""
-
-    QUEUE_DEPTH = "QueueDepth"
-    MANUAL = "Manual"
-    EXTERNAL = "External"
 
 
 class Purpose(StrEnum):
@@ -210,43 +203,6 @@ class EngineSpec(ApiModel):
     """Allow-listed engine arguments."""
 
 
-class ScalingPreference(StrEnum):
-    """What the autoscaler saves first."""
-
-    COST = "Cost"
-    BALANCED = "Balanced"
-    LATENCY = "Latency"
-
-
-class ScalingSpec(ApiModel):
-    """How many replicas, and who sets their number."""
-
-    mode: ScalingMode = ScalingMode.QUEUE_DEPTH
-    """`QueueDepth` scales on the work that arrives and on the requests that wait. `Manual` takes `spec.replicas`. With `External`, an autoscaler writes
-    `spec.replicas` through the scale subresource."""
-    min_replicas: Annotated[int, Field(ge=0, le=1024)] = 1
-    """Lower limit on replicas; 0 frees the hardware when there is no load."""
-    max_replicas: Annotated[int, Field(ge=1, le=1024)] = 1
-    """Upper limit on replicas with `QueueDepth`. In the other modes `spec.replicas` is the number, which this field does not
-    limit; `spec.hardware.maxGPUs` does."""
-    target_queue_depth: Annotated[int, Field(ge=1, le=10_000)] = 4
-    """Waiting requests that a replica may have before another one is added."""
-    max_queued_requests: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000
-    """Requests that may wait before the next one is refused: in one engine with `endpoint.path` `Direct` (429, with the time
-    after which to try again), in one router with `Ingress` (503)."""
-    preference: ScalingPreference = ScalingPreference.BALANCED
-    """What the autoscaler is to save when it cannot save both. `Cost`: replicas; a load that comes and goes waits for them. `Latency`: the
-    waiting; more replicas stand by, and stay longer after a load has gone. Changes take effect within seconds, without a restart."""
-    reserve: Annotated[int, Field(ge=0, le=1024)] = 0
-    """Replicas that are kept beyond what the load needs, while there is any. They are within `maxReplicas`."""
-    upscale_delay_seconds: Annotated[int, Field(ge=0, le=3600)] | None = None
-    """How long more replicas must be needed before they are asked for. Default: not at all, because the autoscaler looks at its own
-    certainty. 5, which older definitions wrote by themselves, counts as unset."""
-    downscale_delay_seconds: Annotated[int, Field(ge=0, le=86_400)] | None = None
-    """How long fewer replicas must be needed before one is removed. Default: one start of a replica, and longer for loads that are seen to
-    come back. 300, which older definitions wrote by themselves, counts as unset."""
-
-
 class ObjectivesSpec(ApiModel):
     """Estimates that the plan must reach: a load, and the average latencies at that load."""
 
@@ -316,9 +272,11 @@ class RolloutSpec(ApiModel):
     frees the hardware of the old one first: requests that run are cut, and none are served until the new one is up.
     `Auto` is `BlueGreen` if free accelerators and `maxGPUs` have room for a second copy, else `Recreate`. The status says
     which one, and why."""
-    progress_deadline_seconds: Annotated[int, Field(ge=10, le=86_400)] = 3600
+    progress_deadline_seconds: Annotated[int, Field(ge=10, le=86_400)] | None = None
     """How long a new revision may take until it serves. After that the operator gives it up, and the revision before it
-    gets or keeps the traffic. The first revision of a deployment has none before it: the operator keeps trying."""
+    gets or keeps the traffic. The first revision of a deployment has none before it: the operator keeps trying. Default: one hour, or
+    three times what a start takes (`status.coldStart`) if that is longer. 3600, which older definitions wrote by themselves, counts as
+    unset."""
     drain_seconds: Annotated[int, Field(ge=0, le=86_400)] = 300
     """How long an old revision runs after the traffic has moved, and how long a removed replica may take to finish its
     requests."""

@@ -205,6 +205,60 @@ class ScalingEvent(StatusModel):
     """Why."""
 
 
+class ColdStartStage(StatusModel):
+    """One stage of a start."""
+
+    name: Name
+    """`Node`, `Image`, `Engine`, `Weights`, `Compile`, `Graphs` or `FirstToken`."""
+    predicted_seconds: Count | None = None
+    """What the plan predicts; absent where it predicts nothing."""
+    measured_seconds: Count | None = None
+    """Median of those of the last starts that tell it."""
+
+
+class ReplicaStart(StatusModel):
+    """How one replica started. Stages that nobody could see are absent; their time is part of `engineSeconds`."""
+
+    replica: Name
+    """Its name in Ray Serve."""
+    ready: Timestamp
+    """When its engine answered."""
+    total_seconds: Count
+    """From the pod to the engine that answers; from the process to it where the pod was there before."""
+    node_seconds: Count | None = None
+    """Until the pod had a node."""
+    image_seconds: Count | None = None
+    """Until its container ran: image, volumes, and the wait for Ray's head."""
+    engine_seconds: Count | None = None
+    """Processes, imports, memory profiling, and what is in no other stage."""
+    weights_seconds: Count | None = None
+    """Reading the weights."""
+    compile_seconds: Count | None = None
+    """Compiling the model."""
+    graphs_seconds: Count | None = None
+    """Capturing graphs."""
+    first_token_seconds: Count | None = None
+    """From the first request to its first token; not part of the total."""
+
+
+MOST_STARTS = 5
+
+
+class ColdStartStatus(StatusModel):
+    """What a start of a replica takes, as planned and as measured."""
+
+    plan: Text
+    """Weights and sharding that it is about: starts of another plan do not count."""
+    predicted_seconds: Count | None = None
+    """What the plan predicts, a new node and its image included; absent where it predicts nothing."""
+    measured_seconds: Count | None = None
+    """Median of the last starts; absent before one was seen."""
+    stages: Annotated[tuple[ColdStartStage, ...], Field(max_length=8)] = ()
+    """Both by stage. The medians of stages do not add up to the median of the starts."""
+    starts: Annotated[tuple[ReplicaStart, ...], Field(max_length=MOST_STARTS)] = ()
+    """The last starts, newest first."""
+
+
 class LlamaDeploymentStatus(StatusModel):
     """What exists, for the generation named in `observedGeneration`."""
 
@@ -237,6 +291,8 @@ class LlamaDeploymentStatus(StatusModel):
     """KV cache of the revision that the spec asks for, as planned and as measured; absent until it was measured."""
     scaling_history: Annotated[tuple[ScalingEvent, ...], Field(max_length=10)] = ()
     """Last changes of the number of replicas, newest first."""
+    cold_start: ColdStartStatus | None = None
+    """What a start of a replica takes; absent while there is no plan."""
     access: AccessStatus | None = None
     """Who may send requests to what serves; absent while nothing has the traffic."""
     adapters: Annotated[tuple[AdapterStatus, ...], Field(max_length=64)] | None = None

@@ -10,13 +10,14 @@ from llama_operator.catalog.figures import prices
 from llama_operator.catalog.figures.prices import PriceTable
 from llama_operator.cli.plan import document as plan_json
 from llama_operator.cli.shared.documents import documents
-from llama_operator.decide.bounds import most_replicas
+from llama_operator.decide.bounds import least_replicas, most_replicas
 from llama_operator.decide.decision import Decision
 from llama_operator.decide.plan.candidate import Candidate
 from llama_operator.decide.plan.cold_start import total_seconds
 from llama_operator.decide.plan.cost import NOTHING_BESIDE, Beside, Cost, cost
 from llama_operator.decide.plan.performance import Performance, Workload, replicas_needed
 from llama_operator.decide.plan.planner import TYPICAL_LOAD
+from llama_operator.decide.scaling.schedule import ReplicaBounds, hours_of_a_week
 from llama_operator.errors import FieldProblem, InvalidManifestError
 
 _MICROS = 1_000_000
@@ -45,6 +46,16 @@ class CostOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class Hours:
+    """The hours of a week in which the same bounds hold."""
+
+    bounds: ReplicaBounds
+    hours: float
+    usd_micros_per_hour: int
+    """At the fewest replicas."""
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
     """Everything that is printed."""
 
@@ -60,6 +71,13 @@ class Answer:
     """What the guard costs, at every number of replicas; nothing without one."""
     scenarios: tuple[tuple[str, Cost], ...]
     """Name and cost, by number of replicas."""
+    week: tuple[Hours, ...] = ()
+    """What the schedule keeps, window by window; nothing without a schedule."""
+
+    @property
+    def usd_micros_per_week(self) -> int:
+        """What a week costs at the fewest replicas that the schedule keeps."""
+        return round(sum(one.hours * one.usd_micros_per_hour for one in self.week))
 
 
 def work_out(
@@ -75,13 +93,18 @@ def work_out(
     workload = _workload(spec, options)
     api = None if options.api_price is None else dollars(options.api_price, "--api-price")
     planned = {"planned": replicas_needed(speed, workload)} if workload.requests_per_minute else {}
-    counts = {"minimum": spec.scaling.min_replicas} | planned | {"maximum": most_replicas(spec)}
+    weeks = hours_of_a_week(spec.scaling) if spec.scaling.schedule is not None else ()
+    windows = {f"window {bounds.window}": bounds.least for bounds, _ in weeks if bounds.window}
+    counts = {"minimum": least_replicas(spec)} | windows | planned | {"maximum": most_replicas(spec)}
     ranks, beside = chosen.sharding.ranks, _guard(decision, table, options)
     scenarios = tuple(
         (scenario, cost(price, ranks, replicas, speed, workload, api_usd_micros_per_million_tokens=api, beside=beside))
         for scenario, replicas in counts.items()
     )
-    return Answer(name, decision, chosen, speed, workload, table, price, api, beside, scenarios)
+    week = tuple(
+        Hours(bounds, hours, price * ranks * bounds.least + beside.usd_micros_per_hour) for bounds, hours in weeks
+    )
+    return Answer(name, decision, chosen, speed, workload, table, price, api, beside, scenarios, week)
 
 
 def _price(accelerator: str, table: PriceTable, options: CostOptions) -> int:
@@ -128,7 +151,24 @@ def document(answer: Answer) -> dict[str, Any]:
         },
         "apiUsdMicrosPerMillionTokens": answer.api_usd_micros_per_million_tokens,
         "scenarios": [_scenario(name, figures) for name, figures in answer.scenarios],
+        **_document_of_week(answer),
     }
+
+
+def _document_of_week(answer: Answer) -> dict[str, Any]:
+    if not answer.week:
+        return {}
+    windows = [
+        {
+            "window": one.bounds.window or None,
+            "hours": round(one.hours, 2),
+            "minReplicas": one.bounds.least,
+            "maxReplicas": one.bounds.most,
+            "usdMicrosPerHour": one.usd_micros_per_hour,
+        }
+        for one in answer.week
+    ]
+    return {"week": {"usdMicros": answer.usd_micros_per_week, "windows": windows}}
 
 
 def _document_of_guard(answer: Answer) -> dict[str, Any]:

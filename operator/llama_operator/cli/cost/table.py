@@ -62,11 +62,28 @@ def _sentences(answer: Answer) -> list[str]:
         if rate
         else "Tokens are counted at full load; say yours with --requests-per-minute, or in spec.objectives."
     ]
+    if answer.week:
+        lines.append(_week(answer))
     api = answer.api_usd_micros_per_million_tokens
     if api is None:
         return lines
     lines += [_break_even(name, figures, api) for name, figures in answer.scenarios if figures.replicas]
     return lines
+
+
+def _week(answer: Answer) -> str:
+    parts = [
+        f"{one.hours:g} h with {one.bounds.least:,} to {one.bounds.most:,}"
+        + (f" ({one.bounds.window})" if one.bounds.window else "")
+        for one in answer.week
+    ]
+    hours = sum(one.hours for one in answer.week)
+    dearest = max(one.usd_micros_per_hour for one in answer.week) * hours
+    saved = f", {_dollars(round(dearest) - answer.usd_micros_per_week)} less than the highest minimum at all hours"
+    return (
+        f"A week of the schedule: {', '.join(parts)} replicas. At the minimum {_dollars(answer.usd_micros_per_week)}"
+        f"{saved if dearest > answer.usd_micros_per_week else ''}; what the load adds comes on top."
+    )
 
 
 def _break_even(name: str, figures: Cost, api: int) -> str:

@@ -9,8 +9,9 @@ from datetime import datetime
 
 from llama_operator.api.meta import Condition, ConditionStatus
 from llama_operator.api.reasons import ConditionType, Reason
-from llama_operator.api.v1alpha1.llamadeployment import Activation, ScalingMode
-from llama_operator.cli.explain import events, pods
+from llama_operator.api.v1alpha1.llamadeployment import Activation
+from llama_operator.api.v1alpha1.scaling import ScalingMode
+from llama_operator.cli.explain import events, pods, starts
 from llama_operator.cli.explain.cures import unblock
 from llama_operator.cli.explain.facts import Facts, LeaseFacts
 from llama_operator.cli.shared.checks import Check, State
@@ -76,6 +77,7 @@ def _chain(facts: Facts) -> Iterator[Check]:
     yield from _routing(facts)
     yield from _guard(facts)
     yield from _memory(facts)
+    yield from starts.told(facts.status.cold_start)
     yield from _objects(facts)
     yield from _way_in(facts)
     yield from _adapters(facts)

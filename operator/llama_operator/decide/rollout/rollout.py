@@ -13,6 +13,7 @@ from llama_operator.decide.diagnosis.engine_message import ENGINE_FAILED
 from llama_operator.decide.observed import Observed, RayServiceFacts
 from llama_operator.decide.rollout.strategy import Strategy
 from llama_operator.decide.rollout.why import why_not_serving
+from llama_operator.decide.starts.deadline import progress_deadline
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,9 +215,7 @@ def _seconds_left(wanted: str, observed: Observed, here: dict[str, RayServiceFac
     if service.queue is not None:
         # Nobody can say how long a queue is. A record without the time gets it in this pass.
         start = None if service.waits or record is None else readings.moment(record.admitted_at)
-    return (
-        None if start is None else observed.age(start).left(observed.deployment.spec.rollout.progress_deadline_seconds)
-    )
+    return None if start is None else observed.age(start).left(progress_deadline(observed, wanted))
 
 
 def _fallback(wanted: str, observed: Observed, here: dict[str, RayServiceFacts], barred: Barred) -> str | None:

@@ -70,7 +70,7 @@ def _by_capacity(observed: Observed, chosen: ChosenPlan, shapes: PodShapes | Non
     if observed.free is None or shapes is None or chosen.accelerator == "CPU":
         return Strategy(RolloutStrategy.BLUE_GREEN, "free hardware was not counted", pinned=True)
     # Counted by pods: four free GPUs on two nodes hold no replica that needs four on one.
-    demand = Demand(shapes, max(1, least_replicas(spec)) * shapes.per_replica)
+    demand = Demand(shapes, max(1, least_replicas(spec, observed.dated)) * shapes.per_replica)
     short = demand.short(observed.free)
     pods = f"a head pod and {demand.workers} worker pod(s) with {_held(chosen)} each"
     if short:

@@ -11,6 +11,7 @@ from datetime import datetime
 from llama_operator.decide.observed import Observed, RayServiceFacts
 from llama_operator.decide.rollout.ending import NO_REVISION
 from llama_operator.decide.rollout.rollout import Barred
+from llama_operator.decide.starts.deadline import progress_deadline
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +98,7 @@ def _seconds_left(observed: Observed, service: RayServiceFacts, since: datetime 
     served = service.serves or (record is not None and bool(record.served_at))
     starts = not served or since is None or (service.created is not None and service.created > since)
     if starts and service.created is not None:
-        return observed.age(service.created).left(rollout.progress_deadline_seconds)
+        return observed.age(service.created).left(progress_deadline(observed, service.name))
     return observed.age(since).left(rollout.drain_seconds) if service.serves and since is not None else 0.0
 
 

@@ -68,6 +68,25 @@ def test_a_guard_is_paid_for_at_every_number_of_replicas(cost):
     assert "usdPerGPUHour.L4-24GB" in told
 
 
+def test_a_schedule_costs_what_its_minimum_costs_over_a_week(cost):
+    office = {"name": "office", "days": ["Monday", "Tuesday"], "from": "08:00", "to": "18:00", "minReplicas": 3}
+    scaling = {"minReplicas": 1, "maxReplicas": 4, "schedule": {"timeZone": "Europe/Berlin", "windows": [office]}}
+    prices = "basis: ours\nusdPerGPUHour: {H100-80GB: 2}"
+    _, out, _ = cost(prices=prices, scaling=scaling)
+    found = json.loads(out)
+    each = 2_000_000 * found["plan"]["gpusPerReplica"]
+    assert [one["name"] for one in found["scenarios"]] == ["minimum", "window office", "maximum"]
+    assert [(one["window"], one["hours"], one["minReplicas"]) for one in found["week"]["windows"]] == [
+        ("office", 20.0, 3),
+        (None, 148.0, 1),
+    ]
+    assert found["week"]["usdMicros"] == each * (20 * 3 + 148)
+    _, table, _ = cost(prices=prices, scaling=scaling, output="table")
+    assert "20 h with 3 to 4 (office), 148 h with 1 to 4 replicas" in " ".join(table.split())
+    _, plain, _ = cost(prices=prices)
+    assert "week" not in json.loads(plain)
+
+
 def test_own_prices_replace_the_list(cost):
     _, out, _ = cost(prices="basis: our contract\nusdPerGPUHour: {H100-80GB: 2.1}")
     assert json.loads(out)["prices"] == {"basis": "our contract", "usdMicrosPerGPUHour": 2_100_000}

@@ -85,6 +85,10 @@ WRITTEN = {
         "outputTokens": 70,
     },
     "scaling": {
+        "schedule": {
+            "timeZone": "Europe/Berlin",
+            "windows": [{"name": "office", "from": "08:00", "to": "18:00", "minReplicas": 2}],
+        },
         "mode": "Manual",
         "minReplicas": 2,
         "maxReplicas": 3,

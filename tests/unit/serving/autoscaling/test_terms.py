@@ -113,3 +113,11 @@ def test_a_start_beyond_its_deadline_is_absent():
 )
 def test_a_memory_that_cannot_be_read_is_an_empty_one(said):
     assert Memory.from_json(said) == Memory()
+
+
+def test_starts_that_others_measured_count_until_one_was_seen():
+    facts = Facts(cold_start=400.0, measured_start=100.0)
+    asked = starts(fleet(2, 3), Memory(ready=2), facts, 1000.0)
+    assert (asked.cold_start, asked.coming) == (100.0, (100.0,))
+    seen_one = starts(fleet(2, 3), Memory(ready=2, cold_start=150.0), facts, 1000.0)
+    assert seen_one.cold_start == 150.0

@@ -1,0 +1,1 @@
+"""Which bounds hold when. Called by `decide.bounds`."""

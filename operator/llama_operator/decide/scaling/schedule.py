@@ -1,0 +1,119 @@
+"""Which bounds hold when. Called by `decide.bounds`, `decide.decision` and `kubectl llama cost`.
+
+The hours are those of the clock on the wall in the schedule's time zone: an hour that a clock change leaves out begins no window late, and
+one that comes twice counts twice. Nothing here reads a clock: the time is an argument.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, time, timedelta
+from typing import Final
+from zoneinfo import ZoneInfo
+
+from llama_operator.api.v1alpha1.scaling import ScalingSpec, ScheduleSpec, ScheduleWindow, Weekday
+
+_DAY: Final = 24 * 60
+"""Minutes."""
+_WEEK: Final = 7
+_DAYS: Final = tuple(Weekday)
+_LONGEST_SECONDS: Final = 900.0
+"""A clock change moves a boundary by an hour: so nobody waits for one for longer than this without another look."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaBounds:
+    """Bounds at one moment."""
+
+    least: int
+    most: int
+    window: str = ""
+    """Name of the window that holds; empty for none."""
+
+
+def bounds_at(scaling: ScalingSpec, now: datetime | None) -> ReplicaBounds:
+    """Return the bounds that hold.
+
+    Args:
+        scaling: What the user asks for.
+        now: The time, in UTC; None for the bounds outside of all windows.
+    """
+    schedule = scaling.schedule
+    if schedule is None or now is None:
+        return ReplicaBounds(scaling.min_replicas, scaling.max_replicas)
+    local = now.astimezone(ZoneInfo(schedule.time_zone))
+    return _at(scaling, schedule, local.weekday(), local.hour * 60 + local.minute)
+
+
+def widest(scaling: ScalingSpec) -> ReplicaBounds:
+    """Return the fewest and the most replicas of all hours."""
+    windows = () if scaling.schedule is None else scaling.schedule.windows
+    every = [ReplicaBounds(scaling.min_replicas, scaling.max_replicas), *(_of(scaling, window) for window in windows)]
+    return ReplicaBounds(min(one.least for one in every), max(one.most for one in every))
+
+
+def seconds_to_next(scaling: ScalingSpec, now: datetime) -> float | None:
+    """Return the seconds until other bounds hold, or until another look is worth it; None without a schedule."""
+    schedule = scaling.schedule
+    if schedule is None:
+        return None
+    current = bounds_at(scaling, now)
+    changes = sorted(moment for moment in _boundaries(schedule, now) if moment > now)
+    later = next((moment for moment in changes if bounds_at(scaling, moment) != current), None)
+    left = _LONGEST_SECONDS if later is None else (later - now).total_seconds()
+    return min(left, _LONGEST_SECONDS)
+
+
+def hours_of_a_week(scaling: ScalingSpec) -> tuple[tuple[ReplicaBounds, float], ...]:
+    """Return the hours of a week without a clock change for which each window's bounds hold, in the order of the list."""
+    schedule = scaling.schedule
+    if schedule is None:
+        return ((bounds_at(scaling, None), 7 * 24.0),)
+    minutes: dict[ReplicaBounds, int] = {}
+    for day in range(_WEEK):
+        for minute in range(_DAY):
+            found = _at(scaling, schedule, day, minute)
+            minutes[found] = minutes.get(found, 0) + 1
+    order = [window.name for window in schedule.windows]
+    named = sorted(minutes, key=lambda one: order.index(one.window) if one.window else len(order))
+    return tuple((one, minutes[one] / 60) for one in named)
+
+
+def _at(scaling: ScalingSpec, schedule: ScheduleSpec, day: int, minute: int) -> ReplicaBounds:
+    window = next((one for one in schedule.windows if _holds(one, day, minute)), None)
+    return ReplicaBounds(scaling.min_replicas, scaling.max_replicas) if window is None else _of(scaling, window)
+
+
+def _of(scaling: ScalingSpec, window: ScheduleWindow) -> ReplicaBounds:
+    return ReplicaBounds(
+        scaling.min_replicas if window.min_replicas is None else window.min_replicas,
+        scaling.max_replicas if window.max_replicas is None else window.max_replicas,
+        window.name,
+    )
+
+
+def _holds(window: ScheduleWindow, day: int, minute: int) -> bool:
+    """Whether a window holds at a minute of a day of the week; Monday is 0."""
+    begin, end = _minutes(window.from_), _minutes(window.to)
+    days = window.days or _DAYS
+    today, yesterday = _DAYS[day] in days, _DAYS[(day - 1) % _WEEK] in days
+    if begin < end:
+        return today and begin <= minute < end
+    return (today and minute >= begin) or (yesterday and minute < end)
+
+
+def _boundaries(schedule: ScheduleSpec, now: datetime) -> Iterator[datetime]:
+    """Moments of the coming week at which a window may begin or end, in UTC."""
+    zone = ZoneInfo(schedule.time_zone)
+    today = now.astimezone(zone).date()
+    minutes = {_minutes(text) % _DAY for window in schedule.windows for text in (window.from_, window.to)}
+    for days in range(_WEEK + 2):
+        for minute in minutes:
+            wall = datetime.combine(today + timedelta(days=days), time(*divmod(minute, 60)), zone)
+            # An hour that comes twice has both of its beginnings.
+            yield wall.astimezone(UTC)
+            yield wall.replace(fold=1).astimezone(UTC)
+
+
+def _minutes(text: str) -> int:
+    hours, minutes = text.split(":")
+    return int(hours) * 60 + int(minutes)
