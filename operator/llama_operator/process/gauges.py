@@ -1,6 +1,7 @@
 """What /metrics shows of the process: read when it is asked for. Called by `process.operator` once, at the start."""
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any
 
 from llama_operator.api import paths, readings
@@ -10,13 +11,19 @@ from llama_operator.handlers.watched import WATCHED
 from llama_operator.kube import kinds
 from llama_operator.kube.cache.objects import ObjectCache
 from llama_operator.kube.leadership.lease import Leadership
+from llama_operator.observe.answers import KeptAnswers
 from llama_operator.telemetry import metrics as numbers
-from llama_operator.telemetry.metrics import Metrics
+from llama_operator.telemetry.metrics import Instrument, Metrics
 from llama_operator.work.controller import Controller
 
 
 def observe(
-    metrics: Metrics, controller: Controller, leadership: Leadership, cache: ObjectCache, resync: Resync
+    metrics: Metrics,
+    controller: Controller,
+    leadership: Leadership,
+    cache: ObjectCache,
+    resync: Resync,
+    answers: KeptAnswers,
 ) -> None:
     """Register the gauges.
 
@@ -26,6 +33,7 @@ def observe(
         leadership: Whether this process leads.
         cache: Its objects are counted.
         resync: When it listed each kind.
+        answers: What serving pods answered last.
     """
 
     def read(value: Callable[[], float]) -> Callable[[], numbers.Readings]:
@@ -43,6 +51,12 @@ def observe(
     metrics.observe(numbers.DEPLOYMENTS, lambda: by_ready(cache.list(kinds.LLAMA_DEPLOYMENT)))
     metrics.observe(numbers.PLAN_RATIO, lambda: numbers.plan_ratios(cache.list(kinds.LLAMA_DEPLOYMENT)))
     metrics.observe(numbers.COLD_START, lambda: numbers.cold_starts(cache.list(kinds.LLAMA_DEPLOYMENT)))
+    for gauge in numbers.DEMAND:
+        metrics.observe(gauge, partial(_demand, answers, gauge))
+
+
+def _demand(answers: KeptAnswers, gauge: Instrument) -> numbers.Readings:
+    return numbers.demand(answers.fresh())[gauge]
 
 
 def by_ready(deployments: Iterable[Mapping[str, Any]]) -> numbers.Readings:

@@ -134,7 +134,7 @@ class Operator:
         self._primed = False
         self._takes_keys = False
         self._leads = False
-        gauges.observe(parts.metrics, parts.controller, parts.leadership, parts.cache, self._resync)
+        gauges.observe(parts.metrics, parts.controller, parts.leadership, parts.cache, self._resync, parts.answers)
 
     async def run(self) -> int:
         """Start everything, wait for a reason to end, and end everything in order; returns the exit code."""

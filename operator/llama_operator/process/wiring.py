@@ -30,6 +30,7 @@ from llama_operator.kube.leadership.lease import Leadership, LeaseElection, Leas
 from llama_operator.kube.port import Ref
 from llama_operator.kube.server.client import KubernetesCluster
 from llama_operator.observe.ages import Ages
+from llama_operator.observe.answers import KeptAnswers
 from llama_operator.observe.endings import Endings
 from llama_operator.observe.rights import WithoutThe
 from llama_operator.observe.serving import NoServingReader, ServingReader
@@ -84,6 +85,8 @@ class Parts:
     """How pods ended that are gone."""
     controller: Controller
     """Runs a pass for each key that it gets."""
+    answers: KeptAnswers
+    """What serving pods answered last."""
 
 
 def wire(
@@ -114,6 +117,7 @@ def wire(
     evidence = HashChainLog(sink.write, anchor, signer, default_image=settings.serving_image)
     writer = FencedCluster(MeasuredCluster(cluster, metrics, tracer), leadership, wrote=note_write)
     platform = CurrentPlatform()
+    answers = KeptAnswers(_serving(settings, http, unreadable), boot_clock)
     ports = Ports(
         cluster=CachedCluster(
             cache,
@@ -121,7 +125,7 @@ def wire(
             kinds=tuple(each.kind for each in WATCHED),
             indexed=tuple(each.kind for each in WATCHED if each.only_of_deployments),
         ),
-        serving=_serving(settings, http, unreadable),
+        serving=answers,
         catalog=known,
         settings=settings.decisions(),
         now=utc_now,
@@ -158,6 +162,7 @@ def wire(
         unreadable,
         endings,
         controller,
+        answers,
     )
 
 

@@ -12,6 +12,7 @@ from typing import Any, Final
 from opentelemetry.metrics import CallbackOptions, Counter, Histogram, Meter, Observation
 
 from llama_operator.api import paths, readings
+from llama_serving.contract.status import ServingStatus
 
 PREFIX: Final = "llama_operator"
 _DURATIONS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
@@ -132,6 +133,55 @@ COLD_START: Final = Instrument(
     "Seconds that a start of a replica takes, by stage; stage Total is the whole. Basis: predicted by the plan, or measured, the median "
     "of the last starts. Absent while it is not known.",
 )
+WANTED_REPLICAS: Final = Instrument(
+    "wanted_replicas",
+    InstrumentKind.GAUGE,
+    "{replica}",
+    ("namespace", "deployment"),
+    "Replicas that the policy of a LlamaDeployment would run if there were no bounds, also in modes External and Manual: the number for an "
+    "autoscaler of your own. Absent while its pods do not answer; a metric that is absent must not scale anything.",
+)
+NEEDED_REPLICAS: Final = Instrument(
+    "needed_replicas",
+    InstrumentKind.GAUGE,
+    "{replica}",
+    ("namespace", "deployment"),
+    "Replicas that the load of a LlamaDeployment needs, without those that are held or catch up.",
+)
+TARGET_REPLICAS: Final = Instrument(
+    "target_replicas",
+    InstrumentKind.GAUGE,
+    "{replica}",
+    ("namespace", "deployment"),
+    "Replicas that Ray Serve was asked for, within the bounds.",
+)
+READY_REPLICAS: Final = Instrument(
+    "ready_replicas", InstrumentKind.GAUGE, "{replica}", ("namespace", "deployment"), "Replicas that serve."
+)
+STARTING_REPLICAS: Final = Instrument(
+    "starting_replicas",
+    InstrumentKind.GAUGE,
+    "{replica}",
+    ("namespace", "deployment"),
+    "Replicas that were asked for and do not serve yet, or wait for a node.",
+)
+WAITING_REQUESTS: Final = Instrument(
+    "waiting_requests", InstrumentKind.GAUGE, "{request}", ("namespace", "deployment"), "Requests that wait."
+)
+ARRIVALS: Final = Instrument(
+    "arrivals",
+    InstrumentKind.GAUGE,
+    "{request}",
+    ("namespace", "deployment"),
+    "Requests that arrive in a second, as the policy counts them.",
+)
+ARRIVING_WORK: Final = Instrument(
+    "arriving_work",
+    InstrumentKind.GAUGE,
+    "{engine}",
+    ("namespace", "deployment"),
+    "Engine seconds that arrive in a second: so many replicas would be busy all the time. Divided by the ready ones it is their load.",
+)
 INSTRUMENTS: Final = tuple(each for each in list(globals().values()) if isinstance(each, Instrument))
 """All of them, in this order."""
 
@@ -202,3 +252,45 @@ def cold_starts(deployments: Iterable[Mapping[str, Any]]) -> Readings:
 def _of(deployment: Mapping[str, Any]) -> dict[str, str]:
     metadata = deployment["metadata"]
     return {"namespace": metadata["namespace"], "deployment": metadata["name"]}
+
+
+def demand(answers: Iterable[ServingStatus]) -> dict[Instrument, list[tuple[Mapping[str, str], float]]]:
+    """Values of the gauges about replicas and load, from what serving pods answered last.
+
+    What pods do not tell is absent, and never 0: a zero would scale to nothing.
+    """
+    found: dict[Instrument, list[tuple[Mapping[str, str], float]]] = {each: [] for each in DEMAND}
+    for answer in answers:
+        labels = {"namespace": answer.identity.namespace, "deployment": answer.identity.name}
+        for gauge, value in _of_answer(answer).items():
+            if value is not None:
+                found[gauge].append((labels, value))
+    return found
+
+
+DEMAND: Final = (
+    WANTED_REPLICAS,
+    NEEDED_REPLICAS,
+    TARGET_REPLICAS,
+    READY_REPLICAS,
+    STARTING_REPLICAS,
+    WAITING_REQUESTS,
+    ARRIVALS,
+    ARRIVING_WORK,
+)
+"""Gauges of `demand`."""
+
+
+def _of_answer(answer: ServingStatus) -> dict[Instrument, float | None]:
+    scaling = answer.scaling
+    rate, each = (None, None) if scaling is None else (scaling.requests_per_second, scaling.seconds_per_request)
+    return {
+        WANTED_REPLICAS: None if scaling is None else scaling.unbounded_replicas,
+        NEEDED_REPLICAS: None if scaling is None else scaling.needed_replicas,
+        TARGET_REPLICAS: answer.target_replicas,
+        READY_REPLICAS: answer.replicas,
+        STARTING_REPLICAS: max(0, answer.target_replicas - answer.replicas),
+        WAITING_REQUESTS: answer.queue_depth,
+        ARRIVALS: rate,
+        ARRIVING_WORK: None if rate is None or each is None else rate * each,
+    }

@@ -34,6 +34,7 @@ class ScalingRecord:
         arrivals: Requests a second; None if unknown.
         request_seconds: Engine seconds of a request; None if unknown.
         need: Replicas that the load needs; None if unknown.
+        unbounded: As `wish`, without the bounds; None if unknown.
         cold_start: Measured seconds of a start; None before one was measured.
         at: Seconds since 1970.
         events: Changes that Serve made, newest first: `at`, `from`, `to`, `reason`.
@@ -46,6 +47,7 @@ class ScalingRecord:
     arrivals: float | None = None
     request_seconds: float | None = None
     need: int | None = None
+    unbounded: int | None = None
     cold_start: float | None = None
     at: float = 0.0
     events: tuple[Mapping[str, Any], ...] = ()
@@ -61,8 +63,8 @@ class ScalingRecord:
             return cls()
         with contextlib.suppress(ValueError, TypeError, KeyError):
             said = json.loads(text)
-            values = {one.name: said[one.name] for one in fields(cls)}
-            values["events"] = tuple(values["events"])
+            values = {one.name: said[one.name] for one in fields(cls) if one.name in said}
+            values["events"] = tuple(said["events"])
             return cls(**values)
         return cls()
 

@@ -48,6 +48,7 @@ class Decision:
         arrivals: Requests a second now; None if unknown.
         request_seconds: Engine seconds of a request; None if unknown.
         need: Replicas that the load needs; None if unknown.
+        wish: As `replicas`, without the bounds: what somebody else who scales should ask for; None if unknown.
     """
 
     replicas: int
@@ -56,6 +57,7 @@ class Decision:
     arrivals: float | None = None
     request_seconds: float | None = None
     need: int | None = None
+    wish: int | None = None
 
 
 _NO_FACTS, _USUAL_KNOBS = Facts(), Knobs()
@@ -138,8 +140,8 @@ class _Pass:
     def decision(self) -> Decision:
         """Put it together."""
         need = self._need()
-        wanted, reason = self._wanted(need)
-        wanted = self.signal.bounded(wanted)
+        wish, reason = self._wanted(need)
+        wanted = self.signal.bounded(wish)
         return Decision(
             wanted,
             reason,
@@ -147,6 +149,7 @@ class _Pass:
             arrivals=None if self.load is None else self.load.level,
             request_seconds=self.one.request if self.load is not None else None,
             need=None if need is None else need.steady,
+            wish=max(0, wish),
         )
 
     def _need(self) -> Need | None:

@@ -257,6 +257,7 @@ def told(record: ScalingRecord, decision: Decision, target: int, now: float, sta
         arrivals=decision.arrivals,
         request_seconds=decision.request_seconds,
         need=decision.need,
+        unbounded=decision.wish,
         cold_start=decision.memory.cold_start or None,
         at=now,
         events=events,

@@ -116,6 +116,7 @@ def state_of(record: ScalingRecord) -> ScalingState | None:
         at=record.at,
         wanted_replicas=record.wish,
         needed_replicas=record.need,
+        unbounded_replicas=record.unbounded,
         requests_per_second=record.arrivals,
         seconds_per_request=record.request_seconds,
         cold_start_seconds=record.cold_start,

@@ -97,6 +97,8 @@ class ScalingState(Answer):
     """Replicas that the policy wishes; Serve may still wait with them."""
     needed_replicas: _Replicas | None = None
     """Replicas that the load needs, without those that are only held."""
+    unbounded_replicas: _Replicas | None = None
+    """Replicas that the policy would wish if there were no bounds; None from pods that are older than the field."""
     requests_per_second: _Rate | None = None
     """Requests that arrive."""
     seconds_per_request: _Rate | None = None

@@ -18,6 +18,7 @@ from llama_operator.telemetry.export import Export, OtlpSettings
 from llama_operator.telemetry.measured import MeasuredCluster
 from llama_operator.telemetry.metrics import (
     COLD_START,
+    DEMAND,
     INSTRUMENTS,
     PLAN_RATIO,
     QUEUE_DEPTH,
@@ -25,10 +26,12 @@ from llama_operator.telemetry.metrics import (
     InstrumentKind,
     Metrics,
     cold_starts,
+    demand,
     plan_ratios,
 )
 from llama_operator.telemetry.pass_meter import PassMeter
 from llama_operator.telemetry.passes import Outcome
+from llama_serving.contract.status import DeploymentIdentity, ScalingState, ServingStatus
 
 CHAT = Ref(kinds.LLAMA_DEPLOYMENT, "team-a", "chat")
 NOTHING_SENT = OtlpSettings(traces=False, metrics=False)
@@ -110,6 +113,41 @@ def test_starts_are_shown_by_stage_as_planned_and_as_measured(export):
     assert value(export, name, **chat, stage="Total", basis="measured") == 410
     assert value(export, name, **chat, stage="FirstToken", basis="measured") == 1
     assert value(export, name, **chat, stage="Node", basis="measured") is None
+
+
+def serving(name="chat", scaling=None, **numbers):
+    given = {"replicas": 2, "target_replicas": 3, "queue_depth": 7, "running_requests": 1} | numbers
+    identity = DeploymentIdentity(namespace="team-a", name=name, revision="r")
+    return ServingStatus(identity=identity, model_id="m", scaling=scaling, **given)
+
+
+POLICY = ScalingState(
+    at=1.0, wanted_replicas=3, needed_replicas=4, unbounded_replicas=5, requests_per_second=8.0, seconds_per_request=0.5
+)
+
+
+def test_the_policys_own_wish_is_a_number_for_autoscalers_of_others(export):
+    """With External and Manual the bounds are what somebody fixed: the wish is beyond them."""
+    answers = [serving(scaling=POLICY), serving("before")]
+    metrics = Metrics(export.meter)
+    for gauge in DEMAND:
+        metrics.observe(gauge, lambda gauge=gauge: demand(answers)[gauge])
+    told = {gauge.name: value(export, gauge.prometheus_name, namespace="team-a", deployment="chat") for gauge in DEMAND}
+    assert told == {
+        "wanted_replicas": 5,
+        "needed_replicas": 4,
+        "target_replicas": 3,
+        "ready_replicas": 2,
+        "starting_replicas": 1,
+        "waiting_requests": 7,
+        "arrivals": 8,
+        "arriving_work": 4,
+    }
+    older = {
+        gauge.name: value(export, gauge.prometheus_name, namespace="team-a", deployment="before") for gauge in DEMAND
+    }
+    assert older["ready_replicas"] == 2
+    assert (older["wanted_replicas"], older["arrivals"], older["arriving_work"]) == (None, None, None), "absent, not 0"
 
 
 async def test_writes_are_counted_by_kind_verb_and_result(export):

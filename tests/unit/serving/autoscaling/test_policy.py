@@ -220,6 +220,15 @@ def test_a_step_is_answered_at_once_with_the_right_number():
     assert math.ceil(64 * WORK) <= out.targets[620] <= 2 * math.ceil(64 * WORK)
 
 
+@pytest.mark.parametrize(("level", "bounds"), [(60.0, (2, 2)), (60.0, (1, 3)), (2.0, (2, 2)), (2.0, (6, 8))])
+def test_bounds_limit_what_serve_is_told_and_not_the_wish(level, bounds):
+    """An autoscaler of others that fixes the number needs the one that is beyond it: else it would never change again."""
+    free = step(signal(ready=2), remembered(level))
+    bound = step(signal(ready=2, minimum=bounds[0], maximum=bounds[1]), remembered(level))
+    assert bound.replicas == min(max(free.wish, bounds[0]), bounds[1])
+    assert bound.wish == free.wish
+
+
 def test_a_load_that_comes_back_is_waited_for_once_it_is_known():
     rates = [40.0 if second // 600 % 2 else 8.0 for second in range(7200)]
     first, last = (run(rates, ready=2, knobs=Knobs(price=price)) for price in (5.0, 100.0))
