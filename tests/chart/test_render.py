@@ -419,6 +419,7 @@ def test_the_probes_and_metrics_are_one_port(render):
     assert service_port["targetPort"] == "probes"
     (endpoint,) = only(objects, "PodMonitor")["spec"]["podMetricsEndpoints"]
     assert (endpoint["port"], endpoint["path"]) == ("probes", "/metrics")
+    assert endpoint["honorLabels"] is True, "else the namespace of a deployment is called exported_namespace"
 
 
 def test_a_service_monitor_selects_the_metrics_service(render):

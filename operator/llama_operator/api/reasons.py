@@ -275,6 +275,8 @@ class Reason(StrEnum):
     """The API server refuses an object that the operator writes: a quota, a webhook or a missing right; the message is its
     own."""
 
+    SCALE_UP_GIVEN_UP = "ScaleUpGivenUp"
+    """More replicas were wanted, and no node took their pods in time: they are not asked for until a time that the message names."""
     SCALE_UP_STUCK = "ScaleUpStuck"
     """Replicas are wanted, and none has run for spec.rollout.progressDeadlineSeconds."""
     STARTING = "Starting"

@@ -71,6 +71,7 @@ def live_settings(
     counts_work: bool = False,
     cold_start: float | None = None,
     now: datetime | None = None,
+    most: int | None = None,
 ) -> LiveSettings:
     """Bounds and limits that may change while engines run.
 
@@ -89,8 +90,10 @@ def live_settings(
         counts_work: Whether the policy in its pods counts the work that arrives, and damps by itself. One of before needs delays.
         cold_start: Seconds of a start as they were measured; None for what the revision pins of its plan.
         now: The time, in UTC, by which a schedule has bounds; None for the hours that it does not name.
+        most: Replicas that have a place, where more were given up; None where only the spec bounds them.
     """
     bounds = replica_bounds(spec, now)
+    upper = bounds.most if most is None else max(1, bounds.least, min(bounds.most, most))
     scaling, direct = spec.scaling, path is RequestPath.DIRECT
     up, down = _delays(scaling, counts_work=counts_work)
     desk = desk_settings(spec, house, guarded=guarded, adapters=adapters) if direct else None
@@ -99,7 +102,7 @@ def live_settings(
         desk = (desk or DeskSettings()).model_copy(update={"scaling": knobs(scaling, cold_start)})
     return LiveSettings(
         min_replicas=bounds.least,
-        max_replicas=bounds.most,
+        max_replicas=upper,
         target_queue_depth=scaling.target_queue_depth,
         max_ongoing_requests=DIRECT_ONGOING_REQUESTS if direct else max_num_seqs + scaling.target_queue_depth,
         max_queued_requests=-1 if direct else scaling.max_queued_requests,

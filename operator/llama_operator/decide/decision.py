@@ -10,7 +10,7 @@ from functools import partial
 from llama_operator.api.reasons import ConditionType, Reason
 from llama_operator.api.v1alpha1.adapters import repository_of
 from llama_operator.api.v1alpha1.llamadeployment import Activation, LoadFormat
-from llama_operator.api.v1alpha1.llamadeployment_status import ChosenPlan, PlanStatus
+from llama_operator.api.v1alpha1.llamadeployment_status import ChosenPlan, GivenUpStatus, PlanStatus
 from llama_operator.catalog import Catalog
 from llama_operator.catalog.models import Model, Variant
 from llama_operator.decide.access import Door, door_of_revision, door_of_spec
@@ -40,6 +40,7 @@ from llama_operator.decide.rollout.rollout import Barred, Rollout, roll_out
 from llama_operator.decide.rollout.strategy import choose_strategy
 from llama_operator.decide.rollout.upkeep import Upkeep, keep_up
 from llama_operator.decide.scaling.schedule import seconds_to_next
+from llama_operator.decide.starts.claim import given_up
 from llama_operator.decide.starts.measured import predicted
 from llama_operator.decide.weights.claims import ClaimPlan, plan_claims
 from llama_operator.decide.weights.copying import Copying, check_copies
@@ -91,6 +92,8 @@ class Decision:
     """Suspended, or scaled to zero by hand: no hardware is held."""
     ending: Ending | None = None
     """How revisions go to zero because an acceptance was terminated."""
+    given_up: GivenUpStatus | None = None
+    """Replicas that found no node in time, and are not asked for now, or were tried again; None for none."""
     next_bounds: float | None = None
     """Seconds until a schedule may have other bounds; None without one."""
     exposure: Exposure = field(default_factory=Exposure)
@@ -135,7 +138,14 @@ def decide(observed: Observed, catalog: Catalog) -> Decision:
         cold_start=predicted(observed, catalog, decision.model, decision.chosen),
         next_bounds=seconds_to_next(observed.deployment.spec.scaling, observed.now),
     )
-    return _with_claims(_with_rollout(decision, observed), observed)
+    return _with_claims(_with_given_up(_with_rollout(decision, observed), observed), observed)
+
+
+def _with_given_up(decision: Decision, observed: Observed) -> Decision:
+    traffic = decision.traffic
+    pinned_facts = None if traffic is None else observed.pinned(traffic)
+    chosen = None if pinned_facts is None else pinned_facts.plan.chosen
+    return replace(decision, given_up=given_up(observed, traffic, chosen, decision.cold_start))
 
 
 def _with_claims(decision: Decision, observed: Observed) -> Decision:

@@ -9,6 +9,7 @@ from llama_operator.decide.observed import Observed, RayServiceFacts, RevisionFa
 from llama_operator.decide.rollout.ending import NO_REVISION
 from llama_operator.decide.rollout.queued import queue_of
 from llama_operator.decide.rollout.rollout import Rollout
+from llama_operator.decide.starts.claim import most_now
 from llama_operator.desired import access_check, budget, network, rayservice, revision, route, shared
 from llama_operator.desired.shared import Shared
 
@@ -273,8 +274,12 @@ def _records(observed: Observed, decision: Decision, rollout: Rollout, settings:
         name: revision.with_license(revision.brought_up_to_date(record, observed, rollout), observed, decision)
         for name, record in pinned.items()
     }
+    given = decision.given_up
+    most = {} if given is None else {given.revision: most_now(given, observed)}
     return {
-        name: revision.with_live(record, deployment, decision, runs=name in rollout.run, now=observed.dated)
+        name: revision.with_live(
+            record, deployment, decision, runs=name in rollout.run, now=observed.dated, most=most.get(name)
+        )
         for name, record in records.items()
     }
 

@@ -240,9 +240,16 @@ def bounds(
 
 
 def live_of(
-    deployment: LlamaDeployment, pinned: RevisionFacts, house: HouseLimits | None = None, now: datetime | None = None
+    deployment: LlamaDeployment,
+    pinned: RevisionFacts,
+    house: HouseLimits | None = None,
+    now: datetime | None = None,
+    most: int | None = None,
 ) -> LiveSettings:
-    """Live settings of the spec at `now`, for an engine with the batch size that the revision pins, within house policy."""
+    """Live settings of the spec at `now`, for an engine with the batch size that the revision pins, within house policy.
+
+    With `most` no more replicas than these, which have a place.
+    """
     chosen = pinned.plan.chosen
     path = door_of_revision(pinned, deployment.metadata.name).path
     return live_settings(
@@ -257,6 +264,7 @@ def live_of(
             None if deployment.status is None else deployment.status.cold_start, chosen, _told(pinned)
         ),
         now=now,
+        most=most,
     )
 
 

@@ -173,6 +173,7 @@ def with_live(
     *,
     runs: bool,
     now: datetime | None = None,
+    most: int | None = None,
 ) -> RevisionFacts:
     """The record with the live settings of the spec.
 
@@ -182,10 +183,11 @@ def with_live(
         decision: Says whether the license of the revision lets it be given more hardware, and what house policy allows.
         runs: Whether the revision shall run; else the record keeps none, so that nothing brings it back by itself.
         now: The time, in UTC, by which a schedule has bounds; None for the hours that it does not name.
+        most: Replicas that have a place, where more were given up; None where only the spec bounds them.
     """
     if runs and not decision.may_start(record.name):
         return with_desk(record, deployment, decision)
-    live = rayservice.live_of(deployment, record, decision.house_limits(record.name), now) if runs else None
+    live = rayservice.live_of(deployment, record, decision.house_limits(record.name), now, most) if runs else None
     return replace(record, live=live)
 
 

@@ -93,6 +93,7 @@ def moments(observed: Observed) -> Iterator[datetime]:
     yield from (check.finished for check in observed.access_checks or () if check.finished is not None)
     jobs = () if observed.weights is None else observed.weights.jobs
     yield from (job.finished for job in jobs if job.finished is not None)
+    yield from (pod.created for pod in observed.pods or () if pod.created is not None and pod.unschedulable)
     status = observed.deployment.status
     conditions = () if status is None else status.conditions
     yield from (each.last_transition_time for each in conditions if each.type == ConditionType.MODEL_LOADED)

@@ -6,15 +6,16 @@ for a node: at any other time it changes with pods of others, and is no reason t
 
 from dataclasses import dataclass, replace
 
-from llama_operator.api.meta import ConditionStatus
+from llama_operator.api.meta import ConditionStatus, rfc3339
 from llama_operator.api.reasons import ConditionType, Reason
-from llama_operator.api.v1alpha1.llamadeployment_status import ChosenPlan
+from llama_operator.api.v1alpha1.llamadeployment_status import ChosenPlan, GivenUpStatus
 from llama_operator.decide.bounds import least_replicas, most_replicas
 from llama_operator.decide.decision import Decision
 from llama_operator.decide.observed import NodeFacts, Observed
 from llama_operator.decide.placement.count import Demand
 from llama_operator.decide.placement.fit import repels
 from llama_operator.decide.placement.shape import PodShapes, Room
+from llama_operator.decide.starts.claim import in_force
 from llama_operator.status.endpoint import nearest, told
 from llama_operator.status.finding import Finding
 
@@ -86,6 +87,9 @@ def capacity_found(observed: Observed, decision: Decision) -> Finding:
     most = _Demand(chosen, shapes, most_replicas(spec))
     supply = _supply(observed, least)
     bound = _bound(least, most, supply, decision.revision.name)
+    given = decision.given_up
+    if given is not None and in_force(given, observed):
+        return Finding(_KIND, ConditionStatus.FALSE, Reason.SCALE_UP_GIVEN_UP, f"{_given_up(given)}{bound}")
     cause = nearest(observed, decision.revision.name, _KIND)
     if cause is not None:
         text = f"{told(cause)}; {_free(decision, least, supply)}{bound}"
@@ -96,6 +100,15 @@ def capacity_found(observed: Observed, decision: Decision) -> Finding:
         text = f"{least.accelerators} {chosen.accelerator} are needed and exist{bound}"
         return Finding(_KIND, ConditionStatus.TRUE, Reason.NODES_FOUND, text)
     return Finding(_KIND, ConditionStatus.FALSE, Reason.NODES_MISSING, f"{_missing(least, supply, short)}{bound}")
+
+
+def _given_up(given: GivenUpStatus) -> str:
+    again = "" if given.tries == 1 else f", for the {given.tries}th time in a row"
+    return (
+        f"{given.missing} more replicas were wanted and found no node in time: they were given up at {rfc3339(given.at)}{again}, and are "
+        f"tried again at {rfc3339(given.retry_at)}, or as soon as the spec changes; {given.replicas} are kept. The scheduler said: "
+        f"{given.message}"
+    )
 
 
 def _queued(observed: Observed, revision: str) -> str:

@@ -86,6 +86,7 @@ CAUSES = (
     Reason.CONTAINER_FAILED,
     Reason.PROBE_FAILED,
     Reason.WRITE_REFUSED,
+    Reason.SCALE_UP_GIVEN_UP,
     Reason.SCALE_UP_STUCK,
     Reason.ENGINE_FAILED,
     Reason.BOARD_FAILED,

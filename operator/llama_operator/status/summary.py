@@ -68,6 +68,7 @@ def build(observed: Observed, decision: Decision, *, failure: Failure | None, no
         scaling_history=counted.history,
         cold_start=cold_start(observed, decision.chosen, decision.cold_start, told, previous.cold_start)
         or previous.cold_start,
+        given_up=decision.given_up,
         access=access.access(endpoint, observed, decision),
         adapters=adapters.adapters(observed, decision),
         weights=copies(decision, previous.weights),

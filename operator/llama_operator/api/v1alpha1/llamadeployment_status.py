@@ -259,6 +259,27 @@ class ColdStartStatus(StatusModel):
     """The last starts, newest first."""
 
 
+class GivenUpStatus(StatusModel):
+    """Replicas that were asked for and found no node in time: they are not asked for again before `retryAt`."""
+
+    revision: Name
+    """Revision that asked."""
+    generation: Count
+    """Generation of the spec that asked: a new one is tried at once."""
+    replicas: Count
+    """Replicas that are kept meanwhile."""
+    missing: Count
+    """Replicas that found no node."""
+    at: Timestamp
+    """When they were given up."""
+    retry_at: Timestamp
+    """When they may be asked for again."""
+    tries: Count
+    """How often in a row: the wait doubles, up to an hour."""
+    message: Text
+    """Why no node took their pods, as the scheduler says it."""
+
+
 class LlamaDeploymentStatus(StatusModel):
     """What exists, for the generation named in `observedGeneration`."""
 
@@ -293,6 +314,8 @@ class LlamaDeploymentStatus(StatusModel):
     """Last changes of the number of replicas, newest first."""
     cold_start: ColdStartStatus | None = None
     """What a start of a replica takes; absent while there is no plan."""
+    given_up: GivenUpStatus | None = None
+    """Replicas that found no node; absent while all found one, or are still waited for."""
     access: AccessStatus | None = None
     """Who may send requests to what serves; absent while nothing has the traffic."""
     adapters: Annotated[tuple[AdapterStatus, ...], Field(max_length=64)] | None = None

@@ -155,6 +155,7 @@ _BY_REASON: Mapping[str, str] = {
         "a minute"
     ),
     Reason.DEGRADED: "kubectl llama explain {name} -n {namespace} says what the other replicas wait for",
+    Reason.SCALE_UP_GIVEN_UP: "add nodes with the accelerator, free some, or lower spec.scaling.maxReplicas; any change of the spec tries at once",
     Reason.SCALE_UP_STUCK: "add nodes with the accelerator, or cure what the step above that waits or fails names",
     Reason.ADAPTER_NAME_TAKEN: "{edit}: spec.adapters: give the adapter another name",
     Reason.ADAPTERS_NOT_SUPPORTED: "{edit}: leave spec.adapterSlots out, or take another model",
