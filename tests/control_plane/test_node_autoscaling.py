@@ -1,9 +1,14 @@
 """Nodes on demand: a replica that finds no GPU gets its nodes from real Karpenter, and gives them back."""
 
+from pathlib import Path
+
 import pytest
 
 from control_plane import karpenter
 from control_plane.nodes import add_nodes, remove_nodes
+from llama_operator.cli.shared.documents import documents
+
+MANIFESTS = Path(__file__).resolve().parents[2] / "manifests"
 
 pytestmark = [pytest.mark.control_plane, pytest.mark.karpenter, pytest.mark.timeout(600)]
 
@@ -54,4 +59,28 @@ def test_a_replica_over_two_nodes_says_that_they_are_missing_gets_them_and_gives
     )
     assert {each["spec"]["nodeName"] for each in user.pods("head")} == {head_node}
     user.kubectl("delete", "lld", "chat", "--timeout=240s")
+    eventually(lambda: not node_names(plane), "nobody needs the nodes, so they go", patience=150)
+
+
+def test_a_replica_takes_the_place_of_a_placeholder_at_once_and_the_next_node_is_started(
+    eventually, user, operator, plane, head_node, start_karpenter
+):
+    """The manifest that we ship, with real Karpenter and the real scheduler."""
+    start_karpenter()
+    for obj in documents(MANIFESTS / "autoscaling" / "placeholder.yaml"):
+        meta = obj["metadata"] | ({"namespace": user.namespace} if "namespace" in obj["metadata"] else {})
+        plane.apply(obj | {"metadata": meta})
+
+    def place():
+        pods = user.get("pods", "app=placeholder-h100")
+        return {each["spec"]["nodeName"] for each in pods if each["spec"].get("nodeName")}
+
+    (ready,) = eventually(place, "the placeholder has a node")
+    user.apply("llama-3.3-70b-bf16-h100")
+    eventually(lambda: bound_to(user) == {ready}, "the replica has its node, for which nobody waited")
+    (following,) = eventually(lambda: place() - {ready}, "the placeholder has the next one")
+    assert following in node_names(plane)
+    user.kubectl("delete", "deployment", "placeholder-h100")
+    user.kubectl("delete", "lld", "chat", "--timeout=240s")
+    plane.kubectl("delete", "priorityclass", "llama-placeholder")
     eventually(lambda: not node_names(plane), "nobody needs the nodes, so they go", patience=150)

@@ -37,6 +37,7 @@ FILES = (
     "test_ingress.py",
     "test_routing.py",
     "test_usage.py",
+    "test_ray_autoscaler.py",
 )
 """In this order one application replaces another least often."""
 

@@ -35,6 +35,24 @@ def test_the_measured_kv_cache_has_the_size_that_was_asked_for(app, eventually):
     assert (status.replicas, status.target_replicas) == (1, 1)
 
 
+def test_a_replica_tells_how_it_started_and_the_engines_own_log_by_stage(app, eventually):
+    status = eventually(
+        lambda: found if (found := app.cluster.status()).reports else None, seconds=300, what="a report"
+    )
+    start = status.reports[0].start
+    assert 0 < start.weights_seconds < start.ready - start.began, "vLLM's words are read"
+    assert start.host
+    assert app.greedy("llama", tokens=4)
+    told = eventually(
+        lambda: next(
+            (one.start for one in app.cluster.status().reports if one.start.first_token_seconds is not None), None
+        ),
+        seconds=60,
+        what="the first token to be told",
+    )
+    assert (told.began, told.ready) == (start.began, start.ready)
+
+
 def test_the_operator_finds_the_plan_accurate_by_what_the_pods_say(app, eventually):
     answer = eventually(
         lambda: found if (found := app.cluster.status()).reports else None, seconds=300, what="a report"

@@ -1,6 +1,7 @@
 """What /metrics shows of the process: read when it is asked for. Called by `process.operator` once, at the start."""
 
 from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
@@ -51,6 +52,7 @@ def observe(
     metrics.observe(numbers.DEPLOYMENTS, lambda: by_ready(cache.list(kinds.LLAMA_DEPLOYMENT)))
     metrics.observe(numbers.PLAN_RATIO, lambda: numbers.plan_ratios(cache.list(kinds.LLAMA_DEPLOYMENT)))
     metrics.observe(numbers.COLD_START, lambda: numbers.cold_starts(cache.list(kinds.LLAMA_DEPLOYMENT)))
+    metrics.observe(numbers.GIVEN_UP, lambda: numbers.given_up(cache.list(kinds.LLAMA_DEPLOYMENT), datetime.now(UTC)))
     for gauge in numbers.DEMAND:
         metrics.observe(gauge, partial(_demand, answers, gauge))
 

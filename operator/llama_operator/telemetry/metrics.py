@@ -6,6 +6,7 @@ OpenTelemetry's API, which do nothing.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
 
@@ -133,6 +134,13 @@ COLD_START: Final = Instrument(
     "Seconds that a start of a replica takes, by stage; stage Total is the whole. Basis: predicted by the plan, or measured, the median "
     "of the last starts. Absent while it is not known.",
 )
+GIVEN_UP: Final = Instrument(
+    "given_up_replicas",
+    InstrumentKind.GAUGE,
+    "{replica}",
+    ("namespace", "deployment"),
+    "Replicas of a LlamaDeployment that were wanted and found no node in time, until they are tried again; 0 if there is none.",
+)
 WANTED_REPLICAS: Final = Instrument(
     "wanted_replicas",
     InstrumentKind.GAUGE,
@@ -247,6 +255,15 @@ def cold_starts(deployments: Iterable[Mapping[str, Any]]) -> Readings:
                 if seconds is not None:
                     labels = {"stage": readings.text(stage.get("name")), "basis": basis}
                     yield _of(deployment) | labels, seconds
+
+
+def given_up(deployments: Iterable[Mapping[str, Any]], now: datetime) -> Readings:
+    """Values of `GIVEN_UP` at `now`, from LlamaDeployments as the API server has them."""
+    for deployment in deployments:
+        status = readings.mapping(paths.at(deployment, "status.givenUp"))
+        until = readings.moment(status.get("retryAt"))
+        waits = until is not None and now < until
+        yield _of(deployment), (readings.whole(status.get("missing")) or 0) if waits else 0
 
 
 def _of(deployment: Mapping[str, Any]) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """Numbers and spans, through the real OpenTelemetry SDK."""
 
 import re
+from datetime import UTC, datetime
 
 import pytest
 from opentelemetry.sdk.trace import TracerProvider
@@ -27,6 +28,7 @@ from llama_operator.telemetry.metrics import (
     Metrics,
     cold_starts,
     demand,
+    given_up,
     plan_ratios,
 )
 from llama_operator.telemetry.pass_meter import PassMeter
@@ -113,6 +115,17 @@ def test_starts_are_shown_by_stage_as_planned_and_as_measured(export):
     assert value(export, name, **chat, stage="Total", basis="measured") == 410
     assert value(export, name, **chat, stage="FirstToken", basis="measured") == 1
     assert value(export, name, **chat, stage="Node", basis="measured") is None
+
+
+@pytest.mark.parametrize(("minute", "missing"), [(5, 2), (15, 0)])
+def test_what_found_no_node_is_counted_until_it_is_tried_again(minute, missing):
+    status = {"givenUp": {"missing": 2, "retryAt": "2026-03-02T09:10:00Z"}}
+    deployments = [
+        {"metadata": {"namespace": "team-a", "name": "chat"}, "status": status},
+        {"metadata": {"namespace": "team-a", "name": "new"}},
+    ]
+    found = [*given_up(deployments, datetime(2026, 3, 2, 9, minute, tzinfo=UTC))]
+    assert [(labels["deployment"], value) for labels, value in found] == [("chat", missing), ("new", 0)]
 
 
 def serving(name="chat", scaling=None, **numbers):
