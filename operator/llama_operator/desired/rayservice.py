@@ -124,7 +124,8 @@ def cluster_template(
         "rayVersion": settings.ray_version,
         "enableInTreeAutoscaling": True,
         # Written out: with the version left to Ray, KubeRay makes pods whose idle termination does not work.
-        "autoscalerOptions": {"version": "v2", "idleTimeoutSeconds": _IDLE_TIMEOUT_SECONDS} | head.autoscaler(),
+        "autoscalerOptions": {"version": "v2", "idleTimeoutSeconds": _IDLE_TIMEOUT_SECONDS}
+        | head.autoscaler(_IDLE_TIMEOUT_SECONDS),
         # Written out: an empty authOptions makes a Secret and leaves the dashboard open.
         "authOptions": {"mode": "token"},
         **head_store.fault_tolerance(deployment.spec.head_store),

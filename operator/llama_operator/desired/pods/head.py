@@ -26,6 +26,7 @@ _ACCOUNT_FILES: Final[Mapping[str, Any]] = {
 }
 """What Kubernetes mounts into a container that may use the service account of its pod."""
 
+_PENDING_IDLE = "RAY_AUTOSCALER_PENDING_NODE_IDLE_TIMEOUT_S"
 _PORTS = {
     "gcs-server": 6379,
     "dashboard": DASHBOARD_PORT,
@@ -59,9 +60,15 @@ def template(shape: PodShape, image: str, parts: PodParts) -> dict[str, Any]:
     )
 
 
-def autoscaler() -> dict[str, Any]:
-    """Options of the container that KubeRay puts beside Ray into the head: restricted, with the service account of the pod."""
+def autoscaler(idle_seconds: int) -> dict[str, Any]:
+    """Options of the container that KubeRay puts beside Ray into the head: restricted, with the service account of the pod.
+
+    Args:
+        idle_seconds: How long a pod without a node stays that nobody needs any more. Ray's own answer is for ever: then it takes the next
+            card that is free, and holds it for nothing.
+    """
     return {
+        "env": [{"name": _PENDING_IDLE, "value": str(idle_seconds)}],
         "securityContext": dict(RESTRICTED.container_security),
         "volumeMounts": [{"name": _ACCOUNT, "mountPath": _ACCOUNT_FOLDER, "readOnly": True}],
     }
