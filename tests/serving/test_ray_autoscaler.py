@@ -6,7 +6,7 @@ from ray.autoscaler.v2.instance_manager.config import NodeTypeConfig
 from ray.autoscaler.v2.scheduler import ResourceDemandScheduler, SchedulingRequest
 from ray.autoscaler.v2.schema import AutoscalerInstance
 from ray.core.generated.autoscaler_pb2 import NodeState, NodeStatus, ResourceRequest, ResourceRequestByCount
-from ray.core.generated.instance_manager_pb2 import Instance, NodeKind
+from ray.core.generated.instance_manager_pb2 import Instance, NodeKind, TerminationRequest
 
 pytestmark = pytest.mark.serving
 GROUP = "h100"
@@ -39,6 +39,17 @@ def test_a_pod_that_waits_goes_when_the_bound_of_its_group_falls(most, taken_bac
     )  # fmt: skip
     reply = ResourceDemandScheduler(None).schedule(asked)
     assert [each.instance_id for each in reply.to_terminate] == taken_back
+
+
+def test_a_bound_below_what_runs_would_stop_a_busy_node_at_once():
+    """So the operator lets the bound of a group follow its pods, and never go before them."""
+    group = NodeTypeConfig(name=GROUP, min_worker_nodes=1, max_worker_nodes=1, resources={"GPU": 8.0})
+    asked = SchedulingRequest(
+        disable_launch_config_check=True, node_type_configs={GROUP: group}, max_num_nodes=10, idle_timeout_s=60.0,
+        current_instances=[instance(0, runs=True), instance(1, runs=True)],
+    )  # fmt: skip
+    (stopped,) = ResourceDemandScheduler(None).schedule(asked).to_terminate
+    assert stopped.cause == TerminationRequest.Cause.MAX_NUM_NODE_PER_TYPE, "which is no drain"
 
 
 def test_a_pod_that_waits_for_nothing_goes_by_the_setting_of_ours_and_one_that_is_needed_stays():

@@ -216,7 +216,9 @@ def _running(
 
 def _bounds(observed: Observed, running: Iterable[RevisionFacts]) -> tuple[rayservice.Bounds, ...]:
     deployment, clusters = observed.deployment, observed.ray_clusters
-    return tuple(bounds for record in running for bounds in rayservice.bounds(deployment, record, clusters))
+    return tuple(
+        bounds for record in running for bounds in rayservice.bounds(deployment, record, clusters, observed.pods)
+    )
 
 
 def _service(observed: Observed, decision: Decision) -> tuple[dict[str, Any], ...]:

@@ -5,7 +5,7 @@ live numbers are put into the template. KubeRay realizes the result and restores
 upgrades it (`upgradeStrategy.type: None`): that is our part. See docs/designs/0001-shape.md and 0008-revisions.md.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -14,13 +14,14 @@ from llama_operator.api.v1alpha1.llamadeployment import LlamaDeployment
 from llama_operator.decide.access import KeysObject, door_of_revision
 from llama_operator.decide.bounds import live_settings
 from llama_operator.decide.guard import GuardPlan
-from llama_operator.decide.observed import RayClusterFacts, RevisionFacts, Settings
+from llama_operator.decide.observed import RayClusterFacts, RevisionFacts, Settings, WorkerGroupFacts
 from llama_operator.decide.placement.images import image_for
 from llama_operator.decide.placement.queue import Queue
 from llama_operator.decide.placement.resolve import resolve
 from llama_operator.decide.placement.shape import PodShapes
 from llama_operator.decide.plan.adapters import room_of
 from llama_operator.decide.plan.candidate import Candidate
+from llama_operator.decide.pods import PodFacts
 from llama_operator.decide.serve_application import arguments
 from llama_operator.decide.starts.measured import measured_seconds
 from llama_operator.decide.weights.source import Copy, is_read
@@ -43,7 +44,7 @@ from llama_operator.desired.pods import (
 )
 from llama_operator.desired.pods.parts import PodParts
 from llama_serving.config import LiveSettings, RequestPath, ServingConfig, pod_environment
-from llama_serving.contract.guard import GUARD_RESOURCE, MODEL_RESOURCE
+from llama_serving.contract.guard import GUARD_GROUP, GUARD_RESOURCE, MODEL_RESOURCE
 from llama_serving.contract.tenants import HouseLimits
 
 API_VERSION = "ray.io/v1"
@@ -218,14 +219,21 @@ def build(deployment: LlamaDeployment, pinned: RevisionFacts, queue: Queue | Non
 
 
 def bounds(
-    deployment: LlamaDeployment, pinned: RevisionFacts, clusters: tuple[RayClusterFacts, ...]
+    deployment: LlamaDeployment,
+    pinned: RevisionFacts,
+    clusters: tuple[RayClusterFacts, ...],
+    pods: Iterable[PodFacts] | None = (),
 ) -> Iterator[Bounds]:
     """Yield the bounds that the RayClusters of a revision do not have yet.
+
+    An upper bound never falls below the pods that have a node: Ray's autoscaler would stop some of them at once, busy or not, and not those
+    whose replicas Serve lets finish. They go when they are idle, and the bound follows.
 
     Args:
         deployment: Its spec has the bounds, in replicas, if the record has none.
         pinned: The revision.
         clusters: RayClusters of all revisions.
+        pods: Those of the deployment; None if they are not known: then no upper bound falls.
     """
     live = pinned.live or live_of(deployment, pinned)
     ours = {group["groupName"]: group for group in pinned.cluster["workerGroupSpecs"]}
@@ -236,8 +244,18 @@ def bounds(
             if group.name not in ours:
                 continue
             least, most = bounds_of(ours[group.name], pinned, live)
+            most = max(most, min(group.most, _placed(pinned.name, group, pods)))
             if (group.least, group.most) != (least, most):
                 yield Bounds(cluster.name, index, group.name, least, most)
+
+
+def _placed(revision: str, group: WorkerGroupFacts, pods: Iterable[PodFacts] | None) -> int:
+    """How many of a worker group have a node, counted as KubeRay counts it; all that it may have, where pods are not known."""
+    if pods is None:
+        return group.most
+    role = "guard" if group.name.startswith(GUARD_GROUP) else "worker"
+    there = sum(pod.revision == revision and pod.role == role and bool(pod.node) and not pod.leaving for pod in pods)
+    return -(-there // max(1, group.hosts))
 
 
 def live_of(
