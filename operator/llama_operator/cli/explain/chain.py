@@ -11,7 +11,7 @@ from llama_operator.api.meta import Condition, ConditionStatus
 from llama_operator.api.reasons import ConditionType, Reason
 from llama_operator.api.v1alpha1.llamadeployment import Activation
 from llama_operator.api.v1alpha1.scaling import ScalingMode
-from llama_operator.cli.explain import events, pods, starts
+from llama_operator.cli.explain import events, pods, schedule, starts
 from llama_operator.cli.explain.cures import unblock
 from llama_operator.cli.explain.facts import Facts, LeaseFacts
 from llama_operator.cli.shared.checks import Check, State
@@ -78,6 +78,7 @@ def _chain(facts: Facts) -> Iterator[Check]:
     yield from _guard(facts)
     yield from _memory(facts)
     yield from starts.told(facts.status.cold_start)
+    yield from () if facts.deployment is None else schedule.told(facts.deployment.spec.scaling, facts.now)
     yield from _objects(facts)
     yield from _way_in(facts)
     yield from _adapters(facts)

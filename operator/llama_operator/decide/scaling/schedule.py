@@ -1,4 +1,4 @@
-"""Which bounds hold when. Called by `decide.bounds`, `decide.decision` and `kubectl llama cost`.
+"""Which bounds hold when. Called by `decide.bounds`, `decide.decision`, and `cost` and `explain` of the command line.
 
 The hours are those of the clock on the wall in the schedule's time zone: an hour that a clock change leaves out begins no window late, and
 one that comes twice counts twice. Nothing here reads a clock: the time is an argument.
@@ -51,14 +51,21 @@ def widest(scaling: ScalingSpec) -> ReplicaBounds:
     return ReplicaBounds(min(one.least for one in every), max(one.most for one in every))
 
 
-def seconds_to_next(scaling: ScalingSpec, now: datetime) -> float | None:
-    """Return the seconds until other bounds hold, or until another look is worth it; None without a schedule."""
+def next_change(scaling: ScalingSpec, now: datetime) -> datetime | None:
+    """Return when other bounds hold next, in UTC; None if none do within a week, or without a schedule."""
     schedule = scaling.schedule
     if schedule is None:
         return None
     current = bounds_at(scaling, now)
     changes = sorted(moment for moment in _boundaries(schedule, now) if moment > now)
-    later = next((moment for moment in changes if bounds_at(scaling, moment) != current), None)
+    return next((moment for moment in changes if bounds_at(scaling, moment) != current), None)
+
+
+def seconds_to_next(scaling: ScalingSpec, now: datetime) -> float | None:
+    """Return the seconds until other bounds hold, or until another look is worth it; None without a schedule."""
+    if scaling.schedule is None:
+        return None
+    later = next_change(scaling, now)
     left = _LONGEST_SECONDS if later is None else (later - now).total_seconds()
     return min(left, _LONGEST_SECONDS)
 

@@ -21,7 +21,7 @@ from cryptography.x509.oid import NameOID
 from llama_operator.telemetry.metrics import WANTED_REPLICAS
 
 pytestmark = pytest.mark.control_plane
-FOLDER = Path(__file__).resolve().parents[2] / "manifests" / "autoscaling"
+FOLDER = Path(__file__).resolve().parents[3] / "manifests" / "autoscaling"
 GROUP = "/apis/external.metrics.k8s.io/v1beta1"
 
 
