@@ -12,6 +12,7 @@ from llama_operator.api.v1alpha1.llamadeployment import LlamaDeployment
 from llama_operator.decide.access_check import LONGEST_WAIT_SECONDS, Subject
 from llama_operator.decide.observed import Settings
 from llama_operator.decide.placement.resolve import resolve
+from llama_operator.decide.weights.needed import caches
 from llama_operator.desired import naming
 from llama_operator.desired.pods import pod_settings, weights
 from llama_operator.desired.pods.parts import RESTRICTED, PodParts
@@ -26,6 +27,8 @@ _MODULE = "llama_serving.preflight"
 _DEADLINE_SECONDS = 1800
 """The probe gives up after a minute. The other minutes are for pulling the image, which the head needs as well."""
 _TTL_SECONDS = 2 * LONGEST_WAIT_SECONDS
+_COPY_TTL_SECONDS = 24 * 3600
+"""Its answer is needed until the weights are copied: it may have the commit that is copied."""
 _CPU, _MEMORY = "100m", "256Mi"
 """A Python process with one HTTPS connection takes 60 MiB."""
 
@@ -56,7 +59,7 @@ def build(deployment: LlamaDeployment, subject: Subject, attempt: int, settings:
                 "rules": [{"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}]
             },
             "activeDeadlineSeconds": _DEADLINE_SECONDS,
-            "ttlSecondsAfterFinished": _TTL_SECONDS,
+            "ttlSecondsAfterFinished": _COPY_TTL_SECONDS if caches(deployment) else _TTL_SECONDS,
             "template": _pod(deployment, subject, name, settings),
         },
     }

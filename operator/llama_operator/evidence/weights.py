@@ -12,7 +12,7 @@ from llama_operator.api.reasons import Reason
 from llama_operator.decide.decision import Decision
 from llama_operator.decide.observed import Observed, RevisionFacts
 from llama_operator.decide.serve_application import arguments
-from llama_operator.decide.weights.source import Copy
+from llama_operator.decide.weights.source import Copy, Role, SourceKind
 from llama_operator.evidence.chain import Json
 
 
@@ -38,6 +38,11 @@ def what_runs(observed: Observed, decision: Decision, *, default_image: str) -> 
 
 def what_is_pinned(pinned: RevisionFacts) -> dict[str, Json]:
     """Return image, repository and commit of a revision that has been made, as fields of a line."""
+    # Pods read a copy by its path; where that came from is what counts.
+    copied = next((copy.source for copy in pinned.copies if copy.role is Role.MODEL), None)
+    if copied is not None:
+        hub = {"location": copied.location, "revision": copied.commit}
+        return _fields(_image(pinned.cluster), hub if copied.kind is SourceKind.HUB else {})
     source = arguments(pinned.serve_config).get("source") or {}
     return _fields(_image(pinned.cluster), source if source.get("kind") == "HuggingFace" else {})
 

@@ -30,6 +30,7 @@ from llama_operator.decide.rollout import strategy
 from llama_operator.decide.rollout.fields import FIELDS
 from llama_operator.decide.rollout.revision import revision_of
 from llama_operator.decide.routes import ROUTE_KINDS
+from llama_operator.decide.weights.facts import WeightsFacts
 from llama_operator.decide.weights.needed import caches
 from llama_operator.errors import InvalidManifestError
 from llama_operator.kube import kinds
@@ -124,7 +125,9 @@ class Observer:
             observed = replace(observed, access_checks=checks)
         if caches(deployment) or any(record.copies for record in observed.revisions):
             facts = await read(
-                kinds.PERSISTENT_VOLUME_CLAIM, weights_facts(self.cluster, ref.namespace, unreadable), None
+                kinds.PERSISTENT_VOLUME_CLAIM,
+                weights_facts(self.cluster, ref.namespace, unreadable),
+                WeightsFacts(refused=True),
             )
             observed = replace(observed, weights=facts)
         if self.looks_at_pods:

@@ -38,7 +38,16 @@ nor does somebody who changes what is set right again, nor a way in that is clos
 _STARTS = frozenset({ConditionType.MODEL_LOADED, ConditionType.ENDPOINT_READY})
 """Conditions that are False while a revision starts: what is known to keep it from it says more."""
 
-_BEGINS = frozenset({Reason.STARTING, Reason.NO_ENDPOINT, Reason.WAITING, Reason.ACCESS_CHECKING, Reason.COPYING})
+_BEGINS = frozenset(
+    {
+        Reason.STARTING,
+        Reason.NO_ENDPOINT,
+        Reason.WAITING,
+        Reason.ACCESS_CHECKING,
+        Reason.COPYING,
+        Reason.COPY_NOT_LOOKED_AT,
+    }
+)
 """Reasons of a start that goes as it should."""
 
 SUMS = frozenset({ConditionType.READY, ConditionType.RECONCILING, ConditionType.STALLED})

@@ -40,6 +40,8 @@ async def test_the_end_of_a_license_erases_the_copy_once_nobody_reads_it(copies,
     ref = await copies.apply()
     service = await copies.serving(ref)
     assert [copy["state"] for copy in lines()[-1]["copies"]] == ["Copied"]
+    assert lines()[-1]["modelRepository"] == "meta-llama/Llama-3.1-8B-Instruct"
+    assert len(lines()[-1]["modelCommit"]) == 40
     await end_license(world)
     await copies.passes(ref)
     assert await copies.services() == [service], "it may finish its requests"

@@ -26,6 +26,7 @@ _BY_REASON: Mapping[str, str] = {
     Reason.GUARD_FAILS_OPEN: "{edit}: spec.guard.failure Closed, and leave reason out, once its reason is gone",
     Reason.SUSPENDED: "{edit}: spec.activation Active",
     Reason.COPYING: "kubectl llama weights follow -n {namespace} shows how far it is",
+    Reason.COPY_NOT_ALLOWED: "apply the roles of the operator's version: upgrade the chart",
     Reason.NO_SPACE: (
         "raise spec.resources.requests.storage of the claim that the message names, if its StorageClass allows it; or delete the claim, "
         "and name a class with more room in spec.weights.cache.storageClassName"

@@ -6,7 +6,7 @@ time works on a copy, whoever asked for it; a copy that is in its claim is not a
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from llama_operator.api.reasons import ConditionType, Reason
@@ -65,8 +65,8 @@ class CopyState:
 
     @property
     def done(self) -> bool:
-        """Whether pods can read it."""
-        return self.reason is Reason.COPIED
+        """Whether pods can read it, as far as it is known."""
+        return self.reason in {Reason.COPIED, Reason.COPY_NOT_LOOKED_AT}
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,8 +164,13 @@ def check_copies(observed: Observed, copies: tuple[Copy, ...], revision: str) ->
     """
     if not copies:
         return None
+    if observed.weights is None:
+        # A plan without a cluster shows what is made once they are there.
+        return Copying(tuple(CopyState(copy, Reason.COPY_NOT_LOOKED_AT, _not_looked_at(copy)) for copy in copies))
+    if observed.weights.refused:
+        return Copying(tuple(CopyState(copy, Reason.COPY_NOT_ALLOWED, _NOT_ALLOWED) for copy in copies))
     here = any(service.name == revision and not service.leaving for service in observed.ray_services)
-    facts = observed.weights or WeightsFacts()
+    facts = observed.weights
     return Copying(tuple(_state(observed, facts, copy, revision, runs=here) for copy in copies))
 
 
@@ -188,7 +193,10 @@ def _state(observed: Observed, facts: WeightsFacts, copy: Copy, revision: str, *
         kept = tuple(job for job in obsolete if job is not verified)
         remember = seen if copy.owned and copied is None else None
         return CopyState(copy, Reason.COPIED, _copied(copy, seen), seen, verified, obsolete=kept, remember=remember)
-    return _not_there(observed, copy, revision, jobs, copies)
+    state = _not_there(observed, copy, revision, jobs, copies)
+    if state.reason is Reason.COPYING and claim is not None and claim.phase not in {"", "Bound"}:
+        return replace(state, message=f"{state.message}; {_unbound(claim)}")
+    return state
 
 
 def _not_there(
@@ -219,6 +227,12 @@ def _not_there(
         next_check=_LOOK_AGAIN_SECONDS if running is not None or again else left,
         field=TOKEN_FIELD if reason is Reason.TOKEN_INVALID else "",
     )
+
+
+def _unbound(claim: ClaimFacts) -> str:
+    """What is known of a claim that has no volume yet."""
+    named = f"StorageClass {claim.storage_class}" if claim.storage_class else "no StorageClass, and there is no default"
+    return f"claim {claim.name} is {claim.phase}, with {named}: kubectl describe pvc says why, if it stays so"
 
 
 def _back_off(reason: Reason) -> BackOff:
@@ -276,6 +290,16 @@ def _said(verdict: CopyVerdict) -> str:
 def _copied(copy: Copy, seen: CopiedFacts | None) -> str:
     size = "" if seen is None else f", {seen.files} files, {gigabytes(seen.bytes)}"
     return f"{copy.source.words} is in claim {copy.claim}, folder {copy.id}{size}; every digest was compared"
+
+
+def _not_looked_at(copy: Copy) -> str:
+    return f"{copy.source.words} is copied into claim {copy.claim} before anything starts; no cluster was asked whether it is there"
+
+
+_NOT_ALLOWED: Final = (
+    "claims may not be read or written, so nothing is copied and nothing new starts: apply the roles of this version of the operator "
+    "(persistentvolumeclaims: get, list, watch, create, patch, delete)"
+)
 
 
 def _copying(copy: Copy, job: CopyJobFacts | None, name: str) -> str:

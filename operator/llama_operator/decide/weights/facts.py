@@ -138,11 +138,13 @@ class WeightsFacts:
     Attributes:
         claims: Claims of ours.
         jobs: Jobs that copy and erase.
+        refused: Whether claims may not be read: an operator may be newer than its roles.
         readers: Deployments whose status says that they read a copy, by the claim and the name of the copy.
     """
 
     claims: tuple[ClaimFacts, ...] = ()
     jobs: tuple[CopyJobFacts, ...] = ()
+    refused: bool = False
     readers: Mapping[tuple[str, str], frozenset[str]] = field(default_factory=dict)
 
     def claim(self, name: str) -> ClaimFacts | None:

@@ -43,7 +43,7 @@ async def weights_facts(cluster: Cluster, namespace: str, unreadable: Unreadable
         pods = (await cluster.list(kinds.POD, namespace=namespace, labels=named)).items
         found += unreadable.all((job,), partial(copy_job_facts, pods=pods))
     read = unreadable.all(claims, partial(claim_facts, here=here))
-    return WeightsFacts(read, tuple(found), _readers(deployments))
+    return WeightsFacts(read, tuple(found), readers=_readers(deployments))
 
 
 def _readers(deployments: Iterable[Object]) -> dict[tuple[str, str], frozenset[str]]:

@@ -33,6 +33,8 @@ def weights_copied(observed: Observed, decision: Decision) -> Finding | None:
 
 def _of(copying: Copying) -> Finding:
     kind, first = ConditionType.WEIGHTS_COPIED, copying.first
+    if first.reason is Reason.COPY_NOT_LOOKED_AT:
+        return Finding(kind, _UNKNOWN, first.reason, first.message)
     if copying.passed:
         return Finding(kind, _TRUE, Reason.COPIED, "; ".join(state.message for state in copying.states))
     status = _UNKNOWN if first.reason is Reason.COPYING else _FALSE

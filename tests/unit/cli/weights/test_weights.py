@@ -62,7 +62,7 @@ def test_the_list_tells_size_users_age_and_verdict(world):
     )
     asyncio.run(claim(world, OTHER))
     asyncio.run(job(world, OTHER, ended="Failed", verdict={"verdict": "NoSpace", "message": "3.0 GB are missing"}))
-    code, out, err = world.run("weights", "list", "-n", "team-a", "-o", "json")
+    _code, out, _err = world.run("weights", "list", "-n", "team-a", "-o", "json")
     first, second = json.loads(out)["copies"]
     assert (first["id"], first["bytes"], first["verdict"], first["capacity"]) == (
         ID,
