@@ -152,7 +152,9 @@ class Fetching:
             try:
                 file = self._copied(entry)
             except CopyError as error:
-                if pause is None or error.outcome not in _AGAIN or self._stop.wait(pause):
+                # Xet's client has tried for minutes: the second way is sooner.
+                is_tried = self._source.falls_back and error.outcome is not CopyOutcome.MISMATCH
+                if pause is None or is_tried or error.outcome not in _AGAIN or self._stop.wait(pause):
                     raise
                 self._voice.say(Event(kind="Said", message=f"again: {error.file or entry.path}: {error.message}"))
         assert file is not None  # noqa: S101 - the last try raises or returns

@@ -102,7 +102,7 @@ class Copier:
 
     def ended(self, process):
         """Wait for it, and look at what every end has in common."""
-        log, _ = process.communicate(timeout=120)
+        log, _ = process.communicate(timeout=300)
         path = self.folder / "termination-log"
         written = path.read_text(encoding="utf-8") if path.exists() else ""
         assert self.token not in log + written, "no token in any word"

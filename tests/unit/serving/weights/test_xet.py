@@ -33,13 +33,14 @@ def test_what_xet_makes_of_a_file_is_not_trusted(copier, files, tmp_path):
 
 
 @pytest.mark.nightly
-def test_where_xet_hangs_the_copy_is_made_without_it(copier, files):
+@pytest.mark.parametrize(("cas", "stall_seconds"), [("", 5), ("http://127.0.0.1:9", 300)], ids=["hangs", "refuses"])
+def test_where_xet_hangs_or_gives_up_the_copy_is_made_without_it(copier, files, cas, stall_seconds):
     with hub(NAME, files) as (endpoint, repository):
-        repository.xet = dict.fromkeys(large(files), "0" * 64)
-        ended = copier.run(copier.request(endpoint), stall_seconds=5)
+        repository.xet, repository.cas = dict.fromkeys(large(files), "0" * 64), cas
+        ended = copier.run(copier.request(endpoint), stall_seconds=stall_seconds)
     assert (ended.verdict.verdict, ended.code) == (CopyOutcome.VERIFIED, 0), ended.log
     assert "Once more, without Xet" in ended.log
-    assert any(path.startswith("/xet/") for path in repository.downloads)
+    assert cas or any(path.startswith("/xet/") for path in repository.downloads)
     assert large(files) <= set(repository.downloads)
 
 
