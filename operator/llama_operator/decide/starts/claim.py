@@ -102,8 +102,8 @@ def _before(observed: Observed, revision: str | None) -> GivenUpStatus | None:
     if before is None or before.revision != revision or before.generation != observed.deployment.metadata.generation:
         return None
     # Tried again, and nobody has asked for more since: then it begins anew.
-    forgotten = before.retry_at + (before.retry_at - before.at) + timedelta(seconds=_LEAST_SECONDS)
-    return before if observed.now < forgotten else None
+    remembered = (before.retry_at - before.at) + timedelta(seconds=_LEAST_SECONDS)
+    return before if observed.now - before.retry_at < remembered else None
 
 
 def _overdue(observed: Observed, pod: PodFacts, revision: str, deadline: float) -> bool:

@@ -28,6 +28,7 @@ from llama_serving.contract.status import ServingStatus, StartReport
 
 _WARM_SECONDS: Final = 300.0
 """A pod that ran for longer before a replica began in it was there already: the start did not wait for it."""
+_NAME_CHARACTERS: Final = 253
 _FIELDS: Final = {
     "Node": "node_seconds",
     "Image": "image_seconds",
@@ -132,11 +133,11 @@ def _start(replica: str, start: StartReport, pod: PodFacts | None) -> ReplicaSta
             node = max(0.0, (pod.scheduled - pod.created).total_seconds())
             image = max(0.0, (pod.running_since - pod.scheduled).total_seconds())
             waited = max(0.0, idle)
-    process = start.ready - start.began
+    process = max(0.0, start.ready - start.began)
     parts = (start.weights_seconds, start.compile_seconds, start.graphs_seconds)
     engine = max(0.0, process + waited - sum(part or 0.0 for part in parts))
     return ReplicaStart(
-        replica=replica,
+        replica=replica[:_NAME_CHARACTERS],
         ready=datetime.fromtimestamp(int(start.ready), UTC),
         total_seconds=round((node or 0.0) + (image or 0.0) + waited + process),
         node_seconds=_whole(node),

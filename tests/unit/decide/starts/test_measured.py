@@ -72,6 +72,23 @@ def test_what_the_replica_did_not_wait_for_is_no_part_of_its_start(pods, total):
     assert (one.total_seconds, one.node_seconds, one.image_seconds) == (total, None, None)
 
 
+@pytest.mark.parametrize(
+    "strange",
+    [
+        pytest.param(start(began=600, ready=400), id="ready before it began"),
+        pytest.param(StartReport(host="", began=0.0, ready=253_402_300_799.0), id="the longest that can be told"),
+        pytest.param(start(weights_seconds=1e6, compile_seconds=1e6), id="stages that are longer than the whole"),
+    ],
+)
+def test_what_no_replica_can_mean_stops_no_pass(strange):
+    answer = told(strange)
+    (report,) = answer.reports
+    answer = answer.model_copy(update={"reports": (report.model_copy(update={"replica": "r" * 9999}),)})
+    (one,) = seen(answer, [pod()])
+    assert one.total_seconds >= 0
+    assert len(one.replica) == 253
+
+
 def test_replicas_of_before_tell_nothing():
     assert seen(told(None), [pod()]) == ()
 
