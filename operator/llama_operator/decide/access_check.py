@@ -14,9 +14,9 @@ from functools import partial
 from llama_operator.api.reasons import ConditionType, Reason
 from llama_operator.api.v1alpha1.weights import SecretKey
 from llama_operator.catalog.models import Variant
+from llama_operator.decide.copies.needed import caches, is_commit, source_is_hub
 from llama_operator.decide.observed import AccessCheckFacts, Observed, RevisionFacts
 from llama_operator.decide.problem import Problem
-from llama_operator.decide.weights.needed import caches, is_commit, source_is_hub
 from llama_serving.contract.adapters import Repository
 from llama_serving.contract.hub import ADAPTER_FILE, HubAccess
 

@@ -16,6 +16,8 @@ from llama_operator.catalog.models import Model, Variant
 from llama_operator.decide.access import Door, door_of_revision, door_of_spec
 from llama_operator.decide.access_check import AccessCheck, check_access_to_all, pinned, seen_commit
 from llama_operator.decide.bounds import least_replicas, most_replicas, wanted_replicas
+from llama_operator.decide.copies.needed import Wanted, caches, needed
+from llama_operator.decide.copies.source import Copy, Role
 from llama_operator.decide.exposure import Exposure, exposure
 from llama_operator.decide.find_model import find_model
 from llama_operator.decide.guard import GuardPlan, plan_guard
@@ -46,8 +48,6 @@ from llama_operator.decide.weights.claims import ClaimPlan, plan_claims
 from llama_operator.decide.weights.copying import Copying, check_copies
 from llama_operator.decide.weights.erasing import Erasing, erasing
 from llama_operator.decide.weights.loader import loader
-from llama_operator.decide.weights.needed import Wanted, caches, needed
-from llama_operator.decide.weights.source import Copy, Role
 from llama_serving.contract.tenants import HouseLimits
 
 

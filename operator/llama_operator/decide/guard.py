@@ -21,6 +21,7 @@ from llama_operator.api.v1alpha1.scaling import ScalingMode, ScalingSpec
 from llama_operator.catalog import Catalog
 from llama_operator.catalog.models import Model
 from llama_operator.decide.bounds import most_replicas
+from llama_operator.decide.copies.needed import caches
 from llama_operator.decide.find_model import find_model
 from llama_operator.decide.license.gather import gpus_of
 from llama_operator.decide.observed import Observed
@@ -30,7 +31,6 @@ from llama_operator.decide.plan.candidate import Candidate, Plan
 from llama_operator.decide.plan.request import find_plan, nothing_fits
 from llama_operator.decide.plan.status import plan_status
 from llama_operator.decide.problem import Problem
-from llama_operator.decide.weights.needed import caches
 
 FIELD = "spec.guard"
 _OWN_WORDS = 2048

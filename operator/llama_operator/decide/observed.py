@@ -13,6 +13,8 @@ from llama_operator.api.v1alpha1.llamadeployment_status import PlanStatus
 from llama_operator.api.v1alpha1.llamamodel import LlamaModel
 from llama_operator.catalog.accelerators import Accelerator
 from llama_operator.decide.conditions import ConditionFacts
+from llama_operator.decide.copies.facts import WeightsFacts
+from llama_operator.decide.copies.source import Copy
 from llama_operator.decide.placement.images import USUAL
 from llama_operator.decide.placement.platform_pods import PlatformPods
 from llama_operator.decide.placement.pod_settings import PodSettingsByRole
@@ -22,8 +24,6 @@ from llama_operator.decide.placement.shape import Room
 from llama_operator.decide.platform import Platform
 from llama_operator.decide.pods import AwayNode, PodFacts
 from llama_operator.decide.routes import RefusedWrite, RouteFacts
-from llama_operator.decide.weights.facts import WeightsFacts
-from llama_operator.decide.weights.source import Copy
 from llama_serving.config import LiveSettings
 from llama_serving.contract.guard import GUARD_DEPLOYMENT
 from llama_serving.contract.hub import HUB_ENDPOINT, AccessVerdict

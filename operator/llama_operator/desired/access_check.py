@@ -10,9 +10,9 @@ from typing import Any
 from llama_operator.api.meta import ANNOTATION_ATTEMPT, ANNOTATION_SUBJECT, LABEL_ACCESS_CHECK, LABEL_REVISION
 from llama_operator.api.v1alpha1.llamadeployment import LlamaDeployment
 from llama_operator.decide.access_check import LONGEST_WAIT_SECONDS, Subject
+from llama_operator.decide.copies.needed import caches
 from llama_operator.decide.observed import Settings
 from llama_operator.decide.placement.resolve import resolve
-from llama_operator.decide.weights.needed import caches
 from llama_operator.desired import naming
 from llama_operator.desired.pods import pod_settings, weights
 from llama_operator.desired.pods.parts import RESTRICTED, PodParts

@@ -13,6 +13,7 @@ from typing import Any
 from llama_operator.api.v1alpha1.llamadeployment import LlamaDeployment
 from llama_operator.decide.access import KeysObject, door_of_revision
 from llama_operator.decide.bounds import live_settings
+from llama_operator.decide.copies.source import Copy, is_read
 from llama_operator.decide.guard import GuardPlan
 from llama_operator.decide.observed import RayClusterFacts, RevisionFacts, Settings, WorkerGroupFacts
 from llama_operator.decide.placement.images import image_for
@@ -24,7 +25,6 @@ from llama_operator.decide.plan.candidate import Candidate
 from llama_operator.decide.pods import PodFacts
 from llama_operator.decide.serve_application import arguments
 from llama_operator.decide.starts.measured import measured_seconds
-from llama_operator.decide.weights.source import Copy, is_read
 from llama_operator.desired import naming, serve_config
 from llama_operator.desired.guard import bounds_of, group_name, with_resource
 from llama_operator.desired.pods import (

@@ -27,6 +27,7 @@ from llama_operator.api.meta import (
 from llama_operator.api.reasons import Reason
 from llama_operator.api.v1alpha1.llamadeployment import LicenseSpec, LlamaDeployment
 from llama_operator.decide.bounds import desk_settings
+from llama_operator.decide.copies.source import Role, read_from, to_json
 from llama_operator.decide.decision import Decision
 from llama_operator.decide.observed import (
     FORMAT_OF_HOSTS,
@@ -40,7 +41,6 @@ from llama_operator.decide.observed import (
 from llama_operator.decide.rollout.rollout import Rollout
 from llama_operator.decide.rollout.why import why_not_serving
 from llama_operator.decide.serve_application import arguments
-from llama_operator.decide.weights.source import Role, read_from, to_json
 from llama_operator.desired import naming, rayservice
 from llama_operator.desired.guard import guarded
 from llama_operator.desired.serve_config import serve_config, serving_config

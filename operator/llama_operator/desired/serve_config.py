@@ -25,6 +25,7 @@ from llama_operator.api.v1alpha1.stores import Tls
 from llama_operator.catalog.licenses import LicenseFamily
 from llama_operator.catalog.models import Model
 from llama_operator.decide.access import Door
+from llama_operator.decide.copies.source import Copy, Role, is_read
 from llama_operator.decide.license import LicenseVerdict
 from llama_operator.decide.observed import Settings
 from llama_operator.decide.plan.adapters import places_of
@@ -32,7 +33,6 @@ from llama_operator.decide.plan.candidate import Candidate
 from llama_operator.decide.plan.memory import cpu_kv_cache_mib
 from llama_operator.decide.serve_application import engine_application
 from llama_operator.decide.weights.loader import Loader, loader
-from llama_operator.decide.weights.source import Copy, Role, is_read
 from llama_operator.desired.contents import declared_contents
 from llama_operator.desired.engine_cost import engine_cost
 from llama_operator.desired.pods import chat_template

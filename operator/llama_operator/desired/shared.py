@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from typing import Any
 
+from llama_operator.decide.copies.facts import ClaimFacts, CopyJobFacts
 from llama_operator.decide.decision import Decision
 from llama_operator.decide.observed import Observed, Settings
 from llama_operator.decide.weights.claims import ClaimPlan
-from llama_operator.decide.weights.facts import ClaimFacts, CopyJobFacts
 from llama_operator.desired import weights_claim, weights_job
 
 

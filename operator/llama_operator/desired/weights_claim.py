@@ -19,9 +19,9 @@ from llama_operator.api.meta import (
 )
 from llama_operator.api.v1alpha1.llamadeployment import LlamaDeployment
 from llama_operator.api.v1alpha1.weights import Retention
+from llama_operator.decide.copies.facts import ClaimFacts, CopiedFacts, ErasedFacts
+from llama_operator.decide.copies.source import Copy, source_json
 from llama_operator.decide.weights.claims import Hold, gibibytes
-from llama_operator.decide.weights.facts import ClaimFacts, CopiedFacts, ErasedFacts
-from llama_operator.decide.weights.source import Copy, source_json
 from llama_operator.desired import naming
 
 CLAIM_API_VERSION: Final = "v1"

@@ -13,11 +13,11 @@ from llama_operator.api.meta import (
     LABEL_WEIGHTS,
 )
 from llama_operator.api.v1alpha1.llamadeployment import LlamaDeployment
+from llama_operator.decide.copies.source import CLAIM_PREFIX, Copy, SourceKind
 from llama_operator.decide.observed import Settings
 from llama_operator.decide.placement.resolve import resolve
 from llama_operator.decide.platform import Platform
 from llama_operator.decide.weights.copying import deadline_seconds, subject_of
-from llama_operator.decide.weights.source import CLAIM_PREFIX, Copy, SourceKind
 from llama_operator.desired import naming
 from llama_operator.desired.pods import pod_settings, weights
 from llama_operator.desired.pods.parts import RESTRICTED, PodParts

@@ -9,10 +9,10 @@ from typing import Any
 
 from llama_operator.api.meta import rfc3339
 from llama_operator.api.reasons import Reason
+from llama_operator.decide.copies.source import Copy, Role, SourceKind
 from llama_operator.decide.decision import Decision
 from llama_operator.decide.observed import Observed, RevisionFacts
 from llama_operator.decide.serve_application import arguments
-from llama_operator.decide.weights.source import Copy, Role, SourceKind
 from llama_operator.evidence.chain import Json
 
 

@@ -12,6 +12,8 @@ from llama_operator.api.readings import mapping, mappings, moment, text
 from llama_operator.api.said import said
 from llama_operator.api.v1alpha1.llamadeployment import LicenseSpec, RolloutStrategy
 from llama_operator.decide.conditions import ConditionFacts
+from llama_operator.decide.copies.source import Copy
+from llama_operator.decide.copies.source import of_json as copy_of_json
 from llama_operator.decide.observed import (
     LONG_AGO,
     LicenseEnd,
@@ -24,8 +26,6 @@ from llama_operator.decide.observed import (
     WorkerGroupFacts,
 )
 from llama_operator.decide.placement.queue import LABEL_PRIORITY, LABEL_QUEUE, Queue
-from llama_operator.decide.weights.source import Copy
-from llama_operator.decide.weights.source import of_json as copy_of_json
 from llama_operator.kube.port import Object
 from llama_operator.observe import pinned_data
 from llama_operator.observe.unreadable import UnreadableError

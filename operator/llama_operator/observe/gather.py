@@ -18,6 +18,8 @@ from llama_operator.api.v1alpha1.llamadeployment import LlamaDeployment
 from llama_operator.catalog import Catalog
 from llama_operator.catalog.accelerators import Accelerator as Card
 from llama_operator.catalog.declared import with_declared
+from llama_operator.decide.copies.facts import WeightsFacts
+from llama_operator.decide.copies.needed import caches
 from llama_operator.decide.diagnosis.cluster import bereft
 from llama_operator.decide.exposure import lacks
 from llama_operator.decide.observed import Observed, RayClusterFacts, RevisionFacts, UnreadRevision
@@ -30,8 +32,6 @@ from llama_operator.decide.rollout import strategy
 from llama_operator.decide.rollout.fields import FIELDS
 from llama_operator.decide.rollout.revision import revision_of
 from llama_operator.decide.routes import ROUTE_KINDS
-from llama_operator.decide.weights.facts import WeightsFacts
-from llama_operator.decide.weights.needed import caches
 from llama_operator.errors import InvalidManifestError
 from llama_operator.kube import kinds
 from llama_operator.kube.port import Cluster, Kind, NotFoundError, Object, Ref

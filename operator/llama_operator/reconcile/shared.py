@@ -9,10 +9,11 @@ import contextlib
 from llama_operator.desired.shared import Shared
 from llama_operator.kube import kinds
 from llama_operator.kube.port import Cluster, ConflictError, NotFoundError, Preconditions, Propagation, Ref
+from llama_operator.reconcile.owners import Owners
 from llama_operator.reconcile.repairs import Ledger
 
 
-async def write_shared(cluster: Cluster, namespace: str, shared: Shared, repairs: Ledger) -> None:
+async def write_shared(cluster: Cluster, namespace: str, shared: Shared, repairs: Ledger, owners: Owners) -> None:
     """Write entries into claims, what these remember, and Jobs; take Jobs away that nobody needs.
 
     Args:
@@ -20,10 +21,15 @@ async def write_shared(cluster: Cluster, namespace: str, shared: Shared, repairs
         namespace: Namespace of the deployment.
         shared: What to write.
         repairs: Learns what was written.
+        owners: Says whether the deployment is still there: with an owner that is gone, the claim would go.
 
     Raises:
+        ConflictError: If the deployment is gone or going.
         KubeError: If a write failed otherwise than by a race.
     """
+    for obj in (*shared.entries, *shared.jobs):
+        # Asked anew for each pass that writes: that is seldom.
+        await owners.are_there(kinds.address_to_write(obj), obj, None)
     for obj in shared.entries:
         # Of a claim that is another one by now, the next pass thinks anew.
         with contextlib.suppress(ConflictError):

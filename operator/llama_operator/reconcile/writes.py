@@ -31,6 +31,7 @@ from llama_operator.kube.port import (
     WebhookFailedError,
 )
 from llama_operator.reconcile import queued
+from llama_operator.reconcile.owners import Owners
 from llama_operator.reconcile.repairs import Ledger
 from llama_operator.reconcile.shared import let_go, write_shared
 
@@ -50,9 +51,9 @@ async def write(cluster: Cluster, namespace: str, desired: Desired, repairs: Led
         WriteRefusedError: If the API server refuses one, and will until somebody changes something.
         KubeError: If a write failed. In both cases those of the same step were tried all the same, those after it were not.
     """
-    owners = _Owners(cluster)
+    owners = Owners(cluster)
     with _told_apart():
-        await write_shared(cluster, namespace, desired.shared, repairs)
+        await write_shared(cluster, namespace, desired.shared, repairs, owners)
     for step in desired.steps:
         await _all(_apply_one(cluster, obj, repairs, owners) for obj in step)
     for bounds in desired.bounds:
@@ -70,7 +71,7 @@ async def write(cluster: Cluster, namespace: str, desired: Desired, repairs: Led
 
 
 async def _write_beside(
-    cluster: Cluster, objects: Iterable[Object], repairs: Ledger, owners: "_Owners"
+    cluster: Cluster, objects: Iterable[Object], repairs: Ledger, owners: "Owners"
 ) -> tuple[RefusedWrite, ...]:
     """Write what nothing waits for; a refusal ends nothing."""
     refused: list[RefusedWrite] = []
@@ -84,7 +85,7 @@ async def _write_beside(
 
 
 async def _write_routes(
-    cluster: Cluster, namespace: str, desired: Desired, repairs: Ledger, owners: "_Owners"
+    cluster: Cluster, namespace: str, desired: Desired, repairs: Ledger, owners: "Owners"
 ) -> tuple[RefusedWrite, ...]:
     """Write routes; an old route stays until the new one could be written."""
     refused = list(await _write_beside(cluster, desired.routes, repairs, owners))
@@ -127,7 +128,7 @@ def _told_apart(*, invalid_is: type[Exception] = WriteRefusedError) -> Iterator[
         raise WriteRefusedError(str(error)) from error
 
 
-async def _apply_one(cluster: Cluster, obj: Object, repairs: Ledger, owners: "_Owners") -> None:
+async def _apply_one(cluster: Cluster, obj: Object, repairs: Ledger, owners: "Owners") -> None:
     ref = kinds.address_to_write(obj)
     if repairs.holds(ref, obj):
         return
@@ -144,49 +145,6 @@ async def _apply_one(cluster: Cluster, obj: Object, repairs: Ledger, owners: "_O
             await owners.are_there(ref, obj, before)
             after = await _apply_over(cluster, ref, obj, before)
     repairs.wrote(ref, obj, before, after)
-
-
-class _Owners:
-    """Asks the server, in one pass, whether the owners of what is written are there.
-
-    The garbage collector deletes what names an owner that is gone, and what is made for one that is gone may stay for ever
-    where the collector's own view is as old as ours.
-    """
-
-    def __init__(self, cluster: Cluster) -> None:
-        self._cluster = cluster
-        self._seen: set[str] = set()
-        self._asking = asyncio.Lock()
-
-    async def are_there(self, ref: Ref, obj: Object, before: Object | None) -> None:
-        """Ask before an object is made, and before one that is there gets its owner again.
-
-        A deployment that is deleted with `--cascade=orphan` is first taken out of its children: then this is asked for each
-        of them, since the pass may have seen it before that. For what is made one answer in a pass is enough: it finds the
-        deployment that is gone from a store that was put back.
-
-        Raises:
-            ConflictError: If an owner is gone, is going, or is another one by now.
-        """
-        has = {owner.get("uid") for owner in mappings(before["metadata"].get("ownerReferences"))} if before else set()
-        for owner in obj["metadata"].get("ownerReferences") or ():
-            kind = kinds.find(owner["apiVersion"], owner["kind"])
-            if owner["uid"] in has or kind is None:
-                continue
-            async with self._asking:
-                if before is None and owner["uid"] in self._seen:
-                    continue
-                await self._ask(kind, owner, ref)
-                self._seen.add(owner["uid"])
-
-    async def _ask(self, kind: Kind, owner: Object, ref: Ref) -> None:
-        # A list by a field is answered by the server and never by a cache.
-        named = {"metadata.name": owner["name"]}
-        live = (await self._cluster.list(kind, namespace=ref.namespace, fields=named)).items
-        if not any(
-            one["metadata"]["uid"] == owner["uid"] and "deletionTimestamp" not in one["metadata"] for one in live
-        ):
-            raise ConflictError(f"{owner['kind']} {owner['name']} is gone or going: {ref} is left without an owner")
 
 
 async def _apply_over(cluster: Cluster, ref: Ref, obj: Object, before: Object | None) -> Object:

@@ -9,7 +9,7 @@ from llama_operator.api.readings import text
 from llama_operator.cli.shared import output
 from llama_operator.cli.shared.connection import ClusterError, Connection, runner
 from llama_operator.cli.shared.exit_codes import EXIT_NOT_READY, EXIT_OK
-from llama_operator.decide.weights.facts import CopyJobFacts
+from llama_operator.decide.copies.facts import CopyJobFacts
 from llama_operator.kube import kinds
 from llama_operator.kube.port import NotFoundError, Object, Ref, UnavailableError
 from llama_operator.observe.jobs.weights import weights_facts

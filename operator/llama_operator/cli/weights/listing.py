@@ -9,8 +9,8 @@ from llama_operator.api.meta import rfc3339
 from llama_operator.cli.shared import output
 from llama_operator.cli.shared.connection import Connection, runner
 from llama_operator.cli.shared.exit_codes import EXIT_OK
+from llama_operator.decide.copies.facts import ClaimFacts, CopyJobFacts, WeightsFacts
 from llama_operator.decide.weights.copying import gigabytes
-from llama_operator.decide.weights.facts import ClaimFacts, CopyJobFacts, WeightsFacts
 from llama_operator.desired.naming import MANAGER
 from llama_operator.kube import kinds
 from llama_operator.observe.jobs.weights import weights_facts

@@ -11,7 +11,7 @@ from llama_operator.api.v1alpha1.llamadeployment import MAX_NAME_LENGTH, Activat
 from llama_operator.cli.shared import files, output
 from llama_operator.cli.shared.connection import ClusterError, Connection, runner
 from llama_operator.cli.shared.exit_codes import EXIT_OK
-from llama_operator.decide.weights.needed import caches
+from llama_operator.decide.copies.needed import caches
 from llama_operator.kube.port import Object
 
 _SUFFIX: Final = "-prefetch"

@@ -1,6 +1,5 @@
-"""Copies of weights in claims: what a revision needs, what Jobs and claims say of it, and what to do next. Pure.
+"""What to do about copies of weights in claims. Pure; called by `decide.decision`.
 
-`source` names a copy by where it comes from, `facts` has what is observed, `needed` says which copies a revision reads,
-`copying` what to do until they are there, `claims` who uses which claim, `erasing` what the end of a license asks for, and `loader`
-how engines read them.
+`copying` says what to do until they are there, `claims` who uses which claim, `erasing` what the end of a license asks for, and
+`loader` how engines read them.
 """

@@ -10,10 +10,10 @@ from typing import Final
 
 from llama_operator.api.reasons import Reason
 from llama_operator.api.v1alpha1.weights import Retention
+from llama_operator.decide.copies.facts import ClaimFacts, CopiedFacts, CopyJobFacts, WeightsFacts
+from llama_operator.decide.copies.source import Copy, Role
 from llama_operator.decide.observed import Observed
 from llama_operator.decide.weights.copying import Copying
-from llama_operator.decide.weights.facts import ClaimFacts, CopiedFacts, CopyJobFacts, WeightsFacts
-from llama_operator.decide.weights.source import Copy, Role
 
 _GIB: Final = 1024**3
 _ENGINE_CACHE_GIB: Final = 10

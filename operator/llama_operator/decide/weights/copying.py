@@ -12,11 +12,11 @@ from typing import Final
 from llama_operator.api.reasons import ConditionType, Reason
 from llama_operator.api.v1alpha1.llamadeployment import LlamaDeployment
 from llama_operator.decide.access_check import LATER, RARELY, SOON, TOKEN_FIELD, BackOff
+from llama_operator.decide.copies.facts import ClaimFacts, CopiedFacts, CopyJobFacts, WeightsFacts
+from llama_operator.decide.copies.needed import CACHE_FIELD
+from llama_operator.decide.copies.source import Copy
 from llama_operator.decide.observed import Observed
 from llama_operator.decide.problem import Problem
-from llama_operator.decide.weights.facts import ClaimFacts, CopiedFacts, CopyJobFacts, WeightsFacts
-from llama_operator.decide.weights.needed import CACHE_FIELD
-from llama_operator.decide.weights.source import Copy
 from llama_serving.contract.weights import CopyOutcome, CopyVerdict
 
 BYTES_PER_SECOND: Final = 20_000_000

@@ -10,10 +10,10 @@ from typing import Final
 
 from llama_operator.api.reasons import Reason
 from llama_operator.decide.access_check import SOON
+from llama_operator.decide.copies.facts import ClaimFacts, CopyJobFacts, ErasedFacts, WeightsFacts
+from llama_operator.decide.copies.source import Copy
 from llama_operator.decide.observed import Observed
 from llama_operator.decide.rollout.ending import Ending
-from llama_operator.decide.weights.facts import ClaimFacts, CopyJobFacts, ErasedFacts, WeightsFacts
-from llama_operator.decide.weights.source import Copy
 from llama_serving.contract.weights import CopyOutcome
 
 _LOOK_AGAIN_SECONDS: Final = 30.0

@@ -12,8 +12,8 @@ from typing import Final
 
 from llama_operator.api.v1alpha1.llamadeployment import LlamaDeployment
 from llama_operator.api.v1alpha1.weights import EngineCache
+from llama_operator.decide.copies.source import Copy
 from llama_operator.decide.plan.candidate import Candidate
-from llama_operator.decide.weights.source import Copy
 from llama_operator.desired.pods.caches import ENGINE_VARIABLE
 from llama_operator.desired.pods.parts import PodParts
 from llama_operator.desired.pods.weights import volume_of

@@ -5,7 +5,7 @@ from typing import Any
 
 from llama_operator.api.v1alpha1.weights import SecretKey, StoreSecret
 from llama_operator.catalog.models import Variant
-from llama_operator.decide.weights.source import Copy
+from llama_operator.decide.copies.source import Copy
 from llama_operator.desired.pods.parts import PodParts
 from llama_serving.contract.hub import HUB_ENDPOINT, TOKEN_VARIABLE
 from llama_serving.contract.weights import MODELS_FOLDER

@@ -10,8 +10,8 @@ from pydantic import ValidationError
 from llama_operator.api import meta, readings
 from llama_operator.api.readings import mapping, mappings, moment, text
 from llama_operator.api.reasons import Reason
-from llama_operator.decide.weights.facts import ClaimFacts, CopiedFacts, CopyJobFacts, ErasedFacts, WeightsFacts
-from llama_operator.decide.weights.source import Copy, Role, of_json
+from llama_operator.decide.copies.facts import ClaimFacts, CopiedFacts, CopyJobFacts, ErasedFacts, WeightsFacts
+from llama_operator.decide.copies.source import Copy, Role, of_json
 from llama_operator.desired.naming import MANAGER
 from llama_operator.desired.weights_claim import RETAIN
 from llama_operator.desired.weights_job import CONTAINER

@@ -6,11 +6,11 @@ from llama_operator.api.meta import ConditionStatus
 from llama_operator.api.reasons import ConditionType, Reason
 from llama_operator.api.said import shortened
 from llama_operator.api.v1alpha1.llamadeployment_status import MOST_TEXT, WeightsCopyStatus
+from llama_operator.decide.copies.needed import caches
 from llama_operator.decide.decision import Decision
 from llama_operator.decide.observed import Observed
 from llama_operator.decide.weights.copying import Copying, CopyState
 from llama_operator.decide.weights.erasing import EraseState
-from llama_operator.decide.weights.needed import caches
 from llama_operator.status.finding import Finding
 
 _TRUE, _FALSE, _UNKNOWN = ConditionStatus.TRUE, ConditionStatus.FALSE, ConditionStatus.UNKNOWN

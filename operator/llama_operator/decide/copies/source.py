@@ -1,4 +1,4 @@
-"""What is copied: its source, and the name that follows from it. Called by `decide.weights.needed`; pinned with each revision.
+"""What is copied: its source, and the name that follows from it. Called by `decide.copies.needed`; pinned with each revision.
 
 The name is the folder of the copy in its claim, and part of the name of the claim and of the mount path. So two deployments, and
 two revisions, that read the same source share one copy, and the engine's caches, whose keys have the path in them, hit.

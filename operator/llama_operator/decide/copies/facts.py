@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from llama_operator.decide.weights.source import Copy
+from llama_operator.decide.copies.source import Copy
 from llama_serving.contract.weights import CopyVerdict
 
 

@@ -9,8 +9,8 @@ from llama_operator.api.reasons import ConditionType, Reason
 from llama_operator.api.v1alpha1.llamadeployment import LlamaDeployment
 from llama_operator.api.v1alpha1.weights import CacheMode, ClaimAccess
 from llama_operator.catalog.models import Variant
+from llama_operator.decide.copies.source import CLAIM_PREFIX, Copy, CopySource, Role, SourceKind, source_of
 from llama_operator.decide.problem import Problem
-from llama_operator.decide.weights.source import CLAIM_PREFIX, Copy, CopySource, Role, SourceKind, source_of
 from llama_serving.contract.adapters import Repository
 
 CACHE_FIELD: Final = "spec.weights.cache"

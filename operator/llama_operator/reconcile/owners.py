@@ -1,0 +1,50 @@
+"""Whether the owners of what is about to be written are there. Called by `reconcile.writes` and `reconcile.shared`."""
+
+import asyncio
+
+from llama_operator.api.readings import mappings
+from llama_operator.kube import kinds
+from llama_operator.kube.port import Cluster, ConflictError, Kind, Object, Ref
+
+
+class Owners:
+    """Asks the server, in one pass, whether the owners of what is written are there.
+
+    The garbage collector deletes what names an owner that is gone, and what is made for one that is gone may stay for ever
+    where the collector's own view is as old as ours.
+    """
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self._seen: set[str] = set()
+        self._asking = asyncio.Lock()
+
+    async def are_there(self, ref: Ref, obj: Object, before: Object | None) -> None:
+        """Ask before an object is made, and before one that is there gets its owner again.
+
+        A deployment that is deleted with `--cascade=orphan` is first taken out of its children: then this is asked for each
+        of them, since the pass may have seen it before that. For what is made one answer in a pass is enough: it finds the
+        deployment that is gone from a store that was put back.
+
+        Raises:
+            ConflictError: If an owner is gone, is going, or is another one by now.
+        """
+        has = {owner.get("uid") for owner in mappings(before["metadata"].get("ownerReferences"))} if before else set()
+        for owner in obj["metadata"].get("ownerReferences") or ():
+            kind = kinds.find(owner["apiVersion"], owner["kind"])
+            if owner["uid"] in has or kind is None:
+                continue
+            async with self._asking:
+                if before is None and owner["uid"] in self._seen:
+                    continue
+                await self._ask(kind, owner, ref)
+                self._seen.add(owner["uid"])
+
+    async def _ask(self, kind: Kind, owner: Object, ref: Ref) -> None:
+        # A list by a field is answered by the server and never by a cache.
+        named = {"metadata.name": owner["name"]}
+        live = (await self._cluster.list(kind, namespace=ref.namespace, fields=named)).items
+        if not any(
+            one["metadata"]["uid"] == owner["uid"] and "deletionTimestamp" not in one["metadata"] for one in live
+        ):
+            raise ConflictError(f"{owner['kind']} {owner['name']} is gone or going: {ref} is left without an owner")
