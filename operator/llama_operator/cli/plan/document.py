@@ -10,6 +10,7 @@ from typing import Any
 from llama_operator.api.reasons import ConditionType
 from llama_operator.cli.shared import outcome, output
 from llama_operator.decide.access import Door
+from llama_operator.decide.copies.needed import caches
 from llama_operator.decide.decision import Decision
 from llama_operator.decide.exposure import open_to_everyone
 from llama_operator.decide.guard import GuardPlan
@@ -23,7 +24,6 @@ from llama_operator.decide.plan.cold_start import Stage, stages, total_seconds
 from llama_operator.decide.plan.status import label
 from llama_operator.decide.problem import Problem
 from llama_operator.decide.weights.loader import Loader, loader
-from llama_operator.decide.weights.needed import caches
 from llama_operator.status import conditions
 from llama_operator.status.access import advice
 from llama_operator.status.finding import Finding
