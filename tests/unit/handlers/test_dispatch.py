@@ -370,3 +370,19 @@ def test_a_node_that_takes_no_more_pods_wakes_all(scene, change):
     scene.fire()
     scene.changed(node(version=2, **change))
     assert scene.fire() == {"chat"}
+
+
+def claim(version=1, owners=(), users=()):
+    found = obj(kinds.PERSISTENT_VOLUME_CLAIM, "llama-weights-a", version=version)
+    found["metadata"]["ownerReferences"] = [
+        {"apiVersion": "llama-operator.io/v1alpha1", "kind": "LlamaDeployment", "name": name, "uid": name}
+        for name in owners
+    ]
+    found["metadata"]["annotations"] = {f"llama-operator.io/user.{name}": name for name in users}
+    return found
+
+
+def test_a_claim_wakes_all_who_use_it_and_those_who_did(scene):
+    assert {ref.name for ref, _ in scene.changed(claim(owners=["chat"], users=["chat", "kept"]))} == {"chat", "kept"}
+    assert {ref.name for ref, _ in scene.changed(claim(version=2, owners=["other"]))} == {"chat", "kept", "other"}
+    assert {ref.name for ref, _ in scene.deleted(claim(version=2, owners=["other"]))} == {"other"}

@@ -60,6 +60,7 @@ def key(chosen: Candidate, config: ServingConfig, image: str) -> str:
         "image": image,
         "accelerator": chosen.accelerator.name,
         "source": config.source.model_dump(mode="json", exclude_none=True),
-        "engine": config.engine.model_dump(mode="json", exclude_none=True),
+        # How weights are read changes nothing of what is compiled.
+        "engine": config.engine.model_dump(mode="json", exclude_none=True, exclude={"load_format", "stream"}),
     }
     return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:_LENGTH]
