@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from llama_operator import catalog
 from llama_operator.cli.shared import files
+from llama_operator.decide.copies.facts import ClaimFacts, CopiedFacts, WeightsFacts
 from llama_operator.decide.decision import decide
 from llama_operator.decide.observed import Observed
 from llama_operator.evidence import keys
@@ -31,14 +32,20 @@ KEY = Ed25519PrivateKey.from_private_bytes(b"k" * 32)
 
 @pytest.fixture
 async def lines():
-    """A term with an allowed, a refused and a removed deployment."""
+    """A term with an allowed, a refused and a removed deployment, and one that reads a copy of its weights."""
     samples = ROOT / "manifests" / "samples"
     found = files.read([str(samples / "llama-3.3-70b-fp8-h100.yaml"), str(samples / "license-acceptance.yaml")])
     observed = Observed(found.deployment, acceptances=found.acceptances, now=NOW)
     written = []
     log = HashChainLog(written.append, NoAnchor(), keys.SigningKey(KEY))
     await log.begin("operator/1", GENESIS, NOW)
-    for each in (observed, replace(observed, acceptances=())):
+    claimed = files.read([str(samples / "llama-3.3-70b-claim.yaml")]).deployment
+    waiting = replace(observed, deployment=claimed)
+    (state,) = decide(waiting, catalog.load()).copying.states
+    seen = CopiedFacts("sha256:" + "a" * 64, 72_656_371_712, 20, state.copy.source.commit, 900, NOW)
+    here = WeightsFacts((ClaimFacts(state.copy.claim, state.copy.id, copied=seen, storage_class="fast-rwx"),))
+    here = replace(here, claims=(replace(here.claims[0], access_modes=("ReadWriteMany",)),))
+    for each in (observed, replace(observed, acceptances=()), replace(waiting, weights=here)):
         await log.append(each, decide(each, catalog.load()))
     metadata = found.deployment.metadata
     await log.removed(Ref(kinds.LLAMA_DEPLOYMENT, metadata.namespace, metadata.name), NOW)
@@ -59,7 +66,7 @@ def test_the_parts_of_records_are_on_the_page(lines):
     parts = {
         name
         for line in lines
-        for field in ("rules", "acceptances", "attestations")
+        for field in ("rules", "acceptances", "attestations", "copies")
         for part in json.loads(line).get(field, ())
         for name in part
     }
