@@ -251,6 +251,7 @@ _CHILDREN = (
     kinds.CONTROLLER_REVISION,
     kinds.RAY_CLUSTER,
     kinds.JOB,
+    kinds.PERSISTENT_VOLUME_CLAIM,
     kinds.HTTP_ROUTE,
     kinds.INGRESS,
 )
@@ -346,7 +347,7 @@ async def _old_status(world: World, draw: Draw) -> None:
 
 
 async def _access_check(world: World, draw: Draw) -> None:
-    """A Job that asks for access to weights ends, or says something strange."""
+    """A Job that asks for access to weights, copies or erases them ends, or says something strange."""
     items = (await world.user.list(kinds.JOB, namespace=NAMESPACE)).items
     if not items:
         return
@@ -359,7 +360,17 @@ async def _access_check(world: World, draw: Draw) -> None:
     await world.user.apply_status(address | {"metadata": metadata, "status": {"conditions": [condition]}})
     word = draw(
         st.sampled_from(
-            ['{"access":"Accessible","repository":"a","revision":"b"}', '{"access":"Denied"}', "[", "", "x" * 5000]
+            [
+                '{"access":"Accessible","repository":"a","revision":"b"}',
+                '{"access":"Denied"}',
+                '{"verdict":"Verified","bytes":9,"files":1,"commit":"' + "0" * 40 + '"}',
+                '{"verdict":"NoSpace","message":"full"}',
+                '{"verdict":"Erased"}',
+                '{"verdict":"Verified","bytes":-1}',
+                "[",
+                "",
+                "x" * 5000,
+            ]
         )
     )
     state = draw(
@@ -367,10 +378,12 @@ async def _access_check(world: World, draw: Draw) -> None:
             [{"terminated": {"message": word, "exitCode": 1}}, {"waiting": {"reason": "ErrImagePull"}}, {}, "x"]
         )
     )
-    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata | {"labels": {meta.LABEL_ACCESS_CHECK: name}}}
-    await world.user.apply(pod | {"spec": {"containers": [{"name": "preflight", "image": "i"}]}})
+    labels = {meta.LABEL_ACCESS_CHECK: name, "batch.kubernetes.io/job-name": name}
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata | {"labels": labels}}
+    container = draw(st.sampled_from(["preflight", "weights"]))
+    await world.user.apply(pod | {"spec": {"containers": [{"name": container, "image": "i"}]}})
     await world.user.apply_status(
-        pod | {"metadata": metadata, "status": {"containerStatuses": [{"name": "preflight", "state": state}]}}
+        pod | {"metadata": metadata, "status": {"containerStatuses": [{"name": container, "state": state}]}}
     )
 
 
