@@ -15,6 +15,7 @@ import aiohttp
 import psutil
 
 from llama_operator import catalog
+from llama_operator.api import paths
 from llama_operator.api.meta import ConditionStatus
 from llama_operator.api.reasons import ConditionType, Reason
 from llama_operator.api.v1alpha1.llamadeployment_status import LlamaDeploymentStatus
@@ -93,7 +94,7 @@ class LocalSession:
             await user.apply(_node())
             await user.apply_status(_node())
             for obj in self._manifests.objects:
-                await user.apply(_with_namespace(obj, self.ref.namespace))
+                await user.apply(without_copy(_with_namespace(obj, self.ref.namespace)))
             ports = Ports(
                 cluster=self._twin.client(MANAGER),
                 serving=HttpServingReader(http),
@@ -175,6 +176,11 @@ def _node() -> Object:
         "metadata": {"name": _NODE},
         "status": {"allocatable": amounts, "capacity": amounts},
     }
+
+
+def without_copy(obj: Object) -> Object:
+    """The object without a claim for its weights: this machine has no volumes, and pods of it read what is on its disk."""
+    return paths.without(obj, "spec.weights.cache")
 
 
 def _with_namespace(obj: dict[str, Any], namespace: str) -> Object:
