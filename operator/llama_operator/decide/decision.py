@@ -264,6 +264,7 @@ def _shapes(observed: Observed, model: Model, chosen: Candidate) -> PodShapes:
         chosen.devices_per_pod,
         chosen.nodes,
         streamed=reads.load_format is LoadFormat.RUNAI_STREAMER,
+        buffers=reads.buffer_bytes or 0,
         copied=copied,
         adapters=host_bytes(
             places_of(observed.deployment.spec.adapter_slots),

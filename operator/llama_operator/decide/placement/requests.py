@@ -56,6 +56,7 @@ class Held:
         devices: Cards of one worker, or ranks on a CPU.
         workers: Workers that make one replica.
         streamed: Whether the engine streams its weights through buffers of its own.
+        buffers: Bytes of those buffers in each process, where the plan bounds them; 0 where it does not.
         adapters: Memory for LoRA adapters on one node, in bytes.
         copied: Whether its weights are in a claim, so that no node downloads them.
     """
@@ -66,6 +67,7 @@ class Held:
     devices: int
     workers: int = 1
     streamed: bool = False
+    buffers: int = 0
     adapters: int = 0
     copied: bool = False
 
@@ -92,7 +94,11 @@ def _of_worker(held: Held) -> Amounts:
     if held.accelerator.device == "CPU":
         return Amounts(devices * CORE, devices * _CPU_MEMORY + _whole(held.adapters), disk)
     cores = _CORES_OF_ONE_GPU if devices == 1 else _CORES_PER_GPU * devices
-    loading = _STREAMED_PER_GPU * devices if held.streamed else variant.weight_bytes // held.workers // _LOADED_SHARE
+    loading = (
+        (held.buffers or _STREAMED_PER_GPU) * devices
+        if held.streamed
+        else variant.weight_bytes // held.workers // _LOADED_SHARE
+    )
     images = _IMAGES if held.model.modality == "TextAndImage" else 0
     memory = _MEMORY_BASE + _MEMORY_PER_GPU * devices + loading + images + held.adapters
     return Amounts(cores * CORE, _whole(memory), disk, {held.accelerator.resource_name: devices})
