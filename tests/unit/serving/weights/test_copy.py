@@ -4,7 +4,7 @@ import hashlib
 
 import pytest
 
-from llama_serving.contract.weights import CopyOutcome, Manifest
+from llama_serving.contract.weights import ENGINES_FOLDER, CopyOutcome, Manifest
 from support.model_hub import COMMIT, hub
 from support.serving.weight_copies import COPIED, NAME, Copier, wait_for
 
@@ -32,6 +32,7 @@ def test_a_copy_has_the_model_and_nothing_that_could_run(copier, files):
     assert sorted(path.name for path in copier.claim.iterdir()) == [
         f".{copier.copy.name}.lock",
         copier.copy.name,
+        ENGINES_FOLDER,
         "lost+found",
     ]
     assert "files" in ended.log
