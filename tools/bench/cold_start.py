@@ -7,9 +7,11 @@ docs/weights-copy.md has the figures of a run.
 """
 
 import argparse
+import contextlib
 import json
 import os
 import re
+import signal
 import struct
 import subprocess
 import sys
@@ -125,12 +127,23 @@ def one(start: Start, copy: Path, cache: Path) -> None:
     }
     command = [sys.executable, "-c", _START, str(copy), "eager" if start.eager else "compiled"]
     began = time.monotonic()
-    ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=900)
-    log = ended.stdout + ended.stderr
-    told = re.search(r"^TOLD (.*)$", ended.stdout, flags=re.MULTILINE)
+    # Into a file: processes of the engine hold a pipe open after the one that started them has ended.
+    with tempfile.TemporaryFile("w+") as out:
+        process = subprocess.Popen(
+            command, env=environment, stdout=out, stderr=subprocess.STDOUT, start_new_session=True
+        )
+        try:
+            process.wait(timeout=900)
+        finally:
+            took = time.monotonic() - began
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+        out.seek(0)
+        log = out.read()
+    told = re.search(r"^TOLD (.*)$", log, flags=re.MULTILINE)
     if told is None:
         raise RuntimeError(log[-4000:])
-    seconds = {"all": time.monotonic() - began, **json.loads(told[1])}
+    seconds = {"all": took, **json.loads(told[1])}
     for stage, pattern in _STAGES.items():
         if lines := re.findall(pattern, log):
             seconds[stage] = float(lines[-1])
