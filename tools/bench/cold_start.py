@@ -34,7 +34,6 @@ _HIDDEN, _LAYERS, _HEADS, _INTERMEDIATE = 1024, 16, 16, 4096
 _SHARDS: Final = 4
 _STAGES: Final = {
     "load": r"Loading weights took ([\d.]+) seconds",
-    "compile": r"torch\.compile took ([\d.]+) s in total",
     "profile and warm up": r"init engine \(profile, create kv cache, warmup model\) took ([\d.]+) s",
 }
 """Lines that vLLM writes. The last one has the compiling in it."""
@@ -186,7 +185,7 @@ def main() -> None:
         f"copy of {copies['bytes'] / 1e6:.0f} MB: {copies['copy']:.1f} s; a copy that is there: {copies['again']:.1f} s"
     )
     table = Table("stage, seconds: least, median, most of rounds", *(start.name for start in starts), box=box.MARKDOWN)
-    for stage in ("import", "load", "compile", "profile and warm up", "engine", "first token", "all"):
+    for stage in ("import", "load", "profile and warm up", "engine", "first token", "all"):
         table.add_row(stage, *(_told(start.stages.get(stage, [])) for start in starts))
     console.print(table)
 
