@@ -32,6 +32,7 @@ FILES = (
     "test_traces.py",
     "test_campaign.py",
     "test_status.py",
+    "test_controller.py",
     "test_door.py",
     "test_sharding.py",
     "test_ingress.py",

@@ -21,7 +21,7 @@ from llama_serving.contents.check import check_loaded
 from llama_serving.contents.repository import fetched
 from llama_serving.contract.adapters import AdapterFault, Repository
 from llama_serving.desk.meter import metered
-from llama_serving.engine import last_words, own_log, tool_parsers
+from llama_serving.engine import last_words, own_log, serve_log, tool_parsers
 from llama_serving.engine.counts import EngineCounts, EngineTotals, watch_requests
 from llama_serving.engine.kv_cache import kv_cache_size
 from llama_serving.engine.nodes import on_other_nodes
@@ -167,7 +167,8 @@ class LlamaEngine(VLLMEngine):
         return None if self._tap is None else self._tap.load()
 
     def _prepare_engine_config(self, callback_ctx: Any) -> Any:
-        arguments, frontend, config = super()._prepare_engine_config(callback_ctx)
+        with serve_log.kept_open():
+            arguments, frontend, config = super()._prepare_engine_config(callback_ctx)
         if self._serving is not None:
             # After every download, and before a weight is read.
             check_loaded(self._serving, str(config.model_config.model), looked_at=self._looked_at)

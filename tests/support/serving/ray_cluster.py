@@ -226,6 +226,15 @@ class RayCluster:
                     found.append(process)
         return found
 
+    def named(self, title: str) -> list[psutil.Process]:
+        """Return those of them that Ray has given a title."""
+        found = []
+        for process in self.processes():
+            with contextlib.suppress(psutil.Error):
+                if " ".join(process.cmdline()).startswith(title):
+                    found.append(process)
+        return found
+
     def stop(self) -> None:
         """Stop every process and remove the folder; fail if a process is left."""
         self._api.close()
