@@ -218,6 +218,8 @@ class Reason(StrEnum):
     """Kueue holds the pods back until its queue has quota for them; `kubectl get workloads` says what it waits for."""
     NODES_FOUND = "NodesFound"
     """Enough nodes with the accelerator exist."""
+    NODES_LEAVING = "NodesLeaving"
+    """Nodes that hold its pods are cordoned, or an autoscaler takes them away; the message says what goes with them."""
     NODES_MISSING = "NodesMissing"
     """Too few nodes with the accelerator exist; a cluster autoscaler may add them."""
 

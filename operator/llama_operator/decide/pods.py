@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,10 @@ class PodFacts:
         return ends[0] == ends[1]
 
 
+CORDONED: Final = "is cordoned"
+"""Why a node takes no pods that somebody has taken out of service."""
+
+
 @dataclass(frozen=True, slots=True)
 class AwayNode:
     """A node that exists and takes no pods of ours."""
@@ -80,3 +85,8 @@ class AwayNode:
     """Whether its kubelet is silent or says that it is not ready: what is on it does not answer."""
     since: datetime | None = None
     """Since when it is lost, in UTC; None where nobody says."""
+
+    @property
+    def cordoned(self) -> bool:
+        """Whether it is well, and somebody wants no more pods there: a drain follows, as a rule."""
+        return not self.lost and self.why == CORDONED

@@ -11,6 +11,7 @@ from llama_operator.api.reasons import ConditionType, Reason
 from llama_operator.api.v1alpha1.llamadeployment_status import ChosenPlan, GivenUpStatus
 from llama_operator.decide.bounds import least_replicas, most_replicas
 from llama_operator.decide.decision import Decision
+from llama_operator.decide.diagnosis.leaving_nodes import leaving
 from llama_operator.decide.observed import NodeFacts, Observed
 from llama_operator.decide.placement.count import Demand
 from llama_operator.decide.placement.fit import repels
@@ -96,6 +97,8 @@ def capacity_found(observed: Observed, decision: Decision) -> Finding:
         return Finding(_KIND, ConditionStatus.FALSE, cause.reason, text)
     short = supply.short(least, decision.revision.name)
     if not short:
+        if going := leaving(observed, decision.revision.name):
+            return Finding(_KIND, ConditionStatus.TRUE, Reason.NODES_LEAVING, going)
         # Without the number that exist: a node more or less is no reason to write a status.
         text = f"{least.accelerators} {chosen.accelerator} are needed and exist{bound}"
         return Finding(_KIND, ConditionStatus.TRUE, Reason.NODES_FOUND, text)

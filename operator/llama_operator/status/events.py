@@ -70,6 +70,8 @@ class EventReason(StrEnum):
     """Requests from outside have a way in; the note has the URLs."""
     CONTESTED = "Contested"
     """Somebody keeps changing an object of the deployment; the note says who, as far as it is known."""
+    NODES_LEAVING = "NodesLeaving"
+    """Nodes that hold pods of the deployment are cordoned, or an autoscaler takes them away; the note says what goes with them."""
     PLAN_MISSED = "PlanMissed"
     """The engines measured a KV cache that differs from the planned one by more than 10 %: a Warning when it is smaller."""
 
@@ -158,6 +160,7 @@ def events(
     happened += _scaling_events(previous, after)
     happened += _plan_events(previous, after)
     happened += _contest_events(previous, after)
+    happened += _leaving_events(previous, after)
     happened += _access_advice(previous, after)
     happened += _exposure_events(previous, after)
     return tuple(happened)
@@ -385,6 +388,13 @@ def _plan_events(before: LlamaDeploymentStatus, after: LlamaDeploymentStatus) ->
         "Warning" if now.reason == Reason.KV_CACHE_SMALLER_THAN_PLANNED else "Normal"
     )
     yield _event(severity, EventReason.PLAN_MISSED, "ComparePlan", f"{now.reason}: {now.message}")
+
+
+def _leaving_events(before: LlamaDeploymentStatus, after: LlamaDeploymentStatus) -> Iterator[EventFacts]:
+    was, now = (_condition(status, ConditionType.CAPACITY_FOUND) for status in (before, after))
+    if now is None or now.reason != Reason.NODES_LEAVING or (was is not None and was.message == now.message):
+        return
+    yield _event("Normal", EventReason.NODES_LEAVING, "LookAhead", now.message)
 
 
 def _contest_events(before: LlamaDeploymentStatus, after: LlamaDeploymentStatus) -> Iterator[EventFacts]:

@@ -86,3 +86,41 @@ def test_pods_of_a_replica_over_nodes_come_and_go_together(eventually, user, ope
     now = eventually(after, "its mate went too, and both came back")
     kept = [uids for name, uids in before.items() if name != gone["labels"][replica]]
     assert kept[0] in now.values(), "the other replica stays"
+
+
+def capacity(user):
+    found = user.condition("chat", "CapacityFound")
+    return found["reason"], found["message"]
+
+
+def test_a_cordoned_node_of_the_head_is_told_before_it_is_drained(eventually, user, operator, four_nodes):
+    user.apply("llama-3.3-70b-fp8-h100", scaling={"mode": "Manual"}, replicas=1)
+    user.ready()
+    (head,) = user.pods("head")
+    node = head["spec"]["nodeName"]
+    user.plane.kubectl("cordon", node)
+    eventually(lambda: capacity(user)[0] == "NodesLeaving", "somebody takes the node of the head away")
+    told = capacity(user)[1]
+    assert told.startswith(f"{node} is cordoned, with the head: if it is drained, all replicas load again")
+    assert user.condition("chat", "Ready")["status"] == "True"
+    events = user.get("events.events.k8s.io")
+    assert [one["note"] for one in events if one["reason"] == "NodesLeaving"] == [told]
+    user.plane.kubectl("uncordon", node)
+    eventually(lambda: capacity(user)[0] == "NodesFound", "it stays")
+
+
+def test_a_drained_node_of_a_replica_takes_the_whole_replica_and_no_other(eventually, user, operator, four_nodes):
+    user.apply("llama-3.1-405b-bf16-h100", scaling={"mode": "Manual"}, replicas=2)
+    user.ready()
+    index, name = "ray.io/replica-host-index", "ray.io/worker-group-replica-name"
+    before = {pod["metadata"]["uid"]: pod["metadata"]["labels"] for pod in user.pods("worker")}
+    gone = next(pod for pod in user.pods("worker") if pod["metadata"]["labels"][index] == "1")
+    node, replica = gone["spec"]["nodeName"], gone["metadata"]["labels"][name]
+    user.plane.kubectl("cordon", node)
+    eventually(lambda: "all pods of the same replica go with it" in capacity(user)[1], "what a drain would take")
+    user.plane.kubectl("drain", node, "--ignore-daemonsets", "--delete-emptydir-data", "--force", "--timeout=240s")
+    stays = {uid for uid, labels in before.items() if labels[name] != replica}
+    eventually(lambda: {pod["metadata"]["uid"] for pod in user.pods("worker")} & {*before} == stays, "one replica goes")
+    user.plane.kubectl("uncordon", node)
+    eventually(lambda: len([one for one in user.pods("worker") if one["spec"].get("nodeName")]) == 4, "both run again")
+    user.ready()

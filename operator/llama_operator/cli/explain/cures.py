@@ -149,6 +149,7 @@ _BY_REASON: Mapping[str, str] = {
         "it is asked again"
     ),
     Reason.QUEUED: "kubectl describe workloads -n {namespace}: have the quota of the queue raised, free what holds it, or ask for less",
+    Reason.NODES_LEAVING: "kubectl uncordon NODE if it shall stay; else set spec.headStore before, or drain it when a pause does no harm",
     Reason.NODES_MISSING: "add nodes with the accelerator, or let a cluster autoscaler do it",
     Reason.ENGINE_TOO_OLD: "take an image with a newer engine: spec.image, or the operator's --image",
     Reason.WRITE_REFUSED: (

@@ -11,7 +11,7 @@ from llama_operator.catalog.devices import Devices
 from llama_operator.decide.observed import NodeFacts
 from llama_operator.decide.placement.pod_spec import AmountError, amounts_of
 from llama_operator.decide.placement.shape import Room, Taint
-from llama_operator.decide.pods import AwayNode
+from llama_operator.decide.pods import CORDONED, AwayNode
 from llama_operator.kube.port import Object
 from llama_operator.observe.unreadable import UnreadableError
 
@@ -45,7 +45,7 @@ def away_node(node: Object, catalog: Catalog) -> AwayNode | None:
     else:
         if not lost and not cordoned:
             return None
-        count, why = _facts(node, catalog).gpus, "is cordoned"
+        count, why = _facts(node, catalog).gpus, CORDONED
     devices = devices_on(node, catalog)
     name = _CPU if devices is None else _name(devices)
     since = _since(status) if lost else None
