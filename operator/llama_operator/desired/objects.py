@@ -77,8 +77,8 @@ def build(observed: Observed, decision: Decision, settings: Settings) -> Desired
 
 
 def _budget(observed: Observed, pinned: RevisionFacts | None) -> tuple[dict[str, Any], ...]:
-    """The budget of the revision that has the traffic; without one there is nothing to keep."""
-    return () if pinned is None else (budget.build(observed.deployment, pinned, observed.ray_clusters),)
+    """The budgets of the revision that has the traffic; without one there is nothing to keep."""
+    return () if pinned is None else budget.build(observed.deployment, pinned, observed.ray_clusters)
 
 
 def _deployment(observed: Observed, decision: Decision, settings: Settings) -> Desired:
@@ -148,7 +148,10 @@ def _keep_up(observed: Observed, decision: Decision, settings: Settings, asking:
             (*_ray_services(observed, running), *_service(observed, decision)),
         ),
         bounds=_bounds(observed, running),
-        delete=(*(_ray_service(service) for service in (*upkeep.obsolete, *ended)), *asking.delete),
+        delete=(
+            *(_ray_service(service) for service in (*upkeep.obsolete, *ended)),
+            *asking.delete,
+        ),
         beside=_budget(observed, records.get(upkeep.traffic)),
     )
 

@@ -45,7 +45,8 @@ def cluster(pinned, wanted, **facts):
 
 
 def spec_of(deployment, pinned, *clusters):
-    return budget.build(deployment, pinned, clusters)["spec"]
+    of_model, *_ = budget.build(deployment, pinned, clusters)
+    return of_model["spec"]
 
 
 @pytest.mark.parametrize(("replicas", "kept"), [(0, 0), (1, 0), (2, 1), (8, 7), (9, 7)])
@@ -89,3 +90,14 @@ def test_it_is_about_the_workers_of_one_revision_and_its_model():
         "ray.io/node-type": "worker",
         "ray.io/group": model["groupName"],
     }
+
+
+def test_a_guard_has_a_budget_of_its_own_and_no_pod_is_under_two():
+    deployment, pinned = of(TINY | {"guard": {"model": {"name": "tiny-random-llama"}}})
+    pinned = replace(pinned, live=pinned.live.model_copy(update={"guard_replicas": 3}))
+    of_model, of_guard = budget.build(deployment, pinned, (cluster(pinned, 2),))
+    assert (of_model["metadata"]["name"], of_guard["metadata"]["name"]) == ("chat", "chat.guard")
+    assert (of_model["spec"]["minAvailable"], of_guard["spec"]["minAvailable"]) == (1, 2)
+    selected = [one["spec"]["selector"]["matchLabels"]["ray.io/group"] for one in (of_model, of_guard)]
+    assert selected == [one["groupName"] for one in pinned.cluster["workerGroupSpecs"]]
+    assert len({*selected}) == 2
