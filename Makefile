@@ -73,6 +73,11 @@ test-matrix: $(STAMP) control-plane ## Run the tests of the API server on Kubern
 	@cd tools && for edition in $(KUBERNETES); do LLAMA_OPERATOR_KUBERNETES=$$edition ../$(BIN)/python -m control_plane.binaries core > /dev/null; done
 	@$(STAGES) --at-once 1 $(KUBERNETES:%=kubernetes-%) $$(../$(BIN)/python kuberay_crds.py --later)
 
+.PHONY: test-kueue
+test-kueue: $(STAMP) control-plane ## Put deployments into queues of real Kueue on the real control plane, beside KubeRay (two minutes; Kueue is built once, ten minutes of CPU)
+	@cd tools && ../$(BIN)/python -m control_plane.binaries kueue > /dev/null
+	@$(BIN)/pytest -q -p no:cacheprovider -m kueue tests/control_plane/kueue
+
 .PHONY: test-serving
 test-serving: $(STAMP) ## Run the tests on real Ray Serve and vLLM
 	@$(STAGES) serving local
@@ -83,6 +88,11 @@ e2e: export LLAMA_OPERATOR_TEST_OPERATOR_IMAGE := $(CURDIR)/.images/llama-operat
 e2e: $(STAMP) e2e-parts ## Serve, scale, upgrade and delete on a real kubelet, with the operator's own image and real vLLM (root; ten minutes)
 	@if PYTHONPATH=tools $(BIN)/python -m control_plane.node > /dev/null; then $(MAKE) --no-print-directory images-local ARGS=; fi
 	@$(STAGES) e2e
+
+.PHONY: e2e-network
+e2e-network: $(STAMP) e2e-parts ## Two real nodes that enforce network policies: who gets in, a killed head, a drained node (root; ten minutes)
+	@if PYTHONPATH=tools $(BIN)/python -m control_plane.node > /dev/null; then $(MAKE) --no-print-directory control-plane GROUPS=kube-router; fi
+	@$(BIN)/pytest -q -s -x -p no:cacheprovider -m two_nodes tests/two_nodes
 
 N ?= 20000
 # Drawn once: what is printed is what runs.
@@ -105,11 +115,11 @@ crds: $(STAMP)
 	@$(BIN)/python tools/kuberay_crds.py > /dev/null
 	@$(BIN)/python tools/gateway_crds.py > /dev/null
 
-E2E_PACKAGES := containerd runc nftables iptables iproute2 procps
+E2E_PACKAGES := containerd runc nftables iptables ipset redis-server iproute2 procps
 
 .PHONY: e2e-parts
 e2e-parts: $(STAMP)
-	@if test "$$(id -u)" = 0 && test -f /etc/debian_version && ! type containerd runc nft iptables ip sysctl > /dev/null 2>&1; then \
+	@if test "$$(id -u)" = 0 && test -f /etc/debian_version && ! type containerd runc nft iptables ipset redis-server ip sysctl > /dev/null 2>&1; then \
 	  echo "==> installing $(E2E_PACKAGES)"; \
 	  apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq -y install --no-install-recommends $(E2E_PACKAGES) > /dev/null; fi
 	@if PYTHONPATH=tools $(BIN)/python -m control_plane.node; then $(MAKE) --no-print-directory control-plane GROUPS="core node"; fi

@@ -3,6 +3,8 @@
 Everything that one set of pins yields lies in one folder of the user's cache: programs, and the manifests that the
 modules carry (KWOK's stages, KubeRay's role, Karpenter's CRDs). Once they are there, Go is not needed any more.
 
+What only a few tests run (`APART`) has pins and a folder of its own: a new one builds nothing else again.
+
 Kubernetes 1.36 is what all tests run on. `LLAMA_OPERATOR_KUBERNETES=1.37` takes another edition (`make test-matrix`): its API
 server, controllers, scheduler and kubectl are built from pins of their own, and all else is that of 1.36.
 """
@@ -27,6 +29,7 @@ import platformdirs
 from control_plane import toolchain
 
 MODULES: Final = Path(__file__).parent / "go"
+APART_MODULES: Final = Path(__file__).parent / "apart"
 KUBERNETES: Final = "1.36.4"
 EDITION_MODULES: Final = Path(__file__).parent / "editions"
 EDITIONS: Final[Mapping[str, str]] = {"1.35": "1.35.4", "1.36": KUBERNETES, "1.37": "1.37.2"}
@@ -61,7 +64,7 @@ class Program:
 
     Attributes:
         package: Go package.
-        module: Folder under `go/` whose pins it is built with.
+        module: Folder under `go/`, or `apart/`, whose pins it is built with.
         stamped: Whether it is told Kubernetes' version, which it reports and checks.
     """
 
@@ -77,7 +80,7 @@ class Manifest:
     Attributes:
         source: Path inside of the module.
         of: Go module.
-        module: Folder under `go/` that pins it.
+        module: Folder under `go/`, or `apart/`, that pins it.
     """
 
     source: str
@@ -112,7 +115,7 @@ _STAGES: Final = (
     "pod/fast/pod-complete.yaml",
     "pod/fast/pod-delete.yaml",
 )
-GROUPS: Final[Mapping[str, Group]] = {
+GROUPS: Final[dict[str, Group]] = {
     "core": Group(
         "API server, controllers, scheduler, simulated nodes, KubeRay, Helm",
         {
@@ -152,6 +155,28 @@ GROUPS: Final[Mapping[str, Group]] = {
         },
     ),
 }
+
+_KUEUE: Final = "sigs.k8s.io/kueue"
+APART: Final[dict[str, Group]] = {
+    "kueue": Group(
+        "queues with quota",
+        {"kueue": Program("sigs.k8s.io/kueue/cmd/kueue", "kueue")},
+        {
+            "manifests/crds": Manifest("config/components/crd/bases", _KUEUE, "kueue"),
+            "manifests/webhooks.yaml": Manifest("config/components/webhook/manifests.yaml", _KUEUE, "kueue"),
+            **{
+                f"manifests/roles/{name}": Manifest(f"config/components/rbac/{name}", _KUEUE, "kueue")
+                for name in ("role.yaml", "manager_secrets_role.yaml")
+            },
+        },
+    ),
+    "kube-router": Group(
+        "enforces network policies on a node",
+        {"kube-router": Program("github.com/cloudnativelabs/kube-router/v2/cmd/kube-router", "kube-router")},
+        {},
+    ),
+}
+"""Groups that have a folder of their own each, by name."""
 
 _DEFAULT: Final = ("core", "karpenter")
 """What the tests without root need."""
@@ -197,13 +222,27 @@ def _main_folder() -> Path:
     return platformdirs.user_cache_path("llama-operator") / "control-plane" / digest.hexdigest()[:16]
 
 
+def apart_folder(name: str) -> Path:
+    """Where the programs of a group of `APART` are, or would be."""
+    digest = hashlib.sha256(json.dumps([name, _ENVIRONMENT, _STRIP, sys.platform, os.uname().machine]).encode())
+    for path in sorted((APART_MODULES / name).iterdir()):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    return platformdirs.user_cache_path("llama-operator") / "control-plane" / f"{name}-{digest.hexdigest()[:16]}"
+
+
 def missing(groups: Iterable[str] = ("core",)) -> tuple[str, ...]:
-    """What `ensure` would have to build."""
-    return _missing_in(folder(), groups)
+    """What `ensure` would have to build, or `ensure_apart` for a group of `APART`."""
+    return tuple(
+        name
+        for group in groups
+        for name in (
+            _missing_in(apart_folder(group), APART[group]) if group in APART else _missing_in(folder(), GROUPS[group])
+        )
+    )
 
 
-def _missing_in(target: Path, groups: Iterable[str]) -> tuple[str, ...]:
-    wanted = [name for group in groups for name in (*GROUPS[group].programs, *GROUPS[group].manifests)]
+def _missing_in(target: Path, *groups: Group) -> tuple[str, ...]:
+    wanted = [name for group in groups for name in (*group.programs, *group.manifests)]
     return tuple(name for name in wanted if not (target / name).exists())
 
 
@@ -219,20 +258,32 @@ def ensure(groups: Sequence[str] = ("core",)) -> Path:
     target = folder()
     if not missing(groups):
         return target
-    _ensure_in(_main_folder(), groups)
+    _ensure_in(_main_folder(), [GROUPS[name] for name in groups], MODULES)
     if target != _main_folder():
         _ensure_edition(target, groups)
     return target
 
 
-def _ensure_in(target: Path, groups: Sequence[str]) -> None:
+def ensure_apart(name: str) -> Path:
+    """Build a group of `APART` if it is not there; returns its folder.
+
+    Raises:
+        BuildError: Go is not to be had, or a build failed.
+    """
+    target = apart_folder(name)
+    if missing((name,)):
+        _ensure_in(target, (APART[name],), APART_MODULES)
+    return target
+
+
+def _ensure_in(target: Path, groups: Sequence[Group], modules: Path) -> None:
     target.mkdir(parents=True, exist_ok=True)
     with filelock.FileLock(target.with_suffix(".lock")):
-        names = _missing_in(target, groups)
-        for group in (GROUPS[name] for name in groups):
-            _build(target, group, [name for name in names if name in group.programs])
+        names = _missing_in(target, *groups)
+        for group in groups:
+            _build(target, group, modules, [name for name in names if name in group.programs])
             for name in (each for each in names if each in group.manifests):
-                _extract(target / name, group.manifests[name])
+                _extract(target / name, group.manifests[name], modules)
 
 
 def _ensure_edition(target: Path, groups: Sequence[str]) -> None:
@@ -240,7 +291,7 @@ def _ensure_edition(target: Path, groups: Sequence[str]) -> None:
     target.mkdir(parents=True, exist_ok=True)
     version = EDITIONS[edition()]
     with filelock.FileLock(target.with_suffix(".lock")):
-        for name in _missing_in(target, groups):
+        for name in _missing_in(target, *(GROUPS[name] for name in groups)):
             if name in _OF_EDITION:
                 _compile(target, name, _kubernetes(name), EDITION_MODULES / edition(), _stamp(version))
             else:
@@ -256,12 +307,12 @@ def _take(source: Path, target: Path) -> None:
         target.symlink_to(source)
 
 
-def _build(target: Path, group: Group, names: Sequence[str]) -> None:
+def _build(target: Path, group: Group, modules: Path, names: Sequence[str]) -> None:
     for place, name in enumerate(names, start=1):
         if _given(target, name):
             continue
         program = group.programs[name]
-        _compile(target, name, program, MODULES / program.module, _STAMP, f"{place}/{len(names)} ")
+        _compile(target, name, program, modules / program.module, _STAMP, f"{place}/{len(names)} ")
 
 
 def _compile(target: Path, name: str, program: Program, module: Path, stamp: str, place: str = "") -> None:
@@ -284,9 +335,10 @@ def _given(target: Path, name: str) -> bool:
     return True
 
 
-def _extract(target: Path, manifest: Manifest) -> None:
-    _go(MODULES / manifest.module, "mod", "download", manifest.of)
-    module = Path(_go(MODULES / manifest.module, "list", "-m", "-f", "{{.Dir}}", manifest.of).strip())
+def _extract(target: Path, manifest: Manifest, modules: Path) -> None:
+    pins = modules / manifest.module
+    _go(pins, "mod", "download", manifest.of)
+    module = Path(_go(pins, "list", "-m", "-f", "{{.Dir}}", manifest.of).strip())
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix="copy-") as aside:
         copy = Path(aside) / "copy"
@@ -318,23 +370,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m control_plane.binaries",
         description="Build a Kubernetes control plane from pinned Go modules into the cache: about 20 minutes of CPU, once.",
-        epilog="Groups: " + "; ".join(f"{name}: {group.purpose}" for name, group in GROUPS.items()),
+        epilog="Groups: " + "; ".join(f"{name}: {group.purpose}" for name, group in (GROUPS | APART).items()),
     )
     parser.add_argument(
         "groups", nargs="*", default=_DEFAULT, metavar="GROUP", help=f"what to build (default: {' '.join(_DEFAULT)})"
     )
     parser.add_argument("--list", action="store_true", help="say what is built and what is not, and build nothing")
     options = parser.parse_args(arguments)
-    if unknown := sorted(set(options.groups) - set(GROUPS)):
-        parser.error(f"unknown group {unknown[0]!r}: choose from {', '.join(GROUPS)}")
+    if unknown := sorted(set(options.groups) - set(GROUPS | APART)):
+        parser.error(f"unknown group {unknown[0]!r}: choose from {', '.join(GROUPS | APART)}")
     if options.list:
         print(folder())
-        for name, group in GROUPS.items():
+        for name, group in (GROUPS | APART).items():
             absent = missing((name,))
             print(f"  {name:<10} {'built' if not absent else 'missing: ' + ', '.join(absent)}  ({group.purpose})")
         return 0
     try:
-        print(ensure(options.groups))
+        if groups := [name for name in options.groups if name in GROUPS]:
+            print(ensure(groups))
+        for name in (name for name in options.groups if name in APART):
+            print(ensure_apart(name))
     except BuildError as error:
         print(f"control-plane: {error}", file=sys.stderr)
         return 1

@@ -67,6 +67,11 @@ class Authority:
         names += [x509.IPAddress(ipaddress.ip_address(each)) for each in ("127.0.0.1", SERVICE_ADDRESS, *addresses)]
         return self._leaf("apiserver", "kube-apiserver", (), ExtendedKeyUsageOID.SERVER_AUTH, names)
 
+    def loopback(self, name: str) -> Pair:
+        """Certificate of another server on the loopback; `name` names its files."""
+        addresses = [x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
+        return self._leaf(f"loopback-{name}", name, (), ExtendedKeyUsageOID.SERVER_AUTH, addresses)
+
     def client(self, user: str, groups: tuple[str, ...] = ()) -> Pair:
         """Certificate with which a client is `user` in `groups`."""
         name = "-".join((user, *groups)).replace(":", "-").replace("/", "-")

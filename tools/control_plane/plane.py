@@ -17,7 +17,7 @@ from typing import Any, Final, Self
 
 from control_plane import binaries
 from control_plane.api_client import ApiClient
-from control_plane.identities import Authority
+from control_plane.identities import Authority, Pair
 from control_plane.processes import PlaneError, Processes, answers, free_port, free_ports
 from control_plane.simulated.dashboards import Dashboards
 
@@ -149,6 +149,15 @@ class ControlPlane:
         """
         pair = self._authority.client(user, tuple(groups))
         return self._authority.kubeconfig(pair.key.with_suffix(".kubeconfig"), pair, server or self.server)
+
+    @property
+    def authority_certificate(self) -> Path:
+        """Certificate of the authority that signed what runs here."""
+        return self._authority.pair.certificate
+
+    def certificate_on_loopback(self, name: str) -> Pair:
+        """Key and certificate for a server of `name` on the loopback, say for webhooks."""
+        return self._authority.loopback(name)
 
     def stop_api_server_and_etcd(self) -> None:
         """Stop the store cleanly, so that its folder can be kept."""

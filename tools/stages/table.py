@@ -65,7 +65,7 @@ STAGES: Final = (
             "--dist",
             "worksteal",
             "-m",
-            "not serving and not control_plane and not e2e and not images",
+            "not serving and not control_plane and not e2e and not images and not two_nodes",
         ),
         1.5,
         quick=True,

@@ -125,7 +125,8 @@ class RayServiceFacts:
         Serve calls an application DEPLOYING again after every change of its bounds, until the last new replica is up;
         those that it has go on answering.
         """
-        if self.endpoints == 0 or self.leaving:
+        # KubeRay goes on to count the endpoints of pods that Kueue has ended.
+        if self.endpoints == 0 or self.leaving or self.waits:
             return False
         if self.application_status == "RUNNING":
             return True

@@ -7,7 +7,7 @@ from typing import Any
 from llama_operator.decide.decision import Decision
 from llama_operator.decide.observed import Observed, RayServiceFacts, RevisionFacts, Settings
 from llama_operator.decide.rollout.ending import NO_REVISION
-from llama_operator.decide.rollout.queued import queue_of
+from llama_operator.decide.rollout.queued import evicted, queue_of
 from llama_operator.decide.rollout.rollout import Rollout
 from llama_operator.decide.starts.claim import most_now
 from llama_operator.desired import access_check, budget, network, rayservice, revision, route, shared
@@ -101,7 +101,7 @@ def _deployment(observed: Observed, decision: Decision, settings: Settings) -> D
         ),
         bounds=_bounds(observed, running),
         delete=(
-            *(_ray_service(service) for service in rollout.obsolete),
+            *(_ray_service(service) for service in dict.fromkeys((*rollout.obsolete, *evicted(observed)))),
             *(Deletion(revision.API_VERSION, revision.KIND, name) for name in revision.over(observed, rollout)),
             *asking.delete,
         ),
@@ -149,7 +149,7 @@ def _keep_up(observed: Observed, decision: Decision, settings: Settings, asking:
         ),
         bounds=_bounds(observed, running),
         delete=(
-            *(_ray_service(service) for service in (*upkeep.obsolete, *ended)),
+            *(_ray_service(service) for service in dict.fromkeys((*upkeep.obsolete, *ended, *evicted(observed)))),
             *asking.delete,
         ),
         beside=_budget(observed, records.get(upkeep.traffic)),

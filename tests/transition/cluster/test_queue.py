@@ -159,18 +159,51 @@ async def test_a_wait_has_a_reason_and_no_deadline_which_begins_with_the_admissi
         assert condition(await world.reconcile(ref), "Stalled").status == stalled
 
 
-async def test_an_eviction_is_told_and_the_next_admission_begins_anew(world):
+@pytest.mark.parametrize("kuberay_says_so", [True, False])
+async def test_an_eviction_is_told_and_the_next_admission_begins_anew(world, kuberay_says_so):
     ref = await apply(world, "gpus")
     await world.reconcile(ref)
     await kueue(world, suspend=False, flavor="spot")
     (name,) = await world.names(kinds.RAY_SERVICE)
     await world.serve(name)
+    pod = await world.pod("runs", "worker", role="worker", revision=name)
+    await world.user.apply({"apiVersion": "v1", "kind": "Node", "metadata": {"name": pod["spec"]["nodeName"]}})
     status = await world.reconcile(ref)
     assert condition(status, "Ready").status == "True"
+    before = await service(world)
     await kueue(world, suspend=True)
-    await world.serve(name, endpoints=0, status="")
-    status = await world.reconcile(ref)
-    assert (condition(status, "Ready").status, condition(status, "Ready").reason) == ("False", "Queued")
+    if kuberay_says_so:
+        await world.serve(name, endpoints=0, status="")
+    for _ in range(2):
+        status = await world.reconcile(ref)
+        assert (condition(status, "Ready").status, condition(status, "Ready").reason) == ("False", "Queued")
+    assert (await service(world))["metadata"]["uid"] == before["metadata"]["uid"], (
+        "its pods finish what they have begun"
+    )
+    await world.user.delete(Ref(kinds.POD, "default", "worker"))
+    for _ in range(3):
+        status = await world.reconcile(ref)
+        assert condition(status, "Ready").reason == "Queued" or not kuberay_says_so
+    now = await service(world)
+    anew = now["metadata"]["uid"] != before["metadata"]["uid"]
+    assert anew != kuberay_says_so, "made anew, or Kueue would keep its quota for ever"
+    assert now["metadata"]["name"] == name
+    assert now["metadata"]["labels"][LABEL] == "gpus"
     await kueue(world, suspend=False, flavor="spot")
     await world.serve(name)
     assert condition(await world.reconcile(ref), "Ready").status == "True"
+
+
+async def test_nobody_is_sent_to_kuberay_for_pods_that_kueue_holds_back(world):
+    ref = await apply(world, "gpus")
+    await world.reconcile(ref)
+    await kueue(world, suspend=True)
+    (name,) = await world.names(kinds.RAY_SERVICE)
+    await world.ray_cluster(name)
+    world.clock.advance(3600)
+    status = await world.reconcile(ref)
+    assert "ClusterNotMade" not in {one.reason for one in status.conditions}
+    await kueue(world, suspend=False, flavor="spot")
+    assert "ClusterNotMade" not in {one.reason for one in (await world.reconcile(ref)).conditions}
+    world.clock.advance(31)
+    assert condition(await world.reconcile(ref), "ModelLoaded").reason == "ClusterNotMade", "since the admission"

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
+from llama_operator.api import readings
 from llama_operator.api.reasons import ConditionType, Reason
 from llama_operator.decide.diagnosis.cause import Cause
 from llama_operator.decide.observed import Observed, RayClusterFacts, RayServiceFacts
@@ -29,6 +30,8 @@ def causes(observed: Observed, service: RayServiceFacts) -> Iterator[Cause]:
     if ready is not None and ready.reason in _REFUSED and ready.status != "True":
         yield _not_made(f"KubeRay refuses RayService {service.name}: {ready.reason}: {ready.message}")
         return
+    if _of_queue(observed, service) > 0:
+        return
     clusters = clusters_of(observed, service)
     if not clusters and _overdue(observed, service):
         yield _not_made(f"KubeRay has made no RayCluster for RayService {service.name} within {PATIENCE_SECONDS:.0f} s")
@@ -51,6 +54,9 @@ def causes(observed: Observed, service: RayServiceFacts) -> Iterator[Cause]:
 
 def waits(observed: Observed, service: RayServiceFacts) -> Iterator[float]:
     """Yield the seconds after which KubeRay has taken too long."""
+    if (left := _of_queue(observed, service)) > 0:
+        yield from () if service.waits else (left,)
+        return
     clusters = clusters_of(observed, service)
     if not clusters and _may_be_overdue(observed, service) and service.created is not None:
         yield observed.age(service.created).left(PATIENCE_SECONDS)
@@ -92,6 +98,17 @@ def _overdue(observed: Observed, service: RayServiceFacts) -> bool:
 def _may_be_overdue(observed: Observed, service: RayServiceFacts) -> bool:
     """Whether a cluster is missed: not where none is ever made, and not where Serve or endpoints tell of one."""
     return are_seen(observed) and service.endpoints == 0 and not service.application_status
+
+
+def _of_queue(observed: Observed, service: RayServiceFacts) -> float:
+    """Seconds for which nobody can expect pods, because Kueue holds them back or has let them start just now."""
+    if service.waits:
+        return PATIENCE_SECONDS
+    record = observed.pinned(service.name)
+    if service.queue is None or record is None:
+        return 0
+    admitted = readings.moment(record.admitted_at)
+    return PATIENCE_SECONDS if admitted is None else observed.age(admitted).left(PATIENCE_SECONDS)
 
 
 def _empty(observed: Observed, cluster: RayClusterFacts) -> bool:

@@ -1,7 +1,7 @@
 """In which queue of Kueue a RayService waits for its quota. Called by `desired.objects`."""
 
 from llama_operator.api.v1alpha1.llamadeployment import LlamaDeployment
-from llama_operator.decide.observed import Observed
+from llama_operator.decide.observed import Observed, RayServiceFacts
 from llama_operator.decide.placement.queue import DEFAULT_QUEUE, LABEL_PRIORITY, LABEL_QUEUE, Queue
 
 
@@ -21,3 +21,19 @@ def wanted_queue(deployment: LlamaDeployment, *, default: bool) -> Queue | None:
     labels = deployment.metadata.labels
     name = labels.get(LABEL_QUEUE) or (DEFAULT_QUEUE if default else "")
     return Queue(name, labels.get(LABEL_PRIORITY, "")) if name else None
+
+
+def evicted(observed: Observed) -> tuple[RayServiceFacts, ...]:
+    """RayServices whose quota Kueue took back, whose pods are gone, and that KubeRay still calls Ready.
+
+    KubeRay 1.6 finds no head then and gives up before it writes their status (kuberay#4686). Kueue believes it, so it neither lends
+    their quota to others nor asks for it again. One that is made anew waits in the queue like any other.
+    """
+    if observed.pods is None:
+        return ()
+    with_pods = {pod.revision for pod in observed.pods}
+    return tuple(
+        one
+        for one in observed.ray_services
+        if one.waits and one.endpoints > 0 and not one.leaving and one.name not in with_pods
+    )

@@ -5,6 +5,7 @@ import logging.config
 import logging.handlers
 
 import pytest
+
 from llama_serving.engine import serve_log
 
 

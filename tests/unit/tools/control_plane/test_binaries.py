@@ -43,3 +43,21 @@ def test_the_pins_of_an_edition_are_all_of_its_version(edition):
 
 def test_the_matrix_has_a_stage_for_each_edition():
     assert {f"kubernetes-{name}" for name in binaries.EDITIONS} <= {stage.name for stage in MATRIX}
+
+
+def test_what_only_a_few_tests_run_has_a_folder_of_its_own():
+    apart = {name: binaries.apart_folder(name) for name in binaries.APART}
+    assert len({*apart.values(), binaries.folder()}) == len(apart) + 1
+    for name, folder in apart.items():
+        assert folder.name.startswith(f"{name}-")
+        assert {program.module for program in binaries.APART[name].programs.values()} == {name}
+
+
+def test_a_new_group_apart_builds_nothing_else_again(monkeypatch, tmp_path):
+    before = binaries.folder()
+    (tmp_path / "kueue").mkdir()
+    (tmp_path / "kueue" / "go.mod").write_text("module other\n")
+    old = binaries.apart_folder("kueue")
+    monkeypatch.setattr(binaries, "APART_MODULES", tmp_path)
+    assert binaries.apart_folder("kueue") != old
+    assert binaries.folder() == before
