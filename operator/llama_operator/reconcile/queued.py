@@ -2,7 +2,9 @@
 
 Kueue writes into its pods where and whether they may run, and takes that away again when it needs the quota for others. Worker
 groups are one atomic list, so an apply of ours would wipe it out. What the operator changes of a RayService that exists is
-the Serve config only: that is patched, with the labels and the owner by which the RayService is ours, and all else is Kueue's.
+the Serve config only: that is patched, with the labels and the owner by which the RayService is ours, and all else is Kueue's. While
+it is suspended nothing reads that config, and it stays as it is: Kueue 0.17 makes two Workloads of a RayService that changes just when
+Kueue sees it first, and then admits neither.
 """
 
 from collections.abc import Iterator, Mapping
@@ -28,8 +30,8 @@ def changes(wanted: Object, live: Object) -> tuple[JsonPatch, ...]:
 
 
 def _changes(wanted: Object, live: Object) -> Iterator[JsonPatch]:
-    config = wanted["spec"][_SERVE_CONFIG]
-    if mapping(live.get("spec")).get(_SERVE_CONFIG) != config:
+    config, spec = wanted["spec"][_SERVE_CONFIG], mapping(live.get("spec"))
+    if not mapping(spec.get("rayClusterConfig")).get("suspend") and spec.get(_SERVE_CONFIG) != config:
         yield JsonPatch("add", f"/spec/{_SERVE_CONFIG}", config)
     there = labels(live)
     for name, value in _own(wanted["metadata"]["labels"]).items():

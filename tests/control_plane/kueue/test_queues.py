@@ -49,6 +49,13 @@ def test_a_queue_that_takes_the_namespace_takes_the_deployment(eventually, user,
     before = user.at_rest()
     user.wait_for_kuberay(reconciles=3)
     assert user.written("chat") == before
+    # A pod that takes the place of another has its quota already (kueue#9986).
+    (gone,) = user.pods("worker")
+    user.kubectl("delete", "pod", gone["metadata"]["name"], "--wait=false")
+    eventually(
+        lambda: placed(user) and gone["metadata"]["uid"] not in {pod["metadata"]["uid"] for pod in placed(user)},
+        "another one runs",
+    )
 
 
 def test_a_queue_by_label_waits_for_quota_is_stopped_and_goes_on(eventually, user, operator, quota):

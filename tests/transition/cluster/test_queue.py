@@ -126,6 +126,19 @@ async def test_what_changes_in_place_reaches_a_rayservice_in_a_queue(world):
     assert spec_of(live) == written
 
 
+async def test_a_rayservice_that_waits_is_not_changed_and_gets_all_when_it_is_admitted(world):
+    ref = await apply(world, "gpus", scaling={"maxReplicas": 2})
+    await world.reconcile(ref)
+    await kueue(world, suspend=True)
+    before = (await service(world))["spec"]["serveConfigV2"]
+    await world.user.merge_patch(ref, {"spec": {"scaling": {"maxReplicas": 5}}})
+    await world.reconcile(ref)
+    assert (await service(world))["spec"]["serveConfigV2"] == before
+    await kueue(world, suspend=False, flavor="spot")
+    await world.reconcile(ref)
+    assert (await service(world))["spec"]["serveConfigV2"] != before
+
+
 @pytest.mark.parametrize("label", ["llama-operator.io/deployment", "app.kubernetes.io/managed-by"])
 async def test_labels_of_ours_come_back_to_a_rayservice_in_a_queue(world, label):
     ref = await apply(world, "gpus")
