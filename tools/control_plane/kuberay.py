@@ -11,6 +11,9 @@ from control_plane.processes import answers, free_port, free_ports
 from control_plane.simulated.dashboards import Dashboards
 
 USER: Final = "system:serviceaccount:kuberay-system:kuberay-operator"
+IMAGE: Final = "kuberay/operator:v1.6.2"
+"""Name under which a pod asks for it."""
+_DEPLOYMENT: Final = Path(__file__).with_name("kuberay") / "deployment.yaml"
 _CONCURRENCY: Final = 10
 """RayServices that are looked after at once: each is visited every two seconds, for ever."""
 
@@ -26,12 +29,7 @@ def start(plane: ControlPlane, *, simulated: bool = True) -> None:
     Raises:
         PlaneError: It did not come up.
     """
-    crds = plane.kubectl("get", "crd", "rayservices.ray.io", "-o", "name", check=False)
-    if crds.returncode != 0:
-        plane.kubectl("apply", "--server-side", "-f", saved_planes.kuberay_crds())
-        plane.kubectl("wait", "--for=condition=Established", "--timeout=240s", "crd", "rayservices.ray.io")
-    plane.kubectl("apply", "--server-side", "-f", plane.binaries / "manifests" / "kuberay" / "role.yaml")
-    plane.apply(_binding())
+    install(plane)
     proxy = _start_proxy(plane) if simulated else None
     metrics, probes = free_ports(2)
     command: list[str | Path] = [
@@ -48,6 +46,30 @@ def start(plane: ControlPlane, *, simulated: bool = True) -> None:
     plane.processes.await_("ray-operator", lambda: answers(f"http://127.0.0.1:{probes}/readyz"))
     if proxy is not None:
         plane.dashboards = Dashboards(proxy)
+
+
+def install(plane: ControlPlane) -> None:
+    """Install its CRDs and its role, for whoever runs as its account.
+
+    Raises:
+        PlaneError: The API server refused something.
+    """
+    crds = plane.kubectl("get", "crd", "rayservices.ray.io", "-o", "name", check=False)
+    if crds.returncode != 0:
+        plane.kubectl("apply", "--server-side", "-f", saved_planes.kuberay_crds())
+        plane.kubectl("wait", "--for=condition=Established", "--timeout=240s", "crd", "rayservices.ray.io")
+    plane.kubectl("apply", "--server-side", "-f", plane.binaries / "manifests" / "kuberay" / "role.yaml")
+    plane.apply(_binding())
+
+
+def start_in_pod(plane: ControlPlane) -> None:
+    """Run KubeRay in a pod, on a real node that has `IMAGE`; then it is a peer that NetworkPolicies know.
+
+    Raises:
+        PlaneError: The API server refused something.
+    """
+    install(plane)
+    plane.kubectl("apply", "--server-side", "-f", _DEPLOYMENT)
 
 
 def _start_proxy(plane: ControlPlane) -> str:

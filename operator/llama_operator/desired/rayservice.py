@@ -212,10 +212,19 @@ def build(deployment: LlamaDeployment, pinned: RevisionFacts, queue: Queue | Non
         "metadata": metadata,
         "spec": {
             "upgradeStrategy": {"type": "None"},
+            **({"excludeHeadPodFromServeSvc": True} if _goes_on_without_its_head(pinned, live) else {}),
             "serveConfigV2": serve_config.to_yaml(serve_config.with_live(pinned.serve_config, live)),
             "rayClusterConfig": cluster,
         },
     }
+
+
+def _goes_on_without_its_head(pinned: RevisionFacts, live: LiveSettings) -> bool:
+    """Whether no request shall come in through the head, which ends it if the head does.
+
+    At zero replicas the head is the only one that could take the request that starts one.
+    """
+    return head_store.outlives_the_head(pinned.cluster) and live.min_replicas > 0
 
 
 def bounds(

@@ -87,13 +87,28 @@ def first_process(outer: subprocess.Popen[str]) -> int:
     return 0
 
 
-def link(network: Network, process: int) -> None:
-    """Join the host and the network namespace of `process`, and route pods and cluster addresses there."""
+def link(network: Network, process: int, *, services: bool = True) -> None:
+    """Join the host and the network namespace of `process`, and route pods there; cluster addresses too, to one node of all."""
     _run("ip", "link", "add", network.host_interface, "type", "veth", "peer", _LINK_IN_NODE, "netns", str(process))
     _run("ip", "address", "add", f"{network.host}/30", "dev", network.host_interface)
     _run("ip", "link", "set", network.host_interface, "up")
-    for routed in (network.pods, network.services):
+    for routed in (network.pods, *((network.services,) if services else ())):
         _run("ip", "route", "add", str(routed), "via", str(network.node))
+
+
+def join(one: tuple[Network, int], other: tuple[Network, int]) -> None:
+    """Link two nodes, each a network and the process in its namespace: their pods reach each other without the host."""
+    (here, process), (there, peer) = one, other
+    ends = (here.interface_to(there), there.interface_to(here))
+    _run("ip", "link", "add", ends[0], "netns", str(process), "type", "veth", "peer", ends[1], "netns", str(peer))
+    for end, (own, inside), (far, _) in ((ends[0], one, other), (ends[1], other, one)):
+        for command in (
+            ("address", "add", f"{own.node}/32", "dev", end),
+            ("link", "set", end, "up"),
+            ("route", "add", f"{far.node}/32", "dev", end, "src", str(own.node)),
+            ("route", "add", str(far.pods), "via", str(far.node), "dev", end, "onlink", "src", str(own.node)),
+        ):
+            _run("nsenter", f"--net=/proc/{inside}/ns/net", "ip", *command)
 
 
 def unlink(network: Network) -> None:

@@ -54,6 +54,10 @@ class Network:
         """Name of the host's end of the link."""
         return f"llama-node{self.number}"
 
+    def interface_to(self, other: "Network") -> str:
+        """Name of this node's end of its link to another node."""
+        return f"node{other.number}"
+
 
 def free(services: IPv4Network) -> Network:
     """Return a network that nothing on this machine uses.

@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network
 from pathlib import Path
@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 
 import yaml
 
+from control_plane import binaries as programs
 from control_plane.node import configuration, image, machine
 from control_plane.node.configuration import PAUSE_IMAGE, SOCKET, Paths
 from control_plane.node.machine import NodeFailedError, Step
@@ -32,6 +33,7 @@ _POLL_SECONDS = 0.1
 _NAMESPACE = "k8s.io"
 """Where containerd keeps what belongs to Kubernetes."""
 _PROGRAMS = ("containerd", "ctr", "runc", "nft", "ip", "sysctl", "unshare")
+_OF_FIREWALL = ("iptables", "iptables-save", "iptables-restore", "ipset")
 
 
 class Plane(Protocol):
@@ -63,12 +65,16 @@ class NodeSettings:
         whole: OCI layouts of images that are whole, by the reference under which each can be used; their pods need a RuntimeClass with
             the handler `configuration.WHOLE`.
         promised: Capacity that the Node reports, beyond what the machine has: pods ask for what a real model needs.
+        programs: Programs of this machine that are images by themselves, statically linked, by the reference under which each can be used.
+        firewall: Whether NetworkPolicies are enforced, by kube-router.
     """
 
     name: str
     images: tuple[str, ...]
     promised: Mapping[str, str]
     whole: Mapping[str, Path] = field(default_factory=dict)
+    programs: Mapping[str, Path] = field(default_factory=dict)
+    firewall: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,17 +99,23 @@ class RealNode:
         return (self.folder / "podlogs").glob("*/*/*.log")
 
 
-def missing() -> str:
-    """Say why no real node can run here; empty when it can."""
+def missing(*, firewall: bool = False) -> str:
+    """Say why no real node can run here, or none that enforces NetworkPolicies; empty when it can."""
     if os.geteuid() != 0:
         return "a real node needs root"
-    absent = [program for program in _PROGRAMS if not _found(program)]
+    absent = [program for program in (*_PROGRAMS, *(_OF_FIREWALL if firewall else ())) if not _found(program)]
     return f"a real node needs {', '.join(absent)} (make e2e installs them on Debian)" if absent else ""
 
 
 @contextlib.contextmanager
 def real_node(
-    plane: Plane, binaries: Path, parent: Path, settings: NodeSettings, services: IPv4Network
+    plane: Plane,
+    binaries: Path,
+    parent: Path,
+    settings: NodeSettings,
+    services: IPv4Network,
+    *,
+    beside: Sequence[RealNode] = (),
 ) -> Iterator[RealNode]:
     """Run a node until the end of the context; nothing of it stays but the logs in `parent`/node.
 
@@ -113,6 +125,7 @@ def real_node(
         parent: An existing folder.
         settings: What kind of node.
         services: Range of cluster addresses of the control plane.
+        beside: Nodes of the same control plane that run already; the host reaches cluster addresses through the first of all.
 
     Raises:
         NodeFailedError: It did not come up; the message has the end of the logs.
@@ -126,13 +139,16 @@ def real_node(
         stack.callback(machine.unlink, network)
         stack.callback(machine.stop, outer)
         process = _await(lambda: machine.first_process(outer), outer, folder, "its first process")
-        machine.link(network, process)
+        machine.link(network, process, services=not beside)
         api = urlsplit(_server(plane.kubeconfig))
         port = stack.enter_context(relay(str(network.host), (str(api.hostname), int(api.port or 443))))
         plane.kubectl("delete", "node", settings.name, "--ignore-not-found")  # of an earlier life: it would look Ready
-        _publish_api(plane, network, port)
+        if not beside:
+            _publish_api(plane, network, port)
         paths = Paths(folder, binaries, group)
         plan.write_text(json.dumps([step.plan(folder) for step in _steps(plane, paths, network, settings, port)]))
+        for other in beside:
+            machine.join((other.network, other.process), (network, process))
         if outer.stdin is not None:
             outer.stdin.write("go\n")
             outer.stdin.flush()
@@ -148,6 +164,7 @@ def _steps(plane: Plane, paths: Paths, network: Network, settings: NodeSettings,
         "kubelet": plane.kubeconfig_for(f"system:node:{settings.name}", ("system:nodes",)),
         "kube-proxy": plane.kubeconfig_for("system:kube-proxy"),
         "coredns": plane.kubeconfig,
+        "kube-router": plane.kubeconfig,
     }
     own = {name: configuration.through(path, server, folder / f"{name}.kubeconfig") for name, path in users.items()}
     ca = _certificate_authority(plane.kubeconfig)
@@ -165,14 +182,32 @@ def _steps(plane: Plane, paths: Paths, network: Network, settings: NodeSettings,
         Step(kubelet, name="kubelet"),
         Step((binaries / "coredns", "-conf", folder / "Corefile"), name="coredns"),
         Step(_kube_proxy(binaries, own["kube-proxy"], network, settings), name="kube-proxy"),
+        *(_firewall(binaries, own["kube-router"], network, settings) if settings.firewall else ()),
     ]
+
+
+def _firewall(binaries: Path, kubeconfig: Path, network: Network, settings: NodeSettings) -> Iterator[Step]:
+    """NetworkPolicies, also between pods on one bridge: the kernel shows bridged packets to the packet filter."""
+    yield Step(("sysctl", "--quiet", "--write", "net.bridge.bridge-nf-call-iptables=1"))
+    # It ends where it does not find its Node, which the kubelet makes a moment later.
+    node = f"node/{settings.name}"
+    yield Step((binaries / "kubectl", f"--kubeconfig={kubeconfig}", "wait", "--for=create", "--timeout=120s", node))
+    command = (
+        *(programs.ensure_apart("kube-router") / "kube-router", f"--kubeconfig={kubeconfig}"),
+        *("--run-firewall=true", "--run-router=false", "--run-service-proxy=false", "--run-loadbalancer=false"),
+        *(f"--hostname-override={settings.name}", f"--service-cluster-ip-range={network.services}"),
+        *("--enable-ipv6=false", "--iptables-sync-period=5m", "--health-port=0", "--metrics-port=0"),
+    )
+    yield Step(command, name="kube-router")
 
 
 def _kube_proxy(binaries: Path, kubeconfig: Path, network: Network, settings: NodeSettings) -> tuple[object, ...]:
     return (
         *(binaries / "kube-proxy", f"--kubeconfig={kubeconfig}", f"--hostname-override={settings.name}"),
-        # Pods on one bridge would answer each other directly, past the rules that translate the address back.
-        *("--proxy-mode=nftables", "--masquerade-all", f"--cluster-cidr={network.pods}"),
+        *("--proxy-mode=nftables", f"--cluster-cidr={network.pods}"),
+        # Pods on one bridge would answer each other directly, past the rules that translate the address back. Where the packet filter
+        # sees what is bridged they do not, and it has to see who asks, on the node of the one that is asked too.
+        *(() if settings.firewall else ("--masquerade-all",)),
         *("--healthz-bind-address=127.0.0.1:10256", "--metrics-bind-address=127.0.0.1:10249"),
         # Limits of connection tracking belong to the machine, not to this node.
         *("--conntrack-max-per-core=0", "--conntrack-tcp-timeout-established=0s"),
@@ -191,6 +226,10 @@ def _images(folder: Path, settings: NodeSettings) -> list[Path]:
         *(
             image.Image(name=image.full_reference(name), path=path, kept=_known_to_vllm(Path.home()))
             for name in settings.images
+        ),
+        *(
+            image.Image(name=image.full_reference(name), command=(str(program),), copies=(program,))
+            for name, program in settings.programs.items()
         ),
     ]
     written = [image.write(each, folder / "images" / f"{index}.tar") for index, each in enumerate(wanted)]

@@ -4,9 +4,12 @@ Without it the end of the head is the end of the cluster. With it the workers go
 again with what it had kept.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 from llama_operator.api.v1alpha1.stores import HeadStoreSpec
+
+_FIELD = "gcsFaultToleranceOptions"
 
 
 def fault_tolerance(store: HeadStoreSpec | None) -> dict[str, Any]:
@@ -22,4 +25,9 @@ def fault_tolerance(store: HeadStoreSpec | None) -> dict[str, Any]:
     if store.password_secret is not None:
         reference = {"name": store.password_secret.name, "key": store.password_secret.key}
         options["redisPassword"] = {"valueFrom": {"secretKeyRef": reference}}
-    return {"gcsFaultToleranceOptions": options}
+    return {_FIELD: options}
+
+
+def outlives_the_head(cluster: Mapping[str, Any]) -> bool:
+    """Whether the workers of a pinned cluster go on when its head ends."""
+    return _FIELD in cluster
