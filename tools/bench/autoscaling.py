@@ -5,6 +5,7 @@ after a change of the policy only the product is played again. Nothing here pass
 """
 
 import argparse
+import ast
 import hashlib
 import json
 import os
@@ -13,12 +14,13 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, replace
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
 from bench import autoscaling_report as report
 from bench.autoscaling_cells import ROOT, TRACES, Cell, Workload, cells
+from bench.compiled.run import COMPILED
 from llama_operator import catalog
 from llama_operator.cli.shared import files
 from llama_operator.decide.decision import decide
@@ -28,9 +30,8 @@ from llama_operator.simulate.compare import CLAIRVOYANT, play
 from llama_operator.simulate.deployment import Choices, setup_of
 from llama_operator.simulate.disturbances import STATELESS, Forgetful, between, frozen
 from llama_operator.simulate.need import Need, find_need
-from llama_operator.simulate.outcome import outcome
 from llama_operator.simulate.router import PathLimits
-from llama_operator.simulate.run import Disturbance, Setup, run
+from llama_operator.simulate.run import Disturbance, Setup
 from llama_operator.simulate.scalers.table import SCALERS, Case
 from llama_operator.simulate.traces.named import find
 from llama_operator.simulate.traces.trace import Trace
@@ -51,7 +52,7 @@ def digest(name: str) -> str:
     # One autoscaler does not depend on the others.
     sources = [path for path in sources if path.parent.name != "scalers" or path.stem in {"known", "table"}]
     sources += [
-        ROOT / "tools" / "bench" / "autoscaling_cells.py",
+        *(ROOT / "tools" / "bench" / "compiled").glob("*.py"),
         *(ROOT / "tools" / "bench").glob("autoscaling*.yaml"),
     ]
     if name == _PRODUCT:
@@ -65,12 +66,34 @@ def digest(name: str) -> str:
         sources += [path for path in package.glob("scalers/*.py") if path.stem != _PRODUCT]
     whole = hashlib.sha256()
     for path in sorted(sources):
-        whole.update(path.read_bytes())
+        content = path.read_text(encoding="utf-8")
+        whole.update((_code(content) if path.suffix == ".py" else content).encode())
     return whole.hexdigest()[:12]
 
 
+def _code(source: str) -> str:
+    """What a module does, without what it says about itself: comments, strings that stand alone, and its layout."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if isinstance(body, list):
+            node.body = [one for one in body if not _is_text(one)] or [ast.Pass()]  # type: ignore[attr-defined]
+    return ast.dump(tree)
+
+
+def _is_text(node: ast.AST) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+
+
+@cache
+def definition(workload: Workload) -> str:
+    """Short hash of what a workload is, apart from its name and what it is used for."""
+    return hashlib.sha256(repr(replace(workload, name="", tuning=False, day=False)).encode()).hexdigest()[:12]
+
+
+@lru_cache(maxsize=1)
 def trace_of(workload: Workload, seed: int) -> Trace:
-    """Find the trace of a workload."""
+    """Find the trace of a workload; the last one is kept, since each cold start has the same."""
     text = workload.trace
     if workload.file:
         name, _, settings = text.partition(":")
@@ -115,10 +138,10 @@ def need_of(cell: Cell, setup: Setup, trace: Trace, kept: Path) -> Need:
     known = digest(CLAIRVOYANT)
     if path.is_file():
         content = json.loads(path.read_text(encoding="utf-8"))
-        if content["digest"] == known and content["trace"] == cell.workload.trace:
+        if content["digest"] == known and content["defined"] == definition(cell.workload):
             return Need(tuple(content["replicas"]), content["attainment"])
-    need = find_need(setup, trace, seed=cell.seed, goal=cell.workload.goal)
-    content = {"digest": known, "trace": cell.workload.trace, **asdict(need)}
+    need = find_need(setup, trace, seed=cell.seed, goal=cell.workload.goal, player=COMPILED)
+    content = {"digest": known, "defined": definition(cell.workload), **asdict(need)}
     path.write_text(json.dumps(content), encoding="utf-8")
     return need
 
@@ -149,17 +172,17 @@ def played(cell: Cell, names: Iterable[str], kept: Path) -> Iterator[dict[str, A
 
 def _is_current(line: dict[str, Any], cell: Cell) -> bool:
     name = str(line["autoscaler"])
-    return name in SCALERS and line["digest"] == digest(name) and line["trace"] == cell.workload.trace
+    return name in SCALERS and line["digest"] == digest(name) and line["defined"] == definition(cell.workload)
 
 
 def _line(cell: Cell, case: Case, name: str) -> dict[str, Any]:
     began = time.process_time()
-    measured = play(case, name, cell.seed).outcome
+    measured = play(case, name, cell.seed, player=COMPILED).outcome
     return {
         "workload": cell.workload.name,
         "kind": cell.workload.kind,
-        "tuning": cell.tuning,
         "trace": cell.workload.trace,
+        "defined": definition(cell.workload),
         "coldStart": cell.cold_start,
         "seed": cell.seed,
         "autoscaler": name,
@@ -220,7 +243,7 @@ def _chaos_line(
     make: Callable[[], Any] = lambda: SCALERS[_PRODUCT](case)  # noqa: E731 - given to a class that calls it again
     scaler = Forgetful(make, _MINUTE) if forgets else make()
     setup = replace(case.setup, cold_start=ColdStart((_CHAOS_START,), never=never))
-    record = run(
+    record = COMPILED.run(
         setup,
         case.trace.arrivals,
         scaler,
@@ -229,14 +252,15 @@ def _chaos_line(
         initial=case.initial,
         disturbance=disturbance,
     )
+    measured = COMPILED.outcome(record, setup)
     during = [second.target for second in record.seconds if second.at <= case.trace.length]
     return {
         "autoscaler": name,
         "digest": digest(_PRODUCT),
         "fewest": min(during),
         "most": max(during),
-        "attainment": outcome(record, setup).attainment,
-        **asdict(outcome(record, setup)),
+        "attainment": measured.attainment,
+        **asdict(measured),
     }
 
 
@@ -262,6 +286,8 @@ def main() -> None:
         for cell in cells(asked.only, length=asked.length)
         if (not asked.seed or cell.seed in asked.seed) and (not asked.cold_start or cell.cold_start in asked.cold_start)
     ]
+    # Seed by seed: what is broken off has all workloads, and days, which take as long as all others, are last.
+    every.sort(key=lambda cell: (cell.workload.day, cell.seed))
     absent = sorted({cell.workload.name for cell in every if not cell.workload.there})
     work = [(cell, names, asked.folder) for cell in every if cell.workload.there]
     lines: list[dict[str, Any]] = []

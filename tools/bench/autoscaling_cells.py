@@ -34,6 +34,7 @@ class Workload:
         first_token: Objective, in seconds.
         goal: Share of first tokens that the clairvoyant keeps within the objective.
         ingress: Whether requests go through Serve's router.
+        day: Whether it takes a day: then it is played last.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Workload:
     first_token: float = 2.0
     goal: float = 0.99
     ingress: bool = False
+    day: bool = False
 
     @property
     def there(self) -> bool:
@@ -71,7 +73,7 @@ WORKLOADS = (
     Workload("wave, Ingress", "wave", "smooth", ingress=True),
     Workload("Azure conversation", f"{_AZURE.format('conv')}:times=5", "smooth", file=_AZURE.format("conv")),
     Workload("ServeGen calm hour", _ALL_CLIENTS.format(0.15, 7 * _HOUR, _HOUR), "smooth", file=_SERVEGEN),
-    Workload("ServeGen day", _ALL_CLIENTS.format(0.05, 2 * _DAY, _DAY), "smooth", file=_SERVEGEN),
+    Workload("ServeGen day", _ALL_CLIENTS.format(0.05, 2 * _DAY, _DAY), "smooth", file=_SERVEGEN, day=True),
     Workload("step", "step", "burst", tuning=True),
     Workload("step, Ingress", "step", "burst", ingress=True),
     Workload("on-off", "on-off", "burst", tuning=True),

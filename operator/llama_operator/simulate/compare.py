@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from llama_operator.api.v1alpha1.llamadeployment import LlamaDeploymentSpec
 from llama_operator.decide.bounds import knobs, live_settings
 from llama_operator.simulate.need import find_need
-from llama_operator.simulate.outcome import Outcome, outcome
-from llama_operator.simulate.run import Disturbance, Record, Setup, run
+from llama_operator.simulate.outcome import REFERENCE, Outcome, Player
+from llama_operator.simulate.run import Disturbance, Record, Setup
 from llama_operator.simulate.scalers.table import SCALERS, Case
 from llama_operator.simulate.traces.trace import Trace
 
@@ -50,9 +50,11 @@ def case_of(setup: Setup, trace: Trace, spec: LlamaDeploymentSpec, *, seed: int,
     )
 
 
-def play(case: Case, name: str, seed: int, disturbance: Disturbance | None = None) -> Played:
+def play(
+    case: Case, name: str, seed: int, disturbance: Disturbance | None = None, player: Player = REFERENCE
+) -> Played:
     """Play one autoscaler; it is made anew."""
-    record = run(
+    record = player.run(
         case.setup,
         case.trace.arrivals,
         SCALERS[name](case),
@@ -61,7 +63,7 @@ def play(case: Case, name: str, seed: int, disturbance: Disturbance | None = Non
         initial=case.initial,
         disturbance=disturbance,
     )
-    return Played(name, seed, outcome(record, case.setup), record)
+    return Played(name, seed, player.outcome(record, case.setup), record)
 
 
 def compare(case: Case, names: Iterable[str], seed: int) -> tuple[Played, ...]:

@@ -42,6 +42,8 @@ class Reading:
     accepted: int
     finished: int
     prompt_tokens: int
+    prompt_pairs: float
+    """Pairs of tokens in the prompts of requests that ended, half the square of the length of each."""
     generated_tokens: int
 
 
@@ -61,6 +63,7 @@ class Engine:
         "_held",
         "_limits",
         "_order",
+        "_pairs",
         "_prefilling",
         "_prompted",
         "_rise",
@@ -86,6 +89,7 @@ class Engine:
         self._cached = 0
         """Those of them that belong to running answers."""
         self._accepted = self._finished = self._prompted = self._generated = 0
+        self._pairs = 0.0
         self._began, self._steps, self._first, self._rise = 0.0, 0, 0.0, 0.0
         """The block: when it began, its steps, the seconds of its first one, and how much longer each next one takes."""
         self._chunks: list[tuple[Request, int]] = []
@@ -153,6 +157,7 @@ class Engine:
             accepted=self._accepted,
             finished=self._finished,
             prompt_tokens=self._prompted,
+            prompt_pairs=self._pairs,
             generated_tokens=self._generated + grown,
         )
 
@@ -177,6 +182,7 @@ class Engine:
             del self._decoding[request]
             self._release(request.context + self._step - request.joined)
             self._finished += 1
+            self._pairs += request.arrival.prompt_tokens**2 / 2
             request.finish(now, End.ANSWERED)
             ended.append(request)
         return ended

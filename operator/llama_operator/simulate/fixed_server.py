@@ -54,7 +54,7 @@ class FixedServer:
 
     def read(self, now: float) -> Reading:  # noqa: ARG002 - the interface of an engine
         """Say what it reports."""
-        return Reading(self.waiting, min(1, len(self._queue)), 0.0, self._accepted, self._finished, 0, 0)
+        return Reading(self.waiting, min(1, len(self._queue)), 0.0, self._accepted, self._finished, 0, 0.0, 0)
 
     def _begin(self, now: float) -> None:
         request = self._queue[0]

@@ -20,8 +20,10 @@ class ReplicaView:
         accepted: Requests that its engine took since it started.
         finished: Requests that ended since it started.
         prompt_tokens: Tokens of prompts that it computed since it started.
+        prompt_pairs: Pairs of tokens in the prompts of requests that ended, half the square of the length of each.
         generated_tokens: Tokens of answers that it made since it started.
         reported_at: Second of its last report.
+        kv_tokens: Tokens that its KV cache holds.
     """
 
     name: str
@@ -32,8 +34,10 @@ class ReplicaView:
     accepted: float
     finished: float
     prompt_tokens: float
+    prompt_pairs: float
     generated_tokens: float
     reported_at: float
+    kv_tokens: float
 
 
 @dataclass(frozen=True, slots=True)

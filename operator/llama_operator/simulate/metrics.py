@@ -18,8 +18,8 @@ SAMPLES = 6
 class Metrics:
     """The metrics of one run."""
 
-    def __init__(self, slots: int) -> None:
-        self._slots = slots
+    def __init__(self, slots: int, kv_tokens: int) -> None:
+        self._slots, self._kv_tokens = slots, kv_tokens
         self._queue: deque[int] = deque(maxlen=SAMPLES)
 
     def sample(self, ready: Sequence[Replica], queued: int, now: float) -> None:
@@ -60,6 +60,8 @@ class Metrics:
             accepted=last.accepted,
             finished=last.finished,
             prompt_tokens=last.prompt_tokens,
+            prompt_pairs=last.prompt_pairs,
             generated_tokens=last.generated_tokens,
             reported_at=at,
+            kv_tokens=self._kv_tokens,
         )

@@ -13,9 +13,8 @@ from dataclasses import dataclass, replace
 
 from llama_operator.simulate.cold_start import ColdStart
 from llama_operator.simulate.fleet_view import FleetView, ServeDelays, Wish
-from llama_operator.simulate.outcome import within
-from llama_operator.simulate.request import End
-from llama_operator.simulate.run import Setup, run
+from llama_operator.simulate.outcome import REFERENCE, Player
+from llama_operator.simulate.run import Setup
 from llama_operator.simulate.traces.trace import Trace
 
 BIN_SECONDS = 30.0
@@ -60,7 +59,7 @@ class Need:
         return tuple(kept)
 
 
-def find_need(setup: Setup, trace: Trace, *, seed: int, goal: float = 0.99) -> Need:
+def find_need(setup: Setup, trace: Trace, *, seed: int, goal: float = 0.99, player: Player = REFERENCE) -> Need:
     """Search the need of a trace.
 
     Args:
@@ -68,8 +67,9 @@ def find_need(setup: Setup, trace: Trace, *, seed: int, goal: float = 0.99) -> N
         trace: Who arrives when.
         seed: Of the router.
         goal: Share of first tokens that have to come within the objective.
+        player: Who plays.
     """
-    search = _Search(setup, trace, seed, goal)
+    search = _Search(setup, trace, seed, goal, player)
     plan = search.by_work()
     for _ in range(_ROUNDS_UP):
         late = search.late(plan)
@@ -83,9 +83,9 @@ def find_need(setup: Setup, trace: Trace, *, seed: int, goal: float = 0.99) -> N
 class _Search:
     """Replays plans of one trace, and keeps the best: the smallest one that keeps the goal, else the one that comes nearest to it."""
 
-    def __init__(self, setup: Setup, trace: Trace, seed: int, goal: float) -> None:
+    def __init__(self, setup: Setup, trace: Trace, seed: int, goal: float, player: Player) -> None:
         self._setup = replace(setup, cold_start=ColdStart((0.0,), spread=0.0), drain=math.inf)
-        self._trace, self._seed, self._goal = trace, seed, goal
+        self._trace, self._seed, self._goal, self._player = trace, seed, goal, player
         self._work = _work_by_bin(setup, trace)
         self.best = Need((), 0.0)
 
@@ -99,15 +99,11 @@ class _Search:
 
     def late(self, plan: Sequence[int]) -> set[int]:
         """Replay a plan: the bins that have too few replicas, and those before them, where the queue grew; none if it keeps the goal."""
-        setup, trace = self._setup, self._trace
-        record = run(setup, trace.arrivals, _Script(plan), length=trace.length, seed=self._seed, initial=plan[0])
-        missed, arrived = [0] * len(plan), [0] * len(plan)
-        for request in record.requests:
-            if request.end is End.TOO_LONG:
-                continue
-            place = min(len(plan) - 1, int(request.arrival.at / BIN_SECONDS))
-            arrived[place] += 1
-            missed[place] += not within(request, setup.first_token, setup.speed)
+        setup, trace, player = self._setup, self._trace, self._player
+        record = player.run(
+            setup, trace.arrivals, _Script(plan), length=trace.length, seed=self._seed, initial=plan[0]
+        )
+        missed, arrived = player.late(record, setup, BIN_SECONDS, len(plan))
         attainment = 1 - sum(missed) / max(1, sum(arrived))
         self._keep(Need(tuple(plan), attainment))
         if attainment >= self._goal:

@@ -1,11 +1,11 @@
 """What a run was worth: first tokens within the objective, and the GPU time that they took. Called by the command, the bench and `simulate.need`."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from math import ceil, isfinite
 
 from llama_operator.simulate.request import End, Request
-from llama_operator.simulate.run import Record, Setup
+from llama_operator.simulate.run import Record, Setup, run
 from llama_operator.simulate.step_time import StepTime
 
 _SECONDS_PER_HOUR = 3600.0
@@ -72,3 +72,31 @@ def outcome(record: Record, setup: Setup) -> Outcome:
 
 def _ended(requests: Iterable[Request], *ends: End) -> int:
     return sum(request.end in ends for request in requests)
+
+
+def late(record: Record, setup: Setup, width: float, bins: int) -> tuple[list[int], list[int]]:
+    """Return, for each of so many bins of `width` seconds, how many first tokens came too late, and how many requests came.
+
+    The last bin takes what comes after it. Requests that are too long count nowhere.
+    """
+    missed, arrived = [0] * bins, [0] * bins
+    for request in record.requests:
+        if request.end is End.TOO_LONG:
+            continue
+        place = min(bins - 1, int(request.arrival.at / width))
+        arrived[place] += 1
+        missed[place] += not within(request, setup.first_token, setup.speed)
+    return missed, arrived
+
+
+@dataclass(frozen=True, slots=True)
+class Player:
+    """Who plays runs, and reads what he has written: the reference, or an event loop that is compiled (`bench.compiled`)."""
+
+    run: Callable[..., Record] = run
+    outcome: Callable[[Record, Setup], Outcome] = outcome
+    late: Callable[[Record, Setup, float, int], tuple[list[int], list[int]]] = late
+
+
+REFERENCE = Player()
+"""The event loop that users have: it needs nothing but Python."""

@@ -126,7 +126,7 @@ class _Run:
         self._setup, self._scaler, self._length, self._disturbance = setup, scaler, length, disturbance
         self._router = Router(setup.limits, seed)
         self._starts = Starts(setup.cold_start, seed)
-        self._metrics = Metrics(setup.engine.max_num_seqs)
+        self._metrics = Metrics(setup.engine.max_num_seqs, setup.engine.kv_tokens)
         self._rules = None if scaler.delays is None else ServeRules(scaler.delays)
         self._starting: list[Replica] = []
         self._draining: list[Replica] = []

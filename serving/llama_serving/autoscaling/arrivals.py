@@ -8,8 +8,8 @@ Stein), and reaches no further ahead than it was watched.
 
 import itertools
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
 from llama_serving.autoscaling.memory import Memory, Row
 from llama_serving.autoscaling.trust import STALE_SECONDS, Trusted, moved_at
@@ -20,22 +20,20 @@ _WINDOWS = (10, 20, 40, 80, 160, 320)
 _BINS = 65
 _LINE_BINS = 10
 """Fewest bins that tell a trend from noise; with fewer the load is taken to stand still."""
-_SHRINK = 2.0
+_SHRINK = 1.0
 """Standard errors below which a slope counts as none: it is looked at every second, and one of them would be passed by chance all the time."""
 _DOUBT = 3.0
 """Standard errors by which the last seconds must leave a line before it is given up: with six windows in each of which a few tails
 are looked at, three leave about one false alarm in a hundred decisions."""
 _NOISE_BINS, _LEAST_BINS = 33, 4
 _MOST_DISPERSION = 50.0
+_RECENT_SECONDS = 30.0
 _MEDIAN = 0.455
 """Median of a squared normal number whose mean is 1."""
 _PERSISTENT_SECONDS = 8.0
 _SEEN_SECONDS = 5.0
 _REMEMBERED_SECONDS = 7200.0
 _FIRST_REPORT_SECONDS = 15.0
-_FLICKER_SECONDS = 600.0
-_NOISE_REQUESTS, _NOISE = 10.0, 0.1
-"""Requests by which queue and counters may disagree: they are not read at the same instant."""
 _JUMP_REQUESTS, _JUMP = 20.0, 1.0
 """Growth of a queue in a second that is believed at once: requests, and as a multiple of those that arrived until now."""
 
@@ -47,10 +45,11 @@ class Load:
     Attributes:
         level: Now.
         slope: More of them each second.
-        level_error: Standard error of the level.
-        slope_error: Standard error of the slope.
+        level_error: Standard error of the mean over these seconds.
+        slope_error: Standard error of the slope, also of one that counts as none: that it was not seen does not make it sure.
         seconds: How far back one line explains what arrived.
         dispersion: Variance of a count relative to its mean: 1 for arrivals that know nothing of each other.
+        recent: Requests a second in the last seconds, whatever a line says: it is wrong where a fall turns.
     """
 
     level: float
@@ -59,12 +58,14 @@ class Load:
     slope_error: float
     seconds: float
     dispersion: float
+    recent: float = 0.0
 
     def ahead(self, seconds: float) -> tuple[float, float]:
         """Return the level in so many seconds, and its standard error."""
         reach = min(max(0.0, seconds), self.seconds)
         level = max(0.0, self.level + self.slope * reach)
-        return level, math.hypot(self.level_error, self.slope_error * reach)
+        # A line is surest in its middle.
+        return level, math.hypot(self.level_error, self.slope_error * (reach + self.seconds / 2))
 
 
 def persistent(queues: Sequence[tuple[float, float, float]], which: int) -> float | None:
@@ -175,45 +176,24 @@ def bins(memory: Memory, moved: Counted | None, grown: float, now: float) -> tup
     return (*recent, (number, last[1] + moved.accepted + grown, last[2] + moved.seconds))
 
 
-@dataclass(frozen=True, slots=True)
-class Held:
-    """What the routers hold, as far as it is believed: `Memory.held` and `Memory.flickers_until`."""
-
-    requests: float
-    flickers_until: float
-
-
 def held_in_routers(
-    memory: Memory,
-    moved: Counted | None,
-    waiting: tuple[tuple[float, float, float], ...],
-    now: float,
-    *,
-    full: bool,
-) -> Held:
-    """Follow the queue of the routers.
+    memory: Memory, moved: Counted | None, waiting: tuple[tuple[float, float, float], ...]
+) -> float:
+    """Return `Memory.held`: what the routers hold, as far as it stays there.
 
-    Routers hold requests only while engines have no place: if these say otherwise, only what stays counts. What was taken and what is held add up to all that ever came, which never gets less: if it does, the number flickers, and for ten
-    minutes only what stays counts. A jump is followed within seconds and not at once.
+    A jump is followed by no more than the load that is known, or some requests a second: one that flickers slowly would be believed otherwise.
 
     Args:
         memory: Of before.
         moved: What was counted; None begins anew.
         waiting: `queues` of now.
-        now: Seconds.
-        full: Whether the engines say that they have no place.
     """
     if not waiting or moved is None or not memory.queues:
-        return Held(waiting[-1][1] if waiting else 0.0, memory.flickers_until)
-    queue, before = waiting[-1][1], memory.queues[-1][1]
-    until = memory.flickers_until
-    if moved.accepted + queue - before < -(_NOISE_REQUESTS + _NOISE * before):
-        until = now + _FLICKER_SECONDS
-    if now < until or not full:
-        steady = persistent(waiting, 1)
-        queue = memory.held if steady is None else steady
+        return waiting[-1][1] if waiting else 0.0
+    stays = persistent(waiting, 1)
+    queue = memory.held if stays is None else stays
     most = max(_JUMP_REQUESTS, _JUMP * max(0.0, memory.level)) * moved.seconds
-    return Held(memory.held + min(max(queue - memory.held, -most - moved.accepted), most), until)
+    return memory.held + min(max(queue - memory.held, -most - moved.accepted), most)
 
 
 def load(seen: Sequence[tuple[int, float, float]], now: float) -> Load | None:
@@ -243,11 +223,17 @@ def load(seen: Sequence[tuple[int, float, float]], now: float) -> Load | None:
         if chosen is not None and not _explains(fitted, inside, dispersion):
             break
         chosen = fitted
-    return chosen
+    return None if chosen is None else replace(chosen, recent=_recent(points))
 
 
 Point = tuple[float, float, float]
 """When, in seconds from now; requests a second; seconds that were watched."""
+
+
+def _recent(points: Sequence[Point]) -> float:
+    near = [point for point in points if point[0] > -_RECENT_SECONDS]
+    watched = sum(seconds for *_, seconds in near)
+    return sum(rate * seconds for _, rate, seconds in near) / watched if watched else 0.0
 
 
 def _dispersion(points: Sequence[Point]) -> float:
@@ -264,34 +250,50 @@ def _dispersion(points: Sequence[Point]) -> float:
 
 def _line(points: Sequence[Point], window: float, dispersion: float) -> Load:
     """Fit a straight line, and draw its slope to zero by its own error."""
-    weight = sum(seconds for *_, seconds in points)
-    when = sum(time * seconds for time, _, seconds in points) / weight
-    mean = sum(rate * seconds for _, rate, seconds in points) / weight
+    weight = when = mean = 0.0
+    for time, rate, seconds in points:
+        weight += seconds
+        when += time * seconds
+        mean += rate * seconds
+    when, mean = when / weight, mean / weight
     # An empty stretch has the error of one request in it.
     noise = dispersion * max(mean, 1 / weight)
     mean_error = math.sqrt(noise / weight)
     if len(points) < _LINE_BINS:
         return Load(mean, 0.0, mean_error, 0.0, window, dispersion)
-    spread = sum(seconds * (time - when) ** 2 for time, _, seconds in points)
-    slope = sum(seconds * (time - when) * (rate - mean) for time, rate, seconds in points) / spread
+    spread = slope = 0.0
+    for time, rate, seconds in points:
+        away = seconds * (time - when)
+        spread += away * (time - when)
+        slope += away * (rate - mean)
+    slope /= spread
     slope_error = math.sqrt(noise / spread)
     kept = max(0.0, 1 - (_SHRINK * slope_error / slope) ** 2) if slope else 0.0
     return Load(
         level=max(0.0, mean - kept * slope * when),
         slope=kept * slope,
-        level_error=math.hypot(mean_error, kept * slope_error * when),
-        slope_error=kept * slope_error,
+        level_error=mean_error,
+        slope_error=slope_error,
         seconds=window,
         dispersion=dispersion,
     )
 
 
 def _explains(line: Load, points: Sequence[Point], dispersion: float) -> bool:
-    """Whether the last seconds lie where the line says, however many of them are looked at together."""
-    off, watched, expected = 0.0, 0.0, 0.0
-    for time, rate, seconds in reversed(points):
+    """Whether both ends lie where the line says, however many seconds of them are looked at together.
+
+    A line through a step leaves it at both ends; which of them is the longer one depends on when the step was.
+    """
+    return _fits(line, reversed(points), dispersion) and _fits(line, points, dispersion)
+
+
+def _fits(line: Load, points: Iterable[Point], dispersion: float) -> bool:
+    off = watched = expected = 0.0
+    for time, rate, seconds in points:
         said = max(0.0, line.level + line.slope * time)
-        off, watched, expected = off + (rate - said) * seconds, watched + seconds, expected + said * seconds
+        off += (rate - said) * seconds
+        watched += seconds
+        expected += said * seconds
         if watched > line.seconds / 2:
             break
         if watched >= 2 * BIN_SECONDS * 0.7 and abs(off) > _DOUBT * math.sqrt(dispersion * max(expected, 1.0)):

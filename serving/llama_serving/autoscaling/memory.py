@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-_VERSION = 1
+_VERSION = 2
 
 Row = tuple[str, float, float, float, float, float, float]
 """Of one replica: its name; requests accepted and finished, tokens of prompts, their pairs, tokens of answers; when these moved last."""
@@ -23,7 +23,7 @@ class Memory:
         counters: Of each replica that has reported.
         bins: Arrivals: number of the bin, requests, seconds that were seen of it. Oldest first.
         queues: Waiting requests of the last seconds: when, in routers, and in all.
-        lengths: Decayed sums: requests accepted and finished, prompt tokens, pairs, generated tokens.
+        lengths: Decayed sums: requests begun and finished, prompt tokens, pairs, generated tokens.
         work: Engine seconds a second that were delivered, decayed, for each ready replica; negative for unknown.
         correction: By what the engine seconds of a request are multiplied.
         crowded_since: Since when more requests wait than may; 0 if they do not.
@@ -36,7 +36,10 @@ class Memory:
         surge: Replicas that were asked for because requests wait.
         surge_at: When.
         held: Requests in routers, as far as that is believed.
-        flickers_until: Until when only what stays in them is believed.
+        inside: Requests that wait in engines, as far as that is believed.
+        running: Requests that engines compute.
+        late_at: When a request that came was last too late.
+        blind_since: Since when no replica is believed; 0 if one is.
         level: Requests a second, at the last decision that could be trusted.
     """
 
@@ -57,7 +60,10 @@ class Memory:
     surge: int = 0
     surge_at: float = 0.0
     held: float = 0.0
-    flickers_until: float = 0.0
+    inside: float = 0.0
+    running: float = 0.0
+    late_at: float = 0.0
+    blind_since: float = 0.0
     level: float = -1.0
 
     @property

@@ -23,6 +23,9 @@ _VARIATION = 1.0
 _STEPS = 40
 _CERTAIN = 0.5
 """Standard errors that the load must be above what serves before more is asked for than keeps up."""
+_MOST = 2
+"""Most replicas that are asked for, as a multiple of those that keep up with what comes now: a trend and a backlog may be wrong, and a
+load that goes on is asked for again in a second."""
 _MOST_SURGE = 1.0
 """Replicas for a backlog, as a multiple of those that the load needs: it is over when they begin to serve if it was small."""
 
@@ -37,6 +40,9 @@ class Need:
         reserve: Replicas beyond `work / share`.
         steady: Whole replicas that keep up.
         certain: `work / share`, as far as it is certain.
+        most: Whole replicas beyond which nothing is believed.
+        least: Whole replicas that what came in the last seconds needs.
+        until: Engine seconds that arrive in a second until then, on average, as far as they are certain.
     """
 
     work: float
@@ -44,6 +50,9 @@ class Need:
     reserve: float
     steady: int
     certain: float = 0.0
+    most: int = 1_000_000
+    least: int = 0
+    until: float = 0.0
 
 
 def usable_share(one: Work, facts: Facts, price: float, requests: float) -> float:
@@ -95,8 +104,17 @@ def steady(load: Load, one: Work, facts: Facts, knobs: Knobs, ahead: float) -> N
     doubt = (error * one.request) ** 2
     reserve = quantile(knobs.price) * math.sqrt(noise + doubt)
     certain = (expected - _CERTAIN * error) * one.request / share
+    now = (load.level - _CERTAIN * load.level_error) * one.request / share
+    beside = math.ceil(knobs.reserve)
     return Need(
-        arriving, share, reserve, rounded_up(arriving / share + reserve) + math.ceil(knobs.reserve), max(0.0, certain)
+        arriving,
+        share,
+        reserve,
+        rounded_up(arriving / share + reserve) + beside,
+        max(0.0, certain),
+        _MOST * rounded_up(load.level * one.request / share) + beside,
+        rounded_up(load.recent * one.request / share) + beside,
+        max(0.0, (now + certain) / 2),
     )
 
 
@@ -115,23 +133,28 @@ def waiting_work(waiting: float, allowed: float, one: Work) -> float:
     return max(0.0, waiting - allowed) * one.request
 
 
-def surge(backlog: float, need: Need, ready: int, coming: Sequence[float], ahead: float, knobs: Knobs) -> int:
-    """Return the replicas that are worth having for what already waits; 0 if what is there and starts will do.
+def surge(
+    backlog: float, need: Need, free: Sequence[float], coming: Sequence[float], ahead: float, *, price: float, slack: float
+) -> int:
+    """Return the replicas that are worth having for what waits, and what will; 0 if what is there and starts will do.
 
     At the time at which a replica that is asked for now can serve, a backlog b remains. n replicas on a load r clear it in b / (n - r)
-    seconds, in which all that arrives is late. A replica costs its start once. The sum of both is smallest at n = r + sqrt(p r b / C).
+    seconds, in which all that arrives is late. A replica costs its start once. The sum of both is smallest at n = r + sqrt(p r b / C). What waits
+    in an engine stays there: it is no backlog of the others, and this engine takes nothing until it is computed.
 
     Args:
-        backlog: Engine seconds that wait now.
+        backlog: Engine seconds that wait in routers now.
         need: The load.
-        ready: Replicas that serve.
+        free: Of each replica that serves, the seconds after which it has computed what waits in it.
         coming: Seconds until each of those that start serves.
         ahead: Seconds until a replica that is asked for now can serve: C.
-        knobs: The price.
+        price: p.
+        slack: Seconds that a request may wait.
     """
     arriving = need.certain
-    later = backlog + arriving * ahead - ready * ahead - sum(max(0.0, ahead - seconds) for seconds in coming)
+    able = sum(max(0.0, ahead - seconds) for seconds in (*free, *coming))
+    later = backlog + need.until * ahead - able - slack * arriving
     if later <= 0 or arriving <= 0:
         return 0
-    over = min(math.sqrt(knobs.price * arriving * later / max(1.0, ahead)), _MOST_SURGE * max(1.0, arriving))
+    over = min(math.sqrt(price * arriving * later / max(1.0, ahead)), _MOST_SURGE * max(1.0, arriving))
     return rounded_up(arriving + over)

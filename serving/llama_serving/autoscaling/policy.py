@@ -30,6 +30,11 @@ _LEARNED_SHARE = 0.7
 """Share of places that may be used where nothing is known of the engine."""
 _SURGE_SECONDS = 30.0
 """Replicas for a backlog are not taken back sooner: it is known to a few seconds only."""
+_CALM_SECONDS, _CALM = 15.0, 0.25
+"""For so long, or this share of a start, nothing may have been late before anything is given up: replicas that were asked for together
+serve within a fifth of a start."""
+_BLIND_SECONDS = 10.0
+"""A report or two that is lost says nothing."""
 _SOME_WORK = 0.01
 _MOST_ABSENT = 0.2
 """Starts that failed and are made up for, as a share of the need: hardware that is not there is not asked for without end."""
@@ -93,14 +98,19 @@ class _Pass:
         self.starts: Starts = starts(signal, memory, facts, now)
         self.queues = queues(memory, self.trust, now)
         self.moved: Counted | None = counted(memory, self.trust, signal.ready, now)
-        self.in_routers = held_in_routers(memory, self.moved, self.queues, now, full=busy(self.trust.replicas))
-        self.bins = bins(memory, self.moved, self.in_routers.requests - memory.held, now)
+        self.in_routers = held_in_routers(memory, self.moved, self.queues)
+        self.bins = bins(memory, self.moved, self.in_routers - memory.held, now)
         self.load: Load | None = load(self.bins, now)
-        self.lengths = lengths(memory, self.moved)
         self.waiting = persistent(self.queues, 2) or 0.0
+        self.inside = max(0.0, self.waiting - (persistent(self.queues, 1) or 0.0))
+        self.running = sum(replica.running for replica in self.trust.replicas)
+        self.lengths = lengths(memory, self.moved, self.inside, self.running)
         self.occupied = occupancy(self.trust.replicas, signal.ready)
         self.surge, self.surge_at = memory.surge, memory.surge_at
+        blind = signal.ready > 0 and not self.trust.replicas
+        self.blind_since = (memory.blind_since or now) if blind else 0.0
         self._price()
+        self.late_at = now if self._late() else memory.late_at
 
     def _price(self) -> None:
         """What a request costs, and whether that must be corrected."""
@@ -166,7 +176,8 @@ class _Pass:
         arriving = max(arriving, _SOME_WORK if level > 0 else 0.0)
         reserve = 0.25 * quantile(self.knobs.price) * math.sqrt(arriving) if arriving > 1 else 0.0
         whole = rounded_up(arriving + reserve) + (math.ceil(self.knobs.reserve) if arriving else 0)
-        return Need(arriving, 1.0, reserve, whole, arriving)
+        most = 2 * rounded_up(self.occupied / _LEARNED_SHARE) + math.ceil(self.knobs.reserve)
+        return Need(arriving, 1.0, reserve, whole, arriving, max(whole if level <= 0 else 1, most))
 
     def _wanted(self, need: Need | None) -> tuple[int, str]:
         signal, target = self.signal, self.signal.target
@@ -174,25 +185,56 @@ class _Pass:
             return self._at_zero()
         if need is None or self.memory.empty:
             return target, f"hold: {self.trust.problem or 'nothing was counted yet'}"
+        in_routers = persistent(self.queues, 1) or 0.0
         backlog = waiting_work(self.waiting, self.allowed, self.one)
-        ahead = self.starts.cold_start + _REPORT_SECONDS
-        more = surge(backlog, need, signal.ready, self.starts.coming, ahead, self.knobs)
+        more = surge(
+            min(backlog, in_routers * self.one.request),
+            need,
+            self._free(),
+            self.starts.coming,
+            self.starts.cold_start + _REPORT_SECONDS,
+            price=self.knobs.price,
+            slack=self.facts.objective,
+        )
         if backlog > 0 and more == 0 and need.work <= 0:
             more = signal.ready
         if more >= self.memory.surge or self.now - self.memory.surge_at > _SURGE_SECONDS:
             self.surge, self.surge_at = more, self.now
         more = self.surge
-        wish = max(need.steady, more) + self._absent(need.steady)
+        wish = min(max(need.steady, more), need.most) + self._absent(need.steady)
         numbers = self._numbers(need)
         if not self.trust.whole:
             most = math.ceil(_MOST_IN_DOUBT * max((n for _, n, _ in self.memory.needs), default=target))
-            return max(target, min(wish, most)), f"hold: {self.trust.problem}; {numbers}"
+            return max(target, self._blind(), min(wish, most)), f"hold: {self.trust.problem}; {numbers}"
         if wish > target:
             return wish, f"up: {numbers}"
         kept = max(self._kept(need), min(target, more))
-        if kept < target and self.waiting <= self.allowed:
+        calm = self.now - self.late_at > max(_CALM_SECONDS, _CALM * self.starts.cold_start)
+        if kept < target and calm:
             return kept, f"down: {numbers}"
         return target, f"hold: {numbers}"
+
+    def _free(self) -> tuple[float, ...]:
+        """Of each ready replica: seconds until what waits in it is computed; what cannot be believed counts as the others."""
+        believed = self.trust.replicas
+        allowed = self.allowed / max(1, self.signal.ready)
+        # What flickers is none: so no more than waits all the time.
+        real = self.inside / max(1.0, sum(replica.waiting for replica in believed))
+        free = [max(0.0, replica.waiting * min(1.0, real) - allowed) * self.one.request for replica in believed]
+        mean = sum(free) / len(free) if free else 0.0
+        return (*free, *[mean] * (self.signal.ready - len(free)))
+
+    def _jammed(self) -> int:
+        """Replicas in which so much waits that what arrives must go to others."""
+        return sum(seconds > self.facts.objective for seconds in self._free())
+
+    def _blind(self) -> int:
+        """Replicas for a fleet of which nothing is known: what was enough for the share p / (1 + p) of the last hour."""
+        seen = sorted(need for _, need, _ in self.memory.needs)
+        if not seen or not self.blind_since or self.now - self.blind_since < _BLIND_SECONDS:
+            return 0
+        share = self.knobs.price / (1 + self.knobs.price)
+        return seen[min(len(seen) - 1, int(share * len(seen)))]
 
     def _at_zero(self) -> tuple[int, str]:
         target, waits = self.signal.target, (self.trust.queued or 0.0) > 0
@@ -205,7 +247,7 @@ class _Pass:
     def _kept(self, need: Need) -> int:
         """Fewest replicas that may remain."""
         target = self.signal.target
-        kept = need.steady
+        kept = max(need.steady, need.least) + self._jammed()
         # What runs must fit, also where work is thought to be little.
         kept = max(kept, min(self.signal.ready, math.ceil(self.occupied / _OCCUPIED - 1e-9)))
         if self.waiting > 0 or self.occupied > 0:
@@ -236,11 +278,14 @@ class _Pass:
         )
 
     def _late(self) -> bool:
-        """Whether a request that comes now waits for longer than it should."""
+        """Whether a request that comes now waits for longer than it should: in a router, or in every engine."""
+        in_routers = persistent(self.queues, 1) or 0.0
         if self.signal.ready == 0:
             return (self.trust.queued or 0.0) > 0
-        seconds = waiting_work(self.waiting, self.allowed, self.one) / self.signal.ready
-        return seconds > (self.facts.objective if self.facts.priced else 0.0) and self.waiting > self.allowed
+        objective = self.facts.objective if self.facts.priced else 0.0
+        if waiting_work(in_routers, self.allowed, self.one) / self.signal.ready > objective:
+            return True
+        return self.waiting > self.allowed and min(self._free(), default=0.0) > objective
 
     def _memory(self, need: Need | None) -> Memory:
         signal, memory, now = self.signal, self.memory, self.now
@@ -261,12 +306,15 @@ class _Pass:
             ready_since=memory.ready_since if signal.ready == memory.ready else now,
             starts=self.starts.entries,
             cold_start=self.starts.measured,
-            needs=needs(memory, needed, now, width, late=self._late()) if known else memory.needs,
+            needs=needs(memory, needed, now, width, late=self.late_at == now) if known else memory.needs,
             began=memory.began or now,
             surge=self.surge,
             surge_at=self.surge_at,
-            held=self.in_routers.requests,
-            flickers_until=self.in_routers.flickers_until,
+            held=self.in_routers,
+            inside=self.inside,
+            running=self.running,
+            blind_since=self.blind_since,
+            late_at=self.late_at,
             level=self.load.level if self.load is not None and self.trust.whole else memory.level,
         )
 

@@ -37,17 +37,18 @@ def starts(signal: Signal, memory: Memory, facts: Facts, now: float) -> Starts:
     entries, measured = list(memory.starts), memory.cold_start or facts.measured_start
     deadline = _DEADLINE * (measured or facts.cold_start) + _DEADLINE_SECONDS
     known = sum(number for _, number in entries)
-    if signal.starting > known:
-        entries.append((now, signal.starting - known))
-    elif signal.starting < known:
-        done = max(0, min(known - signal.starting, signal.ready - memory.ready))
-        for _ in range(done):
-            # One that is overdue hardly comes just now, if there is another.
-            place = next((place for place, (when, _) in enumerate(entries) if now - when <= deadline), 0)
-            measured = _learned(measured, now - entries[place][0])
-            _take(entries, place)
-        for _ in range(known - signal.starting - done):
-            _take(entries, -1)
+    done = min(known, max(0, signal.ready - memory.ready))
+    for _ in range(done):
+        # One that is overdue hardly comes just now, if there is another.
+        place = next((place for place, (when, _) in enumerate(entries) if now - when <= deadline), 0)
+        measured = _learned(measured, now - entries[place][0])
+        _take(entries, place)
+    # In the second in which one begins to serve another may be asked for.
+    more = signal.starting - (known - done)
+    if more > 0:
+        entries.append((now, more))
+    for _ in range(-more):
+        _take(entries, -1)
     cold_start = measured or facts.cold_start
     ages = [now - when for when, number in entries for _ in range(number)]
     return Starts(

@@ -43,12 +43,26 @@ class Work:
     prefill_square: float
 
 
-def lengths(memory: Memory, moved: Counted | None) -> tuple[float, float, float, float, float]:
-    """Return `Memory.lengths` with what was counted since the last decision."""
+def lengths(
+    memory: Memory, moved: Counted | None, inside: float, running: float
+) -> tuple[float, float, float, float, float]:
+    """Return `Memory.lengths` with what was counted since the last decision.
+
+    Prompts are counted when they are computed. So they belong to the requests that were begun: those that wait would make all look short, just
+    when it matters. Answers are counted while they are made: one that runs is half of one, on average.
+
+    Args:
+        memory: Of before.
+        moved: What was counted.
+        inside: Requests that wait in engines.
+        running: Requests that they compute.
+    """
     if moved is None:
         return memory.lengths
     kept = math.exp(-moved.seconds / _LENGTHS_SECONDS)
-    new = (moved.accepted, moved.finished, moved.prompt_tokens, moved.prompt_pairs, moved.generated_tokens)
+    begun = moved.accepted - (inside - memory.inside)
+    ended = moved.finished + (running - memory.running) / 2
+    new = (begun, ended, moved.prompt_tokens, moved.prompt_pairs, moved.generated_tokens)
     first, second, third, fourth, fifth = (old * kept + add for old, add in zip(memory.lengths, new, strict=True))
     return first, second, third, fourth, fifth
 
@@ -65,12 +79,13 @@ def work(facts: Facts, seen: tuple[float, float, float, float, float], slots: fl
         slots: Requests that one replica computes at once.
         kv_tokens: Tokens that its KV cache holds; 0 if it is not known.
     """
-    accepted, finished, prompts, pairs, answers = seen
-    prompt = (prompts + facts.prompt_tokens * _EXPECTED_REQUESTS) / (accepted + _EXPECTED_REQUESTS)
+    begun, finished, prompts, pairs, answers = seen
+    begun, finished = max(0.0, begun), max(0.0, finished)
+    prompt = (prompts + facts.prompt_tokens * _EXPECTED_REQUESTS) / (begun + _EXPECTED_REQUESTS)
     output = max(1.0, (answers + facts.output_tokens * _EXPECTED_REQUESTS) / (finished + _EXPECTED_REQUESTS))
     square = prompt**2 * (1 + _VARIATION)
     if pairs > 0:
-        square = (2 * pairs + square * _EXPECTED_REQUESTS) / (accepted + _EXPECTED_REQUESTS)
+        square = (2 * pairs + square * _EXPECTED_REQUESTS) / (finished + _EXPECTED_REQUESTS)
     held = max(1.0, slots)
     if kv_tokens > 0:
         held = max(1.0, min(held, kv_tokens / (prompt + output / 2)))
@@ -105,10 +120,10 @@ def delivered(facts: Facts, memory: Memory, moved: Counted | None, ready: int) -
     if moved is None or ready != memory.ready or ready == 0:
         return -1.0 if ready != memory.ready else memory.work
     plain = facts.per_token * (moved.prompt_tokens + moved.generated_tokens) + facts.per_pair * moved.prompt_pairs
-    accepted, finished, prompts, pairs, answers = memory.lengths
+    begun, finished, prompts, pairs, answers = memory.lengths
     if not pairs:
-        plain += facts.per_pair * moved.prompt_tokens * (prompts / max(1.0, accepted))
-    context = prompts / max(1.0, accepted) + answers / max(1.0, finished) / 2
+        plain += facts.per_pair * moved.prompt_tokens * (prompts / max(1.0, begun))
+    context = prompts / max(1.0, begun) + answers / max(1.0, finished) / 2
     plain += facts.per_cached_token * moved.generated_tokens * context
     rate = plain / moved.seconds / ready
     if memory.work < 0:

@@ -90,8 +90,8 @@ def _reading(view: ReplicaView) -> ReplicaReading:
         accepted=view.accepted,
         finished=view.finished,
         prompt_tokens=view.prompt_tokens,
-        prompt_pairs=getattr(view, "prompt_pairs", 0.0),
+        prompt_pairs=view.prompt_pairs,
         generated_tokens=view.generated_tokens,
-        kv_tokens=getattr(view, "kv_tokens", 0.0),
+        kv_tokens=view.kv_tokens,
         reported_at=view.reported_at + _LONG_AGO if math.isfinite(view.reported_at) else view.reported_at,
     )

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from llama_operator.simulate.fleet_view import Scaler, ServeDelays
-from llama_operator.simulate.need import Need
+from llama_operator.simulate.need import BIN_SECONDS, Need
 from llama_operator.simulate.run import Setup
 from llama_operator.simulate.scalers.apa import Apa
 from llama_operator.simulate.scalers.forecast import Forecast
@@ -17,6 +17,7 @@ from llama_operator.simulate.traces.trace import Trace
 
 _IN_FLIGHT = 25.0
 """Per replica, for autoscalers on requests in flight: half of the work that one can do, which is where they are calm."""
+_FIRST_SECONDS = 120.0
 _SHARE = 0.8
 """Of an engine's time that a load test gives as its capacity."""
 
@@ -43,8 +44,12 @@ class Case:
 
     @property
     def initial(self) -> int:
-        """Replicas that serve at the beginning of every run of the case: those of the clairvoyant."""
-        return max(self.setup.bounds[0], self.need.at(0.0))
+        """Replicas that serve at the beginning of every run of the case: those that the clairvoyant needs in the first two minutes.
+
+        A trace begins in the middle of a load; nobody could have started replicas before it.
+        """
+        bins = int(_FIRST_SECONDS / BIN_SECONDS)
+        return max(self.setup.bounds[0], *(self.need.at(place * BIN_SECONDS) for place in range(bins)))
 
 
 def _product(case: Case) -> Scaler:
