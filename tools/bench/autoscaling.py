@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import autoscaling_report as report
-from bench.autoscaling_cells import ROOT, TRACES, Cell, Workload, cells
+from bench.autoscaling_cells import ROOT, SEEDS, TRACES, Cell, Workload, cells
 from bench.compiled.run import COMPILED
 from llama_operator import catalog
 from llama_operator.cli.shared import files
@@ -32,7 +32,7 @@ from llama_operator.simulate.disturbances import STATELESS, Forgetful, between, 
 from llama_operator.simulate.need import Need, find_need
 from llama_operator.simulate.router import PathLimits
 from llama_operator.simulate.run import Disturbance, Setup
-from llama_operator.simulate.scalers.table import SCALERS, Case
+from llama_operator.simulate.scalers.table import SCALERS, SHIPPED, Case
 from llama_operator.simulate.traces.named import find
 from llama_operator.simulate.traces.trace import Trace
 
@@ -115,6 +115,11 @@ def _unpacked() -> Path:
     return folder
 
 
+def names_for(cell: Cell, names: tuple[str, ...]) -> tuple[str, ...]:
+    """Return those of `names` that play a cell: with the seeds after the first one only the product and its yardsticks do."""
+    return names if cell.seed == SEEDS[0] else tuple(name for name in names if name not in SHIPPED)
+
+
 def setup_for(workload: Workload, cold_start: float) -> tuple[Setup, Any]:
     """Build the setup of a workload; returns the spec too."""
     manifests = files.read([str(ROOT / "tools" / "bench" / workload.manifest)])
@@ -167,7 +172,7 @@ def played(cell: Cell, names: Iterable[str], kept: Path) -> Iterator[dict[str, A
             lines[name] = _line(cell, case, name)
             with path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(lines[name]) + "\n")
-    yield from (lines[name] for name in names)
+    yield from (_marked(lines[name], cell) for name in names)
 
 
 def _is_current(line: dict[str, Any], cell: Cell) -> bool:
@@ -198,6 +203,16 @@ def _read(path: Path) -> list[dict[str, Any]]:
     if not path.is_file():
         return []
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.endswith("}")]
+
+
+def _kept(cell: Cell, names: tuple[str, ...], folder: Path) -> list[dict[str, Any]]:
+    """What was played of a cell, if it is whole."""
+    lines = {line["autoscaler"]: line for line in _read(folder / f"{cell.name}.jsonl") if _is_current(line, cell)}
+    return [_marked(lines[name], cell) for name in names] if set(names) <= set(lines) else []
+
+
+def _marked(line: dict[str, Any], cell: Cell) -> dict[str, Any]:
+    return {**line, "tuning": cell.tuning}
 
 
 def _play_cell(work: tuple[Cell, tuple[str, ...], Path]) -> list[dict[str, Any]]:
@@ -289,15 +304,11 @@ def main() -> None:
     # Seed by seed: what is broken off has all workloads, and days, which take as long as all others, are last.
     every.sort(key=lambda cell: (cell.workload.day, cell.seed))
     absent = sorted({cell.workload.name for cell in every if not cell.workload.there})
-    work = [(cell, names, asked.folder) for cell in every if cell.workload.there]
+    work = [(cell, names_for(cell, names), asked.folder) for cell in every if cell.workload.there]
     lines: list[dict[str, Any]] = []
     began = time.monotonic()
     if asked.kept:
-        kept = [
-            [line for line in _read(asked.folder / f"{cell.name}.jsonl") if _is_current(line, cell)] for cell in every
-        ]
-        complete = [found for found in kept if {line["autoscaler"] for line in found} >= set(names)]
-        lines = [line for found in complete for line in found]
+        lines = [line for cell in every for line in _kept(cell, names_for(cell, names), asked.folder)]
         work = []
     with ProcessPoolExecutor(asked.processes) as pool:
         for done, found in enumerate(pool.map(_play_cell, work), start=1):

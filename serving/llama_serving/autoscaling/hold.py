@@ -15,6 +15,8 @@ _SHORTEST_BIN = 15.0
 _LONGEST_PER_COLD_START = 30.0
 """Longest hold, in starts."""
 _LONGEST_SECONDS = 3600.0
+_LONGER = 1.1
+"""No pause is as long as the one before."""
 
 
 def bin_seconds(facts_cold_start: float) -> float:
@@ -61,7 +63,8 @@ def hold_seconds(
     if not gaps:
         return cold_start
     longest = min(_LONGEST_SECONDS, _LONGEST_PER_COLD_START * cold_start)
-    candidates = sorted({cold_start, *(gap + width for gap, _ in gaps if cold_start <= gap + width <= longest)})
+    again = (gap * _LONGER + width for gap, _ in gaps)
+    candidates = sorted({cold_start, *(seconds for seconds in again if cold_start <= seconds <= longest)})
 
     def cost(hold: float) -> float:
         # Once more it is held for nothing: when the load has gone for good.

@@ -22,6 +22,7 @@ class Memory:
         at: When the last decision was made; 0 for none.
         counters: Of each replica that has reported.
         bins: Arrivals: number of the bin, requests, seconds that were seen of it. Oldest first.
+        levels: Arrivals of the last hour, as `bins`, in longer ones.
         queues: Waiting requests of the last seconds: when, in routers, and in all.
         lengths: Decayed sums: requests begun and finished, prompt tokens, pairs, generated tokens.
         work: Engine seconds a second that were delivered, decayed, for each ready replica; negative for unknown.
@@ -46,6 +47,7 @@ class Memory:
     at: float = 0.0
     counters: tuple[Row, ...] = ()
     bins: tuple[tuple[int, float, float], ...] = ()
+    levels: tuple[tuple[int, float, float], ...] = ()
     queues: tuple[tuple[float, float, float], ...] = ()
     lengths: tuple[float, float, float, float, float] = (0.0, 0.0, 0.0, 0.0, 0.0)
     work: float = -1.0
@@ -85,6 +87,7 @@ class Memory:
             values = {one.name: _like(getattr(fresh, one.name), said[one.name]) for one in fields(cls)}
             values["counters"] = tuple((str(name), *map(float, rest)) for name, *rest in said["counters"])
             values["bins"] = tuple((int(number), float(a), float(b)) for number, a, b in said["bins"])
+            values["levels"] = tuple((int(number), float(a), float(b)) for number, a, b in said["levels"])
             values["needs"] = tuple((int(number), int(need), int(late)) for number, need, late in said["needs"])
             values["starts"] = tuple((float(when), int(number)) for when, number in said["starts"])
             values["queues"] = tuple((float(a), float(b), float(c)) for a, b, c in said["queues"])

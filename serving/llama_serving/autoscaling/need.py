@@ -11,13 +11,12 @@ from dataclasses import dataclass
 from statistics import NormalDist
 
 from llama_serving.autoscaling.arrivals import Load
+from llama_serving.autoscaling.experience import Experience
 from llama_serving.autoscaling.signal import Facts, Knobs
 from llama_serving.autoscaling.work import Work
 
 _ROUND_DOWN = 0.1
 """Share of a replica that is not worth one."""
-_ABSORBED_SECONDS = 12.0
-"""For so long an engine below its limit takes more than its rate: its answers become slower, and nobody waits. About what an answer takes."""
 _VARIATION = 1.0
 """Squared variation of the work of requests, as of exponential lengths."""
 _STEPS = 40
@@ -84,7 +83,9 @@ def usable_share(one: Work, facts: Facts, price: float, requests: float) -> floa
     return min(1.0, max(0.2, low * one.request / one.prefill))
 
 
-def steady(load: Load, one: Work, facts: Facts, knobs: Knobs, ahead: float) -> Need:
+def steady(
+    load: Load, one: Work, facts: Facts, knobs: Knobs, ahead: float, known: Experience | None = None
+) -> Need:
     """Return the replicas that keep up with what will arrive.
 
     Args:
@@ -93,16 +94,25 @@ def steady(load: Load, one: Work, facts: Facts, knobs: Knobs, ahead: float) -> N
         facts: Has the objective.
         knobs: Price and reserve.
         ahead: Seconds until a replica that is asked for now can serve.
+        known: What followed on such a load; None if that is not known.
     """
     expected, error = load.ahead(ahead)
     if expected <= 0:
         return Need(0.0, 1.0, 0.0, 0)
+    stocked = expected + quantile(knobs.price) * error
+    if known is not None:
+        # The line counts as one episode.
+        share = 1 / (1 + known.episodes)
+        expected += (1 - share) * (known.usual - expected)
+        stocked += (1 - share) * (known.enough - stocked)
+        error *= share
     share = usable_share(one, facts, knobs.price, expected)
     arriving = expected * one.request
-    absorbed = max(_ABSORBED_SECONDS, facts.objective)
+    # An engine below its limit takes more than its rate for as long as a request stays: answers become slower, and nobody waits.
+    absorbed = max(one.stay, facts.objective)
     noise = arriving * one.request * (load.dispersion + _VARIATION) / absorbed
-    doubt = (error * one.request) ** 2
-    reserve = quantile(knobs.price) * math.sqrt(noise + doubt)
+    doubt = max(0.0, stocked - expected) * one.request / share
+    reserve = math.hypot(quantile(knobs.price) * math.sqrt(noise), doubt)
     certain = (expected - _CERTAIN * error) * one.request / share
     now = (load.level - _CERTAIN * load.level_error) * one.request / share
     beside = math.ceil(knobs.reserve)

@@ -14,6 +14,7 @@ from llama_serving.autoscaling.arrivals import (
     persistent,
     queues,
 )
+from llama_serving.autoscaling.experience import experience, levels
 from llama_serving.autoscaling.hold import bin_seconds, held, needs
 from llama_serving.autoscaling.memory import Memory
 from llama_serving.autoscaling.need import Need, quantile, rounded_up, steady, surge, waiting_work
@@ -33,6 +34,10 @@ _SURGE_SECONDS = 30.0
 _CALM_SECONDS, _CALM = 15.0, 0.25
 """For so long, or this share of a start, nothing may have been late before anything is given up: replicas that were asked for together
 serve within a fifth of a start."""
+_RISING = 2.0
+"""Standard errors by which the load is more than in the last seconds: as far as chance goes."""
+_LATE = 0.5
+"""Share of the objective that a request may wait before its prompt is computed, which takes time as well."""
 _BLIND_SECONDS = 10.0
 """A report or two that is lost says nothing."""
 _SOME_WORK = 0.01
@@ -101,6 +106,8 @@ class _Pass:
         self.in_routers = held_in_routers(memory, self.moved, self.queues)
         self.bins = bins(memory, self.moved, self.in_routers - memory.held, now)
         self.load: Load | None = load(self.bins, now)
+        self.width = bin_seconds(facts.cold_start)
+        self.levels = levels(memory, self.moved, self.in_routers - memory.held, now, self.width)
         self.waiting = persistent(self.queues, 2) or 0.0
         self.inside = max(0.0, self.waiting - (persistent(self.queues, 1) or 0.0))
         self.running = sum(replica.running for replica in self.trust.replicas)
@@ -137,7 +144,7 @@ class _Pass:
             full=busy(self.trust.replicas),
             seconds=0.0 if self.moved is None else self.moved.seconds,
         )
-        self.one = Work(one.request * self.correction, one.prefill, one.prefill_square)
+        self.one = replace(one, request=one.request * self.correction)
 
     def _learned(self) -> Work:
         """A request costs what it occupies: nothing else is known of this engine."""
@@ -167,7 +174,15 @@ class _Pass:
             return None
         ahead = self.starts.cold_start + _REPORT_SECONDS
         if self.facts.priced:
-            return steady(self.load, self.one, self.facts, self.knobs, ahead)
+            known = experience(
+                self.levels,
+                self.load,
+                self.width,
+                ahead=ahead,
+                cold_start=self.starts.cold_start,
+                price=self.knobs.price,
+            )
+            return steady(self.load, self.one, self.facts, self.knobs, ahead, known)
         expected, _ = self.load.ahead(ahead)
         level = self.load.level
         # What is held now, and as much more as arrivals will have grown.
@@ -209,8 +224,7 @@ class _Pass:
         if wish > target:
             return wish, f"up: {numbers}"
         kept = max(self._kept(need), min(target, more))
-        calm = self.now - self.late_at > max(_CALM_SECONDS, _CALM * self.starts.cold_start)
-        if kept < target and calm:
+        if kept < target and self._calm():
             return kept, f"down: {numbers}"
         return target, f"hold: {numbers}"
 
@@ -235,6 +249,13 @@ class _Pass:
             return 0
         share = self.knobs.price / (1 + self.knobs.price)
         return seen[min(len(seen) - 1, int(share * len(seen)))]
+
+    def _calm(self) -> bool:
+        """Whether something may be given up: nothing is late, and the load does not rise just now."""
+        if self.now - self.late_at <= max(_CALM_SECONDS, _CALM * self.starts.cold_start):
+            return False
+        load = self.load
+        return load is None or load.level - load.recent <= _RISING * load.level_error
 
     def _at_zero(self) -> tuple[int, str]:
         target, waits = self.signal.target, (self.trust.queued or 0.0) > 0
@@ -282,7 +303,7 @@ class _Pass:
         in_routers = persistent(self.queues, 1) or 0.0
         if self.signal.ready == 0:
             return (self.trust.queued or 0.0) > 0
-        objective = self.facts.objective if self.facts.priced else 0.0
+        objective = _LATE * self.facts.objective if self.facts.priced else 0.0
         if waiting_work(in_routers, self.allowed, self.one) / self.signal.ready > objective:
             return True
         return self.waiting > self.allowed and min(self._free(), default=0.0) > objective
@@ -297,6 +318,7 @@ class _Pass:
             at=now,
             counters=counters(memory, self.trust, now),
             bins=self.bins,
+            levels=self.levels,
             queues=self.queues,
             lengths=self.lengths,
             work=self.rate,

@@ -36,11 +36,13 @@ class Work:
         request: A request, in an engine that is as full as it can be.
         prefill: Its prompt.
         prefill_square: Mean square of the latter, in seconds squared.
+        stay: How long a request is in an engine that is as full as it can be; 0 if that is not known.
     """
 
     request: float
     prefill: float
     prefill_square: float
+    stay: float = 0.0
 
 
 def lengths(
@@ -94,7 +96,8 @@ def work(facts: Facts, seen: tuple[float, float, float, float, float], slots: fl
     answer = facts.per_token * output + facts.per_cached_token * output * (prompt + output / 2)
     request = prefill + answer + output / held * _beyond_tokens(facts, tokens)
     variation = max(1.0, square / max(1.0, prompt**2))
-    return Work(request, prefill, prefill**2 * variation)
+    # Little's law: so many are in it, and so long each keeps it busy.
+    return Work(request, prefill, prefill**2 * variation, held * request)
 
 
 def _beyond_tokens(facts: Facts, tokens: float) -> float:
