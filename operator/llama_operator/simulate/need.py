@@ -100,9 +100,7 @@ class _Search:
     def late(self, plan: Sequence[int]) -> set[int]:
         """Replay a plan: the bins that have too few replicas, and those before them, where the queue grew; none if it keeps the goal."""
         setup, trace, player = self._setup, self._trace, self._player
-        record = player.run(
-            setup, trace.arrivals, _Script(plan), length=trace.length, seed=self._seed, initial=plan[0]
-        )
+        record = player.run(setup, trace.arrivals, _Script(plan), length=trace.length, seed=self._seed, initial=plan[0])
         missed, arrived = player.late(record, setup, BIN_SECONDS, len(plan))
         attainment = 1 - sum(missed) / max(1, sum(arrived))
         self._keep(Need(tuple(plan), attainment))

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from llama_serving.autoscaling.memory import Memory, Row
+from llama_serving.autoscaling.signal import Facts, ReplicaReading
 from llama_serving.autoscaling.trust import STALE_SECONDS, Trusted, moved_at
 
 BIN_SECONDS = 5.0
@@ -34,8 +35,15 @@ _PERSISTENT_SECONDS = 8.0
 _SEEN_SECONDS = 5.0
 _REMEMBERED_SECONDS = 7200.0
 _FIRST_REPORT_SECONDS = 15.0
-_JUMP_REQUESTS, _JUMP = 20.0, 1.0
+_MOST_FINISHED = 20.0
+"""Batches that end in a second: a step takes a twentieth of it at least."""
+_MOST_WORK = 2.0
+"""Engine seconds that a replica may seem to have done in a second: what is known of it may be wrong by so much."""
+_JUMP_REQUESTS, _JUMP = 40.0, 2.0
 """Growth of a queue in a second that is believed at once: requests, and as a multiple of those that arrived until now."""
+
+
+NO_FACTS = Facts()
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,15 +91,20 @@ def persistent(queues: Sequence[tuple[float, float, float]], which: int) -> floa
     return min(entry[which] for entry in queues)
 
 
-def queues(memory: Memory, trust: Trusted, now: float) -> tuple[tuple[float, float, float], ...]:
-    """Return `Memory.queues` with what waits now."""
+def queues(memory: Memory, trust: Trusted, ready: int, now: float) -> tuple[tuple[float, float, float], ...]:
+    """Return `Memory.queues` with what waits now; replicas that cannot be believed are as the others, and if none can, as before."""
     if trust.queued is None:
         return memory.queues
-    inside = sum(replica.waiting for replica in trust.replicas)
+    inside = of_all([replica.waiting for replica in trust.replicas], ready, memory.inside)
     recent = [entry for entry in memory.queues if now - _PERSISTENT_SECONDS <= entry[0] < now]
     if recent and now - recent[-1][0] > _SEEN_SECONDS:
         recent = []
     return (*recent, (now, trust.queued, trust.queued + inside))
+
+
+def of_all(values: Sequence[float], ready: int, before: float) -> float:
+    """Return the sum over all ready replicas: those that cannot be believed are as the others, and if none can, as before."""
+    return sum(values) * max(1.0, ready / len(values)) if values else (before if ready else 0.0)
 
 
 def counters(memory: Memory, trust: Trusted, now: float) -> tuple[Row, ...]:
@@ -126,7 +139,7 @@ class Counted:
     generated_tokens: float = 0.0
 
 
-def counted(memory: Memory, trust: Trusted, ready: int, now: float) -> Counted | None:
+def counted(memory: Memory, trust: Trusted, ready: int, now: float, facts: Facts = NO_FACTS) -> Counted | None:
     """Return what was counted since the last decision; None if that cannot be said.
 
     A counter that went back belongs to an engine that started anew. Replicas that cannot be believed take as much as the others.
@@ -154,9 +167,21 @@ def counted(memory: Memory, trust: Trusted, ready: int, now: float) -> Counted |
             moves = [new if new < old else new - old for new, old in zip(said, last[1:6], strict=True)]
             away = now - last[6]
             share = seconds / away if away > STALE_SECONDS else 1.0
+            if _leapt(moves, seconds / share, replica, facts):
+                share = 0.0
         total = [sum_ + move * share for sum_, move in zip(total, moves, strict=True)]
     silent = ready / len(trust.replicas) if trust.replicas else 1.0
     return Counted(seconds, *(value * max(1.0, silent) for value in total))
+
+
+def _leapt(moves: Sequence[float], seconds: float, replica: ReplicaReading, facts: Facts) -> bool:
+    """Whether counters moved by more than an engine can do: they stood still before, and nobody knows for how long."""
+    _, finished, prompts, pairs, answers = moves
+    if finished > _MOST_FINISHED * max(1.0, replica.slots) * max(1.0, seconds):
+        return True
+    # Without pairs and the weights it is less than what was done.
+    done = facts.per_token * (prompts + answers) + facts.per_pair * pairs
+    return done > _MOST_WORK * seconds + STALE_SECONDS
 
 
 def bins(memory: Memory, moved: Counted | None, grown: float, now: float) -> tuple[tuple[int, float, float], ...]:
@@ -176,9 +201,7 @@ def bins(memory: Memory, moved: Counted | None, grown: float, now: float) -> tup
     return (*recent, (number, last[1] + moved.accepted + grown, last[2] + moved.seconds))
 
 
-def held_in_routers(
-    memory: Memory, moved: Counted | None, waiting: tuple[tuple[float, float, float], ...]
-) -> float:
+def held_in_routers(memory: Memory, moved: Counted | None, waiting: tuple[tuple[float, float, float], ...]) -> float:
     """Return `Memory.held`: what the routers hold, as far as it stays there.
 
     A jump is followed by no more than the load that is known, or some requests a second: one that flickers slowly would be believed otherwise.

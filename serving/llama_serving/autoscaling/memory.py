@@ -41,6 +41,7 @@ class Memory:
         running: Requests that engines compute.
         late_at: When a request that came was last too late.
         blind_since: Since when no replica is believed; 0 if one is.
+        blind_at: When that was so last, for longer than a report or two.
         level: Requests a second, at the last decision that could be trusted.
     """
 
@@ -66,6 +67,7 @@ class Memory:
     running: float = 0.0
     late_at: float = 0.0
     blind_since: float = 0.0
+    blind_at: float = 0.0
     level: float = -1.0
 
     @property

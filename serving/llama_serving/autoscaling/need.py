@@ -83,9 +83,7 @@ def usable_share(one: Work, facts: Facts, price: float, requests: float) -> floa
     return min(1.0, max(0.2, low * one.request / one.prefill))
 
 
-def steady(
-    load: Load, one: Work, facts: Facts, knobs: Knobs, ahead: float, known: Experience | None = None
-) -> Need:
+def steady(load: Load, one: Work, facts: Facts, knobs: Knobs, ahead: float, known: Experience | None = None) -> Need:
     """Return the replicas that keep up with what will arrive.
 
     Args:
@@ -144,7 +142,14 @@ def waiting_work(waiting: float, allowed: float, one: Work) -> float:
 
 
 def surge(
-    backlog: float, need: Need, free: Sequence[float], coming: Sequence[float], ahead: float, *, price: float, slack: float
+    backlog: float,
+    need: Need,
+    free: Sequence[float],
+    coming: Sequence[float],
+    ahead: float,
+    *,
+    price: float,
+    slack: float,
 ) -> int:
     """Return the replicas that are worth having for what waits, and what will; 0 if what is there and starts will do.
 

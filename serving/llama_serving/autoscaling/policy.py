@@ -11,6 +11,7 @@ from llama_serving.autoscaling.arrivals import (
     counters,
     held_in_routers,
     load,
+    of_all,
     persistent,
     queues,
 )
@@ -44,7 +45,7 @@ _SOME_WORK = 0.01
 _MOST_ABSENT = 0.2
 """Starts that failed and are made up for, as a share of the need: hardware that is not there is not asked for without end."""
 _MOST_IN_DOUBT = 1.2
-"""Most replicas while not all can be believed, as a multiple of what was needed before."""
+"""Most replicas while not all can be believed, as a multiple of what was needed before; no more than that if none can."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +102,8 @@ class _Pass:
         self.memory = memory
         self.trust: Trusted = trusted(signal, memory, now)
         self.starts: Starts = starts(signal, memory, facts, now)
-        self.queues = queues(memory, self.trust, now)
-        self.moved: Counted | None = counted(memory, self.trust, signal.ready, now)
+        self.queues = queues(memory, self.trust, signal.ready, now)
+        self.moved: Counted | None = counted(memory, self.trust, signal.ready, now, facts)
         self.in_routers = held_in_routers(memory, self.moved, self.queues)
         self.bins = bins(memory, self.moved, self.in_routers - memory.held, now)
         self.load: Load | None = load(self.bins, now)
@@ -110,12 +111,14 @@ class _Pass:
         self.levels = levels(memory, self.moved, self.in_routers - memory.held, now, self.width)
         self.waiting = persistent(self.queues, 2) or 0.0
         self.inside = max(0.0, self.waiting - (persistent(self.queues, 1) or 0.0))
-        self.running = sum(replica.running for replica in self.trust.replicas)
+        running = [replica.running for replica in self.trust.replicas]
+        self.running = of_all(running, signal.ready, memory.running)
         self.lengths = lengths(memory, self.moved, self.inside, self.running)
         self.occupied = occupancy(self.trust.replicas, signal.ready)
         self.surge, self.surge_at = memory.surge, memory.surge_at
         blind = signal.ready > 0 and not self.trust.replicas
         self.blind_since = (memory.blind_since or now) if blind else 0.0
+        self.blind_at = now if blind and now - self.blind_since >= _BLIND_SECONDS else memory.blind_at
         self._price()
         self.late_at = now if self._late() else memory.late_at
 
@@ -199,7 +202,7 @@ class _Pass:
         if signal.ready == 0:
             return self._at_zero()
         if need is None or self.memory.empty:
-            return target, f"hold: {self.trust.problem or 'nothing was counted yet'}"
+            return max(target, self._blind()), f"hold: {self.trust.problem or 'nothing was counted yet'}"
         in_routers = persistent(self.queues, 1) or 0.0
         backlog = waiting_work(self.waiting, self.allowed, self.one)
         more = surge(
@@ -219,7 +222,8 @@ class _Pass:
         wish = min(max(need.steady, more), need.most) + self._absent(need.steady)
         numbers = self._numbers(need)
         if not self.trust.whole:
-            most = math.ceil(_MOST_IN_DOUBT * max((n for _, n, _ in self.memory.needs), default=target))
+            doubt = 1.0 if self.blind_since else _MOST_IN_DOUBT
+            most = math.ceil(doubt * max((n for _, n, _ in self.memory.needs), default=target))
             return max(target, self._blind(), min(wish, most)), f"hold: {self.trust.problem}; {numbers}"
         if wish > target:
             return wish, f"up: {numbers}"
@@ -245,7 +249,7 @@ class _Pass:
     def _blind(self) -> int:
         """Replicas for a fleet of which nothing is known: what was enough for the share p / (1 + p) of the last hour."""
         seen = sorted(need for _, need, _ in self.memory.needs)
-        if not seen or not self.blind_since or self.now - self.blind_since < _BLIND_SECONDS:
+        if not seen or self.blind_at < self.now:
             return 0
         share = self.knobs.price / (1 + self.knobs.price)
         return seen[min(len(seen) - 1, int(share * len(seen)))]
@@ -286,8 +290,8 @@ class _Pass:
             recent = (n for number, n, _ in self.memory.needs if self.now - (number + 1) * width < self.knobs.hold)
             young = self.now - self.memory.began < self.knobs.hold
             return max(target if young else 0, max(recent, default=0) if self.knobs.hold > 0 else 0)
-        if self.now - self.memory.began < self.starts.cold_start:
-            # What was needed before is not known: a fleet is not cut by a memory that begins.
+        if self.now - max(self.memory.began, self.blind_at) < self.starts.cold_start:
+            # What was needed before is not known: a fleet is not cut by a memory that begins, or has seen nothing of late.
             return target
         return held(
             self.memory.needs,
@@ -310,9 +314,12 @@ class _Pass:
 
     def _memory(self, need: Need | None) -> Memory:
         signal, memory, now = self.signal, self.memory, self.now
-        needed = 0 if need is None else need.steady
+        needed = 0 if need is None else min(need.steady, need.most)
+        if not self.trust.whole:
+            # A doubtful need must not become the bound of the next one.
+            needed = min(needed, max((n for _, n, _ in memory.needs), default=needed))
         width = bin_seconds(self.facts.cold_start)
-        known = need is not None and signal.ready > 0
+        known = need is not None and signal.ready > 0 and not self.blind_since
         return replace(
             memory,
             at=now,
@@ -336,6 +343,7 @@ class _Pass:
             inside=self.inside,
             running=self.running,
             blind_since=self.blind_since,
+            blind_at=self.blind_at,
             late_at=self.late_at,
             level=self.load.level if self.load is not None and self.trust.whole else memory.level,
         )

@@ -15,6 +15,8 @@ STALE_SECONDS = 10.0
 """Reports come every second; averages of three seconds hide one or two that are lost."""
 _MOST_REQUESTS = 1e7
 """Requests that wait somewhere: at a kilobyte each, more than a router's memory holds."""
+_SAMPLE = 0.5
+"""Share of the replicas that must be believed for the others to be taken as like them."""
 _MOST_COUNTED = 1e24
 _MOST_KV_USAGE = 1.5
 _MOST_PER_SECOND = 1e5
@@ -67,6 +69,9 @@ def trusted(signal: Signal, memory: Memory, now: float) -> Trusted:
         queued = None
     if not (sane(signal.target_queue_depth) and signal.target_queue_depth > 0):
         problems.append("the target queue depth is not a positive number")
+    if len(fine) < _SAMPLE * signal.ready:
+        # A few that have just begun say nothing of the others.
+        fine = []
     return Trusted(tuple(fine), queued, problems[0] if problems else "")
 
 

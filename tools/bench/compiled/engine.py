@@ -153,9 +153,7 @@ def _plan(state: State, limits: Limits, engine: int, now: float) -> None:
     if row[CHUNKS] == 0 and answers == 0:
         times[DUE], row[STEPS] = math.inf, 0
         return
-    times[FIRST] = (
-        limits.by_tokens[answers + taken] + limits.per_pair * pairs + limits.per_cached_token * row[CACHED]
-    )
+    times[FIRST] = limits.by_tokens[answers + taken] + limits.per_pair * pairs + limits.per_cached_token * row[CACHED]
     if row[CHUNKS] > 0:
         row[STEPS], times[RISE] = 1, 0.0
     else:
