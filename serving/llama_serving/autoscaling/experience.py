@@ -6,6 +6,7 @@ what followed is what a newsvendor stocks. Nobody is asked twice: moments that l
 line counts as one more. A load that was never seen has no episode, and the line is all there is.
 """
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -117,7 +118,7 @@ def _rates(seen: Sequence[tuple[int, float, float]], width: float) -> list[float
     for number, requests, seconds in seen:
         counts[number - first] = (requests, seconds)
     rates: list[float | None] = [None]
-    for (requests, seconds), (more, longer) in zip(counts, counts[1:], strict=False):
+    for (requests, seconds), (more, longer) in itertools.pairwise(counts):
         watched = seconds + longer
         rates.append(max(0.0, requests + more) / watched if watched >= width else None)
     return rates

@@ -22,7 +22,7 @@ _VARIATION = 1.0
 _STEPS = 40
 _CERTAIN = 0.5
 """Standard errors that the load must be above what serves before more is asked for than keeps up."""
-_MOST = 2
+MOST = 2
 """Most replicas that are asked for, as a multiple of those that keep up with what comes now: a trend and a backlog may be wrong, and a
 load that goes on is asked for again in a second."""
 _MOST_SURGE = 1.0
@@ -120,7 +120,7 @@ def steady(load: Load, one: Work, facts: Facts, knobs: Knobs, ahead: float, know
         reserve,
         rounded_up(arriving / share + reserve) + beside,
         max(0.0, certain),
-        _MOST * rounded_up(load.level * one.request / share) + beside,
+        MOST * rounded_up(load.level * one.request / share) + beside,
         rounded_up(load.recent * one.request / share) + beside,
         max(0.0, (now + certain) / 2),
     )

@@ -18,7 +18,7 @@ from llama_serving.autoscaling.arrivals import (
 from llama_serving.autoscaling.experience import experience, levels
 from llama_serving.autoscaling.hold import bin_seconds, held, needs
 from llama_serving.autoscaling.memory import Memory
-from llama_serving.autoscaling.need import Need, quantile, rounded_up, steady, surge, waiting_work
+from llama_serving.autoscaling.need import MOST, Need, quantile, rounded_up, steady, surge, waiting_work
 from llama_serving.autoscaling.signal import Facts, Knobs, Signal
 from llama_serving.autoscaling.starts import Starts, starts
 from llama_serving.autoscaling.trust import Trusted, trusted
@@ -194,8 +194,9 @@ class _Pass:
         arriving = max(arriving, _SOME_WORK if level > 0 else 0.0)
         reserve = 0.25 * quantile(self.knobs.price) * math.sqrt(arriving) if arriving > 1 else 0.0
         whole = rounded_up(arriving + reserve) + (math.ceil(self.knobs.reserve) if arriving else 0)
-        most = 2 * rounded_up(self.occupied / _LEARNED_SHARE) + math.ceil(self.knobs.reserve)
-        return Need(arriving, 1.0, reserve, whole, arriving, max(whole if level <= 0 else 1, most))
+        now = max(self.occupied / _LEARNED_SHARE, _SOME_WORK if level > 0 else 0.0)
+        most = MOST * rounded_up(now) + math.ceil(self.knobs.reserve)
+        return Need(arriving, 1.0, reserve, whole, arriving, most if level > 0 else whole, until=arriving)
 
     def _wanted(self, need: Need | None) -> tuple[int, str]:
         signal, target = self.signal, self.signal.target

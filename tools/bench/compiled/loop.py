@@ -99,12 +99,12 @@ def _drawn(state: State, limits: Limits, below: int) -> int:
 
 
 @compiled
-def _choose(state: State, limits: Limits) -> int:
+def _choose(state: State, limits: Limits) -> int:  # noqa: C901, PLR0912 - calls cost more than lines here
     serving = state.whole[SERVING]
     if serving == 0:
         return -1
     best = -1
-    if limits.direct or serving <= 2:
+    if limits.direct or serving <= 2:  # noqa: PLR2004 - two are drawn
         for place in range(serving):
             engine = state.ready[place]
             if best < 0 or in_flight(state, engine) < in_flight(state, best):
@@ -180,7 +180,7 @@ def loads(state: State) -> tuple[int, int, int]:
     waiting = flying = every = 0
     for engine in range(len(state.ints)):
         stage = state.ints[engine, STAGE]
-        if stage == FREE or stage == GONE:
+        if stage == FREE or stage == GONE:  # noqa: PLR1714, SIM109 - a set is slow here
             continue
         every += in_flight(state, engine)
         if stage == READY:

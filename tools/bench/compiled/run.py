@@ -117,7 +117,7 @@ class _Run:
         disturbance: Disturbance | None,
     ) -> None:
         self._setup, self._scaler, self._length, self._disturbance = setup, scaler, length, disturbance
-        chance = random.Random(f"{seed}/router")
+        chance = random.Random(f"{seed}/router")  # noqa: S311 - draws of a simulation
         direct = setup.limits.path == "Direct"
         self._limits = Limits(
             by_tokens=np.array(setup.speed.by_tokens),
