@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import autoscaling_report as report
-from bench.autoscaling_cells import ROOT, SEEDS, TRACES, Cell, Workload, cells
+from bench.autoscaling_cells import ROOT, SEEDS, TRACES, WORKLOADS, Cell, Workload, cells
 from bench.compiled.run import COMPILED
 from llama_operator import catalog
 from llama_operator.cli.shared import files
@@ -30,6 +30,9 @@ from llama_operator.simulate.compare import CLAIRVOYANT, play
 from llama_operator.simulate.deployment import Choices, setup_of
 from llama_operator.simulate.disturbances import STATELESS, Forgetful, between, frozen
 from llama_operator.simulate.need import Need, find_need
+from llama_operator.simulate.outcome import REFERENCE
+from llama_operator.simulate.picture.curves import curves
+from llama_operator.simulate.picture.svg import timeline
 from llama_operator.simulate.router import PathLimits
 from llama_operator.simulate.run import Disturbance, Setup
 from llama_operator.simulate.scalers.table import SCALERS, SHIPPED, Case
@@ -42,6 +45,9 @@ _PRODUCT = "product"
 _CHAOS = Workload("chaos", "wave", "smooth")
 _CHAOS_START = 120.0
 _MINUTE = 60.0
+_COMPARED_START = 30.0
+_DRAWN, _DRAWN_WITH = ("wave", "step", "on-off", "Azure conversation"), ("product", "in-the-second", "ray-serve")
+_MOMENTS = 600
 
 
 @cache
@@ -279,6 +285,38 @@ def _chaos_line(
     }
 
 
+def timelines(kept: Path) -> Iterator[tuple[str, str]]:
+    """Yield name and picture of runs over time: replicas, need and queue of the product and of two others."""
+    for workload in WORKLOADS:
+        if workload.name not in _DRAWN or not workload.there:
+            continue
+        cell = Cell(workload, _CHAOS_START, SEEDS[0])
+        path = kept / f"need_{cell.name.rsplit('_', 2)[0]}_{cell.seed}.json"
+        if not path.is_file():
+            continue
+        (setup, _), trace = setup_for(workload, cell.cold_start), trace_of(workload, cell.seed)
+        case = Case(setup, trace, need_of(cell, setup, trace, kept))
+        runs = [(name, play(case, name, cell.seed, player=COMPILED).record) for name in _DRAWN_WITH]
+        drawn = [(name, curves(record, case.need, trace.length, _MOMENTS)) for name, record in runs]
+        title = f"{workload.name}, cold start {cell.cold_start:.0f} s"
+        yield f"autoscaling-{cell.name.rsplit('_', 2)[0]}", timeline(title, drawn)
+
+
+def compare_loops() -> None:
+    """Hold the compiled event loop against the reference, request by request, before anything is played with it.
+
+    Raises:
+        SystemExit: If they differ.
+    """
+    workload = Workload("comparison", "step:low=5,high=40,at=60,length=300", "burst")
+    trace, (setup, _) = trace_of(workload, 1), setup_for(workload, _COMPARED_START)
+    for name in ("fixed", "keda"):
+        case = Case(setup, trace, Need((2,) * 10, 1.0))
+        one, other = (play(case, name, 1, player=player) for player in (REFERENCE, COMPILED))
+        if one.outcome != other.outcome or one.record.seconds != other.record.seconds:
+            raise SystemExit(f"the compiled event loop differs from the reference: {one.outcome}, {other.outcome}")
+
+
 def main() -> None:
     """Play what is missing, and write the document."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -310,12 +348,21 @@ def main() -> None:
     if asked.kept:
         lines = [line for cell in every for line in _kept(cell, names_for(cell, names), asked.folder)]
         work = []
+    if work:
+        compare_loops()
     with ProcessPoolExecutor(asked.processes) as pool:
         for done, found in enumerate(pool.map(_play_cell, work), start=1):
             lines += found
             print(f"{done} of {len(work)} cells, {time.monotonic() - began:.0f} s: {found[0]['workload']}", flush=True)
     disturbed = [] if asked.only or _PRODUCT not in names else chaos(1, asked.folder, asked.length)
-    report.write(asked.document, lines, disturbed, absent, total=len(cells()))
+    report.write(
+        asked.document,
+        lines,
+        disturbed,
+        absent,
+        every=cells(length=asked.length),
+        timelines=timelines(asked.folder) if lines else (),
+    )
     print(f"written: {asked.document}")
 
 

@@ -27,7 +27,7 @@ class Workload:
         name: Name in tables.
         trace: What `kubectl llama simulate --trace` takes; a file is below the folder of traces.
         kind: Which bar holds for it.
-        tuning: Whether constants may have been chosen by its runs with the first seed.
+        tuning: Whether its runs with the first seed were looked at while constants were chosen.
         file: Which file of the folder of traces it needs; empty for a shape.
         manifest: What is simulated.
         minimum: Fewest replicas.
@@ -67,17 +67,23 @@ _HEAVY = (61, 142, 148, 112, 143)
 _DAY, _HOUR = 86_400, 3600
 
 WORKLOADS = (
-    Workload("steady", "steady", "smooth"),
+    Workload("steady", "steady", "smooth", tuning=True),
     Workload("slow ramp", "slow-ramp", "smooth", tuning=True),
     Workload("wave", "wave", "smooth", tuning=True),
     Workload("wave, Ingress", "wave", "smooth", ingress=True),
-    Workload("Azure conversation", f"{_AZURE.format('conv')}:times=5", "smooth", file=_AZURE.format("conv")),
+    Workload(
+        "Azure conversation",
+        f"{_AZURE.format('conv')}:times=5",
+        "smooth",
+        tuning=True,
+        file=_AZURE.format("conv"),
+    ),
     Workload("ServeGen calm hour", _ALL_CLIENTS.format(0.15, 7 * _HOUR, _HOUR), "smooth", file=_SERVEGEN),
     Workload("ServeGen day", _ALL_CLIENTS.format(0.05, 2 * _DAY, _DAY), "smooth", file=_SERVEGEN, day=True),
     Workload("step", "step", "burst", tuning=True),
     Workload("step, Ingress", "step", "burst", ingress=True),
     Workload("on-off", "on-off", "burst", tuning=True),
-    Workload("spikes", "spikes", "burst"),
+    Workload("spikes", "spikes", "burst", tuning=True),
     Workload("from zero", "from-zero", "burst", minimum=0),
     Workload("Azure code", f"{_AZURE.format('code')}:times=5", "burst", file=_AZURE.format("code")),
     Workload("ServeGen peak hours", _ALL_CLIENTS.format(0.15, 21 * _HOUR, 2 * _HOUR), "burst", file=_SERVEGEN),

@@ -1,19 +1,21 @@
 """Writes docs/bench-autoscaling.md and its pictures from what was played. Called by `bench.autoscaling`."""
 
+import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from statistics import mean, median
 from typing import Any
 
-from bench.autoscaling_cells import COLD_STARTS, ROOT
+from bench.autoscaling_cells import COLD_STARTS, ROOT, SEEDS, Cell
+from bench.png import png
 from llama_operator.simulate.picture.svg import Point, pareto
 from llama_operator.simulate.scalers.table import SHIPPED
 
 DOCUMENT = ROOT / "docs" / "bench-autoscaling.md"
 PRODUCT, CLAIRVOYANT, IN_THE_SECOND, FIXED = "product", "clairvoyant", "in-the-second", "fixed"
 _ORDER = (PRODUCT, FIXED, *SHIPPED, IN_THE_SECOND, CLAIRVOYANT)
-_PICTURE_START = 120.0
+_CELLS = len(COLD_STARTS) * len(SEEDS)
 _SMOOTH_GOAL, _SMOOTH_HOURS, _SMOOTH_MEDIAN = 0.99, 1.30, 1.15
 _SMOOTH_START = 120.0
 _LONG_GOAL = 0.95
@@ -31,37 +33,73 @@ _HEAD = """# Autoscalers beside each other
 Written by `make bench-autoscaling`; do not edit. What is simulated, and how far it holds, is in [simulate](simulate.md). Each figure is the
 share of first tokens within the objective, in percent, / GPU-hours over those of the clairvoyant, who knows the trace. All autoscalers
 of a cell begin with the same ready fleet. Figures of a row are means of its seeds; behind ± is half of what lies between the lowest and the
-highest seed, of the share. **T** marks rows that constants of the policy may have been chosen by, with the first of the seeds; no other cell was used
-for that.
+highest seed, of the share. **T** marks rows whose first seed was looked at while constants of the policy were chosen; no other cell was. With the seeds after
+the first one only the product and its yardsticks (`fixed`, `in-the-second`, `clairvoyant`) play; figures of others are of the first seed, and they are
+compared by that.
 """
 
 
-def write(path: Path, lines: list[Line], chaos: list[Line], absent: Iterable[str], *, total: int) -> None:
-    """Write the document, and the picture beside it.
+def write(
+    path: Path,
+    lines: list[Line],
+    chaos: list[Line],
+    absent: Iterable[str],
+    *,
+    every: Iterable[Cell],
+    timelines: Iterable[tuple[str, str]] = (),
+) -> None:
+    """Write the document, the figures as JSON, and the pictures beside it as SVG and PNG.
 
     Args:
         path: The document.
         lines: One for each autoscaler of each cell.
         chaos: One for each thing that goes wrong.
         absent: Workloads whose trace is not there.
-        total: Cells that there are.
+        every: Cells that there are.
+        timelines: Name and SVG of runs over time.
     """
+    every = list(every)
     cells = _by_cell(lines)
     names = [name for name in _ORDER if any(line["autoscaler"] == name for line in lines)]
     tuning = sum(bool(runs[0]["tuning"]) for seeds in cells.values() for runs in _by_seed(seeds).values())
     whole = sum(len(_by_seed(seeds)) for seeds in cells.values())
-    parts = [_HEAD, f"{whole} of {total} cells, {tuning} of them used for tuning, {whole - tuning} held out."]
+    parts = [_HEAD, f"{whole} of {len(every)} cells, {tuning} of them used for tuning, {whole - tuning} held out."]
+    parts += _not_played(lines, every)
     if left_out := sorted(absent):
         parts.append(f"Not played, because the trace is not there: {', '.join(left_out)}.")
     if PRODUCT in names and CLAIRVOYANT in names:
         parts += ["## Verdict\n", *_verdict(cells, names)]
     parts += ["## In the mean\n", _means(cells, names), "## Cell by cell\n", *_cell_tables(cells, names)]
     parts += ["## When something goes wrong\n", _chaos(chaos)] if chaos else []
-    picture = path.parent / "images" / "autoscaling-pareto.svg"
-    picture.parent.mkdir(exist_ok=True)
-    picture.write_text(_picture(cells, names), encoding="utf-8")
-    parts += ["## The picture\n", f"![attainment against GPU-hours](images/{picture.name})\n"]
+    parts.append("## Pictures\n")
+    folder = path.parent / "images"
+    folder.mkdir(exist_ok=True)
+    for start in COLD_STARTS:
+        if any(at == start for _, at in cells):
+            parts.append(_drawn(folder, f"autoscaling-pareto-{start:.0f}", _picture(cells, names, start)))
+    parts += [_drawn(folder, name, picture) for name, picture in timelines]
     path.write_text("\n".join(parts), encoding="utf-8")
+    figures = {"cells": lines, "chaos": chaos}
+    path.with_suffix(".json").write_text(json.dumps(figures, separators=(",", ":")) + "\n", encoding="utf-8")
+
+
+def _drawn(folder: Path, name: str, picture: str) -> str:
+    """Write a picture as SVG and as PNG; returns what shows it."""
+    (folder / f"{name}.svg").write_text(picture, encoding="utf-8")
+    (folder / f"{name}.png").write_bytes(png(picture))
+    return f"![{name}](images/{name}.svg)\n"
+
+
+def _not_played(lines: Iterable[Line], every: Iterable[Cell]) -> Iterable[str]:
+    """What is not in the document, by workload."""
+    there = {(line["workload"], line["coldStart"], line["seed"]) for line in lines}
+    missing: dict[str, list[str]] = defaultdict(list)
+    for cell in every:
+        if (cell.workload.name, cell.cold_start, cell.seed) not in there:
+            missing[cell.workload.name].append(f"{cell.cold_start:.0f} s seed {cell.seed}")
+    if missing:
+        named = (f"{name} ({'all' if len(found) == _CELLS else ', '.join(found)})" for name, found in missing.items())
+        yield f"Not played yet: {'; '.join(named)}.\n"
 
 
 def _by_cell(lines: Iterable[Line]) -> dict[Key, list[Line]]:
@@ -183,7 +221,9 @@ def _verdict(cells: dict[Key, list[Line]], names: list[str]) -> Iterable[str]:
         rows.append(
             _bar("no fixed size of the peak is better in both figures", cells, lambda lines: not _beaten(lines, FIXED))
         )
-    rows += [_bar(f"ahead of {name}", cells, _ahead_of(name)) for name in SHIPPED if name in names]
+    shipped = [name for name in SHIPPED if name in names]
+    rows += [_bar(f"ahead of {name}", cells, _ahead_of(name)) for name in shipped]
+    rows += [_bar(f"not behind {name} in both figures", cells, _behind(name)) for name in shipped]
     yield _table(["what must hold", "cells", "not in"], rows)
     yield (
         "Ahead is more attainment at no more GPU-hours, or fewer hours at no less attainment, in the means of the seeds; differences of 0.2 points "
@@ -224,6 +264,11 @@ def _beaten(lines: list[Line], by: str) -> bool:
 
 
 def _is_ahead(lines: list[Line], one: str, other: str) -> bool:
+    # With the seeds that both have played.
+    seeds = {line["seed"] for line in _of(lines, one)} & {line["seed"] for line in _of(lines, other)}
+    lines = [line for line in lines if line["seed"] in seeds]
+    if not lines:
+        return False
     more, less = _share(lines, one), _share(lines, other)
     hours, others = mean(_hours(lines, one)), mean(_hours(lines, other))
     no_worse = more >= less - _SAME_SHARE and hours <= others * _SAME_HOURS
@@ -232,6 +277,10 @@ def _is_ahead(lines: list[Line], one: str, other: str) -> bool:
 
 def _ahead_of(name: str) -> Callable[[list[Line]], bool]:
     return lambda lines: _is_ahead(lines, PRODUCT, name)
+
+
+def _behind(name: str) -> Callable[[list[Line]], bool]:
+    return lambda lines: not _is_ahead(lines, name, PRODUCT)
 
 
 def _chaos(lines: list[Line]) -> str:
@@ -252,8 +301,8 @@ def _chaos(lines: list[Line]) -> str:
     return head + _table(headings, rows)
 
 
-def _picture(cells: dict[Key, list[Line]], names: list[str]) -> str:
-    chosen = [lines for (_, start), lines in cells.items() if start == _PICTURE_START]
+def _picture(cells: dict[Key, list[Line]], names: list[str], start: float) -> str:
+    chosen = [lines for (_, at), lines in cells.items() if at == start]
     points = [
         Point(
             name,
@@ -263,4 +312,4 @@ def _picture(cells: dict[Key, list[Line]], names: list[str]) -> str:
         for name in names
         if chosen
     ]
-    return pareto(f"Mean of all workloads, cold start {_PICTURE_START:.0f} s", points)
+    return pareto(f"Mean of {len(chosen)} workloads, cold start {start:.0f} s", points)

@@ -39,7 +39,7 @@ _MOST_FINISHED = 20.0
 """Batches that end in a second: a step takes a twentieth of it at least."""
 _MOST_WORK = 2.0
 """Engine seconds that a replica may seem to have done in a second: what is known of it may be wrong by so much."""
-_JUMP_REQUESTS, _JUMP = 40.0, 2.0
+_JUMP_REQUESTS, _JUMP = 40.0, 1.0
 """Growth of a queue in a second that is believed at once: requests, and as a multiple of those that arrived until now."""
 
 

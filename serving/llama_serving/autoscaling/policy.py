@@ -113,7 +113,9 @@ class _Pass:
         self.inside = max(0.0, self.waiting - (persistent(self.queues, 1) or 0.0))
         running = [replica.running for replica in self.trust.replicas]
         self.running = of_all(running, signal.ready, memory.running)
-        self.lengths = lengths(memory, self.moved, self.inside, self.running)
+        # As it is now: the counters are of now as well.
+        self.in_engines = self.queues[-1][2] - self.queues[-1][1] if self.queues else 0.0
+        self.lengths = lengths(memory, self.moved, self.in_engines, self.running)
         self.occupied = occupancy(self.trust.replicas, signal.ready)
         self.surge, self.surge_at = memory.surge, memory.surge_at
         blind = signal.ready > 0 and not self.trust.replicas
@@ -341,7 +343,7 @@ class _Pass:
             surge=self.surge,
             surge_at=self.surge_at,
             held=self.in_routers,
-            inside=self.inside,
+            inside=self.in_engines,
             running=self.running,
             blind_since=self.blind_since,
             blind_at=self.blind_at,

@@ -6,7 +6,7 @@ import pytest
 
 from llama_serving.autoscaling.arrivals import counted, load, persistent
 from llama_serving.autoscaling.memory import Memory
-from llama_serving.autoscaling.signal import ReplicaReading
+from llama_serving.autoscaling.signal import Facts, ReplicaReading
 from llama_serving.autoscaling.trust import Trusted
 from support.serving.fluid_fleet import poisson
 
@@ -85,6 +85,21 @@ def test_a_new_replica_brings_all_that_it_took_but_not_to_a_memory_that_begins()
 def test_replicas_that_are_not_believed_take_as_much_as_the_others():
     assert counted(memory(100.0), trust(reading(accepted=110)), 3, NOW).accepted == 30
     assert counted(memory(100.0), trust(), 3, NOW) is None
+
+
+def test_a_replica_that_thaws_brings_no_burst():
+    """Its counters stood still while it looked idle: 600 seconds of work do not arrive in one second."""
+    facts = Facts(per_token=75e-6)
+    thawed = reading(accepted=4600, finished=4500, prompt_tokens=5e6, generated_tokens=1e6)
+    assert counted(memory(100.0), trust(thawed), 1, NOW, facts).accepted == 0
+    assert counted(memory(100.0), trust(reading(accepted=130, prompt_tokens=3e4)), 1, NOW, facts).accepted == 30
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_slope_that_was_not_seen_is_not_sure(seed):
+    found = load(seen(lambda _: 20.0, seconds=80, seed=seed), NOW)
+    assert found.slope_error > 0
+    assert found.ahead(60)[1] > found.ahead(0)[1] > found.level_error
 
 
 def test_a_queue_that_flickers_is_none():

@@ -1,16 +1,18 @@
 """Each term by itself, against what it was derived from."""
 
 import math
+from dataclasses import replace
 
 import pytest
 
-from llama_serving.autoscaling.arrivals import Load
+from llama_serving.autoscaling.arrivals import Counted, Load
+from llama_serving.autoscaling.experience import experience
 from llama_serving.autoscaling.hold import held, hold_seconds
 from llama_serving.autoscaling.memory import Memory
 from llama_serving.autoscaling.need import Need, quantile, steady, surge, usable_share
 from llama_serving.autoscaling.signal import Facts, Knobs, Signal
 from llama_serving.autoscaling.starts import starts
-from llama_serving.autoscaling.work import Work, work
+from llama_serving.autoscaling.work import Work, lengths, work
 from support.serving.fluid_fleet import FACTS
 
 CALM = Load(level=40.0, slope=0.0, level_error=0.3, slope_error=0.0, seconds=320.0, dispersion=1.0)
@@ -59,12 +61,50 @@ def test_a_reserve_of_the_user_is_beside_the_need_and_not_for_an_idle_fleet():
     assert steady(idle, ONE, FACTS, Knobs(reserve=2.0), 130.0).steady == 0
 
 
+def more(backlog, ready, coming=(), *, price=20.0, slack=0.0, waits=(), load=5.0):
+    """Replicas for a backlog, 120 s ahead; `waits` are seconds of work in the engines that have some."""
+    need = Need(work=load, share=1.0, reserve=0.5, steady=6, certain=load, until=load)
+    free = (*waits, *[0.0] * (ready - len(waits)))
+    return surge(backlog, need, free, coming, 120.0, price=price, slack=slack)
+
+
 def test_replicas_for_a_backlog_follow_the_square_root_and_count_what_starts():
-    need = Need(work=5.0, share=1.0, reserve=0.5, steady=6, certain=5.0)
-    assert surge(0.0, need, 6, (), 120.0, Knobs()) == 0
-    assert surge(1000.0, need, 6, (), 120.0, Knobs(price=0.02)) == math.ceil(5 + math.sqrt(0.02 * 5 * 880 / 120) - 0.1)
-    assert surge(1000.0, need, 6, (60.0,) * 20, 120.0, Knobs()) == 0
-    assert surge(1e9, need, 6, (), 120.0, Knobs()) <= 2 * 5
+    assert more(0.0, 6) == 0
+    assert more(1000.0, 6, price=0.02) == math.ceil(5 + math.sqrt(0.02 * 5 * 880 / 120) - 0.1)
+    assert more(1000.0, 6, (60.0,) * 20) == 0
+    assert more(1e9, 6) <= 2 * 5
+
+
+def test_what_is_late_by_less_than_it_may_is_no_backlog():
+    assert more(125.0, 6) > 0
+    assert more(125.0, 6, slack=2.0) == 0
+
+
+def test_what_waits_in_an_engine_is_its_own_and_not_of_the_others():
+    """1,000 seconds of work in one of ten engines: nine are left for the rest, and nine are enough."""
+    assert more(0.0, 10, waits=(1000.0,)) == 0
+    assert more(0.0, 6, waits=(1000.0, 1000.0)) > 5
+
+
+def test_prompts_belong_to_the_requests_that_were_begun():
+    """A queue in the engines does not make prompts look short, nor do answers that are being made make them look long."""
+    before = Memory(lengths=(1000.0, 1000.0, 1e6, 0.0, 2e5))
+    overloaded = Counted(seconds=10.0, accepted=500.0, finished=50.0, prompt_tokens=60e3, generated_tokens=14e3)
+    begun, finished, prompts, _, answers = lengths(before, overloaded, inside=440.0, running=40.0)
+    assert prompts / begun == pytest.approx(1000.0)
+    assert answers / finished == pytest.approx(200.0, rel=0.01)
+
+
+def test_an_engine_absorbs_for_as_long_as_a_request_stays_in_it():
+    calm = Load(40.0, 0.0, 0.0, 0.0, 320.0, 1.0)
+    short, long = (steady(calm, replace(ONE, stay=stay), FACTS, Knobs(), 130.0).reserve for stay in (6.0, 24.0))
+    assert short == pytest.approx(2 * long)
+
+
+def test_no_more_is_asked_for_than_twice_what_comes_now():
+    rising = Load(level=20.0, slope=1.0, level_error=0.1, slope_error=0.0, seconds=320.0, dispersion=1.0)
+    need = steady(rising, ONE, FACTS, Knobs(), 130.0)
+    assert need.steady > need.most == 2 * math.ceil(20.0 * ONE.request)
 
 
 def seen(*needs, late=()):
@@ -80,7 +120,7 @@ def test_a_need_is_held_for_one_start_without_experience():
 def test_a_gap_that_made_requests_late_is_held_next_time():
     gap = [1] * 20
     late = seen(5, *gap, 5, 5, late={21, 22})
-    assert hold_seconds(late, 5, 15.0, cold_start=60.0, price=20.0) == pytest.approx(21 * 15)
+    assert hold_seconds(late, 5, 15.0, cold_start=60.0, price=20.0) == pytest.approx(20 * 15 * 1.1 + 15)
     assert hold_seconds(late, 5, 15.0, cold_start=60.0, price=1.0) == 60
     assert hold_seconds(seen(5, *gap, 5, 5), 5, 15.0, cold_start=60.0, price=20.0) == 60
     assert hold_seconds(late, 6, 15.0, cold_start=60.0, price=20.0) == 60
@@ -106,6 +146,48 @@ def test_a_start_beyond_its_deadline_is_absent():
     memory = Memory(ready=2, starts=((1000.0, 2),))
     found = starts(fleet(2, 4), memory, Facts(cold_start=100.0), 1181.0)
     assert (found.absent, found.coming) == (2, ())
+
+
+def test_a_start_that_ends_in_the_second_in_which_another_begins_is_measured():
+    memory = Memory(ready=2, starts=((1000.0, 1),))
+    found = starts(fleet(3, 4), memory, Facts(cold_start=100.0), 1090.0)
+    assert (found.measured, found.entries) == (90.0, ((1090.0, 1),))
+
+
+def hour(rate, width=15.0, seconds=3600):
+    """Levels of an hour until now, without noise."""
+    return [(number, rate(number * width) * width, width) for number in range(int(seconds / width))]
+
+
+def wave(second):
+    return 28 - 16 * math.cos(2 * math.pi * second / 1200)
+
+
+def found(seen, level, **named):
+    load = Load(level, 0.0, 0.5, 0.0, 40.0, 1.0)
+    return experience(seen, load, 15.0, **({"ahead": 130.0, "cold_start": 120.0, "price": 20.0} | named))
+
+
+def test_a_wave_is_known_by_what_followed_before():
+    """Half up its flank it goes on to the crest; half down it does not."""
+    up, down = found(hour(wave, seconds=2700), 28.0), found(hour(wave, seconds=3300), 28.0)
+    assert up.usual == pytest.approx(wave(430), rel=0.15)
+    assert down.usual < 32
+    assert up.episodes >= 2
+
+
+def test_a_load_that_was_never_seen_has_no_experience():
+    assert found(hour(lambda second: 6.0 if second < 3540 else 60.0), 60.0) is None
+    assert found(hour(wave, seconds=120), 14.0) is None
+    assert found([], 14.0) is None
+
+
+def test_what_follows_once_in_a_while_is_stocked_for_by_its_price():
+    """A load that doubles for a minute in each ten: 30 % of the moments are followed by it within 130 s."""
+    seen, calm = hour(lambda second: 40.0 if second % 600 < 60 else 20.0, seconds=3450), 20.0
+    dear, cheap = found(seen, calm), found(seen, calm, price=0.5)
+    assert dear.enough > 33 > cheap.enough
+    assert cheap.usual == dear.usual
 
 
 @pytest.mark.parametrize(

@@ -3,11 +3,13 @@
 import json
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 
 from bench import autoscaling as bench
 from bench.autoscaling_cells import TRACES, WORKLOADS, cells
+from llama_operator.simulate.outcome import REFERENCE
 
 SAMPLE = ["--only", "step", "--length", "240", "--cold-start", "30", "--seed", "1", "--scaler", "product"]
 
@@ -16,6 +18,8 @@ SAMPLE = ["--only", "step", "--length", "240", "--cold-start", "30", "--seed", "
 def played(tmp_path, monkeypatch):
     # Processes would import everything anew.
     monkeypatch.setattr(bench, "ProcessPoolExecutor", ThreadPoolExecutor)
+    # To compile takes longer than to play this; `make bench-autoscaling` compares both before it plays, and so does test_compiled.
+    monkeypatch.setattr(bench, "COMPILED", REFERENCE)
 
     def run(*more):
         words = [
@@ -55,6 +59,20 @@ def test_lines_of_other_code_are_not_taken(played, monkeypatch):
         json.loads(line)["digest"] for line in (kept / "step_30_1.jsonl").read_text(encoding="utf-8").splitlines()
     ]
     assert digests[2:] == ["new product", "new clairvoyant"]
+
+
+def test_a_change_of_comments_or_marks_plays_nothing_again_and_one_of_code_does():
+    same = '"""A text."""\nx = 1  # one\n'
+    assert bench._code(same) == bench._code('"""Another."""\n\nx = (\n    1\n)\n') != bench._code("x = 2")
+    step = WORKLOADS[0]
+    assert bench.definition(step) == bench.definition(replace(step, tuning=True, name="other"))
+    assert bench.definition(step) != bench.definition(replace(step, minimum=0))
+
+
+def test_seeds_after_the_first_are_played_by_the_product_and_its_yardsticks():
+    first, second = (next(cell for cell in cells("step") if cell.seed == seed) for seed in (1, 2))
+    assert bench.names_for(first, ("product", "keda")) == ("product", "keda")
+    assert bench.names_for(second, ("product", "keda", "clairvoyant")) == ("product", "clairvoyant")
 
 
 def test_at_least_half_of_the_cells_are_held_out():
