@@ -39,7 +39,10 @@ _MOST_FINISHED = 20.0
 """Batches that end in a second: a step takes a twentieth of it at least."""
 _MOST_WORK = 2.0
 """Engine seconds that a replica may seem to have done in a second: what is known of it may be wrong by so much."""
-_JUMP_REQUESTS, _JUMP = 40.0, 1.0
+_FLICKER_SECONDS = 600.0
+_NOISE_REQUESTS, _NOISE = 10.0, 0.1
+"""Requests by which queue and counters may disagree: they are not read at the same instant."""
+_JUMP_REQUESTS, _JUMP = 60.0, 2.0
 """Growth of a queue in a second that is believed at once: requests, and as a multiple of those that arrived until now."""
 
 
@@ -201,22 +204,33 @@ def bins(memory: Memory, moved: Counted | None, grown: float, now: float) -> tup
     return (*recent, (number, last[1] + moved.accepted + grown, last[2] + moved.seconds))
 
 
-def held_in_routers(memory: Memory, moved: Counted | None, waiting: tuple[tuple[float, float, float], ...]) -> float:
-    """Return `Memory.held`: what the routers hold, as far as it stays there.
+def held_in_routers(
+    memory: Memory, moved: Counted | None, waiting: tuple[tuple[float, float, float], ...], now: float
+) -> tuple[float, float]:
+    """Return `Memory.held` and `Memory.flickers_until`: what the routers hold, as far as it is believed.
 
-    A jump is followed by no more than the load that is known, or some requests a second: one that flickers slowly would be believed otherwise.
+    What was taken and what is held add up to all that ever came. That never gets less, and it does not grow by more in a second than loads do: if it
+    does, the number flickers, and for ten minutes only what stays counts. What stays lags behind, and a replica that takes what
+    waits looks like more arrivals: so it is not used without need.
 
     Args:
         memory: Of before.
         moved: What was counted; None begins anew.
         waiting: `queues` of now.
+        now: Seconds.
     """
+    until = memory.flickers_until
     if not waiting or moved is None or not memory.queues:
-        return waiting[-1][1] if waiting else 0.0
-    stays = persistent(waiting, 1)
-    queue = memory.held if stays is None else stays
+        return (waiting[-1][1] if waiting else 0.0), until
+    queue, before = waiting[-1][1], memory.queues[-1][1]
     most = max(_JUMP_REQUESTS, _JUMP * max(0.0, memory.level)) * moved.seconds
-    return memory.held + min(max(queue - memory.held, -most - moved.accepted), most)
+    came = moved.accepted + queue - before
+    if queue - before > most or came < -(_NOISE_REQUESTS + _NOISE * before):
+        until = now + _FLICKER_SECONDS
+    if now < until:
+        stays = persistent(waiting, 1)
+        queue = memory.held if stays is None else stays
+    return memory.held + min(max(queue - memory.held, -most - moved.accepted), most), until
 
 
 def load(seen: Sequence[tuple[int, float, float]], now: float) -> Load | None:

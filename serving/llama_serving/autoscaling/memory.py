@@ -37,7 +37,8 @@ class Memory:
         surge: Replicas that were asked for because requests wait.
         surge_at: When.
         held: Requests in routers, as far as that is believed.
-        inside: Requests that wait in engines, as far as that is believed.
+        flickers_until: Until when only what stays in routers is believed.
+        inside: Requests that wait in engines.
         running: Requests that engines compute.
         late_at: When a request that came was last too late.
         blind_since: Since when no replica is believed; 0 if one is.
@@ -63,6 +64,7 @@ class Memory:
     surge: int = 0
     surge_at: float = 0.0
     held: float = 0.0
+    flickers_until: float = 0.0
     inside: float = 0.0
     running: float = 0.0
     late_at: float = 0.0

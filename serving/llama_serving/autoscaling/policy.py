@@ -104,7 +104,7 @@ class _Pass:
         self.starts: Starts = starts(signal, memory, facts, now)
         self.queues = queues(memory, self.trust, signal.ready, now)
         self.moved: Counted | None = counted(memory, self.trust, signal.ready, now, facts)
-        self.in_routers = held_in_routers(memory, self.moved, self.queues)
+        self.in_routers, self.flickers_until = held_in_routers(memory, self.moved, self.queues, now)
         self.bins = bins(memory, self.moved, self.in_routers - memory.held, now)
         self.load: Load | None = load(self.bins, now)
         self.width = bin_seconds(facts.cold_start)
@@ -343,6 +343,7 @@ class _Pass:
             surge=self.surge,
             surge_at=self.surge_at,
             held=self.in_routers,
+            flickers_until=self.flickers_until,
             inside=self.in_engines,
             running=self.running,
             blind_since=self.blind_since,
