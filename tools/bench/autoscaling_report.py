@@ -15,7 +15,6 @@ from llama_operator.simulate.scalers.table import SHIPPED
 DOCUMENT = ROOT / "docs" / "bench-autoscaling.md"
 PRODUCT, CLAIRVOYANT, IN_THE_SECOND, FIXED = "product", "clairvoyant", "in-the-second", "fixed"
 _ORDER = (PRODUCT, FIXED, *SHIPPED, IN_THE_SECOND, CLAIRVOYANT)
-_CELLS = len(COLD_STARTS) * len(SEEDS)
 _SMOOTH_GOAL, _SMOOTH_HOURS, _SMOOTH_MEDIAN = 0.99, 1.30, 1.15
 _SMOOTH_START = 120.0
 _LONG_GOAL = 0.95
@@ -93,13 +92,17 @@ def _drawn(folder: Path, name: str, picture: str) -> str:
 def _not_played(lines: Iterable[Line], every: Iterable[Cell]) -> Iterable[str]:
     """What is not in the document, by workload."""
     there = {(line["workload"], line["coldStart"], line["seed"]) for line in lines}
-    missing: dict[str, list[str]] = defaultdict(list)
+    missing: dict[str, dict[int, list[str]]] = defaultdict(lambda: defaultdict(list))
     for cell in every:
         if (cell.workload.name, cell.cold_start, cell.seed) not in there:
-            missing[cell.workload.name].append(f"{cell.cold_start:.0f} s seed {cell.seed}")
+            missing[cell.workload.name][cell.seed].append(f"{cell.cold_start:.0f} s")
     if missing:
-        named = (f"{name} ({'all' if len(found) == _CELLS else ', '.join(found)})" for name, found in missing.items())
-        yield f"Not played yet: {'; '.join(named)}.\n"
+        rows = (
+            [name, *(", ".join(found[seed]) if len(found[seed]) < len(COLD_STARTS) else "all" for seed in SEEDS)]
+            for name, found in missing.items()
+        )
+        yield "Not played yet:\n"
+        yield _table(["workload", *(f"seed {seed}" for seed in SEEDS)], rows)
 
 
 def _by_cell(lines: Iterable[Line]) -> dict[Key, list[Line]]:

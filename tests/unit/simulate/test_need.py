@@ -36,7 +36,13 @@ def test_all_start_from_the_same_fleet_and_hours_are_over_the_clairvoyants(plann
 
 def view(now=0.0, **changes):
     values = {"waiting": 3.0, "running": 9.0, "kv_usage": 0.5, "slots": 100, "accepted": 50, "finished": 40}
-    values |= {"prompt_tokens": 7, "generated_tokens": 8, "reported_at": now} | changes
+    values |= {
+        "prompt_tokens": 7,
+        "prompt_pairs": 25.0,
+        "generated_tokens": 8,
+        "reported_at": now,
+        "kv_tokens": 1e5,
+    } | changes
     return FleetView(now, 2, 2, 5.0, 1, 40, 60.0, tuple(ReplicaView(name, **values) for name in ("a", "b")))
 
 

@@ -17,7 +17,8 @@ from llama_serving.autoscaling.signal import Facts
 def view(now=0.0, *, ready=2, target=None, queue=0.0, waits=0.0, runs=0.0, kv=0.0, accepted=0.0, minimum=1):
     """A fleet of equal replicas; `waits`, `runs` and `kv` are those of each."""
     replicas = tuple(
-        ReplicaView(f"replica-{number}", waits, runs, kv, 100, accepted, 0, 0, 0, now) for number in range(ready)
+        ReplicaView(f"replica-{number}", waits, runs, kv, 100, accepted, 0, 0, 0.0, 0, now, 1e5)
+        for number in range(ready)
     )
     return FleetView(now, ready, ready if target is None else target, queue, minimum, 40, 60.0, replicas)
 
