@@ -1,5 +1,6 @@
 """The decision as a whole: within its bounds whatever it is told, never fewer by what is missing, more for more load."""
 
+import functools
 import math
 from dataclasses import fields, replace
 
@@ -251,6 +252,15 @@ def test_a_load_that_ends_leaves_the_smallest_fleet():
     assert out.targets[-1] == 0
 
 
+WAVE = tuple(28 - 16 * math.cos(2 * math.pi * second / 1800) for second in range(3600))
+
+
+@functools.cache
+def calm_wave():
+    """The wave when nothing goes wrong."""
+    return run(WAVE, ready=2)
+
+
 @pytest.mark.parametrize("begin", [500, 1300], ids=["engines full", "calm"])
 @pytest.mark.parametrize(
     ("case", "distort"),
@@ -268,8 +278,7 @@ def test_a_load_that_ends_leaves_the_smallest_fleet():
     ],
 )
 def test_what_goes_wrong_with_metrics_neither_starves_nor_floods(case, distort, begin):
-    rates = [28 - 16 * math.cos(2 * math.pi * second / 1800) for second in range(3600)]
-    calm = run(rates, ready=2)
+    calm, rates = calm_wave(), WAVE
 
     def between(seen, second):
         return distort(seen, second) if begin <= second < begin + 1200 else seen
@@ -280,7 +289,6 @@ def test_what_goes_wrong_with_metrics_neither_starves_nor_floods(case, distort, 
 
 
 def test_a_fleet_of_which_nothing_is_known_gets_what_was_enough_and_is_not_cut_when_it_comes_back():
-    rates = [28 - 16 * math.cos(2 * math.pi * second / 1800) for second in range(3600)]
     kept = {}
 
     def freeze(seen, second):
@@ -292,7 +300,7 @@ def test_a_fleet_of_which_nothing_is_known_gets_what_was_enough_and_is_not_cut_w
         old = (kept.setdefault(one.name, one) for one in seen.replicas)
         return replace(seen, replicas=tuple(replace(one, running=1.0, reported_at=math.inf) for one in old))
 
-    calm, hit = run(rates, ready=2), run(rates, ready=2, distort=freeze)
+    calm, hit = calm_wave(), run(WAVE, ready=2, distort=freeze)
     assert max(hit.targets) <= math.ceil(1.2 * max(calm.targets))
     assert hit.targets[1830] >= sorted(calm.targets[:1800])[int(0.95 * 1800)] - 1
     assert min(hit.targets[1830:2800]) == hit.targets[1830]
@@ -307,8 +315,7 @@ def test_starts_that_never_come_are_made_up_for_and_not_without_end():
 
 
 def test_a_memory_that_is_lost_again_and_again_only_keeps_replicas():
-    rates = [28 - 16 * math.cos(2 * math.pi * second / 1800) for second in range(3600)]
-    calm, hit = run(rates, ready=2), run(rates, ready=2, forget_every=60)
+    calm, hit = calm_wave(), run(WAVE, ready=2, forget_every=60)
 
     assert max(hit.targets) <= math.ceil(1.2 * max(calm.targets))
     assert hit.attained >= calm.attained - 0.05
