@@ -51,9 +51,9 @@ def _draw(image: Image.Image, kind: str, said: dict[str, str], text: str) -> Non
 def _write(image: Image.Image, said: dict[str, str], text: str) -> None:
     font = ImageFont.load_default(size=float(said.get("font-size", 12)) * _SCALE)
     x, y = _number(said, "x"), _number(said, "y")
-    middle = said.get("text-anchor") == "middle"
+    anchor = {"middle": "ms", "end": "rs"}.get(said.get("text-anchor", ""), "ls")
     if "transform" not in said:
-        ImageDraw.Draw(image).text((x, y), text, fill="#222222", font=font, anchor="ms" if middle else "ls")
+        ImageDraw.Draw(image).text((x, y), text, fill="#222222", font=font, anchor=anchor)
         return
     left, top, right, bottom = font.getbbox(text)
     label = Image.new("L", (round(right - left) + 2, round(bottom - top) + 2), 0)
