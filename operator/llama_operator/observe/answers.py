@@ -36,7 +36,11 @@ class KeptAnswers:
         return answer
 
     def fresh(self) -> Iterator[ServingStatus]:
-        """Yield the answers that still say something, and forget the others."""
+        """Yield the answers that still say something, and forget the others. Exporters call it from threads of their own."""
         oldest = self._elapsed() - FRESH_SECONDS
-        self._answers = {key: kept for key, kept in self._answers.items() if kept[0] >= oldest}
-        yield from (answer for _, answer in self._answers.values())
+        for key, kept in tuple(self._answers.items()):
+            when, answer = kept
+            if when >= oldest:
+                yield answer
+            elif self._answers.get(key) is kept:
+                self._answers.pop(key, None)
