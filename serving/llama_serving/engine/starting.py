@@ -13,11 +13,14 @@ from typing import Final
 from llama_serving.contract.status import StartReport
 from llama_serving.engine import own_log
 
-_DURATIONS: Final[dict[str, re.Pattern[str]]] = {
-    # With the download, where vLLM makes it.
-    "weights_seconds": re.compile(r"Model loading took \S+ GiB memory and (\d+(?:\.\d+)?) seconds"),
-    "compile_seconds": re.compile(r"torch\.compile took (\d+(?:\.\d+)?) s in total"),
-    "graphs_seconds": re.compile(r"Graph capturing finished in (\d+(?:\.\d+)?) secs"),
+_DURATIONS: Final[dict[str, tuple[re.Pattern[str], ...]]] = {
+    "weights_seconds": (
+        # With the download, where vLLM makes it; not logged on a CPU.
+        re.compile(r"Model loading took \S+ GiB memory and (\d+(?:\.\d+)?) seconds"),
+        re.compile(r"Loading weights took (\d+(?:\.\d+)?) seconds"),
+    ),
+    "compile_seconds": (re.compile(r"torch\.compile took (\d+(?:\.\d+)?) s in total"),),
+    "graphs_seconds": (re.compile(r"Graph capturing finished in (\d+(?:\.\d+)?) secs"),),
 }
 """Words of vLLM 0.32 by field of `StartReport`."""
 
@@ -55,10 +58,10 @@ class Starting:
 
 
 def durations(lines: Iterable[str]) -> dict[str, float]:
-    """Read the stages that vLLM logged, in seconds: of several ranks the slowest, of several graphs all."""
+    """Read the stages that vLLM logged, in seconds; of several ranks the slowest."""
     found: dict[str, float] = {}
     for line in lines:
-        for name, words in _DURATIONS.items():
-            if (said := words.search(line)) is not None:
+        for name, forms in _DURATIONS.items():
+            for said in filter(None, (words.search(line) for words in forms)):
                 found[name] = max(found.get(name, 0.0), float(said[1]))
     return found
