@@ -40,7 +40,9 @@ def test_a_replica_tells_how_it_started_and_the_engines_own_log_by_stage(app, ev
         lambda: found if (found := app.cluster.status()).reports else None, seconds=300, what="a report"
     )
     start = status.reports[0].start
-    assert 0 < start.weights_seconds < start.ready - start.began, "vLLM's words are read"
+    # A tiny model is read in no time: vLLM says 0.00.
+    assert start.weights_seconds is not None, "the words of vLLM are read"
+    assert 0 <= start.weights_seconds < start.ready - start.began
     assert start.host
     assert app.greedy("llama", tokens=4)
     told = eventually(
