@@ -26,30 +26,33 @@ def claim(name, **metadata):
 @pytest.fixture(scope="module")
 def made(guarded):
     obj = claim("llama-weights-1f0c6c2b9a7d4e35", annotations={"llama-operator.io/weights-copied": "{}"})
-    assert not guarded.said(OPERATOR, "apply", "-f", "-", stdin=json.dumps(obj))
+    return really(guarded, OPERATOR, obj)
+
+
+def really(guarded, user, obj):
+    """Create a claim, not only ask whether one may."""
+    guarded.plane.kubectl("apply", "-f", "-", "-n", TEAM, f"--as={user}", stdin=json.dumps(obj))
     return obj["metadata"]["name"]
 
 
 def patched(guarded, user, name, patch):
-    return guarded.said(user, "patch", "pvc", name, "-n", TEAM, "--type=merge", "-p", json.dumps(patch))
+    return guarded.said(user, "patch", "pvc", name, "--type=merge", "-p", json.dumps(patch))
 
 
 def test_only_the_operator_makes_one(guarded):
     said = guarded.said(PERSON, "create", "-f", "-", stdin=json.dumps(claim("mine")))
     assert "are made by llama-operator" in said
-    plain = claim("plain", labels={})
-    assert not guarded.said(PERSON, "create", "-f", "-", stdin=json.dumps(plain))
+    really(guarded, PERSON, claim("plain", labels={}))
     assert "are made by llama-operator" in patched(
         guarded, PERSON, "plain", {"metadata": {"labels": {LABEL: "1f0c6c2b9a7d4e35"}}}
     )
 
 
 def test_the_operator_writes_no_claim_of_others(guarded):
-    other = claim("others", labels={})
-    assert not guarded.said(PERSON, "create", "-f", "-", stdin=json.dumps(other))
+    really(guarded, PERSON, claim("others", labels={}))
     assert "does not belong" in patched(guarded, OPERATOR, "others", {"metadata": {"annotations": {"a": "b"}}})
     assert "does not belong" in patched(guarded, OPERATOR, "others", {"metadata": {"labels": {LABEL: "a" * 16}}})
-    assert "does not belong" in guarded.said(OPERATOR, "delete", "pvc", "others", "-n", TEAM, "--wait=false")
+    assert "does not belong" in guarded.said(OPERATOR, "delete", "pvc", "others")
 
 
 @pytest.mark.parametrize(
@@ -72,4 +75,4 @@ def test_notes_of_others_and_what_kubernetes_has_to_write_pass(guarded, made):
     assert not patched(guarded, PERSON, made, {"metadata": {"annotations": {"acme.example/cost": "42"}}})
     assert not patched(guarded, GARBAGE, made, {"metadata": {"ownerReferences": []}})
     assert not patched(guarded, BACKUP, made, {"metadata": {"annotations": {"llama-operator.io/user.chat": "uid"}}})
-    assert not guarded.said(PERSON, "delete", "pvc", made, "-n", TEAM, "--wait=false")
+    assert not guarded.said(PERSON, "delete", "pvc", made)
