@@ -43,6 +43,9 @@ def _program(name: str) -> str:
 
 NIGHTLY: Final = "LLAMA_OPERATOR_TEST_NIGHTLY"
 """Variable that, when it is set, adds what `make test` leaves to `make e2e` and `make test-nightly`."""
+TRACES: Final = "LLAMA_OPERATOR_TRACES"
+"""Variable with the folder of request traces of others; without it nothing is asked of them."""
+_NO_TRACES: Final = "" if os.environ.get(TRACES) else " and not traces"
 _LEFT_OUT: Final = "" if os.environ.get(NIGHTLY) else " and not nightly"
 
 
@@ -65,7 +68,7 @@ STAGES: Final = (
             "--dist",
             "worksteal",
             "-m",
-            "not serving and not control_plane and not e2e and not images and not two_nodes",
+            f"not serving and not control_plane and not e2e and not images and not two_nodes{_NO_TRACES}",
         ),
         1.5,
         quick=True,

@@ -157,10 +157,9 @@ def splitwise(path):
     return {key: tuple(map(statistics.median, zip(*rows, strict=True))) for key, rows in groups.items()}
 
 
+@pytest.mark.traces
 def test_the_table_of_splitwise_is_met_within_fifteen_percent():
     path = TRACES / "splitwise_perf_model.csv"
-    if not path.is_file():
-        pytest.skip("splitwise_perf_model.csv is not there: set LLAMA_OPERATOR_TRACES to the folder that has it")
     coefficients = facts.load().engine("vLLM 2023 on H100")
     speeds = {
         tensor: step_time(model_of("llama-2-70b", "FP16", "H100-80GB", tensor, coefficients), 16_384)

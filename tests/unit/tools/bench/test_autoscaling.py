@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from bench import autoscaling as bench
-from bench.autoscaling_cells import TRACES, WORKLOADS, cells
+from bench.autoscaling_cells import WORKLOADS, cells
 from llama_operator.simulate.outcome import REFERENCE
 
 SAMPLE = ["--only", "step", "--length", "240", "--cold-start", "30", "--seed", "1", "--scaler", "product"]
@@ -82,11 +82,18 @@ def test_at_least_half_of_the_cells_are_held_out():
 
 
 @pytest.mark.parametrize("workload", WORKLOADS, ids=lambda one: one.name)
-def test_every_workload_has_a_trace_and_a_setup(workload):
+def test_every_workload_has_a_setup(workload):
     setup, _ = bench.setup_for(workload, 120.0)
     assert setup.gpus in {2, 4}
-    if workload.file.endswith("tar.gz"):
-        return
-    if not workload.there:
-        pytest.skip(f"{workload.file} is not in {TRACES}")
+
+
+@pytest.mark.parametrize(
+    "workload",
+    [
+        pytest.param(one, id=one.name, marks=[pytest.mark.traces] if one.file else [])
+        for one in WORKLOADS
+        if not one.file.endswith("tar.gz")
+    ],
+)
+def test_every_workload_has_a_trace(workload):
     assert bench.trace_of(cells(workload.name, length=180)[0].workload, 1).arrivals
