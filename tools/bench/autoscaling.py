@@ -361,7 +361,8 @@ def main() -> None:
         disturbed,
         absent,
         every=cells(length=asked.length),
-        timelines=timelines(asked.folder) if lines else (),
+        # Pictures show whole traces.
+        timelines=timelines(asked.folder) if lines and asked.length is None else (),
     )
     print(f"written: {asked.document}")
 

@@ -68,7 +68,7 @@ STAGES: Final = (
             "--dist",
             "worksteal",
             "-m",
-            f"not serving and not control_plane and not e2e and not images and not two_nodes{_NO_TRACES}",
+            f"not serving and not control_plane and not e2e and not images and not two_nodes{_NO_TRACES}{_LEFT_OUT}",
         ),
         1.5,
         quick=True,
