@@ -54,7 +54,7 @@ def installed(release, charts, plane):
     return notes
 
 
-POLICIES = 14
+POLICIES = 16
 """Admission policies of the chart."""
 
 
