@@ -20,7 +20,7 @@ from llama_operator.api import crd
 ROOT = Path(__file__).resolve().parents[3]
 KUBERNETES = "1.36"
 LONGEST = {"RayService": 47, "Service": 63, "Job": 63, "NetworkPolicy": 253, "ControllerRevision": 253, "Event": 253}
-LONGEST |= {"HTTPRoute": 253, "Ingress": 253, "PodDisruptionBudget": 253}
+LONGEST |= {"HTTPRoute": 253, "Ingress": 253, "PodDisruptionBudget": 253, "PersistentVolumeClaim": 253}
 """Characters of a name. RayServices: what KubeRay makes of it has to fit, too."""
 
 NOTE_BYTES = 1024

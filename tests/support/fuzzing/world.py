@@ -76,9 +76,9 @@ class Checked(Delegating):
         self._settled: dict[Ref, tuple[str, int, Object]] = {}
 
     @override
-    async def apply(self, obj: Object, *, force: bool = True) -> Object:
+    async def apply(self, obj: Object, *, force: bool = True, manager: str = "") -> Object:
         # As the operator's own cache: what was applied to an object that nobody has written since changes nothing.
-        ref, sent = kinds.address_to_write(obj), json.dumps(obj, sort_keys=True)
+        ref, sent = kinds.address_to_write(obj), json.dumps([manager, obj], sort_keys=True)
         known = self._settled.get(ref)
         if known is not None and known[:2] == (sent, self._version(ref)):
             return known[2]
@@ -88,7 +88,7 @@ class Checked(Delegating):
             if not self.forged:
                 raise
             raise InvalidError(str(error)) from error
-        live = await super().apply(obj, force=force)
+        live = await super().apply(obj, force=force, manager=manager)
         self._settled[ref] = sent, self._version(ref), live
         return live
 
