@@ -148,8 +148,11 @@ class RayCluster:
         pytest.fail(log.read_text())
 
     def deploy(self, serve_config: dict[str, Any]) -> None:
-        """Replace the Serve config."""
-        response = self._api.put("/api/serve/applications/", json=serve_config)
+        """Replace the Serve config. As KubeRay does, ask again when Serve could not start in time on a busy machine."""
+        for _ in range(_STARTS):
+            response = self._api.put("/api/serve/applications/", json=serve_config)
+            if response.status_code != httpx.codes.INTERNAL_SERVER_ERROR:
+                break
         assert response.status_code == httpx.codes.OK, response.text
 
     def application(self) -> dict[str, Any]:
