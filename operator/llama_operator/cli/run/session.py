@@ -5,6 +5,7 @@ Used by `cli.run.command`. The runtime realizes what the reconcile creates, and 
 
 import asyncio
 import contextlib
+import platform
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -40,6 +41,7 @@ _RESYNC_SECONDS = 1.0
 _USER = "kubectl"
 _KUBERAY = "kuberay-operator"
 _NODE = "this-machine"
+_ALL_CORES = "1024"
 _PLATFORM = Platform(kinds={"rayservices.ray.io": ("v1",)})
 """What the twin has of KubeRay's kinds: nothing makes RayClusters here, and nobody waits for one."""
 
@@ -168,14 +170,20 @@ def _now() -> datetime:
 
 
 def _node() -> Object:
-    cpus = psutil.cpu_count() or 1
-    amounts = {"cpu": str(cpus), "memory": f"{psutil.virtual_memory().total // 1024}Ki"}
+    # Pods of a local run are processes that reserve no cores: however many there are, they share those of the machine.
+    amounts = {"cpu": _ALL_CORES, "memory": f"{psutil.virtual_memory().total // 1024}Ki", "pods": "110"}
     return {
         "apiVersion": "v1",
         "kind": "Node",
-        "metadata": {"name": _NODE},
+        # As a kubelet labels it: pods ask for a node of this kind.
+        "metadata": {"name": _NODE, "labels": {"kubernetes.io/arch": _architecture(), "kubernetes.io/os": "linux"}},
         "status": {"allocatable": amounts, "capacity": amounts},
     }
+
+
+def _architecture() -> str:
+    machine = platform.machine().lower()
+    return {"x86_64": "amd64", "aarch64": "arm64"}.get(machine, machine)
 
 
 def without_copy(obj: Object) -> Object:
