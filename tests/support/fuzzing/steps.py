@@ -1,5 +1,6 @@
 """What happens to a deployment: users, KubeRay, pods, clocks, other programs and other versions. Used by `cases`."""
 
+import contextlib
 import copy
 import json
 from collections.abc import Awaitable, Callable, Mapping
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from llama_operator.api import meta, paths
 from llama_operator.kube import kinds
-from llama_operator.kube.port import Ref
+from llama_operator.kube.port import InvalidError, Ref
 from support import recordings
 from support.fuzzing import schemas
 from support.fuzzing.setup import model, node, policy, records
@@ -337,13 +338,11 @@ async def _old_status(world: World, draw: Draw) -> None:
     if draw(st.booleans()):
         place = draw(st.sampled_from([*paths.leaves(status), *status, "replicas"]))
         status = paths.merged(status, paths.nested({place: draw(STRANGE_JSON)}))
-    if not isinstance(conditions := status.get("conditions", []), list) or not all(
-        isinstance(c, dict) and "type" in c for c in conditions
-    ):
-        status.pop("conditions")
     written = {"metadata": {"name": NAME, "namespace": NAMESPACE}, "status": _unique(status)}
     old = world.memory.client("llama-operator")
-    await old.apply_status({"apiVersion": live["apiVersion"], "kind": live["kind"]} | written)
+    # A list whose items lack what identifies them is taken by no server, so no pass ever reads one.
+    with contextlib.suppress(InvalidError):
+        await old.apply_status({"apiVersion": live["apiVersion"], "kind": live["kind"]} | written)
 
 
 async def _access_check(world: World, draw: Draw) -> None:
