@@ -24,7 +24,7 @@ LOOPBACK = "127.0.0.1"
 _FIRST_PORT = 20700  # above Ray's own worker range
 _BLOCK = 120
 _BLOCKS = 100  # the last block ends at 32699, below Linux's ephemeral ports
-_NAMED = 13
+_NAMED = 14
 _REPLICA_PORTS = 30
 """Ports on which replicas answer HTTP; one that went keeps its port for a minute."""
 
@@ -47,6 +47,8 @@ class RayPorts:
     """Where Serve answers requests."""
     haproxy_metrics: int
     haproxy_stats: int
+    fallback: int
+    """Where Serve's own proxy answers while an application has no replica."""
     replica_min: int
     replica_max: int
     """Replicas that listen themselves do it on ports from `replica_min` to `replica_max`, both included."""

@@ -182,6 +182,7 @@ def head_environment(
             str(temp_dir),
             metrics_port=ports.haproxy_metrics,
             stats_port=ports.haproxy_stats,
+            fallback_port=ports.fallback,
             replica_ports=(ports.replica_min, ports.replica_max),
         ),
         # HAProxy shall join the socket that holds the port for the run (`ports`); by itself it would not start beside it.

@@ -76,7 +76,7 @@ def times(longest_request_seconds: int) -> dict[str, str]:
 
 
 def private_to_one_cluster(
-    folder: str, *, metrics_port: int, stats_port: int, replica_ports: tuple[int, int]
+    folder: str, *, metrics_port: int, stats_port: int, fallback_port: int, replica_ports: tuple[int, int]
 ) -> dict[str, str]:
     """Return the environment variables of all nodes of a cluster on this machine.
 
@@ -84,6 +84,8 @@ def private_to_one_cluster(
         folder: An existing folder; its path must be short, because sockets are made in it.
         metrics_port: Where HAProxy answers Prometheus.
         stats_port: Where HAProxy shows its own statistics.
+        fallback_port: Where Serve's own proxy answers while an application has no replica. Proxies of two clusters share a
+            port without a word, and one then answers for the other.
         replica_ports: First and last port on which replicas answer HTTP.
     """
     first, last = replica_ports
@@ -95,6 +97,7 @@ def private_to_one_cluster(
         "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": f"{folder}/server-state",
         "RAY_SERVE_HAPROXY_METRICS_PORT": str(metrics_port),
         "RAY_SERVE_HAPROXY_STATS_PORT": str(stats_port),
+        "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": str(fallback_port),
         "RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT": str(first),
         "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT": str(last),
         "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": str(_SETTLE_SECONDS),

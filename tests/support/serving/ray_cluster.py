@@ -90,6 +90,7 @@ class RayCluster:
                 str(self.folder),
                 metrics_port=reserved.haproxy_metrics,
                 stats_port=reserved.haproxy_stats,
+                fallback_port=reserved.fallback,
                 replica_ports=(reserved.replica_min, reserved.replica_max),
             ),
             **haproxy.launcher(self.folder, sys.executable),

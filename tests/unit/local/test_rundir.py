@@ -28,7 +28,7 @@ def test_the_longest_folder_leaves_room_for_the_sockets_of_haproxy(monkeypatch):
         monkeypatch.setattr(rundir.tempfile, "gettempdir", lambda root=root: root)
         if str(rundir._temp_root()) == root:
             sockets = haproxy.private_to_one_cluster(
-                f"{root}/lld-12345678/0/{node}", metrics_port=1, stats_port=2, replica_ports=(3, 4)
+                f"{root}/lld-12345678/0/{node}", metrics_port=1, stats_port=2, fallback_port=3, replica_ports=(4, 5)
             )
             assert all(len(path) <= 97 for path in sockets.values() if path.endswith(".sock"))
         else:
