@@ -113,7 +113,7 @@ def cluster(
 
 @pytest.fixture(scope="session")
 def deploy(cluster: RayCluster) -> Callable[[ServingConfig], Deployed]:
-    """Makes a config the one that runs, with live settings to begin with; nothing happens if it runs already."""
+    """Makes a config the one that runs, with live settings to begin with; if it runs already, only settings that are named."""
     return _bringing(cluster)
 
 
@@ -133,7 +133,8 @@ def _bringing(cluster: RayCluster) -> Callable[[ServingConfig], Deployed]:
 
     def bring(config: ServingConfig, *, wait: bool = True, **at_first: Any) -> Deployed:
         deployed = Deployed(cluster, config)
-        if current != [config]:
+        # Settings that are asked for are put in force, also on what runs already.
+        if current != [config] or at_first:
             current.clear()
             room = {} if config.adapters is None else {"desk": DeskSettings(adapters=())}
             deployed.apply(live_settings(config.path, **room | at_first))
