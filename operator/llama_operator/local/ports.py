@@ -81,6 +81,10 @@ class PortReservation:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def free_http(self) -> None:
+        """Let the HTTP port be bound by one that shares it with nobody, as HAProxy in a pod does; the locks stay. Idempotent."""
+        self._held.close()
+
     def close(self) -> None:
         """Give the ports back; idempotent."""
         self._held.close()

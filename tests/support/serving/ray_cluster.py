@@ -67,8 +67,8 @@ class RayCluster:
         token.write_text(secrets.token_hex(32))
         # Replicas and HAProxy of two clusters on one machine must not meet: then one answers for the other.
         self._reserved = reserve(default_root() / "ports", http=None, pick=secrets.randbelow)
-        # In a pod HAProxy shares its port with nobody, so here as well; the lock of the block stays.
-        self._reserved._held.close()
+        # In a pod HAProxy shares its port with nobody, so here as well.
+        self._reserved.free_http()
         reserved = self._reserved.ports
         self._gcs, self._dashboard, self.http_port = reserved.gcs, reserved.dashboard, reserved.http
         self._environment = {k: v for k, v in os.environ.items() if not k.startswith(("RAY_", "PYTEST"))} | {
