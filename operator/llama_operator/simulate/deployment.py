@@ -1,13 +1,16 @@
 """From a planned deployment to what is simulated. Called by `kubectl llama simulate` and the bench."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from llama_operator.api.v1alpha1.llamadeployment import KVCacheDtype, LlamaDeploymentSpec
-from llama_operator.decide.bounds import live_settings
+from llama_operator.decide.bounds import live_settings, replica_bounds, wanted_replicas
 from llama_operator.decide.decision import Decision
 from llama_operator.decide.plan.candidate import Candidate
 from llama_operator.decide.plan.cold_start import stages
 from llama_operator.decide.plan.performance import replica_model
+from llama_operator.decide.scaling.schedule import widest
 from llama_operator.errors import InvalidManifestError
 from llama_operator.simulate.cold_start import ColdStart
 from llama_operator.simulate.engine import EngineLimits
@@ -33,6 +36,8 @@ class Choices:
     maximum: int | None = None
     minimum: int | None = None
     failing: float = 0.0
+    begins: datetime | None = None
+    """When the trace begins, with its time zone; None to leave the schedule out."""
 
 
 def setup_of(spec: LlamaDeploymentSpec, decision: Decision, chosen: Candidate, choices: Choices = Choices()) -> Setup:
@@ -76,14 +81,42 @@ def setup_of(spec: LlamaDeploymentSpec, decision: Decision, chosen: Candidate, c
             None if decision.chosen is None else decision.chosen.max_model_length,
         ),
         limits=PathLimits("Direct" if direct else "Ingress", live.max_ongoing_requests, waiting),
-        bounds=(
-            live.min_replicas if choices.minimum is None else choices.minimum,
-            live.max_replicas if choices.maximum is None else choices.maximum,
-        ),
+        bounds=_bounds(spec, choices),
+        bounds_at=_bounds_at(spec, choices),
         cold_start=ColdStart(start if choices.cold_start is None else (choices.cold_start,), failing=choices.failing),
         drain=float(spec.rollout.drain_seconds),
         first_token=_objective(spec, choices),
         gpus=chosen.sharding.ranks,
+    )
+
+
+def is_scheduled(spec: LlamaDeploymentSpec) -> bool:
+    """Whether the bounds of a deployment depend on the hour."""
+    return spec.scaling.schedule is not None and wanted_replicas(spec) is None
+
+
+def _bounds(spec: LlamaDeploymentSpec, choices: Choices) -> tuple[int, int]:
+    """The bounds, or with hours the widest of them."""
+    bounds = replica_bounds(spec) if choices.begins is None or not is_scheduled(spec) else widest(spec.scaling)
+    return _chosen(bounds.least, bounds.most, choices)
+
+
+def _bounds_at(spec: LlamaDeploymentSpec, choices: Choices) -> Callable[[float], tuple[int, int]] | None:
+    begins = choices.begins
+    if begins is None or not is_scheduled(spec):
+        return None
+
+    def at(second: float) -> tuple[int, int]:
+        bounds = replica_bounds(spec, begins + timedelta(seconds=second))
+        return _chosen(bounds.least, bounds.most, choices)
+
+    return at
+
+
+def _chosen(least: int, most: int, choices: Choices) -> tuple[int, int]:
+    return (
+        least if choices.minimum is None else choices.minimum,
+        most if choices.maximum is None else choices.maximum,
     )
 
 

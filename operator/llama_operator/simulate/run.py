@@ -30,7 +30,8 @@ class Setup:
         speed: Steps of its engines.
         engine: What an engine holds.
         limits: How requests reach the engines.
-        bounds: Fewest and most replicas.
+        bounds: Fewest and most replicas, at any time of the run.
+        bounds_at: Says the bounds at a second, where they depend on the hour; they are within `bounds`.
         cold_start: What a start takes.
         estimate: What the scaler is told that a start takes; None for the average of `cold_start`.
         drain: How long a replica that is stopped may still answer.
@@ -49,6 +50,11 @@ class Setup:
     first_token: float = 2.0
     gpus: int = 1
     server: Callable[[], Server] | None = None
+    bounds_at: Callable[[float], tuple[int, int]] | None = None
+
+    def bounds_now(self, second: float) -> tuple[int, int]:
+        """Return the bounds at a second of the run."""
+        return self.bounds if self.bounds_at is None else self.bounds_at(second)
 
     def new_server(self) -> Server:
         """Make the server of a replica."""
@@ -260,10 +266,11 @@ class _Run:
 
     def _ask(self, now: float) -> None:
         setup, rules = self._setup, self._rules
+        bounds = setup.bounds_now(now)
         view = self._metrics.view(
             self._router.ready,
             target=self._target,
-            bounds=setup.bounds,
+            bounds=bounds,
             cold_start_seconds=setup.cold_start.seconds if setup.estimate is None else setup.estimate,
             now=now,
         )
@@ -277,7 +284,7 @@ class _Run:
             wanted, reason = wish.replicas, wish.reason
             if rules is not None:
                 wanted = rules.apply(wanted, ready=view.ready, target=view.target, now=now)
-        wanted = min(max(wanted, setup.bounds[0]), setup.bounds[1])
+        wanted = min(max(wanted, bounds[0]), bounds[1])
         if wanted != self._target:
             self._record.changes.append(Change(now, self._target, wanted, reason))
             self._target = wanted

@@ -16,3 +16,7 @@ class Simulated:
     """One for each seed."""
     played: tuple[tuple[Played, ...], ...]
     """By seed, then by autoscaler."""
+    begins: str | None = None
+    """When the trace begins, as the user said it; None where no hours are played."""
+    leaves_out_hours: bool = False
+    """Whether the deployment has a schedule that is not played."""

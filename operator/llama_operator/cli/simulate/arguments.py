@@ -16,6 +16,7 @@ examples:
   kubectl llama simulate -f chat-70b.yaml --trace step --cold-start 60             what faster starts would be worth
   kubectl llama simulate -f chat-70b.yaml --trace step --scaler product --scaler keda   two autoscalers beside each other
   kubectl llama simulate -f chat-70b.yaml --trace step --all --seeds 3             all autoscalers, with the spread of chance
+  kubectl llama simulate -f chat-70b.yaml --trace wave --begins 2026-11-30T07:30   with the schedule of that Monday morning
   kubectl llama simulate -f chat-70b.yaml --trace wave --svg wave.svg              the picture as a file
   kubectl llama simulate -f chat-70b.yaml --trace wave -o json                     the same for programs
 
@@ -50,6 +51,11 @@ def register(commands: Commands) -> None:
         help="objective for the first token (default: spec.objectives, else 2)",
     )
     parser.add_argument("--max-replicas", type=int, metavar="N", help="in place of spec.scaling.maxReplicas")
+    parser.add_argument(
+        "--begins",
+        metavar="TIME",
+        help="when the trace begins, as 2026-11-30T07:30 in the time zone of spec.scaling.schedule, whose bounds are then played",
+    )
     parser.add_argument("--svg", metavar="FILE", help="write the picture of the first autoscaler into FILE")
     parser.add_argument("--pareto", metavar="FILE", help="write attainment against GPU-hours of all into FILE, as SVG")
     add_output(parser)

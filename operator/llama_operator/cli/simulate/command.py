@@ -5,9 +5,12 @@ Works on the same decision as `kubectl llama plan`; reads no cluster. docs/simul
 
 import argparse
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 from llama_operator import catalog
+from llama_operator.api.v1alpha1.llamadeployment import LlamaDeploymentSpec
 from llama_operator.cli.shared import files, outcome, output
 from llama_operator.cli.shared.exit_codes import EXIT_DOES_NOT_FIT, EXIT_OK
 from llama_operator.cli.shared.options import filled
@@ -16,7 +19,7 @@ from llama_operator.decide.decision import decide
 from llama_operator.decide.observed import Observed
 from llama_operator.errors import InvalidManifestError
 from llama_operator.simulate.compare import case_of, compare
-from llama_operator.simulate.deployment import Choices, setup_of
+from llama_operator.simulate.deployment import Choices, is_scheduled, setup_of
 from llama_operator.simulate.picture.curves import curves
 from llama_operator.simulate.picture.svg import Point, pareto, timeline
 from llama_operator.simulate.scalers.table import SCALERS
@@ -43,6 +46,7 @@ class SimulateOptions:
     failing_starts: int = 0
     first_token: float | None = None
     max_replicas: int | None = None
+    begins: str | None = None
     svg: str | None = None
     pareto: str | None = None
     output: str = "table"
@@ -70,13 +74,21 @@ def command(options: SimulateOptions) -> int:
         first_token=options.first_token,
         maximum=options.max_replicas,
         failing=options.failing_starts / _PERCENT,
+        begins=_begins(options.begins, spec),
     )
     setup = setup_of(spec, decision, chosen, choices)
     cases, played = [], []
     for seed in range(options.seed, options.seed + options.seeds):
         cases.append(case_of(setup, find(options.trace, seed), spec, seed=seed))
         played.append(compare(cases[-1], _names(options), seed))
-    found = Simulated(f"{metadata.namespace}/{metadata.name}", chosen.label, tuple(cases), tuple(played))
+    found = Simulated(
+        f"{metadata.namespace}/{metadata.name}",
+        chosen.label,
+        tuple(cases),
+        tuple(played),
+        begins=options.begins,
+        leaves_out_hours=options.begins is None and is_scheduled(spec),
+    )
     _draw(found, options)
     if options.output == "json":
         from llama_operator.cli.simulate.document import document
@@ -91,6 +103,23 @@ def command(options: SimulateOptions) -> int:
 
 def _names(options: SimulateOptions) -> tuple[str, ...]:
     return tuple(SCALERS) if options.all else tuple(options.scaler or _DEFAULT)
+
+
+def _begins(text: str | None, spec: LlamaDeploymentSpec) -> datetime | None:
+    if text is None:
+        return None
+    schedule = spec.scaling.schedule
+    if schedule is None or not is_scheduled(spec):
+        problem = "the bounds of this deployment are the same at all hours"
+        raise InvalidManifestError.of(
+            _COMMAND_LINE, "--begins", problem, "leave it out, or write spec.scaling.schedule"
+        )
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        expected = "a date and a time, as 2026-11-30T07:30"
+        raise InvalidManifestError.of(_COMMAND_LINE, "--begins", f"{text!r} is no time", expected) from error
+    return moment if moment.tzinfo is not None else moment.replace(tzinfo=ZoneInfo(schedule.time_zone))
 
 
 def _check(options: SimulateOptions) -> None:

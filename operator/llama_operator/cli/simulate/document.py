@@ -24,6 +24,7 @@ def document(found: Simulated) -> dict[str, Any]:
             "requestsPerSecond": round(trace.rate, 3),
             "promptTokens": round(trace.mean_prompt),
             "outputTokens": round(trace.mean_output),
+            "begins": found.begins,
         },
         "objectiveSeconds": setup.first_token,
         "coldStartSeconds": setup.cold_start.seconds,

@@ -31,6 +31,10 @@ def show(found: Simulated) -> None:
         f"  start     {setup.cold_start.seconds:,.0f} s, a tenth more or less; {setup.bounds[0]} to {setup.bounds[1]} replicas",
         markup=False,
     )
+    if found.begins is not None:
+        console.print(f"  hours     from {found.begins} on, as spec.scaling.schedule says", markup=False)
+    elif found.leaves_out_hours:
+        console.print("  hours     spec.scaling.schedule is left out; --begins 2026-11-30T07:30 plays it", markup=False)
     console.print(f"  need      {case.need.peak} replicas at most, for who knows the trace", markup=False)
     if too_long := found.played[0][0].outcome.too_long:
         longest = setup.engine.longest

@@ -76,6 +76,7 @@ def test_pictures_are_svg(simulate, tmp_path):
         (["--first-token", "0"], "--first-token"),
         (["--failing-starts", "100"], "--failing-starts"),
         (["--svg", "/nowhere/x.svg"], "--svg"),
+        (["--begins", "2026-11-30T07:30"], "--begins"),
     ],
 )
 def test_an_option_that_cannot_be_used_is_named(simulate, options, word):
@@ -88,3 +89,57 @@ def test_a_card_without_a_known_speed_is_refused(capsys):
     sample = str(Path(MANIFEST).parents[2] / "manifests" / "samples" / "tiny-cpu.yaml")
     assert main(["simulate", "-f", sample, "--trace", TRACE]) != 0
     assert "spec.hardware.accelerator" in capsys.readouterr().err
+
+
+OFFICE = """
+    schedule:
+      timeZone: Europe/Berlin
+      windows:
+      - {name: office, from: "08:00", to: "18:00", minReplicas: 3, days: [Monday]}
+"""
+
+
+@pytest.fixture
+def scheduled(capsys, tmp_path):
+    """The deployment of the bench with three replicas in the office's hours."""
+
+    def run(*options):
+        manifest = tmp_path / "office.yaml"
+        text = Path(MANIFEST).read_text(encoding="utf-8")
+        assert text.count("  scaling:\n") == 1
+        manifest.write_text(text.replace("  scaling:\n", f"  scaling:{OFFICE}"), encoding="utf-8")
+        trace = "steady:high=0.1,length=1800"
+        given = ("-f", str(manifest), "--trace", trace, "--cold-start", "30", "--scaler", "product", *options)
+        return main(["simulate", *given]), *capsys.readouterr()
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("begins", "least_at_the_end"),
+    [
+        # The hour changes in the middle of the run; Berlin is an hour ahead of UTC in November.
+        ("2026-11-30T07:45", 3),
+        ("2026-11-30T06:45+00:00", 3),
+        ("2026-11-30T18:45", 1),
+        ("2026-12-01T07:45", 1),
+    ],
+)
+def test_a_schedule_is_played_from_the_time_at_which_the_trace_begins(scheduled, begins, least_at_the_end):
+    code, out, _ = scheduled("-o", "json", "--begins", begins)
+    found = json.loads(out)
+    assert code == 0
+    assert found["trace"]["begins"] == begins
+    ready = found["runs"][0]["curves"]["ready"]
+    assert (ready[0], ready[-1]) == (1, least_at_the_end)
+
+
+def test_without_a_time_the_table_says_that_the_hours_are_left_out(scheduled):
+    assert "--begins" in scheduled()[1]
+    assert "from 2026-11-30T07:45 on" in scheduled("--begins", "2026-11-30T07:45")[1]
+
+
+def test_a_time_that_is_none_is_refused_with_an_example(scheduled):
+    code, _, err = scheduled("--begins", "Monday")
+    assert code != 0
+    assert "2026-11-30T07:30" in err
