@@ -107,6 +107,14 @@ def test_an_idle_deployment_goes_to_zero_says_so_and_comes_back_for_a_key_only(a
     traced = {"traceparent": f"00-{trace}-{client}-01"}
     answer = app.cluster.post_with("/v1/completions", body | {"ignore_eos": True}, traced)
     assert answer.json()["usage"]["completion_tokens"] == 4
+
+    # Serve has asked the policy, and not answered by itself.
+    def woken():
+        told = app.cluster.status().scaling
+        return next((one for one in told.changes if one.before == 0), None) if told is not None else None
+
+    woke = eventually(woken, seconds=60, what="the change from zero")
+    assert woke.reason.startswith("up: requests wait and there is no replica")
     app.apply(live())
     app.cluster.wait_until_running()
 

@@ -77,12 +77,21 @@ class FleetView:
 
 @dataclass(frozen=True, slots=True)
 class ServeDelays:
-    """How Ray Serve damps what a policy inside it wishes; seconds."""
+    """How Ray Serve damps what a policy inside it wishes; seconds.
+
+    Attributes:
+        upscale: For so long more must be wished.
+        downscale: For so long less must be wished.
+        upscaling_factor: By which the missing replicas are multiplied.
+        downscaling_factor: By which those that are too many are multiplied.
+        asked_at_zero: Whether the policy is asked also while requests wait and nothing serves.
+    """
 
     upscale: float = 0.0
     downscale: float = 0.0
     upscaling_factor: float = 1.0
     downscaling_factor: float = 1.0
+    asked_at_zero: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,8 +21,8 @@ class ServeRules:
         self._since: float | None = None
 
     def at_zero(self, ready: int, target: int, requests: float) -> int | None:
-        """Return what Serve asks for while nothing serves and requests wait: the policy is not asked then."""
-        if ready or requests <= 0:
+        """Return what Serve asks for by itself while nothing serves and requests wait; None where the policy is asked."""
+        if ready or requests <= 0 or self._delays.asked_at_zero:
             return None
         return max(math.ceil(self._delays.upscaling_factor), target)
 

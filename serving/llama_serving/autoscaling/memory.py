@@ -44,6 +44,9 @@ class Memory:
         blind_since: Since when no replica is believed; 0 if one is.
         blind_at: When that was so last, for longer than a report or two.
         level: Requests a second, at the last decision that could be trusted.
+        woke: When the first replica after none began to serve.
+        slots: Requests that one replica computes at once; 0 if none has said it yet.
+        kv_tokens: Tokens that the KV cache of one holds; 0 if none has said it yet.
     """
 
     at: float = 0.0
@@ -71,6 +74,9 @@ class Memory:
     blind_since: float = 0.0
     blind_at: float = 0.0
     level: float = -1.0
+    woke: float = 0.0
+    slots: float = 0.0
+    kv_tokens: float = 0.0
 
     @property
     def empty(self) -> bool:

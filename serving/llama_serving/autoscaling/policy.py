@@ -39,6 +39,8 @@ _RISING = 2.0
 """Standard errors by which the load is more than in the last seconds: as far as chance goes."""
 _LATE = 0.5
 """Share of the objective that a request may wait before its prompt is computed, which takes time as well."""
+_HANDED_OVER_SECONDS = 6.0
+"""For so long the first replica after none gets what the routers held. It was counted there, and their mean over some seconds still has it."""
 _BLIND_SECONDS = 10.0
 """A report or two that is lost says nothing."""
 _SOME_WORK = 0.01
@@ -103,7 +105,9 @@ class _Pass:
         self.trust: Trusted = trusted(signal, memory, now)
         self.starts: Starts = starts(signal, memory, facts, now)
         self.queues = queues(memory, self.trust, signal.ready, now)
-        self.moved: Counted | None = counted(memory, self.trust, signal.ready, now, facts)
+        self.woke = now if signal.ready > 0 and memory.ready == 0 and not memory.empty else memory.woke
+        handed_over = signal.ready > 0 and now - self.woke < _HANDED_OVER_SECONDS
+        self.moved: Counted | None = None if handed_over else counted(memory, self.trust, signal.ready, now, facts)
         self.in_routers, self.flickers_until = held_in_routers(memory, self.moved, self.queues, now)
         self.bins = bins(memory, self.moved, self.in_routers - memory.held, now)
         self.load: Load | None = load(self.bins, now)
@@ -132,11 +136,14 @@ class _Pass:
         crowded = self.waiting > self.allowed
         since = (memory.crowded_since or self.now) if crowded else 0.0
         self.crowded_since, self.rate, self.correction = since, -1.0, memory.correction
+        replicas = self.trust.replicas
+        # Where none serves, the next one is as the last.
+        self.slots = sum(replica.slots for replica in replicas) / len(replicas) if replicas else memory.slots
+        self.kv_tokens = min((replica.kv_tokens for replica in replicas), default=memory.kv_tokens)
         if not self.facts.priced:
             self.one = self._learned()
             return
-        slots = sum(replica.slots for replica in self.trust.replicas) / max(1, len(self.trust.replicas)) or 1.0
-        kv_tokens = min((replica.kv_tokens for replica in self.trust.replicas), default=0.0)
+        slots, kv_tokens = self.slots or 1.0, self.kv_tokens
         one = work(self.facts, self.lengths, slots, kv_tokens)
         self.rate = delivered(self.facts, replace(memory, lengths=self.lengths), self.moved, signal.ready)
         settled = self.now - max(memory.ready_since, since) if crowded else 0.0
@@ -203,7 +210,7 @@ class _Pass:
     def _wanted(self, need: Need | None) -> tuple[int, str]:
         signal, target = self.signal, self.signal.target
         if signal.ready == 0:
-            return self._at_zero()
+            return self._at_zero(need)
         if need is None or self.memory.empty:
             return max(target, self._blind()), f"hold: {self.trust.problem or 'nothing was counted yet'}"
         in_routers = persistent(self.queues, 1) or 0.0
@@ -264,13 +271,22 @@ class _Pass:
         load = self.load
         return load is None or load.level - load.recent <= _RISING * load.level_error
 
-    def _at_zero(self) -> tuple[int, str]:
+    def _at_zero(self, need: Need | None) -> tuple[int, str]:
         target, waits = self.signal.target, (self.trust.queued or 0.0) > 0
+        wish = max(1, self._sure(need)) if waits else 0
+        if wish > target:
+            numbers = "" if need is None else f"; {self._numbers(need)}"
+            return wish, f"up: requests wait and there is no replica{numbers}"
         if target > 0:
             return target, "hold: the first replicas are starting"
-        if waits:
-            return 1, "up: requests wait and there is no replica"
         return 0, "hold: idle at zero"
+
+    def _sure(self, need: Need | None) -> int:
+        """Replicas that keep up with what has come for certain: more of it is asked for again in a second, and nothing is taken back."""
+        if need is None or self.load is None or not self.facts.priced or self.slots <= 0:
+            return 0
+        sure = max(0.0, self.load.level - self.load.level_error) * self.one.request / need.share
+        return min(rounded_up(sure) + (math.ceil(self.knobs.reserve) if sure else 0), need.most)
 
     def _kept(self, need: Need) -> int:
         """Fewest replicas that may remain."""
@@ -350,6 +366,9 @@ class _Pass:
             blind_at=self.blind_at,
             late_at=self.late_at,
             level=self.load.level if self.load is not None and self.trust.whole else memory.level,
+            woke=self.woke,
+            slots=self.slots,
+            kv_tokens=self.kv_tokens,
         )
 
     def _numbers(self, need: Need) -> str:

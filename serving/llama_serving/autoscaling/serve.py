@@ -14,6 +14,7 @@ from llama_serving.autoscaling.keeping import Keeper, RayStore, ScalingRecord, S
 from llama_serving.autoscaling.memory import Memory
 from llama_serving.autoscaling.policy import Decision, decide
 from llama_serving.autoscaling.signal import Facts, Knobs, ReplicaReading, Signal
+from llama_serving.autoscaling.waking import be_asked_at_zero
 
 METRIC_WAITING = "llama_waiting_requests"
 METRIC_RUNNING = "llama_running_requests"
@@ -100,6 +101,7 @@ class QueueDepthPolicy:
     """
 
     def __init__(self, store: Store | None = None) -> None:
+        be_asked_at_zero(type(self).__name__)
         self._keeper = Keeper(RayStore() if store is None else store)
         self._last_kind = ""
         self._facts, self._knobs = Facts(), Knobs()
@@ -112,14 +114,14 @@ class QueueDepthPolicy:
         try:
             turn = self._turn
             same = turn is not None and turn[1:3] == (target, ctx.current_num_replicas)
-            if turn is not None and same and 0 <= ctx.current_time - turn[0] < _TURN_SECONDS:
+            if turn is not None and same and not _wakes(ctx) and 0 <= ctx.current_time - turn[0] < _TURN_SECONDS:
                 return turn[3], dict(ctx.policy_state)
             return self._decide(ctx)
         except Exception:
             if self._last_kind != "failed":
                 self._last_kind = "failed"
                 _LOGGER.exception("The autoscaling policy failed; the number of replicas stays as it is")
-            return target, {}
+            return max(target, int(_wakes(ctx))), {}
 
     def _decide(self, ctx: ServeContext) -> tuple[int, dict[str, Any]]:
         now, key = ctx.current_time, record_key(ctx.app_name, ctx.deployment_name)
@@ -179,6 +181,11 @@ class QueueDepthPolicy:
         if kind != self._last_kind:
             self._last_kind = kind
             _LOGGER.info("Autoscaling policy: %d -> %d replicas (%s)", target, decision.replicas, decision.reason)
+
+
+def _wakes(ctx: ServeContext) -> bool:
+    """Whether somebody waits and nothing serves or starts."""
+    return ctx.current_num_replicas == 0 and ctx.target_num_replicas == 0 and ctx.total_num_requests > 0
 
 
 _AVERAGED = (METRIC_WAITING, METRIC_RUNNING, METRIC_KV_USAGE, METRIC_SLOTS)

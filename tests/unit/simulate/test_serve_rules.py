@@ -48,3 +48,4 @@ def test_at_zero_serve_starts_as_many_as_its_factor_says(factor):
     assert rules.at_zero(0, 5, 1) == 5
     assert rules.at_zero(0, 0, 0) is None
     assert rules.at_zero(1, 1, 9) is None
+    assert ServeRules(ServeDelays(asked_at_zero=True)).at_zero(0, 0, 1) is None

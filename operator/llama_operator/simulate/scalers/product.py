@@ -41,7 +41,7 @@ class Product:
         self._knobs = Knobs(price, reserve, 0.0 if delays.downscale > 0 else None)
         self._facts, self._depth = facts, target_queue_depth
         self._memory = Memory()
-        self.delays = delays
+        self.delays = replace(delays, asked_at_zero=True)
 
     def wish(self, view: FleetView) -> Wish:
         """Decide as in Serve's controller."""

@@ -203,6 +203,48 @@ def test_a_fleet_at_zero_wakes_for_a_request_and_for_nothing_else():
     assert decide(replace(asleep, queued=0.0), Memory(), now=NOW, facts=FACTS).replicas == 0
 
 
+def asleep_after(memory, seconds, a_second, *, target=1):
+    """Play seconds at zero in which requests come; the wishes, and the last memory."""
+    wishes = []
+    for second in range(seconds):
+        # The mean of three seconds.
+        waiting = a_second * max(0.0, second - 1.0)
+        found = decide(signal(0, queued=waiting, replicas=(), target=target), memory, now=NOW + second, facts=FACTS)
+        memory, target = found.memory, found.replicas
+        wishes.append(found.replicas)
+    return wishes, memory
+
+
+def test_at_zero_as_many_start_as_the_requests_that_came_need_for_certain():
+    knowing = Memory(at=NOW - 1, began=NOW - 1000, slots=230.0, kv_tokens=236_256.0)
+    wishes, _ = asleep_after(knowing, 20, 40.0, target=0)
+
+    assert wishes == sorted(wishes)
+    assert wishes[0] == 0
+    assert math.ceil(40 * WORK * 0.8) <= wishes[-1] <= math.ceil(40 * WORK) + 1
+    # A single request is no load.
+    assert asleep_after(knowing, 20, 0.05, target=0)[0][-1] == 1
+
+
+def test_at_zero_one_starts_where_nobody_knows_what_a_request_costs():
+    assert asleep_after(Memory(at=NOW - 1, began=NOW - 1000), 20, 40.0, target=0)[0][-1] == 1
+
+
+def test_what_the_routers_hand_to_the_first_replica_is_counted_once():
+    knowing = Memory(at=NOW - 1, began=NOW - 1000, slots=230.0, kv_tokens=236_256.0)
+    wishes, memory = asleep_after(knowing, 60, 40.0, target=0)
+    before = wishes[-1]
+    for second in range(4):
+        # All of them are in the replica at once; the mean of the queue follows within three seconds.
+        held = 40.0 * 58 * max(0.0, 1 - (second + 1) / 3)
+        taken = {"accepted": 40.0 * (60 + second), "waiting": 40.0 * 58, "reported_at": NOW + 60 + second}
+        first = reading(0, finished=0.0, prompt_tokens=0.0, prompt_pairs=0.0, generated_tokens=0.0, **taken)
+        fleet = signal(1, queued=held, replicas=(first,), target=before)
+        found = decide(fleet, memory, now=NOW + 60 + second, facts=FACTS)
+        memory = found.memory
+        assert found.arrivals < 60
+
+
 @pytest.mark.parametrize("cold_start", [30.0, 120.0])
 def test_a_slow_rise_is_met_before_it_comes(cold_start):
     out = run(

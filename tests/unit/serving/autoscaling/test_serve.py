@@ -1,5 +1,6 @@
 """The policy in Ray Serve's hands: what it reads of the context, what it keeps, and that it gets there by value."""
 
+import inspect
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -22,6 +23,7 @@ from llama_serving.autoscaling import (
     ScalingRecord,
 )
 from llama_serving.autoscaling.keeping import Keeper
+from llama_serving.autoscaling.waking import _ANSWER, be_asked_at_zero
 from llama_serving.config import POLICY
 
 theirs = pytest.importorskip("ray.serve.autoscaling_policy", reason="Ray Serve is not installed")
@@ -242,3 +244,35 @@ def test_the_policy_changes_nothing_of_serves_config(ready, target, waiting):
     for at in range(5):
         policy(context(at=at, ready=ready, target=target, settings=settings, total=waiting, queued=waiting))
     assert settings.model_dump() == before
+
+
+def asked_at_zero(policy, monkeypatch, **said):
+    """What Serve makes of two requests that wait while nothing serves, with a policy that wants five replicas."""
+    # As Serve has it; policies of other tests may have been there.
+    monkeypatch.setattr(theirs, _ANSWER, inspect.unwrap(getattr(theirs, _ANSWER)))
+    asked = be_asked_at_zero("QueueDepthPolicy", **said)
+    wrapped = theirs._apply_autoscaling_config(lambda _: (5, {}))
+    ctx = context(ready=0, target=1, settings=config(policy=AutoscalingPolicy(policy_function=policy)), total=2.0)
+    return asked, wrapped(ctx)[0]
+
+
+def test_while_nothing_serves_serve_asks_our_policy_and_answers_for_others(monkeypatch):
+    other = "ray.serve.autoscaling_policy:default_autoscaling_policy"
+    assert asked_at_zero(POLICY, monkeypatch, modules={}) == (False, 1)
+    assert asked_at_zero(POLICY, monkeypatch) == (True, 5)
+    assert asked_at_zero(other, monkeypatch) == (True, 1)
+
+
+def test_being_asked_at_zero_is_arranged_once(monkeypatch):
+    asked_at_zero(POLICY, monkeypatch)
+    first = getattr(theirs, _ANSWER)
+    QueueDepthPolicy(store=Store())
+    assert getattr(theirs, _ANSWER) is first
+
+
+def test_a_policy_that_fails_still_wakes_who_sleeps():
+    policy = QueueDepthPolicy(store=Store())
+    policy.signal = None
+    assert policy(context(ready=0, target=0, total=1.0))[0] == 1
+    assert policy(context(ready=0, target=0))[0] == 0
+    assert policy(context(ready=2, total=9.0))[0] == 2
