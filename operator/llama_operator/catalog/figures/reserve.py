@@ -32,6 +32,8 @@ class WorkingPoint(Fact):
     tokens: Count
     """KV cache tokens that the start asked for."""
     works: bool
+    older_engine: bool = False
+    """It worked with an engine that counted less than the pinned one before it sized the KV cache; the plan must refuse it."""
     kv_cache_bytes: Count | None = None
     """KV cache of a GPU as the engine logged it, if the source says it."""
     source: str
@@ -45,11 +47,16 @@ class Reserve(Fact):
     communication_mib: Count
     """Buffers of NCCL and of the all-reduce kernels, with more than one GPU."""
     graph_mib_per_layer: Count
-    """Captured graphs, per layer on the GPU; none in eager mode."""
+    """What captured graphs take while the engine runs, per layer on the GPU; none in eager mode."""
+    graph_piece_kib: Count
+    """What vLLM counts for a graph of one piece (a layer) and one size before it sizes the KV cache."""
+    whole_graph_kib: Count
+    """What it counts for a graph of a whole decode step of one size."""
     hidden_widths: Count
     """16-bit buffers of the hidden size that one token holds at the peak of a layer: residual, input, output."""
     feed_forward_widths: Count
-    """16-bit buffers of the feed-forward width, divided by the tensor size: gate, up and their product."""
+    """16-bit buffers of the feed-forward width, divided by the tensor size: gate, up and their product, and one that a start
+    without a compile cache takes while it compiles (vllm#54122)."""
     logits_bytes_per_entry: Count
     """Bytes of the sampler per sequence and entry of the vocabulary: logits, their 32-bit copies, sorted values, 64-bit
     indices. It runs after the layers: the peak is the larger of the two."""

@@ -22,6 +22,10 @@ TYPICAL_MAX_NUM_SEQS = 256
 """Sequences that the sampler is sized for unless the spec asks for more: by itself the planner sets no more."""
 
 MIB = 1 << 20
+_KIB = 1 << 10
+_LARGEST_GRAPH, _LARGEST_GRAPH_OF_BLACKWELL, _BLACKWELL = 512, 1024, ("10.0", "10.3")
+"""Tokens of the largest step for which graphs are captured, and the compute capabilities of the family with more."""
+
 _CPU_KV_LEAST_MIB = 64
 """Lower limit. vLLM's blocks on a CPU hold 128 tokens; this is a few blocks for every sequence of a small batch."""
 
@@ -227,18 +231,42 @@ def reserve_bytes(shape: Architecture, accelerator: Accelerator, sharding: Shard
     known = reserve_facts.load()
     if accelerator.device == "CPU":
         return accelerator.usable_memory_bytes * known.cpu_share_percent // 100
+    layers = -(-shape.num_hidden_layers // sharding.pipeline)
     fixed = known.base_mib
     if sharding.ranks > 1:
         fixed += known.communication_mib
-    if step.graphs:
-        fixed += known.graph_mib_per_layer * -(-shape.num_hidden_layers // sharding.pipeline)
     if shape.vision is not None:
         fixed += known.image_encoder_mib
     tokens = step.batched_tokens or accelerator.engine_batched_tokens
     widths = known.hidden_widths * shape.hidden_size + -(-known.feed_forward_widths * _widest(shape) // sharding.tensor)
     layer = tokens * widths * _WIDE + (known.experts_mib * MIB if shape.moe is not None else 0)
+    at_the_start = layer + _counted_graphs(layers, accelerator, step)
     sampler = step.max_num_seqs * shape.vocab_size * known.logits_bytes_per_entry
-    return (fixed * MIB + max(layer, sampler)) * (100 + known.margin_percent) // 100
+    while_it_samples = sampler + (known.graph_mib_per_layer * layers * MIB if step.graphs else 0)
+    return (fixed * MIB + max(at_the_start, while_it_samples)) * (100 + known.margin_percent) // 100
+
+
+def _counted_graphs(layers: int, accelerator: Accelerator, step: Step) -> int:
+    """Bytes that vLLM takes off for graphs before it sizes the KV cache: more than they take in the end.
+
+    It captures every size in pieces, one a layer and one more, then two of the graphs for whole decode steps, and reckons from
+    these two (`profile_cudagraph_memory` in v1/worker/gpu/cudagraph_utils.py).
+    """
+    if not step.graphs:
+        return 0
+    known = reserve_facts.load()
+    sizes = _captured_sizes(accelerator, step)
+    pieces = (layers + 1) * len(sizes) * known.graph_piece_kib
+    whole = sum(size <= step.max_num_seqs for size in sizes) * known.whole_graph_kib
+    return (pieces + whole) * _KIB
+
+
+def _captured_sizes(accelerator: Accelerator, step: Step) -> tuple[int, ...]:
+    """Numbers of tokens for which vLLM captures graphs (`_set_cudagraph_sizes` in config/vllm.py)."""
+    largest = _LARGEST_GRAPH_OF_BLACKWELL if accelerator.compute_capability in _BLACKWELL else _LARGEST_GRAPH
+    tokens = step.batched_tokens or accelerator.engine_batched_tokens
+    most = min(2 * step.max_num_seqs, largest, tokens)
+    return (*(size for size in (1, 2, 4) if size <= most), *range(8, min(most + 1, 256), 8), *range(256, most + 1, 16))
 
 
 def _widest(shape: Architecture) -> int:

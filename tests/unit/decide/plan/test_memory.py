@@ -35,7 +35,7 @@ def rank(model, precision="BF16", accelerator="H100-80GB", tensor=1, pipeline=1,
 )
 def test_a_published_start_works_or_fails_as_published(point):
     memory = at(point)
-    assert (memory.kv_tokens >= tokens_needed(point.tokens, 1)) == point.works
+    assert (memory.kv_tokens >= tokens_needed(point.tokens, 1)) == (point.works and not point.older_engine)
 
 
 @pytest.mark.parametrize(
