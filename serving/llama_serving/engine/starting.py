@@ -24,6 +24,16 @@ _DURATIONS: Final[dict[str, tuple[re.Pattern[str], ...]]] = {
 }
 """Words of vLLM 0.32 by field of `StartReport`."""
 
+_TOGETHER: Final[dict[str, Callable[[list[float]], float]]] = {
+    "weights_seconds": max,
+    "compile_seconds": max,
+    "graphs_seconds": sum,
+}
+"""How several lines of one rank add up."""
+
+_PROCESS: Final = re.compile(r"^\([^)]*pid=\d+\)")
+"""What vLLM puts before each line of a rank."""
+
 
 class Starting:
     """The start of one replica.
@@ -58,10 +68,14 @@ class Starting:
 
 
 def durations(lines: Iterable[str]) -> dict[str, float]:
-    """Read the stages that vLLM logged, in seconds; of several ranks the slowest."""
-    found: dict[str, float] = {}
+    """Read the stages that vLLM logged, in seconds; of several ranks the slowest.
+
+    A rank captures graphs twice: the first time to reckon the memory that they will take. Both count.
+    """
+    said: dict[str, dict[str, list[float]]] = {}
     for line in lines:
+        process = _PROCESS.match(line)
         for name, forms in _DURATIONS.items():
-            for said in filter(None, (words.search(line) for words in forms)):
-                found[name] = max(found.get(name, 0.0), float(said[1]))
-    return found
+            for words in filter(None, (form.search(line) for form in forms)):
+                said.setdefault(name, {}).setdefault(process[0] if process else "", []).append(float(words[1]))
+    return {name: max(map(_TOGETHER[name], ranks.values())) for name, ranks in said.items()}

@@ -42,9 +42,10 @@ class ColdStartFacts(Fact):
     engine_seconds_per_rank: Constant
     """What each further rank adds: workers, communicators."""
     compile_seconds: Constant
+    """Without a compile cache."""
     compile_milliseconds_per_layer: Constant
     graph_milliseconds_per_layer: Constant
-    """Capturing CUDA graphs."""
+    """Capturing CUDA graphs: once to reckon their memory, and once to keep them."""
     weight_sources: Annotated[tuple[WeightSource, ...], Field(min_length=1)]
 
     def weight_source(self, name: WeightSourceName) -> WeightSource:

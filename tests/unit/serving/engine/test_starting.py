@@ -25,12 +25,24 @@ LIBRARY = {
         ("model_executor/model_loader/default_loader.py", "Loading weights took %.2f seconds"),
     ),
     "compile_seconds": (("compilation/monitor.py", "torch.compile took %.2f s in total"),),
-    "graphs_seconds": (("v1/worker/gpu_model_runner.py", "Graph capturing finished in %.0f secs"),),
+    "graphs_seconds": (("v1/worker/gpu/model_runner.py", "Graph capturing finished in %.0f secs"),),
 }
 
 
 def test_the_slowest_rank_counts():
     assert durations(LOG.splitlines()) == {"weights_seconds": 64.5, "compile_seconds": 42.1, "graphs_seconds": 21.0}
+
+
+def test_a_rank_captures_graphs_twice_and_both_count():
+    # As vLLM 0.32 logged it on one H100 80GB HBM3, 27 November 2026; the second rank is made up.
+    log = """\
+(EngineCore pid=3516) INFO 11-27 18:38:44 [model_runner.py:424] Model loading took 15.0 GiB memory and 2.402003 seconds
+(EngineCore pid=3516) INFO 11-27 18:38:49 [monitor.py:62] [backbone] torch.compile took 3.79 s in total
+(EngineCore pid=3516) INFO 11-27 18:38:55 [model_runner.py:1127] Graph capturing finished in 4 secs, took 0.48 GiB
+(EngineCore pid=3516) INFO 11-27 18:39:01 [model_runner.py:1127] Graph capturing finished in 5 secs, took 0.30 GiB
+(EngineCore pid=3517) INFO 11-27 18:39:01 [model_runner.py:1127] Graph capturing finished in 8 secs, took 0.30 GiB
+"""
+    assert durations(log.splitlines()) == {"weights_seconds": 2.402003, "compile_seconds": 3.79, "graphs_seconds": 9.0}
 
 
 @pytest.mark.parametrize("line", ["", "Model loading took long", "torch.compile took -1 s in total"])
