@@ -269,8 +269,9 @@ bench-plan: $(BENCH_PLAN)/.installed ## Compare the planner's GPUs with AIConfig
 	@PYTHONPATH=operator:serving:tools $(BENCH_PLAN)/bin/python -m bench.plan $(BENCH_PLAN)/reference.json
 
 .PHONY: calibrate
-calibrate: $(STAMP) ## Fit the performance model to the published figures, and write its errors
-	@PYTHONPATH=tools $(BIN)/python -m bench.calibrate $(ARGS)
+calibrate: $(STAMP) ## Fit the performance model to published and measured figures, and write its errors
+	@PYTHONPATH=tools $(BIN)/python -m bench.predictions.calibrate $(ARGS)
+	@PYTHONPATH=tools $(BIN)/python -m bench.predictions.measured $(ARGS)
 
 .PHONY: picture
 picture: $(STAMP) ## Draw docs/images/demo.svg from a real run of the demo

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import calibrate
+from bench.predictions import calibrate
 from llama_operator import catalog
 from llama_operator.catalog.figures import performance as facts
 from llama_operator.decide.plan.memory import Sharding

@@ -1,4 +1,4 @@
-"""Fits the coefficients of the performance model to published figures, and reports the error on those left out.
+"""Fits the coefficients of the performance model to published and measured figures, and reports the error on those left out.
 
 `make calibrate` rewrites the engines of catalog/data/performance.json and the tables of
 docs/performance-model.md; `make calibrate ARGS=--check` only says whether they are as the points of performance_points.json make them.
@@ -25,8 +25,8 @@ from llama_operator.catalog.models import Fact
 from llama_operator.decide.plan.memory import Sharding
 from llama_operator.decide.plan.performance import ReplicaModel, Workload, replica_model
 
-ROOT = Path(__file__).resolve().parents[2]
-POINTS = ROOT / "tools" / "bench" / "performance_points.json"
+ROOT = Path(__file__).resolve().parents[3]
+POINTS = Path(__file__).with_name("performance_points.json")
 COEFFICIENTS = ROOT / "operator" / "llama_operator" / "catalog" / "data" / "performance.json"
 DOCUMENT = ROOT / "docs" / "performance-model.md"
 BEGIN, END = "<!-- written by make calibrate -->", "<!-- end -->"
