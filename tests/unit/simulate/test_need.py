@@ -14,7 +14,8 @@ from llama_operator.simulate.traces.named import find
 
 
 def test_the_need_keeps_the_goal_and_one_replica_less_does_not(planned):
-    setup, trace = planned(cold_start=60.0, maximum=20), find("step:low=5,high=30,at=120,length=240", 1)
+    # 33 requests a second need five replicas by far: where four nearly keep the goal, the search may end at one more for a moment.
+    setup, trace = planned(cold_start=60.0, maximum=20), find("step:low=5,high=33,at=120,length=240", 1)
     need = find_need(setup, trace, seed=1)
     assert need.attainment >= 0.99
     assert need.at(60.0) < need.at(200.0) == need.peak

@@ -49,7 +49,7 @@ class Reserve(Fact):
     graph_mib_per_layer: Count
     """What captured graphs take while the engine runs, per layer on the GPU; none in eager mode."""
     graph_piece_kib: Count
-    """What vLLM counts for a graph of one piece (a layer) and one size before it sizes the KV cache."""
+    """What vLLM counts for a graph of one piece (a layer) and one size before it sizes the KV cache: the mean of two models."""
     whole_graph_kib: Count
     """What it counts for a graph of a whole decode step of one size."""
     hidden_widths: Count

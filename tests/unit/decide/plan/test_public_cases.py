@@ -33,21 +33,21 @@ def case(expected, **spec):
         ),
         case((1, 1, 1, 26_592), id="C08 L4, eight a node", name="llama-3.1-8b", accelerator="L4-24GB", model=BF16),
         case(
-            (1, 3, 1, 231_296),
+            (1, 3, 1, 232_016),
             id="C10 three H100",
             model=BF16,
             hardware={"gpusPerNode": 3, "maxGPUs": 3},
             context={"maxModelLength": 32_768},
         ),
         case(
-            (1, 3, 1, 231_296),
+            (1, 3, 1, 232_016),
             id="C10 three of eight H100",
             model=BF16,
             hardware={"maxGPUs": 3},
             context={"maxModelLength": 32_768},
         ),
         case(
-            (2, 3, 1, 49_840),
+            (2, 3, 1, 51_280),
             id="C10 six H100",
             name="llama-3.1-405b",
             model={"precision": "FP8"},
@@ -55,7 +55,7 @@ def case(expected, **spec):
             context={"maxModelLength": 32_768},
         ),
         case(
-            (2, 6, 2, 108_144),
+            (2, 6, 2, 109_616),
             id="C10 two nodes of six H100",
             name="llama-3.1-405b",
             model=BF16,
@@ -89,7 +89,7 @@ def case(expected, **spec):
             context={"maxModelLength": 49_152},
         ),
         case(
-            (2, 1, 1, 21_056),
+            (2, 1, 1, 22_480),
             id="C45 FP16 on two H100",
             model={"precision": "FP16"},
             hardware={"maxGPUs": 2},
@@ -133,7 +133,7 @@ def case(expected, **spec):
             context={"maxModelLength": 4096},
         ),
         case(
-            (1, 2, 2, 18_976),
+            (1, 2, 2, 19_680),
             id="C48 nodes with one H100, Auto",
             model=BF16,
             hardware={"gpusPerNode": 1},

@@ -100,9 +100,9 @@ class TestContext:
         found = planned(
             model={"precision": "FP8"},
             parallelism={"mode": "Manual", "tensor": 1},
-            engine={"gpuMemoryUtilizationPercent": 91, "arguments": {"maxNumSeqs": 128}},
+            engine={"gpuMemoryUtilizationPercent": 91},
         )
-        # 1,700 tokens or so are left.
+        # 500 tokens or so are left.
         assert found.chosen is None
         assert found.problem.reason is Reason.KV_CACHE_TOO_SMALL
 
