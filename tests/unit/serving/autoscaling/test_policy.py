@@ -222,8 +222,9 @@ def test_at_zero_as_many_start_as_the_requests_that_came_need_for_certain():
     assert wishes == sorted(wishes)
     assert wishes[0] == 0
     assert math.ceil(40 * WORK * 0.8) <= wishes[-1] <= math.ceil(40 * WORK) + 1
-    # A single request is no load.
+    # A single request is no load, and a queue that only waits for the start is none either, however long it gets.
     assert asleep_after(knowing, 20, 0.05, target=0)[0][-1] == 1
+    assert asleep_after(knowing, 600, 2.0, target=0)[0][-1] == 1
 
 
 def test_at_zero_one_starts_where_nobody_knows_what_a_request_costs():
