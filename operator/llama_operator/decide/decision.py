@@ -156,7 +156,7 @@ def _with_claims(decision: Decision, observed: Observed) -> Decision:
     decision = replace(decision, erasing=erasing(observed, decision.ending))
     refused = decision.license is not None and not decision.license.allowed
     known = rollout is not None or decision.copying is not None or refused
-    return replace(decision, claims=plan_claims(observed, decision.copying, settled, known=known))
+    return replace(decision, claims=plan_claims(observed, decision.copying, decision.erasing, settled, known=known))
 
 
 def decide_ends(observed: Observed, catalog: Catalog, problem: Problem) -> Decision:

@@ -53,6 +53,9 @@ def entry(deployment: LlamaDeployment, hold: Hold) -> dict[str, Any]:
     }
     if live is not None and live.uid:
         metadata["uid"] = live.uid
+    if live is not None and live.version and not hold.uses:
+        # Of two users that let go at once, the second one sees that it is the last, and deletes the claim.
+        metadata["resourceVersion"] = live.version
     annotations: dict[str, str] = {}
     known = copy if copy is not None else (None if live is None else live.copy)
     if known is not None:

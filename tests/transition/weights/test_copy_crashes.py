@@ -1,15 +1,29 @@
-"""The operator may end after any write: another one takes up where it was, and comes to the same end."""
+"""The operator may end after any write: another one takes up where it was, and comes to the same end.
 
+A flow is a script of what people and the cluster do. It is played once undisturbed, and once with a crash after each write; what
+is there afterwards has to be the same, with what the status and the evidence tell of the copies.
+"""
+
+import json
+
+import pytest
+
+from llama_operator.evidence.log import HashChainLog, NoAnchor
 from llama_operator.kube import kinds
+from llama_operator.kube.port import Ref
 from llama_operator.kube.twin.journal import PassThrough
 from support.faults import CrashAfter, CrashError
 
-NAMESPACE = "team-a"
+NAMESPACE, ACCEPTANCE = "team-a", "acme-llama-3-1"
 OTHER = {"name": "llama-3.1-8b", "precision": "BF16", "variant": "meta-llama/Llama-3.1-8B"}
 
 
 class Guard:
-    """No RayService before its copy is verified, and no claim goes that one of them reads, judged after every write."""
+    """Judges after every write.
+
+    No RayService is there before its copy is verified, no claim goes that one of them reads, and of a license that has ended no
+    claim goes before every status tells that it is empty.
+    """
 
     def __init__(self, copies, inner):
         self._copies, self._inner = copies, inner
@@ -36,29 +50,90 @@ class Guard:
                     assert name in claims, f"{one['metadata']['name']} reads a claim that is gone"
                     copied = "llama-operator.io/weights-copied" in claims[name]["metadata"].get("annotations", {})
                     assert copied or name.removeprefix("llama-weights-") in ended
+        for name in self._copies.to_erase - claims.keys():
+            entries = [
+                entry
+                for one in here
+                if one["kind"] == "LlamaDeployment"
+                for entry in one.get("status", {}).get("weights", ())
+            ]
+            told = [entry["state"] for entry in entries if entry["claim"] == name]
+            assert set(told) == {"Erased"}, f"claim {name} went, and the status says {told}"
         self._inner.after(write)
 
 
-async def play_through(make_copies, script, crashes):
-    copies, lives = await make_copies(), list(crashes)
-    # What a person is told is compared in the flows without a crash.
-    copies.world.compares = not crashes
+class Play:
+    """One play of a flow: what people and the cluster do, and passes of operators that may end after a write."""
 
-    def operator():
-        inner = CrashAfter(lives.pop(0)) if lives else PassThrough()
-        client = copies.world.memory.client("llama-operator", interceptor=Guard(copies, inner))
-        copies.world.ports = copies.world.ports_with(client)
+    def __init__(self, copies, crashes):
+        self.copies, self.world, self._lives, self._lines = copies, copies.world, list(crashes), []
+        copies.to_erase = set()
+        self.first = 0
+        # What a person is told is compared in the flows without a crash.
+        self.world.compares = not crashes
 
-    async def play(step):
+    def begin(self):
+        """Here the flow begins: crashes before are played by another one."""
+        self.first = self.writes()
+
+    def writes(self):
+        return sum(1 for write in self.world.memory.writes if write.manager.startswith("llama-operator"))
+
+    async def operator(self):
+        inner = CrashAfter(self._lives.pop(0)) if self._lives else PassThrough()
+        client = self.world.memory.client("llama-operator", interceptor=Guard(self.copies, inner))
+        self.world.ports = self.world.ports_with(client)
+        log = HashChainLog(self._lines.append, NoAnchor(), default_image="x")
+        await log.begin("term", "0" * 64, self.world.clock.now)
+        object.__setattr__(self.world.ports, "evidence", log)
+
+    async def settle(self, *refs, count=2):
         while True:
             try:
-                return await step()
+                return await self.copies.passes(*refs, count=count)
             except CrashError:
-                operator()
+                await self.operator()
 
-    operator()
+    async def end(self, verdict="Verified", *, erase=False, **told):
+        """The Job that runs ends, unless it did before a crash."""
+        job = await self.copies.job(erase=erase)
+        if not job.get("status", {}).get("conditions"):
+            await self.copies.end(verdict, job=job, **told)
+
+    async def serve(self):
+        for name in await self.copies.services():
+            await self.world.serve(name, NAMESPACE)
+
+    async def serving(self, *refs):
+        """The deployments with a verified copy, and engines that serve."""
+        await self.settle(*refs)
+        await self.end()
+        await self.settle(*refs)
+        await self.serve()
+        await self.settle(*refs)
+
+    async def license(self, name=ACCEPTANCE, **changed):
+        live = await self.world.user.get(Ref(kinds.LICENSE_ACCEPTANCE, "", ACCEPTANCE))
+        spec = {key: value for key, value in live["spec"].items() if key != "terminatedOn"} | changed
+        obj = {key: live[key] for key in ("apiVersion", "kind")} | {"metadata": {"name": name}, "spec": spec}
+        await self.world.user.apply(obj)
+
+    async def end_license(self):
+        self.copies.to_erase = {claim["metadata"]["name"] for claim in await self.copies.claims()}
+        await self.license(state="Terminated", terminatedOn="2026-03-01")
+
+    def evidence(self):
+        """What the lines say of copies, each once: another operator writes again what it cannot know to be written."""
+        said = (json.dumps(json.loads(line).get("copies"), sort_keys=True) for line in self._lines)
+        return list(dict.fromkeys(said))
+
+
+async def play_through(make_copies, script, crashes):
+    copies = await make_copies()
+    play = Play(copies, crashes)
+    await play.operator()
     await script(copies, play)
-    ended = {}
+    ended = {"evidence": play.evidence(), "jobs": [job["metadata"]["name"] for job in await unfinished(copies)]}
     for kind in (kinds.RAY_SERVICE, kinds.CONTROLLER_REVISION, kinds.PERSISTENT_VOLUME_CLAIM):
         for item in (await copies.world.user.list(kind)).items:
             notes = {
@@ -68,77 +143,172 @@ async def play_through(make_copies, script, crashes):
             }
             owners = sorted(owner["name"] for owner in item["metadata"].get("ownerReferences", ()))
             ended[kind.kind, item["metadata"]["name"]] = [item.get("spec") or item.get("data"), notes, owners]
-    return ended, sum(1 for write in copies.world.memory.writes if write.manager == "llama-operator")
+    for item in (await copies.world.user.list(kinds.LLAMA_DEPLOYMENT)).items:
+        ended["status", item["metadata"]["name"]] = item["status"].get("weights")
+    return ended, play
+
+
+async def unfinished(copies):
+    """Jobs that run; one that has ended may stay for a while."""
+    jobs = (await copies.world.user.list(kinds.JOB, namespace=NAMESPACE)).items
+    return [job for job in jobs if not job.get("status", {}).get("conditions")]
 
 
 async def every_crash(make_copies, script, *, least):
-    expected, total = await play_through(make_copies, script, [])
-    assert total >= least
-    for writes in range(total + 1):
-        ended, count = await play_through(make_copies, script, [writes])
+    expected, play = await play_through(make_copies, script, [])
+    first, total = play.first, play.writes()
+    assert total - first >= least
+    for writes in range(first, total + 1):
+        ended, play = await play_through(make_copies, script, [writes])
         assert ended == expected, f"crash after write {writes} of {total}"
-        assert count <= total + 3, "work that was done is not done again"
+        assert play.writes() <= total + 3, "work that was done is not done again"
 
 
-async def serve_all(copies):
-    for name in await copies.services():
-        await copies.world.serve(name, NAMESPACE)
+async def two_share_a_copy_that_fails_once(copies, play):
+    first, second = await copies.apply("chat"), await copies.apply("other")
+    await play.settle(first, second)
+    await play.end("Unreachable")
+    await play.settle(first, second)
+    copies.world.clock.advance(60)
+    await play.serving(first, second)
+    await copies.world.user.delete(first)
+    await play.settle(second)
 
 
-async def end_once(copies, verdict="Verified", **told):
-    """The Job that runs ends, unless it did before the crash."""
-    job = await copies.job()
-    if not job.get("status", {}).get("conditions"):
-        await copies.end(verdict, job=job, **told)
+async def the_first_leaves_while_it_copies_for_both(copies, play):
+    first, second = await copies.apply("chat"), await copies.apply("other")
+    await play.settle(first, second)
+    play.begin()
+    await copies.world.user.delete(first)
+    copies.world.clock.advance(60)
+    await play.serving(second)
+    assert len(await copies.services()) == 1
 
 
-async def test_two_deployments_a_failure_and_a_shared_copy(make_copies):
-    async def script(copies, play):
-        first, second = await copies.apply("chat"), await copies.apply("other")
-
-        async def settle():
-            await copies.passes(first, second, count=2)
-
-        await play(settle)
-        await end_once(copies, "Unreachable")
-        await play(settle)
-        copies.world.clock.advance(60)
-        await play(settle)
-        await end_once(copies)
-        await play(settle)
-        await serve_all(copies)
-        await play(settle)
-        await copies.world.user.delete(first)
-
-        async def alone():
-            await copies.passes(second, count=2)
-
-        await play(alone)
-
-    await every_crash(make_copies, script, least=15)
+async def the_source_changes(copies, play):
+    ref = await copies.apply()
+    await play.serving(ref)
+    play.begin()
+    await copies.apply(model=OTHER)
+    await play.serving(ref)
+    # A process that has just begun watches a deadline for a while before it counts.
+    for _ in range(2):
+        copies.world.clock.advance(4000)
+        await play.settle(ref)
 
 
-async def test_the_source_changes(make_copies):
+async def the_source_changes_while_it_is_copied(copies, play):
+    ref = await copies.apply()
+    await play.settle(ref)
+    play.begin()
+    await copies.apply(model=OTHER)
+    await play.settle(ref)
+    await play.serving(ref)
+    assert len(await copies.claims()) == 1, "the claim of the first source went with it"
+
+
+def fails_first(verdict, seconds):
     async def script(copies, play):
         ref = await copies.apply()
+        await play.settle(ref)
+        play.begin()
+        await play.end(verdict, message="the words of the program", file="model-00002.safetensors")
+        await play.settle(ref)
+        assert not await copies.services()
+        copies.world.clock.advance(seconds)
+        await play.serving(ref)
+        assert len(await copies.services()) == 1
 
-        async def settle():
-            await copies.passes(ref, count=2)
+    return script
 
-        await play(settle)
-        await end_once(copies)
-        await play(settle)
-        await serve_all(copies)
-        await play(settle)
-        await copies.apply(model=OTHER)
-        await play(settle)
-        await end_once(copies)
-        await play(settle)
-        await serve_all(copies)
-        await play(settle)
-        # A process that has just begun watches a deadline for a while before it counts.
-        for _ in range(2):
-            copies.world.clock.advance(4000)
-            await play(settle)
 
-    await every_crash(make_copies, script, least=15)
+async def the_token_expires_half_way(copies, play):
+    ref = await copies.apply()
+    await play.settle(ref)
+    play.begin()
+    await play.end("TokenInvalid", message="401", bytes=8_000_000_000, files=5)
+    await play.settle(ref)
+    await copies.apply(weights={"tokenSecret": {"name": "other", "key": "hf"}, "cache": {"mode": "Claim"}})
+    await play.serving(ref)
+    assert len(await copies.services()) == 1
+
+
+async def the_license_ends_while_it_is_copied(copies, play):
+    ref = await copies.apply()
+    await play.settle(ref)
+    await play.end_license()
+    await play.settle(ref)
+    await play.end("Erased", erase=True, bytes=8_000_000_000, files=5)
+    await play.settle(ref)
+    await gone(copies)
+
+
+async def the_license_ends_and_erasing_fails_first(copies, play):
+    ref = await copies.apply()
+    await play.serving(ref)
+    await play.end_license()
+    play.begin()
+    await play.settle(ref)
+    # As above: a deadline counts from when a process has seen it.
+    for _ in range(2):
+        copies.world.clock.advance(4000)
+        await play.settle(ref)
+    await play.end("Failed", erase=True, message="files are open on NFS")
+    await play.settle(ref)
+    copies.world.clock.advance(400)
+    await play.settle(ref)
+    await play.end("Erased", erase=True)
+    await play.settle(ref)
+    await gone(copies)
+
+
+async def the_license_of_both_ends(copies, play):
+    first, second = await copies.apply("chat"), await copies.apply("other")
+    await play.settle(first, second)
+    await play.end()
+    await play.settle(first, second)
+    await play.end_license()
+    play.begin()
+    await play.settle(first, second)
+    await play.end("Erased", erase=True)
+    await play.settle(first, second)
+    await gone(copies)
+
+
+async def a_new_license_after_the_end(copies, play):
+    await the_license_ends_while_it_is_copied(copies, play)
+    copies.to_erase = set()
+    play.begin()
+    copies.world.clock.advance(60)
+    await play.license("acme-newer", state="Accepted")
+    ref = Ref(kinds.LLAMA_DEPLOYMENT, NAMESPACE, "chat")
+    declared = (await copies.live(ref))["spec"]["license"] | {"acceptance": "acme-newer"}
+    await copies.apply(license=declared)
+    await play.serving(ref)
+    assert len(await copies.services()) == 1
+
+
+async def gone(copies):
+    assert not await copies.claims()
+    assert not await copies.jobs()
+    assert not await copies.jobs(erase=True)
+
+
+FLOWS = {
+    "two share a copy that fails once": two_share_a_copy_that_fails_once,
+    "the first leaves while it copies for both": the_first_leaves_while_it_copies_for_both,
+    "the source changes": the_source_changes,
+    "the source changes while it is copied": the_source_changes_while_it_is_copied,
+    "no space": fails_first("NoSpace", 61),
+    "wrong digest": fails_first("Mismatch", 61),
+    "the token expires half-way": the_token_expires_half_way,
+    "the license ends while it is copied": the_license_ends_while_it_is_copied,
+    "the license ends and erasing fails first": the_license_ends_and_erasing_fails_first,
+    "the license of both ends": the_license_of_both_ends,
+    "a new license after the end": a_new_license_after_the_end,
+}
+
+
+@pytest.mark.parametrize("flow", FLOWS)
+async def test_a_crash_after_any_write_leads_to_the_same_end(make_copies, flow):
+    await every_crash(make_copies, FLOWS[flow], least=5)

@@ -70,16 +70,15 @@ async def test_the_end_of_a_license_erases_the_copy_once_nobody_reads_it(copies,
     found = await weights_deleted(world)
     assert (found["status"], found["reason"]) == ("True", "CopiesErased")
     assert "16100000123 bytes" in found["message"]
-    annotations = (await copies.claim())["metadata"]["annotations"]
-    assert "llama-operator.io/weights-copied" not in annotations
-    assert "llama-operator.io/weights-erased" in annotations
-
-    # The claim remembers it when the Job is gone.
-    await world.user.delete(Ref(kinds.JOB, NAMESPACE, job["metadata"]["name"]))
-    before = len(world.memory.writes)
+    # What was erased is told: an empty claim costs money, and its Job has no more to say.
+    assert not await copies.claims()
+    assert not await copies.jobs(erase=True)
+    before, written = len(world.memory.writes), len(lines())
     await copies.passes(ref)
     assert world.outcome.status.weights == (told,)
     assert len(world.memory.writes) == before
+    assert len(lines()) == written
+    assert (await weights_deleted(world))["status"] == "True"
 
 
 async def test_a_license_that_ends_while_it_is_copied_stops_the_copy_and_erases_what_is_there(copies, world):
@@ -111,6 +110,81 @@ async def test_what_others_use_is_left_to_them_and_erased_with_the_last(copies, 
     await copies.end("Erased", erase=True)
     await copies.passes(first)
     assert world.outcome.status.weights[0].state == "Erased"
+
+
+async def test_the_last_of_two_that_end_together_erases_what_both_read(copies, world):
+    first, second = await copies.apply("chat"), await copies.apply("other")
+    await copies.passes(first, second)
+    await copies.end()
+    await copies.passes(first, second)
+    await copies.world.serve((await copies.services())[-1], NAMESPACE)
+    await copies.passes(first, second)
+    await end_license(world)
+    await copies.passes(first, second)
+    assert len(await copies.services()) == 1, "the one that serves may finish its requests"
+    assert not await copies.jobs(erase=True)
+    for _ in range(3):
+        world.clock.advance(400)
+        await copies.passes(first, second)
+    (job,) = await copies.jobs(erase=True)
+    await copies.end("Erased", job=job)
+    for ref in (first, second):
+        await copies.passes(ref)
+        assert world.outcome.status.weights[0].state == "Erased"
+    await copies.passes(first, second)
+    assert not await copies.claims()
+    assert not await copies.jobs(erase=True)
+    assert (await weights_deleted(world))["status"] == "True"
+
+
+async def test_a_claim_that_is_to_stay_stays_when_it_is_empty(copies, world):
+    ref = await copies.apply(cache={"retention": "Retain"})
+    await copies.passes(ref)
+    await copies.end()
+    await copies.passes(ref)
+    await end_license(world)
+    await copies.passes(ref)
+    await copies.end("Erased", erase=True)
+    await copies.passes(ref)
+    annotations = (await copies.claim())["metadata"]["annotations"]
+    assert "llama-operator.io/weights-copied" not in annotations
+    assert "llama-operator.io/weights-erased" in annotations
+    assert not await copies.jobs(erase=True)
+    before = len(world.memory.writes)
+    await copies.passes(ref)
+    assert len(world.memory.writes) == before
+
+
+async def test_who_still_has_a_license_does_not_start_on_a_copy_that_is_being_erased(copies, world):
+    """Two licenses for the same weights: the Job that erases for one was made just before the other one came."""
+    first = await copies.apply("chat")
+    await copies.passes(first)
+    await copies.end()
+    await copies.passes(first)
+    await end_license(world)
+    await copies.passes(first)
+    assert len(await copies.jobs(erase=True)) == 1
+    live = await world.user.get(Ref(kinds.LICENSE_ACCEPTANCE, "", ACCEPTANCE))
+    newer = {name: value for name, value in live["spec"].items() if name != "terminatedOn"} | {"state": "Accepted"}
+    obj = {key: live[key] for key in ("apiVersion", "kind")} | {"metadata": {"name": "acme-newer"}}
+    await world.user.apply(obj | {"spec": newer})
+    declared = (await copies.live(first))["spec"]["license"] | {"acceptance": "acme-newer"}
+    second = await copies.apply("other", license=declared)
+    conditions = await copies.passes(second)
+    assert conditions["LicenseAccepted"].status == "True", conditions["LicenseAccepted"].message
+    assert conditions["WeightsCopied"].reason == "Copying"
+    assert "erases it first" in conditions["WeightsCopied"].message
+    world.clock.advance(5)
+    await copies.end("Erased", erase=True)
+    await copies.passes(first, second)
+    (job,) = await copies.jobs()
+    world.clock.advance(5)
+    await copies.end(job=job)
+    conditions = await copies.passes(first, second)
+    assert conditions["WeightsCopied"].reason == "Copied"
+    assert [each["name"] for each in (await copies.claim())["metadata"]["ownerReferences"]] == ["other"]
+    await copies.passes(first)
+    assert world.outcome.status.weights[0].state == "Erased", "of the first one; what is there now is the other's"
 
 
 async def test_an_erasing_that_fails_is_tried_again(copies, world):
@@ -170,4 +244,11 @@ async def test_a_claim_of_the_user_is_emptied_of_the_copy_only(copies, world):
     assert '"claimName": "models"' in json.dumps(await copies.job(erase=True))
     await copies.end("Erased", erase=True)
     await copies.passes(ref)
+    assert world.outcome.status.weights[0].state == "Erased"
+    # Kubernetes takes Jobs away that have ended: what is told is not done again.
+    assert not await copies.jobs(erase=True)
+    before = len(world.memory.writes)
+    world.clock.advance(10_000)
+    await copies.passes(ref)
+    assert len(world.memory.writes) == before
     assert world.outcome.status.weights[0].state == "Erased"

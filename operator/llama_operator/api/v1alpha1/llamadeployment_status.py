@@ -178,6 +178,8 @@ class WeightsCopyStatus(StatusModel):
     """Size, as the catalog or a LlamaModel says; absent if nobody does."""
     bytes: Count | None = None
     """Size as it was verified, or bytes that were erased; absent until then."""
+    files: Count | None = None
+    """Files that were verified, or erased; absent until then."""
     digest: Name = ""
     """Digest of its manifest, which has the digest of each file; empty until it is verified."""
     started_at: Timestamp | None = None

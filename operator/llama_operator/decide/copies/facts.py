@@ -140,12 +140,14 @@ class WeightsFacts:
         jobs: Jobs that copy and erase.
         refused: Whether claims may not be read: an operator may be newer than its roles.
         readers: Deployments whose status says that they read a copy, by the claim and the name of the copy.
+        finished: Deployments whose status says that they do not read it any more, because their license has ended; by the same.
     """
 
     claims: tuple[ClaimFacts, ...] = ()
     jobs: tuple[CopyJobFacts, ...] = ()
     refused: bool = False
     readers: Mapping[tuple[str, str], frozenset[str]] = field(default_factory=dict)
+    finished: Mapping[tuple[str, str], frozenset[str]] = field(default_factory=dict)
 
     def claim(self, name: str) -> ClaimFacts | None:
         """The claim of that name, unless it is being deleted."""

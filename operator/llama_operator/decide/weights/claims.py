@@ -14,6 +14,7 @@ from llama_operator.decide.copies.facts import ClaimFacts, CopiedFacts, CopyJobF
 from llama_operator.decide.copies.source import Copy, Role
 from llama_operator.decide.observed import Observed
 from llama_operator.decide.weights.copying import Copying
+from llama_operator.decide.weights.erasing import Erasing, EraseState
 
 _GIB: Final = 1024**3
 _ENGINE_CACHE_GIB: Final = 10
@@ -56,7 +57,7 @@ class ClaimPlan:
         remember: What claims have to remember.
         release: Entries to take away once nothing of the deployment reads the claim.
         remove: Claims that only this deployment used, to delete.
-        stray_jobs: Jobs of this deployment that copy what it no longer asks for.
+        stray_jobs: Jobs of this deployment that copy what it no longer asks for, or have erased what the status tells of.
     """
 
     hold: tuple[Hold, ...] = ()
@@ -76,15 +77,21 @@ def gibibytes(copy: Copy) -> int:
 
 
 def plan_claims(
-    observed: Observed, copying: Copying | None, settled: Iterable[str] | None, *, known: bool
+    observed: Observed,
+    copying: Copying | None,
+    ended: Erasing | None,
+    settled: Iterable[str] | None,
+    *,
+    known: bool,
 ) -> ClaimPlan:
     """Say what to write about claims.
 
     Args:
         observed: What this pass knows.
         copying: How far the copies of the wanted revision are; None if it needs none, or if that is not known.
-        known: Whether it is known what the spec asks for: then no Job copies anything else.
+        ended: How far the copies are erased whose license has ended; None if none has.
         settled: Revisions that are kept, once it is known which; None while something is in between: then nothing is let go.
+        known: Whether it is known what the spec asks for: then no Job copies anything else.
     """
     states = () if copying is None else copying.states
     held = {
@@ -99,20 +106,36 @@ def plan_claims(
     hold = tuple(_holds(observed, facts, kept.values(), held))
     claims = ((facts.claim(state.copy.claim), state.remember) for state in states if state.copy.owned)
     remember = tuple(Memory(claim, seen) for claim, seen in claims if claim is not None and seen is not None)
-    gone = (
-        ()
-        if settled is None
-        else tuple(one for one in facts.claims if _is_ours(observed, one) and one.name not in kept)
-    )
+    erased = () if ended is None else ended.states
+    gone = tuple(one for one in _let_go(facts, erased, kept, settled) if _is_ours(observed, one))
     alone = tuple(one for one in gone if _only_user(observed, one))
     release = tuple(Hold(None, one, owns=False, uses=False) for one in gone if one not in alone)
     wanted, name = {state.copy.id for state in states}, observed.deployment.metadata.name
+    told = {each.copy.id for each in erased if each.is_told and (each.claim is None or each.claim.erased is not None)}
     strays = tuple(
         job
         for job in facts.jobs
-        if known and job.deployment == name and job.id not in wanted and not job.erases and not job.leaving
+        if job.deployment == name
+        and not job.leaving
+        and (job.finished is not None and job.id in told if job.erases else known and job.id not in wanted)
     )
     return ClaimPlan(hold, remember, release, alone, strays)
+
+
+def _let_go(
+    facts: WeightsFacts, erased: Iterable[EraseState], kept: Mapping[str, Copy], settled: Iterable[str] | None
+) -> Iterator[ClaimFacts]:
+    """Claims that nothing reads any more: an empty one as soon as the status tells what was erased from it, and never before."""
+    states = {state.copy.claim: state for state in erased}
+    for claim in facts.claims:
+        state = states.get(claim.name)
+        if claim.name in kept:
+            continue
+        if state is not None and state.reason is not Reason.COPY_SHARED:
+            if state.is_told and claim.erased is not None and not claim.retained:
+                yield claim
+        elif settled is not None:
+            yield claim
 
 
 def _in_use(observed: Observed, settled: Iterable[str] | None) -> Iterator[tuple[str, Copy]]:

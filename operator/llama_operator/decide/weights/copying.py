@@ -182,7 +182,7 @@ def _state(observed: Observed, facts: WeightsFacts, copy: Copy, revision: str, *
     if copy.owned and facts.is_leaving(copy.claim):
         text = f"claim {copy.claim} is being deleted, and is made anew once no pod uses it"
         return CopyState(copy, Reason.COPYING, text, next_check=_LOOK_AGAIN_SECONDS)
-    copied = None if claim is None else claim.copied
+    copied = None if claim is None or _is_touched(claim, jobs) else claim.copied
     erased = max((job.attempt for job in jobs if job.erases), default=0)
     copies = [job for job in jobs if job.attempt > erased and not job.erases and _in(job, claim, owned=copy.owned)]
     verified = next((job for job in reversed(copies) if _verified(job)), None)
@@ -245,8 +245,15 @@ def _in(job: CopyJobFacts, claim: ClaimFacts | None, *, owned: bool) -> bool:
         return True
     if claim is None or job.created is None:
         return claim is not None
-    emptied = claim.erased is not None and job.created <= claim.erased.at
+    # To the second: no Job copies and another one erases within one, but a copy may be asked for as soon as it is erased.
+    emptied = claim.erased is not None and job.created < claim.erased.at
     return not emptied and (claim.created is None or job.created >= claim.created)
+
+
+def _is_touched(claim: ClaimFacts, jobs: list[CopyJobFacts]) -> bool:
+    """Whether a Job has begun to erase what the claim remembers as verified: another license ended, and this one has not."""
+    at = None if claim.copied is None else claim.copied.at
+    return at is not None and any(job.erases and job.created is not None and job.created >= at for job in jobs)
 
 
 def _verified(job: CopyJobFacts) -> bool:

@@ -1,11 +1,12 @@
 """What becomes of copies when the license of what reads them has ended: a Job erases them. Called by `decide.decision`.
 
 A license that has ended asks to delete the weights. To delete a claim proves nothing, for a volume may keep its bytes; so a Job erases
-the copy while the claim is there, and says what it erased. What other deployments still use is left to them.
+the copy while the claim is there, and says what it erased. What other deployments still use is left to them. Once the status tells what
+was erased, the operator's claim and the Job have no use any more, and go (`decide.weights.claims`): the status remembers it then.
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from llama_operator.api.reasons import Reason
@@ -17,6 +18,8 @@ from llama_operator.decide.rollout.ending import Ending
 from llama_serving.contract.weights import CopyOutcome
 
 _LOOK_AGAIN_SECONDS: Final = 30.0
+_TIDY_SECONDS: Final = 1.0
+"""Once the status tells what was erased, the claim can go: no event asks for that pass."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +34,7 @@ class EraseState:
         erased: What was erased; None while nothing was.
         start: Number of the Job to start now; None if none is to be started.
         remember: Whether the claim has to remember it from now on.
+        is_told: Whether the status told it before this pass: then nothing else has to remember it.
         next_check: Seconds until something may have changed that no event tells of.
     """
 
@@ -41,6 +45,7 @@ class EraseState:
     erased: ErasedFacts | None = None
     start: int | None = None
     remember: bool = False
+    is_told: bool = False
     next_check: float | None = None
 
 
@@ -88,44 +93,85 @@ def _ended(observed: Observed, facts: WeightsFacts, ended: Iterable[str]) -> Ite
 
 
 def _state(observed: Observed, facts: WeightsFacts, copy: Copy) -> EraseState:
-    name = observed.deployment.metadata.name
     claim = facts.claim(copy.claim) if copy.owned else None
-    if claim is not None and claim.erased is not None:
-        return EraseState(copy, Reason.ERASED, _erased(copy, claim.erased), claim, claim.erased)
-    users = facts.readers.get((copy.claim, copy.id), frozenset()) | frozenset(() if claim is None else claim.users)
-    if others := sorted(users - {name}):
-        text = f"{copy.source.words} stays in claim {copy.claim}: {', '.join(others)} uses it too"
-        return EraseState(copy, Reason.COPY_SHARED, text, claim, next_check=_LOOK_AGAIN_SECONDS)
     jobs = sorted((job for job in facts.jobs if job.id == copy.id and not job.leaving), key=lambda job: job.attempt)
-    erasers = [job for job in jobs if job.erases]
-    done = next((job for job in reversed(erasers) if _is_erased(job)), None)
-    copied = [job.attempt for job in jobs if not job.erases]
-    if done is not None and done.finished is not None and done.attempt > max(copied, default=0):
-        verdict = done.verdict
-        size, files = (0, 0) if verdict is None else (verdict.bytes, verdict.files)
-        erased = ErasedFacts(size, files, done.finished)
-        return EraseState(copy, Reason.ERASED, _erased(copy, erased), claim, erased, remember=claim is not None)
-    if copy.owned and claim is None:
-        text = f"claim {copy.claim} is gone; whether its volume kept its bytes is known to who runs the storage"
-        return EraseState(copy, Reason.CLAIM_GONE, text)
-    return _not_erased(observed, copy, claim, jobs)
+    before = _told(observed, copy)
+    if claim is not None and claim.erased is not None:
+        return _gone(copy, claim, claim.erased, before)
+    erased = _by_job(jobs)
+    if erased is not None:
+        return _gone(copy, claim, erased, before, remember=claim is not None)
+    name = observed.deployment.metadata.name
+    if before is not None and (claim is None or name not in claim.users):
+        # What is in a claim of that name by now is another deployment's.
+        return _gone(copy, None, before, before)
+    return _not_erased(observed, facts, copy, claim, jobs)
 
 
-def _not_erased(observed: Observed, copy: Copy, claim: ClaimFacts | None, jobs: list[CopyJobFacts]) -> EraseState:
+def _gone(
+    copy: Copy, claim: ClaimFacts | None, erased: ErasedFacts, before: ErasedFacts | None, *, remember: bool = False
+) -> EraseState:
+    is_told = before is not None and before.at == erased.at
+    text = (
+        f"{copy.source.words} was erased from claim {copy.claim}: {erased.files} files, {erased.bytes} bytes, at "
+        f"{erased.at:%Y-%m-%dT%H:%M:%SZ}"
+    )
+    wait = None if is_told else _TIDY_SECONDS
+    return EraseState(copy, Reason.ERASED, text, claim, erased, remember=remember, is_told=is_told, next_check=wait)
+
+
+def _told(observed: Observed, copy: Copy) -> ErasedFacts | None:
+    """What the status said was erased; None if it said nothing of that."""
+    status = observed.deployment.status
+    for one in () if status is None else status.weights or ():
+        if (one.claim, one.id, one.state) == (copy.claim, copy.id, Reason.ERASED.value) and one.erased_at is not None:
+            return ErasedFacts(one.bytes or 0, one.files or 0, one.erased_at)
+    return None
+
+
+def _by_job(jobs: list[CopyJobFacts]) -> ErasedFacts | None:
+    """What the last Job erased; None if something was copied since, or if no Job did."""
+    done = next((job for job in reversed(jobs) if job.erases and _is_erased(job)), None)
+    if done is None or done.finished is None:
+        return None
+    if done.attempt < max((job.attempt for job in jobs if not job.erases), default=0):
+        return None
+    verdict = done.verdict
+    return ErasedFacts(0 if verdict is None else verdict.bytes, 0 if verdict is None else verdict.files, done.finished)
+
+
+def _not_erased(
+    observed: Observed, facts: WeightsFacts, copy: Copy, claim: ClaimFacts | None, jobs: list[CopyJobFacts]
+) -> EraseState:
     text = f"{copy.source.words} is erased from claim {copy.claim}"
-    number = max((job.attempt for job in jobs), default=0) + 1
+    waits = EraseState(copy, Reason.ERASING, text, claim, next_check=_LOOK_AGAIN_SECONDS)
     running = any(job.finished is None for job in jobs)
     # Pods that read it, and a Job that writes it, have to be gone.
     read = any(copy in record.copies for record in observed.revisions if _runs(observed, record.name))
+    if read or any(job.erases and job.finished is None for job in jobs):
+        return waits
+    if others := _others(observed, facts, copy, claim):
+        text = f"{copy.source.words} stays in claim {copy.claim}: {', '.join(others)} uses it too"
+        return EraseState(copy, Reason.COPY_SHARED, text, claim, next_check=_LOOK_AGAIN_SECONDS)
+    if copy.owned and claim is None:
+        text = f"claim {copy.claim} is gone; whether its volume kept its bytes is known to who runs the storage"
+        return EraseState(copy, Reason.CLAIM_GONE, text)
+    number = max((job.attempt for job in jobs), default=0) + 1
     failed = next((job for job in reversed(jobs) if job.erases and job.finished is not None), None)
-    if failed is None or failed.finished is None or running or read:
-        start = None if running or read else number
-        return EraseState(copy, Reason.ERASING, text, claim, start=start, next_check=_LOOK_AGAIN_SECONDS)
+    if failed is None or failed.finished is None or running:
+        return replace(waits, start=None if running else number)
     left = observed.age(failed.finished).left(SOON.after(failed.attempt))
     said = failed.detail if failed.verdict is None else failed.verdict.message
     text = f"{text}, which failed and is tried again; Job {failed.name}: {said or 'its pod left no word'}"
     start = number if left <= 0 else None
     return EraseState(copy, Reason.ERASE_FAILED, text, claim, start=start, next_check=max(left, 1.0))
+
+
+def _others(observed: Observed, facts: WeightsFacts, copy: Copy, claim: ClaimFacts | None) -> list[str]:
+    """Deployments that use a copy too; not those whose own license has ended, for they wait for the same."""
+    key = (copy.claim, copy.id)
+    users = facts.readers.get(key, frozenset()) | frozenset(() if claim is None else claim.users)
+    return sorted(users - facts.finished.get(key, frozenset()) - {observed.deployment.metadata.name})
 
 
 def _runs(observed: Observed, revision: str) -> bool:
@@ -135,10 +181,3 @@ def _runs(observed: Observed, revision: str) -> bool:
 def _is_erased(job: CopyJobFacts) -> bool:
     said = job.verdict is not None and job.verdict.verdict is CopyOutcome.ERASED
     return job.finished is not None and (said or job.succeeded)
-
-
-def _erased(copy: Copy, erased: ErasedFacts) -> str:
-    return (
-        f"{copy.source.words} was erased from claim {copy.claim}: {erased.files} files, {erased.bytes} bytes, at "
-        f"{erased.at:%Y-%m-%dT%H:%M:%SZ}"
-    )

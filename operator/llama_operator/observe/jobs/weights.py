@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from pydantic import ValidationError
 
@@ -20,6 +20,9 @@ from llama_operator.kube.port import Cluster, Object
 from llama_operator.observe.jobs.end import end_of
 from llama_operator.observe.unreadable import Unreadable
 from llama_serving.contract.weights import ERASE, CopyVerdict
+
+_FINISHED: Final = frozenset({Reason.ERASED.value, Reason.COPY_SHARED.value})
+"""States of a copy whose license has ended, and that no pod of the deployment reads."""
 
 
 async def weights_facts(cluster: Cluster, namespace: str, unreadable: Unreadable) -> WeightsFacts:
@@ -43,18 +46,19 @@ async def weights_facts(cluster: Cluster, namespace: str, unreadable: Unreadable
         pods = (await cluster.list(kinds.POD, namespace=namespace, labels=named)).items
         found += unreadable.all((job,), partial(copy_job_facts, pods=pods))
     read = unreadable.all(claims, partial(claim_facts, here=here))
-    return WeightsFacts(read, tuple(found), readers=_readers(deployments))
+    readers, finished = _told(deployments, finished=False), _told(deployments, finished=True)
+    return WeightsFacts(read, tuple(found), readers=readers, finished=finished)
 
 
-def _readers(deployments: Iterable[Object]) -> dict[tuple[str, str], frozenset[str]]:
-    """Who reads which copy in which claim, as the status of each deployment says."""
-    readers: dict[tuple[str, str], frozenset[str]] = {}
+def _told(deployments: Iterable[Object], *, finished: bool) -> dict[tuple[str, str], frozenset[str]]:
+    """Who reads which copy in which claim, as the status of each deployment says; or who did, until its license ended."""
+    names: dict[tuple[str, str], frozenset[str]] = {}
     for item in deployments:
         for entry in mappings(mapping(item.get("status")).get("weights")):
             key = (text(entry.get("claim")), text(entry.get("id")))
-            if entry.get("state") != Reason.ERASED.value:
-                readers[key] = readers.get(key, frozenset()) | {text(item["metadata"].get("name"))}
-    return readers
+            if (entry.get("state") in _FINISHED) is finished:
+                names[key] = names.get(key, frozenset()) | {text(item["metadata"].get("name"))}
+    return names
 
 
 def _copy_id(item: Object) -> str:

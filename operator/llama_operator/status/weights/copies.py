@@ -66,6 +66,7 @@ def _erased(state: EraseState) -> WeightsCopyStatus:
         commit=copy.source.commit,
         expected_bytes=copy.expected_bytes,
         bytes=None if erased is None else erased.bytes,
+        files=None if erased is None else erased.files,
         message=shortened(state.message, MOST_TEXT),
         erased_at=None if erased is None else erased.at,
     )
@@ -87,6 +88,7 @@ def _entry(state: CopyState) -> WeightsCopyStatus:
         commit=copy.source.commit or ("" if seen is None else seen.commit),
         expected_bytes=copy.expected_bytes,
         bytes=None if seen is None else seen.bytes,
+        files=None if seen is None else seen.files,
         digest="" if seen is None else seen.digest,
         started_at=started if runs or seen is None else None,
         deadline=deadline,
