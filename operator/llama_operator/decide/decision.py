@@ -153,7 +153,8 @@ def _with_claims(decision: Decision, observed: Observed) -> Decision:
     settled = None
     if rollout is not None and rollout.complete and not decision.stopped:
         settled = (rollout.wanted, rollout.target)
-    decision = replace(decision, erasing=erasing(observed, decision.ending))
+    erased = erasing(observed, decision.ending, decision.revision.name, decision.copying)
+    decision = replace(decision, erasing=erased)
     refused = decision.license is not None and not decision.license.allowed
     known = rollout is not None or decision.copying is not None or refused
     return replace(decision, claims=plan_claims(observed, decision.copying, decision.erasing, settled, known=known))

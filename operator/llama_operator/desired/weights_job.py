@@ -4,16 +4,18 @@ It runs in the tenant's namespace, with the tenant's token: the operator only na
 attempt, whoever asks: a second deployment that wants the same copy finds the Job taken, and waits for it.
 """
 
+import json
 from typing import Any, Final
 
 from llama_operator.api.meta import (
     ANNOTATION_ATTEMPT,
     ANNOTATION_SUBJECT,
+    ANNOTATION_WEIGHTS_SOURCE,
     ANNOTATION_WEIGHTS_TASK,
     LABEL_WEIGHTS,
 )
 from llama_operator.api.v1alpha1.llamadeployment import LlamaDeployment
-from llama_operator.decide.copies.source import CLAIM_PREFIX, Copy, SourceKind
+from llama_operator.decide.copies.source import CLAIM_PREFIX, Copy, SourceKind, to_json
 from llama_operator.decide.observed import Settings
 from llama_operator.decide.placement.resolve import resolve
 from llama_operator.decide.platform import Platform
@@ -99,6 +101,8 @@ def _job(
         ANNOTATION_SUBJECT: subject,
         ANNOTATION_ATTEMPT: str(attempt),
         ANNOTATION_WEIGHTS_TASK: task,
+        # A license may end before a revision is made, which would say what is in a claim of the user's.
+        ANNOTATION_WEIGHTS_SOURCE: json.dumps(to_json(copy), sort_keys=True),
     }
     return {
         "apiVersion": API_VERSION,

@@ -252,3 +252,51 @@ async def test_a_claim_of_the_user_is_emptied_of_the_copy_only(copies, world):
     await copies.passes(ref)
     assert len(world.memory.writes) == before
     assert world.outcome.status.weights[0].state == "Erased"
+
+
+async def test_what_was_copied_so_far_into_a_claim_of_the_user_is_erased(copies, world):
+    ref = await copies.apply(cache={"claimName": "models"})
+    await copies.passes(ref)
+    await end_license(world)
+    await copies.passes(ref)
+    assert await copies.jobs() == [], "what waits for the lock gets it"
+    (job,) = await copies.jobs(erase=True)
+    assert '"claimName": "models"' in json.dumps(job)
+    await copies.end("Erased", job=job, bytes=8_000_000_000, files=5)
+    await copies.passes(ref)
+    (told,) = world.outcome.status.weights
+    assert (told.state, told.claim, told.bytes) == ("Erased", "models", 8_000_000_000)
+    assert await copies.jobs(erase=True) == []
+    before = len(world.memory.writes)
+    await copies.passes(ref)
+    assert world.outcome.status.weights == (told,)
+    assert len(world.memory.writes) == before
+
+
+@pytest.mark.parametrize("cache", [{}, {"claimName": "models"}])
+async def test_the_end_of_the_old_license_leaves_the_copy_of_the_next_revision(copies, world, cache):
+    ref = await copies.apply(cache=cache)
+    await copies.serving(ref)
+    await copies.accept("llama-3.2")
+    declared = (await copies.live(ref))["spec"]["license"] | {"acceptance": "llama-3-2"}
+    await copies.apply(model={"name": "llama-3.2-3b"}, license=declared, cache=cache)
+    conditions = await copies.passes(ref)
+    assert conditions["WeightsCopied"].reason == "Copying", conditions["LicenseAccepted"].message
+    new = await copies.job()
+    await end_license(world)
+    for _ in range(2):
+        world.clock.advance(4000)
+        await copies.passes(ref)
+    assert (await copies.live(ref))["status"]["weights"][0]["state"] in {"Erasing", "Copying"}
+    (eraser,) = await copies.jobs(erase=True)
+    assert eraser["metadata"]["labels"] != new["metadata"]["labels"]
+    assert new["metadata"]["name"] in [job["metadata"]["name"] for job in await copies.jobs()]
+    await copies.end("Erased", job=eraser)
+    await copies.passes(ref)
+    world.clock.advance(5)
+    await copies.end(job=new)
+    conditions = await copies.passes(ref)
+    assert conditions["WeightsCopied"].reason == "Copied"
+    assert len(await copies.services()) == 1
+    assert await copies.jobs(erase=True) == []
+

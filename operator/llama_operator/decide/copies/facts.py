@@ -113,6 +113,7 @@ class CopyJobFacts:
         detail: Why its pod waits, or how it ended without a verdict.
         uid: Its uid.
         leaving: Being deleted.
+        copy: The copy, as the Job says; None for one of an older version.
     """
 
     name: str
@@ -129,6 +130,7 @@ class CopyJobFacts:
     detail: str = ""
     uid: str = ""
     leaving: bool = False
+    copy: Copy | None = None
 
 
 @dataclass(frozen=True, slots=True)

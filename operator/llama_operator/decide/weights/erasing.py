@@ -5,7 +5,7 @@ the copy while the claim is there, and says what it erased. What other deploymen
 was erased, the operator's claim and the Job have no use any more, and go (`decide.weights.claims`): the status remembers it then.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -15,6 +15,7 @@ from llama_operator.decide.copies.facts import ClaimFacts, CopyJobFacts, ErasedF
 from llama_operator.decide.copies.source import Copy
 from llama_operator.decide.observed import Observed
 from llama_operator.decide.rollout.ending import Ending
+from llama_operator.decide.weights.copying import Copying
 from llama_serving.contract.weights import CopyOutcome
 
 _LOOK_AGAIN_SECONDS: Final = 30.0
@@ -61,12 +62,16 @@ class Erasing:
         return min((state.next_check for state in self.states if state.next_check is not None), default=None)
 
 
-def erasing(observed: Observed, ending: Ending | None) -> Erasing | None:
+def erasing(
+    observed: Observed, ending: Ending | None, wanted: str = "", copying: Copying | None = None
+) -> Erasing | None:
     """Say which copies are to be erased; None if no license has ended.
 
     Args:
         observed: What this pass knows.
         ending: How revisions end.
+        wanted: Revision that the spec asks for; empty where that is not known.
+        copying: How far its copies are; None if it needs none, or while something stands in the way.
     """
     facts = observed.weights
     if ending is None or facts is None:
@@ -75,21 +80,26 @@ def erasing(observed: Observed, ending: Ending | None) -> Erasing | None:
     still = {
         (copy.claim, copy.id) for record in observed.revisions if record.name not in ended for copy in record.copies
     }
-    copies = {(copy.claim, copy.id): copy for copy in _ended(observed, facts, ended)}
+    still |= {(state.copy.claim, state.copy.id) for state in (() if copying is None else copying.states)}
+    every = [copy for record in observed.revisions if record.name in ended for copy in record.copies]
+    if wanted in ended or copying is not None:
+        every = [*_never_pinned(observed, facts), *every]
+    copies = {(copy.claim, copy.id): copy for copy in every}
     states = tuple(_state(observed, facts, copy) for key, copy in sorted(copies.items()) if key not in still)
     return Erasing(states)
 
 
-def _ended(observed: Observed, facts: WeightsFacts, ended: Iterable[str]) -> Iterator[Copy]:
-    """Copies of revisions that ended, and what is in claims of a revision that was never made."""
-    pinned = {copy.claim for record in observed.revisions for copy in record.copies}
+def _never_pinned(observed: Observed, facts: WeightsFacts) -> Iterator[Copy]:
+    """What was copied for a revision that was never made."""
+    pinned = {copy.claim for record in observed.revisions for copy in record.copies if copy.owned}
     name, uid = observed.deployment.metadata.name, observed.deployment.metadata.uid
     for claim in facts.claims:
         if claim.copy is not None and claim.name not in pinned and claim.users.get(name) == uid and not claim.leaving:
             yield claim.copy
-    for record in observed.revisions:
-        if record.name in ended:
-            yield from record.copies
+    for job in facts.jobs:
+        # Of a claim of the user's only the Job says what it copied.
+        if job.copy is not None and not job.copy.owned and job.deployment == name and not job.leaving:
+            yield job.copy
 
 
 def _state(observed: Observed, facts: WeightsFacts, copy: Copy) -> EraseState:
@@ -145,7 +155,8 @@ def _not_erased(
 ) -> EraseState:
     text = f"{copy.source.words} is erased from claim {copy.claim}"
     waits = EraseState(copy, Reason.ERASING, text, claim, next_check=_LOOK_AGAIN_SECONDS)
-    running = any(job.finished is None for job in jobs)
+    # The Job that erases waits for the lock of the one that copies. Nobody knows of the copy once that is gone, if the claim does not say it.
+    running = claim is not None and any(job.finished is None for job in jobs)
     # Pods that read it, and a Job that writes it, have to be gone.
     read = any(copy in record.copies for record in observed.revisions if _runs(observed, record.name))
     if read or any(job.erases and job.finished is None for job in jobs):

@@ -162,6 +162,7 @@ def copy_job_facts(job: Object, pods: Sequence[Object]) -> CopyJobFacts:
         detail=end.detail,
         uid=text(metadata.get("uid")),
         leaving="deletionTimestamp" in metadata,
+        copy=of_json(_values(annotations.get(meta.ANNOTATION_WEIGHTS_SOURCE, ""))),
     )
 
 
