@@ -69,7 +69,7 @@ class Decision:
     shapes: PodShapes | None = None
     """Its pods, as planned or as pinned; None without a plan, or where what is pinned does not tell."""
     cold_start: tuple[Stage, ...] = ()
-    """What a start of one replica is predicted to take; nothing without a plan."""
+    """What a start of one replica is predicted to take, and the copy before it; nothing without a plan."""
     guard: GuardPlan | None = None
     """The guard of a revision that is about to be made; None without one, and when the revision is pinned already."""
     door: Door | None = None
@@ -98,6 +98,11 @@ class Decision:
     """Seconds until a schedule may have other bounds; None without one."""
     exposure: Exposure = field(default_factory=Exposure)
     """The way in from outside; the same whatever becomes of revisions."""
+
+    @property
+    def copies(self) -> tuple[Copy, ...]:
+        """Copies that the revision reads; none if it needs none, or while something stands in the way."""
+        return () if self.copying is None else tuple(state.copy for state in self.copying.states)
 
     def verdict_of(self, revision: str) -> RevisionVerdict | None:
         """Verdict about `revision`; None if it was not judged."""
@@ -135,7 +140,7 @@ def decide(observed: Observed, catalog: Catalog) -> Decision:
         decision,
         ending=ending(observed, decision.verdicts),
         exposure=exposure(observed, understood=True),
-        cold_start=predicted(observed, catalog, decision.model, decision.chosen),
+        cold_start=predicted(observed, catalog, decision.model, decision.chosen, decision.copies),
         next_bounds=seconds_to_next(observed.deployment.spec.scaling, observed.now),
     )
     return _with_claims(_with_given_up(_with_rollout(decision, observed), observed), observed)
@@ -225,7 +230,10 @@ def _decide(observed: Observed, catalog: Catalog) -> Decision:
         model,
         verdict,
         plan=result,
-        plan_status=_with_guard(plan_status(model, result, max_model_length=request.max_model_length), planned_guard),
+        plan_status=_with_guard(
+            plan_status(model, result, max_model_length=request.max_model_length, mode=spec.weights.cache.mode),
+            planned_guard,
+        ),
         guard=planned_guard,
         shapes=None if best is None else _shapes(observed, model, best),
         door=_door(observed, verdict),

@@ -93,7 +93,8 @@ def plan_guard(observed: Observed, catalog: Catalog, chosen: Candidate) -> Guard
             if change.field == "spec.hardware.accelerator"
         )
         return _of_guard(nothing_fits(request, replace(plan, changes=cards)))
-    status = plan_status(model, plan, max_model_length=request.max_model_length).chosen
+    mode = deployment.spec.weights.cache.mode
+    status = plan_status(model, plan, max_model_length=request.max_model_length, mode=mode).chosen
     if status is None:
         raise ValueError("a plan with a candidate has a status")
     shape = partial(_shapes, observed, model)

@@ -1,10 +1,12 @@
-"""What the pods have to find in a model's folder, from the facts that were declared. Called by `desired.serve_config`.
+"""What the pods have to find in a model's folder, from the facts that were declared. Called by `desired.serve_config` and `desired.shared`.
 
 Pinned with the revision. Only facts that no fine-tuning and no quantization changes are handed over; what a copy may
 differ in (number type, length, rotary scaling) is not.
 """
 
 from llama_operator.catalog.models import Architecture, Model, Variant
+from llama_operator.decide.copies.source import Copy, Role, is_of
+from llama_operator.decide.decision import Decision
 from llama_serving.contract.contents import DeclaredContents, DeclaredFile
 
 _KINDS = {
@@ -38,6 +40,19 @@ def declared_contents(model: Model, variant: Variant) -> DeclaredContents:
         weight_bytes=variant.weight_bytes if model.added and variant.bytes_source == "published" else None,
         files=tuple(DeclaredFile(name=file.name, size_bytes=file.size_bytes) for file in variant.files),
     )
+
+
+def declared_shape(decision: Decision, copy: Copy) -> DeclaredContents | None:
+    """Return what the config.json of a copy has to say; None for an adapter, and where the model is not known any more.
+
+    The Job that copies compares it before it fetches the weights. It fetches files as they are, so nothing is said of these.
+    """
+    guard = None if decision.guard is None else decision.guard.model
+    model = guard if copy.role is Role.GUARD else decision.model
+    variant = None if model is None else next((one for one in model.variants if is_of(copy.source, one)), None)
+    if copy.role is Role.ADAPTER or model is None or variant is None:
+        return None
+    return declared_contents(model, variant).model_copy(update={"weight_bytes": None, "files": ()})
 
 
 def _sizes(shape: Architecture) -> dict[str, tuple[int, ...]]:

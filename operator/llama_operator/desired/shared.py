@@ -8,6 +8,7 @@ from llama_operator.decide.decision import Decision
 from llama_operator.decide.observed import Observed, Settings
 from llama_operator.decide.weights.claims import ClaimPlan
 from llama_operator.desired import weights_claim, weights_job
+from llama_operator.desired.contents import declared_shape
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,13 @@ def build(observed: Observed, decision: Decision, settings: Settings) -> Shared:
         jobs=(
             *(
                 weights_job.copying(
-                    deployment, state.copy, state.start, decision.revision.name, settings, observed.platform
+                    deployment,
+                    state.copy,
+                    state.start,
+                    decision.revision.name,
+                    declared_shape(decision, state.copy),
+                    settings,
+                    observed.platform,
                 )
                 for state in states
                 if state.start is not None

@@ -23,6 +23,7 @@ from llama_operator.decide.weights.copying import deadline_seconds, subject_of
 from llama_operator.desired import naming
 from llama_operator.desired.pods import pod_settings, weights
 from llama_operator.desired.pods.parts import RESTRICTED, PodParts
+from llama_serving.contract.contents import DeclaredContents
 from llama_serving.contract.weights import (
     CLAIM_FOLDER,
     COPY,
@@ -60,7 +61,13 @@ def job_name(copy_id: str, attempt: int) -> str:
 
 
 def copying(
-    deployment: LlamaDeployment, copy: Copy, attempt: int, revision: str, settings: Settings, platform: Platform
+    deployment: LlamaDeployment,
+    copy: Copy,
+    attempt: int,
+    revision: str,
+    contents: DeclaredContents | None,
+    settings: Settings,
+    platform: Platform,
 ) -> dict[str, Any]:
     """Build the Job that copies.
 
@@ -69,11 +76,12 @@ def copying(
         copy: What is copied.
         attempt: Number of the Job.
         revision: Revision that waits for it.
+        contents: What its config.json has to say; None if nobody declares it.
         settings: Settings of the operator.
         platform: What the cluster is.
     """
     subject = subject_of(deployment, copy, revision)
-    parts = _source(deployment, copy)
+    parts = _source(deployment, copy) + _asked_for(copy, settings, contents)
     return _job(deployment, copy, COPY, attempt, subject, deadline_seconds(copy), parts, settings, platform)
 
 
@@ -81,7 +89,8 @@ def erasing(
     deployment: LlamaDeployment, copy: Copy, attempt: int, settings: Settings, platform: Platform
 ) -> dict[str, Any]:
     """Build the Job that erases a copy; it needs no token."""
-    return _job(deployment, copy, ERASE, attempt, copy.id, _ERASE_SECONDS, PodParts(), settings, platform)
+    parts = _asked_for(copy, settings, None)
+    return _job(deployment, copy, ERASE, attempt, copy.id, _ERASE_SECONDS, parts, settings, platform)
 
 
 def _job(
@@ -129,7 +138,6 @@ def _job(
 def _pod(
     deployment: LlamaDeployment, copy: Copy, task: str, parts: PodParts, settings: Settings, platform: Platform
 ) -> dict[str, Any]:
-    request = CopyRequest(id=copy.id, source=_asked(copy, settings), expected_bytes=copy.expected_bytes).to_json()
     own = PodParts(
         labels={
             "app.kubernetes.io/name": "llama-weights",
@@ -138,7 +146,6 @@ def _pod(
             LABEL_WEIGHTS: copy.id,
         },
         environment={
-            REQUEST_VARIABLE: request,
             "DO_NOT_TRACK": "1",
             "HOME": _SCRATCH,
             "HF_HOME": f"{_SCRATCH}/huggingface",
@@ -165,6 +172,13 @@ def _pod(
     spec = {"restartPolicy": "Never", "automountServiceAccountToken": False, "enableServiceLinks": False}
     wanted = resolve(deployment.spec, settings.pods).jobs
     return (RESTRICTED + pod_settings.over(own + parts, wanted, {LABEL_WEIGHTS: copy.id})).template(container, spec)
+
+
+def _asked_for(copy: Copy, settings: Settings, contents: DeclaredContents | None) -> PodParts:
+    request = CopyRequest(
+        id=copy.id, source=_asked(copy, settings), expected_bytes=copy.expected_bytes, contents=contents
+    )
+    return PodParts(environment={REQUEST_VARIABLE: request.to_json()})
 
 
 def _source(deployment: LlamaDeployment, copy: Copy) -> PodParts:

@@ -14,6 +14,7 @@ from llama_operator.api.v1alpha1.llamadeployment_status import (
     LlamaDeploymentStatus,
     RevisionStatus,
 )
+from llama_operator.decide.copies.facts import CopiedFacts
 from llama_operator.decide.decision import Decision
 from llama_operator.decide.observed import Observed
 from llama_operator.decide.problem import Problem
@@ -66,7 +67,9 @@ def build(observed: Observed, decision: Decision, *, failure: Failure | None, no
         kv_cache_tokens=_kv_cache_tokens(observed, decision, previous, kv_cache),
         kv_cache=kv_cache,
         scaling_history=counted.history,
-        cold_start=cold_start(observed, decision.chosen, decision.cold_start, told, previous.cold_start)
+        cold_start=cold_start(
+            observed, decision.chosen, decision.cold_start, told, previous.cold_start, _copied(decision)
+        )
         or previous.cold_start,
         given_up=decision.given_up,
         access=access.access(endpoint, observed, decision),
@@ -75,6 +78,10 @@ def build(observed: Observed, decision: Decision, *, failure: Failure | None, no
         url=_url(observed, decision),
         urls=exposure.urls(observed, decision),
     )
+
+
+def _copied(decision: Decision) -> tuple[CopiedFacts | None, ...]:
+    return () if decision.copying is None else tuple(state.copied for state in decision.copying.states)
 
 
 def unreadable(error: InvalidManifestError) -> Problem:

@@ -9,6 +9,7 @@ from typing import Annotated, Final, Literal, Self
 
 from pydantic import ConfigDict, Field
 
+from llama_serving.contract.contents import DeclaredContents
 from llama_serving.contract.frozen import Frozen, Live
 
 FORMAT: Final = 1
@@ -86,10 +87,12 @@ class CopyRequest(Frozen):
         default_factory=dict, max_length=64
     )
     """Files that have to be there with these digests: license texts."""
+    contents: DeclaredContents | None = None
+    """What config.json has to say: compared before the weights are fetched. None: it is not compared."""
 
     def to_json(self) -> str:
         """The value of `REQUEST_VARIABLE`; the same request always has the same text."""
-        return self.model_dump_json(by_alias=True)
+        return self.model_dump_json(by_alias=True, exclude_none=True)
 
     @classmethod
     def of_json(cls, text: str) -> Self:

@@ -11,7 +11,9 @@ from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 from typing import Any, Final
 
+from llama_serving.contents.shape import differences
 from llama_serving.contents.weights import INDEX, placed, shown
+from llama_serving.contract.contents import DeclaredContents
 from llama_serving.contract.hub import ADAPTER_FILE, CHECKPOINT_FILE
 from llama_serving.contract.weights import MANIFEST, CopyOutcome
 from llama_serving.weights.errors import CopyError
@@ -20,6 +22,7 @@ from llama_serving.weights.sources.base import Entry
 MOST_JSON_BYTES: Final = 64 * 1024**2
 """Largest JSON file that is looked into."""
 MOST_FILES: Final = 4096
+_MOST_DIFFERENCES: Final = 3
 _WEIGHTS: Final = ".safetensors"
 _PICKLES: Final = (".bin", ".pt", ".pth", ".pkl", ".ckpt")
 _BESIDE: Final = (
@@ -114,6 +117,19 @@ def check_code(path: str, content: bytes) -> None:
             "loads without it, or remove the entry if the engine knows the architecture",
             path,
         )
+
+
+def check_shape(config: bytes, declared: DeclaredContents | None) -> None:
+    """Refuse a model that is not the one that was declared: its engines would be planned, and licensed, for another one.
+
+    Raises:
+        CopyError: If `config`, the content of its config.json, is of another one.
+    """
+    if declared is None:
+        return
+    if wrong := differences(parsed(config), declared):
+        words = f"it is not the model that {declared.declared_by} declares: {'; '.join(wrong[:_MOST_DIFFERENCES])}"
+        raise CopyError(CopyOutcome.MISMATCH, words, CHECKPOINT_FILE)
 
 
 def _asks_for_code(value: Any) -> bool:

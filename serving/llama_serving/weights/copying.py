@@ -4,8 +4,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from llama_serving.contract.hub import CHECKPOINT_FILE
 from llama_serving.contract.weights import ENGINES_FOLDER, CopyOutcome, CopyRequest, CopyVerdict, Manifest
-from llama_serving.weights import claim
+from llama_serving.weights import choosing, claim
 from llama_serving.weights.claim import Claim, gigabytes
 from llama_serving.weights.errors import CopyError, of_disk
 from llama_serving.weights.events import Event
@@ -37,6 +38,7 @@ def copy(request: CopyRequest, root: Path, token: str, settings: CopySettings, s
             claim.make_folder(root / ENGINES_FOLDER)
             if (there := claim.complete(place)) is not None:
                 say("the copy is there and complete")
+                _check_shape(request, place)
                 return _told(request, *there)
             if claim.reopen(place):
                 say("a copy without its mark is there: each of its files is verified again")
@@ -52,6 +54,13 @@ def copy(request: CopyRequest, root: Path, token: str, settings: CopySettings, s
             return _told(request, manifest, digest)
     except OSError as error:
         raise of_disk(error, root) or CopyError(CopyOutcome.FAILED, f"{type(error).__name__}: {error}") from error
+
+
+def _check_shape(request: CopyRequest, place: Claim) -> None:
+    """Compare what is there with what this request declares: somebody else may have asked for the copy."""
+    config = place.copy / CHECKPOINT_FILE
+    if config.is_file():
+        choosing.check_shape(config.read_bytes(), request.contents)
 
 
 def _told(request: CopyRequest, manifest: Manifest, digest: str) -> CopyVerdict:

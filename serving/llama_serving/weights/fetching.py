@@ -207,6 +207,8 @@ class Fetching:
         for path, file in copied.items():
             if path.endswith(".json") and path != INDEX and file.size <= choosing.MOST_JSON_BYTES:
                 choosing.check_code(path, (self._claim.partial / path).read_bytes())
+        if CHECKPOINT_FILE in copied:
+            choosing.check_shape((self._claim.partial / CHECKPOINT_FILE).read_bytes(), self._request.contents)
         for path, digest in self._request.files.items():
             if digest not in {copied[path].sha256, _hash_of_words(self._claim.partial / path)}:
                 words = f"it is another text than the license's: its SHA-256 is {copied[path].sha256}, asked for is {digest}"

@@ -42,12 +42,19 @@ async def test_no_gpu_is_asked_for_before_the_copy_is_verified(copies, world):
     request = json.loads(variables["LLAMA_WEIGHTS"]["value"])
     assert request["id"] == copy_id
     assert request["source"]["repository"].startswith("meta-llama/")
+    assert request["contents"]["sizes"]["num_hidden_layers"] == [32]
+    (stage, *_) = world.outcome.status.cold_start.stages
+    assert (stage.name, stage.predicted_seconds > 0, stage.measured_seconds) == ("Copy", True, None)
     assert variables["HF_TOKEN"]["valueFrom"]["secretKeyRef"]["name"] == "hugging-face"
 
     await copies.bind()
     await copies.end()
     conditions = await copies.passes(ref)
     assert (conditions["WeightsCopied"].status, conditions["WeightsCopied"].reason) == ("True", "Copied")
+    stages = world.outcome.status.cold_start.stages
+    assert (stages[0].name, stages[0].measured_seconds) == ("Copy", 800)
+    start = sum(stage.predicted_seconds or 0 for stage in stages[1:])
+    assert world.outcome.status.cold_start.predicted_seconds == start, "no start waits for the copy"
     (told,) = world.outcome.status.weights
     assert (told.state, told.digest, told.started_at, told.bytes) == ("Copied", DIGEST, None, 16_100_000_000)
     (service,) = await copies.services()

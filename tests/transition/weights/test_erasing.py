@@ -299,4 +299,3 @@ async def test_the_end_of_the_old_license_leaves_the_copy_of_the_next_revision(c
     assert conditions["WeightsCopied"].reason == "Copied"
     assert len(await copies.services()) == 1
     assert await copies.jobs(erase=True) == []
-

@@ -211,11 +211,12 @@ class ColdStartStage(StatusModel):
     """One stage of a start."""
 
     name: Name
-    """`Node`, `Image`, `Engine`, `Weights`, `Compile`, `Graphs` or `FirstToken`."""
+    """`Copy`, `Node`, `Image`, `Engine`, `Weights`, `Compile`, `Graphs` or `FirstToken`. The copy of the weights is made once, before the first
+    start: it is part of no total."""
     predicted_seconds: Count | None = None
     """What the plan predicts; absent where it predicts nothing."""
     measured_seconds: Count | None = None
-    """Median of those of the last starts that tell it."""
+    """Median of those of the last starts that tell it; of the copy, what the Job took that made it."""
 
 
 class ReplicaStart(StatusModel):

@@ -6,6 +6,7 @@ from typing import Final
 from llama_operator.api.v1alpha1.llamadeployment_status import ColdStartStatus
 from llama_operator.cli.shared.checks import Check, State
 
+_COPY: Final = "Copy"
 _SLOWER: Final = 1.5
 _SLOW: Final = {
     "Node": "nodes come late: keep nodes ready for this accelerator, or set spec.scaling.reserve",
@@ -26,6 +27,7 @@ def told(known: ColdStartStatus | None) -> Iterator[Check]:
         count = len(known.starts)
         of = "the last start" if count == 1 else f"median of the last {count} starts"
         parts.append(f"measured {_stages(known, 'measured_seconds')}, {of}")
+    parts.append(_copy(known))
     text = "; ".join(filter(None, parts))
     slow = _slowest(known)
     if slow is None:
@@ -34,8 +36,17 @@ def told(known: ColdStartStatus | None) -> Iterator[Check]:
         yield Check("cold start", State.WARNING, text, _SLOW[slow])
 
 
+def _copy(known: ColdStartStatus) -> str:
+    """What the copy before the first start takes: no part of the start."""
+    copy = next((stage for stage in known.stages if stage.name == _COPY), None)
+    if copy is None:
+        return ""
+    measured = "" if copy.measured_seconds is None else f", measured {copy.measured_seconds} s"
+    return f"the copy, once before: predicted {copy.predicted_seconds or 0} s{measured}"
+
+
 def _stages(known: ColdStartStatus, field: str) -> str:
-    seconds = [(stage.name, getattr(stage, field)) for stage in known.stages]
+    seconds = [(stage.name, getattr(stage, field)) for stage in known.stages if stage.name != _COPY]
     each = ", ".join(f"{name} {value}" for name, value in seconds if value)
     return f"{getattr(known, field)} s" + (f" ({each})" if each else "")
 

@@ -20,7 +20,7 @@ from llama_operator.decide.placement.images import lacks_image
 from llama_operator.decide.placement.replica_choice import RoutingAdvice, routing_advice
 from llama_operator.decide.placement.shape import PodShape, PodShapes
 from llama_operator.decide.plan.candidate import Candidate, Rejection
-from llama_operator.decide.plan.cold_start import Stage, stages, total_seconds
+from llama_operator.decide.plan.cold_start import Stage, total_seconds
 from llama_operator.decide.plan.status import label
 from llama_operator.decide.problem import Problem
 from llama_operator.decide.weights.loader import Loader, loader
@@ -93,10 +93,10 @@ def _asked(shape: PodShape) -> dict[str, Any]:
 
 
 def cold_start(decision: Decision) -> tuple[Stage, ...]:
-    """Stages of a cold start of the chosen candidate; none if nothing fits."""
-    if decision.model is None or decision.plan is None or (chosen := decision.plan.chosen) is None:
+    """Stages of a cold start of the chosen candidate, and of the copy before it; none if nothing fits."""
+    if decision.model is None or decision.plan is None or decision.plan.chosen is None:
         return ()
-    return stages(decision.model, chosen.variant, chosen.accelerator, chosen.sharding)
+    return decision.cold_start
 
 
 def loads(observed: Observed, decision: Decision) -> Loader | None:

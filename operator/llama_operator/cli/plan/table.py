@@ -168,8 +168,11 @@ def _estimates(decision: Decision, chosen: ChosenPlan) -> Iterator[str]:
     if chosen.replicas_for_objectives is not None:
         yield f"rate      spec.objectives needs {chosen.replicas_for_objectives} replica(s)"
     if stages := document.cold_start(decision):
-        parts = ", ".join(f"{stage.name.lower()} {_duration(stage.seconds)}" for stage in stages if stage.seconds)
+        start = [stage for stage in stages if stage.name != "Copy" and stage.seconds]
+        parts = ", ".join(f"{stage.name.lower()} {_duration(stage.seconds)}" for stage in start)
         yield f"start     about {_duration(total_seconds(stages))} on a new node: {parts}"
+        for copy in (stage for stage in stages if stage.name == "Copy"):
+            yield f"copy      about {_duration(copy.seconds)}, once, before the first start"
     if cents := chosen.usd_per_hour_cents:
         yield f"cost      {cents / 100:,.2f} USD an hour per replica at list price; `kubectl llama cost` takes your own prices"
 

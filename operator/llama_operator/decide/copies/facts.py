@@ -17,7 +17,7 @@ class CopiedFacts:
         bytes: Its size.
         files: Its files.
         commit: Commit that was copied; empty for a source without commits.
-        seconds: How long the last pod of the Job took.
+        seconds: How long the Job took, until its last pod had ended.
         at: When the Job ended, in UTC.
     """
 

@@ -126,13 +126,14 @@ def read_from(copies: Iterable[Copy], role: Role, variant: Variant) -> Variant:
         role: What the weights are for.
         variant: The weights at their source.
     """
-    copy = next((one for one in copies if one.role is role and _is_of(one.source, variant)), None)
+    copy = next((one for one in copies if one.role is role and is_of(one.source, variant)), None)
     if copy is None:
         return variant
     return variant.model_copy(update={"volume_claim": copy.claim, "volume_path": copy.id})
 
 
-def _is_of(source: CopySource, variant: Variant) -> bool:
+def is_of(source: CopySource, variant: Variant) -> bool:
+    """Whether a source has the weights of a variant."""
     known = source_of(variant, source.commit)
     return known is not None and known.id == source.id
 

@@ -5,16 +5,18 @@ source in `catalog/data/cold_start.json`, and docs/performance-model.md compares
 """
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
+from llama_operator.api.v1alpha1.weights import CacheMode
 from llama_operator.catalog.accelerators import Accelerator
 from llama_operator.catalog.figures import cold_start as facts
 from llama_operator.catalog.figures.cold_start import WeightSourceName
 from llama_operator.catalog.models import Model, Variant
 from llama_operator.decide.plan.memory import Sharding
 
-StageName = Literal["Node", "Image", "Weights", "Engine", "Compile", "Graphs"]
+StageName = Literal["Copy", "Node", "Image", "Weights", "Engine", "Compile", "Graphs"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +73,24 @@ def stages(
     return tuple(Stage(name, math.ceil(length)) for name, length in seconds)
 
 
+def read_from(mode: CacheMode) -> WeightSourceName:
+    """Return where pods read their weights from: the volume of a copy, or the Hub as every node of a replica does without one."""
+    return "NetworkVolume" if mode is CacheMode.CLAIM else "HuggingFace"
+
+
+def copy_stage(sizes: Iterable[int]) -> Stage:
+    """Predict the copies that are made once, before any start: side by side, so the longest counts.
+
+    The slower of the Hub and a network volume is the limit.
+
+    Args:
+        sizes: Bytes of each.
+    """
+    known = facts.load()
+    rate = min(known.weight_source(name).bytes_per_second for name in ("HuggingFace", "NetworkVolume"))
+    return Stage("Copy", math.ceil(max(sizes, default=0) / rate))
+
+
 def total_seconds(predicted: tuple[Stage, ...]) -> int:
-    """Return the sum of all stages, in seconds."""
-    return sum(stage.seconds for stage in predicted)
+    """Return the sum of all stages of a start, in seconds: the copy is made once, and no start waits for it."""
+    return sum(stage.seconds for stage in predicted if stage.name != "Copy")

@@ -4,9 +4,10 @@ Called by `decide.decision`, which passes it to the builders and to `status`.
 """
 
 from llama_operator.api.v1alpha1.llamadeployment_status import ChosenPlan, PlanStatus, RejectedPlan
+from llama_operator.api.v1alpha1.weights import CacheMode
 from llama_operator.catalog.models import Model
 from llama_operator.decide.plan.candidate import Candidate, Plan, Rejection, sizes
-from llama_operator.decide.plan.cold_start import stages, total_seconds
+from llama_operator.decide.plan.cold_start import read_from, stages, total_seconds
 from llama_operator.decide.plan.memory import KV_BLOCK_TOKENS, MIB, Sharding, cpu_kv_cache_mib
 from llama_operator.decide.plan.performance import network_gigabits
 
@@ -18,11 +19,18 @@ _TEXT_LIMIT = 1024
 _MICROS_PER_CENT = 10_000
 
 
-def plan_status(model: Model, plan: Plan, *, max_model_length: int) -> PlanStatus:
-    """Return the plan, with the rejected candidates that are nearest to fitting."""
+def plan_status(model: Model, plan: Plan, *, max_model_length: int, mode: CacheMode) -> PlanStatus:
+    """Return the plan, with the rejected candidates that are nearest to fitting.
+
+    Args:
+        model: The model.
+        plan: Its plan.
+        max_model_length: Tokens of a request at most.
+        mode: Where pods read the weights from.
+    """
     chosen = None
     if plan.chosen is not None:
-        chosen = _chosen(model, plan.chosen, max_model_length=max_model_length, max_num_seqs=plan.max_num_seqs)
+        chosen = _chosen(model, plan.chosen, mode, max_model_length=max_model_length, max_num_seqs=plan.max_num_seqs)
     shown = _REJECTED_SHOWN if chosen is None else _REJECTED_BESIDE_CHOSEN
     return PlanStatus(chosen=chosen, rejected=tuple(rejected_plan(rejection) for rejection in plan.rejected[:shown]))
 
@@ -43,12 +51,14 @@ def label(chosen: ChosenPlan) -> str:
     return f"{chosen.precision} {chosen.accelerator} {sizes(sharding)}"
 
 
-def _chosen(model: Model, candidate: Candidate, *, max_model_length: int, max_num_seqs: int) -> ChosenPlan:
+def _chosen(
+    model: Model, candidate: Candidate, mode: CacheMode, *, max_model_length: int, max_num_seqs: int
+) -> ChosenPlan:
     memory, speed = candidate.memory, candidate.performance
     # On a CPU the operator sets the size of the KV cache; it does not take all memory that remains.
     on_cpu = candidate.accelerator.device == "CPU"
     kv_bytes = cpu_kv_cache_mib(memory, max_model_length, max_num_seqs) * MIB if on_cpu else memory.left_for_kv
-    cold_start = stages(model, candidate.variant, candidate.accelerator, candidate.sharding)
+    cold_start = stages(model, candidate.variant, candidate.accelerator, candidate.sharding, read_from(mode))
     return ChosenPlan(
         model=model.id,
         precision=candidate.variant.precision,

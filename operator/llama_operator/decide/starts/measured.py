@@ -4,7 +4,7 @@ Called by `decide.decision` for the prediction, by `status.summary` for both, an
 The operator keeps no state: the last starts are in the status, each under the name of its replica.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from statistics import median_high
 from typing import Final
@@ -19,8 +19,11 @@ from llama_operator.api.v1alpha1.llamadeployment_status import (
 from llama_operator.catalog import Catalog
 from llama_operator.catalog.declared import with_declared
 from llama_operator.catalog.models import Model
+from llama_operator.decide.copies.facts import CopiedFacts
+from llama_operator.decide.copies.needed import caches
+from llama_operator.decide.copies.source import Copy
 from llama_operator.decide.observed import Observed
-from llama_operator.decide.plan.cold_start import Stage, stages, total_seconds
+from llama_operator.decide.plan.cold_start import Stage, copy_stage, read_from, stages, total_seconds
 from llama_operator.decide.plan.memory import Sharding
 from llama_operator.decide.plan.status import label
 from llama_operator.decide.pods import PodFacts
@@ -28,6 +31,7 @@ from llama_serving.contract.status import ServingStatus, StartReport
 
 _WARM_SECONDS: Final = 300.0
 """A pod that ran for longer before a replica began in it was there already: the start did not wait for it."""
+_COPY: Final = "Copy"
 _NAME_CHARACTERS: Final = 253
 _FIELDS: Final = {
     "Node": "node_seconds",
@@ -43,7 +47,11 @@ _TELLING: Final = 0.2
 
 
 def predicted(
-    observed: Observed, catalog: Catalog, model: Model | None, chosen: ChosenPlan | None
+    observed: Observed,
+    catalog: Catalog,
+    model: Model | None,
+    chosen: ChosenPlan | None,
+    copies: Sequence[Copy] = (),
 ) -> tuple[Stage, ...]:
     """Return what the plan predicts by stage; nothing where model or card are not known any more.
 
@@ -52,6 +60,7 @@ def predicted(
         catalog: Models and cards that come with the operator.
         model: The model of the plan.
         chosen: The plan, also one that was pinned by an older version.
+        copies: Copies that are made before; none if that is not known.
     """
     if model is None or chosen is None:
         return ()
@@ -61,7 +70,12 @@ def predicted(
     card = next((one for one in cards if one.name == chosen.accelerator), None)
     if variant is None or card is None:
         return ()
-    return stages(model, variant, card, Sharding(chosen.tensor_parallel_size, chosen.pipeline_parallel_size))
+    sharding = Sharding(chosen.tensor_parallel_size, chosen.pipeline_parallel_size)
+    start = stages(model, variant, card, sharding, read_from(observed.deployment.spec.weights.cache.mode))
+    if not caches(observed.deployment) or model.generated:
+        return start
+    sizes = [one.expected_bytes or 0 for one in copies] or [variant.bytes_to_read]
+    return (copy_stage(sizes), *start)
 
 
 def cold_start(
@@ -70,6 +84,7 @@ def cold_start(
     expected: tuple[Stage, ...],
     told: ServingStatus | None,
     before: ColdStartStatus | None,
+    copied: Sequence[CopiedFacts | None] = (),
 ) -> ColdStartStatus | None:
     """Put together what is known of starts; None without a plan.
 
@@ -79,6 +94,7 @@ def cold_start(
         expected: `predicted` of it.
         told: What the replicas of the revision with the traffic say.
         before: What the status said before.
+        copied: What is known of the copies, each; none if that is not known.
     """
     if chosen is None:
         return None
@@ -90,7 +106,7 @@ def cold_start(
         plan=subject,
         predicted_seconds=total_seconds(expected) if expected else None,
         measured_seconds=_median(one.total_seconds for one in known),
-        stages=tuple(_stages(expected, known)),
+        stages=(*_copied(expected, copied, before), *_stages(expected, known)),
         starts=known,
     )
 
@@ -167,6 +183,19 @@ def _added(before: ReplicaStart, now: ReplicaStart) -> ReplicaStart:
     # While its pod could not be read, less was known of the same start.
     fuller = now if before.node_seconds is None and now.node_seconds is not None else before
     return fuller.model_copy(update={"first_token_seconds": before.first_token_seconds or now.first_token_seconds})
+
+
+def _copied(
+    expected: tuple[Stage, ...], copied: Sequence[CopiedFacts | None], before: ColdStartStatus | None
+) -> Iterator[ColdStartStage]:
+    """The copy, which is made once before the first start. Of several the longest counts: they are made side by side."""
+    planned = next((stage.seconds for stage in expected if stage.name == _COPY), None)
+    if planned is None:
+        return
+    seconds = None if None in copied else max((one.seconds for one in copied if one is not None), default=None)
+    if not copied and before is not None:
+        seconds = next((stage.measured_seconds for stage in before.stages if stage.name == _COPY), None)
+    yield ColdStartStage(name=_COPY, predicted_seconds=planned, measured_seconds=seconds)
 
 
 def _stages(expected: tuple[Stage, ...], known: tuple[ReplicaStart, ...]) -> Iterator[ColdStartStage]:

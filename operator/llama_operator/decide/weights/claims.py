@@ -14,7 +14,7 @@ from llama_operator.decide.copies.facts import ClaimFacts, CopiedFacts, CopyJobF
 from llama_operator.decide.copies.source import Copy, Role
 from llama_operator.decide.observed import Observed
 from llama_operator.decide.weights.copying import Copying
-from llama_operator.decide.weights.erasing import Erasing, EraseState
+from llama_operator.decide.weights.erasing import EraseState, Erasing
 
 _GIB: Final = 1024**3
 _ENGINE_CACHE_GIB: Final = 10

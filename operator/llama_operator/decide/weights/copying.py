@@ -266,12 +266,14 @@ def told(job: CopyJobFacts) -> CopiedFacts | None:
     verdict = job.verdict
     if verdict is None or job.finished is None:
         return None
+    lasted = 0 if job.created is None else round((job.finished - job.created).total_seconds())
     return CopiedFacts(
         digest=verdict.digest or "",
         bytes=verdict.bytes,
         files=verdict.files,
         commit=verdict.commit or "",
-        seconds=round(verdict.seconds),
+        # Of the Job, with its image, its volume and its pods that went on; its own clock is that of whole seconds.
+        seconds=max(round(verdict.seconds), lasted),
         at=job.finished,
     )
 

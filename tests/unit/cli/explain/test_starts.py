@@ -27,6 +27,11 @@ def known(*stages, predicted=None, measured=None, starts=0):
             "predicted 360 s (Node 300, Weights 60); measured 90 s (Node 12, Weights 61), median of the last 3 starts",
         ),
         (known(measured=90, starts=1), State.PASSED, "measured 90 s, the last start"),
+        (
+            known(("Copy", 200, 812), ("Node", 300, None), predicted=300),
+            State.PASSED,
+            "predicted 300 s (Node 300); the copy, once before: predicted 200 s, measured 812 s",
+        ),
     ],
 )
 def test_the_time_is_told_by_stage(status, state, text):

@@ -4,6 +4,7 @@ import hashlib
 
 import pytest
 
+from llama_serving.contract.contents import DeclaredContents
 from llama_serving.contract.weights import ENGINES_FOLDER, CopyOutcome, Manifest
 from support.model_hub import COMMIT, hub
 from support.serving.weight_copies import COPIED, NAME, Copier, wait_for
@@ -50,6 +51,21 @@ def test_a_complete_copy_is_left_and_no_source_is_asked(copier, files):
     assert again.verdict.model_copy(update={"seconds": 0}) == first.verdict.model_copy(update={"seconds": 0})
     # Also while the source is away.
     assert copier.run(request).code == 0
+
+
+def test_another_model_than_was_declared_is_refused_before_its_weights(copier, files):
+    declared = DeclaredContents(declared_by="LlamaModel acme-chat", sizes={"num_hidden_layers": (999,)})
+    with hub(NAME, files) as (endpoint, repository):
+        ended = copier.run(copier.request(endpoint, contents=declared))
+        assert (ended.code, ended.verdict.verdict, ended.verdict.file) == (3, CopyOutcome.MISMATCH, "config.json")
+        assert "num_hidden_layers" in ended.verdict.message
+        assert "LlamaModel acme-chat" in ended.verdict.message
+        assert not any(".safetensors" in line and "index" not in line for line in map(str, repository.requests))
+        # Without a declaration it is copied; who declares something else of the copy is still refused.
+        assert copier.run(copier.request(endpoint)).code == 0
+        again = copier.run(copier.request(endpoint, contents=declared))
+    assert (again.code, again.verdict.verdict) == (3, CopyOutcome.MISMATCH)
+    assert copier.is_complete()
 
 
 def test_two_jobs_at_once_make_one_copy(copier, files):
