@@ -93,6 +93,11 @@ BROKEN = (
     ("spec.guard", INGRESS | GUARD),
     ("spec.guard.reason", {"guard": GUARD["guard"] | {"failure": "Open"}}),
     ("spec.weights.cache.mode", {"weights": {"cache": {"storageClassName": "fast"}}}),
+    ("spec.weights.cache.image", {"weights": {"cache": {"mode": "Image"}}}),
+    ("spec.weights.cache.image", {"weights": {"cache": {"image": f"acme/llama@sha256:{'0' * 64}"}}}),
+    ("spec.weights.cache.image", {"weights": {"cache": {"mode": "Image", "image": "acme/llama:3.3"}}}),
+    ("spec.weights.cache.image", {"weights": {"cache": {"mode": "Image", "image": "acme/llama@sha256:0123"}}}),
+    ("spec.weights.cache.imageFolder", {"weights": {"cache": {"mode": "Claim", "imageFolder": "models"}}}),
     (
         "spec.weights.cache.claimName",
         {"weights": {"cache": {"mode": "Claim", "claimName": "m", "retention": "Retain"}}},

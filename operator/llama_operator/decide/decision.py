@@ -16,7 +16,7 @@ from llama_operator.catalog.models import Model, Variant
 from llama_operator.decide.access import Door, door_of_revision, door_of_spec
 from llama_operator.decide.access_check import AccessCheck, check_access_to_all, pinned, seen_commit
 from llama_operator.decide.bounds import least_replicas, most_replicas, wanted_replicas
-from llama_operator.decide.copies.needed import Wanted, caches, needed
+from llama_operator.decide.copies.needed import Wanted, caches, downloaded, is_read_from_volume, needed
 from llama_operator.decide.copies.source import Copy, Role
 from llama_operator.decide.exposure import Exposure, exposure
 from llama_operator.decide.find_model import find_model
@@ -264,7 +264,7 @@ def _on_nodes(
 
 
 def _shapes(observed: Observed, model: Model, chosen: Candidate) -> PodShapes:
-    copied = caches(observed.deployment)
+    copied = is_read_from_volume(observed.deployment)
     reads = loader(observed.deployment.spec.engine.arguments, model.architecture, chosen, copied=copied)
     held = requests.Held(
         model,
@@ -307,7 +307,7 @@ def _as_pinned(
         problem=refused
         or names_problem(observed.deployment.spec, model)
         or _beyond_max_gpus(observed, chosen, _guard_gpus(observed, record.plan.guard)),
-        access_check=pinned(record, variant),
+        access_check=pinned(record, None if variant is None else downloaded(observed.deployment, variant)),
     )
     if decision.problem is not None or _idle(observed):
         return decision
@@ -377,7 +377,10 @@ def _with_access_check(decision: Decision, observed: Observed, variant: Variant 
     """Ask for access to the weights of a revision that is about to be made."""
     if decision.problem is not None or decision.model is None or variant is None or _idle(observed):
         return decision
-    variants = (variant, *(() if decision.guard is None else (decision.guard.best.variant,)))
+    variants = (
+        downloaded(observed.deployment, variant),
+        *(() if decision.guard is None else (decision.guard.best.variant,)),
+    )
     adapters = filter(None, map(repository_of, observed.deployment.spec.adapters))
     found = check_access_to_all(observed, decision.revision.name, variants, adapters)
     return replace(decision, access_check=found, problem=found.problem)
@@ -396,7 +399,7 @@ def _with_copies(decision: Decision, observed: Observed, variant: Variant | None
         wanted.append(Wanted(Role.GUARD, own, seen_commit(observed, revision, own)))
         nodes = max(nodes, decision.guard.chosen.nodes_per_replica)
     adapters = filter(None, map(repository_of, observed.deployment.spec.adapters))
-    copies = needed(observed.deployment, wanted, adapters, nodes)
+    copies = needed(observed.deployment, wanted, adapters, nodes, observed.platform)
     if isinstance(copies, Problem):
         return replace(decision, problem=copies)
     return _copied(decision, observed, copies)

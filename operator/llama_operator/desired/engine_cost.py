@@ -7,7 +7,7 @@ what the engines hold, and gets only what to expect of a start.
 from llama_operator.api.v1alpha1.llamadeployment import KVCacheDtype, LlamaDeploymentSpec
 from llama_operator.catalog.models import Model
 from llama_operator.decide.plan.candidate import Candidate
-from llama_operator.decide.plan.cold_start import read_from, stages, total_seconds
+from llama_operator.decide.plan.cold_start import stages_of, total_seconds
 from llama_operator.decide.plan.performance import ReplicaModel, replica_model
 from llama_serving.contract.scaling import EngineCost
 
@@ -36,8 +36,7 @@ def engine_cost(spec: LlamaDeploymentSpec, model: Model, chosen: Candidate) -> E
         chosen.gpus_per_node,
         kv_element_bytes=_KV_BYTES.get(spec.engine.kv_cache_dtype, 2),
     )
-    source = read_from(spec.weights.cache.mode)
-    start = stages(model, chosen.variant, chosen.accelerator, chosen.sharding, source)
+    start = stages_of(model, chosen.variant, chosen.accelerator, chosen.sharding, spec.weights.cache.mode)
     said = spec.objectives
     first = None if said is None else said.time_to_first_token_milliseconds
     return EngineCost(

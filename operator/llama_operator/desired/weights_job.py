@@ -199,6 +199,8 @@ def _asked(copy: Copy, settings: Settings) -> CopySource:
     source = copy.source
     if source.kind is SourceKind.HUB:
         return HubSource(repository=source.location, commit=source.commit, endpoint=settings.hub_endpoint)
+    if source.kind is SourceKind.IMAGE:
+        raise ValueError("no Job copies an image")
     if source.kind is SourceKind.STORE:
         return StoreSource(uri=source.location)
     return PathSource(path="/".join(filter(None, (SOURCE_FOLDER, source.location))))

@@ -29,6 +29,8 @@ def what_runs(observed: Observed, decision: Decision, *, default_image: str) -> 
     if pinned is not None:
         return what_is_pinned(pinned)
     image = observed.deployment.spec.image or default_image
+    if mounted := next((copy.source.location for copy in decision.copies if copy.is_image), None):
+        return _fields(image, {}) | {"modelSource": mounted}
     if chosen is None or decision.model is None or not chosen.repository:
         return _fields(image, {})
     wanted = (chosen.repository, chosen.precision)
@@ -41,6 +43,8 @@ def what_is_pinned(pinned: RevisionFacts) -> dict[str, Json]:
     # Pods read a copy by its path; where that came from is what counts.
     copied = next((copy.source for copy in pinned.copies if copy.role is Role.MODEL), None)
     if copied is not None:
+        if copied.kind is SourceKind.IMAGE:
+            return _fields(_image(pinned.cluster), {}) | {"modelSource": copied.location}
         hub = {"location": copied.location, "revision": copied.commit}
         return _fields(_image(pinned.cluster), hub if copied.kind is SourceKind.HUB else {})
     source = arguments(pinned.serve_config).get("source") or {}

@@ -123,7 +123,7 @@ class Observer:
         if self.checks_access and observed.pinned(wanted) is None:
             checks = await read(kinds.JOB, access_checks(self.cluster, ref, unreadable), None)
             observed = replace(observed, access_checks=checks)
-        if caches(deployment) or any(record.copies for record in observed.revisions):
+        if caches(deployment) or any(copy.claim for record in observed.revisions for copy in record.copies):
             facts = await read(
                 kinds.PERSISTENT_VOLUME_CLAIM,
                 weights_facts(self.cluster, ref.namespace, unreadable),

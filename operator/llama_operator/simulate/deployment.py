@@ -8,7 +8,7 @@ from llama_operator.api.v1alpha1.llamadeployment import KVCacheDtype, LlamaDeplo
 from llama_operator.decide.bounds import live_settings, replica_bounds, wanted_replicas
 from llama_operator.decide.decision import Decision
 from llama_operator.decide.plan.candidate import Candidate
-from llama_operator.decide.plan.cold_start import read_from, stages
+from llama_operator.decide.plan.cold_start import stages_of
 from llama_operator.decide.plan.performance import replica_model
 from llama_operator.decide.scaling.schedule import widest
 from llama_operator.errors import InvalidManifestError
@@ -70,8 +70,7 @@ def setup_of(spec: LlamaDeploymentSpec, decision: Decision, chosen: Candidate, c
         )
     live = live_settings(spec, plan.max_num_seqs, spec.endpoint.path)
     waiting = spec.scaling.max_queued_requests
-    source = read_from(spec.weights.cache.mode)
-    parts = stages(model, chosen.variant, chosen.accelerator, chosen.sharding, source)
+    parts = stages_of(model, chosen.variant, chosen.accelerator, chosen.sharding, spec.weights.cache.mode)
     start = tuple(float(stage.seconds) for stage in parts)
     direct = spec.endpoint.path is RequestPath.DIRECT
     batched = spec.engine.arguments.max_num_batched_tokens or BATCHED_TOKENS

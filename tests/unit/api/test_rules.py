@@ -183,6 +183,12 @@ OBJECTS = {
         for access in ("ReadWriteMany", "ReadWriteOnce")
         for named in ({}, {"storageClassName": "fast"})
         for claim in ({}, {"claimName": "models"})
+    ]
+    + [
+        {"mode": mode} | image | folder
+        for mode in ("None", "Claim", "Image")
+        for image in ({}, *({"image": f"acme/llama{end}"} for end in ("", ":1", f"@sha256:{'0' * 64}", "@sha256:0")))
+        for folder in ({}, {"imageFolder": "models"})
     ],
     EndpointSpec: [
         {"path": path, "routing": routing} | aliases

@@ -1,10 +1,13 @@
 """Cross-field rules of the copy of the weights. Part of `rules.RULES`."""
 
+import re
 from typing import Final
 
 from llama_operator.api.rule import Rule
 from llama_operator.api.v1alpha1.llamadeployment import LlamaDeploymentSpec, RolloutStrategy
 from llama_operator.api.v1alpha1.weights import CacheMode, ClaimAccess, Retention, WeightsCacheSpec
+
+_WITH_DIGEST: Final = "@sha256:[0-9a-f]{64}$"
 
 
 def _on_one_node(spec: LlamaDeploymentSpec) -> bool:
@@ -34,6 +37,28 @@ WEIGHTS_RULES: Final[tuple[Rule, ...]] = (
         holds=_only_of_a_claim,
         message="must be Claim where storageClassName or claimName is set: they say where the copy goes; set mode to Claim, or leave "
         "them out",
+    ),
+    Rule(
+        model=WeightsCacheSpec,
+        field="image",
+        cel=f"has(self.image) == (self.mode == '{CacheMode.IMAGE}')",
+        holds=lambda cache: (cache.image is not None) == (cache.mode is CacheMode.IMAGE),
+        message="must be set with mode Image, and only then: it names the image that pods mount; set both, or leave out image",
+    ),
+    Rule(
+        model=WeightsCacheSpec,
+        field="image",
+        cel=f"!has(self.image) || self.image.matches('{_WITH_DIGEST}')",
+        holds=lambda cache: cache.image is None or re.search(_WITH_DIGEST, cache.image) is not None,
+        message="must end with a digest, @sha256: and 64 hexadecimal digits: a tag can move, and replicas would serve other weights; "
+        "`crane digest REFERENCE` or the registry tells it",
+    ),
+    Rule(
+        model=WeightsCacheSpec,
+        field="imageFolder",
+        cel="self.imageFolder == '' || has(self.image)",
+        holds=lambda cache: not cache.image_folder or cache.image is not None,
+        message="may be set only with image: it is a folder of it; set image and mode Image, or leave out imageFolder",
     ),
     Rule(
         model=WeightsCacheSpec,

@@ -160,7 +160,7 @@ class AdapterStatus(StatusModel):
 
 
 class WeightsCopyStatus(StatusModel):
-    """A copy of weights that the revision that the spec asks for reads from a claim."""
+    """A copy of weights that the revision that the spec asks for reads from a claim, or an image that its pods mount."""
 
     id: Name
     """Name of the copy, which follows from its source: its folder in the claim."""
@@ -169,7 +169,7 @@ class WeightsCopyStatus(StatusModel):
     state: Name
     """How far it is: `Copied`, `Copying`, or the reason why it is not there; `Erased` once the license has ended and it was erased."""
     claim: Name
-    """PersistentVolumeClaim that it is in."""
+    """PersistentVolumeClaim that it is in; empty for an image."""
     source: Text
     """Where it comes from."""
     commit: Name = ""

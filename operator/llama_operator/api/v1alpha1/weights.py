@@ -31,6 +31,7 @@ class CacheMode(StrEnum):
 
     NONE = "None"
     CLAIM = "Claim"
+    IMAGE = "Image"
 
 
 class ClaimAccess(StrEnum):
@@ -60,7 +61,16 @@ class WeightsCacheSpec(ApiModel):
     mode: CacheMode = CacheMode.NONE
     """`Claim`: a Job copies the weights into a PersistentVolumeClaim and checks every file; pods read the copy, need no token and ask
     no other server. All deployments of the namespace with the same source share it. `None`: each node downloads the weights for
-    itself, at every start of a replica."""
+    itself, at every start of a replica. `Image`: pods mount the image that `image` names; each node pulls it once. It needs Kubernetes
+    1.35 and a runtime of the nodes that mounts images (containerd 2.1, CRI-O 1.31)."""
+    image: (
+        Annotated[str, Field(min_length=1, max_length=512, pattern=r"^[a-z0-9]([A-Za-z0-9._/:@-]*[A-Za-z0-9])?$")]
+        | None
+    ) = None
+    """Image with the weights of the model, for mode `Image`: its reference with a digest, `registry/name@sha256:...`. Whoever made it
+    vouches for its files: no publisher is asked for digests. Engines compare config.json, sizes and license texts."""
+    image_folder: Annotated[str, Field(max_length=256, pattern=r"^[A-Za-z0-9._-]*(/[A-Za-z0-9._-]+)*$")] = ""
+    """Folder of the image that has config.json, without leading slash. Default: its root."""
     storage_class_name: ObjectName | None = None
     """StorageClass of the claim that the operator makes. Default: that of the cluster."""
     access_mode: ClaimAccess = ClaimAccess.MANY

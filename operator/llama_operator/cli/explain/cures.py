@@ -36,6 +36,7 @@ _BY_REASON: Mapping[str, str] = {
     ),
     Reason.CLAIM_DIFFERS: "{edit}: spec.weights.cache as the claim is; or delete the claim when no pod uses it",
     Reason.CLAIM_ON_ONE_NODE: "{edit}: spec.weights.cache.accessMode ReadWriteMany, with a StorageClass that has it",
+    Reason.IMAGE_VOLUMES_MISSING: "{edit}: spec.weights.cache.mode Claim; or upgrade the cluster",
     Reason.COMMIT_UNKNOWN: "name a commit in a LlamaModel; or have the operator started with --weights-preflight Enabled",
     Reason.COPY_MISMATCH: "it is tried again; if it stays so, ask the publisher, or take another variant in spec.model.variant",
     Reason.SOURCE_DENIED: "use a token or credentials whose account may read the weights",

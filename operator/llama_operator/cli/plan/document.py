@@ -10,7 +10,7 @@ from typing import Any
 from llama_operator.api.reasons import ConditionType
 from llama_operator.cli.shared import outcome, output
 from llama_operator.decide.access import Door
-from llama_operator.decide.copies.needed import caches
+from llama_operator.decide.copies.needed import is_read_from_volume
 from llama_operator.decide.decision import Decision
 from llama_operator.decide.exposure import open_to_everyone
 from llama_operator.decide.guard import GuardPlan
@@ -104,7 +104,7 @@ def loads(observed: Observed, decision: Decision) -> Loader | None:
     if decision.model is None or decision.plan is None or (chosen := decision.plan.chosen) is None:
         return None
     arguments = observed.deployment.spec.engine.arguments
-    return loader(arguments, decision.model.architecture, chosen, copied=caches(observed.deployment))
+    return loader(arguments, decision.model.architecture, chosen, copied=is_read_from_volume(observed.deployment))
 
 
 def _loader(reads: Loader) -> dict[str, Any]:

@@ -10,10 +10,14 @@ from llama_operator.api.v1alpha1.llamadeployment import LlamaDeployment
 from llama_operator.api.v1alpha1.weights import CacheMode, ClaimAccess
 from llama_operator.catalog.models import Variant
 from llama_operator.decide.copies.source import CLAIM_PREFIX, Copy, CopySource, Role, SourceKind, source_of
+from llama_operator.decide.platform import Platform, version
 from llama_operator.decide.problem import Problem
 from llama_serving.contract.adapters import Repository
 
 CACHE_FIELD: Final = "spec.weights.cache"
+IMAGE_VOLUMES_SINCE: Final = (1, 35)
+"""Kubernetes that has the gate ImageVolume on by default; since 1.36 it cannot be switched off."""
+IMAGE_VOLUMES_WORDS: Final = ".".join(map(str, IMAGE_VOLUMES_SINCE))
 _COMMIT: Final = re.compile(r"[0-9a-f]{40}")
 
 
@@ -42,17 +46,54 @@ def caches(deployment: LlamaDeployment) -> bool:
     return deployment.spec.weights.cache.mode is CacheMode.CLAIM
 
 
+def is_read_from_volume(deployment: LlamaDeployment) -> bool:
+    """Whether pods read the model from a volume that the spec asks for: a copy, or an image."""
+    return deployment.spec.weights.cache.mode is not CacheMode.NONE
+
+
+def downloaded(deployment: LlamaDeployment, variant: Variant) -> Variant:
+    """The weights as they are downloaded: from nowhere, where pods mount an image."""
+    return variant.model_copy(update={"repository": None}) if _mounts_image(deployment) else variant
+
+
+def _mounts_image(deployment: LlamaDeployment) -> bool:
+    return deployment.spec.weights.cache.mode is CacheMode.IMAGE
+
+
+def _image(deployment: LlamaDeployment, variant: Variant, platform: Platform) -> Copy | Problem:
+    cache, server = deployment.spec.weights.cache, version(platform.kubernetes)
+    if server and server < IMAGE_VOLUMES_SINCE:
+        return Problem(
+            ConditionType.WEIGHTS_COPIED,
+            Reason.IMAGE_VOLUMES_MISSING,
+            f"this cluster has Kubernetes {platform.kubernetes}, and pods mount images as volumes from {IMAGE_VOLUMES_WORDS} on: upgrade it, or take "
+            "mode Claim",
+            f"{CACHE_FIELD}.mode",
+        )
+    source = CopySource(SourceKind.IMAGE, cache.image or "", folder=cache.image_folder)
+    return Copy(Role.MODEL, source, claim="", owned=False, expected_bytes=variant.bytes_to_read)
+
+
 def needed(
-    deployment: LlamaDeployment, wanted: Iterable[Wanted], adapters: Iterable[Repository], nodes_per_replica: int
+    deployment: LlamaDeployment,
+    wanted: Iterable[Wanted],
+    adapters: Iterable[Repository],
+    nodes_per_replica: int,
+    platform: Platform,
 ) -> tuple[Copy, ...] | Problem:
-    """Return the copies that a revision reads; none if the spec asks for none.
+    """Return the copies that a revision reads; none if the spec asks for none. An image that pods mount counts as one.
 
     Args:
         deployment: The deployment.
         wanted: Weights of the revision: of its model and its guard.
         adapters: Repositories of its adapters.
         nodes_per_replica: Nodes of one replica, as planned.
+        platform: What the cluster is.
     """
+    if _mounts_image(deployment):
+        model = next(one.variant for one in wanted if one.role is Role.MODEL)
+        image = _image(deployment, model, platform) if source_of(model, "") is not None else ()
+        return (image,) if isinstance(image, Copy) else image
     if not caches(deployment):
         return ()
     once = deployment.spec.weights.cache.access_mode is ClaimAccess.ONCE

@@ -22,11 +22,12 @@ _MOST_BYTES: Final = readings.EXACT
 
 
 class SourceKind(StrEnum):
-    """Kinds of sources, in the words of the contract with the Job."""
+    """Kinds of sources, in the words of the contract with the Job; no Job copies an image."""
 
     HUB = "HuggingFace"
     STORE = "ObjectStore"
     PATH = "Path"
+    IMAGE = "Image"
 
 
 class Role(StrEnum):
@@ -43,11 +44,12 @@ class CopySource:
 
     Attributes:
         kind: Kind of the source.
-        location: Repository, URI, or folder in the volume.
+        location: Repository, URI, folder in the volume, or reference of the image.
         commit: Commit of the Hub; empty for other kinds.
         claim: Claim whose volume is the source; empty for other kinds.
         endpoint: Address of the S3 store where it is not Amazon's; no part of the name for the Hub, whose mirrors have the same.
         region: Its region.
+        folder: Folder of the image with config.json; empty for its root, and for other kinds.
     """
 
     kind: SourceKind
@@ -56,6 +58,7 @@ class CopySource:
     claim: str = ""
     endpoint: str = ""
     region: str = ""
+    folder: str = ""
 
     @property
     def id(self) -> str:
@@ -66,6 +69,8 @@ class CopySource:
     @property
     def words(self) -> str:
         """For people: `meta-llama/Llama-3.3-70B-Instruct at 6f6073b4…`."""
+        if self.kind is SourceKind.IMAGE:
+            return f"image {self.location}"
         if self.kind is SourceKind.PATH:
             return "/".join(filter(None, (f"claim {self.claim}", self.location)))
         return f"{self.location} at {self.commit[:12]}" if self.commit else self.location
@@ -78,7 +83,7 @@ class Copy:
     Attributes:
         role: What for.
         source: Where it comes from.
-        claim: Claim that it is in.
+        claim: Claim that it is in; empty for an image, which is no copy and which nodes pull for themselves.
         owned: Whether the operator makes the claim.
         expected_bytes: Size, as the catalog or a LlamaModel says; None if nobody does.
         subject: For an adapter, `repository@revision` as the spec names it; empty for others.
@@ -95,6 +100,16 @@ class Copy:
     def id(self) -> str:
         """Name of the copy, and of its folder."""
         return self.source.id
+
+    @property
+    def is_image(self) -> bool:
+        """Whether pods mount an image, and nothing is copied or erased."""
+        return self.source.kind is SourceKind.IMAGE
+
+    @property
+    def weights(self) -> str:
+        """Folder with config.json, below the folder of all copies."""
+        return "/".join(filter(None, (self.id, self.source.folder)))
 
 
 def source_of(variant: Variant, commit: str) -> CopySource | None:
@@ -126,10 +141,11 @@ def read_from(copies: Iterable[Copy], role: Role, variant: Variant) -> Variant:
         role: What the weights are for.
         variant: The weights at their source.
     """
-    copy = next((one for one in copies if one.role is role and is_of(one.source, variant)), None)
+    ours = (one for one in copies if one.role is role)
+    copy = next((one for one in ours if one.is_image or is_of(one.source, variant)), None)
     if copy is None:
         return variant
-    return variant.model_copy(update={"volume_claim": copy.claim, "volume_path": copy.id})
+    return variant.model_copy(update={"volume_claim": copy.claim, "volume_path": copy.weights})
 
 
 def is_of(source: CopySource, variant: Variant) -> bool:
@@ -140,7 +156,7 @@ def is_of(source: CopySource, variant: Variant) -> bool:
 
 def is_read(variant: Variant, copies: Iterable[Copy]) -> bool:
     """Whether the volume of a variant is a copy, of which pods mount their own folder only."""
-    return any((copy.claim, copy.id) == (variant.volume_claim, variant.volume_path) for copy in copies)
+    return any((copy.claim, copy.weights) == (variant.volume_claim, variant.volume_path) for copy in copies)
 
 
 def to_json(copy: Copy) -> dict[str, Any]:
@@ -155,6 +171,7 @@ def to_json(copy: Copy) -> dict[str, Any]:
         "sourceClaim": source.claim,
         "endpoint": source.endpoint,
         "region": source.region,
+        "folder": source.folder,
         "claim": copy.claim,
         "owned": copy.owned,
         "expectedBytes": copy.expected_bytes,
@@ -182,9 +199,10 @@ def of_json(values: Mapping[str, Any]) -> Copy | None:
         text.get("sourceClaim", ""),
         text.get("endpoint", ""),
         text.get("region", ""),
+        text.get("folder", ""),
     )
-    known = bool(text.get("claim")) and text.get("id") == source.id
+    known = (bool(text.get("claim")) or kind is SourceKind.IMAGE) and text.get("id") == source.id
     if not known:
         return None
     expected = readings.whole(values.get("expectedBytes"), most=_MOST_BYTES)
-    return Copy(role, source, text["claim"], values.get("owned") is True, expected, text.get("subject", ""))
+    return Copy(role, source, text.get("claim", ""), values.get("owned") is True, expected, text.get("subject", ""))

@@ -74,8 +74,33 @@ def stages(
 
 
 def read_from(mode: CacheMode) -> WeightSourceName:
-    """Return where pods read their weights from: the volume of a copy, or the Hub as every node of a replica does without one."""
-    return "NetworkVolume" if mode is CacheMode.CLAIM else "HuggingFace"
+    """Return where pods read weights from: the volume of a copy, the disk of a node with an image, or else the Hub, on every node."""
+    match mode:
+        case CacheMode.CLAIM:
+            return "NetworkVolume"
+        case CacheMode.IMAGE:
+            return "LocalDisk"
+        case CacheMode.NONE:
+            return "HuggingFace"
+
+
+def stages_of(
+    model: Model, variant: Variant, accelerator: Accelerator, sharding: Sharding, mode: CacheMode
+) -> tuple[Stage, ...]:
+    """Predict the stages of a start on a new node, as `stages` does.
+
+    Args:
+        model: Architecture facts.
+        variant: Weights.
+        accelerator: Card.
+        sharding: Tensor and pipeline parallel sizes.
+        mode: Where pods read the weights from; a new node pulls an image with weights beside that of the engine.
+    """
+    found = stages(model, variant, accelerator, sharding, read_from(mode))
+    if mode is not CacheMode.IMAGE or model.generated:
+        return found
+    pull = math.ceil(variant.bytes_to_read / facts.load().image_bytes_per_second.value)
+    return tuple(Stage(one.name, one.seconds + pull) if one.name == "Image" else one for one in found)
 
 
 def copy_stage(sizes: Iterable[int]) -> Stage:

@@ -7,7 +7,7 @@ from llama_operator.api.v1alpha1.llamadeployment_status import ChosenPlan, PlanS
 from llama_operator.api.v1alpha1.weights import CacheMode
 from llama_operator.catalog.models import Model
 from llama_operator.decide.plan.candidate import Candidate, Plan, Rejection, sizes
-from llama_operator.decide.plan.cold_start import read_from, stages, total_seconds
+from llama_operator.decide.plan.cold_start import stages_of, total_seconds
 from llama_operator.decide.plan.memory import KV_BLOCK_TOKENS, MIB, Sharding, cpu_kv_cache_mib
 from llama_operator.decide.plan.performance import network_gigabits
 
@@ -58,7 +58,7 @@ def _chosen(
     # On a CPU the operator sets the size of the KV cache; it does not take all memory that remains.
     on_cpu = candidate.accelerator.device == "CPU"
     kv_bytes = cpu_kv_cache_mib(memory, max_model_length, max_num_seqs) * MIB if on_cpu else memory.left_for_kv
-    cold_start = stages(model, candidate.variant, candidate.accelerator, candidate.sharding, read_from(mode))
+    cold_start = stages_of(model, candidate.variant, candidate.accelerator, candidate.sharding, mode)
     return ChosenPlan(
         model=model.id,
         precision=candidate.variant.precision,

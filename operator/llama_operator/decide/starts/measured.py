@@ -23,7 +23,7 @@ from llama_operator.decide.copies.facts import CopiedFacts
 from llama_operator.decide.copies.needed import caches
 from llama_operator.decide.copies.source import Copy
 from llama_operator.decide.observed import Observed
-from llama_operator.decide.plan.cold_start import Stage, copy_stage, read_from, stages, total_seconds
+from llama_operator.decide.plan.cold_start import Stage, copy_stage, stages_of, total_seconds
 from llama_operator.decide.plan.memory import Sharding
 from llama_operator.decide.plan.status import label
 from llama_operator.decide.pods import PodFacts
@@ -71,7 +71,7 @@ def predicted(
     if variant is None or card is None:
         return ()
     sharding = Sharding(chosen.tensor_parallel_size, chosen.pipeline_parallel_size)
-    start = stages(model, variant, card, sharding, read_from(observed.deployment.spec.weights.cache.mode))
+    start = stages_of(model, variant, card, sharding, observed.deployment.spec.weights.cache.mode)
     if not caches(observed.deployment) or model.generated:
         return start
     sizes = [one.expected_bytes or 0 for one in copies] or [variant.bytes_to_read]

@@ -66,7 +66,7 @@ class CopyState:
     @property
     def done(self) -> bool:
         """Whether pods can read it, as far as it is known."""
-        return self.reason in {Reason.COPIED, Reason.COPY_NOT_LOOKED_AT}
+        return self.reason in {Reason.COPIED, Reason.COPY_NOT_LOOKED_AT, Reason.IN_IMAGE}
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +164,8 @@ def check_copies(observed: Observed, copies: tuple[Copy, ...], revision: str) ->
     """
     if not copies:
         return None
+    if any(copy.is_image for copy in copies):
+        return Copying(tuple(CopyState(copy, Reason.IN_IMAGE, _in_image(copy)) for copy in copies))
     if observed.weights is None:
         # A plan without a cluster shows what is made once they are there.
         return Copying(tuple(CopyState(copy, Reason.COPY_NOT_LOOKED_AT, _not_looked_at(copy)) for copy in copies))
@@ -299,6 +301,10 @@ def _said(verdict: CopyVerdict) -> str:
 def _copied(copy: Copy, seen: CopiedFacts | None) -> str:
     size = "" if seen is None else f", {seen.files} files, {gigabytes(seen.bytes)}"
     return f"{copy.source.words} is in claim {copy.claim}, folder {copy.id}{size}; every digest was compared"
+
+
+def _in_image(copy: Copy) -> str:
+    return f"pods mount {copy.source.words}, which each node pulls once; nothing is copied, and who made the image vouches for its files"
 
 
 def _not_looked_at(copy: Copy) -> str:

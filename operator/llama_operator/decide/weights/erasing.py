@@ -81,7 +81,9 @@ def erasing(
         (copy.claim, copy.id) for record in observed.revisions if record.name not in ended for copy in record.copies
     }
     still |= {(state.copy.claim, state.copy.id) for state in (() if copying is None else copying.states)}
-    every = [copy for record in observed.revisions if record.name in ended for copy in record.copies]
+    ending_records = (record for record in observed.revisions if record.name in ended)
+    # Images are on nodes, which are not the operator's.
+    every = [copy for record in ending_records for copy in record.copies if not copy.is_image]
     if wanted in ended or copying is not None:
         every = [*_never_pinned(observed, facts), *every]
     copies = {(copy.claim, copy.id): copy for copy in every}

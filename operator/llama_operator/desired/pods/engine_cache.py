@@ -43,8 +43,9 @@ def kept(
         copies: Copies that the pods read.
     """
     own = (chosen.variant.volume_claim, chosen.variant.volume_path)
-    copy = next((one for one in copies if (one.claim, one.id) == own), None)
-    if copy is None or deployment.spec.weights.engine_cache is not EngineCache.ENABLED:
+    copy = next((one for one in copies if (one.claim, one.weights) == own), None)
+    # An image is read-only: what is compiled stays in the pod.
+    if copy is None or copy.is_image or deployment.spec.weights.engine_cache is not EngineCache.ENABLED:
         return parts
     folder = f"{_MOUNT}/{key(chosen, config, image)}"
     # The memory plan is of a GPU.

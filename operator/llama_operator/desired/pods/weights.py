@@ -110,10 +110,17 @@ def _s3_address(endpoint: str, region: str) -> dict[str, Any]:
 
 
 def copies(mounted: Iterable[Copy]) -> PodParts:
-    """The copies that a pod reads, each in a folder of its own: read-only, and nothing else of their claims."""
+    """The copies that a pod reads, each in a folder of its own: read-only, and nothing else of their claims. Images are mounted whole."""
     parts = PodParts()
     for copy in mounted:
         volume = volume_of(copy)
+        if copy.is_image:
+            # By its digest: what a node has pulled is the same.
+            image = {"reference": copy.source.location, "pullPolicy": "IfNotPresent"}
+            parts += PodParts(
+                mounts={folder_of(copy): {"name": volume, "readOnly": True}}, volumes={volume: {"image": image}}
+            )
+            continue
         parts += PodParts(
             mounts={folder_of(copy): {"name": volume, "subPath": copy.id, "readOnly": True}},
             volumes={volume: {"persistentVolumeClaim": {"claimName": copy.claim}}},

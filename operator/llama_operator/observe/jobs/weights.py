@@ -56,7 +56,7 @@ def _told(deployments: Iterable[Object], *, finished: bool) -> dict[tuple[str, s
     for item in deployments:
         for entry in mappings(mapping(item.get("status")).get("weights")):
             key = (text(entry.get("claim")), text(entry.get("id")))
-            if (entry.get("state") in _FINISHED) is finished:
+            if (text(entry.get("state")) in _FINISHED) is finished:
                 names[key] = names.get(key, frozenset()) | {text(item["metadata"].get("name"))}
     return names
 

@@ -19,10 +19,10 @@ _TRUE, _FALSE, _UNKNOWN = ConditionStatus.TRUE, ConditionStatus.FALSE, Condition
 def weights_copied(observed: Observed, decision: Decision) -> Finding | None:
     """The condition WeightsCopied; None where the spec asks for no copy and the revision reads none."""
     kind, copying, problem = ConditionType.WEIGHTS_COPIED, decision.copying, decision.problem
-    if copying is None and not caches(observed.deployment):
-        return None
     if problem is not None and problem.condition is kind:
         return Finding(kind, _FALSE, problem.reason, problem.text)
+    if copying is None and not caches(observed.deployment):
+        return None
     if copying is not None:
         return _of(copying)
     access = decision.access_check
@@ -33,6 +33,8 @@ def weights_copied(observed: Observed, decision: Decision) -> Finding | None:
 
 def _of(copying: Copying) -> Finding:
     kind, first = ConditionType.WEIGHTS_COPIED, copying.first
+    if first.reason is Reason.IN_IMAGE:
+        return Finding(kind, _TRUE, first.reason, first.message)
     if first.reason is Reason.COPY_NOT_LOOKED_AT:
         return Finding(kind, _UNKNOWN, first.reason, first.message)
     if copying.passed:

@@ -168,6 +168,8 @@ WRITTEN = {
             "storageClassName": "fast",
             "accessMode": "ReadWriteOnce",
             "claimName": "models",
+            "image": f"acme/llama@sha256:{'0' * 64}",
+            "imageFolder": "models",
             "retention": "Retain",
         },
         "engineCache": "Disabled",
