@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from llama_operator import __version__
 from llama_operator.api.meta import VERSION
-from llama_operator.cli.doctor import room, storage
+from llama_operator.cli.doctor import mounted_images, room, storage
 from llama_operator.cli.doctor.deployments import LOG_LINES, DeploymentFacts
 from llama_operator.cli.doctor.facts import (
     FEATURE_DISCOVERY,
@@ -262,6 +262,7 @@ _CHECKS: tuple[Callable[[DoctorFacts], Check], ...] = (
     _autoscaler,
     _network_policy,
     lambda facts: storage.check(facts.storage),
+    lambda facts: mounted_images.check(facts.platform, facts.nodes),
     _optional("gateway-api", GATEWAY_API, "Gateway API is there", "no Gateway API: Services are reached inside"),
     _optional("kueue", KUEUE, "Kueue is there", "no Kueue: replicas do not queue for quota"),
     _optional(

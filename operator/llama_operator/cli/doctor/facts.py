@@ -95,6 +95,8 @@ class NodeSummary:
     """What it has for pods; None if it takes none."""
     card: Card | None = None
     """The card that `accelerator` names, where one is planned on."""
+    runtime: str = ""
+    """Its container runtime with its version, as in `containerd://2.1.4`; empty if it does not tell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,4 +257,5 @@ def _node(obj: Object, known: Catalog) -> NodeSummary:
         room=room,
         problem="" if devices is None else devices.problem,
         card=card,
+        runtime=readings.text(mapping(status.get("nodeInfo")).get("containerRuntimeVersion")),
     )

@@ -157,13 +157,14 @@ PODS: Final[tuple[Hint, ...]] = (
         Reason.IMAGE_NOT_PULLED,
         ("unauthorized", "401", "403", "denied", "no basic auth", "authorization failed"),
         "the registry does not let these pods pull it: have a pull secret put on the service account of the pods, or correct "
-        "spec.image",
+        "spec.image or spec.weights.cache.image, whichever the message names",
     ),
     Hint(
         "image-missing",
         Reason.IMAGE_NOT_PULLED,
         ("not found", "manifest unknown", "404", "no match for platform"),
-        "spec.image, or the operator's --image: the registry has no such image or tag, or none for this processor",
+        "spec.image, spec.weights.cache.image or the operator's --image, whichever the message names: the registry has no such image or tag, "
+        "or none for this processor",
     ),
     Hint(
         "registry-unreachable",

@@ -57,9 +57,15 @@ def complete(now):
         bindings=("llama-operator-owned-objects",),
         nodes=(
             NodeSummary(
-                "gpu-1", "H100-80GB", 8, "NVIDIA-H100-80GB-HBM3", room=node_of("gpu-1", "H100-80GB", 8).room, card=H100
+                "gpu-1",
+                "H100-80GB",
+                8,
+                "NVIDIA-H100-80GB-HBM3",
+                room=node_of("gpu-1", "H100-80GB", 8).room,
+                card=H100,
+                runtime="containerd://2.1.4",
             ),
-            NodeSummary("cpu-1", "", 0, room=node_of("cpu-1", "CPU", 8).room),
+            NodeSummary("cpu-1", "", 0, room=node_of("cpu-1", "CPU", 8).room, runtime="containerd://2.1.4"),
         ),
         node_pools=("gpu",),
         cluster_autoscaler=False,
