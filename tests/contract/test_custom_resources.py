@@ -481,6 +481,18 @@ async def test_a_ray_service_that_is_applied_again_is_not_written_despite_its_de
     assert again["metadata"]["resourceVersion"] == first["metadata"]["resourceVersion"]
 
 
+async def test_a_ray_service_keeps_weights_in_an_image(ours, objects):
+    """KubeRay's definition could have no such volume: the server would take it away, and pods would find no weights."""
+    image = {"reference": f"acme/llama@sha256:{'0' * 64}", "pullPolicy": "IfNotPresent"}
+    service = objects.ray_service()
+    cluster = service["spec"]["rayClusterConfig"]
+    for group in (cluster["headGroupSpec"], *cluster["workerGroupSpecs"]):
+        group["template"]["spec"]["volumes"] = [{"name": "weights", "image": image}]
+    live = (await ours.apply(service))["spec"]["rayClusterConfig"]
+    for group in (live["headGroupSpec"], *live["workerGroupSpecs"]):
+        assert group["template"]["spec"]["volumes"] == [{"name": "weights", "image": image}]
+
+
 async def test_a_kind_that_the_server_does_not_serve_says_what_to_install(ours, objects):
     kind = kinds.Kind("llama-operator.io/v9", "LlamaDeployment", "llamadeployments")
     with pytest.raises(NotFoundError, match="install its CRDs"):

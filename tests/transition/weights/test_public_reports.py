@@ -83,6 +83,50 @@ async def test_the_job_reaches_a_private_store_and_serving_pods_need_not(copies,
     assert "minio" not in json.dumps(live)
 
 
+async def test_two_that_say_different_things_of_a_claim_do_not_write_in_turn(copies, world):
+    """LLMKube#1139: two field managers wrote the name of a claim in turn, and pods were replaced without end."""
+    first = await copies.apply("chat")
+    second = await copies.apply("other", cache={"retention": "Retain"}, context={"maxModelLength": 4096})
+    await copies.passes(first, second)
+    await copies.end()
+    await copies.passes(first, second)
+    for service in await copies.services():
+        await world.serve(service, NAMESPACE)
+    await copies.passes(first, second)
+    before = len(world.memory.writes)
+    await copies.passes(first, second)
+    assert len(world.memory.writes) == before
+
+
+async def test_away_from_the_copy_and_back_before_the_new_pods_came_up(copies, world):
+    """kserve#4390: the claim was deleted when the cache was switched off, and new pods that were to use it again could not start."""
+    ref = await copies.apply()
+    service = await copies.serving(ref)
+    claim = await copies.claim()
+    await copies.apply(cache={"mode": "None"})
+    await copies.passes(ref)
+    assert len(await copies.services()) == 2, "the new one has not come up"
+    await copies.apply()
+    await copies.passes(ref)
+    assert (await copies.claim())["metadata"]["uid"] == claim["metadata"]["uid"]
+    assert service in await copies.services()
+    assert len(await copies.jobs()) <= 1, "nothing is copied again"
+
+
+async def test_nothing_that_has_ended_holds_an_erased_claim(copies, world):
+    """modelplane#140: the pod of a Job that had ended outlived the Job, and its claim could not be deleted."""
+    ref = await copies.apply()
+    await copies.passes(ref)
+    live = await world.user.get(Ref(kinds.LICENSE_ACCEPTANCE, "", "acme-llama-3-1"))
+    obj = {key: live[key] for key in ("apiVersion", "kind")} | {"metadata": {"name": "acme-llama-3-1"}}
+    await world.user.apply(obj | {"spec": live["spec"] | {"state": "Terminated", "terminatedOn": "2026-03-01"}})
+    await copies.passes(ref)
+    await copies.end("Erased", erase=True)
+    await copies.passes(ref)
+    assert not await copies.claims()
+    assert not (await world.user.list(kinds.POD, namespace=NAMESPACE)).items
+
+
 async def test_switched_off_nothing_is_made(copies):
     """scaleapi/llm-engine#822: claims were made although the cache was off."""
     ref = await copies.apply(cache={"mode": "None"})

@@ -93,10 +93,16 @@ class Hub:
         host = urlsplit(str(response.url)).netloc
         if host != urlsplit(self._source.endpoint).netloc and status != 404:  # noqa: PLR2004 - not found
             # The gate let us pass; signed addresses of a storage end, and firewalls know the Hub's own host only.
-            words = f"the Hub sends the file from {host}, and that answers HTTP {status}: let pods reach {host}"
+            advice = "it is busy, and is asked again" if _is_busy(status) else f"let pods reach {host}"
+            words = f"the Hub sends the file from {host}, and that answers HTTP {status}: {advice}"
             return CopyError(CopyOutcome.UNREACHABLE, words, file)
         access = judge(Answer(status, headers.get("X-Error-Code") or "", said), with_token=bool(self._token))
         return CopyError(_OUTCOMES[access], f"{self.name}: {said}", file)
+
+
+def _is_busy(status: int) -> bool:
+    """Whether a server limits how often it is asked, or fails: it was reached."""
+    return status == 429 or status >= 500  # noqa: PLR2004 - too many requests, and errors of the server
 
 
 def _checksum(file: RepoFile) -> Checksum | None:

@@ -2,15 +2,17 @@
 
 import json
 
+import httpx
 import pytest
 
-from llama_serving.contract.weights import CopyOutcome
+from llama_serving.contract.weights import CopyOutcome, HubSource
 from llama_serving.licenses.text import text_hash
 from llama_serving.weights import claim, fetching
 from llama_serving.weights.claim import Claim
 from llama_serving.weights.errors import CopyError
 from llama_serving.weights.settings import CopySettings
 from llama_serving.weights.sources import source_of
+from llama_serving.weights.sources.hub import Hub
 from support.model_hub import hub
 from support.serving.weight_copies import NAME
 
@@ -69,6 +71,23 @@ def test_what_goes_wrong_has_its_verdict(fetch, copier, files, wrong, outcome, w
     assert ended[0] is outcome, ended
     assert words in ended[2]
     assert file is ANY or ended[1] == file
+
+
+@pytest.mark.parametrize(
+    ("address", "status", "words"),
+    [
+        ("https://cdn.example/x", 403, "let pods reach cdn.example"),
+        ("https://cdn.example/x", 429, "it is busy, and is asked again"),
+        ("https://cdn.example/x", 503, "it is busy, and is asked again"),
+        ("https://hub.example/x", 429, "HTTP 429"),
+    ],
+)
+def test_who_limits_how_often_it_is_asked_was_reached(address, status, words):
+    """llm-d#2523: storage that answered 429 to many pods; the Hub's own library waits and asks again before it says so."""
+    source = Hub(HubSource(repository=NAME, commit="0" * 40, endpoint="https://hub.example"), "")
+    answer = httpx.Response(status, request=httpx.Request("GET", address))
+    ended = source.explain(httpx.HTTPStatusError("", request=answer.request, response=answer), SHARD)
+    assert (ended.outcome, words in ended.message) == (CopyOutcome.UNREACHABLE, True), ended.message
 
 
 def test_a_signed_address_that_ended_is_asked_for_anew(fetch, copier, files):
