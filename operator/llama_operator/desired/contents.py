@@ -4,6 +4,8 @@ Pinned with the revision. Only facts that no fine-tuning and no quantization cha
 differ in (number type, length, rotary scaling) is not.
 """
 
+from dataclasses import dataclass
+
 from llama_operator.catalog.models import Architecture, Model, Variant
 from llama_operator.decide.copies.source import Copy, Role, is_of
 from llama_operator.decide.decision import Decision
@@ -42,17 +44,30 @@ def declared_contents(model: Model, variant: Variant) -> DeclaredContents:
     )
 
 
-def declared_shape(decision: Decision, copy: Copy) -> DeclaredContents | None:
-    """Return what the config.json of a copy has to say; None for an adapter, and where the model is not known any more.
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What the small files of a copy have to say before its weights are fetched.
 
-    The Job that copies compares it before it fetches the weights. It fetches files as they are, so nothing is said of these.
+    Attributes:
+        license: Whether a license text has to be among them.
+        shape: What config.json has to say; None for an adapter, and where the model is not known any more.
     """
+
+    license: bool = False
+    shape: DeclaredContents | None = None
+
+
+def expected(decision: Decision, copy: Copy) -> Expected:
+    """Return what engines would refuse to start without: the Job that copies asks for it first, before any GPU waits."""
     guard = None if decision.guard is None else decision.guard.model
-    model = guard if copy.role is Role.GUARD else decision.model
+    model = {Role.MODEL: decision.model, Role.GUARD: guard, Role.ADAPTER: None}[copy.role]
     variant = None if model is None else next((one for one in model.variants if is_of(copy.source, one)), None)
-    if copy.role is Role.ADAPTER or model is None or variant is None:
-        return None
-    return declared_contents(model, variant).model_copy(update={"weight_bytes": None, "files": ()})
+    verdict = decision.license
+    asks = copy.role is Role.MODEL and verdict is not None and verdict.duties.license_files == "Required"
+    if model is None or variant is None:
+        return Expected(asks)
+    # Files are fetched as they are: nothing is said of these.
+    return Expected(asks, declared_contents(model, variant).model_copy(update={"weight_bytes": None, "files": ()}))
 
 
 def _sizes(shape: Architecture) -> dict[str, tuple[int, ...]]:

@@ -8,7 +8,7 @@ from llama_operator.decide.decision import Decision
 from llama_operator.decide.observed import Observed, Settings
 from llama_operator.decide.weights.claims import ClaimPlan
 from llama_operator.desired import weights_claim, weights_job
-from llama_operator.desired.contents import declared_shape
+from llama_operator.desired.contents import expected
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ def build(observed: Observed, decision: Decision, settings: Settings) -> Shared:
                     state.copy,
                     state.start,
                     decision.revision.name,
-                    declared_shape(decision, state.copy),
+                    expected(decision, state.copy),
                     settings,
                     observed.platform,
                 )

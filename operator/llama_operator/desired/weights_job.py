@@ -21,9 +21,9 @@ from llama_operator.decide.placement.resolve import resolve
 from llama_operator.decide.platform import Platform
 from llama_operator.decide.weights.copying import deadline_seconds, subject_of
 from llama_operator.desired import naming
+from llama_operator.desired.contents import Expected
 from llama_operator.desired.pods import pod_settings, weights
 from llama_operator.desired.pods.parts import RESTRICTED, PodParts
-from llama_serving.contract.contents import DeclaredContents
 from llama_serving.contract.weights import (
     CLAIM_FOLDER,
     COPY,
@@ -65,7 +65,7 @@ def copying(
     copy: Copy,
     attempt: int,
     revision: str,
-    contents: DeclaredContents | None,
+    expected: Expected,
     settings: Settings,
     platform: Platform,
 ) -> dict[str, Any]:
@@ -76,12 +76,12 @@ def copying(
         copy: What is copied.
         attempt: Number of the Job.
         revision: Revision that waits for it.
-        contents: What its config.json has to say; None if nobody declares it.
+        expected: What its small files have to say.
         settings: Settings of the operator.
         platform: What the cluster is.
     """
     subject = subject_of(deployment, copy, revision)
-    parts = _source(deployment, copy) + _asked_for(copy, settings, contents)
+    parts = _source(deployment, copy) + _asked_for(copy, settings, expected)
     return _job(deployment, copy, COPY, attempt, subject, deadline_seconds(copy), parts, settings, platform)
 
 
@@ -89,7 +89,7 @@ def erasing(
     deployment: LlamaDeployment, copy: Copy, attempt: int, settings: Settings, platform: Platform
 ) -> dict[str, Any]:
     """Build the Job that erases a copy; it needs no token."""
-    parts = _asked_for(copy, settings, None)
+    parts = _asked_for(copy, settings, Expected())
     return _job(deployment, copy, ERASE, attempt, copy.id, _ERASE_SECONDS, parts, settings, platform)
 
 
@@ -174,9 +174,13 @@ def _pod(
     return (RESTRICTED + pod_settings.over(own + parts, wanted, {LABEL_WEIGHTS: copy.id})).template(container, spec)
 
 
-def _asked_for(copy: Copy, settings: Settings, contents: DeclaredContents | None) -> PodParts:
+def _asked_for(copy: Copy, settings: Settings, expected: Expected) -> PodParts:
     request = CopyRequest(
-        id=copy.id, source=_asked(copy, settings), expected_bytes=copy.expected_bytes, contents=contents
+        id=copy.id,
+        source=_asked(copy, settings),
+        expected_bytes=copy.expected_bytes,
+        requires_license=expected.license,
+        contents=expected.shape,
     )
     return PodParts(environment={REQUEST_VARIABLE: request.to_json()})
 

@@ -87,6 +87,8 @@ class CopyRequest(Frozen):
         default_factory=dict, max_length=64
     )
     """Files that have to be there with these digests: license texts."""
+    requires_license: bool = Field(default=False, alias="requiresLicense")
+    """Whether a license text has to be at the top of the source: house policy asks for one, and engines would not start without it."""
     contents: DeclaredContents | None = None
     """What config.json has to say: compared before the weights are fetched. None: it is not compared."""
 

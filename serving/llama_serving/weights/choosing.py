@@ -8,14 +8,15 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
 from llama_serving.contents.shape import differences
 from llama_serving.contents.weights import INDEX, placed, shown
 from llama_serving.contract.contents import DeclaredContents
 from llama_serving.contract.hub import ADAPTER_FILE, CHECKPOINT_FILE
-from llama_serving.contract.weights import MANIFEST, CopyOutcome
+from llama_serving.contract.weights import MANIFEST, CopyOutcome, CopyRequest
+from llama_serving.licenses.files import kind_of
 from llama_serving.weights.errors import CopyError
 from llama_serving.weights.sources.base import Entry
 
@@ -23,6 +24,7 @@ MOST_JSON_BYTES: Final = 64 * 1024**2
 """Largest JSON file that is looked into."""
 MOST_FILES: Final = 4096
 _MOST_DIFFERENCES: Final = 3
+_LICENSE: Final = "LICENSE"
 _WEIGHTS: Final = ".safetensors"
 _PICKLES: Final = (".bin", ".pt", ".pth", ".pkl", ".ckpt")
 _BESIDE: Final = (
@@ -117,6 +119,28 @@ def check_code(path: str, content: bytes) -> None:
             "loads without it, or remove the entry if the engine knows the architecture",
             path,
         )
+
+
+def check_license(folder: Path, paths: Iterable[str], request: CopyRequest) -> None:
+    """Refuse a source without a license text, where one is asked for.
+
+    Args:
+        folder: Where its files are.
+        paths: Files at hand, below `folder`.
+        request: What is copied.
+
+    Raises:
+        CopyError: If there is none that says something.
+    """
+    if not request.requires_license:
+        return
+    texts = (folder / path for path in paths if kind_of(path) == "License")
+    if not any(path.is_file() and path.read_bytes().strip() for path in texts):
+        words = (
+            "the source has no license text (LICENSE*) at its top, and house policy asks for one: put it beside config.json, or have the "
+            "platform owner change servedLicenseFiles of the LicensePolicy"
+        )
+        raise CopyError(CopyOutcome.NOT_FOUND, words, _LICENSE)
 
 
 def check_shape(config: bytes, declared: DeclaredContents | None) -> None:

@@ -38,7 +38,7 @@ def copy(request: CopyRequest, root: Path, token: str, settings: CopySettings, s
             claim.make_folder(root / ENGINES_FOLDER)
             if (there := claim.complete(place)) is not None:
                 say("the copy is there and complete")
-                _check_shape(request, place)
+                _check_small(request, place, there[0])
                 return _told(request, *there)
             if claim.reopen(place):
                 say("a copy without its mark is there: each of its files is verified again")
@@ -56,8 +56,9 @@ def copy(request: CopyRequest, root: Path, token: str, settings: CopySettings, s
         raise of_disk(error, root) or CopyError(CopyOutcome.FAILED, f"{type(error).__name__}: {error}") from error
 
 
-def _check_shape(request: CopyRequest, place: Claim) -> None:
-    """Compare what is there with what this request declares: somebody else may have asked for the copy."""
+def _check_small(request: CopyRequest, place: Claim, manifest: Manifest) -> None:
+    """Compare what is there with what this request asks for: somebody else may have asked for the copy."""
+    choosing.check_license(place.copy, (file.path for file in manifest.files), request)
     config = place.copy / CHECKPOINT_FILE
     if config.is_file():
         choosing.check_shape(config.read_bytes(), request.contents)

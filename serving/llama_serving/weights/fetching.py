@@ -207,6 +207,7 @@ class Fetching:
         for path, file in copied.items():
             if path.endswith(".json") and path != INDEX and file.size <= choosing.MOST_JSON_BYTES:
                 choosing.check_code(path, (self._claim.partial / path).read_bytes())
+        choosing.check_license(self._claim.partial, copied, self._request)
         if CHECKPOINT_FILE in copied:
             choosing.check_shape((self._claim.partial / CHECKPOINT_FILE).read_bytes(), self._request.contents)
         for path, digest in self._request.files.items():

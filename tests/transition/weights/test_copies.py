@@ -71,6 +71,21 @@ async def test_no_gpu_is_asked_for_before_the_copy_is_verified(copies, world):
     assert f"/models/{copy_id}" in live["spec"]["serveConfigV2"]
 
 
+async def test_the_job_asks_for_what_engines_would_not_start_without(copies, world):
+    policy = {"apiVersion": "llama-operator.io/v1alpha1", "kind": "LicensePolicy", "metadata": {"name": "house"}}
+    await world.user.apply(policy | {"spec": {"servedLicenseFiles": "Required"}})
+    ref = await copies.apply()
+    await copies.passes(ref)
+    (container,) = (await copies.job())["spec"]["template"]["spec"]["containers"]
+    variables = {each["name"]: each for each in container["env"]}
+    assert json.loads(variables["LLAMA_WEIGHTS"]["value"])["requiresLicense"] is True
+    await copies.end("NotFound", message="no license text", file="LICENSE")
+    conditions = await copies.passes(ref)
+    assert "lacks a file" in conditions["WeightsCopied"].message
+    assert "LICENSE: no license text" in conditions["WeightsCopied"].message
+    assert not await copies.services()
+
+
 async def test_a_pass_that_changes_nothing_writes_nothing(copies, world):
     ref = await copies.apply()
     await copies.passes(ref)

@@ -146,6 +146,9 @@ _ADVICE: Final = {
 }
 
 
+_LACKS_A_FILE: Final = "{source} lacks a file"
+
+
 def subject_of(deployment: LlamaDeployment, copy: Copy, revision: str) -> str:
     """Name of what a Job is asked with. After a refusal another one asks at once: another Secret, or another revision."""
     weights = deployment.spec.weights
@@ -289,7 +292,8 @@ def _ours(observed: Observed, jobs: list[CopyJobFacts]) -> tuple[CopyJobFacts, .
 def _failure(copy: Copy, job: CopyJobFacts) -> tuple[Reason, str]:
     verdict = job.verdict
     reason = Reason.COPY_FAILED if verdict is None else _REASONS.get(verdict.verdict, Reason.COPY_FAILED)
-    advice = _ADVICE[reason].format(claim=copy.claim, source=copy.source.words)
+    lacks = verdict is not None and verdict.file is not None and reason is Reason.NOT_FOUND
+    advice = (_LACKS_A_FILE if lacks else _ADVICE[reason]).format(claim=copy.claim, source=copy.source.words)
     said = job.detail if verdict is None else _said(verdict)
     return reason, f"{advice}; Job {job.name}: {said}" if said else f"{advice}; Job {job.name}"
 

@@ -68,6 +68,21 @@ def test_another_model_than_was_declared_is_refused_before_its_weights(copier, f
     assert copier.is_complete()
 
 
+def test_a_license_text_that_policy_asks_for_is_missed_before_the_weights(copier, files):
+    without = {path: content for path, content in files.items() if not path.startswith("LICENSE")}
+    with hub(NAME, without) as (endpoint, repository):
+        ended = copier.run(copier.request(endpoint, requires_license=True))
+        assert (ended.code, ended.verdict.verdict, ended.verdict.file) == (3, CopyOutcome.NOT_FOUND, "LICENSE")
+        assert not any(".safetensors" in line and "index" not in line for line in map(str, repository.requests))
+        assert copier.run(copier.request(endpoint)).code == 0
+        assert copier.run(copier.request(endpoint, requires_license=True)).code == 3, "of a copy that is there too"
+
+
+def test_a_license_text_that_policy_asks_for_is_copied(copier, files):
+    with hub(NAME, files) as (endpoint, _):
+        assert copier.run(copier.request(endpoint, requires_license=True)).code == 0
+
+
 def test_two_jobs_at_once_make_one_copy(copier, files):
     with hub(NAME, files) as (endpoint, repository):
         other = Copier(copier.claim, copier.folder / "other")
