@@ -73,7 +73,7 @@ async def test_no_gpu_is_asked_for_before_the_copy_is_verified(copies, world):
 
 async def test_the_job_asks_for_what_engines_would_not_start_without(copies, world):
     policy = {"apiVersion": "llama-operator.io/v1alpha1", "kind": "LicensePolicy", "metadata": {"name": "house"}}
-    await world.user.apply(policy | {"spec": {"servedLicenseFiles": "Required"}})
+    await world.user.apply(policy | {"spec": {"servedLicenseFiles": "Required", "unlistedTiers": "Allowed"}})
     ref = await copies.apply()
     await copies.passes(ref)
     (container,) = (await copies.job())["spec"]["template"]["spec"]["containers"]
