@@ -1,5 +1,6 @@
 """A license that ends asks to delete the weights: a Job erases the copies that we made, and the records say what was erased."""
 
+import asyncio
 import json
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from llama_operator.evidence.log import HashChainLog, NoAnchor
 from llama_operator.kube import kinds
 from llama_operator.kube.port import Ref
+from llama_operator.reconcile.deployment import reconcile
 from llama_operator.reconcile.license_records import reconcile_record
 
 ACCEPTANCE, NAMESPACE = "acme-llama-3-1", "team-a"
@@ -135,6 +137,23 @@ async def test_the_last_of_two_that_end_together_erases_what_both_read(copies, w
     assert not await copies.claims()
     assert not await copies.jobs(erase=True)
     assert (await weights_deleted(world))["status"] == "True"
+
+
+async def test_of_two_that_let_go_at_once_one_takes_the_claim_along(copies, world):
+    """Both see the other one as a user: without a look at the claim's version it would stay, with no owner."""
+    first, second = await copies.apply("chat"), await copies.apply("other")
+    await copies.passes(first, second)
+    await copies.end()
+    await copies.passes(first, second)
+    await end_license(world)
+    await copies.passes(first, second)
+    await copies.end("Erased", erase=True)
+    for ref in (first, second):
+        await world.reconcile(ref)
+    world.compares = False
+    await asyncio.gather(reconcile(world.ports, first), reconcile(world.ports, second))
+    await copies.passes(first, second)
+    assert not await copies.claims()
 
 
 async def test_a_claim_that_is_to_stay_stays_when_it_is_empty(copies, world):

@@ -109,26 +109,34 @@ def _state(observed: Observed, facts: WeightsFacts, copy: Copy) -> EraseState:
     jobs = sorted((job for job in facts.jobs if job.id == copy.id and not job.leaving), key=lambda job: job.attempt)
     before = _told(observed, copy)
     if claim is not None and claim.erased is not None:
-        return _gone(copy, claim, claim.erased, before)
+        return _gone(observed, copy, claim, claim.erased, before)
     erased = _by_job(jobs)
     if erased is not None:
-        return _gone(copy, claim, erased, before, remember=claim is not None)
+        return _gone(observed, copy, claim, erased, before, remember=claim is not None)
     name = observed.deployment.metadata.name
     if before is not None and (claim is None or name not in claim.users):
         # What is in a claim of that name by now is another deployment's.
-        return _gone(copy, None, before, before)
+        return _gone(observed, copy, None, before, before)
     return _not_erased(observed, facts, copy, claim, jobs)
 
 
 def _gone(
-    copy: Copy, claim: ClaimFacts | None, erased: ErasedFacts, before: ErasedFacts | None, *, remember: bool = False
+    observed: Observed,
+    copy: Copy,
+    claim: ClaimFacts | None,
+    erased: ErasedFacts,
+    before: ErasedFacts | None,
+    *,
+    remember: bool = False,
 ) -> EraseState:
     is_told = before is not None and before.at == erased.at
     text = (
         f"{copy.source.words} was erased from claim {copy.claim}: {erased.files} files, {erased.bytes} bytes, at "
         f"{erased.at:%Y-%m-%dT%H:%M:%SZ}"
     )
-    wait = None if is_told else _TIDY_SECONDS
+    ours = claim is not None and not claim.retained and observed.deployment.metadata.name in claim.users
+    # Somebody else may have written the claim meanwhile, and it is let go in another pass then.
+    wait = _TIDY_SECONDS if not is_told else _LOOK_AGAIN_SECONDS if ours else None
     return EraseState(copy, Reason.ERASED, text, claim, erased, remember=remember, is_told=is_told, next_check=wait)
 
 
