@@ -6,6 +6,7 @@ import pytest
 
 from llama_operator import catalog
 from llama_operator.api.meta import rfc3339
+from llama_operator.evidence.log import HashChainLog, NoAnchor
 from llama_operator.kube import kinds
 from llama_operator.kube.port import Ref
 
@@ -141,3 +142,14 @@ def make_copies(make_world):
         return made
 
     return make
+
+
+@pytest.fixture
+async def lines(copies, world):
+    """The evidence that is written, and its lines."""
+    written = []
+    log = HashChainLog(written.append, NoAnchor(), default_image="x")
+    await log.begin("term", "0" * 64, world.clock.now)
+    world.ports = world.ports_with(world.memory.client("llama-operator"))
+    object.__setattr__(world.ports, "evidence", log)
+    return lambda: [json.loads(line) for line in written]

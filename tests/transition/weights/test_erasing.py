@@ -5,24 +5,12 @@ import json
 
 import pytest
 
-from llama_operator.evidence.log import HashChainLog, NoAnchor
 from llama_operator.kube import kinds
 from llama_operator.kube.port import Ref
 from llama_operator.reconcile.deployment import reconcile
 from llama_operator.reconcile.license_records import reconcile_record
 
 ACCEPTANCE, NAMESPACE = "acme-llama-3-1", "team-a"
-
-
-@pytest.fixture
-async def lines(copies, world):
-    """The evidence that is written, and its lines."""
-    written = []
-    log = HashChainLog(written.append, NoAnchor(), default_image="x")
-    await log.begin("term", "0" * 64, world.clock.now)
-    world.ports = world.ports_with(world.memory.client("llama-operator"))
-    object.__setattr__(world.ports, "evidence", log)
-    return lambda: [json.loads(line) for line in written]
 
 
 async def end_license(world):

@@ -40,6 +40,16 @@ async def test_pods_mount_the_image_and_need_no_token(copies, world):
     assert len(world.memory.writes) == before
 
 
+async def test_the_evidence_names_the_image_before_and_after_the_revision_is_made(copies, lines):
+    ref = await copies.apply(cache=CACHE)
+    await copies.passes(ref)
+    decided = [line for line in lines() if "modelSource" in line]
+    assert decided
+    assert {(line["modelSource"], line["modelRepository"], line["modelCommit"]) for line in decided} == {
+        (IMAGE, "", "")
+    }
+
+
 async def test_another_digest_is_another_revision(copies, world):
     ref = await copies.apply(cache=CACHE)
     await copies.passes(ref)
