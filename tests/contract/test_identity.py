@@ -83,15 +83,6 @@ async def test_a_resource_version_does_not_keep_an_object_from_being_created(our
     assert live["metadata"]["generation"] == 1
 
 
-async def test_an_apply_for_an_old_resource_version_is_a_conflict(ours, objects):
-    """So of two that take back entries of one object at once, the second one looks again."""
-    old = await ours.apply(objects.llama())
-    await ours.apply(objects.llama(context={"maxModelLength": 4096}))
-    version = old["metadata"]["resourceVersion"]
-    with pytest.raises(ConflictError):
-        await ours.apply(objects.llama(metadata={"resourceVersion": version}))
-
-
 async def test_a_status_is_applied_whatever_uid_is_sent(ours, objects):
     await ours.apply(objects.llama())
     live = await ours.apply_status(objects.llama(status={"replicas": 1}, metadata={"uid": STRANGER}))
