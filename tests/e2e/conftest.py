@@ -73,9 +73,15 @@ def node(plane, services, tmp_path_factory):
 
 
 @pytest.fixture
-def cluster(plane, node, tmp_path_factory):
+def chart_values():
+    """Options of Helm, beside those of the image."""
+    return ()
+
+
+@pytest.fixture
+def cluster(plane, node, chart_values, tmp_path_factory):
     """With the operator as users install it: two replicas from the chart, in pods, with the chart's rights."""
-    install(plane, "llama-operator", *(_of_whole_image(plane) if BUILT else ()))
+    install(plane, "llama-operator", *(_of_whole_image(plane) if BUILT else ()), *chart_values)
     found = Cluster(plane, (node,), tmp_path_factory.mktemp("logs"))
     found.until(found.operator_is_available, seconds=OPERATOR_SECONDS, what="the operator")
     return found

@@ -96,6 +96,11 @@ class Repository:
 
 class _Handler(http.server.BaseHTTPRequestHandler):
     repository: Repository
+    hub_name: str
+    storage_name: str
+
+    def _address(self, name):
+        return f"http://{name}:{self.server.server_port}"
 
     def do_GET(self):
         repository, url = self.repository, urlsplit(self.path)
@@ -118,7 +123,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if url.path == f"/api/models/{repository.name}/tree/{COMMIT}" and not repository.lists_nothing:
             self._list(parse_qs(url.query))
         elif url.path == f"/api/models/{repository.name}/xet-read-token/{COMMIT}":
-            cas = repository.cas or f"http://localhost:{self.server.server_port}/xet"
+            cas = repository.cas or f"{self._address(self.storage_name)}/xet"
             self._answer(
                 200, b"{}", {"X-Xet-Cas-Url": cas, "X-Xet-Access-Token": "xet", "X-Xet-Token-Expiration": "4102444800"}
             )
@@ -156,11 +161,10 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         repository = self.repository
         etag, content = repository.etag(path), repository.files[path]
         if repository.is_large(path):
-            port = self.server.server_port
-            where = f"http://localhost:{port}/storage/{path}?X-Amz-Signature={SIGNATURE}"
+            where = f"{self._address(self.storage_name)}/storage/{path}?X-Amz-Signature={SIGNATURE}"
             more = {"Location": where, "X-Linked-Etag": f'"{etag}"', "X-Linked-Size": str(len(content))}
             if path in repository.xet:
-                route = f"http://127.0.0.1:{port}/api/models/{repository.name}/xet-read-token/{COMMIT}"
+                route = f"{self._address(self.hub_name)}/api/models/{repository.name}/xet-read-token/{COMMIT}"
                 more |= {"X-Xet-Hash": repository.xet[path], "X-Xet-Refresh-Route": route}
             self._answer(302, b"", more)
         elif self.command == "HEAD":
@@ -224,15 +228,24 @@ def put_into_xet(repository, folder):
 
 
 @contextlib.contextmanager
-def serving(repository):
-    """Serve a repository. Gives the address."""
-    handler = type("Handler", (_Handler,), {"repository": repository})
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+def serving(repository, address="127.0.0.1", port=0, *, hub_name="127.0.0.1", storage_name="localhost"):
+    """Serve a repository. Gives the address of the Hub.
+
+    Args:
+        repository: What it has.
+        address: Where it listens.
+        port: The port; 0 for one that is free.
+        hub_name: Host by which clients find the Hub.
+        storage_name: Host by which they find its storage: another one, to which no token may go.
+    """
+    names = {"repository": repository, "hub_name": hub_name, "storage_name": storage_name}
+    handler = type("Handler", (_Handler,), names)
+    with http.server.ThreadingHTTPServer((address, port), handler) as server:
         server.daemon_threads = True
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
         thread.start()
         try:
-            yield f"http://127.0.0.1:{server.server_port}"
+            yield f"http://{hub_name}:{server.server_port}"
         finally:
             repository.ends.set()
             server.shutdown()
