@@ -94,6 +94,10 @@ e2e-network: $(STAMP) e2e-parts ## Two real nodes that enforce network policies:
 	@if PYTHONPATH=tools $(BIN)/python -m control_plane.node > /dev/null; then $(MAKE) --no-print-directory control-plane GROUPS=kube-router; fi
 	@$(BIN)/pytest -q -s -x -p no:cacheprovider -m two_nodes tests/two_nodes
 
+.PHONY: e2e-weights
+e2e-weights: $(STAMP) e2e-parts ## Copy weights on a real kubelet, from a Hub on this machine that then goes away; replicas and revisions start from the claim (root; eight minutes)
+	@$(BIN)/pytest -q -s -x -rs -p no:cacheprovider -m weights tests/e2e/weights
+
 N ?= 20000
 # Drawn once: what is printed is what runs.
 ifndef SEED

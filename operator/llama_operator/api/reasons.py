@@ -193,6 +193,8 @@ class Reason(StrEnum):
     """The Hub let the deployment's token read the repository at the revision."""
     NOT_GATED = "NotGated"
     """No check is needed: the weights are generated, or their repository is open to all."""
+    ALREADY_COPIED = "AlreadyCopied"
+    """No check is needed: a verified copy is in a claim of the namespace, and nothing is downloaded."""
     ACCESS_NOT_CHECKED = "AccessNotChecked"
     """The check is switched off, or the revision was made without it."""
     ACCESS_CHECKING = "AccessChecking"

@@ -7,14 +7,15 @@ with the revision and not repeated. See docs/access-check.md.
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
 
 from llama_operator.api.reasons import ConditionType, Reason
 from llama_operator.api.v1alpha1.weights import SecretKey
 from llama_operator.catalog.models import Variant
-from llama_operator.decide.copies.needed import caches, is_commit, source_is_hub
+from llama_operator.decide.copies.needed import adapter_source, caches, is_commit, source_is_hub
+from llama_operator.decide.copies.source import Copy, CopySource, Role, find_copy, source_of
 from llama_operator.decide.observed import AccessCheckFacts, Observed, RevisionFacts
 from llama_operator.decide.problem import Problem
 from llama_serving.contract.adapters import Repository
@@ -67,7 +68,7 @@ class AccessCheck:
     @property
     def asked(self) -> bool:
         """Whether the Hub was asked for it."""
-        return self.reason not in {Reason.NOT_GATED, Reason.ACCESS_NOT_CHECKED}
+        return self.reason not in _NOT_ASKED
 
     @property
     def passed(self) -> bool:
@@ -82,7 +83,8 @@ class AccessCheck:
         return Problem(ConditionType.WEIGHTS_ACCESSIBLE, self.reason, self.message, self.field)
 
 
-_PASSED = frozenset({Reason.ACCESSIBLE, Reason.NOT_GATED, Reason.ACCESS_NOT_CHECKED})
+_NOT_ASKED = frozenset({Reason.NOT_GATED, Reason.ALREADY_COPIED, Reason.ACCESS_NOT_CHECKED})
+_PASSED = frozenset({Reason.ACCESSIBLE, *_NOT_ASKED})
 _BY_WAITING = frozenset({Reason.ACCESS_CHECKING, Reason.ACCESS_CHECK_FAILED, Reason.OFFLINE})
 
 
@@ -121,10 +123,11 @@ LONGEST_WAIT_SECONDS = 3600
 """The answer of a finished Job is needed for at most this time."""
 
 
-def pinned(record: RevisionFacts, variant: Variant | None) -> AccessCheck:
+def pinned(observed: Observed, record: RevisionFacts, variant: Variant | None) -> AccessCheck:
     """What is known of a revision that exists already; the Hub is not asked again.
 
     Args:
+        observed: Whether the Hub is asked at all.
         record: The revision as pinned.
         variant: Weights that it serves; None if the catalog no longer has them.
     """
@@ -133,7 +136,10 @@ def pinned(record: RevisionFacts, variant: Variant | None) -> AccessCheck:
         # Without a repository of its own it was asked for those of its adapters or its guard.
         own = "" if chosen is None else chosen.repository
         return AccessCheck(Reason.ACCESSIBLE, _accessible(own or "what comes from the Hub"))
-    return _open_to_all(variant) or _NOT_CHECKED
+    model = next((copy for copy in record.copies if copy.role is Role.MODEL), None)
+    if (free := _open_to_all(variant)) is not None:
+        return free
+    return _NOT_CHECKED if model is None or observed.access_checks is None else _already_copied(model)
 
 
 def hub_revision(variant: Variant) -> str:
@@ -152,13 +158,14 @@ def seen_commit(observed: Observed, revision: str, variant: Variant) -> str:
     return next((check.verdict.commit for check in ours if check.verdict is not None and check.verdict.commit), "")
 
 
-def check_access(observed: Observed, revision: str, variant: Variant) -> AccessCheck:
+def check_access(observed: Observed, revision: str, variant: Variant, there: Collection[Copy] = ()) -> AccessCheck:
     """Say what is known about access to the weights of a revision that does not exist yet.
 
     Args:
         observed: What this pass knows; `access_checks` are the Jobs so far.
         revision: Name of the revision.
         variant: The weights that it would serve.
+        there: Copies that are verified: what is in them is not downloaded, so nobody is asked for it.
     """
     free = _open_to_all(variant)
     if free is not None and _lacks_commit(observed, variant):
@@ -167,6 +174,9 @@ def check_access(observed: Observed, revision: str, variant: Variant) -> AccessC
     if free is not None or variant.repository is None:
         return free or _NOT_CHECKED
     token = observed.deployment.spec.weights.token_secret
+    subject = Subject(revision, variant.repository, hub_revision(variant), token)
+    if (copied := _copied(observed, subject, source_of(variant, variant.revision or ""), there)) is not None:
+        return copied
     if observed.access_checks is not None and token is None and variant.gated:
         return AccessCheck(
             Reason.TOKEN_MISSING,
@@ -174,7 +184,23 @@ def check_access(observed: Observed, revision: str, variant: Variant) -> AccessC
             obsolete=_others(observed.access_checks),
             field=TOKEN_FIELD,
         )
-    return _ask(observed, Subject(revision, variant.repository, hub_revision(variant), token))
+    return _ask(observed, subject)
+
+
+def _copied(
+    observed: Observed, subject: Subject, source: CopySource | None, there: Collection[Copy]
+) -> AccessCheck | None:
+    """Say that it needs no answer, because it is copied; None if it is not, or if there was a yes before the copy."""
+    copy, checks = find_copy(there, source), observed.access_checks
+    if copy is None or checks is None:
+        return None
+    answered = any(check.subject == subject.digest and _says_yes(check) and not check.leaving for check in checks)
+    return None if answered else _already_copied(copy, _others(checks))
+
+
+def _already_copied(copy: Copy, obsolete: tuple[AccessCheckFacts, ...] = ()) -> AccessCheck:
+    text = f"{copy.source.words} is in claim {copy.claim}: nothing is downloaded"
+    return AccessCheck(Reason.ALREADY_COPIED, text, obsolete=obsolete)
 
 
 def _lacks_commit(observed: Observed, variant: Variant) -> bool:
@@ -182,10 +208,11 @@ def _lacks_commit(observed: Observed, variant: Variant) -> bool:
     return copied and source_is_hub(variant) and not is_commit(variant.revision)
 
 
-def _check_adapter(observed: Observed, revision: str, source: Repository) -> AccessCheck:
+def _check_adapter(observed: Observed, revision: str, source: Repository, there: Collection[Copy]) -> AccessCheck:
     """Say the same about an adapter. Nobody knows whether its repository is gated, so it is asked in any case."""
     token = observed.deployment.spec.weights.token_secret
-    return _ask(observed, Subject(revision, source.repository, source.revision, token, ADAPTER_FILE))
+    subject = Subject(revision, source.repository, source.revision, token, ADAPTER_FILE)
+    return _copied(observed, subject, adapter_source(source), there) or _ask(observed, subject)
 
 
 def _ask(observed: Observed, subject: Subject) -> AccessCheck:
@@ -194,7 +221,11 @@ def _ask(observed: Observed, subject: Subject) -> AccessCheck:
 
 
 def check_access_to_all(
-    observed: Observed, revision: str, variants: Iterable[Variant], adapters: Iterable[Repository] = ()
+    observed: Observed,
+    revision: str,
+    variants: Iterable[Variant],
+    adapters: Iterable[Repository] = (),
+    there: Collection[Copy] = (),
 ) -> AccessCheck:
     """Say the same about all that one revision downloads: of the first that may not be downloaded yet, or of all.
 
@@ -203,10 +234,11 @@ def check_access_to_all(
         revision: Name of the revision.
         variants: The weights that it would serve, at least one.
         adapters: Repositories of the adapters that it would have. One after another is asked.
+        there: Copies that are verified; nothing of them is asked for.
     """
     questions = (
-        *(partial(check_access, observed, revision, variant) for variant in variants),
-        *(partial(_check_adapter, observed, revision, source) for source in dict.fromkeys(adapters)),
+        *(partial(check_access, observed, revision, variant, there) for variant in variants),
+        *(partial(_check_adapter, observed, revision, source, there) for source in dict.fromkeys(adapters)),
     )
     passed: list[AccessCheck] = []
     for question in questions:
@@ -263,10 +295,14 @@ def _from_checks(subject: Subject, checks: tuple[AccessCheckFacts, ...], observe
     )
 
 
+def _says_yes(check: AccessCheckFacts) -> bool:
+    return check.succeeded or (check.verdict is not None and check.verdict.access is HubAccess.ACCESSIBLE)
+
+
 def _answer(subject: Subject, check: AccessCheckFacts) -> AccessCheck:
     """What a finished Job says."""
     verdict, repository = check.verdict, subject.repository
-    if check.succeeded or (verdict is not None and verdict.access is HubAccess.ACCESSIBLE):
+    if _says_yes(check):
         return AccessCheck(Reason.ACCESSIBLE, _accessible(repository))
     if verdict is None:
         how = check.detail or "its pod left no word"

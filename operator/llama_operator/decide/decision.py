@@ -16,7 +16,14 @@ from llama_operator.catalog.models import Model, Variant
 from llama_operator.decide.access import Door, door_of_revision, door_of_spec
 from llama_operator.decide.access_check import AccessCheck, check_access_to_all, pinned, seen_commit
 from llama_operator.decide.bounds import least_replicas, most_replicas, wanted_replicas
-from llama_operator.decide.copies.needed import Wanted, caches, downloaded, is_read_from_volume, needed
+from llama_operator.decide.copies.needed import (
+    Wanted,
+    caches,
+    downloaded,
+    is_read_from_volume,
+    known_without_asking,
+    needed,
+)
 from llama_operator.decide.copies.source import Copy, Role
 from llama_operator.decide.exposure import Exposure, exposure
 from llama_operator.decide.find_model import find_model
@@ -45,7 +52,7 @@ from llama_operator.decide.scaling.schedule import seconds_to_next
 from llama_operator.decide.starts.claim import given_up
 from llama_operator.decide.starts.measured import predicted
 from llama_operator.decide.weights.claims import ClaimPlan, plan_claims
-from llama_operator.decide.weights.copying import Copying, check_copies
+from llama_operator.decide.weights.copying import Copying, already_there, check_copies
 from llama_operator.decide.weights.erasing import Erasing, erasing
 from llama_operator.decide.weights.loader import loader
 from llama_serving.contract.tenants import HouseLimits
@@ -307,7 +314,7 @@ def _as_pinned(
         problem=refused
         or names_problem(observed.deployment.spec, model)
         or _beyond_max_gpus(observed, chosen, _guard_gpus(observed, record.plan.guard)),
-        access_check=pinned(record, None if variant is None else downloaded(observed.deployment, variant)),
+        access_check=pinned(observed, record, None if variant is None else downloaded(observed.deployment, variant)),
     )
     if decision.problem is not None or _idle(observed):
         return decision
@@ -381,8 +388,10 @@ def _with_access_check(decision: Decision, observed: Observed, variant: Variant 
         downloaded(observed.deployment, variant),
         *(() if decision.guard is None else (decision.guard.best.variant,)),
     )
-    adapters = filter(None, map(repository_of, observed.deployment.spec.adapters))
-    found = check_access_to_all(observed, decision.revision.name, variants, adapters)
+    adapters = tuple(filter(None, map(repository_of, observed.deployment.spec.adapters)))
+    known = known_without_asking(observed.deployment, variants, adapters)
+    there = already_there(observed, known, decision.revision.name)
+    found = check_access_to_all(observed, decision.revision.name, variants, adapters, there)
     return replace(decision, access_check=found, problem=found.problem)
 
 

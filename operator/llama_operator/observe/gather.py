@@ -120,8 +120,10 @@ class Observer:
         wanted = revision_of(deployment, observed.revisions).name
         if all(one.name != wanted for one in observed.ray_services):
             observed = replace(observed, default_queue=await self._default_queue(ref))
-        if self.checks_access and observed.pinned(wanted) is None:
-            checks = await read(kinds.JOB, access_checks(self.cluster, ref, unreadable), None)
+        if self.checks_access:
+            # Of a revision that exists the Hub is not asked again.
+            asks = observed.pinned(wanted) is None
+            checks = await read(kinds.JOB, access_checks(self.cluster, ref, unreadable), None) if asks else ()
             observed = replace(observed, access_checks=checks)
         if caches(deployment) or any(copy.claim for record in observed.revisions for copy in record.copies):
             facts = await read(

@@ -5,28 +5,62 @@ import json
 import httpx
 import pytest
 
+from llama_serving.contract.weights import ENGINES_FOLDER, MARKER
 from support.nodes.real_cluster import NAMESPACE
-from support.serving.weight_copies import COPIED, TOKEN
+from support.serving.weight_copies import TOKEN
 
 pytestmark = [pytest.mark.e2e, pytest.mark.weights, pytest.mark.timeout(3600)]
 
 NAME, MODEL = "copied", "acme-chat"
-COPY_JOBS = "llama-operator.io/weights"
+COPY_LABEL = "llama-operator.io/weights"
 COPY_SECONDS = 300
 START_SECONDS = 900
 GONE_SECONDS = 300
-HANGING = ("model-00003-of-00004.safetensors", "model-00004-of-00004.safetensors")
 WHOLE = ("model-00001-of-00004.safetensors", "model-00002-of-00004.safetensors")
+HANGING = ("model-00003-of-00004.safetensors", "model-00004-of-00004.safetensors")
+KILLED = 137
 
 
 def test_a_copy_is_made_once_and_read_by_all_that_start_after_it(cluster, endpoint, hub, disk, token, kill, root):
+    repository = hub.repository
     for path in HANGING:
-        hub.repository.hangs[path] = [1000, -1]
+        repository.hangs[path] = [1000, -1]
     cluster.kubectl("apply", "--filename", str(root / "tests/e2e/weights/copied.yaml"))
     break_off_half_way(cluster, hub, disk, kill)
     cluster.until(lambda: cluster.is_ready(NAME), seconds=START_SECONDS, what="the deployment to be Ready")
     service = endpoint(NAME)
     assert_answers(service)
+    assert_the_copy_is_told(cluster)
+    assert_pods_need_neither_token_nor_source(cluster)
+    report(cluster, "first replica")
+
+    asked = len(repository.requests)
+    cached = compiled(disk)
+    first = engines_of(service)
+    cluster.patch(NAME, {"scaling": {"minReplicas": 2, "maxReplicas": 2}})
+    cluster.until(lambda: len(engines_of(service)) == 2, seconds=START_SECONDS, what="a second engine")
+    assert first < engines_of(service)
+    assert repository.requests[asked:] == [], "a second replica asks nobody"
+    report(cluster, "second replica")
+
+    another_revision(cluster)
+    assert repository.requests[asked:] == [], "nor does a second revision"
+    assert_answers(service)
+    report(cluster, "second revision")
+    print("engine's cache: ", cached, compiled(disk))
+
+    hub.stop()
+    lose_a_replica(cluster, service)
+    assert_answers(service)
+    hub.start()
+    assert len({job["metadata"]["name"] for job in cluster.items("jobs", COPY_LABEL)}) <= 1
+
+    (claim,) = cluster.items("persistentvolumeclaims")
+    cluster.kubectl("delete", "llamadeployment", NAME, f"--timeout={GONE_SECONDS}s")
+    cluster.until(lambda: not left_of(cluster), seconds=GONE_SECONDS, what="everything to be gone, the claim too")
+    volume = cluster.json("persistentvolume", claim["spec"]["volumeName"])
+    assert volume["status"]["phase"] == "Released"
+    assert list(disk.glob(f"*/{MARKER}")), "its volume says Retain, so the bytes stay"
 
 
 def break_off_half_way(cluster, hub, disk, kill):
@@ -37,15 +71,83 @@ def break_off_half_way(cluster, hub, disk, kill):
 
     cluster.until(has_half, seconds=COPY_SECONDS, what="half of the shards to be verified")
     assert kill("llama_serving.weights", "copy")
-    asked = len(hub.repository.downloads)
+    downloads = hub.repository.downloads
+    asked = len(downloads)
     hub.repository.hangs.clear()
-    cluster.until(lambda: list(disk.glob("*/.complete")), seconds=COPY_SECONDS, what="the copy to be complete")
-    again = hub.repository.downloads[asked:]
-    assert set(HANGING) <= set(again)
-    assert not set(WHOLE) & set(again), "whole files are not asked for again"
+    cluster.until(lambda: list(disk.glob(f"*/{MARKER}")), seconds=COPY_SECONDS, what="the copy to be complete")
+    assert set(HANGING) <= set(downloads[asked:])
+    assert not set(WHOLE) & set(downloads[asked:]), "whole files are not asked for again"
+
+
+def assert_the_copy_is_told(cluster):
+    status = cluster.deployment(NAME)["status"]
+    print(json.dumps(status["weights"]))
+    (copy,) = status["weights"]
+    assert copy["state"] == "Copied"
+    conditions = {each["type"]: (each["status"], each["reason"]) for each in status["conditions"]}
+    assert conditions["WeightsCopied"] == ("True", "Copied")
+    assert conditions["WeightsAccessible"] == ("True", "Accessible")
+
+
+def assert_pods_need_neither_token_nor_source(cluster):
+    for pod in cluster.items("pods", "llama-operator.io/deployment,ray.io/node-type"):
+        said = json.dumps(pod["spec"])
+        assert TOKEN not in said
+        assert '"secretName": "hub"' not in said
+        (ray, *_) = pod["spec"]["containers"]
+        assert {"name": "HF_HUB_OFFLINE", "value": "1"} in ray["env"]
+        (mount,) = (each for each in ray["volumeMounts"] if each["mountPath"].startswith("/models/"))
+        assert mount["readOnly"]
+
+
+def another_revision(cluster):
+    """Change an engine argument; the old revision gives up its hardware first."""
+    (before,) = (each["metadata"]["name"] for each in cluster.items("rayservices"))
+    cluster.patch(NAME, {"engine": {"arguments": {"maxNumSeqs": 5}}})
+
+    def serves():
+        active = cluster.deployment(NAME)["status"]["revisions"]["active"]
+        return active not in {"", before} and cluster.is_ready(NAME)
+
+    cluster.until(serves, seconds=START_SECONDS, what="the new revision to be Ready")
+
+
+def lose_a_replica(cluster, service):
+    """Delete a worker: the replica that takes its place starts while the source is down."""
+    cluster.until(lambda: len(engines_of(service)) == 2, seconds=START_SECONDS, what="two engines")
+    before, (lost, *_) = engines_of(service), cluster.pods("worker")
+    cluster.kubectl("delete", "pod", lost, "--namespace", NAMESPACE, "--grace-period=1")
+
+    def replaced():
+        now = engines_of(service)
+        return len(now) == 2 and now != before
+
+    cluster.until(replaced, seconds=START_SECONDS, what="another replica")
 
 
 def assert_answers(service):
     answer = service.chat(model=MODEL)
     assert answer.status_code == httpx.codes.OK, answer.text
     assert answer.json()["usage"]["completion_tokens"] >= 1
+
+
+def engines_of(service):
+    """Identities of the engine replicas that report; a new one is a new process."""
+    status = service.status()
+    return set() if status is None else {report["replica"] for report in status["reports"]}
+
+
+def compiled(disk):
+    """Files that engines have put into the claim for later starts."""
+    return sorted(str(path.relative_to(disk)) for path in disk.glob(f"{ENGINES_FOLDER}/**/*") if path.is_file())
+
+
+def report(cluster, what):
+    """Print what status says about starts, with the plan's prediction beside it."""
+    print(f"\n{what}: {json.dumps(cluster.deployment(NAME)['status'].get('coldStart'))}")
+
+
+def left_of(cluster):
+    kinds = ("llamadeployments", "rayservices", "rayclusters", "controllerrevisions", "persistentvolumeclaims", "jobs")
+    found = [f"{kind}/{item['metadata']['name']}" for kind in kinds for item in cluster.items(kind)]
+    return found + [f"pods/{item['metadata']['name']}" for item in cluster.items("pods", COPY_LABEL)]

@@ -12,6 +12,7 @@ from llama_operator.api.v1alpha1.llamadeployment_status import ChosenPlan, PlanS
 from llama_operator.api.v1alpha1.weights import SecretKey
 from llama_operator.decide import access_check
 from llama_operator.decide.access_check import Subject, check_access, hub_revision, pinned
+from llama_operator.decide.copies.source import Copy, Role, source_of
 from llama_operator.decide.observed import LONG_AGO, AccessCheckFacts, RevisionFacts
 from llama_serving.contract.hub import AccessVerdict, HubAccess
 
@@ -29,10 +30,10 @@ def gated(known):
 def ask(observed, known, gated, now):
     """Decides over some Jobs."""
 
-    def call(*checks, variant=None, looked=True, seconds=0, weights=SECRET):
+    def call(*checks, variant=None, looked=True, seconds=0, weights=SECRET, there=()):
         found = observed(weights=weights, facts={"access_checks": checks if looked else None})
         found = replace(found, now=now + timedelta(seconds=seconds))
-        return check_access(found, REVISION, variant or gated)
+        return check_access(found, REVISION, variant or gated, there)
 
     return call
 
@@ -174,11 +175,54 @@ def test_where_nobody_looks_nothing_is_held_up(ask):
     assert (found.reason, found.start, found.passed) == (Reason.ACCESS_NOT_CHECKED, None, True)
 
 
-def test_what_runs_is_never_asked_about_again(gated):
-    record = RevisionFacts(REVISION, 1, pinned_plan(gated), {}, {}, {})
-    assert pinned(record, gated).reason is Reason.ACCESS_NOT_CHECKED
-    assert pinned(record, gated.model_copy(update={"gated": False})).reason is Reason.NOT_GATED
-    found = pinned(replace(record, weights_checked_at="2026-03-02T09:30:00Z"), gated)
+@pytest.fixture
+def copy(gated):
+    """The verified copy of the repository."""
+    source = source_of(gated, gated.revision)
+    return Copy(Role.MODEL, source, f"llama-weights-{source.id}", owned=True)
+
+
+def test_of_what_is_copied_already_nobody_is_asked(ask, copy):
+    found = ask(there=(copy,))
+    assert (found.reason, found.start, found.passed, found.asked) == (Reason.ALREADY_COPIED, None, True, False)
+    assert copy.claim in found.message
+    assert ask(there=(copy,), weights={}).reason is Reason.ALREADY_COPIED, "without a token too"
+
+
+@pytest.mark.parametrize("access", [*REFUSALS, None])
+def test_a_copy_that_another_deployment_made_makes_a_refusal_pointless(ask, job, copy, access):
+    found = ask(job(1, access), there=(copy,))
+    assert (found.reason, len(found.obsolete)) == (Reason.ALREADY_COPIED, 1)
+
+
+def test_a_yes_before_the_copy_stays_what_is_told(ask, job, copy):
+    found = ask(job(1, HubAccess.ACCESSIBLE), there=(copy,))
+    assert (found.reason, found.obsolete) == (Reason.ACCESSIBLE, ())
+
+
+def test_a_copy_of_other_weights_answers_nothing(ask, copy):
+    other = replace(copy, source=replace(copy.source, commit="1" * 40))
+    assert ask(there=(other,)).reason is Reason.ACCESS_CHECKING
+
+
+def test_where_nobody_looks_a_copy_changes_nothing(ask, copy):
+    assert ask(looked=False, there=(copy,)).reason is Reason.ACCESS_NOT_CHECKED
+
+
+@pytest.mark.parametrize(
+    ("looked", "has_copy", "reason"),
+    [
+        (True, True, Reason.ALREADY_COPIED),
+        (True, False, Reason.ACCESS_NOT_CHECKED),
+        (False, True, Reason.ACCESS_NOT_CHECKED),
+    ],
+)
+def test_what_runs_is_never_asked_about_again(observed, gated, copy, looked, has_copy, reason):
+    around = observed(facts={"access_checks": () if looked else None})
+    record = RevisionFacts(REVISION, 1, pinned_plan(gated), {}, {}, {}, copies=(copy,) if has_copy else ())
+    assert pinned(around, record, gated).reason is reason
+    assert pinned(around, record, gated.model_copy(update={"gated": False})).reason is Reason.NOT_GATED
+    found = pinned(around, replace(record, weights_checked_at="2026-03-02T09:30:00Z"), gated)
     assert (found.reason, found.message) == (Reason.ACCESSIBLE, "meta-llama/Llama-3.1-8B-Instruct may be downloaded")
     assert found.passed
 

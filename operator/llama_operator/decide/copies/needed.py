@@ -117,8 +117,25 @@ def needed(
             "asked or did not say it; name one in a LlamaModel, or switch the access check on",
             CACHE_FIELD,
         )
-    of_adapters = (copy_of(deployment, Role.ADAPTER, _adapter(one), None, one.source) for one in sources)
+    of_adapters = (copy_of(deployment, Role.ADAPTER, adapter_source(one), None, one.source) for one in sources)
     return (*_copies(deployment, every), *of_adapters)
+
+
+def known_without_asking(
+    deployment: LlamaDeployment, variants: Iterable[Variant], adapters: Iterable[Repository]
+) -> tuple[Copy, ...]:
+    """The copies that a revision would read, as far as their names are known before the Hub is asked for a commit.
+
+    Args:
+        deployment: The deployment.
+        variants: Weights of its model and its guard.
+        adapters: Repositories of its adapters.
+    """
+    if not caches(deployment):
+        return ()
+    named = (one for one in variants if not source_is_hub(one) or is_commit(one.revision))
+    sources = (*(source_of(one, one.revision or "") for one in named), *map(adapter_source, adapters))
+    return tuple(copy_of(deployment, Role.MODEL, source, None) for source in sources if source is not None)
 
 
 def source_is_hub(variant: Variant) -> bool:
@@ -126,7 +143,8 @@ def source_is_hub(variant: Variant) -> bool:
     return variant.uri is None and variant.volume_claim is None and variant.repository is not None
 
 
-def _adapter(repository: Repository) -> CopySource:
+def adapter_source(repository: Repository) -> CopySource:
+    """Where the copy of an adapter comes from."""
     return CopySource(SourceKind.HUB, repository.repository, commit=repository.revision)
 
 

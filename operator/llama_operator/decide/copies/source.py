@@ -154,6 +154,11 @@ def is_of(source: CopySource, variant: Variant) -> bool:
     return known is not None and known.id == source.id
 
 
+def find_copy(copies: Iterable[Copy], source: CopySource | None) -> Copy | None:
+    """The copy of a source, whatever it is for; None if there is none."""
+    return next((one for one in copies if source is not None and one.id == source.id), None)
+
+
 def is_read(variant: Variant, copies: Iterable[Copy]) -> bool:
     """Whether the volume of a variant is a copy, of which pods mount their own folder only."""
     return any((copy.claim, copy.weights) == (variant.volume_claim, variant.volume_path) for copy in copies)

@@ -179,6 +179,18 @@ def check_copies(observed: Observed, copies: tuple[Copy, ...], revision: str) ->
     return Copying(tuple(_state(observed, facts, copy, revision, runs=here) for copy in copies))
 
 
+def already_there(observed: Observed, copies: tuple[Copy, ...], revision: str) -> tuple[Copy, ...]:
+    """Return those of `copies` that are verified, so that nothing of them is downloaded any more.
+
+    Args:
+        observed: What this pass knows.
+        copies: What the revision would read.
+        revision: Its name.
+    """
+    found = check_copies(observed, copies, revision)
+    return () if found is None else tuple(state.copy for state in found.states if state.reason is Reason.COPIED)
+
+
 def _state(observed: Observed, facts: WeightsFacts, copy: Copy, revision: str, *, runs: bool) -> CopyState:
     claim = facts.claim(copy.claim) if copy.owned else None
     jobs = sorted((job for job in facts.jobs if job.id == copy.id and not job.leaving), key=lambda job: job.attempt)

@@ -352,7 +352,7 @@ def test_every_reason_that_does_not_pass_by_waiting_has_a_cure():
         Reason.SCALED_TO_ZERO, Reason.ENDPOINT_SERVING, Reason.NO_ENDPOINT, Reason.ROLLED_OUT, Reason.ROLLING_OUT,
         Reason.SERVING, Reason.PROGRESSING, Reason.SETTLED, Reason.NOT_MEASURED,
         Reason.KV_CACHE_AS_PLANNED, Reason.KV_CACHE_LARGER_THAN_PLANNED,
-        Reason.ACCESSIBLE, Reason.NOT_GATED, Reason.ACCESS_NOT_CHECKED, Reason.ACCESS_CHECKING,
+        Reason.ACCESSIBLE, Reason.NOT_GATED, Reason.ALREADY_COPIED, Reason.ACCESS_NOT_CHECKED, Reason.ACCESS_CHECKING,
         Reason.COPIED, Reason.IN_IMAGE, Reason.COPY_NOT_LOOKED_AT, Reason.ERASING, Reason.ERASED,
         Reason.KEPT, Reason.WAY_OPEN, Reason.ADAPTERS_LOADED, Reason.ADAPTERS_LOADING, Reason.GUARD_RUNNING,
     }  # fmt: skip
