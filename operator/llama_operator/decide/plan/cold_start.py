@@ -73,15 +73,17 @@ def stages(
     return tuple(Stage(name, math.ceil(length)) for name, length in seconds)
 
 
-def read_from(mode: CacheMode) -> WeightSourceName:
-    """Return where pods read weights from: the volume of a copy, the disk of a node with an image, or else the Hub, on every node."""
+def read_from(mode: CacheMode, variant: Variant) -> WeightSourceName:
+    """Return where pods read weights from: the volume of a copy, the disk of a node with an image, or else the source, on every node."""
     match mode:
         case CacheMode.CLAIM:
             return "NetworkVolume"
         case CacheMode.IMAGE:
             return "LocalDisk"
+        case CacheMode.NONE if variant.volume_claim is not None:
+            return "NetworkVolume"
         case CacheMode.NONE:
-            return "HuggingFace"
+            return "HuggingFace" if variant.uri is None else "ObjectStore"
 
 
 def stages_of(
@@ -96,7 +98,7 @@ def stages_of(
         sharding: Tensor and pipeline parallel sizes.
         mode: Where pods read the weights from; a new node pulls an image with weights beside that of the engine.
     """
-    found = stages(model, variant, accelerator, sharding, read_from(mode))
+    found = stages(model, variant, accelerator, sharding, read_from(mode, variant))
     if mode is not CacheMode.IMAGE or model.generated:
         return found
     pull = math.ceil(variant.bytes_to_read / facts.load().image_bytes_per_second.value)
