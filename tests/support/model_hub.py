@@ -122,6 +122,10 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         file = url.path.removeprefix(f"/{repository.name}/resolve/{COMMIT}/")
         if url.path == f"/api/models/{repository.name}/tree/{COMMIT}" and not repository.lists_nothing:
             self._list(parse_qs(url.query))
+        elif url.path == f"/api/models/{repository.name}/revision/{COMMIT}" and not repository.lists_nothing:
+            siblings = [{"rfilename": path} for path in repository.files]
+            told = {"id": repository.name, "sha": COMMIT, "siblings": siblings}
+            self._answer(200, json.dumps(told).encode(), {"Content-Type": "application/json"})
         elif url.path == f"/api/models/{repository.name}/xet-read-token/{COMMIT}":
             cas = repository.cas or f"{self._address(self.storage_name)}/xet"
             self._answer(

@@ -4,9 +4,12 @@ import contextlib
 import json
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from support.model_hub import Repository, serving
 from support.nodes.real_cluster import NAMESPACE
@@ -103,6 +106,20 @@ def _on(node):
 
 
 @pytest.fixture
+def manifest():
+    """The model and its deployment as JSON for kubectl, under another name and with other parts of the spec if wanted."""
+
+    def build(name=None, **spec):
+        model, deployment = yaml.safe_load_all((FOLDER / "copied.yaml").read_text(encoding="utf-8"))
+        deployment["metadata"]["name"] = name or deployment["metadata"]["name"]
+        for section, values in spec.items():
+            deployment["spec"][section] = deployment["spec"][section] | values
+        return json.dumps({"apiVersion": "v1", "kind": "List", "items": [model, deployment]})
+
+    return build
+
+
+@pytest.fixture
 def chart_values(hub):
     """The platform owner's mirror of the Hub."""
     return ("--set", f"settings.hubEndpoint={hub.endpoint}")
@@ -113,6 +130,23 @@ def token(plane):
     """The tenant's Secret."""
     secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "hub", "namespace": NAMESPACE}}
     plane.kubectl("apply", "--server-side", "-f", "-", stdin=json.dumps(secret | {"stringData": {"token": TOKEN}}))
+
+
+@pytest.fixture
+def follow(plane):
+    """Runs `kubectl llama weights follow` meanwhile; gives a list that has its exit code and what it said in the end."""
+
+    @contextlib.contextmanager
+    def call():
+        command = [Path(sys.prefix) / "bin" / "kubectl-llama", "weights", "follow", "--namespace", NAMESPACE]
+        command += ["--kubeconfig", plane.kubeconfig]
+        ended = []
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+            yield ended
+            said, _ = process.communicate(timeout=120)
+            ended += [process.returncode, said]
+
+    return call
 
 
 @pytest.fixture

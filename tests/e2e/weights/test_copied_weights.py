@@ -18,70 +18,89 @@ START_SECONDS = 900
 GONE_SECONDS = 300
 WHOLE = ("model-00001-of-00004.safetensors", "model-00002-of-00004.safetensors")
 HANGING = ("model-00003-of-00004.safetensors", "model-00004-of-00004.safetensors")
-KILLED = 137
 
 
-def test_a_copy_is_made_once_and_read_by_all_that_start_after_it(cluster, endpoint, hub, disk, token, kill, root):
-    repository = hub.repository
+def test_a_copy_is_made_once_and_read_by_all_that_start_after_it(
+    cluster, endpoint, hub, disk, token, kill, follow, manifest
+):
     for path in HANGING:
-        repository.hangs[path] = [1000, -1]
-    cluster.kubectl("apply", "--filename", str(root / "tests/e2e/weights/copied.yaml"))
-    break_off_half_way(cluster, hub, disk, kill)
+        hub.repository.hangs[path] = [1000, -1]
+    cluster.kubectl("apply", "--filename", "-", stdin=manifest())
+    break_off_half_way(cluster, hub, disk, kill, follow)
     cluster.until(lambda: cluster.is_ready(NAME), seconds=START_SECONDS, what="the deployment to be Ready")
     service = endpoint(NAME)
     assert_answers(service)
     assert_the_copy_is_told(cluster)
     assert_pods_need_neither_token_nor_source(cluster)
-    report(cluster, "first replica")
 
-    asked = len(repository.requests)
-    cached = compiled(disk)
+    asked, kept = len(hub.repository.requests), written_by_engines(disk)
+    assert kept, "what engines find out about the model is in the claim"
     first = engines_of(service)
-    cluster.patch(NAME, {"scaling": {"minReplicas": 2, "maxReplicas": 2}})
+    scale(cluster, NAME, 2)
     cluster.until(lambda: len(engines_of(service)) == 2, seconds=START_SECONDS, what="a second engine")
     assert first < engines_of(service)
-    assert repository.requests[asked:] == [], "a second replica asks nobody"
-    report(cluster, "second replica")
+    assert hub.repository.requests[asked:] == [], "a second replica asks nobody"
+    print_starts(cluster, NAME, 2)
 
-    another_revision(cluster)
-    assert repository.requests[asked:] == [], "nor does a second revision"
+    restart_by_a_revision(cluster)
     assert_answers(service)
-    report(cluster, "second revision")
-    print("engine's cache: ", cached, compiled(disk))
+    assert hub.repository.requests[asked:] == [], "nor does a second revision"
+    assert written_by_engines(disk) == kept, "each later engine reads it, and finds out nothing anew"
+    (copied,) = cluster.items("jobs", COPY_LABEL)
+    assert copied["metadata"]["annotations"]["llama-operator.io/attempt"] == "1"
 
     hub.stop()
     lose_a_replica(cluster, service)
     assert_answers(service)
     hub.start()
-    assert len({job["metadata"]["name"] for job in cluster.items("jobs", COPY_LABEL)}) <= 1
 
     (claim,) = cluster.items("persistentvolumeclaims")
-    cluster.kubectl("delete", "llamadeployment", NAME, f"--timeout={GONE_SECONDS}s")
-    cluster.until(lambda: not left_of(cluster), seconds=GONE_SECONDS, what="everything to be gone, the claim too")
+    delete(cluster, NAME)
     volume = cluster.json("persistentvolume", claim["spec"]["volumeName"])
     assert volume["status"]["phase"] == "Released"
     assert list(disk.glob(f"*/{MARKER}")), "its volume says Retain, so the bytes stay"
 
 
-def break_off_half_way(cluster, hub, disk, kill):
+def test_without_a_copy_each_replica_downloads(cluster, endpoint, hub, token, manifest):
+    """What the copy saves, at the same server."""
+    name = "downloaded"
+    cluster.kubectl("apply", "--filename", "-", stdin=manifest(name, weights={"cache": {"mode": "None"}}))
+    cluster.until(lambda: cluster.is_ready(name), seconds=START_SECONDS, what="the deployment to be Ready")
+    service, downloads = endpoint(name), hub.repository.downloads
+    assert_answers(service)
+    before = len(downloads)
+    scale(cluster, name, 2)
+    cluster.until(lambda: len(engines_of(service)) == 2, seconds=START_SECONDS, what="a second engine")
+    assert {*WHOLE, *HANGING} <= set(downloads[before:])
+    print_starts(cluster, name, 2)
+    delete(cluster, name)
+
+
+def break_off_half_way(cluster, hub, disk, kill, follow):
     """Kill the pod that copies once it has some whole files; the Job's next pod asks for the others only."""
 
     def has_half():
         return all(list(disk.glob(f".*.partial/{path}")) for path in WHOLE)
 
     cluster.until(has_half, seconds=COPY_SECONDS, what="half of the shards to be verified")
-    assert kill("llama_serving.weights", "copy")
-    downloads = hub.repository.downloads
-    asked = len(downloads)
-    hub.repository.hangs.clear()
-    cluster.until(lambda: list(disk.glob(f"*/{MARKER}")), seconds=COPY_SECONDS, what="the copy to be complete")
+    with follow() as followed:
+        assert kill("llama_serving.weights", "copy")
+        downloads = hub.repository.downloads
+        asked = len(downloads)
+        hub.repository.hangs.clear()
+        cluster.until(lambda: list(disk.glob(f"*/{MARKER}")), seconds=COPY_SECONDS, what="the copy to be complete")
+    code, said = followed
+    assert code == 0, said
+    assert f'"{HANGING[0]}" is verified' in said
+    assert f'"{WHOLE[0]}" is verified' in said, "by the pod that was killed"
+    assert said.rstrip().splitlines()[-1].startswith("Verified")
+    assert TOKEN not in said
     assert set(HANGING) <= set(downloads[asked:])
     assert not set(WHOLE) & set(downloads[asked:]), "whole files are not asked for again"
 
 
 def assert_the_copy_is_told(cluster):
     status = cluster.deployment(NAME)["status"]
-    print(json.dumps(status["weights"]))
     (copy,) = status["weights"]
     assert copy["state"] == "Copied"
     conditions = {each["type"]: (each["status"], each["reason"]) for each in status["conditions"]}
@@ -100,10 +119,14 @@ def assert_pods_need_neither_token_nor_source(cluster):
         assert mount["readOnly"]
 
 
-def another_revision(cluster):
-    """Change an engine argument; the old revision gives up its hardware first."""
+def scale(cluster, name, replicas):
+    cluster.patch(name, {"scaling": {"minReplicas": replicas, "maxReplicas": replicas}})
+
+
+def restart_by_a_revision(cluster):
+    """Ask for new engines with the same arguments; the old revision gives up its hardware first."""
     (before,) = (each["metadata"]["name"] for each in cluster.items("rayservices"))
-    cluster.patch(NAME, {"engine": {"arguments": {"maxNumSeqs": 5}}})
+    cluster.patch(NAME, {"rollout": {"restartedAt": "2026-01-02T03:04:05Z"}})
 
     def serves():
         active = cluster.deployment(NAME)["status"]["revisions"]["active"]
@@ -137,17 +160,32 @@ def engines_of(service):
     return set() if status is None else {report["replica"] for report in status["reports"]}
 
 
-def compiled(disk):
-    """Files that engines have put into the claim for later starts."""
-    return sorted(str(path.relative_to(disk)) for path in disk.glob(f"{ENGINES_FOLDER}/**/*") if path.is_file())
+def written_by_engines(disk):
+    """Files that engines have put into the claim for later starts, and when."""
+    files = (path for path in disk.glob(f"{ENGINES_FOLDER}/**/*") if path.is_file())
+    return {str(path.relative_to(disk)): path.stat().st_mtime_ns for path in files}
 
 
-def report(cluster, what):
-    """Print what status says about starts, with the plan's prediction beside it."""
-    print(f"\n{what}: {json.dumps(cluster.deployment(NAME)['status'].get('coldStart'))}")
+def print_starts(cluster, name, count):
+    """Print what the status says about starts, the newest first, with what the plan predicts for each stage."""
+
+    def known():
+        told = cluster.deployment(name)["status"].get("coldStart") or {}
+        return told if len(told.get("starts", ())) >= count else None
+
+    told = cluster.until(known, seconds=120, what="starts that are told")
+    print(f"\n{name}: predicted", {each["name"]: each.get("predictedSeconds") for each in told["stages"]})
+    for start in told["starts"]:
+        print(f"{name}: measured", {key: value for key, value in start.items() if key.endswith("Seconds")})
+
+
+def delete(cluster, name):
+    cluster.kubectl("delete", "llamadeployment", name, f"--timeout={GONE_SECONDS}s")
+    cluster.until(lambda: not left_of(cluster), seconds=GONE_SECONDS, what="everything to be gone, the claim too")
 
 
 def left_of(cluster):
     kinds = ("llamadeployments", "rayservices", "rayclusters", "controllerrevisions", "persistentvolumeclaims", "jobs")
     found = [f"{kind}/{item['metadata']['name']}" for kind in kinds for item in cluster.items(kind)]
-    return found + [f"pods/{item['metadata']['name']}" for item in cluster.items("pods", COPY_LABEL)]
+    selectors = (COPY_LABEL, "llama-operator.io/deployment")
+    return found + [f"pods/{pod['metadata']['name']}" for each in selectors for pod in cluster.items("pods", each)]

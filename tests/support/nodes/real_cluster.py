@@ -39,8 +39,8 @@ class Cluster:
         self._nodes = nodes
         self._logs = logs
 
-    def kubectl(self, *arguments, check=True):
-        done = self._plane.kubectl(*arguments, check=False)
+    def kubectl(self, *arguments, check=True, stdin=None):
+        done = self._plane.kubectl(*arguments, check=False, stdin=stdin)
         if check and done.returncode:
             pytest.fail(f"kubectl {' '.join(arguments)}: {done.stderr}")
         return done

@@ -48,6 +48,23 @@ def test_weights_take_as_long_as_their_source_is_slow(source):
     assert seconds("Weights", predicted(source=source)) == pytest.approx(read / rate, abs=1)
 
 
+@pytest.mark.parametrize(
+    ("where", "copied", "source"),
+    [
+        ({}, False, "HuggingFace"),
+        ({}, True, "NetworkVolume"),
+        ({"uri": "s3://models/chat"}, False, "ObjectStore"),
+        ({"uri": "s3://models/chat"}, True, "NetworkVolume"),
+        ({"volume_claim": "models"}, False, "NetworkVolume"),
+    ],
+)
+def test_unless_it_is_said_the_variant_says_where_weights_are(where, copied, source):
+    model = KNOWN.model("llama-3-70b")
+    variant = model.default_variant("BF16").model_copy(update=where)
+    told = stages(model, variant, KNOWN.accelerator("H100-80GB"), Sharding(4, 1), copied=copied)
+    assert told == predicted(source=source)
+
+
 def test_what_is_read_counts_not_what_is_loaded():
     whole, quantized = (KNOWN.model("llama-3-70b").default_variant(precision) for precision in ("BF16", "FP8"))
     assert quantized.weight_bytes < 0.6 * whole.weight_bytes, "the engine quantizes what it has read in 16 bits"
