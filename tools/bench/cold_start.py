@@ -1,9 +1,10 @@
 """Measures a cold start on this machine's CPU by stage, in one run (`make bench-cold-start`): copy, load, compile, first token.
 
 A model of half a GB comes from a Hub on this machine into a folder that stands for a claim, by the program that Jobs run; then vLLM
-starts from the copy, offline, with no cache of the engine, with the cache of the start before, and without compiling at all. What is
-measured are the stages beside each other; a GPU's loading and compiling have other figures. Nothing passes or fails;
-docs/weights-copy.md has the figures of a run.
+starts as replicas do: the first one from the copy, offline, with no cache of the engine; a second one from the copy, with that cache; a
+second one without a claim, which downloads and compiles for itself; and one from the copy without compiling at all. Beside it is
+what the plan predicts for such a model on this machine. What is measured are the stages beside each other; a GPU's loading and compiling
+have other figures. Nothing passes or fails; docs/weights-copy.md has the figures of a run.
 """
 
 import argparse
@@ -26,23 +27,27 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from llama_operator import catalog
+from llama_operator.decide.plan.cold_start import stages
+from llama_operator.decide.plan.memory import Sharding
 from llama_serving.generated import checkpoint
-from support.model_hub import Repository, serving
+from support.model_hub import COMMIT, Repository, serving
 from support.serving.weight_copies import NAME, Copier
 
 _HIDDEN, _LAYERS, _HEADS, _INTERMEDIATE = 1024, 16, 16, 4096
 _SHARDS: Final = 4
 _STAGES: Final = {
+    "download": r"Time spent downloading weights for \S+: ([\d.]+) seconds",
     "load": r"Loading weights took ([\d.]+) seconds",
     "profile and warm up": r"init engine \(profile, create kv cache, warmup model\) took ([\d.]+) s",
 }
-"""Lines that vLLM writes. The last one has the compiling in it."""
+"""Lines that vLLM writes; the last one has the compiling in it. A download of less than half a second has no line."""
 _START = """
 import json, os, sys, time
 began = time.monotonic()
 from vllm import LLM, SamplingParams
 imported = time.monotonic()
-engine = LLM(model=sys.argv[1], max_model_len=512, max_num_seqs=4, dtype="bfloat16", kv_cache_memory_bytes=64 * 2**20,
+engine = LLM(model=sys.argv[1], revision=sys.argv[3] or None, max_model_len=512, max_num_seqs=4, dtype="bfloat16", kv_cache_memory_bytes=64 * 2**20,
              load_format="safetensors", enforce_eager=sys.argv[2] == "eager", seed=0)
 ready = time.monotonic()
 engine.generate(["A llama is"], SamplingParams(max_tokens=1, temperature=0), use_tqdm=False)
@@ -57,8 +62,8 @@ class Start:
     """One way to start; seconds of each stage, one for each round."""
 
     name: str
-    eager: bool
-    fresh: bool
+    eager: bool = False
+    downloads: bool = False
     stages: dict[str, list[float]] = field(default_factory=dict)
 
 
@@ -115,16 +120,17 @@ def _safetensors(chance: np.random.Generator, shapes: dict[str, tuple[int, ...]]
     return struct.pack("<Q", len(text)) + text + b"".join(parts)
 
 
-def one(start: Start, copy: Path, cache: Path) -> None:
+def one(start: Start, copy: Path, cache: Path, endpoint: str) -> None:
     """Start an engine in a process of its own, and note what each stage took."""
-    environment = os.environ | {
-        "HF_HUB_OFFLINE": "1",
-        "TRANSFORMERS_OFFLINE": "1",
+    online = {"HF_ENDPOINT": endpoint, "HF_HOME": str(cache / "hub"), "no_proxy": "*"}
+    environment = os.environ | (online if start.downloads else {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"})
+    environment |= {
         "VLLM_CACHE_ROOT": str(cache),
         "VLLM_NO_USAGE_STATS": "1",
         "VLLM_ENABLE_STARTUP_PLAN": "1",
     }
-    command = [sys.executable, "-c", _START, str(copy), "eager" if start.eager else "compiled"]
+    model, commit = (NAME, COMMIT) if start.downloads else (str(copy), "")
+    command = [sys.executable, "-c", _START, model, "eager" if start.eager else "compiled", commit]
     began = time.monotonic()
     # Into a file: processes of the engine hold a pipe open after the one that started them has ended.
     with tempfile.TemporaryFile("w+") as out:
@@ -160,17 +166,34 @@ def measure(folder: Path, rounds: int) -> tuple[dict[str, float], list[Start]]:
         request = copier.request(endpoint)
         first = copier.run(request, tick_seconds=0.2)
         again = copier.run(request, tick_seconds=0.2)
-    if first.code or again.code:
-        raise RuntimeError(first.log + again.log)
-    copies = {"bytes": first.verdict.bytes, "copy": first.verdict.seconds, "again": again.verdict.seconds}
-    starts = [Start("no cache", eager=False, fresh=True), Start("cache of before", eager=False, fresh=False)]
-    starts.append(Start("not compiled", eager=True, fresh=True))
-    for number in range(rounds):
-        for start in starts:
-            # The second start of a round finds the cache of the first one.
-            cache = folder / f"cache-{number}{'-eager' if start.eager else ''}"
-            one(start, copier.copy, cache)
+        if first.code or again.code:
+            raise RuntimeError(first.log + again.log)
+        copies = {"bytes": first.verdict.bytes, "copy": first.verdict.seconds, "again": again.verdict.seconds}
+        starts = [Start("first, claim"), Start("second, claim"), Start("second, no claim", downloads=True)]
+        starts.append(Start("claim, not compiled", eager=True))
+        for number in range(rounds):
+            for start in starts:
+                # The second start of a round finds the cache of the first one.
+                own = "-eager" * start.eager + "-downloads" * start.downloads
+                one(start, copier.copy, folder / f"cache-{number}{own}", endpoint)
     return copies, starts
+
+
+def predicted(size: int, *, copied: bool) -> dict[str, int]:
+    """Seconds that the plan predicts for a start of this model, by stage.
+
+    Args:
+        size: Bytes of the weights.
+        copied: Whether they are read from a copy in a claim.
+    """
+    known = catalog.load()
+    tiny = known.model(checkpoint.NAME)
+    shape = tiny.architecture.model_copy(update={"num_hidden_layers": _LAYERS})
+    model = tiny.model_copy(update={"generated": False, "architecture": shape})
+    variant = tiny.variants[0].model_copy(update={"weight_bytes": size, "stored_bytes": None})
+    cpu = next(card for card in known.accelerators if card.device == "CPU")
+    told = stages(model, variant, cpu, Sharding(1, 1), node_ready=True, image_present=True, copied=copied)
+    return {stage.name: stage.seconds for stage in told}
 
 
 def main() -> None:
@@ -180,14 +203,17 @@ def main() -> None:
     rounds = parser.parse_args().rounds
     with tempfile.TemporaryDirectory(prefix="cold-start-") as folder:
         copies, starts = measure(Path(folder), rounds)
-    console = Console()
+    console = Console(width=180)
     console.print(
         f"copy of {copies['bytes'] / 1e6:.0f} MB: {copies['copy']:.1f} s; a copy that is there: {copies['again']:.1f} s"
     )
     table = Table("stage, seconds: least, median, most of rounds", *(start.name for start in starts), box=box.MARKDOWN)
-    for stage in ("import", "load", "profile and warm up", "engine", "first token", "all"):
+    for stage in ("import", "download", "load", "profile and warm up", "engine", "first token", "all"):
         table.add_row(stage, *(_told(start.stages.get(stage, [])) for start in starts))
     console.print(table)
+    for copied in (True, False):
+        of_plan = predicted(int(copies["bytes"]), copied=copied)
+        console.print(f"the plan predicts {'with' if copied else 'without'} a claim, in seconds: {of_plan}")
 
 
 def _told(values: list[float]) -> str:
