@@ -43,6 +43,16 @@ async def test_a_pod_on_no_node_has_written_nothing(user, pod):
     assert await user.log(await pod(), lines=5) == ""
 
 
+async def test_of_several_containers_one_has_to_be_named(user, pod):
+    both = [{"name": name, "image": "example/any:1"} for name in ("weights", "sidecar")]
+    ref = await pod(containers=both)
+    assert await user.log(ref, lines=5, container="sidecar") == ""
+    with pytest.raises(UnavailableError, match="container name must be specified"):
+        await user.log(ref, lines=5)
+    with pytest.raises(UnavailableError, match="container absent is not valid"):
+        await user.log(ref, lines=5, container="absent")
+
+
 @pytest.fixture
 async def silent_node(user, objects):
     """Name of a node whose kubelet does not answer."""

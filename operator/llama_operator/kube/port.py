@@ -232,11 +232,21 @@ class Cluster(Protocol):
 class PodLogs(Protocol):
     """What the command line may ask beside `Cluster`, by the rights of its user. The operator reads no log, and may not."""
 
-    async def log(self, pod: Ref, *, lines: int) -> str:
-        """Return the last lines that the only container of a pod wrote, oldest first; what is no UTF-8 is replaced.
+    async def log(self, pod: Ref, *, lines: int, container: str = "") -> str:
+        """Return the last lines that a container of a pod wrote, oldest first; what is no UTF-8 is replaced.
 
-        Empty while the pod is on no node. `NotFoundError` if there is no such pod; another `KubeError` if nobody can tell: its
-        container has not started, or its node does not answer.
+        Args:
+            pod: The pod.
+            lines: How many lines at most.
+            container: Which container. A pod of which only one is known needs no name; a cluster may put others beside it.
+
+        Returns:
+            The lines; empty while the pod is on no node.
+
+        Raises:
+            NotFoundError: If there is no such pod.
+            UnavailableError: If nobody can tell: the container has not started, its node does not answer, or it is not said which one.
+            ForbiddenError: If the user may not (`get` on `pods/log`).
         """
         ...
 

@@ -10,6 +10,7 @@ from llama_operator.cli.shared import output
 from llama_operator.cli.shared.connection import ClusterError, Connection, runner
 from llama_operator.cli.shared.exit_codes import EXIT_NOT_READY, EXIT_OK
 from llama_operator.decide.copies.facts import CopyJobFacts
+from llama_operator.desired.weights_job import CONTAINER
 from llama_operator.kube import kinds
 from llama_operator.kube.port import NotFoundError, Object, Ref, UnavailableError
 from llama_operator.observe.jobs.weights import weights_facts
@@ -74,7 +75,8 @@ async def _show(connection: Connection, pod: Object, shown: dict[str, Sequence[s
     """Print what a pod has written since the last look."""
     name = pod["metadata"]["name"]
     try:
-        written = await connection.logs.log(Ref(kinds.POD, connection.namespace, name), lines=_LINES)
+        ref = Ref(kinds.POD, connection.namespace, name)
+        written = await connection.logs.log(ref, lines=_LINES, container=CONTAINER)
     except (NotFoundError, UnavailableError):
         # Its container has not started, or it is gone.
         return

@@ -29,6 +29,7 @@ from llama_operator.kube.port import (
     Propagation,
     Ref,
     Selector,
+    UnavailableError,
     WatchEvent,
 )
 from llama_operator.kube.server import addresses, answers, credentials
@@ -173,11 +174,17 @@ class KubernetesCluster:
             return True
         return bool((answer.get("status") or {}).get("allowed", True))
 
-    async def log(self, pod: Ref, *, lines: int) -> str:
+    async def log(self, pod: Ref, *, lines: int, container: str = "") -> str:
         """Return the last lines of a pod's log; see `PodLogs.log`."""
-        query = {"tailLines": str(lines), "limitBytes": str(_LOG_BYTES)}
+        query = {"tailLines": str(lines), "limitBytes": str(_LOG_BYTES)} | (
+            {"container": container} if container else {}
+        )
         path, what = addresses.of_object(pod, "log"), f"log of {pod}"
-        return await self._transport.text(Request("GET", path, what, query, accept="application/json, */*"))
+        try:
+            return await self._transport.text(Request("GET", path, what, query, accept="application/json, */*"))
+        except InvalidError as error:
+            # The kubelet's answer while a container is being made, too.
+            raise UnavailableError(str(error)) from None
 
     async def ask(self, service: Ref, *, port: int, path: str) -> str:
         """Return what a Service answers; see `Services.ask`."""

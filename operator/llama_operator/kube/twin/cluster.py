@@ -225,10 +225,16 @@ class MemoryClient:
         live = self._live(ref)
         return self._update(live, json_patch.apply(live.to_object(), operations, str(ref)))
 
-    async def log(self, pod: Ref, *, lines: int) -> str:
+    async def log(self, pod: Ref, *, lines: int, container: str = "") -> str:
         """Return the last lines of a pod's log; see `PodLogs.log`."""
         await asyncio.sleep(0)
-        on_node, text = _field(self._live(pod).to_object(), "spec.nodeName"), self._cluster.log(pod)
+        live = self._live(pod).to_object()
+        names = [each["name"] for each in live.get("spec", {}).get("containers", ())]
+        if len(names) > 1 and not container:
+            raise UnavailableError(f"log of {pod}: a container name must be specified, choose one of: {names}")
+        if container and names and container not in names:
+            raise UnavailableError(f"log of {pod}: container {container} is not valid for pod {pod.name}")
+        on_node, text = _field(live, "spec.nodeName"), self._cluster.log(pod)
         if text is None and on_node:
             raise UnavailableError(f"log of {pod}: its node {on_node} does not answer")
         text = text or ""

@@ -44,7 +44,9 @@ async def job(world, copy_id=ID, attempt=1, ended=None, verdict=None):
         "kind": "Pod",
         "metadata": {"name": f"{name}-x", "namespace": "team-a", "labels": labels},
     }
-    await world.kuberay.apply(pod | {"spec": {"nodeName": "a"}})
+    # A mesh may put a container of its own into every pod.
+    both = [{"name": name, "image": "example/any:1"} for name in ("istio-proxy", "weights")]
+    await world.kuberay.apply(pod | {"spec": {"nodeName": "a", "containers": both}})
     if verdict is not None:
         state = {"terminated": {"exitCode": 3, "message": json.dumps(verdict)}}
         await world.kuberay.apply_status(pod | {"status": {"containerStatuses": [{"name": "weights", "state": state}]}})

@@ -127,6 +127,16 @@ async def test_a_server_that_is_busy_is_asked_again(scripted, cluster):
     assert (await cluster.get(WEB))["metadata"]["name"] == "web"
 
 
+async def test_of_a_container_that_is_being_made_nobody_can_tell_the_log(scripted, cluster):
+    words = 'container "weights" in pod "copies-x" is waiting to start: ContainerCreating'
+    scripted.script += [failure(400, words), web.Response(text="one\n")]
+    pod = Ref(kinds.POD, "team-a", "copies-x")
+    with pytest.raises(UnavailableError, match="waiting to start"):
+        await cluster.log(pod, lines=5, container="weights")
+    assert await cluster.log(pod, lines=5, container="weights") == "one\n"
+    assert [request.query["container"] for request in scripted.requests] == ["weights", "weights"]
+
+
 async def test_a_server_that_stays_busy_is_not_asked_for_ever(scripted, cluster):
     scripted.script += [failure(429, "too many requests", **{"Retry-After": "0"}) for _ in range(5)]
     with pytest.raises(UnavailableError, match="too many requests"):
