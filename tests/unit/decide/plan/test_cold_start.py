@@ -3,8 +3,9 @@
 import pytest
 
 from llama_operator import catalog
+from llama_operator.api.v1alpha1.weights import CacheMode
 from llama_operator.catalog.figures import cold_start as facts
-from llama_operator.decide.plan.cold_start import stages, total_seconds
+from llama_operator.decide.plan.cold_start import read_from, stages, total_seconds
 from llama_operator.decide.plan.memory import Sharding
 
 KNOWN = catalog.load()
@@ -49,20 +50,19 @@ def test_weights_take_as_long_as_their_source_is_slow(source):
 
 
 @pytest.mark.parametrize(
-    ("where", "copied", "source"),
+    ("where", "mode", "source"),
     [
-        ({}, False, "HuggingFace"),
-        ({}, True, "NetworkVolume"),
-        ({"uri": "s3://models/chat"}, False, "ObjectStore"),
-        ({"uri": "s3://models/chat"}, True, "NetworkVolume"),
-        ({"volume_claim": "models"}, False, "NetworkVolume"),
+        ({}, CacheMode.NONE, "HuggingFace"),
+        ({}, CacheMode.CLAIM, "NetworkVolume"),
+        ({}, CacheMode.IMAGE, "LocalDisk"),
+        ({"uri": "s3://models/chat"}, CacheMode.NONE, "ObjectStore"),
+        ({"uri": "s3://models/chat"}, CacheMode.CLAIM, "NetworkVolume"),
+        ({"volume_claim": "models"}, CacheMode.NONE, "NetworkVolume"),
     ],
 )
-def test_unless_it_is_said_the_variant_says_where_weights_are(where, copied, source):
-    model = KNOWN.model("llama-3-70b")
-    variant = model.default_variant("BF16").model_copy(update=where)
-    told = stages(model, variant, KNOWN.accelerator("H100-80GB"), Sharding(4, 1), copied=copied)
-    assert told == predicted(source=source)
+def test_pods_read_the_copy_and_without_one_what_the_variant_names(where, mode, source):
+    variant = KNOWN.model("llama-3-70b").default_variant("BF16").model_copy(update=where)
+    assert read_from(mode, variant) == source
 
 
 def test_what_is_read_counts_not_what_is_loaded():
