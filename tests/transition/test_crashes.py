@@ -162,7 +162,7 @@ async def test_a_crash_after_any_write_leads_to_the_same_end_state(make_world, f
         assert writes_of(world) <= total + 2, "work that was done is not done again"
 
 
-@pytest.mark.parametrize("flow", ["upgrade beside", "roll back after"])
+@pytest.mark.parametrize("flow", ["upgrade beside", pytest.param("roll back after", marks=pytest.mark.nightly)])
 async def test_two_crashes_in_a_row_lead_there_too(make_world, flow):
     undisturbed = make_world()
     await run(undisturbed, flow)
