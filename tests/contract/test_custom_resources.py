@@ -95,8 +95,6 @@ BROKEN = (
     ("spec.weights.cache.mode", {"weights": {"cache": {"storageClassName": "fast"}}}),
     ("spec.weights.cache.image", {"weights": {"cache": {"mode": "Image"}}}),
     ("spec.weights.cache.image", {"weights": {"cache": {"image": f"acme/llama@sha256:{'0' * 64}"}}}),
-    ("spec.weights.cache.image", {"weights": {"cache": {"mode": "Image", "image": "acme/llama:3.3"}}}),
-    ("spec.weights.cache.image", {"weights": {"cache": {"mode": "Image", "image": "acme/llama@sha256:0123"}}}),
     ("spec.weights.cache.imageFolder", {"weights": {"cache": {"mode": "Claim", "imageFolder": "models"}}}),
     (
         "spec.weights.cache.claimName",
@@ -254,6 +252,12 @@ async def test_two_writers_have_a_tenant_each(api_server, ours, objects):
     assert [tenant["name"] for tenant in live["spec"]["tenants"]] == ["acme", "globex"]
     live = await ours.apply(objects.llama(**DIRECT))
     assert [tenant["name"] for tenant in live["spec"]["tenants"]] == ["globex"]
+
+
+@pytest.mark.parametrize("image", ["acme/llama:3.3", "acme/llama@sha256:0123"])
+async def test_weights_in_an_image_are_named_by_its_digest(ours, objects, image):
+    with pytest.raises(InvalidError, match=r"spec\.weights\.cache\.image"):
+        await ours.apply(objects.llama(weights={"cache": {"mode": "Image", "image": image}}))
 
 
 def test_every_rule_is_broken_by_a_case_here():

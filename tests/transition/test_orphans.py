@@ -1,5 +1,6 @@
 """What a deletion with --cascade=orphan leaves behind: it ends, is told and recorded, or is taken over by who comes back."""
 
+import contextlib
 import json
 from dataclasses import replace
 
@@ -9,10 +10,11 @@ from llama_operator.api.meta import LABEL_REVISION
 from llama_operator.evidence.log import HashChainLog, NoAnchor
 from llama_operator.kube import kinds
 from llama_operator.kube.delegating import Delegating
-from llama_operator.kube.port import ConflictError, JsonPatch, Ref
+from llama_operator.kube.port import ConflictError, JsonPatch, NotFoundError, Ref
 from llama_operator.reconcile.deployment import reconcile
 
 TINY, NAME, SPACE = "tiny-cpu", "tiny", "default"
+OURS = (kinds.RAY_SERVICE, kinds.SERVICE, kinds.NETWORK_POLICY, kinds.CONTROLLER_REVISION)
 
 
 @pytest.fixture
@@ -39,7 +41,7 @@ async def orphan(world):
 
 async def leave_alone(world):
     collector = world.memory.client("generic-garbage-collector")
-    for kind in (kinds.RAY_SERVICE, kinds.SERVICE, kinds.NETWORK_POLICY, kinds.CONTROLLER_REVISION):
+    for kind in OURS:
         for live in (await world.user.list(kind)).items:
             ref = Ref(kind, SPACE, live["metadata"]["name"])
             await collector.patch(ref, [JsonPatch("remove", "/metadata/ownerReferences")])
@@ -129,7 +131,41 @@ async def test_a_pass_that_saw_it_before_its_deletion_makes_nothing_for_it(world
         await world.apply_sample(TINY)
     with pytest.raises(ConflictError, match="LlamaDeployment tiny is gone or going"):
         await reconcile(ports, ref)
-    for kind in (kinds.RAY_SERVICE, kinds.SERVICE, kinds.NETWORK_POLICY, kinds.CONTROLLER_REVISION):
+    for kind in OURS:
+        assert await world.names(kind) == [], kind
+
+
+class PutBack(Delegating):
+    """A store that is put back to a time before the deployment when so many objects were made."""
+
+    def __init__(self, inner, world, after):
+        super().__init__(inner)
+        self.world, self.left = world, after
+
+    async def apply(self, obj, **how):
+        if obj["kind"] != "LlamaDeployment" and "ownerReferences" in obj["metadata"]:
+            if self.left == 0:
+                await self.lose()
+            self.left -= 1
+        return await super().apply(obj, **how)
+
+    async def lose(self):
+        """The deployment and all of its children are not there any more; what is made from now on stays."""
+        await self.world.user.delete(self.world.ref)
+        for kind in OURS:
+            for name in await self.world.names(kind):
+                with contextlib.suppress(NotFoundError):
+                    await self.world.user.delete(Ref(kind, SPACE, name))
+
+
+@pytest.mark.parametrize("after", range(5))
+async def test_what_is_made_after_a_store_was_put_back_is_taken_back(world, after):
+    """A pass has asked for the owner before, and writes after it: the collector of a real cluster believes in that owner."""
+    world.ref = await world.apply_sample(TINY)
+    ports = replace(world.ports, cluster=PutBack(world.ports.cluster, world, after))
+    with pytest.raises(ConflictError, match="LlamaDeployment tiny is gone or going"):
+        await reconcile(ports, world.ref)
+    for kind in OURS:
         assert await world.names(kind) == [], kind
 
 

@@ -1,10 +1,11 @@
 """Whether the owners of what is about to be written are there. Called by `reconcile.writes` and `reconcile.shared`."""
 
 import asyncio
+import contextlib
 
 from llama_operator.api.readings import mappings
 from llama_operator.kube import kinds
-from llama_operator.kube.port import Cluster, ConflictError, Kind, Object, Ref
+from llama_operator.kube.port import Cluster, ConflictError, Kind, NotFoundError, Object, Preconditions, Ref
 
 
 class Owners:
@@ -17,6 +18,7 @@ class Owners:
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
         self._seen: set[str] = set()
+        self._making: list[tuple[Ref, Kind, Object]] = []
         self._asking = asyncio.Lock()
 
     async def are_there(self, ref: Ref, obj: Object, before: Object | None) -> None:
@@ -34,17 +36,46 @@ class Owners:
             kind = kinds.find(owner["apiVersion"], owner["kind"])
             if owner["uid"] in has or kind is None:
                 continue
+            if before is None:
+                self._making.append((ref, kind, owner))
             async with self._asking:
                 if before is None and owner["uid"] in self._seen:
                     continue
-                await self._ask(kind, owner, ref)
+                if not await self._is_there(kind, owner, ref):
+                    raise _without_owner(ref, owner)
                 self._seen.add(owner["uid"])
 
-    async def _ask(self, kind: Kind, owner: Object, ref: Ref) -> None:
+    async def take_back(self) -> None:
+        """Ask once more after objects were made, and delete those whose only owner is gone: the pass is at its end.
+
+        Between the first answer and a write a store may have been put back. What is made then has an owner that the
+        collector still believes in.
+
+        Raises:
+            ConflictError: If an owner is gone.
+        """
+        there = {
+            owner["uid"]: await self._is_there(kind, owner, ref)
+            for ref, kind, owner in {owner["uid"]: (ref, kind, owner) for ref, kind, owner in self._making}.values()
+            if owner["uid"] in self._seen
+        }
+        lost = [(ref, owner) for ref, _, owner in self._making if not there.get(owner["uid"], True)]
+        for ref, owner in lost:
+            with contextlib.suppress(NotFoundError):
+                live = (await self._cluster.get(ref))["metadata"]
+                if [one.get("uid") for one in mappings(live.get("ownerReferences"))] == [owner["uid"]]:
+                    await self._cluster.delete(ref, preconditions=Preconditions(uid=live["uid"]))
+        for ref, owner in lost:
+            raise _without_owner(ref, owner)
+
+    async def _is_there(self, kind: Kind, owner: Object, ref: Ref) -> bool:
         # A list by a field is answered by the server and never by a cache.
         named = {"metadata.name": owner["name"]}
         live = (await self._cluster.list(kind, namespace=ref.namespace, fields=named)).items
-        if not any(
+        return any(
             one["metadata"]["uid"] == owner["uid"] and "deletionTimestamp" not in one["metadata"] for one in live
-        ):
-            raise ConflictError(f"{owner['kind']} {owner['name']} is gone or going: {ref} is left without an owner")
+        )
+
+
+def _without_owner(ref: Ref, owner: Object) -> ConflictError:
+    return ConflictError(f"{owner['kind']} {owner['name']} is gone or going: {ref} is left without an owner")

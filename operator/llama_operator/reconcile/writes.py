@@ -52,6 +52,15 @@ async def write(cluster: Cluster, namespace: str, desired: Desired, repairs: Led
         KubeError: If a write failed. In both cases those of the same step were tried all the same, those after it were not.
     """
     owners = Owners(cluster)
+    try:
+        return await _write(cluster, namespace, desired, repairs, owners)
+    finally:
+        await owners.take_back()
+
+
+async def _write(
+    cluster: Cluster, namespace: str, desired: Desired, repairs: Ledger, owners: Owners
+) -> tuple[RefusedWrite, ...]:
     with _told_apart():
         await write_shared(cluster, namespace, desired.shared, repairs, owners)
     for step in desired.steps:
