@@ -78,6 +78,7 @@ async def found(kubeconfig, namespace):
         return {(one.name, cause.reason, cause.message) for one in services for cause in causes(observed, one.name)}
 
 
+@pytest.mark.nightly
 def test_a_healthy_life_has_no_cause(eventually, kubeconfig, user, operator, h100_nodes):
     seen, over = set(), threading.Event()
 

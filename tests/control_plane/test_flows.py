@@ -116,7 +116,10 @@ def test_restarts_upgrades_and_nodes_write_nothing(eventually, user, make_operat
         remove_nodes(plane, [extra])
 
 
-@pytest.mark.parametrize("running", [True, False], ids=["operator up", "operator down"])
+@pytest.mark.parametrize(
+    "running",
+    [pytest.param(True, id="operator up"), pytest.param(False, id="operator down", marks=pytest.mark.nightly)],
+)
 def test_a_namespace_full_of_deployments_goes(eventually, user, make_operator, plane, namespace, running):
     operator = make_operator()
     for number in range(20):

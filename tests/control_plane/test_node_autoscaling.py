@@ -62,6 +62,7 @@ def test_a_replica_over_two_nodes_says_that_they_are_missing_gets_them_and_gives
     eventually(lambda: not node_names(plane), "nobody needs the nodes, so they go", patience=150)
 
 
+@pytest.mark.nightly
 def test_a_replica_takes_the_place_of_a_placeholder_at_once_and_the_next_node_is_started(
     eventually, user, operator, plane, head_node, start_karpenter
 ):

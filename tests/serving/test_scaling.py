@@ -69,6 +69,7 @@ def test_a_queue_brings_a_second_replica_and_idleness_takes_it_away(app, live, l
     app.apply(live())
 
 
+@pytest.mark.nightly
 def test_a_reserve_is_added_to_a_load_that_one_replica_carries_and_nothing_restarts(app, live, load, eventually):
     before = running(app)
     app.apply(

@@ -102,6 +102,7 @@ def scaler(namespace):
     return yaml.safe_load(text)
 
 
+@pytest.mark.nightly
 def test_kubernetes_own_autoscaler_takes_the_policys_number_at_once_and_keeps_it_while_there_is_none(
     plane, namespace, user, metrics, eventually
 ):
