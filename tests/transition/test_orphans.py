@@ -169,6 +169,32 @@ async def test_what_is_made_after_a_store_was_put_back_is_taken_back(world, afte
         assert await world.names(kind) == [], kind
 
 
+class Remembering(PutBack):
+    """The same with a cache that still has the children of before."""
+
+    known = None
+
+    async def lose(self):
+        self.known = [live for kind in OURS for live in (await self.world.user.list(kind)).items]
+        await super().lose()
+
+    async def get(self, ref):
+        old = [one for one in self.known or () if (one["kind"], one["metadata"]["name"]) == (ref.kind.kind, ref.name)]
+        return old[0] if old else await super().get(ref)
+
+
+async def test_what_is_made_anew_by_a_pass_that_still_knows_it_is_taken_back(world):
+    world.ref = await world.apply_sample(TINY)
+    await world.reconcile(world.ref)
+    for service in await world.names(kinds.SERVICE):
+        await world.user.delete(Ref(kinds.SERVICE, SPACE, service))
+    ports = replace(world.ports, cluster=Remembering(world.ports.cluster, world, 0))
+    with pytest.raises(ConflictError, match="LlamaDeployment tiny is gone or going"):
+        await reconcile(ports, world.ref)
+    for kind in OURS:
+        assert await world.names(kind) == [], kind
+
+
 async def test_an_owner_that_somebody_took_away_comes_back(world, left_behind):
     await world.apply_sample(TINY)
     await world.reconcile(world.ref)

@@ -18,7 +18,7 @@ class Owners:
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
         self._seen: set[str] = set()
-        self._making: list[tuple[Ref, Kind, Object]] = []
+        self._making: list[tuple[Ref, Kind, Object, Object | None]] = []
         self._asking = asyncio.Lock()
 
     async def are_there(self, ref: Ref, obj: Object, before: Object | None) -> None:
@@ -37,12 +37,21 @@ class Owners:
             if owner["uid"] in has or kind is None:
                 continue
             if before is None:
-                self._making.append((ref, kind, owner))
+                self._making.append((ref, kind, owner, None))
             async with self._asking:
                 if before is None and owner["uid"] in self._seen:
                     continue
                 if not await self._is_there(kind, owner, ref):
                     raise _without_owner(ref, owner)
+                self._seen.add(owner["uid"])
+
+    def wrote(self, ref: Ref, before: Object, after: Object) -> None:
+        """Learn that what was written is another object than the one that was seen: it was made, and nobody asked for its owner."""
+        if before["metadata"].get("uid") == after["metadata"].get("uid"):
+            return
+        for owner in after["metadata"].get("ownerReferences") or ():
+            if (kind := kinds.find(owner["apiVersion"], owner["kind"])) is not None:
+                self._making.append((ref, kind, owner, after))
                 self._seen.add(owner["uid"])
 
     async def take_back(self) -> None:
@@ -56,16 +65,17 @@ class Owners:
         """
         there = {
             owner["uid"]: await self._is_there(kind, owner, ref)
-            for ref, kind, owner in {owner["uid"]: (ref, kind, owner) for ref, kind, owner in self._making}.values()
+            for ref, kind, owner in {owner["uid"]: (ref, kind, owner) for ref, kind, owner, _ in self._making}.values()
             if owner["uid"] in self._seen
         }
-        lost = [(ref, owner) for ref, _, owner in self._making if not there.get(owner["uid"], True)]
-        for ref, owner in lost:
-            with contextlib.suppress(NotFoundError):
-                live = (await self._cluster.get(ref))["metadata"]
+        lost = [(ref, owner, made) for ref, _, owner, made in self._making if not there.get(owner["uid"], True)]
+        for ref, owner, made in lost:
+            with contextlib.suppress(NotFoundError, ConflictError):
+                # Of one that was made anew a cache may still have the one of before.
+                live = (made or await self._cluster.get(ref))["metadata"]
                 if [one.get("uid") for one in mappings(live.get("ownerReferences"))] == [owner["uid"]]:
                     await self._cluster.delete(ref, preconditions=Preconditions(uid=live["uid"]))
-        for ref, owner in lost:
+        for ref, owner, _ in lost:
             raise _without_owner(ref, owner)
 
     async def _is_there(self, kind: Kind, owner: Object, ref: Ref) -> bool:

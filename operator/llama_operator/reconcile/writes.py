@@ -153,6 +153,8 @@ async def _apply_one(cluster: Cluster, obj: Object, repairs: Ledger, owners: "Ow
                 raise WriteRefusedError(f"{error}; it is not of this deployment: rename one of the two") from error
             await owners.are_there(ref, obj, before)
             after = await _apply_over(cluster, ref, obj, before)
+    if before is not None:
+        owners.wrote(ref, before, after)
     repairs.wrote(ref, obj, before, after)
 
 
