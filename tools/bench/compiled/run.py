@@ -255,7 +255,8 @@ class _Run:
             wanted, reason = wish.replicas, wish.reason
             if rules is not None:
                 wanted = rules.apply(wanted, ready=view.ready, target=view.target, now=now)
-        wanted = min(max(wanted, setup.bounds[0]), setup.bounds[1])
+        least, most = setup.bounds_now(now)
+        wanted = min(max(wanted, least), most)
         if wanted != self._target:
             self._record.changes.append(Change(now, self._target, wanted, reason))
             self._target = wanted
@@ -263,6 +264,7 @@ class _Run:
 
     def _view(self, now: float) -> FleetView:
         setup = self._setup
+        least, most = setup.bounds_now(now)
         rows = self._read[: read(self._state, self._read)].tolist()
         slots = setup.engine.max_num_seqs
         return FleetView(
@@ -270,8 +272,8 @@ class _Run:
             ready=len(self._ready),
             target=self._target,
             router_queue=sum(self._queue) / len(self._queue) if self._queue else 0.0,
-            minimum=setup.bounds[0],
-            maximum=setup.bounds[1],
+            minimum=least,
+            maximum=most,
             cold_start_seconds=setup.cold_start.seconds if setup.estimate is None else setup.estimate,
             replicas=tuple(
                 ReplicaView(
