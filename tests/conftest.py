@@ -65,7 +65,7 @@ def root():
     return ROOT
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def now():
     return NOW
 

@@ -24,6 +24,7 @@ CHILDREN = "rayservices.ray.io,services,networkpolicies,controllerrevisions.apps
 
 
 LONGEST = (
+    "test_store_put_back.py",
     "test_incidents.py",
     "test_operator_process.py",
     "test_flows.py",

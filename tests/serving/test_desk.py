@@ -10,6 +10,7 @@ import pytest
 
 from llama_serving.contract.tenants import DeskSettings, TenantLimits
 from llama_serving.contract.usage import USAGE_FILES, UsageEvent
+from support.serving.api_keys import is_known
 
 pytestmark = [pytest.mark.serving, pytest.mark.timeout(1800)]
 
@@ -22,22 +23,10 @@ def tenant(app, keys, eventually):
     clients = contextlib.ExitStack()
 
     def make(name="acme"):
-        client = clients.enter_context(
-            httpx.Client(
-                base_url=f"http://127.0.0.1:{app.cluster.http_port}",
-                headers={"Authorization": f"Bearer {keys.add(name).text}"},
-                timeout=120,
-            )
-        )
-        # The board answers the one, and the replica the other: each looks at the keys by itself.
-        eventually(lambda: client.get("/v1/models").status_code == 200, seconds=60, what="the key to be known")
-        nobody = {"model": "nobody", "prompt": "llama"}
-        eventually(
-            lambda: client.post("/v1/completions", json=nobody).status_code == 404,
-            seconds=60,
-            what="the replica to know it",
-        )
-        return client
+        url, key = f"http://127.0.0.1:{app.cluster.http_port}", keys.add(name).text
+        eventually(lambda: is_known(url, key), seconds=60, what="the key to be known")
+        headers = {"Authorization": f"Bearer {key}"}
+        return clients.enter_context(httpx.Client(base_url=url, headers=headers, timeout=120))
 
     with clients:
         yield make

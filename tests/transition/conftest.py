@@ -1,5 +1,6 @@
 """A world for the reconcile: the in-memory cluster, a clock that stands still, and KubeRay's word given by the test."""
 
+import copy
 import json
 from datetime import timedelta
 from pathlib import Path
@@ -19,6 +20,7 @@ from llama_operator.reconcile.failing import Failing
 from llama_operator.reconcile.ports import Ports
 from llama_operator.reconcile.repairs import Repairs
 from support import one_world, recordings
+from support.crash_flows import copied
 
 SAMPLES = Path(__file__).resolve().parents[2] / "manifests" / "samples"
 
@@ -86,6 +88,16 @@ class World:
         self.compares = True
         self.agreed = 0
         self.ports = self.ports_with(self.memory.client("llama-operator"))
+
+    def copy(self):
+        """Another one in the same state, in which a new operator begins."""
+        other = copy.copy(self)
+        other.clock = copy.copy(self.clock)
+        other.memory = copied(self.memory, other.clock)
+        other.user, other.kuberay = (other.memory.client(name) for name in ("kubectl", "kuberay-operator"))
+        other.reader, other.events = copy.copy(self.reader), Events()
+        other.ports = other.ports_with(other.memory.client("llama-operator"))
+        return other
 
     def ports_with(self, cluster, **settings):
         return Ports(
@@ -225,7 +237,7 @@ class World:
         )
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_world(now):
     return lambda: World(now)
 

@@ -5,13 +5,13 @@ Another operator then takes over. Invariants are judged after every write, not a
 """
 
 from contextlib import suppress
+from datetime import timedelta
 
 import pytest
 
 from llama_operator.kube import kinds
 from llama_operator.kube.port import NotFoundError, Ref
-from llama_operator.kube.twin.journal import PassThrough
-from support.faults import CrashAfter, CrashError
+from support.crash_flows import Flow, writes_of
 
 TINY = "tiny-cpu"
 BLUE_GREEN = {"strategy": "BlueGreen", "drainSeconds": 60, "progressDeadlineSeconds": 600}
@@ -105,33 +105,16 @@ FLOWS = {
 """Name -> (most copies at a time, steps)."""
 
 
-async def run(world, flow, crashes=()):
-    """Play a flow; each number of `crashes` is how many writes an operator lives to see."""
-    most, steps = FLOWS[flow]
-    lives = list(crashes)
-    # Compared once for each flow: the states after a crash are those of another pass.
-    world.compares = not lives
+def flow_of(name):
+    most, steps = FLOWS[name]
+    ref = Ref(kinds.LLAMA_DEPLOYMENT, "default", "tiny")
 
-    def operator():
-        inner = CrashAfter(lives.pop(0)) if lives else PassThrough()
+    def operator(world, inner):
         client = world.memory.client("llama-operator", interceptor=Watchdog(world, inner, most))
         world.ports = world.ports_with(client)
 
-    async def play(script):
-        while True:
-            try:
-                return await script()
-            except CrashError:
-                operator()
-
-    operator()
-    ref = Ref(kinds.LLAMA_DEPLOYMENT, "default", "tiny")
-    start = world.clock.now
-    for number, step in enumerate(steps, 1):
-        await step(world, ref, play)
-        # The steps begin at the same times, however often somebody died in them.
-        world.clock.now = start
-        world.clock.advance(10_000 * number)
+    taken = [lambda world, play, step=step: step(world, ref, play) for step in steps]
+    return Flow(taken, spacing=timedelta(seconds=10_000), operator=operator, end_state=end_state)
 
 
 async def end_state(world):
@@ -144,31 +127,20 @@ async def end_state(world):
     return found
 
 
-def writes_of(world):
-    return sum(1 for write in world.memory.writes if write.manager == "llama-operator")
+@pytest.mark.parametrize("name", FLOWS)
+async def test_a_crash_after_any_write_leads_to_the_same_end_state(make_world, name):
+    flow, world = flow_of(name), make_world()
+    await flow.undisturbed(world)
+    assert flow.writes >= 5
+    assert world.agreed >= 2, "diff was held against the operator after the passes"
+    for writes in flow.moments:
+        assert writes_of(await flow.crashed(writes)) <= flow.writes + 2, "work that was done is not done again"
 
 
-@pytest.mark.parametrize("flow", FLOWS)
-async def test_a_crash_after_any_write_leads_to_the_same_end_state(make_world, flow):
-    undisturbed = make_world()
-    await run(undisturbed, flow)
-    expected, total = await end_state(undisturbed), writes_of(undisturbed)
-    assert total >= 5
-    assert undisturbed.agreed >= 2, "diff was held against the operator after the passes"
-    for writes in range(total + 1):
-        world = make_world()
-        await run(world, flow, crashes=[writes])
-        assert await end_state(world) == expected, f"crash after write {writes} of {total}"
-        assert writes_of(world) <= total + 2, "work that was done is not done again"
-
-
-@pytest.mark.parametrize("flow", ["upgrade beside", pytest.param("roll back after", marks=pytest.mark.nightly)])
-async def test_two_crashes_in_a_row_lead_there_too(make_world, flow):
-    undisturbed = make_world()
-    await run(undisturbed, flow)
-    expected, total = await end_state(undisturbed), writes_of(undisturbed)
-    for writes in range(total):
+@pytest.mark.parametrize("name", ["upgrade beside", pytest.param("roll back after", marks=pytest.mark.nightly)])
+async def test_two_crashes_in_a_row_lead_there_too(make_world, name):
+    flow = flow_of(name)
+    await flow.undisturbed(make_world())
+    for writes in flow.moments[:-1]:
         for again in (0, 1, 2):
-            world = make_world()
-            await run(world, flow, crashes=[writes, again])
-            assert await end_state(world) == expected, f"crashes after {writes} and then {again} writes"
+            await flow.crashed(writes, again)

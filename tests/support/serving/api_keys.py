@@ -2,7 +2,9 @@
 
 import secrets
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
+
+import httpx
 
 from llama_serving.contract.keys import RANDOM_BYTES, ApiKey, KeyEntry, make
 
@@ -27,3 +29,21 @@ class KeysOfTeam:
     def revoke(self, key: ApiKey) -> None:
         """Take a key away."""
         (self.folder / key.id).unlink()
+
+
+_BY_THE_BOARD: Final = "/v1/models"
+_BY_THE_ENGINE: Final = "/v1/messages/count_tokens"
+
+
+def is_known(url: str, key: str, *, to_all: bool = True) -> bool:
+    """Whether a server of the cluster at `url` takes `key` on the routes of both applications, or of one of them.
+
+    The board and the replica of an engine each have a table of their own, which a thread of their own reads once a second.
+    """
+    with httpx.Client(base_url=url, headers={"Authorization": f"Bearer {key}"}, timeout=60) as client:
+        taken = (
+            client.get(_BY_THE_BOARD).status_code != httpx.codes.UNAUTHORIZED,
+            # A body that asks for nothing: it costs no engine and no quota.
+            client.post(_BY_THE_ENGINE, json={}).status_code != httpx.codes.UNAUTHORIZED,
+        )
+    return all(taken) if to_all else any(taken)

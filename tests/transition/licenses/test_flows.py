@@ -4,6 +4,7 @@ Each flow begins with a Llama 3.3 70B that serves under its acceptance. What mus
 operator: a model whose license has ended is never started and never gets the traffic back.
 """
 
+import asyncio
 from contextlib import suppress
 from datetime import timedelta
 
@@ -12,8 +13,8 @@ import pytest
 from llama_operator.api.meta import LABEL_REVISION
 from llama_operator.kube import kinds
 from llama_operator.kube.port import JsonPatch, NotFoundError, Ref
-from llama_operator.kube.twin.journal import PassThrough, Verb
-from support.faults import CrashAfter, CrashError
+from llama_operator.kube.twin.journal import Verb
+from support.crash_flows import Flow
 
 SAMPLE, TEAM, NAME = "llama-3.3-70b-fp8-h100", "team-a", "chat-70b"
 ACCEPTANCE = "acme-llama-3-3"
@@ -218,30 +219,29 @@ FLOWS = {
 """Name -> (what users do, which revision answers at the end)."""
 
 
-async def run(world, flow, crashes=()):
-    """Play a flow; each number of `crashes` is how many writes an operator lives to see."""
-    act, _ = FLOWS[flow]
-    await prepare(world)
-    lives = list(crashes)
-    failing = flow == "terminated, and the next revision fails"
+def flow_of(name):
+    act, _ = FLOWS[name]
+    healthy = set() if name == "terminated, and the next revision fails" else None
 
-    def operator():
-        inner = CrashAfter(lives.pop(0)) if lives else PassThrough()
+    def operator(world, inner):
         world.ports = world.ports_with(world.memory.client("llama-operator", interceptor=Watchdog(world, inner)))
 
-    operator()
-    start, begun = world.clock.now, len(world.memory.writes)
-    end = lambda: settle(world, set() if failing else None)  # noqa: E731 - played twice
-    for number, script in enumerate((lambda: act(world), end, end)):
-        while True:
-            # A step begins at the same time, however often the operator died in it.
-            world.clock.now = start + number * timedelta(days=1)
-            try:
-                await script()
-                break
-            except CrashError:
-                operator()
-    return sum(1 for write in list(world.memory.writes)[begun:] if write.manager == "llama-operator")
+    def retried(script):
+        async def step(world, play):
+            begun = world.clock.now
+
+            async def attempt():
+                # A step begins at the same time, however often the operator died in it.
+                world.clock.now = begun
+                await script(world)
+
+            await play(attempt)
+
+        return step
+
+    end = lambda world: settle(world, healthy)  # noqa: E731 - taken twice
+    steps = [retried(script) for script in (act, end, end)]
+    return Flow(steps, spacing=timedelta(days=1), operator=operator, end_state=end_state)
 
 
 async def end_state(world):
@@ -253,19 +253,24 @@ async def end_state(world):
     return found
 
 
-@pytest.mark.parametrize("flow", FLOWS)
-async def test_a_crash_after_any_write_leads_to_the_same_end(make_world, flow):
-    undisturbed = make_world()
-    total = await run(undisturbed, flow)
-    expected = await end_state(undisturbed)
+@pytest.fixture(scope="module")
+def licensed(make_world):
+    """A world with a model that serves under its acceptance. Nobody changes it: each play has a copy."""
+    world = make_world()
+    asyncio.run(prepare(world))
+    return world
+
+
+@pytest.mark.parametrize("name", FLOWS)
+async def test_a_crash_after_any_write_leads_to_the_same_end(licensed, name):
+    flow, undisturbed = flow_of(name), licensed.copy()
+    await flow.undisturbed(undisturbed)
     running = await undisturbed.names(kinds.RAY_SERVICE)
-    wanted = FLOWS[flow][1]
+    wanted = FLOWS[name][1]
     assert (undisturbed.first in running) is (wanted == "first")
     if wanted != "nothing":
         service = await undisturbed.user.get(Ref(kinds.SERVICE, TEAM, NAME))
         assert (service["spec"]["selector"][LABEL_REVISION] == undisturbed.first) is (wanted == "first")
         assert service["spec"]["selector"][LABEL_REVISION] in running
-    for writes in range(total + 1):
-        world = make_world()
-        await run(world, flow, crashes=[writes])
-        assert await end_state(world) == expected, f"crash after write {writes} of {total}"
+    for writes in flow.moments:
+        await flow.crashed(writes)
