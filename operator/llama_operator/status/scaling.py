@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from llama_operator.api.readings import moment
+from llama_operator.api.reasons import ConditionType, Reason
 from llama_operator.api.v1alpha1.llamadeployment import LlamaDeploymentSpec
 from llama_operator.api.v1alpha1.llamadeployment_status import LlamaDeploymentStatus, ScalingEvent
 from llama_operator.decide.bounds import least_replicas, replica_bounds
@@ -97,8 +98,13 @@ def _before(observed: Observed, decision: Decision, previous: LlamaDeploymentSta
     traffic = decision.rollout.traffic
     moved = previous.selector not in {"", selector(observed, decision)}
     moved |= observed.traffic is not None and observed.traffic.revision != traffic
-    runs = _service(observed, traffic) is not None and not moved
+    runs = _service(observed, traffic) is not None and not moved and not _held_nothing(previous)
     return previous.replicas if runs else least_replicas(observed.deployment.spec, observed.dated)
+
+
+def _held_nothing(previous: LlamaDeploymentStatus) -> bool:
+    """Whether the pass before had taken all hardware away: its 0 replicas are of no Serve, and what runs now has started."""
+    return any(one.type == ConditionType.READY and one.reason == Reason.SUSPENDED for one in previous.conditions)
 
 
 def _unsaid(observed: Observed, decision: Decision, previous: LlamaDeploymentStatus, before: int) -> Scaling:
