@@ -163,7 +163,9 @@ class Flow:
         course.ended_well()
         return world
 
-    async def _take(self, world: Any, number: int, step: Callable[[Any, Play], Awaitable[None]], lives: list[int]) -> None:
+    async def _take(
+        self, world: Any, number: int, step: Callable[[Any, Play], Awaitable[None]], lives: list[int]
+    ) -> None:
         """Take one step; each of `lives` is how many writes an operator lives to see, and goes when it has died."""
 
         def operator() -> None:
