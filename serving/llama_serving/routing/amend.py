@@ -1,6 +1,7 @@
 """Puts into the configuration of HAProxy that Ray Serve has written what Serve has no setting for. Pure; `launcher` calls it.
 
-That is the choice of a replica, a time for the headers of a request, and an address for the page of statistics. What the module knows of that configuration is private to Ray: the names of the sections, and how it writes their lines.
+That is the choice of a replica, a time for the headers of a request, an address for the page of statistics, and a slow start of replicas that
+come back. What the module knows of that configuration is private to Ray: the names of the sections, and how it writes their lines.
 Ray has an own way to ask a process of its own for a replica; it answers 503 when that process does not answer, it does not
 see who asks, and it knows no load. So HAProxy chooses by itself, with `choose.lua`: nothing can be down, and a request
 whose replica cannot be chosen goes by least connections.
@@ -28,6 +29,9 @@ _SECTION: Final = re.compile(r"\S")
 _PATHS: Final = "/v1/chat/completions /v1/completions /v1/responses /v1/messages"
 BODY_SECONDS: Final = 120
 """How long HAProxy waits for the part of a body that it reads, as long as the door; a client that is slower gets 408."""
+RETURN_SECONDS: Final = 10
+"""How long the part of a replica that was down grows to its whole. Chosen by simulation, see docs/data-plane.md."""
+
 _CONNECTIONS: Final = "txn.llama_connections_"
 _SCRIPT: Final = Path(__file__).with_name("choose.lua")
 
@@ -68,6 +72,24 @@ def hardened(config: str) -> str:
     ]
     place = lines.index(_DEFAULTS) + 1
     lines[place:place] = limits
+    return "".join(f"{line}\n" for line in lines)
+
+
+def eased(config: str) -> str:
+    """Return the configuration in which a replica that was down gets its part of the requests step by step.
+
+    Without it the replica has the fewest connections, and gets every request until it has as many as the others. HAProxy does
+    so only for what it has seen down. A change of replicas starts another process, which counts anew: a new replica then has
+    as many connections as all others, none, and gets an equal part at once.
+
+    Args:
+        config: What Ray has written; one without replicas is returned as it is.
+    """
+    lines = config.splitlines()
+    backend = f"backend {ENGINE_BACKEND}"
+    if backend not in lines:
+        return config
+    lines.insert(lines.index(backend) + 1, f"    default-server slowstart {RETURN_SECONDS}s")
     return "".join(f"{line}\n" for line in lines)
 
 

@@ -56,7 +56,6 @@ class Replica:
 
     def __init__(self, port: int) -> None:
         self.name, self.port, self.held = str(port), port, 0
-        self._released = threading.Event()
         replica = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -88,6 +87,7 @@ class Replica:
 
     def start(self) -> None:
         """Listen, again after `stop`."""
+        self._released = threading.Event()
         self._server = _Server((LOOPBACK, self.port), self._handler)
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
 
@@ -114,6 +114,8 @@ class Front:
         *,
         written: str = "",
         spoiled: bool = False,
+        return_seconds: int | None = None,
+        started: int | None = None,
     ) -> None:
         """Start all.
 
@@ -124,6 +126,8 @@ class Front:
             keys_folder: Hashes of keys.
             written: What Ray wrote in place of the line `frontend http_frontend`.
             spoiled: Whether HAProxy does not take what was changed.
+            return_seconds: How long a replica that was down grows, in place of the product's time.
+            started: How many of the replicas HAProxy knows; None for all. The others come with `grow`.
         """
         self._folder = folder
         self.port, metrics, stats, *ports = free_ports(3 + replicas)
@@ -140,20 +144,49 @@ class Front:
             text = text.replace(str(_FIRST + number), str(port))
         if written:
             text = text.replace("frontend http_frontend", written)
+        if return_seconds is not None:
+            line = "    # Servers in this backend\n"
+            assert line in text
+            text = text.replace(line, f"    default-server slowstart {return_seconds}s\n{line}")
         self._written = text.replace(_FOLDER, str(folder))
-        self.config.write_text(self._written)
+        self._waiting = ports[started:] if started is not None else []
+        self._write()
         if spoiled:
             # Nothing that is written there is kept.
             (folder / "llama_choose.lua").symlink_to(os.devnull)
         self.start()
 
+    def _write(self) -> None:
+        """Write the configuration as Ray does, with the replicas that it knows."""
+        lines = self._written.splitlines(keepends=True)
+        self.config.write_text(
+            "".join(line for line in lines if not any(f":{port} check" in line for port in self._waiting))
+        )
+
+    def _launch(self, *arguments: str) -> "subprocess.Popen[bytes]":
+        launcher = [sys.executable, "-m", "llama_serving.routing.launcher", "-db", "-f", str(self.config), *arguments]
+        return subprocess.Popen(launcher, env=self._environment | {LAUNCHER_VARIABLE: "/nowhere"}, stderr=self._errors)
+
+    def grow(self) -> None:
+        """Let HAProxy know all replicas, as Ray does: it saves the state of its servers, and starts another process."""
+        state = self._folder / "state"
+        state.write_text(self.said("show servers state"))
+        self._waiting = []
+        self._write()
+        old = self._process
+        self._process = self._launch("-sf", str(old.pid), "-x", str(self._folder / "admin.sock"))
+        deadline = time.monotonic() + START_SECONDS
+        while f"Pid: {self._process.pid}\n" not in self.said("show info"):
+            assert time.monotonic() < deadline, self.errors()
+            assert self._process.poll() is None, self.errors()
+            time.sleep(0.02)
+        self._old.append(old)
+
     def start(self) -> None:
         """Start HAProxy, and wait until it sees the replicas."""
         self._errors = (self._folder / "stderr").open("w+")
-        launcher = [sys.executable, "-m", "llama_serving.routing.launcher", "-db", "-f", str(self.config)]
-        self._process = subprocess.Popen(
-            launcher, env=self._environment | {LAUNCHER_VARIABLE: "/nowhere"}, stderr=self._errors
-        )
+        self._old: list[subprocess.Popen[bytes]] = []
+        self._process = self._launch()
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline and self._process.poll() is None:
             with contextlib.suppress(OSError):
@@ -168,20 +201,31 @@ class Front:
         self._process.terminate()
         self._process.wait()
         self._errors.close()
-        self.config.write_text(self._written)
+        self._write()
         self.start()
         # It has seen each replica once.
         while self.down():
             time.sleep(0.02)
 
+    def said(self, question: str) -> str:
+        """What HAProxy answers on its socket; nothing at the moment in which another process takes it over."""
+        with socket.socket(socket.AF_UNIX) as connection, contextlib.suppress(OSError):
+            connection.connect(str(self._folder / "admin.sock"))
+            connection.sendall(f"{question}\n".encode())
+            return connection.makefile().read()
+        return ""
+
+    def _rows(self) -> "list[dict[str, str]]":
+        rows = csv.DictReader(self.said("show stat -1 4 -1").removeprefix("# ").splitlines())
+        return [row for row in rows if row["pxname"] == "http-llama"]
+
     def down(self) -> int:
         """How many replicas HAProxy takes for down."""
-        with socket.socket(socket.AF_UNIX) as connection:
-            connection.connect(str(self._folder / "admin.sock"))
-            connection.sendall(b"show stat -1 4 -1\n")
-            text = connection.makefile().read()
-        rows = csv.DictReader(text.removeprefix("# ").splitlines())
-        return sum(row["pxname"] == "http-llama" and row["status"].startswith("DOWN") for row in rows)
+        return sum(row["status"].startswith("DOWN") for row in self._rows())
+
+    def growing(self) -> dict[str, int]:
+        """The replicas that have a part of their part, and how many percent."""
+        return {row["svname"].rpartition("-")[2]: int(row["throttle"]) for row in self._rows() if row.get("throttle")}
 
     def errors(self) -> str:
         """What HAProxy and the launcher wrote."""
@@ -193,8 +237,9 @@ class Front:
 
     def stop(self) -> None:
         """End all."""
-        self._process.terminate()
-        self._process.wait()
+        for process in (self._process, *self._old):
+            process.terminate()
+            process.wait()
         self._errors.close()
         for replica in self.replicas.values():
             with contextlib.suppress(OSError):
