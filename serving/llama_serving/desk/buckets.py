@@ -40,6 +40,15 @@ class SlidingWindow:
             self._used -= self._buckets.popleft().amount
         return self._used
 
+    def used_within(self, seconds: float, now: float) -> int:
+        """Return what was taken in the last `seconds`, to a bucket exactly."""
+        since, used = math.floor((now - seconds) / _BUCKET_SECONDS), 0
+        for bucket in reversed(self._buckets):
+            if bucket.number < since:
+                break
+            used += bucket.amount
+        return used
+
     def remaining(self, now: float) -> int:
         """Return what may be taken now."""
         return max(0, self.limit - self.used(now))

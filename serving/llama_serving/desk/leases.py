@@ -129,9 +129,15 @@ class Leases:
             return None
         wallet = self._wallet(limits)
         now = self._clock()
-        reservation = wallet.reserve(need, now) or wallet.refused_before(need, now)
+        reservation = wallet.reserve(need, now)
         if reservation is not None:
+            if wallet.runs_low(now):
+                # Before a request has to wait for it.
+                self._talk_soon()
             return reservation
+        refused = wallet.refused_before(need, now)
+        if refused is not None:
+            return refused
         if now.seconds < self._away_until:
             return wallet.reserve_alone(need, self._replicas, now)
         waiting = _Waiting(limits.name, wallet.counted(need))

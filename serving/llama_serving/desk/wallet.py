@@ -3,6 +3,7 @@
 A request takes what it may use at most (`reserve`) and gives back what it did not use (`settle`).
 """
 
+import math
 from collections import deque
 from dataclasses import dataclass, field
 from typing import Final
@@ -27,6 +28,12 @@ from llama_serving.desk.ledger import SLICE
 
 _AHEAD_SECONDS: Final = 2.0
 """Leases for this time of the tenant's use are kept; more goes back."""
+
+_LOW: Final = 0.5
+"""Share of what is kept ahead below which more is asked for, so that no request waits for the answer."""
+
+_ASK_SECONDS: Final = 0.1
+"""Shortest time between two statements of which no request waits for the second."""
 
 _OLD_SECONDS: Final = 10.0
 """A lease that is older goes back, and a new one is booked."""
@@ -86,6 +93,7 @@ class Wallet:
         self._refusal: tuple[Amount, Shortage, float] | None = None
         self._standing = Standing()
         self._standing_at = 0.0
+        self._stated_at = -math.inf
 
     def reserve(self, need: Amount, now: Moment) -> Reservation | None:
         """Take `need` from the leases; None if they do not have all of it."""
@@ -200,6 +208,7 @@ class Wallet:
             now: The replica's own time.
             last: Whether the replica ends, and keeps nothing.
         """
+        self._stated_at = now.seconds
         wish = _NOTHING if last else self._wish(now)
         keep = _NOTHING if needs else wish
         old = self._drop_older_than(_OLD_SECONDS, now)
@@ -260,6 +269,17 @@ class Wallet:
         # Twice, because one comes back with each request that ends.
         return self._free_slots > 2 * self._wish(now).slots
 
+    def runs_low(self, now: Moment) -> bool:
+        """Whether the leases may not last until the ledger has answered, and it was not asked a moment ago."""
+        if now.seconds - self._stated_at < _ASK_SECONDS:
+            return False
+        wish = self._wish(now)
+        return (
+            _sum(self._requests) < _LOW * wish.requests
+            or _sum(self._tokens) < _LOW * wish.tokens
+            or self._free_slots < _LOW * wish.slots
+        )
+
     def has_news(self, now: Moment) -> bool:
         """Whether the ledger should hear of this tenant without a request that waits."""
         if self._used_slots or self._reserved or self._free_slots or self._requests or self._tokens:
@@ -304,17 +324,22 @@ class Wallet:
         return old
 
     def _wish(self, now: Moment) -> Amount:
-        """Leases for the next two seconds: as much as the last minute used on average, and at least for one request."""
-        part = _AHEAD_SECONDS / WINDOW_SECONDS
-        requests, tokens = self._own_requests.used(now.seconds), self._own_tokens.used(now.seconds)
-        if requests <= 0:
+        """Leases for the next two seconds: as much as the last two used, or two of the last minute on average, and at least for one request."""
+        if self._own_requests.used(now.seconds) <= 0:
             return _NOTHING
+        requests, tokens = (_ahead(window, now.seconds) for window in (self._own_requests, self._own_tokens))
         limits = self.limits
         return Amount(
-            requests=_slice(limits.requests_per_minute, max(self._last.requests, round(requests * part))),
-            tokens=_slice(_least_of_tokens(limits), max(self._last.tokens, round(tokens * part))),
-            slots=_slice(limits.concurrent_requests, max(1, round(requests * part))),
+            requests=_slice(limits.requests_per_minute, max(self._last.requests, requests)),
+            tokens=_slice(_least_of_tokens(limits), max(self._last.tokens, tokens)),
+            slots=_slice(limits.concurrent_requests, max(1, requests)),
         )
+
+
+def _ahead(window: SlidingWindow, now: float) -> int:
+    """What is used within `_AHEAD_SECONDS`. The mean of a minute alone would be too small in the first minute of a load."""
+    mean = window.used(now) * _AHEAD_SECONDS / WINDOW_SECONDS
+    return max(round(mean), window.used_within(_AHEAD_SECONDS, now))
 
 
 def _slice(limit: int | None, wish: int) -> int:

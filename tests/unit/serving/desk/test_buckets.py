@@ -80,3 +80,13 @@ def test_what_was_taken_at_the_end_of_a_bucket_is_held_for_sixty_seconds_as_well
     window.take(10, 0.49)
     assert window.take(1, 60.48) is None
     assert window.take(1, 60.5) is not None
+
+
+def test_what_was_used_within_some_seconds_is_told_to_a_bucket():
+    window = SlidingWindow(1000)
+    for second, amount in ((0.0, 5), (10.0, 7), (11.0, 11)):
+        window.charge(amount, second)
+    assert window.used_within(2.0, 11.0) == 18
+    assert window.used_within(0.5, 11.0) == 11
+    assert window.used_within(2.0, 30.0) == 0
+    assert window.used(30.0) == 23

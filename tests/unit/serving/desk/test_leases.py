@@ -77,6 +77,34 @@ async def test_no_question_to_the_ledger_while_the_leases_last():
     del clock
 
 
+async def test_once_a_load_has_begun_no_request_waits_for_the_ledger():
+    leases, bank, clock = leases_of()
+    limits = limits_of(tokens_per_minute=10_000_000, requests_per_minute=100_000, concurrent_requests=1000)
+    waited = []
+    for _ in range(60):
+        # Sixteen clients who go on as soon as they have an answer.
+        asking = [asyncio.create_task(leases.reserve(limits, need(100))) for _ in range(16)]
+        await asyncio.sleep(0)
+        waited.append(sum(not one.done() for one in asking))
+        for reservation in await asyncio.gather(*asking):
+            leases.settle("acme", reservation, 90)
+        clock.move(0.1)
+    assert waited[0] == 16, "nobody knows of a tenant before its first request"
+    assert sum(waited[2:]) == 0, waited
+    assert bank.exchanges < 30, "and it is not asked for each request"
+
+
+async def test_near_the_limit_the_ledger_is_not_asked_again_and_again():
+    leases, bank, clock = leases_of()
+    limits = limits_of(requests_per_minute=300)
+    for _ in range(200):
+        assert isinstance(await leases.reserve(limits, need()), Reservation)
+        clock.move(0.001)
+    # It lends little ahead of what is nearly used up, so the leases are low all the time.
+    await until(lambda: leases._talk is None or leases._talk.done())
+    assert bank.exchanges < 30
+
+
 async def test_all_that_wait_share_one_question():
     leases, bank, _ = leases_of()
     await reserve_all(leases, limits_of(tokens_per_minute=100_000), 50, tokens=128)
