@@ -107,6 +107,7 @@ class _DirectServer(LlamaServer):
         # vLLM has built its layers already; without this, none could be added.
         app.middleware_stack = None
         config = self._serving
+        frontend.without_idle_layers(app)
         frontend.answer_by_the_asked_name(app.state)
         self._desk = await self._open_desk(takes_conversations=frontend.has_chat_template(app.state))
         if config.guard is not None:

@@ -1,11 +1,35 @@
 """What the direct path asks of vLLM's HTTP application, and changes in it. Called by `direct` once the engine has started."""
 
-from typing import Any
+from typing import Any, Final
 
 from vllm.renderers.chat_utils import ChatTemplateResolutionError
 from vllm.renderers.params import ChatParams
 
 from llama_serving.desk.middleware import ASKED_NAME
+
+_IDLE: Final = frozenset(
+    {
+        # Counts for vLLM's page of metrics, which the door lets nobody ask for; it looks through all routes for each request.
+        "PrometheusInstrumentatorMiddleware",
+        "WebSocketMetricsMiddleware",
+        # Answers to other origins; the door hands on no `Origin`.
+        "CORSMiddleware",
+        # Holds requests while experts are moved between ranks, which a route starts that the door does not have.
+        "ScalingMiddleware",
+        # Ray's choice of an adapter by a header that the door hands on to nobody.
+        "_ResolveLoRAMiddleware",
+    }
+)
+"""Layers of vLLM's application, and of Ray's, that have nothing to do behind the door."""
+
+
+def without_idle_layers(app: Any) -> None:
+    """Take the layers out that only cost time; those that have a part in the answer stay.
+
+    Args:
+        app: The application, whose layers are not put together yet.
+    """
+    app.user_middleware = [layer for layer in app.user_middleware if layer.cls.__name__ not in _IDLE]
 
 
 def answer_by_the_asked_name(state: Any) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 from ray.llm._internal.serve.engines.vllm.vllm_engine import VLLMEngine
 from vllm import __version__
 from vllm.lora.request import LoRARequest
-from vllm.v1.metrics.loggers import AggregateStatLoggerBase
+from vllm.v1.metrics.loggers import AggregateStatLoggerBase, PrometheusStatLogger
 
 from llama_serving.config import RequestPath, ServingConfig
 from llama_serving.contents.adapter import AdapterRefusedError, BaseShape, base_shape
@@ -24,6 +24,7 @@ from llama_serving.desk.meter import metered
 from llama_serving.engine import last_words, own_log, serve_log, tool_parsers
 from llama_serving.engine.counts import EngineCounts, EngineTotals, watch_requests
 from llama_serving.engine.kv_cache import kv_cache_size
+from llama_serving.engine.later_metrics import LaterMetrics
 from llama_serving.engine.nodes import on_other_nodes
 from llama_serving.guard.engine import guarded
 
@@ -198,5 +199,9 @@ class LlamaEngine(VLLMEngine):
             return client
         self._tap = LoadTap(client.vllm_config)
         watch_requests(client, self._tap.takes)
+        manager.stat_loggers[:] = [
+            LaterMetrics(logger) if isinstance(logger, PrometheusStatLogger) else logger
+            for logger in manager.stat_loggers
+        ]
         manager.stat_loggers.append(self._tap)
         return client

@@ -102,6 +102,23 @@ def test_an_answer_has_the_name_that_was_asked_for_and_an_adapter_its_own(found)
     assert found["names"] == ["model", "alias", "adapter"]
 
 
+def test_layers_that_have_nothing_to_do_behind_the_door_go_and_others_stay(found):
+    before, left = found["layers"]
+    assert left == ["GZipMiddleware"]
+    # A layer that vLLM or Ray names otherwise would stay, and nobody would notice.
+    assert set(before) - set(left) == {
+        "CORSMiddleware",
+        "PrometheusInstrumentatorMiddleware",
+        "ScalingMiddleware",
+        "WebSocketMetricsMiddleware",
+        "_ResolveLoRAMiddleware",
+    }
+
+
+def test_the_statistics_of_a_step_have_the_names_that_are_read(found):
+    assert found["unknown statistics"] == []
+
+
 def test_without_hosts_nothing_is_fetched(found):
     assert "fetched" not in found["fetching"].values()
     assert all("allowed" in words for words in found["fetching"].values()), found["fetching"]

@@ -7,20 +7,27 @@ import json
 import shutil
 import sys
 import tempfile
+from dataclasses import fields
 from pathlib import Path
 from types import SimpleNamespace
 
+from fastapi import FastAPI
+from ray.llm._internal.serve.core.server import llm_server
+from starlette.middleware.gzip import GZipMiddleware
 from vllm.config import ModelConfig, VllmConfig
 from vllm.entrypoints.openai.chat_completion.protocol import ChatCompletionRequest
+from vllm.entrypoints.serve.instrumentator import metrics
+from vllm.entrypoints.serve.middleware import register
 from vllm.multimodal.media.connector import MediaConnector
 from vllm.parser import ParserManager
 from vllm.renderers import renderer_from_config
 from vllm.tokenizers import get_tokenizer
 from vllm.tool_parsers.abstract_tool_parser import ToolParserManager
+from vllm.v1.metrics.stats import SchedulerStats
 
 from llama_serving.contract.media import NOWHERE
 from llama_serving.desk.middleware import ASKED_NAME
-from llama_serving.engine import frontend, tool_parsers
+from llama_serving.engine import frontend, later_metrics, tool_parsers
 from llama_serving.generated import checkpoint
 
 TOOLS = [
@@ -140,6 +147,26 @@ def names():
     return [before, models.model_name(), models.model_name("a lora")]
 
 
+def layers():
+    """The layers of vLLM's and Ray's application, and those that are left of them."""
+    app = FastAPI()
+    told = {"allowed_origins": ["*"], "allowed_methods": ["*"], "allowed_headers": ["*"]}
+    told |= {"allow_credentials": False, "api_key": None, "enable_request_id_headers": False, "middleware": []}
+    register.init_entrypoints_middleware(SimpleNamespace(**told), app, ("generate", "realtime"))
+    metrics.attach_router(app)
+    llm_server._add_middleware_to_built_app(app, llm_server._ResolveLoRAMiddleware, server=None)
+    app.add_middleware(GZipMiddleware)
+    before = [layer.cls.__name__ for layer in app.user_middleware]
+    frontend.without_idle_layers(app)
+    return [before, [layer.cls.__name__ for layer in app.user_middleware]]
+
+
+def unknown_statistics():
+    """Names that `later_metrics` reads and vLLM does not have."""
+    has = {one.name for one in fields(SchedulerStats)}
+    return sorted({"prefix_cache_stats", *later_metrics._OWN} - has)
+
+
 def fetching():
     said = {}
     for address in ("http://127.0.0.1:9/a.png", "https://images.example/a.png", "file:///etc/hostname"):
@@ -163,6 +190,8 @@ def main():
         "registered": [ToolParserManager.get_tool_parser(name).__name__ for name in TEXTS],
         "templates": templates(folder),
         "names": names(),
+        "layers": layers(),
+        "unknown statistics": unknown_statistics(),
         "fetching": fetching(),
     }
     sys.stdout.write(json.dumps(found) + "\n")
