@@ -35,6 +35,11 @@ def test_the_measured_kv_cache_has_the_size_that_was_asked_for(app, eventually):
     assert (status.replicas, status.target_replicas) == (1, 1)
 
 
+def test_no_process_of_a_pod_gives_way_to_others(app):
+    # Ray's own default lets engines, replicas and HAProxy come last on a busy node.
+    assert {process.nice() for process in app.cluster.processes()} == {0}
+
+
 def test_a_replica_tells_how_it_started_and_the_engines_own_log_by_stage(app, eventually):
     status = eventually(
         lambda: found if (found := app.cluster.status()).reports else None, seconds=300, what="a report"

@@ -17,6 +17,7 @@ import yaml
 
 from llama_operator.errors import FieldProblem, InvalidManifestError
 from llama_operator.local.ports import LOOPBACK, RayPorts
+from llama_serving.config import NICENESS_VARIABLE
 from llama_serving.contract import haproxy
 from llama_serving.contract.tracing import variables_beside
 
@@ -163,6 +164,8 @@ def head_environment(
     for group in (*reversed(spec.get("workerGroupSpecs") or []), spec["headGroupSpec"]):
         environment |= _plain_variables(group)
     environment.pop("RAY_AUTH_TOKEN", None)
+    # In a pod nobody else computes. On a machine that somebody works at, engines give way, as Ray has it.
+    environment.pop(NICENESS_VARIABLE, None)
     # Traces may be switched on by the machine as well.
     environment |= variables_beside(environment, service=cluster)
     return environment | {

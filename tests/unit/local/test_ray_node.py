@@ -6,6 +6,8 @@ import pytest
 from llama_operator.errors import InvalidManifestError
 from llama_operator.local import ray_node
 from llama_operator.local.ports import block_ports
+from llama_serving.config import NICENESS_VARIABLE, pod_environment
+from support.serving.configs import tiny_config
 
 PORTS = block_ports(0)
 MARKS = {"LLAMA_OPERATOR_LOCAL_RUN": "cafe0123"}
@@ -56,6 +58,12 @@ def test_ray_start_parameters_beat_container_limits():
 
 def test_a_cluster_without_cpus_still_has_one_for_serve_itself():
     assert ray_node.resources(cluster()).cpus == 1
+
+
+def test_engines_give_way_to_what_somebody_does_on_this_machine_and_in_a_pod_they_do_not():
+    value = pod_environment(tiny_config())[NICENESS_VARIABLE]
+    assert value == "0"
+    assert NICENESS_VARIABLE not in environment(cluster(group(env=[{"name": NICENESS_VARIABLE, "value": value}])))
 
 
 @pytest.mark.parametrize(
