@@ -154,3 +154,19 @@ def test_the_histograms_of_the_conventions_stand_beside_the_other_metrics(app, a
         )
 
     eventually(published, seconds=60, what="the histograms, with their labels")
+
+
+def test_what_vllm_counts_arrives_whole_although_it_is_recorded_later(app, ask, eventually):
+    def counted(name):
+        lines = app.cluster.metrics().splitlines()
+        return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith((f"{name}{{", f"{name} ")))
+
+    for _ in range(5):
+        assert ask(sampled=False)[0].status_code == 200
+    # One comes with the state of the scheduler, of which only the last of several is recorded, the other with the tokens.
+    looked_for, read = "ray_vllm_prefix_cache_queries_total", "ray_vllm_prompt_tokens_total"
+    eventually(
+        lambda: counted(read) and counted(looked_for) == counted(read),
+        seconds=60,
+        what="one count of the tokens of prompts",
+    )
