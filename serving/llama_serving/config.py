@@ -355,8 +355,7 @@ def pod_environment(config: ServingConfig) -> dict[str, str]:
         # Imports vLLM into every process that Ray starts, whether it needs it or not.
         "RAYLLM_ENABLE_WORKER_PROCESS_SETUP_HOOK": "0",
         "RAY_USAGE_STATS_ENABLED": "0",
-        # By itself Ray runs engines, replicas and HAProxy at niceness 15: beside anything else that computes on the node they come last,
-        # with a 28th of its share of the processor, and tokens wait.
+        # By itself Ray runs engines, replicas and HAProxy at niceness 15: they get a 28th of what its own processes in the pod get.
         NICENESS_VARIABLE: "0",
         "VLLM_NO_USAGE_STATS": "1",
         # Tokenizers' own thread pool and forked processes dead-lock; Serve already runs requests concurrently.
