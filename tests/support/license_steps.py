@@ -21,7 +21,7 @@ from llama_operator.kube import kinds
 from llama_operator.kube.port import JsonPatch, NotFoundError, Propagation, Ref
 from llama_operator.kube.twin.journal import PassThrough, Verb
 from llama_operator.reconcile.license_records import reconcile_record
-from support.faults import CrashError
+from support.crashing.faults import CrashError
 
 SAMPLES = Path(__file__).resolve().parents[2] / "manifests" / "samples"
 SAMPLE, TEAM, NAME, RECORD = "llama-3.3-70b-fp8-h100", "team-a", "chat-70b", "acme-llama-3-3"

@@ -20,7 +20,7 @@ from llama_operator.reconcile.failing import Failing
 from llama_operator.reconcile.ports import Ports
 from llama_operator.reconcile.repairs import Repairs
 from support import one_world, recordings
-from support.crash_flows import copied
+from support.crashing.flows import copied
 
 SAMPLES = Path(__file__).resolve().parents[2] / "manifests" / "samples"
 

@@ -12,7 +12,7 @@ from llama_operator.api.meta import rfc3339
 from llama_operator.kube import kinds
 from llama_operator.kube.port import NotFoundError, Ref
 from llama_operator.kube.twin.journal import PassThrough
-from support.faults import CrashAfter, CrashError
+from support.crashing.faults import CrashAfter, CrashError
 
 SAMPLE, NAMESPACE = "llama-3.1-8b-l4", "team-a"
 SECRET = {"tokenSecret": {"name": "hugging-face", "key": "token"}}

@@ -11,7 +11,7 @@ import pytest
 
 from llama_operator.kube import kinds
 from llama_operator.kube.port import NotFoundError, Ref
-from support.crash_flows import Flow, writes_of
+from support.crashing.flows import Flow, writes_of
 
 TINY = "tiny-cpu"
 BLUE_GREEN = {"strategy": "BlueGreen", "drainSeconds": 60, "progressDeadlineSeconds": 600}

@@ -14,7 +14,7 @@ from llama_operator.api.meta import LABEL_REVISION
 from llama_operator.kube import kinds
 from llama_operator.kube.port import JsonPatch, NotFoundError, Ref
 from llama_operator.kube.twin.journal import Verb
-from support.crash_flows import Flow
+from support.crashing.flows import Flow
 
 SAMPLE, TEAM, NAME = "llama-3.3-70b-fp8-h100", "team-a", "chat-70b"
 ACCEPTANCE = "acme-llama-3-3"

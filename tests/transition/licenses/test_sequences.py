@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from support.faults import CrashAfter
+from support.crashing.faults import CrashAfter
 from support.license_steps import Stage
 
 DATA = yaml.safe_load((Path(__file__).parent / "sequences.yaml").read_text(encoding="utf-8"))

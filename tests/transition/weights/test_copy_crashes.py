@@ -13,8 +13,8 @@ from llama_operator.evidence.log import HashChainLog, NoAnchor
 from llama_operator.kube import kinds
 from llama_operator.kube.port import Ref
 from llama_operator.kube.twin.journal import PassThrough
-from support.crash_flows import Landmarks, state_of
-from support.faults import CrashAfter, CrashError
+from support.crashing.faults import CrashAfter, CrashError
+from support.crashing.flows import Landmarks, state_of
 
 NAMESPACE, ACCEPTANCE = "team-a", "acme-llama-3-1"
 OTHER = {"name": "llama-3.1-8b", "precision": "BF16", "variant": "meta-llama/Llama-3.1-8B"}

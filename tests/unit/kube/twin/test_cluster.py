@@ -10,7 +10,7 @@ from llama_operator.kube import kinds
 from llama_operator.kube.port import ConflictError, ExpiredError, InvalidError, NotFoundError, Ref
 from llama_operator.kube.twin.cluster import MemoryCluster
 from llama_operator.kube.twin.journal import PassThrough, Verb
-from support.faults import CrashAfter, CrashError
+from support.crashing.faults import CrashAfter, CrashError
 
 GUARD = Ref(kinds.NETWORK_POLICY, "team-a", "guard")
 

@@ -17,7 +17,7 @@ from typing import Any
 from llama_operator.kube.twin.cluster import MemoryCluster
 from llama_operator.kube.twin.journal import Interceptor, PassThrough
 from llama_operator.kube.twin.store import Store
-from support.faults import CrashAfter, CrashError
+from support.crashing.faults import CrashAfter, CrashError
 
 Play = Callable[[Callable[[], Awaitable[Any]]], Awaitable[Any]]
 
