@@ -161,6 +161,7 @@ async def test_auto_moves_only_where_a_second_copy_fits(world):
     told = condition(await world.reconcile(ref), "CapacityFound").message
     assert await world.names(kinds.RAY_SERVICE) == [name]
     assert "no second copy is started: a second copy needs a head pod and" in told
+    assert told.endswith(", and there is no room for it")
     await world.add_node("two")
     await world.reconcile(ref)
     assert len(await world.names(kinds.RAY_SERVICE)) == 2

@@ -60,7 +60,8 @@ def move(
         return Move(None, f"a second copy of it did not take over: {failed}")
     strategy = choose_strategy(observed, name, chosen, None, shapes, beside)
     if strategy.kind is not RolloutStrategy.BLUE_GREEN:
-        return Move(None, f"no second copy is started: {strategy.reason}")
+        # It is told in an event whenever it changes: without numbers that do so by themselves.
+        return Move(None, f"no second copy is started: {strategy.lasting or strategy.reason}")
     return Move(_copy(record, name, base, observed.newest(besides=name) + 1), "")
 
 

@@ -22,6 +22,8 @@ class Strategy:
     reason: str
     pinned: bool = False
     """Whether it is to be remembered with the revision: the user left the choice to us."""
+    lasting: str = ""
+    """The reason without what changes with every pod on the nodes; empty where it is the same."""
 
 
 def choose_strategy(
@@ -77,7 +79,8 @@ def _by_capacity(observed: Observed, chosen: ChosenPlan, shapes: PodShapes | Non
     short = demand.short(observed.free)
     pods = f"a head pod and {demand.workers} worker pod(s) with {_held(chosen)} each"
     if short:
-        return Strategy(RolloutStrategy.RECREATE, f"a second copy needs {pods}; {short}", pinned=True)
+        lasting = f"a second copy needs {pods}, and there is no room for it"
+        return Strategy(RolloutStrategy.RECREATE, f"a second copy needs {pods}; {short}", pinned=True, lasting=lasting)
     return Strategy(RolloutStrategy.BLUE_GREEN, f"a second copy needs {pods}, and there is room for it", pinned=True)
 
 
