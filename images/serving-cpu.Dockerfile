@@ -1,7 +1,7 @@
 # syntax=docker/dockerfile:1
 # The Ray pods on machines without a GPU: for trials and tests. `make images-local ARGS=llama-serving-cpu` builds it.
-# A base with a Python and what Ray's pods call by name: bash and wget.
-ARG BASE=localhost/debian-python-bash-wget:trixie
+# A base with a Python, what Ray's pods call by name (bash and wget), and the library that vLLM's kernels for CPU ask for.
+ARG BASE=localhost/debian-python-bash-libnuma1-wget:trixie
 
 FROM ${BASE} AS wheel
 WORKDIR /src
