@@ -89,6 +89,12 @@ e2e: $(STAMP) e2e-parts ## Serve, scale, upgrade and delete on a real kubelet, w
 	@if PYTHONPATH=tools $(BIN)/python -m control_plane.node > /dev/null; then $(MAKE) --no-print-directory images-local ARGS=; fi
 	@$(STAGES) e2e
 
+.PHONY: e2e-images
+e2e-images: export LLAMA_OPERATOR_TEST_SERVING_IMAGE := $(CURDIR)/.images/llama-serving-cpu
+e2e-images: $(STAMP) e2e-parts ## Serve from the CPU serving image, which it builds first, in pods on a real kubelet (root; half an hour, 20 GB)
+	@if PYTHONPATH=tools $(BIN)/python -m control_plane.node > /dev/null; then $(MAKE) --no-print-directory images-local ARGS=llama-serving-cpu; fi
+	@$(BIN)/pytest -q -s -x -rs -p no:cacheprovider -m e2e tests/e2e/images
+
 .PHONY: e2e-network
 e2e-network: $(STAMP) e2e-parts ## Two real nodes that enforce network policies: who gets in, a killed head, a drained node (root; ten minutes)
 	@if PYTHONPATH=tools $(BIN)/python -m control_plane.node > /dev/null; then $(MAKE) --no-print-directory control-plane GROUPS=kube-router; fi

@@ -1,7 +1,7 @@
 # syntax=docker/dockerfile:1
 # The Ray pods on machines without a GPU: for trials and tests. `make images-local ARGS=llama-serving-cpu` builds it.
-# A base with a Python and what Ray's pods call by name: bash and wget.
-ARG BASE=localhost/debian-python-bash-wget:trixie
+# A base with a Python, what Ray's pods call by name (bash and wget), and the library that vLLM's kernels for CPU ask for.
+ARG BASE=localhost/debian-python-bash-libnuma1-wget:trixie
 
 FROM ${BASE} AS wheel
 WORKDIR /src
@@ -31,8 +31,9 @@ RUN --mount=type=bind,source=requirements/serving-cpu.txt,target=/tmp/serving.tx
  && /opt/llama-serving/bin/pip install --quiet --no-cache-dir --no-deps --no-compile --only-binary :all: --require-hashes \
       -r /tmp/serving.txt
 COPY --from=wheel /dist/*.whl /tmp/wheel/
-COPY images/finish.py /opt/finish.py
+COPY images/finish.py images/autoscaler.pth /opt/
 RUN /opt/llama-serving/bin/pip install --quiet --no-cache-dir --no-deps --no-compile --no-index /tmp/wheel/*.whl \
+ && mv /opt/autoscaler.pth "$(/opt/llama-serving/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')" \
  && useradd --uid 1000 --gid 100 --create-home --home-dir /home/ray ray && chmod a+rx /home/ray \
  && PYTHONHASHSEED=0 /opt/llama-serving/bin/python /opt/finish.py /opt/llama-serving setuptools _distutils_hack pkg_resources \
  && rm -r /opt/finish.py /tmp/wheel

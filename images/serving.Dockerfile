@@ -29,7 +29,9 @@ RUN --mount=type=bind,source=requirements/serving.txt,target=/tmp/serving.txt \
     if test -f /run/ca.crt; then export PIP_CERT=/run/ca.crt; fi \
  && pip install --no-cache-dir --only-binary :all: --require-hashes -r /tmp/serving.txt
 COPY --from=wheel /tmp/dist/*.whl /tmp/wheel/
-RUN pip install --no-cache-dir --no-deps --no-index /tmp/wheel/*.whl \
+COPY images/autoscaler.pth /tmp/
+RUN cp /tmp/autoscaler.pth "$(python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')" \
+ && pip install --no-cache-dir --no-deps --no-index /tmp/wheel/*.whl \
  # Some platforms run it under a user of their own, in group 0, who has to read what belongs to the user of the base.
  && chmod a+rx "${HOME}"
 # What Ray Serve starts as HAProxy: it puts the choice of replicas into the configuration, and becomes HAProxy.

@@ -14,6 +14,7 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from typing import Final
 
+from llama_serving.api_server import COMMAND
 from llama_serving.config import LEAST_ENGINE_VERSION
 from llama_serving.contract.routing import LAUNCHER_VARIABLE
 
@@ -45,6 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         *unimportable(_ON_CPU if options.cpu else _EVERYWHERE),
         *missing_programs(shutil.which),
         *_haproxy(os.environ),
+        *strict_autoscaler(sys.executable),
+        *(missing_kernels() if options.cpu else []),
     ]
     for line in wrong:
         sys.stderr.write(f"this image cannot serve: {line}\n")
@@ -85,6 +88,28 @@ def missing_programs(place: Callable[[str], str | None]) -> list[str]:
         place: Tells where a program is, or None.
     """
     return [f"{name} is missing, which KubeRay starts in its pods" for name in PROGRAMS if place(name) is None]
+
+
+def strict_autoscaler(python: str) -> list[str]:
+    """Say whether Ray's autoscaler would refuse API servers that the operator takes.
+
+    Args:
+        python: The interpreter of the image.
+    """
+    looks = "import sys; from urllib3.util import ssl_; sys.exit(1 if ssl_.VERIFY_X509_STRICT else 0)"
+    done = subprocess.run([python, "-c", looks, COMMAND], check=False)
+    return ["autoscaler.pth is missing beside the packages"] if done.returncode else []
+
+
+def missing_kernels() -> list[str]:
+    """Say whether vLLM has its kernels for CPU: where a library of the system is missing it warns, and fails at its first engine."""
+    try:
+        torch = importlib.import_module("torch")
+        importlib.import_module("vllm.platforms").current_platform.import_kernels()
+    except ImportError as error:
+        return [f"vLLM's kernels cannot be looked at: {error}"]
+    there = hasattr(getattr(torch.ops, "_C"), "init_cpu_memory_env")  # noqa: B009 - the name under which vLLM registers them
+    return [] if there else ["vLLM has no kernels for CPU: the lines above say which library is missing"]
 
 
 def unimportable(modules: Sequence[str]) -> list[str]:

@@ -190,8 +190,15 @@ def test_secrets_and_images_are_those_that_the_platform_lists(listed, made, even
     eventually(lambda: created(listed, with_field(made["Job"], POD, "volumes", SECRET_VOLUME)))
     for kind, path, field, value in SECRETS:
         assert "admission.tokenSecrets" in created(listed, with_field(made[kind], path, field, value))
-    of_head = {"headStore": {"address": "redis:6379", "passwordSecret": {"name": "admin-password"}}}
-    assert "names Secret admin-password; " in said_of_deployment(listed, of_head)
+    store = {"address": "redis:6379"}
+    for named in (
+        {"headStore": store | {"passwordSecret": {"name": "admin-password"}}},
+        {"headStore": store | {"tls": {"authority": {"secret": "admin-password"}}}},
+        {"headStore": store | {"tls": {"authority": {"configMap": "ca"}, "clientSecret": "admin-password"}}},
+        {"usageStore": store | {"secret": "admin-password"}},
+        {"access": {"mode": "Keys", "keys": {"secret": "admin-password"}}},
+    ):
+        assert "names Secret admin-password; " in said_of_deployment(listed, named)
     for name, allowed in (("admin-password", False), (TOKEN, True)):
         with_store = with_field(made["RayService"], CLUSTER_SPEC, "gcsFaultToleranceOptions", head_store(name))
         assert bool(created(listed, with_store)) != allowed

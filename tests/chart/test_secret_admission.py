@@ -16,6 +16,8 @@ NAMED = [
     ("weights", {"storeSecret": {"name": "?"}}),
     ("usageStore", {"address": "valkey:6379", "secret": "?"}),
     ("headStore", {"address": "redis:6379", "passwordSecret": {"name": "?"}}),
+    ("headStore", {"address": "redis:6379", "tls": {"authority": {"secret": "?"}}}),
+    ("headStore", {"address": "redis:6379", "tls": {"authority": {"configMap": "ca"}, "clientSecret": "?"}}),
     ("access", {"keys": {"secret": "?"}}),
     ("endpoint", {"expose": {"hosts": ["a.example"], "ingress": {"tlsSecret": "?"}}}),
 ]

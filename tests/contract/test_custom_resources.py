@@ -83,6 +83,7 @@ BROKEN = (
         {"endpoint": {"path": "Direct"}, "tenants": [ACME | {"maxOutputTokens": 9, "tokensPerMinute": 8}]},
     ),
     ("spec.pods.topologySpreadConstraints", {"pods": {"topologySpreadConstraints": [{"topologyKey": "zone"}] * 2}}),
+    ("spec.headStore.tls.authority.configMap", {"headStore": {"address": "redis:6379", "tls": {"authority": {}}}}),
     ("spec.usageStore", INGRESS | {"usageStore": {"address": "valkey:6379"}}),
     ("spec.endpoint.routing", {"endpoint": {"path": "Ingress", "routing": "PrefixAware"}}),
     (

@@ -5,6 +5,7 @@ Called after every pass of the transition tests: both must come to the same deci
 
 import hashlib
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import yaml
@@ -90,7 +91,8 @@ async def _agree(world, ref) -> bool:
         assert world.reader.answer is not None
         assert all("only the operator can ask the pods" in why for why in difference.unseen)
         return False
-    assert difference.decision == decision
+    # Whether a head is about to lose its node is read from pods, which the command leaves alone.
+    assert difference.decision == replace(decision, move=None)
     return True
 
 

@@ -134,6 +134,19 @@ class World:
         await self.user.apply({**address, "metadata": {"name": name, "labels": labels}})
         await self.user.apply_status({**address, "status": {"allocatable": amounts, "capacity": amounts}})
 
+    async def add_cpu_node(self, name, **spec):
+        """A node without GPUs, and with room; `spec` is what else its spec says."""
+        address = {
+            "apiVersion": "v1",
+            "kind": "Node",
+            "metadata": {"name": name, "labels": {"kubernetes.io/arch": "amd64"}},
+        }
+        amounts = {"cpu": "64", "memory": "512Gi", "ephemeral-storage": "1Ti", "pods": "110"}
+        ready = [{"type": "Ready", "status": "True"}]
+        await self.user.apply(address | {"spec": spec})
+        status = {"allocatable": amounts, "capacity": amounts, "conditions": ready}
+        await self.user.apply_status(address | {"status": status})
+
     async def hold_gpus(self, name, node, gpus):
         """A pod of somebody that holds GPUs of a node."""
         resources = {"requests": {"nvidia.com/gpu": str(gpus)}}

@@ -84,6 +84,33 @@ def failing(rollout):
     return step
 
 
+async def cordon_the_head(world):
+    """A node with the head of what serves takes no new pods; another one does."""
+    (name,) = await world.names(kinds.RAY_SERVICE)
+    pod = await world.pod("runs", f"{name}-head", role="head", revision=name)
+    for node, spec in ((pod["spec"]["nodeName"], {"unschedulable": True}), ("another", {})):
+        await world.add_cpu_node(node, **spec)
+    return name
+
+
+async def move(world, ref, play):
+    """The node of the head is cordoned: the same revision starts again elsewhere."""
+    await cordon_the_head(world)
+    await play(lambda: settle(world, ref))
+
+
+async def move_in_vain(world, ref, play):
+    """As before, but the second copy never serves."""
+    first = await cordon_the_head(world)
+
+    async def until_given_up():
+        await drive(world, ref, healthy={first})
+        world.clock.advance(600)
+        await drive(world, ref, healthy={first})
+
+    await play(until_given_up)
+
+
 async def remove(world, ref, play):
     with suppress(NotFoundError):
         await world.user.delete(ref)
@@ -100,9 +127,12 @@ FLOWS = {
     "go back by hand": (2, [edit(rollout=BLUE_GREEN), edit(SHORTER, rollout=BLUE_GREEN), edit(rollout=BLUE_GREEN)]),
     "suspend and resume": (1, [edit(rollout=BLUE_GREEN), edit(activation="Suspended"), edit(rollout=BLUE_GREEN)]),
     "let in from outside": (1, [edit(endpoint=BY_GATEWAY), edit(endpoint=BY_INGRESS), edit()]),
+    "move the head": (2, [edit(rollout=BLUE_GREEN), move]),
+    "move the head in vain": (2, [edit(rollout=BLUE_GREEN), move_in_vain]),
     "delete": (1, [edit(rollout=BLUE_GREEN), remove]),
 }
 """Name -> (most copies at a time, steps)."""
+_LONG = {"move the head in vain": pytest.mark.nightly}
 
 
 def flow_of(name):
@@ -127,7 +157,7 @@ async def end_state(world):
     return found
 
 
-@pytest.mark.parametrize("name", FLOWS)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=_LONG.get(name, ())) for name in FLOWS])
 async def test_a_crash_after_any_write_leads_to_the_same_end_state(make_world, name):
     flow, world = flow_of(name), make_world()
     await flow.undisturbed(world)

@@ -4,6 +4,7 @@ The second node is cordoned until a test wants it.
 """
 
 import contextlib
+import datetime as dt
 import json
 import subprocess
 from ipaddress import IPv4Network
@@ -13,6 +14,7 @@ import pytest
 import yaml
 
 from control_plane import binaries, kuberay, saved_planes
+from control_plane.identities import Authority
 from control_plane.node.real_node import NodeSettings, missing, real_node
 from control_plane.plane import SERVICE_RANGE
 from llama_operator import __version__
@@ -144,8 +146,35 @@ def inside(plane):
 
 
 @pytest.fixture(scope="session")
-def serving(plane, cluster, peers):
-    """The tiny sample, with one worker, and a head that keeps what it knows in a store."""
+def certificates(tmp_path_factory):
+    """What the store and the head show each other, as objects of the team."""
+    authority = Authority(tmp_path_factory.mktemp("store"), dt.datetime.now(dt.UTC))
+    pairs = {"store-server": authority.service("store", NAMESPACE), "store-client": authority.client("ray")}
+    known = {"ca.crt": authority.pair.certificate.read_text()}
+    return [
+        {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": "store-authority", "namespace": NAMESPACE},
+            "data": known,
+        },
+        *(
+            {
+                "apiVersion": "v1",
+                "kind": "Secret",
+                "type": "kubernetes.io/tls",
+                "metadata": {"name": name, "namespace": NAMESPACE},
+                "stringData": {"tls.crt": pair.certificate.read_text(), "tls.key": pair.key.read_text()},
+            }
+            for name, pair in pairs.items()
+        ),
+    ]
+
+
+@pytest.fixture(scope="session")
+def serving(plane, cluster, peers, certificates):
+    """The tiny sample, with one worker, and a head that keeps what it knows in a store, over an encrypted connection."""
+    plane.apply(*certificates)
     plane.kubectl("apply", "--server-side", "--filename", str(FOLDER / "store.yaml"))
     plane.kubectl("wait", "--for=condition=Ready", "pod", "store", "--timeout=240s")
     sample = yaml.safe_load((FOLDER.parents[1] / "manifests/samples/tiny-cpu.yaml").read_text(encoding="utf-8"))
@@ -153,7 +182,11 @@ def serving(plane, cluster, peers):
     sample["spec"]["scaling"] |= {"minReplicas": 1, "maxReplicas": 1}
     sample["spec"] |= {
         "access": {"from": [{"namespace": TEAM, "podLabels": {"app": "assistant"}}]},
-        "headStore": {"address": "store.default.svc:6379", "passwordSecret": {"name": "store"}},
+        "headStore": {
+            "address": "store.default.svc:6379",
+            "tls": {"authority": {"configMap": "store-authority"}, "clientSecret": "store-client"},
+            "passwordSecret": {"name": "store"},
+        },
     }
     plane.apply(sample)
     cluster.until(lambda: cluster.is_ready(NAME), seconds=START_SECONDS, what="the deployment to be Ready")

@@ -143,6 +143,20 @@ def test_a_drained_node_loses_no_stream(serving, cluster, peers):
     assert ends(said).keys() == {"done"}
 
 
+def test_the_store_is_emptied_when_the_cluster_goes(serving, cluster):
+    assert kept(cluster) > 0
+    cluster.kubectl("delete", "llamadeployment", NAME, "-n", "default", f"--timeout={PATIENCE}s")
+    cluster.until(lambda: not cluster.items("rayclusters"), seconds=PATIENCE, what="the cluster to be gone")
+    assert kept(cluster) == 0
+
+
+def kept(cluster):
+    """How many keys the store has."""
+    shown = ("--cacert", "/authority/ca.crt", "--cert", "/client/tls.crt", "--key", "/client/tls.key")
+    asked = ("redis-cli", "--tls", *shown, "-a", "of-the-team", "--no-auth-warning", "dbsize")
+    return int(cluster.kubectl("exec", "-n", "default", "store", "--", *asked).stdout)
+
+
 def both_work(peer):
     """Whether two engines answer requests."""
     return len(peer.run("engines", URL, "running")) == 2

@@ -1,4 +1,4 @@
-"""Keys, certificates and kubeconfigs of a control plane. Used by `plane`; nothing here leaves its folder."""
+"""Keys, certificates and kubeconfigs of a control plane, and of servers in its pods. Used by `plane`, and by tests/two_nodes for a store."""
 
 import base64
 import datetime as dt
@@ -71,6 +71,11 @@ class Authority:
         """Certificate of another server on the loopback; `name` names its files."""
         addresses = [x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
         return self._leaf(f"loopback-{name}", name, (), ExtendedKeyUsageOID.SERVER_AUTH, addresses)
+
+    def service(self, name: str, namespace: str) -> Pair:
+        """Certificate of the pods behind a Service; `name` names its files."""
+        names = [x509.DNSName(f"{name}.{namespace}.svc")]
+        return self._leaf(f"service-{name}", name, (), ExtendedKeyUsageOID.SERVER_AUTH, list[x509.GeneralName](names))
 
     def client(self, user: str, groups: tuple[str, ...] = ()) -> Pair:
         """Certificate with which a client is `user` in `groups`."""

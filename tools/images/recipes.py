@@ -48,7 +48,12 @@ class Recipe:
 OPERATOR: Final = Recipe("llama-operator", "operator.Dockerfile", "operator.txt", ("BASE",), local=True)
 SERVING: Final = Recipe("llama-serving", "serving.Dockerfile", "serving.txt", ("BASE",), local=False)
 SERVING_CPU: Final = Recipe(
-    "llama-serving-cpu", "serving-cpu.Dockerfile", "serving-cpu.txt", ("BASE",), local=True, packages=("bash", "wget")
+    "llama-serving-cpu",
+    "serving-cpu.Dockerfile",
+    "serving-cpu.txt",
+    ("BASE",),
+    local=True,
+    packages=("bash", "libnuma1", "wget"),
 )
 RECIPES: Final = {recipe.name: recipe for recipe in (OPERATOR, SERVING, SERVING_CPU)}
 

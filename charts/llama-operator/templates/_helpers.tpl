@@ -196,3 +196,14 @@ matchResources:
 {{- $text := index . 0 -}}
 {{ toJson (index . 1) }}.exists(p, p.endsWith('*') ? {{ $text }}.startsWith(p.substring(0, p.size() - 1)) : p.startsWith('*') ? {{ $text }}.endsWith(p.substring(1)) : p == {{ $text }})
 {{- end -}}
+
+{{/* JSON: fields of a LlamaDeployment's spec that name a Secret which its pods read, beside those of spec.pods. */}}
+{{- define "llama-operator.secretFields" -}}
+{{- list "weights.?tokenSecret.?name" "weights.?storeSecret.?name" "usageStore.?secret" "headStore.?passwordSecret.?name" "headStore.?tls.?authority.?secret" "headStore.?tls.?clientSecret" "access.?keys.?secret" | toJson -}}
+{{- end -}}
+
+{{/* CEL: what the fields of the JSON list `1` say in the spec of the object `0`; empty texts for those that are not set. */}}
+{{- define "llama-operator.said" -}}
+{{- $object := index . 0 -}}
+[{{ range $at, $field := index . 1 }}{{ if $at }}, {{ end }}{{ $object }}.spec.?{{ $field }}.orValue(''){{ end }}]
+{{- end -}}

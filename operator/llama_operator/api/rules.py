@@ -15,6 +15,7 @@ from llama_operator.api.spec_rules.endpoint import ENDPOINT_RULES
 from llama_operator.api.spec_rules.guard import GUARD_RULES
 from llama_operator.api.spec_rules.pods import POD_RULES
 from llama_operator.api.spec_rules.scaling import SCALING_RULES
+from llama_operator.api.spec_rules.stores import STORE_RULES
 from llama_operator.api.spec_rules.weights import WEIGHTS_RULES
 from llama_operator.api.v1alpha1.accelerator import Accelerator, AcceleratorSpec, CardVendor
 from llama_operator.api.v1alpha1.licenseacceptance import AcceptanceState, LicenseAcceptanceSpec
@@ -319,6 +320,7 @@ RULES: tuple[Rule, ...] = (
         message="must be at least 7.0: the engine does not run on older cards, so there is nothing to declare",
     ),
     *POD_RULES,
+    *STORE_RULES,
     *WEIGHTS_RULES,
     *ENDPOINT_RULES,
     *GUARD_RULES,

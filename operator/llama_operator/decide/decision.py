@@ -44,6 +44,7 @@ from llama_operator.decide.plan.request import find_plan, nothing_fits
 from llama_operator.decide.plan.status import plan_status
 from llama_operator.decide.problem import Problem
 from llama_operator.decide.rollout.ending import Ending, ending
+from llama_operator.decide.rollout.move import Move, move
 from llama_operator.decide.rollout.revision import Revision, revision_of
 from llama_operator.decide.rollout.rollout import Barred, Rollout, roll_out
 from llama_operator.decide.rollout.strategy import choose_strategy
@@ -103,6 +104,8 @@ class Decision:
     """Replicas that found no node in time, and are not asked for now, or were tried again; None for none."""
     next_bounds: float | None = None
     """Seconds until a schedule may have other bounds; None without one."""
+    move: Move | None = None
+    """Whether what serves is started a second time, because the node of its head is about to be emptied; None if nothing has to move."""
     exposure: Exposure = field(default_factory=Exposure)
     """The way in from outside; the same whatever becomes of revisions."""
 
@@ -150,7 +153,16 @@ def decide(observed: Observed, catalog: Catalog) -> Decision:
         cold_start=predicted(observed, catalog, decision.model, decision.chosen, decision.copies),
         next_bounds=seconds_to_next(observed.deployment.spec.scaling, observed.now),
     )
-    return _with_claims(_with_given_up(_with_rollout(decision, observed), observed), observed)
+    return _with_move(_with_claims(_with_given_up(_with_rollout(decision, observed), observed), observed), observed)
+
+
+def _with_move(decision: Decision, observed: Observed) -> Decision:
+    rollout = decision.rollout
+    if rollout is None or decision.stopped or not decision.may_start(rollout.wanted):
+        return decision
+    guard = None if decision.plan_status is None else decision.plan_status.guard
+    found = move(observed, rollout, decision.chosen, decision.shapes, _guard_gpus(observed, guard))
+    return replace(decision, move=found)
 
 
 def _with_given_up(decision: Decision, observed: Observed) -> Decision:

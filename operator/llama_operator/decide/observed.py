@@ -237,6 +237,8 @@ class RevisionFacts:
     families: tuple[str, ...] = ()
     """License families under which it was allowed last; empty where nothing had to be accepted, and for one of an older
     operator."""
+    copy_of: str = ""
+    """Revision of which it is a second copy on other nodes, and by whose name the spec asks for it; empty if it is none."""
     data: Mapping[str, Any] | None = None
     """What its ControllerRevision holds, every field of it; None before it is written. The API server lets nobody change it."""
 

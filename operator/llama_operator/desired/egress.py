@@ -55,8 +55,9 @@ def _told(pinned: RevisionFacts) -> Iterator[int]:
         for variable in mappings(container.get("env")):
             yield from _ports_in(text(variable.get("value")))
     ledger = mapping(arguments(pinned.serve_config).get("store")).get("address")
-    of_head = mapping(pinned.cluster.get("gcsFaultToleranceOptions")).get("redisAddress")
-    for found in (_HOST_AND_PORT.fullmatch(text(address)) for address in (ledger, of_head)):
+    of_head = text(mapping(pinned.cluster.get("gcsFaultToleranceOptions")).get("redisAddress"))
+    yield from _ports_in(of_head)
+    for found in (_HOST_AND_PORT.fullmatch(address) for address in (text(ledger), of_head)):
         yield from () if found is None else _valid(found.group(1))
 
 

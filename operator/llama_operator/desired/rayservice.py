@@ -107,7 +107,8 @@ def cluster_template(
     if from_hub or (config.adapters is not None and config.adapters.fetches):
         common += weights.hub(settings.hub_endpoint) + weights.token_file(deployment.spec.weights.token_secret)
     wanted = resolve(deployment.spec, settings.pods, card.image)
-    head_parts = pod_settings.over(common + drain.of_head(), wanted.head, pod_settings.peers(revision, "head"))
+    of_head = drain.of_head() + head_store.certificates(deployment.spec.head_store)
+    head_parts = pod_settings.over(common + of_head, wanted.head, pod_settings.peers(revision, "head"))
     group = _group(deployment, chosen, shapes, config, common, image, config.path, settings, copies)
     groups = [group]
     if guard is not None and config.guard is not None:

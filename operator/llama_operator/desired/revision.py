@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from llama_operator.api.meta import (
     ANNOTATION_ADMITTED_AT,
+    ANNOTATION_COPY_OF,
     ANNOTATION_FAILED_AT,
     ANNOTATION_FAILURE,
     ANNOTATION_LICENSE,
@@ -253,6 +254,7 @@ def build(observed: Observed, pinned: RevisionFacts) -> dict[str, Any]:
     annotations = {
         ANNOTATION_SERVED_AT: pinned.served_at,
         ANNOTATION_ADMITTED_AT: pinned.admitted_at,
+        ANNOTATION_COPY_OF: pinned.copy_of,
         ANNOTATION_FAILED_AT: pinned.failed_at,
         ANNOTATION_FAILURE: pinned.failure,
         ANNOTATION_STRATEGY: pinned.strategy.value if pinned.strategy else "",

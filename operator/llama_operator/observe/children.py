@@ -162,6 +162,7 @@ def revision_facts(obj: Object) -> RevisionFacts | UnreadRevision:
         license_end=_license_end(annotations.get(meta.ANNOTATION_LICENSE_END, "")),
         families=tuple(annotations.get(meta.ANNOTATION_LICENSE_FAMILIES, "").split()),
         live=_live(annotations.get(meta.ANNOTATION_LIVE, "")),
+        copy_of=annotations.get(meta.ANNOTATION_COPY_OF, ""),
         data=data,
     )
 

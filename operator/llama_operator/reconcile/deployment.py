@@ -18,6 +18,7 @@ from llama_operator.decide.decision import Decision, decide, decide_ends
 from llama_operator.decide.diagnosis.causes import next_look
 from llama_operator.decide.observed import Observed, RevisionFacts
 from llama_operator.decide.problem import Problem
+from llama_operator.decide.rollout.move import begun
 from llama_operator.desired import objects
 from llama_operator.errors import (
     InvalidManifestError,
@@ -132,7 +133,10 @@ async def _pass(ports: Ports, ref: Ref, known: _Known) -> Outcome:
     known.observed, known.stage = observed, "decide"
     with ports.stage("decide"):
         decision = decide(observed, ports.catalog)
-    known.decision, known.stage = decision, "apply"
+        moving = begun(observed, decision.move)
+        if moving is not None:
+            observed, decision = moving, decide(moving, ports.catalog)
+    known.observed, known.decision, known.stage = observed, decision, "apply"
     # First: what cannot be recorded must not begin.
     await ports.evidence.append(observed, decision)
     with ports.stage("apply"):

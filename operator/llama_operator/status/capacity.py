@@ -97,12 +97,23 @@ def capacity_found(observed: Observed, decision: Decision) -> Finding:
         return Finding(_KIND, ConditionStatus.FALSE, cause.reason, text)
     short = supply.short(least, decision.revision.name)
     if not short:
-        if going := leaving(observed, decision.revision.name):
+        if going := _leaving(observed, decision):
             return Finding(_KIND, ConditionStatus.TRUE, Reason.NODES_LEAVING, going)
         # Without the number that exist: a node more or less is no reason to write a status.
         text = f"{least.accelerators} {chosen.accelerator} are needed and exist{bound}"
         return Finding(_KIND, ConditionStatus.TRUE, Reason.NODES_FOUND, text)
     return Finding(_KIND, ConditionStatus.FALSE, Reason.NODES_MISSING, f"{_missing(least, supply, short)}{bound}")
+
+
+def _leaving(observed: Observed, decision: Decision) -> str:
+    """What goes with nodes that are about to be emptied, and what is done about it; empty if nothing goes."""
+    rollout, wanted = decision.rollout, decision.revision.name
+    holder = wanted if rollout is None else rollout.traffic
+    if holder != wanted and observed.pinned(holder) is not None:
+        going = leaving(observed, holder, f"{wanted} starts beside it, and takes over when it serves")
+    else:
+        going = leaving(observed, wanted, "" if decision.move is None else decision.move.why)
+    return going
 
 
 def _given_up(given: GivenUpStatus) -> str:

@@ -94,19 +94,48 @@ def capacity(user):
 
 
 def test_a_cordoned_node_of_the_head_is_told_before_it_is_drained(eventually, user, operator, four_nodes):
-    user.apply("llama-3.3-70b-fp8-h100", scaling={"mode": "Manual"}, replicas=1)
+    user.apply("llama-3.3-70b-fp8-h100", scaling={"mode": "Manual"}, replicas=1, rollout={"strategy": "Recreate"})
     user.ready()
     (head,) = user.pods("head")
     node = head["spec"]["nodeName"]
     user.plane.kubectl("cordon", node)
     eventually(lambda: capacity(user)[0] == "NodesLeaving", "somebody takes the node of the head away")
     told = capacity(user)[1]
-    assert told.startswith(f"{node} is cordoned, with the head: if it is drained, all replicas load again")
+    assert told.startswith(f"{node} is cordoned, with the head: if it is drained now, all replicas load again")
+    assert "no second copy is started: spec.rollout.strategy says so" in told
     assert user.condition("chat", "Ready")["status"] == "True"
     events = user.get("events.events.k8s.io")
     assert [one["note"] for one in events if one["reason"] == "NodesLeaving"] == [told]
     user.plane.kubectl("uncordon", node)
     eventually(lambda: capacity(user)[0] == "NodesFound", "it stays")
+
+
+def test_a_head_on_a_cordoned_node_moves_before_the_drain(eventually, user, operator, four_nodes):
+    user.apply(
+        "llama-3.3-70b-fp8-h100",
+        scaling={"mode": "Manual"},
+        replicas=1,
+        rollout={"strategy": "Auto", "drainSeconds": 1},
+    )
+    user.ready()
+    (head,) = user.pods("head")
+    node, (first,) = head["spec"]["nodeName"], user.get("rayservices.ray.io")
+    since = user.condition("chat", "Ready")["lastTransitionTime"]
+    user.plane.kubectl("cordon", node)
+
+    def moved():
+        services, heads = user.get("rayservices.ray.io"), user.pods("head")
+        names = {one["metadata"]["name"] for one in services}
+        alone = len(names) == 1 and first["metadata"]["name"] not in names
+        return alone and all(one["spec"].get("nodeName") != node for one in heads)
+
+    eventually(moved, "a second copy serves elsewhere, and the first one is gone")
+    user.ready()
+    assert user.condition("chat", "Ready")["lastTransitionTime"] == since, "it was Ready all the time"
+    command = ("drain", node, "--ignore-daemonsets", "--delete-emptydir-data", "--force", "--timeout=240s")
+    user.plane.kubectl(*command)
+    assert user.condition("chat", "Ready")["lastTransitionTime"] == since, "the drain met nothing of it"
+    user.plane.kubectl("uncordon", node)
 
 
 def test_a_drained_node_of_a_replica_takes_the_whole_replica_and_no_other(eventually, user, operator, four_nodes):

@@ -4,7 +4,9 @@ import pytest
 
 from llama_operator.kube import kinds
 
-ALL_LOAD_AGAIN = "the head: if it is drained, all replicas load again, unless spec.headStore is set before"
+ALL_LOAD_AGAIN = (
+    "the head: if it is drained now, all replicas load again; no second copy is started: spec.rollout.strategy says so"
+)
 GO_ON = "the head: replicas go on while another one starts"
 MARKS = ("karpenter.sh/disrupted", "ToBeDeletedByClusterAutoscaler", "node.kubernetes.io/out-of-service")
 
@@ -21,37 +23,23 @@ async def serving(world, role, **spec):
     await world.ray_cluster(name)
     pod = await world.pod("runs", role, role=role, revision=name)
     node = pod["spec"]["nodeName"]
-    await node_is(world, node)
+    await world.add_cpu_node(node)
     await world.serve(name)
     return ref, node
 
 
-async def node_is(world, name, **spec):
-    address = {
-        "apiVersion": "v1",
-        "kind": "Node",
-        "metadata": {"name": name, "labels": {"kubernetes.io/arch": "amd64"}},
-    }
-    await world.user.apply(address | {"spec": spec})
-    amounts = {"cpu": "64", "memory": "512Gi", "ephemeral-storage": "1Ti", "pods": "110"}
-    ready = [{"type": "Ready", "status": "True"}]
-    await world.user.apply_status(
-        address | {"status": {"allocatable": amounts, "capacity": amounts, "conditions": ready}}
-    )
-
-
 @pytest.mark.parametrize(
     ("spec", "told"),
-    [({}, ALL_LOAD_AGAIN), ({"headStore": {"address": "redis:6379"}}, GO_ON)],
+    [({"rollout": {"strategy": "Recreate"}}, ALL_LOAD_AGAIN), ({"headStore": {"address": "redis:6379"}}, GO_ON)],
     ids=["without a store", "with a store"],
 )
 async def test_a_cordoned_node_of_the_head_is_told_with_what_its_drain_costs(world, spec, told):
     ref, node = await serving(world, "head", **spec)
     before = capacity(await world.reconcile(ref))
     assert before.reason == "NodesFound"
-    await node_is(world, node, unschedulable=True)
+    await world.add_cpu_node(node, unschedulable=True)
     # Room for the workers is elsewhere.
-    await node_is(world, "another")
+    await world.add_cpu_node("another")
     status = await world.reconcile(ref)
     assert (capacity(status).status, capacity(status).reason) == ("True", "NodesLeaving")
     assert capacity(status).message == f"{node} is cordoned, with {told}"
@@ -59,15 +47,15 @@ async def test_a_cordoned_node_of_the_head_is_told_with_what_its_drain_costs(wor
     assert next(each for each in status.conditions if each.type == "Ready").status == "True"
     assert await world.reconcile(ref) == status
     assert world.events.told.count(("Normal", "NodesLeaving")) == 1
-    await node_is(world, node)
+    await world.add_cpu_node(node)
     assert capacity(await world.reconcile(ref)).reason == "NodesFound"
 
 
 @pytest.mark.parametrize("mark", MARKS)
 async def test_a_node_that_an_autoscaler_takes_away_is_told_too(world, mark):
     ref, node = await serving(world, "worker")
-    await node_is(world, "another")
-    await node_is(world, node, taints=[{"key": mark, "effect": "NoSchedule"}])
+    await world.add_cpu_node("another")
+    await world.add_cpu_node(node, taints=[{"key": mark, "effect": "NoSchedule"}])
     told = capacity(await world.reconcile(ref))
     assert told.reason == "NodesLeaving"
     assert told.message == f"{node} has the taint {mark}:NoSchedule, with 1 worker, which finishes what it has begun"
@@ -76,6 +64,6 @@ async def test_a_node_that_an_autoscaler_takes_away_is_told_too(world, mark):
 async def test_a_cordoned_node_without_pods_of_ours_is_no_news(world):
     ref, _ = await serving(world, "head")
     await world.reconcile(ref)
-    await node_is(world, "another", unschedulable=True)
+    await world.add_cpu_node("another", unschedulable=True)
     assert capacity(await world.reconcile(ref)).reason != "NodesLeaving"
     assert ("Normal", "NodesLeaving") not in world.events.told

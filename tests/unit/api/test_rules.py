@@ -31,6 +31,7 @@ from llama_operator.api.v1alpha1.pods import (
     TolerationSpec,
 )
 from llama_operator.api.v1alpha1.scaling import ScalingSpec, ScheduleSpec, ScheduleWindow
+from llama_operator.api.v1alpha1.stores import AuthorityFile
 from llama_operator.api.v1alpha1.tenants import Limits
 from llama_operator.api.v1alpha1.weights import WeightsCacheSpec
 
@@ -213,6 +214,7 @@ OBJECTS = {
         for cidr in ({}, {"cidr": "10.0.0.0/8"})
         for labels in ({}, {"podLabels": {}}, {"podLabels": {"app": "web"}})
     ],
+    AuthorityFile: [one | other for one in ({}, {"configMap": "a"}) for other in ({}, {"secret": "b"})],
     KeysSource: [config_map | secret for config_map in ({}, {"configMap": "a"}) for secret in ({}, {"secret": "b"})],
     Limits: [
         first | second

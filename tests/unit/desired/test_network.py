@@ -178,8 +178,9 @@ def test_only_the_head_reaches_the_api_server_on_a_port_of_its_own():
         ({"pods": {"env": [{"name": "AWS_ENDPOINT_URL_S3", "value": "http://[fd00::7]:9000/"}]}}, {}, 9000),
         ({"usageStore": {"address": "valkey.data.svc:6380", "tls": "Disabled"}, "access": {"mode": "Keys"}}, {}, 6380),
         ({"headStore": {"address": "redis.data.svc:6381"}}, {}, 6381),
+        ({"headStore": {"address": "redis.data.svc:6382", "tls": {"authority": {"configMap": "ca"}}}}, {}, 6382),
     ],
-    ids=["mirror", "proxy", "traces", "object store", "ledger", "store of the head"],
+    ids=["mirror", "proxy", "traces", "object store", "ledger", "store of the head", "encrypted store of the head"],
 )
 def test_the_ports_of_what_pods_were_told_of_are_open_for_pods_and_addresses(spec, settings, port):
     rules, _ = egress(spec, replace(HOUSE, **settings))

@@ -1,6 +1,12 @@
 import pytest
 
-from llama_serving.check import main, missing_loaders, missing_programs, unimportable, wrong_versions
+from llama_serving.check import (
+    main,
+    missing_loaders,
+    missing_programs,
+    unimportable,
+    wrong_versions,
+)
 
 
 @pytest.mark.parametrize(

@@ -271,7 +271,7 @@ class RolloutSpec(ApiModel):
     """`BlueGreen` starts the new revision beside the old one and moves the traffic when the new one serves. `Recreate`
     frees the hardware of the old one first: requests that run are cut, and none are served until the new one is up.
     `Auto` is `BlueGreen` if free accelerators and `maxGPUs` have room for a second copy, else `Recreate`. The status says
-    which one, and why."""
+    which one, and why. It also says whether a second copy starts when the node of the Ray head is about to be emptied."""
     progress_deadline_seconds: Annotated[int, Field(ge=10, le=86_400)] | None = None
     """How long a new revision may take until it serves. After that the operator gives it up, and the revision before it
     gets or keeps the traffic. The first revision of a deployment has none before it: the operator keeps trying. Default: one hour, or

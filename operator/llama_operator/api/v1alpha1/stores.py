@@ -46,6 +46,28 @@ class PasswordKey(ApiModel):
     """Key in the Secret."""
 
 
+class AuthorityFile(ApiModel):
+    """Certificates of authorities, in PEM, in an object of the deployment's own namespace."""
+
+    config_map: ObjectName | None = None
+    """Name of a ConfigMap."""
+    secret: ObjectName | None = None
+    """Name of a Secret, as cert-manager makes them. Pods mount it; the operator never reads it."""
+    key: Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[A-Za-z0-9._-]+$")] = "ca.crt"
+    """Key of the ConfigMap or of the Secret."""
+
+
+class HeadStoreTls(ApiModel):
+    """How the head knows the server, and the server the head."""
+
+    authority: AuthorityFile
+    """Who has to have signed the certificate of the server. Ray does not compare the name in the certificate with the address: take
+    an authority that signs for this server, or for the team, and for nobody else."""
+    client_secret: ObjectName | None = None
+    """Name of a Secret with `tls.crt` and `tls.key`, for a server that asks for a certificate. Pods mount it; the operator never reads
+    it. Default: no certificate."""
+
+
 class HeadStoreSpec(ApiModel):
     """A Redis or Valkey server in which the head of the Ray cluster finds what it knew when it starts again.
 
@@ -53,7 +75,9 @@ class HeadStoreSpec(ApiModel):
     """
 
     address: Annotated[str, Field(min_length=3, max_length=261, pattern=ADDRESS_PATTERN)]
-    """Host and port, as `redis.team-a.svc:6379`. The connection is not encrypted: keep the server near the pods."""
+    """Host and port, as `redis.team-a.svc:6379`."""
+    tls: HeadStoreTls | None = None
+    """An encrypted connection. Default: it is not encrypted; keep the server near the pods."""
     username: Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9._-]+$")] | None = None
     """Name of the user. Default: the server's own."""
     password_secret: PasswordKey | None = None

@@ -150,7 +150,8 @@ _BY_REASON: Mapping[str, str] = {
         "it is asked again"
     ),
     Reason.QUEUED: "kubectl describe workloads -n {namespace}: have the quota of the queue raised, free what holds it, or ask for less",
-    Reason.NODES_LEAVING: "kubectl uncordon NODE if it shall stay; else set spec.headStore before, or drain it when a pause does no harm",
+    Reason.NODES_LEAVING: "kubectl uncordon NODE if it shall stay; else drain it once nothing of the deployment that the message names is left there, or "
+    "when a pause does no harm",
     Reason.NODES_MISSING: "add nodes with the accelerator, or let a cluster autoscaler do it",
     Reason.ENGINE_TOO_OLD: "take an image with a newer engine: spec.image, or the operator's --image",
     Reason.WRITE_REFUSED: (
@@ -267,7 +268,8 @@ def _back(facts: Facts) -> str:
     if facts.deployment is None or isinstance(facts.revisions, Unknown):
         return ""
     wanted = revision_of(facts.deployment, facts.revisions).name
-    served = any(record.served_at and record.name != wanted for record in facts.revisions)
+    inputs = next((record.inputs for record in facts.revisions if record.name == wanted), None)
+    served = any(record.served_at and record.name != wanted and record.inputs != inputs for record in facts.revisions)
     return f", or go back for good: kubectl llama rollback {facts.name} -n {facts.namespace}" if served else ""
 
 

@@ -86,8 +86,10 @@ def choose(history: tuple[RevisionFacts, ...], wanted: str, number: int | None) 
     Raises:
         ClusterError: If there is none, or the spec asks for it already.
     """
+    # A second copy on other nodes pins the same: to go back to that changes nothing.
+    here = next((entry.inputs for entry in history if entry.name == wanted), None)
     if number is None:
-        served = [entry for entry in history if entry.name != wanted and entry.served_at]
+        served = [entry for entry in history if entry.name != wanted and entry.served_at and entry.inputs != here]
         if not served:
             raise ClusterError(
                 "there is no older revision that ever served; `kubectl llama history NAME` lists all, --to-revision "
@@ -98,7 +100,7 @@ def choose(history: tuple[RevisionFacts, ...], wanted: str, number: int | None) 
     if target is None:
         known = ", ".join(str(entry.number) for entry in history) or "none"
         raise ClusterError(f"there is no revision {number}; there are: {known}")
-    if target.name == wanted:
+    if target.name == wanted or target.inputs == here:
         raise ClusterError(
             f"the spec asks for revision {number} ({target.name}) already: there is nothing to roll back"
         )

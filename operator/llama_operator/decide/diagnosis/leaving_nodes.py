@@ -16,18 +16,38 @@ _MARKS: Final = frozenset(
 """Taints of nodes that an autoscaler, or a person, is about to take away: Karpenter's, Cluster Autoscaler's, Kubernetes' own."""
 _SHOWN: Final = 4
 """Names of nodes in a message."""
+_STORE: Final = "gcsFaultToleranceOptions"
+"""Field of a pinned cluster whose head finds what it knew when it starts again."""
 _HEAD, _WORKER, _GUARD = "head", "worker", "guard"
 
 
-def leaving(observed: Observed, revision: str) -> str:
-    """What is about to move, for people; empty if nothing of the revision is on such a node."""
+def head_that_leaves(observed: Observed, revision: str) -> PodFacts | None:
+    """The head of the revision that a drain is about to end, and with it the cluster; None if there is none.
+
+    One that is being deleted is past help, and one with a store may go.
+    """
+    going, record = dict(_nodes(observed)), observed.pinned(revision)
+    if not going or record is None or _STORE in record.cluster:
+        return None
+    heads = (pod for pod in observed.pods or () if pod.revision == revision and pod.role == _HEAD and not pod.leaving)
+    return next((pod for pod in heads if pod.node in going), None)
+
+
+def leaving(observed: Observed, revision: str, moves: str = "") -> str:
+    """What is about to move, for people; empty if nothing of the revision is on such a node.
+
+    Args:
+        observed: What this pass knows.
+        revision: The revision that has the traffic.
+        moves: What is done about its head, or why nothing is.
+    """
     going = dict(_nodes(observed))
     pods = [pod for pod in observed.pods or () if pod.revision == revision and pod.node in going]
     if not pods:
         return ""
     names = sorted({pod.node for pod in pods})
     where = ", ".join(f"{name} {going[name]}" for name in names[:_SHOWN]) + (" and others" if names[_SHOWN:] else "")
-    return f"{where}, with {_what(observed, revision, pods)}"
+    return f"{where}, with {_what(observed, revision, pods, moves)}"
 
 
 def _nodes(observed: Observed) -> Iterator[tuple[str, str]]:
@@ -40,21 +60,21 @@ def _nodes(observed: Observed) -> Iterator[tuple[str, str]]:
             yield node.name, f"has the taint {marks[0]}"
 
 
-def _what(observed: Observed, revision: str, pods: Iterable[PodFacts]) -> str:
+def _what(observed: Observed, revision: str, pods: Iterable[PodFacts], moves: str) -> str:
     roles = [pod.role for pod in pods]
     parts = [
-        *([f"the head: {_end_of_head(observed, revision)}"] if _HEAD in roles else []),
+        *([f"the head: {_end_of_head(observed, revision, moves)}"] if _HEAD in roles else []),
         *([_workers(observed, revision, roles.count(_WORKER))] if _WORKER in roles else []),
         *(["the guard, which starts anew elsewhere"] if _GUARD in roles else []),
     ]
     return "; ".join(parts)
 
 
-def _end_of_head(observed: Observed, revision: str) -> str:
+def _end_of_head(observed: Observed, revision: str, moves: str) -> str:
     record = observed.pinned(revision)
-    if record is not None and "gcsFaultToleranceOptions" in record.cluster:
+    if record is not None and _STORE in record.cluster:
         return "replicas go on while another one starts"
-    return "if it is drained, all replicas load again, unless spec.headStore is set before"
+    return f"if it is drained now, all replicas load again; {moves or 'spec.headStore would let them go on'}"
 
 
 def _workers(observed: Observed, revision: str, count: int) -> str:

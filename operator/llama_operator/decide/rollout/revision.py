@@ -12,7 +12,7 @@ from llama_operator.api.v1alpha1.llamadeployment import LlamaDeployment, LlamaDe
 from llama_operator.decide.observed import RevisionFacts
 from llama_operator.decide.rollout.fields import FIELDS
 
-_HASH_LENGTH = 8
+HASH_LENGTH = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +39,22 @@ def revision_of(deployment: LlamaDeployment, pinned: Iterable[RevisionFacts] = (
     values = FIELDS.restart_values(deployment.spec)
     identity = [deployment.metadata.namespace, deployment.metadata.name]
     canonical = json.dumps([identity, values], sort_keys=True)
-    digest = hashlib.sha256(canonical.encode()).hexdigest()[:_HASH_LENGTH]
+    digest = hashlib.sha256(canonical.encode()).hexdigest()[:HASH_LENGTH]
     own = Revision(f"{deployment.metadata.name}-{digest}", paths.nested(values))
-    return (_of_newer(deployment, own, pinned) or own) if deployment.beyond else own
+    records = tuple(pinned)
+    found = (_of_newer(deployment, own, records) or own) if deployment.beyond else own
+    return _copy_of(found, records) or found
+
+
+def _copy_of(revision: Revision, pinned: Iterable[RevisionFacts]) -> Revision | None:
+    """The second copy that stands for `revision`: the newest one that served, or is to serve; None if there is none."""
+    copies = (
+        record
+        for record in pinned
+        if record.copy_of == revision.name and not record.failed_at and (record.served_at or record.live is not None)
+    )
+    newest = max(copies, key=lambda record: record.number, default=None)
+    return None if newest is None else Revision(newest.name, revision.inputs)
 
 
 def _of_newer(deployment: LlamaDeployment, own: Revision, pinned: Iterable[RevisionFacts]) -> Revision | None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from llama_operator.api.v1alpha1.llamadeployment import RolloutStrategy
 from llama_operator.api.v1alpha1.llamadeployment_status import ChosenPlan
 from llama_operator.decide.bounds import least_replicas, most_replicas
+from llama_operator.decide.diagnosis.leaving_nodes import head_that_leaves
 from llama_operator.decide.observed import Observed, RevisionFacts
 from llama_operator.decide.placement.count import Demand
 from llama_operator.decide.placement.shape import PodShapes
@@ -21,6 +22,8 @@ class Strategy:
     reason: str
     pinned: bool = False
     """Whether it is to be remembered with the revision: the user left the choice to us."""
+    lasting: str = ""
+    """The reason without what changes with every pod on the nodes; empty where it is the same."""
 
 
 def choose_strategy(
@@ -52,9 +55,11 @@ def choose_strategy(
 
 
 def needs_count(observed: Observed, wanted: str) -> bool:
-    """Whether the choice for `wanted` will rest on how many accelerators are free, so that they must be counted."""
+    """Whether the choice for `wanted`, or for a second copy of it, will rest on how many accelerators are free, so that they are counted."""
     if observed.deployment.spec.rollout.strategy is not RolloutStrategy.AUTO:
         return False
+    if head_that_leaves(observed, wanted) is not None:
+        return True
     known = any(record.name == wanted and record.strategy is not None for record in observed.revisions)
     return not known and any(service.name != wanted for service in observed.ray_services)
 
@@ -74,7 +79,8 @@ def _by_capacity(observed: Observed, chosen: ChosenPlan, shapes: PodShapes | Non
     short = demand.short(observed.free)
     pods = f"a head pod and {demand.workers} worker pod(s) with {_held(chosen)} each"
     if short:
-        return Strategy(RolloutStrategy.RECREATE, f"a second copy needs {pods}; {short}", pinned=True)
+        lasting = f"a second copy needs {pods}, and there is no room for it"
+        return Strategy(RolloutStrategy.RECREATE, f"a second copy needs {pods}; {short}", pinned=True, lasting=lasting)
     return Strategy(RolloutStrategy.BLUE_GREEN, f"a second copy needs {pods}, and there is room for it", pinned=True)
 
 

@@ -132,6 +132,20 @@ def test_the_default_is_the_newest_revision_that_served_and_is_not_asked_for(wor
     assert world.json("rollback", "chat", "--dry-run")[1]["toRevision"]["number"] == 3
 
 
+def test_a_second_copy_of_what_runs_is_no_way_back(world, story, serving_facts):
+    """It pins the same on other nodes: going to it, or back from it, would change nothing."""
+    story()
+    chosen, _, spec = serving_facts
+    now = {name: spec[name] for name in ("model", "context", "hardware")}
+    served = "2026-03-02T09:00:00Z"
+    asyncio.run(revision(world, 4, "chat-44444444", now, chosen, served_at=served, copy_of=world.wanted))
+    assert world.json("rollback", "chat", "--dry-run")[1]["toRevision"]["number"] == 1
+    for same in ("3", "4"):
+        code, _, said = world.run("rollback", "chat", "--dry-run", "--to-revision", same)
+        assert code != 0
+        assert "there is nothing to roll back" in said
+
+
 def test_a_dry_run_says_the_same_and_writes_nothing(world, story):
     story()
     before = asyncio.run(world.user.get(REF))

@@ -128,7 +128,12 @@ WRITTEN = {
         "revokedKeys": ["abcdefghijklmnop"],
     },
     "tenants": [{"name": "acme", "requestsPerMinute": 60}],
-    "headStore": {"address": "redis:6379", "username": "ray", "passwordSecret": {"name": "acme", "key": "redis"}},
+    "headStore": {
+        "address": "redis:6379",
+        "tls": {"authority": {"configMap": "ca", "secret": "ca", "key": "acme.crt"}, "clientSecret": "acme"},
+        "username": "ray",
+        "passwordSecret": {"name": "acme", "key": "redis"},
+    },
     "usageStore": {"address": "valkey:6379", "tls": "Disabled", "secret": "acme"},
     "otherTenants": {
         "requestsPerMinute": 6,
