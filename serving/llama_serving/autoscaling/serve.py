@@ -130,7 +130,9 @@ class QueueDepthPolicy:
         if not 0 <= now - memory.at < _LONGEST_AWAY_SECONDS:
             memory = Memory()
         facts, knobs = facts_of(ctx, record.facts), knobs_of(ctx, record.knobs)
-        decision = decide(self.signal(ctx), memory, now=now, facts=Facts(**facts), knobs=Knobs(**knobs, hold=_hold(ctx)))
+        decision = decide(
+            self.signal(ctx), memory, now=now, facts=Facts(**facts), knobs=Knobs(**knobs, hold=_hold(ctx))
+        )
         self._log(decision, ctx.target_num_replicas)
         state = decision.memory.to_json()
         record = told(record, decision, ctx.target_num_replicas, now, state)
