@@ -247,11 +247,11 @@ def test_what_the_routers_hand_to_the_first_replica_is_counted_once():
 
 def test_what_routers_hand_to_another_replica_is_no_load():
     """As Serve has it: the mean of the queue falls within three seconds, the counters of the new replica are there at once."""
-    memory, held = remembered(20.0, 1), 200.0
+    memory, held = remembered(20.0, 1), 900.0
     memory = replace(memory, held=held, queues=tuple((NOW - back, held, held) for back in range(8, 0, -1)))
     for second in range(5):
         old = reading(0, accepted=1e4 + 8 * (second + 1), reported_at=NOW + second)
-        new = reading(1, accepted=200.0 + 12 * second, finished=0.0, prompt_tokens=0.0, prompt_pairs=0.0)
+        new = reading(1, accepted=900.0 + 12 * second, finished=0.0, prompt_tokens=0.0, prompt_pairs=0.0)
         fleet = (old, replace(new, generated_tokens=0.0, reported_at=NOW + second))
         queue = held * max(0.0, 1 - (second + 1) / 3)
         found = decide(signal(2, queued=queue, replicas=fleet), memory, now=NOW + second, facts=FACTS)
