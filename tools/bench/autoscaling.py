@@ -60,6 +60,8 @@ def digest(name: str) -> str:
     sources += [
         *(ROOT / "tools" / "bench" / "compiled").glob("*.py"),
         *(ROOT / "tools" / "bench").glob("autoscaling*.yaml"),
+        # What a card can do.
+        *(ROOT / "operator" / "llama_operator" / "catalog" / "data").glob("performance*.json"),
     ]
     if name == _PRODUCT:
         serving = ROOT / "serving" / "llama_serving"

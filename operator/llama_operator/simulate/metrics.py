@@ -1,7 +1,8 @@
 """What autoscalers get to see of a simulated fleet: samples, their means over a window, and the delay that both bring.
 
-A replica reports its queue, what runs and its cache twice a second, and the controller takes means over three seconds, as Serve does with
-`METRICS_INTERVAL_SECONDS` and `METRICS_WINDOW_SECONDS` of `llama_serving.config`; counters are as they were last reported. Called by `simulate.run`.
+A replica reports its queue, what runs, its cache and its counters twice a second, and the controller takes means over three seconds, as Serve does
+with `METRICS_INTERVAL_SECONDS` and `METRICS_WINDOW_SECONDS` of `llama_serving.config`. Counters too: so what leaves the queue of the router
+is seen to be taken at the same time. Called by `simulate.run`.
 """
 
 from collections import deque
@@ -13,6 +14,16 @@ from llama_operator.simulate.replica import Replica
 EVERY_SECONDS = 0.5
 SAMPLES = 6
 """Of three seconds."""
+_MEANS = (
+    "waiting",
+    "running",
+    "kv_usage",
+    "accepted",
+    "finished",
+    "prompt_tokens",
+    "prompt_pairs",
+    "generated_tokens",
+)
 
 
 class Metrics:
@@ -44,24 +55,15 @@ class Metrics:
         )
 
     def _of(self, replica: Replica) -> ReplicaView:
-        waiting = running = kv_usage = 0.0
-        for _, reading in replica.samples:
-            waiting += reading.waiting
-            running += reading.running
-            kv_usage += reading.kv_usage
         count = len(replica.samples)
-        at, last = replica.samples[-1]
+        totals = [0.0] * len(_MEANS)
+        for _, reading in replica.samples:
+            for place, name in enumerate(_MEANS):
+                totals[place] += getattr(reading, name)
         return ReplicaView(
             name=replica.name,
-            waiting=waiting / count,
-            running=running / count,
-            kv_usage=kv_usage / count,
             slots=self._slots,
-            accepted=last.accepted,
-            finished=last.finished,
-            prompt_tokens=last.prompt_tokens,
-            prompt_pairs=last.prompt_pairs,
-            generated_tokens=last.generated_tokens,
-            reported_at=at,
+            reported_at=replica.samples[-1][0],
             kv_tokens=self._kv_tokens,
+            **{name: total / count for name, total in zip(_MEANS, totals, strict=True)},
         )

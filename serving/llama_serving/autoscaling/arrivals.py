@@ -1,9 +1,10 @@
 """How many requests arrive, and how many will when a replica that is asked for now can serve. Called by `policy`.
 
 Arrivals are counted, not guessed from queues: what the engines took since they started, and what the routers hold more than before. The
-level and its trend come from the longest time back that one straight line explains (Lepski's rule), so a step is seen within seconds
-and a calm load is averaged over minutes. A trend counts by how far it stands above its own error (the positive-part estimator of James and
-Stein), and reaches no further ahead than it was watched.
+level and its trend come from the longest time back that one line explains (Lepski's rule), so a step is seen within seconds
+and a calm load is averaged over minutes. A trend, and a bend of it, count by how far they stand above their own errors (the positive-part
+estimator of James and Stein), and reach no further ahead than they were watched. Of a bend only the tangent reaches ahead: a square
+runs away.
 """
 
 import itertools
@@ -21,16 +22,26 @@ _WINDOWS = (10, 20, 40, 80, 160, 320)
 _BINS = 65
 _LINE_BINS = 10
 """Fewest bins that tell a trend from noise; with fewer the load is taken to stand still."""
+_SLOPE_BINS = 2
+"""Fewest bins that say how far a trend may be from none."""
+_BEND_BINS = 12
+"""Fewest bins that tell a bend from noise."""
+_BEND_SHRINK = 4.0
+"""Square of the standard errors below which a bend counts as none: the slope of a tangent is four times less sure than that of a line."""
+_BENT_REACH = 0.7
+"""How far ahead a tangent reaches, as a share of the time that was watched: what bends once bends on."""
 _SHRINK = 1.0
 """Standard errors below which a slope counts as none: it is looked at every second, and one of them would be passed by chance all the time."""
 _DOUBT = 3.0
 """Standard errors by which the last seconds must leave a line before it is given up: with six windows in each of which a few tails
 are looked at, three leave about one false alarm in a hundred decisions."""
-_NOISE_BINS, _LEAST_BINS = 33, 4
+_LEAST_BINS = 4
 _MOST_DISPERSION = 50.0
 _RECENT_SECONDS = 30.0
 _MEDIAN = 0.455
 """Median of a squared normal number whose mean is 1."""
+_FAR, _WITHIN_FAR = 2.0, 0.92
+"""Standard errors beyond which a difference counts as one of so many, and the mean of squares that are cut so."""
 _PERSISTENT_SECONDS = 8.0
 _SEEN_SECONDS = 5.0
 _REMEMBERED_SECONDS = 7200.0
@@ -61,6 +72,8 @@ class Load:
         seconds: How far back one line explains what arrived.
         dispersion: Variance of a count relative to its mean: 1 for arrivals that know nothing of each other.
         recent: Requests a second in the last seconds, whatever a line says: it is wrong where a fall turns.
+        sure: Share of the slope that is kept, 0 to 1: how far it stands above its own error.
+        bend: By how much the slope grows each second, halved; `slope` is that of now.
     """
 
     level: float
@@ -70,10 +83,12 @@ class Load:
     seconds: float
     dispersion: float
     recent: float = 0.0
+    sure: float = 0.0
+    bend: float = 0.0
 
     def ahead(self, seconds: float) -> tuple[float, float]:
         """Return the level in so many seconds, and its standard error."""
-        reach = min(max(0.0, seconds), self.seconds)
+        reach = min(max(0.0, seconds), self.seconds * (_BENT_REACH if self.bend else 1.0))
         level = max(0.0, self.level + self.slope * reach)
         # A line is surest in its middle.
         return level, math.hypot(self.level_error, self.slope_error * (reach + self.seconds / 2))
@@ -249,6 +264,7 @@ def load(seen: Sequence[tuple[int, float, float]], now: float) -> Load | None:
         return None
     dispersion = _dispersion(points)
     chosen: Load | None = None
+    seen_long = -points[0][0] > BIN_SECONDS * _LINE_BINS * 2
     for window in _WINDOWS:
         inside = [point for point in points if point[0] > -window - BIN_SECONDS / 2]
         if chosen is not None and -points[0][0] < window * 0.75:
@@ -260,7 +276,11 @@ def load(seen: Sequence[tuple[int, float, float]], now: float) -> Load | None:
         if chosen is not None and not _explains(fitted, inside, dispersion):
             break
         chosen = fitted
-    return None if chosen is None else replace(chosen, recent=_recent(points))
+    if chosen is None:
+        return None
+    # A load that has just left its line is taken to stand still; of one that nobody knows yet not even that is known.
+    error = 0.0 if seen_long and chosen.seconds < BIN_SECONDS * _LINE_BINS else chosen.slope_error
+    return replace(chosen, recent=_recent(points), slope_error=error)
 
 
 Point = tuple[float, float, float]
@@ -275,18 +295,20 @@ def _recent(points: Sequence[Point]) -> float:
 
 def _dispersion(points: Sequence[Point]) -> float:
     """Variance of counts relative to their mean, by the differences of neighbours: a trend does not show in it."""
-    recent = points[-_NOISE_BINS:]
-    mean = sum(rate for _, rate, _ in recent) / len(recent)
-    if len(recent) < _LEAST_BINS or mean <= 0:
+    squares = []
+    for sooner, later in itertools.pairwise(points):
+        mean = (later[1] + sooner[1]) / 2
+        if mean > 0:
+            squares.append((later[1] - sooner[1]) ** 2 * min(later[2], sooner[2]) / 2 / mean)
+    if len(squares) < _LEAST_BINS:
         return 1.0
-    pairs = itertools.pairwise(recent)
-    squares = sorted((later[1] - sooner[1]) ** 2 * min(later[2], sooner[2]) / 2 for sooner, later in pairs)
-    # The median: a step is in one or two of them, and says nothing of the noise.
-    return min(max(1.0, squares[len(squares) // 2] / _MEDIAN / mean), _MOST_DISPERSION)
+    # A step is in one or two of them, and says nothing of the noise: what is far beyond the median counts as less.
+    most = _FAR**2 * sorted(squares)[len(squares) // 2] / _MEDIAN
+    return min(max(1.0, sum(min(one, most) for one in squares) / len(squares) / _WITHIN_FAR), _MOST_DISPERSION)
 
 
 def _line(points: Sequence[Point], window: float, dispersion: float) -> Load:
-    """Fit a straight line, and draw its slope to zero by its own error."""
+    """Fit a straight line, bend it as far as that is sure, and draw its slope to zero by its own error."""
     weight = when = mean = 0.0
     for time, rate, seconds in points:
         weight += seconds
@@ -296,23 +318,40 @@ def _line(points: Sequence[Point], window: float, dispersion: float) -> Load:
     # An empty stretch has the error of one request in it.
     noise = dispersion * max(mean, 1 / weight)
     mean_error = math.sqrt(noise / weight)
-    if len(points) < _LINE_BINS:
-        return Load(mean, 0.0, mean_error, 0.0, window, dispersion)
-    spread = slope = 0.0
+    spread = slope = squares = third = 0.0
     for time, rate, seconds in points:
-        away = seconds * (time - when)
-        spread += away * (time - when)
-        slope += away * (rate - mean)
+        away = time - when
+        spread += seconds * away * away
+        slope += seconds * away * (rate - mean)
+        third += seconds * away**3
+    if spread <= 0 or len(points) < _SLOPE_BINS:
+        return Load(mean, 0.0, mean_error, 0.0, window, dispersion)
     slope /= spread
     slope_error = math.sqrt(noise / spread)
-    kept = max(0.0, 1 - (_SHRINK * slope_error / slope) ** 2) if slope else 0.0
+    bend = 0.0
+    if len(points) >= _BEND_BINS:
+        # What of a square is neither level nor slope.
+        level_of, slope_of = spread / weight, third / spread
+        for time, rate, seconds in points:
+            away = time - when
+            rest = away * away - level_of - slope_of * away
+            squares += seconds * rest * rest
+            bend += seconds * rest * rate
+        bend = bend / squares if squares > 0 else 0.0
+        bend *= max(0.0, 1 - _BEND_SHRINK * noise / squares / bend**2) if bend**2 > 0 else 0.0
+        mean -= bend * level_of
+        slope -= bend * slope_of
+    kept = max(0.0, 1 - (_SHRINK * slope_error / slope) ** 2) if slope and len(points) >= _LINE_BINS else 0.0
+    now = -when
     return Load(
-        level=max(0.0, mean - kept * slope * when),
-        slope=kept * slope,
+        level=max(0.0, mean + kept * slope * now + bend * now * now),
+        slope=kept * slope + 2 * bend * now,
         level_error=mean_error,
         slope_error=slope_error,
         seconds=window,
         dispersion=dispersion,
+        sure=kept,
+        bend=bend,
     )
 
 
@@ -327,7 +366,7 @@ def _explains(line: Load, points: Sequence[Point], dispersion: float) -> bool:
 def _fits(line: Load, points: Iterable[Point], dispersion: float) -> bool:
     off = watched = expected = 0.0
     for time, rate, seconds in points:
-        said = max(0.0, line.level + line.slope * time)
+        said = max(0.0, line.level + line.slope * time + line.bend * time * time)
         off += (rate - said) * seconds
         watched += seconds
         expected += said * seconds

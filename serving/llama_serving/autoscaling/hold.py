@@ -33,7 +33,14 @@ def needs(memory: Memory, need: int, now: float, width: float, *, late: bool) ->
 
 
 def held(
-    seen: Sequence[tuple[int, int, int]], now: float, width: float, *, cold_start: float, price: float, target: int
+    seen: Sequence[tuple[int, int, int]],
+    now: float,
+    width: float,
+    *,
+    usual: float,
+    cold_start: float,
+    price: float,
+    target: int,
 ) -> int:
     """Return the replicas that are still held.
 
@@ -41,6 +48,7 @@ def held(
         seen: `Memory.needs`.
         now: Seconds.
         width: Seconds of its bins.
+        usual: Seconds for which a need is held of which is not known whether it comes back.
         cold_start: Seconds of a start.
         price: What a late request is worth, in multiples of its engine seconds.
         target: Replicas that were asked for: nothing beyond them is held.
@@ -50,21 +58,21 @@ def held(
         if last is None:
             continue
         # The need was there at least until its bin began.
-        if now - (last + 1) * width < hold_seconds(seen, level, width, cold_start=cold_start, price=price):
+        if now - (last + 1) * width < hold_seconds(seen, level, width, usual=usual, cold_start=cold_start, price=price):
             return level
     return 0
 
 
 def hold_seconds(
-    seen: Sequence[tuple[int, int, int]], level: int, width: float, *, cold_start: float, price: float
+    seen: Sequence[tuple[int, int, int]], level: int, width: float, *, usual: float, cold_start: float, price: float
 ) -> float:
     """Return for how long the need of `level` replicas is held."""
     gaps = _gaps(seen, level, width)
     if not gaps:
-        return cold_start
+        return usual
     longest = min(_LONGEST_SECONDS, _LONGEST_PER_COLD_START * cold_start)
     again = (gap * _LONGER + width for gap, _ in gaps)
-    candidates = sorted({cold_start, *(seconds for seconds in again if cold_start <= seconds <= longest)})
+    candidates = sorted({usual, *(seconds for seconds in again if usual <= seconds <= longest)})
 
     def cost(hold: float) -> float:
         # Once more it is held for nothing: when the load has gone for good.

@@ -38,6 +38,8 @@ class ScalingRecord:
         cold_start: Measured seconds of a start; None before one was measured.
         at: Seconds since 1970.
         events: Changes that Serve made, newest first: `at`, `from`, `to`, `reason`.
+        facts: What the replicas said last of the plan, by field of `Facts`.
+        knobs: What they said last of the live settings, by field of `Knobs`.
     """
 
     memory: Mapping[str, Any] = field(default_factory=dict)
@@ -51,6 +53,8 @@ class ScalingRecord:
     cold_start: float | None = None
     at: float = 0.0
     events: tuple[Mapping[str, Any], ...] = ()
+    facts: Mapping[str, float] = field(default_factory=dict)
+    knobs: Mapping[str, float] = field(default_factory=dict)
 
     def to_json(self) -> str:
         """Return it as JSON."""
@@ -61,10 +65,11 @@ class ScalingRecord:
         """Read what `to_json` wrote; an empty record if it is anything else."""
         if not text:
             return cls()
-        with contextlib.suppress(ValueError, TypeError, KeyError):
+        with contextlib.suppress(ValueError, TypeError, KeyError, AttributeError):
             said = json.loads(text)
             values = {one.name: said[one.name] for one in fields(cls) if one.name in said}
             values["events"] = tuple(said["events"])
+            values["facts"], values["knobs"] = dict(said.get("facts", {})), dict(said.get("knobs", {}))
             return cls(**values)
         return cls()
 

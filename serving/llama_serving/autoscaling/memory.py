@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-_VERSION = 2
+_VERSION = 3
 
 Row = tuple[str, float, float, float, float, float, float]
 """Of one replica: its name; requests accepted and finished, tokens of prompts, their pairs, tokens of answers; when these moved last."""
@@ -44,9 +44,11 @@ class Memory:
         blind_since: Since when no replica is believed; 0 if one is.
         blind_at: When that was so last, for longer than a report or two.
         level: Requests a second, at the last decision that could be trusted.
-        woke: When the first replica after none began to serve.
+        woke: When a replica began to serve that gets what routers held.
         slots: Requests that one replica computes at once; 0 if none has said it yet.
         kv_tokens: Tokens that the KV cache of one holds; 0 if none has said it yet.
+        foretold: Forecasts: the bin of `levels` that they spoke of, requests a second at their time, and those that they foretold.
+        judged: What came of them: the share, the error and the number of `foretold.Foretold`.
     """
 
     at: float = 0.0
@@ -77,6 +79,8 @@ class Memory:
     woke: float = 0.0
     slots: float = 0.0
     kv_tokens: float = 0.0
+    foretold: tuple[tuple[int, float, float], ...] = ()
+    judged: tuple[float, float, float] = (1.0, 0.0, 0.0)
 
     @property
     def empty(self) -> bool:
@@ -98,6 +102,9 @@ class Memory:
             values["counters"] = tuple((str(name), *map(float, rest)) for name, *rest in said["counters"])
             values["bins"] = tuple((int(number), float(a), float(b)) for number, a, b in said["bins"])
             values["levels"] = tuple((int(number), float(a), float(b)) for number, a, b in said["levels"])
+            values["foretold"] = tuple((int(number), float(a), float(b)) for number, a, b in said["foretold"])
+            share, error, forecasts = map(float, said["judged"])
+            values["judged"] = (share, error, forecasts)
             values["needs"] = tuple((int(number), int(need), int(late)) for number, need, late in said["needs"])
             values["starts"] = tuple((float(when), int(number)) for when, number in said["starts"])
             values["queues"] = tuple((float(a), float(b), float(c)) for a, b, c in said["queues"])

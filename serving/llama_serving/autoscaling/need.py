@@ -12,6 +12,7 @@ from statistics import NormalDist
 
 from llama_serving.autoscaling.arrivals import Load
 from llama_serving.autoscaling.experience import Experience
+from llama_serving.autoscaling.foretold import Foretold
 from llama_serving.autoscaling.signal import Facts, Knobs
 from llama_serving.autoscaling.work import Work
 
@@ -19,6 +20,12 @@ _ROUND_DOWN = 0.1
 """Share of a replica that is not worth one."""
 _VARIATION = 1.0
 """Squared variation of the work of requests, as of exponential lengths."""
+_UNKNOWN = 0.2
+"""Standard error of a load one start ahead, as a share of it, before any forecast of it could be checked."""
+_SEEN = 0.5
+"""Share of the errors of earlier forecasts that is stocked for. The largest ones come when a load begins to move, and once; a load that
+wanders has them all the time, and nothing that stands by is cheap enough for these."""
+NOTHING_FORETOLD = Foretold()
 _STEPS = 40
 _CERTAIN = 0.5
 """Standard errors that the load must be above what serves before more is asked for than keeps up."""
@@ -42,6 +49,8 @@ class Need:
         most: Whole replicas beyond which nothing is believed.
         least: Whole replicas that what came in the last seconds needs.
         until: Engine seconds that arrive in a second until then, on average, as far as they are certain.
+        now: Whole replicas that keep up with what comes now.
+        bare: As `steady`, without what the forecast may be wrong by.
     """
 
     work: float
@@ -52,6 +61,8 @@ class Need:
     most: int = 1_000_000
     least: int = 0
     until: float = 0.0
+    now: int = 0
+    bare: int = 0
 
 
 def usable_share(one: Work, facts: Facts, price: float, requests: float) -> float:
@@ -83,7 +94,15 @@ def usable_share(one: Work, facts: Facts, price: float, requests: float) -> floa
     return min(1.0, max(0.2, low * one.request / one.prefill))
 
 
-def steady(load: Load, one: Work, facts: Facts, knobs: Knobs, ahead: float, known: Experience | None = None) -> Need:
+def steady(
+    load: Load,
+    one: Work,
+    facts: Facts,
+    knobs: Knobs,
+    ahead: float,
+    known: Experience | None = None,
+    earlier: Foretold = NOTHING_FORETOLD,
+) -> Need:
     """Return the replicas that keep up with what will arrive.
 
     Args:
@@ -93,9 +112,14 @@ def steady(load: Load, one: Work, facts: Facts, knobs: Knobs, ahead: float, know
         knobs: Price and reserve.
         ahead: Seconds until a replica that is asked for now can serve.
         known: What followed on such a load; None if that is not known.
+        earlier: What came of earlier forecasts.
     """
     expected, error = load.ahead(ahead)
-    if expected <= 0:
+    expected -= (1 - earlier.share) * max(0.0, expected - load.level)
+    # As if one forecast had missed by that, and the others by what they did.
+    unknown, seen = (_UNKNOWN * load.level) ** 2, (_SEEN * earlier.error) ** 2
+    error = max(error, math.sqrt((unknown + earlier.forecasts * seen) / (1 + earlier.forecasts)))
+    if max(expected, load.level, load.recent) <= 0:
         return Need(0.0, 1.0, 0.0, 0)
     stocked = expected + quantile(knobs.price) * error
     if known is not None:
@@ -104,15 +128,18 @@ def steady(load: Load, one: Work, facts: Facts, knobs: Knobs, ahead: float, know
         expected += (1 - share) * (known.usual - expected)
         stocked += (1 - share) * (known.enough - stocked)
         error *= share
-    share = usable_share(one, facts, knobs.price, expected)
+    # What followed has its chance taken off, and may be less than nothing then.
+    expected = max(0.0, expected)
+    share = usable_share(one, facts, knobs.price, max(expected, load.level))
     arriving = expected * one.request
     # An engine below its limit takes more than its rate for as long as a request stays: answers become slower, and nobody waits.
     absorbed = max(one.stay, facts.objective)
-    noise = arriving * one.request * (load.dispersion + _VARIATION) / absorbed
+    spread = quantile(knobs.price) ** 2 * one.request * (load.dispersion + _VARIATION) / absorbed
     doubt = max(0.0, stocked - expected) * one.request / share
-    reserve = math.hypot(quantile(knobs.price) * math.sqrt(noise), doubt)
+    reserve = math.hypot(math.sqrt(spread * arriving), doubt)
     certain = (expected - _CERTAIN * error) * one.request / share
     now = (load.level - _CERTAIN * load.level_error) * one.request / share
+    coming = load.level * one.request
     beside = math.ceil(knobs.reserve)
     return Need(
         arriving,
@@ -123,6 +150,8 @@ def steady(load: Load, one: Work, facts: Facts, knobs: Knobs, ahead: float, know
         MOST * rounded_up(load.level * one.request / share) + beside,
         rounded_up(load.recent * one.request / share) + beside,
         max(0.0, (now + certain) / 2),
+        rounded_up(coming / share + math.sqrt(spread * coming)) + beside,
+        rounded_up(arriving / share + math.sqrt(spread * arriving)) + beside,
     )
 
 

@@ -16,6 +16,7 @@ from llama_serving.autoscaling.arrivals import (
     queues,
 )
 from llama_serving.autoscaling.experience import experience, levels
+from llama_serving.autoscaling.foretold import Foretold, foretold, judged
 from llama_serving.autoscaling.hold import bin_seconds, held, needs
 from llama_serving.autoscaling.memory import Memory
 from llama_serving.autoscaling.need import MOST, Need, quantile, rounded_up, steady, surge, waiting_work
@@ -40,12 +41,12 @@ _RISING = 2.0
 _LATE = 0.5
 """Share of the objective that a request may wait before its prompt is computed, which takes time as well."""
 _HANDED_OVER_SECONDS = 6.0
-"""For so long the first replica after none gets what the routers held. It was counted there, and their mean over some seconds still has it."""
+"""For so long a new replica gets what the routers held. It was counted there, and their mean over some seconds still has it."""
 _BLIND_SECONDS = 10.0
 """A report or two that is lost says nothing."""
 _SOME_WORK = 0.01
 _MOST_ABSENT = 0.2
-"""Starts that failed and are made up for, as a share of the need: hardware that is not there is not asked for without end."""
+"""Starts that failed and are made up for, as a share of the need, but one at least: hardware that is not there is not asked for without end."""
 _MOST_IN_DOUBT = 1.2
 """Most replicas while not all can be believed, as a multiple of what was needed before; no more than that if none can."""
 
@@ -105,7 +106,7 @@ class _Pass:
         self.trust: Trusted = trusted(signal, memory, now)
         self.starts: Starts = starts(signal, memory, facts, now)
         self.queues = queues(memory, self.trust, signal.ready, now)
-        self.woke = now if signal.ready > 0 and memory.ready == 0 and not memory.empty else memory.woke
+        self.woke = now if self._takes_over() else memory.woke
         handed_over = signal.ready > 0 and now - self.woke < _HANDED_OVER_SECONDS
         self.moved: Counted | None = None if handed_over else counted(memory, self.trust, signal.ready, now, facts)
         self.in_routers, self.flickers_until = held_in_routers(memory, self.moved, self.queues, now)
@@ -113,6 +114,8 @@ class _Pass:
         self.load: Load | None = load(self.bins, now)
         self.width = bin_seconds(facts.cold_start)
         self.levels = levels(memory, self.moved, self.in_routers - memory.held, now, self.width)
+        self.ahead = self.starts.cold_start + _REPORT_SECONDS
+        self.judged = self._judged()
         self.waiting = persistent(self.queues, 2) or 0.0
         self.inside = max(0.0, self.waiting - (persistent(self.queues, 1) or 0.0))
         running = [replica.running for replica in self.trust.replicas]
@@ -127,6 +130,13 @@ class _Pass:
         self.blind_at = now if blind and now - self.blind_since >= _BLIND_SECONDS else memory.blind_at
         self._price()
         self.late_at = now if self._late() else memory.late_at
+
+    def _takes_over(self) -> bool:
+        """Whether a replica has begun to serve that gets what routers held."""
+        signal, memory = self.signal, self.memory
+        if memory.empty or signal.ready <= memory.ready:
+            return False
+        return memory.ready == 0 or memory.held > memory.ready * max(1.0, signal.target_queue_depth)
 
     def _price(self) -> None:
         """What a request costs, and whether that must be corrected."""
@@ -184,7 +194,7 @@ class _Pass:
     def _need(self) -> Need | None:
         if self.load is None:
             return None
-        ahead = self.starts.cold_start + _REPORT_SECONDS
+        ahead = self.ahead
         if self.facts.priced:
             known = experience(
                 self.levels,
@@ -194,7 +204,11 @@ class _Pass:
                 cold_start=self.starts.cold_start,
                 price=self.knobs.price,
             )
-            return steady(self.load, self.one, self.facts, self.knobs, ahead, known)
+            need = steady(self.load, self.one, self.facts, self.knobs, ahead, known, self.judged)
+            if self.now - (self.memory.began or self.now) > self.starts.cold_start:
+                return need
+            # Who chose the fleet that is there may have known more than a memory that begins: so not much is added by doubt.
+            return replace(need, steady=min(need.steady, max(need.bare, math.ceil(_MOST_IN_DOUBT * need.now))))
         expected, _ = self.load.ahead(ahead)
         level = self.load.level
         # What is held now, and as much more as arrivals will have grown.
@@ -205,7 +219,8 @@ class _Pass:
         whole = rounded_up(arriving + reserve) + (math.ceil(self.knobs.reserve) if arriving else 0)
         now = max(self.occupied / _LEARNED_SHARE, _SOME_WORK if level > 0 else 0.0)
         most = MOST * rounded_up(now) + math.ceil(self.knobs.reserve)
-        return Need(arriving, 1.0, reserve, whole, arriving, most if level > 0 else whole, until=arriving)
+        this = rounded_up(now + reserve) + (math.ceil(self.knobs.reserve) if arriving else 0)
+        return Need(arriving, 1.0, reserve, whole, arriving, most if level > 0 else whole, until=arriving, now=this)
 
     def _wanted(self, need: Need | None) -> tuple[int, str]:
         signal, target = self.signal, self.signal.target
@@ -228,7 +243,8 @@ class _Pass:
             more = signal.ready
         if more >= self.memory.surge or self.now - self.memory.surge_at > _SURGE_SECONDS:
             self.surge, self.surge_at = more, self.now
-        more = self.surge
+        # Where starts fail, more of them would not help: those that are missing are made up for, and no more.
+        more = 0 if self.starts.absent else self.surge
         wish = min(max(need.steady, more), need.most) + self._absent(need.steady)
         numbers = self._numbers(need)
         if not self.trust.whole:
@@ -262,7 +278,9 @@ class _Pass:
         if not seen or self.blind_at < self.now:
             return 0
         share = self.knobs.price / (1 + self.knobs.price)
-        return seen[min(len(seen) - 1, int(share * len(seen)))]
+        enough = seen[min(len(seen) - 1, int(share * len(seen)))]
+        # Who loses sight of a rise does not know where it ends.
+        return enough if self.memory.needs[-1][1] < enough else math.ceil(_MOST_IN_DOUBT * enough)
 
     def _calm(self) -> bool:
         """Whether something may be given up: nothing is late, and the load does not rise just now."""
@@ -291,7 +309,7 @@ class _Pass:
     def _kept(self, need: Need) -> int:
         """Fewest replicas that may remain."""
         target = self.signal.target
-        kept = max(need.steady, need.least) + self._jammed()
+        kept = max(need.steady, need.now, need.least) + self._jammed()
         # What runs must fit, also where work is thought to be little.
         kept = max(kept, min(self.signal.ready, math.ceil(self.occupied / _OCCUPIED - 1e-9)))
         if self.waiting > 0 or self.occupied > 0:
@@ -301,7 +319,7 @@ class _Pass:
 
     def _absent(self, replicas: int) -> int:
         """Starts that are overdue, as far as they are made up for."""
-        return min(self.starts.absent, math.ceil(_MOST_ABSENT * replicas))
+        return min(self.starts.absent, max(1, int(_MOST_ABSENT * replicas)))
 
     def _held(self) -> int:
         width, target = bin_seconds(self.facts.cold_start), self.signal.target
@@ -316,10 +334,22 @@ class _Pass:
             self.memory.needs,
             self.now,
             width,
+            usual=self._usual_hold(),
             cold_start=self.starts.cold_start,
             price=self.knobs.price,
             target=target,
         )
+
+    def _usual_hold(self) -> float:
+        """Seconds for which a need is held of which is not known whether it comes back: a start, as rent or buy has it.
+
+        A fall that is seen to go on is no pause: it takes as much of that away as it was watched, and as it is sure.
+        """
+        start, load = self.starts.cold_start, self.load
+        if load is None or load.slope >= 0 or self.starts.coming:
+            # A start that is taken back has to begin anew.
+            return start
+        return start * (1 - load.sure * min(1.0, load.seconds / start))
 
     def _late(self) -> bool:
         """Whether a request that comes now waits for longer than it should: in a router, or in every engine."""
@@ -333,7 +363,8 @@ class _Pass:
 
     def _memory(self, need: Need | None) -> Memory:
         signal, memory, now = self.signal, self.memory, self.now
-        needed = 0 if need is None else min(need.steady, need.most)
+        # What stands by for what may come is needed as well, also where nobody would ask for so much.
+        needed = 0 if need is None else min(max(need.steady, need.now), max(need.most, signal.target))
         if not self.trust.whole:
             # A doubtful need must not become the bound of the next one.
             needed = min(needed, max((n for _, n, _ in memory.needs), default=needed))
@@ -345,6 +376,8 @@ class _Pass:
             counters=counters(memory, self.trust, now),
             bins=self.bins,
             levels=self.levels,
+            foretold=self._foretold(),
+            judged=(self.judged.share, self.judged.error, self.judged.forecasts),
             queues=self.queues,
             lengths=self.lengths,
             work=self.rate,
@@ -370,6 +403,26 @@ class _Pass:
             slots=self.slots,
             kv_tokens=self.kv_tokens,
         )
+
+    def _judged(self) -> Foretold:
+        """What came of earlier forecasts; that changes with each bin, and is looked at then."""
+        memory = self.memory
+        if self.load is None or (memory.levels and memory.levels[-1][0] == self.levels[-1][0]):
+            return Foretold(*memory.judged)
+        return judged(
+            memory.foretold,
+            self.levels,
+            ahead=self.ahead,
+            width=self.width,
+            dispersion=self.load.dispersion,
+            chance=self.knobs.price / (1 + self.knobs.price),
+        )
+
+    def _foretold(self) -> tuple[tuple[int, float, float], ...]:
+        if self.load is None or not self.trust.whole or self.signal.ready == 0:
+            return self.memory.foretold
+        level, (expected, _) = self.load.level, self.load.ahead(self.ahead)
+        return foretold(self.memory.foretold, level, expected, now=self.now, ahead=self.ahead, width=self.width)
 
     def _numbers(self, need: Need) -> str:
         """The reason in numbers."""

@@ -1,7 +1,8 @@
 """The policy as Ray Serve calls it: translates Serve's context, and keeps the memory where it survives the controller.
 
-Serve forgets the state of a policy whenever a setting of the deployment changes, and with its controller. So the memory is also written to
-the key-value store of the Ray cluster, together with the last decisions, which `board` shows.
+Serve forgets the state of a policy, and the policy itself, whenever a setting of the deployment changes, and with its controller. So the memory,
+and what replicas have said of the plan and of live settings, is also written to the key-value store of the Ray cluster, together with the
+last decisions, which `board` shows.
 """
 
 import logging
@@ -104,7 +105,6 @@ class QueueDepthPolicy:
         be_asked_at_zero(type(self).__name__)
         self._keeper = Keeper(RayStore() if store is None else store)
         self._last_kind = ""
-        self._facts, self._knobs = Facts(), Knobs()
         self._seen: dict[str, tuple[float, float]] = {}
         self._turn: tuple[float, int, int, int] | None = None
 
@@ -129,12 +129,14 @@ class QueueDepthPolicy:
         memory = Memory.from_json(ctx.policy_state.get(_MEMORY) or record.memory)
         if not 0 <= now - memory.at < _LONGEST_AWAY_SECONDS:
             memory = Memory()
-        self._facts = facts_of(ctx, self._facts)
-        self._knobs = knobs_of(ctx, self._knobs)
-        decision = decide(self.signal(ctx), memory, now=now, facts=self._facts, knobs=self._knobs)
+        facts, knobs = facts_of(ctx, record.facts), knobs_of(ctx, record.knobs)
+        decision = decide(
+            self.signal(ctx), memory, now=now, facts=Facts(**facts), knobs=Knobs(**knobs, hold=_hold(ctx))
+        )
         self._log(decision, ctx.target_num_replicas)
         state = decision.memory.to_json()
-        self._keeper.keep(key, told(record, decision, ctx.target_num_replicas, now, state), now)
+        record = told(record, decision, ctx.target_num_replicas, now, state)
+        self._keeper.keep(key, replace(record, facts=facts, knobs=knobs), now)
         self._turn = (now, ctx.target_num_replicas, ctx.current_num_replicas, decision.replicas)
         return decision.replicas, {_MEMORY: state}
 
@@ -220,20 +222,35 @@ def _said(ctx: ServeContext, name: str, choose: Callable[[list[float]], float]) 
     return choose(sane) if sane else None
 
 
-def facts_of(ctx: ServeContext, before: Facts) -> Facts:
-    """Return what the replicas report of the plan; what nobody reports now is as before."""
-    said = {field: _said(ctx, name, max) for field, name in FACT_METRICS.items()}
-    return replace(before, **{field: value for field, value in said.items() if value is not None})
+def facts_of(ctx: ServeContext, before: Mapping[str, float]) -> dict[str, float]:
+    """Return what the replicas report of the plan, by field of `Facts`; what nobody reports now is as before.
 
-
-def knobs_of(ctx: ServeContext, before: Knobs) -> Knobs:
-    """Return the live settings that the replicas report: those of most, since they take them one after the other.
-
-    A delay that Serve itself applies is one that the user has set: then nothing else is held.
+    While nothing serves nobody reports anything. What a request costs must be known then: see `policy`, first replicas.
     """
-    said = {field: _said(ctx, name, _middle) for field, name in KNOB_METRICS.items()}
-    knobs = replace(before, **{field: value for field, value in said.items() if value is not None})
-    return replace(knobs, hold=0.0 if float(ctx.config.downscale_delay_s or 0.0) > 0 else None)
+    return _last_said(ctx, FACT_METRICS, max, before)
+
+
+def knobs_of(ctx: ServeContext, before: Mapping[str, float]) -> dict[str, float]:
+    """Return the live settings that the replicas report, by field of `Knobs`: those of most, since they take them one after the other."""
+    return _last_said(ctx, KNOB_METRICS, _middle, before)
+
+
+def _hold(ctx: ServeContext) -> float | None:
+    """A delay that Serve itself applies is one that the user has set: then nothing else is held."""
+    return 0.0 if float(ctx.config.downscale_delay_s or 0.0) > 0 else None
+
+
+def _last_said(
+    ctx: ServeContext, names: Mapping[str, str], choose: Callable[[list[float]], float], before: Mapping[str, float]
+) -> dict[str, float]:
+    # What was kept is read from a store, where anything may be.
+    kept = {field: float(before[field]) for field in names if _is_amount(before.get(field))}
+    said = {field: _said(ctx, name, choose) for field, name in names.items()}
+    return kept | {field: value for field, value in said.items() if value is not None}
+
+
+def _is_amount(value: object) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value) and value >= 0
 
 
 def _middle(values: list[float]) -> float:

@@ -4,10 +4,12 @@ A second is a step. Each replica delivers one engine second of work in a second;
 delivers within the objective is late. No engine steps, no cache, no router: the simulator has those.
 """
 
+import copy
 import math
 import random
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from llama_serving.autoscaling import Decision, Facts, Knobs, Memory, ReplicaReading, Signal, decide
 
@@ -18,6 +20,8 @@ WORK = 0.118
 """Engine seconds of a request."""
 
 USUAL = Knobs()
+
+_START = 1_000_000.0
 
 Distort = Callable[[Signal, float], Signal]
 """Makes of the true signal what the policy sees."""
@@ -66,78 +70,110 @@ def poisson(draw: random.Random, mean: float) -> int:
     return count
 
 
-def run(
-    rates: Iterable[float],
-    *,
-    ready: int,
-    cold_start: float = 120.0,
-    seed: int = 0,
-    knobs: Knobs = USUAL,
-    facts: Facts = FACTS,
-    work: float = WORK,
-    distort: Distort | None = None,
-    never_start: int = 0,
-    forget_every: float = math.inf,
-    bounds: tuple[int, int] = (1, 40),
-) -> Run:
-    """Play a load.
+class Fleet:
+    """A fleet and its policy, second by second; a copy goes on from where it is.
 
     Args:
-        rates: Requests a second, for each second.
         ready: Replicas that serve at the beginning.
         cold_start: What a start takes.
         seed: Of the arrivals.
         knobs: The user's.
         facts: What the policy knows.
         work: Engine seconds of a request; the policy may think of others.
-        distort: Changes what the policy sees.
         never_start: So many of the replicas that are asked for never serve.
         forget_every: Seconds after which the memory is lost.
         bounds: Fewest and most replicas.
     """
-    draw, out, memory = random.Random(seed), Run(), Memory()  # noqa: S311 - arrivals of a test
-    fleet = [Replica(f"r{number}", 0.0) for number in range(ready)]
-    target, made, queue, start = ready, ready, 0.0, 1_000_000.0
-    for second, rate in enumerate(rates):
-        now = start + second
-        serving = [one for one in fleet if one.ready_at <= second]
-        count = poisson(draw, rate)
-        waits = queue * work / max(1e-9, len(serving))
+
+    def __init__(
+        self,
+        ready: int,
+        *,
+        cold_start: float = 120.0,
+        seed: int = 0,
+        knobs: Knobs = USUAL,
+        facts: Facts = FACTS,
+        work: float = WORK,
+        never_start: int = 0,
+        forget_every: float = math.inf,
+        bounds: tuple[int, int] = (1, 40),
+    ) -> None:
+        self._draw, self.out, self._memory = random.Random(seed), Run(), Memory()  # noqa: S311 - arrivals of a test
+        self._fleet = [Replica(f"r{number}", 0.0) for number in range(ready)]
+        self._target = self._made = ready
+        self._queue, self._second = 0.0, 0
+        self._cold_start, self._knobs, self._facts, self._work = cold_start, knobs, facts, work
+        self._never, self._forget_every, self._bounds = ready + never_start, forget_every, bounds
+
+    def play(self, rates: Iterable[float], distort: Distort | None = None) -> Run:
+        """Go on with a load.
+
+        Args:
+            rates: Requests a second, for each second.
+            distort: Changes what the policy sees.
+        """
+        for rate in rates:
+            self._step(rate, distort)
+        return self.out
+
+    def copy(self) -> "Fleet":
+        """Return another one that goes on as this one would."""
+        return copy.deepcopy(self, {id(one): one for one in (*self.out.decisions, self._memory)})
+
+    def _step(self, rate: float, distort: Distort | None) -> None:
+        second, now, out = self._second, _START + self._second, self.out
+        serving = [one for one in self._fleet if one.ready_at <= second]
+        self._serve(serving, rate)
+        out.seconds += len(self._fleet)
+        signal = Signal(
+            queued=self._queue,
+            replicas=tuple(_reading(one, now) for one in serving),
+            ready=len(serving),
+            target=self._target,
+            target_queue_depth=4.0,
+            minimum=self._bounds[0],
+            maximum=self._bounds[1],
+        )
+        if distort is not None:
+            signal = distort(signal, second)
+        if second % self._forget_every == 0:
+            self._memory = Memory()
+        decision = decide(signal, self._memory, now=now, facts=self._facts, knobs=self._knobs)
+        self._memory, self._target = decision.memory, decision.replicas
+        self._scale()
+        out.targets.append(self._target)
+        out.decisions.append(decision)
+        self._second += 1
+
+    def _serve(self, serving: list[Replica], rate: float) -> None:
+        work, out = self._work, self.out
+        count = poisson(self._draw, rate)
+        waits = self._queue * work / max(1e-9, len(serving))
         out.requests += count
         out.late += count if waits > OBJECTIVE or not serving else 0
-        done = min(queue + count, len(serving) / work)
-        queue += count - done
+        done = min(self._queue + count, len(serving) / work)
+        self._queue += count - done
+        queue = self._queue
         load = (rate * work / len(serving)) if serving else 0.0
         running = min(SLOTS, rate / max(1, len(serving)) * 12 / max(0.05, 1 - load)) if load < 1 else SLOTS
         for one in serving:
             one.accepted += (count if queue < 1 else done) / len(serving)
             one.finished += done / len(serving)
             one.running = running if queue < len(serving) else SLOTS
-        out.seconds += len(fleet)
-        signal = Signal(
-            queued=queue,
-            replicas=tuple(_reading(one, now) for one in serving),
-            ready=len(serving),
-            target=target,
-            target_queue_depth=4.0,
-            minimum=bounds[0],
-            maximum=bounds[1],
-        )
-        if distort is not None:
-            signal = distort(signal, second)
-        if second % forget_every == 0:
-            memory = Memory()
-        decision = decide(signal, memory, now=now, facts=facts, knobs=knobs)
-        memory, target = decision.memory, decision.replicas
-        while len(fleet) < target:
-            made += 1
-            never = made <= ready + never_start
-            fleet.append(Replica(f"r{made}", math.inf if never else second + cold_start * draw.uniform(0.9, 1.1)))
-        while len(fleet) > target:
-            fleet.pop()
-        out.targets.append(target)
-        out.decisions.append(decision)
-    return out
+
+    def _scale(self) -> None:
+        while len(self._fleet) < self._target:
+            self._made += 1
+            takes = self._cold_start * self._draw.uniform(0.9, 1.1)
+            ready_at = math.inf if self._made <= self._never else self._second + takes
+            self._fleet.append(Replica(f"r{self._made}", ready_at))
+        while len(self._fleet) > self._target:
+            self._fleet.pop()
+
+
+def run(rates: Iterable[float], *, ready: int, distort: Distort | None = None, **named: Any) -> Run:
+    """Play a load; `named` is as `Fleet` takes it."""
+    return Fleet(ready, **named).play(rates, distort)
 
 
 def _reading(one: Replica, now: float) -> ReplicaReading:

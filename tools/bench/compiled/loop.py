@@ -155,7 +155,7 @@ def sample(state: State, limits: Limits, now: float) -> None:
 
 @compiled
 def read(state: State, into: Floats) -> int:
-    """Write the means of gauges and the last counters of each engine that has reported; returns how many there are."""
+    """Write the means of what each engine has reported, and when it did so last; returns how many have."""
     found = 0
     for place in range(state.whole[SERVING]):
         engine = state.ready[place]
@@ -163,12 +163,12 @@ def read(state: State, into: Floats) -> int:
         if taken == 0:
             continue
         count = min(taken, SAMPLES)
-        for one in range(3):
+        for one in range(8):
             total = 0.0
             for back in range(count):
                 total += state.samples[engine, (taken - count + back) % SAMPLES, one]
             into[found, one] = total / count
-        into[found, 3:9] = state.samples[engine, (taken - 1) % SAMPLES, 3:9]
+        into[found, 8] = state.samples[engine, (taken - 1) % SAMPLES, 8]
         into[found, 9] = engine
         found += 1
     return found

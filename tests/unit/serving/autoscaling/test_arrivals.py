@@ -1,5 +1,6 @@
 """Level and trend of arrivals: what one line explains, and no more."""
 
+import math
 import random
 
 import pytest
@@ -38,6 +39,27 @@ def test_a_trend_is_followed_as_far_as_it_was_watched(seed):
     assert found.level == pytest.approx(60, rel=0.1)
     assert found.ahead(100)[0] == pytest.approx(70, rel=0.1)
     assert found.ahead(10_000) == found.ahead(found.seconds)
+
+
+def flank(at, turn):
+    """A wave of 20 minutes, `turn` seconds after its trough."""
+    return 28 - 16 * math.cos(2 * math.pi * (at + turn) / 1200)
+
+
+@pytest.mark.parametrize("turn", [180, 450, 650])
+def test_a_flank_that_bends_is_neither_lagged_behind_nor_overshot(turn):
+    """It gets steeper, flattens, and turns down."""
+    found = [load(seen(lambda at: flank(at, turn), seed=seed), NOW) for seed in range(8)]
+    level = sum(one.level for one in found) / len(found)
+    ahead = sum(one.ahead(120)[0] for one in found) / len(found)
+    assert level == pytest.approx(flank(0, turn), abs=2.5)
+    assert ahead == pytest.approx(flank(120, turn), abs=8)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_noise_of_counts_is_told_from_the_shape_of_the_load(seed):
+    assert load(seen(lambda at: 60 + at / 10, seed=seed), NOW).dispersion < 1.8
+    assert load(seen(lambda at: 60.0 if at > -100 else 6.0, seed=seed), NOW).dispersion < 1.8
 
 
 @pytest.mark.parametrize("seed", range(5))

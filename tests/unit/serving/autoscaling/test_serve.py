@@ -1,6 +1,7 @@
 """The policy in Ray Serve's hands: what it reads of the context, what it keeps, and that it gets there by value."""
 
 import inspect
+import json
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -149,6 +150,51 @@ def test_the_memory_outlives_the_controller_and_a_change_of_settings():
     assert again(context(at=61, ready=2, state={}, values=FULL | {METRIC_ACCEPTED: 161.0}))[0] == wish
 
 
+PRICED = {
+    FACT_METRICS["per_token"]: 0.001,
+    FACT_METRICS["prompt_tokens"]: 1000.0,
+    FACT_METRICS["output_tokens"]: 100.0,
+    FACT_METRICS["objective"]: 60.0,
+}
+"""Engines that take about a second for a request."""
+
+
+def woken(policy, state=None):
+    """The wish after requests have come for a while at zero, four in a second."""
+    wish = 0
+    for second in range(60, 80):
+        waiting = 4.0 * max(0, second - 60)
+        wish, state = policy(context(at=second, ready=0, target=wish, state=state, queued=waiting, total=waiting))
+    return wish
+
+
+def test_what_a_request_costs_is_known_at_zero_also_after_a_change_of_settings():
+    """Serve makes the policy anew then, and nobody is there who could say it again."""
+    store = Store()
+    policy = QueueDepthPolicy(store)
+    _, state = played(policy, 60, values=PRICED)
+    policy(context(at=60, ready=0, target=0, state=state))
+
+    assert woken(QueueDepthPolicy(store)) == woken(policy, state) >= 3
+    assert woken(QueueDepthPolicy(Store())) == 1
+
+
+def test_a_preference_is_known_at_zero_also_after_a_change_of_settings():
+    store = Store()
+    played(QueueDepthPolicy(store), 60, values=PRICED | {KNOB_METRICS["reserve"]: 2.0})
+    plain = Store()
+    played(QueueDepthPolicy(plain), 60, values=PRICED)
+
+    assert woken(QueueDepthPolicy(store)) == woken(QueueDepthPolicy(plain)) + 2
+
+
+@pytest.mark.parametrize("kept", [[1.0], {"per_token": "many"}, {"per_token": -1.0}, {"nobody": 1.0}, None])
+def test_facts_that_cannot_be_read_are_unknown(kept):
+    store = Store()
+    store.write("llama:LlamaServer:m", json.dumps({"events": [], "facts": kept, "knobs": kept}))
+    assert woken(QueueDepthPolicy(store)) == 1
+
+
 def test_changes_are_written_down_with_their_reasons():
     store = Store()
     policy = QueueDepthPolicy(store)
@@ -170,12 +216,7 @@ def test_a_store_that_is_broken_or_holds_garbage_changes_nothing(store):
 
 
 def test_facts_and_knobs_come_with_the_reports():
-    said = {
-        FACT_METRICS["per_token"]: 0.001,
-        FACT_METRICS["prompt_tokens"]: 1000.0,
-        FACT_METRICS["output_tokens"]: 100.0,
-    }
-    said |= {FACT_METRICS["objective"]: 60.0}
+    said = PRICED
     wish, _ = played(QueueDepthPolicy(Store()), 40, values=said)
     # A request a second, of 1.1 seconds.
     assert wish == 2

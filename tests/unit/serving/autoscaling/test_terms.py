@@ -6,7 +6,8 @@ from dataclasses import replace
 import pytest
 
 from llama_serving.autoscaling.arrivals import Counted, Load
-from llama_serving.autoscaling.experience import experience
+from llama_serving.autoscaling.experience import Experience, experience
+from llama_serving.autoscaling.foretold import Foretold, foretold, judged
 from llama_serving.autoscaling.hold import held, hold_seconds
 from llama_serving.autoscaling.memory import Memory
 from llama_serving.autoscaling.need import Need, quantile, steady, surge, usable_share
@@ -16,6 +17,8 @@ from llama_serving.autoscaling.work import Work, lengths, work
 from support.serving.fluid_fleet import FACTS
 
 CALM = Load(level=40.0, slope=0.0, level_error=0.3, slope_error=0.0, seconds=320.0, dispersion=1.0)
+PROVEN = Foretold(forecasts=1e12)
+"""Forecasts that always came true."""
 ONE = Work(request=0.118, prefill=0.09, prefill_square=0.0162)
 
 
@@ -45,7 +48,8 @@ def test_short_prompts_let_an_engine_be_used_up_and_long_ones_do_not():
 
 def test_a_reserve_grows_with_the_root_of_the_load_and_with_the_price():
     one, four = (
-        steady(Load(level, 0.0, 0.0, 0.0, 320.0, 1.0), ONE, FACTS, Knobs(), 130.0).reserve for level in (40.0, 160.0)
+        steady(Load(level, 0.0, 0.0, 0.0, 320.0, 1.0), ONE, FACTS, Knobs(), 130.0, earlier=PROVEN).reserve
+        for level in (40.0, 160.0)
     )
     assert four == pytest.approx(2 * one)
     assert quantile(1.0) == 0 < quantile(5.0) < quantile(20.0) < quantile(100.0)
@@ -97,8 +101,24 @@ def test_prompts_belong_to_the_requests_that_were_begun():
 
 def test_an_engine_absorbs_for_as_long_as_a_request_stays_in_it():
     calm = Load(40.0, 0.0, 0.0, 0.0, 320.0, 1.0)
-    short, long = (steady(calm, replace(ONE, stay=stay), FACTS, Knobs(), 130.0).reserve for stay in (6.0, 24.0))
+    short, long = (
+        steady(calm, replace(ONE, stay=stay), FACTS, Knobs(), 130.0, earlier=PROVEN).reserve for stay in (6.0, 24.0)
+    )
     assert short == pytest.approx(2 * long)
+
+
+def test_a_fall_that_is_foretold_to_end_at_nothing_takes_nothing_away_before_it_came():
+    falling = Load(level=20.0, slope=-1.0, level_error=0.1, slope_error=0.0, seconds=320.0, dispersion=1.0, recent=25.0)
+    need = steady(falling, ONE, FACTS, Knobs(), 130.0)
+    assert need.now >= math.ceil(20.0 * ONE.request)
+    assert need.least == math.ceil(25.0 * ONE.request)
+
+
+def test_a_load_that_went_away_before_needs_what_comes_now():
+    falling = Load(level=1.0, slope=-0.1, level_error=0.1, slope_error=0.0, seconds=320.0, dispersion=1.0, recent=1.0)
+    gone = Experience(usual=-0.5, enough=-0.5, episodes=9)
+    need = steady(falling, ONE, FACTS, Knobs(), 130.0, gone)
+    assert (need.work, need.now) == (0.0, 1)
 
 
 def test_no_more_is_asked_for_than_twice_what_comes_now():
@@ -113,17 +133,61 @@ def seen(*needs, late=()):
 
 def test_a_need_is_held_for_one_start_without_experience():
     history = seen(5, 5, 2, 2, 2, 2)
-    assert held(history, 5 * 15.0, 15.0, cold_start=60.0, price=20.0, target=8) == 5
-    assert held(history, 7 * 15.0, 15.0, cold_start=60.0, price=20.0, target=8) == 2
+    assert held(history, 5 * 15.0, 15.0, usual=60.0, cold_start=60.0, price=20.0, target=8) == 5
+    assert held(history, 7 * 15.0, 15.0, usual=60.0, cold_start=60.0, price=20.0, target=8) == 2
+
+
+def test_a_fall_that_is_seen_to_go_on_is_not_waited_for():
+    history = seen(5, 5, 2, 2, 2, 2)
+    assert held(history, 5 * 15.0, 15.0, usual=10.0, cold_start=60.0, price=20.0, target=8) == 2
+
+
+def forecasts(rises, came, level=20.0, width=15.0, ahead=60.0):
+    """What is made of forecasts of `rises` when so much more came."""
+    said, seen_ = (), []
+    for number, rise in enumerate(rises):
+        said = foretold(said, level, level + rise, now=number * width, ahead=ahead, width=width)
+        seen_.append((number, (level + came[number]) * width, width))
+    more_ = ((len(rises) + number, (level + came[-1]) * width, width) for number in range(8))
+    return judged(said, [*seen_, *more_], ahead=ahead, width=width, dispersion=0.0, chance=0.95)
+
+
+def test_as_much_of_a_trend_is_believed_as_came_true():
+    before = forecasts([4.0], [0.0])
+    wandering, going = forecasts([4.0] * 200, [0.0] * 200), forecasts([4.0] * 200, [4.0] * 200)
+    assert judged((), (), ahead=60.0, width=15.0, dispersion=1.0, chance=0.95).share == 1.0
+    assert wandering.share < 0.05 < before.share < 1.0 == going.share
+    assert wandering.error == going.error == 0.0
+
+
+def test_what_came_beyond_the_forecasts_is_their_error_and_chance_is_none():
+    missed = forecasts([0.0] * 100, [0.0] * 90 + [5.0] * 10)
+    assert missed.error == pytest.approx(5.0 / quantile(19.0))
+    # However far off they were: a jump says nothing of the next trend.
+    assert forecasts([0.0] * 100, [0.0] * 90 + [500.0] * 10).error < 50
+    # A rise that did not come costs nothing more here, and a fall is not stocked for.
+    assert forecasts([-5.0] * 100, [-5.0] * 100).error == 0.0
+    counts = [(number, 300.0 + (10 if number % 2 else -10), 15.0) for number in range(100)]
+    said = tuple((number, 20.0, 20.0) for number in range(4, 90))
+    assert judged(said, counts, ahead=60.0, width=15.0, dispersion=1.0, chance=0.95).error == 0.0
+
+
+def test_the_less_was_foretold_so_far_the_more_stands_by():
+    some, more_, none = (
+        steady(CALM, ONE, FACTS, Knobs(), 130.0, earlier=Foretold(forecasts=count)).reserve for count in (1, 5, 0)
+    )
+    assert none > some > more_
+    surprised = Foretold(error=20.0, forecasts=1e12)
+    assert steady(CALM, ONE, FACTS, Knobs(), 130.0, earlier=surprised).reserve > none
 
 
 def test_a_gap_that_made_requests_late_is_held_next_time():
     gap = [1] * 20
     late = seen(5, *gap, 5, 5, late={21, 22})
-    assert hold_seconds(late, 5, 15.0, cold_start=60.0, price=20.0) == pytest.approx(20 * 15 * 1.1 + 15)
-    assert hold_seconds(late, 5, 15.0, cold_start=60.0, price=1.0) == 60
-    assert hold_seconds(seen(5, *gap, 5, 5), 5, 15.0, cold_start=60.0, price=20.0) == 60
-    assert hold_seconds(late, 6, 15.0, cold_start=60.0, price=20.0) == 60
+    assert hold_seconds(late, 5, 15.0, usual=60.0, cold_start=60.0, price=20.0) == pytest.approx(20 * 15 * 1.1 + 15)
+    assert hold_seconds(late, 5, 15.0, usual=60.0, cold_start=60.0, price=1.0) == 60
+    assert hold_seconds(seen(5, *gap, 5, 5), 5, 15.0, usual=60.0, cold_start=60.0, price=20.0) == 60
+    assert hold_seconds(late, 6, 15.0, usual=60.0, cold_start=60.0, price=20.0) == 60
 
 
 def fleet(ready, target):
