@@ -101,6 +101,10 @@ def _kubernetes(name: str) -> Program:
     return Program(f"k8s.io/kubernetes/cmd/{name}", stamped=True)
 
 
+def _containerd(name: str) -> Program:
+    return Program(f"github.com/containerd/containerd/v2/cmd/{name}", "containerd")
+
+
 def _cni(name: str) -> Program:
     return Program(f"github.com/containernetworking/plugins/plugins/{name}")
 
@@ -169,6 +173,14 @@ APART: Final[dict[str, Group]] = {
                 for name in ("role.yaml", "manager_secrets_role.yaml")
             },
         },
+    ),
+    "containerd": Group(
+        "a container runtime whose pods mount images as volumes, with a registry",
+        {
+            **{name: _containerd(name) for name in ("containerd", "containerd-shim-runc-v2", "ctr")},
+            "crane": Program("github.com/google/go-containerregistry/cmd/crane", "containerd"),
+        },
+        {},
     ),
     "kube-router": Group(
         "enforces network policies on a node",

@@ -21,6 +21,7 @@ PAUSE_IMAGE = "localhost/pause:1"
 WHOLE = "whole"
 """Handler, for a RuntimeClass, of pods whose images bring all that they need."""
 
+_REGISTRIES = "registries"
 _PACKAGES = ("llama_operator", "llama_serving")
 _FILES = Path(__file__).parent / "files"
 RUNTIME_CLASS = _FILES / "runtime-class.yaml"
@@ -53,6 +54,7 @@ def write(paths: Paths, network: Network, *, client_ca: str, dns_kubeconfig: Pat
         "kubeconfig": dns_kubeconfig,
         "pause_image": PAUSE_IMAGE,
         "pods": network.pods,
+        "registries": folder / _REGISTRIES,
         "root": folder / "containerd",
         "runtime": _runtime(folder / "runtime"),
         "socket": SOCKET,
@@ -64,6 +66,19 @@ def write(paths: Paths, network: Network, *, client_ca: str, dns_kubeconfig: Pat
     (folder / "cni" / "10-bridge.conflist").write_text(_rendered("bridge.conflist", values))
     (folder / "base-spec.json").write_text(json.dumps(base_spec(host_folders())))
     (folder / "whole-spec.json").write_text(json.dumps(base_spec([])))
+
+
+def write_registry(folder: Path, name: str, url: str) -> None:
+    """Write where containerd asks for the images of a registry; it reads that at each pull.
+
+    Args:
+        folder: The node's.
+        name: Registry, as references name it.
+        url: Where it is.
+    """
+    target = folder / _REGISTRIES / name
+    target.mkdir(parents=True, exist_ok=True)
+    (target / "hosts.toml").write_text(_rendered("hosts.toml", {"url": url}))
 
 
 def _runtime(target: Path) -> Path:

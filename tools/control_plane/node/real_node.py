@@ -67,6 +67,7 @@ class NodeSettings:
         promised: Capacity that the Node reports, beyond what the machine has: pods ask for what a real model needs.
         programs: Programs of this machine that are images by themselves, statically linked, by the reference under which each can be used.
         firewall: Whether NetworkPolicies are enforced, by kube-router.
+        mounts_images: Whether pods can mount images as volumes: by a containerd that is built for it, as Debian's is too old.
     """
 
     name: str
@@ -75,6 +76,7 @@ class NodeSettings:
     whole: Mapping[str, Path] = field(default_factory=dict)
     programs: Mapping[str, Path] = field(default_factory=dict)
     firewall: bool = False
+    mounts_images: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +95,15 @@ class RealNode:
     folder: Path
     process: int
     ended: Callable[[], bool]
+
+    def ask_registry_at(self, name: str, url: str) -> None:
+        """Have images of a registry pulled from elsewhere, from the next pull on.
+
+        Args:
+            name: Registry, as references name it.
+            url: Where it is, as the node sees it; without TLS if the scheme is http.
+        """
+        configuration.write_registry(self.folder, name, url)
 
     def pod_logs(self) -> Iterator[Path]:
         """Log files of all containers of pods that exist."""
@@ -169,7 +180,7 @@ def _steps(plane: Plane, paths: Paths, network: Network, settings: NodeSettings,
     own = {name: configuration.through(path, server, folder / f"{name}.kubeconfig") for name, path in users.items()}
     ca = _certificate_authority(plane.kubeconfig)
     configuration.write(paths, network, client_ca=ca, dns_kubeconfig=own["coredns"])
-    archives = _images(folder, settings)
+    archives, runtime = _images(folder, settings), _of_runtime(settings)
     kubelet = (
         *(binaries / "kubelet", "--config", folder / "kubelet.yaml", "--kubeconfig", own["kubelet"]),
         *(f"--hostname-override={settings.name}", f"--node-ip={network.node}"),
@@ -177,13 +188,21 @@ def _steps(plane: Plane, paths: Paths, network: Network, settings: NodeSettings,
     )
     return [
         *machine.network_steps(network),
-        Step(("containerd", "--config", folder / "containerd.toml"), name="containerd", until=SOCKET),
-        *(Step(("ctr", "-a", SOCKET, "-n", _NAMESPACE, "images", "import", archive)) for archive in archives),
+        Step((*runtime, "containerd", "--config", folder / "containerd.toml"), name="containerd", until=SOCKET),
+        *(Step((*runtime, "ctr", "-a", SOCKET, "-n", _NAMESPACE, "images", "import", archive)) for archive in archives),
         Step(kubelet, name="kubelet"),
         Step((binaries / "coredns", "-conf", folder / "Corefile"), name="coredns"),
         Step(_kube_proxy(binaries, own["kube-proxy"], network, settings), name="kube-proxy"),
         *(_firewall(binaries, own["kube-router"], network, settings) if settings.firewall else ()),
     ]
+
+
+def _of_runtime(settings: NodeSettings) -> tuple[object, ...]:
+    """Words before the programs of containerd: which one it is. It looks for its shim on the PATH too."""
+    if not settings.mounts_images:
+        return ()
+    path = os.environ.get("PATH", os.defpath)
+    return ("env", f"PATH={programs.ensure_apart('containerd')}:{path}")
 
 
 def _firewall(binaries: Path, kubeconfig: Path, network: Network, settings: NodeSettings) -> Iterator[Step]:
