@@ -66,9 +66,14 @@ def plane(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def node(plane, services, tmp_path_factory):
+def node_settings():
+    return NODE
+
+
+@pytest.fixture(scope="session")
+def node(plane, services, node_settings, tmp_path_factory):
     folder = binaries.ensure(("node",))
-    with real_node(plane, folder, tmp_path_factory.mktemp("node"), NODE, services) as running:
+    with real_node(plane, folder, tmp_path_factory.mktemp("node"), node_settings, services) as running:
         yield running
 
 

@@ -16,6 +16,7 @@ Write = Callable[[str, Iterable[Object]], None]
 
 _IMAGE: Final = "llama-operator/llama-serving:recorded"
 _NODE: Final = NodeSettings(name="real", images=(_IMAGE,), promised={"cpu": "16", "memory": "32Gi"})
+_MOUNT: Final = {"volumeMounts": [{"name": "weights", "mountPath": "/models/acme", "readOnly": True}]}
 _PATIENCE: Final = 240.0
 _LABELS: Final = {
     "llama-operator.io/deployment": "chat",
@@ -65,6 +66,11 @@ def _env_from(name: str) -> list[Mapping[str, Any]]:
     return [{"name": "TOKEN", "valueFrom": {"secretKeyRef": {"name": name, "key": "token"}}}]
 
 
+def _mounted(reference: str) -> Mapping[str, Any]:
+    return {"volumes": [{"name": "weights", "image": {"reference": reference, "pullPolicy": "IfNotPresent"}}]}
+
+
+_DIGEST: Final = f"sha256:{'0' * 64}"
 _PROBE: Final = {"exec": {"command": ["false"]}, "periodSeconds": 1, "failureThreshold": 1}
 _GATE: Final = {"name": "wait-gcs-ready", "image": _IMAGE, "imagePullPolicy": "IfNotPresent"}
 """As KubeRay names the container that waits for Ray's head."""
@@ -99,6 +105,14 @@ INCIDENTS: Final[Mapping[str, Incident]] = {
     "image-missing": Incident(_waiting("ImagePullBackOff"), {"image": "registry.invalid/acme/serving:1"}),
     "image-missing-tried": Incident(_waiting("ErrImagePull"), {"image": "registry.invalid/acme/serving:1"}),
     "image-name-invalid": Incident(_waiting("InvalidImageName"), {"image": "Acme//Serving"}),
+    "mounted-image-missing": Incident(
+        _waiting("ImagePullBackOff"), _MOUNT, _mounted(f"127.0.0.1:1/acme/weights@{_DIGEST}")
+    ),
+    "mounted-image-missing-tried": Incident(
+        _waiting("ErrImagePull"), _MOUNT, _mounted(f"127.0.0.1:1/acme/weights@{_DIGEST}")
+    ),
+    # Only by a containerd older than 2.1.
+    "runtime-mounts-no-images": Incident(_waiting("CreateContainerError"), _MOUNT, _mounted(_IMAGE)),
     "secret-missing": Incident(_waiting("CreateContainerConfigError"), {"env": _env_from("hugging-face")}),
     "exit": Incident(_ended, {"command": ["python3", "-c", "raise SystemExit(3)"]}),
     "crash-loop": Incident(_waiting("CrashLoopBackOff"), {"command": ["false"]}, _ALWAYS),

@@ -25,7 +25,7 @@ class PodFacts:
     last_exit: str = ""
     """Why a container ended the last time: `OOMKilled`, `Error`; empty if it never did, or ended well."""
     image: str = ""
-    """Image of the container that waits or ended."""
+    """Image of the container that waits or ended; one that it mounts as a volume, if it waits for that."""
     container: str = ""
     """Name of that container."""
     exit_code: int | None = None

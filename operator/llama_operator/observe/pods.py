@@ -76,7 +76,7 @@ def pod_facts(obj: Object) -> PodFacts:
         waiting="" if troubled is None else text(troubled.waiting.get("reason")),
         waiting_message="" if troubled is None else _short(troubled.waiting.get("message")),
         last_exit=_exit(end),
-        image="" if troubled is None else troubled.image,
+        image="" if troubled is None else _awaited(troubled, mapping(obj.get("spec"))),
         container="" if troubled is None else troubled.name,
         exit_code=readings.whole(end.get("exitCode")),
         exit_message=_short(end.get("message")),
@@ -96,6 +96,13 @@ def pod_facts(obj: Object) -> PodFacts:
             (moment(one.running.get("startedAt")) for one in _ray_first(containers) if one.running), None
         ),
     )
+
+
+def _awaited(container: _Container, spec: Mapping[str, Any]) -> str:
+    """The image that a container waits for: its own, or one that it mounts, where the kubelet's message names that."""
+    message = text(container.waiting.get("message"))
+    mounted = (text(mapping(volume.get("image")).get("reference")) for volume in mappings(spec.get("volumes")))
+    return next((reference for reference in mounted if reference and reference in message), container.image)
 
 
 def _role(labels: Mapping[str, str]) -> str:

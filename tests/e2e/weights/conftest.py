@@ -1,8 +1,11 @@
-"""A Hub on the host, which pods reach by name, and a disk of the node that an administrator has made a volume of."""
+"""A Hub and a registry on the host, which the node reaches by name, and disks of the node that an administrator has made volumes of."""
 
 import contextlib
+import dataclasses
 import json
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,14 +14,34 @@ from pathlib import Path
 import pytest
 import yaml
 
+from control_plane import binaries
+from control_plane.processes import Processes, answers, free_port
 from support.model_hub import Repository, serving
-from support.nodes.real_cluster import NAMESPACE
+from support.nodes.real_cluster import NAMESPACE, ROOT
 from support.serving.weight_copies import NAME, TOKEN, model
 
 FOLDER = Path(__file__).resolve().parent
 CLASS = "node-disk"
 HUB, STORAGE = "hub", "storage"
+REGISTRY = "registry.acme.example"
+REPOSITORY = f"{REGISTRY}/models/acme-chat"
 SHARDS = 4
+
+
+def pytest_collection_modifyitems(items):
+    absent = binaries.missing(("containerd",))
+    why = f"{absent[0]} is not built: make e2e-weights" if absent else ""
+    if shutil.which("buildah") is None:
+        why = "an image with weights needs buildah: make e2e-weights installs it on Debian"
+    if why:
+        for item in items:
+            if FOLDER in item.path.parents:
+                item.add_marker(pytest.mark.skip(reason=why))
+
+
+@pytest.fixture(scope="session")
+def node_settings(node_settings):
+    return dataclasses.replace(node_settings, mounts_images=True)
 
 
 class Hub:
@@ -80,7 +103,61 @@ def _outside(name, address, port):
     }
 
 
+@dataclasses.dataclass(frozen=True)
+class WeightsImage:
+    """An image with weights in a registry that nodes know by name: its reference, and what its folder has."""
+
+    reference: str
+    files: dict
+
+
 @pytest.fixture(scope="session")
+def weights_image(node, tmp_path_factory):
+    """Made by the recipe of docs/weights.md, and pushed with the digest that the push told."""
+    folder = tmp_path_factory.mktemp("image")
+    files = model(folder / "made", SHARDS) | {"USE_POLICY.md": b"The policy.\n"}
+    for path, content in files.items():
+        (folder / "models" / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / "models" / path).write_bytes(content)
+    recipe = _recipe()
+    (folder / "Containerfile").write_text(recipe)
+    address, processes = f"{node.network.host}:{free_port()}", Processes(folder)
+    crane = binaries.ensure_apart("containerd") / "crane"
+    processes.start("registry", [crane, "registry", "serve", "--address", address, "--disk", _made(folder / "blobs")])
+    try:
+        processes.await_("registry", lambda: answers(f"http://{address}/v2/"))
+        node.ask_registry_at(REGISTRY, f"http://{address}")
+        name, digest = f"{address}/models/acme-chat:1", folder / "digest"
+        _buildah(folder, "build", "--layers", "--file", folder / "Containerfile", "--tag", name, folder)
+        _buildah(folder, "push", "--tls-verify=false", "--disable-compression", "--digestfile", digest, name)
+        chosen = {path: content for path, content in files.items() if _is_copied(path, recipe)}
+        yield WeightsImage(f"{REPOSITORY}@{digest.read_text().strip()}", chosen)
+    finally:
+        processes.stop("registry")
+
+
+def _recipe():
+    return re.search(r"```dockerfile\n(.+?)```", (ROOT / "docs/weights.md").read_text(encoding="utf-8"), re.DOTALL)[1]
+
+
+def _is_copied(path, recipe):
+    patterns = [word.removeprefix("models/") for word in recipe.split() if word.startswith("models/")]
+    return "/" not in path and any(Path(path).match(pattern) for pattern in patterns)
+
+
+def _made(folder):
+    folder.mkdir()
+    return folder
+
+
+def _buildah(folder, *arguments):
+    """Without a daemon, and without what other builds on this machine left."""
+    store = ("--root", folder / "storage", "--runroot", folder / "run", "--storage-driver", "vfs")
+    done = subprocess.run(["buildah", *map(str, (*store, *arguments))], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture
 def disk(plane, node, tmp_path_factory):
     """A folder of the node, as a local PersistentVolume. Its root belongs to root, as that of a new disk does."""
     folder = tmp_path_factory.mktemp("disk")
@@ -126,6 +203,19 @@ def chart_values(hub):
 
 
 @pytest.fixture
+def licensed(plane):
+    """Applies the model under a Llama license, its acceptance and its deployment; an acceptance that has ended stays so."""
+
+    def apply(*kinds):
+        objects = yaml.safe_load_all((FOLDER / "licensed.yaml").read_text(encoding="utf-8"))
+        items = [obj for obj in objects if not kinds or obj["kind"] in kinds]
+        document = json.dumps({"apiVersion": "v1", "kind": "List", "items": items}, default=str)
+        plane.kubectl("apply", "--filename", "-", stdin=document)
+
+    return apply
+
+
+@pytest.fixture
 def token(plane):
     """The tenant's Secret."""
     secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "hub", "namespace": NAMESPACE}}
@@ -145,6 +235,18 @@ def follow(plane):
             yield ended
             said, _ = process.communicate(timeout=120)
             ended += [process.returncode, said]
+
+    return call
+
+
+@pytest.fixture
+def explained(plane):
+    """What `kubectl llama explain` says of a deployment."""
+
+    def call(name):
+        command = [Path(sys.prefix) / "bin" / "kubectl-llama", "explain", name, "--namespace", NAMESPACE]
+        command += ["--kubeconfig", plane.kubeconfig]
+        return subprocess.run(command, capture_output=True, text=True, check=False).stdout
 
     return call
 

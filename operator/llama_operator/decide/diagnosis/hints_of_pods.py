@@ -246,6 +246,13 @@ PODS: Final[tuple[Hint, ...]] = (
         "the image is for another processor: name one for the nodes' architecture in spec.image",
     ),
     Hint(
+        "runtime-mounts-no-images",
+        Reason.CONTAINER_FAILED,
+        ('failed to mkdir ""',),
+        "the container runtime of the node mounts no images as volumes: it needs containerd 2.1 or CRI-O 1.31 (kubectl get nodes -o wide); "
+        "upgrade it, or take spec.weights.cache.mode Claim",
+    ),
+    Hint(
         "command-missing",
         Reason.CONTAINER_FAILED,
         ("executable file not found", "no such file or directory", "exit code 127"),

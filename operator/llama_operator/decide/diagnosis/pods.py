@@ -33,8 +33,8 @@ _IMAGE: Final = frozenset(
 )
 _BACK_OFF: Final = frozenset({"CrashLoopBackOff"})
 _STARTING: Final = frozenset({"ContainerCreating", "PodInitializing"})
-_PORT: Final = re.compile(r"\S+:\d+->")
-"""Where a request came from: another port each time."""
+_PASSING: Final = re.compile(r"\S+:\d+->|(?<![\w:])\"?\b[0-9a-f]{64}\b\"? ?")
+"""What is another one each time: where a request came from, and the name of a container in its runtime. A digest stays."""
 _CUT: Final = (" no new claims to deallocate", " preemption:")
 """Where the scheduler begins to tell what it tried in vain."""
 
@@ -203,13 +203,13 @@ def _image(pod: PodFacts) -> str:
         return ""
     # The kubelet alternates between an attempt and a pause, whose message repeats that of the attempt.
     told = pod.waiting_message.rpartition("ErrImagePull: ")[2] or pod.waiting
-    return f"without the image {pod.image or 'of ' + pod.container}: {_PORT.sub('', told)}"
+    return f"without the image {pod.image or 'of ' + pod.container}: {_lasting(told)}"
 
 
 def _stuck(pod: PodFacts) -> str:
     if not pod.waiting or pod.waiting in _IMAGE | _BACK_OFF | _STARTING:
         return ""
-    return _sentence(f"stuck, container {pod.container} cannot start: {pod.waiting}", pod.waiting_message)
+    return _sentence(f"stuck, container {pod.container} cannot start: {pod.waiting}", _lasting(pod.waiting_message))
 
 
 def _end(pod: PodFacts) -> str:
@@ -218,7 +218,7 @@ def _end(pod: PodFacts) -> str:
     code = "" if pod.exit_code is None else f", exit code {pod.exit_code}"
     if pod.failed:
         return _sentence(f"{who} was ended: {pod.failed}", pod.failed_message or pod.exit_message)
-    return _sentence(f"{who} broke, container {pod.container} ended: {pod.last_exit}{code}", pod.exit_message)
+    return _sentence(f"{who} broke, container {pod.container} ended: {pod.last_exit}{code}", _lasting(pod.exit_message))
 
 
 def _created(pod: PodFacts) -> str:
@@ -228,6 +228,11 @@ def _created(pod: PodFacts) -> str:
 
 def _held(pod: PodFacts) -> str:
     return f"held up by container {pod.preparing}, which runs since {pod.preparing_since:%Y-%m-%dT%H:%M:%SZ} and does not end"
+
+
+def _lasting(told: str) -> str:
+    """What a runtime said, in the words that it has for each attempt: a status shall not change with every one."""
+    return _PASSING.sub("", told)
 
 
 def _sentence(said: str, more: str) -> str:
