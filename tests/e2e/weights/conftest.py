@@ -184,14 +184,19 @@ def _on(node):
 
 @pytest.fixture
 def manifest():
-    """The model and its deployment as JSON for kubectl, under another name and with other parts of the spec if wanted."""
+    """The model, its deployment and its license as JSON for kubectl, under another name and with other parts of the spec if wanted."""
 
     def build(name=None, **spec):
-        model, deployment = yaml.safe_load_all((FOLDER / "copied.yaml").read_text(encoding="utf-8"))
-        deployment["metadata"]["name"] = name or deployment["metadata"]["name"]
+        acceptance, model, deployment = yaml.safe_load_all((FOLDER / "copied.yaml").read_text(encoding="utf-8"))
+        name = name or deployment["metadata"]["name"]
+        # Each deployment has an acceptance of its own, which a test may end.
+        acceptance["metadata"]["name"] = deployment["metadata"]["name"] = deployment["spec"]["license"][
+            "acceptance"
+        ] = name
         for section, values in spec.items():
-            deployment["spec"][section] = deployment["spec"][section] | values
-        return json.dumps({"apiVersion": "v1", "kind": "List", "items": [model, deployment]})
+            here = deployment["spec"].get(section)
+            deployment["spec"][section] = here | values if isinstance(here, dict) else values
+        return json.dumps({"apiVersion": "v1", "kind": "List", "items": [acceptance, model, deployment]}, default=str)
 
     return build
 
@@ -200,19 +205,6 @@ def manifest():
 def chart_values(hub):
     """The platform owner's mirror of the Hub."""
     return ("--set", f"settings.hubEndpoint={hub.endpoint}")
-
-
-@pytest.fixture
-def licensed(plane):
-    """Applies the model under a Llama license, its acceptance and its deployment; an acceptance that has ended stays so."""
-
-    def apply(*kinds):
-        objects = yaml.safe_load_all((FOLDER / "licensed.yaml").read_text(encoding="utf-8"))
-        items = [obj for obj in objects if not kinds or obj["kind"] in kinds]
-        document = json.dumps({"apiVersion": "v1", "kind": "List", "items": items}, default=str)
-        plane.kubectl("apply", "--filename", "-", stdin=document)
-
-    return apply
 
 
 @pytest.fixture
@@ -240,12 +232,11 @@ def follow(plane):
 
 
 @pytest.fixture
-def explained(plane):
-    """What `kubectl llama explain` says of a deployment."""
+def llama(plane):
+    """What `kubectl llama` says."""
 
-    def call(name):
-        command = [Path(sys.prefix) / "bin" / "kubectl-llama", "explain", name, "--namespace", NAMESPACE]
-        command += ["--kubeconfig", plane.kubeconfig]
+    def call(*words):
+        command = [Path(sys.prefix) / "bin" / "kubectl-llama", *words, "--kubeconfig", plane.kubeconfig]
         return subprocess.run(command, capture_output=True, text=True, check=False).stdout
 
     return call

@@ -6,16 +6,19 @@ import httpx
 import pytest
 
 from llama_serving.contract.weights import ENGINES_FOLDER, MARKER
+from support.nodes.license_ends import assert_erasing_is_told, end_license, is_in_state, weights_on
 from support.nodes.real_cluster import NAMESPACE
 from support.serving.weight_copies import TOKEN
 
 pytestmark = [pytest.mark.e2e, pytest.mark.weights, pytest.mark.timeout(3600)]
 
-NAME, MODEL = "copied", "acme-chat"
+NAME, MODEL = "copied", "Llama-acme"
 COPY_LABEL = "llama-operator.io/weights"
 COPY_SECONDS = 300
 START_SECONDS = 900
 GONE_SECONDS = 300
+ERASE_SECONDS = 900
+"""Requests may finish first."""
 WHOLE = ("model-00001-of-00004.safetensors", "model-00002-of-00004.safetensors")
 HANGING = ("model-00003-of-00004.safetensors", "model-00004-of-00004.safetensors")
 
@@ -54,11 +57,8 @@ def test_a_copy_is_made_once_and_read_by_all_that_start_after_it(
     assert_answers(service)
     hub.start()
 
-    (claim,) = cluster.items("persistentvolumeclaims")
+    lose_the_license(cluster, disk)
     delete(cluster, NAME)
-    volume = cluster.json("persistentvolume", claim["spec"]["volumeName"])
-    assert volume["status"]["phase"] == "Released"
-    assert list(disk.glob(f"*/{MARKER}")), "its volume says Retain, so the bytes stay"
 
 
 def test_without_a_copy_each_replica_downloads(cluster, endpoint, hub, token, manifest):
@@ -146,6 +146,22 @@ def lose_a_replica(cluster, service):
         return len(now) == 2 and now != before
 
     cluster.until(replaced, seconds=START_SECONDS, what="another replica")
+
+
+def lose_the_license(cluster, disk):
+    """End it while two replicas serve: they go first, then a Job erases what they read, and its empty claim goes."""
+    (claim,) = cluster.items("persistentvolumeclaims")
+    assert weights_on(disk)
+    end_license(cluster, NAME)
+    cluster.until(lambda: is_in_state(cluster, NAME, "Erased"), seconds=ERASE_SECONDS, what="the copy to be erased")
+    assert cluster.pods() == {}, "nobody reads it any more"
+    assert weights_on(disk) == []
+    assert_erasing_is_told(cluster, NAME)
+    empty = ("persistentvolumeclaims", "jobs")
+    cluster.until(
+        lambda: not any(map(cluster.items, empty)), seconds=GONE_SECONDS, what="the claim and its Job to be gone"
+    )
+    assert cluster.json("persistentvolume", claim["spec"]["volumeName"])["status"]["phase"] == "Released"
 
 
 def assert_answers(service):

@@ -12,14 +12,14 @@ from support.serving.weight_copies import TOKEN
 
 pytestmark = [pytest.mark.e2e, pytest.mark.weights, pytest.mark.timeout(3600)]
 
-NAME, MODEL = "mounted", "acme-chat"
+NAME, MODEL = "mounted", "Llama-acme"
 FOLDER = "models"
 START_SECONDS = 900
 GONE_SECONDS = 300
 
 
 def test_a_replica_starts_from_an_image_and_one_that_is_missing_is_told(
-    cluster, endpoint, hub, weights_image, token, manifest, explained, eventually
+    cluster, endpoint, hub, weights_image, token, manifest, llama, eventually
 ):
     asked = len(hub.repository.requests)
     hub.stop()
@@ -29,7 +29,9 @@ def test_a_replica_starts_from_an_image_and_one_that_is_missing_is_told(
     assert f"without the image {missing}" in told
     assert "not found" in told
     assert Settings().image not in told, "the image of the engines is there"
-    assert "spec.weights.cache.image" in explained(NAME)
+    assert "spec.weights.cache.image" in llama("explain", NAME, "--namespace", NAMESPACE)
+    (row,) = (each for each in json.loads(llama("doctor", "-o", "json"))["checks"] if each["name"] == "mounted-images")
+    assert row["state"] == "Passed", row
 
     cluster.patch(NAME, {"weights": {"cache": mounted(weights_image.reference)}})
     # What waits for the image that nobody has goes first.

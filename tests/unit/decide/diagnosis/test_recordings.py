@@ -8,6 +8,8 @@ from support import recordings
 
 LOADED, CAPACITY, ENDPOINT = ConditionType.MODEL_LOADED, ConditionType.CAPACITY_FOUND, ConditionType.ENDPOINT_READY
 
+MOUNTED = f"127.0.0.1:1/acme/weights@sha256:{'0' * 64}"
+
 TABLE = {
     "refused-by-kuberay": (
         Reason.CLUSTER_NOT_MADE,
@@ -68,6 +70,24 @@ TABLE = {
         "does not reach the registry",
     ),
     "image-name-invalid": (Reason.IMAGE_NOT_PULLED, LOADED, "invalid reference format", "correct the name"),
+    "mounted-image-missing": (
+        Reason.IMAGE_NOT_PULLED,
+        LOADED,
+        f"without the image {MOUNTED}: ",
+        "does not reach the registry",
+    ),
+    "mounted-image-missing-tried": (
+        Reason.IMAGE_NOT_PULLED,
+        LOADED,
+        f"without the image {MOUNTED}: ",
+        "does not reach the registry",
+    ),
+    "runtime-mounts-no-images": (
+        Reason.CONTAINER_FAILED,
+        LOADED,
+        'failed to generate container spec: failed to apply OCI options: failed to mkdir ""',
+        "containerd 2.1",
+    ),
     "secret-missing": (
         Reason.CONTAINER_FAILED,
         LOADED,
@@ -172,8 +192,9 @@ def test_what_may_be_well_is_no_cause(name):
     assert told(name) == ()
 
 
-def test_an_attempt_to_pull_and_the_pause_after_it_are_told_in_the_same_words():
-    (tried,), (paused,) = told("image-missing-tried"), told("image-missing")
+@pytest.mark.parametrize("name", ["image-missing", "mounted-image-missing"])
+def test_an_attempt_to_pull_and_the_pause_after_it_are_told_in_the_same_words(name):
+    (tried,), (paused,) = told(f"{name}-tried"), told(name)
     assert tried == paused
 
 
