@@ -160,13 +160,14 @@ _CONTAINERS: Final = ("initContainerStatuses", "containerStatuses")
 
 def _pod(obj: Object, metadata: Mapping[str, Any]) -> Object:
     """What the cache keeps of a pod: one is 10 kB, and there are as many as all deployments have."""
-    status = mapping(obj.get("status"))
+    status, spec = mapping(obj.get("status")), mapping(obj.get("spec"))
     conditions = _conditions(obj, dict.fromkeys((*_TURN, *_WORDS)))
+    images = [{"image": volume["image"]} for volume in mappings(spec.get("volumes")) if "image" in volume]
     return {
         "apiVersion": obj.get("apiVersion"),
         "kind": obj.get("kind"),
         "metadata": {name: metadata[name] for name in _POD_METADATA if name in metadata},
-        "spec": {"nodeName": mapping(obj.get("spec")).get("nodeName")},
+        "spec": {"nodeName": spec.get("nodeName")} | ({"volumes": images} if images else {}),
         "status": {
             **{name: status[name] for name in _POD_STATUS if name in status},
             "conditions": [one for one in conditions if text(one.get("type")) in _POD_CONDITIONS],
