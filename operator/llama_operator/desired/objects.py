@@ -82,9 +82,9 @@ def _budget(observed: Observed, pinned: RevisionFacts | None) -> tuple[dict[str,
 
 
 def _deployment(observed: Observed, decision: Decision, settings: Settings) -> Desired:
-    if decision.stopped:
-        return _stop(observed, decision, settings)
     asking = _access_checks(observed, decision, settings)
+    if decision.stopped:
+        return _stop(observed, decision, settings, asking)
     rollout = decision.rollout
     if rollout is None:
         return _keep_up(observed, decision, settings, asking)
@@ -109,8 +109,8 @@ def _deployment(observed: Observed, decision: Decision, settings: Settings) -> D
     )
 
 
-def _stop(observed: Observed, decision: Decision, settings: Settings) -> Desired:
-    """A person wants no hardware held: clients keep the name, and the policy waits for the next pods."""
+def _stop(observed: Observed, decision: Decision, settings: Settings, asking: Desired) -> Desired:
+    """A person wants no hardware held: clients keep the name, and the policy waits for the next pods. Weights may be copied ahead of them."""
     records = {record.name: _without_rollout(record, observed, decision) for record in observed.revisions}
     policy = () if decision.traffic is None else _policies(observed, settings, records, ())
     return Desired(
@@ -118,10 +118,11 @@ def _stop(observed: Observed, decision: Decision, settings: Settings) -> Desired
             (
                 *_to_write(observed, records, {decision.traffic or "", *_here(observed)}),
                 *policy,
+                *(obj for step in asking.steps for obj in step),
                 *_service(observed, decision),
             ),
         ),
-        delete=tuple(_ray_service(service) for service in observed.ray_services),
+        delete=(*(_ray_service(service) for service in observed.ray_services), *asking.delete),
         beside=_budget(observed, records.get(decision.traffic or "")),
     )
 

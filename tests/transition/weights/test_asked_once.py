@@ -80,3 +80,29 @@ async def test_a_refusal_ends_once_another_deployment_has_copied(asking, world):
     assert (await asking.passes(ref))["WeightsAccessible"].reason == "AlreadyCopied"
     assert await questions(world) == []
     assert any(name.startswith("chat") for name in await asking.services())
+
+
+async def test_a_copy_ahead_of_hardware_asks_first(asking, world):
+    ref = await asking.apply(activation="Prefetch")
+    assert (await asking.passes(ref))["WeightsAccessible"].reason == "AccessChecking"
+    assert len(await questions(world)) == 1
+    before = len(world.memory.writes)
+    await asking.passes(ref)
+    assert len(world.memory.writes) == before
+    await answer(asking)
+    assert (await asking.passes(ref))["WeightsCopied"].reason == "Copying"
+    await asking.end()
+    assert (await asking.passes(ref))["WeightsCopied"].reason == "Copied"
+    assert await asking.services() == []
+
+
+async def test_a_copy_ahead_of_hardware_says_a_refusal_and_asks_again(asking, world):
+    ref = await asking.apply(activation="Prefetch")
+    await asking.passes(ref)
+    await answer(asking, "NotAccepted")
+    found = await asking.passes(ref)
+    assert (found["WeightsAccessible"].status, found["WeightsAccessible"].reason) == ("False", "NotAccepted")
+    assert await asking.jobs() == []
+    world.clock.advance(3600)
+    await asking.passes(ref)
+    assert len(await questions(world)) == 2, "those that exist say how often was asked"
