@@ -65,6 +65,18 @@ def test_the_operator_creates_what_it_renders(guarded, made, kind):
     assert not created(guarded, made[kind])
 
 
+MOUNTED_DIGEST = f"models@sha256:{'0' * 64}"
+
+
+def mounted(image):
+    return [{"name": "weights", "image": {"reference": image, "pullPolicy": "IfNotPresent"}}]
+
+
+def test_an_image_with_weights_may_be_mounted(guarded, made):
+    for path in (HEAD, WORKER):
+        assert not created(guarded, with_field(made["RayService"], path, "volumes", mounted(f"any/{MOUNTED_DIGEST}")))
+
+
 SECRET_VOLUME = [{"name": "a", "secret": {"secretName": "admin-password"}}]
 SECRET_PROJECTED = [{"name": "a", "projected": {"sources": [{"secret": {"name": "admin-password"}}]}}]
 SECRET_VARIABLE = [{"name": "A", "valueFrom": {"secretKeyRef": {"name": "admin-password", "key": "a"}}}]
@@ -206,6 +218,11 @@ def test_secrets_and_images_are_those_that_the_platform_lists(listed, made, even
         assert not created(listed, made[kind])
     job = with_field(made["Job"], POD, "initContainers", [A_CONTAINER | {"image": "evil/image"}])
     assert "admission.images" in created(listed, job)
+    for image, allowed in ((f"evil/{MOUNTED_DIGEST}", False), (f"good/{MOUNTED_DIGEST}", True)):
+        assert bool(created(listed, with_field(made["RayService"], WORKER, "volumes", mounted(image)))) != allowed
+        said = said_of_deployment(listed, {"weights": {"cache": {"mode": "Image", "image": image}}})
+        assert bool(said) != allowed
+        assert allowed or f"spec.weights.cache.image is {image}; the platform allows" in said
 
 
 def test_what_a_team_sets_of_pods_is_judged_as_the_operator_judges_it(guarded, helm, root, tmp_path, eventually):
