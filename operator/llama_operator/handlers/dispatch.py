@@ -1,7 +1,7 @@
 """From an event to the keys that are looked at again. Only the kopf handlers of `registry` call it.
 
 An event says only that something changed: the object goes into the cache, and the reconcile reads it there.
-An object that the cache already knows, as after an own write, wakes no key.
+An object that the cache already knows, as after an own write, wakes no key. Whom else an own write concerns is woken at the write.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -72,6 +72,7 @@ class Dispatcher:
         """Acceptances that deployments of the current crowd name."""
         self._stirred: set[Ref] = set()
         """Deployments whose pods changed in the current crowd."""
+        cache.on_write = self._wrote
 
     def changed(self, watched: Watched, obj: Object) -> None:
         """Take over an object that was added or changed, or that a list named."""
@@ -111,8 +112,7 @@ class Dispatcher:
         match watched.concerns:
             case Concerns.ITSELF:
                 self._enqueue(ref, _priority(before, after))
-                if (_asks_for(before), _erased(before)) != (_asks_for(after), _erased(after)):
-                    self._named_records(before, after)
+                self._tell_records(before, after)
             case Concerns.ITS_DEPLOYMENT | Concerns.ITS_USERS:
                 one = {_label(after or before or {})} - {""}
                 names = one if watched.concerns is Concerns.ITS_DEPLOYMENT else _users(before) | _users(after)
@@ -162,9 +162,18 @@ class Dispatcher:
             names |= more
         return names
 
-    def _named_records(self, before: Object | None, after: Object | None) -> None:
-        """An acceptance counts the deployments that rest on it: once for a crowd of them."""
-        self._records_changed({_acceptance(before or {}), _acceptance(after or {})} - {None})
+    def _wrote(self, ref: Ref, before: Object | None, after: Object) -> None:
+        """An own write: the pass that made it knows it, and others that it concerns do not."""
+        if ref.kind == kinds.LLAMA_DEPLOYMENT:
+            self._tell_records(before, after)
+        elif ref.kind == kinds.PERSISTENT_VOLUME_CLAIM:
+            for name in sorted(_users(before) | _users(after)):
+                self._enqueue(Ref(kinds.LLAMA_DEPLOYMENT, ref.namespace, name))
+
+    def _tell_records(self, before: Object | None, after: Object | None) -> None:
+        """An acceptance counts the deployments that rest on it, and tells what they erased: once for a crowd of them."""
+        if (_asks_for(before), _erased(before)) != (_asks_for(after), _erased(after)):
+            self._records_changed({_acceptance(before or {}), _acceptance(after or {})} - {None})
 
     def _records_changed(self, names: Iterable[object]) -> None:
         for name in names:

@@ -189,7 +189,8 @@ def manifest():
     def build(name=None, **spec):
         acceptance, model, deployment = yaml.safe_load_all((FOLDER / "copied.yaml").read_text(encoding="utf-8"))
         name = name or deployment["metadata"]["name"]
-        # Each deployment has an acceptance of its own, which a test may end.
+        # Each deployment has a licensee of its own, whose license a test may end.
+        acceptance["spec"]["legalEntity"] = f"Acme {name}"
         acceptance["metadata"]["name"] = deployment["metadata"]["name"] = deployment["spec"]["license"][
             "acceptance"
         ] = name

@@ -67,6 +67,13 @@ class Scene:
             self.timers.pop()()
         return {ref.name for ref, _ in self.asked}
 
+    def wrote(self, found):
+        """The answer to a write of ours; what its event says then is known."""
+        self.asked.clear()
+        self.cache.wrote(copy.deepcopy(found))
+        self.dispatcher.changed(BY_KIND[kinds.find(found["apiVersion"], found["kind"])], copy.deepcopy(found))
+        return self.asked
+
     def deleted(self, found):
         self.asked.clear()
         self.dispatcher.deleted(BY_KIND[kinds.find(found["apiVersion"], found["kind"])], copy.deepcopy(found))
@@ -386,3 +393,17 @@ def test_a_claim_wakes_all_who_use_it_and_those_who_did(scene):
     assert {ref.name for ref, _ in scene.changed(claim(owners=["chat"], users=["chat", "kept"]))} == {"chat", "kept"}
     assert {ref.name for ref, _ in scene.changed(claim(version=2, owners=["other"]))} == {"chat", "kept", "other"}
     assert {ref.name for ref, _ in scene.deleted(claim(version=2, owners=["other"]))} == {"other"}
+
+
+def test_what_we_write_ourselves_is_told_to_whom_else_it_concerns(scene):
+    """No event tells of it any more: it is in the cache already."""
+    scene.changed(record("acme"))
+    scene.changed(deployment())
+    scene.fire()
+    assert scene.wrote(deployment(version=2) | {"status": {"weights": [{"state": "Erasing"}]}}) == []
+    assert scene.fire() == set()
+    erased = {"weights": [{"state": "Erased", "erasedAt": "2026-03-02T09:30:00Z"}]}
+    assert scene.wrote(deployment(version=3) | {"status": erased}) == []
+    assert scene.fire() == {"acme"}, "it tells what was erased"
+    assert {ref.name for ref, _ in scene.wrote(claim(users=["chat", "other"]))} == {"chat", "other"}
+    assert scene.wrote(claim(users=["chat", "other"])) == []

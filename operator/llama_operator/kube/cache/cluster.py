@@ -149,7 +149,7 @@ class CachedCluster(Delegating):
 
     def _learn(self, live: Object) -> None:
         if (ref := address(live)) and ref.kind in self._watched:
-            self._cache.put(live)
+            self._cache.wrote(live)
 
     @override
     @contextlib.asynccontextmanager

@@ -57,6 +57,8 @@ class ObjectCache:
         """The label whose values are indexed."""
         self._keep = keep
         self._unreadable = unreadable
+        self.on_write: Callable[[Ref, Object | None, Object], None] = lambda *_: None
+        """Called with what a write of ours changed: address, state before (None for a new object) and after."""
         self._kinds: defaultdict[Kind, _OfKind] = defaultdict(_OfKind)
         self._buried: OrderedDict[str, int] = OrderedDict()
         """By uid: the resourceVersion of the end."""
@@ -92,6 +94,13 @@ class ObjectCache:
             return False
         self._store(of_kind, ref, obj, known)
         return True
+
+    def wrote(self, obj: Object) -> None:
+        """Take over what a write of ours returned. No watch tells of it as news any more, so `on_write` is called here."""
+        ref = self._address(obj)
+        before = None if ref is None else self.find(ref)
+        if self.put(obj) and ref is not None and (after := self.find(ref)) is not None:
+            self.on_write(ref, before, after)
 
     def left(self, ref: Ref) -> bool:
         """Whether the object at `ref` left the selection of its watch, so that only the server knows whether it exists."""
