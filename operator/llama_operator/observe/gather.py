@@ -132,7 +132,8 @@ class Observer:
                 WeightsFacts(refused=True),
             )
             observed = replace(observed, weights=facts)
-        if self.looks_at_pods:
+        # At the end of a license nothing is erased while a pod may read it.
+        if self.looks_at_pods or observed.weights is not None:
             observed = replace(observed, pods=await self._pods(ref), ended=self.ended)
             if bereft(observed):
                 observed = replace(observed, ray_clusters=await self._ray_clusters(ref))

@@ -85,6 +85,27 @@ async def test_a_license_that_ends_while_it_is_copied_stops_the_copy_and_erases_
     assert (await weights_deleted(world))["status"] == "True"
 
 
+async def test_pods_that_still_end_are_waited_for(copies, world):
+    """The RayService goes at once, its pods do not: until they are gone they have the files open."""
+    ref = await copies.apply()
+    service = await copies.serving(ref)
+    await end_license(world)
+    await copies.passes(ref)
+    labels = {"llama-operator.io/deployment": ref.name, "llama-operator.io/revision": service}
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a", "namespace": NAMESPACE, "labels": labels}}
+    await copies.kubelet.apply(pod | {"spec": {"containers": [{"name": "ray-worker", "image": "x"}]}})
+    await copies.kubelet.apply_status(pod | {"status": {"phase": "Running"}})
+    for _ in range(3):
+        world.clock.advance(400)
+        await copies.passes(ref)
+    assert await copies.services() == []
+    assert await copies.jobs(erase=True) == []
+    assert world.outcome.status.weights[0].state == "Erasing"
+    await world.user.delete(Ref(kinds.POD, NAMESPACE, "a"))
+    await copies.passes(ref)
+    assert len(await copies.jobs(erase=True)) == 1
+
+
 async def test_what_others_use_is_left_to_them_and_erased_with_the_last(copies, world):
     first, second = await copies.apply("chat"), await copies.apply("other")
     await copies.passes(first, second)

@@ -19,6 +19,8 @@ from llama_operator.decide.weights.copying import Copying
 from llama_serving.contract.weights import CopyOutcome
 
 _LOOK_AGAIN_SECONDS: Final = 30.0
+_OVER: Final = frozenset({"Succeeded", "Failed"})
+"""Phases of pods whose processes have ended."""
 _TIDY_SECONDS: Final = 1.0
 """Once the status tells what was erased, the claim can go: no event asks for that pass."""
 
@@ -196,7 +198,9 @@ def _others(observed: Observed, facts: WeightsFacts, copy: Copy, claim: ClaimFac
 
 
 def _runs(observed: Observed, revision: str) -> bool:
-    return any(service.name == revision for service in observed.ray_services)
+    """Whether pods of a revision may read its weights: they outlive their RayService by up to a minute, with open files."""
+    made = any(service.name == revision for service in observed.ray_services)
+    return made or any(pod.revision == revision and pod.phase not in _OVER for pod in observed.pods or ())
 
 
 def _is_erased(job: CopyJobFacts) -> bool:
