@@ -2,6 +2,7 @@
 
 import json
 import tarfile
+import tomllib
 from ipaddress import IPv4Network
 
 import pytest
@@ -112,3 +113,13 @@ def test_an_oci_layout_becomes_an_archive_under_the_name_that_pods_ask_for(tmp_p
 def test_the_class_of_whole_images_names_the_handler_of_containerd():
     manifest = yaml.safe_load(configuration.RUNTIME_CLASS.read_text())
     assert manifest["metadata"]["name"] == manifest["handler"] == configuration.WHOLE
+
+
+def test_a_registry_may_be_elsewhere_than_its_name_says(tmp_path):
+    for port in (1, 2):
+        configuration.write_registry(tmp_path, "registry.acme.example", f"http://10.88.0.1:{port}")
+    text = (tmp_path / "registries" / "registry.acme.example" / "hosts.toml").read_text()
+    assert tomllib.loads(text) == {
+        "server": "http://10.88.0.1:2",
+        "host": {"http://10.88.0.1:2": {"capabilities": ["pull", "resolve"]}},
+    }
