@@ -157,9 +157,10 @@ def lose_the_license(cluster, disk):
     assert cluster.items("pods", "ray.io/node-type") == [], "nobody reads it any more"
     assert weights_on(disk) == []
     assert_erasing_is_told(cluster, NAME)
-    empty = ("persistentvolumeclaims", "jobs")
     cluster.until(
-        lambda: not any(map(cluster.items, empty)), seconds=GONE_SECONDS, what="the claim and its Job to be gone"
+        lambda: not cluster.items("persistentvolumeclaims") and not cluster.items("jobs", COPY_LABEL),
+        seconds=GONE_SECONDS,
+        what="the claim and its Job to be gone",
     )
     assert cluster.json("persistentvolume", claim["spec"]["volumeName"])["status"]["phase"] == "Released"
 
