@@ -32,7 +32,9 @@ class KeysOfTeam:
 
 
 _BY_THE_BOARD: Final = "/v1/models"
-_BY_THE_ENGINE: Final = "/v1/messages/count_tokens"
+_BY_THE_ENGINE: Final = "/v1/completions"
+_NOTHING: Final = {"model": "nobody", "prompt": "llama"}
+"""What is refused before it costs an engine or a quota, or is booked."""
 
 
 def is_known(url: str, key: str, *, to_all: bool = True) -> bool:
@@ -43,7 +45,6 @@ def is_known(url: str, key: str, *, to_all: bool = True) -> bool:
     with httpx.Client(base_url=url, headers={"Authorization": f"Bearer {key}"}, timeout=60) as client:
         taken = (
             client.get(_BY_THE_BOARD).status_code != httpx.codes.UNAUTHORIZED,
-            # A body that asks for nothing: it costs no engine and no quota.
-            client.post(_BY_THE_ENGINE, json={}).status_code != httpx.codes.UNAUTHORIZED,
+            client.post(_BY_THE_ENGINE, json=_NOTHING).status_code != httpx.codes.UNAUTHORIZED,
         )
     return all(taken) if to_all else any(taken)
