@@ -17,6 +17,7 @@ import yaml
 from control_plane import binaries
 from control_plane.processes import Processes, answers, free_port
 from support.model_hub import Repository, serving
+from support.nodes.license_ends import end_license
 from support.nodes.real_cluster import NAMESPACE, ROOT
 from support.serving.weight_copies import NAME, TOKEN, model
 
@@ -200,6 +201,14 @@ def manifest():
         return json.dumps({"apiVersion": "v1", "kind": "List", "items": [acceptance, model, deployment]}, default=str)
 
     return build
+
+
+@pytest.fixture(autouse=True)
+def licensee_leaves(cluster):
+    """Two licensees may not share a namespace: the license of a test's deployment ends with the test."""
+    yield
+    for acceptance in cluster.items("licenseacceptances"):
+        end_license(cluster, acceptance["metadata"]["name"])
 
 
 @pytest.fixture
