@@ -44,7 +44,7 @@ demo: $(STAMP) ## Serve the tiny sample with real Ray Serve and vLLM, chat with 
 STAGES := cd tools && ../$(BIN)/python -m stages
 
 .PHONY: test
-test: $(STAMP) control-plane e2e-parts crds ## Run all tests but the nightly ones, as far as the machine allows side by side (about 12 minutes)
+test: $(STAMP) control-plane e2e-parts crds ## Run all tests but the nightly ones, as far as the machine allows side by side (16 minutes on two cores)
 	@$(STAGES)
 
 .PHONY: test-nightly
@@ -53,7 +53,7 @@ test-nightly: export LLAMA_OPERATOR_TEST_NIGHTLY := 1
 test-nightly: test ## Run all that `make test` runs and what it leaves to this, with 20 dead leaders instead of 5
 
 .PHONY: test-fast
-test-fast: $(STAMP) crds ## Run the tests that need no more than Python (about two minutes)
+test-fast: $(STAMP) crds ## Run the tests that need no more than Python (about four minutes)
 	@$(STAGES) fast
 
 .PHONY: test-control-plane
