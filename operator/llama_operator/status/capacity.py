@@ -110,10 +110,8 @@ def _leaving(observed: Observed, decision: Decision) -> str:
     rollout, wanted = decision.rollout, decision.revision.name
     holder = wanted if rollout is None else rollout.traffic
     if holder != wanted and observed.pinned(holder) is not None:
-        going = leaving(observed, holder, f"{wanted} starts beside it, and takes over when it serves")
-    else:
-        going = leaving(observed, wanted, "" if decision.move is None else decision.move.why)
-    return going
+        return leaving(observed, holder, f"{wanted} starts beside it, and takes over when it serves")
+    return leaving(observed, wanted, "" if decision.move is None else decision.move.why)
 
 
 def _given_up(given: GivenUpStatus) -> str:
