@@ -37,7 +37,7 @@ def pytest_collection_modifyitems(items):
 
 
 def pytest_collection_finish():
-    """Sixteen thousand tests are a million objects that live to the end: looking through them was a third of the time of tests."""
+    """Sixteen thousand tests are a million objects that live to the end: nobody shall look through them again and again."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 10)

@@ -2,8 +2,8 @@
 
 Two things are left out. What comes before the step with the crash: a play begins from a copy of the cluster that the undisturbed
 play kept there. And what comes after a step at whose end the cluster is what it was without a crash: one play for each such
-step goes on to the end and shows that it leads there, the others stop. A play that never comes to the same state is played to its
-end, so nothing is taken on trust.
+step goes on to the end and shows that it leads there, the others stop. What an operator remembers itself is not compared: all
+of them have begun in the same step. A play that never comes to the same state is played to its end.
 """
 
 import collections
