@@ -56,12 +56,14 @@ class LaterMetrics:
         """Record what was taken."""
         self._waits = False
         steps, self._steps = folded(self._steps), []
+        problem: Exception | None = None
         for scheduler_stats, iteration_stats, mm_cache_stats, engine_idx in steps:
             try:
                 self._inner.record(scheduler_stats, iteration_stats, mm_cache_stats, engine_idx)
-            except Exception:
-                _LOGGER.exception("The metrics of a step of the engine cannot be recorded")
-                return
+            except Exception as error:  # noqa: BLE001 - whatever it is, the other steps count
+                problem = error
+        if problem is not None:
+            _LOGGER.error("The metrics of a step of the engine cannot be recorded", exc_info=problem)
 
 
 def folded(steps: list[tuple[Any, Any, Any, int]]) -> list[tuple[Any, Any, Any, int]]:
