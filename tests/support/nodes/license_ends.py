@@ -3,6 +3,7 @@
 import json
 
 from llama_serving.contract.weights import ENGINES_FOLDER
+from support.changing_folders import paths_below
 
 
 def end_license(cluster, acceptance):
@@ -25,7 +26,7 @@ def is_in_state(cluster, deployment, state):
 
 def weights_on(disk):
     """Files of a volume that say something, but for what engines compile."""
-    files = (path for path in disk.rglob("*") if path.is_file() and path.stat().st_size)
+    files = (path for path in paths_below(disk) if path.is_file() and path.stat().st_size)
     return [path.relative_to(disk) for path in files if path.relative_to(disk).parts[0] != ENGINES_FOLDER]
 
 

@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from llama_serving.contract.weights import MANIFEST, MARKER, CopyRequest, CopyVerdict, HubSource
@@ -81,6 +81,7 @@ class Copier:
     claim: Path
     folder: Path
     token: str = TOKEN
+    _started: list[subprocess.Popen[str]] = field(default_factory=list)
 
     def request(self, endpoint, **more):
         """A request for the repository of these tests."""
@@ -98,7 +99,18 @@ class Copier:
         own |= {"LLAMA_WEIGHTS": request.to_json(), "HF_TOKEN": self.token, "HF_HUB_DOWNLOAD_TIMEOUT": "1"}
         # Nobody's proxy stands before this machine.
         own |= {"no_proxy": "*", "HF_HUB_OFFLINE": "1"} | dict(environment)
-        return subprocess.Popen(command, env=own, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        self._started.append(
+            subprocess.Popen(command, env=own, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        )
+        return self._started[-1]
+
+    def stop(self):
+        """End what a test that failed has left, so that the next one does not fail for it."""
+        for process in self._started:
+            if process.poll() is None:
+                process.kill()
+            with process:
+                pass
 
     def ended(self, process):
         """Wait for it, and look at what every end has in common."""

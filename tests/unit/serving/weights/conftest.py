@@ -15,4 +15,6 @@ def copier(tmp_path):
     claim = tmp_path / "claim"
     # File systems have a folder of their own in their root.
     (claim / "lost+found").mkdir(parents=True, mode=0o700)
-    return Copier(claim, tmp_path)
+    made = Copier(claim, tmp_path)
+    yield made
+    made.stop()

@@ -6,6 +6,7 @@ import pytest
 
 from llama_serving.contract.contents import DeclaredContents
 from llama_serving.contract.weights import ENGINES_FOLDER, CopyOutcome, Manifest
+from support.changing_folders import paths_below
 from support.model_hub import COMMIT, hub
 from support.serving.weight_copies import COPIED, NAME, Copier, wait_for
 
@@ -144,7 +145,7 @@ def test_a_killed_pod_goes_on_by_whole_files(copier, files):
         process = copier.start(request, stall_seconds=60)
         done = [name for name in files if name.endswith(".safetensors") and name != SHARD]
         wait_for(lambda: all((copier.partial / name).exists() for name in done))
-        wait_for(lambda: SHARD in repository.downloads and any(copier.partial.rglob(f"*{INCOMPLETE}")))
+        wait_for(lambda: SHARD in repository.downloads and any(paths_below(copier.partial, f"*{INCOMPLETE}")))
         process.kill()
         process.communicate()
         wait_for(lambda: not copier.is_held())
