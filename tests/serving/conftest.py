@@ -19,6 +19,7 @@ from support.serving.ray_cluster import RayCluster, wait_for
 FOLDER = Path(__file__).parent
 FILES = (
     "test_copy.py",
+    "test_from_zero.py",
     "test_adapters.py",
     "test_license.py",
     "test_guard.py",
@@ -41,6 +42,8 @@ FILES = (
     "test_ray_autoscaler.py",
 )
 """In this order one application replaces another least often."""
+SELDOM = {"RAY_SERVE_CONTROL_LOOP_INTERVAL_S": "0.3"}
+"""Serve's controller looks around ten times a second by default, which takes a tenth of the CPU of these tests."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -102,7 +105,7 @@ def cluster(
     traces = variables_of(collector.endpoint, OTEL_TRACES_SAMPLER_ARG="0", OTEL_BSP_SCHEDULE_DELAY="200")
     # The engine that is refused is refused at once, and not at the third try.
     tries = {"RAY_SERVE_MAX_PER_REPLICA_RETRY_COUNT": "1"}
-    running = RayCluster(pod_environment(config()) | traces | tries, api_key=keys.add("tests").text)
+    running = RayCluster(pod_environment(config()) | traces | tries | SELDOM, api_key=keys.add("tests").text)
     try:
         for _ in range(2):
             running.start_node(cpus=4, stand_in_gpus=1)
@@ -120,7 +123,7 @@ def deploy(cluster: RayCluster) -> Callable[[ServingConfig], Deployed]:
 @pytest.fixture(scope="module")
 def deploy_on_ingress() -> Iterator[Callable[[ServingConfig], Deployed]]:
     """The same on a cluster whose nodes have no HAProxy: that is decided when they start."""
-    running = RayCluster(pod_environment(tiny_config(path=RequestPath.INGRESS)))
+    running = RayCluster(pod_environment(tiny_config(path=RequestPath.INGRESS)) | SELDOM)
     try:
         running.start_node(cpus=2)
         yield _bringing(running)

@@ -74,26 +74,6 @@ def refused(client, model):
     return answer.json()["error"]["message"].replace(model, "NAME")
 
 
-def test_the_first_request_at_zero_replicas_starts_an_engine_that_has_its_adapter(
-    deploy, equipped, with_key, eventually
-):
-    of_the_volume = DeskSettings(adapters=(Adapter(name=A, path="a"),), guard=LOG)
-    starting = deploy(equipped, min_replicas=0, downscale_delay_seconds=1, desk=of_the_volume)
-    client, server = with_key(only_a=True), equipped.server_deployment
-    eventually(lambda: not starting.cluster.replicas(server), seconds=300, what="no replica")
-    # Nothing is loaded yet, and nothing starts for those who only look.
-    assert [card["id"] for card in client.get("/v1/models").json()["data"]] == [A]
-    assert client.get("/v1/models").status_code == 200
-    assert starting.cluster.status().target_replicas == 0
-
-    of_a = answered(client, A)
-
-    assert [
-        one.loaded for one in eventually(lambda: starting.cluster.status().adapters, seconds=60, what="a report")
-    ] == [1]
-    assert of_a != answered(with_key(), starting.model)
-
-
 def test_adapters_come_and_go_while_the_engine_runs(app, listed, with_key):
     client, replicas = with_key(), app.cluster.replicas(app.config.server_deployment)
     base = answered(client, app.model)

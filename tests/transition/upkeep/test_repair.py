@@ -296,6 +296,8 @@ VERBS = {
     "give another owner": give_owner,
 }
 
+ROW = 4
+"""Verbs that one operator sees: more changes of one object in a row are a fight, and are not set right at once."""
 OLD, NEW = "old", "new"
 """Of two revisions, the one of the sample, and the one that replaces it."""
 NOT_SO = {
@@ -339,9 +341,12 @@ async def test_what_somebody_changes_or_deletes_comes_back(world, state, kind, c
     expected = await snapshot(stage)
     assert any(made == kind.kind for made, _ in expected) or kind == kinds.RAY_SERVICE
     lost = []
-    for verb, do in VERBS.items():
+    for number, (verb, do) in enumerate(VERBS.items()):
         if do in {edit_spec, force_spec} and kind not in EDITS:
             continue
+        if number % ROW == 0:
+            world.ports = replace(world.ports, repairs=Repairs(world.clock.elapsed))
+            await stage.settle(1)
         for name, live in (await stage.children(kind)).items():
             if "deletionTimestamp" in live["metadata"] or name == "theirs":
                 continue
@@ -351,14 +356,15 @@ async def test_what_somebody_changes_or_deletes_comes_back(world, state, kind, c
             if kind == kinds.POD_DISRUPTION_BUDGET and state is license_ended:
                 # Nothing has the traffic any more: there is no replica to keep.
                 continue
-            # Each cell by itself: many of them in a row would be a fight.
-            world.ports = replace(world.ports, repairs=Repairs(world.clock.elapsed))
-            await stage.settle(1)
             await do(stage, Ref(kind, stage.namespace, name))
             assert await snapshot(stage) != expected, f"{verb} changed nothing"
-            await stage.settle(2)
-            found = await snapshot(stage)
-            if found != expected:
+            # That more passes leave it so was seen before the first verb.
+            for _ in range(2):
+                await stage.settle(1)
+                found = await snapshot(stage)
+                if found == expected:
+                    break
+            else:
                 lost.append((verb, name, [key for key in expected | found if expected.get(key) != found.get(key)]))
                 expected = found
     assert not lost
