@@ -174,6 +174,8 @@ def head_environment(
         "RAY_USAGE_STATS_ENABLED": "0",
         "TMPDIR": str(temp_dir),
         "RAY_CLUSTER_NAME": cluster,
+        # Without a process a core that waits for a driver's tasks: what runs here are actors.
+        "RAY_prestart_worker_first_driver": "false",
         # On Linux, Ray replaces a loopback node address by the machine's own unless this is off (its name is odd).
         "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
         # Nothing else will take over the requests: waiting for a drain only delays the end.

@@ -79,6 +79,7 @@ class FieldTable:
         parts = (row.path.split(".") for row in self.rows)
         self._sections = frozenset(".".join(part[:length]) for part in parts for length in range(1, len(part)))
         self._parts = tuple((row.path, row.part) for row in self.rows if row.part is not None)
+        self._last: tuple[BaseModel, dict[str, Any]] | None = None
         self._nested = any(row.kind is FieldClass.RESTART and self._splits(row.path) for row in self.rows)
 
     def row(self, path: str) -> FieldRow | None:
@@ -103,6 +104,13 @@ class FieldTable:
 
         Only what differs from its default counts as written. A section that restarts is one value.
         """
+        # A pass names the revision of one spec three times; specs are frozen.
+        last = self._last
+        if last is None or last[0] is not spec:
+            last = self._last = spec, self._restart_values(spec)
+        return dict(last[1])
+
+    def _restart_values(self, spec: BaseModel) -> dict[str, Any]:
         written = spec.model_dump(mode="json", by_alias=True, exclude_defaults=True)
         parts = {path: part.of(paths.at(written, path)) for path, part in self._parts}
         for path in self._live(written):

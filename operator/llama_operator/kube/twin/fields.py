@@ -78,13 +78,14 @@ class Merging:
         where = ".".join(names)
         if not isinstance(item, dict):
             raise InvalidError(f"{where}: every item must be an object, found {item!r}")
-        key = {}
-        for name in self.list_maps[names]:
-            value = item.get(name, KEY_DEFAULTS.get(name))
-            if value is None:
-                raise InvalidError(f"{where}: an item lacks `{name}`, which identifies it; set it")
-            key[name] = value
-        return f"k:{_compact(key)}"
+        keys = self.list_maps[names]
+        values = [item.get(name, KEY_DEFAULTS.get(name)) for name in keys]
+        if None in values:
+            missing = keys[values.index(None)]
+            raise InvalidError(f"{where}: an item lacks `{missing}`, which identifies it; set it")
+        if any(isinstance(value, dict | list) for value in values):
+            return f"k:{_compact(dict(zip(keys, values, strict=True)))}"
+        return _element(keys, *values)
 
     def index(self, names: Names, items: list[Any]) -> dict[str, Any]:
         """Items of a list map or set by their elements, in order.
@@ -179,6 +180,12 @@ def encode(paths: frozenset[Path]) -> dict[str, Any]:
     """Render a set of paths as FieldsV1; `.` stands for an owned item or object that has owned fields inside."""
     rendered: dict[str, Any] = copied(_tree(paths))
     return rendered
+
+
+# The same few ports, names and types come again and again. Typed: `true` is not 1.
+@lru_cache(maxsize=4096, typed=True)
+def _element(keys: tuple[str, ...], *values: str | float) -> str:
+    return f"k:{_compact(dict(zip(keys, values, strict=True)))}"
 
 
 # Objects are read far more often than somebody comes to own other fields of them.

@@ -103,10 +103,13 @@ def _check_qualified(where: str, key: str) -> None:
 
 def _is_json(value: Any) -> bool:
     if isinstance(value, dict):
-        return all(isinstance(name, str) and _is_json(child) for name, child in value.items())
+        for name, child in value.items():
+            if not (isinstance(name, str) and (isinstance(child, str) or _is_json(child))):
+                return False
+        return True
     if isinstance(value, list):
         return all(map(_is_json, value))
-    return isinstance(value, str | int | float | bool)
+    return isinstance(value, str | int | float)
 
 
 def _leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:
