@@ -208,7 +208,7 @@ def _candidate(candidate: Candidate) -> dict[str, Any]:
         "weightBytesPerGPU": memory.weights,
         "reserveBytesPerGPU": memory.reserve,
         "adapterBytesPerGPU": memory.adapters or None,
-        **({"guardBytesPerGPU": memory.guard} if memory.guard else {}),
+        "guardBytesPerGPU": memory.guard or None,
         "kvCacheBytesPerGPU": max(0, memory.left_for_kv),
         "kvCacheTokens": memory.kv_tokens,
         "replicasForObjectives": candidate.replicas if candidate.replicas_counted else None,
