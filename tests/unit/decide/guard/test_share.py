@@ -9,8 +9,10 @@ from llama_operator.api.manifest import parse
 from llama_operator.api.reasons import Reason
 from llama_operator.decide.bounds import live_settings
 from llama_operator.decide.decision import decide
+from llama_operator.decide.diagnosis.leaving_nodes import leaving
 from llama_operator.decide.observed import Settings
 from llama_operator.decide.plan.memory import tokens_needed
+from llama_operator.decide.pods import AwayNode, PodFacts
 from llama_operator.desired import objects
 from llama_operator.observe import children
 from llama_serving.config import RequestPath, ServingConfig
@@ -249,3 +251,14 @@ def test_a_guard_on_its_own_cards_is_named_as_before(observed, known):
 def test_reasons_of_a_guard_without_a_card_are_told_as_of_the_plan(shared, known):
     problem = decide(shared(hardware={"accelerator": "T4-16GB", "gpusPerNode": 1}), known).problem
     assert problem.reason in {Reason.NOTHING_FITS, Reason.WEIGHTS_DO_NOT_FIT, Reason.KV_CACHE_TOO_SMALL}
+
+
+def test_a_node_that_is_emptied_takes_a_guard_with_it_that_has_no_pods(shared, known):
+    """Its own pods would tell of it."""
+    before = shared()
+    built = objects.build(before, decide(before, known), Settings())
+    record = children.revision_facts(next(obj for obj in built.apply if obj["kind"] == "ControllerRevision"))
+    pods = (PodFacts(name="w", revision=record.name, role="worker", phase="Running", node="a", ready=True),)
+    away = (AwayNode("a", "L40S-48GB", 1, "is cordoned"),)
+    told = leaving(shared(facts={"revisions": (record,), "pods": pods, "away": away}), record.name)
+    assert "the guard, if its replica is there" in told
