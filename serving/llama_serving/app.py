@@ -23,7 +23,7 @@ from llama_serving.config import (
     ServingConfig,
 )
 from llama_serving.contract.guard import GUARD_DEPLOYMENT
-from llama_serving.llm_config import placement_bundles
+from llama_serving.llm_config import placement_bundles, replica_environment
 
 _SERVER = "llama_serving.engine.server.LlamaServer"
 _DIRECT_SERVER = "llama_serving.engine.direct.DirectServer"
@@ -107,9 +107,15 @@ def server_options(config: ServingConfig) -> dict[str, Any]:
         },
         "placement_group_bundles": placement_bundles(config),
         "placement_group_strategy": config.placement.strategy,
-        # The bundles carry the CPUs.
-        "ray_actor_options": {"num_cpus": 0},
+        "ray_actor_options": _actor_options(config),
     }
+
+
+def _actor_options(config: ServingConfig) -> dict[str, Any]:
+    # The bundles carry the CPUs.
+    options: dict[str, Any] = {"num_cpus": 0}
+    environment = replica_environment(config)
+    return options | ({"runtime_env": {"env_vars": environment}} if environment else {})
 
 
 def guard_options(guard: ServingConfig) -> dict[str, Any]:
@@ -125,7 +131,7 @@ def guard_options(guard: ServingConfig) -> dict[str, Any]:
         "max_ongoing_requests": DIRECT_ONGOING_REQUESTS,
         "placement_group_bundles": placement_bundles(guard),
         "placement_group_strategy": guard.placement.strategy,
-        "ray_actor_options": {"num_cpus": 0},
+        "ray_actor_options": _actor_options(guard),
     }
 
 

@@ -138,6 +138,8 @@ class EngineSettings(Frozen):
     allow_deprecated_quantization: bool = False
     """For checkpoint formats that vLLM still reads but refuses by default."""
     gpu_memory_utilization: float | None = Field(default=None, gt=0, le=1)
+    kv_cache_memory_bytes: int | None = Field(default=None, ge=1)
+    """Only on GPU: size of the KV cache per rank, where another engine is on the card; None for what is free of it."""
     cpu_kv_cache_mib: int | None = Field(default=None, ge=1)
     """Only on CPU: size of the KV cache per rank, in MiB. vLLM fills it with zeros, 4 s a GiB at every start."""
     enforce_eager: bool = False
@@ -169,6 +171,9 @@ class Placement(Frozen):
     cpus_per_rank: int = Field(default=1, ge=0, le=256)
     node_resource: str | None = Field(default=None, max_length=63)
     """Resource of Ray that only nodes for these replicas have; None where one kind of node takes all."""
+    card_share: float | None = Field(default=None, gt=0, lt=1)
+    """What Ray books of a card for each rank, where another engine is on the same cards. Then one replica takes the whole `node_resource` of
+    its node. None for whole cards."""
 
 
 LicenseFileKind = Literal["License", "UsePolicy", "Notice"]

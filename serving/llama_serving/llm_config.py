@@ -3,12 +3,15 @@
 Light on purpose: it names Ray's fields in a dictionary instead of importing Ray's classes, which import vLLM.
 """
 
-from typing import Any
+from typing import Any, Final
 
 from llama_serving.config import RequestPath, ServingConfig
 from llama_serving.contract.adapters import cpu_places
 from llama_serving.contract.media import NOWHERE
 from llama_serving.generated import checkpoint
+
+PER_WORKER_VARIABLE: Final = "VLLM_RAY_PER_WORKER_GPUS"
+"""vLLM's name for what a rank asks of a card."""
 
 _STREAM_BATCH_MILLISECONDS = 20
 """How long tokens of a stream are collected: fewer messages between processes against smoother output."""
@@ -39,12 +42,24 @@ def placement_bundles(config: ServingConfig) -> list[dict[str, float]]:
         bundle["CPU"] = placement.cpus_per_rank
     if placement.device == "GPU" or config.cpu_across_nodes:
         # Ray takes a bundle without GPU for a machine without GPU, and then keeps all ranks on one node.
-        bundle["GPU"] = 1
+        bundle["GPU"] = placement.card_share or 1
     if placement.device == "GPU" and placement.accelerator_type is not None:
         bundle[f"accelerator_type:{placement.accelerator_type}"] = 0.001
     if placement.node_resource is not None:
-        bundle[placement.node_resource] = 0.001
+        # All ranks of a replica together: the whole, so that a node has one replica, which leaves room for the other engine's. Ray counts
+        # in ten-thousandths.
+        whole = placement.card_share is not None
+        bundle[placement.node_resource] = max(0.0001, 10_000 // config.ranks / 10_000) if whole else 0.001
     return [dict(bundle) for _ in range(config.ranks)]
+
+
+def replica_environment(config: ServingConfig) -> dict[str, str]:
+    """Return variables of the process of a replica, beside those of its pod."""
+    placement = config.placement
+    if placement.device == "CPU" or placement.card_share is None:
+        return {}
+    # vLLM asks Ray for a whole card for each rank otherwise, which the bundles do not have.
+    return {PER_WORKER_VARIABLE: str(placement.card_share)}
 
 
 def _model_source(config: ServingConfig) -> str:
@@ -57,7 +72,9 @@ def _engine_arguments(config: ServingConfig) -> dict[str, Any]:
     arguments = engine.model_dump(exclude={"cpu_kv_cache_mib", "stream"}) | {
         "model_loader_extra_config": None if engine.stream is None else engine.stream.model_dump(),
         # Without it vLLM on CPU reserves nearly all memory of the machine.
-        "kv_cache_memory_bytes": engine.cpu_kv_cache_bytes if config.placement.device == "CPU" else None,
+        "kv_cache_memory_bytes": engine.cpu_kv_cache_bytes
+        if config.placement.device == "CPU"
+        else engine.kv_cache_memory_bytes,
         "revision": config.source.revision,
         # Left to itself, vLLM prefers a params.json beside it, which nobody compares with what was declared.
         "config_format": "hf" if config.contents is not None else None,

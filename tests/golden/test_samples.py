@@ -26,6 +26,7 @@ EXPECTED = {
     "llama-3.3-70b-claim": ("FP8", 4, 1, 1),
     "llama-3.3-70b-image": ("FP8", 4, 1, 1),
     "llama-3.3-70b-guard": ("FP8", 4, 1, 1),
+    "llama-3.1-8b-shared-guard": ("BF16", 1, 1, 1),
     "llama-3.1-405b-fp8-h100": ("FP8", 8, 1, 1),
     "llama-3.1-405b-bf16-h100": ("BF16", 8, 2, 2),
 }

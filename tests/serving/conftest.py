@@ -40,6 +40,7 @@ FILES = (
     "test_routing.py",
     "test_usage.py",
     "test_ray_autoscaler.py",
+    "test_shared_cards.py",
 )
 """In this order one application replaces another least often."""
 SELDOM = {"RAY_SERVE_CONTROL_LOOP_INTERVAL_S": "0.3"}

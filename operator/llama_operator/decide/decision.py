@@ -9,6 +9,7 @@ from functools import partial
 
 from llama_operator.api.reasons import ConditionType, Reason
 from llama_operator.api.v1alpha1.adapters import repository_of
+from llama_operator.api.v1alpha1.guard import GuardPlacement
 from llama_operator.api.v1alpha1.llamadeployment import Activation, LoadFormat
 from llama_operator.api.v1alpha1.llamadeployment_status import ChosenPlan, GivenUpStatus, PlanStatus
 from llama_operator.catalog import Catalog
@@ -27,7 +28,8 @@ from llama_operator.decide.copies.needed import (
 from llama_operator.decide.copies.source import Copy, Role
 from llama_operator.decide.exposure import Exposure, exposure
 from llama_operator.decide.find_model import find_model
-from llama_operator.decide.guard import GuardPlan, plan_guard
+from llama_operator.decide.guard import share
+from llama_operator.decide.guard.planned import GuardPlan, plan_guard
 from llama_operator.decide.license import LicenseVerdict, judge
 from llama_operator.decide.license.gather import gpus_of, license_input
 from llama_operator.decide.license.running import RevisionVerdict, judge_others, judge_wanted
@@ -232,12 +234,12 @@ def _decide(observed: Observed, catalog: Catalog) -> Decision:
     search = (
         refused_settings
         or names_problem(spec, model)
-        or _on_nodes(observed, model, find_plan(observed, model, catalog))
+        or _on_nodes(observed, model, catalog, _search(observed, model, catalog))
     )
     best = None if isinstance(search, Problem) else search[1].chosen
     variant = None if best is None else best.variant
     gpus = None if best is None else gpus_of(best.sharding.ranks, best.accelerator.name)
-    guard = None if isinstance(search, Problem) or best is None else plan_guard(observed, catalog, best)
+    guard = None if isinstance(search, Problem) or best is None else _guard(observed, catalog, best, search[0])
     planned_guard = guard if isinstance(guard, GuardPlan) else None
     guard_gpus = 0 if planned_guard is None else planned_guard.gpus
     verdict, refused = _license(observed, catalog, model, variant, gpus, guard_gpus=guard_gpus)
@@ -254,7 +256,7 @@ def _decide(observed: Observed, catalog: Catalog) -> Decision:
             planned_guard,
         ),
         guard=planned_guard,
-        shapes=None if best is None else _shapes(observed, model, best),
+        shapes=None if best is None else _shapes(observed, model, catalog, request, best),
         door=_door(observed, verdict),
         problem=_first(
             nothing_fits(request, result) if result.chosen is None else guard if isinstance(guard, Problem) else None,
@@ -268,8 +270,19 @@ def _with_guard(status: PlanStatus, guard: GuardPlan | None) -> PlanStatus:
     return status if guard is None else status.model_copy(update={"guard": guard.chosen})
 
 
+def _search(observed: Observed, model: Model, catalog: Catalog) -> Problem | tuple[PlanRequest, Plan]:
+    shares = share.shares_of(observed, catalog)
+    return shares if isinstance(shares, Problem) else find_plan(observed, model, catalog, shares)
+
+
+def _guard(observed: Observed, catalog: Catalog, chosen: Candidate, request: PlanRequest) -> GuardPlan | Problem | None:
+    if request.guard is None:
+        return plan_guard(observed, catalog, chosen)
+    return share.plan_share(observed, catalog, chosen, request.guard)
+
+
 def _on_nodes(
-    observed: Observed, model: Model, search: Problem | tuple[PlanRequest, Plan]
+    observed: Observed, model: Model, catalog: Catalog, search: Problem | tuple[PlanRequest, Plan]
 ) -> Problem | tuple[PlanRequest, Plan]:
     """The search, with the first candidate that the nodes hold where the accelerator is left to them."""
     spec = observed.deployment.spec
@@ -279,10 +292,10 @@ def _on_nodes(
     rooms = every if observed.free is None else observed.free
     request, plan = search
     least = max(1, least_replicas(spec, observed.dated))
-    return request, first_placed(request, plan, partial(_shapes, observed, model), rooms, least)
+    return request, first_placed(request, plan, partial(_shapes, observed, model, catalog, request), rooms, least)
 
 
-def _shapes(observed: Observed, model: Model, chosen: Candidate) -> PodShapes:
+def _shapes(observed: Observed, model: Model, catalog: Catalog, request: PlanRequest, chosen: Candidate) -> PodShapes:
     copied = is_read_from_volume(observed.deployment)
     reads = loader(observed.deployment.spec.engine.arguments, model.architecture, chosen, copied=copied)
     held = requests.Held(
@@ -301,7 +314,8 @@ def _shapes(observed: Observed, model: Model, chosen: Candidate) -> PodShapes:
             stages=chosen.sharding.pipeline,
         ),
     )
-    return requests.shapes(held, observed.pod_settings(chosen.accelerator))
+    guard = None if request.guard is None else share.held(observed, catalog, chosen, request.guard)
+    return requests.shapes(held, observed.pod_settings(chosen.accelerator), guard)
 
 
 def _as_pinned(
@@ -335,7 +349,7 @@ def _as_pinned(
 
 def _guard_gpus(observed: Observed, guard: ChosenPlan | None) -> int:
     spec = observed.deployment.spec.guard
-    if guard is None:
+    if guard is None or guard.placement is GuardPlacement.SHARED:
         return 0
     return gpus_of(guard.gpus_per_replica, guard.accelerator) * (1 if spec is None else spec.replicas)
 

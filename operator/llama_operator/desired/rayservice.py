@@ -14,7 +14,7 @@ from llama_operator.api.v1alpha1.llamadeployment import LlamaDeployment
 from llama_operator.decide.access import KeysObject, door_of_revision
 from llama_operator.decide.bounds import live_settings
 from llama_operator.decide.copies.source import Copy, is_read
-from llama_operator.decide.guard import GuardPlan
+from llama_operator.decide.guard.planned import GuardPlan
 from llama_operator.decide.observed import RayClusterFacts, RevisionFacts, Settings, WorkerGroupFacts
 from llama_operator.decide.placement.images import image_for
 from llama_operator.decide.placement.queue import Queue
@@ -109,10 +109,16 @@ def cluster_template(
     wanted = resolve(deployment.spec, settings.pods, card.image)
     of_head = drain.of_head() + head_store.certificates(deployment.spec.head_store)
     head_parts = pod_settings.over(common + of_head, wanted.head, pod_settings.peers(revision, "head"))
-    group = _group(deployment, chosen, shapes, config, common, image, config.path, settings, copies)
+    shared = guard is not None and guard.shapes is None
+    parts = common + _of_guard(deployment, guard, settings, copies) if guard is not None and shared else common
+    group = _group(deployment, chosen, shapes, config, parts, image, config.path, settings, copies)
     groups = [group]
-    if guard is not None and config.guard is not None:
+    if guard is not None:
         group["rayStartParams"] = with_resource(group["rayStartParams"], MODEL_RESOURCE)
+    if guard is not None and shared:
+        params = with_resource(group["rayStartParams"], GUARD_RESOURCE)
+        group["rayStartParams"] = worker.with_more_ranks(params, guard.best)
+    if guard is not None and guard.shapes is not None and config.guard is not None:
         own = image_for(
             guard.best.accelerator, asked=deployment.spec.image, usual=settings.image, others=settings.card_images
         )
@@ -138,6 +144,16 @@ def cluster_template(
         },
         "workerGroupSpecs": groups,
     }
+
+
+def _of_guard(deployment: LlamaDeployment, guard: GuardPlan, settings: Settings, copies: tuple[Copy, ...]) -> PodParts:
+    """What a guard in the pods of the model needs to get at its weights."""
+    variant = guard.best.variant
+    claim = None if settings.weights_path or is_read(variant, copies) else variant.volume_claim
+    at_store = variant.uri is not None and claim is None
+    return weights.claim(claim) + (
+        weights.store_of(variant, deployment.spec.weights.store_secret) if at_store else PodParts()
+    )
 
 
 def _group(

@@ -43,7 +43,7 @@ from llama_operator.decide.rollout.rollout import Rollout
 from llama_operator.decide.rollout.why import why_not_serving
 from llama_operator.decide.serve_application import arguments
 from llama_operator.desired import naming, rayservice
-from llama_operator.desired.guard import guarded
+from llama_operator.desired.guard import beside_guard, guarded
 from llama_operator.desired.serve_config import serve_config, serving_config
 from llama_serving.config import LiveSettings, RequestPath
 from llama_serving.contract.door import Access
@@ -95,6 +95,7 @@ def new(observed: Observed, decision: Decision, settings: Settings) -> RevisionF
         copies=copies,
     )
     if guard is not None:
+        config = beside_guard(config, best) if guard.shared else config
         config = guarded(config, guard, verdict, settings)
     return RevisionFacts(
         name=decision.revision.name,

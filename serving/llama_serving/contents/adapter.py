@@ -1,8 +1,8 @@
 """Reads a LoRA adapter's folder before an engine does: can it be loaded, into this model, into the room that there is?
 
 Called by `engine.adapters`. What vLLM would refuse is told here in words for people, and what it would take wrongly is refused:
-pickled weights, and tensors of another shape, which would fail in the middle of a step. The format is that of PEFT:
-`adapter_config.json` and `adapter_model.safetensors`.
+pickled weights, tensors of another shape, which would fail in the middle of a step, and tensors whose names lead to no layer of the model,
+which it leaves out without a word. The format is that of PEFT: `adapter_config.json` and `adapter_model.safetensors`.
 """
 
 import hashlib
@@ -10,7 +10,7 @@ import json
 import os
 import re
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -34,14 +34,26 @@ _NOT_LOADED: Final = (
     ("layer_replication", "replicated layers (layer_replication)"),
     ("use_bdlora", "block-diagonal LoRA (use_bdlora)"),
     ("use_qalora", "QA-LoRA (use_qalora)"),
+    ("trainable_token_indices", "embeddings of single tokens (trainable_token_indices)"),
 )
 """Fields of the config that the engine refuses (`PEFTHelper` in vLLM's lora/peft_helper.py), and what they mean."""
 _PLAIN_STARTS: Final = frozenset({"gaussian", "eva", "orthogonal", "mica", "lora_ga", "true", "false"})
 """Ways to begin a training that leave the weights of the base as they are."""
-_TENSOR: Final = re.compile(
-    r"(?:.*\.)?layers\.(\d{1,6})\.(?:self_attn|mlp)\.([a-z]+_proj)\.lora_([AB])\.(?:default\.)?weight"
+_PREFIX: Final = r"(?:base_model\.model\.)*"
+"""How PEFT begins a name, once for each wrapping. What else begins one (`_orig_mod.` of a compiled model, `module.` of one that was trained
+in parallel) is part of the name to the engine, which then finds no such layer."""
+_TENSORS: Final = (
+    re.compile(
+        _PREFIX
+        + r"model\.(?P<place>layers\.\d{1,6}\.(?:self_attn\.[qkvo]|mlp\.(?:gate|up|down))_proj)\.lora_(?P<side>[AB])\.weight"
+    ),
+    re.compile(_PREFIX + r"model\.(?P<place>embed_tokens)\.lora_embedding_(?P<side>[AB])"),
+    re.compile(_PREFIX + r"(?P<place>lm_head)\.lora_(?P<side>[AB])\.weight"),
 )
-_EMBEDDINGS: Final = ("embed_tokens", "lm_head")
+"""Names that lead to a layer of the model, as the engine reads them (`parse_fine_tuned_lora_name` in vLLM's lora/utils.py)."""
+_UNTRAINED: Final = re.compile(_PREFIX + r"(?:model\.embed_tokens|lm_head)\.base_layer\.weight")
+"""The base model's own, which PEFT saves beside LoRA for it. The engine leaves it out."""
+_OWN_EMBEDDINGS: Final = re.compile(r"(?:^|\.)(?:embed_tokens|lm_head)\.")
 
 
 class AdapterRefusedError(Exception):
@@ -69,11 +81,15 @@ class BaseShape:
         layers: Its layers.
         inputs: Width of the input of each projection, by its name.
         outputs: Width of its output.
+        hidden: Width of an embedding; None where it is not known.
+        vocabulary: Rows of the embedding; None where they are not known.
     """
 
     layers: int
     inputs: Mapping[str, int]
     outputs: Mapping[str, int]
+    hidden: int | None = None
+    vocabulary: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +131,8 @@ def base_shape(config: Any) -> BaseShape:
             **dict.fromkeys(("o_proj", "down_proj"), hidden),
             **dict.fromkeys(("gate_proj", "up_proj"), inner),
         },
+        hidden=hidden,
+        vocabulary=getattr(config, "vocab_size", None),
     )
 
 
@@ -157,7 +175,7 @@ def look_at(folder: Path, *, max_rank: int, base: BaseShape | None) -> AdapterFa
     _refuse_kinds(config)
     rank = _rank(config)
     header = _header(folder)
-    rank = max([rank, *_faulty(header, base)])
+    rank = max(rank, _paired(_faulty(header, base)))
     if rank > max_rank:
         raise AdapterRefusedError(
             AdapterFault.RANK_TOO_LARGE,
@@ -233,35 +251,93 @@ def _header(folder: Path) -> Mapping[str, Any]:
         raise AdapterRefusedError(AdapterFault.NOT_FOUND, f"{WEIGHTS} cannot be read: {error.strerror}") from None
 
 
-def _faulty(header: Mapping[str, Any], base: BaseShape | None) -> Iterator[int]:
-    """Yield the ranks of the tensors; refuse those that the model has no place for."""
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """One of the two matrices of a layer."""
+
+    place: str
+    side: str
+    rank: int
+
+
+def _faulty(header: Mapping[str, Any], base: BaseShape | None) -> Iterator[_Part]:
+    """Yield the tensors; refuse those that the model has no place for."""
     for name, tensor in header.items():
-        match = _TENSOR.fullmatch(name)
         shape = tensor.get("shape") if isinstance(tensor, dict) else None
-        if match is None:
-            if not any(f"{part}." in name for part in _EMBEDDINGS):
-                raise AdapterRefusedError(
-                    AdapterFault.DOES_NOT_FIT, f"the model has no place for its tensor {shown([name])}"
-                )
+        found = next((match for each in _TENSORS if (match := each.fullmatch(name))), None)
+        if found is None:
+            _refuse_strange(name, shape, base)
             continue
         if not (isinstance(shape, list) and len(shape) == 2 and all(isinstance(size, int) for size in shape)):  # noqa: PLR2004
             raise AdapterRefusedError(AdapterFault.REFUSED, f"its tensor {shown([name])} is no matrix")
-        layer, module, side = int(match[1]), match[2], match[3]
+        place, side = found["place"], found["side"]
         rank, width = (shape[0], shape[1]) if side == "A" else (shape[1], shape[0])
-        yield rank
-        if base is None:
-            continue
-        wanted = (base.inputs if side == "A" else base.outputs).get(module)
-        if layer >= base.layers or wanted is None:
-            raise AdapterRefusedError(
-                AdapterFault.DOES_NOT_FIT,
-                f"the model has {base.layers} layers, and no place for its tensor {shown([name])}",
-            )
-        if width != wanted:
+        yield _Part(place, side, rank)
+        wanted = None if base is None else _width(base, place, side)
+        if wanted is not None and width != wanted:
             raise AdapterRefusedError(
                 AdapterFault.DOES_NOT_FIT,
                 f"it was trained on another model: {shown([name])} is {width} wide, and that of this model is {wanted}",
             )
+
+
+def _width(base: BaseShape, place: str, side: str) -> int | None:
+    """How wide a tensor is to be on the side of the model; None where that is not known."""
+    if place in {"embed_tokens", "lm_head"}:
+        # The embedding goes from tokens to the hidden width, the output layer back.
+        return base.vocabulary if (place == "embed_tokens") is (side == "A") else base.hidden
+    layer, module = place.split(".")[1], place.rpartition(".")[2]
+    if int(layer) >= base.layers:
+        raise AdapterRefusedError(
+            AdapterFault.DOES_NOT_FIT,
+            f"the model has {base.layers} layers, and no place for its tensor {shown([place])}",
+        )
+    return (base.inputs if side == "A" else base.outputs)[module]
+
+
+def _refuse_strange(name: str, shape: Any, base: BaseShape | None) -> None:
+    """Refuse a tensor that is no part of LoRA, unless it is what the model has already."""
+    if _UNTRAINED.fullmatch(name) is not None:
+        rows = shape[0] if isinstance(shape, list) and shape else None
+        if base is None or base.vocabulary is None or rows == base.vocabulary:
+            return
+        raise AdapterRefusedError(
+            AdapterFault.DOES_NOT_FIT,
+            f"it was trained with {rows} tokens, and the model has {base.vocabulary}; merge it into its base model with the new tokens, and "
+            "serve that as a model of its own",
+        )
+    if _OWN_EMBEDDINGS.search(name) is not None:
+        raise AdapterRefusedError(
+            AdapterFault.REFUSED,
+            f"it brings its own embeddings ({shown([name])}), as trainers save them for new tokens, and the engine loads none; train it without "
+            "new tokens, or merge it into its base model",
+        )
+    raise AdapterRefusedError(
+        AdapterFault.DOES_NOT_FIT,
+        f"the model has no place for its tensor {shown([name])}; save the adapter by save_pretrained of PEFT, of a model that is not wrapped",
+    )
+
+
+def _paired(parts: Iterable[_Part]) -> int:
+    """The largest rank; refuse an adapter without a change, or with half of one."""
+    ranks: dict[str, dict[str, int]] = {}
+    for part in parts:
+        ranks.setdefault(part.place, {})[part.side] = part.rank
+    if not ranks:
+        words = (
+            f"its {WEIGHTS} has no LoRA tensor, so it changes nothing; save it again from the model that was trained"
+        )
+        raise AdapterRefusedError(AdapterFault.REFUSED, words)
+    for place, sides in sorted(ranks.items()):
+        if len(sides) == 1:
+            words = (
+                f"of {shown([place])} it has only lora_{min(sides)}, and a layer needs both; save it again as a whole"
+            )
+            raise AdapterRefusedError(AdapterFault.REFUSED, words)
+        if sides["A"] != sides["B"]:
+            words = f"lora_A and lora_B of {shown([place])} have ranks {sides['A']} and {sides['B']}, which is no product; save it again"
+            raise AdapterRefusedError(AdapterFault.REFUSED, words)
+    return max(rank for sides in ranks.values() for rank in sides.values())
 
 
 def _modules(config: Mapping[str, Any]) -> tuple[str, ...]:

@@ -25,6 +25,13 @@ GUARD_RESOURCE: Final = "llama_guard"
 MODEL_RESOURCE: Final = "llama_model"
 """Resource of Ray that the model's nodes have where there is a guard."""
 
+MODEL_SHARE: Final = 0.75
+"""Of each card, what Ray books for a rank of the model where a guard is on the same cards: no second one goes there. Memory is another matter: each engine
+is told how much it has."""
+
+GUARD_SHARE: Final = 1 - MODEL_SHARE
+"""What Ray books for a guard there."""
+
 Category = Annotated[str, Field(min_length=2, max_length=4, pattern=r"^S[1-9][0-9]{0,2}$")]
 """Id of a hazard category, as the guard writes it."""
 

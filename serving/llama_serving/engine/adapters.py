@@ -13,7 +13,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Protocol
 
-from llama_serving.contents.adapter import AdapterFacts, AdapterRefusedError, BaseShape, look_at, place_of
+from llama_serving.contents.adapter import (
+    AdapterFacts,
+    AdapterRefusedError,
+    BaseShape,
+    look_at,
+    place_of,
+)
+from llama_serving.contents.alike import stamp
 from llama_serving.contract.adapters import Adapter, AdapterFault, AdapterReport, AdapterRoom, Repository
 
 AGAIN_SECONDS: Final = 30.0
@@ -37,6 +44,14 @@ class AdapterEngine(Protocol):
 
         Raises:
             AdapterRefusedError: If it cannot.
+        """
+        ...
+
+    async def same_elsewhere(self, folder: Path) -> None:
+        """See that the other nodes of the replica have the same files.
+
+        Raises:
+            AdapterRefusedError: If they have not.
         """
         ...
 
@@ -229,9 +244,16 @@ class Adapters:
             folder = Path(copied)
         else:
             folder = await self._engine.fetch_adapter(adapter.repository)
+        before = await asyncio.to_thread(stamp, folder)
         facts, path = await asyncio.to_thread(self._looked_at, folder)
+        await self._engine.same_elsewhere(folder)
         path = self._versions.setdefault(path, _Versions()).path(path, facts.digest)
         await self._engine.load_adapter(adapter.name, path)
+        if await asyncio.to_thread(stamp, folder) != before:
+            # Ranks read at different times: some may have the files of before, some those of now.
+            await self._engine.forget_adapter(adapter.name)
+            words = "its files changed while it was loaded; put a new version into a new folder, and name that in spec.adapters"
+            raise AdapterRefusedError(AdapterFault.NOT_LOADED, words)
         return facts
 
     def _looked_at(self, folder: Path) -> tuple[AdapterFacts, str]:

@@ -17,6 +17,7 @@ from vllm.v1.metrics.loggers import AggregateStatLoggerBase, PrometheusStatLogge
 
 from llama_serving.config import RequestPath, ServingConfig
 from llama_serving.contents.adapter import AdapterRefusedError, BaseShape, base_shape
+from llama_serving.contents.alike import compare, fingerprint
 from llama_serving.contents.check import check_loaded
 from llama_serving.contents.repository import fetched
 from llama_serving.contract.adapters import AdapterFault, Repository
@@ -125,6 +126,16 @@ class LlamaEngine(VLLMEngine):
         for task in on_other_nodes(fetched, repository):
             await task
         return folder
+
+    async def same_elsewhere(self, folder: Path) -> None:
+        """See that the other nodes of the replica have the same files.
+
+        Raises:
+            AdapterRefusedError: If they have not.
+        """
+        if others := on_other_nodes(fingerprint, folder):
+            own = await asyncio.to_thread(fingerprint, folder)
+            compare(own, [await task for task in others])
 
     async def load_adapter(self, name: str, path: str) -> None:
         """Load an adapter, and answer requests for its name from then on.

@@ -59,6 +59,19 @@ _TINY = {"model": {"name": "tiny-random-llama"}, "hardware": {"accelerator": "CP
 BASES: tuple[Mapping[str, Any], ...] = (
     _TINY,
     _TINY | {"scaling": {"minReplicas": 0, "maxReplicas": 4}},
+    _TINY
+    | {
+        "context": {"maxModelLength": 1024},
+        "guard": {"model": {"name": "tiny-random-llama"}, "placement": "Shared"},
+        "scaling": {"minReplicas": 1, "maxReplicas": 3},
+    },
+    {
+        "model": {"name": "llama-3.1-8b"},
+        "hardware": {"accelerator": "L40S-48GB"},
+        "license": _LICENSE,
+        "context": {"maxModelLength": 4096},
+        "guard": {"model": {"name": "llama-guard-3-8b"}, "placement": "Shared"},
+    },
     {"model": {"name": "llama-3.1-8b"}, "hardware": {"accelerator": "L40S-48GB"}, "license": _LICENSE},
     {"model": {"name": "llama-3.1-8b"}, "license": _LICENSE, "context": {"maxModelLength": 4096}},
     {"model": {"name": "acme-chat"}, "hardware": {"accelerator": "H100-80GB"}, "context": {"maxModelLength": 256}},

@@ -166,6 +166,31 @@ OBJECTS = {
         for named in ({}, {"guardModel": "llama-guard-3-8b"})
         for guard in ({}, *({"guard": {"model": {"name": name}}} for name in ("llama-guard-3-8b", "llama-guard-3-1b")))
     ]
+    + [
+        MODEL
+        | {"guard": {"model": {"name": "llama-guard-3-8b"}, "placement": placement, "replicas": guards}}
+        | length
+        | {"scaling": {"mode": mode, "minReplicas": least, "maxReplicas": 4} | schedule}
+        | replicas
+        for placement in ("Own", "Shared")
+        for guards in (1, 2)
+        for length in ({}, {"context": {"maxModelLength": 4096}})
+        for mode in ("QueueDepth", "Manual")
+        for least in ((0, 1, 2) if mode == "QueueDepth" else (1, 2))
+        for schedule in (
+            (
+                {},
+                {"schedule": {}},
+                *(
+                    {"schedule": {"windows": [OFFICE | bound]}}
+                    for bound in ({}, {"minReplicas": 0}, {"minReplicas": 2})
+                ),
+            )
+            if mode == "QueueDepth"
+            else ({},)
+        )
+        for replicas in ({}, *({"replicas": number} for number in (0, 1, 2)))
+    ]
     + [MODEL | {"endpoint": {"path": path}, "usageStore": {"address": "valkey:6379"}} for path in ("Direct", "Ingress")]
     + [
         MODEL
@@ -207,6 +232,11 @@ OBJECTS = {
         {"model": {"name": "llama-guard-3-8b"}, "failure": failure} | reason
         for failure in ("Closed", "Open")
         for reason in ({}, {"reason": "a trial"})
+    ]
+    + [
+        {"model": {"name": "llama-guard-3-8b"}, "placement": placement} | card
+        for placement in ("Own", "Shared")
+        for card in ({}, {"accelerator": "L4-24GB"})
     ],
     AccessPeer: [
         namespace | cidr | labels

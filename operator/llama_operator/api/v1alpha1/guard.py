@@ -4,6 +4,7 @@
 (`llama_serving.contract.guard`).
 """
 
+from enum import StrEnum
 from typing import Annotated
 
 from pydantic import Field
@@ -12,6 +13,13 @@ from llama_operator.api.meta import ApiModel
 from llama_serving.contract.guard import Category, GuardFailure, GuardMode
 
 MAX_GUARD_REPLICAS = 64
+
+
+class GuardPlacement(StrEnum):
+    """On whose cards the guard runs."""
+
+    OWN = "Own"
+    SHARED = "Shared"
 
 
 class GuardModelSpec(ApiModel):
@@ -49,3 +57,7 @@ class GuardSpec(ApiModel):
         Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$")] | None
     ) = None
     """Name of an accelerator, as in `hardware.accelerator`. Default: that of the model's plan."""
+    placement: GuardPlacement = GuardPlacement.OWN
+    """`Own` gives the guard cards of its own. `Shared` puts each replica of it on a card that a replica of the model is on, and both are
+    planned together: it takes no further card, and the memory that it needs is taken from the model's KV cache. Needs
+    `context.maxModelLength`, as many replicas of the model at all times as the guard has, and replicas that fit one node."""

@@ -5,6 +5,7 @@ from typing import Annotated
 from pydantic import Field
 
 from llama_operator.api.meta import Condition, StatusModel, Timestamp
+from llama_operator.api.v1alpha1.guard import GuardPlacement
 
 Name = Annotated[str, Field(max_length=253)]
 MOST_TEXT = 1024
@@ -45,6 +46,8 @@ class ChosenPlan(StatusModel):
     """Activations, graphs and communication buffers, estimated."""
     adapter_bytes_per_gpu: Count | None = None
     """Room for LoRA adapters; absent where spec.adapterSlots asks for none."""
+    guard_bytes_per_gpu: Count | None = None
+    """What the guard takes of the same GPU; absent where it has GPUs of its own."""
     kv_cache_bytes_per_gpu: Count
     """What remains for the KV cache on that GPU; on a CPU, the size that is set for it."""
     kv_cache_tokens: Count
@@ -63,6 +66,8 @@ class ChosenPlan(StatusModel):
     """List price of one replica for one hour, in US cents; absent if the accelerator has no price."""
     network_gigabits_per_second: Count | None = None
     """Network between nodes that the estimates assume, in gigabits a second for each GPU; absent if a replica takes one node."""
+    placement: GuardPlacement | None = None
+    """`Shared` for a guard on the model's GPUs, which takes none of its own; else absent."""
     warning: Text | None = None
     """What stands against sizes that the spec names by hand, although they are used."""
 

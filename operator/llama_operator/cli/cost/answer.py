@@ -180,6 +180,7 @@ def _document_of_guard(answer: Answer) -> dict[str, Any]:
         "guard": {
             "model": guard.model.id,
             "accelerator": best.accelerator.name,
+            **({"placement": guard.chosen.placement} if guard.chosen.placement is not None else {}),
             "gpus": beside.gpus,
             "usdMicrosPerHour": beside.usd_micros_per_hour,
         }

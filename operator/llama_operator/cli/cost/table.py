@@ -25,11 +25,13 @@ def show(answer: Answer) -> None:
         markup=False,
     )
     if (guard := answer.decision.guard) is not None:
-        console.print(
-            f"  guard     {guard.model.id}: {answer.guard.gpus:,} GPU(s) of {guard.best.accelerator.name}, "
-            f"{_dollars(answer.guard.usd_micros_per_hour)} per hour at every number of replicas, in all that follows",
-            markup=False,
+        what = (
+            "on the model's GPUs, at no further cost"
+            if guard.shared
+            else f"{answer.guard.gpus:,} GPU(s) of {guard.best.accelerator.name}, {_dollars(answer.guard.usd_micros_per_hour)} per hour at every "
+            "number of replicas, in all that follows"
         )
+        console.print(f"  guard     {guard.model.id}: {what}", markup=False)
     if stages := document.cold_start(answer.decision):
         console.print(f"  start     about {total_seconds(stages):,} s, paid for before the first answer", markup=False)
     output.show_table(console, _table(answer))

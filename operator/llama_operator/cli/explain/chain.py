@@ -9,7 +9,9 @@ from datetime import datetime
 
 from llama_operator.api.meta import Condition, ConditionStatus
 from llama_operator.api.reasons import ConditionType, Reason
+from llama_operator.api.v1alpha1.guard import GuardPlacement
 from llama_operator.api.v1alpha1.llamadeployment import Activation
+from llama_operator.api.v1alpha1.llamadeployment_status import ChosenPlan
 from llama_operator.api.v1alpha1.scaling import ScalingMode
 from llama_operator.cli.explain import events, pods, schedule, starts
 from llama_operator.cli.explain.cures import unblock
@@ -190,6 +192,8 @@ def _plan_evidence(facts: Facts, condition: Condition) -> str:
     sizes = f"tensor {chosen.tensor_parallel_size} × pipeline {chosen.pipeline_parallel_size}"
     room = chosen.adapter_bytes_per_gpu
     kept = f", {room / (1 << 20):,.0f} MiB a GPU for adapters" if room else ""
+    if chosen.guard_bytes_per_gpu:
+        kept += f", {chosen.guard_bytes_per_gpu / (1 << 20):,.0f} MiB a GPU for the guard"
     return f"{plan_label(chosen)}, {sizes}, {chosen.max_model_length:,} tokens of context{kept}"
 
 
@@ -341,13 +345,19 @@ def _guard(facts: Facts) -> Iterator[Check]:
     if condition is None or condition.observed_generation < facts.generation:
         return
     chosen = None if facts.status.plan is None else facts.status.plan.guard
-    plan = "" if chosen is None else f"; {chosen.model}, {label(chosen)}: {chosen.gpus_per_replica} per replica"
+    plan = "" if chosen is None else f"; {chosen.model}, {_on(chosen)}"
     text = f"{condition.message}{plan}"
     if condition.status is ConditionStatus.TRUE:
         state = State.WARNING if condition.reason == Reason.GUARD_FAILS_OPEN else State.PASSED
     else:
         state = State.WARNING if condition.reason == Reason.GUARD_DOWN else State.WAITING
     yield Check(name, state, text, unblock(facts, condition))
+
+
+def _on(guard: ChosenPlan) -> str:
+    if guard.placement is GuardPlacement.SHARED:
+        return f"{guard.precision} on a share of the model's {guard.accelerator}"
+    return f"{label(guard)}: {guard.gpus_per_replica} per replica"
 
 
 _STEPS: tuple[_Step, ...] = (_rollout, pods.capacity, pods.cluster, pods.engine, _endpoint)

@@ -13,7 +13,7 @@ from llama_operator.decide.access import Door
 from llama_operator.decide.copies.needed import is_read_from_volume
 from llama_operator.decide.decision import Decision
 from llama_operator.decide.exposure import open_to_everyone
-from llama_operator.decide.guard import GuardPlan
+from llama_operator.decide.guard.planned import GuardPlan
 from llama_operator.decide.license import LicenseVerdict
 from llama_operator.decide.observed import Observed
 from llama_operator.decide.placement.images import lacks_image
@@ -55,7 +55,8 @@ def _guard(guard: GuardPlan) -> dict[str, Any]:
         "model": guard.model.id,
         "replicas": guard.deployment.spec.scaling.min_replicas,
         "chosen": guard.chosen.to_api(),
-        "worker": _asked(guard.shapes.worker),
+        # On the model's cards it is in the model's pods.
+        **({} if guard.shapes is None else {"worker": _asked(guard.shapes.worker)}),
     }
 
 
@@ -207,6 +208,7 @@ def _candidate(candidate: Candidate) -> dict[str, Any]:
         "weightBytesPerGPU": memory.weights,
         "reserveBytesPerGPU": memory.reserve,
         "adapterBytesPerGPU": memory.adapters or None,
+        "guardBytesPerGPU": memory.guard or None,
         "kvCacheBytesPerGPU": max(0, memory.left_for_kv),
         "kvCacheTokens": memory.kv_tokens,
         "replicasForObjectives": candidate.replicas if candidate.replicas_counted else None,

@@ -13,7 +13,7 @@ from llama_operator.api.v1alpha1.llamadeployment_status import ChosenPlan
 from llama_operator.cli.plan import document
 from llama_operator.cli.shared import outcome, output
 from llama_operator.decide.decision import Decision
-from llama_operator.decide.guard import GuardPlan
+from llama_operator.decide.guard.planned import GuardPlan
 from llama_operator.decide.observed import NodeFacts, Observed
 from llama_operator.decide.placement.count import asks
 from llama_operator.decide.placement.replica_choice import routing_advice
@@ -149,6 +149,13 @@ def _plan(console: Console, observed: Observed, decision: Decision, plan: Plan) 
 
 def _guard(console: Console, guard: GuardPlan) -> None:
     best, replicas = guard.best, guard.deployment.spec.scaling.min_replicas
+    if guard.shapes is None:
+        console.print(
+            f"  guard     {guard.model.id}: {best.variant.precision}, {best.memory.budget / GIB:.1f} GiB of a {_unit(best)} of the model's, no further "
+            f"one; {replicas} replica(s); reads {guard.chosen.max_model_length:,} tokens",
+            markup=False,
+        )
+        return
     console.print(
         f"  guard     {guard.model.id}: {best.variant.precision} on {best.accelerator.name}, {best.sharding.ranks} {_unit(best)}(s) and "
         f"{best.nodes} node(s) per replica, {replicas} replica(s); reads {guard.chosen.max_model_length:,} tokens",
@@ -193,9 +200,10 @@ def _bar(candidate: Candidate, kv_bytes: int) -> Text:
         (memory.weights, "█", "weights", "blue"),
         (memory.reserve, "▒", "reserve", "yellow"),
         *(((memory.adapters, "▓", "adapters", "magenta"),) if memory.adapters else ()),
+        *(((memory.guard, "▚", "guard", "cyan"),) if memory.guard else ()),
         (kv_bytes, "░", "KV", "green"),
     )
-    scale = max(card, memory.weights + memory.reserve + memory.adapters)
+    scale = max(card, memory.weights + memory.reserve + memory.adapters + memory.guard)
     bar = Text("  memory    ")
     drawn = 0
     for size, glyph, _, color in parts:
@@ -206,7 +214,7 @@ def _bar(candidate: Candidate, kv_bytes: int) -> Text:
     legend = " + ".join(f"{name} {size / GIB:.1f}" for size, _, name, _ in parts)
     missing = f"; {-memory.left_for_kv / GIB:.1f} GiB too much" if memory.left_for_kv < 0 else ""
     return bar.append(
-        f"\n            {legend} of {memory.budget / GIB:.1f} GiB that the engine may use of each {_unit(candidate)} "
+        f"\n            {legend} of {memory.budget / GIB:.1f} GiB that {'both engines' if memory.guard else 'the engine'} may use of each {_unit(candidate)} "
         f"({card / GIB:.1f} GiB){missing}"
     )
 

@@ -7,6 +7,7 @@ the head has no budget, since a drain could never end otherwise, and pods of a r
 from collections.abc import Iterable, Iterator
 from typing import Final
 
+from llama_operator.api.v1alpha1.guard import GuardPlacement
 from llama_operator.decide.observed import Observed
 from llama_operator.decide.pods import PodFacts
 
@@ -66,8 +67,18 @@ def _what(observed: Observed, revision: str, pods: Iterable[PodFacts], moves: st
         *([f"the head: {_end_of_head(observed, revision, moves)}"] if _HEAD in roles else []),
         *([_workers(observed, revision, roles.count(_WORKER))] if _WORKER in roles else []),
         *(["the guard, which starts anew elsewhere"] if _GUARD in roles else []),
+        *(_shared_guard(observed, revision) if _WORKER in roles else []),
     ]
     return "; ".join(parts)
+
+
+def _shared_guard(observed: Observed, revision: str) -> list[str]:
+    """A guard on the model's cards has no pods that would tell of it."""
+    record = observed.pinned(revision)
+    guard = None if record is None else record.plan.guard
+    if guard is None or guard.placement is not GuardPlacement.SHARED:
+        return []
+    return ["the guard, if its replica is there, which starts anew beside another one"]
 
 
 def _end_of_head(observed: Observed, revision: str, moves: str) -> str:

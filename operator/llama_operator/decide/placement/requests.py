@@ -72,14 +72,18 @@ class Held:
     copied: bool = False
 
 
-def shapes(held: Held, settings: PodSettingsByRole) -> PodShapes:
+def shapes(held: Held, settings: PodSettingsByRole, guard: Held | None = None) -> PodShapes:
     """Shapes of the pods of a plan.
 
     Args:
         held: What a replica holds.
         settings: What platform and team want of the pods.
+        guard: What a guard on the same cards holds; None without one. Each worker has room for it, because each may get it.
     """
-    worker = _on_accelerator(PodShape("worker", _of_worker(held)), held.accelerator)
+    amounts = _of_worker(held)
+    if guard is not None:
+        amounts += replace(_of_worker(guard), devices={})
+    worker = _on_accelerator(PodShape("worker", amounts), held.accelerator)
     return PodShapes(head_shape(settings.head), _with_settings(worker, settings.workers), held.workers)
 
 

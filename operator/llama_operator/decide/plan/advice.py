@@ -52,6 +52,7 @@ def changes(
         *_other_precision(request, variants, *precision_field),
         *_more_gpus(request),
         *_free_sizes(request),
+        *_own_card_for_the_guard(request),
         *_other_card(request, accelerators),
     )
 
@@ -132,6 +133,11 @@ def _free_sizes(request: PlanRequest) -> Iterator[Change]:
     chosen = plan(replace(request, tensor=None, pipeline=None)).chosen
     if chosen is not None:
         yield Change("spec.parallelism.mode", "Auto", sizes(chosen.sharding))
+
+
+def _own_card_for_the_guard(request: PlanRequest) -> Iterator[Change]:
+    if request.guard is not None:
+        yield from _tried(replace(request, guard=None), "guard.placement", "Own", say=True)
 
 
 def _other_card(request: PlanRequest, accelerators: Iterable[Accelerator]) -> Iterator[Change]:

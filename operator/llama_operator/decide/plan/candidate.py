@@ -3,6 +3,7 @@
 Made by `decide.plan.request` and `decide.plan.planner`; read by `decide.plan.checks`, `desired`, `status` and the command line.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from llama_operator.api.reasons import Reason
@@ -19,6 +20,24 @@ class Objectives:
 
     workload: Workload
     limits: Limits
+
+
+@dataclass(frozen=True, slots=True)
+class GuardShare:
+    """A guard that takes a part of the model's cards: one rank, on one card of a replica, with a KV cache of a fixed size.
+
+    The model has the same size on all its ranks, so it loses as much on each of its cards.
+    """
+
+    name: str
+    """Guard and precision, for messages."""
+    on: Mapping[str, "Candidate"]
+    """What it takes, by card. Its budget is what it needs. Cards that have no kernels for it are not there."""
+
+    def bytes_of(self, accelerator: Accelerator) -> int:
+        """What it takes of one card; nothing of one that it cannot run on."""
+        candidate = self.on.get(accelerator.name)
+        return 0 if candidate is None else candidate.memory.budget
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +66,8 @@ class PlanRequest:
     objectives: Objectives | None = None
     adapters: Places | None = None
     """Room for LoRA adapters; None for none."""
+    guard: GuardShare | None = None
+    """The guard on the same cards; None without one, or where it has cards of its own."""
     max_nodes: int | None = None
     """Nodes that a replica may take; None for as many as the search knows."""
 

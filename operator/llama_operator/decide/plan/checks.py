@@ -21,6 +21,9 @@ _LARGEST_SHARE = 95
 """Upper limit of the advised share of a card's memory, in percent: the driver and its monitors need some of it too."""
 
 
+_OWN_CARD = "give the guard its own card (guard.placement Own)"
+
+
 @dataclass(frozen=True, slots=True)
 class Failure:
     """The check that a candidate fails: its numbers, and the nearest change that would pass."""
@@ -163,6 +166,26 @@ def spans_whole_nodes(request: PlanRequest, candidate: Candidate) -> Failure | N
     )
 
 
+def guard_shares(request: PlanRequest, candidate: Candidate) -> Failure | None:
+    """A guard on the same cards runs on them, and its replica is on one node with that of the model."""
+    guard, card = request.guard, candidate.accelerator
+    if guard is None:
+        return None
+    if card.name not in guard.on:
+        return Failure(
+            Reason.PRECISION_NOT_SUPPORTED,
+            f"vLLM has no kernels for the guard {guard.name} on {card.name}, which it would share",
+            f"use other weights of the guard, or {_OWN_CARD}",
+        )
+    if candidate.nodes == 1:
+        return None
+    return Failure(
+        Reason.PARALLELISM_SPANS_NODES,
+        f"a guard shares no card with a replica on {candidate.nodes} nodes: it would go whenever one of their pods does",
+        f"use a lower precision or a larger GPU, so that it fits one node, or {_OWN_CARD}",
+    )
+
+
 def weights_fit(request: PlanRequest, candidate: Candidate) -> Failure | None:
     """Weights and reserve leave memory for the KV cache."""
     memory = candidate.memory
@@ -170,8 +193,8 @@ def weights_fit(request: PlanRequest, candidate: Candidate) -> Failure | None:
         return None
     return Failure(
         Reason.WEIGHTS_DO_NOT_FIT,
-        f"weights {gib(memory.weights)} + reserve {gib(memory.reserve)}{_room(memory)} exceed the {gib(memory.budget)} that the engine "
-        f"may use of each {candidate.accelerator.name}",
+        f"weights {gib(memory.weights)} + reserve {gib(memory.reserve)}{_room(memory)} exceed the {gib(memory.budget)} that "
+        f"{_users(memory)} may use of each {candidate.accelerator.name}",
         _share(request, candidate),
     )
 
@@ -191,9 +214,10 @@ def context_fits(request: PlanRequest, candidate: Candidate) -> Failure | None:
         changes.append(f"fits with concurrentSequences {min(fewer, sequences - 1):,}")
     if share := _share(request, candidate):
         changes.append(share)
+    beside = f" beside the guard {gib(candidate.memory.guard)}" if candidate.memory.guard else ""
     return Failure(
         Reason.KV_CACHE_TOO_SMALL,
-        f"KV cache {gib(candidate.memory.left_for_kv)} per GPU holds {held:,} tokens, {sequences} × {length:,} need "
+        f"KV cache {gib(candidate.memory.left_for_kv)} per GPU{beside} holds {held:,} tokens, {sequences} × {length:,} need "
         f"{needed:,}",
         ", or ".join(changes),
     )
@@ -203,14 +227,11 @@ def larger_share(request: PlanRequest, candidate: Candidate) -> int | None:
     """Return the percentage of the card's memory that would hold everything; None if it left too little for other processes."""
     sequences = request.concurrent_sequences
     tokens = tokens_needed(request.max_model_length, sequences)
-    needed = max(
-        rank.weights
-        + rank.reserve
-        + rank.adapters
-        + sequences * rank.kv_bytes_per_sequence
-        + tokens * rank.kv_bytes_per_token
-        for rank in (candidate.memory, *candidate.memory.others)
-    )
+    ranks = (candidate.memory, *candidate.memory.others)
+    fixed = [rank.weights + rank.reserve + rank.adapters + rank.guard for rank in ranks]
+    cache = [sequences * rank.kv_bytes_per_sequence + tokens * rank.kv_bytes_per_token for rank in ranks]
+    # Beside a guard all ranks have a KV cache of the same size.
+    needed = max(fixed) + max(cache) if candidate.memory.guard else max(map(sum, zip(fixed, cache, strict=True)))
     percent = -(-needed * 100 // candidate.accelerator.usable_memory_bytes)
     return percent if percent <= _LARGEST_SHARE else None
 
@@ -242,6 +263,7 @@ CHECKS: tuple[Check, ...] = (
     slices_stay_alone,
     shards_align,
     spans_whole_nodes,
+    guard_shares,
     weights_fit,
     context_fits,
 )
@@ -295,7 +317,12 @@ def gib(size: int) -> str:
 
 
 def _room(memory: Memory) -> str:
-    return f" + room for adapters {gib(memory.adapters)}" if memory.adapters else ""
+    adapters = f" + room for adapters {gib(memory.adapters)}" if memory.adapters else ""
+    return adapters + (f" + the guard {gib(memory.guard)}" if memory.guard else "")
+
+
+def _users(memory: Memory) -> str:
+    return "both engines" if memory.guard else "the engine"
 
 
 def _divides(model: Model, tensor: int) -> bool:

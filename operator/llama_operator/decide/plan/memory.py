@@ -65,13 +65,15 @@ class Memory:
     """What one sequence takes at any length: the image that cross-attention layers attend to."""
     adapters: int = 0
     """Room for LoRA adapters, and the graphs that are captured once more for them."""
+    guard: int = 0
+    """What a guard takes of the same card."""
     others: tuple["Memory", ...] = ()
     """The other kinds of ranks; with another budget one of them may hold the fewest tokens."""
 
     @property
     def left_for_kv(self) -> int:
-        """Bytes that remain for the KV cache; negative if weights, reserve and the room for adapters do not fit."""
-        return self.budget - self.weights - self.reserve - self.adapters
+        """Bytes that remain for the KV cache; negative if weights, reserve, the room for adapters and a guard do not fit."""
+        return self.budget - self.weights - self.reserve - self.adapters - self.guard
 
     @property
     def kv_tokens(self) -> int:
@@ -161,6 +163,7 @@ def estimate(
     step: Step = _DEFAULT_STEP,
     weights: "Weights | None" = None,
     adapters: Places | None = None,
+    guard: int = 0,
 ) -> Memory:
     """Estimate the memory of the rank that holds the fewest tokens: it limits the KV cache of all ranks.
 
@@ -174,6 +177,7 @@ def estimate(
         step: Largest step of the engine.
         weights: Result of `weights_of` for the variant, for callers that estimate many shardings.
         adapters: Room for LoRA adapters; None for none.
+        guard: Bytes of each card that a guard takes.
     """
     shape = model.architecture
     budget = accelerator.usable_memory_bytes * utilization_percent // 100
@@ -186,11 +190,20 @@ def estimate(
             reserve,
             *_kv_bytes(shape, stage.layers, sharding.tensor, kv_element_bytes),
             adapters=_adapter_bytes(shape, variant, accelerator, sharding, stage, step, adapters),
+            guard=guard,
         )
         for stage in _stages(shape.num_hidden_layers, sharding.pipeline)
     ]
+    if guard:
+        stages = _alike(stages)
     fewest = min(stages, key=lambda memory: memory.left_for_kv // memory.kv_bytes_per_token)
     return replace(fewest, others=tuple(stage for stage in stages if stage is not fewest))
+
+
+def _alike(ranks: list[Memory]) -> list[Memory]:
+    """The ranks with the same bytes for the KV cache: beside a guard the engine is told one size for all of them."""
+    least = min(rank.left_for_kv for rank in ranks)
+    return [replace(rank, budget=rank.budget - (rank.left_for_kv - least)) for rank in ranks]
 
 
 def _adapter_bytes(

@@ -1,5 +1,6 @@
 """Makes the request to the planner from a spec: model variants, accelerators, context. Called by `decide.decision`."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from llama_operator.api.reasons import ConditionType, Reason
@@ -18,7 +19,7 @@ from llama_operator.decide.observed import Observed
 from llama_operator.decide.plan.accelerators import find_accelerators, with_image
 from llama_operator.decide.plan.adapters import places_of, slots_problem
 from llama_operator.decide.plan.advice import changes
-from llama_operator.decide.plan.candidate import Change, Objectives, Plan, PlanRequest
+from llama_operator.decide.plan.candidate import Change, GuardShare, Objectives, Plan, PlanRequest
 from llama_operator.decide.plan.default_context import plan_default_context
 from llama_operator.decide.plan.performance import Limits, Workload
 from llama_operator.decide.plan.planner import plan
@@ -34,17 +35,50 @@ _ANONYMOUS = "://anonymous@"
 _ABOUT_PIPELINE = frozenset({Reason.LAYERS_NOT_DIVISIBLE, Reason.PIPELINE_NOT_SUPPORTED})
 
 
-def find_plan(observed: Observed, model: Model, catalog: Catalog) -> Problem | tuple[PlanRequest, Plan]:
+def find_plan(
+    observed: Observed, model: Model, catalog: Catalog, guards: Sequence[GuardShare] = ()
+) -> Problem | tuple[PlanRequest, Plan]:
     """Plan what the spec asks for.
 
     Args:
         observed: The deployment and the nodes of the cluster.
         model: The model that the spec names.
         catalog: Accelerators.
+        guards: Weights of a guard that takes a part of the same cards, best quality first; none without one. The model is planned beside
+            each, and the first of those with the fewest GPUs is taken.
 
     Returns:
         The request with the context that was planned (that of the spec, or the default), and its plan. A Problem if the
         spec itself cannot be planned.
+    """
+    alone = request_of(observed, model, catalog)
+    if isinstance(alone, Problem):
+        return alone
+    named = observed.deployment.spec.context.max_model_length is not None
+    planned = [
+        (request, plan(request)) if named else plan_default_context(request)
+        for request in ([replace(alone, guard=guard) for guard in guards] or [alone])
+    ]
+    fitting = [found for found in planned if found[1].chosen is not None]
+    # Where none fits, the one that takes the least says best what is missing.
+    request, result = min(fitting, key=_gpus) if fitting else planned[-1]
+    if result.chosen is None:
+        result = replace(result, changes=_changes(observed, request, result, catalog))
+    return request, result
+
+
+def _gpus(planned: tuple[PlanRequest, Plan]) -> int:
+    chosen = planned[1].chosen
+    return 0 if chosen is None else chosen.gpus
+
+
+def request_of(observed: Observed, model: Model, catalog: Catalog) -> Problem | PlanRequest:
+    """Return what to plan; its length is the trained one where the spec names none. A Problem if the spec itself cannot be planned.
+
+    Args:
+        observed: The deployment and the nodes of the cluster.
+        model: The model that the spec names.
+        catalog: Accelerators.
     """
     spec = observed.deployment.spec
     unloadable = _engine_problem(model, catalog) or slots_problem(spec, model)
@@ -62,7 +96,7 @@ def find_plan(observed: Observed, model: Model, catalog: Catalog) -> Problem | t
     trained_for = min(model.context_of(variant) for variant in variants)
     if (too_long := _context_problem(spec, model, trained_for)) is not None:
         return too_long
-    request = PlanRequest(
+    return PlanRequest(
         model=model,
         variants=variants,
         accelerators=accelerators,
@@ -81,11 +115,6 @@ def find_plan(observed: Observed, model: Model, catalog: Catalog) -> Problem | t
         objectives=_objectives(spec.objectives),
         adapters=places_of(spec.adapter_slots),
     )
-    named = spec.context.max_model_length is not None
-    request, result = (request, plan(request)) if named else plan_default_context(request)
-    if result.chosen is None:
-        result = replace(result, changes=_changes(observed, request, result, catalog))
-    return request, result
 
 
 def _changes(observed: Observed, request: PlanRequest, result: Plan, catalog: Catalog) -> tuple[Change, ...]:

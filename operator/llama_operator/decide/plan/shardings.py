@@ -130,6 +130,7 @@ class Candidates:
                 step=self._step,
                 weights=self._weights[number],
                 adapters=request.adapters,
+                guard=0 if request.guard is None else request.guard.bytes_of(accelerator),
             )
             per_node = request.gpus_per_node or accelerator.gpus_per_node
             price = self._prices[accelerator.name] * sharding.ranks

@@ -74,6 +74,7 @@ def _chosen(
         weight_bytes_per_gpu=memory.weights,
         reserve_bytes_per_gpu=memory.reserve,
         adapter_bytes_per_gpu=memory.adapters or None,
+        guard_bytes_per_gpu=memory.guard or None,
         kv_cache_bytes_per_gpu=kv_bytes,
         kv_cache_tokens=kv_bytes // (memory.kv_bytes_per_token * KV_BLOCK_TOKENS) * KV_BLOCK_TOKENS,
         replicas_for_objectives=candidate.replicas if candidate.replicas_counted else None,

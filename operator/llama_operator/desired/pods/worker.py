@@ -5,6 +5,7 @@ nodes takes whole nodes, so that tensor groups stay inside them.
 """
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from llama_operator.decide.placement.shape import PodShape
@@ -32,6 +33,12 @@ def template(shape: PodShape, image: str, parts: PodParts) -> dict[str, Any]:
         "resources": steady_resources(shape.amounts),
     }
     return (RESTRICTED + placed(shape) + parts).template(container, {"automountServiceAccountToken": False})
+
+
+def with_more_ranks(params: Mapping[str, str], guard: Candidate) -> dict[str, str]:
+    """`ray start` parameters of workers that have the ranks of a guard too. On cards KubeRay counts the CPUs of the pod by itself."""
+    ranks = guard.devices_per_pod
+    return {**params, **({"num-cpus": str(int(params["num-cpus"]) + ranks)} if "num-cpus" in params else {})}
 
 
 def start_params(chosen: Candidate) -> dict[str, str]:

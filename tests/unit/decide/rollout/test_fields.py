@@ -155,6 +155,7 @@ WRITTEN = {
         "deadlineMilliseconds": 500,
         "replicas": 2,
         "accelerator": "L4-24GB",
+        "placement": "Shared",
     },
     "license": {
         "acceptance": "acme",

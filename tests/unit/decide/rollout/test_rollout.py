@@ -29,7 +29,7 @@ SERVED = record(OLD, served_at="2026-01-01T00:00:00Z")
 def chosen(**changes):
     counts = dict.fromkeys(ChosenPlan.model_fields, 8)
     names = {"model": "m", "precision": "FP8", "repository": "", "accelerator": "H100-80GB", "warning": ""}
-    return ChosenPlan(**(counts | names | changes))
+    return ChosenPlan(**(counts | names | {"placement": None} | changes))
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ import os
 import shutil
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from llama_serving.contents.adapter import AdapterRefusedError, base_shape, look_at, place_of
@@ -19,6 +20,7 @@ TINY = base_shape(
         num_attention_heads=8,
         num_key_value_heads=4,
         head_dim=32,
+        vocab_size=512,
     )
 )
 LARGER = base_shape(
@@ -72,6 +74,9 @@ def test_other_weights_have_another_digest(written, tmp_path):
         ({"lora_bias": True}, "lora_bias"),
         ({"bias": "all"}, "biases"),
         ({"modules_to_save": ["lm_head"]}, "modules_to_save"),
+        ({"modules_to_save": ["embed_tokens", "lm_head"]}, "merge it into its base model"),
+        ({"trainable_token_indices": [128256]}, "trainable_token_indices"),
+        ({"trainable_token_indices": {"embed_tokens": [5]}}, "embeddings of single tokens"),
         ({"init_lora_weights": "pissa_niter_16"}, "path_initial_model_for_weight_conversion"),
         ({"init_lora_weights": "loftq"}, "has changed the weights"),
         ({"alora_invocation_tokens": [1]}, "activated LoRA"),
@@ -121,6 +126,95 @@ def test_an_adapter_of_another_model_is_told_by_its_shapes(written):
     assert refused.fault is AdapterFault.DOES_NOT_FIT
     assert "256 wide" in str(refused)
     assert "4096" in str(refused)
+
+
+Q, PREFIX = "layers.0.self_attn.q_proj", "base_model.model."
+
+
+def of_shapes(folder, **shapes):
+    """An adapter with tensors of these shapes."""
+    adapter.write(folder, seed=1)
+    tensors = ((name, np.zeros(shape, dtype=np.float32)) for name, shape in shapes.items())
+    (folder / "adapter_model.safetensors").write_bytes(checkpoint.safetensors(tensors))
+    return folder
+
+
+def pair(place, **more):
+    return {f"{PREFIX}{place}.lora_A.weight": (8, 256), f"{PREFIX}{place}.lora_B.weight": (256, 8)} | more
+
+
+EMBEDDING = {
+    f"{PREFIX}model.embed_tokens.lora_embedding_A": (8, 512),
+    f"{PREFIX}model.embed_tokens.lora_embedding_B": (256, 8),
+}
+
+
+@pytest.mark.parametrize(
+    "shapes",
+    [
+        pytest.param(pair(f"model.{Q}"), id="a projection"),
+        pytest.param(pair(f"base_model.model.model.{Q}"), id="wrapped twice by PEFT"),
+        pytest.param(pair(f"model.{Q}") | EMBEDDING, id="LoRA of the embedding"),
+        pytest.param({f"{PREFIX}lm_head.lora_A.weight": (8, 256), f"{PREFIX}lm_head.lora_B.weight": (512, 8)}, id="LoRA of the output layer"),
+        pytest.param(EMBEDDING | {f"{PREFIX}model.embed_tokens.base_layer.weight": (512, 256)}, id="the base model's own embedding beside it"),
+    ],
+)  # fmt: skip
+def test_what_the_engine_has_a_place_for_is_taken(tmp_path, shapes):
+    assert look_at(of_shapes(tmp_path / "one", **shapes), max_rank=8, base=TINY).rank == 8
+
+
+@pytest.mark.parametrize(
+    ("shapes", "fault", "words"),
+    [
+        pytest.param(
+            pair(f"model.{Q}") | {f"{PREFIX}model.embed_tokens.weight": (516, 256), f"{PREFIX}lm_head.weight": (516, 256)},
+            AdapterFault.REFUSED, ("its own embeddings", "new tokens", "merge it"), id="embeddings saved whole, because tokens were added",
+        ),
+        pytest.param(
+            pair(f"model.{Q}") | {f"{PREFIX}model.embed_tokens.modules_to_save.weight": (512, 256)},
+            AdapterFault.REFUSED, ("its own embeddings",), id="modules_to_save that the config does not name",
+        ),
+        pytest.param(
+            pair(f"model.{Q}") | {f"{PREFIX}model.embed_tokens.token_adapter.trainable_tokens_delta": (4, 256)},
+            AdapterFault.REFUSED, ("its own embeddings",), id="rows of single tokens",
+        ),
+        pytest.param(
+            EMBEDDING | {f"{PREFIX}model.embed_tokens.base_layer.weight": (516, 256)},
+            AdapterFault.DOES_NOT_FIT, ("516 tokens", "the model has 512"), id="the engine would leave the longer embedding out without a word",
+        ),
+        pytest.param(
+            {f"{PREFIX}model.embed_tokens.lora_embedding_A": (8, 516), f"{PREFIX}model.embed_tokens.lora_embedding_B": (256, 8)},
+            AdapterFault.DOES_NOT_FIT, ("516 wide", "512"), id="LoRA of a longer embedding",
+        ),
+        pytest.param(
+            {f"{PREFIX}lm_head.lora_A.weight": (8, 256), f"{PREFIX}lm_head.lora_B.weight": (516, 8)},
+            AdapterFault.DOES_NOT_FIT, ("516 wide", "512"), id="LoRA of a longer output layer",
+        ),
+        pytest.param(
+            {f"{PREFIX}lm_head.lora_A.weight": (16, 256), f"{PREFIX}lm_head.lora_B.weight": (512, 16)},
+            AdapterFault.RANK_TOO_LARGE, ("rank 16",), id="rank of the output layer alone",
+        ),
+        pytest.param(pair(f"_orig_mod.model.{Q}"), AdapterFault.DOES_NOT_FIT, ("not wrapped",), id="of a compiled model: the engine would answer as without it"),
+        pytest.param(pair(f"model.language_model.{Q}"), AdapterFault.DOES_NOT_FIT, ("no place",), id="of a model of another architecture"),
+        pytest.param(pair(Q), AdapterFault.DOES_NOT_FIT, ("no place",), id="trained without the output layer's class"),
+        pytest.param(pair("model.layers.0.mlp.q_proj"), AdapterFault.DOES_NOT_FIT, ("no place",), id="a projection of the other block"),
+        pytest.param(
+            {f"{PREFIX}model.{Q}.lora_A.default.weight": (8, 256), f"{PREFIX}model.{Q}.lora_B.default.weight": (256, 8)},
+            AdapterFault.DOES_NOT_FIT, ("save_pretrained",), id="saved as the state of the trainer",
+        ),
+        pytest.param({}, AdapterFault.REFUSED, ("changes nothing",), id="no tensor at all"),
+        pytest.param({f"{PREFIX}model.{Q}.lora_A.weight": (8, 256)}, AdapterFault.REFUSED, ("only lora_A",), id="half of a layer"),
+        pytest.param(
+            {f"{PREFIX}model.{Q}.lora_A.weight": (8, 256), f"{PREFIX}model.{Q}.lora_B.weight": (256, 4)},
+            AdapterFault.REFUSED, ("ranks 8 and 4",), id="halves of two ranks",
+        ),
+        pytest.param({f"{PREFIX}model.{Q}.lora_A.weight": (0,), f"{PREFIX}model.{Q}.lora_B.weight": (0,)}, AdapterFault.REFUSED, ("no matrix",), id="saved from shards of ZeRO-3"),
+    ],
+)  # fmt: skip
+def test_tensors_that_no_engine_can_use_are_refused_before_it_is_asked(tmp_path, shapes, fault, words):
+    refused = refusal(of_shapes(tmp_path / "one", **shapes))
+    assert refused.fault is fault
+    assert all(word in str(refused) for word in words), str(refused)
 
 
 def pipe_in_place_of(path):

@@ -17,11 +17,18 @@ class Engine:
     def __init__(self):
         self.held, self.answered, self.paths = set(), set(), []
         self.refuses, self.waits = {}, {}
+        self.differs, self.meanwhile = set(), {}
 
     def base_shape(self):
         return None
 
+    async def same_elsewhere(self, folder):
+        if folder.name in self.differs:
+            raise AdapterRefusedError(AdapterFault.REFUSED, "its files differ between the nodes of this replica")
+
     async def load_adapter(self, name, path):
+        if name in self.meanwhile:
+            self.meanwhile.pop(name)()
         if name in self.waits:
             await self.waits[name].wait()
         if name in self.refuses:
@@ -224,3 +231,33 @@ def test_replicas_with_different_weights_under_one_name_are_told():
 
 def of(name, path, **more):
     return AdapterReport(name=name, source=path, **more)
+
+
+async def test_an_adapter_that_nodes_see_differently_is_not_loaded_and_the_others_are(made):
+    adapters, engine, _ = made
+    engine.differs.add("a")
+    adapters.take(wanted(A="a", B="b"))
+    await adapters.tried()
+    assert engine.held == {"B"}
+    told = adapters.reports()[0]
+    assert (told.loaded, told.fault) == (0, AdapterFault.REFUSED)
+    assert "differ between the nodes" in told.message
+
+
+async def test_files_that_change_while_ranks_read_them_are_read_again(made, folder):
+    """One rank may have read the files of before, and another one those of now."""
+    adapters, engine, _ = made
+
+    def written():
+        for name in ("adapter_config.json", "adapter_model.safetensors"):
+            (folder / "b" / name).rename(folder / "a" / name)
+
+    engine.meanwhile["A"] = written
+    adapters.take(wanted(A="a"))
+    await adapters.tried()
+    (told,) = adapters.reports()
+    assert (told.loaded, told.fault) == (0, AdapterFault.NOT_LOADED)
+    assert "put a new version into a new folder" in told.message
+    assert engine.held == set()
+    await until(lambda: adapters.names() == {"A"})
+    assert engine.held == {"A"}

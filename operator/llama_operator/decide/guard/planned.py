@@ -1,13 +1,14 @@
 """The guard of a deployment: which model, and how it is sharded on which card. Called by `decide.decision`.
 
-It is planned as a deployment of its own would be: with its own model, and with the surroundings of this one.
+On cards of its own it is planned as a deployment of its own would be: with its own model, and with the surroundings of this one. For
+one on the model's cards see `share`.
 """
 
 from dataclasses import dataclass, replace
 from functools import partial
 
 from llama_operator.api.reasons import ConditionType, Reason
-from llama_operator.api.v1alpha1.guard import GuardSpec
+from llama_operator.api.v1alpha1.guard import GuardPlacement, GuardSpec
 from llama_operator.api.v1alpha1.llamadeployment import (
     ContextSpec,
     EngineSpec,
@@ -46,7 +47,7 @@ class GuardPlan:
         model: The guard's model.
         plan: Its plan; one candidate is chosen.
         chosen: The plan as users read it.
-        shapes: Its pods.
+        shapes: Its pods; None where it is in those of the model.
     """
 
     deployment: LlamaDeployment
@@ -54,18 +55,25 @@ class GuardPlan:
     plan: Plan
     best: Candidate
     chosen: ChosenPlan
-    shapes: PodShapes
+    shapes: PodShapes | None
+
+    @property
+    def shared(self) -> bool:
+        """Whether it is on the model's cards."""
+        return self.chosen.placement is GuardPlacement.SHARED
 
     @property
     def gpus(self) -> int:
-        """Accelerators of all its replicas."""
+        """Accelerators of all its replicas; none where they are the model's."""
+        if self.shared:
+            return 0
         return gpus_of(self.best.sharding.ranks, self.best.accelerator.name) * (
             self.deployment.spec.scaling.min_replicas
         )
 
 
 def plan_guard(observed: Observed, catalog: Catalog, chosen: Candidate) -> GuardPlan | Problem | None:
-    """Plan the guard; None if the spec asks for none.
+    """Plan the guard on cards of its own; None if the spec asks for none.
 
     Args:
         observed: What is known.
@@ -77,13 +85,14 @@ def plan_guard(observed: Observed, catalog: Catalog, chosen: Candidate) -> Guard
         return None
     model = find_model(guard.model.name, observed.models, catalog)
     if isinstance(model, Problem):
-        return _of_guard(model)
+        return of_guard(model)
     if (beyond := _beyond_max_gpus(observed.deployment, guard, chosen)) is not None:
         return beyond
-    deployment = _as_deployment(observed.deployment, guard, chosen, _context(observed.deployment, model))
+    hardware = _hardware(observed.deployment, guard, chosen)
+    deployment = guard_deployment(observed.deployment, guard, hardware, context_of(observed.deployment, model))
     search = find_plan(replace(observed, deployment=deployment), model, catalog)
     if isinstance(search, Problem):
-        return _of_guard(search)
+        return of_guard(search)
     request, plan = search
     if plan.chosen is None:
         # Of what would help only another card is a field of the guard.
@@ -92,7 +101,7 @@ def plan_guard(observed: Observed, catalog: Catalog, chosen: Candidate) -> Guard
             for change in plan.changes
             if change.field == "spec.hardware.accelerator"
         )
-        return _of_guard(nothing_fits(request, replace(plan, changes=cards)))
+        return of_guard(nothing_fits(request, replace(plan, changes=cards)))
     mode = deployment.spec.weights.cache.mode
     status = plan_status(model, plan, max_model_length=request.max_model_length, mode=mode).chosen
     if status is None:
@@ -101,7 +110,7 @@ def plan_guard(observed: Observed, catalog: Catalog, chosen: Candidate) -> Guard
     return GuardPlan(deployment, model, plan, plan.chosen, status, shape(plan.chosen))
 
 
-def _context(deployment: LlamaDeployment, model: Model) -> ContextSpec:
+def context_of(deployment: LlamaDeployment, model: Model) -> ContextSpec:
     """As much as its model may be asked and answer, where the spec says so; else what fits, because a default buys no hardware."""
     asked = deployment.spec.context.max_model_length
     if asked is None:
@@ -111,15 +120,25 @@ def _context(deployment: LlamaDeployment, model: Model) -> ContextSpec:
     )
 
 
-def _as_deployment(
-    deployment: LlamaDeployment, guard: GuardSpec, chosen: Candidate, context: ContextSpec
-) -> LlamaDeployment:
-    spec = deployment.spec
-    limit = spec.hardware.max_gpus
+def _hardware(deployment: LlamaDeployment, guard: GuardSpec, chosen: Candidate) -> HardwareSpec:
+    limit = deployment.spec.hardware.max_gpus
     # What the model may take at most is taken.
-    left = None if limit is None else limit - chosen.sharding.ranks * most_replicas(spec)
-    hardware = HardwareSpec(accelerator=guard.accelerator or chosen.accelerator.name, max_gpus=left)
-    own = spec.model_copy(
+    left = None if limit is None else limit - chosen.sharding.ranks * most_replicas(deployment.spec)
+    return HardwareSpec(accelerator=guard.accelerator or chosen.accelerator.name, max_gpus=left)
+
+
+def guard_deployment(
+    deployment: LlamaDeployment, guard: GuardSpec, hardware: HardwareSpec, context: ContextSpec
+) -> LlamaDeployment:
+    """The deployment with the guard in place of the model.
+
+    Args:
+        deployment: The deployment.
+        guard: Its guard.
+        hardware: What the guard may run on.
+        context: What it reads.
+    """
+    own = deployment.spec.model_copy(
         update={
             "model": ModelSpec(name=guard.model.name, variant=guard.model.variant),
             "context": context,
@@ -163,7 +182,7 @@ def _shapes(observed: Observed, model: Model, chosen: Candidate) -> PodShapes:
     return requests.shapes(held, observed.pod_settings(chosen.accelerator))
 
 
-def _of_guard(problem: Problem) -> Problem:
+def of_guard(problem: Problem) -> Problem:
     """The same problem, about the field of the guard."""
     section, _, rest = problem.field.removeprefix("spec.").partition(".")
     field = f"{FIELD}.model.{rest}" if section == "model" else FIELD
