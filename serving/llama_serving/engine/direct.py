@@ -19,7 +19,7 @@ from llama_serving.board.reporting import BoardClient, ReplicaCounts
 from llama_serving.config import APPLICATION_NAME
 from llama_serving.contract.adapters import AdapterReport
 from llama_serving.contract.tenants import DeskSettings, StoreSettings
-from llama_serving.contract.usage import usage_source
+from llama_serving.contract.usage import DIALECTS, usage_source
 from llama_serving.desk.counters import Counters
 from llama_serving.desk.desk import Desk, ModelFacts
 from llama_serving.desk.leases import Bank
@@ -108,6 +108,7 @@ class _DirectServer(LlamaServer):
         app.middleware_stack = None
         config = self._serving
         frontend.without_idle_layers(app)
+        frontend.only_with(DIALECTS, app)
         frontend.answer_by_the_asked_name(app.state)
         self._desk = await self._open_desk(takes_conversations=frontend.has_chat_template(app.state))
         if config.guard is not None:

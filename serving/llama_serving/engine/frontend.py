@@ -1,5 +1,6 @@
 """What the direct path asks of vLLM's HTTP application, and changes in it. Called by `direct` once the engine has started."""
 
+from collections.abc import Collection
 from typing import Any, Final
 
 from vllm.renderers.chat_utils import ChatTemplateResolutionError
@@ -30,6 +31,19 @@ def without_idle_layers(app: Any) -> None:
         app: The application, whose layers are not put together yet.
     """
     app.user_middleware = [layer for layer in app.user_middleware if layer.cls.__name__ not in _IDLE]
+
+
+def only_with(paths: Collection[str], app: Any) -> None:
+    """Take all other routes out: vLLM's application and Serve's name of the route each look through all of them for a request.
+
+    A route that is made in another way, with routes of its own below it, stays.
+
+    Args:
+        paths: Of the routes that stay.
+        app: The application.
+    """
+    routes = app.router.routes
+    routes[:] = [route for route in routes if getattr(route, "original_router", None) or route.path in paths]
 
 
 def answer_by_the_asked_name(state: Any) -> None:

@@ -1,6 +1,6 @@
-"""Keeps the log of a replica open while vLLM configures logging anew. Used by `vllm` when the engine starts.
+"""Keeps the log of a replica open while vLLM configures logging anew, and requests out of it. Used by `vllm` and `server` at the start.
 
-vLLM does it by `logging.config.dictConfig`, and Python then closes every handler of the process. Serve's handler forgets its file by
+vLLM configures logging by `logging.config.dictConfig`, and Python then closes every handler of the process. Serve's handler forgets its file by
 that: nothing more is written to the log of the replica, and a controller of Serve that starts again, which asks each replica where
 its log is, takes the failing answer for a broken replica and starts another engine in its place.
 """
@@ -12,6 +12,13 @@ from logging.handlers import MemoryHandler
 from typing import Final
 
 _SERVE: Final = "ray.serve"
+_OF_A_REQUEST: Final = "serve_access_log"
+"""What Serve says of a line about one request."""
+
+
+def without_requests() -> None:
+    """Write no line for each request: it would go to the disk while the tokens of others wait, and the usage log has one."""
+    logging.getLogger(_SERVE).addFilter(lambda record: not getattr(record, _OF_A_REQUEST, False))
 
 
 @contextmanager

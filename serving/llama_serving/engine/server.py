@@ -7,7 +7,8 @@ import asyncio
 import itertools
 import logging
 import os
-from typing import Any
+import sys
+from typing import Any, Final
 
 import ray
 from ray import serve
@@ -22,6 +23,7 @@ from llama_serving.contract.adapters import AdapterReport
 from llama_serving.contract.scaling import ScalingKnobs
 from llama_serving.contract.status import ReplicaReport
 from llama_serving.contract.tenants import DeskSettings
+from llama_serving.engine import serve_log
 from llama_serving.engine.autoscaling_report import autoscaling_report
 from llama_serving.engine.starting import Starting
 from llama_serving.engine.vllm import ENGINE_VERSION, LlamaEngine
@@ -36,6 +38,11 @@ _ENGINE_OVERRIDE = "RAYLLM_VLLM_ENGINE_CLS"
 """Ray's variable that names another engine class, for tests of placement without an engine."""
 _ROUNDS_BETWEEN_LICENSES = 60
 """Reports of the queue between two reports of the license texts, which are tens of KB."""
+
+
+_SWITCH_SECONDS: Final = 0.0005
+"""Longest turn of a thread while another waits, a tenth of Python's own: the loop that sends tokens takes turns with the threads of
+the tokenizer, the traces and the metrics, and its turns are short."""
 
 
 class LlamaServer(LLMServer):
@@ -63,6 +70,8 @@ class LlamaServer(LLMServer):
         # As vLLM's own server does: some million objects of its modules stay, and the collector need not look through them
         # while requests wait.
         freeze_gc_heap()
+        sys.setswitchinterval(_SWITCH_SECONDS)
+        serve_log.without_requests()
         self._reporter = asyncio.create_task(self._report_forever())
 
     async def record_autoscaling_stats(self) -> dict[str, float]:
