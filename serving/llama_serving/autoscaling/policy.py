@@ -45,8 +45,8 @@ _HANDED_OVER_SECONDS = 6.0
 _BLIND_SECONDS = 10.0
 """A report or two that is lost says nothing."""
 _SOME_WORK = 0.01
-_MOST_ABSENT = 0.2
-"""Starts that failed and are made up for, as a share of the need, but one at least: hardware that is not there is not asked for without end."""
+_MOST_WITH_ABSENT = 1.2
+"""Most replicas while starts are overdue, as a multiple of the need, rounded up: hardware that is not there is not asked for without end."""
 _MOST_IN_DOUBT = 1.2
 """Most replicas while not all can be believed, as a multiple of what was needed before; no more than that if none can."""
 
@@ -243,9 +243,11 @@ class _Pass:
             more = signal.ready
         if more >= self.memory.surge or self.now - self.memory.surge_at > _SURGE_SECONDS:
             self.surge, self.surge_at = more, self.now
-        # Where starts fail, more of them would not help: those that are missing are made up for, and no more.
-        more = 0 if self.starts.absent else self.surge
-        wish = min(max(need.steady, more), need.most) + self._absent(need.steady)
+        more = self.surge
+        wish = min(max(need.steady, more), need.most)
+        if self.starts.absent:
+            # Where starts fail, many more of them would not help.
+            wish = min(wish + self.starts.absent, max(need.steady, math.ceil(_MOST_WITH_ABSENT * need.steady)))
         numbers = self._numbers(need)
         if not self.trust.whole:
             doubt = 1.0 if self.blind_since else _MOST_IN_DOUBT
@@ -315,11 +317,7 @@ class _Pass:
         if self.waiting > 0 or self.occupied > 0:
             kept = max(kept, 1)
         kept = max(kept, self._held())
-        return min(target, kept + self._absent(kept))
-
-    def _absent(self, replicas: int) -> int:
-        """Starts that are overdue, as far as they are made up for."""
-        return min(self.starts.absent, max(1, int(_MOST_ABSENT * replicas)))
+        return min(target, kept + self.starts.absent, max(kept, math.ceil(_MOST_WITH_ABSENT * kept)))
 
     def _held(self) -> int:
         width, target = bin_seconds(self.facts.cold_start), self.signal.target
