@@ -42,6 +42,8 @@ _LATE = 0.5
 """Share of the objective that a request may wait before its prompt is computed, which takes time as well."""
 _HANDED_OVER_SECONDS = 6.0
 """For so long a new replica gets what the routers held. It was counted there, and their mean over some seconds still has it."""
+_KNOWN_SECONDS = 100.0
+"""For so long a load must be watched before its trend is told from noise (`arrivals`). Starts that are shorter do not make a fall surer."""
 _BLIND_SECONDS = 10.0
 """A report or two that is lost says nothing."""
 _SOME_WORK = 0.01
@@ -325,7 +327,7 @@ class _Pass:
             recent = (n for number, n, _ in self.memory.needs if self.now - (number + 1) * width < self.knobs.hold)
             young = self.now - self.memory.began < self.knobs.hold
             return max(target if young else 0, max(recent, default=0) if self.knobs.hold > 0 else 0)
-        if self.now - max(self.memory.began, self.blind_at) < self.starts.cold_start:
+        if self.now - max(self.memory.began, self.blind_at) < max(self.starts.cold_start, _KNOWN_SECONDS):
             # What was needed before is not known: a fleet is not cut by a memory that begins, or has seen nothing of late.
             return target
         return held(
@@ -341,9 +343,10 @@ class _Pass:
     def _usual_hold(self) -> float:
         """Seconds for which a need is held of which is not known whether it comes back: a start, as rent or buy has it.
 
-        A fall that is seen to go on is no pause: it takes as much of that away as it was watched, and as it is sure.
+        A shorter start makes that no shorter than what it takes to tell a fall from noise. A fall that is seen to go on is no pause: it takes as
+        much of that away as it was watched, and as it is sure.
         """
-        start, load = self.starts.cold_start, self.load
+        start, load = max(self.starts.cold_start, _KNOWN_SECONDS), self.load
         if load is None or load.slope >= 0 or self.starts.coming:
             # A start that is taken back has to begin anew.
             return start
