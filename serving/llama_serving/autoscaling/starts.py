@@ -86,11 +86,6 @@ def _take(entries: list[tuple[float, int]], place: int) -> None:
         del entries[place]
 
 
-def _unusual(age: float, usual: float) -> float:
-    """How far an age is from a usual start, by its ratio: half of one is as unlikely as two."""
-    return abs(math.log(max(1.0, age) / max(1.0, usual)))
-
-
 def _learned(before: float, seconds: float) -> float:
     """Follow a longer start at once by half, and a shorter one slowly: the first of several is not the usual one."""
     seconds = min(max(1.0, seconds), _MOST_SECONDS)
