@@ -400,3 +400,21 @@ def test_a_memory_that_is_lost_again_and_again_only_keeps_replicas():
 
     assert max(hit.targets) <= math.ceil(1.2 * max(calm.targets))
     assert hit.attained >= calm.attained - 0.01
+
+
+@pytest.mark.parametrize("cold_start", [20.0, 60.0, 200.0])
+def test_a_memory_that_begins_cuts_no_fleet_before_the_load_is_told_from_noise(cold_start):
+    facts = replace(FACTS, cold_start=cold_start)
+    hit = run([10.0] * 400, ready=6, cold_start=cold_start, facts=facts)
+    known = int(max(100.0, cold_start))
+
+    assert min(hit.targets[: known - 1]) == 6
+    assert hit.targets[-1] < 4
+
+
+def test_a_short_start_holds_a_need_for_no_shorter_than_it_takes_to_tell_a_fall():
+    facts = replace(FACTS, cold_start=20.0)
+    hit = run([40.0] * 600 + [10.0] * 200, ready=6, cold_start=20.0, facts=facts)
+
+    assert hit.targets[680] >= 5
+    assert hit.targets[-1] < 4
