@@ -32,8 +32,8 @@ _HEAD = """# Autoscalers beside each other
 Written by `make bench-autoscaling`; do not edit. What is simulated, and how far it holds, is in [simulate](simulate.md). Each figure is the
 share of first tokens within the objective, in percent, / GPU-hours over those of the clairvoyant, who knows the trace. All autoscalers
 of a cell begin with the same ready fleet. Figures of a row are means of its seeds; behind ± is half of what lies between the lowest and the
-highest seed, of the share. **T** marks rows whose first seed was looked at while constants of the policy were chosen; no other cell was. With the seeds after
-the first one only the product and its yardsticks (`fixed`, `in-the-second`, `clairvoyant`) play; figures of others are of the first seed, and they are
+highest seed, of the share. **T** marks rows that were looked at while the policy was chosen, the wave with all of its seeds and the others with the first one;
+no other cell was. Beside them, five, three and eight copies of Azure's conversations were looked at, and only the five are a row. With the seeds after the first one only the product and its yardsticks (`fixed`, `in-the-second`, `clairvoyant`) play; figures of others are of the first seed, and they are
 compared by that.
 """
 
@@ -63,6 +63,7 @@ def write(
     tuning = sum(bool(runs[0]["tuning"]) for seeds in cells.values() for runs in _by_seed(seeds).values())
     whole = sum(len(_by_seed(seeds)) for seeds in cells.values())
     parts = [_HEAD, f"{whole} of {len(every)} cells, {tuning} of them used for tuning, {whole - tuning} held out."]
+    parts.append(_versions(lines))
     parts += _not_played(lines, every)
     if left_out := sorted(absent):
         parts.append(f"Not played, because the trace is not there: {', '.join(left_out)}.")
@@ -103,6 +104,15 @@ def _not_played(lines: Iterable[Line], every: Iterable[Cell]) -> Iterable[str]:
         )
         yield "Not played yet:\n"
         yield _table(["workload", *(f"seed {seed}" for seed in SEEDS)], rows)
+
+
+def _versions(lines: Iterable[Line]) -> str:
+    """Of which code the rows are: what a row rests on is hashed, and stands in the JSON beside it."""
+    of: dict[str, set[str]] = {"the policy": set(), "the simulator": set()}
+    for line in lines:
+        of["the policy" if line["autoscaler"] == PRODUCT else "the simulator"].add(str(line["digest"]))
+    said = (f"{what} `{'`, `'.join(sorted(found))}`" for what, found in of.items() if found)
+    return f"Versions of the code, as in the field `digest` of each row of the JSON: {', '.join(said)}.\n"
 
 
 def _by_cell(lines: Iterable[Line]) -> dict[Key, list[Line]]:
@@ -208,7 +218,7 @@ def _verdict(cells: dict[Key, list[Line]], names: list[str]) -> Iterable[str]:
     )
     if near:
         middle = median(mean(_hours(lines, PRODUCT)) for lines in near.values())
-        rows.append([f"the same: median of the hours at most {_SMOOTH_MEDIAN}", f"{middle:.2f}", ""])
+        rows.append([f"the same: median of the hours at most {_SMOOTH_MEDIAN}", f"{middle:.2f}", "", ""])
     rows.append(
         _bar("long prompts: 95 % within the objective", long, lambda lines: _share(lines, PRODUCT) >= _LONG_GOAL)
     )
@@ -227,7 +237,7 @@ def _verdict(cells: dict[Key, list[Line]], names: list[str]) -> Iterable[str]:
     shipped = [name for name in SHIPPED if name in names]
     rows += [_bar(f"ahead of {name}", cells, _ahead_of(name)) for name in shipped]
     rows += [_bar(f"not behind {name} in both figures", cells, _behind(name)) for name in shipped]
-    yield _table(["what must hold", "cells", "not in"], rows)
+    yield _table(["what must hold", "cells", "held out", "not in"], rows)
     yield (
         "Ahead is more attainment at no more GPU-hours, or fewer hours at no less attainment, in the means of the seeds; differences of 0.2 points "
         "and of 1 % of the hours count as none.\n"
@@ -236,7 +246,9 @@ def _verdict(cells: dict[Key, list[Line]], names: list[str]) -> Iterable[str]:
 
 def _bar(text: str, cells: dict[Key, list[Line]], holds: Callable[[list[Line]], bool]) -> list[str]:
     missed = [f"{workload} {start:.0f} s" for (workload, start), lines in cells.items() if not holds(lines)]
-    return [text, f"{len(cells) - len(missed)} of {len(cells)}", ", ".join(missed) or "-"]
+    held_out = [lines for lines in cells.values() if not any(line["tuning"] for line in lines)]
+    kept = sum(holds(lines) for lines in held_out)
+    return [text, f"{len(cells) - len(missed)} of {len(cells)}", f"{kept} of {len(held_out)}", ", ".join(missed) or "-"]
 
 
 def _smooth(lines: list[Line]) -> bool:

@@ -55,12 +55,25 @@ class Server(Protocol):
 class Replica:
     """One replica; it holds its GPUs from the moment at which it was asked for until it is gone."""
 
-    __slots__ = ("asked_at", "engine", "gone_at", "name", "ready_at", "samples", "stage", "stop_by", "watched")
+    __slots__ = (
+        "asked_at",
+        "connections",
+        "engine",
+        "gone_at",
+        "name",
+        "ready_at",
+        "samples",
+        "stage",
+        "stop_by",
+        "watched",
+    )
 
     def __init__(self, name: str, engine: Server, *, asked_at: float, ready_at: float, samples: int) -> None:
         self.name, self.engine = name, engine
         self.asked_at, self.ready_at, self.gone_at = asked_at, ready_at, math.inf
         self.stage = Stage.STARTING
+        self.connections = 0
+        """Requests in it that HAProxy knows of; kept by `simulate.router`."""
         self.stop_by = math.inf
         """When a drain ends, answered or not."""
         self.watched = math.inf

@@ -34,7 +34,7 @@ class Arrival:
 class Request:
     """A request on its way; times are seconds since the trace began."""
 
-    __slots__ = ("arrival", "computed", "context", "end", "ended", "first_token", "joined", "left")
+    __slots__ = ("arrival", "computed", "context", "end", "ended", "first_token", "joined", "left", "worker")
 
     def __init__(self, arrival: Arrival) -> None:
         self.arrival = arrival
@@ -49,6 +49,8 @@ class Request:
         """Tokens of the answer that are still to be generated when it joins the running ones."""
         self.joined = 0
         """Step of its engine in which `context` was complete."""
+        self.worker = 0
+        """Which process of HAProxy has sent it; kept by `simulate.router`."""
 
     def finish(self, now: float, end: End) -> None:
         """End the request.

@@ -185,6 +185,7 @@ class _Run:
             return
         self._record.events += 1
         ended = replica.engine.advance()
+        self._router.ended(replica, ended)
         self._watch(replica)
         if replica.stage is Stage.DRAINING:
             if replica.engine.in_flight == 0:
@@ -216,7 +217,7 @@ class _Run:
 
     def _ready(self, replica: Replica) -> None:
         replica.stage = Stage.READY
-        self._router.ready.append(replica)
+        self._router.add(replica)
 
     def _scale(self, target: int, now: float) -> None:
         missing = target - len(self._router.ready) - len(self._starting)
@@ -233,7 +234,7 @@ class _Run:
         if self._starting:
             self._gone(self._starting.pop(), now)
             return
-        replica = self._router.ready.pop()
+        replica = self._router.remove_newest()
         replica.stage, replica.stop_by = Stage.DRAINING, now + self._setup.drain
         self._draining.append(replica)
         if replica.engine.in_flight == 0:

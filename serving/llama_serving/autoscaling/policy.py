@@ -42,11 +42,13 @@ _LATE = 0.5
 """Share of the objective that a request may wait before its prompt is computed, which takes time as well."""
 _HANDED_OVER_SECONDS = 6.0
 """For so long a new replica gets what the routers held. It was counted there, and their mean over some seconds still has it."""
+_KNOWN_SECONDS = 100.0
+"""For so long a load must be watched before its trend is told from noise (`arrivals`). Starts that are shorter do not make a fall surer."""
 _BLIND_SECONDS = 10.0
 """A report or two that is lost says nothing."""
 _SOME_WORK = 0.01
-_MOST_ABSENT = 0.2
-"""Starts that failed and are made up for, as a share of the need, but one at least: hardware that is not there is not asked for without end."""
+_MOST_WITH_ABSENT = 1.2
+"""Most replicas while starts are overdue, as a multiple of the need, rounded up: hardware that is not there is not asked for without end."""
 _MOST_IN_DOUBT = 1.2
 """Most replicas while not all can be believed, as a multiple of what was needed before; no more than that if none can."""
 
@@ -243,9 +245,11 @@ class _Pass:
             more = signal.ready
         if more >= self.memory.surge or self.now - self.memory.surge_at > _SURGE_SECONDS:
             self.surge, self.surge_at = more, self.now
-        # Where starts fail, more of them would not help: those that are missing are made up for, and no more.
-        more = 0 if self.starts.absent else self.surge
-        wish = min(max(need.steady, more), need.most) + self._absent(need.steady)
+        more = self.surge
+        wish = min(max(need.steady, more), need.most)
+        if self.starts.absent:
+            # Where starts fail, many more of them would not help.
+            wish = min(wish + self.starts.absent, max(need.steady, math.ceil(_MOST_WITH_ABSENT * need.steady)))
         numbers = self._numbers(need)
         if not self.trust.whole:
             doubt = 1.0 if self.blind_since else _MOST_IN_DOUBT
@@ -315,11 +319,7 @@ class _Pass:
         if self.waiting > 0 or self.occupied > 0:
             kept = max(kept, 1)
         kept = max(kept, self._held())
-        return min(target, kept + self._absent(kept))
-
-    def _absent(self, replicas: int) -> int:
-        """Starts that are overdue, as far as they are made up for."""
-        return min(self.starts.absent, max(1, int(_MOST_ABSENT * replicas)))
+        return min(target, kept + self.starts.absent, max(kept, math.ceil(_MOST_WITH_ABSENT * kept)))
 
     def _held(self) -> int:
         width, target = bin_seconds(self.facts.cold_start), self.signal.target
@@ -327,7 +327,7 @@ class _Pass:
             recent = (n for number, n, _ in self.memory.needs if self.now - (number + 1) * width < self.knobs.hold)
             young = self.now - self.memory.began < self.knobs.hold
             return max(target if young else 0, max(recent, default=0) if self.knobs.hold > 0 else 0)
-        if self.now - max(self.memory.began, self.blind_at) < self.starts.cold_start:
+        if self.now - max(self.memory.began, self.blind_at) < max(self.starts.cold_start, _KNOWN_SECONDS):
             # What was needed before is not known: a fleet is not cut by a memory that begins, or has seen nothing of late.
             return target
         return held(
@@ -343,9 +343,10 @@ class _Pass:
     def _usual_hold(self) -> float:
         """Seconds for which a need is held of which is not known whether it comes back: a start, as rent or buy has it.
 
-        A fall that is seen to go on is no pause: it takes as much of that away as it was watched, and as it is sure.
+        A shorter start makes that no shorter than what it takes to tell a fall from noise. A fall that is seen to go on is no pause: it takes as
+        much of that away as it was watched, and as it is sure.
         """
-        start, load = self.starts.cold_start, self.load
+        start, load = max(self.starts.cold_start, _KNOWN_SECONDS), self.load
         if load is None or load.slope >= 0 or self.starts.coming:
             # A start that is taken back has to begin anew.
             return start

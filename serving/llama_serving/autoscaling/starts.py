@@ -1,5 +1,6 @@
 """Replicas that start: at which age, which of them will not come any more, and how long a start takes. Called by `policy`."""
 
+import math
 from dataclasses import dataclass
 
 from llama_serving.autoscaling.memory import Memory
@@ -33,15 +34,16 @@ class Starts:
 
 
 def starts(signal: Signal, memory: Memory, facts: Facts, now: float) -> Starts:
-    """Follow the starts since the last decision: the oldest one that is not overdue is ready first, the youngest is taken back first."""
+    """Follow the starts since the last decision: that of the most usual age is ready first, the youngest is taken back first."""
     entries, measured = list(memory.starts), memory.cold_start or facts.measured_start
-    deadline = _DEADLINE * (measured or facts.cold_start) + _DEADLINE_SECONDS
+    usual = measured or facts.cold_start
     known = sum(number for _, number in entries)
     done = min(known, max(0, signal.ready - memory.ready))
     for _ in range(done):
-        # One that is overdue hardly comes just now, if there is another.
-        place = next((place for place, (when, _) in enumerate(entries) if now - when <= deadline), 0)
-        measured = _learned(measured, now - entries[place][0])
+        # Nobody says which one it is. One that never comes must not take the age of another, or a start seems to take longer than it does.
+        place = min(range(len(entries)), key=lambda one: _unusual(_age(entries[one][0], memory, usual, now), usual))
+        if not _found(entries[place][0], memory):
+            measured = _learned(measured, now - entries[place][0])
         _take(entries, place)
     # In the second in which one begins to serve another may be asked for.
     more = signal.starting - (known - done)
@@ -50,7 +52,8 @@ def starts(signal: Signal, memory: Memory, facts: Facts, now: float) -> Starts:
     for _ in range(-more):
         _take(entries, -1)
     cold_start = measured or facts.cold_start
-    ages = [now - when for when, number in entries for _ in range(number)]
+    deadline = _DEADLINE * cold_start + _DEADLINE_SECONDS
+    ages = [_age(when, memory, cold_start, now) for when, number in entries for _ in range(number)]
     return Starts(
         tuple(entries),
         cold_start,
@@ -58,6 +61,21 @@ def starts(signal: Signal, memory: Memory, facts: Facts, now: float) -> Starts:
         tuple(max(cold_start - age, _OVERDUE * cold_start) for age in ages if age <= deadline),
         sum(age > deadline for age in ages),
     )
+
+
+def _found(when: float, memory: Memory) -> bool:
+    """Whether a start was under way when the memory began: nobody knows since when."""
+    return when <= memory.began
+
+
+def _age(when: float, memory: Memory, usual: float, now: float) -> float:
+    """Seconds since a start was asked for; one that was found under way was half done, as far as chance goes."""
+    return now - when + (usual / 2 if _found(when, memory) or memory.empty else 0.0)
+
+
+def _unusual(age: float, usual: float) -> float:
+    """How far an age is from a usual start, as a ratio: half of one is as unlikely as two."""
+    return abs(math.log(max(1.0, age) / max(1.0, usual)))
 
 
 def _take(entries: list[tuple[float, int]], place: int) -> None:

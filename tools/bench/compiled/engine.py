@@ -10,6 +10,7 @@ from bench.compiled.state import (
     CACHED,
     CHUNKS,
     COMPUTED,
+    CONNECTIONS,
     CONTEXT,
     DECODING,
     DECODING_LAST,
@@ -31,6 +32,7 @@ from bench.compiled.state import (
     PREFILLING_LAST,
     PROMPT,
     PROMPTED,
+    RELOADS,
     RISE,
     RUNNING,
     STEP,
@@ -38,6 +40,7 @@ from bench.compiled.state import (
     TOO_LONG,
     WAITING,
     WAITING_FIRST,
+    WORKER,
     Limits,
     State,
 )
@@ -79,6 +82,8 @@ def accept(state: State, limits: Limits, engine: int, request: int, now: float) 
         tokens[request, END], state.ended[request] = TOO_LONG, now
         return
     row[ACCEPTED] += 1
+    row[CONNECTIONS] += 1
+    tokens[request, WORKER] = state.whole[RELOADS]
     blocked = row[WAITING] > 0
     append(tokens, row, WAITING, request)
     if state.floats[engine, DUE] == math.inf:
@@ -136,6 +141,7 @@ def _ended(state: State, engine: int, now: float) -> bool:
         row[HELD] -= made
         row[CACHED] -= made
         row[FINISHED] += 1
+        row[CONNECTIONS] -= tokens[request, WORKER] == state.whole[RELOADS]
         state.floats[engine, PAIRS] += tokens[request, PROMPT] ** 2 / 2
         tokens[request, END], state.ended[request] = ANSWERED, now
         some = True

@@ -6,6 +6,7 @@ from bench.compiled.engine import accept, advance, in_flight, passed
 from bench.compiled.lists import append, compiled, remove
 from bench.compiled.state import (
     ACCEPTED,
+    CONNECTIONS,
     DECODING,
     DRAINING,
     DRAW,
@@ -104,13 +105,17 @@ def _choose(state: State, limits: Limits) -> int:  # noqa: C901, PLR0912 - calls
     if serving == 0:
         return -1
     best = -1
-    if limits.direct or serving <= 2:  # noqa: PLR2004 - two are drawn
+    if limits.direct:
+        for place in range(serving):
+            engine = state.ready[place]
+            if best < 0 or state.ints[engine, CONNECTIONS] < state.ints[best, CONNECTIONS]:
+                best = engine
+        return int(best)
+    if serving <= 2:  # noqa: PLR2004 - two are drawn
         for place in range(serving):
             engine = state.ready[place]
             if best < 0 or in_flight(state, engine) < in_flight(state, best):
                 best = engine
-        if limits.direct:
-            return int(best)
     else:
         first = _drawn(state, limits, serving)
         second = _drawn(state, limits, serving - 1)

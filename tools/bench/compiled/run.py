@@ -36,6 +36,7 @@ from bench.compiled.state import (
     fresh,
     grown,
     new_engine,
+    reloaded,
 )
 from llama_operator.simulate.cold_start import Starts
 from llama_operator.simulate.fleet_view import FleetView, ReplicaView, Scaler
@@ -204,6 +205,7 @@ class _Run:
             return
         state, replica = self._state, self._ready.pop()
         state.whole[SERVING] -= 1
+        reloaded(state)
         replica.stop_by = now + self._setup.drain
         state.ints[replica.engine, STAGE] = DRAINING
         self._draining.append(replica)

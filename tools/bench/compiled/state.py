@@ -13,8 +13,8 @@ STEPS, STEP, HELD, CACHED, ACCEPTED, FINISHED, PROMPTED, GENERATED, ORDER = rang
 WAITING, WAITING_FIRST, WAITING_LAST = 9, 10, 11
 PREFILLING, PREFILLING_FIRST, PREFILLING_LAST = 12, 13, 14
 DECODING, DECODING_FIRST, DECODING_LAST = 15, 16, 17
-ENDS, CHUNKS, STAGE, SAMPLED = 18, 19, 20, 21
-INT_COLUMNS = 22
+ENDS, CHUNKS, STAGE, SAMPLED, CONNECTIONS = 18, 19, 20, 21, 22
+INT_COLUMNS = 23
 FREE, READY, DRAINING, GONE = range(4)
 """Values of `STAGE`."""
 
@@ -23,14 +23,14 @@ DUE, BEGAN, FIRST, RISE, GONE_AT, PAIRS = range(6)
 FLOAT_COLUMNS = 6
 
 # Columns of `State.tokens`, one row for each request.
-PROMPT, OUTPUT, CONTEXT, COMPUTED, LEFT, JOINED, NEXT, BEFORE, END, RUNNING = range(10)
-TOKEN_COLUMNS = 10
+PROMPT, OUTPUT, CONTEXT, COMPUTED, LEFT, JOINED, NEXT, BEFORE, END, RUNNING, WORKER = range(11)
+TOKEN_COLUMNS = 11
 ANSWERED, REFUSED, TOO_LONG, CUT, PENDING = range(1, 6)
 """Values of `END`; 0 before."""
 
 # Places of `State.whole`.
-UPCOMING, QUEUE, QUEUE_FIRST, QUEUE_LAST, SERVING, DRAW = range(6)
-WHOLE = 6
+UPCOMING, QUEUE, QUEUE_FIRST, QUEUE_LAST, SERVING, DRAW, RELOADS = range(7)
+WHOLE = 7
 
 SAMPLES, READINGS = 6, 9
 """Of one engine; what one says: waiting, running, cache, accepted, finished, prompt tokens, their pairs, generated tokens, when."""
@@ -134,3 +134,10 @@ def new_engine(state: State, engine: int) -> None:
     state.floats[engine, [DUE, GONE_AT]] = np.inf
     state.ready[state.whole[SERVING]] = engine
     state.whole[SERVING] += 1
+    reloaded(state)
+
+
+def reloaded(state: State) -> None:
+    """Count connections anew, as a new worker of HAProxy does."""
+    state.whole[RELOADS] += 1
+    state.ints[:, CONNECTIONS] = 0

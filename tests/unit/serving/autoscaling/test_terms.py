@@ -195,9 +195,9 @@ def fleet(ready, target):
 
 
 def test_starts_have_ages_and_are_measured_when_they_serve():
-    asked = starts(fleet(2, 5), Memory(ready=2), Facts(cold_start=100.0), 1000.0)
+    asked = starts(fleet(2, 5), Memory(at=999.0, began=1.0, ready=2), Facts(cold_start=100.0), 1000.0)
     assert asked.coming == (100.0,) * 3
-    memory = Memory(ready=2, starts=asked.entries)
+    memory = Memory(at=999.0, began=1.0, ready=2, starts=asked.entries)
     later = starts(fleet(2, 5), memory, Facts(cold_start=100.0), 1040.0)
     assert later.coming == (60.0,) * 3
     first = starts(fleet(3, 5), memory, Facts(cold_start=100.0), 1080.0)
@@ -210,6 +210,36 @@ def test_a_start_beyond_its_deadline_is_absent():
     memory = Memory(ready=2, starts=((1000.0, 2),))
     found = starts(fleet(2, 4), memory, Facts(cold_start=100.0), 1181.0)
     assert (found.absent, found.coming) == (2, ())
+
+
+@pytest.mark.parametrize(
+    ("ages", "usual", "measured", "left"),
+    [
+        # The oldest one never comes: it must not lend its age to the one that did.
+        ((190.0, 101.0), 100.0, 101.0, 190.0),
+        ((400.0, 90.0), 100.0, 90.0, 400.0),
+        # Both may be it: the nearer one is.
+        ((110.0, 70.0), 100.0, 110.0, 70.0),
+        # Only one that is overdue is there.
+        ((300.0,), 100.0, 300.0, None),
+    ],
+)
+def test_the_start_of_the_most_usual_age_is_the_one_that_serves(ages, usual, measured, left):
+    memory = Memory(at=999.0, began=1.0, ready=2, starts=tuple((1000.0 - age, 1) for age in ages))
+    found = starts(fleet(3, 2 + len(ages)), memory, Facts(cold_start=usual), 1000.0)
+    assert found.measured == measured
+    assert [1000.0 - when for when, _ in found.entries] == ([] if left is None else [left])
+
+
+def test_a_start_that_was_under_way_when_the_memory_began_is_not_measured_and_half_done():
+    facts = Facts(cold_start=100.0)
+    begun = starts(fleet(2, 4), Memory(), facts, 1000.0)
+    assert begun.coming == (50.0, 50.0)
+    memory = Memory(at=1000.0, began=1000.0, ready=2, starts=begun.entries)
+    served = starts(fleet(3, 4), memory, facts, 1008.0)
+    assert (served.measured, served.cold_start, served.coming) == (0.0, 100.0, (42.0,))
+    later = starts(fleet(2, 4), memory, facts, 1140.0)
+    assert (later.absent, later.coming) == (2, ())
 
 
 def test_a_start_that_ends_in_the_second_in_which_another_begins_is_measured():
@@ -263,7 +293,7 @@ def test_a_memory_that_cannot_be_read_is_an_empty_one(said):
 
 def test_starts_that_others_measured_count_until_one_was_seen():
     facts = Facts(cold_start=400.0, measured_start=100.0)
-    asked = starts(fleet(2, 3), Memory(ready=2), facts, 1000.0)
+    asked = starts(fleet(2, 3), Memory(at=999.0, began=1.0, ready=2), facts, 1000.0)
     assert (asked.cold_start, asked.coming) == (100.0, (100.0,))
     seen_one = starts(fleet(2, 3), Memory(ready=2, cold_start=150.0), facts, 1000.0)
     assert seen_one.cold_start == 150.0
