@@ -4,6 +4,7 @@ import json
 import socket
 import subprocess
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -85,9 +86,35 @@ def with_definitions(root):
     return have
 
 
+class Furnished:
+    """What stands on the bare server. Modules that want the same follow each other: it stays until one wants something else."""
+
+    def __init__(self):
+        self._what, self._value, self._ends = "", None, ExitStack()
+
+    def with_(self, what, begin):
+        """Return what the context that `begin` makes gives; it is entered unless it stands there as `what` already."""
+        if what != self._what:
+            self.clear()
+            self._value, self._what = self._ends.enter_context(begin()), what
+        return self._value
+
+    def clear(self):
+        self._what = ""
+        self._ends.close()
+
+
+@pytest.fixture(scope="session")
+def furnished(bare_server):
+    found = Furnished()
+    yield found
+    found.clear()
+
+
 @pytest.fixture(scope="module")
-def bare_plane(bare_server, with_definitions):
+def bare_plane(bare_server, with_definitions, furnished):
     """A control plane with our CRDs and KubeRay's, and nobody who acts on them."""
+    furnished.clear()
     return with_definitions(bare_server)
 
 

@@ -1,6 +1,7 @@
 """The plane with the policies of the chart, for all modules of this folder: the API server takes some seconds to know them."""
 
 import json
+from contextlib import contextmanager
 
 import pytest
 import yaml
@@ -8,16 +9,25 @@ import yaml
 from support import admission
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def objects(root):
     """One of each guarded kind, and one of each that is nobody's."""
     return admission.guarded_objects(root)
 
 
-@pytest.fixture(scope="package")
-def guarded(bare_server, with_definitions, helm, root, objects, eventually, tmp_path_factory):
+@pytest.fixture(scope="module")
+def guarded(furnished, bare_server, with_definitions, helm, root, objects, eventually, tmp_path_factory):
     """The plane with the policies of the chart, all objects, and a namespace in which everybody may do everything."""
-    plane, chart = with_definitions(bare_server), root / "charts" / "llama-operator"
+
+    def begin():
+        return in_force(with_definitions(bare_server), helm, root, objects, eventually, tmp_path_factory)
+
+    return furnished.with_("the policies", begin)
+
+
+@contextmanager
+def in_force(plane, helm, root, objects, eventually, tmp_path_factory):
+    chart = root / "charts" / "llama-operator"
     values = tmp_path_factory.mktemp("values") / "values.json"
     chosen = {
         "trustedUsers": [admission.BACKUP],

@@ -1,18 +1,23 @@
 """The plane with all that manifests/install.yaml holds, for all modules of this folder."""
 
 import json
+from contextlib import contextmanager
 
 import pytest
 import yaml
 
 
-@pytest.fixture(scope="package")
-def everything_installed(bare_server, with_definitions, root):
+@pytest.fixture(scope="module")
+def everything_installed(furnished, bare_server, with_definitions, root):
     """The plane with everything that manifests/install.yaml holds; the definitions stay when the rest goes.
 
     A server is busy for a quarter of a minute with definitions that go and come again.
     """
-    plane = with_definitions(bare_server)
+    return furnished.with_("all of install.yaml", lambda: installed(with_definitions(bare_server), root))
+
+
+@contextmanager
+def installed(plane, root):
     manifest = (root / "manifests" / "install.yaml").read_text()
     plane.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=manifest)
     yield plane
