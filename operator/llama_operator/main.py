@@ -1,6 +1,7 @@
 """Entry point of `llama-operator`: settings and logs, then the process. It turns errors into exit codes."""
 
 import asyncio
+import gc
 import logging
 import os
 import sys
@@ -34,11 +35,15 @@ def main(argv: Sequence[str] | None = None, environment: Mapping[str, str] = os.
         print(f"llama-operator: {error}".replace("\n", "\nllama-operator: "), file=sys.stderr)  # noqa: T201 - there is no log yet
         return EXIT_INVALID
     logs.configure(settings.log_format, settings.log_level)
+    # Modules never go: nobody shall look through them, neither while they come nor later.
+    gc.disable()
     # After the settings: `--help` and a wrong flag answer without the second that the clients take to load.
     from llama_operator.evidence.pem import KeyFileError  # noqa: PLC0415
     from llama_operator.kube.server.credentials import CredentialsError  # noqa: PLC0415
     from llama_operator.process import operator  # noqa: PLC0415
 
+    gc.freeze()
+    gc.enable()
     try:
         return asyncio.run(operator.run(settings, environment))
     except (CredentialsError, KeyFileError) as error:

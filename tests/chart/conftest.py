@@ -4,12 +4,11 @@ import json
 import socket
 import subprocess
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 import yaml
-
-from support import admission
 
 ROOT = Path(__file__).resolve().parents[2]
 CHART = ROOT / "charts" / "llama-operator"
@@ -71,19 +70,52 @@ def refusal(helm, tmp_path):
     return run
 
 
-@pytest.fixture(scope="module")
-def bare_plane(bare_server, root):
-    """A control plane with our CRDs and KubeRay's, and nobody who acts on them.
-
-    The module before may have installed or uninstalled our CRDs: this one has them, whatever came before.
-    """
+@pytest.fixture(scope="session")
+def with_definitions(root):
+    """Give a plane our CRDs, which a module before may have uninstalled; returns the plane."""
     crds = [yaml.safe_load(path.read_text()) for path in sorted((root / "manifests" / "crds").glob("*.yaml"))]
-    bare_server.apply(*crds)
     names = [crd["metadata"]["name"] for crd in crds]
-    bare_server.kubectl("wait", "--for=condition=Established", "crd", *names, "--timeout=240s")
-    # Established is not yet served: this waits until it is.
-    bare_server.api.list(",".join(names))
-    return bare_server
+
+    def have(plane):
+        plane.apply(*crds)
+        plane.kubectl("wait", "--for=condition=Established", "crd", *names, "--timeout=240s")
+        # Established is not yet served: this waits until it is.
+        plane.api.list(",".join(names))
+        return plane
+
+    return have
+
+
+class Furnished:
+    """What stands on the bare server. Modules that want the same follow each other: it stays until one wants something else."""
+
+    def __init__(self):
+        self._what, self._value, self._ends = "", None, ExitStack()
+
+    def with_(self, what, begin):
+        """Return what the context that `begin` makes gives; it is entered unless it stands there as `what` already."""
+        if what != self._what:
+            self.clear()
+            self._value, self._what = self._ends.enter_context(begin()), what
+        return self._value
+
+    def clear(self):
+        self._what = ""
+        self._ends.close()
+
+
+@pytest.fixture(scope="session")
+def furnished(bare_server):
+    found = Furnished()
+    yield found
+    found.clear()
+
+
+@pytest.fixture(scope="module")
+def bare_plane(bare_server, with_definitions, furnished):
+    """A control plane with our CRDs and KubeRay's, and nobody who acts on them."""
+    furnished.clear()
+    return with_definitions(bare_server)
 
 
 @pytest.fixture
@@ -120,65 +152,9 @@ def licenses_are_held(eventually):
                 "metadata": {"name": "asked", "namespace": namespace},
                 "spec": {"model": {"name": model}},
             }
-            dry_run = ("apply", "--server-side", "--dry-run=server", "-f", "-")
-            return plane.kubectl(*dry_run, stdin=json.dumps(asked), check=False).stderr
+            return plane.api.refusal(asked, force=False)
 
         eventually(lambda: "must be accepted" in refusal("llama-3.3-70b-instruct"))
         eventually(lambda: not refusal("tiny-random-llama"))
 
     return wait
-
-
-@pytest.fixture(scope="module")
-def everything_installed(bare_plane, root):
-    """The plane with everything that manifests/install.yaml holds; the definitions stay when the rest goes.
-
-    A server is busy for a quarter of a minute with definitions that go and come again.
-    """
-    manifest = (root / "manifests" / "install.yaml").read_text()
-    bare_plane.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=manifest)
-    yield bare_plane
-    rest = [obj for obj in yaml.safe_load_all(manifest) if obj and obj["kind"] != "CustomResourceDefinition"]
-    leftovers = {"apiVersion": "v1", "kind": "List", "items": rest}
-    bare_plane.kubectl("delete", "--ignore-not-found", "--timeout=240s", "-f", "-", stdin=json.dumps(leftovers))
-
-
-@pytest.fixture(scope="module")
-def objects(root):
-    """One of each guarded kind, and one of each that is nobody's."""
-    return admission.guarded_objects(root)
-
-
-@pytest.fixture(scope="module")
-def guarded(bare_plane, helm, root, objects, eventually, tmp_path_factory):
-    """The plane with the policies of the chart, all objects, and a namespace in which everybody may do everything."""
-    values = tmp_path_factory.mktemp("values") / "values.json"
-    chosen = {
-        "trustedUsers": [admission.BACKUP],
-        "breakGlassGroups": ["firefighters"],
-        "podServiceAccounts": ["weights-reader"],
-    }
-    values.write_text(json.dumps({"admission": chosen}))
-    rendered = helm("template", "llama-operator", CHART, "--namespace", NAMESPACE, "--values", values).stdout
-    policies = [o for o in yaml.safe_load_all(rendered) if o and o["kind"].startswith("ValidatingAdmissionPolicy")]
-    group = admission.RBAC
-    bare_plane.apply(
-        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": admission.TEAM}},
-        {
-            "apiVersion": f"{group}/v1",
-            "kind": "ClusterRoleBinding",
-            "metadata": {"name": "admission-test"},
-            "roleRef": {"apiGroup": group, "kind": "ClusterRole", "name": "cluster-admin"},
-            "subjects": [{"apiGroup": group, "kind": "User", "name": user} for user in admission.EVERYBODY],
-        },
-        admission.deployment(root),
-        *objects.values(),
-    )
-    bare_plane.apply(*policies)
-    guard = admission.Guard(bare_plane)
-    eventually(guard.is_up)
-    yield guard
-    leftovers = {"apiVersion": "v1", "kind": "List", "items": policies}
-    bare_plane.kubectl("delete", "--ignore-not-found", "-f", "-", stdin=json.dumps(leftovers))
-    bare_plane.kubectl("delete", "clusterrolebinding", "admission-test")
-    bare_plane.kubectl("delete", "namespace", admission.TEAM, "--ignore-not-found", "--timeout=240s")

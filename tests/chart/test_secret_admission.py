@@ -70,8 +70,10 @@ def deployment(name, spec):
 
 def said(plane, user, name, spec, *more):
     """The refusal; empty if it is let through."""
+    if not more:
+        return plane.api.refusal(deployment(name, spec), force=True, user=user)
     as_user = (f"--as={user}",) if user else ()
-    command = ("apply", "--server-side", "--force-conflicts", "-f", "-", *(more or ("--dry-run=server",)), *as_user)
+    command = ("apply", "--server-side", "--force-conflicts", "-f", "-", *more, *as_user)
     return plane.kubectl(*command, stdin=json.dumps(deployment(name, spec)), check=False).stderr
 
 

@@ -27,6 +27,7 @@ WITHOUT_VALUES = {
 OF_NODES = "spec.pods.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution"
 INGRESS = {"endpoint": {"path": "Ingress"}}
 GUARD = {"guard": {"model": {"name": "llama-guard-3-8b"}}}
+SHARED, LENGTH = {"placement": "Shared"}, {"maxModelLength": 4096}
 OFFICE = {"name": "office", "from": "08:00", "to": "18:00", "minReplicas": 1}
 ADAPTER = {"name": "a", "source": {"path": "a"}}
 BROKEN = (
@@ -93,6 +94,9 @@ BROKEN = (
     ("spec.endpoint.aliases", {"endpoint": {"path": "Ingress", "aliases": ["Llama-chat"]}}),
     ("spec.guard", INGRESS | GUARD),
     ("spec.guard.reason", {"guard": GUARD["guard"] | {"failure": "Open"}}),
+    ("spec.guard.accelerator", {"guard": GUARD["guard"] | SHARED | {"accelerator": "l4"}, "context": LENGTH}),
+    ("spec.context.maxModelLength", {"guard": GUARD["guard"] | SHARED}),
+    ("spec.guard.replicas", {"guard": GUARD["guard"] | SHARED | {"replicas": 2}, "context": LENGTH}),
     ("spec.weights.cache.mode", {"weights": {"cache": {"storageClassName": "fast"}}}),
     ("spec.weights.cache.image", {"weights": {"cache": {"mode": "Image"}}}),
     ("spec.weights.cache.image", {"weights": {"cache": {"image": f"acme/llama@sha256:{'0' * 64}"}}}),

@@ -81,9 +81,9 @@ def kubeconfig(plane):
 def namespace(plane):
     """A fresh one; what the test left in it goes."""
     name = f"test-{uuid.uuid4().hex[:8]}"
-    plane.kubectl("create", "namespace", name)
+    plane.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
     yield name
-    plane.kubectl("delete", "namespace", name, "--wait=false", "--ignore-not-found")
+    plane.api.delete("namespace", name)
 
 
 def until(look, what, patience=PATIENCE):
@@ -123,7 +123,7 @@ class User:
         obj = self.sample(sample, name, **spec)
         if obj["spec"].get("license", {}).get("acceptance"):
             obj["spec"]["license"]["acceptance"] = self.namespace
-        self.kubectl("apply", "-f", "-", stdin=json.dumps(obj, default=str))
+        self.plane.apply(json.loads(json.dumps(obj, default=str)))
 
     def accept(self):
         """Record the acceptance of the samples' licenses by the entity of this namespace."""
@@ -131,20 +131,23 @@ class User:
             name = f"{self.namespace}-{number}" if number else self.namespace
             self.plane.apply(obj | {"metadata": {"name": name}, "spec": obj["spec"] | {"namespaces": [self.namespace]}})
 
-    def condition(self, name, kind):
+    def conditions(self, name):
+        """By type; empty where the status is not about the spec."""
         live = self.one("lld", name) or {}
-        found = (live.get("status") or {}).get("conditions", [])
-        current = (live.get("status") or {}).get("observedGeneration") == live.get("metadata", {}).get("generation")
-        return next(
-            (each for each in found if each["type"] == kind and current), {"status": "", "reason": "", "message": ""}
-        )
+        status = live.get("status") or {}
+        current = status.get("observedGeneration") == live.get("metadata", {}).get("generation")
+        return {each["type"]: each for each in status.get("conditions", []) if current}
+
+    def condition(self, name, kind):
+        return self.conditions(name).get(kind, {"status": "", "reason": "", "message": ""})
 
     def ready(self, name="chat"):
         """Wait until the deployment answers with what its spec asks for."""
         until(lambda: self.serves(name), f"{name} is Ready and UpToDate")
 
     def serves(self, name="chat"):
-        return all(self.condition(name, kind)["status"] == "True" for kind in ("Ready", "UpToDate"))
+        now = self.conditions(name)
+        return all(kind in now and now[kind]["status"] == "True" for kind in ("Ready", "UpToDate"))
 
     def services(self, name="chat"):
         return {
@@ -243,7 +246,8 @@ def user(plane, namespace):
     found = User(plane, namespace)
     found.accept()
     yield found
-    plane.kubectl("delete", "licenseacceptance", namespace, f"{namespace}-1", "--ignore-not-found")
+    for name in (namespace, f"{namespace}-1"):
+        plane.api.delete("licenseacceptance", name)
 
 
 @pytest.fixture

@@ -81,7 +81,8 @@ class Replica:
         return self.ask("/readyz") is not None and self.ask("/readyz")[0] == 200
 
     def role(self):
-        return json.loads(self.ask("/readyz")[1])["details"]["role"]
+        found = self.ask("/readyz")
+        return json.loads(found[1])["details"]["role"] if found else "does not answer"
 
     def end(self, how=signal.SIGTERM):
         self.process.send_signal(how)

@@ -5,6 +5,8 @@ import secrets
 import httpx
 import pytest
 
+from support.serving.ray_cluster import wait_for
+
 pytestmark = [pytest.mark.serving, pytest.mark.timeout(1800)]
 
 PROMPT = "zebras under the quiet moon"
@@ -14,7 +16,7 @@ CHAT = "/v1/chat/completions"
 
 @pytest.fixture(scope="module")
 def before(collector):
-    """Traces of the tests before, which other servers may have sent."""
+    """Traces of the tests before, which other servers may have sent, and those of the first requests here."""
     return {span.trace for span in collector.spans()}
 
 
@@ -25,8 +27,11 @@ def asked(before):
 
 
 @pytest.fixture
-def ask(herd, app, asked):
-    """Sends a request with a trace of its own; returns the answer, the id of the trace and that of the client's span."""
+def ask(herd, app, before, asked, collector):
+    """Sends a request with a trace of its own; returns the answer, the id of the trace and that of the client's span.
+
+    Until HAProxy knows a replica that started a moment ago, Serve's own proxy hands requests on to it: that is waited for.
+    """
     with httpx.Client(base_url=f"http://127.0.0.1:{app.cluster.http_port}", timeout=120) as client:
 
         def send(path=CHAT, *, key=herd.text, most_lines=None, sampled=True, **body):
@@ -43,6 +48,19 @@ def ask(herd, app, asked):
                         break
             return answer, trace, span
 
+        def names_of(trace):
+            names = {span.name.partition(" ")[0] for span in collector.spans(trace)}
+            return names if {"chat", "replica_handle_request", "llm_request"} <= names else None
+
+        def comes_directly():
+            answer, trace, _ = send()
+            answer.raise_for_status()
+            asked.remove(trace)
+            before.add(trace)
+            return "proxy_http_request" not in wait_for(lambda: names_of(trace), seconds=60, what=f"spans of {trace}")
+
+        if not asked:
+            wait_for(comes_directly, seconds=240, what="requests that reach the replica by HAProxy alone")
         send.key = herd
         yield send
 

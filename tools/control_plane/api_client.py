@@ -34,6 +34,27 @@ class _Resource:
         return f"{self.prefix}{place}/{self.plural}" + (f"/{name}" if name else "")
 
 
+@dataclass(frozen=True, slots=True)
+class Write:
+    """A change of one object, as the server gets it.
+
+    Attributes:
+        method: Of HTTP.
+        kind: Named as for kubectl, or as apiVersion/kind.
+        name: Of the object; none where it is created.
+        part: A part that is written by itself, `status`.
+        content: Object or patch as JSON.
+        content_type: What the content is.
+    """
+
+    method: str
+    kind: str
+    name: str = ""
+    part: str = ""
+    content: str | None = None
+    content_type: str = "application/json"
+
+
 class ApiClient:
     """An administrator's connection.
 
@@ -86,20 +107,36 @@ class ApiClient:
         """
         self._apply(obj, force="true")
 
-    def refusal(self, obj: Mapping[str, Any], *, force: bool) -> str:
+    def refusal(self, obj: Mapping[str, Any], *, force: bool, user: str = "") -> str:
         """What the server says against applying an object, without doing it; empty if it would take it.
 
         Args:
             obj: The object.
             force: Whether fields are taken over from other field managers.
+            user: Who applies it; the administrator by default.
         """
         try:
-            self._apply(obj, force=str(force).lower(), dryRun="All")
+            self._apply(obj, user, force=str(force).lower(), dryRun="All")
         except PlaneError as error:
             return str(error)
         return ""
 
-    def _apply(self, obj: Mapping[str, Any], **parameters: str) -> None:
+    def refusal_of(self, write: Write, *, namespace: str, user: str, groups: Sequence[str] = ()) -> str:
+        """What the server says against a write of `user`, who is in `groups`, without doing it; empty if it would do it."""
+        resource = self._resource(write.kind)
+        try:
+            self._ask(
+                write.method,
+                resource.path(namespace, write.name) + (f"/{write.part}" if write.part else ""),
+                params={"dryRun": "All"} | ({} if write.method == "DELETE" else {"fieldManager": "kubectl"}),
+                content=write.content,
+                headers=[("Content-Type", write.content_type), *_as(user, groups)],
+            )
+        except PlaneError as error:
+            return str(error)
+        return ""
+
+    def _apply(self, obj: Mapping[str, Any], user: str = "", **parameters: str) -> None:
         metadata = obj["metadata"]
         resource = self._resource(f"{obj['apiVersion']}/{obj['kind']}")
         self._ask(
@@ -107,7 +144,7 @@ class ApiClient:
             resource.path(metadata.get("namespace") or "default", metadata["name"]),
             params={"fieldManager": "kubectl", "fieldValidation": "Strict", **parameters},
             content=json.dumps(obj),
-            headers={"Content-Type": "application/apply-patch+yaml"},
+            headers=[("Content-Type", "application/apply-patch+yaml"), *_as(user)],
         )
 
     def patch(
@@ -192,10 +229,17 @@ class ApiClient:
                                 yield spelled, resource
 
 
+def _as(user: str, groups: Sequence[str] = ()) -> Iterator[tuple[str, str]]:
+    if user:
+        yield "Impersonate-User", user
+    yield from (("Impersonate-Group", group) for group in groups)
+
+
 def _spellings(entry: Mapping[str, Any], group: str, version: str, api: str) -> Iterator[str]:
     plural = entry["resource"]
     yield from (plural, f"{plural}.{group}", f"{plural}.{version}.{group}", f"{api}/{entry['responseKind']['kind']}")
-    yield from (entry.get("singularResource", plural), *entry.get("shortNames", ()))
+    singular = entry.get("singularResource", plural)
+    yield from (singular, f"{singular}.{version}.{group}", *entry.get("shortNames", ()))
 
 
 def _passes(answer: httpx.Response) -> bool:

@@ -7,6 +7,7 @@ import json
 
 import pytest
 
+from llama_serving.contract.usage import DIALECTS
 from support.programs import said_by
 
 pytestmark = [pytest.mark.serving, pytest.mark.timeout(900)]
@@ -100,6 +101,12 @@ def test_a_template_is_the_checkpoints_or_one_that_is_named_and_a_base_model_has
 
 def test_an_answer_has_the_name_that_was_asked_for_and_an_adapter_its_own(found):
     assert found["names"] == ["model", "alias", "adapter"]
+
+
+def test_routes_that_the_door_lets_in_stay_and_others_go(found):
+    before, left = found["routes"]
+    assert set(DIALECTS) < set(before)
+    assert left == sorted(DIALECTS)
 
 
 def test_layers_that_have_nothing_to_do_behind_the_door_go_and_others_stay(found):

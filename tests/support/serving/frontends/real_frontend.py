@@ -15,6 +15,8 @@ from fastapi import FastAPI
 from ray.llm._internal.serve.core.server import llm_server
 from starlette.middleware.gzip import GZipMiddleware
 from vllm.config import ModelConfig, VllmConfig
+from vllm.entrypoints.launchers.app import build_app
+from vllm.entrypoints.launchers.cli_args import make_arg_parser
 from vllm.entrypoints.openai.chat_completion.protocol import ChatCompletionRequest
 from vllm.entrypoints.serve.instrumentator import metrics
 from vllm.entrypoints.serve.middleware import register
@@ -23,9 +25,11 @@ from vllm.parser import ParserManager
 from vllm.renderers import renderer_from_config
 from vllm.tokenizers import get_tokenizer
 from vllm.tool_parsers.abstract_tool_parser import ToolParserManager
+from vllm.utils.argparse_utils import FlexibleArgumentParser
 from vllm.v1.metrics.stats import SchedulerStats
 
 from llama_serving.contract.media import NOWHERE
+from llama_serving.contract.usage import DIALECTS
 from llama_serving.desk.middleware import ASKED_NAME
 from llama_serving.engine import frontend, later_metrics, tool_parsers
 from llama_serving.generated import checkpoint
@@ -161,6 +165,14 @@ def layers():
     return [before, [layer.cls.__name__ for layer in app.user_middleware]]
 
 
+def routes():
+    """Paths that vLLM's application answers by POST, and those that are left of all."""
+    app = build_app(make_arg_parser(FlexibleArgumentParser()).parse_args(["--disable-fastapi-docs"]), ("generate",))
+    before = sorted({route.path for route in app.router.routes if "POST" in (getattr(route, "methods", None) or ())})
+    frontend.only_with(DIALECTS, app)
+    return [before, sorted(route.path for route in app.router.routes)]
+
+
 def unknown_statistics():
     """Names that `later_metrics` reads and vLLM does not have."""
     has = {one.name for one in fields(SchedulerStats)}
@@ -191,6 +203,7 @@ def main():
         "templates": templates(folder),
         "names": names(),
         "layers": layers(),
+        "routes": routes(),
         "unknown statistics": unknown_statistics(),
         "fetching": fetching(),
     }

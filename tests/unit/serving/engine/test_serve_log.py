@@ -33,6 +33,17 @@ def test_the_log_of_a_replica_goes_on(logger, tmp_path):
     assert (tmp_path / "replica.log").read_text().split() == ["before", "after"]
 
 
+def test_of_requests_nothing_is_written_and_of_the_rest_everything(logger, tmp_path):
+    serve_log.without_requests()
+    try:
+        logger.warning("POST /v1/chat/completions 200", extra={"serve_access_log": True})
+        logger.warning("said", extra={"serve_access_log": None})
+        logger.warning("more")
+    finally:
+        logger.filters.clear()
+    assert (tmp_path / "replica.log").read_text().split() == ["said", "more"]
+
+
 def test_a_handler_with_another_file_by_then_keeps_that(logger, tmp_path):
     (handler,) = (one for one in logger.handlers if isinstance(one, logging.handlers.MemoryHandler))
     other = logging.FileHandler(tmp_path / "other.log")

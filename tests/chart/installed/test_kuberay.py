@@ -188,7 +188,7 @@ NIGHTLY = [pytest.param(name, marks=pytest.mark.nightly) for name in ("a7" + "b"
 
 @pytest.mark.parametrize("name", ["chat-70b", *NIGHTLY, "abc" + "d" * (MAX_NAME_LENGTH - 3)], ids=len)
 def test_kuberay_and_the_autoscaler_work_behind_the_policies(kuberay, root, eventually, name):
-    """The two names between a usual one and the longest are nightly: `test_admission_fence` has the account of each form, without KubeRay."""
+    """The two names between a usual one and the longest are nightly: `admission/test_fence` has the account of each form, without KubeRay."""
     plane, log = kuberay
     service = rayservice(root, name)
     name = service["metadata"]["name"]
