@@ -39,7 +39,7 @@ def named(path):
 
 
 def load(path):
-    record, service = yaml.safe_load_all(path.read_text(encoding="utf-8"))
+    record, service = yaml.load_all(path.read_text(encoding="utf-8"), yaml.CSafeLoader)
     return record, service
 
 

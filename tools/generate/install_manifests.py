@@ -99,7 +99,7 @@ def files() -> Iterator[tuple[Path, str]]:
 def chart_files() -> Iterator[tuple[Path, str]]:
     """Files of the charts that other sources decide: CRDs, the schema of `settings`, and license facts of the catalog."""
     for path in sorted((MANIFESTS / "crds").glob("*.yaml")):
-        definition = yaml.safe_load(path.read_text(encoding="utf-8"))
+        definition = yaml.load(path.read_text(encoding="utf-8"), yaml.CSafeLoader)
         definition["metadata"]["annotations"] = {"helm.sh/resource-policy": "keep"}
         text = _dump(definition)
         if "{{" in text:
@@ -211,7 +211,7 @@ def render(
     """
     command = [str(helm), "template", release, str(chart), "--namespace", namespace, *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    return [obj for obj in yaml.safe_load_all(done.stdout) if obj]
+    return [obj for obj in yaml.load_all(done.stdout, yaml.CSafeLoader) if obj]
 
 
 def plain(obj: dict[str, Any]) -> dict[str, Any]:

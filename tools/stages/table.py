@@ -26,7 +26,8 @@ class Stage:
         name: How it is asked for, and what its lines begin with.
         command: Program and arguments.
         memory_gib: Memory that it needs at its peak. It waits until so much is there.
-        quick: Whether it runs before all others: they are not started when it fails.
+        quick: Whether the others wait for it: they are not started when it fails.
+        early: Whether it runs beside the quick ones all the same, because it takes longest and waits for most of its time.
         tests: Whether it is pytest, which then reports to a file.
     """
 
@@ -35,6 +36,7 @@ class Stage:
     memory_gib: float = 1.0
     quick: bool = False
     tests: bool = True
+    early: bool = False
 
 
 def _program(name: str) -> str:
@@ -74,7 +76,7 @@ STAGES: Final = (
         quick=True,
     ),
     # Those that take longest first. Three workers, however many cores: each has a control plane of some 3 GiB.
-    Stage("control-plane", _pytest(*_WORKERS, "3", "-m", f"control_plane{_LEFT_OUT}", *_ON_PLANES), 9.0),
+    Stage("control-plane", _pytest(*_WORKERS, "3", "-m", f"control_plane{_LEFT_OUT}", *_ON_PLANES), 9.0, early=True),
     Stage("serving", _pytest("-m", f"serving{_LEFT_OUT}", "tests/serving"), 5.0),
     # What needs the serving image has a target that builds it.
     Stage(

@@ -106,8 +106,18 @@ def parse_live(model: type[T], obj: Mapping[str, Any]) -> T:
             does not know: the definitions are of a newer version, which has checked the object by its own rules.
         InvalidManifestError: If a rule is broken.
     """
+    # Only the server reads who manages which field, and it is the largest part.
+    metadata = {key: value for key, value in (obj.get("metadata") or {}).items() if key != "managedFields"}
+    parsed: T = _parse_live(model, json.dumps({**obj, "metadata": metadata}))
+    return parsed
+
+
+@functools.lru_cache(maxsize=256)
+def _parse_live(model: type[T], text: str) -> T:
+    # Each pass reads records and models again that hardly ever change, and all that comes of them is frozen.
+    obj = json.loads(text)
     try:
-        parsed = model.model_validate_json(json.dumps(obj), extra="ignore")
+        parsed = model.model_validate_json(text, extra="ignore")
     except ValidationError:
         parsed = _without_unreadable_status(model, obj)
     beyond = unknown_fields(type(parsed), {"spec": obj.get("spec")}).get("spec", {})
