@@ -64,8 +64,8 @@ def _place(item):
 
 @pytest.fixture(scope="session")
 def plane(tmp_path_factory):
-    """All CRDs, KWOK without nodes, KubeRay, and simulated dashboards."""
-    with saved_planes.control_plane(tmp_path_factory.mktemp("plane")) as running:
+    """All CRDs, KWOK without nodes, KubeRay, and simulated dashboards; who writes what is logged."""
+    with saved_planes.control_plane(tmp_path_factory.mktemp("plane"), audit=True) as running:
         nodes.start_kwok(running)
         kuberay.start(running)
         yield running
