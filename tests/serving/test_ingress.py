@@ -1,4 +1,7 @@
-"""The path of before, which revisions keep that were pinned with it: through Serve's proxy and `ray.serve.llm`'s ingress."""
+"""The path of before, which revisions keep that were pinned with it: through Serve's proxy and `ray.serve.llm`'s ingress.
+
+Nightly: it needs a Ray cluster and an engine of its own, and no new revision takes this path.
+"""
 
 import httpx
 import openai
@@ -6,7 +9,7 @@ import pytest
 
 from llama_serving.config import LicenseDuties, LicenseFamilyDuties, RequestPath
 
-pytestmark = [pytest.mark.serving, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.serving, pytest.mark.nightly, pytest.mark.timeout(1800)]
 
 QUESTION = [{"role": "user", "content": "What is a llama?"}]
 DUTIES = LicenseDuties(

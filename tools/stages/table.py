@@ -84,7 +84,7 @@ STAGES: Final = (
         _pytest("-x", "-rs", "-m", f"e2e and not weights{_LEFT_OUT}", "--ignore=tests/e2e/images", "tests/e2e"),
         7.5,
     ),
-    Stage("local", _pytest("-m", "serving", "tests/local"), 4.0),
+    Stage("local", _pytest("-m", f"serving{_LEFT_OUT}", "tests/local"), 4.0),
 )
 _FLOWS: Final = tuple(f"tests/control_plane/test_{name}.py" for name in ("flows", "rollout_flows", "versions", "plane"))
 _SCHEMAS: Final = ("tests/golden/test_schemas.py",)
