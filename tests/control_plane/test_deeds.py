@@ -54,6 +54,7 @@ def test_a_quota_that_refuses_an_object_is_told_everywhere_and_heals(
     eventually(lambda: user.condition("chat", "Stalled")["status"] == "False", "nothing is refused any more")
 
 
+@pytest.mark.nightly
 def test_the_end_of_a_namespace_is_no_warning(eventually, user, make_operator, plane, namespace):
     # Its own Lease stays, as that of an operator in a namespace of its own does.
     operator = make_operator("--lease-namespace=default", f"--lease-name={namespace}")
@@ -64,6 +65,7 @@ def test_the_end_of_a_namespace_is_no_warning(eventually, user, make_operator, p
     assert "being terminated" not in operator.log.read_text(encoding="utf-8")
 
 
+@pytest.mark.nightly
 def test_what_kuberay_writes_back_is_no_change_of_somebody(eventually, user, operator, h100_nodes):
     user.apply(SAMPLE)
     user.ready()

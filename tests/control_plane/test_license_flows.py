@@ -63,6 +63,7 @@ def test_an_end_that_began_goes_on_without_the_record(eventually, user, terminat
     assert user.condition("chat", "LicenseAccepted")["status"] == "False"
 
 
+@pytest.mark.nightly
 def test_what_a_deletion_left_behind_gets_no_requests_until_its_deployment_is_back(eventually, user, served):
     manifest = json.dumps(user.one("lld", "chat"))
     # The chart's policies refuse this; they are not installed here.

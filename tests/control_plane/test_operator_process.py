@@ -220,6 +220,7 @@ def test_one_of_two_leads_and_a_deployment_gets_its_children_and_its_status(scen
         eventually(scene.told_of_lists, "the Lease says when everything was listed")
 
 
+@pytest.mark.nightly
 def test_after_the_death_of_the_leader_the_standby_takes_over_and_changes_nothing_that_is_right(scene):
     with scene.pair() as (one, two):
         scene.create("before")
@@ -269,6 +270,7 @@ def test_a_standby_that_is_asked_to_stop_ends_well_and_leaves_the_lease_alone(sc
         assert (one.role(), scene.holder()) == ("leader", "one")
 
 
+@pytest.mark.nightly
 def test_a_restart_changes_no_object(scene):
     with scene.replica("one") as one:
         scene.create("chat", "code")

@@ -9,7 +9,7 @@ import yaml
 
 from control_plane import saved_planes
 
-pytestmark = [pytest.mark.control_plane, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.control_plane, pytest.mark.nightly, pytest.mark.timeout(600)]
 
 ROOT = Path(__file__).resolve().parents[2]
 SAMPLE = ROOT / "manifests" / "samples" / "tiny-cpu.yaml"

@@ -102,6 +102,7 @@ def told(eventually, user, kind, reason):
     return found
 
 
+@pytest.mark.nightly
 def test_newer_definitions_under_the_running_operator(eventually, user, served, definitions, plane):
     definitions(newer)
     eventually(lambda: "observability" in user.one("lld", "chat")["spec"], "the API server serves the new defaults")

@@ -165,6 +165,7 @@ def test_the_rights_of_the_chart_are_enough_for_create_change_and_delete(plane, 
         assert operator.refusals() == []
 
 
+@pytest.mark.nightly
 def test_gateway_api_that_comes_later_is_used_and_what_a_gateway_says_is_told(
     plane, render, start, root, gateway_crds, eventually
 ):
@@ -250,9 +251,8 @@ def without_pods(objects, verb):
     return [role | {"rules": [rule for rule in role["rules"] if rule["verbs"]]} for role in roles]
 
 
-@pytest.mark.parametrize(
-    "verbs", [pytest.param({"watch"}, marks=pytest.mark.nightly), {"watch", "list"}], ids=["watch", "watch and list"]
-)
+@pytest.mark.nightly
+@pytest.mark.parametrize("verbs", [{"watch"}, {"watch", "list"}], ids=["watch", "watch and list"])
 def test_an_operator_that_is_newer_than_its_roles_says_what_is_missing_and_goes_on(
     plane, render, start, root, eventually, verbs
 ):

@@ -60,6 +60,7 @@ def test_a_drain_takes_one_replica_at_a_time(eventually, user, operator, four_no
     eventually(lambda: not user.get("poddisruptionbudgets.policy"), "the budget goes with its deployment")
 
 
+@pytest.mark.nightly
 def test_pods_of_a_replica_over_nodes_come_and_go_together(eventually, user, operator, four_nodes):
     user.apply("llama-3.1-405b-bf16-h100", scaling={"mode": "Manual"}, replicas=2)
     user.ready()
@@ -93,6 +94,7 @@ def capacity(user):
     return found["reason"], found["message"]
 
 
+@pytest.mark.nightly
 def test_a_cordoned_node_of_the_head_is_told_before_it_is_drained(eventually, user, operator, four_nodes):
     user.apply("llama-3.3-70b-fp8-h100", scaling={"mode": "Manual"}, replicas=1, rollout={"strategy": "Recreate"})
     user.ready()

@@ -160,6 +160,7 @@ def test_a_verdict_that_no_try_can_change_ends_the_job_at_once(user, deploy, rec
     assert user.services() == set()
 
 
+@pytest.mark.nightly
 def test_a_retained_claim_outlives_its_users(user, deploy, reconciled, eventually):
     deploy("chat")
     reconciled("chat")
@@ -174,6 +175,7 @@ def test_a_retained_claim_outlives_its_users(user, deploy, reconciled, eventuall
     assert len(user.get("persistentvolumeclaims")) == 1
 
 
+@pytest.mark.nightly
 def test_who_leaves_by_the_spec_takes_only_its_own_entry_along(user, deploy, reconciled, end):
     deploy("chat")
     reconciled("chat")
