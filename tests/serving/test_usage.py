@@ -10,6 +10,7 @@ from support.programs import said_by
 pytestmark = [pytest.mark.serving, pytest.mark.timeout(900)]
 
 
+@pytest.mark.nightly
 def test_what_is_booked_is_what_the_engine_counts_also_for_requests_that_are_cut_off():
     counted = said_by("support.serving.desks.real_engine")
 

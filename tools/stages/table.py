@@ -27,7 +27,7 @@ class Stage:
         command: Program and arguments.
         memory_gib: Memory that it needs at its peak. It waits until so much is there.
         quick: Whether the others wait for it: they are not started when it fails.
-        early: Whether it runs beside the quick ones all the same, because it takes longest and waits for most of its time.
+        early: Whether it begins beside the quick ones all the same: it takes long, and it waits for much of its time.
         tests: Whether it is pytest, which then reports to a file.
     """
 
@@ -63,10 +63,9 @@ STAGES: Final = (
     Stage("types", (_program("mypy"),), 1.0, quick=True, tests=False),
     Stage(
         "fast",
-        # One more than cores: some tests wait.
         _pytest(
             "-n",
-            str(CORES + 1),
+            str(CORES),
             "--dist",
             "worksteal",
             "-m",
@@ -75,9 +74,9 @@ STAGES: Final = (
         1.5,
         quick=True,
     ),
-    # Those that take longest first. Three workers, however many cores: each has a control plane of some 3 GiB.
-    Stage("control-plane", _pytest(*_WORKERS, "3", "-m", f"control_plane{_LEFT_OUT}", *_ON_PLANES), 9.0, early=True),
-    Stage("serving", _pytest("-m", f"serving{_LEFT_OUT}", "tests/serving"), 5.0),
+    # Those that take longest first. Two workers, however many cores: each has control planes of some 3 GiB.
+    Stage("control-plane", _pytest(*_WORKERS, "2", "-m", f"control_plane{_LEFT_OUT}", *_ON_PLANES), 7.5, early=True),
+    Stage("serving", _pytest("-m", f"serving{_LEFT_OUT}", "tests/serving"), 7.5, early=True),
     # What needs the serving image has a target that builds it.
     Stage(
         "e2e",
