@@ -25,11 +25,11 @@ from llama_serving.config import (
 from llama_serving.contract.guard import GUARD_DEPLOYMENT
 from llama_serving.llm_config import placement_bundles, replica_environment
 
-_SERVER = "llama_serving.engine.server.LlamaServer"
-_DIRECT_SERVER = "llama_serving.engine.direct.DirectServer"
-_GUARD = "llama_serving.engine.guard.GuardServer"
+_SERVER = "llama_serving.replicas.LlamaServer"
+_DIRECT_SERVER = "llama_serving.replicas.DirectServer"
+_GUARD = "llama_serving.replicas.GuardServer"
 _BOARD = "llama_serving.board.deployment.BoardServer"
-_INGRESS = "llama_serving.ingress.application.Ingress"
+_INGRESS = "llama_serving.replicas.Ingress"
 _QUEUE_PER_REPLICA = 4
 _INGRESS_REQUESTS = 1000
 """Requests in one ingress before another is added; an ingress only passes bytes on."""

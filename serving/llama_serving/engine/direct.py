@@ -1,6 +1,6 @@
 """The engine's Serve deployment on the direct path: the replica itself answers HTTP, with vLLM's own application.
 
-Serve imports `DirectServer` by its path, see `app`. What the direct path needs of Ray's and vLLM's private names is here, and
+Serve imports `DirectServer` through `replicas`. What the direct path needs of Ray's and vLLM's private names is here, and
 tests/serving runs it: it serves, streams, scales, cuts off clients. See docs/designs/0020-data-plane.md.
 """
 

@@ -1,4 +1,4 @@
-"""The guard's Serve deployment, and how a replica of the model reaches it. Serve imports `GuardServer` by its path, see `app`.
+"""The guard's Serve deployment, and how a replica of the model reaches it. Serve imports `GuardServer` through `replicas`.
 
 It is an engine like that of the model, with its own placement group. Its prompt is the chat template of its own checkpoint.
 """

@@ -1,6 +1,6 @@
 """The deployment that answers HTTP: `ray.serve.llm`'s OpenAI routes, the status endpoint and the license pages.
 
-Serve imports `Ingress` by its path, see `app`.
+Serve imports `Ingress` through `replicas`.
 """
 
 from typing import Any

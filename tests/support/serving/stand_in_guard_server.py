@@ -4,7 +4,7 @@ from typing import Any
 
 from typing_extensions import override
 
-from llama_serving.engine.guard import GuardServer
+from llama_serving.replicas import GuardServer
 from support.serving.stand_in_guard import instead
 
 
