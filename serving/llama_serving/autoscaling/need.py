@@ -179,7 +179,6 @@ def surge(
     *,
     price: float,
     slack: float,
-    movable: float = 1.0,
 ) -> int:
     """Return the replicas that are worth having for what waits, and what will; 0 if what is there and starts will do.
 
@@ -201,7 +200,5 @@ def surge(
     later = backlog + need.until * ahead - able - slack * arriving
     if later <= 0 or arriving <= 0:
         return 0
-    worth = math.sqrt(price * arriving * later / max(1.0, ahead))
-    moves = math.sqrt(price * arriving * min(later, movable * (later + backlog)) / max(1.0, ahead))
-    over = min(max(moves, min(worth, len(free))), _MOST_SURGE * max(1.0, arriving))
+    over = min(math.sqrt(price * arriving * later / max(1.0, ahead)), _MOST_SURGE * max(1.0, arriving))
     return rounded_up(arriving + over)

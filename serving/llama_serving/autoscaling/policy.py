@@ -240,7 +240,6 @@ class _Pass:
             self.starts.cold_start + _REPORT_SECONDS,
             price=self.knobs.price,
             slack=self.facts.objective,
-            movable=in_routers / self.waiting if self.waiting > 0 else 0.0,
         )
         if backlog > 0 and more == 0 and need.work <= 0:
             more = signal.ready
