@@ -83,6 +83,7 @@ class Load:
     seconds: float
     dispersion: float
     recent: float = 0.0
+    highest: float = 0.0
     sure: float = 0.0
     bend: float = 0.0
 
@@ -280,7 +281,7 @@ def load(seen: Sequence[tuple[int, float, float]], now: float) -> Load | None:
         return None
     # A load that has just left its line is taken to stand still; of one that nobody knows yet not even that is known.
     error = 0.0 if seen_long and chosen.seconds < BIN_SECONDS * _LINE_BINS else chosen.slope_error
-    return replace(chosen, recent=_recent(points), slope_error=error)
+    return replace(chosen, recent=_recent(points), highest=_highest(points), slope_error=error)
 
 
 Point = tuple[float, float, float]
@@ -291,6 +292,12 @@ def _recent(points: Sequence[Point]) -> float:
     near = [point for point in points if point[0] > -_RECENT_SECONDS]
     watched = sum(seconds for *_, seconds in near)
     return sum(rate * seconds for _, rate, seconds in near) / watched if watched else 0.0
+
+
+def _highest(points: Sequence[Point]) -> float:
+    near = [point for point in points if point[0] > -_RECENT_SECONDS]
+    rates = [(one[1] * one[2] + two[1] * two[2]) / (one[2] + two[2]) for one, two in itertools.pairwise(near)]
+    return max(rates, default=0.0)
 
 
 def _dispersion(points: Sequence[Point]) -> float:

@@ -107,6 +107,14 @@ def experience(
     return Experience(sum(followed) / len(followed), enough, episodes)
 
 
+def highest(seen: Sequence[tuple[int, float, float]], load: Load, width: float) -> float:
+    """Return the most requests a second of the last hour, less one standard error: the highest of several is high by chance as well."""
+    came = max((rate for rate in _rates(seen, width) if rate is not None), default=0.0)
+    noise = load.dispersion / (_SMOOTH * width)
+    # A line may end above all that was counted.
+    return max(min(load.level, load.highest), came - math.sqrt(noise * max(came, noise)))
+
+
 def _rates(seen: Sequence[tuple[int, float, float]], width: float) -> list[float | None]:
     """Requests a second of each bin and the one before it; None where too little was watched."""
     if not seen:

@@ -63,6 +63,7 @@ class Need:
     until: float = 0.0
     now: int = 0
     bare: int = 0
+    peak: int = 1_000_000
 
 
 def usable_share(one: Work, facts: Facts, price: float, requests: float) -> float:
@@ -102,6 +103,7 @@ def steady(
     ahead: float,
     known: Experience | None = None,
     earlier: Foretold = NOTHING_FORETOLD,
+    highest: float = math.inf,
 ) -> Need:
     """Return the replicas that keep up with what will arrive.
 
@@ -152,7 +154,13 @@ def steady(
         max(0.0, (now + certain) / 2),
         rounded_up(coming / share + math.sqrt(spread * coming)) + beside,
         rounded_up(arriving / share + math.sqrt(spread * arriving)) + beside,
+        _most(highest * one.request / share) + beside,
     )
+
+
+def _most(replicas: float) -> int:
+    """Return the most replicas that are asked for where so many keep up: twice as many, and one more at least."""
+    return 1_000_000 if replicas == math.inf else max(int(MOST * replicas), rounded_up(replicas) + 1)
 
 
 def quantile(price: float) -> float:

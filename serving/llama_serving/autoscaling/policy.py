@@ -15,7 +15,7 @@ from llama_serving.autoscaling.arrivals import (
     persistent,
     queues,
 )
-from llama_serving.autoscaling.experience import experience, levels
+from llama_serving.autoscaling.experience import experience, highest, levels
 from llama_serving.autoscaling.foretold import Foretold, foretold, judged
 from llama_serving.autoscaling.hold import bin_seconds, held, needs
 from llama_serving.autoscaling.memory import Memory
@@ -206,7 +206,8 @@ class _Pass:
                 cold_start=self.starts.cold_start,
                 price=self.knobs.price,
             )
-            need = steady(self.load, self.one, self.facts, self.knobs, ahead, known, self.judged)
+            most = highest(self.levels, self.load, self.width)
+            need = steady(self.load, self.one, self.facts, self.knobs, ahead, known, self.judged, most)
             if self.now - (self.memory.began or self.now) > self.starts.cold_start:
                 return need
             # Who chose the fleet that is there may have known more than a memory that begins: so not much is added by doubt.
@@ -246,7 +247,7 @@ class _Pass:
         if more >= self.memory.surge or self.now - self.memory.surge_at > _SURGE_SECONDS:
             self.surge, self.surge_at = more, self.now
         more = self.surge
-        wish = min(max(need.steady, more), need.most)
+        wish = min(max(min(need.steady, need.most), more), need.peak)
         if self.starts.absent:
             # Where starts fail, many more of them would not help.
             wish = min(wish + self.starts.absent, max(need.steady, math.ceil(_MOST_WITH_ABSENT * need.steady)))
