@@ -149,7 +149,7 @@ def steady(
         reserve,
         rounded_up(arriving / share + reserve) + beside,
         max(0.0, certain),
-        MOST * rounded_up(load.level * one.request / share) + beside,
+        max(rounded_up(MOST * min(load.level, load.highest) * one.request / share), rounded_up(load.level * one.request / share) + 1) + beside,
         rounded_up(load.recent * one.request / share) + beside,
         max(0.0, (now + certain) / 2),
         rounded_up(coming / share + math.sqrt(spread * coming)) + beside,

@@ -247,7 +247,7 @@ class _Pass:
         if more >= self.memory.surge or self.now - self.memory.surge_at > _SURGE_SECONDS:
             self.surge, self.surge_at = more, self.now
         more = self.surge
-        wish = min(max(min(need.steady, need.most), more), need.peak)
+        wish = max(min(need.steady, need.most), min(more, need.peak))
         if self.starts.absent:
             # Where starts fail, many more of them would not help.
             wish = min(wish + self.starts.absent, max(need.steady, math.ceil(_MOST_WITH_ABSENT * need.steady)))
