@@ -24,12 +24,12 @@ def bin_seconds(facts_cold_start: float) -> float:
     return max(_SHORTEST_BIN, facts_cold_start / 8)
 
 
-def needs(memory: Memory, need: int, now: float, width: float, *, late: bool) -> tuple[tuple[int, int, int], ...]:
+def needs(memory: Memory, need: int, now: float, width: float, *, late: int) -> tuple[tuple[int, int, int], ...]:
     """Return `Memory.needs` with the need of now."""
     number = int(now // width)
     recent = [entry for entry in memory.needs if number - _BINS < entry[0] <= number]
     last = recent.pop() if recent and recent[-1][0] == number else (number, 0, 0)
-    return (*recent, (number, max(last[1], need), max(last[2], int(late))))
+    return (*recent, (number, max(last[1], need), max(last[2], late)))
 
 
 def held(
@@ -67,32 +67,35 @@ def hold_seconds(
     seen: Sequence[tuple[int, int, int]], level: int, width: float, *, usual: float, cold_start: float, price: float
 ) -> float:
     """Return for how long the need of `level` replicas is held."""
-    gaps = _gaps(seen, level, width)
-    if not gaps:
-        return usual
+    gaps, lates = _stays(seen, level, width)
+    # A return that was waited for was not late, and that does not say that it would not have been.
+    again = cold_start + price * min(cold_start, max(lates, default=0.0))
     longest = min(_LONGEST_SECONDS, _LONGEST_PER_COLD_START * cold_start)
-    again = (gap * _LONGER + width for gap, _ in gaps)
-    candidates = sorted({usual, *(seconds for seconds in again if usual <= seconds <= longest)})
+    if not gaps:
+        return max(usual, min(longest, usual + again - cold_start))
+    returned = (gap * _LONGER + width for gap in gaps)
+    candidates = sorted({usual, *(seconds for seconds in returned if usual <= seconds <= longest)})
 
     def cost(hold: float) -> float:
         # Once more it is held for nothing: when the load has gone for good.
-        return hold + sum(
-            gap if gap <= hold else hold + cold_start + price * min(cold_start, late) for gap, late in gaps
-        )
+        return hold + sum(gap if gap <= hold else hold + again for gap in gaps)
 
     return min(candidates, key=cost)
 
 
-def _gaps(seen: Sequence[tuple[int, int, int]], level: int, width: float) -> list[tuple[float, float]]:
-    """Seconds for which fewer replicas were needed, and for how long requests were late when the need came back."""
-    gaps: list[tuple[float, float]] = []
+def _stays(seen: Sequence[tuple[int, int, int]], level: int, width: float) -> tuple[list[float], list[float]]:
+    """Seconds for which fewer replicas were needed, and for how long a load of so many was late each time that it came."""
+    gaps: list[float] = []
+    lates: list[float] = []
     last: int | None = None
     for number, need, late in seen:
         if need < level:
             continue
+        if last is None or number - last > 1:
+            lates.append(0.0)
         if last is not None and number - last > 1:
-            gaps.append(((number - last - 1) * width, 0.0))
-        if gaps and late:
-            gaps[-1] = (gaps[-1][0], gaps[-1][1] + width)
+            gaps.append((number - last - 1) * width)
+        if late >= level:
+            lates[-1] += width
         last = number
-    return gaps
+    return gaps, lates

@@ -389,7 +389,7 @@ class _Pass:
             ready_since=memory.ready_since if signal.ready == memory.ready else now,
             starts=self.starts.entries,
             cold_start=self.starts.measured,
-            needs=needs(memory, needed, now, width, late=self.late_at == now) if known else memory.needs,
+            needs=needs(memory, needed, now, width, late=need.now if self.late_at == now else 0) if known else memory.needs,
             began=memory.began or now,
             surge=self.surge,
             surge_at=self.surge_at,
