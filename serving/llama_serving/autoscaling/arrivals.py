@@ -72,6 +72,7 @@ class Load:
         seconds: How far back one line explains what arrived.
         dispersion: Variance of a count relative to its mean: 1 for arrivals that know nothing of each other.
         recent: Requests a second in the last seconds, whatever a line says: it is wrong where a fall turns.
+        highest: Most requests a second in ten of the last seconds: a line may end above all that was counted.
         sure: Share of the slope that is kept, 0 to 1: how far it stands above its own error.
         bend: By how much the slope grows each second, halved; `slope` is that of now.
     """

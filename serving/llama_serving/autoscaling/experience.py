@@ -108,10 +108,15 @@ def experience(
 
 
 def highest(seen: Sequence[tuple[int, float, float]], load: Load, width: float) -> float:
-    """Return the most requests a second of the last hour, less one standard error: the highest of several is high by chance as well."""
+    """Return the most requests a second of the last hour, less one standard error: the highest of several is high by chance as well.
+
+    Args:
+        seen: `Memory.levels`.
+        load: As it is now.
+        width: Seconds of a bin.
+    """
     came = max((rate for rate in _rates(seen, width) if rate is not None), default=0.0)
     noise = load.dispersion / (_SMOOTH * width)
-    # A line may end above all that was counted.
     return max(min(load.level, load.highest), came - math.sqrt(noise * max(came, noise)))
 
 

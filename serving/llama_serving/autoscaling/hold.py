@@ -1,7 +1,8 @@
 """How long a need is held after it is gone: rent or buy, learned from how often it came back. Called by `policy`.
 
 A replica that is kept costs its time. One that is given up and needed again costs a start C, and if requests were late until it served, the
-price of these: p for each second for which it was missing, C seconds at most. Without experience a need is held for C, which never costs more than twice the best in replicas' time. With
+price of these: p for each second for which it was missing, C seconds at most. Without experience a need is held for C, which never costs more than twice the best in replicas' time;
+if so many were missing when the load came first, for the price of that as well. With
 experience, each number of replicas is held for the time that would have cost least in the past: loads that come every ten minutes are
 waited for, and others are not.
 """
@@ -25,7 +26,15 @@ def bin_seconds(facts_cold_start: float) -> float:
 
 
 def needs(memory: Memory, need: int, now: float, width: float, *, late: int) -> tuple[tuple[int, int, int], ...]:
-    """Return `Memory.needs` with the need of now."""
+    """Return `Memory.needs` with the need of now.
+
+    Args:
+        memory: Of before.
+        need: Replicas that are needed, with all that stands by.
+        now: Seconds.
+        width: Seconds of a bin.
+        late: Replicas that would keep up with the load of now, if requests are late; else 0.
+    """
     number = int(now // width)
     recent = [entry for entry in memory.needs if number - _BINS < entry[0] <= number]
     last = recent.pop() if recent and recent[-1][0] == number else (number, 0, 0)
@@ -67,35 +76,34 @@ def hold_seconds(
     seen: Sequence[tuple[int, int, int]], level: int, width: float, *, usual: float, cold_start: float, price: float
 ) -> float:
     """Return for how long the need of `level` replicas is held."""
-    gaps, lates = _stays(seen, level, width)
-    # A return that was waited for was not late, and that does not say that it would not have been.
-    again = cold_start + price * min(cold_start, max(lates, default=0.0))
+    pauses, late = _visits(seen, level, width)
+    # A return that was waited for was not late: that does not say that it would not have been.
+    missed = price * min(cold_start, late)
     longest = min(_LONGEST_SECONDS, _LONGEST_PER_COLD_START * cold_start)
-    if not gaps:
-        return max(usual, min(longest, usual + again - cold_start))
-    returned = (gap * _LONGER + width for gap in gaps)
+    if not pauses:
+        return max(usual, min(longest, usual + missed))
+    returned = (gap * _LONGER + width for gap in pauses)
     candidates = sorted({usual, *(seconds for seconds in returned if usual <= seconds <= longest)})
 
     def cost(hold: float) -> float:
         # Once more it is held for nothing: when the load has gone for good.
-        return hold + sum(gap if gap <= hold else hold + again for gap in gaps)
+        return hold + sum(gap if gap <= hold else hold + cold_start + missed for gap in pauses)
 
     return min(candidates, key=cost)
 
 
-def _stays(seen: Sequence[tuple[int, int, int]], level: int, width: float) -> tuple[list[float], list[float]]:
-    """Seconds for which fewer replicas were needed, and for how long a load of so many was late each time that it came."""
-    gaps: list[float] = []
-    lates: list[float] = []
+def _visits(seen: Sequence[tuple[int, int, int]], level: int, width: float) -> tuple[list[float], float]:
+    """Seconds of each pause in which fewer replicas were needed, and the longest for which a load of so many was late when it came."""
+    pauses: list[float] = []
+    late_each = [0.0]
     last: int | None = None
     for number, need, late in seen:
         if need < level:
             continue
-        if last is None or number - last > 1:
-            lates.append(0.0)
         if last is not None and number - last > 1:
-            gaps.append((number - last - 1) * width)
-        if late >= level:
-            lates[-1] += width
+            pauses.append((number - last - 1) * width)
+            late_each.append(0.0)
+        # What stands by beyond the load was not missed.
+        late_each[-1] += width if late >= level else 0.0
         last = number
-    return gaps, lates
+    return pauses, max(late_each)

@@ -32,7 +32,7 @@ class Memory:
         ready_since: Since when so many served.
         starts: Replicas that start: when they were asked for, and how many.
         cold_start: Measured seconds of a start; 0 for none.
-        needs: Need by time: number of the bin, largest need in it, whether requests were late in it.
+        needs: Need by time: number of the bin, largest need in it, replicas that the load alone needed while requests were late in it.
         began: When this memory began.
         surge: Replicas that were asked for because requests wait.
         surge_at: When.

@@ -6,7 +6,7 @@ released too early is judged as rent or buy (`hold`).
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 
@@ -30,8 +30,8 @@ _STEPS = 40
 _CERTAIN = 0.5
 """Standard errors that the load must be above what serves before more is asked for than keeps up."""
 MOST = 2
-"""Most replicas that are asked for, as a multiple of those that keep up with what comes now: a trend and a backlog may be wrong, and a
-load that goes on is asked for again in a second."""
+"""Most replicas that are asked for, as a multiple of those that keep up: with what comes now for a trend, which may be wrong, and a load that goes on is
+asked for again in a second; with the most that ever came for a backlog, which a load leaves behind that has risen before."""
 _MOST_SURGE = 1.0
 """Replicas for a backlog, as a multiple of those that the load needs: it is over when they begin to serve if it was small."""
 
@@ -51,6 +51,7 @@ class Need:
         until: Engine seconds that arrive in a second until then, on average, as far as they are certain.
         now: Whole replicas that keep up with what comes now.
         bare: As `steady`, without what the forecast may be wrong by.
+        peak: Whole replicas beyond which none is asked for because of a backlog.
     """
 
     work: float
@@ -103,7 +104,7 @@ def steady(
     ahead: float,
     known: Experience | None = None,
     earlier: Foretold = NOTHING_FORETOLD,
-    highest: float = math.inf,
+    highest: float = 0.0,
 ) -> Need:
     """Return the replicas that keep up with what will arrive.
 
@@ -115,6 +116,7 @@ def steady(
         ahead: Seconds until a replica that is asked for now can serve.
         known: What followed on such a load; None if that is not known.
         earlier: What came of earlier forecasts.
+        highest: Most requests a second that ever came, as far as that is remembered.
     """
     expected, error = load.ahead(ahead)
     expected -= (1 - earlier.share) * max(0.0, expected - load.level)
@@ -149,18 +151,23 @@ def steady(
         reserve,
         rounded_up(arriving / share + reserve) + beside,
         max(0.0, certain),
-        max(rounded_up(MOST * min(load.level, load.highest) * one.request / share), rounded_up(load.level * one.request / share) + 1) + beside,
+        at_most(min(load.level, load.highest) * one.request / share) + beside,
         rounded_up(load.recent * one.request / share) + beside,
         max(0.0, (now + certain) / 2),
         rounded_up(coming / share + math.sqrt(spread * coming)) + beside,
         rounded_up(arriving / share + math.sqrt(spread * arriving)) + beside,
-        _most(highest * one.request / share) + beside,
+        at_most(highest * one.request / share, rounds=math.floor) + beside,
     )
 
 
-def _most(replicas: float) -> int:
-    """Return the most replicas that are asked for where so many keep up: twice as many, and one more at least."""
-    return 1_000_000 if replicas == math.inf else max(int(MOST * replicas), rounded_up(replicas) + 1)
+def at_most(replicas: float, rounds: Callable[[float], int] | None = None) -> int:
+    """Return the most replicas that are asked for where so many keep up: twice as many, and one more at least.
+
+    Args:
+        replicas: Those that keep up, before rounding.
+        rounds: Rounds twice as many; None for `rounded_up`.
+    """
+    return 0 if replicas <= 0 else max((rounds or rounded_up)(MOST * replicas), rounded_up(replicas) + 1)
 
 
 def quantile(price: float) -> float:

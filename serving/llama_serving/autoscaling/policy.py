@@ -223,7 +223,8 @@ class _Pass:
         now = max(self.occupied / _LEARNED_SHARE, _SOME_WORK if level > 0 else 0.0)
         most = MOST * rounded_up(now) + math.ceil(self.knobs.reserve)
         this = rounded_up(now + reserve) + (math.ceil(self.knobs.reserve) if arriving else 0)
-        return Need(arriving, 1.0, reserve, whole, arriving, most if level > 0 else whole, until=arriving, now=this)
+        most = most if level > 0 else whole
+        return Need(arriving, 1.0, reserve, whole, arriving, most, until=arriving, now=this, peak=most)
 
     def _wanted(self, need: Need | None) -> tuple[int, str]:
         signal, target = self.signal, self.signal.target
@@ -389,7 +390,9 @@ class _Pass:
             ready_since=memory.ready_since if signal.ready == memory.ready else now,
             starts=self.starts.entries,
             cold_start=self.starts.measured,
-            needs=needs(memory, needed, now, width, late=need.now if self.late_at == now else 0) if known else memory.needs,
+            needs=needs(memory, needed, now, width, late=self._missed(need))
+            if need is not None and known
+            else memory.needs,
             began=memory.began or now,
             surge=self.surge,
             surge_at=self.surge_at,
@@ -405,6 +408,10 @@ class _Pass:
             slots=self.slots,
             kv_tokens=self.kv_tokens,
         )
+
+    def _missed(self, need: Need) -> int:
+        """Replicas that would keep up with the load while requests are late; 0 if none is."""
+        return need.now if self.late_at == self.now else 0
 
     def _judged(self) -> Foretold:
         """What came of earlier forecasts; that changes with each bin, and is looked at then."""
