@@ -72,7 +72,7 @@ class Load:
         seconds: How far back one line explains what arrived.
         dispersion: Variance of a count relative to its mean: 1 for arrivals that know nothing of each other.
         recent: Requests a second in the last seconds, whatever a line says: it is wrong where a fall turns.
-        highest: Most requests a second in ten of the last seconds: a line may end above all that was counted.
+        highest: Most requests a second that were counted in ten of the last seconds: a line may end above them.
         sure: Share of the slope that is kept, 0 to 1: how far it stands above its own error.
         bend: By how much the slope grows each second, halved; `slope` is that of now.
     """
@@ -84,7 +84,7 @@ class Load:
     seconds: float
     dispersion: float
     recent: float = 0.0
-    highest: float = 0.0
+    highest: float = math.inf
     sure: float = 0.0
     bend: float = 0.0
 
@@ -296,9 +296,10 @@ def _recent(points: Sequence[Point]) -> float:
 
 
 def _highest(points: Sequence[Point]) -> float:
+    """Most requests a second in two neighbouring bins of the last seconds; infinite while there is only one."""
     near = [point for point in points if point[0] > -_RECENT_SECONDS]
     rates = [(one[1] * one[2] + two[1] * two[2]) / (one[2] + two[2]) for one, two in itertools.pairwise(near)]
-    return max(rates, default=0.0)
+    return max(rates, default=math.inf)
 
 
 def _dispersion(points: Sequence[Point]) -> float:
