@@ -6,7 +6,7 @@ released too early is judged as rent or buy (`hold`).
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 
@@ -145,29 +145,25 @@ def steady(
     now = (load.level - _CERTAIN * load.level_error) * one.request / share
     coming = load.level * one.request
     beside = math.ceil(knobs.reserve)
+    bounded, largest = (rate * one.request / share for rate in (min(load.level, load.highest), highest))
     return Need(
         arriving,
         share,
         reserve,
         rounded_up(arriving / share + reserve) + beside,
         max(0.0, certain),
-        at_most(min(load.level, load.highest) * one.request / share) + beside,
+        _more_than_one(bounded, math.ceil(MOST * (bounded - _ROUND_DOWN))) + beside,
         rounded_up(load.recent * one.request / share) + beside,
         max(0.0, (now + certain) / 2),
         rounded_up(coming / share + math.sqrt(spread * coming)) + beside,
         rounded_up(arriving / share + math.sqrt(spread * arriving)) + beside,
-        at_most(highest * one.request / share, rounds=math.floor) + beside,
+        _more_than_one(largest, math.floor(MOST * largest)) + beside,
     )
 
 
-def at_most(replicas: float, rounds: Callable[[float], int] | None = None) -> int:
-    """Return the most replicas that are asked for where so many keep up: twice as many, and one more at least.
-
-    Args:
-        replicas: Those that keep up, before rounding.
-        rounds: Rounds twice as many; None for `rounded_up`.
-    """
-    return 0 if replicas <= 0 else max((rounds or rounded_up)(MOST * replicas), rounded_up(replicas) + 1)
+def _more_than_one(replicas: float, bound: int) -> int:
+    """Return a bound for those who need so many replicas; one more is always within it."""
+    return 0 if replicas <= 0 else max(bound, rounded_up(replicas) + 1)
 
 
 def quantile(price: float) -> float:

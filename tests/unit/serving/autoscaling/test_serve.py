@@ -118,13 +118,14 @@ def test_engines_whose_speed_is_unknown_get_replicas_when_they_are_full():
     assert played(QueueDepthPolicy(Store()), 30)[0] == 1
 
 
-def test_a_load_that_ends_frees_the_fleet_after_one_start():
+@pytest.mark.parametrize(("values", "waits"), [({METRIC_RUNNING: 8.0}, False), (FULL, True)])
+def test_a_load_that_ends_frees_the_fleet_after_one_start_if_nothing_was_late(values, waits):
     store = Store()
     policy = QueueDepthPolicy(store)
-    _, state = played(policy, 90, ready=3, values=FULL)
+    _, state = played(policy, 90, ready=3, values=values)
     for second in range(90, 500):
         wish, state = policy(context(at=second, ready=3, state=state, values={METRIC_ACCEPTED: 190.0}))
-    assert wish < 3
+    assert (wish == 3) is waits
 
 
 def test_a_delay_of_serve_is_the_users_and_then_nothing_else_is_held():

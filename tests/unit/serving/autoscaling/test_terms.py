@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from llama_serving.autoscaling.arrivals import Counted, Load
-from llama_serving.autoscaling.experience import Experience, experience
+from llama_serving.autoscaling.experience import Experience, experience, highest
 from llama_serving.autoscaling.foretold import Foretold, foretold, judged
 from llama_serving.autoscaling.hold import held, hold_seconds
 from llama_serving.autoscaling.memory import Memory
@@ -124,11 +124,28 @@ def test_a_load_that_went_away_before_needs_what_comes_now():
 def test_no_more_is_asked_for_than_twice_what_comes_now():
     rising = Load(level=20.0, slope=1.0, level_error=0.1, slope_error=0.0, seconds=320.0, dispersion=1.0)
     need = steady(rising, ONE, FACTS, Knobs(), 130.0)
-    assert need.steady > need.most == 2 * math.ceil(20.0 * ONE.request)
+    # 2.36 keep up: twice as many, rounded once.
+    assert need.steady > need.most == math.ceil(2 * 20.0 * ONE.request)
+    # A line that ends above all that was counted says nothing of the present.
+    assert steady(replace(rising, highest=10.0), ONE, FACTS, Knobs(), 130.0).most == math.ceil(2 * 10.0 * ONE.request)
+
+
+def test_a_backlog_asks_for_no_more_than_twice_the_largest_load():
+    peaks = [steady(CALM, ONE, FACTS, Knobs(), 130.0, highest=highest).peak for highest in (4.0, 40.0, 80.0)]
+    # 0.472, 4.72 and 9.44 keep up; one more than whole ones is always asked for.
+    assert peaks == [2, 9, 18]
+
+
+def test_the_largest_load_is_that_of_the_hour_less_its_noise():
+    levels = tuple((number, 15.0 * (60 if number in (50, 51) else 10), 15.0) for number in range(100))
+    now = replace(CALM, level=10.0, highest=11.0)
+    assert 58 < highest(levels, now, 15.0) < 60
+    assert highest((), now, 15.0) == 10.0
+    assert highest((), replace(now, level=90.0), 15.0) == 11.0
 
 
 def seen(*needs, late=()):
-    return tuple((number, need, int(number in late)) for number, need in enumerate(needs))
+    return tuple((number, need, need if number in late else 0) for number, need in enumerate(needs))
 
 
 def test_a_need_is_held_for_one_start_without_experience():
@@ -188,6 +205,24 @@ def test_a_gap_that_made_requests_late_is_held_next_time():
     assert hold_seconds(late, 5, 15.0, usual=60.0, cold_start=60.0, price=1.0) == 60
     assert hold_seconds(seen(5, *gap, 5, 5), 5, 15.0, usual=60.0, cold_start=60.0, price=20.0) == 60
     assert hold_seconds(late, 6, 15.0, usual=60.0, cold_start=60.0, price=20.0) == 60
+
+
+def test_a_load_that_came_late_is_waited_for_as_long_as_that_cost():
+    first = seen(5, 5, 2, 2, late={0, 1})
+    assert hold_seconds(first, 5, 15.0, usual=60.0, cold_start=60.0, price=20.0) == 60 + 20 * 30
+    # No longer than a start, for which it would be late again, and an hour at most.
+    long = seen(*[5] * 99, 2, late=range(99))
+    assert hold_seconds(long, 5, 15.0, usual=60.0, cold_start=60.0, price=20.0) == 60 + 20 * 60
+    assert hold_seconds(long, 5, 15.0, usual=600.0, cold_start=600.0, price=20.0) == 3600
+    # What stood by beyond that load was not missed.
+    beside = tuple((number, need + 2, late) for number, need, late in first)
+    assert hold_seconds(beside, 7, 15.0, usual=60.0, cold_start=60.0, price=20.0) == 60
+
+
+def test_a_return_that_was_waited_for_is_waited_for_again():
+    gap = [1] * 20
+    in_time = seen(5, 5, *gap, 5, 5, late={0, 1})
+    assert hold_seconds(in_time, 5, 15.0, usual=60.0, cold_start=60.0, price=20.0) == pytest.approx(20 * 15 * 1.1 + 15)
 
 
 def fleet(ready, target):
