@@ -50,6 +50,7 @@ def held(
     cold_start: float,
     price: float,
     target: int,
+    sleeps: bool = False,
 ) -> int:
     """Return the replicas that are still held.
 
@@ -61,27 +62,36 @@ def held(
         cold_start: Seconds of a start.
         price: What a late request is worth, in multiples of its engine seconds.
         target: Replicas that were asked for: nothing beyond them is held.
+        sleeps: Whether there may be no replica: all that comes then is late, and that was chosen.
     """
     for level in range(target, 0, -1):
         last = next((number for number, need, _ in reversed(seen) if need >= level), None)
         if last is None:
             continue
+        hold = hold_seconds(seen, level, width, usual=usual, cold_start=cold_start, price=price, sleeps=sleeps)
         # The need was there at least until its bin began.
-        if now - (last + 1) * width < hold_seconds(seen, level, width, usual=usual, cold_start=cold_start, price=price):
+        if now - (last + 1) * width < hold:
             return level
     return 0
 
 
 def hold_seconds(
-    seen: Sequence[tuple[int, int, int]], level: int, width: float, *, usual: float, cold_start: float, price: float
+    seen: Sequence[tuple[int, int, int]],
+    level: int,
+    width: float,
+    *,
+    usual: float,
+    cold_start: float,
+    price: float,
+    sleeps: bool = False,
 ) -> float:
-    """Return for how long the need of `level` replicas is held."""
+    """Return for how long the need of `level` replicas is held; arguments as for `held`."""
     pauses, late = _visits(seen, level, width)
     # A return that was waited for was not late: that does not say that it would not have been.
     missed = price * min(cold_start, late)
     longest = min(_LONGEST_SECONDS, _LONGEST_PER_COLD_START * cold_start)
     if not pauses:
-        return max(usual, min(longest, usual + missed))
+        return usual if sleeps else max(usual, min(longest, usual + missed))
     returned = (gap * _LONGER + width for gap in pauses)
     candidates = sorted({usual, *(seconds for seconds in returned if usual <= seconds <= longest)})
 

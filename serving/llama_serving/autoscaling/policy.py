@@ -340,6 +340,7 @@ class _Pass:
             cold_start=self.starts.cold_start,
             price=self.knobs.price,
             target=target,
+            sleeps=self.signal.minimum <= 0,
         )
 
     def _usual_hold(self) -> float:

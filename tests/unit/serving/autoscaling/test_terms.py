@@ -214,6 +214,8 @@ def test_a_load_that_came_late_is_waited_for_as_long_as_that_cost():
     long = seen(*[5] * 99, 2, late=range(99))
     assert hold_seconds(long, 5, 15.0, usual=60.0, cold_start=60.0, price=20.0) == 60 + 20 * 60
     assert hold_seconds(long, 5, 15.0, usual=600.0, cold_start=600.0, price=20.0) == 3600
+    # At zero all that comes is late, and that was chosen.
+    assert hold_seconds(first, 5, 15.0, usual=60.0, cold_start=60.0, price=20.0, sleeps=True) == 60
     # What stood by beyond that load was not missed.
     beside = tuple((number, need + 2, late) for number, need, late in first)
     assert hold_seconds(beside, 7, 15.0, usual=60.0, cold_start=60.0, price=20.0) == 60
