@@ -75,14 +75,14 @@ def metrics(replicas, **values):
     return {name: dict.fromkeys(replicas, value) for name, value in said.items()}
 
 
-def context(*, at=0.0, ready=1, target=None, values=None, settings=None, state=None, queued=0.0, total=0.0):
+def context(*, at=0.0, ready=1, target=None, values=None, settings=None, state=None, queued=0.0, total=0.0, minimum=0):
     replicas = [f"r{number}" for number in range(ready)]
     return SimpleNamespace(
         app_name="llama",
         deployment_name="LlamaServer:m",
         current_num_replicas=ready,
         target_num_replicas=ready if target is None else target,
-        capacity_adjusted_min_replicas=0,
+        capacity_adjusted_min_replicas=minimum,
         capacity_adjusted_max_replicas=10,
         current_time=NOW + at,
         policy_state=state or {},
@@ -118,13 +118,15 @@ def test_engines_whose_speed_is_unknown_get_replicas_when_they_are_full():
     assert played(QueueDepthPolicy(Store()), 30)[0] == 1
 
 
-@pytest.mark.parametrize(("values", "waits"), [({METRIC_RUNNING: 8.0}, False), (FULL, True)])
-def test_a_load_that_ends_frees_the_fleet_after_one_start_if_nothing_was_late(values, waits):
-    store = Store()
-    policy = QueueDepthPolicy(store)
-    _, state = played(policy, 90, ready=3, values=values)
+@pytest.mark.parametrize(
+    ("values", "minimum", "waits"), [({METRIC_RUNNING: 8.0}, 1, False), (FULL, 1, True), (FULL, 0, False)]
+)
+def test_a_load_that_ends_frees_the_fleet_after_one_start_unless_it_was_late(values, minimum, waits):
+    policy = QueueDepthPolicy(Store())
+    _, state = played(policy, 90, ready=3, values=values, minimum=minimum)
+    over = {METRIC_ACCEPTED: 190.0}
     for second in range(90, 500):
-        wish, state = policy(context(at=second, ready=3, state=state, values={METRIC_ACCEPTED: 190.0}))
+        wish, state = policy(context(at=second, ready=3, state=state, values=over, minimum=minimum))
     assert (wish == 3) is waits
 
 
