@@ -17,7 +17,7 @@ import asyncio
 import hashlib
 import hmac
 import logging
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -39,12 +39,16 @@ from llama_serving.door.caller import Caller
 from llama_serving.door.refusals import Refusal
 from llama_serving.tracing import request as tracing
 from llama_serving.tracing.durations import Durations
+from llama_serving.tracing.pace import Pace
 
 CLIENT_LEFT: Final = 499
 """Status in the usage log of a request whose client left before there was an answer."""
 
 _SHORTEST_ANSWER: Final = 16
 """A request that names no length is refused rather than given a shorter answer than this."""
+
+_NOTES_AT_ONCE: Final = 4
+"""Requests whose usage is written in one turn of the loop."""
 
 _UNKNOWN_WAIT: Final = 5.0
 _LOGGER = logging.getLogger("ray.serve")
@@ -122,6 +126,8 @@ class Desk:
         durations: Histograms to publish; None for none.
         log: The usage log; None for none.
         clock: Returns now.
+        note_seconds: How long usage and metrics of a request that has ended wait for the requests that come at that moment; 0
+            for not at all. Limits never wait.
     """
 
     def __init__(
@@ -138,6 +144,7 @@ class Desk:
         clock: Callable[[], Moment],
         durations: Durations | None = None,
         log: UsageLog | None = None,
+        note_seconds: float = 0.0,
     ) -> None:
         self.model = model
         self._source = source
@@ -147,6 +154,8 @@ class Desk:
         self._durations = durations
         self._log = log
         self._clock = clock
+        self._note_seconds = note_seconds
+        self._notes: deque[Callable[[], None]] = deque()
         self._leases = Leases(bank, replica=replica, clock=clock)
         self._visitors = Visitors()
         self._by_model: Counter[str] = Counter()
@@ -171,6 +180,8 @@ class Desk:
             task.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)
         self._background = []
+        while self._notes:
+            self._notes.popleft()()
         self._counters.flush()
         if self._log is not None:
             await asyncio.to_thread(self._log.close)
@@ -298,11 +309,29 @@ class Desk:
                 output_tokens=tally.output_tokens,
             ),
         )
+        self._later(lambda: self._note(event, tally.pace, answered_by))
+
+    def _note(self, event: UsageEvent, pace: Pace, answered_by: str) -> None:
         self._counters.served(event)
         if self._durations is not None:
-            self._durations.took(event, tally.pace, response_model=answered_by)
+            self._durations.took(event, pace, response_model=answered_by)
         if self._log is not None and not self._log.write(event.model_dump_json(exclude_none=True).encode()):
             self._counters.line_lost()
+
+    def _later(self, note: Callable[[], None]) -> None:
+        """Write what nobody waits for once the requests that come now have gone to the engine."""
+        if not self._note_seconds:
+            note()
+            return
+        self._notes.append(note)
+        if len(self._notes) == 1:
+            asyncio.get_running_loop().call_later(self._note_seconds, self._write_notes)
+
+    def _write_notes(self) -> None:
+        for _ in range(min(_NOTES_AT_ONCE, len(self._notes))):
+            self._notes.popleft()()
+        if self._notes:
+            asyncio.get_running_loop().call_soon(self._write_notes)
 
     def _output_tokens(self, wish: Wish, limits: TenantLimits) -> int | None:
         """Longest answer of a sequence that is reserved, and enforced; None for what the request says and the model allows."""

@@ -40,6 +40,9 @@ from llama_serving.tracing.durations import Durations
 _ADAPTERS_SECONDS: Final = 300.0
 """Longest wait of a new replica for its adapters: a volume that does not answer keeps no model from serving."""
 
+_NOTE_SECONDS: Final = 0.02
+"""Clients that have their answer ask again within some milliseconds: usage is written while the engine reads what they ask."""
+
 
 class _DirectServer(LlamaServer):
     """`LlamaServer` with an HTTP application around vLLM's."""
@@ -110,6 +113,7 @@ class _DirectServer(LlamaServer):
         frontend.without_idle_layers(app)
         frontend.only_with(DIALECTS, app)
         frontend.answer_by_the_asked_name(app.state)
+        frontend.spare_the_loop(app.state)
         self._desk = await self._open_desk(takes_conversations=frontend.has_chat_template(app.state))
         if config.guard is not None:
             self._judge = Judge(RayGuard(self._guard), self._limits.guard, RayMetrics(), time.monotonic)
@@ -153,6 +157,7 @@ class _DirectServer(LlamaServer):
             durations=Durations(ray_histogram),
             clock=moment,
             log=UsageLog(Path(get_serve_logs_dir()).parent, replica),
+            note_seconds=_NOTE_SECONDS,
         )
         desk.start()
         return desk

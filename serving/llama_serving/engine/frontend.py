@@ -4,9 +4,12 @@ from collections.abc import Collection
 from typing import Any, Final
 
 from vllm.renderers.chat_utils import ChatTemplateResolutionError
+from vllm.renderers.hf import safe_apply_chat_template
 from vllm.renderers.params import ChatParams
 
 from llama_serving.desk.middleware import ASKED_NAME
+from llama_serving.engine.loop.short_prompts import in_the_loop
+from llama_serving.engine.loop.unsampled import without_spans
 
 _IDLE: Final = frozenset(
     {
@@ -61,6 +64,16 @@ def answer_by_the_asked_name(state: Any) -> None:
         return name
 
     models.model_name = model_name
+
+
+def spare_the_loop(state: Any) -> None:
+    """Take ways out that cost a short request more than its work, see `loop`.
+
+    Args:
+        state: State of the application.
+    """
+    in_the_loop(state.online_renderer.renderer, safe_apply_chat_template)
+    without_spans(getattr(state.engine_client, "output_processor", None))
 
 
 def has_chat_template(state: Any) -> bool:
