@@ -14,7 +14,7 @@ from llama_serving.contract.door import Access, DoorSettings
 from llama_serving.door import body, headers, refusals
 from llama_serving.door.asgi import ASGIApp, Message, Receive, Scope, Send
 from llama_serving.door.body import NoBody, Room
-from llama_serving.door.caller import NOBODY, Caller, marked
+from llama_serving.door.caller import AT_OWN_DOOR, NOBODY, Caller, marked
 from llama_serving.door.credentials import NoKey, key_in
 from llama_serving.door.headers import RequestHeaders
 from llama_serving.door.keys import Keys
@@ -99,6 +99,8 @@ class Door:
         """Answer, or hand on."""
         if scope["type"] == "http":
             request_id, sent = self._new_id(), headers.read(scope["headers"])
+            # A request has a task of its own, and its context ends with it.
+            AT_OWN_DOOR.set(True)
             with begin(self._traces, scope, sent, request_id) as trace:
                 await self._request(scope, sent, receive, _answering(send, request_id, trace), request_id, trace)
         elif scope["type"] == "websocket":

@@ -4,6 +4,7 @@ It stands in the scope and never in a header: no client can write it, and Serve 
 replicas. The values are plain texts for that reason.
 """
 
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,6 +15,10 @@ TENANT: Final = "llama.tenant"
 KEY: Final = "llama.key"
 MODELS: Final = "llama.models"
 REQUEST: Final = "llama.request"
+
+AT_OWN_DOOR: Final[ContextVar[bool]] = ContextVar("llama_own_door", default=False)
+"""Whether the request that runs came in by the door of this process. Unlike the scope it is not carried to another one. The server
+behind that door ends the request when its client leaves."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from vllm.renderers.params import ChatParams
 
 from llama_serving.desk.middleware import ASKED_NAME
 from llama_serving.engine.loop.short_prompts import in_the_loop
+from llama_serving.engine.loop.straight import go_straight
 from llama_serving.engine.loop.unsampled import without_spans
 
 _IDLE: Final = frozenset(
@@ -66,14 +67,15 @@ def answer_by_the_asked_name(state: Any) -> None:
     models.model_name = model_name
 
 
-def spare_the_loop(state: Any) -> None:
+def spare_the_loop(app: Any) -> None:
     """Take ways out that cost a short request more than its work, see `loop`.
 
     Args:
-        state: State of the application.
+        app: The application, with the routes that it keeps.
     """
-    in_the_loop(state.online_renderer.renderer, safe_apply_chat_template)
-    without_spans(getattr(state.engine_client, "output_processor", None))
+    in_the_loop(app.state.online_renderer.renderer, safe_apply_chat_template)
+    without_spans(getattr(app.state.engine_client, "output_processor", None))
+    go_straight(app)
 
 
 def has_chat_template(state: Any) -> bool:

@@ -129,3 +129,13 @@ def test_the_statistics_of_a_step_have_the_names_that_are_read(found):
 def test_without_hosts_nothing_is_fetched(found):
     assert "fetched" not in found["fetching"].values()
     assert all("allowed" in words for words in found["fetching"].values()), found["fetching"]
+
+
+def test_short_ways_are_those_of_this_vllm(found):
+    ways = found["short ways"]
+    assert ways["straight"] == sorted(DIALECTS)
+    assert ways["unwatched"]
+    assert ways["spans"]
+    (in_threads, theirs), (in_the_loop, ours) = ways["prompts"]
+    assert (in_threads, in_the_loop) == (2, 0)
+    assert theirs == ours

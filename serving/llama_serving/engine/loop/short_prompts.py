@@ -9,7 +9,7 @@ and `_tokenize_prompt`.
 """
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Generator, Mapping
 from typing import Any, Final
 
 MOST_LETTERS: Final = 2000
@@ -74,9 +74,9 @@ class _Done:
     def __init__(self, work: Callable[[], Any]) -> None:
         self._work = work
 
-    def __await__(self) -> Any:
+    def __await__(self) -> Generator[Any, Any, Any]:
+        yield from ()
         return self._work()
-        yield
 
 
 def _left_of(letters: int, value: Any) -> int:

@@ -3,6 +3,7 @@
 Run as a program, because vLLM wants a process of its own: it prints what it found as JSON.
 """
 
+import asyncio
 import json
 import shutil
 import sys
@@ -23,15 +24,20 @@ from vllm.entrypoints.serve.middleware import register
 from vllm.multimodal.media.connector import MediaConnector
 from vllm.parser import ParserManager
 from vllm.renderers import renderer_from_config
+from vllm.renderers.hf import safe_apply_chat_template
+from vllm.renderers.params import ChatParams
 from vllm.tokenizers import get_tokenizer
 from vllm.tool_parsers.abstract_tool_parser import ToolParserManager
 from vllm.utils.argparse_utils import FlexibleArgumentParser
+from vllm.v1.engine.output_processor import OutputProcessor
 from vllm.v1.metrics.stats import SchedulerStats
 
 from llama_serving.contract.media import NOWHERE
 from llama_serving.contract.usage import DIALECTS
 from llama_serving.desk.middleware import ASKED_NAME
 from llama_serving.engine import frontend, later_metrics, tool_parsers
+from llama_serving.engine.loop import straight
+from llama_serving.engine.loop.short_prompts import in_the_loop
 from llama_serving.generated import checkpoint
 
 TOOLS = [
@@ -173,6 +179,31 @@ def routes():
     return [before, sorted(route.path for route in app.router.routes)]
 
 
+def short_ways(folder):
+    """Paths that go straight to vLLM's handlers, prompts made in the loop and in threads, and whether a span can be left out."""
+    app = build_app(make_arg_parser(FlexibleArgumentParser()).parse_args(["--disable-fastapi-docs"]), ("generate",))
+    frontend.only_with(DIALECTS, app)
+    handlers = [straight.handler_of(route) for route in app.router.routes]
+    unwatched = all(one is not None and "raw_request" in one.call.__code__.co_varnames for one in handlers)
+    config = ModelConfig(model=str(folder), max_model_len=512, enforce_eager=True)
+    renderer = renderer_from_config(VllmConfig(model_config=config))
+    chat = ChatParams(chat_template_content_format="auto")
+    prompts = []
+    for step in (lambda: None, lambda: in_the_loop(renderer, safe_apply_chat_template)):
+        step()
+        before = renderer._executor.submitted = []
+        submit = type(renderer._executor).submit
+        renderer._executor.submit = lambda *what, before=before: before.append(1) or submit(renderer._executor, *what)
+        _, (prompt,) = asyncio.run(renderer.render_chat_async([HELLO], chat))
+        prompts.append([len(before), prompt["prompt_token_ids"]])
+    return {
+        "straight": sorted(straight.go_straight(app)),
+        "unwatched": unwatched,
+        "prompts": prompts,
+        "spans": callable(getattr(OutputProcessor, "do_tracing", None)),
+    }
+
+
 def unknown_statistics():
     """Names that `later_metrics` reads and vLLM does not have."""
     has = {one.name for one in fields(SchedulerStats)}
@@ -204,6 +235,7 @@ def main():
         "names": names(),
         "layers": layers(),
         "routes": routes(),
+        "short ways": short_ways(folder),
         "unknown statistics": unknown_statistics(),
         "fetching": fetching(),
     }
