@@ -188,14 +188,14 @@ def short_ways(folder):
     config = ModelConfig(model=str(folder), max_model_len=512, enforce_eager=True)
     renderer = renderer_from_config(VllmConfig(model_config=config))
     chat = ChatParams(chat_template_content_format="auto")
-    prompts = []
+    submitted, prompts = [], []
+    submit = renderer._executor.submit
+    renderer._executor.submit = lambda *what: submitted.append(what) or submit(*what)
     for step in (lambda: None, lambda: in_the_loop(renderer, safe_apply_chat_template)):
         step()
-        before = renderer._executor.submitted = []
-        submit = type(renderer._executor).submit
-        renderer._executor.submit = lambda *what, before=before: before.append(1) or submit(renderer._executor, *what)
+        submitted.clear()
         _, (prompt,) = asyncio.run(renderer.render_chat_async([HELLO], chat))
-        prompts.append([len(before), prompt["prompt_token_ids"]])
+        prompts.append([len(submitted), prompt["prompt_token_ids"]])
     return {
         "straight": sorted(straight.go_straight(app)),
         "unwatched": unwatched,
