@@ -3,11 +3,13 @@
 from collections.abc import Collection
 from typing import Any, Final
 
+from vllm.entrypoints.generate.base.protocol import DeltaMessage
 from vllm.renderers.chat_utils import ChatTemplateResolutionError
 from vllm.renderers.hf import safe_apply_chat_template
 from vllm.renderers.params import ChatParams
 
 from llama_serving.desk.middleware import ASKED_NAME
+from llama_serving.engine.loop.plain_parts import without_reading
 from llama_serving.engine.loop.short_prompts import in_the_loop
 from llama_serving.engine.loop.straight import go_straight
 from llama_serving.engine.loop.unsampled import without_spans
@@ -76,6 +78,7 @@ def spare_the_loop(app: Any) -> None:
     in_the_loop(app.state.online_renderer.renderer, safe_apply_chat_template)
     without_spans(getattr(app.state.engine_client, "output_processor", None))
     go_straight(app)
+    without_reading(app.state.openai_serving_chat, DeltaMessage)
 
 
 def has_chat_template(state: Any) -> bool:

@@ -139,3 +139,8 @@ def test_short_ways_are_those_of_this_vllm(found):
     (in_threads, theirs), (in_the_loop, ours) = ways["prompts"]
     assert (in_threads, in_the_loop) == (2, 0)
     assert theirs == ours
+
+
+@pytest.mark.parametrize("name", ["llama3_json", "llama4_pythonic"])
+def test_a_stream_that_is_not_read_is_the_same(found, name):
+    assert found["plain parts"][name]

@@ -16,6 +16,7 @@ from fastapi import FastAPI
 from ray.llm._internal.serve.core.server import llm_server
 from starlette.middleware.gzip import GZipMiddleware
 from vllm.config import ModelConfig, VllmConfig
+from vllm.entrypoints.generate.base.protocol import DeltaMessage
 from vllm.entrypoints.launchers.app import build_app
 from vllm.entrypoints.launchers.cli_args import make_arg_parser
 from vllm.entrypoints.openai.chat_completion.protocol import ChatCompletionRequest
@@ -37,6 +38,7 @@ from llama_serving.contract.usage import DIALECTS
 from llama_serving.desk.middleware import ASKED_NAME
 from llama_serving.engine import frontend, later_metrics, tool_parsers
 from llama_serving.engine.loop import straight
+from llama_serving.engine.loop.plain_parts import PlainParts, is_plain
 from llama_serving.engine.loop.short_prompts import in_the_loop
 from llama_serving.generated import checkpoint
 
@@ -123,6 +125,27 @@ def parts_without_tools(tokenizer):
             parser.parse_delta(part, [1], request, prompt_token_ids=[1], finished=False) for part in texts["a call"]
         ]
         found[name] = [delta and delta.content for delta in said] == list(texts["a call"])
+    return found
+
+
+def plain_parts(tokenizer):
+    """Whether each part of a stream without tools is the same with and without vLLM's parser, the last and an empty one too."""
+    found = {}
+    for name, texts in TEXTS.items():
+        parser_class = ParserManager.get_parser(tool_parser_name=name, enable_auto_tools=True, model_name="m")
+        request = ChatCompletionRequest(model="m", messages=HELLO, stream=True)
+        parsers = (parser_class(tokenizer, request.tools), PlainParts(DeltaMessage))
+        parts = [(text, False) for text in (*texts["a call"], "")] + [("!", True)]
+        said = [
+            [
+                one.parse_delta(
+                    delta_text=text, delta_token_ids=[1], request=request, prompt_token_ids=[1], finished=last
+                )
+                for text, last in parts
+            ]
+            for one in parsers
+        ]
+        found[name] = said[0] == said[1] and is_plain(request, parser_class)
     return found
 
 
@@ -235,6 +258,7 @@ def main():
         "names": names(),
         "layers": layers(),
         "routes": routes(),
+        "plain parts": plain_parts(tokenizer),
         "short ways": short_ways(folder),
         "unknown statistics": unknown_statistics(),
         "fetching": fetching(),
