@@ -21,6 +21,7 @@ from fastapi.routing import APIRoute
 from llama_serving.door.asgi import ASGIApp, Message, Receive, Scope, Send
 from llama_serving.door.body import replayed
 from llama_serving.door.caller import AT_OWN_DOOR
+from llama_serving.engine.loop.together import send_parts
 
 _WATCHES: Final = "with_cancellation.<locals>.wrapper"
 """vLLM's layer that looks whether the client has left."""
@@ -146,7 +147,8 @@ async def _answer(answer: Any, scope: Scope, receive: Receive, send: Send) -> No
         await response(scope, receive, send)
         return
     # Its own call would look whether the client has left, in two tasks more.
-    await response.stream_response(send)
+    await send({"type": "http.response.start", "status": response.status_code, "headers": response.raw_headers})
+    await send_parts(aiter(response.body_iterator), send, charset=response.charset)
     if response.background is not None:
         await response.background()
 

@@ -210,7 +210,7 @@ def short_ways(folder):
     unwatched = all(one is not None and "raw_request" in one.call.__code__.co_varnames for one in handlers)
     config = ModelConfig(model=str(folder), max_model_len=512, enforce_eager=True)
     renderer = renderer_from_config(VllmConfig(model_config=config))
-    chat = ChatParams(chat_template_content_format="auto")
+    chat = ChatParams(chat_template_content_format="auto", chat_template_kwargs={"tokenize": False})
     submitted, prompts = [], []
     submit = renderer._executor.submit
     renderer._executor.submit = lambda *what: submitted.append(what) or submit(*what)

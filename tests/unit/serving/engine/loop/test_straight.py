@@ -133,7 +133,11 @@ async def ask(app, body, *, path="/plain", at_own_door=True, parts=1, method="PO
 async def test_the_answer_is_that_of_the_long_way(path, parts, body):
     long, short = application(), application()
     assert straight.go_straight(short) == ("/plain", "/words")
-    assert await ask(short, body, path=path, parts=parts) == await ask(long, body, path=path, parts=parts)
+    ours, theirs = await ask(short, body, path=path, parts=parts), await ask(long, body, path=path, parts=parts)
+    assert ours[0] == theirs[0]
+    whole = [b"".join(message["body"] for message in answer[1:]) for answer in (ours, theirs)]
+    assert whole[0] == whole[1]
+    assert not ours[-1].get("more_body")
     assert short.state.closed == long.state.closed
     assert [text for _, text in short.state.seen] == [text for _, text in long.state.seen]
 
