@@ -113,7 +113,7 @@ class _DirectServer(LlamaServer):
         frontend.without_idle_layers(app)
         frontend.only_with(DIALECTS, app)
         frontend.answer_by_the_asked_name(app.state)
-        frontend.spare_the_loop(app)
+        frontend.spare_the_loop(app, reads_parts=config.guard is not None)
         self._desk = await self._open_desk(takes_conversations=frontend.has_chat_template(app.state))
         if config.guard is not None:
             self._judge = Judge(RayGuard(self._guard), self._limits.guard, RayMetrics(), time.monotonic)

@@ -69,15 +69,16 @@ def answer_by_the_asked_name(state: Any) -> None:
     models.model_name = model_name
 
 
-def spare_the_loop(app: Any) -> None:
+def spare_the_loop(app: Any, *, reads_parts: bool) -> None:
     """Take ways out that cost a short request more than its work, see `loop`.
 
     Args:
         app: The application, with the routes that it keeps.
+        reads_parts: Whether a layer reads each part of a stream by itself, as the guard does.
     """
     in_the_loop(app.state.online_renderer.renderer, safe_apply_chat_template)
     without_spans(getattr(app.state.engine_client, "output_processor", None))
-    go_straight(app)
+    go_straight(app, joins=not reads_parts)
     without_reading(app.state.openai_serving_chat, DeltaMessage)
 
 

@@ -76,17 +76,18 @@ def handler_of(route: Any) -> Handler | None:
     return Handler(route, route.body_field, call, wants.body_params[0].name, wants.request_param_name)
 
 
-def go_straight(app: Any) -> tuple[str, ...]:
+def go_straight(app: Any, *, joins: bool) -> tuple[str, ...]:
     """Let requests for the routes of `app` go straight where they can; return the paths of those.
 
     Args:
         app: The application. Layers in front of its routes, and what it makes of errors, stay.
+        joins: Whether parts of a stream that are there at once may go out in one piece: no layer reads them one by one.
     """
     found = {route.path: handler for route in app.router.routes if (handler := handler_of(route)) is not None}
     if not found or app.dependency_overrides:
         _LOGGER.warning("vLLM's routes are other ones than are known here: requests go through all layers of FastAPI")
         return ()
-    app.router.middleware_stack = Straight(app.router.middleware_stack, found)
+    app.router.middleware_stack = Straight(app.router.middleware_stack, found, joins=joins)
     return tuple(found)
 
 
@@ -96,11 +97,13 @@ class Straight:
     Args:
         app: The long way.
         handlers: By path.
+        joins: Whether parts of a stream may go out in one piece.
     """
 
-    def __init__(self, app: ASGIApp, handlers: Mapping[str, Handler]) -> None:
+    def __init__(self, app: ASGIApp, handlers: Mapping[str, Handler], *, joins: bool) -> None:
         self._app = app
         self._handlers = handlers
+        self._joins = joins
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer, or hand on."""
@@ -121,7 +124,22 @@ class Straight:
         request = Request(scope, replayed(content, receive), send)
         # Kept in the request, as FastAPI does.
         await request.body()
-        await _answer(await handler.call(**{handler.body: asked, handler.request: request}), scope, receive, send)
+        answer = await handler.call(**{handler.body: asked, handler.request: request})
+        await self._answer(answer, scope, receive, send)
+
+    async def _answer(self, answer: Any, scope: Scope, receive: Receive, send: Send) -> None:
+        response = answer if isinstance(answer, Response) else JSONResponse(answer)
+        if type(response) is not StreamingResponse:
+            await response(scope, receive, send)
+            return
+        # Its own call would look whether the client has left, in two tasks more.
+        if self._joins:
+            await send({"type": "http.response.start", "status": response.status_code, "headers": response.raw_headers})
+            await send_parts(aiter(response.body_iterator), send, charset=response.charset)
+        else:
+            await response.stream_response(send)
+        if response.background is not None:
+            await response.background()
 
     def _handler(self, scope: Scope) -> Handler | None:
         if scope["type"] != "http" or scope["method"] != "POST" or not AT_OWN_DOOR.get():
@@ -139,18 +157,6 @@ def _read(handler: Handler, content: bytes) -> Any:
     except Exception:  # noqa: BLE001 - whatever it is, it comes again on the long way, which has the words for it
         return None
     return None if errors else asked
-
-
-async def _answer(answer: Any, scope: Scope, receive: Receive, send: Send) -> None:
-    response = answer if isinstance(answer, Response) else JSONResponse(answer)
-    if type(response) is not StreamingResponse:
-        await response(scope, receive, send)
-        return
-    # Its own call would look whether the client has left, in two tasks more.
-    await send({"type": "http.response.start", "status": response.status_code, "headers": response.raw_headers})
-    await send_parts(aiter(response.body_iterator), send, charset=response.charset)
-    if response.background is not None:
-        await response.background()
 
 
 def _again(message: Message, receive: Receive) -> Receive:

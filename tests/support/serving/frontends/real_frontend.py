@@ -220,7 +220,7 @@ def short_ways(folder):
         _, (prompt,) = asyncio.run(renderer.render_chat_async([HELLO], chat))
         prompts.append([len(submitted), prompt["prompt_token_ids"]])
     return {
-        "straight": sorted(straight.go_straight(app)),
+        "straight": sorted(straight.go_straight(app, joins=True)),
         "unwatched": unwatched,
         "prompts": prompts,
         "spans": callable(getattr(OutputProcessor, "do_tracing", None)),

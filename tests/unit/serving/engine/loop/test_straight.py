@@ -113,6 +113,7 @@ async def ask(app, body, *, path="/plain", at_own_door=True, parts=1, method="PO
     return answer
 
 
+@pytest.mark.parametrize("joins", [True, False])
 @pytest.mark.parametrize("path", ["/plain", "/words"])
 @pytest.mark.parametrize("parts", [1, 2])
 @pytest.mark.parametrize(
@@ -130,21 +131,22 @@ async def ask(app, body, *, path="/plain", at_own_door=True, parts=1, method="PO
         b"\xff",
     ],
 )
-async def test_the_answer_is_that_of_the_long_way(path, parts, body):
+async def test_the_answer_is_that_of_the_long_way(path, parts, body, joins):
     long, short = application(), application()
-    assert straight.go_straight(short) == ("/plain", "/words")
+    assert straight.go_straight(short, joins=joins) == ("/plain", "/words")
     ours, theirs = await ask(short, body, path=path, parts=parts), await ask(long, body, path=path, parts=parts)
     assert ours[0] == theirs[0]
     whole = [b"".join(message["body"] for message in answer[1:]) for answer in (ours, theirs)]
     assert whole[0] == whole[1]
     assert not ours[-1].get("more_body")
+    assert joins or ours == theirs
     assert short.state.closed == long.state.closed
     assert [text for _, text in short.state.seen] == [text for _, text in long.state.seen]
 
 
 async def test_nobody_waits_for_the_client_but_the_server():
     app = application()
-    straight.go_straight(app)
+    straight.go_straight(app, joins=True)
     await ask(app, {"model": "m"})
     await ask(app, {"model": "m"}, at_own_door=False)
     assert [watched for watched, _ in app.state.seen] == [False, True]
@@ -152,7 +154,7 @@ async def test_nobody_waits_for_the_client_but_the_server():
 
 async def test_a_stream_that_the_server_ends_is_closed():
     app = application()
-    straight.go_straight(app)
+    straight.go_straight(app, joins=True)
     stuck = asyncio.Event()
 
     async def forever():
@@ -167,7 +169,7 @@ async def test_a_stream_that_the_server_ends_is_closed():
         return StreamingResponse(forever())
 
     app.router.middleware_stack = app.router.app
-    assert "/forever" in straight.go_straight(app)
+    assert "/forever" in straight.go_straight(app, joins=True)
 
     async def receive():
         return {"type": "http.request", "body": b'{"model": "m"}', "more_body": False}
@@ -192,7 +194,7 @@ async def test_a_stream_that_the_server_ends_is_closed():
 
 async def test_other_requests_go_on():
     app = application()
-    straight.go_straight(app)
+    straight.go_straight(app, joins=True)
     assert (await ask(app, b"", method="GET"))[0]["status"] == HTTPStatus.METHOD_NOT_ALLOWED
     assert (await ask(app, {}, path="/none"))[0]["status"] == HTTPStatus.NOT_FOUND
 
@@ -228,11 +230,11 @@ def test_a_route_that_wants_more_goes_the_long_way():
     async def no_body(raw_request: Request): ...
 
     before = app.router.middleware_stack
-    assert straight.go_straight(app) == ()
+    assert straight.go_straight(app, joins=True) == ()
     assert app.router.middleware_stack == before
 
 
 def test_an_application_whose_dependencies_are_exchanged_goes_the_long_way():
     app = application()
     app.dependency_overrides[other] = validate_json_request
-    assert straight.go_straight(app) == ()
+    assert straight.go_straight(app, joins=True) == ()
