@@ -121,6 +121,7 @@ def desk_of(
     clock=None,
     replica="replica-1",
     aliases=None,
+    note_seconds=0.0,
     **facts,
 ):
     """Make a desk; `facts` are of the model."""
@@ -142,6 +143,7 @@ def desk_of(
         clock=clock,
         durations=durations,
         log=log,
+        note_seconds=note_seconds,
     )
     return Parts(desk, clock, bank, counted, counters, log, load, observed, durations)
 

@@ -58,6 +58,25 @@ async def test_started_and_stopped_it_writes_what_there_is(monkeypatch):
     assert line["id"] == "req-1"
 
 
+async def test_usage_waits_for_a_moment_and_limits_do_not():
+    parts = desk_of(limits_of(concurrent_requests=1), note_seconds=0.01)
+    for number in range(6):
+        visit = await parts.desk.admit(Caller("acme"), WISH, request_id=str(number))
+        assert isinstance(visit, Visit), "the place of the one before is free at once"
+        await parts.desk.leave(visit)
+    assert parts.log.lines == []
+    await until(lambda: len(parts.log.lines) == 6)
+    assert [json.loads(line)["id"] for line in parts.log.lines] == ["0", "1", "2", "3", "4", "5"]
+
+
+async def test_usage_that_waits_is_written_at_the_end():
+    parts = desk_of(note_seconds=60)
+    await parts.desk.leave(await parts.desk.admit(Caller("acme"), WISH, request_id="1"))
+    await parts.desk.stop()
+    assert json.loads(parts.log.lines[0])["id"] == "1"
+    assert parts.counted.values[("llama_gateway_requests", "acme", MODEL, "chat", "499")] == 1
+
+
 async def test_a_line_that_the_log_does_not_take_is_counted():
     parts = desk_of()
     parts.log.takes = False
