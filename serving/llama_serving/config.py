@@ -393,6 +393,10 @@ def pod_environment(config: ServingConfig) -> dict[str, str]:
             **haproxy.times(REQUEST_TIMEOUT_SECONDS),
             # Else the lines of a thousand requests are lost with a replica.
             "RAY_SERVE_REQUEST_PATH_LOG_BUFFER_SIZE": "1",
+            # Both compute beside the engine, whether anybody asks or not: Serve's controller looks at all replicas ten times a second by
+            # itself, and Ray's agent at all processes of the pod every 5 s.
+            "RAY_SERVE_CONTROL_LOOP_INTERVAL_S": "0.25",
+            "REPORTER_UPDATE_INTERVAL_MS": "15000",
             **routing_environment(config.routing),
         }
     return environment

@@ -153,6 +153,8 @@ def test_only_the_direct_path_has_haproxy_a_board_and_a_desk():
     assert added == 2 * [
         {
             "RAY_SERVE_ENABLE_HA_PROXY": "1",
+            "RAY_SERVE_CONTROL_LOOP_INTERVAL_S": "0.25",
+            "REPORTER_UPDATE_INTERVAL_MS": "15000",
             "RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S": "1800",
             "RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S": "120",
             "RAY_SERVE_HAPROXY_TIMEOUT_SERVER_S": "1860",
