@@ -67,10 +67,9 @@ class Runner:
     _alone: bool = False
 
     def run(self, stages: Sequence[Stage]) -> list[Result]:
-        """Run the quick and the early stages side by side, and the others once no quick one can fail any more.
+        """Run them side by side; returns results in the order of `stages`.
 
-        After a failure of a quick stage no other starts, and those that are early are ended. Returns results in the order
-        of `stages`.
+        After a failure of a quick stage no other starts, and those that run are ended.
 
         Raises:
             InterruptedError: The user asked for the end; all stages have ended then.
@@ -95,10 +94,9 @@ class Runner:
                 self._look()
             if any(not self._results[name].good for name in quick & self._results.keys()):
                 waiting = [stage for stage in waiting if stage.quick]
-                self._end_early_ones()
+                self._end_others()
             for stage in list(waiting):
-                may_start = stage.quick or stage.early or quick <= self._results.keys()
-                if may_start and self._has_place(stage) and self._fits(stage, told):
+                if self._has_place(stage) and self._fits(stage, told):
                     waiting.remove(stage)
                     self._start(stage)
             for running in [each for each in self._running if each.process.poll() is not None]:
@@ -109,7 +107,7 @@ class Runner:
     def _has_place(self, stage: Stage) -> bool:
         return stage.quick or sum(not running.stage.quick for running in self._running) < self.most_at_once
 
-    def _end_early_ones(self) -> None:
+    def _end_others(self) -> None:
         for running in self._running:
             if not running.stage.quick and not running.ended:
                 running.ended = True
