@@ -28,11 +28,11 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """A stage that has ended, or was left out because another had failed.
+    """A stage that has ended, or was never started.
 
     Attributes:
         name: Name of the stage.
-        status: Exit status of its process; None if it was left out: not started, or not run to its end.
+        status: Exit status of its process; None if it was not started.
         counts: Its tests; None if it has none.
         seconds: How long it ran.
         peak: Most bytes of memory that it used.
@@ -117,7 +117,7 @@ def closing_line(results: Sequence[Result]) -> str:
 
 def _row(result: Result) -> tuple[str, ...]:
     if result.status is None:
-        return (result.name, "left out", "", "", "", "", "")
+        return (result.name, "not started", "", "", "", "", "")
     numbers = ("", "", "")
     if result.counts is not None:
         numbers = (str(result.counts.passed), str(result.counts.failed), str(result.counts.skipped))

@@ -35,8 +35,6 @@ class Running:
     family: Family
     began: float
     reader: threading.Thread | None = None
-    ended: bool = False
-    """Whether the runner has asked it to end before its time."""
 
     @property
     def still_to_take(self) -> int:
@@ -67,9 +65,7 @@ class Runner:
     _alone: bool = False
 
     def run(self, stages: Sequence[Stage]) -> list[Result]:
-        """Run them side by side; returns results in the order of `stages`.
-
-        After a failure of a quick stage no other starts, and those that run are ended.
+        """Run the quick stages side by side, then the others if all was well; returns results in the order of `stages`.
 
         Raises:
             InterruptedError: The user asked for the end; all stages have ended then.
@@ -77,14 +73,15 @@ class Runner:
         self.folder.mkdir(parents=True, exist_ok=True)
         self._alone = len(stages) == 1
         try:
-            self._run_all(stages)
+            self._run_all([stage for stage in stages if stage.quick], len(stages))
+            if all(result.good for result in self._results.values()):
+                self._run_all([stage for stage in stages if not stage.quick], self.most_at_once)
         except BaseException:
             self._stop()
             raise
         return [self._results.get(stage.name) or Result(stage.name, None, None, 0, 0) for stage in stages]
 
-    def _run_all(self, stages: Sequence[Stage]) -> None:
-        quick = {stage.name for stage in stages if stage.quick}
+    def _run_all(self, stages: Sequence[Stage], most: int) -> None:
         waiting, looked, told = list(stages), 0.0, set[str]()
         while waiting or self._running:
             if self.interruptions():
@@ -92,28 +89,14 @@ class Runner:
             if time.monotonic() - looked > _LOOK_SECONDS:
                 looked = time.monotonic()
                 self._look()
-            if any(not self._results[name].good for name in quick & self._results.keys()):
-                waiting = [stage for stage in waiting if stage.quick]
-                self._end_others()
             for stage in list(waiting):
-                if self._has_place(stage) and self._fits(stage, told):
+                if len(self._running) < most and self._fits(stage, told):
                     waiting.remove(stage)
                     self._start(stage)
             for running in [each for each in self._running if each.process.poll() is not None]:
                 self._running.remove(running)
                 self._finish(running)
             time.sleep(_POLL_SECONDS)
-
-    def _has_place(self, stage: Stage) -> bool:
-        return stage.quick or sum(not running.stage.quick for running in self._running) < self.most_at_once
-
-    def _end_others(self) -> None:
-        for running in self._running:
-            if not running.stage.quick and not running.ended:
-                running.ended = True
-                self.show(f"==> {running.stage.name} is ended, because a quick stage has failed")
-                with suppress(ProcessLookupError):
-                    os.killpg(running.process.pid, signal.SIGINT)
 
     def _look(self) -> None:
         processes = usage.snapshot()
@@ -166,8 +149,6 @@ class Runner:
 
     def _finish(self, running: Running) -> None:
         stage, status = running.stage, running.process.returncode
-        if running.ended:
-            return
         seconds = time.monotonic() - running.began
         if running.reader is not None:
             # What a stage leaves behind may keep its output open.

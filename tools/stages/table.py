@@ -26,7 +26,8 @@ class Stage:
         name: How it is asked for, and what its lines begin with.
         command: Program and arguments.
         memory_gib: Memory that it needs at its peak. It waits until so much is there.
-        quick: Whether its failure ends the others, so that nobody waits for them. It starts at once.
+        quick: Whether it runs before all others: they are not started when it fails. Beside planes and engines, with a session of
+            the system for each of their processes, the fast tests would take four times as long.
         tests: Whether it is pytest, which then reports to a file.
     """
 
@@ -63,7 +64,8 @@ STAGES: Final = (
         "fast",
         _pytest(
             "-n",
-            str(CORES),
+            # One more than cores: some tests wait.
+            str(CORES + 1),
             "--dist",
             "worksteal",
             "-m",

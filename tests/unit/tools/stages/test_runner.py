@@ -79,23 +79,11 @@ def test_with_too_little_memory_for_any_one_runs_alone(runner, tmp_path):
     assert [result.good for result in runner(gib=5).run(pair)] == [True, True]
 
 
-def test_after_a_failure_of_a_quick_stage_those_that_run_are_ended_and_no_other_starts(runner, said, tmp_path):
-    runs = f"import pathlib, time\npathlib.Path({str(tmp_path / 'up')!r}).touch()\ntime.sleep(600)"
-    fails = (
-        "import pathlib, time\n"
-        f"while not pathlib.Path({str(tmp_path / 'up')!r}).exists(): time.sleep(0.02)\n"
-        "raise SystemExit(3)"
-    )
-    stages = [stage("fast", fails, quick=True), stage("long", runs), stage("late", "pass")]
-    results = runner(at_once=1).run(stages)
-    assert [result.status for result in results] == [3, None, None]
-    assert "==> long is ended, because a quick stage has failed" in said
-    assert closing_line(results) == "0 passed, 1 failed"
-
-
-def test_quick_stages_take_no_place_of_others(runner, tmp_path):
-    pair = [stage("fast", meets(tmp_path, "a", "b"), quick=True), stage("long", meets(tmp_path, "b", "a"))]
-    assert [result.good for result in runner(at_once=1).run(pair)] == [True, True]
+def test_after_a_failure_of_a_quick_stage_the_others_are_not_started(runner):
+    stages = [stage("fast", "raise SystemExit(3)", quick=True), stage("slow", "pass")]
+    fast, slow = runner().run(stages)
+    assert (fast.status, slow.status) == (3, None)
+    assert closing_line([fast, slow]) == "0 passed, 1 failed"
 
 
 def test_a_failure_is_shown_in_one_piece(runner, said):
