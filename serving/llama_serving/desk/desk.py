@@ -319,7 +319,7 @@ class Desk:
             self._counters.line_lost()
 
     def _later(self, note: Callable[[], None]) -> None:
-        """Write what nobody waits for once the requests that come now have gone to the engine."""
+        """Write `note` a little later: requests that come now go to the engine first, and nobody waits for the note."""
         if not self._note_seconds:
             note()
             return
@@ -328,10 +328,13 @@ class Desk:
             asyncio.get_running_loop().call_later(self._note_seconds, self._write_notes)
 
     def _write_notes(self) -> None:
-        for _ in range(min(_NOTES_AT_ONCE, len(self._notes))):
-            self._notes.popleft()()
-        if self._notes:
-            asyncio.get_running_loop().call_soon(self._write_notes)
+        try:
+            for _ in range(min(_NOTES_AT_ONCE, len(self._notes))):
+                self._notes.popleft()()
+        finally:
+            # Also after one that went wrong: the others are usage too, and only the first of them asks for this call.
+            if self._notes:
+                asyncio.get_running_loop().call_soon(self._write_notes)
 
     def _output_tokens(self, wish: Wish, limits: TenantLimits) -> int | None:
         """Longest answer of a sequence that is reserved, and enforced; None for what the request says and the model allows."""

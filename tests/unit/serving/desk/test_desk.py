@@ -69,6 +69,21 @@ async def test_usage_waits_for_a_moment_and_limits_do_not():
     assert [json.loads(line)["id"] for line in parts.log.lines] == ["0", "1", "2", "3", "4", "5"]
 
 
+async def test_usage_that_cannot_be_written_holds_back_none_of_the_others(monkeypatch):
+    parts = desk_of(note_seconds=0.01)
+    write = parts.log.write
+
+    def failing(line):
+        if json.loads(line)["id"] == "0":
+            raise OSError("no space")
+        return write(line)
+
+    monkeypatch.setattr(parts.log, "write", failing)
+    for number in range(6):
+        await parts.desk.leave(await parts.desk.admit(Caller("acme"), WISH, request_id=str(number)))
+    await until(lambda: [json.loads(line)["id"] for line in parts.log.lines] == ["1", "2", "3", "4", "5"])
+
+
 async def test_usage_that_waits_is_written_at_the_end():
     parts = desk_of(note_seconds=60)
     await parts.desk.leave(await parts.desk.admit(Caller("acme"), WISH, request_id="1"))
