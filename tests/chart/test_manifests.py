@@ -12,7 +12,7 @@ OVERLAYS = ("development", "namespaced", "production")
 
 
 def load(text):
-    return [found for found in yaml.load_all(text, yaml.CSafeLoader) if found]
+    return [found for found in yaml.safe_load_all(text) if found]
 
 
 def identity(obj):

@@ -39,7 +39,7 @@ def named(path):
 
 
 def load(path):
-    record, service = yaml.load_all(path.read_text(encoding="utf-8"), yaml.CSafeLoader)
+    record, service = yaml.safe_load_all(path.read_text(encoding="utf-8"))
     return record, service
 
 

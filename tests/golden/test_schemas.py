@@ -18,7 +18,7 @@ GOLDEN = sorted((HERE / "samples").glob("*.output.yaml"))
 
 
 def objects(path: Path, kind: str) -> dict[str, Any]:
-    applied = yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)["apply"]
+    applied = yaml.safe_load(path.read_text(encoding="utf-8"))["apply"]
     return next(obj for obj in applied if obj["kind"] == kind)
 
 

@@ -114,7 +114,7 @@ class World:
         )
 
     async def apply_sample(self, sample, /, *, name=None, **spec):
-        obj = yaml.load((SAMPLES / f"{sample}.yaml").read_text(encoding="utf-8"), yaml.CSafeLoader)
+        obj = yaml.safe_load((SAMPLES / f"{sample}.yaml").read_text(encoding="utf-8"))
         obj["metadata"]["name"] = name or obj["metadata"]["name"]
         obj["spec"] |= spec
         await self.user.apply(json.loads(json.dumps(obj)))

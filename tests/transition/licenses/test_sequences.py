@@ -10,7 +10,7 @@ import yaml
 from support.crashing.faults import CrashAfter
 from support.license_steps import Stage
 
-DATA = yaml.load((Path(__file__).parent / "sequences.yaml").read_text(encoding="utf-8"), yaml.CSafeLoader)
+DATA = yaml.safe_load((Path(__file__).parent / "sequences.yaml").read_text(encoding="utf-8"))
 SEQUENCES = {sequence["name"]: sequence for part in ("escapes", "honest") for sequence in DATA[part]}
 CRASHED = [name for name, sequence in SEQUENCES.items() if sequence.get("crash")]
 

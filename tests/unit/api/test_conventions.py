@@ -108,7 +108,7 @@ def test_the_scale_subresource_names_fields_that_exist():
 @pytest.mark.parametrize("path", CRDS, ids=lambda path: path.stem)
 @pytest.mark.parametrize("version", ["1.35", "1.36", "1.37"])
 def test_the_committed_crd_is_valid_for_kubernetes(path, version):
-    definition = yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)
+    definition = yaml.safe_load(path.read_text(encoding="utf-8"))
     kubernetes_validate.validate(definition, version, strict=True)
 
 
