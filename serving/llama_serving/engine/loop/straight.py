@@ -4,8 +4,9 @@ FastAPI reads who may be asked for what out of the signature of a handler, and g
 things to close, dependencies, the type of the body again. vLLM and Starlette then start three tasks to find out that the client
 has left, which Serve's own server watches already, and ends the request. Sixteen requests that come together wait for all of that.
 
-What is not plain goes the long way as before: a body that the handler's model does not take, so that its error is FastAPI's and
-vLLM's; a request that came through another process, which nobody watches here; a route that wants more than a body and the request.
+What is not plain goes the long way as before. Three things are not: a body that the handler's model does not take, because its error
+is FastAPI's and vLLM's; a request that came through another process, because no server here watches its client; and a route that
+takes more than a body and the request.
 """
 
 import json

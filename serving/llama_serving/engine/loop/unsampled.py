@@ -1,4 +1,4 @@
-"""Makes no span of vLLM for a request that nobody traces. `frontend` puts it in.
+"""Leaves out vLLM's span of a request that is not traced. `frontend` puts it in.
 
 vLLM gathers what its span would say for each request that ends, and the sampler then throws nine of ten away; the last tokens of
 the step wait for that. The door has decided, and its header says so.
