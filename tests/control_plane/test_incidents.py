@@ -1,4 +1,4 @@
-"""Incidents that somebody on call meets: every view says what has to be said. All are played at once; `make gameday` plays more."""
+"""Incidents that somebody on call meets: every view says what has to be said. Six are played at once; `make gameday` plays all."""
 
 import pytest
 

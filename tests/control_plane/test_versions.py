@@ -180,8 +180,12 @@ def test_a_newer_operator_under_older_definitions(
     assert without_records(running(user)) == without_records(served)
 
 
+@pytest.mark.nightly
 def test_an_older_operator_after_a_newer_one(eventually, user, make_operator, h100_nodes, definitions):
-    """The newer one is this operator under newer definitions, and what a newer one would have written beside it."""
+    """The newer one is this operator under newer definitions, and what a newer one would have written beside it.
+
+    Nightly: `tests/transition/test_versions.py` has each thing that a newer one leaves.
+    """
     definitions(newer)
     newer_operator = make_operator()
     user.apply(SAMPLE)

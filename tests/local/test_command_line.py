@@ -67,8 +67,10 @@ def wait_for_line(process, words):
     raise AssertionError(f"{words!r} never came:\n{''.join(seen)}")
 
 
+@pytest.mark.nightly
 @pytest.mark.timeout(1800)
 def test_once_prints_the_answer_and_the_status_and_leaves_nothing(start, tmp_path):
+    """Nightly: `make demo` asks a real engine the same way, and the runtime has its tests in `test_one_cluster`."""
     process = start("--once", "Hello")
     output, _ = process.communicate(timeout=PATIENCE_SECONDS)
     assert process.returncode == 0, output

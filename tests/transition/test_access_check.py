@@ -453,7 +453,9 @@ async def play_through(make_world, crashes):
     return ended, sum(1 for write in world.memory.writes if write.manager == "llama-operator")
 
 
+@pytest.mark.nightly
 async def test_a_crash_after_any_write_leads_to_the_same_end(make_world):
+    """Nightly: flows of `test_crashes` and of copies have a crash after any write too, with Jobs among them."""
     expected, total = await play_through(make_world, [])
     assert total >= 10
     assert {kind for kind, _ in expected} == {"RayService", "ControllerRevision", "Job"}

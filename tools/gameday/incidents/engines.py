@@ -156,6 +156,5 @@ INCIDENTS: Final = (
             explain("engine", "Failed", has=(_DEAD,)),
             explain("endpoint", lacks=("yet",)),
         ),
-        sampled=True,
     ),
 )

@@ -263,7 +263,6 @@ INCIDENTS: Final = (
             never(condition("Ready", "True", "Serving")),
             never(explain("capacity", "Passed")),
         ),
-        sampled=True,
     ),
     Incident(
         name="one-of-two-dies",

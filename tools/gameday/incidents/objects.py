@@ -76,7 +76,6 @@ INCIDENTS: Final = (
             event("Repaired", "", has=("Service", "made again")),
             logged(has=(NAME, "Service", "made again")),
         ),
-        sampled=True,
     ),
     Incident(
         name="fought-over",

@@ -171,7 +171,6 @@ INCIDENTS: Final = (
         before=_no_gpus,
         cause=_on_h100,
         takes=frozenset({"h100-8"}),
-        sampled=True,
     ),
     _refusal(
         "limit-range",

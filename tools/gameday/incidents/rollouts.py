@@ -198,7 +198,6 @@ INCIDENTS: Final = (
             within(25, event("", has=("NCCL error",))),
             within(25, explain("rollout", lacks=("kubectl llama rollback",))),
         ),
-        sampled=True,
     ),
     _incident(
         "suspended",
@@ -229,7 +228,6 @@ INCIDENTS: Final = (
             once(logged(has=("TrafficMoved",))),
         ),
         own=True,
-        sampled=True,
     ),
     _incident(
         "upgrade",

@@ -296,7 +296,9 @@ def test_bounds_limit_what_serve_is_told_and_not_the_wish(level, bounds):
     assert bound.wish == free.wish
 
 
+@pytest.mark.nightly
 def test_a_load_that_comes_back_is_waited_for_once_it_is_known():
+    """Nightly: `test_terms` asks how long a need is held by itself; this plays seventy minutes three times."""
     rates = [40.0 if second // 600 % 2 else 8.0 for second in range(4200)]
     late, again = [], []
     for price in (5.0, 20.0, 100.0):
