@@ -13,8 +13,10 @@ from typing import Any
 from ray.llm._internal.serve.engines.vllm.vllm_engine import VLLMEngine
 from vllm import __version__
 from vllm.lora.request import LoRARequest
+from vllm.v1.engine.core import EngineCoreProc
 from vllm.v1.metrics.loggers import AggregateStatLoggerBase, PrometheusStatLogger
 
+from llama_serving import engine_process
 from llama_serving.config import RequestPath, ServingConfig
 from llama_serving.contents.adapter import AdapterRefusedError, BaseShape, base_shape
 from llama_serving.contents.alike import compare, fingerprint
@@ -193,6 +195,7 @@ class LlamaEngine(VLLMEngine):
 
     def _start_async_llm_engine(self, vllm_engine_args: Any, vllm_engine_config: Any, placement_group: Any) -> Any:
         begin = own_log.mark()
+        engine_process.install(EngineCoreProc)
         try:
             client = super()._start_async_llm_engine(vllm_engine_args, vllm_engine_config, placement_group)
         except RuntimeError:

@@ -135,8 +135,8 @@ class Straight:
             return
         # Its own call would look whether the client has left, in two tasks more.
         if self._joins:
-            await send({"type": "http.response.start", "status": response.status_code, "headers": response.raw_headers})
-            await send_parts(aiter(response.body_iterator), send, charset=response.charset)
+            head = {"type": "http.response.start", "status": response.status_code, "headers": response.raw_headers}
+            await send_parts(aiter(response.body_iterator), send, head=head, charset=response.charset)
         else:
             await response.stream_response(send)
         if response.background is not None:

@@ -1,14 +1,15 @@
 """Sends the parts of a stream that are there at once in one piece. `straight` calls it.
 
 vLLM makes the first two parts of a stream at the same moment, and the last two too, and Starlette sends each of them, and the end, by
-itself: five ways through the server's socket and HAProxy for two. A part never waits for one that is not made yet.
+itself: five ways through the server's socket and HAProxy for two. A part never waits for one that is not made yet. The head waits
+for the first part: before it nobody can tell anything by it, and of requests that begin together each head would go before the tokens of all.
 """
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator
 from typing import Any, Final
 
-from llama_serving.door.asgi import Send
+from llama_serving.door.asgi import Message, Send
 
 MOST_BYTES: Final = 64 * 1024
 """Of one piece."""
@@ -16,23 +17,30 @@ MOST_BYTES: Final = 64 * 1024
 Flush = Callable[[], Awaitable[None]]
 
 
-async def send_parts(parts: AsyncIterator[Any], send: Send, *, charset: str) -> None:
-    """Send `parts` as the body of an answer whose head is sent, to its end.
+async def send_parts(parts: AsyncIterator[Any], send: Send, *, head: Message, charset: str) -> None:
+    """Send an answer to its end.
 
     Args:
-        parts: Texts or bytes.
+        parts: Of its body, texts or bytes. If there is an error before the first, nothing is sent.
         send: Takes the messages.
+        head: The first message.
         charset: Of the texts.
     """
     made: list[bytes] = []
-    size = 0
+    size, begun = 0, False
+
+    async def put(*, more: bool) -> None:
+        nonlocal size, begun
+        piece, size = b"".join(made), 0
+        made.clear()
+        if not begun:
+            begun = True
+            await send(head)
+        await send({"type": "http.response.body", "body": piece, "more_body": more})
 
     async def flush() -> None:
-        nonlocal size
         if made:
-            piece, size = b"".join(made), 0
-            made.clear()
-            await send({"type": "http.response.body", "body": piece, "more_body": True})
+            await put(more=True)
 
     try:
         while True:
@@ -47,7 +55,7 @@ async def send_parts(parts: AsyncIterator[Any], send: Send, *, charset: str) -> 
         # What was made before the error belongs to the client.
         await flush()
         raise
-    await send({"type": "http.response.body", "body": b"".join(made), "more_body": False})
+    await put(more=False)
 
 
 class _Next:

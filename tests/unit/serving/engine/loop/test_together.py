@@ -1,4 +1,4 @@
-"""Parts of a stream that are there at once go out in one piece, and none waits for another."""
+"""Parts of a stream that are there at once go out in one piece, the head with the first, and none waits for another."""
 
 import asyncio
 
@@ -6,24 +6,31 @@ import pytest
 
 from llama_serving.engine.loop.together import MOST_BYTES, send_parts
 
+HEAD = {"type": "http.response.start", "status": 200, "headers": []}
+
 
 class Client:
     """Takes messages; `blocks` holds the next one back, `error` ends it."""
 
     def __init__(self):
-        self.bodies, self.ends, self.blocks, self.error = [], [], None, None
+        self.heads, self.bodies, self.ends, self.blocks, self.error = [], [], [], None, None
 
     async def send(self, message):
         if self.blocks is not None:
             await self.blocks.wait()
         if self.error is not None:
             raise self.error
+        if message["type"] == "http.response.start":
+            assert not self.bodies
+            self.heads.append(message)
+            return
         self.bodies.append(message["body"])
         self.ends.append(not message["more_body"])
 
 
 async def stream(client, parts):
-    await send_parts(parts, client.send, charset="utf-8")
+    await send_parts(parts, client.send, head=HEAD, charset="utf-8")
+    assert client.heads == [HEAD]
     assert client.ends == [False] * (len(client.ends) - 1) + [True]
     return client.bodies
 
@@ -53,6 +60,7 @@ async def test_nothing_is_kept_while_the_next_is_made():
     task = asyncio.create_task(stream(client, parts()))
     await asyncio.sleep(0)
     assert client.bodies == [b"a"]
+    assert client.heads == [HEAD]
     made.set()
     assert await task == [b"a", b"b"]
 
@@ -71,6 +79,33 @@ async def test_an_empty_stream_ends():
         yield
 
     assert await stream(Client(), parts()) == [b""]
+
+
+async def test_the_head_waits_for_the_first_part():
+    client, made = Client(), asyncio.Event()
+
+    async def parts():
+        await made.wait()
+        yield "a"
+
+    task = asyncio.create_task(stream(client, parts()))
+    await asyncio.sleep(0)
+    assert client.heads == []
+    made.set()
+    assert await task == [b"a"]
+
+
+async def test_of_an_answer_that_fails_before_its_first_part_nothing_is_sent_so_the_layers_can_say_what_is_wrong():
+    client = Client()
+
+    async def parts():
+        await asyncio.sleep(0)
+        raise ValueError("broken")
+        yield
+
+    with pytest.raises(ValueError, match="broken"):
+        await stream(client, parts())
+    assert (client.heads, client.bodies) == ([], [])
 
 
 async def test_what_was_made_before_an_error_is_sent():
