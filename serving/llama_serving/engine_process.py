@@ -10,6 +10,8 @@ import logging
 from collections.abc import Callable
 from typing import Any, Final
 
+from typing_extensions import override
+
 _LOGGER: Final = logging.getLogger("ray.serve")
 
 
@@ -32,6 +34,7 @@ class Start:
         gc.enable()
         return (self._run or EngineCoreProc.run_engine_core)(*arguments, **named)
 
+    @override
     def __reduce__(self) -> tuple[Any, tuple[()]]:
         """Be made by `arrived` in the new process."""
         return arrived, ()
