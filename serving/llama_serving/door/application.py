@@ -22,6 +22,7 @@ from llama_serving.door.refusals import Refusal
 from llama_serving.door.refused_keys import RefusedKeys
 from llama_serving.door.routes import NOT_FOUND, Asked, asked, at_the_board, with_path
 from llama_serving.door.traced import begin
+from llama_serving.door.ways import MINE, WAYS
 from llama_serving.tracing.names import CANCELLED
 from llama_serving.tracing.request import RequestTrace, Traces
 
@@ -137,7 +138,12 @@ class Door:
         again = body.replayed(content, receive)
         # A long body is not kept here for as long as its answer takes.
         del content
-        await self._app(inner, again, send)
+        way = WAYS.begin()
+        MINE.set(way)
+        try:
+            await self._app(inner, again, send)
+        finally:
+            way.end()
 
     def _judge(self, scope: Scope, sent: RequestHeaders, request_id: str) -> tuple[Asked, Caller] | Refusal:
         """Say what is asked for by whom, from all that comes before the body."""

@@ -9,6 +9,7 @@ from vllm.renderers.hf import safe_apply_chat_template
 from vllm.renderers.params import ChatParams
 
 from llama_serving.desk.middleware import ASKED_NAME
+from llama_serving.engine.loop.first_come import first_come
 from llama_serving.engine.loop.plain_parts import without_reading
 from llama_serving.engine.loop.short_prompts import in_the_loop
 from llama_serving.engine.loop.straight import go_straight
@@ -78,6 +79,7 @@ def spare_the_loop(app: Any, *, reads_parts: bool) -> None:
     """
     in_the_loop(app.state.online_renderer.renderer, safe_apply_chat_template)
     without_spans(getattr(app.state.engine_client, "output_processor", None))
+    first_come(app.state.engine_client)
     go_straight(app, joins=not reads_parts)
     without_reading(app.state.openai_serving_chat, DeltaMessage)
 
