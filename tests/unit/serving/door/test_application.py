@@ -9,6 +9,7 @@ from llama_serving.contract.door import Access, DoorSettings
 from llama_serving.door.application import Closed, Door
 from llama_serving.door.caller import Caller, caller_of, has_passed_the_door, request_id_of
 from llama_serving.door.refused_keys import RefusedKeys
+from llama_serving.door.ways import MINE
 from support.serving.doors import CHAT, FIRST, SECOND, Asked, scope_of, write
 
 BEARER = f"Bearer {FIRST.text}"
@@ -319,3 +320,20 @@ async def test_a_door_without_settings_is_closed(ask, path):
     ask.door = Closed(ask.door)
     answer = await ask("GET", path)
     assert (answer.status, answer.passed, answer.error["code"]) == (503, None, "settings_unreadable")
+
+
+async def test_a_request_is_on_its_way_until_it_ends_and_who_is_refused_sets_out_nowhere(ask, monkeypatch):
+    inner, ways = ask.door._app, []
+
+    async def app(scope, receive, send):
+        assert not MINE.get().is_over
+        ways.append(MINE.get())
+        await inner(scope, receive, send)
+
+    monkeypatch.setattr(ask.door, "_app", app)
+    assert (await ask()).status == 401
+    assert (await ask(key=FIRST, parts=[b"half", None])).status is None
+    assert not ways
+    await ask(key=FIRST)
+    (way,) = ways
+    assert way.is_over
