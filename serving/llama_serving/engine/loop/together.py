@@ -1,8 +1,10 @@
 """Sends the parts of a stream that are there at once in one piece. `straight` calls it.
 
 vLLM makes the first two parts of a stream at the same moment, and the last two too, and Starlette sends each of them, and the end, by
-itself: five ways through the server's socket and HAProxy for two. A part never waits for one that is not made yet. The head waits
-for the first part: before it nobody can tell anything by it, and of requests that begin together each head would go before the tokens of all.
+itself: five ways through the server's socket and HAProxy for two. A part never waits for one that is not made yet.
+
+The head goes with the first part, or the heads of requests that begin together would go before the first tokens of all. It does not
+wait long: some clients give up when they see no head, however long they would wait for tokens.
 """
 
 import asyncio
@@ -14,6 +16,9 @@ from llama_serving.door.asgi import Message, Send
 MOST_BYTES: Final = 64 * 1024
 """Of one piece."""
 
+HEAD_SECONDS: Final = 0.2
+"""The longest that a head waits for the first part."""
+
 Flush = Callable[[], Awaitable[None]]
 
 
@@ -21,21 +26,20 @@ async def send_parts(parts: AsyncIterator[Any], send: Send, *, head: Message, ch
     """Send an answer to its end.
 
     Args:
-        parts: Of its body, texts or bytes. If there is an error before the first, nothing is sent.
+        parts: Of its body, texts or bytes. If there is an error before the first, and soon, nothing is sent.
         send: Takes the messages.
         head: The first message.
         charset: Of the texts.
     """
+    beginning = _Head(head, send)
     made: list[bytes] = []
-    size, begun = 0, False
+    size = 0
 
     async def put(*, more: bool) -> None:
-        nonlocal size, begun
+        nonlocal size
         piece, size = b"".join(made), 0
         made.clear()
-        if not begun:
-            begun = True
-            await send(head)
+        await beginning.sent()
         await send({"type": "http.response.body", "body": piece, "more_body": more})
 
     async def flush() -> None:
@@ -55,7 +59,39 @@ async def send_parts(parts: AsyncIterator[Any], send: Send, *, head: Message, ch
         # What was made before the error belongs to the client.
         await flush()
         raise
+    finally:
+        beginning.waits_no_more()
     await put(more=False)
+
+
+class _Head:
+    """The head of an answer, which is sent once: when it is asked for, or by itself after `HEAD_SECONDS`."""
+
+    def __init__(self, message: Message, send: Send) -> None:
+        self._message = message
+        self._send = send
+        self._sending: asyncio.Future[None] | None = None
+        self._timer = asyncio.get_running_loop().call_later(HEAD_SECONDS, self._alone)
+
+    async def sent(self) -> None:
+        """Send it, or wait until it is sent."""
+        if self._sending is None:
+            self.waits_no_more()
+            self._sending = asyncio.get_running_loop().create_future()
+            self._sending.set_result(None)
+            await self._send(self._message)
+        elif not self._sending.done() or self._sending.exception() is not None:
+            await self._sending
+
+    def waits_no_more(self) -> None:
+        """It is not sent by itself any more."""
+        self._timer.cancel()
+
+    def _alone(self) -> None:
+        if self._sending is None:
+            self._sending = asyncio.ensure_future(self._send(self._message))
+            # A client that has gone is told to whoever sends the first part, if there ever is one.
+            self._sending.add_done_callback(lambda sending: sending.cancelled() or sending.exception())
 
 
 class _Next:

@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from llama_serving.engine.loop import together
 from llama_serving.engine.loop.together import MOST_BYTES, send_parts
 
 HEAD = {"type": "http.response.start", "status": 200, "headers": []}
@@ -95,6 +96,35 @@ async def test_the_head_waits_for_the_first_part():
     assert await task == [b"a"]
 
 
+@pytest.mark.parametrize("slow", [False, True], ids=["quick client", "slow client"])
+async def test_the_head_does_not_wait_long(monkeypatch, slow):
+    monkeypatch.setattr(together, "HEAD_SECONDS", 0)
+    client, made = Client(), asyncio.Event()
+    client.blocks = asyncio.Event() if slow else None
+
+    async def parts():
+        await made.wait()
+        yield "a"
+
+    task = asyncio.create_task(stream(client, parts()))
+    await asyncio.sleep(0.01)
+    assert client.heads == ([] if slow else [HEAD])
+    made.set()
+    await asyncio.sleep(0.01)
+    if slow:
+        client.blocks.set()
+    assert await task == [b"a"]
+
+
+async def test_a_client_that_is_gone_when_the_head_goes_alone_is_told_with_the_first_part(monkeypatch):
+    monkeypatch.setattr(together, "HEAD_SECONDS", 0)
+    client, source = Client(), Source()
+    client.error = OSError("gone")
+    with pytest.raises(OSError, match="gone"):
+        await stream(client, source.late_parts())
+    assert source.heard == ["CancelledError", "ended"]
+
+
 async def test_of_an_answer_that_fails_before_its_first_part_nothing_is_sent_so_the_layers_can_say_what_is_wrong():
     client = Client()
 
@@ -125,6 +155,11 @@ class Source:
 
     def __init__(self):
         self.heard, self.made = [], asyncio.Event()
+
+    async def late_parts(self):
+        await asyncio.sleep(0.01)
+        async for part in self.parts():
+            yield part
 
     async def parts(self):
         try:
