@@ -23,12 +23,7 @@ def test_files_of_one_plane_stay_together(dist, pytestconfig, tests_module, monk
     scheduler = of_dist(pytestconfig, dist, tests_module, monkeypatch)
     part = scheduler._split_scope
     assert part("tests/chart/test_release.py::test_a") == part("tests/chart/test_release.py::test_b")
-    assert part("tests/chart/test_release.py::test_a") == part("tests/chart/admission/test_fence.py::test_c")
-    assert part("tests/chart/test_release.py::test_a") != part("tests/chart/installed/test_operator.py::test_c")
-    assert part("tests/chart/installed/test_kuberay.py::test_a") == part(
-        "tests/chart/installed/test_operator.py::test_c"
-    )
-    assert part("tests/local/test_two_runs.py::test_a") == part("tests/local/test_one_cluster.py::test_c")
+    assert part("tests/chart/test_release.py::test_a") == part("tests/chart/installed/test_operator.py::test_c")
     assert part("tests/contract/test_twin.py::test_a") == part("tests/contract/test_status.py::test_c")
     assert part("tests/control_plane/test_a.py::test_a") == part("tests/control_plane/test_a.py::test_b")
     assert part("tests/control_plane/test_a.py::test_a") != part("tests/control_plane/test_b.py::test_a")
