@@ -29,21 +29,16 @@ def pytest_addoption(parser):
     parser.addoption("--update-golden", action="store_true", help="rewrite the golden files")
 
 
-BY_ONE_WORKER = ("tests/contract/", "tests/chart/installed/", "tests/chart/", "tests/local/")
-"""Folders whose tests share something, most of them a control plane: one worker runs all tests of a folder, but those of another here.
+ON_A_BARE_PLANE = ("contract", "chart")
+"""Folders whose tests share a control plane of their own: one worker runs all tests of a folder.
 
-In this order, should one worker run several: modules of `chart` leave admission policies and definitions behind for a moment.
+In this order, should one worker run both: modules of `chart` leave admission policies and definitions behind for a moment.
 """
-
-
-def _folder(nodeid):
-    return next((folder for folder in BY_ONE_WORKER if nodeid.startswith(folder)), None)
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    places = {folder: place for place, folder in enumerate(BY_ONE_WORKER)}
-    items.sort(key=lambda item: places.get(_folder(item.nodeid), len(places)))
+    items.sort(key=lambda item: [folder in item.path.parts for folder in ON_A_BARE_PLANE], reverse=True)
 
 
 def pytest_collection_finish():
@@ -54,10 +49,11 @@ def pytest_collection_finish():
 
 
 class ByPlane(LoadFileScheduling):
-    """Gives each worker whole files, and whole folders of tests that share something."""
+    """Gives each worker whole files, and whole folders of tests that share a control plane."""
 
     def _split_scope(self, nodeid):
-        return _folder(nodeid) or super()._split_scope(nodeid)
+        shared = (folder for folder in ON_A_BARE_PLANE if nodeid.startswith(f"tests/{folder}/"))
+        return next(shared, super()._split_scope(nodeid))
 
 
 @pytest.hookimpl(optionalhook=True)

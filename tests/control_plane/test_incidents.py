@@ -1,4 +1,7 @@
-"""Incidents that somebody on call meets: every view says what has to be said. Six are played at once; `make gameday` plays all."""
+"""Incidents that somebody on call meets: every view says what has to be said. Six are played at once; `make gameday` plays all.
+
+Nightly: the diagnosis of each is asked by `tests/transition/test_diagnosis.py` with objects that a real cluster wrote.
+"""
 
 import pytest
 
@@ -6,7 +9,7 @@ from gameday import report
 from gameday.incidents import INCIDENTS
 from gameday.runner import Day
 
-pytestmark = pytest.mark.control_plane
+pytestmark = [pytest.mark.control_plane, pytest.mark.nightly]
 
 PATIENCE = 90.0
 """Seconds that are waited beyond the time that a game day demands: how busy the machine is says nothing about the operator."""

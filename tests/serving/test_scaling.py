@@ -36,7 +36,9 @@ def test_editing_live_settings_keeps_the_engine(app, live, eventually):
     assert running(app) == before
 
 
+@pytest.mark.nightly
 def test_a_queue_brings_a_second_replica_and_idleness_takes_it_away(app, live, load, eventually):
+    """Nightly: `make demo` has it, and the policy in Serve's controller is asked by `test_controller` and `tests/unit/serving/autoscaling`."""
     # What is wanted stays so while the second engine starts: then the first need not be busy meanwhile, which takes its cores.
     app.apply(live(max_replicas=2, downscale_delay_seconds=600))
     answers = load(40, tokens=400)
@@ -57,7 +59,7 @@ def test_a_queue_brings_a_second_replica_and_idleness_takes_it_away(app, live, l
 
     def both_are_told():
         told = app.cluster.status().scaling
-        return None if told is None or len(told.changes) < 2 else told
+        return None if told is None or len(told.changes) < 2 or told.changes[0].after != 1 else told
 
     told = eventually(both_are_told, seconds=60, what="both changes and their reasons")
     down, up = told.changes[:2]

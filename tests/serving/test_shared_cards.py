@@ -11,7 +11,8 @@ pytestmark = pytest.mark.serving
 DRIVER = Path(__file__).parents[1] / "support" / "serving" / "shared_cards.py"
 
 
-@pytest.mark.parametrize("first", ["model", pytest.param("guard", marks=pytest.mark.nightly)])
+@pytest.mark.nightly
+@pytest.mark.parametrize("first", ["model", "guard"])
 def test_each_has_its_place_whichever_is_first_and_a_second_one_of_either_has_none(first):
     done = subprocess.run(
         [sys.executable, str(DRIVER), first],

@@ -9,7 +9,7 @@ from typing import Final
 
 from stages.report import closing_line, table
 from stages.runner import Runner
-from stages.table import CORES, MATRIX, PARTS, ROOT, STAGES
+from stages.table import CORES, MATRIX, ROOT, STAGES
 
 _FOLDER: Final = ROOT / ".stages"
 _SEED: Final = "LLAMA_OPERATOR_TEST_SEED"
@@ -18,7 +18,7 @@ _SEED: Final = "LLAMA_OPERATOR_TEST_SEED"
 def main() -> int:
     """Run; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m stages", description="Run the stages of `make test` side by side.")
-    known = {each.name: each for each in (*STAGES, *PARTS, *MATRIX)}
+    known = {each.name: each for each in (*STAGES, *MATRIX)}
     parser.add_argument(
         "names", nargs="*", metavar="STAGE", help=f"of {', '.join(known)}; without one all of `make test`"
     )

@@ -111,6 +111,25 @@ class RayCluster:
 
     def start_node(self, *, cpus: int, stand_in_gpus: int = 0) -> None:
         """Start the head at the first call, a worker node at every later one."""
+        log = self.folder / f"node-{len(self._nodes)}.log"
+        for _ in range(_STARTS):
+            command, metrics_port = self._command(cpus=cpus, stand_in_gpus=stand_in_gpus)
+            with log.open("ab") as stream:
+                node = subprocess.Popen(command, env=self._environment, stdout=stream, stderr=stream, cwd=self.folder)
+            self._nodes.append(node)
+            wait_for(
+                lambda node=node: node.poll() is not None or self._all_nodes_are_alive(), seconds=300, what="the node"
+            )
+            if node.poll() is None:
+                self._metrics_ports.append(metrics_port)
+                return
+            self._nodes.remove(node)
+            if not self._nodes:
+                self._kill_all()
+        pytest.fail(log.read_text())
+
+    def _command(self, *, cpus: int, stand_in_gpus: int) -> tuple[list[str], int]:
+        """What starts a node, and its port of metrics. With other ports at each call: somebody may take one that is free now."""
         role = ["--head", f"--port={self._gcs}", f"--dashboard-port={self._dashboard}", "--include-dashboard=true"]
         if self._nodes:
             role = [f"--address={LOOPBACK}:{self._gcs}"]
@@ -121,7 +140,6 @@ class RayCluster:
             *("metrics-export-port", "node-manager-port", "object-manager-port"),
         )
         ports = dict(zip(flags, free_ports(len(flags)), strict=True))
-        self._metrics_ports.append(ports["metrics-export-port"])
         command = [
             *(sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--disable-usage-stats"),
             # It copies logs to drivers; there is none.
@@ -133,20 +151,7 @@ class RayCluster:
             f"--object-store-memory={128 * 1024**2}",
             *(f"--{flag}={port}" for flag, port in ports.items()),
         ]
-        log = self.folder / f"node-{len(self._nodes)}.log"
-        for _ in range(_STARTS):
-            with log.open("ab") as stream:
-                node = subprocess.Popen(command, env=self._environment, stdout=stream, stderr=stream, cwd=self.folder)
-            self._nodes.append(node)
-            wait_for(
-                lambda node=node: node.poll() is not None or self._all_nodes_are_alive(), seconds=300, what="the node"
-            )
-            if node.poll() is None:
-                return
-            self._nodes.remove(node)
-            if not self._nodes:
-                self._kill_all()
-        pytest.fail(log.read_text())
+        return command, ports["metrics-export-port"]
 
     def deploy(self, serve_config: dict[str, Any]) -> None:
         """Replace the Serve config. As KubeRay does, ask again when Serve could not start in time on a busy machine."""

