@@ -25,6 +25,10 @@ _MOST_HEADERS: Final = 128
 
 REQUEST_ID: Final = b"x-request-id"
 
+_STREAM: Final = b"text/event-stream"
+_UNBUFFERED: Final = (b"x-accel-buffering", b"no")
+"""What nginx, and others after it, obey: by itself it keeps a stream until it has a page of it, or all."""
+
 
 @dataclass(frozen=True, slots=True)
 class RequestHeaders:
@@ -152,8 +156,12 @@ def trace_of(headers: RequestHeaders) -> tuple[bytes | None, bytes]:
 
 
 def answered(headers: list[Header], request_id: str) -> list[Header]:
-    """Return the headers of an answer with the id of the request, once."""
-    return [header for header in headers if header[0].lower() != REQUEST_ID] + [(REQUEST_ID, request_id.encode())]
+    """Return the headers of an answer with what the door says of it, once: the id of the request, and that no proxy keeps a stream."""
+    ours = [(REQUEST_ID, request_id.encode())]
+    if any(name.lower() == b"content-type" and value.startswith(_STREAM) for name, value in headers):
+        ours.append(_UNBUFFERED)
+    names = {name for name, _ in ours}
+    return [header for header in headers if header[0].lower() not in names] + ours
 
 
 def _unclear_length(headers: RequestHeaders) -> bool:
