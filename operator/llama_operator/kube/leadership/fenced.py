@@ -1,7 +1,8 @@
 """A cluster that refuses writes unless the Lease is held for certain. Wired in by `process` around the real client.
 
-A leader that was stopped (SIGSTOP, a frozen machine) finds its time over when it goes on, before it sends a request. A
-write that is under way when the time ends is cancelled; one that waits for a connection then has not been sent.
+A leader that was stopped (SIGSTOP, a frozen machine) finds its time over when it goes on, before it begins another request. Only a
+request whose bytes it was just sending goes out then, one for each worker: nothing in a process lies between two of its instructions.
+A write that is under way when the time ends is cancelled; one that waits for a connection then has not been sent.
 """
 
 import asyncio
