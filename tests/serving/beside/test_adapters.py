@@ -75,7 +75,7 @@ def refused(client, model):
 
 
 def test_adapters_come_and_go_while_the_engine_runs(app, listed, with_key):
-    client, replicas = with_key(), app.cluster.replicas(app.config.server_deployment)
+    client, replicas = with_key(), set(app.cluster.replicas(app.config.server_deployment))
     base = answered(client, app.model)
 
     told = listed(Llama_Acme_A="a", Llama_Acme_B="b")
@@ -93,7 +93,7 @@ def test_adapters_come_and_go_while_the_engine_runs(app, listed, with_key):
 
     assert refused(client, A) == refused(client, "no-such-model")
     assert answered(client, B) == of_b
-    assert app.cluster.replicas(app.config.server_deployment) == replicas
+    assert set(app.cluster.replicas(app.config.server_deployment)) == replicas
 
 
 def test_a_name_gets_other_weights_and_none_of_what_was_cached_for_those_of_before(app, listed, with_key):
@@ -107,7 +107,7 @@ def test_a_name_gets_other_weights_and_none_of_what_was_cached_for_those_of_befo
 
 
 def test_what_cannot_be_loaded_says_so_and_disturbs_nothing(app, listed, with_key):
-    client, replicas = with_key(), app.cluster.replicas(app.config.server_deployment)
+    client, replicas = with_key(), set(app.cluster.replicas(app.config.server_deployment))
     told = listed(Llama_Acme_A="a", Llama_Acme_Large="large", Llama_Acme_Gone="gone")
 
     assert told[LARGE].fault is AdapterFault.RANK_TOO_LARGE
@@ -119,7 +119,7 @@ def test_what_cannot_be_loaded_says_so_and_disturbs_nothing(app, listed, with_ke
     assert answered(client, A)
     # Serve says DEPLOYING until its controller has looked at the change.
     app.cluster.wait_until_running()
-    assert app.cluster.replicas(app.config.server_deployment) == replicas
+    assert set(app.cluster.replicas(app.config.server_deployment)) == replicas
 
 
 def test_a_key_for_one_adapter_sees_nothing_of_the_other(app, listed, with_key, eventually):
