@@ -1,8 +1,4 @@
-"""A deployment that nobody asks goes to zero, and the first request with a key brings it back with its adapter.
-
-Nightly: the policy's start from zero is asked by `tests/unit/serving/autoscaling`, and what the board answers without an engine by
-`tests/unit/serving/board`.
-"""
+"""A deployment that nobody asks goes to zero, and the first request with a key brings it back with its adapter."""
 
 import httpx
 import pytest
@@ -11,7 +7,7 @@ from llama_serving.contract.adapters import Adapter
 from llama_serving.contract.guard import GuardMode, GuardSettings
 from llama_serving.contract.tenants import DeskSettings
 
-pytestmark = [pytest.mark.serving, pytest.mark.nightly, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.serving, pytest.mark.timeout(1800)]
 
 A = "Llama-Acme-A"
 SETTINGS = DeskSettings(adapters=(Adapter(name=A, path="a"),), guard=GuardSettings(mode=GuardMode.LOG))

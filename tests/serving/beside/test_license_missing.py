@@ -1,13 +1,10 @@
-"""An engine that is refused for want of license files; `test_license` and its neighbours have the same folder with them.
-
-Nightly: `tests/unit/serving/licenses` has each file that may be missing, and `make e2e-weights` a copy without its license.
-"""
+"""An engine that is refused for want of license files; `test_license` and its neighbours have the same folder with them."""
 
 import pytest
 
 from llama_serving.config import ModelSource
 
-pytestmark = [pytest.mark.serving, pytest.mark.nightly, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.serving, pytest.mark.timeout(1800)]
 
 
 @pytest.fixture
