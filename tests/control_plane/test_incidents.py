@@ -1,6 +1,6 @@
 """Incidents that somebody on call meets: every view says what has to be said. Six are played at once; `make gameday` plays all.
 
-Nightly: the diagnosis of each is asked by `tests/transition/test_diagnosis.py` with objects that a real cluster wrote.
+Nightly: `tests/transition` has the causes, many of them as objects that a real cluster wrote.
 """
 
 import pytest

@@ -38,7 +38,7 @@ def test_editing_live_settings_keeps_the_engine(app, live, eventually):
 
 @pytest.mark.nightly
 def test_a_queue_brings_a_second_replica_and_idleness_takes_it_away(app, live, load, eventually):
-    """Nightly: `make demo` has it, and the policy in Serve's controller is asked by `test_controller` and `tests/unit/serving/autoscaling`."""
+    """Nightly: `make demo` scales a real engine from one replica to two, and `tests/unit/serving/autoscaling/test_serve.py` has the policy as Serve asks it."""
     # What is wanted stays so while the second engine starts: then the first need not be busy meanwhile, which takes its cores.
     app.apply(live(max_replicas=2, downscale_delay_seconds=600))
     answers = load(40, tokens=400)

@@ -1,4 +1,7 @@
-"""Which cards Ray gives to a model and the guard that shares them: real Ray, with cards that it is told of."""
+"""Which cards Ray gives to a model and the guard that shares them: real Ray, with cards that it is told of.
+
+Nightly: the answer is Ray's alone, and changes with its version only.
+"""
 
 import os
 import subprocess

@@ -319,7 +319,7 @@ class Desk:
             self._counters.line_lost()
 
     def _later(self, note: Callable[[], None]) -> None:
-        """Write `note` a little later: requests that come now go to the engine first, and nobody waits for the note."""
+        """Write `note` a little later. Requests that come now go to the engine first."""
         if not self._note_seconds:
             note()
             return

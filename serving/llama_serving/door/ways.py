@@ -46,7 +46,7 @@ class Ways:
         """Wait for those that are on their way now, and not for those that come later. One caller at a time.
 
         Args:
-            most_seconds: Who needs longer does not work in this loop, but waits for something: nobody waits for it again.
+            most_seconds: A request that needs longer waits for something itself. Nobody waits for it again.
         """
         if not self._open:
             return

@@ -15,7 +15,7 @@ from typing import Any, Final
 from llama_serving.door.ways import MINE, WAYS, Ways
 
 MOST_SECONDS: Final = 0.005
-"""A step of a large model on a GPU takes two to ten times as long."""
+"""Not tuned. It is the most that a token is late for one request."""
 
 _LOGGER = logging.getLogger("ray.serve")
 

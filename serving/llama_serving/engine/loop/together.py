@@ -90,7 +90,7 @@ class _Head:
     def _alone(self) -> None:
         if self._sending is None:
             self._sending = asyncio.ensure_future(self._send(self._message))
-            # A client that has gone is told to whoever sends the first part, if there ever is one.
+            # Who sends the first part is told that the client has gone. If no part comes, nobody is.
             self._sending.add_done_callback(lambda sending: sending.cancelled() or sending.exception())
 
 
