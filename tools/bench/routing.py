@@ -25,7 +25,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench import routing_load
-from bench.serving import Server, cpu_seconds, outside
+from bench.serving import Server, cpu_seconds
 from llama_serving.config import pod_environment
 from llama_serving.contract.routing import Routing
 from llama_serving.contract.usage import UsageEvent
@@ -133,18 +133,18 @@ def measure(
             fleet.cluster.start_node(cpus=max(loads) + 1)
             for count, asked in loads.items():
                 fleet.scale(count)
-                server = Server(routing, fleet.url, fleet.config.model_id, outside(fleet.cluster.processes()))
+                server = Server(routing, fleet.url, fleet.config.model_id, fleet.cluster.processes)
                 for name, load in asked.items():
                     before = cpu_seconds(server)
                     seconds, ids = asyncio.run(fleet.ask(load))
-                    cpu = cpu_seconds(server) - before
+                    cpu = cpu_seconds(server).since(before, len(ids))
                     row: dict[str, object] = {
                         "load": name,
                         "replicas": count,
                         "routing": routing.value,
                         **_counted(fleet.booked(ids), count),
                         "requestsPerSecond": round(len(ids) / seconds, 1),
-                        "cpuMillisecondsOutsideEngine": round(cpu * 1000 / len(ids), 2),
+                        "cpuMillisecondsOutsideEngine": round(cpu.all, 2),
                         "cacheTokens": fleet.cluster.status().kv_cache_tokens,
                     }
                     progress.print(f"==> {json.dumps(row)}", highlight=False, soft_wrap=True)

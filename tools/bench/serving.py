@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
@@ -72,8 +72,38 @@ class Measured:
     """Requests a second, one for each round."""
     first_tokens: list[float] = field(default_factory=list)
     """Seconds to the first token; of answers that are not streamed, to the answer."""
-    cpu_outside: list[float] = field(default_factory=list)
-    """Milliseconds of CPU a request, of all processes of the server but the engine."""
+    cpu: "list[Cpu]" = field(default_factory=list)
+    """Milliseconds of CPU a request, one entry for each round."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cpu:
+    """CPU time of the processes of a server but its engine, in one unit."""
+
+    server: float = 0.0
+    """Of the process that speaks HTTP and hands requests to the engine."""
+    proxy: float = 0.0
+    """Of HAProxy."""
+    others: float = 0.0
+    """Of processes that no request passes: controllers, ledgers, agents. They take most of it at rest too."""
+
+    @property
+    def all(self) -> float:
+        """The sum."""
+        return self.server + self.proxy + self.others
+
+    def since(self, before: "Cpu", per: float) -> "Cpu":
+        """What was spent since `before`, in milliseconds and divided by `per`."""
+        return Cpu(
+            *(
+                (now - then) * 1000 / per
+                for now, then in (
+                    (self.server, before.server),
+                    (self.proxy, before.proxy),
+                    (self.others, before.others),
+                )
+            )
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +113,8 @@ class Server:
     name: str
     url: str
     model: str
-    processes: "tuple[psutil.Process, ...]"
+    processes: "Callable[[], list[psutil.Process]]"
+    """Those that run now: Ray replaces HAProxy now and then."""
     headers: dict[str, str] = field(default_factory=dict)
 
 
@@ -118,14 +149,26 @@ async def one_round(server: Server, shape: Shape, requests: int) -> tuple[float,
         return requests / (time.perf_counter() - began), firsts
 
 
-def cpu_seconds(server: Server) -> float:
-    """CPU time of the processes of a server that are not its engine."""
-    total = 0.0
-    for process in server.processes:
+_ENGINE: Final = ("EngineCore", "VLLM::")
+"""What is in the title of an engine's process: one whose only worker is itself calls itself a worker."""
+
+
+def cpu_seconds(server: Server) -> Cpu:
+    """CPU time of the processes of a server that are not its engine, in seconds."""
+    parts = {"server": 0.0, "proxy": 0.0, "others": 0.0}
+    for process in server.processes():
         with contextlib.suppress(psutil.Error):
-            times = process.cpu_times()
-            total += times.user + times.system
-    return total
+            title = " ".join(process.cmdline())
+            if not any(part in title for part in _ENGINE):
+                times = process.cpu_times()
+                parts[_part(process.name(), title)] += times.user + times.system
+    return Cpu(**parts)
+
+
+def _part(name: str, title: str) -> str:
+    if "haproxy" in name.lower() and not title.startswith("ray::"):
+        return "proxy"
+    return "server" if "LlamaServer" in title or "OpenAiIngress" in title or "api_server" in title else "others"
 
 
 @contextlib.contextmanager
@@ -154,7 +197,7 @@ def plain_vllm() -> Iterator[Server]:
             if process.poll() is not None:
                 raise RuntimeError(log.read_text()[-3000:])
             root = psutil.Process(process.pid)
-            yield Server("plain vLLM", url, config.model_id, outside([root, *root.children(recursive=True)]))
+            yield Server("plain vLLM", url, config.model_id, lambda: [root, *root.children(recursive=True)])
         finally:
             process.terminate()
             process.wait()
@@ -181,22 +224,13 @@ def ours(path: RequestPath) -> Iterator[Server]:
                 str(path),
                 f"http://{LOOPBACK}:{cluster.http_port}",
                 config.model_id,
-                outside(cluster.processes()),
+                cluster.processes,
                 {"Authorization": f"Bearer {key}"},
             )
             if not collector.raw:
                 raise RuntimeError("no trace has come, so the figures are of an endpoint without traces")
         finally:
             cluster.stop()
-
-
-_ENGINE: Final = ("EngineCore", "VLLM::")
-"""What is in the title of an engine's process: one whose only worker is itself calls itself a worker."""
-
-
-def outside(processes: "list[psutil.Process]") -> "tuple[psutil.Process, ...]":
-    """Those of `processes` that are no engine."""
-    return tuple(one for one in processes if not any(part in " ".join(one.cmdline()) for part in _ENGINE))
 
 
 def _answers(url: str) -> bool:
@@ -221,7 +255,7 @@ def measure(
                     measured = found.setdefault((server.name, shape.name), Measured())
                     measured.rates.append(rate)
                     measured.first_tokens += firsts
-                    measured.cpu_outside.append((cpu_seconds(server) - before) * 1000 / requests)
+                    measured.cpu.append(cpu_seconds(server).since(before, requests))
             progress.print(f"==> {shape.name}: round {turn} of {rounds}", highlight=False)
     return found
 
@@ -245,7 +279,11 @@ def report(found: dict[tuple[str, str], Measured], servers: tuple[Server, ...]) 
                     "ratioRange": [round(min(ratios), 3), round(max(ratios), 3)],
                     "firstTokenMilliseconds": round(first * 1000, 1),
                     "firstTokenRatio": round(first / statistics.median(yardstick.first_tokens), 2),
-                    "cpuMillisecondsOutsideEngine": round(statistics.mean(measured.cpu_outside), 2),
+                    "cpuMillisecondsOutsideEngine": round(statistics.mean(one.all for one in measured.cpu), 2),
+                    "cpuMillisecondsOnTheWay": round(
+                        statistics.mean(one.server + one.proxy for one in measured.cpu), 2
+                    ),
+                    "cpuMillisecondsProxy": round(statistics.mean(one.proxy for one in measured.cpu), 2),
                 }
             )
     return rows
@@ -268,20 +306,27 @@ def main() -> None:
         print(json.dumps(rows, indent=2))
         return
     table = Table(box=box.SIMPLE_HEAD)
-    for name in ("requests", "server", "req/s", "of plain", "first token", "of plain", "CPU ms*"):
+    for name in ("requests", "server", "req/s", "of plain", "first token", "of plain", "CPU ms*", "on the way**", "HAProxy"):
         table.add_column(name, justify="left" if name in {"requests", "server"} else "right", no_wrap=True)
     for row in rows:
         low, high = row["ratioRange"]  # type: ignore[misc]
         table.add_row(
             *(str(row["requests"]), str(row["server"]), str(row["requestsPerSecond"])),
-            f"{row['ratio']} ({low}-{high})",
+            f"{row['ratio']:.2f} ({low:.2f}-{high:.2f})",
             f"{row['firstTokenMilliseconds']} ms",
             f"{row['firstTokenRatio']}",
             str(row["cpuMillisecondsOutsideEngine"]),
+            str(row["cpuMillisecondsOnTheWay"]),
+            str(row["cpuMillisecondsProxy"]),
         )
     # Into a file as wide as it needs.
     console = Console() if sys.stdout.isatty() else Console(width=120)
-    console.print(table, "* a request, outside the engine's process", sep="")
+    console.print(
+        table,
+        "* a request, outside the engine's process\n",
+        "** of it in the processes that a request passes; the others are Ray's controllers and agents and our ledger",
+        sep="",
+    )
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from llama_serving.door.refusals import Refusal
 from llama_serving.door.refused_keys import RefusedKeys
 from llama_serving.door.routes import NOT_FOUND, Asked, asked, at_the_board, with_path
 from llama_serving.door.traced import begin
+from llama_serving.door.turns import TURNS
 from llama_serving.door.ways import MINE, WAYS
 from llama_serving.tracing.names import CANCELLED
 from llama_serving.tracing.request import RequestTrace, Traces
@@ -242,6 +243,8 @@ def _answering(send: Send, request_id: str, trace: RequestTrace) -> Send:
         if message["type"] == "http.response.start":
             trace.is_answered(message["status"])
             message = {**message, "headers": headers.answered(list(message.get("headers", ())), request_id)}
+        elif message.get("more_body"):
+            await TURNS.end()
         await send(message)
 
     return answering
