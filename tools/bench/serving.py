@@ -306,7 +306,17 @@ def main() -> None:
         print(json.dumps(rows, indent=2))
         return
     table = Table(box=box.SIMPLE_HEAD)
-    for name in ("requests", "server", "req/s", "of plain", "first token", "of plain", "CPU ms*", "on the way**", "HAProxy"):
+    for name in (
+        "requests",
+        "server",
+        "req/s",
+        "of plain",
+        "first token",
+        "of plain",
+        "CPU ms*",
+        "on the way**",
+        "HAProxy",
+    ):
         table.add_column(name, justify="left" if name in {"requests", "server"} else "right", no_wrap=True)
     for row in rows:
         low, high = row["ratioRange"]  # type: ignore[misc]
