@@ -1,7 +1,7 @@
 """Puts into the configuration of HAProxy that Ray Serve has written what Serve has no setting for. Pure; `launcher` calls it.
 
-That is the choice of a replica, a time for the headers of a request, an address for the page of statistics, and a slow start of replicas that
-come back. What the module knows of that configuration is private to Ray: the names of the sections, and how it writes their lines.
+That is the choice of a replica, a time for the headers of a request, an address for the page of statistics, a slow start of replicas that
+come back, and what becomes of requests that meet a replica on its way out. What the module knows of that configuration is private to Ray: the names of the sections, and how it writes their lines.
 Ray has an own way to ask a process of its own for a replica; it answers 503 when that process does not answer, it does not
 see who asks, and it knows no load. So HAProxy chooses by itself, with `choose.lua`: nothing can be down, and a request
 whose replica cannot be chosen goes by least connections.
@@ -22,9 +22,15 @@ ENGINE_BACKEND: Final = "http-llama"
 _FRONTEND: Final = "frontend http_frontend"
 _DEFAULTS: Final = "defaults"
 _STATISTICS: Final = "listen stats"
+_OF_SERVE: Final = "backend http-"
+"""How the sections begin that have replicas."""
 _PAGE: Final = re.compile(r"(\s+bind )\*(:\d+)")
 _FEWEST_REPLICAS: Final = 2
 _SERVER: Final = re.compile(r"\s+server (\S+) ")
+_ERRORS: Final = re.compile(r" error-limit (\d+)")
+"""After how many connections that failed, one after the other, HAProxy takes a replica for down."""
+_FEWEST_RETRIES: Final = 3
+"""HAProxy's own number."""
 _SECTION: Final = re.compile(r"\S")
 _PATHS: Final = "/v1/chat/completions /v1/completions /v1/responses /v1/messages"
 BODY_SECONDS: Final = 120
@@ -93,6 +99,53 @@ def eased(config: str) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
+def repeating(config: str) -> str:
+    """Return the configuration in which the process of before a change sends a request again if nobody answers it.
+
+    That process serves the connections that it has for as long as the longest stream, and their next requests too. It knows the
+    replicas of then, and asks none of them any more whether it is there. So a request may meet one that closes in that moment,
+    and of several that are gone it meets all, because they have the fewest connections.
+
+    Only a process that ends sends again what a replica may have read. Elsewhere an empty answer means that the replica broke
+    over the request, and the next one would too.
+
+    Args:
+        config: What Ray has written; a section without replicas stays as it is.
+    """
+    given = config.splitlines()
+    lines = []
+    for line in given:
+        lines.append(line)
+        if line.startswith(_OF_SERVE):
+            servers = _servers(given, line)
+            if servers:
+                lines += (
+                    "    retry-on conn-failure empty-response",
+                    f"    retries {max(_FEWEST_RETRIES, sum(map(_errors, servers)))}",
+                    "    http-request disable-l7-retry unless { stopping }",
+                    # What has come in whole, and is no longer than HAProxy's buffer, can be sent again.
+                    f"    http-request wait-for-body time {BODY_SECONDS}s if {{ stopping }}",
+                )
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _servers(lines: Sequence[str], section: str) -> list[str]:
+    """The lines of a section that name a server."""
+    found = []
+    here = ""
+    for line in lines:
+        if _SECTION.match(line):
+            here = line
+        if here == section and _SERVER.match(line):
+            found.append(line)
+    return found
+
+
+def _errors(server: str) -> int:
+    limit = _ERRORS.search(server)
+    return int(limit[1]) if limit else 1
+
+
 def amended(config: str, routing: Routing, *, script: str, keys_folder: str | None) -> Amended | None:
     """Return the configuration in which HAProxy chooses replicas by `routing`.
 
@@ -122,15 +175,8 @@ def amended(config: str, routing: Routing, *, script: str, keys_folder: str | No
 
 def _replicas(lines: Sequence[str]) -> list[str]:
     """Names of the servers with an engine. The one that Ray marks as a backup has none: it wakes one."""
-    section = ""
-    found = []
-    for line in lines:
-        if _SECTION.match(line):
-            section = line
-        server = _SERVER.match(line)
-        if section == f"backend {ENGINE_BACKEND}" and server is not None and " backup" not in line:
-            found.append(server[1])
-    return found
+    servers = _servers(lines, f"backend {ENGINE_BACKEND}")
+    return [line.split()[1] for line in servers if " backup" not in line]
 
 
 def _with_choice(lines: Sequence[str], replicas: Sequence[str], script: str) -> Iterator[str]:

@@ -17,7 +17,7 @@ from typing import Final
 
 from llama_serving.contract.haproxy import LAUNCHER_WORDS
 from llama_serving.contract.routing import LAUNCHER_VARIABLE, ROUTING_VARIABLE, Routing
-from llama_serving.routing.amend import amended, eased, hardened
+from llama_serving.routing.amend import amended, eased, hardened, repeating
 
 _DOOR_VARIABLE: Final = "LLAMA_SERVING_DOOR"
 """`contract.door.DOOR_VARIABLE`; that module takes longer to import than HAProxy takes to start."""
@@ -54,6 +54,7 @@ def prepare(config: Path, routing: str | None, *, check: Sequence[str]) -> tuple
     for amend, lost in (
         (hardened, "headers of requests have no time limit"),
         (eased, "a replica that was down gets its whole part of the requests at once"),
+        (repeating, "a request that meets a replica on its way out may be lost"),
         (lambda text: _choose(text, routing, config), "requests go by least connections"),
     ):
         try:

@@ -52,10 +52,12 @@ class _Server(ThreadingHTTPServer):
 
 
 class Replica:
-    """A server that answers with its name; a request with `hold` waits until `release`."""
+    """A server that answers with its name; a request with `hold` waits until `release`, and one with `leave` gets no answer."""
 
     def __init__(self, port: int) -> None:
-        self.name, self.port, self.held = str(port), port, 0
+        self.name, self.port, self.held, self.left = str(port), port, 0, 0
+        self.stays = False
+        """Whether it answers what has `leave` too."""
         replica = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -70,6 +72,10 @@ class Replica:
                 if b'"hold"' in body:
                     replica.held += 1
                     replica._released.wait(START_SECONDS)
+                if b'"leave"' in body and not replica.stays:
+                    replica.left += 1
+                    self.close_connection = True
+                    return
                 self._answer()
 
             def _answer(self) -> None:
