@@ -4,6 +4,7 @@ Nightly: it takes two minutes. Beside it stands what starts an engine of its own
 """
 
 import asyncio
+import contextlib
 import itertools
 import json
 
@@ -164,14 +165,15 @@ def test_limits_hold_over_a_server_and_budgets_are_refused_without_it(
         TenantLimits(name="three", requests_per_minute=3),
         TenantLimits(name="spender", tokens_per_day=1_000_000),
     )
-    with server(tmp_path) as store:
+    with server(tmp_path) as store, contextlib.ExitStack() as clients:
         settings = StoreSettings(address=store.address, scope="team-a", folder=str(tmp_path))
         app = deploy(config().model_copy(update={"store": settings}))
         app.apply(live(desk=DeskSettings(tenants=limits)))
 
         def asking(tenant):
             url, key = f"http://127.0.0.1:{cluster.http_port}", keys.add(tenant).text
-            client = httpx.Client(base_url=url, headers={"Authorization": f"Bearer {key}"}, timeout=60)
+            headers = {"Authorization": f"Bearer {key}"}
+            client = clients.enter_context(httpx.Client(base_url=url, headers=headers, timeout=60))
             eventually(lambda: is_known(url, key), seconds=60, what="the key to be known")
             return lambda: client.post("/v1/completions", json=body | {"model": app.model})
 
