@@ -2,10 +2,12 @@ import asyncio
 import inspect
 import json
 import os
+import sys
 from pathlib import Path
 
 import pytest
 
+DRIVER = Path(__file__).with_name("owner_driver.py")
 APPS = Path(__file__).parent / "apps"
 
 
@@ -60,3 +62,29 @@ def hello_service():
         }
 
     return build
+
+
+@pytest.fixture(scope="session")
+def start_owner(ray_environment):
+    """Starts a process that owns a run below a folder; it prints a line when the run serves."""
+
+    async def start(root, ray_service):
+        owner = await asyncio.create_subprocess_exec(
+            sys.executable,
+            str(DRIVER),
+            str(root),
+            env=ray_environment,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+        )
+        owner.stdin.write(json.dumps(ray_service).encode())
+        owner.stdin.close()
+        return owner
+
+    return start
+
+
+@pytest.fixture(scope="session")
+def temporary_folders():
+    """Finds the folders with the sockets of a run."""
+    return lambda run_id: list(Path("/tmp").glob(f"lld-{run_id}*"))

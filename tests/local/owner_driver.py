@@ -1,6 +1,6 @@
 """Owns a local run until it is killed: reads a RayService from stdin, prints one JSON line when it serves.
 
-Run by test_two_runs.py as `python owner_driver.py ROOT`.
+Run by the fixture `start_owner` as `python owner_driver.py ROOT`.
 """
 
 import asyncio

@@ -94,7 +94,7 @@ def test_ctrl_c_while_it_starts_leaves_nothing(start, tmp_path):
 @pytest.mark.nightly
 @pytest.mark.timeout(1800)
 def test_what_a_killed_run_left_is_ended_by_the_next_start(start, tmp_path):
-    """Nightly: the runtime below is asked the same in `test_two_runs`, with a run that goes on beside it."""
+    """Nightly: the runtime below is asked the same in `test_one_cluster`, with a run that goes on beside it."""
     killed = start()
     wait_for_line(killed, "submitting the Serve config")
     killed.kill()

@@ -1,11 +1,13 @@
 """One real Ray cluster for the module; each test brings it to the state that it needs and leaves it serving or gone."""
 
 import asyncio
+import json
 import signal
 import socket
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 
 import aiohttp
 import grpc
@@ -42,6 +44,7 @@ class Bench:
     """The twin, the runtime and what the runtime told."""
 
     twin: MemoryCluster
+    root: Path
     build: object
     eventually: object
     clock: Clock = field(default_factory=Clock)
@@ -128,7 +131,7 @@ async def running(bench, **options):
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def bench(tmp_path_factory, ray_environment, hello_service, eventually):
-    bench = Bench(MemoryCluster(), hello_service, eventually)
+    bench = Bench(MemoryCluster(), tmp_path_factory.mktemp("root"), hello_service, eventually)
     service = {
         "apiVersion": "v1",
         "kind": "Service",
@@ -139,7 +142,7 @@ async def bench(tmp_path_factory, ray_environment, hello_service, eventually):
         },
     }
     await bench.twin.client("llama-operator").apply(service)
-    async with running(bench, root=tmp_path_factory.mktemp("root"), environment=ray_environment):
+    async with running(bench, root=bench.root, environment=ray_environment):
         yield bench
 
 
@@ -248,6 +251,32 @@ async def test_a_config_that_ray_refuses_is_reported_and_the_cluster_stays(bench
     assert "import_path" in text
     await bench.serve("hello again")
     assert bench.process("gcs_server").pid == ray
+
+
+async def test_a_killed_run_beside_it_is_cleaned_up_by_the_next_start_and_it_goes_on(
+    bench, start_owner, temporary_folders, hello_service
+):
+    url = await bench.serve("from the run that goes on")
+    owner = await start_owner(bench.root, hello_service("from the other run"))
+    other = json.loads(await owner.stdout.readline())
+    assert (await get(url))[1]["greeting"] == "from the run that goes on"
+    assert (await get(other["url"]))[1]["greeting"] == "from the other run"
+
+    owner.kill()
+    await owner.wait()
+    left = processes.find(processes.marker(other["run_id"]))
+    assert any("raylet" in " ".join(process.cmdline()) for process in left)
+
+    events, here = [], bench.process("gcs_server").pid
+    async with LocalRuntime(MemoryCluster().client("x"), root=bench.root, on_progress=events.append):
+        assert processes.find(processes.marker(other["run_id"])) == []
+        assert temporary_folders(other["run_id"]) == []
+        assert not (bench.root / "runs" / other["run_id"]).exists()
+    assert other["run_id"] in events[-1].text
+    assert events[-1].stage is Stage.CLEANING_UP
+
+    assert (await get(url))[1]["greeting"] == "from the run that goes on"
+    assert bench.process("gcs_server").pid == here
 
 
 async def test_a_killed_raylet_is_noticed_reported_and_replaced(bench):

@@ -17,12 +17,14 @@ ENVIRONMENT = {
     "TOKENIZERS_PARALLELISM": "false",
     "VLLM_LOGGING_LEVEL": "ERROR",
 }
+_RUN = "import gc, runpy; gc.disable(); runpy.run_module({!r}, run_name='__main__')"
+"""Without the collector, which takes a quarter of the time in which vLLM is imported."""
 
 
 def said_by(module):
     """Run a module and return the JSON of its last line."""
     done = subprocess.run(
-        [sys.executable, "-m", module],
+        [sys.executable, "-c", _RUN.format(module)],
         cwd=TESTS,
         env=os.environ | ENVIRONMENT,
         capture_output=True,

@@ -39,6 +39,8 @@ MOST_REPLICAS: Final = 3
 REST_SECONDS: Final = 15.0
 """Between two scale steps, once the one before is done."""
 DRAIN_SECONDS: Final = 900
+SETTLE_SECONDS: Final = "30"
+"""How long a replica that goes takes connections in a pod: Ray's default."""
 
 
 @dataclass(slots=True)
@@ -182,8 +184,9 @@ def serving() -> Iterator[tuple[RayCluster, ServingConfig, str]]:
         config = tiny_config(keys_folder=folder, max_num_seqs=SLOTS, max_model_len=2048, cpu_kv_cache_mib=128)
         key = keys.add("soak").text
         environment = pod_environment(config)
-        # On one machine old processes end earlier, so that a run leaves none behind.
+        # On one machine old processes end earlier, so that a run leaves none behind, and replicas go sooner.
         of_pods = {name: environment[name] for name in haproxy.times(1)}
+        of_pods |= {"RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": SETTLE_SECONDS}
         cluster = RayCluster(environment, api_key=key, overrides=of_pods)
         try:
             cluster.start_node(cpus=MOST_REPLICAS + 1)

@@ -6,6 +6,7 @@ left in a file (`told`), so that status says it.
 """
 
 import contextlib
+import functools
 import json
 import os
 import shutil
@@ -50,18 +51,27 @@ def prepare(config: Path, routing: str | None, *, check: Sequence[str]) -> tuple
     Returns:
         What could not be done, in words.
     """
-    faults = []
-    for amend, lost in (
+    steps = (
         (hardened, "headers of requests have no time limit"),
         (eased, "a replica that was down gets its whole part of the requests at once"),
         (repeating, "a request that meets a replica on its way out may be lost"),
         (lambda text: _choose(text, routing, config), "requests go by least connections"),
-    ):
-        try:
-            _replace(config, amend, check)
-        except (OSError, ValueError, subprocess.SubprocessError) as error:
-            faults.append(f"{lost}: {error}")
-    return tuple(faults)
+    )
+    try:
+        # All at once: replicas come and go while HAProxy checks, and each check takes as long as all of them.
+        _replace(config, lambda text: functools.reduce(lambda so_far, step: step[0](so_far), steps, text), check)
+    except (OSError, ValueError, subprocess.SubprocessError):
+        return tuple(filter(None, [_fault(config, amend, lost, check) for amend, lost in steps]))
+    return ()
+
+
+def _fault(config: Path, amend: Callable[[str], str], lost: str, check: Sequence[str]) -> str | None:
+    """Amend one thing; what could not be done, in words."""
+    try:
+        _replace(config, amend, check)
+    except (OSError, ValueError, subprocess.SubprocessError) as error:
+        return f"{lost}: {error}"
+    return None
 
 
 def _replace(config: Path, amend: Callable[[str], str], check: Sequence[str]) -> None:

@@ -8,7 +8,6 @@ import json
 import pytest
 
 from llama_serving.contract.usage import DIALECTS
-from support.programs import said_by
 
 pytestmark = [pytest.mark.serving, pytest.mark.timeout(900)]
 
@@ -58,11 +57,6 @@ WRONG_IN_VLLM = {
     "llama4_pythonic: a tool that nobody offers": BOTH,
 }
 """Ways in which vLLM reads a text otherwise than `OURS`."""
-
-
-@pytest.fixture(scope="module")
-def found():
-    return said_by("support.serving.frontends.real_frontend")
 
 
 def read(outcome):

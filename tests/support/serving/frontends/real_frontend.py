@@ -41,6 +41,7 @@ from llama_serving.engine.loop import straight
 from llama_serving.engine.loop.plain_parts import PlainParts, is_plain
 from llama_serving.engine.loop.short_prompts import in_the_loop
 from llama_serving.generated import checkpoint
+from support.serving.frontends import engine_models
 
 TOOLS = [
     {"type": "function", "function": {"name": name, "parameters": {"type": "object"}}}
@@ -262,6 +263,7 @@ def main():
         "short ways": short_ways(folder),
         "unknown statistics": unknown_statistics(),
         "fetching": fetching(),
+        "texts": engine_models.texts(),
     }
     sys.stdout.write(json.dumps(found) + "\n")
 

@@ -1,22 +1,15 @@
 """Every text that a request brings, or an answer can carry, is known: checked, or excused by name.
 
-The fields are those of the installed engine (`support.serving.engine_models`): one that is new with another version fails here
+The fields are those of the installed engine (`support.serving.frontends.engine_models`): one that is new with another version fails here
 until somebody has looked at it.
 """
 
 import fnmatch
-import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
 from llama_serving.contract.usage import Dialect
 from llama_serving.guard.asked import BEFORE, EXCUSED, TURNS
-
-TESTS = Path(__file__).resolve().parents[2]
 
 pytestmark = [pytest.mark.serving, pytest.mark.timeout(900)]
 
@@ -65,20 +58,10 @@ NEVER = """
 """Of tools that run on servers, of files, images and sound: no Llama makes them, and this endpoint calls no servers."""
 
 
-@pytest.fixture(scope="module")
-def engine():
+@pytest.fixture
+def engine(found):
     """The fields of the installed engine that can hold text."""
-    done = subprocess.run(
-        [sys.executable, "-m", "support.serving.engine_models"],
-        cwd=TESTS,
-        env=os.environ | {"VLLM_NO_USAGE_STATS": "1", "VLLM_LOGGING_LEVEL": "ERROR"},
-        capture_output=True,
-        text=True,
-        timeout=600,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    return json.loads(done.stdout.splitlines()[-1])
+    return found["texts"]
 
 
 def matches(field, kinds):

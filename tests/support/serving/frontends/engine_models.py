@@ -1,9 +1,8 @@
-"""Prints what the engine's HTTP application takes and answers, as JSON: the fields of its models that can hold text.
+"""What the engine's HTTP application takes and answers: the fields of its models that can hold text. `real_frontend` asks for it.
 
-`python -m support.serving.engine_models`, in a process of its own: to import vLLM warns. Its models change with its versions.
+Its models change with its versions.
 """
 
-import json
 import types
 import typing
 from collections.abc import Iterator
@@ -78,8 +77,9 @@ def plain_text(annotation: Any) -> bool:
     return holds_text(annotation)
 
 
-if __name__ == "__main__":
-    said = {
+def texts() -> dict[str, dict[str, list[str]]]:
+    """The fields of requests and of answers that can hold text, by dialect."""
+    return {
         "requests": {
             dialect: sorted(
                 field.alias or name for name, field in model.model_fields.items() if holds_text(field.annotation)
@@ -91,4 +91,3 @@ if __name__ == "__main__":
             for dialect, roots in ANSWERS.items()
         },
     }
-    print(json.dumps(said))
