@@ -98,7 +98,7 @@ def collector() -> Iterator[Collector]:
 def cluster(
     keys: KeysOfTeam, herd: ApiKey, config: Callable[..., ServingConfig], collector: Collector
 ) -> Iterator[RayCluster]:
-    """One Ray cluster for all: two nodes with a stand-in GPU each, on which one application replaces another.
+    """One Ray cluster for all: a node with a stand-in GPU, on which one application replaces another; see `two_nodes`.
 
     A request is traced if its client says so.
     """
@@ -108,11 +108,17 @@ def cluster(
     tries = {"RAY_SERVE_MAX_PER_REPLICA_RETRY_COUNT": "1"}
     running = RayCluster(pod_environment(config()) | traces | tries | SELDOM, api_key=keys.add("tests").text)
     try:
-        for _ in range(2):
-            running.start_node(cpus=4, stand_in_gpus=1)
+        running.start_node(cpus=8, stand_in_gpus=1)
         yield running
     finally:
         running.stop()
+
+
+@pytest.fixture(scope="session")
+def two_nodes(cluster: RayCluster) -> RayCluster:
+    """The same cluster with a second node. It comes late, because it takes CPU from all tests after it."""
+    cluster.start_node(cpus=4, stand_in_gpus=1)
+    return cluster
 
 
 @pytest.fixture(scope="session")

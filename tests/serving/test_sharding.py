@@ -27,11 +27,11 @@ def test_two_ranks_on_one_node_give_the_tokens_of_one_rank(deploy, config, unsha
     assert sharded.cluster.nodes_of_ranks() == [], "without Ray's executor the ranks are plain processes of one node"
 
 
-def test_two_ranks_on_two_ray_nodes_give_the_tokens_of_one_rank(deploy, config, unsharded):
+def test_two_ranks_on_two_ray_nodes_give_the_tokens_of_one_rank(deploy, config, unsharded, two_nodes):
     spread = Placement(device="CPU", strategy="STRICT_SPREAD")
     sharded = deploy(config(tensor_parallel_size=2, placement=spread))
     assert [sharded.greedy(prompt, TOKENS) for prompt in PROMPTS] == unsharded
-    nodes = sharded.cluster.nodes_of_ranks()
+    nodes = two_nodes.nodes_of_ranks()
     assert len(nodes) == len(set(nodes)) == 2
 
 
@@ -42,9 +42,10 @@ FEW_TOKENS = 8
 
 @pytest.mark.nightly
 def test_an_adapter_on_ranks_of_two_nodes_gives_the_tokens_of_one_rank(
-    deploy, config, live, eventually, tmp_path, unsharded
+    deploy, config, live, eventually, tmp_path, unsharded, two_nodes
 ):
     """The nodes are asked whether they have the same files, and each rank reads its own part."""
+    del two_nodes
     adapter.write(tmp_path / "a", seed=1)
     room = AdapterRoom(max_loras=1, max_lora_rank=8, max_cpu_loras=1, folder=str(tmp_path))
 

@@ -78,14 +78,15 @@ STAGES: Final = (
     # Those that take longest first. Three workers, however many cores: each has control planes of some 3 GiB.
     Stage("control-plane", _pytest(*_WORKERS, "3", "-m", f"control_plane{_LEFT_OUT}", *_ON_PLANES), 9.5),
     Stage("serving", _pytest("-m", f"serving{_LEFT_OUT}", "tests/serving"), 6.5),
+    # By itself: on a worker of the planes it was tried, and a run took two minutes longer. Before `e2e`, which is short and runs
+    # beside it once the planes are done.
+    Stage("local", _pytest("-m", f"serving{_LEFT_OUT}", "tests/local"), 3.5),
     # What needs the serving image has a target that builds it.
     Stage(
         "e2e",
         _pytest("-x", "-rs", "-m", f"e2e and not weights{_LEFT_OUT}", "--ignore=tests/e2e/images", "tests/e2e"),
         7.5 if _NIGHTLY_TOO else 1.5,
     ),
-    # By itself: on a worker of the planes it was tried, and a run took two minutes longer.
-    Stage("local", _pytest("-m", f"serving{_LEFT_OUT}", "tests/local"), 3.5),
 )
 _FLOWS: Final = tuple(f"tests/control_plane/test_{name}.py" for name in ("flows", "rollout_flows", "versions", "plane"))
 _SCHEMAS: Final = ("tests/golden/test_schemas.py",)

@@ -18,12 +18,12 @@ from llama_serving.door.caller import AT_OWN_DOOR, NOBODY, Caller, marked
 from llama_serving.door.credentials import NoKey, key_in
 from llama_serving.door.headers import RequestHeaders
 from llama_serving.door.keys import Keys
+from llama_serving.door.loop.turns import TURNS
+from llama_serving.door.loop.ways import MINE, WAYS
 from llama_serving.door.refusals import Refusal
 from llama_serving.door.refused_keys import RefusedKeys
 from llama_serving.door.routes import NOT_FOUND, Asked, asked, at_the_board, with_path
 from llama_serving.door.traced import begin
-from llama_serving.door.turns import TURNS
-from llama_serving.door.ways import MINE, WAYS
 from llama_serving.tracing.names import CANCELLED
 from llama_serving.tracing.request import RequestTrace, Traces
 

@@ -16,6 +16,7 @@ from starlette.middleware import Middleware
 from llama_serving.contract.door import DOOR_VARIABLE, Access, DoorSettings
 from llama_serving.door.application import Closed, Door
 from llama_serving.door.keys import KeyFolder, Keys
+from llama_serving.door.loop.connections import let_go_of_reset_connections
 from llama_serving.door.refused_keys import RefusedKeys
 from llama_serving.tracing import switch
 
@@ -24,6 +25,7 @@ _LOGGER = logging.getLogger("ray.serve")
 
 def middlewares() -> list[Middleware]:
     """Return the door for this process; nothing if the pods have none."""
+    let_go_of_reset_connections()
     text = os.environ.get(DOOR_VARIABLE)
     return [] if text is None else [_door(text)]
 

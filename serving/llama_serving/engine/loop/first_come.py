@@ -12,7 +12,7 @@ import functools
 import logging
 from typing import Any, Final
 
-from llama_serving.door.ways import MINE, WAYS, Ways
+from llama_serving.door.loop.ways import MINE, WAYS, Ways
 
 MOST_SECONDS: Final = 0.005
 """Not tuned. It is the most that a token is late for one request."""

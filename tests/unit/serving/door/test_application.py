@@ -8,8 +8,8 @@ import pytest
 from llama_serving.contract.door import Access, DoorSettings
 from llama_serving.door.application import Closed, Door
 from llama_serving.door.caller import Caller, caller_of, has_passed_the_door, request_id_of
+from llama_serving.door.loop.ways import MINE
 from llama_serving.door.refused_keys import RefusedKeys
-from llama_serving.door.ways import MINE
 from support.serving.doors import CHAT, FIRST, SECOND, Asked, scope_of, write
 
 BEARER = f"Bearer {FIRST.text}"

@@ -191,7 +191,7 @@ def test_a_signal_ends_the_program_and_its_stages(tmp_path, how):
 def test_every_test_belongs_to_exactly_one_stage(root):
     """By markers and folders, as the stages select them."""
     expressions = [(each.name, each.command) for each in STAGES if each.tests]
-    assert [name for name, _ in expressions] == ["fast", "control-plane", "serving", "e2e", "local"]
+    assert [name for name, _ in expressions] == ["fast", "control-plane", "serving", "local", "e2e"]
     tests = root / "tests"
     texts = [(path.relative_to(tests).parts[0], path.read_text()) for path in tests.rglob("test_*.py")]
     serving = {folder for folder, text in texts if re.search(r"pytest\.mark\.serving\b", text)}

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from llama_serving.door.ways import MINE, Ways
+from llama_serving.door.loop.ways import MINE, Ways
 from llama_serving.engine.loop import first_come as module
 from llama_serving.engine.loop.first_come import first_come
 

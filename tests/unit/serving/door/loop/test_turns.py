@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from llama_serving.door.turns import Turns
+from llama_serving.door.loop.turns import Turns
 
 
 @pytest.fixture
