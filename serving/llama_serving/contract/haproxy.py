@@ -67,8 +67,10 @@ def times(longest_request_seconds: int) -> dict[str, str]:
         longest_request_seconds: Longest request, with its stream.
     """
     return {
-        # A reload keeps the old process for the streams that it has; by itself it would cut them after two minutes.
-        "RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S": str(longest_request_seconds),
+        # A reload keeps the old process for the connections that it has: for the stream of each, for the time that it then may stay
+        # open, and for one more request, which HAProxy still takes. By itself it would cut all of them after two minutes. Serve
+        # keeps ports of replicas that are gone for as long, so that no other one gets such a request.
+        "RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S": str(2 * longest_request_seconds + KEEP_ALIVE_SECONDS),
         "RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S": str(CLIENT_SECONDS),
         # Later than Serve's own end of a request, whose answer is the better one. What is gone is found by health checks.
         "RAY_SERVE_HAPROXY_TIMEOUT_SERVER_S": str(longest_request_seconds + 60),
