@@ -1,7 +1,9 @@
 """Puts into the configuration of HAProxy that Ray Serve has written what Serve has no setting for. Pure; `launcher` calls it.
 
-That is the choice of a replica, a time for the headers of a request, an address for the page of statistics, a slow start of replicas that
-come back, and what becomes of requests that meet a replica on its way out. What the module knows of that configuration is private to Ray: the names of the sections, and how it writes their lines.
+That is the choice of a replica, a time for the headers of a request, an address for the page of statistics, a slow start of replicas
+that come back, and what becomes of requests that meet a replica on its way out. What the module knows of that configuration is private
+to Ray: the names of the sections, and how it writes their lines.
+
 Ray has an own way to ask a process of its own for a replica; it answers 503 when that process does not answer, it does not
 see who asks, and it knows no load. So HAProxy chooses by itself, with `choose.lua`: nothing can be down, and a request
 whose replica cannot be chosen goes by least connections.
