@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import json
 import os
+import signal
 import statistics
 import subprocess
 import sys
@@ -297,6 +298,8 @@ def main() -> None:
     parser.add_argument("--ingress", action="store_true", help="measure the path of before as well")
     parser.add_argument("-o", choices=("table", "json"), default="table", help="form of the result")
     options = parser.parse_args()
+    # Else a run that is ended from outside leaves its servers.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     progress = Console(stderr=True)
     with contextlib.ExitStack() as stack:
         paths = (RequestPath.DIRECT, RequestPath.INGRESS) if options.ingress else (RequestPath.DIRECT,)

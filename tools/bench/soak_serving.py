@@ -8,6 +8,7 @@ import argparse
 import asyncio
 import contextlib
 import json
+import signal
 import sys
 import tempfile
 import time
@@ -226,6 +227,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("minutes", type=float, nargs="?", default=60.0, help="how long (60)")
     minutes = parser.parse_args().minutes
+    # Else a run that is ended from outside leaves its cluster, and its engines go on.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with serving() as (cluster, config, key):
         found = asyncio.run(Soak(cluster, config, key, Console(stderr=True)).run(minutes * 60))
     table = Table(box=box.SIMPLE_HEAD, show_header=False)
