@@ -44,7 +44,7 @@ demo: $(STAMP) ## Serve the tiny sample with real Ray Serve and vLLM, chat with 
 STAGES := cd tools && ../$(BIN)/python -m stages
 
 .PHONY: test
-test: $(STAMP) control-plane e2e-parts crds ## Run all tests but the nightly ones, as far as the machine allows side by side (13 to 18 minutes on two cores)
+test: $(STAMP) control-plane e2e-parts crds ## Run all tests but the nightly ones, as far as the machine allows side by side (11 and a half minutes on two cores, up to 17 on slow ones)
 	@$(STAGES)
 
 .PHONY: test-nightly
