@@ -102,14 +102,14 @@ def eased(config: str) -> str:
 
 
 def repeating(config: str) -> str:
-    """Return the configuration in which the process of before a change sends a request again if nobody answers it.
+    """Return the configuration in which a process of HAProxy that ends sends a request again if nobody answers it.
 
-    That process serves the connections that it has for as long as the longest stream, and their next requests too. It knows the
-    replicas of then, and asks none of them any more whether it is there. So a request may meet one that closes in that moment,
-    and of several that are gone it meets all, because they have the fewest connections.
+    HAProxy's old process serves the connections that it has when replicas change, and the next request of each. It knows only the
+    replicas of before, and does not ask any more whether they are there. So a request may meet a replica that closes in that
+    moment. And if several are gone, it meets all of them first, because they have the fewest connections.
 
-    Only a process that ends sends again what a replica may have read. Elsewhere an empty answer means that the replica broke
-    over the request, and the next one would too.
+    The new process never sends again what a replica may have read: there an empty answer means that the replica broke over the
+    request, and the next one would too.
 
     Args:
         config: What Ray has written; a section without replicas stays as it is.
