@@ -130,7 +130,7 @@ async def running(bench, **options):
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def bench(tmp_path_factory, ray_environment, hello_service, eventually):
+async def bench(tmp_path_factory, ray_environment, hello_service, eventually, temporary_folders):
     bench = Bench(MemoryCluster(), tmp_path_factory.mktemp("root"), hello_service, eventually)
     service = {
         "apiVersion": "v1",
@@ -144,6 +144,11 @@ async def bench(tmp_path_factory, ray_environment, hello_service, eventually):
     await bench.twin.client("llama-operator").apply(service)
     async with running(bench, root=bench.root, environment=ray_environment):
         yield bench
+        run_id = bench.runtime.run_id
+        assert (bench.root / "runs" / run_id).exists()
+    assert processes.find(processes.marker(run_id)) == []
+    assert temporary_folders(run_id) == []
+    assert list((bench.root / "runs").iterdir()) == []
 
 
 async def test_an_applied_ray_service_answers_with_the_variables_of_its_manifest(bench):
