@@ -95,15 +95,11 @@ class Cpu:
 
     def since(self, before: "Cpu", per: float) -> "Cpu":
         """What was spent since `before`, in milliseconds and divided by `per`."""
+        factor = 1000 / per
         return Cpu(
-            *(
-                (now - then) * 1000 / per
-                for now, then in (
-                    (self.server, before.server),
-                    (self.proxy, before.proxy),
-                    (self.others, before.others),
-                )
-            )
+            server=(self.server - before.server) * factor,
+            proxy=(self.proxy - before.proxy) * factor,
+            others=(self.others - before.others) * factor,
         )
 
 
