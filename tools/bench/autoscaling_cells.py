@@ -89,7 +89,7 @@ WORKLOADS = (
     Workload("step, Ingress", "step", "burst", ingress=True),
     Workload("on-off", "on-off", "burst", tuning=True),
     Workload("spikes", "spikes", "burst", tuning=True),
-    Workload("from zero", "from-zero", "burst", minimum=0),
+    Workload("from zero", "from-zero", "burst", tuning=True, minimum=0),
     Workload("Azure code", f"{_AZURE.format('code')}:times=5", "burst", file=_AZURE.format("code")),
     Workload("ServeGen peak hours", _ALL_CLIENTS.format(0.15, 21 * _HOUR, 2 * _HOUR), "burst", file=_SERVEGEN),
     *(
@@ -106,6 +106,7 @@ WORKLOADS = (
         "Mooncake",
         f"{_MOONCAKE}:times=2",
         "long",
+        tuning=True,
         file=_MOONCAKE,
         manifest="autoscaling_long.yaml",
         first_token=5.0,

@@ -23,9 +23,10 @@ from llama_serving.autoscaling.serve import (
     METRIC_WAITING,
     QueueDepthPolicy,
 )
-from llama_serving.autoscaling.signal import Facts, Knobs, ReplicaReading, Signal
+from llama_serving.autoscaling.signal import ALL_ENGINES, Facts, Knobs, ReplicaReading, Signal
 
 __all__ = [
+    "ALL_ENGINES",
     "FACT_METRICS",
     "KNOB_METRICS",
     "METRIC_ACCEPTED",

@@ -70,15 +70,17 @@ class Need:
 def usable_share(one: Work, facts: Facts, price: float, requests: float) -> float:
     """Return the share of an engine that may be used before prompts wait for prompts.
 
-    Prompts are computed in the order in which they come. If they take a share r of the engine, one waits longer than t with a chance of about
-    r exp(-2 t (1 - r) E[S] / E[S^2]) (Pollaczek and Khinchine; S: seconds of a prompt). The chance of more than the objective leaves may be
-    1 / (1 + p): then one more replica costs what it saves.
+    Prompts are computed in the order in which they come. A prompt that waits does so for longer than t with a chance of about
+    exp(-2 t (1 - r) E[S] / E[S^2]) (Pollaczek and Khinchine; S: seconds of a prompt, r: the share of an engine that prompts take). It waits if
+    the engine that it goes to is busy with prompts. One engine is so with the chance r, both of two that were drawn by chance with r^2
+    (Mitzenmacher 1996), and all of n with about r^(sqrt(2 (n + 1)) - 1) (Sakasegawa 1977). Waits beyond the objective may have the
+    chance 1 / (1 + p): then one more replica costs what it saves.
 
     Args:
         one: What a request costs.
-        facts: Has the objective.
+        facts: Has the objective, and among how many engines a router chooses.
         price: p.
-        requests: Requests a second; without any the share is 1.
+        requests: Requests a second, of all engines; without any the share is 1.
     """
     if requests <= 0 or one.prefill <= 0 or one.request <= 0:
         return 1.0
@@ -90,7 +92,9 @@ def usable_share(one: Work, facts: Facts, price: float, requests: float) -> floa
     low, high = 0.0, 1.0
     for _ in range(_STEPS):
         middle = (low + high) / 2
-        waits = middle * math.exp(-2 * left * (1 - middle) * one.prefill / max(1e-12, one.prefill_square))
+        engines = max(1.0, requests * one.prefill / middle)
+        busy = middle ** max(1.0, min(facts.choices, math.sqrt(2 * (engines + 1)) - 1))
+        waits = busy * math.exp(-2 * left * (1 - middle) * one.prefill / max(1e-12, one.prefill_square))
         low, high = (middle, high) if waits <= chance else (low, middle)
     # Answers are computed beside the prompts, and take the rest.
     return min(1.0, max(0.2, low * one.request / one.prefill))

@@ -306,11 +306,25 @@ class _Pass:
         return 0, "hold: idle at zero"
 
     def _sure(self, need: Need | None) -> int:
-        """Replicas that keep up with what has come for certain: more of it is asked for again in a second, and nothing is taken back."""
+        """Replicas that keep up with what has come for certain, and clear what waits by then.
+
+        More of it is asked for again in a second, and nothing is taken back.
+        """
         if need is None or self.load is None or not self.facts.priced or self.slots <= 0:
             return 0
         sure = max(0.0, self.load.level - self.load.level_error) * self.one.request / need.share
-        return min(rounded_up(sure) + (math.ceil(self.knobs.reserve) if sure else 0), need.most)
+        clearing = surge(
+            waiting_work(self.trust.queued or 0.0, 0.0, self.one),
+            replace(need, certain=sure, until=sure),
+            (),
+            self.starts.coming,
+            self.ahead,
+            price=self.knobs.price,
+            slack=self.facts.objective,
+        )
+        reserve = math.ceil(self.knobs.reserve) if sure else 0
+        # What stands by clears as well.
+        return min(max(rounded_up(sure) + reserve, clearing), need.most)
 
     def _kept(self, need: Need) -> int:
         """Fewest replicas that may remain."""

@@ -41,6 +41,7 @@ FACT_METRICS: Mapping[str, str] = {
     "measured_start": "llama_fact_measured_start_seconds",
     "prompt_tokens": "llama_fact_prompt_tokens",
     "output_tokens": "llama_fact_output_tokens",
+    "choices": "llama_fact_router_choices",
 }
 """Names under which replicas report what their revision pins of the plan, by field of `Facts`; what is not known is left out."""
 

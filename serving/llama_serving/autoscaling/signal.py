@@ -6,6 +6,9 @@ Made by `serve` from Ray Serve's context, and by the simulator. Nothing in it is
 import math
 from dataclasses import dataclass
 
+ALL_ENGINES = 1e6
+"""`Facts.choices` of a router that looks at all of them. It is a number, because replicas report numbers."""
+
 
 @dataclass(frozen=True, slots=True)
 class ReplicaReading:
@@ -91,6 +94,7 @@ class Facts:
         measured_start: What starts took in replicas that this policy has not seen; it counts until one was seen.
         prompt_tokens: Tokens of a usual prompt, until real ones were counted.
         output_tokens: Tokens of a usual answer, until real ones were counted.
+        choices: Engines among which a router takes the one with the least to do for a request: `ALL_ENGINES`, 2, or 1 if it goes by something else.
     """
 
     per_token: float = 0.0
@@ -104,6 +108,7 @@ class Facts:
     measured_start: float = 0.0
     prompt_tokens: float = 1155.0
     output_tokens: float = 211.0
+    choices: float = 1.0
 
     @property
     def priced(self) -> bool:

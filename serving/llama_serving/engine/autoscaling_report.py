@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from llama_serving.autoscaling import (
+    ALL_ENGINES,
     FACT_METRICS,
     KNOB_METRICS,
     METRIC_ACCEPTED,
@@ -20,10 +21,27 @@ from llama_serving.autoscaling import (
     METRIC_SLOTS,
     METRIC_WAITING,
 )
+from llama_serving.config import RequestPath
+from llama_serving.contract.routing import Routing
 from llama_serving.contract.scaling import EngineCost, ScalingKnobs
 
+_TWO_BY_CHANCE = 2.0
+"""Serve's router draws so many replicas and takes the one with fewer requests."""
 
-def autoscaling_report(load: Any, cost: EngineCost | None, knobs: ScalingKnobs | None) -> dict[str, float]:
+
+def router_choices(path: RequestPath, routing: Routing | None) -> float:
+    """Return among how many engines the router of a revision takes the one with the least to do.
+
+    Where tenant, conversation or prefix say which replica gets a request, that is as if there were one.
+    """
+    if path is not RequestPath.DIRECT:
+        return _TWO_BY_CHANCE
+    return ALL_ENGINES if routing in {None, Routing.LEAST_CONNECTIONS} else 1.0
+
+
+def autoscaling_report(
+    load: Any, cost: EngineCost | None, knobs: ScalingKnobs | None, choices: float
+) -> dict[str, float]:
     """Return the report.
 
     Args:
@@ -31,6 +49,7 @@ def autoscaling_report(load: Any, cost: EngineCost | None, knobs: ScalingKnobs |
             is silent.
         cost: What the revision knows.
         knobs: What the user turned.
+        choices: `router_choices`.
     """
     if load is None:
         return {}
@@ -46,13 +65,13 @@ def autoscaling_report(load: Any, cost: EngineCost | None, knobs: ScalingKnobs |
         METRIC_PROMPT_PAIRS: float(totals.prompt_pairs),
         METRIC_GENERATED_TOKENS: float(totals.generated_tokens),
         METRIC_KV_TOKENS: float(load.kv_cache_tokens or 0),
-        **_said(_facts(cost, knobs), FACT_METRICS),
+        **_said(_facts(cost, knobs, choices), FACT_METRICS),
         **_said({} if knobs is None else knobs.model_dump(), KNOB_METRICS),
     }
 
 
-def _facts(cost: EngineCost | None, knobs: ScalingKnobs | None) -> dict[str, float | None]:
-    """The cost under the names of `autoscaling.Facts`, and what the operator has measured."""
+def _facts(cost: EngineCost | None, knobs: ScalingKnobs | None, choices: float) -> dict[str, float | None]:
+    """The cost under the names of `autoscaling.Facts`, what the operator has measured, and what the router does."""
     if cost is None:
         return {}
     return {
@@ -67,6 +86,7 @@ def _facts(cost: EngineCost | None, knobs: ScalingKnobs | None) -> dict[str, flo
         "measured_start": None if knobs is None else knobs.cold_start,
         "prompt_tokens": cost.prompt_length,
         "output_tokens": cost.output_length,
+        "choices": choices,
     }
 
 

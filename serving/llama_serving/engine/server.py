@@ -24,7 +24,7 @@ from llama_serving.contract.scaling import ScalingKnobs
 from llama_serving.contract.status import ReplicaReport
 from llama_serving.contract.tenants import DeskSettings
 from llama_serving.engine import serve_log
-from llama_serving.engine.autoscaling_report import autoscaling_report
+from llama_serving.engine.autoscaling_report import autoscaling_report, router_choices
 from llama_serving.engine.starting import Starting
 from llama_serving.engine.vllm import ENGINE_VERSION, LlamaEngine
 from llama_serving.licenses.files import LicenseFile, read_license_files, require
@@ -79,7 +79,8 @@ class LlamaServer(LLMServer):
 
         Empty if the engine does not know it: the policy then sees a replica that has not reported, and changes nothing.
         """
-        return autoscaling_report(self._load(), self._serving.cost, self._scaling)
+        choices = router_choices(self._serving.path, self._serving.routing)
+        return autoscaling_report(self._load(), self._serving.cost, self._scaling, choices)
 
     async def reconfigure(self, user_config: dict[str, Any]) -> None:
         """Take live settings; Serve calls this at the start, and for each change."""

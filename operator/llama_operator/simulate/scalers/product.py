@@ -8,10 +8,12 @@ from llama_operator.simulate.fleet_view import FleetView, ReplicaView, ServeDela
 from llama_operator.simulate.run import Setup
 from llama_serving.autoscaling.memory import Memory
 from llama_serving.autoscaling.policy import decide
-from llama_serving.autoscaling.signal import Facts, Knobs, ReplicaReading, Signal
+from llama_serving.autoscaling.signal import ALL_ENGINES, Facts, Knobs, ReplicaReading, Signal
 
 _LONG_AGO = 1e6
 """Second at which a run begins for the policy: it takes 0 for never."""
+_CHOICES = {"Direct": ALL_ENGINES, "Ingress": 2.0}
+"""As replicas report it (`llama_serving.engine.autoscaling_report`)."""
 _NO_DELAYS = ServeDelays(0.0, 0.0)
 
 
@@ -77,6 +79,7 @@ def facts_of(setup: Setup) -> Facts:
         overlap=performance.load().engine("vLLM").overlap_exponent,
         objective=setup.first_token,
         cold_start=setup.cold_start.seconds,
+        choices=_CHOICES[setup.limits.path],
     )
 
 

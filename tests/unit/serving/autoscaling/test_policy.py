@@ -214,16 +214,22 @@ def asleep_after(memory, seconds, a_second, *, target=1):
     return wishes, memory
 
 
-def test_at_zero_as_many_start_as_the_requests_that_came_need_for_certain():
+def test_at_zero_as_many_start_as_keep_up_for_certain_and_clear_what_waits_by_then():
     knowing = Memory(at=NOW - 1, began=NOW - 1000, slots=230.0, kv_tokens=236_256.0)
     wishes, _ = asleep_after(knowing, 20, 40.0, target=0)
 
     assert wishes == sorted(wishes)
     assert wishes[0] == 0
-    assert math.ceil(40 * WORK * 0.8) <= wishes[-1] <= math.ceil(40 * WORK) + 1
+    keep_up = math.ceil(40 * WORK)
+    assert keep_up <= wishes[4], "nobody waits for more requests to be sure of those that came"
+    # Two minutes of them wait by then: as many again, and no more, however long the queue gets.
+    assert 2 * keep_up - 1 <= wishes[-1] <= 2 * keep_up
+    assert asleep_after(knowing, 110, 40.0, target=0)[0][-1] <= 2 * keep_up
     # A single request is no load, and a queue that only waits for the start is none either, however long it gets.
     assert asleep_after(knowing, 20, 0.05, target=0)[0][-1] == 1
-    assert asleep_after(knowing, 600, 2.0, target=0)[0][-1] == 1
+    assert asleep_after(knowing, 200, 2.0, target=0)[0][-1] == 1
+    # The first one is overdue then.
+    assert asleep_after(knowing, 600, 2.0, target=0)[0][-1] == 2
 
 
 def test_at_zero_one_starts_where_nobody_knows_what_a_request_costs():

@@ -11,7 +11,7 @@ from llama_serving.autoscaling.foretold import Foretold, foretold, judged
 from llama_serving.autoscaling.hold import held, hold_seconds
 from llama_serving.autoscaling.memory import Memory
 from llama_serving.autoscaling.need import Need, quantile, steady, surge, usable_share
-from llama_serving.autoscaling.signal import Facts, Knobs, Signal
+from llama_serving.autoscaling.signal import ALL_ENGINES, Facts, Knobs, Signal
 from llama_serving.autoscaling.starts import starts
 from llama_serving.autoscaling.work import Work, lengths, work
 from support.serving.fluid_fleet import FACTS
@@ -44,6 +44,20 @@ def test_short_prompts_let_an_engine_be_used_up_and_long_ones_do_not():
     long = Work(request=0.7, prefill=0.6, prefill_square=3 * 0.36)
     assert 0.4 < usable_share(long, Facts(objective=5.0), 20.0, 2.0) < 0.8
     assert usable_share(long, Facts(objective=5.0), 100.0, 2.0) < usable_share(long, Facts(objective=5.0), 20.0, 2.0)
+
+
+def test_engines_among_which_a_router_chooses_may_be_used_further():
+    """Of many engines one is nearly always free of prompts; two drawn by chance help less, and one that is alone has nothing to choose from."""
+    long, facts = Work(request=0.7, prefill=0.6, prefill_square=3 * 0.36), Facts(objective=5.0)
+
+    def share(choices: float, requests: float) -> float:
+        return usable_share(long, replace(facts, choices=choices), 20.0, requests)
+
+    assert share(1.0, 30.0) == share(1.0, 0.3), "what belongs to one engine waits there, however many there are"
+    assert share(1.0, 30.0) < share(2.0, 30.0) < share(ALL_ENGINES, 30.0) < 1.0
+    assert share(ALL_ENGINES, 2.0) < share(ALL_ENGINES, 7.0) < share(ALL_ENGINES, 30.0)
+    assert share(2.0, 7.0) == share(2.0, 30.0)
+    assert share(ALL_ENGINES, 0.3) == pytest.approx(share(1.0, 0.3)), "of less than one engine there is one"
 
 
 def test_a_reserve_grows_with_the_root_of_the_load_and_with_the_price():

@@ -7,9 +7,12 @@ from types import SimpleNamespace
 
 import pytest
 
+from llama_serving.autoscaling import ALL_ENGINES
+from llama_serving.config import RequestPath
+from llama_serving.contract.routing import Routing
 from llama_serving.contract.scaling import EngineCost, ScalingKnobs
 from llama_serving.contract.status import ReplicaReport
-from llama_serving.engine.autoscaling_report import autoscaling_report
+from llama_serving.engine.autoscaling_report import autoscaling_report, router_choices
 from llama_serving.engine.counts import EngineCounts, EngineTotals
 from llama_serving.engine.starting import _DURATIONS, Starting, durations
 
@@ -102,8 +105,23 @@ def test_the_first_token_counts_from_the_first_request():
 
 def test_the_policy_is_told_of_the_plan_and_of_measured_starts():
     load = SimpleNamespace(waiting=0, running=0, kv_usage=0.0, slots=8, kv_cache_tokens=None, totals=EngineTotals())
-    told = autoscaling_report(load, EngineCost(cold_start=400.0), ScalingKnobs(price=20.0, cold_start=130.0))
+    told = autoscaling_report(load, EngineCost(cold_start=400.0), ScalingKnobs(price=20.0, cold_start=130.0), 2.0)
     assert told["llama_fact_cold_start_seconds"] == 400.0, "the bins of its memory are cut by it"
     assert told["llama_fact_measured_start_seconds"] == 130.0
-    before = autoscaling_report(load, EngineCost(cold_start=400.0), ScalingKnobs(price=20.0))
+    assert told["llama_fact_router_choices"] == 2.0
+    before = autoscaling_report(load, EngineCost(cold_start=400.0), ScalingKnobs(price=20.0), 2.0)
     assert "llama_fact_measured_start_seconds" not in before
+
+
+@pytest.mark.parametrize(
+    ("path", "routing", "choices"),
+    [
+        (RequestPath.INGRESS, None, 2.0),
+        (RequestPath.DIRECT, None, ALL_ENGINES),
+        (RequestPath.DIRECT, Routing.LEAST_CONNECTIONS, ALL_ENGINES),
+        (RequestPath.DIRECT, Routing.CONSISTENT_HASH, 1.0),
+        (RequestPath.DIRECT, Routing.PREFIX_AWARE, 1.0),
+    ],
+)
+def test_the_policy_is_told_among_how_many_engines_a_request_may_choose(path, routing, choices):
+    assert router_choices(path, routing) == choices
