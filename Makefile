@@ -224,10 +224,13 @@ gameday: $(STAMP) control-plane ## Play incidents on a development cluster: what
 bench: $(STAMP) ## Measure what users wait for, as ratios within one run
 	@PYTHONPATH=tools $(BIN)/python -m bench.waits
 
-# AIConfigurator in an environment of its own: nothing of it is needed elsewhere. Its measurements come inside the wheel.
 .PHONY: bench-serving
 bench-serving: $(STAMP) ## Measure the data plane beside plain vLLM, in one run (about ten minutes)
 	@PYTHONPATH=tools:tests $(BIN)/python -m bench.serving $(ARGS)
+
+.PHONY: bench-burst
+bench-burst: $(STAMP) ## Lay a burst on a real engine on this machine's CPU beside the same burst in the simulator (about ten minutes)
+	@PYTHONPATH=tools:tests $(BIN)/python -m bench.burst $(ARGS)
 
 .PHONY: bench-cold-start
 bench-cold-start: $(STAMP) ## Measure a cold start on CPU by stage: copy, load, compile, first token, with and without the engine's cache
@@ -266,6 +269,7 @@ MINUTES ?= 60
 soak-serving: $(STAMP) ## Stream long answers for MINUTES while replicas come and go; it fails if one is cut (an hour)
 	@PYTHONPATH=tools:tests $(BIN)/python -m bench.soak_serving $(MINUTES)
 
+# AIConfigurator in an environment of its own: nothing of it is needed elsewhere. Its measurements come inside the wheel.
 BENCH_PLAN := .bench-plan-venv
 
 $(BENCH_PLAN)/.installed: requirements/bench-plan.txt | $(UV)

@@ -46,6 +46,8 @@ _KNOWN_SECONDS = 100.0
 """For so long a load must be watched before its trend is told from noise (`arrivals`). Starts that are shorter do not make a fall surer."""
 _BLIND_SECONDS = 10.0
 """A report or two that is lost says nothing."""
+_LASTING_SECONDS = 20.0
+"""So long one line must explain a load before replicas are started for what it leaves behind."""
 _SOME_WORK = 0.01
 _MOST_WITH_ABSENT = 1.2
 """Most replicas while starts are overdue, as a multiple of the need, rounded up: hardware that is not there is not asked for without end."""
@@ -313,18 +315,25 @@ class _Pass:
         if need is None or self.load is None or not self.facts.priced or self.slots <= 0:
             return 0
         sure = max(0.0, self.load.level - self.load.level_error) * self.one.request / need.share
-        clearing = surge(
-            waiting_work(self.trust.queued or 0.0, 0.0, self.one),
-            replace(need, certain=sure, until=sure),
+        clearing = self._clearing(replace(need, certain=sure, until=sure))
+        reserve = math.ceil(self.knobs.reserve) if sure else 0
+        # What stands by clears as well.
+        return min(max(rounded_up(sure) + reserve, clearing), need.most)
+
+    def _clearing(self, need: Need) -> int:
+        """Replicas that clear at zero what will wait when they serve; a burst of seconds leaves only itself, and is late whatever is done."""
+        stays = persistent(self.queues, 1)
+        if stays is None or self.load is None or self.load.seconds < _LASTING_SECONDS:
+            return 0
+        return surge(
+            waiting_work(stays, 0.0, self.one),
+            need,
             (),
             self.starts.coming,
             self.ahead,
             price=self.knobs.price,
             slack=self.facts.objective,
         )
-        reserve = math.ceil(self.knobs.reserve) if sure else 0
-        # What stands by clears as well.
-        return min(max(rounded_up(sure) + reserve, clearing), need.most)
 
     def _kept(self, need: Need) -> int:
         """Fewest replicas that may remain."""
