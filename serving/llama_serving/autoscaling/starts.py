@@ -1,6 +1,7 @@
 """Replicas that start: at which age, which of them will not come any more, and how long a start takes. Called by `policy`."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from llama_serving.autoscaling.memory import Memory
@@ -11,6 +12,8 @@ _DEADLINE_SECONDS = 30.0
 """A start that takes longer than one and a half usual ones and this counts as absent."""
 _OVERDUE = 0.2
 """What a start that is late still takes, as a share of a usual one."""
+_LIKELY = 1.3
+"""Within this ratio of a usual one a start is as others are."""
 _MOST_SECONDS = 7200.0
 
 
@@ -34,14 +37,13 @@ class Starts:
 
 
 def starts(signal: Signal, memory: Memory, facts: Facts, now: float) -> Starts:
-    """Follow the starts since the last decision: that of the most usual age is ready first, the youngest is taken back first."""
+    """Follow the starts since the last decision: one of a usual age is ready first, the youngest is taken back first."""
     entries, measured = list(memory.starts), memory.cold_start or facts.measured_start
     usual = measured or facts.cold_start
     known = sum(number for _, number in entries)
     done = min(known, max(0, signal.ready - memory.ready))
     for _ in range(done):
-        # Nobody says which one it is. One that never comes must not take the age of another, or a start seems to take longer than it does.
-        place = min(range(len(entries)), key=lambda one: _unusual(_age(entries[one][0], memory, usual, now), usual))
+        place = _served([_age(when, memory, usual, now) for when, _ in entries], usual)
         if not _found(entries[place][0], memory):
             measured = _learned(measured, now - entries[place][0])
         _take(entries, place)
@@ -71,6 +73,18 @@ def _found(when: float, memory: Memory) -> bool:
 def _age(when: float, memory: Memory, usual: float, now: float) -> float:
     """Seconds since a start was asked for; one that was found under way was half done, as far as chance goes."""
     return now - when + (usual / 2 if _found(when, memory) or memory.empty else 0.0)
+
+
+def _served(ages: Sequence[float], usual: float) -> int:
+    """Return which start has come to its end; nobody says which one it is.
+
+    The oldest of those whose age is that of a start: who took the most usual one of many would measure what was thought before, and less each time.
+    One that never comes must not lend its age to another, or a start seems to take longer than it does.
+    """
+    likely = [place for place, age in enumerate(ages) if _unusual(age, usual) <= math.log(_LIKELY)]
+    if likely:
+        return max(likely, key=lambda place: ages[place])
+    return min(range(len(ages)), key=lambda place: _unusual(ages[place], usual))
 
 
 def _unusual(age: float, usual: float) -> float:

@@ -269,17 +269,35 @@ def test_a_start_beyond_its_deadline_is_absent():
         # The oldest one never comes: it must not lend its age to the one that did.
         ((190.0, 101.0), 100.0, 101.0, 190.0),
         ((400.0, 90.0), 100.0, 90.0, 400.0),
-        # Both may be it: the nearer one is.
-        ((110.0, 70.0), 100.0, 110.0, 70.0),
+        # Two may be it: the older one has waited for longer, and the most usual one would say what was thought before.
+        ((110.0, 85.0), 100.0, 110.0, 85.0),
+        ((125.0, 100.0), 100.0, 125.0, 100.0),
+        # None is near: the nearest one is it.
+        ((140.0, 70.0), 100.0, 140.0, 70.0),
         # Only one that is overdue is there.
         ((300.0,), 100.0, 300.0, None),
     ],
 )
-def test_the_start_of_the_most_usual_age_is_the_one_that_serves(ages, usual, measured, left):
+def test_the_oldest_start_of_a_usual_age_is_the_one_that_serves(ages, usual, measured, left):
     memory = Memory(at=999.0, began=1.0, ready=2, starts=tuple((1000.0 - age, 1) for age in ages))
     found = starts(fleet(3, 2 + len(ages)), memory, Facts(cold_start=usual), 1000.0)
     assert found.measured == measured
     assert [1000.0 - when for when, _ in found.entries] == ([] if left is None else [left])
+
+
+def test_starts_one_after_the_other_are_measured_as_they_are():
+    """One each five seconds for an hour, of 110 to 130 s by turns, while 80 s were thought of: nothing drifts, and none is overdue."""
+    lengths_of = [110.0, 130.0, 120.0, 115.0, 125.0]
+    ends = sorted(1000.0 + 5 * number + lengths_of[number % 5] for number in range(720))
+    memory, facts = Memory(at=999.0, began=1.0, ready=0), Facts(cold_start=80.0)
+    for second in range(3600):
+        now = 1000.0 + second
+        ready, asked = sum(end <= now for end in ends), 1 + second // 5
+        found = starts(fleet(ready, asked), memory, facts, now)
+        memory = replace(memory, at=now, ready=ready, starts=found.entries, cold_start=found.measured)
+        if second > 600:
+            assert 110 <= found.measured <= 130
+            assert found.absent == 0
 
 
 def test_a_start_that_was_under_way_when_the_memory_began_is_not_measured_and_half_done():
