@@ -30,8 +30,8 @@ from llama_operator.simulate.run import Setup, run
 from llama_operator.simulate.scalers.known import Fixed
 from llama_operator.simulate.step_time import StepTime
 
-PROMPT, ANSWER = 64, 48
-"""Tokens of each request of the burst."""
+PROMPT, ANSWER = 64, 240
+"""Tokens of each request of the burst. With short answers HTTP and the client would be the limit on two cores, and not the engine."""
 _LONG_PROMPT = 448
 _MOST_TOKENS = 2048
 _KV_TOKENS = 1_000_000
@@ -154,7 +154,8 @@ def burst_of(most: float, seed: int) -> tuple[Arrival, ...]:
 
 async def measured(server: Server, arrivals: Iterable[Arrival], seed: int) -> list[tuple[Arrival, float, float]]:
     """Send the requests when they arrive; returns each with the seconds to its first and its last token."""
-    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
+    # A connection that rests is closed by the server, maybe just when the next request takes it.
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0, force_close=True)) as session:
         began = time.perf_counter()
 
         async def one(number: int, arrival: Arrival) -> tuple[Arrival, float, float]:
@@ -201,7 +202,9 @@ async def _compared(server: Server, seeds: int, progress: Console) -> list[dict[
     for seed in range(1, seeds + 1):
         speed = await calibrated(server)
         arrivals = burst_of(speed.most, seed)
-        progress.print(f"==> burst {seed} of {seeds}: {len(arrivals)} requests, {speed.most:.1f}/s is the most")
+        progress.print(
+            f"==> burst {seed} of {seeds}: {len(arrivals)} requests, {speed.most:.1f}/s is the most, a step of {SLOTS} takes {1000 * speed.steps[SLOTS]:.1f} ms"
+        )
         found = {
             "measured": waits(await measured(server, arrivals, seed)),
             "predicted": waits(predicted(speed, arrivals)),
