@@ -2,7 +2,8 @@
 
 Plain vLLM serves the generated model on this machine's CPU. Closed loops of one to all of its places say what a step takes, and prompts of two
 lengths what their tokens add; nothing of the burst is used for that. Then requests arrive by chance, for a while at more than the engine can do, and the
-simulator plays the same arrivals on an engine with these steps. Nothing here passes or fails; docs/simulate.md has the figures of a run.
+simulator plays the same arrivals on an engine with these steps, and once more with steps that are longer or shorter by as much as
+the machine was slower or faster in the burst. Nothing here passes or fails; docs/simulate.md has the figures of a run.
 """
 
 import argparse
@@ -122,6 +123,12 @@ class Speed:
         table += [last + self.per_prompt_token * more for more in range(1, _MOST_TOKENS - SLOTS + 1)]
         return StepTime(tuple(table), 0.0, 0.0, self.per_prompt_token)
 
+    def slower(self, by: float) -> "Speed":
+        """The same engine on a machine that takes `by` times as long."""
+        return Speed(
+            {running: by * step for running, step in self.steps.items()}, by * self.per_prompt_token, self.beside
+        )
+
     @property
     def most(self) -> float:
         """Requests a second that a full engine answers."""
@@ -205,10 +212,10 @@ async def _compared(server: Server, seeds: int, progress: Console) -> list[dict[
         progress.print(
             f"==> burst {seed} of {seeds}: {len(arrivals)} requests, {speed.most:.1f}/s is the most, a step of {SLOTS} takes {1000 * speed.steps[SLOTS]:.1f} ms"
         )
-        found = {
-            "measured": waits(await measured(server, arrivals, seed)),
-            "predicted": waits(predicted(speed, arrivals)),
-        }
+        real, before = waits(await measured(server, arrivals, seed)), waits(predicted(speed, arrivals))
+        # The machine's own speed changes within minutes: the time from token to token says by how much.
+        now = speed.slower(real.answer / before.answer)
+        found = {"measured": real, "predicted": before, "at its speed": waits(predicted(now, arrivals))}
         rows += [{"burst": seed, "requests": len(arrivals), "of": name, **asdict(one)} for name, one in found.items()]
     return rows
 
@@ -237,7 +244,9 @@ def main() -> None:
             f"{row['late_until']:.0f} s",
             f"{row['answer']:.2f} s",
         )
-    Console(width=120).print(table)
+    Console(width=120).print(
+        table, "at its speed: predicted with steps as much longer or shorter as the answers of the burst were", sep=""
+    )
 
 
 if __name__ == "__main__":
