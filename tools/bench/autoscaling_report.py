@@ -260,9 +260,9 @@ def _beside_shipped(cells: dict[Key, list[Line]], names: list[str]) -> Iterable[
 
 _NOT_AHEAD = """The bar is 90 % of the cells. The two columns in the middle say how far it can be reached. `in-the-second` knows the right number in the
 second in which it becomes right, and not before. The clairvoyant knows the whole trace, and keeps the goal of its workload (99 %, 95 % of long prompts) with the fewest hours. A shipped
-autoscaler that holds two to four times the replicas that the load needs has stood by before a step comes, and is late nowhere. Who is
-to be ahead of it needs the same attainment, to 0.2 points. A load that steps above what serves is late for one start, unless the replicas stood by before: no policy that does not
-know the step can be ahead then, but by holding nearly as much.
+autoscaler that holds two to four times the replicas that the load needs has them before a step comes, and is late less. Who is
+to be ahead of it needs the same attainment, to 0.2 points. A load that steps above what serves is late for one start, unless the replicas stood by before: a policy that does not
+know the step is ahead then only if it held nearly as much.
 """
 
 
