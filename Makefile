@@ -229,7 +229,7 @@ bench-serving: $(STAMP) ## Measure the data plane beside plain vLLM, in one run 
 	@PYTHONPATH=tools:tests $(BIN)/python -m bench.serving $(ARGS)
 
 .PHONY: bench-burst
-bench-burst: $(STAMP) ## Lay a burst on a real engine on this machine's CPU beside the same burst in the simulator (about ten minutes)
+bench-burst: $(STAMP) ## Lay a burst on a real engine on this machine's CPU beside the same burst in the simulator (about seven minutes)
 	@PYTHONPATH=tools:tests $(BIN)/python -m bench.burst $(ARGS)
 
 .PHONY: bench-cold-start

@@ -135,9 +135,9 @@ class Speed:
         return 1 / (ANSWER / SLOTS * self.steps[SLOTS] + PROMPT * self.per_prompt_token)
 
 
-async def calibrated(server: Server) -> Speed:
-    """Measure what steps and prompts take."""
-    words = iter(range(10_000))
+async def calibrated(server: Server, seed: int) -> Speed:
+    """Measure what steps and prompts take; each seed has prompts of its own, or those of the last one might be in the engine's cache."""
+    words = iter(range(1_000 * seed, 1_000 * (seed + 1)))
     async with aiohttp.ClientSession() as session:
         await _steps(session, server, words)
         steps = await _steps(session, server, words)
@@ -207,7 +207,7 @@ def waits(answers: list[tuple[Arrival, float, float]]) -> Waits:
 async def _compared(server: Server, seeds: int, progress: Console) -> list[dict[str, object]]:
     rows: list[dict[str, object]] = []
     for seed in range(1, seeds + 1):
-        speed = await calibrated(server)
+        speed = await calibrated(server, seed)
         arrivals = burst_of(speed.most, seed)
         progress.print(
             f"==> burst {seed} of {seeds}: {len(arrivals)} requests, {speed.most:.1f}/s is the most, a step of {SLOTS} takes {1000 * speed.steps[SLOTS]:.1f} ms"
@@ -226,6 +226,7 @@ def main() -> None:
     parser.add_argument("--bursts", type=int, default=3, help="bursts, each after a calibration of its own (3)")
     parser.add_argument("-o", choices=("table", "json"), default="table", help="form of the result")
     options = parser.parse_args()
+    # Else a run that is ended from outside leaves its server.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with plain_vllm() as server:
         rows = asyncio.run(_compared(server, options.bursts, Console(stderr=True, highlight=False)))
