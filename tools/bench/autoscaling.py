@@ -35,13 +35,14 @@ from llama_operator.simulate.picture.curves import curves
 from llama_operator.simulate.picture.svg import timeline
 from llama_operator.simulate.router import PathLimits
 from llama_operator.simulate.run import Disturbance, Setup
+from llama_operator.simulate.scalers.known import Fixed
 from llama_operator.simulate.scalers.table import SCALERS, SHIPPED, Case
 from llama_operator.simulate.traces.named import find
 from llama_operator.simulate.traces.trace import Trace
 
 KEPT = ROOT / ".bench-autoscaling"
 MAXIMUM = 40
-_PRODUCT = "product"
+_PRODUCT, _FIXED = report.PRODUCT, report.FIXED
 _CHAOS = Workload("chaos", "wave", "smooth")
 _CHAOS_START = 120.0
 _MINUTE = 60.0
@@ -185,12 +186,15 @@ def played(cell: Cell, names: Iterable[str], kept: Path) -> Iterator[dict[str, A
 
 def _is_current(line: dict[str, Any], cell: Cell) -> bool:
     name = str(line["autoscaler"])
+    if name == _FIXED and cell.workload.day and "sizes" not in line:
+        return False
     return name in SCALERS and line["digest"] == digest(name) and line["defined"] == definition(cell.workload)
 
 
 def _line(cell: Cell, case: Case, name: str) -> dict[str, Any]:
     began = time.process_time()
     measured = play(case, name, cell.seed, player=COMPILED).outcome
+    sizes = {"sizes": list(_sizes(case, cell.seed))} if name == _FIXED and cell.workload.day else {}
     return {
         "workload": cell.workload.name,
         "kind": cell.workload.kind,
@@ -203,8 +207,24 @@ def _line(cell: Cell, case: Case, name: str) -> dict[str, Any]:
         "needPeak": case.need.peak,
         "attainment": measured.attainment,
         **asdict(measured),
+        **sizes,
         "cpuSeconds": round(time.process_time() - began, 2),
     }
+
+
+def _sizes(case: Case, seed: int) -> Iterator[dict[str, Any]]:
+    """Play fixed fleets of every size up to that of the peak, each of them ready from the beginning."""
+    for replicas in range(max(1, case.setup.bounds[0]), case.need.peak + 1):
+        record = COMPILED.run(
+            case.setup,
+            case.trace.arrivals,
+            Fixed(replicas),
+            length=case.trace.length,
+            seed=seed,
+            initial=replicas,
+        )
+        measured = COMPILED.outcome(record, case.setup)
+        yield {"replicas": replicas, "attainment": measured.attainment, "gpu_hours": measured.gpu_hours}
 
 
 def _read(path: Path) -> list[dict[str, Any]]:

@@ -36,7 +36,7 @@ class Workload:
         first_token: Objective, in seconds.
         goal: Share of first tokens that the clairvoyant keeps within the objective.
         ingress: Whether requests go through Serve's router.
-        day: Whether it takes a day: then it is played last.
+        day: Whether it takes a day or longer: then it is played last, and fixed fleets of every size play it.
     """
 
     name: str
@@ -85,6 +85,7 @@ WORKLOADS = (
     ),
     Workload("ServeGen calm hour", _ALL_CLIENTS.format(0.15, 7 * _HOUR, _HOUR), "smooth", file=_SERVEGEN),
     Workload("ServeGen day", _ALL_CLIENTS.format(0.05, 2 * _DAY, _DAY), "smooth", file=_SERVEGEN, day=True),
+    Workload("ServeGen 14 days", _ALL_CLIENTS.format(0.05, 0, 14 * _DAY), "smooth", file=_SERVEGEN, day=True),
     Workload("step", "step", "burst", tuning=True),
     Workload("step, Ingress", "step", "burst", ingress=True),
     Workload("on-off", "on-off", "burst", tuning=True),

@@ -231,10 +231,18 @@ def _verdict(cells: dict[Key, list[Line]], names: list[str]) -> Iterable[str]:
         )
     rows.append(_bar("peak at most twice the clairvoyant's", cells, _peak))
     if FIXED in names:
+        days = {key: lines for key, lines in cells.items() if _of(lines, FIXED) and "sizes" in _of(lines, FIXED)[0]}
+        rows.append(_bar("a day or longer: no fixed size is better in both figures", days, _no_better_size))
+        shorter = {key: lines for key, lines in cells.items() if key not in days}
         rows.append(
-            _bar("no fixed size of the peak is better in both figures", cells, lambda lines: not _beaten(lines, FIXED))
+            _bar(
+                "beside what must hold, shorter loads: the fixed size of the peak is not better in both figures",
+                shorter,
+                lambda lines: not _is_ahead(lines, FIXED, PRODUCT),
+            )
         )
     yield _table(["what must hold", "cells", "held out", "not in"], rows)
+    yield from _fixed_sizes(cells)
     yield from _beside_shipped(cells, names)
 
 
@@ -287,17 +295,53 @@ def _no_refusal(lines: list[Line]) -> bool:
     return refused[0] <= refused[1]
 
 
+def _no_better_size(lines: list[Line]) -> bool:
+    """Whether no fixed size has, in the means of the seeds, more within the objective and fewer hours, each beyond the spread of the seeds."""
+    product = _of(lines, PRODUCT)
+    hours = [line["gpu_hours"] for line in product]
+    spread_of_hours, spread = (max(hours) - min(hours)) / 2, _spread(lines, PRODUCT)
+    return not any(
+        share > _share(lines, PRODUCT) + spread and spent < mean(hours) - spread_of_hours
+        for _, share, spent in _by_size(lines)
+    )
+
+
+def _by_size(lines: list[Line]) -> list[tuple[int, float, float]]:
+    """Fixed fleets of a cell: replicas, share within the objective and GPU-hours, in the means of the seeds that have played the size."""
+    of: dict[int, list[Line]] = defaultdict(list)
+    for line in _of(lines, FIXED):
+        for size in line.get("sizes", ()):
+            of[size["replicas"]].append(size)
+    return [
+        (replicas, mean(one["attainment"] for one in found), mean(one["gpu_hours"] for one in found))
+        for replicas, found in sorted(of.items())
+    ]
+
+
+def _fixed_sizes(cells: dict[Key, list[Line]]) -> Iterable[str]:
+    """The product beside fixed fleets of every size, where a load takes a day or longer."""
+    chosen = {key: _by_size(lines) for key, lines in cells.items() if _by_size(lines)}
+    if not chosen:
+        return
+    most = max(sizes[-1][0] for sizes in chosen.values())
+    rows = []
+    for (workload, start), sizes in chosen.items():
+        lines = cells[workload, start]
+        yardstick = mean(line["gpu_hours"] for line in _of(lines, CLAIRVOYANT))
+        of = {replicas: f"{100 * share:.1f} / {hours / yardstick:.2f}" for replicas, share, hours in sizes}
+        rows.append(
+            [f"{workload} {start:.0f} s", _figure(lines, PRODUCT), *(of.get(size, "") for size in range(1, most + 1))]
+        )
+    yield "Fixed fleets of every size up to that of the peak, beside the product; each is ready from the beginning.\n"
+    yield _table(["workload", PRODUCT, *(f"{size} replicas" for size in range(1, most + 1))], rows)
+
+
 def _peak(lines: list[Line]) -> bool:
     product, clairvoyant = _of(lines, PRODUCT), _of(lines, CLAIRVOYANT)
     return all(one["peak"] <= _MOST_PEAK * other["peak"] for one, other in zip(product, clairvoyant, strict=True))
 
 
 _SAME_SHARE, _SAME_HOURS = 0.002, 1.01
-
-
-def _beaten(lines: list[Line], by: str) -> bool:
-    """Whether the product is behind in one figure and not ahead in the other."""
-    return _is_ahead(lines, by, PRODUCT)
 
 
 def _is_ahead(lines: list[Line], one: str, other: str) -> bool:
@@ -314,10 +358,6 @@ def _is_ahead(lines: list[Line], one: str, other: str) -> bool:
 
 def _ahead_of(name: str) -> Callable[[list[Line]], bool]:
     return lambda lines: _is_ahead(lines, PRODUCT, name)
-
-
-def _behind(name: str) -> Callable[[list[Line]], bool]:
-    return lambda lines: not _is_ahead(lines, name, PRODUCT)
 
 
 def _chaos(lines: list[Line]) -> str:

@@ -161,7 +161,7 @@ def steady(
         max(0.0, (now + certain) / 2),
         rounded_up(coming / share + math.sqrt(spread * coming)) + beside,
         rounded_up(arriving / share + math.sqrt(spread * arriving)) + beside,
-        _more_than_one(largest, math.floor(MOST * largest)) + beside,
+        _more_than_one(largest, MOST * math.floor(largest)) + beside,
     )
 
 

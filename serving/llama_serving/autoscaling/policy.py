@@ -252,8 +252,8 @@ class _Pass:
         more = self.surge
         wish = max(min(need.steady, need.most), min(more, need.peak))
         if self.starts.absent:
-            # Where starts fail, many more of them would not help.
-            wish = min(wish + self.starts.absent, max(need.steady, math.ceil(_MOST_WITH_ABSENT * need.steady)))
+            # Where starts fail, many more of them would not help; and what stands by for a doubt is not asked for twice.
+            wish = min(wish + self.starts.absent, max(need.steady, math.ceil(_MOST_WITH_ABSENT * need.bare)))
         numbers = self._numbers(need)
         if not self.trust.whole:
             doubt = 1.0 if self.blind_since else _MOST_IN_DOUBT
