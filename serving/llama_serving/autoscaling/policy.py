@@ -3,34 +3,18 @@
 import math
 from dataclasses import dataclass, replace
 
-from llama_serving.autoscaling.arrivals import (
-    Counted,
-    Load,
-    bins,
-    counted,
-    counters,
-    held_in_routers,
-    load,
-    of_all,
-    persistent,
-    queues,
-)
-from llama_serving.autoscaling.experience import experience, highest, levels
-from llama_serving.autoscaling.foretold import Foretold, foretold, judged
+from llama_serving.autoscaling.arrivals import counters, persistent
+from llama_serving.autoscaling.experience import experience, highest
+from llama_serving.autoscaling.foretold import foretold
 from llama_serving.autoscaling.hold import bin_seconds, held, needs
 from llama_serving.autoscaling.memory import Memory
 from llama_serving.autoscaling.need import MOST, Need, quantile, rounded_up, steady, surge, waiting_work
+from llama_serving.autoscaling.sight import LEARNED_SHARE, REPORT_SECONDS, Sight
 from llama_serving.autoscaling.signal import Facts, Knobs, Signal
-from llama_serving.autoscaling.starts import Starts, starts
-from llama_serving.autoscaling.trust import Trusted, trusted
-from llama_serving.autoscaling.work import Work, busy, corrected, delivered, lengths, occupancy, work
+from llama_serving.autoscaling.zero import first_replicas
 
-_REPORT_SECONDS = 10.0
-"""From the decision to a replica that serves: the start, and what reports and the router take."""
 _OCCUPIED = 0.85
 """Share of the remaining engines that what runs now may fill."""
-_LEARNED_SHARE = 0.7
-"""Share of places that may be used where nothing is known of the engine."""
 _SURGE_SECONDS = 30.0
 """Replicas for a backlog are not taken back sooner: it is known to a few seconds only."""
 _CALM_SECONDS, _CALM = 15.0, 0.25
@@ -38,16 +22,8 @@ _CALM_SECONDS, _CALM = 15.0, 0.25
 serve within a fifth of a start."""
 _RISING = 2.0
 """Standard errors by which the load is more than in the last seconds: as far as chance goes."""
-_LATE = 0.5
-"""Share of the objective that a request may wait before its prompt is computed, which takes time as well."""
-_HANDED_OVER_SECONDS = 6.0
-"""For so long a new replica gets what the routers held. It was counted there, and their mean over some seconds still has it."""
 _KNOWN_SECONDS = 100.0
 """For so long a load must be watched before its trend is told from noise (`arrivals`). Starts that are shorter do not make a fall surer."""
-_BLIND_SECONDS = 10.0
-"""A report or two that is lost says nothing."""
-_LASTING_SECONDS = 20.0
-"""So long one line must explain a load before replicas are started for what it leaves behind."""
 _SOME_WORK = 0.01
 _MOST_WITH_ABSENT = 1.2
 """Most replicas while starts are overdue, as a multiple of the need, rounded up: hardware that is not there is not asked for without end."""
@@ -101,84 +77,12 @@ def decide(
     return _Pass(signal, memory, now, facts, knobs).decision()
 
 
-class _Pass:
-    """One decision, step by step: each step reads what those before it have found."""
+class _Pass(Sight):
+    """One decision: what it sees, and step by step what follows from it."""
 
     def __init__(self, signal: Signal, memory: Memory, now: float, facts: Facts, knobs: Knobs) -> None:
-        self.signal, self.now, self.facts, self.knobs = signal, now, facts, knobs
-        self.memory = memory
-        self.trust: Trusted = trusted(signal, memory, now)
-        self.starts: Starts = starts(signal, memory, facts, now)
-        self.queues = queues(memory, self.trust, signal.ready, now)
-        self.woke = now if self._takes_over() else memory.woke
-        handed_over = signal.ready > 0 and now - self.woke < _HANDED_OVER_SECONDS
-        self.moved: Counted | None = None if handed_over else counted(memory, self.trust, signal.ready, now, facts)
-        self.in_routers, self.flickers_until = held_in_routers(memory, self.moved, self.queues, now)
-        self.bins = bins(memory, self.moved, self.in_routers - memory.held, now)
-        self.load: Load | None = load(self.bins, now)
-        self.width = bin_seconds(facts.cold_start)
-        self.levels = levels(memory, self.moved, self.in_routers - memory.held, now, self.width)
-        self.ahead = self.starts.cold_start + _REPORT_SECONDS
-        self.judged = self._judged()
-        self.waiting = persistent(self.queues, 2) or 0.0
-        self.inside = max(0.0, self.waiting - (persistent(self.queues, 1) or 0.0))
-        running = [replica.running for replica in self.trust.replicas]
-        self.running = of_all(running, signal.ready, memory.running)
-        # As it is now: the counters are of now as well.
-        self.in_engines = self.queues[-1][2] - self.queues[-1][1] if self.queues else 0.0
-        self.lengths = lengths(memory, self.moved, self.in_engines, self.running)
-        self.occupied = occupancy(self.trust.replicas, signal.ready)
+        super().__init__(signal, memory, now, facts, knobs)
         self.surge, self.surge_at = memory.surge, memory.surge_at
-        blind = signal.ready > 0 and not self.trust.replicas
-        self.blind_since = (memory.blind_since or now) if blind else 0.0
-        self.blind_at = now if blind and now - self.blind_since >= _BLIND_SECONDS else memory.blind_at
-        self._price()
-        self.late_at = now if self._late() else memory.late_at
-
-    def _takes_over(self) -> bool:
-        """Whether a replica has begun to serve that gets what routers held."""
-        signal, memory = self.signal, self.memory
-        if memory.empty or signal.ready <= memory.ready:
-            return False
-        return memory.ready == 0 or memory.held > memory.ready * max(1.0, signal.target_queue_depth)
-
-    def _price(self) -> None:
-        """What a request costs, and whether that must be corrected."""
-        signal, memory = self.signal, self.memory
-        ready = max(1, signal.ready)
-        self.allowed = (signal.target_queue_depth if self.trust.whole else 4.0) * ready
-        crowded = self.waiting > self.allowed
-        since = (memory.crowded_since or self.now) if crowded else 0.0
-        self.crowded_since, self.rate, self.correction = since, -1.0, memory.correction
-        replicas = self.trust.replicas
-        # Where none serves, the next one is as the last.
-        self.slots = sum(replica.slots for replica in replicas) / len(replicas) if replicas else memory.slots
-        self.kv_tokens = min((replica.kv_tokens for replica in replicas), default=memory.kv_tokens)
-        if not self.facts.priced:
-            self.one = self._learned()
-            return
-        slots, kv_tokens = self.slots or 1.0, self.kv_tokens
-        one = work(self.facts, self.lengths, slots, kv_tokens)
-        self.rate = delivered(self.facts, replace(memory, lengths=self.lengths), self.moved, signal.ready)
-        settled = self.now - max(memory.ready_since, since) if crowded else 0.0
-        plain = work(replace(self.facts, weights=0.0, step=0.0), self.lengths, slots, kv_tokens)
-        self.correction = corrected(
-            memory,
-            self.rate,
-            plain.request / one.request,
-            crowded=settled,
-            full=busy(self.trust.replicas),
-            seconds=0.0 if self.moved is None else self.moved.seconds,
-        )
-        self.one = replace(one, request=one.request * self.correction)
-
-    def _learned(self) -> Work:
-        """A request costs what it occupies: nothing else is known of this engine."""
-        level = 0.0 if self.load is None else self.load.level
-        occupied = self.occupied / _LEARNED_SHARE
-        slots = sum(replica.slots for replica in self.trust.replicas)
-        least = 0.0 if slots <= 0 else len(self.trust.replicas) / slots
-        return Work(max(occupied / level if level > 0 else 0.0, min(least, 1.0) if level > 0 else least), 0.0, 0.0)
 
     def decision(self) -> Decision:
         """Put it together."""
@@ -217,16 +121,16 @@ class _Pass:
         expected, _ = self.load.ahead(ahead)
         level = self.load.level
         # What is held now, and as much more as arrivals will have grown.
-        arriving = self.occupied / _LEARNED_SHARE * (max(1.0, expected / level) if level > 0 else 1.0)
+        arriving = self.occupied / LEARNED_SHARE * (max(1.0, expected / level) if level > 0 else 1.0)
         # Between two short requests nothing is held, and there is a load all the same.
         arriving = max(arriving, _SOME_WORK if level > 0 else 0.0)
         reserve = 0.25 * quantile(self.knobs.price) * math.sqrt(arriving) if arriving > 1 else 0.0
         whole = rounded_up(arriving + reserve) + (math.ceil(self.knobs.reserve) if arriving else 0)
-        now = max(self.occupied / _LEARNED_SHARE, _SOME_WORK if level > 0 else 0.0)
+        now = max(self.occupied / LEARNED_SHARE, _SOME_WORK if level > 0 else 0.0)
         most = MOST * rounded_up(now) + math.ceil(self.knobs.reserve)
         this = rounded_up(now + reserve) + (math.ceil(self.knobs.reserve) if arriving else 0)
         most = most if level > 0 else whole
-        return Need(arriving, 1.0, reserve, whole, arriving, most, until=arriving, now=this, peak=most)
+        return Need(arriving, 1.0, reserve, whole, arriving, most, until=arriving, now=this, bare=whole, peak=most)
 
     def _wanted(self, need: Need | None) -> tuple[int, str]:
         signal, target = self.signal, self.signal.target
@@ -239,9 +143,9 @@ class _Pass:
         more = surge(
             min(backlog, in_routers * self.one.request),
             need,
-            self._free(),
+            self.free(),
             self.starts.coming,
-            self.starts.cold_start + _REPORT_SECONDS,
+            self.starts.cold_start + REPORT_SECONDS,
             price=self.knobs.price,
             slack=self.facts.objective,
         )
@@ -266,20 +170,6 @@ class _Pass:
             return kept, f"down: {numbers}"
         return target, f"hold: {numbers}"
 
-    def _free(self) -> tuple[float, ...]:
-        """Of each ready replica: seconds until what waits in it is computed; what cannot be believed counts as the others."""
-        believed = self.trust.replicas
-        allowed = self.allowed / max(1, self.signal.ready)
-        # What flickers is none: so no more than waits all the time.
-        real = self.inside / max(1.0, sum(replica.waiting for replica in believed))
-        free = [max(0.0, replica.waiting * min(1.0, real) - allowed) * self.one.request for replica in believed]
-        mean = sum(free) / len(free) if free else 0.0
-        return (*free, *[mean] * (self.signal.ready - len(free)))
-
-    def _jammed(self) -> int:
-        """Replicas in which so much waits that what arrives must go to others."""
-        return sum(seconds > self.facts.objective for seconds in self._free())
-
     def _blind(self) -> int:
         """Replicas for a fleet of which nothing is known: what was enough for the share p / (1 + p) of the last hour."""
         seen = sorted(need for _, need, _ in self.memory.needs)
@@ -299,7 +189,7 @@ class _Pass:
 
     def _at_zero(self, need: Need | None) -> tuple[int, str]:
         target, waits = self.signal.target, (self.trust.queued or 0.0) > 0
-        wish = max(1, self._sure(need)) if waits else 0
+        wish = max(1, first_replicas(self, need)) if waits else 0
         if wish > target:
             numbers = "" if need is None else f"; {self._numbers(need)}"
             return wish, f"up: requests wait and there is no replica{numbers}"
@@ -307,38 +197,10 @@ class _Pass:
             return target, "hold: the first replicas are starting"
         return 0, "hold: idle at zero"
 
-    def _sure(self, need: Need | None) -> int:
-        """Replicas that keep up with what has come for certain, and clear what waits by then.
-
-        More of it is asked for again in a second, and nothing is taken back.
-        """
-        if need is None or self.load is None or not self.facts.priced or self.slots <= 0:
-            return 0
-        sure = max(0.0, self.load.level - self.load.level_error) * self.one.request / need.share
-        clearing = self._clearing(replace(need, certain=sure, until=sure))
-        reserve = math.ceil(self.knobs.reserve) if sure else 0
-        # What stands by clears as well.
-        return min(max(rounded_up(sure) + reserve, clearing), need.most)
-
-    def _clearing(self, need: Need) -> int:
-        """Replicas that clear at zero what will wait when they serve; a burst of seconds leaves only itself, and is late whatever is done."""
-        stays = persistent(self.queues, 1)
-        if stays is None or self.load is None or self.load.seconds < _LASTING_SECONDS:
-            return 0
-        return surge(
-            waiting_work(stays, 0.0, self.one),
-            need,
-            (),
-            self.starts.coming,
-            self.ahead,
-            price=self.knobs.price,
-            slack=self.facts.objective,
-        )
-
     def _kept(self, need: Need) -> int:
         """Fewest replicas that may remain."""
         target = self.signal.target
-        kept = max(need.steady, need.now, need.least) + self._jammed()
+        kept = max(need.steady, need.now, need.least) + self.jammed()
         # What runs must fit, also where work is thought to be little.
         kept = max(kept, min(self.signal.ready, math.ceil(self.occupied / _OCCUPIED - 1e-9)))
         if self.waiting > 0 or self.occupied > 0:
@@ -377,16 +239,6 @@ class _Pass:
             # A start that is taken back has to begin anew.
             return start
         return start * (1 - load.sure * min(1.0, load.seconds / start))
-
-    def _late(self) -> bool:
-        """Whether a request that comes now waits for longer than it should: in a router, or in every engine."""
-        in_routers = persistent(self.queues, 1) or 0.0
-        if self.signal.ready == 0:
-            return (self.trust.queued or 0.0) > 0
-        objective = _LATE * self.facts.objective if self.facts.priced else 0.0
-        if waiting_work(in_routers, self.allowed, self.one) / self.signal.ready > objective:
-            return True
-        return self.waiting > self.allowed and min(self._free(), default=0.0) > objective
 
     def _memory(self, need: Need | None) -> Memory:
         signal, memory, now = self.signal, self.memory, self.now
@@ -437,20 +289,6 @@ class _Pass:
         """Replicas that would keep up with the load while requests are late; 0 if none is."""
         return need.now if self.late_at == self.now else 0
 
-    def _judged(self) -> Foretold:
-        """What came of earlier forecasts; that changes with each bin, and is looked at then."""
-        memory = self.memory
-        if self.load is None or (memory.levels and memory.levels[-1][0] == self.levels[-1][0]):
-            return Foretold(*memory.judged)
-        return judged(
-            memory.foretold,
-            self.levels,
-            ahead=self.ahead,
-            width=self.width,
-            dispersion=self.load.dispersion,
-            chance=self.knobs.price / (1 + self.knobs.price),
-        )
-
     def _foretold(self) -> tuple[tuple[int, float, float], ...]:
         if self.load is None or not self.trust.whole or self.signal.ready == 0:
             return self.memory.foretold
@@ -460,7 +298,7 @@ class _Pass:
     def _numbers(self, need: Need) -> str:
         """The reason in numbers."""
         level = 0.0 if self.load is None else self.load.level
-        expected = 0.0 if self.load is None else self.load.ahead(self.starts.cold_start + _REPORT_SECONDS)[0]
+        expected = 0.0 if self.load is None else self.load.ahead(self.starts.cold_start + REPORT_SECONDS)[0]
         parts = [
             f"{level:.3g} requests/s, {expected:.3g}/s in {self.starts.cold_start:.0f} s",
             f"{self.one.request:.2g} s of an engine each" if self.one.request > 0 else "",

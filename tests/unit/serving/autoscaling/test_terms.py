@@ -146,8 +146,8 @@ def test_no_more_is_asked_for_than_twice_what_comes_now():
 
 def test_a_backlog_asks_for_no_more_than_twice_the_largest_load():
     peaks = [steady(CALM, ONE, FACTS, Knobs(), 130.0, highest=highest).peak for highest in (4.0, 40.0, 80.0)]
-    # 0.472, 4.72 and 9.44 keep up; one more than whole ones is always asked for.
-    assert peaks == [2, 9, 18]
+    # 0.472, 4.72 and 9.44 keep up: twice the whole ones of it, and one more than rounds up is always asked for.
+    assert peaks == [2, 8, 18]
 
 
 def test_the_largest_load_is_that_of_the_hour_less_its_noise():
