@@ -32,6 +32,8 @@ _CERTAIN = 0.5
 MOST = 2
 """Most replicas that are asked for, as a multiple of those that keep up: with what comes now for a trend, which may be wrong, and a load that goes on is
 asked for again in a second; with the most that ever came for a backlog, which a load leaves behind that has risen before."""
+MOST_WITH_ABSENT = 1.2
+"""Most replicas while starts are overdue, as a multiple of the need, rounded up: hardware that is not there is not asked for without end."""
 _MOST_SURGE = 1.0
 """Replicas for a backlog, as a multiple of those that the load needs: it is over when they begin to serve if it was small."""
 
@@ -168,6 +170,16 @@ def steady(
 def _more_than_one(replicas: float, bound: int) -> int:
     """Return a bound for those who need so many replicas; one more is always within it."""
     return 0 if replicas <= 0 else max(bound, rounded_up(replicas) + 1)
+
+
+def made_up(wish: int, absent: int, need: Need) -> int:
+    """Return the replicas that are asked for while `absent` starts are overdue: others in their place, as far as that is bounded.
+
+    Where starts fail, many more of them would not help. What stands by because the forecast may be wrong is not made up for.
+    """
+    if absent <= 0:
+        return wish
+    return min(wish + absent, max(need.steady, math.ceil(MOST_WITH_ABSENT * need.bare)))
 
 
 def quantile(price: float) -> float:

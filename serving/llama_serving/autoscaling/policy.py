@@ -8,7 +8,17 @@ from llama_serving.autoscaling.experience import experience, highest
 from llama_serving.autoscaling.foretold import foretold
 from llama_serving.autoscaling.hold import bin_seconds, held, needs
 from llama_serving.autoscaling.memory import Memory
-from llama_serving.autoscaling.need import MOST, Need, quantile, rounded_up, steady, surge, waiting_work
+from llama_serving.autoscaling.need import (
+    MOST,
+    MOST_WITH_ABSENT,
+    Need,
+    made_up,
+    quantile,
+    rounded_up,
+    steady,
+    surge,
+    waiting_work,
+)
 from llama_serving.autoscaling.sight import LEARNED_SHARE, REPORT_SECONDS, Sight
 from llama_serving.autoscaling.signal import Facts, Knobs, Signal
 from llama_serving.autoscaling.zero import first_replicas
@@ -25,8 +35,6 @@ _RISING = 2.0
 _KNOWN_SECONDS = 100.0
 """For so long a load must be watched before its trend is told from noise (`arrivals`). Starts that are shorter do not make a fall surer."""
 _SOME_WORK = 0.01
-_MOST_WITH_ABSENT = 1.2
-"""Most replicas while starts are overdue, as a multiple of the need, rounded up: hardware that is not there is not asked for without end."""
 _MOST_IN_DOUBT = 1.2
 """Most replicas while not all can be believed, as a multiple of what was needed before; no more than that if none can."""
 
@@ -155,9 +163,7 @@ class _Pass(Sight):
             self.surge, self.surge_at = more, self.now
         more = self.surge
         wish = max(min(need.steady, need.most), min(more, need.peak))
-        if self.starts.absent:
-            # Where starts fail, many more of them would not help; and what stands by for a doubt is not asked for twice.
-            wish = min(wish + self.starts.absent, max(need.steady, math.ceil(_MOST_WITH_ABSENT * need.bare)))
+        wish = made_up(wish, self.starts.absent, need)
         numbers = self._numbers(need)
         if not self.trust.whole:
             doubt = 1.0 if self.blind_since else _MOST_IN_DOUBT
@@ -206,7 +212,7 @@ class _Pass(Sight):
         if self.waiting > 0 or self.occupied > 0:
             kept = max(kept, 1)
         kept = max(kept, self._held())
-        return min(target, kept + self.starts.absent, max(kept, math.ceil(_MOST_WITH_ABSENT * kept)))
+        return min(target, kept + self.starts.absent, max(kept, math.ceil(MOST_WITH_ABSENT * kept)))
 
     def _held(self) -> int:
         width, target = bin_seconds(self.facts.cold_start), self.signal.target

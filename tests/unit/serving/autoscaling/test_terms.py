@@ -10,7 +10,7 @@ from llama_serving.autoscaling.experience import Experience, experience, highest
 from llama_serving.autoscaling.foretold import Foretold, foretold, judged
 from llama_serving.autoscaling.hold import held, hold_seconds
 from llama_serving.autoscaling.memory import Memory
-from llama_serving.autoscaling.need import Need, quantile, steady, surge, usable_share
+from llama_serving.autoscaling.need import Need, made_up, quantile, steady, surge, usable_share
 from llama_serving.autoscaling.signal import ALL_ENGINES, Facts, Knobs, Signal
 from llama_serving.autoscaling.starts import starts
 from llama_serving.autoscaling.work import Work, lengths, work
@@ -148,6 +148,20 @@ def test_a_backlog_asks_for_no_more_than_twice_the_largest_load():
     peaks = [steady(CALM, ONE, FACTS, Knobs(), 130.0, highest=highest).peak for highest in (4.0, 40.0, 80.0)]
     # 0.472, 4.72 and 9.44 keep up: twice the whole ones of it, and one more than rounds up is always asked for.
     assert peaks == [2, 8, 18]
+
+
+@pytest.mark.parametrize(
+    ("wish", "absent", "replicas"),
+    [
+        pytest.param(9, 0, 9, id="all have come"),
+        pytest.param(7, 1, 8, id="one is made up for"),
+        # 1.2 times the 8 that keep up, and not the 9 with what stands by: that would be 11.
+        pytest.param(9, 2, 10, id="no more than a fifth of what keeps up"),
+        pytest.param(14, 1, 10, id="nor of what a backlog asks for"),
+    ],
+)
+def test_starts_that_are_overdue_are_made_up_for_within_bounds(wish, absent, replicas):
+    assert made_up(wish, absent, Need(7.5, 1.0, 1.0, steady=9, bare=8)) == replicas
 
 
 def test_the_largest_load_is_that_of_the_hour_less_its_noise():
