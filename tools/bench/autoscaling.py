@@ -125,8 +125,9 @@ def _unpacked() -> Path:
 
 
 def names_for(cell: Cell, names: tuple[str, ...]) -> tuple[str, ...]:
-    """Return those of `names` that play a cell: with the seeds after the first one only the product and its yardsticks do."""
-    return names if cell.seed == SEEDS[0] else tuple(name for name in names if name not in SHIPPED)
+    """Return those of `names` that play a cell: weeks, and all with seeds after the first one, only the product and its yardsticks play."""
+    all_play = cell.seed == SEEDS[0] and not cell.workload.weeks
+    return names if all_play else tuple(name for name in names if name not in SHIPPED)
 
 
 def setup_for(workload: Workload, cold_start: float) -> tuple[Setup, Any]:
@@ -178,7 +179,7 @@ def played(cell: Cell, names: Iterable[str], kept: Path) -> Iterator[dict[str, A
             float(scaling.downscale_delay_seconds or 0),
         )
         for name in missing:
-            lines[name] = _line(cell, case, name)
+            lines[name] = _line(cell, case, name, kept)
             with path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(lines[name]) + "\n")
     yield from (_marked(lines[name], cell) for name in names)
@@ -191,10 +192,10 @@ def _is_current(line: dict[str, Any], cell: Cell) -> bool:
     return name in SCALERS and line["digest"] == digest(name) and line["defined"] == definition(cell.workload)
 
 
-def _line(cell: Cell, case: Case, name: str) -> dict[str, Any]:
+def _line(cell: Cell, case: Case, name: str, kept: Path) -> dict[str, Any]:
     began = time.process_time()
     measured = play(case, name, cell.seed, player=COMPILED).outcome
-    sizes = {"sizes": list(_sizes(case, cell.seed))} if name == _FIXED and cell.workload.day else {}
+    sizes = {"sizes": _sizes(cell, case, kept)} if name == _FIXED and cell.workload.day else {}
     return {
         "workload": cell.workload.name,
         "kind": cell.workload.kind,
@@ -212,19 +213,33 @@ def _line(cell: Cell, case: Case, name: str) -> dict[str, Any]:
     }
 
 
-def _sizes(case: Case, seed: int) -> Iterator[dict[str, Any]]:
-    """Play fixed fleets of every size up to that of the peak, each of them ready from the beginning."""
+def _sizes(cell: Cell, case: Case, kept: Path) -> list[dict[str, Any]]:
+    """Play fixed fleets of every size up to that of the peak, each of them ready from the beginning; or read what was played.
+
+    They start nothing, so it is the same for every cold start.
+    """
+    path = kept / f"sizes_{cell.name.rsplit('_', 2)[0]}_{cell.seed}.json"
+    known = digest(_FIXED)
+    if path.is_file():
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if (content["digest"], content["defined"]) == (known, definition(cell.workload)):
+            return list(content["sizes"])
+    sizes = []
     for replicas in range(max(1, case.setup.bounds[0]), case.need.peak + 1):
         record = COMPILED.run(
             case.setup,
             case.trace.arrivals,
             Fixed(replicas),
             length=case.trace.length,
-            seed=seed,
+            seed=cell.seed,
             initial=replicas,
         )
-        measured = COMPILED.outcome(record, case.setup)
-        yield {"replicas": replicas, "attainment": measured.attainment, "gpu_hours": measured.gpu_hours}
+        played = COMPILED.outcome(record, case.setup)
+        sizes.append({"replicas": replicas, "attainment": played.attainment, "gpu_hours": played.gpu_hours})
+    path.write_text(
+        json.dumps({"digest": known, "defined": definition(cell.workload), "sizes": sizes}), encoding="utf-8"
+    )
+    return sizes
 
 
 def _read(path: Path) -> list[dict[str, Any]]:
@@ -350,6 +365,7 @@ def main() -> None:
     parser.add_argument(
         "--kept", action="store_true", help="play nothing, write the document from the cells that are whole"
     )
+    parser.add_argument("--no-days", action="store_true", help="leave out loads of a day and longer")
     parser.add_argument("--processes", type=int, default=os.cpu_count())
     parser.add_argument("--folder", type=Path, default=KEPT)
     parser.add_argument("--document", type=Path, default=report.DOCUMENT)
@@ -359,7 +375,9 @@ def main() -> None:
     every = [
         cell
         for cell in cells(asked.only, length=asked.length)
-        if (not asked.seed or cell.seed in asked.seed) and (not asked.cold_start or cell.cold_start in asked.cold_start)
+        if (not asked.seed or cell.seed in asked.seed)
+        and (not asked.cold_start or cell.cold_start in asked.cold_start)
+        and not (asked.no_days and cell.workload.day)
     ]
     # Seed by seed: what is broken off has all workloads, and days, which take as long as all others, are last.
     every.sort(key=lambda cell: (cell.workload.day, cell.seed))

@@ -37,6 +37,7 @@ class Workload:
         goal: Share of first tokens that the clairvoyant keeps within the objective.
         ingress: Whether requests go through Serve's router.
         day: Whether it takes a day or longer: then it is played last, and fixed fleets of every size play it.
+        weeks: Whether it takes weeks: then only the product and its yardsticks play it, and with one seed.
     """
 
     name: str
@@ -50,6 +51,12 @@ class Workload:
     goal: float = 0.99
     ingress: bool = False
     day: bool = False
+    weeks: bool = False
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """Seeds with which it is played."""
+        return SEEDS[:1] if self.weeks else SEEDS
 
     @property
     def there(self) -> bool:
@@ -85,7 +92,9 @@ WORKLOADS = (
     ),
     Workload("ServeGen calm hour", _ALL_CLIENTS.format(0.15, 7 * _HOUR, _HOUR), "smooth", file=_SERVEGEN),
     Workload("ServeGen day", _ALL_CLIENTS.format(0.05, 2 * _DAY, _DAY), "smooth", file=_SERVEGEN, day=True),
-    Workload("ServeGen 14 days", _ALL_CLIENTS.format(0.05, 0, 14 * _DAY), "smooth", file=_SERVEGEN, day=True),
+    Workload(
+        "ServeGen 14 days", _ALL_CLIENTS.format(0.05, 0, 14 * _DAY), "smooth", file=_SERVEGEN, day=True, weeks=True
+    ),
     Workload("step", "step", "burst", tuning=True),
     Workload("step, Ingress", "step", "burst", ingress=True),
     Workload("on-off", "on-off", "burst", tuning=True),
@@ -146,7 +155,7 @@ def cells(only: str = "", *, length: float | None = None) -> tuple[Cell, ...]:
     chosen = [one for one in WORKLOADS if one.name.lower().startswith(only.lower())]
     if length is not None:
         chosen = [replace(one, trace=_shortened(one.trace, length)) for one in chosen]
-    return tuple(Cell(one, start, seed) for one in chosen for seed in SEEDS for start in COLD_STARTS)
+    return tuple(Cell(one, start, seed) for one in chosen for seed in one.seeds for start in COLD_STARTS)
 
 
 def _shortened(trace: str, length: float) -> str:

@@ -75,7 +75,7 @@ def write(
     folder = path.parent / "images"
     folder.mkdir(exist_ok=True)
     for start in COLD_STARTS:
-        if any(at == start for _, at in cells):
+        if any(at == start for _, at in _of_all(cells, names)):
             parts.append(_drawn(folder, f"autoscaling-pareto-{start:.0f}", _picture(cells, names, start)))
     parts += [_drawn(folder, name, picture) for name, picture in timelines]
     path.write_text("\n".join(parts), encoding="utf-8")
@@ -161,8 +161,13 @@ def _table(headings: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _of_all(cells: dict[Key, list[Line]], names: list[str]) -> dict[Key, list[Line]]:
+    """Cells that all autoscalers have played: means over others cannot be compared."""
+    return {key: lines for key, lines in cells.items() if all(_of(lines, name) for name in names)}
+
+
 def _means(cells: dict[Key, list[Line]], names: list[str]) -> str:
-    rows = []
+    rows, cells = [], _of_all(cells, names)
     for start in COLD_STARTS:
         for kind in ("smooth", "burst", "long"):
             chosen = [lines for (_, at), lines in cells.items() if at == start and lines[0]["kind"] == kind]
@@ -230,6 +235,8 @@ def _verdict(cells: dict[Key, list[Line]], names: list[str]) -> Iterable[str]:
             _bar("no request refused that the right number in the second would have answered", cells, _no_refusal)
         )
     rows.append(_bar("peak at most twice the clairvoyant's", cells, _peak))
+    if IN_THE_SECOND in names:
+        rows += _beside_a_bounded_reference(cells, burst)
     if FIXED in names:
         days = {key: lines for key, lines in cells.items() if _of(lines, FIXED) and "sizes" in _of(lines, FIXED)[0]}
         rows.append(_bar("a day or longer: no fixed size is better in both figures", days, _no_better_size))
@@ -251,9 +258,10 @@ def _beside_shipped(cells: dict[Key, list[Line]], names: list[str]) -> Iterable[
     knowing = [name for name in (IN_THE_SECOND, CLAIRVOYANT) if name in names]
     rows = []
     for name in (name for name in SHIPPED if name in names):
-        _, ahead, held_out, missed = _bar("", cells, _ahead_of(name))
-        known = (str(sum(_is_ahead(lines, other, name) for lines in cells.values())) for other in knowing)
-        behind = sum(_is_ahead(lines, name, PRODUCT) for lines in cells.values())
+        both = {key: lines for key, lines in cells.items() if _of(lines, name)}
+        _, ahead, held_out, missed = _bar("", both, _ahead_of(name))
+        known = (str(sum(_is_ahead(lines, other, name) for lines in both.values())) for other in knowing)
+        behind = sum(_is_ahead(lines, name, PRODUCT) for lines in both.values())
         rows.append([name, ahead, held_out, *known, str(behind), missed])
     if not rows:
         return
@@ -279,6 +287,17 @@ def _bar(text: str, cells: dict[Key, list[Line]], holds: Callable[[list[Line]], 
     held_out = [lines for lines in cells.values() if not any(line["tuning"] for line in lines)]
     kept = sum(holds(lines) for lines in held_out)
     return [text, f"{len(cells) - len(missed)} of {len(cells)}", f"{kept} of {len(held_out)}", ", ".join(missed) or "-"]
+
+
+def _beside_a_bounded_reference(cells: dict[Key, list[Line]], burst: dict[Key, list[Line]]) -> Iterable[list[str]]:
+    """The bars that name the right number in the second, where it keeps to the bound of the peak itself: else both cannot be met."""
+    within = {key for key, lines in cells.items() if _peak(lines, IN_THE_SECOND)}
+    bounded = {key: lines for key, lines in burst.items() if key in within}
+    yield _bar(
+        "beside what must hold: bursts, where the right number in the second keeps to that peak", bounded, _burst
+    )
+    bounded = {key: lines for key, lines in cells.items() if key in within}
+    yield _bar("beside what must hold: none refused, where it keeps to that peak", bounded, _no_refusal)
 
 
 def _smooth(lines: list[Line]) -> bool:
@@ -336,9 +355,10 @@ def _fixed_sizes(cells: dict[Key, list[Line]]) -> Iterable[str]:
     yield _table(["workload", PRODUCT, *(f"{size} replicas" for size in range(1, most + 1))], rows)
 
 
-def _peak(lines: list[Line]) -> bool:
-    product, clairvoyant = _of(lines, PRODUCT), _of(lines, CLAIRVOYANT)
-    return all(one["peak"] <= _MOST_PEAK * other["peak"] for one, other in zip(product, clairvoyant, strict=True))
+def _peak(lines: list[Line], name: str = PRODUCT) -> bool:
+    """Whether the largest fleet is within the bound with each seed."""
+    fleets = zip(_of(lines, name), _of(lines, CLAIRVOYANT), strict=True)
+    return all(one["peak"] <= _MOST_PEAK * other["peak"] for one, other in fleets)
 
 
 _SAME_SHARE, _SAME_HOURS = 0.002, 1.01
@@ -379,7 +399,7 @@ def _chaos(lines: list[Line]) -> str:
 
 
 def _picture(cells: dict[Key, list[Line]], names: list[str], start: float) -> str:
-    chosen = [lines for (_, at), lines in cells.items() if at == start]
+    chosen = [lines for (_, at), lines in _of_all(cells, names).items() if at == start]
     points = [
         Point(
             name,

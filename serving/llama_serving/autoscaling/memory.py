@@ -48,6 +48,9 @@ class Memory:
         slots: Requests that one replica computes at once; 0 if none has said it yet.
         kv_tokens: Tokens that the KV cache of one holds; 0 if none has said it yet.
         foretold: Forecasts: the bin of `levels` that they spoke of, requests a second at their time, and those that they foretold.
+        doubted_since: Since when not all can be believed; 0 if all can.
+        stuck: Requests in routers that nobody hands on.
+        idle_since: Since when all engines are idle beside a queue; 0 if they are not.
         judged: What came of them: the share, the error and the number of `foretold.Foretold`.
     """
 
@@ -80,6 +83,9 @@ class Memory:
     slots: float = 0.0
     kv_tokens: float = 0.0
     foretold: tuple[tuple[int, float, float], ...] = ()
+    doubted_since: float = 0.0
+    stuck: float = 0.0
+    idle_since: float = 0.0
     judged: tuple[float, float, float] = (1.0, 0.0, 0.0)
 
     @property

@@ -35,6 +35,8 @@ _RISING = 2.0
 _KNOWN_SECONDS = 100.0
 """For so long a load must be watched before its trend is told from noise (`arrivals`). Starts that are shorter do not make a fall surer."""
 _SOME_WORK = 0.01
+_DOUBTED_SECONDS = 3600.0
+"""After that the replicas that are believed decide, and those that are not are kept beside them."""
 _MOST_IN_DOUBT = 1.2
 """Most replicas while not all can be believed, as a multiple of what was needed before; no more than that if none can."""
 
@@ -91,6 +93,7 @@ class _Pass(Sight):
     def __init__(self, signal: Signal, memory: Memory, now: float, facts: Facts, knobs: Knobs) -> None:
         super().__init__(signal, memory, now, facts, knobs)
         self.surge, self.surge_at = memory.surge, memory.surge_at
+        self.doubted_since = 0.0 if self.trust.whole else memory.doubted_since or now
 
     def decision(self) -> Decision:
         """Put it together."""
@@ -168,13 +171,27 @@ class _Pass(Sight):
         if not self.trust.whole:
             doubt = 1.0 if self.blind_since else _MOST_IN_DOUBT
             most = math.ceil(doubt * max((n for _, n, _ in self.memory.needs), default=target))
-            return max(target, self._blind(), min(wish, most)), f"hold: {self.trust.problem}; {numbers}"
+            wish = max(target, self._blind(), min(wish, most))
+            kept = self._kept_beside_doubt(need)
+            if wish > target or kept >= target:
+                return wish, f"hold: {self.trust.problem}; {numbers}"
+            return kept, f"down: {self.trust.problem} for long, the others are believed; {numbers}"
         if wish > target:
             return wish, f"up: {numbers}"
         kept = max(self._kept(need), min(target, more))
         if kept < target and self._calm():
             return kept, f"down: {numbers}"
         return target, f"hold: {numbers}"
+
+    def _kept_beside_doubt(self, need: Need) -> int:
+        """Fewest replicas while some cannot be believed: all, but those that the others do not need for longer than needs are remembered.
+
+        A number that leaks in one engine must not keep a fleet for ever. The replica that reports it is kept.
+        """
+        target, believed = self.signal.target, len(self.trust.replicas)
+        if not believed or self.now - self.doubted_since <= _DOUBTED_SECONDS or not self._calm():
+            return target
+        return min(target, self._kept(need) + self.signal.ready - believed)
 
     def _blind(self) -> int:
         """Replicas for a fleet of which nothing is known: what was enough for the share p / (1 + p) of the last hour."""
@@ -282,6 +299,9 @@ class _Pass(Sight):
             flickers_until=self.flickers_until,
             inside=self.in_engines,
             running=self.running,
+            doubted_since=self.doubted_since,
+            stuck=self.trust.stuck,
+            idle_since=self.trust.idle_since,
             blind_since=self.blind_since,
             blind_at=self.blind_at,
             late_at=self.late_at,
@@ -310,6 +330,7 @@ class _Pass(Sight):
             f"{self.one.request:.2g} s of an engine each" if self.one.request > 0 else "",
             f"{need.steady} needed",
             f"{self.waiting:.0f} wait" if self.waiting > 0 else "",
+            f"{self.trust.stuck:.0f} more are said to wait and nobody hands them on" if self.trust.stuck > 0 else "",
             f"{len(self.starts.coming)} start" if self.starts.coming else "",
             f"{self.starts.absent} starts overdue" if self.starts.absent else "",
         ]

@@ -6,6 +6,7 @@ but its counters stand still while requests run. Numbers are *absurd* when no en
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from llama_serving.autoscaling.memory import Memory, Row
@@ -17,6 +18,8 @@ _MOST_REQUESTS = 1e7
 """Requests that wait somewhere: at a kilobyte each, more than a router's memory holds."""
 _SAMPLE = 0.5
 """Share of the replicas that must be believed for the others to be taken as like them."""
+_IDLE_SECONDS = 60.0
+"""For so long a router may hold a request while all engines are idle."""
 _MOST_COUNTED = 1e24
 _MOST_KV_USAGE = 1.5
 _MOST_PER_SECOND = 1e5
@@ -31,11 +34,15 @@ class Trusted:
         replicas: Readings that can be believed.
         queued: Requests in routers; None if that number cannot be believed.
         problem: Why less than all can be believed; empty if all can.
+        stuck: Requests in routers that nobody hands on; `queued` is without them.
+        idle_since: Since when all engines are idle beside a queue; 0 if they are not.
     """
 
     replicas: tuple[ReplicaReading, ...]
     queued: float | None
     problem: str
+    stuck: float = 0.0
+    idle_since: float = 0.0
 
     @property
     def whole(self) -> bool:
@@ -72,7 +79,27 @@ def trusted(signal: Signal, memory: Memory, now: float) -> Trusted:
     if len(fine) < _SAMPLE * signal.ready:
         # A few that have just begun say nothing of the others.
         fine = []
-    return Trusted(tuple(fine), queued, problems[0] if problems else "")
+    stuck, idle_since = (memory.stuck, 0.0) if queued is None else _stuck(queued, signal, fine, memory, now)
+    kept = None if queued is None else queued - stuck
+    return Trusted(tuple(fine), kept, problems[0] if problems else "", stuck, idle_since)
+
+
+def _stuck(
+    queued: float, signal: Signal, fine: Sequence[ReplicaReading], memory: Memory, now: float
+) -> tuple[float, float]:
+    """Return `Trusted.stuck` and `idle_since`: a router hands on at once what it really has, so beside idle engines its number is wrong.
+
+    It stays so at zero replicas: the same number would start one again and again.
+    """
+    stuck = min(memory.stuck, queued)
+    accepted = {row[0]: row[1] for row in memory.counters}
+    idle = len(fine) == signal.ready > 0 and all(
+        one.running <= 0 and one.waiting <= 0 and accepted.get(one.name) == one.accepted for one in fine
+    )
+    if queued <= stuck or not idle:
+        return stuck, 0.0
+    since = memory.idle_since or now
+    return (queued if now - since > _IDLE_SECONDS else stuck), since
 
 
 def moved_at(replica: ReplicaReading, before: Row | None, now: float) -> float:
