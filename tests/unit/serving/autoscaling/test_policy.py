@@ -406,6 +406,37 @@ def test_a_fleet_of_which_nothing_is_known_gets_what_was_enough_and_is_not_cut_w
     assert hit.attained > calm.attained - 0.02
 
 
+def idle_after(seconds, distort, **named):
+    """A load that ends after a quarter of an hour; what the policy sees is distorted from then on."""
+    later = lambda signal, second: signal if second < 900 else distort(signal)  # noqa: E731 - given to a function
+    return run([30.0] * 900 + [0.0] * seconds, ready=4, distort=later, **named)
+
+
+@pytest.mark.parametrize("least", [0, 1])
+def test_requests_that_no_router_hands_on_to_idle_engines_keep_no_fleet_and_start_none(least):
+    """Serve's number of queued requests was seen to stay where it was for ever (ray-project/ray#38118)."""
+    stuck = 42.0
+    hit = idle_after(1200, lambda signal: replace(signal, queued=max(signal.queued, stuck)), bounds=(least, 40))
+
+    assert hit.targets[-1] == least
+    assert len(set(hit.targets[-300:])) == 1, "nothing starts again"
+    # One more than is stuck is a request.
+    memory, asleep = hit.decisions[-1].memory, Signal(stuck + 1, (), 0, 0, 4.0, 0, 40)
+    assert decide(asleep, memory, now=1_010_000.0, facts=FACTS).replicas >= 1
+
+
+def test_a_request_that_leaks_in_one_engine_keeps_the_fleet_for_an_hour_and_not_for_ever():
+    """Its counters stand still while one request seems to run: the kind of ray-project/ray#61551."""
+
+    def leak(signal):
+        told = enumerate(signal.replicas)
+        return replace(signal, replicas=tuple(replace(one, running=1.0) if n == 0 else one for n, one in told))
+
+    hit = idle_after(4200, leak)
+    assert set(hit.targets[1200 : 900 + 3600]) == {hit.targets[1200]} != {1}, "missing data cut no fleet"
+    assert hit.targets[-1] == 1
+
+
 @pytest.mark.parametrize("never", [1, 2, 5])
 def test_starts_that_never_come_are_made_up_for_and_not_without_end(never):
     hit = run([40.0] * 1200, ready=4, never_start=never)
