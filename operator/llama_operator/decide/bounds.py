@@ -72,6 +72,7 @@ def live_settings(
     cold_start: float | None = None,
     now: datetime | None = None,
     most: int | None = None,
+    least: int | None = None,
 ) -> LiveSettings:
     """Bounds and limits that may change while engines run.
 
@@ -91,9 +92,11 @@ def live_settings(
         cold_start: Seconds of a start as they were measured; None for what the revision pins of its plan.
         now: The time, in UTC, by which a schedule has bounds; None for the hours that it does not name.
         most: Replicas that have a place, where more were given up; None where only the spec bounds them.
+        least: Replicas that the revision has while it takes over from another; None where only the spec bounds them.
     """
     bounds = replica_bounds(spec, now)
     upper = bounds.most if most is None else max(1, bounds.least, min(bounds.most, most))
+    lower = bounds.least if least is None else max(bounds.least, min(upper, least))
     scaling, direct = spec.scaling, path is RequestPath.DIRECT
     up, down = _delays(scaling, counts_work=counts_work)
     desk = desk_settings(spec, house, guarded=guarded, adapters=adapters) if direct else None
@@ -101,7 +104,7 @@ def live_settings(
         # Pods of before take no settings on the path `Ingress`.
         desk = (desk or DeskSettings()).model_copy(update={"scaling": knobs(scaling, cold_start)})
     return LiveSettings(
-        min_replicas=bounds.least,
+        min_replicas=lower,
         max_replicas=upper,
         target_queue_depth=scaling.target_queue_depth,
         max_ongoing_requests=DIRECT_ONGOING_REQUESTS if direct else max_num_seqs + scaling.target_queue_depth,

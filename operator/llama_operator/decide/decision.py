@@ -46,6 +46,7 @@ from llama_operator.decide.plan.request import find_plan, nothing_fits
 from llama_operator.decide.plan.status import plan_status
 from llama_operator.decide.problem import Problem
 from llama_operator.decide.rollout.ending import Ending, ending
+from llama_operator.decide.rollout.handover import Handover, handover
 from llama_operator.decide.rollout.move import Move, move
 from llama_operator.decide.rollout.revision import Revision, revision_of
 from llama_operator.decide.rollout.rollout import Barred, Rollout, roll_out
@@ -104,6 +105,8 @@ class Decision:
     """How revisions go to zero because an acceptance was terminated."""
     given_up: GivenUpStatus | None = None
     """Replicas that found no node in time, and are not asked for now, or were tried again; None for none."""
+    handover: Handover | None = None
+    """Bounds of a revision that takes over from another; None while none does."""
     next_bounds: float | None = None
     """Seconds until a schedule may have other bounds; None without one."""
     move: Move | None = None
@@ -155,7 +158,14 @@ def decide(observed: Observed, catalog: Catalog) -> Decision:
         cold_start=predicted(observed, catalog, decision.model, decision.chosen, decision.copies),
         next_bounds=seconds_to_next(observed.deployment.spec.scaling, observed.now),
     )
-    return _with_move(_with_claims(_with_given_up(_with_rollout(decision, observed), observed), observed), observed)
+    decision = _with_handover(_with_rollout(decision, observed), observed)
+    return _with_move(_with_claims(_with_given_up(decision, observed), observed), observed)
+
+
+def _with_handover(decision: Decision, observed: Observed) -> Decision:
+    if decision.rollout is None:
+        return decision
+    return replace(decision, handover=handover(observed, decision.rollout, decision.cold_start))
 
 
 def _with_move(decision: Decision, observed: Observed) -> Decision:

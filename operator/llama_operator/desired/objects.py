@@ -280,11 +280,21 @@ def _records(observed: Observed, decision: Decision, rollout: Rollout, settings:
         name: revision.with_license(revision.brought_up_to_date(record, observed, rollout), observed, decision)
         for name, record in pinned.items()
     }
-    given = decision.given_up
+    given, takes_over = decision.given_up, decision.handover
     most = {} if given is None else {given.revision: most_now(given, observed)}
+    least: dict[str, int] = {}
+    if takes_over is not None:
+        least[takes_over.revision] = takes_over.least
+        most[takes_over.revision] = takes_over.most or most.get(takes_over.revision)
     return {
         name: revision.with_live(
-            record, deployment, decision, runs=name in rollout.run, now=observed.dated, most=most.get(name)
+            record,
+            deployment,
+            decision,
+            runs=name in rollout.run,
+            now=observed.dated,
+            most=most.get(name),
+            least=least.get(name),
         )
         for name, record in records.items()
     }

@@ -290,10 +290,11 @@ def live_of(
     house: HouseLimits | None = None,
     now: datetime | None = None,
     most: int | None = None,
+    least: int | None = None,
 ) -> LiveSettings:
     """Live settings of the spec at `now`, for an engine with the batch size that the revision pins, within house policy.
 
-    With `most` no more replicas than these, which have a place.
+    With `most` no more replicas than these, which have a place; with `least` no fewer, because it takes over from another.
     """
     chosen = pinned.plan.chosen
     path = door_of_revision(pinned, deployment.metadata.name).path
@@ -310,6 +311,7 @@ def live_of(
         ),
         now=now,
         most=most,
+        least=least,
     )
 
 

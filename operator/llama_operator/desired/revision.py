@@ -176,6 +176,7 @@ def with_live(
     runs: bool,
     now: datetime | None = None,
     most: int | None = None,
+    least: int | None = None,
 ) -> RevisionFacts:
     """The record with the live settings of the spec.
 
@@ -186,11 +187,14 @@ def with_live(
         runs: Whether the revision shall run; else the record keeps none, so that nothing brings it back by itself.
         now: The time, in UTC, by which a schedule has bounds; None for the hours that it does not name.
         most: Replicas that have a place, where more were given up; None where only the spec bounds them.
+        least: Replicas that it has while it takes over; None where only the spec bounds them.
     """
     if runs and not decision.may_start(record.name):
         return with_desk(record, deployment, decision)
-    live = rayservice.live_of(deployment, record, decision.house_limits(record.name), now, most) if runs else None
-    return replace(record, live=live)
+    if not runs:
+        return replace(record, live=None)
+    house = decision.house_limits(record.name)
+    return replace(record, live=rayservice.live_of(deployment, record, house, now, most, least))
 
 
 _LIMITS: Final = ("tenants", "others", "max_waiting_requests", "house", "revoked_keys")

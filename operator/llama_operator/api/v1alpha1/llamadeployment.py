@@ -268,8 +268,9 @@ class RolloutSpec(ApiModel):
     """How the operator rolls out changes that need new engines."""
 
     strategy: RolloutStrategy = RolloutStrategy.AUTO
-    """`BlueGreen` starts the new revision beside the old one and moves the traffic when the new one serves. `Recreate`
-    frees the hardware of the old one first: requests that run are cut, and none are served until the new one is up.
+    """`BlueGreen` starts the new revision beside the old one, with as many replicas as serve, and moves the traffic when they
+    all do. `Recreate` frees the hardware of the old one first: requests that run are cut, and none are served until the new
+    one is up.
     `Auto` is `BlueGreen` if free accelerators and `maxGPUs` have room for a second copy, else `Recreate`. The status says
     which one, and why. It also says whether a second copy starts when the node of the Ray head is about to be emptied."""
     progress_deadline_seconds: Annotated[int, Field(ge=10, le=86_400)] | None = None

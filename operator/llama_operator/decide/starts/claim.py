@@ -49,7 +49,7 @@ def given_up(
     if before is not None and serving.replicas > before.replicas:
         return None
     waiting = [
-        pod for pod in observed.pods or () if _overdue(observed, pod, revision, node_deadline(observed, expected))
+        pod for pod in observed.pods or () if overdue(observed, pod, revision, node_deadline(observed, expected))
     ]
     missing = min(-(-len(waiting) // max(1, chosen.nodes_per_replica)), serving.target_replicas - serving.replicas)
     least = max(1, replica_bounds(deployment.spec, observed.dated).least)
@@ -106,7 +106,8 @@ def _before(observed: Observed, revision: str | None) -> GivenUpStatus | None:
     return before if observed.now - before.retry_at < remembered else None
 
 
-def _overdue(observed: Observed, pod: PodFacts, revision: str, deadline: float) -> bool:
+def overdue(observed: Observed, pod: PodFacts, revision: str, deadline: float) -> bool:
+    """Whether a worker pod of a revision has waited for a node for longer than `deadline` seconds."""
     if pod.revision != revision or pod.role != "worker" or pod.node or pod.leaving or not pod.unschedulable:
         return False
     return pod.created is not None and observed.age(pod.created).left(deadline) <= 0
