@@ -283,7 +283,9 @@ def _records(observed: Observed, decision: Decision, rollout: Rollout, settings:
     given, takes_over = decision.given_up, decision.handover
     most = {} if given is None else {given.revision: most_now(given, observed)}
     least: dict[str, int] = {}
+    records = {name: replace(record, takes_over=0) if record.takes_over else record for name, record in records.items()}
     if takes_over is not None:
+        records[takes_over.revision] = replace(records[takes_over.revision], takes_over=takes_over.least)
         least[takes_over.revision] = takes_over.least
         most[takes_over.revision] = takes_over.most or most.get(takes_over.revision)
     return {

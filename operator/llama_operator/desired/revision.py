@@ -22,6 +22,7 @@ from llama_operator.api.meta import (
     ANNOTATION_SERVED_AT,
     ANNOTATION_STRATEGY,
     ANNOTATION_STRATEGY_REASON,
+    ANNOTATION_TAKES_OVER,
     ANNOTATION_WEIGHTS_CHECKED_AT,
     rfc3339,
 )
@@ -259,6 +260,7 @@ def build(observed: Observed, pinned: RevisionFacts) -> dict[str, Any]:
     annotations = {
         ANNOTATION_SERVED_AT: pinned.served_at,
         ANNOTATION_ADMITTED_AT: pinned.admitted_at,
+        ANNOTATION_TAKES_OVER: str(pinned.takes_over) if pinned.takes_over else "",
         ANNOTATION_COPY_OF: pinned.copy_of,
         ANNOTATION_FAILED_AT: pinned.failed_at,
         ANNOTATION_FAILURE: pinned.failure,

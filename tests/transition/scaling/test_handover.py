@@ -79,6 +79,20 @@ async def test_what_finds_no_node_in_time_is_not_waited_for(stage):
     assert (await traffic(stage), await bounds(stage, newer)) == (newer, (3, 8))
 
 
+async def test_by_recreate_it_begins_with_as_many_as_served_before(stage):
+    await stage.world.ray_cluster(stage.first)
+    await stage.change(context=OTHER, rollout={"strategy": "Recreate"})
+    assert await stage.world.names(kinds.RAY_SERVICE) == [stage.first], "it is being deleted"
+    stage.world.reader.answer = None
+    await stage.world.pods_are_gone(stage.first)
+    await stage.look()
+    newer = await stage.newer()
+    assert await bounds(stage, newer) == (5, 8)
+    await stage.says(newer)
+    await stage.look()
+    assert await bounds(stage, newer) == (1, 8)
+
+
 @pytest.mark.parametrize(
     ("spec", "least"),
     [

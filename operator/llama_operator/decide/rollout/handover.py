@@ -1,8 +1,8 @@
 """With how many replicas a revision begins that takes over from one with traffic. Pure; called by `decide.decision`.
 
 A revision that began with `minReplicas` would take the load of the whole old fleet with them, and all requests of one start would be late.
-So it begins with as many as serve, Serve calls it running when all of them do, and only then it gets the traffic. What finds no
-node in time is not waited for: fewer replicas are better than no upgrade.
+So it begins with as many as serve, and Serve calls it running when all of them do. What finds no node in time is not waited for: fewer
+replicas are better than no upgrade.
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from llama_operator.decide.starts.claim import node_deadline, overdue
 
 @dataclass(frozen=True, slots=True)
 class Handover:
-    """Bounds of a revision that takes over, as long as the one before it runs beside it."""
+    """Bounds of a revision that takes over, until it serves and the one before it has ended."""
 
     revision: str
     least: int
@@ -26,7 +26,7 @@ class Handover:
 
 
 def handover(observed: Observed, rollout: Rollout, expected: tuple[Stage, ...]) -> Handover | None:
-    """Decide the bounds of the revision that takes over; None where none does, or where its number is fixed.
+    """Decide the bounds of the revision that takes over; None where none does, or where the spec says as much.
 
     Kueue admits a revision for the replicas that it asks for at first: one in a queue begins with those of the spec.
 
@@ -37,18 +37,25 @@ def handover(observed: Observed, rollout: Rollout, expected: tuple[Stage, ...]) 
     """
     target, spec = rollout.target, observed.deployment.spec
     service = next((one for one in observed.ray_services if one.name == target), None)
-    alone = all(name == target for name in rollout.run)
-    if target not in rollout.run or alone or wanted_replicas(spec) is not None:
+    record = observed.pinned(target)
+    others = bool(rollout.waiting_for) or any(name != target for name in rollout.run)
+    # By `Recreate` the others have gone before it starts.
+    remembered = 0 if record is None else record.takes_over
+    serves = service is not None and service.serves
+    if wanted_replicas(spec) is not None or not (others or (remembered and not serves)):
         return None
     if service is not None and service.queue is not None:
         return None
-    bounds, record = replica_bounds(spec, observed.dated), observed.pinned(target)
-    before = None if record is None else record.live
+    bounds = replica_bounds(spec, observed.dated)
     # It begins with the most that served meanwhile: what the old one gives up may be asked for again.
-    serves = 0 if rollout.traffic == target else _serving(observed, rollout.traffic)
-    least = min(bounds.most, max(bounds.least, serves, 0 if before is None else before.min_replicas))
-    if rollout.traffic == target:
+    replaced = 0 if serves else max((_serving(observed, name) for name in _replaced(rollout)), default=0)
+    least = min(bounds.most, max(bounds.least, replaced, remembered))
+    if least == bounds.least:
+        # The spec says it already.
+        return None
+    if serves:
         return Handover(target, least)
+    before = None if record is None else record.live
     if before is not None and before.min_replicas == before.max_replicas < bounds.most:
         # Some found no place before. Asked for again they would wait again.
         kept = max(bounds.least, before.max_replicas)
@@ -57,6 +64,11 @@ def handover(observed: Observed, rollout: Rollout, expected: tuple[Stage, ...]) 
         kept = max(1, bounds.least, least - missing)
         return Handover(target, kept, kept) if kept < least else Handover(target, least)
     return Handover(target, least)
+
+
+def _replaced(rollout: Rollout) -> tuple[str, ...]:
+    """Revisions whose load the target takes."""
+    return tuple(name for name in (rollout.traffic, *rollout.waiting_for) if name != rollout.target)
 
 
 def _serving(observed: Observed, revision: str) -> int:

@@ -95,6 +95,7 @@ def _copy(record: RevisionFacts, name: str, base: str, number: int) -> RevisionF
         strategy=None,
         strategy_reason="",
         admitted_at="",
+        takes_over=0,
         created=None,
     )
 
