@@ -37,6 +37,7 @@ def test_the_tiny_sample_serves_scales_is_upgraded_and_leaves_nothing(cluster, e
     assert_answers(service)
 
     upgrade_by_recreate(cluster)
+    cluster.until(lambda: len(engines_of(service)) == 2, seconds=60, what="as many engines as before the upgrade")
     assert_answers(service)
     assert not pods.keys() & cluster.pods().keys()
     assert not engines & engines_of(service)
