@@ -93,6 +93,19 @@ async def test_by_recreate_it_begins_with_as_many_as_served_before(stage):
     assert await bounds(stage, newer) == (1, 8)
 
 
+async def test_a_revision_that_lost_all_replicas_with_its_head_begins_again_with_as_many(stage):
+    await stage.look()
+    assert await bounds(stage, stage.first) == (1, 8)
+    stage.world.reader.answer = None
+    await stage.says(endpoints=0, status="DEPLOYING")
+    await stage.look()
+    assert await bounds(stage, stage.first) == (5, 8)
+    stage.pods(running=5, wanted=5)
+    await stage.says()
+    await stage.look()
+    assert await bounds(stage, stage.first) == (1, 8)
+
+
 @pytest.mark.parametrize(
     ("spec", "least"),
     [

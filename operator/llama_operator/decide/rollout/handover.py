@@ -2,13 +2,13 @@
 
 A revision that began with `minReplicas` would take the load of the whole old fleet with them, and all requests of one start would be late.
 So it begins with as many as serve, and Serve calls it running when all of them do. What finds no node in time is not waited for: fewer
-replicas are better than no upgrade.
+replicas are better than no upgrade. A revision that loses all replicas at once, with the head of its cluster, begins again with as many.
 """
 
 from dataclasses import dataclass
 
 from llama_operator.decide.bounds import replica_bounds, wanted_replicas
-from llama_operator.decide.observed import Observed
+from llama_operator.decide.observed import Observed, RevisionFacts
 from llama_operator.decide.plan.cold_start import Stage
 from llama_operator.decide.rollout.rollout import Rollout
 from llama_operator.decide.starts.claim import node_deadline, overdue
@@ -39,9 +39,9 @@ def handover(observed: Observed, rollout: Rollout, expected: tuple[Stage, ...]) 
     service = next((one for one in observed.ray_services if one.name == target), None)
     record = observed.pinned(target)
     others = bool(rollout.waiting_for) or any(name != target for name in rollout.run)
-    # By `Recreate` the others have gone before it starts.
-    remembered = 0 if record is None else record.takes_over
     serves = service is not None and service.serves
+    # By `Recreate` the others have gone before it starts.
+    remembered = 0 if record is None else max(record.takes_over, _lost(observed, rollout, record, serves=serves))
     if wanted_replicas(spec) is not None or not (others or (remembered and not serves)):
         return None
     if service is not None and service.queue is not None:
@@ -64,6 +64,14 @@ def handover(observed: Observed, rollout: Rollout, expected: tuple[Stage, ...]) 
         kept = max(1, bounds.least, least - missing)
         return Handover(target, kept, kept) if kept < least else Handover(target, least)
     return Handover(target, least)
+
+
+def _lost(observed: Observed, rollout: Rollout, record: RevisionFacts, *, serves: bool) -> int:
+    """Replicas that a revision lost together, as with the head of its cluster: its load is still there when it starts again."""
+    status = observed.deployment.status
+    if serves or status is None or rollout.traffic != record.name or not record.served_at:
+        return 0
+    return status.ready_replicas
 
 
 def _replaced(rollout: Rollout) -> tuple[str, ...]:
