@@ -352,7 +352,7 @@ def _fixed_sizes(cells: dict[Key, list[Line]]) -> Iterable[str]:
             [f"{workload} {start:.0f} s", _figure(lines, PRODUCT), *(of.get(size, "") for size in range(1, most + 1))]
         )
     yield "Fixed fleets of every size up to that of the peak, beside the product; each is ready from the beginning.\n"
-    yield _table(["workload", PRODUCT, *(f"{size} replicas" for size in range(1, most + 1))], rows)
+    yield _table(["workload", PRODUCT, *(f"fleet of {size}" for size in range(1, most + 1))], rows)
 
 
 def _peak(lines: list[Line], name: str = PRODUCT) -> bool:

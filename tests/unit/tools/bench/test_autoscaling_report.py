@@ -53,7 +53,7 @@ def test_a_day_is_held_against_every_fixed_size(shares, spread, holds):
         line(name, 0.99 + spread * (name == "product"), 11.0, seed=2) for name in NAMES if name not in {"keda", "fixed"}
     ]
     assert verdict(lines)[A_DAY] == holds
-    assert "3 replicas" in "".join(report._verdict(report._by_cell(lines), NAMES))
+    assert "fleet of 3" in "".join(report._verdict(report._by_cell(lines), NAMES))
 
 
 def test_loads_that_a_shipped_autoscaler_has_not_played_count_neither_for_nor_against():
