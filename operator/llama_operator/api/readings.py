@@ -90,15 +90,6 @@ def whole(written: object, *, least: int = 0, most: int = EXACT) -> int | None:
     return written if least <= written <= most else None
 
 
-_MOST_DIGITS = 15
-"""Of a number that a float holds exactly."""
-
-
-def count(written: str) -> int | None:
-    """Read a whole number in a text, as an annotation holds it; None for anything else, also for `-1`, `+1` and digits of other scripts."""
-    return int(written) if written.isascii() and written.isdigit() and len(written) <= _MOST_DIGITS else None
-
-
 def text(written: object) -> str:
     """Read a text; empty for anything else."""
     return written if isinstance(written, str) else ""

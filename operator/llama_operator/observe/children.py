@@ -150,7 +150,7 @@ def revision_facts(obj: Object) -> RevisionFacts | UnreadRevision:
         cluster=data["cluster"],
         served_at=annotations.get(meta.ANNOTATION_SERVED_AT, ""),
         admitted_at=annotations.get(meta.ANNOTATION_ADMITTED_AT, ""),
-        takes_over=readings.count(annotations.get(meta.ANNOTATION_TAKES_OVER, "")) or 0,
+        takes_over=readings.units(annotations.get(meta.ANNOTATION_TAKES_OVER, "")) or 0,
         failed_at=annotations.get(meta.ANNOTATION_FAILED_AT, ""),
         failure=annotations.get(meta.ANNOTATION_FAILURE, ""),
         # What only a newer version knows is none.
