@@ -225,7 +225,7 @@ class RevisionFacts:
     admitted_at: str = ""
     """When Kueue had let its pods start (RFC 3339); empty where it holds them back, or none waits for it."""
     takes_over: int = 0
-    """Replicas with which it takes over from another one; 0 where it does not, or has done so."""
+    """Replicas with which it begins under a load that others served before; 0 where it does not, or has done so."""
     weights_checked_at: str = ""
     """When the Hub let its weights be read, before it was made; empty if it was not asked."""
     copies: tuple[Copy, ...] = ()
