@@ -8,6 +8,7 @@ from contextlib import suppress
 from datetime import timedelta
 
 import pytest
+import yaml
 
 from llama_operator.kube import kinds
 from llama_operator.kube.port import NotFoundError, Ref
@@ -16,6 +17,7 @@ from support.crashing.flows import Flow, writes_of
 TINY = "tiny-cpu"
 BLUE_GREEN = {"strategy": "BlueGreen", "drainSeconds": 60, "progressDeadlineSeconds": 600}
 RECREATE = BLUE_GREEN | {"strategy": "Recreate"}
+SCALED, GROWN = {"minReplicas": 1, "maxReplicas": 4}, 3
 SHORTER = {"maxModelLength": 512}
 ROUTES = (kinds.HTTP_ROUTE, kinds.INGRESS)
 BY_GATEWAY = {"expose": {"hosts": ["llama.acme.example"], "gateway": {"name": "public"}}}
@@ -37,7 +39,33 @@ class Watchdog:
         pinned = {stored.ref.name for stored in here if stored.ref.kind is kinds.CONTROLLER_REVISION}
         assert {stored.ref.name for stored in running} <= pinned, "nothing runs that is not pinned"
         assert len(running) <= self._most, "never more copies than the strategy allows"
+        serves = with_traffic(here)
+        assert all(least(stored.content) >= workers(here, serves) for stored in running if stored.ref.name != serves), (
+            "who takes over begins with as many as serve"
+        )
         self._inner.after(write)
+
+
+def least(service):
+    """Fewest replicas that a RayService asks for."""
+    (override,) = yaml.safe_load(service["spec"]["serveConfigV2"])["applications"][0]["deployments"]
+    return override["autoscaling_config"]["min_replicas"]
+
+
+def with_traffic(here):
+    """The revision that gets the requests; empty if none does."""
+    services = (
+        stored.content["spec"]["selector"] for stored in here if stored.ref == Ref(kinds.SERVICE, "default", "tiny")
+    )
+    return next(services, {}).get("llama-operator.io/revision", "")
+
+
+def workers(here, revision):
+    """Worker pods of a revision."""
+    labels = (stored.content["metadata"]["labels"] for stored in here if stored.ref.kind is kinds.POD)
+    return sum(
+        each["llama-operator.io/revision"] == revision and each["ray.io/node-type"] == "worker" for each in labels
+    )
 
 
 async def drive(world, ref, *, healthy=None):
@@ -93,6 +121,14 @@ async def cordon_the_head(world):
     return name
 
 
+async def grow(world, ref, play):
+    """Its own autoscaler has started more replicas."""
+    (name,) = await world.names(kinds.RAY_SERVICE)
+    for number in range(GROWN):
+        await world.pod("runs", f"{name}-{number}", role="worker", revision=name)
+    await play(lambda: settle(world, ref))
+
+
 async def move(world, ref, play):
     """The node of the head is cordoned: the same revision starts again elsewhere."""
     await cordon_the_head(world)
@@ -121,6 +157,10 @@ FLOWS = {
     "create": (1, [edit(rollout=BLUE_GREEN)]),
     "scale": (1, [edit(rollout=BLUE_GREEN), edit(rollout=BLUE_GREEN, scaling={"minReplicas": 2, "maxReplicas": 3})]),
     "upgrade beside": (2, [edit(rollout=BLUE_GREEN), edit(SHORTER, rollout=BLUE_GREEN)]),
+    "upgrade beside under load": (
+        2,
+        [edit(rollout=BLUE_GREEN, scaling=SCALED), grow, edit(SHORTER, rollout=BLUE_GREEN, scaling=SCALED)],
+    ),
     "upgrade after": (1, [edit(rollout=RECREATE), edit(SHORTER, rollout=RECREATE)]),
     "roll back beside": (2, [edit(rollout=BLUE_GREEN), failing(BLUE_GREEN)]),
     "roll back after": (1, [edit(rollout=RECREATE), failing(RECREATE)]),

@@ -18,11 +18,14 @@ from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
+from bench import autoscaling_figures as figures
 from bench import autoscaling_report as report
 from bench.autoscaling_cells import ROOT, SEEDS, TRACES, WORKLOADS, Cell, Workload, cells
 from bench.compiled.run import COMPILED
 from llama_operator import catalog
+from llama_operator.api.v1alpha1.scaling import ScalingPreference
 from llama_operator.cli.shared import files
+from llama_operator.decide.bounds import PRICES
 from llama_operator.decide.decision import decide
 from llama_operator.decide.observed import Observed
 from llama_operator.simulate.cold_start import ColdStart
@@ -30,7 +33,7 @@ from llama_operator.simulate.compare import CLAIRVOYANT, play
 from llama_operator.simulate.deployment import Choices, setup_of
 from llama_operator.simulate.disturbances import STATELESS, Forgetful, between, frozen
 from llama_operator.simulate.need import Need, find_need
-from llama_operator.simulate.outcome import REFERENCE
+from llama_operator.simulate.outcome import REFERENCE, Outcome
 from llama_operator.simulate.picture.curves import curves
 from llama_operator.simulate.picture.svg import timeline
 from llama_operator.simulate.router import PathLimits
@@ -42,7 +45,10 @@ from llama_operator.simulate.traces.trace import Trace
 
 KEPT = ROOT / ".bench-autoscaling"
 MAXIMUM = 40
-_PRODUCT, _FIXED = report.PRODUCT, report.FIXED
+_PRODUCT, _FIXED, _LATENCY = figures.PRODUCT, figures.FIXED, figures.LATENCY
+_PLAYERS = (*SCALERS, _LATENCY)
+_ONCE = (*SHIPPED, _LATENCY)
+"""Who plays with the first seed only."""
 _CHAOS = Workload("chaos", "wave", "smooth")
 _CHAOS_START = 120.0
 _MINUTE = 60.0
@@ -64,7 +70,7 @@ def digest(name: str) -> str:
         # What a card can do.
         *(ROOT / "operator" / "llama_operator" / "catalog" / "data").glob("performance*.json"),
     ]
-    if name == _PRODUCT:
+    if name in (_PRODUCT, _LATENCY):
         serving = ROOT / "serving" / "llama_serving"
         sources += [
             package / "scalers" / "product.py",
@@ -127,7 +133,7 @@ def _unpacked() -> Path:
 def names_for(cell: Cell, names: tuple[str, ...]) -> tuple[str, ...]:
     """Return those of `names` that play a cell: weeks, and all with seeds after the first one, only the product and its yardsticks play."""
     all_play = cell.seed == SEEDS[0] and not cell.workload.weeks
-    return names if all_play else tuple(name for name in names if name not in SHIPPED)
+    return names if all_play else tuple(name for name in names if name not in _ONCE)
 
 
 def setup_for(workload: Workload, cold_start: float) -> tuple[Setup, Any]:
@@ -189,12 +195,12 @@ def _is_current(line: dict[str, Any], cell: Cell) -> bool:
     name = str(line["autoscaler"])
     if name == _FIXED and cell.workload.day and "sizes" not in line:
         return False
-    return name in SCALERS and line["digest"] == digest(name) and line["defined"] == definition(cell.workload)
+    return name in _PLAYERS and line["digest"] == digest(name) and line["defined"] == definition(cell.workload)
 
 
 def _line(cell: Cell, case: Case, name: str, kept: Path) -> dict[str, Any]:
     began = time.process_time()
-    measured = play(case, name, cell.seed, player=COMPILED).outcome
+    measured = _play(case, name, cell.seed)
     sizes = {"sizes": _sizes(cell, case, kept)} if name == _FIXED and cell.workload.day else {}
     return {
         "workload": cell.workload.name,
@@ -211,6 +217,12 @@ def _line(cell: Cell, case: Case, name: str, kept: Path) -> dict[str, Any]:
         **sizes,
         "cpuSeconds": round(time.process_time() - began, 2),
     }
+
+
+def _play(case: Case, name: str, seed: int) -> Outcome:
+    if name == _LATENCY:
+        case, name = replace(case, price=PRICES[ScalingPreference.LATENCY]), _PRODUCT
+    return play(case, name, seed, player=COMPILED).outcome
 
 
 def _sizes(cell: Cell, case: Case, kept: Path) -> list[dict[str, Any]]:
@@ -371,7 +383,7 @@ def main() -> None:
     parser.add_argument("--document", type=Path, default=report.DOCUMENT)
     asked = parser.parse_args()
     asked.folder.mkdir(parents=True, exist_ok=True)
-    names = tuple(asked.scaler or SCALERS)
+    names = tuple(asked.scaler or _PLAYERS)
     every = [
         cell
         for cell in cells(asked.only, length=asked.length)
