@@ -143,6 +143,7 @@ def counters(memory: Memory, trust: Trusted, now: float) -> tuple[Row, ...]:
             replica.prompt_pairs,
             replica.generated_tokens,
             moved_at(replica, before.get(replica.name), now),
+            replica.kv_usage,
         )
     return tuple(kept.values())
 

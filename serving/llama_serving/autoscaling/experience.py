@@ -6,7 +6,6 @@ what followed is what a newsvendor stocks. Nobody is asked twice: moments that l
 line counts as one more. A load that was never seen has no episode, and the line is all there is.
 """
 
-import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,6 +21,10 @@ _NEAR = 2.0
 """Standard errors within which two levels are the same."""
 _LAG = 0.5
 """How far back the change is looked at, in starts."""
+
+
+Rates = Sequence[float | None]
+"""Requests a second, bin by bin."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,19 +66,18 @@ def levels(
 
 
 def experience(
-    seen: Sequence[tuple[int, float, float]], load: Load, width: float, *, ahead: float, cold_start: float, price: float
+    rates: Rates, load: Load, width: float, *, ahead: float, cold_start: float, price: float
 ) -> Experience | None:
     """Return what followed when the load was as it is now; None if it never was.
 
     Args:
-        seen: `Memory.levels`.
+        rates: `rates_of` the memory's levels.
         load: As it is now.
         width: Seconds of a bin.
         ahead: Seconds until a replica that is asked for now can serve.
         cold_start: Seconds of a start.
         price: p.
     """
-    rates = _rates(seen, width)
     reach, lag = max(1, math.ceil(ahead / width)), max(1, round(_LAG * cold_start / width))
     last = len(rates) - 1
     if last < lag + reach + _SMOOTH:
@@ -87,14 +89,17 @@ def experience(
     drawn = max(2.0, (reach + 1) / _SMOOTH)
     chance = NormalDist().inv_cdf((drawn - 0.375) / (drawn + 0.25))
     episodes, latest = 0, -math.inf
+    # Squares of errors: this is asked of each moment of an hour, once a second.
+    near, unsure = _NEAR * _NEAR, load.level_error * load.level_error
     for place in range(lag, last - reach):
         level, earlier = rates[place], rates[place - lag]
         if level is None or earlier is None or before is None:
             continue
-        error = math.sqrt(noise * max(level, noise))
-        if abs(level - load.level) > _NEAR * math.hypot(error, load.level_error):
+        away = level - load.level
+        if away * away > near * (noise * (max(noise, level)) + unsure):
             continue
-        if abs(earlier - before) > _NEAR * math.sqrt(2 * noise * max(earlier, noise)):
+        away = earlier - before
+        if away * away > near * 2 * noise * (max(noise, earlier)):
             continue
         came = max(rate for rate in rates[place : place + reach + 1] if rate is not None)
         followed.append(came - chance * math.sqrt(noise * max(came, noise)))
@@ -107,31 +112,39 @@ def experience(
     return Experience(sum(followed) / len(followed), enough, episodes)
 
 
-def highest(seen: Sequence[tuple[int, float, float]], load: Load, width: float) -> float:
+def highest(rates: Rates, load: Load, width: float) -> float:
     """Return the most requests a second of the last hour, less one standard error: the highest of several is high by chance as well.
 
     Args:
-        seen: `Memory.levels`.
+        rates: `rates_of` the memory's levels.
         load: As it is now.
         width: Seconds of a bin.
     """
-    came = max((rate for rate in _rates(seen, width) if rate is not None), default=0.0)
+    came = max((rate for rate in rates if rate is not None), default=0.0)
     noise = load.dispersion / (_SMOOTH * width)
     return max(min(load.level, load.highest), came - math.sqrt(noise * max(came, noise)))
 
 
-def _rates(seen: Sequence[tuple[int, float, float]], width: float) -> list[float | None]:
-    """Requests a second of each bin and the one before it; None where too little was watched."""
-    if not seen:
+def rates_of(seen: Sequence[tuple[int, float, float]], width: float) -> Rates:
+    """Return requests a second of each bin and the one before it; None where too little was watched.
+
+    Args:
+        seen: `Memory.levels`.
+        width: Seconds of a bin.
+    """
+    if not seen or seen[-1][0] - seen[0][0] >= 2 * _BINS:
         return []
-    first = seen[0][0]
-    counts = [(0.0, 0.0)] * (seen[-1][0] - first + 1) if seen[-1][0] - first < 2 * _BINS else []
-    if not counts:
-        return []
-    for number, requests, seconds in seen:
-        counts[number - first] = (requests, seconds)
-    rates: list[float | None] = [None]
-    for (requests, seconds), (more, longer) in itertools.pairwise(counts):
+    rates: list[float | None] = []
+    last, requests, seconds = seen[0][0] - 1, 0.0, 0.0
+    for number, more, longer in seen:
+        if number > last + 1:
+            # Of bins that are not there nothing was seen; a neighbour of one counts if it was watched for long enough.
+            rates.append(max(0.0, requests) / seconds if seconds >= width else None)
+            rates += [None] * (number - last - 2)
+            requests = seconds = 0.0
         watched = seconds + longer
         rates.append(max(0.0, requests + more) / watched if watched >= width else None)
+        last, requests, seconds = number, more, longer
+    # The first one has no bin before it.
+    rates[0] = None
     return rates

@@ -8,10 +8,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-_VERSION = 3
+_VERSION = 4
 
-Row = tuple[str, float, float, float, float, float, float]
-"""Of one replica: its name; requests accepted and finished, tokens of prompts, their pairs, tokens of answers; when these moved last."""
+Row = tuple[str, float, float, float, float, float, float, float]
+"""Of one replica: its name; requests accepted and finished, tokens of prompts, their pairs, tokens of answers; when these moved last; share of the cache
+in use."""
 
 
 @dataclass(frozen=True, slots=True)

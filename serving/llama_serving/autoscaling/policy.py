@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass, replace
 
 from llama_serving.autoscaling.arrivals import counters, persistent
-from llama_serving.autoscaling.experience import experience, highest
+from llama_serving.autoscaling.experience import experience, highest, rates_of
 from llama_serving.autoscaling.foretold import foretold
 from llama_serving.autoscaling.hold import bin_seconds, held, needs
 from llama_serving.autoscaling.memory import Memory
@@ -15,6 +15,7 @@ from llama_serving.autoscaling.need import (
     made_up,
     quantile,
     rounded_up,
+    stands_by,
     steady,
     surge,
     waiting_work,
@@ -115,20 +116,18 @@ class _Pass(Sight):
             return None
         ahead = self.ahead
         if self.facts.priced:
+            rates = rates_of(self.levels, self.width)
             known = experience(
-                self.levels,
+                rates,
                 self.load,
                 self.width,
                 ahead=ahead,
                 cold_start=self.starts.cold_start,
                 price=self.knobs.price,
             )
-            most = highest(self.levels, self.load, self.width)
+            most = highest(rates, self.load, self.width)
             need = steady(self.load, self.one, self.facts, self.knobs, ahead, known, self.judged, most)
-            if self.now - (self.memory.began or self.now) > self.starts.cold_start:
-                return need
-            # Who chose the fleet that is there may have known more than a memory that begins: so not much is added by doubt.
-            return replace(need, steady=min(need.steady, max(need.bare, math.ceil(_MOST_IN_DOUBT * need.now))))
+            return replace(need, steady=min(need.steady, self._most_by_doubt(need)))
         expected, _ = self.load.ahead(ahead)
         level = self.load.level
         # What is held now, and as much more as arrivals will have grown.
@@ -136,12 +135,25 @@ class _Pass(Sight):
         # Between two short requests nothing is held, and there is a load all the same.
         arriving = max(arriving, _SOME_WORK if level > 0 else 0.0)
         reserve = 0.25 * quantile(self.knobs.price) * math.sqrt(arriving) if arriving > 1 else 0.0
+        reserve = max(reserve, stands_by(self.knobs.price) * arriving)
         whole = rounded_up(arriving + reserve) + (math.ceil(self.knobs.reserve) if arriving else 0)
         now = max(self.occupied / LEARNED_SHARE, _SOME_WORK if level > 0 else 0.0)
         most = MOST * rounded_up(now) + math.ceil(self.knobs.reserve)
         this = rounded_up(now + reserve) + (math.ceil(self.knobs.reserve) if arriving else 0)
         most = most if level > 0 else whole
-        return Need(arriving, 1.0, reserve, whole, arriving, most, until=arriving, now=this, bare=whole, peak=most)
+        same = {"bare": whole, "standing": whole, "peak": most}
+        return Need(arriving, 1.0, reserve, whole, arriving, most, until=arriving, now=this, **same)
+
+    def _most_by_doubt(self, need: Need) -> int:
+        """Most replicas that may stand by because the load is not known."""
+        start = self.starts.cold_start
+        if self.memory.blind_at > 0 and self.now - self.memory.blind_at <= start:
+            # Of the load only what came since is known, and that says nothing of how sure it is.
+            return max(need.standing, need.now)
+        if self.now - (self.memory.began or self.now) > start:
+            return need.steady
+        # Who chose the fleet that is there may have known more than a memory that begins: so not much is added by doubt.
+        return max(need.standing, math.ceil(_MOST_IN_DOUBT * need.now))
 
     def _wanted(self, need: Need | None) -> tuple[int, str]:
         signal, target = self.signal, self.signal.target
@@ -266,10 +278,12 @@ class _Pass(Sight):
     def _memory(self, need: Need | None) -> Memory:
         signal, memory, now = self.signal, self.memory, self.now
         # What stands by for what may come is needed as well, also where nobody would ask for so much.
-        needed = 0 if need is None else min(max(need.steady, need.now), max(need.most, signal.target))
+        before = max((n for _, n, _ in memory.needs), default=signal.target)
+        # But what was asked for by doubt alone is no need: it would be the bound of the next doubt.
+        standing = min(signal.target, before)
+        needed = 0 if need is None else min(max(need.steady, need.now), max(need.most, standing))
         if not self.trust.whole:
-            # A doubtful need must not become the bound of the next one.
-            needed = min(needed, max((n for _, n, _ in memory.needs), default=needed))
+            needed = min(needed, before)
         width = bin_seconds(self.facts.cold_start)
         known = need is not None and signal.ready > 0 and not self.blind_since
         return replace(
@@ -330,7 +344,9 @@ class _Pass(Sight):
             f"{self.one.request:.2g} s of an engine each" if self.one.request > 0 else "",
             f"{need.steady} needed",
             f"{self.waiting:.0f} wait" if self.waiting > 0 else "",
-            f"{self.trust.stuck:.0f} more are said to wait and nobody hands them on" if self.trust.stuck > 0 else "",
+            f"{self.trust.stuck:.0f} more are counted in a router, but engines are idle"
+            if self.trust.stuck > 0
+            else "",
             f"{len(self.starts.coming)} start" if self.starts.coming else "",
             f"{self.starts.absent} starts overdue" if self.starts.absent else "",
         ]

@@ -2,7 +2,7 @@
 
 Serve keeps the last report of a replica for ever, and averages what it gets: so a silent engine looks like one whose load stands
 still. Three kinds of faults are told apart. A replica that is *missing* has sent nothing, or nothing new. One that is *frozen* sends reports,
-but its counters stand still while requests run. Numbers are *absurd* when no engine can have them.
+but its counters and its cache stand still while requests run. Numbers are *absurd* when no engine can have them.
 """
 
 import math
@@ -20,6 +20,8 @@ _SAMPLE = 0.5
 """Share of the replicas that must be believed for the others to be taken as like them."""
 _IDLE_SECONDS = 60.0
 """For so long a router may hold a request while all engines are idle."""
+_CACHE_MOVES = 1e-5
+"""Share of the cache that one step of a prompt fills at least. What Serve averages differs by less where nothing moves."""
 _MOST_COUNTED = 1e24
 _MOST_KV_USAGE = 1.5
 _MOST_PER_SECOND = 1e5
@@ -103,7 +105,9 @@ def _stuck(
 
 
 def moved_at(replica: ReplicaReading, before: Row | None, now: float) -> float:
-    """Return when the counters of a replica moved last, or nothing ran that could move them.
+    """Return when a replica was last seen to compute, or had nothing to compute.
+
+    A prompt is counted when all of it is computed, which takes half a minute for 100,000 tokens. Until then the cache that it fills shows it.
 
     Args:
         replica: What it says.
@@ -112,14 +116,14 @@ def moved_at(replica: ReplicaReading, before: Row | None, now: float) -> float:
     """
     if before is None or replica.running <= 0:
         return now
-    _, accepted, finished, prompt, _, generated, moved = before
+    _, accepted, finished, prompt, _, generated, moved, kv_usage = before
     same = (replica.accepted, replica.finished, replica.prompt_tokens, replica.generated_tokens) == (
         accepted,
         finished,
         prompt,
         generated,
     )
-    return moved if same else now
+    return moved if same and abs(replica.kv_usage - kv_usage) < _CACHE_MOVES else now
 
 
 def _fault(replica: ReplicaReading, before: Row | None, now: float) -> str:

@@ -7,7 +7,7 @@ import math
 from dataclasses import replace
 
 from llama_serving.autoscaling.arrivals import persistent
-from llama_serving.autoscaling.need import Need, rounded_up, surge, waiting_work
+from llama_serving.autoscaling.need import Need, rounded_up, stands_by, surge, waiting_work
 from llama_serving.autoscaling.sight import Sight
 
 _LASTING_SECONDS = 20.0
@@ -29,7 +29,8 @@ def first_replicas(see: Sight, need: Need | None) -> int:
     clearing = _clearing(see, replace(need, certain=sure, until=sure))
     reserve = math.ceil(see.knobs.reserve) if sure else 0
     # What stands by clears as well.
-    return min(max(rounded_up(sure) + reserve, clearing), need.most)
+    ready = rounded_up(sure * (1 + stands_by(see.knobs.price)))
+    return min(max(ready + reserve, clearing), need.most)
 
 
 def _clearing(see: Sight, need: Need) -> int:

@@ -159,7 +159,8 @@ class Fleet:
         for one in serving:
             one.accepted += (count if queue < 1 else done) / len(serving)
             one.finished += done / len(serving)
-            one.running = running if queue < len(serving) else SLOTS
+            # Between two requests none runs.
+            one.running = (running if running >= 0.5 or count else 0.0) if queue < len(serving) else SLOTS
 
     def _scale(self) -> None:
         while len(self._fleet) < self._target:

@@ -81,7 +81,7 @@ def reading(**changes):
 
 
 def memory(accepted, moved=NOW - 1):
-    return Memory(at=NOW - 1, ready=1, counters=(("r", accepted, 0.0, 0.0, 0.0, 0.0, moved),))
+    return Memory(at=NOW - 1, ready=1, counters=(("r", accepted, 0.0, 0.0, 0.0, 0.0, moved, 0.0),))
 
 
 def trust(*readings):

@@ -46,7 +46,7 @@ def remembered(level, ready=2, need=None, seconds=300, cold_start=120.0):
     """A memory of a calm load."""
     bins = tuple((int(NOW // 5) - back, level * 5.0, 5.0) for back in range(seconds // 5, 0, -1))
     needs = () if need is None else tuple((int(NOW // 15) - back, need, 0) for back in range(200, -1, -1))
-    counters = tuple((f"r{number}", 1e4, 1e4, 1e7, 1e10, 1e6, NOW - 1) for number in range(ready))
+    counters = tuple((f"r{number}", 1e4, 1e4, 1e7, 1e10, 1e6, NOW - 1, 0.1) for number in range(ready))
     return Memory(
         at=NOW - 1,
         counters=counters,
@@ -141,11 +141,47 @@ def test_a_replica_that_is_silent_takes_nothing_away(missing):
 
 def test_a_replica_whose_counters_stand_still_while_it_computes_takes_nothing_away():
     memory = remembered(0.0, 3)
-    frozen = replace(memory, counters=tuple((*row[:6], NOW - 11) for row in memory.counters))
+    frozen = replace(memory, counters=tuple((*row[:6], NOW - 11, 0.0) for row in memory.counters))
     idle = tuple(reading(number, running=0.5, kv_usage=0.0) for number in range(3))
 
     assert "stand still" in step(signal(3, replicas=idle), frozen).reason
     assert step(signal(3, replicas=idle), frozen).replicas == 3
+
+
+def long_prompts(signal, second):
+    """One request runs for 40 s of each minute; vLLM counts its prompt when the last token of it is computed."""
+    since = second % 60
+    ended = 10.0 * (second // 60)
+    busy = {"running": 1.0, "kv_usage": 0.01 * since, "accepted": ended + 1} if since < 40 else {"running": 0.0}
+    told = {"accepted": ended + 1, "finished": ended, "prompt_tokens": 1e5 * ended, "generated_tokens": 0.0, **busy}
+    return replace(signal, replicas=tuple(replace(one, **told) for one in signal.replicas))
+
+
+def leaking(signal, _second):
+    """A request runs for ever: between two others the engine cannot be believed."""
+    return replace(signal, replicas=tuple(replace(one, running=one.running + 1.0) for one in signal.replicas))
+
+
+@pytest.mark.parametrize(
+    ("rate", "sees", "most"),
+    [
+        pytest.param(1 / 60, None, 1, id="a request in a minute"),
+        pytest.param(1 / 300, None, 1, id="a request in five minutes"),
+        # 1.2 times the one that is needed, rounded up.
+        pytest.param(1 / 60, leaking, 2, id="a request leaks, and another comes each minute"),
+        pytest.param(1 / 300, leaking, 2, id="a request leaks, and another comes every five minutes"),
+    ],
+)
+@pytest.mark.parametrize("price", [20.0, 100.0])
+def test_a_load_that_one_replica_serves_has_no_more_whatever_is_doubted(rate, sees, most, price):
+    out = run([rate] * 1800, ready=1, distort=sees, knobs=Knobs(price=price), seed=3)
+    assert max(out.targets) <= most
+
+
+def test_an_engine_that_computes_a_long_prompt_is_believed():
+    out = run([0.0] * 900, ready=3, distort=long_prompts)
+    assert out.targets[-1] == 1
+    assert not any("stand still" in decision.reason for decision in out.decisions)
 
 
 def test_a_replica_that_sends_nothing_new_is_missing():
@@ -202,13 +238,14 @@ def test_a_fleet_at_zero_wakes_for_a_request_and_for_nothing_else():
     assert decide(replace(asleep, queued=0.0), Memory(), now=NOW, facts=FACTS).replicas == 0
 
 
-def asleep_after(memory, seconds, a_second, *, target=1):
+def asleep_after(memory, seconds, a_second, *, target=1, price=20.0):
     """Play seconds at zero in which requests come; the wishes, and the last memory."""
-    wishes = []
+    wishes, knobs = [], Knobs(price=price)
     for second in range(seconds):
         # The mean of three seconds.
         waiting = a_second * max(0.0, second - 1.0)
-        found = decide(signal(0, queued=waiting, replicas=(), target=target), memory, now=NOW + second, facts=FACTS)
+        asleep = signal(0, queued=waiting, replicas=(), target=target)
+        found = decide(asleep, memory, now=NOW + second, facts=FACTS, knobs=knobs)
         memory, target = found.memory, found.replicas
         wishes.append(found.replicas)
     return wishes, memory
@@ -284,6 +321,38 @@ def test_a_memory_that_begins_adds_little_by_doubt():
         found = decide(signal(8, target=target, replicas=fleet), memory, now=NOW + second, facts=FACTS)
         memory, target = found.memory, found.replicas
         assert target <= math.ceil(1.2 * 8)
+
+
+RISE = [20.0] * 900 + [32.0] * 300
+"""From 2.36 engines to 3.8, between two seconds."""
+
+
+@pytest.mark.parametrize(
+    ("preference", "named", "late"),
+    [
+        pytest.param(20.0, {}, True, id="Balanced is late for a start"),
+        pytest.param(100.0, {}, False, id="Latency has it standing by"),
+        pytest.param(100.0, {"forget_every": 100}, False, id="also with a memory that begins"),
+    ],
+)
+def test_a_rise_that_nothing_announces_is_in_time_if_enough_stands_by(preference, named, late):
+    out = run(RISE, ready=4, knobs=Knobs(price=preference), **named)
+    assert (out.late > 30 * 60) == late
+    assert late or (out.late == 0 and max(out.targets[:900]) <= 2 * 3), "never more than twice what keeps up"
+
+
+@pytest.mark.parametrize(
+    ("price", "first", "unpriced"),
+    [pytest.param(20.0, 4, 4, id="Balanced"), pytest.param(100.0, 7, 5, id="Latency")],
+)
+def test_what_stands_by_is_started_at_zero_as_well_and_where_no_speed_is_known(price, first, unpriced):
+    memory = Memory(at=NOW - 1, began=NOW - 1000, slots=230.0, kv_tokens=236_256.0)
+    assert asleep_after(memory, 15, 40.0, target=0, price=price)[0][-1] == first
+    # Four engines whose places are in use for the half: 2.9 of them at seven tenths.
+    unknown, half = replace(FACTS, per_token=0.0), {"running": 115.0, "kv_usage": 0.5}
+    fleet = signal(4, replicas=tuple(reading(number, **half) for number in range(4)))
+    seen = decide(fleet, remembered(20.0, 4), now=NOW, facts=unknown, knobs=Knobs(price=price))
+    assert seen.replicas == unpriced
 
 
 @pytest.mark.parametrize("cold_start", [30.0, 120.0])

@@ -6,11 +6,11 @@ from dataclasses import replace
 import pytest
 
 from llama_serving.autoscaling.arrivals import Counted, Load
-from llama_serving.autoscaling.experience import Experience, experience, highest
+from llama_serving.autoscaling.experience import Experience, experience, highest, rates_of
 from llama_serving.autoscaling.foretold import Foretold, foretold, judged
 from llama_serving.autoscaling.hold import held, hold_seconds
 from llama_serving.autoscaling.memory import Memory
-from llama_serving.autoscaling.need import Need, made_up, quantile, steady, surge, usable_share
+from llama_serving.autoscaling.need import Need, made_up, quantile, stands_by, steady, surge, usable_share
 from llama_serving.autoscaling.signal import ALL_ENGINES, Facts, Knobs, Signal
 from llama_serving.autoscaling.starts import starts
 from llama_serving.autoscaling.work import Work, lengths, work
@@ -167,9 +167,49 @@ def test_starts_that_are_overdue_are_made_up_for_within_bounds(wish, absent, rep
 def test_the_largest_load_is_that_of_the_hour_less_its_noise():
     levels = tuple((number, 15.0 * (60 if number in (50, 51) else 10), 15.0) for number in range(100))
     now = replace(CALM, level=10.0, highest=11.0)
-    assert 58 < highest(levels, now, 15.0) < 60
+    assert 58 < highest(rates_of(levels, 15.0), now, 15.0) < 60
     assert highest((), now, 15.0) == 10.0
     assert highest((), replace(now, level=90.0), 15.0) == 11.0
+
+
+@pytest.mark.parametrize(
+    ("levels", "rates"),
+    [
+        pytest.param((), [], id="nothing was counted"),
+        pytest.param(((7, 30.0, 15.0),), [None], id="one bin has none before it"),
+        pytest.param(
+            ((7, 30.0, 15.0), (8, 60.0, 15.0), (9, 0.0, 15.0)), [None, 3.0, 2.0], id="each with the one before it"
+        ),
+        pytest.param(
+            ((7, 30.0, 15.0), (9, 60.0, 15.0), (10, 60.0, 15.0)), [None, 2.0, 4.0, 4.0], id="one bin is missing"
+        ),
+        pytest.param(
+            ((7, 30.0, 15.0), (10, 60.0, 7.5), (11, 60.0, 5.0)),
+            [None, 2.0, None, None, None],
+            id="too little was watched",
+        ),
+        pytest.param(((7, 30.0, 15.0), (900, 60.0, 15.0)), [], id="the clock leapt"),
+    ],
+)
+def test_rates_are_those_of_two_bins_that_were_watched(levels, rates):
+    assert rates_of(levels, 15.0) == rates
+
+
+@pytest.mark.parametrize(
+    ("price", "replicas"),
+    [
+        pytest.param(5.0, 5, id="Cost"),
+        pytest.param(20.0, 5, id="Balanced"),
+        # 4.72 keep up, and 0.7 of them stand by.
+        pytest.param(100.0, 8, id="Latency"),
+    ],
+)
+def test_a_calm_load_has_more_stand_by_for_a_rise_that_nothing_announces(price, replicas):
+    calm = replace(CALM, level=40.0, level_error=0.0, slope_error=0.0, dispersion=0.0)
+    cheap = replace(ONE, stay=1e9)
+    need = steady(calm, cheap, FACTS, Knobs(price=price), 130.0, earlier=PROVEN)
+    assert (need.steady, need.standing) == (replicas, replicas)
+    assert stands_by(1000.0) == stands_by(100.0), "no price has more stand by"
 
 
 def seen(*needs, late=()):
@@ -342,7 +382,9 @@ def wave(second):
 
 def found(seen, level, **named):
     load = Load(level, 0.0, 0.5, 0.0, 40.0, 1.0)
-    return experience(seen, load, 15.0, **({"ahead": 130.0, "cold_start": 120.0, "price": 20.0} | named))
+    return experience(
+        rates_of(seen, 15.0), load, 15.0, **({"ahead": 130.0, "cold_start": 120.0, "price": 20.0} | named)
+    )
 
 
 def test_a_wave_is_known_by_what_followed_before():
