@@ -1,4 +1,4 @@
-"""Draws the simulator's SVG pictures as PNG, with Pillow. Called by `bench.autoscaling_report`.
+"""Draws the simulator's SVG pictures as PNG, with Pillow. Called by `bench.autoscaling.report`.
 
 It knows what `llama_operator.simulate.picture.svg` writes, and no more of SVG: rectangles, lines, polygons, circles and text, which may stand
 upright.

@@ -15,7 +15,7 @@ from llama_operator.simulate.router import PathLimits
 from llama_operator.simulate.run import Setup
 from llama_operator.simulate.step_time import StepTime
 
-MANIFEST = Path(__file__).parents[3] / "tools" / "bench" / "autoscaling.yaml"
+MANIFEST = Path(__file__).parents[3] / "tools" / "bench" / "autoscaling" / "autoscaling.yaml"
 
 
 @pytest.fixture

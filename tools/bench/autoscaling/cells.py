@@ -1,6 +1,6 @@
 """The cells of `make bench-autoscaling`: which workloads, which cold starts, which seeds, and which of them were used for tuning.
 
-Called by `bench.autoscaling`. A cell is one workload with one cold start and one seed; every autoscaler plays each of them.
+Called by `bench.autoscaling.play`. A cell is one workload with one cold start and one seed; every autoscaler plays each of them.
 """
 
 import os
@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 TRACES = Path(os.environ.get("LLAMA_OPERATOR_TRACES", ROOT / "traces"))
 """Folder with the traces of others (docs/simulate.md); cells whose file is not there are left out, and said."""
 

@@ -1,4 +1,4 @@
-"""Figures of the rows of docs/bench-autoscaling.md: shares, hours and peaks in the means of the seeds. Called by `bench.autoscaling_report` and `bench.autoscaling_verdict`."""
+"""Figures of the rows of docs/bench-autoscaling.md: shares, hours and peaks in the means of the seeds. Called by `bench.autoscaling.report` and `bench.autoscaling.verdict`."""
 
 from collections import defaultdict
 from collections.abc import Iterable

@@ -1,4 +1,4 @@
-"""Writes docs/bench-autoscaling.md and its pictures from what was played. Called by `bench.autoscaling`."""
+"""Writes docs/bench-autoscaling.md and its pictures from what was played. Called by `bench.autoscaling.__main__`."""
 
 import json
 from collections import defaultdict
@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from statistics import mean
 
-from bench.autoscaling_cells import COLD_STARTS, ROOT, SEEDS, Cell
-from bench.autoscaling_figures import (
+from bench.autoscaling.cells import COLD_STARTS, ROOT, SEEDS, Cell
+from bench.autoscaling.figures import (
     CLAIRVOYANT,
     ORDER,
     PRODUCT,
@@ -23,7 +23,7 @@ from bench.autoscaling_figures import (
     spread_of,
     table,
 )
-from bench.autoscaling_verdict import verdict
+from bench.autoscaling.verdict import verdict
 from bench.png import png
 from llama_operator.simulate.picture.svg import Point, pareto
 

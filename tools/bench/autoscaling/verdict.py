@@ -1,9 +1,9 @@
-"""The verdict of docs/bench-autoscaling.md: each bar, in how many rows it holds, and where it does not. Called by `bench.autoscaling_report`."""
+"""The verdict of docs/bench-autoscaling.md: each bar, in how many rows it holds, and where it does not. Called by `bench.autoscaling.report`."""
 
 from collections.abc import Callable, Iterable
 from statistics import mean, median
 
-from bench.autoscaling_figures import (
+from bench.autoscaling.figures import (
     CLAIRVOYANT,
     FIXED,
     IN_THE_SECOND,

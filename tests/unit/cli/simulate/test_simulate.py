@@ -8,7 +8,7 @@ import pytest
 
 from llama_operator.cli.main import main
 
-MANIFEST = str(Path(__file__).parents[4] / "tools" / "bench" / "autoscaling.yaml")
+MANIFEST = str(Path(__file__).parents[4] / "tools" / "bench" / "autoscaling" / "autoscaling.yaml")
 TRACE = "step:low=5,high=30,at=60,length=180"
 
 
@@ -86,7 +86,7 @@ def test_an_option_that_cannot_be_used_is_named(simulate, options, word):
 
 
 def test_a_card_without_a_known_speed_is_refused(capsys):
-    sample = str(Path(MANIFEST).parents[2] / "manifests" / "samples" / "tiny-cpu.yaml")
+    sample = str(Path(MANIFEST).parents[3] / "manifests" / "samples" / "tiny-cpu.yaml")
     assert main(["simulate", "-f", sample, "--trace", TRACE]) != 0
     assert "spec.hardware.accelerator" in capsys.readouterr().err
 

@@ -7,8 +7,10 @@ from dataclasses import replace
 
 import pytest
 
-from bench import autoscaling as bench
-from bench.autoscaling_cells import WORKLOADS, cells
+from bench.autoscaling import __main__ as bench
+from bench.autoscaling import digests, setups
+from bench.autoscaling.cells import WORKLOADS, cells
+from bench.autoscaling.play import names_for
 from llama_operator.simulate.outcome import REFERENCE
 
 SAMPLE = ["--only", "step", "--length", "240", "--cold-start", "30", "--seed", "1", "--scaler", "product"]
@@ -19,7 +21,7 @@ def played(tmp_path, monkeypatch):
     # Processes would import everything anew.
     monkeypatch.setattr(bench, "ProcessPoolExecutor", ThreadPoolExecutor)
     # To compile takes longer than to play this; `make bench-autoscaling` compares both before it plays, and so does test_compiled.
-    monkeypatch.setattr(bench, "COMPILED", REFERENCE)
+    monkeypatch.setattr(setups, "PLAYER", REFERENCE)
     monkeypatch.setattr(bench, "compare_loops", lambda: None)
 
     def run(*more):
@@ -52,24 +54,24 @@ def test_a_sample_is_played_kept_and_written_with_its_losses(played, monkeypatch
     assert again == text
     assert {path: path.stat().st_mtime_ns for path in kept.iterdir()} == before
 
-    monkeypatch.setattr(bench, "digest", lambda name: f"new {name}")
+    monkeypatch.setattr(digests, "digest", lambda name: f"new {name}")
     played("--scaler", "clairvoyant")
-    digests = [json.loads(line)["digest"] for line in file.read_text(encoding="utf-8").splitlines()]
-    assert digests[2:] == ["new product", "new clairvoyant"], "lines of other code are not taken"
+    written = [json.loads(line)["digest"] for line in file.read_text(encoding="utf-8").splitlines()]
+    assert written[2:] == ["new product", "new clairvoyant"], "lines of other code are not taken"
 
 
 def test_a_change_of_comments_or_marks_plays_nothing_again_and_one_of_code_does():
     same = '"""A text."""\nx = 1  # one\n'
-    assert bench._code(same) == bench._code('"""Another."""\n\nx = (\n    1\n)\n') != bench._code("x = 2")
+    assert digests.code(same) == digests.code('"""Another."""\n\nx = (\n    1\n)\n') != digests.code("x = 2")
     step = WORKLOADS[0]
-    assert bench.definition(step) == bench.definition(replace(step, tuning=True, name="other"))
-    assert bench.definition(step) != bench.definition(replace(step, minimum=0))
+    assert digests.definition(step) == digests.definition(replace(step, tuning=True, name="other"))
+    assert digests.definition(step) != digests.definition(replace(step, minimum=0))
 
 
 def test_seeds_after_the_first_are_played_by_the_product_and_its_yardsticks():
     first, second = (next(cell for cell in cells("step") if cell.seed == seed) for seed in (1, 2))
-    assert bench.names_for(first, ("product", "keda")) == ("product", "keda")
-    assert bench.names_for(second, ("product", "keda", "clairvoyant")) == ("product", "clairvoyant")
+    assert names_for(first, ("product", "keda")) == ("product", "keda")
+    assert names_for(second, ("product", "keda", "clairvoyant")) == ("product", "clairvoyant")
 
 
 def test_at_least_half_of_the_cells_are_held_out():
@@ -80,7 +82,7 @@ def test_at_least_half_of_the_cells_are_held_out():
 
 @pytest.mark.parametrize("workload", WORKLOADS, ids=lambda one: one.name)
 def test_every_workload_has_a_setup(workload):
-    setup, _ = bench.setup_for(workload, 120.0)
+    setup, _ = setups.setup_for(workload, 120.0)
     assert setup.gpus in {2, 4}
 
 
@@ -93,4 +95,4 @@ def test_every_workload_has_a_setup(workload):
     ],
 )
 def test_every_workload_has_a_trace(workload):
-    assert bench.trace_of(cells(workload.name, length=180)[0].workload, 1).arrivals
+    assert setups.trace_of(cells(workload.name, length=180)[0].workload, 1).arrivals

@@ -2,7 +2,9 @@
 
 import pytest
 
-from bench import autoscaling_report as report
+from bench.autoscaling.figures import LATENCY, by_cell
+from bench.autoscaling.report import means
+from bench.autoscaling.verdict import verdict as written
 
 NAMES = ["product", "fixed", "keda", "in-the-second", "clairvoyant"]
 
@@ -30,8 +32,15 @@ def cell(**of):
 
 
 def verdict(lines):
-    rows = "".join(report._verdict(report._by_cell(lines), NAMES)).splitlines()
+    rows = "".join(written(by_cell(lines), NAMES)).splitlines()
     return {row.split("|")[1].strip(): row.split("|")[2].strip() for row in rows if row.startswith("| ")}
+
+
+def beside_keda(*lines):
+    """How often the product is ahead of KEDA: with the default, with `Latency`, and with one of both; and how often it is behind with both."""
+    rows = "".join(written(by_cell(lines), [*NAMES, LATENCY])).splitlines()
+    row = next(row for row in rows if row.startswith("| keda")).split("|")
+    return [row[place].split()[0] for place in (2, 4, 5, 8)]
 
 
 A_DAY = "a day or longer: no fixed size is better in both figures"
@@ -53,15 +62,15 @@ def test_a_day_is_held_against_every_fixed_size(shares, spread, holds):
         line(name, 0.99 + spread * (name == "product"), 11.0, seed=2) for name in NAMES if name not in {"keda", "fixed"}
     ]
     assert verdict(lines)[A_DAY] == holds
-    assert "fleet of 3" in "".join(report._verdict(report._by_cell(lines), NAMES))
+    assert "fleet of 3" in "".join(written(by_cell(lines), NAMES))
 
 
 def test_loads_that_a_shipped_autoscaler_has_not_played_count_neither_for_nor_against():
     weeks = [{**one, "workload": "weeks"} for one in cell()]
     lines = [*cell(), line("keda", 0.9, 30.0), *weeks]
     assert verdict(lines)["keda"] == "1 of 1"
-    means = report._means(report._by_cell(lines), NAMES)
-    assert "| 30 s, smooth | 99.0 / 1.10 |" in means, "means are of what all have played"
+    said = means(by_cell(lines), NAMES)
+    assert "| 30 s, smooth | 99.0 / 1.10 |" in said, "means are of what all have played"
 
 
 def test_a_reference_that_breaks_the_bound_of_the_peak_is_told_apart():
@@ -74,3 +83,16 @@ def test_a_reference_that_breaks_the_bound_of_the_peak_is_told_apart():
     fine = [{**one, "kind": "burst", "workload": "step"} for one in cell()]
     said = verdict([*late, *fine])
     assert (said[bar], said[beside]) == ("1 of 2", "1 of 1")
+
+
+@pytest.mark.parametrize(
+    ("default", "keda", "ahead"),
+    [
+        pytest.param((0.99, 11.0), (0.98, 12.0), ["1", "0", "1", "0"], id="the default costs less and is late less"),
+        pytest.param((0.99, 11.0), (1.0, 20.0), ["0", "1", "1", "0"], id="who is never late is met by Latency"),
+        pytest.param((0.99, 11.0), (1.0, 10.5), ["0", "0", "0", "1"], id="behind is who is behind with both"),
+        pytest.param((0.98, 10.0), (0.99, 12.0), ["0", "0", "0", "0"], id="better in one figure is neither"),
+    ],
+)
+def test_an_autoscaler_is_met_by_one_of_two_settings(default, keda, ahead):
+    assert beside_keda(*cell(**{"product": default, LATENCY: (1.0, 15.0), "keda": keda})) == ahead

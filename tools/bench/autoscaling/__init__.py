@@ -1,0 +1,1 @@
+"""Autoscalers beside each other: what is played, how, and what the document says of it (`make bench-autoscaling`)."""
