@@ -96,10 +96,10 @@ def experience(
         if level is None or earlier is None or before is None:
             continue
         away = level - load.level
-        if away * away > near * (noise * (max(noise, level)) + unsure):
+        if away * away > near * (noise * max(noise, level) + unsure):
             continue
         away = earlier - before
-        if away * away > near * 2 * noise * (max(noise, earlier)):
+        if away * away > near * 2 * noise * max(noise, earlier):
             continue
         came = max(rate for rate in rates[place : place + reach + 1] if rate is not None)
         followed.append(came - chance * math.sqrt(noise * max(came, noise)))

@@ -91,8 +91,8 @@ class ScalingSpec(ApiModel):
     """Other bounds at some hours of the week, as office hours. Default: the same bounds at all times."""
     preference: ScalingPreference = ScalingPreference.BALANCED
     """What the autoscaler is to save when it cannot save both. `Cost`: replicas; a load that comes and goes waits for them. `Latency`: the
-    waiting; 0.7 of the load stands by for a rise that nothing announces, and replicas stay longer after a load has gone. Changes take effect within seconds, without a
-    restart."""
+    waiting; 0.7 of the load stands by for a rise that nothing announces, and replicas stay longer after a load has gone. Changes take
+    effect within seconds, without a restart."""
     reserve: Annotated[int, Field(ge=0, le=1024)] = 0
     """Replicas that are kept beyond what the load needs, while there is any. They are within `maxReplicas`."""
     upscale_delay_seconds: Annotated[int, Field(ge=0, le=3600)] | None = None
