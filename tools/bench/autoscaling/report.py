@@ -9,6 +9,7 @@ from statistics import mean
 from bench.autoscaling.cells import COLD_STARTS, ROOT, SEEDS, Cell
 from bench.autoscaling.figures import (
     CLAIRVOYANT,
+    LATENCY,
     ORDER,
     PRODUCT,
     Key,
@@ -66,7 +67,7 @@ def write(
     tuning = sum(bool(runs[0]["tuning"]) for seeds in cells.values() for runs in by_seed(seeds).values())
     whole = sum(len(by_seed(seeds)) for seeds in cells.values())
     parts = [_HEAD, f"{whole} of {len(every)} cells, {tuning} of them used for tuning, {whole - tuning} held out."]
-    parts.append(_versions(lines))
+    parts.append(versions(lines))
     parts += _not_played(lines, every)
     if left_out := sorted(absent):
         parts.append(f"Not played, because the trace is not there: {', '.join(left_out)}.")
@@ -109,11 +110,11 @@ def _not_played(lines: Iterable[Line], every: Iterable[Cell]) -> Iterable[str]:
         yield table(["workload", *(f"seed {seed}" for seed in SEEDS)], rows)
 
 
-def _versions(lines: Iterable[Line]) -> str:
-    """Of which code the rows are: what a row rests on is hashed, and stands in the JSON beside it."""
+def versions(lines: Iterable[Line]) -> str:
+    """Return of which code the rows are: what a row rests on is hashed, and stands in the JSON beside it."""
     of: dict[str, set[str]] = {"the policy": set(), "the simulator": set()}
     for line in lines:
-        of["the policy" if line["autoscaler"] == PRODUCT else "the simulator"].add(str(line["digest"]))
+        of["the policy" if line["autoscaler"] in {PRODUCT, LATENCY} else "the simulator"].add(str(line["digest"]))
     said = (f"{what} `{'`, `'.join(sorted(found))}`" for what, found in of.items() if found)
     return f"Versions of the code, as in the field `digest` of each row of the JSON: {', '.join(said)}.\n"
 

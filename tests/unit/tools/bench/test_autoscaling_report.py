@@ -3,7 +3,7 @@
 import pytest
 
 from bench.autoscaling.figures import LATENCY, by_cell
-from bench.autoscaling.report import means
+from bench.autoscaling.report import means, versions
 from bench.autoscaling.verdict import verdict as written
 
 NAMES = ["product", "fixed", "keda", "in-the-second", "clairvoyant"]
@@ -96,3 +96,8 @@ def test_a_reference_that_breaks_the_bound_of_the_peak_is_told_apart():
 )
 def test_an_autoscaler_is_met_by_one_of_two_settings(default, keda, ahead):
     assert beside_keda(*cell(**{"product": default, LATENCY: (1.0, 15.0), "keda": keda})) == ahead
+
+
+def test_each_setting_of_the_product_is_of_the_same_policy():
+    lines = [line(name, 1.0, 1.0, digest=digest) for name, digest in (("product", "a"), (LATENCY, "a"), ("keda", "b"))]
+    assert "the policy `a`, the simulator `b`." in versions(lines)
