@@ -107,7 +107,7 @@ def _stuck(
 def moved_at(replica: ReplicaReading, before: Row | None, now: float) -> float:
     """Return when a replica was last seen to compute, or had nothing to compute.
 
-    A prompt is counted when all of it is computed, which takes half a minute for 100,000 tokens. Until then the cache that it fills shows it.
+    A prompt is counted when all of it is computed, which takes some 20 s for 100,000 tokens of a 70B model, by the model of a step. Until then the cache that it fills shows it.
 
     Args:
         replica: What it says.

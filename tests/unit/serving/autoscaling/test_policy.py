@@ -158,7 +158,7 @@ def long_prompts(signal, second):
 
 
 def leaking(signal, _second):
-    """A request runs for ever: between two others the engine cannot be believed."""
+    """A request runs for ever. While no other comes, the engine cannot be believed."""
     return replace(signal, replicas=tuple(replace(one, running=one.running + 1.0) for one in signal.replicas))
 
 
