@@ -33,7 +33,7 @@ def test_the_tiny_sample_serves_scales_is_upgraded_and_leaves_nothing(cluster, e
     cluster.until(lambda: len(engines_of(service)) == 2, seconds=SCALE_SECONDS, what="a second engine")
     assert engines < engines_of(service)
     assert pods.items() <= cluster.pods().items(), "a pod was replaced or restarted"
-    assert ready_since(cluster) == since, "the deployment was not Ready for a while, and served all the time"
+    assert ready_since(cluster) == since, f"it was not Ready for a while, and served all the time:\n{events(cluster)}"
     assert_answers(service)
 
     upgrade_by_recreate(cluster)
@@ -77,6 +77,11 @@ def ready_since(cluster):
         each["lastTransitionTime"] for each in conditions if (each["type"], each["status"]) == ("Ready", "True")
     ]
     return found
+
+
+def events(cluster):
+    """What was said of the deployment: why it was not Ready among it."""
+    return cluster.kubectl("get", "events", f"--field-selector=involvedObject.name={NAME}").stdout
 
 
 def change_limits(cluster, **scaling):

@@ -4,6 +4,7 @@ import pytest
 
 from llama_serving.contract.scaling import ScalingKnobs
 from llama_serving.contract.tenants import DeskSettings
+from support.serving.scaling.watching import watching
 
 pytestmark = [pytest.mark.serving, pytest.mark.timeout(1800)]
 
@@ -15,30 +16,37 @@ def running(app):
 def test_editing_live_settings_keeps_the_engine(app, live, eventually):
     before = running(app)
 
-    app.apply(live(max_replicas=3, target_queue_depth=100, max_ongoing_requests=50, max_queued_requests=77))
-    deployed = eventually(
-        lambda: (
-            found
-            if (found := app.cluster.deployment_config(app.config.server_deployment))["max_queued_requests"] == 77
-            else None
-        ),
-        seconds=300,
-        what="Serve to take the edit over",
-    )
-    assert deployed["autoscaling_config"]["max_replicas"] == 3
-    assert deployed["autoscaling_config"]["target_ongoing_requests"] == 100
-    app.cluster.wait_until_running()
-    assert app.greedy("llama", tokens=4)
-    assert running(app) == before
+    with watching(app.cluster) as said:
+        # With a setting for the engines, for which Serve takes a replica off its list, as it does for `max_ongoing_requests`.
+        knobs = DeskSettings(scaling=ScalingKnobs(reserve=0, price=1))
+        app.apply(
+            live(max_replicas=3, target_queue_depth=100, max_ongoing_requests=50, max_queued_requests=77, desk=knobs)
+        )
+        deployed = eventually(
+            lambda: (
+                found
+                if (found := app.cluster.deployment_config(app.config.server_deployment))["max_queued_requests"] == 77
+                else None
+            ),
+            seconds=300,
+            what="Serve to take the edit over",
+        )
+        assert deployed["autoscaling_config"]["max_replicas"] == 3
+        assert deployed["autoscaling_config"]["target_ongoing_requests"] == 100
+        app.cluster.wait_until_running()
+        assert app.greedy("llama", tokens=4)
+        assert running(app) == before
 
-    app.apply(live())
-    app.cluster.wait_until_running()
-    assert running(app) == before
+        app.apply(live())
+        app.cluster.wait_until_running()
+        assert running(app) == before
+    assert said.replicas == {len(before)}, "what serves was called gone while its settings changed"
+    assert not said.refused
 
 
 @pytest.mark.nightly
 def test_a_queue_brings_a_second_replica_and_idleness_takes_it_away(app, live, load, eventually):
-    """Nightly: `make demo` scales a real engine from one replica to two, and `tests/unit/serving/autoscaling/test_serve.py` has the policy as Serve asks it."""
+    """Nightly: `make demo` scales a real engine from one replica to two, and `tests/unit/serving/autoscaling/test_adapter.py` has the policy as Serve asks it."""
     # What is wanted stays so while the second engine starts: then the first need not be busy meanwhile, which takes its cores.
     app.apply(live(max_replicas=2, downscale_delay_seconds=600))
     answers = load(40, tokens=400)

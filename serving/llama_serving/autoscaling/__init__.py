@@ -5,10 +5,9 @@ pickles this package by value into its controller and calls the policy about ten
 library, names from its own modules and never the modules themselves. docs/designs/0022-autoscaling.md derives each term.
 """
 
-from llama_serving.autoscaling.keeping import RayStore, ScalingRecord, record_key
 from llama_serving.autoscaling.memory import Memory
 from llama_serving.autoscaling.policy import Decision, decide
-from llama_serving.autoscaling.serve import (
+from llama_serving.autoscaling.ray_serve.adapter import (
     FACT_METRICS,
     KNOB_METRICS,
     METRIC_ACCEPTED,
@@ -23,6 +22,7 @@ from llama_serving.autoscaling.serve import (
     METRIC_WAITING,
     QueueDepthPolicy,
 )
+from llama_serving.autoscaling.ray_serve.keeping import RayStore, ScalingRecord, record_key
 from llama_serving.autoscaling.signal import ALL_ENGINES, Facts, Knobs, ReplicaReading, Signal
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""The decision: how many replicas there should be, why in numbers, and what to remember. Pure; called by `serve` and the simulator."""
+"""The decision: how many replicas there should be, why in numbers, and what to remember. Pure; called by `ray_serve` and the simulator."""
 
 import math
 from dataclasses import dataclass, replace

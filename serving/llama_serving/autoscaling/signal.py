@@ -1,6 +1,6 @@
 """What a decision rests on: the fleet as the replicas and the routers tell it, and what is known of the engine beforehand.
 
-Made by `serve` from Ray Serve's context, and by the simulator. Nothing in it is trusted: see `trust`.
+Made by `ray_serve` from what Serve says, and by the simulator. Nothing in it is trusted: see `trust`.
 """
 
 import math

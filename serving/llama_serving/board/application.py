@@ -12,7 +12,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 
-from llama_serving.board.status import summarize
+from llama_serving.board.status import ReplicaCount, summarize
 from llama_serving.config import ABOUT_PATH, BOARD_PREFIX, LICENSES_PATH, STATUS_PATH, ServingConfig
 from llama_serving.contract.status import ReplicaReport, ScalingState, ServingStatus
 from llama_serving.door.caller import Caller, caller_of
@@ -48,8 +48,8 @@ class Board(Protocol):
 class Counts(Protocol):
     """How many replicas there are: `board.reporting.ReplicaCounts`."""
 
-    async def read(self) -> tuple[int, int] | None:
-        """Return running and wanted replicas; None while nobody knows."""
+    async def read(self) -> ReplicaCount | None:
+        """Return how many there are; None while nobody knows."""
         ...
 
     async def scaling(self) -> ScalingState | None:
@@ -126,9 +126,10 @@ async def status_of(config: ServingConfig, board: Board, counts: Counts) -> Serv
     known = await counts.read()
     if known is None:
         raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, "Serve does not say how many replicas there are")
-    running, target = known
     reports, open_requests = await board.snapshot()
-    status = summarize(config, reports=reports, open_requests=open_requests, running=running, target=target)
+    status = summarize(
+        config, reports=reports, open_requests=open_requests, running=known.running(reports), target=known.target
+    )
     return status.model_copy(update={"scaling": await counts.scaling()})
 
 

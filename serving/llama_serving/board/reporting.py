@@ -14,16 +14,19 @@ from typing import Any, Final
 import ray
 from ray import serve
 from ray.serve.context import _get_global_client
-from ray.serve.schema import ReplicaState, ServeInstanceDetails
+from ray.serve.schema import DeploymentDetails, ReplicaState, ServeInstanceDetails
 
 from llama_serving.autoscaling import RayStore, ScalingRecord, record_key
-from llama_serving.board.status import StatusBoard, state_of
+from llama_serving.board.status import ReplicaCount, StatusBoard, state_of
 from llama_serving.contract.status import ReplicaReport, ScalingState
 from llama_serving.head_actor import head_actor
 from llama_serving.licenses.files import LicenseFile
 
 REPORT_SECONDS: Final = 1.0
 """Time between two reports of one sender."""
+
+_SERVING: Final = frozenset({ReplicaState.RUNNING, ReplicaState.UPDATING, ReplicaState.PENDING_MIGRATION})
+"""States in which a replica serves: also while it gets a changed setting, and while another one is started for it on another node."""
 
 _ACTOR = "llama-status-board"
 _LOGGER = logging.getLogger("ray.serve")
@@ -91,12 +94,12 @@ class ReplicaCounts:
         self._application = application
         self._deployment = deployment
         self._asked = -math.inf
-        self._answer: tuple[int, int] | None = None
+        self._answer: ReplicaCount | None = None
         self._read = -math.inf
         self._scaling: ScalingState | None = None
 
-    async def read(self) -> tuple[int, int] | None:
-        """Return running and wanted replicas; None if the controller does not know them, as after its own restart."""
+    async def read(self) -> ReplicaCount | None:
+        """Return how many there are; None if the controller does not know them, as after its own restart."""
         if time.monotonic() - self._asked >= REPORT_SECONDS:
             self._asked = time.monotonic()
             self._answer = await asyncio.to_thread(self._ask)
@@ -116,7 +119,7 @@ class ReplicaCounts:
             _LOGGER.warning("What the autoscaler decided cannot be read", exc_info=True)
             return None
 
-    def _ask(self) -> tuple[int, int] | None:
+    def _ask(self) -> ReplicaCount | None:
         client = _get_global_client(raise_if_no_controller_running=False)
         if client is None:
             return None
@@ -125,8 +128,18 @@ class ReplicaCounts:
         deployment = application.deployments.get(self._deployment) if application is not None else None
         if deployment is None:
             return None
-        running = sum(replica.state == ReplicaState.RUNNING for replica in deployment.replicas)
-        return running, deployment.target_num_replicas
+        return counted(deployment)
+
+
+def counted(deployment: DeploymentDetails) -> ReplicaCount:
+    """Count the replicas of what Serve says of a deployment."""
+    return ReplicaCount(
+        serving=sum(replica.state in _SERVING for replica in deployment.replicas),
+        target=deployment.target_num_replicas,
+        recovering=frozenset(
+            replica.replica_id for replica in deployment.replicas if replica.state == ReplicaState.RECOVERING
+        ),
+    )
 
 
 class OpenRequests:

@@ -5,7 +5,8 @@ same state, and there is an answer while no engine runs.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 from llama_serving.autoscaling import ScalingRecord
 from llama_serving.config import ServingConfig
@@ -23,6 +24,22 @@ from llama_serving.licenses.files import LicenseFile
 _EXPIRY_SECONDS = 10.0
 """A sender that is silent for longer is gone; an engine that loads the machine may be late by seconds."""
 _REASON_CHARACTERS = 512
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaCount:
+    """How many replicas of a deployment there are, as Serve's controller says."""
+
+    serving: int
+    """Replicas that it knows to serve."""
+    target: int
+    """Replicas that it wants."""
+    recovering: frozenset[str] = frozenset()
+    """Replicas that it found after its own restart and has not asked yet, by name: some serve, others have never begun to."""
+
+    def running(self, reports: Iterable[ReplicaReport]) -> int:
+        """Return how many serve: of those that are not asked yet, the ones that report."""
+        return self.serving + sum(report.replica in self.recovering for report in reports)
 
 
 class StatusBoard:

@@ -9,7 +9,7 @@ from llama_serving.autoscaling.arrivals import counted, load, persistent
 from llama_serving.autoscaling.memory import Memory
 from llama_serving.autoscaling.signal import Facts, ReplicaReading
 from llama_serving.autoscaling.trust import Trusted
-from support.serving.fluid_fleet import poisson
+from support.serving.scaling.fluid_fleet import poisson
 
 NOW = 100_000.0
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llama_serving.autoscaling import Facts, Knobs, Memory, ReplicaReading, Signal, decide
-from support.serving.fluid_fleet import FACTS, WORK, Fleet, distorted, run
+from support.serving.scaling.fluid_fleet import FACTS, WORK, Fleet, distorted, run
 
 untimed = settings(deadline=None)
 """The machine that runs this may be busy."""

@@ -14,7 +14,7 @@ from llama_serving.autoscaling.need import Need, made_up, quantile, stands_by, s
 from llama_serving.autoscaling.signal import ALL_ENGINES, Facts, Knobs, Signal
 from llama_serving.autoscaling.starts import starts
 from llama_serving.autoscaling.work import Work, lengths, work
-from support.serving.fluid_fleet import FACTS
+from support.serving.scaling.fluid_fleet import FACTS
 
 CALM = Load(level=40.0, slope=0.0, level_error=0.3, slope_error=0.0, seconds=320.0, dispersion=1.0)
 PROVEN = Foretold(forecasts=1e12)

@@ -4,7 +4,7 @@ import httpx
 import pytest
 
 from llama_serving.board.application import board_application
-from llama_serving.board.status import summarize
+from llama_serving.board.status import ReplicaCount, summarize
 from llama_serving.config import BOARD_DEPLOYMENT, EngineSettings, ModelSource, Placement, ServingConfig
 from llama_serving.config import board_application as rendered
 from llama_serving.contract.adapters import Adapter, AdapterReport
@@ -33,7 +33,7 @@ class Silent:
         return None
 
     async def read(self):
-        return 0, 0
+        return ReplicaCount(serving=0, target=0)
 
     async def scaling(self):
         return None

@@ -4,6 +4,7 @@ import httpx
 import pytest
 
 from llama_serving.board.application import board_application
+from llama_serving.board.status import ReplicaCount
 from support.serving.configs import MODEL, tiny_config
 
 ALIAS, OTHER = "Llama-chat", "Llama-default"
@@ -17,7 +18,7 @@ class Reports:
         return ()
 
     async def read(self):
-        return 1, 1
+        return ReplicaCount(serving=1, target=1)
 
     async def scaling(self):
         return None

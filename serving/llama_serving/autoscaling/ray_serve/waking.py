@@ -1,4 +1,4 @@
-"""Has Serve ask the policy also while nothing serves and requests wait. Called by `serve`, in Serve's controller.
+"""Has Serve ask the policy also while nothing serves and requests wait. Called by `adapter`, in Serve's controller.
 
 Ray Serve 2.60 answers by itself then: one replica, until it serves. So a load that needs seven gets one after a start, and the rest after
 two. Nothing public turns that off. Its factor for growth is part of the deployment's config, and a change of it deploys again.

@@ -11,11 +11,12 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any, Protocol
 
-from llama_serving.autoscaling.keeping import Keeper, RayStore, ScalingRecord, Store, record_key
 from llama_serving.autoscaling.memory import Memory
 from llama_serving.autoscaling.policy import Decision, decide
+from llama_serving.autoscaling.ray_serve.keeping import Keeper, RayStore, ScalingRecord, Store, record_key
+from llama_serving.autoscaling.ray_serve.present import Present
+from llama_serving.autoscaling.ray_serve.waking import be_asked_at_zero
 from llama_serving.autoscaling.signal import Facts, Knobs, ReplicaReading, Signal
-from llama_serving.autoscaling.waking import be_asked_at_zero
 
 METRIC_WAITING = "llama_waiting_requests"
 METRIC_RUNNING = "llama_running_requests"
@@ -107,12 +108,15 @@ class QueueDepthPolicy:
         self._keeper = Keeper(RayStore() if store is None else store)
         self._last_kind = ""
         self._seen: dict[str, tuple[float, float]] = {}
+        self._readings: dict[str, ReplicaReading] = {}
+        self._present = Present()
         self._turn: tuple[float, int, int, int] | None = None
 
     def __call__(self, ctx: ServeContext) -> tuple[int, dict[str, Any]]:
         """Return the number of replicas and the state to keep. Never raises: that would stop all autoscaling."""
         target = ctx.target_num_replicas
         try:
+            self._present.look([str(replica) for replica in ctx.running_replicas], target, ctx.current_time)
             turn = self._turn
             same = turn is not None and turn[1:3] == (target, ctx.current_num_replicas)
             if turn is not None and same and not _wakes(ctx) and 0 <= ctx.current_time - turn[0] < _TURN_SECONDS:
@@ -132,7 +136,7 @@ class QueueDepthPolicy:
             memory = Memory()
         facts, knobs = facts_of(ctx, record.facts), knobs_of(ctx, record.knobs)
         decision = decide(
-            self.signal(ctx), memory, now=now, facts=Facts(**facts), knobs=Knobs(**knobs, hold=_hold(ctx))
+            self.signal(ctx, memory), memory, now=now, facts=Facts(**facts), knobs=Knobs(**knobs, hold=_hold(ctx))
         )
         self._log(decision, ctx.target_num_replicas)
         state = decision.memory.to_json()
@@ -141,10 +145,11 @@ class QueueDepthPolicy:
         self._turn = (now, ctx.target_num_replicas, ctx.current_num_replicas, decision.replicas)
         return decision.replicas, {_MEMORY: state}
 
-    def signal(self, ctx: ServeContext) -> Signal:
+    def signal(self, ctx: ServeContext, memory: Memory) -> Signal:
         """Translate Serve's context. A replica without a complete report is left out: so it is seen to be missing."""
         metrics, raw = ctx.aggregated_metrics or {}, ctx.raw_metrics or {}
-        readings, seen = [], {}
+        readings = {name: self._readings[name] for name in self._present.missing if name in self._readings}
+        seen = {name: self._seen[name] for name in readings}
         for replica in ctx.running_replicas:
             averages = [metrics.get(name, {}).get(replica) for name in _AVERAGED]
             if None in averages:
@@ -155,24 +160,24 @@ class QueueDepthPolicy:
             before = self._seen.get(name)
             # By this clock, since the replica may have another one.
             seen[name] = (stamp, ctx.current_time) if before is None or before[0] != stamp else before
-            readings.append(
-                ReplicaReading(
-                    name=name,
-                    waiting=waiting,
-                    running=running,
-                    kv_usage=kv_usage,
-                    slots=slots,
-                    reported_at=seen[name][1],
-                    **counters,
-                )
+            readings[name] = ReplicaReading(
+                name=name,
+                waiting=waiting,
+                running=running,
+                kv_usage=kv_usage,
+                slots=slots,
+                reported_at=seen[name][1],
+                **counters,
             )
-        self._seen = seen
+        self._seen, self._readings = seen, readings
+        listed = ctx.current_num_replicas
+        ready = listed + self._present.unlisted(memory.ready, listed)
         # Without a replica nothing can have been accepted; the total then also counts what a router holds back.
-        queued = ctx.total_num_requests if ctx.current_num_replicas == 0 else ctx.total_queued_requests
+        queued = ctx.total_num_requests if ready == 0 else ctx.total_queued_requests
         return Signal(
             queued=float(queued),
-            replicas=tuple(readings),
-            ready=ctx.current_num_replicas,
+            replicas=tuple(readings.values()),
+            ready=ready,
             target=ctx.target_num_replicas,
             target_queue_depth=float(ctx.config.target_ongoing_requests),
             minimum=ctx.capacity_adjusted_min_replicas,

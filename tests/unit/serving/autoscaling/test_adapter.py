@@ -4,7 +4,6 @@ import inspect
 import json
 import subprocess
 import sys
-from types import SimpleNamespace
 
 import pytest
 
@@ -14,37 +13,20 @@ from llama_serving.autoscaling import (
     METRIC_ACCEPTED,
     METRIC_FINISHED,
     METRIC_GENERATED_TOKENS,
-    METRIC_KV_USAGE,
     METRIC_PROMPT_TOKENS,
     METRIC_RUNNING,
-    METRIC_SLOTS,
     METRIC_WAITING,
     Memory,
     QueueDepthPolicy,
     ScalingRecord,
 )
-from llama_serving.autoscaling.keeping import Keeper
-from llama_serving.autoscaling.waking import _ANSWER, be_asked_at_zero
+from llama_serving.autoscaling.ray_serve.waking import _ANSWER, be_asked_at_zero
 from llama_serving.config import POLICY
+from support.serving.scaling.serve_contexts import NOW, Store, config, context
 
 theirs = pytest.importorskip("ray.serve.autoscaling_policy", reason="Ray Serve is not installed")
 AutoscalingConfig = pytest.importorskip("ray.serve.config").AutoscalingConfig
 AutoscalingPolicy = pytest.importorskip("ray.serve.config").AutoscalingPolicy
-
-NOW = 1_800_000_000.0
-
-
-class Store:
-    """What the store of a Ray cluster does, in memory."""
-
-    def __init__(self):
-        self.kept = {}
-
-    def read(self, key):
-        return self.kept.get(key)
-
-    def write(self, key, value):
-        self.kept[key] = value.encode()
 
 
 class Broken:
@@ -55,44 +37,6 @@ class Broken:
 
     def write(self, key, value):
         raise ConnectionError(key)
-
-
-@pytest.fixture(autouse=True)
-def at_once(monkeypatch):
-    """What is written is written at once."""
-    monkeypatch.setattr(Keeper.__init__, "__defaults__", (lambda job: job(),))
-
-
-def config(**changes):
-    return AutoscalingConfig(
-        min_replicas=0, max_replicas=10, target_ongoing_requests=4, upscale_delay_s=0, downscale_delay_s=0, **changes
-    )
-
-
-def metrics(replicas, **values):
-    said = {METRIC_WAITING: 0.0, METRIC_RUNNING: 0.0, METRIC_KV_USAGE: 0.0, METRIC_SLOTS: 8.0, METRIC_ACCEPTED: 100.0}
-    said |= {"llama_fact_cold_start_seconds": 60.0} | values
-    return {name: dict.fromkeys(replicas, value) for name, value in said.items()}
-
-
-def context(*, at=0.0, ready=1, target=None, values=None, settings=None, state=None, queued=0.0, total=0.0, minimum=0):
-    replicas = [f"r{number}" for number in range(ready)]
-    return SimpleNamespace(
-        app_name="llama",
-        deployment_name="LlamaServer:m",
-        current_num_replicas=ready,
-        target_num_replicas=ready if target is None else target,
-        capacity_adjusted_min_replicas=minimum,
-        capacity_adjusted_max_replicas=10,
-        current_time=NOW + at,
-        policy_state=state or {},
-        running_replicas=replicas,
-        config=settings or config(),
-        total_queued_requests=queued,
-        total_num_requests=total,
-        aggregated_metrics=metrics(replicas, **(values or {})),
-        raw_metrics=None,
-    )
 
 
 FULL = {METRIC_RUNNING: 8.0, METRIC_WAITING: 30.0}
@@ -153,6 +97,15 @@ def test_the_memory_outlives_the_controller_and_a_change_of_settings():
     assert again(context(at=61, ready=2, state={}, values=FULL | {METRIC_ACCEPTED: 161.0}))[0] == wish
 
 
+def test_changes_that_follow_each_other_in_seconds_do_not_stop_what_is_remembered():
+    store = Store()
+    for begin in range(0, 60, 3):
+        played(QueueDepthPolicy(store), 3, begin=begin, ready=2)
+    kept = Memory.from_json(ScalingRecord.from_json(store.read("llama:LlamaServer:m")).memory)
+    assert kept.at - NOW == 59
+    assert kept.level == pytest.approx(2.0, rel=0.1)
+
+
 PRICED = {
     FACT_METRICS["per_token"]: 0.001,
     FACT_METRICS["prompt_tokens"]: 1000.0,
@@ -165,8 +118,8 @@ PRICED = {
 def woken(policy, state=None):
     """The wish after requests have come for a while at zero, four in a second."""
     wish = 0
-    for second in range(60, 80):
-        waiting = 4.0 * max(0, second - 60)
+    for second in range(63, 83):
+        waiting = 4.0 * max(0, second - 63)
         wish, state = policy(context(at=second, ready=0, target=wish, state=state, queued=waiting, total=waiting))
     return wish
 
@@ -175,8 +128,8 @@ def test_what_a_request_costs_is_known_at_zero_also_after_a_change_of_settings()
     """Serve makes the policy anew then, and nobody is there who could say it again."""
     store = Store()
     policy = QueueDepthPolicy(store)
-    _, state = played(policy, 60, values=PRICED)
-    policy(context(at=60, ready=0, target=0, state=state))
+    _, state = played(policy, 63, values=PRICED)
+    policy(context(at=63, ready=0, target=0, state=state))
 
     assert woken(QueueDepthPolicy(store)) == woken(policy, state) >= 3
     assert woken(QueueDepthPolicy(Store())) == 1
@@ -184,9 +137,9 @@ def test_what_a_request_costs_is_known_at_zero_also_after_a_change_of_settings()
 
 def test_a_preference_is_known_at_zero_also_after_a_change_of_settings():
     store = Store()
-    played(QueueDepthPolicy(store), 60, values=PRICED | {KNOB_METRICS["reserve"]: 2.0})
+    played(QueueDepthPolicy(store), 63, values=PRICED | {KNOB_METRICS["reserve"]: 2.0})
     plain = Store()
-    played(QueueDepthPolicy(plain), 60, values=PRICED)
+    played(QueueDepthPolicy(plain), 63, values=PRICED)
 
     assert woken(QueueDepthPolicy(store)) == woken(QueueDepthPolicy(plain)) + 2
 

@@ -1,4 +1,4 @@
-"""Keeps what the policy remembers and has decided outside of Serve's controller. Called by `serve`; `board` reads it.
+"""Keeps what the policy remembers and has decided outside of Serve's controller. Called by `adapter`; `board` reads it.
 
 The key-value store of a Ray cluster lives as long as its head. It is written in a thread of its own, at most once in some seconds and at
 every change: Serve's controller must not wait for it.
@@ -15,6 +15,8 @@ from typing import Any, Protocol
 _LOGGER = logging.getLogger("ray.serve")
 _NAMESPACE = b"llama-autoscaling"
 _WRITE_SECONDS = 10.0
+_FIRST_SECONDS = 2.0
+"""A new policy writes what it has seen, and not what it has read; soon, since the next change of a setting ends it."""
 
 
 def record_key(application: str | None, deployment: str) -> str:
@@ -139,9 +141,10 @@ class Keeper:
 
     def keep(self, key: str, record: ScalingRecord, now: float) -> None:
         """Keep a record; write it if it says something new, or if the last one is some seconds old."""
+        self._written.setdefault(key, now - _WRITE_SECONDS + _FIRST_SECONDS)
         changed = record.events != self._records.get(key, ScalingRecord()).events
         self._records[key] = record
-        if self._busy or not (changed or now - self._written.get(key, 0.0) >= _WRITE_SECONDS):
+        if self._busy or not (changed or now - self._written[key] >= _WRITE_SECONDS):
             return
         self._written[key], self._busy = now, True
         self._later(lambda: self._write(key, record))
