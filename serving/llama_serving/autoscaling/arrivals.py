@@ -183,7 +183,8 @@ def counted(memory: Memory, trust: Trusted, ready: int, now: float, facts: Facts
             # It began to serve just now, or else it was silent until now, and when it took its requests is not known.
             began = ready > memory.ready or now - memory.ready_since < _FIRST_REPORT_SECONDS
             moves = list(said) if began and (memory.counters or memory.ready == 0) else [0.0] * 5
-            share = 1.0
+            # One that has done more was there before: Serve lists engines one after the other when its controller is new.
+            share = 0.0 if _leapt(moves, _FIRST_REPORT_SECONDS, replica, facts) else 1.0
         else:
             moves = [new if new < old else new - old for new, old in zip(said, last[1:6], strict=True)]
             away = now - last[6]

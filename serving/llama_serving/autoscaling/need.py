@@ -154,7 +154,7 @@ def steady(
     absorbed = max(one.stay, facts.objective)
     spread = quantile(knobs.price) ** 2 * one.request * (load.dispersion + _VARIATION) / absorbed
     sudden = stands_by(knobs.price) * max(expected, load.level) * one.request / share
-    doubt = max(max(0.0, stocked - expected) * one.request / share, sudden)
+    doubt = max(0.0, (stocked - expected) * one.request / share, sudden)
     reserve = math.hypot(math.sqrt(spread * arriving), doubt)
     certain = (expected - _CERTAIN * error) * one.request / share
     now = (load.level - _CERTAIN * load.level_error) * one.request / share

@@ -141,8 +141,19 @@ class _Pass(Sight):
         most = MOST * rounded_up(now) + math.ceil(self.knobs.reserve)
         this = rounded_up(now + reserve) + (math.ceil(self.knobs.reserve) if arriving else 0)
         most = most if level > 0 else whole
-        same = {"bare": whole, "standing": whole, "peak": most}
-        return Need(arriving, 1.0, reserve, whole, arriving, most, until=arriving, now=this, **same)
+        return Need(
+            arriving,
+            1.0,
+            reserve,
+            whole,
+            certain=arriving,
+            most=most,
+            until=arriving,
+            now=this,
+            bare=whole,
+            peak=most,
+            standing=whole,
+        )
 
     def _most_by_doubt(self, need: Need) -> int:
         """Most replicas that may stand by because the load is not known."""

@@ -24,7 +24,7 @@ from llama_serving.autoscaling.memory import Memory
 from llama_serving.autoscaling.need import waiting_work
 from llama_serving.autoscaling.signal import Facts, Knobs, Signal
 from llama_serving.autoscaling.starts import Starts, starts
-from llama_serving.autoscaling.trust import Trusted, trusted
+from llama_serving.autoscaling.trust import STALE_SECONDS, Trusted, trusted
 from llama_serving.autoscaling.work import Work, busy, corrected, delivered, lengths, occupancy, work
 
 REPORT_SECONDS = 10.0
@@ -68,7 +68,9 @@ class Sight:
         self.occupied = occupancy(self.trust.replicas, signal.ready)
         blind = signal.ready > 0 and not self.trust.replicas
         self.blind_since = (memory.blind_since or now) if blind else 0.0
-        self.blind_at = now if blind and now - self.blind_since >= _BLIND_SECONDS else memory.blind_at
+        # A controller that stood still, or another one, has seen no more of the time in between.
+        away = not memory.empty and now - memory.at > STALE_SECONDS
+        self.blind_at = now if away or (blind and now - self.blind_since >= _BLIND_SECONDS) else memory.blind_at
         self._price()
         self.late_at = now if self._late() else memory.late_at
 

@@ -111,6 +111,7 @@ class QueueDepthPolicy:
         self._readings: dict[str, ReplicaReading] = {}
         self._present = Present()
         self._turn: tuple[float, int, int, int] | None = None
+        self._ahead = 0.0
 
     def __call__(self, ctx: ServeContext) -> tuple[int, dict[str, Any]]:
         """Return the number of replicas and the state to keep. Never raises: that would stop all autoscaling."""
@@ -130,13 +131,20 @@ class QueueDepthPolicy:
 
     def _decide(self, ctx: ServeContext) -> tuple[int, dict[str, Any]]:
         now, key = ctx.current_time, record_key(ctx.app_name, ctx.deployment_name)
-        record = self._keeper.record(key)
+        record = self._keeper.record(key, now)
         memory = Memory.from_json(ctx.policy_state.get(_MEMORY) or record.memory)
-        if not 0 <= now - memory.at < _LONGEST_AWAY_SECONDS:
+        if abs(now + self._ahead - memory.at) >= _LONGEST_AWAY_SECONDS:
             memory = Memory()
+        # A clock that was set back must not make the memory one of the future.
+        self._ahead = max(self._ahead, memory.at - now)
+        steady = now + self._ahead
         facts, knobs = facts_of(ctx, record.facts), knobs_of(ctx, record.knobs)
         decision = decide(
-            self.signal(ctx, memory), memory, now=now, facts=Facts(**facts), knobs=Knobs(**knobs, hold=_hold(ctx))
+            self.signal(ctx, memory, steady),
+            memory,
+            now=steady,
+            facts=Facts(**facts),
+            knobs=Knobs(**knobs, hold=_hold(ctx)),
         )
         self._log(decision, ctx.target_num_replicas)
         state = decision.memory.to_json()
@@ -145,8 +153,8 @@ class QueueDepthPolicy:
         self._turn = (now, ctx.target_num_replicas, ctx.current_num_replicas, decision.replicas)
         return decision.replicas, {_MEMORY: state}
 
-    def signal(self, ctx: ServeContext, memory: Memory) -> Signal:
-        """Translate Serve's context. A replica without a complete report is left out: so it is seen to be missing."""
+    def signal(self, ctx: ServeContext, memory: Memory, now: float) -> Signal:
+        """Translate Serve's context at `now`. A replica without a complete report is left out: so it is seen to be missing."""
         metrics, raw = ctx.aggregated_metrics or {}, ctx.raw_metrics or {}
         readings = {name: self._readings[name] for name in self._present.missing if name in self._readings}
         seen = {name: self._seen[name] for name in readings}
@@ -159,7 +167,7 @@ class QueueDepthPolicy:
             stamp, counters = _latest(metrics, raw, replica)
             before = self._seen.get(name)
             # By this clock, since the replica may have another one.
-            seen[name] = (stamp, ctx.current_time) if before is None or before[0] != stamp else before
+            seen[name] = (stamp, now) if before is None or before[0] != stamp else before
             readings[name] = ReplicaReading(
                 name=name,
                 waiting=waiting,

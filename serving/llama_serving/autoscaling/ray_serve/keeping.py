@@ -15,6 +15,8 @@ from typing import Any, Protocol
 _LOGGER = logging.getLogger("ray.serve")
 _NAMESPACE = b"llama-autoscaling"
 _WRITE_SECONDS = 10.0
+_READ_SECONDS = 10.0
+"""The store is on the head, and begins again when the controller does."""
 _FIRST_SECONDS = 2.0
 """A new policy writes what it has seen, and not what it has read; soon, since the next change of a setting ends it."""
 
@@ -125,17 +127,24 @@ class Keeper:
         self._store, self._later = store, later
         self._records: dict[str, ScalingRecord] = {}
         self._written: dict[str, float] = {}
+        self._unread: dict[str, float] = {}
         self._busy = False
         self._failed = False
 
-    def record(self, key: str) -> ScalingRecord:
-        """Return the record of a deployment; the first call reads the store."""
+    def record(self, key: str, now: float) -> ScalingRecord:
+        """Return the record of a deployment; the first call reads the store.
+
+        Raises:
+            Exception: Whatever the store raises, for some seconds: a policy that has forgotten all is worse than one that waits.
+        """
         if key not in self._records:
             text = None
             try:
                 text = self._store.read(key)
             except Exception:
-                _LOGGER.warning("What autoscaling has remembered cannot be read", exc_info=True)
+                if 0 <= now - self._unread.setdefault(key, now) < _READ_SECONDS:
+                    raise
+                _LOGGER.warning("What autoscaling has remembered cannot be read, and is forgotten", exc_info=True)
             self._records[key] = ScalingRecord.from_json(text)
         return self._records[key]
 
@@ -144,7 +153,7 @@ class Keeper:
         self._written.setdefault(key, now - _WRITE_SECONDS + _FIRST_SECONDS)
         changed = record.events != self._records.get(key, ScalingRecord()).events
         self._records[key] = record
-        if self._busy or not (changed or now - self._written[key] >= _WRITE_SECONDS):
+        if self._busy or (not changed and 0 <= now - self._written[key] < _WRITE_SECONDS):
             return
         self._written[key], self._busy = now, True
         self._later(lambda: self._write(key, record))

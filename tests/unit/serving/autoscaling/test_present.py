@@ -2,63 +2,9 @@
 
 import pytest
 
-from llama_serving.autoscaling import (
-    FACT_METRICS,
-    METRIC_ACCEPTED,
-    METRIC_FINISHED,
-    METRIC_GENERATED_TOKENS,
-    METRIC_PROMPT_TOKENS,
-    METRIC_RUNNING,
-    Memory,
-    QueueDepthPolicy,
-)
 from llama_serving.autoscaling.ray_serve.present import Present
-from support.serving.scaling.serve_contexts import NOW, Store, context, metrics
-
-START = 100.0
-PRICED = {
-    FACT_METRICS["per_token"]: 0.001,
-    FACT_METRICS["prompt_tokens"]: 1000.0,
-    FACT_METRICS["output_tokens"]: 100.0,
-    FACT_METRICS["objective"]: 60.0,
-    FACT_METRICS["measured_start"]: START,
-}
-"""Engines that take about a second for a request, and that took 100 s to start."""
-ALL = ("a", "b", "c", "d")
-
-
-class Fleet:
-    """A fleet under a load that goes on, and what the policy makes of Serve's lists: `lists` says from when on it names whom."""
-
-    def __init__(self, listed=ALL, rate=0.5):
-        self.store = Store()
-        self.state, self.rate = {}, rate
-        self.wishes = []
-        self.begins(listed)
-
-    def begins(self, listed):
-        self.policy = QueueDepthPolicy(self.store)
-        self.goes_on(0, 300, listed, target=len(listed))
-
-    def goes_on(self, begin, end, listed, *, target, changes=False):
-        """From second `begin` to `end`; Serve makes the policy anew where a setting `changes`, and forgets its state."""
-        if changes:
-            self.policy, self.state = QueueDepthPolicy(self.store), {}
-        for tick in range(begin * 2, end * 2):
-            at = tick / 2
-            said = {
-                METRIC_ACCEPTED: self.rate * at,
-                METRIC_FINISHED: self.rate * at,
-                METRIC_PROMPT_TOKENS: 1000.0 * self.rate * at,
-                METRIC_GENERATED_TOKENS: 100.0 * self.rate * at,
-                METRIC_RUNNING: 1.0,
-            }
-            now = context(at=at, target=target, state=self.state, minimum=0, queued=0.0, total=8.0)
-            now.running_replicas, now.current_num_replicas = list(listed), len(listed)
-            now.aggregated_metrics = metrics(listed, **PRICED | said)
-            wish, self.state = self.policy(now)
-            self.wishes.append(wish)
-        return Memory.from_json(self.state["llama_memory"])
+from support.serving.scaling.listed_fleet import ALL, START, Fleet
+from support.serving.scaling.serve_contexts import NOW
 
 
 def one_at_a_time(fleet):
