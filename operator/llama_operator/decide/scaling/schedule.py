@@ -1,7 +1,7 @@
 """Which bounds hold when. Called by `decide.bounds`, `decide.decision`, and `cost` and `explain` of the command line.
 
 The hours are those of the clock on the wall in the schedule's time zone: an hour that a clock change leaves out begins no window late, and
-one that comes twice counts twice. Nothing here reads a clock: the time is an argument.
+in one that comes twice a window begins at the first of both times and ends at the second, so none is given up and taken again. Nothing here reads a clock: the time is an argument.
 """
 
 from collections.abc import Iterator
@@ -41,7 +41,26 @@ def bounds_at(scaling: ScalingSpec, now: datetime | None) -> ReplicaBounds:
     if schedule is None or now is None:
         return ReplicaBounds(scaling.min_replicas, scaling.max_replicas)
     local = now.astimezone(ZoneInfo(schedule.time_zone))
-    return _at(scaling, schedule, local.weekday(), local.hour * 60 + local.minute)
+    minute = local.hour * 60 + local.minute
+    twice = _minutes_that_come_twice(local)
+    if not twice:
+        return _at(scaling, schedule, local.weekday(), minute)
+    begun, ended = (minute, twice[0]) if local.fold == 0 else (twice[-1], minute)
+    return _at(scaling, schedule, local.weekday(), begun, ended)
+
+
+def _minutes_that_come_twice(local: datetime) -> range:
+    """Minutes of the day that a clock change brings twice, if `local` is one of them; else none."""
+
+    def doubled(minute: int) -> bool:
+        wall = local.replace(hour=minute // 60, minute=minute % 60)
+        return wall.replace(fold=0).utcoffset() != wall.replace(fold=1).utcoffset()
+
+    here = local.hour * 60 + local.minute
+    if not doubled(here):
+        return range(0)
+    first = next((minute + 1 for minute in range(here, -1, -1) if not doubled(minute)), 0)
+    return range(first, next((minute for minute in range(here, _DAY) if not doubled(minute)), _DAY))
 
 
 def widest(scaling: ScalingSpec) -> ReplicaBounds:
@@ -85,8 +104,9 @@ def hours_of_a_week(scaling: ScalingSpec) -> tuple[tuple[ReplicaBounds, float], 
     return tuple((one, minutes[one] / 60) for one in named)
 
 
-def _at(scaling: ScalingSpec, schedule: ScheduleSpec, day: int, minute: int) -> ReplicaBounds:
-    window = next((one for one in schedule.windows if _holds(one, day, minute)), None)
+def _at(scaling: ScalingSpec, schedule: ScheduleSpec, day: int, minute: int, ended: int | None = None) -> ReplicaBounds:
+    last = minute if ended is None else ended
+    window = next((one for one in schedule.windows if _holds(one, day, minute, last)), None)
     return ReplicaBounds(scaling.min_replicas, scaling.max_replicas) if window is None else _of(scaling, window)
 
 
@@ -98,14 +118,14 @@ def _of(scaling: ScalingSpec, window: ScheduleWindow) -> ReplicaBounds:
     )
 
 
-def _holds(window: ScheduleWindow, day: int, minute: int) -> bool:
-    """Whether a window holds at a minute of a day of the week; Monday is 0."""
+def _holds(window: ScheduleWindow, day: int, minute: int, last: int) -> bool:
+    """Whether a window has begun by a minute of a day of the week, and has not ended by `last`; Monday is 0."""
     begin, end = _minutes(window.from_), _minutes(window.to)
     days = window.days or _DAYS
     today, yesterday = _DAYS[day] in days, _DAYS[(day - 1) % _WEEK] in days
     if begin < end:
-        return today and begin <= minute < end
-    return (today and minute >= begin) or (yesterday and minute < end)
+        return today and begin <= minute and last < end
+    return (today and minute >= begin) or (yesterday and last < end)
 
 
 def _boundaries(schedule: ScheduleSpec, now: datetime) -> Iterator[datetime]:

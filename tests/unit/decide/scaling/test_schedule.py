@@ -55,6 +55,26 @@ def test_a_night_belongs_to_the_day_on_which_it_begins():
     assert bounds_at(friday, berlin("2026-03-06T05:00")).window == ""
 
 
+@pytest.mark.parametrize(
+    ("begin", "end", "holds_from", "holds_to"),
+    [
+        ("22:00", "02:30", "2026-10-24T20:00Z", "2026-10-25T01:30Z"),
+        ("22:00", "02:00", "2026-10-24T20:00Z", "2026-10-25T00:00Z"),
+        ("22:00", "03:00", "2026-10-24T20:00Z", "2026-10-25T02:00Z"),
+        ("02:30", "06:00", "2026-10-25T00:30Z", "2026-10-25T05:00Z"),
+        ("02:10", "02:20", "2026-10-25T00:10Z", "2026-10-25T01:20Z"),
+    ],
+)
+def test_in_an_hour_that_comes_twice_no_window_ends_and_begins_again(begin, end, holds_from, holds_to):
+    one = scaling({"name": "one", "from": begin, "to": end, "minReplicas": 3})
+    noon = datetime(2026, 10, 24, 12, tzinfo=UTC)
+    minutes = [noon + timedelta(minutes=minute) for minute in range(24 * 60)]
+    held = [moment for moment in minutes if bounds_at(one, moment).window]
+    assert held == [
+        moment for moment in minutes if datetime.fromisoformat(holds_from) <= moment < datetime.fromisoformat(holds_to)
+    ]
+
+
 def test_of_windows_that_overlap_the_first_of_the_list_counts():
     lunch = {"name": "lunch", "from": "12:00", "to": "13:00", "minReplicas": 5}
     noon = berlin("2026-03-02T12:30")
