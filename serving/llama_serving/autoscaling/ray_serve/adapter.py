@@ -139,13 +139,9 @@ class QueueDepthPolicy:
         self._ahead = max(self._ahead, memory.at - now)
         steady = now + self._ahead
         facts, knobs = facts_of(ctx, record.facts), knobs_of(ctx, record.knobs)
-        decision = decide(
-            self.signal(ctx, memory, steady),
-            memory,
-            now=steady,
-            facts=Facts(**facts),
-            knobs=Knobs(**knobs, hold=_hold(ctx)),
-        )
+        signal = self.signal(ctx, memory, steady)
+        decision = decide(signal, memory, now=steady, facts=Facts(**facts), knobs=Knobs(**knobs, hold=_hold(ctx)))
+        decision = _with_engines(decision, signal)
         self._log(decision, ctx.target_num_replicas)
         state = decision.memory.to_json()
         record = told(record, decision, ctx.target_num_replicas, now, state)
@@ -197,6 +193,14 @@ class QueueDepthPolicy:
         if kind != self._last_kind:
             self._last_kind = kind
             _LOGGER.info("Autoscaling policy: %d -> %d replicas (%s)", target, decision.replicas, decision.reason)
+
+
+def _with_engines(decision: Decision, signal: Signal) -> Decision:
+    """Say in the reason how many requests engines have: of one whose speed is unknown nothing else tells why it is not enough."""
+    if not signal.replicas:
+        return decision
+    inside = sum(replica.running + replica.waiting for replica in signal.replicas)
+    return replace(decision, reason=f"{decision.reason}, {inside:.0f} in engines")
 
 
 def _wakes(ctx: ServeContext) -> bool:

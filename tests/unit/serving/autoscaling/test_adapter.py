@@ -161,6 +161,7 @@ def test_changes_are_written_down_with_their_reasons():
     assert (event["from"], event["to"]) == (1, wish)
     assert event["reason"].startswith("up: ")
     assert "needed" in event["reason"]
+    assert event["reason"].endswith(", 38 in engines")
     assert record.need is not None
 
 
