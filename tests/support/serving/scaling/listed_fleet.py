@@ -13,17 +13,11 @@ from llama_serving.autoscaling import (
     Memory,
     QueueDepthPolicy,
 )
-from support.serving.scaling.serve_contexts import Store, context, metrics
+from support.serving.scaling.serve_contexts import PRICED, Store, context, metrics
 
 START = 100.0
-PRICED = {
-    FACT_METRICS["per_token"]: 0.001,
-    FACT_METRICS["prompt_tokens"]: 1000.0,
-    FACT_METRICS["output_tokens"]: 100.0,
-    FACT_METRICS["objective"]: 60.0,
-    FACT_METRICS["measured_start"]: START,
-}
-"""Engines that take about a second for a request, and that took 100 s to start."""
+_STARTED = PRICED | {FACT_METRICS["measured_start"]: START}
+"""Engines that took 100 s to start."""
 ALL = ("a", "b", "c", "d")
 
 
@@ -34,9 +28,6 @@ class Fleet:
         self.store = Store() if store is None else store
         self.state, self.rate = {}, rate
         self.wishes = []
-        self.begins(listed)
-
-    def begins(self, listed):
         self.policy = QueueDepthPolicy(self.store)
         self.goes_on(0, 300, listed, target=len(listed))
 
@@ -58,7 +49,7 @@ class Fleet:
             }
             now = context(at=at + clock, target=target, state=self.state, minimum=0, queued=0.0, total=8.0)
             now.running_replicas, now.current_num_replicas = list(listed), len(listed)
-            now.aggregated_metrics = metrics(listed, **PRICED | said)
+            now.aggregated_metrics = metrics(listed, **_STARTED | said)
             wish, self.state = self.policy(now)
             self.wishes.append(wish)
         return Memory.from_json(self.state["llama_memory"])

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from llama_serving.autoscaling import (
+    FACT_METRICS,
     METRIC_ACCEPTED,
     METRIC_KV_USAGE,
     METRIC_RUNNING,
@@ -15,6 +16,13 @@ from llama_serving.autoscaling import (
 AutoscalingConfig = pytest.importorskip("ray.serve.config", reason="Ray Serve is not installed").AutoscalingConfig
 
 NOW = 1_800_000_000.0
+PRICED = {
+    FACT_METRICS["per_token"]: 0.001,
+    FACT_METRICS["prompt_tokens"]: 1000.0,
+    FACT_METRICS["output_tokens"]: 100.0,
+    FACT_METRICS["objective"]: 60.0,
+}
+"""Engines that take about a second for a request."""
 
 
 class Store:

@@ -25,11 +25,6 @@ class Watched:
         """How many replicas were said to run."""
         return {answer.replicas for answer in self.answers}
 
-    @property
-    def starts(self) -> set[float | None]:
-        """What a start was said to take."""
-        return {answer.scaling.cold_start_seconds for answer in self.answers if answer.scaling is not None}
-
 
 @contextlib.contextmanager
 def watching(cluster: RayCluster) -> Iterator[Watched]:

@@ -8,7 +8,6 @@ import sys
 import pytest
 
 from llama_serving.autoscaling import (
-    FACT_METRICS,
     KNOB_METRICS,
     METRIC_ACCEPTED,
     METRIC_FINISHED,
@@ -22,7 +21,7 @@ from llama_serving.autoscaling import (
 )
 from llama_serving.autoscaling.ray_serve.waking import _ANSWER, be_asked_at_zero
 from llama_serving.config import POLICY
-from support.serving.scaling.serve_contexts import NOW, Store, config, context
+from support.serving.scaling.serve_contexts import NOW, PRICED, Store, config, context
 
 theirs = pytest.importorskip("ray.serve.autoscaling_policy", reason="Ray Serve is not installed")
 AutoscalingConfig = pytest.importorskip("ray.serve.config").AutoscalingConfig
@@ -104,15 +103,6 @@ def test_changes_that_follow_each_other_in_seconds_do_not_stop_what_is_remembere
     kept = Memory.from_json(ScalingRecord.from_json(store.read("llama:LlamaServer:m")).memory)
     assert kept.at - NOW == 59
     assert kept.level == pytest.approx(2.0, rel=0.1)
-
-
-PRICED = {
-    FACT_METRICS["per_token"]: 0.001,
-    FACT_METRICS["prompt_tokens"]: 1000.0,
-    FACT_METRICS["output_tokens"]: 100.0,
-    FACT_METRICS["objective"]: 60.0,
-}
-"""Engines that take about a second for a request."""
 
 
 def woken(policy, state=None):
