@@ -20,6 +20,7 @@ from llama_serving.autoscaling.need import (
     surge,
     waiting_work,
 )
+from llama_serving.autoscaling.reasons import in_numbers
 from llama_serving.autoscaling.sight import LEARNED_SHARE, REPORT_SECONDS, Sight
 from llama_serving.autoscaling.signal import Facts, Knobs, Signal
 from llama_serving.autoscaling.zero import first_replicas
@@ -190,7 +191,7 @@ class _Pass(Sight):
         more = self.surge
         wish = max(min(need.steady, need.most), min(more, need.peak))
         wish = made_up(wish, self.starts.absent, need)
-        numbers = self._numbers(need)
+        numbers = in_numbers(self, need)
         if not self.trust.whole:
             doubt = 1.0 if self.blind_since else _MOST_IN_DOUBT
             most = math.ceil(doubt * max((n for _, n, _ in self.memory.needs), default=target))
@@ -237,7 +238,7 @@ class _Pass(Sight):
         target, waits = self.signal.target, (self.trust.queued or 0.0) > 0
         wish = max(1, first_replicas(self, need)) if waits else 0
         if wish > target:
-            numbers = "" if need is None else f"; {self._numbers(need)}"
+            numbers = "" if need is None else f"; {in_numbers(self, need)}"
             return wish, f"up: requests wait and there is no replica{numbers}"
         if target > 0:
             return target, "hold: the first replicas are starting"
@@ -345,20 +346,3 @@ class _Pass(Sight):
             return self.memory.foretold
         level, (expected, _) = self.load.level, self.load.ahead(self.ahead)
         return foretold(self.memory.foretold, level, expected, now=self.now, ahead=self.ahead, width=self.width)
-
-    def _numbers(self, need: Need) -> str:
-        """The reason in numbers."""
-        level = 0.0 if self.load is None else self.load.level
-        expected = 0.0 if self.load is None else self.load.ahead(self.starts.cold_start + REPORT_SECONDS)[0]
-        parts = [
-            f"{level:.3g} requests/s, {expected:.3g}/s in {self.starts.cold_start:.0f} s",
-            f"{self.one.request:.2g} s of an engine each" if self.one.request > 0 else "",
-            f"{need.steady} needed",
-            f"{self.waiting:.0f} wait" if self.waiting > 0 else "",
-            f"{self.trust.stuck:.0f} more are counted in a router, but engines are idle"
-            if self.trust.stuck > 0
-            else "",
-            f"{len(self.starts.coming)} start" if self.starts.coming else "",
-            f"{self.starts.absent} starts overdue" if self.starts.absent else "",
-        ]
-        return ", ".join(filter(None, parts))

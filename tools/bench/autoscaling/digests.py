@@ -26,8 +26,8 @@ def digest(name: str) -> str:
         serving = ROOT / "serving" / "llama_serving"
         sources += [
             package / "scalers" / "product.py",
-            # Not what is below it: `ray_serve` only translates for Serve, and the simulator does without it.
-            *serving.glob("autoscaling/*.py"),
+            # Not what is below it: `ray_serve` only translates for Serve, and the simulator does without it. Words decide nothing.
+            *(path for path in serving.glob("autoscaling/*.py") if path.stem != "reasons"),
         ]
     else:
         sources += [path for path in package.glob("scalers/*.py") if path.stem != PRODUCT]
