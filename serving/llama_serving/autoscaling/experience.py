@@ -115,6 +115,8 @@ def experience(
 def highest(rates: Rates, load: Load, width: float) -> float:
     """Return the most requests a second of the last hour, less one standard error: the highest of several is high by chance as well.
 
+    Of the load of now only what came in all of the last seconds counts. Engines absorb what is shorter: about as long as a request stays in a full one.
+
     Args:
         rates: `rates_of` the memory's levels.
         load: As it is now.
@@ -122,7 +124,7 @@ def highest(rates: Rates, load: Load, width: float) -> float:
     """
     came = max((rate for rate in rates if rate is not None), default=0.0)
     noise = load.dispersion / (_SMOOTH * width)
-    return max(min(load.level, load.highest), came - math.sqrt(noise * max(came, noise)))
+    return max(min(load.level, load.highest, load.recent), came - math.sqrt(noise * max(came, noise)))
 
 
 def rates_of(seen: Sequence[tuple[int, float, float]], width: float) -> Rates:

@@ -127,7 +127,7 @@ class _Pass(Sight):
                 price=self.knobs.price,
             )
             most = highest(rates, self.load, self.width)
-            need = steady(self.load, self.one, self.facts, self.knobs, ahead, known, self.judged, most)
+            need = steady(self.load, self.one, self.facts, self.knobs, ahead, known, self.judged, most, self.correction)
             return replace(need, steady=min(need.steady, self._most_by_doubt(need)))
         expected, _ = self.load.ahead(ahead)
         level = self.load.level

@@ -36,8 +36,8 @@ _HEAD = """# Autoscalers beside each other
 Written by `make bench-autoscaling`; do not edit. What is simulated, and how far it holds, is in [simulate](simulate.md). Each figure is the
 share of first tokens within the objective, in percent, / GPU-hours over those of the clairvoyant, who knows the trace. All autoscalers
 of a cell begin with the same ready fleet. Figures of a row are means of its seeds; behind ± is half of what lies between the lowest and the
-highest seed, of the share. `product` is with the default preference, `Balanced`. **T** marks rows that were looked at while the policy was chosen, the wave with all of its seeds and the others with the first one;
-no other cell was. Beside them, five, three and eight copies of Azure's conversations were looked at, and only the five are a row. With the seeds after the first one only the product and its yardsticks (`fixed`, `in-the-second`, `clairvoyant`) play; figures of others are of the first seed, and they are
+highest seed, of the share. `product` is with the default preference, `Balanced`. **T** marks rows that were looked at while the policy was chosen: the wave with all of its seeds, spikes with the first two,
+peak hours with the second one, client 143 with the third one, and the others with the first one. No other cell was. Beside them, five, three and eight copies of Azure's conversations were looked at, and only the five are a row. With the seeds after the first one only the product and its yardsticks (`fixed`, `in-the-second`, `clairvoyant`) play; figures of others are of the first seed, and they are
 compared by that.
 """
 

@@ -76,7 +76,10 @@ def test_a_reserve_of_the_user_is_beside_the_need_and_not_for_an_idle_fleet():
         == steady(CALM, ONE, FACTS, Knobs(), 130.0).steady + 2
     )
     idle = Load(0.0, 0.0, 0.0, 0.0, 320.0, 1.0)
-    assert steady(idle, ONE, FACTS, Knobs(reserve=2.0), 130.0).steady == 0
+    need = steady(idle, ONE, FACTS, Knobs(reserve=2.0), 130.0)
+    assert need.steady == 0
+    # Nor is anything believed of what waited before: while routers hand over their queue, no arrival is seen for some seconds.
+    assert (need.most, need.peak) == (0, 0)
 
 
 def more(backlog, ready, coming=(), *, price=20.0, slack=0.0, waits=(), load=5.0):
@@ -151,6 +154,21 @@ def test_a_backlog_asks_for_no_more_than_twice_the_largest_load():
 
 
 @pytest.mark.parametrize(
+    ("correction", "most", "peak"),
+    [
+        pytest.param(0.5, 10, 8, id="engines that do more than the plan thinks"),
+        pytest.param(1.0, 10, 8, id="as the plan thinks"),
+        pytest.param(1.1, 9, 8, id="overrun"),
+        pytest.param(2.0, 8, 6, id="slower than the plan thinks: all but a fifth counts"),
+    ],
+)
+def test_bounds_do_not_count_that_engines_are_overrun(correction, most, peak):
+    """`ONE` has the correction in it: 4.72 engines keep up, without it 4.72, 4.29 and 3.93."""
+    need = steady(CALM, ONE, FACTS, Knobs(), 130.0, highest=40.0, correction=correction)
+    assert (need.most, need.peak) == (most, peak)
+
+
+@pytest.mark.parametrize(
     ("wish", "absent", "replicas"),
     [
         pytest.param(9, 0, 9, id="all have come"),
@@ -166,10 +184,12 @@ def test_starts_that_are_overdue_are_made_up_for_within_bounds(wish, absent, rep
 
 def test_the_largest_load_is_that_of_the_hour_less_its_noise():
     levels = tuple((number, 15.0 * (60 if number in (50, 51) else 10), 15.0) for number in range(100))
-    now = replace(CALM, level=10.0, highest=11.0)
+    now = replace(CALM, level=10.0, highest=11.0, recent=12.0)
     assert 58 < highest(rates_of(levels, 15.0), now, 15.0) < 60
     assert highest((), now, 15.0) == 10.0
     assert highest((), replace(now, level=90.0), 15.0) == 11.0
+    # What is over sooner than a request in a full engine is absorbed, and leaves no backlog to a fleet that keeps up.
+    assert highest((), replace(now, level=90.0, highest=90.0), 15.0) == 12.0
 
 
 @pytest.mark.parametrize(
