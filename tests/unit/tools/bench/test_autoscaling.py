@@ -13,7 +13,7 @@ from bench.autoscaling.cells import WORKLOADS, cells
 from bench.autoscaling.play import names_for
 from llama_operator.simulate.outcome import REFERENCE
 
-SAMPLE = ["--only", "step", "--length", "240", "--cold-start", "30", "--seed", "1", "--scaler", "product"]
+SAMPLE = ["--only", "wave", "--length", "240", "--cold-start", "30", "--seed", "1", "--scaler", "product"]
 
 
 @pytest.fixture
@@ -45,9 +45,9 @@ def played(tmp_path, monkeypatch):
 def test_a_sample_is_played_kept_and_written_with_its_losses(played, monkeypatch):
     """One test, since a play takes some ten seconds."""
     text, kept = played("--scaler", "clairvoyant")
-    assert "| step **T** |" in text
+    assert "| wave **T** |" in text
     assert f"2 of {len(cells())} cells, 1 of them used for tuning, 1 held out." in text
-    file = kept / "step_30_1.jsonl"
+    file = kept / "wave_30_1.jsonl"
     assert json.loads(file.read_text(encoding="utf-8").splitlines()[0])["autoscaler"] == "product"
     before = {path: path.stat().st_mtime_ns for path in kept.iterdir()}
     again, _ = played("--scaler", "clairvoyant")
