@@ -41,7 +41,7 @@ asked for again in a second; with the most that ever came for a backlog, which a
 MOST_WITH_ABSENT = 1.2
 """Most replicas while starts are overdue, as a multiple of the need, rounded up: hardware that is not there is not asked for without end."""
 _OVERRUN = 1.2
-"""Correction of the work that no bound counts. Engines that are overrun deliver 4 to 16 % less than full ones in the rows of the bench, and no longer when the
+"""Correction of the work that no bound counts. Engines that are overrun deliver 3 to 16 % less than full ones in the rows of the bench, and no longer when the
 backlog is gone. A card that is slower than the plan thinks stays so."""
 _MOST_SURGE = 1.0
 """Replicas for a backlog, as a multiple of those that the load needs: it is over when they begin to serve if it was small."""
