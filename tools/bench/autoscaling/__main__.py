@@ -12,7 +12,7 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from bench.autoscaling import report, setups
+from bench.autoscaling import loads, report, setups
 from bench.autoscaling.cells import SEEDS, WORKLOADS, Cell, Workload, cells
 from bench.autoscaling.chaos import CHAOS_START, chaos
 from bench.autoscaling.figures import PRODUCT
@@ -43,7 +43,7 @@ def timelines(kept: Path) -> Iterator[tuple[str, str]]:
         path = kept / f"need_{cell.name.rsplit('_', 2)[0]}_{cell.seed}.json"
         if not path.is_file():
             continue
-        (setup, _), trace = setups.setup_for(workload, cell.cold_start), setups.trace_of(workload, cell.seed)
+        (setup, _), trace = setups.setup_for(workload, cell.cold_start), loads.trace_of(workload, cell.seed)
         case = Case(setup, trace, setups.need_of(cell, setup, trace, kept))
         runs = [(name, play(case, name, cell.seed, player=setups.PLAYER).record) for name in _DRAWN_WITH]
         drawn = [(name, curves(record, case.need, trace.length, _MOMENTS)) for name, record in runs]
@@ -58,7 +58,7 @@ def compare_loops() -> None:
         SystemExit: If they differ.
     """
     workload = Workload("comparison", "step:low=5,high=40,at=60,length=300", "burst")
-    trace, (setup, _) = setups.trace_of(workload, 1), setups.setup_for(workload, _COMPARED_START)
+    trace, (setup, _) = loads.trace_of(workload, 1), setups.setup_for(workload, _COMPARED_START)
     for name in ("fixed", "keda"):
         case = Case(setup, trace, Need((2,) * 10, 1.0))
         one, other = (play(case, name, 1, player=player) for player in (REFERENCE, setups.PLAYER))
@@ -79,7 +79,7 @@ def main() -> None:
     )
     parser.add_argument("--no-days", action="store_true", help="leave out loads of a day and longer")
     parser.add_argument("--processes", type=int, default=os.cpu_count())
-    parser.add_argument("--folder", type=Path, default=setups.KEPT)
+    parser.add_argument("--folder", type=Path, default=loads.KEPT)
     parser.add_argument("--document", type=Path, default=report.DOCUMENT)
     asked = parser.parse_args()
     asked.folder.mkdir(parents=True, exist_ok=True)

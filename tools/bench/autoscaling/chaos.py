@@ -6,7 +6,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from bench.autoscaling import digests, setups
+from bench.autoscaling import loads, setups
+from bench.autoscaling.basis import basis, rests_on
 from bench.autoscaling.cells import Cell, Workload
 from bench.autoscaling.figures import PRODUCT
 from bench.autoscaling.play import read_lines
@@ -38,15 +39,16 @@ def chaos(seed: int, kept: Path, length: float | None) -> list[dict[str, Any]]:
     workload = _CHAOS if length is None else replace(_CHAOS, trace=f"wave:length={length:g}")
     cell = Cell(workload, CHAOS_START, seed)
     path = kept / f"chaos_{seed}.jsonl"
-    lines = {line["autoscaler"]: line for line in read_lines(path) if line["digest"] == digests.digest(PRODUCT)}
+    hashes = basis(PRODUCT, workload, seed, kept)
+    lines = {line["autoscaler"]: line for line in read_lines(path) if rests_on(line, hashes)}
     rows = chaos_rows()
     if set(rows) - set(lines):
         setup, _ = setups.setup_for(workload, CHAOS_START)
-        trace = setups.trace_of(workload, seed)
+        trace = loads.trace_of(workload, seed)
         case = Case(setup, trace, setups.need_of(cell, setup, trace, kept))
         for name, (disturbance, never, forgets) in rows.items():
             if name not in lines:
-                lines[name] = _chaos_line(case, name, disturbance, never, seed, forgets=forgets)
+                lines[name] = hashes | _chaos_line(case, name, disturbance, never, seed, forgets=forgets)
                 with path.open("a", encoding="utf-8") as file:
                     file.write(json.dumps(lines[name]) + "\n")
     return [lines[name] for name in rows]
@@ -71,7 +73,6 @@ def _chaos_line(
     during = [second.target for second in record.seconds if second.at <= case.trace.length]
     return {
         "autoscaler": name,
-        "digest": digests.digest(PRODUCT),
         "fewest": min(during),
         "most": max(during),
         "attainment": measured.attainment,

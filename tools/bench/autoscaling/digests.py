@@ -1,19 +1,24 @@
-"""Hashes of what a kept line rests on: the code of an autoscaler and of the simulator, and what a workload is. Called by `bench.autoscaling.play` and its neighbours."""
+"""Hashes of what a kept line rests on: the code of an autoscaler and of the simulator, and what a workload is. Called by `bench.autoscaling.basis` and `.loads`."""
 
 import ast
 import hashlib
+from collections.abc import Iterable
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 
 from bench.autoscaling.cells import ROOT, Workload
 from bench.autoscaling.figures import LATENCY, PRODUCT
+
+_SIMULATOR = ROOT / "operator" / "llama_operator" / "simulate"
 
 
 @cache
 def digest(name: str) -> str:
     """Short hash of all the code that the result of an autoscaler rests on: old lines are then known as such."""
-    package = ROOT / "operator" / "llama_operator" / "simulate"
-    sources = [path for path in package.rglob("*.py") if "picture" not in path.parts]
+    package = _SIMULATOR
+    # What is drawn decides nothing, and what a trace is read or drawn by only through the arrivals, which `loads` hashes.
+    sources = [path for path in package.rglob("*.py") if path.parent.name not in {"picture", "traces"}]
     # One autoscaler does not depend on the others.
     sources = [path for path in sources if path.parent.name != "scalers" or path.stem in {"known", "table"}]
     sources += [
@@ -31,6 +36,16 @@ def digest(name: str) -> str:
         ]
     else:
         sources += [path for path in package.glob("scalers/*.py") if path.stem != PRODUCT]
+    return _of(sources)
+
+
+@cache
+def traces() -> str:
+    """Short hash of the code that reads and draws traces: as long as it stays, arrivals stay."""
+    return _of((_SIMULATOR / "traces").glob("*.py"))
+
+
+def _of(sources: Iterable[Path]) -> str:
     whole = hashlib.sha256()
     for path in sorted(sources):
         content = path.read_text(encoding="utf-8")

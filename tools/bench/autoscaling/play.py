@@ -7,9 +7,9 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from bench.autoscaling import digests, setups
+from bench.autoscaling import loads, setups
+from bench.autoscaling.basis import basis, rests_on
 from bench.autoscaling.cells import SEEDS, Cell
-from bench.autoscaling.digests import definition
 from bench.autoscaling.figures import FIXED, LATENCY, PRODUCT
 from llama_operator.api.v1alpha1.scaling import ScalingPreference
 from llama_operator.decide.bounds import PRICES
@@ -32,10 +32,10 @@ def names_for(cell: Cell, names: tuple[str, ...]) -> tuple[str, ...]:
 def played(cell: Cell, names: Iterable[str], kept: Path) -> Iterator[dict[str, Any]]:
     """Yield a line for each autoscaler; plays what is not kept yet."""
     path = kept / f"{cell.name}.jsonl"
-    lines = {line["autoscaler"]: line for line in read_lines(path) if _is_current(line, cell)}
+    lines = {line["autoscaler"]: line for line in read_lines(path) if _is_current(line, cell, kept)}
     missing = [name for name in names if name not in lines]
     if missing:
-        trace = setups.trace_of(cell.workload, cell.seed)
+        trace = loads.trace_of(cell.workload, cell.seed)
         setup, spec = setups.setup_for(cell.workload, cell.cold_start)
         scaling = spec.scaling
         case = Case(
@@ -53,11 +53,11 @@ def played(cell: Cell, names: Iterable[str], kept: Path) -> Iterator[dict[str, A
     yield from (_marked(lines[name], cell) for name in names)
 
 
-def _is_current(line: dict[str, Any], cell: Cell) -> bool:
+def _is_current(line: dict[str, Any], cell: Cell, kept: Path) -> bool:
     name = str(line["autoscaler"])
     if name == FIXED and cell.workload.day and "sizes" not in line:
         return False
-    return name in PLAYERS and line["digest"] == digests.digest(name) and line["defined"] == definition(cell.workload)
+    return name in PLAYERS and rests_on(line, basis(name, cell.workload, cell.seed, kept))
 
 
 def _line(cell: Cell, case: Case, name: str, kept: Path) -> dict[str, Any]:
@@ -68,11 +68,10 @@ def _line(cell: Cell, case: Case, name: str, kept: Path) -> dict[str, Any]:
         "workload": cell.workload.name,
         "kind": cell.workload.kind,
         "trace": cell.workload.trace,
-        "defined": definition(cell.workload),
         "coldStart": cell.cold_start,
         "seed": cell.seed,
         "autoscaler": name,
-        "digest": digests.digest(name),
+        **basis(name, cell.workload, cell.seed, kept),
         "needPeak": case.need.peak,
         "attainment": measured.attainment,
         **asdict(measured),
@@ -93,10 +92,10 @@ def _sizes(cell: Cell, case: Case, kept: Path) -> list[dict[str, Any]]:
     They start nothing, so it is the same for every cold start.
     """
     path = kept / f"sizes_{cell.name.rsplit('_', 2)[0]}_{cell.seed}.json"
-    known = digests.digest(FIXED)
+    hashes = basis(FIXED, cell.workload, cell.seed, kept)
     if path.is_file():
         content = json.loads(path.read_text(encoding="utf-8"))
-        if (content["digest"], content["defined"]) == (known, definition(cell.workload)):
+        if rests_on(content, hashes):
             return list(content["sizes"])
     sizes = []
     for replicas in range(max(1, case.setup.bounds[0]), case.need.peak + 1):
@@ -110,9 +109,7 @@ def _sizes(cell: Cell, case: Case, kept: Path) -> list[dict[str, Any]]:
         )
         played = setups.PLAYER.outcome(record, case.setup)
         sizes.append({"replicas": replicas, "attainment": played.attainment, "gpu_hours": played.gpu_hours})
-    path.write_text(
-        json.dumps({"digest": known, "defined": definition(cell.workload), "sizes": sizes}), encoding="utf-8"
-    )
+    path.write_text(json.dumps({**hashes, "sizes": sizes}), encoding="utf-8")
     return sizes
 
 
@@ -125,7 +122,8 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
 
 def kept_lines(cell: Cell, names: tuple[str, ...], folder: Path) -> list[dict[str, Any]]:
     """What was played of a cell, if it is whole."""
-    lines = {line["autoscaler"]: line for line in read_lines(folder / f"{cell.name}.jsonl") if _is_current(line, cell)}
+    read = read_lines(folder / f"{cell.name}.jsonl")
+    lines = {line["autoscaler"]: line for line in read if _is_current(line, cell, folder)}
     return [_marked(lines[name], cell) for name in names] if set(names) <= set(lines) else []
 
 

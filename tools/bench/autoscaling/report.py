@@ -116,7 +116,7 @@ def versions(lines: Iterable[Line]) -> str:
     for line in lines:
         of["the policy" if line["autoscaler"] in {PRODUCT, LATENCY} else "the simulator"].add(str(line["digest"]))
     said = (f"{what} `{'`, `'.join(sorted(found))}`" for what, found in of.items() if found)
-    return f"Versions of the code, as in the field `digest` of each row of the JSON: {', '.join(said)}.\n"
+    return f"Versions of the code, as in the field `digest` of each row of the JSON: {', '.join(said)}. Who arrives when is hashed beside it (`arrivals`).\n"
 
 
 def means(cells: dict[Key, list[Line]], names: list[str]) -> str:

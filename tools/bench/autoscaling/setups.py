@@ -1,16 +1,12 @@
-"""What a cell is played with: the trace, the deployment, and the clairvoyant's need. Called by `bench.autoscaling.play` and its neighbours."""
+"""What a cell is played with: the deployment, and the clairvoyant's need. Called by `bench.autoscaling.play` and its neighbours."""
 
 import json
-import os
-import tarfile
 from dataclasses import asdict, replace
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from bench.autoscaling import digests
-from bench.autoscaling.cells import ROOT, TRACES, Cell, Workload
-from bench.autoscaling.digests import definition
+from bench.autoscaling.basis import basis, rests_on
+from bench.autoscaling.cells import Cell, Workload
 from bench.compiled.run import COMPILED
 from llama_operator import catalog
 from llama_operator.cli.shared import files
@@ -21,37 +17,11 @@ from llama_operator.simulate.deployment import Choices, setup_of
 from llama_operator.simulate.need import Need, find_need
 from llama_operator.simulate.router import PathLimits
 from llama_operator.simulate.run import Setup
-from llama_operator.simulate.traces.named import find
 from llama_operator.simulate.traces.trace import Trace
 
-KEPT = ROOT / ".bench-autoscaling"
 PLAYER = COMPILED
 """The event loop that all runs are played with."""
 _MAXIMUM = 40
-
-
-@lru_cache(maxsize=1)
-def trace_of(workload: Workload, seed: int) -> Trace:
-    """Find the trace of a workload; the last one is kept, since each cold start has the same."""
-    text = workload.trace
-    if workload.file:
-        name, _, settings = text.partition(":")
-        folder = _unpacked().parent if name.startswith("servegen") else TRACES
-        text = f"{folder / name}:{settings}"
-    return find(text, seed)
-
-
-def _unpacked() -> Path:
-    """Unpack ServeGen's clients, once."""
-    folder = KEPT / "servegen"
-    if not folder.is_dir():
-        folder.parent.mkdir(exist_ok=True)
-        beside = KEPT / f"servegen.{os.getpid()}"
-        with tarfile.open(TRACES / "servegen_m-large_client_traces.tar.gz") as packed:
-            packed.extractall(beside, filter="data")
-        if not folder.is_dir():
-            beside.rename(folder)
-    return folder
 
 
 def setup_for(workload: Workload, cold_start: float) -> tuple[Setup, Any]:
@@ -74,12 +44,11 @@ def setup_for(workload: Workload, cold_start: float) -> tuple[Setup, Any]:
 def need_of(cell: Cell, setup: Setup, trace: Trace, kept: Path) -> Need:
     """Find the need of the cell, or read it: it is the same for every cold start."""
     path = kept / f"need_{cell.name.rsplit('_', 2)[0]}_{cell.seed}.json"
-    known = digests.digest(CLAIRVOYANT)
+    hashes = basis(CLAIRVOYANT, cell.workload, cell.seed, kept)
     if path.is_file():
         content = json.loads(path.read_text(encoding="utf-8"))
-        if content["digest"] == known and content["defined"] == definition(cell.workload):
+        if rests_on(content, hashes):
             return Need(tuple(content["replicas"]), content["attainment"])
     need = find_need(setup, trace, seed=cell.seed, goal=cell.workload.goal, player=PLAYER)
-    content = {"digest": known, "defined": definition(cell.workload), **asdict(need)}
-    path.write_text(json.dumps(content), encoding="utf-8")
+    path.write_text(json.dumps({**hashes, **asdict(need)}), encoding="utf-8")
     return need

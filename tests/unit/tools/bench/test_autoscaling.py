@@ -8,10 +8,12 @@ from dataclasses import replace
 import pytest
 
 from bench.autoscaling import __main__ as bench
-from bench.autoscaling import digests, setups
+from bench.autoscaling import digests, loads, setups
+from bench.autoscaling.basis import basis, rests_on
 from bench.autoscaling.cells import WORKLOADS, cells
 from bench.autoscaling.play import names_for
 from llama_operator.simulate.outcome import REFERENCE
+from llama_operator.simulate.traces.named import find
 
 SAMPLE = ["--only", "wave", "--length", "240", "--cold-start", "30", "--seed", "1", "--scaler", "product"]
 
@@ -60,6 +62,32 @@ def test_a_sample_is_played_kept_and_written_with_its_losses(played, monkeypatch
     assert written[2:] == ["new product", "new clairvoyant"], "lines of other code are not taken"
 
 
+def test_lines_rest_on_who_arrives_when_and_not_on_how_a_trace_is_read(tmp_path, monkeypatch):
+    steady = cells("steady", length=60)[0].workload
+    before = basis("product", steady, 1, tmp_path)
+    (hashed,) = tmp_path.iterdir()
+    loads.arrivals_of.cache_clear()
+    monkeypatch.setattr(loads, "trace_of", lambda *_: pytest.fail("what is known is not drawn again"))
+    assert basis("product", steady, 1, tmp_path) == before
+
+    # Another reader that says the same, and one that does not.
+    for trace, same in ((find(steady.trace, 1), True), (find(steady.trace, 2), False)):
+        loads.arrivals_of.cache_clear()
+        monkeypatch.setattr(digests, "traces", lambda trace=trace: f"new {len(trace.arrivals)}")
+        monkeypatch.setattr(loads, "trace_of", lambda *_, trace=trace: trace)
+        assert rests_on(before, basis("product", steady, 1, tmp_path)) == same
+        assert json.loads(hashed.read_text(encoding="utf-8"))["traces"].startswith("new")
+    loads.arrivals_of.cache_clear()
+
+
+def test_a_trace_that_is_not_there_says_nothing_against_a_line(tmp_path, monkeypatch):
+    workload = replace(WORKLOADS[0], file="nowhere")
+    line = {**basis("product", workload, 1, tmp_path), "arrivals": "what was played"}
+    assert rests_on(line, basis("product", workload, 1, tmp_path))
+    assert not rests_on({**line, "defined": "another"}, basis("product", workload, 1, tmp_path))
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_change_of_comments_or_marks_plays_nothing_again_and_one_of_code_does():
     same = '"""A text."""\nx = 1  # one\n'
     assert digests.code(same) == digests.code('"""Another."""\n\nx = (\n    1\n)\n') != digests.code("x = 2")
@@ -95,4 +123,4 @@ def test_every_workload_has_a_setup(workload):
     ],
 )
 def test_every_workload_has_a_trace(workload):
-    assert setups.trace_of(cells(workload.name, length=180)[0].workload, 1).arrivals
+    assert loads.trace_of(cells(workload.name, length=180)[0].workload, 1).arrivals

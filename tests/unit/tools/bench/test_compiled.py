@@ -8,7 +8,8 @@ SCRIPT = """
 from dataclasses import replace
 from bench.compiled.run import COMPILED
 from bench.autoscaling.cells import Workload
-from bench.autoscaling.setups import setup_for, trace_of
+from bench.autoscaling.loads import trace_of
+from bench.autoscaling.setups import setup_for
 from llama_operator.simulate.cold_start import ColdStart
 from llama_operator.simulate.engine import EngineLimits
 from llama_operator.simulate.fleet_view import Wish
