@@ -3,16 +3,18 @@
 from llama_operator.cli.shared.arguments import Commands, add_command, add_file, add_name, add_output
 
 _EXAMPLES = """\
-A trace is a shape that is drawn (steady, step, wave, spikes, on-off, slow-ramp, from-zero) or a file: csv of Azure's public
-traces, jsonl of Mooncake, csv of a ServeGen client or a folder of them. Settings stand behind a colon: low, high (requests a
+A trace is a shape that is drawn (steady, step, wave, spikes, on-off, slow-ramp, from-zero) or a file with a line for each request:
+csv with a header (Azure, BurstGPT, Vidur, your own), jsonl (Mooncake, or the usage log of your own deployment); or ServeGen's clients; or a
+folder of one kind. Settings stand behind a colon: low, high (requests a
 second), period, at, length (seconds), prompt, output (tokens) for shapes; times (copies on top of each other), share (of the
-requests), start, length for files. The same seed gives the same run. The clairvoyant knows the trace: nobody can be better by much, so hours are measured by
+requests), start, length, unit (seconds of one unit of time) for files. The same seed gives the same run. The clairvoyant knows the trace: nobody can be better by much, so hours are measured by
 its hours. docs/simulate.md says what is simulated, and how far it holds.
 
 examples:
   kubectl llama simulate -f chat-70b.yaml --trace wave            replicas, queue and GPU-hours over an hour of waves
   kubectl llama simulate -f chat-70b.yaml --trace wave:low=5,high=30,period=900    waves of your own
   kubectl llama simulate -f chat-70b.yaml --trace requests.csv:times=4             four times the load of a file
+  kubectl llama simulate -f chat-70b.yaml --trace logs/:start=0,length=86400       the first day of the usage logs in a folder
   kubectl llama simulate -f chat-70b.yaml --trace step --cold-start 60             what faster starts would be worth
   kubectl llama simulate -f chat-70b.yaml --trace step --scaler product --scaler keda   two autoscalers beside each other
   kubectl llama simulate -f chat-70b.yaml --trace step --all --seeds 3             all autoscalers, with the spread of chance

@@ -14,6 +14,8 @@ from llama_operator.simulate.picture.sketch import sketch
 _COLUMNS = 72
 _LAST_CHANGES = 8
 _MINUTE = 60
+_FEW = 3
+_UNITS = ((24 * 3600, "days"), (3600, "hours"), (_MINUTE, "minutes"))
 
 
 def show(found: Simulated) -> None:
@@ -23,7 +25,7 @@ def show(found: Simulated) -> None:
     setup, trace = case.setup, case.trace
     console.print(f"[bold]{found.deployment}[/]  {found.plan}: {setup.gpus} GPU(s) per replica")
     console.print(
-        f"  trace     {trace.name}: {len(trace.arrivals):,} requests in {trace.length / _MINUTE:,.0f} minutes, {trace.rate:.1f} a "
+        f"  trace     {trace.name}: {len(trace.arrivals):,} requests in {_span(trace.length)}, {_rate(trace.rate)} a "
         f"second; prompts of {trace.mean_prompt:,.0f} and answers of {trace.mean_output:,.0f} tokens on average",
         markup=False,
     )
@@ -50,6 +52,17 @@ def show(found: Simulated) -> None:
         console.print(f"  {len(changes)} changes, the first {_LAST_CHANGES}:", markup=False)
     for change in changes[:_LAST_CHANGES]:
         console.print(f"  {_clock(change.at)}  {change.before} → {change.after}  {change.reason}", markup=False)
+
+
+def _span(seconds: float) -> str:
+    for unit, name in _UNITS:
+        if seconds >= _FEW * unit:
+            return f"{seconds / unit:,.0f} {name}"
+    return f"{seconds:.3g} seconds"
+
+
+def _rate(rate: float) -> str:
+    return f"{rate:.1f}" if rate >= 1 else f"{rate:.2g}"
 
 
 def _table(found: Simulated) -> Table:

@@ -3,17 +3,25 @@
 `wave`, `wave:low=5,high=30,period=900`, `trace.csv`, `trace.jsonl:times=5,start=600,length=1800`.
 """
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
 from llama_operator.errors import InvalidManifestError
-from llama_operator.simulate.traces.files import Part, read
+from llama_operator.simulate.traces.files import read
 from llama_operator.simulate.traces.lengths import CONVERSATION, Lengths, fixed
+from llama_operator.simulate.traces.lines import Reading
 from llama_operator.simulate.traces.shapes import SHAPES, Shape, draw
-from llama_operator.simulate.traces.trace import Trace
+from llama_operator.simulate.traces.trace import Part, Trace
 
 _OF_SHAPES = ("low", "high", "period", "at", "length", "prompt", "output")
-_OF_FILES = ("times", "share", "start", "length", "prompt", "output")
+_OF_PARTS = ("share", "start", "length")
+_OF_FILES = ("times", *_OF_PARTS, "unit", "prompt", "output")
+_ABOVE_ZERO = ("times", "share", "length", "period", "unit", "prompt", "output")
+_WHOLE = ("times", "prompt", "output")
+_AT_MOST = {"share": 1.0}
+_MOST_REQUESTS = 20_000_000
+"""Some 14 days of 16 requests a second; each takes a hundred bytes."""
 
 
 def find(text: str, seed: int) -> Trace:
@@ -22,25 +30,34 @@ def find(text: str, seed: int) -> Trace:
     Raises:
         InvalidManifestError: If there is no such shape or file, or a setting cannot be used.
     """
-    name, _, rest = text.partition(":")
+    # A file may have a colon in its name.
+    name, _, rest = (text, "", "") if ":" not in text or Path(text).exists() else text.rpartition(":")
     shape = SHAPES.get(name)
     settings = _settings(rest, _OF_SHAPES if shape is not None else _OF_FILES)
-    lengths = _lengths(settings)
     if shape is not None:
-        return draw(name, _changed(shape, settings), seed, lengths)
-    path = Path(name)
-    if not path.exists():
+        lengths = _lengths(settings)
+        changed = _changed(shape, settings)
+        _check_size(text, max(changed.low, changed.high) * changed.length)
+        return draw(name, changed, seed, lengths)
+    if not Path(name).exists():
         problem = f"{name!r} is neither a shape nor a file"
         raise InvalidManifestError.of(
             "the command line", "--trace", problem, f"give a file, or one of {', '.join(SHAPES)}"
         )
-    part = Part(**{key: value for key, value in settings.items() if key != "times"})
-    trace = read(path, seed, part, lengths)
+    return _of_file(text, Path(name), settings, seed)
+
+
+def _of_file(text: str, path: Path, settings: dict[str, float], seed: int) -> Trace:
+    given = "prompt" in settings or "output" in settings
+    reading = Reading(seed, _lengths(settings), lengths_are_given=given, unit=settings.get("unit"))
+    trace = read(path, Part(**{key: settings[key] for key in _OF_PARTS if key in settings}), reading)
     if not trace.arrivals:
         raise InvalidManifestError.of(
             "the command line", "--trace", f"{text!r} has no request", "take another part of it"
         )
-    return trace.times(max(1, int(settings.get("times", 1))))
+    copies = int(settings.get("times", 1))
+    _check_size(text, len(trace.arrivals) * copies)
+    return trace.times(copies)
 
 
 def _changed(shape: Shape, settings: dict[str, float]) -> Shape:
@@ -48,10 +65,16 @@ def _changed(shape: Shape, settings: dict[str, float]) -> Shape:
         shape,
         low=settings.get("low", shape.low),
         high=settings.get("high", shape.high),
-        period=settings.get("period", shape.period) or shape.period,
+        period=settings.get("period", shape.period),
         at=settings.get("at", shape.at),
         length=settings.get("length", shape.length),
     )
+
+
+def _check_size(text: str, requests: float) -> None:
+    if requests > _MOST_REQUESTS:
+        problem = f"{text!r} has {requests:,.0f} requests, and at most {_MOST_REQUESTS:,} are played"
+        raise InvalidManifestError.of("the command line", "--trace", problem, "take a part of it, or a lower rate")
 
 
 def _settings(text: str, known: tuple[str, ...]) -> dict[str, float]:
@@ -61,14 +84,27 @@ def _settings(text: str, known: tuple[str, ...]) -> dict[str, float]:
         try:
             number = float(value)
         except ValueError:
-            number = -1.0
-        if name not in known or number < 0:
+            number = math.nan
+        if name not in known or not 0 <= number < math.inf:
             allowed = f"name=number with {', '.join(known)}"
             raise InvalidManifestError.of(
                 "the command line", "--trace", f"{part!r} is no setting of this trace", allowed
             )
+        _check(name, number, part)
         settings[name] = number
     return settings
+
+
+def _check(name: str, number: float, part: str) -> None:
+    problem = ""
+    if name in _ABOVE_ZERO and number == 0:
+        problem = "is to be above 0"
+    elif name in _WHOLE and not number.is_integer():
+        problem = "is to be a whole number"
+    elif number > _AT_MOST.get(name, math.inf):
+        problem = f"is to be at most {_AT_MOST[name]:g}"
+    if problem:
+        raise InvalidManifestError.of("the command line", "--trace", f"{part!r} cannot be", f"{name} {problem}")
 
 
 def _lengths(settings: dict[str, float]) -> Lengths:
@@ -76,4 +112,4 @@ def _lengths(settings: dict[str, float]) -> Lengths:
     prompt, output = settings.pop("prompt", None), settings.pop("output", None)
     if prompt is None and output is None:
         return CONVERSATION
-    return fixed(max(1, int(prompt or 1155)), max(1, int(output or 211)))
+    return fixed(int(prompt or 1155), int(output or 211))

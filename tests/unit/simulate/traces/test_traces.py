@@ -1,5 +1,7 @@
 """Traces are what their files and shapes say; what cannot be read is said in words."""
 
+import gzip
+import json
 import math
 import statistics
 from dataclasses import replace
@@ -87,6 +89,150 @@ def test_clients_of_servegen_are_drawn_window_by_window_and_add_up(tmp_path):
     assert statistics.stdev(gaps) == pytest.approx(0.5, rel=0.1)
 
 
+def written(tmp_path, text, name="trace.csv"):
+    path = tmp_path / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return str(path)
+
+
+HEADER = "TIMESTAMP,ContextTokens,GeneratedTokens\n"
+BURSTGPT = "Timestamp,Model,Request tokens,Response tokens,Total tokens,Log Type\n5.5,ChatGPT,472,18,490,API log\n6,GPT-4,1,2,3,API log\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        pytest.param(BURSTGPT, [(0, 472, 18), (0.5, 1, 2)], id="names of another public trace"),
+        pytest.param(
+            "arrived_at,num_prefill_tokens,num_decode_tokens\n0.25,4,5\n1.5,6,7\n",
+            [(0, 4, 5), (1.25, 6, 7)],
+            id="Vidur's",
+        ),
+        pytest.param(
+            "output tokens;TIME;input-tokens\n1;0.5;2\n3;1;4\n",
+            [(0, 2, 1), (0.5, 4, 3)],
+            id="another order, semicolons",
+        ),
+        pytest.param(
+            b"\xef\xbb\xbf" + HEADER.replace("\n", "\r\n").encode() + b"0.5,1,2\r\n1,3,4\r\n",
+            [(0, 1, 2), (0.5, 3, 4)],
+            id="of a spreadsheet",
+        ),
+        pytest.param(HEADER + "9.5,1,2\n\n3,3,4\n5,5,6\n", [(0, 3, 4), (2, 5, 6), (6.5, 1, 2)], id="in no order"),
+        pytest.param(
+            HEADER + "2026-11-30T07:30:00.5Z,1,2\n2026-11-30 08:30:01+01:00,3.0,4\n",
+            [(0, 1, 2), (0.5, 3, 4)],
+            id="zones",
+        ),
+        pytest.param(HEADER + "1764000000.5,1,2\n1764000001,3,4\n", [(0, 1, 2), (0.5, 3, 4)], id="seconds since 1970"),
+        pytest.param(
+            HEADER + "1764000000500,1,2\n1764000001000,3,4\n", [(0, 1, 2), (0.5, 3, 4)], id="milliseconds since 1970"
+        ),
+        pytest.param(
+            HEADER + "1764000000500000,1,2\n1764000001000000,3,4\n",
+            [(0, 1, 2), (0.5, 3, 4)],
+            id="microseconds since 1970",
+        ),
+        pytest.param(
+            HEADER + "1764000000500000000,1,2\n1764000001000000000,3,4\n",
+            [(0, 1, 2), (0.5, 3, 4)],
+            id="nanoseconds since 1970",
+        ),
+        pytest.param(
+            '{"timestamp": 1764000000.5, "input_length": 1, "output_length": 2}\n{"timestamp": 1764000001, "input_length": 3, "output_length": 4}\n',
+            [(0, 1, 2), (0.5, 3, 4)],
+            id="jsonl since 1970",
+        ),
+    ],
+)
+def test_lines_are_read_as_their_writers_meant_them(tmp_path, text, expected):
+    trace = find(written(tmp_path, text), 1)
+    assert [(one.at, one.prompt_tokens, one.output_tokens) for one in trace.arrivals] == [
+        (pytest.approx(at, abs=1e-6), prompt, output) for at, prompt, output in expected
+    ]
+
+
+def event(number, started):
+    data = {"started": started, "prompt_tokens": 10 * number, "output_tokens": number}
+    return json.dumps({"source": "/namespaces/team/llamadeployments/chat", "id": f"req-{number}", "data": data}) + "\n"
+
+
+def test_the_usage_log_is_a_trace_and_lines_that_were_copied_twice_count_once(tmp_path):
+    first, second, third = (event(number, f"2026-11-27T12:00:0{number}Z") for number in (1, 2, 3))
+    written(tmp_path, first + second, "logs/llama-usage-a-0.jsonl")
+    written(tmp_path, second + third, "logs/llama-usage-b-0.jsonl")
+    found = find(str(tmp_path / "logs"), 1).arrivals
+    assert [(one.prompt_tokens, one.output_tokens) for one in found] == [(10, 1), (20, 2), (30, 3)]
+    assert [int(one.at) for one in found] == [0, 1, 2]
+    assert any(one.at != int(one.at) for one in found), "what is known to the second is spread over it"
+
+
+def test_a_packed_file_and_a_unit_of_its_own(tmp_path):
+    packed = written(tmp_path, gzip.compress(AZURE.encode()), "trace.csv.gz")
+    plain = written(tmp_path, AZURE)
+    assert find(packed, 1) == find(plain, 1)
+    seconds = find(f"{written(tmp_path, MOONCAKE, 'trace.jsonl')}:unit=1", 1)
+    assert seconds.length == pytest.approx(3000, abs=1)
+
+
+def test_lengths_are_drawn_where_lines_have_none(tmp_path):
+    path = written(tmp_path, "time\n0.5\n1\n")
+    assert {one.prompt_tokens for one in find(f"{path}:prompt=7,output=3", 1).arrivals} == {7}
+    assert find(path, 1) != find(path, 2)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        pytest.param(HEADER + "1,2,3\n,4,5\n", "line 3 of trace.csv: TIMESTAMP is empty", id="no time"),
+        pytest.param(
+            HEADER + "nan,4,5\n", "line 2 of trace.csv: TIMESTAMP 'nan' is no time", id="a time that is no number"
+        ),
+        pytest.param(HEADER + "inf,4,5\n", "TIMESTAMP 'inf' is no time", id="a time without end"),
+        pytest.param(
+            HEADER + "1,-4,5\n", "ContextTokens '-4', and is to be a whole number", id="fewer tokens than none"
+        ),
+        pytest.param(HEADER + "1,4,5.5\n", "GeneratedTokens '5.5'", id="half a token"),
+        pytest.param(HEADER + "1,4,1e99\n", "GeneratedTokens '1e99'", id="more tokens than there are"),
+        pytest.param(HEADER + "1,4\n", "line 2 of trace.csv has 2 of 3 columns", id="a line that is cut"),
+        pytest.param(
+            HEADER + "1,4,5\n2026-11-30T07:30:00Z,4,5\n",
+            "line 3 of trace.csv has a time of another kind",
+            id="times of two kinds",
+        ),
+        pytest.param(HEADER + "2020-01-01,4,5\n2026-01-01,4,5\n", "lasts 2,192 days", id="years"),
+        pytest.param(HEADER, "has no request", id="a header only"),
+        pytest.param("", "is empty", id="nothing"),
+        pytest.param("time,prompt_tokens\n1,2\n", "no tokens of the answer", id="one length of two"),
+        pytest.param("time,total_tokens\n1,2\n", "no tokens of the prompt", id="a length of another name"),
+        pytest.param(
+            '{"timestamp": 1, "input_length": true, "output_length": 2}\n', "input_length 'True'", id="yes is no length"
+        ),
+        pytest.param(
+            '{"timestamp": NaN, "input_length": 1, "output_length": 2}\n',
+            "timestamp 'nan' is no time",
+            id="jsonl without a time",
+        ),
+        pytest.param('{"timestamp": 1}\n[1]\n', "line 2 of trace.csv is no object", id="a line of another kind"),
+        pytest.param('{"input_length": 1, "output_length": 2}\n', "has no time", id="no name of a time"),
+        pytest.param("time,prompt_tokens,output_tokens\n".encode("utf-16"), "no text in UTF-8", id="another coding"),
+        pytest.param(
+            "0,2,1,Gamma,1.0,0.5\n600,2,1,Weibull,1.0,0\n",
+            "line 2 of trace.csv: shape 1.0 and scale 0",
+            id="a client that never ends",
+        ),
+        pytest.param("0,inf,1,Gamma,1.0,0.5\n", "a rate of inf", id="a client without bound"),
+        pytest.param("0,2,1,Normal,1.0,0.5\n", "no distribution 'Normal'", id="a client of another kind"),
+        pytest.param("0,2,1,Gamma,1.0,0.5\nt\n", "line 2 of trace.csv", id="a client that is cut"),
+    ],
+)
+def test_a_line_that_cannot_be_read_is_refused_with_its_number(tmp_path, text, words):
+    with pytest.raises(InvalidManifestError) as caught:
+        find(written(tmp_path, text), 1)
+    assert words in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("text", "word"),
     [
@@ -94,14 +240,26 @@ def test_clients_of_servegen_are_drawn_window_by_window_and_add_up(tmp_path):
         ("wave:speed=3", "speed=3"),
         ("wave:low=much", "low=much"),
         ("wave:low=-1", "low=-1"),
+        ("wave:low=nan", "low=nan"),
+        ("wave:high=inf", "high=inf"),
+        ("wave:period=0", "period is to be above 0"),
+        ("wave:high=1e9", "20,000,000"),
         ("{there}", "none of the kinds"),
         ("{broken}", "cannot be read"),
+        ("{azure}:times=1.5", "times is to be a whole number"),
+        ("{azure}:times=10000000", "20,000,000"),
+        ("{azure}:share=2", "share is to be at most 1"),
+        ("{azure}:length=0", "length is to be above 0"),
+        ("{azure}:prompt=3", "lengths of their own"),
+        ("{azure}:unit=1", "its times are dates"),
+        ("{client}:unit=1", "ServeGen has seconds"),
+        ("{azure}.gz", "neither a shape nor a file"),
         ("{azure}:start=1000", "no request"),
         ("{azure}:high=3", "high=3"),
     ],
 )
 def test_what_cannot_be_a_trace_is_refused_with_what_is_allowed(tmp_path, text, word):
-    files = {"there": "hello\n", "broken": "{not json\n", "azure": AZURE}
+    files = {"there": "hello\n", "broken": "{not json\n", "azure": AZURE, "client": "0,2,1,Gamma,1.0,0.5\n"}
     for name, content in files.items():
         (tmp_path / name).write_text(content, encoding="utf-8")
     with pytest.raises(InvalidManifestError, match="--trace") as caught:
