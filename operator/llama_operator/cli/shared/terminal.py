@@ -1,11 +1,15 @@
-"""Keeps control characters of others away from the terminal. Used by `cli.main`, and by what prints by another way.
+r"""Keeps control characters of others away from the terminal, and from a terminal what it cannot show. Used by `cli.main`, and by what prints by another way.
 
 Specs, status, events and engines hold texts of others. An escape sequence in one of them would act on the terminal of
 whoever reads it, and a sign that turns the direction of writing would show another text than there is. Also in a file: it is
 read on a terminal later.
+
+Where the locale is not UTF-8, signs that its encoding lacks are written as similar ones, and other letters as `\u00e9`, as JSON, YAML and Python do.
 """
 
+import codecs
 import contextlib
+import io
 import re
 import sys
 from collections.abc import Iterable, Iterator
@@ -19,6 +23,21 @@ _ACTS = re.compile(
     "\ud800-\udfff"  # halves of characters, which cannot be written at all
     "]"
 )
+
+_SIMILAR = str.maketrans("×→✗✓…·§─│└█▇▆▅▄▃▂▁▓▒░▚▔⠿", "x>x+~.S-|+##==__..%:./^*")
+"""Signs of our own, and one of ASCII for each, so that columns stay columns."""
+_ERRORS = "llama_operator.similar"
+
+
+def _similar(error: UnicodeError) -> tuple[str, int]:
+    """Handler of codecs: what is written for letters that an encoding lacks."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    signs = error.object[error.start : error.end].translate(_SIMILAR)
+    return signs.encode("ascii", "backslashreplace").decode("ascii").replace("\\x", "\\u00"), error.end
+
+
+codecs.register_error(_ERRORS, _similar)
 
 
 def acts(text: str) -> bool:
@@ -58,13 +77,19 @@ class _Plain:
 
 @contextlib.contextmanager
 def plain_streams() -> Iterator[None]:
-    """Make standard output and standard error plain, for as long as it is entered."""
+    """Make standard output and standard error plain, and able to write what their encoding lacks, for as long as it is entered."""
     before = sys.stdout, sys.stderr
+    files = [(one, one.errors) for one in before if isinstance(one, io.TextIOWrapper)]
+    for file, _ in files:
+        file.reconfigure(errors=_ERRORS)
     sys.stdout, sys.stderr = cast("TextIO", _Plain(before[0])), cast("TextIO", _Plain(before[1]))
     try:
         yield
     finally:
         sys.stdout, sys.stderr = before
+        for file, errors in files:
+            if not file.closed:
+                file.reconfigure(errors=errors)
 
 
 def raw(stream: TextIO) -> TextIO:

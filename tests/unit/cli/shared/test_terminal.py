@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import re
 import subprocess
 import sys
@@ -151,6 +152,45 @@ def test_errors_about_a_file_show_what_is_in_it_plainly(tmp_path, capsys):
     out, err = capsys.readouterr()
     assert "owned" in out + err
     assert not terminal.acts(out + err)
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_every_command_can_write_into_a_locale_of_few_letters(command, poisoned, monkeypatch):
+    below = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", below)
+    poisoned.run(*command)
+    below.flush()
+    assert below.buffer.getvalue().isascii()
+    assert below.errors == "strict", "the stream of the caller stays as it was"
+
+
+@pytest.mark.parametrize("command", [["models"], ["simulate", "--trace", "wave:length=60"], ["plan"]], ids=" ".join)
+def test_signs_of_our_own_have_one_of_ascii(command, root):
+    manifest = ["-f", str(root / "manifests/samples/llama-3.3-70b-fp8-h100.yaml")]
+    words = command + (manifest if command[0] != "models" else [])
+    environment = os.environ | {"PYTHONIOENCODING": "ascii", "COLUMNS": "200"}
+    done = subprocess.run(
+        [sys.executable, "-m", "llama_operator.cli.main", *words],
+        capture_output=True,
+        text=True,
+        env=environment,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "\\u" not in done.stdout, "it has none yet"
+
+
+@pytest.mark.parametrize(
+    ("encoding", "shown"),
+    [("ascii", "x > \\u00e9 \\u5bd2 \\U0001f999"), ("cp1252", "× > é \\u5bd2 \\U0001f999"), ("utf-8", "× → é 寒 🦙")],
+)
+def test_letters_that_an_encoding_lacks_are_written_by_their_numbers(encoding, shown, monkeypatch):
+    below = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+    monkeypatch.setattr(sys, "stdout", below)
+    with terminal.plain_streams():
+        print("× → é 寒 🦙")
+    below.flush()
+    assert below.buffer.getvalue().decode(encoding) == shown + "\n"
 
 
 def test_the_streams_of_the_caller_stay_open_and_as_they_were(capsys):
