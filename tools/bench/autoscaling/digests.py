@@ -70,4 +70,6 @@ def _is_text(node: ast.AST) -> bool:
 @cache
 def definition(workload: Workload) -> str:
     """Short hash of what a workload is, apart from its name, what it is used for and who plays it."""
-    return hashlib.sha256(repr(replace(workload, name="", tuning=False, day=False, weeks=False)).encode()).hexdigest()[:12]
+    return hashlib.sha256(repr(replace(workload, name="", tuning=False, day=False, weeks=False)).encode()).hexdigest()[
+        :12
+    ]

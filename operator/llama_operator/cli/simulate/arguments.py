@@ -7,7 +7,8 @@ A trace is a shape that is drawn (steady, step, wave, spikes, on-off, slow-ramp,
 csv with a header (Azure, BurstGPT, Vidur, your own), jsonl (Mooncake, or the usage log of your own deployment); or ServeGen's clients; or a
 folder of one kind. Settings stand behind a colon: low, high (requests a
 second), period, at, length (seconds), prompt, output (tokens) for shapes; times (copies on top of each other), share (of the
-requests), start, length, unit (seconds of one unit of time) for files. The same seed gives the same run. The clairvoyant knows the trace: nobody can be better by much, so hours are measured by
+requests), start, length, unit (seconds of one unit of time) for files. An autoscaler
+takes settings in the same way: product those of spec.scaling (preference, reserve, minReplicas, maxReplicas), fixed its size (replicas). The same seed gives the same run. The clairvoyant knows the trace: nobody can be better by much, so hours are measured by
 its hours. docs/simulate.md says what is simulated, and how far it holds.
 
 examples:
@@ -18,6 +19,8 @@ examples:
   kubectl llama simulate -f chat-70b.yaml --trace step --cold-start 60             what faster starts would be worth
   kubectl llama simulate -f chat-70b.yaml --trace step --scaler product --scaler keda   two autoscalers beside each other
   kubectl llama simulate -f chat-70b.yaml --trace step --all --seeds 3             all autoscalers, with the spread of chance
+  kubectl llama simulate -f chat-70b.yaml --trace wave --settings                  what each preference and one replica more cost and bring
+  kubectl llama simulate -f chat-70b.yaml --trace logs/ --scaler product:minReplicas=2,reserve=1 --scaler fixed:replicas=4    settings of your own
   kubectl llama simulate -f chat-70b.yaml --trace wave --begins 2026-11-30T07:30   with the schedule of that Monday morning
   kubectl llama simulate -f chat-70b.yaml --trace wave --svg wave.svg              the picture as a file
   kubectl llama simulate -f chat-70b.yaml --trace wave -o json                     the same for programs
@@ -37,7 +40,12 @@ def register(commands: Commands) -> None:
         "--scaler",
         action="append",
         metavar="NAME",
-        help="autoscaler to play; repeatable (default: product and yardsticks)",
+        help="autoscaler to play, with settings behind a colon; repeatable (default: product and yardsticks)",
+    )
+    parser.add_argument(
+        "--settings",
+        action="store_true",
+        help="play the product with other settings too: each preference, one replica more in reserve, one more at least",
     )
     parser.add_argument("--all", action="store_true", help="play every autoscaler that is known")
     parser.add_argument("--seed", type=int, default=1, metavar="N", help="of all that is left to chance (default: 1)")

@@ -15,10 +15,11 @@ from llama_operator.cli.shared import files, outcome, output
 from llama_operator.cli.shared.exit_codes import EXIT_DOES_NOT_FIT, EXIT_OK
 from llama_operator.cli.shared.options import filled
 from llama_operator.cli.simulate.answer import Simulated
+from llama_operator.cli.simulate.contestants import PRODUCT, Contestant, beside, compete, parse
 from llama_operator.decide.decision import decide
 from llama_operator.decide.observed import Observed
 from llama_operator.errors import InvalidManifestError
-from llama_operator.simulate.compare import case_of, compare
+from llama_operator.simulate.compare import case_of
 from llama_operator.simulate.deployment import Choices, is_scheduled, setup_of
 from llama_operator.simulate.picture.curves import curves
 from llama_operator.simulate.picture.svg import Point, pareto, timeline
@@ -40,6 +41,7 @@ class SimulateOptions:
     name: str | None = None
     scaler: list[str] | None = None
     all: bool = False
+    settings: bool = False
     seed: int = 1
     seeds: int = 1
     cold_start: float | None = None
@@ -59,6 +61,7 @@ def command(options: SimulateOptions) -> int:
         InvalidManifestError: If the manifest, the trace or an option cannot be used.
     """
     _check(options)
+    named = tuple(parse(name) for name in options.scaler or ())
     manifests = files.read(options.file, name=options.name)
     observed = Observed(manifests.deployment, acceptances=manifests.acceptances or None)
     decision = decide(observed, catalog.load())
@@ -77,10 +80,11 @@ def command(options: SimulateOptions) -> int:
         begins=_begins(options.begins, spec),
     )
     setup = setup_of(spec, decision, chosen, choices)
+    contestants = _contestants(options, named, spec)
     cases, played = [], []
     for seed in range(options.seed, options.seed + options.seeds):
         cases.append(case_of(setup, find(options.trace, seed), spec, seed=seed))
-        played.append(compare(cases[-1], _names(options), seed))
+        played.append(compete(cases[-1], contestants, seed))
     found = Simulated(
         f"{metadata.namespace}/{metadata.name}",
         chosen.label,
@@ -101,8 +105,16 @@ def command(options: SimulateOptions) -> int:
     return EXIT_OK
 
 
-def _names(options: SimulateOptions) -> tuple[str, ...]:
-    return tuple(SCALERS) if options.all else tuple(options.scaler or _DEFAULT)
+def _contestants(
+    options: SimulateOptions, named: tuple[Contestant, ...], spec: LlamaDeploymentSpec
+) -> tuple[Contestant, ...]:
+    """Who plays, in the order of the table, each once."""
+    usual = named or tuple(parse(name) for name in _DEFAULT)
+    every = tuple(parse(name) for name in SCALERS) if options.all else ()
+    others = tuple(parse(name) for name in beside(spec.scaling)) if options.settings else ()
+    first = tuple(one for one in usual if one.scaler == PRODUCT)
+    by_name = {one.name: one for one in (*first, *others, *usual, *every)}
+    return tuple(by_name.values())
 
 
 def _begins(text: str | None, spec: LlamaDeploymentSpec) -> datetime | None:
@@ -123,10 +135,6 @@ def _begins(text: str | None, spec: LlamaDeploymentSpec) -> datetime | None:
 
 
 def _check(options: SimulateOptions) -> None:
-    unknown = [name for name in options.scaler or () if name not in SCALERS]
-    if unknown:
-        problem = f"{unknown[0]!r} is no autoscaler that is known"
-        raise InvalidManifestError.of(_COMMAND_LINE, "--scaler", problem, f"one of {', '.join(SCALERS)}")
     least = {"--seeds": options.seeds, "--max-replicas": options.max_replicas}
     for name, value in least.items():
         if value is not None and value < 1:

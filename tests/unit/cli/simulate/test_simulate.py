@@ -48,6 +48,37 @@ def test_all_plays_every_autoscaler(simulate):
     assert {"kpa", "apa", "ray-serve", "forecast"} < {one["autoscaler"] for one in json.loads(out)["runs"]}
 
 
+def test_other_settings_of_the_product_stand_beside_those_of_the_manifest(simulate):
+    _, out, _ = simulate("--settings", "-o", "json", trace="steady:high=12,length=240")
+    runs = {one["autoscaler"]: one for one in json.loads(out)["runs"]}
+    assert list(runs) == [
+        "product",
+        "product:preference=Cost",
+        "product:preference=Latency",
+        "product:reserve=1",
+        "product:minReplicas=2",
+        "fixed",
+        "in-the-second",
+        "clairvoyant",
+    ]
+    assert runs["product:preference=Latency"]["gpuHours"] > runs["product"]["gpuHours"]
+    assert runs["product:reserve=1"]["gpuHours"] > runs["product"]["gpuHours"]
+    assert min(runs["product:minReplicas=2"]["curves"]["held"]) == 2
+
+
+def test_settings_of_ones_own_are_played_and_named(simulate):
+    calm = "steady:high=2,length=120"
+    own = "product:minReplicas=3,maxReplicas=4,reserve=1,preference=Cost"
+    _, out, _ = simulate(
+        "--scaler", own, "--scaler", "fixed:replicas=3", "--scaler", "clairvoyant", "-o", "json", trace=calm
+    )
+    runs = {one["autoscaler"]: one for one in json.loads(out)["runs"]}
+    assert set(runs) == {own, "fixed:replicas=3", "clairvoyant"}
+    assert 3 <= min(runs[own]["curves"]["held"]) <= runs[own]["peakReplicas"] <= 4
+    assert set(runs["fixed:replicas=3"]["curves"]["held"]) == {3}
+    assert own in simulate("--scaler", own, trace=calm)[1]
+
+
 def test_requests_beyond_the_context_are_counted_apart(simulate):
     _, out, _ = simulate("-o", "json", "--scaler", "product", trace="steady:high=1,length=60,prompt=40000")
     run = json.loads(out)["runs"][0]
@@ -71,6 +102,13 @@ def test_pictures_are_svg(simulate, tmp_path):
     ("options", "word"),
     [
         (["--scaler", "magic"], "--scaler"),
+        (["--scaler", "keda:replicas=2"], "only product and fixed have any"),
+        (["--scaler", "product:replicas=2"], "one of preference, reserve, minReplicas, maxReplicas"),
+        (["--scaler", "product:preference=Fast"], "one of Cost, Balanced, Latency"),
+        (["--scaler", "product:reserve=-1"], "a number from 0 on"),
+        (["--scaler", "product:maxReplicas=0"], "a number from 1 on"),
+        (["--scaler", "fixed:replicas="], "a number from 1 on"),
+        (["--scaler", "product:minReplicas=50"], "minReplicas 50 is above maxReplicas 40"),
         (["--seeds", "0"], "--seeds"),
         (["--max-replicas", "0"], "--max-replicas"),
         (["--first-token", "0"], "--first-token"),
