@@ -67,11 +67,11 @@ def _unread(path: Path, problem: str, allowed: str = f"give a {_KNOWN}") -> Inva
 
 
 def _files(path: Path) -> list[Path]:
-    """Return the files of a folder, of one kind; or the file itself."""
+    """Return the files of a folder and of those in it, of one kind; or the file itself."""
     if not path.is_dir():
         return [path]
     for kind in ("*.jsonl", "*.csv", "*.jsonl.gz", "*.csv.gz"):
-        if files := sorted(path.glob(kind)):
+        if files := sorted(path.rglob(kind)):
             return files
     raise _unread(path, "has no csv and no jsonl in it")
 

@@ -91,7 +91,7 @@ def test_clients_of_servegen_are_drawn_window_by_window_and_add_up(tmp_path):
 
 def written(tmp_path, text, name="trace.csv"):
     path = tmp_path / name
-    path.parent.mkdir(exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
     return str(path)
 
@@ -161,7 +161,7 @@ def event(number, started):
 def test_the_usage_log_is_a_trace_and_lines_that_were_copied_twice_count_once(tmp_path):
     first, second, third = (event(number, f"2026-11-27T12:00:0{number}Z") for number in (1, 2, 3))
     written(tmp_path, first + second, "logs/llama-usage-a-0.jsonl")
-    written(tmp_path, second + third, "logs/llama-usage-b-0.jsonl")
+    written(tmp_path, second + third, "logs/another pod/llama-usage-b-0.jsonl")
     found = find(str(tmp_path / "logs"), 1).arrivals
     assert [(one.prompt_tokens, one.output_tokens) for one in found] == [(10, 1), (20, 2), (30, 3)]
     assert [int(one.at) for one in found] == [0, 1, 2]
