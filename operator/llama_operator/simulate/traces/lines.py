@@ -6,7 +6,6 @@ lengths, they are drawn.
 
 import csv
 import json
-import math
 import random
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -34,6 +33,8 @@ _SECONDS, _MILLISECONDS = 1.0, 0.001
 _SINCE_1970 = ((1e17, 1e-9), (1e14, 1e-6), (1e11, 1e-3), (1e9, 1.0))
 """A time from which on a number is one since 1970, and its unit in seconds: 1e9 seconds are the year 2001, and 1e11 are 5138."""
 _MOST_TOKENS = 1e9
+_LATEST = 1e20
+"""Beyond any time, in any unit."""
 
 _Time: TypeAlias = float | datetime
 
@@ -119,15 +120,19 @@ def read_jsonl(file: TextIO, name: str, seen: set[object]) -> Iterator[Line]:
         try:
             fields = json.loads(text)
         except json.JSONDecodeError as error:
+            if not text.endswith("\n"):
+                # The last one, whose writer was killed.
+                return
             raise UnreadableError(f"{line} is no JSON: {error}") from error
         if not isinstance(fields, dict):
             raise UnreadableError(f"{line} is no object")
         if isinstance(fields.get("data"), dict):
-            # A CloudEvent of the usage log: it is unique by these.
-            event = (fields.get("source"), fields.get("id"))
-            if event in seen:
-                continue
-            seen.add(event)
+            # A CloudEvent of the usage log: it is unique by these, if it has them.
+            event = fields.get("source"), fields.get("id")
+            if all(isinstance(one, str) for one in event):
+                if event in seen:
+                    continue
+                seen.add(event)
             fields = fields["data"]
         yield _request(fields, _columns(list(fields)), line)
 
@@ -237,7 +242,7 @@ def _number(value: object) -> float | None:
 
 def _time(value: object, where: str) -> _Time:
     number = _number(value)
-    if number is not None and math.isfinite(number):
+    if number is not None and abs(number) < _LATEST:
         return number
     try:
         # Without a zone it is UTC, and all of one file are treated alike.

@@ -168,6 +168,12 @@ def test_the_usage_log_is_a_trace_and_lines_that_were_copied_twice_count_once(tm
     assert any(one.at != int(one.at) for one in found), "what is known to the second is spread over it"
 
 
+def test_a_line_that_was_broken_off_at_the_end_and_events_without_an_id_take_nothing_away(tmp_path):
+    nameless = json.dumps({"data": {"started": "2026-11-27T12:00:01Z", "prompt_tokens": 1, "output_tokens": 1}}) + "\n"
+    path = written(tmp_path, 2 * nameless + event(2, "2026-11-27T12:00:09Z")[:50], "cut.jsonl")
+    assert len(find(path, 1).arrivals) == 2
+
+
 def test_a_packed_file_and_a_unit_of_its_own(tmp_path):
     packed = written(tmp_path, gzip.compress(AZURE.encode()), "trace.csv.gz")
     plain = written(tmp_path, AZURE)
