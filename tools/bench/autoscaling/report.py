@@ -25,7 +25,7 @@ from bench.autoscaling.figures import (
     table,
 )
 from bench.autoscaling.verdict import verdict
-from bench.png import png
+from llama_operator.simulate.picture.png import png
 from llama_operator.simulate.picture.svg import Point, pareto
 
 DOCUMENT = ROOT / "docs" / "bench-autoscaling.md"

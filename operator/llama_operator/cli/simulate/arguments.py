@@ -22,7 +22,7 @@ examples:
   kubectl llama simulate -f chat-70b.yaml --trace wave --settings                  what each preference and one replica more cost and bring
   kubectl llama simulate -f chat-70b.yaml --trace logs/ --scaler product:minReplicas=2,reserve=1 --scaler fixed:replicas=4    settings of your own
   kubectl llama simulate -f chat-70b.yaml --trace wave --begins 2026-11-30T07:30   with the schedule of that Monday morning
-  kubectl llama simulate -f chat-70b.yaml --trace wave --svg wave.svg              the picture as a file
+  kubectl llama simulate -f chat-70b.yaml --trace wave --picture wave.svg          the picture as a file (or wave.png)
   kubectl llama simulate -f chat-70b.yaml --trace wave -o json                     the same for programs
 
 """
@@ -66,6 +66,13 @@ def register(commands: Commands) -> None:
         metavar="TIME",
         help="when the trace begins, as 2026-11-30T07:30 in the time zone of spec.scaling.schedule, whose bounds are then played",
     )
-    parser.add_argument("--svg", metavar="FILE", help="write the picture of the first autoscaler into FILE")
-    parser.add_argument("--pareto", metavar="FILE", help="write attainment against GPU-hours of all into FILE, as SVG")
+    parser.add_argument(
+        "--picture",
+        "--svg",
+        metavar="FILE",
+        help="write the picture of the first autoscaler into FILE, as SVG, or as PNG if it ends with .png",
+    )
+    parser.add_argument(
+        "--pareto", metavar="FILE", help="write attainment against GPU-hours of all into FILE, as --picture"
+    )
     add_output(parser)

@@ -6,6 +6,7 @@ Works on the same decision as `kubectl llama plan`; reads no cluster. docs/simul
 import argparse
 from dataclasses import dataclass
 from datetime import datetime
+from importlib.util import find_spec
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -26,6 +27,8 @@ from llama_operator.simulate.picture.svg import Point, pareto, timeline
 from llama_operator.simulate.scalers.table import SCALERS
 from llama_operator.simulate.traces.named import find
 
+_PNG = ".png"
+_PICTURES = ("", ".svg", _PNG)
 _DEFAULT = ("product", "fixed", "in-the-second", "clairvoyant")
 _COMMAND_LINE = "the command line"
 _MOMENTS = 600
@@ -49,7 +52,7 @@ class SimulateOptions:
     first_token: float | None = None
     max_replicas: int | None = None
     begins: str | None = None
-    svg: str | None = None
+    picture: str | None = None
     pareto: str | None = None
     output: str = "table"
 
@@ -61,6 +64,7 @@ def command(options: SimulateOptions) -> int:
         InvalidManifestError: If the manifest, the trace or an option cannot be used.
     """
     _check(options)
+    _check_pictures(options)
     named = tuple(parse(name) for name in options.scaler or ())
     manifests = files.read(options.file, name=options.name)
     observed = Observed(manifests.deployment, acceptances=manifests.acceptances or None)
@@ -149,20 +153,38 @@ def _check(options: SimulateOptions) -> None:
 
 def _draw(found: Simulated, options: SimulateOptions) -> None:
     case, played = found.cases[0], found.played[0]
-    if options.svg is not None:
+    if options.picture is not None:
         drawn = curves(played[0].record, case.need, case.trace.length, _MOMENTS)
         title = f"{found.deployment}: {options.trace}"
-        _write(options.svg, "--svg", timeline(title, ((played[0].scaler, drawn),)))
+        _write(options.picture, "--picture", timeline(title, ((played[0].scaler, drawn),)))
     if options.pareto is not None:
         points = tuple(Point(one.scaler, one.relative_hours, one.outcome.attainment) for one in played)
         _write(options.pareto, "--pareto", pareto(f"{found.deployment}: {options.trace}", points))
 
 
-def _write(path: str, option: str, text: str) -> None:
+def _write(path: str, option: str, picture: str) -> None:
     try:
-        Path(path).write_text(text, encoding="utf-8")
+        if Path(path).suffix.lower() == _PNG:
+            from llama_operator.simulate.picture.png import png
+
+            Path(path).write_bytes(png(picture))
+        else:
+            Path(path).write_text(picture, encoding="utf-8")
     except OSError as error:
         raise InvalidManifestError.of(_COMMAND_LINE, option, f"{path} cannot be written: {error}") from error
+
+
+def _check_pictures(options: SimulateOptions) -> None:
+    """Refuse before anything is played, which may take minutes."""
+    for option, path in (("--picture", options.picture), ("--pareto", options.pareto)):
+        suffix = "" if path is None else Path(path).suffix.lower()
+        if suffix not in _PICTURES:
+            problem = f"{path} ends with {suffix}, and pictures are SVG or PNG"
+            raise InvalidManifestError.of(_COMMAND_LINE, option, problem, "a name that ends with .svg or .png")
+        if suffix == _PNG and find_spec("PIL") is None:
+            problem = f"{path} needs Pillow, which is not installed"
+            allowed = "install llama-operator[pictures], or give a name that ends with .svg"
+            raise InvalidManifestError.of(_COMMAND_LINE, option, problem, allowed)
 
 
 def run(arguments: argparse.Namespace, _connector: object) -> int:

@@ -98,9 +98,23 @@ def test_pictures_are_svg(simulate, tmp_path):
     assert "clairvoyant" in front.read_text(encoding="utf-8")
 
 
+def test_a_picture_whose_name_ends_so_is_a_png(simulate, tmp_path):
+    simulate("--picture", str(tmp_path / "run.PNG"), "--pareto", str(tmp_path / "front.png"), trace="steady:length=60")
+    for name in ("run.PNG", "front.png"):
+        assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
+
+
+def test_without_the_extra_a_png_is_refused_before_anything_is_played(simulate, tmp_path, monkeypatch):
+    monkeypatch.setattr("llama_operator.cli.simulate.command.find_spec", lambda _: None)
+    code, _, err = simulate("--picture", str(tmp_path / "run.png"), trace="nowhere.csv")
+    assert code == 2
+    assert "llama-operator[pictures]" in err
+
+
 @pytest.mark.parametrize(
     ("options", "word"),
     [
+        (["--picture", "wave.pdf"], "a name that ends with .svg or .png"),
         (["--scaler", "magic"], "--scaler"),
         (["--scaler", "keda:replicas=2"], "only product and fixed have any"),
         (["--scaler", "product:replicas=2"], "one of preference, reserve, minReplicas, maxReplicas"),
@@ -113,7 +127,8 @@ def test_pictures_are_svg(simulate, tmp_path):
         (["--max-replicas", "0"], "--max-replicas"),
         (["--first-token", "0"], "--first-token"),
         (["--failing-starts", "100"], "--failing-starts"),
-        (["--svg", "/nowhere/x.svg"], "--svg"),
+        (["--svg", "/nowhere/x.svg"], "--picture"),
+        (["--pareto", "/nowhere/x.png"], "--pareto"),
         (["--begins", "2026-11-30T07:30"], "--begins"),
     ],
 )

@@ -1,6 +1,6 @@
-"""Draws the simulator's SVG pictures as PNG, with Pillow. Called by `bench.autoscaling.report`.
+"""Draws the simulator's SVG pictures as PNG, with Pillow, which is an extra (`pictures`). Called by `kubectl llama simulate` and the bench.
 
-It knows what `llama_operator.simulate.picture.svg` writes, and no more of SVG: rectangles, lines, polygons, circles and text, which may stand
+It knows what `simulate.picture.svg` writes, and no more of SVG: rectangles, lines, polygons, circles and text, which may stand
 upright.
 """
 

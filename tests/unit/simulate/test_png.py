@@ -4,7 +4,7 @@ import io
 
 from PIL import Image
 
-from bench.png import png
+from llama_operator.simulate.picture.png import png
 from llama_operator.simulate.picture.svg import Point, pareto
 
 
