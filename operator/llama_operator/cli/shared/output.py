@@ -38,12 +38,13 @@ def print_json_line(content: Any) -> None:
     print(json.dumps(content), flush=True)
 
 
-def console(*, wide: bool = False) -> "Console":
+def console(*, wide: bool = False, errors: bool = False) -> "Console":
     """Make the console of a command: colors where the terminal has them.
 
     Args:
         wide: For tables of facts: keep every column whole and let a small terminal wrap the lines, as kubectl does.
             Without a terminal there is no width to keep in any case.
+        errors: For standard error.
     """
     from rich.console import Console
     from rich.segment import Segment
@@ -61,7 +62,7 @@ def console(*, wide: bool = False) -> "Console":
             for part in super().render(renderable, options):
                 yield part if part.control else Segment(terminal.plain(part.text), part.style)
 
-    made = Piped(highlight=False, file=terminal.raw(sys.stdout))
+    made = Piped(highlight=False, file=terminal.raw(sys.stderr if errors else sys.stdout))
     if wide or not made.is_terminal:
         made.width = max(made.width, _WIDE)
     return made

@@ -17,6 +17,7 @@ from llama_operator.cli.shared.exit_codes import EXIT_DOES_NOT_FIT, EXIT_OK
 from llama_operator.cli.shared.options import filled
 from llama_operator.cli.simulate.answer import Simulated
 from llama_operator.cli.simulate.contestants import PRODUCT, Contestant, beside, compete, parse
+from llama_operator.cli.simulate.steps import Steps
 from llama_operator.decide.decision import decide
 from llama_operator.decide.observed import Observed
 from llama_operator.errors import InvalidManifestError
@@ -86,9 +87,13 @@ def command(options: SimulateOptions) -> int:
     setup = setup_of(spec, decision, chosen, choices)
     contestants = _contestants(options, named, spec)
     cases, played = [], []
-    for seed in range(options.seed, options.seed + options.seeds):
-        cases.append(case_of(setup, find(options.trace, seed), spec, seed=seed))
-        played.append(compete(cases[-1], contestants, seed))
+    with Steps() as steps:
+        for seed in range(options.seed, options.seed + options.seeds):
+            steps.show(f"seed {seed}: reading {options.trace}")
+            trace = find(options.trace, seed)
+            steps.show(f"seed {seed}: searching what {len(trace.arrivals):,} requests need")
+            cases.append(case_of(setup, trace, spec, seed=seed))
+            played.append(compete(cases[-1], contestants, seed, steps.show))
     found = Simulated(
         f"{metadata.namespace}/{metadata.name}",
         chosen.label,

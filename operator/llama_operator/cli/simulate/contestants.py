@@ -3,7 +3,7 @@
 Settings are those of `spec.scaling`, so that what is played can be written into the manifest.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from llama_operator.api.v1alpha1.scaling import ScalingPreference, ScalingSpec
@@ -88,16 +88,26 @@ def beside(spec: ScalingSpec) -> Iterator[str]:
         yield f"{PRODUCT}:minReplicas={spec.min_replicas + 1}"
 
 
-def compete(case: Case, contestants: tuple[Contestant, ...], seed: int) -> tuple[Played, ...]:
+def compete(
+    case: Case, contestants: tuple[Contestant, ...], seed: int, tell: Callable[[str], None]
+) -> tuple[Played, ...]:
     """Play all of them on one case, and the clairvoyant by which they are measured.
+
+    Args:
+        case: What they are made for.
+        contestants: Who plays.
+        seed: Of the run.
+        tell: Takes words for what is played now.
 
     Raises:
         InvalidManifestError: If settings contradict those of the case.
     """
+    tell(f"seed {seed}: playing {CLAIRVOYANT}")
     yardstick = play(case, CLAIRVOYANT, seed)
     hours = yardstick.outcome.gpu_hours
     played = []
-    for one in contestants:
+    for number, one in enumerate(contestants, start=1):
+        tell(f"seed {seed}: playing {one.name} ({number} of {len(contestants)})")
         run = yardstick if one.scaler == CLAIRVOYANT else play(one.case(case), one.scaler, seed)
         relative = run.outcome.gpu_hours / hours if hours else 0.0
         played.append(replace(run, scaler=one.name, relative_hours=relative))

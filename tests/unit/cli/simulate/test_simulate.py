@@ -79,6 +79,15 @@ def test_settings_of_ones_own_are_played_and_named(simulate):
     assert own in simulate("--scaler", own, trace=calm)[1]
 
 
+def test_a_terminal_sees_what_is_played_and_how_long_it_takes_and_a_file_does_not(simulate, monkeypatch):
+    _, _, err = simulate("--scaler", "product", trace="steady:length=60")
+    assert err == ""
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    _, out, err = simulate("--scaler", "product", trace="steady:length=60")
+    assert "reading" in err
+    assert "playing" not in out
+
+
 def test_requests_beyond_the_context_are_counted_apart(simulate):
     _, out, _ = simulate("-o", "json", "--scaler", "product", trace="steady:high=1,length=60,prompt=40000")
     run = json.loads(out)["runs"][0]
