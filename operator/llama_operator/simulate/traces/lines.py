@@ -8,7 +8,7 @@ import csv
 import json
 import random
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, TextIO, TypeAlias
 
@@ -33,6 +33,7 @@ _SECONDS, _MILLISECONDS = 1.0, 0.001
 _SINCE_1970 = ((1e17, 1e-9), (1e14, 1e-6), (1e11, 1e-3), (1e9, 1.0))
 """A time from which on a number is one since 1970, and its unit in seconds: 1e9 seconds are the year 2001, and 1e11 are 5138."""
 _MOST_TOKENS = 1e9
+_FEW = 3
 _LATEST = 1e20
 """Beyond any time, in any unit."""
 
@@ -72,11 +73,13 @@ class Line:
         where: Number and file.
         at: When the request came.
         lengths: Tokens of prompt and answer; None if it does not say.
+        source: Which deployment it is of, in the usage log.
     """
 
     where: str
     at: _Time
     lengths: tuple[int, int] | None
+    source: str = ""
 
 
 def is_csv(first: str) -> bool:
@@ -126,6 +129,7 @@ def read_jsonl(file: TextIO, name: str, seen: set[object]) -> Iterator[Line]:
             raise UnreadableError(f"{line} is no JSON: {error}") from error
         if not isinstance(fields, dict):
             raise UnreadableError(f"{line} is no object")
+        source = ""
         if isinstance(fields.get("data"), dict):
             # A CloudEvent of the usage log: it is unique by these, if it has them.
             event = fields.get("source"), fields.get("id")
@@ -133,8 +137,8 @@ def read_jsonl(file: TextIO, name: str, seen: set[object]) -> Iterator[Line]:
                 if event in seen:
                     continue
                 seen.add(event)
-            fields = fields["data"]
-        yield _request(fields, _columns(list(fields)), line)
+            source, fields = str(fields.get("source", "")), fields["data"]
+        yield replace(_request(fields, _columns(list(fields)), line), source=source)
 
 
 def arrivals(requests: Iterable[Line], reading: Reading, *, jsonl: bool) -> list[Arrival]:
@@ -146,13 +150,18 @@ def arrivals(requests: Iterable[Line], reading: Reading, *, jsonl: bool) -> list
         jsonl: Whether it is jsonl, whose small numbers are milliseconds, as Mooncake's are.
 
     Raises:
-        UnreadableError: If times are of two kinds.
+        UnreadableError: If times are of two kinds, or requests of two deployments.
         NoSuchSettingError: If lines say what a setting says.
     """
     every = list(requests)
     if not every:
         return []
     _check_settings(every[0], reading)
+    sources = sorted({one.source for one in every})
+    if len(sources) > 1:
+        raise UnreadableError(
+            f"its lines are of {len(sources)} deployments ({', '.join(sources[:_FEW])}): give the files of one of them"
+        )
     dates = isinstance(every[0].at, datetime)
     for one in every:
         if isinstance(one.at, datetime) != dates:

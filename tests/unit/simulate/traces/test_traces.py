@@ -174,6 +174,13 @@ def test_a_line_that_was_broken_off_at_the_end_and_events_without_an_id_take_not
     assert len(find(path, 1).arrivals) == 2
 
 
+def test_usage_logs_of_two_deployments_are_not_one_load(tmp_path):
+    written(tmp_path, event(1, "2026-11-27T12:00:01Z"), "logs/a.jsonl")
+    written(tmp_path, event(2, "2026-11-27T12:00:02Z").replace("/chat", "/code"), "logs/b.jsonl")
+    with pytest.raises(InvalidManifestError, match=r"2 deployments .*/chat, .*/code.: give the files of one"):
+        find(str(tmp_path / "logs"), 1)
+
+
 def test_a_packed_file_and_a_unit_of_its_own(tmp_path):
     packed = written(tmp_path, gzip.compress(AZURE.encode()), "trace.csv.gz")
     plain = written(tmp_path, AZURE)
