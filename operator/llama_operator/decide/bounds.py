@@ -37,6 +37,14 @@ def most_replicas(spec: LlamaDeploymentSpec) -> int:
     return max(1, widest(spec.scaling).most if fixed is None else fixed)
 
 
+def most_from(spec: LlamaDeploymentSpec) -> str:
+    """Return the field that says `most_replicas`, for people."""
+    if wanted_replicas(spec) is not None:
+        return "scaling.minReplicas" if spec.replicas is None else "spec.replicas"
+    window = widest(spec.scaling).window
+    return f"maxReplicas of window {window}" if window else "scaling.maxReplicas"
+
+
 def least_replicas(spec: LlamaDeploymentSpec, now: datetime | None = None) -> int:
     """Fewest replicas that run under this spec.
 

@@ -32,6 +32,7 @@ from llama_operator.decide.rollout import strategy
 from llama_operator.decide.rollout.fields import FIELDS
 from llama_operator.decide.rollout.revision import revision_of
 from llama_operator.decide.routes import ROUTE_KINDS
+from llama_operator.decide.scaling.number import with_number
 from llama_operator.errors import InvalidManifestError
 from llama_operator.kube import kinds
 from llama_operator.kube.port import Cluster, Kind, NotFoundError, Object, Ref
@@ -142,7 +143,8 @@ class Observer:
             on_cpu = deployment.spec.hardware.accelerator == "CPU"
             counting = free_rooms(self.cluster, observed.nodes, head, unreadable, on_cpu=on_cpu)
             observed = replace(observed, free=await read(kinds.POD, counting, None))
-        return replace(await with_serving(observed, self.serving), unknown=self.rights.unknown)
+        observed = replace(await with_serving(observed, self.serving), unknown=self.rights.unknown)
+        return with_number(observed, wanted)
 
     async def _default_queue(self, ref: Ref) -> bool:
         """Whether Kueue takes every RayService of the namespace; no where that may not be read."""

@@ -87,7 +87,7 @@ def capacity_found(observed: Observed, decision: Decision) -> Finding:
     least = _Demand(chosen, shapes, max(1, least_replicas(spec, observed.dated)))
     most = _Demand(chosen, shapes, most_replicas(spec))
     supply = _supply(observed, least)
-    bound = _bound(least, most, supply, decision.revision.name)
+    bound = _bound(least, most, supply, decision.revision.name) + _bounded(observed)
     given = decision.given_up
     if given is not None and in_force(given, observed):
         return Finding(_KIND, ConditionStatus.FALSE, Reason.SCALE_UP_GIVEN_UP, f"{_given_up(given)}{bound}")
@@ -189,6 +189,14 @@ def _waiting(observed: Observed, revision: str, least: _Demand) -> Demand:
     placed = [pod.role for pod in observed.pods or () if pod.revision == revision and pod.node and not pod.leaving]
     whole = least.pods
     return Demand(whole.shapes, max(0, whole.workers - placed.count(_WORKER)), head=_HEAD not in placed)
+
+
+def _bounded(observed: Observed) -> str:
+    """That `maxGPUs` bounds what an autoscaler asks for; empty if it does not."""
+    spec, asked = observed.deployment.spec, observed.asked_replicas
+    if asked is None:
+        return ""
+    return f"; spec.replicas asks for {asked}, and maxGPUs {spec.hardware.max_gpus} bounds them to {spec.replicas}"
 
 
 def _bound(least: _Demand, most: _Demand, supply: _Supply, revision: str) -> str:

@@ -375,7 +375,10 @@ def _causes(before: LlamaDeploymentStatus, after: LlamaDeploymentStatus) -> Iter
 def _scaling_events(before: LlamaDeploymentStatus, after: LlamaDeploymentStatus) -> Iterator[EventFacts]:
     if not after.scaling_history or after.scaling_history == before.scaling_history:
         return
-    change = after.scaling_history[0]
+    change, known = after.scaling_history[0], before.scaling_history
+    if known and (change in known or change.time < known[0].time):
+        # Pods that answer again tell what they know, which may be less than was seen while they were silent.
+        return
     note = f"from {change.from_replicas} to {change.to_replicas} replicas: {change.reason}"
     yield _event("Normal", EventReason.SCALED, "Scale", note)
 

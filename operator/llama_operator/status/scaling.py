@@ -15,12 +15,13 @@ from llama_operator.api.readings import moment
 from llama_operator.api.reasons import ConditionType, Reason
 from llama_operator.api.v1alpha1.llamadeployment import LlamaDeploymentSpec
 from llama_operator.api.v1alpha1.llamadeployment_status import LlamaDeploymentStatus, ScalingEvent
+from llama_operator.api.v1alpha1.scaling import ScalingMode
 from llama_operator.decide.bounds import least_replicas, replica_bounds
 from llama_operator.decide.decision import Decision
 from llama_operator.decide.observed import Observed, RayServiceFacts
 from llama_operator.decide.scaling.schedule import ReplicaBounds
 from llama_operator.desired import naming
-from llama_serving.contract.status import ServingStatus
+from llama_serving.contract.status import BOUNDS_CHANGED, ServingStatus
 
 _HISTORY = 10
 
@@ -60,7 +61,8 @@ def scaling(observed: Observed, decision: Decision, previous: LlamaDeploymentSta
     told, before = answer(observed, decision), _before(observed, decision, previous)
     silence = previous.queue_depth is None or previous.serving_silent_since is not None
     if told is not None:
-        after = Scaling(told.target_replicas, told.replicas, _recorded(told, previous.scaling_history))
+        whose = _words(observed)
+        after = Scaling(told.target_replicas, told.replicas, _recorded(told, previous.scaling_history, whose))
         comparable = told.scaling is None and not (silence and _went_back(observed))
     else:
         after = _unsaid(observed, decision, previous, before)
@@ -69,13 +71,27 @@ def scaling(observed: Observed, decision: Decision, previous: LlamaDeploymentSta
     if after.wanted == before or not comparable or previous.observed_generation == 0:
         return after
     bounds = replica_bounds(observed.deployment.spec, observed.dated)
-    reason = _reason(observed.deployment.spec, bounds, told, before, after.wanted, silence=silence)
+    whose = _words(observed)
+    reason = _reason(observed.deployment.spec, bounds, whose, told, before, after.wanted, silence=silence)
     event = ScalingEvent(time=now.replace(microsecond=0), from_replicas=before, to_replicas=after.wanted, reason=reason)
     return replace(after, history=(event, *previous.scaling_history)[:_HISTORY])
 
 
-def _recorded(told: ServingStatus, known: tuple[ScalingEvent, ...]) -> tuple[ScalingEvent, ...]:
-    """The history with the changes that the pods tell; they know best what happened since the oldest of them."""
+def _words(observed: Observed) -> str:
+    """Whose bounds hold now, for people."""
+    spec = observed.deployment.spec
+    if spec.scaling.mode is not ScalingMode.QUEUE_DEPTH:
+        return f"spec.replicas, mode {spec.scaling.mode}"
+    window = replica_bounds(spec, observed.dated).window
+    return f"bounds of window {window} of the schedule" if window else "bounds of the spec"
+
+
+def _recorded(told: ServingStatus, known: tuple[ScalingEvent, ...], whose: str) -> tuple[ScalingEvent, ...]:
+    """The history with the changes that the pods tell; they know best what happened since the oldest of them.
+
+    Pods do not know whose bounds theirs are. Who sees such a change first names them.
+    """
+    named = {(one.time, one.from_replicas, one.to_replicas): one.reason for one in known}
     if told.scaling is None or not told.scaling.changes:
         return known
     changes = tuple(
@@ -83,7 +99,10 @@ def _recorded(told: ServingStatus, known: tuple[ScalingEvent, ...]) -> tuple[Sca
             time=datetime.fromtimestamp(int(one.at), UTC),
             from_replicas=one.before,
             to_replicas=one.after,
-            reason=one.reason,
+            reason=named.get(
+                (datetime.fromtimestamp(int(one.at), UTC), one.before, one.after),
+                one.reason.replace(BOUNDS_CHANGED, whose),
+            ),
         )
         for one in told.scaling.changes
     )
@@ -141,6 +160,7 @@ def _went_back(observed: Observed) -> bool:
 def _reason(
     spec: LlamaDeploymentSpec,
     bounds: ReplicaBounds,
+    whose: str,
     told: ServingStatus | None,
     before: int,
     after: int,
@@ -148,7 +168,7 @@ def _reason(
     silence: bool,
 ) -> str:
     if told is None or not bounds.least <= before <= bounds.most:
-        return f"bounds of window {bounds.window} of the schedule" if bounds.window else "bounds of the spec"
+        return whose
     waiting, target = f"{told.queue_depth} requests wait", spec.scaling.target_queue_depth
     if silence:
         return f"while the status endpoint did not answer; now {waiting}, {target} per replica is the target"

@@ -39,6 +39,8 @@ _Moment = Annotated[float, Field(ge=0, le=253_402_300_799, allow_inf_nan=False)]
 _Duration = Annotated[float, Field(ge=0, le=1_000_000, allow_inf_nan=False)]
 """Seconds; of a start that took longer nobody waits for the end."""
 MOST_CHANGES: Final = 10
+BOUNDS_CHANGED: Final = "bounds of the deployment"
+"""How the policy says that it did not wish a change: others know whose bounds these were."""
 
 
 class StartReport(Answer):

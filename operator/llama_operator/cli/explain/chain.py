@@ -214,6 +214,11 @@ def _activation(facts: Facts) -> Check:
         return Check(
             name, State.FAILED, "spec.replicas is 0: no hardware is held", f"kubectl scale {address} --replicas 1"
         )
+    if spec.scaling.mode is ScalingMode.EXTERNAL and spec.replicas is None:
+        evidence = "may hold hardware; nobody has written spec.replicas yet, and no autoscaler can read /scale before"
+        return Check(
+            name, State.PASSED, evidence, f"kubectl scale {address} --replicas {max(1, facts.status.replicas)}"
+        )
     return Check(name, State.PASSED, "may hold hardware")
 
 

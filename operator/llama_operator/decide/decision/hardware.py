@@ -4,7 +4,7 @@ from llama_operator.api.reasons import ConditionType, Reason
 from llama_operator.api.v1alpha1.guard import GuardPlacement
 from llama_operator.api.v1alpha1.llamadeployment import Activation
 from llama_operator.api.v1alpha1.llamadeployment_status import ChosenPlan
-from llama_operator.decide.bounds import most_replicas, wanted_replicas
+from llama_operator.decide.bounds import most_from, most_replicas, wanted_replicas
 from llama_operator.decide.copies.needed import caches
 from llama_operator.decide.license.gather import gpus_of
 from llama_operator.decide.observed import Observed
@@ -43,6 +43,6 @@ def beyond_max_gpus(observed: Observed, chosen: ChosenPlan | None, beside: int) 
         ConditionType.PLANNED,
         Reason.MAX_GPUS_EXCEEDED,
         f"{most} × {each} GPUs of the running plan{of_guard} exceed maxGPUs {limit}; raise it to {each * most + beside}, "
-        "or lower the replicas",
+        f"or lower {most_from(spec)}",
         "spec.hardware.maxGPUs",
     )

@@ -21,7 +21,7 @@ from llama_operator.api.v1alpha1.llamadeployment_status import ChosenPlan
 from llama_operator.api.v1alpha1.scaling import ScalingMode, ScalingSpec
 from llama_operator.catalog import Catalog
 from llama_operator.catalog.models import Model
-from llama_operator.decide.bounds import most_replicas
+from llama_operator.decide.bounds import most_from, most_replicas
 from llama_operator.decide.copies.needed import caches
 from llama_operator.decide.find_model import find_model
 from llama_operator.decide.license.gather import gpus_of
@@ -165,7 +165,7 @@ def _beyond_max_gpus(deployment: LlamaDeployment, guard: GuardSpec, chosen: Cand
         ConditionType.PLANNED,
         Reason.MAX_GPUS_EXCEEDED,
         f"the model takes up to {most} of maxGPUs {limit}, which leaves none for the guard; raise it by at least {guard.replicas}, or "
-        "lower the replicas",
+        f"lower {most_from(deployment.spec)}",
         "spec.hardware.maxGPUs",
     )
 

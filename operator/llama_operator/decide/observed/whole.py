@@ -101,6 +101,9 @@ class Observed:
     unknown: tuple[Unread, ...] = ()
     """What the asker may not read; empty in the operator, which fails instead."""
 
+    asked_replicas: int | None = None
+    """Replicas that an autoscaler of others asked for, where `maxGPUs` bounds them: `deployment` has the bounded number then."""
+
     def pod_settings(self, card: Accelerator | None) -> PodSettingsByRole:
         """What platform and team want of the deployment's pods.
 

@@ -68,6 +68,8 @@ class PlanRequest:
     """Room for LoRA adapters; None for none."""
     guard: GuardShare | None = None
     """The guard on the same cards; None without one, or where it has cards of its own."""
+    most_from: str = "scaling.maxReplicas"
+    """Field of the spec that says `max_replicas`."""
     max_nodes: int | None = None
     """Nodes that a replica may take; None for as many as the search knows."""
 

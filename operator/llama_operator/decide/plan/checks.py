@@ -247,7 +247,7 @@ def within_max_gpus(request: PlanRequest, candidate: Candidate) -> Failure | Non
     if limit is None or per_replica * request.max_replicas <= limit:
         return None
     held = limit // per_replica
-    advice = f"lower scaling.maxReplicas to {held}" if held else "use a lower precision or a larger GPU"
+    advice = f"lower {request.most_from} to {held}" if held else "use a lower precision or a larger GPU"
     return Failure(
         Reason.MAX_GPUS_EXCEEDED,
         f"{request.max_replicas} × {per_replica} GPUs exceed maxGPUs {limit}",

@@ -14,7 +14,7 @@ from llama_operator.api.v1alpha1.llamadeployment import (
 from llama_operator.catalog import Catalog
 from llama_operator.catalog.declared import with_declared
 from llama_operator.catalog.models import Model, Variant
-from llama_operator.decide.bounds import most_replicas
+from llama_operator.decide.bounds import most_from, most_replicas
 from llama_operator.decide.observed import Observed
 from llama_operator.decide.plan.accelerators import find_accelerators, with_image
 from llama_operator.decide.plan.adapters import places_of, slots_problem
@@ -103,6 +103,7 @@ def request_of(observed: Observed, model: Model, catalog: Catalog) -> Problem | 
         gpus_per_node=spec.hardware.gpus_per_node,
         max_gpus=spec.hardware.max_gpus,
         max_replicas=most_replicas(spec),
+        most_from=most_from(spec),
         max_model_length=spec.context.max_model_length or trained_for,
         concurrent_sequences=spec.context.concurrent_sequences,
         utilization_percent=spec.engine.gpu_memory_utilization_percent,

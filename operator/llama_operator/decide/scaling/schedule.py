@@ -64,10 +64,11 @@ def _minutes_that_come_twice(local: datetime) -> range:
 
 
 def widest(scaling: ScalingSpec) -> ReplicaBounds:
-    """Return the fewest and the most replicas of all hours."""
+    """Return the fewest and the most replicas of all hours; it names the window that has the most, if one has more than `maxReplicas`."""
     windows = () if scaling.schedule is None else scaling.schedule.windows
     every = [ReplicaBounds(scaling.min_replicas, scaling.max_replicas), *(_of(scaling, window) for window in windows)]
-    return ReplicaBounds(min(one.least for one in every), max(one.most for one in every))
+    most = max(every, key=lambda one: one.most)
+    return ReplicaBounds(min(one.least for one in every), most.most, most.window)
 
 
 def next_change(scaling: ScalingSpec, now: datetime) -> datetime | None:

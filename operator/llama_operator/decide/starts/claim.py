@@ -43,6 +43,10 @@ def given_up(
     if serving is None or serving.identity.revision != revision:
         # Nobody says how many run.
         return before
+    least = max(1, replica_bounds(deployment.spec, observed.dated).least)
+    if before is not None and least > before.replicas:
+        # Bounds of another hour ask for more than was kept, and are not given up.
+        before = None
     if before is not None and in_force(before, observed):
         more = max(before.replicas, serving.replicas)
         return before if more == before.replicas else before.model_copy(update={"replicas": more})
@@ -52,7 +56,6 @@ def given_up(
         pod for pod in observed.pods or () if overdue(observed, pod, revision, node_deadline(observed, expected))
     ]
     missing = min(-(-len(waiting) // max(1, chosen.nodes_per_replica)), serving.target_replicas - serving.replicas)
-    least = max(1, replica_bounds(deployment.spec, observed.dated).least)
     kept = max(least, serving.replicas, serving.target_replicas - missing)
     if missing <= 0 or kept >= serving.target_replicas:
         return before

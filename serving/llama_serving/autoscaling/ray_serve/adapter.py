@@ -275,6 +275,10 @@ def _middle(values: list[float]) -> float:
     return sorted(values)[len(values) // 2]
 
 
+BOUNDS = "bounds of the deployment"
+"""Why the number changed when the policy did not wish it; `llama_serving.contract.status` has it for the operator, which knows whose bounds they are."""
+
+
 def told(record: ScalingRecord, decision: Decision, target: int, now: float, state: Mapping[str, Any]) -> ScalingRecord:
     """Return the record after a decision: a change that Serve has made has the reason of the wish before it.
 
@@ -289,7 +293,13 @@ def told(record: ScalingRecord, decision: Decision, target: int, now: float, sta
     if record.target is not None and record.target != target:
         grew = target > record.target
         wished = record.wish is not None and (record.wish > record.target if grew else record.wish < record.target)
-        why = record.reason if wished else "bounds of the deployment, or a request when there was no replica"
+        why = (
+            record.reason
+            if wished
+            else BOUNDS
+            if record.target > 0
+            else f"a request when there was no replica, or {BOUNDS}"
+        )
         events = ({"at": now, "from": record.target, "to": target, "reason": why}, *events)[:_EVENTS]
     return ScalingRecord(
         memory=state,

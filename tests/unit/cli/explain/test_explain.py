@@ -177,6 +177,15 @@ def test_a_spec_that_breaks_a_rule_is_explained_by_its_field(world):
     assert "spec.replicas" in checks(found)["object"]["evidence"]
 
 
+def test_an_autoscaler_that_cannot_read_a_number_yet_is_told_how_to_begin(world):
+    spec = {"model": {"name": "llama-3.1-8b"}, "scaling": {"mode": "External"}}
+    world.seed(kinds.LLAMA_DEPLOYMENT, "chat", "team-a", spec=spec, status={"replicas": 5})
+    _, found = world.json("explain", "chat")
+    check = checks(found)["activation"]
+    assert "no autoscaler can read /scale before" in check["evidence"]
+    assert "kubectl scale lld chat -n team-a --replicas 5" in str(check)
+
+
 def test_a_deployment_that_does_not_exist_is_an_error(world):
     code, _, err = world.run("explain", "nobody")
     assert code == 1
