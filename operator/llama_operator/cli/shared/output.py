@@ -62,7 +62,7 @@ def console(*, wide: bool = False, errors: bool = False) -> "Console":
             for part in super().render(renderable, options):
                 yield part if part.control else Segment(terminal.plain(part.text), part.style)
 
-    made = Piped(highlight=False, file=terminal.raw(sys.stderr if errors else sys.stdout))
+    made = Piped(highlight=False, emoji=False, file=terminal.raw(sys.stderr if errors else sys.stdout))
     if wide or not made.is_terminal:
         made.width = max(made.width, _WIDE)
     return made

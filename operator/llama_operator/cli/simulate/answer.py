@@ -16,6 +16,8 @@ class Simulated:
     """One for each seed."""
     played: tuple[tuple[Played, ...], ...]
     """By seed, then by autoscaler."""
+    too_long: tuple[int, ...] = ()
+    """By seed: requests with more tokens than an engine takes."""
     begins: str | None = None
     """When the trace begins, as the user said it; None where no hours are played."""
     leaves_out_hours: bool = False

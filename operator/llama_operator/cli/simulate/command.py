@@ -16,6 +16,7 @@ from llama_operator.cli.shared import files, outcome, output
 from llama_operator.cli.shared.exit_codes import EXIT_DOES_NOT_FIT, EXIT_OK
 from llama_operator.cli.shared.options import filled
 from llama_operator.cli.simulate.answer import Simulated
+from llama_operator.cli.simulate.cases import at_hours, within_context
 from llama_operator.cli.simulate.contestants import PRODUCT, Contestant, beside, compete, parse
 from llama_operator.cli.simulate.steps import Steps
 from llama_operator.decide.decision import decide
@@ -34,6 +35,8 @@ _DEFAULT = ("product", "fixed", "in-the-second", "clairvoyant")
 _COMMAND_LINE = "the command line"
 _MOMENTS = 600
 _PERCENT = 100.0
+_DAY_SECONDS = 86_400.0
+_YEARS = range(1971, 9000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,24 +88,25 @@ def command(options: SimulateOptions) -> int:
         begins=_begins(options.begins, spec),
     )
     setup = setup_of(spec, decision, chosen, choices)
-    contestants = _contestants(options, named, spec)
-    cases, played = [], []
+    contestants = _contestants(options, named, spec, setup.bounds)
+    cases, played, too_long = [], [], []
     with Steps() as steps:
         for seed in range(options.seed, options.seed + options.seeds):
             steps.show(f"seed {seed}: reading {options.trace}")
-            trace = find(options.trace, seed)
+            trace, beyond = within_context(find(options.trace, seed), setup)
+            too_long.append(beyond)
             steps.show(f"seed {seed}: searching what {len(trace.arrivals):,} requests need")
-            cases.append(case_of(setup, trace, spec, seed=seed))
+            cases.append(at_hours(case_of(setup, trace, spec, seed=seed)))
             played.append(compete(cases[-1], contestants, seed, steps.show))
     found = Simulated(
         f"{metadata.namespace}/{metadata.name}",
         chosen.label,
         tuple(cases),
         tuple(played),
+        too_long=tuple(too_long),
         begins=options.begins,
         leaves_out_hours=options.begins is None and is_scheduled(spec),
     )
-    _draw(found, options)
     if options.output == "json":
         from llama_operator.cli.simulate.document import document
 
@@ -111,16 +115,18 @@ def command(options: SimulateOptions) -> int:
         from llama_operator.cli.simulate import table
 
         table.show(found)
+    # Last: what was played for minutes is told also where a picture cannot be written.
+    _draw(found, options)
     return EXIT_OK
 
 
 def _contestants(
-    options: SimulateOptions, named: tuple[Contestant, ...], spec: LlamaDeploymentSpec
+    options: SimulateOptions, named: tuple[Contestant, ...], spec: LlamaDeploymentSpec, bounds: tuple[int, int]
 ) -> tuple[Contestant, ...]:
     """Who plays, in the order of the table, each once."""
     usual = named or tuple(parse(name) for name in _DEFAULT)
     every = tuple(parse(name) for name in SCALERS) if options.all else ()
-    others = tuple(parse(name) for name in beside(spec.scaling)) if options.settings else ()
+    others = tuple(parse(name) for name in beside(spec.scaling, bounds)) if options.settings else ()
     first = tuple(one for one in usual if one.scaler == PRODUCT)
     by_name = {one.name: one for one in (*first, *others, *usual, *every)}
     return tuple(by_name.values())
@@ -140,6 +146,10 @@ def _begins(text: str | None, spec: LlamaDeploymentSpec) -> datetime | None:
     except ValueError as error:
         expected = "a date and a time, as 2026-11-30T07:30"
         raise InvalidManifestError.of(_COMMAND_LINE, "--begins", f"{text!r} is no time", expected) from error
+    if moment.year not in _YEARS:
+        raise InvalidManifestError.of(
+            _COMMAND_LINE, "--begins", f"{text!r} is in no year that is played", "a year of now"
+        )
     return moment if moment.tzinfo is not None else moment.replace(tzinfo=ZoneInfo(schedule.time_zone))
 
 
@@ -149,8 +159,9 @@ def _check(options: SimulateOptions) -> None:
         if value is not None and value < 1:
             raise InvalidManifestError.of(_COMMAND_LINE, name, f"{value} is too small", "a number from 1 on")
     for name, seconds in (("--cold-start", options.cold_start), ("--first-token", options.first_token)):
-        if seconds is not None and not seconds > 0:
-            raise InvalidManifestError.of(_COMMAND_LINE, name, f"{seconds:g} is too small", "seconds, more than 0")
+        if seconds is not None and not 0 < seconds <= _DAY_SECONDS:
+            problem = f"{seconds:g} is no such time"
+            raise InvalidManifestError.of(_COMMAND_LINE, name, problem, "seconds, more than 0, and a day at most")
     if not 0 <= options.failing_starts < _PERCENT:
         problem = f"{options.failing_starts} is no share"
         raise InvalidManifestError.of(_COMMAND_LINE, "--failing-starts", problem, "percent, from 0 to 99")
@@ -190,6 +201,11 @@ def _check_pictures(options: SimulateOptions) -> None:
             problem = f"{path} needs Pillow, which is not installed"
             allowed = "install llama-operator[pictures], or give a name that ends with .svg"
             raise InvalidManifestError.of(_COMMAND_LINE, option, problem, allowed)
+        if path is not None and (not path or Path(path).is_dir() or not Path(path).absolute().parent.is_dir()):
+            problem = f"{path!r} cannot be written: it is no name of a file in a folder that exists"
+            raise InvalidManifestError.of(_COMMAND_LINE, option, problem, "a name of a file")
+    if options.picture is not None and options.picture == options.pareto:
+        raise InvalidManifestError.of(_COMMAND_LINE, "--pareto", "the same file as --picture", "another name")
 
 
 def run(arguments: argparse.Namespace, _connector: object) -> int:

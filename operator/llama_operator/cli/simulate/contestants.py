@@ -17,6 +17,8 @@ from llama_operator.simulate.scalers.table import SCALERS, Case
 PRODUCT, _PREFERENCE = "product", "preference"
 _SETTINGS = {PRODUCT: (_PREFERENCE, "reserve", "minReplicas", "maxReplicas"), "fixed": ("replicas",)}
 _FROM_ONE = ("maxReplicas", "replicas")
+_MOST, _DIGITS = 1024, 4
+"""As in the definition of `spec.scaling`."""
 _PREFERENCES = {one.value: one for one in ScalingPreference}
 
 
@@ -72,20 +74,27 @@ def parse(text: str) -> Contestant:
         if name == _PREFERENCE:
             if value not in _PREFERENCES:
                 raise _refused(f"{part!r} is no preference", f"one of {', '.join(_PREFERENCES)}")
-        elif not value.isdecimal() or (name in _FROM_ONE and int(value) == 0):
-            raise _refused(f"{part!r} is no number of replicas", f"a number from {int(name in _FROM_ONE)} on")
+        elif not value.isdecimal() or len(value) > _DIGITS or not int(name in _FROM_ONE) <= int(value) <= _MOST:
+            raise _refused(f"{part!r} is no number of replicas", f"a number from {int(name in _FROM_ONE)} to {_MOST}")
+        if name in settings:
+            raise _refused(f"{name} is said twice", "once")
         settings[name] = value
     return Contestant(text, scaler, settings)
 
 
-def beside(spec: ScalingSpec) -> Iterator[str]:
-    """Yield the product with other settings than those of a spec: each other preference, and one replica more in two ways."""
+def beside(spec: ScalingSpec, bounds: tuple[int, int]) -> Iterator[str]:
+    """Yield the product with other settings than those of a spec: each other preference, and one replica more in two ways.
+
+    Args:
+        spec: What the user asks for.
+        bounds: Fewest and most replicas that are played.
+    """
     for preference in ScalingPreference:
         if preference is not spec.preference:
             yield f"{PRODUCT}:preference={preference.value}"
     yield f"{PRODUCT}:reserve={spec.reserve + 1}"
-    if spec.min_replicas < spec.max_replicas:
-        yield f"{PRODUCT}:minReplicas={spec.min_replicas + 1}"
+    if bounds[0] < bounds[1]:
+        yield f"{PRODUCT}:minReplicas={bounds[0] + 1}"
 
 
 def compete(

@@ -29,11 +29,15 @@ def document(found: Simulated) -> dict[str, Any]:
         "objectiveSeconds": setup.first_token,
         "coldStartSeconds": setup.cold_start.seconds,
         "gpusPerReplica": setup.gpus,
-        "runs": [_run(case, one) for case, played in zip(found.cases, found.played, strict=True) for one in played],
+        "runs": [
+            _run(case, one, too_long)
+            for case, played, too_long in zip(found.cases, found.played, found.too_long, strict=True)
+            for one in played
+        ],
     }
 
 
-def _run(case: Case, one: Played) -> dict[str, Any]:
+def _run(case: Case, one: Played, too_long: int) -> dict[str, Any]:
     measured = one.outcome
     return {
         "autoscaler": one.scaler,
@@ -43,7 +47,7 @@ def _run(case: Case, one: Played) -> dict[str, Any]:
         "relativeToClairvoyant": round(one.relative_hours, 4),
         "peakReplicas": measured.peak,
         "peakNeed": case.need.peak,
-        "tooLong": measured.too_long,
+        "tooLong": too_long,
         "refused": measured.refused,
         "cut": measured.cut,
         "pending": measured.pending,

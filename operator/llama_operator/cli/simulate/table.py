@@ -38,7 +38,7 @@ def show(found: Simulated) -> None:
     elif found.leaves_out_hours:
         console.print("  hours     spec.scaling.schedule is left out; --begins 2026-11-30T07:30 plays it", markup=False)
     console.print(f"  need      {case.need.peak} replicas at most, for who knows the trace", markup=False)
-    if too_long := found.played[0][0].outcome.too_long:
+    if too_long := found.too_long[0]:
         longest = setup.engine.longest
         text = f"  too long  {too_long:,} requests have more than {longest:,} tokens; they are answered 400 and count nowhere"
         console.print(text, markup=False)

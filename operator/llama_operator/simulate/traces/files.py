@@ -5,6 +5,7 @@ Files of others are not shipped; a user gives their path. docs/simulate.md says 
 
 import csv
 import gzip
+import os
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,8 +17,9 @@ from llama_operator.simulate.traces import lines, servegen
 from llama_operator.simulate.traces.lines import Line, NoSuchSettingError, Reading
 from llama_operator.simulate.traces.trace import Part, Trace, of_arrivals
 
-_LONGEST_DAYS = 31
-_DAY_SECONDS = 86_400
+_PACKED = ".gz"
+LONGEST_DAYS = 31
+DAY_SECONDS = 86_400
 _KNOWN = (
     "csv with a header (a time, and tokens of prompt and answer, as Azure's TIMESTAMP,ContextTokens,GeneratedTokens), jsonl (timestamp, "
     "input_length, output_length, or the usage log), csv of a ServeGen client (t, rate, CV, distribution, two parameters), or a folder of these"
@@ -39,12 +41,10 @@ def read(path: Path, part: Part, reading: Reading) -> Trace:
         trace = _read(path, part, reading)
     except NoSuchSettingError as error:
         raise _unread(path, f"takes no setting {error}", "leave it out") from error
-    except UnicodeDecodeError as error:
-        raise _unread(path, "cannot be read: it is no text in UTF-8") from error
     except (OSError, EOFError, zlib.error, csv.Error, ValueError) as error:
         raise _unread(path, f"cannot be read: {error}") from error
-    if trace.length > _LONGEST_DAYS * _DAY_SECONDS:
-        days = f"lasts {trace.length / _DAY_SECONDS:,.0f} days, and at most {_LONGEST_DAYS} are played"
+    if trace.length > LONGEST_DAYS * DAY_SECONDS:
+        days = f"lasts {trace.length / DAY_SECONDS:,.0f} days, and at most {LONGEST_DAYS} are played"
         raise _unread(path, days, "take a part of it, in seconds after its first request: start=0,length=86400")
     return trace
 
@@ -59,7 +59,7 @@ def _read(path: Path, part: Part, reading: Reading) -> Trace:
         raise _unread(path, "is none of the kinds that are known" if first else "is empty")
     if reading.unit is not None:
         raise NoSuchSettingError("unit: ServeGen has seconds")
-    return servegen.draw(paths, _name(path), reading.seed, part, reading.lengths)
+    return servegen.draw(paths, _opened, _name(path), reading.seed, part, reading.lengths)
 
 
 def _unread(path: Path, problem: str, allowed: str = f"give a {_KNOWN}") -> InvalidManifestError:
@@ -67,24 +67,43 @@ def _unread(path: Path, problem: str, allowed: str = f"give a {_KNOWN}") -> Inva
 
 
 def _files(path: Path) -> list[Path]:
-    """Return the files of a folder and of those in it, of one kind; or the file itself."""
+    """Return the files of a folder and of those in it, of one kind; or the file itself.
+
+    Raises:
+        InvalidManifestError: If there is none, or of two kinds, or a folder cannot be read.
+    """
     if not path.is_dir():
         return [path]
-    for kind in ("*.jsonl", "*.csv", "*.jsonl.gz", "*.csv.gz"):
-        if files := sorted(path.rglob(kind)):
-            return files
-    raise _unread(path, "has no csv and no jsonl in it")
+    found: dict[str, list[Path]] = {".jsonl": [], ".csv": []}
+    for folder, below, names in os.walk(path, onerror=_raise):
+        # What begins with a dot is of editors, and of Kubernetes where it mounts a ConfigMap: all is there twice.
+        below[:] = sorted(name for name in below if not name.startswith("."))
+        for name in sorted(names):
+            kind = Path(name.removesuffix(_PACKED)).suffix
+            if not name.startswith(".") and kind in found:
+                found[kind].append(Path(folder) / name)
+    kinds = [files for files in found.values() if files]
+    if len(kinds) != 1:
+        raise _unread(path, "has csv and jsonl in it" if kinds else "has no csv and no jsonl in it")
+    return kinds[0]
+
+
+def _raise(error: OSError) -> None:
+    raise error
 
 
 @contextmanager
 def _opened(path: Path) -> Iterator[TextIO]:
     """Open text, also if it is packed or begins with a byte order mark."""
-    if path.suffix == ".gz":
-        with gzip.open(path, "rt", encoding="utf-8-sig", newline="") as packed:
-            yield packed
-    else:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            yield file
+    try:
+        if path.suffix == _PACKED:
+            with gzip.open(path, "rt", encoding="utf-8-sig", newline="") as packed:
+                yield packed
+        else:
+            with path.open(encoding="utf-8-sig", newline="") as file:
+                yield file
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path.name} is no text in UTF-8") from error
 
 
 def _of_lines(path: Path, paths: list[Path], part: Part, reading: Reading, *, jsonl: bool) -> Trace:
@@ -98,4 +117,4 @@ def _of_lines(path: Path, paths: list[Path], part: Part, reading: Reading, *, js
 
 
 def _name(path: Path) -> str:
-    return path.name if path.is_dir() else Path(path.name.removesuffix(".gz")).stem
+    return path.name if path.is_dir() else Path(path.name.removesuffix(_PACKED)).stem

@@ -122,6 +122,8 @@ def read_jsonl(file: TextIO, name: str, seen: set[object]) -> Iterator[Line]:
         line = f"line {number} of {name}"
         try:
             fields = json.loads(text)
+        except RecursionError as error:
+            raise UnreadableError(f"{line} is nested too deep") from error
         except json.JSONDecodeError as error:
             if not text.endswith("\n"):
                 # The last one, whose writer was killed.
@@ -169,6 +171,10 @@ def arrivals(requests: Iterable[Line], reading: Reading, *, jsonl: bool) -> list
     times: list[Any] = [one.at for one in every]
     start = min(times)
     unit = _SECONDS if dates else reading.unit or _unit(start, jsonl=jsonl)
+    if unit == _MILLISECONDS and reading.unit is None and start < _SINCE_1970[-1][0] and not all(map(_is_whole, times)):
+        raise UnreadableError(
+            "its times have fractions: say with unit=1 that they are seconds, or with unit=0.001 that they are not"
+        )
     # Divided, because a thousandth is no float.
     seconds = [(at - start).total_seconds() if dates else (at - start) / (1 / unit) for at in times]
     chance = random.Random(f"{reading.seed}/lines")

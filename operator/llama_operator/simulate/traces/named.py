@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from llama_operator.errors import InvalidManifestError
-from llama_operator.simulate.traces.files import read
+from llama_operator.simulate.traces.files import DAY_SECONDS, LONGEST_DAYS, read
 from llama_operator.simulate.traces.lengths import CONVERSATION, Lengths, fixed
 from llama_operator.simulate.traces.lines import Reading
 from llama_operator.simulate.traces.shapes import SHAPES, Shape, draw
@@ -35,16 +35,27 @@ def find(text: str, seed: int) -> Trace:
     shape = SHAPES.get(name)
     settings = _settings(rest, _OF_SHAPES if shape is not None else _OF_FILES)
     if shape is not None:
-        lengths = _lengths(settings)
-        changed = _changed(shape, settings)
-        _check_size(text, max(changed.low, changed.high) * changed.length)
-        return draw(name, changed, seed, lengths)
-    if not Path(name).exists():
+        return _of_shape(text, name, _changed(shape, settings), _lengths(settings), seed)
+    if not name or not (Path(name).is_file() or Path(name).is_dir()):
         problem = f"{name!r} is neither a shape nor a file"
         raise InvalidManifestError.of(
             "the command line", "--trace", problem, f"give a file, or one of {', '.join(SHAPES)}"
         )
     return _of_file(text, Path(name), settings, seed)
+
+
+def _of_shape(text: str, name: str, shape: Shape, lengths: Lengths, seed: int) -> Trace:
+    days = shape.length / DAY_SECONDS
+    if days > LONGEST_DAYS:
+        problem = f"{text!r} lasts {days:,.0f} days, and at most {LONGEST_DAYS} are played"
+        raise InvalidManifestError.of("the command line", "--trace", problem, "a shorter length, in seconds")
+    _check_size(text, max(shape.low, shape.high) * shape.length)
+    trace = draw(name, shape, seed, lengths)
+    if not trace.arrivals:
+        raise InvalidManifestError.of(
+            "the command line", "--trace", f"{text!r} has no request", "a higher rate, or a longer length"
+        )
+    return trace
 
 
 def _of_file(text: str, path: Path, settings: dict[str, float], seed: int) -> Trace:
@@ -91,6 +102,8 @@ def _settings(text: str, known: tuple[str, ...]) -> dict[str, float]:
                 "the command line", "--trace", f"{part!r} is no setting of this trace", allowed
             )
         _check(name, number, part)
+        if name in settings:
+            raise InvalidManifestError.of("the command line", "--trace", f"{name} is said twice", "once")
         settings[name] = number
     return settings
 

@@ -3,8 +3,10 @@
 import csv
 import math
 import random
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import TextIO
 
 from llama_operator.simulate.request import Arrival
 from llama_operator.simulate.traces.lengths import Lengths
@@ -21,11 +23,19 @@ def is_client(first: str) -> bool:
     return first.count(",") == _COLUMNS - 1 and first.partition(",")[0].strip().replace(".", "", 1).isdigit()
 
 
-def draw(paths: Iterable[Path], name: str, seed: int, part: Part, lengths: Lengths) -> Trace:
+def draw(
+    paths: Iterable[Path],
+    opened: Callable[[Path], AbstractContextManager[TextIO]],
+    name: str,
+    seed: int,
+    part: Part,
+    lengths: Lengths,
+) -> Trace:
     """Draw the arrivals of clients, which add up.
 
     Args:
         paths: A file for each client.
+        opened: Opens one.
         name: Name of the trace.
         seed: What they are drawn from.
         part: What is taken of them.
@@ -39,7 +49,7 @@ def draw(paths: Iterable[Path], name: str, seed: int, part: Part, lengths: Lengt
     for path in paths:
         # Each client has chance of its own, so that one more client changes none of the others.
         chance = random.Random(f"{seed}/{path.stem}")
-        with path.open(encoding="utf-8", newline="") as file:
+        with opened(path) as file:
             for number, row in enumerate(csv.reader(file), start=1):
                 try:
                     begin = float(row[0])

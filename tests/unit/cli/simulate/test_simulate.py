@@ -88,13 +88,37 @@ def test_a_terminal_sees_what_is_played_and_how_long_it_takes_and_a_file_does_no
     assert "playing" not in out
 
 
-def test_requests_beyond_the_context_are_counted_apart(simulate):
-    _, out, _ = simulate("-o", "json", "--scaler", "product", trace="steady:high=1,length=60,prompt=40000")
-    run = json.loads(out)["runs"][0]
-    assert run["tooLong"] > 0
-    assert (run["attainment"], run["refused"]) == (1.0, 0)
-    _, out, _ = simulate("--scaler", "product", trace="steady:high=1,length=60,prompt=40000")
-    assert "more than 32,768 tokens" in out
+def test_requests_beyond_the_context_are_counted_apart_and_are_no_work(simulate, tmp_path):
+    rows = [f"{second},1000,100" for second in range(120)]
+    plain, mixed = tmp_path / "plain.csv", tmp_path / "mixed.csv"
+    header = "time,prompt_tokens,output_tokens\n"
+    plain.write_text(header + "\n".join(rows))
+    mixed.write_text(header + "\n".join(rows + [f"{second}.5,100000,100" for second in range(60)]))
+    found = {}
+    for path in (plain, mixed):
+        _, out, _ = simulate("-o", "json", "--scaler", "product", trace=f"{path}")
+        (found[path.stem],) = json.loads(out)["runs"]
+    assert (found["plain"]["tooLong"], found["mixed"]["tooLong"]) == (0, 60)
+    assert found["mixed"]["peakNeed"] == found["plain"]["peakNeed"] == 1
+    assert "more than 32,768 tokens" in simulate("--scaler", "product", trace=f"{mixed}")[1]
+
+
+def test_all_too_long_is_no_load(simulate):
+    code, _, err = simulate(trace="steady:high=1,length=60,prompt=40000")
+    assert code == 2
+    assert "have more than 32,768 tokens" in err
+
+
+def test_a_manifest_that_fixes_the_number_can_be_played_with_other_settings(simulate):
+    code, out, _ = simulate("--settings", "--max-replicas", "1", "-o", "json", trace="steady:high=1,length=60")
+    assert code == 0
+    assert not [one for one in json.loads(out)["runs"] if "minReplicas" in one["autoscaler"]]
+
+
+def test_a_name_with_colons_is_shown_as_it_is(simulate, tmp_path):
+    path = tmp_path / "a:b:.csv"
+    path.write_text("time\n0.5\n1\n")
+    assert "a:b:" in simulate("--scaler", "product", trace=f"{path}")[1]
 
 
 def test_pictures_are_svg(simulate, tmp_path):
@@ -124,13 +148,21 @@ def test_without_the_extra_a_png_is_refused_before_anything_is_played(simulate, 
     ("options", "word"),
     [
         (["--picture", "wave.pdf"], "a name that ends with .svg or .png"),
+        (["--picture", ""], "--picture"),
+        (["--picture", "/tmp"], "--picture"),
+        (["--picture", "a.svg", "--pareto", "a.svg"], "another name"),
+        (["--cold-start", "inf"], "--cold-start"),
+        (["--first-token", "inf"], "--first-token"),
+        (["--scaler", "fixed:replicas=100000000"], "a number from 1 to 1024"),
+        (["--scaler", "product:reserve=" + "9" * 5000], "a number from 0 to 1024"),
+        (["--scaler", "product:reserve=1,reserve=2"], "said twice"),
         (["--scaler", "magic"], "--scaler"),
         (["--scaler", "keda:replicas=2"], "only product and fixed have any"),
         (["--scaler", "product:replicas=2"], "one of preference, reserve, minReplicas, maxReplicas"),
         (["--scaler", "product:preference=Fast"], "one of Cost, Balanced, Latency"),
-        (["--scaler", "product:reserve=-1"], "a number from 0 on"),
-        (["--scaler", "product:maxReplicas=0"], "a number from 1 on"),
-        (["--scaler", "fixed:replicas="], "a number from 1 on"),
+        (["--scaler", "product:reserve=-1"], "a number from 0 to 1024"),
+        (["--scaler", "product:maxReplicas=0"], "a number from 1 to 1024"),
+        (["--scaler", "fixed:replicas="], "a number from 1 to 1024"),
         (["--scaler", "product:minReplicas=50"], "minReplicas 50 is above maxReplicas 40"),
         (["--seeds", "0"], "--seeds"),
         (["--max-replicas", "0"], "--max-replicas"),
@@ -194,6 +226,18 @@ def test_a_schedule_is_played_from_the_time_at_which_the_trace_begins(scheduled,
     assert found["trace"]["begins"] == begins
     ready = found["runs"][0]["curves"]["ready"]
     assert (ready[0], ready[-1]) == (1, least_at_the_end)
+
+
+def test_a_run_begins_with_the_fewest_replicas_of_its_hour(scheduled):
+    _, out, _ = scheduled("-o", "json", "--begins", "2026-11-30T08:30")
+    (run,) = json.loads(out)["runs"]
+    assert (run["peakNeed"], run["curves"]["ready"][0]) == (3, 3)
+
+
+@pytest.mark.parametrize("begins", ["9999-12-31T23:59", "0001-01-01T00:00+14:00"])
+def test_a_year_that_has_no_hours_is_refused(scheduled, begins):
+    code, _, err = scheduled("--begins", begins)
+    assert (code, "--begins" in err) == (2, True)
 
 
 def test_without_a_time_the_table_says_that_the_hours_are_left_out(scheduled):

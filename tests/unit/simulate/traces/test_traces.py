@@ -3,6 +3,7 @@
 import gzip
 import json
 import math
+import os
 import statistics
 from dataclasses import replace
 
@@ -181,6 +182,30 @@ def test_usage_logs_of_two_deployments_are_not_one_load(tmp_path):
         find(str(tmp_path / "logs"), 1)
 
 
+def test_rotated_files_of_a_folder_add_up_and_what_begins_with_a_dot_is_left_out(tmp_path):
+    for number, name in ((1, "a.jsonl"), (2, "b/b.jsonl.gz"), (3, "..data/c.jsonl"), (4, ".old.jsonl")):
+        text = event(number, f"2026-11-27T12:00:0{number}Z").encode()
+        written(tmp_path, gzip.compress(text) if name.endswith("gz") else text, f"logs/{name}")
+    assert len(find(str(tmp_path / "logs"), 1).arrivals) == 2
+    written(tmp_path, AZURE, "logs/azure.csv")
+    with pytest.raises(InvalidManifestError, match="has csv and jsonl in it"):
+        find(str(tmp_path / "logs"), 1)
+
+
+def test_a_client_may_be_packed_and_have_a_mark_at_its_beginning(tmp_path):
+    client(tmp_path / "a.csv", 2.0, 2)
+    text = (tmp_path / "a.csv").read_bytes()
+    marked = written(tmp_path, gzip.compress(b"\xef\xbb\xbf" + text), "a.csv.gz")
+    assert len(find(f"{marked}:length=1200", 1).arrivals) > 1000
+
+
+def test_what_is_no_regular_file_is_none(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for name in (tmp_path / "pipe", "", ":times=2"):
+        with pytest.raises(InvalidManifestError, match="neither a shape nor a file"):
+            find(str(name), 1)
+
+
 def test_a_packed_file_and_a_unit_of_its_own(tmp_path):
     packed = written(tmp_path, gzip.compress(AZURE.encode()), "trace.csv.gz")
     plain = written(tmp_path, AZURE)
@@ -227,6 +252,12 @@ def test_lengths_are_drawn_where_lines_have_none(tmp_path):
             "timestamp 'nan' is no time",
             id="jsonl without a time",
         ),
+        pytest.param(
+            '{"timestamp": 61.5, "input_length": 1, "output_length": 2}\n',
+            "its times have fractions",
+            id="seconds or milliseconds",
+        ),
+        pytest.param('{"timestamp": 1, "deep": ' + "[" * 100_000 + "\n", "nested too deep", id="deep"),
         pytest.param('{"timestamp": 1}\n[1]\n', "line 2 of trace.csv is no object", id="a line of another kind"),
         pytest.param('{"input_length": 1, "output_length": 2}\n', "has no time", id="no name of a time"),
         pytest.param("time,prompt_tokens,output_tokens\n".encode("utf-16"), "no text in UTF-8", id="another coding"),
@@ -256,6 +287,9 @@ def test_a_line_that_cannot_be_read_is_refused_with_its_number(tmp_path, text, w
         ("wave:low=nan", "low=nan"),
         ("wave:high=inf", "high=inf"),
         ("wave:period=0", "period is to be above 0"),
+        ("wave:length=60,length=30", "length is said twice"),
+        ("steady:high=0", "has no request"),
+        ("steady:high=0.0001,length=4000000", "lasts 46 days"),
         ("wave:high=1e9", "20,000,000"),
         ("{there}", "none of the kinds"),
         ("{broken}", "cannot be read"),
