@@ -112,6 +112,7 @@ class QueueDepthPolicy:
         self._present = Present()
         self._turn: tuple[float, int, int, int] | None = None
         self._ahead = 0.0
+        self._failures = 0
 
     def __call__(self, ctx: ServeContext) -> tuple[int, dict[str, Any]]:
         """Return the number of replicas and the state to keep. Never raises: that would stop all autoscaling."""
@@ -124,6 +125,10 @@ class QueueDepthPolicy:
                 return turn[3], dict(ctx.policy_state)
             return self._decide(ctx)
         except Exception:
+            self._failures += 1
+            if self._failures == _FORGET_AFTER:
+                # A fault that comes from what is remembered would last as long as the head: it is read again by every new controller.
+                self._keeper.forget(record_key(ctx.app_name, ctx.deployment_name))
             if self._last_kind != "failed":
                 self._last_kind = "failed"
                 _LOGGER.exception("The autoscaling policy failed; the number of replicas stays as it is")
@@ -146,6 +151,7 @@ class QueueDepthPolicy:
         state = decision.memory.to_json()
         record = told(record, decision, ctx.target_num_replicas, now, state)
         self._keeper.keep(key, replace(record, facts=facts, knobs=knobs), now)
+        self._failures = 0
         self._turn = (now, ctx.target_num_replicas, ctx.current_num_replicas, decision.replicas)
         return decision.replicas, {_MEMORY: state}
 
@@ -161,6 +167,9 @@ class QueueDepthPolicy:
             waiting, running, kv_usage, slots = (float(value) for value in averages if value is not None)
             name = str(replica)
             stamp, counters = _latest(metrics, raw, replica)
+            if _lost(counters, self._readings.get(name)):
+                readings[name], seen[name] = self._readings[name], self._seen[name]
+                continue
             before = self._seen.get(name)
             # By this clock, since the replica may have another one.
             seen[name] = (stamp, now) if before is None or before[0] != stamp else before
@@ -171,7 +180,7 @@ class QueueDepthPolicy:
                 kv_usage=kv_usage,
                 slots=slots,
                 reported_at=seen[name][1],
-                **counters,
+                **{field: value or 0.0 for field, value in counters.items()},
             )
         self._seen, self._readings = seen, readings
         listed = ctx.current_num_replicas
@@ -217,21 +226,29 @@ _COUNTED = {
     "generated_tokens": METRIC_GENERATED_TOKENS,
     "kv_tokens": METRIC_KV_TOKENS,
 }
+_FORGET_AFTER = 30
+"""Turns without a decision, one a second."""
 _LONGEST_AWAY_SECONDS = 24 * 3600.0
 _EVENTS = 10
 
 
 def _latest(
     metrics: Mapping[str, Mapping[Any, float]], raw: Mapping[str, Mapping[Any, Any]], replica: Any
-) -> tuple[float, dict[str, float]]:
-    """Return the time of the last report, on the replica's clock, and the counters.
+) -> tuple[float, dict[str, float | None]]:
+    """Return the time of the last report, on the replica's clock, and the counters; None for those that it does not have.
 
     They are averages of the same seconds as the queue of the routers, so that what leaves it is seen to arrive.
     """
-    counters = {field: float(metrics.get(name, {}).get(replica, 0.0)) for field, name in _COUNTED.items()}
+    said = {field: metrics.get(name, {}).get(replica) for field, name in _COUNTED.items()}
+    counters = {field: None if value is None else float(value) for field, value in said.items()}
     series = raw.get(METRIC_SLOTS, {}).get(replica)
     # Without times every report counts as new.
     return (float(series[-1].timestamp) if series else math.nan), counters
+
+
+def _lost(counters: Mapping[str, float | None], before: ReplicaReading | None) -> bool:
+    """Whether a counter is missing that was there: it is no counter at 0, after which all that it ever counted would come as one burst."""
+    return before is not None and any(value is None and getattr(before, field) > 0 for field, value in counters.items())
 
 
 def _said(ctx: ServeContext, name: str, choose: Callable[[list[float]], float]) -> float | None:

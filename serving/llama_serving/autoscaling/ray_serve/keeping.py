@@ -7,6 +7,7 @@ every change: Serve's controller must not wait for it.
 import contextlib
 import json
 import logging
+import math
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
@@ -66,16 +67,49 @@ class ScalingRecord:
 
     @classmethod
     def from_json(cls, text: bytes | str | None) -> "ScalingRecord":
-        """Read what `to_json` wrote; an empty record if it is anything else."""
+        """Read what `to_json` wrote; an empty record if it is anything else.
+
+        A number that is none, or none that can be, would be believed for as long as the head lives.
+        """
         if not text:
             return cls()
-        with contextlib.suppress(ValueError, TypeError, KeyError, AttributeError):
-            said = json.loads(text)
+        with contextlib.suppress(ValueError, TypeError, KeyError, AttributeError, RecursionError):
+            said = json.loads(text, parse_constant=_finite, parse_float=_finite)
             values = {one.name: said[one.name] for one in fields(cls) if one.name in said}
-            values["events"] = tuple(said["events"])
+            values["events"] = tuple(map(_event, said["events"]))
+            values["memory"] = dict(said.get("memory", {}))
             values["facts"], values["knobs"] = dict(said.get("facts", {})), dict(said.get("knobs", {}))
+            for name, kinds in _KINDS.items():
+                _check(values.get(name), kinds)
             return cls(**values)
         return cls()
+
+
+_WHOLE: tuple[type, ...] = (int, type(None))
+_NUMBER: tuple[type, ...] = (int, float, type(None))
+_KINDS = {
+    **dict.fromkeys(("target", "wish", "need", "unbounded"), _WHOLE),
+    **dict.fromkeys(("arrivals", "request_seconds", "cold_start", "at"), _NUMBER),
+    "reason": (str, type(None)),
+}
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(text)
+    return number
+
+
+def _check(value: object, kinds: tuple[type, ...]) -> None:
+    if not isinstance(value, kinds) or isinstance(value, bool):
+        raise TypeError(value)
+
+
+def _event(said: Mapping[str, Any]) -> Mapping[str, Any]:
+    for name, kinds in (("at", (int, float)), ("from", (int,)), ("to", (int,)), ("reason", (str,))):
+        _check(said[name], kinds)
+    return dict(said)
 
 
 class Store(Protocol):
@@ -147,6 +181,10 @@ class Keeper:
                 _LOGGER.warning("What autoscaling has remembered cannot be read, and is forgotten", exc_info=True)
             self._records[key] = ScalingRecord.from_json(text)
         return self._records[key]
+
+    def forget(self, key: str) -> None:
+        """Begin anew: with what is remembered no decision was possible for long."""
+        self._records[key] = ScalingRecord()
 
     def keep(self, key: str, record: ScalingRecord, now: float) -> None:
         """Keep a record; write it if it says something new, or if the last one is some seconds old."""

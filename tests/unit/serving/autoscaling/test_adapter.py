@@ -67,7 +67,8 @@ def test_engines_whose_speed_is_unknown_get_replicas_when_they_are_full():
 def test_a_load_that_ends_frees_the_fleet_after_one_start_unless_it_was_late(values, minimum, waits):
     policy = QueueDepthPolicy(Store())
     _, state = played(policy, 90, ready=3, values=values, minimum=minimum)
-    over = {METRIC_ACCEPTED: 190.0}
+    over = {METRIC_ACCEPTED: 190.0, METRIC_FINISHED: 190.0}
+    over |= {METRIC_PROMPT_TOKENS: 90_000.0, METRIC_GENERATED_TOKENS: 9_000.0}
     for second in range(90, 500):
         wish, state = policy(context(at=second, ready=3, state=state, values=over, minimum=minimum))
     assert (wish == 3) is waits
@@ -160,6 +161,66 @@ def test_a_store_that_is_broken_or_holds_garbage_changes_nothing(store):
     if isinstance(store, Store):
         store.write("llama:LlamaServer:m", "{not json")
     assert played(QueueDepthPolicy(store), 5)[0] == 1
+
+
+GOOD = {"events": [], "target": 3, "wish": 3, "at": 1.0}
+EVENT = {"at": 1.0, "from": 1, "to": 2, "reason": "up"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        json.dumps(GOOD | {"target": "3"}),
+        json.dumps(GOOD | {"target": True}),
+        json.dumps(GOOD | {"wish": [2]}),
+        json.dumps(GOOD | {"at": "now"}),
+        json.dumps(GOOD | {"reason": 5}),
+        json.dumps(GOOD | {"events": [EVENT | {"from": "1"}]}),
+        json.dumps(GOOD | {"events": [{"at": 1.0}]}),
+        json.dumps(GOOD | {"memory": [1]}),
+        json.dumps(GOOD | {"memory": {"inside": float("inf")}}),
+        json.dumps(GOOD | {"memory": {"correction": float("nan")}}),
+        '{"events": [], "at": 1e999}',
+        '{"events": ' + "[" * 100_000,
+    ],
+)
+def test_a_record_that_no_policy_wrote_is_none(text):
+    assert ScalingRecord.from_json(text) == ScalingRecord()
+
+
+def test_what_a_policy_wrote_is_read_as_it_was():
+    store = Store()
+    played(QueueDepthPolicy(store), 60, ready=2, values=FULL)
+    record = ScalingRecord.from_json(store.read("llama:LlamaServer:m"))
+    assert (record.target, record.wish is not None, record.events != ()) == (2, True, False)
+    assert ScalingRecord.from_json(record.to_json()) == record
+    assert Memory.from_json(record.memory).ready == 2
+
+
+def test_a_policy_that_fails_for_long_begins_anew():
+    """Else a fault that comes from what is remembered would stay, since each new controller reads it again."""
+    store = Store()
+    policy = QueueDepthPolicy(store)
+    played(policy, 60, ready=2)
+    for second in range(60, 91):
+        broken = context(at=second, ready=2)
+        broken.config = None
+        assert policy(broken) == (2, {})
+    played(policy, 20, begin=91, ready=2)
+    assert Memory.from_json(ScalingRecord.from_json(store.read("llama:LlamaServer:m")).memory).began - NOW == 91
+
+
+def test_a_counter_that_is_missing_once_is_no_counter_at_zero():
+    store = Store()
+    policy, calm = QueueDepthPolicy(store), PRICED | {METRIC_FINISHED: 20_000.0}
+    wish, state = 3, None
+    for second in range(200):
+        values = calm | {METRIC_ACCEPTED: 20_000.0 + second / 10}
+        asked = context(at=second, ready=3, values=values, state=state)
+        if second == 150:
+            del asked.aggregated_metrics[METRIC_ACCEPTED]["r1"]
+        wish, state = policy(asked)
+        assert wish <= 3, second
 
 
 def test_facts_and_knobs_come_with_the_reports():
