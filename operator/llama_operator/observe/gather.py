@@ -22,6 +22,7 @@ from llama_operator.decide.copies.facts import WeightsFacts
 from llama_operator.decide.copies.needed import caches
 from llama_operator.decide.diagnosis.cluster import bereft
 from llama_operator.decide.exposure import lacks
+from llama_operator.decide.number import with_number
 from llama_operator.decide.observed import Observed, RayClusterFacts, RevisionFacts, UnreadRevision
 from llama_operator.decide.placement import requests
 from llama_operator.decide.placement.platform_pods import PlatformPods
@@ -32,7 +33,6 @@ from llama_operator.decide.rollout import strategy
 from llama_operator.decide.rollout.fields import FIELDS
 from llama_operator.decide.rollout.revision import revision_of
 from llama_operator.decide.routes import ROUTE_KINDS
-from llama_operator.decide.scaling.number import with_number
 from llama_operator.errors import InvalidManifestError
 from llama_operator.kube import kinds
 from llama_operator.kube.port import Cluster, Kind, NotFoundError, Object, Ref

@@ -106,7 +106,7 @@ def scaler(namespace):
 def test_kubernetes_own_autoscaler_takes_the_policys_number_at_once_and_keeps_it_while_there_is_none(
     plane, namespace, user, metrics, eventually
 ):
-    user.apply("tiny-cpu", "chat-8b", scaling={"mode": "External", "maxReplicas": 4}, replicas=2)
+    user.apply("tiny-cpu", "chat-8b", scaling={"mode": "External", "maxReplicas": 4})
     status = {"replicas": 2, "readyReplicas": 2, "selector": "llama-operator.io/deployment=chat-8b"}
     user.kubectl(
         "patch", "lld", "chat-8b", "--subresource=status", "--type=merge", "-p", json.dumps({"status": status})
@@ -115,7 +115,18 @@ def test_kubernetes_own_autoscaler_takes_the_policys_number_at_once_and_keeps_it
     plane.apply(scaler(namespace))
 
     def replicas():
-        return user.one("lld", "chat-8b")["spec"]["replicas"]
+        return user.one("lld", "chat-8b")["spec"].get("replicas")
+
+    def says(kind, **words):
+        found = user.one("hpa", "chat-8b").get("status", {}).get("conditions", [])
+        return any(one["type"] == kind and words.items() <= one.items() for one in found)
+
+    eventually(
+        lambda: says("AbleToScale", status="False", reason="FailedGetScale"), "it cannot read /scale without a number"
+    )
+    assert replicas() is None
+    # As docs/autoscaling.md and `explain` say it.
+    user.kubectl("scale", "llamadeployment", "chat-8b", "--replicas=2")
 
     eventually(lambda: replicas() == 7, "the autoscaler has written the wanted number")
     name, query = metrics.asked
@@ -128,14 +139,19 @@ def test_kubernetes_own_autoscaler_takes_the_policys_number_at_once_and_keeps_it
     )
     metrics.value = None
 
-    def blind():
-        found = user.one("hpa", "chat-8b").get("status", {}).get("conditions", [])
-        return any(one["type"] == "ScalingActive" and one["status"] == "False" for one in found)
-
-    eventually(blind, "the autoscaler says that it has no number")
+    eventually(lambda: says("ScalingActive", status="False"), "the autoscaler says that it has no number")
     assert replicas() == 7, "a number that is missing is no zero"
     metrics.value = 3
     eventually(lambda: replicas() == 3, "and fewer, without waiting five minutes")
+
+    # Back, as docs/autoscaling.md says it.
+    user.kubectl("delete", "hpa", "chat-8b")
+    mode = {"scaling": {"mode": "QueueDepth"}}
+    back = json.dumps({"spec": mode | {"replicas": None}})
+    refused = user.kubectl("patch", "lld", "chat-8b", "--type=merge", "-p", json.dumps({"spec": mode}), check=False)
+    assert "kubectl patch llamadeployment NAME --type merge" in refused.stderr
+    user.kubectl("patch", "lld", "chat-8b", "--type=merge", "-p", back)
+    assert replicas() is None
 
 
 @pytest.mark.parametrize("file", ["hpa.yaml", "keda.yaml"])

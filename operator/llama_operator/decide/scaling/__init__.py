@@ -1,1 +1,1 @@
-"""Which bounds hold when, and which number where they do not. Called by `decide.bounds` and `observe.gather`."""
+"""Which bounds hold when. Called by `decide.bounds`."""
