@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 from llama_operator import catalog
 from llama_operator.api.v1alpha1.llamadeployment import LlamaDeploymentSpec
-from llama_operator.cli.shared import files, outcome, output
+from llama_operator.cli.shared import files, outcome, output, terminal
 from llama_operator.cli.shared.exit_codes import EXIT_DOES_NOT_FIT, EXIT_OK
 from llama_operator.cli.shared.options import filled
 from llama_operator.cli.simulate.answer import Simulated
@@ -171,11 +171,11 @@ def _draw(found: Simulated, options: SimulateOptions) -> None:
     case, played = found.cases[0], found.played[0]
     if options.picture is not None:
         drawn = curves(played[0].record, case.need, case.trace.length, _MOMENTS)
-        title = f"{found.deployment}: {options.trace}"
+        title = terminal.plain(f"{found.deployment}: {options.trace}")
         _write(options.picture, "--picture", timeline(title, ((played[0].scaler, drawn),)))
     if options.pareto is not None:
         points = tuple(Point(one.scaler, one.relative_hours, one.outcome.attainment) for one in played)
-        _write(options.pareto, "--pareto", pareto(f"{found.deployment}: {options.trace}", points))
+        _write(options.pareto, "--pareto", pareto(terminal.plain(f"{found.deployment}: {options.trace}"), points))
 
 
 def _write(path: str, option: str, picture: str) -> None:

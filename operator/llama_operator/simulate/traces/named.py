@@ -31,17 +31,25 @@ def find(text: str, seed: int) -> Trace:
         InvalidManifestError: If there is no such shape or file, or a setting cannot be used.
     """
     # A file may have a colon in its name.
-    name, _, rest = (text, "", "") if ":" not in text or Path(text).exists() else text.rpartition(":")
+    name, _, rest = (text, "", "") if ":" not in text or _is_there(text) else text.rpartition(":")
     shape = SHAPES.get(name)
     settings = _settings(rest, _OF_SHAPES if shape is not None else _OF_FILES)
     if shape is not None:
         return _of_shape(text, name, _changed(shape, settings), _lengths(settings), seed)
-    if not name or not (Path(name).is_file() or Path(name).is_dir()):
+    if not _is_there(name):
         problem = f"{name!r} is neither a shape nor a file"
         raise InvalidManifestError.of(
             "the command line", "--trace", problem, f"give a file, or one of {', '.join(SHAPES)}"
         )
     return _of_file(text, Path(name), settings, seed)
+
+
+def _is_there(name: str) -> bool:
+    """Whether there is a regular file, or a folder, that may be looked at."""
+    try:
+        return bool(name) and (Path(name).is_file() or Path(name).is_dir())
+    except OSError:
+        return False
 
 
 def _of_shape(text: str, name: str, shape: Shape, lengths: Lengths, seed: int) -> Trace:

@@ -115,6 +115,13 @@ def test_a_manifest_that_fixes_the_number_can_be_played_with_other_settings(simu
     assert not [one for one in json.loads(out)["runs"] if "minReplicas" in one["autoscaler"]]
 
 
+def test_a_picture_of_a_trace_with_an_odd_name_is_one(simulate, tmp_path):
+    path, picture = tmp_path / "a\x1b<b>.csv", tmp_path / "run.svg"
+    path.write_text("time\n0.5\n1\n")
+    simulate("--scaler", "product", "--picture", str(picture), trace=f"{path}")
+    assert "a\\x1b<b>.csv" in "".join(ET.fromstring(picture.read_text(encoding="utf-8")).itertext())  # noqa: S314 - ours
+
+
 def test_a_name_with_colons_is_shown_as_it_is(simulate, tmp_path):
     path = tmp_path / "a:b:.csv"
     path.write_text("time\n0.5\n1\n")

@@ -201,7 +201,7 @@ def test_a_client_may_be_packed_and_have_a_mark_at_its_beginning(tmp_path):
 
 def test_what_is_no_regular_file_is_none(tmp_path):
     os.mkfifo(tmp_path / "pipe")
-    for name in (tmp_path / "pipe", "", ":times=2"):
+    for name in (tmp_path / "pipe", "", ":times=2", "x" * 300, f"{'x' * 300}:times=2"):
         with pytest.raises(InvalidManifestError, match="neither a shape nor a file"):
             find(str(name), 1)
 
