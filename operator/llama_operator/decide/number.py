@@ -5,9 +5,8 @@ Nothing is written into the spec: the number is that of the observation.
 
 from dataclasses import replace
 
-from llama_operator.api.v1alpha1.guard import GuardPlacement
 from llama_operator.api.v1alpha1.scaling import ScalingMode
-from llama_operator.decide.license.gather import gpus_of
+from llama_operator.decide.decision.hardware import gpus_of_guard
 from llama_operator.decide.observed import Observed, RevisionFacts
 
 
@@ -42,8 +41,6 @@ def _within_max_gpus(observed: Observed, pinned: RevisionFacts | None, asked: in
     limit, guard = spec.hardware.max_gpus, None if pinned is None else pinned.plan.guard
     if limit is None or chosen is None:
         return asked
-    beside = 0
-    if guard is not None and guard.placement is not GuardPlacement.SHARED:
-        beside = gpus_of(guard.gpus_per_replica, guard.accelerator) * (1 if spec.guard is None else spec.guard.replicas)
+    beside = gpus_of_guard(observed, guard)
     held = (limit - beside) // max(1, chosen.gpus_per_replica)
     return min(asked, held) if held > 0 else asked
