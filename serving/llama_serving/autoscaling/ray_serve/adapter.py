@@ -112,7 +112,7 @@ class QueueDepthPolicy:
         self._present = Present()
         self._turn: tuple[float, int, int, int] | None = None
         self._ahead = 0.0
-        self._failures = 0
+        self._failing_since: float | None = None
 
     def __call__(self, ctx: ServeContext) -> tuple[int, dict[str, Any]]:
         """Return the number of replicas and the state to keep. Never raises: that would stop all autoscaling."""
@@ -125,9 +125,9 @@ class QueueDepthPolicy:
                 return turn[3], dict(ctx.policy_state)
             return self._decide(ctx)
         except Exception:
-            self._failures += 1
-            if self._failures == _FORGET_AFTER:
-                # A fault that comes from what is remembered would last as long as the head: it is read again by every new controller.
+            self._failing_since = ctx.current_time if self._failing_since is None else self._failing_since
+            if ctx.current_time - self._failing_since >= _FORGET_SECONDS:
+                # A fault that comes from what is remembered would last as long as the head: each new controller reads it again.
                 self._keeper.forget(record_key(ctx.app_name, ctx.deployment_name))
             if self._last_kind != "failed":
                 self._last_kind = "failed"
@@ -151,7 +151,7 @@ class QueueDepthPolicy:
         state = decision.memory.to_json()
         record = told(record, decision, ctx.target_num_replicas, now, state)
         self._keeper.keep(key, replace(record, facts=facts, knobs=knobs), now)
-        self._failures = 0
+        self._failing_since = None
         self._turn = (now, ctx.target_num_replicas, ctx.current_num_replicas, decision.replicas)
         return decision.replicas, {_MEMORY: state}
 
@@ -226,8 +226,8 @@ _COUNTED = {
     "generated_tokens": METRIC_GENERATED_TOKENS,
     "kv_tokens": METRIC_KV_TOKENS,
 }
-_FORGET_AFTER = 30
-"""Turns without a decision, one a second."""
+_FORGET_SECONDS = 30.0
+"""Without a decision; longer than a store that cannot be read is waited for."""
 _LONGEST_AWAY_SECONDS = 24 * 3600.0
 _EVENTS = 10
 
@@ -310,13 +310,8 @@ def told(record: ScalingRecord, decision: Decision, target: int, now: float, sta
     if record.target is not None and record.target != target:
         grew = target > record.target
         wished = record.wish is not None and (record.wish > record.target if grew else record.wish < record.target)
-        why = (
-            record.reason
-            if wished
-            else BOUNDS
-            if record.target > 0
-            else f"a request when there was no replica, or {BOUNDS}"
-        )
+        unwished = BOUNDS if record.target > 0 else f"a request when there was no replica, or {BOUNDS}"
+        why = record.reason if wished else unwished
         events = ({"at": now, "from": record.target, "to": target, "reason": why}, *events)[:_EVENTS]
     return ScalingRecord(
         memory=state,

@@ -210,6 +210,19 @@ def test_a_policy_that_fails_for_long_begins_anew():
     assert Memory.from_json(ScalingRecord.from_json(store.read("llama:LlamaServer:m")).memory).began - NOW == 91
 
 
+def test_some_seconds_of_failures_cost_no_memory():
+    """Serve calls it ten times a second, and a store on the head may take some seconds after a restart."""
+    store = Store()
+    policy = QueueDepthPolicy(store)
+    played(policy, 60, ready=2)
+    for tenth in range(250):
+        broken = context(at=60 + tenth / 10, ready=2)
+        broken.config = None
+        policy(broken)
+    played(policy, 20, begin=86, ready=2)
+    assert Memory.from_json(ScalingRecord.from_json(store.read("llama:LlamaServer:m")).memory).began == NOW
+
+
 def test_a_counter_that_is_missing_once_is_no_counter_at_zero():
     store = Store()
     policy, calm = QueueDepthPolicy(store), PRICED | {METRIC_FINISHED: 20_000.0}
