@@ -89,6 +89,9 @@ def command(options: SimulateOptions) -> int:
     )
     setup = setup_of(spec, decision, chosen, choices)
     contestants = _contestants(options, named, spec, setup.bounds)
+    for one in contestants:
+        # Before the need is searched, which may take minutes.
+        one.setup(setup)
     cases, played, too_long = [], [], []
     with Steps() as steps:
         for seed in range(options.seed, options.seed + options.seeds):

@@ -36,23 +36,29 @@ class Contestant:
     scaler: str
     settings: dict[str, str]
 
-    def case(self, case: Case) -> Case:
-        """Return what it is made for.
+    def setup(self, setup: Setup) -> Setup:
+        """Return the deployment with its bounds.
 
         Raises:
-            InvalidManifestError: If its bounds contradict each other.
+            InvalidManifestError: If they contradict each other.
         """
-        numbers = {name: int(value) for name, value in self.settings.items() if name != _PREFERENCE}
-        if "replicas" in numbers:
-            # Ready from the beginning, and never another number.
-            fixed = numbers["replicas"]
-            return replace(case, setup=_bounded(case.setup, fixed, fixed), need=Need((fixed,), 1.0))
+        fixed = self._number("replicas")
+        return _bounded(setup, fixed or self._number("minReplicas"), fixed or self._number("maxReplicas"))
+
+    def case(self, case: Case) -> Case:
+        """Return what it is made for."""
+        fixed, reserve = self._number("replicas"), self._number("reserve")
         return replace(
             case,
-            setup=_bounded(case.setup, numbers.get("minReplicas"), numbers.get("maxReplicas")),
+            setup=self.setup(case.setup),
+            # Ready from the beginning, and never another number.
+            need=case.need if fixed is None else Need((fixed,), 1.0),
             price=PRICES[_PREFERENCES[self.settings[_PREFERENCE]]] if _PREFERENCE in self.settings else case.price,
-            reserve=float(numbers.get("reserve", case.reserve)),
+            reserve=case.reserve if reserve is None else float(reserve),
         )
+
+    def _number(self, name: str) -> int | None:
+        return int(self.settings[name]) if name in self.settings else None
 
 
 def parse(text: str) -> Contestant:
@@ -107,9 +113,6 @@ def compete(
         contestants: Who plays.
         seed: Of the run.
         tell: Takes words for what is played now.
-
-    Raises:
-        InvalidManifestError: If settings contradict those of the case.
     """
     tell(f"seed {seed}: playing {CLAIRVOYANT}")
     yardstick = play(case, CLAIRVOYANT, seed)

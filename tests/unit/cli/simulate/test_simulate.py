@@ -144,6 +144,11 @@ def test_a_picture_whose_name_ends_so_is_a_png(simulate, tmp_path):
         assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
 
 
+def test_bounds_that_contradict_are_refused_before_a_trace_is_read(simulate):
+    code, _, err = simulate("--scaler", "product:minReplicas=50", trace="nowhere.csv")
+    assert (code, "minReplicas 50 is above maxReplicas 40" in err) == (2, True)
+
+
 def test_without_the_extra_a_png_is_refused_before_anything_is_played(simulate, tmp_path, monkeypatch):
     monkeypatch.setattr("llama_operator.cli.simulate.command.find_spec", lambda _: None)
     code, _, err = simulate("--picture", str(tmp_path / "run.png"), trace="nowhere.csv")
