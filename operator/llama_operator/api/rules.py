@@ -152,8 +152,8 @@ RULES: tuple[Rule, ...] = (
         cel="!has(self.replicas) || self.scaling.mode != 'QueueDepth'",
         holds=lambda spec: spec.replicas is None or spec.scaling.mode is not ScalingMode.QUEUE_DEPTH,
         message="may be set only when scaling.mode is Manual or External: in mode QueueDepth the autoscaler owns the "
-        "number of replicas; change scaling.minReplicas and scaling.maxReplicas instead. Back from another mode it goes in the same change: kubectl patch "
-        'llamadeployment NAME --type merge -p \'{"spec":{"replicas":null,"scaling":{"mode":"QueueDepth"}}}\'',
+        "number of replicas; change scaling.minReplicas and scaling.maxReplicas instead. To go back from another mode, remove replicas in the same "
+        'change: kubectl patch llamadeployment NAME --type merge -p \'{"spec":{"replicas":null,"scaling":{"mode":"QueueDepth"}}}\'',
     ),
     Rule(
         model=LlamaDeploymentSpec,

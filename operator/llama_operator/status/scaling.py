@@ -58,10 +58,9 @@ def scaling(observed: Observed, decision: Decision, previous: LlamaDeploymentSta
     """
     if decision.stopped:
         return Scaling(0, 0, previous.scaling_history)
-    told, before = answer(observed, decision), _before(observed, decision, previous)
+    told, before, whose = answer(observed, decision), _before(observed, decision, previous), _words(observed)
     silence = previous.queue_depth is None or previous.serving_silent_since is not None
     if told is not None:
-        whose = _words(observed)
         after = Scaling(told.target_replicas, told.replicas, _recorded(told, previous.scaling_history, whose))
         comparable = told.scaling is None and not (silence and _went_back(observed))
     else:
@@ -71,7 +70,6 @@ def scaling(observed: Observed, decision: Decision, previous: LlamaDeploymentSta
     if after.wanted == before or not comparable or previous.observed_generation == 0:
         return after
     bounds = replica_bounds(observed.deployment.spec, observed.dated)
-    whose = _words(observed)
     reason = _reason(observed.deployment.spec, bounds, whose, told, before, after.wanted, silence=silence)
     event = ScalingEvent(time=now.replace(microsecond=0), from_replicas=before, to_replicas=after.wanted, reason=reason)
     return replace(after, history=(event, *previous.scaling_history)[:_HISTORY])

@@ -7,9 +7,9 @@ A trace is a shape that is drawn (steady, step, wave, spikes, on-off, slow-ramp,
 csv with a header (Azure, BurstGPT, Vidur, your own), jsonl (Mooncake, or the usage log of your own deployment); or ServeGen's clients; or a
 folder of one kind. Settings stand behind a colon: low, high (requests a
 second), period, at, length (seconds), prompt, output (tokens) for shapes; times (copies on top of each other), share (of the
-requests), start, length, unit (seconds of one unit of time) for files. An autoscaler
-takes settings in the same way: product those of spec.scaling (preference, reserve, minReplicas, maxReplicas), fixed its size (replicas). The same seed gives the same run. The clairvoyant knows the trace: nobody can be better by much, so hours are measured by
-its hours. docs/simulate.md says what is simulated, and how far it holds.
+requests), start, length, unit (seconds of one unit of time) for files.
+Autoscalers have settings behind a colon too: product has preference, reserve, minReplicas and maxReplicas, as spec.scaling; fixed has replicas.
+The same seed gives the same run. The clairvoyant knows the trace, and nobody can be better by much. So hours are measured by its hours. docs/simulate.md says what is simulated, and how far it holds.
 
 examples:
   kubectl llama simulate -f chat-70b.yaml --trace wave            replicas, queue and GPU-hours over an hour of waves
