@@ -20,6 +20,7 @@ from llama_operator.decide.bounds import least_replicas, replica_bounds
 from llama_operator.decide.decision import Decision
 from llama_operator.decide.observed import Observed, RayServiceFacts
 from llama_operator.decide.scaling.schedule import ReplicaBounds
+from llama_operator.decide.starts.claim import most_now
 from llama_operator.desired import naming
 from llama_serving.contract.status import BOUNDS_CHANGED, ServingStatus
 
@@ -58,7 +59,7 @@ def scaling(observed: Observed, decision: Decision, previous: LlamaDeploymentSta
     """
     if decision.stopped:
         return Scaling(0, 0, previous.scaling_history)
-    told, before, whose = answer(observed, decision), _before(observed, decision, previous), _words(observed)
+    told, before, whose = answer(observed, decision), _before(observed, decision, previous), _words(observed, decision)
     silence = previous.queue_depth is None or previous.serving_silent_since is not None
     if told is not None:
         after = Scaling(told.target_replicas, told.replicas, _recorded(told, previous.scaling_history, whose))
@@ -75,16 +76,36 @@ def scaling(observed: Observed, decision: Decision, previous: LlamaDeploymentSta
     return replace(after, history=(event, *previous.scaling_history)[:_HISTORY])
 
 
-def _words(observed: Observed) -> str:
+@dataclass(frozen=True, slots=True)
+class _Words:
     """Whose bounds hold now, for people."""
+
+    spec: str
+    """Those of the spec."""
+    most: int | None
+    """The most that found a place, while more were given up."""
+
+    def __call__(self, before: int, after: int) -> str:
+        """Whose bounds made a change: a bound on what finds no node is not one of the spec."""
+        fewer = self.most is not None and after < before and self.most < before
+        return f"what found no node in time is given up, {self.most} are kept" if fewer else self.spec
+
+
+def _words(observed: Observed, decision: Decision) -> _Words:
     spec = observed.deployment.spec
+    return _Words(_of_spec(observed, spec), most_now(decision.given_up, observed))
+
+
+def _of_spec(observed: Observed, spec: LlamaDeploymentSpec) -> str:
+    if observed.asked_replicas is not None:
+        return f"maxGPUs {spec.hardware.max_gpus} bounds the {observed.asked_replicas} replicas of mode {spec.scaling.mode}"
     if spec.scaling.mode is not ScalingMode.QUEUE_DEPTH:
         return f"spec.replicas, mode {spec.scaling.mode}"
     window = replica_bounds(spec, observed.dated).window
     return f"bounds of window {window} of the schedule" if window else "bounds of the spec"
 
 
-def _recorded(told: ServingStatus, known: tuple[ScalingEvent, ...], whose: str) -> tuple[ScalingEvent, ...]:
+def _recorded(told: ServingStatus, known: tuple[ScalingEvent, ...], whose: _Words) -> tuple[ScalingEvent, ...]:
     """The history with the changes that the pods tell; they know best what happened since the oldest of them.
 
     Pods do not know whose bounds theirs are. Who sees such a change first names them.
@@ -99,7 +120,7 @@ def _recorded(told: ServingStatus, known: tuple[ScalingEvent, ...], whose: str) 
             to_replicas=one.after,
             reason=named.get(
                 (datetime.fromtimestamp(int(one.at), UTC), one.before, one.after),
-                one.reason.replace(BOUNDS_CHANGED, whose),
+                one.reason.replace(BOUNDS_CHANGED, whose(one.before, one.after)),
             ),
         )
         for one in told.scaling.changes
@@ -158,15 +179,16 @@ def _went_back(observed: Observed) -> bool:
 def _reason(
     spec: LlamaDeploymentSpec,
     bounds: ReplicaBounds,
-    whose: str,
+    whose: _Words,
     told: ServingStatus | None,
     before: int,
     after: int,
     *,
     silence: bool,
 ) -> str:
-    if told is None or not bounds.least <= before <= bounds.most:
-        return whose
+    most = bounds.most if whose.most is None else min(bounds.most, whose.most)
+    if told is None or not bounds.least <= before <= most:
+        return whose(before, after)
     waiting, target = f"{told.queue_depth} requests wait", spec.scaling.target_queue_depth
     if silence:
         return f"while the status endpoint did not answer; now {waiting}, {target} per replica is the target"

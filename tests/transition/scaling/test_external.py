@@ -96,6 +96,31 @@ async def test_the_history_names_the_window_that_began_and_who_writes_the_number
     assert said == ["spec.replicas, mode External", "bounds of window office of the schedule"]
 
 
+async def test_the_history_names_max_gpus_where_they_bound_an_autoscaler(world):
+    stage = Stage(world)
+    await stage.serve(scaling=EXTERNAL, replicas=2, hardware={"accelerator": "CPU", "maxGPUs": 4})
+    await stage.change(replicas=6)
+    tell(stage, wanted=4, changes=[(world.clock().timestamp(), 2, 4, BOUNDS_CHANGED)])
+    await stage.look()
+    assert stage.status.scaling_history[0].reason == "maxGPUs 4 bounds the 6 replicas of mode External"
+
+
+@pytest.mark.parametrize("records", [True, False], ids=["pods of now", "pods of before"])
+async def test_the_history_blames_no_bounds_of_the_spec_for_what_was_given_up(world, records):
+    """The kind of kubernetes/kubernetes#78712: the number changed, and the reason was another one, or none."""
+    stage = Stage(world)
+    await stage.serve(scaling=QUEUE)
+    stage.pods(running=2, wanted=3)
+    await world.pod("held-by-a-queue", "worker-2", role="worker", revision=stage.first)
+    await stage.wait(660)
+    assert await bounds(stage) == (1, 2)
+    stage.pods(running=2, wanted=2)
+    if records:
+        tell(stage, wanted=2, changes=[(world.clock().timestamp(), 3, 2, BOUNDS_CHANGED)])
+    await stage.look()
+    assert stage.status.scaling_history[0].reason == "what found no node in time is given up, 2 are kept"
+
+
 def test_the_policy_and_the_operator_have_the_same_words_for_bounds():
     assert adapter.BOUNDS == BOUNDS_CHANGED
     for before, words in ((1, BOUNDS_CHANGED), (0, f"a request when there was no replica, or {BOUNDS_CHANGED}")):
