@@ -62,7 +62,8 @@ def scaling(observed: Observed, decision: Decision, previous: LlamaDeploymentSta
     told, before, whose = answer(observed, decision), _before(observed, decision, previous), _words(observed, decision)
     silence = previous.queue_depth is None or previous.serving_silent_since is not None
     if told is not None:
-        after = Scaling(told.target_replicas, told.replicas, _recorded(told, previous.scaling_history, whose))
+        history = _recorded(told, previous.scaling_history, whose, _since(observed, told))
+        after = Scaling(told.target_replicas, told.replicas, history)
         comparable = told.scaling is None and not (silence and _went_back(observed))
     else:
         after = _unsaid(observed, decision, previous, before)
@@ -105,26 +106,36 @@ def _of_spec(observed: Observed, spec: LlamaDeploymentSpec) -> str:
     return f"bounds of window {window} of the schedule" if window else "bounds of the spec"
 
 
-def _recorded(told: ServingStatus, known: tuple[ScalingEvent, ...], whose: _Words) -> tuple[ScalingEvent, ...]:
+def _since(observed: Observed, told: ServingStatus) -> datetime | None:
+    """When the revision that answers got the traffic; None if that is not known."""
+    traffic = observed.traffic
+    return traffic.since if traffic is not None and traffic.revision == told.identity.revision else None
+
+
+def _recorded(
+    told: ServingStatus, known: tuple[ScalingEvent, ...], whose: _Words, since: datetime | None
+) -> tuple[ScalingEvent, ...]:
     """The history with the changes that the pods tell; they know best what happened since the oldest of them.
 
-    Pods do not know whose bounds theirs are. Who sees such a change first names them.
+    Pods do not know whose bounds theirs are. Who sees such a change first names them. What a revision changed while another one had the
+    traffic is not of the deployment, and must not take the place of what the other one changed.
     """
     named = {(one.time, one.from_replicas, one.to_replicas): one.reason for one in known}
-    if told.scaling is None or not told.scaling.changes:
-        return known
+    dated = [(datetime.fromtimestamp(int(one.at), UTC), one) for one in (told.scaling.changes if told.scaling else ())]
     changes = tuple(
         ScalingEvent(
-            time=datetime.fromtimestamp(int(one.at), UTC),
+            time=time,
             from_replicas=one.before,
             to_replicas=one.after,
             reason=named.get(
-                (datetime.fromtimestamp(int(one.at), UTC), one.before, one.after),
-                one.reason.replace(BOUNDS_CHANGED, whose(one.before, one.after)),
+                (time, one.before, one.after), one.reason.replace(BOUNDS_CHANGED, whose(one.before, one.after))
             ),
         )
-        for one in told.scaling.changes
+        for time, one in dated
+        if since is None or time >= since
     )
+    if not changes:
+        return known
     oldest = min(one.time for one in changes)
     return (*changes, *(one for one in known if one.time < oldest))[:_HISTORY]
 

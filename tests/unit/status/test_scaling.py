@@ -162,6 +162,23 @@ def test_what_older_pods_left_to_be_guessed_stays_before_what_the_policy_wrote_d
     assert entries == [(2, 1, FEWER), (1, 4, "up: 3 requests/s")]
 
 
+@pytest.mark.parametrize(
+    ("since", "own", "entries"),
+    [
+        pytest.param(3, [change(1, 1, 3)], [(2, 1), (1, 2)], id="what it changed before is not of the deployment"),
+        pytest.param(3, [change(4, 3, 2), change(1, 1, 3)], [(3, 2), (2, 1), (1, 2)], id="what it changes now is"),
+        pytest.param(None, [change(4, 3, 2), change(1, 1, 3)], [(3, 2), (1, 3), (1, 2)], id="where nobody says since when"),
+    ],
+)  # fmt: skip
+def test_a_revision_that_takes_over_keeps_what_the_one_before_it_changed(history, deployment, since, own, entries):
+    old = [change(2, 2, 1), change(0, 1, 2)]
+    status, _ = history([told(1, by=OLD, traffic=OLD, changes=old)])
+    wanted = revision_of(deployment(**SPEC)).name
+    moved = None if since is None else BEGIN + timedelta(minutes=since)
+    status, _ = history([told(2, changes=own)], status=status, facts={"traffic": TrafficFacts(wanted, moved)})
+    assert [(one.from_replicas, one.to_replicas) for one in status.scaling_history] == entries
+
+
 def test_replicas_stand_while_the_endpoint_is_away(history):
     status, _ = history([told(3), away()])
     assert (status.replicas, status.ready_replicas, status.queue_depth) == (3, 0, None)
