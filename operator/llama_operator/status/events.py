@@ -373,14 +373,14 @@ def _causes(before: LlamaDeploymentStatus, after: LlamaDeploymentStatus) -> Iter
 
 
 def _scaling_events(before: LlamaDeploymentStatus, after: LlamaDeploymentStatus) -> Iterator[EventFacts]:
-    if not after.scaling_history or after.scaling_history == before.scaling_history:
-        return
-    change, known = after.scaling_history[0], before.scaling_history
-    if known and (change in known or change.time < known[0].time):
-        # Pods that answer again tell what they know, which may be less than was seen while they were silent.
-        return
-    note = f"from {change.from_replicas} to {change.to_replicas} replicas: {change.reason}"
-    yield _event("Normal", EventReason.SCALED, "Scale", note)
+    """Tell each change once, the oldest first: of several between two looks the first one may be the start from zero."""
+    known = before.scaling_history
+    for change in reversed(after.scaling_history):
+        if change in known or (known and change.time < known[0].time):
+            # Pods that answer again tell what they know, which may be less than was seen while they were silent.
+            continue
+        note = f"from {change.from_replicas} to {change.to_replicas} replicas: {change.reason}"
+        yield _event("Normal", EventReason.SCALED, "Scale", note)
 
 
 def _plan_events(before: LlamaDeploymentStatus, after: LlamaDeploymentStatus) -> Iterator[EventFacts]:

@@ -145,6 +145,22 @@ async def test_a_change_is_told_once_although_pods_were_silent_meanwhile(world):
     assert world.events.told.count(("Normal", EventReason.SCALED)) == 2
 
 
+async def test_each_of_several_changes_between_two_looks_is_told(world):
+    """The first one is the start from zero: who looks at the events has to find it."""
+    stage = Stage(world)
+    await stage.serve(scaling=QUEUE | {"minReplicas": 0})
+    slept = (world.clock().timestamp(), 1, 0, "down: 0 requests/s")
+    tell(stage, wanted=0, changes=[slept])
+    await stage.look()
+    await stage.wait(600)
+    woke = world.clock().timestamp()
+    tell(stage, wanted=3, changes=[(woke + 3, 2, 3, "up"), (woke + 2, 1, 2, "up"), (woke, 0, 1, "up"), slept])
+    await stage.wait(15)
+    assert world.events.told.count(("Normal", EventReason.SCALED)) == 4
+    await stage.wait(15)
+    assert world.events.told.count(("Normal", EventReason.SCALED)) == 4
+
+
 async def test_a_window_that_asks_for_more_ends_what_was_given_up(world):
     stage = Stage(world)
     begins = world.clock().replace(hour=9, minute=55, second=0)
