@@ -91,6 +91,17 @@ async def test_one_object_cannot_flood_the_cluster(recorder, chat, told, clock):
     assert len(await told()) == 27
 
 
+async def test_news_of_every_day_leave_the_warnings(recorder, chat, told):
+    """The kind of a fleet that scales all day: its next outage has to be told."""
+    for number in range(40):
+        await recorder.record(chat, EventFacts("Normal", "Scaled", "Scale", f"to {number}"))
+    await recorder.record(chat, BLOCKED)
+    assert [event["reason"] for event in await told() if event["type"] == "Warning"] == ["Blocked"]
+    for number in range(40):
+        await recorder.record(chat, EventFacts("Warning", "Blocked", "Wait", f"for {number}"))
+    assert len(await told()) == 50
+
+
 async def test_the_events_of_one_object_leave_those_of_another(recorder, ours, objects, chat, told):
     other = await ours.apply(objects.llama("other"))
     for number in range(30):

@@ -24,7 +24,8 @@ _SERIES: Final = timedelta(minutes=30)
 """An event that comes again later than this is a new one; the cluster forgets an event an hour after its last write."""
 _BURST: Final = 25
 _REFILL: Final = timedelta(minutes=5)
-"""Writes about one object: 25 at once, then one every five minutes; the limits of Kubernetes' own components."""
+"""Writes about one object: 25 at once, then one every five minutes; the limits of Kubernetes' own components. Warnings have as many of
+their own: a load that comes and goes changes the number more often, and must not keep a Warning from being told."""
 _REMEMBERED: Final = 4096
 _NAME: Final = 200
 _NO_NAMESPACE: Final = "default"
@@ -56,7 +57,7 @@ class EventRecorder:
         self._cluster = cluster
         self._now = now
         self._series: OrderedDict[_Key, _Series] = OrderedDict()
-        self._allowances: OrderedDict[str, _Allowance] = OrderedDict()
+        self._allowances: OrderedDict[tuple[str, str], _Allowance] = OrderedDict()
 
     async def record(self, regarding: Object, facts: EventFacts) -> None:
         """Tell `facts` about the object `regarding`, of which apiVersion, kind, name, namespace and uid are needed.
@@ -65,7 +66,7 @@ class EventRecorder:
         """
         uid, now = regarding["metadata"]["uid"], self._now()
         series = self._count((uid, facts), now)
-        if not self._allowed(uid, now):
+        if not self._allowed((uid, facts.type), now):
             logs.deed(facts)
             _LOG.debug("too many events about %s: %s is not told", regarding["metadata"]["name"], facts.reason)
             return
@@ -93,10 +94,10 @@ class EventRecorder:
             self._series.popitem(last=False)
         return series
 
-    def _allowed(self, uid: str, now: datetime) -> bool:
-        known = self._allowances.pop(uid, _Allowance(_BURST, now))
+    def _allowed(self, key: tuple[str, str], now: datetime) -> bool:
+        known = self._allowances.pop(key, _Allowance(_BURST, now))
         left = min(float(_BURST), known.left + (now - known.at) / _REFILL)
-        self._allowances[uid] = _Allowance(left - 1 if left >= 1 else left, now)
+        self._allowances[key] = _Allowance(left - 1 if left >= 1 else left, now)
         if len(self._allowances) > _REMEMBERED:
             self._allowances.popitem(last=False)
         return left >= 1
