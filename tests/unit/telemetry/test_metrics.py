@@ -88,6 +88,21 @@ def test_gauges_are_read_when_somebody_asks(export):
     assert value(export, "llama_operator_queue_depth") == 5
 
 
+def test_deployments_that_come_and_go_leave_the_series_of_the_next_ones(export):
+    """The kind of kedacore/keda#3326, with an SDK that never forgets a series and writes one without labels when there are too many."""
+    turn = [0]
+
+    def fifty():
+        return [({"namespace": "ci", "deployment": f"run-{turn[0]}-{number}"}, number) for number in range(50)]
+
+    Metrics(export.meter).observe(DEMAND[0], fifty)
+    for turn[0] in range(60):
+        export.scrape()
+    assert value(export, "llama_operator_wanted_replicas", namespace="ci", deployment="run-59-7") == 7
+    assert value(export, "llama_operator_wanted_replicas", namespace="ci", deployment="run-0-7") is None
+    assert "overflow" not in export.scrape().decode()
+
+
 def test_the_plans_of_deployments_are_compared_with_what_was_measured(export):
     kv_cache = {"revision": "chat-1", "plannedTokens": 1000, "measuredTokens": 850}
     deployments = [
