@@ -13,6 +13,7 @@ from llama_operator.kube import kinds
 from llama_operator.kube.cache.objects import ObjectCache
 from llama_operator.kube.leadership.lease import Leadership
 from llama_operator.observe.answers import KeptAnswers
+from llama_operator.process.demand import of_whole
 from llama_operator.telemetry import metrics as numbers
 from llama_operator.telemetry.metrics import Instrument, Metrics
 from llama_operator.work.controller import Controller
@@ -54,11 +55,11 @@ def observe(
     metrics.observe(numbers.COLD_START, lambda: numbers.cold_starts(cache.list(kinds.LLAMA_DEPLOYMENT)))
     metrics.observe(numbers.GIVEN_UP, lambda: numbers.given_up(cache.list(kinds.LLAMA_DEPLOYMENT), datetime.now(UTC)))
     for gauge in numbers.DEMAND:
-        metrics.observe(gauge, partial(_demand, answers, gauge))
+        metrics.observe(gauge, partial(_demand, answers, cache, gauge))
 
 
-def _demand(answers: KeptAnswers, gauge: Instrument) -> numbers.Readings:
-    return numbers.demand(answers.fresh())[gauge]
+def _demand(answers: KeptAnswers, cache: ObjectCache, gauge: Instrument) -> numbers.Readings:
+    return numbers.demand(of_whole(answers.fresh(), cache))[gauge]
 
 
 def by_ready(deployments: Iterable[Mapping[str, Any]]) -> numbers.Readings:

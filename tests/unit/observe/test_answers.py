@@ -3,7 +3,7 @@
 import pytest
 
 from llama_operator.observe.answers import FRESH_SECONDS, KeptAnswers
-from llama_serving.contract.status import DeploymentIdentity, ServingStatus
+from llama_serving.contract.status import DeploymentIdentity, ScalingState, ServingStatus
 
 
 class Pods:
@@ -13,10 +13,11 @@ class Pods:
         return self.answer
 
 
-def said(name="chat", replicas=1):
+def said(name="chat", replicas=1, decided=None):
     return ServingStatus(
         identity=DeploymentIdentity(namespace="team-a", name=name, revision="r"), model_id="m", replicas=replicas,
         target_replicas=replicas, queue_depth=0, running_requests=0,
+        scaling=None if decided is None else ScalingState(at=decided, wanted_replicas=replicas),
     )  # fmt: skip
 
 
@@ -50,3 +51,13 @@ async def test_silence_does_not_end_it_at_once_and_age_does(kept):
 async def test_pods_of_another_deployment_scale_nobody(kept):
     await ask(kept, said("other"))
     assert [*kept.fresh()] == []
+
+
+@pytest.mark.parametrize(("clock", "tells"), [((5.0,) * 6, False), ((5.0, 15.0, 25.0, 1.0, 11.0, 21.0), True)])
+async def test_an_autoscaler_that_decides_no_more_says_nothing_about_now(kept, clock, tells):
+    """Pods go on to tell the last decision of a policy that fails, or of a controller that stands still. Their clock may be any."""
+    for decided in clock:
+        await ask(kept, said(replicas=4, decided=decided))
+        kept.now += 15
+    (answer,) = kept.fresh()
+    assert (answer.replicas, answer.scaling is not None) == (4, tells)
