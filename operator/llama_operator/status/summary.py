@@ -89,10 +89,10 @@ def unreadable(error: InvalidManifestError) -> Problem:
 
     Under an older one it may break one of our rules; under a newer one it may have a value that is not known here.
     """
-    text = "; ".join(f"{problem.path}: {problem.problem}" for problem in error.problems)
     if isinstance(error, NotUnderstoodError):
+        text = "; ".join(f"{problem.path}: {problem.problem}" for problem in error.problems)
         return Problem(ConditionType.READY, Reason.NOT_UNDERSTOOD, _UPGRADE.format(text))
-    return Problem(ConditionType.READY, Reason.INVALID_SPEC, text)
+    return Problem(ConditionType.READY, Reason.INVALID_SPEC, "; ".join(map(str, error.problems)))
 
 
 def invalid(

@@ -80,6 +80,16 @@ async def test_max_gpus_bounds_what_an_autoscaler_writes_and_refuses_what_a_pers
         assert "spec.replicas" in condition(stage.status, "Planned").message
 
 
+async def test_a_spec_that_breaks_a_rule_is_told_what_would_be_right(world):
+    """Older definitions let it in."""
+    stage = Stage(world)
+    await stage.serve(scaling=QUEUE)
+    await stage.change(scaling=EXTERNAL | {"minReplicas": 0})
+    assert condition(stage.status, "UpToDate").message == (
+        "spec.scaling.minReplicas: is 0; may be 0 only in mode QueueDepth; with other modes set spec.activation to Suspended to free the hardware"
+    )
+
+
 async def test_the_history_names_the_window_that_began_and_who_writes_the_number(world):
     stage = Stage(world)
     window = {"name": "office", "from": "00:00", "to": "24:00", "minReplicas": 3}
