@@ -28,7 +28,7 @@ _KEYS: Final[dict[str, Callable[[Sample], float]]] = {
     "running": lambda one: -1 if one.running is None else one.running,
     "cache": lambda one: -1 if one.cache is None else one.cache,
     "work": lambda one: -1 if one.work is None else one.work,
-    "gpus": lambda one: one.wanted * one.gpus_per_replica,
+    "gpus": lambda one: -1 if one.gpus is None else one.gpus,
 }
 
 
@@ -58,7 +58,7 @@ def notes(samples: Sequence[Sample]) -> list[str]:
 
 
 def _cells(one: Sample) -> tuple[str, ...]:
-    status, old = one.row.status, "~" if one.said is None else ""
+    old = "~" if one.said is None else ""
     starting = max(0, one.wanted - one.ready)
     ready = str(one.row.ready.status) if one.row.ready else "Unknown"
     return (
@@ -66,7 +66,7 @@ def _cells(one: Sample) -> tuple[str, ...]:
         one.row.model,
         f"{old}{one.ready}/{one.wanted}" + (f" +{starting}" if starting else ""),
         "-" if one.needed is None else str(one.needed),
-        str(one.wanted * one.gpus_per_replica) if status.plan else "-",
+        "-" if one.gpus is None else str(one.gpus),
         "-" if one.work is None else f"{one.work:.0%}",
         "-" if one.running is None else str(one.running),
         "-" if one.waiting is None else f"{old}{one.waiting}",
@@ -85,7 +85,7 @@ def document(one: Sample) -> dict[str, Any]:
         "replicas": {"ready": one.ready, "wanted": one.wanted, "starting": max(0, one.wanted - one.ready)},
         "needed": one.needed,
         "whyThisMany": one.why_so_many,
-        "gpus": one.wanted * one.gpus_per_replica,
+        "gpus": one.gpus,
         "workShare": one.work,
         "running": one.running,
         "waiting": one.waiting,

@@ -2,11 +2,14 @@
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
+from llama_operator.api.meta import ConditionStatus
+from llama_operator.api.v1alpha1.llamadeployment_status import PlanStatus
 from llama_operator.cli.get.rows import Row
-from llama_operator.cli.shared.connection import Connection, missing_right
+from llama_operator.cli.shared import revisions
+from llama_operator.cli.shared.connection import Connection, Unknown, missing_right, read_if_permitted
 from llama_operator.kube import kinds
 from llama_operator.kube.port import ForbiddenError, KubeError, Ref
 from llama_operator.observe.serving_http import read_answer
@@ -26,11 +29,13 @@ class Sample:
         row: What the API server has of it.
         said: What its pods answered; None if they did not.
         why: Why they did not; empty if they did.
+        plan: Plan of the revision that serves; None if there is none, or if it cannot be known.
     """
 
     row: Row
     said: ServingStatus | None
     why: str = ""
+    plan: PlanStatus | None = None
 
     @property
     def ready(self) -> int:
@@ -81,14 +86,11 @@ class Sample:
         return "" if self.said is None or self.said.scaling is None else self.said.scaling.reason
 
     @property
-    def gpus_per_replica(self) -> int:
-        """GPUs of a replica; 0 while there is no plan, and on CPUs."""
-        plan = self.row.status.plan
-        return (
-            0
-            if plan is None or plan.chosen is None or plan.chosen.accelerator == "CPU"
-            else plan.chosen.gpus_per_replica
-        )
+    def gpus(self) -> int | None:
+        """GPUs of the wanted replicas: 0 on CPUs, and where none is wanted; None if nobody knows."""
+        if self.plan is None or self.plan.chosen is None:
+            return None if self.wanted else 0
+        return 0 if self.plan.chosen.accelerator == "CPU" else self.wanted * self.plan.chosen.gpus_per_replica
 
 
 async def taken(connection: Connection, rows: Sequence[Row]) -> list[Sample]:
@@ -103,6 +105,22 @@ async def taken(connection: Connection, rows: Sequence[Row]) -> list[Sample]:
 
 
 async def _sample(connection: Connection, row: Row) -> Sample:
+    sample = await _asked(connection, row)
+    return replace(sample, plan=await _plan(connection, sample))
+
+
+async def _plan(connection: Connection, sample: Sample) -> PlanStatus | None:
+    """The plan of what serves. The status has that of the spec, which another revision serves until it is rolled out."""
+    row, before = sample.row, sample.row.status.revisions
+    serves = sample.said.identity.revision if sample.said else "" if before is None else before.active
+    done = row.up_to_date is not None and row.up_to_date.status is ConditionStatus.TRUE and not row.behind
+    if done or not serves:
+        return row.status.plan
+    known = await read_if_permitted(revisions.read(connection.cluster, row.namespace, row.name))
+    return None if isinstance(known, Unknown) else next((one.plan for one in known if one.name == serves), None)
+
+
+async def _asked(connection: Connection, row: Row) -> Sample:
     service = Ref(kinds.SERVICE, row.namespace, row.name)
     try:
         answer = await connection.services.ask(service, port=HTTP_PORT, path=STATUS_PATH)

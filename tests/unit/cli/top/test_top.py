@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from llama_operator.api import meta
 from llama_operator.cli.top import command
 from llama_operator.cli.top.command import TopOptions
 from llama_operator.kube import kinds
@@ -21,9 +22,9 @@ def report(**numbers):
     return {"replica": "a", "waiting": 0, "running": 0, "kv_cache_usage": 0.0} | numbers
 
 
-async def deployed(world, name="chat", *, namespace="team-a", says=(), **answer):
+async def deployed(world, name="chat", *, namespace="team-a", says=(), status=None, **answer):
     """A deployment that serves, and what its pods answer; nothing without `says`."""
-    await world.serving(name, namespace)
+    await world.serving(name, namespace, status=status or {})
     address = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": name, "namespace": namespace}}
     await world.operator.apply({**address, "spec": {"ports": [{"name": "http", "port": 8000}]}})
     if says:
@@ -48,6 +49,49 @@ GROWS = {
     "reason": "up: 20.0 requests/s",
 }
 BUSY = (report(waiting=7, running=30, kv_cache_usage=0.42), report(waiting=2, running=31, kv_cache_usage=0.5))
+
+
+PINNED = {
+    "inputs": {"model": {"name": "llama-3.3-70b-instruct"}},
+    "serveConfig": {
+        "applications": [
+            {"args": {"engine": {"max_num_seqs": 8}}, "deployments": [{"autoscaling_config": {"max_replicas": 1}}]}
+        ]
+    },
+    "cluster": {"headGroupSpec": {"template": {}}, "workerGroupSpecs": [{"groupName": "h100-80gb"}]},
+}
+ROLLING = ("False", "RollingOut", "revision chat-bbbbbbbb is on its way")
+
+
+@pytest.mark.parametrize(
+    ("up_to_date", "recorded", "may_read", "gpus"),
+    [
+        pytest.param(ROLLING, ("chat-aaaaaaaa", 2), True, 8, id="the plan is of the next revision"),
+        pytest.param(ROLLING, ("chat-bbbbbbbb", 8), True, None, id="nobody recorded what serves"),
+        pytest.param(ROLLING, ("chat-aaaaaaaa", 2), False, None, id="the right is missing"),
+        pytest.param(("True", "RolledOut", ""), ("chat-aaaaaaaa", 2), False, 32, id="rolled out"),
+    ],
+)
+def test_gpus_are_those_of_what_serves(world, serving_facts, up_to_date, recorded, may_read, gpus):
+    chosen, conditions, _ = serving_facts
+    eight = chosen | {"tensorParallelSize": 8, "gpusPerReplica": 8}
+    status = {"conditions": conditions(UpToDate=up_to_date), "plan": {"chosen": eight}}
+    name, each = recorded
+
+    async def prepare():
+        await deployed(world, says=BUSY, target_replicas=4, status=status)
+        labels = {meta.LABEL_DEPLOYMENT: "chat", meta.LABEL_REVISION: name}
+        record = {"apiVersion": "apps/v1", "kind": "ControllerRevision", "revision": 1}
+        record |= {"metadata": {"name": name, "namespace": "team-a", "labels": labels}}
+        plan = {"chosen": chosen | {"tensorParallelSize": each, "gpusPerReplica": each}}
+        await world.operator.apply(record | {"data": PINNED | {"plan": plan}})
+
+    asyncio.run(prepare())
+    if not may_read:
+        world.client = WithoutRights(world.client, kinds.CONTROLLER_REVISION)
+    assert world.json("top", "chat")[1]["gpus"] == gpus
+    cells = world.run("top", "--sort-by", "gpus")[1].splitlines()[3].split()
+    assert cells[5] == ("-" if gpus is None else str(gpus))
 
 
 def test_what_the_pods_say_is_shown(world):
