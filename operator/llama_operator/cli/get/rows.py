@@ -32,6 +32,9 @@ _HEADINGS = (
     "URL",
 )
 
+SPARE = ("URL", "MODEL", "ACCESS", "PLAN", "AGE", "REVISION", "QUEUE", "ROLLOUT")
+"""Columns that a narrow terminal leaves out, the first one first."""
+
 
 @dataclass(frozen=True, slots=True)
 class GetOptions:

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator
 
-from llama_operator.cli.get.rows import GetOptions, Row, document, row_of, table
+from llama_operator.cli.get.rows import SPARE, GetOptions, Row, document, row_of, table
 from llama_operator.cli.shared import output
 from llama_operator.cli.shared.connection import Connection, list_or_explain
 from llama_operator.cli.shared.exit_codes import EXIT_OK
@@ -19,13 +19,17 @@ async def command(connection: Connection, options: GetOptions) -> int:
     console = output.console()
     if not console.is_terminal:
         return await _text_lines(connection, options)
+    from rich.console import Group
     from rich.live import Live
+    from rich.text import Text
 
     with Live(console=console, auto_refresh=False, vertical_overflow="visible") as live:
         async for rows, _ in _states(connection, options):
             shown = [rows[key] for key in sorted(rows)]
             drawn = table(shown, namespaces=options.all_namespaces, now=connection.now())
-            live.update(drawn if shown else "No LlamaDeployment yet.", refresh=True)
+            drawn, left_out = output.fitted(console, drawn, SPARE)
+            notes = map(Text, output.narrow_note(left_out))
+            live.update(Group(drawn, *notes) if shown else "No LlamaDeployment yet.", refresh=True)
     return EXIT_OK
 
 

@@ -89,6 +89,52 @@ def table(*headings: str, right: Collection[str] = (), whole: Collection[str] = 
 
 def show_table(console: "Console", rows: "Table") -> None:
     """Print a table without cutting a word; if the terminal is too narrow for that, it wraps the lines, as for kubectl."""
+    width = console.width
+    console.width = max(width, _whole_width(console, rows))
+    console.print(rows)
+    console.width = width
+
+
+def fitted(console: "Console", rows: "Table", spare: Iterable[str]) -> "tuple[Table, tuple[str, ...]]":
+    """Make a table fit into a terminal that is drawn again and again, where no line may wrap; returns also which columns it left out.
+
+    A cell that is cut shows another number than there is. So columns go, and what does not fit even then is broken into lines.
+
+    Args:
+        console: The terminal.
+        rows: The table.
+        spare: Columns that may be left out, the first one first.
+    """
+    left_out: tuple[str, ...] = ()
+    for heading in spare:
+        if _whole_width(console, rows) <= console.width:
+            return rows, left_out
+        if heading in (column.header for column in rows.columns):
+            rows, left_out = _without(rows, heading), (*left_out, heading)
+    if _whole_width(console, rows) > console.width:
+        for column in rows.columns:
+            column.no_wrap, column.min_width = False, None
+    return rows, left_out
+
+
+def _without(rows: "Table", heading: str) -> "Table":
+    kept = [column for column in rows.columns if column.header != heading]
+    right = [str(column.header) for column in kept if column.justify == "right"]
+    whole = [str(column.header) for column in kept if column.no_wrap]
+    made = table(*(str(column.header) for column in kept), right=right, whole=whole)
+    for cells in zip(*(column.cells for column in kept), strict=True):
+        made.add_row(*cells)
+    return made
+
+
+def narrow_note(left_out: Iterable[str]) -> list[str]:
+    """Say which columns a narrow terminal does not show; nothing if it shows all."""
+    names = ", ".join(left_out)
+    return [f"not shown, because the terminal is too narrow: {names}"] if names else []
+
+
+def _whole_width(console: "Console", rows: "Table") -> int:
+    """Set the widths that cut no word, and return that of the table."""
     from rich.measure import Measurement
 
     needed = len(rows.columns) + 1  # what the box draws
@@ -97,10 +143,7 @@ def show_table(console: "Console", rows: "Table") -> None:
         cells = [Measurement.get(console, console.options.update(width=_WIDEST), text) for text in texts]
         column.min_width = max(cell.maximum if column.no_wrap else cell.minimum for cell in cells)
         needed += column.min_width + sum(rows.padding[1::2])
-    width = console.width
-    console.width = max(width, needed)
-    console.print(rows)
-    console.width = width
+    return needed
 
 
 def moment(text: str | None) -> datetime | None:

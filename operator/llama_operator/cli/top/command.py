@@ -15,7 +15,7 @@ from llama_operator.cli.top import frame, samples
 from llama_operator.cli.top.samples import Sample
 
 if TYPE_CHECKING:
-    from rich.console import Group
+    from rich.console import Console, Group
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,13 +40,17 @@ async def command(connection: Connection, options: TopOptions) -> int:
         documents = [frame.document(one) for one in found]
         output.print_json(documents[0] if options.name else {"items": documents})
         return EXIT_OK
-    if not found:
-        output.console().print(_nothing(connection, options))
-        return EXIT_OK
-    output.show_table(output.console(), frame.table(found, namespaces=options.all_namespaces))
-    for note in frame.notes(found):
-        output.console().print(note, markup=False)
+    _show(output.console(), connection, options, found)
     return EXIT_OK
+
+
+def _show(console: "Console", connection: Connection, options: TopOptions, found: Sequence[Sample]) -> None:
+    if not found:
+        console.print(_nothing(connection, options))
+        return
+    output.show_table(console, frame.table(found, namespaces=options.all_namespaces))
+    for note in frame.notes(found, namespaces=options.all_namespaces):
+        console.print(note, markup=False)
 
 
 async def _look(connection: Connection, options: TopOptions) -> list[Sample]:
@@ -63,22 +67,25 @@ async def _again_and_again(connection: Connection, options: TopOptions) -> None:
                 items = [frame.document(one) for one in found]
                 output.print_json_line({"time": rfc3339(connection.now()), "items": items})
             else:
-                output.show_table(console, frame.table(found, namespaces=options.all_namespaces))
+                _show(console, connection, options, found)
             await asyncio.sleep(options.every)
     from rich.live import Live
 
     with Live(console=console, auto_refresh=False, vertical_overflow="visible") as live:
         while True:
             found = await _look(connection, options)
-            live.update(_screen(found, options) if found else _nothing(connection, options), refresh=True)
+            live.update(_screen(console, found, options) if found else _nothing(connection, options), refresh=True)
             await asyncio.sleep(options.every)
 
 
-def _screen(found: Sequence[Sample], options: TopOptions) -> "Group":
+def _screen(console: "Console", found: Sequence[Sample], options: TopOptions) -> "Group":
     from rich.console import Group
     from rich.text import Text
 
-    return Group(frame.table(found, namespaces=options.all_namespaces), *(Text(note) for note in frame.notes(found)))
+    namespaces = options.all_namespaces
+    table, left_out = output.fitted(console, frame.table(found, namespaces=namespaces), frame.SPARE)
+    notes = [*frame.notes(found, namespaces=namespaces), *output.narrow_note(left_out)]
+    return Group(table, *map(Text, notes))
 
 
 def _nothing(connection: Connection, options: TopOptions) -> str:

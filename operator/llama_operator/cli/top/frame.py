@@ -23,6 +23,8 @@ _HEADINGS: Final = (
     "REASON",
 )
 _NUMBERS: Final = frozenset(("REPLICAS", "NEED", "GPUS", "WORK", "RUNNING", "WAITING", "CACHE"))
+SPARE: Final = ("MODEL", "REASON", "CACHE", "GPUS", "READY", "RUNNING", "NEED", "WORK")
+"""Columns that a narrow terminal leaves out, the first one first."""
 _KEYS: Final[dict[str, Callable[[Sample], float]]] = {
     "waiting": lambda one: -1 if one.waiting is None else one.waiting,
     "running": lambda one: -1 if one.running is None else one.running,
@@ -47,13 +49,14 @@ def table(samples: Sequence[Sample], *, namespaces: bool) -> "Table":
     return made
 
 
-def notes(samples: Sequence[Sample]) -> list[str]:
+def notes(samples: Sequence[Sample], *, namespaces: bool) -> list[str]:
     """Say why pods were not asked or did not answer, each reason once."""
     reasons: dict[str, list[str]] = {}
     for one in samples:
         # Where no pod shall run none has to answer.
         if one.why and one.wanted:
-            reasons.setdefault(one.why, []).append(one.row.name)
+            name = f"{one.row.namespace}/{one.row.name}" if namespaces else one.row.name
+            reasons.setdefault(one.why, []).append(name)
     return [f"~ as the operator saw it last ({', '.join(names)}): {why}" for why, names in reasons.items()]
 
 

@@ -70,6 +70,29 @@ def test_a_table_keeps_what_is_whole_and_breaks_the_rest_between_words(width):
     assert console.width == width
 
 
+@pytest.mark.parametrize(
+    ("width", "left_out", "words"),
+    [
+        (60, (), ("chat-70b", "because", "5678", "12345")),
+        (36, ("WHY",), ("chat-70b", "5678", "12345")),
+        (25, ("WHY", "RUNNING"), ("chat-70b", "12345")),
+        (18, ("WHY", "RUNNING"), ("12345",)),
+    ],
+)
+def test_a_table_that_is_drawn_again_and_again_leaves_columns_out_and_cuts_no_number(width, left_out, words):
+    """The kind of derailed/k9s#2196: a number that is cut is another number."""
+    stream = io.StringIO()
+    console = Console(file=stream, width=width, force_terminal=True, color_system=None)
+    table = output.table("NAME", "WHY", "RUNNING", "WAITING", right=("RUNNING", "WAITING"), whole=("NAME", "WHY"))
+    table.add_row("chat-70b", "because", "5678", "12345")
+    fits, missing = output.fitted(console, table, ("WHY", "RUNNING"))
+    console.print(fits)
+    text = stream.getvalue()
+    assert max(len(line) for line in text.splitlines()) <= width
+    assert (missing, [word for word in words if word not in text]) == (left_out, [])
+    assert ", ".join(left_out) in "".join(output.narrow_note(missing))
+
+
 def test_a_table_fits_the_terminal_if_it_can(capsys, monkeypatch):
     stream = io.StringIO()
     console = Console(file=stream, width=40, force_terminal=True, color_system=None)

@@ -188,8 +188,36 @@ def test_all_namespaces_have_a_column(world):
     assert "team-b" in out
 
 
+def test_the_reasons_name_the_deployments_of_each_namespace(world):
+    async def prepare():
+        await deployed(world)
+        await deployed(world, namespace="team-b")
+
+    asyncio.run(prepare())
+    _, out, _ = world.run("top", "-A")
+    assert "(team-a/chat)" in out
+    assert "(team-b/chat)" in out
+
+
 def test_nothing_is_said_as_such(world):
     assert world.run("top")[1] == "No LlamaDeployment in namespace team-a.\n"
+
+
+@pytest.mark.parametrize(("there", "told"), [(True, "no endpoints available"), (False, "No LlamaDeployment in")])
+def test_a_watch_into_a_pipe_says_what_one_look_says(world, capsys, there, told):
+    async def watching():
+        if there:
+            await deployed(world)
+        async with world.connect_as("team-a") as connection:
+            running = asyncio.create_task(command.command(connection, TopOptions(watch=True, every=0.001)))
+            out = ""
+            while out.count(told) < 2:
+                await asyncio.sleep(0.002)
+                out += capsys.readouterr().out
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+
+    asyncio.run(asyncio.wait_for(watching(), 10))
 
 
 def test_a_watch_looks_again(world, capsys):
