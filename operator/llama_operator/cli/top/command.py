@@ -1,7 +1,7 @@
 """`kubectl llama top`: what replicas do now, once or again and again."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,7 @@ from llama_operator.cli.shared.connection import Connection, runner
 from llama_operator.cli.shared.exit_codes import EXIT_OK
 from llama_operator.cli.top import frame, samples
 from llama_operator.cli.top.samples import Sample
+from llama_operator.kube.port import UnavailableError
 
 if TYPE_CHECKING:
     from rich.console import Console, Group
@@ -58,24 +59,50 @@ async def _look(connection: Connection, options: TopOptions) -> list[Sample]:
     return frame.ordered(await samples.taken(connection, read), options.sort_by)
 
 
+async def _looks(connection: Connection, options: TopOptions) -> AsyncIterator[list[Sample] | UnavailableError]:
+    """Look again and again; an API server that does not answer for a while ends nothing, once it has answered."""
+    yield await _look(connection, options)
+    while True:
+        await asyncio.sleep(options.every)
+        try:
+            found: list[Sample] | UnavailableError = await _look(connection, options)
+        except UnavailableError as error:
+            found = error
+        yield found
+
+
 async def _again_and_again(connection: Connection, options: TopOptions) -> None:
     console = output.console()
-    if options.as_json or not console.is_terminal:
-        while True:
-            found = await _look(connection, options)
-            if options.as_json:
-                items = [frame.document(one) for one in found]
-                output.print_json_line({"time": rfc3339(connection.now()), "items": items})
-            else:
-                _show(console, connection, options, found)
-            await asyncio.sleep(options.every)
-    from rich.live import Live
+    if console.is_terminal and not options.as_json:
+        await _in_place(console, connection, options)
+        return
+    async for found in _looks(connection, options):
+        if isinstance(found, UnavailableError):
+            output.console(errors=True).print(_missed(connection, found), markup=False)
+        elif options.as_json:
+            items = [frame.document(one) for one in found]
+            output.print_json_line({"time": rfc3339(connection.now()), "items": items})
+        else:
+            _show(console, connection, options, found)
 
+
+async def _in_place(console: "Console", connection: Connection, options: TopOptions) -> None:
+    from rich.console import Group
+    from rich.live import Live
+    from rich.text import Text
+
+    seen: Sequence[Sample] = ()
     with Live(console=console, auto_refresh=False, vertical_overflow="visible") as live:
-        while True:
-            found = await _look(connection, options)
-            live.update(_screen(console, found, options) if found else _nothing(connection, options), refresh=True)
-            await asyncio.sleep(options.every)
+        async for found in _looks(connection, options):
+            missed = [_missed(connection, found)] if isinstance(found, UnavailableError) else []
+            seen = seen if isinstance(found, UnavailableError) else found
+            screen = _screen(console, seen, options) if seen else Text(_nothing(connection, options))
+            live.update(Group(screen, *map(Text, missed)), refresh=True)
+
+
+def _missed(connection: Connection, error: UnavailableError) -> str:
+    """Say that a look found nothing out, and when."""
+    return f"no look at {rfc3339(connection.now())}: {' '.join(str(error).split())}"
 
 
 def _screen(console: "Console", found: Sequence[Sample], options: TopOptions) -> "Group":

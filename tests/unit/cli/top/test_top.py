@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from contextlib import asynccontextmanager
 
 import pytest
 
@@ -9,7 +10,8 @@ from llama_operator.api import meta
 from llama_operator.cli.top import command
 from llama_operator.cli.top.command import TopOptions
 from llama_operator.kube import kinds
-from llama_operator.kube.port import Ref
+from llama_operator.kube.delegating import Delegating
+from llama_operator.kube.port import Ref, UnavailableError
 from llama_serving.config import STATUS_PATH
 from support.rights import WithoutRights
 
@@ -237,6 +239,56 @@ def test_a_watch_looks_again(world, capsys):
 
     lines = [json.loads(line) for line in asyncio.run(watching())]
     assert [one["items"][0]["waiting"] for one in lines[:3]] == [9, 9, 9]
+
+
+class Away(Delegating):
+    """An API server that does not answer while `away` says so."""
+
+    away = False
+
+    @asynccontextmanager
+    async def _around(self, verb, ref):
+        if self.away:
+            raise UnavailableError("list of LlamaDeployment: no answer")
+        yield
+
+    async def ask(self, service, *, port, path):
+        return await self._inner.ask(service, port=port, path=path)
+
+
+@pytest.mark.parametrize("as_json", [True, False], ids=["json", "text"])
+def test_a_watch_goes_on_when_the_api_server_was_away(world, capsys, as_json):
+    async def watching():
+        await deployed(world, says=BUSY)
+        world.client = Away(world.client)
+        async with world.connect_as("team-a") as connection:
+            options = TopOptions(watch=True, every=0.001, as_json=as_json)
+            running = asyncio.create_task(command.command(connection, options))
+            said = {True: "", False: ""}
+            for away in (False, True, False):
+                world.client.away = away
+                capsys.readouterr()
+                said[away] = ""
+                while ("no answer" if away else "llama-3.3") not in said[away]:
+                    assert not running.done(), running.result()
+                    await asyncio.sleep(0.002)
+                    out, err = capsys.readouterr()
+                    said[away] += err if away else out
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+            return said[True]
+
+    assert "no look at 2026-03-02T09:30:00Z: list of LlamaDeployment: no answer" in asyncio.run(
+        asyncio.wait_for(watching(), 10)
+    )
+
+
+def test_a_first_look_that_fails_ends_the_command(world):
+    world.client = Away(world.client)
+    world.client.away = True
+    code, _, err = world.run("top", "--watch")
+    assert code
+    assert "no answer" in err
 
 
 @pytest.mark.parametrize("seconds", ["0", "-1", "x", "nan", "1e9"])
