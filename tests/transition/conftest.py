@@ -147,10 +147,11 @@ class World:
         status = {"allocatable": amounts, "capacity": amounts, "conditions": ready}
         await self.user.apply_status(address | {"status": status})
 
-    async def hold_gpus(self, name, node, gpus):
-        """A pod of somebody that holds GPUs of a node."""
+    async def hold_gpus(self, name, node, gpus, **more):
+        """A pod of somebody that holds GPUs of a node; `more` is what else its spec says."""
         resources = {"requests": {"nvidia.com/gpu": str(gpus)}}
         spec = {"nodeName": node, "containers": [{"name": "train", "image": "acme/train:1", "resources": resources}]}
+        spec |= more
         await self.user.apply(
             {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": "default"}, "spec": spec}
         )

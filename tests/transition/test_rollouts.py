@@ -101,14 +101,21 @@ async def test_recreate_frees_the_hardware_before_it_asks_for_more(world):
     assert await traffic(world, ref) == new
 
 
-@pytest.mark.parametrize(("held", "strategy"), [(4, "BlueGreen"), (5, "Recreate")])
-async def test_auto_takes_the_free_gpus_for_a_second_copy_or_frees_them_first(world, held, strategy):
+@pytest.mark.parametrize(
+    ("held", "priority", "strategy"),
+    [
+        (4, 0, "BlueGreen"),
+        (5, 0, "Recreate"),
+        pytest.param(8, -10, "BlueGreen", id="placeholders: project-codeflare/multi-cluster-app-dispatcher#418"),
+    ],
+)
+async def test_auto_takes_the_free_gpus_for_a_second_copy_or_frees_them_first(world, held, priority, strategy):
     for node in ("gpu-0", "gpu-1"):
         await world.add_node(node)
     unlimited = {"hardware": {"accelerator": "H100-80GB"}}
     ref, old = await serving(world, BIG, **unlimited)
     await world.hold_gpus("ours", "gpu-0", 4)
-    await world.hold_gpus("training", "gpu-1", held)
+    await world.hold_gpus("training", "gpu-1", held, priority=priority)
     await world.hold_gpus("more-training", "gpu-0", 4)
     context = {"maxModelLength": 16384, "concurrentSequences": 18}
     await world.apply_sample(BIG, context=context, **unlimited)

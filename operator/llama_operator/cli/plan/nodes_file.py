@@ -22,7 +22,7 @@ from llama_operator.errors import FieldProblem, InvalidManifestError
 from llama_operator.kube import kinds
 from llama_operator.kube.port import Object
 from llama_operator.observe.nodes.facts import node_facts
-from llama_operator.observe.nodes.free import ended, held
+from llama_operator.observe.nodes.free import ended, gives_way, held
 from llama_operator.observe.unreadable import UnreadableError
 
 _SIZE_LIMIT = 64 << 20
@@ -115,7 +115,7 @@ def _without(node: NodeFacts, pods: Iterable[Object]) -> NodeFacts:
     """The node without what the pods on it hold; one that cannot be read holds all of it."""
     room = node.room
     for pod in pods:
-        if room is not None and not ended(pod):
+        if room is not None and not ended(pod) and not gives_way(pod):
             try:
                 room = room.less(held(pod))
             except UnreadableError:

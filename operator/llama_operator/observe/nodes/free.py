@@ -1,4 +1,4 @@
-"""What no pod holds of nodes that take new pods. Called by `observe.gather` and `cli.explain`.
+"""What no pod holds of nodes that take new pods, or would give up at once. Called by `observe.gather` and `cli.explain`.
 
 Asked only when a rollout has to choose between a second copy and downtime, or when pods wait for a node; pods are not watched
 for it.
@@ -50,7 +50,7 @@ async def free_rooms(
 
 async def _left(cluster: Cluster, room: Room, unreadable: Unreadable) -> Room:
     pods = (await cluster.list(kinds.POD, fields={"spec.nodeName": room.node})).items
-    running = [pod for pod in pods if not ended(pod)]
+    running = [pod for pod in pods if not ended(pod) and not gives_way(pod)]
     amounts = [unreadable.one(pod, held) for pod in running]
     known = [each for each in amounts if each is not None]
     if len(known) < len(running):
@@ -75,3 +75,12 @@ def held(pod: Object) -> Amounts:
 def ended(pod: Object) -> bool:
     """Whether a pod has ended, so that it holds nothing of its node any more."""
     return text(mapping(pod.get("status")).get("phase")) in _ENDED
+
+
+def gives_way(pod: Object) -> bool:
+    """Whether a pod only holds a place, as those of `manifests/autoscaling/placeholder.yaml`: a replica takes it at once.
+
+    Its priority is below 0, which all pods without a class have.
+    """
+    priority = mapping(pod.get("spec")).get("priority")
+    return isinstance(priority, int) and priority < 0
