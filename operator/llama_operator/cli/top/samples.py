@@ -19,6 +19,8 @@ from llama_serving.contract.status import ServingStatus
 
 _AT_ONCE: Final = 8
 """Deployments that are asked side by side: each answer passes the API server."""
+_PATIENCE_SECONDS: Final = 5.0
+"""An API server that is kept from the pods says so after half a minute, and all the others would be shown as old as that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +125,12 @@ async def _plan(connection: Connection, sample: Sample) -> PlanStatus | None:
 async def _asked(connection: Connection, row: Row) -> Sample:
     service = Ref(kinds.SERVICE, row.namespace, row.name)
     try:
-        answer = await connection.services.ask(service, port=HTTP_PORT, path=STATUS_PATH)
+        async with asyncio.timeout(_PATIENCE_SECONDS):
+            answer = await connection.services.ask(service, port=HTTP_PORT, path=STATUS_PATH)
+    except TimeoutError:
+        return Sample(
+            row, None, f"nothing in {_PATIENCE_SECONDS:g} s; may the API server reach the pods (spec.access.from)?"
+        )
     except ForbiddenError as error:
         return Sample(row, None, missing_right(error))
     except KubeError as error:

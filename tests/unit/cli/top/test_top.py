@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from llama_operator.api import meta
-from llama_operator.cli.top import command
+from llama_operator.cli.top import command, samples
 from llama_operator.cli.top.command import TopOptions
 from llama_operator.kube import kinds
 from llama_operator.kube.delegating import Delegating
@@ -281,6 +281,32 @@ def test_a_watch_goes_on_when_the_api_server_was_away(world, capsys, as_json):
     assert "no look at 2026-03-02T09:30:00Z: list of LlamaDeployment: no answer" in asyncio.run(
         asyncio.wait_for(watching(), 10)
     )
+
+
+class Dropped(Delegating):
+    """An API server whose packets to the pods of one deployment a network policy drops."""
+
+    async def ask(self, service, *, port, path):
+        if service.name == "dark":
+            await asyncio.sleep(30)
+        return await self._inner.ask(service, port=port, path=path)
+
+
+def test_pods_that_cannot_be_reached_hold_up_nobody(world, monkeypatch):
+    monkeypatch.setattr(samples, "_PATIENCE_SECONDS", 0.05)
+
+    async def prepare():
+        await deployed(world, says=BUSY)
+        await deployed(world, "dark", says=BUSY)
+
+    asyncio.run(prepare())
+    world.client = Dropped(world.client)
+    _, found = world.json("top")
+    told = {one["name"]: (one["fromPods"], one["whyNotFromPods"]) for one in found["items"]}
+    assert told == {
+        "chat": (True, ""),
+        "dark": (False, "nothing in 0.05 s; may the API server reach the pods (spec.access.from)?"),
+    }
 
 
 def test_a_first_look_that_fails_ends_the_command(world):
