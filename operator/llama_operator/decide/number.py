@@ -28,7 +28,7 @@ def with_number(observed: Observed, revision: str) -> Observed:
     asked = max(spec.scaling.min_replicas, wanted) if spec.replicas is None else spec.replicas
     number = asked
     if spec.scaling.mode is ScalingMode.EXTERNAL:
-        number = _within_max_gpus(observed, observed.pinned(revision), asked)
+        number = min(_within_max_gpus(observed, observed.pinned(revision), asked), _together(observed, asked, wanted))
     if number == spec.replicas:
         return observed
     meant = deployment.model_copy(update={"spec": spec.model_copy(update={"replicas": number})})
@@ -44,3 +44,18 @@ def _within_max_gpus(observed: Observed, pinned: RevisionFacts | None, asked: in
     beside = gpus_of_guard(observed, guard)
     held = (limit - beside) // max(1, chosen.gpus_per_replica)
     return min(asked, held) if held > 0 else asked
+
+
+def _together(observed: Observed, asked: int, now: int) -> int:
+    """Return what of `asked` the GPUs suffice for while several revisions run, each with that number; never less than there is now.
+
+    A rollout began with room for both, or because the user wants it so. That an autoscaler asks for more meanwhile makes no room.
+    """
+    limit = observed.deployment.spec.hardware.max_gpus
+    records = [observed.pinned(service.name) for service in observed.ray_services]
+    plans = [record.plan for record in records if record is not None and record.plan.chosen is not None]
+    if limit is None or len(plans) <= 1:
+        return asked
+    each = sum(plan.chosen.gpus_per_replica for plan in plans if plan.chosen is not None)
+    beside = sum(gpus_of_guard(observed, plan.guard) for plan in plans)
+    return min(asked, max(now, (limit - beside) // max(1, each)))

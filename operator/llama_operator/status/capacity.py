@@ -196,7 +196,10 @@ def _bounded(observed: Observed) -> str:
     spec, asked = observed.deployment.spec, observed.asked_replicas
     if asked is None:
         return ""
-    return f"; spec.replicas asks for {asked}, and maxGPUs {spec.hardware.max_gpus} bounds them to {spec.replicas}"
+    both = ", of each revision that runs" if len(observed.ray_services) > 1 else ""
+    return (
+        f"; spec.replicas asks for {asked}, and maxGPUs {spec.hardware.max_gpus} bounds them to {spec.replicas}{both}"
+    )
 
 
 def _bound(least: _Demand, most: _Demand, supply: _Supply, revision: str) -> str:

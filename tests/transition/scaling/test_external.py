@@ -17,9 +17,9 @@ EXTERNAL = {"mode": "External", "minReplicas": 1, "maxReplicas": 8}
 MANUAL = {"mode": "Manual", "minReplicas": 1, "maxReplicas": 8}
 
 
-async def bounds(stage):
-    """Of Serve, of what it starts with."""
-    service = await stage.world.user.get(Ref(kinds.RAY_SERVICE, stage.ref.namespace, stage.first))
+async def bounds(stage, revision=""):
+    """Of Serve, of what it starts with; of the first revision if none is named."""
+    service = await stage.world.user.get(Ref(kinds.RAY_SERVICE, stage.ref.namespace, revision or stage.first))
     (override,) = yaml.safe_load(service["spec"]["serveConfigV2"])["applications"][0]["deployments"]
     serve = override["autoscaling_config"]
     return serve["min_replicas"], serve["max_replicas"]
@@ -88,6 +88,26 @@ async def test_a_spec_that_breaks_a_rule_is_told_what_would_be_right(world):
     assert condition(stage.status, "UpToDate").message == (
         "spec.scaling.minReplicas: is 0; may be 0 only in mode QueueDepth; with other modes set spec.activation to Suspended to free the hardware"
     )
+
+
+async def test_max_gpus_hold_two_revisions_when_the_autoscaler_asks_for_more_in_a_rollout(world):
+    """`Auto` began it because both had room; the number rises for both."""
+    stage = Stage(world)
+    await stage.serve(scaling=EXTERNAL, replicas=2, hardware={"accelerator": "CPU", "maxGPUs": 4})
+    stage.pods(running=2, wanted=2)
+    await stage.change(context={"maxModelLength": 512})
+    newer = await stage.newer()
+    await stage.change(replicas=4)
+    assert [await bounds(stage), await bounds(stage, newer)] == [(2, 2), (2, 2)]
+    message = condition(stage.status, "CapacityFound").message
+    assert "spec.replicas asks for 4, and maxGPUs 4 bounds them to 2, of each revision that runs" in message
+    await stage.change(replicas=1)
+    assert [await bounds(stage), await bounds(stage, newer)] == [(1, 1), (1, 1)]
+    await stage.change(replicas=4)
+    await stage.says(newer)
+    await stage.wait(301)
+    await stage.look()
+    assert (await world.names(kinds.RAY_SERVICE), await bounds(stage, newer)) == ([newer], (4, 4))
 
 
 async def test_the_history_names_the_window_that_began_and_who_writes_the_number(world):
