@@ -484,6 +484,32 @@ def test_names_follow_the_release(render):
     assert "'system:serviceaccount:llama-system:blue-llama-operator'" in operator["expression"]
 
 
+@pytest.mark.parametrize(
+    ("release", "namespace", "values"),
+    [
+        ("123", "4567", {}),
+        ("on", "true", {}),
+        ("0x1f", "012", {"namespaces": ["123", "off"], "kuberay": {"namespace": "8"}}),
+        (
+            "a",
+            "b",
+            {
+                "fullnameOverride": "7",
+                "serviceAccount": {"name": "8"},
+                "priorityClassName": "9",
+                "runtimeClassName": "no",
+                "image": {"pullSecrets": ["10"]},
+                "evidence": {"signingKeySecret": {"name": "11"}},
+                "networkPolicy": {"egress": True},
+            },
+        ),
+    ],
+)
+def test_names_that_yaml_takes_for_numbers_stay_names(render, release, namespace, values):
+    for each in render(values, release=release, namespace=namespace):
+        kubernetes_validate.validate(each, "1.37", strict=True)
+
+
 def test_both_charts_have_the_version_of_the_product(root):
     product = re.search(r'^version = "([^"]+)"', (root / "pyproject.toml").read_text(), flags=re.MULTILINE)
     for chart in ("llama-operator", "llama-operator-crds"):

@@ -13,9 +13,10 @@
 {{- end -}}
 {{- end -}}
 
+{{/* Names are quoted wherever they stand alone: YAML reads a release or a namespace 123 as a number, and on as a yes. */}}
 {{- define "llama-operator.selectorLabels" -}}
-app.kubernetes.io/name: {{ include "llama-operator.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ include "llama-operator.name" . | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 app.kubernetes.io/component: operator
 {{- end -}}
 
