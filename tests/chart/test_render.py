@@ -485,6 +485,21 @@ def test_names_follow_the_release(render):
 
 
 @pytest.mark.parametrize(
+    ("release", "values", "name"),
+    [
+        ("my.release", {}, "my-release-llama-operator"),
+        ("llama-operator", {"fullnameOverride": "llama.eu.operator"}, "llama-eu-operator"),
+        ("a" * 49 + ".bc", {}, "a" * 49),
+    ],
+)
+def test_a_name_with_dots_names_a_service_and_a_lease_too(render, release, values, name):
+    objects = render(values, release=release)
+    assert [o["metadata"]["name"] for o in find(objects, "Service")] == [f"{name}-metrics"]
+    lease = {"LLAMA_OPERATOR_LEASE_NAME": environment(objects)["LLAMA_OPERATOR_LEASE_NAME"]}
+    assert load([], lease).lease_name == name
+
+
+@pytest.mark.parametrize(
     ("release", "namespace", "values"),
     [
         ("123", "4567", {}),

@@ -1,16 +1,15 @@
 {{- define "llama-operator.name" -}}
-{{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 63 | trimAll "-." -}}
 {{- end -}}
 
-{{/* Name of all objects: the release's, where that already says what it is. */}}
+{{/* Name of all objects: the release's, where that already says what it is. Helm takes a release with dots, which no Service may have. */}}
 {{- define "llama-operator.fullname" -}}
-{{- if .Values.fullnameOverride -}}
-{{- .Values.fullnameOverride | trunc 50 | trimSuffix "-" -}}
-{{- else if contains (include "llama-operator.name" .) .Release.Name -}}
-{{- .Release.Name | trunc 50 | trimSuffix "-" -}}
-{{- else -}}
-{{- printf "%s-%s" .Release.Name (include "llama-operator.name" .) | trunc 50 | trimSuffix "-" -}}
+{{- $name := .Values.fullnameOverride -}}
+{{- if not $name -}}
+{{- $chart := include "llama-operator.name" . -}}
+{{- $name = contains $chart .Release.Name | ternary .Release.Name (printf "%s-%s" .Release.Name $chart) -}}
 {{- end -}}
+{{- $name | replace "." "-" | trunc 50 | trimAll "-" -}}
 {{- end -}}
 
 {{/* Names are quoted wherever they stand alone: YAML reads a release or a namespace 123 as a number, and on as a yes. */}}
