@@ -217,6 +217,17 @@ def test_the_values_file_and_its_schema_name_the_same_values(root):
         ({"evidence": {"signingKeySecret": {"name": "a", "key": ""}}}, "key"),
         ({"evidence": {"signingKey": "a"}}, "signingKey"),
         ({"settings": {"evidenceSigningKey": "/tmp/key.pem"}}, "evidenceSigningKey"),
+        # A null takes the default away, and what stays would be a policy that lets nobody write, or one that is not there.
+        ({"admission": None}, "missing property 'admission'"),
+        ({"admission": {"enabled": None}}, "missing property 'enabled'"),
+        ({"admission": {"images": None}}, "missing property 'images'"),
+        ({"admission": {"breakGlassGroups": None}}, "missing property 'breakGlassGroups'"),
+        ({"image": {"repository": None}}, "missing property 'repository'"),
+        ({"kuberay": {"namespace": None}}, "missing property 'namespace'"),
+        ({"networkPolicy": {"egress": True, "apiServerPorts": None}}, "missing property 'apiServerPorts'"),
+        ({"metrics": {"monitor": None}}, "missing property 'monitor'"),
+        ({"settings": {"logLevel": None}}, "logLevel"),
+        ({"image": {"pullSecrets": [""]}}, "pullSecrets"),
     ],
     ids=str,
 )
@@ -482,6 +493,20 @@ def test_names_follow_the_release(render):
     policy = only(objects, "ValidatingAdmissionPolicy", "blue-llama-operator-owned-objects")
     (operator,) = [v for v in policy["spec"]["variables"] if v["name"] == "operator"]
     assert "'system:serviceaccount:llama-system:blue-llama-operator'" in operator["expression"]
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["settings", "podDefaults", "podRules", "namespaces", "nodeSelector", "tolerations", "affinity", "podLabels"],
+)
+def test_a_heading_of_which_all_is_commented_out_counts_as_left_out(render, value):
+    assert render({value: None}) == render()
+
+
+@pytest.mark.parametrize("nothing", [None, ""])
+def test_a_setting_that_is_empty_is_not_set(render, nothing):
+    values = {"settings": {"evidenceFile": nothing}}
+    assert container(render(values))["env"] == container(render())["env"]
 
 
 @pytest.mark.parametrize(

@@ -50,9 +50,9 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 
 {{/* The operator ends at once where its own times of the Lease contradict each other; the defaults are its own. */}}
 {{- define "llama-operator.leaseTimes" -}}
-{{- $duration := int (default 15 .Values.settings.leaseDurationSeconds) -}}
-{{- $renew := int (default 10 .Values.settings.leaseRenewSeconds) -}}
-{{- $retry := int (default 2 .Values.settings.leaseRetrySeconds) -}}
+{{- $duration := int (default 15 (.Values.settings).leaseDurationSeconds) -}}
+{{- $renew := int (default 10 (.Values.settings).leaseRenewSeconds) -}}
+{{- $retry := int (default 2 (.Values.settings).leaseRetrySeconds) -}}
 {{- if not (and (lt $retry $renew) (lt $renew $duration)) -}}
 {{- fail (printf "settings: leaseRetrySeconds < leaseRenewSeconds < leaseDurationSeconds must hold, found %d, %d, %d; set all three" $retry $renew $duration) -}}
 {{- end -}}
@@ -166,13 +166,13 @@ matchResources:
 {{/* JSON: what a team may set in spec.pods, with the service accounts that admission lists. */}}
 {{- define "llama-operator.podRules" -}}
 {{- $lists := dict "metadataKeys" list "env" list "extendedResources" list -}}
-{{- merge (dict "serviceAccounts" .Values.admission.podServiceAccounts) .Values.podRules $lists | toJson -}}
+{{- merge (dict "serviceAccounts" .Values.admission.podServiceAccounts) (.Values.podRules | default dict) $lists | toJson -}}
 {{- end -}}
 
 {{/* JSON: the accounts that pods run under, those of podDefaults too. */}}
 {{- define "llama-operator.podServiceAccounts" -}}
 {{- $names := .Values.admission.podServiceAccounts -}}
-{{- with .Values.podDefaults.serviceAccountName -}}
+{{- with (.Values.podDefaults).serviceAccountName -}}
 {{- $names = append $names . -}}
 {{- end -}}
 {{- toJson $names -}}
@@ -182,7 +182,7 @@ matchResources:
 {{- define "llama-operator.podSecrets" -}}
 {{- $names := .Values.admission.tokenSecrets -}}
 {{- if $names -}}
-{{- range $section := list .Values.podDefaults (.Values.podDefaults.head | default dict) (.Values.podDefaults.workers | default dict) -}}
+{{- range $section := list (.Values.podDefaults | default dict) ((.Values.podDefaults).head | default dict) ((.Values.podDefaults).workers | default dict) -}}
 {{- range $section.imagePullSecrets -}}
 {{- $names = append $names .name -}}
 {{- end -}}
