@@ -227,6 +227,11 @@ def test_the_values_file_and_its_schema_name_the_same_values(root):
         ({"networkPolicy": {"egress": True, "apiServerPorts": None}}, "missing property 'apiServerPorts'"),
         ({"metrics": {"monitor": None}}, "missing property 'monitor'"),
         ({"settings": {"logLevel": None}}, "logLevel"),
+        ({"commonLabels": {"app.kubernetes.io/name": "acme"}}, "app.kubernetes.io/name"),
+        ({"podLabels": {"app.kubernetes.io/instance": "acme"}}, "app.kubernetes.io/instance"),
+        ({"commonLabels": {"rbac.authorization.k8s.io/aggregate-to-admin": "true"}}, "aggregate-to-admin"),
+        ({"commonLabels": {"llama-operator.io/deployment": "chat"}}, "llama-operator.io/deployment"),
+        ({"commonLabels": {"team": "not valid!"}}, "commonLabels/team"),
         ({"image": {"pullSecrets": [""]}}, "pullSecrets"),
     ],
     ids=str,
@@ -501,6 +506,37 @@ def test_names_follow_the_release(render):
 )
 def test_a_heading_of_which_all_is_commented_out_counts_as_left_out(render, value):
     assert render({value: None}) == render()
+
+
+def test_a_label_that_is_given_twice_stands_once_and_the_nearest_wins(render, helm, root, tmp_path):
+    values = {
+        "commonLabels": {"app.kubernetes.io/part-of": "acme", "team": "all"},
+        "podLabels": {"team": "pods", "app.kubernetes.io/version": "1"},
+        "podAnnotations": {"kubectl.kubernetes.io/default-container": "evidence"},
+        "metrics": {"monitor": "PodMonitor", "labels": {"team": "monitor"}},
+    }
+    objects = render(values)
+    deployment, monitor = only(objects, "Deployment"), only(objects, "PodMonitor")
+    pod = deployment["spec"]["template"]["metadata"]
+    said = [each["labels"]["team"] for each in (deployment["metadata"], pod, monitor["metadata"])]
+    assert said == ["all", "pods", "monitor"]
+    assert (pod["labels"]["app.kubernetes.io/part-of"], pod["labels"]["app.kubernetes.io/version"]) == ("acme", "1")
+    assert pod["annotations"] == {"kubectl.kubernetes.io/default-container": "evidence"}
+    (tmp_path / "given.json").write_text(json.dumps(values))
+    text = helm("template", "a", root / "charts/llama-operator", "--values", tmp_path / "given.json").stdout
+    for document in yaml.compose_all(text):
+        assert list(_keys_that_stand_twice(document)) == []
+
+
+def _keys_that_stand_twice(node):
+    if isinstance(node, yaml.SequenceNode):
+        for each in node.value:
+            yield from _keys_that_stand_twice(each)
+    if isinstance(node, yaml.MappingNode):
+        keys = [key.value for key, _ in node.value]
+        yield from {key for key in keys if keys.count(key) > 1}
+        for _, value in node.value:
+            yield from _keys_that_stand_twice(value)
 
 
 @pytest.mark.parametrize("nothing", [None, ""])

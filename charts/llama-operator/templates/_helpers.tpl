@@ -19,15 +19,32 @@ app.kubernetes.io/instance: {{ .Release.Name | quote }}
 app.kubernetes.io/component: operator
 {{- end -}}
 
+{{/* Labels of every object. A key stands once: what is given wins, but for the labels by which pods are selected. */}}
 {{- define "llama-operator.labels" -}}
+{{- include "llama-operator.labelled" (list . .Values.commonLabels) -}}
+{{- end -}}
+
+{{/* The same of the context `0`, with the maps of labels that follow it; a later one wins. */}}
+{{- define "llama-operator.labelled" -}}
+{{- $given := dict -}}
+{{- range rest . -}}
+{{- $given = mergeOverwrite $given (. | default dict) -}}
+{{- end -}}
+{{- with first . -}}
 {{ include "llama-operator.selectorLabels" . }}
-app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
-app.kubernetes.io/part-of: llama-operator
-app.kubernetes.io/managed-by: {{ .Release.Service }}
-helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
-{{- with .Values.commonLabels }}
+{{- range $own := list
+  (list "app.kubernetes.io/version" .Chart.AppVersion)
+  (list "app.kubernetes.io/part-of" "llama-operator")
+  (list "app.kubernetes.io/managed-by" .Release.Service)
+  (list "helm.sh/chart" (printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_")) }}
+{{- if not (hasKey $given (first $own)) }}
+{{ first $own }}: {{ last $own | quote }}
+{{- end }}
+{{- end }}
+{{- with $given }}
 {{ toYaml . }}
 {{- end }}
+{{- end -}}
 {{- end -}}
 
 {{- define "llama-operator.serviceAccountName" -}}
