@@ -186,6 +186,9 @@ def test_an_update_is_judged_like_a_creation_and_labels_are_free(licensed):
         licensed.write(acceptance("acme-3-3"))
 
 
+PEAK = {"windows": [{"name": "peak", "from": "08:00", "to": "18:00", "maxReplicas": 9}]}
+
+
 class TestPolicy:
     """House rules."""
 
@@ -218,15 +221,26 @@ class TestPolicy:
             ({"purposes": ["Evaluation"]}, deployment(), "for purpose Production"),
             ({"acceptances": ["another"]}, deployment(), "only by acceptances other than acme-3-3"),
             ({"maxReplicas": 2}, deployment(scaling={"maxReplicas": 3}), "fewer replicas"),
+            (
+                {"maxReplicas": 2},
+                deployment(scaling={"maxReplicas": 2, "schedule": PEAK}),
+                "than 9: lower maxReplicas of",
+            ),
+            ({"maxReplicas": 2}, deployment(scaling={"mode": "External"}, replicas=9), "than 9: lower spec.replicas"),
             ({"requireKeys": "Required"}, deployment(access={"mode": "Open"}), "only with API keys"),
             ({"maxRequestsPerMinute": 9}, deployment(endpoint={"path": "Ingress"}), "only with its limits a minute"),
             ({"maxTokensPerMinute": 9}, deployment(endpoint={"path": "Ingress"}), "only with its limits a minute"),
         ],
-        ids=["namespace", "purpose", "acceptance", "replicas", "keys", "requests", "tokens"],
+        ids=["namespace", "purpose", "acceptance", "replicas", "hours", "number", "keys", "requests", "tokens"],
     )
     def test_a_rule_of_an_entry_is_held(self, house, licensed, rule, asked, said):
         assert said in house(asked, {"tier": "CommunityLlama31Plus"} | rule, unlistedTiers="Allowed")
         assert licensed.said(deployment("llama-2-7b", "acme-2")) == "", "another tier"
+
+    def test_where_others_write_the_number_the_bounds_of_the_queue_do_not_count(self, house, licensed):
+        probe = deployment(scaling={"maxReplicas": 9})
+        assert "fewer" in house(probe, {"tier": "CommunityLlama31Plus", "maxReplicas": 2}, unlistedTiers="Allowed")
+        assert licensed.said(deployment(scaling={"mode": "External", "maxReplicas": 9})) == ""
 
     def test_an_acceptance_that_does_not_exist_is_refused_once_the_operator_has_looked(self, house, licensed):
         probe = deployment(named="nobody")
