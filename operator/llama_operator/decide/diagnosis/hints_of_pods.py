@@ -32,7 +32,8 @@ PODS: Final[tuple[Hint, ...]] = (
         "quota-exceeded",
         Reason.PODS_REFUSED,
         ("exceeded quota",),
-        "kubectl describe resourcequota -n {namespace}: have it raised, free what holds it, or lower spec.scaling.minReplicas",
+        "kubectl describe resourcequota -n {namespace}: have it raised, free what holds it, or lower what spec.scaling asks for: "
+        "minReplicas, or maxReplicas where it is a replica more under load",
     ),
     Hint(
         "limit-range",
@@ -111,7 +112,7 @@ PODS: Final[tuple[Hint, ...]] = (
         Reason.PODS_UNSCHEDULABLE,
         ("insufficient nvidia.com/", "insufficient amd.com/"),
         "free or add {accelerator} nodes (a cluster autoscaler may be at it: kubectl get events -A), lower "
-        "spec.scaling.minReplicas, or ask for less by spec.model.precision or spec.hardware",
+        "spec.scaling.minReplicas, or maxReplicas where it is a replica more under load, or ask for less by spec.model.precision or spec.hardware",
     ),
     Hint(
         "nodes-tainted",
