@@ -4,15 +4,21 @@ Every part of it is made by the module that uses it. A memory that cannot be rea
 fleet: see `policy`.
 """
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any
+from typing import Any, TypeVar
 
-_VERSION = 4
+_VERSION = 5
 
 Row = tuple[str, float, float, float, float, float, float, float]
 """Of one replica: its name; requests accepted and finished, tokens of prompts, their pairs, tokens of answers; when these moved last; share of the cache
 in use."""
+
+Bin = tuple[int, int, int, int]
+"""Of needs: number of the bin; the most replicas that were needed in it, that the load alone needed, and that it needed while requests were late."""
+
+_Numbered = TypeVar("_Numbered", tuple[int, float, float], Bin)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +39,7 @@ class Memory:
         ready_since: Since when so many served.
         starts: Replicas that start: when they were asked for, and how many.
         cold_start: Measured seconds of a start; 0 for none.
-        needs: Need by time: number of the bin, largest need in it, replicas that the load alone needed while requests were late in it.
+        needs: Need by time. Oldest first.
         began: When this memory began.
         surge: Replicas that were asked for because requests wait.
         surge_at: When.
@@ -68,7 +74,7 @@ class Memory:
     ready_since: float = 0.0
     starts: tuple[tuple[float, int], ...] = ()
     cold_start: float = 0.0
-    needs: tuple[tuple[int, int, int], ...] = ()
+    needs: tuple[Bin, ...] = ()
     began: float = 0.0
     surge: int = 0
     surge_at: float = 0.0
@@ -107,12 +113,14 @@ class Memory:
         try:
             values = {one.name: _like(getattr(fresh, one.name), said[one.name]) for one in fields(cls)}
             values["counters"] = tuple((str(name), *map(float, rest)) for name, *rest in said["counters"])
-            values["bins"] = tuple((int(number), float(a), float(b)) for number, a, b in said["bins"])
-            values["levels"] = tuple((int(number), float(a), float(b)) for number, a, b in said["levels"])
+            values["bins"] = _oldest_first((int(number), float(a), float(b)) for number, a, b in said["bins"])
+            values["levels"] = _oldest_first((int(number), float(a), float(b)) for number, a, b in said["levels"])
             values["foretold"] = tuple((int(number), float(a), float(b)) for number, a, b in said["foretold"])
             share, error, forecasts = map(float, said["judged"])
             values["judged"] = (share, error, forecasts)
-            values["needs"] = tuple((int(number), int(need), int(late)) for number, need, late in said["needs"])
+            values["needs"] = _oldest_first(
+                (int(number), int(need), int(load), int(late)) for number, need, load, late in said["needs"]
+            )
             values["starts"] = tuple((float(when), int(number)) for when, number in said["starts"])
             values["queues"] = tuple((float(a), float(b), float(c)) for a, b, c in said["queues"])
             first, second, third, fourth, fifth = map(float, said["lengths"])
@@ -120,6 +128,14 @@ class Memory:
         except (KeyError, TypeError, ValueError, OverflowError):
             return fresh
         return cls(**values)
+
+
+def _oldest_first(said: Iterable[_Numbered]) -> tuple[_Numbered, ...]:
+    """Return what was said of bins; ValueError if they do not follow each other: what lies between two would be without a bound."""
+    found = tuple(said)
+    if any(later[0] <= earlier[0] for earlier, later in itertools.pairwise(found)):
+        raise ValueError(found)
+    return found
 
 
 def _like(model: object, said: Any) -> Any:

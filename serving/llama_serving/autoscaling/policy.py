@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from llama_serving.autoscaling.arrivals import counters, persistent
 from llama_serving.autoscaling.experience import experience, highest, rates_of
 from llama_serving.autoscaling.foretold import foretold
-from llama_serving.autoscaling.hold import bin_seconds, held, needs
+from llama_serving.autoscaling.hold import bin_seconds, held, last_hour, needs
 from llama_serving.autoscaling.memory import Memory
 from llama_serving.autoscaling.need import (
     MOST,
@@ -194,7 +194,7 @@ class _Pass(Sight):
         numbers = in_numbers(self, need)
         if not self.trust.whole:
             doubt = 1.0 if self.blind_since else _MOST_IN_DOUBT
-            most = math.ceil(doubt * max((n for _, n, _ in self.memory.needs), default=target))
+            most = math.ceil(doubt * max(self._needs_of_last_hour(), default=target))
             wish = max(target, self._blind(), min(wish, most))
             kept = self._kept_beside_doubt(need)
             if wish > target or kept >= target:
@@ -219,13 +219,16 @@ class _Pass(Sight):
 
     def _blind(self) -> int:
         """Replicas for a fleet of which nothing is known: what was enough for the share p / (1 + p) of the last hour."""
-        seen = sorted(need for _, need, _ in self.memory.needs)
+        seen = sorted(self._needs_of_last_hour())
         if not seen or self.blind_at < self.now:
             return 0
         share = self.knobs.price / (1 + self.knobs.price)
         enough = seen[min(len(seen) - 1, int(share * len(seen)))]
         # Who loses sight of a rise does not know where it ends.
         return enough if self.memory.needs[-1][1] < enough else math.ceil(_MOST_IN_DOUBT * enough)
+
+    def _needs_of_last_hour(self) -> list[int]:
+        return last_hour(self.memory.needs, self.now, bin_seconds(self.facts.cold_start))
 
     def _calm(self) -> bool:
         """Whether something may be given up: nothing is late, and the load does not rise just now."""
@@ -258,7 +261,7 @@ class _Pass(Sight):
     def _held(self) -> int:
         width, target = bin_seconds(self.facts.cold_start), self.signal.target
         if self.knobs.hold is not None:
-            recent = (n for number, n, _ in self.memory.needs if self.now - (number + 1) * width < self.knobs.hold)
+            recent = (n for number, n, *_ in self.memory.needs if self.now - (number + 1) * width < self.knobs.hold)
             young = self.now - self.memory.began < self.knobs.hold
             return max(target if young else 0, max(recent, default=0) if self.knobs.hold > 0 else 0)
         if self.now - max(self.memory.began, self.blind_at) < max(self.starts.cold_start, _KNOWN_SECONDS):
@@ -290,7 +293,7 @@ class _Pass(Sight):
     def _memory(self, need: Need | None) -> Memory:
         signal, memory, now = self.signal, self.memory, self.now
         # What stands by for what may come is needed as well, also where nobody would ask for so much.
-        before = max((n for _, n, _ in memory.needs), default=signal.target)
+        before = max(self._needs_of_last_hour(), default=signal.target)
         # But what was asked for by doubt alone is no need: it would be the bound of the next doubt.
         standing = min(signal.target, before)
         needed = 0 if need is None else min(max(need.steady, need.now), max(need.most, standing))
@@ -315,7 +318,7 @@ class _Pass(Sight):
             ready_since=memory.ready_since if signal.ready == memory.ready else now,
             starts=self.starts.entries,
             cold_start=self.starts.measured,
-            needs=needs(memory, needed, now, width, late=self._missed(need))
+            needs=needs(memory, needed, now, width, load=need.now, late=self.late_at == now)
             if need is not None and known
             else memory.needs,
             began=memory.began or now,
@@ -336,10 +339,6 @@ class _Pass(Sight):
             slots=self.slots,
             kv_tokens=self.kv_tokens,
         )
-
-    def _missed(self, need: Need) -> int:
-        """Replicas that would keep up with the load while requests are late; 0 if none is."""
-        return need.now if self.late_at == self.now else 0
 
     def _foretold(self) -> tuple[tuple[int, float, float], ...]:
         if self.load is None or not self.trust.whole or self.signal.ready == 0:

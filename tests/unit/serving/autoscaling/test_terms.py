@@ -8,7 +8,7 @@ import pytest
 from llama_serving.autoscaling.arrivals import Counted, Load
 from llama_serving.autoscaling.experience import Experience, experience, highest, rates_of
 from llama_serving.autoscaling.foretold import Foretold, foretold, judged
-from llama_serving.autoscaling.hold import held, hold_seconds
+from llama_serving.autoscaling.hold import held, hold_seconds, needs
 from llama_serving.autoscaling.memory import Memory
 from llama_serving.autoscaling.need import Need, made_up, quantile, stands_by, steady, surge, usable_share
 from llama_serving.autoscaling.signal import ALL_ENGINES, Facts, Knobs, Signal
@@ -131,6 +131,20 @@ def test_a_fall_that_is_foretold_to_end_at_nothing_takes_nothing_away_before_it_
     assert need.least == math.ceil(25.0 * ONE.request)
 
 
+def test_prompts_that_no_fleet_answers_in_time_have_no_price():
+    """Of a mean of a tenth of the objective nearly all can be in time; of ten times the objective nearly none, and no replica stands by for them."""
+    shares = [
+        usable_share(Work(seconds, seconds, seconds**2, 1.0), Facts(per_token=1.0, objective=2.0), 20.0, 8.0 / seconds)
+        for seconds in (0.2, 1.0, 1.9, 2.1, 4.0, 20.0)
+    ]
+    short, half, below, above, twice, long = shares
+    assert short > half > below
+    # No leap where the usual prompt takes as long as the objective.
+    assert above == pytest.approx(below, rel=0.1)
+    assert below < twice < long
+    assert long > 0.9
+
+
 def test_a_load_that_went_away_before_needs_what_comes_now():
     falling = Load(level=1.0, slope=-0.1, level_error=0.1, slope_error=0.0, seconds=320.0, dispersion=1.0, recent=1.0)
     gone = Experience(usual=-0.5, enough=-0.5, episodes=9)
@@ -232,8 +246,13 @@ def test_a_calm_load_has_more_stand_by_for_a_rise_that_nothing_announces(price, 
     assert stands_by(1000.0) == stands_by(100.0), "no price has more stand by"
 
 
-def seen(*needs, late=()):
-    return tuple((number, need, need if number in late else 0) for number, need in enumerate(needs))
+def seen(*needed, late=(), stood_by=0):
+    """Needs bin by bin, of which so many replicas only stood by."""
+    loads = [need - stood_by for need in needed]
+    return tuple(
+        (number, need, load, load if number in late else 0)
+        for number, (need, load) in enumerate(zip(needed, loads, strict=True))
+    )
 
 
 def test_a_need_is_held_for_one_start_without_experience():
@@ -305,7 +324,7 @@ def test_a_load_that_came_late_is_waited_for_as_long_as_that_cost():
     # At zero all that comes is late, and that was chosen.
     assert hold_seconds(first, 5, 15.0, usual=60.0, cold_start=60.0, price=20.0, sleeps=True) == 60
     # What stood by beyond that load was not missed.
-    beside = tuple((number, need + 2, late) for number, need, late in first)
+    beside = seen(7, 7, 4, 4, late={0, 1}, stood_by=2)
     assert hold_seconds(beside, 7, 15.0, usual=60.0, cold_start=60.0, price=20.0) == 60
 
 
@@ -313,6 +332,27 @@ def test_a_return_that_was_waited_for_is_waited_for_again():
     gap = [1] * 20
     in_time = seen(5, 5, *gap, 5, 5, late={0, 1})
     assert hold_seconds(in_time, 5, 15.0, usual=60.0, cold_start=60.0, price=20.0) == pytest.approx(20 * 15 * 1.1 + 15)
+
+
+def test_what_stood_by_and_came_back_is_not_waited_for_as_a_load_is():
+    gap = [1] * 20
+    by_load = seen(5, 5, *gap, 5, 5, late={0, 1})
+    by_doubt = (*by_load[:-2], (22, 5, 1, 0), (23, 5, 1, 0))
+    assert hold_seconds(by_load, 5, 15.0, usual=60.0, cold_start=60.0, price=20.0) > 300
+    assert hold_seconds(by_doubt, 5, 15.0, usual=60.0, cold_start=60.0, price=20.0) == 60
+
+
+def test_a_need_that_flickers_does_not_say_when_a_load_comes_back():
+    flickers = seen(5, 5, 2, 5, 2, 2, late={0, 1})
+    assert hold_seconds(flickers, 5, 15.0, usual=60.0, cold_start=60.0, price=20.0) == 60 + 20 * 30
+
+
+@pytest.mark.parametrize(("width", "remembered"), [(15.0, 7200.0), (37.5, 9000.0), (75.0, 18000.0)])
+def test_a_need_is_remembered_for_two_hours_at_least(width, remembered):
+    memory = Memory()
+    for number in range(2000):
+        memory = replace(memory, needs=needs(memory, 1, number * width, width, load=1, late=False))
+    assert (len(memory.needs) * width, memory.needs[-1][0]) == (remembered, 1999)
 
 
 def fleet(ready, target):
@@ -430,7 +470,19 @@ def test_what_follows_once_in_a_while_is_stocked_for_by_its_price():
 
 
 @pytest.mark.parametrize(
-    "said", [None, [], {}, {"version": 1}, {"version": 0}, {**Memory().to_json(), "bins": [[1]]}, "x"]
+    "said",
+    [
+        None,
+        [],
+        {},
+        {"version": 1},
+        {"version": 0},
+        {**Memory().to_json(), "bins": [[1]]},
+        "x",
+        # Levels are laid out second by second: what lies between two would fill the memory of Serve's controller.
+        {**Memory().to_json(), "levels": [[100, 1, 15], [30_000_000, 1, 15], [101, 1, 15]]},
+        {**Memory().to_json(), "needs": [[5, 1, 1, 0], [5, 1, 1, 0]]},
+    ],
 )
 def test_a_memory_that_cannot_be_read_is_an_empty_one(said):
     assert Memory.from_json(said) == Memory()
