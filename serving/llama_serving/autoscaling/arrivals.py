@@ -189,21 +189,36 @@ def counted(memory: Memory, trust: Trusted, ready: int, now: float, facts: Facts
             moves = [new if new < old else new - old for new, old in zip(said, last[1:6], strict=True)]
             away = now - last[6]
             share = seconds / away if away > STALE_SECONDS else 1.0
-            if _leapt(moves, seconds / share, replica, facts):
+            if _leapt(moves, seconds / share, replica, facts, _longest_prompts(replica, facts)):
                 share = 0.0
         total = [sum_ + move * share for sum_, move in zip(total, moves, strict=True)]
     silent = ready / len(trust.replicas) if trust.replicas else 1.0
     return Counted(seconds, *(value * max(1.0, silent) for value in total))
 
 
-def _leapt(moves: Sequence[float], seconds: float, replica: ReplicaReading, facts: Facts) -> bool:
-    """Whether counters moved by more than an engine can do: they stood still before, and nobody knows for how long."""
+def _longest_prompts(replica: ReplicaReading, facts: Facts) -> float:
+    """Return the engine seconds of all that the cache holds: a prompt is counted when it ends, and long ones may end together after minutes."""
+    return facts.per_token * replica.kv_tokens + facts.per_pair * replica.kv_tokens**2 / 2
+
+
+def _leapt(
+    moves: Sequence[float], seconds: float, replica: ReplicaReading, facts: Facts, under_way: float = 0.0
+) -> bool:
+    """Whether counters moved by more than an engine can do: they stood still before, and nobody knows for how long.
+
+    Args:
+        moves: As `ReplicaReading` has the counters.
+        seconds: For so long.
+        replica: Has the slots.
+        facts: What work costs.
+        under_way: Engine seconds that may have been done before, and are counted now.
+    """
     _, finished, prompts, pairs, answers = moves
     if finished > _MOST_FINISHED * max(1.0, replica.slots) * max(1.0, seconds):
         return True
     # Without pairs and the weights it is less than what was done.
     done = facts.per_token * (prompts + answers) + facts.per_pair * pairs
-    return done > _MOST_WORK * seconds + STALE_SECONDS
+    return done > _MOST_WORK * seconds + STALE_SECONDS + under_way
 
 
 def bins(memory: Memory, moved: Counted | None, grown: float, now: float) -> tuple[tuple[int, float, float], ...]:

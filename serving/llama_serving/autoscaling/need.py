@@ -87,7 +87,8 @@ def usable_share(one: Work, facts: Facts, price: float, requests: float) -> floa
     exp(-2 t (1 - r) E[S] / E[S^2]) (Pollaczek and Khinchine; S: seconds of a prompt, r: the share of an engine that prompts take). It waits if
     the engine that it goes to is busy with prompts. One engine is so with the chance r, both of two that were drawn by chance with r^2
     (Mitzenmacher 1996), and all of n with about r^(sqrt(2 (n + 1)) - 1) (Sakasegawa 1977). Waits beyond the objective may have the
-    chance 1 / (1 + p): then one more replica costs what it saves.
+    chance 1 / (1 + p): then one more replica costs what it saves. A prompt that alone takes longer than the objective is late whatever is free, so it
+    has no price.
 
     Args:
         one: What a request costs.
@@ -97,11 +98,8 @@ def usable_share(one: Work, facts: Facts, price: float, requests: float) -> floa
     """
     if requests <= 0 or one.prefill <= 0 or one.request <= 0:
         return 1.0
-    left = facts.objective - one.prefill
-    if left <= 0:
-        # The usual prompt alone takes longer than the objective: no share reaches it.
-        left = one.prefill
-    chance = 1 / (1 + max(0.0, price))
+    left, worth = _in_time(one.prefill, facts.objective)
+    chance = 1 / (1 + max(0.0, price) * worth)
     low, high = 0.0, 1.0
     for _ in range(_STEPS):
         middle = (low + high) / 2
@@ -111,6 +109,23 @@ def usable_share(one: Work, facts: Facts, price: float, requests: float) -> floa
         low, high = (middle, high) if waits <= chance else (low, middle)
     # Answers are computed beside the prompts, and take the rest.
     return min(1.0, max(0.2, low * one.request / one.prefill))
+
+
+def _in_time(prefill: float, objective: float) -> tuple[float, float]:
+    """Return what the objective leaves for waiting, and the share of the work that can be in time at all.
+
+    Prompts have lengths as if exponential: of mean m, those below x m are 1 - exp(-x) of all, and 1 - (1 + x) exp(-x) of their work.
+
+    Args:
+        prefill: Mean seconds of a prompt, m.
+        objective: Seconds, x m.
+    """
+    times = max(0.0, objective) / prefill
+    requests = -math.expm1(-times)
+    if requests <= 0:
+        return 0.0, 0.0
+    share = max(0.0, requests - times * math.exp(-times))
+    return objective - prefill * share / requests, share
 
 
 def steady(

@@ -117,6 +117,22 @@ def test_a_replica_that_thaws_brings_no_burst():
     assert counted(memory(100.0), trust(reading(accepted=130, prompt_tokens=3e4)), 1, NOW, facts).accepted == 30
 
 
+@pytest.mark.parametrize(
+    ("prompts", "counts"),
+    [
+        pytest.param([80_000], 1, id="one that took 45 seconds, counted when it ends"),
+        pytest.param([60_000] * 3, 3, id="three that ended together"),
+        pytest.param([80_000] * 8, 0, id="more than the cache holds: they were computed before, and nobody knows when"),
+    ],
+)
+def test_long_prompts_that_end_are_counted(prompts, counts):
+    """8B on an L4."""
+    facts = Facts(per_token=1.4e-4, per_pair=1.05e-8)
+    said = {"accepted": len(prompts), "finished": len(prompts), "prompt_tokens": sum(prompts)}
+    ended = reading(kv_tokens=200_000, **said, prompt_pairs=sum(tokens**2 / 2 for tokens in prompts))
+    assert counted(memory(0.0), trust(ended), 1, NOW, facts).accepted == counts
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_a_slope_that_was_not_seen_is_not_sure(seed):
     found = load(seen(lambda _: 20.0, seconds=80, seed=seed), NOW)
