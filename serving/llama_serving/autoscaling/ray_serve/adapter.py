@@ -170,6 +170,7 @@ class QueueDepthPolicy:
             if _lost(counters, self._readings.get(name)):
                 readings[name], seen[name] = self._readings[name], self._seen[name]
                 continue
+            counters = _rounded(counters, self._readings.get(name))
             before = self._seen.get(name)
             # By this clock, since the replica may have another one.
             seen[name] = (stamp, now) if before is None or before[0] != stamp else before
@@ -229,6 +230,8 @@ _COUNTED = {
 _FORGET_SECONDS = 30.0
 """Without a decision; longer than a store that cannot be read is waited for."""
 _LONGEST_AWAY_SECONDS = 24 * 3600.0
+_ROUNDING = 1e-12
+"""Share of an average that may be rounding; it is some thousand times more than was seen."""
 _EVENTS = 10
 
 
@@ -249,6 +252,21 @@ def _latest(
 def _lost(counters: Mapping[str, float | None], before: ReplicaReading | None) -> bool:
     """Whether a counter is missing that was there: it is no counter at 0, after which all that it ever counted would come as one burst."""
     return before is not None and any(value is None and getattr(before, field) > 0 for field, value in counters.items())
+
+
+def _rounded(counters: Mapping[str, float | None], before: ReplicaReading | None) -> dict[str, float | None]:
+    """Return the counters, and as before where one has gone back by no more than the rounding of an average.
+
+    Serve's average of three times the same number is above or below it by its last digit once that number is large, as pairs of tokens are
+    within hours. A counter that goes back is that of an engine which started anew: all that this one did in that second would not count.
+    """
+    if before is None:
+        return dict(counters)
+    said = {field: (value, float(getattr(before, field))) for field, value in counters.items()}
+    return {
+        field: last if value is not None and 0 < last - value <= _ROUNDING * last else value
+        for field, (value, last) in said.items()
+    }
 
 
 def _said(ctx: ServeContext, name: str, choose: Callable[[list[float]], float]) -> float | None:

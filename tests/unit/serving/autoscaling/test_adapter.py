@@ -2,16 +2,19 @@
 
 import inspect
 import json
+import random
 import subprocess
 import sys
 
 import pytest
 
 from llama_serving.autoscaling import (
+    FACT_METRICS,
     KNOB_METRICS,
     METRIC_ACCEPTED,
     METRIC_FINISHED,
     METRIC_GENERATED_TOKENS,
+    METRIC_PROMPT_PAIRS,
     METRIC_PROMPT_TOKENS,
     METRIC_RUNNING,
     METRIC_WAITING,
@@ -26,6 +29,9 @@ from support.serving.scaling.serve_contexts import NOW, PRICED, Store, config, c
 theirs = pytest.importorskip("ray.serve.autoscaling_policy", reason="Ray Serve is not installed")
 AutoscalingConfig = pytest.importorskip("ray.serve.config").AutoscalingConfig
 AutoscalingPolicy = pytest.importorskip("ray.serve.config").AutoscalingPolicy
+AggregationFunction = pytest.importorskip("ray.serve.config").AggregationFunction
+aggregate_timeseries = pytest.importorskip("ray.serve._private.metrics_utils").aggregate_timeseries
+TimeStampedValue = pytest.importorskip("ray.serve._private.common").TimeStampedValue
 
 
 class Broken:
@@ -234,6 +240,22 @@ def test_a_counter_that_is_missing_once_is_no_counter_at_zero():
             del asked.aggregated_metrics[METRIC_ACCEPTED]["r1"]
         wish, state = policy(asked)
         assert wish <= 3, second
+
+
+@pytest.mark.parametrize("pairs", [1e6, 2.37e10 + 0.5, 3e13 + 0.5])
+def test_a_counter_that_serve_rounds_hides_no_request(pairs):
+    """Pairs of tokens get large within hours, and then the mean of equal numbers is one of three, by its last digit."""
+    draw, store = random.Random(1), Store()  # noqa: S311 - times of a test
+    policy, state = QueueDepthPolicy(store), None
+    for second in range(120):
+        times = [NOW + second - back + draw.uniform(-0.01, 0.01) for back in (2, 1, 0)]
+        series = [TimeStampedValue(time, pairs) for time in times]
+        mean = aggregate_timeseries(series, AggregationFunction.MEAN, last_window_s=draw.uniform(0.1, 0.9))
+        values = PRICED | {FACT_METRICS["per_pair"]: 3e-9, METRIC_PROMPT_PAIRS: mean, METRIC_RUNNING: 4.0}
+        values |= {METRIC_ACCEPTED: 100.0 + second, METRIC_PROMPT_TOKENS: 1000.0 * second}
+        _, state = policy(context(at=second, state=state, values=values))
+    record = ScalingRecord.from_json(store.read("llama:LlamaServer:m"))
+    assert record.arrivals == pytest.approx(1.0, rel=0.05)
 
 
 def test_facts_and_knobs_come_with_the_reports():
