@@ -1,12 +1,13 @@
 """Counts what an engine took and computed since it started, for the autoscaler. Used by `vllm`, which calls it for each step.
 
 No vLLM is imported here. What is read of it: `add_request` of its client; of the statistics of a step `prompt_token_stats.computed`,
-`num_generation_tokens` and of `finished_requests` the lengths of their prompts. An attribute that is missing counts nothing.
+`num_generation_tokens` and of `finished_requests` the lengths of their prompts. Statistics do not name a request whose client has left: so of
+the client's `output_processor` its `abort_requests`, `external_req_ids` and `request_states`. An attribute that is missing counts nothing.
 """
 
 import functools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,9 +53,11 @@ class EngineCounts:
         if self.first_token_seconds is None and self._generated and self._first_taken is not None:
             self.first_token_seconds = self._clock() - self._first_taken
         for ended in getattr(step, "finished_requests", ()):
-            prompt, cached = int(ended.num_prompt_tokens), int(getattr(ended, "num_cached_tokens", 0))
-            # Tokens from the prefix cache are looked at and not computed.
-            self._pairs += (prompt**2 - min(cached, prompt) ** 2) / 2
+            self.read(int(ended.num_prompt_tokens), int(getattr(ended, "num_cached_tokens", 0)))
+
+    def read(self, prompt: int, cached: int) -> None:
+        """Count the pairs of tokens in a prompt of so many, whose first ones were in the prefix cache: looked at, and not computed."""
+        self._pairs += (prompt**2 - min(cached, prompt) ** 2) / 2
 
     def totals(self, *, in_flight: int) -> EngineTotals:
         """Return the counters.
@@ -78,3 +81,24 @@ def watch_requests(client: Any, takes: Callable[[Any], None]) -> None:
         return await add_request(request_id, prompt, params, *arguments, **named)
 
     client.add_request = watched
+
+
+def watch_cut_off(client: Any, read: Callable[[int, int], None]) -> None:
+    """Have `read` called with the length of the prompt, and with what of it was cached, of each request that is cut off after its prompt was read."""
+    processor: Any = getattr(client, "output_processor", None)
+    abort = getattr(processor, "abort_requests", None)
+    states, known = getattr(processor, "request_states", None), getattr(processor, "external_req_ids", None)
+    if abort is None or states is None or known is None:
+        return
+
+    @functools.wraps(abort)
+    def watched(request_ids: Iterable[str], internal: bool) -> Any:
+        asked = list(request_ids)
+        names = asked if internal else [name for one in asked for name in known.get(one, ())]
+        for state in map(states.get, names):
+            # Those of several choices of one request are asked for again, each by its name.
+            if state is not None and not state.is_prefilling:
+                read(int(state.prompt_len), int(state.num_cached_tokens or 0))
+        return abort(asked, internal)
+
+    processor.abort_requests = watched

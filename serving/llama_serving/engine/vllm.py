@@ -25,7 +25,7 @@ from llama_serving.contents.repository import fetched
 from llama_serving.contract.adapters import AdapterFault, Repository
 from llama_serving.desk.meter import metered
 from llama_serving.engine import last_words, own_log, serve_log, tool_parsers
-from llama_serving.engine.counts import EngineCounts, EngineTotals, watch_requests
+from llama_serving.engine.counts import EngineCounts, EngineTotals, watch_cut_off, watch_requests
 from llama_serving.engine.kv_cache import kv_cache_size
 from llama_serving.engine.later_metrics import LaterMetrics
 from llama_serving.engine.nodes import on_other_nodes
@@ -69,6 +69,10 @@ class LoadTap(AggregateStatLoggerBase):
     def takes(self, params: Any) -> None:
         """Count what the engine is given."""
         self._counts.takes(params)
+
+    def read(self, prompt: int, cached: int) -> None:
+        """Count a prompt whose request was cut off later."""
+        self._counts.read(prompt, cached)
 
     def record(
         self, scheduler_stats: Any, iteration_stats: Any, mm_cache_stats: Any = None, engine_idx: int = 0
@@ -213,6 +217,7 @@ class LlamaEngine(VLLMEngine):
             return client
         self._tap = LoadTap(client.vllm_config)
         watch_requests(client, self._tap.takes)
+        watch_cut_off(client, self._tap.read)
         manager.stat_loggers[:] = [
             LaterMetrics(logger) if isinstance(logger, PrometheusStatLogger) else logger
             for logger in manager.stat_loggers
