@@ -99,10 +99,10 @@ class ReplicaCounts:
         self._scaling: ScalingState | None = None
 
     async def read(self) -> ReplicaCount | None:
-        """Return how many there are; None if the controller does not know them, as after its own restart."""
+        """Return how many there are; None if the controller does not know them, as after its own restart, or does not answer."""
         if time.monotonic() - self._asked >= REPORT_SECONDS:
             self._asked = time.monotonic()
-            self._answer = await asyncio.to_thread(self._ask)
+            self._answer = await asyncio.to_thread(self._count)
         return self._answer
 
     async def scaling(self) -> ScalingState | None:
@@ -117,6 +117,14 @@ class ReplicaCounts:
             return state_of(ScalingRecord.from_json(RayStore().read(record_key(self._application, self._deployment))))
         except Exception:
             _LOGGER.warning("What the autoscaler decided cannot be read", exc_info=True)
+            return None
+
+    def _count(self) -> ReplicaCount | None:
+        try:
+            return self._ask()
+        except Exception:
+            # It is being restarted, say. What it said last may be wrong by now.
+            _LOGGER.warning("Serve's controller does not say how many replicas there are", exc_info=True)
             return None
 
     def _ask(self) -> ReplicaCount | None:

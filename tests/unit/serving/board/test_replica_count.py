@@ -8,6 +8,8 @@ reporting = pytest.importorskip(
     "llama_serving.board.reporting", reason="Ray Serve is not installed", exc_type=ImportError
 )
 schema = pytest.importorskip("ray.serve.schema")
+RayActorError = pytest.importorskip("ray.exceptions").RayActorError
+RayServeException = pytest.importorskip("ray.serve.exceptions").RayServeException
 
 SERVES = {"RUNNING", "UPDATING", "PENDING_MIGRATION"}
 """The last two serve as well: one gets a changed setting, beside the other one a new one starts on another node."""
@@ -39,3 +41,19 @@ def test_of_those_that_a_new_controller_has_not_asked_yet_the_ones_that_report_c
     count = reporting.counted(deployment("RECOVERING", "RECOVERING", "RUNNING", target=3))
     assert count.running((report("r0"), report("r2"), report("other"))) == 2
     assert count.running(()) == 1
+
+
+@pytest.mark.parametrize(
+    "error", [RayActorError(), RayServeException("the client is shut down"), TypeError("no details")]
+)
+async def test_a_controller_that_does_not_answer_says_nothing(error, monkeypatch):
+    class Restarted:
+        def get_serve_details(self):
+            raise error
+
+    monkeypatch.setattr(reporting, "_get_global_client", lambda **_: Restarted())
+    counts = reporting.ReplicaCounts("llama", "LlamaServer:m")
+    # What it said before its restart may be wrong by now.
+    counts._answer = reporting.ReplicaCount(serving=2, target=2)
+    assert await counts.read() is None
+    assert await counts.read() is None
