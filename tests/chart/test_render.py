@@ -317,20 +317,40 @@ def test_evidence_has_a_container_of_its_own_which_begins_before_the_operator(re
 
 
 @pytest.mark.parametrize(
-    ("values", "file"),
+    ("values", "file", "volumes"),
     [
-        ({"evidence": {"container": {"enabled": False}}}, None),
-        ({"settings": {"evidenceFile": "/data/evidence.jsonl"}}, "/data/evidence.jsonl"),
+        ({"evidence": {"container": {"enabled": False}}}, None, ["tmp"]),
+        ({"evidence": {"claim": "kept"}}, "/evidence/evidence.jsonl", ["tmp", "evidence"]),
+        (
+            {"evidence": {"claim": "kept"}, "settings": {"evidenceFile": "/evidence/a.jsonl"}},
+            "/evidence/a.jsonl",
+            ["tmp", "evidence"],
+        ),
     ],
-    ids=["off", "a file"],
+    ids=["off", "a claim", "a claim and a name"],
 )
-def test_without_that_container_evidence_goes_where_the_settings_say(render, values, file):
+def test_without_that_container_evidence_goes_where_the_values_say(render, values, file, volumes):
     rendered = render(values)
     pod = only(rendered, "Deployment")["spec"]["template"]
     assert "initContainers" not in pod["spec"]
     assert "annotations" not in pod["metadata"]
-    assert [each["name"] for each in pod["spec"]["volumes"]] == ["tmp"]
+    assert [each["name"] for each in pod["spec"]["volumes"]] == volumes
     assert environment(rendered).get("LLAMA_OPERATOR_EVIDENCE_FILE") == file
+    mounted = {each["name"]: each["mountPath"] for each in pod["spec"]["containers"][0]["volumeMounts"]}
+    assert file is None or file.startswith(mounted["evidence"] + "/")
+
+
+@pytest.mark.parametrize(("replicas", "strategy"), [(1, {"type": "Recreate", "rollingUpdate": None}), (2, None)])
+def test_one_operator_with_a_claim_is_replaced_after_it_is_gone(render, replicas, strategy):
+    spec = only(render({"evidence": {"claim": "kept"}, "replicas": replicas}), "Deployment")["spec"]
+    assert spec.get("strategy") == strategy
+
+
+@pytest.mark.parametrize("claim", ["", "kept"])
+def test_a_file_of_evidence_that_would_not_outlive_the_pod_is_refused(refusal, claim):
+    said = refusal({"settings": {"evidenceFile": "/data/evidence.jsonl"}, "evidence": {"claim": claim}})
+    assert "settings.evidenceFile" in said
+    assert "evidence.claim" in said
 
 
 def test_without_a_secret_nothing_is_mounted_and_nothing_is_signed(render):
