@@ -130,8 +130,10 @@ def _contestants(
     usual = named or tuple(parse(name) for name in _DEFAULT)
     every = tuple(parse(name) for name in SCALERS) if options.all else ()
     others = tuple(parse(name) for name in beside(spec.scaling, bounds)) if options.settings else ()
+    # Other settings say nothing without those of the manifest beside them.
+    own = (parse(PRODUCT),) if options.settings else ()
     first = tuple(one for one in usual if one.scaler == PRODUCT)
-    by_name = {one.name: one for one in (*first, *others, *usual, *every)}
+    by_name = {one.name: one for one in (*own, *first, *others, *usual, *every)}
     return tuple(by_name.values())
 
 

@@ -66,6 +66,13 @@ def test_other_settings_of_the_product_stand_beside_those_of_the_manifest(simula
     assert min(runs["product:minReplicas=2"]["curves"]["held"]) == 2
 
 
+def test_other_settings_stand_beside_those_of_the_manifest_also_where_another_autoscaler_is_named(simulate):
+    _, out, _ = simulate("--settings", "--scaler", "fixed", "-o", "json", trace="steady:high=2,length=60")
+    names = [one["autoscaler"] for one in json.loads(out)["runs"]]
+    assert names[0] == "product"
+    assert names[-1] == "fixed"
+
+
 def test_settings_of_ones_own_are_played_and_named(simulate):
     calm = "steady:high=2,length=120"
     own = "product:minReplicas=3,maxReplicas=4,reserve=1,preference=Cost"
