@@ -168,6 +168,7 @@ class Desk:
         self._settings = settings
         self._limits = {limits.name: limits for limits in settings.tenants}
         self._revoked = frozenset(settings.revoked_keys or ())
+        self._leases.reconfigure(self.limits_of)
 
     def start(self) -> None:
         """Begin to talk with the ledger and to publish the counters."""

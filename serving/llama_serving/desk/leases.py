@@ -119,6 +119,11 @@ class Leases:
         """Whether the last try to reach the ledger failed."""
         return self._is_away
 
+    def reconfigure(self, limits_of: Callable[[str], TenantLimits]) -> None:
+        """Take new limits at once, also for tenants of whom no request comes: a replica tells the ledger its limits with all it says."""
+        for tenant, wallet in self._wallets.items():
+            wallet.limits = limits_of(tenant)
+
     async def reserve(self, limits: TenantLimits, need: Amount) -> Reservation | Shortage | None:
         """Reserve what a request may use at most.
 

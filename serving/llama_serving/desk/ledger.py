@@ -112,28 +112,49 @@ class _Account:
     def __init__(self, learns_until: float) -> None:
         self._learns_until = learns_until
         self._limits: TenantLimits | None = None
-        self._requests: SlidingWindow | None = None
-        self._tokens: SlidingWindow | None = None
+        self._windows: dict[Short, SlidingWindow] = {}
         self._books: dict[str, _Book] = {}
 
     def take(self, replica: str, statement: Statement, now: Moment) -> None:
         """Enter what the replica says."""
-        limits = self._limits = statement.limits
-        self._requests = _window(self._requests, limits.requests_per_minute)
-        self._tokens = _window(self._tokens, limits.tokens_per_minute)
+        self._limits = statement.limits
+        for short in (Short.REQUESTS, Short.TOKENS):
+            self._set_limit(short, _a_minute(statement.limits, short))
         book = self._books.setdefault(replica, _Book())
         book.held = statement.held
         book.spent = {period: spent for period, spent in statement.spent.items() if period in {now.day, now.month}}
         book.forfeited = {}
         for lease in statement.returned:
-            if self._requests is not None:
-                self._requests.give_back(lease.requests_bucket, lease.amount.requests)
-            if self._tokens is not None:
-                self._tokens.give_back(lease.tokens_bucket, lease.amount.tokens)
+            if Short.REQUESTS in self._windows:
+                self._windows[Short.REQUESTS].give_back(lease.requests_bucket, lease.amount.requests)
+            if Short.TOKENS in self._windows:
+                self._windows[Short.TOKENS].give_back(lease.tokens_bucket, lease.amount.tokens)
         if self._requests is not None and statement.beyond.requests:
             self._requests.charge(statement.beyond.requests, now.seconds)
         if self._tokens is not None and statement.beyond.tokens:
             self._tokens.charge(statement.beyond.tokens, now.seconds)
+
+    @property
+    def _requests(self) -> SlidingWindow | None:
+        """The window of requests, if the replica that speaks has a limit of them."""
+        return self._window(Short.REQUESTS)
+
+    @property
+    def _tokens(self) -> SlidingWindow | None:
+        return self._window(Short.TOKENS)
+
+    def _window(self, short: Short) -> SlidingWindow | None:
+        has_limit = self._limits is not None and _a_minute(self._limits, short) is not None
+        return self._windows.get(short) if has_limit else None
+
+    def _set_limit(self, short: Short, limit: int | None) -> None:
+        """Take a limit a minute. A replica without one takes nothing out of the window: others may have it, or have it already."""
+        if limit is None:
+            return
+        if short in self._windows:
+            self._windows[short].limit = limit
+        else:
+            self._windows[short] = SlidingWindow(limit)
 
     def reply(self, replica: str, statement: Statement, replicas: int, now: Moment) -> Reply:
         """Book what the replica needs, as far as it is there."""
@@ -159,11 +180,8 @@ class _Account:
     def is_idle(self, now: Moment) -> bool:
         """Whether nothing would be lost without the account."""
         periods = (now.day, now.month)
-        return (
-            (self._requests is None or self._requests.used(now.seconds) <= 0)
-            and (self._tokens is None or self._tokens.used(now.seconds) <= 0)
-            and all(book.is_empty(periods) for book in self._books.values())
-        )
+        is_unused = all(window.used(now.seconds) <= 0 for window in self._windows.values())
+        return is_unused and all(book.is_empty(periods) for book in self._books.values())
 
     def _book(self, replica: str, need: Amount, now: Moment) -> Lease | Shortage:
         shortage = self._shortage(need, now)
@@ -254,13 +272,8 @@ class _Account:
         return limit - sum(book.held.slots for book in self._books.values())
 
 
-def _window(window: SlidingWindow | None, limit: int | None) -> SlidingWindow | None:
-    if limit is None:
-        return None
-    if window is None:
-        return SlidingWindow(limit)
-    window.limit = limit
-    return window
+def _a_minute(limits: TenantLimits, short: Short) -> int | None:
+    return limits.requests_per_minute if short is Short.REQUESTS else limits.tokens_per_minute
 
 
 def _meter(window: SlidingWindow | None, now: Moment) -> Meter | None:

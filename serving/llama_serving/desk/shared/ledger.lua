@@ -99,11 +99,10 @@ local function take(account, statement)
   for _, period in ipairs({day, month}) do book.spent[period] = statement.spent[period] end
   account.books[said.replica] = book
   local limits = statement.limits
-  if not limits.requests then account.r = {} end
-  if not limits.tokens then account.t = {} end
+  -- A replica without a limit takes nothing out of a window: others may have the limit, or have it already.
   for _, lease in ipairs(statement.returned) do
-    if limits.requests then give_back(account.r, lease[3], lease[1]) end
-    if limits.tokens then give_back(account.t, lease[4], lease[2]) end
+    give_back(account.r, lease[3], lease[1])
+    give_back(account.t, lease[4], lease[2])
   end
   if limits.requests and statement.beyond[1] > 0 then charge(account.r, statement.beyond[1]) end
   if limits.tokens and statement.beyond[2] > 0 then charge(account.t, statement.beyond[2]) end

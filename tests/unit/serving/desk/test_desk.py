@@ -1,6 +1,7 @@
 import asyncio
 import json
 
+from llama_serving.contract.tenants import DeskSettings
 from llama_serving.contract.usage import Dialect, UsageEvent
 from llama_serving.desk.amounts import Amount
 from llama_serving.desk.counters import Counters
@@ -23,6 +24,23 @@ async def test_two_replicas_share_one_limit():
     got = [await desks[number % 2].admit(Caller("acme"), WISH, request_id=str(number)) for number in range(30)]
     assert sum(isinstance(one, Visit) for one in got) == 10
     assert got[-1].code == "rate_limit_exceeded"
+
+
+async def test_a_new_limit_holds_beside_a_replica_that_gets_no_request():
+    clock = Clock()
+    bank = AwayBank(clock)
+    desks = [
+        desk_of(limits_of(tokens_per_day=10**6), bank=bank, clock=clock, replica=f"r{number}").desk for number in (1, 2)
+    ]
+    for desk in desks:
+        await desk.leave(await desk.admit(Caller("acme"), WISH, request_id="before"))
+        desk.reconfigure(DeskSettings(tenants=(limits_of(tokens_per_day=10**6, requests_per_minute=5),)))
+    got = []
+    for number in range(10):
+        desks[1]._leases._tells_all = True
+        await desks[1]._leases._talk_until_quiet()
+        got.append(await desks[0].admit(Caller("acme"), WISH, request_id=str(number)))
+    assert sum(isinstance(one, Visit) for one in got) == 5
 
 
 async def test_the_head_is_away_and_comes_back():

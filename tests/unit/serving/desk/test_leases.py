@@ -230,6 +230,18 @@ async def test_new_limits_hold_for_the_next_request():
     assert await leases.reserve(limits_of(), need()) is None
 
 
+async def test_new_limits_reach_the_ledger_also_by_a_replica_that_is_asked_for_nothing():
+    leases, bank, clock = leases_of()
+    other, _, _ = leases_of(bank, clock, "two")
+    before, now = limits_of(tokens_per_month=10**6), limits_of(tokens_per_month=100)
+    for one in (leases, other):
+        one.settle("acme", await one.reserve(before, need(50)), 50)
+        one.reconfigure(lambda _tenant: now)
+        one._tells_all = True
+        await one._talk_until_quiet()
+    assert bank.ledger._accounts["acme"]._limits == now
+
+
 async def test_in_steady_use_the_ledger_is_asked_rarely():
     leases, bank, clock = leases_of()
     limits = limits_of(

@@ -62,6 +62,19 @@ def test_without_limits_nothing_is_refused(make_ledger):
     assert isinstance(say(make_ledger(), Clock(), limits_of(), needs=(need(10**12, slots=10**6),)).needs[0], Lease)
 
 
+@pytest.mark.parametrize(
+    ("limit", "short"), [("requests_per_minute", Short.REQUESTS), ("tokens_per_minute", Short.TOKENS)]
+)
+def test_a_replica_that_has_not_the_limit_empties_no_window(limit, short, make_ledger):
+    ledger, clock = make_ledger(), Clock()
+    limits, others = limits_of(**{limit: 1}), limits_of(tokens_per_month=LIMIT)
+    assert isinstance(say(ledger, clock, limits, needs=(need(1),)).needs[0], Lease)
+    said = say(ledger, clock, others, "two", needs=(need(1),))
+    assert isinstance(said.needs[0], Lease)
+    assert (said.standing.requests, said.standing.tokens) == (None, None)
+    assert say(ledger, clock, limits, needs=(need(1),)).needs[0].short is short
+
+
 def test_what_a_replica_spent_is_known_to_a_ledger_that_starts_empty(make_ledger):
     clock, limits = Clock(), limits_of(tokens_per_day=100)
     spent = {clock().day: 90, clock().month: 90}
