@@ -52,6 +52,7 @@ class Counters:
         self._most_tenants = most_tenants
         self._tenants: set[str] = set()
         self._amounts: Amounts[tuple[str, tuple[str, ...]]] = Amounts()
+        self._lost = 0
 
     def served(self, event: UsageEvent) -> None:
         """Count a request that has ended."""
@@ -68,9 +69,10 @@ class Counters:
         """Count a request that was refused."""
         self._amounts[REJECTED, (self._label(tenant), reason)] += 1
 
-    def line_lost(self) -> None:
-        """Count a line of the usage log that was lost."""
-        self._amounts[LOST, ()] += 1
+    def lines_lost(self, so_far: int) -> None:
+        """Say how many lines of the usage log are lost since the replica began."""
+        self._amounts[LOST, ()] += so_far - self._lost
+        self._lost = so_far
 
     def flush(self) -> None:
         """Hand on what was added since the last time."""

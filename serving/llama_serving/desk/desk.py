@@ -316,8 +316,8 @@ class Desk:
         self._counters.served(event)
         if self._durations is not None:
             self._durations.took(event, pace, response_model=answered_by)
-        if self._log is not None and not self._log.write(event.model_dump_json(exclude_none=True).encode()):
-            self._counters.line_lost()
+        if self._log is not None:
+            self._log.write(event.model_dump_json(exclude_none=True).encode())
 
     def _later(self, note: Callable[[], None]) -> None:
         """Write `note` a little later. Requests that come now go to the engine first."""
@@ -388,6 +388,8 @@ class Desk:
     def _flush(self) -> bool:
         """Publish what there is, or the first part of it; return whether more waits."""
         try:
+            if self._log is not None:
+                self._counters.lines_lost(self._log.lost)
             self._counters.flush()
             return self._durations is not None and self._durations.publish()
         except Exception:

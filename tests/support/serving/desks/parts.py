@@ -80,11 +80,13 @@ class Lines:
     """A usage log that keeps its lines."""
 
     def __init__(self):
-        self.lines, self.takes = [], True
+        self.lines, self.takes, self.lost = [], True, 0
 
     def write(self, line):
         if self.takes:
             self.lines.append(line)
+        else:
+            self.lost += 1
         return self.takes
 
     def close(self):

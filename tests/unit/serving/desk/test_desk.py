@@ -110,12 +110,16 @@ async def test_usage_that_waits_is_written_at_the_end():
     assert parts.counted.values[("llama_gateway_requests", "acme", MODEL, "chat", "499")] == 1
 
 
-async def test_a_line_that_the_log_does_not_take_is_counted():
+async def test_a_line_that_the_log_does_not_take_is_counted_and_one_that_the_disk_loses_later():
     parts = desk_of()
     parts.log.takes = False
     await parts.desk.leave(await parts.desk.admit(Caller("acme"), WISH, request_id="1"))
-    parts.counters.flush()
+    parts.desk._flush()
     assert parts.counted.values[("llama_gateway_usage_lines_lost",)] == 1
+    parts.log.lost += 2
+    for _ in range(2):
+        parts.desk._flush()
+    assert parts.counted.values[("llama_gateway_usage_lines_lost",)] == 3
 
 
 async def test_a_line_holds_nothing_of_prompt_or_answer_and_no_key():

@@ -1,9 +1,20 @@
+import subprocess
+import sys
 import threading
+import time
 
 import pytest
 
 from llama_serving.contract.usage import USAGE_FILES
 from llama_serving.desk.usage_log import UsageLog
+
+
+def until(happens):
+    for _ in range(1000):
+        if happens():
+            return
+        time.sleep(0.01)
+    raise AssertionError("it does not happen")
 
 
 def lines_in(folder):
@@ -68,6 +79,48 @@ def test_a_disk_that_takes_nothing_is_counted_and_ends_nothing(tmp_path, obstacl
     log.close()
     assert lines_in(blocked) == [b"kept"]
     assert log.lost == 1
+
+
+def test_a_full_disk_is_counted_and_costs_no_line_of_before(tmp_path):
+    log = UsageLog(tmp_path, "one", file_bytes=20, files=2)
+    for number in range(8):
+        log.write(b"%09d" % number)
+    until(lambda: lines_in(tmp_path) == [b"%09d" % number for number in range(4, 8)])
+    full = tmp_path / "llama-usage-one-000005.jsonl"
+    full.symlink_to("/dev/full")
+    for number in range(10):
+        log.write(b"lost")
+        until(lambda: log.lost == number + 1)  # noqa: B023 - asked before the next one
+    full.unlink()
+    assert lines_in(tmp_path) == [b"%09d" % number for number in range(4, 8)]
+    log.write(b"kept")
+    log.close()
+    assert lines_in(tmp_path) == [b"%09d" % number for number in (6, 7)] + [b"kept"]
+    assert log.lost == 10
+
+
+def test_a_line_that_a_disk_took_half_of_spoils_no_other(tmp_path):
+    # A limit of the file's size stands for a disk that becomes full within a line.
+    code = """
+import resource, signal, sys, time
+from pathlib import Path
+from llama_serving.desk.usage_log import UsageLog
+
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+log = UsageLog(Path(sys.argv[1]), "one")
+resource.setrlimit(resource.RLIMIT_FSIZE, (25, resource.RLIM_INFINITY))
+for number in range(4):
+    log.write(b"%09d" % number)
+while not log.lost:
+    time.sleep(0.01)
+resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+log.write(b"kept")
+log.close()
+print(log.lost)
+"""
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True)
+    assert lines_in(tmp_path) == [b"000000000", b"000000001", b"00000", b"kept"]
+    assert done.stdout.split() == ["2"]
 
 
 def test_what_comes_after_the_end_is_counted(tmp_path):
