@@ -19,6 +19,8 @@ from llama_serving.contract.usage import USAGE_FILES, USAGE_TYPE, UsageEvent
 _LONGEST: Final = 64 * 1024
 """Bytes of a line of the usage log; it has a few hundred."""
 _MARK: Final = USAGE_TYPE.encode()
+_START: Final = b'{"specversion"'
+"""With this a replica begins each line."""
 _ID_BYTES: Final = 16
 _MOST_TOLD: Final = 5
 
@@ -57,22 +59,32 @@ def events(paths: Sequence[str], counts: LineCounts) -> Iterator[UsageEvent]:
         if _MARK not in text:
             counts.others += 1
             continue
-        if (event := _event(text)) is None:
-            counts.unreadable += 1
-            if len(counts.where) < _MOST_TOLD:
-                counts.where.append(f"{path}:{number}")
-            continue
-        identity = hashlib.blake2b(f"{event.source}\0{event.id}".encode(), digest_size=_ID_BYTES).digest()
-        if identity in seen:
-            counts.duplicates += 1
-            continue
-        seen.add(identity)
-        yield event
+        for part in _parts(text):
+            if (event := _event(part)) is None:
+                counts.unreadable += 1
+                if len(counts.where) < _MOST_TOLD:
+                    counts.where.append(f"{path}:{number}")
+                continue
+            identity = hashlib.blake2b(f"{event.source}\0{event.id}".encode(), digest_size=_ID_BYTES).digest()
+            if identity in seen:
+                counts.duplicates += 1
+                continue
+            seen.add(identity)
+            yield event
 
 
-def _event(line: bytes) -> UsageEvent | None:
+def _parts(line: bytes) -> Sequence[bytes]:
+    """The events in a line. There are several where a writer was killed within a line, and `cat` put the next file behind it."""
+    before, *parts = line.split(_START)
+    if not parts:
+        # Somebody on the way has sorted the fields.
+        return (before[before.find(b"{") :],)
+    return (*([before] if _MARK in before else []), *(_START + part for part in parts))
+
+
+def _event(text: bytes) -> UsageEvent | None:
     try:
-        return UsageEvent.model_validate_json(line[line.find(b"{") :])
+        return UsageEvent.model_validate_json(text)
     except ValidationError:
         return None
 

@@ -129,8 +129,29 @@ def test_what_cannot_be_read_is_counted_and_said(usage):
 
 def test_a_later_version_may_add_fields_and_a_log_a_prefix(usage):
     newer = json.dumps(json.loads(line(1)) | {"region": "eu", "data": json.loads(line(1))["data"] | {"watts": 3}})
-    _, found, _ = usage([newer, f"[pod/chat-worker-1/ray-worker] 2026-03-02T09:30:01Z {line(2)}"])
+    _, found, _ = usage([newer, f"[pod/chat-worker-1/{{ray-worker}}] 2026-03-02T09:30:01Z {line(2)}"])
     assert (found["total"]["requests"], found["lines"]["unreadable"]) == (2, 0)
+    by_name = json.dumps(json.loads(line(3)), sort_keys=True)
+    _, found, _ = usage([by_name, f"chat-worker-1 {by_name}"])
+    assert (found["total"]["requests"], found["lines"]["duplicates"]) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("glued", "requests", "unreadable"),
+    [
+        (line(1)[:20] + line(2), 1, 1),
+        (line(1)[:150] + line(2), 1, 1),
+        (line(1)[:-1] + line(2), 1, 1),
+        (line(1) + line(2), 2, 0),
+        (line(1) + line(2) + line(3)[:150], 2, 1),
+        (line(1)[150:] + line(2), 1, 0),
+        (line(1)[20:] + line(2), 1, 1),
+    ],
+)
+def test_half_of_a_line_before_a_whole_one_costs_only_itself(usage, glued, requests, unreadable):
+    """As `cat` puts the files of a replica that was killed before those of another one."""
+    _, found, _ = usage([line(8), glued, line(9)])
+    assert (found["total"]["requests"], found["lines"]["unreadable"]) == (2 + requests, unreadable)
 
 
 @pytest.mark.parametrize(
