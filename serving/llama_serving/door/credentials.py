@@ -12,6 +12,10 @@ from llama_serving.contract.keys import ApiKey, parse
 _BEARER: Final = re.compile(rb"[Bb][Ee][Aa][Rr][Ee][Rr] +([!-~]+)")
 
 
+_EMPTY: Final = frozenset((b"", b"bearer"))
+"""What a client sends whose variable for this way is empty: no key, and none to refuse beside one that came the other way."""
+
+
 class NoKey(StrEnum):
     """Why a request has no valid key. For the log only: a client gets the same answer for all of them."""
 
@@ -36,8 +40,10 @@ def key_in(authorization: list[bytes], x_api_key: list[bytes]) -> ApiKey | NoKey
     """
     if len(authorization) > 1 or len(x_api_key) > 1:
         return NoKey.SEVERAL
-    texts = set(x_api_key)
+    texts = {value for value in x_api_key if value}
     for value in authorization:
+        if value.lower() in _EMPTY:
+            continue
         bearer = _BEARER.fullmatch(value)
         if bearer is None:
             return NoKey.MALFORMED
