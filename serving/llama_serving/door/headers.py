@@ -18,7 +18,10 @@ _ACCEPT: Final = re.compile(_MEDIA + rb"(?: ?, ?" + _MEDIA + rb")*")
 _PRINTABLE: Final = re.compile(rb"[ -~]+")
 _MOST_HANDED_ON: Final = 1024
 _DIGITS: Final = re.compile(rb"[0-9]{1,18}")
-_CHARSETS: Final = {b"", b"charset=utf-8", b'charset="utf-8"'}
+_CHARSETS: Final = {b"", b"charset=utf-8", b'charset="utf-8"', b"charset=utf8", b'charset="utf8"'}
+"""With the name that UTF-8 has in some languages; nothing that is read depends on it."""
+_PLAIN: Final = {b"", b"identity"}
+"""Codings that change nothing."""
 _JSON: Final = b"application/json"
 _MOST_BYTES: Final = 32 * 1024
 _MOST_HEADERS: Final = 128
@@ -105,12 +108,12 @@ def fault_of(headers: RequestHeaders, *, with_body: bool) -> Refusal | None:
     if not with_body:
         words = "This request has a body, and its method has none. Send it without a body."
         return Refusal(400, words, code="unexpected_body") if headers.has_body else None
-    if headers.all(b"content-encoding"):
+    if any(coding.lower() not in _PLAIN for coding in headers.all(b"content-encoding")):
         words = "The body is compressed, which is not read here. Send it without Content-Encoding."
         return Refusal(415, words, code="unsupported_content_encoding")
     types = headers.all(b"content-type")
     if len(types) != 1 or not _is_json(types[0]):
-        words = "The body must be JSON. Send it with the header Content-Type: application/json."
+        words = "The body must be JSON in UTF-8. Send it with one header Content-Type: application/json, and no other charset than utf-8."
         return Refusal(415, words, code="unsupported_media_type")
     return None
 

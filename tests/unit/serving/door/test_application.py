@@ -182,6 +182,8 @@ FAULTS = [
     ([JSON, JSON], 415),
     ([JSON, ("content-type", "text/plain")], 415),
     ([JSON, ("content-encoding", "gzip")], 415),
+    ([JSON, ("content-encoding", "identity, gzip")], 415),
+    ([JSON, ("content-encoding", "identity"), ("content-encoding", "gzip")], 415),
     ([JSON, ("content-length", "5"), ("transfer-encoding", "chunked")], 400),
     ([JSON, ("content-length", "5"), ("content-length", "5")], 400),
     ([JSON, ("content-length", "+5")], 400),
@@ -196,6 +198,9 @@ FAULTS = [
     ([JSON, *[("a", "b")] * 200], 431),
     ([JSON, ("transfer-encoding", "Chunked")], 200),
     ([("Content-Type", "Application/JSON ; charset=utf-8")], 200),
+    ([("content-type", "application/json;charset=UTF8")], 200),
+    ([JSON, ("content-encoding", "Identity")], 200),
+    ([JSON, ("content-encoding", "")], 200),
 ]
 
 
