@@ -20,6 +20,7 @@ from llama_serving.door.headers import RequestHeaders
 from llama_serving.door.keys import Keys
 from llama_serving.door.loop.turns import TURNS
 from llama_serving.door.loop.ways import MINE, WAYS
+from llama_serving.door.plain_errors import PlainError, plain_error
 from llama_serving.door.refusals import Refusal
 from llama_serving.door.refused_keys import RefusedKeys
 from llama_serving.door.routes import NOT_FOUND, Asked, asked, at_the_board, with_path
@@ -104,7 +105,9 @@ class Door:
             # A request has a task of its own, and its context ends with it.
             AT_OWN_DOOR.set(True)
             with begin(self._traces, scope, sent, request_id) as trace:
-                await self._request(scope, sent, receive, _answering(send, request_id, trace), request_id, trace)
+                await self._request(
+                    scope, sent, receive, _answering(send, request_id, trace, scope["path"]), request_id, trace
+                )
         elif scope["type"] == "websocket":
             await refuse_websocket(scope, receive, send)
         else:
@@ -238,13 +241,28 @@ async def refuse_websocket(scope: Scope, receive: Receive, send: Send) -> None:
     await send({"type": "websocket.http.response.body", "body": content})
 
 
-def _answering(send: Send, request_id: str, trace: RequestTrace) -> Send:
+def _answering(send: Send, request_id: str, trace: RequestTrace, path: str) -> Send:
+    plain: PlainError | None = None
+
     async def answering(message: Message) -> None:
+        nonlocal plain
         if message["type"] == "http.response.start":
             trace.is_answered(message["status"])
-            message = {**message, "headers": headers.answered(list(message.get("headers", ())), request_id)}
+            plain = plain_error(message, path)
+            if plain is not None:
+                return
+            message = _from_the_door(message, request_id)
+        elif plain is not None:
+            if plain.takes(message):
+                return
+            start, message = plain.answer()
+            await send(_from_the_door(start, request_id))
         elif message.get("more_body"):
             await TURNS.end()
         await send(message)
 
     return answering
+
+
+def _from_the_door(start: Message, request_id: str) -> Message:
+    return {**start, "headers": headers.answered(list(start.get("headers", ())), request_id)}

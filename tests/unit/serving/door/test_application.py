@@ -350,3 +350,74 @@ async def test_a_request_is_on_its_way_until_it_ends_and_who_is_refused_sets_out
     await ask(key=FIRST)
     (way,) = ways
     assert way.is_over
+
+
+TEXT = (b"content-type", b"text/plain; charset=utf-8")
+FULL = b"Request dropped due to backpressure (num_queued_requests=3, max_queued_requests=2)."
+
+
+def said(status, headers, *parts):
+    """What a layer behind the door sends."""
+    start = {"type": "http.response.start", "status": status, "headers": [list(header) for header in headers]}
+    ends = [True] * (len(parts) - 1) + [False]
+    bodies = [
+        {"type": "http.response.body", "body": part, "more_body": more} for part, more in zip(parts, ends, strict=True)
+    ]
+    return [start, *bodies]
+
+
+@pytest.mark.parametrize(
+    ("replies", "code", "kind", "again", "words"),
+    [
+        (
+            said(503, [TEXT], FULL),
+            "service_unavailable",
+            "server_error",
+            "5",
+            "Try again in 5 s. Ray Serve says: Request dropped",
+        ),
+        (said(503, [TEXT], FULL[:9], FULL[9:]), "service_unavailable", "server_error", "5", "max_queued_requests=2"),
+        (
+            said(429, [TEXT, (b"retry-after", b"30")], FULL),
+            "too_many_requests",
+            "invalid_request_error",
+            "30",
+            "no place",
+        ),
+        (
+            said(408, [TEXT], b"Request x timed out after 1800s."),
+            "request_timeout",
+            "invalid_request_error",
+            None,
+            "1800s",
+        ),
+        (said(500, [], b"Internal Server Error"), "internal_server_error", "server_error", None, "could not answer"),
+        (said(599, [TEXT], b"\xff" * 9000), "error", "server_error", None, "could not answer"),
+    ],
+)
+async def test_what_serve_says_in_plain_text_has_the_form_of_the_dialect(ask_open, replies, code, kind, again, words):
+    ask_open.replies = replies
+    answer = await ask_open()
+    assert (answer.status, answer.header("retry-after")) == (replies[0]["status"], again)
+    assert (answer.header("content-type"), answer.header("x-request-id")) == ("application/json", "request-1")
+    assert answer.header("content-length") == str(len(answer.body))
+    assert (answer.error["code"], answer.error["type"]) == (code, kind)
+    assert words in answer.error["message"]
+    messages = await ask_open(path="/v1/messages")
+    assert json.loads(messages.body)["type"] == "error"
+
+
+@pytest.mark.parametrize(
+    ("path", "replies"),
+    [
+        ("/v1/chat/completions", said(400, [(b"content-type", b"application/json")], b'{"error": ', b"{}}")),
+        ("/v1/chat/completions", said(200, [TEXT], b"a ", b"text")),
+        ("/-/healthz", said(503, [TEXT], b"DRAINING")),
+        ("/about", said(404, [TEXT], b"no")),
+    ],
+)
+async def test_other_answers_stay_as_they_are(ask_open, path, replies):
+    ask_open.replies = replies
+    answer = await ask_open("POST" if path.startswith("/v1/") else "GET", path)
+    assert answer.status == replies[0]["status"]
+    assert answer.body == b"".join(part["body"] for part in replies[1:])
