@@ -343,13 +343,13 @@ class Desk:
             return 0
         if wish.output_tokens is not None:
             return min(wish.output_tokens, self.model.max_model_len)
+        caps = [cap for cap in (limits.max_output_tokens, wish.usual_output_tokens) if cap is not None]
         if not counts_tokens(limits):
-            return limits.max_output_tokens
+            return min(caps, default=None)
         standing = self._leases.standing(limits)
         left = [standing.budget_left, None if standing.tokens is None else standing.tokens.remaining]
         rooms = [(tokens - wish.prompt_tokens) // wish.sequences for tokens in left if tokens is not None]
-        caps = [self.model.default_output_tokens, self.model.max_model_len, limits.max_output_tokens]
-        return min(max(_SHORTEST_ANSWER, min(rooms)), *(cap for cap in caps if cap is not None))
+        return min(max(_SHORTEST_ANSWER, min(rooms)), self.model.default_output_tokens, self.model.max_model_len, *caps)
 
     def _full_for(self, tenant: str) -> Refusal | None:
         """Refuse if the queue has no place for a request of `tenant`."""

@@ -40,6 +40,7 @@ class Wish:
         sequences: Answers that the engine makes: choices times prompts.
         prompt_tokens: Length of the prompts together, estimated from their bytes.
         output_tokens: Longest answer that it allows, a sequence; None if it does not say.
+        usual_output_tokens: What the API takes if it does not say; None if that is no number.
     """
 
     dialect: Dialect
@@ -48,6 +49,7 @@ class Wish:
     sequences: int
     prompt_tokens: int
     output_tokens: int | None
+    usual_output_tokens: int | None = None
 
 
 def wish_of(
@@ -87,6 +89,7 @@ def wish_of(
         sequences=(1 if choices is None else choices) * prompts,
         prompt_tokens=prompt_tokens,
         output_tokens=_output_tokens(body, dialect),
+        usual_output_tokens=_COMPLETION_TOKENS if dialect is Dialect.COMPLETIONS else None,
     )
 
 
@@ -120,10 +123,7 @@ def _output_tokens(body: dict[str, Any], dialect: Dialect) -> int | None:
     if dialect is Dialect.COUNT_TOKENS:
         return 0
     lengths = [_number(body, name, least=_LEAST.get(dialect, 1), most=_MOST_TOKENS) for name in _LENGTHS[dialect]]
-    length = next((length for length in lengths if length is not None), None)
-    if length is None and dialect is Dialect.COMPLETIONS:
-        return _COMPLETION_TOKENS
-    return length
+    return next((length for length in lengths if length is not None), None)
 
 
 def _number(body: dict[str, Any], name: str, *, least: int, most: int) -> int | None:

@@ -189,6 +189,15 @@ async def test_the_cap_of_a_tenant_holds_for_requests_that_name_no_length_and_re
 
 
 @pytest.mark.parametrize(
+    ("limits", "made"), [({}, 8), ({"tokens_per_minute": 1000}, 8), ({"max_output_tokens": 50}, 16)]
+)
+async def test_a_completion_that_names_no_length_is_no_longer_than_the_cap(limits, made):
+    service = Service(limits_of(**({"max_output_tokens": 8} | limits)))
+    assert (await service.send(COMPLETIONS, GOOD[COMPLETIONS])).status == 200
+    assert service.events[0].data.output_tokens == made
+
+
+@pytest.mark.parametrize(
     ("limits", "first", "code", "headers"),
     [
         ({"requests_per_minute": 1}, {}, "rate_limit_exceeded", {"retry-after", "x-ratelimit-remaining-requests"}),
