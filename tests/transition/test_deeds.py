@@ -12,7 +12,15 @@ from llama_operator.api.meta import LABEL_REVISION
 from llama_operator.api.reasons import ConditionType, Reason
 from llama_operator.errors import NamespaceEndingError, WriteRefusedError
 from llama_operator.kube import kinds
-from llama_operator.kube.port import ForbiddenError, InvalidError, Ref, UnavailableError, WebhookFailedError
+from llama_operator.kube.port import (
+    ConflictError,
+    ForbiddenError,
+    InvalidError,
+    KubeError,
+    Ref,
+    UnavailableError,
+    WebhookFailedError,
+)
 from llama_operator.kube.twin.journal import PassThrough, Verb
 from llama_operator.reconcile.event_recorder import EventRecorder
 from llama_operator.reconcile.repairs import Repairs
@@ -235,21 +243,34 @@ async def test_what_serves_stays_ready_while_a_write_is_refused(world, told):
     assert reasons(await told()) == [("Warning", "WriteRefused")]
 
 
-async def test_traffic_that_moved_beside_a_refused_write_is_told_as_moved(world):
+@pytest.mark.parametrize(
+    ("kind", "error", "verb"),
+    [
+        (kinds.RAY_SERVICE, ForbiddenError("exceeded quota: q"), Verb.APPLY),
+        (kinds.POD_DISRUPTION_BUDGET, UnavailableError("no answer"), Verb.APPLY),
+        (kinds.LLAMA_DEPLOYMENT, UnavailableError("no answer"), Verb.APPLY_STATUS),
+        (kinds.LLAMA_DEPLOYMENT, ConflictError("somebody was faster"), Verb.APPLY_STATUS),
+    ],
+    ids=["a write beside", "a write after it", "no status", "a race for the status"],
+)
+async def test_traffic_that_moved_in_a_pass_that_fails_is_told_as_moved(world, told, kind, error, verb):
     ref, old = await serving(world)
     world.compares = False
-    await world.apply_sample("tiny-cpu", image="registry.example/serving:2")
-    await world.reconcile(ref)
-    (new,) = set(await world.names(kinds.RAY_SERVICE)) - {old}
+    new = await rolled(world, ref, old, image="registry.example/serving:2")
     await world.serve(new)
-    refuses = Refuses(kinds.RAY_SERVICE, ForbiddenError("exceeded quota: q"))
+    await told()
+    refuses = Refuses(kind, error, verb)
     world.ports = replace(world.ports, cluster=world.memory.client("llama-operator", interceptor=refuses))
     await world.apply_sample("tiny-cpu", image="registry.example/serving:2", scaling={"maxReplicas": 7})
-    with pytest.raises(WriteRefusedError):
+    with pytest.raises((WriteRefusedError, KubeError)):
         await world.reconcile(ref)
     service = await world.user.get(Ref(kinds.SERVICE, ref.namespace, ref.name))
     assert service["spec"]["selector"][LABEL_REVISION] == new
-    assert (await world.user.get(ref))["status"]["revisions"]["active"] == new
+    if isinstance(error, ForbiddenError):
+        assert (await world.user.get(ref))["status"]["revisions"]["active"] == new
+    refuses.error = None
+    await settles(world, ref)
+    assert [note for _, reason, note in await told() if reason == "TrafficMoved"] == [f"from {old} to {new}"]
 
 
 async def test_in_a_namespace_that_is_deleted_nothing_is_anybodys_task(world, told):

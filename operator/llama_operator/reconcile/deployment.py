@@ -208,14 +208,15 @@ async def _report_failure(ports: Ports, ref: Ref, known: _Known, error: Exceptio
         if "deletionTimestamp" in live["metadata"]:
             return
         repairs = ports.repairs.of(ref)
-        if known.observed is not None:
-            observed = replace(known.observed, contested=repairs.contested())
-            known.observed = await _with_traffic(ports, ref, observed)
         # In a namespace that is being deleted nothing new may be made, an event neither.
         ending = isinstance(error, NamespaceEndingError)
         if not ending and known.observed is not None and known.decision is not None:
             # First, for the status may not be written: what was done before the failure, no later pass sees as a change.
+            # And beside what was there before: a Service that was written already looks as if no traffic had moved.
             await _tell(ports, live, deeds(known.observed, known.decision, _done(repairs)))
+        if known.observed is not None:
+            observed = replace(known.observed, contested=repairs.contested())
+            known.observed = await _with_traffic(ports, ref, observed)
         before = summary.previous_of(live)
         why = failure.of(
             error,
