@@ -3,7 +3,7 @@
 import pytest
 
 from llama_operator.kube import kinds
-from llama_operator.kube.port import ConflictError, InvalidError, JsonPatch
+from llama_operator.kube.port import ConflictError, FieldConflictError, InvalidError, JsonPatch
 from support.looked_at import looked_at
 
 
@@ -25,7 +25,7 @@ async def test_fields_of_others_stay(ours, user, objects):
 
 async def test_another_value_for_a_field_of_another_is_a_conflict_that_names_both(ours, user, objects):
     await user.apply(objects.llama(context={"maxModelLength": 4096}))
-    with pytest.raises(ConflictError) as conflict:
+    with pytest.raises(FieldConflictError) as conflict:
         await ours.apply(objects.part(context={"maxModelLength": 8192}), force=False)
     assert '"kubectl"' in str(conflict.value)
     assert ".spec.context.maxModelLength" in str(conflict.value)

@@ -80,6 +80,10 @@ class ConflictError(KubeError):
     """409: another writer owns a field (apply without force), or a precondition (uid, resourceVersion) failed."""
 
 
+class FieldConflictError(ConflictError):
+    """409: another writer owns a field, and the apply was without force: trying again cannot help."""
+
+
 class InvalidError(KubeError):
     """422: the object breaks its schema or an admission rule; retrying the same object cannot help."""
 

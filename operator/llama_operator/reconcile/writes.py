@@ -19,6 +19,7 @@ from llama_operator.kube import json_patch, kinds
 from llama_operator.kube.port import (
     Cluster,
     ConflictError,
+    FieldConflictError,
     ForbiddenError,
     InvalidError,
     JsonPatch,
@@ -146,7 +147,7 @@ async def _apply_one(cluster: Cluster, obj: Object, repairs: Ledger, owners: "Ow
         await owners.are_there(ref, obj, before)
         try:
             after = await _apply_over(cluster, ref, obj, before)
-        except ConflictError as error:
+        except FieldConflictError as error:
             # Somebody took the label away by which we know what is ours: then it was not seen before.
             before = await _find(cluster, ref)
             if not _may_force(obj, before):

@@ -97,6 +97,26 @@ async def test_what_lasts_is_told_with_its_reason_once_and_heals(world, error):
     ]
 
 
+QUOTA_RACE = (
+    'apply of Service default/tiny: Operation cannot be fulfilled on resourcequotas "gke-resource-quotas": the object has '
+    "been modified; please apply your changes to the latest version and try again"
+)
+"""What an API server says where many objects are made at once in a namespace with a quota: kubernetes/kubernetes#67761."""
+
+
+@pytest.mark.parametrize(
+    "kind", [kinds.SERVICE, kinds.NETWORK_POLICY, kinds.POD_DISRUPTION_BUDGET], ids=lambda kind: kind.kind
+)
+async def test_a_race_at_the_first_write_of_an_object_is_no_refusal(world, kind):
+    ref = await world.apply_sample("tiny-cpu")
+    world.compares = False
+    status = await failing(world, ref, ConflictError(QUOTA_RACE), verbs=("apply",), which=(kind,))
+    assert (told(status)[0], told(status, "Stalled")[0]) == ("Unknown", "False")
+    await settles(world, ref)
+    assert ("Warning", "WriteRefused") not in world.events.told
+    assert ref.name in await world.names(kind)
+
+
 async def test_only_failures_in_a_row_count(world):
     ref, _ = await serving(world)
     before = (await settles(world, ref)).to_api()

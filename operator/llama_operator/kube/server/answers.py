@@ -12,6 +12,7 @@ from typing import Any, Final
 from llama_operator.kube.port import (
     ConflictError,
     ExpiredError,
+    FieldConflictError,
     ForbiddenError,
     InvalidError,
     KubeError,
@@ -55,6 +56,8 @@ def error(status: int, answer: Mapping[str, Any], what: str) -> KubeError:
     kind = _BY_STATUS.get(status, UnavailableError if status >= HTTPStatus.INTERNAL_SERVER_ERROR else KubeError)
     if is_untyped(answer):
         kind = InvalidError
+    if status == HTTPStatus.CONFLICT and is_field_conflict(answer):
+        return FieldConflictError(f"{what}: {message}")
     if status == HTTPStatus.NOT_FOUND and not answer:
         # A 404 without a Status body means that the kind itself is unknown.
         return kind(f"{what}: the API server does not serve this kind; install its CRDs")

@@ -22,6 +22,7 @@ from llama_operator.kube.port import (
     NO_LABELS,
     NO_PRECONDITIONS,
     ConflictError,
+    FieldConflictError,
     InvalidError,
     JsonPatch,
     Kind,
@@ -307,7 +308,7 @@ class MemoryClient:
         merging = schemas.schema(live.ref.kind).merging
         outcome = apply(live.content, live.ownership, content, manager, merging=merging, force=force)
         if isinstance(outcome, Conflicts):
-            raise ConflictError(f"{live.ref}: {outcome}")
+            raise FieldConflictError(f"{live.ref}: {outcome}")
         return outcome
 
     def _finish(self, verb: Verb, live: Stored, merged: Merged, *, new: bool = False) -> Object:

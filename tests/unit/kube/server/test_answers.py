@@ -5,6 +5,7 @@ import pytest
 from llama_operator.kube.port import (
     ConflictError,
     ExpiredError,
+    FieldConflictError,
     ForbiddenError,
     InvalidError,
     KubeError,
@@ -89,6 +90,8 @@ def test_a_conflict_of_owners_is_told_from_a_lost_race():
     assert answers.is_field_conflict({"details": {"causes": causes}})
     assert not answers.is_field_conflict({"reason": "Conflict", "details": {"name": "a"}})
     assert not answers.is_field_conflict({})
+    assert type(answers.error(409, {"details": {"causes": causes}}, "apply")) is FieldConflictError
+    assert type(answers.error(409, {"reason": "Conflict", "details": {"name": "a"}}, "apply")) is ConflictError
 
 
 def test_a_namespace_that_is_being_deleted_is_told_from_other_refusals():
