@@ -312,6 +312,32 @@ async def refused(world, ref, name):
     world.compares = False
 
 
+@pytest.mark.parametrize(
+    "error", [ForbiddenError("exceeded quota: q"), UnavailableError("no answer")], ids=["quota", "brief"]
+)
+@pytest.mark.parametrize("leader", ["the same", "another"])
+async def test_a_revision_that_could_not_be_made_at_once_is_told_as_started_and_not_as_repaired(
+    world, told, error, leader
+):
+    ref, name = await serving(world)
+    await world.apply_sample("tiny-cpu", activation="Suspended")
+    await settles(world, ref)
+    await told()
+    world.compares = False
+    refuses = Refuses(kinds.RAY_SERVICE, error)
+    world.ports = replace(world.ports, cluster=world.memory.client("llama-operator", interceptor=refuses))
+    await world.apply_sample("tiny-cpu")
+    with pytest.raises((WriteRefusedError, UnavailableError)):
+        await world.reconcile(ref)
+    refuses.error = None
+    if leader == "another":
+        world.ports = replace(world.ports, repairs=Repairs(world.clock.elapsed))
+    await settles(world, ref)
+    assert await world.names(kinds.RAY_SERVICE) == [name]
+    found = [reason for _, reason, _ in await told() if reason in {"Repaired", "RevisionStarted"}]
+    assert found == ["RevisionStarted"]
+
+
 @pytest.mark.parametrize("state", [as_it_is, stopped, refused])
 async def test_an_operator_that_starts_again_tells_nothing_anew(world, told, state):
     ref, name = await serving(world)

@@ -210,12 +210,18 @@ def _started(observed: Observed, rollout: Rollout | None, name: str, done: Done)
     here = any(service.name == name for service in observed.ray_services)
     if here or not done.news(_RAY_SERVICE, name):
         return
-    record = observed.pinned(name)
-    if rollout is None or (record is not None and record.served_at and record.live is not None):
+    if rollout is None or _answered(observed, name):
         yield from repair_events((RepairFacts(_RAY_SERVICE, name, ()),))
         return
     note = f"{name} ({rollout.strategy.kind}: {rollout.strategy.reason})"
     yield _event("Normal", EventReason.REVISION_STARTED, "StartRevision", note)
+
+
+def _answered(observed: Observed, name: str) -> bool:
+    """Whether a revision was the one that answers: by its record alone it may not have been made since, a quota say kept it."""
+    record, before = observed.pinned(name), observed.deployment.status
+    serves = record is not None and bool(record.served_at) and record.live is not None
+    return serves and before is not None and before.revisions is not None and before.revisions.active == name
 
 
 def _deleted(services: Iterable[RayServiceFacts], done: Done) -> tuple[RayServiceFacts, ...]:
