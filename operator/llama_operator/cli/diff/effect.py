@@ -27,6 +27,8 @@ def effect(
 
     Without `seen`, the user may not read what runs: then only what the spec alone tells is said.
     """
+    if before is not None and before.metadata.deletion_timestamp is not None:
+        return "starts nothing: the deployment is being deleted, which no apply ends; apply it again when it is gone"
     if before is not None and not changed:
         return "changes nothing"
     if decision.problem is not None:

@@ -95,12 +95,8 @@ def _object(facts: Facts) -> Check:
     name = "object"
     if facts.deleted_at is not None:
         held = f"; finalizers: {', '.join(facts.finalizers)}" if facts.finalizers else ""
-        return Check(
-            name,
-            State.FAILED,
-            f"is being deleted since {age(facts.deleted_at, facts.now)}{held}",
-            "wait for its children to go, then apply the manifest again",
-        )
+        text = f"is being deleted, asked for {age(facts.deleted_at, facts.now)} ago{held}"
+        return Check(name, State.FAILED, text, _until_gone(facts))
     if facts.problems:
         return Check(
             name,
@@ -109,6 +105,20 @@ def _object(facts: Facts) -> Check:
             f"kubectl edit lld {facts.name} -n {facts.namespace}: {facts.problems[0].path}",
         )
     return Check(name, State.PASSED, f"generation {facts.generation} is valid")
+
+
+def _until_gone(facts: Facts) -> str:
+    """What to wait for: its children where they go first, or who set a finalizer. The operator sets none."""
+    others = [name for name in facts.finalizers if name not in _OF_KUBERNETES]
+    if others:
+        return (
+            f"whoever set {', '.join(others)} has to take it away; apply the manifest again when the deployment is gone"
+        )
+    return "wait for its children to go, then apply the manifest again"
+
+
+_OF_KUBERNETES = frozenset({"foregroundDeletion", "orphan"})
+"""Finalizers that the garbage collector takes away by itself."""
 
 
 def _operator(facts: Facts) -> Check:

@@ -52,6 +52,8 @@ def _verdict(facts: Facts, chain: tuple[checks.Check, ...]) -> Any:
     if explain_checks.ready(facts):
         return Text.assemble((f"{address} is Ready", "bold green"), f": {facts.status.url}")
     waiting = [check.name for check in chain if check.state is checks.State.WAITING]
+    if facts.deleted_at is not None:
+        return Text.assemble((f"{address} is being deleted", "bold red"), ": see object")
     lacks = "is not Ready"
     if explain_checks.answers(facts):
         lacks = "answers, and does not serve what the spec asks for"

@@ -56,6 +56,8 @@ class Row:
     created: datetime | None
     generation: int
     status: LlamaDeploymentStatus
+    deleted: datetime | None = None
+    """Since when it is being deleted: from then on nothing is told about it any more."""
 
     @property
     def ready(self) -> Condition | None:
@@ -76,7 +78,10 @@ class Row:
     def reason(self) -> str:
         """Why it is Ready or not, for people."""
         if self.ready is None:
-            return "NotSeenYet"
+            return "NotSeenYet" if self.deleted is None else "(being deleted)"
+        if self.deleted is not None:
+            # To delete is a new generation, too, but no other spec.
+            return f"{self.ready.reason} (being deleted)"
         return f"{self.ready.reason} (of an older spec)" if self.behind else self.ready.reason
 
     @property
@@ -109,6 +114,7 @@ def row_of(obj: Object) -> Row:
         created=output.moment(metadata.get("creationTimestamp")),
         generation=metadata.get("generation", 0),
         status=status,
+        deleted=output.moment(metadata.get("deletionTimestamp")),
     )
 
 
@@ -135,6 +141,7 @@ def document(row: Row) -> dict[str, Any]:
         "observedGeneration": status.observed_generation,
         "access": status.access.to_api() if status.access else None,
         "created": row.created.isoformat().replace("+00:00", "Z") if row.created else None,
+        "deletedAt": rfc3339(row.deleted) if row.deleted else None,
         "url": status.url,
         "urls": list(status.urls or ()),
     }

@@ -119,6 +119,11 @@ def operations(live: Object, spec: Mapping[str, Any]) -> tuple[JsonPatch, ...]:
 async def _prepare(connection: Connection, ref: Ref, options: RollbackOptions) -> Rollback:
     live = await get_or_explain(connection.cluster, ref)
     before = parse_live(LlamaDeployment, live)
+    if before.metadata.deletion_timestamp is not None:
+        raise ClusterError(
+            f"{ref} is being deleted, so nothing is started for it any more: apply its manifest again when it is gone; "
+            f"`kubectl llama explain {ref.name} -n {ref.namespace}` says what keeps it"
+        )
     history = await revisions.read(connection.cluster, ref.namespace, ref.name)
     target = choose(history, revision_of(before, history).name, options.to_revision)
     # Fields that this version does not know stay, unless the older revision has them otherwise.

@@ -12,7 +12,7 @@ from llama_operator import catalog
 from llama_operator.cli.shared.documents import documents
 from llama_operator.decide.observed import Settings
 from llama_operator.kube import kinds
-from llama_operator.kube.port import Ref
+from llama_operator.kube.port import JsonPatch, Ref
 from llama_operator.observe.serving import NoServingReader
 from llama_operator.reconcile.deployment import reconcile
 from llama_operator.reconcile.ports import Ports
@@ -80,6 +80,15 @@ LONGER = {"context": {"maxModelLength": 131072}}
 KEYS, OPEN = {"access": {"mode": "Keys"}}, {"access": {"mode": "Open"}}
 NEEDS = "; from then on every request needs a key (keys from ConfigMap chat-keys)"
 NEEDS_NONE = "; from then on it answers without a key"
+
+
+def test_what_is_being_deleted_starts_nothing(world, diff):
+    asyncio.run(served(world))
+    ref = Ref(kinds.LLAMA_DEPLOYMENT, "team-a", "chat")
+    asyncio.run(world.user.patch(ref, [JsonPatch("add", "/metadata/finalizers", ["acme.example/keep"])]))
+    asyncio.run(world.user.delete(ref))
+    for spec in ({}, {"context": {"maxModelLength": 4096}}):
+        assert diff(**spec)[1]["effect"].startswith("starts nothing: the deployment is being deleted")
 
 
 @pytest.mark.parametrize(

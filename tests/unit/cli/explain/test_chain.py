@@ -227,6 +227,7 @@ def test_a_deployment_that_is_being_deleted_skips_the_rest(happy):
     checks = chain(replace(happy, deleted_at=happy.now - timedelta(minutes=5), finalizers=("acme.example/keep",)))
     assert checks[0].state is State.FAILED
     assert "acme.example/keep" in checks[0].evidence
+    assert checks[0].unblock.startswith("whoever set acme.example/keep has to take it away")
     assert {check.state for check in checks[1:]} == {State.SKIPPED}
     assert [check.name for check in checks] == NAMES
 

@@ -93,6 +93,17 @@ def test_a_status_about_an_older_spec_is_marked(world):
     assert "of an older spec" in out
 
 
+def test_a_deployment_that_is_being_deleted_says_so_and_no_older_spec(world):
+    started(
+        world.serving(finalizers=["acme.example/keep"]),
+        world.user.delete(Ref(kinds.LLAMA_DEPLOYMENT, "team-a", "chat")),
+    )
+    _, out, _ = world.run("get")
+    assert "Serving (being deleted)" in out
+    assert "older spec" not in out
+    assert world.json("get", "chat")[1]["deletedAt"] == "2026-03-02T09:30:00Z"
+
+
 def test_a_revision_on_its_way_stands_beside_the_one_that_serves(world):
     started(world.serving(status={"revisions": {"active": "chat-aaaaaaaa", "pending": "chat-bbbbbbbb"}}))
     assert "aaaaaaaa → bbbbbbbb" in world.run("get")[1]

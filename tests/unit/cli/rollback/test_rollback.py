@@ -178,6 +178,22 @@ def test_a_revision_that_is_not_there_or_is_asked_for_already_is_refused(world, 
     assert words in err
 
 
+def test_what_is_being_deleted_is_not_rolled_back(world, story):
+    story()
+    live = asyncio.run(world.user.get(REF))
+    marked = JsonPatch("add", "/metadata/finalizers", ["acme.example/keep"])
+
+    async def going():
+        await world.user.patch(REF, [marked])
+        await world.user.delete(REF)
+
+    asyncio.run(going())
+    code, out, err = world.run("rollback", "chat")
+    assert (code, out) == (1, "")
+    assert "is being deleted" in err
+    assert asyncio.run(world.user.get(REF))["spec"] == live["spec"]
+
+
 def test_without_a_revision_that_served_there_is_nothing_to_go_back_to(world):
     asyncio.run(world.deployment())
     code, _, err = world.run("rollback", "chat")
