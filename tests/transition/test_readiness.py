@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from llama_operator.kube import kinds
-from llama_operator.kube.port import Ref
+from llama_operator.kube.port import Propagation, Ref
 from support.kstatus import kstatus
 from support.stage import Stage, condition
 
@@ -270,6 +270,54 @@ async def activated_again(stage):
     await suspended(stage)
     stage.spec.pop("activation")
     await stage.change()
+
+
+@row(
+    "it is activated again while the pods of before still end",
+    ready=("Unknown", "Starting"),
+    current=("False", "RollingOut"),
+    words=("is being deleted, and is made again when its pods have ended",),
+    unsaid=("served until", "yet", "being started", "RUNNING"),
+)
+async def activated_while_pods_end(stage):
+    await stage.serve()
+    await stage.world.ray_cluster(stage.first)
+    await stage.change(activation="Suspended")
+    stage.spec.pop("activation")
+    await stage.change()
+    assert condition(stage.status, "ModelLoaded").status == "False"
+
+
+@row(
+    "somebody deletes the RayService, and its pods take their time",
+    ready=("False", "NoEndpoint"),
+    current=("True", "RolledOut"),
+    words=("served until", "is being deleted, and is made again when its pods have ended"),
+    unsaid=("yet", "being started", "RUNNING"),
+    down=True,
+)
+async def ray_service_is_going(stage):
+    await stage.serve()
+    await stage.world.ray_cluster(stage.first)
+    ref = Ref(kinds.RAY_SERVICE, "default", stage.first)
+    await stage.world.user.delete(ref, propagation=Propagation.FOREGROUND)
+    await stage.look()
+    assert condition(stage.status, "ModelLoaded").status == "False"
+
+
+@row(
+    "a spec comes back while the pods of its first try still end",
+    ready=("True", "Serving"),
+    current=("False", "RollingOut"),
+)
+async def again_while_pods_end(stage):
+    await stage.serve()
+    await stage.change(context=SMALLER)
+    await stage.world.ray_cluster(await stage.newer())
+    stage.spec.pop("context")
+    await stage.change()
+    await stage.change(context=SMALLER)
+    assert "waits until its RayService of before is gone" in condition(stage.status, "UpToDate").message
 
 
 @row(

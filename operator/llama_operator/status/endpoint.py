@@ -158,6 +158,8 @@ def why_down(endpoint: Endpoint, decision: Decision) -> tuple[Reason, str]:
         return Reason.NO_ENDPOINT, "its Service is gone"
     if facts is None:
         return _gone(endpoint.revision, decision)
+    if facts.leaving:
+        return Reason.NO_ENDPOINT, going(facts, decision)
     if endpoint.cold is not None:
         return Reason.NO_ENDPOINT, endpoint.cold[1]
     if endpoint.clusterless:
@@ -171,6 +173,14 @@ def unanswered(facts: RayServiceFacts) -> str:
         return _NO_POD
     said = f"says {facts.application_status} of the" if facts.application_status else "has no"
     return f"{facts.endpoints} pod(s) are ready, and Serve {said} application"
+
+
+def going(facts: RayServiceFacts, decision: Decision) -> str:
+    """That a RayService is being deleted: what KubeRay and Serve say of it is no word about the one that comes after it."""
+    rollout = decision.rollout
+    again = rollout is not None and facts.name in {rollout.wanted, rollout.target}
+    text = f"RayService {facts.name} is being deleted{', and is made again when its pods have ended' if again else ''}"
+    return f"{text}; `kubectl llama explain` has what is left of it"
 
 
 def _gone(revision: str, decision: Decision) -> tuple[Reason, str]:
@@ -189,6 +199,8 @@ def _silence(endpoint: Endpoint, observed: Observed, decision: Decision) -> str:
         return f"there is no Service {observed.deployment.metadata.name} of ours"
     if revision and facts is None and revision != decision.traffic:
         return f"the Service selects {revision}, which is no revision"
+    if facts is not None and facts.leaving:
+        return going(facts, decision)
     if endpoint.cold is not None:
         return f"requests wait: {endpoint.cold[1]}"
     record = observed.pinned(revision)

@@ -10,7 +10,7 @@ from llama_operator.decide.observed import Observed, RayServiceFacts, ServeDeplo
 from llama_operator.decide.rollout.rollout import Rollout
 from llama_operator.decide.starts.deadline import progress_deadline
 from llama_operator.status import replicas
-from llama_operator.status.endpoint import Endpoint, facts_of, nearest, told, unanswered
+from llama_operator.status.endpoint import Endpoint, facts_of, going, nearest, told, unanswered
 from llama_operator.status.finding import Finding
 from llama_serving.contract.guard import GUARD_DEPLOYMENT, GuardFailure, GuardMode
 
@@ -31,6 +31,8 @@ def model_loaded(observed: Observed, decision: Decision) -> Finding:
         return Finding(kind, _FALSE, cause.reason, told(cause))
     if facts is None:
         return Finding(kind, _FALSE if rollout is not None else _UNKNOWN, *waiting(decision))
+    if facts.leaving:
+        return Finding(kind, _FALSE, waiting(decision)[0], going(facts, decision))
     if not facts.serves and facts.application_status != "RUNNING":
         return Finding(kind, _FALSE, Reason.STARTING, _starting_message(facts))
     if (old := replicas.too_old(observed, wanted)) is not None:
@@ -72,7 +74,7 @@ def up_to_date(endpoint: Endpoint, observed: Observed, decision: Decision) -> Fi
         )
     if rollout.overdue:
         return Finding(kind, _FALSE, Reason.PROGRESS_DEADLINE_EXCEEDED, _overdue(observed, rollout, deadline))
-    return Finding(kind, _FALSE, Reason.ROLLING_OUT, _rolling_out(rollout))
+    return Finding(kind, _FALSE, Reason.ROLLING_OUT, _rolling_out(rollout, facts))
 
 
 def rolled_out(endpoint: Endpoint, observed: Observed, decision: Decision) -> bool:
@@ -93,9 +95,11 @@ def _overdue(observed: Observed, rollout: Rollout, deadline: int) -> str:
     return f"{text}: {why}" if why else text
 
 
-def _rolling_out(rollout: Rollout) -> str:
+def _rolling_out(rollout: Rollout, facts: RayServiceFacts | None) -> str:
     if rollout.waiting_for:
         how = f"waits until {', '.join(rollout.waiting_for)} has freed its hardware"
+    elif facts is not None and facts.leaving:
+        return f"revision {rollout.wanted} waits until its RayService of before is gone, which is being deleted"
     elif rollout.traffic != rollout.wanted:
         how = f"is being started beside {rollout.traffic}"
     else:

@@ -6,7 +6,7 @@ What is wrong is found by `decide.diagnosis`, as for conditions and events; here
 from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
-from llama_operator.api.meta import Condition, ConditionStatus
+from llama_operator.api.meta import LABEL_REVISION, Condition, ConditionStatus
 from llama_operator.api.reasons import ConditionType, Reason
 from llama_operator.cli.explain.facts import Facts, HeldFacts
 from llama_operator.cli.shared.checks import Check, State
@@ -144,10 +144,23 @@ def _cluster(facts: Facts) -> Check:
     service = _of(facts.services, revision)
     if service is None:
         return Check(name, State.WAITING, f"RayService {revision} does not exist yet")
+    if service.leaving:
+        return _going(facts, name, service)
     made = _of(() if isinstance(facts.clusters, Unknown) else facts.clusters, revision)
     if made is None:
         return Check(name, State.WAITING, f"KubeRay has made no RayCluster for {revision} yet", _KUBERAY)
     return _running(facts, made, pods, service)
+
+
+def _going(facts: Facts, name: str, service: RayServiceFacts) -> Check:
+    """A RayService that is being deleted, and what is left below it: what it says is no word about the next one."""
+    clusters = () if isinstance(facts.clusters, Unknown) else facts.clusters
+    left = [f"RayCluster {one.name}" for one in clusters if service.name in {one.name, one.revision}]
+    pods = () if isinstance(facts.pods, Unknown) else facts.pods
+    left += [f"pod {one.name}" for one in pods if one.revision == service.name]
+    text = f"RayService {service.name} is being deleted" + (f"; still there: {', '.join(left)}" if left else "")
+    hold = f"kubectl get rayservices,rayclusters -n {facts.namespace} -l {LABEL_REVISION}={service.name} -o yaml"
+    return Check(name, State.WAITING, text, f"nothing, if it is minutes old; else see which finalizer keeps it: {hold}")
 
 
 def _broken(facts: Facts, wrong: Sequence[Cause], pods: Sequence[PodFacts]) -> Check:
@@ -186,6 +199,8 @@ def engine(facts: Facts) -> Check:
     if not revision:
         return Check(name, State.SKIPPED, _NO_REVISION)
     service = _of(facts.services, revision)
+    if service is not None and service.leaving:
+        return Check(name, State.SKIPPED, "cluster has to pass first")
     if service is None or not service.application_status:
         said = f"; KubeRay says: {service.message}" if service and service.message else ""
         return Check(name, State.WAITING, f"Serve has not reported yet{said}")

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from llama_operator.kube import kinds
+from llama_operator.kube.port import Ref
 from support.rights import WithoutRights
 
 REVISION = "chat-aaaaaaaa"
@@ -206,6 +207,30 @@ def test_explain_says_that_a_kind_is_missing_only_if_the_server_says_so(world, s
     check = checks(world.json("explain", "chat")[1])["cluster"]
     assert check["state"] == state
     assert words in check["evidence"]
+
+
+def test_a_ray_service_that_is_being_deleted_is_told_with_what_is_left_of_it(world):
+    asyncio.run(world.serving())
+    name, labels = (
+        "chat-aaaaaaaa",
+        {"llama-operator.io/deployment": "chat", "llama-operator.io/revision": "chat-aaaaaaaa"},
+    )
+    metadata = {"name": name, "namespace": "team-a", "labels": labels, "finalizers": ["ray.io/keep"]}
+    address = {"apiVersion": "ray.io/v1", "kind": "RayService", "metadata": metadata}
+    running = {"activeServiceStatus": {"applicationStatuses": {"llama": {"status": "RUNNING"}}}}
+
+    async def going():
+        await world.kuberay.apply(address | {"spec": {}})
+        await world.kuberay.apply_status(
+            address | {"metadata": {"name": name, "namespace": "team-a"}, "status": running}
+        )
+        await world.user.delete(Ref(kinds.RAY_SERVICE, "team-a", name))
+
+    asyncio.run(going())
+    told = checks(world.json("explain", "chat")[1])
+    assert (told["cluster"]["state"], told["engine"]["state"]) == ("Waiting", "Skipped")
+    assert told["cluster"]["evidence"] == f"RayService {name} is being deleted"
+    assert "see which finalizer keeps it" in told["cluster"]["unblock"]
 
 
 def test_a_spec_of_newer_definitions_is_told_with_what_to_upgrade(world, serving_facts):
