@@ -4,6 +4,7 @@ Called by `status.conditions`. Ready does not depend on it while the endpoint an
 for a node: at any other time it changes with pods of others, and is no reason to write a status.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from llama_operator.api.meta import ConditionStatus, rfc3339
@@ -162,11 +163,27 @@ def _missing(least: _Demand, supply: _Supply, short: str) -> str:
 
 
 def _away(supply: _Supply, accelerator: str) -> str:
-    """Nodes that have the accelerator and take no pods now."""
+    """Nodes that have the accelerator and take no pods now, and those that may have it and do not say so."""
     nodes = [node for node in supply.observed.away if node.accelerator == accelerator]
     parts = [f"{node.accelerators} on {node.name}, which {node.why}" for node in nodes]
     parts += [f"{node.gpus} on {node.name}, which has the taint {taint}" for node, taint in supply.repelled]
+    parts += _unknown(supply.observed) if accelerator != "CPU" else ()
     return f"; not counted: {', '.join(parts)}" if parts else ""
+
+
+def _unknown(observed: Observed) -> Iterator[str]:
+    """Nodes on whose accelerators nothing is planned: one for each reason, so that one more is no reason to write a status."""
+    told: dict[str, list[NodeFacts]] = {}
+    for node in sorted(observed.nodes or (), key=lambda one: one.name):
+        if node.device_problem:
+            told.setdefault(node.device_problem, []).append(node)
+    for problem, nodes in list(told.items())[:_MOST_UNKNOWN]:
+        others = " and on other nodes" if len(nodes) > 1 else ""
+        yield f"{nodes[0].gpus} on {nodes[0].name}{others}, which {problem}"
+
+
+_MOST_UNKNOWN = 2
+"""Reasons that are told: a cluster may have many old cards."""
 
 
 def _free(decision: Decision, least: _Demand, supply: _Supply) -> str:

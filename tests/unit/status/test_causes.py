@@ -135,6 +135,15 @@ def test_capacity_says_what_the_most_replicas_would_need(observed, say, most, ex
     assert told.message == said
 
 
+def test_cards_that_nothing_is_planned_on_are_named_where_cards_are_missing(observed, say):
+    why = "offers nvidia.com/gpu, and its label nvidia.com/gpu.product is missing: install it"
+    unknown = [NodeFacts(name, "nvidia.com/gpu", 8, device_problem=why) for name in ("gpu-1", "gpu-0")]
+    told = find(say(observed(**BIG, nodes=unknown)), "CapacityFound")
+    assert "0 H100-80GB exist, 4 are needed" in told.message
+    assert f"not counted: 8 on gpu-0 and on other nodes, which {why}" in told.message
+    assert "not counted" not in find(say(observed(**BIG, nodes=(*nodes(8, 8), *unknown))), "CapacityFound").message
+
+
 def test_while_pods_wait_capacity_says_what_is_free_and_what_takes_none(observed, say, knows, wanted):
     knows(wanted, UNSCHEDULABLE)
     away = AwayNode("h100-9", H100, 8, "is cordoned")
