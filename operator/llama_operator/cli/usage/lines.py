@@ -4,10 +4,13 @@ Lines of other logs may stand between them, and a prefix before each, as `kubect
 log is known by its type. What cannot be read is counted, never silently lost.
 """
 
+import gzip
 import hashlib
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+import zlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from io import BufferedReader
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -21,6 +24,8 @@ _LONGEST: Final = 64 * 1024
 _MARK: Final = USAGE_TYPE.encode()
 _START: Final = b'{"specversion"'
 """With this a replica begins each line."""
+_GZIP: Final = b"\x1f\x8b"
+_UTF_16: Final = frozenset((b"\xff\xfe", b"\xfe\xff"))
 _ID_BYTES: Final = 16
 _MOST_TOLD: Final = 5
 
@@ -92,31 +97,43 @@ def _event(text: bytes) -> UsageEvent | None:
 def _all_lines(paths: Sequence[str]) -> Iterator[tuple[str, bytes, int]]:
     for path in paths:
         if path == "-":
-            yield from _numbered("standard input", _lines(sys.stdin.buffer))
+            yield from _of_file("standard input", sys.stdin.buffer)
             continue
         for file in _files(Path(path)):
             try:
-                with file.open("rb") as opened:
-                    yield from _numbered(str(file), _lines(opened))
+                opened = file.open("rb")
             except OSError as error:
                 raise InvalidManifestError.of(str(file), "(file)", f"cannot be read: {error.strerror}") from error
+            with opened:
+                yield from _of_file(str(file), opened)
+
+
+def _of_file(name: str, file: BinaryIO) -> Iterator[tuple[str, bytes, int]]:
+    """Lines of a file with their numbers; a log that was rotated may be packed."""
+    begins = file.peek(2)[:2] if isinstance(file, BufferedReader) else b""
+    if begins in _UTF_16:
+        raise InvalidManifestError.of(
+            name, "(file)", "is UTF-16", "write it in UTF-8; PowerShell does by: ... | Out-File -Encoding utf8 FILE"
+        )
+    try:
+        lines = _lines(gzip.GzipFile(fileobj=file) if begins == _GZIP else file)
+        yield from ((name, line, number) for number, line in enumerate(lines, start=1))
+    except (OSError, EOFError, zlib.error) as error:
+        why = getattr(error, "strerror", None) or str(error)
+        raise InvalidManifestError.of(name, "(file)", f"cannot be read: {why}") from error
 
 
 def _files(path: Path) -> Sequence[Path]:
     if not path.is_dir():
         return (path,)
     # Below it too: each pod has the same names of files, so they are copied into folders.
-    found = sorted(file for file in path.rglob(USAGE_FILES) if file.is_file())
+    found = sorted(file for name in (USAGE_FILES, f"{USAGE_FILES}.gz") for file in path.rglob(name) if file.is_file())
     if not found:
         raise InvalidManifestError.of(str(path), "(folder)", f"has no file {USAGE_FILES}", "name the files themselves")
     return found
 
 
-def _numbered(path: str, lines: Iterable[bytes]) -> Iterator[tuple[str, bytes, int]]:
-    return ((path, line, number) for number, line in enumerate(lines, start=1))
-
-
-def _lines(file: BinaryIO) -> Iterator[bytes]:
+def _lines(file: BinaryIO | gzip.GzipFile) -> Iterator[bytes]:
     """Lines; of one that is longer than any of the usage log only the beginning, so that memory stays small."""
     while line := file.readline(_LONGEST):
         rest = line

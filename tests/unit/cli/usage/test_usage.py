@@ -1,5 +1,6 @@
 """`kubectl llama usage`: every request counts once, for its tenant and model, and what cannot be read is said."""
 
+import gzip
 import io
 import json
 import sys
@@ -287,6 +288,32 @@ def test_a_folder_stands_for_the_files_of_the_log_in_it(tmp_path, capsys):
     (tmp_path / "empty").mkdir()
     assert main(["usage", "-f", str(tmp_path / "empty")]) == 2
     assert "llama-usage-*.jsonl" in capsys.readouterr().err
+
+
+def test_a_log_that_was_rotated_may_be_packed(tmp_path, capsys):
+    (tmp_path / "llama-usage-a-000001.jsonl.gz").write_bytes(gzip.compress(f"{line(1)}\n{line(2)}\n".encode()))
+    (tmp_path / "llama-usage-a-000002.jsonl").write_text(line(3) + "\n", encoding="utf-8")
+    assert main(["usage", "-f", str(tmp_path), "-o", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)["total"]["requests"] == 3
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (gzip.compress(line(1).encode())[:-40], "cannot be read"),
+        (b"\x1f\x8bnothing", "cannot be read"),
+        # As `>` of PowerShell writes it.
+        (line(1).encode("utf-16"), "Out-File -Encoding utf8"),
+    ],
+    ids=["cut off", "no pack", "UTF-16"],
+)
+def test_a_file_in_another_form_is_named(tmp_path, capsys, content, said):
+    path = tmp_path / "log.jsonl"
+    path.write_bytes(content)
+    assert main(["usage", "-f", str(path)]) == 2
+    told = capsys.readouterr().err
+    assert str(path) in told
+    assert said in told
 
 
 class Input:
