@@ -48,7 +48,6 @@ def of_shortage(shortage: Shortage, limits: TenantLimits, reserved: int, house: 
                 503,
                 f"What is left of the budget of tenant {limits.name!r} is not known at the moment. {again}",
                 code="limits_unavailable",
-                type="server_error",
                 headers=_retry_after(seconds),
             )
     return Refusal(429, words, code="rate_limit_exceeded", type=_kind(shortage.short), headers=_retry_after(seconds))
@@ -83,7 +82,6 @@ def of_full_engine(waiting: int, seconds: float) -> Refusal:
         429,
         f"The model is busy: {waiting} requests wait already. Try again in {wait} s.",
         code="server_overloaded",
-        type="server_error",
         headers=_retry_after(wait),
     )
 

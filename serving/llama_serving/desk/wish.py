@@ -143,7 +143,7 @@ def refuse_coming(name: str) -> RefusedError:
     """Return the refusal of an adapter that this replica is about to load, to be raised."""
     words = f"The adapter {name!a} is being loaded. Try again in {_COMING_SECONDS} s."
     again = ((b"retry-after", str(_COMING_SECONDS).encode()),)
-    return RefusedError(Refusal(503, words, code="adapter_loading", type="server_error", param="model", headers=again))
+    return RefusedError(Refusal(503, words, code="adapter_loading", param="model", headers=again))
 
 
 def _prompts(body: dict[str, Any], dialect: Dialect, body_bytes: int) -> tuple[int, int]:

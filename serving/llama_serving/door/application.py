@@ -43,7 +43,6 @@ _NO_KEYS: Final = Refusal(
     503,
     "The endpoint cannot read its API keys at the moment. Try again in a minute; if it goes on, tell the team that runs it.",
     code="keys_unavailable",
-    type="server_error",
     headers=((b"retry-after", b"60"),),
 )
 _SLOW: Final = Refusal(
@@ -191,7 +190,6 @@ class Closed:
         503,
         "The endpoint cannot read its own settings, so it answers nothing. Tell the team that runs it: the log says what is wrong.",
         code="settings_unreadable",
-        type="server_error",
     )
 
     def __init__(self, app: ASGIApp) -> None:

@@ -36,7 +36,6 @@ def refusal_of(status: int, body: bytes) -> Refusal | None:
         status,
         message,
         code=_code(status, message),
-        type="server_error" if status >= _FIRST_SERVER_ERROR else "invalid_request_error",
         param=param if isinstance(param, str) else None,
     )
 

@@ -17,7 +17,6 @@ _NO_DOOR: Final = Refusal(
     503,
     "The endpoint asks for keys, and nothing in front of it has asked for one, so it answers nothing. Tell the team that runs it.",
     code="door_missing",
-    type="server_error",
 )
 
 

@@ -63,7 +63,6 @@ class PlainError:
             self._status,
             words if said in {"", _SAYS_NOTHING} else f"{words} Ray Serve says: {said}",
             code=_code(self._status),
-            type="invalid_request_error" if self._status < HTTPStatus.INTERNAL_SERVER_ERROR else "server_error",
             headers=(*self._others, *(((b"retry-after", b"%d" % _AGAIN_SECONDS),) if again and not says_when else ())),
         )
 

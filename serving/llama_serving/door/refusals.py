@@ -29,7 +29,7 @@ class Refusal:
         status: Status of HTTP.
         message: What is wrong, and what to do next.
         code: Word for programs, in OpenAI's form.
-        type: Kind of error in OpenAI's form; Anthropic's follows from the status.
+        type: Kind of error in OpenAI's form; empty if it follows from the status, as Anthropic's always does.
         param: Field of the request that is wrong.
         headers: More headers of the answer, names in lower case.
     """
@@ -37,7 +37,7 @@ class Refusal:
     status: int
     message: str
     code: str
-    type: str = "invalid_request_error"
+    type: str = ""
     param: str | None = None
     headers: Headers = ()
 
@@ -73,11 +73,12 @@ def dialect_of(path: str) -> Dialect:
 
 def body_of(refusal: Refusal, dialect: Dialect) -> bytes:
     """Return the JSON that tells a client of `dialect` about `refusal`."""
+    fault_of_server = refusal.status >= _FIRST_SERVER_ERROR
     if dialect is Dialect.ANTHROPIC:
-        other = "api_error" if refusal.status >= _FIRST_SERVER_ERROR else "invalid_request_error"
-        kind = _ANTHROPIC_TYPES.get(refusal.status, other)
+        kind = _ANTHROPIC_TYPES.get(refusal.status, "api_error" if fault_of_server else "invalid_request_error")
         return _json({"type": "error", "error": {"type": kind, "message": refusal.message}})
-    fields = {"message": refusal.message, "type": refusal.type, "param": refusal.param, "code": refusal.code}
+    kind = refusal.type or ("server_error" if fault_of_server else "invalid_request_error")
+    fields = {"message": refusal.message, "type": kind, "param": refusal.param, "code": refusal.code}
     return _json({"error": fields})
 
 

@@ -211,7 +211,6 @@ UNAVAILABLE: Final = Refusal(
     503,
     f"The guard of this endpoint could not check the text, and nothing leaves unchecked. Try again in {_AGAIN_SECONDS} s.",
     code="guard_unavailable",
-    type="server_error",
     headers=((b"retry-after", str(_AGAIN_SECONDS).encode()),),
 )
 TOO_LONG: Final = Refusal(
