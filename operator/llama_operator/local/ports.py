@@ -102,7 +102,7 @@ def reserve(lock_dir: Path, *, http: int | None, pick: Callable[[int], int]) -> 
             not share `lock_dir` rarely try the same one.
 
     Raises:
-        PortTakenError: `http` is in use.
+        PortTakenError: `http` is in use, or not for this user.
         LocalRunError: No block is free.
     """
     lock_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -114,9 +114,7 @@ def reserve(lock_dir: Path, *, http: int | None, pick: Callable[[int], int]) -> 
                 given_back.callback(lock.release)
                 locks.append(lock)
             if lock is None or not _is_free(http):
-                raise PortTakenError(
-                    f"port {http} on {LOOPBACK} is in use; stop what listens there, or choose another port"
-                )
+                raise PortTakenError(_refusal(http))
         first = pick(_BLOCKS)
         for step in range(_BLOCKS):
             reservation = _try_block((first + step) % _BLOCKS, lock_dir, http, locks)
@@ -170,6 +168,19 @@ def _is_free(port: int) -> bool:
                 return False
             raise
     return True
+
+
+def _refusal(port: int) -> str:
+    """Say why `port` cannot be had: nothing listens on one that the system keeps for root."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        try:
+            probe.bind((LOOPBACK, port))
+        except PermissionError:
+            return f"port {port} on {LOOPBACK} may be taken by root only on this machine; choose one above 1023"
+        except OSError:
+            # In use, as is told below.
+            pass
+    return f"port {port} on {LOOPBACK} is in use; stop what listens there, or choose another port"
 
 
 def _hold(port: int) -> socket.socket | None:

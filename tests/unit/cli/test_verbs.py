@@ -142,3 +142,11 @@ def test_a_word_that_is_no_verb_is_answered_with_the_verbs(capsys):
     assert caught.value.code == 2
     err = capsys.readouterr().err
     assert all(f"'{verb}'" in err or verb in err for verb in VERBS)
+
+
+@pytest.mark.parametrize("port", ["0", "-5", "99999", "80a", "٣"])
+def test_a_port_that_is_none_is_refused_before_anything_starts(capsys, port):
+    with pytest.raises(SystemExit) as caught:
+        main(["run", "-f", "manifests/samples/tiny-cpu.yaml", f"--port={port}"])
+    assert caught.value.code == 2
+    assert f"whole number from 1 to 65535, not {port}" in capsys.readouterr().err

@@ -59,6 +59,12 @@ def test_a_port_that_a_serve_proxy_shares_counts_as_taken(tmp_path, listener):
         reserve(tmp_path, http=listener, pick=first)
 
 
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may take every port")
+def test_a_port_that_is_not_for_this_user_is_not_said_to_be_in_use(tmp_path):
+    with pytest.raises(PortTakenError, match=r"by root only .* above 1023"):
+        reserve(tmp_path, http=1, pick=first)
+
+
 def test_the_wanted_http_port_is_held_against_others_but_serve_can_join(tmp_path):
     wanted = a_free_port()
     with reserve(tmp_path, http=wanted, pick=first) as reservation:
