@@ -9,7 +9,7 @@ import json
 import logging
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -52,6 +52,7 @@ def check_source(config: ServingConfig) -> bool:
     faults = [*_shape_faults(place.config, declared)]
     if place.sizes is not None:
         faults += weights.faults(place.sizes, place.index, declared, reads_all=_streams(config))
+        faults += _tokenizer_faults(place.sizes)
     _refuse(config.model_id, where, faults, declared)
     return True
 
@@ -131,11 +132,16 @@ def _weight_faults(folder: Path, declared: DeclaredContents, *, reads_all: bool)
     except OSError as error:
         return [f"it cannot be read: {error.strerror}"]
     index = places.parsed(_read(folder / weights.INDEX, MOST_INDEX_BYTES)) if weights.INDEX in sizes else None
-    found = [*weights.faults(sizes, index, declared, reads_all=reads_all)]
+    found = [*weights.faults(sizes, index, declared, reads_all=reads_all), *_tokenizer_faults(sizes)]
     if found:
         return found
     names = sorted(name for name in sizes if name.endswith(".safetensors"))
     return [*headers.faults(folder, weights.read_by_engine(names, index), declared, weights.placed(index))]
+
+
+def _tokenizer_faults(names: Iterable[str]) -> list[str]:
+    missing = weights.without_tokenizer(names)
+    return [] if missing is None else [missing]
 
 
 def _read(path: Path, most: int) -> bytes | None:

@@ -4,7 +4,8 @@ Called by `contents.check`. A pickle can run code of its maker when it is read, 
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from fnmatch import fnmatchcase
 from typing import Any, Final
 
 from llama_serving.contract.contents import DeclaredContents
@@ -17,6 +18,8 @@ _PICKLES: Final = (".bin", ".pt", ".pth", ".pkl", ".ckpt")
 _OF_TRAINING: Final = re.compile(r"(training_args|optimizer|scheduler|rng_state|trainer_state).*")
 _ADAPTER: Final = "adapter_model.safetensors"
 _SHARD: Final = re.compile(r"(.*)-(\d{1,6})-of-(\d{1,6})\.safetensors")
+_TOKENIZERS: Final = ("tokenizer.json", "tekken.json", "vocab.json", "vocab.txt", "*.model", "*.tiktoken")
+"""Files of which each makes a tokenizer; tokenizer_config.json alone makes none."""
 _SHOWN: Final = 3
 
 
@@ -50,6 +53,19 @@ def faults(
         if reads_all and (more := sorted(set(here) - named)):
             yield f"{shown(more)} is not in {INDEX}, and loadFormat RunaiStreamer would read it too: remove it"
     yield from _not_as_declared(sizes, here if reads_all else read_by_engine(here, index), declared)
+
+
+def without_tokenizer(names: Iterable[str]) -> str | None:
+    """Say that the files at the top of a model's folder have no tokenizer; None if they have one.
+
+    An engine asks for it when it has its GPUs, and then looks at the Hub for a model of the folder's name.
+    """
+    if any(fnmatchcase(name, pattern) for name in names for pattern in _TOKENIZERS):
+        return None
+    return (
+        "it has no tokenizer (tokenizer.json, or tokenizer.model), without which no engine starts: put that of the base model "
+        "beside config.json, unless training changed it (save_pretrained of the tokenizer writes it)"
+    )
 
 
 def placed(index: Any) -> dict[str, str] | None:

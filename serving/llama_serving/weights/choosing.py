@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
 from llama_serving.contents.shape import differences
-from llama_serving.contents.weights import INDEX, placed, shown
+from llama_serving.contents.weights import INDEX, placed, shown, without_tokenizer
 from llama_serving.contract.contents import DeclaredContents
 from llama_serving.contract.hub import ADAPTER_FILE, CHECKPOINT_FILE
 from llama_serving.contract.weights import MANIFEST, CopyOutcome, CopyRequest
@@ -55,7 +55,7 @@ def beside(entries: Sequence[Entry], asked: Iterable[str]) -> list[Entry]:
         asked: Files that the request names.
 
     Raises:
-        CopyError: If the source has no model in safetensors, or lacks a file that is asked for.
+        CopyError: If the source has no model in safetensors with its tokenizer, or lacks a file that is asked for.
     """
     by_path = {entry.path: entry for entry in entries}
     for path in asked:
@@ -69,6 +69,8 @@ def beside(entries: Sequence[Entry], asked: Iterable[str]) -> list[Entry]:
         raise CopyError(CopyOutcome.NOT_FOUND, f"the source has no {CHECKPOINT_FILE}, without which no engine loads it")
     if not any(_is_weight(path) for path in by_path):
         raise _without_weights(by_path)
+    if CHECKPOINT_FILE in by_path and (missing := without_tokenizer(by_path)) is not None:
+        raise CopyError(CopyOutcome.NOT_FOUND, missing)
     chosen = [entry for path, entry in by_path.items() if path in set(asked) or _is_beside(path)]
     if len(chosen) > MOST_FILES:
         raise CopyError(CopyOutcome.FAILED, f"the source has more than {MOST_FILES} files beside its weights")

@@ -49,6 +49,7 @@ def config_of(folder, declared=DECLARED, **changes):
 def folder(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps(CONFIG))
     (tmp_path / "model.safetensors").write_bytes(safetensors())
+    (tmp_path / "tokenizer.json").write_text("{}")
     return tmp_path
 
 
@@ -211,6 +212,14 @@ def test_a_broken_index_is_refused(folder, index):
 def test_an_index_that_leads_out_of_the_folder_is_refused(folder):
     sharded(folder, names=["../other/model.safetensors"], there=["model.safetensors"])
     assert "names ../other/model.safetensors, which is not there" in refusal(folder)
+
+
+@pytest.mark.parametrize("name", ["tokenizer.model", "tekken.json", "o200k.tiktoken", "vocab.json"])
+def test_a_model_without_a_tokenizer_is_refused_before_its_gpus_wait(folder, name):
+    (folder / "tokenizer.json").rename(folder / "tokenizer_config.json")
+    assert "no tokenizer (tokenizer.json" in refusal(folder)
+    (folder / name).write_text("{}")
+    assert check_source(config_of(folder))
 
 
 def test_a_download_that_was_cut_off_is_told_by_its_header(folder):

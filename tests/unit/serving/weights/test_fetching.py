@@ -128,6 +128,7 @@ REFUSED = [
     ({"config.json": {"text_config": {"auto_map": {"AutoConfig": "x.Y"}}}}, CopyOutcome.FORBIDDEN, "config.json"),
     ({"../../escape.json": {}}, CopyOutcome.FORBIDDEN, "../../escape.json"),
     ({"config.json": None}, CopyOutcome.NOT_FOUND, None),
+    ({"tokenizer.json": None}, CopyOutcome.NOT_FOUND, None),
     (
         {"model.safetensors.index.json": {"weight_map": {"a": "gone.safetensors"}}},
         CopyOutcome.NOT_FOUND,
