@@ -7,6 +7,7 @@ which it leaves out without a word. The format is that of PEFT: `adapter_config.
 
 import hashlib
 import json
+import math
 import os
 import re
 import stat
@@ -173,15 +174,15 @@ def look_at(folder: Path, *, max_rank: int, base: BaseShape | None) -> AdapterFa
     """
     config = _config(folder)
     _refuse_kinds(config)
-    rank = _rank(config)
-    header = _header(folder)
-    rank = max(rank, _paired(_faulty(header, base)))
+    told, trained = _ranks(config), _paired(_faulty(_header(folder), base))
+    rank = max(told | trained)
     if rank > max_rank:
         raise AdapterRefusedError(
             AdapterFault.RANK_TOO_LARGE,
             f"it has rank {rank}, and there is room for rank {max_rank}; raise spec.adapterSlots.maxLoraRank, which starts new "
             "engines, or train it with a smaller rank",
         )
+    _refuse_scale(config, told, trained)
     return AdapterFacts(rank, _text(config.get("base_model_name_or_path")), _modules(config), _digest(folder / WEIGHTS))
 
 
@@ -228,13 +229,27 @@ def _refuse_kinds(config: Mapping[str, Any]) -> None:
         )
 
 
-def _rank(config: Mapping[str, Any]) -> int:
+def _refuse_scale(config: Mapping[str, Any], told: set[int], trained: set[int]) -> None:
+    """Refuse what would be added in another strength than it was trained with: the engine divides `lora_alpha` by the rank of the config."""
+    patterns = config.get("alpha_pattern") or {}
+    alphas = [config.get("lora_alpha"), *(patterns.values() if isinstance(patterns, dict) else [None])]
+    if not all(type(alpha) in {int, float} and math.isfinite(alpha) for alpha in alphas):
+        raise AdapterRefusedError(AdapterFault.REFUSED, f"lora_alpha or alpha_pattern in its {CONFIG} is no number")
+    if other := sorted(trained - told):
+        raise AdapterRefusedError(
+            AdapterFault.REFUSED,
+            f"its tensors have rank {other[0]}, and its {CONFIG} says {' or '.join(map(str, sorted(told)))} (r, rank_pattern): the engine would "
+            "add it in another strength than it was trained with; take the config that was saved with them",
+        )
+
+
+def _ranks(config: Mapping[str, Any]) -> set[int]:
     patterns = config.get("rank_pattern") or {}
     ranks = [config.get("r"), *(patterns.values() if isinstance(patterns, dict) else [None])]
     known = [rank for rank in ranks if isinstance(rank, int) and not isinstance(rank, bool) and rank > 0]
     if len(known) != len(ranks):
         raise AdapterRefusedError(AdapterFault.REFUSED, f"r or rank_pattern in its {CONFIG} is no whole number above 0")
-    return max(known)
+    return set(known)
 
 
 def _header(folder: Path) -> Mapping[str, Any]:
@@ -318,8 +333,8 @@ def _refuse_strange(name: str, shape: Any, base: BaseShape | None) -> None:
     )
 
 
-def _paired(parts: Iterable[_Part]) -> int:
-    """The largest rank; refuse an adapter without a change, or with half of one."""
+def _paired(parts: Iterable[_Part]) -> set[int]:
+    """The ranks; refuse an adapter without a change, or with half of one."""
     ranks: dict[str, dict[str, int]] = {}
     for part in parts:
         ranks.setdefault(part.place, {})[part.side] = part.rank
@@ -337,7 +352,7 @@ def _paired(parts: Iterable[_Part]) -> int:
         if sides["A"] != sides["B"]:
             words = f"lora_A and lora_B of {shown([place])} have ranks {sides['A']} and {sides['B']}, which is no product; save it again"
             raise AdapterRefusedError(AdapterFault.REFUSED, words)
-    return max(rank for sides in ranks.values() for rank in sides.values())
+    return {rank for sides in ranks.values() for rank in sides.values()}
 
 
 def _modules(config: Mapping[str, Any]) -> tuple[str, ...]:

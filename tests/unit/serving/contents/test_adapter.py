@@ -89,6 +89,11 @@ def test_other_weights_have_another_digest(written, tmp_path):
         ({"r": None}, "no whole number"),
         ({"rank_pattern": {"q_proj": -1}}, "no whole number"),
         ({"rank_pattern": [8]}, "no whole number"),
+        ({"lora_alpha": None}, "no number"),
+        ({"lora_alpha": "16"}, "no number"),
+        ({"lora_alpha": float("nan")}, "no number"),
+        ({"alpha_pattern": {"q_proj": True}}, "no number"),
+        ({"alpha_pattern": [8]}, "no number"),
     ],
 )
 def test_a_kind_that_the_engine_does_not_load_is_named(written, config, words):
@@ -119,6 +124,13 @@ def test_a_rank_beyond_the_room_says_both_numbers_and_the_field(tmp_path, rank, 
 def test_a_rank_that_only_the_tensors_have_counts_too(tmp_path):
     folder = adapter.write(tmp_path / "lies", seed=1, rank=16, r=4)
     assert refusal(folder).fault is AdapterFault.RANK_TOO_LARGE
+
+
+@pytest.mark.parametrize("r", [4, 16])
+def test_tensors_of_another_rank_than_the_config_tells_are_no_adapter_of_that_strength(tmp_path, r):
+    refused = refusal(adapter.write(tmp_path / "edited", seed=1, rank=8, r=r), max_rank=64)
+    assert refused.fault is AdapterFault.REFUSED
+    assert all(words in str(refused) for words in ("tensors have rank 8", f"says {r}", "another strength"))
 
 
 def test_an_adapter_of_another_model_is_told_by_its_shapes(written):
