@@ -147,7 +147,8 @@ def _try_lock(path: Path) -> FileLock | None:
     lock = FileLock(path, blocking=False, thread_local=False)
     try:
         lock.acquire()
-    except Timeout:
+    except (Timeout, PermissionError):
+        # Root may have left its lock in the same home; another block will do.
         return None
     return lock
 

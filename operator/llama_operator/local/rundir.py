@@ -12,6 +12,7 @@ import os
 import secrets
 import shutil
 import tempfile
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Self
@@ -63,11 +64,10 @@ class RunDirectory:
         """Make the folders of a new run, readable by this user only, and take its lock.
 
         Raises:
-            LocalRunError: No writable folder with a path short enough for Ray's sockets.
+            LocalRunError: No writable folder with a path short enough for Ray's sockets, or `root` is not for this user.
         """
-        _runs(root).mkdir(parents=True, exist_ok=True, mode=0o700)
         # Under the global lock no sweep can see a folder whose own lock is not taken yet.
-        with FileLock(root / _LOCK, thread_local=False):
+        with _held(root):
             run_id = secrets.token_hex(4)
             path = _runs(root) / run_id
             path.mkdir(mode=0o700)
@@ -133,16 +133,19 @@ def sweep(root: Path) -> list[str]:
 
     Returns:
         Ids of the runs that were cleaned up.
+
+    Raises:
+        LocalRunError: If `root` is not for this user.
     """
-    if not _runs(root).is_dir():
-        return []
     swept = []
-    with FileLock(root / _LOCK, thread_local=False):
-        for path in sorted(_runs(root).iterdir()):
+    with _held(root):
+        # What is no folder is no run: desktops and backups leave files everywhere.
+        for path in sorted(path for path in _runs(root).iterdir() if path.is_dir() and not path.is_symlink()):
             lock = FileLock(path / _LOCK, blocking=False, thread_local=False)
             try:
                 lock.acquire()
-            except Timeout:
+            except (Timeout, OSError):
+                # It lives, or it is another user's (root, in the same home): then neither its processes nor its folders are ours to end.
                 continue
             try:
                 _clean(path)
@@ -152,10 +155,28 @@ def sweep(root: Path) -> list[str]:
     return swept
 
 
+@contextlib.contextmanager
+def _held(root: Path) -> Iterator[None]:
+    """Keep other runs of this user from making and removing folders; make the folder of all runs first."""
+    try:
+        _runs(root).mkdir(parents=True, exist_ok=True, mode=0o700)
+        lock = FileLock(root / _LOCK, thread_local=False)
+        lock.acquire()
+    except OSError as error:
+        raise LocalRunError(
+            f"local runs keep their folders in {root}, and that cannot be written ({error.strerror}: {error.filename}): give it to this "
+            "user, or remove it if a run of another user has left it; or set XDG_CACHE_HOME to a folder of this user"
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
 def _clean(path: Path) -> None:
     processes.kill(processes.marker(path.name))
     # An unreadable file means that its owner died before it made the temporary folder.
-    with contextlib.suppress(OSError, ValueError, TypeError):
+    with contextlib.suppress(OSError, ValueError, TypeError, RecursionError):
         owner = Owner(**json.loads((path / _OWNER).read_text(encoding="utf-8")))
         if Path(owner.temp_dir).name == f"lld-{path.name}":
             shutil.rmtree(owner.temp_dir, ignore_errors=True)

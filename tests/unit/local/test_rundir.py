@@ -2,7 +2,10 @@ import signal
 import subprocess
 import sys
 
+import pytest
+
 from llama_operator.local import processes, rundir
+from llama_operator.local.errors import LocalRunError
 from llama_serving.contract import haproxy
 
 
@@ -62,6 +65,40 @@ def test_a_sweep_ends_and_removes_what_a_dead_owner_left(tmp_path):
     assert process.wait(timeout=10) == -signal.SIGKILL
     assert not rundir.Path(temp_dir).exists()
     assert list((tmp_path / "runs").iterdir()) == []
+
+
+def left_by_a_desktop(root):
+    (root / "runs" / ".DS_Store").touch()
+    (root / "runs" / "a-link").symlink_to(root / "elsewhere")
+
+
+def left_by_another_user(root):
+    # Whoever may not open it gets an error, as here.
+    (root / "runs" / "other" / "lock").mkdir(parents=True)
+
+
+def left_torn(root):
+    folder = root / "runs" / "torn"
+    folder.mkdir()
+    (folder / "owner.json").write_text("[" * 100_000)
+
+
+@pytest.mark.parametrize(
+    ("leave", "swept"), [(left_by_a_desktop, []), (left_by_another_user, []), (left_torn, ["torn"])]
+)
+def test_what_is_no_run_of_this_user_keeps_none_from_starting(tmp_path, leave, swept):
+    (tmp_path / "runs").mkdir()
+    leave(tmp_path)
+    assert rundir.sweep(tmp_path) == swept
+    assert not (tmp_path / "elsewhere").exists()
+    rundir.RunDirectory.create(tmp_path).close()
+
+
+@pytest.mark.parametrize("work", [rundir.sweep, rundir.RunDirectory.create])
+def test_a_cache_that_cannot_be_written_is_told_with_what_to_do(tmp_path, work):
+    (tmp_path / "cache").touch()
+    with pytest.raises(LocalRunError, match=r"that cannot be written \(Not a directory: .*set XDG_CACHE_HOME"):
+        work(tmp_path / "cache" / "local")
 
 
 def test_kept_logs_outlive_the_run_and_do_not_pile_up(tmp_path):
