@@ -6,7 +6,6 @@ which it leaves out without a word. The format is that of PEFT: `adapter_config.
 """
 
 import hashlib
-import json
 import math
 import os
 import re
@@ -19,6 +18,7 @@ from typing import Any, Final
 from typing_extensions import override
 
 from llama_serving.contents.headers import DamagedError, header_of
+from llama_serving.contents.json_text import loaded
 from llama_serving.contents.weights import shown
 from llama_serving.contract.adapters import MOST_TEXT, AdapterFault
 from llama_serving.contract.hub import ADAPTER_FILE
@@ -193,7 +193,7 @@ def _config(folder: Path) -> Mapping[str, Any]:
             AdapterFault.NOT_FOUND, f"its folder has no {CONFIG}: it is no adapter in the format of PEFT"
         )
     try:
-        config = json.loads(text)
+        config = loaded(text)
     except (ValueError, RecursionError):
         config = None
     if len(text) > _MOST_CONFIG_BYTES or not isinstance(config, dict):

@@ -5,7 +5,6 @@ vLLM is about to read them, which nothing can evade. The digest of all bytes is 
 it was made, and `contents.copies` sees that it is still that copy.
 """
 
-import json
 import logging
 import os
 import stat
@@ -15,6 +14,7 @@ from typing import Final
 
 from llama_serving.config import CHECKPOINT_REFUSED, ServingConfig
 from llama_serving.contents import copies, headers, places, weights
+from llama_serving.contents.json_text import loaded
 from llama_serving.contents.places import CONFIG, MOST_CONFIG_BYTES, MOST_INDEX_BYTES
 from llama_serving.contents.shape import differences
 from llama_serving.contract.contents import DeclaredContents
@@ -119,9 +119,9 @@ def _shape_faults(content: bytes | None, declared: DeclaredContents) -> Iterator
         yield f"{CONFIG} has more than {MOST_CONFIG_BYTES} bytes"
         return
     try:
-        parsed = json.loads(content)
+        parsed = loaded(content)
     except (ValueError, RecursionError):
-        yield f"{CONFIG} is no JSON that can be read"
+        yield f"{CONFIG} is no JSON in UTF-8 without a byte order mark, as engines read it"
         return
     yield from (f"{CONFIG}: {difference}" for difference in differences(parsed, declared))
 

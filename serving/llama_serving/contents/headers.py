@@ -3,7 +3,6 @@
 A header is a length of eight bytes and JSON with the name, shape and place of every tensor. Nothing else is read.
 """
 
-import json
 import re
 import struct
 from collections.abc import Iterable, Iterator, Mapping
@@ -11,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from llama_serving.contents.json_text import loaded
 from llama_serving.contents.weights import INDEX, shown
 from llama_serving.contract.contents import DeclaredContents
 
@@ -82,7 +82,7 @@ def header_of(path: Path) -> Mapping[str, Any]:
             raise DamagedError(f"{path.name} is no safetensors file, or its beginning is damaged ({size} bytes)")
         header = file.read(length)
     try:
-        content = json.loads(header)
+        content = loaded(header)
         tensors = {name: tensor for name, tensor in content.items() if name != "__metadata__"}
         whole = _LENGTH.size + length + max((tensor["data_offsets"][1] for tensor in tensors.values()), default=0)
     except (ValueError, RecursionError, AttributeError, KeyError, TypeError, IndexError):

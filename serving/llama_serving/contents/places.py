@@ -3,7 +3,6 @@
 With the pod's own credentials, and without the weights.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any, Final
 from huggingface_hub import HfApi, snapshot_download
 
 from llama_serving.config import ModelSource
+from llama_serving.contents.json_text import loaded
 from llama_serving.contents.weights import INDEX
 
 CONFIG: Final = "config.json"
@@ -76,7 +76,7 @@ def parsed(content: bytes | None) -> Any:
     if content is None:
         return None
     try:
-        return json.loads(content)
+        return loaded(content)
     except (ValueError, RecursionError):
         return {}
 

@@ -4,13 +4,13 @@ Weights are safetensors only: a pickle can run code of its maker when it is read
 model that asks for it (`auto_map`) is refused, because it would not load without.
 """
 
-import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
+from llama_serving.contents.json_text import loaded
 from llama_serving.contents.shape import differences
 from llama_serving.contents.weights import INDEX, placed, shown, without_tokenizer
 from llama_serving.contract.contents import DeclaredContents
@@ -100,7 +100,7 @@ def weights(entries: Sequence[Entry], index: bytes | None) -> list[Entry]:
 def parsed(content: bytes) -> Any:
     """The content of a JSON file; None if it is none."""
     try:
-        return json.loads(content)
+        return loaded(content)
     except (ValueError, RecursionError):
         return None
 
@@ -113,7 +113,9 @@ def check_code(path: str, content: bytes) -> None:
     """
     value = parsed(content)
     if value is None:
-        raise CopyError(CopyOutcome.MISMATCH, "it is no JSON that can be read", path)
+        raise CopyError(
+            CopyOutcome.MISMATCH, "it is no JSON in UTF-8 without a byte order mark, as engines read it", path
+        )
     if _asks_for_code(value):
         raise CopyError(
             CopyOutcome.FORBIDDEN,

@@ -139,9 +139,10 @@ def test_a_config_that_is_a_pipe_or_a_folder_does_not_hang(folder):
     assert "no config.json that can be read" in refusal(folder)
 
 
-def test_a_config_in_latin_1_is_refused_in_words(folder):
-    (folder / "config.json").write_bytes(b'{"x": "\xe9"}')
-    assert "no JSON that can be read" in refusal(folder)
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-8-sig", "utf-16"])
+def test_a_config_in_an_encoding_that_engines_do_not_read_is_refused_in_words(folder, encoding):
+    (folder / "config.json").write_bytes(json.dumps(CONFIG | {"x": "\xe9"}, ensure_ascii=False).encode(encoding))
+    assert "no JSON in UTF-8 without a byte order mark" in refusal(folder)
 
 
 @pytest.mark.parametrize("names", [["pytorch_model.bin"], ["pytorch_model-00001-of-00002.bin", "x.pt"], ["model.pth"]])
