@@ -40,6 +40,14 @@ _CREDENTIAL_CODES: Final = frozenset(
     }
 )
 """Codes of stores that mean the same; S3 sends most of them as 403."""
+_CURES: Final = {
+    "RequestTimeTooSkewed": "the clock of this node is wrong, and no other credentials change that: have it set",
+    "InvalidObjectState": "the object is archived: restore it, or copy it to a class that is read at once",
+    "BlobArchived": "the object is archived: restore it, or copy it to a class that is read at once",
+    "AuthorizationHeaderMalformed": "set region in the objectStore of the LlamaModel to that of the bucket",
+    "PermanentRedirect": "set region in the objectStore of the LlamaModel to that of the bucket, and leave out an endpoint of another region",
+}
+"""Codes of stores that are no matter of access, although S3 sends some of them as 403, and what to do."""
 _NETWORK: Final = ("Connect", "SSL", "ServiceRequest", "ServiceResponse", "Transport", "Timeout", "Proxy")
 
 
@@ -94,6 +102,8 @@ class Store:
         status, code = _status_and_code(chain)
         # Messages of these libraries hold no keys, but hosts, requests and codes.
         words = f"{self.name}: {type(error).__name__}: {error}"
+        if (cure := _CURES.get(code)) is not None:
+            return CopyError(CopyOutcome.FAILED, f"{words}; {cure}", file)
         if names & _CREDENTIALS or code in _CREDENTIAL_CODES or status == 401:  # noqa: PLR2004 - unauthorized
             return CopyError(CopyOutcome.TOKEN_INVALID, words, file)
         if status == 403:  # noqa: PLR2004 - forbidden

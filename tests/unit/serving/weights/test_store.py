@@ -143,6 +143,8 @@ NAMED = {
         (ClientError(400, "ExpiredToken"), CopyOutcome.TOKEN_INVALID),
         (ClientError(404, "NoSuchKey"), CopyOutcome.NOT_FOUND),
         (ClientError(412, "PreconditionFailed"), CopyOutcome.MISMATCH),
+        (ClientError(403, "RequestTimeTooSkewed"), CopyOutcome.FAILED),
+        (ClientError(403, "InvalidObjectState"), CopyOutcome.FAILED),
         (ClientError(503, "SlowDown"), CopyOutcome.UNREACHABLE),
         (ServiceError(code=403), CopyOutcome.ACCESS_DENIED),
         (ServiceError(code=404), CopyOutcome.NOT_FOUND),
@@ -156,3 +158,18 @@ NAMED = {
 def test_errors_of_the_libraries_have_their_verdict(error, outcome, monkeypatch):
     monkeypatch.setattr(store, "_bucket_of", lambda _: None)
     assert store.Store(StoreSource(uri=URI)).explain(error, "a").outcome is outcome
+
+
+@pytest.mark.parametrize(
+    ("error", "cure"),
+    [
+        (ClientError(403, "RequestTimeTooSkewed"), "clock of this node"),
+        (ClientError(403, "InvalidObjectState"), "restore it"),
+        (ServiceError(status_code=409, error_code="BlobArchived"), "restore it"),
+        (ClientError(400, "AuthorizationHeaderMalformed"), "set region"),
+        (ClientError(301, "PermanentRedirect"), "set region"),
+    ],
+)
+def test_what_no_other_credentials_change_is_told_with_what_does(error, cure, monkeypatch):
+    monkeypatch.setattr(store, "_bucket_of", lambda _: None)
+    assert cure in store.Store(StoreSource(uri=URI)).explain(error, "a").message
