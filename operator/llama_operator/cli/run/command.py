@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import contextlib
 import secrets
 import signal
 import sys
@@ -82,16 +83,21 @@ def _refused(manifests: files.Manifests) -> int | None:
 async def _run(manifests: files.Manifests, options: RunOptions, keys: TenantKeys, console: Console) -> int:
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stopped.set)
+    # SIGHUP: the terminal was closed. Ray has sessions of its own, and would go on.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        # Under nohup it is to go on without a terminal.
+        if signal.getsignal(number) is not signal.SIG_IGN or number is not signal.SIGHUP:
+            loop.add_signal_handler(number, stopped.set)
     serving = asyncio.create_task(_serve(manifests, options, keys, console))
     waiting = asyncio.create_task(stopped.wait())
     await asyncio.wait({serving, waiting}, return_when=asyncio.FIRST_COMPLETED)
     waiting.cancel()
     if serving.done():
         return serving.result()
-    console.print("stopping …")
     serving.cancel()
+    # Nobody reads it where the terminal has gone.
+    with contextlib.suppress(OSError):
+        console.print("stopping …")
     await asyncio.gather(serving, return_exceptions=True)
     return EXIT_INTERRUPTED
 
