@@ -6,7 +6,7 @@ ordered by GPUs, cost per hour, quality, nodes of a replica, links, speed. docs/
 """
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from llama_operator.api.reasons import Reason
@@ -162,14 +162,18 @@ def _tokens_per_second(candidate: Candidate) -> int:
     return candidate.performance.output_tokens_per_second if candidate.performance else 0
 
 
+_TOO_LARGE = f"no sharding on up to {MAX_REPLICA_NODES} nodes holds it: use a lower precision, or a larger GPU"
+
+
 class _Verdicts:
     """Results of the checks for the candidates of one request, and the smallest candidate that has enough memory."""
 
     def __init__(self, request: PlanRequest, candidates: Candidates) -> None:
         self._request = request
-        self._candidates = candidates
+        self.candidates = candidates
         self._failures: dict[int, Failure | None] = {}
         self._enough: dict[tuple[int, str], Candidate | None] = {}
+        self._usual: dict[str, _Verdicts] = {}
 
     def failure(self, candidate: Candidate) -> Failure | None:
         """Return the first check that `candidate` fails; None if it passes all of them."""
@@ -183,22 +187,39 @@ class _Verdicts:
         """Say why `candidate` does not fit, and what would."""
         nearest = failure.nearest
         if failure.reason in {Reason.WEIGHTS_DO_NOT_FIT, Reason.KV_CACHE_TOO_SMALL}:
-            nearest = self._with_more_gpus(candidate, failure)
+            # First: an engine as usual costs nothing.
+            cures = (*self._without_arguments(candidate), self._with_more_gpus(candidate, failure))
+            nearest = ", or ".join(filter(None, cures)) or _TOO_LARGE
         return Rejection(candidate, failure.reason, f"{failure.numbers}; {nearest}", nearest)
 
     def _with_more_gpus(self, candidate: Candidate, failure: Failure) -> str:
         enough = self._smallest(candidate)
         if enough is None:
-            return failure.nearest or (
-                f"no sharding on up to {MAX_REPLICA_NODES} nodes holds it: use a lower precision, or a larger GPU"
-            )
+            return failure.nearest
         needed = f"{enough.sharding.ranks} GPUs ({sizes(enough.sharding)})"
         return f"{failure.nearest}, or needs {needed}" if failure.nearest else f"needs {needed}"
+
+    def _without_arguments(self, candidate: Candidate) -> Iterator[str]:
+        """Say which arguments of the engine take the memory that is missing: its reserve is for a whole step."""
+        asked = self._request
+        larger = (
+            ("maxNumSeqs", asked.max_num_seqs, replace(asked, max_num_seqs=None)),
+            ("maxNumBatchedTokens", asked.max_num_batched_tokens, replace(asked, max_num_batched_tokens=None)),
+        )
+        for name, value, without in larger:
+            if value is None:
+                continue
+            if name not in self._usual:
+                self._usual[name] = _Verdicts(without, Candidates(without))
+            usual = self._usual[name]
+            alike = (other for other in usual.candidates.like(candidate) if other.sharding == candidate.sharding)
+            if any(usual.failure(other) is None for other in alike):
+                yield f"fits without engine.arguments.{name} ({value:,})"
 
     def _smallest(self, candidate: Candidate) -> Candidate | None:
         key = (id(candidate.variant), candidate.accelerator.name)
         if key not in self._enough:
-            alike = self._candidates.like(candidate)
+            alike = self.candidates.like(candidate)
             self._enough[key] = next((other for other in alike if self.failure(other) is None), None)
         return self._enough[key]
 

@@ -1,5 +1,7 @@
 """The planner shards as published recipes do, and says why everything else does not fit."""
 
+from dataclasses import replace
+
 import pytest
 
 from llama_operator import catalog
@@ -137,6 +139,22 @@ def test_int4_groups_are_not_cut():
         for size in (2, 8)
     }
     assert reasons == {2: [], 8: [Reason.SHARD_NOT_ALIGNED]}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "cure"),
+    [
+        ({"max_num_seqs": 4096}, "fits without engine.arguments.maxNumSeqs (4,096)"),
+        ({"max_num_batched_tokens": 262_144}, "fits without engine.arguments.maxNumBatchedTokens (262,144)"),
+        ({"max_num_seqs": 8}, ""),
+    ],
+)
+def test_an_argument_that_takes_the_memory_is_named(arguments, cure):
+    asked = request("llama-3.1-8b", precisions=("FP8",), accelerator="L4-24GB", max_model_length=8192)
+    found = plan(replace(asked, **arguments))
+    said = [rejection.message for rejection in found.rejected if "fits without" in rejection.message]
+    assert bool(said) == bool(cure)
+    assert all(cure in message and "no sharding" not in message for message in said)
 
 
 def test_fp8_is_refused_where_no_kernel_has_it():
