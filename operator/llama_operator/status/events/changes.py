@@ -23,16 +23,16 @@ def changes(
         decision: What it decided; None if it failed before.
     """
     told = (*_answers(before, after), *_waits(before, after, decision), *_stopped(before, after))
-    causes = (cause for cause in _causes(before, after) if not any(_repeats(event, cause) for event in told))
+    causes = (cause for cause in _causes(before, after) if not any(_repeats(one, cause) for one in told))
     return (*told, *causes)
 
 
-def _repeats(event: EventFacts, cause: EventFacts) -> bool:
+def _repeats(one: EventFacts, cause: EventFacts) -> bool:
     """Whether an event has the words of a cause; of those that were shortened it has the same end."""
-    if cause.note in event.note:
+    if cause.note in one.note:
         return True
-    ends = event.note.rpartition(CUT)[2], cause.note.rpartition(CUT)[2]
-    return CUT in event.note and (ends[0].endswith(ends[1]) or ends[1].endswith(ends[0]))
+    ends = one.note.rpartition(CUT)[2], cause.note.rpartition(CUT)[2]
+    return CUT in one.note and (ends[0].endswith(ends[1]) or ends[1].endswith(ends[0]))
 
 
 def _answers(before: LlamaDeploymentStatus, after: LlamaDeploymentStatus) -> Iterator[EventFacts]:
